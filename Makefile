@@ -1,0 +1,45 @@
+# Each target works alone on a fresh clone: whatever needs the tools waits for the stamp of the installation.
+
+PYTHON ?= python3
+PIP := .venv/bin/python -m pip --disable-pip-version-check -qq
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint bench lock
+
+help:
+	@echo "make install   a virtual environment in .venv, from the lock, every file checked against its hash"
+	@echo "make run       seven simulated days with the rules trading on paper; no key, no network"
+	@echo "make test      the tests, without the slow ones of .ci/run"
+	@echo "make lint      ruff, mypy and the floors of the house"
+	@echo "make bench     how fast it is here"
+	@echo "make lock      requirements.lock anew, after a change of pyproject.toml (needs uv)"
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml requirements.lock
+	@echo "installing into .venv (the first time takes a minute)"
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: $(STAMP)
+	.venv/bin/ocw run --market sim --for 7d
+
+test: $(STAMP)
+	.venv/bin/pytest -n 2
+
+lint: $(STAMP)
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: $(STAMP)
+	.venv/bin/ocw bench --json
+
+# The options leave out every address: `uv.lock` and `pylock.toml` would hold those of a package index.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--extra dev pyproject.toml -o requirements.lock

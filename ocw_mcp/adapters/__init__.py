@@ -1,0 +1,1 @@
+"""Feeds, venues, the store and the control files: all that touches the world."""

@@ -1,0 +1,1 @@
+"""How a person reaches a running engine through its state directory."""

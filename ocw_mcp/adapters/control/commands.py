@@ -1,0 +1,189 @@
+"""A person's commands as files in the state directory: they outlive a crash, and need no engine that listens."""
+
+import itertools
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from ocw_mcp.domain.errors import BookError
+from ocw_mcp.domain.steps import Command
+
+VERBS = ("halt", "resume")
+
+_FOLDER = "commands"
+_REFUSED = "refused"
+_LARGEST = 4_096
+_PROBLEMS_KEPT = 100
+_LONG_AGO_NS = 1_000_000_000 * 1_000_000_000
+"""In 2001: no change can ever fall on a time that a looked-at directory is given."""
+_boxes = itertools.count()
+
+
+class _Left(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A command as it is written."""
+
+    verb: str
+    by: str
+    command_id: str
+
+
+_decode = msgspec.json.Decoder(_Left).decode
+
+
+def leave(directory: Path, verb: str, by: str, command_id: str, at_ns: int) -> Path:
+    """Leave a command for the engine of a state directory; it is taken whenever that runs. `at_ns` orders commands.
+
+    Raises ValueError for a verb or an id that no engine would take, BookError when the file cannot be written.
+    """
+    left = _Left(verb, by, command_id)
+    if fault := _fault(left):
+        raise ValueError(fault)
+    folder = directory / _FOLDER
+    target = folder / f"{at_ns:020d}-{command_id}.json"
+    # A name with a dot is not looked at: nobody reads half a command.
+    unfinished = folder / f".{target.name}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with unfinished.open("wb") as file:
+            file.write(msgspec.json.encode(left))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, target)
+        _sync(folder)
+    except OSError as error:
+        raise BookError(
+            f"{verb} could not be left in {directory}: {error.strerror}; expected a state directory that you may write "
+            "to; check --state"
+        ) from None
+    return target
+
+
+class CommandFiles:
+    """The commands that wait in a state directory. What is none of them is moved to `commands/refused`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._folder = directory / _FOLDER
+        self._folder_name = str(self._folder)
+        # Everyone who looks has a mark of their own, so that nobody takes another's look for theirs.
+        self._mark = _LONG_AGO_NS + 2 * os.getpid() * 1_000_000_000 + next(_boxes) * 1_000
+        self._looked = False
+        self._waiting: dict[str, tuple[Command, str]] = {}
+        self._left_alone: set[str] = set()
+        self.problems: list[str] = []
+        """What was moved aside, or could not be, and why: one sentence each, the latest hundred."""
+
+    def waiting(self) -> Sequence[Command]:
+        """Commands that have come, oldest first. Cheap: one `stat` when nothing changed since the last look."""
+        try:
+            if os.stat(self._folder_name).st_mtime_ns != self._mark or not self._looked:
+                self._look()
+        except FileNotFoundError:
+            self._waiting.clear()
+        except OSError as error:
+            self._tell(f"the commands in {self._folder} cannot be read: {error.strerror}")
+        return [command for command, _ in self._waiting.values()] if self._waiting else ()
+
+    def done(self, command: Command) -> None:
+        """Delete a command's file. One that cannot be deleted is not given again by this process."""
+        self.waiting()
+        _, name = self._waiting.pop(command.command_id, (command, ""))
+        if not name:
+            return
+        try:
+            os.unlink(self._folder / name)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._left_alone.add(name)
+            self._tell(f"the command file {name!r} is done with and cannot be deleted: {error.strerror}; delete it")
+
+    def _look(self) -> None:
+        """Read the directory, having marked it as looked at.
+
+        Two changes within one tick of the file system's clock leave one and the same time, so a time seen before the
+        look proves nothing. The mark comes first: what changes after it, even during the look, moves the time away
+        from it for good.
+        """
+        # Somebody else's directory cannot be marked; it is then read every time.
+        with suppress(PermissionError):
+            os.utime(self._folder_name, ns=(self._mark, self._mark))
+        found: dict[str, tuple[Command, str]] = {}
+        for name in sorted(os.listdir(self._folder_name)):
+            if name.startswith(".") or name == _REFUSED or name in self._left_alone:
+                continue
+            try:
+                command = self._read(name)
+                if command.command_id in found:
+                    raise ValueError(f"it repeats the id of {found[command.command_id][1]}")
+                found[command.command_id] = (command, name)
+            except FileNotFoundError:
+                continue
+            except (ValueError, OSError) as error:
+                self._move_aside(name, str(error))
+        self._waiting = found
+        self._looked = True
+
+    def _read(self, name: str) -> Command:
+        path = self._folder / name
+        # Anything but a plain file could keep the engine waiting, or lead elsewhere.
+        if path.is_symlink() or not path.is_file():
+            if not os.path.lexists(path):
+                raise FileNotFoundError(name)
+            raise ValueError("it is no plain file")
+        with path.open("rb") as file:
+            text = file.read(_LARGEST + 1)
+        if len(text) > _LARGEST:
+            raise ValueError(f"it is larger than {_LARGEST} bytes")
+        left = _decode(text)
+        if fault := _fault(left):
+            raise ValueError(fault)
+        return Command(left.command_id, left.verb, left.by)
+
+    def _move_aside(self, name: str, why: str) -> None:
+        refused = self._folder / _REFUSED
+        try:
+            refused.mkdir(mode=0o700, exist_ok=True)
+            os.replace(self._folder / name, refused / name)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._left_alone.add(name)
+            self._tell(f"{name!r} in {self._folder} is no command ({why}) and cannot be moved aside: {error.strerror}")
+            return
+        self._tell(f"{name!r} in {self._folder} is no command ({why}) and was moved to {_REFUSED}")
+
+    def _tell(self, problem: str) -> None:
+        if problem not in self.problems[-1:]:
+            self.problems.append(problem)
+            del self.problems[:-_PROBLEMS_KEPT]
+
+
+def _fault(left: _Left) -> str:
+    if left.verb not in VERBS:
+        return f"{left.verb!r} is no command; expected {' or '.join(VERBS)}"
+    if not re.fullmatch("[A-Za-z0-9_-]{1,64}", left.command_id):
+        return f"{left.command_id!r} is no command id; expected up to 64 letters, digits, - and _"
+    if not (1 <= len(left.by) <= 64 and left.by.isprintable()):
+        return "nobody signed it; expected a name of up to 64 printable characters"
+    return ""
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def count_waiting(directory: Path) -> int:
+    """How many commands wait in a state directory, without touching anything: for whoever only looks."""
+    try:
+        names = os.listdir(directory / _FOLDER)
+    except OSError:
+        return 0
+    return sum(1 for name in names if not name.startswith(".") and name != _REFUSED)

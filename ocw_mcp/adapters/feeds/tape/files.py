@@ -1,0 +1,214 @@
+"""Which files under a path are the tape: found, told apart by product, symbol and interval, and put in order."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from ocw_mcp.adapters.feeds.tape.names import (
+    GOOD_NAMES,
+    MONTHLY,
+    SUFFIXES,
+    Named,
+    canonical,
+    has_suffix,
+    read_name,
+)
+from ocw_mcp.adapters.feeds.tape.rows import looks_like_candles, read_head
+from ocw_mcp.adapters.feeds.tape.streams import checksum
+from ocw_mcp.domain.errors import TapeError
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.time import span_ms, span_name
+
+
+class TapeFile(msgspec.Struct, frozen=True):
+    """One file of candles. `name` is relative to the given path; `starts` and `ends` (ms) are what it promises."""
+
+    path: Path
+    name: str
+    symbol: str
+    interval: str
+    starts: int | None
+    ends: int | None
+    product: Product | None
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """The files of one product and one interval (ms), each symbol's in time order, and a fingerprint of them all."""
+
+    product: Product
+    interval: int
+    files: dict[str, tuple[TapeFile, ...]]
+    content: str
+
+
+def select(path: Path, product: Product | None, interval: str | None, symbols: Sequence[str] | None) -> Selection:
+    """Find the files that are meant. Raises TapeError when there are none, or when it is unclear which."""
+    wanted_interval = None if interval is None else _asked_interval(interval)
+    found = _find(path)
+    product, found = _one_product(found, product)
+    if symbols is not None:
+        found = _of_symbols(found, {symbol.upper() for symbol in symbols})
+    chosen, files = _one_interval([_known(*each) for each in found], wanted_interval)
+    by_symbol: dict[str, list[TapeFile]] = {}
+    for file in files:
+        by_symbol.setdefault(file.symbol, []).append(file)
+    return Selection(
+        product=product,
+        interval=span_ms(chosen),
+        files={symbol: _in_time(by_symbol[symbol]) for symbol in sorted(by_symbol)},
+        content=_fingerprint(files),
+    )
+
+
+_Found = tuple[Path, str, Named]
+
+
+def _find(path: Path) -> list[_Found]:
+    """Candle files at or under a path, with their names relative to it, in the order of these names."""
+    if path.is_dir():
+        found = [
+            (file, file.relative_to(path).as_posix(), named)
+            for file in _walk(path)
+            if (named := read_name(path.resolve() / file.relative_to(path))) is not None
+        ]
+        # A name without an interval may be anything in capitals, such as a table of unemployment: the text decides.
+        found = [each for each in found if each[2].interval or looks_like_candles(each[0], each[1])]
+        if not found:
+            raise TapeError(
+                f"{path.name or path} holds no candle files; expected the archive's spot or USD-M klines under "
+                f"{GOOD_NAMES}; give another path or rename the files"
+            )
+        return found
+    if not path.exists():
+        raise TapeError(
+            f"{path.name or path} does not exist; expected a directory or a file of candles; check the path"
+        )
+    if not path.is_file() or not has_suffix(path.name):
+        raise TapeError(
+            f"{path.name} is no candle file; expected a directory or one file ending in {_list(SUFFIXES, 'or')}; "
+            "give another path"
+        )
+    only = read_name(path.resolve().parent / path.name)
+    if only is None:
+        raise TapeError(
+            f"{path.name} does not tell which symbol's candles it holds; expected {GOOD_NAMES}; rename the file"
+        )
+    return [(path, path.name, only)]
+
+
+def _walk(top: Path) -> list[Path]:
+    def refuse(error: OSError) -> None:
+        place = Path(error.filename).name
+        raise TapeError(f"{place} cannot be read: permission denied; allow reading it or choose another path") from None
+
+    files: list[Path] = []
+    for folder, inner, names in os.walk(top, onerror=refuse):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        files += [Path(folder, name) for name in names if has_suffix(name) and not name.startswith(".")]
+    return sorted(files)
+
+
+def _one_product(found: list[_Found], asked: Product | None) -> tuple[Product, list[_Found]]:
+    """Keep one product. A file whose place names none belongs to whichever is chosen; without a hint that is um."""
+    told = {named.product for _, _, named in found if named.product is not None}
+    if asked is None and len(told) > 1:
+        raise TapeError(
+            "the path holds candles of both spot and um, and one run trades one product; pick one with --product"
+        )
+    product = asked or next(iter(told), None) or Product.UM
+    kept = [each for each in found if each[2].product in (None, product)]
+    if not kept:
+        raise TapeError(
+            f"the path holds candles of {_list(sorted(told), 'and')} but --product says {product}; "
+            "expected one and the same; change --product or the path"
+        )
+    return product, kept
+
+
+def _of_symbols(found: list[_Found], wanted: set[str]) -> list[_Found]:
+    there = {named.symbol for _, _, named in found}
+    if missing := wanted - there:
+        raise TapeError(
+            f"the path holds no candles of {_list(sorted(missing), 'and')}; it has {_list(sorted(there), 'and')}; "
+            "ask for those or give another path"
+        )
+    if not wanted:
+        raise TapeError("no symbol was asked for; expected at least one; name it or leave the choice out")
+    return [each for each in found if each[2].symbol in wanted]
+
+
+def _one_interval(files: list[TapeFile], asked: str | None) -> tuple[str, list[TapeFile]]:
+    there = {file.interval for file in files}
+    if asked is None and len(there) > 1:
+        raise TapeError(
+            f"the path holds candles of {_list(sorted(there, key=_length), 'and')}, and one run has one interval; "
+            "pick one with --interval"
+        )
+    chosen = asked or next(iter(there))
+    if chosen == MONTHLY:
+        raise TapeError(
+            "candles of a month have no fixed length; expected an interval of 1w or less; choose other files"
+        )
+    if chosen not in there:
+        raise TapeError(
+            f"the path holds no candles of {chosen}; it has {_list(sorted(there, key=_length), 'and')}; "
+            "pick one of these with --interval"
+        )
+    kept = [file for file in files if file.interval == chosen]
+    if missing := {file.symbol for file in files} - {file.symbol for file in kept}:
+        raise TapeError(
+            f"the path holds no candles of {chosen} for {_list(sorted(missing), 'and')}; expected every symbol at "
+            "one interval; pick another with --interval or leave the symbol out with --symbols"
+        )
+    return chosen, kept
+
+
+def _asked_interval(interval: str) -> str:
+    try:
+        return canonical(interval)
+    except ValueError as error:
+        raise TapeError(f"--interval {error}") from None
+
+
+def _known(path: Path, name: str, named: Named) -> TapeFile:
+    """Take the interval from the rows where the name does not tell it."""
+    interval = named.interval
+    if interval is None:
+        lasts = read_head(path, name).interval
+        if not lasts:
+            raise TapeError(
+                f"{name} does not tell how long its candles are; expected an interval in its name, as in {GOOD_NAMES}; "
+                "rename the file"
+            )
+        interval = span_name(lasts)
+    return TapeFile(path, name, named.symbol, interval, named.starts, named.ends, named.product)
+
+
+def _in_time(files: list[TapeFile]) -> tuple[TapeFile, ...]:
+    """A symbol's files by the dates in their names; if one has none, all of them by their first rows."""
+    by_rows = any(file.starts is None for file in files)
+
+    def place(file: TapeFile) -> tuple[int, int, str]:
+        starts = file.starts if file.starts is not None and not by_rows else read_head(file.path, file.name).open_time
+        return starts, file.ends or 0, file.name
+
+    return tuple(files) if len(files) == 1 else tuple(sorted(files, key=place))
+
+
+def _fingerprint(files: list[TapeFile]) -> str:
+    """Digest of names, sizes and checksums, never of a folder: a tape that moved is still the same tape."""
+    lines = sorted(f"{file.path.name} {checksum(file.path, file.name)}" for file in files)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _length(interval: str) -> int:
+    return 1 << 62 if interval == MONTHLY else span_ms(interval)
+
+
+def _list(items: Iterable[str], word: str) -> str:
+    """`a, b and c`"""
+    texts = list(items)
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} {word} {texts[-1]}"

@@ -1,0 +1,101 @@
+"""What the name and the place of a candle file say: symbol, interval, dates, product."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.time import SECOND, span_ms, span_name
+
+MONTHLY = "1mo"
+SUFFIXES = (".zip", ".csv", ".csv.gz")
+GOOD_NAMES = "names such as ETHUSDT-1m-2026-03-09.zip, BTCUSDT-1h-2025-01.csv or um-SOLUSDT-15m.csv.gz"
+
+# These archives have the same file names as candles, or prices in another currency; none of them is what traded.
+_FOREIGN = {"markpriceklines", "indexpriceklines", "premiumindexklines", "cm", "option"}
+
+_DATE = r"\d{4}(?:-\d{2}(?:-\d{2})?)?"
+_NAME = re.compile(
+    r"(?:(?P<product>spot|um)[-_])?"
+    r"(?P<symbol>[A-Za-z0-9]{2,30}(?:_\d{6})?)"
+    r"(?:[-_](?P<interval>\d{1,3}(?:mo|[smhdwM])))?"
+    rf"(?:[-_](?P<first>{_DATE})(?:_(?P<last>{_DATE}|\d{{2}}(?:-\d{{2}})?))?)?"
+)
+
+
+class Named(msgspec.Struct, frozen=True):
+    """What a name tells; None where it is silent. `starts` and `ends` (exclusive) are in ms."""
+
+    symbol: str
+    interval: str | None
+    starts: int | None
+    ends: int | None
+    product: Product | None
+
+
+def has_suffix(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES)
+
+
+def read_name(path: Path) -> Named | None:
+    """What an absolute path tells about a candle file, or None when it names something else."""
+    folders = [part.lower() for part in path.parts[:-1]]
+    suffix = next((end for end in sorted(SUFFIXES, key=len, reverse=True) if path.name.lower().endswith(end)), None)
+    match = suffix and _NAME.fullmatch(path.name[: -len(suffix)])
+    if not match or _FOREIGN.intersection(folders):
+        return None
+    symbol, interval = match["symbol"], match["interval"]
+    if interval is None and not re.fullmatch(r"[A-Z0-9_]{5,}", symbol):
+        return None  # without an interval beside it, a word such as `data` or `notes` is no symbol
+    starts, ends = _dates(match["first"], match["last"])
+    return Named(
+        symbol=symbol.upper(),
+        interval=None if interval is None else canonical(interval),
+        starts=starts,
+        ends=ends,
+        product=Product(match["product"]) if match["product"] else _product(folders),
+    )
+
+
+def canonical(interval: str) -> str:
+    """One spelling for equal intervals (`60m` is `1h`, `1M` is `1mo`). Raises ValueError for what is no interval."""
+    return MONTHLY if interval.endswith(("M", "mo")) else span_name(span_ms(interval))
+
+
+def _product(folders: list[str]) -> Product | None:
+    """The product that the nearest folder tells, after the archive's layout."""
+    for place in range(len(folders) - 1, -1, -1):
+        if folders[place] == "spot":
+            return Product.SPOT
+        if folders[place] == "um" and place and folders[place - 1] == "futures":
+            return Product.UM
+    return None
+
+
+def _dates(first: str | None, last: str | None) -> tuple[int | None, int | None]:
+    """The span that `2026-03-09`, `2026-03`, `2025-05_06` or `2024-07-26_2024-08-25` covers; None for no real date."""
+    if first is None:
+        return None, None
+    head = first.split("-")
+    tail = last.split("-") if last else head
+    if len(tail[0]) == 2:
+        tail = head[: len(head) - len(tail)] + tail
+    try:
+        starts, ends = _bounds(head)[0], _bounds(tail)[1]
+    except ValueError:
+        return None, None
+    return (starts, ends) if starts < ends else (None, None)
+
+
+def _bounds(parts: list[str]) -> tuple[int, int]:
+    """First moment of a year, month or day, and of the one after it, ms. Raises ValueError for no real date."""
+    year, month, day = ([int(part) for part in parts] + [1, 1])[:3]
+    begin = datetime(year, month, day, tzinfo=UTC)
+    if len(parts) == 3:
+        end = begin + timedelta(days=1)
+    else:
+        months = year * 12 + month - 1 + (1 if len(parts) == 2 else 12)
+        end = datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC)
+    return int(begin.timestamp()) * SECOND, int(end.timestamp()) * SECOND

@@ -1,0 +1,1 @@
+"""The journal of a book, and what is kept beside it."""

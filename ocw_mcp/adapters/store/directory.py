@@ -1,0 +1,74 @@
+"""Which directories may hold a book. Somebody's home is none, and a refusal leaves everything as it was."""
+
+import os
+from pathlib import Path
+
+from ocw_mcp.adapters.store.book import UNFINISHED, Book, peek_book
+from ocw_mcp.adapters.store.database import JOURNAL
+from ocw_mcp.domain.errors import BookError
+
+LOCK = "lock"
+LOCK_OWNER = "lock.pid"
+
+_ALLOWED_WITHOUT_A_BOOK = frozenset({".env", LOCK, LOCK_OWNER, "commands"})
+
+
+def prepare(directory: Path) -> Book | None:
+    """Make the directory (mode 0700) if it is missing, and give the book in it, or None when one may be made.
+
+    Raises BookError when it is a file, foreign or read-only; nothing is written then.
+    """
+    try:
+        names = {entry.name for entry in os.scandir(directory)}
+    except FileNotFoundError:
+        _make(directory)
+        return None
+    except NotADirectoryError:
+        raise _no_directory(directory) from None
+    except OSError as error:
+        raise BookError(
+            f"the state directory {directory} cannot be read: {error.strerror}; allow reading and writing it or use "
+            "another --state directory"
+        ) from None
+    if JOURNAL in names:
+        book = peek_book(directory)
+        _require_writable(directory, directory / JOURNAL)
+        return book
+    foreign = sorted(name for name in names if name not in _ALLOWED_WITHOUT_A_BOOK and not name.startswith(UNFINISHED))
+    if foreign:
+        more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
+        raise BookError(
+            f"the state directory {directory} holds no book but other files ({', '.join(foreign[:3])}{more}); "
+            "expected an empty or a new directory; use another --state directory"
+        )
+    _require_writable(directory)
+    return None
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise _no_directory(directory) from None
+    except OSError as error:
+        raise BookError(
+            f"the state directory {directory} cannot be made: {error.strerror}; make it yourself or use another "
+            "--state directory"
+        ) from None
+
+
+def _require_writable(directory: Path, *files: Path) -> None:
+    effective = os.access in os.supports_effective_ids
+    for path in (directory, *files):
+        if not os.access(path, os.W_OK, effective_ids=effective):
+            raise BookError(
+                f"the state directory {directory} is read-only; expected to write to {path.name}; allow writing to it "
+                "or use another --state directory"
+            )
+
+
+def _no_directory(directory: Path) -> BookError:
+    return BookError(
+        f"{directory} cannot be a state directory, since it or something above it is a file; "
+        "use another --state directory"
+    )

@@ -1,0 +1,250 @@
+"""The journal in SQLite: one writer, one append-only table, and everything else rebuilt from it."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import msgspec
+from sqlite_utils import Database
+
+from ocw_mcp.adapters.store.book import Book, BookStamp, create_book, require_same
+from ocw_mcp.adapters.store.database import JOURNAL, connect_to_write
+from ocw_mcp.adapters.store.directory import prepare
+from ocw_mcp.adapters.store.projections import (
+    PROJECTIONS_VERSION,
+    apply,
+    changes_of,
+    register_functions,
+    remake_tables,
+)
+from ocw_mcp.adapters.store.rows import CHAIN_GENESIS, Row, domain_event, journal_event, link, payload_of
+from ocw_mcp.adapters.store.schema import (
+    ADD_EVENT,
+    DOMAIN_ROWS_AFTER,
+    GET_CHECKPOINT,
+    GET_SUMMARY,
+    LAST_DOMAIN_EVENT,
+    LAST_ROW,
+    PUT_CHECKPOINT,
+    PUT_SUMMARY,
+    ROWS_AFTER,
+    SCHEMA_VERSION,
+)
+from ocw_mcp.adapters.store.totals import journal_figures
+from ocw_mcp.adapters.store.verify import Verification, verify_journal
+from ocw_mcp.domain.canonical import GENESIS, canonical, chain
+from ocw_mcp.domain.errors import BookError, JournalError
+from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent, kind_of
+from ocw_mcp.domain.figures import JournalFigures
+from ocw_mcp.domain.protocols import Checkpoint, StoredEvent
+
+_PAGE = 1_000
+"""Rows read at a time: a cursor that stays open would not survive a rollback of the writer."""
+
+_T = TypeVar("_T")
+
+
+class SqliteStore:
+    """The memory of a book, in `journal.db`. The caller holds the StateLock: there is one writer."""
+
+    def __init__(self, db: Database, book: Book) -> None:
+        self._db = db
+        self._book = book
+        row, _, head = db.execute(LAST_ROW).fetchone() or (0, 0, CHAIN_GENESIS)
+        seq, digest = db.execute(LAST_DOMAIN_EVENT).fetchone() or (0, GENESIS)
+        (summary,) = db.execute(GET_SUMMARY).fetchone() or (None,)
+        self._row: int = row
+        self._seq: int = seq
+        self._digest: str = digest
+        self._head: str = head
+        self._stored_head: str = head
+        self._summary: str | None = summary
+        self._stored_summary: str | None = summary
+        self._rows: list[Row] = []
+        self._events: list[StoredEvent] = []
+        self._checkpoint: Checkpoint | None = None
+
+    @classmethod
+    def open(cls, directory: Path, stamp: BookStamp, *, book_id: str, created_at: int) -> Self:
+        """Open the book of a state directory, or make one: named `book_id`, at `created_at` (ms).
+
+        Raises BookError when the directory cannot hold a book or holds one with another stamp, JournalError when the
+        journal ends before its checkpoint.
+        """
+        book = prepare(directory)
+        if book is not None:
+            require_same(directory, book.stamp, stamp)
+        try:
+            if book is None:
+                book = Book(book_id, stamp, created_at)
+                create_book(directory, book)
+            db = connect_to_write(directory / JOURNAL)
+        except (sqlite3.Error, OSError) as error:
+            raise _unusable(directory, error) from None
+        try:
+            register_functions(db)
+            store = cls(db, book)
+            store._catch_up()
+        except sqlite3.Error as error:
+            db.close()
+            raise _unusable(directory, error) from None
+        except BaseException:
+            db.close()
+            raise
+        return store
+
+    @property
+    def book(self) -> str:
+        """The six characters that name the book in every client id."""
+        return self._book.book
+
+    @property
+    def stamp(self) -> BookStamp:
+        """What the book was made for."""
+        return self._book.stamp
+
+    @property
+    def last_seq(self) -> int:
+        """Sequence of the last domain event, appended or committed; 0 when there is none."""
+        return self._seq
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest over all domain events so far, appended or committed."""
+        return self._digest
+
+    @property
+    def chain_head(self) -> str:
+        """Digest over all stored rows so far."""
+        return self._stored_head
+
+    def append(self, at: int, event: DomainEvent) -> int:
+        """Add a domain event to the current transaction; returns its sequence."""
+        seq = self._seq + 1
+        digest = chain(self._digest, canonical(seq, at, event))
+        self._add(seq, at, event, digest)
+        self._seq, self._digest = seq, digest
+        self._events.append(StoredEvent(seq, at, event))
+        return seq
+
+    def note(self, at: int, event: LifecycleEvent) -> None:
+        """Add an event about this process, outside the fingerprint."""
+        self._add(None, at, event, None)
+
+    def commit(self, checkpoint: Checkpoint | None = None, summary: dict[str, Any] | None = None) -> None:
+        """Make all that was appended durable, and with it a checkpoint and the summary that `ocw status` shows.
+
+        Raises JournalError when the disk does not take it; everything is then still pending, the checkpoint and the
+        summary included, and goes with the next commit.
+        """
+        if checkpoint is not None:
+            self._checkpoint = checkpoint
+        if summary is not None:
+            self._summary = msgspec.json.encode(summary).decode()
+        new_summary = self._summary != self._stored_summary
+        if not self._rows and self._checkpoint is None and not new_summary:
+            return
+        try:
+            with self._db.atomic():
+                if self._rows:
+                    self._db.conn.executemany(ADD_EVENT, self._rows)
+                for known in self._events:
+                    apply(self._db, changes_of(self.book, known.seq, known.at, known.event))
+                if self._checkpoint is not None:
+                    self._db.conn.execute(PUT_CHECKPOINT, _values(self._checkpoint))
+                if new_summary:
+                    self._db.conn.execute(PUT_SUMMARY, (self._summary,))
+        except sqlite3.Error as error:
+            raise JournalError(
+                f"the journal did not take {len(self._rows)} new events: {error}; they are kept and go with the next "
+                "commit; make room on the disk, or let go of the file"
+            ) from error
+        self._stored_head, self._stored_summary = self._head, self._summary
+        self._rows.clear()
+        self._events.clear()
+        self._checkpoint = None
+
+    def checkpoint(self) -> Checkpoint | None:
+        """The latest stored checkpoint, or None in a new book. Raises JournalError."""
+        found = self._ask(lambda: self._db.execute(GET_CHECKPOINT).fetchone())
+        return None if found is None else Checkpoint(*found)
+
+    def events_after(self, seq: int) -> Iterator[StoredEvent]:
+        """Committed domain events with a higher sequence, in order. Raises JournalError where one cannot be read."""
+        while page := self._page(DOMAIN_ROWS_AFTER, seq):
+            for row, seq, at, payload in page:
+                yield StoredEvent(seq, at, domain_event(row, payload))
+
+    def all_events(self) -> Iterator[tuple[int, JournalEvent]]:
+        """Every committed event with its time (ms), in order. Raises JournalError where one cannot be read."""
+        row = 0
+        while page := self._page(ROWS_AFTER, row):
+            for row, at, payload in page:
+                yield at, journal_event(row, payload)
+
+    def figures(self) -> JournalFigures:
+        """What a run's report needs, from committed events. Raises JournalError."""
+        return self._ask(lambda: journal_figures(self._db))
+
+    def verify(self, expected_head: str | None = None) -> Verification:
+        """Walk all that is committed; see `verify_journal` for what is found and what cannot be."""
+        return verify_journal(self._db, self.book, expected_head)
+
+    def rebuild(self) -> None:
+        """Drop every projection and make it again from the committed events, in one transaction.
+
+        Raises JournalError; the projections are then as they were.
+        """
+        try:
+            with self._db.atomic():
+                remake_tables(self._db)
+                for known in self.events_after(0):
+                    apply(self._db, changes_of(self.book, known.seq, known.at, known.event))
+        except sqlite3.Error as error:
+            raise JournalError(
+                f"the projections were not rebuilt: {error}; make room on the disk and repeat"
+            ) from error
+
+    def close(self) -> None:
+        """Let go of the file; what was not committed is gone. Closing twice does nothing."""
+        self._db.close()
+
+    def _add(self, seq: int | None, at: int, event: JournalEvent, digest: str | None) -> None:
+        row, kind, payload = self._row + 1, kind_of(event), payload_of(event)
+        head = link(self._head, row, seq, at, kind, SCHEMA_VERSION, payload, digest)
+        self._rows.append((row, seq, at, kind, SCHEMA_VERSION, payload, digest, head))
+        self._row, self._head = row, head
+
+    def _catch_up(self) -> None:
+        """Refuse a journal whose tail was cut, and rebuild projections of another version."""
+        saved = self.checkpoint()
+        if saved is not None and saved.seq > self._seq:
+            raise JournalError(
+                f"the checkpoint stands at event {saved.seq}, but the journal ends at event {self._seq}: its tail was "
+                "cut; restore the whole state directory from one backup"
+            )
+        if self._db.execute("PRAGMA user_version").fetchone()[0] != PROJECTIONS_VERSION:
+            self.rebuild()
+
+    def _page(self, query: str, after: int) -> list[Any]:
+        return self._ask(lambda: self._db.execute(query, (after, _PAGE)).fetchall())
+
+    def _ask(self, question: Callable[[], _T]) -> _T:
+        try:
+            return question()
+        except sqlite3.Error as error:
+            raise JournalError(
+                f"the journal cannot be read: {error}; verify it, or restore it from a backup"
+            ) from error
+
+
+def _values(checkpoint: Checkpoint) -> tuple[int, int, bytes, bytes]:
+    return checkpoint.market_at, checkpoint.seq, checkpoint.engine, checkpoint.venue
+
+
+def _unusable(directory: Path, error: Exception) -> BookError:
+    return BookError(
+        f"the book in {directory} cannot be opened for writing: {error}; free the file and the disk, or use another "
+        "--state directory"
+    )

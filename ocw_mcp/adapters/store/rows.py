@@ -1,0 +1,53 @@
+"""How an event becomes a row of the journal and a row an event, and how each row is chained to the one before.
+
+The chain is over the rows as stored, digest_n = SHA-256(digest_{n-1} || row_n): a changed, missing or moved row breaks
+it. It cannot show a cut tail, since what is left is whole; the head is therefore also shown outside of the journal.
+"""
+
+import hashlib
+
+import msgspec
+
+from ocw_mcp.domain.errors import JournalError
+from ocw_mcp.domain.events import DomainEvent, JournalEvent
+
+CHAIN_GENESIS = hashlib.sha256(b"ocw journal 1").hexdigest()
+
+Row = tuple[int, int | None, int, str, int, str, str | None, str]
+"""row, seq, at (ms), kind, version, payload, digest, chain."""
+
+_encode = msgspec.json.Encoder().encode
+_any: msgspec.json.Decoder[JournalEvent] = msgspec.json.Decoder(JournalEvent)
+_domain: msgspec.json.Decoder[DomainEvent] = msgspec.json.Decoder(DomainEvent)
+
+
+def payload_of(event: JournalEvent) -> str:
+    """The event as it is stored: JSON at full precision, Decimals as text."""
+    return _encode(event).decode()
+
+
+def link(
+    previous: str, row: int, seq: int | None, at: int, kind: str, version: int, payload: str, digest: str | None
+) -> str:
+    """The chain's digest at a row."""
+    return hashlib.sha256(previous.encode() + _encode((row, seq, at, kind, version, payload, digest))).hexdigest()
+
+
+def journal_event(row: int, payload: str) -> JournalEvent:
+    """The event of a row. Raises JournalError when it holds none."""
+    try:
+        return _any.decode(payload)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise _unreadable(row, error) from None
+
+
+def domain_event(row: int, payload: str) -> DomainEvent:
+    """The domain event of a row. Raises JournalError when it holds none."""
+    try:
+        return _domain.decode(payload)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise _unreadable(row, error) from None
+
+
+def _unreadable(row: int, error: Exception) -> JournalError:
+    return JournalError(f"row {row} of the journal holds no event that this version knows: {error}; verify the journal")

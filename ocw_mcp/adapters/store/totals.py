@@ -1,0 +1,40 @@
+"""What a run's report needs from the journal, by query."""
+
+from decimal import Decimal
+
+import msgspec
+from sqlite_utils import Database
+
+from ocw_mcp.domain.events import HoleFound
+from ocw_mcp.domain.figures import JournalFigures, WakeEntry
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.snapshot import WakeReason
+
+_decode_reasons = msgspec.json.Decoder(tuple[WakeReason, ...]).decode
+
+
+def journal_figures(db: Database) -> JournalFigures:
+    """Counts and sums over all committed events. Money in quote currency."""
+    wakes = [
+        WakeEntry(at, reason.symbol, reason.reasons)
+        for at, reasons in db.execute("SELECT at, reasons FROM wakes ORDER BY seq")
+        for reason in _decode_reasons(reasons)
+    ]
+    return JournalFigures(
+        wakes=wakes,
+        decisions=count(db, "SELECT count(*) FROM decisions"),
+        orders=count(db, "SELECT count(*) FROM orders"),
+        fills=count(db, "SELECT count(*) FROM fills"),
+        refusals=dict(db.execute("SELECT code, count(*) FROM refusals GROUP BY code ORDER BY code").fetchall()),
+        holes=count(db, "SELECT count(*) FROM events WHERE kind = ?", str(HoleFound.__struct_config__.tag)),
+        # Summed here: SQLite would add the texts as floats.
+        fees=sum((Decimal(fee) for (fee,) in db.execute("SELECT fee FROM fills ORDER BY seq")), ZERO),
+        day_equities=[
+            (day, Decimal(equity)) for day, equity in db.execute("SELECT day, equity FROM days ORDER BY seq")
+        ],
+    )
+
+
+def count(db: Database, query: str, *parameters: str) -> int:
+    """The single number that a query gives."""
+    return int(db.execute(query, parameters).fetchone()[0])

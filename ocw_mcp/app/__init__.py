@@ -1,0 +1,1 @@
+"""Puts the house together: settings, policies, composition, the command line."""

@@ -1,0 +1,25 @@
+"""The command `ocw`."""
+
+import sys
+
+from ocw_mcp.domain.errors import OcwError
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line. What a user can mend is told in one sentence on standard error, with exit code 2."""
+    from ocw_mcp.app.cli.commands import app
+
+    try:
+        app()
+    except OcwError as error:
+        print(f"ocw: {error}", file=sys.stderr)  # noqa: T201 - the one place where errors are spoken
+        sys.exit(USAGE_ERROR)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has heard enough; closing it here keeps the interpreter from complaining at exit.
+        sys.stderr.close()
+        sys.exit(1)

@@ -1,0 +1,153 @@
+"""All commands, each a few lines: read what was asked, call the house, print."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ocw_mcp import __version__
+from ocw_mcp.app.cli import operate, runs
+
+app = typer.Typer(
+    help="A trading desk for Claude, with a risk officer that cannot be talked out of anything.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+journal = typer.Typer(help="The journal of a book.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(journal, name="journal")
+
+StateOption = Annotated[
+    Path | None, typer.Option("--state", help="The book's state directory; without it a fresh temporary book.")
+]
+BookOption = Annotated[Path, typer.Option("--state", help="The book's state directory.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, alone on standard output.")]
+AgentOption = Annotated[str, typer.Option("--agent", help="Who decides: rules, or none to hold.")]
+ForOption = Annotated[
+    str | None, typer.Option("--for", help="Stop after so much simulated time from the book's start: 24h, 7d.")
+]
+PoliciesOption = Annotated[
+    Path | None, typer.Option("--policies", help="A directory of policy files, or one file, in place of the shipped.")
+]
+PolicyOption = Annotated[str, typer.Option("--policy", help="The policy file's name, without .toml.")]
+PromptsOption = Annotated[Path | None, typer.Option("--prompts", help="A directory of prompts, in place of ours.")]
+EnvOption = Annotated[Path | None, typer.Option("--env", help="A file of settings; the environment wins over it.")]
+ProductOption = Annotated[
+    str | None, typer.Option("--product", help="spot or um (USD-M futures), where the path does not tell; default um.")
+]
+IntervalOption = Annotated[
+    str | None, typer.Option("--interval", help="Which candles to take, where a tape holds several: 1m, 15m, 1h.")
+]
+SymbolsOption = Annotated[str | None, typer.Option("--symbols", help="Only these: BTCUSDT,ETHUSDT.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the simulated market.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """A trading desk for Claude, with a risk officer that cannot be talked out of anything."""
+
+
+@app.command()
+def run(
+    market: Annotated[str, typer.Option("--market", help="sim, or the path of a tape.")],
+    agent: AgentOption = "rules",
+    for_: ForOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+    policies: PoliciesOption = None,
+    policy: PolicyOption = "default",
+    prompts: PromptsOption = None,
+    env: EnvOption = None,
+    product: ProductOption = None,
+    interval: IntervalOption = None,
+    symbols: SymbolsOption = None,
+    seed: SeedOption = 1,
+) -> None:
+    """Run a book on paper: on the simulated market, or on a tape. Ctrl-C stops it, with a report."""
+    wish = runs.Wish(market, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, seed)
+    runs.run_and_print(wish, as_json=as_json)
+
+
+@app.command()
+def replay(
+    tape: Annotated[
+        str, typer.Argument(help="Candles of the exchange's public archive: a directory, zip, csv or csv.gz.")
+    ],
+    agent: AgentOption = "rules",
+    for_: ForOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+    policies: PoliciesOption = None,
+    policy: PolicyOption = "default",
+    prompts: PromptsOption = None,
+    env: EnvOption = None,
+    product: ProductOption = None,
+    interval: IntervalOption = None,
+    symbols: SymbolsOption = None,
+) -> None:
+    """Run a tape from its beginning to its end, as fast as it goes."""
+    wish = runs.Wish(str(Path(tape)), agent, for_, state, policies, policy, prompts, env, product, interval, symbols, 1)
+    runs.run_and_print(wish, as_json=as_json, tape_only=True)
+
+
+@app.command()
+def status(state: BookOption, as_json: JsonOption = False) -> None:
+    """Show a book: its state, positions, stops and counters. It is only read, whether an engine runs or not."""
+    view = operate.status(state)
+    typer.echo(json.dumps(view, indent=2) if as_json else operate.status_text(view))
+
+
+@app.command()
+def halt(state: BookOption) -> None:
+    """No new risk from here on: entries are cancelled, stops stay. The engine obeys when it takes the command."""
+    typer.echo(operate.leave(state, "halt"))
+
+
+@app.command()
+def resume(
+    state: BookOption,
+    paper: Annotated[bool, typer.Option("--paper", help="Yes: let a book on paper take new risk again.")] = False,
+) -> None:
+    """Let a halted book take new risk again. On paper this asks for --paper, so that it is never done by accident."""
+    typer.echo(operate.resume(state, paper=paper))
+
+
+@app.command()
+def init(state: StateOption = None) -> None:
+    """Make a state directory with a `.env` to fill in, readable by you alone."""
+    typer.echo(operate.init(state))
+
+
+@app.command()
+def bench(as_json: JsonOption = False) -> None:
+    """Measure the engine on this machine: replay speed, and whether it keeps that speed as history grows."""
+    from ocw_mcp.app import bench as benchmarks
+
+    typer.echo(json.dumps(benchmarks.measure(), indent=None if as_json else 2))
+
+
+@journal.command()
+def verify(
+    state: BookOption,
+    as_json: JsonOption = False,
+    head: Annotated[
+        str | None, typer.Option("--head", help="The chain's head as you know it: shows whether the end was cut off.")
+    ] = None,
+) -> None:
+    """Check the journal from its first row: chain, sequence, fingerprint, and all that is derived from it."""
+    result = operate.verify(state, head)
+    typer.echo(json.dumps(result, indent=2) if as_json else operate.verify_text(result))
+    if not result["ok"]:
+        raise typer.Exit(1)

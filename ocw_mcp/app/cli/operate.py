@@ -1,0 +1,103 @@
+"""What a person does to a book from outside: look at it, halt it, resume it, check it."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from platformdirs import user_data_path
+
+from ocw_mcp.adapters.control import commands
+from ocw_mcp.adapters.store.lock import is_locked
+from ocw_mcp.adapters.store.reader import read_book, verify_book
+from ocw_mcp.app.resources import write_env_example
+from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.time import iso
+
+
+def status(state: Path) -> dict[str, Any]:
+    """A book as its store tells it, read-only; ready for JSON.
+
+    Raises BookError where there is no book.
+    """
+    view = msgspec.to_builtins(read_book(state))
+    assert isinstance(view, dict)
+    return {"running": is_locked(state), "waiting_commands": commands.count_waiting(state), **view}
+
+
+def status_text(view: dict[str, Any]) -> str:
+    """A book's status for people."""
+    summary, stamp = view["summary"] or {}, view["stamp"]
+    market = stamp["market"]
+    lines = [
+        f"book {view['book']} · {stamp['mode']} · {market['kind']} {stamp['product']} {', '.join(market['symbols'])}",
+        f"engine {'running' if view['running'] else 'not running'} · state {summary.get('state', 'not started')}"
+        + (f" · {view['waiting_commands']} command(s) waiting" if view["waiting_commands"] else ""),
+    ]
+    if summary:
+        lines += [
+            f"as of {iso(summary['at'])} · equity {summary['equity']} · daily loss {float(summary['daily_loss']):.2%}"
+            + (" (limit reached: no entries today)" if summary["daily_loss_reached"] else ""),
+            *(_position(position) for position in summary["positions"]),
+            "" if summary["positions"] else "no open position",
+        ]
+    lines += [
+        f"journal {view['events']} events, {view['orders']} orders, {view['fills']} fills · head {view['chain_head']}",
+        f"fingerprint {view['fingerprint']}",
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def leave(state: Path, verb: str) -> str:
+    """Leave a command for the engine of a book, running or not; what to tell the person.
+
+    Raises BookError where there is no book or nothing can be written.
+    """
+    read_book(state)
+    now_ns = time.time_ns()  # noqa: TID251 - orders commands by arrival; it never enters the engine
+    commands.leave(state, verb, by=_person(), command_id=f"{now_ns:x}-{os.getpid():x}", at_ns=now_ns)
+    when = "the running engine takes it at once" if is_locked(state) else "the engine takes it at its next start"
+    return f"{verb}: left in the state directory; {when}"
+
+
+def resume(state: Path, *, paper: bool) -> str:
+    """Leave a resume. Raises SettingsError without the explicit word."""
+    if not paper:
+        raise SettingsError(
+            "resume lets the book take new risk again, which is a person's decision; on paper say so with --paper"
+        )
+    return leave(state, "resume")
+
+
+def init(state: Path | None) -> str:
+    """Make a state directory with an `.env`; where it is. Raises SettingsError where there is one already."""
+    directory = state if state is not None else user_data_path("ocw", appauthor=False)
+    path = write_env_example(directory)
+    return f"{path} is made, readable by you alone; fill in what you have, nothing is needed for paper"
+
+
+def verify(state: Path, head: str | None) -> dict[str, Any]:
+    """Check a book's journal; ready for JSON. Raises BookError where there is no book."""
+    result = msgspec.to_builtins(verify_book(state, head))
+    assert isinstance(result, dict)
+    return result
+
+
+def verify_text(result: dict[str, Any]) -> str:
+    """The outcome of a check for people."""
+    if result["ok"]:
+        return f"the journal holds together: {result['events']} events, head {result['head']}"
+    return "\n".join(["the journal does NOT hold together:", *(f"  - {problem}" for problem in result["problems"])])
+
+
+def _position(position: dict[str, Any]) -> str:
+    stop = f"stop {position['stop']}" if position["protected"] else "UNPROTECTED"
+    return (
+        f"  {position['symbol']} {position['quantity']} at {position['average_price']}, mark {position['mark']}, "
+        f"unrealised {position['unrealised']}, {stop}"
+    )
+
+
+def _person() -> str:
+    return os.environ.get("USER") or os.environ.get("USERNAME") or "operator"

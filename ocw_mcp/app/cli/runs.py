@@ -1,0 +1,89 @@
+"""`ocw run` and `ocw replay`."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+
+from ocw_mcp.app import log
+from ocw_mcp.app.markets import SIMULATED, open_market
+from ocw_mcp.app.narrator import Narrator
+from ocw_mcp.app.policy_loader import load_policies, load_prompts
+from ocw_mcp.app.report_view import show
+from ocw_mcp.app.runner import Job, run
+from ocw_mcp.app.settings import load_settings, require_paper
+from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.time import span_ms
+
+
+class Wish(NamedTuple):
+    """What was asked for on the command line, as it was written."""
+
+    market: str
+    agent: str
+    for_: str | None
+    state: Path | None
+    policies: Path | None
+    policy: str
+    prompts: Path | None
+    env: Path | None
+    product: str | None
+    interval: str | None
+    symbols: str | None
+    seed: int
+
+
+def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None:
+    """Run a book as wished; print what happens and a report for people, or the report alone as JSON.
+
+    Raises OcwError for whatever the user can mend.
+    """
+    settings = load_settings(wish.env, wish.state, os.environ)
+    log.configure(settings.log_level, quiet=not as_json)
+    console = Console(highlight=False, soft_wrap=True)
+    for warning in settings.warnings:
+        print(f"ocw: {warning}", file=sys.stderr)  # noqa: T201 - a warning to the person at the terminal
+    require_paper(settings)
+    # A directory may be called sim; a replay means it, a run means the market.
+    market = f"./{wish.market}" if tape_only and wish.market == SIMULATED else wish.market
+    job = Job(
+        feed=open_market(
+            market,
+            product=_product(wish.product),
+            interval=wish.interval,
+            symbols=_symbols(wish.symbols),
+            seed=wish.seed,
+        ),
+        agent=wish.agent,
+        policies=load_policies(wish.policies, wish.policy),
+        prompts=load_prompts(wish.prompts),
+        for_ms=_span(wish.for_),
+        state=wish.state,
+    )
+    outcome = run(job, None if as_json else Narrator(console.print))
+    if as_json:
+        print(json.dumps(outcome.report, allow_nan=False))  # noqa: T201 - the result
+    else:
+        show(outcome.report, outcome.why, console)
+
+
+def _product(text: str | None) -> Product | None:
+    try:
+        return Product(text) if text is not None else None
+    except ValueError as error:
+        raise SettingsError(f"--product is {text!r}; expected spot or um") from error
+
+
+def _symbols(text: str | None) -> tuple[str, ...]:
+    return tuple(sorted({part.strip().upper() for part in text.split(",") if part.strip()})) if text else ()
+
+
+def _span(text: str | None) -> int | None:
+    try:
+        return span_ms(text) if text is not None else None
+    except ValueError as error:
+        raise SettingsError(f"--for: {error}") from error

@@ -1,0 +1,92 @@
+"""Wires one simulated book together: market, venue, engine, store, clock and decider."""
+
+from decimal import Decimal
+
+from ocw_mcp.adapters.store.book import BookStamp
+from ocw_mcp.adapters.venues.paper import PaperVenue
+from ocw_mcp.app.markets import MarketFeed
+from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
+from ocw_mcp.core.market.market import timeframes
+from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.protocols import CommandBox, Decider, Store
+from ocw_mcp.domain.time import MINUTE, span_ms, span_name
+from ocw_mcp.engine.config import EngineConfig
+from ocw_mcp.engine.step import Engine
+from ocw_mcp.runtime.clock import SimulatedClock
+from ocw_mcp.runtime.deciders import NobodyDecides, RulesDecider
+from ocw_mcp.runtime.recorder import Listener
+from ocw_mcp.runtime.run import BookRun
+
+START_EQUITY = Decimal(10_000)
+"""Quote currency in a new paper account."""
+
+AGENTS = ("rules", "none")
+
+
+class Book:
+    """Everything of one run, wired."""
+
+    def __init__(
+        self,
+        feed: MarketFeed,
+        agent: str,
+        policies: LoadedPolicies,
+        prompts: LoadedPrompts,
+        store: Store,
+        commands: CommandBox,
+        listener: Listener | None = None,
+    ) -> None:
+        # A hole of a few candles is common; an entry that found no price for longer than this is taken off.
+        patience_ms = max(3 * feed.interval, 5 * MINUTE)
+        _require_timeframes(policies, feed.interval)
+        self.venue = PaperVenue(feed.product, START_EQUITY, patience_ms)
+        self.clock = SimulatedClock()
+        self.config = EngineConfig(
+            policies=policies.policies,
+            policy_hash=policies.hash,
+            prompts_hash=prompts.hash,
+            product=feed.product,
+            interval=feed.interval,
+            symbols=feed.symbols,
+            start_equity=START_EQUITY,
+            agent=agent,
+            instruments=self.venue.instrument,
+        )
+        self.engine = Engine(self.config)
+        self.store = store
+        self.run = BookRun(
+            self.engine, feed, self.venue, store, self.clock, decider(agent, policies), commands, listener
+        )
+
+
+def _require_timeframes(policies: LoadedPolicies, interval: int) -> None:
+    """Refuse a policy that waits for closes which never come. A shorter timeframe than the candles' own means theirs."""
+    built = timeframes(interval)
+    gate = policies.policies.gate
+    absent = sorted(
+        name for name in {*gate.close_wakes, *gate.close_wakes_in_position} if max(span_ms(name), interval) not in built
+    )
+    if absent:
+        raise SettingsError(
+            f"{policies.source_name} wakes on the close of {', '.join(absent)}, which is not built from candles of "
+            f"{span_name(interval)}; expected some of {', '.join(span_name(each) for each in built)}; correct [gate]"
+        )
+
+
+def decider(agent: str, policies: LoadedPolicies) -> Decider:
+    """Whoever decides, by name.
+
+    Raises SettingsError for a name nobody has.
+    """
+    if agent == "rules":
+        return RulesDecider(policies.policies)
+    if agent == "none":
+        return NobodyDecides()
+    raise SettingsError(f"there is no agent {agent!r}; expected one of {', '.join(AGENTS)}")
+
+
+def stamp(feed: MarketFeed) -> BookStamp:
+    """What a paper book of this market is stamped with at its first start."""
+    return BookStamp(
+        mode="paper", venue="paper", account=f"paper-{START_EQUITY}", product=feed.product, market=feed.identity
+    )

@@ -1,0 +1,60 @@
+"""Tells a person what a run does, one line for each thing that matters; holding is silent."""
+
+from collections.abc import Callable
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import Action
+from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.time import iso
+
+
+class Narrator:
+    """Turns domain events into lines. Wakes that led to nothing are counted and told once a day."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._held = 0
+
+    def __call__(self, at: int, event: events.DomainEvent) -> None:
+        """Take in one event at its time (ms)."""
+        if isinstance(event, events.DecisionMade) and all(leg.action is Action.HOLD for leg in event.decision.legs):
+            self._held += 1
+            return
+        line = self._line(event)
+        if line:
+            self._say(f"{iso(at)[:16].replace('T', ' ')}  {line}")
+
+    def _line(self, event: events.DomainEvent) -> str | None:
+        match event:
+            case events.DayOpened(day=day, equity=equity):
+                held, self._held = self._held, 0
+                before = f", {held} wakes held since the last day" if held else ""
+                return f"day       {day} opens with {plain(round(equity, 2))}{before}"
+            case events.DecisionMade(decider=decider, decision=decision):
+                legs = [leg for leg in decision.legs if leg.action is not Action.HOLD]
+                return f"decision  {decider}: " + "; ".join(
+                    f"{leg.action} {leg.symbol} ({leg.reasoning})" for leg in legs
+                )
+            case events.OrderFilled():
+                return (
+                    f"fill      {event.side} {plain(event.quantity)} {event.symbol} at {plain(event.price)}, "
+                    f"fee {plain(round(event.fee, 4))}, position {plain(event.position)}"
+                )
+            case events.OrderRefused(intent=intent, refusal=refusal):
+                return f"refused   {intent.purpose.name.lower()} {intent.side} {intent.symbol}: {refusal}"
+            case events.OrderRejected(ref=ref, code=code, text=text):
+                return f"rejected  {ref}: {code} {text}"
+            case events.PositionProtected(symbol=symbol, trigger_price=trigger):
+                return f"stop      {symbol} is under a stop at {plain(trigger)}"
+            case events.PositionClosed(symbol=symbol, pnl=pnl):
+                return f"closed    {symbol}, {'+' if pnl >= 0 else ''}{plain(round(pnl, 2))} after fees"
+            case events.DailyLossReached(equity=equity, floor=floor):
+                return f"limit     daily loss: equity {plain(round(equity, 2))}, floor {plain(round(floor, 2))}"
+            case events.StateChanged(before=before_state, after=after_state, why=why):
+                return f"state     {before_state} -> {after_state}: {why}"
+            case events.HoleFound(symbol=symbol, since=since, until=until):
+                return f"hole      {symbol} has no candles from {iso(since)} to {iso(until)}"
+            case events.Incident(text=text):
+                return f"incident  {text}"
+            case _:
+                return None

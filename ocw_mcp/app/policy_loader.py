@@ -1,0 +1,210 @@
+"""Policies (TOML) and prompts (Markdown) as values, each with the hash that stands beside every decision and order."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from ocw_mcp.app.resources import shipped
+from ocw_mcp.app.settings import read_text, refusal
+from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.policies import Policies
+
+# No limit that a person means lies outside; what does would cost megabytes to print or vanish in rounding.
+_SMALLEST = Decimal("1e-12")
+_LARGEST = Decimal("1e15")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPolicies:
+    """A policy file as values. `hash` is the SHA-256 of its text (UTF-8, line feeds); `source_name` the file's name."""
+
+    policies: Policies
+    hash: str
+    source_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPrompts:
+    """The prompts by file name without `.md`; `hash` is a SHA-256 over names and texts."""
+
+    texts: dict[str, str]
+    hash: str
+
+
+def load_policies(directory: Path | None, name: str = "default") -> LoadedPolicies:
+    """Load `name`.toml from a directory, or from the shipped policies; a `directory` that is a file is the file.
+
+    Raises SettingsError naming every problem of the file.
+    """
+    folder = shipped("policies") if directory is None else directory
+    path = folder if folder.is_file() else _policy_path(folder, name)
+    text = read_text(path)
+    try:
+        data = tomllib.loads(text, parse_float=Decimal)
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        raise refusal(str(path), [f"is no TOML: {error}; correct the file there"]) from error
+    numbers = dict(_bad_leaves(data, Policies, ()))
+    problems = list(numbers.values())
+    policies = None
+    try:
+        policies = Policies.model_validate(data)
+    except ValidationError as error:
+        problems += _sentences(error, numbers)
+    if policies is None or problems:
+        raise refusal(str(path), problems)
+    return LoadedPolicies(policies, hashlib.sha256(text.encode()).hexdigest(), path.name)
+
+
+def load_prompts(directory: Path | None) -> LoadedPrompts:
+    """Load every Markdown file of a directory, or of the shipped prompts; README.md is for people and left out.
+
+    Raises SettingsError when the directory or one of its files cannot be read.
+    """
+    folder = shipped("prompts") if directory is None else directory
+    texts = {path.stem: read_text(path) for path in _files(folder, "prompts", ".md") if path.name != "README.md"}
+    canonical = json.dumps(texts, sort_keys=True, ensure_ascii=False).encode()
+    return LoadedPrompts(texts, hashlib.sha256(canonical).hexdigest())
+
+
+def _policy_path(folder: Path, name: str) -> Path:
+    offered = {path.stem: path for path in _files(folder, "policies", ".toml")}
+    if name in offered:
+        return offered[name]
+    expected = f"one of {', '.join(offered)}" if offered else "at least one .toml file there"
+    raise SettingsError(f"there is no policy {name!r} in {folder}; expected {expected}{_did_you_mean(name, offered)}")
+
+
+def _files(folder: Path, what: str, suffix: str) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == suffix)
+    except OSError as error:
+        raise SettingsError(
+            f"no {what} can be read from {folder} ({error.strerror}); expected a directory of {suffix} files; "
+            "check the path and its permissions"
+        ) from error
+
+
+def _bad_leaves(
+    data: Mapping[str, Any], model: type[BaseModel], above: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Find what pydantic would let pass: a text or a truth value for a number, and numbers no one could mean."""
+    for key, value in data.items():
+        place = (*above, key)
+        declared = model.model_fields.get(key)
+        kind = declared.annotation if declared else None
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and isinstance(value, Mapping):
+            yield from _bad_leaves(value, kind, place)
+        elif kind in (int, float, Decimal) and (fault := _fault_of_number(value)):
+            yield place, f"{_dotted(place)} {fault}"
+
+
+def _fault_of_number(value: Any) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        return f"is {_shown(value)}; expected a number; write it without quotes"
+    number = Decimal(value)
+    if not number.is_finite():
+        return f"is {number}; expected a finite number; write one"
+    if number and not _SMALLEST <= abs(number) <= _LARGEST:
+        return f"has a size no one could mean; expected 0, or {_SMALLEST} to {_LARGEST}; correct it"
+    return None
+
+
+def _sentences(error: ValidationError, told: Mapping[tuple[str, ...], str]) -> Iterator[str]:
+    # A check over a whole table means nothing while one of its numbers is no number.
+    doubtful = {*told, *(place[:-1] for place in told)}
+    found = [one for one in error.errors(include_url=False) if _place(one) not in doubtful]
+    unknown = {_place(one): _meant(one) for one in found if one["type"] == "extra_forbidden"}
+    for one in found:
+        # A misspelt key is also a missing one: the misspelling says both.
+        if one["type"] == "missing" and _place(one) in unknown.values():
+            continue
+        # A list whose entries are refused also counts as short of entries.
+        if one["type"] == "too_short" and one["input"]:
+            continue
+        yield _sentence(one, unknown)
+
+
+def _sentence(one: ErrorDetails, unknown: Mapping[tuple[str, ...], tuple[str, ...] | None]) -> str:
+    place, kind, value = _place(one), one["type"], one["input"]
+    is_table = len(place) == 1 and place[0] != "name"
+    label = f"[{place[0]}]" if is_table else _dotted(place)
+    if kind == "extra_forbidden":
+        label = f"[{place[0]}]" if len(place) == 1 and isinstance(value, Mapping) else _dotted(place)
+        meant = unknown[place]
+        advice = (
+            f"did you mean {meant[-1]}?" if meant else f"expected one of {', '.join(_known(place[:-1]))}; remove it"
+        )
+        return f"{label} is unknown; {advice}"
+    if kind == "missing":
+        return (
+            f"{label} is missing; expected {'a table' if is_table else 'a value'}; the shipped default.toml shows one"
+        )
+    if kind == "value_error":
+        return f"{label}: {one['ctx']['error']}"
+    bounds = {name: f"{bound:g}" if isinstance(bound, float) else bound for name, bound in one.get("ctx", {}).items()}
+    expected = _EXPECTED[kind].format(**bounds) if kind in _EXPECTED else one["msg"].removeprefix("Input should be ")
+    return f"{label} is {_shown(value)}; expected {expected}; correct it"
+
+
+_NAMES = {str: "long text", list: "list", int: "number", Decimal: "number"}
+_EXPECTED = {
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "less than {lt}",
+    "less_than_equal": "{le} or less",
+    "int_from_float": "a whole number",
+    "model_type": "a table",
+    "tuple_type": 'a list, such as ["..."]',
+    "string_type": "a text in quotes",
+    "too_short": "at least {min_length} entry",
+    "string_too_short": "at least {min_length} character",
+    "string_too_long": "at most {max_length} characters",
+}
+
+
+def _place(one: ErrorDetails) -> tuple[str, ...]:
+    return tuple(str(part) for part in one["loc"])
+
+
+def _meant(one: ErrorDetails) -> tuple[str, ...] | None:
+    *above, key = _place(one)
+    meant = get_close_matches(key, _known(tuple(above)), n=1)
+    return (*above, meant[0]) if meant else None
+
+
+def _known(above: tuple[str, ...]) -> list[str]:
+    """The keys that a table may have; `above` is its path."""
+    model: Any = Policies
+    for key in above:
+        model = model.model_fields[key].annotation
+    return list(model.model_fields)
+
+
+def _did_you_mean(name: str, offered: Mapping[str, Any]) -> str:
+    meant = get_close_matches(name, offered, n=1)
+    return f"; did you mean {meant[0]}?" if meant else ""
+
+
+def _dotted(place: tuple[str, ...]) -> str:
+    return ".".join(place)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | Decimal) and _fault_of_number(value) is None:
+        return str(value)
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, str) and len(value) <= 60:
+        return repr(value)
+    return f"a {_NAMES.get(type(value), type(value).__name__)}"

@@ -1,0 +1,45 @@
+"""A run's report for people."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ocw_mcp.domain.time import iso
+
+
+def show(figures: dict[str, Any], why: str, console: Console) -> None:
+    """Print the report as a table, and why the run ended."""
+    table = Table(title="Report", title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column()
+    for label, value in _rows(figures):
+        table.add_row(label, value)
+    console.print()
+    console.print(table)
+    console.print(f"ended because {why}; fingerprint {figures['fingerprint']}", highlight=False, soft_wrap=True)
+
+
+def _rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    began, ended = figures["from"], figures["to"]
+    refusals = ", ".join(f"{code} {count}" for code, count in figures["refusals"].items()) or "none"
+    skips = ", ".join(f"{reason} {count}" for reason, count in figures["skips"].items()) or "none"
+    return [
+        ("market", ", ".join(figures["symbols"])),
+        ("candles", f"{figures['candles']:,}" + (f" from {iso(began)} to {iso(ended)}" if began is not None else "")),
+        ("speed", f"{figures['candles_per_s']:,} candles/s, {figures['max_rss_mb']} MB at most"),
+        ("gate", f"{figures['evaluations']:,} looks, {_share(figures['skip_rate'])} skipped ({skips})"),
+        ("wakes", f"{len(figures['wakes']):,} reasons to wake, {figures['decisions']:,} decisions"),
+        ("orders", f"{figures['orders']} sent, {figures['fills']} fills, refusals: {refusals}"),
+        ("holes", str(figures["holes"])),
+        ("equity", f"{figures['equity_start']:,.2f} -> {figures['equity_end']:,.2f} ({_share(figures['return'])})"),
+        ("buy and hold", _share(figures["buy_and_hold"])),
+        ("max drawdown", _share(figures["max_drawdown"])),
+        ("sharpe", "too few days" if figures["sharpe"] is None else f"{figures['sharpe']:.2f}"),
+        ("fees", f"{figures['fees']:,.2f}"),
+        ("flags", "; ".join(figures["flags"])),
+    ]
+
+
+def _share(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2%}"

@@ -1,0 +1,112 @@
+"""One run of a book from the command line: its directory, its lock, its signals, its report."""
+
+import asyncio
+import resource
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import structlog
+
+from ocw_mcp import __version__
+from ocw_mcp.adapters.control.commands import CommandFiles
+from ocw_mcp.adapters.store.journal import SqliteStore
+from ocw_mcp.adapters.store.lock import StateLock
+from ocw_mcp.app.compose import Book, decider, stamp
+from ocw_mcp.app.markets import MarketFeed
+from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
+from ocw_mcp.domain.time import SECOND
+from ocw_mcp.engine.report import report
+from ocw_mcp.runtime.recorder import Listener
+
+log = structlog.get_logger()
+
+
+class Job(NamedTuple):
+    """What is to be run."""
+
+    feed: MarketFeed
+    agent: str
+    policies: LoadedPolicies
+    prompts: LoadedPrompts
+    for_ms: int | None
+    state: Path | None
+
+
+class Outcome(NamedTuple):
+    """A run's report, and why it ended."""
+
+    report: dict[str, Any]
+    why: str
+
+
+def run(job: Job, listener: Listener | None = None) -> Outcome:
+    """Run a book to its end, and report.
+
+    Raises SettingsError, BookError, TapeError or JournalError, each with one sentence for the user.
+    """
+    decider(job.agent, job.policies)
+    with _directory(job.state) as directory, StateLock(directory):
+        commands = CommandFiles(directory)
+        identity = job.feed.identity
+        store = SqliteStore.open(directory, stamp(job.feed), book_id=_book_id(identity.content), created_at=0)
+        try:
+            book = Book(job.feed, job.agent, job.policies, job.prompts, store, commands, listener)
+            log.debug("running", market=str(identity), agent=job.agent, book=store.book)
+            started, candles_before = book.clock.wall_ms(), book.engine.tally.candles
+            why = asyncio.run(_until_the_end(book, job.for_ms))
+            wall_s = (book.clock.wall_ms() - started) / SECOND
+            for problem in commands.problems:
+                log.warning("command", problem=problem)
+            figures = report(
+                book.config,
+                book.engine.tally,
+                book.engine.account,
+                book.engine.gate.counters,
+                store.figures(),
+                book.venue.terms.taker_fee,
+                store.fingerprint,
+            )
+            log.info("stopped", why=why, chain_head=store.chain_head, fingerprint=store.fingerprint)
+            return Outcome(_with_speed(figures, wall_s, book.engine.tally.candles - candles_before), why)
+        finally:
+            store.close()
+
+
+async def _until_the_end(book: Book, for_ms: int | None) -> str:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, book.run.stop)
+    return await book.run.run(__version__, for_ms)
+
+
+@contextmanager
+def _directory(state: Path | None) -> Iterator[Path]:
+    """The state directory, or a fresh one that goes when the run is over."""
+    if state is not None:
+        yield state
+        return
+    with tempfile.TemporaryDirectory(prefix="ocw-") as directory:
+        yield Path(directory)
+
+
+def _book_id(content: str) -> str:
+    """Six characters from the market's identity: a simulated book has the same name wherever it is run."""
+    return content[:6]
+
+
+def _with_speed(figures: dict[str, Any], wall_s: float, candles: int) -> dict[str, Any]:
+    """The report, with what this process took for the candles of this run."""
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+    speed = {
+        "wall_s": round(wall_s, 3),
+        "candles_per_s": round(candles / wall_s) if wall_s > 0 else 0,
+        "max_rss_mb": round(kilobytes / 1024, 1),
+    }
+    names = list(figures)
+    head = names[: names.index("to") + 1]
+    return {name: figures[name] for name in head} | speed | {n: figures[n] for n in names if n not in head}

@@ -1,0 +1,276 @@
+"""Settings: the environment, then the file of `--env`, then `.env` in the state directory. Never the current directory.
+
+An empty value counts as unset. Every problem is named at once, and no error, warning or repr shows a secret.
+"""
+
+import io
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from enum import StrEnum
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from dotenv.parser import parse_stream
+from pydantic import BeforeValidator, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from ocw_mcp.domain.errors import SettingsError
+
+_TRUE = frozenset({"true", "1", "yes", "on"})
+_FALSE = frozenset({"false", "0", "no", "off"})
+_LONGEST_SHOWN = 16
+"""Characters. Keys are longer than this, so a key that was pasted into the wrong line is not shown either."""
+
+
+class Mode(StrEnum):
+    """Whose money is at stake: nobody's, the exchange's play money, or yours."""
+
+    PAPER = "paper"
+    DEMO = "demo"
+    LIVE = "live"
+
+
+class LogLevel(StrEnum):
+    """How much the log says."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+def _word(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if value.lower() in _TRUE:
+        return True
+    if value.lower() in _FALSE:
+        return False
+    raise ValueError(f"is {_shown(value)}; expected true or false; write one of them, or remove the line")
+
+
+def _level(value: Any) -> Any:
+    names = [level.value for level in LogLevel]
+    if isinstance(value, str) and value.upper() not in names:
+        raise ValueError(f"is {_shown(value)}; expected one of {', '.join(names)}; write one of them")
+    return value.upper() if isinstance(value, str) else value
+
+
+def _secret(value: Any) -> Any:
+    if isinstance(value, str) and re.search(r"[^!-~]", value):
+        raise ValueError(
+            "holds a blank or a character that no key has (its value is not shown); "
+            "expected the key alone; copy it again, without quotes or remarks"
+        )
+    return value
+
+
+def _url(value: Any) -> Any:
+    # The value is not shown: a URL may carry a password, and keys are pasted into the wrong line.
+    if isinstance(value, str) and not _is_safe_url(value):
+        raise ValueError(
+            "is no address that a key may be sent to; expected https and a host, or http to this machine "
+            "(localhost, 127.0.0.1, [::1]), without user, query or fragment; correct it, or remove the line"
+        )
+    return value
+
+
+_Word = Annotated[bool, BeforeValidator(_word)]
+_Level = Annotated[LogLevel, BeforeValidator(_level)]
+_Secret = Annotated[SecretStr | None, BeforeValidator(_secret)]
+_Url = Annotated[str | None, BeforeValidator(_url)]
+
+
+class Settings(BaseSettings):
+    """What the user told OCW, checked. Made by `load_settings`."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    binance_api_key: _Secret = None
+    binance_secret_key: _Secret = None
+    binance_paper: _Word = True
+    live_trading: _Word = False
+    anthropic_api_key: _Secret = None
+    anthropic_base_url: _Url = None
+    claude_model: str | None = None
+    fred_api_key: _Secret = None
+    log_level: _Level = LogLevel.INFO
+    warnings: tuple[str, ...] = ()
+    """Sentences for the user: nothing that stops a start."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take only what `load_settings` hands over, so that nothing is read behind its back."""
+        return (init_settings,)
+
+    @field_validator("live_trading")
+    @classmethod
+    def _not_paper_and_live(cls, live: bool, info: ValidationInfo) -> bool:
+        if live and info.data.get("binance_paper"):
+            raise ValueError(
+                "is true while BINANCE_PAPER is true, set or by default, and the two contradict each other; "
+                "expected at most one of them; write LIVE_TRADING=false for paper, or BINANCE_PAPER=false for live"
+            )
+        return live
+
+    @property
+    def mode(self) -> Mode:
+        """What the two switches mean together."""
+        if self.binance_paper:
+            return Mode.PAPER
+        return Mode.LIVE if self.live_trading else Mode.DEMO
+
+
+KEYS = tuple(name.upper() for name in Settings.model_fields if name != "warnings")
+SECRET_KEYS = frozenset({"BINANCE_API_KEY", "BINANCE_SECRET_KEY", "ANTHROPIC_API_KEY", "FRED_API_KEY"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A value and where it came from."""
+
+    value: str = field(repr=False)
+    source: str
+
+
+def load_settings(env_file: Path | None, state_dir: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Read settings; what is set in `environ` wins over `env_file`, and that over `.env` in `state_dir`.
+
+    Raises SettingsError naming every problem at once.
+    """
+    problems: list[str] = []
+    warnings: list[str] = []
+    given: dict[str, _Given] = {}
+    if state_dir is not None:
+        given |= _read_env_file(state_dir / ".env", problems, warnings, may_be_absent=True)
+    if env_file is not None:
+        given |= _read_env_file(env_file, problems, warnings)
+    given |= {key: _Given(environ[key].strip(), "the environment") for key in KEYS if environ.get(key, "").strip()}
+
+    settings = None
+    try:
+        values: dict[str, Any] = {key.lower(): one.value for key, one in given.items()}
+        settings = Settings(**values, warnings=tuple(warnings))
+    except ValidationError as error:
+        for found in error.errors(include_url=False, include_input=False):
+            key = str(found["loc"][0]).upper()
+            cause = found.get("ctx", {}).get("error", found["msg"])
+            problems.append(f"{key} (from {given[key].source}) {cause}")
+    if settings is None or problems:
+        raise refusal("the settings", problems)
+    return settings
+
+
+def require_paper(settings: Settings) -> None:
+    """Refuse the modes for which no venue is built in.
+
+    Raises SettingsError for demo and live.
+    """
+    if settings.mode is not Mode.PAPER:
+        switches = f"BINANCE_PAPER=false, LIVE_TRADING={str(settings.live_trading).lower()}"
+        raise SettingsError(
+            f"the settings ask for {settings.mode} ({switches}), and no such venue is built in yet; "
+            "expected paper; set BINANCE_PAPER=true and LIVE_TRADING=false"
+        )
+
+
+def refusal(subject: str, problems: Iterable[str]) -> SettingsError:
+    """Make the error that names every problem: one sentence for one, a list for several."""
+    listed = list(problems)
+    if len(listed) == 1:
+        return SettingsError(f"{subject}: {listed[0]}")
+    return SettingsError("\n  - ".join([f"{subject}: {len(listed)} problems", *listed]))
+
+
+def read_text(path: Path) -> str:
+    """Read UTF-8 with any line ends and any byte order mark, and give it back with plain line feeds.
+
+    Raises SettingsError when the file is missing, unreadable or something else than UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not text in UTF-8; expected UTF-8; save it with that encoding") from error
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be read ({error.strerror}); expected a readable file; check the path and its permissions"
+        ) from error
+
+
+def _read_env_file(
+    path: Path, problems: list[str], warnings: list[str], *, may_be_absent: bool = False
+) -> dict[str, _Given]:
+    """Our keys in an env file; what is wrong with the file is added to the lists."""
+    try:
+        text = read_text(path)
+        permissions = path.stat().st_mode & 0o777
+    except SettingsError as error:
+        if not (may_be_absent and isinstance(error.__cause__, FileNotFoundError | NotADirectoryError)):
+            problems.append(str(error))
+        return {}
+    given: dict[str, _Given] = {}
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.key is None and not binding.error:
+            continue  # a comment or a blank line
+        where = f"line {binding.original.line} of {path}"
+        if binding.error or binding.key is None or binding.value is None:
+            # Nothing of the line is shown: it may be a key that was pasted without a name.
+            problems.append(f"{where} is no setting; expected NAME=value; correct the line, or put # before it")
+        elif binding.key not in KEYS:
+            problems.extend(f"{where} {remark}" for remark in _looks_like_ours(binding.key))
+        elif binding.key in given:
+            problems.append(
+                f"{where} sets {binding.key} a second time; expected each setting once; remove one of the two"
+            )
+        elif value := binding.value.strip():
+            given[binding.key] = _Given(value, str(path))
+    if permissions & 0o077 and not SECRET_KEYS.isdisjoint(given):
+        warnings.append(
+            f"{path} holds a key and is open to other users of this machine (mode {permissions:04o}); "
+            f"expected mode 0600; make it yours alone: chmod 600 {path}"
+        )
+    return given
+
+
+def _looks_like_ours(key: str) -> list[str]:
+    meant = get_close_matches(key.upper(), KEYS, n=1, cutoff=0.8)
+    return [f"sets {key}, which means nothing here; did you mean {meant[0]}?"] if meant else []
+
+
+def _shown(value: str) -> str:
+    return repr(value) if len(value) <= _LONGEST_SHOWN else f"a text of {len(value)} characters"
+
+
+def _is_safe_url(text: str) -> bool:
+    if re.search(r"[^!-~]|\\", text):
+        return False
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    if "@" in parts.netloc or parts.query or parts.fragment or port == 0:
+        return False
+    if not re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", host):
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

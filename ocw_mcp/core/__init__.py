@@ -1,0 +1,1 @@
+"""Pure rooms: no input, no output, no clock; they know the domain and not each other."""

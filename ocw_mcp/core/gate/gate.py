@@ -1,0 +1,164 @@
+"""When to think. On every base candle the gate looks at the symbol that closed; three layers can give a reason to wake.
+
+1. A candle of a timeframe named in the policy closed.
+2. The agent's own timer is due.
+3. A return lies far off the returns before it, in any symbol.
+
+Reasons are kept, never dropped: those that come in the cooldown after a wake, or while a decision is under way, wake at
+the first look after it. One wake carries the reasons of all symbols. Every look ends as a wake or as a skip with its
+reason, and both are counted.
+"""
+
+import math
+
+import msgspec
+
+from ocw_mcp.core.gate.outlier import Yardstick
+from ocw_mcp.domain.policies import GatePolicy
+from ocw_mcp.domain.snapshot import WakeReason
+from ocw_mcp.domain.time import SECOND, span_ms, span_name
+
+_KEPT_PER_SYMBOL = 16
+"""Reasons kept for one symbol; what comes on top is told as a number."""
+
+
+class _SymbolGate(msgspec.Struct):
+    last_close: float | None = None
+    returns: list[int] = []
+
+
+class GateState(msgspec.Struct):
+    """All that the gate remembers, to be restored as it was."""
+
+    evaluations: int = 0
+    woken: int = 0
+    """Looks that ended in a wake."""
+    skips: dict[str, int] = {}
+    last_wake_at: int | None = None
+    timer_at: int | None = None
+    kept: dict[str, list[str]] = {}
+    kept_beyond: dict[str, int] = {}
+    symbols: dict[str, _SymbolGate] = {}
+
+
+class Gate:
+    """The gate of one portfolio. `interval` is the base candle's length in ms."""
+
+    def __init__(self, policy: GatePolicy, interval: int, symbols: tuple[str, ...]) -> None:
+        self._policy = policy
+        self._outlier_z = policy.outlier_z
+        self._cooldown = policy.cooldown_s * SECOND
+        self._wakes_on = _at_least(policy.close_wakes, interval)
+        self._wakes_on_in_position = self._wakes_on | _at_least(policy.close_wakes_in_position, interval)
+        self._yardsticks = {symbol: Yardstick(policy.outlier_window) for symbol in symbols}
+        self._last_close: dict[str, float | None] = dict.fromkeys(symbols)
+        self._looked: list[tuple[str, str]] = []
+        self._state = GateState()
+
+    @property
+    def counters(self) -> GateState:
+        """Evaluations, wakes and skips so far, to read."""
+        return self._state
+
+    def look(self, symbol: str, close: float, closed: tuple[int, ...], *, after_hole: bool, in_position: bool) -> None:
+        """Look at a symbol whose base candle just closed, with the timeframes that closed with it.
+
+        A return over a hole is tested and can wake, but is not taken into the yardstick: it spans more than one candle.
+        """
+        wanted = self._wakes_on_in_position if in_position else self._wakes_on
+        reasons = [f"close:{span_name(each)}" for each in closed if each in wanted]
+        skip = "quiet"
+        previous = self._last_close[symbol]
+        self._last_close[symbol] = close
+        if previous is not None:
+            change = math.log(close / previous)
+            yardstick = self._yardsticks[symbol]
+            if yardstick.ready:
+                z = yardstick.z(change)
+                if abs(z) >= self._outlier_z:
+                    reasons.append(f"outlier:return z={z:+.2f}")
+            else:
+                skip = "warming"
+            if not after_hole:
+                yardstick.take(change)
+        if reasons:
+            skip = ""
+            self._keep(symbol, reasons)
+        self._looked.append((symbol, skip))
+
+    def wake(self, at: int, *, busy: bool) -> tuple[WakeReason, ...]:
+        """End the looks of this moment: the reasons to wake now, or nothing.
+
+        `busy` is whether a decision is under way: one at a time.
+        """
+        state = self._state
+        looked, self._looked = self._looked, []
+        state.evaluations += len(looked)
+        if state.timer_at is None:
+            state.timer_at = at + self._policy.timer_max_s * SECOND
+        if at >= state.timer_at and "" not in state.kept:
+            state.kept[""] = ["timer"]
+        held = self._held(at, busy) if state.kept else None
+        if not state.kept or held is not None:
+            for symbol, skip in looked:
+                reason = skip or (held if symbol in state.kept and held else "quiet")
+                state.skips[reason] = state.skips.get(reason, 0) + 1
+            return ()
+        reasons = tuple(
+            WakeReason(symbol or None, (*kept, *self._beyond(symbol))) for symbol, kept in sorted(state.kept.items())
+        )
+        for symbol, skip in looked:
+            if symbol in state.kept:
+                state.woken += 1
+            else:
+                state.skips[skip] = state.skips.get(skip, 0) + 1
+        state.kept = {}
+        state.kept_beyond = {}
+        state.last_wake_at = at
+        state.timer_at = at + self._policy.timer_max_s * SECOND
+        return reasons
+
+    def set_timer(self, at: int, seconds: int | None) -> None:
+        """Wake again `seconds` after `at` at the latest, inside the policy's bounds; None is the longest."""
+        policy = self._policy
+        wished = policy.timer_max_s if seconds is None else seconds
+        self._state.timer_at = at + min(max(wished, policy.timer_min_s), policy.timer_max_s) * SECOND
+
+    def state(self) -> GateState:
+        """All that must survive a restart."""
+        self._state.symbols = {
+            symbol: _SymbolGate(self._last_close[symbol], yardstick.state())
+            for symbol, yardstick in self._yardsticks.items()
+        }
+        return self._state
+
+    def restore(self, state: GateState) -> None:
+        """Put back what `state` gave."""
+        self._state = state
+        for symbol, saved in state.symbols.items():
+            self._last_close[symbol] = saved.last_close
+            self._yardsticks[symbol].restore(saved.returns)
+
+    def _keep(self, symbol: str, reasons: list[str]) -> None:
+        kept = self._state.kept.setdefault(symbol, [])
+        room = _KEPT_PER_SYMBOL - len(kept)
+        kept.extend(reasons[:room])
+        if len(reasons) > room:
+            beyond = self._state.kept_beyond
+            beyond[symbol] = beyond.get(symbol, 0) + len(reasons) - room
+
+    def _beyond(self, symbol: str) -> tuple[str, ...]:
+        count = self._state.kept_beyond.get(symbol, 0)
+        return (f"and {count} more",) if count else ()
+
+    def _held(self, at: int, busy: bool) -> str | None:
+        """Why a reason has to wait, if it has to."""
+        if busy:
+            return "deciding"
+        last = self._state.last_wake_at
+        return "cooldown" if last is not None and at < last + self._cooldown else None
+
+
+def _at_least(names: tuple[str, ...], interval: int) -> frozenset[int]:
+    """Timeframes in ms; one that is shorter than the base candle means the base candle."""
+    return frozenset(max(span_ms(name), interval) for name in names)

@@ -1,0 +1,1 @@
+"""What an exchange would have done with an order, given only candles."""

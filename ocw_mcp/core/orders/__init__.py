@@ -1,0 +1,1 @@
+"""What became of an order, and what the account holds after it."""

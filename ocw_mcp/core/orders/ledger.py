@@ -1,0 +1,130 @@
+"""What the account holds, from fills alone. All amounts in quote currency, as Decimal.
+
+A position keeps its cost, the signed sum of quantity × price, instead of an average price: then what a closing fill
+realises and what stays unrealised add up to the cash that really moved. The one division, the share of the cost that a
+partial close takes out, is rounded to twelve digits and taken out as rounded, so nothing is lost to it.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.orders import Side
+
+_COST_DIGITS = 12
+
+
+class Position(msgspec.Struct):
+    """An open position. `quantity` is signed: above 0 long, below 0 short."""
+
+    symbol: str
+    quantity: Decimal
+    cost: Decimal
+    opened_at: int
+    realised: Decimal = ZERO
+    fees: Decimal = ZERO
+
+    @property
+    def average_price(self) -> Decimal:
+        """Cost per unit."""
+        return self.cost / self.quantity
+
+    def unrealised(self, mark: Decimal) -> Decimal:
+        """Profit or loss at a mark price."""
+        return self.quantity * mark - self.cost
+
+
+class Booked(msgspec.Struct, frozen=True):
+    """What a fill did: profit realised before fees, the position after it, and the one it closed, if it closed one."""
+
+    realised: Decimal
+    position: Decimal
+    closed: Position | None
+    opened: bool
+
+
+class LedgerState(msgspec.Struct):
+    """A ledger, to be restored."""
+
+    wallet: Decimal
+    fees: Decimal
+    positions: dict[str, Position]
+    marks: dict[str, Decimal]
+
+
+class Ledger:
+    """Wallet, positions and marks of one account."""
+
+    def __init__(self, wallet: Decimal) -> None:
+        self.wallet = wallet
+        self.fees = ZERO
+        self.positions: dict[str, Position] = {}
+        self.marks: dict[str, Decimal] = {}
+
+    def quantity(self, symbol: str) -> Decimal:
+        """The signed position; 0 when flat."""
+        position = self.positions.get(symbol)
+        return position.quantity if position else ZERO
+
+    def mark(self, symbol: str, price: Decimal) -> None:
+        """Note the price at which a symbol is valued."""
+        self.marks[symbol] = price
+
+    def equity(self) -> Decimal:
+        """Wallet plus what is unrealised."""
+        return self.wallet + sum(
+            (position.unrealised(self.marks[symbol]) for symbol, position in self.positions.items()), ZERO
+        )
+
+    def gross(self) -> Decimal:
+        """Sum of absolute position values at their marks."""
+        return sum((abs(p.quantity) * self.marks[symbol] for symbol, p in self.positions.items()), ZERO)
+
+    def book(self, symbol: str, side: Side, quantity: Decimal, price: Decimal, fee: Decimal, at: int) -> Booked:
+        """Book a fill. One that is larger than an opposite position closes it and opens the rest the other way."""
+        self.fees += fee
+        self.wallet -= fee
+        signed = side.sign * quantity
+        position = self.positions.get(symbol)
+        if position is None:
+            # A mark from before is as old as the last position: until the next one, the position is worth what it cost.
+            self.marks[symbol] = price
+            self.positions[symbol] = Position(symbol, signed, signed * price, at, fees=fee)
+            return Booked(ZERO, signed, None, opened=True)
+        position.fees += fee
+        if (position.quantity > 0) == (signed > 0):
+            position.quantity += signed
+            position.cost += signed * price
+            return Booked(ZERO, position.quantity, None, opened=False)
+        return self._reduce(position, signed, price, at)
+
+    def _reduce(self, position: Position, signed: Decimal, price: Decimal, at: int) -> Booked:
+        symbol = position.symbol
+        if abs(signed) < abs(position.quantity):
+            cost_out = round(position.cost * (-signed) / position.quantity, _COST_DIGITS)
+            realised = -signed * price - cost_out
+            position.quantity += signed
+            position.cost -= cost_out
+            position.realised += realised
+            self.wallet += realised
+            return Booked(realised, position.quantity, None, opened=False)
+        realised = position.quantity * price - position.cost
+        rest = signed + position.quantity
+        position.realised += realised
+        self.wallet += realised
+        del self.positions[symbol]
+        if rest:
+            self.positions[symbol] = Position(symbol, rest, rest * price, at)
+        return Booked(realised, rest, position, opened=bool(rest))
+
+    def state(self) -> LedgerState:
+        """All that the account holds."""
+        return LedgerState(self.wallet, self.fees, self.positions, self.marks)
+
+    def restore(self, state: LedgerState) -> None:
+        """Put back what `state` gave."""
+        self.wallet = state.wallet
+        self.fees = state.fees
+        self.positions = state.positions
+        self.marks = state.marks

@@ -1,0 +1,1 @@
+"""The risk officer: every limit, and the only maker of an ApprovedOrder."""

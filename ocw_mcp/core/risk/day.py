@@ -1,0 +1,45 @@
+"""The loss of a UTC day, held against the equity with which the day began."""
+
+from decimal import Decimal
+
+import msgspec
+
+from ocw_mcp.domain.money import ONE, ZERO
+from ocw_mcp.domain.policies import DailyLossPolicy
+
+
+class DayState(msgspec.Struct):
+    """A day: its name, its opening equity, and whether entries are closed for the rest of it."""
+
+    day: str
+    opening: Decimal
+    reached: bool = False
+
+
+class DailyLoss:
+    """Closes entries for the rest of a UTC day once its loss reaches the limit, even if equity comes back."""
+
+    def __init__(self, policy: DailyLossPolicy) -> None:
+        self._policy = policy
+        self.today = DayState("", ZERO)
+
+    @property
+    def floor(self) -> Decimal:
+        """The equity at which the limit is reached."""
+        return self.today.opening * (ONE - self._policy.max_share)
+
+    def open(self, day: str, equity: Decimal) -> None:
+        """Begin a day."""
+        self.today = DayState(day, equity)
+
+    def watch(self, equity: Decimal) -> bool:
+        """Look at equity; True when this very look reached the limit."""
+        if self.today.reached or equity > self.floor:
+            return False
+        self.today.reached = True
+        return True
+
+    def loss(self, equity: Decimal) -> Decimal:
+        """Share of the opening equity that is lost; below 0 is a gain."""
+        opening = self.today.opening
+        return (opening - equity) / opening if opening > 0 else ONE

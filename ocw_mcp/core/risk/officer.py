@@ -1,0 +1,106 @@
+"""The risk officer: turns an intent into an ApprovedOrder or a refusal. Nothing else in the house can make one.
+
+An approval holds for one use, for a few seconds, and for the version of the account it was given on; the desk asks and
+reserves within one step of the engine, so two callers can never both fit into the same room.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from ocw_mcp.core.risk.account import AccountView
+from ocw_mcp.core.risk.limits import LIMITS, Verdict
+from ocw_mcp.domain.approved import ApprovedOrder, claim_risk_seal
+from ocw_mcp.domain.market import Instrument
+from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
+from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef
+from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.time import SECOND
+
+_SEAL: Final = claim_risk_seal()
+
+APPROVAL_MS: Final = 5 * SECOND
+"""How long an approval holds."""
+
+
+class RiskOfficer:
+    """Checks orders against one set of policies."""
+
+    def __init__(self, policies: Policies) -> None:
+        self._policies = policies
+
+    def worst_price(self, price: Decimal) -> Decimal:
+        """The price at which an entry is sized, checked and reserved: somewhat worse than the last one."""
+        return price * (ONE + self._policies.order.price_allowance)
+
+    def check_entry(
+        self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
+    ) -> ApprovedOrder | Refusal:
+        """Hold an entry against every limit; the refusal names the first that says no, and what all would let pass."""
+        if account.price is None:
+            return Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
+        worst = self.worst_price(account.price)
+        quantity = floor_to(intent.quantity, account.instrument.step)
+        notional = quantity * worst
+        verdicts = [limit(intent, account, self._policies, notional) for limit in LIMITS]
+        refused = next((verdict for verdict in verdicts if notional > verdict.room or verdict.room <= ZERO), None)
+        if refused is not None:
+            largest = _largest(verdicts, worst, account.instrument, account.price)
+            return Refusal(refused.code, refused.limit, refused.actual, largest)
+        minimum = _below_minimum(quantity, account.price, account.instrument)
+        if minimum is not None:
+            largest = _largest(verdicts, worst, account.instrument, account.price)
+            return msgspec.structs.replace(minimum, largest=largest)
+        return self._approve(intent, ref, quantity, account, now)
+
+    def approve_reduction(
+        self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
+    ) -> ApprovedOrder | Refusal:
+        """Pass what lowers risk: in every state, on stale data, past every limit but the venue's step.
+
+        Whether it does lower risk is told by the position, not by the caller: it has to trade against the position and
+        is cut down to it.
+        """
+        against = intent.side.sign * account.quantity < 0
+        quantity = floor_to(min(intent.quantity, abs(account.quantity)), account.instrument.step) if against else ZERO
+        if quantity <= ZERO:
+            return Refusal(
+                RefusalCode.NO_POSITION,
+                limit=f"a position to {intent.side}",
+                actual=plain(account.quantity),
+            )
+        return self._approve(intent, ref, quantity, account, now)
+
+    def _approve(
+        self, intent: OrderIntent, ref: OrderRef, quantity: Decimal, account: AccountView, now: int
+    ) -> ApprovedOrder:
+        order = Order(
+            ref=ref,
+            symbol=intent.symbol,
+            side=intent.side,
+            type=intent.type,
+            quantity=quantity,
+            reduce_only=intent.purpose.reduces,
+            trigger_price=intent.trigger_price,
+        )
+        return ApprovedOrder(_SEAL, order, account.version, now + APPROVAL_MS)
+
+
+def _largest(verdicts: Sequence[Verdict], worst: Decimal, instrument: Instrument, price: Decimal) -> Decimal:
+    room = min(verdict.room for verdict in verdicts)
+    if room <= ZERO or not room.is_finite():
+        return ZERO
+    quantity = floor_to(room / worst, instrument.step)
+    return ZERO if _below_minimum(quantity, price, instrument) else quantity
+
+
+def _below_minimum(quantity: Decimal, price: Decimal, instrument: Instrument) -> Refusal | None:
+    if quantity < instrument.min_quantity:
+        return Refusal(RefusalCode.BELOW_MINIMUM, f"{plain(instrument.min_quantity)} units", f"{plain(quantity)} units")
+    if quantity * price < instrument.min_notional:
+        notional = round(quantity * price, 2)
+        return Refusal(RefusalCode.BELOW_MINIMUM, f"{plain(instrument.min_notional)} quote", f"{plain(notional)} quote")
+    return None

@@ -1,0 +1,1 @@
+"""What trades when Claude cannot."""

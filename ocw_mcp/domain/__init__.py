@@ -1,0 +1,1 @@
+"""What the whole house speaks of: values, and the protocols by which its rooms meet."""

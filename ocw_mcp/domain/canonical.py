@@ -1,0 +1,48 @@
+"""The canonical form of an event, and the fingerprint over all of them.
+
+Two runs that did the same have the same fingerprint: events in order, with sequence, simulated time, kind and payload;
+Decimals as plain text without trailing zeros, floats at 10 significant digits, keys sorted. The run, the path, the
+host, the version and the wall clock are not in it, and neither is the book's random name, which no event carries.
+
+The fingerprint is a chain, digest_n = SHA-256(digest_{n-1} || canonical_n): a book that was stopped and resumed goes on
+from its last digest, without reading its whole past again.
+"""
+
+import hashlib
+import math
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from ocw_mcp.domain.events import JournalEvent, kind_of
+from ocw_mcp.domain.money import plain
+
+GENESIS = hashlib.sha256(b"ocw fingerprint 1").hexdigest()
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+def _normal(value: Any) -> Any:
+    if isinstance(value, float):
+        # JSON has no NaN: the journal stores null for it, and the fingerprint must not know more than the journal.
+        return format(value, ".10g") if math.isfinite(value) else None
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, dict):
+        return {key: _normal(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_normal(item) for item in value]
+    return value
+
+
+def canonical(seq: int, at: int, event: JournalEvent) -> bytes:
+    """The event as the fingerprint sees it: one line of JSON."""
+    payload = _normal(msgspec.to_builtins(event, builtin_types=(Decimal,)))
+    payload.pop("kind")
+    return _encode([seq, at, kind_of(event), payload])
+
+
+def chain(previous: str, line: bytes) -> str:
+    """The digest after one more line; digests are hex text."""
+    return hashlib.sha256(previous.encode() + line).hexdigest()

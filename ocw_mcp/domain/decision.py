@@ -1,0 +1,53 @@
+"""What an agent decides: the type that Claude returns, and the rules too."""
+
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+
+class Action(StrEnum):
+    """What to do with one symbol."""
+
+    BUY = "BUY"
+    """Open a long."""
+    SELL = "SELL"
+    """Close a long."""
+    SHORT = "SHORT"
+    """Open a short."""
+    COVER = "COVER"
+    """Close a short."""
+    ADD = "ADD"
+    """Make the open position larger, the same way."""
+    HOLD = "HOLD"
+    """Leave the symbol as it is."""
+
+    @property
+    def adds_risk(self) -> bool:
+        """Whether the action can make a position larger; the others only ever lower risk."""
+        return self in (Action.BUY, Action.SHORT, Action.ADD)
+
+
+class Leg(msgspec.Struct, frozen=True):
+    """The decision about one symbol. Prices in quote currency."""
+
+    symbol: str
+    action: Action
+    size: Decimal | None = None
+    """Share of equity to put on, above 0 and up to 1; ignored by SELL, COVER and HOLD, which speak of the whole."""
+    stop: Decimal | None = None
+    target: Decimal | None = None
+    confidence: float | None = None
+    reasoning: str = ""
+    signals: tuple[str, ...] = ()
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """One answer to one wake, for the whole portfolio. No leg for a symbol means HOLD."""
+
+    legs: tuple[Leg, ...] = ()
+    next_check_s: int | None = None
+    """When to look again at the latest; clamped by the gate's policy."""
+    note: str = ""
+    cause: str = ""
+    """Why nothing is done, when nothing is done."""

@@ -1,0 +1,45 @@
+"""Errors, one small tree.
+
+    OcwError                    the caller is told in one sentence; nothing was half done
+    ├── SettingsError           settings or policies are unclear: the engine does not start
+    ├── TapeError               a market file cannot be believed: the run stops where it stood
+    ├── BookError               a state directory cannot be used: the engine does not start
+    │   └── BookBusy            another engine holds it
+    ├── JournalError            the journal cannot be written or does not hold together: no order leaves
+    │   └── JournalDiverged     a resumed run did not repeat what was journaled: the engine stops
+    └── HouseRuleError          a programming error against a rule of the house: never caught
+
+An expected refusal of an order is not an error: it is a `Refusal`, a value that travels back to whoever asked.
+"""
+
+
+class OcwError(Exception):
+    """Anything a user can mend; its text is one sentence: what was wrong, what was expected, what to do."""
+
+
+class SettingsError(OcwError):
+    """A setting or a policy file is unclear; the engine refuses to start and names every problem at once."""
+
+
+class TapeError(OcwError):
+    """A market file is missing, foreign or absurd; the engine stops, with everything up to there journaled."""
+
+
+class BookError(OcwError):
+    """A state directory is foreign, read-only or made for another market; the engine refuses to start."""
+
+
+class BookBusy(BookError):  # noqa: N818
+    """Another engine owns this state directory; the second one refuses to start."""
+
+
+class JournalError(OcwError):
+    """The journal cannot be written, or its chain is broken; the engine stops before anything else is sent."""
+
+
+class JournalDiverged(JournalError):  # noqa: N818
+    """After a restart the engine did something else than the journal says it did; it stops and changes nothing."""
+
+
+class HouseRuleError(Exception):
+    """Code broke a rule of the house, such as making an ApprovedOrder outside the risk room; nothing catches this."""

@@ -1,0 +1,248 @@
+"""What is journaled: wakes, decisions, orders, fills and states, as canonical events.
+
+Candles are not journaled; the market is named by its identity and position. Every event has a `kind` and is appended
+once; whatever else the store shows is rebuilt from them. `run.*` events tell of processes, not of trading: they are
+journaled and left out of the fingerprint.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.orders import OrderIntent, OrderRef
+from ocw_mcp.domain.reasons import Refusal
+from ocw_mcp.domain.snapshot import WakeReason
+from ocw_mcp.domain.state import DeskState
+
+
+class _Event(msgspec.Struct, frozen=True, tag_field="kind"):
+    pass
+
+
+class RunStarted(_Event, frozen=True, tag="run.started"):
+    """A process took the book for the first time."""
+
+    version: str
+    agent: str
+    policy_hash: str
+
+
+class RunResumed(_Event, frozen=True, tag="run.resumed"):
+    """A process took the book again."""
+
+    version: str
+    agent: str
+    policy_hash: str
+
+
+class RunStopped(_Event, frozen=True, tag="run.stopped"):
+    """A process let go of the book in good order."""
+
+    why: str
+
+
+class PoliciesLoaded(_Event, frozen=True, tag="policies.loaded"):
+    """The limits in force from here on, by the hash of their text; the hash of the prompts stands beside it."""
+
+    name: str
+    policy_hash: str
+    prompts_hash: str
+
+
+class DayOpened(_Event, frozen=True, tag="day.opened"):
+    """A UTC day began with this equity; the daily loss is held against it."""
+
+    day: str
+    equity: Decimal
+
+
+class DailyLossReached(_Event, frozen=True, tag="daily_loss.reached"):
+    """Entries are closed until the next UTC day."""
+
+    day: str
+    equity: Decimal
+    floor: Decimal
+
+
+class HoleFound(_Event, frozen=True, tag="market.hole"):
+    """Candles of a symbol are missing: none opened in [since, until)."""
+
+    symbol: str
+    since: int
+    until: int
+
+
+class WakeRaised(_Event, frozen=True, tag="wake.raised"):
+    """The gate woke the agent."""
+
+    wake_id: int
+    reasons: tuple[WakeReason, ...]
+
+
+class DecisionMade(_Event, frozen=True, tag="decision.made"):
+    """An answer to a wake, `thinking_ms` after it, from whoever decides. A failure to decide is a HOLD with a cause."""
+
+    wake_id: int
+    decider: str
+    thinking_ms: int
+    decision: Decision
+
+
+class DecisionDiscarded(_Event, frozen=True, tag="decision.discarded"):
+    """An answer came that nobody waited for any more, or a second one."""
+
+    wake_id: int
+    why: str
+
+
+class OrderIntended(_Event, frozen=True, tag="order.intended"):
+    """An order passed every policy. Durable before a byte leaves."""
+
+    ref: OrderRef
+    intent: OrderIntent
+    policy_hash: str
+
+
+class OrderRefused(_Event, frozen=True, tag="order.refused"):
+    """An order did not pass; nothing was sent."""
+
+    intent: OrderIntent
+    refusal: Refusal
+    policy_hash: str
+
+
+class OrderAccepted(_Event, frozen=True, tag="order.accepted"):
+    """The venue has the order."""
+
+    ref: OrderRef
+    venue_order_id: str
+
+
+class OrderRejected(_Event, frozen=True, tag="order.rejected"):
+    """The venue proved that it does not have the order."""
+
+    ref: OrderRef
+    code: str
+    text: str
+
+
+class OrderUnknown(_Event, frozen=True, tag="order.unknown"):
+    """Nobody knows; the budget stays reserved."""
+
+    ref: OrderRef
+    why: str
+
+
+class OrderCancelRequested(_Event, frozen=True, tag="order.cancel_requested"):
+    """The desk asked the venue to take an order off."""
+
+    ref: OrderRef
+    why: str
+
+
+class OrderCanceled(_Event, frozen=True, tag="order.canceled"):
+    """The rest of an order is gone."""
+
+    ref: OrderRef
+    why: str
+
+
+class OrderFilled(_Event, frozen=True, tag="order.filled"):
+    """A fill, with the position it led to. Price and fee in quote currency; `realised` before fees."""
+
+    ref: OrderRef
+    fill_id: str
+    symbol: str
+    side: str
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    traded_at: int
+    maker: bool
+    realised: Decimal
+    position: Decimal
+
+
+class PositionUnprotected(_Event, frozen=True, tag="position.unprotected"):
+    """A position has no live stop; at `deadline` it is closed."""
+
+    symbol: str
+    deadline: int
+
+
+class PositionProtected(_Event, frozen=True, tag="position.protected"):
+    """A live stop covers the position."""
+
+    symbol: str
+    stop: OrderRef
+    trigger_price: Decimal
+
+
+class PositionClosed(_Event, frozen=True, tag="position.closed"):
+    """A position is flat again. `pnl` is net of every fee since it was opened, in quote currency."""
+
+    symbol: str
+    opened_at: int
+    pnl: Decimal
+    fees: Decimal
+
+
+class Incident(_Event, frozen=True, tag="incident"):
+    """Something that should not happen did: one sentence for a person."""
+
+    text: str
+
+
+class CommandTaken(_Event, frozen=True, tag="command.taken"):
+    """A person's command reached the engine, at a position of the market."""
+
+    command_id: str
+    verb: str
+    by: str
+    after_frame: int
+    """The time (ms) of the frame after which it took effect: a resumed run gives it at the same place."""
+
+
+class StateChanged(_Event, frozen=True, tag="state.changed"):
+    """The desk's state went up or down, and why."""
+
+    before: DeskState
+    after: DeskState
+    why: str
+
+
+LifecycleEvent = RunStarted | RunResumed | RunStopped
+
+DomainEvent = (
+    PoliciesLoaded
+    | DayOpened
+    | DailyLossReached
+    | HoleFound
+    | WakeRaised
+    | DecisionMade
+    | DecisionDiscarded
+    | OrderIntended
+    | OrderRefused
+    | OrderAccepted
+    | OrderRejected
+    | OrderUnknown
+    | OrderCancelRequested
+    | OrderCanceled
+    | OrderFilled
+    | PositionUnprotected
+    | PositionProtected
+    | PositionClosed
+    | Incident
+    | CommandTaken
+    | StateChanged
+)
+
+JournalEvent = DomainEvent | LifecycleEvent
+
+
+def kind_of(event: JournalEvent) -> str:
+    """The event's kind: `order.filled`."""
+    tag = event.__struct_config__.tag
+    assert isinstance(tag, str)
+    return tag

@@ -1,0 +1,27 @@
+"""What a run's report takes from the journal."""
+
+from decimal import Decimal
+
+import msgspec
+
+
+class WakeEntry(msgspec.Struct, frozen=True):
+    """One symbol's share in a wake: when (ms), which symbol (None for the timer), and why."""
+
+    t: int
+    symbol: str | None
+    reasons: tuple[str, ...]
+
+
+class JournalFigures(msgspec.Struct, frozen=True):
+    """Counts and sums over a whole journal. Money in quote currency."""
+
+    wakes: list[WakeEntry]
+    decisions: int
+    orders: int
+    fills: int
+    refusals: dict[str, int]
+    holes: int
+    fees: Decimal
+    day_equities: list[tuple[str, Decimal]]
+    """The equity with which each UTC day began, oldest first."""

@@ -1,0 +1,80 @@
+"""Candles, the frames in which a feed hands them over, and what an instrument's filters allow."""
+
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+
+class Product(StrEnum):
+    """Spot and USD-M perpetual futures are different products with different rules."""
+
+    SPOT = "spot"
+    UM = "um"
+
+
+class Candle(msgspec.Struct, frozen=True, gc=False):
+    """One closed candle. Prices in quote currency, volume in the base asset, times in ms.
+
+    Prices are floats since analytics read them; `money.exact` gives back the text they were written as.
+    """
+
+    symbol: str
+    open_time: int
+    interval: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+    @property
+    def close_time(self) -> int:
+        """The moment the candle is known: the open of the next one (the exchange's own stamp is 1 ms less)."""
+        return self.open_time + self.interval
+
+
+class Opening(msgspec.Struct, frozen=True, gc=False):
+    """The first price of a new candle, at the moment it opens: what an order waiting for a price is filled at."""
+
+    symbol: str
+    at: int
+    price: float
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """All that a feed knows at one moment, in the order in which it counts.
+
+    First come the candles that close at `at`, sorted by symbol; they are what may be decided on. Then whatever is due
+    at `at` happens: decisions, timers. Only then come the openings, so that an order decided on the close of candle n
+    meets the open of n+1 and never a price of n.
+    """
+
+    at: int
+    closed: tuple[Candle, ...] = ()
+    opened: tuple[Opening, ...] = ()
+
+
+class Instrument(msgspec.Struct, frozen=True):
+    """A symbol's filters at the venue: price tick, quantity step, smallest quantity and smallest notional (quote)."""
+
+    symbol: str
+    product: Product
+    tick: Decimal
+    step: Decimal
+    min_quantity: Decimal
+    min_notional: Decimal
+
+
+class MarketIdentity(msgspec.Struct, frozen=True):
+    """Names a market so that a book can refuse any other: no path, no host, only what the candles are."""
+
+    kind: str
+    product: Product
+    interval: int
+    symbols: tuple[str, ...]
+    content: str
+    """Fingerprint of the source: names and sizes of a tape's files, or the seed and model of a simulated market."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.product} {','.join(self.symbols)} {self.interval // 1000}s #{self.content[:12]}"

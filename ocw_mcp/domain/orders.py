@@ -1,0 +1,138 @@
+"""Orders as they are meant, named and answered. What became of one is kept by `core.orders`."""
+
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+
+class Side(StrEnum):
+    """Which way an order trades."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+    @property
+    def sign(self) -> int:
+        """+1 for a buy, -1 for a sell: what a fill does to a signed position."""
+        return 1 if self is Side.BUY else -1
+
+    @property
+    def opposite(self) -> "Side":
+        """The side that undoes this one."""
+        return Side.SELL if self is Side.BUY else Side.BUY
+
+
+class OrderType(StrEnum):
+    """How an order meets the market; the two conditional ones rest at the venue and trigger a market order."""
+
+    MARKET = "market"
+    STOP_MARKET = "stop_market"
+    TAKE_PROFIT_MARKET = "take_profit_market"
+
+
+class Purpose(StrEnum):
+    """What an order is for. The letter is its leg in the client id."""
+
+    ENTRY = "e"
+    STOP = "s"
+    TARGET = "t"
+    EXIT = "x"
+
+    @property
+    def reduces(self) -> bool:
+        """Everything but an entry is sent reduce-only."""
+        return self is not Purpose.ENTRY
+
+
+class OrderRef(msgspec.Struct, frozen=True, order=True):
+    """An order's name inside the book: its counter in the journal, its leg and its revision."""
+
+    n: int
+    leg: Purpose
+    revision: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.n}-{self.leg}-{self.revision}"
+
+    def client_id(self, book: str) -> str:
+        """The id under which the venue knows the order; at most 36 characters."""
+        return f"ocw-{book}-{self}"
+
+
+class OrderIntent(msgspec.Struct, frozen=True):
+    """What somebody wants, before anybody has checked it. Quantity in the base asset, prices in quote currency."""
+
+    idempotency_key: str
+    """The same key gives the same answer, however often it is sent."""
+    principal: str
+    """Who asked: `rules`, `agent`, `guard`, or a person's name."""
+    symbol: str
+    side: Side
+    type: OrderType
+    purpose: Purpose
+    quantity: Decimal
+    trigger_price: Decimal | None = None
+    """Where a stop or a target triggers."""
+    protect_at: Decimal | None = None
+    """The stop that an entry brings along; a stop-less entry does not pass."""
+    target_at: Decimal | None = None
+    """The take-profit that an entry brings along, if any."""
+    wake_id: int | None = None
+
+
+class Order(msgspec.Struct, frozen=True):
+    """An order as a venue receives it: already quantised, named, and allowed."""
+
+    ref: OrderRef
+    symbol: str
+    side: Side
+    type: OrderType
+    quantity: Decimal
+    reduce_only: bool
+    trigger_price: Decimal | None = None
+
+
+class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
+    """The venue has the order."""
+
+    ref: OrderRef
+    venue_order_id: str
+
+
+class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
+    """The venue proved that it does not have the order and never will. `code` is the venue's own."""
+
+    ref: OrderRef
+    code: str
+    text: str
+
+
+class OutcomeUnknown(msgspec.Struct, frozen=True, tag="outcome_unknown"):
+    """Nobody knows whether the venue has the order: its budget stays reserved and nothing is sent again."""
+
+    ref: OrderRef
+    why: str
+
+
+class Filled(msgspec.Struct, frozen=True, tag="filled"):
+    """Part or all of an order traded. Price and fee in quote currency, fee ≥ 0; `traded_at` in ms, venue's time."""
+
+    ref: OrderRef
+    fill_id: str
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    traded_at: int
+    maker: bool = False
+
+
+class Canceled(msgspec.Struct, frozen=True, tag="canceled"):
+    """The rest of an order is gone from the book of the venue; `why` says who took it away."""
+
+    ref: OrderRef
+    why: str
+
+
+VenueReport = Accepted | Rejected | OutcomeUnknown | Filled | Canceled
+"""All that a venue can say about an order."""

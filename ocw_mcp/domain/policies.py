@@ -1,0 +1,141 @@
+"""The policy file as typed values: the only source of every limit. Read at start, hashed, and never changed by a tool.
+
+An unknown key is an error, and so is a limit that no one could mean. Shares are fractions (0.25 is a quarter).
+"""
+
+from decimal import Decimal
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ocw_mcp.domain.time import span_ms
+
+Share = Annotated[Decimal, Field(gt=0, le=1)]
+Positive = Annotated[Decimal, Field(gt=0)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SymbolPolicy(_Table):
+    """Which symbols may be entered. `*` and `?` are wildcards."""
+
+    allow: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class OrderPolicy(_Table):
+    """The size of one order."""
+
+    max_notional: Positive
+    """Quote currency."""
+    price_allowance: Annotated[Decimal, Field(ge=0, le=Decimal("0.1"))]
+    """How much worse than the last price a market order is assumed to fill when it is sized and checked."""
+
+
+class PositionPolicy(_Table):
+    """The size of one position."""
+
+    max_share: Share
+    """Of equity."""
+
+
+class ExposurePolicy(_Table):
+    """All positions and open entries together."""
+
+    max_gross: Annotated[Decimal, Field(gt=0, le=20)]
+    """Sum of absolute notionals, as a multiple of equity."""
+
+
+class StopPolicy(_Table):
+    """The stop every entry brings along. There is no switch to turn it off."""
+
+    max_distance: Annotated[Decimal, Field(gt=0, le=Decimal("0.5"))]
+    """From the last price, as a share of it."""
+    deadline_s: Annotated[int, Field(ge=1, le=600)]
+    """How long a position may be without a live stop before it is closed."""
+
+
+class DailyLossPolicy(_Table):
+    """The loss of a UTC day, unrealised included, that closes entries until the next day."""
+
+    max_share: Share
+    """Of the equity with which the day began."""
+
+
+class DataPolicy(_Table):
+    """How old a price may be for an entry: the feed's cadence plus this slack."""
+
+    slack_s: Annotated[int, Field(ge=0, le=3600)]
+
+
+class ScalePolicy(_Table):
+    """What every entry is multiplied by while a reading is unknown."""
+
+    regime_unknown: Share
+    macro_unknown: Share
+
+
+class GatePolicy(_Table):
+    """When to wake the agent."""
+
+    close_wakes: tuple[str, ...]
+    """Timeframes whose close wakes."""
+    close_wakes_in_position: tuple[str, ...]
+    """More of them, for a symbol with an open position."""
+    timer_min_s: Annotated[int, Field(ge=1)]
+    timer_max_s: Annotated[int, Field(le=86_400)]
+    outlier_z: Annotated[float, Field(gt=0)]
+    outlier_window: Annotated[int, Field(ge=10, le=1000)]
+    """How many earlier returns make the yardstick."""
+    cooldown_s: Annotated[int, Field(ge=0, le=3600)]
+
+    @model_validator(mode="after")
+    def _spans_are_spans(self) -> Self:
+        for text in (*self.close_wakes, *self.close_wakes_in_position):
+            span_ms(text)
+        if self.timer_min_s > self.timer_max_s:
+            raise ValueError(f"timer_min_s ({self.timer_min_s}) is above timer_max_s ({self.timer_max_s})")
+        return self
+
+
+class DecisionPolicy(_Table):
+    """How long a decision may take."""
+
+    deadline_s: Annotated[int, Field(ge=1, le=900)]
+
+
+class RulesPolicy(_Table):
+    """How the rules trade."""
+
+    timeframe: str
+    entry_size: Share
+    """Of equity, before the scale."""
+    adx_trend: Annotated[float, Field(ge=0, le=100)]
+    """From here on a market counts as trending."""
+    rsi_too_high: Annotated[float, Field(ge=50, le=100)]
+    rsi_too_low: Annotated[float, Field(ge=0, le=50)]
+    stop_atr: Annotated[float, Field(gt=0, le=20)]
+    """Distance of the stop in ATRs; the stop policy caps it."""
+
+    @model_validator(mode="after")
+    def _timeframe_is_a_span(self) -> Self:
+        span_ms(self.timeframe)
+        return self
+
+
+class Policies(_Table):
+    """A whole policy file."""
+
+    name: Annotated[str, Field(min_length=1, max_length=40)]
+    symbols: SymbolPolicy
+    order: OrderPolicy
+    position: PositionPolicy
+    exposure: ExposurePolicy
+    stop: StopPolicy
+    daily_loss: DailyLossPolicy
+    data: DataPolicy
+    scale: ScalePolicy
+    gate: GatePolicy
+    decision: DecisionPolicy
+    rules: RulesPolicy

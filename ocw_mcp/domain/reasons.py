@@ -1,0 +1,70 @@
+"""Why an order was refused: one code each, with the sentence that explains it. The docs are generated from here."""
+
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+from ocw_mcp.domain.money import ZERO, plain
+
+
+class RefusalCode(StrEnum):
+    """The codes of a refusal. What they mean is in `MEANING`."""
+
+    SYMBOL_NOT_ALLOWED = "SYMBOL_NOT_ALLOWED"
+    ORDER_NOTIONAL = "ORDER_NOTIONAL"
+    POSITION_SHARE = "POSITION_SHARE"
+    GROSS_EXPOSURE = "GROSS_EXPOSURE"
+    STOP_REQUIRED = "STOP_REQUIRED"
+    DAILY_LOSS = "DAILY_LOSS"
+    NOT_ACTIVE = "NOT_ACTIVE"
+    STALE_DATA = "STALE_DATA"
+    NO_PRICE = "NO_PRICE"
+    SPOT_CANNOT_SHORT = "SPOT_CANNOT_SHORT"
+    BELOW_MINIMUM = "BELOW_MINIMUM"
+    BAD_SIZE = "BAD_SIZE"
+    OPPOSITE_POSITION = "OPPOSITE_POSITION"
+    ALREADY_IN_POSITION = "ALREADY_IN_POSITION"
+    NO_POSITION = "NO_POSITION"
+    ENTRY_PENDING = "ENTRY_PENDING"
+    EXIT_PENDING = "EXIT_PENDING"
+    LOOSER_STOP = "LOOSER_STOP"
+
+
+MEANING: dict[RefusalCode, str] = {
+    RefusalCode.SYMBOL_NOT_ALLOWED: "the policy's symbols do not include this one",
+    RefusalCode.ORDER_NOTIONAL: "the order is larger than one order may be",
+    RefusalCode.POSITION_SHARE: "the position would be a larger share of equity than one position may be",
+    RefusalCode.GROSS_EXPOSURE: "all positions and open entries together would exceed the exposure allowed",
+    RefusalCode.STOP_REQUIRED: "an entry needs a stop, on the losing side of the price and within the allowed distance",
+    RefusalCode.DAILY_LOSS: "today's loss has reached its limit; entries are closed until the next UTC day",
+    RefusalCode.NOT_ACTIVE: "the desk is not ACTIVE; only what lowers risk passes",
+    RefusalCode.STALE_DATA: "the last price is older than the feed's cadence plus slack",
+    RefusalCode.NO_PRICE: "there is no price for this symbol yet",
+    RefusalCode.SPOT_CANNOT_SHORT: "spot has no short; sell what is held, or trade futures",
+    RefusalCode.BELOW_MINIMUM: "after rounding, the order is below the venue's smallest quantity or notional",
+    RefusalCode.BAD_SIZE: "the size is not a share of equity above 0 and up to 1",
+    RefusalCode.OPPOSITE_POSITION: "a position the other way is open; close it first",
+    RefusalCode.ALREADY_IN_POSITION: "a position this way is open; ADD is the word for making it larger",
+    RefusalCode.NO_POSITION: "there is no position to act on",
+    RefusalCode.ENTRY_PENDING: "an entry on this symbol is on its way already",
+    RefusalCode.EXIT_PENDING: "the position is being closed already",
+    RefusalCode.LOOSER_STOP: "a stop is only ever replaced by an equal or tighter one",
+}
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """An order that did not pass: the code, the limit, what it was held against, and what would pass.
+
+    `limit` and `actual` are texts for people, in the unit of the policy. `largest` is the largest quantity (base asset)
+    of this very order that would pass every policy now; zero when none would.
+    """
+
+    code: RefusalCode
+    limit: str
+    actual: str
+    largest: Decimal = ZERO
+
+    def __str__(self) -> str:
+        figures = f"limit={self.limit} actual={self.actual} largest={plain(self.largest)}"
+        return f"{self.code}: {MEANING[self.code]}. {figures}"

@@ -1,0 +1,91 @@
+"""What goes into a step of the engine, and what comes out of it.
+
+In: a frame of the market, a venue's report, a decision, a timer, a person's command. Out: effects, to be carried out in
+their order. The shell in `runtime` is the only one who carries them out.
+"""
+
+import msgspec
+
+from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.events import DomainEvent
+from ocw_mcp.domain.market import Frame
+from ocw_mcp.domain.orders import OrderRef, VenueReport
+from ocw_mcp.domain.snapshot import DecisionRequest
+
+
+class DecisionReady(msgspec.Struct, frozen=True):
+    """An answer to a wake takes effect now."""
+
+    wake_id: int
+    decider: str
+    thinking_ms: int
+    decision: Decision
+
+
+class DecisionFailed(msgspec.Struct, frozen=True):
+    """Whoever was asked could not answer; `cause` is one clause for people."""
+
+    wake_id: int
+    decider: str
+    thinking_ms: int
+    cause: str
+
+
+class TimerFired(msgspec.Struct, frozen=True):
+    """A timer that the engine set is due."""
+
+    name: str
+
+
+class Command(msgspec.Struct, frozen=True):
+    """A person's word to the engine: `halt` or `resume`. The id is given once, so that it is taken once."""
+
+    command_id: str
+    verb: str
+    by: str
+    after_frame: int = -1
+    """Time (ms) of the frame after which it is taken; the shell fills it in."""
+
+
+StepEvent = Frame | VenueReport | DecisionReady | DecisionFailed | TimerFired | Command
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Append to the journal."""
+
+    event: DomainEvent
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Commit the journal, then hand the order to the venue."""
+
+    approved: ApprovedOrder
+
+
+class Cancel(msgspec.Struct, frozen=True):
+    """Commit the journal, then ask the venue to take the order off."""
+
+    ref: OrderRef
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """Ask the decider. The answer takes effect when its thinking is over."""
+
+    request: DecisionRequest
+
+
+class SetTimer(msgspec.Struct, frozen=True):
+    """Fire `TimerFired(name)` at a moment (ms); setting it again moves it."""
+
+    name: str
+    at: int
+
+
+class ClearTimer(msgspec.Struct, frozen=True):
+    """Forget a timer, if it is set."""
+
+    name: str
+
+
+Effect = Record | Send | Cancel | Ask | SetTimer | ClearTimer

@@ -1,0 +1,46 @@
+"""Moments and spans: whole milliseconds since 1970 in UTC, everywhere."""
+
+import re
+from datetime import UTC, datetime
+
+SECOND = 1_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+_UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
+
+
+def span_ms(text: str) -> int:
+    """Milliseconds in a span such as `90s`, `15m`, `4h` or `7d`.
+
+    Raises ValueError for anything else, `1M` and `1mo` included: a month has no fixed length.
+    """
+    match = re.fullmatch(r"(\d{1,6})([smhdw])", text)
+    if match is None or int(match[1]) == 0:
+        raise ValueError(f"{text!r} is no span of time; write a number and one of s, m, h, d, w, such as 15m or 24h")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def span_name(ms: int) -> str:
+    """The exchange's short name of a span: `1m`, `15m`, `4h`, `1d`."""
+    for unit in ("d", "h", "m", "s"):
+        if ms % _UNITS[unit] == 0:
+            return f"{ms // _UNITS[unit]}{unit}"
+    return f"{ms}ms"
+
+
+def iso(ms: int) -> str:
+    """ISO-8601 in UTC, with milliseconds only where there are some: `2026-03-09T00:01:00Z`."""
+    moment = datetime.fromtimestamp(ms / SECOND, UTC)
+    return moment.isoformat(timespec="milliseconds" if ms % SECOND else "seconds").replace("+00:00", "Z")
+
+
+def utc_day(ms: int) -> str:
+    """The UTC day that a moment belongs to: `2026-03-09`."""
+    return iso(ms)[:10]
+
+
+def next_midnight(ms: int) -> int:
+    """The first UTC midnight after a moment."""
+    return (ms // DAY + 1) * DAY

@@ -1,0 +1,1 @@
+"""One step: an event in, effects out."""

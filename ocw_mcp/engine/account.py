@@ -1,0 +1,82 @@
+"""The account: what it holds, what it is worth, what state the desk is in, and how the day goes."""
+
+from decimal import Decimal
+
+import msgspec
+
+from ocw_mcp.core.orders.ledger import Ledger, LedgerState
+from ocw_mcp.core.risk.day import DailyLoss, DayState
+from ocw_mcp.domain.events import DailyLossReached, DayOpened, StateChanged
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.time import next_midnight, utc_day
+from ocw_mcp.engine.config import EngineConfig
+from ocw_mcp.engine.out import Out
+
+DAY_TIMER = "day"
+
+
+class AccountState(msgspec.Struct):
+    """An account, to be restored."""
+
+    ledger: LedgerState
+    day: DayState
+    desk_state: DeskState
+    version: int
+    peak: Decimal
+    max_drawdown: Decimal
+
+
+class Account:
+    """One account. `version` counts every change of what it holds."""
+
+    def __init__(self, config: EngineConfig, out: Out) -> None:
+        self._out = out
+        self.ledger = Ledger(config.start_equity)
+        self.day = DailyLoss(config.policies.daily_loss)
+        self.desk_state = DeskState.ACTIVE
+        self.version = 0
+        self.peak = config.start_equity
+        self.max_drawdown = Decimal(0)
+        """The deepest fall of equity from its peak so far, as a share of the peak."""
+
+    def open_day(self, now: int) -> None:
+        """Begin the UTC day of `now` with the equity of this moment."""
+        equity = self.ledger.equity()
+        day = utc_day(now)
+        self.day.open(day, equity)
+        self._out.record(DayOpened(day, equity))
+        self._out.set_timer(DAY_TIMER, next_midnight(now))
+
+    def watch(self) -> bool:
+        """Follow equity after prices or holdings moved; True when that reached the daily loss limit."""
+        equity = self.ledger.equity()
+        if equity > self.peak:
+            self.peak = equity
+        elif self.peak > 0:
+            self.max_drawdown = max(self.max_drawdown, (self.peak - equity) / self.peak)
+        if not self.day.watch(equity):
+            return False
+        self._out.record(DailyLossReached(self.day.today.day, equity, self.day.floor))
+        return True
+
+    def go(self, to: DeskState, why: str) -> None:
+        """Change the desk's state, if it is not there yet."""
+        if self.desk_state is not to:
+            self._out.record(StateChanged(self.desk_state, to, why))
+            self.desk_state = to
+            self.version += 1
+
+    def state(self) -> AccountState:
+        """All that must survive a restart."""
+        return AccountState(
+            self.ledger.state(), self.day.today, self.desk_state, self.version, self.peak, self.max_drawdown
+        )
+
+    def restore(self, state: AccountState) -> None:
+        """Put back what `state` gave."""
+        self.ledger.restore(state.ledger)
+        self.day.today = state.day
+        self.desk_state = state.desk_state
+        self.version = state.version
+        self.peak = state.peak
+        self.max_drawdown = state.max_drawdown

@@ -1,0 +1,24 @@
+"""What an engine is built with, all of it values: it reads nothing itself."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+
+from ocw_mcp.domain.market import Instrument, Product
+from ocw_mcp.domain.policies import Policies
+
+
+class EngineConfig(msgspec.Struct, frozen=True):
+    """One engine's settings. `start_equity` in quote currency, `interval` in ms."""
+
+    policies: Policies
+    policy_hash: str
+    prompts_hash: str
+    product: Product
+    interval: int
+    symbols: tuple[str, ...]
+    start_equity: Decimal
+    agent: str
+    instruments: Callable[[str, float], Instrument]
+    """The venue's filters for a symbol at a price. Pure; asked once per symbol, the answer is kept."""

@@ -1,0 +1,295 @@
+"""The one door: every order of every caller goes out here, and every report of the venue comes in here.
+
+An intent becomes an order only through the risk officer. It is recorded, and its budget reserved, within the step that
+approved it; the shell makes the record durable before a byte leaves. What the venue reports moves the order on, and its
+fills move the ledger.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from ocw_mcp.core.orders.ledger import Booked
+from ocw_mcp.core.orders.table import OrderTable, TableState, TrackedOrder
+from ocw_mcp.core.risk.account import AccountView
+from ocw_mcp.core.risk.officer import RiskOfficer
+from ocw_mcp.domain import events
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.orders import (
+    Accepted,
+    Canceled,
+    Filled,
+    OrderIntent,
+    OrderRef,
+    OrderType,
+    OutcomeUnknown,
+    Purpose,
+    Rejected,
+    Side,
+    VenueReport,
+)
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.config import EngineConfig
+from ocw_mcp.engine.out import Out
+from ocw_mcp.engine.quotes import Quotes
+
+_ANSWERS_KEPT = 512
+
+_REDUCES_BY = {
+    Purpose.STOP: OrderType.STOP_MARKET,
+    Purpose.TARGET: OrderType.TAKE_PROFIT_MARKET,
+    Purpose.EXIT: OrderType.MARKET,
+}
+
+Answer = OrderRef | Refusal
+
+
+class Group(msgspec.Struct):
+    """The counter under which a position's orders are named, and the next revision of each leg."""
+
+    n: int
+    revisions: dict[Purpose, int] = {}
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What a report changed."""
+
+    tracked: TrackedOrder
+    report: VenueReport
+    booked: Booked | None = None
+
+
+class _SavedAnswer(msgspec.Struct, frozen=True):
+    ref: OrderRef | None
+    refusal: Refusal | None
+
+
+class DeskMemory(msgspec.Struct):
+    """A desk, to be restored."""
+
+    orders: TableState
+    groups: dict[str, Group]
+    answers: dict[str, _SavedAnswer]
+
+
+class Desk:
+    """Places orders, and follows them."""
+
+    def __init__(self, config: EngineConfig, account: Account, quotes: Quotes, out: Out) -> None:
+        self._config = config
+        self._account = account
+        self._quotes = quotes
+        self._out = out
+        self.officer = RiskOfficer(config.policies)
+        self.orders = OrderTable()
+        self._groups: dict[str, Group] = {}
+        self._answers: dict[str, Answer] = {}
+
+    def submit(self, intent: OrderIntent, now: int) -> Answer:
+        """Check an intent and send it. The answer is the order's name, or why it did not pass.
+
+        The same idempotency key gets the same answer again, and nothing is sent twice.
+        """
+        known = self._answers.get(intent.idempotency_key)
+        if known is not None:
+            return known
+        ref = self._name(intent)
+        account = self.view(intent.symbol, now)
+        if account is None:
+            return self.refuse(intent, Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none"))
+        if intent.purpose.reduces:
+            answer = self.officer.approve_reduction(intent, account, ref, now)
+        else:
+            answer = self.officer.check_entry(intent, account, ref, now)
+        if isinstance(answer, Refusal):
+            return self.refuse(intent, answer)
+        assert account.price is not None
+        worst = self.officer.worst_price(account.price) if intent.purpose is Purpose.ENTRY else account.price
+        self.orders.add(TrackedOrder(answer.order, intent, worst))
+        self._account.version += 1
+        if intent.purpose.reduces:
+            group = self._groups.setdefault(intent.symbol, Group(ref.n))
+            group.revisions[intent.purpose] = ref.revision + 1
+        self._out.record(events.OrderIntended(ref, intent, self._config.policy_hash))
+        self._out.send(answer)
+        return self._remember(intent, ref)
+
+    def refuse(self, intent: OrderIntent, refusal: Refusal) -> Answer:
+        """Write down that an intent did not pass; nothing is sent."""
+        self._out.record(events.OrderRefused(intent, refusal, self._config.policy_hash))
+        return self._remember(intent, refusal)
+
+    def close(
+        self, symbol: str, principal: str, now: int, *, key: str | None = None, wake_id: int | None = None
+    ) -> Answer:
+        """Close a whole position at the market, reduce-only. Its stop stays until it is flat."""
+        intent = self.reduction(symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id)
+        if any(self.orders.live(symbol, Purpose.EXIT)):
+            return self.refuse(intent, Refusal(RefusalCode.EXIT_PENDING, limit="one exit", actual="under way"))
+        return self.submit(intent, now)
+
+    def reduction(
+        self,
+        symbol: str,
+        purpose: Purpose,
+        principal: str,
+        *,
+        key: str | None = None,
+        trigger: Decimal | None = None,
+        wake_id: int | None = None,
+    ) -> OrderIntent:
+        """The intent that would end a symbol's whole position; without a key it is named after the order it makes."""
+        quantity = self._account.ledger.quantity(symbol)
+        return OrderIntent(
+            idempotency_key=key or f"{principal}:{self._next(symbol, purpose)}",
+            principal=principal,
+            symbol=symbol,
+            side=_closing_side(quantity),
+            type=_REDUCES_BY[purpose],
+            purpose=purpose,
+            quantity=abs(quantity),
+            trigger_price=trigger,
+            wake_id=wake_id,
+        )
+
+    def cancel(self, tracked: TrackedOrder, why: str) -> None:
+        """Ask the venue to take an order off, once."""
+        if tracked.status.live and not tracked.cancel_requested:
+            tracked.cancel_requested = True
+            self._out.record(events.OrderCancelRequested(tracked.ref, why))
+            self._out.cancel(tracked.ref)
+
+    def cancel_entries(self, why: str) -> None:
+        """Take off every live entry."""
+        for tracked in self.orders.live(purpose=Purpose.ENTRY):
+            self.cancel(tracked, why)
+
+    def apply(self, report: VenueReport, now: int) -> Change | None:
+        """Take in what the venue said. None where that changes nothing."""
+        known = self.orders.get(report.ref)
+        if known is None:
+            self._out.record(events.Incident(f"the venue reported on order {report.ref}, which is not in the book"))
+            return None
+        if isinstance(report, Filled) and report.fill_id in known.fill_ids:
+            return None
+        before = known.status
+        tracked = self.orders.apply(report)
+        if tracked is None:
+            if not isinstance(report, Accepted | Canceled):
+                self._out.record(
+                    events.Incident(f"the venue reported {type(report).__name__} on order {report.ref}, a {before} one")
+                )
+            return None
+        self._account.version += 1
+        booked = None
+        match report:
+            case Accepted():
+                self._out.record(events.OrderAccepted(report.ref, report.venue_order_id))
+            case Rejected():
+                self._out.record(events.OrderRejected(report.ref, report.code, report.text))
+            case OutcomeUnknown():
+                self._out.record(events.OrderUnknown(report.ref, report.why))
+            case Canceled():
+                self._out.record(events.OrderCanceled(report.ref, report.why))
+            case Filled():
+                booked = self._book(tracked, report, now)
+        return Change(tracked, report, booked)
+
+    def view(self, symbol: str, now: int) -> AccountView | None:
+        """The account as the risk officer has to see it for one symbol; None where the symbol has no price."""
+        quote = self._quotes.get(symbol, now)
+        if quote is None:
+            return None
+        ledger = self._account.ledger
+        reserved = self._reserved()
+        quantity = ledger.quantity(symbol)
+        equity = ledger.equity()
+        return AccountView(
+            version=self._account.version,
+            state=self._account.desk_state,
+            product=self._config.product,
+            instrument=quote.instrument,
+            equity=equity,
+            gross=ledger.gross() + sum(reserved.values(), ZERO),
+            quantity=quantity,
+            symbol_notional=abs(quantity) * quote.price + reserved.get(symbol, ZERO),
+            price=quote.price,
+            price_age_ms=quote.age_ms,
+            price_age_limit_ms=self._quotes.age_limit_ms,
+            daily_loss_reached=self._account.day.today.reached,
+            daily_loss=self._account.day.loss(equity),
+        )
+
+    def memory(self) -> DeskMemory:
+        """All that must survive a restart."""
+        answers = {
+            key: _SavedAnswer(None, answer) if isinstance(answer, Refusal) else _SavedAnswer(answer, None)
+            for key, answer in self._answers.items()
+        }
+        return DeskMemory(self.orders.state(), self._groups, answers)
+
+    def restore(self, memory: DeskMemory) -> None:
+        """Put back what `memory` gave."""
+        self.orders.restore(memory.orders)
+        self._groups = memory.groups
+        for key, saved in memory.answers.items():
+            answer = saved.ref or saved.refusal
+            assert answer is not None
+            self._answers[key] = answer
+
+    def _name(self, intent: OrderIntent) -> OrderRef:
+        if intent.purpose is Purpose.ENTRY:
+            return OrderRef(self.orders.last_n + 1, Purpose.ENTRY)
+        return self._next(intent.symbol, intent.purpose)
+
+    def _next(self, symbol: str, purpose: Purpose) -> OrderRef:
+        group = self._groups.get(symbol) or Group(self.orders.last_n + 1)
+        return OrderRef(group.n, purpose, group.revisions.get(purpose, 0))
+
+    def _remember(self, intent: OrderIntent, answer: Answer) -> Answer:
+        self._answers[intent.idempotency_key] = answer
+        while len(self._answers) > _ANSWERS_KEPT:
+            del self._answers[next(iter(self._answers))]
+        return answer
+
+    def _reserved(self) -> dict[str, Decimal]:
+        """Budget held by live entries, unknown ones included, at their worst fill."""
+        reserved: dict[str, Decimal] = {}
+        for tracked in self.orders.live(purpose=Purpose.ENTRY):
+            symbol = tracked.order.symbol
+            reserved[symbol] = reserved.get(symbol, ZERO) + tracked.remaining * tracked.worst_price
+        return reserved
+
+    def _book(self, tracked: TrackedOrder, fill: Filled, now: int) -> Booked:
+        order = tracked.order
+        booked = self._account.ledger.book(order.symbol, order.side, fill.quantity, fill.price, fill.fee, now)
+        if booked.opened:
+            self._groups[order.symbol] = Group(tracked.ref.n)
+        self._out.record(
+            events.OrderFilled(
+                ref=fill.ref,
+                fill_id=fill.fill_id,
+                symbol=order.symbol,
+                side=order.side,
+                quantity=fill.quantity,
+                price=fill.price,
+                fee=fill.fee,
+                traded_at=fill.traded_at,
+                maker=fill.maker,
+                realised=booked.realised,
+                position=booked.position,
+            )
+        )
+        if booked.closed is not None:
+            closed = booked.closed
+            self._out.record(
+                events.PositionClosed(order.symbol, closed.opened_at, closed.realised - closed.fees, closed.fees)
+            )
+            if not booked.opened:
+                self._groups.pop(order.symbol, None)
+        return booked
+
+
+def _closing_side(quantity: Decimal) -> Side:
+    return Side.SELL if quantity > 0 else Side.BUY

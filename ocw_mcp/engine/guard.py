@@ -1,0 +1,184 @@
+"""Never naked: every position has a live stop at the venue, or it is UNPROTECTED with a deadline, and then closed.
+
+The guard's orders are reductions and pass in every state. A stop is replaced by an equal or tighter one only, and the
+old one is taken off when the venue has the new one.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from ocw_mcp.core.orders.machine import OrderStatus
+from ocw_mcp.core.orders.table import TrackedOrder
+from ocw_mcp.domain.events import Incident, PositionProtected, PositionUnprotected
+from ocw_mcp.domain.money import ceil_to, floor_to
+from ocw_mcp.domain.orders import Accepted, Canceled, Filled, OutcomeUnknown, Purpose, Rejected
+from ocw_mcp.domain.reasons import Refusal
+from ocw_mcp.domain.time import SECOND
+from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.desk import Change, Desk
+from ocw_mcp.engine.out import Out
+from ocw_mcp.engine.quotes import Quotes
+
+PRINCIPAL = "guard"
+TIMER_PREFIX = "protect:"
+
+ALREADY_CROSSED = "-2021"
+"""The exchange's code for a stop that would trigger at once."""
+
+
+class Protection(msgspec.Struct):
+    """How one position is protected. Prices in quote currency."""
+
+    trigger: Decimal
+    target: Decimal | None
+    protected: bool = False
+    deadline: int | None = None
+    """While unprotected: when (ms) the position is closed."""
+
+
+class Guard:
+    """Keeps every position under a stop."""
+
+    def __init__(self, desk: Desk, account: Account, quotes: Quotes, out: Out, deadline_s: int) -> None:
+        self._desk = desk
+        self._account = account
+        self._quotes = quotes
+        self._out = out
+        self._deadline_ms = deadline_s * SECOND
+        self.protections: dict[str, Protection] = {}
+
+    def react(self, change: Change, now: int) -> None:
+        """Do what a report on an order asks for."""
+        tracked, symbol = change.tracked, change.tracked.order.symbol
+        if isinstance(change.report, Filled):
+            self._after_fill(change, now)
+        elif tracked.purpose is Purpose.STOP and self._account.ledger.quantity(symbol):
+            self._after_stop_report(change, now)
+        elif tracked.purpose is Purpose.EXIT and isinstance(change.report, Rejected | Canceled | OutcomeUnknown):
+            self._exit_failed(tracked, now)
+
+    def on_timer(self, symbol: str, now: int) -> None:
+        """The deadline of an unprotected position: close it, and come back until it is flat."""
+        if not self._account.ledger.quantity(symbol):
+            return
+        self._desk.close(symbol, PRINCIPAL, now)
+        self._out.set_timer(TIMER_PREFIX + symbol, now + self._deadline_ms)
+
+    def _after_fill(self, change: Change, now: int) -> None:
+        tracked, booked = change.tracked, change.booked
+        assert booked is not None
+        symbol = tracked.order.symbol
+        if not booked.position:
+            self._release(symbol)
+        elif tracked.purpose is Purpose.ENTRY:
+            self._cover(tracked, now)
+
+    def _cover(self, entry: TrackedOrder, now: int) -> None:
+        """Protect what an entry has filled so far; an addition only ever tightens what is there."""
+        symbol, intent = entry.order.symbol, entry.intent
+        assert intent.protect_at is not None
+        long = self._account.ledger.quantity(symbol) > 0
+        tick = self._quotes.instruments[symbol].tick
+        trigger = ceil_to(intent.protect_at, tick) if long else floor_to(intent.protect_at, tick)
+        known = self.protections.get(symbol)
+        if known is None:
+            self.protections[symbol] = Protection(trigger, intent.target_at)
+        else:
+            known.trigger = max(known.trigger, trigger) if long else min(known.trigger, trigger)
+            known.target = intent.target_at or known.target
+        self._place_stop(symbol, now)
+
+    def _place_stop(self, symbol: str, now: int) -> None:
+        protection = self.protections[symbol]
+        self._unprotect(symbol, now)
+        intent = self._desk.reduction(symbol, Purpose.STOP, PRINCIPAL, trigger=protection.trigger)
+        self._incident_if_refused(symbol, self._desk.submit(intent, now))
+
+    def _after_stop_report(self, change: Change, now: int) -> None:
+        stop, symbol = change.tracked, change.tracked.order.symbol
+        match change.report:
+            case Accepted():
+                self._protected_by(stop, now)
+            case Rejected(code=code) if code == ALREADY_CROSSED:
+                self._unprotect(symbol, now)
+                self._desk.close(symbol, PRINCIPAL, now)
+            case Rejected() | Canceled():
+                if not self._covered(symbol):
+                    self._unprotect(symbol, now)
+                    # One more try at once; after that the deadline decides.
+                    if stop.ref.revision == 0 or isinstance(change.report, Canceled):
+                        self._place_stop(symbol, now)
+
+    def _protected_by(self, stop: TrackedOrder, now: int) -> None:
+        symbol = stop.order.symbol
+        if not self._covered(symbol):
+            return
+        protection = self.protections[symbol]
+        protection.protected = True
+        protection.deadline = None
+        self._out.clear_timer(TIMER_PREFIX + symbol)
+        assert stop.order.trigger_price is not None
+        self._out.record(PositionProtected(symbol, stop.ref, stop.order.trigger_price))
+        for other in self._desk.orders.live(symbol, Purpose.STOP):
+            if other.ref != stop.ref:
+                self._desk.cancel(other, f"replaced by {stop.ref}")
+        self._place_target(symbol, now)
+
+    def _place_target(self, symbol: str, now: int) -> None:
+        protection = self.protections[symbol]
+        if protection.target is None:
+            return
+        quantity = abs(self._account.ledger.quantity(symbol))
+        live = list(self._desk.orders.live(symbol, Purpose.TARGET))
+        if any(each.order.quantity == quantity and each.order.trigger_price == protection.target for each in live):
+            return
+        for each in live:
+            self._desk.cancel(each, "the position or its target changed")
+        intent = self._desk.reduction(symbol, Purpose.TARGET, PRINCIPAL, trigger=protection.target)
+        self._desk.submit(intent, now)
+
+    def _covered(self, symbol: str) -> bool:
+        """Whether a stop that the venue has accepted covers the whole position, as tight as it should be."""
+        quantity = self._account.ledger.quantity(symbol)
+        protection = self.protections.get(symbol)
+        if protection is None:
+            return False
+        for stop in self._desk.orders.live(symbol, Purpose.STOP):
+            trigger = stop.order.trigger_price
+            assert trigger is not None
+            tight = trigger >= protection.trigger if quantity > 0 else trigger <= protection.trigger
+            accepted = stop.status in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED)
+            if accepted and not stop.cancel_requested and tight and stop.remaining >= abs(quantity):
+                return True
+        return False
+
+    def _unprotect(self, symbol: str, now: int) -> None:
+        """Start the deadline, if it is not running."""
+        protection = self.protections[symbol]
+        protection.protected = False
+        if protection.deadline is None:
+            protection.deadline = now + self._deadline_ms
+            self._out.record(PositionUnprotected(symbol, protection.deadline))
+            self._out.set_timer(TIMER_PREFIX + symbol, protection.deadline)
+
+    def _exit_failed(self, tracked: TrackedOrder, now: int) -> None:
+        symbol = tracked.order.symbol
+        if not self._account.ledger.quantity(symbol):
+            return
+        protection = self.protections.get(symbol)
+        if protection is None or not protection.protected:
+            self._out.record(Incident(f"the exit {tracked.ref} of unprotected {symbol} failed; it is tried again"))
+            self._out.set_timer(TIMER_PREFIX + symbol, now + self._deadline_ms)
+
+    def _release(self, symbol: str) -> None:
+        """A flat symbol needs no stop, no target and no deadline."""
+        self.protections.pop(symbol, None)
+        self._out.clear_timer(TIMER_PREFIX + symbol)
+        for tracked in self._desk.orders.live(symbol):
+            if tracked.purpose.reduces:
+                self._desk.cancel(tracked, "the position is flat")
+
+    def _incident_if_refused(self, symbol: str, answer: object) -> None:
+        if isinstance(answer, Refusal):
+            self._out.record(Incident(f"the stop of {symbol} was refused by the desk itself: {answer}"))

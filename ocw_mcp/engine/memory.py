@@ -1,0 +1,62 @@
+"""An engine's memory over a restart, and its summary for people."""
+
+from typing import Any
+
+import msgspec
+
+from ocw_mcp.core.gate.gate import GateState
+from ocw_mcp.core.market.market import SymbolState
+from ocw_mcp.domain.market import Instrument
+from ocw_mcp.domain.money import plain
+from ocw_mcp.engine.account import Account, AccountState
+from ocw_mcp.engine.decisions import DecisionsState
+from ocw_mcp.engine.desk import DeskMemory
+from ocw_mcp.engine.guard import Guard, Protection
+from ocw_mcp.engine.snapshot import positions
+from ocw_mcp.engine.tally import Tally
+
+
+class EngineMemory(msgspec.Struct):
+    """Every room's state, as of the end of one frame."""
+
+    market: dict[str, SymbolState]
+    gate: GateState
+    account: AccountState
+    desk: DeskMemory
+    protections: dict[str, Protection]
+    decisions: DecisionsState
+    tally: Tally
+    timers: dict[str, int]
+    instruments: dict[str, Instrument]
+    policy_hash: str
+    now: int
+
+
+def summary(account: Account, guard: Guard, gate: GateState, tally: Tally, now: int) -> dict[str, Any]:
+    """State, equity, positions and counters at `now` (ms); money as text, so that it survives JSON."""
+    equity = account.ledger.equity()
+    return {
+        "at": now,
+        "state": account.desk_state.value,
+        "equity": plain(equity),
+        "wallet": plain(account.ledger.wallet),
+        "fees": plain(account.ledger.fees),
+        "day": account.day.today.day,
+        "daily_loss": plain(round(account.day.loss(equity), 6)),
+        "daily_loss_reached": account.day.today.reached,
+        "positions": [
+            {
+                "symbol": view.symbol,
+                "quantity": plain(view.quantity),
+                "average_price": plain(round(view.average_price, 8)),
+                "mark": plain(view.mark),
+                "unrealised": plain(round(view.unrealised, 8)),
+                "stop": plain(view.stop) if view.stop is not None else None,
+                "protected": view.stop is not None,
+            }
+            for view in positions(account, guard)
+        ],
+        "candles": tally.candles,
+        "evaluations": gate.evaluations,
+        "skips": dict(sorted(gate.skips.items())),
+    }

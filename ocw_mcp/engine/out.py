@@ -1,0 +1,46 @@
+"""The effects of the step under way, and the timers that are set."""
+
+from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.events import DomainEvent
+from ocw_mcp.domain.orders import OrderRef
+from ocw_mcp.domain.snapshot import DecisionRequest
+from ocw_mcp.domain.steps import Ask, Cancel, ClearTimer, Effect, Record, Send, SetTimer
+
+
+class Out:
+    """Collects effects in the order in which the shell carries them out."""
+
+    def __init__(self) -> None:
+        self._effects: list[Effect] = []
+        self.timers: dict[str, int] = {}
+
+    def take(self) -> list[Effect]:
+        """The effects since the last call."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def record(self, event: DomainEvent) -> None:
+        """Journal an event."""
+        self._effects.append(Record(event))
+
+    def send(self, approved: ApprovedOrder) -> None:
+        """Hand an order to the venue, after everything recorded before it is durable."""
+        self._effects.append(Send(approved))
+
+    def cancel(self, ref: OrderRef) -> None:
+        """Ask the venue to take an order off."""
+        self._effects.append(Cancel(ref))
+
+    def ask(self, request: DecisionRequest) -> None:
+        """Ask the decider."""
+        self._effects.append(Ask(request))
+
+    def set_timer(self, name: str, at: int) -> None:
+        """Set a timer, or move it."""
+        self.timers[name] = at
+        self._effects.append(SetTimer(name, at))
+
+    def clear_timer(self, name: str) -> None:
+        """Forget a timer."""
+        if self.timers.pop(name, None) is not None:
+            self._effects.append(ClearTimer(name))

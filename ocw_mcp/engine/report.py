@@ -1,0 +1,78 @@
+"""The report of a run: what happened, what it cost and what it earned, ready for JSON."""
+
+import math
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+from ocw_mcp.core.gate.gate import GateState
+from ocw_mcp.domain.figures import JournalFigures
+from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.config import EngineConfig
+from ocw_mcp.engine.tally import Tally
+
+DAYS_FOR_SHARPE = 10
+
+
+def report(
+    config: EngineConfig,
+    tally: Tally,
+    account: Account,
+    gate: GateState,
+    figures: JournalFigures,
+    entry_fee: Decimal,
+    fingerprint: str,
+) -> dict[str, Any]:
+    """A run's figures: money in quote currency as numbers, shares as fractions, times in ms, never NaN.
+
+    `entry_fee` is the fee of a market entry as a share of its notional, which buying and holding pays once.
+    """
+    start, end = config.start_equity, account.ledger.equity()
+    evaluations = gate.evaluations
+    return {
+        "symbols": sorted(config.symbols),
+        "candles": tally.candles,
+        "from": tally.first_open_time,
+        "to": tally.last_close_time,
+        "evaluations": evaluations,
+        "skip_rate": 1 - gate.woken / evaluations if evaluations else None,
+        "skips": dict(sorted(gate.skips.items())),
+        "wakes": [{"t": wake.t, "symbol": wake.symbol, "reasons": list(wake.reasons)} for wake in figures.wakes],
+        "decisions": figures.decisions,
+        "orders": figures.orders,
+        "fills": figures.fills,
+        "refusals": dict(sorted(figures.refusals.items())),
+        "holes": figures.holes,
+        "equity_start": float(start),
+        "equity_end": float(end),
+        "return": float(end / start - 1),
+        "buy_and_hold": _buy_and_hold(tally, entry_fee),
+        "max_drawdown": float(account.max_drawdown),
+        "sharpe": sharpe([float(equity) for _, equity in figures.day_equities]),
+        "fees": float(figures.fees),
+        "funding": 0.0,
+        "flags": ["mark=last: the market carries no mark price", "funding=none: the market carries no funding rates"],
+        "fingerprint": fingerprint,
+    }
+
+
+def sharpe(equities: list[float]) -> float | None:
+    """Sharpe ratio of daily returns on equity, times √365; None under ten days, or where equity never moved.
+
+    Mean over sample standard deviation, riskless rate 0 (W. F. Sharpe, The Sharpe Ratio, 1994).
+    """
+    changes = [after / before - 1 for before, after in pairwise(equities) if before > 0]
+    if len(changes) < DAYS_FOR_SHARPE:
+        return None
+    mean = math.fsum(changes) / len(changes)
+    deviation = math.sqrt(math.fsum((each - mean) ** 2 for each in changes) / (len(changes) - 1))
+    return mean / deviation * math.sqrt(365) if deviation > 0 else None
+
+
+def _buy_and_hold(tally: Tally, entry_fee: Decimal) -> float | None:
+    """Return of equity split equally over all symbols at their first opening, with the entry fee paid."""
+    if not tally.first_opens:
+        return None
+    kept = 1 - float(entry_fee)
+    worth = [kept * tally.last_closes[symbol] / opening for symbol, opening in sorted(tally.first_opens.items())]
+    return math.fsum(worth) / len(worth) - 1

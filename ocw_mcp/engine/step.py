@@ -1,0 +1,183 @@
+"""The engine: an event and the time in, effects out. Synchronous, and the same in every mode.
+
+One tick's way: a frame closes candles → the market takes them in → equity is followed → the gate looks at each symbol →
+a wake asks for a decision → its legs become intents → the desk has them checked, records and sends them → the venue's
+reports come back as events → the ledger books the fills and the guard puts stops under them.
+"""
+
+from typing import Any
+
+import msgspec
+
+from ocw_mcp.core.gate.gate import Gate
+from ocw_mcp.core.market.market import Closed, Market
+from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.events import CommandTaken, HoleFound, PoliciesLoaded
+from ocw_mcp.domain.market import Candle, Frame
+from ocw_mcp.domain.money import exact
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.steps import Command, DecisionFailed, DecisionReady, Effect, StepEvent, TimerFired
+from ocw_mcp.engine.account import DAY_TIMER, Account
+from ocw_mcp.engine.config import EngineConfig
+from ocw_mcp.engine.decisions import DEADLINE_TIMER, Decisions
+from ocw_mcp.engine.desk import Desk
+from ocw_mcp.engine.guard import TIMER_PREFIX, Guard
+from ocw_mcp.engine.memory import EngineMemory, summary
+from ocw_mcp.engine.out import Out
+from ocw_mcp.engine.quotes import Quotes
+from ocw_mcp.engine.snapshot import take_snapshot
+from ocw_mcp.engine.tally import Tally
+
+
+class Engine:
+    """One book's engine."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        self._out = Out()
+        self._market = Market(config.interval, config.symbols)
+        self._gate = Gate(config.policies.gate, config.interval, config.symbols)
+        self._quotes = Quotes(config, self._market)
+        self.account = Account(config, self._out)
+        self._desk = Desk(config, self.account, self._quotes, self._out)
+        self.guard = Guard(self._desk, self.account, self._quotes, self._out, config.policies.stop.deadline_s)
+        self._decisions = Decisions(config, self._desk, self.guard, self.account, self._out)
+        self.tally = Tally()
+        self._policy_hash = ""
+        self._now = -1
+
+    def start(self) -> list[Effect]:
+        """What a process has to carry out before its first event: timers that are set, a decision that is under way."""
+        if self._policy_hash != self.config.policy_hash:
+            self._policy_hash = self.config.policy_hash
+            policies = self.config.policies
+            self._out.record(PoliciesLoaded(policies.name, self.config.policy_hash, self.config.prompts_hash))
+        for name, at in sorted(self._out.timers.items()):
+            self._out.set_timer(name, at)
+        if self._decisions.state.pending is not None:
+            self._out.ask(self._decisions.state.pending)
+        return self._out.take()
+
+    def step(self, event: StepEvent, now: int) -> list[Effect]:
+        """Take in one event at engine time `now` (ms), and give back what is to be done about it, in order."""
+        self._now = now
+        if isinstance(event, Frame):
+            self._on_frame(event, now)
+        elif isinstance(event, TimerFired):
+            self._on_timer(event, now)
+        elif isinstance(event, DecisionReady):
+            self._after_decision(self._decisions.ready(event, now), now)
+        elif isinstance(event, DecisionFailed):
+            self._after_decision(self._decisions.failed(event, now), now)
+        elif isinstance(event, Command):
+            self._on_command(event)
+        else:
+            change = self._desk.apply(event, now)
+            if change is not None:
+                self.guard.react(change, now)
+                self._watch()
+        return self._out.take()
+
+    def _on_frame(self, frame: Frame, now: int) -> None:
+        if self.tally.began_at is None:
+            self.tally.began_at = now
+            self.account.open_day(now)
+        if not frame.closed:
+            return
+        closed = [(candle, change) for candle in frame.closed if (change := self._take(candle)) is not None]
+        if self.account.ledger.positions:
+            self._watch()
+        held = self.account.ledger.positions
+        for candle, change in closed:
+            self._gate.look(
+                candle.symbol,
+                candle.close,
+                change.timeframes,
+                after_hole=change.hole_since is not None,
+                in_position=candle.symbol in held,
+            )
+        reasons = self._gate.wake(now, busy=self._decisions.under_way)
+        if reasons:
+            snapshot = take_snapshot(self.config, self._market, self.account, self.guard, reasons, now)
+            self._decisions.ask(snapshot, now)
+
+    def _take(self, candle: Candle) -> Closed | None:
+        change = self._market.symbols[candle.symbol].close(candle)
+        if change is None:
+            self.tally.stale_candles += 1
+            return None
+        self.tally.closed(candle)
+        if change.hole_since is not None:
+            self.tally.holes += 1
+            self._out.record(HoleFound(candle.symbol, change.hole_since, candle.open_time))
+        if candle.symbol in self.account.ledger.positions:
+            self.account.ledger.mark(candle.symbol, exact(candle.close))
+        return change
+
+    def _watch(self) -> None:
+        if self.account.watch():
+            self._desk.cancel_entries("the daily loss limit is reached")
+
+    def _on_timer(self, timer: TimerFired, now: int) -> None:
+        # It has fired, so it is not set any more; whoever wants it again sets it again.
+        self._out.timers.pop(timer.name, None)
+        if timer.name == DAY_TIMER:
+            self.account.open_day(now)
+        elif timer.name == DEADLINE_TIMER:
+            self._after_decision(self._decisions.on_deadline(now), now)
+        elif timer.name.startswith(TIMER_PREFIX):
+            self.guard.on_timer(timer.name.removeprefix(TIMER_PREFIX), now)
+
+    def _after_decision(self, decision: Decision | None, now: int) -> None:
+        if decision is not None:
+            self._gate.set_timer(now, decision.next_check_s)
+
+    def _on_command(self, command: Command) -> None:
+        self._out.record(CommandTaken(command.command_id, command.verb, command.by, command.after_frame))
+        if command.verb == "halt":
+            self.account.go(DeskState.HALTED, f"halted by {command.by}")
+            self._desk.cancel_entries("halted")
+        elif command.verb == "resume":
+            self.account.go(DeskState.ACTIVE, f"resumed by {command.by}")
+
+    def state(self) -> bytes:
+        """All that must survive a restart."""
+        return msgspec.msgpack.encode(
+            EngineMemory(
+                market=self._market.state(),
+                gate=self._gate.state(),
+                account=self.account.state(),
+                desk=self._desk.memory(),
+                protections=self.guard.protections,
+                decisions=self._decisions.state,
+                tally=self.tally,
+                timers=self._out.timers,
+                instruments=self._quotes.instruments,
+                policy_hash=self._policy_hash,
+                now=self._now,
+            )
+        )
+
+    def restore(self, state: bytes) -> None:
+        """Put back what `state` gave, in an engine of the same configuration."""
+        memory = msgspec.msgpack.decode(state, type=EngineMemory)
+        self._market.restore(memory.market)
+        self._gate.restore(memory.gate)
+        self.account.restore(memory.account)
+        self._desk.restore(memory.desk)
+        self.guard.protections = memory.protections
+        self._decisions.state = memory.decisions
+        self.tally = memory.tally
+        self._out.timers = memory.timers
+        self._quotes.instruments = memory.instruments
+        self._policy_hash = memory.policy_hash
+        self._now = memory.now
+
+    def summary(self) -> dict[str, Any]:
+        """What `ocw status` shows of this moment, ready for JSON."""
+        return summary(self.account, self.guard, self._gate.counters, self.tally, self._now)
+
+    @property
+    def gate(self) -> Gate:
+        """The gate, for its counters."""
+        return self._gate

@@ -1,0 +1,30 @@
+"""What a run's report needs and the journal does not hold, because it hangs on candles: counted as they go by."""
+
+import msgspec
+
+from ocw_mcp.domain.market import Candle
+
+
+class Tally(msgspec.Struct):
+    """Counters of one book. Times in ms, prices in quote currency."""
+
+    began_at: int | None = None
+    """Time of the book's first frame."""
+    candles: int = 0
+    stale_candles: int = 0
+    """Late or repeated candles; they changed nothing."""
+    holes: int = 0
+    first_open_time: int | None = None
+    last_close_time: int | None = None
+    first_opens: dict[str, float] = {}
+    last_closes: dict[str, float] = {}
+
+    def closed(self, candle: Candle) -> None:
+        """Count a candle."""
+        self.candles += 1
+        self.last_close_time = candle.close_time
+        self.last_closes[candle.symbol] = candle.close
+        if candle.symbol not in self.first_opens:
+            self.first_opens[candle.symbol] = candle.open
+            if self.first_open_time is None or candle.open_time < self.first_open_time:
+                self.first_open_time = candle.open_time

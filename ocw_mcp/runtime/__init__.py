@@ -1,0 +1,1 @@
+"""The shell that carries out the engine's effects on a clock."""

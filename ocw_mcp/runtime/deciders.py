@@ -1,0 +1,37 @@
+"""Whoever answers a wake without a model: the rules, or nobody."""
+
+from ocw_mcp.core.rules import plain
+from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.snapshot import DecisionRequest
+
+
+class RulesDecider:
+    """The rules trade. They need no time to think."""
+
+    name = "rules"
+
+    def __init__(self, policies: Policies) -> None:
+        self._policies = policies
+
+    def thinking_ms(self, request: DecisionRequest) -> int:
+        """Nothing."""
+        return 0
+
+    async def decide(self, request: DecisionRequest) -> Decision:
+        """The plain rule's answer."""
+        return plain.decide(request.snapshot, self._policies)
+
+
+class NobodyDecides:
+    """Holds everything: the gate is watched, and nothing is traded."""
+
+    name = "none"
+
+    def thinking_ms(self, request: DecisionRequest) -> int:
+        """Nothing."""
+        return 0
+
+    async def decide(self, request: DecisionRequest) -> Decision:
+        """A HOLD."""
+        return Decision(cause="no agent: this run was started to hold")

@@ -1,0 +1,160 @@
+"""Runs a book through a market, from where it stands to the market's end, its time's end, or a word to stop.
+
+At one moment everything has its order: closing candles first, what they do to resting orders before what they mean to
+the engine; then timers and answers that are due; then the openings, which fill what waits for a price.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from ocw_mcp.domain.errors import TapeError
+from ocw_mcp.domain.events import RunResumed, RunStarted, RunStopped
+from ocw_mcp.domain.market import Frame
+from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, Feed, SimulatedVenue, Store
+from ocw_mcp.domain.steps import Command
+from ocw_mcp.engine.step import Engine
+from ocw_mcp.runtime.pacing import everything_due, paced
+from ocw_mcp.runtime.recorder import Listener, Recorder
+from ocw_mcp.runtime.shell import Shell
+
+CHECKPOINT_EVERY = 4_096
+"""Frames between two checkpoints: at most so many are done again after a crash."""
+LOOK_UP_EVERY = 64
+"""Frames between two looks at what people want."""
+
+
+class BookRun:
+    """One run of a book, from where it stands to the end of its market or of its time."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        feed: Feed,
+        venue: SimulatedVenue,
+        store: Store,
+        clock: Clock,
+        decider: Decider,
+        commands: CommandBox,
+        listener: Listener | None = None,
+    ) -> None:
+        saved = store.checkpoint()
+        self._resumes = saved is not None or store.last_seq > 0
+        self.cursor = saved.market_at if saved else -1
+        if saved is not None:
+            engine.restore(saved.engine)
+            venue.restore(saved.venue)
+            clock.advance(saved.market_at)
+        recorder = Recorder(store, saved.seq if saved else 0, listener)
+        self._shell = Shell(engine, venue, store, recorder, clock, decider)
+        self._engine = engine
+        self._feed = feed
+        self._venue = venue
+        self._store = store
+        self._clock = clock
+        self._decider = decider
+        self._commands = commands
+        self._stopping = False
+        self._frames = 0
+        self._begun = False
+        self._why = ""
+        self._seen_commands: set[str] = set()
+
+    def stop(self) -> None:
+        """Stop after the frame under way; safe to call from a signal handler."""
+        self._stopping = True
+
+    async def run(self, version: str, for_ms: int | None = None) -> str:
+        """Run to the end of the market, of `for_ms` since the book's start, or until stopped; says which it was.
+
+        Raises TapeError where the market cannot be believed, JournalError where the journal cannot be written.
+        """
+        self._why = "the market ended"
+        try:
+            async with (
+                aclosing(self._feed.frames(self.cursor if self.cursor >= 0 else None)) as source,
+                aclosing(self._within(for_ms, version, source)) as frames,
+                aclosing(paced(frames, self._shell, self._clock)) as moments,
+            ):
+                async for frame in moments:
+                    await self._take(frame)
+                    if self._stopping:
+                        self._why = "it was stopped"
+                        break
+        except TapeError as error:
+            self._finish(f"the tape is at fault: {error}")
+            raise
+        finally:
+            await self._shell.close()
+        self._finish(self._why)
+        return self._why
+
+    async def _within(
+        self, for_ms: int | None, version: str, source: AsyncGenerator[Frame, None]
+    ) -> AsyncGenerator[Frame, None]:
+        """The frames up to `for_ms` after the book's first one; the run begins with the first of them."""
+        async for frame in source:
+            began = self._engine.tally.began_at
+            if for_ms is not None and frame.at > (frame.at if began is None else began) + for_ms:
+                self._why = "its time is up"
+                return
+            if not self._begun:
+                await self._begin(frame, version)
+            yield frame
+
+    async def _begin(self, frame: Frame, version: str) -> None:
+        """A new book begins at its first frame; a resumed one where it stands, even before it had any."""
+        self._begun = True
+        if not self._resumes or self.cursor < 0:
+            self._clock.advance(frame.at)
+        kind = RunResumed if self._resumes else RunStarted
+        config = self._engine.config
+        self._store.note(self._clock.now(), kind(version, self._decider.name, config.policy_hash))
+        await self._shell.start()
+        self._store.commit()
+        await self._heed()
+
+    async def _take(self, frame: Frame) -> None:
+        shell = self._shell
+        self._clock.advance(frame.at)
+        now = self._clock.now()
+        for candle in frame.closed:
+            reports = self._venue.on_candle(candle, now)
+            if reports:
+                await shell.take_all(reports)
+        effects = self._engine.step(frame, now)
+        if effects:
+            await shell.follow(effects)
+        if shell.next_due <= now:
+            await everything_due(now, shell, self._clock)
+        for opening in frame.opened:
+            reports = self._venue.on_opening(opening, now)
+            if reports:
+                await shell.take_all(reports)
+        self.cursor = frame.at
+        self._frames += 1
+        if self._frames % LOOK_UP_EVERY == 0 or shell.recorder.reading:
+            await self._heed()
+            await self._clock.wait_until(now)
+        if self._frames % CHECKPOINT_EVERY == 0:
+            shell.checkpoint(self.cursor)
+
+    async def _heed(self) -> None:
+        """Take the commands that have come; while reading along, those that the journal has at this place."""
+        while (known := self._shell.recorder.known_command(self.cursor)) is not None:
+            await self._shell.take(known)
+            self._seen_commands.add(known.command_id)
+        if self._shell.recorder.reading:
+            return
+        for command in self._commands.waiting():
+            if command.command_id not in self._seen_commands:
+                self._seen_commands.add(command.command_id)
+                await self._shell.take(Command(command.command_id, command.verb, command.by, self.cursor))
+                self._store.commit(summary=self._engine.summary())
+            self._commands.done(command)
+
+    def _finish(self, why: str) -> None:
+        if not self._begun:
+            return
+        self._store.note(self._clock.now(), RunStopped(why))
+        self._shell.checkpoint(self.cursor)
+        self._store.commit()

@@ -1,0 +1,181 @@
+"""Carries out what the engine asks for, and feeds the results back as events."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.protocols import Checkpoint, Clock, Decider, SimulatedVenue, Store
+from ocw_mcp.domain.snapshot import DecisionRequest
+from ocw_mcp.domain.steps import (
+    Ask,
+    Cancel,
+    ClearTimer,
+    DecisionFailed,
+    DecisionReady,
+    Effect,
+    Record,
+    Send,
+    SetTimer,
+    StepEvent,
+    TimerFired,
+)
+from ocw_mcp.engine.step import Engine
+from ocw_mcp.runtime.recorder import Recorder
+
+NEVER = 1 << 62
+COMMIT_EVERY = 256
+"""Events that may wait for a commit while nothing is sent."""
+
+
+LONGEST_CAUSE = 500
+
+
+class Thinking:
+    """A decision under way: the request, when its answer takes effect (ms), and the task that makes it."""
+
+    def __init__(self, request: DecisionRequest, due: int, task: "asyncio.Task[Decision]") -> None:
+        self.request = request
+        self.due = due
+        self.task = task
+
+
+class Shell:
+    """One engine with its venue, store, clock and decider. Events are taken one after the other, each to its end."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        venue: SimulatedVenue,
+        store: Store,
+        recorder: Recorder,
+        clock: Clock,
+        decider: Decider,
+    ) -> None:
+        self.engine = engine
+        self.venue = venue
+        self.store = store
+        self.recorder = recorder
+        self.clock = clock
+        self._decider = decider
+        self._uncommitted = 0
+        self._inbox: deque[StepEvent] = deque()
+        self.timers: dict[str, int] = {}
+        self.thinking: Thinking | None = None
+        self.next_due = NEVER
+        """When (ms) the next timer or answer is due."""
+
+    def due(self) -> tuple[int, str | None]:
+        """What is due next, and when (ms): a timer by its name, or None for the answer; timers first, by name."""
+        at, name = min(((at, name) for name, at in self.timers.items()), default=(NEVER, ""))
+        if self.thinking is not None and self.thinking.due < at:
+            return self.thinking.due, None
+        return at, name
+
+    async def start(self) -> None:
+        """Carry out what the engine asks for before its first event."""
+        await self.follow(self.engine.start())
+
+    async def take(self, event: StepEvent) -> None:
+        """Give the engine an event, and carry out all that follows from it."""
+        await self.follow(self.engine.step(event, self.clock.now()))
+
+    async def follow(self, effects: list[Effect]) -> None:
+        """Carry out effects, and all that follows from them."""
+        if effects:
+            await self._carry_out(effects)
+            await self._empty_inbox()
+
+    async def take_all(self, events: Sequence[StepEvent]) -> None:
+        """Take several events in order; each has its consequences before the next."""
+        for event in events:
+            await self.take(event)
+
+    async def fire(self, name: str) -> None:
+        """A timer is due."""
+        del self.timers[name]
+        self.next_due = self.due()[0]
+        await self.take(TimerFired(name))
+
+    async def answer(self) -> None:
+        """Wait for the answer of the decision under way, and let it take effect now."""
+        thinking, self.thinking = self.thinking, None
+        self.next_due = self.due()[0]
+        assert thinking is not None
+        wake_id, thought = thinking.request.wake_id, self.clock.now() - thinking.request.snapshot.at
+        event: StepEvent
+        try:
+            decision = await thinking.task
+        except Exception as error:
+            # Whatever goes wrong in a decider must not stop the engine: the wake is held, and the journal says why.
+            event = DecisionFailed(wake_id, self._decider.name, thought, _cause(error))
+        else:
+            event = DecisionReady(wake_id, self._decider.name, thought, decision)
+        await self.take(event)
+
+    def checkpoint(self, market_at: int) -> None:
+        """Make everything durable, with the state of engine and venue after the frame of `market_at`."""
+        if self.recorder.reading:
+            # The journal is ahead of the engine: an older checkpoint still serves, and nothing new can be in it.
+            return
+        self.store.commit(
+            Checkpoint(market_at, self.recorder.seq, self.engine.state(), self.venue.state()), self.engine.summary()
+        )
+        self._uncommitted = 0
+
+    async def close(self) -> None:
+        """Give up the decision under way, if any; a resumed run asks for it again."""
+        if self.thinking is not None:
+            self.thinking.task.cancel()
+            await asyncio.gather(self.thinking.task, return_exceptions=True)
+            self.thinking = None
+
+    async def _empty_inbox(self) -> None:
+        while self._inbox:
+            effects = self.engine.step(self._inbox.popleft(), self.clock.now())
+            if effects:
+                await self._carry_out(effects)
+
+    async def _carry_out(self, effects: list[Effect]) -> None:
+        now = self.clock.now()
+        for effect in effects:
+            match effect:
+                case Record(event):
+                    self.recorder.record(now, event)
+                    self._uncommitted += 1
+                case Send(approved):
+                    self._commit()
+                    self._inbox.extend(await self.venue.submit(approved, now))
+                case Cancel(ref):
+                    self._commit()
+                    self._inbox.extend(await self.venue.cancel(ref, now))
+                case Ask(request):
+                    self._ask(request)
+                case SetTimer(name, at):
+                    self.timers[name] = at
+                case ClearTimer(name):
+                    self.timers.pop(name, None)
+        self.next_due = self.due()[0]
+        if self._uncommitted >= COMMIT_EVERY:
+            self._commit()
+
+    def _commit(self) -> None:
+        if self.recorder.reading:
+            # Whatever is done again is durable already.
+            return
+        self.store.commit(summary=self.engine.summary())
+        self._uncommitted = 0
+
+    def _ask(self, request: DecisionRequest) -> None:
+        if self.thinking is not None:
+            # The engine gave the last one up; its answer would be discarded anyway.
+            self.thinking.task.cancel()
+        # Live, an answer takes effect when it is there; nobody knows before.
+        due = request.snapshot.at + self._decider.thinking_ms(request) if self.clock.simulated else NEVER
+        self.thinking = Thinking(request, due, asyncio.ensure_future(self._decider.decide(request)))
+
+
+def _cause(error: Exception) -> str:
+    """An error as a cause in the journal: capped, and in characters that can be stored."""
+    text = f"error: {type(error).__name__}: {error}"
+    return text.encode(errors="replace").decode()[:LONGEST_CAUSE]

@@ -1,0 +1,171 @@
+"""A person's commands reach the engine through files: each one, once, in order, whatever else lies there."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ocw_mcp.adapters.control.commands import CommandFiles, leave
+from ocw_mcp.domain.errors import BookError
+from ocw_mcp.domain.protocols import CommandBox
+from ocw_mcp.domain.steps import Command
+
+
+def test_commands_are_given_oldest_first_until_they_are_done(tmp_path: Path) -> None:
+    box: CommandBox = CommandFiles(tmp_path)
+    assert list(box.waiting()) == []
+    leave(tmp_path, "resume", "ada", "c2", at_ns=2_000)
+    leave(tmp_path, "halt", "ada", "c1", at_ns=1_000)
+    halt, resume = Command("c1", "halt", "ada"), Command("c2", "resume", "ada")
+    assert list(box.waiting()) == list(box.waiting()) == [halt, resume]
+    box.done(halt)
+    assert list(box.waiting()) == [resume]
+    box.done(resume)
+    assert list(box.waiting()) == []
+    assert list((tmp_path / "commands").iterdir()) == []
+
+
+def test_commands_outlive_the_engine(tmp_path: Path) -> None:
+    leave(tmp_path, "halt", "ada", "c1", at_ns=1)
+    for _ in range(2):
+        assert len(CommandFiles(tmp_path).waiting()) == 1
+    CommandFiles(tmp_path).done(Command("c1", "halt", "ada"))
+    assert list(CommandFiles(tmp_path).waiting()) == []
+
+
+def test_no_command_is_missed_however_fast_they_come(tmp_path: Path) -> None:
+    box = CommandFiles(tmp_path)
+    for number in range(100):
+        leave(tmp_path, "halt", "ada", f"c{number}", at_ns=number)
+        assert [command.command_id for command in box.waiting()] == [f"c{number}"]
+        box.done(box.waiting()[0])
+
+
+def test_somebody_else_who_looks_takes_nothing_away(tmp_path: Path) -> None:
+    engine, onlooker = CommandFiles(tmp_path), CommandFiles(tmp_path)
+    leave(tmp_path, "halt", "ada", "c1", at_ns=1)
+    assert len(engine.waiting()) == 1
+    leave(tmp_path, "resume", "ada", "c2", at_ns=2)
+    assert len(onlooker.waiting()) == 2
+    assert len(engine.waiting()) == 2
+
+
+def test_a_command_that_comes_during_a_look_is_seen_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = CommandFiles(tmp_path)
+    leave(tmp_path, "halt", "ada", "c1", at_ns=1)
+    real = os.listdir
+
+    def listdir_then_leave(path: str) -> list[str]:
+        names = real(path)
+        monkeypatch.undo()
+        leave(tmp_path, "resume", "ada", "c2", at_ns=2)
+        return names
+
+    monkeypatch.setattr(os, "listdir", listdir_then_leave)
+    assert [command.command_id for command in box.waiting()] == ["c1"]
+    assert [command.command_id for command in box.waiting()] == ["c1", "c2"]
+
+
+def test_a_look_without_news_does_not_read_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    box = CommandFiles(tmp_path)
+    leave(tmp_path, "halt", "ada", "c1", at_ns=1)
+    box.waiting()
+
+    def refuse(path: str) -> list[str]:
+        raise AssertionError(f"{path} was read again")
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    assert len(box.waiting()) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"halt",
+        b"\xff\xfe",
+        b"[]",
+        b'{"verb": "halt"}',
+        b'{"verb": "flatten", "by": "ada", "command_id": "x"}',
+        b'{"verb": "halt", "by": "", "command_id": "x"}',
+        b'{"verb": "halt", "by": "a\\nb", "command_id": "x"}',
+        b'{"verb": "halt", "by": "ada", "command_id": "../x"}',
+        b'{"verb": "halt", "by": "ada", "command_id": "x", "limit": 1}',
+        b'{"verb": "halt", "by": "' + b"a" * 10_000 + b'", "command_id": "x"}',
+    ],
+)
+def test_what_is_no_command_is_moved_aside_and_told(tmp_path: Path, content: bytes) -> None:
+    leave(tmp_path, "halt", "ada", "good", at_ns=5)
+    (tmp_path / "commands" / "bad.json").write_bytes(content)
+    box = CommandFiles(tmp_path)
+    assert [command.command_id for command in box.waiting()] == ["good"]
+    assert [command.command_id for command in box.waiting()] == ["good"]
+    assert (tmp_path / "commands" / "refused" / "bad.json").read_bytes() == content
+    assert len(box.problems) == 1
+    assert "bad.json" in box.problems[0]
+
+
+def test_what_is_no_plain_file_is_moved_aside_unopened(tmp_path: Path) -> None:
+    commands = tmp_path / "commands"
+    (commands / "folder").mkdir(parents=True)
+    os.mkfifo(commands / "pipe")
+    (tmp_path / "elsewhere").write_bytes(b'{"verb": "halt", "by": "ada", "command_id": "x"}')
+    (commands / "link").symlink_to(tmp_path / "elsewhere")
+    box = CommandFiles(tmp_path)
+    assert list(box.waiting()) == []
+    assert sorted(path.name for path in (commands / "refused").iterdir()) == ["folder", "link", "pipe"]
+    assert len(box.problems) == 3
+
+
+def test_a_repeated_id_is_moved_aside(tmp_path: Path) -> None:
+    leave(tmp_path, "halt", "ada", "same", at_ns=1)
+    leave(tmp_path, "resume", "eve", "same", at_ns=2)
+    box = CommandFiles(tmp_path)
+    assert list(box.waiting()) == [Command("same", "halt", "ada")]
+    assert "repeats the id" in box.problems[0]
+
+
+def test_what_cannot_be_moved_aside_is_told_once(tmp_path: Path) -> None:
+    commands = tmp_path / "commands"
+    commands.mkdir()
+    (commands / "refused").write_text("in the way")
+    (commands / "bad.json").write_text("?")
+    box = CommandFiles(tmp_path)
+    for number in range(3):
+        (commands / f".touch{number}").touch()
+        assert list(box.waiting()) == []
+    assert len(box.problems) == 1
+    leave(tmp_path, "halt", "ada", "c1", at_ns=1)
+    assert len(box.waiting()) == 1
+
+
+def test_commands_half_written_are_not_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "commands").mkdir()
+    (tmp_path / "commands" / ".00000000000000000001-c1.json").write_text('{"verb": "ha')
+    box = CommandFiles(tmp_path)
+    assert list(box.waiting()) == []
+    assert box.problems == []
+
+
+def test_a_directory_that_went_away_holds_no_commands(tmp_path: Path) -> None:
+    path = leave(tmp_path, "halt", "ada", "c1", at_ns=1)
+    box = CommandFiles(tmp_path)
+    (command,) = box.waiting()
+    path.unlink()
+    path.parent.rmdir()
+    assert list(box.waiting()) == []
+    box.done(command)
+
+
+@pytest.mark.parametrize(("verb", "command_id"), [("flatten", "c1"), ("halt", "../../x"), ("halt", "")])
+def test_only_what_an_engine_takes_can_be_left(tmp_path: Path, verb: str, command_id: str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        leave(tmp_path, verb, "ada", command_id, at_ns=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_for_nobody_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(BookError, match="could not be left"):
+        leave(tmp_path / "missing", "halt", "ada", "c1", at_ns=1)

@@ -1,0 +1,134 @@
+"""What the engine relies on, whichever feed it is given."""
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from ocw_mcp.adapters.feeds.random_walk import RandomWalkFeed
+from ocw_mcp.adapters.feeds.tape import TapeFeed
+from ocw_mcp.domain.market import Candle, Frame
+from ocw_mcp.domain.protocols import Feed
+from ocw_mcp.domain.time import DAY, MINUTE
+
+MIDNIGHT = 1_773_014_400_000  # 2026-03-09
+
+
+def small_tape(folder: Path) -> Feed:
+    """Two symbols of three daily files each, one with a hole, a late row, a duplicate and a day less."""
+    for symbol, price in (("BTCUSDT", 90_000.0), ("ETHUSDT", 2_000.0)):
+        for day in range(3):
+            minutes = list(range(12)) + list(range(1435, 1440))
+            if symbol == "ETHUSDT":
+                if day == 1:
+                    continue
+                minutes[3:6] = [3, 3, 7, 5]
+            rows = [
+                f"{MIDNIGHT + day * DAY + minute * MINUTE},{price},{price + 1},{price - 1},{price + 0.5},{minute}"
+                for minute in minutes
+            ]
+            name = f"{symbol}-1m-2026-03-{9 + day:02d}.csv"
+            (folder / name).write_text("open_time,open,high,low,close,volume\n" + "\n".join(rows) + "\n")
+    return TapeFeed.open(folder)
+
+
+def small_walk(_folder: Path) -> Feed:
+    return RandomWalkFeed(seed=11, symbols=("SOLUSDT", "BTCUSDT"), days=2)
+
+
+@pytest.fixture(params=[small_tape, small_walk], ids=["tape", "walk"])
+def make_feed(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Feed]:
+    made: Callable[[Path], Feed] = request.param
+    return lambda: made(tmp_path)
+
+
+def frames_of(feed: Feed, after: int | None = None) -> list[Frame]:
+    async def collect() -> list[Frame]:
+        return [frame async for frame in feed.frames(after)]
+
+    return asyncio.run(collect())
+
+
+def test_time_only_goes_forward_and_no_frame_is_empty(make_feed: Callable[[], Feed]) -> None:
+    frames = frames_of(make_feed())
+    assert len(frames) > 10
+    assert all(earlier.at < later.at for earlier, later in pairwise(frames))
+    assert all(frame.closed or frame.opened for frame in frames)
+
+
+def test_a_candle_is_known_only_at_its_close(make_feed: Callable[[], Feed]) -> None:
+    for frame in frames_of(make_feed()):
+        assert all(candle.close_time == frame.at for candle in frame.closed)
+        assert all(opening.at == frame.at for opening in frame.opened)
+
+
+def test_every_candle_that_opens_closes_one_interval_later_at_what_it_opened_at(make_feed: Callable[[], Feed]) -> None:
+    feed = make_feed()
+    still_open: dict[str, tuple[int, float]] = {}
+    for frame in frames_of(feed):
+        for candle in frame.closed:
+            assert still_open.pop(candle.symbol) == (candle.open_time, candle.open)
+        for opening in frame.opened:
+            assert opening.symbol not in still_open
+            still_open[opening.symbol] = (opening.at, opening.price)
+    assert not still_open
+
+
+def test_symbols_come_sorted_and_are_those_of_the_identity(make_feed: Callable[[], Feed]) -> None:
+    feed = make_feed()
+    seen: set[str] = set()
+    for frame in frames_of(feed):
+        for symbols in ([each.symbol for each in frame.closed], [each.symbol for each in frame.opened]):
+            assert symbols == sorted(set(symbols))
+            seen.update(symbols)
+    assert tuple(sorted(seen)) == feed.identity.symbols
+
+
+def test_candles_are_consistent_and_of_the_identitys_interval(make_feed: Callable[[], Feed]) -> None:
+    feed = make_feed()
+    candles: list[Candle] = [candle for frame in frames_of(feed) for candle in frame.closed]
+    for each in candles:
+        assert 0 < each.low <= min(each.open, each.close) <= max(each.open, each.close) <= each.high
+        assert each.volume >= 0
+        assert each.interval == feed.identity.interval
+        assert each.open_time % each.interval == 0
+
+
+def test_reading_twice_gives_the_same_frames(make_feed: Callable[[], Feed]) -> None:
+    feed = make_feed()
+    assert frames_of(feed) == frames_of(feed) == frames_of(make_feed())
+    assert feed.identity == make_feed().identity
+
+
+def test_resuming_after_any_moment_gives_exactly_the_later_frames(make_feed: Callable[[], Feed]) -> None:
+    feed = make_feed()
+    frames = frames_of(feed)
+    times = [frame.at for frame in frames]
+    picked = times[:: max(1, len(times) // 20)] + times[-3:]
+    edges = [DAY * (times[0] // DAY + day) + nudge for day in range(4) for nudge in (-MINUTE, -1, 0, 1, MINUTE)]
+    for moment in [*picked, *edges]:
+        assert frames_of(feed, moment) == frames[bisect_right(times, moment) :]
+
+
+def test_nothing_comes_after_the_end_and_all_comes_after_a_moment_before_the_start(
+    make_feed: Callable[[], Feed],
+) -> None:
+    feed = make_feed()
+    frames = frames_of(feed)
+    assert frames_of(feed, frames[-1].at) == frames_of(feed, frames[-1].at + 400 * DAY) == []
+    assert frames_of(feed, 0) == frames_of(feed, -1) == frames
+
+
+def test_a_feed_can_be_left_in_the_middle(make_feed: Callable[[], Feed]) -> None:
+    async def first_two() -> list[Frame]:
+        taken: list[Frame] = []
+        async for frame in make_feed().frames():
+            taken.append(frame)
+            if len(taken) == 2:
+                break
+        return taken
+
+    assert asyncio.run(first_two()) == frames_of(make_feed())[:2]

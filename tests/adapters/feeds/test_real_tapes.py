@@ -1,0 +1,79 @@
+"""Real candles, where this machine has them."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from ocw_mcp.adapters.feeds.tape import TapeFeed
+from ocw_mcp.domain.errors import TapeError
+from ocw_mcp.domain.market import Candle, Frame, Product
+from ocw_mcp.domain.time import DAY, MINUTE, iso
+
+TAPES = Path(__file__).resolve().parents[3].parent / "shared" / "tapes"
+
+
+def tape(name: str) -> Path:
+    path = TAPES / name
+    if not path.exists():
+        pytest.skip("the real tapes are not on this machine")
+    return path
+
+
+def head_of(feed: TapeFeed, count: int = 1_000_000, after: int | None = None) -> list[Frame]:
+    async def collect() -> list[Frame]:
+        frames: list[Frame] = []
+        async for frame in feed.frames(after):
+            frames.append(frame)
+            if len(frames) == count:
+                break
+        return frames
+
+    return asyncio.run(collect())
+
+
+def test_a_day_of_futures_minutes_has_them_all() -> None:
+    feed = TapeFeed.open(tape("vision/futures/um/daily/klines/ETHUSDT/1m/ETHUSDT-1m-2026-03-09.zip"))
+    frames = head_of(feed)
+    assert (feed.product, feed.interval, feed.symbols) == (Product.UM, MINUTE, ("ETHUSDT",))
+    assert len(frames) == DAY // MINUTE + 1
+    assert frames[1].closed == (Candle("ETHUSDT", 1773014400000, MINUTE, 1935.98, 1938.28, 1934.54, 1937.45, 3749.038),)
+    assert iso(frames[-1].at) == "2026-03-10T00:00:00Z"
+    assert feed.dropped == 0
+
+
+def test_a_spot_month_in_microseconds_is_read_in_milliseconds() -> None:
+    feed = TapeFeed.open(tape("vision/spot/monthly/klines/BTCUSDT/15m/BTCUSDT-15m-2025-01.zip"))
+    frames = head_of(feed)
+    assert (feed.product, feed.interval) == (Product.SPOT, 15 * MINUTE)
+    assert (iso(frames[0].at), iso(frames[-1].at)) == ("2025-01-01T00:00:00Z", "2025-02-01T00:00:00Z")
+    assert len(frames) == 31 * 96 + 1
+
+
+def test_the_turn_from_milliseconds_to_microseconds_leaves_no_hole() -> None:
+    feed = TapeFeed.open(tape("vision/spot/monthly/klines/SOLUSDT/15m"))
+    frames = head_of(feed, 400)
+    assert [frame.at - frames[0].at for frame in frames] == [place * 15 * MINUTE for place in range(400)]
+
+
+def test_three_symbols_of_plain_candles_come_in_step() -> None:
+    feed = TapeFeed.open(tape("ohlcv"), product=Product.UM)
+    assert (feed.symbols, feed.interval) == (("BTCUSDT", "ETHUSDT", "SOLUSDT"), MINUTE)
+    for frame in head_of(feed, 500)[1:]:
+        assert [candle.symbol for candle in frame.closed] == ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+
+
+def test_resuming_across_files_gives_the_same_frames() -> None:
+    feed = TapeFeed.open(tape("vision/futures/um/daily/klines/ETHUSDT"))
+    late = 1773014400000 + 2 * DAY
+    assert head_of(feed, 50, late - 1) == head_of(feed, 2 * DAY // MINUTE + 50)[-50:]
+    hole = [frame.at for frame in head_of(feed, 2, late + 12 * DAY - 1)]
+    assert [iso(at) for at in hole] == ["2026-03-23T00:00:00Z", "2026-04-01T00:00:00Z"]
+
+
+def test_the_whole_collection_asks_which_product_and_interval_are_meant() -> None:
+    path = tape("vision")
+    with pytest.raises(TapeError, match="--product"):
+        TapeFeed.open(path)
+    with pytest.raises(TapeError, match=r"15m, 1h and 1d.*--interval"):
+        TapeFeed.open(path, Product.SPOT)

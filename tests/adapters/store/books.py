@@ -1,0 +1,117 @@
+"""Books for the tests of the store: a stamp, a story of events, and what can be drawn for Hypothesis."""
+
+from decimal import Decimal
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+from ocw_mcp.adapters.store.book import BookStamp, book_id_from
+from ocw_mcp.adapters.store.journal import SqliteStore
+from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import Action, Decision, Leg
+from ocw_mcp.domain.events import DomainEvent
+from ocw_mcp.domain.market import MarketIdentity, Product
+from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.snapshot import WakeReason
+
+MARKET = MarketIdentity("tape", Product.UM, 60_000, ("BTCUSDT", "ETHUSDT"), "5a0b")
+STAMP = BookStamp("paper", "paper", "main", Product.UM, MARKET)
+
+ENTRY = OrderRef(1, Purpose.ENTRY)
+
+
+def open_book(directory: Path, seed: str = "7", stamp: BookStamp = STAMP) -> SqliteStore:
+    """Open the book of a directory, or make it."""
+    return SqliteStore.open(directory, stamp, book_id=book_id_from(seed), created_at=1_000)
+
+
+def intended(ref: OrderRef = ENTRY, quantity: str = "0.030") -> events.OrderIntended:
+    """An order for BTCUSDT that passed."""
+    intent = OrderIntent(
+        f"key-{ref}",
+        "rules",
+        "BTCUSDT",
+        Side.BUY,
+        OrderType.MARKET,
+        ref.leg,
+        Decimal(quantity),
+        protect_at=Decimal("59000.10"),
+        wake_id=1,
+    )
+    return events.OrderIntended(ref, intent, "policy")
+
+
+def filled(ref: OrderRef = ENTRY, quantity: str = "0.010", price: str = "60000.5", fee: str = "0.24") -> DomainEvent:
+    """A fill of an order for BTCUSDT."""
+    size = Decimal(quantity)
+    return events.OrderFilled(
+        ref, f"f-{ref}", "BTCUSDT", "buy", size, Decimal(price), Decimal(fee), 5, False, Decimal(0), size
+    )
+
+
+def refused(code: RefusalCode = RefusalCode.NOT_ACTIVE) -> events.OrderRefused:
+    """An order that did not pass."""
+    return events.OrderRefused(intended().intent, Refusal(code, "1", "2.50", Decimal("0.5")), "policy")
+
+
+STORY: tuple[DomainEvent, ...] = (
+    events.DayOpened("2026-03-09", Decimal("10000.00")),
+    events.WakeRaised(1, (WakeReason("BTCUSDT", ("move 1.5%", "volume")), WakeReason(None, ("timer",)))),
+    events.DecisionMade(1, "rules", 0, Decision((Leg("BTCUSDT", Action.BUY, Decimal("0.1"), confidence=1 / 3),))),
+    intended(),
+    events.OrderAccepted(ENTRY, "v1"),
+    filled(),
+    filled(quantity="0.020", price="60003.5", fee="0.48"),
+    refused(),
+    events.HoleFound("ETHUSDT", 60_000, 180_000),
+    events.PositionClosed("BTCUSDT", 5, Decimal("-1.20"), Decimal("0.72")),
+)
+"""A short day: one wake, one order in two fills, one refusal, one hole, one trade."""
+
+
+def tell(store: SqliteStore, story: tuple[DomainEvent, ...] = STORY, at: int = 1) -> None:
+    """Append events a millisecond apart, and commit."""
+    for offset, event in enumerate(story):
+        store.append(at + offset, event)
+    store.commit()
+
+
+_REFS = st.builds(OrderRef, st.integers(1, 3), st.sampled_from([Purpose.ENTRY, Purpose.STOP]), st.integers(0, 1))
+_AMOUNTS = st.decimals("0", "99999", places=4, allow_nan=False)
+_TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+
+DOMAIN_EVENTS: st.SearchStrategy[DomainEvent] = st.one_of(
+    st.builds(intended, _REFS, _AMOUNTS.map(str)),
+    st.builds(events.OrderAccepted, _REFS, _TEXTS),
+    st.builds(events.OrderRejected, _REFS, _TEXTS, _TEXTS),
+    st.builds(events.OrderUnknown, _REFS, _TEXTS),
+    st.builds(events.OrderCancelRequested, _REFS, _TEXTS),
+    st.builds(events.OrderCanceled, _REFS, _TEXTS),
+    st.builds(filled, _REFS, _AMOUNTS.map(str), _AMOUNTS.map(str), _AMOUNTS.map(str)),
+    st.builds(refused, st.sampled_from(RefusalCode)),
+    st.builds(events.WakeRaised, st.integers(1, 9), st.tuples(st.builds(WakeReason, st.none() | _TEXTS, st.tuples()))),
+    st.builds(
+        events.DecisionMade,
+        st.integers(1, 9),
+        _TEXTS,
+        st.integers(0, 60_000),
+        st.builds(
+            Decision,
+            st.tuples(
+                st.builds(
+                    Leg,
+                    _TEXTS,
+                    st.sampled_from(Action),
+                    st.none() | _AMOUNTS,
+                    confidence=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+                )
+            ),
+            cause=_TEXTS,
+        ),
+    ),
+    st.builds(events.PositionClosed, _TEXTS, st.integers(0, 9), _AMOUNTS, _AMOUNTS),
+    st.builds(events.DayOpened, st.just("2026-03-09"), _AMOUNTS),
+    st.builds(events.Incident, _TEXTS),
+)
+"""Events in any order, sensible or not: the journal must take them all."""

@@ -1,0 +1,68 @@
+"""A book is read from outside, beside a running engine, after a killed one or without any, and nothing is left."""
+
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ocw_mcp.adapters.store.reader import read_book, verify_book
+from ocw_mcp.domain.canonical import GENESIS
+from ocw_mcp.domain.errors import BookError
+from tests.adapters.store.books import STAMP, STORY, open_book, tell
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_a_new_book_can_be_read(tmp_path: Path) -> None:
+    open_book(tmp_path).close()
+    view = read_book(tmp_path)
+    assert (view.stamp, view.created_at, view.summary) == (STAMP, 1_000, None)
+    assert (view.events, view.orders, view.fills, view.last_event_at) == (0, 0, 0, None)
+    assert view.fingerprint == GENESIS
+
+
+def test_reading_sees_each_commit_of_a_running_engine(tmp_path: Path) -> None:
+    with closing(open_book(tmp_path)) as store:
+        for number, event in enumerate(STORY, 1):
+            store.append(number, event)
+            assert read_book(tmp_path).events == number - 1
+            store.commit(summary={"seen": number})
+            view = read_book(tmp_path)
+            assert (view.events, view.last_event_at, view.summary) == (number, number, {"seen": number})
+            assert (view.chain_head, view.fingerprint, view.book) == (store.chain_head, store.fingerprint, store.book)
+        assert (view.orders, view.fills) == (1, 2)
+        assert verify_book(tmp_path).ok
+
+
+def test_reading_a_closed_book_leaves_nothing_behind(tmp_path: Path) -> None:
+    with closing(open_book(tmp_path)) as store:
+        tell(store)
+    assert read_book(tmp_path).events == len(STORY)
+    assert verify_book(tmp_path).ok
+    assert names(tmp_path) == ["journal.db"]
+
+
+@pytest.mark.parametrize("without", [[], ["journal.db-shm"]])
+def test_what_a_killed_engine_committed_is_read_and_resumed(tmp_path: Path, without: list[str]) -> None:
+    left = tmp_path / "left"
+    with closing(open_book(tmp_path / "running")) as store:
+        tell(store)
+        # What lies on the disk while the engine runs is what a killed one leaves.
+        shutil.copytree(tmp_path / "running", left, ignore=shutil.ignore_patterns(*without))
+        head = store.chain_head
+    assert read_book(left).chain_head == head
+    assert verify_book(left).ok
+    with closing(open_book(left)) as store:
+        assert store.chain_head == head
+
+
+def test_where_there_is_no_book_there_is_a_sentence(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(BookError, match="holds no book"):
+            read_book(place)
+        with pytest.raises(BookError, match="holds no book"):
+            verify_book(place)
+    assert names(tmp_path) == []

@@ -1,0 +1,86 @@
+"""One engine to a book: a second one is told which process has it, and a killed one holds nothing."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ocw_mcp.adapters.store.lock import StateLock, is_locked, lock_owner
+from ocw_mcp.domain.errors import BookBusy
+
+HOLD = """
+import sys
+from pathlib import Path
+from ocw_mcp.adapters.store.lock import StateLock
+with StateLock(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_process(directory: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the lock until its input ends."""
+    command = [sys.executable, "-c", HOLD, str(directory)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_second_engine_is_told_who_has_the_book(tmp_path: Path) -> None:
+    with another_process(tmp_path) as holder:
+        assert is_locked(tmp_path)
+        assert lock_owner(tmp_path) == holder.pid
+        with pytest.raises(BookBusy, match=f"^process {holder.pid} is running the book"), StateLock(tmp_path):
+            pass
+        assert lock_owner(tmp_path) == holder.pid
+        holder.communicate("", timeout=10)
+    assert not is_locked(tmp_path)
+    assert lock_owner(tmp_path) is None
+
+
+def test_the_lock_goes_with_a_killed_process(tmp_path: Path) -> None:
+    with another_process(tmp_path) as holder:
+        holder.kill()
+        holder.wait(timeout=10)
+    assert lock_owner(tmp_path) == holder.pid, "it had no time to tidy up"
+    assert not is_locked(tmp_path)
+    with StateLock(tmp_path):
+        assert lock_owner(tmp_path) == os.getpid()
+
+
+def test_two_locks_in_one_process_exclude_each_other_too(tmp_path: Path) -> None:
+    with (
+        StateLock(tmp_path / "state"),
+        pytest.raises(BookBusy, match=f"process {os.getpid()}"),
+        StateLock(tmp_path / "state"),
+    ):
+        pass
+
+
+def test_a_lock_can_be_taken_again_and_again(tmp_path: Path) -> None:
+    for _ in range(3):
+        with StateLock(tmp_path):
+            assert is_locked(tmp_path)
+        assert not is_locked(tmp_path)
+
+
+def test_a_garbled_owner_is_another_process(tmp_path: Path) -> None:
+    with StateLock(tmp_path):
+        (tmp_path / "lock.pid").write_text("not a number")
+        with pytest.raises(BookBusy, match=r"^another process"), StateLock(tmp_path):
+            pass
+
+
+def test_asking_makes_no_file(tmp_path: Path) -> None:
+    assert not is_locked(tmp_path)
+    assert not is_locked(tmp_path / "missing")
+    assert list(tmp_path.iterdir()) == []

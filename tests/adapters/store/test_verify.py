@@ -1,0 +1,133 @@
+"""A walk over the journal finds whatever was tampered with, and names the row."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ocw_mcp.adapters.store.reader import verify_book
+from ocw_mcp.adapters.store.rows import link
+from ocw_mcp.domain.events import Incident, RunStarted
+from ocw_mcp.domain.protocols import Checkpoint
+from tests.adapters.store.books import STORY, open_book, tell
+
+SWAP = """
+    CREATE TABLE held AS SELECT * FROM events WHERE row IN (4, 5);
+    DELETE FROM events WHERE row IN (4, 5);
+    INSERT INTO events SELECT 9 - row, seq, at, kind, version, payload, digest, chain FROM held;
+    DROP TABLE held;
+"""
+
+
+def tamper(directory: Path, script: str) -> None:
+    with closing(sqlite3.connect(directory / "journal.db")) as raw:
+        raw.executescript("DROP TRIGGER events_are_not_updated; DROP TRIGGER events_are_not_deleted;" + script)
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Path:
+    with closing(open_book(tmp_path)) as store:
+        store.note(0, RunStarted("1.0", "rules", "policy"))
+        tell(store)
+    return tmp_path
+
+
+def test_an_honest_journal_verifies(told: Path) -> None:
+    with closing(open_book(told)) as store:
+        found = store.verify(expected_head=store.chain_head)
+        assert found.ok
+        assert (found.events, found.head, found.fingerprint) == (11, store.chain_head, store.fingerprint)
+    assert verify_book(told) == found
+
+
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        ("""UPDATE events SET payload = replace(payload, '0.030', '0.300') WHERE row = 5""", "row 5 does not continue"),
+        ("UPDATE events SET at = at + 1 WHERE row = 6", "row 6 does not continue the chain"),
+        ("UPDATE events SET digest = 'f00' WHERE row = 3", "row 3 does not continue the fingerprint"),
+        ("UPDATE events SET chain = 'f00' WHERE row = 9", "row 9 does not continue the chain"),
+        ("UPDATE events SET kind = 'incident' WHERE row = 3", "row 3 is called incident and holds wake.raised"),
+        ("UPDATE events SET version = 9 WHERE row = 3", "row 3 has version 9"),
+        ("UPDATE events SET payload = 'x' WHERE row = 8", "row 8 of the journal holds no event"),
+        ("UPDATE events SET payload = x'ff00' WHERE row = 8", "row 8 of the journal holds no event"),
+        ("UPDATE events SET seq = 77 WHERE row = 8", "row 8 carries sequence 77 where 7 was due"),
+        ("UPDATE events SET seq = NULL, digest = NULL WHERE row = 8", "row 8 carries no sequence"),
+        ("UPDATE events SET seq = 88, digest = '' WHERE row = 1", "row 1 carries sequence 88"),
+        ("DELETE FROM events WHERE row = 6", "row 6 is missing"),
+        ("DELETE FROM events WHERE row < 4", "rows 1 to 3 are missing"),
+        (SWAP, "row 4 does not continue the chain"),
+        (SWAP, "row 5 carries sequence 3 where"),
+        ("UPDATE orders SET filled = '0.3'", "the projection orders does not follow from the events"),
+        (
+            "DELETE FROM fills WHERE seq = 6",
+            "the projection fills does not follow from the events at its row (seq) = (6)",
+        ),
+        ("INSERT INTO days VALUES (99, 1, 'x', '1')", "the projection days does not follow"),
+        ("DROP TABLE trades", "the projection trades cannot be read"),
+    ],
+)
+def test_tampering_is_found(told: Path, script: str, problem: str) -> None:
+    tamper(told, script)
+    found = verify_book(told)
+    assert not found.ok
+    assert problem in " ".join(found.problems)
+
+
+def test_one_change_is_told_once(told: Path) -> None:
+    tamper(told, "UPDATE events SET at = at + 1 WHERE row = 10")
+    assert len(verify_book(told).problems) == 2, "the chain and the fingerprint, at this row and at no later one"
+
+
+def test_a_row_rewritten_with_a_fitting_link_is_found_by_the_next(told: Path) -> None:
+    with closing(sqlite3.connect(told / "journal.db")) as raw:
+        (before,) = raw.execute("SELECT chain FROM events WHERE row = 4").fetchone()
+        row, seq, at, kind, version, payload, digest = raw.execute(
+            "SELECT row, seq, at, kind, version, payload, digest FROM events WHERE row = 5"
+        ).fetchone()
+    forged = link(before, row, seq, at + 1, kind, version, payload, digest)
+    tamper(told, f"UPDATE events SET at = at + 1, chain = '{forged}' WHERE row = 5")
+    assert "row 6 does not continue the chain" in " ".join(verify_book(told).problems)
+
+
+def test_a_cut_tail_shows_only_against_a_head_noted_outside(told: Path) -> None:
+    head = verify_book(told).head
+    tamper(told, "DELETE FROM events WHERE row > 9; DELETE FROM trades")
+    assert verify_book(told).ok
+    assert "no row has the expected head" in " ".join(verify_book(told, expected_head=head).problems)
+
+
+def test_a_tail_cut_behind_the_checkpoint_is_found(told: Path) -> None:
+    with closing(open_book(told)) as store:
+        store.commit(Checkpoint(1, len(STORY), b"", b""))
+    tamper(told, "DELETE FROM events WHERE row > 9; DELETE FROM trades")
+    assert "the checkpoint stands at event 10" in " ".join(verify_book(told).problems)
+
+
+def test_a_head_noted_long_ago_is_still_expected_to_be_there(told: Path) -> None:
+    with closing(open_book(told)) as store:
+        noted = store.chain_head
+        tell(store, (Incident("later"),), at=50)
+        assert store.verify(expected_head=noted).ok
+        assert not store.verify(expected_head="f" * 64).ok
+
+
+def test_rebuilding_heals_projections(told: Path) -> None:
+    tamper(told, "UPDATE orders SET state = 'canceled'; DROP TABLE wakes; DELETE FROM fills")
+    with closing(open_book(told)) as store:
+        assert not store.verify().ok
+        store.rebuild()
+        assert store.verify().ok
+
+
+def test_a_file_damaged_in_the_middle_is_a_problem_and_no_crash(told: Path) -> None:
+    with closing(open_book(told)) as store:
+        tell(store, tuple(Incident("y" * 500) for _ in range(400)), at=50)
+    journal = told / "journal.db"
+    content = bytearray(journal.read_bytes())
+    content[len(content) // 2 :: 4_096] = b"\xff" * len(content[len(content) // 2 :: 4_096])
+    half = len(content) // 2 // 4_096 * 4_096
+    content[half : half + 4_096 * 8] = b"\xff" * (4_096 * 8)
+    journal.write_bytes(content)
+    assert not verify_book(told).ok

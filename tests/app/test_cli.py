@@ -1,0 +1,229 @@
+"""The command line as a person meets it."""
+
+import json
+import math
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from ocw_mcp.adapters.store.lock import StateLock
+from tests.support.markets import path
+from tests.support.shell import Ocw
+from tests.support.tapes import write_csv, write_zip
+
+HOURS = [100.0 + math.sin(index / 40) * 3 + index / 300 for index in range(600)]
+
+
+@pytest.fixture
+def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ocw:
+    for name in list(os.environ):
+        if name.startswith(("BINANCE_", "ANTHROPIC_", "CLAUDE_", "FRED_", "LIVE_", "LOG_")):
+            monkeypatch.delenv(name)
+    return Ocw(monkeypatch, capsys)
+
+
+@pytest.fixture
+def tape(tmp_path: Path) -> Path:
+    return write_zip(tmp_path, path(HOURS))
+
+
+def test_a_replay_prints_its_report_alone_as_json(ocw: Ocw, tape: Path) -> None:
+    said = ocw("replay", tape, "--json")
+    assert said.code == 0
+    report = json.loads(said.out)
+    assert list(report)[:8] == [
+        "symbols", "candles", "from", "to", "wall_s", "candles_per_s", "max_rss_mb", "evaluations",
+    ]  # fmt: skip
+    assert {
+        "skip_rate", "wakes", "decisions", "orders", "fills", "refusals", "holes", "equity_start", "equity_end",
+        "return", "buy_and_hold", "max_drawdown", "sharpe", "fees", "funding", "fingerprint",
+    } <= report.keys()  # fmt: skip
+    assert report["symbols"] == ["BTCUSDT"]
+    assert report["candles"] == report["evaluations"] == len(HOURS)
+    assert report["to"] - report["from"] == len(HOURS) * 60_000
+    assert report["sharpe"] is None
+    assert report["buy_and_hold"] == pytest.approx(HOURS[-1] / HOURS[0] * (1 - 0.0005) - 1)
+    woken = [wake for wake in report["wakes"] if wake["symbol"]]
+    assert report["skip_rate"] == pytest.approx(1 - len(woken) / report["evaluations"])
+    assert all((wake["t"] - report["from"]) % 60_000 == 0 for wake in report["wakes"])
+
+
+def test_two_replays_and_a_run_of_the_same_tape_have_one_fingerprint(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
+    first = json.loads(ocw("replay", tape, "--json").out)
+    second = json.loads(ocw("replay", tape, "--json", "--state", tmp_path / "book").out)
+    third = json.loads(ocw("run", "--market", tape, "--json").out)
+    assert first["fingerprint"] == second["fingerprint"] == third["fingerprint"]
+
+
+def test_a_run_in_parts_comes_to_the_fingerprint_of_the_whole(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
+    whole = json.loads(ocw("replay", tape, "--json").out)
+    for hours in ("1h", "3h", "7h"):
+        part = json.loads(ocw("run", "--market", tape, "--json", "--for", hours, "--state", tmp_path / "book").out)
+        assert part["candles"] == int(hours[:-1]) * 60
+    rest = json.loads(ocw("run", "--market", tape, "--json", "--state", tmp_path / "book").out)
+    assert rest["fingerprint"] == whole["fingerprint"]
+    timeless = {"wall_s", "candles_per_s", "max_rss_mb"}
+    assert {key: rest[key] for key in rest.keys() - timeless} == {key: whole[key] for key in whole.keys() - timeless}
+
+
+def test_the_simulated_market_trades_and_tells_people_so(ocw: Ocw) -> None:
+    said = ocw("run", "--market", "sim", "--for", "3d", "--seed", "1")
+    assert said.code == 0
+    assert "decision  rules: " in said.out
+    assert "is under a stop at" in said.out
+    assert "fingerprint" in said.out
+
+
+def test_with_agent_none_the_gate_is_watched_and_nothing_is_traded(ocw: Ocw, tape: Path) -> None:
+    report = json.loads(ocw("replay", tape, "--json", "--agent", "none").out)
+    assert report["decisions"] > 0
+    assert report["orders"] == report["fills"] == 0
+    assert report["equity_end"] == report["equity_start"]
+
+
+def test_status_shows_a_book_and_touches_nothing(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
+    book = tmp_path / "book"
+    report = json.loads(ocw("replay", tape, "--json", "--state", book).out)
+    before = {each.name: each.stat().st_mtime_ns for each in book.iterdir()}
+    view = json.loads(ocw("status", "--state", book, "--json").out)
+    assert {each.name: each.stat().st_mtime_ns for each in book.iterdir()} == before
+    assert view["fingerprint"] == report["fingerprint"]
+    assert view["running"] is False
+    assert view["summary"]["state"] == "ACTIVE"
+    assert view["summary"]["candles"] == len(HOURS)
+    text = ocw("status", "--state", book).out
+    assert "paper" in text
+    assert view["chain_head"] in text
+
+
+def test_halt_and_resume_are_taken_at_the_next_start(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
+    book = tmp_path / "book"
+    ocw("run", "--market", tape, "--for", "1h", "--state", book, "--json")
+    said = ocw("halt", "--state", book)
+    assert (said.code, "next start" in said.out) == (0, True)
+    assert json.loads(ocw("status", "--state", book, "--json").out)["waiting_commands"] == 1
+    ocw("run", "--market", tape, "--for", "2h", "--state", book, "--json")
+    status = json.loads(ocw("status", "--state", book, "--json").out)
+    assert (status["summary"]["state"], status["waiting_commands"]) == ("HALTED", 0)
+
+    refused = ocw("resume", "--state", book)
+    assert (refused.code, "--paper" in refused.err) == (2, True)
+    assert ocw("resume", "--state", book, "--paper").code == 0
+    ocw("run", "--market", tape, "--for", "3h", "--state", book, "--json")
+    assert json.loads(ocw("status", "--state", book, "--json").out)["summary"]["state"] == "ACTIVE"
+
+
+def test_verify_believes_a_whole_journal_and_not_a_shortened_one(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
+    book = tmp_path / "book"
+    ocw("run", "--market", tape, "--for", "1h", "--state", book, "--json")
+    early = json.loads(ocw("journal", "verify", "--state", book, "--json").out)
+    assert early["ok"] is True
+    assert ocw("journal", "verify", "--state", book, "--head", early["head"]).code == 0
+    wrong = ocw("journal", "verify", "--state", book, "--head", "0" * 64)
+    assert wrong.code == 1
+    assert "does NOT hold together" in wrong.out
+
+
+def test_init_makes_an_env_file_for_its_owner_alone_and_never_overwrites_one(ocw: Ocw, tmp_path: Path) -> None:
+    assert ocw("init", "--state", tmp_path / "desk").code == 0
+    env = tmp_path / "desk" / ".env"
+    assert stat.S_IMODE(env.stat().st_mode) == 0o600
+    env.write_text("LOG_LEVEL=ERROR\n")
+    again = ocw("init", "--state", tmp_path / "desk")
+    assert again.code == 2
+    assert env.read_text() == "LOG_LEVEL=ERROR\n"
+
+
+def test_an_env_file_of_the_current_directory_is_never_read(
+    ocw: Ocw, tape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("BINANCE_PAPER=false\nLIVE_TRADING=true\n")
+    monkeypatch.chdir(tmp_path)
+    assert ocw("replay", tape, "--json", "--for", "1h").code == 0
+    assert ocw("replay", tape, "--json", "--for", "1h", "--env", ".env").code == 2
+
+
+def test_a_second_engine_on_a_book_is_refused_and_the_first_goes_on(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
+    book = tmp_path / "book"
+    ocw("run", "--market", tape, "--for", "1h", "--state", book, "--json")
+    with StateLock(book):
+        said = ocw("run", "--market", tape, "--state", book, "--json")
+        assert json.loads(ocw("status", "--state", book, "--json").out)["running"] is True
+    assert said.code == 2
+    assert str(os.getpid()) in said.err
+    assert said.out == ""
+
+
+BAD_CALLS: dict[str, tuple[tuple[str, ...], str]] = {
+    "no such tape": (("replay", "{dir}/nothing.zip"), "nothing.zip"),
+    "a tape that is a text": (("replay", "{dir}/notes.csv"), "notes.csv"),
+    "a truncated zip": (("replay", "{dir}/torn-BTCUSDT-1m.zip"), "torn-BTCUSDT-1m.zip"),
+    "a NaN price": (("replay", "{dir}/BTCUSDT-1m-2026-01-02.csv", "--json"), "line 3"),
+    "an absurd price": (("replay", "{dir}/BTCUSDT-1m-2026-01-03.csv", "--json"), "line 3"),
+    "an agent nobody has": (("replay", "{tape}", "--agent", "oracle"), "expected one of rules, none"),
+    "a span that is none": (("replay", "{tape}", "--for", "soon"), "--for"),
+    "a product that is none": (("replay", "{tape}", "--product", "swap"), "spot or um"),
+    "a policy with a typo": (("replay", "{tape}", "--policies", "{dir}/typo.toml"), "max_notional"),
+    "a policy that is absent": (("replay", "{tape}", "--policy", "brave"), "brave"),
+    "a missing env file": (("replay", "{tape}", "--env", "{dir}/no.env"), "no.env"),
+    "both modes at once": (("replay", "{tape}", "--env", "{dir}/both.env"), "LIVE_TRADING"),
+    "a live mode": (("replay", "{tape}", "--env", "{dir}/live.env"), "no such venue is built in yet"),
+    "a demo mode": (("replay", "{tape}", "--env", "{dir}/demo.env"), "no such venue is built in yet"),
+    "a state directory that is a file": (("replay", "{tape}", "--state", "{dir}/both.env"), "both.env"),
+    "a foreign state directory": (("replay", "{tape}", "--state", "{dir}"), "--state"),
+    "the status of no book": (("status", "--state", "{dir}/none"), "holds no book"),
+    "a halt of no book": (("halt", "--state", "{dir}/none"), "holds no book"),
+    "a check of no book": (("journal", "verify", "--state", "{dir}/none"), "holds no book"),
+    "a market for sim that has other candles": (("run", "--market", "sim", "--interval", "5m"), "1m"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "hint"), BAD_CALLS.values(), ids=BAD_CALLS.keys())
+def test_bad_input_gets_one_clear_sentence_and_exit_code_2_and_leaves_nothing_behind(
+    ocw: Ocw, tape: Path, tmp_path: Path, call: tuple[str, ...], hint: str
+) -> None:
+    folder = tmp_path / "given"
+    folder.mkdir()
+    (folder / "notes.csv").write_text("dear diary,\n")
+    (folder / "torn-BTCUSDT-1m.zip").write_bytes(tape.read_bytes()[:100])
+    write_csv(folder, path([100.0, 100.0, math.nan, 100.0]), "BTCUSDT-1m-2026-01-02.csv")
+    write_csv(folder, path([100.0, 100.0, 1e12, 100.0]), "BTCUSDT-1m-2026-01-03.csv")
+    (folder / "typo.toml").write_text(
+        Path(__file__).parents[2].joinpath("policies/default.toml").read_text().replace("max_notional", "max_notionall")
+    )
+    (folder / "both.env").write_text("BINANCE_PAPER=true\nLIVE_TRADING=true\n")
+    (folder / "live.env").write_text("BINANCE_PAPER=false\nLIVE_TRADING=true\n")
+    (folder / "demo.env").write_text("BINANCE_PAPER=false\n")
+    before = sorted(each.name for each in folder.iterdir())
+    said = ocw(*(part.format(dir=folder, tape=tape) for part in call))
+    assert said.code == 2, said
+    assert said.out == ""
+    assert said.err.startswith("ocw: ")
+    assert hint in said.err
+    assert "Traceback" not in said.err
+    assert sorted(each.name for each in folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("run", "--help"), ("journal", "--help")])
+def test_help_is_there(ocw: Ocw, arguments: tuple[str, ...]) -> None:
+    said = ocw(*arguments)
+    assert "Usage" in said.out + said.err
+
+
+def test_a_book_refuses_any_other_market(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
+    book = tmp_path / "book"
+    ocw("replay", tape, "--state", book, "--json")
+    said = ocw("run", "--market", "sim", "--for", "1h", "--state", book)
+    assert said.code == 2
+    assert "--state" in said.err
+
+
+def test_a_policy_that_waits_for_a_close_that_never_comes_is_refused(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
+    text = Path(__file__).parents[2].joinpath("policies/default.toml").read_text()
+    (tmp_path / "late.toml").write_text(text.replace('close_wakes = ["4h"]', 'close_wakes = ["2h"]'))
+    said = ocw("replay", tape, "--json", "--policies", tmp_path / "late.toml")
+    assert said.code == 2
+    assert "2h" in said.err
+    assert "4h" in said.err

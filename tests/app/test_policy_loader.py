@@ -1,0 +1,256 @@
+"""Policies and prompts: exact values, a hash of the text, and one clear message for whatever is wrong."""
+
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from ocw_mcp.app.policy_loader import load_policies, load_prompts
+from ocw_mcp.app.resources import shipped
+from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.policies import Policies
+
+DEFAULT = (shipped("policies") / "default.toml").read_text(encoding="utf-8")
+
+
+def numbers() -> list[tuple[str, str]]:
+    """Every numeric limit there is, as (table, key)."""
+    return [
+        (table, key)
+        for table, declared in Policies.model_fields.items()
+        if isinstance(declared.annotation, type) and issubclass(declared.annotation, BaseModel)
+        for key, limit in declared.annotation.model_fields.items()
+        if limit.annotation in (int, float, Decimal)
+    ]
+
+
+def written(data: dict[str, Any]) -> str:
+    """A policy file out of values; texts are written in quotes, everything else as it is."""
+    lines = [f'name = "{data["name"]}"'] if "name" in data else []
+    for table, content in data.items():
+        if isinstance(content, dict):
+            lines.append(f"[{table}]")
+            lines += [f"{key} = {value if isinstance(value, str) else list(value)}" for key, value in content.items()]
+    return "\n".join(lines)
+
+
+def values() -> dict[str, Any]:
+    """The shipped file, its numbers as they are written."""
+    data = tomllib.loads(DEFAULT, parse_float=str)
+    for content in data.values():
+        if isinstance(content, dict):
+            for key, value in content.items():
+                content[key] = f'"{value}"' if key == "timeframe" else value if isinstance(value, list) else str(value)
+    return data
+
+
+def policy_file(directory: Path, text: str) -> Path:
+    path = directory / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def complaint(directory: Path, text: str) -> str:
+    path = policy_file(directory, text)
+    with pytest.raises(SettingsError) as caught:
+        load_policies(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    return str(caught.value).removeprefix(f"{path}: ")
+
+
+def test_the_shipped_default_loads_with_exact_values() -> None:
+    loaded = load_policies(None)
+    assert loaded.source_name == "default.toml"
+    assert loaded.policies.name == "default"
+    assert loaded.policies.order.price_allowance == Decimal("0.002")
+    assert str(loaded.policies.order.price_allowance) == "0.002"
+    assert loaded.policies.order.max_notional == Decimal(5000)
+    assert loaded.policies.gate.outlier_z == 2.5
+    assert isinstance(loaded.policies.gate.outlier_z, float)
+
+
+def test_the_helpers_of_these_tests_write_what_ships(tmp_path: Path) -> None:
+    assert load_policies(policy_file(tmp_path, written(values()))).policies == load_policies(None).policies
+
+
+def test_a_policy_is_chosen_by_name_or_by_file(tmp_path: Path) -> None:
+    path = policy_file(tmp_path, DEFAULT)
+    assert load_policies(tmp_path, "mine") == load_policies(path) == load_policies(path, "whatever")
+
+
+def test_the_hash_is_that_of_the_text_whatever_its_line_ends(tmp_path: Path) -> None:
+    plain = load_policies(None).hash
+    (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbf" + DEFAULT.replace("\n", "\r\n").encode())
+    (tmp_path / "b.toml").write_text(DEFAULT + "# a remark\n", encoding="utf-8")
+    assert load_policies(tmp_path, "a").hash == plain
+    assert load_policies(tmp_path, "b").hash != plain
+    assert len(plain) == 64
+
+
+@pytest.mark.parametrize(("table", "key"), numbers())
+def test_a_misspelt_limit_is_one_clear_sentence(tmp_path: Path, table: str, key: str) -> None:
+    data = values()
+    data[table][key[:2] + key[3:]] = data[table].pop(key)
+    assert complaint(tmp_path, written(data)) == f"{table}.{key[:2] + key[3:]} is unknown; did you mean {key}?"
+
+
+@pytest.mark.parametrize(("table", "key"), numbers())
+def test_a_missing_limit_is_one_clear_sentence(tmp_path: Path, table: str, key: str) -> None:
+    data = values()
+    del data[table][key]
+    assert complaint(tmp_path, written(data)).startswith(f"{table}.{key} is missing; expected a value")
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "true", '"1"', "[1]", "2026-01-01", "1e300", "1e-300", "-1"])
+@pytest.mark.parametrize(("table", "key"), numbers())
+def test_a_limit_that_no_one_could_mean_is_one_clear_sentence(tmp_path: Path, table: str, key: str, value: str) -> None:
+    data = values()
+    data[table][key] = value
+    text = complaint(tmp_path, written(data))
+    assert text.startswith(f"{table}.{key} ") or (text.startswith(f"[{table}]") and key in text)
+    assert "expected" in text or "above" in text
+    assert "\n" not in text
+
+
+def bounds() -> list[tuple[str, str, str, str]]:
+    """A value just outside each declared bound, with the words that must name the bound."""
+    rows = []
+    for table, key in numbers():
+        model = Policies.model_fields[table].annotation
+        assert model is not None
+        step = 1 if model.model_fields[key].annotation is int else Decimal("0.0001")
+        for bound in model.model_fields[key].metadata:
+            for sign, kind, words in (
+                (-1, "ge", "{} or more"),
+                (0, "gt", "more than {}"),
+                (1, "le", "{} or less"),
+                (0, "lt", "less than {}"),
+            ):
+                limit = getattr(bound, kind, None)
+                if limit is not None:
+                    rows.append((table, key, str(limit + sign * step), words.format(f"{limit:g}")))
+    return rows
+
+
+@pytest.mark.parametrize(("table", "key", "value", "words"), bounds())
+def test_a_limit_out_of_bounds_names_the_bound(tmp_path: Path, table: str, key: str, value: str, words: str) -> None:
+    data = values()
+    data[table][key] = value
+    text = complaint(tmp_path, written(data))
+    assert text.startswith(f"{table}.{key} is ")
+    assert words in text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("[order]", "[ordr]", "[ordr] is unknown; did you mean order?"),
+        (
+            "[order]",
+            "[order]\nfee = 1",
+            "order.fee is unknown; expected one of max_notional, price_allowance; remove it",
+        ),
+        ("[order]", "[order", "is no TOML: "),
+        ("[order]", "[order]\n[order]", "(at line 10, column 7)"),
+        ("slack_s = 90", "slack_s = 90.5", "data.slack_s is 90.5; expected a whole number"),
+        ('allow = ["*USDT"]', "allow = []", "symbols.allow is a list; expected at least 1 entry"),
+        ('allow = ["*USDT"]', "allow = [1]", "symbols.allow.0 is 1; expected a text in quotes"),
+        ('allow = ["*USDT"]', 'allow = "*USDT"', "symbols.allow is '*USDT'; expected a list"),
+        ('close_wakes = ["4h"]', 'close_wakes = ["1M"]', "[gate]: '1M' is no span of time"),
+        ('timeframe = "1h"', 'timeframe = "soon"', "[rules]: 'soon' is no span of time"),
+        ("timer_min_s = 60", "timer_min_s = 9000", "[gate]: timer_min_s (9000) is above timer_max_s (7200)"),
+        ('name = "default"', 'name = ""', "name is ''; expected at least 1 character"),
+        ('name = "default"', "name = 0x" + "f" * 9999, "name is a number; expected a text in quotes"),
+        ('name = "default"', "", "name is missing; expected a value"),
+        ('name = "default"', 'name = "default"\nagent = 1', "agent is unknown"),
+        ('name = "default"', 'name = "default"\nx = ' + "[" * 5000, "is no TOML"),
+        ('name = "default"', 'name = "default"\nx = 1e99999999999999999999', "is no TOML"),
+    ],
+)
+def test_any_other_fault_is_one_clear_sentence(tmp_path: Path, old: str, new: str, says: str) -> None:
+    assert old in DEFAULT
+    text = complaint(tmp_path, DEFAULT.replace(old, new, 1))
+    assert says in text
+    assert "\n" not in text
+
+
+def test_every_problem_of_a_file_is_named_at_once(tmp_path: Path) -> None:
+    data = values()
+    data["order"] = {"max_notionl": "5000", "price_allowance": "nan"}
+    data["stop"]["deadline_s"] = "0"
+    del data["data"]
+    text = complaint(tmp_path, written(data))
+    assert text.startswith("4 problems\n")
+    for named in ("order.max_notionl", "order.price_allowance", "stop.deadline_s", "[data] is missing"):
+        assert named in text
+
+
+@given(text=st.text(max_size=200), at=st.integers(0, len(DEFAULT)))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+def test_no_text_within_a_file_crashes_the_loader(tmp_path: Path, text: str, at: int) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes((DEFAULT[:at] + text + DEFAULT[at:]).encode("utf-8", "surrogatepass"))
+    try:
+        assert load_policies(path).policies.name
+    except SettingsError:
+        return
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("defalt", "there is no policy 'defalt' in {folder}; expected one of default, strict; did you mean default?"),
+        ("../default", "there is no policy '../default'"),
+        ("default.toml", "did you mean default?"),
+    ],
+)
+def test_a_policy_that_is_not_there_names_those_that_are(tmp_path: Path, name: str, says: str) -> None:
+    for one in ("default", "strict"):
+        (tmp_path / f"{one}.toml").write_text(DEFAULT, encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load_policies(tmp_path, name)
+    assert says.format(folder=tmp_path) in str(caught.value)
+
+
+def test_folders_and_files_that_cannot_be_read_are_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "default.toml").mkdir()
+    (tmp_path / "odd.toml").write_bytes(b"\xff\xfe")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SettingsError, match=r"default\.toml cannot be read"):
+        load_policies(tmp_path)
+    with pytest.raises(SettingsError, match=r"odd\.toml is not text in UTF-8"):
+        load_policies(tmp_path, "odd")
+    with pytest.raises(SettingsError, match=r"expected at least one \.toml file there"):
+        load_policies(tmp_path / "empty")
+    with pytest.raises(SettingsError, match="no policies can be read from"):
+        load_policies(tmp_path / "nowhere")
+
+
+def test_the_shipped_prompts_load() -> None:
+    loaded = load_prompts(None)
+    assert "README" not in loaded.texts
+    assert len(loaded.hash) == 64
+
+
+def test_prompts_are_the_markdown_files_but_the_readme(tmp_path: Path) -> None:
+    for name in ("README.md", "system.md", "notes.txt"):
+        (tmp_path / name).write_bytes(name.encode() + b"\r\n")
+    before = load_prompts(tmp_path)
+    assert before.texts == {"system": "system.md\n"}
+    (tmp_path / "README.md").write_text("else")
+    assert load_prompts(tmp_path) == before
+    (tmp_path / "system.md").rename(tmp_path / "other.md")
+    assert load_prompts(tmp_path).hash != before.hash
+
+
+def test_prompts_that_cannot_be_read_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no prompts can be read from"):
+        load_prompts(tmp_path / "nowhere")
+    (tmp_path / "system.md").mkdir()
+    with pytest.raises(SettingsError, match=r"system\.md cannot be read"):
+        load_prompts(tmp_path)

@@ -1,0 +1,60 @@
+"""What ships with OCW is found in a wheel and in a checkout, and `ocw init` writes an `.env` for its owner only."""
+
+from pathlib import Path
+
+import pytest
+
+from ocw_mcp.app.resources import ENV_EXAMPLE, shipped, write_env_example
+from ocw_mcp.domain.errors import SettingsError
+
+
+@pytest.mark.parametrize("name", ["policies/default.toml", "prompts/README.md", ENV_EXAMPLE])
+def test_what_ships_is_there(name: str) -> None:
+    assert shipped(name).is_file()
+
+
+def test_a_wheel_is_looked_into_first(tmp_path: Path) -> None:
+    inside = tmp_path / "ocw_mcp" / "shipped" / "policies"
+    inside.mkdir(parents=True)
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    assert shipped("policies", tmp_path / "ocw_mcp") == inside
+
+
+def test_a_folder_beside_an_installed_package_is_someone_elses(tmp_path: Path) -> None:
+    (tmp_path / "policies").mkdir()
+    with pytest.raises(SettingsError, match="lacks policies"):
+        shipped("policies", tmp_path / "ocw_mcp")
+
+
+def test_the_example_is_written_for_its_owner_only(tmp_path: Path) -> None:
+    state = tmp_path / "a" / "book"
+    written = write_env_example(state)
+    assert written == state / ".env"
+    assert written.read_bytes() == shipped(ENV_EXAMPLE).read_bytes()
+    assert written.stat().st_mode & 0o777 == 0o600
+    assert state.stat().st_mode & 0o777 == 0o700
+    assert list(state.iterdir()) == [written]
+
+
+def test_an_env_file_that_exists_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("FRED_API_KEY=mine\n")
+    with pytest.raises(SettingsError, match="exists already"):
+        write_env_example(tmp_path)
+    assert (tmp_path / ".env").read_text() == "FRED_API_KEY=mine\n"
+    assert list(tmp_path.iterdir()) == [tmp_path / ".env"]
+
+
+def test_a_link_that_leads_nowhere_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / ".env").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SettingsError, match="exists already"):
+        write_env_example(tmp_path)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("below", ["", "book"])
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match=r"no \.env can be written into") as caught:
+        write_env_example(tmp_path / "file" / below)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,32 @@
+"""What all tests share: the check of requirement ids, and the recorded market."""
+
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests.requirements import marker_problems
+
+ROOT = Path(__file__).resolve().parents[1]
+
+Made = pytest.Item | pytest.Collector | list[pytest.Item | pytest.Collector] | None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, Made, Made]:
+    """Refuse to collect a test that answers a requirement nobody has."""
+    made = yield
+    items = [one for one in (made if isinstance(made, list) else [made]) if isinstance(one, pytest.Item)]
+    problems = [problem for one in items for problem in marker_problems(one.nodeid, one.iter_markers("requirement"))]
+    if problems:
+        raise collector.CollectError("\n".join(problems))
+    return made
+
+
+@pytest.fixture(scope="session")
+def tapes() -> Path:
+    """The recorded market beside the checkout."""
+    directory = ROOT.parent / "shared" / "tapes"
+    if not directory.is_dir():
+        pytest.skip("the recorded tapes are not beside this checkout (expected ../shared/tapes)")
+    return directory

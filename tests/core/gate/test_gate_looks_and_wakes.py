@@ -1,0 +1,354 @@
+"""The gate: what wakes, what waits, and that nothing is lost on the way."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ocw_mcp.core.gate.gate import Gate, GateState
+from ocw_mcp.domain.policies import GatePolicy
+from ocw_mcp.domain.snapshot import WakeReason
+from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
+
+BTC, ETH, SOL = "BTCUSDT", "ETHUSDT", "SOLUSDT"
+SYMBOLS = (BTC, ETH, SOL)
+POLICY = GatePolicy(
+    close_wakes=("4h",),
+    close_wakes_in_position=("1h",),
+    timer_min_s=60,
+    timer_max_s=7_200,
+    outlier_z=2.5,
+    outlier_window=10,
+    cooldown_s=120,
+)
+KEPT = 16
+T0 = 1_767_225_600_000
+
+
+def with_policy(**changes: object) -> GatePolicy:
+    return GatePolicy.model_validate(POLICY.model_dump() | changes)
+
+
+def gate_of(interval: int = MINUTE, **changes: object) -> Gate:
+    return Gate(with_policy(**changes), interval, SYMBOLS)
+
+
+def look(gate: Gate, symbol: str = BTC, *closed: int, close: float = 100.0, in_position: bool = False) -> None:
+    gate.look(symbol, close, (MINUTE, *closed), after_hole=False, in_position=in_position)
+
+
+def counted(gate: Gate) -> int:
+    return gate.counters.woken + sum(gate.counters.skips.values())
+
+
+@pytest.mark.parametrize(
+    ("closed", "in_position", "reasons"),
+    [
+        ((), False, None),
+        ((5 * MINUTE, 15 * MINUTE, HOUR), False, None),
+        ((5 * MINUTE, 15 * MINUTE, HOUR), True, ("close:1h",)),
+        ((HOUR, 4 * HOUR), False, ("close:4h",)),
+        ((HOUR, 4 * HOUR), True, ("close:1h", "close:4h")),
+        ((5 * MINUTE, 15 * MINUTE), True, None),
+    ],
+)
+def test_a_close_wakes_by_timeframe_and_by_more_of_them_in_a_position(
+    closed: tuple[int, ...], in_position: bool, reasons: tuple[str, ...] | None
+) -> None:
+    gate = gate_of()
+    look(gate, BTC, *closed, in_position=in_position)
+    assert gate.wake(T0, busy=False) == ((WakeReason(BTC, reasons),) if reasons else ())
+
+
+@pytest.mark.parametrize(("interval", "name"), [(DAY, "1d"), (12 * HOUR, "12h"), (8 * HOUR, "8h")])
+def test_a_base_candle_longer_than_the_timeframe_wakes_in_its_place(interval: int, name: str) -> None:
+    gate = gate_of(interval)
+    for in_position in (False, True):
+        gate.look(BTC, 100.0, (interval,), after_hole=False, in_position=in_position)
+        reasons = gate.wake(T0 + in_position * DAY, busy=False)
+        assert WakeReason(BTC, (f"close:{name}",)) in reasons
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+def test_any_symbol_can_wake_and_one_wake_carries_them_all(symbol: str) -> None:
+    gate = gate_of()
+    for each in SYMBOLS:
+        look(gate, each, *([4 * HOUR] if each == symbol else []))
+    assert gate.wake(T0, busy=False) == (WakeReason(symbol, ("close:4h",)),)
+    for each in SYMBOLS:
+        look(gate, each, 4 * HOUR)
+    assert [each.symbol for each in gate.wake(T0 + HOUR, busy=False)] == sorted(SYMBOLS)
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+def test_an_outlier_in_any_symbol_wakes(symbol: str) -> None:
+    gate = gate_of()
+    for place in range(20):
+        for each in SYMBOLS:
+            look(gate, each, close=100 + place % 2 / 10)
+        assert gate.wake(T0 + place * MINUTE, busy=False) == ()
+    for each in SYMBOLS:
+        look(gate, each, close=120.0 if each == symbol else 100.0)
+    (reason,) = gate.wake(T0 + 20 * MINUTE, busy=False)
+    assert reason.symbol == symbol
+    assert reason.reasons[0].startswith("outlier:return z=+")
+
+
+def test_reasons_of_the_cooldown_wake_at_the_first_look_after_it() -> None:
+    gate = gate_of()
+    look(gate, BTC, 4 * HOUR)
+    assert gate.wake(T0, busy=False)
+    look(gate, ETH, 4 * HOUR)
+    assert gate.wake(T0 + MINUTE, busy=False) == ()
+    look(gate, BTC)
+    assert gate.wake(T0 + 2 * MINUTE - 1, busy=False) == ()
+    look(gate, BTC)
+    assert gate.wake(T0 + 2 * MINUTE, busy=False) == (WakeReason(ETH, ("close:4h",)),)
+    assert gate.counters.skips == {"cooldown": 1, "warming": 2}
+
+
+def test_reasons_wait_while_a_decision_is_under_way_however_long() -> None:
+    gate = gate_of(cooldown_s=0)
+    look(gate, BTC, 4 * HOUR)
+    assert gate.wake(T0, busy=True) == ()
+    look(gate, ETH, 4 * HOUR)
+    assert gate.wake(T0 + HOUR, busy=True) == ()
+    look(gate, SOL)
+    assert gate.wake(T0 + HOUR + MINUTE, busy=False) == (
+        WakeReason(BTC, ("close:4h",)),
+        WakeReason(ETH, ("close:4h",)),
+    )
+    assert gate.counters.skips["deciding"] == 2
+
+
+def test_reasons_of_one_symbol_are_kept_in_order_and_beyond_sixteen_as_a_number() -> None:
+    gate = gate_of(close_wakes=("1m",), cooldown_s=3_600)
+    look(gate)
+    gate.wake(T0, busy=False)
+    for minute in range(1, 20):
+        look(gate, BTC, 4 * HOUR, in_position=minute == 7)
+        assert gate.wake(T0 + minute * MINUTE, busy=False) == ()
+    look(gate)
+    (reason,) = gate.wake(T0 + HOUR, busy=False)
+    assert reason == WakeReason(BTC, (*["close:1m"] * KEPT, "and 4 more"))
+    look(gate)
+    assert gate.wake(T0 + 3 * HOUR, busy=False)[-1] == WakeReason(BTC, ("close:1m",))
+
+
+def test_the_timer_fires_at_the_first_look_at_or_after_its_time() -> None:
+    gate = gate_of()
+    gate.wake(T0, busy=False)
+    gate.set_timer(T0, 90)
+    for after, expected in ((60, ()), (89, ()), (120, (WakeReason(None, ("timer",)),))):
+        look(gate)
+        assert gate.wake(T0 + after * SECOND, busy=False) == expected
+    gate.set_timer(T0 + 120 * SECOND, 180)
+    look(gate)
+    assert gate.wake(T0 + 300 * SECOND, busy=False) == (WakeReason(None, ("timer",)),)
+
+
+def test_a_gate_that_nobody_sets_a_timer_for_wakes_after_the_longest_time_allowed() -> None:
+    gate = gate_of()
+    woken = []
+    for minute in range(400):
+        look(gate)
+        if gate.wake(T0 + minute * MINUTE, busy=False):
+            woken.append(minute)
+    assert woken == [120, 240, 360]
+
+
+@pytest.mark.parametrize(
+    ("wished", "after_s"),
+    [(None, 7_200), (0, 60), (-5, 60), (59, 60), (60, 60), (61, 61), (7_200, 7_200), (7_201, 7_200), (10**9, 7_200)],
+)
+def test_the_timer_stays_inside_the_bounds_of_the_policy(wished: int | None, after_s: int) -> None:
+    gate = gate_of()
+    gate.set_timer(T0, wished)
+    assert gate.wake(T0 + after_s * SECOND - 1, busy=False) == ()
+    assert gate.wake(T0 + after_s * SECOND, busy=False) == (WakeReason(None, ("timer",)),)
+
+
+def test_a_wake_for_another_reason_puts_the_timer_off() -> None:
+    gate = gate_of()
+    gate.set_timer(T0, 600)
+    look(gate, BTC, 4 * HOUR)
+    assert gate.wake(T0 + 540 * SECOND, busy=False)
+    look(gate)
+    assert gate.wake(T0 + 900 * SECOND, busy=False) == ()
+
+
+def test_a_timer_that_falls_due_in_the_cooldown_is_told_once_after_it() -> None:
+    gate = gate_of(cooldown_s=600)
+    look(gate, BTC, 4 * HOUR)
+    gate.wake(T0, busy=False)
+    gate.set_timer(T0, 60)
+    for minute in range(1, 10):
+        look(gate)
+        assert gate.wake(T0 + minute * MINUTE, busy=False) == ()
+    look(gate)
+    assert gate.wake(T0 + 10 * MINUTE, busy=False) == (WakeReason(None, ("timer",)),)
+
+
+def test_every_look_is_counted_once_with_its_reason() -> None:
+    gate = gate_of()
+    for place in range(12):
+        look(gate)
+        look(gate, ETH)
+        gate.wake(T0 + place * MINUTE, busy=False)
+    before = dict(gate.counters.skips)
+    assert before["warming"] >= 18
+    for place, busy in ((12, True), (13, False), (14, False), (15, False)):
+        look(gate)
+        look(gate, ETH, *([4 * HOUR] if place in (12, 14) else []))
+        gate.wake(T0 + place * MINUTE, busy=busy)
+    after = gate.counters
+    assert {skip: count - before.get(skip, 0) for skip, count in after.skips.items()} == {
+        "warming": 0,
+        "quiet": 4,
+        "deciding": 1,
+        "cooldown": 1,
+    }
+    assert (after.evaluations, after.woken) == (32, 2)
+
+
+class Moment(NamedTuple):
+    """What happens at one moment: time since the last one, symbols looked at with timeframes and prices, and more."""
+
+    after_s: int
+    looks: dict[str, tuple[tuple[int, ...], bool, float]]
+    busy: bool
+    timer: int | str | None
+
+
+MOMENTS = st.lists(
+    st.builds(
+        Moment,
+        after_s=st.sampled_from([60, 60, 60, 120, 600, 3_600, 9_000]),
+        looks=st.dictionaries(
+            st.sampled_from(SYMBOLS),
+            st.tuples(
+                st.sampled_from([(), (), (HOUR,), (HOUR, 4 * HOUR)]),
+                st.booleans(),
+                st.sampled_from([100.0, 100.0, 101.0, 100.5, 130.0]),
+            ),
+        ),
+        busy=st.sampled_from([False, False, True]),
+        timer=st.sampled_from(["unset", "unset", None, 0, 60, 600]),
+    ),
+    max_size=60,
+)
+
+many = settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow])
+
+
+def play(
+    gate: Gate, moments: Sequence[Moment], after: Callable[[Gate, int], Gate] = lambda gate, _: gate
+) -> list[tuple[WakeReason, ...]]:
+    """Live through the moments; `after` may exchange the gate between two of them."""
+    at, told = T0, []
+    for index, moment in enumerate(moments):
+        at += moment.after_s * SECOND
+        for symbol, (closed, in_position, close) in moment.looks.items():
+            look(gate, symbol, *closed, close=close, in_position=in_position)
+        told.append(gate.wake(at, busy=moment.busy))
+        if not isinstance(moment.timer, str):
+            gate.set_timer(at, moment.timer)
+        gate = after(gate, index)
+    return told
+
+
+@many
+@given(MOMENTS)
+def test_every_reason_is_told_in_order_by_the_first_wake_that_may_be(moments: list[Moment]) -> None:
+    """A model without outliers: what is wanted from a gate, with lists in place of its state."""
+    gate = gate_of(outlier_z=1e9)
+    flat = [
+        moment._replace(looks={symbol: (closed, held, 100.0) for symbol, (closed, held, _) in moment.looks.items()})
+        for moment in moments
+    ]
+    told = play(gate, flat)
+    waiting: dict[str, list[str]] = {}
+    at, last, timer = T0, -DAY, None
+    for moment, wake in zip(flat, told, strict=True):
+        at += moment.after_s * SECOND
+        for symbol, (closed, in_position, _) in moment.looks.items():
+            wanted = [4 * HOUR, HOUR] if in_position else [4 * HOUR]
+            reasons = [f"close:{each // HOUR}h" for each in closed if each in wanted]
+            if reasons:
+                waiting.setdefault(symbol, []).extend(reasons)
+        timer = at + 7_200 * SECOND if timer is None else timer
+        if at >= timer:
+            waiting[""] = ["timer"]
+        if waiting and not moment.busy and at >= last + 120 * SECOND:
+            expected = {
+                symbol: (*reasons[:KEPT], *([f"and {len(reasons) - KEPT} more"] if len(reasons) > KEPT else []))
+                for symbol, reasons in waiting.items()
+            }
+            assert {each.symbol or "": each.reasons for each in wake} == expected
+            waiting, last, timer = {}, at, at + 7_200 * SECOND
+        else:
+            assert wake == ()
+        if not isinstance(moment.timer, str):
+            wished = 7_200 if moment.timer is None else max(60, moment.timer)
+            timer = at + wished * SECOND
+
+
+@many
+@given(MOMENTS)
+def test_evaluations_are_always_wakes_plus_skips(moments: list[Moment]) -> None:
+    looked = 0
+
+    def holds(gate: Gate, index: int) -> Gate:
+        nonlocal looked
+        looked += len(moments[index].looks)
+        assert gate.counters.evaluations == looked == counted(gate)
+        assert "" not in gate.counters.skips
+        return gate
+
+    play(gate_of(), moments, holds)
+
+
+@many
+@given(MOMENTS, st.sets(st.integers(0, 60), max_size=4))
+def test_a_gate_restored_at_any_point_has_the_same_future(moments: list[Moment], restarts: set[int]) -> None:
+    def restart(gate: Gate, index: int) -> Gate:
+        if index not in restarts:
+            return gate
+        again = gate_of()
+        again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(gate.state()), type=GateState))
+        return again
+
+    through, restarted = gate_of(), gate_of()
+    expected = play(through, moments)
+    assert play(restarted, moments, restart) == expected
+
+
+def test_an_outlier_after_a_restart_is_measured_by_the_returns_before_it() -> None:
+    def prices(place: int) -> float:
+        return 100 + place % 3 / 10
+
+    through, restarted = gate_of(), gate_of()
+    for place in range(30):
+        look(through, close=prices(place))
+        through.wake(T0 + place * MINUTE, busy=False)
+    restarted.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(through.state()), type=GateState))
+    wakes = []
+    for gate in (through, restarted):
+        look(gate, close=101.0)
+        wakes.append(gate.wake(T0 + 30 * MINUTE, busy=False))
+    assert wakes[0] == wakes[1] != ()
+
+
+def test_the_state_does_not_grow_while_nobody_may_be_woken() -> None:
+    gate = gate_of(close_wakes=("1m",))
+    sizes = []
+    for place in range(600):
+        for symbol in SYMBOLS:
+            look(gate, symbol)
+        gate.wake(T0 + place * MINUTE, busy=True)
+        if place in (199, 599):
+            sizes.append(len(msgspec.msgpack.encode(gate.state())))
+    assert sizes[1] - sizes[0] < 20

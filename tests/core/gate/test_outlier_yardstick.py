@@ -1,0 +1,132 @@
+"""The outlier layer: a return is held against those before it and never against itself."""
+
+import math
+import statistics
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocw_mcp.core.gate.gate import Gate
+from ocw_mcp.core.gate.outlier import Yardstick
+from ocw_mcp.domain.policies import GatePolicy
+from ocw_mcp.domain.time import MINUTE
+
+SYMBOL = "BTCUSDT"
+WINDOW = 50
+POLICY = GatePolicy(
+    close_wakes=(),
+    close_wakes_in_position=(),
+    timer_min_s=60,
+    timer_max_s=86_400,
+    outlier_z=2.5,
+    outlier_window=WINDOW,
+    cooldown_s=0,
+)
+
+
+def woken(closes: list[float], holes: frozenset[int] = frozenset()) -> dict[int, str]:
+    """Which of the closes woke, and with what; `holes` are the places before which candles are missing."""
+    gate = Gate(POLICY, MINUTE, (SYMBOL,))
+    told = {}
+    for place, close in enumerate(closes):
+        gate.look(SYMBOL, close, (MINUTE,), after_hole=place in holes, in_position=False)
+        wake = gate.wake(place * MINUTE, busy=False)
+        if wake:
+            assert [each.symbol for each in wake] == [SYMBOL]
+            (told[place],) = wake[0].reasons
+    return told
+
+
+def calm(count: int) -> list[float]:
+    """Closes whose returns alternate a little, none of them far off the others."""
+    return [1000 * (1 + 0.001 * (-1) ** place + 0.0001 * (place % 7)) for place in range(count)]
+
+
+def z_by_hand(closes: list[float]) -> float:
+    """The last return against the fifty before it."""
+    returns = [math.log(later / earlier) for earlier, later in pairwise(closes)]
+    before = returns[-1 - WINDOW : -1]
+    assert len(before) == WINDOW
+    return (returns[-1] - statistics.mean(before)) / statistics.stdev(before)
+
+
+@pytest.mark.parametrize("jump", [1.02, 0.97, 1.5])
+def test_a_jump_after_a_calm_window_wakes_with_its_distance_from_the_earlier_returns(jump: float) -> None:
+    closes = [*calm(60), calm(60)[-1] * jump]
+    assert woken(closes) == {60: f"outlier:return z={z_by_hand(closes):+.2f}"}
+
+
+def test_a_yardstick_that_held_the_tested_value_would_have_slept() -> None:
+    closes = [*calm(60), calm(60)[-1] * 1.0052]
+    returns = [math.log(later / earlier) for earlier, later in pairwise(closes)]
+    with_itself = (returns[-1] - statistics.mean(returns[-WINDOW:])) / statistics.stdev(returns[-WINDOW:])
+    assert with_itself < 2.5 <= z_by_hand(closes)
+    assert list(woken(closes)) == [60]
+
+
+def test_the_jump_becomes_part_of_the_yardstick_for_the_next_one() -> None:
+    jumped = [*calm(60), calm(60)[-1] * 1.05]
+    closes = [*jumped, jumped[-1] * 1.012]
+    assert list(woken(closes)) == [60]
+    assert abs(z_by_hand(closes)) < 2.5
+
+
+def test_fifty_returns_are_needed_before_anything_is_an_outlier() -> None:
+    assert woken([*calm(50), 5000.0]) == {}
+    assert list(woken([*calm(51), 5000.0])) == [51]
+
+
+def test_a_steady_drift_is_no_outlier_however_steep() -> None:
+    assert woken([100 * 1.01**place for place in range(120)]) == {}
+    assert woken([100 * math.exp(0.01 * place + 0.001 * (-1) ** place) for place in range(120)]) == {}
+
+
+def test_a_drift_that_ends_is_an_outlier() -> None:
+    drift = [100 * math.exp(0.01 * place + 0.001 * (-1) ** place) for place in range(80)]
+    assert list(woken([*drift, drift[-1]])) == [80]
+
+
+@pytest.mark.parametrize(("to", "sign"), [(100.01, "+"), (99.99, "-")])
+def test_any_move_off_a_flat_market_is_an_outlier(to: float, sign: str) -> None:
+    assert woken([100.0] * 60 + [to]) == {60: f"outlier:return z={sign}inf"}
+
+
+def test_a_flat_market_that_stays_flat_is_quiet() -> None:
+    assert woken([100.0] * 200) == {}
+
+
+def test_a_return_over_a_hole_can_wake_and_is_not_measured_by() -> None:
+    closes = [*calm(60), calm(60)[-1] * 1.05]
+    smaller = [*closes, closes[-1] * 1.012]
+    assert list(woken(smaller, frozenset({60}))) == [60, 61]
+    assert list(woken(smaller)) == [60]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.floats(-0.2, 0.2), min_size=11, max_size=60),
+    st.floats(-0.5, 0.5),
+)
+def test_z_is_that_of_the_textbook_over_the_last_window(returns: list[float], tested: float) -> None:
+    yardstick = Yardstick(10)
+    for value in returns:
+        yardstick.take(value)
+    before = returns[-10:]
+    if statistics.stdev(before) < 1e-6:
+        return
+    assert yardstick.ready
+    expected = (tested - statistics.mean(before)) / statistics.stdev(before)
+    assert yardstick.z(tested) == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.floats(-0.2, 0.2), min_size=10, max_size=80), st.floats(-0.5, 0.5))
+def test_a_window_reached_by_another_way_measures_to_the_bit_the_same(returns: list[float], tested: float) -> None:
+    walked, restored = Yardstick(10), Yardstick(10)
+    for value in returns:
+        walked.take(value)
+    restored.restore(walked.state())
+    assert len(walked.state()) == 10
+    assert restored.z(tested) == walked.z(tested)

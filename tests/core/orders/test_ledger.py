@@ -1,0 +1,195 @@
+"""What the account holds, from fills alone, to the last digit."""
+
+from decimal import Decimal, localcontext
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocw_mcp.core.orders.ledger import Booked, Ledger, LedgerState, Position
+from ocw_mcp.domain.orders import Side
+
+START = Decimal(10_000)
+BTC = "BTCUSDT"
+BUY, SELL = Side.BUY, Side.SELL
+
+Fill = tuple[str, Side, Decimal, Decimal, Decimal]
+"""Symbol, side, quantity, price, fee."""
+
+
+def book(ledger: Ledger, side: Side, quantity: str, price: str, fee: str = "0", at: int = 5) -> Decimal:
+    """Book a fill of bitcoin; what it realised."""
+    return ledger.book(BTC, side, Decimal(quantity), Decimal(price), Decimal(fee), at).realised
+
+
+@pytest.mark.parametrize(("side", "sign"), [(BUY, 1), (SELL, -1)])
+def test_a_first_fill_opens_a_signed_position_at_its_price(side: Side, sign: int) -> None:
+    ledger = Ledger(START)
+    booked = ledger.book(BTC, side, Decimal(2), Decimal(100), Decimal("0.1"), at=7)
+    position = ledger.positions[BTC]
+    assert booked == Booked(realised=Decimal(0), position=Decimal(2 * sign), closed=None, opened=True)
+    assert position == Position(BTC, Decimal(2 * sign), Decimal(200 * sign), opened_at=7, fees=Decimal("0.1"))
+    assert position.average_price == 100
+    assert ledger.equity() == START - Decimal("0.1")
+    assert ledger.gross() == 200
+
+
+def test_an_addition_averages_and_realises_nothing() -> None:
+    ledger = Ledger(START)
+    book(ledger, BUY, "1", "100", at=1)
+    assert book(ledger, BUY, "3", "120", at=9) == 0
+    assert ledger.positions[BTC].average_price == 115
+    assert ledger.positions[BTC].opened_at == 1
+
+
+@pytest.mark.parametrize(("opening", "closing", "gain"), [(BUY, SELL, 10), (SELL, BUY, -10)])
+def test_a_reduction_realises_its_share_and_keeps_the_average_price(opening: Side, closing: Side, gain: int) -> None:
+    ledger = Ledger(START)
+    book(ledger, opening, "4", "100")
+    booked = ledger.book(BTC, closing, Decimal(1), Decimal(110), Decimal(0), 6)
+    assert booked == Booked(Decimal(gain), Decimal(3 * opening.sign), closed=None, opened=False)
+    assert ledger.positions[BTC].average_price == 100
+    assert ledger.wallet == START + gain
+
+
+def test_a_full_close_leaves_nothing_and_tells_what_the_position_made() -> None:
+    ledger = Ledger(START)
+    book(ledger, BUY, "3", "100", "0.3", at=1)
+    book(ledger, SELL, "1", "90", "0.1", at=2)
+    booked = ledger.book(BTC, SELL, Decimal(2), Decimal(130), Decimal("0.2"), 3)
+    assert BTC not in ledger.positions
+    assert booked.position == 0
+    assert not booked.opened
+    assert booked.closed is not None
+    assert booked.closed.opened_at == 1
+    assert booked.closed.realised == 50
+    assert booked.closed.fees == Decimal("0.6")
+    assert ledger.quantity(BTC) == ledger.gross() == 0
+    assert ledger.wallet == ledger.equity() == START + 50 - Decimal("0.6")
+    assert ledger.fees == Decimal("0.6")
+
+
+@pytest.mark.parametrize(("opening", "closing"), [(BUY, SELL), (SELL, BUY)])
+def test_a_larger_fill_the_other_way_closes_and_opens_the_rest(opening: Side, closing: Side) -> None:
+    ledger = Ledger(START)
+    book(ledger, opening, "2", "100", "1", at=1)
+    booked = ledger.book(BTC, closing, Decimal(5), Decimal(110), Decimal(1), at=8)
+    position = ledger.positions[BTC]
+    assert booked.opened
+    assert booked.closed is not None
+    assert booked.realised == booked.closed.realised == 20 * opening.sign
+    assert position == Position(BTC, Decimal(3 * closing.sign), Decimal(330 * closing.sign), opened_at=8)
+    ledger.mark(BTC, Decimal(110))
+    assert ledger.equity() == START + 20 * opening.sign - 2
+
+
+def test_equity_follows_the_mark() -> None:
+    ledger = Ledger(START)
+    book(ledger, SELL, "2", "100")
+    for price, equity in ((90, 10_020), (100, 10_000), (150, 9_900)):
+        ledger.mark(BTC, Decimal(price))
+        assert ledger.equity() == equity
+        assert ledger.gross() == 2 * price
+
+
+def test_a_position_that_opens_long_after_the_last_one_is_not_valued_at_its_old_mark() -> None:
+    ledger = Ledger(START)
+    book(ledger, BUY, "10", "100")
+    ledger.mark(BTC, Decimal(100))
+    book(ledger, SELL, "10", "100")
+    book(ledger, BUY, "10", "300")
+    assert ledger.equity() == START
+    assert ledger.gross() == 3_000
+
+
+def test_thirds_lose_nothing_that_anybody_could_see() -> None:
+    ledger = Ledger(START)
+    book(ledger, BUY, "1", "100")
+    book(ledger, BUY, "1", "101")
+    book(ledger, BUY, "1", "103")
+    realised = sum((book(ledger, SELL, "1", price) for price in ("99", "104", "97")), Decimal(0))
+    assert abs(realised + 4) < Decimal("1e-20")
+    assert abs(ledger.wallet - START + 4) < Decimal("1e-20")
+    assert ledger.positions == {}
+
+
+def amounts(low: str, high: str, places: int) -> st.SearchStrategy[Decimal]:
+    return st.decimals(low, high, places=places, allow_nan=False, allow_infinity=False)
+
+
+FILLS = st.lists(
+    st.tuples(
+        st.sampled_from([BTC, "ETHUSDT"]),
+        st.sampled_from(Side),
+        amounts("0.001", "5", 3),
+        amounts("0.01", "70000", 2),
+        amounts("0", "20", 6),
+    ),
+    max_size=25,
+)
+MARKS = st.fixed_dictionaries({BTC: amounts("0.01", "70000", 2), "ETHUSDT": amounts("0.01", "70000", 2)})
+
+
+def account(fills: list[Fill], marks: dict[str, Decimal]) -> tuple[Decimal, dict[str, Decimal]]:
+    """Equity as cash that moved plus what is held at its mark, in more digits than anybody needs; and what is held."""
+    with localcontext() as context:
+        context.prec = 60
+        cash, held = START, dict.fromkeys(marks, Decimal(0))
+        for symbol, side, quantity, price, fee in fills:
+            cash -= side.sign * quantity * price + fee
+            held[symbol] += side.sign * quantity
+        return cash + sum(held[symbol] * marks[symbol] for symbol in marks), held
+
+
+def booked(fills: list[Fill], marks: dict[str, Decimal]) -> Ledger:
+    ledger = Ledger(START)
+    for at, (symbol, side, quantity, price, fee) in enumerate(fills):
+        ledger.book(symbol, side, quantity, price, fee, at)
+    for symbol, price in marks.items():
+        ledger.mark(symbol, price)
+    return ledger
+
+
+@settings(deadline=None, max_examples=200)
+@given(FILLS, MARKS)
+def test_equity_is_the_start_plus_all_cash_that_moved_plus_what_is_held(
+    fills: list[Fill], marks: dict[str, Decimal]
+) -> None:
+    ledger = booked(fills, marks)
+    equity, held = account(fills, marks)
+    assert abs(ledger.equity() - equity) < Decimal("1e-17")
+    assert {symbol: ledger.quantity(symbol) for symbol in marks} == held
+    assert ledger.gross() == sum(abs(quantity) * marks[symbol] for symbol, quantity in held.items())
+    assert ledger.fees == sum(fee for *_, fee in fills)
+
+
+@settings(deadline=None, max_examples=200)
+@given(FILLS, MARKS)
+def test_closing_everything_leaves_no_cost_behind(fills: list[Fill], marks: dict[str, Decimal]) -> None:
+    ledger = booked(fills, marks)
+    closing: list[Fill] = []
+    for symbol, position in list(ledger.positions.items()):
+        side = SELL if position.quantity > 0 else BUY
+        closing.append((symbol, side, abs(position.quantity), marks[symbol], Decimal(1)))
+        told = ledger.book(symbol, side, abs(position.quantity), marks[symbol], Decimal(1), 99)
+        assert told.closed is not None
+        assert not told.opened
+    assert ledger.positions == {}
+    assert ledger.equity() == ledger.wallet
+    assert abs(ledger.wallet - account([*fills, *closing], marks)[0]) < Decimal("1e-17")
+
+
+@settings(deadline=None, max_examples=100)
+@given(FILLS, FILLS, MARKS)
+def test_a_ledger_from_bytes_goes_on_as_the_one_that_wrote_them(
+    before: list[Fill], later: list[Fill], marks: dict[str, Decimal]
+) -> None:
+    through = booked(before, marks)
+    again = Ledger(Decimal(0))
+    again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(through.state()), type=LedgerState))
+    assert again.equity() == through.equity()
+    for at, (symbol, side, quantity, price, fee) in enumerate(later):
+        told = [ledger.book(symbol, side, quantity, price, fee, at) for ledger in (through, again)]
+        assert told[0] == told[1]
+    assert again.state() == through.state()

@@ -1,0 +1,75 @@
+"""What may become of an order: every pair of status and word."""
+
+from decimal import Decimal
+
+import pytest
+
+from ocw_mcp.core.orders.machine import TRANSITIONS, OrderStatus, Word, after, word_of
+from ocw_mcp.domain.orders import Accepted, Canceled, Filled, OrderRef, OutcomeUnknown, Purpose, Rejected, VenueReport
+
+REF = OrderRef(1, Purpose.ENTRY)
+ENDED = (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.REJECTED)
+
+# One row a status, one column a word; "." is what no venue should ever say.
+TABLE = """
+                  accept            reject    lose     fill_part         fill_all  cancel
+intended          accepted          rejected  unknown  partially_filled  filled    canceled
+accepted          accepted          rejected  .        partially_filled  filled    canceled
+partially_filled  partially_filled  .         .        partially_filled  filled    canceled
+filled            filled            .         .        .                 .         filled
+canceled          canceled          .         .        canceled          filled    canceled
+rejected          .                 rejected  .        .                 .         .
+unknown           accepted          rejected  unknown  partially_filled  filled    canceled
+"""
+
+
+def cells() -> list[tuple[str, str, str]]:
+    head, *rows = (line.split() for line in TABLE.strip().splitlines())
+    return [(row[0], word, to) for row in rows for word, to in zip(head, row[1:], strict=True)]
+
+
+@pytest.mark.parametrize(("status", "word", "to"), cells())
+def test_every_word_either_leads_somewhere_or_is_refused(status: str, word: str, to: str) -> None:
+    assert after(OrderStatus(status), Word(word)) == (None if to == "." else OrderStatus(to))
+
+
+def test_the_table_speaks_of_every_status_and_word() -> None:
+    assert {(status, word) for status, word, _ in cells()} == {(one, word) for one in OrderStatus for word in Word}
+    assert set(TRANSITIONS) == set(OrderStatus)
+
+
+def test_no_word_brings_an_ended_order_back_to_life() -> None:
+    for status in ENDED:
+        assert not status.live
+        assert {to.live for to in TRANSITIONS[status].values()} == {False}
+
+
+def test_only_a_fill_may_change_how_an_order_ended() -> None:
+    changes = {(status, word) for status in ENDED for word, to in TRANSITIONS[status].items() if to is not status}
+    assert changes == {(OrderStatus.CANCELED, Word.FILL_ALL)}
+
+
+def test_every_order_that_is_not_over_can_end_by_fill_or_cancel() -> None:
+    for status in set(OrderStatus) - set(ENDED):
+        assert status.live
+        assert after(status, Word.FILL_ALL) is OrderStatus.FILLED
+        assert after(status, Word.CANCEL) is OrderStatus.CANCELED
+
+
+def test_only_an_order_that_nobody_has_answered_for_can_become_unknown() -> None:
+    assert {status for status in OrderStatus if after(status, Word.LOSE)} == {OrderStatus.INTENDED, OrderStatus.UNKNOWN}
+
+
+@pytest.mark.parametrize(
+    ("report", "completes", "word"),
+    [
+        (Accepted(REF, "v1"), False, Word.ACCEPT),
+        (Rejected(REF, "-2019", "no"), False, Word.REJECT),
+        (OutcomeUnknown(REF, "timeout"), False, Word.LOSE),
+        (Canceled(REF, "on request"), False, Word.CANCEL),
+        (Filled(REF, "f1", Decimal(1), Decimal(10), Decimal(0), 5), False, Word.FILL_PART),
+        (Filled(REF, "f1", Decimal(1), Decimal(10), Decimal(0), 5), True, Word.FILL_ALL),
+    ],
+)
+def test_each_report_says_one_word(report: VenueReport, completes: bool, word: Word) -> None:
+    assert word_of(report, completes=completes) is word

@@ -1,0 +1,280 @@
+"""The orders of a book: fills count once, in any order, and never beyond what was ordered."""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from ocw_mcp.core.orders.machine import OrderStatus
+from ocw_mcp.core.orders.table import OrderTable, TableState, TrackedOrder
+from ocw_mcp.domain.orders import (
+    Accepted,
+    Canceled,
+    Filled,
+    Order,
+    OrderIntent,
+    OrderRef,
+    OrderType,
+    OutcomeUnknown,
+    Purpose,
+    Rejected,
+    Side,
+    VenueReport,
+)
+
+REF = OrderRef(1, Purpose.ENTRY)
+
+
+def tracked(ref: OrderRef = REF, quantity: str = "10", symbol: str = "BTCUSDT") -> TrackedOrder:
+    """An entry as the desk adds it."""
+    side = Side.BUY if ref.leg is Purpose.ENTRY else Side.SELL
+    size = Decimal(quantity)
+    intent = OrderIntent(f"key-{ref}", "test", symbol, side, OrderType.MARKET, ref.leg, size, protect_at=Decimal(90))
+    order = Order(ref, symbol, side, OrderType.MARKET, size, reduce_only=ref.leg.reduces)
+    return TrackedOrder(order, intent, worst_price=Decimal("100.2"))
+
+
+def table_with(*orders: TrackedOrder) -> OrderTable:
+    table = OrderTable()
+    for order in orders or (tracked(),):
+        table.add(order)
+    return table
+
+
+def fill(fill_id: str, quantity: str, ref: OrderRef = REF) -> Filled:
+    return Filled(ref, fill_id, Decimal(quantity), Decimal(100), Decimal("0.05"), 1_000)
+
+
+def found(table: OrderTable, ref: OrderRef = REF) -> TrackedOrder:
+    order = table.get(ref)
+    assert order is not None
+    return order
+
+
+def told(table: OrderTable, reports: Iterable[VenueReport]) -> tuple[OrderStatus, Decimal]:
+    """Where the order stands after the reports, and how much of it traded."""
+    for report in reports:
+        table.apply(report)
+    return found(table).status, found(table).filled
+
+
+def test_an_order_is_live_from_its_intent_until_it_is_filled() -> None:
+    table = table_with()
+    assert [order.ref for order in table.live()] == [REF]
+    assert table.apply(Accepted(REF, "v1")) is found(table)
+    assert told(table, [fill("a", "4")]) == (OrderStatus.PARTIALLY_FILLED, Decimal(4))
+    assert found(table).remaining == 6
+    assert told(table, [fill("b", "6")]) == (OrderStatus.FILLED, Decimal(10))
+    assert list(table.live()) == []
+
+
+def test_the_same_fill_told_twice_counts_once() -> None:
+    table = table_with()
+    assert table.apply(fill("a", "4")) is not None
+    assert table.apply(fill("a", "4")) is None
+    assert told(table, [fill("b", "4")]) == (OrderStatus.PARTIALLY_FILLED, Decimal(8))
+
+
+def test_two_equal_fills_with_their_own_ids_both_count() -> None:
+    assert told(table_with(), [fill("a", "5"), fill("b", "5")]) == (OrderStatus.FILLED, Decimal(10))
+
+
+def test_a_fill_after_the_cancellation_still_counts() -> None:
+    table = table_with()
+    assert told(table, [fill("a", "3"), Canceled(REF, "on request")]) == (OrderStatus.CANCELED, Decimal(3))
+    assert table.apply(fill("b", "2")) is found(table)
+    assert told(table, []) == (OrderStatus.CANCELED, Decimal(5))
+    assert told(table, [fill("c", "5")]) == (OrderStatus.FILLED, Decimal(10))
+    assert list(table.live()) == []
+
+
+@pytest.mark.parametrize("quantity", ["10.001", "11", "0", "-1"])
+def test_a_fill_beyond_the_order_or_of_nothing_is_not_believed(quantity: str) -> None:
+    table = table_with()
+    assert table.apply(fill("a", quantity)) is None
+    assert found(table).filled == 0
+    assert found(table).status is OrderStatus.INTENDED
+
+
+def test_a_fill_beyond_the_rest_is_not_believed_and_a_later_right_one_is() -> None:
+    table = table_with()
+    assert told(table, [fill("a", "7"), fill("b", "4")]) == (OrderStatus.PARTIALLY_FILLED, Decimal(7))
+    assert told(table, [fill("b", "3")]) == (OrderStatus.FILLED, Decimal(10))
+
+
+def test_a_fill_of_a_rejected_order_is_not_believed() -> None:
+    assert told(table_with(), [Rejected(REF, "-2019", "no"), fill("a", "10")]) == (OrderStatus.REJECTED, Decimal(0))
+
+
+def test_an_unknown_order_stays_live_and_a_late_appearance_is_adopted() -> None:
+    table = table_with()
+    assert told(table, [OutcomeUnknown(REF, "timeout")])[0] is OrderStatus.UNKNOWN
+    assert [order.ref for order in table.live()] == [REF]
+    assert table.apply(OutcomeUnknown(REF, "again")) is None
+    assert told(table, [Accepted(REF, "v1"), fill("a", "10")]) == (OrderStatus.FILLED, Decimal(10))
+
+
+def test_a_repetition_changes_nothing_and_says_so() -> None:
+    table = table_with()
+    assert table.apply(Accepted(REF, "v1")) is not None
+    assert table.apply(Accepted(REF, "v1")) is None
+    assert table.apply(Canceled(REF, "on request")) is not None
+    assert table.apply(Canceled(REF, "on request")) is None
+    assert table.apply(Accepted(REF, "v1")) is None
+
+
+def test_a_report_on_an_order_that_is_not_in_the_book_changes_nothing() -> None:
+    table = table_with()
+    assert table.apply(fill("a", "1", OrderRef(2, Purpose.ENTRY))) is None
+    assert table.apply(fill("a", "1", OrderRef(1, Purpose.ENTRY, 1))) is None
+    assert found(table).filled == 0
+
+
+def test_live_orders_are_found_by_symbol_and_purpose_oldest_first() -> None:
+    stop = OrderRef(1, Purpose.STOP)
+    other = OrderRef(2, Purpose.ENTRY)
+    table = table_with(tracked(), tracked(stop), tracked(other, symbol="ETHUSDT"))
+    assert [order.ref for order in table.live()] == [REF, stop, other]
+    assert [order.ref for order in table.live("BTCUSDT")] == [REF, stop]
+    assert [order.ref for order in table.live(purpose=Purpose.ENTRY)] == [REF, other]
+    assert [order.ref for order in table.live("BTCUSDT", Purpose.STOP)] == [stop]
+    assert list(table.live("SOLUSDT")) == []
+    assert table.last_n == 2
+
+
+def test_orders_may_be_moved_on_while_the_live_ones_are_read() -> None:
+    table = table_with(*(tracked(OrderRef(n, Purpose.ENTRY)) for n in range(1, 6)))
+    for order in table.live():
+        table.apply(Canceled(order.ref, "halted"))
+    assert list(table.live()) == []
+
+
+def test_finished_orders_are_remembered_for_a_while_and_then_forgotten() -> None:
+    table = OrderTable()
+    for n in range(1, 1_001):
+        ref = OrderRef(n, Purpose.ENTRY)
+        table.add(tracked(ref))
+        table.apply(fill("a", "10", ref))
+    kept = [n for n in range(1, 1_001) if table.get(OrderRef(n, Purpose.ENTRY))]
+    assert kept == list(range(1_000 - len(kept) + 1, 1_001))
+    assert 200 <= len(kept) <= 300
+    assert table.last_n == 1_000
+
+
+def test_a_table_comes_back_from_bytes_as_it_was() -> None:
+    table = table_with(tracked(), tracked(OrderRef(2, Purpose.ENTRY)), tracked(OrderRef(3, Purpose.ENTRY)))
+    table.apply(fill("a", "4"))
+    table.apply(Rejected(OrderRef(2, Purpose.ENTRY), "-2019", "no"))
+    found(table).cancel_requested = True
+    again = OrderTable()
+    again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(table.state()), type=TableState))
+    assert again.state() == table.state()
+    assert again.last_n == 3
+    assert [order.ref.n for order in again.live()] == [1, 3]
+    assert again.apply(fill("a", "4")) is None
+    assert again.apply(fill("b", "6")) is not None
+    assert found(again).cancel_requested
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> tuple[list[Filled], bool, Sequence[VenueReport]]:
+    """What happened at the venue, and the way it was told: in any order, some of it more than once."""
+    sizes = draw(st.lists(st.integers(1, 4), max_size=4).filter(lambda sizes: sum(sizes) <= 10))
+    fills = [fill(f"f{index}", str(size)) for index, size in enumerate(sizes)]
+    canceled = draw(st.booleans()) or sum(sizes) < 10
+    happened: list[VenueReport] = [Accepted(REF, "v1"), *fills, *([Canceled(REF, "on request")] if canceled else [])]
+    extra = draw(st.lists(st.sampled_from(happened), max_size=5))
+    return fills, canceled, draw(st.permutations(happened + extra))
+
+
+@settings(deadline=None, max_examples=200)
+@given(stories())
+def test_repeated_and_reordered_reports_end_in_the_same_order(
+    story: tuple[list[Filled], bool, Sequence[VenueReport]],
+) -> None:
+    fills, canceled, reports = story
+    status, filled = told(table_with(), reports)
+    traded = sum(each.quantity for each in fills)
+    assert filled == traded
+    assert status is (OrderStatus.FILLED if traded == 10 else OrderStatus.CANCELED)
+    assert canceled or traded == 10
+
+
+class VenueAndTable(RuleBasedStateMachine):
+    """A venue that trades, and a wire that repeats, reorders and delays what it says."""
+
+    @initialize(quantity=st.integers(1, 12))
+    def start(self, quantity: int) -> None:
+        self.table = table_with(tracked(quantity=str(quantity)))
+        self.open = quantity
+        self.traded: dict[str, Decimal] = {}
+        self.wire: list[VenueReport] = [Accepted(REF, "v1")]
+        self.delivered: list[VenueReport] = []
+        self.over = False
+
+    @precondition(lambda self: not self.over and self.open)
+    @rule(share=st.integers(1, 5))
+    def trade(self, share: int) -> None:
+        size = min(share, self.open)
+        self.open -= size
+        report = fill(f"f{len(self.traded)}", str(size))
+        self.traded[report.fill_id] = report.quantity
+        self.wire.append(report)
+
+    @precondition(lambda self: not self.over)
+    @rule()
+    def cancel(self) -> None:
+        self.over = True
+        self.wire.append(Canceled(REF, "on request"))
+
+    @precondition(lambda self: self.wire)
+    @rule(data=st.data())
+    def deliver_any(self, data: st.DataObject) -> None:
+        report = self.wire.pop(data.draw(st.integers(0, len(self.wire) - 1)))
+        self.table.apply(report)
+        self.delivered.append(report)
+
+    @precondition(lambda self: self.delivered)
+    @rule(data=st.data())
+    def deliver_again(self, data: st.DataObject) -> None:
+        before = self.table.state()
+        bytes_before = msgspec.msgpack.encode(before)
+        assert self.table.apply(data.draw(st.sampled_from(self.delivered))) is None
+        assert msgspec.msgpack.encode(self.table.state()) == bytes_before
+
+    @rule()
+    def restart(self) -> None:
+        stored = msgspec.msgpack.encode(self.table.state())
+        self.table = OrderTable()
+        self.table.restore(msgspec.msgpack.decode(stored, type=TableState))
+
+    @invariant()
+    def what_was_told_is_what_counts(self) -> None:
+        fills = [report for report in self.delivered if isinstance(report, Filled)]
+        order = found(self.table)
+        assert order.filled == sum((self.traded[report.fill_id] for report in fills), Decimal(0))
+        assert order.filled <= order.order.quantity
+        if any(isinstance(report, Canceled) for report in self.delivered):
+            assert not order.status.live
+
+    def teardown(self) -> None:
+        if not hasattr(self, "table"):
+            return
+        for report in reversed(self.wire):
+            self.table.apply(report)
+        order = found(self.table)
+        assert order.filled == sum(self.traded.values(), Decimal(0))
+        if not self.open:
+            assert order.status is OrderStatus.FILLED
+        elif self.over:
+            assert order.status is OrderStatus.CANCELED
+        else:
+            assert order.status is (OrderStatus.PARTIALLY_FILLED if self.traded else OrderStatus.ACCEPTED)
+
+
+test_a_table_converges_on_whatever_wire = VenueAndTable.TestCase
+VenueAndTable.TestCase.settings = settings(deadline=None, max_examples=50, stateful_step_count=25)

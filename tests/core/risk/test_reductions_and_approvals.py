@@ -1,0 +1,214 @@
+"""What lowers risk always passes; an approval is made in one room, for one use, for a while."""
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocw_mcp.core.risk.account import AccountView
+from ocw_mcp.core.risk.day import DailyLoss, DayState
+from ocw_mcp.core.risk.officer import APPROVAL_MS, RiskOfficer
+from ocw_mcp.core.risk.scale import exposure_scale
+from ocw_mcp.domain.approved import ApprovedOrder, RiskSeal, claim_risk_seal
+from ocw_mcp.domain.errors import HouseRuleError
+from ocw_mcp.domain.market import Instrument, Product
+from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side
+from ocw_mcp.domain.policies import DailyLossPolicy, ScalePolicy
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.state import DeskState
+from tests.support.runs import policies
+
+D = Decimal
+NOW = 1_767_225_600_000
+EXIT = OrderRef(1, Purpose.EXIT)
+OFFICER = RiskOfficer(policies(symbols={"allow": ("BTCUSDT",)}, order={"max_notional": 50}))
+
+LONG_TWO = AccountView(
+    version=3,
+    state=DeskState.ACTIVE,
+    product=Product.UM,
+    instrument=Instrument("ETHUSDT", Product.UM, D("0.01"), D("0.001"), D("0.001"), D(20)),
+    equity=D(10_000),
+    gross=D(2_000),
+    quantity=D(2),
+    symbol_notional=D(2_000),
+    price=D(1_000),
+    price_age_ms=0,
+    price_age_limit_ms=150_000,
+    daily_loss_reached=False,
+    daily_loss=D(0),
+)
+
+
+def account(**changes: Any) -> AccountView:
+    return msgspec.structs.replace(LONG_TWO, **changes)
+
+
+def reduction(side: Side, quantity: str, purpose: Purpose = Purpose.EXIT, trigger: str | None = None) -> OrderIntent:
+    types = {Purpose.STOP: OrderType.STOP_MARKET, Purpose.TARGET: OrderType.TAKE_PROFIT_MARKET}
+    return OrderIntent(
+        "k",
+        "test",
+        "ETHUSDT",
+        side,
+        types.get(purpose, OrderType.MARKET),
+        purpose,
+        D(quantity),
+        trigger_price=None if trigger is None else D(trigger),
+    )
+
+
+def approve(intent: OrderIntent, view: AccountView = LONG_TWO, now: int = NOW) -> ApprovedOrder:
+    answer = OFFICER.approve_reduction(intent, view, OrderRef(1, intent.purpose), now)
+    assert isinstance(answer, ApprovedOrder), str(answer)
+    return answer
+
+
+@pytest.mark.parametrize("state", DeskState)
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {},
+        {"price_age_ms": 10**9},
+        {"price": None},
+        {"daily_loss_reached": True, "daily_loss": D("0.5")},
+        {"equity": D(-500)},
+        {"gross": D(10**6), "symbol_notional": D(10**6)},
+    ],
+)
+def test_a_reduction_passes_in_every_state_and_past_every_limit(state: DeskState, trouble: dict[str, Any]) -> None:
+    order = approve(reduction(Side.SELL, "2"), account(state=state, **trouble)).order
+    assert order == Order(EXIT, "ETHUSDT", Side.SELL, OrderType.MARKET, D(2), reduce_only=True)
+
+
+@pytest.mark.parametrize("purpose", [Purpose.STOP, Purpose.TARGET])
+def test_a_stop_and_a_target_keep_their_trigger_and_only_reduce(purpose: Purpose) -> None:
+    order = approve(reduction(Side.SELL, "2", purpose, "970")).order
+    assert order.reduce_only
+    assert order.trigger_price == 970
+
+
+def test_a_reduction_below_the_smallest_notional_passes() -> None:
+    assert approve(reduction(Side.SELL, "0.001"), account(quantity=D("0.001"))).order.quantity == D("0.001")
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    held=st.decimals("-50", "50", places=4, allow_nan=False, allow_infinity=False),
+    wanted=st.decimals("-1", "120", places=5, allow_nan=False, allow_infinity=False),
+    side=st.sampled_from(Side),
+    state=st.sampled_from(DeskState),
+)
+def test_a_reduction_never_enlarges_flips_or_exceeds_a_position(
+    held: Decimal, wanted: Decimal, side: Side, state: DeskState
+) -> None:
+    intent = reduction(side, str(wanted))
+    answer = OFFICER.approve_reduction(intent, account(quantity=held, state=state), EXIT, NOW)
+    step = LONG_TWO.instrument.step
+    if isinstance(answer, Refusal):
+        assert answer.code is RefusalCode.NO_POSITION
+        assert side.sign * held >= 0 or min(wanted, abs(held)) < step
+        return
+    quantity = answer.order.quantity
+    after = held + side.sign * quantity
+    assert 0 < quantity <= min(wanted, abs(held))
+    assert abs(after) < abs(held)
+    assert after * held >= 0
+    assert quantity % step == 0
+    assert answer.order.reduce_only
+
+
+@pytest.mark.parametrize(("held", "side"), [("0", Side.SELL), ("0", Side.BUY), ("2", Side.BUY), ("-2", Side.SELL)])
+def test_what_trades_with_the_position_or_on_none_lowers_nothing(held: str, side: Side) -> None:
+    answer = OFFICER.approve_reduction(reduction(side, "1"), account(quantity=D(held)), EXIT, NOW)
+    assert answer == Refusal(RefusalCode.NO_POSITION, f"a position to {side}", held)
+
+
+def test_an_approval_holds_for_one_use_for_five_seconds_and_names_the_version_of_the_account() -> None:
+    approved = approve(reduction(Side.SELL, "1"))
+    assert approved.expires_at == NOW + APPROVAL_MS == NOW + 5_000
+    assert approved.version == 3
+    assert approved.redeem(NOW + APPROVAL_MS) == approved.order
+    with pytest.raises(HouseRuleError, match="used twice"):
+        approved.redeem(NOW)
+
+
+def test_an_approval_that_has_expired_is_good_for_nothing() -> None:
+    approved = approve(reduction(Side.SELL, "1"))
+    with pytest.raises(HouseRuleError, match="expired"):
+        approved.redeem(NOW + APPROVAL_MS + 1)
+    assert approved.redeem(NOW).quantity == 1
+
+
+def test_an_approved_order_cannot_be_changed_from_outside() -> None:
+    approved = approve(reduction(Side.SELL, "1"))
+    with pytest.raises(AttributeError):
+        approved.order = approved.order  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        approved.order.quantity = D(100)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("seal", [RiskSeal(), None, object()])
+def test_nobody_makes_an_approved_order_without_the_seal(seal: Any) -> None:
+    order = Order(EXIT, "ETHUSDT", Side.SELL, OrderType.MARKET, D(1), reduce_only=True)
+    with pytest.raises(HouseRuleError, match="nobody else"):
+        ApprovedOrder(seal, order, 1, NOW + 5_000)
+
+
+def test_the_seal_is_given_out_once() -> None:
+    with pytest.raises(HouseRuleError, match="once"):
+        claim_risk_seal()
+
+
+def day(max_share: str = "0.03") -> DailyLoss:
+    daily = DailyLoss(DailyLossPolicy(max_share=D(max_share)))
+    daily.open("2026-01-01", D(10_000))
+    return daily
+
+
+def test_the_daily_loss_latches_until_the_next_day() -> None:
+    daily = day()
+    assert daily.floor == 9_700
+    assert [daily.watch(D(equity)) for equity in ("10000", "9700.01", "9700", "9000", "12000")] == [
+        False,
+        False,
+        True,
+        False,
+        False,
+    ]
+    assert daily.today == DayState("2026-01-01", D(10_000), reached=True)
+    daily.open("2026-01-02", D(9_000))
+    assert daily.today == DayState("2026-01-02", D(9_000), reached=False)
+    assert daily.floor == 8_730
+    assert daily.watch(D(8_730))
+
+
+def test_a_day_that_gains_first_is_still_held_against_its_opening() -> None:
+    daily = day()
+    assert not daily.watch(D(12_000))
+    assert not daily.watch(D("9700.01"))
+    assert daily.loss(D(12_000)) == D("-0.2")
+    assert daily.loss(D(9_700)) == D("0.03")
+
+
+def test_a_day_that_begins_with_nothing_allows_nothing() -> None:
+    daily = day()
+    daily.open("2026-01-02", D(0))
+    assert daily.loss(D(0)) == 1
+    assert daily.watch(D(0))
+
+
+def test_a_day_survives_a_restart() -> None:
+    daily = day()
+    daily.watch(D(9_000))
+    again = DailyLoss(DailyLossPolicy(max_share=D("0.03")))
+    again.today = msgspec.msgpack.decode(msgspec.msgpack.encode(daily.today), type=DayState)
+    assert again.today == daily.today
+    assert not again.watch(D(5_000))
+
+
+def test_an_unknown_regime_and_an_unknown_macro_reading_both_count() -> None:
+    assert exposure_scale(ScalePolicy(regime_unknown=D("0.6"), macro_unknown=D("0.9"))) == D("0.54")

@@ -1,0 +1,71 @@
+"""Orders' names, sides and purposes, and the words of decisions and refusals."""
+
+import re
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocw_mcp.domain.decision import Action
+from ocw_mcp.domain.market import Candle
+from ocw_mcp.domain.orders import OrderRef, Purpose, Side
+from ocw_mcp.domain.reasons import MEANING, Refusal, RefusalCode
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=6, max_size=6),
+    st.integers(1, 10**9),
+    st.sampled_from(Purpose),
+    st.integers(0, 10**9),
+)
+def test_a_client_id_fits_the_venue_and_names_book_counter_leg_and_revision(
+    book: str, n: int, leg: Purpose, revision: int
+) -> None:
+    client_id = OrderRef(n, leg, revision).client_id(book)
+    assert len(client_id) <= 36
+    assert re.fullmatch(r"[.A-Z:/a-z0-9_-]{1,36}", client_id)
+    assert client_id.split("-") == ["ocw", book, str(n), leg.value, str(revision)]
+
+
+def test_two_orders_of_a_book_never_share_a_client_id() -> None:
+    refs = [OrderRef(n, leg, revision) for n in (1, 11, 111) for leg in Purpose for revision in (0, 1, 11)]
+    assert len({ref.client_id("abc123") for ref in refs}) == len(refs)
+
+
+def test_a_client_id_reads_as_in_the_plan() -> None:
+    assert OrderRef(17, Purpose.STOP, 2).client_id("x7k2m9") == "ocw-x7k2m9-17-s-2"
+
+
+def test_orders_sort_by_counter_first() -> None:
+    assert sorted([OrderRef(10, Purpose.ENTRY), OrderRef(9, Purpose.EXIT, 3)])[0].n == 9
+
+
+@pytest.mark.parametrize("side", Side)
+def test_the_opposite_side_undoes_a_side(side: Side) -> None:
+    assert side.opposite.opposite is side
+    assert side.sign + side.opposite.sign == 0
+
+
+def test_everything_but_an_entry_reduces() -> None:
+    assert [purpose for purpose in Purpose if not purpose.reduces] == [Purpose.ENTRY]
+
+
+def test_only_buy_short_and_add_can_make_a_position_larger() -> None:
+    assert {action for action in Action if action.adds_risk} == {Action.BUY, Action.SHORT, Action.ADD}
+
+
+def test_every_refusal_code_has_one_sentence_that_explains_it() -> None:
+    assert set(MEANING) == set(RefusalCode)
+    assert len(set(MEANING.values())) == len(RefusalCode)
+
+
+def test_a_refusal_says_code_meaning_limit_actual_and_what_would_pass() -> None:
+    text = str(Refusal(RefusalCode.ORDER_NOTIONAL, limit="5000", actual="7500", largest=Decimal("0.0500")))
+    assert text.startswith("ORDER_NOTIONAL: the order is larger than one order may be.")
+    assert text.endswith("limit=5000 actual=7500 largest=0.05")
+
+
+def test_a_candle_is_known_when_the_next_one_opens() -> None:
+    assert Candle("BTCUSDT", 120_000, 60_000, 1.0, 1.0, 1.0, 1.0, 1.0).close_time == 180_000

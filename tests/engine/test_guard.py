@@ -1,0 +1,115 @@
+"""Never naked: a live stop, or a running deadline."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from ocw_mcp.adapters.venues.paper import PaperVenue
+from ocw_mcp.domain import events
+from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.orders import Canceled, OrderType, OutcomeUnknown, Purpose, Rejected, VenueReport
+from ocw_mcp.domain.time import MINUTE, SECOND
+from tests.support.deciders import Scripted
+from tests.support.legs import buy
+from tests.support.markets import START, ListFeed, candle, path
+from tests.support.runs import Run, policies
+
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+
+
+def with_venue(run: Run, venue: PaperVenue) -> Run:
+    run.simulation._venue = venue
+    run.simulation._shell.venue = venue
+    return run
+
+
+class RefusesStops(PaperVenue):
+    """Answers every stop with one code."""
+
+    def __init__(self, code: str, *, only_first: bool = False) -> None:
+        super().__init__(ListFeed(path([1.0])).product, Decimal(10_000), patience_ms=5 * MINUTE)
+        self._code = code
+        self._left = 1 if only_first else 1_000
+
+    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+        if approved.order.type is OrderType.STOP_MARKET and self._left:
+            self._left -= 1
+            order = approved.redeem(now)
+            if self._code == "lost":
+                return [OutcomeUnknown(order.ref, "timeout")]
+            return [Rejected(order.ref, self._code, "no")]
+        return await super().submit(approved, now)
+
+
+def entering(venue: PaperVenue, minutes: int = 6) -> Run:
+    return with_venue(Run(ListFeed(path([100.0] * minutes)), Scripted({1: buy("97")}), policy=WAKES), venue)
+
+
+async def test_a_stop_that_the_market_has_passed_already_closes_the_position_at_once() -> None:
+    done = await entering(RefusesStops("-2021")).go()
+    legs = [fill.ref.leg for fill in done.events(events.OrderFilled)]
+    assert legs == [Purpose.ENTRY, Purpose.EXIT]
+    assert len(done.events(events.OrderRejected)) == 1
+
+
+async def test_a_rejected_stop_is_tried_once_more() -> None:
+    done = await entering(RefusesStops("-4045", only_first=True)).go()
+    assert [event.stop.revision for event in done.events(events.PositionProtected)] == [1]
+    assert [fill.ref.leg for fill in done.events(events.OrderFilled)] == [Purpose.ENTRY]
+
+
+async def test_a_position_whose_stops_are_all_rejected_is_closed_at_its_deadline() -> None:
+    done = await entering(RefusesStops("-4045")).go()
+    (unprotected,) = done.timed(events.PositionUnprotected)
+    assert unprotected[1].deadline == unprotected[0] + WAKES.stop.deadline_s * SECOND
+    exits = [(at, event) for at, event in done.timed(events.OrderIntended) if event.ref.leg is Purpose.EXIT]
+    assert exits[0][0] == unprotected[1].deadline
+    assert done.engine.summary()["positions"] == []
+
+
+async def test_a_stop_whose_fate_is_unknown_is_not_sent_again_and_the_deadline_closes_the_position() -> None:
+    done = await entering(RefusesStops("lost")).go()
+    stops = [event for event in done.events(events.OrderIntended) if event.ref.leg is Purpose.STOP]
+    assert len(stops) == 1
+    assert [fill.ref.leg for fill in done.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.EXIT]
+
+
+async def test_a_stop_that_somebody_cancelled_at_the_venue_is_put_back() -> None:
+    run = Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=WAKES)
+    await run.go()
+    (stop,) = run.engine._desk.orders.live("BTCUSDT", Purpose.STOP)
+    run.clock.advance(START + 10 * MINUTE)
+    await run.simulation._shell.take(Canceled(stop.ref, "by hand, in the app"))
+    (again,) = run.engine._desk.orders.live("BTCUSDT", Purpose.STOP)
+    assert again.ref.revision == stop.ref.revision + 1
+    assert again.order.trigger_price == stop.order.trigger_price
+    assert run.engine.summary()["positions"][0]["protected"] is True
+
+
+async def test_a_report_about_an_order_nobody_sent_is_an_incident_and_changes_nothing() -> None:
+    run = Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=WAKES)
+    await run.go()
+    (stop,) = run.engine._desk.orders.live("BTCUSDT", Purpose.STOP)
+    before = run.engine.summary()
+    foreign = Canceled(type(stop.ref)(77, Purpose.STOP), "who?")
+    await run.simulation._shell.take(foreign)
+    assert "77-s-0" in run.events(events.Incident)[-1].text
+    assert run.engine.summary()["positions"] == before["positions"]
+
+
+async def test_every_position_is_protected_or_has_a_deadline_after_every_event() -> None:
+    prices = [100.0, 100.0, 101.0, 99.0, 96.0, 100.0, 100.0, 100.0]
+    run = Run(
+        ListFeed([candle(i, p) for i, p in enumerate(prices)]), Scripted({1: buy("97"), 6: buy("97")}), policy=WAKES
+    )
+    step = run.engine.step
+
+    def watched(event, now):  # type: ignore[no-untyped-def]
+        effects = step(event, now)
+        for symbol in run.engine.account.ledger.positions:
+            protection = run.engine.guard.protections[symbol]
+            assert protection.protected or protection.deadline is not None
+        return effects
+
+    run.engine.step = watched  # type: ignore[method-assign]
+    await run.go()
+    assert len(run.events(events.OrderFilled)) == 3

@@ -1,0 +1,107 @@
+"""On a live clock the frame, the timer and the answer are waited for together; a fast clock keeps the waiting short."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.market import Frame
+from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.snapshot import DecisionRequest
+from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.runtime.clock import LiveClock
+from tests.support.legs import buy
+from tests.support.markets import START, ListFeed, path
+from tests.support.runs import Run, policies
+
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+
+
+class FastClock(LiveClock):
+    """A live clock on which a minute passes in some milliseconds, from START on."""
+
+    def __init__(self, speed: int = 10_000) -> None:
+        self._speed = speed
+        self._began = self.wall_ms()
+
+    def now(self) -> int:
+        return START + int((self.wall_ms() - self._began) * self._speed)
+
+    async def wait_until(self, at: int) -> None:
+        await asyncio.sleep(max(0, at - self.now()) / 1_000 / self._speed)  # noqa: TID251 - this is a clock
+
+
+class Doorbell:
+    """A decider that answers when the test rings."""
+
+    name = "doorbell"
+
+    def __init__(self, answer: Decision) -> None:
+        self.rung = asyncio.Event()
+        self.asked = asyncio.Event()
+        self._answer = answer
+
+    def thinking_ms(self, request: DecisionRequest) -> int:
+        raise AssertionError("live, nobody models how long thinking takes")
+
+    async def decide(self, request: DecisionRequest) -> Decision:
+        self.asked.set()
+        await self.rung.wait()
+        return self._answer
+
+
+class HandFed(ListFeed):
+    """Gives its frames when the test says so."""
+
+    def __init__(self, closes: list[float]) -> None:
+        super().__init__(path(closes))
+        self.allowed = asyncio.Semaphore(0)
+
+    async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
+        async for frame in super().frames(after):
+            await self.allowed.acquire()
+            yield frame
+
+    def give(self, count: int) -> None:
+        for _ in range(count):
+            self.allowed.release()
+
+
+def live(feed: ListFeed, decider: Doorbell, policy=WAKES, speed: int = 10_000) -> Run:  # type: ignore[no-untyped-def]
+    return Run(feed, decider, policy=policy, clock=FastClock(speed))
+
+
+async def test_live_an_answer_takes_effect_when_it_is_there_and_the_market_goes_on_meanwhile() -> None:
+    feed, bell = HandFed([100.0] * 5), Doorbell(buy("97"))
+    run = live(
+        feed, bell, policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, decision={"deadline_s": 900}), speed=10
+    )
+    going = asyncio.ensure_future(run.go())
+    feed.give(3)
+    await bell.asked.wait()
+    while run.engine.tally.candles < 2:
+        await run.clock.wait_until(0)
+    assert run.events(events.DecisionMade) == []
+    bell.rung.set()
+    while not run.events(events.OrderIntended):
+        await run.clock.wait_until(0)
+    feed.give(3)
+    await going
+    assert [fill.ref.leg for fill in run.events(events.OrderFilled)] == [Purpose.ENTRY]
+    assert run.events(events.DecisionMade)[0].thinking_ms > 0
+
+
+async def test_live_a_timer_fires_although_no_candle_comes() -> None:
+    feed, bell = HandFed([100.0] * 3), Doorbell(buy("97"))
+    run = live(feed, bell, policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, decision={"deadline_s": 120}))
+    going = asyncio.ensure_future(run.go())
+    feed.give(2)
+    while not run.events(events.DecisionMade):
+        await run.clock.wait_until(run.clock.now() + SECOND)
+    at, made = run.timed(events.DecisionMade)[0]
+    asked, _ = run.timed(events.WakeRaised)[0]
+    assert made.decision.cause.startswith("deadline: no answer within")
+    assert at - asked >= 2 * MINUTE
+    feed.give(2)
+    await going
+    assert run.events(events.OrderIntended) == []

@@ -1,0 +1,160 @@
+"""A run that died at any point and was started again did what an undisturbed one did."""
+
+import pytest
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.errors import JournalDiverged, TapeError
+from ocw_mcp.domain.market import Candle
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.steps import Command
+from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.runtime import run as runtime_run
+from tests.support.deciders import Scripted
+from tests.support.legs import add, buy, sell, short
+from tests.support.markets import START, ListFeed, path
+from tests.support.runs import Commands, Run, policies
+from tests.support.stores import Crash, MemoryStore
+
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+SCRIPT = {1: buy("97"), 3: add("98"), 5: buy("101"), 6: sell(), 8: short("103"), 11: buy("97")}
+
+
+def market() -> list[Candle]:
+    shape = [100, 100, 101, 102, 101, 100, 99, 100, 101, 104, 100, 100, 99, 100]
+    return [
+        *path([float(each) for each in shape]),
+        *path([float(each) / 2 for each in shape], symbol="ETHUSDT"),
+    ]
+
+
+async def run(store: MemoryStore, commands: Commands | None = None) -> Run:
+    return await Run(ListFeed(market()), Scripted(SCRIPT), store=store, policy=WAKES, commands=commands).go()
+
+
+@pytest.mark.parametrize("every", [3, 1_000])
+async def test_killed_at_any_append_or_commit_and_resumed_it_comes_to_the_same_fingerprint(
+    every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)
+    undisturbed = (await run(MemoryStore())).store
+    assert len(undisturbed.domain) > 60
+    for moment in range(1, undisturbed.touches + 1):
+        dying = MemoryStore()
+        dying.die_at = moment
+        with pytest.raises(Crash):
+            await run(dying)
+        resumed = await run(dying.reopened())
+        assert resumed.store.fingerprint == undisturbed.fingerprint, f"died at {moment}"
+        assert resumed.engine.summary() == (await run(resumed.store.reopened())).engine.summary()
+
+
+async def test_killed_again_and_again_it_comes_to_the_same_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 4)
+    undisturbed = (await run(MemoryStore())).store
+    store = MemoryStore()
+    deaths = 0
+    while True:
+        store.die_at = 30
+        try:
+            done = await run(store)
+        except Crash:
+            deaths += 1
+            store = store.reopened()
+            assert deaths < 60, "it makes no headway"
+        else:
+            break
+    assert deaths > 2
+    assert done.store.fingerprint == undisturbed.fingerprint
+
+
+async def test_stopped_in_good_order_and_started_again_it_comes_to_the_same_fingerprint() -> None:
+    undisturbed = (await run(MemoryStore())).store
+    for minutes in range(14):
+        first = Run(ListFeed(market()), Scripted(SCRIPT), policy=WAKES)
+        await first.go(for_ms=minutes * MINUTE)
+        resumed = await run(first.store.reopened())
+        assert resumed.store.fingerprint == undisturbed.fingerprint
+
+
+async def test_a_halt_cancels_entries_leaves_stops_and_lets_exits_pass() -> None:
+    box = Commands()
+    halted = Run(
+        ListFeed(path([100.0] * 8)), Scripted({1: buy("97"), 4: add("98"), 5: sell()}), policy=WAKES, commands=box
+    )
+    heed = halted.simulation._heed
+
+    async def heed_after_three_frames() -> None:
+        if halted.simulation.cursor == START + 3 * MINUTE:
+            box.put(Command("c1", "halt", "a person"))
+        await heed()
+
+    halted.simulation._heed = heed_after_three_frames  # type: ignore[method-assign]
+    look_up_every, runtime_run.LOOK_UP_EVERY = runtime_run.LOOK_UP_EVERY, 1
+    try:
+        await halted.go()
+    finally:
+        runtime_run.LOOK_UP_EVERY = look_up_every
+    assert halted.engine.account.desk_state is DeskState.HALTED
+    assert [each.refusal.code for each in halted.events(events.OrderRefused)] == ["NOT_ACTIVE"]
+    assert halted.engine.summary()["positions"] == []
+    assert box.taken == ["c1"]
+
+
+async def test_a_command_is_taken_once_at_its_place_however_often_the_process_dies() -> None:
+    def commands() -> Commands:
+        return Commands([Command("c1", "halt", "a person")])
+
+    undisturbed = (await run(MemoryStore(), commands())).store
+    assert len(undisturbed.events(events.CommandTaken)) == 1
+    for moment in range(1, undisturbed.touches + 1, 2):
+        dying, box = MemoryStore(), commands()
+        dying.die_at = moment
+        with pytest.raises(Crash):
+            await run(dying, box)
+        resumed = await run(dying.reopened(), box)
+        assert resumed.store.fingerprint == undisturbed.fingerprint
+        assert box.waiting() == ()
+
+
+async def test_resume_raises_the_state_again() -> None:
+    box = Commands([Command("c1", "halt", "a person"), Command("c2", "resume", "a person")])
+    done = await run(MemoryStore(), box)
+    assert [(each.before, each.after) for each in done.events(events.StateChanged)] == [
+        (DeskState.ACTIVE, DeskState.HALTED),
+        (DeskState.HALTED, DeskState.ACTIVE),
+    ]
+
+
+async def test_a_resumed_run_that_would_do_something_else_stops_and_changes_nothing() -> None:
+    dying = MemoryStore()
+    dying.die_at = 60
+    with pytest.raises(Crash):
+        await run(dying)
+    store = dying.reopened()
+    before = store.fingerprint
+    with pytest.raises(JournalDiverged, match="start it with the agent"):
+        await Run(ListFeed(market()), Scripted({1: short("103")}), store=store, policy=WAKES).go()
+    assert store.reopened().fingerprint == before
+
+
+async def test_other_policies_after_a_clean_stop_are_journaled_with_their_hash() -> None:
+    first = Run(ListFeed(market()), Scripted({}), policy=WAKES)
+    await first.go(for_ms=5 * MINUTE)
+    second = Run(ListFeed(market()), Scripted({}), policy=WAKES, policy_hash="other", store=first.store.reopened())
+    await second.go()
+    assert [each.policy_hash for each in second.events(events.PoliciesLoaded)] == ["policy", "other"]
+
+
+async def test_a_tape_that_breaks_in_the_middle_stops_the_run_with_everything_up_to_there_kept() -> None:
+    broken = Run(ListFeed(market(), breaks_at=START + 9 * MINUTE), Scripted(SCRIPT), policy=WAKES)
+    with pytest.raises(TapeError, match="line 7"):
+        await broken.go()
+    mended = await run(broken.store.reopened())
+    assert mended.store.fingerprint == (await run(MemoryStore())).store.fingerprint
+
+
+async def test_a_finished_book_run_again_adds_nothing() -> None:
+    done = (await run(MemoryStore())).store
+    again = await run(done.reopened())
+    assert again.store.fingerprint == done.fingerprint
+    assert again.engine.tally.candles == 28

@@ -1,0 +1,141 @@
+"""Whole processes: killed, interrupted, doubled, and under other hash seeds."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocw_mcp.adapters.store.reader import read_book
+from ocw_mcp.domain.errors import BookError
+from tests.support.markets import path
+from tests.support.tapes import write_csv
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+SIM = ("run", "--market", "sim", "--for", "20d", "--json")
+
+
+class Ocw:
+    """A process of its own. Its output goes to files, so that it never waits for a reader."""
+
+    def __init__(self, *arguments: object, **environment: str) -> None:
+        own = {key: value for key, value in os.environ.items() if not key.startswith(("BINANCE", "LIVE", "ANTHROPIC"))}
+        self._out, self._err = (tempfile.TemporaryFile("w+") for _ in range(2))  # noqa: SIM115 - `end` closes them
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "ocw_mcp", *(str(each) for each in arguments)],
+            stdout=self._out,
+            stderr=self._err,
+            env=own | environment,
+        )
+
+    def end(self, number: signal.Signals | None = None) -> tuple[int, str, str]:
+        """Wait for its end, after a signal if one is given; exit code, output and errors."""
+        if number is not None:
+            self.process.send_signal(number)
+        code = self.process.wait(timeout=240)
+        with self._out as out, self._err as err:
+            out.seek(0)
+            err.seek(0)
+            return code, out.read(), err.read()
+
+    def report(self, number: signal.Signals | None = None) -> dict[str, Any]:
+        """Its report, once it has ended well."""
+        code, out, err = self.end(number)
+        assert code == 0, err
+        report = json.loads(out)
+        assert isinstance(report, dict)
+        return report
+
+
+def wait_for_events(book: Path, count: int, process: Ocw) -> int:
+    """Look until the book has so many rows, or the process is through; how many it has."""
+    while process.process.poll() is None:
+        try:
+            rows = read_book(book).events
+        except BookError:
+            continue
+        if rows >= count:
+            return rows
+    return -1
+
+
+def test_a_process_killed_again_and_again_comes_to_the_fingerprint_of_an_undisturbed_one(tmp_path: Path) -> None:
+    undisturbed = Ocw(*SIM).report()
+    book = tmp_path / "book"
+    deaths = 0
+    for target in range(200, 100_000, 900):
+        process = Ocw(*SIM, "--state", book)
+        reached = wait_for_events(book, target, process)
+        if reached < 0:
+            break
+        process.end(signal.SIGKILL)
+        deaths += 1
+    assert deaths >= 3
+    resumed = process.report()
+    timeless = {"wall_s", "candles_per_s", "max_rss_mb"}
+    assert {k: v for k, v in resumed.items() if k not in timeless} == {
+        k: v for k, v in undisturbed.items() if k not in timeless
+    }
+    assert Ocw("journal", "verify", "--state", book).end()[0] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_prints_its_report_and_can_go_on(tmp_path: Path, number: signal.Signals) -> None:
+    book = tmp_path / "book"
+    process = Ocw("run", "--market", "sim", "--json", "--for", "20d", "--state", book)
+    assert wait_for_events(book, 300, process) > 0
+    assert 0 < process.report(number)["candles"] < 20 * 1440 * 3
+    assert Ocw(*SIM, "--state", book).report()["fingerprint"] == Ocw(*SIM).report()["fingerprint"]
+
+
+def test_a_second_engine_is_refused_while_the_first_runs_and_halt_reaches_the_first(tmp_path: Path) -> None:
+    book = tmp_path / "book"
+    first = Ocw("run", "--market", "sim", "--json", "--state", book)
+    assert wait_for_events(book, 50, first) > 0
+    code, out, err = Ocw("run", "--market", "sim", "--json", "--state", book).end()
+    assert (code, out) == (2, "")
+    assert str(first.process.pid) in err
+    assert "Traceback" not in err
+    assert "takes it at once" in Ocw("halt", "--state", book).end()[1]
+    while (read_book(book).summary or {}).get("state") != "HALTED":
+        assert first.process.poll() is None
+    first.report(signal.SIGINT)
+
+
+def test_the_fingerprint_does_not_depend_on_the_hash_seed(tmp_path: Path) -> None:
+    tape = write_csv(tmp_path, path([100 + (i * 37 % 400) / 50 for i in range(3000)]))
+    prints = {Ocw("replay", tape, "--json", PYTHONHASHSEED=seed).report()["fingerprint"] for seed in ("0", "1", "4711")}
+    assert len(prints) == 1
+
+
+def test_a_real_tape_replays_to_one_fingerprint_killed_or_not(tapes: Path, tmp_path: Path) -> None:
+    tape = tapes / "vision/futures/um/daily/klines/ETHUSDT"
+    first, second = (Ocw("replay", tape, "--json").report() for _ in range(2))
+    assert first["candles"] == 37_440
+    assert first["holes"] == 1
+    assert first["fingerprint"] == second["fingerprint"]
+    book = tmp_path / "book"
+    process = Ocw("replay", tape, "--json", "--state", book)
+    assert wait_for_events(book, 1_500, process) > 0
+    process.end(signal.SIGKILL)
+    resumed = Ocw("replay", tape, "--json", "--state", book).report()
+    assert resumed["fingerprint"] == first["fingerprint"]
+
+
+def test_memory_does_not_grow_with_history() -> None:
+    short, long = (Ocw("run", "--market", "sim", "--for", days, "--json").report() for days in ("10d", "60d"))
+    # The report itself lists every wake; the engine's own memory is what must not grow.
+    assert long["max_rss_mb"] < short["max_rss_mb"] + 40
+
+
+def test_bench_prints_its_measurements_as_json() -> None:
+    measured = Ocw("bench", "--json").report()
+    assert measured["replay"]["candles_per_s"] > 0
+    assert measured["history"]["ratio"] > 0
+    assert measured["gate"]["us_per_look"] > 0

@@ -1,0 +1,68 @@
+"""Small markets made by hand."""
+
+from collections.abc import AsyncGenerator, Sequence
+
+from ocw_mcp.domain.errors import TapeError
+from ocw_mcp.domain.market import Candle, Frame, MarketIdentity, Opening, Product
+from ocw_mcp.domain.time import MINUTE
+
+START = 1_767_225_600_000
+"""2026-01-01T00:00:00Z."""
+
+
+def candle(
+    index: int,
+    close: float,
+    *,
+    open_: float | None = None,
+    high: float | None = None,
+    low: float | None = None,
+    symbol: str = "BTCUSDT",
+    interval: int = MINUTE,
+) -> Candle:
+    """The candle that opens `index` intervals after START; high and low span open and close unless given."""
+    opening = close if open_ is None else open_
+    return Candle(
+        symbol=symbol,
+        open_time=START + index * interval,
+        interval=interval,
+        open=opening,
+        high=max(opening, close) if high is None else high,
+        low=min(opening, close) if low is None else low,
+        close=close,
+        volume=1.0,
+    )
+
+
+def path(closes: Sequence[float], symbol: str = "BTCUSDT") -> list[Candle]:
+    """Minute candles whose opens are the closes before them."""
+    return [
+        candle(index, close, open_=closes[index - 1] if index else close, symbol=symbol)
+        for index, close in enumerate(closes)
+    ]
+
+
+class ListFeed:
+    """A feed over candles in a list, of any symbols."""
+
+    def __init__(self, candles: Sequence[Candle], *, breaks_at: int | None = None) -> None:
+        self._candles = list(candles)
+        self._breaks_at = breaks_at
+        self.symbols = tuple(sorted({each.symbol for each in candles}))
+        self.interval = candles[0].interval
+        self.product = Product.UM
+
+    @property
+    def identity(self) -> MarketIdentity:
+        return MarketIdentity("list", self.product, self.interval, self.symbols, "c0ffee" * 8)
+
+    async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
+        times = sorted({each.open_time for each in self._candles} | {each.close_time for each in self._candles})
+        for at in times:
+            if after is not None and at <= after:
+                continue
+            if at == self._breaks_at:
+                raise TapeError("list.csv line 7 is torn; expected a whole line; fetch it again")
+            closed = sorted((each for each in self._candles if each.close_time == at), key=lambda each: each.symbol)
+            opened = sorted((each for each in self._candles if each.open_time == at), key=lambda each: each.symbol)
+            yield Frame(at, tuple(closed), tuple(Opening(each.symbol, at, each.open) for each in opened))

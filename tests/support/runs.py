@@ -1,0 +1,95 @@
+"""A whole run over a small market, put together from stand-ins."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from ocw_mcp.adapters.venues.paper import PaperVenue
+from ocw_mcp.app.policy_loader import load_policies
+from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.protocols import Clock, Decider, Feed
+from ocw_mcp.domain.steps import Command
+from ocw_mcp.engine.config import EngineConfig
+from ocw_mcp.engine.step import Engine
+from ocw_mcp.runtime.clock import SimulatedClock
+from ocw_mcp.runtime.run import BookRun
+from tests.support.deciders import Scripted
+from tests.support.markets import ListFeed
+from tests.support.stores import MemoryStore
+
+DEFAULT = load_policies(None)
+
+
+def policies(**tables: dict[str, Any]) -> Policies:
+    """The default policies with some entries changed: `policies(gate={"cooldown_s": 0})`."""
+    data = DEFAULT.policies.model_dump()
+    for table, changes in tables.items():
+        data[table] |= changes
+    return Policies.model_validate(data)
+
+
+class Commands:
+    """A box of commands that a test fills."""
+
+    def __init__(self, waiting: Sequence[Command] = ()) -> None:
+        self._waiting = list(waiting)
+        self.taken: list[str] = []
+
+    def put(self, command: Command) -> None:
+        self._waiting.append(command)
+
+    def waiting(self) -> Sequence[Command]:
+        return tuple(self._waiting)
+
+    def done(self, command: Command) -> None:
+        self._waiting.remove(command)
+        self.taken.append(command.command_id)
+
+
+class Run:
+    """One process's run of a book."""
+
+    def __init__(
+        self,
+        feed: ListFeed | Feed,
+        decider: Decider | None = None,
+        *,
+        store: MemoryStore | None = None,
+        policy: Policies | None = None,
+        commands: Commands | None = None,
+        policy_hash: str = "policy",
+        clock: Clock | None = None,
+    ) -> None:
+        identity = feed.identity
+        self.store = store or MemoryStore()
+        self.venue = PaperVenue(identity.product, Decimal(10_000), patience_ms=5 * identity.interval)
+        self.clock: Clock = clock or SimulatedClock()
+        self.commands = commands or Commands()
+        self.config = EngineConfig(
+            policies=policy or DEFAULT.policies,
+            policy_hash=policy_hash,
+            prompts_hash="prompts",
+            product=identity.product,
+            interval=identity.interval,
+            symbols=identity.symbols,
+            start_equity=Decimal(10_000),
+            agent="test",
+            instruments=self.venue.instrument,
+        )
+        self.engine = Engine(self.config)
+        self.simulation = BookRun(
+            self.engine, feed, self.venue, self.store, self.clock, decider or Scripted({}), self.commands
+        )
+
+    async def go(self, for_ms: int | None = None) -> "Run":
+        """Run to the end."""
+        await self.simulation.run("test", for_ms)
+        return self
+
+    def events(self, kind: type) -> list[Any]:
+        """The journal's events of one kind, in order."""
+        return self.store.events(kind)
+
+    def timed(self, kind: type) -> list[tuple[int, Any]]:
+        """The same with their times (ms)."""
+        return [(stored.at, stored.event) for stored in self.store.domain if isinstance(stored.event, kind)]

@@ -1,0 +1,95 @@
+"""A store in memory that can die like a process: what was not committed is gone."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ocw_mcp.domain.canonical import GENESIS, canonical, chain
+from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent
+from ocw_mcp.domain.protocols import Checkpoint, StoredEvent
+
+
+class Crash(BaseException):
+    """The process died; nothing may catch it."""
+
+
+class MemoryStore:
+    """Keeps a journal in lists. `die_at` counts appends and commits together: at that one the process dies."""
+
+    book = "mem000"
+
+    def __init__(self) -> None:
+        self._committed: list[tuple[int, JournalEvent]] = []
+        self._pending: list[tuple[int, JournalEvent]] = []
+        self._checkpoint: Checkpoint | None = None
+        self._touches = 0
+        self.die_at: int | None = None
+        self.summary: dict[str, Any] = {}
+        self.commits = 0
+
+    @property
+    def domain(self) -> list[StoredEvent]:
+        rows = [row for row in self._committed + self._pending if not row[1].__class__.__name__.startswith("Run")]
+        return [StoredEvent(seq, at, event) for seq, (at, event) in enumerate(rows, 1)]  # type: ignore[arg-type]
+
+    @property
+    def touches(self) -> int:
+        return self._touches
+
+    @property
+    def last_seq(self) -> int:
+        return len(self.domain)
+
+    @property
+    def fingerprint(self) -> str:
+        digest = GENESIS
+        for stored in self.domain:
+            digest = chain(digest, canonical(stored.seq, stored.at, stored.event))
+        return digest
+
+    @property
+    def chain_head(self) -> str:
+        return self.fingerprint
+
+    def append(self, at: int, event: DomainEvent) -> int:
+        self._touch()
+        self._pending.append((at, event))
+        return 0
+
+    def note(self, at: int, event: LifecycleEvent) -> None:
+        self._pending.append((at, event))
+
+    def commit(self, checkpoint: Checkpoint | None = None, summary: dict[str, Any] | None = None) -> None:
+        self._touch()
+        self._committed += self._pending
+        self._pending = []
+        self._checkpoint = checkpoint or self._checkpoint
+        self.summary = summary or self.summary
+        self.commits += 1
+        self._touch()
+
+    def checkpoint(self) -> Checkpoint | None:
+        return self._checkpoint
+
+    def events_after(self, seq: int) -> Iterator[StoredEvent]:
+        yield from self.domain[seq:]
+
+    def all_events(self) -> Iterator[tuple[int, JournalEvent]]:
+        yield from self._committed
+
+    def events(self, kind: type) -> list[Any]:
+        return [stored.event for stored in self.domain if isinstance(stored.event, kind)]
+
+    def reopened(self) -> "MemoryStore":
+        """The store as the next process finds it."""
+        again = MemoryStore()
+        again._committed = list(self._committed)
+        again._checkpoint = self._checkpoint
+        return again
+
+    def close(self) -> None:
+        pass
+
+    def _touch(self) -> None:
+        self._touches += 1
+        if self.die_at == self._touches:
+            raise Crash

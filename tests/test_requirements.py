@@ -1,0 +1,83 @@
+"""Coverage of the requirement cards, checked both ways over the source of the tests."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.requirements import REQUIREMENTS, marker_problems
+
+TESTS = Path(__file__).parent
+
+
+def _mark_calls(node: ast.AST) -> Iterator[ast.Call]:
+    """Calls of `pytest.mark.requirement` in an expression, those inside `parametrize` included."""
+    for child in ast.walk(node):
+        if isinstance(child, ast.Call) and ast.unparse(child.func) == "pytest.mark.requirement":
+            yield child
+
+
+def _never_runs(decorators: list[ast.expr]) -> bool:
+    return any(ast.unparse(one).startswith(("pytest.mark.skip(", "pytest.mark.xfail")) for one in decorators)
+
+
+def carried_ids(source: str) -> set[str]:
+    """The requirement ids that the tests in a source file answer; a test that never runs or may fail answers none."""
+    marks: list[ast.AST] = []
+    for node in ast.walk(ast.parse(source)):
+        is_test = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+        if is_test or (isinstance(node, ast.ClassDef) and node.name.startswith("Test")):
+            assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            marks += [] if _never_runs(node.decorator_list) else node.decorator_list
+        elif isinstance(node, ast.Assign) and "pytestmark" in [ast.unparse(target) for target in node.targets]:
+            marks.append(node.value)
+    arguments = [argument for mark in marks for call in _mark_calls(mark) for argument in call.args]
+    return {one.value for one in arguments if isinstance(one, ast.Constant) and isinstance(one.value, str)}
+
+
+def all_carried_ids() -> set[str]:
+    return set().union(*(carried_ids(path.read_text(encoding="utf-8")) for path in TESTS.rglob("test_*.py")))
+
+
+def test_each_requirement_is_tested_or_names_what_it_waits_for() -> None:
+    idle = {name for name, one in REQUIREMENTS.items() if one.waits_for is None} - all_carried_ids()
+    assert not idle, f"no test carries {sorted(idle)}; write one, or name in tests/requirements.py what it waits for"
+
+
+def test_a_requirement_that_is_tested_waits_for_nothing() -> None:
+    both = {name for name, one in REQUIREMENTS.items() if one.waits_for is not None} & all_carried_ids()
+    assert not both, f"{sorted(both)} no longer waits; remove waits_for in tests/requirements.py"
+
+
+def test_tests_carry_known_requirements_only() -> None:
+    assert all_carried_ids() <= REQUIREMENTS.keys()
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ('@pytest.mark.requirement("E01", "E02")\ndef test_a() -> None: ...', {"E01", "E02"}),
+        ('@pytest.mark.requirement("E01")\nasync def test_a() -> None: ...', {"E01"}),
+        ('@pytest.mark.requirement("E01")\nclass TestMachine: ...', {"E01"}),
+        ('pytestmark = [pytest.mark.slow, pytest.mark.requirement("E01")]', {"E01"}),
+        (
+            '@pytest.mark.parametrize("x", [pytest.param(1, marks=pytest.mark.requirement("E01"))])\n'
+            "def test_a(x: int) -> None: ...",
+            {"E01"},
+        ),
+        ('@pytest.mark.requirement("E01")\ndef helper() -> None: ...', set()),
+        ('@pytest.mark.skip("later")\n@pytest.mark.requirement("E01")\ndef test_a() -> None: ...', set()),
+        ('@pytest.mark.xfail\n@pytest.mark.requirement("E01")\ndef test_a() -> None: ...', set()),
+        ('# pytest.mark.requirement("E01")', set()),
+    ],
+)
+def test_only_tests_that_run_carry_a_requirement(source: str, expected: set[str]) -> None:
+    assert carried_ids(source) == expected
+
+
+def test_an_unknown_id_is_refused_at_collection() -> None:
+    marks = [pytest.mark.requirement("E01", "E99").mark, pytest.mark.requirement().mark]
+    unknown, empty = marker_problems("test_x", marks)
+    assert "'E99' is unknown" in unknown
+    assert "names ids" in empty
