@@ -38,7 +38,6 @@ class Book:
     ) -> None:
         # A hole of a few candles is common; an entry that found no price for longer than this is taken off.
         patience_ms = max(3 * feed.interval, 5 * MINUTE)
-        _require_timeframes(policies, feed.interval)
         self.venue = PaperVenue(feed.product, START_EQUITY, patience_ms)
         self.clock = SimulatedClock()
         self.config = EngineConfig(
@@ -59,8 +58,11 @@ class Book:
         )
 
 
-def _require_timeframes(policies: LoadedPolicies, interval: int) -> None:
-    """Refuse a policy that waits for closes which never come. A shorter timeframe than the candles' own means theirs."""
+def require_timeframes(policies: LoadedPolicies, interval: int) -> None:
+    """Refuse a policy that waits for closes which never come; a timeframe below the candles' own means theirs.
+
+    Raises SettingsError naming what is not built.
+    """
     built = timeframes(interval)
     gate = policies.policies.gate
     absent = sorted(

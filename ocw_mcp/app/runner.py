@@ -16,7 +16,7 @@ from ocw_mcp import __version__
 from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.store.lock import StateLock
-from ocw_mcp.app.compose import Book, decider, stamp
+from ocw_mcp.app.compose import Book, decider, require_timeframes, stamp
 from ocw_mcp.app.markets import MarketFeed
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.domain.time import SECOND
@@ -49,7 +49,9 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
 
     Raises SettingsError, BookError, TapeError or JournalError, each with one sentence for the user.
     """
+    # Whatever can be refused is refused before a directory is touched.
     decider(job.agent, job.policies)
+    require_timeframes(job.policies, job.feed.interval)
     with _directory(job.state) as directory, StateLock(directory):
         commands = CommandFiles(directory)
         identity = job.feed.identity

@@ -171,7 +171,7 @@ class SymbolMarket:
 
 
 def timeframes(interval: int) -> tuple[int, ...]:
-    """The timeframes (ms) of a market with base candles of `interval` ms: its own, then the multiples that are built."""
+    """The timeframes (ms) of a market with candles of `interval` ms: its own, then the multiples that are built."""
     return (interval, *(each for each in BUILT_TIMEFRAMES if each > interval and each % interval == 0))
 
 
@@ -179,8 +179,9 @@ class Market:
     """All symbols. `interval` is the base candle's length in ms."""
 
     def __init__(self, interval: int, symbols: tuple[str, ...]) -> None:
-        _, *longer = timeframes(interval)
-        self.symbols = {symbol: SymbolMarket(interval, tuple(longer)) for symbol in symbols}
+        self.interval = interval
+        self.timeframes = timeframes(interval)
+        self.symbols = {symbol: SymbolMarket(interval, self.timeframes[1:]) for symbol in symbols}
 
     def state(self) -> dict[str, SymbolState]:
         """Every symbol's state."""
