@@ -5,7 +5,7 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check -qq
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bench lock
+.PHONY: help install run test lint bench docs lock
 
 help:
 	@echo "make install   a virtual environment in .venv, from the lock, every file checked against its hash"
@@ -13,6 +13,7 @@ help:
 	@echo "make test      the tests, without the slow ones of .ci/run"
 	@echo "make lint      ruff, mypy and the floors of the house"
 	@echo "make bench     how fast it is here"
+	@echo "make docs      docs/reference.md anew, from the code"
 	@echo "make lock      requirements.lock anew, after a change of pyproject.toml (needs uv)"
 
 install: $(STAMP)
@@ -38,6 +39,9 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	.venv/bin/ocw bench --json
+
+docs: $(STAMP)
+	.venv/bin/python -m ocw_mcp.app.reference > docs/reference.md
 
 # The options leave out every address: `uv.lock` and `pylock.toml` would hold those of a package index.
 lock:

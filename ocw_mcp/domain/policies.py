@@ -15,13 +15,14 @@ Positive = Annotated[Decimal, Field(gt=0)]
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class SymbolPolicy(_Table):
     """Which symbols may be entered. `*` and `?` are wildcards."""
 
     allow: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Patterns of symbols."""
 
 
 class OrderPolicy(_Table):
@@ -67,13 +68,16 @@ class DataPolicy(_Table):
     """How old a price may be for an entry: the feed's cadence plus this slack."""
 
     slack_s: Annotated[int, Field(ge=0, le=3600)]
+    """Beyond the length of a candle."""
 
 
 class ScalePolicy(_Table):
     """What every entry is multiplied by while a reading is unknown."""
 
     regime_unknown: Share
+    """While no model tells the regime."""
     macro_unknown: Share
+    """While nothing tells the macro picture."""
 
 
 class GatePolicy(_Table):
@@ -84,11 +88,15 @@ class GatePolicy(_Table):
     close_wakes_in_position: tuple[str, ...]
     """More of them, for a symbol with an open position."""
     timer_min_s: Annotated[int, Field(ge=1)]
+    """The shortest time an agent may ask to be woken after."""
     timer_max_s: Annotated[int, Field(le=86_400)]
+    """The longest time without a wake, while candles come."""
     outlier_z: Annotated[float, Field(gt=0)]
+    """Standard deviations off the earlier returns from which a return wakes."""
     outlier_window: Annotated[int, Field(ge=10, le=1000)]
     """How many earlier returns make the yardstick."""
     cooldown_s: Annotated[int, Field(ge=0, le=3600)]
+    """No wake so soon after another; what comes meanwhile is kept."""
 
     @model_validator(mode="after")
     def _spans_are_spans(self) -> Self:
@@ -103,18 +111,22 @@ class DecisionPolicy(_Table):
     """How long a decision may take."""
 
     deadline_s: Annotated[int, Field(ge=1, le=900)]
+    """After this the wake is held, and the answer discarded."""
 
 
 class RulesPolicy(_Table):
     """How the rules trade."""
 
     timeframe: str
+    """The candles they read; the shortest that is not shorter than this."""
     entry_size: Share
     """Of equity, before the scale."""
     adx_trend: Annotated[float, Field(ge=0, le=100)]
     """From here on a market counts as trending."""
     rsi_too_high: Annotated[float, Field(ge=50, le=100)]
+    """No long from here on."""
     rsi_too_low: Annotated[float, Field(ge=0, le=50)]
+    """No short from here down."""
     stop_atr: Annotated[float, Field(gt=0, le=20)]
     """Distance of the stop in ATRs; the stop policy caps it."""
 

@@ -1,0 +1,61 @@
+"""Writes `docs/reference.md`: the tables that the code already knows, so that nobody types them twice.
+
+`python -m ocw_mcp.app.reference` prints the page; `make docs` writes it, and a test holds the page against the code.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from ocw_mcp.app.policy_loader import load_policies
+from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.reasons import MEANING
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    return "\n".join(["# Reference", "", "Made from the code by `make docs`.", "", *_policies(), *_refusals(), ""])
+
+
+def _policies() -> Iterator[str]:
+    shipped = load_policies(None).policies
+    yield "## Policies"
+    yield ""
+    yield "Every key of a policy file, with its bounds and the value in `policies/default.toml`. None may be left out."
+    for name, field in Policies.model_fields.items():
+        table = getattr(shipped, name)
+        if not isinstance(table, BaseModel):
+            continue
+        yield from ("", f"### `[{name}]`", "", (type(table).__doc__ or "").strip(), "")
+        yield from ("| key | bounds | default | meaning |", "|---|---|---|---|")
+        for key, info in type(table).model_fields.items():
+            meaning = " ".join((info.description or "").split())
+            yield f"| `{key}` | {_bounds(info)} | `{_value(getattr(table, key))}` | {meaning} |"
+        assert field.is_required(), f"[{name}] has a default in the code; every limit stands in the file"
+    yield ""
+
+
+def _refusals() -> Iterator[str]:
+    yield from ("## Refusals", "", "| code | meaning |", "|---|---|")
+    for code, meaning in MEANING.items():
+        yield f"| `{code}` | {meaning} |"
+
+
+def _bounds(info: FieldInfo) -> str:
+    signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+    told = [
+        f"{sign} {getattr(rule, name)}" for rule in info.metadata for name, sign in signs.items() if hasattr(rule, name)
+    ]
+    return ", ".join(told)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(f'"{each}"' for each in value) + "]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+if __name__ == "__main__":
+    print(page(), end="")  # noqa: T201 - the page is the output

@@ -1,0 +1,17 @@
+"""The reference page says what the code says."""
+
+from pathlib import Path
+
+from ocw_mcp.app.reference import page
+from ocw_mcp.domain.reasons import MEANING, RefusalCode
+
+
+def test_the_reference_page_is_the_one_that_the_code_makes() -> None:
+    written = Path(__file__).parents[2] / "docs" / "reference.md"
+    assert written.read_text() == page(), "docs/reference.md is out of date; make it anew with: make docs"
+
+
+def test_every_refusal_code_has_a_meaning_and_every_policy_key_too() -> None:
+    assert set(MEANING) == set(RefusalCode)
+    rows = [line for line in page().splitlines() if line.startswith("| `")]
+    assert not [row for row in rows if row.endswith("|  |")]
