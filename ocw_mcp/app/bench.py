@@ -13,6 +13,7 @@ from ocw_mcp.app.compose import Book, stamp
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.core.gate.gate import Gate
 from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.runtime.clock import SimulatedClock
 
 SHORT_DAYS, LONG_DAYS, PAIRS = 7, 28, 5
@@ -60,6 +61,10 @@ def _replay(days: int) -> float:
             store.close()
 
 
+def _nothing(symbol: str, metric: str) -> Reading:
+    return Unknown("not asked here")
+
+
 def _gate() -> float:
     """Microseconds per look of the gate at a quiet market that still moves."""
     clock = SimulatedClock()
@@ -67,6 +72,6 @@ def _gate() -> float:
     closes = [100.0 + (index * 7919 % 101) / 1_000 for index in range(LOOKS)]
     started = clock.wall_ms()
     for index, close in enumerate(closes):
-        gate.look("BTCUSDT", close, (MINUTE,), after_hole=False, in_position=False)
+        gate.look("BTCUSDT", close, (MINUTE,), at=index * MINUTE, read=_nothing, after_hole=False, in_position=False)
         gate.wake(index * MINUTE, busy=False)
     return (clock.wall_ms() - started) * 1_000 / LOOKS

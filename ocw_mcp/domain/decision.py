@@ -42,12 +42,40 @@ class Leg(msgspec.Struct, frozen=True):
     signals: tuple[str, ...] = ()
 
 
+class Comparison(StrEnum):
+    """How a wake condition holds a reading against its threshold."""
+
+    GT = "gt"
+    LT = "lt"
+    CROSSES_ABOVE = "crosses_above"
+    """At or below the threshold at the look before, above it now."""
+    CROSSES_BELOW = "crosses_below"
+    """At or above the threshold at the look before, below it now."""
+    ABS_CHANGE_PCT_GT = "abs_change_pct_gt"
+    """Moved by more than so many percent, either way, since the condition was set."""
+
+
+class WakeCondition(msgspec.Struct, frozen=True):
+    """When the agent wants to be woken: once, as soon as a reading of a symbol meets the threshold."""
+
+    symbol: str
+    metric: str
+    """`price`, or an indicator on a timeframe: `rsi_14@1h`."""
+    comparison: Comparison
+    threshold: float
+    reason: str = ""
+    expires_s: int | None = None
+    """Seconds from now on; None is as long as the policy allows."""
+
+
 class Decision(msgspec.Struct, frozen=True):
     """One answer to one wake, for the whole portfolio. No leg for a symbol means HOLD."""
 
     legs: tuple[Leg, ...] = ()
     next_check_s: int | None = None
     """When to look again at the latest; clamped by the gate's policy."""
+    wake_conditions: tuple[WakeCondition, ...] | None = None
+    """What replaces the agent's wake conditions; None leaves them as they are."""
     note: str = ""
     cause: str = ""
     """Why nothing is done, when nothing is done."""

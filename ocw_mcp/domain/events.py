@@ -96,6 +96,14 @@ class DecisionDiscarded(_Event, frozen=True, tag="decision.discarded"):
     why: str
 
 
+class WakeConditionsSet(_Event, frozen=True, tag="wake_conditions.set"):
+    """The agent's wake conditions were replaced; `refused` tells what was wrong with those that were not taken."""
+
+    wake_id: int
+    armed: int
+    refused: tuple[str, ...]
+
+
 class OrderIntended(_Event, frozen=True, tag="order.intended"):
     """An order passed every policy. Durable before a byte leaves."""
 
@@ -222,6 +230,7 @@ DomainEvent = (
     | WakeRaised
     | DecisionMade
     | DecisionDiscarded
+    | WakeConditionsSet
     | OrderIntended
     | OrderRefused
     | OrderAccepted

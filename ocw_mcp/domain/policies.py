@@ -95,6 +95,10 @@ class GatePolicy(_Table):
     """Standard deviations off the earlier returns from which a return wakes."""
     outlier_window: Annotated[int, Field(ge=10, le=1000)]
     """How many earlier returns make the yardstick."""
+    escalation_z: Annotated[float, Field(gt=0)]
+    """From here on an outlier wakes even in a cooldown."""
+    condition_max_s: Annotated[int, Field(ge=60, le=604_800)]
+    """The longest time that a wake condition of the agent waits."""
     cooldown_s: Annotated[int, Field(ge=0, le=3600)]
     """No wake so soon after another; what comes meanwhile is kept."""
 
@@ -104,6 +108,8 @@ class GatePolicy(_Table):
             span_ms(text)
         if self.timer_min_s > self.timer_max_s:
             raise ValueError(f"timer_min_s ({self.timer_min_s}) is above timer_max_s ({self.timer_max_s})")
+        if self.escalation_z < self.outlier_z:
+            raise ValueError(f"escalation_z ({self.escalation_z}) is below outlier_z ({self.outlier_z})")
         return self
 
 

@@ -12,7 +12,7 @@ import msgspec
 from ocw_mcp.core.gate.gate import Gate
 from ocw_mcp.core.market.market import Closed, Market
 from ocw_mcp.domain.decision import Decision
-from ocw_mcp.domain.events import CommandTaken, HoleFound, PoliciesLoaded
+from ocw_mcp.domain.events import CommandTaken, HoleFound, PoliciesLoaded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.state import DeskState
@@ -25,6 +25,7 @@ from ocw_mcp.engine.guard import TIMER_PREFIX, Guard
 from ocw_mcp.engine.memory import EngineMemory, summary
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.quotes import Quotes
+from ocw_mcp.engine.readings import Readings
 from ocw_mcp.engine.snapshot import take_snapshot
 from ocw_mcp.engine.tally import Tally
 
@@ -38,6 +39,7 @@ class Engine:
         self._market = Market(config.interval, config.symbols)
         self._gate = Gate(config.policies.gate, config.interval, config.symbols)
         self._quotes = Quotes(config, self._market)
+        self._readings = Readings(self._market)
         self.account = Account(config, self._out)
         self._desk = Desk(config, self.account, self._quotes, self._out)
         self.guard = Guard(self._desk, self.account, self._quotes, self._out, config.policies.stop.deadline_s)
@@ -66,9 +68,9 @@ class Engine:
         elif isinstance(event, TimerFired):
             self._on_timer(event, now)
         elif isinstance(event, DecisionReady):
-            self._after_decision(self._decisions.ready(event, now), now)
+            self._after_decision(event.wake_id, self._decisions.ready(event, now), now)
         elif isinstance(event, DecisionFailed):
-            self._after_decision(self._decisions.failed(event, now), now)
+            self._after_decision(event.wake_id, self._decisions.failed(event, now), now)
         elif isinstance(event, Command):
             self._on_command(event)
         else:
@@ -93,6 +95,8 @@ class Engine:
                 candle.symbol,
                 candle.close,
                 change.timeframes,
+                at=now,
+                read=self._readings.read,
                 after_hole=change.hole_since is not None,
                 in_position=candle.symbol in held,
             )
@@ -124,13 +128,18 @@ class Engine:
         if timer.name == DAY_TIMER:
             self.account.open_day(now)
         elif timer.name == DEADLINE_TIMER:
-            self._after_decision(self._decisions.on_deadline(now), now)
+            self._after_decision(self._decisions.state.last_wake, self._decisions.on_deadline(now), now)
         elif timer.name.startswith(TIMER_PREFIX):
             self.guard.on_timer(timer.name.removeprefix(TIMER_PREFIX), now)
 
-    def _after_decision(self, decision: Decision | None, now: int) -> None:
-        if decision is not None:
-            self._gate.set_timer(now, decision.next_check_s)
+    def _after_decision(self, wake_id: int, decision: Decision | None, now: int) -> None:
+        if decision is None:
+            return
+        self._gate.set_timer(now, decision.next_check_s)
+        if decision.wake_conditions is not None:
+            refused = self._gate.set_conditions(decision.wake_conditions, now, self._readings.read)
+            armed = len(decision.wake_conditions) - len(refused)
+            self._out.record(WakeConditionsSet(wake_id, armed, tuple(refused)))
 
     def _on_command(self, command: Command) -> None:
         self._out.record(CommandTaken(command.command_id, command.verb, command.by, command.after_frame))

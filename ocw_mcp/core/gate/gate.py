@@ -1,19 +1,22 @@
-"""When to think. On every base candle the gate looks at the symbol that closed; three layers can give a reason to wake.
+"""When to think. On every base candle the gate looks at the symbol that closed; four layers can give a reason to wake.
 
 1. A candle of a timeframe named in the policy closed.
 2. The agent's own timer is due.
 3. A return lies far off the returns before it, in any symbol.
+4. A wake condition that the agent set is met.
 
 Reasons are kept, never dropped: those that come in the cooldown after a wake, or while a decision is under way, wake at
-the first look after it. One wake carries the reasons of all symbols. Every look ends as a wake or as a skip with its
-reason, and both are counted.
+the first look after it. An outlier far beyond the others breaks a cooldown, and nothing breaks a decision. One wake
+carries the reasons of all symbols. Every look ends as a wake or as a skip with its reason, and both are counted.
 """
 
 import math
 
 import msgspec
 
+from ocw_mcp.core.gate.conditions import ArmedCondition, Conditions, Read
 from ocw_mcp.core.gate.outlier import Yardstick
+from ocw_mcp.domain.decision import WakeCondition
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.snapshot import WakeReason
 from ocw_mcp.domain.time import SECOND, span_ms, span_name
@@ -38,6 +41,9 @@ class GateState(msgspec.Struct):
     timer_at: int | None = None
     kept: dict[str, list[str]] = {}
     kept_beyond: dict[str, int] = {}
+    escalated: bool = False
+    """Whether one of the kept reasons may not wait for the cooldown's end."""
+    armed: list[ArmedCondition] = []
     symbols: dict[str, _SymbolGate] = {}
 
 
@@ -47,6 +53,8 @@ class Gate:
     def __init__(self, policy: GatePolicy, interval: int, symbols: tuple[str, ...]) -> None:
         self._policy = policy
         self._outlier_z = policy.outlier_z
+        self._escalation_z = policy.escalation_z
+        self._conditions = Conditions(policy.condition_max_s)
         self._cooldown = policy.cooldown_s * SECOND
         self._wakes_on = _at_least(policy.close_wakes, interval)
         self._wakes_on_in_position = self._wakes_on | _at_least(policy.close_wakes_in_position, interval)
@@ -60,8 +68,18 @@ class Gate:
         """Evaluations, wakes and skips so far, to read."""
         return self._state
 
-    def look(self, symbol: str, close: float, closed: tuple[int, ...], *, after_hole: bool, in_position: bool) -> None:
-        """Look at a symbol whose base candle just closed, with the timeframes that closed with it.
+    def look(
+        self,
+        symbol: str,
+        close: float,
+        closed: tuple[int, ...],
+        *,
+        at: int,
+        read: Read,
+        after_hole: bool,
+        in_position: bool,
+    ) -> None:
+        """Look at a symbol whose base candle closed at `at` (ms), with the timeframes that closed with it.
 
         A return over a hole is tested and can wake, but is not taken into the yardstick: it spans more than one candle.
         """
@@ -77,10 +95,14 @@ class Gate:
                 z = yardstick.z(change)
                 if abs(z) >= self._outlier_z:
                     reasons.append(f"outlier:return z={z:+.2f}")
+                    if abs(z) >= self._escalation_z:
+                        self._state.escalated = True
             else:
                 skip = "warming"
             if not after_hole:
                 yardstick.take(change)
+        if self._conditions.armed:
+            reasons += self._conditions.check(symbol, at, read)
         if reasons:
             skip = ""
             self._keep(symbol, reasons)
@@ -114,6 +136,7 @@ class Gate:
                 state.skips[skip] = state.skips.get(skip, 0) + 1
         state.kept = {}
         state.kept_beyond = {}
+        state.escalated = False
         state.last_wake_at = at
         state.timer_at = at + self._policy.timer_max_s * SECOND
         return reasons
@@ -124,8 +147,13 @@ class Gate:
         wished = policy.timer_max_s if seconds is None else seconds
         self._state.timer_at = at + min(max(wished, policy.timer_min_s), policy.timer_max_s) * SECOND
 
+    def set_conditions(self, wished: tuple[WakeCondition, ...], at: int, read: Read) -> list[str]:
+        """Put the agent's wake conditions in place of those before; what is wrong with the ones that are not taken."""
+        return self._conditions.replace(wished, at, read)
+
     def state(self) -> GateState:
         """All that must survive a restart."""
+        self._state.armed = self._conditions.armed
         self._state.symbols = {
             symbol: _SymbolGate(self._last_close[symbol], yardstick.state())
             for symbol, yardstick in self._yardsticks.items()
@@ -135,6 +163,7 @@ class Gate:
     def restore(self, state: GateState) -> None:
         """Put back what `state` gave."""
         self._state = state
+        self._conditions.armed = state.armed
         for symbol, saved in state.symbols.items():
             self._last_close[symbol] = saved.last_close
             self._yardsticks[symbol].restore(saved.returns)
@@ -155,6 +184,8 @@ class Gate:
         """Why a reason has to wait, if it has to."""
         if busy:
             return "deciding"
+        if self._state.escalated:
+            return None
         last = self._state.last_wake_at
         return "cooldown" if last is not None and at < last + self._cooldown else None
 

@@ -12,6 +12,7 @@ from ocw_mcp.core.gate.gate import Gate, GateState
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.snapshot import WakeReason
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
+from ocw_mcp.domain.unknown import Reading
 
 BTC, ETH, SOL = "BTCUSDT", "ETHUSDT", "SOLUSDT"
 SYMBOLS = (BTC, ETH, SOL)
@@ -22,7 +23,9 @@ POLICY = GatePolicy(
     timer_max_s=7_200,
     outlier_z=2.5,
     outlier_window=10,
+    escalation_z=1e9,
     cooldown_s=120,
+    condition_max_s=604_800,
 )
 KEPT = 16
 T0 = 1_767_225_600_000
@@ -36,8 +39,13 @@ def gate_of(interval: int = MINUTE, **changes: object) -> Gate:
     return Gate(with_policy(**changes), interval, SYMBOLS)
 
 
+def unread(symbol: str, metric: str) -> Reading:
+    raise AssertionError("nothing is read without a condition")
+
+
 def look(gate: Gate, symbol: str = BTC, *closed: int, close: float = 100.0, in_position: bool = False) -> None:
-    gate.look(symbol, close, (MINUTE, *closed), after_hole=False, in_position=in_position)
+    closed = (MINUTE, *closed)
+    gate.look(symbol, close, closed, at=T0, read=unread, after_hole=False, in_position=in_position)
 
 
 def counted(gate: Gate) -> int:
@@ -67,7 +75,7 @@ def test_a_close_wakes_by_timeframe_and_by_more_of_them_in_a_position(
 def test_a_base_candle_longer_than_the_timeframe_wakes_in_its_place(interval: int, name: str) -> None:
     gate = gate_of(interval)
     for in_position in (False, True):
-        gate.look(BTC, 100.0, (interval,), after_hole=False, in_position=in_position)
+        gate.look(BTC, 100.0, (interval,), at=T0, read=unread, after_hole=False, in_position=in_position)
         reasons = gate.wake(T0 + in_position * DAY, busy=False)
         assert WakeReason(BTC, (f"close:{name}",)) in reasons
 

@@ -12,6 +12,7 @@ from ocw_mcp.core.gate.gate import Gate
 from ocw_mcp.core.gate.outlier import Yardstick
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.domain.unknown import Reading
 
 SYMBOL = "BTCUSDT"
 WINDOW = 50
@@ -22,8 +23,14 @@ POLICY = GatePolicy(
     timer_max_s=86_400,
     outlier_z=2.5,
     outlier_window=WINDOW,
+    escalation_z=6.0,
     cooldown_s=0,
+    condition_max_s=604_800,
 )
+
+
+def unread(symbol: str, metric: str) -> Reading:
+    raise AssertionError("nothing is read without a condition")
 
 
 def woken(closes: list[float], holes: frozenset[int] = frozenset()) -> dict[int, str]:
@@ -31,7 +38,8 @@ def woken(closes: list[float], holes: frozenset[int] = frozenset()) -> dict[int,
     gate = Gate(POLICY, MINUTE, (SYMBOL,))
     told = {}
     for place, close in enumerate(closes):
-        gate.look(SYMBOL, close, (MINUTE,), after_hole=place in holes, in_position=False)
+        hole = place in holes
+        gate.look(SYMBOL, close, (MINUTE,), at=place * MINUTE, read=unread, after_hole=hole, in_position=False)
         wake = gate.wake(place * MINUTE, busy=False)
         if wake:
             assert [each.symbol for each in wake] == [SYMBOL]

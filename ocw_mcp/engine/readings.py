@@ -1,0 +1,31 @@
+"""What a wake condition can watch: a symbol's price, or an indicator on a timeframe."""
+
+from ocw_mcp.core.market.market import Market
+from ocw_mcp.domain.time import span_ms
+from ocw_mcp.domain.unknown import Reading, Unknown
+
+PRICE = "price"
+
+
+class Readings:
+    """Readings by name: `price`, or `rsi_14@1h`."""
+
+    def __init__(self, market: Market) -> None:
+        self._market = market
+
+    def read(self, symbol: str, metric: str) -> Reading:
+        """The reading on the last closed candle; Unknown where there is none, or no such thing."""
+        candles = self._market.symbols.get(symbol)
+        if candles is None:
+            return Unknown(f"there is no symbol {symbol[:20]!r} here")
+        if metric == PRICE:
+            return candles.last
+        name, _, timeframe = metric.partition("@")
+        try:
+            wanted = span_ms(timeframe)
+        except ValueError:
+            return Unknown(f"{metric[:40]!r} is no metric; expected price, or an indicator such as rsi_14@1h")
+        for interval, _, _, values in candles.indicators():
+            if interval == wanted and name in values:
+                return values[name]
+        return Unknown(f"{metric[:40]!r} is not kept; expected an indicator and a timeframe of the snapshot")

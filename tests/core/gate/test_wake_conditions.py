@@ -1,0 +1,145 @@
+"""The agent's own wake conditions."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocw_mcp.core.gate.conditions import AT_MOST, Conditions
+from ocw_mcp.core.gate.gate import Gate
+from ocw_mcp.domain.decision import Comparison, WakeCondition
+from ocw_mcp.domain.policies import GatePolicy
+from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.domain.unknown import Reading, Unknown
+
+BTC, ETH = "BTCUSDT", "ETHUSDT"
+OP = Comparison
+POLICY = GatePolicy(
+    close_wakes=(),
+    close_wakes_in_position=(),
+    timer_min_s=60,
+    timer_max_s=86_400,
+    outlier_z=1_000.0,
+    outlier_window=10,
+    escalation_z=1_000.0,
+    cooldown_s=120,
+    condition_max_s=3_600,
+)
+
+
+class Board:
+    """Readings that a test writes up."""
+
+    def __init__(self, **values: float) -> None:
+        self.values: dict[str, float] = {"price": 100.0} | values
+
+    def read(self, symbol: str, metric: str) -> Reading:
+        return self.values.get(metric, Unknown("not on the board"))
+
+
+def condition(
+    comparison: Comparison, threshold: float, *, metric: str = "price", reason: str = "", expires_s: int | None = None
+) -> WakeCondition:
+    return WakeCondition(BTC, metric, comparison, threshold, reason, expires_s)
+
+
+def fired(wished: WakeCondition, prices: list[float], start: float = 100.0) -> list[int]:
+    """At which of the prices the condition fires."""
+    board, conditions = Board(price=start), Conditions(3_600)
+    assert conditions.replace((wished,), 0, board.read) == []
+    places = []
+    for place, price in enumerate(prices):
+        board.values["price"] = price
+        if conditions.check(BTC, (place + 1) * SECOND, board.read):
+            places.append(place)
+    return places
+
+
+def test_each_comparison_fires_once_where_it_says() -> None:
+    assert fired(condition(OP.GT, 102), [101, 102, 103, 104, 99, 105]) == [2]
+    assert fired(condition(OP.LT, 98), [99, 98, 97, 96]) == [2]
+    assert fired(condition(OP.CROSSES_ABOVE, 99), [101, 98, 99, 99.5, 98, 102]) == [3]
+    assert fired(condition(OP.CROSSES_BELOW, 101), [99, 101, 102, 100.5]) == [3]
+    assert fired(condition(OP.ABS_CHANGE_PCT_GT, 2), [101, 102, 98, 97.9, 103]) == [3]
+
+
+@given(prices=st.lists(st.floats(50, 150), max_size=30), level=st.floats(60, 140))
+def test_a_crossing_fires_at_the_first_price_beyond_after_one_that_was_not(prices: list[float], level: float) -> None:
+    path = [100.0, *prices]
+    expected = [place for place in range(len(prices)) if path[place] <= level < path[place + 1]]
+    assert fired(condition(OP.CROSSES_ABOVE, level), prices) == expected[:1]
+
+
+def test_a_condition_on_one_symbol_does_not_look_at_another() -> None:
+    board, conditions = Board(), Conditions(3_600)
+    conditions.replace((condition(OP.GT, 1),), 0, board.read)
+    assert conditions.check(ETH, SECOND, board.read) == []
+    assert len(conditions.check(BTC, SECOND, board.read)) == 1
+    assert conditions.armed == []
+
+
+def test_a_condition_expires_and_never_waits_longer_than_the_policy_lets_it() -> None:
+    board, conditions = Board(), Conditions(3_600)
+    conditions.replace((condition(OP.GT, 200, expires_s=60), condition(OP.GT, 200, expires_s=10**9)), 0, board.read)
+    assert [armed.expires_at for armed in conditions.armed] == [60 * SECOND, 3_600 * SECOND]
+    board.values["price"] = 300.0
+    assert len(conditions.check(BTC, 61 * SECOND, board.read)) == 1
+    conditions.replace((condition(OP.GT, 400),), 0, board.read)
+    board.values["price"] = 500.0
+    assert conditions.check(BTC, 3_601 * SECOND, board.read) == []
+
+
+def test_what_cannot_be_watched_is_refused_with_a_sentence_and_the_rest_is_armed() -> None:
+    board, conditions = Board(), Conditions(3_600)
+    wished = (
+        condition(OP.GT, 200),
+        condition(OP.GT, 200, metric="moon_phase@1h"),
+        condition(OP.GT, float("nan")),
+        condition(OP.GT, 200, expires_s=0),
+        *(condition(OP.GT, 200 + extra) for extra in range(AT_MOST)),
+    )
+    refused = conditions.replace(wished, 0, board.read)
+    assert len(conditions.armed) == AT_MOST
+    assert len(refused) == 4
+    assert "moon_phase@1h" in refused[0]
+    assert "one too many" in refused[-1]
+
+
+def test_an_unknown_reading_fires_nothing_and_the_condition_waits_on() -> None:
+    board, conditions = Board(rsi=50.0), Conditions(3_600)
+    conditions.replace((condition(OP.CROSSES_ABOVE, 70, metric="rsi"),), 0, board.read)
+    del board.values["rsi"]
+    assert conditions.check(BTC, SECOND, board.read) == []
+    board.values["rsi"] = 80.0
+    assert len(conditions.check(BTC, 2 * SECOND, board.read)) == 1
+
+
+def test_a_crossing_in_the_cooldown_is_kept_and_wakes_after_it_and_after_a_restart_too() -> None:
+    board = Board()
+    gate = Gate(POLICY, MINUTE, (BTC,))
+
+    def look(which: Gate, place: int, price: float) -> tuple[str, ...]:
+        board.values["price"] = price
+        which.look(BTC, price, (MINUTE,), at=place * MINUTE, read=board.read, after_hole=False, in_position=False)
+        return tuple(reason for wake in which.wake(place * MINUTE, busy=False) for reason in wake.reasons)
+
+    look(gate, 0, 100.0)
+    gate.set_conditions((condition(OP.GT, 105, reason="breakout"), condition(OP.CROSSES_BELOW, 99)), 0, board.read)
+    assert look(gate, 1, 106.0) == ("condition:price gt 105, now 106 (breakout)",)
+    assert look(gate, 2, 98.0) == ()
+    restarted = Gate(POLICY, MINUTE, (BTC,))
+    restarted.restore(gate.state())
+    assert look(restarted, 3, 100.0) == ("condition:price crosses_below 99, now 98",)
+    assert look(restarted, 9, 50.0) == ()
+
+
+def test_an_outlier_far_beyond_the_others_breaks_a_cooldown() -> None:
+    policy = GatePolicy.model_validate(
+        POLICY.model_dump() | {"outlier_z": 3.0, "escalation_z": 20.0, "cooldown_s": 3_600}
+    )
+    gate = Gate(policy, MINUTE, (BTC,))
+    closes = [100.0 + place % 2 * 0.1 for place in range(12)] + [101.0, 101.0, 150.0]
+    woken = []
+    for place, close in enumerate(closes):
+        gate.look(BTC, close, (MINUTE,), at=place * MINUTE, read=Board().read, after_hole=False, in_position=False)
+        if gate.wake(place * MINUTE, busy=False):
+            woken.append(place)
+    assert woken == [12, 14]
