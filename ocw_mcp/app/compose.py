@@ -12,7 +12,7 @@ from ocw_mcp.domain.protocols import CommandBox, Decider, Store
 from ocw_mcp.domain.time import MINUTE, span_ms, span_name
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.step import Engine
-from ocw_mcp.runtime.clock import SimulatedClock
+from ocw_mcp.runtime.clock import PacedClock, SimulatedClock
 from ocw_mcp.runtime.deciders import NobodyDecides, RulesDecider
 from ocw_mcp.runtime.recorder import Listener
 from ocw_mcp.runtime.run import BookRun
@@ -24,7 +24,7 @@ AGENTS = ("rules", "none")
 
 
 class Book:
-    """Everything of one run, wired."""
+    """Everything of one run, wired. `speed` is simulated time over the wall's; None is as fast as it goes."""
 
     def __init__(
         self,
@@ -35,11 +35,12 @@ class Book:
         store: Store,
         commands: CommandBox,
         listener: Listener | None = None,
+        speed: float | None = None,
     ) -> None:
         # A hole of a few candles is common; an entry that found no price for longer than this is taken off.
         patience_ms = max(3 * feed.interval, 5 * MINUTE)
         self.venue = PaperVenue(feed.product, START_EQUITY, patience_ms)
-        self.clock = SimulatedClock()
+        self.clock = SimulatedClock() if speed is None else PacedClock(speed)
         self.config = EngineConfig(
             policies=policies.policies,
             policy_hash=policies.hash,

@@ -45,8 +45,8 @@ class Opening(msgspec.Struct, frozen=True, gc=False):
 class Metrics(msgspec.Struct, frozen=True, gc=False):
     """What the exchange tells of a symbol's derivatives every five minutes. A field it left empty is None.
 
-    The archive stamps a row with the end of the five minutes that it describes; `at` (ms) is that moment, and the row is
-    known from then on, never earlier.
+    The archive stamps a row with the end of the five minutes that it describes; `at` (ms) is that moment, and the row
+    is known from then on, never earlier.
     """
 
     symbol: str
@@ -87,6 +87,8 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     opened: tuple[Opening, ...] = ()
     metrics: tuple[Metrics, ...] = ()
     funding: tuple[Funding, ...] = ()
+    history: bool = False
+    """From before the book's beginning: indicators warm up on it, and nothing else happens."""
 
 
 class Instrument(msgspec.Struct, frozen=True):

@@ -38,6 +38,15 @@ class Clock(Protocol):
         """Let others run until engine time `at`; at once where time is simulated."""
         ...
 
+    @property
+    def paced(self) -> bool:
+        """True where simulated time keeps step with the wall."""
+        ...
+
+    async def approach(self, at: int) -> bool:
+        """On a paced clock: wait a moment at most, and tell whether `at` has come."""
+        ...
+
 
 class Feed(Protocol):
     """A market, frame by frame, in time order."""

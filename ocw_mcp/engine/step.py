@@ -80,7 +80,17 @@ class Engine:
                 self._watch()
         return self._out.take()
 
+    def _on_history(self, frame: Frame) -> None:
+        """Candles from before the book's beginning warm the indicators and the yardstick up."""
+        for candle in frame.closed:
+            change = self._market.symbols[candle.symbol].close(candle)
+            if change is not None:
+                self._gate.warm(candle.symbol, candle.close, after_hole=change.hole_since is not None)
+
     def _on_frame(self, frame: Frame, now: int) -> None:
+        if frame.history:
+            self._on_history(frame)
+            return
         if self.tally.began_at is None:
             self.tally.began_at = now
             self.account.open_day(now)

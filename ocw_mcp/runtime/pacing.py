@@ -6,16 +6,21 @@ for together, and whichever comes first is taken first.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.runtime.shell import NEVER, Shell
 
 
-def paced(frames: AsyncGenerator[Frame, None], shell: Shell, clock: Clock) -> AsyncGenerator[Frame, None]:
-    """The frames, with everything that is due before each of them done when it comes."""
-    return _simulated(frames, shell, clock) if clock.simulated else _live(frames, shell, clock)
+def paced(
+    frames: AsyncGenerator[Frame, None], shell: Shell, clock: Clock, meanwhile: Callable[[], Awaitable[bool]]
+) -> AsyncGenerator[Frame, None]:
+    """The frames, with everything that is due before each of them done when it comes.
+
+    While time has to pass, `meanwhile` is called again and again; it tells whether to go on.
+    """
+    return _simulated(frames, shell, clock, meanwhile) if clock.simulated else _live(frames, shell, clock)
 
 
 async def everything_due(until: int, shell: Shell, clock: Clock) -> None:
@@ -29,8 +34,14 @@ async def everything_due(until: int, shell: Shell, clock: Clock) -> None:
             await shell.fire(timer)
 
 
-async def _simulated(frames: AsyncGenerator[Frame, None], shell: Shell, clock: Clock) -> AsyncGenerator[Frame, None]:
+async def _simulated(
+    frames: AsyncGenerator[Frame, None], shell: Shell, clock: Clock, meanwhile: Callable[[], Awaitable[bool]]
+) -> AsyncGenerator[Frame, None]:
     async for frame in frames:
+        if clock.paced and not frame.history:
+            while not await clock.approach(frame.at):
+                if not await meanwhile():
+                    return
         if shell.next_due < frame.at:
             await everything_due(frame.at - 1, shell, clock)
         yield frame

@@ -73,18 +73,19 @@ class BookRun:
             async with (
                 aclosing(self._feed.frames(self.cursor if self.cursor >= 0 else None)) as source,
                 aclosing(self._within(for_ms, version, source)) as frames,
-                aclosing(paced(frames, self._shell, self._clock)) as moments,
+                aclosing(paced(frames, self._shell, self._clock, self._meanwhile)) as moments,
             ):
                 async for frame in moments:
                     await self._take(frame)
                     if self._stopping:
-                        self._why = "it was stopped"
                         break
         except TapeError as error:
             self._finish(f"the tape is at fault: {error}")
             raise
         finally:
             await self._shell.close()
+        if self._stopping:
+            self._why = "it was stopped"
         self._finish(self._why)
         return self._why
 
@@ -117,6 +118,10 @@ class BookRun:
         shell = self._shell
         self._clock.advance(frame.at)
         now = self._clock.now()
+        if frame.history:
+            self._engine.step(frame, now)
+            self.cursor = frame.at
+            return
         for candle in frame.closed:
             reports = self._venue.on_candle(candle, now)
             if reports:
@@ -137,6 +142,11 @@ class BookRun:
             await self._clock.wait_until(now)
         if self._frames % CHECKPOINT_EVERY == 0:
             shell.checkpoint(self.cursor)
+
+    async def _meanwhile(self) -> bool:
+        """While time has to pass: people may want something. Whether to go on."""
+        await self._heed()
+        return not self._stopping
 
     async def _heed(self) -> None:
         """Take the commands that have come; while reading along, those that the journal has at this place."""

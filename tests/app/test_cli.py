@@ -227,3 +227,16 @@ def test_a_policy_that_waits_for_a_close_that_never_comes_is_refused(ocw: Ocw, t
     assert said.code == 2
     assert "2h" in said.err
     assert "4h" in said.err
+
+
+@pytest.mark.parametrize("speed", ["fast", "0", "-1", "nan", "inf"])
+def test_a_speed_that_is_none_is_refused(ocw: Ocw, tape: Path, speed: str) -> None:
+    said = ocw("run", "--market", tape, "--json", "--speed", speed)
+    assert (said.code, "--speed" in said.err) == (2, True)
+
+
+def test_a_paced_run_comes_to_the_fingerprint_of_a_hurried_one(ocw: Ocw, tape: Path) -> None:
+    hurried = json.loads(ocw("run", "--market", tape, "--json").out)
+    paced = json.loads(ocw("run", "--market", tape, "--json", "--speed", "500000").out)
+    assert paced["fingerprint"] == hurried["fingerprint"]
+    assert paced["candles_per_s"] < hurried["candles_per_s"]

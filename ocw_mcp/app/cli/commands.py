@@ -41,6 +41,9 @@ IntervalOption = Annotated[
     str | None, typer.Option("--interval", help="Which candles to take, where a tape holds several: 1m, 15m, 1h.")
 ]
 SymbolsOption = Annotated[str | None, typer.Option("--symbols", help="Only these: BTCUSDT,ETHUSDT.")]
+SpeedOption = Annotated[
+    str, typer.Option("--speed", help="Simulated time over the wall's: 1 is real time, 60 an hour a minute, or max.")
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the simulated market.")]
 
 
@@ -74,9 +77,12 @@ def run(
     interval: IntervalOption = None,
     symbols: SymbolsOption = None,
     seed: SeedOption = 1,
+    speed: SpeedOption = "max",
 ) -> None:
     """Run a book on paper: on the simulated market, or on a tape. Ctrl-C stops it, with a report."""
-    wish = runs.Wish(market, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, seed)
+    wish = runs.Wish(
+        market, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, seed, speed
+    )
     runs.run_and_print(wish, as_json=as_json)
 
 

@@ -19,6 +19,9 @@ from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import span_ms
 
+FASTEST = "max"
+MAX_SPEED = 1_000_000
+
 
 class Wish(NamedTuple):
     """What was asked for on the command line, as it was written."""
@@ -35,6 +38,7 @@ class Wish(NamedTuple):
     interval: str | None
     symbols: str | None
     seed: int
+    speed: str = "max"
 
 
 def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None:
@@ -63,6 +67,7 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
         prompts=load_prompts(wish.prompts),
         for_ms=_span(wish.for_),
         state=wish.state,
+        speed=_speed(wish.speed),
     )
     outcome = run(job, None if as_json else Narrator(console.print))
     if as_json:
@@ -80,6 +85,18 @@ def _product(text: str | None) -> Product | None:
 
 def _symbols(text: str | None) -> tuple[str, ...]:
     return tuple(sorted({part.strip().upper() for part in text.split(",") if part.strip()})) if text else ()
+
+
+def _speed(text: str) -> float | None:
+    if text == FASTEST:
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed <= MAX_SPEED:
+        raise SettingsError(f"--speed is {text!r}; expected {FASTEST}, or a number up to {MAX_SPEED:,} such as 1 or 60")
+    return speed
 
 
 def _span(text: str | None) -> int | None:

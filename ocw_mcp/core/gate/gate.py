@@ -108,6 +108,13 @@ class Gate:
             self._keep(symbol, reasons)
         self._looked.append((symbol, skip))
 
+    def warm(self, symbol: str, close: float, *, after_hole: bool) -> None:
+        """Take a close from before the book's beginning into the yardstick; nothing is looked at."""
+        previous = self._last_close[symbol]
+        self._last_close[symbol] = close
+        if previous is not None and not after_hole:
+            self._yardsticks[symbol].take(math.log(close / previous))
+
     def wake(self, at: int, *, busy: bool) -> tuple[WakeReason, ...]:
         """End the looks of this moment: the reasons to wake now, or nothing.
 

@@ -1,0 +1,70 @@
+"""A simulated run that keeps step with the wall, and one that warms up on history."""
+
+import asyncio
+
+import msgspec
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.market import Frame
+from ocw_mcp.domain.steps import Command
+from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.runtime.clock import PacedClock
+from tests.support.deciders import Scripted
+from tests.support.legs import buy
+from tests.support.markets import START, ListFeed, path
+from tests.support.runs import Commands, Run, policies
+
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+
+
+async def test_a_paced_run_takes_its_time_and_comes_to_the_fingerprint_of_a_hurried_one() -> None:
+    hurried = await Run(ListFeed(path([100.0] * 6)), Scripted({1: buy("97")}), policy=WAKES).go()
+    clock = PacedClock(speed=6 * MINUTE / 60)
+    began = clock.wall_ms()
+    paced = await Run(ListFeed(path([100.0] * 6)), Scripted({1: buy("97")}), policy=WAKES, clock=clock).go()
+    assert clock.wall_ms() - began >= 59
+    assert paced.store.fingerprint == hurried.store.fingerprint
+
+
+async def test_a_slow_run_hears_a_halt_and_a_stop_between_two_candles() -> None:
+    box = Commands([])
+    run = Run(ListFeed(path([100.0] * 6)), Scripted({}), policy=WAKES, commands=box, clock=PacedClock(speed=1))
+    going = asyncio.ensure_future(run.go())
+    while run.simulation.cursor != START:
+        await run.clock.wait_until(0)
+    box.put(Command("c1", "halt", "a person"))
+    while not box.taken:
+        await run.clock.wait_until(0)
+    run.simulation.stop()
+    await going
+    assert run.engine.tally.candles == 0
+    assert run.events(events.CommandTaken)[0].after_frame == START
+
+
+class WithHistory(ListFeed):
+    """Its first candles are from before the book's beginning."""
+
+    def __init__(self, closes: list[float], history: int) -> None:
+        super().__init__(path(closes))
+        self._history = history
+
+    async def frames(self, after=None):  # type: ignore[no-untyped-def]
+        async for frame in super().frames(after):
+            early = frame.at < START + self._history * MINUTE
+            yield msgspec.structs.replace(frame, history=True, opened=()) if early else frame
+
+
+async def test_history_warms_indicators_up_and_nothing_else_happens_on_it() -> None:
+    script = Scripted({})
+    run = await Run(WithHistory([100.0 + i % 9 for i in range(80)], history=60), script, policy=WAKES).go()
+    assert run.engine.tally.candles == 21
+    assert run.engine.tally.began_at == START + 60 * MINUTE
+    assert run.timed(events.WakeRaised)[0][0] == START + 60 * MINUTE
+    first = script.asked[0].snapshot.symbol("BTCUSDT")
+    assert first is not None
+    assert isinstance(first.last, float)
+    assert run.engine.gate.counters.skips.get("warming") is None
+
+
+def test_a_frame_is_no_history_unless_it_says_so() -> None:
+    assert Frame(0).history is False
