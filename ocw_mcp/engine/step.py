@@ -126,6 +126,7 @@ class Engine:
             self._out.record(HoleFound(candle.symbol, change.hole_since, candle.open_time))
         if candle.symbol in self.account.ledger.positions:
             self.account.ledger.mark(candle.symbol, exact(candle.close))
+            self.account.ledger.see(candle.symbol, candle.low, candle.high)
         return change
 
     def _watch(self) -> None:

@@ -24,6 +24,9 @@ class Position(msgspec.Struct):
     opened_at: int
     realised: Decimal = ZERO
     fees: Decimal = ZERO
+    highest: float = 0.0
+    lowest: float = 0.0
+    """The widest prices seen since it was opened, for analytics."""
 
     @property
     def average_price(self) -> Decimal:
@@ -33,6 +36,15 @@ class Position(msgspec.Struct):
     def unrealised(self, mark: Decimal) -> Decimal:
         """Profit or loss at a mark price."""
         return self.quantity * mark - self.cost
+
+    def excursions(self) -> tuple[float, float]:
+        """Most favourable and most adverse excursion so far, as shares of the average price; the first is ≥ the second.
+
+        MFE and MAE as in J. Sweeney, Maximum Adverse Excursion (1997), but signed: an adverse one is below 0.
+        """
+        average = float(self.average_price)
+        up, down = self.highest / average - 1, self.lowest / average - 1
+        return (up, down) if self.quantity > 0 else (-down, -up)
 
 
 class Booked(msgspec.Struct, frozen=True):
@@ -71,6 +83,12 @@ class Ledger:
         """Note the price at which a symbol is valued."""
         self.marks[symbol] = price
 
+    def see(self, symbol: str, low: float, high: float) -> None:
+        """Note how far prices went while a position is open."""
+        position = self.positions[symbol]
+        position.highest = max(position.highest, high)
+        position.lowest = min(position.lowest, low)
+
     def equity(self) -> Decimal:
         """Wallet plus what is unrealised."""
         return self.wallet + sum(
@@ -90,7 +108,7 @@ class Ledger:
         if position is None:
             # A mark from before is as old as the last position: until the next one, the position is worth what it cost.
             self.marks[symbol] = price
-            self.positions[symbol] = Position(symbol, signed, signed * price, at, fees=fee)
+            self.positions[symbol] = _opened(symbol, signed, price, at, fee)
             return Booked(ZERO, signed, None, opened=True)
         position.fees += fee
         if (position.quantity > 0) == (signed > 0):
@@ -115,7 +133,7 @@ class Ledger:
         self.wallet += realised
         del self.positions[symbol]
         if rest:
-            self.positions[symbol] = Position(symbol, rest, rest * price, at)
+            self.positions[symbol] = _opened(symbol, rest, price, at, ZERO)
         return Booked(realised, rest, position, opened=bool(rest))
 
     def state(self) -> LedgerState:
@@ -128,3 +146,8 @@ class Ledger:
         self.fees = state.fees
         self.positions = state.positions
         self.marks = state.marks
+
+
+def _opened(symbol: str, quantity: Decimal, price: Decimal, at: int, fee: Decimal) -> Position:
+    seen = float(price)
+    return Position(symbol, quantity, quantity * price, at, fees=fee, highest=seen, lowest=seen)

@@ -29,7 +29,9 @@ def test_a_first_fill_opens_a_signed_position_at_its_price(side: Side, sign: int
     booked = ledger.book(BTC, side, Decimal(2), Decimal(100), Decimal("0.1"), at=7)
     position = ledger.positions[BTC]
     assert booked == Booked(realised=Decimal(0), position=Decimal(2 * sign), closed=None, opened=True)
-    assert position == Position(BTC, Decimal(2 * sign), Decimal(200 * sign), opened_at=7, fees=Decimal("0.1"))
+    fee = Decimal("0.1")
+    cost = Decimal(200 * sign)
+    assert position == Position(BTC, Decimal(2 * sign), cost, opened_at=7, fees=fee, highest=100.0, lowest=100.0)
     assert position.average_price == 100
     assert ledger.equity() == START - Decimal("0.1")
     assert ledger.gross() == 200
@@ -79,7 +81,8 @@ def test_a_larger_fill_the_other_way_closes_and_opens_the_rest(opening: Side, cl
     assert booked.opened
     assert booked.closed is not None
     assert booked.realised == booked.closed.realised == 20 * opening.sign
-    assert position == Position(BTC, Decimal(3 * closing.sign), Decimal(330 * closing.sign), opened_at=8)
+    cost = Decimal(330 * closing.sign)
+    assert position == Position(BTC, Decimal(3 * closing.sign), cost, opened_at=8, highest=110.0, lowest=110.0)
     ledger.mark(BTC, Decimal(110))
     assert ledger.equity() == START + 20 * opening.sign - 2
 
@@ -193,3 +196,14 @@ def test_a_ledger_from_bytes_goes_on_as_the_one_that_wrote_them(
         told = [ledger.book(symbol, side, quantity, price, fee, at) for ledger in (through, again)]
         assert told[0] == told[1]
     assert again.state() == through.state()
+
+
+def test_excursions_are_told_from_the_positions_side() -> None:
+    ledger = Ledger(Decimal(10_000))
+    ledger.book("BTCUSDT", Side.BUY, Decimal(1), Decimal(100), Decimal(0), 0)
+    ledger.see("BTCUSDT", 95.0, 104.0)
+    ledger.see("BTCUSDT", 99.0, 110.0)
+    assert ledger.positions["BTCUSDT"].excursions() == pytest.approx((0.10, -0.05))
+    ledger.book("ETHUSDT", Side.SELL, Decimal(1), Decimal(100), Decimal(0), 0)
+    ledger.see("ETHUSDT", 95.0, 110.0)
+    assert ledger.positions["ETHUSDT"].excursions() == pytest.approx((0.05, -0.10))
