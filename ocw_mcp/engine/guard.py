@@ -55,6 +55,9 @@ class Guard:
             self._after_fill(change, now)
         elif tracked.purpose is Purpose.STOP and self._account.ledger.quantity(symbol):
             self._after_stop_report(change, now)
+        elif tracked.purpose is Purpose.TARGET and _crossed(change) and self._account.ledger.quantity(symbol):
+            # The market is at the target or better already, so this is where the position was to be closed.
+            self._desk.close(symbol, PRINCIPAL, now)
         elif tracked.purpose is Purpose.EXIT and isinstance(change.report, Rejected | Canceled | OutcomeUnknown):
             self._exit_failed(tracked, now)
 
@@ -100,7 +103,7 @@ class Guard:
         match change.report:
             case Accepted():
                 self._protected_by(stop, now)
-            case Rejected(code=code) if code == ALREADY_CROSSED:
+            case Rejected() if _crossed(change):
                 self._unprotect(symbol, now)
                 self._desk.close(symbol, PRINCIPAL, now)
             case Rejected() | Canceled():
@@ -182,3 +185,8 @@ class Guard:
     def _incident_if_refused(self, symbol: str, answer: object) -> None:
         if isinstance(answer, Refusal):
             self._out.record(Incident(f"the stop of {symbol} was refused by the desk itself: {answer}"))
+
+
+def _crossed(change: Change) -> bool:
+    """Whether the venue would not take a conditional order because the market has passed it."""
+    return isinstance(change.report, Rejected) and change.report.code == ALREADY_CROSSED

@@ -76,6 +76,13 @@ async def test_a_target_closes_the_position_and_its_stop_goes_with_it() -> None:
     assert not list(done.engine._desk.orders.live())
 
 
+async def test_a_target_that_the_market_has_passed_already_closes_the_position() -> None:
+    candles = [candle(0, 100.0), candle(1, 104.0, open_=104.0), candle(2, 104.0)]
+    done = await run(candles, Scripted({1: buy("97", target="103")})).go()
+    assert [fill.ref.leg for fill in done.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.EXIT]
+    assert not list(done.engine._desk.orders.live())
+
+
 async def test_closing_a_position_takes_its_stop_off_last() -> None:
     done = await run(path([100.0] * 4), Scripted({1: buy("97"), 2: sell()})).go()
     names = [type(stored.event).__name__ for stored in done.store.domain]

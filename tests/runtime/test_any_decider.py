@@ -1,0 +1,139 @@
+"""Whatever a decider says, and however prices go: the same things hold after every event."""
+
+from contextlib import suppress
+from decimal import Decimal
+from random import Random  # noqa: TID251 - seeded, by Hypothesis
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ocw_mcp.domain.decision import Action, Decision, Leg
+from ocw_mcp.domain.market import Candle
+from ocw_mcp.domain.snapshot import DecisionRequest
+from ocw_mcp.domain.time import SECOND
+from ocw_mcp.runtime import run as runtime_run
+from tests.support.markets import ListFeed, candle
+from tests.support.runs import Run, policies
+from tests.support.stores import Crash, MemoryStore
+
+POLICY = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0, "timer_min_s": 60}, daily_loss={"max_share": "0.2"})
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "FOOUSDT")
+
+
+class Reckless:
+    """Decides at random, but the same at the same wake."""
+
+    name = "reckless"
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def thinking_ms(self, request: DecisionRequest) -> int:
+        return Random(f"{self._seed} thinks {request.wake_id}").choice((0, 0, 20, 45, 75, 200)) * SECOND
+
+    async def decide(self, request: DecisionRequest) -> Decision:
+        draw = Random(f"{self._seed} decides {request.wake_id}")
+        legs = []
+        for view in request.snapshot.symbols:
+            action = draw.choice(tuple(Action))
+            price = view.last if isinstance(view.last, float) else 1.0
+            side = -1 if action is Action.SHORT or (view.position and view.position.quantity < 0) else 1
+            stop = price * (1 - side * draw.choice((0.004, 0.01, 0.03, 0.049, 0.06, -0.01)))
+            target = price * (1 + side * draw.choice((0.003, 0.02))) if draw.random() < 0.4 else None
+            legs.append(
+                Leg(
+                    view.symbol,
+                    action,
+                    size=Decimal(draw.choice(("0.05", "0.12", "0.25", "0.6"))),
+                    stop=Decimal(f"{stop:.4f}"),
+                    target=Decimal(f"{target:.4f}") if target else None,
+                )
+            )
+        return Decision(tuple(legs))
+
+
+def wild(seed: int, minutes: int) -> list[Candle]:
+    """Random walks with jumps and holes, of several symbols that do not begin together."""
+    draw = Random(f"{seed} walks")
+    candles = []
+    for place, symbol in enumerate(SYMBOLS):
+        price = (50_000.0, 2_000.0, 0.37)[place]
+        for minute in range(place * 3, minutes):
+            opening = price * (1 + (draw.uniform(-0.05, 0.05) if draw.random() < 0.03 else 0.0))
+            price = opening * (1 + draw.gauss(0, 0.006))
+            high = max(opening, price) * (1 + abs(draw.gauss(0, 0.003)))
+            low = min(opening, price) * (1 - abs(draw.gauss(0, 0.003)))
+            if draw.random() > 0.04:
+                digits = 5 if place == 2 else 2
+                o, h, lo, c = (round(each, digits) for each in (opening, high, low, price))
+                candles.append(candle(minute, c, open_=o, high=max(h, o, c), low=min(lo, o, c), symbol=symbol))
+    return candles
+
+
+def watched(run: Run) -> Run:
+    """The run, with its invariants looked at after every event."""
+    engine, venue = run.engine, run.venue
+    step = engine.step
+
+    def look(event, now):  # type: ignore[no-untyped-def]
+        before = {order.ref for order in engine._desk.orders.live()}
+        effects = step(event, now)
+        ledger = engine.account.ledger
+        for symbol in ledger.positions:
+            protection = engine.guard.protections[symbol]
+            assert protection.protected or protection.deadline is not None, symbol
+            assert protection.protected or f"protect:{symbol}" in engine._out.timers
+        for order in engine._desk.orders.live():
+            if order.ref not in before and not order.order.reduce_only:
+                view = engine._desk.view(order.order.symbol, now)
+                assert view is not None
+                assert view.gross <= view.equity * POLICY.exposure.max_gross
+                assert view.symbol_notional <= view.equity * POLICY.position.max_share
+        return effects
+
+    engine.step = look  # type: ignore[method-assign]
+    take = run.simulation._take
+
+    async def settled(frame) -> None:  # type: ignore[no-untyped-def]
+        await take(frame)
+        ours, theirs = engine.account.ledger, venue._ledger
+        assert {s: p.quantity for s, p in ours.positions.items()} == {
+            s: p.quantity for s, p in theirs.positions.items()
+        }
+        assert ours.wallet == theirs.wallet
+        for order in engine._desk.orders.live():
+            assert not order.order.reduce_only or ours.quantity(order.order.symbol), (
+                f"{order.ref} outlived its position"
+            )
+        resting = {each.order.ref for each in (*venue._resting, *venue._waiting)}
+        assert resting == {order.ref for order in engine._desk.orders.live()}
+
+    run.simulation._take = settled  # type: ignore[method-assign]
+    return run
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(seed=st.integers(0, 10**9))
+async def test_no_decider_breaks_a_limit_leaves_a_position_naked_or_parts_the_books(seed: int) -> None:
+    run = watched(Run(ListFeed(wild(seed, 120)), Reckless(seed), policy=POLICY))
+    await run.go()
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(seed=st.integers(0, 10**9), deaths=st.lists(st.integers(1, 900), min_size=1, max_size=4))
+async def test_any_decider_killed_anywhere_comes_to_the_fingerprint_of_an_undisturbed_run(
+    seed: int, deaths: list[int]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime_run, "CHECKPOINT_EVERY", 17)
+        undisturbed = await Run(ListFeed(wild(seed, 120)), Reckless(seed), policy=POLICY).go()
+        store = MemoryStore()
+        for moment in deaths:
+            store.die_at = moment
+            with suppress(Crash):
+                await watched(Run(ListFeed(wild(seed, 120)), Reckless(seed), policy=POLICY, store=store)).go()
+            store = store.reopened()
+        resumed = await watched(Run(ListFeed(wild(seed, 120)), Reckless(seed), policy=POLICY, store=store)).go()
+        assert resumed.store.fingerprint == undisturbed.store.fingerprint
+        assert resumed.engine.state() == undisturbed.engine.state()
