@@ -23,7 +23,12 @@ GENESIS = hashlib.sha256(b"ocw fingerprint 1").hexdigest()
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
+_AS_THEY_ARE = frozenset({str, int, bool, type(None)})
+
+
 def _normal(value: Any) -> Any:
+    if type(value) in _AS_THEY_ARE:
+        return value
     if isinstance(value, float):
         # JSON has no NaN: the journal stores null for it, and the fingerprint must not know more than the journal.
         return format(value, ".10g") if math.isfinite(value) else None

@@ -56,7 +56,7 @@ class Account:
             self.max_drawdown = max(self.max_drawdown, (self.peak - equity) / self.peak)
         if not self.day.watch(equity):
             return False
-        self._out.record(DailyLossReached(self.day.today.day, equity, self.day.floor))
+        self._out.record(DailyLossReached(self.day.today.day, equity, self.day.today.floor))
         return True
 
     def go(self, to: DeskState, why: str) -> None:

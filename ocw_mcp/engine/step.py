@@ -96,20 +96,21 @@ class Engine:
             self.account.open_day(now)
         if not frame.closed:
             return
-        closed = [(candle, change) for candle in frame.closed if (change := self._take(candle)) is not None]
-        if self.account.ledger.positions:
-            self._watch()
         held = self.account.ledger.positions
-        for candle, change in closed:
-            self._gate.look(
-                candle.symbol,
-                candle.close,
-                change.timeframes,
-                at=now,
-                read=self._readings.read,
-                after_hole=change.hole_since is not None,
-                in_position=candle.symbol in held,
-            )
+        for candle in frame.closed:
+            change = self._take(candle)
+            if change is not None:
+                self._gate.look(
+                    candle.symbol,
+                    candle.close,
+                    change.timeframes,
+                    at=now,
+                    read=self._readings.read,
+                    after_hole=change.hole_since is not None,
+                    in_position=candle.symbol in held,
+                )
+        if held:
+            self._watch()
         reasons = self._gate.wake(now, busy=self._decisions.under_way)
         if reasons:
             snapshot = take_snapshot(self.config, self._market, self.account, self.guard, reasons, now)

@@ -22,7 +22,7 @@ class Tally(msgspec.Struct):
     def closed(self, candle: Candle) -> None:
         """Count a candle."""
         self.candles += 1
-        self.last_close_time = candle.close_time
+        self.last_close_time = candle.open_time + candle.interval
         self.last_closes[candle.symbol] = candle.close
         if candle.symbol not in self.first_opens:
             self.first_opens[candle.symbol] = candle.open

@@ -26,7 +26,8 @@ class SimulatedClock:
 
     def advance(self, to: int) -> None:
         """Move on; time never goes back."""
-        self._now = max(self._now, to)
+        if to > self._now:
+            self._now = to
 
     async def wait_until(self, at: int) -> None:
         """Let others run, and return at once."""

@@ -60,7 +60,7 @@ async def _live(frames: AsyncGenerator[Frame, None], shell: Shell, clock: Clock)
                 if alarm is not None:
                     alarm.cancel()
             await everything_due(clock.now(), shell, clock)
-            if shell.thinking is not None and shell.thinking.task.done():
+            if thinking is not None and thinking.done() and shell.thinking and shell.thinking.task is thinking:
                 await shell.answer()
             if coming.done():
                 frame = coming.result()

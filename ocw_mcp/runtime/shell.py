@@ -32,12 +32,21 @@ LONGEST_CAUSE = 500
 
 
 class Thinking:
-    """A decision under way: the request, when its answer takes effect (ms), and the task that makes it."""
+    """A decision under way: the request, when its answer takes effect (ms), and the task that makes it.
 
-    def __init__(self, request: DecisionRequest, due: int, task: "asyncio.Task[Decision]") -> None:
+    An answer that takes no time is made when it takes effect, without a task.
+    """
+
+    def __init__(self, request: DecisionRequest, due: int, task: "asyncio.Task[Decision] | None") -> None:
         self.request = request
         self.due = due
         self.task = task
+
+    async def give_up(self) -> None:
+        """Nobody waits for the answer any more."""
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
 
 
 class Shell:
@@ -105,7 +114,7 @@ class Shell:
         wake_id, thought = thinking.request.wake_id, self.clock.now() - thinking.request.snapshot.at
         event: StepEvent
         try:
-            decision = await thinking.task
+            decision = await (thinking.task or self._decider.decide(thinking.request))
         except Exception as error:
             # Whatever goes wrong in a decider must not stop the engine: the wake is held, and the journal says why.
             event = DecisionFailed(wake_id, self._decider.name, thought, _cause(error))
@@ -126,8 +135,7 @@ class Shell:
     async def close(self) -> None:
         """Give up the decision under way, if any; a resumed run asks for it again."""
         if self.thinking is not None:
-            self.thinking.task.cancel()
-            await asyncio.gather(self.thinking.task, return_exceptions=True)
+            await self.thinking.give_up()
             self.thinking = None
 
     async def _empty_inbox(self) -> None:
@@ -150,7 +158,7 @@ class Shell:
                     self._commit()
                     self._inbox.extend(await self.venue.cancel(ref, now))
                 case Ask(request):
-                    self._ask(request)
+                    await self._ask(request)
                 case SetTimer(name, at):
                     self.timers[name] = at
                 case ClearTimer(name):
@@ -166,13 +174,15 @@ class Shell:
         self.store.commit(summary=self.engine.summary())
         self._uncommitted = 0
 
-    def _ask(self, request: DecisionRequest) -> None:
+    async def _ask(self, request: DecisionRequest) -> None:
         if self.thinking is not None:
             # The engine gave the last one up; its answer would be discarded anyway.
-            self.thinking.task.cancel()
+            await self.thinking.give_up()
         # Live, an answer takes effect when it is there; nobody knows before.
-        due = request.snapshot.at + self._decider.thinking_ms(request) if self.clock.simulated else NEVER
-        self.thinking = Thinking(request, due, asyncio.ensure_future(self._decider.decide(request)))
+        takes = self._decider.thinking_ms(request) if self.clock.simulated else None
+        due = NEVER if takes is None else request.snapshot.at + takes
+        task = None if takes == 0 else asyncio.ensure_future(self._decider.decide(request))
+        self.thinking = Thinking(request, due, task)
 
 
 def _cause(error: Exception) -> str:

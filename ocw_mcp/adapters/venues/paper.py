@@ -45,10 +45,6 @@ class Resting(msgspec.Struct):
     falls: bool = False
     """Whether it triggers at or below its price, rather than at or above."""
 
-    def touched(self, low: float, high: float) -> bool:
-        """Whether prices between `low` and `high` may have triggered it; `passed` then tells exactly."""
-        return low <= self.trigger if self.falls else high >= self.trigger
-
 
 class PaperState(msgspec.Struct):
     """The venue, to be restored."""
@@ -116,7 +112,7 @@ class PaperVenue:
         """Fill what waited for a price, then trigger what the opening has passed."""
         symbol = opening.symbol
         self._last[symbol] = opening.price
-        if not self._waiting and not self._touched(symbol, opening.price, opening.price):
+        if not self._waiting and not (self._resting and self._touched(symbol, opening.price, opening.price)):
             return ()
         reports: list[VenueReport] = []
         price = exact(opening.price)
@@ -138,6 +134,8 @@ class PaperVenue:
         close counts.
         """
         self._last[candle.symbol] = candle.close
+        if not self._resting:
+            return ()
         reports: list[VenueReport] = []
         for resting in self._touched(candle.symbol, candle.low, candle.high):
             order = resting.order
@@ -168,7 +166,11 @@ class PaperVenue:
 
     def _touched(self, symbol: str, low: float, high: float) -> list[Resting]:
         """Conditional orders of a symbol that a range of prices may have triggered, stops first."""
-        touched = [each for each in self._resting if each.order.symbol == symbol and each.touched(low, high)]
+        touched = [
+            each
+            for each in self._resting
+            if (low <= each.trigger if each.falls else high >= each.trigger) and each.order.symbol == symbol
+        ]
         return sorted(touched, key=lambda each: each.order.type is not OrderType.STOP_MARKET) if touched else touched
 
     def _crossed(self, order: Order) -> bool:

@@ -103,10 +103,16 @@ class Gate:
                 yardstick.take(change)
         if self._conditions.armed:
             reasons += self._conditions.check(symbol, at, read)
+        state = self._state
+        state.evaluations += 1
         if reasons:
             skip = ""
             self._keep(symbol, reasons)
-        self._looked.append((symbol, skip))
+        if skip and symbol not in state.kept:
+            state.skips[skip] = state.skips.get(skip, 0) + 1
+        else:
+            # Whether this look wakes or has to wait is known at the end of the moment.
+            self._looked.append((symbol, skip))
 
     def warm(self, symbol: str, close: float, *, after_hole: bool) -> None:
         """Take a close from before the book's beginning into the yardstick; nothing is looked at."""
@@ -121,26 +127,22 @@ class Gate:
         `busy` is whether a decision is under way: one at a time.
         """
         state = self._state
-        looked, self._looked = self._looked, []
-        state.evaluations += len(looked)
         if state.timer_at is None:
             state.timer_at = at + self._policy.timer_max_s * SECOND
         if at >= state.timer_at and "" not in state.kept:
             state.kept[""] = ["timer"]
-        held = self._held(at, busy) if state.kept else None
-        if not state.kept or held is not None:
-            for symbol, skip in looked:
-                reason = skip or (held if symbol in state.kept and held else "quiet")
-                state.skips[reason] = state.skips.get(reason, 0) + 1
+        if not state.kept:
+            return ()
+        looked, self._looked = self._looked, []
+        held = self._held(at, busy)
+        if held is not None:
+            for _, skip in looked:
+                state.skips[skip or held] = state.skips.get(skip or held, 0) + 1
             return ()
         reasons = tuple(
             WakeReason(symbol or None, (*kept, *self._beyond(symbol))) for symbol, kept in sorted(state.kept.items())
         )
-        for symbol, skip in looked:
-            if symbol in state.kept:
-                state.woken += 1
-            else:
-                state.skips[skip] = state.skips.get(skip, 0) + 1
+        state.woken += len(looked)
         state.kept = {}
         state.kept_beyond = {}
         state.escalated = False

@@ -1,4 +1,4 @@
-"""Indicators on closed candles, kept by TA-Lib's streaming handles: a candle costs a fraction of a microsecond each.
+"""Indicators on closed candles, kept by TA-Lib's streaming handles.
 
 Formulas are TA-Lib's own: EMA seeded with a simple average, Wilder's smoothing in RSI, ATR and ADX. RSI and ADX run
 from 0 to 100, EMA and ATR are in quote currency.
@@ -37,50 +37,64 @@ ON_RANGE: Final = {
 _ALL: Final = {**ON_CLOSE, **ON_RANGE}
 
 
-class Indicators:
-    """The indicators of one series. They always stand on all of the series' candles, from its first on."""
+_WORTH_OPENING = 16
+"""From so many candles behind, opening anew is cheaper than catching up; the bits are the same either way."""
 
-    __slots__ = ("_handles", "_on_close", "_on_range", "_series", "_waiting")
+
+class Indicators:
+    """The indicators of one series. They always stand on all of the series' candles, from its first on.
+
+    Nothing is computed until somebody reads: the handles then take in what has come since the last time.
+    """
+
+    __slots__ = ("_handles", "_series", "_taken")
 
     def __init__(self, series: CandleSeries) -> None:
         self._series = series
         self._handles: dict[str, Any] = {}
-        self._on_close: list[Any] = []
-        self._on_range: list[Any] = []
-        self._waiting = True
-        self.reopen()
+        self._taken = 0
+        """How many of the series' candles the handles have taken in."""
 
     def reopen(self) -> None:
-        """Open every handle again, from all of the series' candles."""
+        """Forget every handle: the series begins with another candle now."""
         self._handles.clear()
-        self._open_missing()
-
-    def update(self, high: float, low: float, close: float) -> None:
-        """Take in the candle that was just appended to the series."""
-        for handle in self._on_close:
-            handle.update(close)
-        for handle in self._on_range:
-            handle.update(high, low, close)
-        if self._waiting:
-            self._open_missing()
+        self._taken = 0
 
     def values(self) -> dict[str, Reading]:
         """Every indicator's value on the last closed candle, or why there is none."""
-        count = len(self._series)
+        self._catch_up()
         return {
             name: float(self._handles[name].value)
             if name in self._handles
-            else Unknown(f"needs {spec.needs} candles, has {count}")
+            else Unknown(f"needs {spec.needs} candles, has {self._taken}")
             for name, spec in _ALL.items()
         }
 
-    def _open_missing(self) -> None:
+    def _catch_up(self) -> None:
         count = len(self._series)
+        if count - self._taken > _WORTH_OPENING:
+            self._handles.clear()
+        else:
+            self._update(count)
+        self._taken = count
+        missing = [name for name, spec in _ALL.items() if name not in self._handles and spec.needs <= count]
+        if missing:
+            self._open(missing)
+
+    def _update(self, count: int) -> None:
+        series = self._series
+        on_close = [handle for name, handle in self._handles.items() if name in ON_CLOSE]
+        on_range = [handle for name, handle in self._handles.items() if name in ON_RANGE]
+        for place in range(self._taken, count):
+            high, low, close = series.highs[place], series.lows[place], series.closes[place]
+            for handle in on_close:
+                handle.update(close)
+            for handle in on_range:
+                handle.update(high, low, close)
+
+    def _open(self, names: list[str]) -> None:
         highs, lows, closes = self._series.ranges()
-        for name, spec in _ALL.items():
-            if name not in self._handles and count >= spec.needs:
-                inputs = (closes,) if name in ON_CLOSE else (highs, lows, closes)
-                self._handles[name] = spec.open(*inputs, timeperiod=spec.period)
-        self._on_close = [handle for name, handle in self._handles.items() if name in ON_CLOSE]
-        self._on_range = [handle for name, handle in self._handles.items() if name in ON_RANGE]
-        self._waiting = len(self._handles) < len(_ALL)
+        for name in names:
+            spec = _ALL[name]
+            inputs = (closes,) if name in ON_CLOSE else (highs, lows, closes)
+            self._handles[name] = spec.open(*inputs, timeperiod=spec.period)

@@ -56,8 +56,6 @@ class _Timeframe:
     def close(self, open_time: int, open_: float, high: float, low: float, close: float, volume: float) -> None:
         if self.series.append(open_time, open_, high, low, close, volume):
             self.indicators.reopen()
-        else:
-            self.indicators.update(high, low, close)
 
     def take(self, piece: "Candle | _Forming", until: int) -> "_Forming | None":
         """Take in a candle of the next shorter timeframe, closed at `until`; what that closed here, if anything."""
@@ -117,20 +115,22 @@ class SymbolMarket:
             hole_since = None
         late = [] if hole_since is None else self._finish_overdue(candle.open_time)
         self._base.close(candle.open_time, candle.open, candle.high, candle.low, candle.close, candle.volume)
-        closed = self._pass_up(0, candle, candle.close_time)
-        if not (closed or late) and hole_since is None:
+        closed = self._pass_up(0, candle, candle.open_time + self._interval)
+        if hole_since is None and not closed:
             return self._closed_base
         return Closed((self._interval, *sorted({*late, *closed})), hole_since)
 
     def _pass_up(self, level: int, piece: "Candle | _Forming", until: int) -> list[int]:
         """Hand a closed candle to the next longer timeframe, and on from there; the timeframes it closed."""
         closed: list[int] = []
-        for each in self._built[level:]:
-            done = each.take(piece, until)
+        built = self._built
+        while level < len(built):
+            done = built[level].take(piece, until)
             if done is None:
                 break
-            closed.append(each.interval)
+            closed.append(built[level].interval)
             piece = done
+            level += 1
         return closed
 
     def _finish_overdue(self, open_time: int) -> list[int]:

@@ -91,9 +91,10 @@ class Ledger:
 
     def equity(self) -> Decimal:
         """Wallet plus what is unrealised."""
-        return self.wallet + sum(
-            (position.unrealised(self.marks[symbol]) for symbol, position in self.positions.items()), ZERO
-        )
+        equity = self.wallet
+        for symbol, position in self.positions.items():
+            equity += position.quantity * self.marks[symbol] - position.cost
+        return equity
 
     def gross(self) -> Decimal:
         """Sum of absolute position values at their marks."""

@@ -13,6 +13,8 @@ class DayState(msgspec.Struct):
 
     day: str
     opening: Decimal
+    floor: Decimal
+    """The equity at which the limit is reached."""
     reached: bool = False
 
 
@@ -21,22 +23,18 @@ class DailyLoss:
 
     def __init__(self, policy: DailyLossPolicy) -> None:
         self._policy = policy
-        self.today = DayState("", ZERO)
-
-    @property
-    def floor(self) -> Decimal:
-        """The equity at which the limit is reached."""
-        return self.today.opening * (ONE - self._policy.max_share)
+        self.today = DayState("", ZERO, ZERO)
 
     def open(self, day: str, equity: Decimal) -> None:
         """Begin a day."""
-        self.today = DayState(day, equity)
+        self.today = DayState(day, equity, equity * (ONE - self._policy.max_share))
 
     def watch(self, equity: Decimal) -> bool:
         """Look at equity; True when this very look reached the limit."""
-        if self.today.reached or equity > self.floor:
+        today = self.today
+        if equity > today.floor or today.reached:
             return False
-        self.today.reached = True
+        today.reached = True
         return True
 
     def loss(self, equity: Decimal) -> Decimal:

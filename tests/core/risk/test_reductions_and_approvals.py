@@ -171,7 +171,7 @@ def day(max_share: str = "0.03") -> DailyLoss:
 
 def test_the_daily_loss_latches_until_the_next_day() -> None:
     daily = day()
-    assert daily.floor == 9_700
+    assert daily.today.floor == 9_700
     assert [daily.watch(D(equity)) for equity in ("10000", "9700.01", "9700", "9000", "12000")] == [
         False,
         False,
