@@ -74,12 +74,20 @@ def _entry(view: SymbolView, values: IndicatorValues, snapshot: Snapshot, polici
     return Leg(
         view.symbol,
         action,
-        size=min(ONE, rules.entry_size * snapshot.scale),
+        size=_size(snapshot, policies),
         stop=_significant(stop),
         confidence=min(1.0, adx / 50),
         reasoning=f"EMA 9, 21, 50 in order on {values.timeframe}, ADX {adx:.0f}, RSI {rsi:.0f}",
         signals=("ema_cross", "adx", "rsi"),
     )
+
+
+def _size(snapshot: Snapshot, policies: Policies) -> Decimal:
+    """The share of equity the rules put on, scaled, and no more than one order may be: they know the limits, too."""
+    wished = policies.rules.entry_size * snapshot.scale
+    if snapshot.equity <= 0:
+        return wished
+    return min(ONE, wished, policies.position.max_share, policies.order.max_notional / snapshot.equity)
 
 
 def _timeframe(view: SymbolView, wanted: int) -> IndicatorValues | None:

@@ -179,10 +179,9 @@ def test_the_daily_loss_latches_until_the_next_day() -> None:
         False,
         False,
     ]
-    assert daily.today == DayState("2026-01-01", D(10_000), reached=True)
+    assert daily.today == DayState("2026-01-01", D(10_000), D(9_700), reached=True)
     daily.open("2026-01-02", D(9_000))
-    assert daily.today == DayState("2026-01-02", D(9_000), reached=False)
-    assert daily.floor == 8_730
+    assert daily.today == DayState("2026-01-02", D(9_000), D(8_730), reached=False)
     assert daily.watch(D(8_730))
 
 

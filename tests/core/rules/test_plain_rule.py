@@ -203,3 +203,10 @@ def test_a_stop_carries_eight_significant_digits_at_most() -> None:
     assert stop is not None
     assert len(stop.normalize().as_tuple().digits) <= 8
     assert 0 < stop < D("0.00123456789")
+
+
+def test_the_size_keeps_within_what_one_order_and_one_position_may_be() -> None:
+    rich = msgspec.structs.replace(snapshot(view(RISING), scale="1"), equity=D(50_000))
+    assert only_leg(decide(rich, POLICIES)).size == POLICIES.order.max_notional / 50_000
+    tight = policies(position={"max_share": "0.1"})
+    assert only_leg(decide(snapshot(view(RISING), scale="1"), tight)).size == D("0.1")
