@@ -29,7 +29,7 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("candles", f"{figures['candles']:,}" + (f" from {iso(began)} to {iso(ended)}" if began is not None else "")),
         ("speed", f"{figures['candles_per_s']:,} candles/s, {figures['max_rss_mb']} MB at most"),
         ("gate", f"{figures['evaluations']:,} looks, {_share(figures['skip_rate'])} skipped ({skips})"),
-        ("wakes", f"{len(figures['wakes']):,} reasons to wake, {figures['decisions']:,} decisions"),
+        ("wakes", f"{figures['decisions']:,} decisions, on {len(figures['wakes']):,} reasons of symbols or the timer"),
         ("orders", f"{figures['orders']} sent, {figures['fills']} fills, refusals: {refusals}"),
         ("holes", str(figures["holes"])),
         ("equity", f"{figures['equity_start']:,.2f} -> {figures['equity_end']:,.2f} ({_share(figures['return'])})"),

@@ -19,6 +19,8 @@ from ocw_mcp.runtime.shell import Shell
 
 CHECKPOINT_EVERY = 4_096
 """Frames between two checkpoints: at most so many are done again after a crash."""
+SHOW_EVERY_MS = 1_000
+"""Wall time after which a slow run makes durable what `ocw status` shows."""
 LOOK_UP_EVERY = 64
 """Frames between two looks at what people want."""
 
@@ -57,6 +59,7 @@ class BookRun:
         self._frames = 0
         self._begun = False
         self._why = ""
+        self._shown_at = clock.wall_ms()
         self._seen_commands: set[str] = set()
 
     def stop(self) -> None:
@@ -161,6 +164,9 @@ class BookRun:
                 await self._shell.take(Command(command.command_id, command.verb, command.by, self.cursor))
                 self._store.commit(summary=self._engine.summary())
             self._commands.done(command)
+        if self._clock.wall_ms() - self._shown_at >= SHOW_EVERY_MS:
+            self._shown_at = self._clock.wall_ms()
+            self._shell.commit()
 
     def _finish(self, why: str) -> None:
         if not self._begun:

@@ -152,10 +152,10 @@ class Shell:
                     self.recorder.record(now, event)
                     self._uncommitted += 1
                 case Send(approved):
-                    self._commit()
+                    self.commit()
                     self._inbox.extend(await self.venue.submit(approved, now))
                 case Cancel(ref):
-                    self._commit()
+                    self.commit()
                     self._inbox.extend(await self.venue.cancel(ref, now))
                 case Ask(request):
                     await self._ask(request)
@@ -165,9 +165,10 @@ class Shell:
                     self.timers.pop(name, None)
         self.next_due = self.due()[0]
         if self._uncommitted >= COMMIT_EVERY:
-            self._commit()
+            self.commit()
 
-    def _commit(self) -> None:
+    def commit(self) -> None:
+        """Make what was recorded durable, with what `ocw status` shows of this moment."""
         if self.recorder.reading:
             # Whatever is done again is durable already.
             return

@@ -176,6 +176,8 @@ BAD_CALLS: dict[str, tuple[tuple[str, ...], str]] = {
     "the status of no book": (("status", "--state", "{dir}/none"), "holds no book"),
     "a halt of no book": (("halt", "--state", "{dir}/none"), "holds no book"),
     "a check of no book": (("journal", "verify", "--state", "{dir}/none"), "holds no book"),
+    "symbols that are none": (("run", "--market", "sim", "--symbols", "BTC USDT"), "--symbols"),
+    "no market at all": (("replay", "", "--json"), "empty text"),
     "a market for sim that has other candles": (("run", "--market", "sim", "--interval", "5m"), "1m"),
 }  # fmt: skip
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from ocw_mcp.adapters.store.database import JOURNAL, connect_to_write, peeking, sync_directory
+from ocw_mcp.adapters.store.database import JOURNAL, connect_to_write, look_at, sync_directory
 from ocw_mcp.adapters.store.projections import register_functions, remake_tables
 from ocw_mcp.adapters.store.schema import GET_BOOK, SCHEMA_VERSION, TABLES
 from ocw_mcp.domain.errors import BookError, HouseRuleError
@@ -57,9 +57,7 @@ def peek_book(directory: Path) -> Book:
             "of an earlier run"
         )
     try:
-        # The stamp is written once, before the write-ahead log exists: the main file alone always has it.
-        with peeking(path) as db:
-            found = db.execute(GET_BOOK).fetchone()
+        found = look_at(path, lambda db: db.execute(GET_BOOK).fetchone())
     except (sqlite3.Error, OSError) as error:
         raise _foreign(directory, str(error)) from None
     if found is None:

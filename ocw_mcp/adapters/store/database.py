@@ -2,14 +2,16 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from sqlite_utils import Database
 
 JOURNAL = "journal.db"
-WAL = f"{JOURNAL}-wal"
+_TRIES = 5
+_T = TypeVar("_T")
 BUSY_MS = 1_000
 """How long a writer waits for a lock: the engine stands still meanwhile, so not long."""
 
@@ -36,12 +38,39 @@ def connect_to_memory() -> Database:
     return Database(memory=True, execute_plugins=False)
 
 
-@contextmanager
-def peeking(path: Path) -> Iterator[Database]:
-    """Read the main file alone: no lock, no recovery, no file made beside it; the write-ahead log is not seen.
+def look_at(path: Path, look: Callable[[Database], _T]) -> _T:
+    """Look at a database from outside and leave no file behind: through its write-ahead log where there is one.
 
-    Raises sqlite3.Error.
+    The main file alone is believed only where there is no log, since a writer that was killed while it carried the log
+    over leaves a main file that makes no sense without it. Where somebody begins to write meanwhile, it looks again.
+    Raises sqlite3.Error, OSError, and whatever `look` raises.
     """
+    wal = path.with_name(f"{path.name}-wal")
+    for _ in range(_TRIES):
+        if wal.exists():
+            break
+        before = _identity(path)
+        try:
+            with _peeking(path) as db:
+                seen = look(db)
+        except sqlite3.Error:
+            if _identity(path) == before and not wal.exists():
+                raise
+            continue
+        if _identity(path) == before and not wal.exists():
+            return seen
+    with _reading(path) as db:
+        return look(db)
+
+
+def _identity(path: Path) -> tuple[int, int, int]:
+    found = os.stat(path)
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@contextmanager
+def _peeking(path: Path) -> Iterator[Database]:
+    """Read the main file alone: no lock, no recovery, no file made beside it; the write-ahead log is not seen."""
     db = _connect(path, "mode=ro&immutable=1")
     try:
         yield db
@@ -50,8 +79,8 @@ def peeking(path: Path) -> Iterator[Database]:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[Database]:
-    """Read main file and write-ahead log, beside a writer or after one was killed. Raises sqlite3.Error."""
+def _reading(path: Path) -> Iterator[Database]:
+    """Read main file and write-ahead log, beside a writer or after one was killed."""
     db = _connect(path, "mode=ro")
     try:
         yield db

@@ -1,6 +1,5 @@
 """Reads a book from outside, beside a running engine or without one, and leaves nothing behind."""
 
-import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -10,15 +9,13 @@ import msgspec
 from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import BookStamp, peek_book
-from ocw_mcp.adapters.store.database import JOURNAL, WAL, peeking, reading
+from ocw_mcp.adapters.store.database import JOURNAL, look_at
 from ocw_mcp.adapters.store.rows import CHAIN_GENESIS
 from ocw_mcp.adapters.store.schema import GET_SUMMARY, LAST_DOMAIN_EVENT, LAST_ROW
 from ocw_mcp.adapters.store.totals import count
 from ocw_mcp.adapters.store.verify import Verification, verify_journal
 from ocw_mcp.domain.canonical import GENESIS
 from ocw_mcp.domain.errors import BookError
-
-_TRIES = 5
 
 _T = TypeVar("_T")
 
@@ -71,29 +68,9 @@ def verify_book(directory: Path, expected_head: str | None = None) -> Verificati
 
 
 def _read(directory: Path, look: Callable[[Database], _T]) -> _T:
-    """Look at a journal through its write-ahead log where there is one.
-
-    Without one, opening it the usual way would make one. The main file is then read alone, and again if somebody
-    began to write meanwhile.
-    """
-    path, wal = directory / JOURNAL, directory / WAL
     try:
-        for _ in range(_TRIES):
-            if wal.exists():
-                break
-            before = _identity(path)
-            with peeking(path) as db:
-                seen = look(db)
-            if _identity(path) == before and not wal.exists():
-                return seen
-        with reading(path) as db:
-            return look(db)
+        return look_at(directory / JOURNAL, look)
     except (sqlite3.Error, OSError, msgspec.MsgspecError) as error:
         raise BookError(
             f"the book in {directory} cannot be read: {error}; ask as the user who runs the engine, or verify the book"
         ) from None
-
-
-def _identity(path: Path) -> tuple[int, int, int]:
-    found = os.stat(path)
-    return found.st_ino, found.st_size, found.st_mtime_ns

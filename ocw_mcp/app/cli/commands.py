@@ -104,7 +104,7 @@ def replay(
     symbols: SymbolsOption = None,
 ) -> None:
     """Run a tape from its beginning to its end, as fast as it goes."""
-    wish = runs.Wish(str(Path(tape)), agent, for_, state, policies, policy, prompts, env, product, interval, symbols, 1)
+    wish = runs.Wish(tape, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, 1)
     runs.run_and_print(wish, as_json=as_json, tape_only=True)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -52,6 +53,8 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
     for warning in settings.warnings:
         print(f"ocw: {warning}", file=sys.stderr)  # noqa: T201 - a warning to the person at the terminal
     require_paper(settings)
+    if not wish.market:
+        raise SettingsError("the market is an empty text; expected sim, or the path of a tape")
     # A directory may be called sim; a replay means it, a run means the market.
     market = f"./{wish.market}" if tape_only and wish.market == SIMULATED else wish.market
     job = Job(
@@ -84,7 +87,13 @@ def _product(text: str | None) -> Product | None:
 
 
 def _symbols(text: str | None) -> tuple[str, ...]:
-    return tuple(sorted({part.strip().upper() for part in text.split(",") if part.strip()})) if text else ()
+    if text is None:
+        return ()
+    symbols = sorted({part.strip().upper() for part in text.split(",")})
+    wrong = [symbol for symbol in symbols if not re.fullmatch(r"[A-Z0-9_]{2,30}", symbol)]
+    if wrong:
+        raise SettingsError(f"--symbols names {wrong[0]!r}, which is no symbol; expected some such as BTCUSDT,ETHUSDT")
+    return tuple(symbols)
 
 
 def _speed(text: str) -> float | None:

@@ -66,3 +66,35 @@ def test_where_there_is_no_book_there_is_a_sentence(tmp_path: Path) -> None:
         with pytest.raises(BookError, match="holds no book"):
             verify_book(place)
     assert names(tmp_path) == []
+
+
+def killed_while_carrying_the_log_over(directory: Path, into: Path) -> None:
+    """What a kill leaves in the midst of a checkpoint: pages of the main file that make sense with the log only."""
+    into.mkdir()
+    for name in ("journal.db", "journal.db-wal"):
+        shutil.copy(directory / name, into / name)
+    log = (into / "journal.db-wal").read_bytes()
+    size = int.from_bytes(log[8:12])
+    frames = range(32, len(log) - size, 24 + size)
+    newest = {int.from_bytes(log[frame : frame + 4]): log[frame + 24 : frame + 24 + size] for frame in frames}
+    with (into / "journal.db").open("r+b") as main:
+        # The head of the file is carried over already; of the pages it speaks of, half are torn.
+        for page, content in newest.items():
+            main.seek((page - 1) * size)
+            main.write(content if page == 1 else content[: size // 2] + b"\xa5" * (size - size // 2))
+        main.truncate(main.tell() - size)
+
+
+def test_a_book_whose_engine_was_killed_while_it_carried_the_log_over_is_whole(tmp_path: Path) -> None:
+    running = tmp_path / "running"
+    with closing(open_book(running)) as store:
+        tell(store)
+        store.commit(summary={"seen": 1})
+        killed_while_carrying_the_log_over(running, tmp_path / "killed")
+        head, seq = store.chain_head, store.last_seq
+    view = read_book(tmp_path / "killed")
+    assert (view.chain_head, view.summary) == (head, {"seen": 1})
+    assert verify_book(tmp_path / "killed").ok
+    with closing(open_book(tmp_path / "killed")) as resumed:
+        assert (resumed.chain_head, resumed.last_seq) == (head, seq)
+    assert verify_book(tmp_path / "killed").ok
