@@ -174,7 +174,6 @@ def locked(store: SqliteStore, directory: Path) -> Iterator[None]:
 Failing = Callable[[SqliteStore, Path], AbstractContextManager[None]]
 
 
-@pytest.mark.requirement("E06")
 @pytest.mark.parametrize("failing", [full, no_room_for_the_log, read_only, locked])
 def test_a_commit_that_fails_loses_and_repeats_nothing(tmp_path: Path, failing: Failing) -> None:
     with closing(open_book(tmp_path / "undisturbed")) as store:
@@ -199,7 +198,6 @@ def test_a_commit_that_fails_loses_and_repeats_nothing(tmp_path: Path, failing: 
         assert store.verify().problems == []
 
 
-@pytest.mark.requirement("E06")
 def test_what_a_full_disk_refused_is_not_there_after_a_crash(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store, STORY[:3])

@@ -54,7 +54,6 @@ async def test_a_run_on_disk_is_the_run_in_memory(tmp_path: Path) -> None:
         assert store.figures().fills == len(in_memory.events(OrderFilled)) > 0
 
 
-@pytest.mark.requirement("E06")
 @pytest.mark.parametrize("fails_at", [OrderIntended, OrderFilled])
 async def test_no_order_leaves_once_the_disk_fails_and_what_happened_is_kept(
     tmp_path: Path, fails_at: type[DomainEvent]
