@@ -64,7 +64,7 @@ class OrderIntent(msgspec.Struct, frozen=True):
     """What somebody wants, before anybody has checked it. Quantity in the base asset, prices in quote currency."""
 
     idempotency_key: str
-    """The same key gives the same answer, however often it is sent."""
+    """The same key gives the same answer, however often it is sent. The guard's own orders have none."""
     principal: str
     """Who asked: `rules`, `agent`, `guard`, or a person's name."""
     symbol: str

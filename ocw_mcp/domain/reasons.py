@@ -29,6 +29,7 @@ class RefusalCode(StrEnum):
     ENTRY_PENDING = "ENTRY_PENDING"
     EXIT_PENDING = "EXIT_PENDING"
     LOOSER_STOP = "LOOSER_STOP"
+    BAD_TARGET = "BAD_TARGET"
 
 
 MEANING: dict[RefusalCode, str] = {
@@ -50,6 +51,7 @@ MEANING: dict[RefusalCode, str] = {
     RefusalCode.ENTRY_PENDING: "an entry on this symbol is on its way already",
     RefusalCode.EXIT_PENDING: "the position is being closed already",
     RefusalCode.LOOSER_STOP: "a stop is only ever replaced by an equal or tighter one",
+    RefusalCode.BAD_TARGET: "a target lies on the winning side of the price",
 }
 
 

@@ -75,6 +75,10 @@ class Ask(msgspec.Struct, frozen=True):
     request: DecisionRequest
 
 
+class GiveUp(msgspec.Struct, frozen=True):
+    """Wait no longer for the decider's answer; it would come too late."""
+
+
 class SetTimer(msgspec.Struct, frozen=True):
     """Fire `TimerFired(name)` at a moment (ms); setting it again moves it."""
 
@@ -88,4 +92,4 @@ class ClearTimer(msgspec.Struct, frozen=True):
     name: str
 
 
-Effect = Record | Send | Cancel | Ask | SetTimer | ClearTimer
+Effect = Record | Send | Cancel | Ask | GiveUp | SetTimer | ClearTimer

@@ -69,6 +69,7 @@ class Decisions:
         if pending is None:
             return None
         waited = now - pending.snapshot.at
+        self._out.give_up()
         held = Decision(cause=f"deadline: no answer within {waited / SECOND:g}s")
         return self._take(pending.wake_id, self._config.agent, waited, held, now)
 
@@ -93,6 +94,10 @@ class Decisions:
         if leg.action.adds_risk:
             self._enter(leg, key, principal, wake_id, now)
             return
+        if not self._account.ledger.quantity(leg.symbol) and any(self._desk.orders.live(leg.symbol, Purpose.ENTRY)):
+            # There is nothing to close yet, but something on its way: whoever wants out takes it back.
+            self._desk.cancel_entries(f"taken back by {principal}", leg.symbol)
+            return
         refusal = exit_objection(leg, self._account.ledger.quantity(leg.symbol))
         if refusal is None:
             self._desk.close(leg.symbol, principal, now, key=key, wake_id=wake_id)
@@ -111,7 +116,7 @@ class Decisions:
             account,
             stop,
             entering=any(desk.orders.live(symbol, Purpose.ENTRY)),
-            exiting=any(desk.orders.live(symbol, Purpose.EXIT)),
+            exiting=desk.exit_under_way(symbol),
         )
         if refusal is None:
             desk.submit(intent, now)

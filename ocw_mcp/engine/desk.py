@@ -10,10 +10,12 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.core.orders.ledger import Booked
+from ocw_mcp.core.orders.machine import OrderStatus
 from ocw_mcp.core.orders.table import OrderTable, TableState, TrackedOrder
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.officer import RiskOfficer
 from ocw_mcp.domain import events
+from ocw_mcp.domain.errors import HouseRuleError
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import (
     Accepted,
@@ -89,9 +91,10 @@ class Desk:
     def submit(self, intent: OrderIntent, now: int) -> Answer:
         """Check an intent and send it. The answer is the order's name, or why it did not pass.
 
-        The same idempotency key gets the same answer again, and nothing is sent twice.
+        The same idempotency key gets the same answer again, and nothing is sent twice. An intent without a key, as the
+        guard's are, is a new one each time.
         """
-        known = self._answers.get(intent.idempotency_key)
+        known = self._answers.get(intent.idempotency_key) if intent.idempotency_key else None
         if known is not None:
             return known
         ref = self._name(intent)
@@ -104,6 +107,8 @@ class Desk:
             answer = self.officer.check_entry(intent, account, ref, now)
         if isinstance(answer, Refusal):
             return self.refuse(intent, answer)
+        if answer.version != self._account.version:
+            raise HouseRuleError(f"order {ref} was approved on another version of the account than it is placed on")
         assert account.price is not None
         worst = self.officer.worst_price(account.price) if intent.purpose is Purpose.ENTRY else account.price
         self.orders.add(TrackedOrder(answer.order, intent, worst))
@@ -123,11 +128,25 @@ class Desk:
     def close(
         self, symbol: str, principal: str, now: int, *, key: str | None = None, wake_id: int | None = None
     ) -> Answer:
-        """Close a whole position at the market, reduce-only. Its stop stays until it is flat."""
+        """Close a whole position at the market, reduce-only. Its stop stays until it is flat, its entries go.
+
+        One exit is under way at a time; one of unknown outcome does not count, since a second cannot do harm: the venue
+        cuts it down to the position.
+        """
+        self.cancel_entries("the position is being closed", symbol)
         intent = self.reduction(symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id)
-        if any(self.orders.live(symbol, Purpose.EXIT)):
-            return self.refuse(intent, Refusal(RefusalCode.EXIT_PENDING, limit="one exit", actual="under way"))
+        if self.exit_under_way(symbol):
+            refusal = Refusal(RefusalCode.EXIT_PENDING, limit="one exit", actual="under way")
+            # The guard comes back by itself; telling the journal each time would only fill it.
+            return refusal if key is None else self.refuse(intent, refusal)
         return self.submit(intent, now)
+
+    def exit_under_way(self, symbol: str) -> bool:
+        """Whether an exit is on its way that can be counted on."""
+        return any(
+            each.status is not OrderStatus.UNKNOWN and not each.cancel_requested
+            for each in self.orders.live(symbol, Purpose.EXIT)
+        )
 
     def reduction(
         self,
@@ -139,10 +158,10 @@ class Desk:
         trigger: Decimal | None = None,
         wake_id: int | None = None,
     ) -> OrderIntent:
-        """The intent that would end a symbol's whole position; without a key it is named after the order it makes."""
+        """The intent that would end a symbol's whole position."""
         quantity = self._account.ledger.quantity(symbol)
         return OrderIntent(
-            idempotency_key=key or f"{principal}:{self._next(symbol, purpose)}",
+            idempotency_key=key or "",
             principal=principal,
             symbol=symbol,
             side=_closing_side(quantity),
@@ -160,9 +179,9 @@ class Desk:
             self._out.record(events.OrderCancelRequested(tracked.ref, why))
             self._out.cancel(tracked.ref)
 
-    def cancel_entries(self, why: str) -> None:
-        """Take off every live entry."""
-        for tracked in self.orders.live(purpose=Purpose.ENTRY):
+    def cancel_entries(self, why: str, symbol: str | None = None) -> None:
+        """Take off every live entry, or every one of a symbol."""
+        for tracked in self.orders.live(symbol, Purpose.ENTRY):
             self.cancel(tracked, why)
 
     def apply(self, report: VenueReport, now: int) -> Change | None:
@@ -248,6 +267,8 @@ class Desk:
         return OrderRef(group.n, purpose, group.revisions.get(purpose, 0))
 
     def _remember(self, intent: OrderIntent, answer: Answer) -> Answer:
+        if not intent.idempotency_key:
+            return answer
         self._answers[intent.idempotency_key] = answer
         while len(self._answers) > _ANSWERS_KEPT:
             del self._answers[next(iter(self._answers))]

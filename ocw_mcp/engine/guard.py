@@ -35,6 +35,8 @@ class Protection(msgspec.Struct):
     protected: bool = False
     deadline: int | None = None
     """While unprotected: when (ms) the position is closed."""
+    retried_at: int | None = None
+    """When (ms) a stop that failed was last put back: once at a moment, after that the deadline decides."""
 
 
 class Guard:
@@ -84,12 +86,13 @@ class Guard:
         long = self._account.ledger.quantity(symbol) > 0
         tick = self._quotes.instruments[symbol].tick
         trigger = ceil_to(intent.protect_at, tick) if long else floor_to(intent.protect_at, tick)
+        target = None if intent.target_at is None else (floor_to if long else ceil_to)(intent.target_at, tick)
         known = self.protections.get(symbol)
         if known is None:
-            self.protections[symbol] = Protection(trigger, intent.target_at)
+            self.protections[symbol] = Protection(trigger, target)
         else:
             known.trigger = max(known.trigger, trigger) if long else min(known.trigger, trigger)
-            known.target = intent.target_at or known.target
+            known.target = target or known.target
         self._place_stop(symbol, now)
 
     def _place_stop(self, symbol: str, now: int) -> None:
@@ -107,15 +110,16 @@ class Guard:
                 self._unprotect(symbol, now)
                 self._desk.close(symbol, PRINCIPAL, now)
             case Rejected() | Canceled():
+                protection = self.protections[symbol]
                 if not self._covered(symbol):
                     self._unprotect(symbol, now)
-                    # One more try at once; after that the deadline decides.
-                    if stop.ref.revision == 0 or isinstance(change.report, Canceled):
+                    if protection.retried_at != now:
+                        protection.retried_at = now
                         self._place_stop(symbol, now)
 
     def _protected_by(self, stop: TrackedOrder, now: int) -> None:
         symbol = stop.order.symbol
-        if not self._covered(symbol):
+        if not self._covers(stop):
             return
         protection = self.protections[symbol]
         protection.protected = True
@@ -143,18 +147,17 @@ class Guard:
 
     def _covered(self, symbol: str) -> bool:
         """Whether a stop that the venue has accepted covers the whole position, as tight as it should be."""
+        return any(self._covers(stop) for stop in self._desk.orders.live(symbol, Purpose.STOP))
+
+    def _covers(self, stop: TrackedOrder) -> bool:
+        symbol, trigger = stop.order.symbol, stop.order.trigger_price
         quantity = self._account.ledger.quantity(symbol)
         protection = self.protections.get(symbol)
-        if protection is None:
+        if protection is None or trigger is None:
             return False
-        for stop in self._desk.orders.live(symbol, Purpose.STOP):
-            trigger = stop.order.trigger_price
-            assert trigger is not None
-            tight = trigger >= protection.trigger if quantity > 0 else trigger <= protection.trigger
-            accepted = stop.status in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED)
-            if accepted and not stop.cancel_requested and tight and stop.remaining >= abs(quantity):
-                return True
-        return False
+        tight = trigger >= protection.trigger if quantity > 0 else trigger <= protection.trigger
+        accepted = stop.status in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED)
+        return accepted and not stop.cancel_requested and tight and stop.remaining >= abs(quantity)
 
     def _unprotect(self, symbol: str, now: int) -> None:
         """Start the deadline, if it is not running."""
@@ -175,12 +178,11 @@ class Guard:
             self._out.set_timer(TIMER_PREFIX + symbol, now + self._deadline_ms)
 
     def _release(self, symbol: str) -> None:
-        """A flat symbol needs no stop, no target and no deadline."""
+        """A flat symbol needs no stop, target or deadline, and what was to be added must not open it anew."""
         self.protections.pop(symbol, None)
         self._out.clear_timer(TIMER_PREFIX + symbol)
         for tracked in self._desk.orders.live(symbol):
-            if tracked.purpose.reduces:
-                self._desk.cancel(tracked, "the position is flat")
+            self._desk.cancel(tracked, "the position is flat")
 
     def _incident_if_refused(self, symbol: str, answer: object) -> None:
         if isinstance(answer, Refusal):

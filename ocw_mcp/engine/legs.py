@@ -60,8 +60,10 @@ def objection(
     if leg.size is None or not _sane(leg.size):
         actual = "none" if leg.size is None else str(leg.size)
         return Refusal(RefusalCode.BAD_SIZE, limit="above 0, up to 1", actual=actual)
-    if any(price is not None and not (price.is_finite() and price > 0) for price in (leg.stop, leg.target)):
-        return Refusal(RefusalCode.STOP_REQUIRED, limit="a price above 0", actual=f"{leg.stop} / {leg.target}")
+    if leg.stop is not None and not (leg.stop.is_finite() and leg.stop > 0):
+        return Refusal(RefusalCode.STOP_REQUIRED, limit="a price above 0", actual=str(leg.stop))
+    if leg.target is not None and not _wins(leg.target, account, entry_side(leg, account.quantity)):
+        return Refusal(RefusalCode.BAD_TARGET, limit=f"beyond {account.price}", actual=str(leg.target))
     if entering:
         return Refusal(RefusalCode.ENTRY_PENDING, limit="one entry", actual="under way")
     if exiting:
@@ -90,6 +92,12 @@ def _objection_to_adding(leg: Leg, held: Decimal, stop: Decimal | None) -> Refus
     if leg.stop is not None and stop is not None and (leg.stop < stop if held > 0 else leg.stop > stop):
         return Refusal(RefusalCode.LOOSER_STOP, limit=plain(stop), actual=plain(leg.stop))
     return None
+
+
+def _wins(target: Decimal, account: AccountView, side: Side) -> bool:
+    if not target.is_finite() or target <= 0 or account.price is None:
+        return False
+    return (target - account.price) * side.sign > 0
 
 
 def _sane(size: Decimal) -> bool:

@@ -28,7 +28,10 @@ class EngineMemory(msgspec.Struct):
     tally: Tally
     timers: dict[str, int]
     instruments: dict[str, Instrument]
-    policy_hash: str
+    hashes: tuple[str, str]
+    """Of the policies and the prompts that were in force."""
+    commands: list[str]
+    """The ids of the latest commands, so that each is taken once."""
     now: int
 
 

@@ -4,7 +4,7 @@ from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.orders import OrderRef
 from ocw_mcp.domain.snapshot import DecisionRequest
-from ocw_mcp.domain.steps import Ask, Cancel, ClearTimer, Effect, Record, Send, SetTimer
+from ocw_mcp.domain.steps import Ask, Cancel, ClearTimer, Effect, GiveUp, Record, Send, SetTimer
 
 
 class Out:
@@ -34,6 +34,10 @@ class Out:
     def ask(self, request: DecisionRequest) -> None:
         """Ask the decider."""
         self._effects.append(Ask(request))
+
+    def give_up(self) -> None:
+        """Wait no longer for the decider's answer."""
+        self._effects.append(GiveUp())
 
     def set_timer(self, name: str, at: int) -> None:
         """Set a timer, or move it."""

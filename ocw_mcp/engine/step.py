@@ -29,6 +29,8 @@ from ocw_mcp.engine.readings import Readings
 from ocw_mcp.engine.snapshot import take_snapshot
 from ocw_mcp.engine.tally import Tally
 
+COMMANDS_KEPT = 256
+
 
 class Engine:
     """One book's engine."""
@@ -45,13 +47,16 @@ class Engine:
         self.guard = Guard(self._desk, self.account, self._quotes, self._out, config.policies.stop.deadline_s)
         self._decisions = Decisions(config, self._desk, self.guard, self.account, self._out)
         self.tally = Tally()
-        self._policy_hash = ""
+        self._hashes = ("", "")
+        self._commands: list[str] = []
         self._now = -1
 
     def start(self) -> list[Effect]:
         """What a process has to carry out before its first event: timers that are set, a decision that is under way."""
-        if self._policy_hash != self.config.policy_hash:
-            self._policy_hash = self.config.policy_hash
+        hashes = (self.config.policy_hash, self.config.prompts_hash)
+        if self._hashes != hashes:
+            self._hashes = hashes
+            self.account.day.hold_to_policy()
             policies = self.config.policies
             self._out.record(PoliciesLoaded(policies.name, self.config.policy_hash, self.config.prompts_hash))
         for name, at in sorted(self._out.timers.items()):
@@ -154,6 +159,10 @@ class Engine:
             self._out.record(WakeConditionsSet(wake_id, armed, tuple(refused)))
 
     def _on_command(self, command: Command) -> None:
+        if command.command_id in self._commands:
+            # Its file outlived it; a command counts once.
+            return
+        self._commands = [*self._commands[1 - COMMANDS_KEPT :], command.command_id]
         self._out.record(CommandTaken(command.command_id, command.verb, command.by, command.after_frame))
         if command.verb == "halt":
             self.account.go(DeskState.HALTED, f"halted by {command.by}")
@@ -174,7 +183,8 @@ class Engine:
                 tally=self.tally,
                 timers=self._out.timers,
                 instruments=self._quotes.instruments,
-                policy_hash=self._policy_hash,
+                hashes=self._hashes,
+                commands=self._commands,
                 now=self._now,
             )
         )
@@ -191,7 +201,8 @@ class Engine:
         self.tally = memory.tally
         self._out.timers = memory.timers
         self._quotes.instruments = memory.instruments
-        self._policy_hash = memory.policy_hash
+        self._hashes = memory.hashes
+        self._commands = memory.commands
         self._now = memory.now
 
     def summary(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.protocols import Clock
+from ocw_mcp.runtime.clock import A_MOMENT_MS
 from ocw_mcp.runtime.shell import NEVER, Shell
 
 
@@ -20,7 +21,7 @@ def paced(
 
     While time has to pass, `meanwhile` is called again and again; it tells whether to go on.
     """
-    return _simulated(frames, shell, clock, meanwhile) if clock.simulated else _live(frames, shell, clock)
+    return _simulated(frames, shell, clock, meanwhile) if clock.simulated else _live(frames, shell, clock, meanwhile)
 
 
 async def everything_due(until: int, shell: Shell, clock: Clock) -> None:
@@ -47,7 +48,9 @@ async def _simulated(
         yield frame
 
 
-async def _live(frames: AsyncGenerator[Frame, None], shell: Shell, clock: Clock) -> AsyncGenerator[Frame, None]:
+async def _live(
+    frames: AsyncGenerator[Frame, None], shell: Shell, clock: Clock, meanwhile: Callable[[], Awaitable[bool]]
+) -> AsyncGenerator[Frame, None]:
     coming: asyncio.Future[Frame | None] = asyncio.ensure_future(anext(frames, None))
     try:
         while True:
@@ -55,7 +58,7 @@ async def _live(frames: AsyncGenerator[Frame, None], shell: Shell, clock: Clock)
             thinking = shell.thinking.task if shell.thinking else None
             waiting = {each for each in (coming, alarm, thinking) if each is not None}
             try:
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(waiting, timeout=A_MOMENT_MS / 1_000, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 if alarm is not None:
                     alarm.cancel()
@@ -68,5 +71,8 @@ async def _live(frames: AsyncGenerator[Frame, None], shell: Shell, clock: Clock)
                     return
                 yield frame
                 coming = asyncio.ensure_future(anext(frames, None))
+            elif not await meanwhile():
+                return
     finally:
         coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)

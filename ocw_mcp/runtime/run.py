@@ -131,7 +131,7 @@ class BookRun:
                 await shell.take_all(reports)
         effects = self._engine.step(frame, now)
         if effects:
-            await shell.follow(effects)
+            await shell.follow(effects, now)
         if shell.next_due <= now:
             await everything_due(now, shell, self._clock)
         for opening in frame.opened:

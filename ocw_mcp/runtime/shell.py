@@ -14,6 +14,7 @@ from ocw_mcp.domain.steps import (
     DecisionFailed,
     DecisionReady,
     Effect,
+    GiveUp,
     Record,
     Send,
     SetTimer,
@@ -21,6 +22,7 @@ from ocw_mcp.domain.steps import (
     TimerFired,
 )
 from ocw_mcp.engine.step import Engine
+from ocw_mcp.runtime.answers import sound
 from ocw_mcp.runtime.recorder import Recorder
 
 NEVER = 1 << 62
@@ -83,16 +85,17 @@ class Shell:
 
     async def start(self) -> None:
         """Carry out what the engine asks for before its first event."""
-        await self.follow(self.engine.start())
+        await self.follow(self.engine.start(), self.clock.now())
 
     async def take(self, event: StepEvent) -> None:
         """Give the engine an event, and carry out all that follows from it."""
-        await self.follow(self.engine.step(event, self.clock.now()))
+        now = self.clock.now()
+        await self.follow(self.engine.step(event, now), now)
 
-    async def follow(self, effects: list[Effect]) -> None:
-        """Carry out effects, and all that follows from them."""
+    async def follow(self, effects: list[Effect], now: int) -> None:
+        """Carry out the effects of a step at `now` (ms), and all that follows from them."""
         if effects:
-            await self._carry_out(effects)
+            await self._carry_out(effects, now)
             await self._empty_inbox()
 
     async def take_all(self, events: Sequence[StepEvent]) -> None:
@@ -114,7 +117,7 @@ class Shell:
         wake_id, thought = thinking.request.wake_id, self.clock.now() - thinking.request.snapshot.at
         event: StepEvent
         try:
-            decision = await (thinking.task or self._decider.decide(thinking.request))
+            decision = sound(await (thinking.task or self._decider.decide(thinking.request)))
         except Exception as error:
             # Whatever goes wrong in a decider must not stop the engine: the wake is held, and the journal says why.
             event = DecisionFailed(wake_id, self._decider.name, thought, _cause(error))
@@ -133,19 +136,19 @@ class Shell:
         self._uncommitted = 0
 
     async def close(self) -> None:
-        """Give up the decision under way, if any; a resumed run asks for it again."""
+        """Give up the decision under way, if any. A resumed run asks again for one that is still waited for."""
         if self.thinking is not None:
             await self.thinking.give_up()
             self.thinking = None
 
     async def _empty_inbox(self) -> None:
         while self._inbox:
-            effects = self.engine.step(self._inbox.popleft(), self.clock.now())
+            now = self.clock.now()
+            effects = self.engine.step(self._inbox.popleft(), now)
             if effects:
-                await self._carry_out(effects)
+                await self._carry_out(effects, now)
 
-    async def _carry_out(self, effects: list[Effect]) -> None:
-        now = self.clock.now()
+    async def _carry_out(self, effects: list[Effect], now: int) -> None:
         for effect in effects:
             match effect:
                 case Record(event):
@@ -159,6 +162,8 @@ class Shell:
                     self._inbox.extend(await self.venue.cancel(ref, now))
                 case Ask(request):
                     await self._ask(request)
+                case GiveUp():
+                    await self.close()
                 case SetTimer(name, at):
                     self.timers[name] = at
                 case ClearTimer(name):

@@ -47,7 +47,7 @@ class Reckless:
                     action,
                     size=Decimal(draw.choice(("0.05", "0.12", "0.25", "0.6"))),
                     stop=Decimal(f"{stop:.4f}"),
-                    target=Decimal(f"{target:.4f}") if target else None,
+                    target=Decimal(f"{target:.7f}") if target else None,
                 )
             )
         return Decision(tuple(legs))
@@ -83,7 +83,13 @@ def watched(run: Run) -> Run:
         for symbol in ledger.positions:
             protection = engine.guard.protections[symbol]
             assert protection.protected or protection.deadline is not None, symbol
-            assert protection.protected or f"protect:{symbol}" in engine._out.timers
+            if not protection.protected:
+                assert protection.deadline is not None
+                timer = engine._out.timers[f"protect:{symbol}"]
+                assert now <= timer
+                assert now <= protection.deadline or engine._desk.exit_under_way(symbol), (
+                    "past its deadline, and no exit"
+                )
         for order in engine._desk.orders.live():
             if order.ref not in before and not order.order.reduce_only:
                 view = engine._desk.view(order.order.symbol, now)

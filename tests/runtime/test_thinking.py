@@ -54,7 +54,7 @@ async def test_only_one_decision_is_under_way_and_the_wakes_meanwhile_are_kept()
     assert run.engine.gate.counters.skips["deciding"] > 0
 
 
-async def test_an_answer_after_the_deadline_is_discarded_and_the_wake_was_held() -> None:
+async def test_an_answer_after_the_deadline_is_given_up_and_the_wake_was_held() -> None:
     policy = policies(gate={"close_wakes": ["4h"], "cooldown_s": 0}, decision={"deadline_s": 60})
     run = Run(ListFeed(path([100.0] * 250)), Scripted({1: buy("97")}, 200 * SECOND), policy=policy)
     await run.go()
@@ -62,7 +62,7 @@ async def test_an_answer_after_the_deadline_is_discarded_and_the_wake_was_held()
     asked = run.timed(events.WakeRaised)[0][0]
     assert at == asked + 60 * SECOND
     assert decision.decision.cause == "deadline: no answer within 60s"
-    assert [each.wake_id for each in run.events(events.DecisionDiscarded)] == [1, 2]
+    assert run.events(events.DecisionDiscarded) == []
     assert run.events(events.OrderIntended) == []
 
 

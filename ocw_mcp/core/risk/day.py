@@ -29,6 +29,10 @@ class DailyLoss:
         """Begin a day."""
         self.today = DayState(day, equity, equity * (ONE - self._policy.max_share))
 
+    def hold_to_policy(self) -> None:
+        """Hold the day under way to the policy, which may be another one since it began."""
+        self.today.floor = self.today.opening * (ONE - self._policy.max_share)
+
     def watch(self, equity: Decimal) -> bool:
         """Look at equity; True when this very look reached the limit."""
         today = self.today
