@@ -1,6 +1,7 @@
 """What an agent is shown when it is woken: one value, made at one moment. Analytics are floats, money is Decimal."""
 
 from decimal import Decimal
+from typing import Literal
 
 import msgspec
 
@@ -8,9 +9,16 @@ from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.unknown import Reading, Unknown
 
+TRADES_SHOWN = 10
+
+_NOT_TAKEN = Unknown("not taken")
+
 
 class IndicatorValues(msgspec.Struct, frozen=True):
-    """Indicators on the last closed candle of one timeframe. Prices in quote currency, RSI and ADX in 0..100."""
+    """Indicators on the last closed candle of one timeframe, or on a forming one as if it closed now.
+
+    EMA, ATR, MACD and Supertrend in quote currency; RSI, StochRSI, MFI and ADX in 0..100; the rest are shares.
+    """
 
     timeframe: str
     candles: int
@@ -22,6 +30,53 @@ class IndicatorValues(msgspec.Struct, frozen=True):
     rsi_14: Reading
     atr_14: Reading
     adx_14: Reading
+    rsi_7: Reading = _NOT_TAKEN
+    stoch_rsi_k: Reading = _NOT_TAKEN
+    stoch_rsi_d: Reading = _NOT_TAKEN
+    macd: Reading = _NOT_TAKEN
+    macd_signal: Reading = _NOT_TAKEN
+    macd_histogram: Reading = _NOT_TAKEN
+    percent_b: Reading = _NOT_TAKEN
+    """0 on the lower Bollinger band (20, 2), 1 on the upper one."""
+    bandwidth: Reading = _NOT_TAKEN
+    """Distance of the bands over the middle one."""
+    vwap_deviation: Reading = _NOT_TAKEN
+    """The close over the volume-weighted average price of the UTC day so far, less 1."""
+    mfi_14: Reading = _NOT_TAKEN
+    obv_change_14: Reading = _NOT_TAKEN
+    """The change of on-balance volume over 14 candles, as a share of their volume: −1..1."""
+    obv_divergence_14: Reading = _NOT_TAKEN
+    """−1..1; above 0 volume comes in while price falls, below 0 it leaves while price rises."""
+    supertrend: Reading = _NOT_TAKEN
+    supertrend_direction: Reading = _NOT_TAKEN
+    """1 while the price is above Supertrend (10, 3), −1 below."""
+
+
+class FormingCandle(msgspec.Struct, frozen=True, tag="candle", tag_field="is"):
+    """A candle that has not closed yet: prices in quote currency and volume in the base asset, so far."""
+
+    opened_at: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    indicators: IndicatorValues
+
+
+class FormingView(msgspec.Struct, frozen=True):
+    """What is forming in one timeframe, or why nothing is known of it."""
+
+    timeframe: str
+    candle: FormingCandle | Unknown
+
+
+class Feasible(msgspec.Struct, frozen=True, tag="feasible", tag_field="is"):
+    """The sizes of an entry that today's policies would let pass, in the base asset; a largest one of 0 is none."""
+
+    long_max: Decimal
+    short_max: Decimal
+    min: Decimal
 
 
 class PositionView(msgspec.Struct, frozen=True):
@@ -34,10 +89,24 @@ class PositionView(msgspec.Struct, frozen=True):
     unrealised: Decimal
     opened_at: int
     stop: Decimal | None
+    mfe: Reading = _NOT_TAKEN
+    """Most favourable excursion so far, as a share of the average price."""
+    mae: Reading = _NOT_TAKEN
+    """Most adverse excursion so far, as a share of the average price: below 0 where it was a loss."""
+
+
+class TradeView(msgspec.Struct, frozen=True):
+    """A closed trade. `pnl` in quote currency, after fees."""
+
+    symbol: str
+    side: Literal["long", "short"]
+    opened_at: int
+    closed_at: int
+    pnl: Decimal
 
 
 class SymbolView(msgspec.Struct, frozen=True):
-    """One symbol as the engine sees it."""
+    """One symbol as the engine sees it. Returns are shares, up to the last base candle's close."""
 
     symbol: str
     last: Reading
@@ -46,6 +115,11 @@ class SymbolView(msgspec.Struct, frozen=True):
     position: PositionView | None
     derivatives: Reading
     """The composite in [-1, 1]."""
+    return_1h: Reading = _NOT_TAKEN
+    return_4h: Reading = _NOT_TAKEN
+    return_24h: Reading = _NOT_TAKEN
+    forming: tuple[FormingView, ...] = ()
+    feasible: Feasible | Unknown = _NOT_TAKEN
 
 
 class WakeReason(msgspec.Struct, frozen=True):
@@ -68,6 +142,12 @@ class Snapshot(msgspec.Struct, frozen=True):
     macro: str | Unknown
     scale: Decimal
     """What every entry's size is multiplied by under this regime and macro reading; the smallest one when unknown."""
+    trades: tuple[TradeView, ...] = ()
+    """The last trades, oldest first; at most `TRADES_SHOWN`."""
+    note: str = ""
+    """What the agent left itself at an earlier wake."""
+    limits: tuple[tuple[str, str], ...] = ()
+    """The safety limits in force: name and text."""
 
     def symbol(self, name: str) -> SymbolView | None:
         """The view of one symbol, or None."""

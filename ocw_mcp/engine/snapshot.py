@@ -1,9 +1,22 @@
 """Makes the snapshot that a wake carries: everything as of one moment."""
 
-from ocw_mcp.core.market.market import Market
+from collections.abc import Callable
+
+from ocw_mcp.core.market.market import FormingValues, Market, SymbolMarket
 from ocw_mcp.core.risk.scale import exposure_scale
-from ocw_mcp.domain.snapshot import IndicatorValues, PositionView, Snapshot, SymbolView, WakeReason
-from ocw_mcp.domain.time import span_name
+from ocw_mcp.domain.snapshot import (
+    TRADES_SHOWN,
+    Feasible,
+    FormingCandle,
+    FormingView,
+    IndicatorValues,
+    PositionView,
+    Snapshot,
+    SymbolView,
+    TradeView,
+    WakeReason,
+)
+from ocw_mcp.domain.time import DAY, HOUR, span_name
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.config import EngineConfig
@@ -12,54 +25,96 @@ from ocw_mcp.engine.guard import Guard
 _NO_REGIME = Unknown("no regime model is built in yet")
 _NO_MACRO = Unknown("no macro reading is built in yet")
 _NO_DERIVATIVES = Unknown("this market carries no derivatives data")
+_NO_FEASIBLE = Unknown("nobody works feasible sizes out here")
+
+Sizes = Callable[[str], Feasible | Unknown]
+"""A symbol's feasible sizes at the moment of the snapshot."""
 
 
 def take_snapshot(
-    config: EngineConfig, market: Market, account: Account, guard: Guard, wake: tuple[WakeReason, ...], now: int
+    config: EngineConfig,
+    market: Market,
+    account: Account,
+    guard: Guard,
+    wake: tuple[WakeReason, ...],
+    now: int,
+    *,
+    feasible: Sizes | None = None,
+    trades: tuple[TradeView, ...] = (),
+    note: str = "",
+    limits: tuple[tuple[str, str], ...] = (),
 ) -> Snapshot:
-    """The world at `now` (ms), as far as the engine knows it."""
+    """The world at `now` (ms), as far as the engine knows it. `trades` are oldest first."""
+    held = {view.symbol: view for view in positions(account, guard)}
     return Snapshot(
         at=now,
         product=config.product,
         state=account.desk_state,
         equity=account.ledger.equity(),
-        symbols=tuple(_symbol(symbol, market, account, guard, now) for symbol in config.symbols),
+        symbols=tuple(
+            _symbol(
+                symbol, market.symbols[symbol], held.get(symbol), feasible(symbol) if feasible else _NO_FEASIBLE, now
+            )
+            for symbol in config.symbols
+        ),
         wake=wake,
         regime=_NO_REGIME,
         macro=_NO_MACRO,
         scale=exposure_scale(config.policies.scale),
+        trades=trades[-TRADES_SHOWN:],
+        note=note,
+        limits=limits,
     )
 
 
 def positions(account: Account, guard: Guard) -> list[PositionView]:
     """Every open position, by symbol."""
     ledger = account.ledger
-    return [
-        PositionView(
-            symbol=symbol,
-            quantity=position.quantity,
-            average_price=position.average_price,
-            mark=ledger.marks[symbol],
-            unrealised=position.unrealised(ledger.marks[symbol]),
-            opened_at=position.opened_at,
-            stop=protection.trigger if (protection := guard.protections.get(symbol)) and protection.protected else None,
+    views = []
+    for symbol, position in sorted(ledger.positions.items()):
+        protection = guard.protections.get(symbol)
+        mfe, mae = position.excursions()
+        views.append(
+            PositionView(
+                symbol=symbol,
+                quantity=position.quantity,
+                average_price=position.average_price,
+                mark=ledger.marks[symbol],
+                unrealised=position.unrealised(ledger.marks[symbol]),
+                opened_at=position.opened_at,
+                stop=protection.trigger if protection and protection.protected else None,
+                mfe=mfe,
+                mae=mae,
+            )
         )
-        for symbol, position in sorted(ledger.positions.items())
-    ]
+    return views
 
 
-def _symbol(symbol: str, market: Market, account: Account, guard: Guard, now: int) -> SymbolView:
-    candles = market.symbols[symbol]
+def _symbol(
+    symbol: str, candles: SymbolMarket, held: PositionView | None, feasible: Feasible | Unknown, now: int
+) -> SymbolView:
     known_at = candles.known_at
-    held = [view for view in positions(account, guard) if view.symbol == symbol]
     return SymbolView(
         symbol=symbol,
         last=candles.last,
         age_ms=now - known_at if known_at is not None else -1,
         indicators=tuple(
-            IndicatorValues(timeframe=span_name(interval), candles=count, close=close, **values)
-            for interval, count, close, values in candles.indicators()
+            IndicatorValues(timeframe=span_name(each.interval), candles=each.candles, close=each.close, **each.values)
+            for each in candles.indicators()
         ),
-        position=held[0] if held else None,
+        position=held,
         derivatives=_NO_DERIVATIVES,
+        return_1h=candles.change_over(HOUR),
+        return_4h=candles.change_over(4 * HOUR),
+        return_24h=candles.change_over(DAY),
+        forming=tuple(_forming(each) for each in candles.forming()),
+        feasible=feasible,
     )
+
+
+def _forming(forming: FormingValues) -> FormingView:
+    timeframe, bar = span_name(forming.interval), forming.bar
+    if isinstance(bar, Unknown):
+        return FormingView(timeframe, bar)
+    values = IndicatorValues(timeframe=timeframe, candles=forming.candles, close=bar.close, **forming.values)
+    return FormingView(timeframe, FormingCandle(*bar, indicators=values))

@@ -1,14 +1,24 @@
 """Every symbol's candles: the base interval as it comes, and longer timeframes, each built from the one below it."""
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import msgspec
 
-from ocw_mcp.core.market.indicators import Indicators
-from ocw_mcp.core.market.series import CandleSeries, SeriesState
+from ocw_mcp.core.market.formulas import Bar
+from ocw_mcp.core.market.timeframe import (
+    FORMING_SHOWN,
+    INDICATORS_FROM,
+    Forming,
+    Timeframe,
+    TimeframeState,
+    timeframes,
+)
 from ocw_mcp.domain.market import Candle
-from ocw_mcp.domain.time import HOUR, MINUTE
+from ocw_mcp.domain.time import span_name
 from ocw_mcp.domain.unknown import Reading, Unknown
 
-BUILT_TIMEFRAMES = (5 * MINUTE, 15 * MINUTE, HOUR, 4 * HOUR)
+__all__ = ["Closed", "FormingValues", "Market", "SymbolMarket", "SymbolState", "TimeframeValues", "timeframes"]
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False):
@@ -18,72 +28,29 @@ class Closed(msgspec.Struct, frozen=True, gc=False):
     hole_since: int | None = None
 
 
-class _Forming(msgspec.Struct, array_like=True, gc=False):
-    """A candle of a longer timeframe that is still forming."""
-
-    open_time: int = -1
-    open: float = 0.0
-    high: float = 0.0
-    low: float = 0.0
-    close: float = 0.0
-    volume: float = 0.0
-    whole: bool = False
-    """False for the first bucket of a tape that begins in its midst: what came before is not known."""
-
-
-class _TimeframeState(msgspec.Struct, frozen=True):
-    series: SeriesState
-    forming: _Forming
-
-
 class SymbolState(msgspec.Struct, frozen=True):
     """One symbol's timeframes, shortest first."""
 
-    timeframes: tuple[_TimeframeState, ...]
+    timeframes: tuple[TimeframeState, ...]
 
 
-class _Timeframe:
-    """One timeframe of one symbol: its closed candles, their indicators, and the candle that is forming."""
+class TimeframeValues(NamedTuple):
+    """One timeframe as it was at its last close: its length in ms, its number of candles, its close and indicators."""
 
-    __slots__ = ("forming", "indicators", "interval", "series")
+    interval: int
+    candles: int
+    close: Reading
+    values: Mapping[str, Reading]
 
-    def __init__(self, interval: int) -> None:
-        self.interval = interval
-        self.series = CandleSeries(interval)
-        self.indicators = Indicators(self.series)
-        self.forming = _Forming()
 
-    def close(self, open_time: int, open_: float, high: float, low: float, close: float, volume: float) -> None:
-        if self.series.append(open_time, open_, high, low, close, volume):
-            self.indicators.reopen()
+class FormingValues(NamedTuple):
+    """The candle of one timeframe that has not closed yet, and what indicators would say if it closed now."""
 
-    def take(self, piece: "Candle | _Forming", until: int) -> "_Forming | None":
-        """Take in a candle of the next shorter timeframe, closed at `until`; what that closed here, if anything."""
-        bucket = piece.open_time // self.interval * self.interval
-        forming = self.forming
-        if bucket == forming.open_time:
-            if piece.high > forming.high:
-                forming.high = piece.high
-            if piece.low < forming.low:
-                forming.low = piece.low
-            forming.close = piece.close
-            forming.volume += piece.volume
-        else:
-            whole = piece.open_time == bucket or len(self.series) > 0
-            self.forming = _Forming(bucket, piece.open, piece.high, piece.low, piece.close, piece.volume, whole)
-        return self.finish() if until == bucket + self.interval else None
-
-    def overdue(self, open_time: int) -> bool:
-        """Whether the forming candle ended before a candle that opens at `open_time`, its last part missing."""
-        return 0 <= self.forming.open_time <= open_time - self.interval
-
-    def finish(self) -> "_Forming | None":
-        """Close the forming candle. A partial first one is forgotten."""
-        done, self.forming = self.forming, _Forming()
-        if not done.whole:
-            return None
-        self.close(done.open_time, done.open, done.high, done.low, done.close, done.volume)
-        return done
+    interval: int
+    candles: int
+    """Closed candles before it."""
+    bar: Bar | Unknown
+    values: Mapping[str, Reading]
 
 
 class SymbolMarket:
@@ -91,8 +58,9 @@ class SymbolMarket:
 
     def __init__(self, interval: int, timeframes: tuple[int, ...]) -> None:
         self._interval = interval
-        self._base = _Timeframe(interval)
-        self._built = tuple(_Timeframe(each) for each in timeframes)
+        self._base = Timeframe(interval)
+        self._built = tuple(Timeframe(each) for each in timeframes)
+        self._all = (self._base, *self._built)
         self._closed_base = Closed((interval,))
 
     @property
@@ -107,20 +75,22 @@ class SymbolMarket:
 
     def close(self, candle: Candle) -> Closed | None:
         """Take in a closed base candle. None when it is not later than the last one: such a candle changes nothing."""
-        last = self._base.series.last_open_time
+        series = self._base.series
+        last = series.last_open_time
         if candle.open_time <= last:
             return None
         hole_since: int | None = last + self._interval
         if last < 0 or candle.open_time == hole_since:
             hole_since = None
         late = [] if hole_since is None else self._finish_overdue(candle.open_time)
-        self._base.close(candle.open_time, candle.open, candle.high, candle.low, candle.close, candle.volume)
+        if series.append(candle.open_time, candle.open, candle.high, candle.low, candle.close, candle.volume):
+            self._base.indicators.reopen()
         closed = self._pass_up(0, candle, candle.open_time + self._interval)
         if hole_since is None and not closed:
             return self._closed_base
         return Closed((self._interval, *sorted({*late, *closed})), hole_since)
 
-    def _pass_up(self, level: int, piece: "Candle | _Forming", until: int) -> list[int]:
+    def _pass_up(self, level: int, piece: "Candle | Forming", until: int) -> list[int]:
         """Hand a closed candle to the next longer timeframe, and on from there; the timeframes it closed."""
         closed: list[int] = []
         built = self._built
@@ -144,35 +114,73 @@ class SymbolMarket:
                     closed += [each.interval, *self._pass_up(level + 1, done, until)]
         return closed
 
-    def indicators(self) -> list[tuple[int, int, Reading, dict[str, Reading]]]:
-        """For every timeframe: its length in ms, its number of candles, its last close and its indicators."""
+    def indicators(self) -> list[TimeframeValues]:
+        """Every timeframe that carries indicators, shortest first."""
         return [
-            (
+            TimeframeValues(
                 each.interval,
                 len(each.series),
                 each.series.closes[-1] if len(each.series) else Unknown("no closed candle of this timeframe yet"),
                 each.indicators.values(),
             )
-            for each in (self._base, *self._built)
+            for each in self._all
+            if each.interval >= INDICATORS_FROM
         ]
+
+    def forming(self) -> list[FormingValues]:
+        """The candles of 1h and 4h as they are forming, where these are built; computed anew at each call."""
+        shown = []
+        for level, each in enumerate(self._built):
+            if each.interval in FORMING_SHOWN:
+                bar = self._bar(level)
+                values = each.indicators.peek(bar) if isinstance(bar, Bar) else {}
+                shown.append(FormingValues(each.interval, len(each.series), bar, values))
+        return shown
+
+    def _bar(self, level: int) -> Bar | Unknown:
+        """What is forming at one level: what has closed below it, then what is still forming there."""
+        longer_first = [self._built[level], *reversed(self._built[:level])]
+        pieces = [each.forming for each in longer_first if each.forming.open_time >= 0]
+        if not pieces:
+            return Unknown("nothing of this candle has closed yet")
+        interval, first = self._built[level].interval, pieces[0]
+        if not first.whole or (first.open_time % interval and not len(self._built[level].series)):
+            return Unknown("this candle began before the first one known")
+        return Bar(
+            first.open_time // interval * interval,
+            first.open,
+            max(each.high for each in pieces),
+            min(each.low for each in pieces),
+            pieces[-1].close,
+            sum(each.volume for each in pieces),
+        )
+
+    def change_over(self, span: int) -> Reading:
+        """The return of the last close over `span` ms, as a share.
+
+        It is held against the close that was the last one known then, from the shortest timeframe that reaches back so
+        far: exact to a base candle where those do, and else to a quarter of the span at worst.
+        """
+        now, last = self.known_at, self.last
+        if now is None or isinstance(last, Unknown):
+            return Unknown("no candle yet")
+        if self._interval > span:
+            return Unknown(f"candles are longer than {span_name(span)}")
+        for each in self._all:
+            if each is self._base or each.interval * 4 <= span:
+                before = each.series.close_at(now - span)
+                if before is not None:
+                    return last / before - 1
+        return Unknown(f"no candle from {span_name(span)} ago")
 
     def state(self) -> SymbolState:
         """All candles that indicators stand on, and the forming ones."""
-        return SymbolState(
-            tuple(_TimeframeState(each.series.state(), each.forming) for each in (self._base, *self._built))
-        )
+        return SymbolState(tuple(each.state() for each in self._all))
 
     def restore(self, state: SymbolState) -> None:
         """Put back what `state` gave; indicators are opened from the same candles, to the same bits."""
-        for each, saved in zip((self._base, *self._built), state.timeframes, strict=True):
-            each.series.restore(saved.series)
-            each.forming = saved.forming
-            each.indicators.reopen()
-
-
-def timeframes(interval: int) -> tuple[int, ...]:
-    """The timeframes (ms) of a market with candles of `interval` ms: its own, then the multiples that are built."""
-    return (interval, *(each for each in BUILT_TIMEFRAMES if each > interval and each % interval == 0))
+        for each, saved in zip(self._all, state.timeframes, strict=True):
+            each.restore(saved)
 
 
 class Market:

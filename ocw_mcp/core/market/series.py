@@ -7,24 +7,22 @@ same bits.
 """
 
 from array import array
+from bisect import bisect_left
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 HISTORY = 500
 """Candles kept at a re-opening."""
 REOPEN_EVERY = 500
 """Candles of the timeframe between two re-openings."""
 
-Floats = NDArray[np.float64]
-
 
 class SeriesState(msgspec.Struct, frozen=True):
-    """A series as bytes: 64-bit floats in machine order, one column after the other."""
+    """A series as bytes in machine order: 64-bit times in ms, and 64-bit floats, one column after the other."""
 
     last_open_time: int
     columns: tuple[bytes, bytes, bytes, bytes, bytes]
+    open_times: bytes
 
 
 class CandleSeries:
@@ -39,6 +37,7 @@ class CandleSeries:
         "interval",
         "last_open_time",
         "lows",
+        "open_times",
         "opens",
         "volumes",
     )
@@ -48,6 +47,7 @@ class CandleSeries:
         self.last_open_time = -1
         self._period = interval * REOPEN_EVERY
         self._reopen_from = 0
+        self.open_times = array("q")
         self.opens = array("d")
         self.highs = array("d")
         self.lows = array("d")
@@ -65,24 +65,33 @@ class CandleSeries:
             reopen = len(self.closes) >= HISTORY
             self._reopen_from = (open_time // self._period + 1) * self._period
         self.last_open_time = open_time
+        self.open_times.append(open_time)
         self.opens.append(open_)
         self.highs.append(high)
         self.lows.append(low)
         self.closes.append(close)
         self.volumes.append(volume)
         if reopen:
+            del self.open_times[:-HISTORY]
             for column in self._columns:
                 del column[:-HISTORY]
         return reopen
 
-    def ranges(self) -> tuple[Floats, Floats, Floats]:
-        """Copies of high, low and close, for opening indicators."""
-        return np.array(self.highs), np.array(self.lows), np.array(self.closes)
+    def first_from(self, moment: int) -> int:
+        """The place of the first candle that opened at `moment` (ms) or later; the length when there is none."""
+        return bisect_left(self.open_times, moment)
+
+    def close_at(self, moment: int) -> float | None:
+        """The close that was the last one known at `moment` (ms); None where it is out of reach or lies in a hole."""
+        place = self.first_from(moment - self.interval + 1) - 1
+        if place < 0 or self.open_times[place] <= moment - 2 * self.interval:
+            return None
+        return self.closes[place]
 
     def state(self) -> SeriesState:
         """All candles, to be restored bit by bit."""
         o, h, low, c, v = (column.tobytes() for column in self._columns)
-        return SeriesState(self.last_open_time, (o, h, low, c, v))
+        return SeriesState(self.last_open_time, (o, h, low, c, v), self.open_times.tobytes())
 
     def restore(self, state: SeriesState) -> None:
         """Put back what `state` gave."""
@@ -90,6 +99,8 @@ class CandleSeries:
         self._reopen_from = (
             (state.last_open_time // self._period + 1) * self._period if state.last_open_time >= 0 else 0
         )
+        del self.open_times[:]
+        self.open_times.frombytes(state.open_times)
         for column, data in zip(self._columns, state.columns, strict=True):
             del column[:]
             column.frombytes(data)

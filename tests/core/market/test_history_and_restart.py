@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.core.market.market import Market, SymbolState
+from ocw_mcp.core.market.market import FormingValues, Market, SymbolState, TimeframeValues
 from ocw_mcp.core.market.series import HISTORY, REOPEN_EVERY
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import HOUR, MINUTE
@@ -19,7 +19,7 @@ PERIOD = HOUR * REOPEN_EVERY
 BOUNDARY = 1_000 * PERIOD
 """A moment at which hourly series are cut."""
 
-Shown = list[tuple[int, int, Reading, dict[str, Reading]]]
+Shown = tuple[list[TimeframeValues], list[FormingValues], list[Reading]]
 
 
 @cache
@@ -45,7 +45,16 @@ def market_from(start: int, count: int, interval: int = HOUR) -> Market:
 
 
 def shown(market: Market) -> Shown:
-    return market.symbols[SYMBOL].indicators()
+    """All that can be read: indicators, what is forming, and returns."""
+    symbol = market.symbols[SYMBOL]
+    return symbol.indicators(), symbol.forming(), [symbol.change_over(hours * HOUR) for hours in (1, 4, 24)]
+
+
+def lengths(market: Market) -> list[int]:
+    """How many candles each timeframe keeps, shortest first."""
+    kept = [timeframe.series for timeframe in market.state()[SYMBOL].timeframes]
+    assert all(len(column) == len(series.open_times) for series in kept for column in series.columns)
+    return [len(series.open_times) // 8 for series in kept]
 
 
 def restarted(market: Market) -> Market:
@@ -71,7 +80,7 @@ def test_history_stays_bounded_in_every_timeframe(interval: int, count: int) -> 
         for timeframe in closed.timeframes:
             seen[timeframe] += 1
         if place % 11 == 0 or len(closed.timeframes) > 2:
-            for timeframe, length, _, _ in shown(market):
+            for timeframe, length in zip(market.timeframes, lengths(market), strict=True):
                 most[timeframe] = max(most.get(timeframe, 0), length)
                 if seen[timeframe] > HISTORY + REOPEN_EVERY:
                     least[timeframe] = min(least.get(timeframe, length), length)
@@ -93,7 +102,7 @@ def test_a_series_is_cut_at_multiples_of_its_period_and_nowhere_else() -> None:
         for place in range(begin, 2_600):
             at = BOUNDARY + place * HOUR
             market.symbols[SYMBOL].close(candle(at, HOUR))
-            length = shown(market)[0][1]
+            length = lengths(market)[0]
             if length <= before:
                 cuts.append(at)
                 assert length == HISTORY
@@ -104,18 +113,18 @@ def test_a_series_is_cut_at_multiples_of_its_period_and_nowhere_else() -> None:
 def test_a_cut_that_falls_into_a_hole_comes_with_the_first_candle_after_it() -> None:
     market = market_from(BOUNDARY, 990)
     market.symbols[SYMBOL].close(candle(BOUNDARY + 1_010 * HOUR, HOUR))
-    assert shown(market)[0][1] == HISTORY
+    assert lengths(market)[0] == HISTORY
     market.symbols[SYMBOL].close(candle(BOUNDARY + 1_011 * HOUR, HOUR))
-    assert shown(market)[0][1] == HISTORY + 1
+    assert lengths(market)[0] == HISTORY + 1
 
 
 def test_runs_that_began_at_different_candles_agree_to_the_bit_after_a_common_cut() -> None:
     early, late = market_from(BOUNDARY, 1_000), market_from(BOUNDARY + 437 * HOUR, 563)
-    assert shown(early)[0][3]["ema_50"] != shown(late)[0][3]["ema_50"]
+    assert shown(early)[0][0].values["ema_50"] != shown(late)[0][0].values["ema_50"]
     for place in range(1_000, 1_100):
         for market in (early, late):
             market.symbols[SYMBOL].close(candle(BOUNDARY + place * HOUR, HOUR))
-        assert shown(early)[0] == shown(late)[0]
+        assert shown(early)[0][0] == shown(late)[0][0]
 
 
 @pytest.mark.parametrize(

@@ -3,23 +3,61 @@
 import csv
 import json
 import math
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
-from talipp.indicators import ADX, ATR, EMA, RSI
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from talipp.indicators import ADX, ATR, BB, EMA, MACD, OBV, RSI, VWAP, StochRSI, SuperTrend
+from talipp.indicators.SuperTrend import Trend
 from talipp.ohlcv import OHLCV
 
 from ocw_mcp.core.market.indicators import ON_CLOSE
 from ocw_mcp.core.market.market import Market
 from ocw_mcp.domain.market import Candle
-from ocw_mcp.domain.time import DAY
+from ocw_mcp.domain.snapshot import IndicatorValues
+from ocw_mcp.domain.time import DAY, MINUTE
 from ocw_mcp.domain.unknown import Reading, Unknown
 
 SYMBOL = "SOLUSDT"
-NEEDS = {"ema_9": 9, "ema_21": 21, "ema_50": 50, "rsi_14": 15, "atr_14": 15, "adx_14": 28}
+NEEDS = {
+    "ema_9": 9,
+    "ema_21": 21,
+    "ema_50": 50,
+    "rsi_7": 8,
+    "rsi_14": 15,
+    "stoch_rsi_k": 28,
+    "stoch_rsi_d": 30,
+    "macd": 34,
+    "macd_signal": 34,
+    "macd_histogram": 34,
+    "percent_b": 20,
+    "bandwidth": 20,
+    "atr_14": 15,
+    "mfi_14": 15,
+    "obv_change_14": 15,
+    "obv_divergence_14": 15,
+    "supertrend": 11,
+    "supertrend_direction": 11,
+    "adx_14": 28,
+}
+"""`vwap_deviation` is not in it: what it needs is a day."""
+RANGES = {
+    "rsi_7": (0, 100),
+    "rsi_14": (0, 100),
+    "stoch_rsi_k": (0, 100),
+    "stoch_rsi_d": (0, 100),
+    "mfi_14": (0, 100),
+    "adx_14": (0, 100),
+    "obv_change_14": (-1, 1),
+    "obv_divergence_14": (-1, 1),
+    "supertrend_direction": (-1, 1),
+}
 INDICATORS = Path(__file__).resolve().parents[3].parent / "shared" / "oracles" / "indicators"
 
 
@@ -34,14 +72,23 @@ def wavy(count: int) -> list[Candle]:
     ]
 
 
-def run(candles: list[Candle]) -> list[dict[str, Reading]]:
-    """The indicators after each candle."""
-    symbol = Market(DAY, (SYMBOL,)).symbols[SYMBOL]
+def run(candles: list[Candle]) -> list[Mapping[str, Reading]]:
+    """The indicators of the base timeframe after each candle."""
+    symbol = Market(candles[0].interval, (SYMBOL,)).symbols[SYMBOL]
     values = []
     for candle in candles:
         symbol.close(candle)
-        values.append(symbol.indicators()[0][3])
+        values.append(symbol.indicators()[0].values)
     return values
+
+
+def quarters(candles: list[Candle], begin: int = 0) -> list[Candle]:
+    """The same candles as quarters of an hour, from `begin` (ms) on."""
+    span = 15 * MINUTE
+    return [
+        msgspec.structs.replace(each, open_time=begin + place * span, interval=span)
+        for place, each in enumerate(candles)
+    ]
 
 
 def number(reading: Reading) -> float:
@@ -62,15 +109,67 @@ def test_before_the_first_candle_everything_is_unknown() -> None:
     interval, count, close, values = Market(DAY, (SYMBOL,)).symbols[SYMBOL].indicators()[0]
     assert (interval, count) == (DAY, 0)
     assert isinstance(close, Unknown)
-    assert set(values) == set(NEEDS)
+    assert set(values) == {*NEEDS, "vwap_deviation"} == set(IndicatorValues.__struct_fields__[3:])
     assert all(isinstance(value, Unknown) for value in values.values())
 
 
-def test_a_market_that_never_moves_still_gives_numbers() -> None:
-    flat = [Candle(SYMBOL, day * DAY, DAY, 5.0, 5.0, 5.0, 5.0, 0.0) for day in range(60)]
-    values = run(flat)[-1]
-    assert all(math.isfinite(number(value)) for value in values.values())
-    assert (values["ema_9"], values["ema_50"], values["atr_14"]) == (5.0, 5.0, 0.0)
+@pytest.mark.parametrize("volume", [0.0, 7.0])
+def test_a_market_that_never_moves_is_neutral_or_unknown_and_neither_oversold_nor_rising(volume: float) -> None:
+    flat = [Candle(SYMBOL, day * DAY, DAY, 5.0, 5.0, 5.0, 5.0, volume) for day in range(60)]
+    values = run(quarters(flat))[-1]
+    known = {name: value for name, value in values.items() if not isinstance(value, Unknown)}
+    still = {"ema_9": 5.0, "ema_21": 5.0, "ema_50": 5.0, "macd": 0.0, "macd_signal": 0.0, "macd_histogram": 0.0}
+    traded = {"vwap_deviation": 0.0, "obv_change_14": 0.0} if volume else {}
+    assert known == {**still, "bandwidth": 0.0, "atr_14": 0.0, "adx_14": 0.0, **traded}
+    assert values["rsi_14"] == values["supertrend_direction"] == Unknown("the price has never moved")
+    assert values["stoch_rsi_k"] == Unknown("RSI has not moved in 14 candles")
+    assert values["percent_b"] == Unknown("the bands have no width")
+    assert values["mfi_14"] == Unknown("no money flowed in 14 candles")
+
+
+def test_without_volume_only_what_weighs_it_is_unknown() -> None:
+    dry = [msgspec.structs.replace(each, volume=0.0) for each in wavy(80)]
+    values = run(quarters(dry))[-1]
+    unknown = {name for name, value in values.items() if isinstance(value, Unknown)}
+    assert unknown == {"mfi_14", "obv_change_14", "obv_divergence_14", "vwap_deviation"}
+    assert values["vwap_deviation"] == Unknown("no volume since the UTC day began")
+
+
+PRICES = st.sampled_from([1e-7, 0.003, 0.5, 7.0, 7.25, 64_000.0, 1e6])
+MOVES = st.lists(
+    st.tuples(
+        st.integers(1, 40),
+        st.sampled_from([0, 0, 1, -1, 7, -60]),
+        st.sampled_from([0.0, 1e-9, 3.0, 1e12]),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(PRICES, MOVES)
+def test_no_market_however_still_or_wild_gives_a_value_that_is_no_number_or_out_of_range(
+    price: float, stretches: list[tuple[int, int, float, bool]]
+) -> None:
+    symbol = Market(15 * MINUTE, (SYMBOL,)).symbols[SYMBOL]
+    place = 0
+    for length, move, volume, wicked in stretches:
+        for _ in range(length):
+            first, price = price, max(price * (1 + move / 1_000), 1e-9)
+            wick = 1.002 if wicked else 1.0
+            high, low = max(first, price) * wick, min(first, price) / wick
+            symbol.close(Candle(SYMBOL, place * 15 * MINUTE, 15 * MINUTE, first, high, low, price, volume))
+            place += 1
+            both = [symbol.indicators()[0].values, *(each.values for each in symbol.forming())]
+            for name, value in (item for values in both for item in values.items()):
+                if isinstance(value, Unknown):
+                    assert value.reason
+                    continue
+                assert math.isfinite(value), name
+                lowest, highest = RANGES.get(name, (-math.inf, math.inf))
+                assert lowest - 1e-9 <= value <= highest + 1e-9, f"{name} is {value}"
 
 
 def test_the_first_ema_is_the_plain_average_and_the_next_one_moves_by_its_weight() -> None:
@@ -91,21 +190,81 @@ def test_a_market_that_only_rises_has_full_strength_and_trend() -> None:
     assert number(values["ema_9"]) > number(values["ema_21"]) > number(values["ema_50"])
 
 
+def money_flow_index(candles: list[Candle]) -> float:
+    """MFI over all changes in `candles` by its definition (G. Quong and A. Soudack, 1989); talipp has none."""
+    typical = [(each.high + each.low + each.close) / 3 for each in candles]
+    flows = [(b - a, b * each.volume) for (a, b), each in zip(pairwise(typical), candles[1:], strict=True)]
+    total = sum(flow for change, flow in flows if change)
+    return 100 * sum(flow for change, flow in flows if change > 0) / total if total else 50.0
+
+
 def test_talipp_agrees_after_the_warm_up() -> None:
     candles = wavy(700)
     closes = [candle.close for candle in candles]
     bars = [OHLCV(each.open, each.high, each.low, each.close, each.volume) for each in candles]
+    bands = BB(20, 2, closes)
+    macd, trend, stochastic = MACD(12, 26, 9, closes), SuperTrend(10, 3, bars), StochRSI(14, 14, 1, 3, closes)
+    obv = list(OBV(bars))
     theirs: dict[str, list[Any]] = {
         "ema_9": list(EMA(9, closes)),
         "ema_21": list(EMA(21, closes)),
         "ema_50": list(EMA(50, closes)),
+        "rsi_7": list(RSI(7, closes)),
         "rsi_14": list(RSI(14, closes)),
+        "stoch_rsi_k": [value.k if value else None for value in stochastic],
+        "stoch_rsi_d": [value.d if value else None for value in stochastic],
+        "macd": [value.macd if value else None for value in macd],
+        "macd_signal": [value.signal if value else None for value in macd],
+        "macd_histogram": [value.histogram if value else None for value in macd],
+        "percent_b": [(c - v.lb) / (v.ub - v.lb) if v else None for c, v in zip(closes, bands, strict=True)],
+        "bandwidth": [(v.ub - v.lb) / v.cb if v else None for v in bands],
         "atr_14": list(ATR(14, bars)),
+        "mfi_14": [money_flow_index(candles[max(0, n - 14) : n + 1]) for n in range(700)],
+        "obv_change_14": [
+            (obv[n] - obv[n - 14]) / sum(each.volume for each in candles[n - 13 : n + 1]) if n > 14 else None
+            for n in range(700)
+        ],
+        "supertrend": [value.value if value else None for value in trend],
+        "supertrend_direction": [1.0 if value and value.trend is Trend.UP else -1.0 for value in trend],
         "adx_14": [value.adx if value else None for value in ADX(14, 14, bars)],
     }
     for index, ours in list(enumerate(run(candles)))[400:]:
         for name, values in theirs.items():
-            assert number(ours[name]) == pytest.approx(values[index], rel=1e-9), f"{name} at {index}"
+            assert number(ours[name]) == pytest.approx(values[index], rel=1e-9, abs=1e-9), f"{name} at {index}"
+
+
+def test_vwap_agrees_with_talipp_within_each_day_and_begins_anew_at_midnight() -> None:
+    candles = quarters(wavy(3 * 96))
+    values = run(candles)
+    for day in range(3):
+        inside = candles[day * 96 : (day + 1) * 96]
+        theirs = list(VWAP([OHLCV(each.open, each.high, each.low, each.close, each.volume) for each in inside]))
+        for place, (each, average) in enumerate(zip(inside, theirs, strict=True)):
+            ours = number(values[day * 96 + place]["vwap_deviation"])
+            assert ours == pytest.approx(each.close / average - 1, rel=1e-9, abs=1e-12)
+
+
+def test_the_vwap_of_a_day_whose_beginning_is_not_known_is_unknown_until_the_next_one() -> None:
+    values = [after["vwap_deviation"] for after in run(quarters(wavy(100), begin=5 * 15 * MINUTE))]
+    assert values[0] == values[90] == Unknown("the UTC day began before the first candle")
+    assert all(isinstance(value, float) for value in values[91:])
+    assert run(wavy(3))[-1]["vwap_deviation"] == Unknown("needs candles shorter than a day")
+
+
+@pytest.mark.parametrize(("sign", "volumes", "expected"), [(1, (9, 1), -0.65), (-1, (9, 1), 0.65), (1, (1, 9), 0.0)])
+def test_volume_against_the_price_is_a_divergence_and_volume_with_it_is_none(
+    sign: int, volumes: tuple[float, float], expected: float
+) -> None:
+    price, candles = 100.0, []
+    for place in range(15):  # seven steps of 1 back on large volume, seven of 3 ahead on small volume, or the reverse
+        back = place % 2 == 1
+        last = price if place == 0 else price + sign * (-1 if back else 3)
+        volume = volumes[0] if back else volumes[1]
+        candles.append(Candle(SYMBOL, place * DAY, DAY, price, max(price, last), min(price, last), last, volume))
+        price = last
+    values = run(candles)[-1]
+    assert number(values["obv_change_14"]) == pytest.approx(sign * (volumes[1] - volumes[0]) / 10)
+    assert number(values["obv_divergence_14"]) == pytest.approx(expected)
 
 
 @pytest.fixture(scope="module")
@@ -130,34 +289,70 @@ def standard() -> list[Candle]:
         ]
 
 
-def oracle(name: str) -> list[float | None]:
+def oracle(name: str, column: str) -> list[float | None]:
     """One value a candle, None in the warm-up."""
     rows = json.loads((INDICATORS / f"{name}.standard.json").read_text(encoding="utf-8"))
-    return [row[name] for row in rows]
+    return [row[column] for row in rows]
 
 
 @pytest.mark.parametrize(
-    ("name", "ours", "from_candle"), [("rsi", "rsi_14", 14), ("atr", "atr_14", 14), ("adx", "adx_14", 350)]
+    ("file", "column", "ours", "from_candle"),
+    [
+        ("rsi", "rsi", "rsi_14", 14),
+        ("atr", "atr", "atr_14", 14),
+        ("adx", "adx", "adx_14", 350),
+        ("stoch-rsi", "stochRsi", "stoch_rsi_k", 29),
+        ("stoch-rsi", "signal", "stoch_rsi_d", 31),
+        ("macd", "macd", "macd", 250),
+        ("macd", "signal", "macd_signal", 250),
+        ("macd", "histogram", "macd_histogram", 300),
+        ("bb", "percentB", "percent_b", 19),
+        ("bb", "width", "bandwidth", 19),
+        ("mfi", "mfi", "mfi_14", 14),
+        ("supertrend", "superTrend", "supertrend", 10),
+    ],
 )
-def test_the_oracle_agrees(standard: list[Candle], name: str, ours: str, from_candle: int) -> None:
-    expected = oracle(name)
+def test_the_oracle_agrees(standard: list[Candle], file: str, column: str, ours: str, from_candle: int) -> None:
+    expected = oracle(file, column)
     values = run(standard)
     assert len(values) == len(expected) == 502
     for index in range(from_candle, 502):
-        assert number(values[index][ours]) == pytest.approx(expected[index], rel=1e-9), f"{name} at {index}"
+        value = number(values[index][ours])
+        assert value == pytest.approx(expected[index], rel=1e-9, abs=1e-9), f"{ours} at {index}"
+
+
+def test_the_oracle_agrees_on_which_side_supertrend_is(standard: list[Candle]) -> None:
+    below = oracle("supertrend", "lowerBand")
+    for index, values in list(enumerate(run(standard)))[10:]:
+        assert values["supertrend_direction"] == (-1.0 if below[index] is None else 1.0)
+
+
+def test_the_oracle_agrees_on_every_change_of_obv(standard: list[Candle]) -> None:
+    level = [value or 0.0 for value in oracle("obv", "obv")]
+    for index, values in list(enumerate(run(standard)))[14:]:
+        traded = sum(each.volume for each in standard[index - 13 : index + 1])
+        assert number(values["obv_change_14"]) == pytest.approx((level[index] - level[index - 14]) / traded, abs=1e-12)
+
+
+def test_the_oracle_agrees_on_vwap_in_a_day_of_its_first_candles(standard: list[Candle]) -> None:
+    expected = oracle("vwap", "vwap")
+    for index, values in enumerate(run(quarters(standard[:96]))):
+        average = expected[index]
+        assert average is not None
+        assert number(values["vwap_deviation"]) == pytest.approx(standard[index].close / average - 1, abs=1e-12)
 
 
 def test_the_oracle_of_the_ema_agrees_at_its_own_period(standard: list[Candle]) -> None:
     closes = np.array([candle.close for candle in standard])
     handle = ON_CLOSE["ema_21"].open(closes[:20], timeperiod=20)
-    expected = oracle("ema")
+    expected = oracle("ema", "ema")
     for index in range(20, 502):
         handle.update(closes[index])
         assert float(handle.value) == pytest.approx(expected[index], rel=1e-12)
 
 
 def test_adx_differs_from_the_oracle_in_its_seed_only(standard: list[Candle]) -> None:
-    expected = oracle("adx")
+    expected = oracle("adx", "adx")
     values = run(standard)
     gaps = [abs(number(values[index]["adx_14"]) - (expected[index] or 0.0)) for index in (28, 60, 100, 200)]
     assert gaps == sorted(gaps, reverse=True)

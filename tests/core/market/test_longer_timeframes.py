@@ -96,6 +96,10 @@ def closes_with(candles: Sequence[Candle], known: Buckets) -> tuple[list[set[int
 def columns(market: Market, level: int) -> tuple[list[Row], int]:
     """The closed candles of one timeframe, and when the last one opened."""
     series = market.state()[SYMBOL].timeframes[level].series
+    opened = array("q")
+    opened.frombytes(series.open_times)
+    assert list(opened) == sorted(set(opened))
+    assert (opened[-1] if opened else -1) == series.last_open_time
     unpacked = []
     for data in series.columns:
         column = array("d")
@@ -261,4 +265,4 @@ def test_symbols_do_not_touch_each_other() -> None:
     before = market.symbols["BTCUSDT"].state()
     feed(market, *range(20))
     assert market.symbols["BTCUSDT"].state() == before
-    assert len(market.symbols["BTCUSDT"].indicators()) == 5
+    assert [row.candles for row in market.symbols["BTCUSDT"].indicators()] == [0, 0, 0]

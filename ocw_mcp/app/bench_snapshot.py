@@ -1,0 +1,96 @@
+"""How large a snapshot is as text: what a model reads at every wake."""
+
+import math
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+from ocw_mcp.adapters.venues.paper import PaperVenue
+from ocw_mcp.app.compose import START_EQUITY
+from ocw_mcp.app.policy_loader import load_policies
+from ocw_mcp.core.market.market import Market
+from ocw_mcp.domain.market import Candle, Product
+from ocw_mcp.domain.orders import Side
+from ocw_mcp.domain.snapshot import TRADES_SHOWN, Feasible, Snapshot, TradeView, WakeReason
+from ocw_mcp.domain.time import DAY, HOUR, MINUTE
+from ocw_mcp.engine.config import EngineConfig
+from ocw_mcp.engine.guard import Protection
+from ocw_mcp.engine.snapshot import take_snapshot
+from ocw_mcp.engine.snapshot_text import compact, full
+from ocw_mcp.engine.step import Engine
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+BEGIN = 20_500 * DAY
+CANDLES = 10 * 1440 + 100
+"""Minutes: enough for every indicator on 4h, and a candle that is forming on each timeframe."""
+
+
+def measure() -> dict[str, Any]:
+    """Characters of both forms for one symbol and for three, with one open position and everything known.
+
+    Ten trades, a note and the texts of some limits are in it; a young book's snapshot is shorter.
+    """
+    sizes = {}
+    for count in (1, len(SYMBOLS)):
+        snapshot = _snapshot(SYMBOLS[:count])
+        sizes[f"symbols_{count}"] = {
+            "compact_characters": len(compact(snapshot)),
+            "full_characters": len(full(snapshot)),
+        }
+    return sizes
+
+
+def _snapshot(symbols: tuple[str, ...]) -> Snapshot:
+    venue = PaperVenue(Product.UM, START_EQUITY, 5 * MINUTE)
+    config = EngineConfig(
+        policies=load_policies(None).policies,
+        policy_hash="",
+        prompts_hash="",
+        product=Product.UM,
+        interval=MINUTE,
+        symbols=symbols,
+        start_equity=START_EQUITY,
+        agent="none",
+        instruments=venue.instrument,
+    )
+    engine, market = Engine(config), Market(MINUTE, symbols)
+    for place, symbol in enumerate(symbols):
+        for candle in _candles(symbol, 60_000.0 / 20**place):
+            market.symbols[symbol].close(candle)
+    now, held = BEGIN + CANDLES * MINUTE, symbols[0]
+    ledger = engine.account.ledger
+    ledger.book(held, Side.BUY, Decimal("0.031"), Decimal("60123.4"), Decimal("0.93"), now - 7 * HOUR)
+    ledger.mark(held, Decimal("61410.2"))
+    ledger.see(held, 59_512.3, 61_987.6)
+    engine.guard.protections[held] = Protection(Decimal("58200.1"), None, protected=True)
+    trade = TradeView(held, "short", now - 30 * HOUR, now - 26 * HOUR, Decimal("-23.45"))
+    return take_snapshot(
+        config,
+        market,
+        engine.account,
+        engine.guard,
+        (WakeReason(held, ("close:1h", "outlier:return z=+3.02")),),
+        now,
+        feasible=lambda symbol: Feasible(Decimal("0.052"), Decimal("0.052"), Decimal("0.001")),
+        trades=(trade,) * TRADES_SHOWN,
+        note="The trend of 4h holds while ADX stays above 25; take half off at 62400, and do not chase after news.",
+        limits=(("order", "at most 2000"), ("position", "at most 25% of equity"), ("stop", "within 5%")),
+    )
+
+
+def _candles(symbol: str, level: float) -> list[Candle]:
+    """A market that moves in several rhythms, so that no reading is a round number."""
+    prices = [level * (1 + math.sin(n / 3_000) / 20 + math.sin(n * 0.7) / 900) for n in range(CANDLES + 1)]
+    return [
+        Candle(
+            symbol,
+            BEGIN + n * MINUTE,
+            MINUTE,
+            round(first, 2),
+            round(max(first, last) * 1.0004, 2),
+            round(min(first, last) * 0.9996, 2),
+            round(last, 2),
+            round(3 + math.sin(n / 7), 3),
+        )
+        for n, (first, last) in enumerate(pairwise(prices))
+    ]

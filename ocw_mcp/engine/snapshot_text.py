@@ -1,0 +1,299 @@
+"""A snapshot as plain text for a model: `compact` in tables that name each column once, `full` with every label.
+
+Both begin with what changes least (columns, limits, note, trades) and end with what changes at every wake, so that two
+snapshots share as long a beginning as they can. Nothing unknown is left out: `compact` shows `?` and gathers reasons.
+"""
+
+import math
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.snapshot import IndicatorValues, PositionView, Snapshot, SymbolView, TradeView
+from ocw_mcp.domain.time import HOUR, SECOND, iso
+from ocw_mcp.domain.unknown import Reading, Unknown
+
+_DIGITS = 6
+"""Significant digits of a price."""
+
+Beside = Callable[[float, float], str]
+"""The text of a value beside the close of its row."""
+
+
+def _price(value: float, close: float = 0.0) -> str:
+    decimals = min(12, max(0, _DIGITS - 1 - math.floor(math.log10(abs(value))))) if value else 0
+    text = f"{value:.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _fixed(decimals: int, unit: float = 1.0) -> Beside:
+    return lambda value, close: f"{value / unit:.{decimals}f}"
+
+
+_points, _share, _percent = _fixed(1), _fixed(2), _fixed(2, 0.01)
+
+
+def _of_close(value: float, close: float) -> str:
+    return f"{100 * value / close:.3f}"
+
+
+def _from_close(value: float, close: float) -> str:
+    return f"{100 * (value / close - 1):+.2f}"
+
+
+def _direction(value: float, close: float) -> str:
+    return "up" if value > 0 else "down"
+
+
+class _Column(NamedTuple):
+    field: str
+    short: str
+    long: str
+    compact: Beside
+    full: Beside
+
+
+_COLUMNS: Final = (
+    _Column("rsi_7", "rsi7", "RSI 7", _points, _points),
+    _Column("rsi_14", "rsi14", "RSI 14", _points, _points),
+    _Column("stoch_rsi_k", "k", "StochRSI %K", _points, _points),
+    _Column("stoch_rsi_d", "d", "StochRSI %D", _points, _points),
+    _Column("macd", "macd", "MACD (12, 26)", _of_close, _price),
+    _Column("macd_signal", "sig", "MACD signal (9)", _of_close, _price),
+    _Column("macd_histogram", "hist", "MACD histogram", _of_close, _price),
+    _Column("ema_9", "ema9", "EMA 9", _from_close, _price),
+    _Column("ema_21", "ema21", "EMA 21", _from_close, _price),
+    _Column("ema_50", "ema50", "EMA 50", _from_close, _price),
+    _Column("percent_b", "%b", "Bollinger %B (20, 2)", _share, _share),
+    _Column("bandwidth", "bw", "Bollinger bandwidth, %", _percent, _percent),
+    _Column("atr_14", "atr", "ATR 14", _of_close, _price),
+    _Column("vwap_deviation", "vwap", "away from the VWAP of the UTC day, %", _percent, _percent),
+    _Column("mfi_14", "mfi", "MFI 14", _points, _points),
+    _Column("obv_change_14", "obv", "OBV change over 14 candles, share of their volume", _share, _share),
+    _Column("obv_divergence_14", "div", "OBV divergence over 14 candles", _share, _share),
+    _Column("supertrend", "st", "Supertrend (10, 3)", _from_close, _price),
+    _Column("supertrend_direction", "dir", "Supertrend direction", _direction, _direction),
+    _Column("adx_14", "adx", "ADX 14", _points, _points),
+)
+
+_LEGEND: Final = (
+    "? unknown, reasons at the end; * candle still forming; n closed candles; rsi, k d (StochRSI), mfi, adx 0..100; "
+    "macd sig hist atr in % of close; ema and st (Supertrend, dir): % from the close to them; vwap: % from the VWAP of "
+    "the UTC day to the close; bw bandwidth in %; %b 0..1 inside the bands; obv (change over 14 candles by volume) and "
+    "div (above 0: volume in, price down) -1..1; ret, mfe, mae in %; sizes in base asset; times UTC"
+)
+
+
+class _Unknowns:
+    """Reasons, each with the places that have it, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, dict[str, list[str]]] = {}
+
+    def cell(self, value: Reading, where: str, name: str, show: Beside, close: float = 0.0) -> str:
+        """A number's text, or `?` with its reason kept."""
+        return self.mark(value, where, name) if isinstance(value, Unknown) else show(value, close)
+
+    def mark(self, unknown: Unknown, where: str, name: str) -> str:
+        """`?`, with its reason kept."""
+        self._places.setdefault(unknown.reason, {}).setdefault(where, []).append(name)
+        return "?"
+
+    def lines(self) -> list[str]:
+        """One line a reason."""
+        return [
+            f"? {reason}: " + "; ".join(f"{where} {' '.join(names)}".strip() for where, names in places.items())
+            for reason, places in self._places.items()
+        ]
+
+
+def compact(snapshot: Snapshot) -> str:
+    """The snapshot in tables: one line per symbol and timeframe, unknowns gathered by their reason."""
+    unknowns = _Unknowns()
+    moods = {"regime": snapshot.regime, "macro": snapshot.macro}
+    told = [f"{k} {unknowns.mark(v, '', k) if isinstance(v, Unknown) else v}" for k, v in moods.items()]
+    return "\n".join(
+        [
+            _LEGEND,
+            *_listed("limits", [f"{name} {text}" for name, text in snapshot.limits]),
+            *_listed("note", [_one_line(snapshot.note)] if snapshot.note else []),
+            *_listed("trades (opened, held, pnl)", [_trade(each) for each in snapshot.trades]),
+            f"product {snapshot.product} {' '.join(told)} scale {plain(snapshot.scale)}",
+            f"state {snapshot.state} equity {_money(snapshot.equity)} at {_time(snapshot.at)}",
+            *_listed("wake", [f"{each.symbol or 'desk'} {' '.join(each.reasons)}" for each in snapshot.wake]),
+            "symbol last age_s ret1h ret4h ret24h deriv long_max short_max min",
+            *(_symbol_row(view, unknowns) for view in snapshot.symbols),
+            *_position_rows(snapshot, unknowns),
+            *_forming_rows(snapshot, unknowns),
+            " ".join(["symbol tf n close", *(column.short for column in _COLUMNS)]),
+            *(
+                _values_row(f"{view.symbol} {values.timeframe}{star}", values, unknowns)
+                for view in snapshot.symbols
+                for values, star in _all_values(view)
+            ),
+            *unknowns.lines(),
+        ]
+    )
+
+
+def _listed(what: str, texts: list[str]) -> list[str]:
+    return [f"{what}: {'; '.join(texts)}"] if texts else []
+
+
+def _symbol_row(view: SymbolView, unknowns: _Unknowns) -> str:
+    returns = {"ret1h": view.return_1h, "ret4h": view.return_4h, "ret24h": view.return_24h}
+    cells = [
+        unknowns.cell(view.last, view.symbol, "last", _price),
+        _age(view.age_ms),
+        *(unknowns.cell(value, view.symbol, name, _percent) for name, value in returns.items()),
+        unknowns.cell(view.derivatives, view.symbol, "deriv", _share),
+    ]
+    if isinstance(view.feasible, Unknown):
+        cells += [unknowns.mark(view.feasible, view.symbol, "sizes"), "?", "?"]
+    else:
+        cells += [plain(view.feasible.long_max), plain(view.feasible.short_max), plain(view.feasible.min)]
+    return " ".join([view.symbol, *cells])
+
+
+def _position_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
+    rows = [
+        f"{held.symbol} {plain(held.quantity)} {_price(float(held.average_price))} {plain(held.mark)} "
+        f"{_money(held.unrealised)} {_stop(held)} "
+        f"{unknowns.cell(held.mfe, held.symbol, 'mfe', _percent)} "
+        f"{unknowns.cell(held.mae, held.symbol, 'mae', _percent)} {_time(held.opened_at)}"
+        for view in snapshot.symbols
+        if (held := view.position)
+    ]
+    return ["position quantity average mark pnl stop mfe mae since", *rows] if rows else ["no position"]
+
+
+def _forming_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
+    rows = []
+    for view in snapshot.symbols:
+        for each in view.forming:
+            if isinstance(each.candle, Unknown):
+                unknowns.mark(each.candle, f"{view.symbol} {each.timeframe}*", "candle")
+            else:
+                prices = " ".join(map(_price, (each.candle.open, each.candle.high, each.candle.low)))
+                rows.append(
+                    f"{view.symbol} {each.timeframe} {_time(each.candle.opened_at)} {prices} {each.candle.volume:.5g}"
+                )
+    return ["forming tf since open high low volume", *rows] if rows else []
+
+
+def _values_row(where: str, values: IndicatorValues, unknowns: _Unknowns) -> str:
+    # Most columns are told beside the close: a row without one says nothing.
+    close = values.close
+    cells = [
+        unknowns.mark(close, where, each.short)
+        if isinstance(close, Unknown)
+        else unknowns.cell(getattr(values, each.field), where, each.short, each.compact, close)
+        for each in _COLUMNS
+    ]
+    return " ".join([where, str(values.candles), unknowns.cell(close, where, "close", _price), *cells])
+
+
+def full(snapshot: Snapshot) -> str:
+    """The snapshot with every value labelled on a line of its own, and every reason where it belongs."""
+    return "\n".join(
+        [
+            "Safety limits in force:",
+            *([f"  {name}: {text}" for name, text in snapshot.limits] or ["  not told here"]),
+            f"Your note: {_one_line(snapshot.note) or 'none'}",
+            f"Last trades (opened, held, PnL), oldest first:{'' if snapshot.trades else ' none'}",
+            *(f"  {_trade(each)}" for each in snapshot.trades),
+            f"Product: {snapshot.product}",
+            f"Market regime: {_or_why(snapshot.regime)}",
+            f"Macro regime: {_or_why(snapshot.macro)}",
+            f"Entries are scaled by: {plain(snapshot.scale)}",
+            f"Desk: {snapshot.state}; equity: {_money(snapshot.equity)}; now: {iso(snapshot.at)}",
+            "Woken by:",
+            *(f"  {each.symbol or 'desk'}: {', '.join(each.reasons)}" for each in snapshot.wake),
+            *(line for view in snapshot.symbols for line in _symbol_lines(view)),
+        ]
+    )
+
+
+def _symbol_lines(view: SymbolView) -> list[str]:
+    lines = [
+        view.symbol,
+        f"  last price: {_shown(view.last, _price)}",
+        f"  seconds since it: {_age(view.age_ms)}",
+        f"  return over 1h, %: {_shown(view.return_1h, _percent)}; 4h: {_shown(view.return_4h, _percent)}; "
+        f"24h: {_shown(view.return_24h, _percent)}",
+        f"  derivatives, -1..1: {_shown(view.derivatives, _share)}",
+    ]
+    sizes = view.feasible
+    if isinstance(sizes, Unknown):
+        lines.append(f"  sizes that would pass: {_or_why(sizes)}")
+    else:
+        most = f"long up to {plain(sizes.long_max)}, short up to {plain(sizes.short_max)}"
+        lines.append(f"  sizes that would pass: {most}, at least {plain(sizes.min)}")
+    if view.position is None:
+        lines.append("  position: none")
+    else:
+        held = view.position
+        lines += [
+            f"  position: {plain(held.quantity)} at {_price(float(held.average_price))} since {_time(held.opened_at)}",
+            f"    mark: {plain(held.mark)}; unrealised: {_money(held.unrealised)}; stop: {_stop(held)}",
+            f"    most favourable excursion, %: {_shown(held.mfe, _percent)}; "
+            f"most adverse: {_shown(held.mae, _percent)}",
+        ]
+    for values in view.indicators:
+        lines += [f"  {values.timeframe}, {values.candles} closed candles:", *_values_lines(values)]
+    for each in view.forming:
+        if isinstance(each.candle, Unknown):
+            lines.append(f"  {each.timeframe}, still forming: {_or_why(each.candle)}")
+        else:
+            candle = each.candle
+            lines += [
+                f"  {each.timeframe}, still forming since {_time(candle.opened_at)}, as if it closed now:",
+                f"    open: {_price(candle.open)}; high: {_price(candle.high)}; low: {_price(candle.low)}; "
+                f"volume: {candle.volume:.6g}",
+                *_values_lines(candle.indicators),
+            ]
+    return lines
+
+
+def _values_lines(values: IndicatorValues) -> list[str]:
+    shown = [f"    {each.long}: {_shown(getattr(values, each.field), each.full)}" for each in _COLUMNS]
+    return [f"    close: {_shown(values.close, _price)}", *shown]
+
+
+def _all_values(view: SymbolView) -> list[tuple[IndicatorValues, str]]:
+    closed = [(values, "") for values in view.indicators]
+    return closed + [(each.candle.indicators, "*") for each in view.forming if not isinstance(each.candle, Unknown)]
+
+
+def _shown(value: Reading, show: Beside) -> str:
+    return _or_why(value) if isinstance(value, Unknown) else show(value, 0.0)
+
+
+def _or_why(value: str | Unknown) -> str:
+    return f"unknown ({value.reason})" if isinstance(value, Unknown) else value
+
+
+def _trade(trade: TradeView) -> str:
+    hours = (trade.closed_at - trade.opened_at) / HOUR
+    return f"{trade.symbol} {trade.side} {_time(trade.opened_at)} {hours:.1f}h {trade.pnl:+.2f}"
+
+
+def _stop(held: PositionView) -> str:
+    return "none" if held.stop is None else plain(held.stop)
+
+
+def _money(value: Decimal) -> str:
+    return plain(round(value, 2))
+
+
+def _time(ms: int) -> str:
+    return iso(ms)[:16]
+
+
+def _age(age_ms: int) -> str:
+    return "none" if age_ms < 0 else str(age_ms // SECOND)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,167 @@
+"""Candles that are still forming, what indicators would say of them, and returns."""
+
+import math
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocw_mcp.core.market.formulas import Bar
+from ocw_mcp.core.market.market import FormingValues, Market, SymbolMarket
+from ocw_mcp.domain.market import Candle
+from ocw_mcp.domain.time import DAY, HOUR, MINUTE
+from ocw_mcp.domain.unknown import Reading, Unknown
+
+SYMBOL = "BTCUSDT"
+DAY_ZERO = 20_000 * DAY
+
+
+def candle(at: int, interval: int = MINUTE) -> Candle:
+    """A candle whose figures follow from its place; sums of its volumes are exact."""
+    place = (at - DAY_ZERO) // interval
+    last = 100 + 10 * math.sin(place / 90) + place * 7919 % 101 / 100
+    first = 100 + 10 * math.sin((place - 1) / 90)
+    return Candle(
+        SYMBOL, at, interval, first, max(first, last) + 0.1, min(first, last) - 0.2, last, (place % 23 + 1) / 4
+    )
+
+
+def minutes(places: Sequence[int]) -> tuple[list[Candle], SymbolMarket]:
+    candles = [candle(DAY_ZERO + place * MINUTE) for place in places]
+    symbol = Market(MINUTE, (SYMBOL,)).symbols[SYMBOL]
+    for each in candles:
+        symbol.close(each)
+    return candles, symbol
+
+
+def joined(candles: Sequence[Candle], timeframe: int) -> Bar | None:
+    """The last bucket that has not ended, put together from all its minutes; None when it has ended."""
+    bucket = candles[-1].open_time // timeframe * timeframe
+    inside = [each for each in candles if each.open_time >= bucket]
+    if inside[-1].close_time == bucket + timeframe:
+        return None
+    return Bar(
+        bucket,
+        inside[0].open,
+        max(each.high for each in inside),
+        min(each.low for each in inside),
+        inside[-1].close,
+        sum(each.volume for each in inside),
+    )
+
+
+def forming(symbol: SymbolMarket, timeframe: int) -> FormingValues:
+    return next(each for each in symbol.forming() if each.interval == timeframe)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 700), st.integers(0, 60), st.integers(1, 200))
+def test_a_forming_candle_is_made_of_all_its_minutes_whatever_is_missing(before: int, hole: int, after: int) -> None:
+    candles, symbol = minutes([*range(before), *range(before + hole, before + hole + after)])
+    for timeframe in (HOUR, 4 * HOUR):
+        expected = joined(candles, timeframe) or Unknown("nothing of this candle has closed yet")
+        assert forming(symbol, timeframe).bar == expected
+
+
+def test_a_candle_that_began_before_the_first_one_known_is_not_shown() -> None:
+    _, symbol = minutes(range(17, 50))
+    assert forming(symbol, HOUR).bar == Unknown("this candle began before the first one known")
+    _, symbol = minutes(range(17, 62))
+    assert isinstance(forming(symbol, HOUR).bar, Bar)
+    assert forming(symbol, 4 * HOUR).bar == Unknown("this candle began before the first one known")
+
+
+@pytest.mark.parametrize("base", [15 * MINUTE, HOUR])
+def test_what_a_forming_candle_shows_is_what_it_would_show_had_it_closed(base: int) -> None:
+    """At its last piece, but that one: peeking at the whole candle, and then closing it, must agree to the bit."""
+    symbol = Market(base, (SYMBOL,)).symbols[SYMBOL]
+    pieces = 4 * HOUR // base
+    checked = 0
+    for place in range(60 * pieces):
+        each = candle(DAY_ZERO + place * base, base)
+        frame = symbol._built[-1]
+        bar = forming(symbol, 4 * HOUR).bar
+        if place % pieces == pieces - 1 and isinstance(bar, Bar):
+            whole = Bar(
+                bar.open_time,
+                bar.open,
+                max(bar.high, each.high),
+                min(bar.low, each.low),
+                each.close,
+                bar.volume + each.volume,
+            )
+            peeked = frame.indicators.peek(whole)
+            symbol.close(each)
+            closed = frame.indicators.values()
+            for name, value in closed.items():
+                if isinstance(peeked[name], float):
+                    assert peeked[name] == value, name
+                    checked += 1
+        else:
+            symbol.close(each)
+    assert checked > 60 * 10
+
+
+def test_looking_at_what_is_forming_changes_nothing() -> None:
+    _, symbol = minutes(range(3_000))
+    _, untouched = minutes(range(3_000))
+    first = symbol.forming()
+    assert symbol.forming() == first
+    assert symbol.indicators() == untouched.indicators()
+    assert symbol.state() == untouched.state()
+
+
+def test_candles_as_long_as_a_timeframe_have_nothing_forming_in_it() -> None:
+    assert [each.interval for each in Market(HOUR, (SYMBOL,)).symbols[SYMBOL].forming()] == [4 * HOUR]
+    assert Market(4 * HOUR, (SYMBOL,)).symbols[SYMBOL].forming() == []
+
+
+@pytest.mark.parametrize(
+    ("base", "carrying"),
+    [
+        (MINUTE, [15 * MINUTE, HOUR, 4 * HOUR]),
+        (5 * MINUTE, [15 * MINUTE, HOUR, 4 * HOUR]),
+        (15 * MINUTE, [15 * MINUTE, HOUR, 4 * HOUR]),
+        (30 * MINUTE, [30 * MINUTE, HOUR, 4 * HOUR]),
+        (HOUR, [HOUR, 4 * HOUR]),
+        (DAY, [DAY]),
+    ],
+)
+def test_timeframes_from_15m_on_carry_indicators_and_shorter_ones_are_candles_only(
+    base: int, carrying: list[int]
+) -> None:
+    symbol = Market(base, (SYMBOL,)).symbols[SYMBOL]
+    assert [row.interval for row in symbol.indicators()] == carrying
+
+
+def returns(symbol: SymbolMarket) -> list[Reading]:
+    return [symbol.change_over(hours * HOUR) for hours in (1, 4, 24)]
+
+
+def test_returns_over_hours_are_exact_to_the_minute_and_over_a_day_to_five() -> None:
+    candles, symbol = minutes(range(3_003))
+    last = candles[-1].close
+    day_ago = candles[-1].close_time - DAY
+    five = [each for each in candles if each.close_time <= day_ago // (5 * MINUTE) * 5 * MINUTE][-1]
+    assert returns(symbol) == [last / candles[-61].close - 1, last / candles[-241].close - 1, last / five.close - 1]
+
+
+def test_a_return_is_unknown_until_its_span_is_over_and_when_its_beginning_lies_in_a_hole() -> None:
+    assert returns(minutes([])[1]) == [Unknown("no candle yet")] * 3
+    _, symbol = minutes(range(60))
+    assert returns(symbol)[0] == Unknown("no candle from 1h ago")
+    candles, symbol = minutes(range(61))
+    assert returns(symbol)[0] == candles[-1].close / candles[0].close - 1
+    _, symbol = minutes([*range(100), *range(400, 430)])
+    assert returns(symbol)[0] == Unknown("no candle from 1h ago")
+
+
+def test_a_return_over_less_than_a_candle_is_unknown() -> None:
+    symbol = Market(4 * HOUR, (SYMBOL,)).symbols[SYMBOL]
+    candles = [candle(DAY_ZERO + place * 4 * HOUR, 4 * HOUR) for place in range(7)]
+    for each in candles:
+        symbol.close(each)
+    hour, four, day = returns(symbol)
+    assert hour == Unknown("candles are longer than 1h")
+    assert (four, day) == (candles[-1].close / candles[-2].close - 1, candles[-1].close / candles[0].close - 1)

@@ -1,0 +1,150 @@
+"""The snapshot as text: everything in it once, numbers a person would write, and what changes least first."""
+
+import json
+import re
+from decimal import Decimal
+from itertools import takewhile
+from typing import Any
+
+import msgspec
+import pytest
+
+from ocw_mcp.app.bench_snapshot import SYMBOLS, measure
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.snapshot import (
+    Feasible,
+    FormingCandle,
+    FormingView,
+    IndicatorValues,
+    PositionView,
+    Snapshot,
+    SymbolView,
+    TradeView,
+    WakeReason,
+)
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.time import HOUR
+from ocw_mcp.domain.unknown import Unknown
+from ocw_mcp.engine.snapshot_text import compact, full
+
+D = Decimal
+NOON = 1_772_366_400_000
+"""2026-03-01T12:00Z."""
+NUMBERS = {name: 40.0 + place for place, name in enumerate(IndicatorValues.__struct_fields__[3:])}
+HOURLY = IndicatorValues("1h", 300, close=200.0, **NUMBERS)
+YOUNG = IndicatorValues("4h", 3, Unknown("no close"), **dict.fromkeys(NUMBERS, Unknown("needs 50 candles, has 3")))
+HELD = PositionView("BTCUSDT", D("-0.5"), D("190.123456789"), D(200), D("-4.94"), NOON - HOUR, D(210), 0.031, -0.0123)
+
+
+def view(symbol: str, **changes: Any) -> SymbolView:
+    plain = SymbolView(symbol, 0.000012345678, 1_500, (HOURLY, YOUNG), None, derivatives=Unknown("no source"))
+    return msgspec.structs.replace(plain, return_1h=0.0123, return_4h=-0.02, return_24h=Unknown("no day"), **changes)
+
+
+def snapshot(*views: SymbolView, **changes: Any) -> Snapshot:
+    plain = Snapshot(
+        at=NOON,
+        product=Product.UM,
+        state=DeskState.ACTIVE,
+        equity=D("9987.654321"),
+        symbols=views,
+        wake=(WakeReason("BTCUSDT", ("close:1h", "outlier:return z=+3.02")), WakeReason(None, ("timer",))),
+        regime=Unknown("no model"),
+        macro="goldilocks",
+        scale=D("0.54"),
+        trades=(TradeView("ETHUSDT", "short", NOON - 5 * HOUR, NOON - 2 * HOUR, D("12.3456")),),
+        note="first\nsecond",
+        limits=(("stop", "within 5%"),),
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+def line(text: str, beginning: str) -> str:
+    (found,) = [each for each in text.splitlines() if each.startswith(beginning)]
+    return found
+
+
+def test_compact_has_one_row_per_symbol_and_timeframe_with_a_cell_per_column() -> None:
+    text = compact(snapshot(view("BTCUSDT"), view("ETHUSDT")))
+    header = line(text, "symbol tf n close").split()
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        row = line(text, f"{symbol} 1h 300").split()
+        assert len(row) == len(header) == 4 + len(NUMBERS)
+        assert "?" not in row
+        assert set(line(text, f"{symbol} 4h 3").split()[3:]) == {"?"}
+
+
+def test_compact_tells_prices_from_the_close_and_strengths_as_they_are() -> None:
+    text = compact(snapshot(view("BTCUSDT")))
+    cells = dict(zip(line(text, "symbol tf n").split(), line(text, "BTCUSDT 1h").split(), strict=True))
+    ema, atr, rsi = NUMBERS["ema_9"], NUMBERS["atr_14"], NUMBERS["rsi_7"]
+    assert (cells["close"], cells["ema9"]) == ("200", f"{100 * (ema / 200 - 1):+.2f}")
+    assert (cells["atr"], cells["rsi7"]) == (f"{100 * atr / 200:.3f}", f"{rsi:.1f}")
+
+
+def test_compact_gathers_what_is_unknown_by_its_reason() -> None:
+    text = compact(snapshot(view("BTCUSDT"), view("ETHUSDT")))
+    assert line(text, "? no source") == "? no source: BTCUSDT deriv; ETHUSDT deriv"
+    assert line(text, "? no model") == "? no model: regime"
+    assert line(text, "? no day") == "? no day: BTCUSDT ret24h; ETHUSDT ret24h"
+    assert line(text, "? no close").startswith("? no close: BTCUSDT 4h rsi7 rsi14 k d macd")
+
+
+def test_both_forms_name_every_indicator_that_the_snapshot_has() -> None:
+    for name, value in NUMBERS.items():
+        changed = msgspec.structs.replace(HOURLY, **{name: -value})
+        for form in (compact, full):
+            before, after = (form(snapshot(view("BTCUSDT", indicators=(each,)))) for each in (HOURLY, changed))
+            assert before != after, name
+
+
+def test_a_forming_candle_is_shown_as_one_and_its_absence_with_a_reason() -> None:
+    candle = FormingCandle(NOON - HOUR, 199.0, 201.5, 198.25, 200.0, 1234.56789, HOURLY)
+    forming = (FormingView("1h", candle), FormingView("4h", Unknown("nothing of it yet")))
+    text = compact(snapshot(view("BTCUSDT", forming=forming)))
+    assert "BTCUSDT 1h 2026-03-01T11:00 199 201.5 198.25 1234.6" in text.splitlines()
+    assert line(text, "BTCUSDT 1h* 300")
+    assert line(text, "? nothing") == "? nothing of it yet: BTCUSDT 4h* candle"
+    assert "4h, still forming: unknown (nothing of it yet)" in full(snapshot(view("BTCUSDT", forming=forming)))
+
+
+def test_positions_sizes_trades_and_money_are_written_as_a_person_would() -> None:
+    held = view("BTCUSDT", position=HELD, feasible=Feasible(D("0.500"), D(0), D("0.001")))
+    text = compact(snapshot(held))
+    assert "BTCUSDT -0.5 190.123 200 -4.94 210 3.10 -1.23 2026-03-01T11:00" in text.splitlines()
+    assert "BTCUSDT 0.0000123457 1 1.23 -2.00 ? ? 0.5 0 0.001" in text.splitlines()
+    assert "ETHUSDT short 2026-03-01T07:00 3.0h +12.35" in text
+    assert "equity 9987.65 " in text
+    assert "note: first second\n" in text
+    assert "sizes that would pass: long up to 0.5, short up to 0, at least 0.001" in full(snapshot(held))
+
+
+def test_no_number_has_an_exponent_or_more_digits_than_it_needs() -> None:
+    for form in (compact, full):
+        text = form(snapshot(view("BTCUSDT", position=HELD), view("ETHUSDT")))
+        assert not re.search(r"\d[eE][-+]?\d|\bnan\b|\binf\b", text)
+        assert max(len(digits.lstrip("0.")) for digits in re.findall(r"\d+\.\d+", text)) <= 8
+
+
+@pytest.mark.parametrize("form", [compact, full])
+def test_snapshots_of_two_wakes_share_their_beginning_up_to_what_changes_at_every_wake(form: Any) -> None:
+    first = snapshot(view("BTCUSDT"))
+    second = msgspec.structs.replace(first, at=NOON + HOUR, equity=D(9_000), wake=())
+    pairs = zip(form(first).splitlines(), form(second).splitlines(), strict=False)
+    shared = "\n".join(one for one, other in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    for stays in ("within 5%", "first second", "ETHUSDT short", "goldilocks", "0.54"):
+        assert stays in shared
+    assert form(first) == form(first)
+
+
+def test_an_empty_snapshot_still_reads() -> None:
+    bare = snapshot(trades=(), note="", limits=(), wake=())
+    assert "no position" in compact(bare)
+    assert "Your note: none" in full(bare)
+
+
+def test_the_measured_sizes_are_ready_for_json_and_compact_is_much_shorter() -> None:
+    sizes = measure()
+    assert json.loads(json.dumps(sizes)) == sizes
+    one, three = sizes["symbols_1"], sizes[f"symbols_{len(SYMBOLS)}"]
+    assert one["compact_characters"] < three["compact_characters"] < three["full_characters"] / 2

@@ -1,0 +1,108 @@
+"""The snapshot that a wake carries: all of S4, of one moment, and the same after a checkpoint."""
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from ocw_mcp.adapters.venues.paper import PaperVenue
+from ocw_mcp.core.market.market import Market
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.orders import Side
+from ocw_mcp.domain.snapshot import (
+    TRADES_SHOWN,
+    DecisionRequest,
+    Feasible,
+    FormingCandle,
+    Snapshot,
+    TradeView,
+    WakeReason,
+)
+from ocw_mcp.domain.time import HOUR, MINUTE
+from ocw_mcp.domain.unknown import Unknown
+from ocw_mcp.engine.config import EngineConfig
+from ocw_mcp.engine.guard import Protection
+from ocw_mcp.engine.snapshot import take_snapshot
+from ocw_mcp.engine.step import Engine
+from tests.support.markets import START, candle
+from tests.support.runs import policies
+
+D = Decimal
+BTC, ETH = "BTCUSDT", "ETHUSDT"
+TRADE = TradeView(BTC, "long", START, START + HOUR, D("1.5"))
+
+
+def taken(minutes: int, *, held: bool = False, **told: Any) -> Snapshot:
+    """A snapshot after so many minutes of BTC; ETH has no candle yet."""
+    venue = PaperVenue(Product.UM, D(10_000), 5 * MINUTE)
+    config = EngineConfig(
+        policies(), "hash", "prompts", Product.UM, MINUTE, (BTC, ETH), D(10_000), "test", venue.instrument
+    )
+    engine, market = Engine(config), Market(MINUTE, config.symbols)
+    for place in range(minutes):
+        price = 100 + place % 37 / 10
+        market.symbols[BTC].close(candle(place, price, symbol=BTC))
+    if held:
+        ledger = engine.account.ledger
+        ledger.book(BTC, Side.BUY, D(2), D(100), D("0.1"), START)
+        ledger.mark(BTC, D(101))
+        ledger.see(BTC, 95.0, 110.0)
+        engine.guard.protections[BTC] = Protection(D(90), None, protected=True)
+    now = START + minutes * MINUTE
+    return take_snapshot(config, market, engine.account, engine.guard, (WakeReason(BTC, ("close:1h",)),), now, **told)
+
+
+def test_a_snapshot_shows_three_timeframes_what_is_forming_and_returns() -> None:
+    view = taken(1_600).symbols[0]
+    assert [values.timeframe for values in view.indicators] == ["15m", "1h", "4h"]
+    assert [values.candles for values in view.indicators] == [106, 26, 6]
+    assert [each.timeframe for each in view.forming] == ["1h", "4h"]
+    hour = view.forming[0].candle
+    assert isinstance(hour, FormingCandle)
+    assert hour.opened_at == START + 26 * HOUR
+    assert hour.close == hour.indicators.close == view.last
+    assert hour.indicators.candles == 26
+    assert isinstance(hour.indicators.rsi_14, float)
+    assert all(isinstance(value, float) for value in (view.return_1h, view.return_4h, view.return_24h))
+
+
+def test_a_symbol_without_candles_is_all_unknown_with_reasons() -> None:
+    view = taken(100).symbols[1]
+    assert (view.last, view.age_ms) == (Unknown("no candle yet"), -1)
+    assert view.return_24h == Unknown("no candle yet")
+    assert all(isinstance(each.candle, Unknown) for each in view.forming)
+    assert all(values.rsi_7 == Unknown("needs 8 candles, has 0") for values in view.indicators)
+
+
+def test_a_position_shows_how_far_it_went_either_way() -> None:
+    position = taken(10, held=True).symbols[0].position
+    assert position is not None
+    assert (position.unrealised, position.stop) == (D(2), D(90))
+    assert position.mfe == pytest.approx(0.10)
+    assert position.mae == pytest.approx(-0.05)
+
+
+def test_what_nobody_tells_is_unknown_or_empty() -> None:
+    snapshot = taken(10)
+    assert isinstance(snapshot.symbols[0].feasible, Unknown)
+    assert (snapshot.trades, snapshot.note, snapshot.limits) == ((), "", ())
+
+
+def test_what_others_tell_is_in_it_and_only_the_last_trades() -> None:
+    sizes = {BTC: Feasible(D("0.5"), D(0), D("0.001")), ETH: Unknown("no price")}
+    trades = tuple(msgspec.structs.replace(TRADE, pnl=D(place)) for place in range(TRADES_SHOWN + 3))
+    limits = (("order", "at most 2000"),)
+    snapshot = taken(10, feasible=sizes.__getitem__, trades=trades, note="wait", limits=limits)
+    assert [view.feasible for view in snapshot.symbols] == [sizes[BTC], sizes[ETH]]
+    assert [trade.pnl for trade in snapshot.trades] == [D(place) for place in range(3, TRADES_SHOWN + 3)]
+    assert (snapshot.note, snapshot.limits) == ("wait", limits)
+
+
+@pytest.mark.parametrize("minutes", [1, 61, 1_600])
+@pytest.mark.parametrize("encoding", [msgspec.msgpack, msgspec.json])
+def test_a_request_is_the_same_after_a_checkpoint(encoding: Any, minutes: int) -> None:
+    told = {"feasible": lambda symbol: Feasible(D("0.5"), D("0.25"), D("0.001")), "trades": (TRADE,), "note": "x"}
+    for snapshot in (taken(minutes), taken(minutes, held=True, limits=(("stop", "within 5%"),), **told)):
+        request = DecisionRequest(1, snapshot, START)
+        assert encoding.decode(encoding.encode(request), type=DecisionRequest) == request
