@@ -27,6 +27,8 @@ class Candle(msgspec.Struct, frozen=True, gc=False):
     low: float
     close: float
     volume: float
+    taker_volume: float | None = None
+    """The part of the volume that buyers took from the book; None where the source does not tell."""
 
     @property
     def close_time(self) -> int:
@@ -42,17 +44,51 @@ class Opening(msgspec.Struct, frozen=True, gc=False):
     price: float
 
 
+class Metrics(msgspec.Struct, frozen=True, gc=False):
+    """What the exchange tells of a symbol's derivatives every five minutes. A field it left empty is None.
+
+    The archive stamps a row with the end of the five minutes that it describes; `at` (ms) is that moment, and the row
+    is known from then on, never earlier.
+    """
+
+    symbol: str
+    at: int
+    open_interest: float | None = None
+    """Base asset."""
+    open_interest_value: float | None = None
+    """Quote currency."""
+    top_accounts_ratio: float | None = None
+    """Long accounts over short ones, among the top traders."""
+    top_positions_ratio: float | None = None
+    """Long over short positions of the top traders."""
+    accounts_ratio: float | None = None
+    """Long accounts over short ones, among all."""
+    taker_ratio: float | None = None
+    """Taker buy volume over taker sell volume."""
+
+
+class Funding(msgspec.Struct, frozen=True, gc=False):
+    """A funding rate that was settled at `at` (ms): longs pay `rate` × notional to shorts, for the hours before it."""
+
+    symbol: str
+    at: int
+    rate: float
+    interval_hours: int
+
+
 class Frame(msgspec.Struct, frozen=True, gc=False):
     """All that a feed knows at one moment, in the order in which it counts.
 
-    First come the candles that close at `at`, sorted by symbol; they are what may be decided on. Then whatever is due
-    at `at` happens: decisions, timers. Only then come the openings, so that an order decided on the close of candle n
-    meets the open of n+1 and never a price of n.
+    First come the candles that close at `at`, with the metrics and funding known from `at` on, each sorted by symbol;
+    they are what may be decided on. Then whatever is due at `at` happens: decisions, timers. Only then come the
+    openings, so that an order decided on the close of candle n meets the open of n+1 and never a price of n.
     """
 
     at: int
     closed: tuple[Candle, ...] = ()
     opened: tuple[Opening, ...] = ()
+    metrics: tuple[Metrics, ...] = ()
+    funding: tuple[Funding, ...] = ()
     history: bool = False
     """From before the book's beginning: indicators warm up on it, and nothing else happens."""
 
