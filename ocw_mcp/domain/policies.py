@@ -127,18 +127,36 @@ class RulesPolicy(_Table):
     """The candles they read; the shortest that is not shorter than this."""
     entry_size: Share
     """Of equity, before the scale."""
+    adx_range: Annotated[float, Field(ge=0, le=100)]
+    """Up to here a market counts as ranging, while nothing tells the regime."""
     adx_trend: Annotated[float, Field(ge=0, le=100)]
-    """From here on a market counts as trending."""
+    """From here on it counts as trending; in between it is some of both."""
+    entry_score: Annotated[float, Field(gt=0, le=1)]
+    """How strong the signals have to be for an entry, 0 to 1."""
+    exit_score: Annotated[float, Field(gt=0, le=1)]
+    """How far the signals have to turn against a position to close it, 0 to 1."""
+    exit_position_score: Annotated[float, Field(gt=0, le=1)]
+    """The score against a position from which it is closed."""
+    derivatives_tilt: Annotated[float, Field(ge=0, le=1)]
+    """What derivatives add to the signals at most, where they are known."""
     rsi_too_high: Annotated[float, Field(ge=50, le=100)]
     """No long from here on."""
     rsi_too_low: Annotated[float, Field(ge=0, le=50)]
     """No short from here down."""
     stop_atr: Annotated[float, Field(gt=0, le=20)]
     """Distance of the stop in ATRs; the stop policy caps it."""
+    trail_atr: Annotated[float, Field(gt=0, le=20)]
+    """A position that was so many ATRs ahead is closed when it gave as many back."""
+    max_loss: Share
+    """Of a position's cost: one that lost more is closed."""
+    max_hold_h: Annotated[float, Field(gt=0, le=8760)]
+    """Hours after which a position is closed."""
 
     @model_validator(mode="after")
-    def _timeframe_is_a_span(self) -> Self:
+    def _makes_sense(self) -> Self:
         span_ms(self.timeframe)
+        if self.adx_range > self.adx_trend:
+            raise ValueError(f"adx_range ({self.adx_range:g}) is above adx_trend ({self.adx_trend:g})")
         return self
 
 
@@ -157,3 +175,16 @@ class Policies(_Table):
     gate: GatePolicy
     decision: DecisionPolicy
     rules: RulesPolicy
+
+
+_SAFETY_TABLES = ("symbols", "order", "position", "exposure", "stop", "daily_loss")
+
+
+def limits_in_force(policies: Policies) -> tuple[tuple[str, str], ...]:
+    """The safety limits as people and models read them: the name that the file gives, and its value as text."""
+    limits = []
+    for table in _SAFETY_TABLES:
+        for key, value in getattr(policies, table):
+            text = " ".join(value) if isinstance(value, tuple) else f"{value}"
+            limits.append((f"{table}.{key}", text))
+    return tuple(limits)

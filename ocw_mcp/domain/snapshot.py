@@ -71,6 +71,23 @@ class FormingView(msgspec.Struct, frozen=True):
     candle: FormingCandle | Unknown
 
 
+class DerivativesView(msgspec.Struct, frozen=True):
+    """What derivatives say of a symbol, each reading as of the moment of the snapshot."""
+
+    composite: Reading = _NOT_TAKEN
+    """−1..1; above 0 all of it together leans long."""
+    funding_8h: Reading = _NOT_TAKEN
+    """The last settled rate, per eight hours; longs pay when it is above 0."""
+    open_interest_change_24h: Reading = _NOT_TAKEN
+    """A share."""
+    taker_ratio_1h: Reading = _NOT_TAKEN
+    """Volume that buyers took over volume that sellers took, in the last hour."""
+    long_short: Reading = _NOT_TAKEN
+    """Long over short positions of the top traders."""
+    long_short_z: Reading = _NOT_TAKEN
+    """Its standard deviations off the day before."""
+
+
 class Feasible(msgspec.Struct, frozen=True, tag="feasible", tag_field="is"):
     """The sizes of an entry that today's policies would let pass, in the base asset; a largest one of 0 is none."""
 
@@ -113,13 +130,20 @@ class SymbolView(msgspec.Struct, frozen=True):
     age_ms: int
     indicators: tuple[IndicatorValues, ...]
     position: PositionView | None
-    derivatives: Reading
-    """The composite in [-1, 1]."""
+    derivatives: DerivativesView = DerivativesView()
     return_1h: Reading = _NOT_TAKEN
     return_4h: Reading = _NOT_TAKEN
     return_24h: Reading = _NOT_TAKEN
     forming: tuple[FormingView, ...] = ()
     feasible: Feasible | Unknown = _NOT_TAKEN
+
+
+class Correlation(msgspec.Struct, frozen=True):
+    """How alike two symbols' hourly returns were of late, −1..1."""
+
+    first: str
+    second: str
+    value: Reading
 
 
 class WakeReason(msgspec.Struct, frozen=True):
@@ -148,10 +172,19 @@ class Snapshot(msgspec.Struct, frozen=True):
     """What the agent left itself at an earlier wake."""
     limits: tuple[tuple[str, str], ...] = ()
     """The safety limits in force: name and text."""
+    correlations: tuple[Correlation, ...] = ()
+    """Of every open position with every other symbol."""
 
     def symbol(self, name: str) -> SymbolView | None:
         """The view of one symbol, or None."""
         return next((view for view in self.symbols if view.symbol == name), None)
+
+    def correlation(self, first: str, second: str) -> Reading:
+        """The correlation of two symbols, whichever comes first."""
+        for each in self.correlations:
+            if {each.first, each.second} == {first, second}:
+                return each.value
+        return Unknown(f"the correlation of {first} and {second} was not taken")
 
 
 class DecisionRequest(msgspec.Struct, frozen=True):

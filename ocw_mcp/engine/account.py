@@ -1,5 +1,6 @@
 """The account: what it holds, what it is worth, what state the desk is in, and how the day goes."""
 
+from collections import deque
 from decimal import Decimal
 
 import msgspec
@@ -7,6 +8,7 @@ import msgspec
 from ocw_mcp.core.orders.ledger import Ledger, LedgerState
 from ocw_mcp.core.risk.day import DailyLoss, DayState
 from ocw_mcp.domain.events import DailyLossReached, DayOpened, StateChanged
+from ocw_mcp.domain.snapshot import TRADES_SHOWN, TradeView
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.time import next_midnight, utc_day
 from ocw_mcp.engine.config import EngineConfig
@@ -24,6 +26,7 @@ class AccountState(msgspec.Struct):
     version: int
     peak: Decimal
     max_drawdown: Decimal
+    trades: list[TradeView]
 
 
 class Account:
@@ -38,6 +41,8 @@ class Account:
         self.peak = config.start_equity
         self.max_drawdown = Decimal(0)
         """The deepest fall of equity from its peak so far, as a share of the peak."""
+        self.trades: deque[TradeView] = deque(maxlen=TRADES_SHOWN)
+        """The last closed ones, oldest first."""
 
     def open_day(self, now: int) -> None:
         """Begin the UTC day of `now` with the equity of this moment."""
@@ -69,7 +74,13 @@ class Account:
     def state(self) -> AccountState:
         """All that must survive a restart."""
         return AccountState(
-            self.ledger.state(), self.day.today, self.desk_state, self.version, self.peak, self.max_drawdown
+            self.ledger.state(),
+            self.day.today,
+            self.desk_state,
+            self.version,
+            self.peak,
+            self.max_drawdown,
+            list(self.trades),
         )
 
     def restore(self, state: AccountState) -> None:
@@ -80,3 +91,4 @@ class Account:
         self.version = state.version
         self.peak = state.peak
         self.max_drawdown = state.max_drawdown
+        self.trades.extend(state.trades)

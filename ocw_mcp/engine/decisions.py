@@ -16,13 +16,16 @@ from ocw_mcp.engine.legs import entry_intent, exit_objection, objection
 from ocw_mcp.engine.out import Out
 
 DEADLINE_TIMER = "decision"
+NOTE_KEPT = 500
+"""Characters of a decider's note to itself that are kept."""
 
 
 class DecisionsState(msgspec.Struct):
-    """The wake that is being decided on, if any, and the last wake's number."""
+    """The wake that is being decided on, if any, the last wake's number, and the note that the decider left itself."""
 
     last_wake: int = 0
     pending: DecisionRequest | None = None
+    note: str = ""
 
 
 class Decisions:
@@ -84,6 +87,8 @@ class Decisions:
         self.state.pending = None
         self._out.clear_timer(DEADLINE_TIMER)
         self._out.record(events.DecisionMade(wake_id, decider, thinking_ms, decision))
+        if decision.note:
+            self.state.note = decision.note[:NOTE_KEPT]
         for index, leg in enumerate(decision.legs):
             self._carry_out(leg, f"wake:{wake_id}:{index}", decider, wake_id, now)
         return decision

@@ -31,6 +31,8 @@ from ocw_mcp.domain.orders import (
     VenueReport,
 )
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.snapshot import Feasible, TradeView
+from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.out import Out
@@ -240,6 +242,15 @@ class Desk:
             daily_loss=self._account.day.loss(equity),
         )
 
+    def feasible(self, symbol: str, now: int) -> Feasible | Unknown:
+        """The sizes of an entry that would pass at this moment, given a stop that the policy takes."""
+        account = self.view(symbol, now)
+        if account is None:
+            return Unknown("no price yet")
+        if any(self.orders.live(symbol, Purpose.ENTRY)) or self.exit_under_way(symbol):
+            return Unknown("an order of this symbol is under way")
+        return self.officer.feasible(symbol, account)
+
     def memory(self) -> DeskMemory:
         """All that must survive a restart."""
         answers = {
@@ -304,8 +315,10 @@ class Desk:
         )
         if booked.closed is not None:
             closed = booked.closed
-            self._out.record(
-                events.PositionClosed(order.symbol, closed.opened_at, closed.realised - closed.fees, closed.fees)
+            pnl = closed.realised - closed.fees
+            self._out.record(events.PositionClosed(order.symbol, closed.opened_at, pnl, closed.fees))
+            self._account.trades.append(
+                TradeView(order.symbol, "short" if order.side is Side.BUY else "long", closed.opened_at, now, pnl)
             )
             if not booked.opened:
                 self._groups.pop(order.symbol, None)

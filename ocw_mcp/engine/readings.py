@@ -1,14 +1,16 @@
-"""What a wake condition can watch: a symbol's price, or an indicator on a timeframe."""
+"""What a wake condition can watch: a symbol's price, what derivatives say, or an indicator on a timeframe."""
 
 from ocw_mcp.core.market.market import Market
+from ocw_mcp.domain.snapshot import DerivativesView
 from ocw_mcp.domain.time import span_ms
 from ocw_mcp.domain.unknown import Reading, Unknown
 
 PRICE = "price"
+DERIVATIVES = frozenset(DerivativesView.__struct_fields__)
 
 
 class Readings:
-    """Readings by name: `price`, or `rsi_14@1h`."""
+    """Readings by name: `price`, `funding_8h`, or `rsi_14@1h`."""
 
     def __init__(self, market: Market) -> None:
         self._market = market
@@ -20,11 +22,14 @@ class Readings:
             return Unknown(f"there is no symbol {symbol[:20]!r} here")
         if metric == PRICE:
             return candles.last
+        if metric in DERIVATIVES:
+            known_at = candles.known_at
+            return Unknown("no candle yet") if known_at is None else candles.derivatives.values(known_at)[metric]
         name, _, timeframe = metric.partition("@")
         try:
             wanted = span_ms(timeframe)
         except ValueError:
-            return Unknown(f"{metric[:40]!r} is no metric; expected price, or an indicator such as rsi_14@1h")
+            return Unknown(f"{metric[:40]!r} is no metric; expected price, funding_8h, or such as rsi_14@1h")
         for interval, _, _, values in candles.indicators():
             if interval == wanted and name in values:
                 return values[name]

@@ -6,6 +6,8 @@ from ocw_mcp.core.market.market import FormingValues, Market, SymbolMarket
 from ocw_mcp.core.risk.scale import exposure_scale
 from ocw_mcp.domain.snapshot import (
     TRADES_SHOWN,
+    Correlation,
+    DerivativesView,
     Feasible,
     FormingCandle,
     FormingView,
@@ -24,7 +26,6 @@ from ocw_mcp.engine.guard import Guard
 
 _NO_REGIME = Unknown("no regime model is built in yet")
 _NO_MACRO = Unknown("no macro reading is built in yet")
-_NO_DERIVATIVES = Unknown("this market carries no derivatives data")
 _NO_FEASIBLE = Unknown("nobody works feasible sizes out here")
 
 Sizes = Callable[[str], Feasible | Unknown]
@@ -64,6 +65,12 @@ def take_snapshot(
         trades=trades[-TRADES_SHOWN:],
         note=note,
         limits=limits,
+        correlations=tuple(
+            Correlation(first, second, market.correlation(first, second))
+            for place, first in enumerate(config.symbols)
+            for second in config.symbols[place + 1 :]
+            if first in held or second in held
+        ),
     )
 
 
@@ -103,7 +110,7 @@ def _symbol(
             for each in candles.indicators()
         ),
         position=held,
-        derivatives=_NO_DERIVATIVES,
+        derivatives=DerivativesView(**candles.derivatives.values(now)),
         return_1h=candles.change_over(HOUR),
         return_4h=candles.change_over(4 * HOUR),
         return_24h=candles.change_over(DAY),

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.snapshot import IndicatorValues, PositionView, Snapshot, SymbolView, TradeView
+from ocw_mcp.domain.snapshot import Correlation, IndicatorValues, PositionView, Snapshot, SymbolView, TradeView
 from ocw_mcp.domain.time import HOUR, SECOND, iso
 from ocw_mcp.domain.unknown import Reading, Unknown
 
@@ -77,11 +77,20 @@ _COLUMNS: Final = (
     _Column("adx_14", "adx", "ADX 14", _points, _points),
 )
 
+_DERIVATIVES: Final = (
+    _Column("funding_8h", "fund8h", "funding, % in 8 h", _fixed(4, 0.01), _fixed(4, 0.01)),
+    _Column("open_interest_change_24h", "oi24h", "open interest over 24h, %", _percent, _percent),
+    _Column("taker_ratio_1h", "taker1h", "taker buys over sells, 1h", _share, _share),
+    _Column("long_short", "ls", "top traders' long over short positions", _share, _share),
+    _Column("long_short_z", "lsz", "the same, standard deviations off the day before", _share, _share),
+)
+
 _LEGEND: Final = (
     "? unknown, reasons at the end; * candle still forming; n closed candles; rsi, k d (StochRSI), mfi, adx 0..100; "
     "macd sig hist atr in % of close; ema and st (Supertrend, dir): % from the close to them; vwap: % from the VWAP of "
     "the UTC day to the close; bw bandwidth in %; %b 0..1 inside the bands; obv (change over 14 candles by volume) and "
-    "div (above 0: volume in, price down) -1..1; ret, mfe, mae in %; sizes in base asset; times UTC"
+    "div (above 0: volume in, price down) -1..1; deriv -1..1, above 0 leans long; fund8h, oi24h in %; taker1h buys "
+    "over sells; ls top traders' longs over shorts, lsz deviations; ret, mfe, mae in %; sizes in base asset; times UTC"
 )
 
 
@@ -124,7 +133,9 @@ def compact(snapshot: Snapshot) -> str:
             *_listed("wake", [f"{each.symbol or 'desk'} {' '.join(each.reasons)}" for each in snapshot.wake]),
             "symbol last age_s ret1h ret4h ret24h deriv long_max short_max min",
             *(_symbol_row(view, unknowns) for view in snapshot.symbols),
+            *_derivatives_rows(snapshot, unknowns),
             *_position_rows(snapshot, unknowns),
+            *_listed("correlation", [_correlation(each, unknowns) for each in snapshot.correlations]),
             *_forming_rows(snapshot, unknowns),
             " ".join(["symbol tf n close", *(column.short for column in _COLUMNS)]),
             *(
@@ -147,13 +158,29 @@ def _symbol_row(view: SymbolView, unknowns: _Unknowns) -> str:
         unknowns.cell(view.last, view.symbol, "last", _price),
         _age(view.age_ms),
         *(unknowns.cell(value, view.symbol, name, _percent) for name, value in returns.items()),
-        unknowns.cell(view.derivatives, view.symbol, "deriv", _share),
+        unknowns.cell(view.derivatives.composite, view.symbol, "deriv", _share),
     ]
     if isinstance(view.feasible, Unknown):
         cells += [unknowns.mark(view.feasible, view.symbol, "sizes"), "?", "?"]
     else:
         cells += [plain(view.feasible.long_max), plain(view.feasible.short_max), plain(view.feasible.min)]
     return " ".join([view.symbol, *cells])
+
+
+def _derivatives_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
+    """Only where something is known: why nothing is stands beside the composite already."""
+    rows = []
+    for view in snapshot.symbols:
+        values = {each: getattr(view.derivatives, each.field) for each in _DERIVATIVES}
+        if not all(isinstance(value, Unknown) for value in values.values()):
+            cells = [unknowns.cell(value, view.symbol, each.short, each.compact) for each, value in values.items()]
+            rows.append(" ".join([view.symbol, *cells]))
+    return [" ".join(["derivatives", *(each.short for each in _DERIVATIVES)]), *rows] if rows else []
+
+
+def _correlation(pair: Correlation, unknowns: _Unknowns) -> str:
+    names = f"{pair.first}/{pair.second}"
+    return f"{names} {unknowns.cell(pair.value, names, 'correlation', _share)}"
 
 
 def _position_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
@@ -210,6 +237,8 @@ def full(snapshot: Snapshot) -> str:
             f"Desk: {snapshot.state}; equity: {_money(snapshot.equity)}; now: {iso(snapshot.at)}",
             "Woken by:",
             *(f"  {each.symbol or 'desk'}: {', '.join(each.reasons)}" for each in snapshot.wake),
+            f"Correlations of open positions:{'' if snapshot.correlations else ' none'}",
+            *(f"  {each.first} with {each.second}: {_shown(each.value, _share)}" for each in snapshot.correlations),
             *(line for view in snapshot.symbols for line in _symbol_lines(view)),
         ]
     )
@@ -222,7 +251,8 @@ def _symbol_lines(view: SymbolView) -> list[str]:
         f"  seconds since it: {_age(view.age_ms)}",
         f"  return over 1h, %: {_shown(view.return_1h, _percent)}; 4h: {_shown(view.return_4h, _percent)}; "
         f"24h: {_shown(view.return_24h, _percent)}",
-        f"  derivatives, -1..1: {_shown(view.derivatives, _share)}",
+        f"  derivatives, -1..1: {_shown(view.derivatives.composite, _share)}",
+        *(f"    {each.long}: {_shown(getattr(view.derivatives, each.field), each.full)}" for each in _DERIVATIVES),
     ]
     sizes = view.feasible
     if isinstance(sizes, Unknown):

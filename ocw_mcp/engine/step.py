@@ -15,6 +15,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import CommandTaken, HoleFound, PoliciesLoaded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact
+from ocw_mcp.domain.policies import limits_in_force
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.steps import Command, DecisionFailed, DecisionReady, Effect, StepEvent, TimerFired
 from ocw_mcp.engine.account import DAY_TIMER, Account
@@ -49,6 +50,7 @@ class Engine:
         self.tally = Tally()
         self._hashes = ("", "")
         self._commands: list[str] = []
+        self._limits = limits_in_force(config.policies)
         self._now = -1
 
     def start(self) -> list[Effect]:
@@ -87,6 +89,7 @@ class Engine:
 
     def _on_history(self, frame: Frame) -> None:
         """Candles from before the book's beginning warm the indicators and the yardstick up."""
+        self._take_derivatives(frame)
         for candle in frame.closed:
             change = self._market.symbols[candle.symbol].close(candle)
             if change is not None:
@@ -99,6 +102,7 @@ class Engine:
         if self.tally.began_at is None:
             self.tally.began_at = now
             self.account.open_day(now)
+        self._take_derivatives(frame)
         if not frame.closed:
             return
         held = self.account.ledger.positions
@@ -118,8 +122,25 @@ class Engine:
             self._watch()
         reasons = self._gate.wake(now, busy=self._decisions.under_way)
         if reasons:
-            snapshot = take_snapshot(self.config, self._market, self.account, self.guard, reasons, now)
+            snapshot = take_snapshot(
+                self.config,
+                self._market,
+                self.account,
+                self.guard,
+                reasons,
+                now,
+                feasible=lambda symbol: self._desk.feasible(symbol, now),
+                trades=tuple(self.account.trades),
+                note=self._decisions.state.note,
+                limits=self._limits,
+            )
             self._decisions.ask(snapshot, now)
+
+    def _take_derivatives(self, frame: Frame) -> None:
+        for row in frame.metrics:
+            self._market.symbols[row.symbol].derivatives.take(row)
+        for funding in frame.funding:
+            self._market.symbols[funding.symbol].derivatives.settle(funding)
 
     def _take(self, candle: Candle) -> Closed | None:
         change = self._market.symbols[candle.symbol].close(candle)

@@ -1,6 +1,6 @@
 """Whoever answers a wake without a model: the rules, or nobody."""
 
-from ocw_mcp.core.rules import plain
+from ocw_mcp.core import rules
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.snapshot import DecisionRequest
@@ -19,8 +19,8 @@ class RulesDecider:
         return 0
 
     async def decide(self, request: DecisionRequest) -> Decision:
-        """The plain rule's answer."""
-        return plain.decide(request.snapshot, self._policies)
+        """The rules' answer."""
+        return rules.decide(request.snapshot, self._policies)
 
 
 class NobodyDecides:

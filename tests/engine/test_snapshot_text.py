@@ -12,6 +12,8 @@ import pytest
 from ocw_mcp.app.bench_snapshot import SYMBOLS, measure
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.snapshot import (
+    Correlation,
+    DerivativesView,
     Feasible,
     FormingCandle,
     FormingView,
@@ -37,7 +39,7 @@ HELD = PositionView("BTCUSDT", D("-0.5"), D("190.123456789"), D(200), D("-4.94")
 
 
 def view(symbol: str, **changes: Any) -> SymbolView:
-    plain = SymbolView(symbol, 0.000012345678, 1_500, (HOURLY, YOUNG), None, derivatives=Unknown("no source"))
+    plain = SymbolView(symbol, 0.000012345678, 1_500, (HOURLY, YOUNG), None)
     return msgspec.structs.replace(plain, return_1h=0.0123, return_4h=-0.02, return_24h=Unknown("no day"), **changes)
 
 
@@ -84,7 +86,7 @@ def test_compact_tells_prices_from_the_close_and_strengths_as_they_are() -> None
 
 def test_compact_gathers_what_is_unknown_by_its_reason() -> None:
     text = compact(snapshot(view("BTCUSDT"), view("ETHUSDT")))
-    assert line(text, "? no source") == "? no source: BTCUSDT deriv; ETHUSDT deriv"
+    assert line(text, "? not taken") == "? not taken: BTCUSDT deriv sizes; ETHUSDT deriv sizes"
     assert line(text, "? no model") == "? no model: regime"
     assert line(text, "? no day") == "? no day: BTCUSDT ret24h; ETHUSDT ret24h"
     assert line(text, "? no close").startswith("? no close: BTCUSDT 4h rsi7 rsi14 k d macd")
@@ -117,6 +119,26 @@ def test_positions_sizes_trades_and_money_are_written_as_a_person_would() -> Non
     assert "equity 9987.65 " in text
     assert "note: first second\n" in text
     assert "sizes that would pass: long up to 0.5, short up to 0, at least 0.001" in full(snapshot(held))
+
+
+def test_derivatives_have_a_row_where_something_is_known_of_them() -> None:
+    known = DerivativesView(0.25, 0.000103, -0.034, 1.13, 1.61, Unknown("too few ratios"))
+    text = compact(snapshot(view("BTCUSDT", derivatives=known), view("ETHUSDT")))
+    assert "BTCUSDT 0.0000123457 1 1.23 -2.00 ? 0.25 ? ? ?" in text.splitlines()
+    header = line(text, "derivatives ").split()
+    assert header == ["derivatives", "fund8h", "oi24h", "taker1h", "ls", "lsz"]
+    assert "BTCUSDT 0.0103 -3.40 1.13 1.61 ?" in text.splitlines()
+    assert line(text, "? too few ratios") == "? too few ratios: BTCUSDT lsz"
+    assert "funding, % in 8 h: 0.0103" in full(snapshot(view("BTCUSDT", derivatives=known)))
+    assert "derivatives fund8h" not in compact(snapshot(view("ETHUSDT")))
+
+
+def test_correlations_of_open_positions_are_told() -> None:
+    pairs = (Correlation("BTCUSDT", "ETHUSDT", 0.834), Correlation("BTCUSDT", "SOLUSDT", Unknown("too young")))
+    text = compact(snapshot(view("BTCUSDT", position=HELD), correlations=pairs))
+    assert line(text, "correlation") == "correlation: BTCUSDT/ETHUSDT 0.83; BTCUSDT/SOLUSDT ?"
+    assert line(text, "? too young") == "? too young: BTCUSDT/SOLUSDT correlation"
+    assert "BTCUSDT with ETHUSDT: 0.83" in full(snapshot(correlations=pairs))
 
 
 def test_no_number_has_an_exponent_or_more_digits_than_it_needs() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 
 from ocw_mcp.domain.errors import TapeError
-from ocw_mcp.domain.market import Candle, Frame, MarketIdentity, Opening, Product
+from ocw_mcp.domain.market import Candle, Frame, Funding, MarketIdentity, Metrics, Opening, Product
 from ocw_mcp.domain.time import MINUTE
 
 START = 1_767_225_600_000
@@ -43,10 +43,19 @@ def path(closes: Sequence[float], symbol: str = "BTCUSDT") -> list[Candle]:
 
 
 class ListFeed:
-    """A feed over candles in a list, of any symbols."""
+    """A feed over candles in a list, of any symbols, with what derivatives tell of them."""
 
-    def __init__(self, candles: Sequence[Candle], *, breaks_at: int | None = None) -> None:
+    def __init__(
+        self,
+        candles: Sequence[Candle],
+        *,
+        metrics: Sequence[Metrics] = (),
+        funding: Sequence[Funding] = (),
+        breaks_at: int | None = None,
+    ) -> None:
         self._candles = list(candles)
+        self._metrics = metrics
+        self._funding = funding
         self._breaks_at = breaks_at
         self.symbols = tuple(sorted({each.symbol for each in candles}))
         self.interval = candles[0].interval
@@ -57,7 +66,12 @@ class ListFeed:
         return MarketIdentity("list", self.product, self.interval, self.symbols, "c0ffee" * 8)
 
     async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
-        times = sorted({each.open_time for each in self._candles} | {each.close_time for each in self._candles})
+        times = sorted(
+            {each.open_time for each in self._candles}
+            | {each.close_time for each in self._candles}
+            | {each.at for each in self._metrics}
+            | {each.at for each in self._funding}
+        )
         for at in times:
             if after is not None and at <= after:
                 continue
@@ -65,4 +79,10 @@ class ListFeed:
                 raise TapeError("list.csv line 7 is torn; expected a whole line; fetch it again")
             closed = sorted((each for each in self._candles if each.close_time == at), key=lambda each: each.symbol)
             opened = sorted((each for each in self._candles if each.open_time == at), key=lambda each: each.symbol)
-            yield Frame(at, tuple(closed), tuple(Opening(each.symbol, at, each.open) for each in opened))
+            yield Frame(
+                at,
+                tuple(closed),
+                tuple(Opening(each.symbol, at, each.open) for each in opened),
+                tuple(each for each in self._metrics if each.at == at),
+                tuple(each for each in self._funding if each.at == at),
+            )

@@ -5,7 +5,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from ocw_mcp.core.market.correlation import correlation
+from ocw_mcp.core.market.derivatives import Derivatives, DerivativesState
 from ocw_mcp.core.market.formulas import Bar
+from ocw_mcp.core.market.series import CandleSeries
 from ocw_mcp.core.market.timeframe import (
     FORMING_SHOWN,
     INDICATORS_FROM,
@@ -15,7 +18,7 @@ from ocw_mcp.core.market.timeframe import (
     timeframes,
 )
 from ocw_mcp.domain.market import Candle
-from ocw_mcp.domain.time import span_name
+from ocw_mcp.domain.time import HOUR, span_name
 from ocw_mcp.domain.unknown import Reading, Unknown
 
 __all__ = ["Closed", "FormingValues", "Market", "SymbolMarket", "SymbolState", "TimeframeValues", "timeframes"]
@@ -29,9 +32,10 @@ class Closed(msgspec.Struct, frozen=True, gc=False):
 
 
 class SymbolState(msgspec.Struct, frozen=True):
-    """One symbol's timeframes, shortest first."""
+    """One symbol's timeframes, shortest first, and its derivatives."""
 
     timeframes: tuple[TimeframeState, ...]
+    derivatives: DerivativesState
 
 
 class TimeframeValues(NamedTuple):
@@ -54,7 +58,7 @@ class FormingValues(NamedTuple):
 
 
 class SymbolMarket:
-    """One symbol's candles and indicators in every timeframe."""
+    """One symbol's candles and indicators in every timeframe, and its derivatives."""
 
     def __init__(self, interval: int, timeframes: tuple[int, ...]) -> None:
         self._interval = interval
@@ -62,6 +66,7 @@ class SymbolMarket:
         self._built = tuple(Timeframe(each) for each in timeframes)
         self._all = (self._base, *self._built)
         self._closed_base = Closed((interval,))
+        self.derivatives = Derivatives()
 
     @property
     def last(self) -> Reading:
@@ -155,6 +160,10 @@ class SymbolMarket:
             sum(each.volume for each in pieces),
         )
 
+    def series(self, interval: int) -> CandleSeries:
+        """The closed candles of one of the built timeframes (ms)."""
+        return next(each.series for each in self._all if each.interval == interval)
+
     def change_over(self, span: int) -> Reading:
         """The return of the last close over `span` ms, as a share.
 
@@ -175,12 +184,13 @@ class SymbolMarket:
 
     def state(self) -> SymbolState:
         """All candles that indicators stand on, and the forming ones."""
-        return SymbolState(tuple(each.state() for each in self._all))
+        return SymbolState(tuple(each.state() for each in self._all), self.derivatives.state())
 
     def restore(self, state: SymbolState) -> None:
         """Put back what `state` gave; indicators are opened from the same candles, to the same bits."""
         for each, saved in zip(self._all, state.timeframes, strict=True):
             each.restore(saved)
+        self.derivatives.restore(state.derivatives)
 
 
 class Market:
@@ -190,6 +200,13 @@ class Market:
         self.interval = interval
         self.timeframes = timeframes(interval)
         self.symbols = {symbol: SymbolMarket(interval, self.timeframes[1:]) for symbol in symbols}
+
+    def correlation(self, first: str, second: str) -> Reading:
+        """How alike two symbols' returns of an hour were of late, or of a base candle where that is longer."""
+        wanted = max(HOUR, self.interval)
+        if wanted not in self.timeframes:
+            return Unknown(f"{span_name(HOUR)} is not built from candles of {span_name(self.interval)}")
+        return correlation(*(self.symbols[name].series(wanted) for name in (first, second)))
 
     def state(self) -> dict[str, SymbolState]:
         """Every symbol's state."""

@@ -14,11 +14,13 @@ from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.limits import LIMITS, Verdict
 from ocw_mcp.domain.approved import ApprovedOrder, claim_risk_seal
 from ocw_mcp.domain.market import Instrument
-from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
-from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef
+from ocw_mcp.domain.money import ONE, ZERO, ceil_to, floor_to, plain
+from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.snapshot import Feasible
 from ocw_mcp.domain.time import SECOND
+from ocw_mcp.domain.unknown import Unknown
 
 _SEAL: Final = claim_risk_seal()
 
@@ -55,6 +57,40 @@ class RiskOfficer:
             largest = _largest(verdicts, worst, account.instrument, account.price)
             return msgspec.structs.replace(minimum, largest=largest)
         return self._approve(intent, ref, quantity, account, now)
+
+    def feasible(self, symbol: str, account: AccountView) -> Feasible | Unknown:
+        """The largest long and short entry that every limit would let pass now, each with a stop within the policy.
+
+        One against an open position is 0: that is closed first.
+        """
+        if account.price is None:
+            return Unknown("no price yet")
+        worst = self.worst_price(account.price)
+        largest = {
+            side: ZERO
+            if account.quantity * side.sign < 0
+            else _largest(
+                [limit(self._probe(symbol, side, account.price), account, self._policies, ZERO) for limit in LIMITS],
+                worst,
+                account.instrument,
+                account.price,
+            )
+            for side in Side
+        }
+        return Feasible(largest[Side.BUY], largest[Side.SELL], _smallest(account.instrument, account.price))
+
+    def _probe(self, symbol: str, side: Side, price: Decimal) -> OrderIntent:
+        """An entry of no size, with a stop that the policy takes: only to ask what room there is."""
+        return OrderIntent(
+            idempotency_key="",
+            principal="",
+            symbol=symbol,
+            side=side,
+            type=OrderType.MARKET,
+            purpose=Purpose.ENTRY,
+            quantity=ZERO,
+            protect_at=price * (ONE - side.sign * self._policies.stop.max_distance / 2),
+        )
 
     def approve_reduction(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
@@ -95,6 +131,10 @@ def _largest(verdicts: Sequence[Verdict], worst: Decimal, instrument: Instrument
         return ZERO
     quantity = floor_to(room / worst, instrument.step)
     return ZERO if _below_minimum(quantity, price, instrument) else quantity
+
+
+def _smallest(instrument: Instrument, price: Decimal) -> Decimal:
+    return max(instrument.min_quantity, ceil_to(instrument.min_notional / price, instrument.step))
 
 
 def _below_minimum(quantity: Decimal, price: Decimal, instrument: Instrument) -> Refusal | None:

@@ -1,0 +1,93 @@
+"""The rules' decision: one leg for each symbol that they have something to do with.
+
+They enter where the signals are strong enough, with a stop a number of ATRs away, no farther than the stop policy
+allows, and leave by `exits`. What is unknown opens nothing, and closes nothing that is not late or losing.
+"""
+
+from decimal import Decimal
+
+from ocw_mcp.core.rules.exits import exit_reason
+from ocw_mcp.core.rules.signals import Signals, read_signals
+from ocw_mcp.domain.decision import Action, Decision, Leg
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.money import ONE, exact
+from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.snapshot import PositionView, Snapshot
+
+
+def decide(snapshot: Snapshot, policies: Policies) -> Decision:
+    """The decision for the whole portfolio; holding needs no leg."""
+    legs: list[Leg] = []
+    for view in snapshot.symbols:
+        signals = read_signals(view, policies.rules)
+        if view.position is not None:
+            leg = _exit(view.position, signals, snapshot, policies)
+        else:
+            leg = _entry(view.symbol, signals, snapshot, policies) if signals is not None else None
+        if leg is not None:
+            legs.append(leg)
+    return Decision(legs=tuple(legs), cause="" if legs else "rules: nothing to do")
+
+
+def _exit(position: PositionView, signals: Signals | None, snapshot: Snapshot, policies: Policies) -> Leg | None:
+    reason = exit_reason(position, signals, snapshot, policies.rules)
+    if reason is None:
+        return None
+    signal, sentence = reason
+    action = Action.SELL if position.quantity > 0 else Action.COVER
+    return Leg(position.symbol, action, reasoning=sentence, signals=(signal,))
+
+
+def _entry(symbol: str, signals: Signals, snapshot: Snapshot, policies: Policies) -> Leg | None:
+    rules, score = policies.rules, signals.score
+    if abs(score) < rules.entry_score:
+        return None
+    distance = min(rules.stop_atr * signals.atr / signals.last, float(policies.stop.max_distance) * 0.98)
+    if score > 0:
+        late, action, stop = signals.rsi >= rules.rsi_too_high, Action.BUY, signals.last * (1 - distance)
+    else:
+        late = signals.rsi <= rules.rsi_too_low or snapshot.product is not Product.UM
+        action, stop = Action.SHORT, signals.last * (1 + distance)
+    if late:
+        return None
+    return Leg(
+        symbol,
+        action,
+        size=_size(snapshot, policies),
+        stop=_significant(stop),
+        confidence=abs(score),
+        reasoning=_sentence(signals),
+        signals=_used(signals),
+    )
+
+
+def _sentence(signals: Signals) -> str:
+    tilt = f", derivatives {signals.tilt:+.2f}" if signals.tilt else ""
+    return (
+        f"on {signals.timeframe} momentum {signals.momentum:+.2f}, reversion {signals.reversion:+.2f}, "
+        f"{signals.trend:.0%} trend by ADX {signals.adx:.0f}{tilt}: {signals.score:+.2f}"
+    )
+
+
+def _used(signals: Signals) -> tuple[str, ...]:
+    """The signals that pulled the way of the entry, the strongest first."""
+    way = 1 if signals.score > 0 else -1
+    pulls = {
+        "momentum": way * signals.trend * signals.momentum,
+        "reversion": way * (1 - signals.trend) * signals.reversion,
+        "derivatives": way * signals.tilt,
+    }
+    return tuple(sorted((name for name, pull in pulls.items() if pull > 0), key=lambda name: -pulls[name]))
+
+
+def _size(snapshot: Snapshot, policies: Policies) -> Decimal:
+    """The share of equity the rules put on, scaled, and no more than one order may be: they know the limits, too."""
+    wished = policies.rules.entry_size * snapshot.scale
+    if snapshot.equity <= 0:
+        return wished
+    return min(ONE, wished, policies.position.max_share, policies.order.max_notional / snapshot.equity)
+
+
+def _significant(price: float) -> Decimal:
+    """Eight significant digits are more than any tick asks for; the desk rounds to the tick."""
+    return exact(float(f"{price:.8g}"))

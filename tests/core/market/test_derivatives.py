@@ -1,0 +1,183 @@
+"""Derivatives: what each reading is made of, when it is known, and how they add up."""
+
+import math
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocw_mcp.core.market.derivatives import ROWS_KEPT, STALE_AFTER, WEIGHTS, Derivatives, composite
+from ocw_mcp.domain.market import Funding, Metrics
+from ocw_mcp.domain.snapshot import DerivativesView
+from ocw_mcp.domain.time import DAY, HOUR, MINUTE
+from ocw_mcp.domain.unknown import Unknown
+
+STEP = 5 * MINUTE
+NOW = 20_000 * DAY
+FULL = ROWS_KEPT
+
+
+def row(steps_ago: int = 0, **changes: Any) -> Metrics:
+    plain = Metrics(
+        "BTCUSDT",
+        NOW - steps_ago * STEP,
+        open_interest=1_000.0,
+        open_interest_value=100_000.0,
+        top_positions_ratio=1.5 + (steps_ago % 2) / 100,
+        taker_ratio=1.0,
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+def told(*rows: Metrics, funding: Funding | None = None) -> Derivatives:
+    derivatives = Derivatives()
+    for each in rows:
+        derivatives.take(each)
+    if funding:
+        derivatives.settle(funding)
+    return derivatives
+
+
+def a_day(**last: Any) -> list[Metrics]:
+    return [row(ago) for ago in range(FULL - 1, 0, -1)] + [row(**last)]
+
+
+def reading(derivatives: Derivatives, name: str, now: int = NOW) -> Any:
+    return derivatives.values(now)[name]
+
+
+def is_unknown(value: Any, clause: str) -> bool:
+    return isinstance(value, Unknown) and clause in value.reason
+
+
+def test_the_readings_are_those_of_the_snapshot() -> None:
+    assert set(Derivatives().values(NOW)) == set(DerivativesView.__struct_fields__)
+
+
+def test_before_anything_is_told_all_is_unknown() -> None:
+    assert all(isinstance(value, Unknown) for value in Derivatives().values(NOW).values())
+
+
+def test_funding_is_told_per_eight_hours_whatever_its_interval() -> None:
+    assert reading(told(funding=Funding("BTCUSDT", NOW, 0.0001, 4)), "funding_8h") == pytest.approx(0.0002)
+
+
+def test_funding_is_forgotten_after_two_of_its_intervals() -> None:
+    derivatives = told(funding=Funding("BTCUSDT", NOW - 16 * HOUR, 0.0001, 8))
+    assert reading(derivatives, "funding_8h") == 0.0001
+    assert is_unknown(reading(derivatives, "funding_8h", NOW + 1), "16 h old")
+
+
+def test_open_interest_is_held_against_that_of_a_day_before() -> None:
+    assert reading(told(*a_day(open_interest=1_100.0)), "open_interest_change_24h") == pytest.approx(0.1)
+    assert is_unknown(reading(told(*a_day()[2:][4:]), "open_interest_change_24h"), "from 1d ago")
+
+
+def test_a_hole_of_up_to_a_quarter_of_an_hour_a_day_ago_is_bridged() -> None:
+    rows = a_day(open_interest=1_100.0)
+    assert reading(told(*rows[3:]), "open_interest_change_24h") == pytest.approx(0.1)
+    assert isinstance(reading(told(*rows[4:]), "open_interest_change_24h"), Unknown)
+
+
+def test_the_taker_ratio_evens_out_over_an_hour() -> None:
+    ratios = [row(ago, taker_ratio=2.0 if ago % 2 else 0.5) for ago in range(11, -1, -1)]
+    assert reading(told(row(12, taker_ratio=50.0), *ratios), "taker_ratio_1h") == pytest.approx(1.0)
+    assert is_unknown(reading(told(*ratios[-5:]), "taker_ratio_1h"), "has 5")
+
+
+def test_the_crowd_is_measured_by_the_day_before_it_and_never_by_itself() -> None:
+    calm = [row(ago) for ago in range(100, 0, -1)]
+    z = reading(told(*calm, row(top_positions_ratio=1.6)), "long_short_z")
+    ratios = [each.top_positions_ratio or 0 for each in calm]
+    mean = sum(ratios) / 100
+    deviation = math.sqrt(sum((each - mean) ** 2 for each in ratios) / 99)
+    assert z == pytest.approx((1.6 - mean) / deviation)
+    assert is_unknown(reading(told(*calm[-47:], row()), "long_short_z"), "has 47")
+
+
+def test_a_crowd_that_never_moved_has_no_deviation() -> None:
+    still = [row(ago, top_positions_ratio=1.5) for ago in range(100, -1, -1)]
+    assert is_unknown(reading(told(*still), "long_short_z"), "has not moved")
+
+
+def test_an_early_row_whose_ratios_the_exchange_left_empty_is_unknown_there_alone() -> None:
+    bare = [msgspec.structs.replace(each, top_positions_ratio=None, taker_ratio=None) for each in a_day()]
+    values = told(*bare).values(NOW)
+    assert values["open_interest_change_24h"] == 0
+    assert all(isinstance(values[name], Unknown) for name in ("taker_ratio_1h", "long_short", "long_short_z"))
+
+
+def test_metrics_that_stopped_coming_are_unknown_after_three_missed_rows() -> None:
+    derivatives = told(*a_day())
+    assert reading(derivatives, "long_short", NOW + STALE_AFTER) == 1.5
+    late = derivatives.values(NOW + STALE_AFTER + 1)
+    assert all(is_unknown(late[name], "15 min old") for name in late if name not in ("funding_8h", "composite"))
+
+
+def test_a_row_or_a_rate_that_is_not_later_changes_nothing() -> None:
+    derivatives = told(*a_day(), funding=Funding("BTCUSDT", NOW, 0.0001, 8))
+    before = derivatives.values(NOW)
+    derivatives.take(row(1, open_interest=5.0))
+    derivatives.take(row(0, open_interest=5.0))
+    derivatives.settle(Funding("BTCUSDT", NOW, 0.9, 8))
+    assert derivatives.values(NOW) == before
+
+
+def test_memory_holds_a_day_and_no_more_and_survives_a_restart() -> None:
+    derivatives = told(*(row(ago) for ago in range(5 * FULL, -1, -1)), funding=Funding("BTCUSDT", NOW, 0.0001, 8))
+    state = derivatives.state()
+    assert len(state.rows) == FULL
+    again = Derivatives()
+    again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=type(state)))
+    assert again.values(NOW) == derivatives.values(NOW)
+
+
+def parts(**known: float) -> dict[str, Any]:
+    names = ("funding_8h", "taker_ratio_1h", "long_short_z", "open_interest_change_24h", "price_change_24h")
+    return {name: known.get(name, Unknown("not told")) for name in names}
+
+
+def test_the_composite_reads_funding_and_the_crowd_the_other_way_and_flow_as_it_goes() -> None:
+    extreme = parts(
+        funding_8h=0.0005, taker_ratio_1h=1.15, long_short_z=1.5, open_interest_change_24h=0.1, price_change_24h=0.02
+    )
+    one = math.tanh(1)
+    assert composite(extreme) == pytest.approx(one * (-0.35 + 0.30 - 0.25 + 0.10))
+
+
+def test_open_interest_confirms_the_way_that_the_price_went() -> None:
+    known = {"funding_8h": 0.0, "taker_ratio_1h": 1.0, "open_interest_change_24h": 0.1}
+    up, down, still = (composite(parts(**known, price_change_24h=moved)) for moved in (0.02, -0.02, 0.0))
+    assert up == pytest.approx(0.1 * math.tanh(1))
+    assert down == pytest.approx(-0.1 * math.tanh(1))
+    assert still == 0
+
+
+def test_a_part_that_is_unknown_counts_as_nothing_and_too_few_parts_are_unknown() -> None:
+    half = composite(parts(funding_8h=-0.0005, taker_ratio_1h=1.0))
+    assert half == pytest.approx(0.35 * math.tanh(1))
+    assert composite(parts(funding_8h=-0.0005)) == Unknown(
+        "too little is known of derivatives: no taker flow, long short, open interest"
+    )
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            name: st.floats(-1e6, 1e6) | st.just(Unknown("not told"))
+            for name in (
+                "funding_8h",
+                "taker_ratio_1h",
+                "long_short_z",
+                "open_interest_change_24h",
+                "price_change_24h",
+            )
+        }
+    )
+)
+def test_the_composite_stays_between_minus_one_and_one(readings: dict[str, Any]) -> None:
+    value = composite(readings)
+    assert isinstance(value, Unknown) or -1 <= value <= 1
+    assert sum(WEIGHTS.values()) == pytest.approx(1)

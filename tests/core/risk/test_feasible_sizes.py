@@ -1,0 +1,118 @@
+"""The sizes that a snapshot calls feasible are those that the risk officer then lets pass, and no larger ones."""
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocw_mcp.core.risk.account import AccountView
+from ocw_mcp.core.risk.officer import RiskOfficer
+from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.market import Instrument, Product
+from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
+from ocw_mcp.domain.reasons import Refusal
+from ocw_mcp.domain.snapshot import Feasible
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.unknown import Unknown
+from tests.support.runs import policies
+
+D = Decimal
+ETH = Instrument("ETHUSDT", Product.UM, D("0.01"), D("0.001"), D("0.001"), D(20))
+CALM = AccountView(
+    version=1,
+    state=DeskState.ACTIVE,
+    product=Product.UM,
+    instrument=ETH,
+    equity=D(10_000),
+    gross=D(0),
+    quantity=D(0),
+    symbol_notional=D(0),
+    price=D(1_000),
+    price_age_ms=0,
+    price_age_limit_ms=150_000,
+    daily_loss_reached=False,
+    daily_loss=D(0),
+)
+OFFICER = RiskOfficer(policies(position={"max_share": "0.25"}, stop={"max_distance": "0.05"}))
+
+
+def sizes(**changes: Any) -> Feasible:
+    found = OFFICER.feasible("ETHUSDT", msgspec.structs.replace(CALM, **changes))
+    assert isinstance(found, Feasible)
+    return found
+
+
+def asked(side: Side, quantity: Decimal, account: AccountView) -> ApprovedOrder | Refusal:
+    assert account.price is not None
+    stop = account.price * (1 - side.sign * D("0.03"))
+    intent = OrderIntent("k", "test", "ETHUSDT", side, OrderType.MARKET, Purpose.ENTRY, quantity, protect_at=stop)
+    return OFFICER.check_entry(intent, account, OrderRef(1, Purpose.ENTRY), 0)
+
+
+def test_an_empty_account_may_open_a_quarter_either_way_at_the_worst_assumed_fill() -> None:
+    assert sizes() == Feasible(long_max=D("2.495"), short_max=D("2.495"), min=D("0.020"))
+
+
+def test_an_open_position_may_be_added_to_and_is_closed_before_it_is_turned_around() -> None:
+    held = sizes(quantity=D(-1), symbol_notional=D(1_000), gross=D(1_000))
+    assert (held.long_max, held.short_max) == (D(0), D("1.497"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"state": DeskState.HALTED},
+        {"daily_loss_reached": True},
+        {"price_age_ms": 150_001},
+        {"equity": D(-5)},
+        {"equity": D(50)},
+        {"symbol_notional": D(2_500)},
+        {"gross": D(10_000)},
+    ],
+)
+def test_nothing_is_feasible_where_every_entry_would_be_refused(changes: dict[str, Any]) -> None:
+    found = sizes(**changes)
+    assert (found.long_max, found.short_max) == (D(0), D(0))
+
+
+def test_spot_has_no_short() -> None:
+    found = sizes(product=Product.SPOT)
+    assert found.long_max > 0
+    assert found.short_max == 0
+
+
+def test_without_a_price_nothing_is_known() -> None:
+    assert isinstance(OFFICER.feasible("ETHUSDT", msgspec.structs.replace(CALM, price=None)), Unknown)
+
+
+@settings(max_examples=200)
+@given(
+    price=st.decimals("0.01", "90000", places=2),
+    equity=st.decimals("0", "100000", places=2),
+    share=st.decimals("0", "0.3", places=3),
+    others=st.decimals("0", "1.1", places=3),
+    side=st.sampled_from(Side),
+)
+def test_the_largest_feasible_size_passes_one_step_more_does_not_and_none_below_the_smallest(
+    price: Decimal, equity: Decimal, share: Decimal, others: Decimal, side: Side
+) -> None:
+    held = equity * share
+    account = msgspec.structs.replace(
+        CALM,
+        price=price,
+        equity=equity,
+        symbol_notional=held,
+        gross=held + equity * others,
+        quantity=side.sign * held / price,
+    )
+    found = OFFICER.feasible("ETHUSDT", account)
+    assert isinstance(found, Feasible)
+    largest = found.long_max if side is Side.BUY else found.short_max
+    if largest > 0:
+        assert isinstance(asked(side, largest, account), ApprovedOrder)
+        assert isinstance(asked(side, min(largest, found.min), account), ApprovedOrder)
+    assert isinstance(asked(side, largest + ETH.step, account), Refusal)
+    assert isinstance(asked(side, found.min - ETH.step, account), Refusal)

@@ -1,0 +1,127 @@
+"""What a running engine puts into its snapshots: trades, note, sizes, limits, derivatives, correlations."""
+
+import math
+from decimal import Decimal
+
+from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.market import Candle, Funding, Metrics
+from ocw_mcp.domain.policies import Policies, limits_in_force
+from ocw_mcp.domain.snapshot import Feasible, Snapshot
+from ocw_mcp.domain.time import HOUR, MINUTE
+from ocw_mcp.domain.unknown import Unknown
+from ocw_mcp.engine.decisions import NOTE_KEPT
+from ocw_mcp.engine.step import Engine
+from tests.support.deciders import Scripted
+from tests.support.legs import buy, sell
+from tests.support.markets import START, ListFeed, candle, path
+from tests.support.runs import Run, policies
+
+D = Decimal
+STEP = 5 * MINUTE
+
+
+def every_candle() -> Policies:
+    return policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+
+
+async def seen(feed: ListFeed, script: dict[int, Decision] | None = None) -> list[Snapshot]:
+    """The snapshot of each minute's wake."""
+    decider = Scripted(script or {})
+    await Run(feed, decider, policy=every_candle()).go()
+    return [request.snapshot for request in decider.asked]
+
+
+def metrics(steps: int, **changes: float) -> list[Metrics]:
+    return [
+        Metrics("BTCUSDT", START + place * STEP, **{"taker_ratio": 1.1, "top_positions_ratio": 1.5} | changes)
+        for place in range(steps)
+    ]
+
+
+async def test_closed_trades_are_in_the_next_snapshot_with_their_profit_after_fees() -> None:
+    candles = path([100.0, 100.0, 110.0, 110.0, 110.0])
+    snapshots = await seen(ListFeed(candles), {1: buy("97"), 3: sell()})
+    assert [len(each.trades) for each in snapshots] == [0, 0, 0, 1, 1]
+    (trade,) = snapshots[-1].trades
+    assert (trade.symbol, trade.side, trade.opened_at, trade.closed_at) == (
+        "BTCUSDT",
+        "long",
+        START + MINUTE,
+        START + 3 * MINUTE,
+    )
+    assert 95 < trade.pnl < 100
+
+
+async def test_a_note_stays_until_the_next_one_and_is_cut_at_its_length() -> None:
+    script = {1: Decision(note="watch 100"), 3: Decision(note="x" * 4_000)}
+    snapshots = await seen(ListFeed(path([100.0] * 5)), script)
+    assert [each.note for each in snapshots] == ["", "watch 100", "watch 100", "x" * NOTE_KEPT, "x" * NOTE_KEPT]
+
+
+async def test_feasible_sizes_are_those_of_this_moment_and_unknown_while_an_order_is_under_way() -> None:
+    candles = [*path([100.0, 100.0]), candle(2, 100.0)]
+    snapshots = await seen(ListFeed(candles), {1: buy("97", size="0.1")})
+    before, after = (each.symbols[0].feasible for each in snapshots[:2])
+    assert isinstance(before, Feasible)
+    assert isinstance(after, Feasible)
+    assert before.long_max == before.short_max > 0
+    assert 0 < after.long_max < before.long_max
+    assert after.short_max == 0
+
+
+async def test_no_size_is_told_while_an_entry_waits_for_a_price() -> None:
+    late = [candle(0, 100.0), candle(0, 50.0, symbol="ETHUSDT"), candle(1, 50.0, symbol="ETHUSDT")]
+    snapshots = await seen(ListFeed(late), {1: buy("97", size="0.1")})
+    assert snapshots[1].symbols[0].feasible == Unknown("an order of this symbol is under way")
+    assert isinstance(snapshots[1].symbols[1].feasible, Feasible)
+
+
+async def test_the_limits_are_quoted_from_the_policy_file() -> None:
+    (snapshot,) = await seen(ListFeed(path([100.0])))
+    assert snapshot.limits == limits_in_force(every_candle())
+    assert dict(snapshot.limits)["stop.max_distance"] == "0.05"
+    assert dict(snapshot.limits)["symbols.allow"] == "*USDT"
+
+
+async def test_derivatives_are_known_from_their_stamp_on_and_never_before() -> None:
+    rate = Funding("BTCUSDT", START + 2 * MINUTE, 0.0001, 8)
+    snapshots = await seen(ListFeed(path([100.0] * 4), funding=[rate]))
+    told = [each.symbols[0].derivatives.funding_8h for each in snapshots]
+    assert isinstance(told[0], Unknown)
+    assert told[1:] == [0.0001, 0.0001, 0.0001]
+
+
+async def test_an_hour_of_metrics_gives_a_taker_ratio() -> None:
+    feed = ListFeed(path([100.0] * 62), metrics=metrics(13))
+    derivatives = (await seen(feed))[-1].symbols[0].derivatives
+    assert isinstance(derivatives.taker_ratio_1h, float)
+    assert math.isclose(derivatives.taker_ratio_1h, 1.1)
+    assert derivatives.long_short == 1.5
+    assert isinstance(derivatives.composite, Unknown)
+
+
+async def test_an_open_position_is_compared_with_every_other_symbol() -> None:
+    candles: list[Candle] = []
+    for place in range(60 * 27):
+        wave = math.sin(place / 100)
+        candles += [candle(place, 100 + wave), candle(place, 50 - wave, symbol="ETHUSDT")]
+    decider = Scripted({1: buy("97")})
+    run = Run(ListFeed(candles), decider, policy=policies(gate={"close_wakes": ["1h"], "cooldown_s": 0}))
+    await run.go()
+    first, last = decider.asked[0].snapshot, decider.asked[-1].snapshot
+    assert first.correlations == ()
+    value = last.correlation("ETHUSDT", "BTCUSDT")
+    assert isinstance(value, float)
+    assert value < -0.9
+    assert isinstance(last.correlation("BTCUSDT", "SOLUSDT"), Unknown)
+
+
+async def test_all_of_it_survives_a_restart() -> None:
+    candles = path([100.0, 100.0, 110.0, 110.0, 110.0])
+    rate = Funding("BTCUSDT", START + HOUR, 0.0001, 8)
+    feed = ListFeed(candles, metrics=metrics(2), funding=[rate])
+    script = {1: buy("97"), 2: Decision(note="watch 100"), 3: sell()}
+    run = await Run(feed, Scripted(script), policy=every_candle()).go()
+    again = Engine(run.config)
+    again.restore(run.engine.state())
+    assert again.state() == run.engine.state()
