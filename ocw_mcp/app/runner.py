@@ -16,6 +16,7 @@ from ocw_mcp import __version__
 from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.store.lock import StateLock
+from ocw_mcp.app import picture
 from ocw_mcp.app.compose import Book, decider, require_timeframes, stamp
 from ocw_mcp.app.markets import MarketFeed
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
@@ -37,6 +38,8 @@ class Job(NamedTuple):
     state: Path | None
     speed: float | None = None
     """Simulated time over the wall's; None is as fast as it goes."""
+    picture: Path | None = None
+    """Where to draw the run."""
 
 
 class Outcome(NamedTuple):
@@ -54,6 +57,8 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
     # Whatever can be refused is refused before a directory is touched.
     decider(job.agent, job.policies)
     require_timeframes(job.policies, job.feed.interval)
+    if job.picture is not None:
+        picture.require(job.picture)
     with _directory(job.state) as directory, StateLock(directory):
         commands = CommandFiles(directory)
         identity = job.feed.identity
@@ -75,10 +80,21 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
                 book.venue.terms.taker_fee,
                 store.fingerprint,
             )
+            if job.picture is not None:
+                _draw(job.picture, job.feed, store, figures)
             log.info("stopped", why=why, chain_head=store.chain_head, fingerprint=store.fingerprint)
             return Outcome(_with_speed(figures, wall_s, book.engine.tally.candles - candles_before), why)
         finally:
             store.close()
+
+
+def _draw(path: Path, feed: MarketFeed, store: SqliteStore, figures: dict[str, Any]) -> None:
+    if not figures["candles"]:
+        return
+    until, equity = figures["to"], figures["equity_end"]
+    prices = asyncio.run(picture.read_prices(feed, until, figures["candles"]))
+    title = f"{', '.join(figures['symbols'])}: {figures['return']:+.2%}, buy and hold {figures['buy_and_hold']:+.2%}"
+    picture.draw(path, prices, picture.gather(store.all_events()), (until, equity), title)
 
 
 async def _until_the_end(book: Book, for_ms: int | None) -> str:

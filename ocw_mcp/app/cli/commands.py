@@ -44,6 +44,9 @@ SymbolsOption = Annotated[str | None, typer.Option("--symbols", help="Only these
 SpeedOption = Annotated[
     str, typer.Option("--speed", help="Simulated time over the wall's: 1 is real time, 60 an hour a minute, or max.")
 ]
+PictureOption = Annotated[
+    Path | None, typer.Option("--picture", help="Draw prices, wakes and trades into this PNG (needs ocw-mcp[plot]).")
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the simulated market.")]
 
 
@@ -78,10 +81,11 @@ def run(
     symbols: SymbolsOption = None,
     seed: SeedOption = 1,
     speed: SpeedOption = "max",
+    picture: PictureOption = None,
 ) -> None:
     """Run a book on paper: on the simulated market, or on a tape. Ctrl-C stops it, with a report."""
     wish = runs.Wish(
-        market, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, seed, speed
+        market, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, seed, speed, picture
     )
     runs.run_and_print(wish, as_json=as_json)
 
@@ -102,9 +106,12 @@ def replay(
     product: ProductOption = None,
     interval: IntervalOption = None,
     symbols: SymbolsOption = None,
+    picture: PictureOption = None,
 ) -> None:
     """Run a tape from its beginning to its end, as fast as it goes."""
-    wish = runs.Wish(tape, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, 1)
+    wish = runs.Wish(
+        tape, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, 1, "max", picture
+    )
     runs.run_and_print(wish, as_json=as_json, tape_only=True)
 
 

@@ -40,6 +40,7 @@ class Wish(NamedTuple):
     symbols: str | None
     seed: int
     speed: str = "max"
+    picture: Path | None = None
 
 
 def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None:
@@ -71,6 +72,7 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
         for_ms=_span(wish.for_),
         state=wish.state,
         speed=_speed(wish.speed),
+        picture=wish.picture,
     )
     outcome = run(job, None if as_json else Narrator(console.print))
     if as_json:

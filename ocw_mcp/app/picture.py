@@ -1,0 +1,205 @@
+"""A picture of a run: each symbol's price with the gate's wakes and every trade over it, and the book's equity.
+
+Candles are not journaled, so they are read from the feed once more; everything else comes from the journal.
+"""
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from math import nan
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.events import JournalEvent
+from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.protocols import Feed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+POINTS: Final = 3_000
+"""Price points of one symbol at most; each shows the range of the candles that it stands for."""
+KINDS: Final = {"close": "#9aa0a6", "timer": "#4f7fd6", "outlier": "#e08a1e", "condition": "#8e4ec6"}
+"""Colours of wakes by the kind of their reason, in the order in which they are drawn."""
+UP, DOWN, PRICE = "#1a8f5a", "#c6373c", "#2b2f36"
+
+
+class Trade(NamedTuple):
+    """A position from its first fill to its last: times in ms, average prices, profit after fees; or one still open."""
+
+    symbol: str
+    long: bool
+    opened_at: int
+    entry: float
+    closed_at: int | None = None
+    exit: float = 0.0
+    pnl: float = 0.0
+    stopped: bool = False
+    """Whether its stop closed it."""
+
+
+class Story(NamedTuple):
+    """What the journal tells of a run: trades, wakes as (time, symbol or None, kind), equity as each day opened."""
+
+    trades: list[Trade]
+    wakes: list[tuple[int, str | None, str]]
+    equity: list[tuple[int, float]]
+
+
+class Prices(NamedTuple):
+    """A symbol's prices: times (ms), closes, and the range that each point stands for; NaN where candles miss."""
+
+    at: list[int]
+    close: list[float]
+    low: list[float]
+    high: list[float]
+
+    def point(self, at: int, close: float, low: float, high: float) -> None:
+        """Add a point."""
+        self.at.append(at)
+        self.close.append(close)
+        self.low.append(low)
+        self.high.append(high)
+
+
+def require(path: Path) -> None:
+    """See that a picture can be drawn before the work begins that it shows.
+
+    Raises SettingsError when it cannot.
+    """
+    if find_spec("matplotlib") is None:
+        raise SettingsError(
+            "a picture needs matplotlib, which is not installed; install it, or ocw-mcp with its extra: ocw-mcp[plot]"
+        )
+    if path.is_dir() or not path.parent.is_dir():
+        raise SettingsError(
+            f"the picture {path.name} has no place: expected a file name in a folder that exists; choose another"
+        )
+
+
+def gather(journal: Iterable[tuple[int, JournalEvent]]) -> Story:
+    """Read a journal's events, in their order."""
+    story = Story([], [], [])
+    open_trades: dict[str, Trade] = {}
+    last: dict[str, events.OrderFilled] = {}
+    for at, event in journal:
+        match event:
+            case events.DayOpened(equity=equity):
+                story.equity.append((at, float(equity)))
+            case events.WakeRaised(reasons=reasons):
+                story.wakes.extend((at, each.symbol, _kind(each.reasons[0])) for each in reasons)
+            case events.OrderFilled(symbol=symbol):
+                last[symbol] = event
+                if event.position and symbol not in open_trades:
+                    open_trades[symbol] = Trade(symbol, event.position > 0, event.traded_at, float(event.price))
+            case events.PositionClosed(symbol=symbol, pnl=pnl) if symbol in open_trades:
+                fill = last[symbol]
+                story.trades.append(
+                    open_trades.pop(symbol)._replace(
+                        closed_at=fill.traded_at,
+                        exit=float(fill.price),
+                        pnl=float(pnl),
+                        stopped=fill.ref.leg is Purpose.STOP,
+                    )
+                )
+    story.trades.extend(open_trades.values())
+    return story
+
+
+async def read_prices(feed: Feed, until: int, candles: int) -> dict[str, Prices]:
+    """Every symbol's prices up to `until` (ms), thinned out evenly; `candles` is about how many there are."""
+    symbols = feed.identity.symbols
+    stride = max(1, candles // (len(symbols) * POINTS))
+    prices = {symbol: Prices([], [], [], []) for symbol in symbols}
+    seen = dict.fromkeys(symbols, 0)
+    async for frame in feed.frames():
+        if frame.at > until:
+            break
+        for candle in () if frame.history else frame.closed:
+            row = prices[candle.symbol]
+            if row.at and candle.open_time > row.at[-1]:
+                row.point(candle.open_time, nan, nan, nan)
+                seen[candle.symbol] = 0
+            if seen[candle.symbol] % stride:
+                row.at[-1], row.close[-1] = candle.close_time, candle.close
+                row.low[-1], row.high[-1] = min(row.low[-1], candle.low), max(row.high[-1], candle.high)
+            else:
+                row.point(candle.close_time, candle.close, candle.low, candle.high)
+            seen[candle.symbol] += 1
+    return prices
+
+
+def draw(path: Path, prices: dict[str, Prices], story: Story, equity_end: tuple[int, float], title: str) -> None:
+    """Write the picture as a PNG.
+
+    Raises SettingsError when it cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    shown = [symbol for symbol in prices if prices[symbol].at]
+    figure = Figure(figsize=(14, 3.4 * len(shown) + 2.4), layout="constrained")
+    axes = figure.subplots(len(shown) + 1, 1, sharex=True, height_ratios=[3] * len(shown) + [1.6], squeeze=False)[:, 0]
+    for symbol, axis in zip(shown, axes, strict=False):
+        _draw_symbol(axis, symbol, prices[symbol], story)
+    _draw_equity(axes[-1], [*story.equity, equity_end])
+    figure.suptitle(title, fontsize=12, x=0.01, ha="left")
+    try:
+        figure.savefig(path, format="png", dpi=100)
+    except OSError as error:
+        raise SettingsError(
+            f"the picture cannot be written to {path.name}: {error.strerror}; choose another place"
+        ) from error
+
+
+def _draw_symbol(axis: "Axes", symbol: str, row: Prices, story: Story) -> None:
+    times = _moments(row.at)
+    axis.fill_between(times, row.low, row.high, color=PRICE, alpha=0.18, linewidth=0)
+    axis.plot(times, row.close, color=PRICE, linewidth=0.8)
+    axis.set_ylabel(symbol)
+    axis.margins(x=0.01, y=0.12)
+    for place, (kind, colour) in enumerate(KINDS.items()):
+        at = [at for at, of, each in story.wakes if each == kind and of in (symbol, None)]
+        axis.vlines(
+            _moments(at),
+            0.012 * place,
+            0.012 * place + 0.011,
+            color=colour,
+            linewidth=0.8,
+            transform=axis.get_xaxis_transform(),
+            label=f"{len(at)} wakes by {kind}" if at else "",
+        )
+    trades = [trade for trade in story.trades if trade.symbol == symbol]
+    for trade in trades:
+        _draw_trade(axis, trade, row)
+    won = sum(trade.pnl > 0 for trade in trades)
+    axis.set_title(f"{len(trades)} trades, {won} won, {sum(t.pnl for t in trades):+,.2f}", fontsize=9, loc="right")
+    axis.legend(loc="upper left", fontsize=8, frameon=False, ncols=4)
+
+
+def _draw_trade(axis: "Axes", trade: Trade, row: Prices) -> None:
+    ended, price = (trade.closed_at, trade.exit) if trade.closed_at is not None else (row.at[-1], row.close[-1])
+    colour = PRICE if trade.closed_at is None else UP if trade.pnl > 0 else DOWN
+    axis.plot(_moments([trade.opened_at, ended]), [trade.entry, price], color=colour, linewidth=1.6, alpha=0.9)
+    axis.plot(_moments([trade.opened_at]), [trade.entry], "^" if trade.long else "v", color=colour, markersize=6)
+    if trade.closed_at is not None:
+        axis.plot(_moments([ended]), [price], "x" if trade.stopped else "o", color=colour, markersize=4.5)
+
+
+def _draw_equity(axis: "Axes", points: list[tuple[int, float]]) -> None:
+    axis.plot(_moments([at for at, _ in points]), [equity for _, equity in points], color=PRICE, linewidth=1.2)
+    axis.axhline(points[0][1], color=PRICE, linewidth=0.5, linestyle=":")
+    axis.set_ylabel("equity")
+    axis.set_xlabel("UTC   ▲ long  ▼ short  o closed  x stopped; green won, red lost")
+
+
+def _kind(reason: str) -> str:
+    kind = reason.partition(":")[0]
+    return kind if kind in KINDS else "condition"
+
+
+def _moments(times: list[int]) -> npt.NDArray[np.datetime64]:
+    return np.array(times, dtype="datetime64[ms]")

@@ -1,0 +1,99 @@
+"""A picture of a run: what it takes from the journal and the feed, and that it is drawn or refused in a sentence."""
+
+import json
+from decimal import Decimal
+from math import isnan
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ocw_mcp.app import picture
+from ocw_mcp.app.cli.commands import app
+from ocw_mcp.domain import events
+from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.snapshot import WakeReason
+from ocw_mcp.domain.time import MINUTE
+from tests.support.markets import START, ListFeed, candle, path
+
+D = Decimal
+PNG = b"\x89PNG\r\n"
+
+
+def filled(n: int, leg: Purpose, side: str, price: int, position: str) -> events.OrderFilled:
+    return events.OrderFilled(
+        OrderRef(n, leg), f"f{n}{leg}", "BTCUSDT", side, D(1), D(price), D(0), n * MINUTE, False, D(0), D(position)
+    )
+
+
+def test_trades_run_from_the_first_fill_to_the_last_and_tell_which_were_stopped() -> None:
+    story = picture.gather(
+        [
+            (MINUTE, filled(1, Purpose.ENTRY, "buy", 100, "1")),
+            (2 * MINUTE, filled(2, Purpose.ENTRY, "buy", 104, "2")),
+            (3 * MINUTE, filled(3, Purpose.STOP, "sell", 98, "0")),
+            (3 * MINUTE, events.PositionClosed("BTCUSDT", MINUTE, D("-8.5"), D("0.5"))),
+            (4 * MINUTE, filled(4, Purpose.ENTRY, "sell", 97, "-1")),
+        ]
+    )
+    first, second = story.trades
+    assert first == picture.Trade("BTCUSDT", True, MINUTE, 100, 3 * MINUTE, 98, -8.5, True)
+    assert (second.long, second.closed_at) == (False, None)
+
+
+def test_wakes_are_told_by_the_kind_of_their_first_reason() -> None:
+    reasons = (
+        WakeReason("BTCUSDT", ("outlier:return z=+3.00", "close:1h")),
+        WakeReason("ETHUSDT", ("condition:price gt 5, now 6",)),
+        WakeReason(None, ("timer",)),
+    )
+    wakes = picture.gather([(7, events.WakeRaised(1, reasons))]).wakes
+    assert wakes == [(7, "BTCUSDT", "outlier"), (7, "ETHUSDT", "condition"), (7, None, "timer")]
+
+
+def test_equity_is_that_with_which_each_day_opened() -> None:
+    assert picture.gather([(0, events.DayOpened("1970-01-01", D(10_000)))]).equity == [(0, 10_000.0)]
+
+
+async def test_prices_are_thinned_out_and_keep_their_extremes() -> None:
+    closes = [100.0 + place % 7 for place in range(3 * picture.POINTS)]
+    row = (await picture.read_prices(ListFeed(path(closes)), START * 2, len(closes)))["BTCUSDT"]
+    assert len(row.at) == picture.POINTS
+    assert (min(row.low), max(row.high)) == (100.0, 106.0)
+    assert row.at[-1] == START + len(closes) * MINUTE
+
+
+async def test_prices_break_where_candles_are_missing_and_end_where_the_run_did() -> None:
+    feed = ListFeed([candle(0, 1.0), candle(1, 2.0), candle(5, 3.0), candle(6, 4.0)])
+    row = (await picture.read_prices(feed, START + 6 * MINUTE, 4))["BTCUSDT"]
+    assert [None if isnan(close) else close for close in row.close] == [1.0, 2.0, None, 3.0]
+
+
+def tape(directory: Path) -> Path:
+    lines = ["open_time,open,high,low,close,volume"]
+    lines += [f"{START + place * MINUTE},100,101,99,{100 + place % 2},5" for place in range(300)]
+    file = directory / "BTCUSDT-1m-2026-01-01.csv"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def test_a_replay_draws_its_picture_and_still_prints_its_report_alone(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["replay", str(tape(tmp_path)), "--json", "--picture", str(tmp_path / "run.png")], catch_exceptions=False
+    )
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["candles"] == 300
+    assert (tmp_path / "run.png").read_bytes().startswith(PNG)
+
+
+def test_a_picture_without_a_place_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "missing" / "run.png"):
+        with pytest.raises(SettingsError, match="has no place"):
+            picture.require(place)
+
+
+def test_a_picture_without_matplotlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(picture, "find_spec", lambda name: None)
+    with pytest.raises(SettingsError, match=r"ocw-mcp\[plot\]"):
+        picture.require(tmp_path / "run.png")
