@@ -4,11 +4,10 @@ from decimal import Decimal
 
 from ocw_mcp.adapters.store.book import BookStamp
 from ocw_mcp.adapters.venues.paper import PaperVenue
-from ocw_mcp.app.markets import MarketFeed
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.core.market.market import timeframes
 from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.domain.protocols import CommandBox, Decider, Store
+from ocw_mcp.domain.protocols import CommandBox, Decider, Feed, Store
 from ocw_mcp.domain.time import MINUTE, span_ms, span_name
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.step import Engine
@@ -28,7 +27,7 @@ class Book:
 
     def __init__(
         self,
-        feed: MarketFeed,
+        feed: Feed,
         agent: str,
         policies: LoadedPolicies,
         prompts: LoadedPrompts,
@@ -37,17 +36,18 @@ class Book:
         listener: Listener | None = None,
         speed: float | None = None,
     ) -> None:
+        market = feed.identity
         # A hole of a few candles is common; an entry that found no price for longer than this is taken off.
-        patience_ms = max(3 * feed.interval, 5 * MINUTE)
-        self.venue = PaperVenue(feed.product, START_EQUITY, patience_ms)
+        patience_ms = max(3 * market.interval, 5 * MINUTE)
+        self.venue = PaperVenue(market.product, START_EQUITY, patience_ms)
         self.clock = SimulatedClock() if speed is None else PacedClock(speed)
         self.config = EngineConfig(
             policies=policies.policies,
             policy_hash=policies.hash,
             prompts_hash=prompts.hash,
-            product=feed.product,
-            interval=feed.interval,
-            symbols=feed.symbols,
+            product=market.product,
+            interval=market.interval,
+            symbols=market.symbols,
             start_equity=START_EQUITY,
             agent=agent,
             instruments=self.venue.instrument,
@@ -88,8 +88,9 @@ def decider(agent: str, policies: LoadedPolicies) -> Decider:
     raise SettingsError(f"there is no agent {agent!r}; expected one of {', '.join(AGENTS)}")
 
 
-def stamp(feed: MarketFeed) -> BookStamp:
+def stamp(feed: Feed) -> BookStamp:
     """What a paper book of this market is stamped with at its first start."""
+    market = feed.identity
     return BookStamp(
-        mode="paper", venue="paper", account=f"paper-{START_EQUITY}", product=feed.product, market=feed.identity
+        mode="paper", venue="paper", account=f"paper-{START_EQUITY}", product=market.product, market=market
     )

@@ -18,8 +18,8 @@ from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.app import picture
 from ocw_mcp.app.compose import Book, decider, require_timeframes, stamp
-from ocw_mcp.app.markets import MarketFeed
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
+from ocw_mcp.domain.protocols import Feed
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.report import report
 from ocw_mcp.runtime.recorder import Listener
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 class Job(NamedTuple):
     """What is to be run."""
 
-    feed: MarketFeed
+    feed: Feed
     agent: str
     policies: LoadedPolicies
     prompts: LoadedPrompts
@@ -56,7 +56,7 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
     """
     # Whatever can be refused is refused before a directory is touched.
     decider(job.agent, job.policies)
-    require_timeframes(job.policies, job.feed.interval)
+    require_timeframes(job.policies, job.feed.identity.interval)
     if job.picture is not None:
         picture.require(job.picture)
     with _directory(job.state) as directory, StateLock(directory):
@@ -88,7 +88,7 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
             store.close()
 
 
-def _draw(path: Path, feed: MarketFeed, store: SqliteStore, figures: dict[str, Any]) -> None:
+def _draw(path: Path, feed: Feed, store: SqliteStore, figures: dict[str, Any]) -> None:
     if not figures["candles"]:
         return
     until, equity = figures["to"], figures["equity_end"]

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ocw_mcp.app.bench_snapshot import SYMBOLS, measure
+from ocw_mcp.app.bench.snapshot import SYMBOLS, measure
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.snapshot import (
     Correlation,

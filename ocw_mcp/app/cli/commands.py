@@ -144,11 +144,16 @@ def init(state: StateOption = None) -> None:
 
 
 @app.command()
-def bench(as_json: JsonOption = False) -> None:
-    """Measure the engine on this machine: replay speed, and whether it keeps that speed as history grows."""
+def bench(
+    what: Annotated[
+        str | None, typer.Argument(help="replay, history, gate, snapshot or memory; without it all but the last.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure on this machine: speed, whether history slows it down, the gate, the size of snapshots, memory."""
     from ocw_mcp.app import bench as benchmarks
 
-    typer.echo(json.dumps(benchmarks.measure(), indent=None if as_json else 2))
+    typer.echo(json.dumps(benchmarks.measure(what), indent=None if as_json else 2))
 
 
 @journal.command()

@@ -65,23 +65,14 @@ class RiskOfficer:
         """
         if account.price is None:
             return Unknown("no price yet")
-        worst = self.worst_price(account.price)
-        largest = {
-            side: ZERO
-            if account.quantity * side.sign < 0
-            else _largest(
-                [limit(self._probe(symbol, side, account.price), account, self._policies, ZERO) for limit in LIMITS],
-                worst,
-                account.instrument,
-                account.price,
-            )
-            for side in Side
-        }
-        return Feasible(largest[Side.BUY], largest[Side.SELL], _smallest(account.instrument, account.price))
+        long_max, short_max = (self._room(symbol, side, account, account.price) for side in (Side.BUY, Side.SELL))
+        return Feasible(long_max, short_max, _smallest(account.instrument, account.price))
 
-    def _probe(self, symbol: str, side: Side, price: Decimal) -> OrderIntent:
-        """An entry of no size, with a stop that the policy takes: only to ask what room there is."""
-        return OrderIntent(
+    def _room(self, symbol: str, side: Side, account: AccountView, price: Decimal) -> Decimal:
+        """The largest entry on one side, asked with one of no size and a stop that the policy takes."""
+        if account.quantity * side.sign < 0:
+            return ZERO
+        probe = OrderIntent(
             idempotency_key="",
             principal="",
             symbol=symbol,
@@ -91,6 +82,8 @@ class RiskOfficer:
             quantity=ZERO,
             protect_at=price * (ONE - side.sign * self._policies.stop.max_distance / 2),
         )
+        verdicts = [limit(probe, account, self._policies, ZERO) for limit in LIMITS]
+        return _largest(verdicts, self.worst_price(price), account.instrument, price)
 
     def approve_reduction(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int

@@ -1,0 +1,29 @@
+"""Measurements on this machine. Absolute figures are the machine's; the ratios are what to compare."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from ocw_mcp.app.bench import gate, memory, replay, snapshot
+from ocw_mcp.domain.errors import SettingsError
+
+MEASURES: Final[dict[str, Callable[[], dict[str, Any]]]] = {
+    "replay": replay.measure,
+    "history": replay.measure_history,
+    "gate": gate.measure,
+    "snapshot": snapshot.measure,
+    "memory": memory.measure,
+}
+USUAL: Final = ("replay", "history", "gate", "snapshot")
+"""What is measured unless something is asked for; the others take minutes each."""
+
+
+def measure(what: str | None = None) -> dict[str, Any]:
+    """One measurement by name, or the usual ones, each under its name.
+
+    Raises SettingsError for a name that nothing has.
+    """
+    if what is None:
+        return {name: MEASURES[name]() for name in USUAL}
+    if what not in MEASURES:
+        raise SettingsError(f"there is no measurement {what!r}; expected one of {', '.join(MEASURES)}")
+    return MEASURES[what]()

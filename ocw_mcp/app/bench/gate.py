@@ -1,0 +1,27 @@
+"""What one look of the gate costs."""
+
+from typing import Any, Final
+
+from ocw_mcp.app.policy_loader import load_policies
+from ocw_mcp.core.gate.gate import Gate
+from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.domain.unknown import Reading, Unknown
+from ocw_mcp.runtime.clock import SimulatedClock
+
+LOOKS: Final = 50_000
+
+
+def measure() -> dict[str, Any]:
+    """Microseconds per look of the gate at a quiet market that still moves."""
+    clock = SimulatedClock()
+    gate = Gate(load_policies(None).policies.gate, MINUTE, ("BTCUSDT",))
+    closes = [100.0 + (index * 7919 % 101) / 1_000 for index in range(LOOKS)]
+    started = clock.wall_ms()
+    for index, close in enumerate(closes):
+        gate.look("BTCUSDT", close, (MINUTE,), at=index * MINUTE, read=_nothing, after_hole=False, in_position=False)
+        gate.wake(index * MINUTE, busy=False)
+    return {"looks": LOOKS, "us_per_look": round((clock.wall_ms() - started) * 1_000 / LOOKS, 3)}
+
+
+def _nothing(symbol: str, metric: str) -> Reading:
+    return Unknown("not asked here")

@@ -1,0 +1,86 @@
+"""How fast candles go through the whole engine, journal and checkpoints included, and whether history slows it down."""
+
+import asyncio
+import statistics
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from ocw_mcp.adapters.control.commands import CommandFiles
+from ocw_mcp.adapters.store.journal import SqliteStore
+from ocw_mcp.app.bench import peer
+from ocw_mcp.app.bench.recorded import Recorded
+from ocw_mcp.app.compose import Book, stamp
+from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies, load_prompts
+
+CANDLES: Final = 40_000
+RUNS: Final = 5
+SHORT: Final = 10_000
+LONG: Final = 200_000
+PAIRS: Final = 7
+
+
+def measure() -> dict[str, Any]:
+    """Candles a second with the rules trading, and with a wake that reads every indicator at each close of 15m.
+
+    Both on the same candles, interleaved; the medians of `RUNS`. Where backtesting.py is installed, it runs a strategy
+    of a few indicators beside it, and `ratio` is our speed over its.
+    """
+    market, usual = Recorded(CANDLES), load_policies(None)
+    reading = _reading_all(usual)
+    _us_per_candle(market.first(2_000), usual)  # warms caches and imports up
+    runs = [(_us_per_candle(market, usual), _us_per_candle(market, reading)) for _ in range(RUNS)]
+    trading, all_read = (statistics.median(run[place] for run in runs) for place in (0, 1))
+    result: dict[str, Any] = {
+        "symbols": 1,
+        "candles": CANDLES,
+        "candles_per_s": round(1e6 / trading),
+        "us_per_candle": round(trading, 2),
+        "candles_per_s_reading_all": round(1e6 / all_read),
+        "runs": RUNS,
+    }
+    if peer.installed():
+        pairs = [(_us_per_candle(market, usual), peer.us_per_candle(market)) for _ in range(RUNS)]
+        result["backtesting_py"] = {
+            "candles_per_s": round(1e6 / statistics.median(pair[1] for pair in pairs)),
+            "ratio": round(statistics.median(pair[1] / pair[0] for pair in pairs), 3),
+        }
+    return result
+
+
+def measure_history() -> dict[str, Any]:
+    """What a candle costs in a long run over what it costs in a short one: the median of interleaved pairs."""
+    usual = load_policies(None)
+    long_market = Recorded(LONG)
+    short_market = long_market.first(SHORT)
+    _us_per_candle(short_market, usual)
+    pairs = [(_us_per_candle(short_market, usual), _us_per_candle(long_market, usual)) for _ in range(PAIRS)]
+    return {
+        "candles_short": SHORT,
+        "candles_long": LONG,
+        "us_per_candle_short": round(statistics.median(pair[0] for pair in pairs), 2),
+        "us_per_candle_long": round(statistics.median(pair[1] for pair in pairs), 2),
+        "ratio": round(statistics.median(pair[1] / pair[0] for pair in pairs), 3),
+        "pairs": PAIRS,
+    }
+
+
+def _reading_all(usual: LoadedPolicies) -> LoadedPolicies:
+    """Policies under which each close of 15m, 1h and 4h wakes, so that a snapshot reads every indicator."""
+    gate = usual.policies.gate.model_copy(update={"close_wakes": ("15m", "1h", "4h"), "cooldown_s": 0})
+    return replace(usual, policies=usual.policies.model_copy(update={"gate": gate}))
+
+
+def _us_per_candle(market: Recorded, policies: LoadedPolicies) -> float:
+    """Microseconds per candle of one run in a fresh book."""
+    with tempfile.TemporaryDirectory(prefix="ocw-bench-") as name:
+        directory = Path(name)
+        store = SqliteStore.open(directory, stamp(market), book_id="bench0", created_at=0)
+        try:
+            book = Book(market, "rules", policies, load_prompts(None), store, CommandFiles(directory))
+            started = book.clock.wall_ms()
+            asyncio.run(book.run.run("bench"))
+            return (book.clock.wall_ms() - started) * 1_000 / book.engine.tally.candles
+        finally:
+            store.close()
