@@ -40,7 +40,8 @@ def _all_or_nothing(code: RefusalCode, limit: str, actual: str, *, passes: bool)
 
 
 def _share(value: Decimal) -> str:
-    return f"{plain(round(value * 100, 4))}%"
+    # Formatting rounds numbers of any length; `round` raises on those beyond 28 digits.
+    return f"{plain(Decimal(format(value * 100, '.4f')))}%"
 
 
 def active(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
