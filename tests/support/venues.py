@@ -86,15 +86,21 @@ class RejectsExits(Flawed):
 
 
 class LosesExits(Flawed):
-    """Does not answer the first exits. Where they arrive all the same, they do so together with the one after them."""
+    """Does not answer the first exits. Where they arrive all the same, they do so together with the one after them.
 
-    def __init__(self, exits: int, *, arrives: bool) -> None:
+    It may refuse stops, too.
+    """
+
+    def __init__(self, exits: int, *, arrives: bool, stops: bool = True) -> None:
         super().__init__()
         self._lost = exits
+        self._stops = stops
         self._arrives = arrives
         self._late: list[ApprovedOrder] = []
 
     async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+        if approved.order.ref.leg is Purpose.STOP and not self._stops:
+            return [Rejected(approved.redeem(now).ref, "-4045", "no")]
         if approved.order.ref.leg is not Purpose.EXIT:
             return await super().submit(approved, now)
         if self._lost:
