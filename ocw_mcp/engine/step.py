@@ -56,9 +56,11 @@ class Engine:
         hashes = (self.config.policy_hash, self.config.prompts_hash)
         if self._hashes != hashes:
             self._hashes = hashes
-            self.account.day.hold_to_policy()
             policies = self.config.policies
             self._out.record(PoliciesLoaded(policies.name, self.config.policy_hash, self.config.prompts_hash))
+            # Another daily loss holds for the day under way, and a flat book would not look before it enters.
+            self.account.day.hold_to_policy()
+            self._watch()
         for name, at in sorted(self._out.timers.items()):
             self._out.set_timer(name, at)
         if self._decisions.state.pending is not None:

@@ -3,16 +3,21 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
+import pytest
+
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.snapshot import DecisionRequest
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.runtime import clock, pacing
 from ocw_mcp.runtime.clock import LiveClock
 from tests.support.legs import buy
 from tests.support.markets import START, ListFeed, path
-from tests.support.runs import Run, policies
+from tests.support.runs import Commands, Run, policies
 
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
@@ -89,6 +94,38 @@ async def test_live_an_answer_takes_effect_when_it_is_there_and_the_market_goes_
     await going
     assert [fill.ref.leg for fill in run.events(events.OrderFilled)] == [Purpose.ENTRY]
     assert run.events(events.DecisionMade)[0].thinking_ms > 0
+
+
+class StillClock(LiveClock):
+    """A live clock that stands still: no moment that anybody waits for ever comes."""
+
+    def now(self) -> int:
+        return START + MINUTE
+
+    async def wait_until(self, at: int) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_live_a_halt_is_heard_while_an_answer_is_waited_for_and_nothing_else_happens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert clock.A_MOMENT_MS <= 200
+    monkeypatch.setattr(pacing, "A_MOMENT_MS", 1)
+    feed, bell, box = HandFed([100.0] * 5), Doorbell(buy("97")), Commands()
+    run = Run(feed, bell, policy=WAKES, clock=StillClock(), commands=box)
+    going = asyncio.ensure_future(run.go())
+    feed.give(2)
+    async with asyncio.timeout(5):
+        await bell.asked.wait()
+        box.put(Command("c1", "halt", "a person"))
+        while not box.taken:
+            await asyncio.sleep(0)  # noqa: TID251 - lets the run go on
+        assert run.engine.account.desk_state is DeskState.HALTED
+        assert run.engine.tally.candles == 1
+        assert run.engine._decisions.under_way
+        run.simulation.stop()
+        await going
+    assert run.events(events.DecisionMade) == []
 
 
 async def test_live_a_timer_fires_although_no_candle_comes() -> None:
