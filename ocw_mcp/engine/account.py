@@ -8,7 +8,7 @@ from ocw_mcp.core.orders.ledger import Ledger, LedgerState
 from ocw_mcp.core.risk.day import DailyLoss, DayState
 from ocw_mcp.domain.events import DailyLossReached, DayOpened, StateChanged
 from ocw_mcp.domain.state import DeskState
-from ocw_mcp.domain.time import next_midnight, utc_day
+from ocw_mcp.domain.time import SECOND, next_midnight, utc_day
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.out import Out
 
@@ -20,6 +20,7 @@ class AccountState(msgspec.Struct):
 
     ledger: LedgerState
     day: DayState
+    day_ends: int
     desk_state: DeskState
     version: int
     peak: Decimal
@@ -33,19 +34,27 @@ class Account:
         self._out = out
         self.ledger = Ledger(config.start_equity)
         self.day = DailyLoss(config.policies.daily_loss)
+        self.day_ends = 0
+        """The midnight (ms) with which the day under way ends."""
+        self._slack_ms = config.policies.data.slack_s * SECOND
         self.desk_state = DeskState.ACTIVE
         self.version = 0
         self.peak = config.start_equity
         self.max_drawdown = Decimal(0)
         """The deepest fall of equity from its peak so far, as a share of the peak."""
 
-    def open_day(self, now: int) -> None:
-        """Begin the UTC day of `now` with the equity of this moment."""
+    def open_day(self, at: int) -> None:
+        """Begin the UTC day of `at` (ms) with the equity of this moment.
+
+        It ends with the candles that close at its midnight. Where none come, the timer ends it, once they would be
+        stale: live, a candle is known somewhat later than it closes.
+        """
         equity = self.ledger.equity()
-        day = utc_day(now)
+        day = utc_day(at)
         self.day.open(day, equity)
+        self.day_ends = next_midnight(at)
         self._out.record(DayOpened(day, equity))
-        self._out.set_timer(DAY_TIMER, next_midnight(now))
+        self._out.set_timer(DAY_TIMER, self.day_ends + self._slack_ms)
 
     def watch(self) -> bool:
         """Follow equity after prices or holdings moved; True when that reached the daily loss limit."""
@@ -69,13 +78,20 @@ class Account:
     def state(self) -> AccountState:
         """All that must survive a restart."""
         return AccountState(
-            self.ledger.state(), self.day.today, self.desk_state, self.version, self.peak, self.max_drawdown
+            self.ledger.state(),
+            self.day.today,
+            self.day_ends,
+            self.desk_state,
+            self.version,
+            self.peak,
+            self.max_drawdown,
         )
 
     def restore(self, state: AccountState) -> None:
         """Put back what `state` gave."""
         self.ledger.restore(state.ledger)
         self.day.today = state.day
+        self.day_ends = state.day_ends
         self.desk_state = state.desk_state
         self.version = state.version
         self.peak = state.peak

@@ -101,8 +101,9 @@ class Engine:
         if self.tally.began_at is None:
             self.tally.began_at = now
             self.account.open_day(now)
-        if not frame.closed:
-            return
+        # A candle that closes at midnight is the last of its day; what is decided on it is of the next one.
+        if frame.at > self.account.day_ends:
+            self.account.open_day(frame.at - 1)
         held = self.account.ledger.positions
         for candle in frame.closed:
             change = self._take(candle)
@@ -116,8 +117,12 @@ class Engine:
                     after_hole=change.hole_since is not None,
                     in_position=candle.symbol in held,
                 )
-        if held:
+        if held and frame.closed:
             self._watch()
+        if frame.at == self.account.day_ends:
+            self.account.open_day(frame.at)
+        if not frame.closed:
+            return
         reasons = self._gate.wake(now, busy=self._decisions.under_way)
         if reasons:
             snapshot = take_snapshot(self.config, self._market, self.account, self.guard, reasons, now)
