@@ -11,7 +11,7 @@ from tests.support.invariants import never_naked, watched
 from tests.support.legs import add, buy, sell
 from tests.support.markets import ListFeed, candle, path
 from tests.support.runs import Run, policies
-from tests.support.venues import LosesExits, RefusesStops, TooLateToCancel
+from tests.support.venues import LosesExits, RefusesStops, RejectsExits, TooLateToCancel
 
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
@@ -80,9 +80,44 @@ async def test_an_exit_under_way_is_told_once_however_long_it_waits_for_a_price(
         run = Run(ListFeed([*held, *other]), script, policy=WAKES, venue=RefusesStops("-4045"))
         await never_naked(run).go()
         assert run.engine._desk.exit_under_way("BTCUSDT")
+        assert "protect:BTCUSDT" not in run.engine._out.timers
         names = [type(each.event).__name__ for each in run.store.domain]
         return [name for name in names if name not in ("WakeRaised", "DecisionMade")]
 
     few, many = await events_after(20), await events_after(100)
     assert many == few
     assert few.count("OrderIntended") == 4
+
+
+async def test_an_exit_that_fails_before_the_deadline_does_not_move_it() -> None:
+    policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, stop={"deadline_s": 150})
+    script = Scripted({1: buy("97"), 2: sell(), 3: sell()})
+    run = Run(ListFeed(path([100.0] * 9)), script, policy=policy, venue=RejectsExits(2))
+    await never_naked(run).go()
+    (unprotected,) = run.timed(events.PositionUnprotected)
+    exits = [at for at, event in run.timed(events.OrderIntended) if event.ref.leg is Purpose.EXIT]
+    assert exits[2] == unprotected[1].deadline == unprotected[0] + 150 * SECOND
+    assert flat(run)
+
+
+async def test_an_exit_that_fails_at_the_deadline_is_tried_again_after_as_long_each_time() -> None:
+    run = Run(ListFeed(path([100.0] * 9)), Scripted({1: buy("97")}), policy=WAKES, venue=RejectsExits(5))
+    await run.go()
+    exits = [at for at, event in run.timed(events.OrderIntended) if event.ref.leg is Purpose.EXIT]
+    deadline = run.events(events.PositionUnprotected)[0].deadline
+    assert exits == [deadline + again * 30 * SECOND for again in range(6)]
+    assert len(run.events(events.Incident)) == 5
+    assert flat(run)
+
+
+async def test_what_an_exit_past_the_deadline_leaves_is_closed_at_once() -> None:
+    # The addition is sent before the deadline, and fills at the opening at which the exit does.
+    policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, stop={"deadline_s": 90})
+    script = Scripted({1: buy("97", size="0.05"), 2: add(size="0.15")}, lambda wake: 20 * SECOND if wake == 2 else 0)
+    run = Run(ListFeed(path([100.0] * 9)), script, policy=policy, venue=TooLateToCancel("-4045"))
+    await never_naked(run).go()
+    exits = [at for at, event in run.timed(events.OrderIntended) if event.ref.leg is Purpose.EXIT]
+    filled = [at for at, fill in run.timed(events.OrderFilled) if fill.ref.leg is Purpose.EXIT]
+    assert legs(run) == [Purpose.ENTRY, Purpose.ENTRY, Purpose.EXIT, Purpose.EXIT]
+    assert exits == [run.events(events.PositionUnprotected)[0].deadline, filled[0]]
+    assert flat(run)

@@ -63,8 +63,11 @@ class DropsStops(Flawed):
         return [*reports, *await self.cancel(approved.order.ref, now)]
 
 
-class TooLateToCancel(Flawed):
-    """No cancellation of an entry ever arrives in time."""
+class TooLateToCancel(RefusesStops):
+    """No cancellation of an entry ever arrives in time; with a code, it refuses stops, too."""
+
+    def __init__(self, code: str = "") -> None:
+        super().__init__(code, first=1_000 if code else 0)
 
     async def cancel(self, ref: OrderRef, now: int) -> Sequence[VenueReport]:
         return [] if ref.leg is Purpose.ENTRY else await super().cancel(ref, now)
