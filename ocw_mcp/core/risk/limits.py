@@ -98,7 +98,7 @@ def stop_required(intent: OrderIntent, account: AccountView, policies: Policies,
     farthest = policies.stop.max_distance
     limit = f"a stop within {_share(farthest)}"
     stop, price = intent.protect_at, account.price
-    if stop is None or price is None or not stop.is_finite():
+    if stop is None or not stop.is_finite():
         return Verdict(RefusalCode.STOP_REQUIRED, limit, "none", ZERO)
     distance = (price - stop) / price * intent.side.sign
     return _all_or_nothing(

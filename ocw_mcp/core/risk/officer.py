@@ -40,8 +40,6 @@ class RiskOfficer:
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
     ) -> ApprovedOrder | Refusal:
         """Hold an entry against every limit; the refusal names the first that says no, and what all would let pass."""
-        if account.price is None:
-            return Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
         worst = self.worst_price(account.price)
         quantity = floor_to(intent.quantity, account.instrument.step)
         notional = quantity * worst
