@@ -55,7 +55,7 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
     decider(job.agent, job.policies)
     require_timeframes(job.policies, job.feed.interval)
     with _directory(job.state) as directory, StateLock(directory):
-        commands = CommandFiles(directory)
+        commands = CommandFiles(directory, _warn)
         identity = job.feed.identity
         store = SqliteStore.open(directory, stamp(job.feed), book_id=_book_id(identity.content), created_at=0)
         try:
@@ -64,8 +64,6 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
             started, candles_before = book.clock.wall_ms(), book.engine.tally.candles
             why = asyncio.run(_until_the_end(book, job.for_ms))
             wall_s = (book.clock.wall_ms() - started) / SECOND
-            for problem in commands.problems:
-                log.warning("command", problem=problem)
             figures = report(
                 book.config,
                 book.engine.tally,
@@ -79,6 +77,10 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
             return Outcome(_with_speed(figures, wall_s, book.engine.tally.candles - candles_before), why)
         finally:
             store.close()
+
+
+def _warn(problem: str) -> None:
+    log.warning(problem)
 
 
 async def _until_the_end(book: Book, for_ms: int | None) -> str:
