@@ -31,7 +31,7 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("gate", f"{figures['evaluations']:,} looks, {_share(figures['skip_rate'])} skipped ({skips})"),
         ("wakes", f"{figures['decisions']:,} decisions, on {len(figures['wakes']):,} reasons of symbols or the timer"),
         ("orders", f"{figures['orders']} sent, {figures['fills']} fills, refusals: {refusals}"),
-        ("holes", str(figures["holes"])),
+        ("holes", f"{figures['holes']}; {figures['stale_candles']} candles came late or twice and were left out"),
         ("equity", f"{figures['equity_start']:,.2f} -> {figures['equity_end']:,.2f} ({_share(figures['return'])})"),
         ("buy and hold", _share(figures["buy_and_hold"])),
         ("max drawdown", _share(figures["max_drawdown"])),

@@ -60,7 +60,7 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
     if job.picture is not None:
         picture.require(job.picture)
     with _directory(job.state) as directory, StateLock(directory):
-        commands = CommandFiles(directory)
+        commands = CommandFiles(directory, _warn)
         identity = job.feed.identity
         store = SqliteStore.open(directory, stamp(job.feed), book_id=_book_id(identity.content), created_at=0)
         try:
@@ -69,8 +69,6 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
             started, candles_before = book.clock.wall_ms(), book.engine.tally.candles
             why = asyncio.run(_until_the_end(book, job.for_ms))
             wall_s = (book.clock.wall_ms() - started) / SECOND
-            for problem in commands.problems:
-                log.warning("command", problem=problem)
             figures = report(
                 book.config,
                 book.engine.tally,
@@ -95,6 +93,10 @@ def _draw(path: Path, feed: Feed, store: SqliteStore, figures: dict[str, Any]) -
     prices = asyncio.run(picture.read_prices(feed, until, figures["candles"]))
     title = f"{', '.join(figures['symbols'])}: {figures['return']:+.2%}, buy and hold {figures['buy_and_hold']:+.2%}"
     picture.draw(path, prices, picture.gather(store.all_events()), (until, equity), title)
+
+
+def _warn(problem: str) -> None:
+    log.warning(problem)
 
 
 async def _until_the_end(book: Book, for_ms: int | None) -> str:

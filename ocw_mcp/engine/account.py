@@ -10,7 +10,7 @@ from ocw_mcp.core.risk.day import DailyLoss, DayState
 from ocw_mcp.domain.events import DailyLossReached, DayOpened, StateChanged
 from ocw_mcp.domain.snapshot import TRADES_SHOWN, TradeView
 from ocw_mcp.domain.state import DeskState
-from ocw_mcp.domain.time import next_midnight, utc_day
+from ocw_mcp.domain.time import SECOND, next_midnight, utc_day
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.out import Out
 
@@ -22,6 +22,7 @@ class AccountState(msgspec.Struct):
 
     ledger: LedgerState
     day: DayState
+    day_ends: int
     desk_state: DeskState
     version: int
     peak: Decimal
@@ -36,6 +37,9 @@ class Account:
         self._out = out
         self.ledger = Ledger(config.start_equity)
         self.day = DailyLoss(config.policies.daily_loss)
+        self.day_ends = 0
+        """The midnight (ms) with which the day under way ends."""
+        self._slack_ms = config.policies.data.slack_s * SECOND
         self.desk_state = DeskState.ACTIVE
         self.version = 0
         self.peak = config.start_equity
@@ -44,13 +48,18 @@ class Account:
         self.trades: deque[TradeView] = deque(maxlen=TRADES_SHOWN)
         """The last closed ones, oldest first."""
 
-    def open_day(self, now: int) -> None:
-        """Begin the UTC day of `now` with the equity of this moment."""
+    def open_day(self, at: int) -> None:
+        """Begin the UTC day of `at` (ms) with the equity of this moment.
+
+        It ends with the candles that close at its midnight. Where none come, the timer ends it, once they would be
+        stale: live, a candle is known somewhat later than it closes.
+        """
         equity = self.ledger.equity()
-        day = utc_day(now)
+        day = utc_day(at)
         self.day.open(day, equity)
+        self.day_ends = next_midnight(at)
         self._out.record(DayOpened(day, equity))
-        self._out.set_timer(DAY_TIMER, next_midnight(now))
+        self._out.set_timer(DAY_TIMER, self.day_ends + self._slack_ms)
 
     def watch(self) -> bool:
         """Follow equity after prices or holdings moved; True when that reached the daily loss limit."""
@@ -76,6 +85,7 @@ class Account:
         return AccountState(
             self.ledger.state(),
             self.day.today,
+            self.day_ends,
             self.desk_state,
             self.version,
             self.peak,
@@ -87,6 +97,7 @@ class Account:
         """Put back what `state` gave."""
         self.ledger.restore(state.ledger)
         self.day.today = state.day
+        self.day_ends = state.day_ends
         self.desk_state = state.desk_state
         self.version = state.version
         self.peak = state.peak

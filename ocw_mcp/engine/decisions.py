@@ -116,14 +116,10 @@ class Decisions:
         protection = self._guard.protections.get(symbol)
         stop = protection.trigger if protection and leg.action is Action.ADD else None
         intent = entry_intent(leg, account, desk.officer, stop, key, principal, wake_id)
-        refusal = objection(
-            leg,
-            account,
-            stop,
-            entering=any(desk.orders.live(symbol, Purpose.ENTRY)),
-            exiting=desk.exit_under_way(symbol),
-        )
-        if refusal is None:
-            desk.submit(intent, now)
-        else:
-            desk.refuse(intent, refusal)
+        if account is not None:
+            entering, exiting = any(desk.orders.live(symbol, Purpose.ENTRY)), desk.exit_under_way(symbol)
+            refusal = objection(leg, account, stop, entering=entering, exiting=exiting)
+            if refusal is not None:
+                desk.refuse(intent, refusal)
+                return
+        desk.submit(intent, now, account)

@@ -90,8 +90,10 @@ class Desk:
         self._groups: dict[str, Group] = {}
         self._answers: dict[str, Answer] = {}
 
-    def submit(self, intent: OrderIntent, now: int) -> Answer:
+    def submit(self, intent: OrderIntent, now: int, account: AccountView | None = None) -> Answer:
         """Check an intent and send it. The answer is the order's name, or why it did not pass.
+
+        Whoever has looked at the account in this very step hands its view on.
 
         The same idempotency key gets the same answer again, and nothing is sent twice. An intent without a key, as the
         guard's are, is a new one each time.
@@ -100,7 +102,7 @@ class Desk:
         if known is not None:
             return known
         ref = self._name(intent)
-        account = self.view(intent.symbol, now)
+        account = account or self.view(intent.symbol, now)
         if account is None:
             return self.refuse(intent, Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none"))
         if intent.purpose.reduces:
@@ -111,7 +113,6 @@ class Desk:
             return self.refuse(intent, answer)
         if answer.version != self._account.version:
             raise HouseRuleError(f"order {ref} was approved on another version of the account than it is placed on")
-        assert account.price is not None
         worst = self.officer.worst_price(account.price) if intent.purpose is Purpose.ENTRY else account.price
         self.orders.add(TrackedOrder(answer.order, intent, worst))
         self._account.version += 1

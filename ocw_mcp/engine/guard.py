@@ -64,11 +64,12 @@ class Guard:
             self._exit_failed(tracked, now)
 
     def on_timer(self, symbol: str, now: int) -> None:
-        """The deadline of an unprotected position: close it, and come back until it is flat."""
+        """The deadline of an unprotected position: close it. What becomes of the exit tells how to go on."""
         if not self._account.ledger.quantity(symbol):
             return
         self._desk.close(symbol, PRINCIPAL, now)
-        self._out.set_timer(TIMER_PREFIX + symbol, now + self._deadline_ms)
+        if not self._desk.exit_under_way(symbol):
+            self._come_back(symbol, now)
 
     def _after_fill(self, change: Change, now: int) -> None:
         tracked, booked = change.tracked, change.booked
@@ -78,6 +79,9 @@ class Guard:
             self._release(symbol)
         elif tracked.purpose is Purpose.ENTRY:
             self._cover(tracked, now)
+        elif self._overdue(symbol):
+            # The exit did not cover what was added meanwhile.
+            self.on_timer(symbol, now)
 
     def _cover(self, entry: TrackedOrder, now: int) -> None:
         """Protect what an entry has filled so far; an addition only ever tightens what is there."""
@@ -175,7 +179,17 @@ class Guard:
         protection = self.protections.get(symbol)
         if protection is None or not protection.protected:
             self._out.record(Incident(f"the exit {tracked.ref} of unprotected {symbol} failed; it is tried again"))
+            self._come_back(symbol, now)
+
+    def _come_back(self, symbol: str, now: int) -> None:
+        """Look at an unprotected position again: at its deadline, or where that is over, after as long once more."""
+        if TIMER_PREFIX + symbol not in self._out.timers:
             self._out.set_timer(TIMER_PREFIX + symbol, now + self._deadline_ms)
+
+    def _overdue(self, symbol: str) -> bool:
+        """Whether an unprotected position is past its deadline, and nothing is on its way to close it."""
+        protected = self.protections[symbol].protected
+        return not (protected or TIMER_PREFIX + symbol in self._out.timers or self._desk.exit_under_way(symbol))
 
     def _release(self, symbol: str) -> None:
         """A flat symbol needs no stop, target or deadline, and what was to be added must not open it anew."""

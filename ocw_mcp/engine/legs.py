@@ -32,7 +32,7 @@ def entry_intent(
     """
     quantity = ZERO
     side = entry_side(leg, account.quantity if account else ZERO)
-    if account is not None and account.price and leg.size is not None and _sane(leg.size):
+    if account is not None and leg.size is not None and _sane(leg.size):
         quantity = floor_to(leg.size * account.equity / officer.worst_price(account.price), account.instrument.step)
     return OrderIntent(
         idempotency_key=key,
@@ -48,15 +48,11 @@ def entry_intent(
     )
 
 
-def objection(
-    leg: Leg, account: AccountView | None, stop: Decimal | None, *, entering: bool, exiting: bool
-) -> Refusal | None:
+def objection(leg: Leg, account: AccountView, stop: Decimal | None, *, entering: bool, exiting: bool) -> Refusal | None:
     """What speaks against an entering leg before any limit is asked: it makes no sense on this account.
 
     `entering` and `exiting` tell whether an entry or an exit of the symbol is under way.
     """
-    if account is None:
-        return Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
     if leg.size is None or not _sane(leg.size):
         actual = "none" if leg.size is None else str(leg.size)
         return Refusal(RefusalCode.BAD_SIZE, limit="above 0, up to 1", actual=actual)
@@ -95,9 +91,7 @@ def _objection_to_adding(leg: Leg, held: Decimal, stop: Decimal | None) -> Refus
 
 
 def _wins(target: Decimal, account: AccountView, side: Side) -> bool:
-    if not target.is_finite() or target <= 0 or account.price is None:
-        return False
-    return (target - account.price) * side.sign > 0
+    return target.is_finite() and target > 0 and (target - account.price) * side.sign > 0
 
 
 def _sane(size: Decimal) -> bool:

@@ -60,6 +60,7 @@ def summary(account: Account, guard: Guard, gate: GateState, tally: Tally, now: 
             for view in positions(account, guard)
         ],
         "candles": tally.candles,
+        "stale_candles": tally.stale_candles,
         "evaluations": gate.evaluations,
         "skips": dict(sorted(gate.skips.items())),
     }

@@ -43,10 +43,11 @@ def report(
         "fills": figures.fills,
         "refusals": dict(sorted(figures.refusals.items())),
         "holes": figures.holes,
+        "stale_candles": tally.stale_candles,
         "equity_start": float(start),
         "equity_end": float(end),
         "return": float(end / start - 1),
-        "buy_and_hold": _buy_and_hold(tally, entry_fee),
+        "buy_and_hold": _buy_and_hold(config.symbols, tally, entry_fee),
         "max_drawdown": float(account.max_drawdown),
         "sharpe": sharpe([float(equity) for _, equity in figures.day_equities]),
         "fees": float(figures.fees),
@@ -69,10 +70,14 @@ def sharpe(equities: list[float]) -> float | None:
     return mean / deviation * math.sqrt(365) if deviation > 0 else None
 
 
-def _buy_and_hold(tally: Tally, entry_fee: Decimal) -> float | None:
-    """Return of equity split equally over all symbols at their first opening, with the entry fee paid."""
-    if not tally.first_opens:
+def _buy_and_hold(symbols: tuple[str, ...], tally: Tally, entry_fee: Decimal) -> float | None:
+    """Return of equity split equally over all symbols at their first opening, with the entry fee paid.
+
+    The share of a symbol that has no candle yet is still cash.
+    """
+    opens, closes = tally.first_opens, tally.last_closes
+    if not opens:
         return None
     kept = 1 - float(entry_fee)
-    worth = [kept * tally.last_closes[symbol] / opening for symbol, opening in sorted(tally.first_opens.items())]
+    worth = [kept * closes[symbol] / opens[symbol] if symbol in opens else 1.0 for symbol in sorted(symbols)]
     return math.fsum(worth) / len(worth) - 1

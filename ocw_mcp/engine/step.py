@@ -58,9 +58,11 @@ class Engine:
         hashes = (self.config.policy_hash, self.config.prompts_hash)
         if self._hashes != hashes:
             self._hashes = hashes
-            self.account.day.hold_to_policy()
             policies = self.config.policies
             self._out.record(PoliciesLoaded(policies.name, self.config.policy_hash, self.config.prompts_hash))
+            # Another daily loss holds for the day under way, and a flat book would not look before it enters.
+            self.account.day.hold_to_policy()
+            self._watch()
         for name, at in sorted(self._out.timers.items()):
             self._out.set_timer(name, at)
         if self._decisions.state.pending is not None:
@@ -103,8 +105,9 @@ class Engine:
             self.tally.began_at = now
             self.account.open_day(now)
         self._take_derivatives(frame)
-        if not frame.closed:
-            return
+        # A candle that closes at midnight is the last of its day; what is decided on it is of the next one.
+        if frame.at > self.account.day_ends:
+            self.account.open_day(frame.at - 1)
         held = self.account.ledger.positions
         for candle in frame.closed:
             change = self._take(candle)
@@ -118,8 +121,12 @@ class Engine:
                     after_hole=change.hole_since is not None,
                     in_position=candle.symbol in held,
                 )
-        if held:
+        if held and frame.closed:
             self._watch()
+        if frame.at == self.account.day_ends:
+            self.account.open_day(frame.at)
+        if not frame.closed:
+            return
         reasons = self._gate.wake(now, busy=self._decisions.under_way)
         if reasons:
             snapshot = take_snapshot(

@@ -12,6 +12,8 @@ from ocw_mcp.domain.decision import Decision
 
 MOST_LEGS = 64
 MOST_CONDITIONS = 64
+MOST_SIGNALS = 64
+"""Of one leg."""
 LONGEST_SYMBOL = 40
 LONGEST_TEXT = 4_000
 """Characters of any text of an answer."""
@@ -34,6 +36,8 @@ def sound(answer: object) -> Decision:
     if len(decision.legs) > MOST_LEGS or len(conditions) > MOST_CONDITIONS:
         raise ValueError(f"malformed answer: {len(decision.legs)} legs and {len(conditions)} conditions are too many")
     for leg in decision.legs:
+        if len(leg.signals) > MOST_SIGNALS:
+            raise ValueError(f"malformed answer: {len(leg.signals)} signals of one leg are too many")
         for number in (leg.size, leg.stop, leg.target):
             if number is not None and not _meant(number):
                 raise ValueError(f"malformed answer: a number of the leg on {leg.symbol[:LONGEST_SYMBOL]} is absurd")

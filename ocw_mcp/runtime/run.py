@@ -82,6 +82,7 @@ class BookRun:
                     await self._take(frame)
                     if self._stopping:
                         break
+            await self._hear_out(version)
         except TapeError as error:
             self._finish(f"the tape is at fault: {error}")
             raise
@@ -102,14 +103,14 @@ class BookRun:
                 self._why = "its time is up"
                 return
             if not self._begun:
-                await self._begin(frame, version)
+                await self._begin(frame.at, version)
             yield frame
 
-    async def _begin(self, frame: Frame, version: str) -> None:
+    async def _begin(self, at: int, version: str) -> None:
         """A new book begins at its first frame; a resumed one where it stands, even before it had any."""
         self._begun = True
         if not self._resumes or self.cursor < 0:
-            self._clock.advance(frame.at)
+            self._clock.advance(at)
         kind = RunResumed if self._resumes else RunStarted
         config = self._engine.config
         self._store.note(self._clock.now(), kind(version, self._decider.name, config.policy_hash))
@@ -145,6 +146,13 @@ class BookRun:
             await self._clock.wait_until(now)
         if self._frames % CHECKPOINT_EVERY == 0:
             shell.checkpoint(self.cursor)
+
+    async def _hear_out(self, version: str) -> None:
+        """No frame comes any more: take what people wanted since the last look, or of a book that is through."""
+        if self._begun:
+            await self._heed()
+        elif self.cursor >= 0 and (self._commands.waiting() or self._shell.recorder.reading):
+            await self._begin(self.cursor, version)
 
     async def _meanwhile(self) -> bool:
         """While time has to pass: people may want something. Whether to go on."""

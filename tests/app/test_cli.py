@@ -115,6 +115,39 @@ def test_halt_and_resume_are_taken_at_the_next_start(ocw: Ocw, tape: Path, tmp_p
     assert json.loads(ocw("status", "--state", book, "--json").out)["summary"]["state"] == "ACTIVE"
 
 
+def test_a_halt_of_a_book_whose_market_has_ended_says_when_it_is_taken_and_is(
+    ocw: Ocw, tape: Path, tmp_path: Path
+) -> None:
+    book = tmp_path / "book"
+    ocw("replay", tape, "--state", book, "--json")
+    said = ocw("halt", "--state", book)
+    assert said.out == (
+        "halt: no engine is running on this book; the command waits in the state directory for the next start\n"
+    )
+    with StateLock(book):
+        assert "the running engine takes it at once" in ocw("halt", "--state", book).out
+    assert "2 command(s) waiting" in ocw("status", "--state", book).out
+    assert ocw("replay", tape, "--state", book, "--json").code == 0
+    view = json.loads(ocw("status", "--state", book, "--json").out)
+    assert (view["summary"]["state"], view["waiting_commands"]) == ("HALTED", 0)
+    assert ocw("journal", "verify", "--state", book).code == 0
+
+
+@pytest.mark.parametrize("flag", ["--json", "--speed=max"])
+def test_commands_that_cannot_be_read_are_told_of_and_the_run_goes_on(
+    ocw: Ocw, tape: Path, tmp_path: Path, flag: str
+) -> None:
+    book = tmp_path / "book"
+    book.mkdir()
+    (book / "commands").write_text("in the way")
+    said = ocw("run", "--market", tape, "--for", "2h", "--state", book, flag)
+    assert said.code == 0
+    assert said.err.count("cannot be read: Not a directory") == 1
+    assert "neither halted nor resumed" in said.err
+    assert json.loads(ocw("status", "--state", book, "--json").out)["waiting_commands"] is None
+    assert "the commands that wait cannot be read by you" in ocw("status", "--state", book).out
+
+
 def test_verify_believes_a_whole_journal_and_not_a_shortened_one(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
     book = tmp_path / "book"
     ocw("run", "--market", tape, "--for", "1h", "--state", book, "--json")

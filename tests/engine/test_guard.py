@@ -1,47 +1,20 @@
 """Never naked: a live stop, or a running deadline."""
 
-from collections.abc import Sequence
-from decimal import Decimal
-
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain import events
-from ocw_mcp.domain.approved import ApprovedOrder
-from ocw_mcp.domain.orders import Canceled, OrderType, OutcomeUnknown, Purpose, Rejected, VenueReport
+from ocw_mcp.domain.orders import Canceled, Purpose
 from ocw_mcp.domain.time import MINUTE, SECOND
 from tests.support.deciders import Scripted
 from tests.support.legs import buy
 from tests.support.markets import START, ListFeed, candle, path
 from tests.support.runs import Run, policies
+from tests.support.venues import RefusesStops
 
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
 
-def with_venue(run: Run, venue: PaperVenue) -> Run:
-    run.simulation._venue = venue
-    run.simulation._shell.venue = venue
-    return run
-
-
-class RefusesStops(PaperVenue):
-    """Answers every stop with one code."""
-
-    def __init__(self, code: str, *, only_first: bool = False) -> None:
-        super().__init__(ListFeed(path([1.0])).product, Decimal(10_000), patience_ms=5 * MINUTE)
-        self._code = code
-        self._left = 1 if only_first else 1_000
-
-    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
-        if approved.order.type is OrderType.STOP_MARKET and self._left:
-            self._left -= 1
-            order = approved.redeem(now)
-            if self._code == "lost":
-                return [OutcomeUnknown(order.ref, "timeout")]
-            return [Rejected(order.ref, self._code, "no")]
-        return await super().submit(approved, now)
-
-
 def entering(venue: PaperVenue, minutes: int = 6) -> Run:
-    return with_venue(Run(ListFeed(path([100.0] * minutes)), Scripted({1: buy("97")}), policy=WAKES), venue)
+    return Run(ListFeed(path([100.0] * minutes)), Scripted({1: buy("97")}), policy=WAKES, venue=venue)
 
 
 async def test_a_stop_that_the_market_has_passed_already_closes_the_position_at_once() -> None:
@@ -52,7 +25,7 @@ async def test_a_stop_that_the_market_has_passed_already_closes_the_position_at_
 
 
 async def test_a_rejected_stop_is_tried_once_more() -> None:
-    done = await entering(RefusesStops("-4045", only_first=True)).go()
+    done = await entering(RefusesStops("-4045", first=1)).go()
     assert [event.stop.revision for event in done.events(events.PositionProtected)] == [1]
     assert [fill.ref.leg for fill in done.events(events.OrderFilled)] == [Purpose.ENTRY]
 

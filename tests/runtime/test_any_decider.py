@@ -13,6 +13,7 @@ from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.runtime import run as runtime_run
+from tests.support.invariants import watched
 from tests.support.markets import ListFeed, candle
 from tests.support.runs import Run, policies
 from tests.support.stores import Crash, MemoryStore
@@ -69,54 +70,6 @@ def wild(seed: int, minutes: int) -> list[Candle]:
                 o, h, lo, c = (round(each, digits) for each in (opening, high, low, price))
                 candles.append(candle(minute, c, open_=o, high=max(h, o, c), low=min(lo, o, c), symbol=symbol))
     return candles
-
-
-def watched(run: Run) -> Run:
-    """The run, with its invariants looked at after every event."""
-    engine, venue = run.engine, run.venue
-    step = engine.step
-
-    def look(event, now):  # type: ignore[no-untyped-def]
-        before = {order.ref for order in engine._desk.orders.live()}
-        effects = step(event, now)
-        ledger = engine.account.ledger
-        for symbol in ledger.positions:
-            protection = engine.guard.protections[symbol]
-            assert protection.protected or protection.deadline is not None, symbol
-            if not protection.protected:
-                assert protection.deadline is not None
-                timer = engine._out.timers[f"protect:{symbol}"]
-                assert now <= timer
-                assert now <= protection.deadline or engine._desk.exit_under_way(symbol), (
-                    "past its deadline, and no exit"
-                )
-        for order in engine._desk.orders.live():
-            if order.ref not in before and not order.order.reduce_only:
-                view = engine._desk.view(order.order.symbol, now)
-                assert view is not None
-                assert view.gross <= view.equity * POLICY.exposure.max_gross
-                assert view.symbol_notional <= view.equity * POLICY.position.max_share
-        return effects
-
-    engine.step = look  # type: ignore[method-assign]
-    take = run.simulation._take
-
-    async def settled(frame) -> None:  # type: ignore[no-untyped-def]
-        await take(frame)
-        ours, theirs = engine.account.ledger, venue._ledger
-        assert {s: p.quantity for s, p in ours.positions.items()} == {
-            s: p.quantity for s, p in theirs.positions.items()
-        }
-        assert ours.wallet == theirs.wallet
-        for order in engine._desk.orders.live():
-            assert not order.order.reduce_only or ours.quantity(order.order.symbol), (
-                f"{order.ref} outlived its position"
-            )
-        resting = {each.order.ref for each in (*venue._resting, *venue._waiting)}
-        assert resting == {order.ref for order in engine._desk.orders.live()}
-
-    run.simulation._take = settled  # type: ignore[method-assign]
-    return run
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,18 +1,22 @@
 """On a live clock the frame, the timer and the answer are waited for together; a fast clock keeps the waiting short."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+
+import pytest
 
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Decision
-from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.snapshot import DecisionRequest
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.runtime import clock, pacing
 from ocw_mcp.runtime.clock import LiveClock
+from tests.support.clocks import HandClock
 from tests.support.legs import buy
-from tests.support.markets import START, ListFeed, path
-from tests.support.runs import Run, policies
+from tests.support.markets import START, HandFed, ListFeed, path
+from tests.support.runs import Commands, Run, policies
 
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
@@ -50,29 +54,12 @@ class Doorbell:
         return self._answer
 
 
-class HandFed(ListFeed):
-    """Gives its frames when the test says so."""
-
-    def __init__(self, closes: list[float]) -> None:
-        super().__init__(path(closes))
-        self.allowed = asyncio.Semaphore(0)
-
-    async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
-        async for frame in super().frames(after):
-            await self.allowed.acquire()
-            yield frame
-
-    def give(self, count: int) -> None:
-        for _ in range(count):
-            self.allowed.release()
-
-
 def live(feed: ListFeed, decider: Doorbell, policy=WAKES, speed: int = 10_000) -> Run:  # type: ignore[no-untyped-def]
     return Run(feed, decider, policy=policy, clock=FastClock(speed))
 
 
 async def test_live_an_answer_takes_effect_when_it_is_there_and_the_market_goes_on_meanwhile() -> None:
-    feed, bell = HandFed([100.0] * 5), Doorbell(buy("97"))
+    feed, bell = HandFed(path([100.0] * 5)), Doorbell(buy("97"))
     run = live(
         feed, bell, policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, decision={"deadline_s": 900}), speed=10
     )
@@ -91,8 +78,30 @@ async def test_live_an_answer_takes_effect_when_it_is_there_and_the_market_goes_
     assert run.events(events.DecisionMade)[0].thinking_ms > 0
 
 
+async def test_live_a_halt_is_heard_while_an_answer_is_waited_for_and_nothing_else_happens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert clock.A_MOMENT_MS <= 200
+    monkeypatch.setattr(pacing, "A_MOMENT_MS", 1)
+    feed, bell, box = HandFed(path([100.0] * 5)), Doorbell(buy("97")), Commands()
+    run = Run(feed, bell, policy=WAKES, clock=HandClock(START + MINUTE), commands=box)
+    going = asyncio.ensure_future(run.go())
+    feed.give(2)
+    async with asyncio.timeout(5):
+        await bell.asked.wait()
+        box.put(Command("c1", "halt", "a person"))
+        while not box.taken:
+            await asyncio.sleep(0)  # noqa: TID251 - lets the run go on
+        assert run.engine.account.desk_state is DeskState.HALTED
+        assert run.engine.tally.candles == 1
+        assert run.engine._decisions.under_way
+        run.simulation.stop()
+        await going
+    assert run.events(events.DecisionMade) == []
+
+
 async def test_live_a_timer_fires_although_no_candle_comes() -> None:
-    feed, bell = HandFed([100.0] * 3), Doorbell(buy("97"))
+    feed, bell = HandFed(path([100.0] * 3)), Doorbell(buy("97"))
     run = live(feed, bell, policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, decision={"deadline_s": 120}))
     going = asyncio.ensure_future(run.go())
     feed.give(2)

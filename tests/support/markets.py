@@ -1,5 +1,6 @@
 """Small markets made by hand."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 from ocw_mcp.domain.errors import TapeError
@@ -86,3 +87,20 @@ class ListFeed:
                 tuple(each for each in self._metrics if each.at == at),
                 tuple(each for each in self._funding if each.at == at),
             )
+
+
+class HandFed(ListFeed):
+    """Gives its frames when the test says so."""
+
+    def __init__(self, candles: Sequence[Candle]) -> None:
+        super().__init__(candles)
+        self.allowed = asyncio.Semaphore(0)
+
+    async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
+        async for frame in super().frames(after):
+            await self.allowed.acquire()
+            yield frame
+
+    def give(self, count: int) -> None:
+        for _ in range(count):
+            self.allowed.release()

@@ -58,17 +58,19 @@ class Run:
         policy: Policies | None = None,
         commands: Commands | None = None,
         policy_hash: str = "policy",
+        prompts_hash: str = "prompts",
         clock: Clock | None = None,
+        venue: PaperVenue | None = None,
     ) -> None:
         identity = feed.identity
         self.store = store or MemoryStore()
-        self.venue = PaperVenue(identity.product, Decimal(10_000), patience_ms=5 * identity.interval)
+        self.venue = venue or PaperVenue(identity.product, Decimal(10_000), patience_ms=5 * identity.interval)
         self.clock: Clock = clock or SimulatedClock()
         self.commands = commands or Commands()
         self.config = EngineConfig(
             policies=policy or DEFAULT.policies,
             policy_hash=policy_hash,
-            prompts_hash="prompts",
+            prompts_hash=prompts_hash,
             product=identity.product,
             interval=identity.interval,
             symbols=identity.symbols,

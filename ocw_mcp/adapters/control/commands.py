@@ -3,7 +3,7 @@
 import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,6 +37,8 @@ _decode = msgspec.json.Decoder(_Left).decode
 def leave(directory: Path, verb: str, by: str, command_id: str, at_ns: int) -> Path:
     """Leave a command for the engine of a state directory; it is taken whenever that runs. `at_ns` orders commands.
 
+    What root leaves belongs to the owner of the directory, whose engine could not read it otherwise.
+
     Raises ValueError for a verb or an id that no engine would take, BookError when the file cannot be written.
     """
     left = _Left(verb, by, command_id)
@@ -52,6 +54,10 @@ def leave(directory: Path, verb: str, by: str, command_id: str, at_ns: int) -> P
             file.write(msgspec.json.encode(left))
             file.flush()
             os.fsync(file.fileno())
+        if os.geteuid() == 0:
+            owner = directory.stat()
+            for path in (folder, unfinished):
+                os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
         os.replace(unfinished, target)
         _sync(folder)
     except OSError as error:
@@ -63,9 +69,13 @@ def leave(directory: Path, verb: str, by: str, command_id: str, at_ns: int) -> P
 
 
 class CommandFiles:
-    """The commands that wait in a state directory. What is none of them is moved to `commands/refused`."""
+    """The commands that wait in a state directory. What is none of them is moved to `commands/refused`.
 
-    def __init__(self, directory: Path) -> None:
+    `tell` hears at once, in one sentence, of what was moved aside, or cannot be.
+    """
+
+    def __init__(self, directory: Path, tell: Callable[[str], None] | None = None) -> None:
+        self._listener = tell
         self._folder = directory / _FOLDER
         self._folder_name = str(self._folder)
         # Everyone who looks has a mark of their own, so that nobody takes another's look for theirs.
@@ -84,7 +94,10 @@ class CommandFiles:
         except FileNotFoundError:
             self._waiting.clear()
         except OSError as error:
-            self._tell(f"the commands in {self._folder} cannot be read: {error.strerror}")
+            self._tell(
+                f"the commands in {self._folder} cannot be read: {error.strerror}; until they can, this book can be "
+                "neither halted nor resumed from outside; give that folder to the user who runs the engine"
+            )
         return [command for command, _ in self._waiting.values()] if self._waiting else ()
 
     def done(self, command: Command) -> None:
@@ -159,6 +172,8 @@ class CommandFiles:
     def _tell(self, problem: str) -> None:
         if problem not in self.problems[-1:]:
             self.problems.append(problem)
+            if self._listener is not None:
+                self._listener(problem)
             del self.problems[:-_PROBLEMS_KEPT]
 
 
@@ -180,10 +195,12 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def count_waiting(directory: Path) -> int:
-    """How many commands wait in a state directory, without touching anything: for whoever only looks."""
+def count_waiting(directory: Path) -> int | None:
+    """How many commands wait in a state directory, without touching anything; None where that cannot be seen."""
     try:
         names = os.listdir(directory / _FOLDER)
-    except OSError:
+    except FileNotFoundError:
         return 0
+    except OSError:
+        return None
     return sum(1 for name in names if not name.startswith(".") and name != _REFUSED)

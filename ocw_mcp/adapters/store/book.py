@@ -1,10 +1,8 @@
 """What a book is: six characters that name it, and the stamp that says which trading it belongs to."""
 
-import hashlib
 import os
 import re
 import sqlite3
-import string
 from pathlib import Path
 
 import msgspec
@@ -17,8 +15,6 @@ from ocw_mcp.domain.market import MarketIdentity, Product
 
 UNFINISHED = f"{JOURNAL}.new"
 """A book is made under this name and then renamed, so that `journal.db` is always a whole book."""
-
-_ALPHABET = string.digits + string.ascii_lowercase
 
 
 class BookStamp(msgspec.Struct, frozen=True):
@@ -37,12 +33,6 @@ class Book(msgspec.Struct, frozen=True):
     book: str
     stamp: BookStamp
     created_at: int
-
-
-def book_id_from(seed: str) -> str:
-    """Six lower-case letters and digits that follow from a seed: a simulated book has the same name every time."""
-    number = int.from_bytes(hashlib.sha256(f"ocw book {seed}".encode()).digest())
-    return "".join(_ALPHABET[number // len(_ALPHABET) ** place % len(_ALPHABET)] for place in range(6))
 
 
 def peek_book(directory: Path) -> Book:

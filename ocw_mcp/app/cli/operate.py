@@ -33,7 +33,7 @@ def status_text(view: dict[str, Any]) -> str:
     lines = [
         f"book {view['book']} · {stamp['mode']} · {market['kind']} {stamp['product']} {', '.join(market['symbols'])}",
         f"engine {'running' if view['running'] else 'not running'} · state {summary.get('state', 'not started')}"
-        + (f" · {view['waiting_commands']} command(s) waiting" if view["waiting_commands"] else ""),
+        + _waiting(view["waiting_commands"]),
     ]
     if summary:
         lines += [
@@ -57,8 +57,9 @@ def leave(state: Path, verb: str) -> str:
     read_book(state)
     now_ns = time.time_ns()  # noqa: TID251 - orders commands by arrival; it never enters the engine
     commands.leave(state, verb, by=_person(), command_id=f"{now_ns:x}-{os.getpid():x}", at_ns=now_ns)
-    when = "the running engine takes it at once" if is_locked(state) else "the engine takes it at its next start"
-    return f"{verb}: left in the state directory; {when}"
+    if is_locked(state):
+        return f"{verb}: left in the state directory; the running engine takes it at once"
+    return f"{verb}: no engine is running on this book; the command waits in the state directory for the next start"
 
 
 def resume(state: Path, *, paper: bool) -> str:
@@ -89,6 +90,12 @@ def verify_text(result: dict[str, Any]) -> str:
     if result["ok"]:
         return f"the journal holds together: {result['events']} events, head {result['head']}"
     return "\n".join(["the journal does NOT hold together:", *(f"  - {problem}" for problem in result["problems"])])
+
+
+def _waiting(count: int | None) -> str:
+    if count is None:
+        return " · the commands that wait cannot be read by you"
+    return f" · {count} command(s) waiting" if count else ""
 
 
 def _position(position: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ class AccountView(msgspec.Struct, frozen=True):
     """The symbol's signed position."""
     symbol_notional: Decimal
     """Absolute value of the symbol's position, plus its live entries and unknown orders at their worst fill."""
-    price: Decimal | None
+    price: Decimal
     """Mark price; on a market without one the last price."""
     price_age_ms: int
     price_age_limit_ms: int

@@ -40,7 +40,8 @@ def _all_or_nothing(code: RefusalCode, limit: str, actual: str, *, passes: bool)
 
 
 def _share(value: Decimal) -> str:
-    return f"{plain(round(value * 100, 4))}%"
+    # Formatting rounds numbers of any length; `round` raises on those beyond 28 digits.
+    return f"{plain(Decimal(format(value * 100, '.4f')))}%"
 
 
 def active(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
@@ -97,7 +98,7 @@ def stop_required(intent: OrderIntent, account: AccountView, policies: Policies,
     farthest = policies.stop.max_distance
     limit = f"a stop within {_share(farthest)}"
     stop, price = intent.protect_at, account.price
-    if stop is None or price is None or not stop.is_finite():
+    if stop is None or not stop.is_finite():
         return Verdict(RefusalCode.STOP_REQUIRED, limit, "none", ZERO)
     distance = (price - stop) / price * intent.side.sign
     return _all_or_nothing(

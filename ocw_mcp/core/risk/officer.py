@@ -20,7 +20,6 @@ from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import Feasible
 from ocw_mcp.domain.time import SECOND
-from ocw_mcp.domain.unknown import Unknown
 
 _SEAL: Final = claim_risk_seal()
 
@@ -42,8 +41,6 @@ class RiskOfficer:
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
     ) -> ApprovedOrder | Refusal:
         """Hold an entry against every limit; the refusal names the first that says no, and what all would let pass."""
-        if account.price is None:
-            return Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
         worst = self.worst_price(account.price)
         quantity = floor_to(intent.quantity, account.instrument.step)
         notional = quantity * worst
@@ -58,13 +55,11 @@ class RiskOfficer:
             return msgspec.structs.replace(minimum, largest=largest)
         return self._approve(intent, ref, quantity, account, now)
 
-    def feasible(self, symbol: str, account: AccountView) -> Feasible | Unknown:
+    def feasible(self, symbol: str, account: AccountView) -> Feasible:
         """The largest long and short entry that every limit would let pass now, each with a stop within the policy.
 
         One against an open position is 0: that is closed first.
         """
-        if account.price is None:
-            return Unknown("no price yet")
         long_max, short_max = (self._room(symbol, side, account, account.price) for side in (Side.BUY, Side.SELL))
         return Feasible(long_max, short_max, _smallest(account.instrument, account.price))
 

@@ -1,11 +1,12 @@
 """A person's commands reach the engine through files: each one, once, in order, whatever else lies there."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from ocw_mcp.adapters.control.commands import CommandFiles, leave
+from ocw_mcp.adapters.control.commands import CommandFiles, count_waiting, leave
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.protocols import CommandBox
 from ocw_mcp.domain.steps import Command
@@ -169,3 +170,57 @@ def test_only_what_an_engine_takes_can_be_left(tmp_path: Path, verb: str, comman
 def test_a_command_for_nobody_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(BookError, match="could not be left"):
         leave(tmp_path / "missing", "halt", "ada", "c1", at_ns=1)
+
+
+def unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on directories are another user's, who lets nobody look."""
+
+    def refuse(path: object, *_: object, **__: object) -> list[str]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    monkeypatch.setattr(os, "utime", refuse)
+
+
+def test_a_folder_that_cannot_be_read_is_told_of_once_at_once_and_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    box = CommandFiles(tmp_path, told.append)
+    leave(tmp_path, "halt", "ada", "c1", at_ns=1)
+    with monkeypatch.context() as patch:
+        unreadable(patch)
+        for _ in range(3):
+            assert list(box.waiting()) == []
+        assert count_waiting(tmp_path) is None
+    (problem,) = told
+    assert "Permission denied" in problem
+    assert "neither halted nor resumed" in problem
+    assert len(box.waiting()) == 1
+
+
+def test_a_folder_that_is_a_file_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "commands").write_text("in the way")
+    told: list[str] = []
+    assert list(CommandFiles(tmp_path, told.append).waiting()) == []
+    assert "cannot be read: Not a directory" in told[0]
+    assert count_waiting(tmp_path) is None
+
+
+def test_what_root_leaves_belongs_to_the_owner_of_the_book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, tuple[int, int, bool]] = {}
+
+    def chown(path: Path, uid: int, gid: int, *, follow_symlinks: bool = True) -> None:
+        given[path.name] = uid, gid, follow_symlinks
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", chown)
+    left = leave(tmp_path, "halt", "root", "c1", at_ns=1)
+    owner = tmp_path.stat()
+    assert given == dict.fromkeys(("commands", f".{left.name}"), (owner.st_uid, owner.st_gid, False))
+
+
+def test_waiting_commands_can_be_counted_by_whoever_looks(tmp_path: Path) -> None:
+    assert count_waiting(tmp_path) == 0
+    leave(tmp_path, "halt", "ada", "c1", at_ns=1)
+    assert count_waiting(tmp_path) == 1

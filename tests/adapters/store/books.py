@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from ocw_mcp.adapters.store.book import BookStamp, book_id_from
+from ocw_mcp.adapters.store.book import BookStamp
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action, Decision, Leg
@@ -21,9 +21,12 @@ STAMP = BookStamp("paper", "paper", "main", Product.UM, MARKET)
 ENTRY = OrderRef(1, Purpose.ENTRY)
 
 
-def open_book(directory: Path, seed: str = "7", stamp: BookStamp = STAMP) -> SqliteStore:
+BOOK = "b00k07"
+
+
+def open_book(directory: Path, book: str = BOOK, stamp: BookStamp = STAMP) -> SqliteStore:
     """Open the book of a directory, or make it."""
-    return SqliteStore.open(directory, stamp, book_id=book_id_from(seed), created_at=1_000)
+    return SqliteStore.open(directory, stamp, book_id=book, created_at=1_000)
 
 
 def intended(ref: OrderRef = ENTRY, quantity: str = "0.030") -> events.OrderIntended:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ocw_mcp.adapters.store.book import BookStamp, book_id_from
+from ocw_mcp.adapters.store.book import BookStamp
 from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.adapters.store.reader import read_book
 from ocw_mcp.domain.errors import BookError
@@ -34,11 +34,11 @@ def test_a_new_state_directory_belongs_to_its_user_alone(tmp_path: Path) -> None
     assert stat.S_IMODE((tmp_path / "a" / "state").stat().st_mode) == 0o700
 
 
-def test_a_seed_always_gives_the_same_name(tmp_path: Path) -> None:
-    assert book_id_from("7") == book_id_from("7") != book_id_from("8")
-    with closing(open_book(tmp_path, seed="7")) as store:
-        assert store.book == book_id_from("7")
-        assert store.stamp == STAMP
+def test_a_book_keeps_the_name_and_the_stamp_it_was_made_with(tmp_path: Path) -> None:
+    for asked in ("abc123", "xyz789"):
+        with closing(open_book(tmp_path, asked)) as store:
+            assert store.book == "abc123"
+            assert store.stamp == STAMP
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_a_reopened_book_goes_on_where_it_stood(tmp_path: Path) -> None:
         tell(store)
         store.commit(CHECKPOINT)
         before = store.book, store.last_seq, store.fingerprint, store.chain_head
-    with closing(open_book(tmp_path, seed="another")) as store:
+    with closing(open_book(tmp_path, book="an0the")) as store:
         assert (store.book, store.last_seq, store.fingerprint, store.chain_head) == before
         assert store.checkpoint() == CHECKPOINT
         assert store.append(99, Incident("next")) == len(STORY) + 1

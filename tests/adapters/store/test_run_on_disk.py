@@ -7,13 +7,12 @@ from typing import Any, cast
 
 import pytest
 
-from ocw_mcp.adapters.store.book import book_id_from
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.errors import JournalError
 from ocw_mcp.domain.events import DomainEvent, OrderFilled, OrderIntended
 from ocw_mcp.domain.orders import VenueReport
-from tests.adapters.store.books import STAMP, open_book
+from tests.adapters.store.books import BOOK, STAMP, open_book
 from tests.support.deciders import Scripted
 from tests.support.legs import buy, sell
 from tests.support.markets import ListFeed, path
@@ -58,7 +57,7 @@ async def test_a_run_on_disk_is_the_run_in_memory(tmp_path: Path) -> None:
 async def test_no_order_leaves_once_the_disk_fails_and_what_happened_is_kept(
     tmp_path: Path, fails_at: type[DomainEvent]
 ) -> None:
-    store = FailingStore.open(tmp_path, STAMP, book_id=book_id_from("7"), created_at=0)
+    store = FailingStore.open(tmp_path, STAMP, book_id=BOOK, created_at=0)
     with closing(store):
         store.fails_at = fails_at
         run = a_run(store)

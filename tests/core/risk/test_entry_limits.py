@@ -168,10 +168,6 @@ def test_what_just_keeps_a_limit_passes(intent: OrderIntent, view: AccountView) 
     assert isinstance(check(intent, view), Order)
 
 
-def test_without_a_price_nothing_enters() -> None:
-    assert refusal(LONG, account(price=None)) == Refusal(RefusalCode.NO_PRICE, "a price", "none")
-
-
 def test_the_worst_price_counts_and_not_the_last_one() -> None:
     officer = RiskOfficer(LIMITED)
     assert officer.worst_price(D(1_000)) == D(1_002)
@@ -240,7 +236,6 @@ def test_what_passes_breaks_no_limit_at_the_worst_price(
         event("refused")
         return
     event("passed")
-    assert view.price is not None
     notional = order.quantity * view.price * (1 + limited.order.price_allowance)
     assert notional <= limited.order.max_notional
     assert view.symbol_notional + notional <= limited.position.max_share * view.equity
@@ -270,7 +265,6 @@ def test_the_largest_that_is_named_passes_and_one_step_more_does_not(
             assert refusal_of(intent, closed(view), limited).largest == 0
     else:
         smallest = view.instrument.min_quantity
-        assert view.price is not None
         enough = (view.instrument.min_notional / view.price / view.instrument.step).to_integral_value(ROUND_FLOOR) + 1
         for quantity in (smallest, max(smallest, enough * view.instrument.step)):
             assert isinstance(check(asks(intent, quantity=quantity), view, limited), Refusal)

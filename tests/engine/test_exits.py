@@ -1,0 +1,123 @@
+"""However an exit goes, a position ends flat, never reversed, and never naked beyond its deadline."""
+
+import pytest
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.time import SECOND
+from tests.support.deciders import Scripted
+from tests.support.invariants import never_naked, watched
+from tests.support.legs import add, buy, sell
+from tests.support.markets import ListFeed, candle, path
+from tests.support.runs import Run, policies
+from tests.support.venues import LosesExits, RefusesStops, RejectsExits, TooLateToCancel
+
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+
+ADD_AND_SELL = Decision((*add(size="0.15").legs, *sell().legs))
+
+GAP_BELOW_THE_STOP = [candle(0, 100.0), candle(1, 100.0), *(candle(index, 90.0) for index in range(2, 9))]
+"""Whatever is decided at the second close meets a market that opens beyond a stop at 97."""
+
+
+def legs(run: Run) -> list[Purpose]:
+    return [fill.ref.leg for fill in run.events(events.OrderFilled)]
+
+
+def flat(run: Run) -> bool:
+    positions = run.engine.account.ledger.positions, run.venue._ledger.positions
+    return positions == ({}, {}) and not list(run.engine._desk.orders.live(purpose=Purpose.ENTRY))
+
+
+async def test_closing_a_position_takes_an_addition_under_way_back() -> None:
+    script = Scripted({1: buy("97", size="0.05"), 2: ADD_AND_SELL})
+    run = await watched(Run(ListFeed(GAP_BELOW_THE_STOP), script, policy=WAKES)).go()
+    assert legs(run) == [Purpose.ENTRY, Purpose.EXIT]
+    (taken_back,) = [each for each in run.events(events.OrderCanceled) if each.ref.leg is Purpose.ENTRY]
+    assert taken_back.ref.n == 2
+    assert flat(run)
+
+
+async def test_an_addition_that_fills_together_with_the_exit_beyond_the_stop_is_closed_by_the_deadline() -> None:
+    script = Scripted({1: buy("97", size="0.05"), 2: ADD_AND_SELL})
+    run = never_naked(Run(ListFeed(GAP_BELOW_THE_STOP), script, policy=WAKES, venue=TooLateToCancel()))
+    await run.go()
+    # The exit and the old stop cover what was held before; the rest waits for the deadline, not longer.
+    assert legs(run) == [Purpose.ENTRY, Purpose.ENTRY, Purpose.EXIT, Purpose.STOP, Purpose.EXIT]
+    exits = [at for at, event in run.timed(events.OrderIntended) if event.ref.leg is Purpose.EXIT]
+    assert exits[1] <= run.events(events.PositionUnprotected)[1].deadline
+    assert flat(run)
+
+
+@pytest.mark.parametrize("arrives", [False, True])
+async def test_an_exit_of_unknown_outcome_does_not_keep_the_next_one_from_going_out(arrives: bool) -> None:
+    script = Scripted({1: buy("97"), 2: sell(), 3: sell()})
+    run = Run(ListFeed(path([100.0] * 7)), script, policy=WAKES, venue=LosesExits(1, arrives=arrives))
+    await never_naked(run).go()
+    assert legs(run) == [Purpose.ENTRY, Purpose.EXIT]
+    assert [fill.position >= 0 for fill in run.events(events.OrderFilled)] == [True, True]
+    assert flat(run)
+
+
+@pytest.mark.parametrize("arrives", [False, True])
+async def test_a_naked_position_gets_exits_until_one_of_them_closes_it(arrives: bool) -> None:
+    venue = LosesExits(2, arrives=arrives, stops=False)
+    run = Run(ListFeed(path([100.0] * 7)), Scripted({1: buy("97")}), policy=WAKES, venue=venue)
+    await run.go()
+    exits = [at for at, event in run.timed(events.OrderIntended) if event.ref.leg is Purpose.EXIT]
+    deadline = run.events(events.PositionUnprotected)[0].deadline
+    assert exits == [deadline, deadline + 30 * SECOND, deadline + 60 * SECOND]
+    assert legs(run) == [Purpose.ENTRY, Purpose.EXIT]
+    assert flat(run)
+
+
+async def test_an_exit_under_way_is_told_once_however_long_it_waits_for_a_price() -> None:
+    async def events_after(minutes: int) -> list[str]:
+        held = [candle(index, 100.0) for index in range(2)]
+        other = [candle(index, 50.0, symbol="ETHUSDT") for index in range(minutes)]
+        script = Scripted({1: buy("97")})
+        run = Run(ListFeed([*held, *other]), script, policy=WAKES, venue=RefusesStops("-4045"))
+        await never_naked(run).go()
+        assert run.engine._desk.exit_under_way("BTCUSDT")
+        assert "protect:BTCUSDT" not in run.engine._out.timers
+        names = [type(each.event).__name__ for each in run.store.domain]
+        return [name for name in names if name not in ("WakeRaised", "DecisionMade")]
+
+    few, many = await events_after(20), await events_after(100)
+    assert many == few
+    assert few.count("OrderIntended") == 4
+
+
+async def test_an_exit_that_fails_before_the_deadline_does_not_move_it() -> None:
+    policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, stop={"deadline_s": 150})
+    script = Scripted({1: buy("97"), 2: sell(), 3: sell()})
+    run = Run(ListFeed(path([100.0] * 9)), script, policy=policy, venue=RejectsExits(2))
+    await never_naked(run).go()
+    (unprotected,) = run.timed(events.PositionUnprotected)
+    exits = [at for at, event in run.timed(events.OrderIntended) if event.ref.leg is Purpose.EXIT]
+    assert exits[2] == unprotected[1].deadline == unprotected[0] + 150 * SECOND
+    assert flat(run)
+
+
+async def test_an_exit_that_fails_at_the_deadline_is_tried_again_after_as_long_each_time() -> None:
+    run = Run(ListFeed(path([100.0] * 9)), Scripted({1: buy("97")}), policy=WAKES, venue=RejectsExits(5))
+    await run.go()
+    exits = [at for at, event in run.timed(events.OrderIntended) if event.ref.leg is Purpose.EXIT]
+    deadline = run.events(events.PositionUnprotected)[0].deadline
+    assert exits == [deadline + again * 30 * SECOND for again in range(6)]
+    assert len(run.events(events.Incident)) == 5
+    assert flat(run)
+
+
+async def test_what_an_exit_past_the_deadline_leaves_is_closed_at_once() -> None:
+    # The addition is sent before the deadline, and fills at the opening at which the exit does.
+    policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, stop={"deadline_s": 90})
+    script = Scripted({1: buy("97", size="0.05"), 2: add(size="0.15")}, lambda wake: 20 * SECOND if wake == 2 else 0)
+    run = Run(ListFeed(path([100.0] * 9)), script, policy=policy, venue=TooLateToCancel("-4045"))
+    await never_naked(run).go()
+    exits = [at for at, event in run.timed(events.OrderIntended) if event.ref.leg is Purpose.EXIT]
+    filled = [at for at, fill in run.timed(events.OrderFilled) if fill.ref.leg is Purpose.EXIT]
+    assert legs(run) == [Purpose.ENTRY, Purpose.ENTRY, Purpose.EXIT, Purpose.EXIT]
+    assert exits == [run.events(events.PositionUnprotected)[0].deadline, filled[0]]
+    assert flat(run)

@@ -1,0 +1,52 @@
+"""What a run's report says beyond the journal."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from ocw_mcp.domain.figures import JournalFigures
+from ocw_mcp.domain.market import Candle, Frame
+from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.engine.report import report
+from tests.support.markets import START, ListFeed, candle, path
+from tests.support.runs import Run
+
+FEE = Decimal("0.001")
+NOTHING_JOURNALED = JournalFigures([], 0, 0, 0, {}, 0, Decimal(0), [])
+
+
+def report_of(run: Run) -> dict[str, Any]:
+    engine = run.engine
+    return report(engine.config, engine.tally, engine.account, engine.gate.counters, NOTHING_JOURNALED, FEE, "f00")
+
+
+def two_symbols() -> list[Candle]:
+    """One that doubles from the start on, and one that comes three minutes later and halves."""
+    early = path([100.0, 150.0, 200.0, 200.0, 200.0, 200.0])
+    late = [candle(index, close, open_=50.0, symbol="ETHUSDT") for index, close in ((3, 50.0), (4, 40.0), (5, 25.0))]
+    return [*early, *late]
+
+
+async def test_buying_and_holding_splits_over_all_symbols_at_their_first_opening_with_the_fee_paid() -> None:
+    run = await Run(ListFeed(two_symbols())).go()
+    assert report_of(run)["buy_and_hold"] == pytest.approx((0.999 * 2 + 0.999 / 2) / 2 - 1)
+
+
+async def test_the_share_of_a_symbol_that_has_not_opened_when_the_run_ends_is_cash() -> None:
+    run = await Run(ListFeed(two_symbols())).go(for_ms=2 * MINUTE)
+    assert report_of(run)["buy_and_hold"] == pytest.approx((0.999 * 1.5 + 1) / 2 - 1)
+
+
+async def test_without_a_candle_nobody_knows_what_holding_would_have_been_worth() -> None:
+    run = await Run(ListFeed(two_symbols())).go(for_ms=0)
+    assert report_of(run)["buy_and_hold"] is None
+
+
+async def test_candles_that_came_late_or_twice_are_counted_for_everybody_to_see() -> None:
+    whole = path([100.0, 101.0, 102.0])
+    run = await Run(ListFeed(whole)).go()
+    for late in whole[:2]:
+        run.engine.step(Frame(START + 9 * MINUTE, (late,)), START + 9 * MINUTE)
+    assert report_of(run)["stale_candles"] == run.engine.summary()["stale_candles"] == 2
+    assert report_of(run)["candles"] == 3

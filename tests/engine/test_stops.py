@@ -1,0 +1,117 @@
+"""Which stop counts: the tight one that the venue has, and no other."""
+
+from decimal import Decimal
+
+import pytest
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.orders import Accepted, Canceled, Filled, OrderRef, Purpose
+from ocw_mcp.domain.time import MINUTE, SECOND
+from tests.support.deciders import Scripted
+from tests.support.invariants import never_naked
+from tests.support.legs import add, buy, sell
+from tests.support.markets import START, ListFeed, candle, path
+from tests.support.runs import Run, policies
+from tests.support.venues import LOST, DropsStops, Flawed, RefusesStops
+
+PATIENT = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, stop={"deadline_s": 600})
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+
+LATE = OrderRef(1, Purpose.STOP, 0)
+"""The first stop, of which nobody knows what became."""
+
+
+def stops(run: Run) -> dict[OrderRef, Decimal | None]:
+    return {s.ref: s.order.trigger_price for s in run.engine._desk.orders.live("BTCUSDT", Purpose.STOP)}
+
+
+async def test_a_looser_stop_that_is_accepted_late_leaves_the_tighter_one_alone() -> None:
+    script = Scripted({1: buy("96"), 2: add("97")})
+    run = Run(ListFeed(path([100.0] * 4)), script, policy=PATIENT, venue=RefusesStops(LOST, first=1))
+    await never_naked(run).go()
+    before = [each.stop for each in run.events(events.PositionProtected)]
+    assert before == [OrderRef(1, Purpose.STOP, 1)]
+    await run.simulation._shell.take(Accepted(LATE, "v-late"))
+    assert stops(run) == {LATE: Decimal(96), OrderRef(1, Purpose.STOP, 1): Decimal(97)}
+    assert [each.stop for each in run.events(events.PositionProtected)] == before
+    assert [each.ref for each in run.events(events.OrderCancelRequested)] == [LATE]
+
+
+async def test_a_looser_stop_that_is_accepted_late_is_no_protection() -> None:
+    script = Scripted({1: buy("96"), 2: add("97")})
+    run = Run(ListFeed(path([100.0] * 4)), script, policy=PATIENT, venue=RefusesStops(LOST, first=2))
+    await never_naked(run).go()
+    await run.simulation._shell.take(Accepted(LATE, "v-late"))
+    assert run.events(events.PositionProtected) == []
+    assert run.engine.summary()["positions"][0]["protected"] is False
+    assert run.engine.guard.protections["BTCUSDT"].deadline == START + MINUTE + 600 * SECOND
+
+
+async def test_a_stop_for_less_than_the_position_is_no_protection() -> None:
+    script = Scripted({1: buy("97"), 2: add("97")})
+    run = Run(ListFeed(path([100.0] * 4)), script, policy=PATIENT, venue=RefusesStops(LOST, first=2))
+    await never_naked(run).go()
+    await run.simulation._shell.take(Accepted(LATE, "v-late"))
+    assert run.events(events.PositionProtected) == []
+
+
+async def test_a_looser_stop_is_no_protection_even_if_it_is_large_enough() -> None:
+    script = Scripted({1: buy("96"), 2: add("97"), 4: sell()})
+    run = Run(ListFeed(path([100.0] * 4)), script, policy=PATIENT, venue=RefusesStops(LOST, first=2))
+    await never_naked(run).go()
+    (leaving,) = run.engine._desk.orders.live("BTCUSDT", Purpose.EXIT)
+    added = run.events(events.OrderFilled)[1].quantity
+    await run.simulation._shell.take(Filled(leaving.ref, "part", added, Decimal(100), Decimal(0), START))
+    await run.simulation._shell.take(Accepted(LATE, "v-late"))
+    late = run.engine._desk.orders.get(LATE)
+    assert late is not None
+    assert late.remaining == run.engine.account.ledger.quantity("BTCUSDT")
+    assert run.events(events.PositionProtected) == []
+
+
+async def test_a_stop_that_the_venue_drops_again_and_again_is_put_back_once_and_the_deadline_closes() -> None:
+    venue = DropsStops()
+    run = never_naked(Run(ListFeed(path([100.0] * 5)), Scripted({1: buy("97")}), policy=WAKES, venue=venue))
+    await run.go()
+    assert venue.dropped == [START + MINUTE, START + MINUTE]
+    assert [fill.ref.leg for fill in run.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.EXIT]
+
+
+async def test_a_stop_that_is_dropped_at_another_moment_is_put_back_again() -> None:
+    run = Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=WAKES)
+    await run.go()
+    for moment in (10, 20, 30):
+        run.clock.advance(START + moment * MINUTE)
+        (stop,) = stops(run)
+        await run.simulation._shell.take(Canceled(stop, "by hand, in the app"))
+        (again,) = stops(run)
+        assert again.revision == stop.revision + 1
+
+
+async def test_what_was_to_be_added_goes_with_the_position() -> None:
+    # The addition is decided on inside the candle that reaches the stop, and waits for the opening after it.
+    candles = [candle(0, 100.0), candle(1, 100.0), candle(2, 99.0, low=96.0), candle(3, 99.0), candle(4, 99.0)]
+    script = Scripted({1: buy("97"), 2: add("97")}, lambda wake: 0 if wake == 1 else 20 * SECOND)
+    run = await never_naked(Run(ListFeed(candles), script, policy=WAKES)).go()
+    assert [event.ref.leg for event in run.events(events.OrderIntended)].count(Purpose.ENTRY) == 2
+    assert [fill.ref.leg for fill in run.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.STOP]
+    assert OrderRef(2, Purpose.ENTRY) in [each.ref for each in run.events(events.OrderCanceled)]
+    assert not list(run.engine._desk.orders.live())
+
+
+async def test_whoever_wants_out_while_the_entry_is_on_its_way_takes_it_back() -> None:
+    decision = Decision((*buy("97").legs, *sell().legs))
+    run = await Run(ListFeed(path([100.0] * 4)), Scripted({1: decision}), policy=WAKES).go()
+    (canceled,) = run.events(events.OrderCanceled)
+    assert canceled.ref.leg is Purpose.ENTRY
+    assert run.events(events.OrderRefused) == []
+    assert run.events(events.OrderFilled) == []
+
+
+@pytest.mark.parametrize("second_thought_ms", [0, 1])
+async def test_whether_it_is_taken_back_or_closed_nothing_is_left_behind(second_thought_ms: int) -> None:
+    script = Scripted({1: buy("97"), 2: sell()}, lambda wake: 20 * SECOND if wake == 1 else second_thought_ms)
+    run = await never_naked(Run(ListFeed(path([100.0] * 5)), script, policy=WAKES, venue=Flawed())).go()
+    assert not list(run.engine._desk.orders.live())
+    assert run.engine.account.ledger.positions == {}

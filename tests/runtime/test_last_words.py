@@ -1,0 +1,86 @@
+"""What people want when no frame comes any more: after the last look, or of a book that is through."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.steps import Command
+from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.runtime import run as runtime_run
+from tests.support.deciders import Scripted
+from tests.support.legs import add, buy
+from tests.support.markets import START, ListFeed, path
+from tests.support.runs import Commands, Run, policies
+from tests.support.stores import Crash, MemoryStore
+
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+HALT = Command("c1", "halt", "a person")
+END = START + 8 * MINUTE
+
+
+class LateWord(Commands):
+    """Its command comes when a run has taken a frame."""
+
+    def __init__(self, command: Command, at: int) -> None:
+        super().__init__([command])
+        self._at = at
+        self.run: Run | None = None
+
+    def waiting(self) -> Sequence[Command]:
+        return super().waiting() if self.run is not None and self.run.simulation.cursor >= self._at else ()
+
+
+async def run(store: MemoryStore, box: Commands | None = None, for_ms: int | None = None) -> Run:
+    script = Scripted({5: buy("97"), 8: add("97")})
+    one = Run(ListFeed(path([100.0] * 8)), script, policy=WAKES, store=store, commands=box)
+    if isinstance(box, LateWord):
+        box.run = one
+    return await one.go(for_ms=for_ms)
+
+
+async def test_a_halt_for_a_book_that_is_through_is_taken_at_its_next_start() -> None:
+    done = await run(MemoryStore())
+    box = Commands([HALT])
+    again = await run(done.store.reopened(), box)
+    assert box.taken == ["c1"]
+    assert again.engine.account.desk_state is DeskState.HALTED
+    assert again.timed(events.CommandTaken)[0][0] == END
+    assert again.store.summary["state"] == "HALTED"
+    third = await run(again.store.reopened(), Commands())
+    assert third.engine.account.desk_state is DeskState.HALTED
+    assert third.store.fingerprint == again.store.fingerprint
+
+
+async def test_so_it_is_by_a_run_whose_time_is_up_already() -> None:
+    first = await run(MemoryStore(), for_ms=3 * MINUTE)
+    box = Commands([HALT])
+    again = await run(first.store.reopened(), box, for_ms=3 * MINUTE)
+    assert (box.taken, again.engine.account.desk_state) == (["c1"], DeskState.HALTED)
+    rest = await run(again.store.reopened())
+    assert [each.refusal.code for each in rest.events(events.OrderRefused)] == ["NOT_ACTIVE", "NO_POSITION"]
+
+
+async def test_a_book_that_is_through_and_of_which_nobody_wants_anything_is_left_as_it_is() -> None:
+    done = (await run(MemoryStore())).store
+    again = (await run(done.reopened())).store
+    assert list(again.all_events()) == list(done.all_events())
+
+
+@pytest.mark.parametrize("every", [3, 1_000])
+async def test_a_halt_after_the_last_look_is_taken_before_the_run_ends_wherever_it_dies(
+    every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)
+    undisturbed = await run(MemoryStore(), LateWord(HALT, END))
+    (taken,) = undisturbed.events(events.CommandTaken)
+    assert taken.after_frame == END
+    for moment in range(1, undisturbed.store.touches + 1):
+        dying, box = MemoryStore(), LateWord(HALT, END)
+        dying.die_at = moment
+        with pytest.raises(Crash):
+            await run(dying, box)
+        resumed = await run(dying.reopened(), box)
+        assert resumed.store.fingerprint == undisturbed.store.fingerprint, f"died at {moment}"
+        assert resumed.engine.account.desk_state is DeskState.HALTED

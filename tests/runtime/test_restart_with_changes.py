@@ -1,0 +1,115 @@
+"""What changed between two runs of a book is written down and holds at once; what was done is not done again."""
+
+from decimal import Decimal
+
+import pytest
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.market import Candle
+from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.steps import Command
+from ocw_mcp.domain.time import MINUTE
+from tests.support.deciders import Scripted
+from tests.support.legs import buy, sell
+from tests.support.markets import ListFeed, candle, path
+from tests.support.runs import Commands, Run, policies
+from tests.support.stores import Crash, MemoryStore
+
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+
+HALT, RESUME = Command("c1", "halt", "a person"), Command("c2", "resume", "a person")
+
+
+class Stubborn(Commands):
+    """Its files cannot be deleted."""
+
+    def done(self, command: Command) -> None:
+        pass
+
+
+async def part(store: MemoryStore, minutes: int, box: Commands | None = None, **changes: str) -> Run:
+    feed = ListFeed(path([100.0] * 9))
+    return await Run(feed, store=store, policy=WAKES, commands=box, **changes).go(for_ms=minutes * MINUTE)  # type: ignore[arg-type]
+
+
+async def test_a_command_whose_file_outlives_it_is_taken_once_over_any_number_of_starts() -> None:
+    first = await part(MemoryStore(), 2, Stubborn([HALT, RESUME]))
+    second = await part(first.store.reopened(), 4, Stubborn([HALT, RESUME]))
+    third = await part(second.store.reopened(), 6, Stubborn([HALT, RESUME]))
+    assert [each.command_id for each in third.events(events.CommandTaken)] == ["c1", "c2"]
+    assert third.engine.account.desk_state is DeskState.ACTIVE
+    assert len(third.events(events.StateChanged)) == 2
+
+
+async def test_a_command_whose_file_outlives_it_and_the_process_is_taken_once() -> None:
+    undisturbed = (await part(MemoryStore(), 6, Stubborn([HALT, RESUME]))).store
+    for moment in range(1, undisturbed.touches + 1):
+        dying = MemoryStore()
+        dying.die_at = moment
+        with pytest.raises(Crash):
+            await part(dying, 6, Stubborn([HALT, RESUME]))
+        resumed = await part(dying.reopened(), 6, Stubborn([HALT, RESUME]))
+        assert resumed.store.fingerprint == undisturbed.fingerprint
+
+
+async def test_a_new_command_is_taken_beside_an_old_file() -> None:
+    first = await part(MemoryStore(), 2, Stubborn([HALT, RESUME]))
+    again = Command("c3", "halt", "a person")
+    second = await part(first.store.reopened(), 4, Stubborn([HALT, RESUME, again]))
+    assert second.engine.account.desk_state is DeskState.HALTED
+
+
+async def test_other_prompts_alone_are_journaled_once_at_the_start() -> None:
+    first = await part(MemoryStore(), 2)
+    second = await part(first.store.reopened(), 4, prompts_hash="other prompts")
+    third = await part(second.store.reopened(), 6, prompts_hash="other prompts")
+    assert [(each.policy_hash, each.prompts_hash) for each in third.events(events.PoliciesLoaded)] == [
+        ("policy", "prompts"),
+        ("policy", "other prompts"),
+    ]
+
+
+def losing() -> list[Candle]:
+    """A market that falls by a tenth and stays there."""
+    return [candle(0, 100.0), candle(1, 100.0), *(candle(index, 90.0) for index in range(2, 12))]
+
+
+WIDE = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, stop={"max_distance": "0.2"})
+TIGHT = policies(
+    gate={"close_wakes": ["1m"], "cooldown_s": 0}, stop={"max_distance": "0.2"}, daily_loss={"max_share": "0.01"}
+)
+
+
+async def lose(script: Scripted, policy: Policies, store: MemoryStore | None = None, minutes: int = 5) -> Run:
+    name = "tight" if policy is TIGHT else "wide"
+    run = Run(ListFeed(losing()), script, policy=policy, store=store, policy_hash=name)
+    return await run.go(for_ms=minutes * MINUTE)
+
+
+@pytest.mark.parametrize("held", [True, False])
+async def test_a_tightened_daily_loss_holds_for_the_day_under_way_whether_a_position_is_open_or_not(held: bool) -> None:
+    script = {1: buy("85", size="0.24")} | ({} if held else {4: sell()})
+    first = await lose(Scripted(script), WIDE)
+    loss = Decimal(first.engine.summary()["daily_loss"])
+    assert Decimal("0.02") < loss < Decimal("0.03")
+    assert bool(first.engine.account.ledger.positions) is held
+    assert first.events(events.DailyLossReached) == []
+
+    second = await lose(Scripted({6: buy("85", symbol="BTCUSDT")}), TIGHT, first.store.reopened(), minutes=12)
+    (reached,) = second.events(events.DailyLossReached)
+    assert reached.floor == Decimal(9_900)
+    (refused,) = second.events(events.OrderRefused)
+    assert refused.refusal.code is (RefusalCode.ALREADY_IN_POSITION if held else RefusalCode.DAILY_LOSS)
+    entries = [fill for fill in second.events(events.OrderFilled) if fill.ref.leg is Purpose.ENTRY]
+    assert len(entries) == 1
+
+
+async def test_a_loosened_daily_loss_opens_no_day_that_is_closed() -> None:
+    first = await lose(Scripted({1: buy("85", size="0.24")}), TIGHT)
+    assert len(first.events(events.DailyLossReached)) == 1
+    second = await lose(Scripted({}), WIDE, first.store.reopened(), minutes=9)
+    assert second.engine.summary()["daily_loss_reached"] is True
+    assert len(second.events(events.DailyLossReached)) == 1

@@ -1,0 +1,142 @@
+"""An answer that is no decision holds everything; the engine goes on, and the journal can be read."""
+
+from collections.abc import Callable
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondition
+from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.snapshot import DecisionRequest
+from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.runtime.answers import MOST_LEGS, MOST_SIGNALS, sound
+from tests.adapters.store.books import open_book
+from tests.support.legs import buy
+from tests.support.markets import ListFeed, candle, path
+from tests.support.runs import Run, policies
+from tests.support.stores import MemoryStore
+
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+
+
+class Babbling:
+    """Answers the first wake with whatever it was given, and buys at the second."""
+
+    name = "babbling"
+
+    def __init__(self, answer: object, thinking_ms: int = 0) -> None:
+        self._answer = answer
+        self._thinking_ms = thinking_ms
+
+    def thinking_ms(self, request: DecisionRequest) -> int:
+        return self._thinking_ms
+
+    async def decide(self, request: DecisionRequest) -> Decision:
+        if request.wake_id > 2:
+            return Decision()
+        return cast(Decision, self._answer) if request.wake_id == 1 else buy("97")
+
+
+def leg(**changes: Any) -> Decision:
+    """A decision whose one leg would buy, with some of it changed."""
+    whole = Leg("BTCUSDT", Action.BUY, size=Decimal("0.1"), stop=Decimal(97))
+    return Decision((msgspec.structs.replace(whole, **changes),))
+
+
+def condition(**changes: Any) -> Decision:
+    """A decision with one wake condition, with some of it changed."""
+    whole = WakeCondition("BTCUSDT", "price", Comparison.GT, 101.0)
+    return Decision(wake_conditions=(msgspec.structs.replace(whole, **changes),))
+
+
+def endless() -> list[object]:
+    """A list that holds itself."""
+    nested: list[object] = []
+    nested.append(nested)
+    return nested
+
+
+UNSOUND: dict[str, Callable[[], object]] = {
+    "a stop beyond all prices": lambda: leg(stop=Decimal("1e30")),
+    "a stop beyond all prices, as a float": lambda: leg(stop=1e30),
+    "a target of a million digits": lambda: leg(target=Decimal("1e999999")),
+    "half a character": lambda: leg(reasoning="to the moon \ud83d"),
+    "half a character in a symbol": lambda: leg(symbol="BTC\udc00"),
+    "None for a leg": lambda: Decision(cast(Any, (None,))),
+    "None for an answer": lambda: None,
+    "a text for an answer": lambda: "BUY!",
+    "a text for a size": lambda: leg(size="a lot"),
+    "a text for a stop": lambda: leg(stop="97 or so"),
+    "an action nobody knows": lambda: leg(action="YOLO"),
+    "a span beyond all clocks": lambda: condition(expires_s=10**30),
+    "a span beyond all calendars": lambda: condition(expires_s=10**12),
+    "a next check beyond all calendars": lambda: Decision(next_check_s=-(10**12)),
+    "a threshold that is no number": lambda: condition(threshold=float("nan")),
+    "a threshold that is endless": lambda: condition(threshold=float("-inf")),
+    "a size below all measure": lambda: leg(size=Decimal("1e-999999999")),
+    "a size that shouts when it is looked at": lambda: leg(size=Decimal("sNaN")),
+    "a stop that shouts when it is looked at": lambda: leg(stop=Decimal("-sNaN12")),
+    "too many legs": lambda: Decision(leg().legs * (MOST_LEGS + 1)),
+    "too many conditions": lambda: Decision(wake_conditions=(condition().wake_conditions or ()) * 65),
+    "too many signals": lambda: leg(signals=("rsi",) * (MOST_SIGNALS + 1)),
+    "a novel": lambda: leg(reasoning="x" * 100_000),
+    "a symbol of a thousand letters": lambda: leg(symbol="B" * 1_000),
+    "a list in a list in a list": endless,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("thinking_ms", [0, 20 * SECOND])
+@pytest.mark.parametrize("answer", UNSOUND.values(), ids=UNSOUND.keys())
+async def test_an_unsound_answer_is_held_with_its_cause_and_the_next_one_counts(
+    answer: Callable[[], object], thinking_ms: int
+) -> None:
+    run = await Run(ListFeed(path([100.0] * 5)), Babbling(answer(), thinking_ms), policy=WAKES).go()
+    first = run.events(events.DecisionMade)[0]
+    assert first.decision.cause.startswith("error: ")
+    assert msgspec.structs.replace(first.decision, cause="") == Decision()
+    assert [fill.ref.leg for fill in run.events(events.OrderFilled)] == [Purpose.ENTRY]
+    assert len(run.store.fingerprint) == 64
+
+
+@pytest.mark.parametrize("answer", UNSOUND.values(), ids=UNSOUND.keys())
+async def test_a_journal_with_an_unsound_answer_can_be_read_and_resumed(
+    tmp_path: Path, answer: Callable[[], object]
+) -> None:
+    for minutes in (2, 4):
+        with closing(open_book(tmp_path)) as store:
+            run = Run(ListFeed(path([100.0] * 4)), Babbling(answer()), store=cast(MemoryStore, store), policy=WAKES)
+            await run.go(for_ms=minutes * MINUTE)
+            assert run.engine.tally.candles == minutes
+            assert store.verify().ok
+            decisions = [e.event for e in store.events_after(0) if isinstance(e.event, events.DecisionMade)]
+            assert decisions[0].decision.cause.startswith("error: ")
+
+
+@pytest.mark.parametrize("answer", UNSOUND.values(), ids=UNSOUND.keys())
+def test_an_unsound_answer_is_refused_before_the_engine_sees_it(answer: Callable[[], object]) -> None:
+    with pytest.raises((ValueError, RecursionError)):
+        sound(answer())
+
+
+@pytest.mark.parametrize(
+    "answer", [leg(), leg(size=Decimal("NaN")), leg(stop=Decimal("-Infinity")), condition(expires_s=60), Decision()]
+)
+def test_whatever_the_desk_can_refuse_by_itself_is_let_in(answer: Decision) -> None:
+    assert str(sound(answer)) == str(answer)
+
+
+@pytest.mark.parametrize("price", ["1e15", "-1e15", "1e12", "-1e12", "1e-18", "0.000000000000000001"])
+@pytest.mark.parametrize("market", [1e-8, 1e8])
+async def test_the_widest_numbers_that_are_let_in_are_refused_by_a_limit(price: str, market: float) -> None:
+    quotes = [candle(index, market, symbol="TINYUSDT") for index in range(4)]
+    for changes in ({"stop": Decimal(price)}, {"target": Decimal(price)}, {"size": Decimal(price)}):
+        answer = leg(**({"symbol": "TINYUSDT", "stop": Decimal(f"{market * 0.97:.12f}")} | changes))
+        run = await Run(ListFeed(quotes), Babbling(answer), policy=WAKES).go()
+        made = run.events(events.DecisionMade)[0]
+        assert made.decision.cause == ""
+        assert len(run.events(events.OrderRefused)) >= 1

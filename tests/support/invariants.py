@@ -1,0 +1,78 @@
+"""What holds after every event of every run."""
+
+from ocw_mcp.domain.orders import Purpose
+from tests.support.runs import Run
+
+
+def never_naked(run: Run) -> Run:
+    """The run, looked at after every event: each position is protected, or its deadline runs, or it is being closed."""
+    engine = run.engine
+    step = engine.step
+
+    def look(event, now):  # type: ignore[no-untyped-def]
+        effects = step(event, now)
+        for symbol in engine.account.ledger.positions:
+            protection = engine.guard.protections[symbol]
+            if protection.protected:
+                assert any(engine._desk.orders.live(symbol, Purpose.STOP)), f"{symbol} has no stop"
+                continue
+            assert protection.deadline is not None, symbol
+            if not engine._desk.exit_under_way(symbol):
+                assert now <= protection.deadline, "past its deadline, and no exit"
+                assert engine._out.timers[f"protect:{symbol}"] == protection.deadline
+        return effects
+
+    engine.step = look  # type: ignore[method-assign]
+    return run
+
+
+def within_limits(run: Run) -> Run:
+    """The run, looked at after every event: no new entry, with all that is held and reserved, exceeds a limit."""
+    engine, limits = run.engine, run.config.policies
+    step = engine.step
+
+    def look(event, now):  # type: ignore[no-untyped-def]
+        before = {order.ref for order in engine._desk.orders.live()}
+        effects = step(event, now)
+        for order in engine._desk.orders.live():
+            if order.ref not in before and not order.order.reduce_only:
+                view = engine._desk.view(order.order.symbol, now)
+                assert view is not None
+                assert view.gross <= view.equity * limits.exposure.max_gross
+                assert view.symbol_notional <= view.equity * limits.position.max_share
+        return effects
+
+    engine.step = look  # type: ignore[method-assign]
+    return run
+
+
+def same_books(run: Run) -> Run:
+    """The run, looked at after every frame: book and venue have the same money, positions and orders."""
+    engine, venue = run.engine, run.venue
+    take = run.simulation._take
+
+    async def settled(frame) -> None:  # type: ignore[no-untyped-def]
+        await take(frame)
+        ours, theirs = engine.account.ledger, venue._ledger
+        assert {s: p.quantity for s, p in ours.positions.items()} == {
+            s: p.quantity for s, p in theirs.positions.items()
+        }
+        assert ours.wallet == theirs.wallet
+        for order in engine._desk.orders.live():
+            assert not order.order.reduce_only or ours.quantity(order.order.symbol), (
+                f"{order.ref} outlived its position"
+            )
+        resting = {each.order.ref: each.order for each in (*venue._resting, *venue._waiting)}
+        assert resting.keys() == {order.ref for order in engine._desk.orders.live()}
+        for symbol, position in ours.positions.items():
+            if engine.guard.protections[symbol].protected:
+                stops = [o for o in resting.values() if o.symbol == symbol and o.ref.leg is Purpose.STOP]
+                assert any(stop.quantity >= abs(position.quantity) for stop in stops), f"the venue has no {symbol} stop"
+
+    run.simulation._take = settled  # type: ignore[method-assign]
+    return run
+
+
+def watched(run: Run) -> Run:
+    """All of them."""
+    return same_books(within_limits(never_naked(run)))

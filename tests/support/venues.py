@@ -1,0 +1,155 @@
+"""Paper venues with a flaw."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from ocw_mcp.adapters.venues.paper import PaperVenue
+from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.market import Candle, Opening, Product
+from ocw_mcp.domain.orders import (
+    OrderRef,
+    OrderType,
+    OutcomeUnknown,
+    Purpose,
+    Rejected,
+    VenueReport,
+)
+from ocw_mcp.domain.time import MINUTE
+from tests.support.stores import Crash
+
+LOST = "lost"
+"""In place of a code: nobody knows what became of the order."""
+
+
+class Flawed(PaperVenue):
+    """A paper venue of futures with the money that test runs begin with."""
+
+    def __init__(self) -> None:
+        super().__init__(Product.UM, Decimal(10_000), patience_ms=5 * MINUTE)
+
+
+class RefusesStops(Flawed):
+    """Answers stops with one code, or loses them; all, or as many as it is told."""
+
+    def __init__(self, code: str, *, first: int = 1_000) -> None:
+        super().__init__()
+        self._code = code
+        self._left = first
+
+    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+        if approved.order.type is OrderType.STOP_MARKET and self._left:
+            self._left -= 1
+            order = approved.redeem(now)
+            if self._code == LOST:
+                return [OutcomeUnknown(order.ref, "timeout")]
+            return [Rejected(order.ref, self._code, "no")]
+        return await super().submit(approved, now)
+
+
+class DropsStops(Flawed):
+    """Takes a stop and throws it out again in the same breath."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropped: list[int] = []
+        """When (ms)."""
+
+    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+        reports = await super().submit(approved, now)
+        if approved.order.type is not OrderType.STOP_MARKET:
+            return reports
+        self.dropped.append(now)
+        assert len(self.dropped) < 50, "there is no end to it"
+        return [*reports, *await self.cancel(approved.order.ref, now)]
+
+
+class TooLateToCancel(RefusesStops):
+    """No cancellation of an entry ever arrives in time; with a code, it refuses stops, too."""
+
+    def __init__(self, code: str = "") -> None:
+        super().__init__(code, first=1_000 if code else 0)
+
+    async def cancel(self, ref: OrderRef, now: int) -> Sequence[VenueReport]:
+        return [] if ref.leg is Purpose.ENTRY else await super().cancel(ref, now)
+
+
+class RejectsExits(Flawed):
+    """Refuses every stop, and the first exits."""
+
+    def __init__(self, exits: int) -> None:
+        super().__init__()
+        self._exits = exits
+
+    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+        leg = approved.order.ref.leg
+        if leg is Purpose.STOP or (leg is Purpose.EXIT and self._exits):
+            self._exits -= leg is Purpose.EXIT
+            return [Rejected(approved.redeem(now).ref, "-4045", "no")]
+        return await super().submit(approved, now)
+
+
+class LosesExits(Flawed):
+    """Does not answer the first exits. Where they arrive all the same, they do so together with the one after them.
+
+    It may refuse stops, too.
+    """
+
+    def __init__(self, exits: int, *, arrives: bool, stops: bool = True) -> None:
+        super().__init__()
+        self._lost = exits
+        self._stops = stops
+        self._arrives = arrives
+        self._late: list[ApprovedOrder] = []
+
+    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+        if approved.order.ref.leg is Purpose.STOP and not self._stops:
+            return [Rejected(approved.redeem(now).ref, "-4045", "no")]
+        if approved.order.ref.leg is not Purpose.EXIT:
+            return await super().submit(approved, now)
+        if self._lost:
+            self._lost -= 1
+            if self._arrives:
+                self._late.append(approved)
+            else:
+                approved.redeem(now)
+            return [OutcomeUnknown(approved.order.ref, "timeout")]
+        late, self._late = self._late, []
+        for each in late:
+            # Its approval was for the moment it was sent at.
+            await super().submit(each, each.expires_at)
+        return await super().submit(approved, now)
+
+
+class Mortal(Flawed):
+    """The process dies as this venue is touched for the `die_at`th time, before or after it did what was asked."""
+
+    def __init__(self, die_at: int | None = None) -> None:
+        super().__init__()
+        self.touches = 0
+        self._die_at = die_at
+
+    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+        self._touch()
+        reports = await super().submit(approved, now)
+        self._touch()
+        return reports
+
+    async def cancel(self, ref: OrderRef, now: int) -> Sequence[VenueReport]:
+        self._touch()
+        reports = await super().cancel(ref, now)
+        self._touch()
+        return reports
+
+    def on_candle(self, candle: Candle, now: int) -> Sequence[VenueReport]:
+        self._touch()
+        return super().on_candle(candle, now)
+
+    def on_opening(self, opening: Opening, now: int) -> Sequence[VenueReport]:
+        reports = super().on_opening(opening, now)
+        self._touch()
+        return reports
+
+    def _touch(self) -> None:
+        self.touches += 1
+        if self.touches == self._die_at:
+            raise Crash
