@@ -15,10 +15,14 @@ from ocw_mcp.engine.guard import Guard, Protection
 from ocw_mcp.engine.snapshot import positions
 from ocw_mcp.engine.tally import Tally
 
+MEMORY_FORMAT = 2
+"""Counts up whenever a field changes its name or its meaning: an older state is then refused and not misread."""
+
 
 class EngineMemory(msgspec.Struct):
     """Every room's state, as of the end of one frame."""
 
+    format: int
     market: dict[str, SymbolState]
     gate: GateState
     account: AccountState

@@ -23,7 +23,7 @@ from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DEADLINE_TIMER, Decisions
 from ocw_mcp.engine.desk import Desk
 from ocw_mcp.engine.guard import TIMER_PREFIX, Guard
-from ocw_mcp.engine.memory import EngineMemory, summary
+from ocw_mcp.engine.memory import MEMORY_FORMAT, EngineMemory, summary
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.quotes import Quotes
 from ocw_mcp.engine.readings import Readings
@@ -202,6 +202,7 @@ class Engine:
         """All that must survive a restart."""
         return msgspec.msgpack.encode(
             EngineMemory(
+                format=MEMORY_FORMAT,
                 market=self._market.state(),
                 gate=self._gate.state(),
                 account=self.account.state(),
@@ -218,8 +219,13 @@ class Engine:
         )
 
     def restore(self, state: bytes) -> None:
-        """Put back what `state` gave, in an engine of the same configuration."""
+        """Put back what `state` gave, in an engine of the same configuration.
+
+        Raises ValueError, msgspec's own among them, for a state that another version gave.
+        """
         memory = msgspec.msgpack.decode(state, type=EngineMemory)
+        if memory.format != MEMORY_FORMAT:
+            raise ValueError(f"it has format {memory.format}, expected {MEMORY_FORMAT}")
         self._market.restore(memory.market)
         self._gate.restore(memory.gate)
         self.account.restore(memory.account)

@@ -7,10 +7,12 @@ the engine; then timers and answers that are due; then the openings, which fill 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from ocw_mcp.domain.errors import TapeError
+import msgspec
+
+from ocw_mcp.domain.errors import BookError, TapeError
 from ocw_mcp.domain.events import RunResumed, RunStarted, RunStopped
 from ocw_mcp.domain.market import Frame
-from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, Feed, SimulatedVenue, Store
+from ocw_mcp.domain.protocols import Checkpoint, Clock, CommandBox, Decider, Feed, SimulatedVenue, Store
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.pacing import everything_due, paced
@@ -39,12 +41,12 @@ class BookRun:
         commands: CommandBox,
         listener: Listener | None = None,
     ) -> None:
+        """Take up where the book stands. Raises BookError for a state that this version did not make."""
         saved = store.checkpoint()
         self._resumes = saved is not None or store.last_seq > 0
         self.cursor = saved.market_at if saved else -1
         if saved is not None:
-            engine.restore(saved.engine)
-            venue.restore(saved.venue)
+            _restore(engine, venue, saved)
             clock.advance(saved.market_at)
         recorder = Recorder(store, saved.seq if saved else 0, listener)
         self._shell = Shell(engine, venue, store, recorder, clock, decider)
@@ -182,3 +184,14 @@ class BookRun:
         self._store.note(self._clock.now(), RunStopped(why))
         self._shell.checkpoint(self.cursor)
         self._store.commit()
+
+
+def _restore(engine: Engine, venue: SimulatedVenue, saved: Checkpoint) -> None:
+    try:
+        engine.restore(saved.engine)
+        venue.restore(saved.venue)
+    except (msgspec.MsgspecError, ValueError, KeyError) as error:
+        raise BookError(
+            f"the book's saved state was not made by this version of ocw ({error}); nothing was changed; go on with "
+            "the version that made it, or begin another book with another --state directory"
+        ) from error

@@ -2,9 +2,11 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from ocw_mcp.domain import events
+from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.policies import Policies
@@ -113,3 +115,18 @@ async def test_a_loosened_daily_loss_opens_no_day_that_is_closed() -> None:
     second = await lose(Scripted({}), WIDE, first.store.reopened(), minutes=9)
     assert second.engine.summary()["daily_loss_reached"] is True
     assert len(second.events(events.DailyLossReached)) == 1
+
+
+@pytest.mark.parametrize("state", [b"", b"\x80", b"not a state", "of another format"])
+async def test_a_state_that_another_version_saved_is_refused_in_a_sentence_and_kept(state: bytes | str) -> None:
+    store = (await part(MemoryStore(), 2)).store.reopened()
+    saved = store.checkpoint()
+    assert saved is not None
+    if isinstance(state, str):
+        memory = msgspec.msgpack.decode(saved.engine)
+        state = msgspec.msgpack.encode(memory | {"format": memory["format"] + 1})
+    store.put_checkpoint(msgspec.structs.replace(saved, engine=state))
+    before = store.fingerprint
+    with pytest.raises(BookError, match="not made by this version"):
+        await part(store, 4)
+    assert store.fingerprint == before

@@ -50,6 +50,9 @@ class MemoryStore:
     def chain_head(self) -> str:
         return self.fingerprint
 
+    def put_checkpoint(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+
     def append(self, at: int, event: DomainEvent) -> int:
         self._touch()
         self._pending.append((at, event))
