@@ -10,7 +10,7 @@ from typing import Any, Final
 from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.app.bench import peer
-from ocw_mcp.app.bench.recorded import Recorded
+from ocw_mcp.app.bench.recorded import Recorded, record
 from ocw_mcp.app.compose import Book, stamp
 from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies, load_prompts
 
@@ -18,6 +18,7 @@ CANDLES: Final = 40_000
 RUNS: Final = 5
 SHORT: Final = 10_000
 LONG: Final = 200_000
+WINDOW: Final = 20_000
 PAIRS: Final = 7
 
 
@@ -27,7 +28,7 @@ def measure() -> dict[str, Any]:
     Both on the same candles, interleaved; the medians of `RUNS`. Where backtesting.py is installed, it runs a strategy
     of a few indicators beside it, and `ratio` is our speed over its.
     """
-    market, usual = Recorded(CANDLES), load_policies(None)
+    market, usual = record(CANDLES), load_policies(None)
     reading = _reading_all(usual)
     _us_per_candle(market.first(2_000), usual)  # warms caches and imports up
     runs = [(_us_per_candle(market, usual), _us_per_candle(market, reading)) for _ in range(RUNS)]
@@ -50,15 +51,20 @@ def measure() -> dict[str, Any]:
 
 
 def measure_history() -> dict[str, Any]:
-    """What a candle costs in a long run over what it costs in a short one: the median of interleaved pairs."""
+    """What a candle costs after much history over what the same candle costs after little.
+
+    Two books take in the same `WINDOW` candles at the end, one after `LONG` others and one after the last `SHORT` of
+    these; the ratio is the median of interleaved pairs.
+    """
     usual = load_policies(None)
-    long_market = Recorded(LONG)
-    short_market = long_market.first(SHORT)
+    long_market = record(LONG + WINDOW)
+    short_market = long_market.last(SHORT + WINDOW)
     _us_per_candle(short_market, usual)
-    pairs = [(_us_per_candle(short_market, usual), _us_per_candle(long_market, usual)) for _ in range(PAIRS)]
+    pairs = [(_us_at_the_end(short_market, usual), _us_at_the_end(long_market, usual)) for _ in range(PAIRS)]
     return {
-        "candles_short": SHORT,
-        "candles_long": LONG,
+        "candles_before_short": SHORT,
+        "candles_before_long": LONG,
+        "candles": WINDOW,
         "us_per_candle_short": round(statistics.median(pair[0] for pair in pairs), 2),
         "us_per_candle_long": round(statistics.median(pair[1] for pair in pairs), 2),
         "ratio": round(statistics.median(pair[1] / pair[0] for pair in pairs), 3),
@@ -74,13 +80,22 @@ def _reading_all(usual: LoadedPolicies) -> LoadedPolicies:
 
 def _us_per_candle(market: Recorded, policies: LoadedPolicies) -> float:
     """Microseconds per candle of one run in a fresh book."""
+    return _run(market, policies, len(market.recorded))
+
+
+def _us_at_the_end(market: Recorded, policies: LoadedPolicies) -> float:
+    """Microseconds per candle of the last `WINDOW` candles of a run."""
+    return _run(market, policies, WINDOW)
+
+
+def _run(market: Recorded, policies: LoadedPolicies, timed: int) -> float:
     with tempfile.TemporaryDirectory(prefix="ocw-bench-") as name:
         directory = Path(name)
         store = SqliteStore.open(directory, stamp(market), book_id="bench0", created_at=0)
         try:
             book = Book(market, "rules", policies, load_prompts(None), store, CommandFiles(directory))
-            started = book.clock.wall_ms()
+            market.timed(timed, book.clock.wall_ms)
             asyncio.run(book.run.run("bench"))
-            return (book.clock.wall_ms() - started) * 1_000 / book.engine.tally.candles
+            return (book.clock.wall_ms() - market.started) * 1_000 / market.candles
         finally:
             store.close()
