@@ -1,18 +1,15 @@
 """Whatever a decider says, and however prices go: the same things hold after every event."""
 
 from contextlib import suppress
-from decimal import Decimal
 from random import Random  # noqa: TID251 - seeded, by Hypothesis
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.market import Candle
-from ocw_mcp.domain.snapshot import DecisionRequest
-from ocw_mcp.domain.time import SECOND
 from ocw_mcp.runtime import run as runtime_run
+from tests.support.deciders import Reckless
 from tests.support.invariants import watched
 from tests.support.markets import ListFeed, candle
 from tests.support.runs import Run, policies
@@ -20,38 +17,6 @@ from tests.support.stores import Crash, MemoryStore
 
 POLICY = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0, "timer_min_s": 60}, daily_loss={"max_share": "0.2"})
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "FOOUSDT")
-
-
-class Reckless:
-    """Decides at random, but the same at the same wake."""
-
-    name = "reckless"
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-
-    def thinking_ms(self, request: DecisionRequest) -> int:
-        return Random(f"{self._seed} thinks {request.wake_id}").choice((0, 0, 20, 45, 75, 200)) * SECOND
-
-    async def decide(self, request: DecisionRequest) -> Decision:
-        draw = Random(f"{self._seed} decides {request.wake_id}")
-        legs = []
-        for view in request.snapshot.symbols:
-            action = draw.choice(tuple(Action))
-            price = view.last if isinstance(view.last, float) else 1.0
-            side = -1 if action is Action.SHORT or (view.position and view.position.quantity < 0) else 1
-            stop = price * (1 - side * draw.choice((0.004, 0.01, 0.03, 0.049, 0.06, -0.01)))
-            target = price * (1 + side * draw.choice((0.003, 0.02))) if draw.random() < 0.4 else None
-            legs.append(
-                Leg(
-                    view.symbol,
-                    action,
-                    size=Decimal(draw.choice(("0.05", "0.12", "0.25", "0.6"))),
-                    stop=Decimal(f"{stop:.4f}"),
-                    target=Decimal(f"{target:.7f}") if target else None,
-                )
-            )
-        return Decision(tuple(legs))
 
 
 def wild(seed: int, minutes: int) -> list[Candle]:

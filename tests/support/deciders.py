@@ -1,9 +1,12 @@
 """Deciders that do as they are told."""
 
 from collections.abc import Callable
+from decimal import Decimal
+from random import Random  # noqa: TID251 - seeded, by whoever asks
 
-from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.snapshot import DecisionRequest
+from ocw_mcp.domain.time import SECOND
 
 
 class Scripted:
@@ -34,3 +37,35 @@ class Failing:
 
     async def decide(self, request: DecisionRequest) -> Decision:
         raise ConnectionError("the line is dead")
+
+
+class Reckless:
+    """Decides at random, but the same at the same wake."""
+
+    name = "reckless"
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def thinking_ms(self, request: DecisionRequest) -> int:
+        return Random(f"{self._seed} thinks {request.wake_id}").choice((0, 0, 20, 45, 75, 200)) * SECOND
+
+    async def decide(self, request: DecisionRequest) -> Decision:
+        draw = Random(f"{self._seed} decides {request.wake_id}")
+        legs = []
+        for view in request.snapshot.symbols:
+            action = draw.choice(tuple(Action))
+            price = view.last if isinstance(view.last, float) else 1.0
+            side = -1 if action is Action.SHORT or (view.position and view.position.quantity < 0) else 1
+            stop = price * (1 - side * draw.choice((0.004, 0.01, 0.03, 0.049, 0.06, -0.01)))
+            target = price * (1 + side * draw.choice((0.003, 0.02))) if draw.random() < 0.4 else None
+            legs.append(
+                Leg(
+                    view.symbol,
+                    action,
+                    size=Decimal(draw.choice(("0.05", "0.12", "0.25", "0.6"))),
+                    stop=Decimal(f"{stop:.4f}"),
+                    target=Decimal(f"{target:.7f}") if target else None,
+                )
+            )
+        return Decision(tuple(legs))
