@@ -50,6 +50,10 @@ class Narrator:
                 return f"closed    {symbol}, {'+' if pnl >= 0 else ''}{plain(round(pnl, 2))} after fees"
             case events.DailyLossReached(equity=equity, floor=floor):
                 return f"limit     daily loss: equity {plain(round(equity, 2))}, floor {plain(round(floor, 2))}"
+            case events.DrawdownReached(equity=equity, peak=peak):
+                return f"limit     drawdown: equity {plain(round(equity, 2))}, peak {plain(round(peak, 2))}"
+            case events.EntriesPaused(until=until):
+                return f"limit     too many losses in a row: entries pause until {iso(until)[:16]}"
             case events.StateChanged(before=before_state, after=after_state, why=why):
                 return f"state     {before_state} -> {after_state}: {why}"
             case events.HoleFound(symbol=symbol, since=since, until=until):

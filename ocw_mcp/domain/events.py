@@ -65,6 +65,19 @@ class DailyLossReached(_Event, frozen=True, tag="daily_loss.reached"):
     floor: Decimal
 
 
+class DrawdownReached(_Event, frozen=True, tag="drawdown.reached"):
+    """Equity fell so far from its peak that the desk halts until a person resumes."""
+
+    equity: Decimal
+    peak: Decimal
+
+
+class EntriesPaused(_Event, frozen=True, tag="entries.paused"):
+    """So many trades lost in a row that entries pause until a time (ms)."""
+
+    until: int
+
+
 class HoleFound(_Event, frozen=True, tag="market.hole"):
     """Candles of a symbol are missing: none opened in [since, until)."""
 
@@ -226,6 +239,8 @@ DomainEvent = (
     PoliciesLoaded
     | DayOpened
     | DailyLossReached
+    | DrawdownReached
+    | EntriesPaused
     | HoleFound
     | WakeRaised
     | DecisionMade

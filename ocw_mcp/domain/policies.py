@@ -4,7 +4,7 @@ An unknown key is an error, and so is a limit that no one could mean. Shares are
 """
 
 from decimal import Decimal
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,10 +19,12 @@ class _Table(BaseModel):
 
 
 class SymbolPolicy(_Table):
-    """Which symbols may be entered. `*` and `?` are wildcards."""
+    """Which symbols may be entered, and which way. `*` and `?` are wildcards."""
 
     allow: Annotated[tuple[str, ...], Field(min_length=1)]
     """Patterns of symbols."""
+    sides: Annotated[tuple[Literal["long", "short"], ...], Field(min_length=1)]
+    """Long, short or both; spot has no short whatever stands here."""
 
 
 class OrderPolicy(_Table):
@@ -48,6 +50,31 @@ class ExposurePolicy(_Table):
     """Sum of absolute notionals, as a multiple of equity."""
 
 
+class CorrelatedPolicy(_Table):
+    """Symbols that move as one: long positions in them are one bet, and so are short ones."""
+
+    symbols: tuple[str, ...]
+    """Patterns of symbols; `*` and `?` are wildcards."""
+    max_share: Annotated[Decimal, Field(gt=0, le=20)]
+    """Of equity, for all of them one way."""
+
+
+class PositionsPolicy(_Table):
+    """How many positions there may be at once."""
+
+    max_open: Annotated[int, Field(ge=1, le=1000)]
+    """Symbols with a position or an open entry."""
+
+
+class RiskPolicy(_Table):
+    """What one position may lose at its stop."""
+
+    max_share: Share
+    """Of equity, lost if the stop fills as far beyond it as the allowance says."""
+    gap_allowance: Annotated[Decimal, Field(ge=0, le=Decimal("0.5"))]
+    """How far beyond its price a stop is assumed to fill, as a share of the price."""
+
+
 class StopPolicy(_Table):
     """The stop every entry brings along. There is no switch to turn it off."""
 
@@ -64,6 +91,37 @@ class DailyLossPolicy(_Table):
     """Of the equity with which the day began."""
 
 
+class DrawdownPolicy(_Table):
+    """The fall of equity from its peak that halts the desk until a person resumes; the peak then begins anew."""
+
+    max_share: Share
+    """Of the peak."""
+
+
+class LossesPolicy(_Table):
+    """Losing trades in a row that pause entries."""
+
+    in_a_row: Annotated[int, Field(ge=1, le=100)]
+    """So many, whatever the symbols; a trade that does not lose begins the count anew."""
+    pause_s: Annotated[int, Field(ge=0, le=604_800)]
+    """How long entries then pause."""
+
+
+class PacePolicy(_Table):
+    """How much may be traded. Only entries are held to it: what lowers risk always passes, and counts."""
+
+    entries_per_minute: Annotated[int, Field(ge=1, le=1000)]
+    """Entries sent in any 60 seconds."""
+    entries_per_day: Annotated[int, Field(ge=1, le=100_000)]
+    """Entries sent in a UTC day."""
+    max_turnover: Annotated[Decimal, Field(gt=0, le=1000)]
+    """What is bought and sold in a UTC day, as a multiple of the equity with which it began."""
+    max_fees: Share
+    """Fees of a UTC day, as a share of the equity with which it began."""
+    reentry_s: Annotated[int, Field(ge=0, le=604_800)]
+    """How long a symbol is left alone after its position was closed."""
+
+
 class DataPolicy(_Table):
     """How old a price may be for an entry: the feed's cadence plus this slack."""
 
@@ -72,7 +130,7 @@ class DataPolicy(_Table):
 
 
 class ScalePolicy(_Table):
-    """What every entry is multiplied by while a reading is unknown."""
+    """What the size of every entry is multiplied by while a reading is unknown, whoever asks for it."""
 
     regime_unknown: Share
     """While no model tells the regime."""
@@ -167,9 +225,15 @@ class Policies(_Table):
     symbols: SymbolPolicy
     order: OrderPolicy
     position: PositionPolicy
+    positions: PositionsPolicy
     exposure: ExposurePolicy
+    correlated: CorrelatedPolicy
     stop: StopPolicy
+    risk: RiskPolicy
     daily_loss: DailyLossPolicy
+    drawdown: DrawdownPolicy
+    losses: LossesPolicy
+    pace: PacePolicy
     data: DataPolicy
     scale: ScalePolicy
     gate: GatePolicy
@@ -177,7 +241,20 @@ class Policies(_Table):
     rules: RulesPolicy
 
 
-_SAFETY_TABLES = ("symbols", "order", "position", "exposure", "stop", "daily_loss")
+_SAFETY_TABLES = (
+    "symbols",
+    "order",
+    "position",
+    "positions",
+    "exposure",
+    "correlated",
+    "stop",
+    "risk",
+    "daily_loss",
+    "drawdown",
+    "losses",
+    "pace",
+)
 
 
 def limits_in_force(policies: Policies) -> tuple[tuple[str, str], ...]:

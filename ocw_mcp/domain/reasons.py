@@ -15,11 +15,20 @@ class RefusalCode(StrEnum):
     ORDER_NOTIONAL = "ORDER_NOTIONAL"
     POSITION_SHARE = "POSITION_SHARE"
     GROSS_EXPOSURE = "GROSS_EXPOSURE"
+    CORRELATED_EXPOSURE = "CORRELATED_EXPOSURE"
+    OPEN_POSITIONS = "OPEN_POSITIONS"
     STOP_REQUIRED = "STOP_REQUIRED"
+    RISK_PER_TRADE = "RISK_PER_TRADE"
     DAILY_LOSS = "DAILY_LOSS"
+    LOSSES_IN_A_ROW = "LOSSES_IN_A_ROW"
+    ENTRY_RATE = "ENTRY_RATE"
+    TURNOVER = "TURNOVER"
+    FEES = "FEES"
+    REENTRY = "REENTRY"
     NOT_ACTIVE = "NOT_ACTIVE"
     STALE_DATA = "STALE_DATA"
     NO_PRICE = "NO_PRICE"
+    SIDE_NOT_ALLOWED = "SIDE_NOT_ALLOWED"
     SPOT_CANNOT_SHORT = "SPOT_CANNOT_SHORT"
     BELOW_MINIMUM = "BELOW_MINIMUM"
     BAD_SIZE = "BAD_SIZE"
@@ -37,11 +46,20 @@ MEANING: dict[RefusalCode, str] = {
     RefusalCode.ORDER_NOTIONAL: "the order is larger than one order may be",
     RefusalCode.POSITION_SHARE: "the position would be a larger share of equity than one position may be",
     RefusalCode.GROSS_EXPOSURE: "all positions and open entries together would exceed the exposure allowed",
+    RefusalCode.CORRELATED_EXPOSURE: "symbols that move as one would be a larger bet one way than they may be",
+    RefusalCode.OPEN_POSITIONS: "there are as many positions and open entries as there may be",
     RefusalCode.STOP_REQUIRED: "an entry needs a stop, on the losing side of the price and within the allowed distance",
+    RefusalCode.RISK_PER_TRADE: "at its stop, with an allowance for a gap, the position would lose more than one may",
     RefusalCode.DAILY_LOSS: "today's loss has reached its limit; entries are closed until the next UTC day",
+    RefusalCode.LOSSES_IN_A_ROW: "so many trades lost in a row that entries pause",
+    RefusalCode.ENTRY_RATE: "as many entries were sent as may be in this time",
+    RefusalCode.TURNOVER: "today's turnover, with this order, would exceed its limit",
+    RefusalCode.FEES: "today's fees have reached their limit; entries are closed until the next UTC day",
+    RefusalCode.REENTRY: "the symbol's last position was closed too short a time ago",
     RefusalCode.NOT_ACTIVE: "the desk is not ACTIVE; only what lowers risk passes",
     RefusalCode.STALE_DATA: "the last price is older than the feed's cadence plus slack",
     RefusalCode.NO_PRICE: "there is no price for this symbol yet",
+    RefusalCode.SIDE_NOT_ALLOWED: "the policy does not allow positions this way",
     RefusalCode.SPOT_CANNOT_SHORT: "spot has no short; sell what is held, or trade futures",
     RefusalCode.BELOW_MINIMUM: "after rounding, the order is below the venue's smallest quantity or notional",
     RefusalCode.BAD_SIZE: "the size is not a share of equity above 0 and up to 1",

@@ -1,13 +1,14 @@
 """The account: what it holds, what it is worth, what state the desk is in, and how the day goes."""
 
 from collections import deque
-from decimal import Decimal
 
 import msgspec
 
 from ocw_mcp.core.orders.ledger import Ledger, LedgerState
+from ocw_mcp.core.risk.activity import Activity, ActivityState
 from ocw_mcp.core.risk.day import DailyLoss, DayState
-from ocw_mcp.domain.events import DailyLossReached, DayOpened, StateChanged
+from ocw_mcp.core.risk.drawdown import Drawdown, DrawdownState
+from ocw_mcp.domain.events import DailyLossReached, DayOpened, DrawdownReached, EntriesPaused, StateChanged
 from ocw_mcp.domain.snapshot import TRADES_SHOWN, TradeView
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.time import SECOND, next_midnight, utc_day
@@ -25,8 +26,8 @@ class AccountState(msgspec.Struct):
     day_ends: int
     desk_state: DeskState
     version: int
-    peak: Decimal
-    max_drawdown: Decimal
+    drawdown: DrawdownState
+    activity: ActivityState
     trades: list[TradeView]
 
 
@@ -42,9 +43,8 @@ class Account:
         self._slack_ms = config.policies.data.slack_s * SECOND
         self.desk_state = DeskState.ACTIVE
         self.version = 0
-        self.peak = config.start_equity
-        self.max_drawdown = Decimal(0)
-        """The deepest fall of equity from its peak so far, as a share of the peak."""
+        self.drawdown = Drawdown(config.policies.drawdown, config.start_equity)
+        self.activity = Activity(config.policies.pace, config.policies.losses)
         self.trades: deque[TradeView] = deque(maxlen=TRADES_SHOWN)
         """The last closed ones, oldest first."""
 
@@ -57,21 +57,35 @@ class Account:
         equity = self.ledger.equity()
         day = utc_day(at)
         self.day.open(day, equity)
+        self.activity.open_day()
         self.day_ends = next_midnight(at)
         self._out.record(DayOpened(day, equity))
         self._out.set_timer(DAY_TIMER, self.day_ends + self._slack_ms)
 
-    def watch(self) -> bool:
-        """Follow equity after prices or holdings moved; True when that reached the daily loss limit."""
+    def watch(self) -> str:
+        """Follow equity after prices or holdings moved; why entries have to be cancelled, when that reached a limit."""
         equity = self.ledger.equity()
-        if equity > self.peak:
-            self.peak = equity
-        elif self.peak > 0:
-            self.max_drawdown = max(self.max_drawdown, (self.peak - equity) / self.peak)
-        if not self.day.watch(equity):
-            return False
-        self._out.record(DailyLossReached(self.day.today.day, equity, self.day.today.floor))
-        return True
+        why = ""
+        if self.drawdown.watch(equity) and self.desk_state is not DeskState.HALTED:
+            self._out.record(DrawdownReached(equity, self.drawdown.state.watched))
+            why = "the drawdown limit is reached"
+            self.go(DeskState.HALTED, why)
+        if self.day.watch(equity):
+            self._out.record(DailyLossReached(self.day.today.day, equity, self.day.today.floor))
+            why = why or "the daily loss limit is reached"
+        return why
+
+    def closed(self, trade: TradeView) -> None:
+        """Note a closed trade, which may have been one loss too many in a row."""
+        self.trades.append(trade)
+        if self.activity.closed(trade.symbol, trade.pnl, trade.closed_at):
+            self._out.record(EntriesPaused(self.activity.state.paused_until))
+
+    def resume(self, by: str) -> None:
+        """A person lets the desk take new risk again, at equity as it stands."""
+        if self.desk_state is not DeskState.ACTIVE:
+            self.drawdown.begin_anew(self.ledger.equity())
+            self.go(DeskState.ACTIVE, f"resumed by {by}")
 
     def go(self, to: DeskState, why: str) -> None:
         """Change the desk's state, if it is not there yet."""
@@ -88,8 +102,8 @@ class Account:
             self.day_ends,
             self.desk_state,
             self.version,
-            self.peak,
-            self.max_drawdown,
+            self.drawdown.state,
+            self.activity.state,
             list(self.trades),
         )
 
@@ -100,6 +114,6 @@ class Account:
         self.day_ends = state.day_ends
         self.desk_state = state.desk_state
         self.version = state.version
-        self.peak = state.peak
-        self.max_drawdown = state.max_drawdown
+        self.drawdown.state = state.drawdown
+        self.activity.state = state.activity
         self.trades.extend(state.trades)

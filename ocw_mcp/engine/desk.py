@@ -6,6 +6,7 @@ fills move the ledger.
 """
 
 from decimal import Decimal
+from fnmatch import fnmatchcase
 
 import msgspec
 
@@ -119,6 +120,8 @@ class Desk:
         if intent.purpose.reduces:
             group = self._groups.setdefault(intent.symbol, Group(ref.n))
             group.revisions[intent.purpose] = ref.revision + 1
+        else:
+            self._account.activity.sent(now)
         self._out.record(events.OrderIntended(ref, intent, self._config.policy_hash))
         self._out.send(answer)
         return self._remember(intent, ref)
@@ -227,6 +230,7 @@ class Desk:
         reserved = self._reserved()
         quantity = ledger.quantity(symbol)
         equity = ledger.equity()
+        together = self._correlated(symbol)
         return AccountView(
             version=self._account.version,
             state=self._account.desk_state,
@@ -241,6 +245,11 @@ class Desk:
             price_age_limit_ms=self._quotes.age_limit_ms,
             daily_loss_reached=self._account.day.today.reached,
             daily_loss=self._account.day.loss(equity),
+            day_opening=self._account.day.today.opening,
+            correlated_long=together[Side.BUY] if together else None,
+            correlated_short=together[Side.SELL] if together else None,
+            other_symbols=len({*ledger.positions, *reserved} - {symbol}),
+            pace=self._account.activity.seen(symbol, now),
         )
 
     def feasible(self, symbol: str, now: int) -> Feasible | Unknown:
@@ -294,9 +303,28 @@ class Desk:
             reserved[symbol] = reserved.get(symbol, ZERO) + tracked.remaining * tracked.worst_price
         return reserved
 
+    def _correlated(self, symbol: str) -> dict[Side, Decimal]:
+        """What stands and is on its way in symbols that move as one, each way; empty where this symbol is not one."""
+        patterns = self._config.policies.correlated.symbols
+
+        def is_one(name: str) -> bool:
+            return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+        if not is_one(symbol):
+            return {}
+        together = {Side.BUY: ZERO, Side.SELL: ZERO}
+        for held in filter(is_one, self._account.ledger.positions):
+            quantity = self._account.ledger.quantity(held)
+            together[Side.BUY if quantity > 0 else Side.SELL] += abs(quantity) * self._account.ledger.marks[held]
+        for tracked in self.orders.live(purpose=Purpose.ENTRY):
+            if is_one(tracked.order.symbol):
+                together[tracked.order.side] += tracked.remaining * tracked.worst_price
+        return together
+
     def _book(self, tracked: TrackedOrder, fill: Filled, now: int) -> Booked:
         order = tracked.order
         booked = self._account.ledger.book(order.symbol, order.side, fill.quantity, fill.price, fill.fee, now)
+        self._account.activity.filled(fill.quantity * fill.price, fill.fee)
         if booked.opened:
             self._groups[order.symbol] = Group(tracked.ref.n)
         self._out.record(
@@ -318,7 +346,7 @@ class Desk:
             closed = booked.closed
             pnl = closed.realised - closed.fees
             self._out.record(events.PositionClosed(order.symbol, closed.opened_at, pnl, closed.fees))
-            self._account.trades.append(
+            self._account.closed(
                 TradeView(order.symbol, "short" if order.side is Side.BUY else "long", closed.opened_at, now, pnl)
             )
             if not booked.opened:

@@ -26,14 +26,15 @@ def entry_intent(
     principal: str,
     wake: int,
 ) -> OrderIntent:
-    """The market order that an entering leg means. Its size is a share of equity at the worst assumed fill.
+    """The market order that an entering leg means. Its size is a share of equity, scaled, at the worst assumed fill.
 
     `stop` is that of the open position, which an addition without a stop of its own is held to.
     """
     quantity = ZERO
     side = entry_side(leg, account.quantity if account else ZERO)
     if account is not None and leg.size is not None and _sane(leg.size):
-        quantity = floor_to(leg.size * account.equity / officer.worst_price(account.price), account.instrument.step)
+        notional = leg.size * officer.scale * account.equity
+        quantity = floor_to(notional / officer.worst_price(account.price), account.instrument.step)
     return OrderIntent(
         idempotency_key=key,
         principal=principal,

@@ -48,7 +48,7 @@ def report(
         "equity_end": float(end),
         "return": float(end / start - 1),
         "buy_and_hold": _buy_and_hold(config.symbols, tally, entry_fee),
-        "max_drawdown": float(account.max_drawdown),
+        "max_drawdown": float(account.drawdown.state.deepest),
         "sharpe": sharpe([float(equity) for _, equity in figures.day_equities]),
         "fees": float(figures.fees),
         "funding": 0.0,

@@ -164,8 +164,8 @@ class Engine:
         return change
 
     def _watch(self) -> None:
-        if self.account.watch():
-            self._desk.cancel_entries("the daily loss limit is reached")
+        if why := self.account.watch():
+            self._desk.cancel_entries(why)
 
     def _on_timer(self, timer: TimerFired, now: int) -> None:
         # It has fired, so it is not set any more; whoever wants it again sets it again.
@@ -196,7 +196,7 @@ class Engine:
             self.account.go(DeskState.HALTED, f"halted by {command.by}")
             self._desk.cancel_entries("halted")
         elif command.verb == "resume":
-            self.account.go(DeskState.ACTIVE, f"resumed by {command.by}")
+            self.account.resume(command.by)
 
     def state(self) -> bytes:
         """All that must survive a restart."""

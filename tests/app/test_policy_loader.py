@@ -156,7 +156,7 @@ def test_a_limit_out_of_bounds_names_the_bound(tmp_path: Path, table: str, key: 
             "order.fee is unknown; expected one of max_notional, price_allowance; remove it",
         ),
         ("[order]", "[order", "is no TOML: "),
-        ("[order]", "[order]\n[order]", "(at line 10, column 7)"),
+        ("[order]", "[order]\n[order]", "(at line 11, column 7)"),
         ("slack_s = 90", "slack_s = 90.5", "data.slack_s is 90.5; expected a whole number"),
         ('allow = ["*USDT"]', "allow = []", "symbols.allow is a list; expected at least 1 entry"),
         ('allow = ["*USDT"]', "allow = [1]", "symbols.allow.0 is 1; expected a text in quotes"),

@@ -20,10 +20,28 @@ from tests.support.stores import MemoryStore
 DEFAULT = load_policies(None)
 
 
+WIDE: dict[str, dict[str, Any]] = {
+    "positions": {"max_open": 1_000},
+    "correlated": {"max_share": 20},
+    "risk": {"max_share": 1, "gap_allowance": 0},
+    "drawdown": {"max_share": 1},
+    "losses": {"in_a_row": 100, "pause_s": 0},
+    "pace": {
+        "entries_per_minute": 1_000,
+        "entries_per_day": 100_000,
+        "max_turnover": 1_000,
+        "max_fees": 1,
+        "reentry_s": 0,
+    },
+    "scale": {"regime_unknown": 1, "macro_unknown": 1},
+}
+"""Limits that a test would trip over without meaning to: opened wide unless it names them."""
+
+
 def policies(**tables: dict[str, Any]) -> Policies:
-    """The default policies with some entries changed: `policies(gate={"cooldown_s": 0})`."""
+    """The default policies, some opened wide, with some entries changed: `policies(gate={"cooldown_s": 0})`."""
     data = DEFAULT.policies.model_dump()
-    for table, changes in tables.items():
+    for table, changes in (*WIDE.items(), *tables.items()):
         data[table] |= changes
     return Policies.model_validate(data)
 
@@ -68,7 +86,7 @@ class Run:
         self.clock: Clock = clock or SimulatedClock()
         self.commands = commands or Commands()
         self.config = EngineConfig(
-            policies=policy or DEFAULT.policies,
+            policies=policy or policies(),
             policy_hash=policy_hash,
             prompts_hash=prompts_hash,
             product=identity.product,

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import msgspec
 
+from ocw_mcp.core.risk.activity import Pace
 from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.state import DeskState
 
@@ -29,3 +30,11 @@ class AccountView(msgspec.Struct, frozen=True):
     daily_loss_reached: bool
     daily_loss: Decimal
     """Share of the day's opening equity that is lost so far; below 0 is a gain."""
+    day_opening: Decimal
+    """Equity with which the UTC day began."""
+    correlated_long: Decimal | None
+    """Absolute value of all long positions and entries in symbols that move as one; None where this is not one."""
+    correlated_short: Decimal | None
+    other_symbols: int
+    """How many other symbols have a position or a live entry."""
+    pace: Pace

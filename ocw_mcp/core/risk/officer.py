@@ -11,7 +11,9 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.core.risk.limits import LIMITS, Verdict
+from ocw_mcp.core.risk.limits import LIMITS
+from ocw_mcp.core.risk.scale import exposure_scale
+from ocw_mcp.core.risk.verdict import Verdict
 from ocw_mcp.domain.approved import ApprovedOrder, claim_risk_seal
 from ocw_mcp.domain.market import Instrument
 from ocw_mcp.domain.money import ONE, ZERO, ceil_to, floor_to, plain
@@ -32,6 +34,11 @@ class RiskOfficer:
 
     def __init__(self, policies: Policies) -> None:
         self._policies = policies
+
+    @property
+    def scale(self) -> Decimal:
+        """What the size of every entry is multiplied by under today's regime and macro reading."""
+        return exposure_scale(self._policies.scale)
 
     def worst_price(self, price: Decimal) -> Decimal:
         """The price at which an entry is sized, checked and reserved: somewhat worse than the last one."""

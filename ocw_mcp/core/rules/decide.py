@@ -81,11 +81,12 @@ def _used(signals: Signals) -> tuple[str, ...]:
 
 
 def _size(snapshot: Snapshot, policies: Policies) -> Decimal:
-    """The share of equity the rules put on, scaled, and no more than one order may be: they know the limits, too."""
-    wished = policies.rules.entry_size * snapshot.scale
+    """The share of equity the rules put on, no more than one order may be once scaled: they know the limits, too."""
+    wished = policies.rules.entry_size
     if snapshot.equity <= 0:
         return wished
-    return min(ONE, wished, policies.position.max_share, policies.order.max_notional / snapshot.equity)
+    largest = min(policies.position.max_share, policies.order.max_notional / snapshot.equity) / snapshot.scale
+    return min(ONE, wished, largest)
 
 
 def _significant(price: float) -> Decimal:

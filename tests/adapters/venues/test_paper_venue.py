@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.core.matching.on_candles import Terms
-from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.officer import APPROVAL_MS, RiskOfficer
 from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.errors import HouseRuleError
@@ -24,8 +24,8 @@ from ocw_mcp.domain.orders import (
     Side,
     VenueReport,
 )
-from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.time import MINUTE
+from tests.support.accounts import CALM
 from tests.support.runs import policies
 
 D = Decimal
@@ -58,20 +58,13 @@ def approval(
 ) -> ApprovedOrder:
     """An approval from the risk officer, who is told whatever lets the order pass: the venue has to look for itself."""
     price, size = D(1_000), D(quantity)
-    account = AccountView(
-        version=0,
-        state=DeskState.ACTIVE,
+    account = msgspec.structs.replace(
+        CALM,
         product=product,
         instrument=Instrument(symbol, product, D("0.01"), D("0.001"), D("0.001"), D(5)),
         equity=D(10**9),
-        gross=D(0),
+        day_opening=D(10**9),
         quantity=D(0) if purpose is Purpose.ENTRY else -side.sign * size,
-        symbol_notional=D(0),
-        price=price,
-        price_age_ms=0,
-        price_age_limit_ms=0,
-        daily_loss_reached=False,
-        daily_loss=D(0),
     )
     intent = OrderIntent(
         idempotency_key="k",

@@ -18,36 +18,36 @@ from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpo
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.state import DeskState
+from tests.support.accounts import CALM, ETH, QUIET
 from tests.support.runs import policies
 
 D = Decimal
 NOW = 1_767_225_600_000
 REF = OrderRef(1, Purpose.ENTRY)
-ETH = Instrument("ETHUSDT", Product.UM, D("0.01"), D("0.001"), D("0.001"), D(20))
 
 LIMITED = policies(
-    symbols={"allow": ("*USDT", "ETHBTC")},
+    symbols={"allow": ("*USDT", "ETHBTC"), "sides": ("long", "short")},
     order={"max_notional": 5_000, "price_allowance": "0.002"},
     position={"max_share": "0.25"},
+    positions={"max_open": 3},
     exposure={"max_gross": 1},
+    correlated={"max_share": "0.4"},
     stop={"max_distance": "0.05"},
+    risk={"max_share": "0.01", "gap_allowance": "0.002"},
     daily_loss={"max_share": "0.03"},
+    losses={"in_a_row": 3, "pause_s": 600},
+    pace={
+        "entries_per_minute": 2,
+        "entries_per_day": 20,
+        "max_turnover": 5,
+        "max_fees": "0.01",
+        "reentry_s": 900,
+    },
 )
 
-CALM = AccountView(
-    version=3,
-    state=DeskState.ACTIVE,
-    product=Product.UM,
-    instrument=ETH,
-    equity=D(10_000),
-    gross=D(0),
-    quantity=D(0),
-    symbol_notional=D(0),
-    price=D(1_000),
-    price_age_ms=0,
-    price_age_limit_ms=150_000,
-    daily_loss_reached=False,
-    daily_loss=D(0),
+
+LONG_ONLY = LIMITED.model_copy(
+    update={"symbols": LIMITED.symbols.model_copy(update={"sides": ("long",)})},
 )
 
 LONG = OrderIntent(
@@ -65,6 +65,10 @@ SHORT = msgspec.structs.replace(LONG, side=Side.SELL, protect_at=D(1_030))
 
 def account(**changes: Any) -> AccountView:
     return msgspec.structs.replace(CALM, **changes)
+
+
+def paced(**changes: Any) -> AccountView:
+    return account(pace=msgspec.structs.replace(QUIET, **changes))
 
 
 def asks(intent: OrderIntent, **changes: Any) -> OrderIntent:
@@ -121,6 +125,25 @@ CASES: list[Case] = [
     (CODE.POSITION_SHARE, LONG, account(equity=D(-50)), "25%", "no equity", "0"),
     (CODE.GROSS_EXPOSURE, LONG, account(gross=D(9_500)), "100%", "105.02%", "0.499"),
     (CODE.GROSS_EXPOSURE, LONG, account(gross=D(10_500)), "100%", "115.02%", "0"),
+    (CODE.OPEN_POSITIONS, LONG, account(other_symbols=3), "3", "4", "0"),
+    (
+        CODE.CORRELATED_EXPOSURE,
+        LONG,
+        account(correlated_long=D(3_500), correlated_short=D(0)),
+        "40%",
+        "45.02%",
+        "0.499",
+    ),
+    (CODE.CORRELATED_EXPOSURE, SHORT, account(correlated_short=D(4_000)), "40%", "50.02%", "0"),
+    (CODE.RISK_PER_TRADE, asks(LONG, quantity=D("2.4"), protect_at=D(950)), CALM, "1%", "1.2961%", "1.851"),
+    (CODE.SIDE_NOT_ALLOWED, SHORT, CALM, "long", "short", "0"),
+    (CODE.LOSSES_IN_A_ROW, LONG, paced(paused_ms=1_500), "a pause of 600s", "1.5s of it left", "0"),
+    (CODE.ENTRY_RATE, LONG, paced(entries_last_minute=2, entries_today=2), "2 a minute", "2", "0"),
+    (CODE.ENTRY_RATE, LONG, paced(entries_today=20), "20 a day", "20", "0"),
+    (CODE.REENTRY, LONG, paced(since_close_ms=899_999), "900s after the last", "899.999s", "0"),
+    (CODE.FEES, LONG, paced(fees_today=D(100)), "1%", "1%", "0"),
+    (CODE.FEES, LONG, account(day_opening=D(0)), "1%", "no equity", "0"),
+    (CODE.TURNOVER, LONG, paced(turnover_today=D(49_500)), "500%", "505.02%", "0.499"),
     (CODE.BELOW_MINIMUM, asks(LONG, quantity=D("0.0009")), CALM, "0.001 units", "0 units", "2.495"),
     (CODE.BELOW_MINIMUM, asks(LONG, quantity=D("0.019")), CALM, "20 quote", "19 quote", "2.495"),
     (CODE.BELOW_MINIMUM, asks(LONG, quantity=D(0)), CALM, "0.001 units", "0 units", "2.495"),
@@ -136,7 +159,8 @@ CASES: list[Case] = [
 def test_what_breaks_a_limit_is_refused_with_code_limit_actual_and_what_would_pass(
     code: RefusalCode, intent: OrderIntent, view: AccountView, limit: str, actual: str, largest: str
 ) -> None:
-    assert refusal(intent, view) == Refusal(code, limit, actual, D(largest))
+    limited = LONG_ONLY if code is CODE.SIDE_NOT_ALLOWED else LIMITED
+    assert check(intent, view, limited) == Refusal(code, limit, actual, D(largest))
     if D(largest):
         passed = check(asks(intent, quantity=D(largest)), view)
         assert isinstance(passed, Order)
@@ -162,6 +186,15 @@ def test_every_limit_there_is_has_a_case_that_breaks_it() -> None:
         (asks(LONG, quantity=D("2.495")), CALM),
         (asks(LONG, quantity=D("0.02")), CALM),
         (LONG, account(daily_loss=D("0.0299"))),
+        (LONG, account(other_symbols=2)),
+        (LONG, account(correlated_long=D(2_998), correlated_short=D(9_999))),
+        (SHORT, account(correlated_long=D(9_999), correlated_short=D(2_998))),
+        (LONG, paced(entries_last_minute=1, entries_today=19)),
+        (LONG, paced(since_close_ms=900_000)),
+        (asks(LONG, protect_at=D(990)), account(quantity=D(1), pace=msgspec.structs.replace(QUIET, since_close_ms=0))),
+        (LONG, paced(fees_today=D("99.99"))),
+        (LONG, paced(turnover_today=D(48_998))),
+        (LONG, paced(losses_in_a_row=2)),
     ],
 )
 def test_what_just_keeps_a_limit_passes(intent: OrderIntent, view: AccountView) -> None:
@@ -203,6 +236,9 @@ def situations(draw: st.DrawFn) -> tuple[OrderIntent, AccountView, Policies]:
     limited = policies(
         order={"max_notional": draw(money("10", "9000")), "price_allowance": draw(money("0", "0.1", 4))},
         position={"max_share": draw(money("0.01", "1", 3))},
+        correlated={"max_share": draw(money("0.05", "3"))},
+        risk={"max_share": draw(money("0.01", "1", 3)), "gap_allowance": draw(money("0", "0.1", 3))},
+        pace={"max_turnover": draw(money("0.1", "20"))},
         exposure={"max_gross": draw(money("0.05", "3"))},
         stop={"max_distance": D("0.5")},
     )
@@ -218,6 +254,9 @@ def situations(draw: st.DrawFn) -> tuple[OrderIntent, AccountView, Policies]:
         gross=held + draw(money("0", "9000")),
         symbol_notional=held,
         price=price,
+        correlated_long=draw(st.none() | money("0", "9000")),
+        correlated_short=draw(st.none() | money("0", "9000")),
+        pace=msgspec.structs.replace(QUIET, turnover_today=draw(money("0", "50000"))),
     )
     side = draw(st.sampled_from(Side))
     worth = draw(money("1", "20000"))
@@ -240,6 +279,13 @@ def test_what_passes_breaks_no_limit_at_the_worst_price(
     assert notional <= limited.order.max_notional
     assert view.symbol_notional + notional <= limited.position.max_share * view.equity
     assert view.gross + notional <= limited.exposure.max_gross * view.equity
+    together = view.correlated_long if order.side is Side.BUY else view.correlated_short
+    assert together is None or together + notional <= limited.correlated.max_share * view.equity
+    assert view.pace.turnover_today + notional <= limited.pace.max_turnover * view.day_opening
+    worst = view.price * (1 + order.side.sign * limited.order.price_allowance)
+    assert intent.protect_at is not None
+    lost = abs(worst - intent.protect_at) / worst + limited.risk.gap_allowance
+    assert (view.symbol_notional + notional) * lost <= limited.risk.max_share * view.equity * D("1.000001")
     assert order.quantity % view.instrument.step == 0
     assert order.quantity <= intent.quantity < order.quantity + view.instrument.step
     assert order.quantity >= view.instrument.min_quantity

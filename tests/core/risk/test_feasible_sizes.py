@@ -11,30 +11,15 @@ from hypothesis import strategies as st
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.officer import RiskOfficer
 from ocw_mcp.domain.approved import ApprovedOrder
-from ocw_mcp.domain.market import Instrument, Product
+from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal
 from ocw_mcp.domain.snapshot import Feasible
 from ocw_mcp.domain.state import DeskState
+from tests.support.accounts import CALM, ETH
 from tests.support.runs import policies
 
 D = Decimal
-ETH = Instrument("ETHUSDT", Product.UM, D("0.01"), D("0.001"), D("0.001"), D(20))
-CALM = AccountView(
-    version=1,
-    state=DeskState.ACTIVE,
-    product=Product.UM,
-    instrument=ETH,
-    equity=D(10_000),
-    gross=D(0),
-    quantity=D(0),
-    symbol_notional=D(0),
-    price=D(1_000),
-    price_age_ms=0,
-    price_age_limit_ms=150_000,
-    daily_loss_reached=False,
-    daily_loss=D(0),
-)
 OFFICER = RiskOfficer(policies(position={"max_share": "0.25"}, stop={"max_distance": "0.05"}))
 
 

@@ -14,11 +14,11 @@ from ocw_mcp.core.risk.officer import APPROVAL_MS, RiskOfficer
 from ocw_mcp.core.risk.scale import exposure_scale
 from ocw_mcp.domain.approved import ApprovedOrder, RiskSeal, claim_risk_seal
 from ocw_mcp.domain.errors import HouseRuleError
-from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.policies import DailyLossPolicy, ScalePolicy
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.state import DeskState
+from tests.support.accounts import CALM
 from tests.support.runs import policies
 
 D = Decimal
@@ -26,21 +26,7 @@ NOW = 1_767_225_600_000
 EXIT = OrderRef(1, Purpose.EXIT)
 OFFICER = RiskOfficer(policies(symbols={"allow": ("BTCUSDT",)}, order={"max_notional": 50}))
 
-LONG_TWO = AccountView(
-    version=3,
-    state=DeskState.ACTIVE,
-    product=Product.UM,
-    instrument=Instrument("ETHUSDT", Product.UM, D("0.01"), D("0.001"), D("0.001"), D(20)),
-    equity=D(10_000),
-    gross=D(2_000),
-    quantity=D(2),
-    symbol_notional=D(2_000),
-    price=D(1_000),
-    price_age_ms=0,
-    price_age_limit_ms=150_000,
-    daily_loss_reached=False,
-    daily_loss=D(0),
-)
+LONG_TWO = msgspec.structs.replace(CALM, gross=D(2_000), quantity=D(2), symbol_notional=D(2_000))
 
 
 def account(**changes: Any) -> AccountView:

@@ -1,0 +1,88 @@
+"""What was traded of late, so that limits on pace can be held: bounded, and the same after a restart."""
+
+from decimal import Decimal
+
+import msgspec
+
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.policies import LossesPolicy, PacePolicy
+from ocw_mcp.domain.time import MINUTE, SECOND
+
+
+class ActivityState(msgspec.Struct):
+    """The counters. Times in ms, amounts in quote currency."""
+
+    sent: list[int] = []
+    """Times of the last entries, at most as many as a minute may have."""
+    entries_today: int = 0
+    turnover_today: Decimal = ZERO
+    fees_today: Decimal = ZERO
+    closed_at: dict[str, int] = {}
+    """When each symbol's last position was closed, as long as that matters."""
+    losses_in_a_row: int = 0
+    paused_until: int = 0
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """The counters as one entry has to see them at one moment."""
+
+    entries_last_minute: int
+    entries_today: int
+    turnover_today: Decimal
+    fees_today: Decimal
+    since_close_ms: int | None
+    """Since the symbol's last position was closed; None when that is long ago."""
+    losses_in_a_row: int
+    paused_ms: int
+    """For how long entries still pause; 0 when they do not."""
+
+
+class Activity:
+    """Counts what is sent, filled and closed."""
+
+    def __init__(self, pace: PacePolicy, losses: LossesPolicy) -> None:
+        self._pace = pace
+        self._losses = losses
+        self.state = ActivityState()
+
+    def open_day(self) -> None:
+        """Begin a UTC day."""
+        self.state.entries_today = 0
+        self.state.turnover_today = ZERO
+        self.state.fees_today = ZERO
+
+    def sent(self, now: int) -> None:
+        """An entry was sent."""
+        self.state.entries_today += 1
+        self.state.sent = [*self.state.sent, now][-self._pace.entries_per_minute :]
+
+    def filled(self, notional: Decimal, fee: Decimal) -> None:
+        """An order, of whatever purpose, was filled."""
+        self.state.turnover_today += notional
+        self.state.fees_today += fee
+
+    def closed(self, symbol: str, pnl: Decimal, now: int) -> bool:
+        """A trade was closed; True when that made entries pause."""
+        state = self.state
+        recent = now - self._pace.reentry_s * SECOND
+        state.closed_at = {name: at for name, at in state.closed_at.items() if at > recent} | {symbol: now}
+        state.losses_in_a_row = state.losses_in_a_row + 1 if pnl < 0 else 0
+        if state.losses_in_a_row < self._losses.in_a_row:
+            return False
+        state.losses_in_a_row = 0
+        state.paused_until = now + self._losses.pause_s * SECOND
+        return True
+
+    def seen(self, symbol: str, now: int) -> Pace:
+        """The counters for an entry of a symbol at `now` (ms)."""
+        state = self.state
+        closed = state.closed_at.get(symbol)
+        return Pace(
+            entries_last_minute=sum(at > now - MINUTE for at in state.sent),
+            entries_today=state.entries_today,
+            turnover_today=state.turnover_today,
+            fees_today=state.fees_today,
+            since_close_ms=None if closed is None else now - closed,
+            losses_in_a_row=state.losses_in_a_row,
+            paused_ms=max(0, state.paused_until - now),
+        )

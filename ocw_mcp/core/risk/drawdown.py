@@ -1,0 +1,44 @@
+"""The fall of equity from its peak."""
+
+from decimal import Decimal
+
+import msgspec
+
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.policies import DrawdownPolicy
+
+
+class DrawdownState(msgspec.Struct):
+    """Peaks of equity, in quote currency. `watched` is the one that the limit is held against."""
+
+    peak: Decimal
+    watched: Decimal
+    deepest: Decimal = ZERO
+    """The deepest fall so far, as a share of the peak before it."""
+
+
+class Drawdown:
+    """Follows equity down from its peak, and tells when it fell too far."""
+
+    def __init__(self, policy: DrawdownPolicy, equity: Decimal) -> None:
+        self._policy = policy
+        self.state = DrawdownState(equity, equity)
+
+    def watch(self, equity: Decimal) -> bool:
+        """Look at equity; True while it is as far below the watched peak as the limit, or farther."""
+        state = self.state
+        if equity > state.peak:
+            state.peak = equity
+        elif state.peak > 0:
+            state.deepest = max(state.deepest, (state.peak - equity) / state.peak)
+        state.watched = max(state.watched, equity)
+        return state.watched - equity >= state.watched * self._policy.max_share
+
+    def fall(self, equity: Decimal) -> Decimal:
+        """The fall from the watched peak, as a share of it."""
+        watched = self.state.watched
+        return (watched - equity) / watched if watched > 0 else ZERO
+
+    def begin_anew(self, equity: Decimal) -> None:
+        """A person has seen the fall and resumes: from here on it is held against equity as it stands."""
+        self.state.watched = equity

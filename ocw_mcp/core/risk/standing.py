@@ -1,0 +1,78 @@
+"""Limits on whether an entry may be at all, here and now, whatever its size."""
+
+from fnmatch import fnmatchcase
+
+from ocw_mcp.core.risk.account import AccountView
+from ocw_mcp.core.risk.verdict import Verdict, all_or_nothing, seconds, share
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.orders import OrderIntent, Side
+from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.state import DeskState
+
+_WAY = {Side.BUY: "long", Side.SELL: "short"}
+
+
+def active(intent: OrderIntent, account: AccountView, policies: Policies, notional: object) -> Verdict:
+    """Adding risk passes in state ACTIVE only."""
+    return all_or_nothing(
+        RefusalCode.NOT_ACTIVE, DeskState.ACTIVE, account.state, passes=account.state is DeskState.ACTIVE
+    )
+
+
+def symbols(intent: OrderIntent, account: AccountView, policies: Policies, notional: object) -> Verdict:
+    """The symbol is one of those the policy names."""
+    allowed = policies.symbols.allow
+    return all_or_nothing(
+        RefusalCode.SYMBOL_NOT_ALLOWED,
+        ",".join(allowed),
+        intent.symbol,
+        passes=any(fnmatchcase(intent.symbol, pattern) for pattern in allowed),
+    )
+
+
+def sides(intent: OrderIntent, account: AccountView, policies: Policies, notional: object) -> Verdict:
+    """Positions this way are allowed."""
+    allowed, way = policies.symbols.sides, _WAY[intent.side]
+    return all_or_nothing(RefusalCode.SIDE_NOT_ALLOWED, ",".join(allowed), way, passes=way in allowed)
+
+
+def product(intent: OrderIntent, account: AccountView, policies: Policies, notional: object) -> Verdict:
+    """Spot has no short."""
+    way = _WAY[intent.side]
+    passes = not (way == "short" and account.product is Product.SPOT)
+    return all_or_nothing(RefusalCode.SPOT_CANNOT_SHORT, account.product, way, passes=passes)
+
+
+def fresh(intent: OrderIntent, account: AccountView, policies: Policies, notional: object) -> Verdict:
+    """Adding risk passes on fresh data only."""
+    return all_or_nothing(
+        RefusalCode.STALE_DATA,
+        seconds(account.price_age_limit_ms),
+        seconds(account.price_age_ms),
+        passes=account.price_age_ms <= account.price_age_limit_ms,
+    )
+
+
+def daily_loss(intent: OrderIntent, account: AccountView, policies: Policies, notional: object) -> Verdict:
+    """The loss of the UTC day closes entries until the next one, whatever equity does meanwhile."""
+    return all_or_nothing(
+        RefusalCode.DAILY_LOSS,
+        share(policies.daily_loss.max_share),
+        share(account.daily_loss),
+        passes=not account.daily_loss_reached,
+    )
+
+
+def stop_required(intent: OrderIntent, account: AccountView, policies: Policies, notional: object) -> Verdict:
+    """An entry brings a stop on the losing side of the price, and not too far away."""
+    farthest = policies.stop.max_distance
+    limit = f"a stop within {share(farthest)}"
+    stop, price = intent.protect_at, account.price
+    if stop is None or not stop.is_finite():
+        return Verdict(RefusalCode.STOP_REQUIRED, limit, "none", ZERO)
+    distance = (price - stop) / price * intent.side.sign
+    return all_or_nothing(
+        RefusalCode.STOP_REQUIRED, limit, share(distance), passes=stop > 0 and ZERO < distance <= farthest
+    )

@@ -1,0 +1,92 @@
+"""The counters behind limits on pace: what moves each of them, and what lets it go."""
+
+from decimal import Decimal
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocw_mcp.core.risk.activity import Activity, ActivityState
+from ocw_mcp.domain.policies import LossesPolicy, PacePolicy
+from ocw_mcp.domain.time import MINUTE, SECOND
+
+D = Decimal
+PACE = PacePolicy(entries_per_minute=3, entries_per_day=10, max_turnover=D(5), max_fees=D("0.01"), reentry_s=900)
+LOSSES = LossesPolicy(in_a_row=3, pause_s=600)
+NOW = 1_767_225_600_000
+
+
+def fresh() -> Activity:
+    return Activity(PACE, LOSSES)
+
+
+def test_an_entry_counts_for_a_minute_and_for_the_day() -> None:
+    activity = fresh()
+    activity.sent(NOW)
+    activity.sent(NOW + 30 * SECOND)
+    assert activity.seen("X", NOW + MINUTE - 1).entries_last_minute == 2
+    assert activity.seen("X", NOW + MINUTE).entries_last_minute == 1
+    later = activity.seen("X", NOW + 10 * MINUTE)
+    assert (later.entries_last_minute, later.entries_today) == (0, 2)
+
+
+def test_fills_of_any_purpose_add_to_turnover_and_fees_until_the_day_ends() -> None:
+    activity = fresh()
+    activity.filled(D(1_000), D("0.5"))
+    activity.filled(D(900), D("0.45"))
+    seen = activity.seen("X", NOW)
+    assert (seen.turnover_today, seen.fees_today) == (D(1_900), D("0.95"))
+    activity.sent(NOW)
+    activity.open_day()
+    seen = activity.seen("X", NOW)
+    assert (seen.turnover_today, seen.fees_today, seen.entries_today) == (D(0), D(0), 0)
+    assert seen.entries_last_minute == 1
+
+
+def test_a_symbol_remembers_when_it_was_closed_and_no_other_does() -> None:
+    activity = fresh()
+    activity.closed("X", D(5), NOW)
+    assert activity.seen("X", NOW + 7).since_close_ms == 7
+    assert activity.seen("Y", NOW + 7).since_close_ms is None
+
+
+def test_what_was_closed_long_ago_is_forgotten() -> None:
+    activity = fresh()
+    for place in range(1_000):
+        activity.closed(f"S{place}", D(5), NOW + place * MINUTE)
+    assert len(activity.state.closed_at) <= 16
+
+
+def test_losses_in_a_row_pause_entries_and_the_count_begins_anew() -> None:
+    activity = fresh()
+    assert [activity.closed("X", D(-1), NOW + place) for place in range(3)] == [False, False, True]
+    assert activity.seen("Y", NOW + 2).paused_ms == 600 * SECOND
+    assert activity.seen("Y", NOW + 2 + 600 * SECOND).paused_ms == 0
+    assert activity.seen("Y", NOW).losses_in_a_row == 0
+
+
+def test_a_trade_that_does_not_lose_ends_the_row() -> None:
+    activity = fresh()
+    for pnl in ("-1", "-1", "0", "-1", "-1"):
+        assert not activity.closed("X", D(pnl), NOW)
+    assert activity.seen("X", NOW).losses_in_a_row == 2
+
+
+@given(st.lists(st.tuples(st.sampled_from(["sent", "filled", "won", "lost", "day"]), st.integers(0, 100_000))))
+def test_memory_is_bounded_and_survives_a_restart(happened: list[tuple[str, int]]) -> None:
+    activity, now = fresh(), NOW
+    for what, later in happened:
+        now += later
+        match what:
+            case "sent":
+                activity.sent(now)
+            case "filled":
+                activity.filled(D(10), D("0.01"))
+            case "won" | "lost":
+                activity.closed(f"S{later % 9}", D(1 if what == "won" else -1), now)
+            case "day":
+                activity.open_day()
+    again = fresh()
+    again.state = msgspec.msgpack.decode(msgspec.msgpack.encode(activity.state), type=ActivityState)
+    assert all(again.seen(f"S{place}", now) == activity.seen(f"S{place}", now) for place in range(9))
+    assert len(activity.state.sent) <= PACE.entries_per_minute

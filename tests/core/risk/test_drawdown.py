@@ -1,0 +1,58 @@
+"""The fall from the peak: followed for ever, held against a limit from the last time a person resumed."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocw_mcp.core.risk.drawdown import Drawdown
+from ocw_mcp.domain.policies import DrawdownPolicy
+
+D = Decimal
+
+
+def fresh(share: str = "0.15") -> Drawdown:
+    return Drawdown(DrawdownPolicy(max_share=D(share)), D(10_000))
+
+
+@pytest.mark.parametrize(("equity", "reached"), [("8500.01", False), ("8500", True), ("-5", True)])
+def test_the_limit_is_reached_at_its_share_of_the_peak(equity: str, reached: bool) -> None:
+    assert fresh().watch(D(equity)) is reached
+
+
+def test_a_higher_peak_raises_the_bar() -> None:
+    drawdown = fresh()
+    assert not drawdown.watch(D(12_000))
+    assert not drawdown.watch(D(10_201))
+    assert drawdown.watch(D(10_200))
+    assert drawdown.fall(D(10_200)) == D("0.15")
+
+
+def test_it_stays_reached_until_a_person_begins_anew() -> None:
+    drawdown = fresh()
+    assert drawdown.watch(D(8_000))
+    assert drawdown.watch(D(8_100))
+    drawdown.begin_anew(D(8_100))
+    assert not drawdown.watch(D(8_100))
+    assert not drawdown.watch(D(6_886))
+    assert drawdown.watch(D(6_885))
+
+
+def test_the_deepest_fall_is_told_of_all_time() -> None:
+    drawdown = fresh()
+    for equity in (9_000, 12_000, 9_600, 11_000):
+        drawdown.watch(D(equity))
+    drawdown.begin_anew(D(11_000))
+    drawdown.watch(D(10_500))
+    assert drawdown.state.deepest == D("0.2")
+
+
+@given(st.lists(st.decimals("-1000", "100000", places=2), max_size=50))
+def test_the_deepest_fall_is_that_of_the_whole_path(path: list[Decimal]) -> None:
+    drawdown, peak, deepest = fresh(), D(10_000), D(0)
+    for equity in path:
+        peak = max(peak, equity)
+        deepest = max(deepest, (peak - equity) / peak)
+        assert drawdown.watch(equity) is (peak - equity >= peak * D("0.15"))
+    assert drawdown.state.deepest == deepest

@@ -1,0 +1,130 @@
+"""In a whole run: each limit on pace refuses with its code, drawdown halts, and all counters survive a restart."""
+
+from decimal import Decimal
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import Action, Decision, Leg
+from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.steps import Command
+from ocw_mcp.engine.step import Engine
+from tests.support.deciders import Scripted
+from tests.support.legs import add, buy, sell, short
+from tests.support.markets import ListFeed, candle, path
+from tests.support.runs import Commands, Run, policies
+
+D = Decimal
+
+
+def every_candle(**tables: dict[str, object]) -> Policies:
+    return policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, **tables)
+
+
+async def ran(closes: list[float], script: dict[int, Decision], **tables: dict[str, object]) -> Run:
+    run = await Run(ListFeed(path(closes)), Scripted(script), policy=every_candle(**tables)).go()
+    again = Engine(run.config)
+    again.restore(run.engine.state())
+    assert again.state() == run.engine.state()
+    return run
+
+
+def codes(run: Run) -> list[RefusalCode]:
+    return [event.refusal.code for event in run.events(events.OrderRefused)]
+
+
+async def test_a_closed_symbol_is_left_alone_for_a_while() -> None:
+    script = {1: buy("97"), 2: sell(), 3: buy("97"), 6: buy("97")}
+    run = await ran([100.0] * 8, script, pace={"reentry_s": 180})
+    assert codes(run) == [RefusalCode.REENTRY]
+    assert len(run.events(events.PositionClosed)) == 1
+    assert run.engine.account.ledger.quantity("BTCUSDT") > 0
+
+
+async def test_entries_are_counted_by_the_minute_and_reductions_are_not_held() -> None:
+    script = {1: buy("97"), 2: sell(), 3: buy("97"), 4: add(), 5: add(), 6: sell()}
+    run = await ran([100.0] * 8, script, pace={"entries_per_day": 2})
+    assert codes(run) == [RefusalCode.ENTRY_RATE, RefusalCode.ENTRY_RATE]
+    assert run.engine.account.ledger.positions == {}
+
+
+async def test_turnover_of_entries_and_exits_closes_entries_at_its_limit() -> None:
+    script = {1: buy("97"), 2: sell(), 3: buy("97"), 4: sell()}
+    run = await ran([100.0] * 6, script, pace={"max_turnover": "0.25"})
+    assert codes(run) == [RefusalCode.TURNOVER, RefusalCode.NO_POSITION]
+    largest = run.events(events.OrderRefused)[0].refusal.largest
+    assert 0 < largest < 6
+
+
+async def test_fees_of_a_day_close_entries_and_let_the_exit_pass() -> None:
+    script = {1: buy("97"), 2: add(), 3: sell()}
+    run = await ran([100.0] * 5, script, pace={"max_fees": "0.00004"})
+    assert codes(run) == [RefusalCode.FEES]
+    assert run.engine.account.ledger.positions == {}
+
+
+async def test_losing_trades_in_a_row_pause_entries_for_a_while() -> None:
+    script = {1: buy("97"), 2: sell(), 3: buy("97"), 4: sell(), 5: buy("97"), 9: buy("97")}
+    run = await ran([100.0] * 12, script, losses={"in_a_row": 2, "pause_s": 240})
+    assert codes(run) == [RefusalCode.LOSSES_IN_A_ROW]
+    assert len(run.events(events.EntriesPaused)) == 1
+    assert run.engine.account.ledger.quantity("BTCUSDT") > 0
+
+
+async def test_a_fall_from_the_peak_halts_until_a_person_resumes_and_is_then_held_anew() -> None:
+    closes = [100.0, 100.0, 96.0, 96.0, 96.0, 96.0, 96.0, 96.0]
+    script = {1: buy("95", size="0.25"), 4: add(), 7: add()}
+    box = Commands()
+    decider = Scripted(script)
+    feed = ListFeed(path(closes))
+    policy = every_candle(drawdown={"max_share": "0.005"})
+    first = await Run(feed, decider, policy=policy, commands=box).go(for_ms=5 * 60_000)
+    (reached,) = first.events(events.DrawdownReached)
+    assert reached.equity < D(9_950)
+    assert reached.peak >= D(10_000)
+    assert first.engine.account.desk_state is DeskState.HALTED
+    assert [each.refusal.code for each in first.events(events.OrderRefused)] == [RefusalCode.NOT_ACTIVE]
+    box.put(Command("c1", "resume", "a person"))
+    second = await Run(feed, Scripted(script), policy=policy, commands=box, store=first.store.reopened()).go()
+    assert second.engine.account.desk_state is DeskState.ACTIVE
+    assert len(second.events(events.DrawdownReached)) == 1
+
+
+async def test_positions_and_open_entries_are_counted_together() -> None:
+    symbols = ("AAAUSDT", "BBBUSDT", "CCCUSDT")
+    candles = [candle(place, 100.0, symbol=symbol) for place in range(4) for symbol in symbols]
+    legs = tuple(Leg(symbol, Action.BUY, size=D("0.05"), stop=D(97)) for symbol in symbols)
+    policy = every_candle(positions={"max_open": 2})
+    run = await Run(ListFeed(candles), Scripted({1: Decision(legs)}), policy=policy).go()
+    assert codes(run) == [RefusalCode.OPEN_POSITIONS]
+    assert sorted(run.engine.account.ledger.positions) == ["AAAUSDT", "BBBUSDT"]
+
+
+async def test_symbols_that_move_as_one_are_one_bet_one_way() -> None:
+    symbols = ("BTCUSDT", "ETHUSDT", "XRPUSDT")
+    candles = [candle(place, 100.0, symbol=symbol) for place in range(5) for symbol in symbols]
+    wants = tuple(Leg(symbol, Action.BUY, size=D("0.2"), stop=D(97)) for symbol in symbols)
+    policy = every_candle(correlated={"symbols": ["BTC*", "ETH*"], "max_share": "0.3"})
+    script = {1: Decision(wants), 2: short("103", size="0.2", symbol="ETHUSDT")}
+    run = await Run(ListFeed(candles), Scripted(script), policy=policy).go()
+    (refused,) = run.events(events.OrderRefused)
+    assert (refused.intent.symbol, refused.refusal.code) == ("ETHUSDT", RefusalCode.CORRELATED_EXPOSURE)
+    held = run.engine.account.ledger
+    assert held.quantity("BTCUSDT") > 0 > held.quantity("ETHUSDT")
+    assert held.quantity("XRPUSDT") > 0
+
+
+async def test_what_a_stop_may_lose_bounds_the_size_and_says_what_would_pass() -> None:
+    run = await ran([100.0] * 3, {1: buy("95.5", size="0.25")}, risk={"max_share": "0.01", "gap_allowance": "0.005"})
+    (refused,) = run.events(events.OrderRefused)
+    assert refused.refusal.code is RefusalCode.RISK_PER_TRADE
+    worst = D("100.2")
+    lost = (worst - D("95.5")) / worst + D("0.005")
+    assert refused.refusal.largest * worst * lost <= 100 < (refused.refusal.largest + D("0.01")) * worst * lost
+
+
+async def test_every_entry_is_scaled_whoever_asks_for_it() -> None:
+    whole = await ran([100.0] * 3, {1: buy("97", size="0.2")})
+    half = await ran([100.0] * 3, {1: buy("97", size="0.2")}, scale={"regime_unknown": "0.5", "macro_unknown": 1})
+    full, scaled = (run.engine.account.ledger.quantity("BTCUSDT") for run in (whole, half))
+    assert abs(scaled - full / 2) <= D("0.001")
