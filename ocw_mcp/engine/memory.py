@@ -9,9 +9,11 @@ from ocw_mcp.core.market.market import SymbolState
 from ocw_mcp.domain.market import Instrument
 from ocw_mcp.domain.money import plain
 from ocw_mcp.engine.account import Account, AccountState
+from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DecisionsState
 from ocw_mcp.engine.desk import DeskMemory
 from ocw_mcp.engine.guard import Guard, Protection
+from ocw_mcp.engine.headroom import headroom
 from ocw_mcp.engine.snapshot import positions
 from ocw_mcp.engine.tally import Tally
 
@@ -39,7 +41,9 @@ class EngineMemory(msgspec.Struct):
     now: int
 
 
-def summary(account: Account, guard: Guard, gate: GateState, tally: Tally, now: int) -> dict[str, Any]:
+def summary(
+    config: EngineConfig, account: Account, guard: Guard, gate: GateState, tally: Tally, now: int
+) -> dict[str, Any]:
     """State, equity, positions and counters at `now` (ms); money as text, so that it survives JSON."""
     equity = account.ledger.equity()
     return {
@@ -63,6 +67,9 @@ def summary(account: Account, guard: Guard, gate: GateState, tally: Tally, now: 
             }
             for view in positions(account, guard)
         ],
+        "policies": {"name": config.policies.name, "hash": config.policy_hash},
+        "limits": headroom(config, account),
+        "paused_until": paused if (paused := account.activity.state.paused_until) > now else None,
         "candles": tally.candles,
         "stale_candles": tally.stale_candles,
         "evaluations": gate.evaluations,

@@ -241,7 +241,7 @@ class Engine:
 
     def summary(self) -> dict[str, Any]:
         """What `ocw status` shows of this moment, ready for JSON."""
-        return summary(self.account, self.guard, self._gate.counters, self.tally, self._now)
+        return summary(self.config, self.account, self.guard, self._gate.counters, self.tally, self._now)
 
     @property
     def gate(self) -> Gate:

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from ocw_mcp import __version__
+from ocw_mcp.app import policies_view
 from ocw_mcp.app.cli import operate, runs
+from ocw_mcp.app.policy_loader import load_policies
 
 app = typer.Typer(
     help="A trading desk for Claude, with a risk officer that cannot be talked out of anything.",
@@ -18,6 +21,8 @@ app = typer.Typer(
 )
 journal = typer.Typer(help="The journal of a book.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(journal, name="journal")
+policies_app = typer.Typer(help="The policies: every limit there is.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(policies_app, name="policies")
 
 StateOption = Annotated[
     Path | None, typer.Option("--state", help="The book's state directory; without it a fresh temporary book.")
@@ -169,3 +174,33 @@ def verify(
     typer.echo(json.dumps(result, indent=2) if as_json else operate.verify_text(result))
     if not result["ok"]:
         raise typer.Exit(1)
+
+
+@policies_app.command("check")
+def check_policies(
+    file: Annotated[Path, typer.Argument(help="A policy file, as for --policies.")], as_json: JsonOption = False
+) -> None:
+    """See whether a policy file would be taken; every problem of it is named at once."""
+    loaded = load_policies(file)
+    said = {"ok": True, "file": loaded.source_name, "name": loaded.policies.name, "hash": loaded.hash}
+    typer.echo(json.dumps(said) if as_json else f"{loaded.source_name} is a policy file: hash {loaded.hash}")
+
+
+@policies_app.command("show")
+def show_policies(
+    state: StateOption = None,
+    policies: PoliciesOption = None,
+    policy: PolicyOption = "default",
+    as_json: JsonOption = False,
+) -> None:
+    """Show a policy file with the meaning of each key; or with --state what a book has used of its limits."""
+    console = Console(highlight=False)
+    if state is not None:
+        view = policies_view.of_book(state)
+        typer.echo(json.dumps(view, indent=2)) if as_json else console.print(policies_view.book_table(view))
+        return
+    loaded = load_policies(policies, policy)
+    if as_json:
+        typer.echo(json.dumps(policies_view.of_file(loaded), indent=2))
+    else:
+        console.print(policies_view.file_table(loaded))

@@ -1,0 +1,62 @@
+"""Policies for people: what a file says, and how much of it a book has used up."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pydantic import BaseModel
+from rich.table import Table
+
+from ocw_mcp.adapters.store.reader import read_book
+from ocw_mcp.app.policy_loader import LoadedPolicies
+from ocw_mcp.domain.errors import BookError
+from ocw_mcp.domain.time import iso
+
+
+def of_file(loaded: LoadedPolicies) -> dict[str, Any]:
+    """Every table and key of a policy file, ready for JSON."""
+    return {"file": loaded.source_name, "hash": loaded.hash, **loaded.policies.model_dump(mode="json")}
+
+
+def of_book(state: Path) -> dict[str, Any]:
+    """The limits that a book was last run under, with what is used of each; read-only, ready for JSON.
+
+    Raises BookError where there is no book, or one that has not begun.
+    """
+    view = msgspec.to_builtins(read_book(state))
+    summary = view["summary"]
+    if not summary:
+        raise BookError(f"the book in {state} has not begun, so nothing of any limit is used; run it first")
+    shown = {name: summary[name] for name in ("at", "state", "policies", "limits", "paused_until")}
+    return {"book": view["book"], **shown}
+
+
+def file_table(loaded: LoadedPolicies) -> Table:
+    """A policy file as a table."""
+    table = Table(title=f"{loaded.source_name}, hash {loaded.hash[:12]}", title_justify="left", box=None)
+    for name, style in (("policy", ""), ("value", "bold"), ("meaning", "dim")):
+        table.add_column(name, style=style, overflow="fold")
+    for name in type(loaded.policies).model_fields:
+        part = getattr(loaded.policies, name)
+        if isinstance(part, BaseModel):
+            for key, info in type(part).model_fields.items():
+                value = getattr(part, key)
+                text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+                table.add_row(f"{name}.{key}", text, " ".join((info.description or "").split()))
+    return table
+
+
+def book_table(view: dict[str, Any]) -> Table:
+    """The limits of a book as a table: what is used and what is left."""
+    policies = view["policies"]
+    title = f"book {view['book']} as of {iso(view['at'])}, {view['state']}, policies {policies['name']}"
+    table = Table(title=f"{title}, hash {policies['hash'][:12]}", title_justify="left", box=None)
+    for name in ("limit", "at most", "used", "left"):
+        table.add_column(name, justify="left" if name == "limit" else "right")
+    for row in view["limits"]:
+        limit, used = Decimal(row["limit"]), Decimal(row["used"])
+        table.add_row(row["name"], row["limit"], row["used"], f"{max(Decimal(0), limit - used).normalize():f}")
+    if view["paused_until"]:
+        table.caption = f"after losses in a row entries pause until {iso(view['paused_until'])}"
+    return table

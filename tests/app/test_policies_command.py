@@ -1,0 +1,86 @@
+"""`ocw policies`: a file checked and explained, and what a book has used of its limits."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ocw_mcp.app.cli.commands import app
+from ocw_mcp.app.policy_loader import load_policies
+from ocw_mcp.domain.errors import BookError, SettingsError
+from ocw_mcp.domain.policies import limits_in_force
+
+D = Decimal
+DEFAULT_FILE = Path(__file__).resolve().parents[2] / "policies" / "default.toml"
+
+
+def said(*arguments: str) -> str:
+    result = CliRunner().invoke(app, ["policies", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+@pytest.mark.parametrize("name", ["default", "conservative", "lab"])
+def test_every_shipped_file_is_named_after_its_policy_and_shown_with_all_its_limits(name: str) -> None:
+    shown = json.loads(said("show", "--policy", name, "--json"))
+    assert shown["name"] == name
+    for limit, _ in limits_in_force(load_policies(None, name).policies):
+        table, key = limit.split(".")
+        assert key in shown[table]
+
+
+def test_the_conservative_policy_allows_nothing_that_the_default_one_does_not() -> None:
+    careful, usual = (load_policies(None, name).policies for name in ("conservative", "default"))
+    for table, key in (
+        ("order", "max_notional"),
+        ("position", "max_share"),
+        ("positions", "max_open"),
+        ("exposure", "max_gross"),
+        ("correlated", "max_share"),
+        ("stop", "max_distance"),
+        ("risk", "max_share"),
+        ("daily_loss", "max_share"),
+        ("drawdown", "max_share"),
+        ("losses", "in_a_row"),
+        ("pace", "entries_per_day"),
+        ("pace", "max_turnover"),
+        ("pace", "max_fees"),
+        ("scale", "regime_unknown"),
+    ):
+        assert getattr(getattr(careful, table), key) < getattr(getattr(usual, table), key), f"{table}.{key}"
+
+
+def test_a_good_file_is_checked_in_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(DEFAULT_FILE.read_text())
+    assert said("check", str(file)).startswith("mine.toml is a policy file: hash ")
+    assert json.loads(said("check", str(file), "--json"))["ok"] is True
+
+
+def test_a_bad_file_is_refused_with_every_problem(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(DEFAULT_FILE.read_text().replace("max_open = 5", "max_opne = 5\nmore = 1"))
+    with pytest.raises(SettingsError) as refused:
+        CliRunner().invoke(app, ["policies", "check", str(file)], catch_exceptions=False)
+    assert "max_opne" in str(refused.value)
+    assert "more" in str(refused.value)
+
+
+def test_a_book_tells_what_is_used_of_each_limit_and_what_is_left(tmp_path: Path) -> None:
+    book = tmp_path / "book"
+    arguments = ["run", "--market", "sim", "--for", "6h", "--agent", "none", "--json", "--state", str(book)]
+    assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
+    view = json.loads(said("show", "--state", str(book), "--json"))
+    assert view["policies"]["name"] == "default"
+    limits = {row["name"]: row for row in view["limits"]}
+    usual = load_policies(None).policies
+    assert D(limits["pace.max_turnover"]["limit"]) == usual.pace.max_turnover
+    assert all(D(row["used"]) == 0 for row in view["limits"])
+    assert "daily_loss.max_share" in said("show", "--state", str(book))
+
+
+def test_a_place_without_a_book_is_told_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(BookError, match="holds no book"):
+        CliRunner().invoke(app, ["policies", "show", "--state", str(tmp_path)], catch_exceptions=False)
