@@ -12,14 +12,14 @@ from ocw_mcp.domain.time import MINUTE, span_ms, span_name
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.clock import PacedClock, SimulatedClock
-from ocw_mcp.runtime.deciders import NobodyDecides, RulesDecider
+from ocw_mcp.runtime.deciders import NobodyDecides, RecklessDecider, RulesDecider
 from ocw_mcp.runtime.recorder import Listener
 from ocw_mcp.runtime.run import BookRun
 
 START_EQUITY = Decimal(10_000)
 """Quote currency in a new paper account."""
 
-AGENTS = ("rules", "none")
+AGENTS = ("rules", "reckless", "none")
 
 
 class Book:
@@ -83,6 +83,8 @@ def decider(agent: str, policies: LoadedPolicies) -> Decider:
     """
     if agent == "rules":
         return RulesDecider(policies.policies)
+    if agent == "reckless":
+        return RecklessDecider()
     if agent == "none":
         return NobodyDecides()
     raise SettingsError(f"there is no agent {agent!r}; expected one of {', '.join(AGENTS)}")

@@ -1,6 +1,7 @@
-"""Whoever answers a wake without a model: the rules, or nobody."""
+"""Whoever answers a wake without a model: the rules, a reckless one, or nobody."""
 
 from ocw_mcp.core import rules
+from ocw_mcp.core.rules import reckless
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.snapshot import DecisionRequest
@@ -21,6 +22,20 @@ class RulesDecider:
     async def decide(self, request: DecisionRequest) -> Decision:
         """The rules' answer."""
         return rules.decide(request.snapshot, self._policies)
+
+
+class RecklessDecider:
+    """Wants everything, so that the policies have something to do."""
+
+    name = "reckless"
+
+    def thinking_ms(self, request: DecisionRequest) -> int:
+        """Nothing: it does not think."""
+        return 0
+
+    async def decide(self, request: DecisionRequest) -> Decision:
+        """A leg for every symbol."""
+        return reckless.decide(request)
 
 
 class NobodyDecides:

@@ -7,7 +7,7 @@ import pytest
 from ocw_mcp.adapters.feeds.tape import TapeFeed
 from ocw_mcp.domain import events
 from ocw_mcp.domain.protocols import Decider
-from ocw_mcp.runtime.deciders import RulesDecider
+from ocw_mcp.runtime.deciders import RecklessDecider, RulesDecider
 from tests.support.deciders import Reckless
 from tests.support.invariants import watched
 from tests.support.runs import DEFAULT, Run, policies
@@ -18,10 +18,11 @@ CRASHES = {
     "2024-08-05": "ohlcv/spot-BTCUSDT-1m-2024-07-26_2024-08-25.csv.gz",
     "2025-02-03": "vision/futures/um/monthly/klines",
 }
+DECIDERS = (RulesDecider(DEFAULT.policies), RecklessDecider(), Reckless(7))
 BUSY = policies(gate={"close_wakes": ["15m"], "cooldown_s": 0})
 
 
-@pytest.mark.parametrize("decider", [RulesDecider(DEFAULT.policies), Reckless(7)], ids=["rules", "reckless"])
+@pytest.mark.parametrize("decider", DECIDERS, ids=lambda decider: str(decider.name))
 @pytest.mark.parametrize("crash", CRASHES)
 async def test_a_crash_breaks_no_limit_whoever_decides(crash: str, decider: Decider, tapes: Path) -> None:
     run = watched(Run(TapeFeed.open(tapes / CRASHES[crash], None, None, None), decider, policy=BUSY))

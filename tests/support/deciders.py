@@ -42,7 +42,7 @@ class Failing:
 class Reckless:
     """Decides at random, but the same at the same wake."""
 
-    name = "reckless"
+    name = "random"
 
     def __init__(self, seed: int) -> None:
         self._seed = seed

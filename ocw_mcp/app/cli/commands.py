@@ -29,7 +29,7 @@ StateOption = Annotated[
 ]
 BookOption = Annotated[Path, typer.Option("--state", help="The book's state directory.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, alone on standard output.")]
-AgentOption = Annotated[str, typer.Option("--agent", help="Who decides: rules, or none to hold.")]
+AgentOption = Annotated[str, typer.Option("--agent", help="Who decides: rules, none, or reckless to try the policies.")]
 ForOption = Annotated[
     str | None, typer.Option("--for", help="Stop after so much simulated time from the book's start: 24h, 7d.")
 ]

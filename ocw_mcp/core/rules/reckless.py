@@ -1,0 +1,36 @@
+"""A decider that wants everything: too large, too often, without a stop, against itself. The policies are its test.
+
+It is deterministic: what it wants hangs on the wake's number and the symbol alone.
+"""
+
+import hashlib
+from decimal import Decimal
+from typing import Final
+
+from ocw_mcp.domain.decision import Action, Decision, Leg
+from ocw_mcp.domain.money import exact
+from ocw_mcp.domain.snapshot import DecisionRequest, SymbolView
+from ocw_mcp.domain.unknown import Unknown
+
+ACTIONS: Final = (Action.BUY, Action.SHORT, Action.ADD, Action.BUY, Action.SHORT, Action.SELL, Action.COVER)
+SIZES: Final = tuple(map(Decimal, ("0.05", "0.2", "0.4", "1", "3")))
+DISTANCES: Final = (0.002, 0.01, 0.03, 0.045, 0.2, -0.01, None)
+"""Of the stop from the price, on the losing side; None is no stop at all."""
+
+
+def decide(request: DecisionRequest) -> Decision:
+    """One leg for every symbol that has a price, whatever is held."""
+    legs = [leg for view in request.snapshot.symbols if (leg := _leg(request.wake_id, view)) is not None]
+    return Decision(tuple(legs), cause="" if legs else "reckless: no symbol has a price yet")
+
+
+def _leg(wake_id: int, view: SymbolView) -> Leg | None:
+    last = view.last
+    if isinstance(last, Unknown):
+        return None
+    draw = hashlib.sha256(f"{wake_id} {view.symbol}".encode()).digest()
+    action, size = ACTIONS[draw[0] % len(ACTIONS)], SIZES[draw[1] % len(SIZES)]
+    distance = DISTANCES[draw[2] % len(DISTANCES)]
+    short = action is Action.SHORT or (view.position is not None and view.position.quantity < 0)
+    stop = None if distance is None else exact(float(f"{last * (1 + distance if short else 1 - distance):.8g}"))
+    return Leg(view.symbol, action, size=size, stop=stop, reasoning="because it can", signals=("none",))
