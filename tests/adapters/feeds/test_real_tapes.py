@@ -37,7 +37,9 @@ def test_a_day_of_futures_minutes_has_them_all() -> None:
     frames = head_of(feed)
     assert (feed.product, feed.interval, feed.symbols) == (Product.UM, MINUTE, ("ETHUSDT",))
     assert len(frames) == DAY // MINUTE + 1
-    assert frames[1].closed == (Candle("ETHUSDT", 1773014400000, MINUTE, 1935.98, 1938.28, 1934.54, 1937.45, 3749.038),)
+    assert frames[1].closed == (
+        Candle("ETHUSDT", 1773014400000, MINUTE, 1935.98, 1938.28, 1934.54, 1937.45, 3749.038, 1759.793),
+    )
     assert iso(frames[-1].at) == "2026-03-10T00:00:00Z"
     assert feed.dropped == 0
 

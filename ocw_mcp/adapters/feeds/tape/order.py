@@ -1,0 +1,189 @@
+"""Rows in the order of time, out of files that overlap, and out of files whose rows were shuffled.
+
+Nearly every file is in order already. Each is scanned once for that, which costs little, and then handed on block by
+block as it is. Only where rows jump back, or files overlap, are rows put in order one by one: up to WINDOW of them are
+held, which is more than any file of the archive has minutes, and a row that comes later than that cannot be helped.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from heapq import heappop, heappush
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from ocw_mcp.adapters.feeds.tape.streams import blocks
+from ocw_mcp.domain.errors import TapeError
+
+WINDOW = 100_000
+"""Rows of a shuffled file that are held at once; a month has 44,640 minutes."""
+
+
+class Rows(Protocol):
+    """A file that rows are read from, and the name it has in errors. `starts` is the moment (ms) its name promises."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def starts(self) -> int | None: ...
+
+
+class Body(NamedTuple):
+    """Rows of one file that follow each other: their line numbers, the number of columns in the file, the lines."""
+
+    name: str
+    numbers: Sequence[int]
+    width: int
+    lines: list[str]
+
+
+class Layout(NamedTuple):
+    """How a stream's files are read."""
+
+    key: Callable[[str], int]
+    """What a line is ordered by. Raises ValueError or IndexError for what is no row."""
+    body: Callable[[Rows], Generator[Body, None, None]]
+    """The rows of a file, without its header. Raises TapeError."""
+
+
+class Tally(msgspec.Struct):
+    """What the pass under way met and mended."""
+
+    duplicates: int = 0
+    """Rows that say the same as one before them; they are left out."""
+    disordered: int = 0
+    """Rows that came after a later one of their file; they are put where they belong."""
+    empty: int = 0
+    """Fields without a value, where a stream allows them."""
+    rows: int = 0
+    """Rows read, the duplicates included; counted by streams other than candles."""
+
+
+class Scan(NamedTuple):
+    """The earliest and the latest key of a file, and whether its rows go only forward."""
+
+    first: int
+    last: int
+    ordered: bool
+
+
+class _Place(NamedTuple):
+    """A row on its way into order; the order is that of the fields."""
+
+    key: int
+    file: int
+    number: int
+    line: str
+
+
+_NEVER = 1 << 120
+
+
+def scan(file: Rows, layout: Layout) -> Scan:
+    """Look through a file's keys. What cannot be read is left to whoever reads the rows: it must be told in its turn.
+
+    A file that cannot be read at all counts as never over.
+    """
+    first, last, ordered = _NEVER, -1, True
+    key = layout.key
+    try:
+        with closing(blocks(file.path, file.name)) as parts:
+            for block in parts:
+                try:
+                    keys = list(map(key, block))
+                except (ValueError, IndexError):
+                    keys = [each for line in block if (each := _key_or_none(key, line)) is not None]
+                if keys:
+                    ordered = ordered and keys[0] >= last and keys == sorted(keys)
+                    first, last = min(first, min(keys)), max(last, max(keys))
+    except TapeError:
+        last = -1
+    return Scan(first, last, ordered) if last >= 0 else Scan(0, _NEVER, True)
+
+
+def in_order(files: Sequence[Rows], layout: Layout, tally: Tally) -> Generator[Body, None, None]:
+    """The rows of all files in the order of their keys; rows of one key in the order of files and lines.
+
+    The files must come in the order in which their names say that they begin. Each is looked at while the one before it
+    is read, so that it may begin earlier than its name says, and than its neighbour ends. Raises TapeError.
+    """
+    scans: dict[int, Scan] = {}
+
+    def look(place: int) -> Scan:
+        if place not in scans:
+            scans.pop(place - 3, None)
+            scans[place] = scan(files[place], layout)
+        return scans[place]
+
+    opened: list[_Opened] = []
+    place = 0
+    try:
+        while place < len(files) or opened:
+            while place < len(files) and (not opened or look(place).first <= opened[0].row.key):
+                alone = not opened and (place + 1 == len(files) or look(place).last <= look(place + 1).first)
+                if alone and look(place).ordered:
+                    yield from layout.body(files[place])
+                else:
+                    _push(opened, _places(place, files[place], look(place).ordered, layout, tally))
+                place += 1
+            if opened:
+                each = heappop(opened)
+                yield Body(files[each.row.file].name, (each.row.number,), each.width, [each.row.line])
+                _push(opened, each.rest)
+    finally:
+        for each in opened:
+            each.rest.close()
+
+
+class _Opened(NamedTuple):
+    """A file being read beside others. No two have the same row, so no two widths are ever compared."""
+
+    row: _Place
+    width: int
+    rest: Generator[tuple[int, _Place], None, None]
+
+
+def _push(opened: list[_Opened], rest: Generator[tuple[int, _Place], None, None]) -> None:
+    if (head := next(rest, None)) is not None:
+        heappush(opened, _Opened(head[1], head[0], rest))
+
+
+def _places(
+    place: int, file: Rows, ordered: bool, layout: Layout, tally: Tally
+) -> Generator[tuple[int, _Place], None, None]:
+    """A file's rows with their keys, put in order as far as the window reaches."""
+    latest, width = -1, 0
+    held: list[_Place] = []
+    rows = (
+        (body.width, number, line)
+        for body in layout.body(file)
+        for number, line in zip(body.numbers, body.lines, strict=True)
+    )
+    for width, number, line in rows:
+        key = _key_or_none(layout.key, line)
+        if key is None:  # whoever takes the row will tell what is wrong with it; it comes where the file has it
+            key = max(latest, 0)
+        elif key < latest:
+            tally.disordered += 1
+        latest = max(latest, key)
+        each = _Place(key, place, number, line)
+        if ordered:
+            yield width, each
+            continue
+        heappush(held, each)
+        if len(held) > WINDOW:
+            yield width, heappop(held)
+    while held:
+        yield width, heappop(held)
+
+
+def _key_or_none(key: Callable[[str], int], line: str) -> int | None:
+    try:
+        return key(line)
+    except (ValueError, IndexError):
+        return None
