@@ -49,6 +49,8 @@ class Layout(NamedTuple):
     """What a line is ordered by. Raises ValueError or IndexError for what is no row."""
     body: Callable[[Rows], Generator[Body, None, None]]
     """The rows of a file, without its header. Raises TapeError."""
+    leads: bool = False
+    """Whether a line begins with its key, as a number: then a block in order is told by its text alone."""
 
 
 class Tally(msgspec.Struct):
@@ -94,16 +96,29 @@ def scan(file: Rows, layout: Layout) -> Scan:
     try:
         with closing(blocks(file.path, file.name)) as parts:
             for block in parts:
-                try:
-                    keys = list(map(key, block))
-                except (ValueError, IndexError):
-                    keys = [each for line in block if (each := _key_or_none(key, line)) is not None]
+                keys = _ends(block, layout) or [each for line in block if (each := _key_or_none(key, line)) is not None]
                 if keys:
                     ordered = ordered and keys[0] >= last and keys == sorted(keys)
                     first, last = min(first, min(keys)), max(last, max(keys))
     except TapeError:
         last = -1
     return Scan(first, last, ordered) if last >= 0 else Scan(0, _NEVER, True)
+
+
+def _ends(block: list[str], layout: Layout) -> list[int]:
+    """The first and the last key of a block that its text alone shows to be in order; else nothing."""
+    if not layout.leads:
+        return []
+    lines = block if block[0][:1].isdecimal() else block[1:]
+    if not lines:
+        return []
+    width = lines[0].find(",")
+    heads = [line[:width] for line in lines]
+    # Numbers of as many digits sort like text. What is no number is for whoever reads the rows.
+    if lines[-1].find(",") != width or heads != sorted(heads):
+        return []
+    keys = [_key_or_none(layout.key, lines[0]), _key_or_none(layout.key, lines[-1])]
+    return [each for each in keys if each is not None] if None not in keys else []
 
 
 def in_order(files: Sequence[Rows], layout: Layout, tally: Tally) -> Generator[Body, None, None]:

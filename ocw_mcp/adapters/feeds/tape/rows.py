@@ -40,7 +40,7 @@ class Head(msgspec.Struct, frozen=True):
 
 def layout(interval: int) -> Layout:
     """How files of candles of `interval` (ms) are read."""
-    return Layout(_key, lambda file: _body(file.path, file.name, interval))
+    return Layout(_key, lambda file: _body(file.path, file.name, interval), leads=True)
 
 
 def candles(
@@ -53,7 +53,7 @@ def candles(
     grid = min(interval, DAY)  # longer candles open on a day, but on no multiple of their length since 1970
     known = -1 if after is None else after - interval
     due, previous = EARLIEST, 0.0
-    last: tuple[int, float, float, float, float, float] | None = None
+    past: list[str] = []
     place = ("", 0)
     for name, numbers, width, lines in in_order(files, layout(interval), tally):
         for number, line in zip(numbers, lines, strict=True):
@@ -83,15 +83,14 @@ def candles(
                     raise refusal(name, number, wrong)
                 opens_at, (open_, high, low, close, volume) = open_ms(cells[0]), map(float, cells[1:6])
                 taker = taker_volume(cells, volume)
-                if last is not None and opens_at <= last[0]:
-                    if last == (opens_at, open_, high, low, close, volume):
+                if past and opens_at <= open_ms(past[0]):
+                    if opens_at == open_ms(past[0]) and list(map(float, cells[1:6])) == list(map(float, past[1:6])):
                         tally.duplicates += 1
                         continue
-                    raise refusal(name, number, again_fault(opens_at, last[0], *place))
+                    raise refusal(name, number, again_fault(opens_at, open_ms(past[0]), *place))
                 if wrong := sequel_fault(opens_at, due, low, high, previous or open_):
                     raise refusal(name, number, wrong)
-            due, previous = opens_at + interval, close
-            last, place = (opens_at, open_, high, low, close, volume), (name, number)
+            due, previous, past, place = opens_at + interval, close, cells, (name, number)
             if opens_at > known:
                 yield Candle(symbol, opens_at, interval, open_, high, low, close, volume, taker)
 

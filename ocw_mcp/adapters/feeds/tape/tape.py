@@ -1,8 +1,8 @@
 """The tape as a feed: candles, metrics and funding of all symbols, merged into frames in time order."""
 
-from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import ExitStack, closing
-from itertools import islice
+from itertools import dropwhile, islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -68,11 +68,9 @@ class TapeFeed:
                     stack.callback(stream.close)
                 return streams
 
-            frames: Iterator[Frame] = (
-                frame
-                for frame in candle_frames(opened(selection.files, self._candles, after), self.interval)
-                if after is None or frame.at > after
-            )
+            frames = candle_frames(opened(selection.files, self._candles, after), self.interval)
+            if after is not None:
+                frames = dropwhile(lambda frame: frame.at <= after, frames)
             if selection.metrics or selection.funding:
                 begins = after is None or after < self._begins()
                 known = None if begins else after
