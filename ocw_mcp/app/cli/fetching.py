@@ -59,12 +59,14 @@ class _Bars:
     """How far it is, on standard error: files of the plan, and bytes of the file under way."""
 
     def __init__(self, pieces: int) -> None:
+        console = watching()
         self._progress = Progress(
             MofNCompleteColumn(),
             BarColumn(),
             TextColumn("{task.fields[size]:>16} {task.description}"),
-            console=watching(),
+            console=console,
             transient=True,
+            disable=not console.is_terminal,  # a log gets the outcome alone
         )
         self._total = pieces
         self._plan = self._progress.add_task("", total=pieces, size="")
