@@ -34,7 +34,7 @@ def minutes_of(feed: TapeFeed) -> list[int]:
     return [(candle.open_time - T0) // MINUTE for candle in candles]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=60), st.integers(0, 60), st.integers(0, 60))
 def test_any_split_and_any_shuffle_give_the_frames_of_the_sorted_rows(rows: list[int], one: int, two: int) -> None:
     with TemporaryDirectory() as folder:
@@ -71,6 +71,12 @@ def test_rows_of_the_next_day_in_a_days_file_do_no_harm(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m-2026-03-09.csv").write_text("".join(map(row, [0, 1, 1440, 1442])))
     (tmp_path / "ETHUSDT-1m-2026-03-10.csv").write_text("".join(map(row, [1439, 1440, 1441])))
     assert minutes_of(TapeFeed.open(tmp_path)) == [0, 1, 1439, 1440, 1441, 1442]
+
+
+def test_names_that_lie_about_their_days_lose_nothing(tmp_path: Path) -> None:
+    for day, minutes in ((20, [0, 1]), (21, [2, 3]), (22, [4]), (9, [5, 6])):
+        (tmp_path / f"ETHUSDT-1m-2026-03-{day:02d}.csv").write_text("".join(map(row, minutes)))
+    assert minutes_of(TapeFeed.open(tmp_path)) == list(range(7))
 
 
 def test_a_year_backwards_is_put_in_order(tmp_path: Path) -> None:

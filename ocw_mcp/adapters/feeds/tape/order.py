@@ -49,6 +49,8 @@ class Layout(NamedTuple):
     """What a line is ordered by. Raises ValueError or IndexError for what is no row."""
     body: Callable[[Rows], Generator[Body, None, None]]
     """The rows of a file, without its header. Raises TapeError."""
+    shift: int = 0
+    """A key without so many of its lowest bits is its time in ms."""
     leads: bool = False
     """Whether a line begins with its key, as a number: then a block in order is told by its text alone."""
 
@@ -89,7 +91,7 @@ _NEVER = 1 << 120
 def scan(file: Rows, layout: Layout) -> Scan:
     """Look through a file's keys. What cannot be read is left to whoever reads the rows: it must be told in its turn.
 
-    A file that cannot be read at all counts as never over.
+    A file that cannot be read at all counts as what its name promises, and as never over.
     """
     first, last, ordered = _NEVER, -1, True
     key = layout.key
@@ -102,7 +104,7 @@ def scan(file: Rows, layout: Layout) -> Scan:
                     first, last = min(first, min(keys)), max(last, max(keys))
     except TapeError:
         last = -1
-    return Scan(first, last, ordered) if last >= 0 else Scan(0, _NEVER, True)
+    return Scan(first, last, ordered) if last >= 0 else Scan((file.starts or 0) << layout.shift, _NEVER, True)
 
 
 def _ends(block: list[str], layout: Layout) -> list[int]:
@@ -124,32 +126,44 @@ def _ends(block: list[str], layout: Layout) -> list[int]:
 def in_order(files: Sequence[Rows], layout: Layout, tally: Tally) -> Generator[Body, None, None]:
     """The rows of all files in the order of their keys; rows of one key in the order of files and lines.
 
-    The files must come in the order in which their names say that they begin. Each is looked at while the one before it
-    is read, so that it may begin earlier than its name says, and than its neighbour ends. Raises TapeError.
+    The files must come in the order in which their names say that they begin. Names are not believed: a file is looked
+    at before anything is read that is not earlier than its name, and so is one file more. Raises TapeError.
     """
-    scans: dict[int, Scan] = {}
-
-    def look(place: int) -> Scan:
-        if place not in scans:
-            scans.pop(place - 3, None)
-            scans[place] = scan(files[place], layout)
-        return scans[place]
-
+    looked = 0
+    waiting: list[tuple[int, int, Scan]] = []
     opened: list[_Opened] = []
-    place = 0
+
+    def look(until: int) -> None:
+        """Scan the files whose names say that they begin by the key `until`, and the first that begins after it."""
+        nonlocal looked
+        while looked < len(files) and (not waiting or (files[looked - 1].starts or 0) << layout.shift <= until):
+            seen = scan(files[looked], layout)
+            heappush(waiting, (seen.first, looked, seen))
+            looked += 1
+
+    def begin(place: int, seen: Scan) -> None:
+        _push(opened, _places(place, files[place], seen.ordered, layout, tally))
+
     try:
-        while place < len(files) or opened:
-            while place < len(files) and (not opened or look(place).first <= opened[0].row.key):
-                alone = not opened and (place + 1 == len(files) or look(place).last <= look(place + 1).first)
-                if alone and look(place).ordered:
+        look(0)
+        while waiting or opened:  # while a file is left there is always one waiting, or look would have found it
+            if not opened:
+                look(waiting[0][0])
+                _, place, seen = heappop(waiting)
+                look(seen.last)
+                if seen.ordered and (not waiting or seen.last <= waiting[0][0]):
                     yield from layout.body(files[place])
                 else:
-                    _push(opened, _places(place, files[place], look(place).ordered, layout, tally))
-                place += 1
-            if opened:
-                each = heappop(opened)
-                yield Body(files[each.row.file].name, (each.row.number,), each.width, [each.row.line])
-                _push(opened, each.rest)
+                    begin(place, seen)
+                continue
+            key = opened[0].row.key
+            look(key)
+            if waiting and waiting[0][0] <= key:
+                begin(*heappop(waiting)[1:])
+                continue
+            each = heappop(opened)
+            yield Body(files[each.row.file].name, (each.row.number,), each.width, [each.row.line])
+            _push(opened, each.rest)
     finally:
         for each in opened:
             each.rest.close()

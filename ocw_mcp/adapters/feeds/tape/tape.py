@@ -12,7 +12,7 @@ from ocw_mcp.adapters.feeds.tape.merge import candle_frames, with_derivatives
 from ocw_mcp.adapters.feeds.tape.names import Stream
 from ocw_mcp.adapters.feeds.tape.order import Tally, scan
 from ocw_mcp.adapters.feeds.tape.rows import candles
-from ocw_mcp.adapters.feeds.tape.trades import trade_candles, trade_time
+from ocw_mcp.adapters.feeds.tape.trades import trade_candles
 from ocw_mcp.domain.market import Candle, Frame, MarketIdentity, Product
 from ocw_mcp.domain.time import DAY
 
@@ -114,7 +114,5 @@ def _is_over(file: TapeFile, interval: int, after: int) -> bool:
     """
     if file.ends is None or file.ends - min(interval, DAY) + interval > after:
         return False
-    last = scan(file, layout_of(file)).last
-    if file.stream is Stream.TRADES:
-        last = trade_time(last)
-    return last + interval <= after
+    layout = layout_of(file)
+    return (scan(file, layout).last >> layout.shift) + interval <= after

@@ -126,11 +126,6 @@ def _candle(
     return Candle(symbol, opens_at, interval, open_, high, low, close, round(volume, _DIGITS), round(taken, _DIGITS))
 
 
-def trade_time(key: int) -> int:
-    """The time (ms) in a key of the layout of trades."""
-    return key >> _ID_BITS
-
-
 def _ms(cell: str) -> int:
     """A time in ms; a trade's microseconds are cut off, which leaves it in its candle. Raises ValueError."""
     stamp = int(cell)
@@ -180,4 +175,4 @@ def _header(cells: list[str]) -> str | None:
     return f"{shown(','.join(cells))} is neither a trade nor the header of trades; expected {_FIRST},price,quantity,…"
 
 
-TRADES = Layout(_key, lambda file: body(file.path, file.name, _header, "trades"))
+TRADES = Layout(_key, lambda file: body(file.path, file.name, _header, "trades"), shift=_ID_BITS)
