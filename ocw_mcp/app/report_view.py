@@ -31,7 +31,7 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("gate", f"{figures['evaluations']:,} looks, {_share(figures['skip_rate'])} skipped ({skips})"),
         ("wakes", f"{figures['decisions']:,} decisions, on {len(figures['wakes']):,} reasons of symbols or the timer"),
         ("orders", f"{figures['orders']} sent, {figures['fills']} fills, refusals: {refusals}"),
-        ("holes", f"{figures['holes']}; {figures['stale_candles']} candles came late or twice and were left out"),
+        ("holes", str(figures["holes"]) + _mended(figures)),
         ("equity", f"{figures['equity_start']:,.2f} -> {figures['equity_end']:,.2f} ({_share(figures['return'])})"),
         ("buy and hold", _share(figures["buy_and_hold"])),
         ("max drawdown", _share(figures["max_drawdown"])),
@@ -39,6 +39,16 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("fees", f"{figures['fees']:,.2f}"),
         ("flags", "; ".join(figures["flags"])),
     ]
+
+
+def _mended(figures: dict[str, Any]) -> str:
+    """What a tape had to be mended for, where it had."""
+    counts = [
+        (figures.get("duplicates", 0), "rows told twice"),
+        (figures.get("disordered", 0), "rows out of order"),
+        (figures["stale_candles"], "candles late or twice, left out"),
+    ]
+    return "".join(f"; {count:,} {what}" for count, what in counts if count)
 
 
 def _share(value: float | None) -> str:

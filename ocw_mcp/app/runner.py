@@ -14,6 +14,7 @@ import structlog
 
 from ocw_mcp import __version__
 from ocw_mcp.adapters.control.commands import CommandFiles
+from ocw_mcp.adapters.feeds.tape import TapeFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.app import picture
@@ -81,6 +82,8 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
             if job.picture is not None:
                 _draw(job.picture, job.feed, store, figures)
             log.info("stopped", why=why, chain_head=store.chain_head, fingerprint=store.fingerprint)
+            if isinstance(job.feed, TapeFeed):
+                figures |= {"duplicates": job.feed.dropped, "disordered": job.feed.disordered}
             return Outcome(_with_speed(figures, wall_s, book.engine.tally.candles - candles_before), why)
         finally:
             store.close()

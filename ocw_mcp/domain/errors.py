@@ -3,6 +3,7 @@
     OcwError                    the caller is told in one sentence; nothing was half done
     ├── SettingsError           settings or policies are unclear: the engine does not start
     ├── TapeError               a market file cannot be believed: the run stops where it stood
+    ├── FetchError              the archive cannot be read from: what came before stays, the same command goes on
     ├── BookError               a state directory cannot be used: the engine does not start
     │   └── BookBusy            another engine holds it
     ├── JournalError            the journal cannot be written or does not hold together: no order leaves
@@ -23,6 +24,10 @@ class SettingsError(OcwError):
 
 class TapeError(OcwError):
     """A market file is missing, foreign or absurd; the engine stops, with everything up to there journaled."""
+
+
+class FetchError(OcwError):
+    """A file of the public archive cannot be had or kept; no engine runs meanwhile, and no file is left half named."""
 
 
 class BookError(OcwError):

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from ocw_mcp import __version__
 from ocw_mcp.app import policies_view
-from ocw_mcp.app.cli import operate, runs
+from ocw_mcp.app.cli import fetching, operate, runs, tapes
 from ocw_mcp.app.policy_loader import load_policies
 
 app = typer.Typer(
@@ -23,6 +23,8 @@ journal = typer.Typer(help="The journal of a book.", no_args_is_help=True, rich_
 app.add_typer(journal, name="journal")
 policies_app = typer.Typer(help="The policies: every limit there is.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(policies_app, name="policies")
+tape = typer.Typer(help="Recorded markets.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(tape, name="tape")
 
 StateOption = Annotated[
     Path | None, typer.Option("--state", help="The book's state directory; without it a fresh temporary book.")
@@ -204,3 +206,38 @@ def show_policies(
         typer.echo(json.dumps(policies_view.of_file(loaded), indent=2))
     else:
         console.print(policies_view.file_table(loaded))
+
+
+@tape.command("info")
+def tape_info(
+    path: Annotated[str, typer.Argument(help="A directory of the exchange's public archive, or one of its files.")],
+    as_json: JsonOption = False,
+    product: ProductOption = None,
+    interval: IntervalOption = None,
+    symbols: SymbolsOption = None,
+) -> None:
+    """Read a tape to its end and say what it holds: rows, gaps, duplicates, disorder, and what a replay would use."""
+    tapes.info_and_print(path, product, interval, symbols, as_json=as_json)
+
+
+@tape.command("fetch")
+def tape_fetch(
+    symbol: Annotated[str, typer.Argument(help="Such as ETHUSDT.")],
+    first: Annotated[str, typer.Argument(metavar="FROM", help="The first day, 2026-03-09, or a month, 2026-03.")],
+    last: Annotated[str, typer.Argument(metavar="TO", help="The last day or month, included.")],
+    product: ProductOption = None,
+    interval: Annotated[str, typer.Option("--interval", help="Of candles: 1m, 15m, 1h.")] = "1m",
+    streams: Annotated[
+        str | None,
+        typer.Option(
+            "--streams",
+            help="Some of klines,metrics,fundingRate,aggTrades (spot: klines,aggTrades); "
+            "without it all but aggTrades, which are large.",
+        ),
+    ] = None,
+    to: Annotated[Path, typer.Option("--to", help="The directory, laid out as the archive is.")] = Path("tapes"),
+    url: Annotated[str | None, typer.Option("--url", help="Another archive of the same layout.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Download a market from the exchange's public archive, checked; asked again, it goes on where it stood."""
+    fetching.fetch_and_print(symbol, first, last, product, interval, streams, to, url, as_json=as_json)

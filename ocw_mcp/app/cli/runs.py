@@ -61,9 +61,9 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
     job = Job(
         feed=open_market(
             market,
-            product=_product(wish.product),
+            product=parse_product(wish.product),
             interval=wish.interval,
-            symbols=_symbols(wish.symbols),
+            symbols=parse_symbols(wish.symbols),
             seed=wish.seed,
         ),
         agent=wish.agent,
@@ -81,14 +81,14 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
         show(outcome.report, outcome.why, console)
 
 
-def _product(text: str | None) -> Product | None:
+def parse_product(text: str | None) -> Product | None:
     try:
         return Product(text) if text is not None else None
     except ValueError as error:
         raise SettingsError(f"--product is {text!r}; expected spot or um") from error
 
 
-def _symbols(text: str | None) -> tuple[str, ...]:
+def parse_symbols(text: str | None) -> tuple[str, ...]:
     if text is None:
         return ()
     symbols = sorted({part.strip().upper() for part in text.split(",")})

@@ -37,7 +37,9 @@ def test_a_day_of_futures_minutes_has_them_all() -> None:
     frames = head_of(feed)
     assert (feed.product, feed.interval, feed.symbols) == (Product.UM, MINUTE, ("ETHUSDT",))
     assert len(frames) == DAY // MINUTE + 1
-    assert frames[1].closed == (Candle("ETHUSDT", 1773014400000, MINUTE, 1935.98, 1938.28, 1934.54, 1937.45, 3749.038),)
+    assert frames[1].closed == (
+        Candle("ETHUSDT", 1773014400000, MINUTE, 1935.98, 1938.28, 1934.54, 1937.45, 3749.038, 1759.793),
+    )
     assert iso(frames[-1].at) == "2026-03-10T00:00:00Z"
     assert feed.dropped == 0
 
@@ -77,3 +79,33 @@ def test_the_whole_collection_asks_which_product_and_interval_are_meant() -> Non
         TapeFeed.open(path)
     with pytest.raises(TapeError, match=r"15m, 1h and 1d.*--interval"):
         TapeFeed.open(path, Product.SPOT)
+
+
+def test_candles_built_from_a_day_of_trades_are_the_exchanges_own() -> None:
+    built = head_of(TapeFeed.open(tape("vision/futures/um/daily/aggTrades/SOLUSDT")))
+    told = head_of(TapeFeed.open(tape("vision/futures/um/daily/klines/SOLUSDT")))
+    pairs = [(mine.closed[0], theirs.closed[0]) for mine, theirs in zip(built[1:], told[1:], strict=True)]
+    assert len(pairs) == DAY // MINUTE
+    assert all(
+        (mine.open_time, mine.high, mine.low, mine.close) == (theirs.open_time, theirs.high, theirs.low, theirs.close)
+        for mine, theirs in pairs
+    )
+    # The exchange puts a few trades of the milliseconds around a minute's turn into the other minute.
+    assert sum(mine.volume != theirs.volume or mine.open != theirs.open for mine, theirs in pairs) < 80
+    for name in ("volume", "taker_volume"):
+        mine, theirs = (sum(getattr(pair[side], name) for pair in pairs) for side in (0, 1))
+        assert mine == pytest.approx(theirs, rel=2e-4)
+
+
+def test_a_week_with_everything_brings_metrics_and_funding_at_their_stamps() -> None:
+    feed = TapeFeed.open(tape("vision/futures/um"), interval="1m", symbols=["ETHUSDT"])
+    frames = head_of(feed)
+    rows = [(frame.at, row.at) for frame in frames for row in frame.metrics]
+    rows += [(frame.at, row.at) for frame in frames for row in frame.funding]
+    begins = frames[0].at
+    assert all(known == at or at == begins for at, known in rows)
+    april = [row for frame in frames for row in frame.metrics if iso(row.at) >= "2026-04-05"]
+    assert len(april) == 8 * 288  # from five past midnight of the 5th to the last close
+    assert sum(len(frame.funding) for frame in frames) == 105
+    middle = frames[len(frames) // 2].at
+    assert head_of(feed, after=middle) == [frame for frame in frames if frame.at > middle]

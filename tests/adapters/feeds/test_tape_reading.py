@@ -52,8 +52,8 @@ def candles_of(feed: TapeFeed) -> list[Candle]:
 def test_two_candles_make_three_frames_and_the_last_close_is_among_them(tmp_path: Path) -> None:
     file = tmp_path / "ETHUSDT-1m-2026-03-09.csv"
     file.write_text(text([0, 1]))
-    one = Candle("ETHUSDT", T0, MINUTE, 100.0, 101.0, 99.0, 100.5, 7.0)
-    two = Candle("ETHUSDT", T0 + MINUTE, MINUTE, 100.0, 101.0, 99.0, 100.5, 7.0)
+    one = Candle("ETHUSDT", T0, MINUTE, 100.0, 101.0, 99.0, 100.5, 7.0, 2.0)
+    two = Candle("ETHUSDT", T0 + MINUTE, MINUTE, 100.0, 101.0, 99.0, 100.5, 7.0, 2.0)
     assert frames_of(TapeFeed.open(file)) == [
         Frame(T0, (), (Opening("ETHUSDT", T0, 100.0),)),
         Frame(T0 + MINUTE, (one,), (Opening("ETHUSDT", T0 + MINUTE, 100.0),)),
@@ -69,13 +69,13 @@ def test_missing_candles_are_simply_absent(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("D03")
-def test_duplicate_and_out_of_order_rows_are_dropped_and_counted(tmp_path: Path) -> None:
+def test_duplicates_are_dropped_and_disorder_is_put_in_order_and_both_are_counted(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m-2026-03-09.csv").write_text(text([0, 1, 1, 3, 2, 0, 4]))
     (tmp_path / "ETHUSDT-1m-2026-03-10.csv").write_text(text([4, 5]))
     feed = TapeFeed.open(tmp_path)
     for _ in range(2):  # the count is that of the latest pass
-        assert [(candle.open_time - T0) // MINUTE for candle in candles_of(feed)] == [0, 1, 3, 4, 5]
-        assert feed.dropped == 4
+        assert [(candle.open_time - T0) // MINUTE for candle in candles_of(feed)] == [0, 1, 2, 3, 4, 5]
+        assert (feed.dropped, feed.disordered) == (3, 2)
 
 
 @settings(max_examples=20)
@@ -118,7 +118,7 @@ def test_zip_csv_and_gzip_in_milliseconds_or_microseconds_with_or_without_header
     plain = [row(minute, 90.0 + minute % 7) for minute in minutes]
     lines = [row(minute, 90.0 + minute % 7, 1000 if micro else 1) for minute in minutes]
     if narrow:
-        lines = [short(line) for line in lines]
+        lines, plain = [short(line) for line in lines], [short(line) for line in plain]
     if header:
         lines.insert(0, HEADER if narrow else HEADER_12)
     content = newline.join(lines) + tail.replace("\n", newline)
@@ -219,9 +219,9 @@ def test_other_kinds_of_archive_files_are_left_alone(tmp_path: Path) -> None:
     zipped(marks / "ETHUSDT-1m-2026-03-10.zip", text([1]))
     for name in (
         "ETHUSDT-1m-2026-03-09.zip.CHECKSUM",
-        "ETHUSDT-aggTrades-2026-03-09.zip",
-        "ETHUSDT-metrics-2026-03-09.zip",
-        "ETHUSDT-fundingRate-2026-03.zip",
+        "ETHUSDT-trades-2026-03-09.zip",
+        "ETHUSDT-bookTicker-2026-03-09.zip",
+        "ETHUSDT-liquidationSnapshot-2026-03-09.zip",
         "README.md",
         ".ETHUSDT-1m-2026-03-11.csv",
     ):

@@ -1,6 +1,6 @@
 """What can be wrong with a row, as half a sentence: what it is, and what was expected. Called for odd rows only."""
 
-from math import isfinite
+from math import inf, isfinite
 
 from ocw_mcp.domain.time import iso, span_name
 
@@ -13,6 +13,8 @@ LEAP = 1e6
 """No price moves by this factor from one candle to the next: a misplaced decimal point or another unit does."""
 
 COLUMNS = (6, 12)
+TAKER = 9
+"""The column of the volume that buyers took, in rows of 12."""
 _FIELDS = ("open", "high", "low", "close", "volume")
 _SHOWN = 40
 
@@ -58,6 +60,24 @@ def sequel_fault(opens_at: int, due: int, low: float, high: float, previous: flo
     return ""
 
 
+def again_fault(at: int, last: int, name: str, number: int) -> str:
+    """What is wrong with a row that does not come after the one before it, which stands in `name`, line `number`."""
+    if at == last:
+        return (
+            f"the row of {iso(at)} has other numbers than the one in {name}, line {number}; "
+            "expected one and the same; take one of them out"
+        )
+    return f"the row of {iso(at)} comes long after that of {iso(last)}; expected rows in the order of time"
+
+
+def taker_volume(cells: list[str], volume: float) -> float | None:
+    """What buyers took, out of a good row; None where it has no such column, or no share of the volume in it."""
+    if len(cells) < TAKER + 1 or not cells[TAKER].strip():
+        return None
+    taken = float(cells[TAKER])
+    return taken if taken <= volume else None
+
+
 def _time_fault(cell: str, grid: int) -> str:
     try:
         opens_at = open_ms(cell)
@@ -82,7 +102,17 @@ def _number_fault(cells: list[str]) -> str:
             return f"the {name} {number!r} is not above zero; expected a price"
         if number < 0:
             return f"the volume {number!r} is negative; expected zero or more"
-    return "the last column is empty, as in a half-written line; expected a value" if cells[-1] == "" else ""
+    if cells[-1] == "":
+        return "the last column is empty, as in a half-written line; expected a value"
+    return _taker_fault(cells[TAKER]) if len(cells) > TAKER else ""
+
+
+def _taker_fault(cell: str) -> str:
+    try:
+        taken = float(cell.strip() or 0)
+    except ValueError:
+        return f"the taker_buy_volume {_shown(cell)} is not a number; expected a decimal number"
+    return "" if 0.0 <= taken < inf else f"the taker_buy_volume is {taken}; expected zero or more"
 
 
 def _shape_fault(open_: float, high: float, low: float, close: float, _volume: float) -> str:

@@ -7,32 +7,41 @@ from pathlib import Path
 
 import msgspec
 
+from ocw_mcp.adapters.feeds.tape.derivatives import FUNDING, METRICS
 from ocw_mcp.adapters.feeds.tape.names import (
     GOOD_NAMES,
     MONTHLY,
     SUFFIXES,
     Named,
+    Stream,
     canonical,
     has_suffix,
     read_name,
 )
-from ocw_mcp.adapters.feeds.tape.rows import looks_like_candles, read_head
+from ocw_mcp.adapters.feeds.tape.order import Layout, scan
+from ocw_mcp.adapters.feeds.tape.rows import layout, looks_like_candles, read_head
 from ocw_mcp.adapters.feeds.tape.streams import checksum
+from ocw_mcp.adapters.feeds.tape.trades import TRADES
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import span_ms, span_name
 
 
 class TapeFile(msgspec.Struct, frozen=True):
-    """One file of candles. `name` is relative to the given path; `starts` and `ends` (ms) are what it promises."""
+    """One file of a tape. `name` is relative to the given path; `starts` and `ends` (ms) are what it promises."""
 
     path: Path
     name: str
+    stream: Stream
     symbol: str
     interval: str
+    """Of candles, as `15m`; empty for every other stream."""
     starts: int | None
     ends: int | None
     product: Product | None
+
+
+Files = dict[str, tuple[TapeFile, ...]]
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -40,34 +49,65 @@ class Selection(msgspec.Struct, frozen=True):
 
     product: Product
     interval: int
-    files: dict[str, tuple[TapeFile, ...]]
+    files: Files
+    """What candles come from: candles, or aggregate trades for a symbol that has no such candles."""
+    metrics: Files
+    funding: Files
     content: str
+
+    @property
+    def all_files(self) -> list[TapeFile]:
+        return [
+            file for group in (self.files, self.metrics, self.funding) for files in group.values() for file in files
+        ]
+
+
+_CANDLES = (Stream.KLINES, Stream.TRADES)
+_UNNAMED = "1m"
+"""The interval of candles that are built from trades, where none is asked for."""
 
 
 def select(path: Path, product: Product | None, interval: str | None, symbols: Sequence[str] | None) -> Selection:
     """Find the files that are meant. Raises TapeError when there are none, or when it is unclear which."""
-    wanted_interval = None if interval is None else _asked_interval(interval)
-    found = _find(path)
+    wanted_interval = None if interval is None else asked_interval(interval)
+    everything = find(path)
+    found = [each for each in everything if each[2].stream in _CANDLES]
+    if not found:
+        streams = list_of(sorted({each[2].stream for each in everything}), "and")
+        raise TapeError(
+            f"{path.name or path} holds {streams} but no candles; expected klines or aggTrades beside them; "
+            "give a path that holds both"
+        )
     product, found = _one_product(found, product)
     if symbols is not None:
         found = _of_symbols(found, {symbol.upper() for symbol in symbols})
-    chosen, files = _one_interval([_known(*each) for each in found], wanted_interval)
-    by_symbol: dict[str, list[TapeFile]] = {}
-    for file in files:
-        by_symbol.setdefault(file.symbol, []).append(file)
+    chosen, files = _one_interval([known(*each) for each in found], wanted_interval)
+    there = {file.symbol for file in files}
+    beside = [
+        known(*each)
+        for each in everything
+        if each[2].stream not in _CANDLES and each[2].product in (None, product) and each[2].symbol in there
+    ]
+    if product is Product.SPOT:
+        beside = []  # what has neither funding nor open interest is not told about them
     return Selection(
         product=product,
         interval=span_ms(chosen),
-        files={symbol: _in_time(by_symbol[symbol]) for symbol in sorted(by_symbol)},
-        content=_fingerprint(files),
+        files=_by_symbol(files),
+        metrics=_by_symbol([file for file in beside if file.stream is Stream.METRICS]),
+        funding=_by_symbol([file for file in beside if file.stream is Stream.FUNDING]),
+        content=_fingerprint([*files, *beside]),
     )
 
 
-_Found = tuple[Path, str, Named]
+Found = tuple[Path, str, Named]
 
 
-def _find(path: Path) -> list[_Found]:
-    """Candle files at or under a path, with their names relative to it, in the order of these names."""
+def find(path: Path) -> list[Found]:
+    """Files of a tape at or under a path, with their names relative to it, in the order of these names.
+
+    Raises TapeError when there is none.
+    """
     if path.is_dir():
         found = [
             (file, file.relative_to(path).as_posix(), named)
@@ -75,7 +115,11 @@ def _find(path: Path) -> list[_Found]:
             if (named := read_name(path.resolve() / file.relative_to(path))) is not None
         ]
         # A name without an interval may be anything in capitals, such as a table of unemployment: the text decides.
-        found = [each for each in found if each[2].interval or looks_like_candles(each[0], each[1])]
+        found = [
+            each
+            for each in found
+            if each[2].interval or each[2].stream is not Stream.KLINES or looks_like_candles(each[0], each[1])
+        ]
         if not found:
             raise TapeError(
                 f"{path.name or path} holds no candle files; expected the archive's spot or USD-M klines under "
@@ -88,7 +132,7 @@ def _find(path: Path) -> list[_Found]:
         )
     if not path.is_file() or not has_suffix(path.name):
         raise TapeError(
-            f"{path.name} is no candle file; expected a directory or one file ending in {_list(SUFFIXES, 'or')}; "
+            f"{path.name} is no candle file; expected a directory or one file ending in {list_of(SUFFIXES, 'or')}; "
             "give another path"
         )
     only = read_name(path.resolve().parent / path.name)
@@ -111,7 +155,7 @@ def _walk(top: Path) -> list[Path]:
     return sorted(files)
 
 
-def _one_product(found: list[_Found], asked: Product | None) -> tuple[Product, list[_Found]]:
+def _one_product(found: list[Found], asked: Product | None) -> tuple[Product, list[Found]]:
     """Keep one product. A file whose place names none belongs to whichever is chosen; without a hint that is um."""
     told = {named.product for _, _, named in found if named.product is not None}
     if asked is None and len(told) > 1:
@@ -122,17 +166,17 @@ def _one_product(found: list[_Found], asked: Product | None) -> tuple[Product, l
     kept = [each for each in found if each[2].product in (None, product)]
     if not kept:
         raise TapeError(
-            f"the path holds candles of {_list(sorted(told), 'and')} but --product says {product}; "
+            f"the path holds candles of {list_of(sorted(told), 'and')} but --product says {product}; "
             "expected one and the same; change --product or the path"
         )
     return product, kept
 
 
-def _of_symbols(found: list[_Found], wanted: set[str]) -> list[_Found]:
+def _of_symbols(found: list[Found], wanted: set[str]) -> list[Found]:
     there = {named.symbol for _, _, named in found}
     if missing := wanted - there:
         raise TapeError(
-            f"the path holds no candles of {_list(sorted(missing), 'and')}; it has {_list(sorted(there), 'and')}; "
+            f"the path holds no candles of {list_of(sorted(missing), 'and')}; it has {list_of(sorted(there), 'and')}; "
             "ask for those or give another path"
         )
     if not wanted:
@@ -141,42 +185,48 @@ def _of_symbols(found: list[_Found], wanted: set[str]) -> list[_Found]:
 
 
 def _one_interval(files: list[TapeFile], asked: str | None) -> tuple[str, list[TapeFile]]:
-    there = {file.interval for file in files}
+    """Keep the candles of one interval, and for a symbol without them the trades that they can be built from."""
+    there = {file.interval for file in files if file.stream is Stream.KLINES}
     if asked is None and len(there) > 1:
         raise TapeError(
-            f"the path holds candles of {_list(sorted(there, key=_length), 'and')}, and one run has one interval; "
+            f"the path holds candles of {list_of(sorted(there, key=_length), 'and')}, and one run has one interval; "
             "pick one with --interval"
         )
-    chosen = asked or next(iter(there))
+    chosen = asked or next(iter(there), _UNNAMED)
     if chosen == MONTHLY:
         raise TapeError(
             "candles of a month have no fixed length; expected an interval of 1w or less; choose other files"
         )
-    if chosen not in there:
+    kept = [file for file in files if file.interval == chosen]
+    have = {file.symbol for file in kept}
+    kept += [file for file in files if file.stream is Stream.TRADES and file.symbol not in have]
+    if not kept:
         raise TapeError(
-            f"the path holds no candles of {chosen}; it has {_list(sorted(there, key=_length), 'and')}; "
+            f"the path holds no candles of {chosen}; it has {list_of(sorted(there, key=_length), 'and')}; "
             "pick one of these with --interval"
         )
-    kept = [file for file in files if file.interval == chosen]
     if missing := {file.symbol for file in files} - {file.symbol for file in kept}:
         raise TapeError(
-            f"the path holds no candles of {chosen} for {_list(sorted(missing), 'and')}; expected every symbol at "
+            f"the path holds no candles of {chosen} for {list_of(sorted(missing), 'and')}; expected every symbol at "
             "one interval; pick another with --interval or leave the symbol out with --symbols"
         )
     return chosen, kept
 
 
-def _asked_interval(interval: str) -> str:
+def asked_interval(interval: str) -> str:
     try:
         return canonical(interval)
     except ValueError as error:
         raise TapeError(f"--interval {error}") from None
 
 
-def _known(path: Path, name: str, named: Named) -> TapeFile:
-    """Take the interval from the rows where the name does not tell it."""
-    interval = named.interval
-    if interval is None:
+def known(path: Path, name: str, named: Named) -> TapeFile:
+    """A file of a tape; the interval of candles is taken from the rows where the name does not tell it.
+
+    Raises TapeError when they do not tell it either.
+    """
+    interval = named.interval or ""
+    if not interval and named.stream is Stream.KLINES:
         lasts = read_head(path, name).interval
         if not lasts:
             raise TapeError(
@@ -184,15 +234,35 @@ def _known(path: Path, name: str, named: Named) -> TapeFile:
                 "rename the file"
             )
         interval = span_name(lasts)
-    return TapeFile(path, name, named.symbol, interval, named.starts, named.ends, named.product)
+    return TapeFile(path, name, named.stream, named.symbol, interval, named.starts, named.ends, named.product)
 
 
-def _in_time(files: list[TapeFile]) -> tuple[TapeFile, ...]:
-    """A symbol's files by the dates in their names; if one has none, all of them by their first rows."""
+def layout_of(file: TapeFile) -> Layout:
+    """How a file's rows are read."""
+    match file.stream:
+        case Stream.KLINES:
+            return layout(span_ms(file.interval))
+        case Stream.TRADES:
+            return TRADES
+        case Stream.METRICS:
+            return METRICS
+        case Stream.FUNDING:
+            return FUNDING
+
+
+def _by_symbol(files: list[TapeFile]) -> Files:
+    groups: dict[str, list[TapeFile]] = {}
+    for file in files:
+        groups.setdefault(file.symbol, []).append(file)
+    return {symbol: in_time(groups[symbol]) for symbol in sorted(groups)}
+
+
+def in_time(files: Sequence[TapeFile]) -> tuple[TapeFile, ...]:
+    """Files of one stream by the dates in their names; if one has none, all of them by their earliest rows."""
     by_rows = any(file.starts is None for file in files)
 
     def place(file: TapeFile) -> tuple[int, int, str]:
-        starts = file.starts if file.starts is not None and not by_rows else read_head(file.path, file.name).open_time
+        starts = file.starts if file.starts is not None and not by_rows else scan(file, layout_of(file)).first
         return starts, file.ends or 0, file.name
 
     return tuple(files) if len(files) == 1 else tuple(sorted(files, key=place))
@@ -208,7 +278,7 @@ def _length(interval: str) -> int:
     return 1 << 62 if interval == MONTHLY else span_ms(interval)
 
 
-def _list(items: Iterable[str], word: str) -> str:
+def list_of(items: Iterable[str], word: str) -> str:
     """`a, b and c`"""
     texts = list(items)
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} {word} {texts[-1]}"

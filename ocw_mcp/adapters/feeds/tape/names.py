@@ -1,7 +1,8 @@
-"""What the name and the place of a candle file say: symbol, interval, dates, product."""
+"""What the name and the place of a file say: stream, symbol, interval, dates, product."""
 
 import re
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 
 import msgspec
@@ -20,14 +21,24 @@ _DATE = r"\d{4}(?:-\d{2}(?:-\d{2})?)?"
 _NAME = re.compile(
     r"(?:(?P<product>spot|um)[-_])?"
     r"(?P<symbol>[A-Za-z0-9]{2,30}(?:_\d{6})?)"
-    r"(?:[-_](?P<interval>\d{1,3}(?:mo|[smhdwM])))?"
+    r"(?:[-_](?:(?P<interval>\d{1,3}(?:mo|[smhdwM]))|(?P<stream>(?i:aggTrades|metrics|fundingRate))))?"
     rf"(?:[-_](?P<first>{_DATE})(?:_(?P<last>{_DATE}|\d{{2}}(?:-\d{{2}})?))?)?"
 )
+
+
+class Stream(StrEnum):
+    """What the rows of a file are, in the archive's own words."""
+
+    KLINES = "klines"
+    TRADES = "aggTrades"
+    METRICS = "metrics"
+    FUNDING = "fundingRate"
 
 
 class Named(msgspec.Struct, frozen=True):
     """What a name tells; None where it is silent. `starts` and `ends` (exclusive) are in ms."""
 
+    stream: Stream
     symbol: str
     interval: str | None
     starts: int | None
@@ -40,17 +51,19 @@ def has_suffix(name: str) -> bool:
 
 
 def read_name(path: Path) -> Named | None:
-    """What an absolute path tells about a candle file, or None when it names something else."""
+    """What an absolute path tells about a file of a tape, or None when it names something else."""
     folders = [part.lower() for part in path.parts[:-1]]
     suffix = next((end for end in sorted(SUFFIXES, key=len, reverse=True) if path.name.lower().endswith(end)), None)
     match = suffix and _NAME.fullmatch(path.name[: -len(suffix)])
     if not match or _FOREIGN.intersection(folders):
         return None
     symbol, interval = match["symbol"], match["interval"]
-    if interval is None and not re.fullmatch(r"[A-Z0-9_]{5,}", symbol):
+    stream = next((each for each in Stream if each.lower() == (match["stream"] or "").lower()), Stream.KLINES)
+    if interval is None and stream is Stream.KLINES and not re.fullmatch(r"[A-Z0-9_]{5,}", symbol):
         return None  # without an interval beside it, a word such as `data` or `notes` is no symbol
     starts, ends = _dates(match["first"], match["last"])
     return Named(
+        stream=stream,
         symbol=symbol.upper(),
         interval=None if interval is None else canonical(interval),
         starts=starts,

@@ -5,43 +5,30 @@ from contextlib import closing
 from itertools import islice, pairwise
 from math import inf
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
+from ocw_mcp.adapters.feeds.tape.body import body, refusal
 from ocw_mcp.adapters.feeds.tape.faults import (
     COLUMNS,
     EARLIEST,
     LATEST,
     LEAP,
     MICROSECONDS,
+    again_fault,
     header_fault,
     open_ms,
     row_fault,
     sequel_fault,
+    taker_volume,
 )
-from ocw_mcp.adapters.feeds.tape.streams import AGAIN, blocks
+from ocw_mcp.adapters.feeds.tape.order import Body, Layout, Rows, Tally, in_order
+from ocw_mcp.adapters.feeds.tape.streams import blocks
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import DAY, SECOND, span_name
 
 _PROBE = 100
-
-
-class Rows(Protocol):
-    """A file that rows are read from, and the name it has in errors."""
-
-    @property
-    def path(self) -> Path: ...
-
-    @property
-    def name(self) -> str: ...
-
-
-class Tally(msgspec.Struct):
-    """Rows left out by the pass under way: duplicates, and such as came after a later one."""
-
-    dropped: int = 0
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -51,50 +38,70 @@ class Head(msgspec.Struct, frozen=True):
     interval: int
 
 
+def layout(interval: int) -> Layout:
+    """How files of candles of `interval` (ms) are read."""
+    return Layout(_key, lambda file: _body(file.path, file.name, interval), leads=True)
+
+
 def candles(
     files: Sequence[Rows], symbol: str, interval: int, after: int | None, tally: Tally
 ) -> Generator[Candle, None, None]:
-    """The candles of one symbol's files that close later than `after` (ms), with one file open at a time.
+    """The candles of one symbol's files that close later than `after` (ms), in the order of time.
 
-    Raises TapeError at the first row that cannot be believed.
+    Raises TapeError at the first row that cannot be believed, or that contradicts the one before it.
     """
     grid = min(interval, DAY)  # longer candles open on a day, but on no multiple of their length since 1970
     known = -1 if after is None else after - interval
     due, previous = EARLIEST, 0.0
-    for file in files:
-        for start, width, lines in _body(file.path, file.name, interval):
-            for number, line in enumerate(lines, start):
-                cells = line.split(",")
-                try:
-                    opens_at = int(cells[0])
-                    if opens_at > MICROSECONDS and opens_at % 1000 == 0:
-                        opens_at //= 1000
-                    open_, high, low = float(cells[1]), float(cells[2]), float(cells[3])
-                    close, volume = float(cells[4]), float(cells[5])
-                    good = (
-                        due <= opens_at < LATEST
-                        and opens_at % grid == 0
-                        and 0.0 < low <= open_ <= high
-                        and low <= close <= high <= previous * LEAP
-                        and previous <= low * LEAP
-                        and 0.0 <= volume < inf
-                        and len(cells) == width
-                        and cells[-1] != ""
-                    )
-                except (ValueError, IndexError):
-                    good = False
-                if not good:  # the very first row comes here too, for want of a previous price
-                    wrong = row_fault(cells, width, grid)
-                    if not wrong:
-                        if opens_at <= due - interval:
-                            tally.dropped += 1
-                            continue
-                        wrong = sequel_fault(opens_at, due, low, high, previous or open_)
-                    if wrong:
-                        raise _refusal(file.name, number, wrong)
-                due, previous = opens_at + interval, close
-                if opens_at > known:
-                    yield Candle(symbol, opens_at, interval, open_, high, low, close, volume)
+    past: list[str] = []
+    place = ("", 0)
+    for name, numbers, width, lines in in_order(files, layout(interval), tally):
+        for number, line in zip(numbers, lines, strict=True):
+            cells = line.split(",")
+            try:
+                opens_at = int(cells[0])
+                if opens_at > MICROSECONDS and opens_at % 1000 == 0:
+                    opens_at //= 1000
+                open_, high, low = float(cells[1]), float(cells[2]), float(cells[3])
+                close, volume = float(cells[4]), float(cells[5])
+                taker = float(cells[9]) if width == 12 else None
+                good = (
+                    due <= opens_at < LATEST
+                    and opens_at % grid == 0
+                    and 0.0 < low <= open_ <= high
+                    and low <= close <= high <= previous * LEAP
+                    and previous <= low * LEAP
+                    and 0.0 <= volume < inf
+                    and (taker is None or 0.0 <= taker <= volume)
+                    and len(cells) == width
+                    and cells[-1] != ""
+                )
+            except (ValueError, IndexError):
+                good = False
+            if not good:  # the very first row comes here too, for want of a previous price
+                if wrong := row_fault(cells, width, grid):
+                    raise refusal(name, number, wrong)
+                opens_at, (open_, high, low, close, volume) = open_ms(cells[0]), map(float, cells[1:6])
+                taker = taker_volume(cells, volume)
+                if past and opens_at <= open_ms(past[0]):
+                    if opens_at == open_ms(past[0]) and list(map(float, cells[1:6])) == list(map(float, past[1:6])):
+                        tally.duplicates += 1
+                        continue
+                    raise refusal(name, number, again_fault(opens_at, open_ms(past[0]), *place))
+                if wrong := sequel_fault(opens_at, due, low, high, previous or open_):
+                    raise refusal(name, number, wrong)
+            due, previous, past, place = opens_at + interval, close, cells, (name, number)
+            if opens_at > known:
+                yield Candle(symbol, opens_at, interval, open_, high, low, close, volume, taker)
+
+
+def _key(line: str) -> int:
+    opens_at = int(line[: line.index(",")])
+    if opens_at > MICROSECONDS:
+        opens_at //= 1000
+    if not EARLIEST <= opens_at < LATEST:
+        raise ValueError(line)
+    return opens_at
 
 
 def looks_like_candles(path: Path, name: str) -> bool:
@@ -109,13 +116,17 @@ def read_head(path: Path, name: str) -> Head:
     opens: list[int] = []
     lasts: list[int] = []
     with closing(_body(path, name)) as body:
-        rows = ((number, width, line) for start, width, lines in body for number, line in enumerate(lines, start))
+        rows = (
+            (number, width, line)
+            for _, numbers, width, lines in body
+            for number, line in zip(numbers, lines, strict=True)
+        )
         for number, width, line in islice(rows, _PROBE):
             cells = line.split(",")
             if wrong := row_fault(cells, width, SECOND):
                 if opens:
                     break  # whoever reads all rows will tell
-                raise _refusal(name, number, wrong)
+                raise refusal(name, number, wrong)
             opens.append(open_ms(cells[0]))
             lasts.append(_lasts(cells))
     steps = [later - earlier for earlier, later in pairwise(opens) if later > earlier]
@@ -123,38 +134,22 @@ def read_head(path: Path, name: str) -> Head:
     return Head(opens[0], interval if 0 < interval <= 7 * DAY and interval % SECOND == 0 else 0)
 
 
-def _body(path: Path, name: str, interval: int = 0) -> Generator[tuple[int, int, list[str]], None, None]:
-    """Line number of the first row, number of columns, and rows, without header and trailing blank lines.
+def _body(path: Path, name: str, interval: int = 0) -> Generator[Body, None, None]:
+    """The rows. Raises TapeError when there is none, or when the first one lasts longer than `interval` (ms)."""
 
-    Raises TapeError when there is no row at all, or when the first one lasts longer than `interval` (ms).
-    """
-    number, width, blank = 1, 0, 0
-    for block in blocks(path, name):
-        start, lines = number, block
-        number += len(block)
-        if start == 1 and lines and lines[0] and not lines[0].split(",")[0].strip().isdecimal():
-            if wrong := header_fault(lines[0].split(",")):
-                raise _refusal(name, 1, wrong)
-            start, lines = 2, lines[1:]
-        if not blank and "" in lines:
-            blank = start + lines.index("")
-        if blank:
-            if any(lines[max(0, blank - start) :]):
-                raise _refusal(name, blank, "the line is blank though others follow; expected one candle a line")
-            lines = lines[: max(0, blank - start)]
-        if lines and not width:
-            cells = lines[0].split(",")
-            width = len(cells)
-            lasts = 0 if row_fault(cells, width, 1) else _lasts(cells)
-            if interval and lasts > interval:
-                raise TapeError(
-                    f"{name}, line {start}: the candle lasts {span_name(lasts)}; expected {span_name(interval)} "
-                    "as the file's name says; rename the file"
-                )
-        if lines:
-            yield start, width, lines
-    if not width:
-        raise TapeError(f"{name} holds no candles; expected one a line; {AGAIN}")
+    def check(cells: list[str], number: int) -> None:
+        lasts = 0 if row_fault(cells, len(cells), 1) else _lasts(cells)
+        if interval and lasts > interval:
+            raise TapeError(
+                f"{name}, line {number}: the candle lasts {span_name(lasts)}; expected {span_name(interval)} "
+                "as the file's name says; rename the file"
+            )
+
+    return body(path, name, _header, "candles", check)
+
+
+def _header(cells: list[str]) -> str | None:
+    return None if cells[0].strip().isdecimal() else header_fault(cells)
 
 
 def _lasts(cells: list[str]) -> int:
@@ -163,7 +158,3 @@ def _lasts(cells: list[str]) -> int:
         return (int(cells[6]) - int(cells[0]) + 1) // (1000 if int(cells[0]) > MICROSECONDS else 1)
     except (IndexError, ValueError):
         return 0
-
-
-def _refusal(name: str, number: int, wrong: str) -> TapeError:
-    return TapeError(f"{name}, line {number}: {wrong}; correct the line, or if the file is damaged, {AGAIN}")

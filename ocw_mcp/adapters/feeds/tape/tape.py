@@ -1,26 +1,28 @@
-"""The tape as a feed: the candles of all symbols, merged into frames in time order."""
+"""The tape as a feed: candles, metrics and funding of all symbols, merged into frames in time order."""
 
-from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import ExitStack, closing
+from itertools import dropwhile, islice
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from ocw_mcp.adapters.feeds.tape.faults import open_ms
-from ocw_mcp.adapters.feeds.tape.files import Selection, TapeFile, select
-from ocw_mcp.adapters.feeds.tape.rows import Tally, candles
-from ocw_mcp.adapters.feeds.tape.streams import last_line
-from ocw_mcp.domain.market import Candle, Frame, MarketIdentity, Opening, Product
+from ocw_mcp.adapters.feeds.tape.derivatives import funding, metrics
+from ocw_mcp.adapters.feeds.tape.files import Files, Selection, TapeFile, layout_of, select
+from ocw_mcp.adapters.feeds.tape.merge import candle_frames, with_derivatives
+from ocw_mcp.adapters.feeds.tape.names import Stream
+from ocw_mcp.adapters.feeds.tape.order import Tally, scan
+from ocw_mcp.adapters.feeds.tape.rows import candles
+from ocw_mcp.adapters.feeds.tape.trades import trade_candles
+from ocw_mcp.domain.market import Candle, Frame, MarketIdentity, Product
 from ocw_mcp.domain.time import DAY
-
-_NEVER = 1 << 62
 
 
 class TapeFeed:
-    """A market recorded in files. At most one file per symbol is open, and a block of its lines in memory."""
+    """A market recorded in files. Of each symbol and stream, the files of one moment are open, a block of each held."""
 
     def __init__(self, selection: Selection) -> None:
+        self.selection = selection
         self._files = selection.files
-        self._content = selection.content
         self._tally = Tally()
         self.product = selection.product
         self.interval = selection.interval
@@ -34,72 +36,83 @@ class TapeFeed:
         interval: str | None = None,
         symbols: Sequence[str] | None = None,
     ) -> Self:
-        """The candles at a path: a directory laid out like the archive, or one zip, csv or csv.gz file.
+        """The market at a path: a directory laid out like the archive, or one zip, csv or csv.gz file.
 
-        Raises TapeError when there are none, or when product or interval (such as `15m`) are unclear.
+        Raises TapeError when there is none, or when product or interval (such as `15m`) are unclear.
         """
         return cls(select(path, product, interval, symbols))
 
     @property
     def identity(self) -> MarketIdentity:
-        return MarketIdentity("tape", self.product, self.interval, self.symbols, self._content)
+        return MarketIdentity("tape", self.product, self.interval, self.symbols, self.selection.content)
 
     @property
     def dropped(self) -> int:
-        """Rows that the latest pass left out so far: duplicates, and such as came after a later one."""
-        return self._tally.dropped
+        """Rows that the latest pass left out so far since they were there already."""
+        return self._tally.duplicates
+
+    @property
+    def disordered(self) -> int:
+        """Rows that the latest pass met so far behind a later one, and put where they belong."""
+        return self._tally.disordered
 
     async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
         """All frames later than `after` (ms), or all there are. Raises TapeError where the tape cannot be believed."""
         self._tally = Tally()
+        selection = self.selection
         with ExitStack() as stack:
-            streams = [self._candles(symbol, after) for symbol in self.symbols]
-            for stream in streams:
-                stack.callback(stream.close)
-            for frame in _merge(streams, self.interval):
-                if after is None or frame.at > after:
-                    yield frame
 
-    def _candles(self, symbol: str, after: int | None) -> Generator[Candle, None, None]:
-        files = self._files[symbol]
+            def opened(groups: Files, read: Any, since: int | None) -> list[Generator[Any, None, None]]:
+                streams = [read(files, symbol, since, self._tally) for symbol, files in groups.items()]
+                for stream in streams:
+                    stack.callback(stream.close)
+                return streams
+
+            frames = candle_frames(opened(selection.files, self._candles, after), self.interval)
+            if after is not None:
+                frames = dropwhile(lambda frame: frame.at <= after, frames)
+            if selection.metrics or selection.funding:
+                begins = after is None or after < self._begins()
+                known = None if begins else after
+                frames = with_derivatives(
+                    frames,
+                    opened(_not_over(selection.metrics, known), metrics, known),
+                    opened(_not_over(selection.funding, known), funding, known),
+                    begins,
+                )
+            for frame in frames:
+                yield frame
+
+    def _candles(
+        self, files: Sequence[TapeFile], symbol: str, after: int | None, tally: Tally
+    ) -> Generator[Candle, None, None]:
         if after is not None:
-            files = tuple(file for file in files if not _is_over(file, self.interval, after))
-        return candles(files, symbol, self.interval, after, self._tally)
+            files = [file for file in files if not _is_over(file, self.interval, after)]
+        read = trade_candles if self._files[symbol][0].stream is Stream.TRADES else candles
+        return read(files, symbol, self.interval, after, tally)
+
+    def _begins(self) -> int:
+        """When the first candle of all opens, ms."""
+        firsts: list[int] = []
+        for symbol, files in self._files.items():
+            with closing(self._candles(files, symbol, None, Tally())) as stream:
+                firsts += [candle.open_time for candle in islice(stream, 1)]
+        return min(firsts)
+
+
+def _not_over(groups: Files, known: int | None) -> Files:
+    """Without the files of which every row is known already."""
+    if known is None:
+        return groups
+    return {symbol: tuple(file for file in files if not _is_over(file, 0, known)) for symbol, files in groups.items()}
 
 
 def _is_over(file: TapeFile, interval: int, after: int) -> bool:
-    """Whether all candles of a file closed by `after` (ms): its name must say so, and its last row must agree."""
+    """Whether all of a file was known by `after` (ms): its name must say so, and its rows must agree.
+
+    `interval` (ms) is the time that passes until a row is known: a candle's length.
+    """
     if file.ends is None or file.ends - min(interval, DAY) + interval > after:
         return False
-    try:
-        return open_ms(last_line(file.path, file.name).partition(",")[0]) + interval <= after
-    except ValueError:
-        return False  # whoever reads the rows will tell what is wrong
-
-
-def _merge(streams: Sequence[Iterator[Candle]], interval: int) -> Iterator[Frame]:
-    """Frames out of each symbol's candles. A candle is read only when its turn comes, so errors come in time, too."""
-    places = range(len(streams))
-    held = [next(stream, None) for stream in streams]
-    due = [_NEVER if candle is None else candle.open_time for candle in held]
-    is_open = [False for _ in streams]
-    while due and (at := min(due)) != _NEVER:
-        closed: list[Candle] = []
-        opened: list[Opening] = []
-        for place in places:
-            if due[place] != at:
-                continue
-            candle = held[place]
-            if is_open[place] and candle is not None:
-                closed.append(candle)
-                candle = held[place] = next(streams[place], None)
-                is_open[place] = False
-            if candle is None:
-                due[place] = _NEVER
-            elif candle.open_time == at:
-                opened.append(Opening(candle.symbol, at, candle.open))
-                is_open[place] = True
-                due[place] = at + interval
-            else:
-                due[place] = candle.open_time
-        yield Frame(at, tuple(closed), tuple(opened))
+    layout = layout_of(file)
+    return (scan(file, layout).last >> layout.shift) + interval <= after

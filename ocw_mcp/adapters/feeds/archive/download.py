@@ -1,0 +1,219 @@
+"""One file of the archive: downloaded beside its name, checked, and only then given it."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+import httpx2
+
+from ocw_mcp.domain.errors import FetchError
+
+ATTEMPTS = 5
+"""Tries for one file before it is given up; each goes on where the one before broke off."""
+PAUSE_S = 0.5
+"""Before the second try; doubled before each further one."""
+LONGEST_PAUSE_S = 60.0
+"""However long the server asks us to wait."""
+
+T = TypeVar("T")
+
+_CHUNK = 1 << 18
+_BUSY = {408, 425, 429}
+_CHECKSUM = ".CHECKSUM"
+_PART = ".part"
+
+
+class Got(StrEnum):
+    """What became of a file."""
+
+    NEW = "downloaded"
+    KEPT = "already there"
+    ABSENT = "not published"
+
+
+class Downloader:
+    """Brings files of the archive to the same places under a directory."""
+
+    def __init__(
+        self, base: str, directory: Path, wait: Callable[[float], None], on_bytes: Callable[[int, int | None], None]
+    ) -> None:
+        """`wait` lets so many seconds pass. `on_bytes` hears how much of a file is here, and of how much if known."""
+        self._base = base.rstrip("/")
+        self._directory = directory
+        self._wait = wait
+        self._on_bytes = on_bytes
+        self.fetched_bytes = 0
+        try:
+            # What is unpacked on the way has another length than was promised, so that nothing could be resumed.
+            self._client = httpx2.Client(
+                timeout=30.0, follow_redirects=True, headers={"Accept-Encoding": "identity", "User-Agent": "ocw"}
+            )
+            address = httpx2.URL(self._base)
+            if address.scheme not in ("http", "https") or not re.fullmatch(r"[\w.:-]+", address.host):
+                raise ValueError
+        except (httpx2.InvalidURL, ValueError):
+            raise FetchError(f"--url is {base!r}; expected an address such as https://host; correct it") from None
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
+    def is_here(self, path: str) -> bool:
+        """Whether a file is here whole, by the checksum that was stored beside it; nothing is asked."""
+        target = self._directory / path
+        with _disk(target):
+            stored = _beside(target, _CHECKSUM)
+            return target.is_file() and stored.is_file() and _digest(target) == _parse(stored.read_bytes())
+
+    def get(self, path: str) -> Got:
+        """See to it that a file is here, whole. Raises FetchError when that cannot be."""
+        if self.is_here(path):
+            return Got.KEPT
+        target = self._directory / path
+        sum_text = self._retrying(path + _CHECKSUM, self._text)
+        if sum_text is None:
+            return Got.ABSENT
+        expected = _parse(sum_text)
+        if expected is None:
+            raise FetchError(
+                f"the checksum of {target.name} is no SHA-256; expected 64 hex digits; try again later or another --url"
+            )
+        with _disk(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            here = target.is_file() and _digest(target) == expected
+        if not here and not self._download(path, target, expected):
+            return Got.ABSENT
+        with _disk(target):
+            beside = _beside(target, _CHECKSUM)
+            part = _beside(beside, _PART)
+            part.write_bytes(sum_text)
+            part.replace(beside)
+        return Got.KEPT if here else Got.NEW
+
+    def _download(self, path: str, target: Path, expected: str) -> bool:
+        """Fetch until the checksum fits; False where there is no such file."""
+        part = _beside(target, _PART)
+        for fresh in (False, True):
+            if fresh:
+                with _disk(part):
+                    part.unlink(missing_ok=True)  # it began as another version, or was damaged on the way
+            if self._retrying(path, lambda url: self._append(url, part)) is None:
+                return False
+            with _disk(target):
+                if _digest(part) == expected:
+                    part.replace(target)
+                    return True
+        with _disk(part):
+            part.unlink(missing_ok=True)
+        raise FetchError(
+            f"{target.name} does not have its checksum, twice; expected {expected[:12]}…; nothing was kept of it; "
+            "try again later"
+        )
+
+    def _retrying(self, path: str, ask: Callable[[str], T | None]) -> T | None:
+        """Ask until there is an answer; None is 404. Raises FetchError when the server or the network does not mend."""
+        why, name = "", path.rpartition("/")[2]
+        for attempt in range(ATTEMPTS):
+            asked_for = 0.0
+            try:
+                return ask(f"{self._base}/data/{path}")
+            except httpx2.HTTPStatusError as error:
+                status = error.response.status_code
+                why = f"the server answered {status}"
+                if status < 500 and status not in _BUSY:
+                    break
+                asked_for = _seconds(error.response.headers.get("Retry-After", ""))
+            except (httpx2.TransportError, httpx2.DecodingError, httpx2.TooManyRedirects) as error:
+                why = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+            if attempt + 1 < ATTEMPTS:
+                self._wait(min(LONGEST_PAUSE_S, max(asked_for, PAUSE_S * 2**attempt)))
+        raise FetchError(
+            f"{name} could not be fetched: {why}; expected the archive at {self._base}; what arrived is kept, "
+            "so the same command goes on from there"
+        )
+
+    def _text(self, url: str) -> bytes | None:
+        with self._client.stream("GET", url) as response:
+            if response.status_code == httpx2.codes.NOT_FOUND:
+                return None
+            response.raise_for_status()
+            text = b""
+            for chunk in response.iter_bytes():
+                text += chunk
+                if len(text) > _CHUNK:
+                    break
+            return text
+
+    def _append(self, url: str, part: Path) -> bool | None:
+        """Add to a part what is missing; True when the server says that this was all."""
+        with _disk(part):
+            have = part.stat().st_size if part.exists() else 0
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        with self._client.stream("GET", url, headers=headers) as response:
+            if response.status_code == httpx2.codes.NOT_FOUND:
+                return None
+            if response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE and have:
+                return True  # nothing is missing; the checksum tells whether what is here is it
+            response.raise_for_status()
+            going_on = response.status_code == httpx2.codes.PARTIAL_CONTENT and _starts(response) == have
+            if response.status_code == httpx2.codes.PARTIAL_CONTENT and not going_on:
+                with _disk(part):
+                    part.unlink(missing_ok=True)
+                raise httpx2.RemoteProtocolError("the server sent another part than was asked for")
+            done = have if going_on else 0  # a server that knows no ranges sends all of it
+            length = _whole(response)
+            total = None if length is None else done + length
+            with _disk(part), part.open("ab" if going_on else "wb") as stream:
+                # Chunks as they come: collecting larger ones would lose what arrived before the connection broke.
+                for chunk in response.iter_raw():
+                    stream.write(chunk)
+                    done += len(chunk)
+                    self.fetched_bytes += len(chunk)
+                    self._on_bytes(done, total)
+            return True
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _parse(text: bytes) -> str | None:
+    """The digest in a checksum file: `<64 hex digits>  NAME.zip`."""
+    match = re.match(rb"\s*([0-9a-fA-F]{64})(?:\s|$)", text)
+    return match[1].decode().lower() if match else None
+
+
+def _starts(response: httpx2.Response) -> int | None:
+    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    return int(match[1]) if match else None
+
+
+def _whole(response: httpx2.Response) -> int | None:
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdecimal() else None
+
+
+def _seconds(text: str) -> float:
+    return float(text) if text.isdecimal() else 0.0
+
+
+@contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    """Say in one sentence what the disk did not let us do."""
+    try:
+        yield
+    except OSError as error:
+        why = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise FetchError(
+            f"{path.name} cannot be kept: {why}; expected a directory that can be written to; choose another with --to"
+        ) from None

@@ -1,0 +1,165 @@
+"""Rows of metrics and of funding rates become values."""
+
+from collections.abc import Callable, Generator, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from math import isfinite
+from typing import TypeVar
+
+from ocw_mcp.adapters.feeds.tape.body import body, refusal, shown
+from ocw_mcp.adapters.feeds.tape.faults import EARLIEST, LATEST, again_fault
+from ocw_mcp.adapters.feeds.tape.order import Layout, Rows, Tally, in_order
+from ocw_mcp.domain.market import Funding, Metrics
+from ocw_mcp.domain.time import SECOND
+
+Row = TypeVar("Row", Metrics, Funding)
+
+_METRICS = (
+    "create_time",
+    "symbol",
+    "sum_open_interest",
+    "sum_open_interest_value",
+    "count_toptrader_long_short_ratio",
+    "sum_toptrader_long_short_ratio",
+    "count_long_short_ratio",
+    "sum_taker_long_short_vol_ratio",
+)
+_FUNDING = ("calc_time", "funding_interval_hours", "last_funding_rate")
+_RATE_BOUND = 1.0
+"""No funding rate reaches the whole notional; a rate in percent or in basis points does."""
+
+
+def metrics(files: Sequence[Rows], symbol: str, after: int | None, tally: Tally) -> Generator[Metrics, None, None]:
+    """The metrics of one symbol's files stamped later than `after` (ms), in the order of time.
+
+    Raises TapeError at the first row that cannot be believed, or that contradicts one of the same stamp.
+    """
+    return _rows(files, METRICS, partial(_metrics, symbol), after, tally)
+
+
+def funding(files: Sequence[Rows], symbol: str, after: int | None, tally: Tally) -> Generator[Funding, None, None]:
+    """The funding rates of one symbol's files settled later than `after` (ms), in the order of time.
+
+    The exchange stamps a settlement some milliseconds late now and then. Such a stamp is rounded up to a whole second,
+    never down, so that no rate is known before it was. Raises TapeError as `metrics` does.
+    """
+    return _rows(files, FUNDING, partial(_funding, symbol), after, tally)
+
+
+def _rows(
+    files: Sequence[Rows], layout: Layout, make: Callable[[list[str]], Row], after: int | None, tally: Tally
+) -> Generator[Row, None, None]:
+    last: Row | None = None
+    place = ("", 0)
+    for name, numbers, _, lines in in_order(files, layout, tally):
+        for number, line in zip(numbers, lines, strict=True):
+            tally.rows += 1
+            try:
+                row = make(line.replace('"', "").split(","))
+            except ValueError as error:
+                raise refusal(name, number, str(error)) from None
+            if last is not None and row.at <= last.at:
+                if row != last:
+                    raise refusal(name, number, again_fault(row.at, last.at, *place))
+                tally.duplicates += 1
+                continue
+            if isinstance(row, Metrics):
+                tally.empty += _RATIOS - sum(getattr(row, each) is not None for each in row.__struct_fields__[2:])
+            last, place = row, (name, number)
+            if after is None or row.at > after:
+                yield row
+
+
+_RATIOS = len(_METRICS) - 2
+
+
+def _metrics(symbol: str, cells: list[str]) -> Metrics:
+    _columns(cells, _METRICS)
+    at = _moment(cells[0])
+    if cells[1].strip().upper() != symbol:
+        raise ValueError(f"the row is of {shown(cells[1])}; expected {symbol} as the file's name says")
+    return Metrics(symbol, at, *(_number(name, cell) for name, cell in zip(_METRICS[2:], cells[2:], strict=True)))
+
+
+def _funding(symbol: str, cells: list[str]) -> Funding:
+    _columns(cells, _FUNDING)
+    at = -(-_stamp(cells[0]) // SECOND) * SECOND
+    try:
+        hours = int(cells[1])
+    except ValueError:
+        hours = 0
+    if not 1 <= hours <= 24:
+        raise ValueError(f"the funding interval {shown(cells[1])} is not between 1 and 24; expected whole hours")
+    try:
+        rate = float(cells[2])
+    except ValueError:
+        raise ValueError(f"the rate {shown(cells[2])} is not a number; expected a share such as 0.0001") from None
+    if not abs(rate) < _RATE_BOUND:
+        raise ValueError(f"the rate {rate} is a whole notional or more; expected a share such as 0.0001")
+    return Funding(symbol, at, rate, hours)
+
+
+def _columns(cells: list[str], names: tuple[str, ...]) -> None:
+    if len(cells) != len(names):
+        raise ValueError(
+            f"the row has {len(cells)} column{'s' * (len(cells) != 1)}; expected {len(names)}: {','.join(names)}"
+        )
+
+
+def _moment(cell: str) -> int:
+    """A time such as `2026-03-22 00:05:00` (UTC), or whole ms, in ms. Raises ValueError."""
+    if cell.isdecimal():
+        return _stamp(cell)
+    try:
+        written = datetime.fromisoformat(cell)
+    except ValueError:
+        raise ValueError(f"create_time {shown(cell)} is no time; expected one such as 2026-03-22 00:05:00") from None
+    moment = written if written.tzinfo else written.replace(tzinfo=UTC)
+    return _within(round(moment.timestamp() * SECOND), cell)
+
+
+def _stamp(cell: str) -> int:
+    try:
+        stamp = int(cell)
+    except ValueError:
+        raise ValueError(f"the time {shown(cell)} is no whole number of milliseconds; expected ms since 1970") from None
+    return _within(stamp, cell)
+
+
+def _within(stamp: int, cell: str) -> int:
+    if not EARLIEST <= stamp < LATEST:
+        raise ValueError(f"the time {shown(cell)} is not between 2009 and 2100; expected ms since 1970, or a date")
+    return stamp
+
+
+def _number(name: str, cell: str) -> float | None:
+    """A figure; None for one that the exchange left empty. Raises ValueError."""
+    if cell == "":
+        return None
+    try:
+        number = float(cell)
+    except ValueError:
+        raise ValueError(f"the {name} {shown(cell)} is not a number; expected one, or nothing") from None
+    if not isfinite(number) or number < 0:
+        raise ValueError(f"the {name} is {number}; expected zero or more")
+    return number
+
+
+def _header(names: tuple[str, ...], cells: list[str]) -> str | None:
+    if cells[0].strip('"')[:1].isdigit():
+        return None
+    if [cell.strip().strip('"').lower() for cell in cells] == list(names):
+        return ""
+    return f"{shown(','.join(cells))} is neither a row nor the header; expected {','.join(names)}"
+
+
+def _metrics_key(line: str) -> int:
+    return _moment(line[: line.index(",")].strip('"'))
+
+
+def _funding_key(line: str) -> int:
+    return -(-_stamp(line[: line.index(",")].strip('"')) // SECOND) * SECOND
+
+
+METRICS = Layout(_metrics_key, lambda file: body(file.path, file.name, partial(_header, _METRICS), "metrics"))
+FUNDING = Layout(_funding_key, lambda file: body(file.path, file.name, partial(_header, _FUNDING), "funding rates"))

@@ -1,0 +1,197 @@
+"""What a path holds, stream by stream: counted row by row, as a replay would read it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from itertools import groupby
+from pathlib import Path
+
+import msgspec
+
+from ocw_mcp.adapters.feeds.tape.derivatives import funding, metrics
+from ocw_mcp.adapters.feeds.tape.files import Selection, TapeFile, asked_interval, find, in_time, known, select
+from ocw_mcp.adapters.feeds.tape.names import MONTHLY, Stream
+from ocw_mcp.adapters.feeds.tape.order import Tally
+from ocw_mcp.adapters.feeds.tape.rows import candles
+from ocw_mcp.adapters.feeds.tape.trades import trades
+from ocw_mcp.domain.errors import TapeError
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.time import HOUR, MINUTE, span_ms, span_name
+
+_METRICS_EVERY = 5 * MINUTE
+_SLACK = 2
+"""A row that comes later than due by this part of its step, or more, leaves a gap; stamps jitter by seconds."""
+
+
+class Gaps(msgspec.Struct):
+    """What is missing between the first row and the last: candles, metrics, fundings, or trades by their ids."""
+
+    count: int = 0
+    missing: int = 0
+    """Rows that are not there, over all gaps."""
+    longest_ms: int = 0
+    longest_from: int | None = None
+    """When the first row missing in the longest gap was due, ms; of trades, the time of the last one before it."""
+    longest_to: int | None = None
+    """When the rows go on, ms."""
+
+    def add(self, missing: int, since: int, until: int) -> None:
+        self.count += 1
+        self.missing += missing
+        if until - since > self.longest_ms or self.longest_from is None:
+            self.longest_ms, self.longest_from, self.longest_to = until - since, since, until
+
+
+class StreamInfo(msgspec.Struct):
+    """One stream of one symbol. Times are in ms; `first` and `last` are the stamps of rows, opens of candles."""
+
+    product: str | None
+    """None where neither name nor folder tells."""
+    stream: str
+    symbol: str
+    interval: str | None
+    """Of candles; None for other streams."""
+    files: int
+    rows: int = 0
+    """Different rows: duplicates are counted apart."""
+    first: int | None = None
+    last: int | None = None
+    duplicates: int = 0
+    disordered: int = 0
+    empty: int = 0
+    gaps: Gaps = msgspec.field(default_factory=Gaps)
+    used: bool = False
+    """Whether a replay of the path would read it."""
+    fault: str | None = None
+    """Why reading stopped, if it did; the figures are those up to there."""
+
+
+class ReplayPlan(msgspec.Struct, frozen=True):
+    """What a replay of the path would take, or why it would refuse."""
+
+    product: str | None = None
+    interval: str | None = None
+    symbols: tuple[str, ...] = ()
+    built_from_trades: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    funding: tuple[str, ...] = ()
+    refused: str | None = None
+
+
+class TapeInfo(msgspec.Struct, frozen=True):
+    """All about a path."""
+
+    streams: list[StreamInfo]
+    replay: ReplayPlan
+
+
+def inspect(
+    path: Path,
+    product: Product | None = None,
+    interval: str | None = None,
+    symbols: Sequence[str] | None = None,
+    listener: Callable[[StreamInfo], None] | None = None,
+) -> TapeInfo:
+    """Read all of a tape and count. `listener` hears of each stream before its rows are read.
+
+    Raises TapeError when the path holds no tape, or nothing of what was asked for.
+    """
+    wanted = None if interval is None else asked_interval(interval)
+    files = [
+        file
+        for file in (known(*each) for each in find(path))
+        if (product is None or file.product in (None, product))
+        and (wanted is None or file.stream is not Stream.KLINES or file.interval == wanted)
+        and (symbols is None or file.symbol in {symbol.upper() for symbol in symbols})
+    ]
+    if not files:
+        raise TapeError(
+            f"{path.name or path} holds nothing of the product, interval and symbols asked for; "
+            "expected some of them there; leave the choice out to see all"
+        )
+    plan, used = _plan(path, product, interval, symbols)
+    streams: list[StreamInfo] = []
+    for _, group in groupby(sorted(files, key=_place), key=_place):
+        members = list(group)
+        info = StreamInfo(
+            product=members[0].product,
+            stream=members[0].stream,
+            symbol=members[0].symbol,
+            interval=members[0].interval or None,
+            files=len(members),
+            used=any(file.path in used for file in members),
+        )
+        if listener is not None:
+            listener(info)
+        _count(members, info)
+        streams.append(info)
+    return TapeInfo(streams, plan)
+
+
+def _place(file: TapeFile) -> tuple[str, str, int, int, str]:
+    length = 0 if not file.interval else 1 << 62 if file.interval == MONTHLY else span_ms(file.interval)
+    return file.product or "", file.symbol, list(Stream).index(file.stream), length, file.interval
+
+
+def _plan(
+    path: Path, product: Product | None, interval: str | None, symbols: Sequence[str] | None
+) -> tuple[ReplayPlan, set[Path]]:
+    try:
+        chosen: Selection = select(path, product, interval, symbols)
+    except TapeError as error:
+        return ReplayPlan(refused=str(error)), set()
+    built = [symbol for symbol, files in chosen.files.items() if files[0].stream is Stream.TRADES]
+    plan = ReplayPlan(
+        product=chosen.product,
+        interval=span_name(chosen.interval),
+        symbols=tuple(chosen.files),
+        built_from_trades=tuple(built),
+        metrics=tuple(chosen.metrics),
+        funding=tuple(chosen.funding),
+    )
+    return plan, {file.path for file in chosen.all_files}
+
+
+def _count(files: Sequence[TapeFile], info: StreamInfo) -> None:
+    """Read one stream and put down what it holds, up to its end or its first fault."""
+    tally = Tally()
+    try:
+        if info.interval == MONTHLY:
+            info.fault = "candles of a month have no fixed length, and are not read"
+            return
+        _walk(info, in_time(files), tally)
+    except TapeError as error:
+        info.fault = str(error)
+    info.duplicates, info.disordered, info.empty = tally.duplicates, tally.disordered, tally.empty
+
+
+def _walk(info: StreamInfo, files: Sequence[TapeFile], tally: Tally) -> None:
+    due: int | None = None
+    for at, place, step in _rows(info, files, tally):
+        if due is not None and info.last is not None and place > due and place - due >= step // _SLACK:
+            timed = info.stream != Stream.TRADES
+            info.gaps.add(max(1, (place - due) // step), due if timed else info.last, at)
+        if info.first is None:
+            info.first = at
+        info.rows, info.last, due = info.rows + 1, at, place + step
+
+
+def _rows(info: StreamInfo, files: Sequence[TapeFile], tally: Tally) -> Iterator[tuple[int, int, int]]:
+    """Each row's time, its place in the sequence (a time, or an id), and the step from there to the next place."""
+    match info.stream:
+        case Stream.KLINES:
+            interval = span_ms(info.interval or "1m")
+            with closing(candles(files, info.symbol, interval, None, tally)) as read:
+                for candle in read:
+                    yield candle.open_time, candle.open_time, interval
+        case Stream.TRADES:
+            with closing(trades(files, tally)) as told:
+                for trade in told:
+                    yield trade.at, trade.id, 1
+        case Stream.METRICS:
+            with closing(metrics(files, info.symbol, None, tally)) as rows:
+                for row in rows:
+                    yield row.at, row.at, _METRICS_EVERY
+        case _:
+            with closing(funding(files, info.symbol, None, tally)) as rates:
+                for rate in rates:
+                    yield rate.at, rate.at, rate.interval_hours * HOUR

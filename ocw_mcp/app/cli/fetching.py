@@ -1,0 +1,90 @@
+"""`ocw tape fetch`."""
+
+import json
+import time
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from ocw_mcp.adapters.feeds.archive.plan import pieces, wanted
+from ocw_mcp.app.cli.runs import parse_product
+from ocw_mcp.app.cli.tapes import watching
+from ocw_mcp.domain.market import Product
+
+_SHOWN = 5
+
+
+def fetch_and_print(
+    symbol: str,
+    first: str,
+    last: str,
+    product: str | None,
+    interval: str,
+    streams: str | None,
+    to: Path,
+    url: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Fetch what is wanted, and say what came.
+
+    Raises SettingsError for a wish that the archive cannot fulfil, FetchError when it does not.
+    """
+    from ocw_mcp.adapters.feeds.archive.fetch import ARCHIVE, fetch  # the client takes a while to import
+
+    chosen = None if streams is None else [each.strip() for each in streams.split(",") if each.strip()]
+    plan = list(pieces(wanted(symbol, first, last, parse_product(product) or Product.UM, interval, chosen)))
+    with _Bars(len(plan)) as bars:
+        fetched = fetch(plan, to, bars, time.sleep, ARCHIVE if url is None else url)  # noqa: TID251 - no engine runs
+    if as_json:
+        print(json.dumps(msgspec.to_builtins(fetched)))  # noqa: T201 - the result
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(
+        f"{fetched.downloaded} file{'s' * (fetched.downloaded != 1)} downloaded ({fetched.bytes:,} bytes), "
+        f"{fetched.kept} already there, {len(fetched.absent)} not published"
+    )
+    if fetched.absent:
+        more = len(fetched.absent) - _SHOWN
+        console.print(
+            f"not published: {', '.join(fetched.absent[:_SHOWN])}" + (f" and {more} more" if more > 0 else "")
+        )
+    if fetched.downloaded or fetched.kept:
+        console.print(f"look at it: ocw tape info {to}", soft_wrap=True)
+
+
+class _Bars:
+    """How far it is, on standard error: files of the plan, and bytes of the file under way."""
+
+    def __init__(self, pieces: int) -> None:
+        console = watching()
+        self._progress = Progress(
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.fields[size]:>16} {task.description}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,  # a log gets the outcome alone
+        )
+        self._total = pieces
+        self._plan = self._progress.add_task("", total=pieces, size="")
+
+    def __enter__(self) -> "_Bars":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def file(self, path: str) -> None:
+        self._progress.update(self._plan, description=path.rpartition("/")[2], size="")
+
+    def size(self, done: int, total: int | None) -> None:
+        self._progress.update(self._plan, size=f"{done / 1e6:.1f} of {total / 1e6:.1f} MB" if total else f"{done:,} B")
+
+    def piece(self, more: int) -> None:
+        self._total += more
+        self._progress.update(self._plan, total=self._total)
+        self._progress.advance(self._plan)

@@ -1,0 +1,136 @@
+"""`ocw tape info` and `ocw tape fetch`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from ocw_mcp.adapters.feeds.tape.info import Gaps, StreamInfo, TapeInfo, inspect
+from ocw_mcp.app.cli.runs import parse_product, parse_symbols
+from ocw_mcp.domain.errors import TapeError
+from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND, iso
+
+_WIDTH = 140
+"""Columns of the table: a narrower terminal folds lines, which reads better than cells cut short."""
+
+
+def info_and_print(path: str, product: str | None, interval: str | None, symbols: str | None, *, as_json: bool) -> None:
+    """Read a tape and print what it holds, for people or as JSON.
+
+    Raises TapeError when the path holds no tape, or, after what could be read is printed, at its first fault.
+    """
+    chosen = parse_product(product)
+    with watching().status("looking") as status:
+
+        def say(stream: StreamInfo) -> None:
+            status.update(f"reading {_name(stream)}")
+
+        found = inspect(Path(path), chosen, interval, parse_symbols(symbols) or None, say)
+    if as_json:
+        print(json.dumps(_view(found)))  # noqa: T201 - the result
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        console.width = max(console.width, _WIDTH)
+        show(found, console)
+    refuse_faults(found)
+
+
+def _view(found: TapeInfo) -> dict[str, Any]:
+    """The same, ready for JSON; moments as ISO texts beside ms."""
+    view: dict[str, Any] = msgspec.to_builtins(found)
+    for stream in view["streams"]:
+        for name in ("first", "last"):
+            stream[f"{name}_utc"] = None if stream[name] is None else iso(stream[name])
+        gaps = stream["gaps"]
+        for name in ("longest_from", "longest_to"):
+            gaps[f"{name}_utc"] = None if gaps[name] is None else iso(gaps[name])
+    return view
+
+
+def show(found: TapeInfo, console: Console) -> None:
+    """The same for people: a table, and what a replay would use."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("symbol", no_wrap=True)
+    table.add_column("stream", no_wrap=True)
+    for name in ("files", "rows"):
+        table.add_column(name, justify="right")
+    table.add_column("from … to (UTC)", no_wrap=True)
+    for name in ("gaps", "duplicates", "disorder", "empty"):
+        table.add_column(name, justify="right")
+    table.add_column("replay")
+    for each in found.streams:
+        table.add_row(
+            f"{each.symbol} {each.product or ''}".rstrip(),
+            f"{each.stream} {each.interval or ''}".rstrip(),
+            f"{each.files:,}",
+            f"{each.rows:,}",
+            "no row" if each.first is None or each.last is None else f"{iso(each.first)} … {iso(each.last)}",
+            f"{each.gaps.count:,}",
+            f"{each.duplicates:,}",
+            f"{each.disordered:,}",
+            f"{each.empty:,}",
+            "used" if each.used else "-",
+        )
+    console.print(table)
+    for each in found.streams:
+        if each.gaps.count:
+            console.print(f"{_name(each)}: {_gaps(each.gaps)}")
+    for each in found.streams:
+        if each.fault:
+            console.print(f"{_name(each)}: stopped, {each.fault}")
+    console.print(_replay(found))
+
+
+def refuse_faults(found: TapeInfo) -> None:
+    """Raises TapeError when a stream could not be read to its end."""
+    faults = [each for each in found.streams if each.fault and each.interval != "1mo"]
+    if faults:
+        more = f" (and {len(faults) - 1} more streams stop at a fault)" if len(faults) > 1 else ""
+        raise TapeError(f"{faults[0].fault}{more}")
+
+
+def watching() -> Console:
+    """Where progress is shown: standard error, so that standard output holds the result alone."""
+    return Console(file=sys.stderr, highlight=False)
+
+
+def _name(stream: StreamInfo) -> str:
+    return " ".join(part for part in (stream.symbol, stream.product, stream.stream, stream.interval) if part)
+
+
+def _gaps(gaps: Gaps) -> str:
+    assert gaps.longest_from is not None
+    assert gaps.longest_to is not None
+    return (
+        f"{gaps.count:,} gap{'s' * (gaps.count != 1)}, {gaps.missing:,} row{'s' * (gaps.missing != 1)} missing; the "
+        f"longest is {_span(gaps.longest_ms)}, {iso(gaps.longest_from)} … {iso(gaps.longest_to)}"
+    )
+
+
+def _span(ms: int) -> str:
+    """`9d 3h`, with the two largest units that are not zero."""
+    parts: list[str] = []
+    for unit, name in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s"), (1, "ms")):
+        count, ms = divmod(ms, unit)
+        if count:
+            parts.append(f"{count}{name}")
+    return " ".join(parts[:2]) or "0s"
+
+
+def _replay(found: TapeInfo) -> str:
+    plan = found.replay
+    if plan.refused is not None:
+        return f"a replay would refuse: {plan.refused}"
+    text = f"a replay takes {', '.join(plan.symbols)} of {plan.product} in candles of {plan.interval}"
+    if plan.built_from_trades:
+        text += f", built from trades for {', '.join(plan.built_from_trades)}"
+    beside = [
+        f"{name} of {', '.join(symbols)}"
+        for name, symbols in (("metrics", plan.metrics), ("funding", plan.funding))
+        if symbols
+    ]
+    return text + (f", with {' and '.join(beside)}" if beside else "")

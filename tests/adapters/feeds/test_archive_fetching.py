@@ -1,0 +1,243 @@
+"""Files of the public archive, fetched from a loopback server that behaves and misbehaves."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ocw_mcp.adapters.feeds.archive.download import ATTEMPTS
+from ocw_mcp.adapters.feeds.archive.fetch import Fetched, fetch
+from ocw_mcp.adapters.feeds.archive.plan import Piece, pieces, wanted
+from ocw_mcp.domain.errors import FetchError, SettingsError
+from ocw_mcp.domain.market import Product
+from tests.support.archive import Archive, serving
+
+DAY = "futures/um/daily/klines/ETHUSDT/1m/ETHUSDT-1m-2026-03-{:02d}.zip"
+ONE = DAY.format(9)
+MONTH = "futures/um/monthly/klines/ETHUSDT/1m/ETHUSDT-1m-2026-02.zip"
+CONTENT = bytes(range(256)) * 400
+
+
+class Silent:
+    """Nobody watches."""
+
+    def file(self, path: str) -> None: ...
+
+    def size(self, done: int, total: int | None) -> None: ...
+
+    def piece(self, more: int) -> None: ...
+
+
+@pytest.fixture
+def archive() -> Iterator[Archive]:
+    with serving(Archive()) as served:
+        yield served
+
+
+def bring(archive: Archive, directory: Path, *paths: str, waits: list[float] | None = None) -> Fetched:
+    pauses: list[float] = [] if waits is None else waits
+    return fetch([Piece(path) for path in paths], directory, Silent(), pauses.append, archive.url)
+
+
+def part_of(directory: Path, path: str, content: bytes) -> Path:
+    part = directory / (path + ".part")
+    part.parent.mkdir(parents=True)
+    part.write_bytes(content)
+    return part
+
+
+def test_a_file_comes_to_its_place_with_its_checksum_beside_it(archive: Archive, tmp_path: Path) -> None:
+    archive.publish(ONE, CONTENT)
+    fetched = bring(archive, tmp_path, ONE)
+    assert (fetched.downloaded, fetched.bytes) == (1, len(CONTENT))
+    assert (tmp_path / ONE).read_bytes() == CONTENT
+    assert (tmp_path / (ONE + ".CHECKSUM")).read_text().split()[0] == hashlib.sha256(CONTENT).hexdigest()
+    assert len(list((tmp_path / ONE).parent.iterdir())) == 2  # nothing half done is left over
+
+
+def test_a_second_fetch_asks_for_nothing(archive: Archive, tmp_path: Path) -> None:
+    archive.publish(ONE, CONTENT)
+    bring(archive, tmp_path, ONE)
+    archive.asked.clear()
+    fetched = bring(archive, tmp_path, ONE)
+    assert (fetched.downloaded, fetched.kept, fetched.bytes) == (0, 1, 0)
+    assert archive.asked == []
+
+
+def test_a_file_that_somebody_put_there_is_checked_and_kept(archive: Archive, tmp_path: Path) -> None:
+    archive.publish(ONE, CONTENT)
+    (tmp_path / ONE).parent.mkdir(parents=True)
+    (tmp_path / ONE).write_bytes(CONTENT)
+    assert bring(archive, tmp_path, ONE).kept == 1
+    assert archive.downloads == []
+
+
+def test_a_file_damaged_on_disk_is_fetched_again(archive: Archive, tmp_path: Path) -> None:
+    archive.publish(ONE, CONTENT)
+    bring(archive, tmp_path, ONE)
+    (tmp_path / ONE).write_bytes(CONTENT[:-1])
+    assert bring(archive, tmp_path, ONE).downloaded == 1
+    assert (tmp_path / ONE).read_bytes() == CONTENT
+
+
+def test_what_arrived_before_is_not_fetched_again(archive: Archive, tmp_path: Path) -> None:
+    archive.publish(ONE, CONTENT)
+    part_of(tmp_path, ONE, CONTENT[:60_000])
+    fetched = bring(archive, tmp_path, ONE)
+    assert archive.downloads == [(ONE, "bytes=60000-")]
+    assert fetched.bytes == len(CONTENT) - 60_000
+    assert (tmp_path / ONE).read_bytes() == CONTENT
+
+
+def test_a_part_that_was_all_is_only_checked(archive: Archive, tmp_path: Path) -> None:
+    archive.publish(ONE, CONTENT)
+    part_of(tmp_path, ONE, CONTENT)
+    assert bring(archive, tmp_path, ONE).bytes == 0
+    assert (tmp_path / ONE).read_bytes() == CONTENT
+
+
+def test_a_server_that_knows_no_ranges_sends_all_of_it(archive: Archive, tmp_path: Path) -> None:
+    archive.publish(ONE, CONTENT)
+    archive.ranges = False
+    part_of(tmp_path, ONE, CONTENT[:60_000])
+    assert bring(archive, tmp_path, ONE).bytes == len(CONTENT)
+    assert (tmp_path / ONE).read_bytes() == CONTENT
+
+
+def test_a_part_of_another_version_is_thrown_away(archive: Archive, tmp_path: Path) -> None:
+    archive.publish(ONE, CONTENT)
+    part_of(tmp_path, ONE, b"x" * 5_000)
+    bring(archive, tmp_path, ONE)
+    assert archive.downloads == [(ONE, "bytes=5000-"), (ONE, None)]
+    assert (tmp_path / ONE).read_bytes() == CONTENT
+
+
+def test_a_body_that_breaks_off_is_completed(archive: Archive, tmp_path: Path) -> None:
+    archive.publish(ONE, CONTENT)
+    archive.cuts = [10_000, 20_000]
+    waits: list[float] = []
+    fetched = bring(archive, tmp_path, ONE, waits=waits)
+    assert [wanted_range for _, wanted_range in archive.downloads] == [None, "bytes=10000-", "bytes=30000-"]
+    assert fetched.bytes == len(CONTENT)
+    assert waits == [0.5, 1.0]
+    assert (tmp_path / ONE).read_bytes() == CONTENT
+
+
+def test_a_file_without_its_checksum_never_gets_its_name(archive: Archive, tmp_path: Path) -> None:
+    archive.publish(ONE, CONTENT, checksum="0" * 64)
+    with pytest.raises(FetchError, match=r"ETHUSDT-1m-2026-03-09\.zip does not have its checksum"):
+        bring(archive, tmp_path, ONE)
+    assert list((tmp_path / ONE).parent.iterdir()) == []
+
+
+def test_a_checksum_that_is_none_is_refused(archive: Archive, tmp_path: Path) -> None:
+    archive.publish(ONE, CONTENT, checksum="<html>")
+    with pytest.raises(FetchError, match="is no SHA-256"):
+        bring(archive, tmp_path, ONE)
+
+
+def test_a_day_that_is_not_published_is_counted_and_the_rest_comes(archive: Archive, tmp_path: Path) -> None:
+    archive.publish(DAY.format(9), CONTENT)
+    archive.publish(DAY.format(11), CONTENT)
+    fetched = bring(archive, tmp_path, *(DAY.format(day) for day in (9, 10, 11)))
+    assert fetched.downloaded == 2
+    assert fetched.absent == ["ETHUSDT-1m-2026-03-10.zip"]
+
+
+def test_a_month_that_is_not_published_is_fetched_by_days_and_then_left_alone(archive: Archive, tmp_path: Path) -> None:
+    plan = list(pieces(wanted("ETHUSDT", "2026-02-01", "2026-02-28", streams=["klines"])))
+    assert [piece.path for piece in plan] == [MONTH]
+    for piece in plan[0].instead:
+        archive.publish(piece.path, CONTENT[:100])
+    fetched = fetch(plan, tmp_path, Silent(), print, archive.url)
+    assert (fetched.downloaded, fetched.absent) == (28, [])
+    archive.asked.clear()
+    assert fetch(plan, tmp_path, Silent(), print, archive.url).kept == 28
+    assert archive.asked == []
+
+
+def test_a_server_in_trouble_is_asked_again_a_few_times_and_then_given_up(archive: Archive, tmp_path: Path) -> None:
+    archive.publish(ONE, CONTENT)
+    archive.failures = [503, 429]
+    assert bring(archive, tmp_path, ONE).downloaded == 1
+    archive.failures = [500] * 100
+    waits: list[float] = []
+    with pytest.raises(FetchError, match="the server answered 500") as caught:
+        bring(archive, tmp_path / "other", ONE, waits=waits)
+    assert "\n" not in str(caught.value)
+    assert len(waits) == ATTEMPTS - 1
+    assert len(archive.failures) == 100 - ATTEMPTS
+
+
+def test_a_refusal_is_not_asked_again(archive: Archive, tmp_path: Path) -> None:
+    archive.failures = [403]
+    waits: list[float] = []
+    with pytest.raises(FetchError, match="the server answered 403"):
+        bring(archive, tmp_path, ONE, waits=waits)
+    assert waits == []
+
+
+def test_a_server_that_is_not_there_is_told_in_one_sentence(tmp_path: Path) -> None:
+    with serving(Archive()) as gone:
+        pass
+    with pytest.raises(FetchError, match=r"ETHUSDT-1m-2026-03-09\.zip\.CHECKSUM could not be fetched"):
+        bring(gone, tmp_path, ONE)
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "ftp://host", "http://", "http://[", "http://host:port"])
+def test_an_address_that_is_none_is_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(FetchError, match="--url is"):
+        fetch([Piece(ONE)], tmp_path, Silent(), print, url)
+
+
+def test_a_directory_that_cannot_be_is_refused(archive: Archive, tmp_path: Path) -> None:
+    archive.publish(ONE, CONTENT)
+    (tmp_path / "futures").write_text("a file")
+    with pytest.raises(FetchError, match=r"cannot be kept.*--to"):
+        bring(archive, tmp_path, ONE)
+
+
+def test_whole_months_come_as_months_and_the_rest_by_days() -> None:
+    plan = [piece.path for piece in pieces(wanted("ethusdt", "2026-01-30", "2026-03-02", streams=["klines"]))]
+    top = "futures/um/{}/klines/ETHUSDT/1m/ETHUSDT-1m-{}.zip"
+    assert plan == [
+        top.format("daily", "2026-01-30"),
+        top.format("daily", "2026-01-31"),
+        top.format("monthly", "2026-02"),
+        top.format("daily", "2026-03-01"),
+        top.format("daily", "2026-03-02"),
+    ]
+
+
+def test_metrics_come_by_days_and_funding_by_months_alone() -> None:
+    plan = list(pieces(wanted("BTCUSDT", "2024-02", "2024-02", streams=["metrics", "fundingRate", "aggTrades"])))
+    assert len(plan) == 31
+    assert plan[28].path == "futures/um/daily/metrics/BTCUSDT/BTCUSDT-metrics-2024-02-29.zip"
+    assert plan[29] == Piece("futures/um/monthly/fundingRate/BTCUSDT/BTCUSDT-fundingRate-2024-02.zip")
+    assert plan[30].path == "futures/um/monthly/aggTrades/BTCUSDT/BTCUSDT-aggTrades-2024-02.zip"
+    assert len(plan[30].instead) == 29
+
+
+def test_spot_has_candles_and_trades() -> None:
+    plan = list(pieces(wanted("BTCUSDT", "2024-02-01", "2024-02-01", Product.SPOT, "15m")))
+    assert [each.path for each in plan] == ["spot/daily/klines/BTCUSDT/15m/BTCUSDT-15m-2024-02-01.zip"]
+
+
+@pytest.mark.parametrize(
+    ("wish", "fault"),
+    [
+        (("ETH/USDT", "2026-03-09", "2026-03-09"), "is no symbol"),
+        (("ETHUSDT", "2026-03-32", "2026-03-09"), "is no day"),
+        (("ETHUSDT", "yesterday", "2026-03-09"), "is no day"),
+        (("ETHUSDT", "2026-03-10", "2026-03-09"), "swap them"),
+        (("ETHUSDT", "1980-03-10", "2026-03-09"), "before the archive"),
+        (("ETHUSDT", "2026-03-09", "2026-03-09", Product.UM, "7m"), "--interval is '7m'"),
+        (("ETHUSDT", "2026-03-09", "2026-03-09", Product.UM, "1s"), "only spot has seconds"),
+        (("ETHUSDT", "2026-03-09", "2026-03-09", Product.SPOT, "1m", ["metrics"]), "--streams names 'metrics'"),
+        (("ETHUSDT", "2026-03-09", "2026-03-09", Product.UM, "1m", []), "--streams is empty"),
+    ],
+)
+def test_a_wish_that_the_archive_cannot_fulfil_is_refused(wish: tuple[str, str, str], fault: str) -> None:
+    with pytest.raises(SettingsError, match=fault):
+        wanted(*wish)

@@ -1,0 +1,167 @@
+"""Shuffled rows, repeated rows, files that overlap: put in order, counted, or refused."""
+
+import asyncio
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocw_mcp.adapters.feeds.tape import TapeFeed, order
+from ocw_mcp.domain.errors import TapeError
+from ocw_mcp.domain.market import Candle, Frame
+from ocw_mcp.domain.time import DAY, MINUTE
+
+T0 = 1_773_014_400_000  # 2026-03-09T00:00Z
+
+
+def row(minute: int, close: float = 100.5) -> str:
+    opens_at = T0 + minute * MINUTE
+    return f"{opens_at},100,103,99,{close},{minute % 9},{opens_at + MINUTE - 1},700,3,0,200,0\n"
+
+
+def frames_of(feed: TapeFeed, after: int | None = None) -> list[Frame]:
+    async def collect() -> list[Frame]:
+        return [frame async for frame in feed.frames(after)]
+
+    return asyncio.run(collect())
+
+
+def minutes_of(feed: TapeFeed) -> list[int]:
+    candles: list[Candle] = [candle for frame in frames_of(feed) for candle in frame.closed]
+    return [(candle.open_time - T0) // MINUTE for candle in candles]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=60), st.integers(0, 60), st.integers(0, 60))
+def test_any_split_and_any_shuffle_give_the_frames_of_the_sorted_rows(rows: list[int], one: int, two: int) -> None:
+    with TemporaryDirectory() as folder:
+        whole = Path(folder, "whole", "ETHUSDT-1m-2026-03-09.csv")
+        whole.parent.mkdir()
+        whole.write_text("".join(row(minute) for minute in sorted(set(rows))))
+        expected = frames_of(TapeFeed.open(whole))
+        parts = Path(folder, "parts")
+        parts.mkdir()
+        first, second = sorted((one, two))
+        names = ("ETHUSDT-1m-2026-03.csv", "ETHUSDT-1m-2026-03-09.csv", "ETHUSDT-1m-2026-03-09_10.csv")
+        for name, part in zip(names, (rows[:first], rows[first:second], rows[second:]), strict=True):
+            if part:
+                (parts / name).write_text("".join(row(minute) for minute in part))
+        feed = TapeFeed.open(parts)
+        assert frames_of(feed) == expected
+        assert feed.dropped == len(rows) - len(set(rows))
+        for frame in expected[:: max(1, len(expected) // 5)]:
+            assert frames_of(feed, frame.at) == [each for each in expected if each.at > frame.at]
+
+
+def test_a_month_beside_its_days_is_read_once(tmp_path: Path) -> None:
+    minutes = list(range(0, 3 * 1440, 7))
+    (tmp_path / "ETHUSDT-1m-2026-03.csv").write_text("".join(map(row, minutes)))
+    for day in range(3):
+        inside = [minute for minute in minutes if minute // 1440 == day]
+        (tmp_path / f"ETHUSDT-1m-2026-03-{9 + day:02d}.csv").write_text("".join(map(row, inside)))
+    feed = TapeFeed.open(tmp_path)
+    assert minutes_of(feed) == minutes
+    assert (feed.dropped, feed.disordered) == (len(minutes), 0)
+
+
+def test_rows_of_the_next_day_in_a_days_file_do_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "ETHUSDT-1m-2026-03-09.csv").write_text("".join(map(row, [0, 1, 1440, 1442])))
+    (tmp_path / "ETHUSDT-1m-2026-03-10.csv").write_text("".join(map(row, [1439, 1440, 1441])))
+    assert minutes_of(TapeFeed.open(tmp_path)) == [0, 1, 1439, 1440, 1441, 1442]
+
+
+def test_names_that_lie_about_their_days_lose_nothing(tmp_path: Path) -> None:
+    for day, minutes in ((20, [0, 1]), (21, [2, 3]), (22, [4]), (9, [5, 6])):
+        (tmp_path / f"ETHUSDT-1m-2026-03-{day:02d}.csv").write_text("".join(map(row, minutes)))
+    assert minutes_of(TapeFeed.open(tmp_path)) == list(range(7))
+
+
+def test_a_year_backwards_is_put_in_order(tmp_path: Path) -> None:
+    minutes = list(range(0, 525_600, 60))
+    (tmp_path / "ETHUSDT-1m.csv").write_text("".join(map(row, reversed(minutes))))
+    feed = TapeFeed.open(tmp_path)
+    assert minutes_of(feed) == minutes
+    assert feed.disordered == len(minutes) - 1
+
+
+def test_one_row_under_a_wrong_place_counts_once(tmp_path: Path) -> None:
+    minutes = [*range(1, 3000), 0]
+    (tmp_path / "ETHUSDT-1m.csv").write_text("".join(map(row, minutes)))
+    feed = TapeFeed.open(tmp_path)
+    assert minutes_of(feed) == sorted(minutes)
+    assert feed.disordered == 1
+
+
+def test_a_row_later_than_the_window_is_refused_by_file_and_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order, "WINDOW", 10)
+    (tmp_path / "ETHUSDT-1m.csv").write_text("".join(map(row, [*range(1, 30), 0])))
+    with pytest.raises(
+        TapeError, match=r"ETHUSDT-1m\.csv, line 30: .* comes long after .*; expected rows in the order"
+    ):
+        frames_of(TapeFeed.open(tmp_path))
+    (tmp_path / "ETHUSDT-1m.csv").write_text("".join(map(row, [*range(10, 30), *range(30, 40), 33])))
+    assert minutes_of(TapeFeed.open(tmp_path)) == list(range(10, 40))
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_rows_that_contradict_each_other_are_refused_and_both_are_named(tmp_path: Path, elsewhere: bool) -> None:
+    other = "ETHUSDT-1m-2026-03.csv" if elsewhere else "ETHUSDT-1m-2026-03-09.csv"
+    (tmp_path / other).write_text(row(0) + row(1) + ("" if elsewhere else row(1, 102.0)))
+    if elsewhere:
+        (tmp_path / "ETHUSDT-1m-2026-03-09.csv").write_text(row(1, 102.0) + row(2))
+    where = "line 1" if elsewhere else "line 3"
+    with pytest.raises(TapeError) as caught:
+        frames_of(TapeFeed.open(tmp_path))
+    assert str(caught.value).startswith(
+        f"ETHUSDT-1m-2026-03-09.csv, {where}: the row of 2026-03-09T00:01:00Z has other numbers than the one in "
+        f"{other}, line 2; "
+    )
+
+
+def test_plain_candles_and_the_archives_of_the_same_minutes_agree(tmp_path: Path) -> None:
+    (tmp_path / "ETHUSDT-1m-2026-03.csv").write_text(row(0) + row(1))
+    short = ",".join(row(1).split(",")[:6])
+    (tmp_path / "ETHUSDT-1m-2026-03-09.csv").write_text(short + "\n")
+    feed = TapeFeed.open(tmp_path)
+    assert minutes_of(feed) == [0, 1]
+    assert feed.dropped == 1
+
+
+def test_a_bad_line_in_a_shuffled_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ETHUSDT-1m.csv").write_text(row(0) + row(2) + row(1) + "soon,1,2,3,4,5,6,7,8,9,10,11\n" + row(3))
+    with pytest.raises(TapeError, match=r"ETHUSDT-1m\.csv, line 4: open_time 'soon' is no whole number"):
+        frames_of(TapeFeed.open(tmp_path))
+
+
+def test_the_taker_side_of_the_volume_is_known_where_the_archive_tells_it(tmp_path: Path) -> None:
+    lines = [
+        row(0),
+        row(5).replace(",3,0,", ",3,4.5,"),
+        row(6).replace(",3,0,", ",3,,"),
+        row(7).replace(",3,0,", ",3,99,"),
+    ]
+    (tmp_path / "ETHUSDT-1m.csv").write_text("".join(lines))
+    candles = [candle for frame in frames_of(TapeFeed.open(tmp_path)) for candle in frame.closed]
+    assert [candle.taker_volume for candle in candles] == [0.0, 4.5, None, None]
+    (tmp_path / "ETHUSDT-1m.csv").write_text(row(0) + row(1).replace(",3,0,", ",3,nan,"))
+    with pytest.raises(TapeError, match="line 2: the taker_buy_volume is nan"):
+        frames_of(TapeFeed.open(tmp_path))
+
+
+def test_daily_files_that_all_lap_over_stay_in_order(tmp_path: Path) -> None:
+    for day in range(6):
+        minutes = range(day * 1440, (day + 1) * 1440 + 1, 60)
+        (tmp_path / f"ETHUSDT-1m-2026-03-{9 + day:02d}.csv").write_text("".join(map(row, minutes)))
+    feed = TapeFeed.open(tmp_path)
+    minutes_read = minutes_of(feed)
+    assert minutes_read == list(range(0, 6 * 1440 + 1, 60))
+    assert feed.dropped == 5
+    assert all(earlier < later for earlier, later in pairwise(minutes_read))
+    frames = frames_of(feed)
+    after = T0 + 3 * DAY
+    assert frames_of(feed, after) == [frame for frame in frames if frame.at > after]

@@ -1,0 +1,61 @@
+"""A symbol falls silent while others go on: what it holds is carried, nothing is entered, and it is counted once."""
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.time import MINUTE
+from tests.support.deciders import Scripted
+from tests.support.legs import add, buy, sell
+from tests.support.markets import START, ListFeed, candle
+from tests.support.runs import Run, policies
+
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+SILENT = range(3, 30)
+MARKET = [candle(index, 100.0) for index in range(40) if index not in SILENT] + [
+    candle(index, 50.0, symbol="ETHUSDT") for index in range(40)
+]
+
+
+async def test_a_hole_of_one_symbol_carries_its_position_refuses_its_entries_and_is_counted_once() -> None:
+    script = Scripted({1: buy("97"), 10: add("97"), 11: buy("49", symbol="ETHUSDT"), 35: add("97")})
+    run = Run(ListFeed(MARKET), script, policy=WAKES)
+    await run.go()
+
+    (refused,) = run.timed(events.OrderRefused)
+    assert refused[0] == START + 10 * MINUTE
+    assert refused[1].refusal.code is RefusalCode.STALE_DATA
+
+    entries = [(at, event.symbol) for at, event in run.timed(events.OrderFilled) if event.ref.leg is Purpose.ENTRY]
+    assert [symbol for _, symbol in entries] == ["BTCUSDT", "ETHUSDT", "BTCUSDT"]
+    assert entries[1][0] == START + 11 * MINUTE  # the other symbol is as fresh as ever
+    assert entries[2][0] == START + 35 * MINUTE  # and so is this one again, after the hole
+
+    assert run.events(events.PositionClosed) == []
+    positions = run.engine.summary()["positions"]
+    assert sorted(position["symbol"] for position in positions) == ["BTCUSDT", "ETHUSDT"]
+    assert all(position["protected"] for position in positions)
+
+    (hole,) = run.events(events.HoleFound)
+    assert (hole.symbol, hole.since, hole.until) == (
+        "BTCUSDT",
+        START + SILENT.start * MINUTE,
+        START + SILENT.stop * MINUTE,
+    )
+    assert run.engine.tally.holes == 1
+
+
+async def test_in_a_hole_a_position_can_be_left() -> None:
+    run = Run(ListFeed(MARKET), Scripted({1: buy("97"), 10: sell()}), policy=WAKES)
+    await run.go()
+    assert run.events(events.OrderRefused) == []
+    (closed,) = run.timed(events.PositionClosed)
+    assert closed[0] == START + SILENT.stop * MINUTE  # where the next price is
+
+
+async def test_a_candle_or_two_within_the_slack_refuse_nothing_and_still_count_as_a_hole() -> None:
+    market = [each for each in MARKET if each.symbol == "ETHUSDT" or each.open_time != START + 35 * MINUTE]
+    script = Scripted({36: buy("97")})
+    run = Run(ListFeed(market), script, policy=WAKES)
+    await run.go()
+    assert run.events(events.OrderRefused) == []
+    assert len(run.events(events.HoleFound)) == run.engine.tally.holes == 2

@@ -1,0 +1,79 @@
+"""A public archive of our own, on the loopback interface."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Archive:
+    """Files by their path below `data/`, what was asked for, and how the server misbehaves."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.asked: list[tuple[str, str | None]] = []
+        """Each request's path below `data/`, and its Range."""
+        self.ranges = True
+        self.cuts: list[int] = []
+        """The next bodies of files break off after so many bytes."""
+        self.failures: list[int] = []
+        """The next requests are answered with these statuses."""
+        self.url = ""
+
+    def publish(self, path: str, content: bytes, checksum: str | None = None) -> None:
+        digest = hashlib.sha256(content).hexdigest() if checksum is None else checksum
+        self.files[path] = content
+        self.files[path + ".CHECKSUM"] = f"{digest}  {path.rpartition('/')[2]}\n".encode()
+
+    @property
+    def downloads(self) -> list[tuple[str, str | None]]:
+        """Requests for files themselves, not for their checksums."""
+        return [each for each in self.asked if not each[0].endswith(".CHECKSUM")]
+
+
+@contextmanager
+def serving(archive: Archive) -> Iterator[Archive]:
+    """Serve an archive as long as the block runs."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            path = self.path.removeprefix("/data/")
+            wanted = self.headers.get("Range")
+            archive.asked.append((path, wanted))
+            body, status, headers = archive.files.get(path), 200, {}
+            if archive.failures:
+                body, status = b"", archive.failures.pop(0)
+            elif body is None:
+                body, status = b"no such key", 404
+            elif wanted and archive.ranges:
+                begin = int(wanted.removeprefix("bytes=").removesuffix("-"))
+                status = 206 if begin < len(body) else 416
+                headers["Content-Range"] = f"bytes {begin}-{len(body) - 1}/{len(body)}"
+                body = body[begin:] if status == 206 else b""
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if status in (200, 206) and archive.cuts and not path.endswith(".CHECKSUM"):
+                body = body[: archive.cuts.pop(0)]
+                self.close_connection = True
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    archive.url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield archive
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
