@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ocw_mcp.adapters.control.commands import CommandFiles
-from ocw_mcp.adapters.feeds.random_walk import RandomWalkFeed
+from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.app.compose import Book, stamp
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
@@ -48,7 +48,7 @@ def measure() -> dict[str, Any]:
 def _replay(days: int) -> float:
     """Microseconds per candle of a run on the simulated market, journal and checkpoints included."""
     policies, prompts = load_policies(None), load_prompts(None)
-    feed = RandomWalkFeed(seed=1, symbols=("BTCUSDT",), days=days)
+    feed = SimulatedFeed(seed=1, symbols=("BTCUSDT",), days=days, warmup_days=0)
     with tempfile.TemporaryDirectory(prefix="ocw-bench-") as name:
         directory = Path(name)
         store = SqliteStore.open(directory, stamp(feed), book_id="bench0", created_at=0)

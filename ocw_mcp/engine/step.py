@@ -87,6 +87,7 @@ class Engine:
 
     def _on_history(self, frame: Frame) -> None:
         """Candles from before the book's beginning warm the indicators and the yardstick up."""
+        self.tally.warmed_until = frame.at
         for candle in frame.closed:
             change = self._market.symbols[candle.symbol].close(candle)
             if change is not None:
@@ -126,7 +127,9 @@ class Engine:
         if change is None:
             self.tally.stale_candles += 1
             return None
-        self.tally.closed(candle)
+        # The first live frame closes the last candle of the history; what is counted begins with the book.
+        if candle.open_time > self.tally.warmed_until:
+            self.tally.closed(candle)
         if change.hole_since is not None:
             self.tally.holes += 1
             self._out.record(HoleFound(candle.symbol, change.hole_since, candle.open_time))
