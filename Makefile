@@ -9,7 +9,7 @@ STAMP := .venv/.installed
 
 help:
 	@echo "make install   a virtual environment in .venv, from the lock, every file checked against its hash"
-	@echo "make run       seven simulated days with the rules trading on paper; no key, no network"
+	@echo "make run       a simulated day in about two minutes, the rules trading on paper; no key, no network"
 	@echo "make test      the tests, without the slow ones of .ci/run"
 	@echo "make lint      ruff, mypy and the floors of the house"
 	@echo "make bench     how fast it is here"
@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml requirements.lock
 	@touch $@
 
 run: $(STAMP)
-	.venv/bin/ocw run --market sim --for 7d
+	.venv/bin/ocw run --market sim --speed 720 --for 24h
 
 test: $(STAMP)
 	.venv/bin/pytest -n 2

@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
-from ocw_mcp.adapters.feeds.random_walk import RandomWalkFeed
+from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
+from ocw_mcp.adapters.feeds.simulated.feed import SYMBOLS
 from ocw_mcp.adapters.feeds.tape import TapeFeed
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.time import MINUTE, span_ms
 
 SIMULATED = "sim"
 
-MarketFeed = RandomWalkFeed | TapeFeed
+MarketFeed = SimulatedFeed | TapeFeed
 
 
 def open_market(
@@ -26,7 +28,8 @@ def open_market(
     """
     if market != SIMULATED:
         return TapeFeed.open(Path(market), product, interval, symbols or None)
-    if interval not in (None, "1m"):
-        raise SettingsError(f"the simulated market has candles of 1m, not {interval}; leave --interval away")
-    chosen = product or Product.UM
-    return RandomWalkFeed(seed, symbols, product=chosen) if symbols else RandomWalkFeed(seed, product=chosen)
+    try:
+        step = MINUTE if interval is None else span_ms(interval)
+    except ValueError as error:
+        raise SettingsError(f"--interval: {error}") from None
+    return SimulatedFeed(seed, symbols or SYMBOLS, product or Product.UM, step=step)

@@ -91,11 +91,15 @@ class Engine:
 
     def _on_history(self, frame: Frame) -> None:
         """Candles from before the book's beginning warm the indicators and the yardstick up."""
+        self.tally.warmed_until = frame.at
         self._take_derivatives(frame)
         for candle in frame.closed:
-            change = self._market.symbols[candle.symbol].close(candle)
-            if change is not None:
-                self._gate.warm(candle.symbol, candle.close, after_hole=change.hole_since is not None)
+            self._warm(candle)
+
+    def _warm(self, candle: Candle) -> None:
+        change = self._market.symbols[candle.symbol].close(candle)
+        if change is not None:
+            self._gate.warm(candle.symbol, candle.close, after_hole=change.hole_since is not None)
 
     def _on_frame(self, frame: Frame, now: int) -> None:
         if frame.history:
@@ -110,6 +114,10 @@ class Engine:
             self.account.open_day(frame.at - 1)
         held = self.account.ledger.positions
         for candle in frame.closed:
+            if candle.open_time <= self.tally.warmed_until:
+                # The first frame of the book closes what opened before it.
+                self._warm(candle)
+                continue
             change = self._take(candle)
             if change is not None:
                 self._gate.look(

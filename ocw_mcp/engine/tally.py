@@ -10,6 +10,8 @@ class Tally(msgspec.Struct):
 
     began_at: int | None = None
     """Time of the book's first frame."""
+    warmed_until: int = -1
+    """Time of the last frame of history. What opened by then is from before the book."""
     candles: int = 0
     stale_candles: int = 0
     """Late or repeated candles; they changed nothing."""

@@ -59,6 +59,7 @@ class BookRun:
         self._commands = commands
         self._stopping = False
         self._frames = 0
+        self._warmed = 0
         self._begun = False
         self._why = ""
         self._shown_at = clock.wall_ms()
@@ -127,6 +128,9 @@ class BookRun:
         if frame.history:
             self._engine.step(frame, now)
             self.cursor = frame.at
+            self._warmed += 1
+            if self._warmed % LOOK_UP_EVERY == 0:
+                await self._clock.wait_until(now)
             return
         for candle in frame.closed:
             reports = self._venue.on_candle(candle, now)

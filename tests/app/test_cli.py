@@ -211,7 +211,8 @@ BAD_CALLS: dict[str, tuple[tuple[str, ...], str]] = {
     "a check of no book": (("journal", "verify", "--state", "{dir}/none"), "holds no book"),
     "symbols that are none": (("run", "--market", "sim", "--symbols", "BTC USDT"), "--symbols"),
     "no market at all": (("replay", "", "--json"), "empty text"),
-    "a market for sim that has other candles": (("run", "--market", "sim", "--interval", "5m"), "1m"),
+    "candles that sim does not have": (("run", "--market", "sim", "--interval", "7s"), "5s to 1h"),
+    "an interval that is none": (("run", "--market", "sim", "--interval", "often"), "--interval"),
 }  # fmt: skip
 
 

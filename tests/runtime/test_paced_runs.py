@@ -57,7 +57,7 @@ class WithHistory(ListFeed):
 async def test_history_warms_indicators_up_and_nothing_else_happens_on_it() -> None:
     script = Scripted({})
     run = await Run(WithHistory([100.0 + i % 9 for i in range(80)], history=60), script, policy=WAKES).go()
-    assert run.engine.tally.candles == 21
+    assert run.engine.tally.candles == 20
     assert run.engine.tally.began_at == START + 60 * MINUTE
     assert run.timed(events.WakeRaised)[0][0] == START + 60 * MINUTE
     first = script.asked[0].snapshot.symbol("BTCUSDT")

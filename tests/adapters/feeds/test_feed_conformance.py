@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ocw_mcp.adapters.feeds.random_walk import RandomWalkFeed
+from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.feeds.tape import TapeFeed
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.protocols import Feed
-from ocw_mcp.domain.time import DAY, MINUTE
+from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
 
 MIDNIGHT = 1_773_014_400_000  # 2026-03-09
 
@@ -35,11 +35,22 @@ def small_tape(folder: Path) -> Feed:
     return TapeFeed.open(folder)
 
 
-def small_walk(_folder: Path) -> Feed:
-    return RandomWalkFeed(seed=11, symbols=("SOLUSDT", "BTCUSDT"), days=2)
+def small_simulation(_folder: Path) -> Feed:
+    return SimulatedFeed(seed=11, symbols=("SOLUSDT", "BTCUSDT"), days=1, warmup_days=1)
 
 
-@pytest.fixture(params=[small_tape, small_walk], ids=["tape", "walk"])
+def simulation_of_hours(_folder: Path) -> Feed:
+    return SimulatedFeed(seed=11, symbols=("SOLUSDT", "BTCUSDT"), days=3, step=HOUR, warmup_days=2)
+
+
+def simulation_of_seconds(_folder: Path) -> Feed:
+    return SimulatedFeed(seed=11, symbols=("BTCUSDT",), days=1, step=30 * SECOND, warmup_days=0)
+
+
+@pytest.fixture(
+    params=[small_tape, small_simulation, simulation_of_hours, simulation_of_seconds],
+    ids=["tape", "simulated 1m", "simulated 1h", "simulated 30s"],
+)
 def make_feed(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Feed]:
     made: Callable[[Path], Feed] = request.param
     return lambda: made(tmp_path)
@@ -56,13 +67,36 @@ def test_time_only_goes_forward_and_no_frame_is_empty(make_feed: Callable[[], Fe
     frames = frames_of(make_feed())
     assert len(frames) > 10
     assert all(earlier.at < later.at for earlier, later in pairwise(frames))
-    assert all(frame.closed or frame.opened for frame in frames)
+    assert all(frame.closed or frame.opened or frame.metrics or frame.funding for frame in frames)
 
 
 def test_a_candle_is_known_only_at_its_close(make_feed: Callable[[], Feed]) -> None:
     for frame in frames_of(make_feed()):
         assert all(candle.close_time == frame.at for candle in frame.closed)
         assert all(opening.at == frame.at for opening in frame.opened)
+
+
+def test_metrics_and_funding_are_known_at_their_stamp_and_never_earlier(make_feed: Callable[[], Feed]) -> None:
+    seen: set[tuple[str, str, int]] = set()
+    for frame in frames_of(make_feed()):
+        for rows in (frame.metrics, frame.funding):
+            assert [row.symbol for row in rows] == sorted({row.symbol for row in rows})
+            for row in rows:
+                assert row.at == frame.at
+                assert (type(row).__name__, row.symbol, row.at) not in seen
+                seen.add((type(row).__name__, row.symbol, row.at))
+
+
+def test_history_comes_before_all_else(make_feed: Callable[[], Feed]) -> None:
+    kinds = [frame.history for frame in frames_of(make_feed())]
+    assert kinds == sorted(kinds, reverse=True)
+    assert not kinds[-1]
+
+
+def test_takers_buy_no_more_than_is_traded(make_feed: Callable[[], Feed]) -> None:
+    for frame in frames_of(make_feed()):
+        for each in frame.closed:
+            assert each.taker_volume is None or 0 <= each.taker_volume <= each.volume
 
 
 def test_every_candle_that_opens_closes_one_interval_later_at_what_it_opened_at(make_feed: Callable[[], Feed]) -> None:

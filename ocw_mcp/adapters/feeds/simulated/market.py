@@ -1,0 +1,118 @@
+"""The simulated market itself: days of several symbols, each told by the seed and the day before."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ocw_mcp.adapters.feeds.simulated import candles, derivatives, path, weather
+from ocw_mcp.adapters.feeds.simulated import parameters as p
+from ocw_mcp.adapters.feeds.simulated.candles import Columns
+from ocw_mcp.adapters.feeds.simulated.derivatives import DerivativesState
+from ocw_mcp.adapters.feeds.simulated.dice import dice
+from ocw_mcp.adapters.feeds.simulated.parameters import Personality, personality
+from ocw_mcp.adapters.feeds.simulated.path import Path, PathState
+from ocw_mcp.adapters.feeds.simulated.weather import Weather, WeatherState
+from ocw_mcp.domain.market import Funding, Metrics
+from ocw_mcp.domain.time import DAY
+
+KEPT_EVERY = 64
+"""Days between two states that are kept, so that going back costs little."""
+
+
+class State(NamedTuple):
+    """All that a day needs to know of the days before it: a dozen numbers a symbol."""
+
+    weather: WeatherState
+    paths: tuple[PathState, ...]
+    derivatives: tuple[DerivativesState, ...]
+
+
+class Outline(NamedTuple):
+    """A day before its candles are made: the cheap part, that the next day hangs on."""
+
+    weather: Weather
+    paths: tuple[Path, ...]
+    derivatives: tuple[derivatives.Day, ...]
+
+
+class MarketDay(NamedTuple):
+    """A day of all symbols, in their order."""
+
+    midnight: int
+    columns: tuple[Columns, ...]
+    metrics: tuple[list[Metrics], ...]
+    funding: tuple[list[Funding], ...]
+    outline: Outline
+    people: tuple[Personality, ...]
+
+    def spread(self, place: int, minute: int) -> float:
+        """Best ask less best bid of a symbol, by its place, in a minute of the day: quote currency, on the tick."""
+        who, line = self.people[place], self.outline.paths[place]
+        tick = 10.0**-who.decimals
+        price = float(np.exp(line.level + np.sum(line.returns[:minute])))
+        lively = float(np.exp(p.SPREAD_ON_VOLATILITY * line.unusual[minute]))
+        return round(max(round(price * who.spread * lively / tick), 1) * tick, who.decimals)
+
+
+class SimulatedMarket:
+    """Days on demand. A symbol's prices do not hang on which others are watched, nor on the step of candles."""
+
+    def __init__(self, seed: int, symbols: Sequence[str], genesis: int, step: int) -> None:
+        """`genesis` is the first midnight (UTC, ms), `step` the length of candles (ms)."""
+        self._seed, self._symbols, self._genesis, self._step = seed, tuple(symbols), genesis, step
+        self.people = tuple(personality(symbol) for symbol in symbols)
+        first = State(
+            WeatherState(),
+            tuple(PathState(float(np.log(who.price))) for who in self.people),
+            tuple(DerivativesState() for _ in self.people),
+        )
+        self._kept = {0: first}
+        self._latest = (0, first)
+
+    def day(self, number: int) -> MarketDay:
+        """A day, counted from genesis on. Days before it are gone through only for where they lead."""
+        place, state = self._latest
+        if place > number:
+            place = max(each for each in self._kept if each <= number)
+            state = self._kept[place]
+        while place < number:
+            state = self._outline(place, state)[1]
+            place += 1
+            self._remember(place, state)
+        outline, after = self._outline(number, state)
+        self._remember(number + 1, after)
+        return self._filled(number, outline)
+
+    def _remember(self, number: int, state: State) -> None:
+        self._latest = (number, state)
+        if number % KEPT_EVERY == 0:
+            self._kept[number] = state
+
+    def _outline(self, number: int, before: State) -> tuple[Outline, State]:
+        """A day's outline, and the state that it leads to."""
+        midnight = self._genesis + number * DAY
+        weekday = (midnight // DAY + 3) % 7  # 1970 began on a Thursday
+        sky, weather_after = weather.a_day(dice(self._seed, number, "weather"), weekday, before.weather)
+        paths, states, days, moods = [], [], [], []
+        for place, symbol in enumerate(self._symbols):
+            draw, who = dice(self._seed, number, f"path {symbol}"), self.people[place]
+            line, state = path.a_day(draw, who, sky, before.paths[place])
+            day, mood = derivatives.a_day(draw, who, line, before.derivatives[place])
+            paths.append(line)
+            states.append(state)
+            days.append(day)
+            moods.append(mood)
+        return Outline(sky, tuple(paths), tuple(days)), State(weather_after, tuple(states), tuple(moods))
+
+    def _filled(self, number: int, outline: Outline) -> MarketDay:
+        midnight = self._genesis + number * DAY
+        columns, metrics, funding = [], [], []
+        for place, symbol in enumerate(self._symbols):
+            who, told = self.people[place], outline.derivatives[place]
+            draw = dice(self._seed, number, f"candles {symbol}")
+            rows, minutes = candles.a_day(draw, who, outline.weather, outline.paths[place], self._step)
+            columns.append(rows)
+            metrics.append(derivatives.metrics_of(symbol, who, told, minutes, midnight))
+            funding.append(derivatives.funding_of(symbol, told, midnight))
+        return MarketDay(midnight, tuple(columns), tuple(metrics), tuple(funding), outline, self.people)
