@@ -59,7 +59,7 @@ async def test_history_warms_indicators_up_and_nothing_else_happens_on_it() -> N
     run = await Run(WithHistory([100.0 + i % 9 for i in range(80)], history=60), script, policy=WAKES).go()
     assert run.engine.tally.candles == 20
     assert run.engine.tally.began_at == START + 60 * MINUTE
-    assert run.timed(events.WakeRaised)[0][0] == START + 60 * MINUTE
+    assert run.timed(events.WakeRaised)[0][0] == START + 61 * MINUTE
     first = script.asked[0].snapshot.symbol("BTCUSDT")
     assert first is not None
     assert isinstance(first.last, float)
