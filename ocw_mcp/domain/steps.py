@@ -39,7 +39,7 @@ class TimerFired(msgspec.Struct, frozen=True):
 
 
 class Command(msgspec.Struct, frozen=True):
-    """A person's word to the engine: `halt` or `resume`. The id is given once, so that it is taken once."""
+    """A person's word to the engine: `halt`, `flatten` or `resume`. The id is given once, so that it is taken once."""
 
     command_id: str
     verb: str

@@ -49,6 +49,16 @@ class Guard:
         self._out = out
         self._deadline_ms = deadline_s * SECOND
         self.protections: dict[str, Protection] = {}
+        self.flattening = False
+        """Whether a person wants everything closed: what opens meanwhile is closed, too."""
+
+    def flatten(self, by: str, now: int) -> None:
+        """Close every position at the market, and come back to it until it is flat. Stops stay until then."""
+        self.flattening = True
+        for symbol in sorted(self._account.ledger.positions):
+            for target in self._desk.orders.live(symbol, Purpose.TARGET):
+                self._desk.cancel(target, "everything is being closed")
+            self._desk.close(symbol, by, now)
 
     def react(self, change: Change, now: int) -> None:
         """Do what a report on an order asks for."""
@@ -79,6 +89,8 @@ class Guard:
             self._release(symbol)
         elif tracked.purpose is Purpose.ENTRY:
             self._cover(tracked, now)
+            if self.flattening:
+                self._desk.close(symbol, PRINCIPAL, now)
         elif self._overdue(symbol):
             # The exit did not cover what was added meanwhile.
             self.on_timer(symbol, now)
@@ -138,7 +150,7 @@ class Guard:
 
     def _place_target(self, symbol: str, now: int) -> None:
         protection = self.protections[symbol]
-        if protection.target is None:
+        if protection.target is None or self.flattening:
             return
         quantity = abs(self._account.ledger.quantity(symbol))
         live = list(self._desk.orders.live(symbol, Purpose.TARGET))
@@ -177,8 +189,8 @@ class Guard:
         if not self._account.ledger.quantity(symbol):
             return
         protection = self.protections.get(symbol)
-        if protection is None or not protection.protected:
-            self._out.record(Incident(f"the exit {tracked.ref} of unprotected {symbol} failed; it is tried again"))
+        if protection is None or not protection.protected or self.flattening:
+            self._out.record(Incident(f"the exit {tracked.ref} of {symbol} failed; it is tried again"))
             self._come_back(symbol, now)
 
     def _come_back(self, symbol: str, now: int) -> None:
@@ -188,7 +200,7 @@ class Guard:
 
     def _overdue(self, symbol: str) -> bool:
         """Whether an unprotected position is past its deadline, and nothing is on its way to close it."""
-        protected = self.protections[symbol].protected
+        protected = self.protections[symbol].protected and not self.flattening
         return not (protected or TIMER_PREFIX + symbol in self._out.timers or self._desk.exit_under_way(symbol))
 
     def _release(self, symbol: str) -> None:

@@ -17,7 +17,7 @@ from ocw_mcp.engine.headroom import headroom
 from ocw_mcp.engine.snapshot import positions
 from ocw_mcp.engine.tally import Tally
 
-MEMORY_FORMAT = 3
+MEMORY_FORMAT = 4
 """Counts up whenever a field changes its name or its meaning: an older state is then refused and not misread."""
 
 
@@ -30,6 +30,7 @@ class EngineMemory(msgspec.Struct):
     account: AccountState
     desk: DeskMemory
     protections: dict[str, Protection]
+    flattening: bool
     decisions: DecisionsState
     tally: Tally
     timers: dict[str, int]

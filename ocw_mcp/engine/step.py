@@ -81,7 +81,7 @@ class Engine:
         elif isinstance(event, DecisionFailed):
             self._after_decision(event.wake_id, self._decisions.failed(event, now), now)
         elif isinstance(event, Command):
-            self._on_command(event)
+            self._on_command(event, now)
         else:
             change = self._desk.apply(event, now)
             if change is not None:
@@ -194,16 +194,19 @@ class Engine:
             armed = len(decision.wake_conditions) - len(refused)
             self._out.record(WakeConditionsSet(wake_id, armed, tuple(refused)))
 
-    def _on_command(self, command: Command) -> None:
+    def _on_command(self, command: Command, now: int) -> None:
         if command.command_id in self._commands:
             # Its file outlived it; a command counts once.
             return
         self._commands = [*self._commands[1 - COMMANDS_KEPT :], command.command_id]
         self._out.record(CommandTaken(command.command_id, command.verb, command.by, command.after_frame))
-        if command.verb == "halt":
+        if command.verb in ("halt", "flatten"):
             self.account.go(DeskState.HALTED, f"halted by {command.by}")
             self._desk.cancel_entries("halted")
+            if command.verb == "flatten":
+                self.guard.flatten(command.by, now)
         elif command.verb == "resume":
+            self.guard.flattening = False
             self.account.resume(command.by)
 
     def state(self) -> bytes:
@@ -216,6 +219,7 @@ class Engine:
                 account=self.account.state(),
                 desk=self._desk.memory(),
                 protections=self.guard.protections,
+                flattening=self.guard.flattening,
                 decisions=self._decisions.state,
                 tally=self.tally,
                 timers=self._out.timers,
@@ -239,6 +243,7 @@ class Engine:
         self.account.restore(memory.account)
         self._desk.restore(memory.desk)
         self.guard.protections = memory.protections
+        self.guard.flattening = memory.flattening
         self._decisions.state = memory.decisions
         self.tally = memory.tally
         self._out.timers = memory.timers

@@ -12,7 +12,7 @@ import msgspec
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.steps import Command
 
-VERBS = ("halt", "resume")
+VERBS = ("halt", "flatten", "resume")
 
 _FOLDER = "commands"
 _REFUSED = "refused"

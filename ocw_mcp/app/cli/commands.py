@@ -136,6 +136,12 @@ def halt(state: BookOption) -> None:
 
 
 @app.command()
+def flatten(state: BookOption) -> None:
+    """Halt, take entries and targets off, and close every position; each stop goes when its position is flat."""
+    typer.echo(operate.leave(state, "flatten"))
+
+
+@app.command()
 def resume(
     state: BookOption,
     paper: Annotated[bool, typer.Option("--paper", help="Yes: let a book on paper take new risk again.")] = False,

@@ -1,0 +1,146 @@
+"""`flatten`: halted, nothing new, every position closed, and each stop kept until its position is flat."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import pytest
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.decision import Action, Decision, Leg
+from ocw_mcp.domain.orders import Purpose, Rejected, VenueReport
+from ocw_mcp.domain.snapshot import DecisionRequest
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.steps import Command
+from ocw_mcp.runtime import run as runtime_run
+from tests.support.deciders import Scripted
+from tests.support.invariants import watched
+from tests.support.legs import buy
+from tests.support.markets import ListFeed, candle, path
+from tests.support.runs import Commands, Run, policies
+from tests.support.stores import Crash, MemoryStore
+
+D = Decimal
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+FLATTEN, RESUME = Command("c1", "flatten", "ann"), Command("c2", "resume", "ann")
+MINUTE = 60_000
+
+
+def two_symbols(minutes: int) -> ListFeed:
+    return ListFeed(
+        [candle(place, 100.0, symbol=symbol) for place in range(minutes) for symbol in ("BTCUSDT", "XRPUSDT")]
+    )
+
+
+BOTH = Decision(
+    (
+        Leg("BTCUSDT", Action.BUY, size=D("0.1"), stop=D(97), target=D(110)),
+        Leg("XRPUSDT", Action.SHORT, size=D("0.1"), stop=D(103)),
+    )
+)
+
+
+async def flattened(store: MemoryStore | None = None, *commands: Command) -> Run:
+    box = Commands(commands or (FLATTEN,))
+    first = Run(two_symbols(9), Scripted({1: BOTH}), policy=WAKES, store=store, commands=Commands())
+    if store is None or store.checkpoint() is None:
+        await first.go(for_ms=3 * MINUTE)
+        store = first.store.reopened()
+    return await watched(Run(two_symbols(9), Scripted({1: BOTH}), policy=WAKES, store=store, commands=box)).go()
+
+
+async def test_every_position_is_closed_and_the_desk_is_halted() -> None:
+    run = await flattened()
+    assert run.engine.account.ledger.positions == {}
+    assert run.engine.account.desk_state is DeskState.HALTED
+    exits = [each for each in run.events(events.OrderIntended) if each.ref.leg is Purpose.EXIT]
+    assert sorted((each.intent.symbol, each.intent.principal) for each in exits) == [
+        ("BTCUSDT", "ann"),
+        ("XRPUSDT", "ann"),
+    ]
+
+
+async def test_stops_stay_until_flat_and_targets_go_at_once() -> None:
+    run = await flattened()
+    happened = [stored.event for stored in run.store.domain]
+    flat = {event.symbol: place for place, event in enumerate(happened) if isinstance(event, events.PositionClosed)}
+    asked = {
+        event.ref.leg: place for place, event in enumerate(happened) if isinstance(event, events.OrderCancelRequested)
+    }
+    assert asked[Purpose.TARGET] < min(flat.values())
+    assert asked[Purpose.STOP] > min(flat.values())
+
+
+async def test_an_entry_that_waits_is_taken_off() -> None:
+    candles = [candle(0, 100.0), candle(0, 50.0, symbol="ETHUSDT"), candle(1, 50.0, symbol="ETHUSDT")]
+    box = Commands()
+    run = Run(ListFeed(candles), Scripted({1: buy("97")}), policy=WAKES, commands=box)
+    box.put(FLATTEN)
+    await run.go()
+    assert run.events(events.OrderFilled) == []
+
+
+async def test_a_resume_lets_positions_open_again() -> None:
+    run = await flattened(None, FLATTEN, RESUME)
+    assert run.engine.account.desk_state is DeskState.ACTIVE
+    assert run.engine.guard.flattening is False
+
+
+class RefusesExits:
+    """Makes a venue refuse the first exits."""
+
+    def __init__(self, run: Run, count: int) -> None:
+        self._submit, self._left = run.venue.submit, count
+        run.venue.submit = self.submit  # type: ignore[method-assign]
+
+    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+        if approved.order.ref.leg is Purpose.EXIT and self._left:
+            self._left -= 1
+            return [Rejected(approved.order.ref, "-1001", "Internal error; unable to process your request.")]
+        return await self._submit(approved, now)
+
+
+@pytest.mark.parametrize("refused", [1, 3])
+async def test_an_exit_that_the_venue_refuses_is_tried_until_it_is_flat(refused: int) -> None:
+    box = Commands()
+    run = Run(ListFeed(path([100.0] * 12)), Scripted({1: buy("97")}), policy=WAKES, commands=box)
+    RefusesExits(run, refused)
+    await run.go(for_ms=3 * MINUTE)
+    box.put(FLATTEN)
+    again = Run(ListFeed(path([100.0] * 12)), Scripted({}), policy=WAKES, commands=box, store=run.store.reopened())
+    RefusesExits(again, refused)
+    await again.go()
+    assert again.engine.account.ledger.positions == {}
+    assert len(again.events(events.Incident)) == refused
+
+
+class Alarmed(Scripted):
+    """Lets a person flatten while the third wake is answered."""
+
+    def __init__(self, box: Commands) -> None:
+        super().__init__({1: BOTH})
+        self._box = box
+
+    async def decide(self, request: DecisionRequest) -> Decision:
+        if request.wake_id == 3:
+            self._box.put(FLATTEN)
+        return await super().decide(request)
+
+
+async def alarmed(store: MemoryStore | None = None) -> Run:
+    box = Commands()
+    return await Run(two_symbols(9), Alarmed(box), policy=WAKES, store=store, commands=box).go()
+
+
+async def test_killed_at_any_moment_of_it_and_started_again_it_ends_flat_and_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runtime_run, "LOOK_UP_EVERY", 1)
+    whole = await alarmed()
+    assert len(whole.events(events.PositionClosed)) == 2
+    for moment in range(1, whole.store.touches + 1):
+        dying = MemoryStore()
+        dying.die_at = moment
+        with pytest.raises(Crash):
+            await alarmed(dying)
+        assert (await alarmed(dying.reopened())).store.fingerprint == whole.store.fingerprint
