@@ -18,6 +18,10 @@ app = typer.Typer(
 )
 journal = typer.Typer(help="The journal of a book.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(journal, name="journal")
+bench = typer.Typer(
+    help="Measurements: the engine's speed, or with `market` how real the simulated market is.", rich_markup_mode=None
+)
+app.add_typer(bench, name="bench")
 
 StateOption = Annotated[
     Path | None, typer.Option("--state", help="The book's state directory; without it a fresh temporary book.")
@@ -136,12 +140,31 @@ def init(state: StateOption = None) -> None:
     typer.echo(operate.init(state))
 
 
-@app.command()
-def bench(as_json: JsonOption = False) -> None:
+@bench.callback(invoke_without_command=True)
+def bench_engine(context: typer.Context, as_json: JsonOption = False) -> None:
     """Measure the engine on this machine: replay speed, and whether it keeps that speed as history grows."""
-    from ocw_mcp.app import bench as benchmarks
+    if context.invoked_subcommand is None:
+        from ocw_mcp.app import bench as benchmarks
 
-    typer.echo(json.dumps(benchmarks.measure(), indent=None if as_json else 2))
+        typer.echo(json.dumps(benchmarks.measure(), indent=None if as_json else 2))
+
+
+@bench.command("market")
+def bench_market(
+    tape: Annotated[
+        Path | None, typer.Option("--tape", help="Candles of the exchange's public archive to compare with.")
+    ] = None,
+    as_json: JsonOption = False,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="Draw it into this PNG file, too; needs the extra plot.")
+    ] = None,
+    product: ProductOption = None,
+    interval: IntervalOption = None,
+    symbols: SymbolsOption = None,
+    seed: SeedOption = 1,
+) -> None:
+    """Compare the simulated market with a tape: tails, memory of volatility, jumps, volume, season, range."""
+    runs.bench_market_and_print(tape, product, interval, symbols, seed, picture, as_json=as_json)
 
 
 @journal.command()

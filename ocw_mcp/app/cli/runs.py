@@ -79,6 +79,34 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
         show(outcome.report, outcome.why, console)
 
 
+def bench_market_and_print(
+    tape: Path | None,
+    product: str | None,
+    interval: str | None,
+    symbols: str | None,
+    seed: int,
+    picture: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Compare the simulated market with a tape; print a table or JSON, and draw a picture where one is wanted.
+
+    Raises OcwError for whatever the user can mend.
+    """
+    from ocw_mcp.app.bench_market import compare, table
+    from ocw_mcp.app.bench_market import picture as pictures
+
+    if picture is not None:
+        pictures.require_plotting()  # told before the minute of work, not after it
+    comparison = compare(tape, _product(product), interval, _symbols(symbols), seed)
+    if picture is not None:
+        pictures.draw(comparison, picture)
+    if as_json:
+        print(json.dumps(comparison.found, allow_nan=False))  # noqa: T201 - the result
+    else:
+        Console(highlight=False, soft_wrap=True).print(table(comparison.found))
+
+
 def _product(text: str | None) -> Product | None:
     try:
         return Product(text) if text is not None else None
