@@ -10,6 +10,7 @@ from rich.console import Console
 from ocw_mcp import __version__
 from ocw_mcp.app import policies_view
 from ocw_mcp.app.cli import fetching, operate, runs, tapes
+from ocw_mcp.app.cli.benches import bench
 from ocw_mcp.app.policy_loader import load_policies
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ policies_app = typer.Typer(help="The policies: every limit there is.", no_args_i
 app.add_typer(policies_app, name="policies")
 tape = typer.Typer(help="Recorded markets.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(tape, name="tape")
+app.add_typer(bench, name="bench")
 
 StateOption = Annotated[
     Path | None, typer.Option("--state", help="The book's state directory; without it a fresh temporary book.")
@@ -154,19 +156,6 @@ def resume(
 def init(state: StateOption = None) -> None:
     """Make a state directory with a `.env` to fill in, readable by you alone."""
     typer.echo(operate.init(state))
-
-
-@app.command()
-def bench(
-    what: Annotated[
-        str | None, typer.Argument(help="replay, history, gate, snapshot or memory; without it all but the last.")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Measure on this machine: speed, whether history slows it down, the gate, the size of snapshots, memory."""
-    from ocw_mcp.app import bench as benchmarks
-
-    typer.echo(json.dumps(benchmarks.measure(what), indent=None if as_json else 2))
 
 
 @journal.command()

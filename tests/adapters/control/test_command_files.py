@@ -89,7 +89,7 @@ def test_a_look_without_news_does_not_read_the_directory(tmp_path: Path, monkeyp
         b"\xff\xfe",
         b"[]",
         b'{"verb": "halt"}',
-        b'{"verb": "flatten", "by": "ada", "command_id": "x"}',
+        b'{"verb": "liquidate", "by": "ada", "command_id": "x"}',
         b'{"verb": "halt", "by": "", "command_id": "x"}',
         b'{"verb": "halt", "by": "a\\nb", "command_id": "x"}',
         b'{"verb": "halt", "by": "ada", "command_id": "../x"}',
@@ -160,7 +160,7 @@ def test_a_directory_that_went_away_holds_no_commands(tmp_path: Path) -> None:
     box.done(command)
 
 
-@pytest.mark.parametrize(("verb", "command_id"), [("flatten", "c1"), ("halt", "../../x"), ("halt", "")])
+@pytest.mark.parametrize(("verb", "command_id"), [("liquidate", "c1"), ("halt", "../../x"), ("halt", "")])
 def test_only_what_an_engine_takes_can_be_left(tmp_path: Path, verb: str, command_id: str) -> None:
     with pytest.raises(ValueError, match="expected"):
         leave(tmp_path, verb, "ada", command_id, at_ns=1)

@@ -47,11 +47,11 @@ def _volumes(draw: Generator, who: p.Personality, weather: Weather, path: Path, 
     """Base asset traded in each minute. Volume follows activity (P. K. Clark's mixture of distributions, 1973)."""
     noise = draw.standard_normal(MINUTES) * p.VOLUME_NOISE
     size = np.abs(path.returns / path.deviation)
-    beyond = np.maximum(size * np.exp(-path.flicker) - 3.0, 0.0)  # a jump is traded, too
+    beyond = np.maximum(size * np.exp(-path.flicker) - p.VOLUME_BEYOND, 0.0)
     log_volume = (
         p.VOLUME_ON_VOLATILITY * path.unusual
         + p.VOLUME_ON_FLICKER * path.flicker
-        + 0.5 * np.log1p(beyond)
+        + np.log1p(beyond)
         + weather.flow
         + path.spells
         + noise

@@ -16,9 +16,6 @@ from ocw_mcp.adapters.feeds.simulated.weather import Weather, WeatherState
 from ocw_mcp.domain.market import Funding, Metrics
 from ocw_mcp.domain.time import DAY
 
-KEPT_EVERY = 64
-"""Days between two states that are kept, so that going back costs little."""
-
 
 class State(NamedTuple):
     """All that a day needs to know of the days before it: a dozen numbers a symbol."""
@@ -67,27 +64,24 @@ class SimulatedMarket:
             tuple(PathState(float(np.log(who.price))) for who in self.people),
             tuple(DerivativesState() for _ in self.people),
         )
-        self._kept = {0: first}
-        self._latest = (0, first)
+        self._latest = self._first = (0, first)
+        self._made: tuple[int, MarketDay] | None = None
 
     def day(self, number: int) -> MarketDay:
-        """A day, counted from genesis on. Days before it are gone through only for where they lead."""
-        place, state = self._latest
-        if place > number:
-            place = max(each for each in self._kept if each <= number)
-            state = self._kept[place]
+        """A day, counted from genesis on. Going forward is cheap; going back begins anew at genesis.
+
+        Days before it are gone through only for where they lead: a year of them takes about a second.
+        """
+        if self._made is not None and self._made[0] == number:
+            return self._made[1]
+        place, state = self._latest if self._latest[0] <= number else self._first
         while place < number:
             state = self._outline(place, state)[1]
             place += 1
-            self._remember(place, state)
         outline, after = self._outline(number, state)
-        self._remember(number + 1, after)
-        return self._filled(number, outline)
-
-    def _remember(self, number: int, state: State) -> None:
-        self._latest = (number, state)
-        if number % KEPT_EVERY == 0:
-            self._kept[number] = state
+        self._latest = (number + 1, after)
+        self._made = (number, self._filled(number, outline))
+        return self._made[1]
 
     def _outline(self, number: int, before: State) -> tuple[Outline, State]:
         """A day's outline, and the state that it leads to."""

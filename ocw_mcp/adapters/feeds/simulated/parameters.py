@@ -23,9 +23,9 @@ class Swing(NamedTuple):
 
 # Volatility: the autocovariance of ln|return|, season taken out, is that of log volatility at every lag above zero.
 # It reads .22 at 1 min, .17 at 10 min, .14 at 1 h, .10 at 8 h, .12 at 1 d, .09 at 7 d, .06 at 30 d, .03 at 120 d.
-BURST = Swing(0.20, 4 * MINUTE)
-FAST = Swing(0.20, 40 * MINUTE)
-MEDIUM = Swing(0.22, 8 * HOUR)
+BURST = Swing(0.24, 4 * MINUTE)
+FAST = Swing(0.24, 40 * MINUTE)
+MEDIUM = Swing(0.30, 5 * HOUR)
 SLOW = Swing(0.20, 40 * DAY)
 REGIME_LEVELS = (-0.26, 0.0, 0.44)
 """Log volatility of the calm, the normal and the stormy regime: with SLOW, what is left at lags above a day."""
@@ -41,17 +41,19 @@ LEVERAGE = -0.3
 """Correlation of returns with what MEDIUM makes of the same minute: an hour's return against ln|return| of the next
 is -0.02 to -0.03."""
 
-JUMPS_PER_DAY = 0.8
+JUMPS_PER_DAY = 0.7
 """Jumps of the whole market; as often again as OWN_JUMPS a symbol jumps alone. Moves beyond six local deviations come
 once or twice a day, and half of those are FLICKER's."""
-OWN_JUMPS = 0.4
+OWN_JUMPS = 0.3
 JUMP_LEAST, JUMP_TAIL, JUMP_MOST = 4.0, 3.0, 30.0
 """Sizes in local deviations: Pareto from the least on. Hill's index of minutes is 3 to 4, the median of jumps 7."""
-JUMP_DOWN = 0.54
+JUMP_DOWN = 0.5
 """Share of jumps that go down, in months with and without a crash."""
-AFTERSHOCK, AFTERSHOCK_HALF_LIFE = 0.5, 6 * MINUTE
-TREMOR, TREMOR_HALF_LIFE = 0.15, 2 * HOUR
+AFTERSHOCK, AFTERSHOCK_HALF_LIFE = 0.6, 7 * MINUTE
+TREMOR, TREMOR_HALF_LIFE = 0.35, 90 * MINUTE
 """What a jump adds to log volatility: returns are 2.2 times as large right after one, 1.4 times after half an hour."""
+SHAKEN = 0.07
+"""Log by which aftershocks lift volatility on average, over eight simulated years; taken off again."""
 
 HOURS = (1.04, 1.10, 0.96, 0.85, 0.81, 0.81, 0.84, 0.87, 0.92, 0.84, 0.83, 0.83,
          0.94, 1.19, 1.42, 1.33, 1.12, 1.20, 1.13, 1.08, 1.02, 1.04, 1.06, 0.81)  # fmt: skip
@@ -71,12 +73,14 @@ VOLUME_ON_VOLATILITY = 1.37
 """Log volume per log volatility, of season and weather alike (1.3 to 1.5 in regressions)."""
 VOLUME_ON_FLICKER = 1.3
 """Log volume per log activity of the minute: gives 0.38 per |return| in local deviations, as measured."""
-VOLUME_NOISE = 0.42
+VOLUME_BEYOND = 2.5
+"""Local deviations beyond which volume grows with the move itself: jumps trade ten times the median."""
+VOLUME_NOISE = 0.30
 VOLUME_SPELL = Swing(0.42, 7 * MINUTE)
 VOLUME_MOOD = Swing(0.25, 12 * HOUR)
 """What is left of log volume: deviation 0.73, with autocorrelation .45 at 1 min, .28 at 5 min, .10 at 4 h."""
 
-TAKER_ON_RETURN, TAKER_NOISE = 0.42, 0.62
+TAKER_ON_RETURN, TAKER_NOISE = 0.36, 0.62
 """Log odds of the taker's buys: per return in local deviations, and their noise (0.39 to 0.54, and 0.63 to 0.84)."""
 
 SPREAD_ON_VOLATILITY = 0.6
@@ -142,9 +146,9 @@ class Personality(NamedTuple):
 
 
 _KNOWN = {
-    "BTCUSDT": Personality(90_000.0, 1, 3, 0.47, 0.87, 8e6, 8e9, 0.00001, FUNDING_BP),
-    "ETHUSDT": Personality(3_000.0, 2, 3, 0.66, 0.89, 5e6, 5e9, 0.00001, FUNDING_BP),
-    "SOLUSDT": Personality(130.0, 2, 2, 0.90, 0.86, 1.7e6, 9e8, 0.00008, FUNDING_BP_LATER),
+    "BTCUSDT": Personality(90_000.0, 1, 3, 0.47, 0.90, 8e6, 8e9, 0.00001, FUNDING_BP),
+    "ETHUSDT": Personality(3_000.0, 2, 3, 0.66, 0.925, 5e6, 5e9, 0.00001, FUNDING_BP),
+    "SOLUSDT": Personality(130.0, 2, 2, 0.90, 0.895, 1.7e6, 9e8, 0.00008, FUNDING_BP_LATER),
 }
 """Volatility of the hours, loads and turnover of the minutes of 2025 and 2026, open interest of 2026."""
 
@@ -176,7 +180,7 @@ def personality(symbol: str) -> Personality:
         decimals=decimals,
         lot_decimals=lot_decimals,
         volatility=round(0.8 + 0.5 * shares[2], 3),
-        load=round(0.78 + 0.12 * shares[3], 3),
+        load=round(0.84 + 0.10 * shares[3], 3),
         turnover=turnover,
         interest=turnover * (300 + 400 * shares[4]),
         spread=SPREAD * (1 + 2 * shares[4]),

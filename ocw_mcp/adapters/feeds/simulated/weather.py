@@ -67,7 +67,7 @@ def settled() -> float:
         share * float(np.exp(2 * level)) for share, level in zip(regime_shares(), p.REGIME_LEVELS, strict=True)
     )
     jumps = (p.JUMPS_PER_DAY + p.OWN_JUMPS) / MINUTES * p.JUMP_LEAST**2 * p.JUMP_TAIL / (p.JUMP_TAIL - 2)
-    return variance + 0.5 * float(np.log(regimes)) + 0.5 * float(np.log1p(jumps))
+    return variance + 0.5 * float(np.log(regimes)) + 0.5 * float(np.log1p(jumps)) + p.SHAKEN
 
 
 @cache

@@ -1,0 +1,156 @@
+"""Stylised facts of a series of candles: what every market's returns and volumes have in common.
+
+The list follows R. Cont, Empirical properties of asset returns: stylized facts and statistical issues (2001).
+"""
+
+import numpy as np
+
+from ocw_mcp.app.bench_market.series import Floats, Series
+from ocw_mcp.domain.time import DAY, HOUR, MINUTE
+
+YEAR = 365 * DAY
+TAIL = 0.01
+"""Share of the largest moves that Hill's index is taken of."""
+JUMP = 6.0
+"""A jump moves by so many local deviations: those of the hour around it."""
+FEWEST = 30
+"""Observations below which a fact is not told."""
+_NORMAL = float(np.sqrt(2 / np.pi))
+"""Mean of |z| of the standard normal distribution."""
+
+
+def facts(series: Series) -> dict[str, float | None]:
+    """Every fact by name; None where the candles are too few or too long for it, or tell nothing of it."""
+    returns, size, volume = series.returns, np.abs(series.returns), series.volume
+    jumps = returns[np.abs(local_sizes(series)) > JUMP] if series.step <= 5 * MINUTE else np.empty(0)
+    square = float(np.nansum(returns**2))
+    lags = {name: series.lag(minutes) for name, minutes in (("1m", 1), ("10m", 10), ("1h", 60), ("1d", 1440))}
+    found: dict[str, float | None] = {
+        "annual_volatility": float(np.nanstd(returns) * np.sqrt(YEAR / series.step)),
+        "kurtosis_1m": kurtosis(series.over(MINUTE)),
+        "kurtosis_15m": kurtosis(series.over(15 * MINUTE)),
+        "kurtosis_1h": kurtosis(series.over(HOUR)),
+        "hill_index": hill(returns),
+        "return_acf_1": correlation(returns, returns, 1),
+        "variance_ratio_1h": variance_ratio(series, HOUR),
+    }
+    found |= {f"abs_acf_{name}": correlation(size, size, lag) if lag else None for name, lag in lags.items()}
+    found |= {
+        "leverage_1h": leverage(series),
+        "jumps_per_day": len(jumps) / (int(np.sum(~np.isnan(returns))) * series.step / DAY),
+        "jump_share": float(np.nansum(jumps**2)) / square if square and len(jumps) else None,
+        "jumps_down": float(np.mean(jumps < 0)) if len(jumps) >= FEWEST // 2 else None,
+        "skew_1h": skew(series.over(HOUR)),
+        "volume_volatility": correlation(np.log(np.maximum(volume, 1e-9)), np.log(series.moving), 0),
+        "volume_acf_1m": correlation(np.log(np.maximum(volume, 1e-9)), np.log(np.maximum(volume, 1e-9)), lags["1m"]),
+        "volume_acf_1h": correlation(np.log(np.maximum(volume, 1e-9)), np.log(np.maximum(volume, 1e-9)), lags["1h"]),
+        "volume_spread": float(np.nanstd(np.log(np.maximum(volume, 1e-9)))),
+        "taker_return": correlation(series.taker / volume, returns, 0) if np.any(series.taker > 0) else None,
+        "season_amplitude": season_amplitude(series),
+        "range_over_return": float(np.nanmean(np.log(series.high / series.low)) / np.nanmean(size)),
+        "standstills": float(np.mean(returns[~np.isnan(returns)] == 0)),
+    }
+    return {name: None if value is None or not np.isfinite(value) else float(value) for name, value in found.items()}
+
+
+def correlation(first: Floats, second: Floats, lag: int) -> float | None:
+    """Pearson's correlation of `first` with `second` so many rows later."""
+    if lag:
+        first, second = first[:-lag], second[lag:]
+    known = ~np.isnan(first + second)
+    if np.sum(known) < FEWEST or not np.std(first[known]) or not np.std(second[known]):
+        return None
+    return float(np.corrcoef(first[known], second[known])[0, 1])
+
+
+def kurtosis(returns: Floats) -> float | None:
+    """Excess kurtosis: 0 for a normal distribution."""
+    return None if (given := _standard(returns)) is None else float(np.mean(given**4)) - 3
+
+
+def skew(returns: Floats) -> float | None:
+    """Skewness: below 0 where large moves go down."""
+    return None if (given := _standard(returns)) is None else float(np.mean(given**3))
+
+
+def _standard(returns: Floats) -> Floats | None:
+    known = returns[~np.isnan(returns)]
+    if len(known) < FEWEST or not np.std(known):
+        return None
+    standard: Floats = (known - np.mean(known)) / np.std(known)
+    return standard
+
+
+def hill(returns: Floats) -> float | None:
+    """Tail index of |return| (B. M. Hill, 1975): the smaller, the fatter; 3 is common in markets."""
+    sizes = np.sort(np.abs(returns[~np.isnan(returns)]))[::-1]
+    count = int(len(sizes) * TAIL)
+    if count < FEWEST or not sizes[count]:
+        return None
+    return 1 / float(np.mean(np.log(sizes[:count] / sizes[count])))
+
+
+def variance_ratio(series: Series, span: int) -> float | None:
+    """Variance over `span` ms over what a walk of single candles would have (A. Lo and C. MacKinlay, 1988)."""
+    longer = series.over(span)
+    if len(longer) < FEWEST or span == series.step:
+        return None
+    return float(np.nanvar(longer) / np.nanvar(series.returns) * series.step / span)
+
+
+def leverage(series: Series) -> float | None:
+    """Correlation of an hour's return with the log of mean |return| in the next hour: below 0, falls make unrest."""
+    count = HOUR // series.step
+    if count < 1 or len(series.close) < 2 * count:
+        return None
+    rows = len(series.close) // count
+    returns = series.returns[: rows * count].reshape(rows, count)
+    hourly = returns.sum(axis=1)
+    unrest = np.log(np.maximum(np.abs(returns).mean(axis=1), 1e-9))
+    deviation = float(np.nanstd(hourly))
+    change = unrest[1:] - unrest[:-1]
+    return correlation(np.clip(hourly[:-1], -4 * deviation, 4 * deviation), change, 0)
+
+
+def local_sizes(series: Series) -> Floats:
+    """Returns over the deviation of the hour around them, themselves left out; NaN near holes is zero."""
+    sizes = np.nan_to_num(np.abs(series.returns))
+    half = max(5, HOUR // series.step // 2)
+    window = np.ones(2 * half + 1)
+    window[half] = 0.0
+    local = np.convolve(sizes, window / (2 * half), "same") / _NORMAL
+    result: Floats = np.nan_to_num(series.returns) / np.maximum(local, 1e-9)
+    return result
+
+
+def by_hour(series: Series, values: Floats) -> Floats:
+    """Mean of values in each hour of the day (UTC), over the mean of all."""
+    hours = series.time // HOUR % 24
+    means = np.array([_mean(values[hours == hour]) for hour in range(24)])
+    shape: Floats = means / np.nanmean(means)
+    return shape
+
+
+def _mean(values: Floats) -> float:
+    return float(np.nanmean(values)) if np.any(~np.isnan(values)) else float("nan")
+
+
+def season_amplitude(series: Series) -> float | None:
+    """Mean |return| of the liveliest hour of the day over that of the quietest; outliers cut at five means."""
+    if series.step > HOUR or len(series.close) * series.step < 2 * DAY:
+        return None
+    size = np.abs(series.returns)
+    shape = by_hour(series, np.minimum(size, 5 * float(np.nanmean(size))))
+    return float(np.nanmax(shape) / np.nanmin(shape))
+
+
+def together(series: dict[str, Series]) -> dict[str, float | None]:
+    """Correlation of returns of every two symbols, over the time that both have."""
+    found = {}
+    names = sorted(series)
+    for place, one in enumerate(names):
+        for other in names[place + 1 :]:
+            first, second = series[one], series[other]
+            _, here, there = np.intersect1d(first.time, second.time, return_indices=True)
+            found[f"{one}~{other}"] = correlation(first.returns[here], second.returns[there], 0)
+    return found

@@ -1,0 +1,77 @@
+"""`ocw bench`: one command for each measurement. What they need is imported when one is asked for."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+
+from ocw_mcp.app.cli.runs import parse_product, parse_symbols
+
+bench = typer.Typer(
+    help="Measurements on this machine; without a name all of the engine's but memory.", rich_markup_mode=None
+)
+
+_JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, alone on standard output.")]
+ENGINE: Final = {
+    "replay": "Candles a second through the whole engine; beside backtesting.py, where that is installed.",
+    "history": "What a candle costs after 200,000 others over what it costs after 10,000.",
+    "gate": "One look of the gate.",
+    "snapshot": "How many characters a snapshot has as text.",
+    "memory": "Two years of three symbols in a process of its own; takes some minutes.",
+}
+
+
+@bench.callback(invoke_without_command=True)
+def usual(context: typer.Context, as_json: _JsonOption = False) -> None:
+    """Measurements on this machine; without a name all of the engine's but memory."""
+    if context.invoked_subcommand is None:
+        _measure(None, as_json=as_json)
+
+
+def _command(name: str) -> Callable[[bool], None]:
+    def command(as_json: _JsonOption = False) -> None:
+        _measure(name, as_json=as_json)
+
+    return command
+
+
+for _name, _help in ENGINE.items():
+    bench.command(_name, help=_help)(_command(_name))
+
+
+def _measure(what: str | None, *, as_json: bool) -> None:
+    from ocw_mcp.app import bench as measurements
+
+    typer.echo(json.dumps(measurements.measure(what), indent=None if as_json else 2))
+
+
+@bench.command("market")
+def market(
+    tape: Annotated[
+        Path | None, typer.Option("--tape", help="Candles of the exchange's public archive to compare with.")
+    ] = None,
+    as_json: _JsonOption = False,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="Draw it into this PNG file, too; needs the extra plot.")
+    ] = None,
+    product: Annotated[str | None, typer.Option("--product", help="spot or um; default um.")] = None,
+    interval: Annotated[str | None, typer.Option("--interval", help="Of the candles: 1m, 15m, 1h.")] = None,
+    symbols: Annotated[str | None, typer.Option("--symbols", help="Only these: BTCUSDT,ETHUSDT.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated market.")] = 1,
+) -> None:
+    """How real the simulated market is, beside a tape: tails, memory of volatility, jumps, volume, season, range."""
+    from ocw_mcp.app.bench_market import compare, table
+    from ocw_mcp.app.bench_market import picture as pictures
+
+    if picture is not None:
+        pictures.require_plotting()  # told before the minute of work, not after it
+    comparison = compare(tape, parse_product(product), interval, parse_symbols(symbols), seed)
+    if picture is not None:
+        pictures.draw(comparison, picture)
+    if as_json:
+        typer.echo(json.dumps(comparison.found, allow_nan=False))
+    else:
+        Console(highlight=False, soft_wrap=True).print(table(comparison.found))
