@@ -139,3 +139,4 @@ def test_bench_prints_its_measurements_as_json() -> None:
     assert measured["replay"]["candles_per_s"] > 0
     assert measured["history"]["ratio"] > 0
     assert measured["gate"]["us_per_look"] > 0
+    assert measured["policies"]["us_per_check"] > 0

@@ -3,17 +3,18 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from ocw_mcp.app.bench import gate, memory, replay, snapshot
+from ocw_mcp.app.bench import gate, memory, policies, replay, snapshot
 from ocw_mcp.domain.errors import SettingsError
 
 MEASURES: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "replay": replay.measure,
     "history": replay.measure_history,
     "gate": gate.measure,
+    "policies": policies.measure,
     "snapshot": snapshot.measure,
     "memory": memory.measure,
 }
-USUAL: Final = ("replay", "history", "gate", "snapshot")
+USUAL: Final = ("replay", "history", "gate", "policies", "snapshot")
 """What is measured unless something is asked for; the others take minutes each."""
 
 

@@ -19,6 +19,7 @@ ENGINE: Final = {
     "replay": "Candles a second through the whole engine; beside backtesting.py, where that is installed.",
     "history": "What a candle costs after 200,000 others over what it costs after 10,000.",
     "gate": "One look of the gate.",
+    "policies": "One entry held against every policy.",
     "snapshot": "How many characters a snapshot has as text.",
     "memory": "Two years of three symbols in a process of its own; takes some minutes.",
 }

@@ -55,7 +55,7 @@ class RiskOfficer:
         refused = next((verdict for verdict in verdicts if notional > verdict.room or verdict.room <= ZERO), None)
         if refused is not None:
             largest = _largest(verdicts, worst, account.instrument, account.price)
-            return Refusal(refused.code, refused.limit, refused.actual, largest)
+            return Refusal(refused.code, str(refused.limit), str(refused.actual), largest)
         minimum = _below_minimum(quantity, account.price, account.instrument)
         if minimum is not None:
             largest = _largest(verdicts, worst, account.instrument, account.price)

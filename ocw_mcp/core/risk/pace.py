@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.core.risk.verdict import UNLIMITED, Verdict, all_or_nothing, of_equity, seconds, share
+from ocw_mcp.core.risk.verdict import UNLIMITED, Share, Span, Verdict, all_or_nothing, of_equity
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import OrderIntent
 from ocw_mcp.domain.policies import Policies
@@ -32,16 +32,16 @@ def turnover(intent: OrderIntent, account: AccountView, policies: Policies, noti
 def fees(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
     """The fees of a day close entries once they are such a share of the equity with which it began."""
     limit, paid, opening = policies.pace.max_fees, account.pace.fees_today, account.day_opening
-    actual = share(paid / opening) if opening > 0 else "no equity"
-    return all_or_nothing(RefusalCode.FEES, share(limit), actual, passes=opening > 0 and paid < limit * opening)
+    actual = Share(paid / opening) if opening > 0 else "no equity"
+    return all_or_nothing(RefusalCode.FEES, Share(limit), actual, passes=opening > 0 and paid < limit * opening)
 
 
 def reentry(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
     """A symbol is left alone for a while after its position was closed; an addition is no way back."""
     since, wait = account.pace.since_close_ms, policies.pace.reentry_s * SECOND
     passes = since is None or since >= wait or account.quantity != ZERO
-    actual = "long ago" if since is None else seconds(since)
-    return all_or_nothing(RefusalCode.REENTRY, f"{seconds(wait)} after the last", actual, passes=passes)
+    actual = "long ago" if since is None else Span(since)
+    return all_or_nothing(RefusalCode.REENTRY, f"{Span(wait)} after the last", actual, passes=passes)
 
 
 def losses_in_a_row(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
@@ -50,6 +50,6 @@ def losses_in_a_row(intent: OrderIntent, account: AccountView, policies: Policie
     return Verdict(
         RefusalCode.LOSSES_IN_A_ROW,
         f"a pause of {policies.losses.pause_s}s",
-        f"{seconds(paused)} of it left" if paused else "no pause",
+        f"{Span(paused)} of it left" if paused else "no pause",
         ZERO if paused else UNLIMITED,
     )

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.core.risk.verdict import UNLIMITED, Verdict, all_or_nothing, of_equity, share
+from ocw_mcp.core.risk.verdict import UNLIMITED, Share, Verdict, all_or_nothing, of_equity
 from ocw_mcp.domain.money import ONE, ZERO, plain
 from ocw_mcp.domain.orders import OrderIntent, Side
 from ocw_mcp.domain.policies import Policies
@@ -33,7 +33,7 @@ def correlated_exposure(intent: OrderIntent, account: AccountView, policies: Pol
     used = account.correlated_long if intent.side is Side.BUY else account.correlated_short
     limit = policies.correlated.max_share
     if used is None:
-        return Verdict(RefusalCode.CORRELATED_EXPOSURE, share(limit), "not one of them", UNLIMITED)
+        return Verdict(RefusalCode.CORRELATED_EXPOSURE, Share(limit), "not one of them", UNLIMITED)
     return of_equity(RefusalCode.CORRELATED_EXPOSURE, limit, used, notional, account.equity)
 
 
@@ -51,11 +51,11 @@ def risk_per_trade(intent: OrderIntent, account: AccountView, policies: Policies
     """
     policy, stop = policies.risk, intent.protect_at
     if stop is None or not stop.is_finite():
-        return all_or_nothing(RefusalCode.RISK_PER_TRADE, share(policy.max_share), "no stop", passes=False)
+        return all_or_nothing(RefusalCode.RISK_PER_TRADE, Share(policy.max_share), "no stop", passes=False)
     worst = account.price * (ONE + intent.side.sign * policies.order.price_allowance)
     distance = max(ZERO, (worst - stop) * intent.side.sign / worst) + policy.gap_allowance
     if distance == 0:
-        return all_or_nothing(RefusalCode.RISK_PER_TRADE, share(policy.max_share), "0%", passes=True)
+        return all_or_nothing(RefusalCode.RISK_PER_TRADE, Share(policy.max_share), "0%", passes=True)
     verdict = of_equity(
         RefusalCode.RISK_PER_TRADE,
         policy.max_share,

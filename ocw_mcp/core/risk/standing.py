@@ -3,7 +3,7 @@
 from fnmatch import fnmatchcase
 
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.core.risk.verdict import Verdict, all_or_nothing, seconds, share
+from ocw_mcp.core.risk.verdict import Share, Span, Verdict, all_or_nothing
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import OrderIntent, Side
@@ -49,8 +49,8 @@ def fresh(intent: OrderIntent, account: AccountView, policies: Policies, notiona
     """Adding risk passes on fresh data only."""
     return all_or_nothing(
         RefusalCode.STALE_DATA,
-        seconds(account.price_age_limit_ms),
-        seconds(account.price_age_ms),
+        Span(account.price_age_limit_ms),
+        Span(account.price_age_ms),
         passes=account.price_age_ms <= account.price_age_limit_ms,
     )
 
@@ -59,8 +59,8 @@ def daily_loss(intent: OrderIntent, account: AccountView, policies: Policies, no
     """The loss of the UTC day closes entries until the next one, whatever equity does meanwhile."""
     return all_or_nothing(
         RefusalCode.DAILY_LOSS,
-        share(policies.daily_loss.max_share),
-        share(account.daily_loss),
+        Share(policies.daily_loss.max_share),
+        Share(account.daily_loss),
         passes=not account.daily_loss_reached,
     )
 
@@ -68,11 +68,11 @@ def daily_loss(intent: OrderIntent, account: AccountView, policies: Policies, no
 def stop_required(intent: OrderIntent, account: AccountView, policies: Policies, notional: object) -> Verdict:
     """An entry brings a stop on the losing side of the price, and not too far away."""
     farthest = policies.stop.max_distance
-    limit = f"a stop within {share(farthest)}"
+    limit = f"a stop within {Share(farthest)}"
     stop, price = intent.protect_at, account.price
     if stop is None or not stop.is_finite():
         return Verdict(RefusalCode.STOP_REQUIRED, limit, "none", ZERO)
     distance = (price - stop) / price * intent.side.sign
     return all_or_nothing(
-        RefusalCode.STOP_REQUIRED, limit, share(distance), passes=stop > 0 and ZERO < distance <= farthest
+        RefusalCode.STOP_REQUIRED, limit, Share(distance), passes=stop > 0 and ZERO < distance <= farthest
     )

@@ -2,9 +2,7 @@
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Final
-
-import msgspec
+from typing import Final, NamedTuple
 
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.domain.money import ZERO, plain
@@ -15,15 +13,38 @@ from ocw_mcp.domain.reasons import RefusalCode
 UNLIMITED: Final = Decimal("Infinity")
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Share(NamedTuple):
+    """A share that reads as text: `25%`. It is written only where somebody reads it, which is after a refusal."""
+
+    value: Decimal
+
+    def __str__(self) -> str:
+        # Formatting rounds numbers of any length; `round` raises on those beyond 28 digits.
+        return f"{plain(Decimal(format(self.value * 100, '.4f')))}%"
+
+
+class Span(NamedTuple):
+    """A span of time that reads as text: `90s`."""
+
+    ms: int
+
+    def __str__(self) -> str:
+        return f"{self.ms / 1000:g}s"
+
+
+Told = str | Share | Span
+"""What a person is told of a limit, or of the value held against it."""
+
+
+class Verdict(NamedTuple):
     """What one limit says. `room` is the notional that it lets pass at the worst assumed fill, in quote currency.
 
     No room at all is how a limit that knows no size says no.
     """
 
     code: RefusalCode
-    limit: str
-    actual: str
+    limit: Told
+    actual: Told
     room: Decimal
 
 
@@ -31,23 +52,12 @@ Limit = Callable[[OrderIntent, AccountView, Policies, Decimal], Verdict]
 """(intent, account, policies, notional at the worst fill) → verdict."""
 
 
-def all_or_nothing(code: RefusalCode, limit: str, actual: str, *, passes: bool) -> Verdict:
+def all_or_nothing(code: RefusalCode, limit: Told, actual: Told, *, passes: bool) -> Verdict:
     """The verdict of a limit that knows no size."""
     return Verdict(code, limit, actual, UNLIMITED if passes else ZERO)
 
 
 def of_equity(code: RefusalCode, limit: Decimal, used: Decimal, notional: Decimal, equity: Decimal) -> Verdict:
     """The verdict of a limit on a share of equity, of which some is used."""
-    actual = share((used + notional) / equity) if equity > 0 else "no equity"
-    return Verdict(code, share(limit), actual, max(ZERO, limit * equity - used))
-
-
-def share(value: Decimal) -> str:
-    """A share as text: `25%`."""
-    # Formatting rounds numbers of any length; `round` raises on those beyond 28 digits.
-    return f"{plain(Decimal(format(value * 100, '.4f')))}%"
-
-
-def seconds(ms: int) -> str:
-    """A span as text: `90s`."""
-    return f"{ms / 1000:g}s"
+    actual: Told = Share((used + notional) / equity) if equity > 0 else "no equity"
+    return Verdict(code, Share(limit), actual, max(ZERO, limit * equity - used))
