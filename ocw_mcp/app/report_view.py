@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ocw_mcp.domain.time import iso
+from ocw_mcp.domain.time import MINUTE, SECOND, iso
 
 
 def show(figures: dict[str, Any], why: str, console: Console) -> None:
@@ -31,6 +31,7 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("gate", f"{figures['evaluations']:,} looks, {_share(figures['skip_rate'])} skipped ({skips})"),
         ("wakes", f"{figures['decisions']:,} decisions, on {len(figures['wakes']):,} reasons of symbols or the timer"),
         ("orders", f"{figures['orders']} sent, {figures['fills']} fills, refusals: {refusals}"),
+        ("states", _states(figures["time_in_state"])),
         ("holes", f"{figures['holes']}; {figures['stale_candles']} candles came late or twice and were left out"),
         ("equity", f"{figures['equity_start']:,.2f} -> {figures['equity_end']:,.2f} ({_share(figures['return'])})"),
         ("buy and hold", _share(figures["buy_and_hold"])),
@@ -39,6 +40,18 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("fees", f"{figures['fees']:,.2f}"),
         ("flags", "; ".join(figures["flags"])),
     ]
+
+
+def _states(spent: dict[str, int]) -> str:
+    told = [f"{state} {_long(ms)}" for state, ms in spent.items() if ms]
+    return ", ".join(told) or "no time has passed"
+
+
+def _long(ms: int) -> str:
+    minutes = ms // MINUTE
+    days, hours = minutes // (24 * 60), minutes // 60 % 24
+    parts = [f"{days}d" if days else "", f"{hours}h" if hours else "", f"{minutes % 60}m" if minutes % 60 else ""]
+    return " ".join(part for part in parts if part) or f"{ms / SECOND:g}s"
 
 
 def _share(value: float | None) -> str:

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from ocw_mcp import __version__
-from ocw_mcp.app.cli import operate, runs
+from ocw_mcp.app.cli import looks, operate, runs
+from ocw_mcp.app.cli.options import BookOption, JsonOption
 
 app = typer.Typer(
     help="A trading desk for Claude, with a risk officer that cannot be talked out of anything.",
@@ -22,8 +23,6 @@ app.add_typer(journal, name="journal")
 StateOption = Annotated[
     Path | None, typer.Option("--state", help="The book's state directory; without it a fresh temporary book.")
 ]
-BookOption = Annotated[Path, typer.Option("--state", help="The book's state directory.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, alone on standard output.")]
 AgentOption = Annotated[str, typer.Option("--agent", help="Who decides: rules, or none to hold.")]
 ForOption = Annotated[
     str | None, typer.Option("--for", help="Stop after so much simulated time from the book's start: 24h, 7d.")
@@ -120,6 +119,9 @@ def status(state: BookOption, as_json: JsonOption = False) -> None:
     """Show a book: its state, positions, stops and counters. It is only read, whether an engine runs or not."""
     view = operate.status(state)
     typer.echo(json.dumps(view, indent=2) if as_json else operate.status_text(view))
+
+
+looks.add_to(app)
 
 
 @app.command()

@@ -1,0 +1,68 @@
+"""The commands that look into a book: they only read, whether an engine runs or not."""
+
+import json
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+from rich.console import RenderableType
+
+from ocw_mcp.app.cli import lists
+from ocw_mcp.app.cli.options import BookOption, JsonOption, LimitOption, checked
+from ocw_mcp.app.cli.tables import terminal
+from ocw_mcp.app.views.decisions import read_decisions
+from ocw_mcp.app.views.orders import read_orders
+from ocw_mcp.app.views.plain_json import jsonable
+from ocw_mcp.app.views.positions import read_positions
+from ocw_mcp.app.views.trades import read_trades
+
+ROWS = 20
+
+
+def positions(state: BookOption, as_json: JsonOption = False) -> None:
+    """Show the open positions: what they cost, what they are worth, and the stop each is under."""
+    view = read_positions(state)
+    _print(view, lists.positions_text(view), as_json)
+
+
+def orders(
+    state: BookOption,
+    all_: Annotated[bool, typer.Option("--all", help="Also those that are filled, canceled or rejected.")] = False,
+    limit: LimitOption = ROWS,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the live orders, and what was refused with its limit and what would have passed; newest last."""
+    view = read_orders(state, checked(limit), finished=all_)
+    _print(view, lists.orders_text(view), as_json)
+
+
+def trades(state: BookOption, limit: LimitOption = ROWS, as_json: JsonOption = False) -> None:
+    """Show the closed trades, newest last, and what all of them came to after fees."""
+    view = read_trades(state, checked(limit))
+    _print(view, lists.trades_text(view), as_json)
+
+
+def decisions(
+    state: BookOption,
+    limit: LimitOption = ROWS,
+    acted: Annotated[bool, typer.Option("--acted", help="Without those that only held.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what was decided and why, newest last."""
+    view = read_decisions(state, checked(limit), acted=acted)
+    _print(view, lists.decisions_text(view, acted=acted), as_json)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    for command in (positions, orders, trades, decisions):
+        app.command()(command)
+
+
+def _print(view: Any, text: Iterable[RenderableType], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(jsonable(view), indent=2, allow_nan=False))
+        return
+    console = terminal()
+    for part in text:
+        console.print(part)
