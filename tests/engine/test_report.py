@@ -7,8 +7,8 @@ import pytest
 
 from ocw_mcp.domain.figures import JournalFigures
 from ocw_mcp.domain.market import Candle, Frame
-from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.report import report, time_in_state
 from tests.support.markets import START, ListFeed, candle, path
 from tests.support.runs import Run

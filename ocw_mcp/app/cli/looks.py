@@ -9,11 +9,13 @@ from rich.console import RenderableType
 
 from ocw_mcp.app.cli import lists
 from ocw_mcp.app.cli.options import BookOption, JsonOption, LimitOption, checked
+from ocw_mcp.app.cli.story import story_text
 from ocw_mcp.app.cli.tables import terminal
 from ocw_mcp.app.views.decisions import read_decisions
 from ocw_mcp.app.views.orders import read_orders
 from ocw_mcp.app.views.plain_json import jsonable
 from ocw_mcp.app.views.positions import read_positions
+from ocw_mcp.app.views.story import read_story
 from ocw_mcp.app.views.trades import read_trades
 
 ROWS = 20
@@ -53,9 +55,22 @@ def decisions(
     _print(view, lists.decisions_text(view, acted=acted), as_json)
 
 
+def explain(
+    id_: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="A wake (12), an order (order:3, 3-e-0, its client id) or a refusal."),
+    ],
+    state: BookOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell one wake from its reasons to its last fill: what was decided, refused, sent, filled, and how it ended."""
+    view = read_story(state, id_)
+    _print(view, story_text(view), as_json)
+
+
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (positions, orders, trades, decisions):
+    for command in (positions, orders, trades, decisions, explain):
         app.command()(command)
 
 
