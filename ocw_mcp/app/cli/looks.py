@@ -1,16 +1,20 @@
 """The commands that look into a book: they only read, whether an engine runs or not."""
 
 import json
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import RenderableType
 
 from ocw_mcp.app.cli import lists
+from ocw_mcp.app.cli.checks import checks_text
 from ocw_mcp.app.cli.options import BookOption, JsonOption, LimitOption, checked
 from ocw_mcp.app.cli.story import story_text
 from ocw_mcp.app.cli.tables import terminal
+from ocw_mcp.app.views.checks import Verdict, examine
 from ocw_mcp.app.views.decisions import read_decisions
 from ocw_mcp.app.views.orders import read_orders
 from ocw_mcp.app.views.plain_json import jsonable
@@ -68,9 +72,23 @@ def explain(
     _print(view, story_text(view), as_json)
 
 
+def doctor(
+    state: Annotated[Path | None, typer.Option("--state", help="Check this book, too.")] = None,
+    env: Annotated[Path | None, typer.Option("--env", help="A file of settings, as a run would be given.")] = None,
+    policies: Annotated[Path | None, typer.Option("--policies", help="Policies in place of the shipped.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the installation, the settings and a book: ok, warning or problem, and what to do. 1 where one is."""
+    found = examine(state, env, policies, os.environ)
+    sound = all(check.verdict is not Verdict.PROBLEM for check in found)
+    _print({"ok": sound, "checks": found}, checks_text(found), as_json)
+    if not sound:
+        raise typer.Exit(1)
+
+
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (positions, orders, trades, decisions, explain):
+    for command in (positions, orders, trades, decisions, explain, doctor):
         app.command()(command)
 
 
