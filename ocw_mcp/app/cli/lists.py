@@ -15,6 +15,8 @@ from ocw_mcp.domain.money import plain
 
 STATUS = {"partially_filled": "part filled", "cancel_requested": "canceling"}
 """Where the word of the journal is too long for a column."""
+SHORT = 36
+"""Characters of a decision that is told on one line."""
 
 
 def positions_text(view: Positions) -> Iterator[RenderableType]:
@@ -36,7 +38,7 @@ def positions_grid(rows: list[PositionRow]) -> RenderableType:
     return grid(
         "Positions",
         [
-            Column("symbol", [row.symbol for row in rows]),
+            Column("symbol", [said(row.symbol) for row in rows]),
             Column("side", ["long" if row.quantity > 0 else "short" for row in rows]),
             Column("quantity", amounts(abs(row.quantity) for row in rows), number=True),
             Column("entry", amounts(_short(row.average_price) for row in rows), number=True),
@@ -74,14 +76,14 @@ def orders_grid(rows: list[OrderRow]) -> RenderableType:
         [
             Column("order", [row.name for row in rows]),
             Column("sent (UTC)", [moment(row.at)[:16] for row in rows]),
-            Column("symbol", [row.symbol for row in rows]),
+            Column("symbol", [said(row.symbol) for row in rows]),
             Column("purpose", [row.purpose for row in rows]),
             Column("side", [row.side for row in rows]),
             Column("quantity", amounts(row.quantity for row in rows), number=True),
             Column("trigger", amounts(row.trigger_price for row in rows), number=True),
             Column("status", [STATUS.get(row.status, row.status) for row in rows]),
             Column("price", amounts(_short(row.average_price) for row in rows), number=True),
-            Column("by", [said(row.principal)[:12] for row in rows]),
+            Column("by", [said(row.principal) for row in rows], wraps=True),
         ],
     )
 
@@ -94,7 +96,7 @@ def _refusals_grid(rows: list[RefusalRow]) -> RenderableType:
             Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
             Column("order", [order_text(row) for row in rows]),
             Column("refused for", [refusal_text(row) for row in rows], wraps=True),
-            Column("by", [said(row.principal)[:12] for row in rows]),
+            Column("by", [said(row.principal) for row in rows], wraps=True),
         ],
     )
 
@@ -121,14 +123,13 @@ def trades_text(view: Trades) -> Iterator[RenderableType]:
         [
             Column("order", [str(row.order or "-") for row in rows]),
             Column("closed (UTC)", [moment(row.closed_at)[:16] for row in rows]),
-            Column("symbol", [row.symbol for row in rows]),
+            Column("symbol", [said(row.symbol) for row in rows]),
             Column("side", [row.side or "-" for row in rows]),
             Column("quantity", amounts(row.quantity for row in rows), number=True),
             Column("entry", amounts(_short(row.entry_price) for row in rows), number=True),
             Column("exit", amounts(_short(row.exit_price) for row in rows), number=True),
             Column("held", [span(row.closed_at - row.opened_at) for row in rows]),
             Column("by", [row.closed_by or "-" for row in rows]),
-            Column("fees", money(row.fees for row in rows), number=True),
             Column("pnl", money((row.pnl for row in rows), signed=True), number=True),
         ],
     )
@@ -151,8 +152,9 @@ def decisions_text(view: Decisions, *, acted: bool) -> Iterator[RenderableType]:
     yield "ocw explain WAKE tells one from wake to fill" + ("" if acted else "; --acted leaves out those that held")
 
 
-def decisions_grid(rows: list[DecisionRow]) -> RenderableType:
-    """The table alone."""
+def decisions_grid(rows: list[DecisionRow], *, short: bool = False) -> RenderableType:
+    """The table alone; `short` keeps each decision on one line."""
+    decided = [_in_short(row) if short else _decided(row) for row in rows]
     return grid(
         "Decisions",
         [
@@ -160,7 +162,7 @@ def decisions_grid(rows: list[DecisionRow]) -> RenderableType:
             Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
             Column("by", [said(row.decider)[:12] for row in rows]),
             Column("thought", [span(row.thinking_ms) for row in rows]),
-            Column("decided", [_decided(row) for row in rows], wraps=True),
+            Column("decided", decided, wraps=not short),
             Column("sent", [str(row.orders) for row in rows], number=True),
             Column("refused", [str(row.refusals) for row in rows], number=True),
         ],
@@ -184,9 +186,15 @@ def _decided(row: DecisionRow) -> str:
     return "\n".join(": ".join(filter(None, (leg_text(leg), said(leg.reasoning)))) for leg in legs)
 
 
+def _in_short(row: DecisionRow) -> str:
+    legs = [f"{leg.action} {said(leg.symbol)}" for leg in row.decision.legs if leg.action is not Action.HOLD]
+    text = ", ".join(legs) or _decided(row)
+    return text if len(text) <= SHORT else f"{text[: SHORT - 3]}..."
+
+
 def _short(price: Decimal | None) -> Decimal | None:
-    """An average price at eight significant digits: it may have more digits than any exchange has."""
-    return None if price is None else Context(prec=8).plus(price)
+    """An average at seven significant digits, as many as prices have; JSON has all of them."""
+    return None if price is None else Context(prec=7).plus(price)
 
 
 def _stops(rows: list[PositionRow]) -> list[str]:

@@ -14,6 +14,7 @@ from ocw_mcp.app.cli.checks import checks_text
 from ocw_mcp.app.cli.options import BookOption, JsonOption, LimitOption, checked
 from ocw_mcp.app.cli.story import story_text
 from ocw_mcp.app.cli.tables import terminal
+from ocw_mcp.app.cli.watch import watch as draw
 from ocw_mcp.app.views.checks import Verdict, examine
 from ocw_mcp.app.views.decisions import read_decisions
 from ocw_mcp.app.views.orders import read_orders
@@ -86,9 +87,17 @@ def doctor(
         raise typer.Exit(1)
 
 
+def watch(
+    state: BookOption,
+    once: Annotated[bool, typer.Option("--once", help="Draw one picture and end, as without a terminal.")] = False,
+) -> None:
+    """Watch a book in the terminal, drawn again every second; Ctrl-C ends. The engine does not notice."""
+    draw(state, terminal(), once=once)
+
+
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (positions, orders, trades, decisions, explain, doctor):
+    for command in (positions, orders, trades, decisions, explain, doctor, watch):
         app.command()(command)
 
 
@@ -98,4 +107,4 @@ def _print(view: Any, text: Iterable[RenderableType], as_json: bool) -> None:
         return
     console = terminal()
     for part in text:
-        console.print(part)
+        console.print(part, crop=False)

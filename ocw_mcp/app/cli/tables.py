@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +16,8 @@ from ocw_mcp.domain.time import SECOND, iso
 
 PIPED_WIDTH = 100
 """Columns where nobody knows how wide the reader is."""
+LEAST_WRAPPED = 24
+"""Columns of text that goes on in the next line: enough for a word."""
 
 
 class Column(NamedTuple):
@@ -34,17 +37,29 @@ def terminal() -> Console:
     return console
 
 
+class Grid(Table):
+    """A table that is never narrower than its numbers: one that is cut looks like another."""
+
+    least = 0
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it, with lines that are too long where there is no room."""
+        return super().__rich_console__(console, options.update_width(max(options.max_width, self.least)))
+
+
 def grid(title: str, columns: Iterable[Column]) -> Table:
     """A table without lines around it."""
-    table = Table(
+    table = Grid(
         title=title or None, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), pad_edge=False
     )
     shown = list(columns)
     for column in shown:
         # Numbers carry their blanks with them, so that their points stand below each other.
-        width = max(map(len, column.cells), default=0)
-        head = column.head.rjust(width) if column.number else column.head
+        head = column.head.rjust(max(map(len, column.cells), default=0)) if column.number else column.head
+        width = max(map(cell_len, (head, *column.cells)))
+        table.least += 2 + (min(width, LEAST_WRAPPED) if column.wraps else width)
         table.add_column(head, header_style="dim", no_wrap=not column.wraps, overflow="fold")
+    table.least -= 2
     for row in zip(*(_cells(column) for column in shown), strict=True):
         table.add_row(*row)
     return table

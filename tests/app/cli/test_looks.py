@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
@@ -53,9 +54,18 @@ def test_looking_changes_no_file_and_fits_a_hundred_columns(ocw: Ocw, desk: Path
     said = ocw(command, "--state", desk)
     assert (said.code, said.err) == (0, "")
     assert max(len(line) for line in said.out.splitlines()) <= 100
-    assert "…" not in said.out
     ocw(command, "--state", desk, "--json")
     assert {each.name: (each.stat().st_mtime_ns, each.stat().st_size) for each in desk.iterdir()} == before
+
+
+@pytest.mark.parametrize("command", LISTS)
+def test_where_there_is_no_room_lines_are_long_and_no_number_is_cut(
+    ocw: Ocw, desk: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = ocw(command, "--state", desk).out
+    monkeypatch.setenv("COLUMNS", "40")
+    narrow = ocw(command, "--state", desk).out
+    assert set(re.findall(r"[-+]?[0-9,]+\.[0-9]+", wide)) <= set(re.findall(r"[-+]?[0-9,]+\.[0-9]+", narrow))
 
 
 @pytest.mark.parametrize("command", LISTS)
