@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ocw_mcp.domain.time import iso
+from ocw_mcp.domain.time import MINUTE, SECOND, iso
 
 
 def show(figures: dict[str, Any], why: str, console: Console) -> None:
@@ -31,6 +31,7 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("gate", f"{figures['evaluations']:,} looks, {_share(figures['skip_rate'])} skipped ({skips})"),
         ("wakes", f"{figures['decisions']:,} decisions, on {len(figures['wakes']):,} reasons of symbols or the timer"),
         ("orders", f"{figures['orders']} sent, {figures['fills']} fills, refusals: {refusals}"),
+        ("states", _states(figures["time_in_state"])),
         ("holes", str(figures["holes"]) + _mended(figures)),
         ("equity", f"{figures['equity_start']:,.2f} -> {figures['equity_end']:,.2f} ({_share(figures['return'])})"),
         ("buy and hold", _share(figures["buy_and_hold"])),
@@ -49,6 +50,18 @@ def _mended(figures: dict[str, Any]) -> str:
         (figures["stale_candles"], "candles late or twice, left out"),
     ]
     return "".join(f"; {count:,} {what}" for count, what in counts if count)
+
+
+def _states(spent: dict[str, int]) -> str:
+    told = [f"{state} {_long(ms)}" for state, ms in spent.items() if ms]
+    return ", ".join(told) or "no time has passed"
+
+
+def _long(ms: int) -> str:
+    minutes = ms // MINUTE
+    days, hours = minutes // (24 * 60), minutes // 60 % 24
+    parts = [f"{days}d" if days else "", f"{hours}h" if hours else "", f"{minutes % 60}m" if minutes % 60 else ""]
+    return " ".join(part for part in parts if part) or f"{ms / SECOND:g}s"
 
 
 def _share(value: float | None) -> str:

@@ -4,6 +4,8 @@ from decimal import Decimal
 
 import msgspec
 
+from ocw_mcp.domain.state import DeskState
+
 
 class WakeEntry(msgspec.Struct, frozen=True):
     """One symbol's share in a wake: when (ms), which symbol (None for the timer), and why."""
@@ -25,3 +27,5 @@ class JournalFigures(msgspec.Struct, frozen=True):
     fees: Decimal
     day_equities: list[tuple[str, Decimal]]
     """The equity with which each UTC day began, oldest first."""
+    state_changes: list[tuple[int, DeskState]] = []
+    """When (ms) the desk went into which state, oldest first; before the first it was ACTIVE."""

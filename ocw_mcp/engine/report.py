@@ -7,6 +7,7 @@ from typing import Any
 
 from ocw_mcp.core.gate.gate import GateState
 from ocw_mcp.domain.figures import JournalFigures
+from ocw_mcp.domain.state import DeskState
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.tally import Tally
@@ -42,6 +43,7 @@ def report(
         "orders": figures.orders,
         "fills": figures.fills,
         "refusals": dict(sorted(figures.refusals.items())),
+        "time_in_state": time_in_state(figures.state_changes, tally.first_open_time, tally.last_close_time),
         "holes": figures.holes,
         "stale_candles": tally.stale_candles,
         "equity_start": float(start),
@@ -55,6 +57,23 @@ def report(
         "flags": ["mark=last: the market carries no mark price", "funding=none: the market carries no funding rates"],
         "fingerprint": fingerprint,
     }
+
+
+def time_in_state(changes: list[tuple[int, DeskState]], since: int | None, until: int | None) -> dict[str, int]:
+    """Simulated milliseconds in each state of the desk, zeros included; together they are `until` - `since` (ms).
+
+    `changes` tell when (ms) the desk went into which state; it begins ACTIVE. Without a candle no time has passed.
+    """
+    spent = {state.value: 0 for state in DeskState}
+    if since is None or until is None:
+        return spent
+    state, entered = DeskState.ACTIVE, since
+    for at, after in [*changes, (until, DeskState.ACTIVE)]:
+        # A command can come before the first candle has closed, or after the last.
+        left = min(max(at, entered), until)
+        spent[state.value] += left - entered
+        state, entered = after, left
+    return spent
 
 
 def sharpe(equities: list[float]) -> float | None:

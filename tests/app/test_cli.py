@@ -114,6 +114,12 @@ def test_halt_and_resume_are_taken_at_the_next_start(ocw: Ocw, tape: Path, tmp_p
     ocw("run", "--market", tape, "--for", "3h", "--state", book, "--json")
     assert json.loads(ocw("status", "--state", book, "--json").out)["summary"]["state"] == "ACTIVE"
 
+    report = json.loads(ocw("run", "--market", tape, "--for", "4h", "--state", book, "--json").out)
+    spent = report["time_in_state"]
+    assert spent["HALTED"] > 0
+    assert sum(spent.values()) == report["to"] - report["from"]
+    assert "HALTED " in ocw("run", "--market", tape, "--for", "5h", "--state", book).out
+
 
 def test_a_halt_of_a_book_whose_market_has_ended_says_when_it_is_taken_and_is(
     ocw: Ocw, tape: Path, tmp_path: Path

@@ -7,8 +7,9 @@ import pytest
 
 from ocw_mcp.domain.figures import JournalFigures
 from ocw_mcp.domain.market import Candle, Frame
+from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.time import MINUTE
-from ocw_mcp.engine.report import report
+from ocw_mcp.engine.report import report, time_in_state
 from tests.support.markets import START, ListFeed, candle, path
 from tests.support.runs import Run
 
@@ -50,3 +51,11 @@ async def test_candles_that_came_late_or_twice_are_counted_for_everybody_to_see(
         run.engine.step(Frame(START + 9 * MINUTE, (late,)), START + 9 * MINUTE)
     assert report_of(run)["stale_candles"] == run.engine.summary()["stale_candles"] == 2
     assert report_of(run)["candles"] == 3
+
+
+def test_the_time_in_each_state_adds_up_to_the_whole_and_counts_only_what_the_candles_cover() -> None:
+    halted, active = DeskState.HALTED, DeskState.ACTIVE
+    assert time_in_state([], 100, 500) == {"ACTIVE": 400, "REDUCING": 0, "HALTED": 0}
+    assert time_in_state([(200, halted), (450, active)], 100, 500) == {"ACTIVE": 150, "REDUCING": 0, "HALTED": 250}
+    assert time_in_state([(0, halted), (900, active)], 100, 500) == {"ACTIVE": 0, "REDUCING": 0, "HALTED": 400}
+    assert time_in_state([], None, None) == {"ACTIVE": 0, "REDUCING": 0, "HALTED": 0}

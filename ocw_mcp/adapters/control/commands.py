@@ -204,3 +204,11 @@ def count_waiting(directory: Path) -> int | None:
     except OSError:
         return None
     return sum(1 for name in names if not name.startswith(".") and name != _REFUSED)
+
+
+def count_refused(directory: Path) -> int:
+    """How many files were moved aside as no commands; 0 where that cannot be seen."""
+    try:
+        return len(os.listdir(directory / _FOLDER / _REFUSED))
+    except OSError:
+        return 0

@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.book import BookStamp, peek_book
+from ocw_mcp.adapters.store.book import Book, BookStamp, peek_book
 from ocw_mcp.adapters.store.database import JOURNAL, look_at
 from ocw_mcp.adapters.store.rows import CHAIN_GENESIS
 from ocw_mcp.adapters.store.schema import GET_SUMMARY, LAST_DOMAIN_EVENT, LAST_ROW
 from ocw_mcp.adapters.store.totals import count
 from ocw_mcp.adapters.store.verify import Verification, verify_journal
 from ocw_mcp.domain.canonical import GENESIS
-from ocw_mcp.domain.errors import BookError
+from ocw_mcp.domain.errors import BookError, JournalError
 
 _T = TypeVar("_T")
 
@@ -65,6 +65,30 @@ def verify_book(directory: Path, expected_head: str | None = None) -> Verificati
     """Walk the journal of a book from outside; see `verify_journal`. Raises BookError when there is none."""
     made = peek_book(directory)
     return _read(directory, lambda db: verify_journal(db, made.book, expected_head))
+
+
+def ask_book(directory: Path, question: Callable[[Database, Book], _T]) -> _T:
+    """Ask a book something by query, as of one moment; `question` gets the database and whose it is.
+
+    Raises BookError when there is none, or one that cannot be read.
+    """
+    try:
+        made = peek_book(directory)
+    except OSError as error:
+        raise BookError(
+            f"the state directory {directory} cannot be looked into: {error.strerror}; check the path, or ask as the "
+            "user who runs the engine"
+        ) from None
+
+    def look(db: Database) -> _T:
+        try:
+            with db.atomic():
+                return question(db, made)
+        except (msgspec.MsgspecError, JournalError, ArithmeticError, ValueError) as error:
+            # Where somebody began to write meanwhile, rows may make no sense: `look_at` then looks again.
+            raise sqlite3.DatabaseError(str(error)) from None
+
+    return _read(directory, look)
 
 
 def _read(directory: Path, look: Callable[[Database], _T]) -> _T:

@@ -5,11 +5,12 @@ from decimal import Decimal
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.domain.events import HoleFound
+from ocw_mcp.domain.events import HoleFound, StateChanged
 from ocw_mcp.domain.figures import JournalFigures, WakeEntry
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.snapshot import WakeReason
 
+_decode_change = msgspec.json.Decoder(StateChanged).decode
 _decode_reasons = msgspec.json.Decoder(tuple[WakeReason, ...]).decode
 
 
@@ -31,6 +32,12 @@ def journal_figures(db: Database) -> JournalFigures:
         fees=sum((Decimal(fee) for (fee,) in db.execute("SELECT fee FROM fills ORDER BY seq")), ZERO),
         day_equities=[
             (day, Decimal(equity)) for day, equity in db.execute("SELECT day, equity FROM days ORDER BY seq")
+        ],
+        state_changes=[
+            (at, _decode_change(payload).after)
+            for at, payload in db.execute(
+                "SELECT at, payload FROM events WHERE kind = ? ORDER BY seq", (str(StateChanged.__struct_config__.tag),)
+            )
         ],
     )
 

@@ -8,13 +8,13 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
+from ocw_mcp.app.cli.options import JsonOption
 from ocw_mcp.app.cli.runs import parse_product, parse_symbols
 
 bench = typer.Typer(
     help="Measurements on this machine; without a name all of the engine's but memory.", rich_markup_mode=None
 )
 
-_JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, alone on standard output.")]
 ENGINE: Final = {
     "replay": "Candles a second through the whole engine; beside backtesting.py, where that is installed.",
     "history": "What a candle costs after 200,000 others over what it costs after 10,000.",
@@ -26,14 +26,14 @@ ENGINE: Final = {
 
 
 @bench.callback(invoke_without_command=True)
-def usual(context: typer.Context, as_json: _JsonOption = False) -> None:
+def usual(context: typer.Context, as_json: JsonOption = False) -> None:
     """Measurements on this machine; without a name all of the engine's but memory."""
     if context.invoked_subcommand is None:
         _measure(None, as_json=as_json)
 
 
 def _command(name: str) -> Callable[[bool], None]:
-    def command(as_json: _JsonOption = False) -> None:
+    def command(as_json: JsonOption = False) -> None:
         _measure(name, as_json=as_json)
 
     return command
@@ -54,7 +54,7 @@ def market(
     tape: Annotated[
         Path | None, typer.Option("--tape", help="Candles of the exchange's public archive to compare with.")
     ] = None,
-    as_json: _JsonOption = False,
+    as_json: JsonOption = False,
     picture: Annotated[
         Path | None, typer.Option("--picture", help="Draw it into this PNG file, too; needs the extra plot.")
     ] = None,

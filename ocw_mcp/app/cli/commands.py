@@ -9,8 +9,9 @@ from rich.console import Console
 
 from ocw_mcp import __version__
 from ocw_mcp.app import policies_view
-from ocw_mcp.app.cli import fetching, operate, runs, tapes
+from ocw_mcp.app.cli import fetching, looks, operate, runs, tapes
 from ocw_mcp.app.cli.benches import bench
+from ocw_mcp.app.cli.options import BookOption, JsonOption
 from ocw_mcp.app.policy_loader import load_policies
 
 app = typer.Typer(
@@ -31,8 +32,6 @@ app.add_typer(bench, name="bench")
 StateOption = Annotated[
     Path | None, typer.Option("--state", help="The book's state directory; without it a fresh temporary book.")
 ]
-BookOption = Annotated[Path, typer.Option("--state", help="The book's state directory.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, alone on standard output.")]
 AgentOption = Annotated[str, typer.Option("--agent", help="Who decides: rules, none, or reckless to try the policies.")]
 ForOption = Annotated[
     str | None, typer.Option("--for", help="Stop after so much simulated time from the book's start: 24h, 7d.")
@@ -129,6 +128,9 @@ def status(state: BookOption, as_json: JsonOption = False) -> None:
     """Show a book: its state, positions, stops and counters. It is only read, whether an engine runs or not."""
     view = operate.status(state)
     typer.echo(json.dumps(view, indent=2) if as_json else operate.status_text(view))
+
+
+looks.add_to(app)
 
 
 @app.command()

@@ -2,13 +2,15 @@
 
 import shutil
 from contextlib import closing
+from decimal import InvalidOperation
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from ocw_mcp.adapters.store.reader import read_book, verify_book
+from ocw_mcp.adapters.store.reader import ask_book, read_book, verify_book
 from ocw_mcp.domain.canonical import GENESIS
-from ocw_mcp.domain.errors import BookError
+from ocw_mcp.domain.errors import BookError, JournalError
 from tests.adapters.store.books import STAMP, STORY, open_book, tell
 
 
@@ -98,3 +100,17 @@ def test_a_book_whose_engine_was_killed_while_it_carried_the_log_over_is_whole(t
     with closing(open_book(tmp_path / "killed")) as resumed:
         assert (resumed.chain_head, resumed.last_seq) == (head, seq)
     assert verify_book(tmp_path / "killed").ok
+
+
+def test_what_a_question_cannot_make_sense_of_is_a_sentence_about_the_book(tmp_path: Path) -> None:
+    open_book(tmp_path).close()
+    for error in (ValueError("no number"), JournalError("row 1"), InvalidOperation("NaN")):
+        with pytest.raises(BookError, match="cannot be read"):
+            ask_book(tmp_path, partial(raises, error))
+    assert ask_book(tmp_path, lambda db, book: book.stamp) == STAMP
+    with pytest.raises(BookError, match="cannot be looked into"):
+        ask_book(tmp_path / ("x" * 300), lambda db, book: None)
+
+
+def raises(error: Exception, *look: object) -> None:
+    raise error

@@ -1,0 +1,201 @@
+"""Positions, orders, refusals, trades and decisions of a book as tables."""
+
+from collections.abc import Iterator
+from decimal import Context, Decimal
+
+from rich.console import RenderableType
+
+from ocw_mcp.app.cli.tables import Column, amounts, cents, grid, moment, money, more, said, span
+from ocw_mcp.app.views.decisions import DecisionRow, Decisions
+from ocw_mcp.app.views.orders import OrderRow, Orders, RefusalRow
+from ocw_mcp.app.views.positions import PositionRow, Positions
+from ocw_mcp.app.views.trades import Trades
+from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.domain.money import plain
+
+STATUS = {"partially_filled": "part filled", "cancel_requested": "canceling"}
+"""Where the word of the journal is too long for a column."""
+SHORT = 36
+"""Characters of a decision that is told on one line."""
+
+
+def positions_text(view: Positions) -> Iterator[RenderableType]:
+    """The open positions, and as of when."""
+    if view.at is None:
+        yield "no engine has told of this book yet; the first run does"
+        return
+    rows = view.positions
+    if rows:
+        yield positions_grid(rows)
+    for row in rows:
+        if not row.protected:
+            yield f"{row.symbol} is UNPROTECTED; it is closed at {moment(row.unprotected_until)} UTC at the latest"
+    yield f"{'' if rows else 'no open position '}as of {moment(view.at)} UTC, the engine's last word"
+
+
+def positions_grid(rows: list[PositionRow]) -> RenderableType:
+    """The table alone."""
+    return grid(
+        "Positions",
+        [
+            Column("symbol", [said(row.symbol) for row in rows]),
+            Column("side", ["long" if row.quantity > 0 else "short" for row in rows]),
+            Column("quantity", amounts(abs(row.quantity) for row in rows), number=True),
+            Column("entry", amounts(_short(row.average_price) for row in rows), number=True),
+            Column("mark", amounts(row.mark for row in rows), number=True),
+            Column("unrealised", money((row.unrealised for row in rows), signed=True), number=True),
+            Column("stop", _stops(rows), number=True),
+            Column("opened (UTC)", [moment(row.opened_at)[:16] for row in rows]),
+        ],
+    )
+
+
+def orders_text(view: Orders) -> Iterator[RenderableType]:
+    """Orders, then refusals, and how many more there are of each."""
+    if view.orders:
+        yield orders_grid(view.orders)
+    else:
+        yield "no order is live" if view.finished_left_out else "no order has been sent"
+    if left := more(view.more_orders, "order(s)"):
+        yield left
+    if view.finished_left_out:
+        yield f"{view.finished_left_out:,} order(s) are through; --all shows them"
+    if view.refusals:
+        yield ""
+        yield _refusals_grid(view.refusals)
+        if left := more(view.more_refusals, "refusal(s)"):
+            yield left
+    else:
+        yield "nothing was refused"
+
+
+def orders_grid(rows: list[OrderRow]) -> RenderableType:
+    """The table alone."""
+    return grid(
+        "Orders",
+        [
+            Column("order", [row.name for row in rows]),
+            Column("sent (UTC)", [moment(row.at)[:16] for row in rows]),
+            Column("symbol", [said(row.symbol) for row in rows]),
+            Column("purpose", [row.purpose for row in rows]),
+            Column("side", [row.side for row in rows]),
+            Column("quantity", amounts(row.quantity for row in rows), number=True),
+            Column("trigger", amounts(row.trigger_price for row in rows), number=True),
+            Column("status", [STATUS.get(row.status, row.status) for row in rows]),
+            Column("price", amounts(_short(row.average_price) for row in rows), number=True),
+            Column("by", [said(row.principal) for row in rows], wraps=True),
+        ],
+    )
+
+
+def _refusals_grid(rows: list[RefusalRow]) -> RenderableType:
+    return grid(
+        "Refused",
+        [
+            Column("refusal", [row.id.removeprefix("refusal:") for row in rows], number=True),
+            Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
+            Column("order", [order_text(row) for row in rows]),
+            Column("refused for", [refusal_text(row) for row in rows], wraps=True),
+            Column("by", [said(row.principal) for row in rows], wraps=True),
+        ],
+    )
+
+
+def order_text(row: RefusalRow) -> str:
+    """What was asked for, `entry buy 19.31 SOLUSDT`; without a quantity where there was none to speak of."""
+    quantity = f"{plain(row.quantity)} " if row.quantity else ""
+    return f"{row.purpose} {row.side} {quantity}{said(row.symbol)}"
+
+
+def refusal_text(row: RefusalRow) -> str:
+    """Why it did not pass: code, limit, actual value, and the largest quantity that would have."""
+    return f"{row.code}: limit {said(row.limit)}, actual {said(row.actual)}, largest {plain(row.largest)}"
+
+
+def trades_text(view: Trades) -> Iterator[RenderableType]:
+    """Trades, and sums over all of them."""
+    rows = view.trades
+    if not rows:
+        yield "no trade has been closed yet"
+        return
+    yield grid(
+        "Trades",
+        [
+            Column("order", [str(row.order or "-") for row in rows]),
+            Column("closed (UTC)", [moment(row.closed_at)[:16] for row in rows]),
+            Column("symbol", [said(row.symbol) for row in rows]),
+            Column("side", [row.side or "-" for row in rows]),
+            Column("quantity", amounts(row.quantity for row in rows), number=True),
+            Column("entry", amounts(_short(row.entry_price) for row in rows), number=True),
+            Column("exit", amounts(_short(row.exit_price) for row in rows), number=True),
+            Column("held", [span(row.closed_at - row.opened_at) for row in rows]),
+            Column("by", [row.closed_by or "-" for row in rows]),
+            Column("pnl", money((row.pnl for row in rows), signed=True), number=True),
+        ],
+    )
+    if left := more(view.more, "trade(s)"):
+        yield left
+    yield (
+        f"all {len(rows) + view.more:,}: {view.won:,} won, {view.lost:,} lost, "
+        f"{cents(view.pnl, signed=True)} after {cents(view.fees)} of fees"
+    )
+
+
+def decisions_text(view: Decisions, *, acted: bool) -> Iterator[RenderableType]:
+    """Decisions, and how many more there are."""
+    if not view.decisions:
+        yield "no decision to act has been made yet" if acted else "no decision has been made yet"
+        return
+    yield decisions_grid(view.decisions)
+    if left := more(view.more, "decision(s)"):
+        yield left
+    yield "ocw explain WAKE tells one from wake to fill" + ("" if acted else "; --acted leaves out those that held")
+
+
+def decisions_grid(rows: list[DecisionRow], *, short: bool = False) -> RenderableType:
+    """The table alone; `short` keeps each decision on one line."""
+    decided = [_in_short(row) if short else _decided(row) for row in rows]
+    return grid(
+        "Decisions",
+        [
+            Column("wake", [str(row.wake_id) for row in rows]),
+            Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
+            Column("by", [said(row.decider)[:12] for row in rows]),
+            Column("thought", [span(row.thinking_ms) for row in rows]),
+            Column("decided", decided, wraps=not short),
+            Column("sent", [str(row.orders) for row in rows], number=True),
+            Column("refused", [str(row.refusals) for row in rows], number=True),
+        ],
+    )
+
+
+def leg_text(leg: Leg) -> str:
+    """A leg in a few words: `BUY ETHUSDT 13.50%, stop 2836.82`."""
+    parts = [f"{leg.action} {said(leg.symbol)}"]
+    if leg.action.adds_risk:
+        parts[0] += " without a size" if leg.size is None else f" {plain(round(leg.size * 100, 2))}% of equity"
+        parts += [f"stop {plain(leg.stop)}"] if leg.stop is not None else []
+        parts += [f"target {plain(leg.target)}"] if leg.target is not None else []
+    return ", ".join(parts)
+
+
+def _decided(row: DecisionRow) -> str:
+    legs = [leg for leg in row.decision.legs if leg.action is not Action.HOLD]
+    if not legs:
+        return f"hold: {said(row.decision.cause or row.decision.note) or 'no cause given'}"
+    return "\n".join(": ".join(filter(None, (leg_text(leg), said(leg.reasoning)))) for leg in legs)
+
+
+def _in_short(row: DecisionRow) -> str:
+    legs = [f"{leg.action} {said(leg.symbol)}" for leg in row.decision.legs if leg.action is not Action.HOLD]
+    text = ", ".join(legs) or _decided(row)
+    return text if len(text) <= SHORT else f"{text[: SHORT - 3]}..."
+
+
+def _short(price: Decimal | None) -> Decimal | None:
+    """An average at seven significant digits, as many as prices have; JSON has all of them."""
+    return None if price is None else Context(prec=7).plus(price)
+
+
+def _stops(rows: list[PositionRow]) -> list[str]:
+    return [text if row.protected else "NONE" for text, row in zip(amounts(r.stop for r in rows), rows, strict=True)]

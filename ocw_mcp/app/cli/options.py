@@ -1,0 +1,21 @@
+"""Options that several commands share, and the check of a limit."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ocw_mcp.domain.errors import SettingsError
+
+MOST_ROWS = 10_000
+
+BookOption = Annotated[Path, typer.Option("--state", help="The book's state directory.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, alone on standard output.")]
+LimitOption = Annotated[int, typer.Option("--limit", help="How many rows at most, the newest.")]
+
+
+def checked(limit: int) -> int:
+    """The limit, if it is one. Raises SettingsError."""
+    if not 1 <= limit <= MOST_ROWS:
+        raise SettingsError(f"--limit is {limit}; expected 1 to {MOST_ROWS:,} rows, such as 20")
+    return limit

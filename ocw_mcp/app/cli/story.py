@@ -1,0 +1,161 @@
+"""A wake from its reasons to its last fill, on one page."""
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ocw_mcp.app.cli.lists import leg_text, order_text, refusal_text
+from ocw_mcp.app.cli.tables import cents, moment, said, span
+from ocw_mcp.app.views.story import FIRST_STEPS, Answer, Story
+from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import Leg
+from ocw_mcp.domain.events import DomainEvent
+from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.orders import OrderIntent, Purpose
+from ocw_mcp.domain.reasons import MEANING, RefusalCode
+
+HASH_SHOWN = 12
+"""Characters of a policy's hash; JSON has all of it."""
+
+
+def story_text(story: Story) -> Iterator[RenderableType]:
+    """The page."""
+    name = "no wake" if story.wake_id is None else f"wake {story.wake_id}"
+    only = f", {said(story.symbol)} only" if story.symbol else ""
+    yield Text(f"{name} of book {story.book}{only}", style="bold")
+    page = _grid()
+    for label, lines in _sections(story):
+        page.add_row(label, Text("\n".join(lines)))
+    if story.steps:
+        page.add_row("happened", _steps(story))
+    page.add_row("outcome", Text("\n".join(_outcome(story))))
+    yield page
+
+
+def _grid() -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    return grid
+
+
+def _sections(story: Story) -> Iterator[tuple[str, list[str]]]:
+    if story.wake_id is not None:
+        yield "woke", [f"{moment(story.woken_at)} UTC", *_reasons(story)]
+        yield "seen", ["not written down: the journal keeps no snapshots, only what was decided on them"]
+        yield "decided", _answer(story.answer, story.symbol)
+    if story.after_answer:
+        yield "and then", [_told(story.book, step.event) for step in story.after_answer]
+    if story.refusals:
+        yield (
+            "refused",
+            [
+                f"{order_text(each)}, asked by {said(each.principal)} under policy {each.policy_hash[:HASH_SHOWN]}\n"
+                f"  {refusal_text(each)}\n  {MEANING[RefusalCode(each.code)]}"
+                for each in story.refusals
+            ],
+        )
+
+
+def _reasons(story: Story) -> list[str]:
+    return [f"{said(each.symbol or 'timer')}: {', '.join(map(said, each.reasons))}" for each in story.reasons]
+
+
+def _answer(answer: Answer | None, symbol: str | None) -> list[str]:
+    if answer is None:
+        return ["not yet: nobody has answered"]
+    lines = [f"{moment(answer.at)} UTC by {said(answer.decider)}, after {span(answer.thinking_ms)} of thinking"]
+    legs = [leg for leg in answer.decision.legs if symbol in (None, leg.symbol)]
+    lines += [_leg(leg) for leg in legs]
+    if left := len(answer.decision.legs) - len(legs):
+        lines.append(f"and {left} leg(s) on other symbols")
+    if not answer.decision.legs:
+        lines.append("hold everything")
+    if answer.decision.cause:
+        lines.append(f"cause: {said(answer.decision.cause)}")
+    if answer.decision.note:
+        lines.append(f"note to itself: {said(answer.decision.note)}")
+    return lines
+
+
+def _leg(leg: Leg) -> str:
+    parts = [leg_text(leg)]
+    parts += [f"confidence {leg.confidence:.2f}"] if leg.confidence is not None else []
+    parts += [f"signals {', '.join(map(said, leg.signals))}"] if leg.signals else []
+    return "\n  ".join(filter(None, (", ".join(parts), said(leg.reasoning))))
+
+
+def _steps(story: Story) -> Table:
+    steps, before = _grid(), None
+    for number, step in enumerate(story.steps):
+        if story.left_out and number == FIRST_STEPS:
+            steps.add_row("", f"... {story.left_out:,} more ...")
+        # A time is told once; what happened at the same moment stands below it.
+        steps.add_row("" if step.at == before else moment(step.at), Text(_told(story.book, step.event)))
+        before = step.at
+    return steps
+
+
+def _outcome(story: Story) -> list[str]:
+    """What the story came to, by symbol."""
+    last: dict[str, str] = {}
+    for step in story.steps:
+        match step.event:
+            case events.OrderFilled(symbol=symbol, position=position):
+                last[symbol] = f"position of {plain(position)} {said(symbol)}, still open"
+            case events.PositionClosed(symbol=symbol, opened_at=opened_at, pnl=pnl):
+                held = span(step.at - opened_at)
+                last[symbol] = f"{said(symbol)} closed with {cents(pnl, signed=True)} after fees, held for {held}"
+    if not last:
+        return ["nothing was filled" if story.steps else "nothing was sent" if story.answer else "open"]
+    return list(last.values())
+
+
+def _told(book: str, event: DomainEvent) -> str:
+    match event:
+        case events.OrderIntended(ref, intent, policy_hash):
+            return f"order {ref.client_id(book)}: {_intent(intent)}; policy {policy_hash[:HASH_SHOWN]}"
+        case events.OrderRefused(intent, refusal):
+            return f"refused {intent.purpose.name.lower()} of {said(intent.symbol)}: {said(str(refusal))}"
+        case events.OrderAccepted(ref, venue_order_id):
+            return f"{ref} accepted by the venue as {said(venue_order_id)}"
+        case events.OrderRejected(ref, code, text):
+            return f"{ref} rejected by the venue: {said(code)} {said(text)}"
+        case events.OrderUnknown(ref, why):
+            return f"{ref} unknown: {said(why)}; its budget stays reserved"
+        case events.OrderCancelRequested(ref, why):
+            return f"{ref} is to be canceled: {said(why)}"
+        case events.OrderCanceled(ref, why):
+            return f"{ref} canceled: {said(why)}"
+        case events.OrderFilled():
+            realised = f", realised {cents(event.realised, signed=True)} before fees" if event.realised else ""
+            return (
+                f"{event.ref} filled: {event.side} {plain(event.quantity)} at {plain(event.price)}, "
+                f"fee {plain(round(event.fee, 4))}{realised}; position {plain(event.position)}"
+            )
+        case events.PositionUnprotected(symbol, deadline):
+            return f"{said(symbol)} has no stop yet: without one it is closed at {moment(deadline)[11:]}"
+        case events.PositionProtected(symbol, stop, trigger):
+            return f"{said(symbol)} is protected by {stop} at {plain(trigger)}"
+        case events.PositionClosed(symbol, _, pnl, fees):
+            return f"{said(symbol)} is flat: {cents(pnl, signed=True)} after {cents(fees)} of fees"
+        case events.DecisionDiscarded(_, why):
+            return f"an answer was discarded: {said(why)}"
+        case events.WakeConditionsSet(_, armed, refused):
+            wrong = f"; not taken: {'; '.join(map(said, refused))}" if refused else ""
+            return f"{armed} wake condition(s) were set{wrong}"
+        case _:
+            return events.kind_of(event)
+
+
+def _intent(intent: OrderIntent) -> str:
+    what = f"{intent.purpose.name.lower()} {intent.side} {plain(intent.quantity)} {said(intent.symbol)}"
+    if intent.trigger_price is not None:
+        what += f", triggers at {plain(intent.trigger_price)}"
+    if intent.purpose is Purpose.ENTRY and intent.protect_at is not None:
+        what += f" with a stop at {plain(intent.protect_at)}"
+        what += f" and a target at {plain(intent.target_at)}" if intent.target_at is not None else ""
+    asked = f", asked by {said(intent.principal)}"
+    return what + asked + (f" at wake {intent.wake_id}" if intent.wake_id is not None else "")

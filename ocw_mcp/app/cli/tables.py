@@ -1,0 +1,128 @@
+"""Tables and texts for a terminal: aligned at the decimal point, times in UTC, and nothing that could command it."""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.time import SECOND, iso
+
+PIPED_WIDTH = 100
+"""Columns where nobody knows how wide the reader is."""
+LEAST_WRAPPED = 24
+"""Columns of text that goes on in the next line: enough for a word."""
+
+
+class Column(NamedTuple):
+    """A column's head and cells; a number's cells come from `amounts` or `money`."""
+
+    head: str
+    cells: Sequence[str]
+    number: bool = False
+    wraps: bool = False
+
+
+def terminal() -> Console:
+    """Standard output, as wide as the terminal."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+        console.width = PIPED_WIDTH
+    return console
+
+
+class Grid(Table):
+    """A table that is never narrower than its numbers: one that is cut looks like another."""
+
+    least = 0
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it, with lines that are too long where there is no room."""
+        return super().__rich_console__(console, options.update_width(max(options.max_width, self.least)))
+
+
+def grid(title: str, columns: Iterable[Column]) -> Table:
+    """A table without lines around it."""
+    table = Grid(
+        title=title or None, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), pad_edge=False
+    )
+    shown = list(columns)
+    for column in shown:
+        # Numbers carry their blanks with them, so that their points stand below each other.
+        head = column.head.rjust(max(map(len, column.cells), default=0)) if column.number else column.head
+        width = max(map(cell_len, (head, *column.cells)))
+        table.least += 2 + (min(width, LEAST_WRAPPED) if column.wraps else width)
+        table.add_column(head, header_style="dim", no_wrap=not column.wraps, overflow="fold")
+    table.least -= 2
+    for row in zip(*(_cells(column) for column in shown), strict=True):
+        table.add_row(*row)
+    return table
+
+
+def _cells(column: Column) -> list[Text]:
+    pad = len(column.head) if column.number else 0
+    return [Text(cell.rjust(pad)) for cell in column.cells]
+
+
+def amounts(values: Iterable[Decimal | None]) -> list[str]:
+    """Quantities or prices as they are, aligned at the point."""
+    texts = ["-" if value is None else plain(value) for value in values]
+    after = max((len(text.partition(".")[2]) for text in texts), default=0)
+    room = after + 1 if after else 0
+    padded = []
+    for text in texts:
+        whole, point, fraction = text.partition(".")
+        padded.append(whole + (point + fraction).ljust(room))
+    width = max(map(len, padded), default=0)
+    return [text.rjust(width) for text in padded]
+
+
+def money(values: Iterable[Decimal | None], *, signed: bool = False) -> list[str]:
+    """Quote currency to the cent, aligned."""
+    texts = ["-" if value is None else cents(value, signed=signed) for value in values]
+    width = max(map(len, texts), default=0)
+    return [text.rjust(width) for text in texts]
+
+
+def cents(value: Decimal, *, signed: bool = False) -> str:
+    """One amount of quote currency to the cent, `10,089.10`."""
+    rounded = round(value, 2) if value.is_finite() else value
+    # There is no -0.00.
+    return format(rounded or abs(rounded), "+,.2f" if signed and rounded else ",.2f")
+
+
+def moment(ms: int | None) -> str:
+    """A time in UTC to the second, `2026-01-03 10:03:00`."""
+    if ms is None:
+        return "-"
+    try:
+        return iso(ms)[:19].replace("T", " ")
+    except (ValueError, OverflowError, OSError):
+        return f"{ms} ms"
+
+
+def span(ms: int) -> str:
+    """How long something took: `2.5s`, `7h 59m`, `3d 2h`."""
+    seconds = ms // SECOND
+    if seconds < 60:
+        return f"{ms / SECOND:g}s"
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if hours < 1:
+        return f"{minutes}m"
+    return f"{hours}h {minutes % 60}m" if days < 1 else f"{days}d {hours % 24}h"
+
+
+def said(text: str) -> str:
+    """What somebody else wrote, on one line and without anything that a terminal would obey."""
+    return "".join(each if each.isprintable() else " " for each in text).strip()
+
+
+def more(count: int, what: str, how: str = "--limit shows more") -> str:
+    """How many rows are not shown; empty where there are none."""
+    return f"{count:,} older {what} not shown; {how}" if count else ""

@@ -1,0 +1,127 @@
+"""A book in a terminal, drawn again every second from its store."""
+
+import signal
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from threading import Event
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from ocw_mcp.app.cli.lists import decisions_grid, orders_grid, positions_grid
+from ocw_mcp.app.cli.tables import Column, amounts, cents, grid, moment, money, said
+from ocw_mcp.app.views.live import EngineWord, FillRow, Glance, read_glance
+from ocw_mcp.domain.errors import OcwError
+
+EVERY_S = 1.0
+ROWS_ONCE = 5
+_LINES_AROUND = 14
+"""Lines that are no rows of a list: heads, titles and counters."""
+_STATES = {"ACTIVE": "green", "REDUCING": "yellow", "HALTED": "bold red"}
+
+
+def watch(state: Path, console: Console, *, once: bool, wait: Callable[[float], object] | None = None) -> None:
+    """Draw the book until somebody interrupts; once where that is wished, or where there is no terminal.
+
+    `wait` lets so many seconds pass. Raises BookError where there is no book to begin with.
+    """
+    if once or not console.is_terminal:
+        console.print(picture(read_glance(state, ROWS_ONCE)), crop=False)
+        return
+    # Whoever is told to end leaves the terminal as it was, as with Ctrl-C.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    last: RenderableType = ""
+    try:
+        last = picture(read_glance(state, _rows(console)))
+        with Live(last, console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
+            while True:
+                live.update(last, refresh=True)
+                (wait or Event().wait)(EVERY_S)
+                last = _again(state, console, last)
+    except KeyboardInterrupt:
+        console.print(last, crop=False)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def picture(glance: Glance) -> RenderableType:
+    """All of it, as it is drawn."""
+    return Group(*_parts(glance))
+
+
+def _again(state: Path, console: Console, last: RenderableType) -> RenderableType:
+    """The next picture; the last one where the book cannot be read just now, with the reason."""
+    try:
+        return picture(read_glance(state, _rows(console)))
+    except OcwError as error:
+        return Group(Text(said(f"not read just now: {error}"), style="red"), last)
+
+
+def _rows(console: Console) -> int:
+    """Rows of each of the four lists that fit on the screen."""
+    return max(2, min(12, (console.height - _LINES_AROUND) // 4))
+
+
+def _parts(glance: Glance) -> Iterator[RenderableType]:
+    stamp = glance.stamp
+    yield Text(
+        f"book {glance.book} · {stamp.mode} · {stamp.market.kind} {stamp.product} {', '.join(stamp.market.symbols)}",
+        style="bold",
+    )
+    yield _state(glance)
+    if glance.engine is None:
+        return
+    if glance.positions:
+        yield from ("", positions_grid(glance.positions))
+    yield from ("", orders_grid(glance.orders.orders) if glance.orders.orders else "no order is live")
+    if glance.decisions.decisions:
+        yield from ("", decisions_grid(glance.decisions.decisions, short=True))
+    if glance.fills:
+        yield from ("", _fills_grid(glance.fills))
+    yield from ("", _gate(glance, glance.engine))
+
+
+def _state(glance: Glance) -> Text:
+    line = Text(f"engine {'running' if glance.running else 'not running'} · ")
+    word = glance.engine
+    if word is None:
+        return line.append("nothing has happened yet")
+    line.append(word.state, style=_STATES.get(word.state, ""))
+    line.append(f" · {moment(word.at)} UTC · equity {cents(word.equity)} · {_day(word.daily_loss)}")
+    if word.daily_loss_reached:
+        line.append(", at its limit: no entries today", style="red")
+    line.append("" if glance.positions else " · flat")
+    if glance.waiting_commands:
+        line.append(f" · {glance.waiting_commands} command(s) waiting", style="yellow")
+    return line
+
+
+def _day(loss: Decimal) -> str:
+    return f"day loss {loss:.2%}" if loss >= 0 else f"day gain {-loss:.2%}"
+
+
+def _fills_grid(rows: list[FillRow]) -> RenderableType:
+    return grid(
+        "Fills",
+        [
+            Column("order", [row.name for row in rows]),
+            Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
+            Column("symbol", [said(row.symbol) for row in rows]),
+            Column("side", [row.side for row in rows]),
+            Column("quantity", amounts(row.quantity for row in rows), number=True),
+            Column("price", amounts(row.price for row in rows), number=True),
+            Column("fee", money(row.fee for row in rows), number=True),
+            Column("realised", money((row.realised for row in rows), signed=True), number=True),
+            Column("position", amounts(row.position for row in rows), number=True),
+        ],
+    )
+
+
+def _gate(glance: Glance, word: EngineWord) -> str:
+    skips = ", ".join(f"{said(reason)} {number:,}" for reason, number in word.skips.items()) or "none"
+    return (
+        f"gate: {word.evaluations:,} looks on {word.candles:,} candles, {glance.wakes:,} wakes, skipped: {skips}"
+        f" · refusals: {len(glance.orders.refusals) + glance.orders.more_refusals:,}"
+    )

@@ -1,0 +1,230 @@
+"""One wake's way through the house: why it came, what was decided, refused, sent and filled, and how it ended.
+
+All of it is in the journal but what was seen: the snapshot of a wake is not written down.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+from sqlite_utils import Database
+
+from ocw_mcp.adapters.store.book import Book
+from ocw_mcp.adapters.store.reader import ask_book
+from ocw_mcp.app.views.orders import RefusalRow, refusal_row
+from ocw_mcp.app.views.story_ids import Named, resolve
+from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.events import DomainEvent
+from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.snapshot import WakeReason
+
+FIRST_STEPS, LAST_STEPS = 60, 20
+"""Steps that are told of a long story, from its beginning and from its end."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What was decided at `at` (ms)."""
+
+    at: int
+    decider: str
+    thinking_ms: int
+    decision: Decision
+
+
+class Step(msgspec.Struct, frozen=True):
+    """An event of the journal and its time (ms)."""
+
+    seq: int
+    at: int
+    event: DomainEvent
+
+
+class Story(msgspec.Struct, frozen=True):
+    """From wake to fill. Times in ms."""
+
+    asked: str
+    book: str
+    wake_id: int | None
+    """None for what no wake led to."""
+    symbol: str | None
+    """Where it is told of one symbol only."""
+    woken_at: int | None
+    reasons: tuple[WakeReason, ...]
+    answer: Answer | None
+    """None while nobody has answered."""
+    after_answer: list[Step]
+    """Wake conditions that were set, and answers that came when nobody waited any more."""
+    refusals: list[RefusalRow]
+    steps: list[Step]
+    left_out: int
+    """Steps between the first and the last that are not told."""
+
+
+_REFUSED = "SELECT refusals.seq, refusals.at, payload FROM refusals JOIN events USING (seq) WHERE"
+_AFTER_ANSWER = """SELECT seq, at, payload FROM events WHERE kind IN ('decision.discarded', 'wake_conditions.set')
+    AND seq > ? AND json_extract(payload, '$.wake_id') = ? ORDER BY seq LIMIT 20"""
+_FOLLOWED = """SELECT seq, at, payload FROM events WHERE seq > ? AND kind IN ('order.intended', 'order.refused',
+    'order.accepted', 'order.rejected', 'order.unknown', 'order.cancel_requested', 'order.canceled', 'order.filled',
+    'position.unprotected', 'position.protected', 'position.closed') ORDER BY seq"""
+
+_decode = msgspec.json.Decoder(DomainEvent).decode
+_decode_reasons = msgspec.json.Decoder(tuple[WakeReason, ...]).decode
+_decode_decision = msgspec.json.Decoder(Decision).decode
+
+
+def read_story(state: Path, asked: str) -> Story:
+    """Tell of a wake, an order or a refusal; see `resolve` for their names.
+
+    Raises SettingsError where there is nothing of that name, BookError where the book cannot be read.
+    """
+    return ask_book(state, lambda db, book: _tell(db, book, asked))
+
+
+def _tell(db: Database, book: Book, asked: str) -> Story:
+    named = resolve(db, book, asked)
+    wake = answer = None
+    if named.wake_id is not None:
+        which = (named.wake_id,)
+        wake = db.execute("SELECT seq, at, reasons FROM wakes WHERE wake_id = ?", which).fetchone()
+        answer = db.execute(
+            "SELECT at, decider, thinking_ms, decision FROM decisions WHERE wake_id = ? ORDER BY seq LIMIT 1", which
+        ).fetchone()
+    since: int = wake[0] if wake else 0
+    orders = _orders(db, named)
+    first, last, total = _bounded(_steps(db, since, orders)) if orders else ([], [], 0)
+    return Story(
+        asked=asked,
+        book=book.book,
+        wake_id=named.wake_id,
+        symbol=named.symbol,
+        woken_at=wake[1] if wake else None,
+        reasons=_decode_reasons(wake[2]) if wake else (),
+        answer=Answer(answer[0], answer[1], answer[2], _decode_decision(answer[3])) if answer else None,
+        after_answer=[_step(row) for row in db.execute(_AFTER_ANSWER, (since, named.wake_id))],
+        refusals=_refusals(db, named),
+        steps=[*first, *last],
+        left_out=total - len(first) - len(last),
+    )
+
+
+def _orders(db: Database, named: Named) -> set[OrderRef]:
+    """The orders with which the story begins: those that the wake asked for, of the symbol that it is told of."""
+    if named.refusal is not None:
+        return set()
+    if named.wake_id is None:
+        assert named.order is not None
+        n, leg, revision = named.order
+        return {OrderRef(n, Purpose(leg), revision)}
+    rows = db.execute(
+        "SELECT n, leg, revision FROM orders WHERE wake_id = ? AND (? IS NULL OR symbol = ?)",
+        (named.wake_id, named.symbol, named.symbol),
+    )
+    return {OrderRef(n, Purpose(leg), revision) for n, leg, revision in rows}
+
+
+def _refusals(db: Database, named: Named) -> list[RefusalRow]:
+    if named.refusal is not None:
+        rows = db.execute(f"{_REFUSED} refusals.seq = ?", (named.refusal,))
+    else:
+        rows = db.execute(
+            f"{_REFUSED} refusals.wake_id = ? AND (? IS NULL OR refusals.symbol = ?) ORDER BY refusals.seq",
+            (named.wake_id, named.symbol, named.symbol),
+        )
+    return [refusal_row(*row) for row in rows]
+
+
+def _steps(db: Database, since: int, orders: set[OrderRef]) -> Iterator[Step]:
+    follower = _Follower(orders, _protections(db, orders, since))
+    for row in db.execute(_FOLLOWED, (since,)):
+        step = _step(row)
+        if follower.takes(step.event):
+            yield step
+        if follower.ended:
+            return
+
+
+def _protections(db: Database, orders: set[OrderRef], since: int) -> set[OrderRef]:
+    """Stops and targets that an exit of the story ends: they were sent before it and are canceled with it."""
+    groups = {order.n for order in orders if order.leg is Purpose.EXIT}
+    found: set[OrderRef] = set()
+    for n in groups:
+        rows = db.execute(
+            """SELECT leg, revision FROM orders WHERE n = ? AND leg IN ('s', 't')
+               AND updated_at >= coalesce((SELECT at FROM events WHERE seq = ?), 0)""",
+            (n, since),
+        )
+        found |= {OrderRef(n, Purpose(leg), revision) for leg, revision in rows}
+    return found
+
+
+class _Follower:
+    """Picks the events of a story: of its orders, and of the positions that they open or close, until these are flat.
+
+    A position gathers orders as it goes: its stops, its targets, its exit, and what is added by later wakes.
+    """
+
+    def __init__(self, awaited: set[OrderRef], protections: set[OrderRef]) -> None:
+        self._awaited = set(awaited)
+        self._known = set(protections)
+        self._live = set(protections)
+        self._left: dict[OrderRef, Decimal] = {}
+        self._held: set[str] = set()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can come any more."""
+        return not (self._awaited or self._live or self._held)
+
+    def takes(self, event: DomainEvent) -> bool:
+        """Whether an event belongs to the story; the next event of the journal each time."""
+        match event:
+            case events.OrderIntended(ref, intent):
+                if ref not in self._awaited and intent.symbol not in self._held:
+                    return False
+                self._awaited.discard(ref)
+                self._known.add(ref)
+                self._live.add(ref)
+                self._left[ref] = intent.quantity
+                return True
+            case events.OrderFilled(ref=ref, symbol=symbol, quantity=quantity):
+                if ref not in self._known:
+                    return False
+                self._held.add(symbol)
+                if ref in self._left:
+                    self._left[ref] -= quantity
+                    if self._left[ref] <= 0:
+                        self._live.discard(ref)
+                return True
+            case events.OrderRejected(ref=ref) | events.OrderCanceled(ref=ref):
+                self._live.discard(ref)
+                return ref in self._known
+            case events.OrderAccepted(ref=ref) | events.OrderUnknown(ref=ref) | events.OrderCancelRequested(ref=ref):
+                return ref in self._known
+            case events.OrderRefused(intent=intent):
+                # What wakes were refused is told of them; this is what the guard was refused.
+                return intent.wake_id is None and intent.symbol in self._held
+            case events.PositionClosed(symbol=symbol):
+                held = symbol in self._held
+                self._held.discard(symbol)
+                return held
+            case events.PositionUnprotected(symbol=symbol) | events.PositionProtected(symbol=symbol):
+                return symbol in self._held
+            case _:
+                return False
+
+
+def _bounded(steps: Iterator[Step]) -> tuple[list[Step], list[Step], int]:
+    """The first and the last of all steps, and how many there are."""
+    first: list[Step] = []
+    last: deque[Step] = deque(maxlen=LAST_STEPS)
+    total = 0
+    for total, step in enumerate(steps, 1):
+        (first if total <= FIRST_STEPS else last).append(step)
+    return first, list(last), total
+
+
+def _step(row: tuple[int, int, str]) -> Step:
+    return Step(row[0], row[1], _decode(row[2]))

@@ -1,0 +1,87 @@
+"""What a person may name in a book: a wake, an order or a refusal, and the wake that each belongs to."""
+
+import re
+from typing import NamedTuple
+
+from sqlite_utils import Database
+
+from ocw_mcp.adapters.store.book import Book
+from ocw_mcp.adapters.store.totals import count
+from ocw_mcp.domain.errors import SettingsError
+
+_NUMBER = "[0-9]{1,18}"
+_WAKE = re.compile(f"(?:wake:|decision:)?({_NUMBER})(?::{_NUMBER})?")
+_ORDER = re.compile(f"(?:ocw-([a-z0-9]{{6}})-|order:)?({_NUMBER})-([estx])-({_NUMBER})")
+_GROUP = re.compile(f"(?:order:)?({_NUMBER})")
+_REFUSAL = re.compile(f"refusal:({_NUMBER})")
+
+
+class Named(NamedTuple):
+    """What was named: the wake it came from, and what to keep to. Without a wake, an order or a refusal alone."""
+
+    wake_id: int | None
+    symbol: str | None = None
+    order: tuple[int, str, int] | None = None
+    """Counter, leg and revision."""
+    refusal: int | None = None
+    """Its sequence in the journal."""
+
+
+def resolve(db: Database, book: Book, text: str) -> Named:
+    """What `text` names: `12`, `wake:12`, `decision:12`, `order:3`, `3-e-0`, `ocw-<book>-3-e-0` or `refusal:478`.
+
+    A bare number is a wake, and the counter of an order only where there is no such wake. Raises SettingsError where
+    the book has nothing of that name.
+    """
+    text = text.strip()
+    if (found := _WAKE.fullmatch(text)) and _has(db, "wakes", "wake_id", int(found[1])):
+        return Named(int(found[1]))
+    if (found := _ORDER.fullmatch(text)) and found[1] in (None, book.book):
+        named = _order(db, "n = ? AND leg = ? AND revision = ?", int(found[2]), found[3], int(found[4]))
+    elif found := _GROUP.fullmatch(text):
+        named = _order(db, "n = ?", int(found[1]))
+    elif found := _REFUSAL.fullmatch(text):
+        row = db.execute("SELECT wake_id, symbol FROM refusals WHERE seq = ?", (int(found[1]),)).fetchone()
+        named = Named(row[0], row[1], refusal=int(found[1])) if row else None
+    else:
+        named = None
+    if named is None:
+        raise SettingsError(f"{_shown(text)} is nothing in this book; {_what_exists(db, book)}")
+    return named
+
+
+def _order(db: Database, which: str, *values: int | str) -> Named | None:
+    """An order, with the wake that asked for it: for the guard's orders, the wake of the entry they protect."""
+    row = db.execute(
+        f"SELECT wake_id, symbol, n, leg, revision FROM orders WHERE {which} ORDER BY rowid LIMIT 1", values
+    ).fetchone()
+    if row is None:
+        return None
+    wake_id, symbol, *name = row
+    if wake_id is None:
+        entry = db.execute(
+            "SELECT wake_id FROM orders WHERE n = ? AND wake_id IS NOT NULL ORDER BY rowid LIMIT 1", (name[0],)
+        ).fetchone()
+        wake_id = entry[0] if entry else None
+    return Named(wake_id, symbol, order=(name[0], name[1], name[2]))
+
+
+def _has(db: Database, table: str, column: str, value: int) -> bool:
+    return db.execute(f"SELECT 1 FROM {table} WHERE {column} = ? LIMIT 1", (value,)).fetchone() is not None
+
+
+def _what_exists(db: Database, book: Book) -> str:
+    wakes = db.execute("SELECT min(wake_id), max(wake_id) FROM wakes").fetchone()
+    orders = db.execute("SELECT min(n), max(n) FROM orders").fetchone()
+    refused = db.execute("SELECT max(seq) FROM refusals").fetchone()[0]
+    offers = [
+        f"wake:{wakes[0]} to wake:{wakes[1]}" if wakes[0] is not None else "",
+        f"order:{orders[0]} to order:{orders[1]} (ocw-{book.book}-...)" if orders[0] is not None else "",
+        f"{count(db, 'SELECT count(*) FROM refusals')} refusals up to refusal:{refused}" if refused is not None else "",
+    ]
+    there = ", ".join(filter(None, offers))
+    return f"it has {there}; ocw decisions and ocw orders list them" if there else "it holds no wake and no order yet"
+
+
+def _shown(text: str) -> str:
+    return repr(text) if len(text) <= 40 else f"a text of {len(text)} characters"

@@ -1,0 +1,152 @@
+"""`ocw doctor` says how an installation and a book stand, and changes nothing."""
+
+import json
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from ocw_mcp.adapters.control import commands
+from ocw_mcp.adapters.store.lock import StateLock
+from ocw_mcp.app.policy_loader import load_policies
+from ocw_mcp.app.settings import KEYS
+from ocw_mcp.app.views import checks
+from ocw_mcp.app.views.checks import Verdict
+from tests.adapters.store.books import open_book, tell
+from tests.support.shell import Ocw
+
+
+class Disk(NamedTuple):
+    free: int
+
+
+@pytest.fixture
+def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ocw:
+    monkeypatch.setenv("COLUMNS", "100")
+    for key in KEYS:
+        monkeypatch.delenv(key, raising=False)
+    monkeypatch.setattr("shutil.disk_usage", lambda place: Disk(50_000_000_000))
+    return Ocw(monkeypatch, capsys)
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    directory = tmp_path / "book"
+    with closing(open_book(directory)) as store:
+        tell(store)
+    return directory
+
+
+def examined(ocw: Ocw, *arguments: object, code: int = 0) -> dict[str, Any]:
+    said = ocw("doctor", "--json", *arguments)
+    assert (said.code, said.err) == (code, "")
+    found = json.loads(said.out)
+    assert found["ok"] is (code == 0)
+    return {check["name"]: check for check in found["checks"]}
+
+
+def test_a_sound_installation_and_book_are_ok_and_nothing_is_touched(ocw: Ocw, book: Path) -> None:
+    before = {each.name: each.stat().st_mtime_ns for each in book.iterdir()}
+    found = examined(ocw, "--state", book)
+    assert {check["verdict"] for check in found.values()} == {"ok"}
+    assert load_policies(None).hash in found["policies"]["found"]
+    assert found["settings"]["found"] == "mode paper"
+    assert "hold together" in found["journal"]["found"]
+    assert {each.name: each.stat().st_mtime_ns for each in book.iterdir()} == before
+    text = ocw("doctor", "--state", book).out
+    assert text.splitlines()[-1] == f"0 problem(s), 0 warning(s), {len(found)} ok"
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_without_a_book_the_installation_alone_is_checked(ocw: Ocw) -> None:
+    assert {"state", "journal", "commands"}.isdisjoint(examined(ocw))
+
+
+def test_a_running_engine_is_named(ocw: Ocw, book: Path) -> None:
+    with StateLock(book):
+        assert examined(ocw, "--state", book)["engine"]["found"] == f"running as process {os.getpid()}"
+
+
+def test_a_changed_journal_is_a_problem(ocw: Ocw, book: Path) -> None:
+    with closing(open_book(book)) as store:
+        store._db.conn.execute("UPDATE fills SET price = '1'")
+        store._db.conn.commit()
+    journal = examined(ocw, "--state", book, code=1)["journal"]
+    assert (journal["verdict"], "fills" in journal["found"], "backup" in journal["todo"]) == ("problem", True, True)
+    assert "problem  journal" in ocw("doctor", "--state", book).out
+
+
+@pytest.mark.parametrize("what", ["foreign", "file"])
+def test_what_is_no_book_is_one_problem(ocw: Ocw, tmp_path: Path, what: str) -> None:
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "diary.txt").write_text("dear diary")
+    (tmp_path / "file").write_text("")
+    found = examined(ocw, "--state", tmp_path / what, code=1)
+    assert found["state"]["verdict"] == "problem"
+    assert "journal" not in found
+
+
+def test_a_directory_to_be_is_a_warning_and_is_not_made(ocw: Ocw, tmp_path: Path) -> None:
+    found = examined(ocw, "--state", tmp_path / "later")
+    assert found["state"]["verdict"] == "warning"
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_fresh_desk_with_its_settings_is_ok_and_open_settings_are_a_warning(ocw: Ocw, tmp_path: Path) -> None:
+    ocw("init", "--state", tmp_path / "desk")
+    found = examined(ocw, "--state", tmp_path / "desk")
+    assert (found["settings file"]["verdict"], found["journal"]["found"][:11]) == ("ok", "no book yet")
+    (tmp_path / "desk" / ".env").chmod(0o644)
+    assert examined(ocw, "--state", tmp_path / "desk")["settings file"]["verdict"] == "warning"
+    (tmp_path / "desk").chmod(0o755)
+    state = examined(ocw, "--state", tmp_path / "desk")["state"]
+    assert (state["verdict"], state["todo"]) == ("warning", f"chmod 700 {tmp_path / 'desk'}")
+
+
+def test_settings_and_policies_that_refuse_a_start_are_problems(
+    ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "typo.toml").write_text("name = 3")
+    found = examined(ocw, "--policies", tmp_path / "typo.toml", "--env", tmp_path / "none", code=1)
+    assert (found["policies"]["verdict"], found["settings"]["verdict"]) == ("problem", "problem")
+    monkeypatch.setenv("BINANCE_PAPER", "false")
+    monkeypatch.setenv("LIVE_TRADING", "true")
+    assert "no such venue is built in yet" in examined(ocw, code=1)["settings"]["found"]
+
+
+def test_commands_that_wait_for_nobody_are_a_warning(ocw: Ocw, book: Path) -> None:
+    commands.leave(book, "halt", "ann", "c1", 1)
+    assert examined(ocw, "--state", book)["commands"]["verdict"] == "warning"
+    with StateLock(book):
+        assert examined(ocw, "--state", book)["commands"]["found"] == "1 waiting"
+    (book / "commands" / "refused").mkdir()
+    (book / "commands" / "refused" / "noise").write_text("")
+    assert "1 file(s)" in examined(ocw, "--state", book)["commands"]["found"]
+
+
+@pytest.mark.parametrize(
+    ("free", "verdict"), [(5_000_000_000, "ok"), (500_000_000, "warning"), (50_000_000, "problem")]
+)
+def test_little_space_warns_and_too_little_is_a_problem(
+    ocw: Ocw, monkeypatch: pytest.MonkeyPatch, free: int, verdict: str
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda place: Disk(free))
+    assert examined(ocw, code=verdict == "problem")["disk"]["verdict"] == verdict
+
+
+@pytest.mark.parametrize("now", [-5e9, 0.0, 1_600_000_000.0, 5e9, 1e30])
+def test_a_clock_that_cannot_be_right_is_a_problem(now: float) -> None:
+    assert checks._clock(now, None).verdict is Verdict.PROBLEM
+
+
+def test_a_clock_before_the_journal_is_a_warning(book: Path) -> None:
+    now = (book / "journal.db").stat().st_mtime
+    assert checks._clock(now, book).verdict is Verdict.OK
+    assert checks._clock(now - 3_600, book).verdict is Verdict.WARNING
+
+
+def test_what_is_not_installed_is_named_with_what_it_is_for() -> None:
+    assert "ocw-mcp[moon]" in checks._extra("no_such_module", "moon", "the moon").found
+    assert checks._extra("json", "moon", "the moon").found.startswith("installed")

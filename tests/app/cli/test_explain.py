@@ -1,0 +1,161 @@
+"""One page from wake to fill."""
+
+import asyncio
+import json
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocw_mcp.app.cli import story as pages
+from ocw_mcp.app.views import story as stories
+from ocw_mcp.domain import events
+from ocw_mcp.domain.orders import OrderRef, Purpose
+from tests.adapters.store.books import BOOK, ENTRY, STORY, filled, intended, open_book, refused, tell
+from tests.support.desks import write_desk
+from tests.support.shell import Ocw
+
+STOP = OrderRef(1, Purpose.STOP)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("desk") / "book"
+    asyncio.run(write_desk(directory))
+    return directory
+
+
+@pytest.fixture
+def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ocw:
+    monkeypatch.setenv("COLUMNS", "100")
+    return Ocw(monkeypatch, capsys)
+
+
+def explain(ocw: Ocw, state: Path, name: str) -> Any:
+    said = ocw("explain", name, "--state", state, "--json")
+    assert (said.code, said.err) == (0, ""), said
+    return json.loads(said.out)
+
+
+def kinds(story: Any) -> list[str]:
+    return [step["event"]["kind"] for step in story["steps"]]
+
+
+def test_a_wake_is_told_from_its_reasons_to_the_end_of_its_positions(ocw: Ocw, desk: Path) -> None:
+    trade = json.loads(ocw("trades", "--state", desk, "--json", "--limit", 1).out)["trades"][0]
+    story = explain(ocw, desk, f"order:{trade['order']}")
+    assert story["reasons"]
+    assert story["answer"]["thinking_ms"] == story["answer"]["at"] - story["woken_at"]
+    assert any(leg["symbol"] == trade["symbol"] for leg in story["answer"]["decision"]["legs"])
+    told = kinds(story)
+    order = ["order.intended", "order.accepted", "order.filled", "position.unprotected", "position.protected"]
+    assert [told.index(kind) for kind in order] == sorted(told.index(kind) for kind in order)
+    closed = next(step for step in story["steps"] if step["event"]["kind"] == "position.closed")
+    assert (closed["at"], closed["event"]["pnl"]) == (trade["closed_at"], trade["pnl"])
+    text = ocw("explain", f"order:{trade['order']}", "--state", desk).out
+    for part in ("woke", "not written down", "decided", "happened", "is protected by", "outcome", "after fees"):
+        assert part in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_every_wake_order_and_refusal_of_a_book_can_be_told(ocw: Ocw, desk: Path) -> None:
+    wakes = json.loads(ocw("decisions", "--state", desk, "--json", "--limit", 10_000).out)["decisions"]
+    lists = json.loads(ocw("orders", "--state", desk, "--json", "--limit", 10_000, "--all").out)
+    for wake in wakes[::9]:
+        story = explain(ocw, desk, str(wake["wake_id"]))
+        assert len(story["refusals"]) == wake["refusals"]
+        asked = [step["event"]["intent"]["wake_id"] for step in story["steps"] if "intent" in step["event"]]
+        assert asked.count(wake["wake_id"]) == wake["orders"]
+    for order in lists["orders"][::9]:
+        story = explain(ocw, desk, order["id"])
+        names = [step["event"]["ref"] for step in story["steps"] if step["event"]["kind"] == "order.intended"]
+        assert order["name"] in [f"{name['n']}-{name['leg']}-{name['revision']}" for name in names]
+    for refusal in lists["refusals"][::9]:
+        assert explain(ocw, desk, refusal["id"])["refusals"] == [refusal]
+        assert refusal["code"] in ocw("explain", refusal["id"], "--state", desk).out
+
+
+def test_a_wake_an_order_and_a_decision_have_more_than_one_name(ocw: Ocw, tmp_path: Path) -> None:
+    with closing(open_book(tmp_path)) as store:
+        tell(store)
+    stories_ = [explain(ocw, tmp_path, name) for name in ("1", "wake:1", "decision:1", "wake:1:0", " 1 ")]
+    assert len({json.dumps({**story, "asked": ""}) for story in stories_}) == 1
+    orders = [explain(ocw, tmp_path, name) for name in ("order:1", "1-e-0", "order:1-e-0", f"ocw-{BOOK}-1-e-0")]
+    assert len({json.dumps({**story, "asked": ""}) for story in orders}) == 1
+
+
+def test_a_wake_that_nobody_has_answered_says_so(ocw: Ocw, tmp_path: Path) -> None:
+    with closing(open_book(tmp_path)) as store:
+        tell(store, STORY[:2])
+    assert explain(ocw, tmp_path, "1")["answer"] is None
+    assert "nobody has answered" in ocw("explain", "1", "--state", tmp_path).out
+
+
+def test_an_answer_that_came_too_late_and_what_was_set_belong_to_the_wake(ocw: Ocw, tmp_path: Path) -> None:
+    after = (events.WakeConditionsSet(1, 2, ("no such metric",)), events.DecisionDiscarded(1, "too late"))
+    with closing(open_book(tmp_path)) as store:
+        tell(store, (*STORY[:3], events.DecisionDiscarded(2, "another's"), *after))
+    text = ocw("explain", "1", "--state", tmp_path).out
+    assert "2 wake condition(s) were set; not taken: no such metric" in text
+    assert "an answer was discarded: too late" in text
+    assert "another's" not in text
+
+
+def test_an_order_that_no_wake_asked_for_is_told_alone(ocw: Ocw, tmp_path: Path) -> None:
+    guards = intended(OrderRef(7, Purpose.STOP))
+    alone = events.OrderIntended(guards.ref, type(guards.intent)(**{**fields(guards.intent), "wake_id": None}), "p")
+    with closing(open_book(tmp_path)) as store:
+        tell(store, (*STORY, alone, events.OrderAccepted(alone.ref, "v7")))
+    story = explain(ocw, tmp_path, "7-s-0")
+    assert (story["wake_id"], kinds(story)) == (None, ["order.intended", "order.accepted"])
+    assert explain(ocw, tmp_path, "7")["steps"] == story["steps"]  # there is no wake 7
+
+
+def fields(value: Any) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__struct_fields__}
+
+
+def test_a_long_story_is_told_from_both_ends(ocw: Ocw, tmp_path: Path) -> None:
+    noise = [events.OrderUnknown(ENTRY, f"look {number}") for number in range(200)]
+    with closing(open_book(tmp_path)) as store:
+        tell(store, (*STORY[:4], *noise, filled(quantity="0.030")))
+    story = explain(ocw, tmp_path, "1")
+    assert len(story["steps"]) == stories.FIRST_STEPS + stories.LAST_STEPS
+    assert story["left_out"] == 202 - len(story["steps"])
+    assert kinds(story)[-1] == "order.filled"
+    assert f"... {story['left_out']} more ..." in ocw("explain", "1", "--state", tmp_path).out
+
+
+def test_every_event_that_is_followed_has_words() -> None:
+    followed: list[events.DomainEvent] = [
+        intended(), refused(), filled(), events.OrderAccepted(ENTRY, "v1"), events.OrderRejected(ENTRY, "-1", "no"),
+        events.OrderUnknown(ENTRY, "?"), events.OrderCancelRequested(ENTRY, "why"), events.OrderCanceled(ENTRY, "why"),
+        events.PositionUnprotected("BTCUSDT", 5), events.PositionProtected("BTCUSDT", STOP, Decimal(1)),
+        events.PositionClosed("BTCUSDT", 1, Decimal(-1), Decimal(1)),
+    ]  # fmt: skip
+    for event in followed:
+        assert pages._told(BOOK, event) != events.kind_of(event)
+        assert f"'{events.kind_of(event)}'" in stories._FOLLOWED
+
+
+UNKNOWN = (
+    "9999", "wake:0", "order:9999", "1-e-7", "1-q-0", "refusal:1", "ocw-zzzzzz-1-e-0", "-1", "", "abc", "1" * 30,
+    "x" * 300, "1; DROP TABLE orders", "٣",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_what_is_not_in_the_book_gets_a_sentence_with_what_is(ocw: Ocw, tmp_path: Path, name: str) -> None:
+    with closing(open_book(tmp_path)) as store:
+        tell(store)
+    said = ocw("explain", "--state", tmp_path, "--", name)
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert "wake:1 to wake:1, order:1 to order:1" in said.err
+    assert "up to refusal:8" in said.err
+
+
+def test_a_book_without_anything_says_so(ocw: Ocw, tmp_path: Path) -> None:
+    open_book(tmp_path).close()
+    assert "holds no wake and no order yet" in ocw("explain", "1", "--state", tmp_path).err

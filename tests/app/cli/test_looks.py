@@ -1,0 +1,213 @@
+"""Positions, orders, trades and decisions of a book, as a person and as a program sees them."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocw_mcp.adapters.store.lock import StateLock
+from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import Action, Decision, Leg
+from tests.adapters.store.books import STORY, filled, intended, open_book, refused, tell
+from tests.support.desks import BOOK, write_desk
+from tests.support.shell import Ocw
+
+LISTS = ("positions", "orders", "trades", "decisions")
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("desk") / "book"
+    asyncio.run(write_desk(directory))
+    return directory
+
+
+@pytest.fixture
+def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ocw:
+    monkeypatch.setenv("COLUMNS", "100")
+    return Ocw(monkeypatch, capsys)
+
+
+def read(ocw: Ocw, *arguments: object) -> Any:
+    said = ocw(*arguments, "--json")
+    assert (said.code, said.err) == (0, "")
+    return json.loads(said.out)
+
+
+def leaves(value: Any) -> Sequence[Any]:
+    if isinstance(value, dict | list):
+        return [leaf for one in (value.values() if isinstance(value, dict) else value) for leaf in leaves(one)]
+    return [value]
+
+
+@pytest.mark.parametrize("command", LISTS)
+def test_looking_changes_no_file_and_fits_a_hundred_columns(ocw: Ocw, desk: Path, command: str) -> None:
+    before = {each.name: (each.stat().st_mtime_ns, each.stat().st_size) for each in desk.iterdir()}
+    said = ocw(command, "--state", desk)
+    assert (said.code, said.err) == (0, "")
+    assert max(len(line) for line in said.out.splitlines()) <= 100
+    ocw(command, "--state", desk, "--json")
+    assert {each.name: (each.stat().st_mtime_ns, each.stat().st_size) for each in desk.iterdir()} == before
+
+
+@pytest.mark.parametrize("command", LISTS)
+def test_where_there_is_no_room_lines_are_long_and_no_number_is_cut(
+    ocw: Ocw, desk: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = ocw(command, "--state", desk).out
+    monkeypatch.setenv("COLUMNS", "40")
+    narrow = ocw(command, "--state", desk).out
+    assert set(re.findall(r"[-+]?[0-9,]+\.[0-9]+", wide)) <= set(re.findall(r"[-+]?[0-9,]+\.[0-9]+", narrow))
+
+
+@pytest.mark.parametrize("command", LISTS)
+def test_no_amount_of_money_becomes_a_float(ocw: Ocw, desk: Path, command: str) -> None:
+    view = read(ocw, command, "--state", desk)
+    for row in view[command]:
+        row.pop("decision", None)  # its confidence is a number, and a share of nothing
+    assert not [leaf for leaf in leaves(view) if isinstance(leaf, float)]
+
+
+def test_a_list_is_bounded_shows_the_newest_last_and_says_how_many_are_left(ocw: Ocw, desk: Path) -> None:
+    few, many = (read(ocw, "trades", "--state", desk, "--limit", n) for n in (3, 10_000))
+    assert many["more"] == 0
+    assert few["trades"] == many["trades"][-3:]
+    assert few["more"] == len(many["trades"]) - 3 > 0
+    closed = [trade["closed_at"] for trade in many["trades"]]
+    assert closed == sorted(closed)
+    assert f"{few['more']} older trade(s) not shown" in ocw("trades", "--state", desk, "--limit", 3).out
+    assert len(read(ocw, "decisions", "--state", desk)["decisions"]) == 20
+
+
+def test_trades_are_put_together_from_their_fills_and_come_to_their_pnl(ocw: Ocw, desk: Path) -> None:
+    view = read(ocw, "trades", "--state", desk, "--limit", 10_000)
+    assert {trade["closed_by"] for trade in view["trades"]} >= {"stop", "exit"}
+    for trade in view["trades"]:
+        entry, left = Decimal(trade["entry_price"]), Decimal(trade["exit_price"])
+        sign = 1 if trade["side"] == "long" else -1
+        gross = (left - entry) * Decimal(trade["quantity"]) * sign
+        assert gross - Decimal(trade["fees"]) == pytest.approx(Decimal(trade["pnl"]), abs=Decimal("1e-4"))
+    assert Decimal(view["pnl"]) == sum(Decimal(trade["pnl"]) for trade in view["trades"])
+    assert view["won"] + view["lost"] == len(view["trades"])
+
+
+def test_live_orders_are_shown_and_finished_ones_on_request(ocw: Ocw, desk: Path) -> None:
+    live, every = (read(ocw, "orders", "--state", desk, "--limit", 10_000, *more) for more in ((), ("--all",)))
+    assert {order["status"] for order in live["orders"]} <= {"accepted", "intended"}
+    assert live["finished_left_out"] == len(every["orders"]) - len(live["orders"]) > 0
+    assert every["finished_left_out"] == 0
+    assert {order["purpose"] for order in every["orders"]} == {"entry", "stop", "target", "exit"}
+    assert {order["principal"] for order in every["orders"]} == {"random", "guard"}
+    sent = [order["at"] for order in every["orders"]]
+    assert sent == sorted(sent)
+    assert all(order["id"] == f"ocw-{BOOK}-{order['name']}" for order in every["orders"])
+
+
+def test_refusals_are_told_with_their_limit_and_what_would_have_passed(ocw: Ocw, desk: Path) -> None:
+    refusals = read(ocw, "orders", "--state", desk, "--limit", 10_000)["refusals"]
+    cut = next(each for each in refusals if Decimal(each["largest"]) > 0)
+    assert {cut["code"], cut["limit"], cut["actual"]} & {"ORDER_NOTIONAL", "POSITION_SHARE", "GROSS_EXPOSURE"}
+    assert Decimal(cut["largest"]) < Decimal(cut["quantity"])
+    text = ocw("orders", "--state", desk, "--limit", 10_000).out
+    assert f"{cut['code']}: limit {cut['limit']}" in text
+
+
+def test_decisions_tell_what_was_decided_why_and_what_came_of_it(ocw: Ocw, desk: Path) -> None:
+    view = read(ocw, "decisions", "--state", desk, "--limit", 10_000)
+    assert [row["wake_id"] for row in view["decisions"]] == list(range(1, len(view["decisions"]) + 1))
+    assert all(row["reasons"] for row in view["decisions"])
+    acted = read(ocw, "decisions", "--state", desk, "--limit", 10_000, "--acted")["decisions"]
+    assert acted == [row for row in view["decisions"] if any(leg["action"] != "HOLD" for leg in legs(row))]
+    orders = read(ocw, "orders", "--state", desk, "--limit", 10_000, "--all")
+    asked = [order for order in orders["orders"] if order["wake_id"] is not None]
+    assert sum(row["orders"] for row in view["decisions"]) == len(asked)
+    assert sum(row["refusals"] for row in view["decisions"]) == len(orders["refusals"])
+
+
+def legs(row: dict[str, Any]) -> list[dict[str, Any]]:
+    found = row["decision"]["legs"]
+    assert isinstance(found, list)
+    return found
+
+
+def test_a_position_knows_since_when_and_whether_a_stop_is_under_it(ocw: Ocw, tmp_path: Path) -> None:
+    held = {"symbol": "BTCUSDT", "quantity": "0.03", "average_price": "60002.5", "mark": "60100", "unrealised": "2.9"}
+    with closing(open_book(tmp_path)) as store:
+        tell(store, (*STORY, intended(), filled(), events.PositionUnprotected("BTCUSDT", 31_000)), at=1_000)
+        store.commit(summary={"at": 2_000, "positions": [{**held, "stop": None, "protected": False}]})
+    (position,) = read(ocw, "positions", "--state", tmp_path)["positions"]
+    assert position["opened_at"] == 1_000 + len(STORY) + 1
+    assert (position["stop"], position["unprotected_until"]) == (None, 31_000)
+    text = ocw("positions", "--state", tmp_path).out
+    assert "NONE" in text
+    assert "BTCUSDT is UNPROTECTED; it is closed at 1970-01-01 00:00:31 UTC at the latest" in text
+
+
+@pytest.mark.parametrize("command", LISTS)
+def test_a_book_that_was_only_made_is_told_of_in_a_sentence(ocw: Ocw, tmp_path: Path, command: str) -> None:
+    open_book(tmp_path).close()
+    said = ocw(command, "--state", tmp_path)
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith("no ")
+    assert read(ocw, command, "--state", tmp_path)[command] == []
+
+
+@pytest.mark.parametrize("command", LISTS)
+def test_a_book_is_looked_at_while_an_engine_runs_and_after_it_was_killed(
+    ocw: Ocw, tmp_path: Path, command: str
+) -> None:
+    running, killed = tmp_path / "running", tmp_path / "killed"
+    with StateLock(running), closing(open_book(running)) as store:
+        tell(store, (*STORY, refused()))
+        store.commit(summary={"at": 2_000, "positions": []})
+        assert ocw(command, "--state", running).code == 0
+        shutil.copytree(running, killed)
+    assert ocw(command, "--state", killed).out == ocw(command, "--state", running).out
+
+
+def test_what_a_model_wrote_cannot_command_the_terminal(ocw: Ocw, tmp_path: Path) -> None:
+    leg = Leg("BTCUSDT", Action.BUY, reasoning="up\x1b[2J\nand [red]away[/red]\u202e")
+    with closing(open_book(tmp_path)) as store:
+        tell(store, (events.DecisionMade(1, "mo\x07del", 0, Decision((leg,))),))
+    text = ocw("decisions", "--state", tmp_path).out
+    assert "[red]away[/red]" in text
+    assert not {"\x1b", "\x07", "\u202e"} & set(text)
+
+
+@pytest.mark.parametrize("command", LISTS)
+def test_where_there_is_no_book_there_is_one_sentence(ocw: Ocw, tmp_path: Path, command: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "journal.db").write_text("dear diary")
+    for place in ("none", "file", "foreign", "x" * 300):
+        said = ocw(command, "--state", tmp_path / place)
+        assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+        assert said.err.startswith("ocw: ")
+    assert sorted(os.listdir(tmp_path / "foreign")) == ["journal.db"]
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "10001", "9" * 40])
+@pytest.mark.parametrize("command", LISTS[1:])
+def test_a_limit_that_is_none_is_refused(ocw: Ocw, desk: Path, command: str, limit: str) -> None:
+    said = ocw(command, "--state", desk, "--limit", limit)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("ocw: --limit is ")
+
+
+@pytest.mark.parametrize("damage", ["UPDATE fills SET quantity = 'much'", "DROP TABLE fills", "DROP TABLE orders"])
+def test_a_damaged_book_is_told_of_in_a_sentence(ocw: Ocw, tmp_path: Path, damage: str) -> None:
+    with closing(open_book(tmp_path)) as store:
+        tell(store)
+        store._db.conn.execute(damage)
+        store._db.conn.commit()
+    codes = {command: ocw(command, "--state", tmp_path) for command in LISTS}
+    assert any(said.code == 2 for said in codes.values())
+    assert all(said.code == 0 or "cannot be read" in said.err for said in codes.values())

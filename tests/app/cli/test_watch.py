@@ -1,0 +1,125 @@
+"""`ocw watch` draws a book from its store until somebody interrupts."""
+
+import asyncio
+import io
+import os
+import shutil
+import signal
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from ocw_mcp.adapters.store.lock import StateLock
+from ocw_mcp.app.cli.watch import watch
+from ocw_mcp.domain.errors import BookError
+from tests.adapters.store.books import STORY, open_book, tell
+from tests.support.desks import BOOK, write_desk
+from tests.support.shell import Ocw
+
+CLEAR = "\x1b[?1049l"
+"""What gives the terminal back as it was."""
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("desk") / "book"
+    asyncio.run(write_desk(directory))
+    return directory
+
+
+@pytest.fixture
+def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ocw:
+    monkeypatch.setenv("COLUMNS", "100")
+    return Ocw(monkeypatch, capsys)
+
+
+def a_terminal() -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=100, height=40, highlight=False, markup=False)
+
+
+def shown(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+class Waits:
+    """Passes the time by doing the next thing of a script; Ctrl-C when it is over."""
+
+    def __init__(self, *things: object) -> None:
+        self._things = list(things)
+        self.waited: list[float] = []
+
+    def __call__(self, seconds: float) -> None:
+        self.waited.append(seconds)
+        if not self._things:
+            raise KeyboardInterrupt
+        thing = self._things.pop(0)
+        assert callable(thing)
+        thing()
+
+
+@pytest.mark.parametrize("once", [("--once",), ()])
+def test_one_picture_shows_all_of_a_book_and_ends_where_there_is_no_terminal(
+    ocw: Ocw, desk: Path, once: tuple[str, ...]
+) -> None:
+    before = {each.name: each.stat().st_mtime_ns for each in desk.iterdir()}
+    said = ocw("watch", "--state", desk, *once)
+    assert (said.code, said.err) == (0, "")
+    for part in (f"book {BOOK}", "not running", "ACTIVE", "equity", "day ", "Decisions", "Fills", "gate: ", "quiet"):
+        assert part in said.out
+    assert max(map(len, said.out.splitlines())) <= 100
+    assert {each.name: each.stat().st_mtime_ns for each in desk.iterdir()} == before
+
+
+def test_a_book_that_was_only_made_and_one_that_runs_are_watched(ocw: Ocw, tmp_path: Path) -> None:
+    with StateLock(tmp_path), closing(open_book(tmp_path)) as store:
+        assert "engine running · nothing has happened yet" in ocw("watch", "--state", tmp_path).out
+        tell(store)
+        assert ocw("watch", "--state", tmp_path).code == 0
+
+
+def test_each_second_it_is_drawn_again_until_it_is_interrupted(tmp_path: Path) -> None:
+    console = a_terminal()
+    with closing(open_book(tmp_path)) as store:
+        waits = Waits(lambda: tell(store), lambda: store.commit(summary=SUMMARY))
+        watch(tmp_path, console, once=False, wait=waits)
+    assert waits.waited == [1.0, 1.0, 1.0]
+    begun, _, ended = shown(console).rpartition(CLEAR)
+    assert "nothing has happened yet" in begun
+    assert "12,345.67" in begun
+    # What was seen last stays in the terminal.
+    assert "12,345.67" in ended
+    assert "limit: no entries today" in ended
+
+
+SUMMARY = {
+    "at": 2_000, "state": "HALTED", "equity": "12345.67", "day": "2026-01-01", "daily_loss": "0.05",
+    "daily_loss_reached": True, "positions": [], "candles": 2, "evaluations": 2, "skips": {"quiet": 1},
+}  # fmt: skip
+
+
+def test_a_book_that_cannot_be_read_for_a_while_keeps_its_last_picture(tmp_path: Path) -> None:
+    console, book, away = a_terminal(), tmp_path / "book", tmp_path / "away"
+    with closing(open_book(book)) as store:
+        tell(store, STORY)
+        store.commit(summary=SUMMARY)
+    watch(book, console, once=False, wait=Waits(lambda: shutil.move(book, away)))
+    assert "not read just now" in shown(console)
+    assert "12,345.67" in shown(console).rpartition("not read just now")[2]
+
+
+def test_whoever_ends_it_politely_gets_the_terminal_back(tmp_path: Path) -> None:
+    console = a_terminal()
+    open_book(tmp_path).close()
+    watch(tmp_path, console, once=False, wait=Waits(lambda: os.kill(os.getpid(), signal.SIGTERM), lambda: None))
+    assert CLEAR in shown(console)
+    assert signal.getsignal(signal.SIGTERM) is not signal.default_int_handler
+
+
+def test_without_a_book_there_is_one_sentence(ocw: Ocw, tmp_path: Path) -> None:
+    said = ocw("watch", "--state", tmp_path / "none")
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+    with pytest.raises(BookError):
+        watch(tmp_path / "none", a_terminal(), once=False)
