@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ocw_mcp import __version__
-from ocw_mcp.app.cli import looks, operate, runs
+from ocw_mcp.app.cli import looks, operate
 from ocw_mcp.app.cli.options import BookOption, JsonOption
 
 app = typer.Typer(
@@ -83,6 +83,9 @@ def run(
     picture: PictureOption = None,
 ) -> None:
     """Run a book on paper: on the simulated market, or on a tape. Ctrl-C stops it, with a report."""
+    # Looking at a book needs no indicators: it begins sooner, and the doctor can tell that TA-Lib is broken.
+    from ocw_mcp.app.cli import runs
+
     wish = runs.Wish(
         market, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, seed, speed, picture
     )
@@ -108,6 +111,8 @@ def replay(
     picture: PictureOption = None,
 ) -> None:
     """Run a tape from its beginning to its end, as fast as it goes."""
+    from ocw_mcp.app.cli import runs
+
     wish = runs.Wish(
         tape, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, 1, "max", picture
     )
