@@ -84,7 +84,7 @@ def ask_book(directory: Path, question: Callable[[Database, Book], _T]) -> _T:
         try:
             with db.atomic():
                 return question(db, made)
-        except (msgspec.MsgspecError, JournalError, ArithmeticError, ValueError) as error:
+        except (msgspec.MsgspecError, JournalError, ArithmeticError, ValueError, TypeError) as error:
             # Where somebody began to write meanwhile, rows may make no sense: `look_at` then looks again.
             raise sqlite3.DatabaseError(str(error)) from None
 

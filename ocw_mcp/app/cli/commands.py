@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ocw_mcp import __version__
-from ocw_mcp.app import policies_view
-from ocw_mcp.app.cli import fetching, looks, operate, runs, tapes
+from ocw_mcp.app.cli import looks, operate
 from ocw_mcp.app.cli.benches import bench
-from ocw_mcp.app.cli.options import BookOption, JsonOption
-from ocw_mcp.app.policy_loader import load_policies
+from ocw_mcp.app.cli.options import BookOption, JsonOption, PoliciesOption, PolicyOption, StateOption
+from ocw_mcp.app.cli.policies import policies
 
 app = typer.Typer(
     help="A trading desk for Claude, with a risk officer that cannot be talked out of anything.",
@@ -23,23 +21,15 @@ app = typer.Typer(
 )
 journal = typer.Typer(help="The journal of a book.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(journal, name="journal")
-policies_app = typer.Typer(help="The policies: every limit there is.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(policies_app, name="policies")
+app.add_typer(policies, name="policies")
 tape = typer.Typer(help="Recorded markets.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(tape, name="tape")
 app.add_typer(bench, name="bench")
 
-StateOption = Annotated[
-    Path | None, typer.Option("--state", help="The book's state directory; without it a fresh temporary book.")
-]
 AgentOption = Annotated[str, typer.Option("--agent", help="Who decides: rules, none, or reckless to try the policies.")]
 ForOption = Annotated[
     str | None, typer.Option("--for", help="Stop after so much simulated time from the book's start: 24h, 7d.")
 ]
-PoliciesOption = Annotated[
-    Path | None, typer.Option("--policies", help="A directory of policy files, or one file, in place of the shipped.")
-]
-PolicyOption = Annotated[str, typer.Option("--policy", help="The policy file's name, without .toml.")]
 PromptsOption = Annotated[Path | None, typer.Option("--prompts", help="A directory of prompts, in place of ours.")]
 EnvOption = Annotated[Path | None, typer.Option("--env", help="A file of settings; the environment wins over it.")]
 ProductOption = Annotated[
@@ -92,6 +82,9 @@ def run(
     picture: PictureOption = None,
 ) -> None:
     """Run a book on paper: on the simulated market, or on a tape. Ctrl-C stops it, with a report."""
+    # Looking at a book needs no indicators: it begins sooner, and the doctor can tell that TA-Lib is broken.
+    from ocw_mcp.app.cli import runs
+
     wish = runs.Wish(
         market, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, seed, speed, picture
     )
@@ -117,6 +110,8 @@ def replay(
     picture: PictureOption = None,
 ) -> None:
     """Run a tape from its beginning to its end, as fast as it goes."""
+    from ocw_mcp.app.cli import runs
+
     wish = runs.Wish(
         tape, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, 1, "max", picture
     )
@@ -175,36 +170,6 @@ def verify(
         raise typer.Exit(1)
 
 
-@policies_app.command("check")
-def check_policies(
-    file: Annotated[Path, typer.Argument(help="A policy file, as for --policies.")], as_json: JsonOption = False
-) -> None:
-    """See whether a policy file would be taken; every problem of it is named at once."""
-    loaded = load_policies(file)
-    said = {"ok": True, "file": loaded.source_name, "name": loaded.policies.name, "hash": loaded.hash}
-    typer.echo(json.dumps(said) if as_json else f"{loaded.source_name} is a policy file: hash {loaded.hash}")
-
-
-@policies_app.command("show")
-def show_policies(
-    state: StateOption = None,
-    policies: PoliciesOption = None,
-    policy: PolicyOption = "default",
-    as_json: JsonOption = False,
-) -> None:
-    """Show a policy file with the meaning of each key; or with --state what a book has used of its limits."""
-    console = Console(highlight=False)
-    if state is not None:
-        view = policies_view.of_book(state)
-        typer.echo(json.dumps(view, indent=2)) if as_json else console.print(policies_view.book_table(view))
-        return
-    loaded = load_policies(policies, policy)
-    if as_json:
-        typer.echo(json.dumps(policies_view.of_file(loaded), indent=2))
-    else:
-        console.print(policies_view.file_table(loaded))
-
-
 @tape.command("info")
 def tape_info(
     path: Annotated[str, typer.Argument(help="A directory of the exchange's public archive, or one of its files.")],
@@ -214,6 +179,8 @@ def tape_info(
     symbols: SymbolsOption = None,
 ) -> None:
     """Read a tape to its end and say what it holds: rows, gaps, duplicates, disorder, and what a replay would use."""
+    from ocw_mcp.app.cli import tapes
+
     tapes.info_and_print(path, product, interval, symbols, as_json=as_json)
 
 
@@ -237,4 +204,6 @@ def tape_fetch(
     as_json: JsonOption = False,
 ) -> None:
     """Download a market from the exchange's public archive, checked; asked again, it goes on where it stood."""
+    from ocw_mcp.app.cli import fetching
+
     fetching.fetch_and_print(symbol, first, last, product, interval, streams, to, url, as_json=as_json)

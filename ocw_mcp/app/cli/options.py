@@ -9,6 +9,13 @@ from ocw_mcp.domain.errors import SettingsError
 
 MOST_ROWS = 10_000
 
+StateOption = Annotated[
+    Path | None, typer.Option("--state", help="The book's state directory; without it a fresh temporary book.")
+]
+PoliciesOption = Annotated[
+    Path | None, typer.Option("--policies", help="A directory of policy files, or one file, in place of the shipped.")
+]
+PolicyOption = Annotated[str, typer.Option("--policy", help="The policy file's name, without .toml.")]
 BookOption = Annotated[Path, typer.Option("--state", help="The book's state directory.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, alone on standard output.")]
 LimitOption = Annotated[int, typer.Option("--limit", help="How many rows at most, the newest.")]

@@ -42,6 +42,7 @@ _NEWEST = """SELECT wake_id, at, decider, thinking_ms,
     (SELECT count(*) FROM refusals WHERE refusals.wake_id = decisions.wake_id)
     FROM decisions WHERE {which} ORDER BY seq DESC LIMIT ?"""
 
+_Row = tuple[int, int, str, int, str | None, str, int, int]
 _decode_reasons = msgspec.json.Decoder(tuple[WakeReason, ...]).decode
 _decode_decision = msgspec.json.Decoder(Decision).decode
 
@@ -57,7 +58,7 @@ def read_decisions(state: Path, limit: int, *, acted: bool = False) -> Decisions
 def find_decisions(db: Database, book: Book, limit: int, *, acted: bool = False) -> Decisions:
     """The same within a look at the book."""
     which = _ACTS if acted else "1"
-    newest = db.execute(_NEWEST.format(which=which), (limit,)).fetchall()
+    newest = msgspec.convert(db.execute(_NEWEST.format(which=which), (limit,)).fetchall(), list[_Row])
     return Decisions(
         decisions=[_row(*row) for row in reversed(newest)],
         more=count(db, f"SELECT count(*) FROM decisions WHERE {which}") - len(newest),

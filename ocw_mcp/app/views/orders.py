@@ -112,7 +112,7 @@ def order_row(row: tuple[object, ...]) -> OrderRow:
 
 def refusal_row(seq: int, at: int, payload: str) -> RefusalRow:
     """A refusal from its event. Raises msgspec.MsgspecError for one that cannot be read."""
-    refused = _decode(payload)
+    at, refused = msgspec.convert(at, int), _decode(payload)
     intent, refusal = refused.intent, refused.refusal
     return RefusalRow(
         id=f"refusal:{seq}",

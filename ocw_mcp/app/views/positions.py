@@ -65,7 +65,7 @@ def find_positions(db: Database, book: Book) -> Positions:
 
 def _complete(db: Database, row: PositionRow) -> PositionRow:
     which = {"symbol": row.symbol}
-    opened_at = db.execute(_OPENED, which).fetchone()[0]
+    opened_at = msgspec.convert(db.execute(_OPENED, which).fetchone()[0], int | None)
     unprotected = None if row.protected else db.execute(_UNPROTECTED, which).fetchone()
     deadline = _decode_unprotected(unprotected[0]).deadline if unprotected else None
     return msgspec.structs.replace(row, opened_at=opened_at, unprotected_until=deadline)

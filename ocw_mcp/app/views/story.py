@@ -100,14 +100,18 @@ def _tell(db: Database, book: Book, asked: str) -> Story:
         book=book.book,
         wake_id=named.wake_id,
         symbol=named.symbol,
-        woken_at=wake[1] if wake else None,
+        woken_at=msgspec.convert(wake[1], int) if wake else None,
         reasons=_decode_reasons(wake[2]) if wake else (),
-        answer=Answer(answer[0], answer[1], answer[2], _decode_decision(answer[3])) if answer else None,
+        answer=_answer(*msgspec.convert(answer, tuple[int, str, int, str])) if answer else None,
         after_answer=[_step(row) for row in db.execute(_AFTER_ANSWER, (since, named.wake_id))],
         refusals=_refusals(db, named),
         steps=[*first, *last],
         left_out=total - len(first) - len(last),
     )
+
+
+def _answer(at: int, decider: str, thinking_ms: int, decision: str) -> Answer:
+    return Answer(at, decider, thinking_ms, _decode_decision(decision))
 
 
 def _orders(db: Database, named: Named) -> set[OrderRef]:
@@ -227,4 +231,5 @@ def _bounded(steps: Iterator[Step]) -> tuple[list[Step], list[Step], int]:
 
 
 def _step(row: tuple[int, int, str]) -> Step:
-    return Step(row[0], row[1], _decode(row[2]))
+    seq, at, payload = msgspec.convert(row, tuple[int, int, str])
+    return Step(seq, at, _decode(payload))

@@ -57,7 +57,7 @@ def read_trades(state: Path, limit: int) -> Trades:
 
 def find_trades(db: Database, book: Book, limit: int) -> Trades:
     """The same within a look at the book."""
-    newest = db.execute(_NEWEST, (limit,)).fetchall()
+    newest = msgspec.convert(db.execute(_NEWEST, (limit,)).fetchall(), list[tuple[int, str, int, int, str, str]])
     sums = [(Decimal(pnl), Decimal(fees)) for pnl, fees in db.execute("SELECT pnl, fees FROM trades")]
     return Trades(
         trades=[_trade(db, *row) for row in reversed(newest)],

@@ -202,12 +202,23 @@ def test_a_limit_that_is_none_is_refused(ocw: Ocw, desk: Path, command: str, lim
     assert said.err.startswith("ocw: --limit is ")
 
 
-@pytest.mark.parametrize("damage", ["UPDATE fills SET quantity = 'much'", "DROP TABLE fills", "DROP TABLE orders"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE fills SET quantity = 'much'",
+        "UPDATE fills SET position = x'fffe'",
+        "UPDATE trades SET closed_at = 'late'",
+        "UPDATE decisions SET at = 'late'",
+        "UPDATE orders SET wake_id = 'none'",
+        "DROP TABLE fills",
+        "DROP TABLE orders",
+    ],
+)
 def test_a_damaged_book_is_told_of_in_a_sentence(ocw: Ocw, tmp_path: Path, damage: str) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
         store._db.conn.execute(damage)
         store._db.conn.commit()
-    codes = {command: ocw(command, "--state", tmp_path) for command in LISTS}
-    assert any(said.code == 2 for said in codes.values())
-    assert all(said.code == 0 or "cannot be read" in said.err for said in codes.values())
+    answers = [ocw(command, "--state", tmp_path, *more) for command, *more in (*zip(LISTS), ("orders", "--all"))]
+    assert any(said.code == 2 for said in answers)
+    assert all(said.code == 0 or "cannot be read" in said.err for said in answers)

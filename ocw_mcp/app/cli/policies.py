@@ -1,0 +1,44 @@
+"""`ocw policies`: a file checked and explained, and what a book has used of its limits."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ocw_mcp.app import policies_view
+from ocw_mcp.app.cli.options import JsonOption, PoliciesOption, PolicyOption, StateOption
+from ocw_mcp.app.policy_loader import load_policies
+
+policies = typer.Typer(help="The policies: every limit there is.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@policies.command("check")
+def check_policies(
+    file: Annotated[Path, typer.Argument(help="A policy file, as for --policies.")], as_json: JsonOption = False
+) -> None:
+    """See whether a policy file would be taken; every problem of it is named at once."""
+    loaded = load_policies(file)
+    said = {"ok": True, "file": loaded.source_name, "name": loaded.policies.name, "hash": loaded.hash}
+    typer.echo(json.dumps(said) if as_json else f"{loaded.source_name} is a policy file: hash {loaded.hash}")
+
+
+@policies.command("show")
+def show_policies(
+    state: StateOption = None,
+    file: PoliciesOption = None,
+    policy: PolicyOption = "default",
+    as_json: JsonOption = False,
+) -> None:
+    """Show a policy file with the meaning of each key; or with --state what a book has used of its limits."""
+    console = Console(highlight=False)
+    if state is not None:
+        view = policies_view.of_book(state)
+        typer.echo(json.dumps(view, indent=2)) if as_json else console.print(policies_view.book_table(view))
+        return
+    loaded = load_policies(file, policy)
+    if as_json:
+        typer.echo(json.dumps(policies_view.of_file(loaded), indent=2))
+    else:
+        console.print(policies_view.file_table(loaded))
