@@ -1,0 +1,171 @@
+"""What is measured, and how: each function returns names with what the recordings say."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from ocw_mcp.app.bench_market.facts import correlation, facts, local_sizes, together
+from ocw_mcp.app.bench_market.series import Floats, Series
+from ocw_mcp.app.calibrate.archive import Archive
+from ocw_mcp.domain.time import DAY, HOUR
+
+Found = dict[str, float]
+
+MINUTE_LAGS = (1, 5, 10, 60, 240, 480, 1440, 2880)
+HOUR_LAGS = (1, 8, 24, 168, 720, 1440, 2880)
+FLOOR = 1e-5
+"""Added to |return| before its logarithm, since a standstill within a tick is no volatility of zero."""
+
+
+def volatility(archive: Archive) -> Found:
+    """Level of each symbol from its hours, and how log volatility is remembered at every lag.
+
+    ln|r| is log volatility plus noise that remembers nothing, so their autocovariances agree at all lags above zero.
+    """
+    found = {
+        f"annual volatility {name}": float(np.nanstd(each.returns) * np.sqrt(365 * DAY / HOUR))
+        for name, each in archive.hours.items()
+    }
+    for series, lags, unit in ((archive.minutes, MINUTE_LAGS, "min"), (archive.hours, HOUR_LAGS, "h")):
+        logs = [_without_season(each) for each in series.values()]
+        for lag in lags:
+            found[f"autocovariance of ln|r| at {lag} {unit}"] = _middle(_covariance(each, each, lag) for each in logs)
+    return found
+
+
+def season(archive: Archive) -> Found:
+    """Root mean square of hourly returns by hour and weekday, cut at five deviations, over their mean."""
+    found: Found = {}
+    for title, count, span, first in (("hour", 24, HOUR, 0), ("weekday", 7, DAY, 3)):  # 1970 began on a Thursday
+        shapes = [_shape(each, (each.time // span + first) % count, count) for each in archive.hours.values()]
+        if shapes:
+            found |= {f"{title} {index}": float(value) for index, value in enumerate(np.mean(shapes, axis=0))}
+    quarters = [
+        float(np.nanmean(np.abs(each.returns)[each.time // 60_000 % 15 == 0]) / np.nanmean(np.abs(each.returns)))
+        for each in archive.minutes.values()
+    ]
+    return found | {"first minute of a quarter": _middle(quarters)}
+
+
+def jumps(archive: Archive) -> Found:
+    """Jumps, tails and what follows: medians of the facts that `ocw bench market` tells, and the echo of jumps."""
+    told = [facts(each) for each in archive.minutes.values()]
+    names = ("hill_index", "kurtosis_1m", "kurtosis_15m", "kurtosis_1h", "jumps_per_day", "jump_share", "jumps_down")
+    found = {name: _middle(value for each in told if (value := each[name]) is not None) for name in names}
+    for after in (1, 5, 15, 30, 60):
+        found[f"|r| {after} to {after + 5} min after a jump, over before"] = _middle(
+            value for each in archive.minutes.values() if (value := _echo(each, after)) is not None
+        )
+    leverages = [_leverage(each) for each in archive.hours.values()]
+    return found | {"an hour's return with ln|r| of the next": _middle(leverages)}
+
+
+def volume(archive: Archive) -> Found:
+    """Log volume on log volatility around the minute and on its own |return|; what is left; the taker's side."""
+    fits, rests, takers = [], [], []
+    for each in archive.minutes.values():
+        size, logs = np.nan_to_num(np.abs(each.returns)), np.log(np.maximum(each.volume, 1e-3))
+        local = size / np.maximum(np.abs(local_sizes(each)), 1e-3) + 1e-7
+        known = (size > 0) & ~np.isnan(logs)
+        columns = np.column_stack((np.ones(known.sum()), np.log(local[known]), np.minimum((size / local)[known], 5)))
+        fit = np.linalg.lstsq(columns, logs[known], rcond=None)[0]
+        rest = logs[known] - columns @ fit
+        fits.append(fit)
+        rests.append([rest.std(), *(correlation(rest, rest, lag) or 0.0 for lag in (1, 5, 20, 240))])
+        if np.any(each.taker > 0):
+            share = np.clip(each.taker / each.volume, 0.02, 0.98)
+            odds, sizes = np.log(share / (1 - share)), np.clip(local_sizes(each), -5, 5)
+            both = ~np.isnan(odds)
+            slope, start = np.polyfit(sizes[both], odds[both], 1)
+            takers.append([slope, np.std(odds[both] - slope * sizes[both] - start)])
+    middle, rest = np.median(fits, axis=0), np.median(rests, axis=0)
+    found = {"ln volume per ln volatility": middle[1], "ln volume per |r| in local deviations": middle[2]}
+    found |= dict(zip(("rest's deviation", *(f"rest's memory {m} min" for m in (1, 5, 20, 240))), rest, strict=True))
+    if takers:
+        slope, noise = np.median(takers, axis=0)
+        found |= {"taker's log odds per return": slope, "and their noise": noise}
+    return {name: float(value) for name, value in found.items()}
+
+
+def correlations(archive: Archive) -> Found:
+    """Correlation of minutes and hours of every two symbols that were recorded at once."""
+    found: Found = {}
+    for series, unit in ((archive.minutes, "1m"), (archive.hours, "1h")):
+        found |= {f"{pair} {unit}": value for pair, value in together(series).items() if value is not None}
+    return found
+
+
+def derivatives(archive: Archive) -> Found:
+    """Levels of the metrics, how they follow returns over spans of time, and the quantiles of funding."""
+    found: Found = {}
+    titles = ("open interest", "its value", "top accounts", "top positions", "all accounts", "takers")
+    for symbol, rows in archive.metrics.items():
+        if np.isnan(rows[:, 1:]).any() or len(rows) < 2 * 288:
+            continue
+        price = np.log(rows[:, 2] / rows[:, 1])
+        for place, title in enumerate(titles, start=1):
+            logs = np.log(np.maximum(rows[:, place], 1e-6))
+            found[f"{symbol} {title}: median"] = float(np.median(rows[:, place]))
+            found[f"{symbol} {title}: deviation of ln"] = float(logs.std())
+            for lag, span in ((1, "5 min"), (12, "1 h"), (288, "1 d")):
+                whole = rows[lag:, 0] - rows[:-lag, 0] == lag * 300_000
+                moves, answers = (price[lag:] - price[:-lag])[whole], (logs[lag:] - logs[:-lag])[whole]
+                if len(moves) > 30:
+                    found[f"{symbol} {title}: per return of {span}"] = float(np.polyfit(moves, answers, 1)[0])
+    for symbol, rates in archive.funding.items():
+        for quantile in (1, 5, 10, 25, 50, 60, 90, 95, 99):
+            found[f"{symbol} funding {quantile} %, bp"] = float(np.quantile(rates, quantile / 100) * 1e4)
+        for lag in (1, 3, 9, 21, 63):
+            found[f"{symbol} funding memory {lag}"] = correlation(rates, rates, lag) or float("nan")
+    return found
+
+
+MEASURES: dict[str, Callable[[Archive], Found]] = {
+    "volatility and its memory (BURST, FAST, MEDIUM, SLOW, REGIME_*, FLICKER, OWN)": volatility,
+    "season (HOURS, WEEKDAYS, QUARTER)": season,
+    "jumps (JUMP*, AFTERSHOCK, TREMOR, LEVERAGE)": jumps,
+    "volume (VOLUME_*, TAKER_*)": volume,
+    "correlation (the loads of personalities)": correlations,
+    "derivatives (INTEREST*, *ACCOUNTS*, TOP_POSITIONS, FUNDING_*)": derivatives,
+}
+
+
+def _middle(values: Iterable[float]) -> float:
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.median(known)) if known else float("nan")
+
+
+def _without_season(series: Series) -> Floats:
+    logs: Floats = np.log(np.abs(series.returns) + FLOOR)
+    hours = series.time // HOUR % 24
+    for hour in range(24):
+        logs[hours == hour] -= np.nanmean(logs[hours == hour])
+    return logs
+
+
+def _covariance(first: Floats, second: Floats, lag: int) -> float:
+    product = first[:-lag] * second[lag:]
+    return float(np.nanmean(product)) if np.any(~np.isnan(product)) else float("nan")
+
+
+def _shape(series: Series, places: np.ndarray[tuple[int, ...], np.dtype[np.int64]], count: int) -> Floats:
+    most = (5 * float(np.nanstd(series.returns))) ** 2
+    squares = np.minimum(series.returns**2, most)
+    roots = np.sqrt([np.nanmean(squares[places == place]) for place in range(count)])
+    shape: Floats = roots / roots.mean()
+    return shape
+
+
+def _echo(series: Series, after: int) -> float | None:
+    size = np.nan_to_num(np.abs(series.returns))
+    places = np.flatnonzero(np.abs(local_sizes(series)) > 6)
+    places = places[(places > 60) & (places < len(size) - 120)]
+    if len(places) < 20:
+        return None
+    ratios = [size[at + after : at + after + 5].mean() / max(size[at - 60 : at - 5].mean(), 1e-9) for at in places]
+    return float(np.mean(ratios))
+
+
+def _leverage(series: Series) -> float:
+    returns = series.returns / np.nanstd(series.returns)
+    return _covariance(np.clip(returns, -6, 6), np.log(np.abs(returns) + 0.01), 1)

@@ -1,0 +1,55 @@
+"""Books on the simulated market: warmed up from the first look on, and the same however often they are stopped."""
+
+from collections.abc import AsyncGenerator
+
+from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
+from ocw_mcp.adapters.feeds.simulated.feed import START
+from ocw_mcp.domain.events import OrderFilled
+from ocw_mcp.domain.market import Frame
+from ocw_mcp.domain.time import DAY, HOUR, MINUTE
+from ocw_mcp.runtime.deciders import RulesDecider
+from tests.support.runs import DEFAULT, Run
+from tests.support.stores import MemoryStore
+
+SYMBOLS = ("BTCUSDT",)
+
+
+class Stopping(SimulatedFeed):
+    """Has its run stopped at a moment."""
+
+    run: Run | None = None
+
+    def __init__(self, at: int) -> None:
+        super().__init__(1, SYMBOLS, days=2, warmup_days=4)
+        self._at = at
+
+    async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
+        async for frame in super().frames(after):
+            if frame.at >= self._at and self.run is not None:
+                self.run.simulation.stop()
+            yield frame
+
+
+async def part(store: MemoryStore, until: int) -> Run:
+    feed = Stopping(until)
+    feed.run = run = Run(feed, RulesDecider(DEFAULT.policies), store=store)
+    return await run.go()
+
+
+async def test_what_opened_before_the_beginning_is_not_counted() -> None:
+    run = await Run(SimulatedFeed(1, SYMBOLS, days=1), RulesDecider(DEFAULT.policies)).go()
+    tally = run.engine.tally
+    assert (tally.candles, tally.holes, tally.stale_candles) == (1440, 0, 0)
+    assert (tally.began_at, tally.first_open_time, tally.last_close_time) == (START, START, START + DAY)
+    assert "warming" not in run.engine.gate.counters.skips
+
+
+async def test_a_book_stopped_on_its_history_and_again_later_comes_to_the_same_end() -> None:
+    whole = await Run(SimulatedFeed(1, SYMBOLS, days=2, warmup_days=4), RulesDecider(DEFAULT.policies)).go()
+    store = MemoryStore()
+    for until in (START - 3 * DAY, START - MINUTE, START, START + 5 * HOUR, START + DAY + 7 * MINUTE, START + 3 * DAY):
+        last = await part(store, until)
+        store = last.store.reopened()
+    assert whole.events(OrderFilled)
+    assert last.store.fingerprint == whole.store.fingerprint
+    assert last.engine.state() == whole.engine.state()
