@@ -134,5 +134,26 @@ class Canceled(msgspec.Struct, frozen=True, tag="canceled"):
     why: str
 
 
-VenueReport = Accepted | Rejected | OutcomeUnknown | Filled | Canceled
+class FundingPaid(msgspec.Struct, frozen=True, tag="funding_paid"):
+    """Funding was settled on the position held at `at` (ms). `amount` (quote) is gained: below 0 it is paid.
+
+    A venue tells each of a symbol's settlements once, in the order of their stamps.
+    """
+
+    symbol: str
+    amount: Decimal
+    rate: Decimal
+    """Per settlement; above 0 longs pay shorts."""
+    quantity: Decimal
+    """The signed position that it was settled on."""
+    mark: Decimal
+    at: int
+    assumed: bool = False
+    """Nobody told the rate, and the venue assumed one that costs either side."""
+
+
+OrderReport = Accepted | Rejected | OutcomeUnknown | Filled | Canceled
 """All that a venue can say about an order."""
+
+VenueReport = OrderReport | FundingPaid
+"""All that a venue can say."""

@@ -28,6 +28,7 @@ class AccountState(msgspec.Struct):
     peak: Decimal
     max_drawdown: Decimal
     trades: list[TradeView]
+    funded_until: dict[str, int]
 
 
 class Account:
@@ -47,6 +48,8 @@ class Account:
         """The deepest fall of equity from its peak so far, as a share of the peak."""
         self.trades: deque[TradeView] = deque(maxlen=TRADES_SHOWN)
         """The last closed ones, oldest first."""
+        self.funded_until: dict[str, int] = {}
+        """The stamp (ms) of each symbol's last funding."""
 
     def open_day(self, at: int) -> None:
         """Begin the UTC day of `at` (ms) with the equity of this moment.
@@ -91,6 +94,7 @@ class Account:
             self.peak,
             self.max_drawdown,
             list(self.trades),
+            self.funded_until,
         )
 
     def restore(self, state: AccountState) -> None:
@@ -103,3 +107,4 @@ class Account:
         self.peak = state.peak
         self.max_drawdown = state.max_drawdown
         self.trades.extend(state.trades)
+        self.funded_until = state.funded_until

@@ -23,12 +23,12 @@ from ocw_mcp.domain.orders import (
     Filled,
     OrderIntent,
     OrderRef,
+    OrderReport,
     OrderType,
     OutcomeUnknown,
     Purpose,
     Rejected,
     Side,
-    VenueReport,
 )
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import Feasible, TradeView
@@ -60,7 +60,7 @@ class Change(msgspec.Struct, frozen=True):
     """What a report changed."""
 
     tracked: TrackedOrder
-    report: VenueReport
+    report: OrderReport
     booked: Booked | None = None
 
 
@@ -187,7 +187,7 @@ class Desk:
         for tracked in self.orders.live(symbol, Purpose.ENTRY):
             self.cancel(tracked, why)
 
-    def apply(self, report: VenueReport, now: int) -> Change | None:
+    def apply(self, report: OrderReport, now: int) -> Change | None:
         """Take in what the venue said. None where that changes nothing."""
         known = self.orders.get(report.ref)
         if known is None:
@@ -316,8 +316,8 @@ class Desk:
         )
         if booked.closed is not None:
             closed = booked.closed
-            pnl = closed.realised - closed.fees
-            self._out.record(events.PositionClosed(order.symbol, closed.opened_at, pnl, closed.fees))
+            pnl = closed.pnl
+            self._out.record(events.PositionClosed(order.symbol, closed.opened_at, pnl, closed.fees, closed.funding))
             self._account.trades.append(
                 TradeView(order.symbol, "short" if order.side is Side.BUY else "long", closed.opened_at, now, pnl)
             )

@@ -15,7 +15,7 @@ from ocw_mcp.engine.guard import Guard, Protection
 from ocw_mcp.engine.snapshot import positions
 from ocw_mcp.engine.tally import Tally
 
-MEMORY_FORMAT = 2
+MEMORY_FORMAT = 3
 """Counts up whenever a field changes its name or its meaning: an older state is then refused and not misread."""
 
 
@@ -48,6 +48,7 @@ def summary(account: Account, guard: Guard, gate: GateState, tally: Tally, now: 
         "equity": plain(equity),
         "wallet": plain(account.ledger.wallet),
         "fees": plain(account.ledger.fees),
+        "funding": plain(account.ledger.funding),
         "day": account.day.today.day,
         "daily_loss": plain(round(account.day.loss(equity), 6)),
         "daily_loss_reached": account.day.today.reached,

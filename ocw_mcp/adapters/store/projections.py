@@ -16,7 +16,7 @@ from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderRef
 
-PROJECTIONS_VERSION = 1
+PROJECTIONS_VERSION = 2
 """Raise it when a table or what fills it changes: older books are then rebuilt when they are opened."""
 
 TABLES: dict[str, tuple[str, str]] = {
@@ -45,7 +45,12 @@ TABLES: dict[str, tuple[str, str]] = {
         "seq",
     ),
     "trades": (
-        "seq INTEGER PRIMARY KEY, symbol TEXT, opened_at INTEGER, closed_at INTEGER, pnl TEXT, fees TEXT",
+        "seq INTEGER PRIMARY KEY, symbol TEXT, opened_at INTEGER, closed_at INTEGER, pnl TEXT, fees TEXT, funding TEXT",
+        "seq",
+    ),
+    "funding": (
+        """seq INTEGER PRIMARY KEY, at INTEGER, symbol TEXT, amount TEXT, rate TEXT, quantity TEXT, mark TEXT,
+           settled_at INTEGER, assumed INTEGER""",
         "seq",
     ),
     "days": ("seq INTEGER PRIMARY KEY, at INTEGER, day TEXT, equity TEXT", "seq"),
@@ -67,7 +72,9 @@ _ADD_DECISION = """INSERT INTO decisions VALUES (:seq, :at, :wake_id, :decider, 
     :decision)"""
 _ADD_REFUSAL = """INSERT INTO refusals VALUES (:seq, :at, :code, :symbol, :limit, :actual, :largest, :principal,
     :wake_id, :policy_hash)"""
-_ADD_TRADE = "INSERT INTO trades VALUES (:seq, :symbol, :opened_at, :at, :pnl, :fees)"
+_ADD_TRADE = "INSERT INTO trades VALUES (:seq, :symbol, :opened_at, :at, :pnl, :fees, :funding)"
+_ADD_FUNDING = """INSERT INTO funding VALUES (:seq, :at, :symbol, :amount, :rate, :quantity, :mark, :settled_at,
+    :assumed)"""
 _ADD_DAY = "INSERT INTO days VALUES (:seq, :at, :day, :equity)"
 
 _THIS_ORDER = "WHERE n = :n AND leg = :leg AND revision = :revision"
@@ -187,9 +194,23 @@ def changes_of(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]
                 "decision": _json(decision),
             }
             return [(_ADD_DECISION, made)]
-        case events.PositionClosed(symbol, opened_at, pnl, fees):
+        case events.PositionClosed(symbol, opened_at, pnl, fees, funding):
             closed: dict[str, Value] = {"seq": seq, "at": at, "symbol": symbol, "opened_at": opened_at}
-            return [(_ADD_TRADE, {**closed, "pnl": plain(pnl), "fees": plain(fees)})]
+            money = {"pnl": plain(pnl), "fees": plain(fees), "funding": plain(funding)}
+            return [(_ADD_TRADE, closed | money)]
+        case events.FundingBooked(symbol, amount, rate, quantity, mark, settled_at, assumed):
+            settled: dict[str, Value] = {
+                "seq": seq,
+                "at": at,
+                "symbol": symbol,
+                "amount": plain(amount),
+                "rate": plain(rate),
+                "quantity": plain(quantity),
+                "mark": plain(mark),
+                "settled_at": settled_at,
+                "assumed": int(assumed),
+            }
+            return [(_ADD_FUNDING, settled)]
         case events.DayOpened(day, equity):
             return [(_ADD_DAY, {"seq": seq, "at": at, "day": day, "equity": plain(equity)})]
         case _:

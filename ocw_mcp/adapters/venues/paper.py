@@ -10,15 +10,17 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.adapters.venues.instruments import paper_instrument
+from ocw_mcp.core.matching.funding import ASSUMED_EVERY, ASSUMED_RATE, assumed_payment, next_stamp, payment
 from ocw_mcp.core.matching.on_candles import TERMS, Terms, falls_to, passed, worsened
 from ocw_mcp.core.orders.ledger import Ledger, LedgerState
 from ocw_mcp.domain.approved import ApprovedOrder
-from ocw_mcp.domain.market import Candle, Instrument, Opening, Product
+from ocw_mcp.domain.market import Candle, Funding, Instrument, Opening, Product
 from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import (
     Accepted,
     Canceled,
     Filled,
+    FundingPaid,
     Order,
     OrderRef,
     OrderType,
@@ -32,6 +34,9 @@ NO_MONEY = {
     Product.SPOT: ("-2010", "Account has insufficient balance for requested action."),
     Product.UM: ("-2019", "Margin is insufficient."),
 }
+
+
+NEVER = 1 << 62
 
 
 class Resting(msgspec.Struct):
@@ -55,6 +60,8 @@ class PaperState(msgspec.Struct):
     resting: list[Resting]
     ledger: LedgerState
     instruments: dict[str, Instrument]
+    next_funding: int
+    settled: dict[str, int]
 
 
 class PaperVenue:
@@ -78,6 +85,10 @@ class PaperVenue:
         self._resting: list[Resting] = []
         self._ledger = Ledger(wallet)
         self._instruments: dict[str, Instrument] = {}
+        self.next_funding = NEVER if product is Product.SPOT else 0
+        """The next stamp (ms) at which funding is assumed where none is told."""
+        self._settled: dict[str, int] = {}
+        """The last stamp (ms) of each symbol whose funding is told."""
 
     def instrument(self, symbol: str, price: float) -> Instrument:
         """The filters of a symbol; the first price it is asked with decides where they have to be guessed."""
@@ -107,6 +118,27 @@ class PaperVenue:
                     book.remove(resting)
                     return [Canceled(ref, "on request")]
         return []
+
+    def settle_funding(self, until: int, told: Sequence[Funding] = ()) -> Sequence[VenueReport]:
+        """Settle what was `told`, then the assumed stamps up to `until` (ms) for symbols of which nothing ever was.
+
+        The mark is the last price. Spot has no funding.
+        """
+        if self.product is Product.SPOT:
+            return ()
+        reports: list[VenueReport] = []
+        for funding in told:
+            if funding.at > self._settled.get(funding.symbol, -1):
+                self._settled[funding.symbol] = funding.at
+                rate = exact(funding.rate)
+                reports += self._fund(funding.symbol, rate, funding.at, assumed=False)
+        if not self._ledger.positions:
+            self.next_funding = max(self.next_funding, next_stamp(until))
+        while self.next_funding <= until:
+            for symbol in sorted(self._ledger.positions.keys() - self._settled.keys()):
+                reports += self._fund(symbol, ASSUMED_RATE, self.next_funding, assumed=True)
+            self.next_funding += ASSUMED_EVERY
+        return reports
 
     def on_opening(self, opening: Opening, now: int) -> Sequence[VenueReport]:
         """Fill what waited for a price, then trigger what the opening has passed."""
@@ -151,7 +183,16 @@ class PaperVenue:
     def state(self) -> bytes:
         """All of the venue."""
         return msgspec.msgpack.encode(
-            PaperState(self._counter, self._last, self._waiting, self._resting, self._ledger.state(), self._instruments)
+            PaperState(
+                self._counter,
+                self._last,
+                self._waiting,
+                self._resting,
+                self._ledger.state(),
+                self._instruments,
+                self.next_funding,
+                self._settled,
+            )
         )
 
     def restore(self, state: bytes) -> None:
@@ -163,6 +204,8 @@ class PaperVenue:
         self._resting = saved.resting
         self._ledger.restore(saved.ledger)
         self._instruments = saved.instruments
+        self.next_funding = saved.next_funding
+        self._settled = saved.settled
 
     def _touched(self, symbol: str, low: float, high: float) -> list[Resting]:
         """Conditional orders of a symbol that a range of prices may have triggered, stops first."""
@@ -198,6 +241,15 @@ class PaperVenue:
         if quantity < order.quantity:
             return [filled, Canceled(order.ref, "expired: reduce-only, and nothing is left to reduce")]
         return [filled]
+
+    def _fund(self, symbol: str, rate: Decimal, at: int, *, assumed: bool) -> list[VenueReport]:
+        held = self._ledger.quantity(symbol)
+        if not held:
+            return []
+        mark = exact(self._last[symbol])
+        amount = assumed_payment(held, mark) if assumed else payment(held, mark, rate)
+        self._ledger.fund(symbol, amount)
+        return [FundingPaid(symbol, amount, rate, held, mark, at, assumed)]
 
     def _affordable(self, order: Order, notional: Decimal, fee: Decimal) -> bool:
         if self.product is Product.SPOT and order.side is Side.SELL:
