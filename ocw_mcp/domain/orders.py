@@ -24,9 +24,13 @@ class Side(StrEnum):
 
 
 class OrderType(StrEnum):
-    """How an order meets the market; the two conditional ones rest at the venue and trigger a market order."""
+    """How an order meets the market; the two conditional ones rest at the venue and trigger a market order.
+
+    A limit order is good till it is cancelled.
+    """
 
     MARKET = "market"
+    LIMIT = "limit"
     STOP_MARKET = "stop_market"
     TAKE_PROFIT_MARKET = "take_profit_market"
 
@@ -79,6 +83,12 @@ class OrderIntent(msgspec.Struct, frozen=True):
     target_at: Decimal | None = None
     """The take-profit that an entry brings along, if any."""
     wake_id: int | None = None
+    limit_price: Decimal | None = None
+    """The worst price of a limit order."""
+    post_only: bool = False
+    """A limit order that is rather refused than pay as a taker."""
+    expires_at: int | None = None
+    """When (ms) what has not traded of it is taken off."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -91,6 +101,8 @@ class Order(msgspec.Struct, frozen=True):
     quantity: Decimal
     reduce_only: bool
     trigger_price: Decimal | None = None
+    limit_price: Decimal | None = None
+    post_only: bool = False
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):

@@ -15,7 +15,7 @@ from ocw_mcp.engine.guard import Guard, Protection
 from ocw_mcp.engine.snapshot import positions
 from ocw_mcp.engine.tally import Tally
 
-MEMORY_FORMAT = 3
+MEMORY_FORMAT = 4
 """Counts up whenever a field changes its name or its meaning: an older state is then refused and not misread."""
 
 

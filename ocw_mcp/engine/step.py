@@ -20,10 +20,10 @@ from ocw_mcp.domain.policies import limits_in_force
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.steps import Command, DecisionFailed, DecisionReady, Effect, StepEvent, TimerFired
 from ocw_mcp.engine.account import DAY_TIMER, Account
+from ocw_mcp.engine.booking import book_funding
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DEADLINE_TIMER, Decisions
-from ocw_mcp.engine.desk import Desk
-from ocw_mcp.engine.funding import book_funding
+from ocw_mcp.engine.desk import EXPIRY_PREFIX, Desk
 from ocw_mcp.engine.guard import TIMER_PREFIX, Guard
 from ocw_mcp.engine.memory import MEMORY_FORMAT, EngineMemory, summary
 from ocw_mcp.engine.out import Out
@@ -182,6 +182,8 @@ class Engine:
             self._after_decision(self._decisions.state.last_wake, self._decisions.on_deadline(now), now)
         elif timer.name.startswith(TIMER_PREFIX):
             self.guard.on_timer(timer.name.removeprefix(TIMER_PREFIX), now)
+        elif timer.name.startswith(EXPIRY_PREFIX):
+            self._desk.on_expiry(timer.name.removeprefix(EXPIRY_PREFIX))
 
     def _after_decision(self, wake_id: int, decision: Decision | None, now: int) -> None:
         if decision is None:

@@ -16,13 +16,14 @@ from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderRef
 
-PROJECTIONS_VERSION = 2
+PROJECTIONS_VERSION = 3
 """Raise it when a table or what fills it changes: older books are then rebuilt when they are opened."""
 
 TABLES: dict[str, tuple[str, str]] = {
     "orders": (
         """n INTEGER, leg TEXT, revision INTEGER, client_id TEXT, symbol TEXT, side TEXT, type TEXT, purpose TEXT,
-           quantity TEXT, trigger_price TEXT, principal TEXT, wake_id INTEGER, idempotency_key TEXT, policy_hash TEXT,
+           quantity TEXT, trigger_price TEXT, limit_price TEXT, principal TEXT, wake_id INTEGER, idempotency_key TEXT,
+           policy_hash TEXT,
            state TEXT, filled TEXT, turnover TEXT, average_price TEXT, fees TEXT, venue_order_id TEXT,
            intended_at INTEGER, updated_at INTEGER, PRIMARY KEY (n, leg, revision)""",
         "n, leg, revision",
@@ -63,8 +64,8 @@ Change = tuple[str, dict[str, Value]]
 
 # An order's name is used once; were it used again, the latest intent would have it, and the journal would go on.
 _ADD_ORDER = """INSERT OR REPLACE INTO orders VALUES (:n, :leg, :revision, :client_id, :symbol, :side, :type, :purpose,
-    :quantity, :trigger_price, :principal, :wake_id, :idempotency_key, :policy_hash, 'intended', '0', '0', NULL, '0',
-    NULL, :at, :at)"""
+    :quantity, :trigger_price, :limit_price, :principal, :wake_id, :idempotency_key, :policy_hash, 'intended', '0', '0',
+    NULL, '0', NULL, :at, :at)"""
 _ADD_FILL = """INSERT INTO fills VALUES (:seq, :at, :n, :leg, :revision, :fill_id, :symbol, :side, :quantity, :price,
     :fee, :traded_at, :maker, :realised, :position)"""
 _ADD_WAKE = "INSERT INTO wakes VALUES (:seq, :at, :wake_id, :reasons)"
@@ -148,6 +149,7 @@ def changes_of(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]
                 "purpose": intent.purpose.name.lower(),
                 "quantity": plain(intent.quantity),
                 "trigger_price": None if intent.trigger_price is None else plain(intent.trigger_price),
+                "limit_price": None if intent.limit_price is None else plain(intent.limit_price),
                 "principal": intent.principal,
                 "wake_id": intent.wake_id,
                 "idempotency_key": intent.idempotency_key,

@@ -55,6 +55,8 @@ def approval(
     now: int = T0,
     symbol: str = ETH,
     product: Product = Product.UM,
+    limit: str | None = None,
+    post_only: bool = False,
 ) -> ApprovedOrder:
     """An approval from the risk officer, who is told whatever lets the order pass: the venue has to look for itself."""
     price, size = D(1_000), D(quantity)
@@ -78,11 +80,13 @@ def approval(
         principal="test",
         symbol=symbol,
         side=side,
-        type=TYPES.get(purpose, OrderType.MARKET),
+        type=OrderType.LIMIT if limit else TYPES.get(purpose, OrderType.MARKET),
         purpose=purpose,
         quantity=size,
         trigger_price=None if trigger is None else D(trigger),
-        protect_at=price * (1 - side.sign * D("0.1")),
+        protect_at=(D(limit) if limit else price) * (1 - side.sign * D("0.2")),
+        limit_price=None if limit is None else D(limit),
+        post_only=post_only,
     )
     ask = OFFICER.approve_reduction if purpose.reduces else OFFICER.check_entry
     answer = ask(intent, account, OrderRef(n, purpose, revision), now)
