@@ -15,7 +15,6 @@ LIVE_FEEDS = "live feeds"
 AGENT = "the agent loop"
 MCP = "the MCP server"
 DASHBOARD = "the dashboard"
-FUNDING = "funding on a venue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ REQUIREMENTS: dict[str, Requirement] = {
     "X01": Requirement("A position that its owner closed elsewhere is closed here, too.", BINANCE),
     "X02": Requirement("A liquidation is booked and explained.", BINANCE),
     "X04": Requirement("A foreign order on one of our symbols is seen and not touched.", BINANCE),
-    "X05": Requirement("Funding is booked at whichever interval the symbol has.", FUNDING),
+    "X05": Requirement("Funding is booked at whichever interval the symbol has."),
     "X06": Requirement("Margin that is moved away lowers what may be risked.", BINANCE),
     # Restart
     "R01": Requirement("A position older than the venue's history is taken over whole.", BINANCE),

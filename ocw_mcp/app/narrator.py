@@ -47,7 +47,11 @@ class Narrator:
             case events.PositionProtected(symbol=symbol, trigger_price=trigger):
                 return f"stop      {symbol} is under a stop at {plain(trigger)}"
             case events.PositionClosed(symbol=symbol, pnl=pnl):
-                return f"closed    {symbol}, {'+' if pnl >= 0 else ''}{plain(round(pnl, 2))} after fees"
+                return f"closed    {symbol}, {'+' if pnl >= 0 else ''}{plain(round(pnl, 2))} after fees and funding"
+            case events.FundingBooked(symbol=symbol, amount=amount, rate=rate, assumed=assumed):
+                word = "gets" if amount > 0 else "pays"
+                rated = f"{plain(rate * 100)}%{', assumed' if assumed else ''}"
+                return f"funding   {symbol} {word} {plain(abs(round(amount, 4)))} at {rated}"
             case events.DailyLossReached(equity=equity, floor=floor):
                 return f"limit     daily loss: equity {plain(round(equity, 2))}, floor {plain(round(floor, 2))}"
             case events.DrawdownReached(equity=equity, peak=peak):

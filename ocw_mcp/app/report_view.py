@@ -38,6 +38,7 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("max drawdown", _share(figures["max_drawdown"])),
         ("sharpe", "too few days" if figures["sharpe"] is None else f"{figures['sharpe']:.2f}"),
         ("fees", f"{figures['fees']:,.2f}"),
+        ("funding", f"{figures['funding']:+,.2f}"),
         ("flags", "; ".join(figures["flags"])),
     ]
 

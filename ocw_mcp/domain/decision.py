@@ -37,6 +37,12 @@ class Leg(msgspec.Struct, frozen=True):
     """Share of equity to put on, before the scale: above 0 and up to 1. SELL, COVER and HOLD speak of the whole."""
     stop: Decimal | None = None
     target: Decimal | None = None
+    limit: Decimal | None = None
+    """The worst price to enter at: the entry waits for it as a limit order. None enters at the market."""
+    limit_expires_s: int | None = None
+    """Seconds from now on after which a limit entry is taken off; None is an hour."""
+    post_only: bool = False
+    """A limit entry is rather refused than pay the taker's fee."""
     confidence: float | None = None
     reasoning: str = ""
     signals: tuple[str, ...] = ()

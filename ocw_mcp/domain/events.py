@@ -10,6 +10,7 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import OrderIntent, OrderRef
 from ocw_mcp.domain.reasons import Refusal
 from ocw_mcp.domain.snapshot import WakeReason
@@ -201,12 +202,27 @@ class PositionProtected(_Event, frozen=True, tag="position.protected"):
 
 
 class PositionClosed(_Event, frozen=True, tag="position.closed"):
-    """A position is flat again. `pnl` is net of every fee since it was opened, in quote currency."""
+    """A position is flat again. `pnl` is net of all fees and funding since it was opened, in quote currency."""
 
     symbol: str
     opened_at: int
     pnl: Decimal
     fees: Decimal
+    funding: Decimal = ZERO
+    """What funding added to `pnl`; below 0 it was paid."""
+
+
+class FundingBooked(_Event, frozen=True, tag="funding.booked"):
+    """Funding was settled on a position. `amount` (quote) is what the wallet gained: below 0 it paid."""
+
+    symbol: str
+    amount: Decimal
+    rate: Decimal
+    quantity: Decimal
+    mark: Decimal
+    settled_at: int
+    assumed: bool
+    """The market told no rate, and the venue assumed one."""
 
 
 class Incident(_Event, frozen=True, tag="incident"):
@@ -257,6 +273,7 @@ DomainEvent = (
     | PositionUnprotected
     | PositionProtected
     | PositionClosed
+    | FundingBooked
     | Incident
     | CommandTaken
     | StateChanged

@@ -25,6 +25,8 @@ class JournalFigures(msgspec.Struct, frozen=True):
     refusals: dict[str, int]
     holes: int
     fees: Decimal
+    funding: Decimal
+    """What funding gave; below 0 it took."""
     day_equities: list[tuple[str, Decimal]]
     """The equity with which each UTC day began, oldest first."""
     state_changes: list[tuple[int, DeskState]] = []

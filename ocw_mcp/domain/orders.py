@@ -24,9 +24,13 @@ class Side(StrEnum):
 
 
 class OrderType(StrEnum):
-    """How an order meets the market; the two conditional ones rest at the venue and trigger a market order."""
+    """How an order meets the market; the two conditional ones rest at the venue and trigger a market order.
+
+    A limit order is good till it is cancelled.
+    """
 
     MARKET = "market"
+    LIMIT = "limit"
     STOP_MARKET = "stop_market"
     TAKE_PROFIT_MARKET = "take_profit_market"
 
@@ -79,6 +83,12 @@ class OrderIntent(msgspec.Struct, frozen=True):
     target_at: Decimal | None = None
     """The take-profit that an entry brings along, if any."""
     wake_id: int | None = None
+    limit_price: Decimal | None = None
+    """The worst price of a limit order."""
+    post_only: bool = False
+    """A limit order that is rather refused than pay as a taker."""
+    expires_at: int | None = None
+    """When (ms) what has not traded of it is taken off."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -91,6 +101,8 @@ class Order(msgspec.Struct, frozen=True):
     quantity: Decimal
     reduce_only: bool
     trigger_price: Decimal | None = None
+    limit_price: Decimal | None = None
+    post_only: bool = False
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
@@ -134,5 +146,26 @@ class Canceled(msgspec.Struct, frozen=True, tag="canceled"):
     why: str
 
 
-VenueReport = Accepted | Rejected | OutcomeUnknown | Filled | Canceled
+class FundingPaid(msgspec.Struct, frozen=True, tag="funding_paid"):
+    """Funding was settled on the position held at `at` (ms). `amount` (quote) is gained: below 0 it is paid.
+
+    A venue tells each of a symbol's settlements once, in the order of their stamps.
+    """
+
+    symbol: str
+    amount: Decimal
+    rate: Decimal
+    """Per settlement; above 0 longs pay shorts."""
+    quantity: Decimal
+    """The signed position that it was settled on."""
+    mark: Decimal
+    at: int
+    assumed: bool = False
+    """Nobody told the rate, and the venue assumed one that costs either side."""
+
+
+OrderReport = Accepted | Rejected | OutcomeUnknown | Filled | Canceled
 """All that a venue can say about an order."""
+
+VenueReport = OrderReport | FundingPaid
+"""All that a venue can say."""

@@ -8,7 +8,7 @@ import msgspec
 from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent
-from ocw_mcp.domain.market import Candle, Frame, Instrument, MarketIdentity, Opening
+from ocw_mcp.domain.market import Candle, Frame, Funding, Instrument, MarketIdentity, Opening
 from ocw_mcp.domain.orders import OrderRef, VenueReport
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.steps import Command
@@ -83,6 +83,15 @@ class Venue(Protocol):
 
 class SimulatedVenue(Venue, Protocol):
     """A venue that lives in this process and trades against the frames of the feed."""
+
+    @property
+    def next_funding(self) -> int:
+        """When (ms) funding has to be settled even if the feed tells of none."""
+        ...
+
+    def settle_funding(self, until: int, told: Sequence[Funding] = ()) -> Sequence[VenueReport]:
+        """Settle what was `told`, and the stamps up to `until` (ms) of which nobody tells, on what is held now."""
+        ...
 
     def on_candle(self, candle: Candle, now: int) -> Sequence[VenueReport]:
         """What the range of a closed candle did to resting orders."""

@@ -39,6 +39,7 @@ class RefusalCode(StrEnum):
     EXIT_PENDING = "EXIT_PENDING"
     LOOSER_STOP = "LOOSER_STOP"
     BAD_TARGET = "BAD_TARGET"
+    BAD_LIMIT = "BAD_LIMIT"
 
 
 MEANING: dict[RefusalCode, str] = {
@@ -70,6 +71,7 @@ MEANING: dict[RefusalCode, str] = {
     RefusalCode.EXIT_PENDING: "the position is being closed already",
     RefusalCode.LOOSER_STOP: "a stop is only ever replaced by an equal or tighter one",
     RefusalCode.BAD_TARGET: "a target lies on the winning side of the price",
+    RefusalCode.BAD_LIMIT: "a limit is a price above 0, and its time runs out later than now",
 }
 
 

@@ -29,6 +29,7 @@ class AccountState(msgspec.Struct):
     drawdown: DrawdownState
     activity: ActivityState
     trades: list[TradeView]
+    funded_until: dict[str, int]
 
 
 class Account:
@@ -47,6 +48,8 @@ class Account:
         self.activity = Activity(config.policies.pace, config.policies.losses)
         self.trades: deque[TradeView] = deque(maxlen=TRADES_SHOWN)
         """The last closed ones, oldest first."""
+        self.funded_until: dict[str, int] = {}
+        """The stamp (ms) of each symbol's last funding."""
 
     def open_day(self, at: int) -> None:
         """Begin the UTC day of `at` (ms) with the equity of this moment.
@@ -105,6 +108,7 @@ class Account:
             self.drawdown.state,
             self.activity.state,
             list(self.trades),
+            self.funded_until,
         )
 
     def restore(self, state: AccountState) -> None:
@@ -117,3 +121,4 @@ class Account:
         self.drawdown.state = state.drawdown
         self.activity.state = state.activity
         self.trades.extend(state.trades)
+        self.funded_until = state.funded_until

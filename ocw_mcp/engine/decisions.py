@@ -115,7 +115,7 @@ class Decisions:
         account = desk.view(symbol, now)
         protection = self._guard.protections.get(symbol)
         stop = protection.trigger if protection and leg.action is Action.ADD else None
-        intent = entry_intent(leg, account, desk.officer, stop, key, principal, wake_id)
+        intent = entry_intent(leg, account, desk.officer, stop, key, principal, wake_id, now)
         if account is not None:
             entering, exiting = any(desk.orders.live(symbol, Purpose.ENTRY)), desk.exit_under_way(symbol)
             refusal = objection(leg, account, stop, entering=entering, exiting=exiting)

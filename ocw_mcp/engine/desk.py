@@ -24,20 +24,24 @@ from ocw_mcp.domain.orders import (
     Filled,
     OrderIntent,
     OrderRef,
+    OrderReport,
     OrderType,
     OutcomeUnknown,
     Purpose,
     Rejected,
     Side,
-    VenueReport,
 )
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.domain.snapshot import Feasible, TradeView
+from ocw_mcp.domain.snapshot import Feasible
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.booking import book_fill
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.quotes import Quotes
+
+EXPIRY_PREFIX = "expire:"
+"""Timers that take a limit entry off, by its name."""
 
 _ANSWERS_KEPT = 512
 
@@ -61,7 +65,7 @@ class Change(msgspec.Struct, frozen=True):
     """What a report changed."""
 
     tracked: TrackedOrder
-    report: VenueReport
+    report: OrderReport
     booked: Booked | None = None
 
 
@@ -114,7 +118,7 @@ class Desk:
             return self.refuse(intent, answer)
         if answer.version != self._account.version:
             raise HouseRuleError(f"order {ref} was approved on another version of the account than it is placed on")
-        worst = self.officer.worst_price(account.price) if intent.purpose is Purpose.ENTRY else account.price
+        worst = self.officer.worst_of(intent, account) if intent.purpose is Purpose.ENTRY else account.price
         self.orders.add(TrackedOrder(answer.order, intent, worst))
         self._account.version += 1
         if intent.purpose.reduces:
@@ -124,6 +128,8 @@ class Desk:
             self._account.activity.sent(now)
         self._out.record(events.OrderIntended(ref, intent, self._config.policy_hash))
         self._out.send(answer)
+        if intent.expires_at is not None:
+            self._out.set_timer(f"{EXPIRY_PREFIX}{ref}", intent.expires_at)
         return self._remember(intent, ref)
 
     def refuse(self, intent: OrderIntent, refusal: Refusal) -> Answer:
@@ -190,7 +196,13 @@ class Desk:
         for tracked in self.orders.live(symbol, Purpose.ENTRY):
             self.cancel(tracked, why)
 
-    def apply(self, report: VenueReport, now: int) -> Change | None:
+    def on_expiry(self, name: str) -> None:
+        """The time of the order with this name is up."""
+        for tracked in self.orders.live(purpose=Purpose.ENTRY):
+            if str(tracked.ref) == name:
+                self.cancel(tracked, "its time is up")
+
+    def apply(self, report: OrderReport, now: int) -> Change | None:
         """Take in what the venue said. None where that changes nothing."""
         known = self.orders.get(report.ref)
         if known is None:
@@ -207,6 +219,8 @@ class Desk:
                 )
             return None
         self._account.version += 1
+        if not tracked.status.live:
+            self._out.clear_timer(f"{EXPIRY_PREFIX}{tracked.ref}")
         booked = None
         match report:
             case Accepted():
@@ -322,35 +336,12 @@ class Desk:
         return together
 
     def _book(self, tracked: TrackedOrder, fill: Filled, now: int) -> Booked:
-        order = tracked.order
-        booked = self._account.ledger.book(order.symbol, order.side, fill.quantity, fill.price, fill.fee, now)
-        self._account.activity.filled(fill.quantity * fill.price, fill.fee)
+        symbol = tracked.order.symbol
+        booked = book_fill(tracked.order, fill, self._account, self._out, now)
         if booked.opened:
-            self._groups[order.symbol] = Group(tracked.ref.n)
-        self._out.record(
-            events.OrderFilled(
-                ref=fill.ref,
-                fill_id=fill.fill_id,
-                symbol=order.symbol,
-                side=order.side,
-                quantity=fill.quantity,
-                price=fill.price,
-                fee=fill.fee,
-                traded_at=fill.traded_at,
-                maker=fill.maker,
-                realised=booked.realised,
-                position=booked.position,
-            )
-        )
-        if booked.closed is not None:
-            closed = booked.closed
-            pnl = closed.realised - closed.fees
-            self._out.record(events.PositionClosed(order.symbol, closed.opened_at, pnl, closed.fees))
-            self._account.closed(
-                TradeView(order.symbol, "short" if order.side is Side.BUY else "long", closed.opened_at, now, pnl)
-            )
-            if not booked.opened:
-                self._groups.pop(order.symbol, None)
+            self._groups[symbol] = Group(tracked.ref.n)
+        elif booked.closed is not None:
+            self._groups.pop(symbol, None)
         return booked
 
 

@@ -2,12 +2,19 @@
 
 from decimal import Decimal
 
+import msgspec
+
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.officer import RiskOfficer
+from ocw_mcp.core.risk.prices import expected_fill, sane_limit
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
 from ocw_mcp.domain.orders import OrderIntent, OrderType, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.time import SECOND
+
+LIMIT_EXPIRES_S = 3_600
+"""Seconds that a limit entry waits where its leg does not say."""
 
 
 def entry_side(leg: Leg, quantity: Decimal) -> Side:
@@ -25,28 +32,38 @@ def entry_intent(
     key: str,
     principal: str,
     wake: int,
+    now: int,
 ) -> OrderIntent:
-    """The market order that an entering leg means. Its size is a share of equity, scaled, at the worst assumed fill.
+    """The order that an entering leg means. Its size is a share of equity, scaled, at the worst assumed fill.
 
     `stop` is that of the open position, which an addition without a stop of its own is held to.
     """
-    quantity = ZERO
-    side = entry_side(leg, account.quantity if account else ZERO)
-    if account is not None and leg.size is not None and _sane(leg.size):
-        notional = leg.size * officer.scale * account.equity
-        quantity = floor_to(notional / officer.worst_price(account.price), account.instrument.step)
-    return OrderIntent(
+    intent = OrderIntent(
         idempotency_key=key,
         principal=principal,
         symbol=leg.symbol,
-        side=side,
-        type=OrderType.MARKET,
+        side=entry_side(leg, account.quantity if account else ZERO),
+        type=OrderType.MARKET if leg.limit is None else OrderType.LIMIT,
         purpose=Purpose.ENTRY,
-        quantity=max(ZERO, quantity),
+        quantity=ZERO,
         protect_at=leg.stop if leg.stop is not None else stop,
         target_at=leg.target,
         wake_id=wake,
+        limit_price=leg.limit,
+        post_only=leg.post_only and leg.limit is not None,
+        expires_at=None if leg.limit is None else now + _waits_s(leg) * SECOND,
     )
+    if account is None or leg.size is None or not _sane(leg.size):
+        return intent
+    worst = officer.worst_of(intent, account)
+    if worst <= ZERO:
+        return intent
+    quantity = floor_to(leg.size * officer.scale * account.equity / worst, account.instrument.step)
+    return msgspec.structs.replace(intent, quantity=max(ZERO, quantity))
+
+
+def _waits_s(leg: Leg) -> int:
+    return LIMIT_EXPIRES_S if leg.limit_expires_s is None else leg.limit_expires_s
 
 
 def objection(leg: Leg, account: AccountView, stop: Decimal | None, *, entering: bool, exiting: bool) -> Refusal | None:
@@ -59,8 +76,12 @@ def objection(leg: Leg, account: AccountView, stop: Decimal | None, *, entering:
         return Refusal(RefusalCode.BAD_SIZE, limit="above 0, up to 1", actual=actual)
     if leg.stop is not None and not (leg.stop.is_finite() and leg.stop > 0):
         return Refusal(RefusalCode.STOP_REQUIRED, limit="a price above 0", actual=str(leg.stop))
-    if leg.target is not None and not _wins(leg.target, account, entry_side(leg, account.quantity)):
-        return Refusal(RefusalCode.BAD_TARGET, limit=f"beyond {account.price}", actual=str(leg.target))
+    if leg.limit is not None and not sane_limit(leg.limit):
+        return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(leg.limit))
+    if leg.limit is not None and _waits_s(leg) <= 0:
+        return Refusal(RefusalCode.BAD_LIMIT, limit="above 0 s", actual=f"{_waits_s(leg)} s")
+    if leg.target is not None and not _wins(leg.target, leg, account):
+        return Refusal(RefusalCode.BAD_TARGET, limit=f"beyond {_begins(leg, account)}", actual=str(leg.target))
     if entering:
         return Refusal(RefusalCode.ENTRY_PENDING, limit="one entry", actual="under way")
     if exiting:
@@ -91,8 +112,13 @@ def _objection_to_adding(leg: Leg, held: Decimal, stop: Decimal | None) -> Refus
     return None
 
 
-def _wins(target: Decimal, account: AccountView, side: Side) -> bool:
-    return target.is_finite() and target > 0 and (target - account.price) * side.sign > 0
+def _begins(leg: Leg, account: AccountView) -> Decimal:
+    return expected_fill(entry_side(leg, account.quantity), leg.limit, account.price)
+
+
+def _wins(target: Decimal, leg: Leg, account: AccountView) -> bool:
+    sign = entry_side(leg, account.quantity).sign
+    return target.is_finite() and target > 0 and (target - _begins(leg, account)) * sign > 0
 
 
 def _sane(size: Decimal) -> bool:

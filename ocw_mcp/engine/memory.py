@@ -17,7 +17,7 @@ from ocw_mcp.engine.headroom import headroom
 from ocw_mcp.engine.snapshot import positions
 from ocw_mcp.engine.tally import Tally
 
-MEMORY_FORMAT = 4
+MEMORY_FORMAT = 5
 """Counts up whenever a field changes its name or its meaning: an older state is then refused and not misread."""
 
 
@@ -53,6 +53,7 @@ def summary(
         "equity": plain(equity),
         "wallet": plain(account.ledger.wallet),
         "fees": plain(account.ledger.fees),
+        "funding": plain(account.ledger.funding),
         "day": account.day.today.day,
         "daily_loss": plain(round(account.day.loss(equity), 6)),
         "daily_loss_reached": account.day.today.reached,

@@ -7,6 +7,7 @@ from typing import Any
 
 from ocw_mcp.core.gate.gate import GateState
 from ocw_mcp.domain.figures import JournalFigures
+from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.config import EngineConfig
@@ -26,7 +27,8 @@ def report(
 ) -> dict[str, Any]:
     """A run's figures: money in quote currency as numbers, shares as fractions, times in ms, never NaN.
 
-    `entry_fee` is the fee of a market entry as a share of its notional, which buying and holding pays once.
+    `funding` is what was gained by it: below 0 it was paid. `entry_fee` is the fee of a market entry as a share of its
+    notional, which buying and holding pays once.
     """
     start, end = config.start_equity, account.ledger.equity()
     evaluations = gate.evaluations
@@ -53,8 +55,8 @@ def report(
         "max_drawdown": float(account.drawdown.state.deepest),
         "sharpe": sharpe([float(equity) for _, equity in figures.day_equities]),
         "fees": float(figures.fees),
-        "funding": 0.0,
-        "flags": ["mark=last: the market carries no mark price", "funding=none: the market carries no funding rates"],
+        "funding": float(figures.funding),
+        "flags": _flags(config, tally),
         "fingerprint": fingerprint,
     }
 
@@ -74,6 +76,20 @@ def time_in_state(changes: list[tuple[int, DeskState]], since: int | None, until
         spent[state.value] += left - entered
         state, entered = after, left
     return spent
+
+
+def _flags(config: EngineConfig, tally: Tally) -> list[str]:
+    """What the figures stand on that the market did not tell."""
+    flags = ["mark=last: the market carries no mark price"]
+    if config.product is Product.SPOT:
+        return [*flags, "funding=none: spot has none"]
+    silent = sorted(set(config.symbols) - tally.funded.keys())
+    if silent:
+        flags.append(
+            f"funding=assumed: the market carries no funding rates of {', '.join(silent)}; long and short pay 0.01% "
+            "every 8 hours"
+        )
+    return flags
 
 
 def sharpe(equities: list[float]) -> float | None:

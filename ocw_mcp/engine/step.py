@@ -15,13 +15,15 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import CommandTaken, HoleFound, PoliciesLoaded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact
+from ocw_mcp.domain.orders import FundingPaid
 from ocw_mcp.domain.policies import limits_in_force
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.steps import Command, DecisionFailed, DecisionReady, Effect, StepEvent, TimerFired
 from ocw_mcp.engine.account import DAY_TIMER, Account
+from ocw_mcp.engine.booking import book_funding
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DEADLINE_TIMER, Decisions
-from ocw_mcp.engine.desk import Desk
+from ocw_mcp.engine.desk import EXPIRY_PREFIX, Desk
 from ocw_mcp.engine.guard import TIMER_PREFIX, Guard
 from ocw_mcp.engine.memory import MEMORY_FORMAT, EngineMemory, summary
 from ocw_mcp.engine.out import Out
@@ -82,6 +84,9 @@ class Engine:
             self._after_decision(event.wake_id, self._decisions.failed(event, now), now)
         elif isinstance(event, Command):
             self._on_command(event, now)
+        elif isinstance(event, FundingPaid):
+            if book_funding(event, self.account, self._out):
+                self._watch()
         else:
             change = self._desk.apply(event, now)
             if change is not None:
@@ -156,6 +161,7 @@ class Engine:
             self._market.symbols[row.symbol].derivatives.take(row)
         for funding in frame.funding:
             self._market.symbols[funding.symbol].derivatives.settle(funding)
+            self.tally.settled(funding)
 
     def _take(self, candle: Candle) -> Closed | None:
         change = self._market.symbols[candle.symbol].close(candle)
@@ -184,6 +190,8 @@ class Engine:
             self._after_decision(self._decisions.state.last_wake, self._decisions.on_deadline(now), now)
         elif timer.name.startswith(TIMER_PREFIX):
             self.guard.on_timer(timer.name.removeprefix(TIMER_PREFIX), now)
+        elif timer.name.startswith(EXPIRY_PREFIX):
+            self._desk.on_expiry(timer.name.removeprefix(EXPIRY_PREFIX))
 
     def _after_decision(self, wake_id: int, decision: Decision | None, now: int) -> None:
         if decision is None:

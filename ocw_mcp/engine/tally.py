@@ -2,7 +2,7 @@
 
 import msgspec
 
-from ocw_mcp.domain.market import Candle
+from ocw_mcp.domain.market import Candle, Funding
 
 
 class Tally(msgspec.Struct):
@@ -20,6 +20,13 @@ class Tally(msgspec.Struct):
     last_close_time: int | None = None
     first_opens: dict[str, float] = {}
     last_closes: dict[str, float] = {}
+
+    funded: dict[str, int] = {}
+    """The symbols of which the market tells funding rates, and since when (ms)."""
+
+    def settled(self, funding: Funding) -> None:
+        """Note that a symbol's funding is told."""
+        self.funded.setdefault(funding.symbol, funding.at)
 
     def closed(self, candle: Candle) -> None:
         """Count a candle."""

@@ -38,10 +38,14 @@ def sound(answer: object) -> Decision:
     for leg in decision.legs:
         if len(leg.signals) > MOST_SIGNALS:
             raise ValueError(f"malformed answer: {len(leg.signals)} signals of one leg are too many")
-        for number in (leg.size, leg.stop, leg.target):
+        for number in (leg.size, leg.stop, leg.target, leg.limit):
             if number is not None and not _meant(number):
                 raise ValueError(f"malformed answer: a number of the leg on {leg.symbol[:LONGEST_SYMBOL]} is absurd")
-    spans = [decision.next_check_s, *(each.expires_s for each in conditions)]
+    spans = [
+        decision.next_check_s,
+        *(each.expires_s for each in conditions),
+        *(leg.limit_expires_s for leg in decision.legs),
+    ]
     if any(span is not None and abs(span) > LONGEST_SPAN_S for span in spans):
         raise ValueError("malformed answer: a span of time is absurd")
     texts = [decision.note, decision.cause, *(leg.reasoning for leg in decision.legs)]

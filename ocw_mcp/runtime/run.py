@@ -1,7 +1,8 @@
 """Runs a book through a market, from where it stands to the market's end, its time's end, or a word to stop.
 
 At one moment everything has its order: closing candles first, what they do to resting orders before what they mean to
-the engine; then timers and answers that are due; then the openings, which fill what waits for a price.
+the engine, and funding between the two; then timers and answers that are due; then the openings, which fill what waits
+for a price.
 """
 
 from collections.abc import AsyncGenerator
@@ -132,10 +133,15 @@ class BookRun:
             if self._warmed % LOOK_UP_EVERY == 0:
                 await self._clock.wait_until(now)
             return
+        if self._venue.next_funding < frame.at:
+            # A stamp in a hole or within a long candle: whether the position lasted until then, nobody knows.
+            await shell.take_all(self._venue.settle_funding(frame.at - 1))
         for candle in frame.closed:
             reports = self._venue.on_candle(candle, now)
             if reports:
                 await shell.take_all(reports)
+        if frame.funding or self._venue.next_funding <= frame.at:
+            await shell.take_all(self._venue.settle_funding(frame.at, frame.funding))
         effects = self._engine.step(frame, now)
         if effects:
             await shell.follow(effects, now)

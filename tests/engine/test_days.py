@@ -45,7 +45,7 @@ async def test_a_loss_with_the_candle_that_closes_at_midnight_is_one_of_the_day_
     (first, second) = run.events(events.DayOpened)
     assert (first.day, second.day) == ("2026-01-01", "2026-01-02")
     assert second.equity == reached[1].equity < first.equity
-    assert told(run)[:4] == ["DailyLossReached", "DayOpened", "WakeRaised", "DecisionMade"]
+    assert told(run)[:4] == ["FundingBooked", "DailyLossReached", "DayOpened", "WakeRaised"]
     assert run.engine.summary()["daily_loss_reached"] is False
     # The day before is closed for entries, the new one is not: what speaks against a second BUY is the position.
     assert [each.refusal.code for each in run.events(events.OrderRefused)] == ["ALREADY_IN_POSITION"]

@@ -26,7 +26,7 @@ def legs(run: Run) -> list[Purpose]:
 
 
 def flat(run: Run) -> bool:
-    positions = run.engine.account.ledger.positions, run.venue._ledger.positions
+    positions = run.engine.account.ledger.positions, run.venue.account.ledger.positions
     return positions == ({}, {}) and not list(run.engine._desk.orders.live(purpose=Purpose.ENTRY))
 
 

@@ -14,7 +14,7 @@ from tests.support.markets import START, ListFeed, candle, path
 from tests.support.runs import Run
 
 FEE = Decimal("0.001")
-NOTHING_JOURNALED = JournalFigures([], 0, 0, 0, {}, 0, Decimal(0), [])
+NOTHING_JOURNALED = JournalFigures([], 0, 0, 0, {}, 0, Decimal(0), Decimal(0), [])
 
 
 def report_of(run: Run) -> dict[str, Any]:

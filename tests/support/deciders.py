@@ -59,6 +59,8 @@ class Reckless:
             side = -1 if action is Action.SHORT or (view.position and view.position.quantity < 0) else 1
             stop = price * (1 - side * draw.choice((0.004, 0.01, 0.03, 0.049, 0.06, -0.01)))
             target = price * (1 + side * draw.choice((0.003, 0.02))) if draw.random() < 0.4 else None
+            patient = draw.random() < 0.4
+            limit = price * (1 - side * draw.choice((-0.002, 0.0, 0.001, 0.003)))
             legs.append(
                 Leg(
                     view.symbol,
@@ -66,6 +68,9 @@ class Reckless:
                     size=Decimal(draw.choice(("0.05", "0.12", "0.25", "0.6"))),
                     stop=Decimal(f"{stop:.4f}"),
                     target=Decimal(f"{target:.7f}") if target else None,
+                    limit=Decimal(f"{limit:.5f}") if patient else None,
+                    limit_expires_s=draw.choice((None, 90, 600)),
+                    post_only=draw.random() < 0.3,
                 )
             )
         return Decision(tuple(legs))

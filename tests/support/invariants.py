@@ -53,7 +53,7 @@ def same_books(run: Run) -> Run:
 
     async def settled(frame) -> None:  # type: ignore[no-untyped-def]
         await take(frame)
-        ours, theirs = engine.account.ledger, venue._ledger
+        ours, theirs = engine.account.ledger, venue.account.ledger
         assert {s: p.quantity for s, p in ours.positions.items()} == {
             s: p.quantity for s, p in theirs.positions.items()
         }
@@ -62,7 +62,7 @@ def same_books(run: Run) -> Run:
             assert not order.order.reduce_only or ours.quantity(order.order.symbol), (
                 f"{order.ref} outlived its position"
             )
-        resting = {each.order.ref: each.order for each in (*venue._resting, *venue._waiting)}
+        resting = {order.ref: order for order in venue.orders}
         assert resting.keys() == {order.ref for order in engine._desk.orders.live()}
         for symbol, position in ours.positions.items():
             if engine.guard.protections[symbol].protected:

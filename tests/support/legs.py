@@ -2,17 +2,36 @@
 
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from ocw_mcp.domain.decision import Action, Decision, Leg
 
 
-def buy(stop: str, size: str = "0.1", *, target: str | None = None, symbol: str = "BTCUSDT") -> Decision:
+def buy(
+    stop: str,
+    size: str = "0.1",
+    *,
+    target: str | None = None,
+    symbol: str = "BTCUSDT",
+    limit: str | None = None,
+    expires_s: int | None = None,
+    post_only: bool = False,
+) -> Decision:
     """Open a long."""
-    return entry(Action.BUY, stop, size, target=target, symbol=symbol)
+    (leg,) = entry(Action.BUY, stop, size, target=target, symbol=symbol).legs
+    return Decision((waiting(leg, limit, expires_s, post_only),))
 
 
-def short(stop: str, size: str = "0.1", *, symbol: str = "BTCUSDT") -> Decision:
+def short(stop: str, size: str = "0.1", *, symbol: str = "BTCUSDT", limit: str | None = None) -> Decision:
     """Open a short."""
-    return entry(Action.SHORT, stop, size, symbol=symbol)
+    (leg,) = entry(Action.SHORT, stop, size, symbol=symbol).legs
+    return Decision((waiting(leg, limit),))
+
+
+def waiting(leg: Leg, limit: str | None, expires_s: int | None = None, post_only: bool = False) -> Leg:
+    """The leg with a limit, if one is given."""
+    price = None if limit is None else Decimal(limit)
+    return replace(leg, limit=price, limit_expires_s=expires_s, post_only=post_only)
 
 
 def add(stop: str | None = None, size: str = "0.05", *, symbol: str = "BTCUSDT") -> Decision:

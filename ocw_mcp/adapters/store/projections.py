@@ -16,13 +16,14 @@ from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderRef
 
-PROJECTIONS_VERSION = 1
+PROJECTIONS_VERSION = 3
 """Raise it when a table or what fills it changes: older books are then rebuilt when they are opened."""
 
 TABLES: dict[str, tuple[str, str]] = {
     "orders": (
         """n INTEGER, leg TEXT, revision INTEGER, client_id TEXT, symbol TEXT, side TEXT, type TEXT, purpose TEXT,
-           quantity TEXT, trigger_price TEXT, principal TEXT, wake_id INTEGER, idempotency_key TEXT, policy_hash TEXT,
+           quantity TEXT, trigger_price TEXT, limit_price TEXT, principal TEXT, wake_id INTEGER, idempotency_key TEXT,
+           policy_hash TEXT,
            state TEXT, filled TEXT, turnover TEXT, average_price TEXT, fees TEXT, venue_order_id TEXT,
            intended_at INTEGER, updated_at INTEGER, PRIMARY KEY (n, leg, revision)""",
         "n, leg, revision",
@@ -45,7 +46,12 @@ TABLES: dict[str, tuple[str, str]] = {
         "seq",
     ),
     "trades": (
-        "seq INTEGER PRIMARY KEY, symbol TEXT, opened_at INTEGER, closed_at INTEGER, pnl TEXT, fees TEXT",
+        "seq INTEGER PRIMARY KEY, symbol TEXT, opened_at INTEGER, closed_at INTEGER, pnl TEXT, fees TEXT, funding TEXT",
+        "seq",
+    ),
+    "funding": (
+        """seq INTEGER PRIMARY KEY, at INTEGER, symbol TEXT, amount TEXT, rate TEXT, quantity TEXT, mark TEXT,
+           settled_at INTEGER, assumed INTEGER""",
         "seq",
     ),
     "days": ("seq INTEGER PRIMARY KEY, at INTEGER, day TEXT, equity TEXT", "seq"),
@@ -58,8 +64,8 @@ Change = tuple[str, dict[str, Value]]
 
 # An order's name is used once; were it used again, the latest intent would have it, and the journal would go on.
 _ADD_ORDER = """INSERT OR REPLACE INTO orders VALUES (:n, :leg, :revision, :client_id, :symbol, :side, :type, :purpose,
-    :quantity, :trigger_price, :principal, :wake_id, :idempotency_key, :policy_hash, 'intended', '0', '0', NULL, '0',
-    NULL, :at, :at)"""
+    :quantity, :trigger_price, :limit_price, :principal, :wake_id, :idempotency_key, :policy_hash, 'intended', '0', '0',
+    NULL, '0', NULL, :at, :at)"""
 _ADD_FILL = """INSERT INTO fills VALUES (:seq, :at, :n, :leg, :revision, :fill_id, :symbol, :side, :quantity, :price,
     :fee, :traded_at, :maker, :realised, :position)"""
 _ADD_WAKE = "INSERT INTO wakes VALUES (:seq, :at, :wake_id, :reasons)"
@@ -67,7 +73,9 @@ _ADD_DECISION = """INSERT INTO decisions VALUES (:seq, :at, :wake_id, :decider, 
     :decision)"""
 _ADD_REFUSAL = """INSERT INTO refusals VALUES (:seq, :at, :code, :symbol, :limit, :actual, :largest, :principal,
     :wake_id, :policy_hash)"""
-_ADD_TRADE = "INSERT INTO trades VALUES (:seq, :symbol, :opened_at, :at, :pnl, :fees)"
+_ADD_TRADE = "INSERT INTO trades VALUES (:seq, :symbol, :opened_at, :at, :pnl, :fees, :funding)"
+_ADD_FUNDING = """INSERT INTO funding VALUES (:seq, :at, :symbol, :amount, :rate, :quantity, :mark, :settled_at,
+    :assumed)"""
 _ADD_DAY = "INSERT INTO days VALUES (:seq, :at, :day, :equity)"
 
 _THIS_ORDER = "WHERE n = :n AND leg = :leg AND revision = :revision"
@@ -141,6 +149,7 @@ def changes_of(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]
                 "purpose": intent.purpose.name.lower(),
                 "quantity": plain(intent.quantity),
                 "trigger_price": None if intent.trigger_price is None else plain(intent.trigger_price),
+                "limit_price": None if intent.limit_price is None else plain(intent.limit_price),
                 "principal": intent.principal,
                 "wake_id": intent.wake_id,
                 "idempotency_key": intent.idempotency_key,
@@ -187,9 +196,23 @@ def changes_of(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]
                 "decision": _json(decision),
             }
             return [(_ADD_DECISION, made)]
-        case events.PositionClosed(symbol, opened_at, pnl, fees):
+        case events.PositionClosed(symbol, opened_at, pnl, fees, funding):
             closed: dict[str, Value] = {"seq": seq, "at": at, "symbol": symbol, "opened_at": opened_at}
-            return [(_ADD_TRADE, {**closed, "pnl": plain(pnl), "fees": plain(fees)})]
+            money = {"pnl": plain(pnl), "fees": plain(fees), "funding": plain(funding)}
+            return [(_ADD_TRADE, closed | money)]
+        case events.FundingBooked(symbol, amount, rate, quantity, mark, settled_at, assumed):
+            settled: dict[str, Value] = {
+                "seq": seq,
+                "at": at,
+                "symbol": symbol,
+                "amount": plain(amount),
+                "rate": plain(rate),
+                "quantity": plain(quantity),
+                "mark": plain(mark),
+                "settled_at": settled_at,
+                "assumed": int(assumed),
+            }
+            return [(_ADD_FUNDING, settled)]
         case events.DayOpened(day, equity):
             return [(_ADD_DAY, {"seq": seq, "at": at, "day": day, "equity": plain(equity)})]
         case _:

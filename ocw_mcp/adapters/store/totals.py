@@ -28,8 +28,8 @@ def journal_figures(db: Database) -> JournalFigures:
         fills=count(db, "SELECT count(*) FROM fills"),
         refusals=dict(db.execute("SELECT code, count(*) FROM refusals GROUP BY code ORDER BY code").fetchall()),
         holes=count(db, "SELECT count(*) FROM events WHERE kind = ?", str(HoleFound.__struct_config__.tag)),
-        # Summed here: SQLite would add the texts as floats.
-        fees=sum((Decimal(fee) for (fee,) in db.execute("SELECT fee FROM fills ORDER BY seq")), ZERO),
+        fees=total(db, "SELECT fee FROM fills ORDER BY seq"),
+        funding=total(db, "SELECT amount FROM funding ORDER BY seq"),
         day_equities=[
             (day, Decimal(equity)) for day, equity in db.execute("SELECT day, equity FROM days ORDER BY seq")
         ],
@@ -40,6 +40,11 @@ def journal_figures(db: Database) -> JournalFigures:
             )
         ],
     )
+
+
+def total(db: Database, query: str) -> Decimal:
+    """The sum of the amounts that a query gives; SQLite itself would add the texts as floats."""
+    return sum((Decimal(amount) for (amount,) in db.execute(query)), ZERO)
 
 
 def count(db: Database, query: str, *parameters: str) -> int:

@@ -10,10 +10,20 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.adapters.venues.instruments import paper_instrument
-from ocw_mcp.core.matching.on_candles import TERMS, Terms, falls_to, passed, worsened
-from ocw_mcp.core.orders.ledger import Ledger, LedgerState
+from ocw_mcp.adapters.venues.paper_account import PaperAccount, PaperAccountState
+from ocw_mcp.adapters.venues.paper_orders import NO_MONEY, STOP_CROSSED, WOULD_TAKE, Resting, Swept, touched
+from ocw_mcp.core.matching.on_candles import (
+    TERMS,
+    Terms,
+    beyond_limit,
+    falls_to,
+    passed,
+    within_limit,
+    worsened,
+    would_take,
+)
 from ocw_mcp.domain.approved import ApprovedOrder
-from ocw_mcp.domain.market import Candle, Instrument, Opening, Product
+from ocw_mcp.domain.market import Candle, Funding, Instrument, Opening, Product
 from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import (
     Accepted,
@@ -26,39 +36,23 @@ from ocw_mcp.domain.orders import (
     Side,
     VenueReport,
 )
-
-STOP_CROSSED = ("-2021", "Order would immediately trigger.")
-NO_MONEY = {
-    Product.SPOT: ("-2010", "Account has insufficient balance for requested action."),
-    Product.UM: ("-2019", "Margin is insufficient."),
-}
-
-
-class Resting(msgspec.Struct):
-    """An order at the venue: its id there and when it came (ms)."""
-
-    order: Order
-    venue_order_id: str
-    since: int
-    trigger: float = 0.0
-    """The trigger price, near enough to see at a glance that a price has not come to it."""
-    falls: bool = False
-    """Whether it triggers at or below its price, rather than at or above."""
+from ocw_mcp.domain.time import SECOND
 
 
 class PaperState(msgspec.Struct):
     """The venue, to be restored."""
 
     counter: int
-    last: dict[str, float]
+    account: PaperAccountState
     waiting: list[Resting]
+    limits: list[Resting]
     resting: list[Resting]
-    ledger: LedgerState
     instruments: dict[str, Instrument]
+    closed: dict[str, Candle]
 
 
 class PaperVenue:
-    """One paper account; an entry waits `patience_ms` at most for a price to be filled at."""
+    """One paper account; an entry at the market waits `patience_ms` at most for a price to be filled at."""
 
     name = "paper"
 
@@ -71,13 +65,15 @@ class PaperVenue:
     ) -> None:
         self.product = product
         self.terms = terms or TERMS[product]
+        self.account = PaperAccount(product, wallet, self.terms.leverage)
         self._patience_ms = patience_ms
         self._counter = 0
-        self._last: dict[str, float] = {}
         self._waiting: list[Resting] = []
+        self._limits: list[Resting] = []
         self._resting: list[Resting] = []
-        self._ledger = Ledger(wallet)
         self._instruments: dict[str, Instrument] = {}
+        self._closed: dict[str, Candle] = {}
+        self._swept: dict[str, Swept] = {}
 
     def instrument(self, symbol: str, price: float) -> Instrument:
         """The filters of a symbol; the first price it is asked with decides where they have to be guessed."""
@@ -85,125 +81,220 @@ class PaperVenue:
             self._instruments[symbol] = paper_instrument(self.product, symbol, price)
         return self._instruments[symbol]
 
+    @property
+    def orders(self) -> list[Order]:
+        """All that has not traded or gone: market orders, limits, then conditional ones."""
+        return [each.order for each in (*self._waiting, *self._limits, *self._resting)]
+
     async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
-        """Take an order: a market order waits for the next opening, a conditional one rests."""
+        """Take an order: a market order waits for the next opening, a limit and a conditional one rest."""
         order = approved.redeem(now)
-        if order.trigger_price is not None and self._crossed(order):
-            return [Rejected(order.ref, *STOP_CROSSED)]
+        swept = self._swept_past(order, now)
+        refused = None if swept else self._refusal(order)
+        if refused is not None:
+            return [refused]
         self._counter += 1
-        venue_order_id = f"paper-{self._counter}"
-        if order.trigger_price is None:
-            self._waiting.append(Resting(order, venue_order_id, now))
+        resting = Resting(order, f"paper-{self._counter}", now)
+        accepted = Accepted(order.ref, resting.venue_order_id)
+        if order.trigger_price is not None:
+            if swept:
+                return [accepted, *self._fill_worsened(resting, order.trigger_price, now)]
+            resting.trigger, resting.falls = float(order.trigger_price), falls_to(order)
+            self._resting.append(resting)
+        elif order.limit_price is not None:
+            resting.trigger, resting.falls = float(order.limit_price), order.side is Side.BUY
+            last = self.account.last.get(order.symbol)
+            resting.takes = last is not None and would_take(order, exact(last))
+            self._limits.append(resting)
         else:
-            trigger = float(order.trigger_price)
-            self._resting.append(Resting(order, venue_order_id, now, trigger, falls_to(order)))
-        return [Accepted(order.ref, venue_order_id)]
+            self._waiting.append(resting)
+        return [accepted]
 
     async def cancel(self, ref: OrderRef, now: int) -> Sequence[VenueReport]:
         """Take an order off; an order that is not there any more answers nothing."""
-        for book in (self._waiting, self._resting):
+        for book in (self._waiting, self._limits, self._resting):
             for resting in book:
                 if resting.order.ref == ref:
                     book.remove(resting)
                     return [Canceled(ref, "on request")]
         return []
 
+    @property
+    def next_funding(self) -> int:
+        """The next stamp (ms) at which funding is assumed where none is told."""
+        return self.account.next_funding
+
+    def settle_funding(self, until: int, told: Sequence[Funding] = ()) -> Sequence[VenueReport]:
+        """Settle what was `told`, then the assumed stamps up to `until` (ms) for symbols of which nothing ever was.
+
+        The mark is the last price. Spot has no funding.
+        """
+        return self.account.settle_funding(until, told)
+
     def on_opening(self, opening: Opening, now: int) -> Sequence[VenueReport]:
         """Fill what waited for a price, then trigger what the opening has passed."""
         symbol = opening.symbol
-        self._last[symbol] = opening.price
-        if not self._waiting and not (self._resting and self._touched(symbol, opening.price, opening.price)):
+        self.account.last[symbol] = opening.price
+        if self._swept:
+            self._swept.pop(symbol, None)
+        if not (self._waiting or self._limits) and not (
+            self._resting and touched(self._resting, symbol, opening.price, opening.price)
+        ):
             return ()
         reports: list[VenueReport] = []
         price = exact(opening.price)
         for resting in [each for each in self._waiting if each.order.symbol == symbol]:
-            self._waiting.remove(resting)
             if not resting.order.reduce_only and opening.at - resting.since > self._patience_ms:
+                self._waiting.remove(resting)
                 reports.append(Canceled(resting.order.ref, "expired: no price came while it waited"))
             else:
-                reports += self._fill(resting, price, opening.at)
-        for resting in self._touched(symbol, opening.price, opening.price):
+                reports += self._fill_worsened(resting, price, opening.at)
+        for resting in [each for each in self._limits if each.order.symbol == symbol]:
+            reports += self._limit_at_opening(resting, opening, price)
+        for resting in touched(self._resting, symbol, opening.price, opening.price):
             if passed(resting.order, price):
-                reports += self._trigger(resting, price, opening.at)
+                reports += self._fill_worsened(resting, price, opening.at)
         return reports
 
     def on_candle(self, candle: Candle, now: int) -> Sequence[VenueReport]:
-        """Trigger what the candle's range reached, stops before targets.
+        """Fill limits, then trigger what the candle's range reached, stops before targets.
 
         An order that came after the candle had opened knows nothing of its range before that; for such a one only the
         close counts.
         """
-        self._last[candle.symbol] = candle.close
-        if not self._resting:
+        symbol = candle.symbol
+        self.account.last[symbol] = candle.close
+        self._closed[symbol] = candle
+        if not self._resting and not self._limits:
             return ()
+        self._swept.pop(symbol, None)
         reports: list[VenueReport] = []
-        for resting in self._touched(candle.symbol, candle.low, candle.high):
+        for resting in touched(self._limits, symbol, candle.low, candle.high):
+            reports += self._limit_within(resting, candle, now)
+        for resting in touched(self._resting, symbol, candle.low, candle.high):
             order = resting.order
             assert order.trigger_price is not None
             if resting.since > candle.open_time:
                 close = exact(candle.close)
                 if passed(order, close):
-                    reports += self._trigger(resting, close, now)
+                    reports += self._fill_worsened(resting, close, now)
             elif passed(order, exact(candle.low if resting.falls else candle.high)):
-                reports += self._trigger(resting, order.trigger_price, now)
+                reports += self._fill_worsened(resting, order.trigger_price, now)
         return reports
 
     def state(self) -> bytes:
         """All of the venue."""
         return msgspec.msgpack.encode(
-            PaperState(self._counter, self._last, self._waiting, self._resting, self._ledger.state(), self._instruments)
+            PaperState(
+                self._counter,
+                self.account.state(),
+                self._waiting,
+                self._limits,
+                self._resting,
+                self._instruments,
+                self._closed,
+            )
         )
 
     def restore(self, state: bytes) -> None:
         """Put back what `state` gave."""
         saved = msgspec.msgpack.decode(state, type=PaperState)
         self._counter = saved.counter
-        self._last = saved.last
+        self.account.restore(saved.account)
         self._waiting = saved.waiting
+        self._limits = saved.limits
         self._resting = saved.resting
-        self._ledger.restore(saved.ledger)
         self._instruments = saved.instruments
+        self._closed = saved.closed
 
-    def _touched(self, symbol: str, low: float, high: float) -> list[Resting]:
-        """Conditional orders of a symbol that a range of prices may have triggered, stops first."""
-        touched = [
-            each
-            for each in self._resting
-            if (low <= each.trigger if each.falls else high >= each.trigger) and each.order.symbol == symbol
-        ]
-        return sorted(touched, key=lambda each: each.order.type is not OrderType.STOP_MARKET) if touched else touched
+    def _refusal(self, order: Order) -> Rejected | None:
+        last = self.account.last.get(order.symbol)
+        if order.trigger_price is not None:
+            crossed = last is not None and passed(order, exact(last))
+            return Rejected(order.ref, *STOP_CROSSED) if crossed else None
+        if order.limit_price is None:
+            return None
+        if order.post_only and last is not None and would_take(order, exact(last)):
+            return Rejected(order.ref, *WOULD_TAKE[self.product])
+        fee = order.quantity * order.limit_price * self.terms.taker_fee
+        if not self.account.affords(order.symbol, order.side, order.quantity, order.limit_price, fee):
+            return Rejected(order.ref, *NO_MONEY[self.product])
+        return None
 
-    def _crossed(self, order: Order) -> bool:
-        last = self._last.get(order.symbol)
-        return last is not None and passed(order, exact(last))
+    def _swept_past(self, order: Order, now: int) -> bool:
+        """Whether a stop is laid in answer to a fill within a candle after which the price went on through it.
 
-    def _trigger(self, resting: Resting, price: Decimal, at: int) -> list[VenueReport]:
-        self._resting.remove(resting)
-        return self._fill(resting, price, at)
+        In the market it would have been laid at once, and hit.
+        """
+        swept = self._swept.get(order.symbol)
+        return (
+            swept is not None
+            and now - swept.at <= SECOND
+            and order.type is OrderType.STOP_MARKET
+            and order.side is swept.closing
+            and passed(order, swept.price)
+        )
 
-    def _fill(self, resting: Resting, price: Decimal, at: int) -> list[VenueReport]:
+    def _limit_at_opening(self, resting: Resting, opening: Opening, price: Decimal) -> list[VenueReport]:
+        order, takes = resting.order, resting.takes
+        resting.takes = False
+        if not beyond_limit(order, price):
+            return []
+        if takes:
+            paid = within_limit(order, self._worsened(order, price))
+            return self._fill(resting, resting.remaining, paid, opening.at)
+        before = self._closed.get(order.symbol)
+        if before is not None and before.close_time < opening.at and resting.since < opening.at:
+            assert order.limit_price is not None
+            price = order.limit_price
+        return self._fill(resting, resting.remaining, price, opening.at, maker=True)
+
+    def _limit_within(self, resting: Resting, candle: Candle, now: int) -> list[VenueReport]:
         order = resting.order
-        held = self._ledger.quantity(order.symbol)
-        quantity = order.quantity
-        if order.reduce_only:
-            quantity = min(quantity, abs(held)) if held * order.side.sign < 0 else Decimal(0)
-            if not quantity:
-                return [Canceled(order.ref, "expired: reduce-only, and there is no position to reduce")]
-        paid = worsened(order.side, price, self.instrument(order.symbol, float(price)).tick, self.terms)
-        fee = quantity * paid * self.terms.taker_fee
-        if not order.reduce_only and not self._affordable(order, quantity * paid, fee):
-            return [Rejected(order.ref, *NO_MONEY[self.product])]
-        self._ledger.book(order.symbol, order.side, quantity, paid, fee, at)
-        filled = Filled(order.ref, f"{resting.venue_order_id}-1", quantity, paid, fee, at)
-        if quantity < order.quantity:
-            return [filled, Canceled(order.ref, "expired: reduce-only, and nothing is left to reduce")]
-        return [filled]
+        assert order.limit_price is not None
+        farthest = candle.low if resting.falls else candle.high
+        extreme = exact(candle.close if resting.since > candle.open_time else farthest)
+        if not beyond_limit(order, extreme):
+            return []
+        self._swept[order.symbol] = Swept(now, order.side.opposite, extreme)
+        return self._fill(resting, resting.remaining, order.limit_price, now, maker=True)
 
-    def _affordable(self, order: Order, notional: Decimal, fee: Decimal) -> bool:
-        if self.product is Product.SPOT and order.side is Side.SELL:
-            return order.quantity <= self._ledger.quantity(order.symbol)
-        for held in self._ledger.positions:
-            if held in self._last:
-                self._ledger.mark(held, exact(self._last[held]))
-        room = self._ledger.equity() * self.terms.leverage - self._ledger.gross()
-        return notional + fee <= room
+    def _worsened(self, order: Order, price: Decimal) -> Decimal:
+        return worsened(order.side, price, self.instrument(order.symbol, float(price)).tick, self.terms)
+
+    def _fill_worsened(self, resting: Resting, price: Decimal, at: int) -> list[VenueReport]:
+        """Trade as a taker, at a price after half the spread and slippage; reduce-only no more than there is."""
+        order = resting.order
+        if not order.reduce_only:
+            return self._fill(resting, resting.remaining, self._worsened(order, price), at)
+        held = self.account.ledger.quantity(order.symbol)
+        against = held * order.side.sign < 0
+        if not against:
+            self._forget(resting)
+            return [Canceled(order.ref, "expired: reduce-only, and there is no position to reduce")]
+        quantity = min(resting.remaining, abs(held))
+        reports = self._fill(resting, quantity, self._worsened(order, price), at)
+        if resting.remaining:
+            self._forget(resting)
+            reports.append(Canceled(order.ref, "expired: reduce-only, and nothing is left to reduce"))
+        return reports
+
+    def _fill(
+        self, resting: Resting, quantity: Decimal, paid: Decimal, at: int, *, maker: bool = False
+    ) -> list[VenueReport]:
+        order = resting.order
+        fee = quantity * paid * (self.terms.maker_fee if maker else self.terms.taker_fee)
+        if not order.reduce_only and not self.account.affords(order.symbol, order.side, quantity, paid, fee):
+            self._forget(resting)
+            return [Rejected(order.ref, *NO_MONEY[self.product])]
+        self.account.ledger.book(order.symbol, order.side, quantity, paid, fee, at)
+        resting.filled += quantity
+        resting.fills += 1
+        if not resting.remaining:
+            self._forget(resting)
+        return [Filled(order.ref, f"{resting.venue_order_id}-{resting.fills}", quantity, paid, fee, at, maker)]
+
+    def _forget(self, resting: Resting) -> None:
+        for book in (self._waiting, self._limits, self._resting):
+            if resting in book:
+                book.remove(resting)

@@ -137,7 +137,8 @@ def trades_text(view: Trades) -> Iterator[RenderableType]:
         yield left
     yield (
         f"all {len(rows) + view.more:,}: {view.won:,} won, {view.lost:,} lost, "
-        f"{cents(view.pnl, signed=True)} after {cents(view.fees)} of fees"
+        f"{cents(view.pnl, signed=True)} after {cents(view.fees)} of fees and "
+        f"{cents(view.funding, signed=True)} of funding"
     )
 
 

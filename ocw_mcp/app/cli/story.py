@@ -139,8 +139,12 @@ def _told(book: str, event: DomainEvent) -> str:
             return f"{said(symbol)} has no stop yet: without one it is closed at {moment(deadline)[11:]}"
         case events.PositionProtected(symbol, stop, trigger):
             return f"{said(symbol)} is protected by {stop} at {plain(trigger)}"
-        case events.PositionClosed(symbol, _, pnl, fees):
-            return f"{said(symbol)} is flat: {cents(pnl, signed=True)} after {cents(fees)} of fees"
+        case events.PositionClosed(symbol, _, pnl, fees, funding):
+            told = f" and {cents(funding, signed=True)} of funding" if funding else ""
+            return f"{said(symbol)} is flat: {cents(pnl, signed=True)} after {cents(fees)} of fees{told}"
+        case events.FundingBooked(symbol=symbol, amount=amount, rate=rate, assumed=assumed):
+            known = "an assumed rate" if assumed else f"a rate of {rate:.4%}"
+            return f"funding of {said(symbol)} settled: {cents(amount, signed=True)} at {known}"
         case events.DecisionDiscarded(_, why):
             return f"an answer was discarded: {said(why)}"
         case events.WakeConditionsSet(_, armed, refused):

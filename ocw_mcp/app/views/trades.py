@@ -25,8 +25,10 @@ class TradeRow(msgspec.Struct, frozen=True):
     entry_price: Decimal | None
     exit_price: Decimal | None
     fees: Decimal
+    funding: Decimal
+    """Above 0 received, below 0 paid."""
     pnl: Decimal
-    """Net of fees."""
+    """Net of fees and funding."""
     closed_by: str
     """What the order that made it flat was for: stop, target, exit."""
     order: int
@@ -42,9 +44,10 @@ class Trades(msgspec.Struct, frozen=True):
     lost: int
     pnl: Decimal
     fees: Decimal
+    funding: Decimal
 
 
-_NEWEST = "SELECT seq, symbol, opened_at, closed_at, pnl, fees FROM trades ORDER BY seq DESC LIMIT ?"
+_NEWEST = "SELECT seq, symbol, opened_at, closed_at, pnl, fees, funding FROM trades ORDER BY seq DESC LIMIT ?"
 # The event of a closing follows its fill directly; where that very fill turned the position round, it opened the next.
 _FILLS = """SELECT n, leg, side, quantity, price, position FROM fills WHERE symbol = :symbol AND seq < :seq AND seq >=
     coalesce((SELECT max(seq) FROM trades WHERE symbol = :symbol AND seq < :seq), 1) - 1 ORDER BY seq"""
@@ -57,19 +60,22 @@ def read_trades(state: Path, limit: int) -> Trades:
 
 def find_trades(db: Database, book: Book, limit: int) -> Trades:
     """The same within a look at the book."""
-    newest = msgspec.convert(db.execute(_NEWEST, (limit,)).fetchall(), list[tuple[int, str, int, int, str, str]])
-    sums = [(Decimal(pnl), Decimal(fees)) for pnl, fees in db.execute("SELECT pnl, fees FROM trades")]
+    newest = msgspec.convert(db.execute(_NEWEST, (limit,)).fetchall(), list[tuple[int, str, int, int, str, str, str]])
+    sums = [tuple(map(Decimal, row)) for row in db.execute("SELECT pnl, fees, funding FROM trades")]
     return Trades(
         trades=[_trade(db, *row) for row in reversed(newest)],
         more=len(sums) - len(newest),
-        won=sum(pnl > 0 for pnl, _ in sums),
-        lost=sum(pnl < 0 for pnl, _ in sums),
-        pnl=sum((pnl for pnl, _ in sums), ZERO),
-        fees=sum((fees for _, fees in sums), ZERO),
+        won=sum(pnl > 0 for pnl, _, _ in sums),
+        lost=sum(pnl < 0 for pnl, _, _ in sums),
+        pnl=sum((pnl for pnl, _, _ in sums), ZERO),
+        fees=sum((fees for _, fees, _ in sums), ZERO),
+        funding=sum((funding for _, _, funding in sums), ZERO),
     )
 
 
-def _trade(db: Database, seq: int, symbol: str, opened_at: int, closed_at: int, pnl: str, fees: str) -> TradeRow:
+def _trade(
+    db: Database, seq: int, symbol: str, opened_at: int, closed_at: int, pnl: str, fees: str, funding: str
+) -> TradeRow:
     entered = left = paid = got = ZERO
     side, closed_by, order = "", "", 0
     fills = db.execute(_FILLS, {"symbol": symbol, "seq": seq}).fetchall()
@@ -99,6 +105,7 @@ def _trade(db: Database, seq: int, symbol: str, opened_at: int, closed_at: int, 
         entry_price=round(paid / entered, 8) if entered else None,
         exit_price=round(got / left, 8) if left else None,
         fees=Decimal(fees),
+        funding=Decimal(funding),
         pnl=Decimal(pnl),
         closed_by=closed_by,
         order=order,

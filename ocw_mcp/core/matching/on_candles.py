@@ -3,6 +3,11 @@
 - A market order meets the first opening after it was sent, at that price worsened by half the spread and slippage.
 - A conditional order that an opening has already passed triggers there, at the opening's price: a gap is not forgiven.
 - Within a candle it triggers when the range reached its price, and trades at that price, worsened.
+- A limit order trades only where the price went beyond its limit: what merely touches it may have filled others
+  before. Within a candle it trades at its limit. At an opening beyond it, at the opening's price; but after a hole at
+  its limit, since the price passed that unseen. It pays as a taker if it had crossed the last price when it came.
+- A limit entry is filled before the stop beyond it is reached, and a stop laid under it at once counts for the rest of
+  the way that the price went within the candle.
 - Where a candle reached both a stop and a target, the stop came first: nobody knows, and that is the worse answer.
 """
 
@@ -23,12 +28,13 @@ class Terms(msgspec.Struct, frozen=True):
     slippage: Decimal
     leverage: Decimal
     """How many times the equity the venue lends against; 1 on spot."""
+    maker_fee: Decimal = Decimal("0.001")
 
 
 TERMS: dict[Product, Terms] = {
     # The exchange's base fee tier. Half spread and slippage are assumptions, on the dear side for large symbols.
     Product.SPOT: Terms(Decimal("0.001"), Decimal("0.0001"), Decimal("0.0001"), Decimal(1)),
-    Product.UM: Terms(Decimal("0.0005"), Decimal("0.0001"), Decimal("0.0001"), Decimal(20)),
+    Product.UM: Terms(Decimal("0.0005"), Decimal("0.0001"), Decimal("0.0001"), Decimal(20), Decimal("0.0002")),
 }
 
 
@@ -38,6 +44,23 @@ def worsened(side: Side, price: Decimal, tick: Decimal, terms: Terms) -> Decimal
     if side is Side.BUY:
         return ceil_to(price * (ONE + cost), tick)
     return max(tick, floor_to(price * (ONE - cost), tick))
+
+
+def within_limit(order: Order, price: Decimal) -> Decimal:
+    """A price, or the order's limit where that is better for the trader."""
+    limit = order.limit_price
+    assert limit is not None
+    return min(price, limit) if order.side is Side.BUY else max(price, limit)
+
+
+def beyond_limit(order: Order, price: Decimal) -> bool:
+    """Whether a price is strictly better for the trader than the order's limit."""
+    return price != order.limit_price and within_limit(order, price) == price
+
+
+def would_take(order: Order, price: Decimal) -> bool:
+    """Whether a limit order that comes at this price would meet others at once: its limit is at or across it."""
+    return within_limit(order, price) == price
 
 
 def falls_to(order: Order) -> bool:

@@ -1,4 +1,4 @@
-"""What the account holds, from fills alone. All amounts in quote currency, as Decimal.
+"""What the account holds, from fills and funding alone. All amounts in quote currency, as Decimal.
 
 A position keeps its cost, the signed sum of quantity × price, instead of an average price: then what a closing fill
 realises and what stays unrealised add up to the cash that really moved. The one division, the share of the cost that a
@@ -24,6 +24,8 @@ class Position(msgspec.Struct):
     opened_at: int
     realised: Decimal = ZERO
     fees: Decimal = ZERO
+    funding: Decimal = ZERO
+    """What funding gave since it was opened; below 0 it took."""
     highest: float = 0.0
     lowest: float = 0.0
     """The widest prices seen since it was opened, for analytics."""
@@ -32,6 +34,11 @@ class Position(msgspec.Struct):
     def average_price(self) -> Decimal:
         """Cost per unit."""
         return self.cost / self.quantity
+
+    @property
+    def pnl(self) -> Decimal:
+        """Realised profit or loss, net of fees and funding."""
+        return self.realised - self.fees + self.funding
 
     def unrealised(self, mark: Decimal) -> Decimal:
         """Profit or loss at a mark price."""
@@ -63,6 +70,7 @@ class LedgerState(msgspec.Struct):
     fees: Decimal
     positions: dict[str, Position]
     marks: dict[str, Decimal]
+    funding: Decimal = ZERO
 
 
 class Ledger:
@@ -71,6 +79,8 @@ class Ledger:
     def __init__(self, wallet: Decimal) -> None:
         self.wallet = wallet
         self.fees = ZERO
+        self.funding = ZERO
+        """All that funding gave; below 0 it took."""
         self.positions: dict[str, Position] = {}
         self.marks: dict[str, Decimal] = {}
 
@@ -118,6 +128,14 @@ class Ledger:
             return Booked(ZERO, position.quantity, None, opened=False)
         return self._reduce(position, signed, price, at)
 
+    def fund(self, symbol: str, amount: Decimal) -> None:
+        """Book funding: `amount` is gained, below 0 paid. A position that is closed by now has no part in it."""
+        self.funding += amount
+        self.wallet += amount
+        position = self.positions.get(symbol)
+        if position is not None:
+            position.funding += amount
+
     def _reduce(self, position: Position, signed: Decimal, price: Decimal, at: int) -> Booked:
         symbol = position.symbol
         if abs(signed) < abs(position.quantity):
@@ -139,7 +157,7 @@ class Ledger:
 
     def state(self) -> LedgerState:
         """All that the account holds."""
-        return LedgerState(self.wallet, self.fees, self.positions, self.marks)
+        return LedgerState(self.wallet, self.fees, self.positions, self.marks, self.funding)
 
     def restore(self, state: LedgerState) -> None:
         """Put back what `state` gave."""
@@ -147,6 +165,7 @@ class Ledger:
         self.fees = state.fees
         self.positions = state.positions
         self.marks = state.marks
+        self.funding = state.funding
 
 
 def _opened(symbol: str, quantity: Decimal, price: Decimal, at: int, fee: Decimal) -> Position:

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from ocw_mcp.domain.orders import Accepted, Canceled, Filled, OutcomeUnknown, Rejected, VenueReport
+from ocw_mcp.domain.orders import Accepted, Canceled, Filled, OrderReport, OutcomeUnknown, Rejected
 
 
 class OrderStatus(StrEnum):
@@ -89,7 +89,7 @@ TRANSITIONS: dict[OrderStatus, dict[Word, OrderStatus]] = {
 }
 
 
-def word_of(report: VenueReport, *, completes: bool) -> Word:
+def word_of(report: OrderReport, *, completes: bool) -> Word:
     """The word a report says; `completes` tells a full fill from a partial one."""
     match report:
         case Accepted():

@@ -7,7 +7,7 @@ import msgspec
 
 from ocw_mcp.core.orders.machine import OrderStatus, after, word_of
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import Filled, Order, OrderIntent, OrderRef, Purpose, VenueReport
+from ocw_mcp.domain.orders import Filled, Order, OrderIntent, OrderRef, OrderReport, Purpose
 
 _FINISHED_KEPT = 256
 
@@ -71,7 +71,7 @@ class OrderTable:
             if symbol in (None, tracked.order.symbol) and purpose in (None, tracked.purpose):
                 yield tracked
 
-    def apply(self, report: VenueReport) -> TrackedOrder | None:
+    def apply(self, report: OrderReport) -> TrackedOrder | None:
         """Move an order on. None when the report changes nothing: a repetition, or nothing we know or believe.
 
         A fill is taken once by its id, and never beyond the order's quantity.

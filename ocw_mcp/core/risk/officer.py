@@ -12,6 +12,7 @@ import msgspec
 
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.limits import LIMITS
+from ocw_mcp.core.risk.prices import expected_fill, rounded_limit, worst_fill
 from ocw_mcp.core.risk.scale import exposure_scale
 from ocw_mcp.core.risk.verdict import Verdict
 from ocw_mcp.domain.approved import ApprovedOrder, claim_risk_seal
@@ -41,24 +42,36 @@ class RiskOfficer:
         return exposure_scale(self._policies.scale)
 
     def worst_price(self, price: Decimal) -> Decimal:
-        """The price at which an entry is sized, checked and reserved: somewhat worse than the last one."""
-        return price * (ONE + self._policies.order.price_allowance)
+        """The price at which a market entry is sized, checked and reserved: somewhat worse than the last one."""
+        return worst_fill(Side.BUY, None, price, self._policies.order.price_allowance)
+
+    def worst_of(self, intent: OrderIntent, account: AccountView) -> Decimal:
+        """The same for any entry: one with a limit has its own worst price."""
+        limit = rounded_limit(intent, account.instrument)
+        return worst_fill(intent.side, limit, account.price, self._policies.order.price_allowance)
 
     def check_entry(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
     ) -> ApprovedOrder | Refusal:
         """Hold an entry against every limit; the refusal names the first that says no, and what all would let pass."""
-        worst = self.worst_price(account.price)
+        limit = rounded_limit(intent, account.instrument)
+        if limit is not None and limit <= ZERO:
+            return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(intent.limit_price))
+        worst = self.worst_of(intent, account)
+        price = account.price if limit is None else limit
+        # A stop is held against the price at which the position would begin.
+        begins = expected_fill(intent.side, limit, account.price)
+        seen = account if limit is None else msgspec.structs.replace(account, price=begins)
         quantity = floor_to(intent.quantity, account.instrument.step)
         notional = quantity * worst
-        verdicts = [limit(intent, account, self._policies, notional) for limit in LIMITS]
+        verdicts = [rule(intent, seen, self._policies, notional) for rule in LIMITS]
         refused = next((verdict for verdict in verdicts if notional > verdict.room or verdict.room <= ZERO), None)
         if refused is not None:
-            largest = _largest(verdicts, worst, account.instrument, account.price)
+            largest = _largest(verdicts, worst, account.instrument, price)
             return Refusal(refused.code, str(refused.limit), str(refused.actual), largest)
-        minimum = _below_minimum(quantity, account.price, account.instrument)
+        minimum = _below_minimum(quantity, price, account.instrument)
         if minimum is not None:
-            largest = _largest(verdicts, worst, account.instrument, account.price)
+            largest = _largest(verdicts, worst, account.instrument, price)
             return msgspec.structs.replace(minimum, largest=largest)
         return self._approve(intent, ref, quantity, account, now)
 
@@ -116,6 +129,8 @@ class RiskOfficer:
             quantity=quantity,
             reduce_only=intent.purpose.reduces,
             trigger_price=intent.trigger_price,
+            limit_price=rounded_limit(intent, account.instrument),
+            post_only=intent.post_only,
         )
         return ApprovedOrder(_SEAL, order, account.version, now + APPROVAL_MS)
 

@@ -58,6 +58,10 @@ def refused(code: RefusalCode = RefusalCode.NOT_ACTIVE) -> events.OrderRefused:
     return events.OrderRefused(intended().intent, Refusal(code, "1", "2.50", Decimal("0.5")), "policy")
 
 
+FUNDED = events.FundingBooked(
+    "BTCUSDT", Decimal("-0.18"), Decimal("0.0001"), Decimal("0.03"), Decimal(60_000), 28_800_000, assumed=True
+)
+
 STORY: tuple[DomainEvent, ...] = (
     events.DayOpened("2026-03-09", Decimal("10000.00")),
     events.WakeRaised(1, (WakeReason("BTCUSDT", ("move 1.5%", "volume")), WakeReason(None, ("timer",)))),
@@ -68,7 +72,7 @@ STORY: tuple[DomainEvent, ...] = (
     filled(quantity="0.020", price="60003.5", fee="0.48"),
     refused(),
     events.HoleFound("ETHUSDT", 60_000, 180_000),
-    events.PositionClosed("BTCUSDT", 5, Decimal("-1.20"), Decimal("0.72")),
+    events.PositionClosed("BTCUSDT", 5, Decimal("-1.20"), Decimal("0.72"), Decimal("-0.18")),
 )
 """A short day: one wake, one order in two fills, one refusal, one hole, one trade."""
 
@@ -113,7 +117,10 @@ DOMAIN_EVENTS: st.SearchStrategy[DomainEvent] = st.one_of(
             cause=_TEXTS,
         ),
     ),
-    st.builds(events.PositionClosed, _TEXTS, st.integers(0, 9), _AMOUNTS, _AMOUNTS),
+    st.builds(events.PositionClosed, _TEXTS, st.integers(0, 9), _AMOUNTS, _AMOUNTS, _AMOUNTS),
+    st.builds(
+        events.FundingBooked, _TEXTS, _AMOUNTS, _AMOUNTS, _AMOUNTS, _AMOUNTS, st.integers(0, 9), assumed=st.booleans()
+    ),
     st.builds(events.DayOpened, st.just("2026-03-09"), _AMOUNTS),
     st.builds(events.Incident, _TEXTS),
 )

@@ -17,7 +17,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.figures import JournalFigures, WakeEntry
 from ocw_mcp.domain.reasons import RefusalCode
-from tests.adapters.store.books import DOMAIN_EVENTS, ENTRY, STORY, filled, intended, open_book, refused, tell
+from tests.adapters.store.books import DOMAIN_EVENTS, ENTRY, FUNDED, STORY, filled, intended, open_book, refused, tell
 
 
 def tables(store: SqliteStore) -> dict[str, list[dict[str, Any]]]:
@@ -72,18 +72,26 @@ def test_the_state_of_an_order_is_a_plain_word(tmp_path: Path, story: tuple[Doma
 
 def test_what_was_decided_refused_earned_and_opened_has_its_table(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
-        tell(store)
+        tell(store, (*STORY, FUNDED))
         made = tables(store)
     assert [(row["decider"], row["legs"], row["thinking_ms"]) for row in made["decisions"]] == [("rules", 1, 0)]
     assert [(row["code"], row["limit"], row["largest"]) for row in made["refusals"]] == [("NOT_ACTIVE", "1", "0.5")]
-    assert [(row["symbol"], row["pnl"], row["fees"]) for row in made["trades"]] == [("BTCUSDT", "-1.2", "0.72")]
+    (trade,) = made["trades"]
+    assert (trade["symbol"], trade["pnl"], trade["fees"], trade["funding"]) == ("BTCUSDT", "-1.2", "0.72", "-0.18")
+    (funding,) = made["funding"]
+    assert (funding["symbol"], funding["amount"], funding["rate"], funding["assumed"]) == (
+        "BTCUSDT",
+        "-0.18",
+        "0.0001",
+        1,
+    )
     assert [(row["day"], row["equity"]) for row in made["days"]] == [("2026-03-09", "10000")]
     assert [row["quantity"] for row in made["fills"]] == ["0.01", "0.02"]
 
 
 def test_figures_are_counted_from_what_is_committed(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
-        tell(store, (*STORY, refused(), refused(RefusalCode.NO_PRICE)))
+        tell(store, (*STORY, FUNDED, refused(), refused(RefusalCode.NO_PRICE)))
         store.append(99, refused())
         assert store.figures() == JournalFigures(
             wakes=[WakeEntry(2, "BTCUSDT", ("move 1.5%", "volume")), WakeEntry(2, None, ("timer",))],
@@ -93,6 +101,7 @@ def test_figures_are_counted_from_what_is_committed(tmp_path: Path) -> None:
             refusals={"NO_PRICE": 1, "NOT_ACTIVE": 2},
             holes=1,
             fees=Decimal("0.72"),
+            funding=Decimal("-0.18"),
             day_equities=[("2026-03-09", Decimal(10_000))],
         )
 

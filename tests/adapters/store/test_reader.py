@@ -81,7 +81,7 @@ def killed_while_carrying_the_log_over(directory: Path, into: Path) -> None:
     newest = {int.from_bytes(log[frame : frame + 4]): log[frame + 24 : frame + 24 + size] for frame in frames}
     with (into / "journal.db").open("r+b") as main:
         # The head of the file is carried over already; of the pages it speaks of, half are torn.
-        for page, content in newest.items():
+        for page, content in sorted(newest.items()):
             main.seek((page - 1) * size)
             main.write(content if page == 1 else content[: size // 2] + b"\xa5" * (size - size // 2))
         main.truncate(main.tell() - size)

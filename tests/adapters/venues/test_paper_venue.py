@@ -55,6 +55,8 @@ def approval(
     now: int = T0,
     symbol: str = ETH,
     product: Product = Product.UM,
+    limit: str | None = None,
+    post_only: bool = False,
 ) -> ApprovedOrder:
     """An approval from the risk officer, who is told whatever lets the order pass: the venue has to look for itself."""
     price, size = D(1_000), D(quantity)
@@ -71,11 +73,13 @@ def approval(
         principal="test",
         symbol=symbol,
         side=side,
-        type=TYPES.get(purpose, OrderType.MARKET),
+        type=OrderType.LIMIT if limit else TYPES.get(purpose, OrderType.MARKET),
         purpose=purpose,
         quantity=size,
         trigger_price=None if trigger is None else D(trigger),
-        protect_at=price * (1 - side.sign * D("0.1")),
+        protect_at=(D(limit) if limit else price) * (1 - side.sign * D("0.2")),
+        limit_price=None if limit is None else D(limit),
+        post_only=post_only,
     )
     ask = OFFICER.approve_reduction if purpose.reduces else OFFICER.check_entry
     answer = ask(intent, account, OrderRef(n, purpose, revision), now)
@@ -192,8 +196,11 @@ async def test_where_a_candle_reaches_both_the_stop_comes_first_and_the_target_f
     target = await rest(venue, closing, "2", Purpose.TARGET, target_at)
     stop = await rest(venue, closing, "2", Purpose.STOP, stop_at)
     reports = trades(venue, 900.0, 1_100.0, 1_000.0, 0)
-    assert fill_of(reports).ref == stop
-    assert [(type(report), report.ref) for report in reports] == [(Filled, stop), (Canceled, target)]
+    filled, canceled = reports
+    assert fill_of(reports) == filled
+    assert filled.ref == stop
+    assert isinstance(canceled, Canceled)
+    assert canceled.ref == target
     assert opens(venue, 1_200.0, 1) == opens(venue, 800.0, 2) == []
 
 

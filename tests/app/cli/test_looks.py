@@ -94,7 +94,8 @@ def test_trades_are_put_together_from_their_fills_and_come_to_their_pnl(ocw: Ocw
         entry, left = Decimal(trade["entry_price"]), Decimal(trade["exit_price"])
         sign = 1 if trade["side"] == "long" else -1
         gross = (left - entry) * Decimal(trade["quantity"]) * sign
-        assert gross - Decimal(trade["fees"]) == pytest.approx(Decimal(trade["pnl"]), abs=Decimal("1e-4"))
+        net = gross - Decimal(trade["fees"]) + Decimal(trade["funding"])
+        assert net == pytest.approx(Decimal(trade["pnl"]), abs=Decimal("1e-4"))
     assert Decimal(view["pnl"]) == sum(Decimal(trade["pnl"]) for trade in view["trades"])
     assert view["won"] + view["lost"] == len(view["trades"])
 

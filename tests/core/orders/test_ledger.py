@@ -1,4 +1,4 @@
-"""What the account holds, from fills alone, to the last digit."""
+"""What the account holds, from fills and funding, to the last digit."""
 
 from decimal import Decimal, localcontext
 
@@ -207,3 +207,42 @@ def test_excursions_are_told_from_the_positions_side() -> None:
     ledger.book("ETHUSDT", Side.SELL, Decimal(1), Decimal(100), Decimal(0), 0)
     ledger.see("ETHUSDT", 95.0, 110.0)
     assert ledger.positions["ETHUSDT"].excursions() == pytest.approx((0.05, -0.10))
+
+
+def test_funding_moves_the_wallet_and_is_part_of_what_the_position_made() -> None:
+    ledger = Ledger(START)
+    book(ledger, BUY, "2", "100", "0.1")
+    ledger.fund(BTC, Decimal("-0.06"))
+    ledger.fund(BTC, Decimal("0.02"))
+    closed = ledger.book(BTC, SELL, Decimal(2), Decimal(110), Decimal("0.1"), 9).closed
+    assert closed is not None
+    assert closed.funding == ledger.funding == Decimal("-0.04")
+    assert closed.pnl == 20 - Decimal("0.2") - Decimal("0.04")
+    assert ledger.wallet == START + closed.pnl
+
+
+def test_funding_of_a_position_that_is_gone_still_moves_the_wallet() -> None:
+    ledger = Ledger(START)
+    ledger.fund(BTC, Decimal(-3))
+    assert ledger.wallet == START + ledger.funding == START - 3
+
+
+@settings(deadline=None, max_examples=100)
+@given(FILLS, st.lists(st.tuples(st.integers(0, 25), amounts("-9", "9", 8)), max_size=9), MARKS)
+def test_with_funding_anywhere_between_the_fills_cash_still_adds_up(
+    fills: list[Fill], funded: list[tuple[int, Decimal]], marks: dict[str, Decimal]
+) -> None:
+    ledger = Ledger(START)
+    pnl = Decimal(0)
+    for at, (symbol, side, quantity, price, fee) in enumerate(fills):
+        told = ledger.book(symbol, side, quantity, price, fee, at)
+        pnl += told.closed.pnl if told.closed else 0
+        for _, amount in [each for each in funded if each[0] == at]:
+            ledger.fund(symbol, amount)
+            pnl += amount if symbol not in ledger.positions else 0
+    for symbol, price in marks.items():
+        ledger.mark(symbol, price)
+    total = sum((amount for at, amount in funded if at < len(fills)), Decimal(0))
+    assert ledger.funding == total
+    assert abs(ledger.equity() - account(fills, marks)[0] - total) < Decimal("1e-17")
+    assert abs(ledger.wallet - START - pnl - sum(each.pnl for each in ledger.positions.values())) < Decimal("1e-17")

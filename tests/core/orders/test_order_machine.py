@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from ocw_mcp.core.orders.machine import TRANSITIONS, OrderStatus, Word, after, word_of
-from ocw_mcp.domain.orders import Accepted, Canceled, Filled, OrderRef, OutcomeUnknown, Purpose, Rejected, VenueReport
+from ocw_mcp.domain.orders import Accepted, Canceled, Filled, OrderRef, OrderReport, OutcomeUnknown, Purpose, Rejected
 
 REF = OrderRef(1, Purpose.ENTRY)
 ENDED = (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.REJECTED)
@@ -71,5 +71,5 @@ def test_only_an_order_that_nobody_has_answered_for_can_become_unknown() -> None
         (Filled(REF, "f1", Decimal(1), Decimal(10), Decimal(0), 5), True, Word.FILL_ALL),
     ],
 )
-def test_each_report_says_one_word(report: VenueReport, completes: bool, word: Word) -> None:
+def test_each_report_says_one_word(report: OrderReport, completes: bool, word: Word) -> None:
     assert word_of(report, completes=completes) is word

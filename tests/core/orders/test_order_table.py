@@ -18,12 +18,12 @@ from ocw_mcp.domain.orders import (
     Order,
     OrderIntent,
     OrderRef,
+    OrderReport,
     OrderType,
     OutcomeUnknown,
     Purpose,
     Rejected,
     Side,
-    VenueReport,
 )
 
 REF = OrderRef(1, Purpose.ENTRY)
@@ -55,7 +55,7 @@ def found(table: OrderTable, ref: OrderRef = REF) -> TrackedOrder:
     return order
 
 
-def told(table: OrderTable, reports: Iterable[VenueReport]) -> tuple[OrderStatus, Decimal]:
+def told(table: OrderTable, reports: Iterable[OrderReport]) -> tuple[OrderStatus, Decimal]:
     """Where the order stands after the reports, and how much of it traded."""
     for report in reports:
         table.apply(report)
@@ -181,12 +181,12 @@ def test_a_table_comes_back_from_bytes_as_it_was() -> None:
 
 
 @st.composite
-def stories(draw: st.DrawFn) -> tuple[list[Filled], bool, Sequence[VenueReport]]:
+def stories(draw: st.DrawFn) -> tuple[list[Filled], bool, Sequence[OrderReport]]:
     """What happened at the venue, and the way it was told: in any order, some of it more than once."""
     sizes = draw(st.lists(st.integers(1, 4), max_size=4).filter(lambda sizes: sum(sizes) <= 10))
     fills = [fill(f"f{index}", str(size)) for index, size in enumerate(sizes)]
     canceled = draw(st.booleans()) or sum(sizes) < 10
-    happened: list[VenueReport] = [Accepted(REF, "v1"), *fills, *([Canceled(REF, "on request")] if canceled else [])]
+    happened: list[OrderReport] = [Accepted(REF, "v1"), *fills, *([Canceled(REF, "on request")] if canceled else [])]
     extra = draw(st.lists(st.sampled_from(happened), max_size=5))
     return fills, canceled, draw(st.permutations(happened + extra))
 
@@ -194,7 +194,7 @@ def stories(draw: st.DrawFn) -> tuple[list[Filled], bool, Sequence[VenueReport]]
 @settings(deadline=None, max_examples=200)
 @given(stories())
 def test_repeated_and_reordered_reports_end_in_the_same_order(
-    story: tuple[list[Filled], bool, Sequence[VenueReport]],
+    story: tuple[list[Filled], bool, Sequence[OrderReport]],
 ) -> None:
     fills, canceled, reports = story
     status, filled = told(table_with(), reports)
@@ -212,8 +212,8 @@ class VenueAndTable(RuleBasedStateMachine):
         self.table = table_with(tracked(quantity=str(quantity)))
         self.open = quantity
         self.traded: dict[str, Decimal] = {}
-        self.wire: list[VenueReport] = [Accepted(REF, "v1")]
-        self.delivered: list[VenueReport] = []
+        self.wire: list[OrderReport] = [Accepted(REF, "v1")]
+        self.delivered: list[OrderReport] = []
         self.over = False
 
     @precondition(lambda self: not self.over and self.open)

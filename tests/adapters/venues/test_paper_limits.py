@@ -1,0 +1,174 @@
+"""Limit orders on the paper venue: filled where the price went through them, as a maker unless they took at once."""
+
+from decimal import Decimal
+
+import pytest
+
+from ocw_mcp.adapters.venues.paper import PaperVenue
+from ocw_mcp.core.matching.on_candles import TERMS
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.orders import Accepted, Canceled, Filled, OrderRef, Purpose, Rejected, Side
+from ocw_mcp.domain.time import MINUTE
+from tests.adapters.venues.test_paper_venue import (
+    BUY,
+    SELL,
+    T0,
+    approval,
+    fill_of,
+    opens,
+    rest,
+    send,
+    trades,
+    venue_with,
+)
+
+D = Decimal
+ENTRY = OrderRef(1, Purpose.ENTRY)
+
+
+async def waiting(side: Side, limit: str, *, at: int = T0, post_only: bool = False) -> PaperVenue:
+    """A venue whose last price is 1,000, with a limit order for two."""
+    venue = venue_with()
+    opens(venue, 1_000.0)
+    (told,) = await send(venue, approval(side, "2", limit=limit, now=at, post_only=post_only))
+    assert isinstance(told, Accepted)
+    return venue
+
+
+@pytest.mark.parametrize(
+    ("side", "limit", "touching", "through"),
+    [(BUY, "990", (990.0, 1_001.0), (989.99, 1_001.0)), (SELL, "1010", (999.0, 1_010.0), (999.0, 1_010.01))],
+)
+async def test_a_limit_fills_at_its_price_only_where_the_price_went_through_it(
+    side: Side, limit: str, touching: tuple[float, float], through: tuple[float, float]
+) -> None:
+    venue = await waiting(side, limit)
+    assert trades(venue, *touching, 1_000.0) == []
+    assert opens(venue, float(limit), 1) == []
+    fill = fill_of(trades(venue, *through, 1_000.0, 1))
+    fee = 2 * D(limit) * venue.terms.maker_fee
+    assert (fill.price, fill.quantity, fill.fee, fill.maker) == (D(limit), D(2), fee, True)
+    assert venue.orders == []
+
+
+async def test_the_makers_fee_is_the_exchanges() -> None:
+    assert (TERMS[Product.UM].maker_fee, TERMS[Product.SPOT].maker_fee) == (D("0.0002"), D("0.001"))
+
+
+@pytest.mark.parametrize(("side", "limit", "opening"), [(BUY, "990", 985.0), (SELL, "1010", 1_015.0)])
+async def test_an_opening_beyond_the_limit_gives_its_better_price(side: Side, limit: str, opening: float) -> None:
+    venue = await waiting(side, limit)
+    trades(venue, 995.0, 1_005.0, 1_000.0)
+    fill = fill_of(opens(venue, opening, 1))
+    assert (fill.price, fill.maker) == (D(str(opening)), True)
+
+
+async def test_after_a_hole_it_has_traded_at_its_limit_while_nobody_looked() -> None:
+    venue = await waiting(BUY, "990")
+    trades(venue, 995.0, 1_005.0, 1_000.0)
+    assert fill_of(opens(venue, 900.0, 9)).price == 990
+
+
+@pytest.mark.parametrize(
+    ("side", "limit", "opening", "paid"),
+    [
+        (BUY, "1010", 1_000.0, "1000.5"),
+        (BUY, "1000.2", 1_000.0, "1000.2"),
+        (SELL, "990", 1_000.0, "999.5"),
+        (SELL, "999.8", 1_000.0, "999.8"),
+    ],
+)
+async def test_a_limit_across_the_price_takes_at_the_next_opening_and_never_beyond_itself(
+    side: Side, limit: str, opening: float, paid: str
+) -> None:
+    venue = await waiting(side, limit)
+    fill = fill_of(opens(venue, opening, 1))
+    assert (fill.price, fill.maker) == (D(paid), False)
+    assert fill.fee == 2 * D(paid) * venue.terms.taker_fee
+
+
+async def test_a_limit_that_the_opening_ran_away_from_rests_and_is_a_maker_later() -> None:
+    venue = await waiting(BUY, "1001")
+    assert opens(venue, 1_005.0, 1) == []
+    assert fill_of(trades(venue, 1_000.0, 1_006.0, 1_005.0, 1)).maker
+
+
+@pytest.mark.parametrize(("product", "code"), [(Product.UM, "-5022"), (Product.SPOT, "-2010")])
+@pytest.mark.parametrize("limit", ["1000", "1001"])
+async def test_post_only_is_rejected_where_it_would_take(product: Product, code: str, limit: str) -> None:
+    venue = venue_with(product=product)
+    opens(venue, 1_000.0)
+    (told,) = await send(venue, approval(BUY, "2", limit=limit, post_only=True, product=product))
+    assert isinstance(told, Rejected)
+    assert told.code == code
+    assert venue.orders == []
+
+
+async def test_post_only_below_the_price_rests() -> None:
+    venue = await waiting(BUY, "999.99", post_only=True)
+    assert fill_of(trades(venue, 999.0, 1_000.0, 1_000.0)).maker
+
+
+async def test_a_limit_that_came_within_a_candle_knows_only_its_close() -> None:
+    venue = await waiting(BUY, "990", at=T0 + 30_000)
+    assert trades(venue, 900.0, 1_000.0, 995.0) == []
+    opens(venue, 995.0, 1)
+    assert fill_of(trades(venue, 980.0, 995.0, 985.0, 1)).price == 990
+
+
+async def test_a_limit_that_the_money_cannot_carry_is_rejected_when_it_comes() -> None:
+    venue = venue_with(wallet=1_000)
+    (told,) = await send(venue, approval(BUY, "2.01", limit="1000"))
+    assert isinstance(told, Rejected)
+    assert told.code == "-2019"
+
+
+async def test_a_limit_waits_for_longer_than_an_order_at_the_market_and_can_be_cancelled() -> None:
+    venue = await waiting(BUY, "990")
+    assert opens(venue, 1_000.0, 500) == []
+    assert await venue.cancel(ENTRY, T0) == [Canceled(ENTRY, "on request")]
+    assert opens(venue, 900.0, 501) == []
+
+
+@pytest.mark.parametrize(("low", "hit"), [(949.0, True), (951.0, False)])
+async def test_a_stop_laid_under_a_limit_that_just_filled_counts_for_the_rest_of_that_candle(
+    low: float, hit: bool
+) -> None:
+    venue = await waiting(BUY, "990")
+    assert fill_of(trades(venue, low, 1_001.0, 995.0)).price == 990
+    stop = approval(SELL, "2", Purpose.STOP, trigger="950", now=T0 + MINUTE)
+    accepted, *then = await send(venue, stop)
+    assert isinstance(accepted, Accepted)
+    if hit:
+        (filled,) = then
+        assert isinstance(filled, Filled)
+        assert filled.price == D("949.52")
+    else:
+        assert then == []
+        assert venue.orders == [stop.order]
+
+
+async def test_a_target_gains_nothing_from_the_candle_in_which_the_entry_filled() -> None:
+    venue = await waiting(BUY, "990")
+    fill_of(trades(venue, 980.0, 1_200.0, 995.0))
+    await rest(venue, SELL, "2", Purpose.TARGET, "1100", at=T0 + MINUTE)
+    assert opens(venue, 995.0, 1) == []
+
+
+async def test_the_candle_that_swept_a_fill_is_over_with_the_next_opening() -> None:
+    venue = await waiting(BUY, "990")
+    fill_of(trades(venue, 940.0, 1_001.0, 995.0))
+    opens(venue, 996.0, 1)
+    await rest(venue, SELL, "2", Purpose.STOP, "950", at=T0 + MINUTE)
+
+
+async def test_a_restart_keeps_a_resting_limit_and_whether_it_takes() -> None:
+    for limit, maker in (("1001", False), ("990", True)):
+        venue = await waiting(BUY, limit)
+        again = venue_with()
+        again.restore(venue.state())
+        assert opens(again, 980.0, 1) == opens(venue, 980.0, 1) != []
+        assert again.state() == venue.state()
+        assert again.account.ledger.fees == 2 * D(980 if maker else "980.49") * (
+            venue.terms.maker_fee if maker else venue.terms.taker_fee
+        )

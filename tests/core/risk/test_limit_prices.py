@@ -1,0 +1,93 @@
+"""A limit entry is held against its own prices: what it may cost at worst, and where it would begin."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocw_mcp.core.risk.officer import RiskOfficer
+from ocw_mcp.core.risk.prices import expected_fill, worst_fill
+from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side
+from ocw_mcp.domain.reasons import Refusal
+from tests.support.accounts import CALM as ACCOUNT
+from tests.support.runs import policies
+
+D = Decimal
+BUY, SELL = Side.BUY, Side.SELL
+OFFICER = RiskOfficer(policies(order={"max_notional": 2_000, "price_allowance": "0.01"}, stop={"max_distance": "0.05"}))
+"""Prices are about 1,000 here."""
+
+
+def check(
+    side: Side, limit: str | None, stop: str, quantity: str = "1", type_: OrderType = OrderType.LIMIT
+) -> Order | Refusal:
+    intent = OrderIntent(
+        "k",
+        "test",
+        ACCOUNT.instrument.symbol,
+        side,
+        type_,
+        Purpose.ENTRY,
+        D(quantity),
+        protect_at=D(stop),
+        limit_price=None if limit is None else D(limit),
+    )
+    answer = OFFICER.check_entry(intent, ACCOUNT, OrderRef(1, Purpose.ENTRY), 0)
+    return answer.redeem(0) if isinstance(answer, ApprovedOrder) else answer
+
+
+@pytest.mark.parametrize(("side", "limit", "rounded"), [(BUY, "990.019", "990.01"), (SELL, "1009.991", "1010")])
+def test_a_limit_is_rounded_to_the_tick_and_never_worse_than_meant(side: Side, limit: str, rounded: str) -> None:
+    order = check(side, limit, "960" if side is BUY else "1040")
+    assert isinstance(order, Order)
+    assert (order.type, order.limit_price) == (OrderType.LIMIT, D(rounded))
+
+
+def test_a_buy_is_sized_at_its_limit_and_a_market_order_at_the_allowance() -> None:
+    assert isinstance(check(BUY, "1000", "960", "2"), Order)
+    assert isinstance(check(BUY, "1001", "960", "2"), Refusal)
+    market = check(BUY, None, "960", "2", OrderType.MARKET)
+    assert isinstance(market, Refusal)
+    assert market.largest < 2
+
+
+def test_a_short_may_find_a_better_price_and_is_sized_for_it() -> None:
+    refused = check(SELL, "1000", "1040", "2")
+    assert isinstance(refused, Refusal)
+    assert refused.code == "ORDER_NOTIONAL"
+
+
+@pytest.mark.parametrize(
+    ("side", "limit", "stop", "passes"),
+    [
+        (BUY, "980", "985", False),  # below the price, but above where it would begin
+        (BUY, "980", "975", True),
+        (BUY, "980", "940", True),  # too far from the price, near enough to the limit
+        (BUY, "1020", "1005", False),  # it would begin at the price
+        (SELL, "1020", "1010", False),
+        (SELL, "1020", "1065", True),
+    ],
+)
+def test_a_stop_is_held_against_the_price_at_which_the_position_would_begin(
+    side: Side, limit: str, stop: str, passes: bool
+) -> None:
+    answer = check(side, limit, stop)
+    assert isinstance(answer, Order) == passes
+    assert isinstance(answer, Order) or answer.code == "STOP_REQUIRED"
+
+
+@pytest.mark.parametrize("limit", ["0", "-5", "NaN", "Infinity", "0.001", None])
+def test_a_limit_that_is_no_price_is_refused(limit: str | None) -> None:
+    answer = check(BUY, limit, "960")
+    assert isinstance(answer, Refusal)
+    assert answer.code == "BAD_LIMIT"
+
+
+@given(st.sampled_from(Side), st.decimals("1", "2000", places=2), st.decimals("1", "2000", places=2))
+def test_the_worst_fill_makes_an_entry_at_least_as_large_as_the_expected_one(
+    side: Side, limit: Decimal, price: Decimal
+) -> None:
+    assert worst_fill(side, limit, price, D("0.002")) >= expected_fill(side, limit, price)
+    assert side is SELL or worst_fill(side, limit, price, D("0.002")) == limit
