@@ -33,7 +33,11 @@ def wild(seed: int, minutes: int) -> list[Candle]:
             if draw.random() > 0.04:
                 digits = 5 if place == 2 else 2
                 o, h, lo, c = (round(each, digits) for each in (opening, high, low, price))
-                candles.append(candle(minute, c, open_=o, high=max(h, o, c), low=min(lo, o, c), symbol=symbol))
+                # Some minutes are thin: a share of their volume is less than what is wanted, or nothing.
+                volume = draw.choice((1e6, 1e6, 0.5, 0.1, 0.0)) * 50_000 / c
+                candles.append(
+                    candle(minute, c, open_=o, high=max(h, o, c), low=min(lo, o, c), symbol=symbol, volume=volume)
+                )
     return candles
 
 

@@ -20,8 +20,12 @@ def candle(
     low: float | None = None,
     symbol: str = "BTCUSDT",
     interval: int = MINUTE,
+    volume: float = 1e6,
 ) -> Candle:
-    """The candle that opens `index` intervals after START; high and low span open and close unless given."""
+    """The candle that opens `index` intervals after START; high and low span open and close unless given.
+
+    Its volume is more than anybody could want, unless given.
+    """
     opening = close if open_ is None else open_
     return Candle(
         symbol=symbol,
@@ -31,7 +35,7 @@ def candle(
         high=max(opening, close) if high is None else high,
         low=min(opening, close) if low is None else low,
         close=close,
-        volume=1.0,
+        volume=volume,
     )
 
 

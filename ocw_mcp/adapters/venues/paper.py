@@ -18,13 +18,15 @@ from ocw_mcp.core.matching.on_candles import (
     beyond_limit,
     falls_to,
     passed,
+    pressure,
+    room,
     within_limit,
     worsened,
     would_take,
 )
 from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.market import Candle, Funding, Instrument, Opening, Product
-from ocw_mcp.domain.money import exact
+from ocw_mcp.domain.money import ZERO, exact
 from ocw_mcp.domain.orders import (
     Accepted,
     Canceled,
@@ -98,7 +100,7 @@ class PaperVenue:
         accepted = Accepted(order.ref, resting.venue_order_id)
         if order.trigger_price is not None:
             if swept:
-                return [accepted, *self._fill_worsened(resting, order.trigger_price, now)]
+                return [accepted, *self._take(resting, order.trigger_price, now)]
             resting.trigger, resting.falls = float(order.trigger_price), falls_to(order)
             self._resting.append(resting)
         elif order.limit_price is not None:
@@ -148,12 +150,12 @@ class PaperVenue:
                 self._waiting.remove(resting)
                 reports.append(Canceled(resting.order.ref, "expired: no price came while it waited"))
             else:
-                reports += self._fill_worsened(resting, price, opening.at)
+                reports += self._take(resting, price, opening.at, self._room(symbol, price))
         for resting in [each for each in self._limits if each.order.symbol == symbol]:
             reports += self._limit_at_opening(resting, opening, price)
         for resting in touched(self._resting, symbol, opening.price, opening.price):
             if passed(resting.order, price):
-                reports += self._fill_worsened(resting, price, opening.at)
+                reports += self._take(resting, price, opening.at)
         return reports
 
     def on_candle(self, candle: Candle, now: int) -> Sequence[VenueReport]:
@@ -177,9 +179,9 @@ class PaperVenue:
             if resting.since > candle.open_time:
                 close = exact(candle.close)
                 if passed(order, close):
-                    reports += self._fill_worsened(resting, close, now)
+                    reports += self._take(resting, close, now)
             elif passed(order, exact(candle.low if resting.falls else candle.high)):
-                reports += self._fill_worsened(resting, order.trigger_price, now)
+                reports += self._take(resting, order.trigger_price, now)
         return reports
 
     def state(self) -> bytes:
@@ -240,14 +242,14 @@ class PaperVenue:
         resting.takes = False
         if not beyond_limit(order, price):
             return []
+        share = self._room(order.symbol, price)
         if takes:
-            paid = within_limit(order, self._worsened(order, price))
-            return self._fill(resting, resting.remaining, paid, opening.at)
+            return self._take(resting, price, opening.at, share)
         before = self._closed.get(order.symbol)
         if before is not None and before.close_time < opening.at and resting.since < opening.at:
             assert order.limit_price is not None
             price = order.limit_price
-        return self._fill(resting, resting.remaining, price, opening.at, maker=True)
+        return self._fill(resting, _at_most(resting.remaining, share), price, opening.at, maker=True)
 
     def _limit_within(self, resting: Resting, candle: Candle, now: int) -> list[VenueReport]:
         order = resting.order
@@ -256,25 +258,33 @@ class PaperVenue:
         extreme = exact(candle.close if resting.since > candle.open_time else farthest)
         if not beyond_limit(order, extreme):
             return []
-        self._swept[order.symbol] = Swept(now, order.side.opposite, extreme)
-        return self._fill(resting, resting.remaining, order.limit_price, now, maker=True)
+        share = self._room(order.symbol, extreme)
+        reports = self._fill(resting, _at_most(resting.remaining, share), order.limit_price, now, maker=True)
+        if any(isinstance(report, Filled) for report in reports):
+            self._swept[order.symbol] = Swept(now, order.side.opposite, extreme)
+        return reports
 
-    def _worsened(self, order: Order, price: Decimal) -> Decimal:
-        return worsened(order.side, price, self.instrument(order.symbol, float(price)).tick, self.terms)
+    def _room(self, symbol: str, price: Decimal) -> Decimal | None:
+        return room(self._closed.get(symbol), self.instrument(symbol, float(price)).step, self.terms)
 
-    def _fill_worsened(self, resting: Resting, price: Decimal, at: int) -> list[VenueReport]:
-        """Trade as a taker, at a price after half the spread and slippage; reduce-only no more than there is."""
+    def _take(self, resting: Resting, price: Decimal, at: int, share: Decimal | None = None) -> list[VenueReport]:
+        """Trade as a taker, up to a share of the volume where one is given; reduce-only no more than there is."""
         order = resting.order
-        if not order.reduce_only:
-            return self._fill(resting, resting.remaining, self._worsened(order, price), at)
-        held = self.account.ledger.quantity(order.symbol)
-        against = held * order.side.sign < 0
-        if not against:
-            self._forget(resting)
-            return [Canceled(order.ref, "expired: reduce-only, and there is no position to reduce")]
-        quantity = min(resting.remaining, abs(held))
-        reports = self._fill(resting, quantity, self._worsened(order, price), at)
-        if resting.remaining:
+        quantity = resting.remaining
+        if order.reduce_only:
+            held = self.account.ledger.quantity(order.symbol)
+            quantity = min(quantity, abs(held)) if held * order.side.sign < 0 else ZERO
+            if not quantity:
+                self._forget(resting)
+                return [Canceled(order.ref, "expired: reduce-only, and there is no position to reduce")]
+        quantity = _at_most(quantity, share)
+        instrument = self.instrument(order.symbol, float(price))
+        shares = pressure(resting.filled + quantity, self._closed.get(order.symbol), instrument.step, self.terms)
+        paid = worsened(order.side, price, instrument.tick, self.terms, shares)
+        if order.limit_price is not None:
+            paid = within_limit(order, paid)
+        reports = self._fill(resting, quantity, paid, at)
+        if order.reduce_only and resting.remaining and not self.account.ledger.quantity(order.symbol):
             self._forget(resting)
             reports.append(Canceled(order.ref, "expired: reduce-only, and nothing is left to reduce"))
         return reports
@@ -283,13 +293,19 @@ class PaperVenue:
         self, resting: Resting, quantity: Decimal, paid: Decimal, at: int, *, maker: bool = False
     ) -> list[VenueReport]:
         order = resting.order
+        if not quantity:
+            return []
         fee = quantity * paid * (self.terms.maker_fee if maker else self.terms.taker_fee)
         if not order.reduce_only and not self.account.affords(order.symbol, order.side, quantity, paid, fee):
             self._forget(resting)
+            if resting.fills:
+                return [Canceled(order.ref, "expired: the money does not carry the rest")]
             return [Rejected(order.ref, *NO_MONEY[self.product])]
         self.account.ledger.book(order.symbol, order.side, quantity, paid, fee, at)
         resting.filled += quantity
         resting.fills += 1
+        # Whoever has begun to trade is patient anew.
+        resting.since = at
         if not resting.remaining:
             self._forget(resting)
         return [Filled(order.ref, f"{resting.venue_order_id}-{resting.fills}", quantity, paid, fee, at, maker)]
@@ -298,3 +314,7 @@ class PaperVenue:
         for book in (self._waiting, self._limits, self._resting):
             if resting in book:
                 book.remove(resting)
+
+
+def _at_most(quantity: Decimal, share: Decimal | None) -> Decimal:
+    return quantity if share is None else min(quantity, share)

@@ -8,6 +8,12 @@
   its limit, since the price passed that unseen. It pays as a taker if it had crossed the last price when it came.
 - A limit entry is filled before the stop beyond it is reached, and a stop laid under it at once counts for the rest of
   the way that the price went within the candle.
+- At an opening or at its limit, an order takes a share of a candle's volume at most: of the candle that has just
+  closed, since nobody knows the next one's. What is left of it goes on at the next opening, or when the price goes
+  through the limit again. The slippage grows with the square root of all that it has taken, from one share on.
+- A triggered stop or target trades whole: the exchange sends it into the book at once, and does not wait for others to
+  come. What a thin market costs it is the price, by the same square root; to leave a part of it for later would let it
+  gain from a price that comes back.
 - Where a candle reached both a stop and a target, the stop came first: nobody knows, and that is the worse answer.
 """
 
@@ -15,8 +21,8 @@ from decimal import Decimal
 
 import msgspec
 
-from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.money import ONE, ceil_to, floor_to
+from ocw_mcp.domain.market import Candle, Product
+from ocw_mcp.domain.money import ONE, ceil_to, exact, floor_to
 from ocw_mcp.domain.orders import Order, OrderType, Side
 
 
@@ -29,6 +35,8 @@ class Terms(msgspec.Struct, frozen=True):
     leverage: Decimal
     """How many times the equity the venue lends against; 1 on spot."""
     maker_fee: Decimal = Decimal("0.001")
+    volume_share: Decimal = Decimal("0.1")
+    """How much of a candle's volume one order can have at no more than `slippage`."""
 
 
 TERMS: dict[Product, Terms] = {
@@ -38,9 +46,24 @@ TERMS: dict[Product, Terms] = {
 }
 
 
-def worsened(side: Side, price: Decimal, tick: Decimal, terms: Terms) -> Decimal:
-    """A price after half the spread and slippage, rounded to the tick against the trader."""
-    cost = terms.half_spread + terms.slippage
+def room(candle: Candle | None, step: Decimal, terms: Terms) -> Decimal | None:
+    """How much (base asset) of an order can trade against a candle's volume; None where no candle is known."""
+    return None if candle is None else floor_to(exact(candle.volume) * terms.volume_share, step)
+
+
+def pressure(taken: Decimal, candle: Candle | None, step: Decimal, terms: Terms) -> Decimal:
+    """How many of a candle's shares of volume an order has taken, at least one."""
+    share = room(candle, step, terms)
+    return ONE if share is None else max(ONE, taken / max(share, step))
+
+
+def worsened(side: Side, price: Decimal, tick: Decimal, terms: Terms, shares: Decimal = ONE) -> Decimal:
+    """A price after half the spread and slippage, rounded to the tick against the trader.
+
+    Slippage grows with the square root of the `shares` of volume that an order takes (B. Tóth et al., Anomalous Price
+    Impact and the Critical Nature of Liquidity in Financial Markets, Physical Review X 1, 2011).
+    """
+    cost = terms.half_spread + terms.slippage * shares.sqrt()
     if side is Side.BUY:
         return ceil_to(price * (ONE + cost), tick)
     return max(tick, floor_to(price * (ONE - cost), tick))

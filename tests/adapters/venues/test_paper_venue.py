@@ -101,10 +101,12 @@ def opens(venue: PaperVenue, price: float, minute: int = 0, symbol: str = ETH) -
     return list(venue.on_opening(Opening(symbol, at, price), at))
 
 
-def trades(venue: PaperVenue, low: float, high: float, close: float, minute: int = 0) -> list[VenueReport]:
+def trades(
+    venue: PaperVenue, low: float, high: float, close: float, minute: int = 0, volume: float = 1e6
+) -> list[VenueReport]:
     """The candle that opened at `minute` closes; its first price has been told before, by an opening."""
     at = T0 + minute * MINUTE
-    return list(venue.on_candle(Candle(ETH, at, MINUTE, close, high, low, close, 1.0), at + MINUTE))
+    return list(venue.on_candle(Candle(ETH, at, MINUTE, close, high, low, close, volume), at + MINUTE))
 
 
 def fill_of(reports: Sequence[VenueReport]) -> Filled:

@@ -1,0 +1,160 @@
+"""An order takes a share of the volume; what is left goes on, at a worse price. What is triggered trades whole."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocw_mcp.adapters.venues.paper import PaperVenue
+from ocw_mcp.domain.orders import Canceled, Filled, OrderRef, Purpose, VenueReport
+from ocw_mcp.domain.time import MINUTE
+from tests.adapters.venues.test_paper_venue import (
+    BUY,
+    SELL,
+    T0,
+    approval,
+    fill_of,
+    opens,
+    rest,
+    send,
+    trades,
+    venue_with,
+)
+
+D = Decimal
+ENTRY = OrderRef(1, Purpose.ENTRY)
+
+
+def minute(venue: PaperVenue, number: int, volume: float, low: float = 999.0, high: float = 1_001.0) -> None:
+    """A minute at 1,000 that does nothing to orders but tell its volume."""
+    assert trades(venue, low, high, 1_000.0, number, volume) == []
+
+
+def amounts(reports: list[VenueReport]) -> list[Decimal]:
+    return [report.quantity for report in reports if isinstance(report, Filled)]
+
+
+async def test_what_is_left_of_a_market_order_goes_on_at_the_next_openings_and_pays_more() -> None:
+    venue = venue_with()
+    minute(venue, 0, 10.0)
+    await send(venue, approval(BUY, "2.5"))
+    told = []
+    for number in range(1, 5):
+        told += opens(venue, 1_000.0, number)
+        minute(venue, number, 10.0)
+    fills = [report for report in told if isinstance(report, Filled)]
+    assert [(fill.quantity, fill.price) for fill in fills] == [
+        (D(1), D("1000.5")),
+        (D(1), D("1000.67")),  # 0.01 % + 0.04 % × √2
+        (D("0.5"), D("1000.74")),  # 0.01 % + 0.04 % × √2.5
+    ]
+    assert [fill.fill_id for fill in fills] == ["paper-1-1", "paper-1-2", "paper-1-3"]
+    assert venue.orders == []
+
+
+async def test_only_the_candle_that_has_closed_tells_the_volume() -> None:
+    venue = venue_with()
+    minute(venue, 0, 10.0)
+    minute(venue, 1, 30.0)
+    await send(venue, approval(BUY, "9"))
+    assert amounts(opens(venue, 1_000.0, 2)) == [D(3)]
+
+
+async def test_an_order_waits_where_nobody_trades_and_an_entry_not_for_ever() -> None:
+    venue = venue_with(patience_ms=5 * MINUTE)
+    minute(venue, 0, 10.0)
+    await send(venue, approval(BUY, "1.5"))
+    assert amounts(opens(venue, 1_000.0, 1)) == [D(1)]
+    minute(venue, 1, 0.0)
+    assert opens(venue, 1_000.0, 6) == []
+    (gone,) = opens(venue, 1_000.0, 7)
+    assert isinstance(gone, Canceled)
+
+
+async def test_an_exit_goes_on_until_it_is_flat_and_is_no_larger_than_what_a_stop_left() -> None:
+    venue = venue_with()
+    await send(venue, approval(BUY, "3"))
+    opens(venue, 1_000.0)
+    minute(venue, 0, 10.0)
+    await send(venue, approval(SELL, "3", Purpose.EXIT, now=T0 + MINUTE))
+    assert amounts(opens(venue, 1_000.0, 1)) == [D(1)]
+    stop = await rest(venue, SELL, "3", Purpose.STOP, "950", at=T0 + MINUTE)
+    stopped, canceled = trades(venue, 940.0, 1_000.0, 945.0, 1, 10.0)
+    assert isinstance(stopped, Filled)
+    assert (stopped.ref, stopped.quantity) == (stop, D(2))
+    assert isinstance(canceled, Canceled)
+    (nothing,) = opens(venue, 945.0, 2)
+    assert isinstance(nothing, Canceled)
+    assert venue.account.ledger.positions == {}
+
+
+@pytest.mark.parametrize(("volume", "paid"), [(1e6, "949.52"), (20.0, "949.24"), (0.0, "920.47")])
+async def test_a_stop_trades_whole_and_a_thin_market_costs_it_the_price(volume: float, paid: str) -> None:
+    venue = venue_with()
+    await send(venue, approval(BUY, "6"))
+    opens(venue, 1_000.0)
+    await rest(venue, SELL, "6", Purpose.STOP, "950")
+    fill = fill_of(trades(venue, 940.0, 1_000.0, 945.0, 0, volume))
+    assert (fill.quantity, fill.price) == (D(6), D(paid))
+
+
+async def test_a_limit_takes_a_share_of_each_candle_that_goes_through_it() -> None:
+    venue = venue_with()
+    opens(venue, 1_000.0)
+    await send(venue, approval(BUY, "2.5", limit="990"))
+    assert amounts(trades(venue, 985.0, 1_000.0, 995.0, 0, 10.0)) == [D(1)]
+    assert amounts(trades(venue, 990.0, 1_000.0, 995.0, 1, 10.0)) == []
+    assert amounts(opens(venue, 989.0, 2)) == [D(1)]
+    assert amounts(trades(venue, 985.0, 1_000.0, 995.0, 2, 70.0)) == [D("0.5")]
+    assert venue.orders == []
+
+
+async def test_what_is_left_of_a_limit_can_be_cancelled_and_what_filled_stays() -> None:
+    venue = venue_with()
+    opens(venue, 1_000.0)
+    await send(venue, approval(BUY, "2.5", limit="990"))
+    trades(venue, 985.0, 1_000.0, 995.0, 0, 10.0)
+    assert await venue.cancel(ENTRY, T0 + MINUTE) == [Canceled(ENTRY, "on request")]
+    assert venue.account.ledger.quantity("ETHUSDT") == 1
+
+
+async def test_a_rest_that_the_money_does_not_carry_is_taken_off_and_not_rejected() -> None:
+    venue = venue_with(wallet=1_000)
+    opens(venue, 1_000.0)
+    await send(venue, approval(BUY, "1.99", limit="1000"))
+    minute(venue, 0, 10.0, low=1_000.0)
+    assert amounts(opens(venue, 999.0, 1)) == [D(1)]
+    minute(venue, 1, 90.0, low=1_000.0)
+    venue.account.ledger.wallet -= 500
+    (gone,) = opens(venue, 999.0, 2)
+    assert isinstance(gone, Canceled)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.decimals("0.01", "30", places=3),
+    st.lists(st.tuples(st.floats(0, 100), st.floats(900, 1_100)), min_size=1, max_size=12),
+    st.sampled_from([None, "950", "1000", "1050"]),
+)
+async def test_fills_never_exceed_the_order_nor_the_share_and_a_limit_is_kept(
+    quantity: Decimal, minutes: list[tuple[float, float]], limit: str | None
+) -> None:
+    venue = venue_with(wallet=10**6)
+    minute(venue, 0, 10.0)
+    approved = approval(BUY, str(quantity), limit=limit)
+    await send(venue, approved)
+    volume, total, last_price = 10.0, D(0), D(0)
+    for number, (next_volume, price) in enumerate(minutes, 1):
+        told = opens(venue, round(price, 2), number)
+        assert sum(amounts(told), D(0)) <= D(repr(volume)) / 10
+        inside = trades(venue, round(price, 2) - 10, round(price, 2) + 10, round(price, 2), number, next_volume)
+        assert sum(amounts(inside), D(0)) <= D(repr(next_volume)) / 10
+        for report in (*told, *inside):
+            if isinstance(report, Filled):
+                total += report.quantity
+                last_price = report.price
+                assert limit is None or report.price <= D(limit)
+        volume = next_volume
+    assert total <= approved.order.quantity
+    assert (total == approved.order.quantity) == (not venue.orders) or last_price == 0

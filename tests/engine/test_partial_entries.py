@@ -1,0 +1,63 @@
+"""Orders that fill in parts: the stop always covers what is held so far, and every part is followed to its end."""
+
+from decimal import Decimal
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.market import Candle
+from ocw_mcp.domain.orders import Purpose
+from tests.support.deciders import Scripted
+from tests.support.invariants import watched
+from tests.support.legs import buy, sell
+from tests.support.markets import ListFeed, candle
+from tests.support.runs import Run, policies
+
+D = Decimal
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+
+
+def thin(count: int = 8, volume: float = 40.0, low: dict[int, float] | None = None) -> list[Candle]:
+    """Minutes at 100 of which an order can have four units each; an entry of a tenth of equity wants ten."""
+    return [candle(index, 100.0, low=(low or {}).get(index), volume=volume) for index in range(count)]
+
+
+async def run(script: dict[int, Decision], candles: list[Candle]) -> Run:
+    return await watched(Run(ListFeed(candles), Scripted(script), policy=WAKES)).go()
+
+
+def stops(done: Run) -> list[Decimal]:
+    return [e.intent.quantity for e in done.events(events.OrderIntended) if e.ref.leg is Purpose.STOP]
+
+
+async def test_each_part_of_an_entry_is_under_a_stop_as_large_as_all_of_them() -> None:
+    done = await run({1: buy("97")}, thin())
+    fills = [fill.quantity for fill in done.events(events.OrderFilled)]
+    assert len(fills) == 3
+    assert stops(done) == [fills[0], fills[0] + fills[1], sum(fills)]
+    (stop,) = done.venue.orders
+    assert stop.quantity == sum(fills)
+
+
+async def test_a_stop_that_is_hit_takes_off_what_has_not_filled_yet() -> None:
+    done = await run({1: buy("97")}, thin(low={2: 90.0}))
+    assert [fill.ref.leg for fill in done.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.ENTRY, Purpose.STOP]
+    assert done.venue.orders == []
+    assert done.engine.account.ledger.positions == {}
+
+
+async def test_whoever_wants_out_of_half_an_entry_takes_the_rest_back_and_leaves_in_parts() -> None:
+    done = await run({1: buy("97"), 3: sell()}, thin())
+    fills = [(fill.ref.leg, fill.quantity) for fill in done.events(events.OrderFilled)]
+    assert [leg for leg, _ in fills] == [Purpose.ENTRY, Purpose.ENTRY, Purpose.EXIT, Purpose.EXIT]
+    assert done.engine.account.ledger.positions == {}
+    (closed,) = done.events(events.PositionClosed)
+    assert done.engine.account.ledger.wallet == 10_000 + closed.pnl
+
+
+async def test_the_stop_of_a_limit_entry_that_ran_out_of_time_covers_exactly_what_filled() -> None:
+    script = {1: buy("96", limit="98", expires_s=120)}
+    done = await run(script, thin(low={2: 97.0}))
+    (fill,) = done.events(events.OrderFilled)
+    assert fill.quantity == 4
+    assert stops(done) == [4]
+    assert len(done.events(events.OrderCanceled)) == 1
