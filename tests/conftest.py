@@ -4,10 +4,15 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.requirements import marker_problems
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# No test is timed: how long an example takes says more about the machine than about the code.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 Made = pytest.Item | pytest.Collector | list[pytest.Item | pytest.Collector] | None
 
