@@ -69,6 +69,8 @@ class PaperVenue:
         self.product = product
         self.terms = terms or TERMS[product]
         self.account = PaperAccount(product, wallet, self.terms.leverage)
+        self.next_funding = self.account.next_funding
+        """The next stamp (ms) at which funding is assumed where none is told. Asked for at every frame."""
         self._patience_ms = patience_ms
         self._counter = 0
         self._waiting: list[Resting] = []
@@ -128,17 +130,14 @@ class PaperVenue:
         self._forget(there)
         return [Canceled(ref, "on request")]
 
-    @property
-    def next_funding(self) -> int:
-        """The next stamp (ms) at which funding is assumed where none is told."""
-        return self.account.next_funding
-
     def settle_funding(self, until: int, told: Sequence[Funding] = ()) -> Sequence[VenueReport]:
         """Settle what was `told`, then the assumed stamps up to `until` (ms) for symbols of which nothing ever was.
 
         The mark is the last price. Spot has no funding.
         """
-        return self.account.settle_funding(until, told)
+        reports = self.account.settle_funding(until, told)
+        self.next_funding = self.account.next_funding
+        return reports
 
     def on_opening(self, opening: Opening, now: int) -> Sequence[VenueReport]:
         """Fill what waited for a price, then trigger what the opening has passed."""
@@ -210,6 +209,7 @@ class PaperVenue:
         saved = msgspec.msgpack.decode(state, type=PaperState)
         self._counter = saved.counter
         self.account.restore(saved.account)
+        self.next_funding = self.account.next_funding
         self._waiting = saved.waiting
         self._limits = saved.limits
         self._resting = saved.resting
