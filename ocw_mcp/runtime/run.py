@@ -133,14 +133,15 @@ class BookRun:
             if self._warmed % LOOK_UP_EVERY == 0:
                 await self._clock.wait_until(now)
             return
-        if self._venue.next_funding < frame.at:
-            # A stamp in a hole or within a long candle: whether the position lasted until then, nobody knows.
+        funding_due = self._venue.next_funding <= frame.at
+        if funding_due:
+            # Stamps in a hole or within a long candle: whether the position lasted until then, nobody knows.
             await shell.take_all(self._venue.settle_funding(frame.at - 1))
         for candle in frame.closed:
             reports = self._venue.on_candle(candle, now)
             if reports:
                 await shell.take_all(reports)
-        if frame.funding or self._venue.next_funding <= frame.at:
+        if funding_due or frame.funding:
             await shell.take_all(self._venue.settle_funding(frame.at, frame.funding))
         effects = self._engine.step(frame, now)
         if effects:

@@ -11,6 +11,7 @@ import msgspec
 
 from ocw_mcp.adapters.venues.instruments import paper_instrument
 from ocw_mcp.adapters.venues.paper_account import PaperAccount, PaperAccountState
+from ocw_mcp.adapters.venues.paper_filters import filtered
 from ocw_mcp.adapters.venues.paper_orders import NO_MONEY, STOP_CROSSED, WOULD_TAKE, Resting, Swept, touched
 from ocw_mcp.core.matching.on_candles import (
     TERMS,
@@ -68,6 +69,8 @@ class PaperVenue:
         self.product = product
         self.terms = terms or TERMS[product]
         self.account = PaperAccount(product, wallet, self.terms.leverage)
+        self.next_funding = self.account.next_funding
+        """The next stamp (ms) at which funding is assumed where none is told. Asked for at every frame."""
         self._patience_ms = patience_ms
         self._counter = 0
         self._waiting: list[Resting] = []
@@ -89,8 +92,15 @@ class PaperVenue:
         return [each.order for each in (*self._waiting, *self._limits, *self._resting)]
 
     async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
-        """Take an order: a market order waits for the next opening, a limit and a conditional one rest."""
+        """Take an order: a market order waits for the next opening, a limit and a conditional one rest.
+
+        One whose name is there already is not taken again. The answer is the order that is there, and no rejection,
+        which would say that there is none.
+        """
         order = approved.redeem(now)
+        there = self._find(order.ref)
+        if there is not None:
+            return [Accepted(order.ref, there.venue_order_id)]
         swept = self._swept_past(order, now)
         refused = None if swept else self._refusal(order)
         if refused is not None:
@@ -114,24 +124,20 @@ class PaperVenue:
 
     async def cancel(self, ref: OrderRef, now: int) -> Sequence[VenueReport]:
         """Take an order off; an order that is not there any more answers nothing."""
-        for book in (self._waiting, self._limits, self._resting):
-            for resting in book:
-                if resting.order.ref == ref:
-                    book.remove(resting)
-                    return [Canceled(ref, "on request")]
-        return []
-
-    @property
-    def next_funding(self) -> int:
-        """The next stamp (ms) at which funding is assumed where none is told."""
-        return self.account.next_funding
+        there = self._find(ref)
+        if there is None:
+            return []
+        self._forget(there)
+        return [Canceled(ref, "on request")]
 
     def settle_funding(self, until: int, told: Sequence[Funding] = ()) -> Sequence[VenueReport]:
         """Settle what was `told`, then the assumed stamps up to `until` (ms) for symbols of which nothing ever was.
 
         The mark is the last price. Spot has no funding.
         """
-        return self.account.settle_funding(until, told)
+        reports = self.account.settle_funding(until, told)
+        self.next_funding = self.account.next_funding
+        return reports
 
     def on_opening(self, opening: Opening, now: int) -> Sequence[VenueReport]:
         """Fill what waited for a price, then trigger what the opening has passed."""
@@ -203,6 +209,7 @@ class PaperVenue:
         saved = msgspec.msgpack.decode(state, type=PaperState)
         self._counter = saved.counter
         self.account.restore(saved.account)
+        self.next_funding = self.account.next_funding
         self._waiting = saved.waiting
         self._limits = saved.limits
         self._resting = saved.resting
@@ -210,13 +217,19 @@ class PaperVenue:
         self._closed = saved.closed
 
     def _refusal(self, order: Order) -> Rejected | None:
-        last = self.account.last.get(order.symbol)
+        seen = self.account.last.get(order.symbol)
+        last = None if seen is None else exact(seen)
+        price = last or order.limit_price or order.trigger_price
+        if order.symbol in self._instruments or price is not None:
+            refused = filtered(order, self.instrument(order.symbol, float(price or 0)), last)
+            if refused is not None:
+                return refused
         if order.trigger_price is not None:
-            crossed = last is not None and passed(order, exact(last))
+            crossed = last is not None and passed(order, last)
             return Rejected(order.ref, *STOP_CROSSED) if crossed else None
         if order.limit_price is None:
             return None
-        if order.post_only and last is not None and would_take(order, exact(last)):
+        if order.post_only and last is not None and would_take(order, last):
             return Rejected(order.ref, *WOULD_TAKE[self.product])
         fee = order.quantity * order.limit_price * self.terms.taker_fee
         if not self.account.affords(order.symbol, order.side, order.quantity, order.limit_price, fee):
@@ -309,6 +322,10 @@ class PaperVenue:
         if not resting.remaining:
             self._forget(resting)
         return [Filled(order.ref, f"{resting.venue_order_id}-{resting.fills}", quantity, paid, fee, at, maker)]
+
+    def _find(self, ref: OrderRef) -> Resting | None:
+        books = (self._waiting, self._limits, self._resting)
+        return next((each for book in books for each in book if each.order.ref == ref), None)
 
     def _forget(self, resting: Resting) -> None:
         for book in (self._waiting, self._limits, self._resting):

@@ -41,6 +41,7 @@ OFFICER = RiskOfficer(
         stop={"max_distance": "0.5"},
     )
 )
+FINE = D("0.0000001")
 TYPES = {Purpose.STOP: OrderType.STOP_MARKET, Purpose.TARGET: OrderType.TAKE_PROFIT_MARKET}
 
 
@@ -63,7 +64,7 @@ def approval(
     account = msgspec.structs.replace(
         CALM,
         product=product,
-        instrument=Instrument(symbol, product, D("0.01"), D("0.001"), D("0.001"), D(5)),
+        instrument=Instrument(symbol, product, FINE, FINE, FINE, D(0)),
         equity=D(10**9),
         day_opening=D(10**9),
         quantity=D(0) if purpose is Purpose.ENTRY else -side.sign * size,
