@@ -175,8 +175,10 @@ def _draw_symbol(axis: "Axes", symbol: str, row: Prices, story: Story) -> None:
     trades = [trade for trade in story.trades if trade.symbol == symbol]
     for trade in trades:
         _draw_trade(axis, trade, row)
-    won = sum(trade.pnl > 0 for trade in trades)
-    axis.set_title(f"{len(trades)} trades, {won} won, {sum(t.pnl for t in trades):+,.2f}", fontsize=9, loc="right")
+    closed = [trade for trade in trades if trade.closed_at is not None]
+    won, pnl = sum(each.pnl > 0 for each in closed), sum(each.pnl for each in closed)
+    still_open = ", 1 open" if len(trades) > len(closed) else ""
+    axis.set_title(f"{len(closed)} trades closed, {won} won, {pnl:+,.2f}{still_open}", fontsize=9, loc="right")
     axis.legend(loc="upper left", fontsize=8, frameon=False, ncols=4)
 
 
@@ -192,7 +194,7 @@ def _draw_trade(axis: "Axes", trade: Trade, row: Prices) -> None:
 def _draw_equity(axis: "Axes", points: list[tuple[int, float]]) -> None:
     axis.plot(_moments([at for at, _ in points]), [equity for _, equity in points], color=PRICE, linewidth=1.2)
     axis.axhline(points[0][1], color=PRICE, linewidth=0.5, linestyle=":")
-    axis.set_ylabel("equity")
+    axis.set_ylabel("equity as each day\nopened, and at the end")
     axis.set_xlabel("UTC   ▲ long  ▼ short  o closed  x stopped; green won, red lost")
 
 

@@ -50,8 +50,10 @@ def file_table(loaded: LoadedPolicies) -> Table:
 def book_table(view: dict[str, Any]) -> Table:
     """The limits of a book as a table: what is used and what is left."""
     policies = view["policies"]
-    title = f"book {view['book']} as of {iso(view['at'])}, {view['state']}, policies {policies['name']}"
-    table = Table(title=f"{title}, hash {policies['hash'][:12]}", title_justify="left", box=None)
+    title = (
+        f"book {view['book']}, {view['state']}, {iso(view['at'])}\npolicies {policies['name']} {policies['hash'][:12]}"
+    )
+    table = Table(title=title, title_justify="left", box=None)
     for name in ("limit", "at most", "used", "left"):
         table.add_column(name, justify="left" if name == "limit" else "right")
     for row in view["limits"]:

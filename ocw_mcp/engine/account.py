@@ -85,9 +85,11 @@ class Account:
             self._out.record(EntriesPaused(self.activity.state.paused_until))
 
     def resume(self, by: str) -> None:
-        """A person lets the desk take new risk again, at equity as it stands."""
+        """A person lets the desk take new risk again; a fall that would halt it at once is measured anew from here."""
         if self.desk_state is not DeskState.ACTIVE:
-            self.drawdown.begin_anew(self.ledger.equity())
+            equity = self.ledger.equity()
+            if self.drawdown.watch(equity):
+                self.drawdown.begin_anew(equity)
             self.go(DeskState.ACTIVE, f"resumed by {by}")
 
     def go(self, to: DeskState, why: str) -> None:

@@ -263,7 +263,7 @@ class Desk:
             correlated_long=together[Side.BUY] if together else None,
             correlated_short=together[Side.SELL] if together else None,
             other_symbols=len({*ledger.positions, *reserved} - {symbol}),
-            pace=self._account.activity.seen(symbol, now),
+            pace=self._account.activity.seen(symbol, now, sum(reserved.values(), ZERO)),
         )
 
     def feasible(self, symbol: str, now: int) -> Feasible | Unknown:

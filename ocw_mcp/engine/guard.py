@@ -59,6 +59,18 @@ class Guard:
             for target in self._desk.orders.live(symbol, Purpose.TARGET):
                 self._desk.cancel(target, "everything is being closed")
             self._desk.close(symbol, by, now)
+            if not self._desk.exit_under_way(symbol):
+                self._come_back(symbol, now)
+
+    def resume(self, now: int) -> None:
+        """Stop closing everything: what is still open has its target again."""
+        if not self.flattening:
+            return
+        self.flattening = False
+        for symbol in sorted(self._account.ledger.positions):
+            if self.protections[symbol].protected:
+                self._out.clear_timer(TIMER_PREFIX + symbol)
+                self._place_target(symbol, now)
 
     def react(self, change: Change, now: int) -> None:
         """Do what a report on an order asks for."""
@@ -140,7 +152,9 @@ class Guard:
         protection = self.protections[symbol]
         protection.protected = True
         protection.deadline = None
-        self._out.clear_timer(TIMER_PREFIX + symbol)
+        if not self.flattening:
+            # While everything is being closed, the timer is what comes back to it.
+            self._out.clear_timer(TIMER_PREFIX + symbol)
         assert stop.order.trigger_price is not None
         self._out.record(PositionProtected(symbol, stop.ref, stop.order.trigger_price))
         for other in self._desk.orders.live(symbol, Purpose.STOP):

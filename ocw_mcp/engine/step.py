@@ -214,7 +214,7 @@ class Engine:
             if command.verb == "flatten":
                 self.guard.flatten(command.by, now)
         elif command.verb == "resume":
-            self.guard.flattening = False
+            self.guard.resume(now)
             self.account.resume(command.by)
 
     def state(self) -> bytes:

@@ -8,6 +8,7 @@ import pytest
 from ocw_mcp.domain import events
 from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.decision import Action, Decision, Leg
+from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.orders import Purpose, Rejected, VenueReport
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.state import DeskState
@@ -112,6 +113,59 @@ async def test_an_exit_that_the_venue_refuses_is_tried_until_it_is_flat(refused:
     await again.go()
     assert again.engine.account.ledger.positions == {}
     assert len(again.events(events.Incident)) == refused
+
+
+class Late:
+    """Makes a venue accept the first stop a candle late, and refuse the first exit meanwhile."""
+
+    def __init__(self, run: Run, box: Commands) -> None:
+        self._box, self._held, self._refuses = box, list[VenueReport](), True
+        self._submit, self._on_candle = run.venue.submit, run.venue.on_candle
+        run.venue.submit = self.submit  # type: ignore[method-assign]
+        run.venue.on_candle = self.on_candle  # type: ignore[method-assign]
+
+    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+        leg = approved.order.ref.leg
+        if leg is Purpose.STOP and not self._held:
+            self._held += await self._submit(approved, now)
+            self._box.put(FLATTEN)
+            return []
+        if leg is Purpose.EXIT and self._refuses:
+            self._refuses = False
+            return [Rejected(approved.redeem(now).ref, "-1001", "Internal error.")]
+        return await self._submit(approved, now)
+
+    def on_candle(self, candle: Candle, now: int) -> Sequence[VenueReport]:
+        held = [] if self._refuses else self._held
+        reports = [*held, *self._on_candle(candle, now)]
+        if held:
+            self._held = []
+        return reports
+
+
+async def test_a_stop_that_is_accepted_late_does_not_end_the_attempts_to_close(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runtime_run, "LOOK_UP_EVERY", 1)
+    box = Commands()
+    run = Run(ListFeed(path([100.0] * 12)), Scripted({1: buy("97")}), policy=WAKES, commands=box)
+    Late(run, box)
+    await run.go()
+    assert run.events(events.PositionProtected)
+    assert run.engine.account.ledger.positions == {}
+
+
+async def test_a_resume_before_it_is_flat_gives_what_is_open_its_target_again() -> None:
+    box = Commands()
+    run = Run(ListFeed(path([100.0] * 12)), Scripted({1: buy("97", target="110")}), policy=WAKES, commands=box)
+    await run.go(for_ms=3 * MINUTE)
+    box.put(FLATTEN)
+    box.put(RESUME)
+    again = Run(ListFeed(path([100.0] * 12)), Scripted({}), policy=WAKES, commands=box, store=run.store.reopened())
+    RefusesExits(again, 1)
+    await again.go()
+    assert again.engine.account.ledger.quantity("BTCUSDT") > 0
+    assert any(again.engine._desk.orders.live("BTCUSDT", Purpose.TARGET))
 
 
 class Alarmed(Scripted):

@@ -128,3 +128,27 @@ async def test_every_entry_is_scaled_whoever_asks_for_it() -> None:
     half = await ran([100.0] * 3, {1: buy("97", size="0.2")}, scale={"regime_unknown": "0.5", "macro_unknown": 1})
     full, scaled = (run.engine.account.ledger.quantity("BTCUSDT") for run in (whole, half))
     assert abs(scaled - full / 2) <= D("0.001")
+
+
+async def test_entries_of_one_decision_cannot_all_have_the_same_turnover() -> None:
+    symbols = ("AAAUSDT", "BBBUSDT", "CCCUSDT")
+    candles = [candle(place, 100.0, symbol=symbol) for place in range(4) for symbol in symbols]
+    legs = tuple(Leg(symbol, Action.BUY, size=D("0.2"), stop=D(97)) for symbol in symbols)
+    policy = every_candle(pace={"max_turnover": "0.3"})
+    run = await Run(ListFeed(candles), Scripted({1: Decision(legs)}), policy=policy).go()
+    assert codes(run) == [RefusalCode.TURNOVER, RefusalCode.TURNOVER]
+    assert run.engine.account.activity.state.turnover_today <= 3_000
+
+
+async def test_halt_and_resume_do_not_measure_a_fall_anew_that_is_within_its_limit() -> None:
+    box = Commands([Command("c1", "halt", "ann"), Command("c2", "resume", "ann")])
+    closes = [100.0, 100.0, 98.0, 98.0, 98.0, 98.0]
+    script = {1: buy("95", size="0.25")}
+    policy = every_candle(drawdown={"max_share": "0.02"})
+    first = await Run(ListFeed(path(closes)), Scripted(script), policy=policy).go(for_ms=4 * 60_000)
+    watched = first.engine.account.drawdown.state.watched
+    again = await Run(
+        ListFeed(path(closes)), Scripted({}), policy=policy, commands=box, store=first.store.reopened()
+    ).go()
+    assert again.engine.account.desk_state is DeskState.ACTIVE
+    assert again.engine.account.drawdown.state.watched == watched > again.engine.account.ledger.equity()

@@ -29,6 +29,7 @@ class Pace(msgspec.Struct, frozen=True):
     entries_last_minute: int
     entries_today: int
     turnover_today: Decimal
+    """What was traded, and what live entries may still trade."""
     fees_today: Decimal
     since_close_ms: int | None
     """Since the symbol's last position was closed; None when that is long ago."""
@@ -73,14 +74,14 @@ class Activity:
         state.paused_until = now + self._losses.pause_s * SECOND
         return True
 
-    def seen(self, symbol: str, now: int) -> Pace:
-        """The counters for an entry of a symbol at `now` (ms)."""
+    def seen(self, symbol: str, now: int, pending: Decimal = ZERO) -> Pace:
+        """The counters for an entry of a symbol at `now` (ms); `pending` is what live entries may still trade."""
         state = self.state
         closed = state.closed_at.get(symbol)
         return Pace(
             entries_last_minute=sum(at > now - MINUTE for at in state.sent),
             entries_today=state.entries_today,
-            turnover_today=state.turnover_today,
+            turnover_today=state.turnover_today + pending,
             fees_today=state.fees_today,
             since_close_ms=None if closed is None else now - closed,
             losses_in_a_row=state.losses_in_a_row,

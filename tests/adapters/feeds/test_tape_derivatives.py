@@ -151,6 +151,8 @@ def test_repeated_and_shuffled_rows_are_mended_and_counted(tmp_path: Path) -> No
         ("2026-03-09 00:10:00,ETHUSDT,lots,2,3,4,5,6", "the sum_open_interest 'lots' is not a number"),
         ("2026-03-09 00:10:00,ETHUSDT,nan,2,3,4,5,6", "the sum_open_interest is nan"),
         ("2026-03-09 00:10:00,ETHUSDT,-1,2,3,4,5,6", "expected zero or more"),
+        ("2026-03-09 00:10:00,ETHUSDT,1,2,1e200,4,5,6", "1e+200; expected 0, or 1e-09 to 1e+06"),
+        ("2026-03-09 00:10:00,ETHUSDT,1e-310,2,3,4,5,6", "expected 0, or 1e-09 to 1e+18"),
         ("1999-03-09 00:10:00,ETHUSDT,1,2,3,4,5,6", "is not between 2009 and 2100"),
     ],
 )

@@ -8,7 +8,7 @@ from ocw_mcp.adapters.feeds.simulated.market import MarketDay, SimulatedMarket
 from ocw_mcp.adapters.feeds.simulated.parameters import METRICS_EVERY
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Candle, Frame, Funding, MarketIdentity, Metrics, Opening, Product
-from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
+from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND, span_name
 
 MODEL = "sim-1"
 """Changes with anything that changes a price: a book started on another model must refuse this one."""
@@ -46,7 +46,7 @@ class SimulatedFeed:
             )
         if not SHORTEST <= step <= LONGEST or (MINUTE % step and (step % MINUTE or DAY % step)):
             raise SettingsError(
-                f"the simulated market has no candles of {step / SECOND:g} s; expected 5s to 1h, as a part of a minute "
+                f"the simulated market has no candles of {span_name(step)}; expected 5s to 1h, as a part of a minute "
                 "or as minutes that fill a day; choose one such as 1m"
             )
         if not 0 <= warmup_days <= OLDEST_DAYS:

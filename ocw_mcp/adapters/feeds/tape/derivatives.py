@@ -25,6 +25,8 @@ _METRICS = (
     "sum_taker_long_short_vol_ratio",
 )
 _FUNDING = ("calc_time", "funding_interval_hours", "last_funding_rate")
+_SMALLEST, _LARGEST_RATIO, _LARGEST_AMOUNT = 1e-9, 1e6, 1e18
+"""No market has figures beyond these; a file of another kind, or a broken one, does."""
 _RATE_BOUND = 1.0
 """No funding rate reaches the whole notional; a rate in percent or in basis points does."""
 
@@ -142,6 +144,9 @@ def _number(name: str, cell: str) -> float | None:
         raise ValueError(f"the {name} {shown(cell)} is not a number; expected one, or nothing") from None
     if not isfinite(number) or number < 0:
         raise ValueError(f"the {name} is {number}; expected zero or more")
+    largest = _LARGEST_RATIO if "ratio" in name else _LARGEST_AMOUNT
+    if number and not _SMALLEST <= number <= largest:
+        raise ValueError(f"the {name} is {number:g}; expected 0, or {_SMALLEST:g} to {largest:g}")
     return number
 
 
