@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ocw_mcp.app.bench_market.series import Floats, Series
+from ocw_mcp.app.bench.market.series import Floats, Series
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.time import HOUR, MINUTE
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from ocw_mcp.app.bench_market.facts import correlation, facts, local_sizes, together
-from ocw_mcp.app.bench_market.series import Floats, Series
+from ocw_mcp.app.bench.market.facts import correlation, facts, local_sizes, together
+from ocw_mcp.app.bench.market.series import Floats, Series
 from ocw_mcp.app.calibrate.archive import Archive
 from ocw_mcp.domain.time import DAY, HOUR
 

@@ -64,8 +64,8 @@ def market(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated market.")] = 1,
 ) -> None:
     """How real the simulated market is, beside a tape: tails, memory of volatility, jumps, volume, season, range."""
-    from ocw_mcp.app.bench_market import compare, table
-    from ocw_mcp.app.bench_market import picture as pictures
+    from ocw_mcp.app.bench.market import compare, table
+    from ocw_mcp.app.bench.market import picture as pictures
 
     if picture is not None:
         pictures.require_plotting()  # told before the minute of work, not after it

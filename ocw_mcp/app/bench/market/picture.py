@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ocw_mcp.app.bench_market.compare import Comparison
-from ocw_mcp.app.bench_market.facts import by_hour, correlation, local_sizes
-from ocw_mcp.app.bench_market.series import Floats, Series
+from ocw_mcp.app.bench.market.compare import Comparison
+from ocw_mcp.app.bench.market.facts import by_hour, correlation, local_sizes
+from ocw_mcp.app.bench.market.series import Floats, Series
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.time import DAY, HOUR
 

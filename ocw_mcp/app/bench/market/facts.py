@@ -5,7 +5,7 @@ The list follows R. Cont, Empirical properties of asset returns: stylized facts 
 
 import numpy as np
 
-from ocw_mcp.app.bench_market.series import Floats, Series
+from ocw_mcp.app.bench.market.series import Floats, Series
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 
 YEAR = 365 * DAY

@@ -9,8 +9,8 @@ from rich.table import Table
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.feeds.simulated.feed import START, SYMBOLS
 from ocw_mcp.adapters.feeds.tape import TapeFeed
-from ocw_mcp.app.bench_market.facts import facts, together
-from ocw_mcp.app.bench_market.series import Series, series_of
+from ocw_mcp.app.bench.market.facts import facts, together
+from ocw_mcp.app.bench.market.series import Series, series_of
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import DAY, MINUTE, utc_day
