@@ -134,9 +134,7 @@ def test_memory_does_not_grow_with_history() -> None:
     assert long["max_rss_mb"] < short["max_rss_mb"] + 40
 
 
-def test_bench_prints_its_measurements_as_json() -> None:
-    measured = Ocw("bench", "--json").report()
-    assert measured["replay"]["candles_per_s"] > 0
-    assert measured["history"]["ratio"] > 0
-    assert measured["gate"]["us_per_look"] > 0
-    assert measured["policies"]["us_per_check"] > 0
+def test_each_measurement_but_the_longest_prints_json() -> None:
+    figures = {"replay": "candles_per_s", "gate": "us_per_look", "policies": "us_per_check", "snapshot": "symbols_3"}
+    for name, figure in figures.items():
+        assert Ocw("bench", name, "--json").report()[figure]

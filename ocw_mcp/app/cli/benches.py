@@ -12,7 +12,7 @@ from ocw_mcp.app.cli.options import JsonOption
 from ocw_mcp.app.cli.runs import parse_product, parse_symbols
 
 bench = typer.Typer(
-    help="Measurements on this machine; without a name all of the engine's but memory.", rich_markup_mode=None
+    help="Measurements on this machine; without a name all of the engine's, in some minutes.", rich_markup_mode=None
 )
 
 ENGINE: Final = {
@@ -27,7 +27,7 @@ ENGINE: Final = {
 
 @bench.callback(invoke_without_command=True)
 def usual(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Measurements on this machine; without a name all of the engine's but memory."""
+    """Measurements on this machine; without a name all of the engine's, in some minutes."""
     if context.invoked_subcommand is None:
         _measure(None, as_json=as_json)
 
@@ -46,7 +46,8 @@ for _name, _help in ENGINE.items():
 def _measure(what: str | None, *, as_json: bool) -> None:
     from ocw_mcp.app import bench as measurements
 
-    typer.echo(json.dumps(measurements.measure(what), indent=None if as_json else 2))
+    result = measurements.measure(what, lambda name: typer.echo(f"measuring {name}", err=True))
+    typer.echo(json.dumps(result, indent=None if as_json else 2))
 
 
 @bench.command("market")

@@ -1,0 +1,27 @@
+"""`ocw bench`: every measurement by its name, or all of them."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from ocw_mcp.app import bench
+from ocw_mcp.app.cli.benches import ENGINE
+from ocw_mcp.app.cli.commands import app
+from ocw_mcp.domain.errors import SettingsError
+
+
+def test_every_measurement_has_a_command() -> None:
+    assert set(ENGINE) == set(bench.MEASURES)
+
+
+def test_without_a_name_all_are_measured_under_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "MEASURES", {name: lambda name=name: {"of": name} for name in ("gate", "memory")})
+    said = CliRunner().invoke(app, ["bench", "--json"], catch_exceptions=False)
+    assert json.loads(said.stdout) == {"gate": {"of": "gate"}, "memory": {"of": "memory"}}
+    assert said.stderr.splitlines() == ["measuring gate", "measuring memory"]
+
+
+def test_a_name_that_nothing_has_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(SettingsError, match="expected one of replay, history"):
+        bench.measure("speed")
