@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from ocw_mcp.domain.market import Funding, Metrics
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, span_name
@@ -127,8 +128,8 @@ class Derivatives:
         before = [row.top_positions_ratio for row in self._rows if row.at >= first and row.top_positions_ratio][:-1]
         if len(before) < _ROWS_FOR_Z:
             return Unknown(f"needs {_ROWS_FOR_Z} earlier long/short ratios, has {len(before)}")
-        mean = math.fsum(before) / len(before)
-        deviation = math.sqrt(math.fsum((each - mean) ** 2 for each in before) / (len(before) - 1))
+        ratios = np.array(before)
+        mean, deviation = float(ratios.mean()), float(ratios.std(ddof=1))
         if deviation <= 1e-9 * mean:
             return Unknown("the long/short ratio has not moved in a day")
         return (last - mean) / deviation
