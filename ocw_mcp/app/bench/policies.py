@@ -3,18 +3,14 @@
 from decimal import Decimal
 from typing import Any, Final
 
-from ocw_mcp.adapters.venues.paper import PaperVenue
+from ocw_mcp.app.bench.config import paper_config
 from ocw_mcp.app.bench.recorded import SYMBOL, record
-from ocw_mcp.app.compose import START_EQUITY
-from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.core.market.market import Market
 from ocw_mcp.core.risk.limits import LIMITS
 from ocw_mcp.domain.approved import ApprovedOrder
-from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.desk import Desk
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.quotes import Quotes
@@ -55,18 +51,7 @@ def _desk() -> tuple[Desk, int]:
     """A desk over a few candles of the simulated market, and the moment (ms) of the last."""
     recorded = record(10)
     symbols = recorded.identity.symbols
-    venue = PaperVenue(Product.UM, START_EQUITY, 5 * MINUTE)
-    config = EngineConfig(
-        policies=load_policies(None).policies,
-        policy_hash="",
-        prompts_hash="",
-        product=Product.UM,
-        interval=MINUTE,
-        symbols=symbols,
-        start_equity=START_EQUITY,
-        agent="none",
-        instruments=venue.instrument,
-    )
+    config = paper_config(symbols)
     market, out = Market(MINUTE, symbols), Out()
     for frame in recorded.recorded:
         for candle in frame.closed:

@@ -5,15 +5,12 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
-from ocw_mcp.adapters.venues.paper import PaperVenue
-from ocw_mcp.app.compose import START_EQUITY
-from ocw_mcp.app.policy_loader import load_policies
+from ocw_mcp.app.bench.config import paper_config
 from ocw_mcp.core.market.market import Market
-from ocw_mcp.domain.market import Candle, Product
+from ocw_mcp.domain.market import Candle, Funding, Metrics
 from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.snapshot import TRADES_SHOWN, Feasible, Snapshot, TradeView, WakeReason
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
-from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.guard import Protection
 from ocw_mcp.engine.snapshot import take_snapshot
 from ocw_mcp.engine.snapshot_text import compact, full
@@ -41,22 +38,14 @@ def measure() -> dict[str, Any]:
 
 
 def _snapshot(symbols: tuple[str, ...]) -> Snapshot:
-    venue = PaperVenue(Product.UM, START_EQUITY, 5 * MINUTE)
-    config = EngineConfig(
-        policies=load_policies(None).policies,
-        policy_hash="",
-        prompts_hash="",
-        product=Product.UM,
-        interval=MINUTE,
-        symbols=symbols,
-        start_equity=START_EQUITY,
-        agent="none",
-        instruments=venue.instrument,
-    )
+    config = paper_config(symbols)
     engine, market = Engine(config), Market(MINUTE, symbols)
     for place, symbol in enumerate(symbols):
         for candle in _candles(symbol, 60_000.0 / 20**place):
             market.symbols[symbol].close(candle)
+        for row in _metrics(symbol):
+            market.symbols[symbol].derivatives.take(row)
+        market.symbols[symbol].derivatives.settle(Funding(symbol, BEGIN + CANDLES * MINUTE - HOUR, 0.000_103, 8))
     now, held = BEGIN + CANDLES * MINUTE, symbols[0]
     ledger = engine.account.ledger
     ledger.book(held, Side.BUY, Decimal("0.031"), Decimal("60123.4"), Decimal("0.93"), now - 7 * HOUR)
@@ -93,4 +82,20 @@ def _candles(symbol: str, level: float) -> list[Candle]:
             round(3 + math.sin(n / 7), 3),
         )
         for n, (first, last) in enumerate(pairwise(prices))
+    ]
+
+
+def _metrics(symbol: str) -> list[Metrics]:
+    """A day of derivatives up to the last candle."""
+    last = BEGIN + CANDLES * MINUTE
+    return [
+        Metrics(
+            symbol,
+            last - back * 5 * MINUTE,
+            open_interest=80_000 + 900 * math.sin(back / 40),
+            open_interest_value=4.9e9 + 6e7 * math.sin(back / 35),
+            top_positions_ratio=1.6 + math.sin(back / 20) / 9,
+            taker_ratio=1 + math.sin(back) / 7,
+        )
+        for back in range(288, -1, -1)
     ]

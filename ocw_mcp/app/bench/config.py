@@ -1,0 +1,23 @@
+"""An engine's settings for measurements that need no run."""
+
+from ocw_mcp.adapters.venues.paper import PaperVenue
+from ocw_mcp.app.compose import START_EQUITY
+from ocw_mcp.app.policy_loader import load_policies
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.engine.config import EngineConfig
+
+
+def paper_config(symbols: tuple[str, ...]) -> EngineConfig:
+    """Minute candles of perpetuals on paper, under the shipped default policies."""
+    return EngineConfig(
+        policies=load_policies(None).policies,
+        policy_hash="",
+        prompts_hash="",
+        product=Product.UM,
+        interval=MINUTE,
+        symbols=symbols,
+        start_equity=START_EQUITY,
+        agent="none",
+        instruments=PaperVenue(Product.UM, START_EQUITY, 5 * MINUTE).instrument,
+    )
