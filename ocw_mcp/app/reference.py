@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -23,18 +23,25 @@ def _policies() -> Iterator[str]:
     shipped = load_policies(None).policies
     yield "## Policies"
     yield ""
-    yield "Every key of a policy file, with its bounds and the value in `policies/default.toml`. None may be left out."
+    yield "Every key of a policy file, with its bounds and its value in `policies/default.toml`. None may be left out."
     for name, field in Policies.model_fields.items():
-        table = getattr(shipped, name)
-        if not isinstance(table, BaseModel):
+        kind = next((each for each in (field.annotation, *get_args(field.annotation)) if _is_table(each)), None)
+        if kind is None:
             continue
-        yield from ("", f"### `[{name}]`", "", (type(table).__doc__ or "").strip(), "")
+        table = getattr(shipped, name)
+        yield from ("", f"### `[{name}]`", "", (kind.__doc__ or "").strip(), "")
         yield from ("| key | bounds | default | meaning |", "|---|---|---|---|")
-        for key, info in type(table).model_fields.items():
+        for key, info in kind.model_fields.items():
             meaning = " ".join((info.description or "").split())
-            yield f"| `{key}` | {_bounds(info)} | `{_value(getattr(table, key))}` | {meaning} |"
-        assert field.is_required(), f"[{name}] has a default in the code; every limit stands in the file"
+            value = "not set" if table is None else f"`{_value(getattr(table, key))}`"
+            yield f"| `{key}` | {_bounds(info)} | {value} | {meaning} |"
+        # A table may be absent; no limit has a default in the code.
+        assert field.is_required() or table is None, f"[{name}] has a default in the code"
     yield ""
+
+
+def _is_table(kind: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _refusals() -> Iterator[str]:

@@ -43,6 +43,8 @@ class Leg(msgspec.Struct, frozen=True):
     """Seconds from now on after which a limit entry is taken off; None is an hour."""
     post_only: bool = False
     """A limit entry is rather refused than pay the taker's fee."""
+    leverage: int | None = None
+    """Of the position that it opens: its margin is its cost over this. None is the policy's usual one."""
     confidence: float | None = None
     reasoning: str = ""
     signals: tuple[str, ...] = ()

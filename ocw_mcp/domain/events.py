@@ -101,6 +101,8 @@ class DecisionMade(_Event, frozen=True, tag="decision.made"):
     decider: str
     thinking_ms: int
     decision: Decision
+    cost_usd: Decimal = ZERO
+    """What the thinking cost."""
 
 
 class DecisionDiscarded(_Event, frozen=True, tag="decision.discarded"):
@@ -225,6 +227,55 @@ class FundingBooked(_Event, frozen=True, tag="funding.booked"):
     """The market told no rate, and the venue assumed one."""
 
 
+class OutsideFilled(_Event, frozen=True, tag="outside.filled"):
+    """Somebody traded on this account without an order of ours: the venue itself, or its owner."""
+
+    fill_id: str
+    symbol: str
+    side: str
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    traded_at: int
+    cause: str
+    realised: Decimal
+    position: Decimal
+
+
+class TransferBooked(_Event, frozen=True, tag="transfer.booked"):
+    """Money came into the account (`amount` above 0, quote) or left it; day and drawdown are measured net of it."""
+
+    transfer_id: str
+    amount: Decimal
+    transferred_at: int
+
+
+class CallerAsked(_Event, frozen=True, tag="caller.asked"):
+    """Somebody attached to the engine asked for something outside any wake; what came of it follows, under `key`."""
+
+    principal: str
+    key: str
+    what: str
+    after_frame: int
+    """The time (ms) of the frame after which it was asked."""
+
+
+class BudgetSpent(_Event, frozen=True, tag="budget.spent"):
+    """Thinking has cost what it may; the rules decide until a time (ms)."""
+
+    spent_usd: Decimal
+    until: int
+
+
+class ScoreTaken(_Event, frozen=True, tag="score.taken"):
+    """The rules' score of a position came into another band; `worst` is the part that adds most."""
+
+    symbol: str
+    score: float
+    band: str
+    worst: str
+
+
 class Incident(_Event, frozen=True, tag="incident"):
     """Something that should not happen did: one sentence for a person."""
 
@@ -274,6 +325,11 @@ DomainEvent = (
     | PositionProtected
     | PositionClosed
     | FundingBooked
+    | OutsideFilled
+    | TransferBooked
+    | CallerAsked
+    | BudgetSpent
+    | ScoreTaken
     | Incident
     | CommandTaken
     | StateChanged

@@ -5,6 +5,8 @@ from enum import StrEnum
 
 import msgspec
 
+from ocw_mcp.domain.margin import Brackets
+
 
 class Product(StrEnum):
     """Spot and USD-M perpetual futures are different products with different rules."""
@@ -76,6 +78,22 @@ class Funding(msgspec.Struct, frozen=True, gc=False):
     interval_hours: int
 
 
+class Book(msgspec.Struct, frozen=True, gc=False):
+    """The best prices on both sides (quote), and what is offered (base asset) within `BOOK_BAND` of their middle."""
+
+    symbol: str
+    at: int
+    bid: float
+    ask: float
+    bid_depth: float | None = None
+    """What could be sold there; None where the source does not tell."""
+    ask_depth: float | None = None
+    """What could be bought there."""
+
+
+BOOK_BAND = 0.002
+
+
 class Frame(msgspec.Struct, frozen=True, gc=False):
     """All that a feed knows at one moment, in the order in which it counts.
 
@@ -91,10 +109,15 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     funding: tuple[Funding, ...] = ()
     history: bool = False
     """From before the book's beginning: indicators warm up on it, and nothing else happens."""
+    books: tuple[Book, ...] = ()
+    """What stood in the order books at `at`, where the source tells; sorted by symbol."""
 
 
 class Instrument(msgspec.Struct, frozen=True):
-    """A symbol's filters at the venue: price tick, quantity step, smallest quantity and smallest notional (quote)."""
+    """A symbol's filters at the venue: price tick, quantity step, smallest quantity and smallest notional (quote).
+
+    `brackets` are those of its maintenance margin; spot has none.
+    """
 
     symbol: str
     product: Product
@@ -102,6 +125,7 @@ class Instrument(msgspec.Struct, frozen=True):
     step: Decimal
     min_quantity: Decimal
     min_notional: Decimal
+    brackets: Brackets | None = None
 
 
 class MarketIdentity(msgspec.Struct, frozen=True):

@@ -5,6 +5,8 @@ from enum import StrEnum
 
 import msgspec
 
+from ocw_mcp.domain.money import ZERO
+
 
 class Side(StrEnum):
     """Which way an order trades."""
@@ -89,6 +91,10 @@ class OrderIntent(msgspec.Struct, frozen=True):
     """A limit order that is rather refused than pay as a taker."""
     expires_at: int | None = None
     """When (ms) what has not traded of it is taken off."""
+    leverage: int | None = None
+    """At which an entry opens its position; None is the policy's usual one."""
+    approval: str = ""
+    """The id of a person's approval of this very order, if it has one."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -103,6 +109,10 @@ class Order(msgspec.Struct, frozen=True):
     trigger_price: Decimal | None = None
     limit_price: Decimal | None = None
     post_only: bool = False
+    leverage: int = 1
+    """Of the position that an entry opens: its margin is its cost over this."""
+    take_at: Decimal | None = None
+    """A stop on spot that sells at a profit there instead, whichever comes first: an OCO, under one name."""
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
@@ -137,6 +147,8 @@ class Filled(msgspec.Struct, frozen=True, tag="filled"):
     fee: Decimal
     traded_at: int
     maker: bool = False
+    base_fee: Decimal = ZERO
+    """The part of a spot purchase that was kept as its fee, in the base asset; `fee` is what it is worth."""
 
 
 class Canceled(msgspec.Struct, frozen=True, tag="canceled"):
@@ -164,8 +176,37 @@ class FundingPaid(msgspec.Struct, frozen=True, tag="funding_paid"):
     """Nobody told the rate, and the venue assumed one that costs either side."""
 
 
+class OutsideCause(StrEnum):
+    """Who traded on the account without an order of ours."""
+
+    LIQUIDATION = "liquidation"
+    DELEVERAGING = "auto-deleveraging"
+    SOMEBODY = "somebody else"
+
+
+class OutsideFill(msgspec.Struct, frozen=True, tag="outside_fill"):
+    """A trade on this account that no order of ours made. Price and fee in quote currency; `at` in ms."""
+
+    fill_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    at: int
+    cause: OutsideCause
+
+
+class Transferred(msgspec.Struct, frozen=True, tag="transferred"):
+    """Money came into the account or left it: `amount` (quote) above 0 came. It is neither profit nor loss."""
+
+    transfer_id: str
+    amount: Decimal
+    at: int
+
+
 OrderReport = Accepted | Rejected | OutcomeUnknown | Filled | Canceled
 """All that a venue can say about an order."""
 
-VenueReport = OrderReport | FundingPaid
+VenueReport = OrderReport | FundingPaid | OutsideFill | Transferred
 """All that a venue can say."""

@@ -6,7 +6,7 @@ An unknown key is an error, and so is a limit that no one could mean. Shares are
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from ocw_mcp.domain.time import span_ms
 
@@ -82,6 +82,114 @@ class StopPolicy(_Table):
     """From the last price, as a share of it."""
     deadline_s: Annotated[int, Field(ge=1, le=600)]
     """How long a position may be without a live stop before it is closed."""
+    liquidation_buffer: Annotated[Decimal, Field(ge=0, le=Decimal("0.5"))]
+    """How far before the price of liquidation the stop has to lie, as a share of the last price."""
+
+
+class LeveragePolicy(_Table):
+    """The leverage of a position: its margin is its cost over it. Spot has none, whatever stands here."""
+
+    max: Annotated[int, Field(ge=1, le=125)]
+    """The highest that an entry may ask for."""
+    usual: Annotated[int, Field(ge=1, le=125)]
+    """That of an entry which asks for none."""
+
+    @model_validator(mode="after")
+    def _usual_is_allowed(self) -> Self:
+        if self.usual > self.max:
+            raise ValueError(f"usual ({self.usual}) is above max ({self.max})")
+        return self
+
+
+class MarginPolicy(_Table):
+    """What is left free for bad times."""
+
+    min_free: Annotated[Decimal, Field(ge=0, lt=1)]
+    """Share of equity that no position or entry may claim as margin."""
+
+
+class PricePolicy(_Table):
+    """The collar around the mark price: what lies outside is a slip of the finger or a broken reading."""
+
+    max_deviation: Annotated[Decimal, Field(gt=0, le=1)]
+    """How far from the mark price, as a share of it, the limit of an entry may lie."""
+
+
+class BookPolicy(_Table):
+    """What the order book has to look like for an entry, where the market tells."""
+
+    max_spread: Share
+    """Distance of the best prices, as a share of their middle."""
+    max_depth_share: Share
+    """Of what is offered near the best price, that one entry may take."""
+
+
+class MandatePolicy(_Table):
+    """What a person has put in the desk's hands, and until when. On paper it may be left out."""
+
+    amount: Positive
+    """Quote currency, for all positions and open entries together."""
+    symbols: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Patterns of symbols."""
+    expires: AwareDatetime
+    """No entry from then on."""
+
+
+class ApprovalPolicy(_Table):
+    """Which entries a person has to approve, each by itself. May be left out."""
+
+    above_notional: Annotated[Decimal, Field(ge=0)]
+    """Quote currency: larger ones need it."""
+    modes: tuple[Literal["paper", "demo", "live"], ...]
+    """Modes in which every entry needs it."""
+
+
+class FallbackPolicy(_Table):
+    """What the rules may do when they stand in for an agent that cannot decide."""
+
+    rules: Literal["manage", "trade"]
+    """Manage what is open, or enter, too. They never reverse a position of the agent's."""
+
+
+class BudgetPolicy(_Table):
+    """What thinking may cost. It stops no order: once it is spent, the rules decide."""
+
+    usd_per_day: Annotated[Decimal, Field(ge=0)]
+    """Of a UTC day."""
+    usd_per_month: Annotated[Decimal, Field(ge=0)]
+    """Of a UTC month."""
+
+
+class ExitsPolicy(_Table):
+    """When the guard closes a position, whoever opened it and whatever anybody thinks."""
+
+    max_loss: Share
+    """Of its average price, that it lies behind."""
+    take_profit: Positive
+    """Of its average price, that it lies ahead."""
+    trail_from: Share
+    """Once it was so far ahead, its gain is guarded:"""
+    trail_gives_back: Share
+    """it may give back such a share of the most that it was ahead."""
+    max_hold_h: Annotated[float, Field(gt=0, le=8760)]
+    """Hours after which it is closed."""
+
+
+class ScorePolicy(_Table):
+    """The rules' score of every open position, 0 to 1 against holding it, taken again and again."""
+
+    every_s: Annotated[int, Field(ge=1, le=86_400)]
+    """How often, at the least."""
+    review: Annotated[float, Field(gt=0, le=1)]
+    """Who decides is asked once it rises to this."""
+    exit: Annotated[float, Field(gt=0, le=1)]
+    """The position is closed once it rises to this."""
+
+    @model_validator(mode="after")
+    def _asks_before_it_closes(self) -> Self:
+        if self.review > self.exit:
+            raise ValueError(f"review ({self.review:g}) is above exit ({self.exit:g})")
+        return self
 
 
 class DailyLossPolicy(_Table):
@@ -118,6 +226,8 @@ class PacePolicy(_Table):
     """What is bought and sold in a UTC day, as a multiple of the equity with which it began."""
     max_fees: Share
     """Fees of a UTC day, as a share of the equity with which it began."""
+    reductions_per_minute: Annotated[int, Field(ge=1, le=1000)]
+    """Closings that an agent may ask for in any 60 seconds; the guard's own are not held to it."""
     reentry_s: Annotated[int, Field(ge=0, le=604_800)]
     """How long a symbol is left alone after its position was closed."""
 
@@ -193,8 +303,6 @@ class RulesPolicy(_Table):
     """How strong the signals have to be for an entry, 0 to 1."""
     exit_score: Annotated[float, Field(gt=0, le=1)]
     """How far the signals have to turn against a position to close it, 0 to 1."""
-    exit_position_score: Annotated[float, Field(gt=0, le=1)]
-    """The score against a position from which it is closed."""
     derivatives_tilt: Annotated[float, Field(ge=0, le=1)]
     """What derivatives add to the signals at most, where they are known."""
     rsi_too_high: Annotated[float, Field(ge=50, le=100)]
@@ -205,10 +313,6 @@ class RulesPolicy(_Table):
     """Distance of the stop in ATRs; the stop policy caps it."""
     trail_atr: Annotated[float, Field(gt=0, le=20)]
     """A position that was so many ATRs ahead is closed when it gave as many back."""
-    max_loss: Share
-    """Of a position's cost: one that lost more is closed."""
-    max_hold_h: Annotated[float, Field(gt=0, le=8760)]
-    """Hours after which a position is closed."""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -224,12 +328,18 @@ class Policies(_Table):
     name: Annotated[str, Field(min_length=1, max_length=40)]
     symbols: SymbolPolicy
     order: OrderPolicy
+    price: PricePolicy
+    book: BookPolicy
     position: PositionPolicy
     positions: PositionsPolicy
     exposure: ExposurePolicy
     correlated: CorrelatedPolicy
+    leverage: LeveragePolicy
+    margin: MarginPolicy
     stop: StopPolicy
     risk: RiskPolicy
+    exits: ExitsPolicy
+    score: ScorePolicy
     daily_loss: DailyLossPolicy
     drawdown: DrawdownPolicy
     losses: LossesPolicy
@@ -238,22 +348,33 @@ class Policies(_Table):
     scale: ScalePolicy
     gate: GatePolicy
     decision: DecisionPolicy
+    fallback: FallbackPolicy
+    budget: BudgetPolicy
     rules: RulesPolicy
+    mandate: MandatePolicy | None = None
+    approval: ApprovalPolicy | None = None
 
 
 _SAFETY_TABLES = (
     "symbols",
     "order",
+    "price",
+    "book",
     "position",
     "positions",
     "exposure",
     "correlated",
+    "leverage",
+    "margin",
     "stop",
     "risk",
+    "exits",
     "daily_loss",
     "drawdown",
     "losses",
     "pace",
+    "mandate",
+    "approval",
 )
 
 
@@ -261,7 +382,7 @@ def limits_in_force(policies: Policies) -> tuple[tuple[str, str], ...]:
     """The safety limits as people and models read them: the name that the file gives, and its value as text."""
     limits = []
     for table in _SAFETY_TABLES:
-        for key, value in getattr(policies, table):
+        for key, value in getattr(policies, table) or ():
             text = " ".join(value) if isinstance(value, tuple) else f"{value}"
             limits.append((f"{table}.{key}", text))
     return tuple(limits)

@@ -40,6 +40,18 @@ class RefusalCode(StrEnum):
     LOOSER_STOP = "LOOSER_STOP"
     BAD_TARGET = "BAD_TARGET"
     BAD_LIMIT = "BAD_LIMIT"
+    LEVERAGE = "LEVERAGE"
+    FREE_MARGIN = "FREE_MARGIN"
+    LIQUIDATION = "LIQUIDATION"
+    PRICE_COLLAR = "PRICE_COLLAR"
+    SPREAD = "SPREAD"
+    DEPTH = "DEPTH"
+    MANDATE = "MANDATE"
+    APPROVAL_REQUIRED = "APPROVAL_REQUIRED"
+    FALLBACK = "FALLBACK"
+    REDUCTION_RATE = "REDUCTION_RATE"
+    PROTECTIVE = "PROTECTIVE"
+    NO_ORDER = "NO_ORDER"
 
 
 MEANING: dict[RefusalCode, str] = {
@@ -72,6 +84,18 @@ MEANING: dict[RefusalCode, str] = {
     RefusalCode.LOOSER_STOP: "a stop is only ever replaced by an equal or tighter one",
     RefusalCode.BAD_TARGET: "a target lies on the winning side of the price",
     RefusalCode.BAD_LIMIT: "a limit is a price above 0, and its time runs out later than now",
+    RefusalCode.LEVERAGE: "the leverage is above what policy or bracket allow, or not that of the open position",
+    RefusalCode.FREE_MARGIN: "after this order too little of equity would be free of margin",
+    RefusalCode.LIQUIDATION: "the position would be liquidated before its stop, or too near to it",
+    RefusalCode.PRICE_COLLAR: "the limit lies too far from the mark price",
+    RefusalCode.SPREAD: "the best prices of the order book are too far apart",
+    RefusalCode.DEPTH: "the order would take too much of what is offered near the best price",
+    RefusalCode.MANDATE: "the mandate does not cover this: its amount, its symbols, or its time",
+    RefusalCode.APPROVAL_REQUIRED: "a person has to approve an order like this one",
+    RefusalCode.FALLBACK: "the rules stand in for the agent here: they may not enter, or not against its last position",
+    RefusalCode.REDUCTION_RATE: "as many closings were asked for as an agent may in a minute",
+    RefusalCode.PROTECTIVE: "a protective order is never cancelled: tighten the stop, or close the position",
+    RefusalCode.NO_ORDER: "no live order of this book has that name",
 }
 
 

@@ -110,6 +110,9 @@ class PositionView(msgspec.Struct, frozen=True):
     """Most favourable excursion so far, as a share of the average price."""
     mae: Reading = _NOT_TAKEN
     """Most adverse excursion so far, as a share of the average price: below 0 where it was a loss."""
+    leverage: int = 1
+    liquidation_price: Decimal | None = None
+    """The mark price at which the venue takes the position over; None where none does."""
 
 
 class TradeView(msgspec.Struct, frozen=True):

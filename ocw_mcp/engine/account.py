@@ -1,6 +1,7 @@
 """The account: what it holds, what it is worth, what state the desk is in, and how the day goes."""
 
 from collections import deque
+from decimal import Decimal
 
 import msgspec
 
@@ -16,6 +17,8 @@ from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.out import Out
 
 DAY_TIMER = "day"
+TOLD_KEPT = 512
+"""Outside fills and transfers whose names are remembered, so that each is booked once."""
 
 
 class AccountState(msgspec.Struct):
@@ -30,6 +33,7 @@ class AccountState(msgspec.Struct):
     activity: ActivityState
     trades: list[TradeView]
     funded_until: dict[str, int]
+    told: list[str]
 
 
 class Account:
@@ -50,6 +54,7 @@ class Account:
         """The last closed ones, oldest first."""
         self.funded_until: dict[str, int] = {}
         """The stamp (ms) of each symbol's last funding."""
+        self._told: list[str] = []
 
     def open_day(self, at: int) -> None:
         """Begin the UTC day of `at` (ms) with the equity of this moment.
@@ -84,6 +89,19 @@ class Account:
         if self.activity.closed(trade.symbol, trade.pnl, trade.closed_at):
             self._out.record(EntriesPaused(self.activity.state.paused_until))
 
+    def transfer(self, amount: Decimal) -> None:
+        """Money came (`amount` above 0) or left: the day and the peak are measured as if it had always been so."""
+        self.ledger.transfer(amount)
+        self.day.transfer(amount)
+        self.drawdown.transfer(amount)
+
+    def first_time(self, name: str) -> bool:
+        """Whether the venue tells this for the first time, as far as anybody remembers."""
+        if name in self._told:
+            return False
+        self._told = [*self._told[1 - TOLD_KEPT :], name]
+        return True
+
     def resume(self, by: str) -> None:
         """A person lets the desk take new risk again; a fall that would halt it at once is measured anew from here."""
         if self.desk_state is not DeskState.ACTIVE:
@@ -111,6 +129,7 @@ class Account:
             self.activity.state,
             list(self.trades),
             self.funded_until,
+            self._told,
         )
 
     def restore(self, state: AccountState) -> None:
@@ -124,3 +143,4 @@ class Account:
         self.activity.state = state.activity
         self.trades.extend(state.trades)
         self.funded_until = state.funded_until
+        self._told = state.told

@@ -1,8 +1,13 @@
-"""Books what moved money, fills and funding: into the ledger, into the journal, and a closed position as a trade."""
+"""Books what moved money: fills, funding, trades that were not ours, and transfers.
 
-from ocw_mcp.core.orders.ledger import Booked
-from ocw_mcp.domain.events import FundingBooked, OrderFilled, PositionClosed
-from ocw_mcp.domain.orders import Filled, FundingPaid, Order, Side
+Each goes into the ledger and the journal, and a position that it closed is a trade.
+"""
+
+from typing import Literal
+
+from ocw_mcp.core.orders.ledger import Booked, Position
+from ocw_mcp.domain.events import FundingBooked, OrderFilled, OutsideFilled, PositionClosed, TransferBooked
+from ocw_mcp.domain.orders import Filled, FundingPaid, Order, OutsideFill, Side, Transferred
 from ocw_mcp.domain.snapshot import TradeView
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.out import Out
@@ -10,7 +15,16 @@ from ocw_mcp.engine.out import Out
 
 def book_fill(order: Order, fill: Filled, account: Account, out: Out, now: int) -> Booked:
     """Book a fill that the table of orders has taken, and tell what it did to the position."""
-    booked = account.ledger.book(order.symbol, order.side, fill.quantity, fill.price, fill.fee, now)
+    booked = account.ledger.book(
+        order.symbol,
+        order.side,
+        fill.quantity,
+        fill.price,
+        fill.fee,
+        now,
+        leverage=order.leverage,
+        base_fee=fill.base_fee,
+    )
     account.activity.filled(fill.quantity * fill.price, fill.fee)
     out.record(
         OrderFilled(
@@ -28,12 +42,50 @@ def book_fill(order: Order, fill: Filled, account: Account, out: Out, now: int) 
         )
     )
     if booked.closed is not None:
-        closed = booked.closed
-        out.record(PositionClosed(order.symbol, closed.opened_at, closed.pnl, closed.fees, closed.funding))
-        account.closed(
-            TradeView(order.symbol, "short" if order.side is Side.BUY else "long", closed.opened_at, now, closed.pnl)
-        )
+        _book_trade(booked.closed, order.side, account, out, now)
     return booked
+
+
+def book_outside_fill(fill: OutsideFill, account: Account, out: Out, now: int) -> Booked | None:
+    """Book a trade that no order of ours made, once; None where it was booked before."""
+    if not account.first_time(f"fill {fill.symbol} {fill.fill_id}"):
+        return None
+    account.version += 1
+    booked = account.ledger.book(fill.symbol, fill.side, fill.quantity, fill.price, fill.fee, now)
+    account.activity.filled(fill.quantity * fill.price, fill.fee)
+    out.record(
+        OutsideFilled(
+            fill_id=fill.fill_id,
+            symbol=fill.symbol,
+            side=fill.side,
+            quantity=fill.quantity,
+            price=fill.price,
+            fee=fill.fee,
+            traded_at=fill.at,
+            cause=fill.cause,
+            realised=booked.realised,
+            position=booked.position,
+        )
+    )
+    if booked.closed is not None:
+        _book_trade(booked.closed, fill.side, account, out, now)
+    return booked
+
+
+def book_transfer(transfer: Transferred, account: Account, out: Out) -> bool:
+    """Book money that came or went, once. Whether it was booked."""
+    if not account.first_time(f"transfer {transfer.transfer_id}"):
+        return False
+    account.version += 1
+    account.transfer(transfer.amount)
+    out.record(TransferBooked(transfer.transfer_id, transfer.amount, transfer.at))
+    return True
+
+
+def _book_trade(closed: Position, closing: Side, account: Account, out: Out, now: int) -> None:
+    out.record(PositionClosed(closed.symbol, closed.opened_at, closed.pnl, closed.fees, closed.funding))
+    side: Literal["long", "short"] = "short" if closing is Side.BUY else "long"
+    account.closed(TradeView(closed.symbol, side, closed.opened_at, now, closed.pnl))
 
 
 def book_funding(paid: FundingPaid, account: Account, out: Out) -> bool:

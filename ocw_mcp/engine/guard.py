@@ -11,11 +11,22 @@ import msgspec
 from ocw_mcp.core.orders.machine import OrderStatus
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.domain.events import Incident, PositionProtected, PositionUnprotected
-from ocw_mcp.domain.money import ceil_to, floor_to
-from ocw_mcp.domain.orders import Accepted, Canceled, Filled, OutcomeUnknown, Purpose, Rejected
+from ocw_mcp.domain.money import ceil_to, floor_to, plain
+from ocw_mcp.domain.orders import (
+    Accepted,
+    Canceled,
+    Filled,
+    OutcomeUnknown,
+    OutsideCause,
+    OutsideFill,
+    Purpose,
+    Rejected,
+)
 from ocw_mcp.domain.reasons import Refusal
+from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.booking import book_outside_fill
 from ocw_mcp.engine.desk import Change, Desk
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.quotes import Quotes
@@ -84,6 +95,29 @@ class Guard:
             self._desk.close(symbol, PRINCIPAL, now)
         elif tracked.purpose is Purpose.EXIT and isinstance(change.report, Rejected | Canceled | OutcomeUnknown):
             self._exit_failed(tracked, now)
+
+    def on_outside_fill(self, fill: OutsideFill, now: int) -> None:
+        """Somebody traded without an order of ours: book it, tell of it, and look after what is left."""
+        booked = book_outside_fill(fill, self._account, self._out, now)
+        if booked is None:
+            return
+        symbol = fill.symbol
+        self._out.record(Incident(f"{fill.cause}: {fill.side} {plain(fill.quantity)} {symbol} at {plain(fill.price)}"))
+        if fill.cause is not OutsideCause.SOMEBODY:
+            self._account.go(DeskState.HALTED, f"{fill.cause} of {symbol}")
+            self._desk.cancel_entries("halted")
+        if not booked.position or booked.opened:
+            self._release(symbol)
+        if booked.position:
+            self._adopt(symbol, now)
+
+    def _adopt(self, symbol: str, now: int) -> None:
+        """What stands now was not all of our making: protect it if its stop is known, or close it."""
+        if symbol in self.protections:
+            self._place_stop(symbol, now)
+        else:
+            self._desk.close(symbol, PRINCIPAL, now)
+            self._come_back(symbol, now)
 
     def on_timer(self, symbol: str, now: int) -> None:
         """The deadline of an unprotected position: close it. What becomes of the exit tells how to go on."""

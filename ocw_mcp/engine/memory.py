@@ -17,7 +17,7 @@ from ocw_mcp.engine.headroom import headroom
 from ocw_mcp.engine.snapshot import positions
 from ocw_mcp.engine.tally import Tally
 
-MEMORY_FORMAT = 5
+MEMORY_FORMAT = 6
 """Counts up whenever a field changes its name or its meaning: an older state is then refused and not misread."""
 
 

@@ -15,12 +15,12 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import CommandTaken, HoleFound, PoliciesLoaded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact
-from ocw_mcp.domain.orders import FundingPaid
+from ocw_mcp.domain.orders import FundingPaid, OutsideFill, Transferred
 from ocw_mcp.domain.policies import limits_in_force
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.steps import Command, DecisionFailed, DecisionReady, Effect, StepEvent, TimerFired
 from ocw_mcp.engine.account import DAY_TIMER, Account
-from ocw_mcp.engine.booking import book_funding
+from ocw_mcp.engine.booking import book_funding, book_transfer
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DEADLINE_TIMER, Decisions
 from ocw_mcp.engine.desk import EXPIRY_PREFIX, Desk
@@ -87,6 +87,12 @@ class Engine:
         elif isinstance(event, FundingPaid):
             if book_funding(event, self.account, self._out):
                 self._watch()
+        elif isinstance(event, Transferred):
+            if book_transfer(event, self.account, self._out):
+                self._watch()
+        elif isinstance(event, OutsideFill):
+            self.guard.on_outside_fill(event, now)
+            self._watch()
         else:
             change = self._desk.apply(event, now)
             if change is not None:

@@ -45,7 +45,9 @@ def values() -> dict[str, Any]:
     for content in data.values():
         if isinstance(content, dict):
             for key, value in content.items():
-                content[key] = f'"{value}"' if key == "timeframe" else value if isinstance(value, list) else str(value)
+                content[key] = (
+                    f'"{value}"' if key in ("timeframe", "rules") else value if isinstance(value, list) else str(value)
+                )
     return data
 
 

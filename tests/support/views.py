@@ -23,14 +23,11 @@ RULES = {
     "adx_trend": 30,
     "entry_score": 0.6,
     "exit_score": 0.3,
-    "exit_position_score": 0.65,
     "derivatives_tilt": 0.2,
     "rsi_too_high": 80,
     "rsi_too_low": 20,
     "stop_atr": 2.5,
     "trail_atr": 3.0,
-    "max_loss": "0.04",
-    "max_hold_h": 48,
 }
 POLICIES = policies(stop={"max_distance": "0.05"}, rules=RULES)
 

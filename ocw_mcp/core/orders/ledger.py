@@ -3,6 +3,10 @@
 A position keeps its cost, the signed sum of quantity × price, instead of an average price: then what a closing fill
 realises and what stays unrealised add up to the cash that really moved. The one division, the share of the cost that a
 partial close takes out, is rounded to twelve digits and taken out as rounded, so nothing is lost to it.
+
+A position has a margin isolated for it, its cost over its leverage. On spot, where the leverage is 1, that is all that
+was paid for it. What a spot position leaves that is too small to be sold is dust: it counts as flat, is kept at the
+price at which it was left, and is part of the next purchase.
 """
 
 from decimal import Decimal
@@ -29,6 +33,9 @@ class Position(msgspec.Struct):
     highest: float = 0.0
     lowest: float = 0.0
     """The widest prices seen since it was opened, for analytics."""
+    leverage: int = 1
+    margin: Decimal = ZERO
+    """What is isolated for it; funding adds to it and takes from it."""
 
     @property
     def average_price(self) -> Decimal:
@@ -63,6 +70,13 @@ class Booked(msgspec.Struct, frozen=True):
     opened: bool
 
 
+class Dust(msgspec.Struct, frozen=True):
+    """What is left of a spot position and too small to be sold: base asset, and what it is kept at (quote)."""
+
+    quantity: Decimal
+    cost: Decimal
+
+
 class LedgerState(msgspec.Struct):
     """A ledger, to be restored."""
 
@@ -71,6 +85,7 @@ class LedgerState(msgspec.Struct):
     positions: dict[str, Position]
     marks: dict[str, Decimal]
     funding: Decimal = ZERO
+    dust: dict[str, Dust] = {}
 
 
 class Ledger:
@@ -83,6 +98,7 @@ class Ledger:
         """All that funding gave; below 0 it took."""
         self.positions: dict[str, Position] = {}
         self.marks: dict[str, Decimal] = {}
+        self.dust: dict[str, Dust] = {}
 
     def quantity(self, symbol: str) -> Decimal:
         """The signed position; 0 when flat."""
@@ -106,12 +122,33 @@ class Ledger:
             equity += position.quantity * self.marks[symbol] - position.cost
         return equity
 
+    def free(self) -> Decimal:
+        """Wallet less all that is isolated for positions: what new ones can be opened with."""
+        held = sum((position.margin for position in self.positions.values()), ZERO)
+        return self.wallet - held - sum((dust.cost for dust in self.dust.values()), ZERO)
+
     def gross(self) -> Decimal:
         """Sum of absolute position values at their marks."""
         return sum((abs(p.quantity) * self.marks[symbol] for symbol, p in self.positions.items()), ZERO)
 
-    def book(self, symbol: str, side: Side, quantity: Decimal, price: Decimal, fee: Decimal, at: int) -> Booked:
-        """Book a fill. One that is larger than an opposite position closes it and opens the rest the other way."""
+    def book(
+        self,
+        symbol: str,
+        side: Side,
+        quantity: Decimal,
+        price: Decimal,
+        fee: Decimal,
+        at: int,
+        *,
+        leverage: int = 1,
+        base_fee: Decimal = ZERO,
+    ) -> Booked:
+        """Book a fill. One that is larger than an opposite position closes it and opens the rest the other way.
+
+        `leverage` is that of the position it may open; `base_fee` is what the fee took of what was bought (base asset),
+        its worth being in `fee` already.
+        """
+        quantity -= base_fee
         self.fees += fee
         self.wallet -= fee
         signed = side.sign * quantity
@@ -119,14 +156,36 @@ class Ledger:
         if position is None:
             # A mark from before is as old as the last position: until the next one, the position is worth what it cost.
             self.marks[symbol] = price
-            self.positions[symbol] = _opened(symbol, signed, price, at, fee)
-            return Booked(ZERO, signed, None, opened=True)
+            position = self.positions[symbol] = _opened(symbol, signed, price, at, fee, leverage)
+            if symbol in self.dust:
+                dust = self.dust.pop(symbol)
+                position.quantity += dust.quantity
+                position.cost += dust.cost
+                position.margin += dust.cost
+            return Booked(ZERO, position.quantity, None, opened=True)
         position.fees += fee
         if (position.quantity > 0) == (signed > 0):
             position.quantity += signed
             position.cost += signed * price
+            position.margin += round(abs(signed) * price / position.leverage, _COST_DIGITS)
             return Booked(ZERO, position.quantity, None, opened=False)
-        return self._reduce(position, signed, price, at)
+        return self._reduce(position, signed, price, at, leverage)
+
+    def sweep(self, symbol: str, price: Decimal) -> Position:
+        """Count a position that is too small to be sold as closed: what is left of it is dust, kept at `price` (quote).
+
+        What it gained or lost until then is realised.
+        """
+        position = self.positions.pop(symbol)
+        realised = position.quantity * price - position.cost
+        position.realised += realised
+        self.wallet += realised
+        self.dust[symbol] = Dust(position.quantity, position.quantity * price)
+        return position
+
+    def transfer(self, amount: Decimal) -> None:
+        """Money came (above 0) or left: neither profit nor loss."""
+        self.wallet += amount
 
     def fund(self, symbol: str, amount: Decimal) -> None:
         """Book funding: `amount` is gained, below 0 paid. A position that is closed by now has no part in it."""
@@ -135,12 +194,14 @@ class Ledger:
         position = self.positions.get(symbol)
         if position is not None:
             position.funding += amount
+            position.margin += amount
 
-    def _reduce(self, position: Position, signed: Decimal, price: Decimal, at: int) -> Booked:
+    def _reduce(self, position: Position, signed: Decimal, price: Decimal, at: int, leverage: int) -> Booked:
         symbol = position.symbol
         if abs(signed) < abs(position.quantity):
             cost_out = round(position.cost * (-signed) / position.quantity, _COST_DIGITS)
             realised = -signed * price - cost_out
+            position.margin -= round(position.margin * (-signed) / position.quantity, _COST_DIGITS)
             position.quantity += signed
             position.cost -= cost_out
             position.realised += realised
@@ -152,12 +213,12 @@ class Ledger:
         self.wallet += realised
         del self.positions[symbol]
         if rest:
-            self.positions[symbol] = _opened(symbol, rest, price, at, ZERO)
+            self.positions[symbol] = _opened(symbol, rest, price, at, ZERO, leverage)
         return Booked(realised, rest, position, opened=bool(rest))
 
     def state(self) -> LedgerState:
         """All that the account holds."""
-        return LedgerState(self.wallet, self.fees, self.positions, self.marks, self.funding)
+        return LedgerState(self.wallet, self.fees, self.positions, self.marks, self.funding, self.dust)
 
     def restore(self, state: LedgerState) -> None:
         """Put back what `state` gave."""
@@ -166,8 +227,10 @@ class Ledger:
         self.positions = state.positions
         self.marks = state.marks
         self.funding = state.funding
+        self.dust = state.dust
 
 
-def _opened(symbol: str, quantity: Decimal, price: Decimal, at: int, fee: Decimal) -> Position:
-    seen = float(price)
-    return Position(symbol, quantity, quantity * price, at, fees=fee, highest=seen, lowest=seen)
+def _opened(symbol: str, quantity: Decimal, price: Decimal, at: int, fee: Decimal, leverage: int) -> Position:
+    seen, cost = float(price), quantity * price
+    margin = round(abs(cost) / leverage, _COST_DIGITS)
+    return Position(symbol, quantity, cost, at, fees=fee, highest=seen, lowest=seen, leverage=leverage, margin=margin)

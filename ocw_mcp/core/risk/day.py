@@ -41,6 +41,11 @@ class DailyLoss:
         today.reached = True
         return True
 
+    def transfer(self, amount: Decimal) -> None:
+        """Money came (`amount` above 0, quote) or left: as if the day had begun with it, or without."""
+        self.today.opening += amount
+        self.hold_to_policy()
+
     def loss(self, equity: Decimal) -> Decimal:
         """Share of the opening equity that is lost; below 0 is a gain."""
         opening = self.today.opening

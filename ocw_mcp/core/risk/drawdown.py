@@ -39,6 +39,11 @@ class Drawdown:
         watched = self.state.watched
         return (watched - equity) / watched if watched > 0 else ZERO
 
+    def transfer(self, amount: Decimal) -> None:
+        """Money came (`amount` above 0, quote) or left: the peaks are as if it had always been so."""
+        self.state.peak += amount
+        self.state.watched += amount
+
     def begin_anew(self, equity: Decimal) -> None:
         """A person has seen the fall and resumes: from here on it is held against equity as it stands."""
         self.state.watched = equity

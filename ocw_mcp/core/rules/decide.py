@@ -1,7 +1,7 @@
 """The rules' decision: one leg for each symbol that they have something to do with.
 
 They enter where the signals are strong enough, with a stop a number of ATRs away, no farther than the stop policy
-allows, and leave by `exits`. What is unknown opens nothing, and closes nothing that is not late or losing.
+allows, and leave by `exits`. What is unknown opens nothing, and closes nothing.
 """
 
 from decimal import Decimal
@@ -21,7 +21,7 @@ def decide(snapshot: Snapshot, policies: Policies) -> Decision:
     for view in snapshot.symbols:
         signals = read_signals(view, policies.rules)
         if view.position is not None:
-            leg = _exit(view.position, signals, snapshot, policies)
+            leg = _exit(view.position, signals, policies)
         else:
             leg = _entry(view.symbol, signals, snapshot, policies) if signals is not None else None
         if leg is not None:
@@ -29,8 +29,8 @@ def decide(snapshot: Snapshot, policies: Policies) -> Decision:
     return Decision(legs=tuple(legs), cause="" if legs else "rules: nothing to do")
 
 
-def _exit(position: PositionView, signals: Signals | None, snapshot: Snapshot, policies: Policies) -> Leg | None:
-    reason = exit_reason(position, signals, snapshot, policies.rules)
+def _exit(position: PositionView, signals: Signals | None, policies: Policies) -> Leg | None:
+    reason = exit_reason(position, signals, policies.rules)
     if reason is None:
         return None
     signal, sentence = reason

@@ -31,7 +31,9 @@ def test_a_first_fill_opens_a_signed_position_at_its_price(side: Side, sign: int
     assert booked == Booked(realised=Decimal(0), position=Decimal(2 * sign), closed=None, opened=True)
     fee = Decimal("0.1")
     cost = Decimal(200 * sign)
-    assert position == Position(BTC, Decimal(2 * sign), cost, opened_at=7, fees=fee, highest=100.0, lowest=100.0)
+    assert position == Position(
+        BTC, Decimal(2 * sign), cost, opened_at=7, fees=fee, highest=100.0, lowest=100.0, margin=abs(cost)
+    )
     assert position.average_price == 100
     assert ledger.equity() == START - Decimal("0.1")
     assert ledger.gross() == 200
@@ -82,7 +84,9 @@ def test_a_larger_fill_the_other_way_closes_and_opens_the_rest(opening: Side, cl
     assert booked.closed is not None
     assert booked.realised == booked.closed.realised == 20 * opening.sign
     cost = Decimal(330 * closing.sign)
-    assert position == Position(BTC, Decimal(3 * closing.sign), cost, opened_at=8, highest=110.0, lowest=110.0)
+    assert position == Position(
+        BTC, Decimal(3 * closing.sign), cost, opened_at=8, highest=110.0, lowest=110.0, margin=abs(cost)
+    )
     ledger.mark(BTC, Decimal(110))
     assert ledger.equity() == START + 20 * opening.sign - 2
 

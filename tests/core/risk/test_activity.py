@@ -11,7 +11,14 @@ from ocw_mcp.domain.policies import LossesPolicy, PacePolicy
 from ocw_mcp.domain.time import MINUTE, SECOND
 
 D = Decimal
-PACE = PacePolicy(entries_per_minute=3, entries_per_day=10, max_turnover=D(5), max_fees=D("0.01"), reentry_s=900)
+PACE = PacePolicy(
+    entries_per_minute=3,
+    entries_per_day=10,
+    max_turnover=D(5),
+    max_fees=D("0.01"),
+    reductions_per_minute=20,
+    reentry_s=900,
+)
 LOSSES = LossesPolicy(in_a_row=3, pause_s=600)
 NOW = 1_767_225_600_000
 
