@@ -13,6 +13,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import OrderIntent, OrderRef
 from ocw_mcp.domain.reasons import Refusal
+from ocw_mcp.domain.requests import CallerRequest
 from ocw_mcp.domain.snapshot import WakeReason
 from ocw_mcp.domain.state import DeskState
 
@@ -251,13 +252,18 @@ class TransferBooked(_Event, frozen=True, tag="transfer.booked"):
 
 
 class CallerAsked(_Event, frozen=True, tag="caller.asked"):
-    """Somebody attached to the engine asked for something outside any wake; what came of it follows, under `key`."""
+    """Somebody attached to the engine asked for something outside any wake; what came of it follows."""
 
-    principal: str
-    key: str
-    what: str
+    request: CallerRequest
     after_frame: int
-    """The time (ms) of the frame after which it was asked."""
+    """The time (ms) of the frame after which it was taken: a resumed run gives it at the same place."""
+
+
+class RequestRefused(_Event, frozen=True, tag="request.refused"):
+    """What was asked for under `key` was not done; a refused order has an event of its own."""
+
+    key: str
+    refusal: Refusal
 
 
 class BudgetSpent(_Event, frozen=True, tag="budget.spent"):
@@ -274,6 +280,14 @@ class ScoreTaken(_Event, frozen=True, tag="score.taken"):
     score: float
     band: str
     worst: str
+
+
+class ExitDecided(_Event, frozen=True, tag="exit.decided"):
+    """The guard closes a position: which rule of the policy file it is that ends it, and one clause for people."""
+
+    symbol: str
+    rule: str
+    why: str
 
 
 class Incident(_Event, frozen=True, tag="incident"):
@@ -328,8 +342,10 @@ DomainEvent = (
     | OutsideFilled
     | TransferBooked
     | CallerAsked
+    | RequestRefused
     | BudgetSpent
     | ScoreTaken
+    | ExitDecided
     | Incident
     | CommandTaken
     | StateChanged

@@ -11,6 +11,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.orders import OrderRef, VenueReport
+from ocw_mcp.domain.requests import CallerRequest
 from ocw_mcp.domain.snapshot import DecisionRequest
 
 
@@ -48,7 +49,15 @@ class Command(msgspec.Struct, frozen=True):
     """Time (ms) of the frame after which it is taken; the shell fills it in."""
 
 
-StepEvent = Frame | VenueReport | DecisionReady | DecisionFailed | TimerFired | Command
+class Asked(msgspec.Struct, frozen=True):
+    """Somebody attached asks for something."""
+
+    request: CallerRequest
+    after_frame: int = -1
+    """Time (ms) of the frame after which it is taken; the shell fills it in."""
+
+
+StepEvent = Frame | VenueReport | DecisionReady | DecisionFailed | TimerFired | Command | Asked
 
 
 class Record(msgspec.Struct, frozen=True):

@@ -42,7 +42,7 @@ def book_fill(order: Order, fill: Filled, account: Account, out: Out, now: int) 
         )
     )
     if booked.closed is not None:
-        _book_trade(booked.closed, order.side, account, out, now)
+        book_trade(booked.closed, order.side, account, out, now)
     return booked
 
 
@@ -68,7 +68,7 @@ def book_outside_fill(fill: OutsideFill, account: Account, out: Out, now: int) -
         )
     )
     if booked.closed is not None:
-        _book_trade(booked.closed, fill.side, account, out, now)
+        book_trade(booked.closed, fill.side, account, out, now)
     return booked
 
 
@@ -82,7 +82,8 @@ def book_transfer(transfer: Transferred, account: Account, out: Out) -> bool:
     return True
 
 
-def _book_trade(closed: Position, closing: Side, account: Account, out: Out, now: int) -> None:
+def book_trade(closed: Position, closing: Side, account: Account, out: Out, now: int) -> None:
+    """Write a closed position down as a trade; `closing` is the side that closed it."""
     out.record(PositionClosed(closed.symbol, closed.opened_at, closed.pnl, closed.fees, closed.funding))
     side: Literal["long", "short"] = "short" if closing is Side.BUY else "long"
     account.closed(TradeView(closed.symbol, side, closed.opened_at, now, closed.pnl))

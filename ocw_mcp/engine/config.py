@@ -22,3 +22,5 @@ class EngineConfig(msgspec.Struct, frozen=True):
     agent: str
     instruments: Callable[[str, float], Instrument]
     """The venue's filters for a symbol at a price. Pure; asked once per symbol, the answer is kept."""
+    live: bool = False
+    """Whether time is the machine's: then the engine looks by itself while no candle comes."""

@@ -3,16 +3,12 @@
 import msgspec
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.decision import Action, Decision, Leg
-from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 from ocw_mcp.domain.steps import DecisionFailed, DecisionReady
 from ocw_mcp.domain.time import SECOND
-from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.carrying import Carrier
 from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.desk import Desk
-from ocw_mcp.engine.guard import Guard
-from ocw_mcp.engine.legs import entry_intent, exit_objection, objection
 from ocw_mcp.engine.out import Out
 
 DEADLINE_TIMER = "decision"
@@ -31,11 +27,9 @@ class DecisionsState(msgspec.Struct):
 class Decisions:
     """From a wake to orders."""
 
-    def __init__(self, config: EngineConfig, desk: Desk, guard: Guard, account: Account, out: Out) -> None:
+    def __init__(self, config: EngineConfig, carrier: Carrier, out: Out) -> None:
         self._config = config
-        self._desk = desk
-        self._guard = guard
-        self._account = account
+        self._carrier = carrier
         self._out = out
         self.state = DecisionsState()
 
@@ -90,36 +84,5 @@ class Decisions:
         if decision.note:
             self.state.note = decision.note[:NOTE_KEPT]
         for index, leg in enumerate(decision.legs):
-            self._carry_out(leg, f"wake:{wake_id}:{index}", decider, wake_id, now)
+            self._carrier.carry_out(leg, f"wake:{wake_id}:{index}", decider, wake_id, now)
         return decision
-
-    def _carry_out(self, leg: Leg, key: str, principal: str, wake_id: int, now: int) -> None:
-        if leg.action is Action.HOLD:
-            return
-        if leg.action.adds_risk:
-            self._enter(leg, key, principal, wake_id, now)
-            return
-        if not self._account.ledger.quantity(leg.symbol) and any(self._desk.orders.live(leg.symbol, Purpose.ENTRY)):
-            # There is nothing to close yet, but something on its way: whoever wants out takes it back.
-            self._desk.cancel_entries(f"taken back by {principal}", leg.symbol)
-            return
-        refusal = exit_objection(leg, self._account.ledger.quantity(leg.symbol))
-        if refusal is None:
-            self._desk.close(leg.symbol, principal, now, key=key, wake_id=wake_id)
-        else:
-            intent = self._desk.reduction(leg.symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id)
-            self._desk.refuse(intent, refusal)
-
-    def _enter(self, leg: Leg, key: str, principal: str, wake_id: int, now: int) -> None:
-        desk, symbol = self._desk, leg.symbol
-        account = desk.view(symbol, now)
-        protection = self._guard.protections.get(symbol)
-        stop = protection.trigger if protection and leg.action is Action.ADD else None
-        intent = entry_intent(leg, account, desk.officer, stop, key, principal, wake_id, now)
-        if account is not None:
-            entering, exiting = any(desk.orders.live(symbol, Purpose.ENTRY)), desk.exit_under_way(symbol)
-            refusal = objection(leg, account, stop, entering=entering, exiting=exiting)
-            if refusal is not None:
-                desk.refuse(intent, refusal)
-                return
-        desk.submit(intent, now, account)

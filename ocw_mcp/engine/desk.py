@@ -17,11 +17,13 @@ from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.officer import RiskOfficer
 from ocw_mcp.domain import events
 from ocw_mcp.domain.errors import HouseRuleError
-from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.money import ZERO, floor_to
 from ocw_mcp.domain.orders import (
     Accepted,
     Canceled,
     Filled,
+    Order,
     OrderIntent,
     OrderRef,
     OrderReport,
@@ -35,7 +37,7 @@ from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import Feasible
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.booking import book_fill
+from ocw_mcp.engine.booking import book_fill, book_trade
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.quotes import Quotes
@@ -127,15 +129,29 @@ class Desk:
         else:
             self._account.activity.sent(now)
         self._out.record(events.OrderIntended(ref, intent, self._config.policy_hash))
+        if intent.purpose.reduces and self._config.product is Product.SPOT:
+            self._unlock(answer.order)
         self._out.send(answer)
         if intent.expires_at is not None:
             self._out.set_timer(f"{EXPIRY_PREFIX}{ref}", intent.expires_at)
-        return self._remember(intent, ref)
+        return self.remember(intent.idempotency_key, ref)
+
+    def answer(self, key: str) -> Answer | None:
+        """What was answered under a key, as long as it is remembered."""
+        return self._answers.get(key)
 
     def refuse(self, intent: OrderIntent, refusal: Refusal) -> Answer:
         """Write down that an intent did not pass; nothing is sent."""
         self._out.record(events.OrderRefused(intent, refusal, self._config.policy_hash))
-        return self._remember(intent, refusal)
+        return self.remember(intent.idempotency_key, refusal)
+
+    def remember(self, key: str, answer: Answer) -> Answer:
+        """Keep an answer under its key, if it has one."""
+        if key:
+            self._answers[key] = answer
+            while len(self._answers) > _ANSWERS_KEPT:
+                del self._answers[next(iter(self._answers))]
+        return answer
 
     def close(
         self, symbol: str, principal: str, now: int, *, key: str | None = None, wake_id: int | None = None
@@ -168,9 +184,10 @@ class Desk:
         *,
         key: str | None = None,
         trigger: Decimal | None = None,
+        target: Decimal | None = None,
         wake_id: int | None = None,
     ) -> OrderIntent:
-        """The intent that would end a symbol's whole position."""
+        """The intent that would end a symbol's whole position; a stop with a `target` takes that, too (spot)."""
         quantity = self._account.ledger.quantity(symbol)
         return OrderIntent(
             idempotency_key=key or "",
@@ -181,6 +198,7 @@ class Desk:
             purpose=purpose,
             quantity=abs(quantity),
             trigger_price=trigger,
+            target_at=target,
             wake_id=wake_id,
         )
 
@@ -222,6 +240,7 @@ class Desk:
         if not tracked.status.live:
             self._out.clear_timer(f"{EXPIRY_PREFIX}{tracked.ref}")
         booked = None
+        symbol = tracked.order.symbol
         match report:
             case Accepted():
                 self._out.record(events.OrderAccepted(report.ref, report.venue_order_id))
@@ -233,6 +252,8 @@ class Desk:
                 self._out.record(events.OrderCanceled(report.ref, report.why))
             case Filled():
                 booked = self._book(tracked, report, now)
+        if self._config.product is Product.SPOT and self._is_dust(symbol):
+            booked = self._sweep(symbol, booked, now)
         return Change(tracked, report, booked)
 
     def view(self, symbol: str, now: int) -> AccountView | None:
@@ -301,14 +322,6 @@ class Desk:
         group = self._groups.get(symbol) or Group(self.orders.last_n + 1)
         return OrderRef(group.n, purpose, group.revisions.get(purpose, 0))
 
-    def _remember(self, intent: OrderIntent, answer: Answer) -> Answer:
-        if not intent.idempotency_key:
-            return answer
-        self._answers[intent.idempotency_key] = answer
-        while len(self._answers) > _ANSWERS_KEPT:
-            del self._answers[next(iter(self._answers))]
-        return answer
-
     def _reserved(self) -> dict[str, Decimal]:
         """Budget held by live entries, unknown ones included, at their worst fill."""
         reserved: dict[str, Decimal] = {}
@@ -334,6 +347,34 @@ class Desk:
             if is_one(tracked.order.symbol):
                 together[tracked.order.side] += tracked.remaining * tracked.worst_price
         return together
+
+    def _unlock(self, order: Order) -> None:
+        """Take off what locks the balance that an order means to sell; the guard puts a stop back where that fails."""
+        for tracked in self.orders.live(order.symbol):
+            if tracked.order.reduce_only and tracked.ref != order.ref:
+                self.cancel(tracked, f"it locks what {order.ref} sells")
+
+    def _is_dust(self, symbol: str) -> bool:
+        """Whether a position is left that is too small to be sold, and nothing is on its way that would change that."""
+        position = self._account.ledger.positions.get(symbol)
+        if position is None:
+            return False
+        quantity = floor_to(position.quantity, self._quotes.instruments[symbol].step)
+        instrument, price = self._quotes.instruments[symbol], self._account.ledger.marks[symbol]
+        if quantity >= instrument.min_quantity and quantity * price >= instrument.min_notional:
+            return False
+        return not any(
+            each.purpose is Purpose.ENTRY or each.filled or each.purpose is Purpose.EXIT
+            for each in self.orders.live(symbol)
+        )
+
+    def _sweep(self, symbol: str, booked: Booked | None, now: int) -> Booked:
+        """What is left counts as flat. The trade is closed with it."""
+        realised = booked.realised if booked else ZERO
+        closed = self._account.ledger.sweep(symbol, self._account.ledger.marks[symbol])
+        self._groups.pop(symbol, None)
+        book_trade(closed, Side.SELL, self._account, self._out, now)
+        return Booked(realised, ZERO, closed, opened=False)
 
     def _book(self, tracked: TrackedOrder, fill: Filled, now: int) -> Booked:
         symbol = tracked.order.symbol

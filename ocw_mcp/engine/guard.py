@@ -1,7 +1,8 @@
 """Never naked: every position has a live stop at the venue, or it is UNPROTECTED with a deadline, and then closed.
 
 The guard's orders are reductions and pass in every state. A stop is replaced by an equal or tighter one only, and the
-old one is taken off when the venue has the new one.
+old one is taken off when the venue has the new one. On spot a resting stop locks what it would sell: there the old one
+goes first, stop and target are one order, and a position is UNPROTECTED under its deadline while it is being closed.
 """
 
 from decimal import Decimal
@@ -11,11 +12,13 @@ import msgspec
 from ocw_mcp.core.orders.machine import OrderStatus
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.domain.events import Incident, PositionProtected, PositionUnprotected
+from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ceil_to, floor_to, plain
 from ocw_mcp.domain.orders import (
     Accepted,
     Canceled,
     Filled,
+    OrderRef,
     OutcomeUnknown,
     OutsideCause,
     OutsideFill,
@@ -27,6 +30,7 @@ from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.booking import book_outside_fill
+from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.desk import Change, Desk
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.quotes import Quotes
@@ -53,12 +57,13 @@ class Protection(msgspec.Struct):
 class Guard:
     """Keeps every position under a stop."""
 
-    def __init__(self, desk: Desk, account: Account, quotes: Quotes, out: Out, deadline_s: int) -> None:
+    def __init__(self, config: EngineConfig, desk: Desk, account: Account, quotes: Quotes, out: Out) -> None:
+        self._spot = config.product is Product.SPOT
         self._desk = desk
         self._account = account
         self._quotes = quotes
         self._out = out
-        self._deadline_ms = deadline_s * SECOND
+        self._deadline_ms = config.policies.stop.deadline_s * SECOND
         self.protections: dict[str, Protection] = {}
         self.flattening = False
         """Whether a person wants everything closed: what opens meanwhile is closed, too."""
@@ -83,10 +88,31 @@ class Guard:
                 self._out.clear_timer(TIMER_PREFIX + symbol)
                 self._place_target(symbol, now)
 
+    def tighten(self, symbol: str, stop: Decimal | None, target: Decimal | None, now: int) -> OrderRef | Refusal:
+        """Move an open position's stop nearer, and set its target, as asked for and checked by `callers`.
+
+        The order that stands for it now, or why the desk did not take it.
+        """
+        protection = self.protections[symbol]
+        long = self._account.ledger.quantity(symbol) > 0
+        tick = self._quotes.instruments[symbol].tick
+        if target is not None:
+            protection.target = (floor_to if long else ceil_to)(target, tick)
+        if stop is not None:
+            rounded = ceil_to(stop, tick) if long else floor_to(stop, tick)
+            protection.trigger = max(protection.trigger, rounded) if long else min(protection.trigger, rounded)
+        live = next((each for each in self._desk.orders.live(symbol, Purpose.STOP) if self._covers(each)), None)
+        if live is None or (self._spot and live.order.take_at != protection.target):
+            return self._place_stop(symbol, now)
+        self._place_target(symbol, now)
+        return live.ref
+
     def react(self, change: Change, now: int) -> None:
         """Do what a report on an order asks for."""
         tracked, symbol = change.tracked, change.tracked.order.symbol
-        if isinstance(change.report, Filled):
+        if symbol in self.protections and not self._account.ledger.quantity(symbol):
+            self._release(symbol)
+        elif isinstance(change.report, Filled):
             self._after_fill(change, now)
         elif tracked.purpose is Purpose.STOP and self._account.ledger.quantity(symbol):
             self._after_stop_report(change, now)
@@ -132,8 +158,8 @@ class Guard:
         assert booked is not None
         symbol = tracked.order.symbol
         if not booked.position:
-            self._release(symbol)
-        elif tracked.purpose is Purpose.ENTRY:
+            return
+        if tracked.purpose is Purpose.ENTRY:
             self._cover(tracked, now)
             if self.flattening:
                 self._desk.close(symbol, PRINCIPAL, now)
@@ -157,11 +183,16 @@ class Guard:
             known.target = target or known.target
         self._place_stop(symbol, now)
 
-    def _place_stop(self, symbol: str, now: int) -> None:
+    def _place_stop(self, symbol: str, now: int) -> OrderRef | Refusal:
+        """Lay a stop. On spot it takes the target along, and the desk takes off the one before it first."""
         protection = self.protections[symbol]
         self._unprotect(symbol, now)
-        intent = self._desk.reduction(symbol, Purpose.STOP, PRINCIPAL, trigger=protection.trigger)
-        self._incident_if_refused(symbol, self._desk.submit(intent, now))
+        target = protection.target if self._spot and not self.flattening else None
+        intent = self._desk.reduction(symbol, Purpose.STOP, PRINCIPAL, trigger=protection.trigger, target=target)
+        answer = self._desk.submit(intent, now)
+        if isinstance(answer, Refusal):
+            self._out.record(Incident(f"the stop of {symbol} was refused by the desk itself: {answer}"))
+        return answer
 
     def _after_stop_report(self, change: Change, now: int) -> None:
         stop, symbol = change.tracked, change.tracked.order.symbol
@@ -175,7 +206,7 @@ class Guard:
                 protection = self.protections[symbol]
                 if not self._covered(symbol):
                     self._unprotect(symbol, now)
-                    if protection.retried_at != now:
+                    if protection.retried_at != now and not self._coming(symbol):
                         protection.retried_at = now
                         self._place_stop(symbol, now)
 
@@ -198,7 +229,7 @@ class Guard:
 
     def _place_target(self, symbol: str, now: int) -> None:
         protection = self.protections[symbol]
-        if protection.target is None or self.flattening:
+        if protection.target is None or self.flattening or self._spot:
             return
         quantity = abs(self._account.ledger.quantity(symbol))
         live = list(self._desk.orders.live(symbol, Purpose.TARGET))
@@ -214,14 +245,25 @@ class Guard:
         return any(self._covers(stop) for stop in self._desk.orders.live(symbol, Purpose.STOP))
 
     def _covers(self, stop: TrackedOrder) -> bool:
+        return stop.status in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED) and self._would_cover(stop)
+
+    def _would_cover(self, stop: TrackedOrder) -> bool:
+        """Whether a stop is tight and large enough, if the venue has it."""
         symbol, trigger = stop.order.symbol, stop.order.trigger_price
         quantity = self._account.ledger.quantity(symbol)
         protection = self.protections.get(symbol)
-        if protection is None or trigger is None:
+        if protection is None or trigger is None or stop.cancel_requested:
             return False
         tight = trigger >= protection.trigger if quantity > 0 else trigger <= protection.trigger
-        accepted = stop.status in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED)
-        return accepted and not stop.cancel_requested and tight and stop.remaining >= abs(quantity)
+        # What a fee took of a spot purchase may leave less than a step, which no order can sell.
+        return tight and stop.remaining >= floor_to(abs(quantity), self._quotes.instruments[symbol].step)
+
+    def _coming(self, symbol: str) -> bool:
+        """Whether something that will do is on its way: a stop, or on spot an exit, which needs the balance."""
+        stops = self._desk.orders.live(symbol, Purpose.STOP)
+        if any(each.status is OrderStatus.INTENDED and self._would_cover(each) for each in stops):
+            return True
+        return self._spot and self._desk.exit_under_way(symbol)
 
     def _unprotect(self, symbol: str, now: int) -> None:
         """Start the deadline, if it is not running."""
@@ -240,6 +282,9 @@ class Guard:
         if protection is None or not protection.protected or self.flattening:
             self._out.record(Incident(f"the exit {tracked.ref} of {symbol} failed; it is tried again"))
             self._come_back(symbol, now)
+        if self._spot and protection is not None and not (self._covered(symbol) or self._coming(symbol)):
+            # Its stop was taken off for the exit.
+            self._place_stop(symbol, now)
 
     def _come_back(self, symbol: str, now: int) -> None:
         """Look at an unprotected position again: at its deadline, or where that is over, after as long once more."""
@@ -257,10 +302,6 @@ class Guard:
         self._out.clear_timer(TIMER_PREFIX + symbol)
         for tracked in self._desk.orders.live(symbol):
             self._desk.cancel(tracked, "the position is flat")
-
-    def _incident_if_refused(self, symbol: str, answer: object) -> None:
-        if isinstance(answer, Refusal):
-            self._out.record(Incident(f"the stop of {symbol} was refused by the desk itself: {answer}"))
 
 
 def _crossed(change: Change) -> bool:

@@ -12,6 +12,7 @@ from ocw_mcp.engine.account import Account, AccountState
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DecisionsState
 from ocw_mcp.engine.desk import DeskMemory
+from ocw_mcp.engine.exits import ExitsState
 from ocw_mcp.engine.guard import Guard, Protection
 from ocw_mcp.engine.headroom import headroom
 from ocw_mcp.engine.snapshot import positions
@@ -31,6 +32,7 @@ class EngineMemory(msgspec.Struct):
     desk: DeskMemory
     protections: dict[str, Protection]
     flattening: bool
+    exits: ExitsState
     decisions: DecisionsState
     tally: Tally
     timers: dict[str, int]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ocw_mcp.core.market.market import FormingValues, Market, SymbolMarket
+from ocw_mcp.core.market.market import FormingValues, Market, SymbolMarket, TimeframeValues
 from ocw_mcp.core.risk.scale import exposure_scale
 from ocw_mcp.domain.snapshot import (
     TRADES_SHOWN,
@@ -18,7 +18,7 @@ from ocw_mcp.domain.snapshot import (
     TradeView,
     WakeReason,
 )
-from ocw_mcp.domain.time import DAY, HOUR, span_name
+from ocw_mcp.domain.time import DAY, HOUR, span_ms, span_name
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.config import EngineConfig
@@ -74,6 +74,43 @@ def take_snapshot(
     )
 
 
+def take_holdings(config: EngineConfig, market: Market, account: Account, guard: Guard, now: int) -> Snapshot:
+    """The open positions at `now` (ms), with just what the rules score them by: cheap enough to be taken often."""
+    wanted = span_ms(config.policies.rules.timeframe)
+    held = positions(account, guard)
+    views = []
+    for each in held:
+        candles = market.symbols[each.symbol]
+        values = candles.indicators_of(wanted)
+        views.append(
+            SymbolView(
+                symbol=each.symbol,
+                last=candles.last,
+                age_ms=now - (candles.known_at or now),
+                indicators=() if values is None else (_indicators(values),),
+                position=each,
+                derivatives=DerivativesView(**candles.derivatives.values(now)),
+                return_4h=candles.change_over(4 * HOUR),
+            )
+        )
+    return Snapshot(
+        at=now,
+        product=config.product,
+        state=account.desk_state,
+        equity=account.ledger.equity(),
+        symbols=tuple(views),
+        wake=(),
+        regime=_NO_REGIME,
+        macro=_NO_MACRO,
+        scale=exposure_scale(config.policies.scale),
+        correlations=tuple(
+            Correlation(first.symbol, second.symbol, market.correlation(first.symbol, second.symbol))
+            for place, first in enumerate(held)
+            for second in held[place + 1 :]
+        ),
+    )
+
+
 def positions(account: Account, guard: Guard) -> list[PositionView]:
     """Every open position, by symbol."""
     ledger = account.ledger
@@ -105,10 +142,7 @@ def _symbol(
         symbol=symbol,
         last=candles.last,
         age_ms=now - known_at if known_at is not None else -1,
-        indicators=tuple(
-            IndicatorValues(timeframe=span_name(each.interval), candles=each.candles, close=each.close, **each.values)
-            for each in candles.indicators()
-        ),
+        indicators=tuple(_indicators(each) for each in candles.indicators()),
         position=held,
         derivatives=DerivativesView(**candles.derivatives.values(now)),
         return_1h=candles.change_over(HOUR),
@@ -116,6 +150,12 @@ def _symbol(
         return_24h=candles.change_over(DAY),
         forming=tuple(_forming(each) for each in candles.forming()),
         feasible=feasible,
+    )
+
+
+def _indicators(values: TimeframeValues) -> IndicatorValues:
+    return IndicatorValues(
+        timeframe=span_name(values.interval), candles=values.candles, close=values.close, **values.values
     )
 
 

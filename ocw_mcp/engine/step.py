@@ -18,12 +18,15 @@ from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import FundingPaid, OutsideFill, Transferred
 from ocw_mcp.domain.policies import limits_in_force
 from ocw_mcp.domain.state import DeskState
-from ocw_mcp.domain.steps import Command, DecisionFailed, DecisionReady, Effect, StepEvent, TimerFired
+from ocw_mcp.domain.steps import Asked, Command, DecisionFailed, DecisionReady, Effect, StepEvent, TimerFired
 from ocw_mcp.engine.account import DAY_TIMER, Account
 from ocw_mcp.engine.booking import book_funding, book_transfer
+from ocw_mcp.engine.callers import Callers
+from ocw_mcp.engine.carrying import Carrier
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DEADLINE_TIMER, Decisions
 from ocw_mcp.engine.desk import EXPIRY_PREFIX, Desk
+from ocw_mcp.engine.exits import LOOK_TIMER, Exits
 from ocw_mcp.engine.guard import TIMER_PREFIX, Guard
 from ocw_mcp.engine.memory import MEMORY_FORMAT, EngineMemory, summary
 from ocw_mcp.engine.out import Out
@@ -47,8 +50,11 @@ class Engine:
         self._readings = Readings(self._market)
         self.account = Account(config, self._out)
         self._desk = Desk(config, self.account, self._quotes, self._out)
-        self.guard = Guard(self._desk, self.account, self._quotes, self._out, config.policies.stop.deadline_s)
-        self._decisions = Decisions(config, self._desk, self.guard, self.account, self._out)
+        self.guard = Guard(config, self._desk, self.account, self._quotes, self._out)
+        self._exits = Exits(config, self._market, self.account, self._desk, self.guard, self._out)
+        carrier = Carrier(self._desk, self.guard, self.account)
+        self._decisions = Decisions(config, carrier, self._out)
+        self._callers = Callers(self._desk, self.guard, self.account, carrier, self._out)
         self.tally = Tally()
         self._hashes = ("", "")
         self._commands: list[str] = []
@@ -84,6 +90,8 @@ class Engine:
             self._after_decision(event.wake_id, self._decisions.failed(event, now), now)
         elif isinstance(event, Command):
             self._on_command(event, now)
+        elif isinstance(event, Asked):
+            self._callers.take(event, now)
         elif isinstance(event, FundingPaid):
             if book_funding(event, self.account, self._out):
                 self._watch()
@@ -119,11 +127,13 @@ class Engine:
         if self.tally.began_at is None:
             self.tally.began_at = now
             self.account.open_day(now)
+            self._exits.start(now)
         self._take_derivatives(frame)
         # A candle that closes at midnight is the last of its day; what is decided on it is of the next one.
         if frame.at > self.account.day_ends:
             self.account.open_day(frame.at - 1)
         held = self.account.ledger.positions
+        changes: list[tuple[Candle, Closed]] = []
         for candle in frame.closed:
             if candle.open_time <= self.tally.warmed_until:
                 # The first frame of the book closes what opened before it.
@@ -131,17 +141,20 @@ class Engine:
                 continue
             change = self._take(candle)
             if change is not None:
-                self._gate.look(
-                    candle.symbol,
-                    candle.close,
-                    change.timeframes,
-                    at=now,
-                    read=self._readings.read,
-                    after_hole=change.hole_since is not None,
-                    in_position=candle.symbol in held,
-                )
+                changes.append((candle, change))
         if held and frame.closed:
             self._watch()
+            self._look_after_positions(now)
+        for candle, change in changes:
+            self._gate.look(
+                candle.symbol,
+                candle.close,
+                change.timeframes,
+                at=now,
+                read=self._readings.read,
+                after_hole=change.hole_since is not None,
+                in_position=candle.symbol in held,
+            )
         if frame.at == self.account.day_ends:
             self.account.open_day(frame.at)
         if not frame.closed:
@@ -183,6 +196,10 @@ class Engine:
             self.account.ledger.see(candle.symbol, candle.low, candle.high)
         return change
 
+    def _look_after_positions(self, now: int) -> None:
+        for symbol, reason in self._exits.look(now):
+            self._gate.raise_reason(symbol, reason)
+
     def _watch(self) -> None:
         if why := self.account.watch():
             self._desk.cancel_entries(why)
@@ -192,6 +209,9 @@ class Engine:
         self._out.timers.pop(timer.name, None)
         if timer.name == DAY_TIMER:
             self.account.open_day(now)
+        elif timer.name == LOOK_TIMER:
+            for symbol, reason in self._exits.on_timer(now):
+                self._gate.raise_reason(symbol, reason)
         elif timer.name == DEADLINE_TIMER:
             self._after_decision(self._decisions.state.last_wake, self._decisions.on_deadline(now), now)
         elif timer.name.startswith(TIMER_PREFIX):
@@ -234,6 +254,7 @@ class Engine:
                 desk=self._desk.memory(),
                 protections=self.guard.protections,
                 flattening=self.guard.flattening,
+                exits=self._exits.state,
                 decisions=self._decisions.state,
                 tally=self.tally,
                 timers=self._out.timers,
@@ -258,6 +279,7 @@ class Engine:
         self._desk.restore(memory.desk)
         self.guard.protections = memory.protections
         self.guard.flattening = memory.flattening
+        self._exits.state = memory.exits
         self._decisions.state = memory.decisions
         self.tally = memory.tally
         self._out.timers = memory.timers

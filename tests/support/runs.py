@@ -25,6 +25,12 @@ WIDE: dict[str, dict[str, Any]] = {
     "correlated": {"max_share": 20},
     "risk": {"max_share": 1, "gap_allowance": 0},
     "drawdown": {"max_share": 1},
+    "exits": {"max_loss": 1, "take_profit": 1_000, "trail_from": 1, "trail_gives_back": 1, "max_hold_h": 8_760},
+    "score": {"review": 1, "exit": 1},
+    "price": {"max_deviation": 1},
+    "margin": {"min_free": 0},
+    "leverage": {"max": 20, "usual": 5},
+    "stop": {"liquidation_buffer": 0},
     "losses": {"in_a_row": 100, "pause_s": 0},
     "pace": {
         "entries_per_minute": 1_000,

@@ -5,9 +5,10 @@
 3. A return lies far off the returns before it, in any symbol.
 4. A wake condition that the agent set is met.
 
-Reasons are kept, never dropped: those that come in the cooldown after a wake, or while a decision is under way, wake at
-the first look after it. An outlier far beyond the others breaks a cooldown, and nothing breaks a decision. One wake
-carries the reasons of all symbols. Every look ends as a wake or as a skip with its reason, and both are counted.
+The guard can give one, too: the score of a position rose into its band of review. Reasons are kept, never dropped:
+those that come in the cooldown after a wake, or while a decision is under way, wake at the first look after it. An
+outlier far beyond the others breaks a cooldown, and nothing breaks a decision. One wake carries the reasons of all
+symbols. Every look ends as a wake or as a skip with its reason, and both are counted.
 """
 
 import math
@@ -113,6 +114,10 @@ class Gate:
         else:
             # Whether this look wakes or has to wait is known at the end of the moment.
             self._looked.append((symbol, skip))
+
+    def raise_reason(self, symbol: str, reason: str) -> None:
+        """Somebody who watches the positions has a reason to ask about one; it is kept like any other."""
+        self._keep(symbol, [reason])
 
     def warm(self, symbol: str, close: float, *, after_hole: bool) -> None:
         """Take a close from before the book's beginning into the yardstick; nothing is looked at."""

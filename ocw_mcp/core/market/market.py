@@ -132,6 +132,14 @@ class SymbolMarket:
             if each.interval >= INDICATORS_FROM
         ]
 
+    def indicators_of(self, wanted: int) -> TimeframeValues | None:
+        """Those of the shortest timeframe that carries indicators and is not shorter than `wanted` (ms)."""
+        for each in self._all:
+            if each.interval >= max(wanted, INDICATORS_FROM):
+                close = each.series.closes[-1] if len(each.series) else Unknown("no closed candle yet")
+                return TimeframeValues(each.interval, len(each.series), close, each.indicators.values())
+        return None
+
     def forming(self) -> list[FormingValues]:
         """The candles of 1h and 4h as they are forming, where these are built; computed anew at each call."""
         shown = []

@@ -131,6 +131,7 @@ class RiskOfficer:
             trigger_price=intent.trigger_price,
             limit_price=rounded_limit(intent, account.instrument),
             post_only=intent.post_only,
+            take_at=intent.target_at if intent.purpose is Purpose.STOP else None,
         )
         return ApprovedOrder(_SEAL, order, account.version, now + APPROVAL_MS)
 

@@ -1,0 +1,82 @@
+"""What somebody attached asks for, outside any wake: entries and exits, taking an entry off, a tighter stop.
+
+Each request is journaled with whoever asks, and answered once: the same key gets the same answer again.
+"""
+
+from ocw_mcp.core.orders.table import TrackedOrder
+from ocw_mcp.domain.events import CallerAsked, RequestRefused
+from ocw_mcp.domain.money import ZERO, plain
+from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.requests import CallerRequest, CancelRequest, LegRequest, ProtectionRequest
+from ocw_mcp.domain.steps import Asked
+from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.carrying import Carrier
+from ocw_mcp.engine.desk import Answer, Desk
+from ocw_mcp.engine.guard import Guard
+from ocw_mcp.engine.out import Out
+
+
+class Callers:
+    """Takes requests, one at a time."""
+
+    def __init__(self, desk: Desk, guard: Guard, account: Account, carrier: Carrier, out: Out) -> None:
+        self._desk = desk
+        self._guard = guard
+        self._account = account
+        self._carrier = carrier
+        self._out = out
+
+    def take(self, asked: Asked, now: int) -> None:
+        """Take a request. Its answer is in `desk.answer` under its key from then on."""
+        request = asked.request
+        if self._desk.answer(request.key) is not None:
+            return
+        self._out.record(CallerAsked(request, asked.after_frame))
+        answer = self._answer(request, now)
+        if isinstance(answer, Refusal) and not isinstance(request, LegRequest):
+            # A refused leg is journaled as the order that it would have been.
+            self._out.record(RequestRefused(request.key, answer))
+        self._desk.remember(request.key, answer)
+
+    def _answer(self, request: CallerRequest, now: int) -> Answer:
+        match request:
+            case LegRequest():
+                answer = self._carrier.carry_out(request.leg, request.key, request.principal, None, now)
+                return answer or Refusal(RefusalCode.NO_ORDER, limit="something to do", actual=request.leg.action)
+            case CancelRequest():
+                return self._cancel(request)
+            case ProtectionRequest():
+                return self._protect(request, now)
+
+    def _cancel(self, request: CancelRequest) -> Answer:
+        tracked = self._desk.orders.get(request.ref)
+        if tracked is None or not tracked.status.live:
+            return Refusal(RefusalCode.NO_ORDER, limit="a live order", actual=_standing(tracked))
+        if tracked.purpose is not Purpose.ENTRY:
+            return Refusal(RefusalCode.PROTECTIVE, limit="an entry", actual=tracked.purpose.name.lower())
+        self._desk.cancel(tracked, f"taken off by {request.principal}")
+        return request.ref
+
+    def _protect(self, request: ProtectionRequest, now: int) -> Answer:
+        symbol = request.symbol
+        view, protection = self._desk.view(symbol, now), self._guard.protections.get(symbol)
+        if view is None or protection is None or not view.quantity:
+            return Refusal(RefusalCode.NO_POSITION, limit="an open position", actual="flat")
+        way = 1 if view.quantity > 0 else -1
+        if self._desk.exit_under_way(symbol):
+            return Refusal(RefusalCode.EXIT_PENDING, limit="no exit under way", actual="under way")
+        stop, target = request.stop, request.target
+        if stop is not None and not (stop.is_finite() and stop > ZERO and (view.price - stop) * way > ZERO):
+            return Refusal(RefusalCode.STOP_REQUIRED, limit=f"a stop before {plain(view.price)}", actual=str(stop))
+        if stop is not None and (stop - protection.trigger) * way < ZERO:
+            return Refusal(RefusalCode.LOOSER_STOP, limit=plain(protection.trigger), actual=plain(stop))
+        if target is not None and not (target.is_finite() and (target - view.price) * way > ZERO):
+            return Refusal(RefusalCode.BAD_TARGET, limit=f"beyond {plain(view.price)}", actual=str(target))
+        if target is not None and target <= ZERO:
+            return Refusal(RefusalCode.BAD_TARGET, limit="a price above 0", actual=str(target))
+        return self._guard.tighten(symbol, stop, target, now)
+
+
+def _standing(tracked: TrackedOrder | None) -> str:
+    return "none of that name" if tracked is None else tracked.status

@@ -1,0 +1,135 @@
+"""When a position is closed whoever opened it and whatever anybody thinks: the policy file's hard exits, and the score.
+
+Looked at on every frame, and on a timer where time is real. The hard exits are held against the mark at each look; the
+rules' score of every position is taken as often as the policy says. A score that rises into the review band wakes who
+decides, one that rises to the exit band closes the position.
+"""
+
+from typing import Final
+
+import msgspec
+
+from ocw_mcp.core.market.market import Market
+from ocw_mcp.core.rules.position_score import PositionScore, score_position
+from ocw_mcp.core.rules.signals import read_signals
+from ocw_mcp.domain.events import ExitDecided, ScoreTaken
+from ocw_mcp.domain.policies import ExitsPolicy
+from ocw_mcp.domain.snapshot import PositionView, Snapshot
+from ocw_mcp.domain.time import HOUR, SECOND
+from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.config import EngineConfig
+from ocw_mcp.engine.desk import Desk
+from ocw_mcp.engine.guard import PRINCIPAL, Guard
+from ocw_mcp.engine.out import Out
+from ocw_mcp.engine.snapshot import positions, take_holdings
+
+LOOK_TIMER: Final = "look"
+LOOK_EVERY_MS: Final = 30 * SECOND
+
+HOLD, REVIEW, EXIT = "hold", "review", "exit"
+
+
+class ExitsState(msgspec.Struct):
+    """When scores were last taken (ms), and the band of each position then."""
+
+    scored_at: int = 0
+    bands: dict[str, str] = {}
+
+
+class Exits:
+    """Closes what the policy does not let anybody hold."""
+
+    def __init__(
+        self, config: EngineConfig, market: Market, account: Account, desk: Desk, guard: Guard, out: Out
+    ) -> None:
+        self._config = config
+        self._policies = config.policies
+        self._market = market
+        self._account = account
+        self._desk = desk
+        self._guard = guard
+        self._out = out
+        self.state = ExitsState()
+
+    def start(self, now: int) -> None:
+        """Where time is real, look even when no candle comes."""
+        if self._config.live and LOOK_TIMER not in self._out.timers:
+            self._out.set_timer(LOOK_TIMER, now + LOOK_EVERY_MS)
+
+    def on_timer(self, now: int) -> list[tuple[str, str]]:
+        """The timer is due: look, and look again after as long."""
+        self._out.set_timer(LOOK_TIMER, now + LOOK_EVERY_MS)
+        return self.look(now)
+
+    def look(self, now: int) -> list[tuple[str, str]]:
+        """Close what has to be closed; the symbols that who decides has to look at, each with the reason."""
+        held = self._account.ledger.positions
+        if not held:
+            self.state.bands.clear()
+            return []
+        for symbol in sorted(held):
+            position = held[symbol]
+            mark = float(self._account.ledger.marks[symbol])
+            average, way = float(position.average_price), 1 if position.quantity > 0 else -1
+            found = hard_exit(
+                way * (mark / average - 1), position.excursions()[0], now - position.opened_at, self._policies.exits
+            )
+            if found is not None:
+                self._close(symbol, *found, now)
+        if now - self.state.scored_at < self._policies.score.every_s * SECOND:
+            return []
+        self.state.scored_at = now
+        return self._score(now)
+
+    def _score(self, now: int) -> list[tuple[str, str]]:
+        """Take every position's score; those that rose into the review band, with the reason to ask about them."""
+        snapshot = take_holdings(self._config, self._market, self._account, self._guard, now)
+        asked, bands = [], {}
+        for view in positions(self._account, self._guard):
+            score = self._score_of(view, snapshot)
+            band = self._band(score.total)
+            before = self.state.bands.get(view.symbol, HOLD)
+            bands[view.symbol] = band
+            if band != before:
+                self._out.record(ScoreTaken(view.symbol, round(score.total, 4), band, score.worst))
+            worst = score.worst.replace("_", " ")
+            if band == EXIT:
+                self._close(view.symbol, "score", f"a score of {score.total:.2f} against it, most of it {worst}", now)
+            elif band == REVIEW and before == HOLD:
+                asked.append((view.symbol, f"score:{score.total:.2f} {worst}"))
+        self.state.bands = bands
+        return asked
+
+    def _score_of(self, view: PositionView, snapshot: Snapshot) -> PositionScore:
+        seen = snapshot.symbol(view.symbol)
+        signals = read_signals(seen, self._policies.rules) if seen is not None else None
+        return score_position(view, signals, snapshot, self._policies.exits.max_hold_h)
+
+    def _band(self, score: float) -> str:
+        policy = self._policies.score
+        return EXIT if score >= policy.exit else REVIEW if score >= policy.review else HOLD
+
+    def _close(self, symbol: str, rule: str, why: str, now: int) -> None:
+        if self._desk.exit_under_way(symbol):
+            return
+        self._out.record(ExitDecided(symbol, rule, why))
+        self._desk.close(symbol, PRINCIPAL, now)
+
+
+def hard_exit(gain: float, best: float, held_ms: int, policy: ExitsPolicy) -> tuple[str, str] | None:
+    """The rule that ends a position, and the sentence for people; None while it may be held.
+
+    `gain` is what it is ahead by now, as a share of its average price, `best` the most that it was.
+    """
+    if gain <= -float(policy.max_loss):
+        return "max_loss", f"it is {-gain:.2%} behind, and none may be beyond {policy.max_loss:.2%}"
+    if gain >= float(policy.take_profit):
+        return "take_profit", f"it is {gain:.2%} ahead, and at {policy.take_profit:.2%} the profit is taken"
+    if best >= float(policy.trail_from) and best - gain >= float(policy.trail_gives_back) * best:
+        return "trail", f"it was {best:.2%} ahead and gave back {best - gain:.2%}"
+    if held_ms >= policy.max_hold_h * HOUR:
+        return (
+            "max_hold",
+            f"it was held for {held_ms / HOUR:.0f} h, and none may be for longer than {policy.max_hold_h:g} h",
+        )
+    return None
