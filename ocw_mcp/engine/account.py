@@ -45,6 +45,7 @@ class Account:
         self.day = DailyLoss(config.policies.daily_loss)
         self.day_ends = 0
         """The midnight (ms) with which the day under way ends."""
+        self._policies = config.policies
         self._slack_ms = config.policies.data.slack_s * SECOND
         self.desk_state = DeskState.ACTIVE
         self.version = 0
@@ -90,10 +91,20 @@ class Account:
             self._out.record(EntriesPaused(self.activity.state.paused_until))
 
     def transfer(self, amount: Decimal) -> None:
-        """Money came (`amount` above 0) or left: the day and the peak are measured as if it had always been so."""
+        """Money came (`amount` above 0, quote) or left: what is lost, as a share, is the same after it as before.
+
+        That is how the return of a fund is told where money comes and goes (time-weighted). An account that is emptied
+        begins anew with what it gets.
+        """
+        before = self.ledger.equity()
         self.ledger.transfer(amount)
-        self.day.transfer(amount)
-        self.drawdown.transfer(amount)
+        after = self.ledger.equity()
+        if before > 0 and after > 0:
+            self.day.rescale(after / before)
+            self.drawdown.rescale(after / before)
+        else:
+            self.day.open(self.day.today.day, after)
+            self.drawdown = Drawdown(self._policies.drawdown, after)
 
     def first_time(self, name: str) -> bool:
         """Whether the venue tells this for the first time, as far as anybody remembers."""

@@ -13,7 +13,7 @@ from ocw_mcp.core.orders.machine import OrderStatus
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.domain.events import Incident, PositionProtected, PositionUnprotected
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.money import ceil_to, floor_to, plain
+from ocw_mcp.domain.money import ONE, ceil_to, floor_to, plain
 from ocw_mcp.domain.orders import (
     Accepted,
     Canceled,
@@ -63,6 +63,7 @@ class Guard:
         self._account = account
         self._quotes = quotes
         self._out = out
+        self._farthest_stop = config.policies.stop.max_distance
         self._deadline_ms = config.policies.stop.deadline_s * SECOND
         self.protections: dict[str, Protection] = {}
         self.flattening = False
@@ -138,12 +139,16 @@ class Guard:
             self._adopt(symbol, now)
 
     def _adopt(self, symbol: str, now: int) -> None:
-        """What stands now was not all of our making: protect it if its stop is known, or close it."""
+        """What stands now was not all of our making: cover it with the stop it has, or close what has none."""
         if symbol in self.protections:
             self._place_stop(symbol, now)
-        else:
-            self._desk.close(symbol, PRINCIPAL, now)
-            self._come_back(symbol, now)
+            return
+        way = 1 if self._account.ledger.quantity(symbol) > 0 else -1
+        self.protections[symbol] = Protection(
+            self._account.ledger.marks[symbol] * (ONE - way * self._farthest_stop), target=None
+        )
+        self._unprotect(symbol, now)
+        self._desk.close(symbol, PRINCIPAL, now)
 
     def on_timer(self, symbol: str, now: int) -> None:
         """The deadline of an unprotected position: close it. What becomes of the exit tells how to go on."""

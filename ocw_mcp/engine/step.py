@@ -25,7 +25,7 @@ from ocw_mcp.engine.callers import Callers
 from ocw_mcp.engine.carrying import Carrier
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DEADLINE_TIMER, Decisions
-from ocw_mcp.engine.desk import EXPIRY_PREFIX, Desk
+from ocw_mcp.engine.desk import EXPIRY_PREFIX, Answer, Desk
 from ocw_mcp.engine.exits import LOOK_TIMER, Exits
 from ocw_mcp.engine.guard import TIMER_PREFIX, Guard
 from ocw_mcp.engine.memory import MEMORY_FORMAT, EngineMemory, summary
@@ -287,6 +287,10 @@ class Engine:
         self._hashes = memory.hashes
         self._commands = memory.commands
         self._now = memory.now
+
+    def answer(self, key: str) -> Answer | None:
+        """What a caller's request was answered, by its key; None where it never came, or long ago."""
+        return self._desk.answer(key)
 
     def summary(self) -> dict[str, Any]:
         """What `ocw status` shows of this moment, ready for JSON."""

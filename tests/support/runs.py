@@ -85,6 +85,7 @@ class Run:
         prompts_hash: str = "prompts",
         clock: Clock | None = None,
         venue: PaperVenue | None = None,
+        live: bool = False,
     ) -> None:
         identity = feed.identity
         self.store = store or MemoryStore()
@@ -101,6 +102,7 @@ class Run:
             start_equity=Decimal(10_000),
             agent="test",
             instruments=self.venue.instrument,
+            live=live,
         )
         self.engine = Engine(self.config)
         self.simulation = BookRun(

@@ -41,9 +41,9 @@ class DailyLoss:
         today.reached = True
         return True
 
-    def transfer(self, amount: Decimal) -> None:
-        """Money came (`amount` above 0, quote) or left: as if the day had begun with it, or without."""
-        self.today.opening += amount
+    def rescale(self, factor: Decimal) -> None:
+        """A transfer made equity so many times what it was: the share that is lost stays what it is."""
+        self.today.opening *= factor
         self.hold_to_policy()
 
     def loss(self, equity: Decimal) -> Decimal:

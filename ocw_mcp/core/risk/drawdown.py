@@ -39,10 +39,10 @@ class Drawdown:
         watched = self.state.watched
         return (watched - equity) / watched if watched > 0 else ZERO
 
-    def transfer(self, amount: Decimal) -> None:
-        """Money came (`amount` above 0, quote) or left: the peaks are as if it had always been so."""
-        self.state.peak += amount
-        self.state.watched += amount
+    def rescale(self, factor: Decimal) -> None:
+        """A transfer made equity so many times what it was: the fall from the peak stays what it is."""
+        self.state.peak *= factor
+        self.state.watched *= factor
 
     def begin_anew(self, equity: Decimal) -> None:
         """A person has seen the fall and resumes: from here on it is held against equity as it stands."""

@@ -250,3 +250,51 @@ def test_with_funding_anywhere_between_the_fills_cash_still_adds_up(
     assert ledger.funding == total
     assert abs(ledger.equity() - account(fills, marks)[0] - total) < Decimal("1e-17")
     assert abs(ledger.wallet - START - pnl - sum(each.pnl for each in ledger.positions.values())) < Decimal("1e-17")
+
+
+@pytest.mark.parametrize(("side", "leverage"), [(BUY, 1), (BUY, 5), (SELL, 5)])
+def test_a_position_isolates_its_cost_over_its_leverage_and_gives_it_back_in_shares(side: Side, leverage: int) -> None:
+    ledger = Ledger(START)
+    ledger.book(BTC, side, Decimal(2), Decimal(100), Decimal(0), 1, leverage=leverage)
+    ledger.book(BTC, side, Decimal(2), Decimal(120), Decimal(0), 2, leverage=50)
+    assert ledger.positions[BTC].margin == Decimal(440) / leverage, "an addition has the leverage of its position"
+    assert ledger.free() == START - Decimal(440) / leverage
+    ledger.book(BTC, side.opposite, Decimal(1), Decimal(110), Decimal(0), 3)
+    assert ledger.positions[BTC].margin == Decimal(330) / leverage
+    ledger.book(BTC, side.opposite, Decimal(3), Decimal(110), Decimal(0), 4)
+    assert ledger.free() == ledger.wallet == START
+
+
+def test_funding_is_paid_out_of_the_margin() -> None:
+    ledger = Ledger(START)
+    ledger.book(BTC, BUY, Decimal(1), Decimal(100), Decimal(0), 1, leverage=10)
+    ledger.fund(BTC, Decimal(-3))
+    assert ledger.positions[BTC].margin == 7
+    assert ledger.free() == START - 10
+
+
+def test_a_fee_in_the_asset_bought_leaves_less_of_it_and_costs_the_same() -> None:
+    ours, usual = Ledger(START), Ledger(START)
+    ours.book(BTC, BUY, Decimal(2), Decimal(100), Decimal("0.2"), 1, base_fee=Decimal("0.002"))
+    usual.book(BTC, BUY, Decimal(2), Decimal(100), Decimal("0.2"), 1)
+    assert ours.quantity(BTC) == Decimal("1.998")
+    assert ours.equity() == usual.equity() == START - Decimal("0.2")
+    assert ours.free() == START - 200, "what was paid is paid"
+
+
+def test_dust_counts_as_flat_is_kept_at_its_price_and_is_part_of_the_next_purchase() -> None:
+    ledger = Ledger(START)
+    ledger.book(BTC, BUY, Decimal("1.0005"), Decimal(100), Decimal(0), 1)
+    ledger.book(BTC, SELL, Decimal(1), Decimal(120), Decimal(0), 2)
+    closed = ledger.sweep(BTC, Decimal(120))
+    assert closed.realised == Decimal("1.0005") * 20
+    assert ledger.quantity(BTC) == 0
+    assert ledger.equity() == START + closed.realised
+    assert ledger.free() == ledger.equity() - Decimal("0.06")
+    restored = Ledger(Decimal(0))
+    restored.restore(ledger.state())
+    booked = restored.book(BTC, BUY, Decimal(1), Decimal(140), Decimal(0), 3)
+    assert booked.opened
+    assert booked.position == restored.quantity(BTC) == Decimal("1.0005")
+    assert restored.equity() == START + closed.realised + Decimal("0.0005") * 20
+    assert restored.free() == START + closed.realised - Decimal("140.06")

@@ -1,0 +1,83 @@
+"""Isolated margin: where a position is liquidated, and how large one may be so that its stop comes first."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from ocw_mcp.domain.margin import Bracket, Brackets, allowed_maintenance, bankruptcy_price
+
+D = Decimal
+BRACKETS = Brackets(
+    (Bracket(D(50_000), 125, D("0.004")), Bracket(D(600_000), 100, D("0.005")), Bracket(D(3_000_000), 50, D("0.01")))
+)
+
+
+def test_the_brackets_join_without_a_step() -> None:
+    assert BRACKETS.amounts == (D(0), D(50), D(3_050))
+    for cap in (D(50_000), D(600_000)):
+        assert BRACKETS.maintenance(cap) == pytest.approx(BRACKETS.maintenance(cap + D("0.000001")))
+
+
+def test_a_known_position_is_liquidated_where_the_exchange_says() -> None:
+    # 1 BTC at 50,000 with 20x: margin 2,500; (50,000 - 2,500) / (1 - 0.004) in the first bracket.
+    price = BRACKETS.liquidation_price(D(1), D(50_000), D(2_500))
+    assert price is not None
+    assert round(price, 2) == D("47690.76")
+    short = BRACKETS.liquidation_price(D(-1), D(-50_000), D(2_500))
+    assert short is not None
+    # Its notional there is in the second bracket: (50,000 + 2,500 + 50) / (1 + 0.005).
+    assert round(short, 2) == D("52288.56")
+
+
+def test_a_long_that_is_paid_for_whole_has_no_liquidation_price() -> None:
+    assert BRACKETS.liquidation_price(D(1), D(50_000), D(50_000)) is None
+    assert bankruptcy_price(D(1), D(50_000), D(50_000)) == 0
+
+
+def test_a_bracket_allows_its_leverage_and_beyond_the_last_nothing_is_held() -> None:
+    assert [BRACKETS.max_leverage(D(n)) for n in (50_000, 50_001, 3_000_000, 3_000_001)] == [125, 100, 50, 0]
+
+
+@given(
+    price=st.decimals("0.1", "100000", places=2),
+    quantity=st.decimals("0.001", "100", places=3),
+    leverage=st.integers(1, 50),
+    way=st.sampled_from([1, -1]),
+)
+def test_at_the_liquidation_price_the_margin_just_covers_the_maintenance(
+    price: Decimal, quantity: Decimal, leverage: int, way: int
+) -> None:
+    cost = way * quantity * price
+    margin = abs(cost) / leverage
+    found = BRACKETS.liquidation_price(way * quantity, cost, margin)
+    assume(found is not None)
+    assert found is not None
+    left = margin + way * quantity * found - cost
+    assert left == pytest.approx(BRACKETS.maintenance(quantity * found), abs=D("1e-9"))
+    # It comes before the margin is gone.
+    assert (found - bankruptcy_price(way * quantity, cost, margin)) * way >= 0
+
+
+@given(
+    entry=st.decimals("10", "1000", places=2),
+    distance=st.decimals("0.001", "0.2", places=3),
+    leverage=st.integers(1, 50),
+    way=st.sampled_from([1, -1]),
+)
+def test_the_largest_position_that_keeps_its_stop_before_the_liquidation_is_just_that(
+    entry: Decimal, distance: Decimal, leverage: int, way: int
+) -> None:
+    stop = entry * (1 - way * distance)
+    largest = BRACKETS.largest(allowed_maintenance(entry, stop, leverage, way))
+
+    def survives(notional_at_stop: Decimal) -> bool:
+        quantity = notional_at_stop / stop
+        left = quantity * entry / leverage + way * quantity * (stop - entry)
+        return left >= BRACKETS.maintenance(notional_at_stop)
+
+    if largest > 0:
+        assert survives(largest * D("0.999999"))
+    if largest < BRACKETS.rows[-1].cap:
+        assert not survives(max(largest, D(1)) * D("1.001"))

@@ -1,0 +1,172 @@
+"""What attached callers ask for goes through the one door, is journaled, and is answered once."""
+
+from decimal import Decimal
+
+import pytest
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.requests import CallerRequest, CancelRequest, LegRequest, ProtectionRequest
+from ocw_mcp.domain.steps import Asked
+from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.engine.desk import Answer
+from tests.support.deciders import Scripted
+from tests.support.legs import buy
+from tests.support.markets import START, ListFeed, path
+from tests.support.runs import Run, policies
+
+D = Decimal
+NOW = START + 4 * MINUTE
+ENTRY = OrderRef(1, Purpose.ENTRY)
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+
+
+async def holding(stop: str = "97", target: str | None = None) -> Run:
+    """A run that has bought at 100 and holds."""
+    run = Run(ListFeed(path([100.0] * 4)), Scripted({1: buy(stop, target=target)}), policy=WAKES)
+    return await run.go()
+
+
+async def flat() -> Run:
+    return await Run(ListFeed(path([100.0] * 4)), Scripted({}), policy=WAKES).go()
+
+
+async def ask(run: Run, request: CallerRequest) -> Answer:
+    run.clock.advance(NOW)
+    await run.simulation._shell.take(Asked(request, NOW))
+    answer = run.engine.answer(request.key)
+    assert answer is not None
+    return answer
+
+
+def leg(action: Action = Action.BUY, *, size: str = "0.1", stop: str | None = "97", limit: str | None = None) -> Leg:
+    return Leg("BTCUSDT", action, size=D(size), stop=D(stop) if stop else None, limit=D(limit) if limit else None)
+
+
+def code(answer: Answer) -> RefusalCode:
+    assert isinstance(answer, Refusal), f"passed: {answer}"
+    return answer.code
+
+
+async def test_a_leg_is_an_order_under_the_callers_name() -> None:
+    run = await flat()
+    assert await ask(run, LegRequest("k1", "anna", leg())) == ENTRY
+    (intended,) = run.events(events.OrderIntended)
+    assert intended.intent.principal == "anna"
+    assert intended.intent.wake_id is None
+    (asked,) = run.events(events.CallerAsked)
+    assert asked.request.principal == "anna"
+
+
+async def test_the_same_key_is_the_same_order_even_with_other_words() -> None:
+    run = await flat()
+    first = await ask(run, LegRequest("k1", "anna", leg()))
+    assert await ask(run, LegRequest("k1", "anna", leg(size="0.2"))) == first
+    assert len(run.events(events.OrderIntended)) == 1
+    assert len(run.events(events.CallerAsked)) == 1
+
+
+async def test_two_callers_cannot_both_take_the_same_room() -> None:
+    run = await flat()
+    assert await ask(run, LegRequest("k1", "anna", leg(size="0.25", limit="99"))) == ENTRY
+    assert code(await ask(run, LegRequest("k2", "ben", leg(size="0.25", limit="99")))) is RefusalCode.ENTRY_PENDING
+
+
+async def test_a_leg_that_breaks_a_limit_is_refused_and_written_down_as_the_order_it_would_have_been() -> None:
+    run = await flat()
+    assert code(await ask(run, LegRequest("k1", "anna", leg(stop=None)))) is RefusalCode.STOP_REQUIRED
+    (refused,) = run.events(events.OrderRefused)
+    assert refused.intent.principal == "anna"
+    assert run.events(events.RequestRefused) == []
+
+
+async def test_a_caller_closes_a_position() -> None:
+    run = await holding()
+    answer = await ask(run, LegRequest("k1", "anna", leg(Action.SELL)))
+    assert isinstance(answer, OrderRef)
+    assert answer.leg is Purpose.EXIT
+
+
+async def test_a_waiting_entry_is_taken_off_on_request() -> None:
+    run = await flat()
+    await ask(run, LegRequest("k1", "anna", leg(limit="90", stop="88")))
+    assert await ask(run, CancelRequest("k2", "ben", ENTRY)) == ENTRY
+    assert list(run.engine._desk.orders.live()) == []
+
+
+async def test_whoever_wants_out_takes_back_an_entry_that_waits() -> None:
+    run = await flat()
+    await ask(run, LegRequest("k1", "anna", leg(limit="90", stop="88")))
+    assert await ask(run, LegRequest("k2", "anna", leg(Action.SELL))) == ENTRY
+    assert list(run.engine._desk.orders.live()) == []
+
+
+@pytest.mark.parametrize("purpose", [Purpose.STOP, Purpose.TARGET])
+async def test_what_protects_a_position_is_never_taken_off_on_request(purpose: Purpose) -> None:
+    run = await holding(target="120")
+    (order,) = run.engine._desk.orders.live("BTCUSDT", purpose)
+    assert code(await ask(run, CancelRequest("k1", "anna", order.ref))) is RefusalCode.PROTECTIVE
+    assert [each.ref for each in run.engine._desk.orders.live("BTCUSDT", purpose)] == [order.ref]
+    (refused,) = run.events(events.RequestRefused)
+    assert refused.key == "k1"
+
+
+async def test_an_exit_under_way_is_never_taken_off_on_request() -> None:
+    run = await holding()
+    ref = await ask(run, LegRequest("k1", "anna", leg(Action.SELL)))
+    assert isinstance(ref, OrderRef)
+    assert code(await ask(run, CancelRequest("k2", "anna", ref))) is RefusalCode.PROTECTIVE
+
+
+async def test_nothing_is_taken_off_that_is_not_there() -> None:
+    run = await holding()
+    assert code(await ask(run, CancelRequest("k1", "anna", OrderRef(77, Purpose.ENTRY)))) is RefusalCode.NO_ORDER
+    assert code(await ask(run, CancelRequest("k2", "anna", ENTRY))) is RefusalCode.NO_ORDER
+
+
+async def test_a_tighter_stop_takes_the_place_of_the_one_before() -> None:
+    run = await holding("97")
+    answer = await ask(run, ProtectionRequest("k1", "anna", "BTCUSDT", stop=D("98.53")))
+    (stop,) = run.engine._desk.orders.live("BTCUSDT", Purpose.STOP)
+    assert stop.ref == answer
+    assert stop.order.trigger_price == D("98.6"), "rounded to the tick, towards the price"
+    assert run.engine.summary()["positions"][0]["protected"] is True
+
+
+async def test_the_same_stop_again_changes_nothing() -> None:
+    run = await holding("97")
+    (before,) = run.engine._desk.orders.live("BTCUSDT", Purpose.STOP)
+    assert await ask(run, ProtectionRequest("k1", "anna", "BTCUSDT", stop=D(97))) == before.ref
+    assert [each.ref for each in run.engine._desk.orders.live("BTCUSDT", Purpose.STOP)] == [before.ref]
+
+
+@pytest.mark.parametrize("stop", ["96.9", "1", "0", "-5", "NaN", "Infinity", "100", "101"])
+async def test_a_stop_is_not_loosened_and_not_put_beyond_the_price(stop: str) -> None:
+    run = await holding("97")
+    before = [each.ref for each in run.engine._desk.orders.live("BTCUSDT")]
+    answer = code(await ask(run, ProtectionRequest("k1", "anna", "BTCUSDT", stop=D(stop))))
+    assert answer in (RefusalCode.LOOSER_STOP, RefusalCode.STOP_REQUIRED)
+    assert [each.ref for each in run.engine._desk.orders.live("BTCUSDT")] == before
+
+
+async def test_a_target_is_set_and_moved() -> None:
+    run = await holding()
+    for key, wanted in (("k1", "110"), ("k2", "105")):
+        await ask(run, ProtectionRequest(key, "anna", "BTCUSDT", target=D(wanted)))
+        (target,) = run.engine._desk.orders.live("BTCUSDT", Purpose.TARGET)
+        assert target.order.trigger_price == D(wanted)
+
+
+@pytest.mark.parametrize("target", ["99", "100", "-1", "NaN", "Infinity"])
+async def test_a_target_that_does_not_win_is_refused(target: str) -> None:
+    run = await holding()
+    assert code(await ask(run, ProtectionRequest("k1", "anna", "BTCUSDT", target=D(target)))) is RefusalCode.BAD_TARGET
+    assert list(run.engine._desk.orders.live("BTCUSDT", Purpose.TARGET)) == []
+
+
+async def test_there_is_no_protection_without_a_position() -> None:
+    run = await flat()
+    assert code(await ask(run, ProtectionRequest("k1", "anna", "BTCUSDT", stop=D(97)))) is RefusalCode.NO_POSITION
+    assert code(await ask(run, ProtectionRequest("k2", "anna", "NOUSDT", stop=D(97)))) is RefusalCode.NO_POSITION

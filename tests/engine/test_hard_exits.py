@@ -1,0 +1,110 @@
+"""The policy file's hard exits: the guard closes a position whoever opened it."""
+
+from typing import Any
+
+import pytest
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.policies import ExitsPolicy
+from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
+from ocw_mcp.engine.exits import LOOK_EVERY_MS, hard_exit
+from tests.support.deciders import Scripted
+from tests.support.invariants import watched
+from tests.support.legs import buy, short
+from tests.support.markets import START, ListFeed, path
+from tests.support.runs import Run, policies
+from tests.support.venues import RejectsExits
+
+EXITS = {"max_loss": "0.05", "take_profit": "0.1", "trail_from": "0.03", "trail_gives_back": "0.5", "max_hold_h": 2}
+FAR = {"max_distance": "0.2", "deadline_s": 30}
+
+
+def run(closes: list[float], decision: Decision, **tables: dict[str, Any]) -> Run:
+    policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, exits=EXITS, stop=FAR, **tables)
+    return Run(ListFeed(path(closes)), Scripted({1: decision}), policy=policy)
+
+
+def closings(done: Run) -> list[tuple[str, str, int]]:
+    """Rule, principal and minute of every exit that the guard decided on."""
+    intents = {e.ref: e.intent for e in done.events(events.OrderIntended) if e.ref.leg is Purpose.EXIT}
+    decided = done.timed(events.ExitDecided)
+    assert all(intent.principal == "guard" for intent in intents.values())
+    return [(event.rule, "guard", (at - START) // MINUTE) for at, event in decided]
+
+
+@pytest.mark.parametrize(
+    ("decision", "closes", "rule", "minute"),
+    [
+        (buy("85"), [100, 100, 97, 95.1, 94.9, 94.9], "max_loss", 5),
+        (short("115"), [100, 100, 103, 104.8, 105.1, 105.1], "max_loss", 5),
+        (buy("85"), [100, 100, 104, 109.9, 110.2, 111], "take_profit", 5),
+        (short("115"), [100, 100, 96, 90.2, 89.8, 89], "take_profit", 5),
+        (buy("85"), [100, 100, 104, 102.2, 101.9, 101.9], "trail", 5),
+        (short("115"), [100, 100, 96, 97.8, 98.1, 98.1], "trail", 5),
+    ],
+)
+async def test_a_position_ends_at_the_first_look_beyond_a_limit(
+    decision: Decision, closes: list[float], rule: str, minute: int
+) -> None:
+    done = await watched(run(closes, decision)).go()
+    assert closings(done) == [(rule, "guard", minute)]
+    assert done.engine.summary()["positions"] == []
+
+
+async def test_a_gain_that_was_never_large_enough_is_not_trailed() -> None:
+    done = await run([100, 100, 102.9, 100.2, 100.2], buy("85")).go()
+    assert closings(done) == []
+    assert len(done.engine.summary()["positions"]) == 1
+
+
+async def test_the_longest_hold_ends_it_though_nothing_moves() -> None:
+    done = await run([100.0] * 125, buy("85")).go()
+    assert closings(done) == [("max_hold", "guard", 121)]
+
+
+async def test_an_exit_that_fails_is_decided_on_again_and_not_twice_while_it_is_under_way() -> None:
+    policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, exits=EXITS, stop=FAR)
+    closes = [100, 100, 94.0, 94.0, 94.0, 94.0]
+    venue = RejectsExits(1)
+    done = await Run(ListFeed(path(closes)), Scripted({1: buy("85")}), policy=policy, venue=venue).go()
+    rejected = [e for e in done.events(events.OrderRejected) if e.ref.leg is Purpose.EXIT]
+    assert len(rejected) == 1
+    assert done.engine.summary()["positions"] == []
+
+
+def test_every_rule_has_its_edge() -> None:
+    policy = ExitsPolicy.model_validate(EXITS)
+    at = [
+        (-0.0499, 0.0, 0),
+        (-0.05, 0.0, 0),
+        (0.0999, 0.0999, 0),
+        (0.1, 0.1, 0),
+        (0.0151, 0.03, 0),
+        (0.015, 0.03, 0),
+        (0.0149, 0.0299, 0),
+        (0.0, 0.0, 2 * HOUR - 1),
+        (0.0, 0.0, 2 * HOUR),
+    ]
+    found = [hard_exit(gain, best, held, policy) for gain, best, held in at]
+    assert [each and each[0] for each in found] == [
+        None, "max_loss", None, "take_profit", None, "trail", None, None, "max_hold",
+    ]  # fmt: skip
+
+
+async def test_where_time_is_real_the_guard_looks_while_no_candle_comes() -> None:
+    quiet = run([100.0] * 4, buy("85"))
+    live = Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("85")}), policy=quiet.config.policies, live=True)
+    await quiet.go()
+    await live.go()
+    assert "look" not in quiet.engine._out.timers
+    due = live.engine._out.timers["look"]
+    assert START < due <= START + 4 * MINUTE + LOOK_EVERY_MS
+    await live.simulation._shell.fire("look")
+    assert live.engine._out.timers["look"] > due - LOOK_EVERY_MS
+    # Two hours later, without a single candle, the timer alone ends the position.
+    live.clock.advance(START + 3 * HOUR)
+    await live.simulation._shell.fire("look")
+    assert closings(live)[-1][0] == "max_hold"
+    assert LOOK_EVERY_MS == 30 * SECOND

@@ -1,0 +1,127 @@
+"""What happened on the account without an order of ours is booked, told of, and leaves nothing naked."""
+
+from decimal import Decimal
+
+import pytest
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.orders import OutsideCause, OutsideFill, Purpose, Side, Transferred
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.time import MINUTE, SECOND
+from tests.support.deciders import Scripted
+from tests.support.invariants import never_naked
+from tests.support.legs import buy
+from tests.support.markets import START, ListFeed, path
+from tests.support.runs import Run, policies
+
+D = Decimal
+NOW = START + 4 * MINUTE
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+
+
+async def holding(closes: tuple[float, ...] = (100.0,) * 4) -> Run:
+    run = never_naked(Run(ListFeed(path(list(closes))), Scripted({1: buy("97")}), policy=WAKES))
+    await run.go()
+    run.clock.advance(NOW)
+    return run
+
+
+def outside(
+    side: Side, quantity: Decimal, cause: OutsideCause = OutsideCause.SOMEBODY, name: str = "f1"
+) -> OutsideFill:
+    return OutsideFill(name, "BTCUSDT", side, quantity, D(98), D("0.5"), NOW, cause)
+
+
+def held(run: Run) -> Decimal:
+    return run.engine.account.ledger.quantity("BTCUSDT")
+
+
+async def tell(run: Run, event: OutsideFill | Transferred) -> None:
+    await run.simulation._shell.take(event)
+
+
+async def test_a_position_that_its_owner_closed_elsewhere_is_flat_here_and_its_stop_goes() -> None:
+    run = await holding()
+    wallet, quantity = run.engine.account.ledger.wallet, held(run)
+    await tell(run, outside(Side.SELL, quantity))
+    assert held(run) == 0
+    assert list(run.engine._desk.orders.live()) == []
+    (closed,) = run.events(events.PositionClosed)
+    assert run.engine.account.ledger.wallet - wallet == closed.pnl + run.events(events.OrderFilled)[0].fee
+    assert run.engine.account.desk_state is DeskState.ACTIVE
+    assert "somebody else" in run.events(events.Incident)[-1].text
+
+
+async def test_what_is_left_after_a_part_was_sold_elsewhere_is_covered_again() -> None:
+    run = await holding()
+    await tell(run, outside(Side.SELL, held(run) / 2))
+    (stop,) = run.engine._desk.orders.live("BTCUSDT", Purpose.STOP)
+    assert stop.order.quantity == held(run)
+    assert run.engine.summary()["positions"][0]["protected"] is True
+
+
+async def test_a_position_that_somebody_else_opened_is_closed() -> None:
+    run = await Run(ListFeed(path([100.0] * 4)), Scripted({}), policy=WAKES).go()
+    run.clock.advance(NOW)
+    await tell(run, outside(Side.BUY, D(1)))
+    (exit_,) = run.engine._desk.orders.live("BTCUSDT", Purpose.EXIT)
+    assert exit_.intent.principal == "guard"
+    assert run.engine._out.timers["protect:BTCUSDT"] == NOW + WAKES.stop.deadline_s * SECOND
+
+
+async def test_a_position_that_was_turned_round_elsewhere_is_closed_and_no_old_stop_is_left() -> None:
+    run = await holding()
+    await tell(run, outside(Side.SELL, 2 * held(run)))
+    assert held(run) < 0
+    live = list(run.engine._desk.orders.live())
+    assert Purpose.EXIT in {each.purpose for each in live}
+    assert {each.order.side for each in live} == {Side.BUY}
+
+
+@pytest.mark.parametrize("cause", [OutsideCause.LIQUIDATION, OutsideCause.DELEVERAGING])
+async def test_what_the_venue_took_halts_the_desk(cause: OutsideCause) -> None:
+    run = await holding()
+    await tell(run, outside(Side.SELL, held(run), cause))
+    assert run.engine.account.desk_state is DeskState.HALTED
+    (told,) = run.events(events.OutsideFilled)
+    assert told.cause == cause
+
+
+async def test_the_same_trade_told_twice_is_booked_once() -> None:
+    run = await holding()
+    before = held(run)
+    for _ in range(2):
+        await tell(run, outside(Side.SELL, D(1)))
+    assert held(run) == before - 1
+    await tell(run, outside(Side.SELL, D(1), name="f2"))
+    assert held(run) == before - 2
+
+
+@pytest.mark.parametrize("amount", [D(-4_000), D(5_000)])
+async def test_a_transfer_is_neither_profit_nor_loss(amount: Decimal) -> None:
+    run = await holding()
+    account = run.engine.account
+    loss, fall, equity = (
+        account.day.loss(account.ledger.equity()),
+        account.drawdown.state.deepest,
+        account.ledger.equity(),
+    )
+    await tell(run, Transferred("t1", amount, NOW))
+    assert account.ledger.equity() == equity + amount
+    assert account.day.loss(account.ledger.equity()) == pytest.approx(loss)
+    assert account.drawdown.state.deepest == pytest.approx(fall)
+    assert account.desk_state is DeskState.ACTIVE
+    assert not account.day.today.reached
+    await tell(run, Transferred("t1", amount, NOW))
+    assert account.ledger.equity() == equity + amount
+
+
+async def test_the_loss_of_the_day_is_measured_on_what_is_there_after_a_transfer() -> None:
+    policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, daily_loss={"max_share": "0.03"})
+    run = await Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97", "0.25")}), policy=policy).go()
+    run.clock.advance(NOW)
+    # Lost 50 of what was 10,000 is nothing; of 1,000 it is 5 %.
+    await tell(run, Transferred("t1", D(-9_000), NOW))
+    assert not run.engine.account.day.today.reached
+    await tell(run, OutsideFill("f1", "BTCUSDT", Side.SELL, held(run), D(98), D(0), NOW, OutsideCause.SOMEBODY))
+    assert run.engine.account.day.today.reached
