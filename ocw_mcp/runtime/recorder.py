@@ -2,7 +2,7 @@
 
 A resumed run starts from the latest checkpoint and does again what was done after it. As long as the journal has events
 from then, each one the engine gives must be the one that stands there; it is compared and not written again. A person's
-commands came from outside and are taken from the journal, at the very frame after which they came.
+commands and callers' requests came from outside: they are taken from the journal, at the frame after which they came.
 """
 
 from collections import deque
@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from ocw_mcp.domain.canonical import canonical
 from ocw_mcp.domain.errors import JournalDiverged
-from ocw_mcp.domain.events import CommandTaken, DomainEvent
+from ocw_mcp.domain.events import CallerAsked, CommandTaken, DomainEvent
 from ocw_mcp.domain.protocols import Store, StoredEvent
-from ocw_mcp.domain.steps import Command
+from ocw_mcp.domain.steps import Asked, Command
 from ocw_mcp.domain.time import iso
 
 Listener = Callable[[int, DomainEvent], None]
@@ -51,8 +51,11 @@ class Recorder:
                 f"{event!r} at {iso(at)}; start it with the agent, the policies and the version it was stopped with"
             )
 
-    def known_command(self, after_frame: int) -> Command | None:
-        """The command that the journal has next, if it was taken after this frame."""
-        if self._known and isinstance(event := self._known[0].event, CommandTaken) and event.after_frame == after_frame:
-            return Command(event.command_id, event.verb, event.by, after_frame)
+    def known_word(self, after_frame: int) -> Command | Asked | None:
+        """The command or request that the journal has next, if it was taken after this frame."""
+        match self._known[0].event if self._known else None:
+            case CommandTaken(command_id, verb, by, at) if at == after_frame:
+                return Command(command_id, verb, by, at)
+            case CallerAsked(request, at) if at == after_frame:
+                return Asked(request, at)
         return None

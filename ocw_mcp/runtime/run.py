@@ -5,6 +5,8 @@ the engine, and funding between the two; then timers and answers that are due; t
 for a price.
 """
 
+import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -14,7 +16,9 @@ from ocw_mcp.domain.errors import BookError, TapeError
 from ocw_mcp.domain.events import RunResumed, RunStarted, RunStopped
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.protocols import Checkpoint, Clock, CommandBox, Decider, Feed, SimulatedVenue, Store
-from ocw_mcp.domain.steps import Command
+from ocw_mcp.domain.requests import CallerRequest
+from ocw_mcp.domain.steps import Asked, Command
+from ocw_mcp.engine.desk import Answer
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.pacing import everything_due, paced
 from ocw_mcp.runtime.recorder import Listener, Recorder
@@ -62,13 +66,28 @@ class BookRun:
         self._frames = 0
         self._warmed = 0
         self._begun = False
+        self._ended = False
         self._why = ""
         self._shown_at = clock.wall_ms()
         self._seen_commands: set[str] = set()
+        self._requests: deque[tuple[CallerRequest, asyncio.Future[Answer | None]]] = deque()
 
     def stop(self) -> None:
         """Stop after the frame under way; safe to call from a signal handler."""
         self._stopping = True
+
+    async def ask(self, request: CallerRequest) -> Answer:
+        """Ask for something outside any wake; the answer, durable, when the engine has taken it between two frames.
+
+        Raises BookError where the run ends before.
+        """
+        waiting: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+        if not self._ended:
+            self._requests.append((request, waiting))
+        answer = None if self._ended else await waiting
+        if answer is None:
+            raise BookError("the run ended before this was taken; nothing was done; start it again and ask again")
+        return answer
 
     async def run(self, version: str, for_ms: int | None = None) -> str:
         """Run to the end of the market, of `for_ms` since the book's start, or until stopped; says which it was.
@@ -91,6 +110,11 @@ class BookRun:
             self._finish(f"the tape is at fault: {error}")
             raise
         finally:
+            self._ended = True
+            while self._requests:
+                _, waiting = self._requests.popleft()
+                if not waiting.done():
+                    waiting.set_result(None)
             await self._shell.close()
         if self._stopping:
             self._why = "it was stopped"
@@ -174,11 +198,18 @@ class BookRun:
 
     async def _heed(self) -> None:
         """Take the commands that have come; while reading along, those that the journal has at this place."""
-        while (known := self._shell.recorder.known_command(self.cursor)) is not None:
+        while (known := self._shell.recorder.known_word(self.cursor)) is not None:
             await self._shell.take(known)
-            self._seen_commands.add(known.command_id)
+            if isinstance(known, Command):
+                self._seen_commands.add(known.command_id)
         if self._shell.recorder.reading:
             return
+        while self._requests:
+            request, waiting = self._requests.popleft()
+            await self._shell.take(Asked(request, self.cursor))
+            self._store.commit(summary=self._engine.summary())
+            if not waiting.done():
+                waiting.set_result(self._engine.answer(request.key))
         for command in self._commands.waiting():
             if command.command_id not in self._seen_commands:
                 self._seen_commands.add(command.command_id)

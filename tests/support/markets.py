@@ -96,8 +96,8 @@ class ListFeed:
 class HandFed(ListFeed):
     """Gives its frames when the test says so."""
 
-    def __init__(self, candles: Sequence[Candle]) -> None:
-        super().__init__(candles)
+    def __init__(self, candles: Sequence[Candle], *, breaks_at: int | None = None) -> None:
+        super().__init__(candles, breaks_at=breaks_at)
         self.allowed = asyncio.Semaphore(0)
 
     async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:

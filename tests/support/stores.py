@@ -89,6 +89,12 @@ class MemoryStore:
         again._checkpoint = self._checkpoint
         return again
 
+    def without_checkpoint(self) -> "MemoryStore":
+        """The store of a process that died before it made any checkpoint."""
+        again = self.reopened()
+        again._checkpoint = None
+        return again
+
     def close(self) -> None:
         pass
 

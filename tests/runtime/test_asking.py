@@ -1,0 +1,91 @@
+"""Callers of a running engine: answered between two frames, and the same again after a restart."""
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.domain.errors import BookError, TapeError
+from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.requests import CallerRequest, CancelRequest, LegRequest
+from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.engine.desk import Answer
+from tests.support.markets import START, HandFed, ListFeed, path
+from tests.support.runs import Run, policies
+from tests.support.stores import MemoryStore
+
+D = Decimal
+WAKES = policies(gate={"close_wakes": ["4h"]})
+PRICES = [100.0] * 400
+WAITS = LegRequest(
+    "k1", "anna", Leg("BTCUSDT", Action.BUY, size=D("0.1"), stop=D(88), limit=D(90), limit_expires_s=10**6)
+)
+TAKES = LegRequest("k2", "ben", Leg("BTCUSDT", Action.BUY, size=D("0.1"), stop=D(97)))
+
+
+async def between_frames(run: Run, feed: HandFed, request: CallerRequest) -> Answer:
+    """The answer to a request, once so many frames have passed that the run looks at what people want."""
+    asking = asyncio.ensure_future(run.simulation.ask(request))
+    while not asking.done():
+        feed.give(1)
+        await asyncio.sleep(0)  # noqa: TID251 - lets the run go on
+    return await asking
+
+
+async def asked_in_the_middle(store: MemoryStore) -> tuple[Run, list[Answer]]:
+    """A run that is asked three times on its way."""
+    feed = HandFed(path(PRICES))
+    run = Run(feed, policy=WAKES, store=store)
+    going = asyncio.ensure_future(run.go())
+    cancel = CancelRequest("k3", "anna", OrderRef(1, Purpose.ENTRY))
+    answers = [await between_frames(run, feed, each) for each in (WAITS, cancel, TAKES)]
+    feed.give(len(PRICES))
+    await going
+    return run, answers
+
+
+async def test_a_caller_is_answered_while_the_market_runs() -> None:
+    run, answers = await asked_in_the_middle(MemoryStore())
+    assert answers[:2] == [OrderRef(1, Purpose.ENTRY)] * 2
+    assert isinstance(answers[2], OrderRef)
+    assert [event.request.key for event in run.events(events.CallerAsked)] == ["k1", "k3", "k2"]
+
+
+async def test_a_request_is_durable_when_it_is_answered() -> None:
+    store, feed = MemoryStore(), HandFed(path(PRICES))
+    run = Run(feed, policy=WAKES, store=store)
+    going = asyncio.ensure_future(run.go())
+    await between_frames(run, feed, WAITS)
+    durable = [event for _, event in store.all_events()]
+    assert [event.ref for event in durable if isinstance(event, events.OrderIntended)] == [OrderRef(1, Purpose.ENTRY)]
+    feed.give(len(PRICES))
+    await going
+
+
+async def test_a_resumed_run_takes_the_requests_from_the_journal_at_their_place() -> None:
+    store = MemoryStore()
+    run, _ = await asked_in_the_middle(store)
+    # The process died without a checkpoint: all of it is done again, without anybody asking.
+    died = store.without_checkpoint()
+    again = await Run(ListFeed(path(PRICES)), policy=WAKES, store=died).go()
+    assert again.store.fingerprint == run.store.fingerprint
+    assert len(again.events(events.CallerAsked)) == 3
+
+
+async def test_who_asks_a_run_that_breaks_off_or_has_ended_is_told_so() -> None:
+    feed = HandFed(path([100.0] * 8), breaks_at=START + 5 * MINUTE)
+    run = Run(feed, policy=WAKES)
+    going = asyncio.ensure_future(run.go())
+    feed.give(2)
+    while run.simulation.cursor < 0:
+        await asyncio.sleep(0)  # noqa: TID251 - lets the run go on
+    asking = asyncio.ensure_future(run.simulation.ask(WAITS))
+    feed.give(20)
+    with pytest.raises(TapeError):
+        await going
+    for ask in (asking, run.simulation.ask(TAKES)):
+        with pytest.raises(BookError, match="ended before"):
+            await ask
+    assert run.events(events.CallerAsked) == []
