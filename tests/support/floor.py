@@ -1,0 +1,290 @@
+"""A trading floor for Hypothesis: one book, an agent that is woken, two callers, and a market that does anything.
+
+Its rules are what callers, people, the market and the venue can do. After each of them the oracle has held every entry
+against every limit, and the invariants hold.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from ocw_mcp.adapters.venues.paper import PaperVenue
+from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.domain.market import Candle, Frame, Opening, Product
+from ocw_mcp.domain.orders import OutcomeUnknown, Purpose, Rejected, VenueReport
+from ocw_mcp.domain.requests import CallerRequest, CancelRequest, LegRequest, ProtectionRequest
+from ocw_mcp.domain.steps import Asked, Command, StepEvent
+from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.runtime.pacing import everything_due
+from tests.support.deciders import Reckless
+from tests.support.markets import START, ListFeed, candle
+from tests.support.oracle import Oracle
+from tests.support.runs import DEFAULT, Run
+from tests.support.stores import MemoryStore
+
+D = Decimal
+SYMBOLS = ("BTCUSDT", "DOGEUSDT", "ETHUSDT")
+FIRST = {"BTCUSDT": 60_000.0, "DOGEUSDT": 0.2, "ETHUSDT": 3_000.0}
+CALLERS = ("anna", "ben")
+
+NARROW: dict[str, dict[str, Any]] = {
+    "order": {"max_notional": 3_000},
+    "position": {"max_share": "0.25"},
+    "positions": {"max_open": 2},
+    "exposure": {"max_gross": "0.45"},
+    "correlated": {"max_share": "0.3"},
+    "leverage": {"max": 5, "usual": 3},
+    "margin": {"min_free": "0.8"},
+    "stop": {"max_distance": "0.05", "deadline_s": 30, "liquidation_buffer": "0.02"},
+    "risk": {"max_share": "0.008", "gap_allowance": "0.005"},
+    "daily_loss": {"max_share": "0.02"},
+    "drawdown": {"max_share": "0.05"},
+    "losses": {"in_a_row": 3, "pause_s": 1_800},
+    "pace": {"entries_per_minute": 2, "entries_per_day": 12, "max_turnover": 3, "max_fees": "0.002", "reentry_s": 120},
+    "scale": {"regime_unknown": 1, "macro_unknown": 1},
+    "gate": {"close_wakes": ["5m"], "cooldown_s": 0},
+    "price": {"max_deviation": "0.03"},
+}
+"""Limits so near to each other that each of them bites."""
+
+_data = DEFAULT.policies.model_dump()
+for _table, _changes in NARROW.items():
+    _data[_table] |= _changes
+POLICIES = type(DEFAULT.policies).model_validate(_data)
+
+
+class Moody(PaperVenue):
+    """A paper venue that at times refuses, loses or swallows what it is sent."""
+
+    mood = ""
+
+    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+        mood, self.mood = self.mood, ""
+        if not mood:
+            return await super().submit(approved, now)
+        ref = approved.order.ref
+        if mood == "lost":
+            await super().submit(approved, now)
+            return [OutcomeUnknown(ref, "timeout")]
+        approved.redeem(now)
+        return [OutcomeUnknown(ref, "timeout")] if mood == "swallowed" else [Rejected(ref, mood, "no")]
+
+
+def moody() -> Moody:
+    return Moody(Product.UM, D(10_000), patience_ms=5 * MINUTE)
+
+
+moves = st.sampled_from((0.0, 0.0005, -0.0005, 0.003, -0.003, 0.01, -0.01, 0.04, -0.04, 0.12, -0.12))
+away = st.sampled_from((0.01, 0.015, 0.02, 0.02, 0.03, 0.049, 0.001, 0.06, 0.2, 0.0))
+symbols = st.sampled_from(SYMBOLS)
+callers = st.sampled_from(CALLERS)
+
+
+class Floor(RuleBasedStateMachine):
+    """The floor. `steps` counts the rules of all machines of this process."""
+
+    steps = 0
+    bites: ClassVar[dict[str, int]] = {}
+
+    @initialize(seed=st.integers(0, 10_000))
+    def open(self, seed: int) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.oracle = Oracle()
+        self.decider = Reckless(seed)
+        self.store = MemoryStore()
+        self.asked = 0
+        self.troubled = False
+        self.at = START
+        self.prices = dict(FIRST)
+        self._start()
+        for _ in range(2):
+            self._minute(dict.fromkeys(SYMBOLS, 0.0005), 0.0, 1e9)
+
+    def _start(self) -> None:
+        """A process takes the book, for the first time or again."""
+        feed = ListFeed([candle(0, FIRST[symbol], symbol=symbol) for symbol in SYMBOLS])
+        self.run = Run(feed, self.decider, store=self.store, policy=POLICIES, venue=moody())
+        self.oracle.engine = self.run.engine
+        simulation = self.run.simulation
+        simulation._shell.recorder._listener = self.oracle.hear
+        simulation.cursor = self.at if self.store.checkpoint() else -1
+        self._do(simulation._begin(self.at, "test"))
+
+    def _do(self, work: Any) -> Any:
+        return self.loop.run_until_complete(work)
+
+    def _take(self, event: StepEvent) -> None:
+        self._do(self.run.simulation._shell.take(event))
+
+    def _frame(self, frame: Frame) -> None:
+        self._do(everything_due(frame.at - 1, self.run.simulation._shell, self.run.clock))
+        self._do(self.run.simulation._take(frame))
+        self.at = frame.at
+
+    def _minute(self, changes: dict[str, float], gap: float, volume: float) -> None:
+        closed, opened = [], []
+        for symbol in SYMBOLS:
+            begins = self.prices[symbol]
+            ends = float(f"{begins * (1 + changes[symbol]):.7g}")
+            low, high = min(begins, ends) * 0.9995, max(begins, ends) * 1.0005
+            closed.append(Candle(symbol, self.at, MINUTE, begins, high, low, ends, volume))
+            self.prices[symbol] = float(f"{ends * (1 + gap):.7g}")
+            opened.append(Opening(symbol, self.at + MINUTE, self.prices[symbol]))
+        self._frame(Frame(self.at + MINUTE, tuple(closed), tuple(opened)))
+
+    def _ask(self, request: CallerRequest) -> None:
+        self._take(Asked(request, self.at))
+        assert self.run.engine.answer(request.key) is not None
+
+    def _key(self) -> str:
+        self.asked += 1
+        return f"key-{self.asked}"
+
+    @rule(first=moves, second=moves, third=moves, gap=st.sampled_from((0.0, 0.0, 0.0, 0.02, -0.02, 0.15, -0.15)))
+    def a_minute_passes(self, first: float, second: float, third: float, gap: float) -> None:
+        self._minute(dict(zip(SYMBOLS, (first, second, third), strict=True)), gap, 1e9)
+
+    @rule(moves=st.lists(st.sampled_from((0.0, 0.001, -0.001, 0.004, -0.004)), min_size=1, max_size=6))
+    def some_quiet_minutes_pass(self, moves: list[float]) -> None:
+        for move in moves:
+            self._minute({"BTCUSDT": move, "DOGEUSDT": -move, "ETHUSDT": move}, 0.0, 1e9)
+
+    @rule(volume=st.sampled_from((0.0, 5.0, 100.0)), move=moves)
+    def a_thin_minute_passes(self, volume: float, move: float) -> None:
+        self._minute(dict.fromkeys(SYMBOLS, move), 0.0, volume)
+
+    @rule(minutes=st.sampled_from((2, 7, 61, 600, 1_500)), gap=moves)
+    def the_clock_jumps_and_no_candle_came(self, minutes: int, gap: float) -> None:
+        for symbol in SYMBOLS:
+            self.prices[symbol] = float(f"{self.prices[symbol] * (1 + gap):.7g}")
+        at = self.at + minutes * MINUTE
+        self._frame(Frame(at, (), tuple(Opening(symbol, at, self.prices[symbol]) for symbol in SYMBOLS)))
+
+    @rule(
+        caller=callers,
+        symbol=symbols,
+        action=st.sampled_from([each for each in Action if each.adds_risk]),
+        size=st.sampled_from(("0.05", "0.1", "0.1", "0.15", "0.2", "0.25", "0.3", "1")),
+        away=away,
+        limit=st.none() | st.none() | st.sampled_from((-0.04, -0.001, 0.0, 0.001, 0.02)),
+        leverage=st.none() | st.none() | st.sampled_from((1, 3, 5, 6, 125)),
+        aims=st.booleans(),
+    )
+    def a_caller_wants_in(
+        self,
+        caller: str,
+        symbol: str,
+        action: Action,
+        size: str,
+        away: float,
+        limit: float | None,
+        leverage: int | None,
+        aims: bool,
+    ) -> None:
+        price = self.prices[symbol]
+        held = self.run.engine.account.ledger.quantity(symbol)
+        way = -1 if action is Action.SHORT or (action is Action.ADD and held < 0) else 1
+        leg = Leg(
+            symbol,
+            action,
+            size=D(size),
+            stop=D(f"{price * (1 - way * away):.7g}"),
+            target=D(f"{price * (1 + way * 0.02):.7g}") if aims else None,
+            limit=None if limit is None else D(f"{price * (1 - way * limit):.7g}"),
+            limit_expires_s=600,
+            leverage=leverage,
+        )
+        self._ask(LegRequest(self._key(), caller, leg))
+
+    def _holds(self) -> bool:
+        return bool(self.run.engine.account.ledger.positions)
+
+    def _has_orders(self) -> bool:
+        return any(self.run.engine._desk.orders.live())
+
+    @precondition(lambda self: self._has_orders())
+    @rule(caller=callers, symbol=symbols, action=st.sampled_from((Action.SELL, Action.COVER)))
+    def a_caller_wants_out(self, caller: str, symbol: str, action: Action) -> None:
+        self._ask(LegRequest(self._key(), caller, Leg(symbol, action)))
+
+    @precondition(lambda self: self._has_orders())
+    @rule(caller=callers, pick=st.integers(0, 9))
+    def a_caller_takes_an_order_off(self, caller: str, pick: int) -> None:
+        live = list(self.run.engine._desk.orders.live())
+        self._ask(CancelRequest(self._key(), caller, live[pick % len(live)].ref))
+
+    @precondition(lambda self: self._holds())
+    @rule(caller=callers, symbol=symbols, share=st.sampled_from((-0.2, -0.03, -0.01, -0.002, 0.0, 0.01)))
+    def a_caller_moves_a_stop(self, caller: str, symbol: str, share: float) -> None:
+        held = self.run.engine.account.ledger.quantity(symbol)
+        way = 1 if held >= 0 else -1
+        stop = D(f"{self.prices[symbol] * (1 + way * share):.7g}")
+        self._ask(ProtectionRequest(self._key(), caller, symbol, stop=stop))
+
+    @precondition(lambda self: self._holds())
+    @rule(caller=callers, symbol=symbols)
+    def a_caller_sets_a_target(self, caller: str, symbol: str) -> None:
+        self._ask(ProtectionRequest(self._key(), caller, symbol, target=D(f"{self.prices[symbol] * 1.01:.7g}")))
+
+    @rule(mood=st.sampled_from(("lost", "swallowed", "-4045", "-2021", "-2019")))
+    def the_venue_is_in_a_mood(self, mood: str) -> None:
+        assert isinstance(self.run.venue, Moody)
+        self.run.venue.mood = mood
+        self.troubled |= mood in ("lost", "swallowed")
+
+    @precondition(lambda self: self._holds())
+    @rule(symbol=symbols)
+    def somebody_takes_a_stop_off_in_the_app(self, symbol: str) -> None:
+        stops = [each.ref for each in self.run.engine._desk.orders.live(symbol, Purpose.STOP)]
+        for ref in stops[:1]:
+            for report in self._do(self.run.venue.cancel(ref, self.run.clock.now())):
+                self._take(report)
+
+    @rule(verb=st.sampled_from(("halt", "flatten", *["resume"] * 6)))
+    def a_person_says_so(self, verb: str) -> None:
+        self._take(Command(self._key(), verb, "anna", self.at))
+
+    @rule()
+    def the_process_is_stopped_and_starts_again(self) -> None:
+        simulation = self.run.simulation
+        simulation._shell.checkpoint(self.at)
+        self._do(simulation._shell.close())
+        self.store = self.store.reopened()
+        self._start()
+
+    @precondition(lambda self: hasattr(self, "run"))
+    @invariant()
+    def every_position_has_a_stop_or_a_deadline(self) -> None:
+        Floor.steps += 1
+        engine, now = self.run.engine, self.run.clock.now()
+        for symbol, position in engine.account.ledger.positions.items():
+            protection = engine.guard.protections[symbol]
+            stops = list(engine._desk.orders.live(symbol, Purpose.STOP))
+            if protection.protected:
+                assert any(stop.remaining >= abs(position.quantity) for stop in stops), f"{symbol} has no stop"
+            else:
+                assert protection.deadline is not None
+                assert engine._desk.exit_under_way(symbol) or now <= engine._out.timers[f"protect:{symbol}"]
+
+    @precondition(lambda self: hasattr(self, "run"))
+    @invariant()
+    def the_books_agree(self) -> None:
+        ours, theirs = self.run.engine.account.ledger, self.run.venue.account.ledger
+        if self.troubled:
+            return
+        assert {s: p.quantity for s, p in ours.positions.items()} == {
+            s: p.quantity for s, p in theirs.positions.items()
+        }
+        assert ours.wallet == theirs.wallet
+
+    def teardown(self) -> None:
+        if hasattr(self, "run"):
+            for kind, count in self.oracle.seen.items():
+                Floor.bites[kind] = Floor.bites.get(kind, 0) + count
+            self._do(self.run.simulation._shell.close())
+            self.loop.close()

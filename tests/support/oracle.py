@@ -1,0 +1,175 @@
+"""Holds every entry against every limit, by its own arithmetic and its own counts: it asks no part of the risk room.
+
+It listens to the journal. What it counts, it counts from events; what stands, it reads from the ledger and the table of
+orders at the moment at which an entry is intended, which is before the venue hears of it.
+"""
+
+from decimal import Decimal
+from fnmatch import fnmatchcase
+
+from ocw_mcp.core.orders.table import TrackedOrder
+from ocw_mcp.domain import events
+from ocw_mcp.domain.orders import Order, OrderRef, Purpose, Side
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.time import DAY, MINUTE, SECOND
+from ocw_mcp.engine.step import Engine
+
+D = Decimal
+A_LITTLE = D("1.000000001")
+
+
+class Oracle:
+    """Listens to one book over all its restarts."""
+
+    def __init__(self) -> None:
+        self.engine: Engine | None = None
+        self.state = DeskState.ACTIVE
+        self.day_opened_at = 0
+        self.day_equity = D(0)
+        self.day_reached = False
+        self.paused_until = 0
+        self.entries: list[int] = []
+        self.turnover = D(0)
+        self.fees = D(0)
+        self.closed_at: dict[str, int] = {}
+        self.tightest: dict[str, Decimal] = {}
+        self.seen: dict[str, int] = {}
+        """How often each kind of event came."""
+
+    def hear(self, at: int, event: events.DomainEvent) -> None:
+        """Take in an event of the journal, the moment it is written."""
+        kind = type(event).__name__
+        self.seen[kind] = self.seen.get(kind, 0) + 1
+        match event:
+            case events.StateChanged():
+                self.state = event.after
+            case events.DayOpened():
+                self.day_opened_at, self.day_equity, self.day_reached = at, event.equity, False
+                self.turnover = self.fees = D(0)
+                self.entries = []
+            case events.DailyLossReached():
+                self.day_reached = True
+            case events.EntriesPaused():
+                self.paused_until = event.until
+            case events.OrderFilled():
+                self.turnover += event.quantity * event.price
+                self.fees += event.fee
+            case events.OutsideFilled():
+                self.turnover += event.quantity * event.price
+                self.fees += event.fee
+            case events.PositionClosed():
+                self.closed_at[event.symbol] = at
+                self.tightest.pop(event.symbol, None)
+            case events.PositionProtected():
+                self._never_looser(event)
+            case events.OrderRefused():
+                code = f"refused {event.refusal.code}"
+                self.seen[code] = self.seen.get(code, 0) + 1
+            case events.OrderIntended() if event.ref.leg is Purpose.ENTRY:
+                self._within_every_limit(at, event.ref)
+                self.entries.append(at)
+            case events.OrderIntended():
+                self._reduces(event)
+
+    def _never_looser(self, event: events.PositionProtected) -> None:
+        assert self.engine is not None
+        quantity = self.engine.account.ledger.quantity(event.symbol)
+        before = self.tightest.get(event.symbol)
+        if before is not None:
+            looser = event.trigger_price < before if quantity > 0 else event.trigger_price > before
+            assert not looser, f"the stop of {event.symbol} went from {before} to {event.trigger_price}"
+        self.tightest[event.symbol] = event.trigger_price
+
+    def _reduces(self, event: events.OrderIntended) -> None:
+        assert self.engine is not None
+        held = self.engine.account.ledger.quantity(event.intent.symbol)
+        assert event.intent.side.sign * held < 0, f"{event.ref} does not lower risk"
+
+    def _within_every_limit(self, at: int, ref: OrderRef) -> None:
+        assert self.engine is not None
+        engine, policies = self.engine, self.engine.config.policies
+        entry = engine._desk.orders.get(ref)
+        assert entry is not None
+        intent, order = entry.intent, entry.order
+        live = list(engine._desk.orders.live(purpose=Purpose.ENTRY))
+        ledger = engine.account.ledger
+        equity = ledger.equity()
+        quote = engine._quotes.get(order.symbol, at)
+        assert quote is not None
+        # Whether at all.
+        assert self.state is engine.account.desk_state is DeskState.ACTIVE
+        assert any(fnmatchcase(order.symbol, pattern) for pattern in policies.symbols.allow)
+        assert ("long" if order.side is Side.BUY else "short") in policies.symbols.sides
+        assert quote.age_ms <= engine.config.interval + policies.data.slack_s * SECOND
+        assert not self.day_reached
+        assert equity > self.day_equity * (1 - policies.daily_loss.max_share)
+        assert at < self.day_opened_at + 2 * DAY
+        # How often.
+        assert at >= self.paused_until
+        assert sum(t > at - MINUTE for t in self.entries) < policies.pace.entries_per_minute
+        assert len(self.entries) < policies.pace.entries_per_day
+        assert self.fees < policies.pace.max_fees * self.day_equity
+        if not ledger.quantity(order.symbol) and order.symbol in self.closed_at:
+            assert at - self.closed_at[order.symbol] >= policies.pace.reentry_s * SECOND
+        # How large: everything that stands, and everything on its way at the worst it may cost.
+        reserved = {each.ref: each.remaining * self._worst(each) for each in live}
+        notional = order.quantity * self._worst(entry)
+        _at_most(notional, policies.order.max_notional, "order")
+        gross = ledger.gross() + sum(reserved.values())
+        _at_most(gross, policies.exposure.max_gross * equity, "gross exposure")
+        in_symbol = abs(ledger.quantity(order.symbol)) * quote.price + sum(
+            reserved[each.ref] for each in live if each.order.symbol == order.symbol
+        )
+        _at_most(in_symbol, policies.position.max_share * equity, "position")
+        _at_most(self._one_way(order, live, reserved), policies.correlated.max_share * equity, "correlated")
+        symbols = {*ledger.positions, *(each.order.symbol for each in live)}
+        assert len(symbols) <= policies.positions.max_open
+        _at_most(self.turnover + sum(reserved.values()), policies.pace.max_turnover * self.day_equity, "turnover")
+        # The stop, and what is lost at it.
+        stop = intent.protect_at
+        assert stop is not None
+        begins = quote.price if order.limit_price is None else _better(order, quote.price)
+        distance = (begins - stop) / begins * order.side.sign
+        assert 0 < distance <= policies.stop.max_distance * A_LITTLE
+        way = order.side.sign
+        lost = in_symbol * (max(D(0), (begins - stop) * way / begins) + policies.risk.gap_allowance)
+        _at_most(lost, policies.risk.max_share * equity, "risk")
+        # Margin.
+        assert 1 <= order.leverage <= policies.leverage.max
+        margins = sum(reserved[each.ref] / each.order.leverage for each in live)
+        free = min(ledger.free(), equity - (ledger.wallet - ledger.free())) - margins
+        assert free >= policies.margin.min_free * equity * D("0.999999999"), f"free {free} of {equity}"
+        if order.limit_price is not None:
+            assert abs(order.limit_price - quote.price) <= policies.price.max_deviation * quote.price * A_LITTLE
+
+    def _worst(self, each: TrackedOrder) -> Decimal:
+        """What it may cost: its limit, or what the desk reserved for it."""
+        limit = each.order.limit_price
+        return each.worst_price if limit is None else limit
+
+    def _one_way(self, order: Order, live: list[TrackedOrder], reserved: dict[OrderRef, Decimal]) -> Decimal:
+        assert self.engine is not None
+        patterns = self.engine.config.policies.correlated.symbols
+
+        def is_one(symbol: str) -> bool:
+            return any(fnmatchcase(symbol, pattern) for pattern in patterns)
+
+        if not is_one(order.symbol):
+            return D(0)
+        ledger = self.engine.account.ledger
+        held = sum(
+            abs(position.quantity) * ledger.marks[symbol]
+            for symbol, position in ledger.positions.items()
+            if is_one(symbol) and position.quantity * order.side.sign > 0
+        )
+        coming = sum(reserved[each.ref] for each in live if is_one(each.order.symbol) and each.order.side is order.side)
+        return held + D(coming)
+
+
+def _better(order: Order, price: Decimal) -> Decimal:
+    assert order.limit_price is not None
+    return min(order.limit_price, price) if order.side is Side.BUY else max(order.limit_price, price)
+
+
+def _at_most(value: Decimal, limit: Decimal, what: str) -> None:
+    assert value <= limit * A_LITTLE, f"{what}: {value} is above {limit}"
