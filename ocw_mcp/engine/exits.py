@@ -83,9 +83,10 @@ class Exits:
 
     def _score(self, now: int) -> list[tuple[str, str]]:
         """Take every position's score; those that rose into the review band, with the reason to ask about them."""
-        snapshot = take_holdings(self._config, self._market, self._account, self._guard, now)
+        held = positions(self._account, self._guard)
+        snapshot = take_holdings(self._config, self._market, self._account, held, now)
         asked, bands = [], {}
-        for view in positions(self._account, self._guard):
+        for view in held:
             score = self._score_of(view, snapshot)
             band = self._band(score.total)
             before = self.state.bands.get(view.symbol, HOLD)

@@ -1,6 +1,6 @@
 """Makes the snapshot that a wake carries: everything as of one moment."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ocw_mcp.core.market.market import FormingValues, Market, SymbolMarket, TimeframeValues
 from ocw_mcp.core.risk.scale import exposure_scale
@@ -74,10 +74,11 @@ def take_snapshot(
     )
 
 
-def take_holdings(config: EngineConfig, market: Market, account: Account, guard: Guard, now: int) -> Snapshot:
+def take_holdings(
+    config: EngineConfig, market: Market, account: Account, held: Sequence[PositionView], now: int
+) -> Snapshot:
     """The open positions at `now` (ms), with just what the rules score them by: cheap enough to be taken often."""
     wanted = span_ms(config.policies.rules.timeframe)
-    held = positions(account, guard)
     views = []
     for each in held:
         candles = market.symbols[each.symbol]

@@ -6,7 +6,6 @@ leans long. An unknown part counts as nothing in it, and when too little is know
 
 import math
 from collections import deque
-from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
@@ -32,6 +31,9 @@ FUNDING_EXTREME, TAKER_EXTREME, LONG_SHORT_EXTREME, OPEN_INTEREST_EXTREME = 0.00
 """What counts as extreme, each in its own unit: per 8 h, off a ratio of 1, standard deviations, over 24 h."""
 
 
+_OF_METRICS = ("open_interest_change_24h", "price_change_24h", "taker_ratio_1h", "long_short", "long_short_z")
+
+
 class DerivativesState(msgspec.Struct, frozen=True):
     """A symbol's derivatives, to be restored."""
 
@@ -42,16 +44,28 @@ class DerivativesState(msgspec.Struct, frozen=True):
 class Derivatives:
     """The derivatives of one symbol."""
 
-    __slots__ = ("_funding", "_rows")
+    __slots__ = ("_crowd", "_crowd_at", "_funding", "_read", "_rows")
 
     def __init__(self) -> None:
         self._rows: deque[Metrics] = deque(maxlen=ROWS_KEPT)
+        self._crowd: deque[float] = deque()
+        """The top traders' ratios of the day before the last row, and when (ms) each was told."""
+        self._crowd_at: deque[int] = deque()
         self._funding: Funding | None = None
+        self._read: dict[str, Reading] | None = None
+        """What the rows were last read to say; None once another row has come."""
 
     def take(self, row: Metrics) -> None:
         """Take in a row. One that is not later than the last changes nothing."""
         if not self._rows or row.at > self._rows[-1].at:
             self._rows.append(row)
+            self._read = None
+            if row.top_positions_ratio:
+                self._crowd.append(row.top_positions_ratio)
+                self._crowd_at.append(row.at)
+            while self._crowd_at and self._crowd_at[0] < row.at - DAY:
+                self._crowd_at.popleft()
+                self._crowd.popleft()
 
     def settle(self, funding: Funding) -> None:
         """Take in a settled funding rate. One that is not later than the last changes nothing."""
@@ -60,23 +74,27 @@ class Derivatives:
 
     def values(self, now: int) -> dict[str, Reading]:
         """Every reading as of `now` (ms), by the names of the snapshot's `DerivativesView`."""
-        readings: dict[str, Reading] = {
-            "funding_8h": self._funding_8h(now),
-            "open_interest_change_24h": self._fresh(now, self._open_interest_change),
-            "price_change_24h": self._fresh(now, self._price_change),
-            "taker_ratio_1h": self._fresh(now, self._taker_ratio),
-            "long_short": self._fresh(now, self._long_short),
-            "long_short_z": self._fresh(now, self._long_short_z),
-        }
+        readings: dict[str, Reading] = {"funding_8h": self._funding_8h(now), **self._of_metrics(now)}
         readings["composite"] = composite(readings)
         del readings["price_change_24h"]
         return readings
 
-    def _fresh(self, now: int, read: Callable[[], Reading]) -> Reading:
+    def _of_metrics(self, now: int) -> dict[str, Reading]:
+        """What the rows say; the same until the next one comes, or the last one is too old."""
         if not self._rows:
-            return Unknown("this market has told no derivatives metrics")
+            return dict.fromkeys(_OF_METRICS, Unknown("this market has told no derivatives metrics"))
         age = now - self._rows[-1].at
-        return read() if age <= STALE_AFTER else Unknown(f"the last derivatives metrics are {age // MINUTE} min old")
+        if age > STALE_AFTER:
+            return dict.fromkeys(_OF_METRICS, Unknown(f"the last derivatives metrics are {age // MINUTE} min old"))
+        if self._read is None:
+            self._read = {
+                "open_interest_change_24h": self._open_interest_change(),
+                "price_change_24h": self._price_change(),
+                "taker_ratio_1h": self._taker_ratio(),
+                "long_short": self._long_short(),
+                "long_short_z": self._long_short_z(),
+            }
+        return self._read
 
     def _funding_8h(self, now: int) -> Reading:
         funding = self._funding
@@ -124,11 +142,10 @@ class Derivatives:
         last = self._long_short()
         if isinstance(last, Unknown):
             return last
-        first = self._rows[-1].at - DAY
-        before = [row.top_positions_ratio for row in self._rows if row.at >= first and row.top_positions_ratio][:-1]
-        if len(before) < _ROWS_FOR_Z:
-            return Unknown(f"needs {_ROWS_FOR_Z} earlier long/short ratios, has {len(before)}")
-        ratios = np.array(before)
+        before = len(self._crowd) - 1
+        if before < _ROWS_FOR_Z:
+            return Unknown(f"needs {_ROWS_FOR_Z} earlier long/short ratios, has {before}")
+        ratios = np.fromiter(islice(self._crowd, before), float, before)
         mean, deviation = float(ratios.mean()), float(ratios.std(ddof=1))
         if deviation <= 1e-9 * mean:
             return Unknown("the long/short ratio has not moved in a day")
@@ -140,7 +157,8 @@ class Derivatives:
 
     def restore(self, state: DerivativesState) -> None:
         """Put back what `state` gave."""
-        self._rows.extend(state.rows)
+        for row in state.rows:
+            self.take(row)
         self._funding = state.funding
 
 

@@ -208,13 +208,20 @@ class Market:
         self.interval = interval
         self.timeframes = timeframes(interval)
         self.symbols = {symbol: SymbolMarket(interval, self.timeframes[1:]) for symbol in symbols}
+        self._correlations: dict[tuple[str, str], tuple[int, int, Reading]] = {}
+        """The last answers, each with the opening times of the candles that it stands on."""
 
     def correlation(self, first: str, second: str) -> Reading:
         """How alike two symbols' returns of an hour were of late, or of a base candle where that is longer."""
         wanted = max(HOUR, self.interval)
         if wanted not in self.timeframes:
             return Unknown(f"{span_name(HOUR)} is not built from candles of {span_name(self.interval)}")
-        return correlation(*(self.symbols[name].series(wanted) for name in (first, second)))
+        one, other = (self.symbols[name].series(wanted) for name in (first, second))
+        known = self._correlations.get((first, second))
+        if known is None or known[:2] != (one.last_open_time, other.last_open_time):
+            known = one.last_open_time, other.last_open_time, correlation(one, other)
+            self._correlations[first, second] = known
+        return known[2]
 
     def state(self) -> dict[str, SymbolState]:
         """Every symbol's state."""
