@@ -58,7 +58,7 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Commit the journal, then hand the order to the venue."""
+    """Commit the journal, then hand the order to the venue. Where the disk takes nothing, only what lowers risk goes."""
 
     approved: ApprovedOrder
 

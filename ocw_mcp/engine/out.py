@@ -24,7 +24,7 @@ class Out:
         self._effects.append(Record(event))
 
     def send(self, approved: ApprovedOrder) -> None:
-        """Hand an order to the venue, after everything recorded before it is durable."""
+        """Hand an order to the venue, an entry only after everything recorded before it is durable."""
         self._effects.append(Send(approved))
 
     def cancel(self, ref: OrderRef) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ocw_mcp.domain.canonical import GENESIS, canonical, chain
+from ocw_mcp.domain.errors import JournalError
 from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent
 from ocw_mcp.domain.protocols import Checkpoint, StoredEvent
 
@@ -96,3 +97,20 @@ class MemoryStore:
         self._touches += 1
         if self.die_at == self._touches:
             raise Crash
+
+
+class FullFor(MemoryStore):
+    """A disk that takes nothing from one domain event of the run to another."""
+
+    def __init__(self, first: int, last: int = 1 << 30) -> None:
+        super().__init__()
+        self._full = range(first, last + 1)
+        self.mended_at: int | None = None
+        """How often it had been touched when it took events again."""
+
+    def commit(self, checkpoint: Checkpoint | None = None, summary: dict[str, Any] | None = None) -> None:
+        if self.last_seq in self._full:
+            raise JournalError("the journal did not take it: the disk is full; make room")
+        super().commit(checkpoint, summary)
+        if self.mended_at is None and self.last_seq > self._full[-1]:
+            self.mended_at = self.touches

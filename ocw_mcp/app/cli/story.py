@@ -13,7 +13,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.orders import OrderIntent, Purpose
+from ocw_mcp.domain.orders import NOT_JOURNALED, OrderIntent, Purpose
 from ocw_mcp.domain.reasons import MEANING, RefusalCode
 
 HASH_SHOWN = 12
@@ -122,6 +122,8 @@ def _told(book: str, event: DomainEvent) -> str:
         case events.OrderAccepted(ref, venue_order_id):
             return f"{ref} accepted by the venue as {said(venue_order_id)}"
         case events.OrderRejected(ref, code, text):
+            if code == NOT_JOURNALED:
+                return f"{ref} was not sent: {said(text)}"
             return f"{ref} rejected by the venue: {said(code)} {said(text)}"
         case events.OrderUnknown(ref, why):
             return f"{ref} unknown: {said(why)}; its budget stays reserved"

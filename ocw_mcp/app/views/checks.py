@@ -151,7 +151,7 @@ def _disk(state: Path | None) -> Check:
     found = f"{free / 1e9:,.1f} GB free"
     if free < TOO_LITTLE_SPACE:
         return Check(
-            "disk", Verdict.PROBLEM, found, "make room: without it the journal takes nothing and no order leaves"
+            "disk", Verdict.PROBLEM, found, "make room: without it the journal takes nothing and no entry leaves"
         )
     if free < LITTLE_SPACE:
         return Check("disk", Verdict.WARNING, found, "make room soon")
