@@ -84,9 +84,11 @@ class Decisions:
         return False
 
     def _take(self, wake_id: int, decider: str, thinking_ms: int, decision: Decision, now: int) -> Decision:
-        self.state.pending = None
+        asked, self.state.pending = self.state.pending, None
         self._out.clear_timer(DEADLINE_TIMER)
         self._out.record(events.DecisionMade(wake_id, decider, thinking_ms, decision))
+        if asked is not None and any(leg.action is not Action.HOLD for leg in decision.legs):
+            self._out.keep(wake_id, asked.snapshot)
         if decision.note:
             self.state.note = decision.note[:NOTE_KEPT]
         for index, leg in enumerate(decision.legs):

@@ -17,6 +17,7 @@ from ocw_mcp.domain.steps import (
     DecisionReady,
     Effect,
     GiveUp,
+    Keep,
     Record,
     Send,
     SetTimer,
@@ -162,6 +163,9 @@ class Shell:
                     self._inbox.extend(await self.venue.cancel(ref, now))
                 case Ask(request):
                     await self._ask(request)
+                case Keep(wake_id, snapshot):
+                    if not self.recorder.reading:
+                        self.store.keep(wake_id, snapshot)
                 case GiveUp():
                     await self.close()
                 case SetTimer(name, at):

@@ -7,6 +7,7 @@ from ocw_mcp.domain.canonical import GENESIS, canonical, chain
 from ocw_mcp.domain.errors import JournalError
 from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent
 from ocw_mcp.domain.protocols import Checkpoint, StoredEvent
+from ocw_mcp.domain.snapshot import Snapshot
 
 
 class Crash(BaseException):
@@ -26,6 +27,7 @@ class MemoryStore:
         self.die_at: int | None = None
         self.summary: dict[str, Any] = {}
         self.commits = 0
+        self.seen: dict[int, Snapshot] = {}
 
     @property
     def domain(self) -> list[StoredEvent]:
@@ -61,6 +63,9 @@ class MemoryStore:
 
     def note(self, at: int, event: LifecycleEvent) -> None:
         self._pending.append((at, event))
+
+    def keep(self, wake_id: int, snapshot: Snapshot) -> None:
+        self.seen[wake_id] = snapshot
 
     def commit(self, checkpoint: Checkpoint | None = None, summary: dict[str, Any] | None = None) -> None:
         self._touch()
