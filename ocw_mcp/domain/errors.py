@@ -6,7 +6,7 @@
     ├── FetchError              the archive cannot be read from: what came before stays, the same command goes on
     ├── BookError               a state directory cannot be used: the engine does not start
     │   └── BookBusy            another engine holds it
-    ├── JournalError            the journal cannot be written or does not hold together: no order leaves
+    ├── JournalError            the journal cannot be written or does not hold together: no entry leaves
     │   └── JournalDiverged     a resumed run did not repeat what was journaled: the engine stops
     └── HouseRuleError          a programming error against a rule of the house: never caught
 
@@ -39,7 +39,9 @@ class BookBusy(BookError):  # noqa: N818
 
 
 class JournalError(OcwError):
-    """The journal cannot be written, or its chain is broken; the engine stops before anything else is sent."""
+    """The journal cannot be written, or its chain is broken. What was recorded is kept and tried again for a while; no
+    entry is sent meanwhile.
+    """
 
 
 class JournalDiverged(JournalError):  # noqa: N818

@@ -122,8 +122,12 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
     venue_order_id: str
 
 
+NOT_JOURNALED = "NOT_JOURNALED"
+"""In place of a venue's code: the order was never sent, since the disk did not take its intent."""
+
+
 class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
-    """The venue proved that it does not have the order and never will. `code` is the venue's own."""
+    """The venue proved that it does not have the order and never will. `code` is the venue's own, or NOT_JOURNALED."""
 
     ref: OrderRef
     code: str

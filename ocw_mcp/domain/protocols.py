@@ -10,7 +10,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent
 from ocw_mcp.domain.market import Candle, Frame, Funding, Instrument, MarketIdentity, Opening
 from ocw_mcp.domain.orders import OrderRef, VenueReport
-from ocw_mcp.domain.snapshot import DecisionRequest
+from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 from ocw_mcp.domain.steps import Command
 
 
@@ -169,6 +169,10 @@ class Store(Protocol):
 
     def note(self, at: int, event: LifecycleEvent) -> None:
         """Add an event about this process, outside the fingerprint."""
+        ...
+
+    def keep(self, wake_id: int, snapshot: Snapshot) -> None:
+        """Keep what a wake was shown, with the next commit; outside journal and fingerprint, of the newest wakes."""
         ...
 
     def commit(self, checkpoint: Checkpoint | None = None, summary: dict[str, Any] | None = None) -> None:

@@ -12,7 +12,7 @@ from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.orders import OrderRef, VenueReport
 from ocw_mcp.domain.requests import CallerRequest
-from ocw_mcp.domain.snapshot import DecisionRequest
+from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 
 
 class DecisionReady(msgspec.Struct, frozen=True):
@@ -67,7 +67,7 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Commit the journal, then hand the order to the venue."""
+    """Commit the journal, then hand the order to the venue; where the disk takes nothing, only one that lowers risk."""
 
     approved: ApprovedOrder
 
@@ -88,6 +88,13 @@ class GiveUp(msgspec.Struct, frozen=True):
     """Wait no longer for the decider's answer; it would come too late."""
 
 
+class Keep(msgspec.Struct, frozen=True):
+    """Keep what a wake was shown, for people who ask later; it is no part of the journal."""
+
+    wake_id: int
+    snapshot: Snapshot
+
+
 class SetTimer(msgspec.Struct, frozen=True):
     """Fire `TimerFired(name)` at a moment (ms); setting it again moves it."""
 
@@ -101,4 +108,4 @@ class ClearTimer(msgspec.Struct, frozen=True):
     name: str
 
 
-Effect = Record | Send | Cancel | Ask | GiveUp | SetTimer | ClearTimer
+Effect = Record | Send | Cancel | Ask | GiveUp | Keep | SetTimer | ClearTimer

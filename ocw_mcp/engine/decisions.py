@@ -3,7 +3,7 @@
 import msgspec
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.decision import Action, Decision
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 from ocw_mcp.domain.steps import DecisionFailed, DecisionReady
 from ocw_mcp.domain.time import SECOND
@@ -78,9 +78,11 @@ class Decisions:
         return False
 
     def _take(self, wake_id: int, decider: str, thinking_ms: int, decision: Decision, now: int) -> Decision:
-        self.state.pending = None
+        asked, self.state.pending = self.state.pending, None
         self._out.clear_timer(DEADLINE_TIMER)
         self._out.record(events.DecisionMade(wake_id, decider, thinking_ms, decision))
+        if asked is not None and any(leg.action is not Action.HOLD for leg in decision.legs):
+            self._out.keep(wake_id, asked.snapshot)
         if decision.note:
             self.state.note = decision.note[:NOTE_KEPT]
         for index, leg in enumerate(decision.legs):

@@ -18,8 +18,9 @@ from ocw_mcp.core.risk.officer import RiskOfficer
 from ocw_mcp.domain import events
 from ocw_mcp.domain.errors import HouseRuleError
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.money import ZERO, floor_to
+from ocw_mcp.domain.money import ZERO, floor_to, plain
 from ocw_mcp.domain.orders import (
+    NOT_JOURNALED,
     Accepted,
     Canceled,
     Filled,
@@ -35,6 +36,7 @@ from ocw_mcp.domain.orders import (
 )
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import Feasible
+from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.booking import book_fill, book_trade
@@ -214,6 +216,13 @@ class Desk:
         for tracked in self.orders.live(symbol, Purpose.ENTRY):
             self.cancel(tracked, why)
 
+    def lower(self, incident: str) -> None:
+        """Tell of something that should not happen, and take no new risk until a person resumes."""
+        self._out.record(events.Incident(incident))
+        if self._account.desk_state is DeskState.ACTIVE:
+            self._account.go(DeskState.REDUCING, incident)
+            self.cancel_entries("the desk only reduces")
+
     def on_expiry(self, name: str) -> None:
         """The time of the order with this name is up."""
         for tracked in self.orders.live(purpose=Purpose.ENTRY):
@@ -224,16 +233,16 @@ class Desk:
         """Take in what the venue said. None where that changes nothing."""
         known = self.orders.get(report.ref)
         if known is None:
-            self._out.record(events.Incident(f"the venue reported on order {report.ref}, which is not in the book"))
+            self._tell(report, f"the venue reported on order {report.ref}, which is not in the book")
             return None
         if isinstance(report, Filled) and report.fill_id in known.fill_ids:
             return None
-        before = known.status
         tracked = self.orders.apply(report)
         if tracked is None:
             if not isinstance(report, Accepted | Canceled):
-                self._out.record(
-                    events.Incident(f"the venue reported {type(report).__name__} on order {report.ref}, a {before} one")
+                self._tell(
+                    report,
+                    f"the venue reported {type(report).__name__} on order {report.ref}, {_at_odds(known, report)}",
                 )
             return None
         self._account.version += 1
@@ -246,6 +255,8 @@ class Desk:
                 self._out.record(events.OrderAccepted(report.ref, report.venue_order_id))
             case Rejected():
                 self._out.record(events.OrderRejected(report.ref, report.code, report.text))
+                if report.code == NOT_JOURNALED:
+                    self.lower(f"entry {report.ref} was not sent: {report.text}")
             case OutcomeUnknown():
                 self._out.record(events.OrderUnknown(report.ref, report.why))
             case Canceled():
@@ -312,6 +323,13 @@ class Desk:
             answer = saved.ref or saved.refusal
             assert answer is not None
             self._answers[key] = answer
+
+    def _tell(self, report: OrderReport, incident: str) -> None:
+        """Tell of a report that does not fit. Where it is a fill, money moved that is not in the books."""
+        if isinstance(report, Filled):
+            self.lower(incident)
+        else:
+            self._out.record(events.Incident(incident))
 
     def _name(self, intent: OrderIntent) -> OrderRef:
         if intent.purpose is Purpose.ENTRY:
@@ -384,6 +402,13 @@ class Desk:
         elif booked.closed is not None:
             self._groups.pop(symbol, None)
         return booked
+
+
+def _at_odds(known: TrackedOrder, report: OrderReport) -> str:
+    """What about an order a report does not fit."""
+    if isinstance(report, Filled) and report.quantity > known.remaining:
+        return f"{plain(report.quantity)} where {plain(known.remaining)} were left of it"
+    return f"a {known.status} one"
 
 
 def _closing_side(quantity: Decimal) -> Side:

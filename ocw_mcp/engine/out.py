@@ -3,8 +3,8 @@
 from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.orders import OrderRef
-from ocw_mcp.domain.snapshot import DecisionRequest
-from ocw_mcp.domain.steps import Ask, Cancel, ClearTimer, Effect, GiveUp, Record, Send, SetTimer
+from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
+from ocw_mcp.domain.steps import Ask, Cancel, ClearTimer, Effect, GiveUp, Keep, Record, Send, SetTimer
 
 
 class Out:
@@ -24,7 +24,7 @@ class Out:
         self._effects.append(Record(event))
 
     def send(self, approved: ApprovedOrder) -> None:
-        """Hand an order to the venue, after everything recorded before it is durable."""
+        """Hand an order to the venue, an entry only after everything recorded before it is durable."""
         self._effects.append(Send(approved))
 
     def cancel(self, ref: OrderRef) -> None:
@@ -38,6 +38,10 @@ class Out:
     def give_up(self) -> None:
         """Wait no longer for the decider's answer."""
         self._effects.append(GiveUp())
+
+    def keep(self, wake_id: int, snapshot: Snapshot) -> None:
+        """Keep what a wake was shown."""
+        self._effects.append(Keep(wake_id, snapshot))
 
     def set_timer(self, name: str, at: int) -> None:
         """Set a timer, or move it."""

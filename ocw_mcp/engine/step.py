@@ -11,6 +11,7 @@ import msgspec
 
 from ocw_mcp.core.gate.gate import Gate
 from ocw_mcp.core.market.market import Closed, Market
+from ocw_mcp.core.orders.sense import nonsense
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import CommandTaken, HoleFound, PoliciesLoaded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
@@ -34,6 +35,7 @@ from ocw_mcp.engine.quotes import Quotes
 from ocw_mcp.engine.readings import Readings
 from ocw_mcp.engine.snapshot import take_snapshot
 from ocw_mcp.engine.tally import Tally
+from ocw_mcp.engine.timekeeper import Timekeeper
 
 COMMANDS_KEPT = 256
 
@@ -59,7 +61,7 @@ class Engine:
         self._hashes = ("", "")
         self._commands: list[str] = []
         self._limits = limits_in_force(config.policies)
-        self._now = -1
+        self._time = Timekeeper()
 
     def start(self) -> list[Effect]:
         """What a process has to carry out before its first event: timers that are set, a decision that is under way."""
@@ -78,8 +80,13 @@ class Engine:
         return self._out.take()
 
     def step(self, event: StepEvent, now: int) -> list[Effect]:
-        """Take in one event at engine time `now` (ms), and give back what is to be done about it, in order."""
-        self._now = now
+        """Take in one event at `now` (ms), and give back what is to be done about it, in order.
+
+        Engine time does not go back with a clock that does: see `now`.
+        """
+        if why := self._time.move_to(now):
+            self._desk.lower(why)
+        now = self._time.now
         if isinstance(event, Frame):
             self._on_frame(event, now)
         elif isinstance(event, TimerFired):
@@ -92,6 +99,8 @@ class Engine:
             self._on_command(event, now)
         elif isinstance(event, Asked):
             self._callers.take(event, now)
+        elif why := nonsense(event):
+            self._desk.lower(f"the venue told of {why} ({type(event).__name__}); nothing of it was booked")
         elif isinstance(event, FundingPaid):
             if book_funding(event, self.account, self._out):
                 self._watch()
@@ -124,6 +133,8 @@ class Engine:
         if frame.history:
             self._on_history(frame)
             return
+        if why := self._time.compare(frame.at):
+            self._desk.lower(why)
         if self.tally.began_at is None:
             self.tally.began_at = now
             self.account.open_day(now)
@@ -261,7 +272,7 @@ class Engine:
                 instruments=self._quotes.instruments,
                 hashes=self._hashes,
                 commands=self._commands,
-                now=self._now,
+                now=self._time.now,
             )
         )
 
@@ -286,7 +297,7 @@ class Engine:
         self._quotes.instruments = memory.instruments
         self._hashes = memory.hashes
         self._commands = memory.commands
-        self._now = memory.now
+        self._time.now = memory.now
 
     def answer(self, key: str) -> Answer | None:
         """What a caller's request was answered, by its key; None where it never came, or long ago."""
@@ -294,7 +305,12 @@ class Engine:
 
     def summary(self) -> dict[str, Any]:
         """What `ocw status` shows of this moment, ready for JSON."""
-        return summary(self.config, self.account, self.guard, self._gate.counters, self.tally, self._now)
+        return summary(self.config, self.account, self.guard, self._gate.counters, self.tally, self.now)
+
+    @property
+    def now(self) -> int:
+        """Engine time (ms) of the last step."""
+        return self._time.now
 
     @property
     def gate(self) -> Gate:

@@ -1,8 +1,9 @@
 """Writes the journal, and after a restart first reads along.
 
 A resumed run starts from the latest checkpoint and does again what was done after it. As long as the journal has events
-from then, each one the engine gives must be the one that stands there; it is compared and not written again. A person's
-commands and callers' requests came from outside: they are taken from the journal, at the frame after which they came.
+from then, each one the engine gives must be the one that stands there; it is compared and not written again. What came
+from outside is taken from the journal: commands and callers' requests at the very frame after which they came, and the
+word that an order was not sent, since the disk had not taken its intent.
 """
 
 from collections import deque
@@ -10,7 +11,8 @@ from collections.abc import Callable
 
 from ocw_mcp.domain.canonical import canonical
 from ocw_mcp.domain.errors import JournalDiverged
-from ocw_mcp.domain.events import CallerAsked, CommandTaken, DomainEvent
+from ocw_mcp.domain.events import CallerAsked, CommandTaken, DomainEvent, OrderRejected
+from ocw_mcp.domain.orders import NOT_JOURNALED, OrderRef, Rejected
 from ocw_mcp.domain.protocols import Store, StoredEvent
 from ocw_mcp.domain.steps import Asked, Command
 from ocw_mcp.domain.time import iso
@@ -25,6 +27,11 @@ class Recorder:
         self._store = store
         self._listener = listener
         self._known: deque[StoredEvent] = deque(store.events_after(after_seq))
+        self._unsent = {
+            each.event.ref: Rejected(each.event.ref, each.event.code, each.event.text)
+            for each in self._known
+            if isinstance(each.event, OrderRejected) and each.event.code == NOT_JOURNALED
+        }
         self.seq = after_seq
         """Sequence of the last event that the engine gave."""
 
@@ -33,8 +40,8 @@ class Recorder:
         """Whether the journal still knows what comes next."""
         return bool(self._known)
 
-    def record(self, at: int, event: DomainEvent) -> None:
-        """Append an event, or find it in the journal.
+    def record(self, at: int, event: DomainEvent) -> bool:
+        """Append an event, or find it in the journal; whether it was appended.
 
         Raises JournalDiverged where the journal has another one.
         """
@@ -43,13 +50,18 @@ class Recorder:
             self._store.append(at, event)
             if self._listener is not None:
                 self._listener(at, event)
-            return
+            return True
         known = self._known.popleft()
         if canonical(known.seq, known.at, known.event) != canonical(self.seq, at, event):
             raise JournalDiverged(
                 f"event {known.seq} of the journal is {known.event!r} at {iso(known.at)}, but the resumed run came to "
                 f"{event!r} at {iso(at)}; start it with the agent, the policies and the version it was stopped with"
             )
+        return False
+
+    def known_unsent(self, ref: OrderRef) -> Rejected | None:
+        """What was said of an order that, as the journal knows, was not sent."""
+        return self._unsent.get(ref)
 
     def known_word(self, after_frame: int) -> Command | Asked | None:
         """The command or request that the journal has next, if it was taken after this frame."""

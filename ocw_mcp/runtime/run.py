@@ -77,7 +77,7 @@ class BookRun:
         self._stopping = True
 
     async def ask(self, request: CallerRequest) -> Answer:
-        """Ask for something outside any wake; the answer, durable, when the engine has taken it between two frames.
+        """Ask for something outside any wake; the answer, once the engine has taken it between two frames.
 
         Raises BookError where the run ends before.
         """
@@ -92,7 +92,8 @@ class BookRun:
     async def run(self, version: str, for_ms: int | None = None) -> str:
         """Run to the end of the market, of `for_ms` since the book's start, or until stopped; says which it was.
 
-        Raises TapeError where the market cannot be believed, JournalError where the journal cannot be written.
+        Raises TapeError where the market cannot be believed, JournalError where the journal cannot be written at the
+        beginning, at the end, or for too long in between.
         """
         self._why = "the market ended"
         try:
@@ -169,7 +170,7 @@ class BookRun:
             await shell.take_all(self._venue.settle_funding(frame.at, frame.funding))
         effects = self._engine.step(frame, now)
         if effects:
-            await shell.follow(effects, now)
+            await shell.follow(effects, self._engine.now)
         if shell.next_due <= now:
             await everything_due(now, shell, self._clock)
         for opening in frame.opened:
@@ -207,15 +208,16 @@ class BookRun:
         while self._requests:
             request, waiting = self._requests.popleft()
             await self._shell.take(Asked(request, self.cursor))
-            self._store.commit(summary=self._engine.summary())
+            self._shell.commit()
             if not waiting.done():
                 waiting.set_result(self._engine.answer(request.key))
         for command in self._commands.waiting():
             if command.command_id not in self._seen_commands:
                 self._seen_commands.add(command.command_id)
                 await self._shell.take(Command(command.command_id, command.verb, command.by, self.cursor))
-                self._store.commit(summary=self._engine.summary())
-            self._commands.done(command)
+                self._shell.commit()
+            if self._shell.commits.durable:
+                self._commands.done(command)
         if self._clock.wall_ms() - self._shown_at >= SHOW_EVERY_MS:
             self._shown_at = self._clock.wall_ms()
             self._shell.commit()
@@ -225,7 +227,7 @@ class BookRun:
             return
         self._store.note(self._clock.now(), RunStopped(why))
         self._shell.checkpoint(self.cursor)
-        self._store.commit()
+        self._shell.commits.last()
 
 
 def _restore(engine: Engine, venue: SimulatedVenue, saved: Checkpoint) -> None:

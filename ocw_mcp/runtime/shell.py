@@ -4,7 +4,9 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 
+from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.orders import NOT_JOURNALED, Rejected, VenueReport
 from ocw_mcp.domain.protocols import Checkpoint, Clock, Decider, SimulatedVenue, Store
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.steps import (
@@ -15,6 +17,7 @@ from ocw_mcp.domain.steps import (
     DecisionReady,
     Effect,
     GiveUp,
+    Keep,
     Record,
     Send,
     SetTimer,
@@ -23,13 +26,10 @@ from ocw_mcp.domain.steps import (
 )
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.answers import sound
+from ocw_mcp.runtime.commits import Commits
 from ocw_mcp.runtime.recorder import Recorder
 
 NEVER = 1 << 62
-COMMIT_EVERY = 256
-"""Events that may wait for a commit while nothing is sent."""
-
-
 LONGEST_CAUSE = 500
 
 
@@ -69,7 +69,7 @@ class Shell:
         self.recorder = recorder
         self.clock = clock
         self._decider = decider
-        self._uncommitted = 0
+        self.commits = Commits(store, engine.summary)
         self._inbox: deque[StepEvent] = deque()
         self.timers: dict[str, int] = {}
         self.thinking: Thinking | None = None
@@ -89,8 +89,8 @@ class Shell:
 
     async def take(self, event: StepEvent) -> None:
         """Give the engine an event, and carry out all that follows from it."""
-        now = self.clock.now()
-        await self.follow(self.engine.step(event, now), now)
+        effects = self.engine.step(event, self.clock.now())
+        await self.follow(effects, self.engine.now)
 
     async def follow(self, effects: list[Effect], now: int) -> None:
         """Carry out the effects of a step at `now` (ms), and all that follows from them."""
@@ -126,14 +126,14 @@ class Shell:
         await self.take(event)
 
     def checkpoint(self, market_at: int) -> None:
-        """Make everything durable, with the state of engine and venue after the frame of `market_at`."""
+        """Make everything durable, with the state of engine and venue after the frame of `market_at`.
+
+        Where the disk does not take it, an older checkpoint serves.
+        """
         if self.recorder.reading:
             # The journal is ahead of the engine: an older checkpoint still serves, and nothing new can be in it.
             return
-        self.store.commit(
-            Checkpoint(market_at, self.recorder.seq, self.engine.state(), self.venue.state()), self.engine.summary()
-        )
-        self._uncommitted = 0
+        self.commits.commit(Checkpoint(market_at, self.recorder.seq, self.engine.state(), self.venue.state()))
 
     async def close(self) -> None:
         """Give up the decision under way, if any. A resumed run asks again for one that is still waited for."""
@@ -143,25 +143,29 @@ class Shell:
 
     async def _empty_inbox(self) -> None:
         while self._inbox:
-            now = self.clock.now()
-            effects = self.engine.step(self._inbox.popleft(), now)
+            event = self._inbox.popleft()
+            effects = self.engine.step(event, self.clock.now())
             if effects:
-                await self._carry_out(effects, now)
+                await self._carry_out(effects, self.engine.now)
+            if isinstance(event, Rejected) and event.code == NOT_JOURNALED:
+                self.commits.answered(event.ref)
 
     async def _carry_out(self, effects: list[Effect], now: int) -> None:
         for effect in effects:
             match effect:
                 case Record(event):
-                    self.recorder.record(now, event)
-                    self._uncommitted += 1
+                    if self.recorder.record(now, event):
+                        self.commits.recorded()
                 case Send(approved):
-                    self.commit()
-                    self._inbox.extend(await self.venue.submit(approved, now))
+                    self._inbox.extend(await self._send(approved, now))
                 case Cancel(ref):
                     self.commit()
                     self._inbox.extend(await self.venue.cancel(ref, now))
                 case Ask(request):
                     await self._ask(request)
+                case Keep(wake_id, snapshot):
+                    if not self.recorder.reading:
+                        self.store.keep(wake_id, snapshot)
                 case GiveUp():
                     await self.close()
                 case SetTimer(name, at):
@@ -169,16 +173,21 @@ class Shell:
                 case ClearTimer(name):
                     self.timers.pop(name, None)
         self.next_due = self.due()[0]
-        if self._uncommitted >= COMMIT_EVERY:
-            self.commit()
+        if not self.recorder.reading:
+            self.commits.commit_some()
 
-    def commit(self) -> None:
-        """Make what was recorded durable, with what `ocw status` shows of this moment."""
-        if self.recorder.reading:
-            # Whatever is done again is durable already.
-            return
-        self.store.commit(summary=self.engine.summary())
-        self._uncommitted = 0
+    def commit(self) -> bool:
+        """Make what was recorded durable, with what `ocw status` shows of this moment; whether it is."""
+        # Whatever is done again is durable already.
+        return self.recorder.reading or self.commits.commit()
+
+    async def _send(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+        """Send an order whose intent is durable. One that lowers risk goes out in any case: never naked comes first."""
+        if (known := self.recorder.known_unsent(approved.order.ref)) is not None:
+            return [known]
+        if self.commit() or approved.order.reduce_only:
+            return await self.venue.submit(approved, now)
+        return [self.commits.refuse(approved)]
 
     async def _ask(self, request: DecisionRequest) -> None:
         if self.thinking is not None:

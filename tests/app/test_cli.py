@@ -3,7 +3,9 @@
 import json
 import math
 import os
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -121,6 +123,25 @@ def test_halt_and_resume_are_taken_at_the_next_start(ocw: Ocw, tape: Path, tmp_p
     assert "HALTED " in ocw("run", "--market", tape, "--for", "5h", "--state", book).out
 
 
+def test_the_file_halt_halts_a_starting_engine_once_until_it_is_deleted_and_a_person_resumes(
+    ocw: Ocw, tape: Path, tmp_path: Path
+) -> None:
+    book = tmp_path / "book"
+    book.mkdir()
+    (book / "HALT").touch()
+    for hours in ("1h", "2h"):
+        ocw("run", "--market", tape, "--for", hours, "--state", book, "--json")
+        assert json.loads(ocw("status", "--state", book, "--json").out)["summary"]["state"] == "HALTED"
+    with closing(sqlite3.connect(book / "journal.db")) as journal:
+        taken = journal.execute("SELECT payload FROM events WHERE kind = 'command.taken'").fetchall()
+    assert [json.loads(each)["by"] for (each,) in taken] == ["the file HALT"]
+    (book / "HALT").unlink()
+    assert ocw("resume", "--state", book, "--paper").code == 0
+    report = json.loads(ocw("run", "--market", tape, "--for", "3h", "--state", book, "--json").out)
+    assert report["time_in_state"]["ACTIVE"] > 0
+    assert ocw("journal", "verify", "--state", book).code == 0
+
+
 def test_a_halt_of_a_book_whose_market_has_ended_says_when_it_is_taken_and_is(
     ocw: Ocw, tape: Path, tmp_path: Path
 ) -> None:
@@ -216,6 +237,8 @@ BAD_CALLS: dict[str, tuple[tuple[str, ...], str]] = {
     "a halt of no book": (("halt", "--state", "{dir}/none"), "holds no book"),
     "a check of no book": (("journal", "verify", "--state", "{dir}/none"), "holds no book"),
     "symbols that are none": (("run", "--market", "sim", "--symbols", "BTC USDT"), "--symbols"),
+    "rows that are no number": (("trades", "--state", "{dir}/none", "--limit", "abc"), "--limit is abc; expected 1"),
+    "too many rows": (("orders", "--state", "{dir}/none", "--limit", "10001"), "expected 1 to 10,000 rows"),
     "no market at all": (("replay", "", "--json"), "empty text"),
     "candles that sim does not have": (("run", "--market", "sim", "--interval", "7s"), "5s to 1h"),
     "an interval that is none": (("run", "--market", "sim", "--interval", "often"), "--interval"),

@@ -10,10 +10,11 @@ from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.steps import Command
-from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
 from ocw_mcp.runtime import clock, pacing
 from ocw_mcp.runtime.clock import LiveClock
 from tests.support.clocks import HandClock
+from tests.support.deciders import Scripted
 from tests.support.legs import buy
 from tests.support.markets import START, HandFed, ListFeed, path
 from tests.support.runs import Commands, Run, policies
@@ -22,14 +23,15 @@ WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
 
 class FastClock(LiveClock):
-    """A live clock on which a minute passes in some milliseconds, from START on."""
+    """A live clock on which a minute passes in some milliseconds, from `first` on."""
 
-    def __init__(self, speed: int = 10_000) -> None:
+    def __init__(self, speed: int = 10_000, first: int = START) -> None:
         self._speed = speed
+        self._first = first
         self._began = self.wall_ms()
 
     def now(self) -> int:
-        return START + int((self.wall_ms() - self._began) * self._speed)
+        return self._first + int((self.wall_ms() - self._began) * self._speed)
 
     async def wait_until(self, at: int) -> None:
         await asyncio.sleep(max(0, at - self.now()) / 1_000 / self._speed)  # noqa: TID251 - this is a clock
@@ -54,15 +56,17 @@ class Doorbell:
         return self._answer
 
 
-def live(feed: ListFeed, decider: Doorbell, policy=WAKES, speed: int = 10_000) -> Run:  # type: ignore[no-untyped-def]
-    return Run(feed, decider, policy=policy, clock=FastClock(speed))
+def live(feed: ListFeed, decider: Doorbell, policy=WAKES, clock=None) -> Run:  # type: ignore[no-untyped-def]
+    return Run(feed, decider, policy=policy, clock=clock or FastClock())
 
 
 async def test_live_an_answer_takes_effect_when_it_is_there_and_the_market_goes_on_meanwhile() -> None:
     feed, bell = HandFed(path([100.0] * 5)), Doorbell(buy("97"))
-    run = live(
-        feed, bell, policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, decision={"deadline_s": 900}), speed=10
+    slow = FastClock(10, START + 5 * MINUTE)
+    patient = policies(
+        gate={"close_wakes": ["1m"], "cooldown_s": 0}, decision={"deadline_s": 900}, data={"slack_s": 600}
     )
+    run = live(feed, bell, patient, slow)
     going = asyncio.ensure_future(run.go())
     feed.give(3)
     await bell.asked.wait()
@@ -114,3 +118,44 @@ async def test_live_a_timer_fires_although_no_candle_comes() -> None:
     feed.give(2)
     await going
     assert run.events(events.OrderIntended) == []
+
+
+@pytest.mark.parametrize("second_jump", [False, True])
+async def test_live_a_clock_that_fell_back_closes_entries_and_engine_time_stands_still(second_jump: bool) -> None:
+    feed, hand = HandFed(path([100.0] * 6)), HandClock(START + MINUTE)
+    run = Run(feed, Scripted({2: buy("97")}), policy=WAKES, clock=hand)
+    going = asyncio.ensure_future(run.go())
+    feed.give(2)
+    async with asyncio.timeout(5):
+        while run.engine.tally.candles < 1:
+            await hand.let_pass(0)
+        await hand.let_pass(-HOUR)
+        feed.give(1)
+        while run.engine.tally.candles < 2:
+            await hand.let_pass(0)
+        if second_jump:
+            await hand.let_pass(HOUR + MINUTE)
+            feed.give(1)
+            while run.engine.tally.candles < 3:
+                await hand.let_pass(0)
+            await hand.let_pass(-HOUR)
+        feed.give(9)
+        await going
+    falls = [each.text for each in run.events(events.Incident) if "the clock fell back by 3600 s" in each.text]
+    assert len(falls) == 1 + second_jump
+    assert run.engine.account.desk_state is DeskState.REDUCING
+    assert [each.refusal.code for each in run.events(events.OrderRefused)] == ["NOT_ACTIVE"]
+    times = [stored.at for stored in run.store.domain]
+    assert times == sorted(times)
+
+
+async def test_live_a_market_that_is_ahead_of_the_clock_closes_entries() -> None:
+    feed, hand = HandFed(path([100.0] * 4)), HandClock(START + MINUTE)
+    run = Run(feed, Scripted({3: buy("97")}), policy=WAKES, clock=hand)
+    feed.give(9)
+    async with asyncio.timeout(5):
+        await run.go()
+    (incident,) = run.events(events.Incident)
+    assert incident.text.startswith("the market is 120 s ahead of the clock")
+    assert run.engine.account.desk_state is DeskState.REDUCING
+    assert [each.refusal.code for each in run.events(events.OrderRefused)] == ["NOT_ACTIVE"]

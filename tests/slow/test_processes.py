@@ -135,6 +135,9 @@ def test_memory_does_not_grow_with_history() -> None:
 
 
 def test_each_measurement_but_the_longest_prints_json() -> None:
-    figures = {"replay": "candles_per_s", "gate": "us_per_look", "policies": "us_per_check", "snapshot": "symbols_3"}
+    figures = {
+        "replay": "candles_per_s", "gate": "us_per_look", "policies": "us_per_check", "journal": "ratio",
+        "snapshot": "symbols_3",
+    }  # fmt: skip
     for name, figure in figures.items():
         assert Ocw("bench", name, "--json").report()[figure]

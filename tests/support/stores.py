@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ocw_mcp.domain.canonical import GENESIS, canonical, chain
+from ocw_mcp.domain.errors import JournalError
 from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent
 from ocw_mcp.domain.protocols import Checkpoint, StoredEvent
+from ocw_mcp.domain.snapshot import Snapshot
 
 
 class Crash(BaseException):
@@ -25,6 +27,7 @@ class MemoryStore:
         self.die_at: int | None = None
         self.summary: dict[str, Any] = {}
         self.commits = 0
+        self.seen: dict[int, Snapshot] = {}
 
     @property
     def domain(self) -> list[StoredEvent]:
@@ -60,6 +63,9 @@ class MemoryStore:
 
     def note(self, at: int, event: LifecycleEvent) -> None:
         self._pending.append((at, event))
+
+    def keep(self, wake_id: int, snapshot: Snapshot) -> None:
+        self.seen[wake_id] = snapshot
 
     def commit(self, checkpoint: Checkpoint | None = None, summary: dict[str, Any] | None = None) -> None:
         self._touch()
@@ -102,3 +108,20 @@ class MemoryStore:
         self._touches += 1
         if self.die_at == self._touches:
             raise Crash
+
+
+class FullFor(MemoryStore):
+    """A disk that takes nothing from one domain event of the run to another."""
+
+    def __init__(self, first: int, last: int = 1 << 30) -> None:
+        super().__init__()
+        self._full = range(first, last + 1)
+        self.mended_at: int | None = None
+        """How often it had been touched when it took events again."""
+
+    def commit(self, checkpoint: Checkpoint | None = None, summary: dict[str, Any] | None = None) -> None:
+        if self.last_seq in self._full:
+            raise JournalError("the journal did not take it: the disk is full; make room")
+        super().commit(checkpoint, summary)
+        if self.mended_at is None and self.last_seq > self._full[-1]:
+            self.mended_at = self.touches

@@ -1,4 +1,7 @@
-"""A person's commands as files in the state directory: they outlive a crash, and need no engine that listens."""
+"""A person's commands as files in the state directory: they outlive a crash, and need no engine that listens.
+
+A file named HALT beside them is a halt, too, for whoever has no ocw at hand: as long as it lies there, nothing resumes.
+"""
 
 import itertools
 import os
@@ -14,6 +17,7 @@ from ocw_mcp.domain.steps import Command
 
 VERBS = ("halt", "flatten", "resume")
 
+HALT = "HALT"
 _FOLDER = "commands"
 _REFUSED = "refused"
 _LARGEST = 4_096
@@ -68,6 +72,16 @@ def leave(directory: Path, verb: str, by: str, command_id: str, at_ns: int) -> P
     return target
 
 
+def halted_by_file(directory: Path) -> bool:
+    """Whether the file HALT lies in a state directory, whatever it is and wherever it leads."""
+    return os.path.lexists(directory / HALT)
+
+
+def halt_forbids_resume(directory: Path) -> str:
+    """Why a book with the file HALT is not resumed, and what to do."""
+    return f"the file {HALT} in {directory} halts this book; nothing resumes while it is there; delete it first"
+
+
 class CommandFiles:
     """The commands that wait in a state directory. What is none of them is moved to `commands/refused`.
 
@@ -76,6 +90,10 @@ class CommandFiles:
 
     def __init__(self, directory: Path, tell: Callable[[str], None] | None = None) -> None:
         self._listener = tell
+        self._directory = directory
+        self._halt_name = str(directory / HALT)
+        self._halt: Command | None = None
+        self._halt_taken = False
         self._folder = directory / _FOLDER
         self._folder_name = str(self._folder)
         # Everyone who looks has a mark of their own, so that nobody takes another's look for theirs.
@@ -87,7 +105,11 @@ class CommandFiles:
         """What was moved aside, or could not be, and why: one sentence each, the latest hundred."""
 
     def waiting(self) -> Sequence[Command]:
-        """Commands that have come, oldest first. Cheap: one `stat` when nothing changed since the last look."""
+        """Commands that have come, oldest first. Cheap: two `stat` when nothing changed since the last look.
+
+        The file HALT comes before all others, once for each time that it appears.
+        """
+        self._look_for_halt()
         try:
             if os.stat(self._folder_name).st_mtime_ns != self._mark or not self._looked:
                 self._look()
@@ -98,10 +120,20 @@ class CommandFiles:
                 f"the commands in {self._folder} cannot be read: {error.strerror}; until they can, this book can be "
                 "neither halted nor resumed from outside; give that folder to the user who runs the engine"
             )
+        if self._halt is not None:
+            self._refuse_resumes()
+            if not self._halt_taken:
+                return [self._halt, *(command for command, _ in self._waiting.values())]
         return [command for command, _ in self._waiting.values()] if self._waiting else ()
 
     def done(self, command: Command) -> None:
-        """Delete a command's file. One that cannot be deleted is not given again by this process."""
+        """Delete a command's file. One that cannot be deleted is not given again by this process.
+
+        The file HALT stays where it is: it is a person's to take away.
+        """
+        if command == self._halt:
+            self._halt_taken = True
+            return
         self.waiting()
         _, name = self._waiting.pop(command.command_id, (command, ""))
         if not name:
@@ -113,6 +145,24 @@ class CommandFiles:
         except OSError as error:
             self._left_alone.add(name)
             self._tell(f"the command file {name!r} is done with and cannot be deleted: {error.strerror}; delete it")
+
+    def _look_for_halt(self) -> None:
+        try:
+            found = os.lstat(self._halt_name)
+        except FileNotFoundError:
+            self._halt, self._halt_taken = None, False
+        except OSError as error:
+            self._tell(f"whether the file {HALT} lies in {self._directory} cannot be seen: {error.strerror}")
+        else:
+            if self._halt is None:
+                # The same file has the same name after a restart, and the engine takes a command once.
+                self._halt = Command(f"{HALT}-{found.st_ctime_ns}-{found.st_ino}", "halt", f"the file {HALT}")
+
+    def _refuse_resumes(self) -> None:
+        for command, name in list(self._waiting.values()):
+            if command.verb == "resume":
+                del self._waiting[command.command_id]
+                self._move_aside(name, f"was refused: {halt_forbids_resume(self._directory)}")
 
     def _look(self) -> None:
         """Read the directory, having marked it as looked at.
@@ -136,7 +186,7 @@ class CommandFiles:
             except FileNotFoundError:
                 continue
             except (ValueError, OSError) as error:
-                self._move_aside(name, str(error))
+                self._move_aside(name, f"in {self._folder} is no command ({error})")
         self._waiting = found
         self._looked = True
 
@@ -165,9 +215,9 @@ class CommandFiles:
             return
         except OSError as error:
             self._left_alone.add(name)
-            self._tell(f"{name!r} in {self._folder} is no command ({why}) and cannot be moved aside: {error.strerror}")
+            self._tell(f"{name!r} {why} and cannot be moved aside: {error.strerror}")
             return
-        self._tell(f"{name!r} in {self._folder} is no command ({why}) and was moved to {_REFUSED}")
+        self._tell(f"{name!r} {why} and was moved to {_REFUSED}")
 
     def _tell(self, problem: str) -> None:
         if problem not in self.problems[-1:]:

@@ -15,6 +15,10 @@ _T = TypeVar("_T")
 BUSY_MS = 1_000
 """How long a writer waits for a lock: the engine stands still meanwhile, so not long."""
 
+LOG_PAGES = 4_000
+"""Pages (of 4 kB) after which the write-ahead log is carried over: rarely, since the commit that does it waits for it.
+"""
+
 
 def _connect(path: Path, mode: str) -> Database:
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=BUSY_MS / 1000)
@@ -27,6 +31,7 @@ def connect_to_write(path: Path, *, create: bool = False) -> Database:
     db = _connect(path, "mode=rwc" if create else "mode=rw")
     try:
         db.execute("PRAGMA synchronous=FULL")
+        db.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
     except BaseException:
         db.close()
         raise

@@ -31,6 +31,7 @@ from ocw_mcp.adapters.store.schema import (
     ROWS_AFTER,
     SCHEMA_VERSION,
 )
+from ocw_mcp.adapters.store.seen import Seen
 from ocw_mcp.adapters.store.totals import journal_figures
 from ocw_mcp.adapters.store.verify import Verification, verify_journal
 from ocw_mcp.domain.canonical import GENESIS, canonical, chain
@@ -38,6 +39,7 @@ from ocw_mcp.domain.errors import BookError, JournalError
 from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent, kind_of
 from ocw_mcp.domain.figures import JournalFigures
 from ocw_mcp.domain.protocols import Checkpoint, StoredEvent
+from ocw_mcp.domain.snapshot import Snapshot
 
 _PAGE = 1_000
 """Rows read at a time: a cursor that stays open would not survive a rollback of the writer."""
@@ -64,6 +66,7 @@ class SqliteStore:
         self._rows: list[Row] = []
         self._events: list[StoredEvent] = []
         self._checkpoint: Checkpoint | None = None
+        self._seen = Seen(db)
 
     @classmethod
     def open(cls, directory: Path, stamp: BookStamp, *, book_id: str, created_at: int) -> Self:
@@ -132,6 +135,10 @@ class SqliteStore:
         """Add an event about this process, outside the fingerprint."""
         self._add(None, at, event, None)
 
+    def keep(self, wake_id: int, snapshot: Snapshot) -> None:
+        """Keep what a wake was shown, with the next commit that has events."""
+        self._seen.keep(wake_id, snapshot)
+
     def commit(self, checkpoint: Checkpoint | None = None, summary: dict[str, Any] | None = None) -> None:
         """Make all that was appended durable, and with it a checkpoint and the summary that `ocw status` shows.
 
@@ -151,6 +158,7 @@ class SqliteStore:
                     self._db.conn.executemany(ADD_EVENT, self._rows)
                 for known in self._events:
                     apply(self._db, changes_of(self.book, known.seq, known.at, known.event))
+                self._seen.write()
                 if self._checkpoint is not None:
                     self._db.conn.execute(PUT_CHECKPOINT, _values(self._checkpoint))
                 if new_summary:
@@ -163,6 +171,7 @@ class SqliteStore:
         self._stored_head, self._stored_summary = self._head, self._summary
         self._rows.clear()
         self._events.clear()
+        self._seen.written()
         self._checkpoint = None
 
     def checkpoint(self) -> Checkpoint | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from ocw_mcp.app.bench import gate, memory, policies, replay, snapshot
+from ocw_mcp.app.bench import gate, journal, memory, policies, replay, snapshot
 from ocw_mcp.domain.errors import SettingsError
 
 MEASURES: Final[dict[str, Callable[[], dict[str, Any]]]] = {
@@ -11,6 +11,7 @@ MEASURES: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "history": replay.measure_history,
     "gate": gate.measure,
     "policies": policies.measure,
+    "journal": journal.measure,
     "snapshot": snapshot.measure,
     "memory": memory.measure,
 }

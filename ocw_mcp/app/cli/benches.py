@@ -20,6 +20,7 @@ ENGINE: Final = {
     "history": "What a candle costs after 200,000 others over what it costs after 10,000.",
     "gate": "One look of the gate.",
     "policies": "One entry held against every policy.",
+    "journal": "From an order's intent to its being durable, beside a bare SQLite transaction on the same disk.",
     "snapshot": "How many characters a snapshot has as text.",
     "memory": "Two years of three symbols in a process of its own; takes some minutes.",
 }

@@ -10,6 +10,7 @@ from ocw_mcp import __version__
 from ocw_mcp.app.cli import looks, operate
 from ocw_mcp.app.cli.benches import bench
 from ocw_mcp.app.cli.options import BookOption, JsonOption, PoliciesOption, PolicyOption, StateOption
+from ocw_mcp.app.cli.person import person
 from ocw_mcp.app.cli.policies import policies
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
 journal = typer.Typer(help="The journal of a book.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(journal, name="journal")
 app.add_typer(policies, name="policies")
+app.add_typer(person, name="passphrase")
 tape = typer.Typer(help="Recorded markets.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(tape, name="tape")
 app.add_typer(bench, name="bench")
@@ -145,7 +147,7 @@ def resume(
     state: BookOption,
     paper: Annotated[bool, typer.Option("--paper", help="Yes: let a book on paper take new risk again.")] = False,
 ) -> None:
-    """Let a halted book take new risk again. On paper this asks for --paper, so that it is never done by accident."""
+    """Let a halted book take new risk again: a person's word, by --paper on paper, else by the passphrase."""
     typer.echo(operate.resume(state, paper=paper))
 
 

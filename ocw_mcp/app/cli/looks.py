@@ -11,7 +11,7 @@ from rich.console import RenderableType
 
 from ocw_mcp.app.cli import lists
 from ocw_mcp.app.cli.checks import checks_text
-from ocw_mcp.app.cli.options import BookOption, JsonOption, LimitOption, checked
+from ocw_mcp.app.cli.options import BookOption, JsonOption, LimitOption
 from ocw_mcp.app.cli.story import story_text
 from ocw_mcp.app.cli.tables import terminal
 from ocw_mcp.app.cli.watch import watch as draw
@@ -39,13 +39,13 @@ def orders(
     as_json: JsonOption = False,
 ) -> None:
     """Show the live orders, and what was refused with its limit and what would have passed; newest last."""
-    view = read_orders(state, checked(limit), finished=all_)
+    view = read_orders(state, limit, finished=all_)
     _print(view, lists.orders_text(view), as_json)
 
 
 def trades(state: BookOption, limit: LimitOption = ROWS, as_json: JsonOption = False) -> None:
     """Show the closed trades, newest last, and what all of them came to after fees."""
-    view = read_trades(state, checked(limit))
+    view = read_trades(state, limit)
     _print(view, lists.trades_text(view), as_json)
 
 
@@ -56,7 +56,7 @@ def decisions(
     as_json: JsonOption = False,
 ) -> None:
     """Show what was decided and why, newest last."""
-    view = read_decisions(state, checked(limit), acted=acted)
+    view = read_decisions(state, limit, acted=acted)
     _print(view, lists.decisions_text(view, acted=acted), as_json)
 
 

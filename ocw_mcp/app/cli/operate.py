@@ -8,12 +8,16 @@ from typing import Any
 import msgspec
 from platformdirs import user_data_path
 
-from ocw_mcp.adapters.control import commands
+from ocw_mcp.adapters.control import commands, passphrase
 from ocw_mcp.adapters.store.lock import is_locked
 from ocw_mcp.adapters.store.reader import read_book, verify_book
+from ocw_mcp.app.cli.person import show_who_you_are
 from ocw_mcp.app.resources import write_env_example
-from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.time import iso
+
+PAPER = "paper"
+"""The mode of a book on which nobody's money is at stake."""
 
 
 def status(state: Path) -> dict[str, Any]:
@@ -23,7 +27,12 @@ def status(state: Path) -> dict[str, Any]:
     """
     view = msgspec.to_builtins(read_book(state))
     assert isinstance(view, dict)
-    return {"running": is_locked(state), "waiting_commands": commands.count_waiting(state), **view}
+    return {
+        "running": is_locked(state),
+        "waiting_commands": commands.count_waiting(state),
+        "halt_file": commands.halted_by_file(state),
+        **view,
+    }
 
 
 def status_text(view: dict[str, Any]) -> str:
@@ -35,6 +44,8 @@ def status_text(view: dict[str, Any]) -> str:
         f"engine {'running' if view['running'] else 'not running'} · state {summary.get('state', 'not started')}"
         + _waiting(view["waiting_commands"]),
     ]
+    if view["halt_file"]:
+        lines.append(f"the file {commands.HALT} lies here: the desk halts, and nothing resumes until it is deleted")
     if summary:
         lines += [
             f"as of {iso(summary['at'])} · equity {summary['equity']} · daily loss {float(summary['daily_loss']):.2%}"
@@ -63,11 +74,21 @@ def leave(state: Path, verb: str) -> str:
 
 
 def resume(state: Path, *, paper: bool) -> str:
-    """Leave a resume. Raises SettingsError without the explicit word."""
-    if not paper:
-        raise SettingsError(
-            "resume lets the book take new risk again, which is a person's decision; on paper say so with --paper"
-        )
+    """Leave a resume, a person's word: on paper `paper` says it, elsewhere and without it the passphrase does.
+
+    Raises BookError while the file HALT lies there, SettingsError where no person can be asked.
+    """
+    mode = read_book(state).stamp.mode
+    if commands.halted_by_file(state):
+        raise BookError(commands.halt_forbids_resume(state))
+    if not (paper and mode == PAPER):
+        if not passphrase.is_set(state):
+            word = "say so with --paper, or set" if mode == PAPER else "set"
+            raise SettingsError(
+                f"resume lets this {mode} book take new risk again, which is a person's decision; {word} a passphrase "
+                f"and type it here: ocw passphrase set --state {state}"
+            )
+        show_who_you_are(state, f"the passphrase, to let this {mode} book take new risk again: ")
     return leave(state, "resume")
 
 

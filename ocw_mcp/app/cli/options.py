@@ -1,4 +1,4 @@
-"""Options that several commands share, and the check of a limit."""
+"""Options that several commands share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,11 +18,19 @@ PoliciesOption = Annotated[
 PolicyOption = Annotated[str, typer.Option("--policy", help="The policy file's name, without .toml.")]
 BookOption = Annotated[Path, typer.Option("--state", help="The book's state directory.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, alone on standard output.")]
-LimitOption = Annotated[int, typer.Option("--limit", help="How many rows at most, the newest.")]
 
 
-def checked(limit: int) -> int:
-    """The limit, if it is one. Raises SettingsError."""
+def rows(text: str | int) -> int:
+    """A number of rows, if it is one. Raises SettingsError."""
+    try:
+        limit = int(text)
+    except ValueError:
+        limit = 0
     if not 1 <= limit <= MOST_ROWS:
-        raise SettingsError(f"--limit is {limit}; expected 1 to {MOST_ROWS:,} rows, such as 20")
+        raise SettingsError(f"--limit is {text}; expected 1 to {MOST_ROWS:,} rows, such as 20")
     return limit
+
+
+LimitOption = Annotated[
+    int, typer.Option("--limit", parser=rows, metavar="INTEGER", help="How many rows at most, the newest.")
+]

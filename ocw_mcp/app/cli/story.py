@@ -13,8 +13,11 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.orders import OrderIntent, Purpose
+from ocw_mcp.domain.orders import NOT_JOURNALED, OrderIntent, Purpose
 from ocw_mcp.domain.reasons import MEANING, RefusalCode
+from ocw_mcp.domain.snapshot import Snapshot
+from ocw_mcp.domain.unknown import Unknown
+from ocw_mcp.engine.snapshot_text import compact
 
 HASH_SHOWN = 12
 """Characters of a policy's hash; JSON has all of it."""
@@ -32,6 +35,9 @@ def story_text(story: Story) -> Iterator[RenderableType]:
         page.add_row("happened", _steps(story))
     page.add_row("outcome", Text("\n".join(_outcome(story))))
     yield page
+    if isinstance(story.seen, Snapshot):
+        yield Text(f"\nwhat wake {story.wake_id} was shown", style="bold")
+        yield Text("\n".join(said(line) for line in compact(story.seen).splitlines()))
 
 
 def _grid() -> Table:
@@ -44,7 +50,8 @@ def _grid() -> Table:
 def _sections(story: Story) -> Iterator[tuple[str, list[str]]]:
     if story.wake_id is not None:
         yield "woke", [f"{moment(story.woken_at)} UTC", *_reasons(story)]
-        yield "seen", ["not written down: the journal keeps no snapshots, only what was decided on them"]
+        missing = f"not kept: {said(story.seen.reason)}" if isinstance(story.seen, Unknown) else ""
+        yield "seen", [missing or "at the end of this page"]
         yield "decided", _answer(story.answer, story.symbol)
     if story.after_answer:
         yield "and then", [_told(story.book, step.event) for step in story.after_answer]
@@ -122,6 +129,8 @@ def _told(book: str, event: DomainEvent) -> str:
         case events.OrderAccepted(ref, venue_order_id):
             return f"{ref} accepted by the venue as {said(venue_order_id)}"
         case events.OrderRejected(ref, code, text):
+            if code == NOT_JOURNALED:
+                return f"{ref} was not sent: {said(text)}"
             return f"{ref} rejected by the venue: {said(code)} {said(text)}"
         case events.OrderUnknown(ref, why):
             return f"{ref} unknown: {said(why)}; its budget stays reserved"

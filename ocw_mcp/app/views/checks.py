@@ -15,7 +15,8 @@ from pathlib import Path
 import msgspec
 
 from ocw_mcp import __version__
-from ocw_mcp.adapters.control.commands import count_refused, count_waiting
+from ocw_mcp.adapters.control.commands import HALT, count_refused, count_waiting, halted_by_file
+from ocw_mcp.adapters.control.passphrase import is_set, require_sound
 from ocw_mcp.adapters.store.database import JOURNAL
 from ocw_mcp.adapters.store.directory import prepare
 from ocw_mcp.adapters.store.lock import is_locked, lock_owner
@@ -151,7 +152,7 @@ def _disk(state: Path | None) -> Check:
     found = f"{free / 1e9:,.1f} GB free"
     if free < TOO_LITTLE_SPACE:
         return Check(
-            "disk", Verdict.PROBLEM, found, "make room: without it the journal takes nothing and no order leaves"
+            "disk", Verdict.PROBLEM, found, "make room: without it the journal takes nothing and no entry leaves"
         )
     if free < LITTLE_SPACE:
         return Check("disk", Verdict.WARNING, found, "make room soon")
@@ -170,6 +171,8 @@ def _book(state: Path) -> Iterator[Check]:
     yield _guarded("engine", lambda: _engine(state))
     yield _guarded("journal", lambda: _journal(state))
     yield _guarded("commands", lambda: _commands(state))
+    yield _guarded("halt file", lambda: _halt_file(state))
+    yield _guarded("passphrase", lambda: _passphrase(state))
 
 
 def _guarded(name: str, check: Callable[[], Check]) -> Check:
@@ -230,6 +233,19 @@ def _commands(state: Path) -> Check:
     if waiting and not is_locked(state):
         return Check("commands", Verdict.WARNING, f"{waiting} waiting for an engine", "start one, or delete the file")
     return Check("commands", Verdict.OK, f"{waiting} waiting" if waiting else "none waiting")
+
+
+def _halt_file(state: Path) -> Check:
+    if halted_by_file(state):
+        return Check("halt file", Verdict.WARNING, f"the file {HALT} halts this book", "delete it, then ocw resume")
+    return Check("halt file", Verdict.OK, f"no file {HALT}")
+
+
+def _passphrase(state: Path) -> Check:
+    if not is_set(state):
+        return Check("passphrase", Verdict.OK, "not set; only needed to resume without --paper: ocw passphrase set")
+    require_sound(state)
+    return Check("passphrase", Verdict.OK, "set, for its owner alone")
 
 
 def _line(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """One wake's way through the house: why it came, what was decided, refused, sent and filled, and how it ended.
 
-All of it is in the journal but what was seen: the snapshot of a wake is not written down.
+What was seen is kept beside the journal, of wakes that led to something.
 """
 
 from collections import deque
@@ -13,13 +13,15 @@ from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import Book
 from ocw_mcp.adapters.store.reader import ask_book
+from ocw_mcp.adapters.store.seen import find_seen
 from ocw_mcp.app.views.orders import RefusalRow, refusal_row
 from ocw_mcp.app.views.story_ids import Named, resolve
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.orders import OrderRef, Purpose
-from ocw_mcp.domain.snapshot import WakeReason
+from ocw_mcp.domain.snapshot import Snapshot, WakeReason
+from ocw_mcp.domain.unknown import Unknown
 
 FIRST_STEPS, LAST_STEPS = 60, 20
 """Steps that are told of a long story, from its beginning and from its end."""
@@ -61,6 +63,8 @@ class Story(msgspec.Struct, frozen=True):
     steps: list[Step]
     left_out: int
     """Steps between the first and the last that are not told."""
+    seen: Snapshot | Unknown
+    """What the wake was shown, or why nobody can tell."""
 
 
 _REFUSED = "SELECT refusals.seq, refusals.at, payload FROM refusals JOIN events USING (seq) WHERE"
@@ -107,6 +111,7 @@ def _tell(db: Database, book: Book, asked: str) -> Story:
         refusals=_refusals(db, named),
         steps=[*first, *last],
         left_out=total - len(first) - len(last),
+        seen=Unknown("no wake led to this") if named.wake_id is None else find_seen(db, named.wake_id),
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ocw_mcp.adapters.control.commands import CommandFiles, count_waiting, leave
+from ocw_mcp.adapters.control.commands import CommandFiles, count_waiting, halted_by_file, leave
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.protocols import CommandBox
 from ocw_mcp.domain.steps import Command
@@ -224,3 +224,54 @@ def test_waiting_commands_can_be_counted_by_whoever_looks(tmp_path: Path) -> Non
     assert count_waiting(tmp_path) == 0
     leave(tmp_path, "halt", "ada", "c1", at_ns=1)
     assert count_waiting(tmp_path) == 1
+
+
+def test_the_file_halt_is_one_halt_before_all_other_commands_for_each_time_it_appears(tmp_path: Path) -> None:
+    box = CommandFiles(tmp_path)
+    leave(tmp_path, "flatten", "ada", "c1", at_ns=1)
+    assert len(box.waiting()) == 1
+    (tmp_path / "HALT").touch()
+    halt, flatten = box.waiting()
+    assert (halt.verb, halt.by, flatten.verb) == ("halt", "the file HALT", "flatten")
+    box.done(halt)
+    (tmp_path / "HALT").write_text("really")
+    assert list(box.waiting()) == [flatten]
+    assert (tmp_path / "HALT").exists()
+    (tmp_path / "HALT").unlink()
+    assert list(box.waiting()) == [flatten]
+    (tmp_path / "HALT").touch()
+    again, _ = box.waiting()
+    assert again.by == halt.by
+
+
+def test_another_process_gives_the_file_halt_the_same_name(tmp_path: Path) -> None:
+    (tmp_path / "HALT").mkdir()
+    first, second = (CommandFiles(tmp_path).waiting() for _ in range(2))
+    assert list(first) == list(second) != []
+
+
+def test_while_the_file_halt_is_there_a_resume_is_moved_aside_and_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    box = CommandFiles(tmp_path, told.append)
+    leave(tmp_path, "resume", "ada", "c1", at_ns=1)
+    assert [command.verb for command in box.waiting()] == ["resume"]
+    (tmp_path / "HALT").symlink_to(tmp_path / "nowhere")
+    assert halted_by_file(tmp_path)
+    assert [command.verb for command in box.waiting()] == ["halt"]
+    assert [command.verb for command in box.waiting()] == ["halt"]
+    (moved,) = told
+    assert f"the file HALT in {tmp_path} halts this book; nothing resumes while it is there; delete it first" in moved
+    assert len(list((tmp_path / "commands" / "refused").iterdir())) == 1
+
+
+def test_a_halt_file_that_cannot_be_looked_for_is_told_of_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    told: list[str] = []
+    box = CommandFiles(tmp_path, told.append)
+    monkeypatch.setattr(os, "lstat", refuse)
+    for _ in range(3):
+        assert list(box.waiting()) == []
+    assert "whether the file HALT lies in" in told[0]
+    assert len(told) == 1

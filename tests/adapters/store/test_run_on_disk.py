@@ -3,37 +3,54 @@
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.errors import JournalError
-from ocw_mcp.domain.events import DomainEvent, OrderFilled, OrderIntended
-from ocw_mcp.domain.orders import VenueReport
+from ocw_mcp.domain.events import DomainEvent, OrderFilled, OrderIntended, OrderRejected, StateChanged
+from ocw_mcp.domain.orders import NOT_JOURNALED, VenueReport
+from ocw_mcp.domain.state import DeskState
 from tests.adapters.store.books import BOOK, STAMP, open_book
 from tests.support.deciders import Scripted
 from tests.support.legs import buy, sell
 from tests.support.markets import ListFeed, path
 from tests.support.runs import Run, policies
 from tests.support.stores import MemoryStore
+from tests.support.venues import Flawed
 
 PRICES = [100.0, 100.0, 101.0, 102.0, 101.0, 100.0, 99.0, 100.0]
 
 
-class FailingStore(SqliteStore):
-    """From the first event of a kind on, the disk takes nothing."""
+class LittleRoom(SqliteStore):
+    """From one domain event to another the file may not grow, so that SQLite itself soon says that the disk is full."""
 
-    fails_at: type[DomainEvent]
+    full_from = 10
+    full_to = 1 << 30
 
     def append(self, at: int, event: DomainEvent) -> int:
-        if isinstance(event, self.fails_at):
-            self._db.execute("PRAGMA query_only = 1")
-        return super().append(at, event)
+        seq = super().append(at, event)
+        if seq == self.full_from:
+            self._db.execute("PRAGMA max_page_count = 1")
+        if seq == self.full_to:
+            self._db.execute("PRAGMA max_page_count = 1000000")
+        return seq
 
-    def mend(self) -> None:
-        self._db.execute("PRAGMA query_only = 0")
+
+class Watching(Flawed):
+    """Takes an entry only if its intent is durable."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        super().__init__()
+        self._store = store
+
+    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+        durable = [known.event for known in self._store.events_after(0)]
+        known = {event.ref for event in durable if isinstance(event, OrderIntended)}
+        assert approved.order.reduce_only or approved.order.ref in known
+        return await super().submit(approved, now)
 
 
 def a_run(store: SqliteStore | MemoryStore) -> Run:
@@ -53,28 +70,33 @@ async def test_a_run_on_disk_is_the_run_in_memory(tmp_path: Path) -> None:
         assert store.figures().fills == len(in_memory.events(OrderFilled)) > 0
 
 
-@pytest.mark.parametrize("fails_at", [OrderIntended, OrderFilled])
-async def test_no_order_leaves_once_the_disk_fails_and_what_happened_is_kept(
-    tmp_path: Path, fails_at: type[DomainEvent]
-) -> None:
-    store = FailingStore.open(tmp_path, STAMP, book_id=BOOK, created_at=0)
-    with closing(store):
-        store.fails_at = fails_at
-        run = a_run(store)
-        sent: list[ApprovedOrder] = []
-        submit = run.venue.submit
+def a_busy_run(store: SqliteStore) -> Run:
+    """In and out of the market, two minutes each."""
+    wakes = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+    script = {n: buy("97", size="0.01") if n % 4 else sell() for n in range(2, 120, 2)}
+    feed = ListFeed(path([100.0] * 120))
+    return Run(feed, Scripted(script), store=cast(MemoryStore, store), policy=wakes, venue=Watching(store))
 
-        async def counted(approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
-            sent.append(approved)
-            return await submit(approved, now)
 
-        cast(Any, run.venue).submit = counted
-        with pytest.raises(JournalError, match="did not take"):
-            await run.go()
+@pytest.mark.requirement("E06")
+async def test_no_entry_leaves_while_the_disk_is_full_and_all_of_it_is_kept_until_there_is_room(tmp_path: Path) -> None:
+    with closing(LittleRoom.open(tmp_path, STAMP, book_id=BOOK, created_at=0)) as store:
+        store.full_to = 300
+        run = await a_busy_run(store).go()
         durable = [known.event for known in store.events_after(0)]
-        assert len(sent) == sum(isinstance(event, OrderIntended) for event in durable)
-        assert not any(isinstance(event, fails_at) for event in durable)
-        store.mend()
-        store.commit()
-        assert any(isinstance(known.event, fails_at) for known in store.events_after(0)), "it was kept in memory"
+        codes = [event.code for event in durable if isinstance(event, OrderRejected)]
+        assert codes == [NOT_JOURNALED]
+        assert [event.after for event in durable if isinstance(event, StateChanged)] == [DeskState.REDUCING]
+        assert run.engine.account.ledger.positions == {}
         assert store.verify().ok
+
+
+async def test_a_disk_that_stays_full_loses_the_end_of_the_run_and_says_so(tmp_path: Path) -> None:
+    with closing(LittleRoom.open(tmp_path, STAMP, book_id=BOOK, created_at=0)) as store:
+        with pytest.raises(JournalError, match=r"events are lost.*database or disk is full"):
+            await a_busy_run(store).go()
+        assert store.verify().ok
+    with closing(open_book(tmp_path)) as mended:
+        again = await a_busy_run(mended).go()
+        assert again.engine.account.desk_state is DeskState.ACTIVE
+        assert mended.verify().ok

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ocw_mcp.adapters.control import commands
+from ocw_mcp.adapters.control import commands, passphrase
 from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.app.settings import KEYS
@@ -124,6 +124,21 @@ def test_commands_that_wait_for_nobody_are_a_warning(ocw: Ocw, book: Path) -> No
     (book / "commands" / "refused").mkdir()
     (book / "commands" / "refused" / "noise").write_text("")
     assert "1 file(s)" in examined(ocw, "--state", book)["commands"]["found"]
+
+
+def test_the_file_halt_is_a_warning_with_what_to_do(ocw: Ocw, book: Path) -> None:
+    (book / "HALT").touch()
+    halt = examined(ocw, "--state", book)["halt file"]
+    assert (halt["verdict"], halt["todo"]) == ("warning", "delete it, then ocw resume")
+
+
+def test_whether_a_passphrase_is_set_is_told_and_one_that_others_can_read_is_a_problem(ocw: Ocw, book: Path) -> None:
+    assert "ocw passphrase set" in examined(ocw, "--state", book)["passphrase"]["found"]
+    passphrase.keep(book, "correct horse battery", passphrase.Cost(n=16))
+    assert examined(ocw, "--state", book)["passphrase"]["found"] == "set, for its owner alone"
+    (book / "passphrase").chmod(0o644)
+    told = examined(ocw, "--state", book, code=1)["passphrase"]
+    assert (told["verdict"], "chmod 600" in told["found"]) == ("problem", True)
 
 
 @pytest.mark.parametrize(

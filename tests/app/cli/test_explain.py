@@ -55,9 +55,40 @@ def test_a_wake_is_told_from_its_reasons_to_the_end_of_its_positions(ocw: Ocw, d
     closed = next(step for step in story["steps"] if step["event"]["kind"] == "position.closed")
     assert (closed["at"], closed["event"]["pnl"]) == (trade["closed_at"], trade["pnl"])
     text = ocw("explain", f"order:{trade['order']}", "--state", desk).out
-    for part in ("woke", "not written down", "decided", "happened", "is protected by", "outcome", "after fees"):
+    for part in ("woke", "at the end of this page", "decided", "happened", "is protected by", "outcome", "after fees"):
         assert part in text
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_what_a_wake_was_shown_is_told_under_a_heading_of_its_own(ocw: Ocw, desk: Path) -> None:
+    wakes = json.loads(ocw("decisions", "--state", desk, "--json", "--limit", 10_000, "--acted").out)["decisions"]
+    story = explain(ocw, desk, str(wakes[0]["wake_id"]))
+    assert story["seen"]["at"] == story["woken_at"]
+    assert story["seen"]["wake"] == story["reasons"]
+    text = ocw("explain", str(wakes[0]["wake_id"]), "--state", desk).out
+    shown = text.split(f"what wake {wakes[0]['wake_id']} was shown\n")[1]
+    assert f"state {story['seen']['state']} equity {story['seen']['equity']}" in shown
+    assert "legs" not in shown
+    refusal = json.loads(ocw("orders", "--state", desk, "--json").out)["refusals"][0]
+    assert "was shown" in ocw("explain", refusal["id"], "--state", desk).out
+
+
+def test_a_wake_on_which_nothing_was_done_says_that_what_it_saw_was_not_kept(ocw: Ocw, tmp_path: Path) -> None:
+    with closing(open_book(tmp_path)) as store:
+        tell(store)
+    assert explain(ocw, tmp_path, "1")["seen"]["is"] == "unknown"
+    said = " ".join(ocw("explain", "1", "--state", tmp_path).out.split())
+    assert "not kept: snapshots are kept of the newest 2,000 wakes that did more than hold" in said
+
+
+def test_a_book_from_before_snapshots_were_kept_is_read_and_later_keeps_them(ocw: Ocw, tmp_path: Path) -> None:
+    with closing(open_book(tmp_path)) as store:
+        tell(store)
+        store._db.execute("DROP TABLE seen")
+    said = " ".join(ocw("explain", "1", "--state", tmp_path).out.split())
+    assert "not kept: this book was written by a version that kept no snapshots" in said
+    open_book(tmp_path).close()
+    assert "did more than hold" in " ".join(ocw("explain", "1", "--state", tmp_path).out.split())
 
 
 def test_every_wake_order_and_refusal_of_a_book_can_be_told(ocw: Ocw, desk: Path) -> None:

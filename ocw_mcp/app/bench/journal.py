@@ -1,0 +1,88 @@
+"""How long an order's intent takes to be durable, as every order waits for it before it is sent."""
+
+import sqlite3
+import statistics
+import tempfile
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from ocw_mcp.adapters.store.journal import SqliteStore
+from ocw_mcp.adapters.store.rows import payload_of
+from ocw_mcp.app.bench.config import paper_config
+from ocw_mcp.app.bench.recorded import SYMBOL, record
+from ocw_mcp.app.compose import stamp
+from ocw_mcp.domain.events import OrderIntended
+from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
+from ocw_mcp.engine.step import Engine
+from ocw_mcp.runtime.clock import SimulatedClock
+from ocw_mcp.runtime.commits import Commits
+from ocw_mcp.runtime.recorder import Recorder
+
+COMMITS: Final = 2_000
+
+
+def measure() -> dict[str, Any]:
+    """Milliseconds from a recorded intent to the return of its commit, with all that a run commits beside it.
+
+    Next to each, one row of the same size in a bare SQLite file on the same disk, with the same durability (write-ahead
+    log, synchronous FULL); `ratio` is ours over that, median over median.
+    """
+    market = record(COMMITS)
+    clock = SimulatedClock()
+    with tempfile.TemporaryDirectory(prefix="ocw-bench-") as name:
+        directory = Path(name)
+        with (
+            closing(SqliteStore.open(directory / "book", stamp(market), book_id="bench0", created_at=0)) as store,
+            closing(_bare(directory / "bare.db")) as bare,
+        ):
+            engine = Engine(paper_config(market.identity.symbols))
+            recorder, commits = Recorder(store, 0), Commits(store, engine.summary)
+            ours, theirs = [], []
+            for n, frame in enumerate(market.recorded[:COMMITS], 1):
+                engine.step(frame, frame.at)
+                intended = _intended(n)
+                started = clock.wall_ms()
+                recorder.record(frame.at, intended)
+                commits.commit()
+                between = clock.wall_ms()
+                bare.execute("INSERT INTO rows (text) VALUES (?)", (payload_of(intended),))
+                theirs.append(clock.wall_ms() - between)
+                ours.append(between - started)
+    return {
+        "commits": COMMITS,
+        "p50_ms": _percentile(ours, 50),
+        "p99_ms": _percentile(ours, 99),
+        "bare_p50_ms": _percentile(theirs, 50),
+        "bare_p99_ms": _percentile(theirs, 99),
+        "ratio": round(statistics.median(ours) / statistics.median(theirs), 2),
+    }
+
+
+def _bare(path: Path) -> sqlite3.Connection:
+    """A file in which each statement is a transaction of its own."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL").fetchall()
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("CREATE TABLE rows (id INTEGER PRIMARY KEY, text TEXT NOT NULL)")
+    return connection
+
+
+def _intended(n: int) -> OrderIntended:
+    intent = OrderIntent(
+        idempotency_key=f"wake:{n}:0",
+        principal="bench",
+        symbol=SYMBOL,
+        side=Side.BUY,
+        type=OrderType.MARKET,
+        purpose=Purpose.ENTRY,
+        quantity=Decimal("0.016"),
+        protect_at=Decimal("81880.3"),
+        wake_id=n,
+    )
+    return OrderIntended(OrderRef(n, Purpose.ENTRY), intent, "0" * 64)
+
+
+def _percentile(values: list[float], percent: int) -> float:
+    return round(statistics.quantiles(values, n=100)[percent - 1], 3)

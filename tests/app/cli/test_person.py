@@ -1,0 +1,156 @@
+"""What a person types at a terminal, and nobody else can say."""
+
+import io
+import json
+import os
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ocw_mcp.adapters.control import passphrase
+from ocw_mcp.adapters.store.journal import SqliteStore
+from tests.adapters.store.books import BOOK, STAMP, open_book, tell
+from tests.support.shell import Ocw
+from tests.support.terminal import GONE, person
+
+WORD = "correct horse battery"
+
+
+@pytest.fixture
+def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ocw:
+    monkeypatch.setattr(passphrase, "USUAL", passphrase.Cost(n=16))
+    return Ocw(monkeypatch, capsys)
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    """A book on paper."""
+    with closing(open_book(tmp_path / "book")) as store:
+        tell(store)
+    return tmp_path / "book"
+
+
+@pytest.fixture
+def guarded(book: Path) -> Path:
+    """The same with a passphrase."""
+    passphrase.keep(book, WORD, passphrase.Cost(n=16))
+    return book
+
+
+def waiting(book: Path) -> list[str]:
+    folder = book / "commands"
+    return [json.loads(each.read_bytes())["verb"] for each in folder.iterdir()] if folder.exists() else []
+
+
+def test_a_passphrase_is_typed_twice_and_never_shown(ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with person(monkeypatch, WORD, WORD) as someone:
+        said = ocw("passphrase", "set", "--state", book)
+    assert (said.code, said.out.startswith("the passphrase is set")) == (0, True)
+    assert "the same once more: " in someone.screen
+    assert "horse" not in someone.screen + said.out
+    assert passphrase.matches(book, WORD)
+
+
+def test_changing_it_asks_for_the_old_one(ocw: Ocw, guarded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with person(monkeypatch, "not the old one", WORD, "another word", "another word") as someone:
+        assert ocw("passphrase", "set", "--state", guarded).code == 0
+    assert "that is not it; 2 more tries" in someone.screen
+    assert passphrase.matches(guarded, "another word")
+    with person(monkeypatch, WORD, WORD, WORD, "too late", "too late") as someone:
+        assert ocw("passphrase", "set", "--state", guarded).code == 1
+    assert someone.unasked == 2
+    assert passphrase.matches(guarded, "another word")
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [(("short",), "expected 8 to"), ((WORD, f"{WORD}!"), "the two passphrases differ"), ((GONE,), "was closed")],
+)
+def test_one_that_cannot_be_is_refused_and_nothing_is_set(
+    ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch, answers: tuple[str, ...], told: str
+) -> None:
+    with person(monkeypatch, *answers) as someone:
+        assert ocw("passphrase", "set", "--state", book).code == 2
+    assert told in someone.screen
+    assert not passphrase.is_set(book)
+
+
+def test_it_can_be_set_before_the_first_run_and_the_run_takes_the_directory(
+    ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with person(monkeypatch, WORD, WORD) as someone:
+        assert ocw("passphrase", "set", "--state", tmp_path / "desk").code == 2
+    assert "ocw init" in someone.screen
+    (tmp_path / "desk").mkdir()
+    with person(monkeypatch, WORD, WORD):
+        assert ocw("passphrase", "set", "--state", tmp_path / "desk").code == 0
+    open_book(tmp_path / "desk").close()
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "diary.txt").write_text("dear diary")
+    with person(monkeypatch, WORD, WORD):
+        assert ocw("passphrase", "set", "--state", tmp_path / "foreign").code == 2
+    assert os.listdir(tmp_path / "foreign") == ["diary.txt"]
+
+
+def test_nothing_but_a_terminal_is_listened_to(ocw: Ocw, guarded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for call in (("passphrase", "set"), ("resume",)):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(f"{WORD}\n{WORD}\n"))
+        said = ocw(*call, "--state", guarded)
+        assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+        assert "by a person at a terminal, and standard input is none" in said.err
+    assert waiting(guarded) == []
+
+
+def test_with_the_passphrase_a_book_resumes_and_without_it_does_not(
+    ocw: Ocw, guarded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with person(monkeypatch, "a guess", "a guess", "a guess", WORD) as someone:
+        assert ocw("resume", "--state", guarded).code == 1
+    assert someone.screen.count("that is not it") == 3
+    assert "nothing was changed" in someone.screen
+    assert (someone.unasked, waiting(guarded)) == (1, [])
+    with person(monkeypatch, "a guess", WORD) as someone:
+        assert ocw("resume", "--state", guarded).code == 0
+    assert "to let this paper book take new risk again" in someone.screen
+    assert waiting(guarded) == ["resume"]
+
+
+def test_on_paper_the_word_paper_still_does(ocw: Ocw, guarded: Path) -> None:
+    assert ocw("resume", "--state", guarded, "--paper").code == 0
+    assert waiting(guarded) == ["resume"]
+
+
+def test_without_a_passphrase_the_sentence_names_both_ways(ocw: Ocw, book: Path) -> None:
+    said = ocw("resume", "--state", book)
+    assert (said.code, "--paper" in said.err, "ocw passphrase set" in said.err) == (2, True, True)
+
+
+def test_where_money_is_at_stake_only_the_passphrase_does(
+    ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = type(STAMP)("live", "binance", "a1", STAMP.product, STAMP.market)
+    SqliteStore.open(tmp_path / "live", live, book_id=BOOK, created_at=0).close()
+    said = ocw("resume", "--state", tmp_path / "live", "--paper")
+    assert (said.code, "--paper" in said.err, "ocw passphrase set" in said.err) == (2, False, True)
+    passphrase.keep(tmp_path / "live", WORD, passphrase.Cost(n=16))
+    with person(monkeypatch, WORD) as someone:
+        assert ocw("resume", "--state", tmp_path / "live", "--paper").code == 0
+    assert "this live book" in someone.screen
+
+
+def test_the_file_halt_forbids_to_resume_whatever_is_said(
+    ocw: Ocw, guarded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (guarded / "HALT").touch()
+    assert json.loads(ocw("status", "--state", guarded, "--json").out)["halt_file"] is True
+    assert "the file HALT lies here" in ocw("status", "--state", guarded).out
+    said = ocw("resume", "--state", guarded, "--paper")
+    assert (said.code, f"the file HALT in {guarded}" in said.err, "delete it first" in said.err) == (2, True, True)
+    with person(monkeypatch, WORD) as someone:
+        assert ocw("resume", "--state", guarded).code == 2
+    assert someone.unasked == 1
+    (guarded / "HALT").unlink()
+    assert ocw("resume", "--state", guarded, "--paper").code == 0
+    assert waiting(guarded) == ["resume"]

@@ -1,0 +1,144 @@
+"""A disk that takes nothing for a while: no entry leaves, what lowers risk does, and nothing of it is lost."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.errors import JournalError
+from ocw_mcp.domain.orders import NOT_JOURNALED, OrderRef, Purpose, VenueReport
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.steps import Command
+from ocw_mcp.runtime import commits
+from ocw_mcp.runtime import run as runtime_run
+from tests.support.deciders import Scripted
+from tests.support.legs import buy, sell, short
+from tests.support.markets import ListFeed, path
+from tests.support.runs import Commands, Run, policies
+from tests.support.stores import Crash, FullFor, MemoryStore
+from tests.support.venues import Flawed
+
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+PRICES = [100.0, 100.0, 101.0, 102.0, 101.0, 100.0, 99.0, 100.0, 100.0, 100.0, 100.0]
+BOTH = Decision(buy("97").legs + buy("97", symbol="ETHUSDT").legs)
+SCRIPT = {2: BOTH, 5: sell(), 7: short("103")}
+FIRST_ENTRY = 7
+"""The event that is the intent of the script's first entry; the second entry's follows it."""
+
+
+class Counting(Flawed):
+    """A paper venue that remembers what it was sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: set[OrderRef] = set()
+
+    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+        self.sent.add(approved.order.ref)
+        return await super().submit(approved, now)
+
+
+async def run(
+    store: MemoryStore,
+    script: dict[int, Decision] = SCRIPT,
+    commands: Commands | None = None,
+    venue: Flawed | None = None,
+) -> Run:
+    feed = ListFeed([*path(PRICES), *path(PRICES, symbol="ETHUSDT")])
+    return await Run(feed, Scripted(script), store=store, policy=WAKES, commands=commands, venue=venue).go()
+
+
+def unsent(done: Run | MemoryStore) -> list[OrderRef]:
+    return [each.ref for each in done.events(events.OrderRejected) if each.code == NOT_JOURNALED]
+
+
+@pytest.mark.requirement("E06")
+@pytest.mark.parametrize("last", [FIRST_ENTRY, FIRST_ENTRY + 1])
+async def test_no_entry_is_sent_whose_intent_the_disk_did_not_take(last: int) -> None:
+    venue = Counting()
+    done = await run(FullFor(FIRST_ENTRY, last), venue=venue)
+    assert [(ref.n, ref.leg) for ref in unsent(done)] == [(1, Purpose.ENTRY), (2, Purpose.ENTRY)]
+    assert venue.sent == set()
+    (change,) = done.events(events.StateChanged)
+    assert (change.before, change.after) == (DeskState.ACTIVE, DeskState.REDUCING)
+    assert "1-e-0 was not sent: the journal did not take its intent" in done.events(events.Incident)[0].text
+    assert [each.refusal.code for each in done.events(events.OrderRefused)] == ["NO_POSITION", "NOT_ACTIVE"]
+
+
+@pytest.mark.requirement("E06")
+async def test_a_fill_is_kept_its_stop_is_sent_and_entries_stop_while_the_disk_takes_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = buy("97", symbol="ETHUSDT")
+    undisturbed = await run(MemoryStore(), {2: buy("97"), 6: sell()})
+    store = FullFor(9, 30)
+    done = await run(store, {2: buy("97"), 4: other, 6: sell(), 8: other})
+    assert store.mended_at is not None
+    for kind in (events.OrderFilled, events.PositionProtected, events.PositionClosed):
+        assert done.events(kind) == undisturbed.events(kind) != []
+    assert [ref.n for ref in unsent(done)] == [2]
+    assert [each.refusal.code for each in done.events(events.OrderRefused)] == ["NOT_ACTIVE"]
+    assert store.reopened().fingerprint == store.fingerprint, "everything is durable in the end"
+    told = capsys.readouterr().out
+    assert told.count("did not take it") == told.count("takes events again") == 1
+
+
+@pytest.mark.requirement("E06")
+@pytest.mark.parametrize(("first", "last", "every"), [(7, 7, 3), (7, 8, 3), (9, 20, 3), (11, 38, 3), (27, 33, 1_000)])
+async def test_killed_after_the_disk_was_mended_and_resumed_it_comes_to_the_same_fingerprint(
+    first: int, last: int, every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)
+    mended = FullFor(first, last)
+    undisturbed = await run(mended)
+    assert mended.mended_at is not None
+    moments = range(mended.mended_at + 1, mended.touches + 1)
+    assert len(moments) > 3
+    for moment in moments:
+        dying = FullFor(first, last)
+        dying.die_at = moment
+        with pytest.raises(Crash):
+            await run(dying)
+        resumed = await run(dying.reopened())
+        assert resumed.store.fingerprint == mended.fingerprint, f"died at {moment}"
+        assert resumed.engine.summary()["equity"] == undisturbed.engine.summary()["equity"]
+
+
+@pytest.mark.parametrize("last", [7, 8, 9, 15])
+async def test_an_order_that_was_not_sent_is_durable_with_its_rejection_or_not_at_all(last: int) -> None:
+    for moment in range(1, (await run(FullFor(FIRST_ENTRY, last))).store.touches + 1):
+        dying = FullFor(FIRST_ENTRY, last)
+        dying.die_at = moment
+        with pytest.raises(Crash):
+            await run(dying)
+        kept = dying.reopened()
+        intended = {each.ref for each in kept.events(events.OrderIntended)}
+        assert intended & set(unsent(dying)) == set(unsent(kept))
+
+
+async def test_a_command_is_heard_at_once_and_its_file_is_kept_until_the_disk_has_it() -> None:
+    box = Commands([Command("c1", "halt", "a person")])
+    with pytest.raises(JournalError, match="the run has ended: its last"):
+        await run(FullFor(2), {}, box)
+    assert box.taken == []
+
+
+@pytest.mark.parametrize("script", [{}, SCRIPT])
+async def test_a_run_that_ends_on_a_full_disk_says_what_is_lost_and_what_to_do(script: dict[int, Decision]) -> None:
+    with pytest.raises(JournalError, match=r"events are lost.*make room on the disk and start the same again"):
+        await run(FullFor(FIRST_ENTRY), script)
+
+
+async def test_more_than_may_be_kept_in_memory_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commits, "MOST_KEPT", 10)
+    with pytest.raises(JournalError, match="more than 10 events wait for the disk, and the run stops"):
+        await run(FullFor(FIRST_ENTRY + 2))
+
+
+async def test_a_disk_that_is_full_at_the_beginning_begins_nothing() -> None:
+    store = FullFor(0)
+    with pytest.raises(JournalError, match="make room"):
+        await run(store)
+    assert list(store.all_events()) == []

@@ -1,0 +1,54 @@
+"""The file HALT halts a running book, wherever the process dies."""
+
+from pathlib import Path
+
+import pytest
+
+from ocw_mcp.adapters.control.commands import CommandFiles
+from ocw_mcp.domain import events
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.runtime import run as runtime_run
+from tests.support.deciders import Scripted
+from tests.support.legs import add, buy
+from tests.support.markets import START, ListFeed, path
+from tests.support.runs import Run, policies
+from tests.support.stores import Crash, MemoryStore
+
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+
+
+async def run(store: MemoryStore, directory: Path) -> Run:
+    """A run in which somebody makes the file after the third minute."""
+    one = Run(ListFeed(path([100.0] * 8)), Scripted({1: buy("97"), 5: add("98")}), policy=WAKES, store=store)
+    take = one.simulation._take
+
+    async def watched(frame) -> None:  # type: ignore[no-untyped-def]
+        if frame.at == START + 3 * MINUTE and not (directory / "HALT").exists():
+            (directory / "HALT").touch()
+        await take(frame)
+
+    one.simulation._take = watched  # type: ignore[method-assign]
+    one.simulation._commands = CommandFiles(directory)
+    return await one.go()
+
+
+async def test_it_is_taken_where_it_came_and_a_restart_takes_it_there_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_run, "LOOK_UP_EVERY", 1)
+    undisturbed = await run(MemoryStore(), tmp_path)
+    (taken,) = undisturbed.events(events.CommandTaken)
+    assert (taken.by, taken.after_frame) == ("the file HALT", START + 3 * MINUTE)
+    assert undisturbed.engine.account.desk_state is DeskState.HALTED
+    assert [each.refusal.code for each in undisturbed.events(events.OrderRefused)] == ["NOT_ACTIVE"]
+    for moment in range(1, undisturbed.store.touches + 1):
+        (tmp_path / "HALT").unlink()
+        dying = MemoryStore()
+        dying.die_at = moment
+        with pytest.raises(Crash):
+            await run(dying, tmp_path)
+        resumed = await run(dying.reopened(), tmp_path)
+        (taken,) = resumed.events(events.CommandTaken)
+        assert resumed.engine.account.desk_state is DeskState.HALTED
+        assert dying.reopened().events(events.CommandTaken) in ([], [taken])
