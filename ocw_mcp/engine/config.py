@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.domain.market import Instrument, Product
-from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.policies import Mode, Policies
 
 
 class EngineConfig(msgspec.Struct, frozen=True):
@@ -22,3 +22,6 @@ class EngineConfig(msgspec.Struct, frozen=True):
     agent: str
     instruments: Callable[[str, float], Instrument]
     """The venue's filters for a symbol at a price. Pure; asked once per symbol, the answer is kept."""
+    mode: Mode = "paper"
+    fallback: bool = False
+    """Whether the rules decide where the agent does not: for agents that are models, and cost money."""

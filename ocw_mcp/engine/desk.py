@@ -6,7 +6,6 @@ fills move the ledger.
 """
 
 from decimal import Decimal
-from fnmatch import fnmatchcase
 
 import msgspec
 
@@ -14,11 +13,13 @@ from ocw_mcp.core.orders.ledger import Booked
 from ocw_mcp.core.orders.machine import OrderStatus
 from ocw_mcp.core.orders.table import OrderTable, TableState, TrackedOrder
 from ocw_mcp.core.risk.account import AccountView
+from ocw_mcp.core.risk.activity import asked_for
 from ocw_mcp.core.risk.officer import RiskOfficer
 from ocw_mcp.domain import events
 from ocw_mcp.domain.errors import HouseRuleError
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import (
+    RULES,
     Accepted,
     Canceled,
     Filled,
@@ -34,9 +35,10 @@ from ocw_mcp.domain.orders import (
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import Feasible
 from ocw_mcp.domain.unknown import Unknown
-from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.account import Account, Opened
 from ocw_mcp.engine.booking import book_fill
 from ocw_mcp.engine.config import EngineConfig
+from ocw_mcp.engine.exposure import Reserved, is_one, joined, moving_as_one, reserved_by
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.quotes import Quotes
 
@@ -124,6 +126,8 @@ class Desk:
         if intent.purpose.reduces:
             group = self._groups.setdefault(intent.symbol, Group(ref.n))
             group.revisions[intent.purpose] = ref.revision + 1
+            if asked_for(intent):
+                self._account.activity.reduced(now)
         else:
             self._account.activity.sent(now)
         self._out.record(events.OrderIntended(ref, intent, self._config.policy_hash))
@@ -241,19 +245,28 @@ class Desk:
         if quote is None:
             return None
         ledger = self._account.ledger
-        reserved = self._reserved()
+        reserved = reserved_by(self.orders)
+        on_its_way = sum((each.notional for each in reserved.values()), ZERO)
+        own = reserved.get(symbol) or Reserved()
         quantity = ledger.quantity(symbol)
         equity = ledger.equity()
-        together = self._correlated(symbol)
+        patterns = self._config.policies.correlated.symbols
+        together = moving_as_one(patterns, ledger, self.orders) if is_one(symbol, patterns) else {}
+        opened, book = self._account.opened.get(symbol), self._quotes.book(symbol, now)
+        # A loss that is not realised yet has still to be made good.
+        free = ledger.free() + min(ZERO, equity - ledger.wallet)
         return AccountView(
             version=self._account.version,
+            now=now,
+            mode=self._config.mode,
+            agent=self._config.agent,
             state=self._account.desk_state,
             product=self._config.product,
             instrument=quote.instrument,
             equity=equity,
-            gross=ledger.gross() + sum(reserved.values(), ZERO),
+            gross=ledger.gross() + on_its_way,
             quantity=quantity,
-            symbol_notional=abs(quantity) * quote.price + reserved.get(symbol, ZERO),
+            symbol_notional=abs(quantity) * quote.price + own.notional,
             price=quote.price,
             price_age_ms=quote.age_ms,
             price_age_limit_ms=self._quotes.age_limit_ms,
@@ -263,7 +276,14 @@ class Desk:
             correlated_long=together[Side.BUY] if together else None,
             correlated_short=together[Side.SELL] if together else None,
             other_symbols=len({*ledger.positions, *reserved} - {symbol}),
-            pace=self._account.activity.seen(symbol, now, sum(reserved.values(), ZERO)),
+            pace=self._account.activity.seen(symbol, now, on_its_way),
+            free_margin=free - sum((each.margin for each in reserved.values()), ZERO),
+            symbol_quantity=abs(quantity) + own.quantity,
+            held=joined(symbol, ledger, self.orders),
+            opened=opened.side if opened is not None and opened.principal != RULES else None,
+            spread=book.spread if book is not None else None,
+            bid_depth=book.bid_depth if book is not None else None,
+            ask_depth=book.ask_depth if book is not None else None,
         )
 
     def feasible(self, symbol: str, now: int) -> Feasible | Unknown:
@@ -309,39 +329,15 @@ class Desk:
             del self._answers[next(iter(self._answers))]
         return answer
 
-    def _reserved(self) -> dict[str, Decimal]:
-        """Budget held by live entries, unknown ones included, at their worst fill."""
-        reserved: dict[str, Decimal] = {}
-        for tracked in self.orders.live(purpose=Purpose.ENTRY):
-            symbol = tracked.order.symbol
-            reserved[symbol] = reserved.get(symbol, ZERO) + tracked.remaining * tracked.worst_price
-        return reserved
-
-    def _correlated(self, symbol: str) -> dict[Side, Decimal]:
-        """What stands and is on its way in symbols that move as one, each way; empty where this symbol is not one."""
-        patterns = self._config.policies.correlated.symbols
-
-        def is_one(name: str) -> bool:
-            return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-        if not is_one(symbol):
-            return {}
-        together = {Side.BUY: ZERO, Side.SELL: ZERO}
-        for held in filter(is_one, self._account.ledger.positions):
-            quantity = self._account.ledger.quantity(held)
-            together[Side.BUY if quantity > 0 else Side.SELL] += abs(quantity) * self._account.ledger.marks[held]
-        for tracked in self.orders.live(purpose=Purpose.ENTRY):
-            if is_one(tracked.order.symbol):
-                together[tracked.order.side] += tracked.remaining * tracked.worst_price
-        return together
-
     def _book(self, tracked: TrackedOrder, fill: Filled, now: int) -> Booked:
         symbol = tracked.order.symbol
         booked = book_fill(tracked.order, fill, self._account, self._out, now)
         if booked.opened:
             self._groups[symbol] = Group(tracked.ref.n)
+            self._account.opened[symbol] = Opened(tracked.intent.principal, tracked.order.side)
         elif booked.closed is not None:
             self._groups.pop(symbol, None)
+            self._account.done_with(symbol, tracked.intent.principal)
         return booked
 
 

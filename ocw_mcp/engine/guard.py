@@ -4,6 +4,7 @@ The guard's orders are reductions and pass in every state. A stop is replaced by
 old one is taken off when the venue has the new one.
 """
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 import msgspec
@@ -11,8 +12,10 @@ import msgspec
 from ocw_mcp.core.orders.machine import OrderStatus
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.domain.events import Incident, PositionProtected, PositionUnprotected
+from ocw_mcp.domain.market import Instrument
 from ocw_mcp.domain.money import ceil_to, floor_to, plain
 from ocw_mcp.domain.orders import (
+    GUARD,
     Accepted,
     Canceled,
     Filled,
@@ -31,7 +34,7 @@ from ocw_mcp.engine.desk import Change, Desk
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.quotes import Quotes
 
-PRINCIPAL = "guard"
+PRINCIPAL = GUARD
 TIMER_PREFIX = "protect:"
 
 ALREADY_CROSSED = "-2021"
@@ -62,6 +65,11 @@ class Guard:
         self.protections: dict[str, Protection] = {}
         self.flattening = False
         """Whether a person wants everything closed: what opens meanwhile is closed, too."""
+
+    @property
+    def instruments(self) -> Mapping[str, Instrument]:
+        """The filters of every symbol that had a price."""
+        return self._quotes.instruments
 
     def flatten(self, by: str, now: int) -> None:
         """Close every position at the market, and come back to it until it is flat. Stops stay until then."""

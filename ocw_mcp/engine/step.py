@@ -25,6 +25,7 @@ from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DEADLINE_TIMER, Decisions
 from ocw_mcp.engine.desk import EXPIRY_PREFIX, Desk
 from ocw_mcp.engine.guard import TIMER_PREFIX, Guard
+from ocw_mcp.engine.headroom import headroom
 from ocw_mcp.engine.memory import MEMORY_FORMAT, EngineMemory, summary
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.quotes import Quotes
@@ -120,6 +121,8 @@ class Engine:
             self.tally.began_at = now
             self.account.open_day(now)
         self._take_derivatives(frame)
+        for book in frame.books:
+            self._quotes.tell(book)
         # A candle that closes at midnight is the last of its day; what is decided on it is of the next one.
         if frame.at > self.account.day_ends:
             self.account.open_day(frame.at - 1)
@@ -160,7 +163,8 @@ class Engine:
                 note=self._decisions.state.note,
                 limits=self._limits,
             )
-            self._decisions.ask(snapshot, now)
+            decision = self._decisions.ask(snapshot, now)
+            self._after_decision(self._decisions.state.last_wake, decision, now)
 
     def _take_derivatives(self, frame: Frame) -> None:
         for row in frame.metrics:
@@ -235,9 +239,11 @@ class Engine:
                 protections=self.guard.protections,
                 flattening=self.guard.flattening,
                 decisions=self._decisions.state,
+                budget=self._decisions.budget.state,
                 tally=self.tally,
                 timers=self._out.timers,
                 instruments=self._quotes.instruments,
+                books=self._quotes.books,
                 hashes=self._hashes,
                 commands=self._commands,
                 now=self._now,
@@ -259,16 +265,19 @@ class Engine:
         self.guard.protections = memory.protections
         self.guard.flattening = memory.flattening
         self._decisions.state = memory.decisions
+        self._decisions.budget.state = memory.budget
         self.tally = memory.tally
         self._out.timers = memory.timers
         self._quotes.instruments = memory.instruments
+        self._quotes.books = memory.books
         self._hashes = memory.hashes
         self._commands = memory.commands
         self._now = memory.now
 
     def summary(self) -> dict[str, Any]:
         """What `ocw status` shows of this moment, ready for JSON."""
-        return summary(self.config, self.account, self.guard, self._gate.counters, self.tally, self._now)
+        used = headroom(self.config, self.account, self._desk.orders, self._decisions.budget, self._now)
+        return summary(self.config, self.account, self.guard, self._gate.counters, self.tally, used, self._now)
 
     @property
     def gate(self) -> Gate:
