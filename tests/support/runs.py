@@ -21,6 +21,11 @@ DEFAULT = load_policies(None)
 
 
 WIDE: dict[str, dict[str, Any]] = {
+    "price": {"max_deviation": 1},
+    "book": {"max_spread": 1, "max_depth_share": 1},
+    "leverage": {"max": 125, "usual": 2},
+    "margin": {"min_free": 0},
+    "stop": {"liquidation_buffer": 0},
     "positions": {"max_open": 1_000},
     "correlated": {"max_share": 20},
     "risk": {"max_share": 1, "gap_allowance": 0},
@@ -31,9 +36,11 @@ WIDE: dict[str, dict[str, Any]] = {
         "entries_per_day": 100_000,
         "max_turnover": 1_000,
         "max_fees": 1,
+        "reductions_per_minute": 1_000,
         "reentry_s": 0,
     },
     "scale": {"regime_unknown": 1, "macro_unknown": 1},
+    "fallback": {"rules": "trade"},
 }
 """Limits that a test would trip over without meaning to: opened wide unless it names them."""
 
@@ -42,7 +49,7 @@ def policies(**tables: dict[str, Any]) -> Policies:
     """The default policies, some opened wide, with some entries changed: `policies(gate={"cooldown_s": 0})`."""
     data = DEFAULT.policies.model_dump()
     for table, changes in (*WIDE.items(), *tables.items()):
-        data[table] |= changes
+        data[table] = (data[table] or {}) | changes
     return Policies.model_validate(data)
 
 
