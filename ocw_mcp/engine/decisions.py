@@ -71,7 +71,8 @@ class Decisions:
         self.budget.book(answer.cost_usd, now)
         if self._expected(answer) is None:
             return None
-        self._account.decided_anew()
+        if answer.decider != RULES:
+            self._account.decided_anew()
         return self._take(answer.wake_id, answer.decider, answer.thinking_ms, answer.decision, now, answer.cost_usd)
 
     def failed(self, failure: DecisionFailed, now: int) -> Decision | None:

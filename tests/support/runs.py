@@ -86,6 +86,8 @@ class Run:
         prompts_hash: str = "prompts",
         clock: Clock | None = None,
         venue: PaperVenue | None = None,
+        agent: str = "test",
+        fallback: bool = False,
     ) -> None:
         identity = feed.identity
         self.store = store or MemoryStore()
@@ -100,8 +102,9 @@ class Run:
             interval=identity.interval,
             symbols=identity.symbols,
             start_equity=Decimal(10_000),
-            agent="test",
+            agent=agent,
             instruments=self.venue.instrument,
+            fallback=fallback,
         )
         self.engine = Engine(self.config)
         self.simulation = BookRun(
