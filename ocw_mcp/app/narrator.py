@@ -58,6 +58,8 @@ class Narrator:
                 return f"limit     drawdown: equity {plain(round(equity, 2))}, peak {plain(round(peak, 2))}"
             case events.EntriesPaused(until=until):
                 return f"limit     too many losses in a row: entries pause until {iso(until)[:16]}"
+            case events.BudgetSpent(spent_usd=spent, until=until):
+                return f"budget    {plain(spent)} USD spent on thinking: the rules decide until {iso(until)[:16]}"
             case events.StateChanged(before=before_state, after=after_state, why=why):
                 return f"state     {before_state} -> {after_state}: {why}"
             case events.HoleFound(symbol=symbol, since=since, until=until):

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from pydantic import BaseModel
 from rich.table import Table
 
 from ocw_mcp.adapters.store.reader import read_book
-from ocw_mcp.app.policy_loader import LoadedPolicies
+from ocw_mcp.app.policy_loader import LoadedPolicies, table_of
 from ocw_mcp.domain.errors import BookError
+from ocw_mcp.domain.policies import value_text
 from ocw_mcp.domain.time import iso
 
 
@@ -37,14 +37,18 @@ def file_table(loaded: LoadedPolicies) -> Table:
     table = Table(title=f"{loaded.source_name}, hash {loaded.hash[:12]}", title_justify="left", box=None)
     for name, style in (("policy", ""), ("value", "bold"), ("meaning", "dim")):
         table.add_column(name, style=style, overflow="fold")
-    for name in type(loaded.policies).model_fields:
-        part = getattr(loaded.policies, name)
-        if isinstance(part, BaseModel):
-            for key, info in type(part).model_fields.items():
-                value = getattr(part, key)
-                text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-                table.add_row(f"{name}.{key}", text, " ".join((info.description or "").split()))
+    for name, field in type(loaded.policies).model_fields.items():
+        kind, part = table_of(field), getattr(loaded.policies, name)
+        if kind is not None and part is None:
+            table.add_row(name, "left out", _in_a_line(kind.__doc__))
+        elif kind is not None:
+            for key, info in kind.model_fields.items():
+                table.add_row(f"{name}.{key}", value_text(getattr(part, key), ", "), _in_a_line(info.description))
     return table
+
+
+def _in_a_line(text: str | None) -> str:
+    return " ".join((text or "").split())
 
 
 def book_table(view: dict[str, Any]) -> Table:

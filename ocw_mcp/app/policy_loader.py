@@ -5,12 +5,14 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date, datetime, time
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AwareDatetime, BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from ocw_mcp.app.resources import shipped
@@ -100,11 +102,19 @@ def _bad_leaves(
     for key, value in data.items():
         place = (*above, key)
         declared = model.model_fields.get(key)
-        kind = declared.annotation if declared else None
-        if isinstance(kind, type) and issubclass(kind, BaseModel) and isinstance(value, Mapping):
-            yield from _bad_leaves(value, kind, place)
+        kind, table = (declared.annotation, table_of(declared)) if declared else (None, None)
+        if table is not None and isinstance(value, Mapping):
+            yield from _bad_leaves(value, table, place)
         elif kind in (int, float, Decimal) and (fault := _fault_of_number(value)):
             yield place, f"{_dotted(place)} {fault}"
+        elif kind is AwareDatetime and not (isinstance(value, datetime) and value.tzinfo):
+            yield place, f"{_dotted(place)} is {_shown(value)}; expected {_MOMENT}"
+
+
+def table_of(declared: FieldInfo) -> type[BaseModel] | None:
+    """The table that a field of the policies holds, if it does, whether it may be left out or not."""
+    kinds = (declared.annotation, *get_args(declared.annotation))
+    return next((each for each in kinds if isinstance(each, type) and issubclass(each, BaseModel)), None)
 
 
 def _fault_of_number(value: Any) -> str | None:
@@ -155,6 +165,7 @@ def _sentence(one: ErrorDetails, unknown: Mapping[tuple[str, ...], tuple[str, ..
     return f"{label} is {_shown(value)}; expected {expected}; correct it"
 
 
+_MOMENT = "a moment with its zone, such as 2026-12-31T00:00:00Z; write it without quotes"
 _NAMES = {str: "long text", list: "list", int: "number", Decimal: "number"}
 _EXPECTED = {
     "greater_than": "more than {gt}",
@@ -183,9 +194,11 @@ def _meant(one: ErrorDetails) -> tuple[str, ...] | None:
 
 def _known(above: tuple[str, ...]) -> list[str]:
     """The keys that a table may have; `above` is its path."""
-    model: Any = Policies
+    model: type[BaseModel] = Policies
     for key in above:
-        model = model.model_fields[key].annotation
+        table = table_of(model.model_fields[key])
+        assert table is not None
+        model = table
     return list(model.model_fields)
 
 
@@ -205,6 +218,8 @@ def _shown(value: Any) -> str:
         return str(value)
     if isinstance(value, Mapping):
         return "a table"
+    if isinstance(value, date | time):
+        return value.isoformat()
     if isinstance(value, str) and len(value) <= 60:
         return repr(value)
     return f"a {_NAMES.get(type(value), type(value).__name__)}"

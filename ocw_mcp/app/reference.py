@@ -4,12 +4,11 @@
 """
 
 from collections.abc import Iterator
-from typing import Any, TypeGuard, get_args
+from typing import Any
 
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from ocw_mcp.app.policy_loader import load_policies
+from ocw_mcp.app.policy_loader import load_policies, table_of
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import MEANING
 
@@ -25,11 +24,11 @@ def _policies() -> Iterator[str]:
     yield ""
     yield "Every key of a policy file, with its bounds and its value in `policies/default.toml`. None may be left out."
     for name, field in Policies.model_fields.items():
-        kind = next((each for each in (field.annotation, *get_args(field.annotation)) if _is_table(each)), None)
+        kind = table_of(field)
         if kind is None:
             continue
         table = getattr(shipped, name)
-        yield from ("", f"### `[{name}]`", "", (kind.__doc__ or "").strip(), "")
+        yield from ("", f"### `[{name}]`", "", " ".join((kind.__doc__ or "").split()), "")
         yield from ("| key | bounds | default | meaning |", "|---|---|---|---|")
         for key, info in kind.model_fields.items():
             meaning = " ".join((info.description or "").split())
@@ -38,10 +37,6 @@ def _policies() -> Iterator[str]:
         # A table may be absent; no limit has a default in the code.
         assert field.is_required() or table is None, f"[{name}] has a default in the code"
     yield ""
-
-
-def _is_table(kind: Any) -> TypeGuard[type[BaseModel]]:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _refusals() -> Iterator[str]:

@@ -86,4 +86,4 @@ class Decision(msgspec.Struct, frozen=True):
     """What replaces the agent's wake conditions; None leaves them as they are."""
     note: str = ""
     cause: str = ""
-    """Why nothing is done, when nothing is done."""
+    """Why nothing is done, when nothing is done; or why the rules decided in the agent's place."""

@@ -96,7 +96,10 @@ class WakeRaised(_Event, frozen=True, tag="wake.raised"):
 
 
 class DecisionMade(_Event, frozen=True, tag="decision.made"):
-    """An answer to a wake, `thinking_ms` after it, from whoever decides. A failure to decide is a HOLD with a cause."""
+    """An answer to a wake, `thinking_ms` after it, from whoever decides. A failure to decide is a HOLD with a cause.
+
+    Where the rules stood in for an agent, the decider is `rules`, and the cause tells why.
+    """
 
     wake_id: int
     decider: str
@@ -111,6 +114,8 @@ class DecisionDiscarded(_Event, frozen=True, tag="decision.discarded"):
 
     wake_id: int
     why: str
+    cost_usd: Decimal = ZERO
+    """What its thinking cost all the same."""
 
 
 class WakeConditionsSet(_Event, frozen=True, tag="wake_conditions.set"):

@@ -7,6 +7,7 @@ Calculate Liquidation Price of USDⓈ-M Futures Contracts, for one-way mode and 
 
 from decimal import Decimal
 from functools import cached_property
+from typing import Final
 
 import msgspec
 
@@ -44,6 +45,10 @@ class Brackets(msgspec.Struct, frozen=True, dict=True):
         """The highest leverage of a position of this notional (quote); 0 where it is larger than any may be."""
         return next((row.max_leverage for row in self.rows if notional <= row.cap), 0)
 
+    def cap(self, leverage: int) -> Decimal:
+        """The largest notional (quote) that may be held at this leverage; 0 where none may."""
+        return max((row.cap for row in self.rows if row.max_leverage >= leverage), default=ZERO)
+
     def largest(self, share: Decimal) -> Decimal:
         """The largest notional (quote) whose maintenance is at most this share of it; 0 where none is."""
         largest = ZERO
@@ -72,6 +77,13 @@ class Brackets(msgspec.Struct, frozen=True, dict=True):
             floor = row.cap
         # A notional that falls towards 0 needs no maintenance: a long with more margin than cost outlives every price.
         return price if price > 0 and size * price > floor else None
+
+
+CAUTIOUS: Final = Brackets((Bracket(Decimal(10) ** 9, 20, Decimal("0.05")),))
+"""What a perpetual is held to whose brackets nobody tells: the exchange's own are kinder at any size that it takes.
+
+They refuse what lives by a thin margin, and do not keep a symbol from being traded because its figures are missing.
+"""
 
 
 def bankruptcy_price(quantity: Decimal, cost: Decimal, margin: Decimal) -> Decimal:

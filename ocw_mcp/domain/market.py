@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
-from ocw_mcp.domain.margin import Brackets
+from ocw_mcp.domain.margin import CAUTIOUS, Brackets
 
 
 class Product(StrEnum):
@@ -126,6 +126,11 @@ class Instrument(msgspec.Struct, frozen=True):
     min_quantity: Decimal
     min_notional: Decimal
     brackets: Brackets | None = None
+
+    @property
+    def margin_brackets(self) -> Brackets | None:
+        """The brackets that a position is held to: cautious ones where the venue tells none; None on spot."""
+        return None if self.product is Product.SPOT else self.brackets or CAUTIOUS
 
 
 class MarketIdentity(msgspec.Struct, frozen=True):

@@ -2,10 +2,15 @@
 
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
 from ocw_mcp.domain.money import ZERO
+
+RULES: Final = "rules"
+GUARD: Final = "guard"
+"""The principals that are not somebody with a mind of their own."""
 
 
 class Side(StrEnum):

@@ -1,24 +1,29 @@
 """The policy file as typed values: the only source of every limit. Read at start, hashed, and never changed by a tool.
 
 An unknown key is an error, and so is a limit that no one could mean. Shares are fractions (0.25 is a quarter).
+Who is asked when, and what the rules want, is in `policy_deciding`.
 """
 
+from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
-from ocw_mcp.domain.time import span_ms
+from ocw_mcp.domain.policy_deciding import BudgetPolicy as BudgetPolicy
+from ocw_mcp.domain.policy_deciding import DecisionPolicy as DecisionPolicy
+from ocw_mcp.domain.policy_deciding import FallbackPolicy as FallbackPolicy
+from ocw_mcp.domain.policy_deciding import GatePolicy as GatePolicy
+from ocw_mcp.domain.policy_deciding import RulesPolicy as RulesPolicy
+from ocw_mcp.domain.policy_table import Positive, Share, Table
+from ocw_mcp.domain.time import SECOND, iso
 
-Share = Annotated[Decimal, Field(gt=0, le=1)]
-Positive = Annotated[Decimal, Field(gt=0)]
+Mode = Literal["paper", "demo", "live"]
+"""Whose money it is, and at which venue."""
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
-
-
-class SymbolPolicy(_Table):
+class SymbolPolicy(Table):
     """Which symbols may be entered, and which way. `*` and `?` are wildcards."""
 
     allow: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -27,7 +32,7 @@ class SymbolPolicy(_Table):
     """Long, short or both; spot has no short whatever stands here."""
 
 
-class OrderPolicy(_Table):
+class OrderPolicy(Table):
     """The size of one order."""
 
     max_notional: Positive
@@ -36,21 +41,21 @@ class OrderPolicy(_Table):
     """How much worse than the last price a market order is assumed to fill when it is sized and checked."""
 
 
-class PositionPolicy(_Table):
+class PositionPolicy(Table):
     """The size of one position."""
 
     max_share: Share
     """Of equity."""
 
 
-class ExposurePolicy(_Table):
+class ExposurePolicy(Table):
     """All positions and open entries together."""
 
     max_gross: Annotated[Decimal, Field(gt=0, le=20)]
     """Sum of absolute notionals, as a multiple of equity."""
 
 
-class CorrelatedPolicy(_Table):
+class CorrelatedPolicy(Table):
     """Symbols that move as one: long positions in them are one bet, and so are short ones."""
 
     symbols: tuple[str, ...]
@@ -59,14 +64,14 @@ class CorrelatedPolicy(_Table):
     """Of equity, for all of them one way."""
 
 
-class PositionsPolicy(_Table):
+class PositionsPolicy(Table):
     """How many positions there may be at once."""
 
     max_open: Annotated[int, Field(ge=1, le=1000)]
     """Symbols with a position or an open entry."""
 
 
-class RiskPolicy(_Table):
+class RiskPolicy(Table):
     """What one position may lose at its stop."""
 
     max_share: Share
@@ -75,7 +80,7 @@ class RiskPolicy(_Table):
     """How far beyond its price a stop is assumed to fill, as a share of the price."""
 
 
-class StopPolicy(_Table):
+class StopPolicy(Table):
     """The stop every entry brings along. There is no switch to turn it off."""
 
     max_distance: Annotated[Decimal, Field(gt=0, le=Decimal("0.5"))]
@@ -86,7 +91,7 @@ class StopPolicy(_Table):
     """How far before the price of liquidation the stop has to lie, as a share of the last price."""
 
 
-class LeveragePolicy(_Table):
+class LeveragePolicy(Table):
     """The leverage of a position: its margin is its cost over it. Spot has none, whatever stands here."""
 
     max: Annotated[int, Field(ge=1, le=125)]
@@ -101,21 +106,21 @@ class LeveragePolicy(_Table):
         return self
 
 
-class MarginPolicy(_Table):
+class MarginPolicy(Table):
     """What is left free for bad times."""
 
     min_free: Annotated[Decimal, Field(ge=0, lt=1)]
     """Share of equity that no position or entry may claim as margin."""
 
 
-class PricePolicy(_Table):
+class PricePolicy(Table):
     """The collar around the mark price: what lies outside is a slip of the finger or a broken reading."""
 
     max_deviation: Annotated[Decimal, Field(gt=0, le=1)]
     """How far from the mark price, as a share of it, the limit of an entry may lie."""
 
 
-class BookPolicy(_Table):
+class BookPolicy(Table):
     """What the order book has to look like for an entry, where the market tells."""
 
     max_spread: Share
@@ -124,8 +129,9 @@ class BookPolicy(_Table):
     """Of what is offered near the best price, that one entry may take."""
 
 
-class MandatePolicy(_Table):
-    """What a person has put in the desk's hands, and until when. On paper it may be left out."""
+class MandatePolicy(Table):
+    """What a person has put in the desk's hands, and until when. On paper it may be left out, elsewhere nothing may be
+    entered without one."""
 
     amount: Positive
     """Quote currency, for all positions and open entries together."""
@@ -134,33 +140,22 @@ class MandatePolicy(_Table):
     expires: AwareDatetime
     """No entry from then on."""
 
+    @cached_property
+    def expires_ms(self) -> int:
+        """The same as a moment in ms."""
+        return round(self.expires.timestamp() * SECOND)
 
-class ApprovalPolicy(_Table):
+
+class ApprovalPolicy(Table):
     """Which entries a person has to approve, each by itself. May be left out."""
 
     above_notional: Annotated[Decimal, Field(ge=0)]
     """Quote currency: larger ones need it."""
-    modes: tuple[Literal["paper", "demo", "live"], ...]
+    modes: tuple[Mode, ...]
     """Modes in which every entry needs it."""
 
 
-class FallbackPolicy(_Table):
-    """What the rules may do when they stand in for an agent that cannot decide."""
-
-    rules: Literal["manage", "trade"]
-    """Manage what is open, or enter, too. They never reverse a position of the agent's."""
-
-
-class BudgetPolicy(_Table):
-    """What thinking may cost. It stops no order: once it is spent, the rules decide."""
-
-    usd_per_day: Annotated[Decimal, Field(ge=0)]
-    """Of a UTC day."""
-    usd_per_month: Annotated[Decimal, Field(ge=0)]
-    """Of a UTC month."""
-
-
-class ExitsPolicy(_Table):
+class ExitsPolicy(Table):
     """When the guard closes a position, whoever opened it and whatever anybody thinks."""
 
     max_loss: Share
@@ -175,7 +170,7 @@ class ExitsPolicy(_Table):
     """Hours after which it is closed."""
 
 
-class ScorePolicy(_Table):
+class ScorePolicy(Table):
     """The rules' score of every open position, 0 to 1 against holding it, taken again and again."""
 
     every_s: Annotated[int, Field(ge=1, le=86_400)]
@@ -192,21 +187,21 @@ class ScorePolicy(_Table):
         return self
 
 
-class DailyLossPolicy(_Table):
+class DailyLossPolicy(Table):
     """The loss of a UTC day, unrealised included, that closes entries until the next day."""
 
     max_share: Share
     """Of the equity with which the day began."""
 
 
-class DrawdownPolicy(_Table):
+class DrawdownPolicy(Table):
     """The fall of equity from its peak that halts the desk until a person resumes; the peak then begins anew."""
 
     max_share: Share
     """Of the peak."""
 
 
-class LossesPolicy(_Table):
+class LossesPolicy(Table):
     """Losing trades in a row that pause entries."""
 
     in_a_row: Annotated[int, Field(ge=1, le=100)]
@@ -215,7 +210,7 @@ class LossesPolicy(_Table):
     """How long entries then pause."""
 
 
-class PacePolicy(_Table):
+class PacePolicy(Table):
     """How much may be traded. Only entries are held to it: what lowers risk always passes, and counts."""
 
     entries_per_minute: Annotated[int, Field(ge=1, le=1000)]
@@ -232,14 +227,14 @@ class PacePolicy(_Table):
     """How long a symbol is left alone after its position was closed."""
 
 
-class DataPolicy(_Table):
+class DataPolicy(Table):
     """How old a price may be for an entry: the feed's cadence plus this slack."""
 
     slack_s: Annotated[int, Field(ge=0, le=3600)]
     """Beyond the length of a candle."""
 
 
-class ScalePolicy(_Table):
+class ScalePolicy(Table):
     """What the size of every entry is multiplied by while a reading is unknown, whoever asks for it."""
 
     regime_unknown: Share
@@ -248,81 +243,7 @@ class ScalePolicy(_Table):
     """While nothing tells the macro picture."""
 
 
-class GatePolicy(_Table):
-    """When to wake the agent."""
-
-    close_wakes: tuple[str, ...]
-    """Timeframes whose close wakes."""
-    close_wakes_in_position: tuple[str, ...]
-    """More of them, for a symbol with an open position."""
-    timer_min_s: Annotated[int, Field(ge=1)]
-    """The shortest time an agent may ask to be woken after."""
-    timer_max_s: Annotated[int, Field(le=86_400)]
-    """The longest time without a wake, while candles come."""
-    outlier_z: Annotated[float, Field(gt=0)]
-    """Standard deviations off the earlier returns from which a return wakes."""
-    outlier_window: Annotated[int, Field(ge=10, le=1000)]
-    """How many earlier returns make the yardstick."""
-    escalation_z: Annotated[float, Field(gt=0)]
-    """From here on an outlier wakes even in a cooldown."""
-    condition_max_s: Annotated[int, Field(ge=60, le=604_800)]
-    """The longest time that a wake condition of the agent waits."""
-    cooldown_s: Annotated[int, Field(ge=0, le=3600)]
-    """No wake so soon after another; what comes meanwhile is kept."""
-
-    @model_validator(mode="after")
-    def _spans_are_spans(self) -> Self:
-        for text in (*self.close_wakes, *self.close_wakes_in_position):
-            span_ms(text)
-        if self.timer_min_s > self.timer_max_s:
-            raise ValueError(f"timer_min_s ({self.timer_min_s}) is above timer_max_s ({self.timer_max_s})")
-        if self.escalation_z < self.outlier_z:
-            raise ValueError(f"escalation_z ({self.escalation_z}) is below outlier_z ({self.outlier_z})")
-        return self
-
-
-class DecisionPolicy(_Table):
-    """How long a decision may take."""
-
-    deadline_s: Annotated[int, Field(ge=1, le=900)]
-    """After this the wake is held, and the answer discarded."""
-
-
-class RulesPolicy(_Table):
-    """How the rules trade."""
-
-    timeframe: str
-    """The candles they read; the shortest that is not shorter than this."""
-    entry_size: Share
-    """Of equity, before the scale."""
-    adx_range: Annotated[float, Field(ge=0, le=100)]
-    """Up to here a market counts as ranging, while nothing tells the regime."""
-    adx_trend: Annotated[float, Field(ge=0, le=100)]
-    """From here on it counts as trending; in between it is some of both."""
-    entry_score: Annotated[float, Field(gt=0, le=1)]
-    """How strong the signals have to be for an entry, 0 to 1."""
-    exit_score: Annotated[float, Field(gt=0, le=1)]
-    """How far the signals have to turn against a position to close it, 0 to 1."""
-    derivatives_tilt: Annotated[float, Field(ge=0, le=1)]
-    """What derivatives add to the signals at most, where they are known."""
-    rsi_too_high: Annotated[float, Field(ge=50, le=100)]
-    """No long from here on."""
-    rsi_too_low: Annotated[float, Field(ge=0, le=50)]
-    """No short from here down."""
-    stop_atr: Annotated[float, Field(gt=0, le=20)]
-    """Distance of the stop in ATRs; the stop policy caps it."""
-    trail_atr: Annotated[float, Field(gt=0, le=20)]
-    """A position that was so many ATRs ahead is closed when it gave as many back."""
-
-    @model_validator(mode="after")
-    def _makes_sense(self) -> Self:
-        span_ms(self.timeframe)
-        if self.adx_range > self.adx_trend:
-            raise ValueError(f"adx_range ({self.adx_range:g}) is above adx_trend ({self.adx_trend:g})")
-        return self
-
-
-class Policies(_Table):
+class Policies(Table):
     """A whole policy file."""
 
     name: Annotated[str, Field(min_length=1, max_length=40)]
@@ -383,6 +304,12 @@ def limits_in_force(policies: Policies) -> tuple[tuple[str, str], ...]:
     limits = []
     for table in _SAFETY_TABLES:
         for key, value in getattr(policies, table) or ():
-            text = " ".join(value) if isinstance(value, tuple) else f"{value}"
-            limits.append((f"{table}.{key}", text))
+            limits.append((f"{table}.{key}", value_text(value, " ")))
     return tuple(limits)
+
+
+def value_text(value: object, between: str) -> str:
+    """A policy's value for people; what a list holds is told with `between` in between."""
+    if isinstance(value, tuple):
+        return between.join(map(str, value)) or "none"
+    return iso(round(value.timestamp() * SECOND)) if isinstance(value, datetime) else str(value)

@@ -1,7 +1,8 @@
 """Where the rooms meet: `app.compose` wires an adapter to whatever asks for one of these."""
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from typing import Any, Protocol
+from decimal import Decimal
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -119,6 +120,15 @@ class Decider(Protocol):
         ...
 
     async def decide(self, request: DecisionRequest) -> Decision: ...
+
+
+@runtime_checkable
+class Priced(Protocol):
+    """A decider whose thinking costs money; one that is none of these thinks for nothing."""
+
+    def cost_usd(self, wake_id: int) -> Decimal:
+        """What was spent on a wake so far, answered or not."""
+        ...
 
 
 class Checkpoint(msgspec.Struct, frozen=True):

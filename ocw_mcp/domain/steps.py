@@ -4,12 +4,15 @@ In: a frame of the market, a venue's report, a decision, a timer, a person's com
 their order. The shell in `runtime` is the only one who carries them out.
 """
 
+from decimal import Decimal
+
 import msgspec
 
 from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.market import Frame
+from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import OrderRef, VenueReport
 from ocw_mcp.domain.requests import CallerRequest
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
@@ -22,6 +25,7 @@ class DecisionReady(msgspec.Struct, frozen=True):
     decider: str
     thinking_ms: int
     decision: Decision
+    cost_usd: Decimal = ZERO
 
 
 class DecisionFailed(msgspec.Struct, frozen=True):
@@ -31,6 +35,7 @@ class DecisionFailed(msgspec.Struct, frozen=True):
     decider: str
     thinking_ms: int
     cause: str
+    cost_usd: Decimal = ZERO
 
 
 class TimerFired(msgspec.Struct, frozen=True):

@@ -41,6 +41,13 @@ def utc_day(ms: int) -> str:
     return iso(ms)[:10]
 
 
+def next_month(ms: int) -> int:
+    """The first midnight (UTC) of the month after a moment's."""
+    moment = datetime.fromtimestamp(ms / SECOND, UTC)
+    year, month = divmod(moment.year * 12 + moment.month, 12)
+    return int(datetime(year, month + 1, 1, tzinfo=UTC).timestamp()) * SECOND
+
+
 def next_midnight(ms: int) -> int:
     """The first UTC midnight after a moment."""
     return (ms // DAY + 1) * DAY

@@ -10,6 +10,7 @@ from ocw_mcp.core.risk.activity import Activity, ActivityState
 from ocw_mcp.core.risk.day import DailyLoss, DayState
 from ocw_mcp.core.risk.drawdown import Drawdown, DrawdownState
 from ocw_mcp.domain.events import DailyLossReached, DayOpened, DrawdownReached, EntriesPaused, StateChanged
+from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.snapshot import TRADES_SHOWN, TradeView
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.time import SECOND, next_midnight, utc_day
@@ -19,6 +20,13 @@ from ocw_mcp.engine.out import Out
 DAY_TIMER = "day"
 TOLD_KEPT = 512
 """Outside fills and transfers whose names are remembered, so that each is booked once."""
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """Who opened the last position of a symbol, and which way."""
+
+    principal: str
+    side: Side
 
 
 class AccountState(msgspec.Struct):
@@ -34,6 +42,7 @@ class AccountState(msgspec.Struct):
     trades: list[TradeView]
     funded_until: dict[str, int]
     told: list[str]
+    opened: dict[str, Opened]
 
 
 class Account:
@@ -56,6 +65,8 @@ class Account:
         self.funded_until: dict[str, int] = {}
         """The stamp (ms) of each symbol's last funding."""
         self._told: list[str] = []
+        self.opened: dict[str, Opened] = {}
+        """By symbol, until whoever opened it is done with it."""
 
     def open_day(self, at: int) -> None:
         """Begin the UTC day of `at` (ms) with the equity of this moment.
@@ -89,6 +100,16 @@ class Account:
         self.trades.append(trade)
         if self.activity.closed(trade.symbol, trade.pnl, trade.closed_at):
             self._out.record(EntriesPaused(self.activity.state.paused_until))
+
+    def done_with(self, symbol: str, principal: str) -> None:
+        """A position was closed on somebody's order: who opened it himself has no view of the symbol any more."""
+        opened = self.opened.get(symbol)
+        if opened is not None and opened.principal == principal:
+            del self.opened[symbol]
+
+    def decided_anew(self) -> None:
+        """The agent has looked at everything: where nothing is held, it means that."""
+        self.opened = {symbol: opened for symbol, opened in self.opened.items() if symbol in self.ledger.positions}
 
     def transfer(self, amount: Decimal) -> None:
         """Money came (`amount` above 0, quote) or left: what is lost, as a share, is the same after it as before.
@@ -141,6 +162,7 @@ class Account:
             list(self.trades),
             self.funded_until,
             self._told,
+            self.opened,
         )
 
     def restore(self, state: AccountState) -> None:
@@ -155,3 +177,4 @@ class Account:
         self.trades.extend(state.trades)
         self.funded_until = state.funded_until
         self._told = state.told
+        self.opened = state.opened

@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.domain.market import Instrument, Product
-from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.policies import Mode, Policies
 
 
 class EngineConfig(msgspec.Struct, frozen=True):
@@ -24,3 +24,6 @@ class EngineConfig(msgspec.Struct, frozen=True):
     """The venue's filters for a symbol at a price. Pure; asked once per symbol, the answer is kept."""
     live: bool = False
     """Whether time is the machine's: then the engine looks by itself while no candle comes."""
+    mode: Mode = "paper"
+    fallback: bool = False
+    """Whether the rules decide where the agent does not: for agents that are models, and cost money."""

@@ -6,7 +6,6 @@ fills move the ledger.
 """
 
 from decimal import Decimal
-from fnmatch import fnmatchcase
 
 import msgspec
 
@@ -14,6 +13,7 @@ from ocw_mcp.core.orders.ledger import Booked
 from ocw_mcp.core.orders.machine import OrderStatus
 from ocw_mcp.core.orders.table import OrderTable, TableState, TrackedOrder
 from ocw_mcp.core.risk.account import AccountView
+from ocw_mcp.core.risk.activity import asked_for
 from ocw_mcp.core.risk.officer import RiskOfficer
 from ocw_mcp.domain import events
 from ocw_mcp.domain.errors import HouseRuleError
@@ -38,9 +38,10 @@ from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import Feasible
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.unknown import Unknown
-from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.account import Account, Opened
 from ocw_mcp.engine.booking import book_fill, book_trade
 from ocw_mcp.engine.config import EngineConfig
+from ocw_mcp.engine.exposure import seen_by_risk
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.quotes import Quotes
 
@@ -128,6 +129,8 @@ class Desk:
         if intent.purpose.reduces:
             group = self._groups.setdefault(intent.symbol, Group(ref.n))
             group.revisions[intent.purpose] = ref.revision + 1
+            if asked_for(intent):
+                self._account.activity.reduced(now)
         else:
             self._account.activity.sent(now)
         self._out.record(events.OrderIntended(ref, intent, self._config.policy_hash))
@@ -269,34 +272,7 @@ class Desk:
 
     def view(self, symbol: str, now: int) -> AccountView | None:
         """The account as the risk officer has to see it for one symbol; None where the symbol has no price."""
-        quote = self._quotes.get(symbol, now)
-        if quote is None:
-            return None
-        ledger = self._account.ledger
-        reserved = self._reserved()
-        quantity = ledger.quantity(symbol)
-        equity = ledger.equity()
-        together = self._correlated(symbol)
-        return AccountView(
-            version=self._account.version,
-            state=self._account.desk_state,
-            product=self._config.product,
-            instrument=quote.instrument,
-            equity=equity,
-            gross=ledger.gross() + sum(reserved.values(), ZERO),
-            quantity=quantity,
-            symbol_notional=abs(quantity) * quote.price + reserved.get(symbol, ZERO),
-            price=quote.price,
-            price_age_ms=quote.age_ms,
-            price_age_limit_ms=self._quotes.age_limit_ms,
-            daily_loss_reached=self._account.day.today.reached,
-            daily_loss=self._account.day.loss(equity),
-            day_opening=self._account.day.today.opening,
-            correlated_long=together[Side.BUY] if together else None,
-            correlated_short=together[Side.SELL] if together else None,
-            other_symbols=len({*ledger.positions, *reserved} - {symbol}),
-            pace=self._account.activity.seen(symbol, now, sum(reserved.values(), ZERO)),
-        )
+        return seen_by_risk(symbol, now, self._config, self._account, self._quotes, self.orders)
 
     def feasible(self, symbol: str, now: int) -> Feasible | Unknown:
         """The sizes of an entry that would pass at this moment, given a stop that the policy takes."""
@@ -340,32 +316,6 @@ class Desk:
         group = self._groups.get(symbol) or Group(self.orders.last_n + 1)
         return OrderRef(group.n, purpose, group.revisions.get(purpose, 0))
 
-    def _reserved(self) -> dict[str, Decimal]:
-        """Budget held by live entries, unknown ones included, at their worst fill."""
-        reserved: dict[str, Decimal] = {}
-        for tracked in self.orders.live(purpose=Purpose.ENTRY):
-            symbol = tracked.order.symbol
-            reserved[symbol] = reserved.get(symbol, ZERO) + tracked.remaining * tracked.worst_price
-        return reserved
-
-    def _correlated(self, symbol: str) -> dict[Side, Decimal]:
-        """What stands and is on its way in symbols that move as one, each way; empty where this symbol is not one."""
-        patterns = self._config.policies.correlated.symbols
-
-        def is_one(name: str) -> bool:
-            return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-        if not is_one(symbol):
-            return {}
-        together = {Side.BUY: ZERO, Side.SELL: ZERO}
-        for held in filter(is_one, self._account.ledger.positions):
-            quantity = self._account.ledger.quantity(held)
-            together[Side.BUY if quantity > 0 else Side.SELL] += abs(quantity) * self._account.ledger.marks[held]
-        for tracked in self.orders.live(purpose=Purpose.ENTRY):
-            if is_one(tracked.order.symbol):
-                together[tracked.order.side] += tracked.remaining * tracked.worst_price
-        return together
-
     def _unlock(self, order: Order) -> None:
         """Take off what locks the balance that an order means to sell; the guard puts a stop back where that fails."""
         for tracked in self.orders.live(order.symbol):
@@ -399,8 +349,10 @@ class Desk:
         booked = book_fill(tracked.order, fill, self._account, self._out, now)
         if booked.opened:
             self._groups[symbol] = Group(tracked.ref.n)
+            self._account.opened[symbol] = Opened(tracked.intent.principal, tracked.order.side)
         elif booked.closed is not None:
             self._groups.pop(symbol, None)
+            self._account.done_with(symbol, tracked.intent.principal)
         return booked
 
 

@@ -5,6 +5,7 @@ old one is taken off when the venue has the new one. On spot a resting stop lock
 goes first, stop and target are one order, and a position is UNPROTECTED under its deadline while it is being closed.
 """
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 import msgspec
@@ -12,9 +13,10 @@ import msgspec
 from ocw_mcp.core.orders.machine import OrderStatus
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.domain.events import Incident, PositionProtected, PositionUnprotected
-from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.money import ONE, ceil_to, floor_to, plain
 from ocw_mcp.domain.orders import (
+    GUARD,
     Accepted,
     Canceled,
     Filled,
@@ -35,7 +37,7 @@ from ocw_mcp.engine.desk import Change, Desk
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.quotes import Quotes
 
-PRINCIPAL = "guard"
+PRINCIPAL = GUARD
 TIMER_PREFIX = "protect:"
 
 ALREADY_CROSSED = "-2021"
@@ -68,6 +70,11 @@ class Guard:
         self.protections: dict[str, Protection] = {}
         self.flattening = False
         """Whether a person wants everything closed: what opens meanwhile is closed, too."""
+
+    @property
+    def instruments(self) -> Mapping[str, Instrument]:
+        """The filters of every symbol that had a price."""
+        return self._quotes.instruments
 
     def flatten(self, by: str, now: int) -> None:
         """Close every position at the market, and come back to it until it is flat. Stops stay until then."""

@@ -52,6 +52,7 @@ def entry_intent(
         limit_price=leg.limit,
         post_only=leg.post_only and leg.limit is not None,
         expires_at=None if leg.limit is None else now + _waits_s(leg) * SECOND,
+        leverage=leg.leverage,
     )
     if account is None or leg.size is None or not _sane(leg.size):
         return intent
@@ -80,6 +81,8 @@ def objection(leg: Leg, account: AccountView, stop: Decimal | None, *, entering:
         return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(leg.limit))
     if leg.limit is not None and _waits_s(leg) <= 0:
         return Refusal(RefusalCode.BAD_LIMIT, limit="above 0 s", actual=f"{_waits_s(leg)} s")
+    if leg.leverage is not None and leg.leverage < 1:
+        return Refusal(RefusalCode.LEVERAGE, limit="1 or more", actual=str(leg.leverage))
     if leg.target is not None and not _wins(leg.target, leg, account):
         return Refusal(RefusalCode.BAD_TARGET, limit=f"beyond {_begins(leg, account)}", actual=str(leg.target))
     if entering:

@@ -6,7 +6,8 @@ import msgspec
 
 from ocw_mcp.core.gate.gate import GateState
 from ocw_mcp.core.market.market import SymbolState
-from ocw_mcp.domain.market import Instrument
+from ocw_mcp.core.risk.budget import BudgetState
+from ocw_mcp.domain.market import Book, Instrument
 from ocw_mcp.domain.money import plain
 from ocw_mcp.engine.account import Account, AccountState
 from ocw_mcp.engine.config import EngineConfig
@@ -14,7 +15,6 @@ from ocw_mcp.engine.decisions import DecisionsState
 from ocw_mcp.engine.desk import DeskMemory
 from ocw_mcp.engine.exits import ExitsState
 from ocw_mcp.engine.guard import Guard, Protection
-from ocw_mcp.engine.headroom import headroom
 from ocw_mcp.engine.snapshot import positions
 from ocw_mcp.engine.tally import Tally
 
@@ -34,9 +34,11 @@ class EngineMemory(msgspec.Struct):
     flattening: bool
     exits: ExitsState
     decisions: DecisionsState
+    budget: BudgetState
     tally: Tally
     timers: dict[str, int]
     instruments: dict[str, Instrument]
+    books: dict[str, Book]
     hashes: tuple[str, str]
     """Of the policies and the prompts that were in force."""
     commands: list[str]
@@ -45,9 +47,18 @@ class EngineMemory(msgspec.Struct):
 
 
 def summary(
-    config: EngineConfig, account: Account, guard: Guard, gate: GateState, tally: Tally, now: int
+    config: EngineConfig,
+    account: Account,
+    guard: Guard,
+    gate: GateState,
+    tally: Tally,
+    limits: list[dict[str, str]],
+    now: int,
 ) -> dict[str, Any]:
-    """State, equity, positions and counters at `now` (ms); money as text, so that it survives JSON."""
+    """State, equity, positions, counters and what is used of the limits, at `now` (ms).
+
+    Money is text, so that it survives JSON.
+    """
     equity = account.ledger.equity()
     return {
         "at": now,
@@ -72,7 +83,7 @@ def summary(
             for view in positions(account, guard)
         ],
         "policies": {"name": config.policies.name, "hash": config.policy_hash},
-        "limits": headroom(config, account),
+        "limits": limits,
         "paused_until": paused if (paused := account.activity.state.paused_until) > now else None,
         "candles": tally.candles,
         "stale_candles": tally.stale_candles,

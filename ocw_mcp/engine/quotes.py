@@ -1,11 +1,12 @@
 """What every symbol costs now, how old that is, and what its filters are."""
 
+import math
 from decimal import Decimal
 
 import msgspec
 
 from ocw_mcp.core.market.market import Market
-from ocw_mcp.domain.market import Instrument
+from ocw_mcp.domain.market import Book, Instrument
 from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.domain.unknown import Unknown
@@ -20,8 +21,20 @@ class Quote(msgspec.Struct, frozen=True):
     instrument: Instrument
 
 
+class Liquidity(msgspec.Struct, frozen=True):
+    """What an order book offers: the spread as a share of the middle, and depths in the base asset where told."""
+
+    spread: Decimal
+    bid_depth: Decimal | None
+    ask_depth: Decimal | None
+
+
 class Quotes:
-    """Prices as the engine may use them. Filters are asked for once, at a symbol's first price."""
+    """Prices as the engine may use them. Filters are asked for once, at a symbol's first price.
+
+    A book that makes no sense is not taken, and the one before it stays. One that is older than a price may be counts
+    as not told: entries are then held to what candles tell, as they are where no market tells of books at all.
+    """
 
     def __init__(self, config: EngineConfig, market: Market) -> None:
         self._config = config
@@ -29,6 +42,8 @@ class Quotes:
         self.age_limit_ms = config.interval + config.policies.data.slack_s * SECOND
         """The feed's cadence plus slack: an entry needs a price that is not older."""
         self.instruments: dict[str, Instrument] = {}
+        self.books: dict[str, Book] = {}
+        """The latest of each symbol that makes sense."""
 
     def get(self, symbol: str, now: int) -> Quote | None:
         """The quote of a symbol, or None where there is no price or no such symbol."""
@@ -38,8 +53,30 @@ class Quotes:
             return None
         return Quote(exact(candles.last), now - known_at, self.instrument(symbol, candles.last))
 
+    def tell(self, book: Book) -> None:
+        """Take in an order book, if it can be believed."""
+        known = self.books.get(book.symbol)
+        if book.symbol in self._market.symbols and _believable(book) and (known is None or known.at <= book.at):
+            self.books[book.symbol] = book
+
+    def book(self, symbol: str, now: int) -> Liquidity | None:
+        """What the order book of a symbol offers; None where nobody told of late."""
+        book = self.books.get(symbol)
+        if book is None or not 0 <= now - book.at <= self.age_limit_ms:
+            return None
+        bid, ask = exact(book.bid), exact(book.ask)
+        depths = (None if each is None else exact(each) for each in (book.bid_depth, book.ask_depth))
+        return Liquidity(2 * (ask - bid) / (ask + bid), *depths)
+
     def instrument(self, symbol: str, price: float) -> Instrument:
         """The filters of a symbol."""
         if symbol not in self.instruments:
             self.instruments[symbol] = self._config.instruments(symbol, price)
         return self.instruments[symbol]
+
+
+def _believable(book: Book) -> bool:
+    """Whether a book has two prices, the lower one bid, and depths that are amounts."""
+    depths = [each for each in (book.bid_depth, book.ask_depth) if each is not None]
+    finite = all(math.isfinite(each) for each in (book.bid, book.ask, *depths))
+    return finite and 0 < book.bid < book.ask and all(each >= 0 for each in depths)

@@ -1,9 +1,13 @@
 """Makes the snapshot that a wake carries: everything as of one moment."""
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 
 from ocw_mcp.core.market.market import FormingValues, Market, SymbolMarket, TimeframeValues
+from ocw_mcp.core.orders.ledger import Position
 from ocw_mcp.core.risk.scale import exposure_scale
+from ocw_mcp.domain.market import Instrument
+from ocw_mcp.domain.money import floor_to
 from ocw_mcp.domain.snapshot import (
     TRADES_SHOWN,
     Correlation,
@@ -130,9 +134,19 @@ def positions(account: Account, guard: Guard) -> list[PositionView]:
                 stop=protection.trigger if protection and protection.protected else None,
                 mfe=mfe,
                 mae=mae,
+                leverage=position.leverage,
+                liquidation_price=_liquidation(position, guard.instruments.get(symbol)),
             )
         )
     return views
+
+
+def _liquidation(position: Position, instrument: Instrument | None) -> Decimal | None:
+    brackets = instrument.margin_brackets if instrument is not None else None
+    if instrument is None or brackets is None:
+        return None
+    price = brackets.liquidation_price(position.quantity, position.cost, position.margin)
+    return None if price is None else floor_to(price, instrument.tick)
 
 
 def _symbol(

@@ -90,7 +90,8 @@ _LEGEND: Final = (
     "macd sig hist atr in % of close; ema and st (Supertrend, dir): % from the close to them; vwap: % from the VWAP of "
     "the UTC day to the close; bw bandwidth in %; %b 0..1 inside the bands; obv (change over 14 candles by volume) and "
     "div (above 0: volume in, price down) -1..1; deriv -1..1, above 0 leans long; fund8h, oi24h in %; taker1h buys "
-    "over sells; ls top traders' longs over shorts, lsz deviations; ret, mfe, mae in %; sizes in base asset; times UTC"
+    "over sells; ls top traders' longs over shorts, lsz deviations; lev leverage, liq price of liquidation; ret, mfe, "
+    "mae in %; sizes in base asset; times UTC"
 )
 
 
@@ -186,13 +187,13 @@ def _correlation(pair: Correlation, unknowns: _Unknowns) -> str:
 def _position_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
     rows = [
         f"{held.symbol} {plain(held.quantity)} {_price(float(held.average_price))} {plain(held.mark)} "
-        f"{_money(held.unrealised)} {_stop(held)} "
+        f"{_money(held.unrealised)} {_stop(held)} {held.leverage}x {_liquidation(held)} "
         f"{unknowns.cell(held.mfe, held.symbol, 'mfe', _percent)} "
         f"{unknowns.cell(held.mae, held.symbol, 'mae', _percent)} {_time(held.opened_at)}"
         for view in snapshot.symbols
         if (held := view.position)
     ]
-    return ["position quantity average mark pnl stop mfe mae since", *rows] if rows else ["no position"]
+    return ["position quantity average mark pnl stop lev liq mfe mae since", *rows] if rows else ["no position"]
 
 
 def _forming_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
@@ -267,6 +268,7 @@ def _symbol_lines(view: SymbolView) -> list[str]:
         lines += [
             f"  position: {plain(held.quantity)} at {_price(float(held.average_price))} since {_time(held.opened_at)}",
             f"    mark: {plain(held.mark)}; unrealised: {_money(held.unrealised)}; stop: {_stop(held)}",
+            f"    leverage: {held.leverage}; liquidated at: {_liquidation(held)}",
             f"    most favourable excursion, %: {_shown(held.mfe, _percent)}; "
             f"most adverse: {_shown(held.mae, _percent)}",
         ]
@@ -311,6 +313,10 @@ def _trade(trade: TradeView) -> str:
 
 def _stop(held: PositionView) -> str:
     return "none" if held.stop is None else plain(held.stop)
+
+
+def _liquidation(held: PositionView) -> str:
+    return "none" if held.liquidation_price is None else plain(held.liquidation_price)
 
 
 def _money(value: Decimal) -> str:

@@ -29,6 +29,7 @@ from ocw_mcp.engine.decisions import DEADLINE_TIMER, Decisions
 from ocw_mcp.engine.desk import EXPIRY_PREFIX, Answer, Desk
 from ocw_mcp.engine.exits import LOOK_TIMER, Exits
 from ocw_mcp.engine.guard import TIMER_PREFIX, Guard
+from ocw_mcp.engine.headroom import headroom
 from ocw_mcp.engine.memory import MEMORY_FORMAT, EngineMemory, summary
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.quotes import Quotes
@@ -55,7 +56,7 @@ class Engine:
         self.guard = Guard(config, self._desk, self.account, self._quotes, self._out)
         self._exits = Exits(config, self._market, self.account, self._desk, self.guard, self._out)
         carrier = Carrier(self._desk, self.guard, self.account)
-        self._decisions = Decisions(config, carrier, self._out)
+        self._decisions = Decisions(config, carrier, self.account, self._out)
         self._callers = Callers(self._desk, self.guard, self.account, carrier, self._out)
         self.tally = Tally()
         self._hashes = ("", "")
@@ -140,6 +141,8 @@ class Engine:
             self.account.open_day(now)
             self._exits.start(now)
         self._take_derivatives(frame)
+        for book in frame.books:
+            self._quotes.tell(book)
         # A candle that closes at midnight is the last of its day; what is decided on it is of the next one.
         if frame.at > self.account.day_ends:
             self.account.open_day(frame.at - 1)
@@ -184,7 +187,8 @@ class Engine:
                 note=self._decisions.state.note,
                 limits=self._limits,
             )
-            self._decisions.ask(snapshot, now)
+            decision = self._decisions.ask(snapshot, now)
+            self._after_decision(self._decisions.state.last_wake, decision, now)
 
     def _take_derivatives(self, frame: Frame) -> None:
         for row in frame.metrics:
@@ -267,9 +271,11 @@ class Engine:
                 flattening=self.guard.flattening,
                 exits=self._exits.state,
                 decisions=self._decisions.state,
+                budget=self._decisions.budget.state,
                 tally=self.tally,
                 timers=self._out.timers,
                 instruments=self._quotes.instruments,
+                books=self._quotes.books,
                 hashes=self._hashes,
                 commands=self._commands,
                 now=self._time.now,
@@ -292,9 +298,11 @@ class Engine:
         self.guard.flattening = memory.flattening
         self._exits.state = memory.exits
         self._decisions.state = memory.decisions
+        self._decisions.budget.state = memory.budget
         self.tally = memory.tally
         self._out.timers = memory.timers
         self._quotes.instruments = memory.instruments
+        self._quotes.books = memory.books
         self._hashes = memory.hashes
         self._commands = memory.commands
         self._time.now = memory.now
@@ -305,7 +313,8 @@ class Engine:
 
     def summary(self) -> dict[str, Any]:
         """What `ocw status` shows of this moment, ready for JSON."""
-        return summary(self.config, self.account, self.guard, self._gate.counters, self.tally, self.now)
+        used = headroom(self.config, self.account, self._desk.orders, self._decisions.budget, self.now)
+        return summary(self.config, self.account, self.guard, self._gate.counters, self.tally, used, self.now)
 
     @property
     def now(self) -> int:

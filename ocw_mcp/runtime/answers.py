@@ -21,6 +21,8 @@ LARGEST = Decimal("1e15")
 FINEST = -18
 """Decimal places beyond which no price or size lies."""
 LONGEST_SPAN_S = 10**9
+MOST_LEVERAGE = 1_000
+"""What is above, or as far below 0, nobody means; what the policy allows is for the desk to say."""
 
 
 def sound(answer: object) -> Decision:
@@ -41,6 +43,8 @@ def sound(answer: object) -> Decision:
         for number in (leg.size, leg.stop, leg.target, leg.limit):
             if number is not None and not _meant(number):
                 raise ValueError(f"malformed answer: a number of the leg on {leg.symbol[:LONGEST_SYMBOL]} is absurd")
+        if leg.leverage is not None and abs(leg.leverage) > MOST_LEVERAGE:
+            raise ValueError(f"malformed answer: the leverage of the leg on {leg.symbol[:LONGEST_SYMBOL]} is absurd")
     spans = [
         decision.next_check_s,
         *(each.expires_s for each in conditions),

@@ -3,11 +3,13 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from decimal import Decimal
 
 from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import NOT_JOURNALED, Rejected, VenueReport
-from ocw_mcp.domain.protocols import Checkpoint, Clock, Decider, SimulatedVenue, Store
+from ocw_mcp.domain.protocols import Checkpoint, Clock, Decider, Priced, SimulatedVenue, Store
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.steps import (
     Ask,
@@ -120,9 +122,9 @@ class Shell:
             decision = sound(await (thinking.task or self._decider.decide(thinking.request)))
         except Exception as error:
             # Whatever goes wrong in a decider must not stop the engine: the wake is held, and the journal says why.
-            event = DecisionFailed(wake_id, self._decider.name, thought, _cause(error))
+            event = DecisionFailed(wake_id, self._decider.name, thought, _cause(error), self._cost(wake_id))
         else:
-            event = DecisionReady(wake_id, self._decider.name, thought, decision)
+            event = DecisionReady(wake_id, self._decider.name, thought, decision, self._cost(wake_id))
         await self.take(event)
 
     def checkpoint(self, market_at: int) -> None:
@@ -167,7 +169,7 @@ class Shell:
                     if not self.recorder.reading:
                         self.store.keep(wake_id, snapshot)
                 case GiveUp():
-                    await self.close()
+                    await self._give_up(now)
                 case SetTimer(name, at):
                     self.timers[name] = at
                 case ClearTimer(name):
@@ -188,6 +190,17 @@ class Shell:
         if self.commit() or approved.order.reduce_only:
             return await self.venue.submit(approved, now)
         return [self.commits.refuse(approved)]
+
+    async def _give_up(self, now: int) -> None:
+        """Wait no longer. What the thinking has cost is told all the same: it counts, answer or not."""
+        given_up = self.thinking
+        await self.close()
+        if given_up is not None and (cost := self._cost(given_up.request.wake_id)):
+            wake_id, thought = given_up.request.wake_id, now - given_up.request.snapshot.at
+            self._inbox.append(DecisionFailed(wake_id, self._decider.name, thought, "given up", cost))
+
+    def _cost(self, wake_id: int) -> Decimal:
+        return self._decider.cost_usd(wake_id) if isinstance(self._decider, Priced) else ZERO
 
     async def _ask(self, request: DecisionRequest) -> None:
         if self.thinking is not None:

@@ -35,7 +35,9 @@ NOON = 1_772_366_400_000
 NUMBERS = {name: 40.0 + place for place, name in enumerate(IndicatorValues.__struct_fields__[3:])}
 HOURLY = IndicatorValues("1h", 300, close=200.0, **NUMBERS)
 YOUNG = IndicatorValues("4h", 3, Unknown("no close"), **dict.fromkeys(NUMBERS, Unknown("needs 50 candles, has 3")))
-HELD = PositionView("BTCUSDT", D("-0.5"), D("190.123456789"), D(200), D("-4.94"), NOON - HOUR, D(210), 0.031, -0.0123)
+HELD = PositionView(
+    "BTCUSDT", D("-0.5"), D("190.123456789"), D(200), D("-4.94"), NOON - HOUR, D(210), 0.031, -0.0123, 3, D("251.7")
+)
 
 
 def view(symbol: str, **changes: Any) -> SymbolView:
@@ -113,7 +115,8 @@ def test_a_forming_candle_is_shown_as_one_and_its_absence_with_a_reason() -> Non
 def test_positions_sizes_trades_and_money_are_written_as_a_person_would() -> None:
     held = view("BTCUSDT", position=HELD, feasible=Feasible(D("0.500"), D(0), D("0.001")))
     text = compact(snapshot(held))
-    assert "BTCUSDT -0.5 190.123 200 -4.94 210 3.10 -1.23 2026-03-01T11:00" in text.splitlines()
+    assert "BTCUSDT -0.5 190.123 200 -4.94 210 3x 251.7 3.10 -1.23 2026-03-01T11:00" in text.splitlines()
+    assert "leverage: 3; liquidated at: 251.7" in full(snapshot(held))
     assert "BTCUSDT 0.0000123457 1 1.23 -2.00 ? ? 0.5 0 0.001" in text.splitlines()
     assert "ETHUSDT short 2026-03-01T07:00 3.0h +12.35" in text
     assert "equity 9987.65 " in text

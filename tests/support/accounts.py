@@ -20,6 +20,9 @@ QUIET = Pace(
 )
 CALM = AccountView(
     version=3,
+    now=1_767_225_600_000,
+    mode="paper",
+    agent="test",
     state=DeskState.ACTIVE,
     product=Product.UM,
     instrument=ETH,
@@ -37,4 +40,6 @@ CALM = AccountView(
     correlated_short=None,
     other_symbols=0,
     pace=QUIET,
+    free_margin=D(10_000),
+    symbol_quantity=D(0),
 )

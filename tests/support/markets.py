@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 from ocw_mcp.domain.errors import TapeError
-from ocw_mcp.domain.market import Candle, Frame, Funding, MarketIdentity, Metrics, Opening, Product
+from ocw_mcp.domain.market import Book, Candle, Frame, Funding, MarketIdentity, Metrics, Opening, Product
 from ocw_mcp.domain.time import MINUTE
 
 START = 1_767_225_600_000
@@ -56,15 +56,18 @@ class ListFeed:
         *,
         metrics: Sequence[Metrics] = (),
         funding: Sequence[Funding] = (),
+        books: Sequence[Book] = (),
+        product: Product = Product.UM,
         breaks_at: int | None = None,
     ) -> None:
         self._candles = list(candles)
+        self._books = books
         self._metrics = metrics
         self._funding = funding
         self._breaks_at = breaks_at
         self.symbols = tuple(sorted({each.symbol for each in candles}))
         self.interval = candles[0].interval
-        self.product = Product.UM
+        self.product = product
 
     @property
     def identity(self) -> MarketIdentity:
@@ -76,6 +79,7 @@ class ListFeed:
             | {each.close_time for each in self._candles}
             | {each.at for each in self._metrics}
             | {each.at for each in self._funding}
+            | {each.at for each in self._books}
         )
         for at in times:
             if after is not None and at <= after:
@@ -90,6 +94,7 @@ class ListFeed:
                 tuple(Opening(each.symbol, at, each.open) for each in opened),
                 tuple(each for each in self._metrics if each.at == at),
                 tuple(each for each in self._funding if each.at == at),
+                books=tuple(each for each in self._books if each.at == at),
             )
 
 

@@ -21,25 +21,28 @@ DEFAULT = load_policies(None)
 
 
 WIDE: dict[str, dict[str, Any]] = {
+    "price": {"max_deviation": 1},
+    "book": {"max_spread": 1, "max_depth_share": 1},
+    "leverage": {"max": 125, "usual": 2},
+    "margin": {"min_free": 0},
+    "stop": {"liquidation_buffer": 0},
     "positions": {"max_open": 1_000},
     "correlated": {"max_share": 20},
     "risk": {"max_share": 1, "gap_allowance": 0},
     "drawdown": {"max_share": 1},
     "exits": {"max_loss": 1, "take_profit": 1_000, "trail_from": 1, "trail_gives_back": 1, "max_hold_h": 8_760},
     "score": {"review": 1, "exit": 1},
-    "price": {"max_deviation": 1},
-    "margin": {"min_free": 0},
-    "leverage": {"max": 20, "usual": 5},
-    "stop": {"liquidation_buffer": 0},
     "losses": {"in_a_row": 100, "pause_s": 0},
     "pace": {
         "entries_per_minute": 1_000,
         "entries_per_day": 100_000,
         "max_turnover": 1_000,
         "max_fees": 1,
+        "reductions_per_minute": 1_000,
         "reentry_s": 0,
     },
     "scale": {"regime_unknown": 1, "macro_unknown": 1},
+    "fallback": {"rules": "trade"},
 }
 """Limits that a test would trip over without meaning to: opened wide unless it names them."""
 
@@ -48,7 +51,7 @@ def policies(**tables: dict[str, Any]) -> Policies:
     """The default policies, some opened wide, with some entries changed: `policies(gate={"cooldown_s": 0})`."""
     data = DEFAULT.policies.model_dump()
     for table, changes in (*WIDE.items(), *tables.items()):
-        data[table] |= changes
+        data[table] = (data[table] or {}) | changes
     return Policies.model_validate(data)
 
 
@@ -86,6 +89,8 @@ class Run:
         clock: Clock | None = None,
         venue: PaperVenue | None = None,
         live: bool = False,
+        agent: str = "test",
+        fallback: bool = False,
     ) -> None:
         identity = feed.identity
         self.store = store or MemoryStore()
@@ -100,9 +105,10 @@ class Run:
             interval=identity.interval,
             symbols=identity.symbols,
             start_equity=Decimal(10_000),
-            agent="test",
+            agent=agent,
             instruments=self.venue.instrument,
             live=live,
+            fallback=fallback,
         )
         self.engine = Engine(self.config)
         self.simulation = BookRun(

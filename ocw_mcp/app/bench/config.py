@@ -4,14 +4,15 @@ from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.app.compose import START_EQUITY
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.config import EngineConfig
 
 
-def paper_config(symbols: tuple[str, ...]) -> EngineConfig:
-    """Minute candles of perpetuals on paper, under the shipped default policies."""
+def paper_config(symbols: tuple[str, ...], policies: Policies | None = None) -> EngineConfig:
+    """Minute candles of perpetuals on paper, under the shipped default policies unless others are given."""
     return EngineConfig(
-        policies=load_policies(None).policies,
+        policies=policies or load_policies(None).policies,
         policy_hash="",
         prompts_hash="",
         product=Product.UM,

@@ -1,14 +1,18 @@
 """What it costs to hold one entry against every policy."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
 from ocw_mcp.app.bench.config import paper_config
 from ocw_mcp.app.bench.recorded import SYMBOL, record
+from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.core.market.market import Market
 from ocw_mcp.core.risk.limits import LIMITS
 from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.market import Book
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
+from ocw_mcp.domain.policies import ApprovalPolicy, MandatePolicy, Policies
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.desk import Desk
@@ -29,10 +33,12 @@ def measure() -> dict[str, Any]:
         principal="bench",
         symbol=SYMBOL,
         side=Side.BUY,
-        type=OrderType.MARKET,
+        type=OrderType.LIMIT,
         purpose=Purpose.ENTRY,
         quantity=Decimal("0.01"),
         protect_at=view.price * Decimal("0.98"),
+        limit_price=view.price,
+        leverage=2,
     )
     clock, ref = SimulatedClock(), OrderRef(1, Purpose.ENTRY)
     started = clock.wall_ms()
@@ -51,11 +57,22 @@ def _desk() -> tuple[Desk, int]:
     """A desk over a few candles of the simulated market, and the moment (ms) of the last."""
     recorded = record(10)
     symbols = recorded.identity.symbols
-    config = paper_config(symbols)
+    config = paper_config(symbols, _everything())
     market, out = Market(MINUTE, symbols), Out()
     for frame in recorded.recorded:
         for candle in frame.closed:
             market.symbols[candle.symbol].close(candle)
     account, now = Account(config, out), recorded.recorded[-1].at
     account.open_day(now)
-    return Desk(config, account, Quotes(config, market), out), now
+    quotes = Quotes(config, market)
+    price = float(recorded.recorded[-1].closed[0].close)
+    for symbol in symbols:
+        quotes.tell(Book(symbol, now, price * 0.9999, price * 1.0001, bid_depth=1e6, ask_depth=1e6))
+    return Desk(config, account, quotes, out), now
+
+
+def _everything() -> Policies:
+    """The shipped policies with what may be left out of them, so that no limit is idle."""
+    mandate = MandatePolicy(amount=Decimal(5_000), symbols=("*USDT",), expires=datetime(2100, 1, 1, tzinfo=UTC))
+    approval = ApprovalPolicy(above_notional=Decimal(4_000), modes=("live",))
+    return load_policies(None).policies.model_copy(update={"mandate": mandate, "approval": approval})

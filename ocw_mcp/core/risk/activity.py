@@ -5,6 +5,7 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.orders import GUARD, OrderIntent
 from ocw_mcp.domain.policies import LossesPolicy, PacePolicy
 from ocw_mcp.domain.time import MINUTE, SECOND
 
@@ -14,6 +15,8 @@ class ActivityState(msgspec.Struct):
 
     sent: list[int] = []
     """Times of the last entries, at most as many as a minute may have."""
+    reduced: list[int] = []
+    """Times of the last closings that somebody asked for, at most as many as a minute may have."""
     entries_today: int = 0
     turnover_today: Decimal = ZERO
     fees_today: Decimal = ZERO
@@ -36,6 +39,13 @@ class Pace(msgspec.Struct, frozen=True):
     losses_in_a_row: int
     paused_ms: int
     """For how long entries still pause; 0 when they do not."""
+    reductions_last_minute: int = 0
+    """Those that somebody asked for."""
+
+
+def asked_for(reduction: OrderIntent) -> bool:
+    """Whether a reduction is held to the pace: the guard's and a person's flatten, which has no key, are not."""
+    return bool(reduction.idempotency_key) and reduction.principal != GUARD
 
 
 class Activity:
@@ -56,6 +66,10 @@ class Activity:
         """An entry was sent."""
         self.state.entries_today += 1
         self.state.sent = [*self.state.sent, now][-self._pace.entries_per_minute :]
+
+    def reduced(self, now: int) -> None:
+        """A closing that somebody asked for was sent."""
+        self.state.reduced = [*self.state.reduced, now][-self._pace.reductions_per_minute :]
 
     def filled(self, notional: Decimal, fee: Decimal) -> None:
         """An order, of whatever purpose, was filled."""
@@ -86,4 +100,5 @@ class Activity:
             since_close_ms=None if closed is None else now - closed,
             losses_in_a_row=state.losses_in_a_row,
             paused_ms=max(0, state.paused_until - now),
+            reductions_last_minute=sum(at > now - MINUTE for at in state.reduced),
         )

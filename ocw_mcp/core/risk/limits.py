@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ocw_mcp.core.risk import pace, sizes, standing
+from ocw_mcp.core.risk import consent, margins, market, pace, sizes, standing
 from ocw_mcp.core.risk.verdict import Limit
 
 LIMITS: Final[tuple[Limit, ...]] = (
@@ -10,18 +10,28 @@ LIMITS: Final[tuple[Limit, ...]] = (
     standing.symbols,
     standing.sides,
     standing.product,
+    consent.fallback,
     standing.fresh,
+    market.price_collar,
+    market.spread,
     standing.daily_loss,
     pace.losses_in_a_row,
     pace.entry_rate,
     pace.reentry,
     pace.fees,
     standing.stop_required,
+    margins.leverage,
     sizes.open_positions,
     sizes.order_notional,
     sizes.position_share,
     sizes.gross_exposure,
     sizes.correlated_exposure,
     sizes.risk_per_trade,
+    margins.liquidation,
+    margins.free_margin,
+    market.depth,
     pace.turnover,
+    consent.mandate,
+    # Last: nobody is asked to approve what could not pass anyway.
+    consent.approval,
 )

@@ -11,8 +11,10 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.core.risk.account import AccountView
+from ocw_mcp.core.risk.activity import asked_for
 from ocw_mcp.core.risk.limits import LIMITS
-from ocw_mcp.core.risk.prices import expected_fill, rounded_limit, worst_fill
+from ocw_mcp.core.risk.margins import leverage_of
+from ocw_mcp.core.risk.prices import dearest, limit_of, rounded_limit, worst_fill
 from ocw_mcp.core.risk.scale import exposure_scale
 from ocw_mcp.core.risk.verdict import Verdict
 from ocw_mcp.domain.approved import ApprovedOrder, claim_risk_seal
@@ -57,14 +59,13 @@ class RiskOfficer:
         limit = rounded_limit(intent, account.instrument)
         if limit is not None and limit <= ZERO:
             return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(intent.limit_price))
-        worst = self.worst_of(intent, account)
+        if limit is not None:
+            intent = msgspec.structs.replace(intent, limit_price=limit)
+        worst = dearest(intent, account.price, self._policies.order.price_allowance)
         price = account.price if limit is None else limit
-        # A stop is held against the price at which the position would begin.
-        begins = expected_fill(intent.side, limit, account.price)
-        seen = account if limit is None else msgspec.structs.replace(account, price=begins)
         quantity = floor_to(intent.quantity, account.instrument.step)
         notional = quantity * worst
-        verdicts = [rule(intent, seen, self._policies, notional) for rule in LIMITS]
+        verdicts = [rule(intent, account, self._policies, notional) for rule in LIMITS]
         refused = next((verdict for verdict in verdicts if notional > verdict.room or verdict.room <= ZERO), None)
         if refused is not None:
             largest = _largest(verdicts, worst, account.instrument, price)
@@ -73,7 +74,8 @@ class RiskOfficer:
         if minimum is not None:
             largest = _largest(verdicts, worst, account.instrument, price)
             return msgspec.structs.replace(minimum, largest=largest)
-        return self._approve(intent, ref, quantity, account, now)
+        leverage = leverage_of(intent, account, self._policies, notional)
+        return self._approve(intent, ref, quantity, account, now, leverage)
 
     def feasible(self, symbol: str, account: AccountView) -> Feasible:
         """The largest long and short entry that every limit would let pass now, each with a stop within the policy.
@@ -105,6 +107,8 @@ class RiskOfficer:
     ) -> ApprovedOrder | Refusal:
         """Pass what lowers risk: in every state, on stale data, past every limit but the venue's step.
 
+        Only so many may be asked for in a minute. The guard's own, and a person's flatten, are not held to that.
+
         Whether it does lower risk is told by the position, not by the caller: it has to trade against the position and
         is cut down to it.
         """
@@ -116,10 +120,19 @@ class RiskOfficer:
                 limit=f"a position to {intent.side}",
                 actual=plain(account.quantity),
             )
+        most, asked = self._policies.pace.reductions_per_minute, account.pace.reductions_last_minute
+        if asked_for(intent) and asked >= most:
+            return Refusal(RefusalCode.REDUCTION_RATE, limit=f"{most} a minute", actual=str(asked))
         return self._approve(intent, ref, quantity, account, now)
 
     def _approve(
-        self, intent: OrderIntent, ref: OrderRef, quantity: Decimal, account: AccountView, now: int
+        self,
+        intent: OrderIntent,
+        ref: OrderRef,
+        quantity: Decimal,
+        account: AccountView,
+        now: int,
+        leverage: int = 1,
     ) -> ApprovedOrder:
         order = Order(
             ref=ref,
@@ -129,9 +142,10 @@ class RiskOfficer:
             quantity=quantity,
             reduce_only=intent.purpose.reduces,
             trigger_price=intent.trigger_price,
-            limit_price=rounded_limit(intent, account.instrument),
+            limit_price=limit_of(intent),
             post_only=intent.post_only,
             take_at=intent.target_at if intent.purpose is Purpose.STOP else None,
+            leverage=leverage,
         )
         return ApprovedOrder(_SEAL, order, account.version, now + APPROVAL_MS)
 
@@ -141,6 +155,9 @@ def _largest(verdicts: Sequence[Verdict], worst: Decimal, instrument: Instrument
     if room <= ZERO or not room.is_finite():
         return ZERO
     quantity = floor_to(room / worst, instrument.step)
+    if quantity * worst > room:
+        # The division was rounded up to a whole step.
+        quantity -= instrument.step
     return ZERO if _below_minimum(quantity, price, instrument) else quantity
 
 

@@ -42,3 +42,30 @@ def expected_fill(side: Side, limit: Decimal | None, price: Decimal) -> Decimal:
     if limit is None:
         return price
     return min(limit, price) if side is Side.BUY else max(limit, price)
+
+
+def beginning(intent: OrderIntent, price: Decimal) -> Decimal:
+    """The price (quote) at which an entry is expected to begin: what its stop is held against.
+
+    As for the two below, its limit is taken as it stands, on the tick or not.
+    """
+    return expected_fill(intent.side, limit_of(intent), price)
+
+
+def dearest(intent: OrderIntent, price: Decimal, allowance: Decimal) -> Decimal:
+    """The price (quote) that makes an entry largest."""
+    return worst_fill(intent.side, limit_of(intent), price, allowance)
+
+
+def adverse(intent: OrderIntent, price: Decimal, allowance: Decimal) -> Decimal:
+    """The price (quote) that is worst for whoever enters: its limit, or the last price and the allowance against it.
+
+    For a short that is a low price, though a high one makes it larger.
+    """
+    limit = limit_of(intent)
+    return price * (ONE + intent.side.sign * allowance) if limit is None else limit
+
+
+def limit_of(intent: OrderIntent) -> Decimal | None:
+    """The limit of a limit order; None for any other."""
+    return intent.limit_price if intent.type is OrderType.LIMIT else None

@@ -3,8 +3,9 @@
 from decimal import Decimal
 
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.core.risk.verdict import UNLIMITED, Share, Verdict, all_or_nothing, of_equity
-from ocw_mcp.domain.money import ONE, ZERO, plain
+from ocw_mcp.core.risk.prices import beginning
+from ocw_mcp.core.risk.verdict import UNLIMITED, Amount, Share, Verdict, all_or_nothing, of_equity
+from ocw_mcp.domain.money import ONE, ZERO
 from ocw_mcp.domain.orders import OrderIntent, Side
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import RefusalCode
@@ -13,7 +14,7 @@ from ocw_mcp.domain.reasons import RefusalCode
 def order_notional(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
     """One order is at most so large."""
     limit = policies.order.max_notional
-    return Verdict(RefusalCode.ORDER_NOTIONAL, plain(limit), plain(round(notional, 2)), limit)
+    return Verdict(RefusalCode.ORDER_NOTIONAL, Amount(limit), Amount(notional), limit)
 
 
 def position_share(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
@@ -52,7 +53,7 @@ def risk_per_trade(intent: OrderIntent, account: AccountView, policies: Policies
     policy, stop = policies.risk, intent.protect_at
     if stop is None or not stop.is_finite():
         return all_or_nothing(RefusalCode.RISK_PER_TRADE, Share(policy.max_share), "no stop", passes=False)
-    worst = account.price * (ONE + intent.side.sign * policies.order.price_allowance)
+    worst = beginning(intent, account.price) * (ONE + intent.side.sign * policies.order.price_allowance)
     distance = max(ZERO, (worst - stop) * intent.side.sign / worst) + policy.gap_allowance
     if distance == 0:
         return all_or_nothing(RefusalCode.RISK_PER_TRADE, Share(policy.max_share), "0%", passes=True)

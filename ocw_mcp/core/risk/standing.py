@@ -1,8 +1,10 @@
 """Limits on whether an entry may be at all, here and now, whatever its size."""
 
 from fnmatch import fnmatchcase
+from typing import Final
 
 from ocw_mcp.core.risk.account import AccountView
+from ocw_mcp.core.risk.prices import beginning
 from ocw_mcp.core.risk.verdict import Share, Span, Verdict, all_or_nothing
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ZERO
@@ -11,7 +13,7 @@ from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.state import DeskState
 
-_WAY = {Side.BUY: "long", Side.SELL: "short"}
+WAY: Final = {Side.BUY: "long", Side.SELL: "short"}
 
 
 def active(intent: OrderIntent, account: AccountView, policies: Policies, notional: object) -> Verdict:
@@ -34,13 +36,13 @@ def symbols(intent: OrderIntent, account: AccountView, policies: Policies, notio
 
 def sides(intent: OrderIntent, account: AccountView, policies: Policies, notional: object) -> Verdict:
     """Positions this way are allowed."""
-    allowed, way = policies.symbols.sides, _WAY[intent.side]
+    allowed, way = policies.symbols.sides, WAY[intent.side]
     return all_or_nothing(RefusalCode.SIDE_NOT_ALLOWED, ",".join(allowed), way, passes=way in allowed)
 
 
 def product(intent: OrderIntent, account: AccountView, policies: Policies, notional: object) -> Verdict:
     """Spot has no short."""
-    way = _WAY[intent.side]
+    way = WAY[intent.side]
     passes = not (way == "short" and account.product is Product.SPOT)
     return all_or_nothing(RefusalCode.SPOT_CANNOT_SHORT, account.product, way, passes=passes)
 
@@ -69,9 +71,10 @@ def stop_required(intent: OrderIntent, account: AccountView, policies: Policies,
     """An entry brings a stop on the losing side of the price, and not too far away."""
     farthest = policies.stop.max_distance
     limit = f"a stop within {Share(farthest)}"
-    stop, price = intent.protect_at, account.price
+    stop = intent.protect_at
     if stop is None or not stop.is_finite():
         return Verdict(RefusalCode.STOP_REQUIRED, limit, "none", ZERO)
+    price = beginning(intent, account.price)
     distance = (price - stop) / price * intent.side.sign
     return all_or_nothing(
         RefusalCode.STOP_REQUIRED, limit, Share(distance), passes=stop > 0 and ZERO < distance <= farthest

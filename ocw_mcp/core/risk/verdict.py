@@ -32,7 +32,25 @@ class Span(NamedTuple):
         return f"{self.ms / 1000:g}s"
 
 
-Told = str | Share | Span
+class Amount(NamedTuple):
+    """An amount in quote currency that reads as text: `5000`, with two decimals at most."""
+
+    value: Decimal
+
+    def __str__(self) -> str:
+        return plain(round(self.value, 2))
+
+
+class Lazily(NamedTuple):
+    """What takes a while to say."""
+
+    say: Callable[[], str]
+
+    def __str__(self) -> str:
+        return self.say()
+
+
+Told = str | Share | Span | Amount | Lazily
 """What a person is told of a limit, or of the value held against it."""
 
 

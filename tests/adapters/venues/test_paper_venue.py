@@ -67,6 +67,7 @@ def approval(
         instrument=Instrument(symbol, product, FINE, FINE, FINE, D(0)),
         equity=D(10**9),
         day_opening=D(10**9),
+        free_margin=D(10**9),
         quantity=D(0) if purpose is Purpose.ENTRY else -side.sign * size,
     )
     intent = OrderIntent(

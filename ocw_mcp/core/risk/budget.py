@@ -1,0 +1,59 @@
+"""What thinking may cost in a UTC day and a UTC month. It stops no order: while it is spent, the rules decide."""
+
+from decimal import Decimal
+
+import msgspec
+
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.policies import BudgetPolicy
+from ocw_mcp.domain.time import next_midnight, next_month, utc_day
+
+
+class BudgetState(msgspec.Struct):
+    """What was spent (USD), and in which day and month."""
+
+    day: str = ""
+    spent_today: Decimal = ZERO
+    spent_this_month: Decimal = ZERO
+    told_until: int = 0
+    """Of the last exhaustion that was told of: when (ms) it ends."""
+
+
+class Budget:
+    """Counts what thinking costs."""
+
+    def __init__(self, policy: BudgetPolicy) -> None:
+        self._policy = policy
+        self.state = BudgetState()
+
+    def book(self, cost: Decimal, at: int) -> None:
+        """Something was spent (USD) at `at` (ms)."""
+        self._roll(at)
+        self.state.spent_today += cost
+        self.state.spent_this_month += cost
+
+    def spent_out(self, at: int) -> int | None:
+        """Until when (ms) nothing may be spent any more; None while something may."""
+        self._roll(at)
+        if self.state.spent_this_month >= self._policy.usd_per_month:
+            return next_month(at)
+        return next_midnight(at) if self.state.spent_today >= self._policy.usd_per_day else None
+
+    def spent(self, at: int) -> tuple[Decimal, Decimal]:
+        """What was spent (USD) in the day and in the month of `at` (ms)."""
+        self._roll(at)
+        return self.state.spent_today, self.state.spent_this_month
+
+    def tells(self, until: int) -> bool:
+        """Whether an exhaustion until `until` (ms) is told for the first time; it then counts as told."""
+        first, self.state.told_until = until != self.state.told_until, until
+        return first
+
+    def _roll(self, at: int) -> None:
+        day, state = utc_day(at), self.state
+        if day == state.day:
+            return
+        if day[:7] != state.day[:7]:
+            state.spent_this_month = ZERO
+        state.spent_today = ZERO
+        state.day = day

@@ -1,0 +1,37 @@
+"""Limits on what the market looks like at the moment: the mark price and the order book, where somebody tells it."""
+
+from decimal import Decimal
+
+from ocw_mcp.core.risk.account import AccountView
+from ocw_mcp.core.risk.prices import dearest, limit_of
+from ocw_mcp.core.risk.verdict import UNLIMITED, Share, Verdict, all_or_nothing
+from ocw_mcp.domain.orders import OrderIntent, Side
+from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.reasons import RefusalCode
+
+
+def price_collar(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
+    """A limit lies near the mark price."""
+    farthest, limit = policies.price.max_deviation, limit_of(intent)
+    if limit is None:
+        return Verdict(RefusalCode.PRICE_COLLAR, Share(farthest), "no limit price", UNLIMITED)
+    deviation = abs(limit - account.price) / account.price
+    return all_or_nothing(RefusalCode.PRICE_COLLAR, Share(farthest), Share(deviation), passes=deviation <= farthest)
+
+
+def spread(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
+    """The best prices of the order book lie near each other."""
+    widest, told = policies.book.max_spread, account.spread
+    if told is None:
+        return Verdict(RefusalCode.SPREAD, Share(widest), "not told", UNLIMITED)
+    return all_or_nothing(RefusalCode.SPREAD, Share(widest), Share(told), passes=told <= widest)
+
+
+def depth(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
+    """An entry takes at most such a share of what is offered; one that is post-only takes nothing."""
+    share, offered = policies.book.max_depth_share, account.ask_depth if intent.side is Side.BUY else account.bid_depth
+    if offered is None or intent.post_only:
+        return Verdict(RefusalCode.DEPTH, Share(share), "not told" if offered is None else "none", UNLIMITED)
+    worth = offered * dearest(intent, account.price, policies.order.price_allowance)
+    actual = Share(notional / worth) if worth > 0 else "nothing is offered"
+    return Verdict(RefusalCode.DEPTH, Share(share), actual, share * worth)

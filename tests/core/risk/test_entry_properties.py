@@ -1,0 +1,191 @@
+"""Whatever the account and the limits: what passes breaks none, and the largest that is named is the largest."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import ROUND_FLOOR, Decimal
+from typing import Any
+
+import msgspec
+from hypothesis import assume, event, given, settings
+from hypothesis import strategies as st
+
+from ocw_mcp.core.risk.account import AccountView, Held
+from ocw_mcp.domain.margin import CAUTIOUS, Bracket, Brackets
+from ocw_mcp.domain.market import Instrument, Product
+from ocw_mcp.domain.orders import Order, OrderIntent, Side
+from ocw_mcp.domain.policies import ApprovalPolicy, MandatePolicy, Policies
+from ocw_mcp.domain.reasons import Refusal
+from ocw_mcp.domain.state import DeskState
+from tests.support.accounts import QUIET
+from tests.support.entries import LONG, account, asks, check, refusal
+from tests.support.runs import policies
+
+D = Decimal
+
+DECIDERS: list[Callable[[AccountView], AccountView]] = [
+    lambda view: msgspec.structs.replace(view, state=DeskState.HALTED),
+    lambda view: msgspec.structs.replace(view, price_age_ms=view.price_age_limit_ms + 1),
+    lambda view: msgspec.structs.replace(view, daily_loss_reached=True),
+]
+
+
+def money(low: str, high: str, places: int = 2) -> st.SearchStrategy[Decimal]:
+    return st.decimals(low, high, places=places, allow_nan=False, allow_infinity=False)
+
+
+def rarely(tight: st.SearchStrategy[Any], wide: object) -> st.SearchStrategy[Any]:
+    """A value that does not matter, and in one case of five one that may: were all tight, nothing would ever pass."""
+    return st.one_of(*[st.just(wide)] * 4, tight)
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> tuple[OrderIntent, AccountView, Policies]:
+    """An entry on an account with positions and reservations, under limits that may be anything."""
+    limited = policies(
+        order={
+            "max_notional": draw(rarely(money("10", "9000"), 9_000)),
+            "price_allowance": draw(rarely(money("0", "0.1", 4), "0.002")),
+        },
+        position={"max_share": draw(rarely(money("0.01", "1", 3), 1))},
+        correlated={"max_share": draw(rarely(money("0.05", "3"), 20))},
+        risk={
+            "max_share": draw(rarely(money("0.01", "1", 3), 1)),
+            "gap_allowance": draw(rarely(money("0", "0.1", 3), 0)),
+        },
+        pace={"max_turnover": draw(rarely(money("0.1", "20"), 1_000))},
+        exposure={"max_gross": draw(rarely(money("0.05", "3"), 20))},
+        stop={"max_distance": D("0.5"), "liquidation_buffer": draw(rarely(money("0", "0.05"), 0))},
+        leverage={"max": 50, "usual": draw(st.sampled_from([1, 2, 3, 5, 10, 20]))},
+        margin={"min_free": draw(rarely(money("0", "0.5"), 0))},
+        book={"max_depth_share": draw(money("0.01", "1"))},
+    )
+    amount, above = draw(rarely(money("1", "20000"), None)), draw(rarely(money("0", "9000"), None))
+    if amount is not None:
+        mandate = MandatePolicy(amount=amount, symbols=("*",), expires=datetime(2030, 1, 1, tzinfo=UTC))
+        limited = limited.model_copy(update={"mandate": mandate})
+    if above is not None:
+        limited = limited.model_copy(update={"approval": ApprovalPolicy(above_notional=above, modes=())})
+    price = draw(money("0.0100", "70000", 4))
+    step = D(10) ** (draw(st.integers(-3, 0)) - price.adjusted())
+    instrument = Instrument(
+        "ETHUSDT", Product.UM, D("0.0001"), step, step * draw(st.integers(1, 5)), D(draw(st.sampled_from([5, 20, 100])))
+    )
+    instrument = msgspec.structs.replace(instrument, brackets=draw(st.none() | brackets()))
+    side = draw(st.sampled_from(Side))
+    standing = draw(rarely(money("0", "5000"), D(0)))
+    held = draw(joined(price)) if standing else None
+    view = account(
+        instrument=instrument,
+        equity=draw(rarely(money("-100", "20000"), D(10_000))),
+        gross=standing + draw(rarely(money("0", "5000"), D(100))),
+        symbol_notional=standing,
+        price=price,
+        correlated_long=draw(rarely(money("0", "9000"), None)),
+        correlated_short=draw(rarely(money("0", "9000"), None)),
+        pace=msgspec.structs.replace(QUIET, turnover_today=draw(rarely(money("0", "50000"), D(0)))),
+        free_margin=draw(rarely(money("0", "20000"), D(20_000))),
+        ask_depth=draw(rarely(money("0", "9000"), None)),
+        bid_depth=draw(rarely(money("0", "9000"), None)),
+        symbol_quantity=standing / price,
+        quantity=side.sign * standing / price,
+        held=held,
+    )
+    worth = draw(rarely(money("1", "20000"), D(9_000)))
+    stop = price * (1 - side.sign * draw(st.sampled_from([D("0.01"), D("0.03"), D("0.1")])))
+    leverage = draw(st.sampled_from([None, None, 1, 2, 5, 20])) if held is None else None
+    return asks(LONG, side=side, protect_at=stop, quantity=worth / price, leverage=leverage), view, limited
+
+
+@st.composite
+def brackets(draw: st.DrawFn) -> Brackets:
+    """Some brackets: what is larger has less leverage and higher maintenance."""
+    rows, cap, leverage, rate = [], 100, 60, 4
+    for _ in range(draw(st.integers(1, 4))):
+        cap += draw(st.integers(1, 15_000))
+        leverage -= draw(st.integers(0, 18))
+        rate += draw(st.integers(1, 60))
+        rows.append(Bracket(D(cap), max(1, leverage), D(rate) / 1_000))
+    return Brackets(tuple(rows))
+
+
+@st.composite
+def joined(draw: st.DrawFn, price: Decimal) -> Held:
+    """The position that an entry joins, near the price or not."""
+    return Held(price * draw(money("0.8", "1.2")), draw(st.integers(1, 10)), price * draw(money("0", "0.03")))
+
+
+@settings(deadline=None, max_examples=200)
+@given(situations())
+def test_what_passes_breaks_no_limit_at_the_worst_price(
+    situation: tuple[OrderIntent, AccountView, Policies],
+) -> None:
+    intent, view, limited = situation
+    order = check(intent, view, limited)
+    if isinstance(order, Refusal) and order.largest:
+        intent = asks(intent, quantity=order.largest)
+        order = check(intent, view, limited)
+    if isinstance(order, Refusal):
+        event("refused")
+        return
+    event("passed")
+    notional = order.quantity * view.price * (1 + limited.order.price_allowance)
+    assert notional <= limited.order.max_notional
+    assert view.symbol_notional + notional <= limited.position.max_share * view.equity
+    assert view.gross + notional <= limited.exposure.max_gross * view.equity
+    together = view.correlated_long if order.side is Side.BUY else view.correlated_short
+    assert together is None or together + notional <= limited.correlated.max_share * view.equity
+    assert view.pace.turnover_today + notional <= limited.pace.max_turnover * view.day_opening
+    worst = view.price * (1 + order.side.sign * limited.order.price_allowance)
+    assert intent.protect_at is not None
+    lost = abs(worst - intent.protect_at) / worst + limited.risk.gap_allowance
+    assert (view.symbol_notional + notional) * lost <= limited.risk.max_share * view.equity * D("1.000001")
+    margin_holds(order, view, limited, notional, intent.protect_at)
+    offered = view.ask_depth if order.side is Side.BUY else view.bid_depth
+    assert offered is None or order.quantity <= offered * limited.book.max_depth_share
+    assert limited.mandate is None or view.gross + notional <= limited.mandate.amount
+    assert limited.approval is None or notional <= limited.approval.above_notional
+    assert order.quantity % view.instrument.step == 0
+    assert order.quantity <= intent.quantity < order.quantity + view.instrument.step
+    assert order.quantity >= view.instrument.min_quantity
+    assert order.quantity * view.price >= view.instrument.min_notional
+
+
+def margin_holds(order: Order, view: AccountView, limited: Policies, notional: Decimal, stop: Decimal) -> None:
+    """The leverage is allowed, enough stays free, and the real position is liquidated beyond its stop."""
+    rows, way, leverage = view.instrument.brackets or CAUTIOUS, order.side.sign, order.leverage
+    assert 1 <= leverage <= min(limited.leverage.max, rows.max_leverage(view.symbol_notional + notional))
+    assert view.free_margin - notional / leverage >= limited.margin.min_free * view.equity - D("1e-9")
+    filled = view.price * (1 + way * limited.order.price_allowance)
+    cost, margin = order.quantity * filled, order.quantity * filled / leverage
+    if view.held is not None:
+        assert leverage == view.held.leverage
+        cost += view.symbol_quantity * view.held.price
+        margin += view.symbol_quantity * (view.held.price / leverage - view.held.lost)
+    price = rows.liquidation_price(way * (view.symbol_quantity + order.quantity), way * cost, margin)
+    last = stop - way * limited.stop.liquidation_buffer * view.price
+    event("liquidation nowhere" if price is None else "liquidation somewhere")
+    assert price is None or way * (last - price) >= -view.price * D("1e-9")
+
+
+@settings(deadline=None, max_examples=200)
+@given(situations())
+def test_the_largest_that_is_named_passes_and_one_step_more_does_not(
+    situation: tuple[OrderIntent, AccountView, Policies],
+) -> None:
+    intent, view, limited = situation
+    told = check(intent, view, limited)
+    assume(isinstance(told, Refusal))
+    assert isinstance(told, Refusal)
+    event(f"{told.code}, {'some' if told.largest else 'no'} room")
+    if told.largest:
+        passed = check(asks(intent, quantity=told.largest), view, limited)
+        assert isinstance(passed, Order)
+        assert passed.quantity == told.largest
+        assert isinstance(check(asks(intent, quantity=told.largest + view.instrument.step), view, limited), Refusal)
+        for closed in DECIDERS:
+            assert refusal(intent, closed(view), limited).largest == 0
+    else:
+        smallest = view.instrument.min_quantity
+        enough = (view.instrument.min_notional / view.price / view.instrument.step).to_integral_value(ROUND_FLOOR) + 1
+        for quantity in (smallest, max(smallest, enough * view.instrument.step)):
+            assert isinstance(check(asks(intent, quantity=quantity), view, limited), Refusal)

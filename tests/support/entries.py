@@ -1,0 +1,265 @@
+"""Entries and the accounts they meet: one case for every way in which a limit can be broken."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ocw_mcp.core.risk.account import AccountView, Held
+from ocw_mcp.core.risk.officer import RiskOfficer
+from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.margin import Bracket, Brackets
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side
+from ocw_mcp.domain.policies import ApprovalPolicy, FallbackPolicy, MandatePolicy, Policies, RiskPolicy
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.time import HOUR
+from tests.support.accounts import CALM, ETH, QUIET
+from tests.support.runs import policies
+
+D = Decimal
+NOW = 1_767_225_600_000
+REF = OrderRef(1, Purpose.ENTRY)
+
+LIMITED = policies(
+    symbols={"allow": ("*USDT", "ETHBTC"), "sides": ("long", "short")},
+    order={"max_notional": 5_000, "price_allowance": "0.002"},
+    position={"max_share": "0.25"},
+    positions={"max_open": 3},
+    exposure={"max_gross": 1},
+    correlated={"max_share": "0.4"},
+    price={"max_deviation": "0.05"},
+    book={"max_spread": "0.002", "max_depth_share": "0.25"},
+    leverage={"max": 5, "usual": 3},
+    margin={"min_free": "0.2"},
+    stop={"max_distance": "0.05", "liquidation_buffer": "0.02"},
+    risk={"max_share": "0.01", "gap_allowance": "0.002"},
+    daily_loss={"max_share": "0.03"},
+    losses={"in_a_row": 3, "pause_s": 600},
+    pace={
+        "entries_per_minute": 2,
+        "entries_per_day": 20,
+        "max_turnover": 5,
+        "max_fees": "0.01",
+        "reentry_s": 900,
+    },
+)
+
+
+MANDATE = MandatePolicy(amount=D(1_500), symbols=("ETH*",), expires=datetime(2026, 1, 1, 1, tzinfo=UTC))
+"""It ends an hour after `NOW`."""
+APPROVAL = ApprovalPolicy(above_notional=D(800), modes=("live",))
+
+
+def under(**tables: object) -> Policies:
+    """The limits with some tables replaced."""
+    return LIMITED.model_copy(update=tables)
+
+
+LONG_ONLY = under(symbols=LIMITED.symbols.model_copy(update={"sides": ("long",)}))
+MANAGED = under(fallback=FallbackPolicy(rules="manage"))
+
+LONG = OrderIntent(
+    idempotency_key="k",
+    principal="test",
+    symbol="ETHUSDT",
+    side=Side.BUY,
+    type=OrderType.MARKET,
+    purpose=Purpose.ENTRY,
+    quantity=D(1),
+    protect_at=D(970),
+)
+SHORT = msgspec.structs.replace(LONG, side=Side.SELL, protect_at=D(1_030))
+
+
+def account(**changes: Any) -> AccountView:
+    return msgspec.structs.replace(CALM, **changes)
+
+
+def paced(**changes: Any) -> AccountView:
+    return account(pace=msgspec.structs.replace(QUIET, **changes))
+
+
+def asks(intent: OrderIntent, **changes: Any) -> OrderIntent:
+    return msgspec.structs.replace(intent, **changes)
+
+
+def check(intent: OrderIntent, view: AccountView = CALM, limited: Policies = LIMITED) -> Order | Refusal:
+    """The order that was approved, or the refusal."""
+    answer = RiskOfficer(limited).check_entry(intent, view, REF, NOW)
+    return answer.order if isinstance(answer, ApprovedOrder) else answer
+
+
+def refusal(intent: OrderIntent, view: AccountView = CALM, limited: Policies = LIMITED) -> Refusal:
+    answer = check(intent, view, limited)
+    assert isinstance(answer, Refusal), f"passed: {answer}"
+    return answer
+
+
+class Case(NamedTuple):
+    """What breaks one limit and no other, what is told of the limit and of the value, and the largest that passes."""
+
+    code: RefusalCode
+    intent: OrderIntent
+    view: AccountView
+    limit: str
+    actual: str
+    largest: str
+    under: Policies = LIMITED
+
+
+def waits(intent: OrderIntent, limit: str, **changes: Any) -> OrderIntent:
+    """The same as a limit order."""
+    return asks(intent, type=OrderType.LIMIT, limit_price=D(limit), **changes)
+
+
+def bracketed(*rows: tuple[int, int, str], **changes: Any) -> AccountView:
+    """An account on which the symbol has brackets: cap, highest leverage, maintenance."""
+    brackets = Brackets(tuple(Bracket(D(cap), leverage, D(rate)) for cap, leverage, rate in rows))
+    return account(instrument=msgspec.structs.replace(ETH, brackets=brackets), **changes)
+
+
+def holding(quantity: str, price: str, leverage: int, lost: str = "0", **changes: Any) -> AccountView:
+    """An account with a position of the symbol."""
+    size = abs(D(quantity))
+    changes = {"symbol_notional": size * 1_000, "gross": size * 1_000, "symbol_quantity": size} | changes
+    return account(quantity=D(quantity), held=Held(D(price), leverage, D(lost)), **changes)
+
+
+CODE = RefusalCode
+RICH = account(equity=D(10**6), free_margin=D(10**6))
+STEEP = ((1_000, 10, "0.1"), (100_000, 5, "0.2"))
+_ROWS: list[tuple[Any, ...]] = [
+    (CODE.NOT_ACTIVE, LONG, account(state=DeskState.REDUCING), "ACTIVE", "REDUCING", "0"),
+    (CODE.NOT_ACTIVE, LONG, account(state=DeskState.HALTED), "ACTIVE", "HALTED", "0"),
+    (CODE.SYMBOL_NOT_ALLOWED, asks(LONG, symbol="ETHEUR"), CALM, "*USDT,ETHBTC", "ETHEUR", "0"),
+    (CODE.SYMBOL_NOT_ALLOWED, asks(LONG, symbol="ethusdt"), CALM, "*USDT,ETHBTC", "ethusdt", "0"),
+    (CODE.SPOT_CANNOT_SHORT, SHORT, account(product=Product.SPOT), "spot", "short", "0"),
+    (CODE.STALE_DATA, LONG, account(price_age_ms=150_001), "150s", "150.001s", "0"),
+    (CODE.DAILY_LOSS, LONG, account(daily_loss_reached=True, daily_loss=D("0.0312")), "3%", "3.12%", "0"),
+    (CODE.DAILY_LOSS, LONG, account(daily_loss_reached=True, daily_loss=D("-0.01")), "3%", "-1%", "0"),
+    (CODE.STOP_REQUIRED, asks(LONG, protect_at=None), CALM, "a stop within 5%", "none", "0"),
+    (CODE.STOP_REQUIRED, asks(LONG, protect_at=D("949.99")), CALM, "a stop within 5%", "5.001%", "0"),
+    (CODE.STOP_REQUIRED, asks(LONG, protect_at=D(1_000)), CALM, "a stop within 5%", "0%", "0"),
+    (CODE.STOP_REQUIRED, asks(LONG, protect_at=D(1_030)), CALM, "a stop within 5%", "-3%", "0"),
+    (CODE.STOP_REQUIRED, asks(SHORT, protect_at=D(970)), CALM, "a stop within 5%", "-3%", "0"),
+    (CODE.STOP_REQUIRED, asks(SHORT, protect_at=D(1_060)), CALM, "a stop within 5%", "6%", "0"),
+    (CODE.STOP_REQUIRED, asks(SHORT, protect_at=D(1_000)), CALM, "a stop within 5%", "0%", "0"),
+    (
+        CODE.ORDER_NOTIONAL,
+        asks(LONG, quantity=D(5)),
+        account(equity=D(10**6), free_margin=D(10**6)),
+        "5000",
+        "5010",
+        "4.99",
+    ),
+    (CODE.POSITION_SHARE, asks(LONG, quantity=D(3)), CALM, "25%", "30.06%", "2.495"),
+    (CODE.POSITION_SHARE, LONG, account(symbol_notional=D(2_000), gross=D(2_000)), "25%", "30.02%", "0.499"),
+    (CODE.POSITION_SHARE, LONG, account(symbol_notional=D(2_500), gross=D(2_500)), "25%", "35.02%", "0"),
+    (CODE.POSITION_SHARE, LONG, account(equity=D(0)), "25%", "no equity", "0"),
+    (CODE.POSITION_SHARE, LONG, account(equity=D(-50)), "25%", "no equity", "0"),
+    (CODE.GROSS_EXPOSURE, LONG, account(gross=D(9_500)), "100%", "105.02%", "0.499"),
+    (CODE.GROSS_EXPOSURE, LONG, account(gross=D(10_500)), "100%", "115.02%", "0"),
+    (CODE.OPEN_POSITIONS, LONG, account(other_symbols=3), "3", "4", "0"),
+    (
+        CODE.CORRELATED_EXPOSURE,
+        LONG,
+        account(correlated_long=D(3_500), correlated_short=D(0)),
+        "40%",
+        "45.02%",
+        "0.499",
+    ),
+    (CODE.CORRELATED_EXPOSURE, SHORT, account(correlated_short=D(4_000)), "40%", "50.02%", "0"),
+    (CODE.RISK_PER_TRADE, asks(LONG, quantity=D("2.4"), protect_at=D(950)), CALM, "1%", "1.2961%", "1.851"),
+    (CODE.SIDE_NOT_ALLOWED, SHORT, CALM, "long", "short", "0", LONG_ONLY),
+    (CODE.LOSSES_IN_A_ROW, LONG, paced(paused_ms=1_500), "a pause of 600s", "1.5s of it left", "0"),
+    (CODE.ENTRY_RATE, LONG, paced(entries_last_minute=2, entries_today=2), "2 a minute", "2", "0"),
+    (CODE.ENTRY_RATE, LONG, paced(entries_today=20), "20 a day", "20", "0"),
+    (CODE.REENTRY, LONG, paced(since_close_ms=899_999), "900s after the last", "899.999s", "0"),
+    (CODE.FEES, LONG, paced(fees_today=D(100)), "1%", "1%", "0"),
+    (CODE.FEES, LONG, account(day_opening=D(0)), "1%", "no equity", "0"),
+    (CODE.TURNOVER, LONG, paced(turnover_today=D(49_500)), "500%", "505.02%", "0.499"),
+    (CODE.LEVERAGE, asks(LONG, leverage=6), CALM, "1 to 5", "6", "0"),
+    (CODE.LEVERAGE, asks(LONG, leverage=0), CALM, "1 to 5", "0", "0"),
+    (CODE.LEVERAGE, asks(LONG, leverage=-3), CALM, "1 to 5", "-3", "0"),
+    (CODE.LEVERAGE, asks(LONG, leverage=2), account(product=Product.SPOT), "1 on spot", "2", "0"),
+    (CODE.LEVERAGE, asks(LONG, leverage=2), holding("1", "1000", 3), "3, as the position has", "2", "0"),
+    (CODE.LEVERAGE, LONG, holding("1", "1000", 7), "1 to 5", "7", "0"),
+    (
+        CODE.LEVERAGE,
+        asks(LONG, leverage=5, quantity=D(2)),
+        bracketed((1_500, 10, "0.01"), (9_000, 4, "0.02")),
+        "4 for a position so large",
+        "5",
+        "1.497",
+    ),
+    (
+        CODE.LEVERAGE,
+        asks(LONG, quantity=D(2)),
+        bracketed((1_500, 10, "0.01"), (2_000, 4, "0.02")),
+        "0 for a position so large",
+        "3",
+        "1.996",
+    ),
+    (CODE.FREE_MARGIN, LONG, account(free_margin=D(2_300)), "20%", "19.66%", "0.898"),
+    (CODE.FREE_MARGIN, asks(LONG, leverage=1), account(free_margin=D(2_300)), "20%", "12.98%", "0.299"),
+    (CODE.FREE_MARGIN, LONG, account(free_margin=D(2_000)), "20%", "16.66%", "0"),
+    (
+        CODE.LIQUIDATION,
+        asks(LONG, leverage=5, quantity=D("2.45"), protect_at=D(970)),
+        bracketed(*STEEP),
+        "beyond 950",
+        "at 950.97",
+        "2.403",
+        under(risk=RiskPolicy(max_share=D(1), gap_allowance=D(0))),
+    ),
+    (CODE.LIQUIDATION, asks(LONG, leverage=5), bracketed((10**6, 5, "0.2")), "beyond 950", "at 1002", "0"),
+    (CODE.LIQUIDATION, asks(SHORT, leverage=5), bracketed((10**6, 5, "0.2")), "beyond 1050", "at 998", "0"),
+    (CODE.LIQUIDATION, LONG, holding("1", "1500", 5), "beyond 950", "at 1263.15", "0"),
+    (CODE.LIQUIDATION, SHORT, holding("-1", "700", 5), "beyond 1050", "at 800", "0"),
+    (CODE.LIQUIDATION, LONG, holding("1", "1000", 5, lost="190"), "beyond 950", "at 1043.78", "0"),
+    (CODE.PRICE_COLLAR, waits(LONG, "940", protect_at=D(920)), CALM, "5%", "6%", "0"),
+    (CODE.PRICE_COLLAR, waits(SHORT, "940", protect_at=D(1_030)), CALM, "5%", "6%", "0"),
+    (CODE.PRICE_COLLAR, waits(LONG, "1050.01"), CALM, "5%", "5.001%", "0"),
+    (CODE.SPREAD, LONG, account(spread=D("0.0021")), "0.2%", "0.21%", "0"),
+    (CODE.DEPTH, LONG, account(ask_depth=D(2), bid_depth=D(99)), "25%", "50%", "0.5"),
+    (CODE.DEPTH, SHORT, account(bid_depth=D(0), ask_depth=D(99)), "25%", "nothing is offered", "0"),
+    (CODE.MANDATE, LONG, account(gross=D(1_000)), "1500", "2002", "0.499", under(mandate=MANDATE)),
+    (CODE.MANDATE, asks(LONG, symbol="BTCUSDT"), CALM, "ETH*", "BTCUSDT", "0", under(mandate=MANDATE)),
+    (
+        CODE.MANDATE,
+        LONG,
+        account(now=NOW + HOUR),
+        "until 2026-01-01T01:00:00Z",
+        "2026-01-01T01:00:00Z",
+        "0",
+        under(mandate=MANDATE),
+    ),
+    (CODE.MANDATE, LONG, account(mode="live"), "a mandate in mode live", "none", "0"),
+    (CODE.APPROVAL_REQUIRED, LONG, CALM, "800", "1002", "0.798", under(approval=APPROVAL)),
+    (
+        CODE.APPROVAL_REQUIRED,
+        LONG,
+        account(mode="live"),
+        "an approval in mode live",
+        "none",
+        "0",
+        under(mandate=MANDATE, approval=APPROVAL),
+    ),
+    (CODE.FALLBACK, asks(LONG, principal="rules"), CALM, "manage", "an entry", "0", MANAGED),
+    (
+        CODE.FALLBACK,
+        asks(LONG, principal="rules"),
+        account(opened=Side.SELL),
+        "trade, but stay short",
+        "long",
+        "0",
+    ),
+    (CODE.BELOW_MINIMUM, asks(LONG, quantity=D("0.0009")), CALM, "0.001 units", "0 units", "2.495"),
+    (CODE.BELOW_MINIMUM, asks(LONG, quantity=D("0.019")), CALM, "20 quote", "19 quote", "2.495"),
+    (CODE.BELOW_MINIMUM, asks(LONG, quantity=D(0)), CALM, "0.001 units", "0 units", "2.495"),
+    (CODE.BELOW_MINIMUM, asks(LONG, quantity=D(-1)), CALM, "0.001 units", "-1 units", "2.495"),
+]
+CASES = [Case(*row) for row in _ROWS]
