@@ -80,9 +80,9 @@ class Brackets(msgspec.Struct, frozen=True, dict=True):
 
 
 CAUTIOUS: Final = Brackets((Bracket(Decimal(10) ** 9, 20, Decimal("0.05")),))
-"""What a perpetual is held to whose brackets nobody tells: the exchange's own are kinder at any size that it takes.
+"""What a perpetual is held to whose brackets nobody tells: a guess on the strict side, at the sizes policies allow.
 
-They refuse what lives by a thin margin, and do not keep a symbol from being traded because its figures are missing.
+It refuses what lives by a thin margin, and does not keep a symbol from being traded because its figures are missing.
 """
 
 

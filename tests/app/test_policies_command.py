@@ -52,6 +52,20 @@ def test_the_conservative_policy_allows_nothing_that_the_default_one_does_not() 
         assert getattr(getattr(careful, table), key) < getattr(getattr(usual, table), key), f"{table}.{key}"
 
 
+def test_tables_that_may_be_left_out_are_shown_whether_they_are_or_not(tmp_path: Path) -> None:
+    left_out = [line.split()[0] for line in said("show").splitlines() if "left out " in line]
+    assert left_out[:2] == ["mandate", "approval"]
+    file = tmp_path / "mine.toml"
+    mandate = '[mandate]\namount = 2500\nsymbols = ["BTC*", "ETH*"]\nexpires = 2026-12-31T00:00:00Z\n'
+    file.write_text(DEFAULT_FILE.read_text() + mandate + "[approval]\nabove_notional = 1000\nmodes = []\n")
+    shown = {line.split()[0]: line for line in said("show", "--policies", str(file)).splitlines() if line.split()}
+    assert "2026-12-31T00:00:00Z" in shown["mandate.expires"]
+    assert "BTC*, ETH*" in shown["mandate.symbols"]
+    assert "none" in shown["approval.modes"]
+    assert json.loads(said("show", "--policies", str(file), "--json"))["mandate"]["expires"] == "2026-12-31T00:00:00Z"
+    assert json.loads(said("show", "--json"))["approval"] is None
+
+
 def test_a_good_file_is_checked_in_a_line(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(DEFAULT_FILE.read_text())

@@ -1,6 +1,7 @@
 """Policies and prompts: exact values, a hash of the text, and one clear message for whatever is wrong."""
 
 import tomllib
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pydantic import BaseModel
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.app.resources import shipped
 from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.policies import ApprovalPolicy, MandatePolicy, Policies, limits_in_force
 
 DEFAULT = (shipped("policies") / "default.toml").read_text(encoding="utf-8")
 
@@ -170,6 +171,7 @@ def test_a_limit_out_of_bounds_names_the_bound(tmp_path: Path, table: str, key: 
         ('name = "default"', "name = 0x" + "f" * 9999, "name is a number; expected a text in quotes"),
         ('name = "default"', "", "name is missing; expected a value"),
         ('name = "default"', 'name = "default"\nagent = 1', "agent is unknown"),
+        ('name = "default"', 'name = "default"\napproval = 1', "[approval] is 1; expected a table"),
         ('name = "default"', 'name = "default"\nx = ' + "[" * 5000, "is no TOML"),
         ('name = "default"', 'name = "default"\nx = 1e99999999999999999999', "is no TOML"),
     ],
@@ -177,6 +179,74 @@ def test_a_limit_out_of_bounds_names_the_bound(tmp_path: Path, table: str, key: 
 def test_any_other_fault_is_one_clear_sentence(tmp_path: Path, old: str, new: str, says: str) -> None:
     assert old in DEFAULT
     text = complaint(tmp_path, DEFAULT.replace(old, new, 1))
+    assert says in text
+    assert "\n" not in text
+
+
+MANDATE = """
+[mandate]
+amount = 2500
+symbols = ["BTC*", "ETH*"]
+expires = 2026-12-31T00:00:00Z
+"""
+APPROVAL = """
+[approval]
+above_notional = 1000
+modes = ["demo", "live"]
+"""
+
+
+def test_a_mandate_and_approvals_may_be_left_out_or_given(tmp_path: Path) -> None:
+    without = load_policies(policy_file(tmp_path, DEFAULT)).policies
+    assert (without.mandate, without.approval) == (None, None)
+    given = load_policies(policy_file(tmp_path, DEFAULT + MANDATE + APPROVAL)).policies
+    assert given.mandate == MandatePolicy(
+        amount=Decimal(2_500), symbols=("BTC*", "ETH*"), expires=datetime(2026, 12, 31, tzinfo=UTC)
+    )
+    assert given.mandate.expires_ms == 1_798_675_200_000
+    assert given.approval == ApprovalPolicy(above_notional=Decimal(1_000), modes=("demo", "live"))
+    told = dict(limits_in_force(given))
+    assert told["mandate.expires"] == "2026-12-31T00:00:00Z"
+    assert told["approval.modes"] == "demo live"
+
+
+def test_a_moment_in_another_zone_is_the_same_moment(tmp_path: Path) -> None:
+    text = DEFAULT + MANDATE.replace("2026-12-31T00:00:00Z", "2026-12-31T02:00:00+02:00")
+    given = load_policies(policy_file(tmp_path, text)).policies
+    assert dict(limits_in_force(given))["mandate.expires"] == "2026-12-31T00:00:00Z"
+
+
+MOMENT = "expected a moment with its zone, such as 2026-12-31T00:00:00Z; write it without quotes"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("2026-12-31T00:00:00Z", "2026-12-31T00:00:00", f"mandate.expires is 2026-12-31T00:00:00; {MOMENT}"),
+        ("2026-12-31T00:00:00Z", "2026-12-31", f"mandate.expires is 2026-12-31; {MOMENT}"),
+        ("2026-12-31T00:00:00Z", "12:00:00", f"mandate.expires is 12:00:00; {MOMENT}"),
+        ("2026-12-31T00:00:00Z", '"2026-12-31T00:00:00Z"', f"mandate.expires is '2026-12-31T00:00:00Z'; {MOMENT}"),
+        ("2026-12-31T00:00:00Z", "1798675200", f"mandate.expires is 1798675200; {MOMENT}"),
+        ("2026-12-31T00:00:00Z", "true", f"mandate.expires is true; {MOMENT}"),
+        ("expires = 2026-12-31T00:00:00Z", "", "mandate.expires is missing; expected a value"),
+        ("amount = 2500", 'amount = "2500"', "mandate.amount is '2500'; expected a number; write it without quotes"),
+        ("amount = 2500", "amount = nan", "mandate.amount is NaN; expected a finite number"),
+        ("amount = 2500", "amount = 0", "mandate.amount is 0; expected more than 0"),
+        ("amount = 2500", "amuont = 2500", "mandate.amuont is unknown; did you mean amount?"),
+        ("amount = 2500", "amount = 2500\nzzz = 1", "mandate.zzz is unknown; expected one of amount, symbols, expires"),
+        ('["BTC*", "ETH*"]', "[]", "mandate.symbols is a list; expected at least 1 entry"),
+        ("[mandate]", "[mandat]", "[mandat] is unknown; did you mean mandate?"),
+        ("above_notional = 1000", "above_notional = -1", "approval.above_notional is -1; expected 0 or more"),
+        ("above_notional = 1000", "above_notional = true", "approval.above_notional is true; expected a number"),
+        ('"demo", "live"', '"demo", "play"', "approval.modes.1 is 'play'; expected 'paper', 'demo' or 'live'"),
+    ],
+)
+def test_a_fault_in_a_table_that_may_be_left_out_is_one_clear_sentence(
+    tmp_path: Path, old: str, new: str, says: str
+) -> None:
+    tables = MANDATE + APPROVAL
+    assert old in tables
+    text = complaint(tmp_path, DEFAULT + tables.replace(old, new, 1))
     assert says in text
     assert "\n" not in text
 

@@ -40,6 +40,7 @@ def within_limits(run: Run) -> Run:
                 assert view is not None
                 assert view.gross <= view.equity * limits.exposure.max_gross
                 assert view.symbol_notional <= view.equity * limits.position.max_share
+                assert view.free_margin >= view.equity * limits.margin.min_free
         return effects
 
     engine.step = look  # type: ignore[method-assign]

@@ -6,7 +6,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocw_mcp.core.risk.activity import Activity, ActivityState
+from ocw_mcp.core.risk.activity import Activity, ActivityState, asked_for
+from ocw_mcp.domain.orders import OrderIntent, OrderType, Purpose, Side
 from ocw_mcp.domain.policies import LossesPolicy, PacePolicy
 from ocw_mcp.domain.time import MINUTE, SECOND
 
@@ -35,6 +36,17 @@ def test_an_entry_counts_for_a_minute_and_for_the_day() -> None:
     assert activity.seen("X", NOW + MINUTE).entries_last_minute == 1
     later = activity.seen("X", NOW + 10 * MINUTE)
     assert (later.entries_last_minute, later.entries_today) == (0, 2)
+
+
+def test_only_closings_that_somebody_asked_for_count() -> None:
+    activity = fresh()
+    activity.reduced(NOW)
+    assert activity.seen("X", NOW + MINUTE - 1).reductions_last_minute == 1
+    assert activity.seen("X", NOW + MINUTE).reductions_last_minute == 0
+    asked = OrderIntent("k", "agent", "X", Side.SELL, OrderType.MARKET, Purpose.EXIT, D(1))
+    assert asked_for(asked)
+    assert not asked_for(msgspec.structs.replace(asked, principal="guard"))
+    assert not asked_for(msgspec.structs.replace(asked, principal="ann", idempotency_key=""))
 
 
 def test_fills_of_any_purpose_add_to_turnover_and_fees_until_the_day_ends() -> None:
@@ -79,7 +91,9 @@ def test_a_trade_that_does_not_lose_ends_the_row() -> None:
     assert activity.seen("X", NOW).losses_in_a_row == 2
 
 
-@given(st.lists(st.tuples(st.sampled_from(["sent", "filled", "won", "lost", "day"]), st.integers(0, 100_000))))
+@given(
+    st.lists(st.tuples(st.sampled_from(["sent", "reduced", "filled", "won", "lost", "day"]), st.integers(0, 100_000)))
+)
 def test_memory_is_bounded_and_survives_a_restart(happened: list[tuple[str, int]]) -> None:
     activity, now = fresh(), NOW
     for what, later in happened:
@@ -87,6 +101,8 @@ def test_memory_is_bounded_and_survives_a_restart(happened: list[tuple[str, int]
         match what:
             case "sent":
                 activity.sent(now)
+            case "reduced":
+                activity.reduced(now)
             case "filled":
                 activity.filled(D(10), D("0.01"))
             case "won" | "lost":
@@ -96,4 +112,5 @@ def test_memory_is_bounded_and_survives_a_restart(happened: list[tuple[str, int]
     again = fresh()
     again.state = msgspec.msgpack.decode(msgspec.msgpack.encode(activity.state), type=ActivityState)
     assert all(again.seen(f"S{place}", now) == activity.seen(f"S{place}", now) for place in range(9))
+    assert len(activity.state.reduced) <= PACE.reductions_per_minute
     assert len(activity.state.sent) <= PACE.entries_per_minute

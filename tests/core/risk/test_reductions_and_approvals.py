@@ -18,7 +18,7 @@ from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpo
 from ocw_mcp.domain.policies import DailyLossPolicy, ScalePolicy
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.state import DeskState
-from tests.support.accounts import CALM
+from tests.support.accounts import CALM, QUIET
 from tests.support.runs import policies
 
 D = Decimal
@@ -68,6 +68,23 @@ def approve(intent: OrderIntent, view: AccountView = LONG_TWO, now: int = NOW) -
 def test_a_reduction_passes_in_every_state_and_past_every_limit(state: DeskState, trouble: dict[str, Any]) -> None:
     order = approve(reduction(Side.SELL, "2"), account(state=state, **trouble)).order
     assert order == Order(EXIT, "ETHUSDT", Side.SELL, OrderType.MARKET, D(2), reduce_only=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "passes"),
+    [({}, False), ({"principal": "guard"}, True), ({"idempotency_key": ""}, True), ({"principal": "rules"}, False)],
+)
+def test_so_many_closings_a_minute_are_enough_for_whoever_asks_but_not_for_the_guard(
+    changes: dict[str, str], passes: bool
+) -> None:
+    busy = account(pace=msgspec.structs.replace(QUIET, reductions_last_minute=1_000))
+    intent = msgspec.structs.replace(reduction(Side.SELL, "2"), **changes)
+    answer = OFFICER.approve_reduction(intent, busy, EXIT, NOW)
+    if passes:
+        assert isinstance(answer, ApprovedOrder)
+    else:
+        assert answer == Refusal(RefusalCode.REDUCTION_RATE, "1000 a minute", "1000")
+    assert approve(reduction(Side.SELL, "2"), account(pace=msgspec.structs.replace(QUIET, reductions_last_minute=999)))
 
 
 @pytest.mark.parametrize("purpose", [Purpose.STOP, Purpose.TARGET])

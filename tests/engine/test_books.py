@@ -1,0 +1,84 @@
+"""Which order books the engine believes, and for how long."""
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from ocw_mcp.core.risk.account import AccountView
+from ocw_mcp.domain.market import Book
+from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.engine.quotes import Liquidity
+from ocw_mcp.engine.step import Engine
+from tests.support.markets import START, ListFeed, path
+from tests.support.runs import Run
+
+D = Decimal
+NAN, ENDLESS = float("nan"), float("inf")
+GOOD = Book("BTCUSDT", START + MINUTE, 99.9, 100.1, bid_depth=5.0, ask_depth=7.5)
+
+
+async def told(*books: Book) -> Run:
+    return await Run(ListFeed(path([100.0] * 3), books=books)).go()
+
+
+def seen(run: Run, at: int = START + 3 * MINUTE) -> AccountView:
+    view = run.engine._desk.view("BTCUSDT", at)
+    assert view is not None
+    return view
+
+
+async def test_a_book_is_what_the_officer_sees_of_the_market() -> None:
+    view = seen(await told(GOOD))
+    assert (view.spread, view.bid_depth, view.ask_depth) == (D("0.002"), D(5), D("7.5"))
+
+
+async def test_a_market_that_tells_of_no_book_or_no_depth_leaves_it_open() -> None:
+    view = seen(await told())
+    assert (view.spread, view.bid_depth, view.ask_depth) == (None, None, None)
+    view = seen(await told(msgspec.structs.replace(GOOD, bid_depth=None, ask_depth=None)))
+    assert (view.spread, view.bid_depth, view.ask_depth) == (D("0.002"), None, None)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bid": NAN},
+        {"ask": NAN},
+        {"ask": ENDLESS},
+        {"bid": 0.0},
+        {"bid": -1.0},
+        {"bid": 100.2},
+        {"bid": 100.1},
+        {"bid_depth": NAN},
+        {"ask_depth": -1.0},
+        {"ask_depth": ENDLESS},
+        {"at": START},
+    ],
+)
+async def test_a_book_that_makes_no_sense_or_is_older_leaves_the_one_before_it(changes: dict[str, Any]) -> None:
+    run = await told(GOOD)
+    run.engine._quotes.tell(msgspec.structs.replace(GOOD, **{"at": START + 2 * MINUTE} | changes))
+    assert run.engine._quotes.books == {"BTCUSDT": GOOD}
+
+
+async def test_a_book_of_a_symbol_that_is_not_traded_is_not_kept() -> None:
+    run = await told(GOOD)
+    run.engine._quotes.tell(msgspec.structs.replace(GOOD, symbol="NOSUCH"))
+    assert list(run.engine._quotes.books) == ["BTCUSDT"]
+
+
+async def test_a_book_older_than_a_price_may_be_counts_as_not_told() -> None:
+    run = await told(GOOD)
+    last = GOOD.at + run.engine._quotes.age_limit_ms
+    assert run.engine._quotes.book("BTCUSDT", last) == Liquidity(D("0.002"), D(5), D("7.5"))
+    assert run.engine._quotes.book("BTCUSDT", last + 1) is None
+
+
+async def test_a_book_survives_a_restart() -> None:
+    run = await told(GOOD)
+    again = Engine(run.config)
+    again.restore(run.engine.state())
+    assert again._quotes.book("BTCUSDT", START + 3 * MINUTE) == run.engine._quotes.book("BTCUSDT", START + 3 * MINUTE)
+    assert again.state() == run.engine.state()
