@@ -11,7 +11,7 @@ from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Order, OrderRef, OrderType, Purpose, Side
 
 D = Decimal
-COSTS = Terms(taker_fee=D("0.0005"), half_spread=D("0.0001"), slippage=D("0.0002"), leverage=D(20))
+COSTS = Terms(taker_fee=D("0.0005"), half_spread=D("0.0001"), slippage=D("0.0002"))
 
 
 def conditional(side: Side, kind: OrderType, trigger: str) -> Order:
