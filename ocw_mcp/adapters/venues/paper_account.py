@@ -84,17 +84,20 @@ class PaperAccount:
         )
         self._look_at_margin(order.symbol)
 
+    def bankruptcy(self, symbol: str) -> Decimal:
+        """The price (quote) at which a position's margin is all gone, on the tick before it."""
+        position = self.ledger.positions[symbol]
+        price = bankruptcy_price(position.quantity, position.cost, position.margin)
+        tick = self.instruments[symbol].tick
+        return ceil_to(price, tick) if position.quantity > 0 else floor_to(price, tick)
+
     def liquidate(self, symbol: str, fill_id: str, at: int) -> OutsideFill:
         """Have a position taken over: its margin is gone, but for what the tick leaves of it.
 
         The fee is 0, since the exchange takes its own from the margin.
         """
-        position = self.ledger.positions[symbol]
-        price = bankruptcy_price(position.quantity, position.cost, position.margin)
-        tick = self.instruments[symbol].tick
-        long = position.quantity > 0
-        price = ceil_to(price, tick) if long else floor_to(price, tick)
-        side, quantity = Side.SELL if long else Side.BUY, abs(position.quantity)
+        held, price = self.ledger.quantity(symbol), self.bankruptcy(symbol)
+        side, quantity = Side.SELL if held > 0 else Side.BUY, abs(held)
         self.ledger.book(symbol, side, quantity, price, ZERO, at)
         self._look_at_margin(symbol)
         return OutsideFill(fill_id, symbol, side, quantity, price, ZERO, at, OutsideCause.LIQUIDATION)

@@ -146,6 +146,9 @@ class PaperMatching:
         paid = worsened(order.side, price, instrument.tick, cost)
         if order.limit_price is not None:
             paid = within_limit(order, paid)
+        if order.reduce_only and self.account.product is Product.UM:
+            worst = self.account.bankruptcy(order.symbol)
+            paid = max(paid, worst) if order.side is Side.SELL else min(paid, worst)
         reports = self._fill(resting, quantity, paid, at)
         if order.reduce_only and resting.remaining and not self.account.ledger.quantity(order.symbol):
             self.orders.forget(resting)

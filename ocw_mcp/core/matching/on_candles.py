@@ -24,6 +24,7 @@
   its bankruptcy price, so its margin is lost, and no more. Within a candle a stop that is nearer comes first, since the
   price passed it on the way. At an opening beyond both the liquidation does: the venue looks at marks before it takes
   orders, and cancels those of the position; it is the worse answer, too. A target never comes before a liquidation.
+  Nor does closing cost more than the margin, however thin the market: it trades at the bankruptcy price at worst.
 """
 
 from decimal import Decimal

@@ -11,7 +11,7 @@ from ocw_mcp.domain.market import Book, Candle, Frame, Funding, MarketIdentity, 
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND, span_name
 
 MODEL = "sim-2"
-"""Changes with anything that changes a price or what is told beside it: a book of another model must refuse this one."""
+"""Changes with anything that changes a price or what is told beside it: a book of another model refuses this one."""
 START = 1_767_225_600_000
 """2026-01-01T00:00:00Z, ms: where a book begins."""
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
