@@ -58,7 +58,7 @@ def same_books(run: Run) -> Run:
         await take(frame)
         ours, theirs = engine.account.ledger, venue.account.ledger
         # What is too small to be sold is dust to the book, and a balance like any other to the venue.
-        held = {s: p.quantity for s, p in (*ours.dust.items(), *ours.positions.items())}
+        held = {s: d.quantity for s, d in ours.dust.items()} | {s: p.quantity for s, p in ours.positions.items()}
         assert held == {s: p.quantity for s, p in theirs.positions.items()}
         if run.config.product is Product.SPOT:
             # To the twelve digits to which either rounds a part of a cost.

@@ -35,7 +35,7 @@ def test_brackets_ask_for_more_margin_the_larger_a_position_is_and_what_they_ask
 
 def test_brackets_are_those_that_the_exchange_tells() -> None:
     # The exchange's own cumulative amounts, which follow from the rates.
-    assert paper_brackets("BTCUSDT").amounts[:4] == (0, 300, 1_500, 12_000)
+    assert paper_brackets("BTCUSDT").amounts[:4] == (D(0), D(300), D(1_500), D(12_000))
     assert paper_brackets("NEARUSDT").max_leverage(D(1_000)) == 75
     assert paper_brackets("ETHUSDT").maintenance(D(100_000)) == 400
 

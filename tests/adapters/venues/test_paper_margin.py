@@ -66,7 +66,7 @@ async def test_a_position_is_taken_over_where_the_price_reaches_its_liquidation_
     assert trades(venue, min(near, 1_000.0), max(near, 1_000.0), 1_000.0) == []
     far = float(at) - 0.02 * side.sign
     told = gone(trades(venue, min(far, 1_000.0), max(far, 1_000.0), 1_000.0, 1))
-    assert (told.side, told.quantity, told.fee, told.cause) == (side.opposite, D(20), 0, OutsideCause.LIQUIDATION)
+    assert (told.side, told.quantity, told.fee, told.cause) == (side.opposite, D(20), D(0), OutsideCause.LIQUIDATION)
     margin = 20 * paid / 10
     assert margin - 20 * D("0.01") < before - venue.account.ledger.wallet <= margin
     assert venue.account.ledger.positions == {}
