@@ -9,7 +9,7 @@ import msgspec
 from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent
-from ocw_mcp.domain.market import Candle, Frame, Funding, Instrument, MarketIdentity, Opening
+from ocw_mcp.domain.market import Book, Candle, Frame, Funding, Instrument, MarketIdentity, Opening
 from ocw_mcp.domain.orders import OrderRef, VenueReport
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 from ocw_mcp.domain.steps import Command
@@ -92,6 +92,10 @@ class SimulatedVenue(Venue, Protocol):
 
     def settle_funding(self, until: int, told: Sequence[Funding] = ()) -> Sequence[VenueReport]:
         """Settle what was `told`, and the stamps up to `until` (ms) of which nobody tells, on what is held now."""
+        ...
+
+    def on_books(self, books: Sequence[Book]) -> None:
+        """Take note of the best prices of this moment, which say what trading at the market costs."""
         ...
 
     def on_candle(self, candle: Candle, now: int) -> Sequence[VenueReport]:

@@ -158,6 +158,8 @@ class BookRun:
             if self._warmed % LOOK_UP_EVERY == 0:
                 await self._clock.wait_until(now)
             return
+        if frame.books:
+            self._venue.on_books(frame.books)
         funding_due = self._venue.next_funding <= frame.at
         if funding_due:
             # Stamps in a hole or within a long candle: whether the position lasted until then, nobody knows.

@@ -30,7 +30,7 @@ async def test_a_decision_on_the_close_of_a_candle_fills_at_the_next_open_and_ne
     done = await run(candles, Scripted({1: buy("97")})).go()
     (fill,) = done.events(events.OrderFilled)
     assert fill.traded_at == START + MINUTE
-    assert Decimal("102") < fill.price <= Decimal("102.1")
+    assert Decimal("102") < fill.price <= Decimal("102.4")
     (decision,) = done.timed(events.DecisionMade)[:1]
     assert decision[0] == START + MINUTE
 

@@ -9,9 +9,9 @@ from ocw_mcp.domain.orders import OutsideCause, OutsideFill, Purpose, Side, Tran
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.time import MINUTE, SECOND
 from tests.support.deciders import Scripted
-from tests.support.invariants import never_naked
-from tests.support.legs import buy
-from tests.support.markets import START, ListFeed, path
+from tests.support.invariants import never_naked, watched
+from tests.support.legs import buy, short
+from tests.support.markets import START, ListFeed, candle, path
 from tests.support.runs import Run, policies
 
 D = Decimal
@@ -125,3 +125,16 @@ async def test_the_loss_of_the_day_is_measured_on_what_is_there_after_a_transfer
     assert not run.engine.account.day.today.reached
     await tell(run, OutsideFill("f1", "BTCUSDT", Side.SELL, held(run), D(98), D(0), NOW, OutsideCause.SOMEBODY))
     assert run.engine.account.day.today.reached
+
+
+async def test_a_liquidation_on_paper_leaves_book_and_venue_alike_and_halts_the_desk() -> None:
+    candles = [candle(0, 100.0), candle(1, 100.0), candle(2, 215.0, open_=210.0), candle(3, 215.0)]
+    run = await watched(Run(ListFeed(candles), Scripted({1: short("103")}), policy=WAKES)).go()
+    (gone,) = run.events(events.OutsideFilled)
+    assert (gone.cause, gone.side, gone.position) == (OutsideCause.LIQUIDATION, "buy", 0)
+    assert gone.price < 200
+    (closed,) = run.events(events.PositionClosed)
+    (entry,) = run.events(events.OrderFilled)
+    assert -closed.pnl <= entry.quantity * entry.price + closed.fees
+    assert run.engine.account.desk_state is DeskState.HALTED
+    assert run.venue.orders == []

@@ -49,7 +49,7 @@ async def test_closed_trades_are_in_the_next_snapshot_with_their_profit_after_fe
         START + MINUTE,
         START + 3 * MINUTE,
     )
-    assert 95 < trade.pnl < 100
+    assert 90 < trade.pnl < 100
 
 
 async def test_a_note_stays_until_the_next_one_and_is_cut_at_its_length() -> None:

@@ -1,11 +1,13 @@
 """Filters of the instruments that paper trades: facts of the exchange where they are known, a cautious guess elsewhere.
 
-The USD-M figures are those of exchangeInfo in July 2026. A live venue reads its own.
+The USD-M figures are those of exchangeInfo in July 2026; their brackets are in `brackets.toml`. A live venue reads its
+own.
 """
 
 import math
 from decimal import Decimal
 
+from ocw_mcp.adapters.venues.brackets import paper_brackets
 from ocw_mcp.domain.market import Instrument, Product
 
 _UM = {
@@ -42,4 +44,5 @@ def paper_instrument(product: Product, symbol: str, price: float) -> Instrument:
         magnitude = math.floor(math.log10(price))
         tick, step = Decimal(10) ** (magnitude - 4), Decimal(10) ** -magnitude
         min_quantity, min_notional = step, Decimal(5)
-    return Instrument(symbol, product, tick, step, min_quantity, min_notional)
+    brackets = paper_brackets(symbol) if product is Product.UM else None
+    return Instrument(symbol, product, tick, step, min_quantity, min_notional, brackets)

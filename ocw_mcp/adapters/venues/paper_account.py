@@ -1,15 +1,17 @@
-"""The paper venue's account: its money, its positions, its last prices, and the funding it pays and gets."""
+"""The paper venue's account: its money, its positions, what is isolated for them, and the funding it pays and gets."""
 
 from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
 
+from ocw_mcp.adapters.venues.instruments import paper_instrument
 from ocw_mcp.core.matching.funding import ASSUMED_EVERY, ASSUMED_RATE, assumed_payment, next_stamp, payment
-from ocw_mcp.core.orders.ledger import Ledger, LedgerState
-from ocw_mcp.domain.market import Funding, Product
-from ocw_mcp.domain.money import exact
-from ocw_mcp.domain.orders import FundingPaid, Side
+from ocw_mcp.core.orders.ledger import Ledger, LedgerState, Position
+from ocw_mcp.domain.margin import bankruptcy_price
+from ocw_mcp.domain.market import Funding, Instrument, Product
+from ocw_mcp.domain.money import ZERO, ceil_to, exact, floor_to
+from ocw_mcp.domain.orders import Filled, FundingPaid, Order, OutsideCause, OutsideFill, Side
 
 NEVER = 1 << 62
 
@@ -18,33 +20,87 @@ class PaperAccountState(msgspec.Struct):
     """An account, to be restored."""
 
     ledger: LedgerState
+    instruments: dict[str, Instrument]
     last: dict[str, float]
     next_funding: int
     settled: dict[str, int]
 
 
-class PaperAccount:
-    """One account of one product. `leverage` is how many times the equity the venue lends against."""
+class Liquidation(msgspec.Struct, frozen=True):
+    """Where a position is taken over: its liquidation price (quote), and whether the price has to fall to it."""
 
-    def __init__(self, product: Product, wallet: Decimal, leverage: Decimal) -> None:
+    price: Decimal
+    falls: bool
+    near: float
+    """The price, near enough to see at a glance that nothing has come to it."""
+
+    def reached(self, low: float, high: float) -> bool:
+        """Whether a range of prices came to it."""
+        return low <= self.near if self.falls else high >= self.near
+
+    def before(self, trigger: Decimal) -> bool:
+        """Whether the price comes to it no later than to a stop's trigger."""
+        return trigger <= self.price if self.falls else trigger >= self.price
+
+
+class PaperAccount:
+    """One account of one product."""
+
+    def __init__(self, product: Product, wallet: Decimal) -> None:
         self.product = product
         self.ledger = Ledger(wallet)
+        self.instruments: dict[str, Instrument] = {}
         self.last: dict[str, float] = {}
         """Each symbol's last price, which is its mark, too."""
         self.next_funding = NEVER if product is Product.SPOT else 0
         """The next stamp (ms) at which funding is assumed where none is told."""
         self._settled: dict[str, int] = {}
         """The last stamp (ms) of each symbol whose funding is told."""
-        self._leverage = leverage
+        self.liquidations: dict[str, Liquidation] = {}
+        """Of each position that a price could take away."""
 
-    def affords(self, symbol: str, side: Side, quantity: Decimal, price: Decimal, fee: Decimal) -> bool:
-        """Whether the money carries an entry at a price (quote), with its fee."""
-        if self.product is Product.SPOT and side is Side.SELL:
-            return quantity <= self.ledger.quantity(symbol)
-        for held in self.ledger.positions:
-            if held in self.last:
-                self.ledger.mark(held, exact(self.last[held]))
-        return quantity * price + fee <= self.ledger.equity() * self._leverage - self.ledger.gross()
+    def instrument(self, symbol: str, price: float) -> Instrument:
+        """The filters of a symbol; the first price it is asked with decides where they have to be guessed."""
+        if symbol not in self.instruments:
+            self.instruments[symbol] = paper_instrument(self.product, symbol, price)
+        return self.instruments[symbol]
+
+    def leverage(self, order: Order) -> int:
+        """At which an order opens: an open position has its own, whatever the order says. Spot has none."""
+        position = self.ledger.positions.get(order.symbol)
+        return position.leverage if position else 1 if self.product is Product.SPOT else order.leverage
+
+    def book(self, order: Order, fill: Filled) -> None:
+        """Book what an order traded."""
+        self.ledger.book(
+            order.symbol,
+            order.side,
+            fill.quantity,
+            fill.price,
+            fill.fee,
+            fill.traded_at,
+            leverage=self.leverage(order),
+            base_fee=fill.base_fee,
+        )
+        self._look_at_margin(order.symbol)
+
+    def bankruptcy(self, symbol: str) -> Decimal:
+        """The price (quote) at which a position's margin is all gone, on the tick before it."""
+        position = self.ledger.positions[symbol]
+        price = bankruptcy_price(position.quantity, position.cost, position.margin)
+        tick = self.instruments[symbol].tick
+        return ceil_to(price, tick) if position.quantity > 0 else floor_to(price, tick)
+
+    def liquidate(self, symbol: str, fill_id: str, at: int) -> OutsideFill:
+        """Have a position taken over: its margin is gone, but for what the tick leaves of it.
+
+        The fee is 0, since the exchange takes its own from the margin.
+        """
+        held, price = self.ledger.quantity(symbol), self.bankruptcy(symbol)
+        side, quantity = Side.SELL if held > 0 else Side.BUY, abs(held)
+        self.ledger.book(symbol, side, quantity, price, ZERO, at)
+        self._look_at_margin(symbol)
+        return OutsideFill(fill_id, symbol, side, quantity, price, ZERO, at, OutsideCause.LIQUIDATION)
 
     def settle_funding(self, until: int, told: Sequence[Funding]) -> list[FundingPaid]:
         """Settle what was `told`, then the assumed stamps up to `until` (ms) for symbols of which nothing ever was."""
@@ -65,14 +121,18 @@ class PaperAccount:
 
     def state(self) -> PaperAccountState:
         """All of the account."""
-        return PaperAccountState(self.ledger.state(), self.last, self.next_funding, self._settled)
+        return PaperAccountState(self.ledger.state(), self.instruments, self.last, self.next_funding, self._settled)
 
     def restore(self, state: PaperAccountState) -> None:
         """Put back what `state` gave."""
         self.ledger.restore(state.ledger)
+        self.instruments = state.instruments
         self.last = state.last
         self.next_funding = state.next_funding
         self._settled = state.settled
+        self.liquidations = {}
+        for symbol in self.ledger.positions:
+            self._look_at_margin(symbol)
 
     def _fund(self, symbol: str, rate: Decimal, at: int, *, assumed: bool) -> list[FundingPaid]:
         held = self.ledger.quantity(symbol)
@@ -81,4 +141,19 @@ class PaperAccount:
         mark = exact(self.last[symbol])
         amount = assumed_payment(held, mark) if assumed else payment(held, mark, rate)
         self.ledger.fund(symbol, amount)
+        self._look_at_margin(symbol)
         return [FundingPaid(symbol, amount, rate, held, mark, at, assumed)]
+
+    def _look_at_margin(self, symbol: str) -> None:
+        """A position or its margin changed, and with it where it is liquidated."""
+        self.liquidations.pop(symbol, None)
+        position = self.ledger.positions.get(symbol)
+        price = None if position is None else self._liquidation_price(position)
+        if position is not None and price is not None:
+            self.liquidations[symbol] = Liquidation(price, position.quantity > 0, float(price))
+
+    def _liquidation_price(self, position: Position) -> Decimal | None:
+        brackets = self.instruments[position.symbol].brackets
+        if brackets is None:
+            return None
+        return brackets.liquidation_price(position.quantity, position.cost, position.margin)

@@ -31,7 +31,8 @@ def filtered(order: Order, instrument: Instrument, last: Decimal | None) -> Reje
         return Rejected(order.ref, *_SMALLEST[product])
     if order.quantity % instrument.step:
         return Rejected(order.ref, *_STEP[product])
-    if any(price is not None and price % instrument.tick for price in (order.limit_price, order.trigger_price)):
+    prices = (order.limit_price, order.trigger_price, order.take_at)
+    if any(price is not None and price % instrument.tick for price in prices):
         return Rejected(order.ref, *_TICK[product])
     price = order.limit_price or last
     if order.reduce_only or price is None or order.quantity * price >= instrument.min_notional:

@@ -1,11 +1,15 @@
 """What a venue would have done with an order, given candles only, and nothing assumed in the trader's favour.
 
-- A market order meets the first opening after it was sent, at that price worsened by half the spread and slippage.
+- A market order meets the first opening at or after the moment it was sent, at that price worsened by half the spread
+  and slippage. Where it arrives only after that opening, since sending takes a while, it pays besides what the price is
+  expected to have moved by then, always against it. What takes longer to arrive than a candle lasts meets the first
+  opening after it has arrived. Orders that rest at the venue are there already and pay nothing for the way.
 - A conditional order that an opening has already passed triggers there, at the opening's price: a gap is not forgiven.
 - Within a candle it triggers when the range reached its price, and trades at that price, worsened.
 - A limit order trades only where the price went beyond its limit: what merely touches it may have filled others
   before. Within a candle it trades at its limit. At an opening beyond it, at the opening's price; but after a hole at
-  its limit, since the price passed that unseen. It pays as a taker if it had crossed the last price when it came.
+  its limit, since the price passed that unseen. It pays as a taker if it had crossed the last price when it came, or
+  if an opening is beyond it before it has arrived.
 - A limit entry is filled before the stop beyond it is reached, and a stop laid under it at once counts for the rest of
   the way that the price went within the candle.
 - At an opening or at its limit, an order takes a share of a candle's volume at most: of the candle that has just
@@ -14,15 +18,21 @@
 - A triggered stop or target trades whole: the exchange sends it into the book at once, and does not wait for others to
   come. What a thin market costs it is the price, by the same square root; to leave a part of it for later would let it
   gain from a price that comes back.
-- Where a candle reached both a stop and a target, the stop came first: nobody knows, and that is the worse answer.
+- Where a candle reached both a stop and a target, the stop came first: nobody knows, and that is the worse answer. It
+  is so between the two sides of an OCO, too. The one that takes a profit is a limit, but trades whole.
+- A position is liquidated where the last price, taken for the mark, reaches its liquidation price: it is taken over at
+  its bankruptcy price, so its margin is lost, and no more. Within a candle a stop that is nearer comes first, since the
+  price passed it on the way. At an opening beyond both the liquidation does: the venue looks at marks before it takes
+  orders, and cancels those of the position; it is the worse answer, too. A target never comes before a liquidation.
+  Nor does closing cost more than the margin, however thin the market: it trades at the bankruptcy price at worst.
 """
 
 from decimal import Decimal
 
 import msgspec
 
-from ocw_mcp.domain.market import Candle, Product
-from ocw_mcp.domain.money import ONE, ceil_to, exact, floor_to
+from ocw_mcp.domain.market import Book, Candle, Product
+from ocw_mcp.domain.money import ONE, ZERO, ceil_to, exact, floor_to
 from ocw_mcp.domain.orders import Order, OrderType, Side
 
 
@@ -31,19 +41,23 @@ class Terms(msgspec.Struct, frozen=True):
 
     taker_fee: Decimal
     half_spread: Decimal
+    """Where no order book tells it."""
     slippage: Decimal
-    leverage: Decimal
-    """How many times the equity the venue lends against; 1 on spot."""
     maker_fee: Decimal = Decimal("0.001")
     volume_share: Decimal = Decimal("0.1")
     """How much of a candle's volume one order can have at no more than `slippage`."""
+    latency_ms: int = 250
+    """From the desk to the venue: an assumption, on the slow side for a server and the quick one for a home."""
 
 
 TERMS: dict[Product, Terms] = {
     # The exchange's base fee tier. Half spread and slippage are assumptions, on the dear side for large symbols.
-    Product.SPOT: Terms(Decimal("0.001"), Decimal("0.0001"), Decimal("0.0001"), Decimal(1)),
-    Product.UM: Terms(Decimal("0.0005"), Decimal("0.0001"), Decimal("0.0001"), Decimal(20), Decimal("0.0002")),
+    Product.SPOT: Terms(Decimal("0.001"), Decimal("0.0001"), Decimal("0.0001")),
+    Product.UM: Terms(Decimal("0.0005"), Decimal("0.0001"), Decimal("0.0001"), Decimal("0.0002")),
 }
+
+_MEAN_MOVE = Decimal("0.4791785")
+"""1 / sqrt(2π ln 2): from a candle's log range to the mean size of its move."""
 
 
 def room(candle: Candle | None, step: Decimal, terms: Terms) -> Decimal | None:
@@ -57,28 +71,58 @@ def pressure(taken: Decimal, candle: Candle | None, step: Decimal, terms: Terms)
     return ONE if share is None else max(ONE, taken / max(share, step))
 
 
-def worsened(side: Side, price: Decimal, tick: Decimal, terms: Terms, shares: Decimal = ONE) -> Decimal:
-    """A price after half the spread and slippage, rounded to the tick against the trader.
+def expected_move(candle: Candle | None, ms: int) -> Decimal:
+    """How far a price is expected to move within `ms`, as a share of it, up or down; 0 where no candle is known.
 
-    Slippage grows with the square root of the `shares` of volume that an order takes (B. Tóth et al., Anomalous Price
-    Impact and the Critical Nature of Liquidity in Financial Markets, Physical Review X 1, 2011).
+    The candle's range tells the deviation, ln(high / low) / sqrt(4 ln 2) (M. Parkinson, The Extreme Value Method for
+    Estimating the Variance of the Rate of Return, Journal of Business 53, 1980), time scales it by its square root, and
+    the mean size of a normal move is sqrt(2 / π) of its deviation.
     """
-    cost = terms.half_spread + terms.slippage * shares.sqrt()
+    if candle is None or ms <= 0 or candle.high <= candle.low:
+        return ZERO
+    span = (exact(candle.high) / exact(candle.low)).ln()
+    return span * _MEAN_MOVE * (Decimal(ms) / candle.interval).sqrt()
+
+
+def half_spread(book: Book) -> Decimal | None:
+    """Half of what lies between the best prices, as a share of their middle; None where they make no sense."""
+    if not 0 < book.bid <= book.ask < float("inf"):
+        return None
+    bid, ask = exact(book.bid), exact(book.ask)
+    return (ask - bid) / (ask + bid)
+
+
+def worsened(side: Side, price: Decimal, tick: Decimal, cost: Decimal) -> Decimal:
+    """A price after a `cost` that is a share of it, rounded to the tick against the trader."""
     if side is Side.BUY:
         return ceil_to(price * (ONE + cost), tick)
     return max(tick, floor_to(price * (ONE - cost), tick))
 
 
+def slippage(terms: Terms, shares: Decimal) -> Decimal:
+    """What an order that takes so many `shares` of volume moves the price by.
+
+    It grows with their square root (B. Tóth et al., Anomalous Price Impact and the Critical Nature of Liquidity in
+    Financial Markets, Physical Review X 1, 2011).
+    """
+    return terms.slippage * shares.sqrt()
+
+
+def limit_of(order: Order) -> Decimal:
+    """The price of an order's limit, or of the side of an OCO that takes a profit."""
+    limit = order.take_at if order.limit_price is None else order.limit_price
+    assert limit is not None
+    return limit
+
+
 def within_limit(order: Order, price: Decimal) -> Decimal:
     """A price, or the order's limit where that is better for the trader."""
-    limit = order.limit_price
-    assert limit is not None
-    return min(price, limit) if order.side is Side.BUY else max(price, limit)
+    return min(price, limit_of(order)) if order.side is Side.BUY else max(price, limit_of(order))
 
 
 def beyond_limit(order: Order, price: Decimal) -> bool:
     """Whether a price is strictly better for the trader than the order's limit."""
-    return price != order.limit_price and within_limit(order, price) == price
+    return price != limit_of(order) and would_take(order, price)
 
 
 def would_take(order: Order, price: Decimal) -> bool:

@@ -158,6 +158,20 @@ def test_the_spread_is_whole_ticks_and_wider_where_it_is_livelier() -> None:
         feed.spread("NEARUSDT", START)
 
 
+@pytest.mark.parametrize(("product", "step"), [(Product.UM, MINUTE), (Product.SPOT, MINUTE // 4), (Product.UM, HOUR)])
+def test_each_closed_candle_has_its_book_of_the_told_spread_around_its_close(product: Product, step: int) -> None:
+    feed = SimulatedFeed(1, ("ETHUSDT", "SOLUSDT"), product=product, days=2, step=step, warmup_days=1)
+    frames = [frame for frame in frames_of(feed) if frame.closed]
+    assert frames[-1].at == START + 2 * DAY
+    for frame in frames[:: max(1, HOUR // step)]:
+        assert [(book.symbol, book.at) for book in frame.books] == [(each.symbol, frame.at) for each in frame.closed]
+        for book, closed in zip(frame.books, frame.closed, strict=True):
+            assert 0 < book.bid <= closed.close <= book.ask
+            assert round(book.ask - book.bid, 9) == round(feed.spread(book.symbol, frame.at - 1), 9) > 0
+            assert all(exact(price) == round(exact(price), 2) for price in (book.bid, book.ask))
+            assert book.bid_depth == book.ask_depth == pytest.approx(closed.volume * 2 * MINUTE / step, rel=0.01)
+
+
 def test_a_symbol_nobody_knows_has_a_personality_of_its_own() -> None:
     candles = candles_of(SimulatedFeed(1, ("FOOUSDT", "BARUSDT"), days=1, warmup_days=0))
     (foo, bar) = (candles[symbol][0].open for symbol in ("FOOUSDT", "BARUSDT"))

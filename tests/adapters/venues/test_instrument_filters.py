@@ -4,6 +4,8 @@ from decimal import Decimal
 
 import pytest
 
+from ocw_mcp.adapters.venues.brackets import paper_brackets
+from ocw_mcp.adapters.venues.instruments import _UM
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.time import MINUTE
@@ -17,10 +19,34 @@ def venue_with(product: Product = Product.UM) -> PaperVenue:
 
 
 def test_filters_of_known_symbols_are_those_of_the_exchange() -> None:
-    assert venue_with().instrument("BTCUSDT", 1.0) == Instrument(
-        "BTCUSDT", Product.UM, D("0.1"), D("0.001"), D("0.001"), D(50)
-    )
-    assert venue_with(product=Product.SPOT).instrument("BTCUSDT", 1.0).tick == D("0.01")
+    btc = venue_with().instrument("BTCUSDT", 1.0)
+    assert btc == Instrument("BTCUSDT", Product.UM, D("0.1"), D("0.001"), D("0.001"), D(50), paper_brackets("BTCUSDT"))
+    spot = venue_with(product=Product.SPOT).instrument("BTCUSDT", 1.0)
+    assert (spot.tick, spot.brackets) == (D("0.01"), None)
+
+
+@pytest.mark.parametrize("symbol", [*_UM, "NEWUSDT"])
+def test_brackets_ask_for_more_margin_the_larger_a_position_is_and_what_they_ask_for_can_be_had(symbol: str) -> None:
+    rows = paper_brackets(symbol).rows
+    assert list(rows) == sorted(rows, key=lambda row: (row.cap, row.rate, -row.max_leverage))
+    assert all(row.rate * row.max_leverage < 1 for row in rows)
+    assert rows[-1].max_leverage == 1
+
+
+def test_brackets_are_those_that_the_exchange_tells() -> None:
+    # The exchange's own cumulative amounts, which follow from the rates.
+    assert paper_brackets("BTCUSDT").amounts[:4] == (D(0), D(300), D(1_500), D(12_000))
+    assert paper_brackets("NEARUSDT").max_leverage(D(1_000)) == 75
+    assert paper_brackets("ETHUSDT").maintenance(D(100_000)) == 400
+
+
+def test_a_symbol_that_nobody_knows_is_held_to_the_strictest_brackets() -> None:
+    unknown = paper_brackets("NEWUSDT")
+    for symbol in _UM:
+        known = paper_brackets(symbol)
+        for notional in (D(1_000), D(20_000), D(199_999)):
+            assert unknown.max_leverage(notional) <= known.max_leverage(notional)
+            assert unknown.maintenance(notional) > known.maintenance(notional)
 
 
 @pytest.mark.parametrize("price", [0.00001234, 0.01, 0.0999, 1.0, 9.99, 10.0, 123.4, 1_000.0, 98_765.0])

@@ -122,7 +122,7 @@ async def test_what_is_left_of_a_limit_can_be_cancelled_and_what_filled_stays() 
 async def test_a_rest_that_the_money_does_not_carry_is_taken_off_and_not_rejected() -> None:
     venue = venue_with(wallet=1_000)
     opens(venue, 1_000.0)
-    await send(venue, approval(BUY, "1.99", limit="1000"))
+    await send(venue, approval(BUY, "1.99", limit="1000", leverage=2))
     minute(venue, 0, 10.0, low=1_000.0)
     assert amounts(opens(venue, 999.0, 1)) == [D(1)]
     minute(venue, 1, 90.0, low=1_000.0)

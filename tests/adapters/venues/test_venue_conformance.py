@@ -9,8 +9,18 @@ import pytest
 from ocw_mcp.core.risk.officer import APPROVAL_MS
 from ocw_mcp.domain.errors import HouseRuleError
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.orders import Accepted, Canceled, OrderRef, Purpose, Rejected, Side
-from tests.adapters.venues.conformance import STAGES, Stage, hold, send, traded
+from ocw_mcp.domain.orders import (
+    Accepted,
+    Canceled,
+    Filled,
+    FundingPaid,
+    OrderRef,
+    OutsideCause,
+    Purpose,
+    Rejected,
+    Side,
+)
+from tests.adapters.venues.conformance import STAGES, Stage, booked, hold, outside, refusal, send, traded
 from tests.adapters.venues.test_paper_venue import ETH, approval
 
 D = Decimal
@@ -26,6 +36,12 @@ def make_stage(request: pytest.FixtureRequest) -> Callable[[], Stage]:
 @pytest.fixture
 def stage(make_stage: Callable[[], Stage]) -> Stage:
     return make_stage()
+
+
+def only(product: Product) -> pytest.MarkDecorator:
+    """Stages of one product: for what the other does not know."""
+    names = [name for name in STAGES if name.endswith(f" {product}")]
+    return pytest.mark.parametrize("make_stage", [STAGES[name] for name in names], ids=names)
 
 
 async def test_nothing_but_an_approved_order_is_taken(stage: Stage) -> None:
@@ -60,7 +76,47 @@ async def test_a_name_that_is_there_is_not_taken_twice_and_not_said_to_be_missin
     second = await send(stage, BUY, "1", limit=limit)
     assert first == second
     assert isinstance(second, Accepted)
-    assert traded(stage.moves(980.0)) == stage.position() == 1
+    told = stage.moves(980.0)
+    assert traded(told) == 1
+    assert booked(told) == stage.position()
+
+
+async def test_a_market_order_trades_near_the_price_and_pays_the_takers_fee(stage: Stage) -> None:
+    await send(stage, BUY, "2")
+    (fill,) = stage.moves(1_000.0)
+    assert isinstance(fill, Filled)
+    assert fill.quantity == 2
+    assert D(1_000) <= fill.price < D(1_002)
+    assert not fill.maker
+    assert fill.fee > 0
+    rate = fill.fee / (fill.quantity * fill.price)
+    assert rate == (D("0.001") if stage.product is Product.SPOT else D("0.0005"))
+
+
+async def test_a_limit_trades_at_its_price_where_the_market_went_through_it_and_is_a_maker(stage: Stage) -> None:
+    await send(stage, BUY, "2", limit="990")
+    assert stage.spans(990.0, 1_000.0, 995.0) == []
+    (fill,) = stage.spans(989.0, 1_000.0, 995.0)
+    assert isinstance(fill, Filled)
+    assert (fill.quantity, fill.price, fill.maker) == (D(2), D(990), True)
+
+
+@pytest.mark.parametrize(
+    ("purpose", "trigger", "low", "high"),
+    [(Purpose.STOP, "950", 949.0, 1_000.0), (Purpose.TARGET, "1050", 1_000.0, 1_051.0)],
+)
+async def test_a_stop_and_a_target_trigger_where_the_price_comes_to_them(
+    stage: Stage, purpose: Purpose, trigger: str, low: float, high: float
+) -> None:
+    held = await hold(stage)
+    await send(stage, SELL, held, purpose, trigger=trigger)
+    assert stage.spans(951.0, 1_049.0, 1_000.0) == []
+    (fill,) = stage.spans(low, high, 1_000.0)
+    assert isinstance(fill, Filled)
+    assert fill.quantity == D(held)
+    assert not fill.maker
+    assert D(trigger) * D("0.998") < fill.price <= D(trigger)
+    assert stage.moves(900.0) == []
 
 
 async def test_cancelling_what_is_not_there_answers_nothing(stage: Stage) -> None:
@@ -70,18 +126,20 @@ async def test_cancelling_what_is_not_there_answers_nothing(stage: Stage) -> Non
 
 
 async def test_a_cancelled_order_is_told_once_and_never_trades(stage: Stage) -> None:
-    await hold(stage)
+    held = await hold(stage)
     await send(stage, BUY, "1", n=2)
     await send(stage, BUY, "1", n=3, limit="990")
-    await send(stage, SELL, "2", Purpose.STOP, n=4, trigger="950")
+    await send(stage, SELL, held, Purpose.STOP, n=4, trigger="950")
+    before = stage.position()
     for ref in (OrderRef(2, Purpose.ENTRY), OrderRef(3, Purpose.ENTRY), OrderRef(4, Purpose.STOP)):
         (canceled,) = await stage.venue.cancel(ref, stage.now)
         assert isinstance(canceled, Canceled)
         assert await stage.venue.cancel(ref, stage.now) == []
     assert stage.moves(900.0) == []
-    assert stage.position() == 2
+    assert stage.position() == before
 
 
+@only(Product.UM)
 @pytest.mark.parametrize(
     ("purpose", "more"), [(Purpose.EXIT, {}), (Purpose.STOP, {"trigger": "950"}), (Purpose.TARGET, {"trigger": "1050"})]
 )
@@ -95,6 +153,21 @@ async def test_reduce_only_never_reverses_a_position(stage: Stage, purpose: Purp
     assert {each.ref.revision for each in told if isinstance(each, Canceled)} == {0, 1}
 
 
+@only(Product.SPOT)
+@pytest.mark.parametrize(
+    ("purpose", "more"), [(Purpose.EXIT, {}), (Purpose.STOP, {"trigger": "950"}), (Purpose.TARGET, {"trigger": "1050"})]
+)
+async def test_on_spot_nothing_is_sold_that_is_not_owned_or_that_another_order_would_sell(
+    stage: Stage, purpose: Purpose, more: dict[str, Any]
+) -> None:
+    held = await hold(stage)
+    assert await refusal(stage, SELL, "2", purpose, **more) == "-2010"
+    await send(stage, SELL, held, Purpose.STOP, n=5, trigger="940")
+    assert await refusal(stage, SELL, held, purpose, **more) == "-2010"
+    await stage.venue.cancel(OrderRef(5, Purpose.STOP), stage.now)
+    assert isinstance(await send(stage, SELL, held, purpose, **more), Accepted)
+
+
 async def test_reduce_only_without_a_position_trades_nothing(stage: Stage) -> None:
     await send(stage, SELL, "1", Purpose.EXIT)
     assert traded(stage.moves(1_000.0)) == stage.position() == 0
@@ -106,8 +179,8 @@ async def test_reduce_only_without_a_position_trades_nothing(stage: Stage) -> No
 async def test_a_conditional_order_that_would_trigger_at_once_is_rejected(
     stage: Stage, purpose: Purpose, trigger: str
 ) -> None:
-    await hold(stage)
-    told = await send(stage, SELL, "2", purpose, trigger=trigger)
+    held = await hold(stage)
+    told = await send(stage, SELL, held, purpose, trigger=trigger)
     assert isinstance(told, Rejected)
     assert told.code == "-2021"
     assert traded(stage.moves(1_000.0)) == 0
@@ -140,9 +213,9 @@ async def test_an_order_off_a_filter_is_rejected_with_the_exchanges_code(
 
 
 async def test_a_stop_off_the_tick_is_rejected(stage: Stage) -> None:
-    await hold(stage)
+    held = await hold(stage)
     tick = stage.venue.instrument(ETH, 1_000.0).tick
-    told = await send(stage, SELL, "2", Purpose.STOP, trigger=str(D(950) + tick / 2))
+    told = await send(stage, SELL, held, Purpose.STOP, trigger=str(D(950) + tick / 2))
     assert isinstance(told, Rejected)
     assert told.code == ("-1013" if stage.product is Product.SPOT else "-4014")
 
@@ -154,17 +227,141 @@ async def test_what_reduces_is_never_too_small(stage: Stage) -> None:
     assert traded(stage.moves(1_000.0)) > 0
 
 
+@pytest.mark.parametrize("limit", [None, "1000"])
+async def test_an_entry_that_the_money_does_not_carry_is_rejected(stage: Stage, limit: str | None) -> None:
+    code = "-2010" if stage.product is Product.SPOT else "-2019"
+    assert await refusal(stage, BUY, "100.1", limit=limit) == code
+    assert stage.position() == 0
+
+
+async def test_a_limit_that_rests_holds_its_money_until_it_is_cancelled(stage: Stage) -> None:
+    await send(stage, BUY, "60", limit="990")
+    assert await refusal(stage, BUY, "60", n=2) == ("-2010" if stage.product is Product.SPOT else "-2019")
+    await stage.venue.cancel(OrderRef(1, Purpose.ENTRY), stage.now)
+    await send(stage, BUY, "60", n=3)
+    assert traded(stage.moves(1_000.0)) == 60
+
+
+@only(Product.UM)
+async def test_leverage_carries_a_larger_position_and_no_larger_one_than_its_bracket(stage: Stage) -> None:
+    brackets = stage.venue.instrument(ETH, 1_000.0).brackets
+    assert brackets is not None
+    most = brackets.rows[0].max_leverage
+    assert await refusal(stage, BUY, "10", leverage=most + 1) == "-2027"
+    cap = brackets.rows[0].cap
+    assert await refusal(stage, BUY, str(cap / 1_000 + 1), n=2, leverage=most, limit="1000") == "-2027"
+    assert isinstance(await send(stage, BUY, str(cap / 1_000), n=3, leverage=most, limit="1000"), Accepted)
+
+
+@only(Product.UM)
+async def test_an_open_position_keeps_its_leverage(stage: Stage) -> None:
+    await hold(stage, "90", leverage=1)
+    assert await refusal(stage, BUY, "20", n=2, leverage=10) == "-2019"
+
+
+@only(Product.UM)
+@pytest.mark.parametrize(("side", "far"), [(BUY, 880.0), (SELL, 1_120.0)])
+async def test_a_position_whose_margin_is_used_up_is_liquidated_and_what_was_to_reduce_it_goes(
+    stage: Stage, side: Side, far: float
+) -> None:
+    before = stage.wallet()
+    await hold(stage, "20", side, leverage=10)
+    fees = before - stage.wallet()
+    await send(stage, side.opposite, "20", Purpose.STOP, n=2, trigger="850" if side is BUY else "1150")
+    told = stage.moves(far)
+    (gone,) = outside(told)
+    assert (gone.cause, gone.side, gone.quantity) == (OutsideCause.LIQUIDATION, side.opposite, D(20))
+    (canceled,) = (each for each in told if isinstance(each, Canceled))
+    assert canceled.ref == OrderRef(2, Purpose.STOP)
+    assert told.index(gone) < told.index(canceled)
+    assert stage.position() == 0
+    # No more is lost than the tenth of its cost that was its margin.
+    assert D(1_990) < before - fees - stage.wallet() <= D("2002")
+    assert stage.moves(1_000.0) == []
+
+
+@only(Product.SPOT)
+async def test_on_spot_nothing_is_liquidated(stage: Stage) -> None:
+    await hold(stage)
+    assert stage.moves(0.5) == []
+
+
+@only(Product.SPOT)
+@pytest.mark.parametrize(
+    ("low", "high", "paid", "maker"),
+    [(949.0, 1_000.0, D(950), False), (1_000.0, 1_050.01, D(1_050), True), (949.0, 1_051.0, D(950), False)],
+    ids=["the stop", "the profit", "both"],
+)
+async def test_an_oco_trades_whole_on_the_side_that_is_reached_and_both_mean_the_stop(
+    stage: Stage, low: float, high: float, paid: Decimal, maker: bool
+) -> None:
+    held = await hold(stage)
+    await send(stage, SELL, held, Purpose.STOP, trigger="950", take_at="1050")
+    assert stage.spans(951.0, 1_050.0, 1_000.0) == []
+    (fill,) = stage.spans(low, high, 1_000.0)
+    assert isinstance(fill, Filled)
+    assert (fill.quantity, fill.maker) == (D(held), maker)
+    assert paid * D("0.998") < fill.price <= paid
+    assert stage.spans(900.0, 1_100.0, 1_000.0) == []
+
+
+@only(Product.SPOT)
+@pytest.mark.parametrize("take_at", ["1000", "960", "900"])
+async def test_an_oco_whose_profit_is_no_profit_is_rejected(stage: Stage, take_at: str) -> None:
+    held = await hold(stage)
+    assert await refusal(stage, SELL, held, Purpose.STOP, trigger="950", take_at=take_at) == "-2010"
+
+
+@only(Product.UM)
+async def test_there_is_no_oco_on_futures(stage: Stage) -> None:
+    held = await hold(stage)
+    assert await refusal(stage, SELL, held, Purpose.STOP, trigger="950", take_at="1050") == "-1106"
+
+
+@only(Product.SPOT)
+async def test_a_spot_purchase_pays_in_what_it_bought_and_a_sale_in_quote(stage: Stage) -> None:
+    before = stage.wallet()
+    await send(stage, BUY, "2")
+    (bought,) = stage.moves(1_000.0)
+    assert isinstance(bought, Filled)
+    assert 0 < bought.base_fee == bought.fee / bought.price
+    assert stage.position() == 2 - bought.base_fee
+    await send(stage, SELL, "1", Purpose.EXIT)
+    (sold,) = stage.moves(1_000.0)
+    assert isinstance(sold, Filled)
+    assert sold.base_fee == 0 < sold.fee
+    assert stage.wallet() < before
+
+
+@only(Product.UM)
+@pytest.mark.parametrize(("side", "sign"), [(BUY, -1), (SELL, 1)])
+async def test_funding_moves_the_wallet_by_what_is_told_and_only_of_who_holds(
+    stage: Stage, side: Side, sign: int
+) -> None:
+    assert stage.settles(0.001) == []
+    stage.moves(1_000.0)
+    await hold(stage, side=side)
+    for _ in range(70):
+        stage.moves(1_000.0)
+    before = stage.wallet()
+    (paid,) = stage.settles(0.001)
+    assert isinstance(paid, FundingPaid)
+    assert paid.amount == sign * D(2) == stage.wallet() - before
+
+
 async def test_a_restart_changes_no_answer(make_stage: Callable[[], Stage]) -> None:
     stage, other = make_stage(), make_stage()
     told: list[list[object]] = [[], []]
     for place, each in enumerate((stage, other)):
         for price in (1_000.0, 1_005.0, 985.0, 1_000.0, 940.0, 990.0):
             n = len(told[place]) + 1
-            told[place].append(await send(each, BUY, "1", n=n))
-            told[place].append(await send(each, BUY, "1", n=100 + n, limit="991"))
-            told[place].append(await send(each, SELL, "1", Purpose.STOP, n=n, trigger="930"))
+            told[place].append(await send(each, BUY, "1", n=n, leverage=20))
+            told[place].append(await send(each, BUY, "1", n=100 + n, limit="991", leverage=20))
+            told[place].append(await send(each, SELL, "0.9", Purpose.STOP, n=n, trigger="930"))
             if place:
                 each.restart()
             told[place].append(each.moves(price))
+        told[place].append(each.moves(700.0))
     assert told[0] == told[1]
     assert stage.position() == other.position()
+    assert bool(outside(told[0][-1])) == (stage.product is Product.UM)  # type: ignore[arg-type]

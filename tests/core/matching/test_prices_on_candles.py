@@ -1,17 +1,27 @@
 """Nothing is assumed in the trader's favour."""
 
+import math
 from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.core.matching.on_candles import TERMS, Terms, falls_to, passed, worsened
-from ocw_mcp.domain.market import Product
+from ocw_mcp.core.matching.on_candles import (
+    TERMS,
+    expected_move,
+    falls_to,
+    half_spread,
+    passed,
+    slippage,
+    worsened,
+)
+from ocw_mcp.domain.market import Book, Candle, Product
 from ocw_mcp.domain.orders import Order, OrderRef, OrderType, Purpose, Side
+from ocw_mcp.domain.time import MINUTE
 
 D = Decimal
-COSTS = Terms(taker_fee=D("0.0005"), half_spread=D("0.0001"), slippage=D("0.0002"), leverage=D(20))
+COST = D("0.0003")
 
 
 def conditional(side: Side, kind: OrderType, trigger: str) -> Order:
@@ -30,10 +40,10 @@ def conditional(side: Side, kind: OrderType, trigger: str) -> Order:
         (Side.SELL, "0.0001", "0.0001", "0.0001"),
     ],
 )
-def test_a_price_is_worsened_by_spread_and_slippage_and_rounded_against_the_trader(
+def test_a_price_is_worsened_by_what_it_costs_and_rounded_against_the_trader(
     side: Side, price: str, tick: str, paid: str
 ) -> None:
-    assert worsened(side, D(price), D(tick), COSTS) == D(paid)
+    assert worsened(side, D(price), D(tick), COST) == D(paid)
 
 
 @settings(deadline=None, max_examples=200)
@@ -44,7 +54,7 @@ def test_a_price_is_worsened_by_spread_and_slippage_and_rounded_against_the_trad
 )
 def test_nobody_ever_trades_better_than_the_market(side: Side, price: Decimal, tick_text: str) -> None:
     tick = D(tick_text)
-    paid = worsened(side, price, tick, COSTS)
+    paid = worsened(side, price, tick, COST)
     assert paid > 0
     assert paid % tick == 0
     if side is Side.BUY:
@@ -75,8 +85,43 @@ def test_trading_costs_something_on_every_product(product: Product) -> None:
     terms = TERMS[product]
     assert terms.taker_fee > 0
     assert terms.half_spread + terms.slippage > 0
-    assert terms.leverage >= 1
 
 
-def test_spot_lends_nothing() -> None:
-    assert TERMS[Product.SPOT].leverage == 1
+def test_slippage_grows_with_the_square_root_of_the_shares_taken() -> None:
+    terms = TERMS[Product.UM]
+    assert slippage(terms, D(1)) == terms.slippage
+    assert slippage(terms, D(9)) == 3 * terms.slippage
+
+
+def flat(high: float, low: float) -> Candle:
+    return Candle("ETHUSDT", 0, MINUTE, low, high, low, low, 1.0)
+
+
+def test_the_expected_move_is_the_mean_of_a_normal_one_with_the_deviation_that_the_range_tells() -> None:
+    deviation = math.log(1_010 / 1_000) / math.sqrt(4 * math.log(2)) * math.sqrt(250 / MINUTE)
+    moved = expected_move(flat(1_010.0, 1_000.0), 250)
+    assert float(moved) == pytest.approx(deviation * math.sqrt(2 / math.pi), rel=1e-6)
+    assert expected_move(flat(1_010.0, 1_000.0), 1_000) == pytest.approx(2 * moved)
+
+
+@pytest.mark.parametrize(("candle", "ms"), [(None, 250), (flat(1_000.0, 1_000.0), 250), (flat(1_010.0, 1_000.0), 0)])
+def test_nothing_is_expected_of_a_price_that_does_not_move_or_has_no_time_to(candle: Candle | None, ms: int) -> None:
+    assert expected_move(candle, ms) == 0
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask", "told"),
+    [
+        (999.0, 1_001.0, "0.001"),
+        (1_000.0, 1_000.0, "0"),
+        (1_001.0, 999.0, None),
+        (0.0, 1.0, None),
+        (math.nan, 1.0, None),
+        (1.0, math.nan, None),
+        (1.0, math.inf, None),
+    ],
+)
+def test_half_a_spread_is_a_share_of_the_middle_and_nonsense_tells_none(
+    bid: float, ask: float, told: str | None
+) -> None:
+    assert half_spread(Book("ETHUSDT", 0, bid, ask)) == (None if told is None else D(told))

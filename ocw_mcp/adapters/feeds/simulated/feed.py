@@ -7,11 +7,11 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from ocw_mcp.adapters.feeds.simulated.market import MarketDay, SimulatedMarket
 from ocw_mcp.adapters.feeds.simulated.parameters import METRICS_EVERY
 from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.domain.market import Candle, Frame, Funding, MarketIdentity, Metrics, Opening, Product
+from ocw_mcp.domain.market import Book, Candle, Frame, Funding, MarketIdentity, Metrics, Opening, Product
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND, span_name
 
-MODEL = "sim-1"
-"""Changes with anything that changes a price: a book started on another model must refuse this one."""
+MODEL = "sim-2"
+"""Changes with anything that changes a price or what is told beside it: a book of another model refuses this one."""
 START = 1_767_225_600_000
 """2026-01-01T00:00:00Z, ms: where a book begins."""
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -76,26 +76,32 @@ class SimulatedFeed:
         number = (moment - self._genesis) // DAY
         end = None if self._days is None else (self._start - self._genesis) // DAY + self._days
         open_candles: tuple[Candle, ...] = ()
+        coming: tuple[Book, ...] = ()
         told = _Told()
         while end is None or number < end:
             day = self._market.day(number)
-            rows = _candles(self.symbols, day, self.interval)
+            rows = zip(
+                _candles(self.symbols, day, self.interval), _books(self.symbols, day, self.interval), strict=True
+            )
             for at in range(day.midnight, day.midnight + DAY, self._grid):
                 closed: tuple[Candle, ...] = ()
                 opened: tuple[Opening, ...] = ()
+                books: tuple[Book, ...] = ()
                 if at % self.interval == 0:
-                    closed, open_candles = open_candles, next(rows)
+                    closed, books = open_candles, coming
+                    open_candles, coming = next(rows)
                     opened = tuple(Opening(each.symbol, at, each.open) for each in open_candles)
                 metrics, funding = told.at(at)
                 if opened or metrics or funding:
-                    yield Frame(at, closed, opened, metrics, funding, at < self._start)
+                    yield Frame(at, closed, opened, metrics, funding, at < self._start, books)
                 if at == day.midnight and self.product is Product.UM:
                     # What is known at the midnight that ends a day is the day's, so the day before must have told it.
                     told.take(day)
             number += 1
         if open_candles:
             at = self._genesis + number * DAY
-            yield Frame(at, open_candles, (), *told.at(at))
+            metrics, funding = told.at(at)
+            yield Frame(at, open_candles, (), metrics, funding, books=coming)
 
     @property
     def _grid(self) -> int:
@@ -110,7 +116,7 @@ class SimulatedFeed:
         if symbol not in self.symbols:
             raise KeyError(symbol)
         day = self._market.day((at - self._genesis) // DAY)
-        return day.spread(self.symbols.index(symbol), (at - day.midnight) // MINUTE)
+        return float(day.spreads(self.symbols.index(symbol))[(at - day.midnight) // MINUTE])
 
 
 class _Told:
@@ -139,5 +145,18 @@ def _candles(symbols: tuple[str, ...], day: MarketDay, step: int) -> Iterator[tu
             for at, row in zip(times, zip(*(column.tolist() for column in columns), strict=True), strict=True)
         ]
         for symbol, columns in zip(symbols, day.columns, strict=True)
+    ]
+    return iter(zip(*series, strict=True))
+
+
+def _books(symbols: tuple[str, ...], day: MarketDay, step: int) -> Iterator[tuple[Book, ...]]:
+    """What stands in the books as a day's candles close, those of one moment together; both sides are equally deep."""
+    times = range(day.midnight + step, day.midnight + DAY + step, step)
+    series = [
+        [
+            Book(symbol, at, bid, ask, depth, depth)
+            for at, bid, ask, depth in zip(times, *(column.tolist() for column in day.books(place, step)), strict=True)
+        ]
+        for place, symbol in enumerate(symbols)
     ]
     return iter(zip(*series, strict=True))

@@ -12,9 +12,10 @@ from ocw_mcp.adapters.feeds.simulated.derivatives import DerivativesState
 from ocw_mcp.adapters.feeds.simulated.dice import dice
 from ocw_mcp.adapters.feeds.simulated.parameters import Personality, personality
 from ocw_mcp.adapters.feeds.simulated.path import Path, PathState
+from ocw_mcp.adapters.feeds.simulated.swings import Floats
 from ocw_mcp.adapters.feeds.simulated.weather import Weather, WeatherState
 from ocw_mcp.domain.market import Funding, Metrics
-from ocw_mcp.domain.time import DAY
+from ocw_mcp.domain.time import DAY, MINUTE
 
 
 class State(NamedTuple):
@@ -43,13 +44,29 @@ class MarketDay(NamedTuple):
     outline: Outline
     people: tuple[Personality, ...]
 
-    def spread(self, place: int, minute: int) -> float:
-        """Best ask less best bid of a symbol, by its place, in a minute of the day: quote currency, on the tick."""
+    def spreads(self, place: int) -> Floats:
+        """Best ask less best bid of a symbol, by its place, in each minute of the day: quote currency, on the tick."""
         who, line = self.people[place], self.outline.paths[place]
-        tick = 10.0**-who.decimals
-        price = float(np.exp(line.level + np.sum(line.returns[:minute])))
-        lively = float(np.exp(p.SPREAD_ON_VOLATILITY * line.unusual[minute]))
-        return round(max(round(price * who.spread * lively / tick), 1) * tick, who.decimals)
+        prices = np.exp(line.level + np.cumsum(line.returns) - line.returns)
+        lively = np.exp(p.SPREAD_ON_VOLATILITY * line.unusual)
+        ticks = np.maximum(np.round(prices * who.spread * lively * 10.0**who.decimals), 1.0)
+        spreads: Floats = np.round(ticks / 10.0**who.decimals, who.decimals)
+        return spreads
+
+    def books(self, place: int, step: int) -> tuple[Floats, Floats, Floats]:
+        """Best bid, best ask and depth on either side of a symbol, by its place, as each candle of `step` (ms) closes.
+
+        The close lies between the two, or is the bid where they are a tick apart.
+        """
+        who, columns = self.people[place], self.columns[place]
+        count = columns.close.size
+        minutes = (np.arange(1, count + 1) * step - 1) // MINUTE
+        unit = 10.0**who.decimals
+        ticks = np.round(self.spreads(place)[minutes] * unit)
+        bids = np.maximum(np.round(columns.close * unit) - np.floor(ticks / 2), 1.0)
+        lots = 10.0**who.lot_decimals
+        depths = np.round(columns.volume * (p.DEPTH * MINUTE / step) * lots) / lots
+        return np.round(bids / unit, who.decimals), np.round((bids + ticks) / unit, who.decimals), depths
 
 
 class SimulatedMarket:

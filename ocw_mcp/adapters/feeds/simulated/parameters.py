@@ -89,6 +89,9 @@ SPREAD_ON_VOLATILITY = 0.6
 """Log spread per log volatility. An assumption: the recordings of the book are minutes long. Never below a tick."""
 SPREAD = 0.00008
 """Spread of a symbol of middling liquidity over its price, in its usual volatility; an assumption like the above."""
+DEPTH = 2.0
+"""What rests on either side within 0.2 % of the middle, in volumes of the minute: an assumption, on the thin side for
+large symbols. That books thin out when it is lively, as real ones do, is not in it."""
 
 # Derivatives: five-minute metrics of 26 days of ETH, and one of SOL; slopes against the returns of 5 min to 1 d.
 PRICE_TREND, PRICE_TURN = 3 * DAY, 75 * MINUTE

@@ -1,0 +1,115 @@
+"""What taking costs on paper beyond the fee: half the told spread, and what the price does while an order is sent."""
+
+from decimal import Decimal
+
+import pytest
+
+from ocw_mcp.adapters.venues.paper import PaperVenue
+from ocw_mcp.core.matching.on_candles import Terms, expected_move
+from ocw_mcp.domain.market import Book, Candle, Product
+from ocw_mcp.domain.money import ceil_to
+from ocw_mcp.domain.orders import Canceled, Filled, Purpose, VenueReport
+from ocw_mcp.domain.time import MINUTE, SECOND
+from tests.adapters.venues.test_paper_venue import BUY, ETH, SELL, T0, approval, fill_of, opens, rest, send, trades
+
+D = Decimal
+FREE = {"taker_fee": D("0.0005"), "half_spread": D(0), "slippage": D(0)}
+LIVELY = Candle(ETH, T0, MINUTE, 1_000.0, 1_010.0, 990.0, 1_000.0, 1e6)
+
+
+def venue_with(latency_ms: int = 0, half_spread: str = "0") -> PaperVenue:
+    terms = Terms(**FREE | {"half_spread": D(half_spread)}, latency_ms=latency_ms)
+    return PaperVenue(Product.UM, D(10_000), 5 * MINUTE, terms)
+
+
+def paid(told: list[VenueReport]) -> Decimal:
+    return fill_of(told).price
+
+
+async def sent(venue: PaperVenue, at: int, opening: int = 1) -> list[VenueReport]:
+    """What an opening tells after a lively minute, of an order that was sent at `at`."""
+    opens(venue, 1_000.0)
+    trades(venue, 990.0, 1_010.0, 1_000.0)
+    await send(venue, approval(BUY, "2", now=at))
+    return opens(venue, 1_000.0, opening)
+
+
+@pytest.mark.parametrize(("early", "late"), [(0, 250), (100, 150), (250, 0), (30_000, 0)])
+async def test_what_arrives_after_the_opening_pays_the_move_that_is_expected_by_then(early: int, late: int) -> None:
+    told = await sent(venue_with(latency_ms=250), T0 + MINUTE - early)
+    assert paid(told) == ceil_to(1_000 * (1 + expected_move(LIVELY, late)), D("0.01"))
+    assert (paid(told) > 1_000) == (late > 0)
+
+
+async def test_what_takes_longer_than_a_candle_waits_for_the_opening_after_its_arrival() -> None:
+    venue = venue_with(latency_ms=90 * SECOND)
+    assert await sent(venue, T0 + MINUTE) == []
+    trades(venue, 990.0, 1_010.0, 1_000.0, 1)
+    assert opens(venue, 1_000.0, 2) == []
+    assert paid(opens(venue, 1_000.0, 3)) == 1_000
+
+
+async def test_what_rests_at_the_venue_pays_nothing_for_the_way() -> None:
+    venue = venue_with(latency_ms=250)
+    await sent(venue, T0)
+    await rest(venue, SELL, "1", Purpose.STOP, "995", at=T0 + MINUTE)
+    assert paid(trades(venue, 990.0, 1_000.0, 992.0, 1)) == 995
+
+
+async def test_a_limit_that_arrives_after_the_opening_went_beyond_it_takes() -> None:
+    venue = venue_with(latency_ms=250)
+    trades(venue, 990.0, 1_010.0, 1_000.0)
+    await send(venue, approval(BUY, "2", limit="995", now=T0 + MINUTE))
+    fill = fill_of(opens(venue, 980.0, 1))
+    assert 980 < fill.price < 981
+    assert not fill.maker
+
+
+async def test_a_post_only_that_arrives_after_the_opening_went_beyond_it_is_gone() -> None:
+    venue = venue_with(latency_ms=250)
+    trades(venue, 990.0, 1_010.0, 1_000.0)
+    await send(venue, approval(BUY, "2", limit="995", now=T0 + MINUTE, post_only=True))
+    (gone,) = opens(venue, 980.0, 1)
+    assert isinstance(gone, Canceled)
+    assert venue.orders == []
+
+
+@pytest.mark.parametrize(
+    ("book", "price"),
+    [
+        (Book(ETH, T0, 999.0, 1_001.0), "1001"),
+        (Book(ETH, T0, 1_000.0, 1_000.0), "1000"),
+        (Book(ETH, T0 - MINUTE, 999.0, 1_001.0), "1001"),
+        (Book(ETH, T0 - MINUTE - 1, 999.0, 1_001.0), "1000.3"),
+        (Book(ETH, T0, 1_001.0, 999.0), "1000.3"),
+        (Book("BTCUSDT", T0, 999.0, 1_001.0), "1000.3"),
+    ],
+    ids=["told", "none", "a minute old", "too old", "crossed", "another symbol's"],
+)
+async def test_a_taker_pays_half_the_told_spread_or_else_the_assumed_one(book: Book, price: str) -> None:
+    venue = venue_with(half_spread="0.0003")
+    venue.on_books([book])
+    await send(venue, approval(BUY, "2"))
+    assert paid(opens(venue, 1_000.0)) == D(price)
+
+
+async def test_a_maker_pays_no_spread_and_a_triggered_stop_does() -> None:
+    venue = venue_with()
+    await send(venue, approval(BUY, "2"))
+    opens(venue, 1_000.0)
+    await rest(venue, SELL, "1", Purpose.STOP, "950")
+    await send(venue, approval(BUY, "1", n=2, limit="960"))
+    venue.on_books([Book(ETH, T0 + MINUTE, 949.0, 951.0)])
+    told = trades(venue, 940.0, 1_000.0, 950.0)
+    assert [each.price for each in told if isinstance(each, Filled)] == [D(960), D(949)]
+
+
+async def test_a_restart_remembers_the_books_and_who_is_under_way() -> None:
+    venue = venue_with(latency_ms=250)
+    opens(venue, 1_000.0)
+    trades(venue, 990.0, 1_010.0, 1_000.0)
+    venue.on_books([Book(ETH, T0 + MINUTE, 999.0, 1_001.0)])
+    await send(venue, approval(BUY, "2", now=T0 + MINUTE))
+    again = venue_with(latency_ms=250)
+    again.restore(venue.state())
+    assert opens(again, 1_000.0, 1) == opens(venue, 1_000.0, 1) != []

@@ -1,0 +1,259 @@
+"""Isolated margin on paper: what a position may lose, when it is taken over, and what comes before that."""
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocw_mcp.adapters.venues.paper import PaperVenue
+from ocw_mcp.core.matching.on_candles import Terms
+from ocw_mcp.domain.market import Candle, Funding, Opening
+from ocw_mcp.domain.orders import (
+    Accepted,
+    Canceled,
+    Filled,
+    OrderRef,
+    OutsideCause,
+    OutsideFill,
+    Purpose,
+    Side,
+    VenueReport,
+)
+from ocw_mcp.domain.time import MINUTE
+from tests.adapters.venues.test_paper_venue import (
+    BUY,
+    ETH,
+    SELL,
+    T0,
+    approval,
+    fill_of,
+    holding,
+    opens,
+    rest,
+    send,
+    trades,
+    venue_with,
+)
+
+D = Decimal
+STOP = OrderRef(1, Purpose.STOP)
+ENTRY = OrderRef(1, Purpose.ENTRY)
+
+
+def liquidation(venue: PaperVenue) -> Decimal:
+    return venue.account.liquidations[ETH].price
+
+
+def gone(reports: list[VenueReport]) -> OutsideFill:
+    """The liquidation among reports."""
+    (found,) = (each for each in reports if isinstance(each, OutsideFill))
+    return found
+
+
+@pytest.mark.parametrize(("side", "at"), [(BUY, "904.07"), (SELL, "1095.07")])
+async def test_a_position_is_taken_over_where_the_price_reaches_its_liquidation_and_loses_its_margin(
+    side: Side, at: str
+) -> None:
+    venue = await holding(side, "20", leverage=10)
+    price, paid = liquidation(venue), venue.account.ledger.positions[ETH].average_price
+    # 1.1 or 0.9 of the entry less the margin, with 0.4 % maintenance.
+    assert price == pytest.approx(paid * (1 - side.sign * D("0.1")) / (1 - side.sign * D("0.004")))
+    assert round(price, 2) == D(at)
+    before = venue.account.ledger.wallet
+    near = float(at) + 0.02 * side.sign
+    assert trades(venue, min(near, 1_000.0), max(near, 1_000.0), 1_000.0) == []
+    far = float(at) - 0.02 * side.sign
+    told = gone(trades(venue, min(far, 1_000.0), max(far, 1_000.0), 1_000.0, 1))
+    assert (told.side, told.quantity, told.fee, told.cause) == (side.opposite, D(20), D(0), OutsideCause.LIQUIDATION)
+    margin = 20 * paid / 10
+    assert margin - 20 * D("0.01") < before - venue.account.ledger.wallet <= margin
+    assert venue.account.ledger.positions == {}
+    assert venue.account.liquidations == {}
+
+
+@pytest.mark.parametrize(("trigger", "liquidated"), [("905", False), ("904", True)])
+async def test_within_a_candle_a_stop_comes_first_only_if_it_is_nearer(trigger: str, liquidated: bool) -> None:
+    venue = await holding(BUY, "20", leverage=10)
+    await rest(venue, SELL, "20", Purpose.STOP, trigger)
+    told = trades(venue, 890.0, 1_000.0, 950.0)
+    if liquidated:
+        taken_over, canceled = told
+        assert isinstance(taken_over, OutsideFill)
+        assert canceled == Canceled(STOP, "expired: the position is gone")
+    else:
+        assert fill_of(told).ref == STOP
+    assert venue.orders == []
+
+
+async def test_at_an_opening_beyond_both_the_liquidation_comes_first_and_exits_go_with_the_stop() -> None:
+    venue = await holding(BUY, "20", leverage=10)
+    stop = await rest(venue, SELL, "20", Purpose.STOP, "950")
+    exit_ = approval(SELL, "20", Purpose.EXIT, now=T0 + MINUTE)
+    await send(venue, exit_)
+    told = opens(venue, 900.0, 1)
+    assert isinstance(told[0], OutsideFill)
+    assert {each.ref for each in told[1:] if isinstance(each, Canceled)} == {stop, exit_.order.ref}
+    assert venue.orders == []
+
+
+async def test_where_a_candle_reached_target_and_liquidation_the_liquidation_came_first() -> None:
+    venue = await holding(BUY, "20", leverage=10)
+    await rest(venue, SELL, "20", Purpose.TARGET, "1050")
+    assert isinstance(trades(venue, 900.0, 1_100.0, 1_000.0)[0], OutsideFill)
+
+
+async def test_what_a_small_stop_leaves_is_liquidated() -> None:
+    venue = await holding(BUY, "20", leverage=10)
+    await rest(venue, SELL, "5", Purpose.STOP, "950")
+    stopped, taken_over = trades(venue, 890.0, 1_000.0, 950.0)
+    assert isinstance(stopped, Filled)
+    assert isinstance(taken_over, OutsideFill)
+    assert (stopped.quantity, taken_over.quantity) == (D(5), D(15))
+
+
+async def test_a_stop_that_came_within_the_candle_was_passed_on_the_way_to_the_liquidation() -> None:
+    venue = await holding(BUY, "20", leverage=10)
+    await rest(venue, SELL, "20", Purpose.STOP, "950", at=T0 + 30_000)
+    fill = fill_of(trades(venue, 890.0, 1_000.0, 960.0))
+    assert fill.price == D("949.52")
+
+
+@pytest.mark.parametrize(("trigger", "stopped"), [("975", True), ("965", False)])
+async def test_a_stop_laid_under_an_entry_that_the_candle_went_on_through_comes_first_if_it_is_nearer(
+    trigger: str, stopped: bool
+) -> None:
+    venue = venue_with()
+    opens(venue, 1_000.0)
+    await send(venue, approval(BUY, "20", limit="990", leverage=50))
+    assert fill_of(trades(venue, 940.0, 1_000.0, 980.0)).price == 990
+    assert D(970) < liquidation(venue) < D(975)
+    accepted, *told = await send(venue, approval(SELL, "20", Purpose.STOP, trigger=trigger, now=T0 + MINUTE))
+    assert isinstance(accepted, Accepted)
+    assert isinstance(told[0], Filled if stopped else OutsideFill)
+    assert venue.account.ledger.positions == {}
+    assert venue.orders == []
+    assert opens(venue, 980.0, 1) == []
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_an_entry_that_nobody_stopped_is_liquidated_by_the_candle_that_went_on_through_it(
+    restarts: bool,
+) -> None:
+    venue = venue_with()
+    opens(venue, 1_000.0)
+    await send(venue, approval(BUY, "20", limit="990", leverage=50))
+    fill_of(trades(venue, 940.0, 1_000.0, 980.0))
+    if restarts:
+        state = venue.state()
+        venue = venue_with(wallet=1)
+        venue.restore(state)
+    assert gone(opens(venue, 980.0, 1)).quantity == 20
+
+
+async def test_funding_eats_margin_and_brings_the_liquidation_nearer() -> None:
+    venue = await holding(BUY, "20", leverage=10)
+    before = liquidation(venue)
+    venue.settle_funding(T0 + MINUTE, [Funding(ETH, T0 + MINUTE, 0.05, 8)])
+    assert liquidation(venue) == pytest.approx(before + D(50), rel=D("0.001"))
+    assert gone(trades(venue, 950.0, 1_000.0, 990.0)).price > D(940)
+
+
+async def test_a_long_that_is_paid_in_full_outlives_every_price() -> None:
+    venue = await holding(BUY, "5", leverage=1)
+    assert trades(venue, 0.01, 1_000.0, 0.02) == []
+    assert venue.account.ledger.quantity(ETH) == 5
+
+
+async def test_closing_into_a_market_without_volume_costs_the_margin_and_no_more() -> None:
+    venue = await holding(BUY, "20", leverage=20)
+    margin = venue.account.ledger.positions[ETH].margin
+    await rest(venue, SELL, "20", Purpose.STOP, "970")
+    before = venue.account.ledger.wallet
+    fill = fill_of(trades(venue, 969.0, 1_000.0, 980.0, volume=0.0))
+    assert margin - D("0.2") <= before - venue.account.ledger.wallet - fill.fee <= margin
+
+
+async def test_two_liquidations_have_two_names() -> None:
+    venue = await holding(BUY, "20", leverage=10)
+    first = gone(opens(venue, 890.0, 1))
+    await send(venue, approval(BUY, "20", n=2, leverage=10))
+    opens(venue, 890.0, 2)
+    assert gone(opens(venue, 700.0, 3)).fill_id != first.fill_id
+
+
+def test_a_state_of_another_version_is_refused() -> None:
+    state = msgspec.msgpack.decode(venue_with().state())
+    for other in ({"format": 1}, {"format": None}):
+        with pytest.raises(ValueError, match="format"):
+            venue_with().restore(msgspec.msgpack.encode(state | other))
+
+
+ORDERS = st.tuples(
+    st.sampled_from(["market", "limit", "exit", "stop", "target"]),
+    st.sampled_from([BUY, SELL]),
+    st.integers(1, 400),
+    st.integers(-80, 80),
+)
+MINUTES = st.tuples(
+    st.lists(ORDERS, max_size=3), st.floats(-0.15, 0.15), st.floats(0, 0.2), st.floats(0, 0.2), st.floats(0, 500)
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(MINUTES, min_size=1, max_size=10), st.integers(1, 150), st.floats(-0.02, 0.02))
+async def test_nobody_loses_more_than_fees_and_the_margin_of_what_was_held(
+    minutes: list[tuple[list[tuple[str, Side, int, int]], float, float, float, float]], leverage: int, rate: float
+) -> None:
+    venue = PaperVenue(venue_with().product, D(10_000), 5 * MINUTE, Terms(D("0.0005"), D("0.0001"), D("0.0001")))
+    ledger, last = venue.account.ledger, 1_000.0
+    opens(venue, last)
+    for number, (orders, jump, down, up, volume) in enumerate(minutes, 1):
+        at = T0 + number * MINUTE
+        before, margins, fees, funding = ledger.wallet, _margins(venue), ledger.fees, ledger.funding
+        told: list[VenueReport] = []
+        for place, (kind, side, size, away) in enumerate(orders):
+            price = last * (1 + away / 1_000)
+            told += await _sent(venue, kind, side, D(size) / 10, leverage, price, at, place)
+        first = round(max(last * (1 + jump), 1.0), 2)
+        low, high = round(first * (1 - down), 2), round(first * (1 + up), 2)
+        told += venue.on_opening(Opening(ETH, at, first), at)
+        last = round((low + high) / 2, 2)
+        told += venue.on_candle(Candle(ETH, at, MINUTE, first, high, low, last, volume), at + MINUTE)
+        venue.settle_funding(at + MINUTE, [Funding(ETH, at + MINUTE, rate, 8)])
+        # No more can go than was isolated before, or for what was entered since.
+        entries = [each for each in told if isinstance(each, Filled) and each.ref.leg is Purpose.ENTRY]
+        spent = sum((each.quantity * each.price / leverage for each in entries), D("1e-9"))
+        assert ledger.wallet - before >= -margins - spent - (ledger.fees - fees) + (ledger.funding - funding)
+        assert ledger.free() >= -ledger.fees - D("1e-9")
+        if any(isinstance(each, OutsideFill) for each in told) and not ledger.positions:
+            assert ledger.wallet >= -ledger.fees - D("1e-9")
+        twin = venue_with(wallet=1)
+        twin.restore(venue.state())
+        assert twin.account.liquidations == venue.account.liquidations
+
+
+def _margins(venue: PaperVenue) -> Decimal:
+    return sum((max(each.margin, D(0)) for each in venue.account.ledger.positions.values()), D(0))
+
+
+async def _sent(
+    venue: PaperVenue, kind: str, side: Side, quantity: Decimal, leverage: int, price: float, at: int, place: int
+) -> list[VenueReport]:
+    """An order, if it makes sense: an entry with the position, a reduction against it."""
+    held = venue.account.ledger.quantity(ETH)
+    if kind in ("market", "limit"):
+        # The stand-in for the desk believes the price to be 1,000.
+        if held * side.sign < 0 or (kind == "limit" and not 850 < price < 1_150):
+            return []
+        limit = f"{price:.2f}" if kind == "limit" else None
+        n = at // MINUTE * 10 + place
+        return await send(venue, approval(side, str(quantity), n=n, limit=limit, now=at, leverage=leverage))
+    if not held:
+        return []
+    purpose = {"exit": Purpose.EXIT, "stop": Purpose.STOP, "target": Purpose.TARGET}[kind]
+    trigger = None if kind == "exit" else f"{price:.2f}"
+    closing = SELL if held > 0 else BUY
+    revision = at // MINUTE % 1_000 * 10 + place
+    return await send(venue, approval(closing, str(quantity), purpose, revision=revision, trigger=trigger, now=at))
