@@ -120,7 +120,7 @@ SCENARIOS: dict[RefusalCode, Scenario] = {
     CODE.CORRELATED_EXPOSURE: Scenario(BOTH, {"correlated": {"max_share": "0.3"}}),
     CODE.RISK_PER_TRADE: Scenario(TWICE, {"risk": {"max_share": "0.0067"}}),
     CODE.LIQUIDATION: Scenario(
-        {1: with_leverage(buy("96", "0.1"), 10), 4: add()},
+        {1: with_leverage(buy("96", "0.1"), 16), 4: add()},
         {"stop": {"liquidation_buffer": "0.01", "max_distance": "0.2"}},
         [100.0, 100.0, 103.0, 103.0, 103.0, 103.0],
     ),
@@ -206,8 +206,8 @@ async def test_a_wish_for_leverage_reaches_the_order_and_the_position() -> None:
     assert view is not None
     assert view.position is not None
     assert view.position.leverage == 4
-    # Cautious brackets: margin + q p - cost = 0.05 q p.
-    expected = held.average_price * D("0.75") / D("0.95")
+    # The first bracket of BTCUSDT: margin + q p - cost = 0.004 q p.
+    expected = held.average_price * D("0.75") / D("0.996")
     assert view.position.liquidation_price == expected.quantize(D("0.1"), rounding="ROUND_FLOOR")
     unsure = await Scenario({1: with_leverage(buy("97"), 0)}, {}).run()
     assert [each.refusal.code for each in unsure.events(events.OrderRefused)] == [CODE.LEVERAGE]

@@ -81,7 +81,7 @@ async def test_a_fill_is_kept_its_stop_is_sent_and_entries_stop_while_the_disk_t
     assert [ref.n for ref in unsent(done)] == [2]
     assert [each.refusal.code for each in done.events(events.OrderRefused)] == ["NOT_ACTIVE"]
     assert store.reopened().fingerprint == store.fingerprint, "everything is durable in the end"
-    told = capsys.readouterr().out
+    told = "".join(capsys.readouterr())
     assert told.count("did not take it") == told.count("takes events again") == 1
 
 
