@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.decision import Action, Leg
-from ocw_mcp.domain.market import Candle, Frame, Opening, Product
+from ocw_mcp.domain.market import Book, Candle, Frame, Opening, Product
 from ocw_mcp.domain.orders import OutcomeUnknown, Purpose, Rejected, VenueReport
 from ocw_mcp.domain.requests import CallerRequest, CancelRequest, LegRequest, ProtectionRequest
 from ocw_mcp.domain.steps import Asked, Command, StepEvent
@@ -34,18 +34,28 @@ CALLERS = ("anna", "ben")
 
 NARROW: dict[str, dict[str, Any]] = {
     "order": {"max_notional": 3_000},
-    "position": {"max_share": "0.25"},
+    "position": {"max_share": "0.3"},
     "positions": {"max_open": 2},
-    "exposure": {"max_gross": "0.45"},
-    "correlated": {"max_share": "0.3"},
-    "leverage": {"max": 5, "usual": 3},
-    "margin": {"min_free": "0.8"},
+    "exposure": {"max_gross": "0.46"},
+    "correlated": {"max_share": "0.35"},
+    "leverage": {"max": 20, "usual": 3},
+    "margin": {"min_free": "0.88"},
+    "book": {"max_spread": "0.002", "max_depth_share": "0.5"},
+    "mandate": {"amount": 4_200, "symbols": ["*"], "expires": "2100-01-01T00:00:00Z"},
+    "approval": {"above_notional": 2_700, "modes": []},
     "stop": {"max_distance": "0.05", "deadline_s": 30, "liquidation_buffer": "0.02"},
     "risk": {"max_share": "0.008", "gap_allowance": "0.005"},
     "daily_loss": {"max_share": "0.02"},
     "drawdown": {"max_share": "0.05"},
     "losses": {"in_a_row": 3, "pause_s": 1_800},
-    "pace": {"entries_per_minute": 2, "entries_per_day": 12, "max_turnover": 3, "max_fees": "0.002", "reentry_s": 120},
+    "pace": {
+        "entries_per_minute": 2,
+        "entries_per_day": 12,
+        "reductions_per_minute": 1,
+        "max_turnover": "0.6",
+        "max_fees": "0.0003",
+        "reentry_s": 120,
+    },
     "scale": {"regime_unknown": 1, "macro_unknown": 1},
     "gate": {"close_wakes": ["5m"], "cooldown_s": 0},
     "price": {"max_deviation": "0.03"},
@@ -54,7 +64,7 @@ NARROW: dict[str, dict[str, Any]] = {
 
 _data = DEFAULT.policies.model_dump()
 for _table, _changes in NARROW.items():
-    _data[_table] |= _changes
+    _data[_table] = (_data[_table] or {}) | _changes
 POLICIES = type(DEFAULT.policies).model_validate(_data)
 
 
@@ -101,6 +111,8 @@ class Floor(RuleBasedStateMachine):
         self.troubled = False
         self.at = START
         self.prices = dict(FIRST)
+        self.spread: float | None = None
+        self.depth = 1e6
         self._start()
         for _ in range(2):
             self._minute(dict.fromkeys(SYMBOLS, 0.0005), 0.0, 1e9)
@@ -135,7 +147,20 @@ class Floor(RuleBasedStateMachine):
             closed.append(Candle(symbol, self.at, MINUTE, begins, high, low, ends, volume))
             self.prices[symbol] = float(f"{ends * (1 + gap):.7g}")
             opened.append(Opening(symbol, self.at + MINUTE, self.prices[symbol]))
-        self._frame(Frame(self.at + MINUTE, tuple(closed), tuple(opened)))
+        self._frame(Frame(self.at + MINUTE, tuple(closed), tuple(opened), books=self._books()))
+
+    def _books(self) -> tuple[Book, ...]:
+        """What the order books look like at the next frame, if anybody tells."""
+        if self.spread is None:
+            return ()
+        books = []
+        for symbol in SYMBOLS:
+            price, half = self.prices[symbol], self.prices[symbol] * self.spread / 2
+            books.append(
+                Book(symbol, self.at + MINUTE, price - half, price + half, self.depth / price, self.depth / price)
+            )
+        self.oracle.books = {book.symbol: book for book in books}
+        return tuple(books)
 
     def _ask(self, request: CallerRequest) -> None:
         self._take(Asked(request, self.at))
@@ -165,6 +190,11 @@ class Floor(RuleBasedStateMachine):
         at = self.at + minutes * MINUTE
         self._frame(Frame(at, (), tuple(Opening(symbol, at, self.prices[symbol]) for symbol in SYMBOLS)))
 
+    @rule(spread=st.sampled_from((None, 0.0001, 0.0001, 0.005)), depth=st.sampled_from((1e6, 1e6, 2_000.0)))
+    def the_order_books_change(self, spread: float | None, depth: float) -> None:
+        self.spread, self.depth = spread, depth
+        self._minute(dict.fromkeys(SYMBOLS, 0.0), 0.0, 1e9)
+
     @rule(
         caller=callers,
         symbol=symbols,
@@ -172,7 +202,7 @@ class Floor(RuleBasedStateMachine):
         size=st.sampled_from(("0.05", "0.1", "0.1", "0.15", "0.2", "0.25", "0.3", "1")),
         away=away,
         limit=st.none() | st.none() | st.sampled_from((-0.04, -0.001, 0.0, 0.001, 0.02)),
-        leverage=st.none() | st.none() | st.sampled_from((1, 3, 5, 6, 125)),
+        leverage=st.none() | st.none() | st.sampled_from((1, 3, 5, 20, 125)),
         aims=st.booleans(),
     )
     def a_caller_wants_in(

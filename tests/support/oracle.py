@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.domain import events
+from ocw_mcp.domain.market import Book
 from ocw_mcp.domain.orders import Order, OrderRef, Purpose, Side
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.time import DAY, MINUTE, SECOND
@@ -32,6 +33,9 @@ class Oracle:
         self.turnover = D(0)
         self.fees = D(0)
         self.closed_at: dict[str, int] = {}
+        self.reductions: list[int] = []
+        self.books: dict[str, Book] = {}
+        """The order books that the market last told of."""
         self.tightest: dict[str, Decimal] = {}
         self.seen: dict[str, int] = {}
         """How often each kind of event came."""
@@ -69,7 +73,7 @@ class Oracle:
                 self._within_every_limit(at, event.ref)
                 self.entries.append(at)
             case events.OrderIntended():
-                self._reduces(event)
+                self._reduces(at, event)
 
     def _never_looser(self, event: events.PositionProtected) -> None:
         assert self.engine is not None
@@ -80,8 +84,12 @@ class Oracle:
             assert not looser, f"the stop of {event.symbol} went from {before} to {event.trigger_price}"
         self.tightest[event.symbol] = event.trigger_price
 
-    def _reduces(self, event: events.OrderIntended) -> None:
+    def _reduces(self, at: int, event: events.OrderIntended) -> None:
         assert self.engine is not None
+        if event.intent.idempotency_key:
+            most = self.engine.config.policies.pace.reductions_per_minute
+            assert sum(t > at - MINUTE for t in self.reductions) < most
+            self.reductions.append(at)
         held = self.engine.account.ledger.quantity(event.intent.symbol)
         assert event.intent.side.sign * held < 0, f"{event.ref} does not lower risk"
 
@@ -139,8 +147,39 @@ class Oracle:
         margins = sum(reserved[each.ref] / each.order.leverage for each in live)
         free = min(ledger.free(), equity - (ledger.wallet - ledger.free())) - margins
         assert free >= policies.margin.min_free * equity * D("0.999999999"), f"free {free} of {equity}"
+        self._survives_to_its_stop(entry, quote.price)
+        if policies.mandate is not None:
+            _at_most(gross, policies.mandate.amount, "mandate")
+        if policies.approval is not None:
+            _at_most(notional, policies.approval.above_notional, "an order that nobody approved")
+        book = self.books.get(order.symbol)
+        if book is not None and 0 <= at - book.at <= engine._quotes.age_limit_ms:
+            spread = D(2 * (book.ask - book.bid) / (book.ask + book.bid))
+            _at_most(spread, policies.book.max_spread, "spread")
+            depth = book.ask_depth if order.side is Side.BUY else book.bid_depth
+            assert depth is not None
+            if not order.post_only:
+                _at_most(order.quantity, policies.book.max_depth_share * D(depth) * D("1.000001"), "depth")
         if order.limit_price is not None:
             assert abs(order.limit_price - quote.price) <= policies.price.max_deviation * quote.price * A_LITTLE
+
+    def _survives_to_its_stop(self, entry: TrackedOrder, price: Decimal) -> None:
+        """Held with all of this entry, the position is not liquidated before its stop."""
+        assert self.engine is not None
+        order, way = entry.order, entry.order.side.sign
+        brackets, stop = self.engine._quotes.instruments[order.symbol].margin_brackets, entry.intent.protect_at
+        assert brackets is not None
+        assert stop is not None
+        paid = order.limit_price or price
+        position = self.engine.account.ledger.positions.get(order.symbol)
+        quantity, cost = way * order.quantity, way * order.quantity * paid
+        margin = abs(cost) / order.leverage
+        if position is not None:
+            quantity, cost, margin = quantity + position.quantity, cost + position.cost, margin + position.margin
+        taken = brackets.liquidation_price(quantity, cost, margin)
+        if taken is not None:
+            buffer = self.engine.config.policies.stop.liquidation_buffer * price
+            assert (stop - taken) * way >= buffer * D("0.9999"), f"stop {stop}, liquidated at {taken}"
 
     def _worst(self, each: TrackedOrder) -> Decimal:
         """What it may cost: its limit, or what the desk reserved for it."""

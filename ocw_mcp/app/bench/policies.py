@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from statistics import median
 from typing import Any, Final
 
 from ocw_mcp.app.bench.config import paper_config
@@ -21,10 +22,14 @@ from ocw_mcp.engine.quotes import Quotes
 from ocw_mcp.runtime.clock import SimulatedClock
 
 CHECKS: Final = 5_000
+BATCH: Final = 100
 
 
 def measure() -> dict[str, Any]:
-    """Microseconds to see the account as one entry has to, and to check it against every limit; it passes them all."""
+    """Microseconds to see the account as one entry has to, and to check it against every limit; it passes them all.
+
+    The median of batches, and the fastest of them: the other is what else the machine did.
+    """
     desk, now = _desk()
     view = desk.view(SYMBOL, now)
     assert view is not None
@@ -41,15 +46,19 @@ def measure() -> dict[str, Any]:
         leverage=2,
     )
     clock, ref = SimulatedClock(), OrderRef(1, Purpose.ENTRY)
-    started = clock.wall_ms()
-    for _ in range(CHECKS):
-        view = desk.view(SYMBOL, now)
-        assert view is not None
-        assert isinstance(desk.officer.check_entry(intent, view, ref, now), ApprovedOrder)
+    took = []
+    for _ in range(CHECKS // BATCH):
+        started = clock.wall_ms()
+        for _ in range(BATCH):
+            view = desk.view(SYMBOL, now)
+            assert view is not None
+            assert isinstance(desk.officer.check_entry(intent, view, ref, now), ApprovedOrder)
+        took.append((clock.wall_ms() - started) * 1_000 / BATCH)
     return {
         "limits": len(LIMITS),
         "checks": CHECKS,
-        "us_per_check": round((clock.wall_ms() - started) * 1_000 / CHECKS, 2),
+        "us_per_check": round(median(took), 2),
+        "us_per_check_fastest": round(min(took), 2),
     }
 
 

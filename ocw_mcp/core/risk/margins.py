@@ -107,9 +107,12 @@ def _room(intent: OrderIntent, account: AccountView, policies: Policies, fits: C
     if brackets is None:
         return fits(1)
     wanted = max(1, _settled(intent, account) or policies.leverage.usual)
-    room = ZERO
+    room, leverage, most = ZERO, 0, ZERO
     for row in brackets.rows:
-        ends, most = row.cap - account.symbol_notional, fits(min(wanted, row.max_leverage))
+        if leverage != min(wanted, row.max_leverage):
+            leverage = min(wanted, row.max_leverage)
+            most = fits(leverage)
+        ends = row.cap - account.symbol_notional
         if most < ends:
             return max(room, most)
         room = max(room, ends)

@@ -14,7 +14,7 @@ from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.activity import asked_for
 from ocw_mcp.core.risk.limits import LIMITS
 from ocw_mcp.core.risk.margins import leverage_of
-from ocw_mcp.core.risk.prices import dearest, limit_of, rounded_limit, worst_fill
+from ocw_mcp.core.risk.prices import dearest, limit_of, rounded_limit, smallest_at, worst_fill
 from ocw_mcp.core.risk.scale import exposure_scale
 from ocw_mcp.core.risk.verdict import Verdict
 from ocw_mcp.domain.approved import ApprovedOrder, claim_risk_seal
@@ -62,7 +62,7 @@ class RiskOfficer:
         if limit is not None:
             intent = msgspec.structs.replace(intent, limit_price=limit)
         worst = dearest(intent, account.price, self._policies.order.price_allowance)
-        price = account.price if limit is None else limit
+        price = smallest_at(intent, account, self._policies.risk.gap_allowance)
         quantity = floor_to(intent.quantity, account.instrument.step)
         notional = quantity * worst
         verdicts = [rule(intent, account, self._policies, notional) for rule in LIMITS]
@@ -82,14 +82,13 @@ class RiskOfficer:
 
         One against an open position is 0: that is closed first.
         """
-        long_max, short_max = (self._room(symbol, side, account, account.price) for side in (Side.BUY, Side.SELL))
-        return Feasible(long_max, short_max, _smallest(account.instrument, account.price))
+        long, short = (self._probe(symbol, side, account) for side in (Side.BUY, Side.SELL))
+        smallest = _smallest(account.instrument, smallest_at(long, account, self._policies.risk.gap_allowance))
+        return Feasible(self._room(long, account), self._room(short, account), smallest)
 
-    def _room(self, symbol: str, side: Side, account: AccountView, price: Decimal) -> Decimal:
-        """The largest entry on one side, asked with one of no size and a stop that the policy takes."""
-        if account.quantity * side.sign < 0:
-            return ZERO
-        probe = OrderIntent(
+    def _probe(self, symbol: str, side: Side, account: AccountView) -> OrderIntent:
+        """An entry of no size, with a stop that the policy takes."""
+        return OrderIntent(
             idempotency_key="",
             principal="",
             symbol=symbol,
@@ -97,10 +96,16 @@ class RiskOfficer:
             type=OrderType.MARKET,
             purpose=Purpose.ENTRY,
             quantity=ZERO,
-            protect_at=price * (ONE - side.sign * self._policies.stop.max_distance / 2),
+            protect_at=account.price * (ONE - side.sign * self._policies.stop.max_distance / 2),
         )
+
+    def _room(self, probe: OrderIntent, account: AccountView) -> Decimal:
+        """The largest entry like this one."""
+        if account.quantity * probe.side.sign < 0:
+            return ZERO
         verdicts = [limit(probe, account, self._policies, ZERO) for limit in LIMITS]
-        return _largest(verdicts, self.worst_price(price), account.instrument, price)
+        price = smallest_at(probe, account, self._policies.risk.gap_allowance)
+        return _largest(verdicts, self.worst_price(account.price), account.instrument, price)
 
     def approve_reduction(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int

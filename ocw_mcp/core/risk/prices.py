@@ -2,7 +2,8 @@
 
 from decimal import Decimal
 
-from ocw_mcp.domain.market import Instrument
+from ocw_mcp.core.risk.account import AccountView
+from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.money import ONE, ZERO, ceil_to, floor_to
 from ocw_mcp.domain.orders import OrderIntent, OrderType, Side
 
@@ -64,6 +65,17 @@ def adverse(intent: OrderIntent, price: Decimal, allowance: Decimal) -> Decimal:
     """
     limit = limit_of(intent)
     return price * (ONE + intent.side.sign * allowance) if limit is None else limit
+
+
+def smallest_at(intent: OrderIntent, account: AccountView, gap: Decimal) -> Decimal:
+    """The price (quote) at which an entry has to reach the venue's smallest notional.
+
+    On spot that holds for sales, too: what is bought has to be large enough to be sold at its stop and a gap beyond.
+    """
+    price, stop = limit_of(intent) or account.price, intent.protect_at
+    if account.product is Product.SPOT and stop is not None and stop.is_finite():
+        return min(price, stop * (ONE - gap))
+    return price
 
 
 def limit_of(intent: OrderIntent) -> Decimal | None:

@@ -1,0 +1,56 @@
+"""Two callers, an agent, people, the market and the venue try together to break a limit: a hundred thousand times."""
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.support.floor import Floor
+
+STEPS = 100_000
+
+BITES = {
+    "APPROVAL_REQUIRED",
+    "CORRELATED_EXPOSURE",
+    "DAILY_LOSS",
+    "DEPTH",
+    "ENTRY_RATE",
+    "FEES",
+    "FREE_MARGIN",
+    "GROSS_EXPOSURE",
+    "LEVERAGE",
+    "LIQUIDATION",
+    "LOSSES_IN_A_ROW",
+    "MANDATE",
+    "NOT_ACTIVE",
+    "OPEN_POSITIONS",
+    "ORDER_NOTIONAL",
+    "POSITION_SHARE",
+    "PRICE_COLLAR",
+    "REDUCTION_RATE",
+    "REENTRY",
+    "RISK_PER_TRADE",
+    "SPREAD",
+    "STALE_DATA",
+    "STOP_REQUIRED",
+    "TURNOVER",
+}
+"""Limits that have to have bitten, or the attempt was none."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_200)
+def test_no_limit_is_broken_in_a_hundred_thousand_steps() -> None:
+    before = Floor.steps
+    while Floor.steps - before < STEPS:
+        run_state_machine_as_test(
+            Floor,
+            settings=settings(
+                max_examples=500,
+                stateful_step_count=60,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+                database=None,
+            ),
+        )
+    bitten = {kind.removeprefix("refused ") for kind in Floor.bites if kind.startswith("refused ")}
+    assert bitten >= BITES, f"never bit: {sorted(BITES - bitten)}"
