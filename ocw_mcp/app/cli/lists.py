@@ -5,11 +5,11 @@ from decimal import Context, Decimal
 
 from rich.console import RenderableType
 
+from ocw_mcp.adapters.store.views.decisions import DecisionRow, Decisions
+from ocw_mcp.adapters.store.views.orders import OrderRow, Orders, RefusalRow
+from ocw_mcp.adapters.store.views.positions import PositionRow, Positions
+from ocw_mcp.adapters.store.views.trades import Trades
 from ocw_mcp.app.cli.tables import Column, amounts, cents, grid, moment, money, more, said, span
-from ocw_mcp.app.views.decisions import DecisionRow, Decisions
-from ocw_mcp.app.views.orders import OrderRow, Orders, RefusalRow
-from ocw_mcp.app.views.positions import PositionRow, Positions
-from ocw_mcp.app.views.trades import Trades
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.money import plain
 

@@ -6,9 +6,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ocw_mcp.adapters.store.views.story import FIRST_STEPS, Answer, Story
 from ocw_mcp.app.cli.lists import leg_text, order_text, refusal_text
 from ocw_mcp.app.cli.tables import cents, moment, said, span
-from ocw_mcp.app.views.story import FIRST_STEPS, Answer, Story
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.events import DomainEvent

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from ocw_mcp.adapters.store.views import story as stories
 from ocw_mcp.app.cli import story as pages
-from ocw_mcp.app.views import story as stories
 from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from tests.adapters.store.books import BOOK, ENTRY, STORY, filled, intended, open_book, refused, tell

@@ -13,8 +13,8 @@ from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import Book
 from ocw_mcp.adapters.store.reader import ask_book
-from ocw_mcp.app.views.orders import RefusalRow, refusal_row
-from ocw_mcp.app.views.story_ids import Named, resolve
+from ocw_mcp.adapters.store.views.orders import RefusalRow, refusal_row
+from ocw_mcp.adapters.store.views.story_ids import Named, resolve
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent
