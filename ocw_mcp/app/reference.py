@@ -12,11 +12,13 @@ from pydantic.fields import FieldInfo
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import MEANING
+from ocw_mcp.domain.requests import REQUEST_MEANING
 
 
 def page() -> str:
     """The whole page as Markdown."""
-    return "\n".join(["# Reference", "", "Made from the code by `make docs`.", "", *_policies(), *_refusals(), ""])
+    intro = ("# Reference", "", "Made from the code by `make docs`.", "")
+    return "\n".join([*intro, *_policies(), *_refusals(), *_requests(), ""])
 
 
 def _policies() -> Iterator[str]:
@@ -47,6 +49,12 @@ def _is_table(kind: Any) -> TypeGuard[type[BaseModel]]:
 def _refusals() -> Iterator[str]:
     yield from ("## Refusals", "", "| code | meaning |", "|---|---|")
     for code, meaning in MEANING.items():
+        yield f"| `{code}` | {meaning} |"
+
+
+def _requests() -> Iterator[str]:
+    yield from ("", "## Requests that cannot be answered", "", "| code | meaning |", "|---|---|")
+    for code, meaning in REQUEST_MEANING.items():
         yield f"| `{code}` | {meaning} |"
 
 

@@ -8,6 +8,7 @@
     │   └── BookBusy            another engine holds it
     ├── JournalError            the journal cannot be written or does not hold together: no order leaves
     │   └── JournalDiverged     a resumed run did not repeat what was journaled: the engine stops
+    ├── RequestError            a caller asked for what is not there (in `requests.py`, with its codes): nothing happens
     └── HouseRuleError          a programming error against a rule of the house: never caught
 
 An expected refusal of an order is not an error: it is a `Refusal`, a value that travels back to whoever asked.

@@ -31,7 +31,7 @@ def entry_intent(
     stop: Decimal | None,
     key: str,
     principal: str,
-    wake: int,
+    wake: int | None,
     now: int,
 ) -> OrderIntent:
     """The order that an entering leg means. Its size is a share of equity, scaled, at the worst assumed fill.

@@ -59,13 +59,9 @@ class RiskOfficer:
             return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(intent.limit_price))
         worst = self.worst_of(intent, account)
         price = account.price if limit is None else limit
-        # A stop is held against the price at which the position would begin.
-        begins = expected_fill(intent.side, limit, account.price)
-        seen = account if limit is None else msgspec.structs.replace(account, price=begins)
         quantity = floor_to(intent.quantity, account.instrument.step)
-        notional = quantity * worst
-        verdicts = [rule(intent, seen, self._policies, notional) for rule in LIMITS]
-        refused = next((verdict for verdict in verdicts if notional > verdict.room or verdict.room <= ZERO), None)
+        verdicts = self.verdicts(intent, account)
+        refused = next((verdict for verdict in verdicts if not verdict.passes(quantity * worst)), None)
         if refused is not None:
             largest = _largest(verdicts, worst, account.instrument, price)
             return Refusal(refused.code, str(refused.limit), str(refused.actual), largest)
@@ -74,6 +70,21 @@ class RiskOfficer:
             largest = _largest(verdicts, worst, account.instrument, price)
             return msgspec.structs.replace(minimum, largest=largest)
         return self._approve(intent, ref, quantity, account, now)
+
+    def verdicts(self, intent: OrderIntent, account: AccountView) -> list[Verdict]:
+        """What every limit says of an entry, in the order in which the first refusal is told."""
+        limit = rounded_limit(intent, account.instrument)
+        # A stop is held against the price at which the position would begin.
+        begins = expected_fill(intent.side, limit, account.price)
+        seen = account if limit is None else msgspec.structs.replace(account, price=begins)
+        notional = floor_to(intent.quantity, account.instrument.step) * self.worst_of(intent, account)
+        return [rule(intent, seen, self._policies, notional) for rule in LIMITS]
+
+    def largest(self, intent: OrderIntent, account: AccountView) -> Decimal:
+        """The largest quantity of this very entry that every limit lets pass now; 0 when none."""
+        limit = rounded_limit(intent, account.instrument)
+        price = account.price if limit is None else limit
+        return _largest(self.verdicts(intent, account), self.worst_of(intent, account), account.instrument, price)
 
     def feasible(self, symbol: str, account: AccountView) -> Feasible:
         """The largest long and short entry that every limit would let pass now, each with a stop within the policy.

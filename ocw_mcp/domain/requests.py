@@ -1,0 +1,39 @@
+"""What a caller may have got wrong when it asked for something: one code each, and the sentence that explains it."""
+
+from enum import StrEnum
+
+from ocw_mcp.domain.errors import OcwError
+
+
+class RequestCode(StrEnum):
+    """The codes of a request that cannot be answered. What they mean is in `REQUEST_MEANING`."""
+
+    BAD_ARGUMENTS = "BAD_ARGUMENTS"
+    UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL"
+    UNKNOWN_TIMEFRAME = "UNKNOWN_TIMEFRAME"
+    UNKNOWN_ID = "UNKNOWN_ID"
+    BAD_DAY = "BAD_DAY"
+    BAD_CURSOR = "BAD_CURSOR"
+    NOT_STARTED = "NOT_STARTED"
+    UNREADABLE = "UNREADABLE"
+
+
+REQUEST_MEANING: dict[RequestCode, str] = {
+    RequestCode.BAD_ARGUMENTS: "an argument is missing, misspelt, of the wrong type, or out of bounds",
+    RequestCode.UNKNOWN_SYMBOL: "this engine does not follow that symbol",
+    RequestCode.UNKNOWN_TIMEFRAME: "candles of that length are not built here",
+    RequestCode.UNKNOWN_ID: "the book has no wake, order or refusal of that name",
+    RequestCode.BAD_DAY: "that is no day",
+    RequestCode.BAD_CURSOR: "the cursor is not one that this tool gave",
+    RequestCode.NOT_STARTED: "the market has not begun, so there is nothing to tell yet",
+    RequestCode.UNREADABLE: "the book's store cannot be read just now",
+}
+
+
+class RequestError(OcwError):
+    """A caller asked for what is not there: it is told what would be, and nothing else happens."""
+
+    def __init__(self, code: RequestCode, *, limit: str, actual: str, next_: str, what: str = "") -> None:
+        self.code = code
+        what = what or REQUEST_MEANING[code]
+        super().__init__(f"{code}: {what}. limit={limit} actual={actual} next: {next_}")
