@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from ocw_mcp.domain.errors import OcwError
+from ocw_mcp.domain.time import day_begins
 
 
 class RequestCode(StrEnum):
@@ -37,3 +38,16 @@ class RequestError(OcwError):
         self.code = code
         what = what or REQUEST_MEANING[code]
         super().__init__(f"{code}: {what}. limit={limit} actual={actual} next: {next_}")
+
+
+def day_of(text: str) -> int:
+    """The first moment (ms) of the UTC day that a caller named. Raises RequestError."""
+    try:
+        return day_begins(text)
+    except (ValueError, OverflowError):
+        raise RequestError(
+            RequestCode.BAD_DAY,
+            limit="a UTC day such as 2026-03-09",
+            actual=repr(text[:20]),
+            next_="write the day that way, or leave it out",
+        ) from None

@@ -1,7 +1,7 @@
 """Moments and spans: whole milliseconds since 1970 in UTC, everywhere."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 SECOND = 1_000
 MINUTE = 60 * SECOND
@@ -39,6 +39,12 @@ def iso(ms: int) -> str:
 def utc_day(ms: int) -> str:
     """The UTC day that a moment belongs to: `2026-03-09`."""
     return iso(ms)[:10]
+
+
+def day_begins(day: str) -> int:
+    """The first moment (ms) of a UTC day such as `2026-03-09`. Raises ValueError for what is none."""
+    found = date.fromisoformat(day)
+    return int(datetime(found.year, found.month, found.day, tzinfo=UTC).timestamp()) * SECOND
 
 
 def next_midnight(ms: int) -> int:

@@ -122,6 +122,11 @@ class Facade:
         self.history = history
 
     @property
+    def book(self) -> str:
+        """The six characters that name the book."""
+        return self._store.book
+
+    @property
     def symbols(self) -> tuple[str, ...]:
         """The symbols that the engine follows."""
         return self._engine.config.symbols

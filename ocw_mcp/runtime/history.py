@@ -7,19 +7,19 @@ goes away keeps the engine waiting.
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import Book
 from ocw_mcp.adapters.store.reader import ask_book
-from ocw_mcp.adapters.store.views.days import DayPage, parse_day, read_day
+from ocw_mcp.adapters.store.views.days import DayPage, read_day
 from ocw_mcp.adapters.store.views.decisions import Decisions, find_decisions
 from ocw_mcp.adapters.store.views.orders import OrderPage, RefusalPage, page_orders, page_refusals
 from ocw_mcp.adapters.store.views.story import Story, find_story, newest_story
 from ocw_mcp.adapters.store.views.trades import TradePage, TradeSearch, search_trades
 from ocw_mcp.domain.errors import BookError, SettingsError
-from ocw_mcp.domain.requests import RequestCode, RequestError
+from ocw_mcp.domain.requests import RequestCode, RequestError, day_of
 
 AT_ONCE = 4
 """Questions under way; further ones wait."""
@@ -34,8 +34,18 @@ class History:
         self._directory = directory
         self._turn = asyncio.Semaphore(AT_ONCE)
 
-    async def trades(self, wanted: TradeSearch, limit: int) -> TradePage:
-        """Closed trades, newest first. Raises RequestError."""
+    async def trades(
+        self,
+        limit: int,
+        *,
+        symbol: str | None = None,
+        outcome: Literal["won", "lost"] | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        before: int | None = None,
+    ) -> TradePage:
+        """Closed trades, newest first, those closed within [since, until) in ms. Raises RequestError."""
+        wanted = TradeSearch(symbol, outcome, since, until, before)
         return await self._ask(lambda db, book: search_trades(db, wanted, limit))
 
     async def orders(self, limit: int, before: int | None = None) -> OrderPage:
@@ -69,15 +79,8 @@ class History:
 
     async def day(self, day: str | None, kinds: tuple[str, ...], limit: int, after: int | None = None) -> DayPage:
         """The events of a UTC day, of the last one where none is named, oldest first. Raises RequestError."""
-        try:
-            parse_day(day or "2026-01-01")
-        except (ValueError, OverflowError):
-            raise RequestError(
-                RequestCode.BAD_DAY,
-                limit="a UTC day such as 2026-03-09",
-                actual=repr((day or "")[:20]),
-                next_="write the day that way, or leave it out for the last one",
-            ) from None
+        if day is not None:
+            day_of(day)
         return await self._ask(lambda db, book: read_day(db, day, kinds, limit, after))
 
     async def _ask(self, question: Callable[[Database, Book], _T]) -> _T:

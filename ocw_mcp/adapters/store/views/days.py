@@ -1,12 +1,11 @@
 """The journal of one UTC day, event by event."""
 
-from datetime import UTC, date, datetime
-from typing import Any
-
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.domain.time import DAY, utc_day
+from ocw_mcp.adapters.store.rows import journal_event
+from ocw_mcp.domain.events import JournalEvent
+from ocw_mcp.domain.time import DAY, day_begins, utc_day
 
 
 class EventRow(msgspec.Struct, frozen=True):
@@ -14,8 +13,7 @@ class EventRow(msgspec.Struct, frozen=True):
 
     row: int
     at: int
-    kind: str
-    payload: dict[str, Any]
+    event: JournalEvent
 
 
 class DayPage(msgspec.Struct, frozen=True):
@@ -29,15 +27,6 @@ class DayPage(msgspec.Struct, frozen=True):
     next: int | None
 
 
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
-
-
-def parse_day(text: str) -> int:
-    """The first moment (ms) of a day such as `2026-03-09`. Raises ValueError."""
-    found = date.fromisoformat(text)
-    return int(datetime(found.year, found.month, found.day, tzinfo=UTC).timestamp()) * 1_000
-
-
 def read_day(db: Database, day: str | None, kinds: tuple[str, ...], limit: int, after: int | None) -> DayPage:
     """`limit` events of a day, from after row `after`; of the last day where none is named, of all kinds without one.
 
@@ -48,23 +37,17 @@ def read_day(db: Database, day: str | None, kinds: tuple[str, ...], limit: int, 
         if not last:
             return DayPage(None, [], 0, None)
         day = utc_day(db.execute("SELECT at FROM events WHERE row = ?", (last,)).fetchone()[0])
-    begins = parse_day(day)
+    begins = day_begins(day)
     first, end = _first_from(db, begins), _first_from(db, begins + DAY)
     which = " OR ".join("kind = ? OR kind LIKE ? || '.%'" for _ in kinds) or "1"
     names = [name for kind in kinds for name in (kind, kind)]
     total = db.execute(f"SELECT count(*) FROM events WHERE row >= ? AND row < ? AND ({which})", (first, end, *names))
     rows = db.execute(
-        f"SELECT row, at, kind, payload FROM events WHERE row >= ? AND row < ? AND ({which}) ORDER BY row LIMIT ?",
+        f"SELECT row, at, payload FROM events WHERE row >= ? AND row < ? AND ({which}) ORDER BY row LIMIT ?",
         (max(first, (after or 0) + 1), end, *names, limit + 1),
     ).fetchall()
-    events = [EventRow(*msgspec.convert(row[:3], tuple[int, int, str]), _payload(row[3])) for row in rows[:limit]]
+    events = [EventRow(row, at, journal_event(row, payload)) for row, at, payload in rows[:limit]]
     return DayPage(day, events, total.fetchone()[0], events[-1].row if len(rows) > limit else None)
-
-
-def _payload(text: str) -> dict[str, Any]:
-    payload = _decode(text)
-    payload.pop("kind", None)
-    return payload
 
 
 def _first_from(db: Database, moment: int) -> int:
