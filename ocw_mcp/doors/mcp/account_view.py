@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from ocw_mcp.runtime.facade import Facade, PolicyView, Portfolio, Status
 
 
-def status(meta: Meta, seen: "Status") -> CallToolResult:
-    """The engine at a glance."""
-    result = StatusResult(
+def status_of(meta: Meta, seen: "Status") -> StatusResult:
+    """The engine at a glance, typed."""
+    return StatusResult(
         meta=meta,
         book=seen.book,
         version=seen.version,
@@ -55,6 +55,11 @@ def status(meta: Meta, seen: "Status") -> CallToolResult:
         policy=f"{seen.policy} {seen.policy_hash[:12]}",
         journal_head=seen.chain_head,
     )
+
+
+def status(meta: Meta, seen: "Status") -> CallToolResult:
+    """The engine at a glance."""
+    result = status_of(meta, seen)
     reached = ", limit reached: no entries today" if seen.daily_loss_reached else ""
     paused = f"; entries pause until {result.paused_until}" if result.paused_until else ""
     bare = f"; UNPROTECTED: {', '.join(seen.unprotected)}" if seen.unprotected else ""
