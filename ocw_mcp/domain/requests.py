@@ -15,7 +15,6 @@ class RequestCode(StrEnum):
     UNKNOWN_ID = "UNKNOWN_ID"
     BAD_DAY = "BAD_DAY"
     BAD_CURSOR = "BAD_CURSOR"
-    NOT_STARTED = "NOT_STARTED"
     UNREADABLE = "UNREADABLE"
 
 
@@ -26,7 +25,6 @@ REQUEST_MEANING: dict[RequestCode, str] = {
     RequestCode.UNKNOWN_ID: "the book has no wake, order or refusal of that name",
     RequestCode.BAD_DAY: "that is no day",
     RequestCode.BAD_CURSOR: "the cursor is not one that this tool gave",
-    RequestCode.NOT_STARTED: "the market has not begun, so there is nothing to tell yet",
     RequestCode.UNREADABLE: "the book's store cannot be read just now",
 }
 

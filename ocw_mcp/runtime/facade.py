@@ -28,7 +28,7 @@ from ocw_mcp.runtime.history import History
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """What every answer says of itself. `as_of` in ms; None before the market begins."""
+    """What every answer says of itself. `as_of` in ms; None before the market begins, warming up included."""
 
     mode: str
     state: DeskState
@@ -150,10 +150,10 @@ class Facade:
         return Moment(
             mode=self._stamp.mode,
             state=self._engine.account.desk_state,
-            as_of=now if ages else None,
+            as_of=now if ages and self.begun else None,
             age_ms=age,
             source=str(self._stamp.market),
-            stale=age is None or age > self._engine.price_age_limit_ms,
+            stale=age is None or age > self._engine.price_age_limit_ms or not self.begun,
         )
 
     def status(self) -> Status:

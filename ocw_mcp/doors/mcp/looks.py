@@ -27,6 +27,7 @@ def meta(facade: "Facade") -> Meta:
 
 def headline(told: Meta) -> str:
     """The same at the head of a text."""
-    age = "no price yet" if told.age_ms is None else f"prices {told.age_ms / 1000:g}s old"
-    stale = ", STALE" if told.stale else ""
-    return f"[{told.mode} {told.state} as of {told.as_of or 'never'}, {age}{stale}]"
+    if told.as_of is None:
+        return f"[{told.mode} {told.state}, STALE: the market has not begun, history may still be read]"
+    age = "a price missing" if told.age_ms is None else f"prices {told.age_ms / 1000:g}s old"
+    return f"[{told.mode} {told.state} as of {told.as_of}, {age}{', STALE' if told.stale else ''}]"

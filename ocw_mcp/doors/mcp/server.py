@@ -42,19 +42,22 @@ def chosen(toolsets: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(name for name in TOOLSETS if name in toolsets)
 
 
-def tools(look: Looks, toolsets: Sequence[str] | None = None) -> list[HouseTool]:
+def tools(look: Looks, toolsets: Sequence[str] | None = None, *, read_only: bool = False) -> list[HouseTool]:
     """The tools of some toolsets, over whatever engine `look` finds when one of them is called."""
-    return [tool for name in chosen(toolsets) for tool in TOOLSETS[name](look)]
+    made = [tool for name in chosen(toolsets) for tool in TOOLSETS[name](look)]
+    return [tool for tool in made if tool.reads or not read_only]
 
 
-def build(look: Looks, version: str, toolsets: Sequence[str] | None = None) -> MCPServer[Any]:
+def build(
+    look: Looks, version: str, toolsets: Sequence[str] | None = None, *, read_only: bool = False
+) -> MCPServer[Any]:
     """The server."""
     return MCPServer(
         NAME,
         title="OCW trading desk",
         version=version,
         instructions=INSTRUCTIONS,
-        tools=list(tools(look, toolsets)),
+        tools=list(tools(look, toolsets, read_only=read_only)),
         cache_hints={"tools/list": CacheHint(TOOLS_FRESH_MS)},
         subscriptions=False,
         log_level="WARNING",

@@ -26,6 +26,11 @@ log = logging.getLogger(__name__)
 class HouseTool(Tool):
     """A tool whose every failure is a result: `CODE: what happened. limit=… actual=… next: …`."""
 
+    @property
+    def reads(self) -> bool:
+        """Whether it changes nothing."""
+        return self.annotations is not None and self.annotations.read_only_hint is True
+
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
         """Call it. An unexpected exception goes to the log, and its text to nobody."""
         unknown = sorted(set(arguments) - set(self.parameters["properties"]))

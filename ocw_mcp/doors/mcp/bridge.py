@@ -1,0 +1,110 @@
+"""The server over standard input and output: lists the tools by itself, and hands each call to the running engine.
+
+Nothing of the engine is imported here, so that a client has its list while the engine is still being looked for. Each
+call is one request of the protocol without sessions: an engine that was started again in between makes no difference.
+"""
+
+from collections.abc import Awaitable, Sequence
+from typing import Any, Final, NoReturn, Protocol
+
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.server.stdio import stdio_server
+from mcp.shared.exceptions import MCPError
+from mcp.types import CallToolRequestParams, CallToolResult, ListToolsResult, PaginatedRequestParams
+
+from ocw_mcp.adapters.control.address import Address
+from ocw_mcp.domain.errors import AttachError, HouseRuleError, OcwError
+from ocw_mcp.doors.mcp.server import INSTRUCTIONS, NAME, build
+from ocw_mcp.doors.mcp.tool import failed
+
+ERA: Final = "2026-07-28"
+"""Of the protocol between this process and the engine: the one without sessions."""
+ANSWER_S: Final = 60.0
+
+_Context = ServerRequestContext[Any]
+
+
+class Attach(Protocol):
+    """Tells where the engine is. Raises AttachError."""
+
+    def __call__(self, silent: Address | None = None) -> Awaitable[Address]: ...
+
+
+class Bridge:
+    """A server whose tools are those of the engine."""
+
+    def __init__(
+        self, attach: Attach, version: str, toolsets: Sequence[str] | None = None, *, read_only: bool = False
+    ) -> None:
+        """Raises SettingsError for a toolset that there is not."""
+        self._attach = attach
+        self._offered = build(_no_engine, version, toolsets, read_only=read_only)
+        self.server: Server[Any] = Server(
+            NAME,
+            version=version,
+            title=self._offered.title,
+            instructions=INSTRUCTIONS,
+            on_list_tools=self._list,
+            on_call_tool=self._call,
+        )
+
+    async def serve(self) -> None:
+        """Serve over standard input and output until the client closes them."""
+        async with stdio_server() as (incoming, outgoing):
+            await self.server.run(incoming, outgoing, self.server.create_initialization_options())
+
+    async def _list(self, ctx: _Context, params: PaginatedRequestParams | None) -> ListToolsResult:
+        return ListToolsResult(tools=await self._offered.list_tools())
+
+    async def _call(self, ctx: _Context, params: CallToolRequestParams) -> CallToolResult:
+        names = [tool.name for tool in await self._offered.list_tools()]
+        if params.name not in names:
+            return failed(
+                f"UNKNOWN_TOOL: no tool of that name is offered here. limit={','.join(names)} "
+                f"actual={params.name[:40]!r} next: call one of these"
+            )
+        try:
+            return await self._hand_over(params)
+        except OcwError as error:
+            return failed(f"NO_ENGINE: {error}. next: tell a person")
+
+    async def _hand_over(self, params: CallToolRequestParams) -> CallToolResult:
+        silent: Address | None = None
+        for _ in range(2):
+            address = await self._attach(silent)
+            answer = await _ask(address, params)
+            if answer is not None:
+                return answer
+            # Nobody listens there any more, so nothing was asked of anybody: it may be asked again.
+            silent = address
+        raise AttachError("an engine was found twice and answered neither time")
+
+
+async def _ask(address: Address, params: CallToolRequestParams) -> CallToolResult | None:
+    """Call a tool of the engine; None where nobody listens at its address."""
+    import httpx2
+    from mcp.client import Client
+    from mcp.client.streamable_http import streamable_http_client
+
+    timeout = httpx2.Timeout(ANSWER_S, connect=5.0)
+    headers = {"authorization": f"Bearer {address.token}"}
+    answer: CallToolResult | None = None
+    broken = False
+    try:
+        # The engine is on this machine, whatever proxies the environment names.
+        async with httpx2.AsyncClient(headers=headers, timeout=timeout, trust_env=False) as http:
+            transport = streamable_http_client(f"{address.url}/mcp", http_client=http)
+            async with Client(transport, mode=ERA) as client:
+                answer = await client.call_tool(params.name, params.arguments)
+    except* httpx2.ConnectError:
+        pass
+    except* (httpx2.HTTPError, MCPError):
+        broken = True
+    if broken and answer is None:
+        raise AttachError("the engine did not answer; whatever was asked may have been done")
+    return answer
+
+
+def _no_engine() -> NoReturn:
+    raise HouseRuleError("a tool that is only listed is not called")
