@@ -11,6 +11,8 @@ from ocw_mcp.adapters.control.address import Address, forget_address, write_addr
 from ocw_mcp.adapters.control.tokens import SCOPES, Keyring, Principal, fresh
 from ocw_mcp.app.compose import Book
 from ocw_mcp.app.door import Door
+from ocw_mcp.app.policy_loader import load_prompts
+from ocw_mcp.app.resources import shipped
 from ocw_mcp.doors.mcp.server import build
 from ocw_mcp.doors.rest.app import application
 from ocw_mcp.doors.serving import listen, serving
@@ -27,7 +29,9 @@ async def open_door(door: Door, book: Book, directory: Path) -> AsyncIterator[No
     facade = Facade(book.engine, book.clock, book.store, book.stamp, History(directory), __version__)
     token = fresh()
     keyring = Keyring(directory, [(token, ATTACHED)])
-    app = application(lambda: facade, build(lambda: facade, __version__), keyring, door.hosts, docs=not door.hosts)
+    texts = load_prompts(shipped("prompts") / "desktop").texts
+    server = build(lambda: facade, __version__, prompts=texts)
+    app = application(lambda: facade, server, keyring, door.hosts, docs=not door.hosts)
     bound = listen(door.host, door.port)
     url = f"http://{door.shown}:{bound.getsockname()[1]}"
     async with serving(app, bound):

@@ -8,10 +8,14 @@ from typing import NamedTuple
 import httpx2
 
 from ocw_mcp.adapters.control.tokens import Keyring, add_token
+from ocw_mcp.app.policy_loader import load_prompts
+from ocw_mcp.app.resources import shipped
 from ocw_mcp.doors.mcp.server import build
 from ocw_mcp.doors.rest.app import application
 from ocw_mcp.doors.serving import listen, serving
 from ocw_mcp.runtime.facade import Facade
+
+PROMPTS = load_prompts(shipped("prompts") / "desktop").texts
 
 
 class Served(NamedTuple):
@@ -29,7 +33,9 @@ async def served(
 ) -> AsyncIterator[Served]:
     """Serve a facade; tokens are kept in `directory`."""
     token, _ = add_token(directory, "read", None, 0)
-    app = application(lambda: facade, build(lambda: facade, "1.2.3"), Keyring(directory), hosts, docs=docs)
+    app = application(
+        lambda: facade, build(lambda: facade, "1.2.3", prompts=PROMPTS), Keyring(directory), hosts, docs=docs
+    )
     bound = listen("127.0.0.1", 0)
     port = bound.getsockname()[1]
     url = f"http://127.0.0.1:{port}"

@@ -1,6 +1,6 @@
 """Puts the MCP server together: which tools there are, and what a client is told first."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from mcp.server.caching import CacheHint
@@ -11,6 +11,8 @@ from ocw_mcp.doors.mcp.account_tools import account_tools
 from ocw_mcp.doors.mcp.history_tools import history_tools
 from ocw_mcp.doors.mcp.looks import Looks
 from ocw_mcp.doors.mcp.market_tools import market_tools
+from ocw_mcp.doors.mcp.prompts import add_prompts
+from ocw_mcp.doors.mcp.resources import add_resources
 from ocw_mcp.doors.mcp.tool import HouseTool
 
 NAME = "ocw"
@@ -49,16 +51,25 @@ def tools(look: Looks, toolsets: Sequence[str] | None = None, *, read_only: bool
 
 
 def build(
-    look: Looks, version: str, toolsets: Sequence[str] | None = None, *, read_only: bool = False
+    look: Looks,
+    version: str,
+    toolsets: Sequence[str] | None = None,
+    *,
+    read_only: bool = False,
+    prompts: Mapping[str, str] | None = None,
 ) -> MCPServer[Any]:
-    """The server."""
-    return MCPServer(
+    """The server; `prompts` are texts by name."""
+    offered = tools(look, toolsets, read_only=read_only)
+    server: MCPServer[Any] = MCPServer(
         NAME,
         title="OCW trading desk",
         version=version,
         instructions=INSTRUCTIONS,
-        tools=list(tools(look, toolsets, read_only=read_only)),
+        tools=list(offered),
         cache_hints={"tools/list": CacheHint(TOOLS_FRESH_MS)},
         subscriptions=False,
         log_level="WARNING",
     )
+    add_resources(server, look, offered)
+    add_prompts(server, prompts or {})
+    return server

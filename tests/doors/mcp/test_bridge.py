@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from mcp import Client
-from mcp.types import CallToolResult
+from mcp.shared.exceptions import MCPError
+from mcp.types import CallToolResult, PromptReference, TextResourceContents
 
 from ocw_mcp.adapters.control.address import Address
 from ocw_mcp.adapters.control.tokens import revoke_token
@@ -98,7 +99,7 @@ async def test_an_engine_that_lets_nobody_in_is_not_asked_twice(looked: Looked, 
         attach = Known(address(door))
         async with Client(Bridge(attach, "1").server) as client:
             answered = await client.call_tool("ocw_get_status", {})
-    assert text(answered).startswith("NO_ENGINE: the engine did not answer; whatever was asked may have been done")
+    assert text(answered).startswith("NO_ENGINE: ")
     assert door.token not in text(answered)
     assert attach.asked == 1
 
@@ -111,3 +112,29 @@ async def test_what_is_not_offered_is_not_handed_over(looked: Looked) -> None:
     assert attach.asked == 0
     with pytest.raises(SettingsError, match="no toolset 'nothing'"):
         Bridge(attach, "1", ["nothing"])
+
+
+@pytest.mark.parametrize("era", ["auto", "legacy"])
+async def test_resources_prompts_and_completions_are_those_of_the_engine(
+    looked: Looked, tmp_path: Path, era: str
+) -> None:
+    async with served(looked.facade, tmp_path) as door, Client(Bridge(Known(address(door)), "1").server, mode=era) as c:
+        async with Client(build(lambda: looked.facade, "1"), mode=era) as direct:
+            assert (await c.list_resources()).resources == (await direct.list_resources()).resources
+            assert (await c.list_prompts()).prompts == (await direct.list_prompts()).prompts
+            templates = (await c.list_resource_templates()).resource_templates
+            assert templates == (await direct.list_resource_templates()).resource_templates
+        read = (await c.read_resource("ocw://snapshot/ETHUSDT")).contents[0]
+        assert isinstance(read, TextResourceContents)
+        assert "ETHUSDT" in read.text
+        with pytest.raises(MCPError, match="UNKNOWN_SYMBOL: "):
+            await c.read_resource("ocw://snapshot/DOGEUSDT")
+        assert (await c.get_prompt("post_mortem", {"trade": "order:3"})).messages
+        symbols = await c.complete(PromptReference(name="pre_trade_checklist"), {"name": "symbol", "value": "e"})
+        assert symbols.completion.values == ["ETHUSDT"]
+
+
+async def test_without_an_engine_a_resource_says_so() -> None:
+    async with Client(Bridge(Known(), "1").server) as client:
+        with pytest.raises(MCPError, match="NO_ENGINE: nobody is there"):
+            await client.read_resource("ocw://status")
