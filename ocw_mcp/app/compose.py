@@ -37,6 +37,7 @@ class Book:
         speed: float | None = None,
     ) -> None:
         market = feed.identity
+        self.stamp = stamp(feed)
         # A hole of a few candles is common; an entry that found no price for longer than this is taken off.
         patience_ms = max(3 * market.interval, 5 * MINUTE)
         self.venue = PaperVenue(market.product, START_EQUITY, patience_ms)

@@ -4,18 +4,22 @@
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic.fields import FieldInfo
 
 from ocw_mcp.app.policy_loader import load_policies, table_of
+from ocw_mcp.domain.errors import HouseRuleError
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import MEANING
+from ocw_mcp.domain.requests import REQUEST_MEANING
+from ocw_mcp.doors.mcp.server import TOOLSETS
 
 
 def page() -> str:
     """The whole page as Markdown."""
-    return "\n".join(["# Reference", "", "Made from the code by `make docs`.", "", *_policies(), *_refusals(), ""])
+    intro = ("# Reference", "", "Made from the code by `make docs`.", "")
+    return "\n".join([*intro, *_policies(), *_refusals(), *_requests(), *_tools(), ""])
 
 
 def _policies() -> Iterator[str]:
@@ -43,6 +47,26 @@ def _refusals() -> Iterator[str]:
     yield from ("## Refusals", "", "| code | meaning |", "|---|---|")
     for code, meaning in MEANING.items():
         yield f"| `{code}` | {meaning} |"
+
+
+def _requests() -> Iterator[str]:
+    yield from ("", "## Requests that cannot be answered", "", "| code | meaning |", "|---|---|")
+    for code, meaning in REQUEST_MEANING.items():
+        yield f"| `{code}` | {meaning} |"
+
+
+def _tools() -> Iterator[str]:
+    yield from ("", "## Tools of the MCP server", "", "By toolset. `*` marks what has to be given.")
+    for name, make in TOOLSETS.items():
+        yield from ("", f"### {name}", "", "| tool | arguments | what it tells |", "|---|---|---|")
+        for tool in make(_no_engine):
+            required = tool.parameters.get("required", ())
+            arguments = ", ".join(f"`{each}`{'*' * (each in required)}" for each in tool.parameters["properties"])
+            yield f"| `{tool.name}` | {arguments or 'none'} | {tool.description} |"
+
+
+def _no_engine() -> NoReturn:
+    raise HouseRuleError("a page of tools asks no engine")
 
 
 def _bounds(info: FieldInfo) -> str:

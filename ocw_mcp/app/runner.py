@@ -19,6 +19,7 @@ from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.app import picture
 from ocw_mcp.app.compose import Book, decider, require_timeframes, stamp
+from ocw_mcp.app.door import Door
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.domain.protocols import Feed
 from ocw_mcp.domain.time import SECOND
@@ -41,6 +42,8 @@ class Job(NamedTuple):
     """Simulated time over the wall's; None is as fast as it goes."""
     picture: Path | None = None
     """Where to draw the run."""
+    serve: Door | None = None
+    """Where to let others look at it while it runs."""
 
 
 class Outcome(NamedTuple):
@@ -68,7 +71,7 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
             book = Book(job.feed, job.agent, job.policies, job.prompts, store, commands, listener, job.speed)
             log.debug("running", market=str(identity), agent=job.agent, book=store.book)
             started, candles_before = book.clock.wall_ms(), book.engine.tally.candles
-            why = asyncio.run(_until_the_end(book, job.for_ms))
+            why = asyncio.run(_until_the_end(book, job.for_ms, job.serve, directory))
             wall_s = (book.clock.wall_ms() - started) / SECOND
             figures = report(
                 book.config,
@@ -102,11 +105,17 @@ def _warn(problem: str) -> None:
     log.warning(problem)
 
 
-async def _until_the_end(book: Book, for_ms: int | None) -> str:
+async def _until_the_end(book: Book, for_ms: int | None, door: Door | None, directory: Path) -> str:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, book.run.stop)
-    return await book.run.run(__version__, for_ms)
+    if door is None:
+        return await book.run.run(__version__, for_ms)
+    # Whoever runs an engine without a server need not wait for one to be imported.
+    from ocw_mcp.app.serve import open_door
+
+    async with open_door(door, book, directory):
+        return await book.run.run(__version__, for_ms)
 
 
 @contextmanager

@@ -79,10 +79,24 @@ def _url(value: Any) -> Any:
     return value
 
 
+def _hosts(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    names = tuple(name.strip().lower() for name in value.split(","))
+    wrong = [name for name in names if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|[0-9a-f:]{2,39}", name)]
+    if wrong:
+        raise ValueError(
+            f"names {_shown(wrong[0])}, which is no name of a machine; expected names or addresses without port, "
+            "separated by commas, such as desk.example.org; correct it, or remove the line"
+        )
+    return names
+
+
 _Word = Annotated[bool, BeforeValidator(_word)]
 _Level = Annotated[LogLevel, BeforeValidator(_level)]
 _Secret = Annotated[SecretStr | None, BeforeValidator(_secret)]
 _Url = Annotated[str | None, BeforeValidator(_url)]
+_Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts)]
 
 
 class Settings(BaseSettings):
@@ -98,6 +112,8 @@ class Settings(BaseSettings):
     anthropic_base_url: _Url = None
     claude_model: str | None = None
     fred_api_key: _Secret = None
+    serve_hosts: _Hosts = ()
+    """Names under which `--serve` answers beyond this machine; without any it serves this machine alone."""
     log_level: _Level = LogLevel.INFO
     warnings: tuple[str, ...] = ()
     """Sentences for the user: nothing that stops a start."""

@@ -8,6 +8,8 @@
     │   └── BookBusy            another engine holds it
     ├── JournalError            the journal cannot be written or does not hold together: no entry leaves
     │   └── JournalDiverged     a resumed run did not repeat what was journaled: the engine stops
+    ├── AttachError             no engine can be attached to: the caller is told, and nothing else happens
+    ├── RequestError            a caller asked for what is not there (in `requests.py`, with its codes): nothing happens
     └── HouseRuleError          a programming error against a rule of the house: never caught
 
 An expected refusal of an order is not an error: it is a `Refusal`, a value that travels back to whoever asked.
@@ -46,6 +48,10 @@ class JournalError(OcwError):
 
 class JournalDiverged(JournalError):  # noqa: N818
     """After a restart the engine did something else than the journal says it did; it stops and changes nothing."""
+
+
+class AttachError(OcwError):
+    """No served engine answers, and none could be started; whoever asked is told why."""
 
 
 class HouseRuleError(Exception):

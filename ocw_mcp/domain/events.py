@@ -9,11 +9,11 @@ from decimal import Decimal
 
 import msgspec
 
+from ocw_mcp.domain.asks import CallerRequest
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import OrderIntent, OrderRef
 from ocw_mcp.domain.reasons import Refusal
-from ocw_mcp.domain.requests import CallerRequest
 from ocw_mcp.domain.snapshot import WakeReason
 from ocw_mcp.domain.state import DeskState
 

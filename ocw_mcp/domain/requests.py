@@ -1,39 +1,51 @@
-"""What somebody attached to the running engine can ask for, outside any wake. All of it goes through the one door."""
+"""What a caller may have got wrong when it asked for something: one code each, and the sentence that explains it."""
 
-from decimal import Decimal
+from enum import StrEnum
 
-import msgspec
-
-from ocw_mcp.domain.decision import Leg
-from ocw_mcp.domain.orders import OrderRef
+from ocw_mcp.domain.errors import OcwError
+from ocw_mcp.domain.time import day_begins
 
 
-class LegRequest(msgspec.Struct, frozen=True, tag="leg", tag_field="asks"):
-    """Carry out one leg: enter, add, or close a whole position."""
+class RequestCode(StrEnum):
+    """The codes of a request that cannot be answered. What they mean is in `REQUEST_MEANING`."""
 
-    key: str
-    """The same key gets the same answer, however often it is sent."""
-    principal: str
-    """Who asks."""
-    leg: Leg
-
-
-class CancelRequest(msgspec.Struct, frozen=True, tag="cancel", tag_field="asks"):
-    """Take a live entry off. What protects or closes a position is never taken off on request."""
-
-    key: str
-    principal: str
-    ref: OrderRef
+    BAD_ARGUMENTS = "BAD_ARGUMENTS"
+    UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL"
+    UNKNOWN_TIMEFRAME = "UNKNOWN_TIMEFRAME"
+    UNKNOWN_ID = "UNKNOWN_ID"
+    BAD_DAY = "BAD_DAY"
+    BAD_CURSOR = "BAD_CURSOR"
+    UNREADABLE = "UNREADABLE"
 
 
-class ProtectionRequest(msgspec.Struct, frozen=True, tag="protection", tag_field="asks"):
-    """Tighten a position's stop, or set its target (quote). None leaves the one or the other as it is."""
+REQUEST_MEANING: dict[RequestCode, str] = {
+    RequestCode.BAD_ARGUMENTS: "an argument is missing, misspelt, of the wrong type, or out of bounds",
+    RequestCode.UNKNOWN_SYMBOL: "this engine does not follow that symbol",
+    RequestCode.UNKNOWN_TIMEFRAME: "candles of that length are not built here",
+    RequestCode.UNKNOWN_ID: "the book has no wake, order or refusal of that name",
+    RequestCode.BAD_DAY: "that is no day",
+    RequestCode.BAD_CURSOR: "the cursor is not one that this tool gave",
+    RequestCode.UNREADABLE: "the book's store cannot be read just now",
+}
 
-    key: str
-    principal: str
-    symbol: str
-    stop: Decimal | None = None
-    target: Decimal | None = None
+
+class RequestError(OcwError):
+    """A caller asked for what is not there: it is told what would be, and nothing else happens."""
+
+    def __init__(self, code: RequestCode, *, limit: str, actual: str, next_: str, what: str = "") -> None:
+        self.code = code
+        what = what or REQUEST_MEANING[code]
+        super().__init__(f"{code}: {what}. limit={limit} actual={actual} next: {next_}")
 
 
-CallerRequest = LegRequest | CancelRequest | ProtectionRequest
+def day_of(text: str) -> int:
+    """The first moment (ms) of the UTC day that a caller named. Raises RequestError."""
+    try:
+        return day_begins(text)
+    except (ValueError, OverflowError):
+        raise RequestError(
+            RequestCode.BAD_DAY,
+            limit="a UTC day such as 2026-03-09",
+            actual=repr(text[:20]),
+            next_="write the day that way, or leave it out",
+        ) from None

@@ -9,12 +9,12 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.asks import CallerRequest
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import OrderRef, VenueReport
-from ocw_mcp.domain.requests import CallerRequest
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 
 

@@ -1,7 +1,7 @@
 """Moments and spans: whole milliseconds since 1970 in UTC, everywhere."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 SECOND = 1_000
 MINUTE = 60 * SECOND
@@ -46,6 +46,12 @@ def next_month(ms: int) -> int:
     moment = datetime.fromtimestamp(ms / SECOND, UTC)
     year, month = divmod(moment.year * 12 + moment.month, 12)
     return int(datetime(year, month + 1, 1, tzinfo=UTC).timestamp()) * SECOND
+
+
+def day_begins(day: str) -> int:
+    """The first moment (ms) of a UTC day such as `2026-03-09`. Raises ValueError for what is none."""
+    found = date.fromisoformat(day)
+    return int(datetime(found.year, found.month, found.day, tzinfo=UTC).timestamp()) * SECOND
 
 
 def next_midnight(ms: int) -> int:

@@ -4,11 +4,11 @@ Each request is journaled with whoever asks, and answered once: the same key get
 """
 
 from ocw_mcp.core.orders.table import TrackedOrder
+from ocw_mcp.domain.asks import CallerRequest, CancelRequest, LegRequest, ProtectionRequest
 from ocw_mcp.domain.events import CallerAsked, RequestRefused
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.domain.requests import CallerRequest, CancelRequest, LegRequest, ProtectionRequest
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.carrying import Carrier

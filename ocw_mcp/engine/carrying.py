@@ -5,8 +5,9 @@ from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import Refusal
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.desk import Answer, Desk
+from ocw_mcp.engine.entries import entering
 from ocw_mcp.engine.guard import Guard
-from ocw_mcp.engine.legs import entry_intent, exit_objection, objection
+from ocw_mcp.engine.legs import exit_objection
 
 
 class Carrier:
@@ -35,14 +36,7 @@ class Carrier:
         return desk.refuse(desk.reduction(leg.symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id), refusal)
 
     def _enter(self, leg: Leg, key: str, principal: str, wake_id: int | None, now: int) -> OrderRef | Refusal:
-        desk, symbol = self._desk, leg.symbol
-        account = desk.view(symbol, now)
-        protection = self._guard.protections.get(symbol)
-        stop = protection.trigger if protection and leg.action is Action.ADD else None
-        intent = entry_intent(leg, account, desk.officer, stop, key, principal, wake_id, now)
-        if account is not None:
-            entering, exiting = any(desk.orders.live(symbol, Purpose.ENTRY)), desk.exit_under_way(symbol)
-            refusal = objection(leg, account, stop, entering=entering, exiting=exiting)
-            if refusal is not None:
-                return desk.refuse(intent, refusal)
-        return desk.submit(intent, now, account)
+        met = entering(leg, self._desk, self._guard, key, principal, wake_id, now)
+        if met.objection is not None:
+            return self._desk.refuse(met.intent, met.objection)
+        return self._desk.submit(met.intent, now, met.account)

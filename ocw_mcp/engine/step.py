@@ -5,6 +5,7 @@ a wake asks for a decision → its legs become intents → the desk has them che
 reports come back as events → the ledger books the fills and the guard puts stops under them.
 """
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -12,12 +13,14 @@ import msgspec
 from ocw_mcp.core.gate.gate import Gate
 from ocw_mcp.core.market.market import Closed, Market
 from ocw_mcp.core.orders.sense import nonsense
-from ocw_mcp.domain.decision import Decision
+from ocw_mcp.core.orders.table import OrderTable
+from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.events import CommandTaken, HoleFound, PoliciesLoaded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import FundingPaid, OutsideFill, Transferred
 from ocw_mcp.domain.policies import limits_in_force
+from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot, WakeReason
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.steps import Asked, Command, DecisionFailed, DecisionReady, Effect, StepEvent, TimerFired
 from ocw_mcp.engine.account import DAY_TIMER, Account
@@ -27,6 +30,7 @@ from ocw_mcp.engine.carrying import Carrier
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DEADLINE_TIMER, Decisions
 from ocw_mcp.engine.desk import EXPIRY_PREFIX, Answer, Desk
+from ocw_mcp.engine.entries import Checked, check
 from ocw_mcp.engine.exits import LOOK_TIMER, Exits
 from ocw_mcp.engine.guard import TIMER_PREFIX, Guard
 from ocw_mcp.engine.headroom import headroom
@@ -175,19 +179,7 @@ class Engine:
             return
         reasons = self._gate.wake(now, busy=self._decisions.under_way)
         if reasons:
-            snapshot = take_snapshot(
-                self.config,
-                self._market,
-                self.account,
-                self.guard,
-                reasons,
-                now,
-                feasible=lambda symbol: self._desk.feasible(symbol, now),
-                trades=tuple(self.account.trades),
-                note=self._decisions.state.note,
-                limits=self._limits,
-            )
-            decision = self._decisions.ask(snapshot, now)
+            decision = self._decisions.ask(self.snapshot(now, reasons), now)
             self._after_decision(self._decisions.state.last_wake, decision, now)
 
     def _take_derivatives(self, frame: Frame) -> None:
@@ -313,13 +305,62 @@ class Engine:
 
     def summary(self) -> dict[str, Any]:
         """What `ocw status` shows of this moment, ready for JSON."""
-        used = headroom(self.config, self.account, self._desk.orders, self._decisions.budget, self.now)
-        return summary(self.config, self.account, self.guard, self._gate.counters, self.tally, used, self.now)
+        return summary(
+            self.config, self.account, self.guard, self._gate.counters, self.tally, self.headroom(), self.now
+        )
+
+    def headroom(self) -> list[dict[str, str]]:
+        """How much of each limit is used up at this moment."""
+        return headroom(self.config, self.account, self._desk.orders, self._decisions.budget, self.now)
 
     @property
     def now(self) -> int:
         """Engine time (ms) of the last step."""
         return self._time.now
+
+    def snapshot(self, now: int, wake: tuple[WakeReason, ...] = ()) -> Snapshot:
+        """The world at `now` (ms): what a wake carries, and what anybody may look at between two steps."""
+        return take_snapshot(
+            self.config,
+            self._market,
+            self.account,
+            self.guard,
+            wake,
+            now,
+            feasible=lambda symbol: self._desk.feasible(symbol, now),
+            trades=tuple(self.account.trades),
+            note=self._decisions.state.note,
+            limits=self._limits,
+        )
+
+    def check(self, leg: Leg, principal: str, now: int, quantity: Decimal | None = None) -> Checked:
+        """What the desk would answer to a leg now; `quantity` (base asset) stands in for its share of equity."""
+        return check(leg, self._desk, self.guard, principal, now, quantity)
+
+    @property
+    def market(self) -> Market:
+        """Candles, indicators and derivatives, to look at between two steps."""
+        return self._market
+
+    @property
+    def orders(self) -> OrderTable:
+        """The orders, to look at between two steps."""
+        return self._desk.orders
+
+    @property
+    def price_age_limit_ms(self) -> int:
+        """How old a price may be for an entry."""
+        return self._quotes.age_limit_ms
+
+    @property
+    def waiting_for(self) -> DecisionRequest | None:
+        """The wake that is being decided on, if any."""
+        return self._decisions.state.pending
+
+    @property
+    def last_wake(self) -> int:
+        """The number of the last wake; 0 before the first."""
+        return self._decisions.state.last_wake
 
     @property
     def gate(self) -> Gate:

@@ -12,11 +12,11 @@ from contextlib import aclosing
 
 import msgspec
 
+from ocw_mcp.domain.asks import CallerRequest
 from ocw_mcp.domain.errors import BookError, TapeError
 from ocw_mcp.domain.events import RunResumed, RunStarted, RunStopped
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.protocols import Checkpoint, Clock, CommandBox, Decider, Feed, SimulatedVenue, Store
-from ocw_mcp.domain.requests import CallerRequest
 from ocw_mcp.domain.steps import Asked, Command
 from ocw_mcp.engine.desk import Answer
 from ocw_mcp.engine.step import Engine

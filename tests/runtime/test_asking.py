@@ -6,10 +6,10 @@ from decimal import Decimal
 import pytest
 
 from ocw_mcp.domain import events
+from ocw_mcp.domain.asks import CallerRequest, CancelRequest, LegRequest
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.errors import BookError, TapeError
 from ocw_mcp.domain.orders import OrderRef, Purpose
-from ocw_mcp.domain.requests import CallerRequest, CancelRequest, LegRequest
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.desk import Answer
 from tests.support.markets import START, HandFed, ListFeed, path

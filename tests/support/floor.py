@@ -14,10 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.asks import CallerRequest, CancelRequest, LegRequest, ProtectionRequest
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.market import Book, Candle, Frame, Opening, Product
 from ocw_mcp.domain.orders import OutcomeUnknown, Purpose, Rejected, VenueReport
-from ocw_mcp.domain.requests import CallerRequest, CancelRequest, LegRequest, ProtectionRequest
 from ocw_mcp.domain.steps import Asked, Command, StepEvent
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.runtime.pacing import everything_due

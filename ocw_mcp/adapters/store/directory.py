@@ -10,7 +10,9 @@ from ocw_mcp.domain.errors import BookError
 LOCK = "lock"
 LOCK_OWNER = "lock.pid"
 
-_ALLOWED_WITHOUT_A_BOOK = frozenset({".env", LOCK, LOCK_OWNER, "commands", "HALT", "passphrase"})
+_ALLOWED_WITHOUT_A_BOOK = frozenset(
+    {".env", LOCK, LOCK_OWNER, "commands", "HALT", "passphrase", "tokens.json", "serve.json", "engine.log"}
+)
 
 
 def prepare(directory: Path) -> Book | None:

@@ -10,9 +10,15 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line. What a user can mend is told in one sentence on standard error, with exit code 2."""
-    from ocw_mcp.app.cli.commands import app
-
     try:
+        if sys.argv[1:2] == ["mcp"]:
+            # A client of MCP waits for its list of tools: it does not wait for all the other commands, too.
+            from ocw_mcp.app.cli.mcp import alone
+
+            alone(sys.argv[2:])
+            return
+        from ocw_mcp.app.cli.commands import app
+
         app()
     except OcwError as error:
         print(f"ocw: {error}", file=sys.stderr)  # noqa: T201 - the one place where errors are spoken

@@ -6,8 +6,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ocw_mcp.app.cli.tables import said
 from ocw_mcp.app.views.checks import Check, Verdict
+from ocw_mcp.domain.words import said
 
 STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.PROBLEM: "bold red"}
 

@@ -9,9 +9,11 @@ import typer
 from ocw_mcp import __version__
 from ocw_mcp.app.cli import looks, operate
 from ocw_mcp.app.cli.benches import bench
+from ocw_mcp.app.cli.mcp import mcp
 from ocw_mcp.app.cli.options import BookOption, JsonOption, PoliciesOption, PolicyOption, StateOption
 from ocw_mcp.app.cli.person import person
 from ocw_mcp.app.cli.policies import policies
+from ocw_mcp.app.cli.tokens import tokens
 
 app = typer.Typer(
     help="A trading desk for Claude, with a risk officer that cannot be talked out of anything.",
@@ -46,6 +48,10 @@ SpeedOption = Annotated[
 ]
 PictureOption = Annotated[
     Path | None, typer.Option("--picture", help="Draw prices, wakes and trades into this PNG (needs ocw-mcp[plot]).")
+]
+ServeOption = Annotated[
+    str | None,
+    typer.Option("--serve", help="Let others look at the run over HTTP and MCP: HOST:PORT, such as 127.0.0.1:8080."),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the simulated market.")]
 
@@ -82,14 +88,16 @@ def run(
     seed: SeedOption = 1,
     speed: SpeedOption = "max",
     picture: PictureOption = None,
+    serve: ServeOption = None,
 ) -> None:
     """Run a book on paper: on the simulated market, or on a tape. Ctrl-C stops it, with a report."""
     # Looking at a book needs no indicators: it begins sooner, and the doctor can tell that TA-Lib is broken.
     from ocw_mcp.app.cli import runs
 
     wish = runs.Wish(
-        market, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, seed, speed, picture
-    )
+        market, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, seed, speed, picture,
+        serve,
+    )  # fmt: skip
     runs.run_and_print(wish, as_json=as_json)
 
 
@@ -128,6 +136,8 @@ def status(state: BookOption, as_json: JsonOption = False) -> None:
 
 
 looks.add_to(app)
+app.add_typer(tokens, name="token")
+app.command("mcp")(mcp)
 
 
 @app.command()

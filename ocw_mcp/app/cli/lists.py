@@ -5,13 +5,15 @@ from decimal import Context, Decimal
 
 from rich.console import RenderableType
 
-from ocw_mcp.app.cli.tables import Column, amounts, cents, grid, moment, money, more, said, span
-from ocw_mcp.app.views.decisions import DecisionRow, Decisions
-from ocw_mcp.app.views.orders import OrderRow, Orders, RefusalRow
-from ocw_mcp.app.views.positions import PositionRow, Positions
-from ocw_mcp.app.views.trades import Trades
-from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.adapters.store.views.decisions import DecisionRow, Decisions
+from ocw_mcp.adapters.store.views.orders import OrderRow, Orders, RefusalRow
+from ocw_mcp.adapters.store.views.positions import PositionRow, Positions
+from ocw_mcp.adapters.store.views.trades import Trades
+from ocw_mcp.app.cli.tables import Column, amounts, grid, money, more
+from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.words import cents, moment, said, span
+from ocw_mcp.engine.event_text import leg_text
 
 STATUS = {"partially_filled": "part filled", "cancel_requested": "canceling"}
 """Where the word of the journal is too long for a column."""
@@ -168,16 +170,6 @@ def decisions_grid(rows: list[DecisionRow], *, short: bool = False) -> Renderabl
             Column("refused", [str(row.refusals) for row in rows], number=True),
         ],
     )
-
-
-def leg_text(leg: Leg) -> str:
-    """A leg in a few words: `BUY ETHUSDT 13.50%, stop 2836.82`."""
-    parts = [f"{leg.action} {said(leg.symbol)}"]
-    if leg.action.adds_risk:
-        parts[0] += " without a size" if leg.size is None else f" {plain(round(leg.size * 100, 2))}% of equity"
-        parts += [f"stop {plain(leg.stop)}"] if leg.stop is not None else []
-        parts += [f"target {plain(leg.target)}"] if leg.target is not None else []
-    return ", ".join(parts)
 
 
 def _decided(row: DecisionRow) -> str:

@@ -9,6 +9,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import RenderableType
 
+from ocw_mcp.adapters.store.views.decisions import read_decisions
+from ocw_mcp.adapters.store.views.orders import read_orders
+from ocw_mcp.adapters.store.views.plain_json import jsonable
+from ocw_mcp.adapters.store.views.positions import read_positions
+from ocw_mcp.adapters.store.views.story import read_story
+from ocw_mcp.adapters.store.views.trades import read_trades
 from ocw_mcp.app.cli import lists
 from ocw_mcp.app.cli.checks import checks_text
 from ocw_mcp.app.cli.options import BookOption, JsonOption, LimitOption
@@ -16,12 +22,6 @@ from ocw_mcp.app.cli.story import story_text
 from ocw_mcp.app.cli.tables import terminal
 from ocw_mcp.app.cli.watch import watch as draw
 from ocw_mcp.app.views.checks import Verdict, examine
-from ocw_mcp.app.views.decisions import read_decisions
-from ocw_mcp.app.views.orders import read_orders
-from ocw_mcp.app.views.plain_json import jsonable
-from ocw_mcp.app.views.positions import read_positions
-from ocw_mcp.app.views.story import read_story
-from ocw_mcp.app.views.trades import read_trades
 
 ROWS = 20
 

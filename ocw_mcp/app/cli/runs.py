@@ -10,6 +10,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from ocw_mcp.app import log
+from ocw_mcp.app.door import parse_door
 from ocw_mcp.app.markets import SIMULATED, open_market
 from ocw_mcp.app.narrator import Narrator
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
@@ -41,6 +42,7 @@ class Wish(NamedTuple):
     seed: int
     speed: str = "max"
     picture: Path | None = None
+    serve: str | None = None
 
 
 def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None:
@@ -58,6 +60,7 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
         raise SettingsError("the market is an empty text; expected sim, or the path of a tape")
     # A directory may be called sim; a replay means it, a run means the market.
     market = f"./{wish.market}" if tape_only and wish.market == SIMULATED else wish.market
+    door = parse_door(wish.serve, settings.serve_hosts) if wish.serve is not None else None
     job = Job(
         feed=open_market(
             market,
@@ -73,6 +76,7 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
         state=wish.state,
         speed=_speed(wish.speed),
         picture=wish.picture,
+        serve=door,
     )
     outcome = run(job, None if as_json else Narrator(console.print))
     if as_json:

@@ -6,21 +6,17 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ocw_mcp.app.cli.lists import leg_text, order_text, refusal_text
-from ocw_mcp.app.cli.tables import cents, moment, said, span
-from ocw_mcp.app.views.story import FIRST_STEPS, Answer, Story
+from ocw_mcp.adapters.store.views.story import FIRST_STEPS, Answer, Story
+from ocw_mcp.app.cli.lists import order_text, refusal_text
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Leg
-from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.orders import NOT_JOURNALED, OrderIntent, Purpose
 from ocw_mcp.domain.reasons import MEANING, RefusalCode
 from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.unknown import Unknown
+from ocw_mcp.domain.words import cents, moment, said, span
+from ocw_mcp.engine.event_text import HASH_SHOWN, leg_text, told
 from ocw_mcp.engine.snapshot_text import compact
-
-HASH_SHOWN = 12
-"""Characters of a policy's hash; JSON has all of it."""
 
 
 def story_text(story: Story) -> Iterator[RenderableType]:
@@ -54,7 +50,7 @@ def _sections(story: Story) -> Iterator[tuple[str, list[str]]]:
         yield "seen", [missing or "at the end of this page"]
         yield "decided", _answer(story.answer, story.symbol)
     if story.after_answer:
-        yield "and then", [_told(story.book, step.event) for step in story.after_answer]
+        yield "and then", [told(story.book, step.event) for step in story.after_answer]
     if story.refusals:
         yield (
             "refused",
@@ -100,7 +96,7 @@ def _steps(story: Story) -> Table:
         if story.left_out and number == FIRST_STEPS:
             steps.add_row("", f"... {story.left_out:,} more ...")
         # A time is told once; what happened at the same moment stands below it.
-        steps.add_row("" if step.at == before else moment(step.at), Text(_told(story.book, step.event)))
+        steps.add_row("" if step.at == before else moment(step.at), Text(told(story.book, step.event)))
         before = step.at
     return steps
 
@@ -118,57 +114,3 @@ def _outcome(story: Story) -> list[str]:
     if not last:
         return ["nothing was filled" if story.steps else "nothing was sent" if story.answer else "open"]
     return list(last.values())
-
-
-def _told(book: str, event: DomainEvent) -> str:
-    match event:
-        case events.OrderIntended(ref, intent, policy_hash):
-            return f"order {ref.client_id(book)}: {_intent(intent)}; policy {policy_hash[:HASH_SHOWN]}"
-        case events.OrderRefused(intent, refusal):
-            return f"refused {intent.purpose.name.lower()} of {said(intent.symbol)}: {said(str(refusal))}"
-        case events.OrderAccepted(ref, venue_order_id):
-            return f"{ref} accepted by the venue as {said(venue_order_id)}"
-        case events.OrderRejected(ref, code, text):
-            if code == NOT_JOURNALED:
-                return f"{ref} was not sent: {said(text)}"
-            return f"{ref} rejected by the venue: {said(code)} {said(text)}"
-        case events.OrderUnknown(ref, why):
-            return f"{ref} unknown: {said(why)}; its budget stays reserved"
-        case events.OrderCancelRequested(ref, why):
-            return f"{ref} is to be canceled: {said(why)}"
-        case events.OrderCanceled(ref, why):
-            return f"{ref} canceled: {said(why)}"
-        case events.OrderFilled():
-            realised = f", realised {cents(event.realised, signed=True)} before fees" if event.realised else ""
-            return (
-                f"{event.ref} filled: {event.side} {plain(event.quantity)} at {plain(event.price)}, "
-                f"fee {plain(round(event.fee, 4))}{realised}; position {plain(event.position)}"
-            )
-        case events.PositionUnprotected(symbol, deadline):
-            return f"{said(symbol)} has no stop yet: without one it is closed at {moment(deadline)[11:]}"
-        case events.PositionProtected(symbol, stop, trigger):
-            return f"{said(symbol)} is protected by {stop} at {plain(trigger)}"
-        case events.PositionClosed(symbol, _, pnl, fees, funding):
-            told = f" and {cents(funding, signed=True)} of funding" if funding else ""
-            return f"{said(symbol)} is flat: {cents(pnl, signed=True)} after {cents(fees)} of fees{told}"
-        case events.FundingBooked(symbol=symbol, amount=amount, rate=rate, assumed=assumed):
-            known = "an assumed rate" if assumed else f"a rate of {rate:.4%}"
-            return f"funding of {said(symbol)} settled: {cents(amount, signed=True)} at {known}"
-        case events.DecisionDiscarded(_, why):
-            return f"an answer was discarded: {said(why)}"
-        case events.WakeConditionsSet(_, armed, refused):
-            wrong = f"; not taken: {'; '.join(map(said, refused))}" if refused else ""
-            return f"{armed} wake condition(s) were set{wrong}"
-        case _:
-            return events.kind_of(event)
-
-
-def _intent(intent: OrderIntent) -> str:
-    what = f"{intent.purpose.name.lower()} {intent.side} {plain(intent.quantity)} {said(intent.symbol)}"
-    if intent.trigger_price is not None:
-        what += f", triggers at {plain(intent.trigger_price)}"
-    if intent.purpose is Purpose.ENTRY and intent.protect_at is not None:
-        what += f" with a stop at {plain(intent.protect_at)}"
-        what += f" and a target at {plain(intent.target_at)}" if intent.target_at is not None else ""
-    asked = f", asked by {said(intent.principal)}"
-    return what + asked + (f" at wake {intent.wake_id}" if intent.wake_id is not None else "")

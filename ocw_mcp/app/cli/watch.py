@@ -11,9 +11,10 @@ from rich.live import Live
 from rich.text import Text
 
 from ocw_mcp.app.cli.lists import decisions_grid, orders_grid, positions_grid
-from ocw_mcp.app.cli.tables import Column, amounts, cents, grid, moment, money, said
+from ocw_mcp.app.cli.tables import Column, amounts, grid, money
 from ocw_mcp.app.views.live import EngineWord, FillRow, Glance, read_glance
 from ocw_mcp.domain.errors import OcwError
+from ocw_mcp.domain.words import cents, moment, said
 
 EVERY_S = 1.0
 ROWS_ONCE = 5

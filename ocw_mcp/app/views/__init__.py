@@ -1,1 +1,1 @@
-"""What a book's store tells, one module a view: queries in, typed rows out. The text for people is made in `cli`."""
+"""Looks at an installation and at a book as a whole; what the store tells of it is in `adapters/store/views`."""

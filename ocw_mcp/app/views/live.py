@@ -12,9 +12,9 @@ from ocw_mcp.adapters.store.lock import is_locked
 from ocw_mcp.adapters.store.reader import ask_book
 from ocw_mcp.adapters.store.schema import GET_SUMMARY
 from ocw_mcp.adapters.store.totals import count
-from ocw_mcp.app.views.decisions import Decisions, find_decisions
-from ocw_mcp.app.views.orders import Orders, find_orders
-from ocw_mcp.app.views.positions import PositionRow, find_positions
+from ocw_mcp.adapters.store.views.decisions import Decisions, find_decisions
+from ocw_mcp.adapters.store.views.orders import Orders, find_orders
+from ocw_mcp.adapters.store.views.positions import PositionRow, find_positions
 
 
 class EngineWord(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.activity import asked_for
 from ocw_mcp.core.risk.limits import LIMITS
 from ocw_mcp.core.risk.margins import leverage_of
-from ocw_mcp.core.risk.prices import dearest, limit_of, rounded_limit, smallest_at, worst_fill
+from ocw_mcp.core.risk.prices import limit_of, rounded_limit, smallest_at, worst_fill
 from ocw_mcp.core.risk.scale import exposure_scale
 from ocw_mcp.core.risk.verdict import Verdict
 from ocw_mcp.domain.approved import ApprovedOrder, claim_risk_seal
@@ -59,14 +59,13 @@ class RiskOfficer:
         limit = rounded_limit(intent, account.instrument)
         if limit is not None and limit <= ZERO:
             return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(intent.limit_price))
-        if limit is not None:
-            intent = msgspec.structs.replace(intent, limit_price=limit)
-        worst = dearest(intent, account.price, self._policies.order.price_allowance)
+        intent = _on_tick(intent, account.instrument)
+        worst = self.worst_of(intent, account)
         price = smallest_at(intent, account, self._policies.risk.gap_allowance)
         quantity = floor_to(intent.quantity, account.instrument.step)
         notional = quantity * worst
-        verdicts = [rule(intent, account, self._policies, notional) for rule in LIMITS]
-        refused = next((verdict for verdict in verdicts if notional > verdict.room or verdict.room <= ZERO), None)
+        verdicts = self.verdicts(intent, account)
+        refused = next((verdict for verdict in verdicts if not verdict.passes(notional)), None)
         if refused is not None:
             largest = _largest(verdicts, worst, account.instrument, price)
             return Refusal(refused.code, str(refused.limit), str(refused.actual), largest)
@@ -76,6 +75,18 @@ class RiskOfficer:
             return msgspec.structs.replace(minimum, largest=largest)
         leverage = leverage_of(intent, account, self._policies, notional)
         return self._approve(intent, ref, quantity, account, now, leverage)
+
+    def verdicts(self, intent: OrderIntent, account: AccountView) -> list[Verdict]:
+        """What every limit says of an entry, in the order in which the first refusal is told."""
+        intent = _on_tick(intent, account.instrument)
+        notional = floor_to(intent.quantity, account.instrument.step) * self.worst_of(intent, account)
+        return [rule(intent, account, self._policies, notional) for rule in LIMITS]
+
+    def largest(self, intent: OrderIntent, account: AccountView) -> Decimal:
+        """The largest quantity of this very entry that every limit lets pass now; 0 when none."""
+        intent = _on_tick(intent, account.instrument)
+        price = smallest_at(intent, account, self._policies.risk.gap_allowance)
+        return _largest(self.verdicts(intent, account), self.worst_of(intent, account), account.instrument, price)
 
     def feasible(self, symbol: str, account: AccountView) -> Feasible:
         """The largest long and short entry that every limit would let pass now, each with a stop within the policy.
@@ -153,6 +164,12 @@ class RiskOfficer:
             leverage=leverage,
         )
         return ApprovedOrder(_SEAL, order, account.version, now + APPROVAL_MS)
+
+
+def _on_tick(intent: OrderIntent, instrument: Instrument) -> OrderIntent:
+    """The intent with its limit, if it has one, as the venue would take it."""
+    limit = rounded_limit(intent, instrument)
+    return intent if limit in (None, intent.limit_price) else msgspec.structs.replace(intent, limit_price=limit)
 
 
 def _largest(verdicts: Sequence[Verdict], worst: Decimal, instrument: Instrument, price: Decimal) -> Decimal:

@@ -65,6 +65,10 @@ class Verdict(NamedTuple):
     actual: Told
     room: Decimal
 
+    def passes(self, notional: Decimal) -> bool:
+        """Whether an entry of this notional has room."""
+        return self.room > ZERO and notional <= self.room
+
 
 Limit = Callable[[OrderIntent, AccountView, Policies, Decimal], Verdict]
 """(intent, account, policies, notional at the worst fill) → verdict."""

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ocw_mcp.app.cli import story as pages
-from ocw_mcp.app.views import story as stories
+from ocw_mcp.adapters.store.views import story as stories
 from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.engine.event_text import told
 from tests.adapters.store.books import BOOK, ENTRY, STORY, filled, intended, open_book, refused, tell
 from tests.support.desks import write_desk
 from tests.support.shell import Ocw
@@ -167,7 +167,7 @@ def test_every_event_that_is_followed_has_words() -> None:
         events.PositionClosed("BTCUSDT", 1, Decimal(-1), Decimal(1)),
     ]  # fmt: skip
     for event in followed:
-        assert pages._told(BOOK, event) != events.kind_of(event)
+        assert not told(BOOK, event).startswith(events.kind_of(event))
         assert f"'{events.kind_of(event)}'" in stories._FOLLOWED
 
 

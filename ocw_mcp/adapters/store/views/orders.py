@@ -72,10 +72,27 @@ class Orders(msgspec.Struct, frozen=True):
     more_refusals: int
 
 
+class OrderPage(msgspec.Struct, frozen=True):
+    """Some orders, newest first, and the row before which the next page begins."""
+
+    orders: list[OrderRow]
+    next: int | None
+
+
+class RefusalPage(msgspec.Struct, frozen=True):
+    """Some refusals, newest first, and the sequence before which the next page begins."""
+
+    refusals: list[RefusalRow]
+    next: int | None
+
+
 _COLUMNS = """client_id, n || '-' || leg || '-' || revision, intended_at, updated_at, symbol, purpose, side, type,
     quantity, trigger_price, state, filled, average_price, fees, principal, wake_id, policy_hash, venue_order_id"""
 _LIVE = f"state IN ({', '.join(repr(state) for state in LIVE)})"
 _REFUSED = "SELECT refusals.seq, refusals.at, payload FROM refusals JOIN events USING (seq)"
+
+_NO_ROW = 1 << 62
+"""Above every row."""
 
 _decode = msgspec.json.Decoder(OrderRefused).decode
 
@@ -103,6 +120,24 @@ def find_orders(db: Database, book: Book, limit: int, *, finished: bool = False)
         refusals=[refusal_row(*row) for row in reversed(refused)],
         more_refusals=count(db, "SELECT count(*) FROM refusals") - len(refused),
     )
+
+
+def page_orders(db: Database, limit: int, before: int | None) -> OrderPage:
+    """`limit` orders of any state, newest first, from before row `before`."""
+    rows = db.execute(
+        f"SELECT rowid, {_COLUMNS} FROM orders WHERE rowid < ? ORDER BY rowid DESC LIMIT ?",
+        (_NO_ROW if before is None else before, limit + 1),
+    ).fetchall()
+    return OrderPage([order_row(row[1:]) for row in rows[:limit]], rows[limit - 1][0] if len(rows) > limit else None)
+
+
+def page_refusals(db: Database, limit: int, before: int | None) -> RefusalPage:
+    """`limit` refusals, newest first, from before sequence `before`."""
+    rows = db.execute(
+        f"{_REFUSED} WHERE refusals.seq < ? ORDER BY refusals.seq DESC LIMIT ?",
+        (_NO_ROW if before is None else before, limit + 1),
+    ).fetchall()
+    return RefusalPage([refusal_row(*row) for row in rows[:limit]], rows[limit - 1][0] if len(rows) > limit else None)
 
 
 def order_row(row: tuple[object, ...]) -> OrderRow:

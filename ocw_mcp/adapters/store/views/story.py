@@ -14,8 +14,9 @@ from sqlite_utils import Database
 from ocw_mcp.adapters.store.book import Book
 from ocw_mcp.adapters.store.reader import ask_book
 from ocw_mcp.adapters.store.seen import find_seen
-from ocw_mcp.app.views.orders import RefusalRow, refusal_row
-from ocw_mcp.app.views.story_ids import Named, resolve
+from ocw_mcp.adapters.store.views.decisions import find_decisions
+from ocw_mcp.adapters.store.views.orders import RefusalRow, refusal_row
+from ocw_mcp.adapters.store.views.story_ids import Named, resolve
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent
@@ -84,10 +85,17 @@ def read_story(state: Path, asked: str) -> Story:
 
     Raises SettingsError where there is nothing of that name, BookError where the book cannot be read.
     """
-    return ask_book(state, lambda db, book: _tell(db, book, asked))
+    return ask_book(state, lambda db, book: find_story(db, book, asked))
 
 
-def _tell(db: Database, book: Book, asked: str) -> Story:
+def newest_story(db: Database, book: Book) -> Story:
+    """Tell of the newest decision that acted, or of the newest at all. Raises SettingsError where there is none."""
+    newest = find_decisions(db, book, 1, acted=True).decisions or find_decisions(db, book, 1).decisions
+    return find_story(db, book, f"wake:{newest[0].wake_id}" if newest else "wake:1")
+
+
+def find_story(db: Database, book: Book, asked: str) -> Story:
+    """The same within a look at the book."""
     named = resolve(db, book, asked)
     wake = answer = None
     if named.wake_id is not None:

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from sqlite_utils import Database
@@ -47,6 +48,31 @@ class Trades(msgspec.Struct, frozen=True):
     funding: Decimal
 
 
+class TradeSearch(msgspec.Struct, frozen=True):
+    """Which trades: all where nothing is given. Times (ms) are those of closing."""
+
+    symbol: str | None = None
+    outcome: Literal["won", "lost"] | None = None
+    since: int | None = None
+    until: int | None = None
+    before: int | None = None
+    """The sequence before which a page begins."""
+
+
+class TradePage(msgspec.Struct, frozen=True):
+    """Some of the trades that were searched for, newest first, and sums over all of them in quote currency."""
+
+    trades: list[TradeRow]
+    found: int
+    won: int
+    lost: int
+    pnl: Decimal
+    fees: Decimal
+    funding: Decimal
+    next: int | None
+    """The sequence before which the next page begins."""
+
+
 _NEWEST = "SELECT seq, symbol, opened_at, closed_at, pnl, fees, funding FROM trades ORDER BY seq DESC LIMIT ?"
 # The event of a closing follows its fill directly; where that very fill turned the position round, it opened the next.
 _FILLS = """SELECT n, leg, side, quantity, price, position FROM fills WHERE symbol = :symbol AND seq < :seq AND seq >=
@@ -70,6 +96,39 @@ def find_trades(db: Database, book: Book, limit: int) -> Trades:
         pnl=sum((pnl for pnl, _, _ in sums), ZERO),
         fees=sum((fees for _, fees, _ in sums), ZERO),
         funding=sum((funding for _, _, funding in sums), ZERO),
+    )
+
+
+def search_trades(db: Database, wanted: TradeSearch, limit: int) -> TradePage:
+    """`limit` trades, newest first."""
+    conditions = {
+        "symbol = :symbol": wanted.symbol,
+        "CAST(pnl AS REAL) > 0": wanted.outcome == "won" or None,
+        "CAST(pnl AS REAL) < 0": wanted.outcome == "lost" or None,
+        "closed_at >= :since": wanted.since,
+        "closed_at < :until": wanted.until,
+    }
+    which = " AND ".join(text for text, value in conditions.items() if value is not None) or "1"
+    values = msgspec.structs.asdict(wanted) | {"limit": limit + 1}
+    sums = [
+        tuple(map(Decimal, row)) for row in db.execute(f"SELECT pnl, fees, funding FROM trades WHERE {which}", values)
+    ]
+    page = "AND seq < :before" if wanted.before is not None else ""
+    rows = db.execute(
+        f"""SELECT seq, symbol, opened_at, closed_at, pnl, fees, funding FROM trades WHERE {which} {page}
+            ORDER BY seq DESC LIMIT :limit""",
+        values,
+    ).fetchall()
+    newest = msgspec.convert(rows[:limit], list[tuple[int, str, int, int, str, str, str]])
+    return TradePage(
+        trades=[_trade(db, *row) for row in newest],
+        found=len(sums),
+        won=sum(pnl > 0 for pnl, _, _ in sums),
+        lost=sum(pnl < 0 for pnl, _, _ in sums),
+        pnl=sum((pnl for pnl, _, _ in sums), ZERO),
+        fees=sum((fees for _, fees, _ in sums), ZERO),
+        funding=sum((funding for _, _, funding in sums), ZERO),
+        next=newest[-1][0] if len(rows) > limit else None,
     )
 
 

@@ -1,0 +1,114 @@
+"""Finds the served engine of a state directory, or starts one on paper, detached: it outlives whoever started it.
+
+Two that start one at the same time end with one: the directory's lock lets one engine have it, and both attach to that.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+from platformdirs import user_data_path
+
+from ocw_mcp.adapters.control.address import Address, read_address
+from ocw_mcp.domain.errors import AttachError
+
+LOG: Final = "engine.log"
+PATIENCE_S: Final = 60.0
+UNSERVED_S: Final = 5.0
+"""How long an engine that holds the directory may be without an address before it counts as not served."""
+LOOK_S: Final = 0.05
+
+PAPER: Final = ("run", "--market", "sim", "--speed", "1", "--json", "--serve", "127.0.0.1:0")
+
+KEPT: Final = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "SYSTEMROOT")
+"""What an engine on paper needs of the environment. Keys are not among it, whoever has some there."""
+
+
+class Child(Protocol):
+    """A process that was started."""
+
+    def poll(self) -> int | None:
+        """Its exit code, or None while it runs."""
+        ...
+
+
+Spawn = Callable[[Path], Child]
+
+
+def home() -> Path:
+    """Where a book is kept for whom no other is named."""
+    return user_data_path("ocw", appauthor=False) / "desk"
+
+
+def spawn_engine(directory: Path) -> Child:
+    """Start an engine on the simulated market in real time, in a session of its own.
+
+    Raises BookError for a directory that cannot hold a book, and OSError.
+    """
+    from ocw_mcp.adapters.store.directory import prepare
+
+    prepare(directory)
+    log = os.open(directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        # -P: whatever lies in the directory is no module of ours.
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "ocw_mcp", *PAPER, "--state", str(directory)],
+            cwd=directory,
+            env={name: os.environ[name] for name in KEPT if name in os.environ},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    finally:
+        os.close(log)
+
+
+class Attachment:
+    """The engine of one state directory."""
+
+    def __init__(self, directory: Path, spawn: Spawn = spawn_engine) -> None:
+        self._directory = directory
+        self._spawn = spawn
+        self._turn = asyncio.Lock()
+
+    async def __call__(self, silent: Address | None = None) -> Address:
+        """Where the engine is; not at `silent`, which was tried and did not answer. Raises AttachError."""
+        async with self._turn:
+            found = read_address(self._directory)
+            if found is not None and found != silent:
+                return found
+            try:
+                return await self._await_engine(silent)
+            except OSError as error:
+                raise AttachError(f"no engine can be started in {self._directory}: {error.strerror}") from None
+
+    async def _await_engine(self, silent: Address | None) -> Address:
+        # Only now: a list of tools is answered without the store.
+        from ocw_mcp.adapters.store.lock import is_locked
+
+        child = None if is_locked(self._directory) else self._spawn(self._directory)
+        waited = 0.0
+        while waited < PATIENCE_S:
+            found = read_address(self._directory)
+            if found is not None and found != silent:
+                return found
+            locked = is_locked(self._directory)
+            if child is not None and child.poll() is not None and not locked:
+                raise AttachError(f"the engine that was started in {self._directory} ended: {self._last_word()}")
+            if child is None and locked and waited >= UNSERVED_S:
+                raise AttachError(f"the engine of {self._directory} is not served; a person starts it with --serve")
+            await asyncio.sleep(LOOK_S)  # noqa: TID251 - waits for another process; no engine runs in this one
+            waited += LOOK_S
+        raise AttachError(f"the engine of {self._directory} did not come within {PATIENCE_S:g}s; see {LOG} there")
+
+    def _last_word(self) -> str:
+        try:
+            lines = (self._directory / LOG).read_text(errors="replace").splitlines()
+        except OSError:
+            lines = []
+        return next((line.strip()[:400] for line in reversed(lines) if line.strip()), "it said nothing")

@@ -1,0 +1,40 @@
+"""`ocw mcp`: the server over standard input and output that Claude Desktop and Claude Code start."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ocw_mcp import __version__
+
+
+def mcp(
+    state: Annotated[
+        Path | None,
+        typer.Option("--state", help="The book to attach to; without it one of its own, kept with your user data."),
+    ] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Offer no tool that changes anything.")] = False,
+    toolsets: Annotated[
+        str | None, typer.Option("--toolsets", help="Offer only these: some of market,account,history.")
+    ] = None,
+) -> None:
+    """Speak MCP over standard input and output: attach to the running engine of a book, or start one on paper.
+
+    The tools are listed at once; the engine is looked for, and on paper started, when the first of them is called. It
+    then outlives whoever started it.
+    """
+    from ocw_mcp.app.attach import Attachment, home
+    from ocw_mcp.doors.mcp.bridge import Bridge
+
+    chosen = [name.strip() for name in toolsets.split(",")] if toolsets is not None else None
+    attachment = Attachment((state if state is not None else home()).absolute())
+    bridge = Bridge(attachment, __version__, chosen, read_only=read_only)
+    asyncio.run(bridge.serve())
+
+
+def alone(arguments: list[str]) -> None:
+    """The same without the rest of the command line."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command()(mcp)
+    app(arguments, prog_name="ocw mcp")

@@ -1,0 +1,52 @@
+"""`ocw token`: who may come in through the doors of a running engine."""
+
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ocw_mcp.adapters.control.tokens import add_token, read_tokens, revoke_token
+from ocw_mcp.adapters.store.directory import prepare
+from ocw_mcp.app.cli.options import BookOption
+from ocw_mcp.domain.time import iso
+
+tokens = typer.Typer(
+    help="Tokens for HTTP and MCP: made, listed, taken away.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@tokens.command("new")
+def new_token(
+    state: BookOption,
+    scope: Annotated[str, typer.Option("--scope", help="read, trade (reads, too), or operate (trades, too).")] = "read",
+    name: Annotated[str | None, typer.Option("--name", help="What orders and logs call whoever has it.")] = None,
+) -> None:
+    """Make a token and print it, this once: only its hash is kept. A running engine knows it at once."""
+    prepare(state)
+    token, row = add_token(state, scope, name, time.time_ns() // 1_000_000)  # noqa: TID251 - a date for people
+    typer.echo(f"token {row.name}, scope {row.scope}; it is not shown again:", err=True)
+    typer.echo(token)
+
+
+@tokens.command("list")
+def list_tokens(state: BookOption) -> None:
+    """List the tokens by name; not even their hashes are shown."""
+    rows = read_tokens(state)
+    if not rows:
+        typer.echo("there is no token; make one with ocw token new --scope read")
+        return
+    table = Table(box=None, title="Tokens", title_justify="left", pad_edge=False)
+    for head in ("name", "scope", "made (UTC)"):
+        table.add_column(head)
+    for row in rows:
+        table.add_row(row.name, row.scope, iso(row.created_at)[:16].replace("T", " "))
+    Console(highlight=False).print(table)
+
+
+@tokens.command("revoke")
+def revoke(name: Annotated[str, typer.Argument(help="As ocw token list shows it.")], state: BookOption) -> None:
+    """Take a token away; a running engine heeds that at the next request."""
+    revoke_token(state, name)
+    typer.echo(f"token {name} is revoked")

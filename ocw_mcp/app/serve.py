@@ -1,0 +1,44 @@
+"""Lets others look at a running book: facade, MCP server, application and socket, put together."""
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from ocw_mcp import __version__
+from ocw_mcp.adapters.control.address import Address, forget_address, write_address
+from ocw_mcp.adapters.control.tokens import SCOPES, Keyring, Principal, fresh
+from ocw_mcp.app.compose import Book
+from ocw_mcp.app.door import Door
+from ocw_mcp.app.policy_loader import load_prompts
+from ocw_mcp.app.resources import shipped
+from ocw_mcp.doors.mcp.server import build
+from ocw_mcp.doors.rest.app import application
+from ocw_mcp.doors.serving import listen, serving
+from ocw_mcp.runtime.facade import Facade
+from ocw_mcp.runtime.history import History
+
+ATTACHED = Principal("attached", SCOPES["trade"])
+"""Whoever can read the owner's files: Claude Desktop, Claude Code. Never `operate`."""
+
+
+@asynccontextmanager
+async def open_door(door: Door, book: Book, directory: Path) -> AsyncIterator[None]:
+    """Serve a book while the block runs, and tell its state directory where. Raises SettingsError and BookError."""
+    facade = Facade(book.engine, book.clock, book.store, book.stamp, History(directory), __version__)
+    token = fresh()
+    keyring = Keyring(directory, [(token, ATTACHED)])
+    texts = load_prompts(shipped("prompts") / "desktop").texts
+    server = build(lambda: facade, __version__, prompts=texts)
+    app = application(lambda: facade, server, keyring, door.hosts, docs=not door.hosts)
+    bound = listen(door.host, door.port)
+    url = f"http://{door.shown}:{bound.getsockname()[1]}"
+    async with serving(app, bound):
+        write_address(directory, Address(url, token, os.getpid()))
+        who = ", ".join(door.hosts) or "this machine alone"
+        print(f"ocw: serving {url} (MCP at {url}/mcp) to {who}", file=sys.stderr)  # noqa: T201 - to the person there
+        try:
+            yield
+        finally:
+            forget_address(directory)

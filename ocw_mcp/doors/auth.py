@@ -1,0 +1,183 @@
+"""The gate before every route: host, origin, token, size of the body, and how much at once. Nothing else lets in.
+
+The MCP SDK looks at hosts and origins of its own mount only, and knows tokens only as those of an authorization server.
+There is none here: tokens are our own (`ocw token`), and one gate stands before REST and MCP alike.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import Final
+from urllib.parse import urlsplit
+
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from mcp.server.transport_security import RequestBodyLimitMiddleware
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ocw_mcp.adapters.control.tokens import Keyring, Principal
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+LARGEST_BODY: Final = 1 << 20
+"""Bytes. No call of a tool is near it."""
+BODY_S: Final = 10.0
+"""Within which a body has to be there."""
+AT_ONCE: Final = 16
+"""Requests of one principal that are worked on; the engine shares its event loop with them."""
+PATIENCE_S: Final = 10.0
+"""How long a further one waits."""
+ROUTES: Final = ("/health", "/status", "/metrics", "/mcp")
+
+Counted = Callable[[str, int], None]
+"""Told of each answer: route, status."""
+
+
+class Gate:
+    """ASGI middleware. Only `/health` is open, and it, too, only to hosts and origins that are ours."""
+
+    def __init__(self, app: ASGIApp, keyring: Keyring, hosts: Iterable[str], counted: Counted) -> None:
+        """`hosts` are the names under which this server may be asked for, beside those of loopback."""
+        self._hosts = LOOPBACK | {host.lower() for host in hosts}
+        self._keyring = keyring
+        self._counted = counted
+        self._open = app
+        self._bounded = RequestBodyLimitMiddleware(_InTurn(app), LARGEST_BODY)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it."""
+        if scope["type"] == "lifespan":
+            await self._open(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, self._counting(scope, send))
+        else:
+            await send({"type": "websocket.close", "code": 1008, "reason": "no websocket is served here"})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        if refusal := self._of_a_stranger(headers):
+            await _refuse(send, *refusal)
+            return
+        if scope["path"] == "/health":
+            await self._open(scope, receive, send)
+            return
+        principal = self._principal(headers)
+        if principal is None:
+            await _refuse(
+                send,
+                401,
+                "UNAUTHORIZED",
+                "this route asks for a token. limit=Authorization: Bearer TOKEN "
+                f"actual={'another or revoked token' if 'authorization' in headers else 'no token'} "
+                "next: a person makes one with ocw token new --scope read",
+            )
+            return
+        access = AccessToken(token="", client_id=principal.name, scopes=list(principal.scopes))
+        scope["user"] = AuthenticatedUser(access)
+        try:
+            await self._bounded(scope, _in_time(receive), send)
+        except TimeoutError:
+            await _refuse(send, 408, "SLOW_BODY", f"the body did not come. limit={BODY_S:g}s actual=more next: send it")
+
+    def _of_a_stranger(self, headers: Headers) -> tuple[int, str, str] | None:
+        asked = headers.getlist("host")
+        if len(asked) != 1 or _name(asked[0]) not in self._hosts:
+            known = ",".join(sorted(self._hosts))
+            return (
+                421,
+                "WRONG_HOST",
+                f"this server is not called that. limit={known} actual={_shown(asked)} next: use one",
+            )
+        origins = headers.getlist("origin")
+        if any(_origin(origin) not in self._hosts for origin in origins):
+            return (
+                403,
+                "WRONG_ORIGIN",
+                f"pages of others may not ask. limit=our own actual={_shown(origins)} next: none",
+            )
+        return None
+
+    def _principal(self, headers: Headers) -> Principal | None:
+        given = headers.getlist("authorization")
+        if len(given) != 1:
+            return None
+        kind, _, token = given[0].partition(" ")
+        return self._keyring.find(token.strip()) if kind.lower() == "bearer" else None
+
+    def _counting(self, scope: Scope, send: Send) -> Send:
+        route = next((each for each in ROUTES if scope["path"] == each), "other")
+
+        async def counting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._counted(route, message["status"])
+            await send(message)
+
+        return counting
+
+
+class _InTurn:
+    """At most `AT_ONCE` requests of a principal at a time. Streams that only listen take no turn."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._turns: dict[str, asyncio.Semaphore] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        turn = self._turns.setdefault(scope["user"].username, asyncio.Semaphore(AT_ONCE))
+        try:
+            await asyncio.wait_for(turn.acquire(), PATIENCE_S)
+        except TimeoutError:
+            what = f"too much at once. limit={AT_ONCE} requests for {PATIENCE_S:g}s actual=more next: ask again later"
+            await _refuse(send, 503, "BUSY", what, ("retry-after", "1"))
+            return
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            turn.release()
+
+
+def _in_time(receive: Receive) -> Receive:
+    """Receive a body, but not for ever. What comes after it, such as that the client went away, may take its time."""
+    complete = False
+
+    async def received() -> Message:
+        nonlocal complete
+        if complete:
+            return await receive()
+        message = await asyncio.wait_for(receive(), BODY_S)
+        complete = not message.get("more_body", False)
+        return message
+
+    return received
+
+
+def _name(host: str) -> str:
+    """The host of a `Host` header, without its port; empty where it is none."""
+    found = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?", host.strip())
+    return (found[1] or found[2]).lower() if found else ""
+
+
+def _origin(origin: str) -> str:
+    try:
+        parts = urlsplit(origin)
+        return (parts.hostname or "") if parts.scheme in ("http", "https") else ""
+    except ValueError:
+        return ""
+
+
+def _shown(values: list[str]) -> str:
+    return repr(values[0][:60]) if len(values) == 1 else f"{len(values)} of them"
+
+
+async def _refuse(send: Send, status: int, code: str, what: str, *more: tuple[str, str]) -> None:
+    body = json.dumps({"error": f"{code}: {what}"}).encode()
+    headers = [("content-type", "application/json"), ("content-length", str(len(body))), *more]
+    if status == 401:
+        headers.append(("www-authenticate", "Bearer"))
+    start = {"type": "http.response.start", "status": status}
+    await send(start | {"headers": [(name.encode(), value.encode()) for name, value in headers]})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,112 @@
+"""Tools that tell of the account: status, portfolio, positions, orders, limits, and whether an order would pass."""
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from mcp.types import CallToolResult
+from pydantic import Field, WithJsonSchema
+
+from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.domain.requests import RequestCode, RequestError
+from ocw_mcp.doors.mcp import account_view, words
+from ocw_mcp.doors.mcp.looks import Looks, meta
+from ocw_mcp.doors.mcp.results import (
+    CheckResult,
+    OrdersResult,
+    PoliciesResult,
+    PortfolioResult,
+    PositionsResult,
+    StatusResult,
+)
+from ocw_mcp.doors.mcp.tool import HouseTool, make
+
+LARGEST = 10**12
+Amount = Annotated[
+    Decimal,
+    Field(gt=0, le=LARGEST, max_digits=30, decimal_places=12, allow_inf_nan=False),
+    WithJsonSchema({"type": ["string", "number"]}),
+]
+"""A price, a quantity or a share above 0."""
+
+HYPOTHETICAL = "asked"
+"""The principal of an order that nobody places."""
+
+
+def account_tools(look: Looks) -> list[HouseTool]:
+    """The tools, over whatever engine `look` finds when they are called."""
+
+    async def ocw_get_status() -> Annotated[CallToolResult, StatusResult]:
+        """The engine at a glance: mode, desk state (ACTIVE, REDUCING: no new risk, HALTED: until a person resumes),
+        equity, today's loss, what is open and under way. Start here."""
+        facade = look()
+        return account_view.status(meta(facade), facade.status())
+
+    async def portfolio_get() -> Annotated[CallToolResult, PortfolioResult]:
+        """The account: equity, free wallet, exposure, loss of the day, fall from the peak, fees and funding so far.
+        Shares are fractions. Single positions: positions_get."""
+        facade = look()
+        return account_view.portfolio(meta(facade), facade.portfolio())
+
+    async def positions_get(symbol: str | None = None) -> Annotated[CallToolResult, PositionsResult]:
+        """Open positions with stop, target, profit, and how far they went for (mfe) and against (mae) them. One without
+        a stop is closed at unprotected_until."""
+        facade = look()
+        name = facade.known(symbol) if symbol is not None else None
+        held = [each for each in facade.positions() if name in (None, each.symbol)]
+        return account_view.positions(meta(facade), facade, held)
+
+    async def orders_get(
+        status: Literal["live", "all", "refused"] = "live",
+        limit: Annotated[int, Field(ge=1, le=50)] = 20,
+        cursor: str | None = None,
+    ) -> Annotated[CallToolResult, OrdersResult]:
+        """Orders, newest first: those that may still trade (live), all, or what policies refused, with limit, actual
+        value and the largest size that would have passed."""
+        facade = look()
+        if status == "live":
+            live = facade.orders()[::-1]
+            begin = words.place("live", cursor) or 0
+            more = words.cursor("live", begin + limit) if len(live) > begin + limit else None
+            rows = [account_view.live_order(each) for each in live[begin : begin + limit]]
+        elif status == "all":
+            page = await facade.history.orders(limit, words.place("orders", cursor))
+            rows, more = [account_view.past_order(each) for each in page.orders], words.cursor("orders", page.next)
+        else:
+            refused = await facade.history.refusals(limit, words.place("refusals", cursor))
+            rows = [account_view.refused_order(each) for each in refused.refusals]
+            more = words.cursor("refusals", refused.next)
+        return account_view.orders(meta(facade), rows, more, status)
+
+    async def policies_get() -> Annotated[CallToolResult, PoliciesResult]:
+        """Every limit in force as the policy file names it, and how much of those that fill up is used. No tool changes
+        a limit."""
+        facade = look()
+        return account_view.policies(meta(facade), facade.policy())
+
+    async def risk_check_order(
+        symbol: str,
+        action: Literal["BUY", "SHORT", "ADD", "SELL", "COVER"],
+        size: Annotated[Amount | None, Field(description="share of equity, 0.1 is 10%")] = None,
+        quantity: Annotated[Amount | None, Field(description="base asset, in place of size")] = None,
+        stop: Amount | None = None,
+        target: Amount | None = None,
+        limit: Annotated[Amount | None, Field(description="limit price")] = None,
+    ) -> Annotated[CallToolResult, CheckResult]:
+        """Would this order pass now? The code that places orders answers: each limit's verdict and the largest size
+        that would pass. Entries need size or quantity, and a stop; SELL and COVER close the whole position."""
+        facade = look()
+        chosen = Action(action)
+        if chosen.adds_risk and (size is None) == (quantity is None):
+            raise RequestError(
+                RequestCode.BAD_ARGUMENTS,
+                limit="one of size and quantity",
+                actual="none" if size is None else "both",
+                next_="give the share of equity as size, or the base asset as quantity",
+            )
+        # With a quantity the share is not asked for; a whole one stands in for it.
+        share = size if quantity is None else Decimal(1)
+        leg = Leg(facade.known(symbol), chosen, size=share, stop=stop, target=target, limit=limit)
+        return account_view.check(meta(facade), leg, facade.check(leg, HYPOTHETICAL, quantity))
+
+    others = (portfolio_get, positions_get, orders_get, policies_get, risk_check_order)
+    return [make(ocw_get_status, shows_meta=True), *(make(each) for each in others)]

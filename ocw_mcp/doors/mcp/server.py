@@ -1,0 +1,75 @@
+"""Puts the MCP server together: which tools there are, and what a client is told first."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from mcp.server.caching import CacheHint
+from mcp.server.mcpserver import MCPServer
+
+from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.doors.mcp.account_tools import account_tools
+from ocw_mcp.doors.mcp.history_tools import history_tools
+from ocw_mcp.doors.mcp.looks import Looks
+from ocw_mcp.doors.mcp.market_tools import market_tools
+from ocw_mcp.doors.mcp.prompts import add_prompts
+from ocw_mcp.doors.mcp.resources import add_resources
+from ocw_mcp.doors.mcp.tool import HouseTool
+
+NAME = "ocw"
+TOOLS_FRESH_MS = 3_600_000
+"""Tools do not change while an engine runs."""
+
+INSTRUCTIONS = """\
+OCW is a trading desk with a risk officer in code. Every result says in `meta` its mode (paper: simulated fills), the
+desk's state, and whether prices are stale; read it before anything else. Times are UTC; money is text in quote
+currency; shares are fractions. What is unknown is null or `?`, with its reason: treat it as unfavourable. Start with
+ocw_get_status. Errors read `CODE: what happened. limit=... actual=... next: ...`. No tool changes a limit, the mode or
+a credential, or raises the desk's state."""
+
+TOOLSETS: Final[dict[str, Callable[[Looks], list[HouseTool]]]] = {
+    "market": market_tools,
+    "account": account_tools,
+    "history": history_tools,
+}
+"""Sets of tools by name: what is excluded is not registered at all."""
+
+
+def chosen(toolsets: Sequence[str] | None) -> tuple[str, ...]:
+    """The toolsets that somebody named, or all. Raises SettingsError for one that there is not."""
+    if not toolsets:
+        return tuple(TOOLSETS)
+    unknown = sorted(set(toolsets) - set(TOOLSETS))
+    if unknown:
+        raise SettingsError(f"there is no toolset {unknown[0]!r}; expected some of {', '.join(TOOLSETS)}")
+    return tuple(name for name in TOOLSETS if name in toolsets)
+
+
+def tools(look: Looks, toolsets: Sequence[str] | None = None, *, read_only: bool = False) -> list[HouseTool]:
+    """The tools of some toolsets, over whatever engine `look` finds when one of them is called."""
+    made = [tool for name in chosen(toolsets) for tool in TOOLSETS[name](look)]
+    return [tool for tool in made if tool.reads or not read_only]
+
+
+def build(
+    look: Looks,
+    version: str,
+    toolsets: Sequence[str] | None = None,
+    *,
+    read_only: bool = False,
+    prompts: Mapping[str, str] | None = None,
+) -> MCPServer[Any]:
+    """The server; `prompts` are texts by name."""
+    offered = tools(look, toolsets, read_only=read_only)
+    server: MCPServer[Any] = MCPServer(
+        NAME,
+        title="OCW trading desk",
+        version=version,
+        instructions=INSTRUCTIONS,
+        tools=list(offered),
+        cache_hints={"tools/list": CacheHint(TOOLS_FRESH_MS)},
+        subscriptions=False,
+        log_level="WARNING",
+    )
+    add_resources(server, look, offered)
+    add_prompts(server, prompts or {})
+    return server

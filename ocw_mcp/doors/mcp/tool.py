@@ -1,0 +1,150 @@
+"""A tool of ours: lean schemas, compact text beside typed results, and errors that speak instead of exceptions.
+
+The SDK's own tool sends its models' schemas as they come, renders results as indented JSON, and puts its own words
+before every error. All of this is read by a model and paid for by the token.
+"""
+
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp.types import CallToolResult, TextContent, ToolAnnotations
+from pydantic import BaseModel, ValidationError
+
+from ocw_mcp.domain.requests import RequestCode, RequestError
+
+READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+
+_Answering = Callable[..., Coroutine[Any, Any, CallToolResult]]
+
+log = logging.getLogger(__name__)
+
+
+class HouseTool(Tool):
+    """A tool whose every failure is a result: `CODE: what happened. limit=… actual=… next: …`."""
+
+    @property
+    def reads(self) -> bool:
+        """Whether it changes nothing."""
+        return self.annotations is not None and self.annotations.read_only_hint is True
+
+    async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
+        """Call it. An unexpected exception goes to the log, and its text to nobody."""
+        unknown = sorted(set(arguments) - set(self.parameters["properties"]))
+        if unknown:
+            error = RequestError(
+                RequestCode.BAD_ARGUMENTS,
+                limit=",".join(self.parameters["properties"]) or "no argument",
+                actual=repr(unknown[0][:40]),
+                next_=f"call {self.name} with these arguments only",
+            )
+            return failed(str(error))
+        try:
+            return await super().run(arguments, context, convert_result)
+        except ToolError as error:
+            cause = error.__cause__
+            if isinstance(cause, RequestError):
+                return failed(str(cause))
+            if isinstance(cause, ValidationError) and not isinstance(error, UnexpectedToolError):
+                return failed(str(_bad_arguments(cause, self.name)))
+            log.error("tool %s failed", self.name, exc_info=cause)
+            return failed(f"INTERNAL: {self.name} failed inside, and the engine goes on. next: have the log looked at")
+
+
+def make(answer: _Answering, annotations: ToolAnnotations = READS, *, shows_meta: bool = False) -> HouseTool:
+    """A tool from a function: its name, and its docstring as the description that a model reads.
+
+    `meta` is the same in every result; the schema of one tool shows what is in it, for all.
+    """
+    description = " ".join((answer.__doc__ or "").split())
+    tool = HouseTool.from_function(answer, description=description, annotations=annotations)
+    tool.parameters = lean(tool.parameters)
+    metadata = tool.fn_metadata
+    assert metadata.output_schema is not None, f"{tool.name} has no typed result"
+    metadata.output_schema = _lean_output(metadata.output_schema, shows_meta=shows_meta)
+    assert isinstance(tool, HouseTool)
+    return tool
+
+
+def told(result: BaseModel, text: str) -> CallToolResult:
+    """A typed result, with the text that a model reads."""
+    return CallToolResult(
+        content=[TextContent(type="text", text=text)], structured_content=result.model_dump(mode="json")
+    )
+
+
+def failed(text: str) -> CallToolResult:
+    """An error, as a result."""
+    return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
+
+
+def lean(schema: dict[str, Any]) -> dict[str, Any]:
+    """A JSON schema that says the same in fewer words: no titles, no references, `null` as a type among others."""
+    definitions = schema.get("$defs", {})
+
+    def plain(part: Any) -> Any:
+        if isinstance(part, list):
+            return [plain(each) for each in part]
+        if not isinstance(part, dict):
+            return part
+        if "$ref" in part:
+            return plain(definitions[part["$ref"].rpartition("/")[2]])
+        kept = {
+            key: {name: plain(field) for name, field in value.items()} if key == "properties" else plain(value)
+            for key, value in part.items()
+            if key not in ("title", "$defs") and not (key == "default" and value is None)
+        }
+        return _joined(kept)
+
+    result = plain(schema)
+    assert isinstance(result, dict)
+    return result
+
+
+def _lean_output(schema: dict[str, Any], *, shows_meta: bool) -> dict[str, Any]:
+    """A result's schema without what its tool's description says, and without telling that every field is there."""
+
+    def bare(part: Any) -> Any:
+        if isinstance(part, list):
+            return [bare(each) for each in part]
+        if not isinstance(part, dict):
+            return part
+        return {
+            key: {name: bare(field) for name, field in value.items()} if key == "properties" else bare(value)
+            for key, value in part.items()
+            if key not in ("description", "required")
+        }
+
+    result = bare(lean(schema))
+    assert isinstance(result, dict)
+    if not shows_meta:
+        result["properties"]["meta"] = {"type": "object"}
+    return result | {"required": schema["required"]}
+
+
+def _joined(part: dict[str, Any]) -> dict[str, Any]:
+    """`anyOf` of something and null as that something, which may be null."""
+    choices = part.get("anyOf", ())
+    if len(choices) != 2 or choices[1] != {"type": "null"} or "type" not in choices[0]:
+        return part
+    one = dict(choices[0])
+    kinds = one["type"] if isinstance(one["type"], list) else [one["type"]]
+    if "enum" in one:
+        one["enum"] = [*one["enum"], None]
+    return one | {"type": [*kinds, "null"]} | {key: value for key, value in part.items() if key != "anyOf"}
+
+
+def _bad_arguments(error: ValidationError, tool: str) -> RequestError:
+    first = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "arguments"
+    given = first.get("input")
+    shown = "nothing" if first["type"] == "missing" else repr(given)[:40]
+    return RequestError(
+        RequestCode.BAD_ARGUMENTS,
+        limit=f"{where}: {first['msg'][:120]}",
+        actual=shown,
+        next_=f"see the input schema of {tool}",
+    )

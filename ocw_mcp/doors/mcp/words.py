@@ -1,0 +1,47 @@
+"""Texts that somebody else wrote, and lists that have to fit: what goes into an answer, and how much of it."""
+
+import re
+from typing import Final
+
+from ocw_mcp.domain.requests import RequestCode, RequestError
+from ocw_mcp.domain.time import iso
+from ocw_mcp.domain.words import said
+
+CONCISE: Final = 8_000
+DETAILED: Final = 24_000
+"""Characters that a text, or the JSON of a result, has at most; clients cut what is much longer by themselves."""
+
+LONGEST_UNTRUSTED: Final = 400
+
+_LINK = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+|\bwww\.\S+", re.IGNORECASE)
+
+
+def untrusted(text: str, longest: int = LONGEST_UNTRUSTED) -> str:
+    """What a model or a venue wrote: one line, capped, without links and without anything that could command."""
+    clean = " ".join(_LINK.sub("[link]", said(text[: 4 * longest])).split())
+    return clean if len(clean) <= longest else f"{clean[: longest - 1]}…"
+
+
+def when(ms: int | None) -> str | None:
+    """A time as ISO-8601 in UTC."""
+    return None if ms is None else iso(ms)
+
+
+def cursor(tool: str, place: int | None) -> str | None:
+    """Where the next page of a list begins."""
+    return None if place is None else f"{tool}:{place}"
+
+
+def place(tool: str, text: str | None) -> int | None:
+    """What a cursor of this tool says. Raises RequestError for any other text."""
+    if text is None:
+        return None
+    found = re.fullmatch(rf"{tool}:([0-9]{{1,18}})", text)
+    if found is None:
+        raise RequestError(
+            RequestCode.BAD_CURSOR,
+            limit=f"a cursor such as {tool}:123",
+            actual=repr(text[:40]),
+            next_="pass the cursor of the last answer unchanged, or none for the newest",
+        )
+    return int(found[1])

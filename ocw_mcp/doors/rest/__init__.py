@@ -1,0 +1,1 @@
+"""The HTTP application: health, status and metrics, with the MCP server beside them."""

@@ -1,0 +1,67 @@
+"""The application that `ocw run --serve` serves: a few routes for machines, and `/mcp` for models, behind one gate."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Response
+from mcp.server.mcpserver import MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.types import ASGIApp
+
+from ocw_mcp.adapters.control.tokens import Keyring
+from ocw_mcp.doors.auth import LARGEST_BODY, Gate
+from ocw_mcp.doors.mcp import account_view
+from ocw_mcp.doors.mcp.looks import Looks, meta
+from ocw_mcp.doors.mcp.results import StatusResult
+from ocw_mcp.doors.rest.metrics import Metrics
+
+MOST_SESSIONS = 128
+"""Clients of the older protocol at a time; the newer one keeps no sessions."""
+IDLE_S = 1_800.0
+
+
+def application(look: Looks, mcp: MCPServer[Any], keyring: Keyring, hosts: Iterable[str], *, docs: bool) -> ASGIApp:
+    """The whole application, gate and all. `hosts` are names beside those of loopback; `docs` serves `/docs`."""
+    metrics = Metrics(look)
+    # The gate has looked at host and origin already, and at those of every other route, too.
+    streamable = mcp.streamable_http_app(
+        max_request_body_size=LARGEST_BODY,
+        max_sessions=MOST_SESSIONS,
+        session_idle_timeout=IDLE_S,
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with mcp.session_manager.run():
+            yield
+
+    app = FastAPI(
+        title="OCW",
+        version=mcp.version,
+        lifespan=lifespan,
+        docs_url="/docs" if docs else None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if docs else None,
+    )
+
+    @app.get("/health")
+    async def health() -> dict[str, bool]:
+        """Whether this process answers. It tells nothing else, since nobody has to show a token for it."""
+        return {"ok": True}
+
+    @app.get("/status")
+    async def status() -> StatusResult:
+        """The engine at a glance, as the tool ocw_get_status has it."""
+        facade = look()
+        return account_view.status_of(meta(facade), facade.status())
+
+    @app.get("/metrics")
+    async def read_metrics() -> Response:
+        """The engine and the doors in numbers, for Prometheus."""
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    app.mount("/", streamable)
+    return Gate(app, keyring, hosts, metrics.counted)

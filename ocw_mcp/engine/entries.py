@@ -1,0 +1,134 @@
+"""A leg as the desk meets it at one moment: what it would send, what speaks against that, and what every limit says.
+
+A decision is carried out through `entering`, and a caller who only asks gets its answer from the very same.
+"""
+
+from decimal import Decimal
+from typing import NamedTuple
+
+import msgspec
+
+from ocw_mcp.core.risk.account import AccountView
+from ocw_mcp.core.risk.verdict import UNLIMITED
+from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.domain.money import ZERO, floor_to
+from ocw_mcp.domain.orders import OrderIntent, OrderRef, Purpose
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.engine.desk import Desk
+from ocw_mcp.engine.guard import Guard
+from ocw_mcp.engine.legs import entry_intent, exit_objection, objection
+
+
+class Entering(NamedTuple):
+    """An entering leg: its order, the account it was held against (None: no price), and what makes no sense in it."""
+
+    intent: OrderIntent
+    account: AccountView | None
+    objection: Refusal | None
+
+
+class LimitSays(msgspec.Struct, frozen=True):
+    """One limit on one entry. `room` is the notional (quote) that it lets pass; None where it knows no size."""
+
+    code: RefusalCode
+    passes: bool
+    limit: str
+    actual: str
+    room: Decimal | None
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What the desk would answer to a leg now. Quantity in the base asset, prices and notional in quote currency."""
+
+    intent: OrderIntent
+    quantity: Decimal
+    """What was meant, after rounding; 0 where it makes no sense."""
+    price: Decimal | None
+    worst_price: Decimal | None
+    """The price at which the entry is checked and its budget reserved."""
+    refusal: Refusal | None
+    """The first reason why it would not pass; None when it would."""
+    largest: Decimal
+    """The largest quantity of this very order that would pass."""
+    limits: tuple[LimitSays, ...] = ()
+    """Empty for what lowers risk: no limit stands before that."""
+
+
+def entering(
+    leg: Leg,
+    desk: Desk,
+    guard: Guard,
+    key: str,
+    principal: str,
+    wake_id: int | None,
+    now: int,
+    quantity: Decimal | None = None,
+) -> Entering:
+    """The order that an entering leg means; `quantity` (base asset) stands in for the leg's share of equity."""
+    symbol = leg.symbol
+    account = desk.view(symbol, now)
+    protection = guard.protections.get(symbol)
+    stop = protection.trigger if protection and leg.action is Action.ADD else None
+    intent = entry_intent(leg, account, desk.officer, stop, key, principal, wake_id, now)
+    if quantity is not None:
+        intent = msgspec.structs.replace(intent, quantity=quantity)
+    if account is None:
+        return Entering(intent, None, None)
+    entering, exiting = any(desk.orders.live(symbol, Purpose.ENTRY)), desk.exit_under_way(symbol)
+    return Entering(intent, account, objection(leg, account, stop, entering=entering, exiting=exiting))
+
+
+def check(leg: Leg, desk: Desk, guard: Guard, principal: str, now: int, quantity: Decimal | None = None) -> Checked:
+    """What the desk would answer to a leg at `now` (ms). Nothing is recorded, reserved or sent."""
+    if not leg.action.adds_risk:
+        return _check_exit(leg, desk, principal, now)
+    met = entering(leg, desk, guard, "", principal, None, now, quantity)
+    if met.account is None:
+        refusal = Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
+        return Checked(met.intent, ZERO, None, None, refusal, ZERO)
+    intent, account, officer = met.intent, met.account, desk.officer
+    worst = officer.worst_of(intent, account)
+    if met.objection is not None:
+        return Checked(intent, ZERO, account.price, worst, met.objection, ZERO)
+    # The approval is let go of here: it is good for one use within this step, and nobody uses it.
+    answer = officer.check_entry(intent, account, OrderRef(desk.orders.last_n + 1, Purpose.ENTRY), now)
+    if isinstance(answer, Refusal) and answer.code is RefusalCode.BAD_LIMIT:
+        # A limit that is no price on the venue's ticks: no limit on size can be asked with it.
+        return Checked(intent, ZERO, account.price, None, answer, ZERO)
+    rounded = floor_to(intent.quantity, account.instrument.step)
+    return Checked(
+        intent=intent,
+        quantity=rounded,
+        price=account.price,
+        worst_price=worst,
+        refusal=answer if isinstance(answer, Refusal) else None,
+        largest=officer.largest(intent, account),
+        limits=tuple(
+            LimitSays(
+                verdict.code,
+                verdict.passes(rounded * worst),
+                str(verdict.limit),
+                str(verdict.actual),
+                None if verdict.room == UNLIMITED else verdict.room,
+            )
+            for verdict in officer.verdicts(intent, account)
+        ),
+    )
+
+
+def _check_exit(leg: Leg, desk: Desk, principal: str, now: int) -> Checked:
+    account = desk.view(leg.symbol, now)
+    intent = desk.reduction(leg.symbol, Purpose.EXIT, principal)
+    price = account.price if account else None
+    refusal: Refusal | None = None
+    if account is None:
+        refusal = Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
+    elif (refusal := exit_objection(leg, account.quantity)) is None:
+        if desk.exit_under_way(leg.symbol):
+            refusal = Refusal(RefusalCode.EXIT_PENDING, limit="one exit", actual="under way")
+        else:
+            ref = OrderRef(desk.orders.last_n + 1, Purpose.EXIT)
+            answer = desk.officer.approve_reduction(intent, account, ref, now)
+            refusal = answer if isinstance(answer, Refusal) else None
+    quantity = ZERO if refusal else intent.quantity
+    return Checked(intent, quantity, price, price, refusal, quantity)

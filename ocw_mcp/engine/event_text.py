@@ -1,0 +1,140 @@
+"""What happened, event by event, in a sentence for people: on the page of `ocw explain`, and over MCP."""
+
+from decimal import Decimal
+
+import msgspec
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.asks import CallerRequest, CancelRequest, LegRequest, ProtectionRequest
+from ocw_mcp.domain.decision import Leg
+from ocw_mcp.domain.events import JournalEvent
+from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.orders import NOT_JOURNALED, OrderIntent, Purpose
+from ocw_mcp.domain.words import cents, moment, said, span
+
+HASH_SHOWN = 12
+"""Characters of a policy's hash; JSON has all of it."""
+
+
+def leg_text(leg: Leg) -> str:
+    """A leg in a few words: `BUY ETHUSDT 13.50%, stop 2836.82`."""
+    parts = [f"{leg.action} {said(leg.symbol)}"]
+    if leg.action.adds_risk:
+        parts[0] += " without a size" if leg.size is None else f" {plain(round(leg.size * 100, 2))}% of equity"
+        parts += [f"stop {plain(leg.stop)}"] if leg.stop is not None else []
+        parts += [f"target {plain(leg.target)}"] if leg.target is not None else []
+    return ", ".join(parts)
+
+
+def told(book: str, event: JournalEvent) -> str:
+    """An event on one line."""
+    match event:
+        case events.OrderIntended(ref, intent, policy_hash):
+            return f"order {ref.client_id(book)}: {_intent(intent)}; policy {policy_hash[:HASH_SHOWN]}"
+        case events.OrderRefused(intent, refusal):
+            return f"refused {intent.purpose.name.lower()} of {said(intent.symbol)}: {said(str(refusal))}"
+        case events.OrderAccepted(ref, venue_order_id):
+            return f"{ref} accepted by the venue as {said(venue_order_id)}"
+        case events.OrderRejected(ref, code, text):
+            if code == NOT_JOURNALED:
+                return f"{ref} was not sent: {said(text)}"
+            return f"{ref} rejected by the venue: {said(code)} {said(text)}"
+        case events.OrderUnknown(ref, why):
+            return f"{ref} unknown: {said(why)}; its budget stays reserved"
+        case events.OrderCancelRequested(ref, why):
+            return f"{ref} is to be canceled: {said(why)}"
+        case events.OrderCanceled(ref, why):
+            return f"{ref} canceled: {said(why)}"
+        case events.OrderFilled():
+            realised = f", realised {cents(event.realised, signed=True)} before fees" if event.realised else ""
+            return (
+                f"{event.ref} filled: {event.side} {plain(event.quantity)} at {plain(event.price)}, "
+                f"fee {plain(round(event.fee, 4))}{realised}; position {plain(event.position)}"
+            )
+        case events.PositionUnprotected(symbol, deadline):
+            return f"{said(symbol)} has no stop yet: without one it is closed at {moment(deadline)[11:]}"
+        case events.PositionProtected(symbol, stop, trigger):
+            return f"{said(symbol)} is protected by {stop} at {plain(trigger)}"
+        case events.PositionClosed(symbol, _, pnl, fees, funding):
+            told = f" and {cents(funding, signed=True)} of funding" if funding else ""
+            return f"{said(symbol)} is flat: {cents(pnl, signed=True)} after {cents(fees)} of fees{told}"
+        case events.FundingBooked(symbol=symbol, amount=amount, rate=rate, assumed=assumed):
+            known = "an assumed rate" if assumed else f"a rate of {rate:.4%}"
+            return f"funding of {said(symbol)} settled: {cents(amount, signed=True)} at {known}"
+        case events.DecisionDiscarded(_, why):
+            return f"an answer was discarded: {said(why)}"
+        case events.WakeConditionsSet(_, armed, refused):
+            wrong = f"; not taken: {'; '.join(map(said, refused))}" if refused else ""
+            return f"{armed} wake condition(s) were set{wrong}"
+        case events.WakeRaised(wake_id, reasons):
+            why = "; ".join(f"{said(each.symbol or 'timer')}: {', '.join(map(said, each.reasons))}" for each in reasons)
+            return f"wake {wake_id}: {why}"
+        case events.DecisionMade(wake_id, decider, thinking_ms, decision):
+            legs = "; ".join(leg_text(leg) for leg in decision.legs) or "hold everything"
+            return f"{said(decider)} decided on wake {wake_id} after {span(thinking_ms)}: {legs}"
+        case events.StateChanged(before, after, why):
+            return f"the desk went from {before} to {after}: {said(why)}"
+        case events.CommandTaken(verb=verb, by=by):
+            return f"{said(verb)}, told by {said(by)}"
+        case events.DayOpened(day, equity):
+            return f"the day {day} began with equity {cents(equity)}"
+        case events.RunStarted(version, agent) | events.RunResumed(version, agent):
+            return f"a process took the book, version {said(version)}, agent {said(agent)}"
+        case events.RunStopped(why):
+            return f"the process let go of the book: {said(why)}"
+        case events.ExitDecided(symbol, rule, why):
+            return f"the guard closes {said(symbol)} by {said(rule)}: {said(why)}"
+        case events.ScoreTaken(symbol, score, band, worst):
+            return (
+                f"the score of {said(symbol)} is {score:.2f}, {said(band)}; most of it {said(worst.replace('_', ' '))}"
+            )
+        case events.OutsideFilled():
+            what = f"{event.side} {plain(event.quantity)} {said(event.symbol)} at {plain(event.price)}"
+            realised = cents(event.realised, signed=True)
+            return f"{said(event.cause)}: {what}, realised {realised}; position {plain(event.position)}"
+        case events.TransferBooked(amount=amount):
+            return f"{cents(amount, signed=True)} were transferred"
+        case events.CallerAsked(request=request):
+            return f"{said(request.principal)} asked: {_asked(request)}"
+        case events.RequestRefused(refusal=refusal):
+            return f"not done: {said(str(refusal))}"
+        case events.BudgetSpent(spent, until):
+            return f"thinking has cost {plain(spent)} USD; the rules decide until {moment(until)}"
+        case events.Incident(text):
+            return f"incident: {said(text)}"
+        case _:
+            return _as_it_is(event)
+
+
+def _asked(request: CallerRequest) -> str:
+    match request:
+        case LegRequest(leg=leg):
+            return leg_text(leg)
+        case CancelRequest(ref=ref):
+            return f"take {ref} off"
+        case ProtectionRequest(symbol=symbol, stop=stop, target=target):
+            wanted = [f"a stop at {plain(stop)}"] if stop is not None else []
+            wanted += [f"a target at {plain(target)}"] if target is not None else []
+            return f"{' and '.join(wanted) or 'nothing'} for {said(symbol)}"
+
+
+def _as_it_is(event: JournalEvent) -> str:
+    """An event that needs no words of its own: its kind and its fields."""
+    fields = msgspec.to_builtins(event, builtin_types=(Decimal,))
+    kind = fields.pop("kind")
+    return " ".join([kind, *(f"{name}={_field(value)}" for name, value in fields.items())])
+
+
+def _field(value: object) -> str:
+    return plain(value) if isinstance(value, Decimal) else said(str(value))
+
+
+def _intent(intent: OrderIntent) -> str:
+    what = f"{intent.purpose.name.lower()} {intent.side} {plain(intent.quantity)} {said(intent.symbol)}"
+    if intent.trigger_price is not None:
+        what += f", triggers at {plain(intent.trigger_price)}"
+    if intent.purpose is Purpose.ENTRY and intent.protect_at is not None:
+        what += f" with a stop at {plain(intent.protect_at)}"
+        what += f" and a target at {plain(intent.target_at)}" if intent.target_at is not None else ""
+    asked = f", asked by {said(intent.principal)}"
+    return what + asked + (f" at wake {intent.wake_id}" if intent.wake_id is not None else "")

@@ -1,0 +1,296 @@
+"""What every caller uses to look at the running engine: desktop, scripts, dashboard and agent see the same.
+
+The engine takes one event at a time on the event loop, and so does whoever looks: between two steps everything is of
+one moment, without a lock and without a copy of history. What is over is asked of the store by query, in a thread of
+its own (`history.py`), and is at most a second behind.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from ocw_mcp.adapters.store.book import BookStamp
+from ocw_mcp.core.orders.table import TrackedOrder
+from ocw_mcp.core.risk.scale import exposure_scale
+from ocw_mcp.domain.decision import Leg
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.policies import Policies, limits_in_force
+from ocw_mcp.domain.protocols import Clock, Store
+from ocw_mcp.domain.requests import RequestCode, RequestError
+from ocw_mcp.domain.snapshot import IndicatorValues, PositionView, Snapshot, SymbolView
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.time import span_name
+from ocw_mcp.engine.entries import Checked
+from ocw_mcp.engine.snapshot import positions
+from ocw_mcp.engine.step import Engine
+from ocw_mcp.runtime.history import History
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """What every answer says of itself. `as_of` in ms; None before the market begins, warming up included."""
+
+    mode: str
+    state: DeskState
+    as_of: int | None
+    age_ms: int | None
+    """How old the oldest of the last prices is; None where one has none yet."""
+    source: str
+    """The market, by its identity."""
+    stale: bool
+    """Whether some price is too old, or missing, for an entry."""
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The engine at a glance. Money in quote currency, shares as fractions, times in ms."""
+
+    book: str
+    version: str
+    product: str
+    symbols: tuple[str, ...]
+    interval: str
+    agent: str
+    equity: Decimal
+    day: str
+    daily_loss: Decimal
+    daily_loss_reached: bool
+    paused_until: int | None
+    open_positions: int
+    unprotected: tuple[str, ...]
+    live_orders: int
+    last_wake: int
+    deciding: bool
+    policy: str
+    policy_hash: str
+    prompts_hash: str
+    chain_head: str
+    fingerprint: str
+
+
+class Portfolio(msgspec.Struct, frozen=True):
+    """The account. Money in quote currency; gross and scale are multiples, the rest are fractions."""
+
+    equity: Decimal
+    wallet: Decimal
+    free: Decimal
+    """Of the wallet, what no position holds."""
+    unrealised: Decimal
+    gross: Decimal
+    gross_share: Decimal
+    fees: Decimal
+    funding: Decimal
+    day_opening: Decimal
+    daily_loss: Decimal
+    peak: Decimal
+    drawdown: Decimal
+    entries_today: int
+    losses_in_a_row: int
+    paused_until: int | None
+    scale: Decimal
+
+
+class Candles(msgspec.Struct, frozen=True):
+    """Closed candles of one timeframe, oldest first: open time (ms), open, high, low, close, volume."""
+
+    symbol: str
+    timeframe: str
+    rows: list[tuple[int, float, float, float, float, float]]
+    more: bool
+    """Whether there are older ones."""
+
+
+class PolicyView(msgspec.Struct, frozen=True):
+    """The limits in force, and how much is used of those that fill up. All values as text, as the file writes them."""
+
+    name: str
+    hash: str
+    headroom: list[dict[str, str]]
+    limits: tuple[tuple[str, str], ...]
+
+
+class Facade:
+    """One running engine, to look at."""
+
+    def __init__(
+        self, engine: Engine, clock: Clock, store: Store, stamp: BookStamp, history: History, version: str
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._store = store
+        self._stamp = stamp
+        self._version = version
+        self.history = history
+
+    @property
+    def book(self) -> str:
+        """The six characters that name the book."""
+        return self._store.book
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols that the engine follows."""
+        return self._engine.config.symbols
+
+    @property
+    def policies(self) -> Policies:
+        """The policies in force."""
+        return self._engine.config.policies
+
+    @property
+    def begun(self) -> bool:
+        """Whether the book's first frame has come."""
+        return self._engine.tally.began_at is not None
+
+    def moment(self) -> Moment:
+        """Mode, state and freshness, now."""
+        now = self._clock.now()
+        known = [each.known_at for each in self._engine.market.symbols.values()]
+        ages = [now - at for at in known if at is not None]
+        age = max(ages) if len(ages) == len(known) else None
+        return Moment(
+            mode=self._stamp.mode,
+            state=self._engine.account.desk_state,
+            as_of=now if ages and self.begun else None,
+            age_ms=age,
+            source=str(self._stamp.market),
+            stale=age is None or age > self._engine.price_age_limit_ms or not self.begun,
+        )
+
+    def status(self) -> Status:
+        """The engine at a glance."""
+        engine, account = self._engine, self._engine.account
+        equity, config = account.ledger.equity(), engine.config
+        return Status(
+            book=self._store.book,
+            version=self._version,
+            product=config.product,
+            symbols=config.symbols,
+            interval=span_name(config.interval),
+            agent=config.agent,
+            equity=equity,
+            day=account.day.today.day,
+            daily_loss=account.day.loss(equity) if self.begun else ZERO,
+            daily_loss_reached=account.day.today.reached,
+            paused_until=self._paused_until(),
+            open_positions=len(account.ledger.positions),
+            unprotected=tuple(each.symbol for each in self.positions() if each.stop is None),
+            live_orders=sum(1 for _ in engine.orders.live()),
+            last_wake=engine.last_wake,
+            deciding=engine.waiting_for is not None,
+            policy=config.policies.name,
+            policy_hash=config.policy_hash,
+            prompts_hash=config.prompts_hash,
+            chain_head=self._store.chain_head,
+            fingerprint=self._store.fingerprint,
+        )
+
+    def snapshot(self, symbol: str | None = None) -> Snapshot:
+        """What a wake at this moment would be shown, of all symbols or of one. Raises RequestError."""
+        whole = self._engine.snapshot(self._clock.now())
+        if symbol is None:
+            return whole
+        name = self.known(symbol)
+        pairs = tuple(each for each in whole.correlations if name in (each.first, each.second))
+        views = tuple(view for view in whole.symbols if view.symbol == name)
+        return msgspec.structs.replace(whole, symbols=views, correlations=pairs)
+
+    def symbol(self, symbol: str) -> SymbolView:
+        """One symbol of the snapshot. Raises RequestError."""
+        return self.snapshot(symbol).symbols[0]
+
+    def indicators(self, symbol: str, timeframe: str | None = None) -> list[IndicatorValues]:
+        """Indicators of a symbol on its closed candles, of one timeframe or all that have some. Raises RequestError."""
+        found = self.symbol(symbol).indicators
+        if timeframe is None:
+            return list(found)
+        chosen = [each for each in found if each.timeframe == timeframe]
+        if not chosen:
+            raise self._no_timeframe(timeframe, tuple(each.timeframe for each in found))
+        return chosen
+
+    def candles(self, symbol: str, timeframe: str, limit: int, before: int | None = None) -> Candles:
+        """The newest `limit` closed candles, or those that opened before `before` (ms). Raises RequestError."""
+        name = self.known(symbol)
+        built = {span_name(each): each for each in self._engine.market.timeframes}
+        if timeframe not in built:
+            raise self._no_timeframe(timeframe, tuple(built))
+        series = self._engine.market.symbols[name].series(built[timeframe])
+        end = len(series) if before is None else series.first_from(before)
+        start = max(0, end - limit)
+        columns = (series.open_times, series.opens, series.highs, series.lows, series.closes, series.volumes)
+        rows = list(zip(*(column[start:end] for column in columns), strict=True))
+        return Candles(name, timeframe, rows, start > 0)
+
+    def portfolio(self) -> Portfolio:
+        """The account."""
+        account = self._engine.account
+        ledger, activity = account.ledger, account.activity.state
+        equity, gross = ledger.equity(), ledger.gross()
+        return Portfolio(
+            equity=equity,
+            wallet=ledger.wallet,
+            free=ledger.free(),
+            unrealised=equity - ledger.wallet,
+            gross=gross,
+            gross_share=gross / equity if equity > 0 else ZERO,
+            fees=ledger.fees,
+            funding=ledger.funding,
+            day_opening=account.day.today.opening,
+            daily_loss=account.day.loss(equity) if self.begun else ZERO,
+            peak=account.drawdown.state.watched,
+            drawdown=account.drawdown.fall(equity),
+            entries_today=activity.entries_today,
+            losses_in_a_row=activity.losses_in_a_row,
+            paused_until=self._paused_until(),
+            scale=exposure_scale(self.policies.scale),
+        )
+
+    def positions(self) -> list[PositionView]:
+        """Every open position, by symbol."""
+        return positions(self._engine.account, self._engine.guard)
+
+    def unprotected_until(self, symbol: str) -> int | None:
+        """When (ms) a position is closed unless it has a stop by then; None where it has one."""
+        protection = self._engine.guard.protections.get(symbol)
+        return protection.deadline if protection and not protection.protected else None
+
+    def target(self, symbol: str) -> Decimal | None:
+        """Where a position takes its profit, if anywhere."""
+        protection = self._engine.guard.protections.get(symbol)
+        return protection.target if protection else None
+
+    def orders(self) -> list[TrackedOrder]:
+        """Every order that may still trade, oldest first."""
+        return list(self._engine.orders.live())
+
+    def policy(self) -> PolicyView:
+        """The limits in force and their headroom."""
+        config = self._engine.config
+        limits = limits_in_force(config.policies)
+        return PolicyView(config.policies.name, config.policy_hash, self._engine.headroom(), limits)
+
+    def check(self, leg: Leg, principal: str, quantity: Decimal | None = None) -> Checked:
+        """What the desk would answer to a leg now, by the very code of placing it. Raises RequestError."""
+        self.known(leg.symbol)
+        return self._engine.check(leg, principal, self._clock.now(), quantity)
+
+    def known(self, symbol: str) -> str:
+        """The symbol as the engine writes it. Raises RequestError for one that it does not follow."""
+        name = symbol.strip().upper()
+        if name not in self.symbols:
+            raise RequestError(
+                RequestCode.UNKNOWN_SYMBOL,
+                limit=",".join(self.symbols),
+                actual=repr(symbol[:20]),
+                next_="ask for one of these symbols",
+            )
+        return name
+
+    def _paused_until(self) -> int | None:
+        until = self._engine.account.activity.state.paused_until
+        return until if until > self._clock.now() else None
+
+    @staticmethod
+    def _no_timeframe(asked: str, there: tuple[str, ...]) -> RequestError:
+        return RequestError(
+            RequestCode.UNKNOWN_TIMEFRAME, limit=",".join(there), actual=repr(asked[:20]), next_="ask for one of these"
+        )

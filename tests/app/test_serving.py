@@ -1,0 +1,155 @@
+"""`ocw run --serve` and `ocw token`, from the command line's side."""
+
+import asyncio
+import logging
+import os
+import socket
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from ocw_mcp.adapters.control.address import ADDRESS, read_address
+from ocw_mcp.adapters.control.tokens import TOKENS
+from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
+from ocw_mcp.adapters.store.journal import SqliteStore
+from ocw_mcp.app.compose import Book, stamp
+from ocw_mcp.app.door import Door, parse_door
+from ocw_mcp.app.policy_loader import load_policies, load_prompts
+from ocw_mcp.app.serve import open_door
+from ocw_mcp.domain.errors import SettingsError
+from tests.support.runs import Commands
+from tests.support.served import bearer
+from tests.support.shell import Ocw
+
+
+@pytest.fixture
+def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ocw:
+    return Ocw(monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(
+    ("text", "door"),
+    [
+        ("127.0.0.1:8080", Door("127.0.0.1", 8080)),
+        ("localhost:0", Door("127.0.0.1", 0)),
+        ("8081", Door("127.0.0.1", 8081)),
+        ("[::1]:9", Door("::1", 9)),
+    ],
+)
+def test_an_address_on_this_machine_needs_no_word(text: str, door: Door) -> None:
+    assert parse_door(text, ()) == door
+
+
+@pytest.mark.parametrize("text", ["", "8080x", "127.0.0.1:", "127.0.0.1:99999", "evil.example:80", "1.2.3:80", ":80"])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"expected an address and a port such as 127\.0\.0\.1:8080"):
+        parse_door(text, ())
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0:8080", "192.168.0.7:80", "[::]:80"])
+def test_beyond_this_machine_needs_the_names_under_which_it_is_asked_for(text: str) -> None:
+    with pytest.raises(SettingsError, match="name in SERVE_HOSTS under which names"):
+        parse_door(text, ())
+    assert parse_door(text, ("desk.example.org",)).hosts == ("desk.example.org",)
+
+
+def test_names_that_are_none_refuse_to_start(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVE_HOSTS", "desk.example.org, http://x")
+    said = ocw("run", "--market", "sim", "--for", "1h", "--serve", "0.0.0.0:0")
+    assert said.code == 2
+    assert "SERVE_HOSTS (from the environment) names 'http://x', which is no name of a machine" in said.err
+
+
+def test_a_port_that_is_taken_is_refused_before_anything_runs(ocw: Ocw, tmp_path: Path) -> None:
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = ocw("run", "--market", "sim", "--for", "1h", "--serve", str(port), "--state", tmp_path / "desk")
+    assert said.code == 2
+    assert f"127.0.0.1:{port} cannot be listened on" in said.err
+
+
+def test_a_token_is_shown_once_and_only_its_hash_is_kept(ocw: Ocw, tmp_path: Path) -> None:
+    desk = tmp_path / "desk"
+    said = ocw("token", "new", "--state", desk, "--scope", "read")
+    token = said.out.strip()
+    assert token.startswith("ocw_")
+    assert len(token) == 47
+    assert stat.S_IMODE((desk / TOKENS).stat().st_mode) == 0o600
+    assert token not in (desk / TOKENS).read_text()
+    listed = ocw("token", "list", "--state", desk)
+    assert "read-1" in listed.out
+    assert token not in listed.out
+    assert ocw("token", "revoke", "read-1", "--state", desk).out == "token read-1 is revoked\n"
+    assert "there is no token" in ocw("token", "list", "--state", desk).out
+
+
+def test_what_is_wrong_with_a_token_is_said(ocw: Ocw, tmp_path: Path) -> None:
+    desk = tmp_path / "desk"
+    assert "expected one of read, trade, operate" in ocw("token", "new", "--state", desk, "--scope", "all").err
+    assert "--name is 'A B'" in ocw("token", "new", "--state", desk, "--name", "A B").err
+    ocw("token", "new", "--state", desk, "--name", "me")
+    assert "there is a token 'me' already" in ocw("token", "new", "--state", desk, "--name", "me").err
+    assert "there is no token 'you'; there is me" in ocw("token", "revoke", "you", "--state", desk).err
+    (desk / TOKENS).chmod(0o640)
+    assert "chmod 600" in ocw("token", "list", "--state", desk).err
+    (desk / TOKENS).chmod(0o600)
+    (desk / TOKENS).write_text("{}")
+    assert "holds no tokens of ocw" in ocw("token", "list", "--state", desk).err
+
+
+def test_a_directory_with_a_token_may_become_a_book(ocw: Ocw, tmp_path: Path) -> None:
+    ocw("token", "new", "--state", tmp_path)
+    assert ocw("run", "--market", "sim", "--for", "1h", "--interval", "1h", "--state", tmp_path, "--json").code == 0
+
+
+def a_book(directory: Path) -> Book:
+    feed = SimulatedFeed(1, warmup_days=0)
+    store = SqliteStore.open(directory, stamp(feed), book_id="serve0", created_at=0)
+    return Book(feed, "rules", load_policies(None), load_prompts(None), store, Commands())
+
+
+async def test_a_served_book_tells_its_owners_programs_where_and_takes_it_back(tmp_path: Path) -> None:
+    book = a_book(tmp_path)
+    async with open_door(Door("127.0.0.1", 0), book, tmp_path):
+        address = read_address(tmp_path)
+        assert address is not None
+        assert stat.S_IMODE((tmp_path / ADDRESS).stat().st_mode) == 0o600
+        assert address.pid == os.getpid()
+        assert address.token not in repr(address)
+        async with httpx2.AsyncClient(base_url=address.url, headers=bearer(address.token)) as client:
+            assert (await client.get("/status")).json()["book"] == "serve0"
+    assert read_address(tmp_path) is None
+    book.store.close()
+
+
+async def test_no_secret_is_in_an_answer_a_log_or_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Canaries: a key in the environment, and the tokens that were shown."""
+    canaries = {"canaryBINANCEkey0001", "canaryANTHROPICkey02"}
+    monkeypatch.setenv("BINANCE_API_KEY", "canaryBINANCEkey0001")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "canaryANTHROPICkey02")
+    caplog.set_level(logging.DEBUG)
+    book = a_book(tmp_path)
+    said: list[str] = []
+    async with open_door(Door("127.0.0.1", 0), book, tmp_path):
+        address = read_address(tmp_path)
+        assert address is not None
+        canaries |= {address.token, "ocw_canaryWRONGtoken"}
+        run = asyncio.ensure_future(book.run.run("1", 3_600_000))
+        async with httpx2.AsyncClient(base_url=address.url) as client:
+            for token in (address.token, "ocw_canaryWRONGtoken"):
+                for path in ("/health", "/status", "/metrics", "/docs", "/mcp", "/nothing"):
+                    for method in ("GET", "POST"):
+                        answered = await client.request(method, path, headers=bearer(token), content=b"{broken")
+                        said.append(f"{answered.text} {answered.headers}")
+        await run
+    book.store.close()
+    said.append(caplog.text)
+    said += [path.read_bytes().decode(errors="replace") for path in tmp_path.rglob("*") if path.is_file()]
+    assert [canary for canary in canaries if any(canary in each for each in said)] == []

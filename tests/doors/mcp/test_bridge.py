@@ -1,0 +1,140 @@
+"""The bridge lists tools by itself and hands calls to whichever engine is there."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from mcp import Client
+from mcp.shared.exceptions import MCPError
+from mcp.types import CallToolResult, PromptReference, TextResourceContents
+
+from ocw_mcp.adapters.control.address import Address
+from ocw_mcp.adapters.control.tokens import revoke_token
+from ocw_mcp.domain.errors import AttachError, SettingsError
+from ocw_mcp.doors.mcp.bridge import Bridge
+from ocw_mcp.doors.mcp.server import build
+from tests.support.facades import Looked
+from tests.support.served import Served, served
+
+
+@pytest.fixture(scope="module")
+def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
+    found = Looked(tmp_path_factory.mktemp("looked"))
+    asyncio.run(found.go(6))
+    yield found
+    found.store.close()
+
+
+class Known:
+    """Tells of engines one after the other; a silent one is passed over."""
+
+    def __init__(self, *addresses: Address) -> None:
+        self.addresses = list(addresses)
+        self.asked = 0
+
+    async def __call__(self, silent: Address | None = None) -> Address:
+        self.asked += 1
+        if silent is not None:
+            self.addresses.remove(silent)
+        if not self.addresses:
+            raise AttachError("nobody is there")
+        return self.addresses[0]
+
+
+def address(door: Served) -> Address:
+    return Address(door.url, door.token, 1)
+
+
+def text(result: CallToolResult) -> str:
+    (block,) = result.content
+    assert block.type == "text"
+    return block.text
+
+
+@pytest.mark.parametrize("era", ["auto", "legacy"])
+async def test_tools_are_listed_without_an_engine_and_the_same_as_the_engine_lists(looked: Looked, era: str) -> None:
+    attach = Known()
+    async with Client(Bridge(attach, "1").server, mode=era) as bridged:
+        listed = (await bridged.list_tools()).tools
+    async with Client(build(lambda: looked.facade, "1"), mode=era) as direct:
+        assert listed == (await direct.list_tools()).tools
+    assert attach.asked == 0
+
+
+@pytest.mark.parametrize("era", ["auto", "legacy"])
+async def test_a_call_is_answered_by_the_engine(looked: Looked, tmp_path: Path, era: str) -> None:
+    async with served(looked.facade, tmp_path) as door, Client(Bridge(Known(address(door)), "1").server, mode=era) as c:
+        for tool, arguments in (("portfolio_get", {}), ("market_get_candles", {"symbol": "X"}), ("trades_search", {})):
+            async with Client(build(lambda: looked.facade, "1")) as direct:
+                expected = await direct.call_tool(tool, arguments)
+            answered = await c.call_tool(tool, arguments)
+            assert (answered.content, answered.structured_content, answered.is_error) == (
+                expected.content,
+                expected.structured_content,
+                expected.is_error,
+            )
+
+
+async def test_an_engine_that_is_gone_is_looked_for_again(looked: Looked, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        door = await stack.enter_async_context(served(looked.facade, tmp_path))
+        attach = Known(Address("http://127.0.0.1:9", "gone", 1), address(door))
+        client = await stack.enter_async_context(Client(Bridge(attach, "1").server))
+        assert not (await client.call_tool("ocw_get_status", {})).is_error
+        assert attach.asked == 2
+
+
+async def test_without_an_engine_a_call_says_so(looked: Looked) -> None:
+    async with Client(Bridge(Known(), "1").server) as client:
+        answered = await client.call_tool("ocw_get_status", {})
+    assert answered.is_error
+    assert text(answered) == "NO_ENGINE: nobody is there. next: tell a person"
+
+
+async def test_an_engine_that_lets_nobody_in_is_not_asked_twice(looked: Looked, tmp_path: Path) -> None:
+    async with served(looked.facade, tmp_path) as door:
+        revoke_token(tmp_path, "read-1")
+        attach = Known(address(door))
+        async with Client(Bridge(attach, "1").server) as client:
+            answered = await client.call_tool("ocw_get_status", {})
+    assert text(answered).startswith("NO_ENGINE: ")
+    assert door.token not in text(answered)
+    assert attach.asked == 1
+
+
+async def test_what_is_not_offered_is_not_handed_over(looked: Looked) -> None:
+    attach = Known()
+    async with Client(Bridge(attach, "1", ["market"]).server) as client:
+        for tool in ("portfolio_get", "rm", ""):
+            assert text(await client.call_tool(tool, {})).startswith("UNKNOWN_TOOL: ")
+    assert attach.asked == 0
+    with pytest.raises(SettingsError, match="no toolset 'nothing'"):
+        Bridge(attach, "1", ["nothing"])
+
+
+@pytest.mark.parametrize("era", ["auto", "legacy"])
+async def test_resources_prompts_and_completions_are_those_of_the_engine(
+    looked: Looked, tmp_path: Path, era: str
+) -> None:
+    async with served(looked.facade, tmp_path) as door, Client(Bridge(Known(address(door)), "1").server, mode=era) as c:
+        async with Client(build(lambda: looked.facade, "1"), mode=era) as direct:
+            assert (await c.list_resources()).resources == (await direct.list_resources()).resources
+            assert (await c.list_prompts()).prompts == (await direct.list_prompts()).prompts
+            templates = (await c.list_resource_templates()).resource_templates
+            assert templates == (await direct.list_resource_templates()).resource_templates
+        read = (await c.read_resource("ocw://snapshot/ETHUSDT")).contents[0]
+        assert isinstance(read, TextResourceContents)
+        assert "ETHUSDT" in read.text
+        with pytest.raises(MCPError, match="UNKNOWN_SYMBOL: "):
+            await c.read_resource("ocw://snapshot/DOGEUSDT")
+        assert (await c.get_prompt("post_mortem", {"trade": "order:3"})).messages
+        symbols = await c.complete(PromptReference(name="pre_trade_checklist"), {"name": "symbol", "value": "e"})
+        assert symbols.completion.values == ["ETHUSDT"]
+
+
+async def test_without_an_engine_a_resource_says_so() -> None:
+    async with Client(Bridge(Known(), "1").server) as client:
+        with pytest.raises(MCPError, match="NO_ENGINE: nobody is there"):
+            await client.read_resource("ocw://status")

@@ -1,0 +1,88 @@
+"""Whole processes: `ocw mcp` over standard input and output, and the engine that it starts."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import pytest
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+
+from ocw_mcp.adapters.control.address import read_address
+from ocw_mcp.adapters.store.lock import is_locked, lock_owner
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Path]:
+    directory = tmp_path / "desk"
+    yield directory
+    if directory.exists() and is_locked(directory) and (pid := lock_owner(directory)) is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def command(desk: Path, *more: str) -> StdioServerParameters:
+    arguments = ["-m", "ocw_mcp", "mcp", "--state", str(desk), *more]
+    return StdioServerParameters(
+        command=sys.executable, args=arguments, env={**os.environ, "BINANCE_API_KEY": "canary"}
+    )
+
+
+async def look(desk: Path, era: str) -> str:
+    async with Client(stdio_client(command(desk)), mode=era) as client:
+        assert len((await client.list_tools()).tools) == 15
+        answered = await client.call_tool("ocw_get_status", {})
+        block = answered.content[0]
+        assert block.type == "text"
+        assert not answered.is_error, block.text
+        return block.text
+
+
+async def test_two_clients_that_start_together_end_with_one_engine_which_outlives_them(desk: Path) -> None:
+    both = await asyncio.gather(look(desk, "auto"), look(desk, "legacy"))
+    assert all(each.startswith("[paper ") for each in both)
+    owner = lock_owner(desk)
+    assert owner is not None
+    assert is_locked(desk)
+    await look(desk, "auto")
+    assert lock_owner(desk) == owner
+    assert os.getsid(owner) == owner
+    environment = Path(f"/proc/{owner}/environ")
+    if environment.exists():
+        assert b"canary" not in environment.read_bytes()
+    address = read_address(desk)
+    assert address is not None
+    shown = subprocess.run(["ps", "-p", str(owner), "-o", "args="], capture_output=True, text=True, check=False).stdout
+    assert address.token not in shown
+
+
+async def test_an_engine_that_was_killed_is_started_again_under_the_same_client(desk: Path) -> None:
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(Client(stdio_client(command(desk))))
+        assert not (await client.call_tool("ocw_get_status", {})).is_error
+        owner = lock_owner(desk)
+        assert owner is not None
+        os.kill(owner, signal.SIGKILL)
+        while is_locked(desk):
+            await asyncio.sleep(0.05)  # noqa: TID251 - waits for a process to die
+        answered = await client.call_tool("ocw_get_status", {})
+        assert not answered.is_error, answered.content
+        assert lock_owner(desk) != owner
+
+
+def test_tools_are_listed_without_importing_the_engine() -> None:
+    """What a client waits for at its start: nothing but the SDK and the tools."""
+    program = """
+import sys
+import ocw_mcp.app.attach, ocw_mcp.app.cli.mcp, ocw_mcp.doors.mcp.bridge
+print([each for each in ("numpy", "talib", "sqlite_utils", "fastapi", "ocw_mcp.engine.step") if each in sys.modules])
+"""
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert said.stdout == "[]\n"
