@@ -192,6 +192,8 @@ class OrderFilled(_Event, frozen=True, tag="order.filled"):
     maker: bool
     realised: Decimal
     position: Decimal
+    base_fee: Decimal = ZERO
+    """What the fee took of a spot purchase, in the base asset."""
 
 
 class PositionUnprotected(_Event, frozen=True, tag="position.unprotected"):

@@ -39,6 +39,7 @@ def book_fill(order: Order, fill: Filled, account: Account, out: Out, now: int) 
             maker=fill.maker,
             realised=booked.realised,
             position=booked.position,
+            base_fee=fill.base_fee,
         )
     )
     if booked.closed is not None:

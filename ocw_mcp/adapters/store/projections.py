@@ -16,7 +16,10 @@ from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderRef
 
-PROJECTIONS_VERSION = 3
+OUTSIDE = "o"
+"""In place of a leg: a fill that no order of ours made."""
+
+PROJECTIONS_VERSION = 4
 """Raise it when a table or what fills it changes: older books are then rebuilt when they are opened."""
 
 TABLES: dict[str, tuple[str, str]] = {
@@ -31,7 +34,7 @@ TABLES: dict[str, tuple[str, str]] = {
     "fills": (
         """seq INTEGER PRIMARY KEY, at INTEGER, n INTEGER, leg TEXT, revision INTEGER, fill_id TEXT, symbol TEXT,
            side TEXT, quantity TEXT, price TEXT, fee TEXT, traded_at INTEGER, maker INTEGER, realised TEXT,
-           position TEXT""",
+           position TEXT, base_fee TEXT""",
         "seq",
     ),
     "wakes": ("seq INTEGER PRIMARY KEY, at INTEGER, wake_id INTEGER, reasons TEXT", "seq"),
@@ -67,7 +70,7 @@ _ADD_ORDER = """INSERT OR REPLACE INTO orders VALUES (:n, :leg, :revision, :clie
     :quantity, :trigger_price, :limit_price, :principal, :wake_id, :idempotency_key, :policy_hash, 'intended', '0', '0',
     NULL, '0', NULL, :at, :at)"""
 _ADD_FILL = """INSERT INTO fills VALUES (:seq, :at, :n, :leg, :revision, :fill_id, :symbol, :side, :quantity, :price,
-    :fee, :traded_at, :maker, :realised, :position)"""
+    :fee, :traded_at, :maker, :realised, :position, :base_fee)"""
 _ADD_WAKE = "INSERT INTO wakes VALUES (:seq, :at, :wake_id, :reasons)"
 _ADD_DECISION = """INSERT INTO decisions VALUES (:seq, :at, :wake_id, :decider, :thinking_ms, :legs, :cause,
     :decision)"""
@@ -168,6 +171,8 @@ def changes_of(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]
             return [_move(ref, at, "canceled")]
         case events.OrderFilled():
             return _of_fill(seq, at, event)
+        case events.OutsideFilled():
+            return _of_outside_fill(seq, at, event)
         case events.OrderRefused(intent, refusal, policy_hash):
             refused: dict[str, Value] = {
                 "seq": seq,
@@ -234,8 +239,31 @@ def _of_fill(seq: int, at: int, fill: events.OrderFilled) -> list[Change]:
         "maker": int(fill.maker),
         "realised": plain(fill.realised),
         "position": plain(fill.position),
+        "base_fee": plain(fill.base_fee),
     }
     return [(_ADD_FILL, told), (_FILL, told)]
+
+
+def _of_outside_fill(seq: int, at: int, fill: events.OutsideFilled) -> list[Change]:
+    told: dict[str, Value] = {
+        "seq": seq,
+        "at": at,
+        "n": 0,
+        "leg": OUTSIDE,
+        "revision": 0,
+        "fill_id": fill.fill_id,
+        "symbol": fill.symbol,
+        "side": fill.side,
+        "quantity": plain(fill.quantity),
+        "price": plain(fill.price),
+        "fee": plain(fill.fee),
+        "traded_at": fill.traded_at,
+        "maker": 0,
+        "realised": plain(fill.realised),
+        "position": plain(fill.position),
+        "base_fee": "0",
+    }
+    return [(_ADD_FILL, told)]
 
 
 def _move(ref: OrderRef, at: int, state: str) -> Change:

@@ -8,6 +8,7 @@ import msgspec
 from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import Book
+from ocw_mcp.adapters.store.projections import OUTSIDE
 from ocw_mcp.adapters.store.reader import ask_book
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import Purpose
@@ -75,8 +76,8 @@ class TradePage(msgspec.Struct, frozen=True):
 
 _NEWEST = "SELECT seq, symbol, opened_at, closed_at, pnl, fees, funding FROM trades ORDER BY seq DESC LIMIT ?"
 # The event of a closing follows its fill directly; where that very fill turned the position round, it opened the next.
-_FILLS = """SELECT n, leg, side, quantity, price, position FROM fills WHERE symbol = :symbol AND seq < :seq AND seq >=
-    coalesce((SELECT max(seq) FROM trades WHERE symbol = :symbol AND seq < :seq), 1) - 1 ORDER BY seq"""
+_FILLS = """SELECT n, leg, side, quantity, base_fee, price, position FROM fills WHERE symbol = :symbol AND seq < :seq
+    AND seq >= coalesce((SELECT max(seq) FROM trades WHERE symbol = :symbol AND seq < :seq), 1) - 1 ORDER BY seq"""
 
 
 def read_trades(state: Path, limit: int) -> Trades:
@@ -138,9 +139,9 @@ def _trade(
     entered = left = paid = got = ZERO
     side, closed_by, order = "", "", 0
     fills = db.execute(_FILLS, {"symbol": symbol, "seq": seq}).fetchall()
-    for number, (n, leg, way, quantity, price, position) in enumerate(fills, 1):
+    for number, (n, leg, way, quantity, base_fee, price, position) in enumerate(fills, 1):
         after = Decimal(position)
-        before = after - (Decimal(quantity) if way == "buy" else -Decimal(quantity))
+        before = after - (Decimal(quantity) - Decimal(base_fee) if way == "buy" else -Decimal(quantity))
         turned = before * after < 0
         if turned:
             # One fill closed a position and opened another: here counts the part that belongs to this trade.
@@ -154,7 +155,7 @@ def _trade(
         # The fill that ended the trade before this one is only looked at for what it opened.
         if entered:
             left, got = left + closes, got + closes * Decimal(price)
-            closed_by = Purpose(leg).name.lower()
+            closed_by = "outside" if leg == OUTSIDE else Purpose(leg).name.lower()
     return TradeRow(
         symbol=symbol,
         side=side,
