@@ -206,9 +206,13 @@ class Engine:
         if change.hole_since is not None:
             self.tally.holes += 1
             self._out.record(HoleFound(candle.symbol, change.hole_since, candle.open_time))
-        if candle.symbol in self.account.ledger.positions:
+        position = self.account.ledger.positions.get(candle.symbol)
+        if position is not None:
             self.account.ledger.mark(candle.symbol, exact(candle.close))
-            self.account.ledger.see(candle.symbol, candle.low, candle.high)
+            # A position that was opened within the candle has not seen all of its range; which part, nobody knows.
+            within = position.opened_at > candle.open_time
+            seen = (candle.close, candle.close) if within else (candle.low, candle.high)
+            self.account.ledger.see(candle.symbol, *seen)
         return change
 
     def _look_after_positions(self, now: int) -> None:
