@@ -18,6 +18,7 @@ from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import FundingPaid, OutsideFill, Transferred
 from ocw_mcp.domain.policies import limits_in_force
+from ocw_mcp.domain.requests import CallerRequest, order_key
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.steps import Asked, Command, DecisionFailed, DecisionReady, Effect, StepEvent, TimerFired
 from ocw_mcp.engine.account import DAY_TIMER, Account
@@ -311,9 +312,9 @@ class Engine:
         self._commands = memory.commands
         self._time.now = memory.now
 
-    def answer(self, key: str) -> Answer | None:
-        """What a caller's request was answered, by its key; None where it never came, or long ago."""
-        return self._desk.answer(key)
+    def answer(self, request: CallerRequest) -> Answer | None:
+        """What a caller's request was answered; None where none with its key ever came, or long ago."""
+        return self._desk.answer(order_key(request))
 
     def summary(self) -> dict[str, Any]:
         """What `ocw status` shows of this moment, ready for JSON."""

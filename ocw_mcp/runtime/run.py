@@ -212,7 +212,7 @@ class BookRun:
             await self._shell.take(Asked(request, self.cursor))
             self._shell.commit()
             if not waiting.done():
-                waiting.set_result(self._engine.answer(request.key))
+                waiting.set_result(self._engine.answer(request))
         for command in self._commands.waiting():
             if command.command_id not in self._seen_commands:
                 self._seen_commands.add(command.command_id)
