@@ -94,7 +94,7 @@ class Guard:
         for symbol in sorted(self._account.ledger.positions):
             if self.protections[symbol].protected:
                 self._out.clear_timer(TIMER_PREFIX + symbol)
-                self._place_target(symbol, now)
+                self._hold(symbol, now)
 
     def tighten(self, symbol: str, stop: Decimal | None, target: Decimal | None, now: int) -> OrderRef | Refusal:
         """Move an open position's stop nearer, and set its target, as asked for and checked by `callers`.
@@ -109,11 +109,7 @@ class Guard:
         if stop is not None:
             rounded = ceil_to(stop, tick) if long else floor_to(stop, tick)
             protection.trigger = max(protection.trigger, rounded) if long else min(protection.trigger, rounded)
-        live = next((each for each in self._desk.orders.live(symbol, Purpose.STOP) if self._covers(each)), None)
-        if live is None or (self._spot and live.order.take_at != protection.target):
-            return self._place_stop(symbol, now)
-        self._place_target(symbol, now)
-        return live.ref
+        return self._hold(symbol, now)
 
     def react(self, change: Change, now: int) -> None:
         """Do what a report on an order asks for."""
@@ -194,6 +190,14 @@ class Guard:
             known.trigger = max(known.trigger, trigger) if long else min(known.trigger, trigger)
             known.target = target or known.target
         self._place_stop(symbol, now)
+
+    def _hold(self, symbol: str, now: int) -> OrderRef | Refusal:
+        """Have a position's stop and target stand as they should, and leave them alone where they do."""
+        live = next((each for each in self._desk.orders.live(symbol, Purpose.STOP) if self._covers(each)), None)
+        if live is None or (self._spot and live.order.take_at != self.protections[symbol].target):
+            return self._place_stop(symbol, now)
+        self._place_target(symbol, now)
+        return live.ref
 
     def _place_stop(self, symbol: str, now: int) -> OrderRef | Refusal:
         """Lay a stop. On spot it takes the target along, and the desk takes off the one before it first."""

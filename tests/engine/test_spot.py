@@ -1,23 +1,47 @@
 """On spot a stop locks what it would sell, a fee leaves dust, and there is no short: the guard holds all the same."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 
+from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain import events
+from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import Candle, Product
-from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.orders import OutsideCause, OutsideFill, Purpose, Rejected, Side, VenueReport
+from ocw_mcp.domain.steps import Command
+from ocw_mcp.domain.time import MINUTE, SECOND
 from tests.support.deciders import Scripted
 from tests.support.invariants import watched
-from tests.support.legs import buy
-from tests.support.markets import ListFeed, candle
+from tests.support.legs import buy, sell
+from tests.support.markets import START, ListFeed, candle, path
 from tests.support.runs import Run, policies
 
 D = Decimal
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
 
-def on_spot(candles: list[Candle], script: dict[int, Decision]) -> Run:
-    return Run(ListFeed(candles, product=Product.SPOT), Scripted(script), policy=WAKES)
+END = START + 4 * MINUTE
+
+
+class RefusesOneExit(PaperVenue):
+    def __init__(self) -> None:
+        super().__init__(Product.SPOT, D(10_000), patience_ms=5 * MINUTE)
+        self._refused = False
+
+    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+        if approved.order.ref.leg is not Purpose.EXIT or self._refused:
+            return await super().submit(approved, now)
+        self._refused = True
+        return [Rejected(approved.redeem(now).ref, "-1013", "no")]
+
+
+def on_spot(candles: list[Candle], script: dict[int, Decision], venue: PaperVenue | None = None) -> Run:
+    return Run(ListFeed(candles, product=Product.SPOT), Scripted(script), policy=WAKES, venue=venue)
+
+
+def flat(run: Run) -> bool:
+    return not run.engine.account.ledger.positions and not list(run.engine._desk.orders.live())
 
 
 async def test_an_entry_that_is_left_over_does_not_open_anew_what_its_stop_has_sold() -> None:
@@ -31,4 +55,15 @@ async def test_an_entry_that_is_left_over_does_not_open_anew_what_its_stop_has_s
     run = await watched(on_spot(thin, {2: buy("95.5", "0.2", limit="96")})).go()
     assert [fill.ref.leg for fill in run.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.STOP]
     assert run.engine.account.ledger.dust["BTCUSDT"].quantity > 0
-    assert list(run.engine._desk.orders.live()) == []
+    assert flat(run)
+
+
+async def test_a_person_who_resumes_gives_a_spot_position_its_target_back() -> None:
+    run = on_spot(path([100.0] * 4), {1: buy("97", target="105")}, venue=RefusesOneExit())
+    await run.go()
+    for verb in ("flatten", "resume"):
+        await run.simulation._shell.take(Command(verb, verb, "anna", END))
+    (stop,) = run.engine._desk.orders.live()
+    assert (stop.order.trigger_price, stop.order.take_at) == (D(97), D(105))
+    assert run.engine.guard.protections["BTCUSDT"].protected
+    assert list(run.engine._out.timers) == ["day"]
