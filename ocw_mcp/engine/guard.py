@@ -144,7 +144,7 @@ class Guard:
     def _adopt(self, symbol: str, now: int) -> None:
         """What stands now was not all of our making: cover it with the stop it has, or close what has none."""
         if symbol in self.protections:
-            self._place_stop(symbol, now)
+            self._cover_anew(symbol, now)
             return
         way = 1 if self._account.ledger.quantity(symbol) > 0 else -1
         self.protections[symbol] = Protection(
@@ -189,7 +189,7 @@ class Guard:
         else:
             known.trigger = max(known.trigger, trigger) if long else min(known.trigger, trigger)
             known.target = target or known.target
-        self._place_stop(symbol, now)
+        self._cover_anew(symbol, now)
 
     def _hold(self, symbol: str, now: int) -> OrderRef | Refusal:
         """Have a position's stop and target stand as they should, and leave them alone where they do."""
@@ -198,6 +198,13 @@ class Guard:
             return self._place_stop(symbol, now)
         self._place_target(symbol, now)
         return live.ref
+
+    def _cover_anew(self, symbol: str, now: int) -> None:
+        """Cover what a position has become. An exit on spot needs the balance: what it leaves is the deadline's."""
+        if self._spot and self._desk.exit_under_way(symbol):
+            self._unprotect(symbol, now)
+        else:
+            self._place_stop(symbol, now)
 
     def _place_stop(self, symbol: str, now: int) -> OrderRef | Refusal:
         """Lay a stop. On spot it takes the target along, and the desk takes off the one before it first."""

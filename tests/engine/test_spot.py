@@ -58,6 +58,15 @@ async def test_an_entry_that_is_left_over_does_not_open_anew_what_its_stop_has_s
     assert flat(run)
 
 
+async def test_a_spot_position_that_is_being_closed_stays_so_when_somebody_sells_a_part_of_it_elsewhere() -> None:
+    run = await on_spot(path([100.0] * 4), {1: buy("97"), 4: sell()}).go()
+    (exit_,) = run.engine._desk.orders.live(purpose=Purpose.EXIT)
+    elsewhere = OutsideFill("f1", "BTCUSDT", Side.SELL, D(1), D(100), D(0), END, OutsideCause.SOMEBODY)
+    await run.simulation._shell.take(elsewhere)
+    assert [each.ref for each in run.engine._desk.orders.live()] == [exit_.ref]
+    assert run.engine._out.timers["protect:BTCUSDT"] == END + WAKES.stop.deadline_s * SECOND
+
+
 async def test_a_person_who_resumes_gives_a_spot_position_its_target_back() -> None:
     run = on_spot(path([100.0] * 4), {1: buy("97", target="105")}, venue=RefusesOneExit())
     await run.go()
