@@ -222,7 +222,7 @@ class Guard:
         match change.report:
             case Accepted():
                 self._protected_by(stop, now)
-            case Rejected() if _crossed(change):
+            case Rejected() if _crossed(change) or self._is_at_target(stop):
                 self._unprotect(symbol, now)
                 self._desk.close(symbol, PRINCIPAL, now)
             case Rejected() | Canceled():
@@ -280,6 +280,11 @@ class Guard:
         tight = trigger >= protection.trigger if quantity > 0 else trigger <= protection.trigger
         # What a fee took of a spot purchase may leave less than a step, which no order can sell.
         return tight and stop.remaining >= floor_to(abs(quantity), self._quotes.instruments[symbol].step)
+
+    def _is_at_target(self, stop: TrackedOrder) -> bool:
+        """Whether the price is at the target that a stop takes along, or better: spot, which takes neither then."""
+        take = stop.order.take_at
+        return take is not None and self._account.ledger.marks[stop.order.symbol] >= take
 
     def _coming(self, symbol: str) -> bool:
         """Whether something that will do is on its way: a stop, or on spot an exit, which needs the balance."""
