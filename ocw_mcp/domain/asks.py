@@ -12,7 +12,7 @@ class LegRequest(msgspec.Struct, frozen=True, tag="leg", tag_field="asks"):
     """Carry out one leg: enter, add, or close a whole position."""
 
     key: str
-    """The same key gets the same answer, however often it is sent."""
+    """The same key of the same caller gets the same answer, however often it is sent."""
     principal: str
     """Who asks."""
     leg: Leg
@@ -37,3 +37,8 @@ class ProtectionRequest(msgspec.Struct, frozen=True, tag="protection", tag_field
 
 
 CallerRequest = LegRequest | CancelRequest | ProtectionRequest
+
+
+def order_key(request: CallerRequest) -> str:
+    """The idempotency key of what a request does: no other caller has it, and no wake."""
+    return f"asked by {request.principal!r}: {request.key}"

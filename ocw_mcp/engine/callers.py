@@ -1,10 +1,10 @@
 """What somebody attached asks for, outside any wake: entries and exits, taking an entry off, a tighter stop.
 
-Each request is journaled with whoever asks, and answered once: the same key gets the same answer again.
+Each request is journaled with whoever asks, and answered once: the same key of a caller gets the same answer again.
 """
 
 from ocw_mcp.core.orders.table import TrackedOrder
-from ocw_mcp.domain.asks import CallerRequest, CancelRequest, LegRequest, ProtectionRequest
+from ocw_mcp.domain.asks import CallerRequest, CancelRequest, LegRequest, ProtectionRequest, order_key
 from ocw_mcp.domain.events import CallerAsked, RequestRefused
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import Purpose
@@ -28,21 +28,21 @@ class Callers:
         self._out = out
 
     def take(self, asked: Asked, now: int) -> None:
-        """Take a request. Its answer is in `desk.answer` under its key from then on."""
-        request = asked.request
-        if self._desk.answer(request.key) is not None:
+        """Take a request. Its answer is in `desk.answer` under its `order_key` from then on."""
+        request, key = asked.request, order_key(asked.request)
+        if self._desk.answer(key) is not None:
             return
         self._out.record(CallerAsked(request, asked.after_frame))
         answer = self._answer(request, now)
         if isinstance(answer, Refusal) and not isinstance(request, LegRequest):
             # A refused leg is journaled as the order that it would have been.
             self._out.record(RequestRefused(request.key, answer))
-        self._desk.remember(request.key, answer)
+        self._desk.remember(key, answer)
 
     def _answer(self, request: CallerRequest, now: int) -> Answer:
         match request:
             case LegRequest():
-                answer = self._carrier.carry_out(request.leg, request.key, request.principal, None, now)
+                answer = self._carrier.carry_out(request.leg, order_key(request), request.principal, None, now)
                 return answer or Refusal(RefusalCode.NO_ORDER, limit="something to do", actual=request.leg.action)
             case CancelRequest():
                 return self._cancel(request)

@@ -266,7 +266,8 @@ class Desk:
                 self._out.record(events.OrderCanceled(report.ref, report.why))
             case Filled():
                 booked = self._book(tracked, report, now)
-        if self._config.product is Product.SPOT and self._is_dust(symbol):
+        sold = isinstance(report, Filled) and tracked.purpose.reduces
+        if self._config.product is Product.SPOT and self._is_dust(symbol, sold=sold):
             booked = self._sweep(symbol, booked, now)
         return Change(tracked, report, booked)
 
@@ -322,8 +323,11 @@ class Desk:
             if tracked.order.reduce_only and tracked.ref != order.ref:
                 self.cancel(tracked, f"it locks what {order.ref} sells")
 
-    def _is_dust(self, symbol: str) -> bool:
-        """Whether a position is left that is too small to be sold, and nothing is on its way that would change that."""
+    def _is_dust(self, symbol: str, *, sold: bool) -> bool:
+        """Whether a position is left that is too small to be sold, and nothing is on its way that would change that.
+
+        Where it was `sold` down to that it counts as flat even if an entry is: that must not open it anew.
+        """
         position = self._account.ledger.positions.get(symbol)
         if position is None:
             return False
@@ -332,7 +336,7 @@ class Desk:
         if quantity >= instrument.min_quantity and quantity * price >= instrument.min_notional:
             return False
         return not any(
-            each.purpose is Purpose.ENTRY or each.filled or each.purpose is Purpose.EXIT
+            each.filled or each.purpose is Purpose.EXIT if each.purpose.reduces else not sold
             for each in self.orders.live(symbol)
         )
 

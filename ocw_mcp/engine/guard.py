@@ -94,7 +94,7 @@ class Guard:
         for symbol in sorted(self._account.ledger.positions):
             if self.protections[symbol].protected:
                 self._out.clear_timer(TIMER_PREFIX + symbol)
-                self._place_target(symbol, now)
+                self._hold(symbol, now)
 
     def tighten(self, symbol: str, stop: Decimal | None, target: Decimal | None, now: int) -> OrderRef | Refusal:
         """Move an open position's stop nearer, and set its target, as asked for and checked by `callers`.
@@ -109,11 +109,7 @@ class Guard:
         if stop is not None:
             rounded = ceil_to(stop, tick) if long else floor_to(stop, tick)
             protection.trigger = max(protection.trigger, rounded) if long else min(protection.trigger, rounded)
-        live = next((each for each in self._desk.orders.live(symbol, Purpose.STOP) if self._covers(each)), None)
-        if live is None or (self._spot and live.order.take_at != protection.target):
-            return self._place_stop(symbol, now)
-        self._place_target(symbol, now)
-        return live.ref
+        return self._hold(symbol, now)
 
     def react(self, change: Change, now: int) -> None:
         """Do what a report on an order asks for."""
@@ -148,7 +144,7 @@ class Guard:
     def _adopt(self, symbol: str, now: int) -> None:
         """What stands now was not all of our making: cover it with the stop it has, or close what has none."""
         if symbol in self.protections:
-            self._place_stop(symbol, now)
+            self._cover_anew(symbol, now)
             return
         way = 1 if self._account.ledger.quantity(symbol) > 0 else -1
         self.protections[symbol] = Protection(
@@ -193,7 +189,22 @@ class Guard:
         else:
             known.trigger = max(known.trigger, trigger) if long else min(known.trigger, trigger)
             known.target = target or known.target
-        self._place_stop(symbol, now)
+        self._cover_anew(symbol, now)
+
+    def _hold(self, symbol: str, now: int) -> OrderRef | Refusal:
+        """Have a position's stop and target stand as they should, and leave them alone where they do."""
+        live = next((each for each in self._desk.orders.live(symbol, Purpose.STOP) if self._covers(each)), None)
+        if live is None or (self._spot and live.order.take_at != self.protections[symbol].target):
+            return self._place_stop(symbol, now)
+        self._place_target(symbol, now)
+        return live.ref
+
+    def _cover_anew(self, symbol: str, now: int) -> None:
+        """Cover what a position has become. An exit on spot needs the balance: what it leaves is the deadline's."""
+        if self._spot and self._desk.exit_under_way(symbol):
+            self._unprotect(symbol, now)
+        else:
+            self._place_stop(symbol, now)
 
     def _place_stop(self, symbol: str, now: int) -> OrderRef | Refusal:
         """Lay a stop. On spot it takes the target along, and the desk takes off the one before it first."""
@@ -211,7 +222,7 @@ class Guard:
         match change.report:
             case Accepted():
                 self._protected_by(stop, now)
-            case Rejected() if _crossed(change):
+            case Rejected() if _crossed(change) or self._is_at_target(stop):
                 self._unprotect(symbol, now)
                 self._desk.close(symbol, PRINCIPAL, now)
             case Rejected() | Canceled():
@@ -269,6 +280,11 @@ class Guard:
         tight = trigger >= protection.trigger if quantity > 0 else trigger <= protection.trigger
         # What a fee took of a spot purchase may leave less than a step, which no order can sell.
         return tight and stop.remaining >= floor_to(abs(quantity), self._quotes.instruments[symbol].step)
+
+    def _is_at_target(self, stop: TrackedOrder) -> bool:
+        """Whether the price is at the target that a stop takes along, or better: spot, which takes neither then."""
+        take = stop.order.take_at
+        return take is not None and self._account.ledger.marks[stop.order.symbol] >= take
 
     def _coming(self, symbol: str) -> bool:
         """Whether something that will do is on its way: a stop, or on spot an exit, which needs the balance."""

@@ -14,6 +14,7 @@ from ocw_mcp.core.gate.gate import Gate
 from ocw_mcp.core.market.market import Closed, Market
 from ocw_mcp.core.orders.sense import nonsense
 from ocw_mcp.core.orders.table import OrderTable
+from ocw_mcp.domain.asks import CallerRequest, order_key
 from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.events import CommandTaken, HoleFound, PoliciesLoaded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
@@ -198,9 +199,13 @@ class Engine:
         if change.hole_since is not None:
             self.tally.holes += 1
             self._out.record(HoleFound(candle.symbol, change.hole_since, candle.open_time))
-        if candle.symbol in self.account.ledger.positions:
+        position = self.account.ledger.positions.get(candle.symbol)
+        if position is not None:
             self.account.ledger.mark(candle.symbol, exact(candle.close))
-            self.account.ledger.see(candle.symbol, candle.low, candle.high)
+            # A position that was opened within the candle has not seen all of its range; which part, nobody knows.
+            within = position.opened_at > candle.open_time
+            seen = (candle.close, candle.close) if within else (candle.low, candle.high)
+            self.account.ledger.see(candle.symbol, *seen)
         return change
 
     def _look_after_positions(self, now: int) -> None:
@@ -299,9 +304,9 @@ class Engine:
         self._commands = memory.commands
         self._time.now = memory.now
 
-    def answer(self, key: str) -> Answer | None:
-        """What a caller's request was answered, by its key; None where it never came, or long ago."""
-        return self._desk.answer(key)
+    def answer(self, request: CallerRequest) -> Answer | None:
+        """What a caller's request was answered; None where none with its key ever came, or long ago."""
+        return self._desk.answer(order_key(request))
 
     def summary(self) -> dict[str, Any]:
         """What `ocw status` shows of this moment, ready for JSON."""

@@ -1,20 +1,25 @@
-"""What a decider answers is data: it is checked before anything of it enters the engine.
+"""What a decider answers and a caller asks for is data: it is checked before anything of it enters the engine.
 
-An answer has to be of the decision's type throughout, storable as it is, and of sizes that somebody could mean. Whether
-it makes sense on the account is for the desk to say, leg by leg.
+It has to be of its type throughout, storable as it is, and of sizes that somebody could mean. Whether it makes sense on
+the account is for the desk to say, leg by leg.
 """
 
 from decimal import Decimal
+from typing import TypeVar
 
 import msgspec
 
-from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.asks import CallerRequest, CancelRequest, LegRequest, ProtectionRequest
+from ocw_mcp.domain.decision import Decision, Leg
+from ocw_mcp.domain.orders import GUARD, RULES
 
 MOST_LEGS = 64
 MOST_CONDITIONS = 64
 MOST_SIGNALS = 64
 """Of one leg."""
 LONGEST_SYMBOL = 40
+LONGEST_NAME = 200
+"""Characters of a caller's name, and of a key."""
 LONGEST_TEXT = 4_000
 """Characters of any text of an answer."""
 LARGEST = Decimal("1e15")
@@ -24,45 +29,85 @@ LONGEST_SPAN_S = 10**9
 MOST_LEVERAGE = 1_000
 """What is above, or as far below 0, nobody means; what the policy allows is for the desk to say."""
 
+_Kind = TypeVar("_Kind")
+
 
 def sound(answer: object) -> Decision:
     """The answer as the journal can hold it.
 
     Raises ValueError, or msgspec's ValidationError, with one clause on what is wrong.
     """
-    try:
-        decision = msgspec.json.decode(msgspec.json.encode(answer), type=Decision)
-    except (msgspec.MsgspecError, UnicodeError, TypeError, OverflowError) as error:
-        raise ValueError(f"malformed answer: {error}") from error
+    decision = _storable(answer, Decision, "answer")
     conditions = decision.wake_conditions or ()
     if len(decision.legs) > MOST_LEGS or len(conditions) > MOST_CONDITIONS:
         raise ValueError(f"malformed answer: {len(decision.legs)} legs and {len(conditions)} conditions are too many")
     for leg in decision.legs:
-        if len(leg.signals) > MOST_SIGNALS:
-            raise ValueError(f"malformed answer: {len(leg.signals)} signals of one leg are too many")
-        for number in (leg.size, leg.stop, leg.target, leg.limit):
-            if number is not None and not _meant(number):
-                raise ValueError(f"malformed answer: a number of the leg on {leg.symbol[:LONGEST_SYMBOL]} is absurd")
-        if leg.leverage is not None and abs(leg.leverage) > MOST_LEVERAGE:
-            raise ValueError(f"malformed answer: the leverage of the leg on {leg.symbol[:LONGEST_SYMBOL]} is absurd")
-    spans = [
-        decision.next_check_s,
-        *(each.expires_s for each in conditions),
-        *(leg.limit_expires_s for leg in decision.legs),
-    ]
+        if wrong := _absurd(leg):
+            raise ValueError(f"malformed answer: {wrong}")
+    spans = [decision.next_check_s, *(each.expires_s for each in conditions)]
     if any(span is not None and abs(span) > LONGEST_SPAN_S for span in spans):
         raise ValueError("malformed answer: a span of time is absurd")
-    texts = [decision.note, decision.cause, *(leg.reasoning for leg in decision.legs)]
-    texts += [text for each in conditions for text in (each.metric, each.reason)]
-    texts += [signal for leg in decision.legs for signal in leg.signals]
-    names = [leg.symbol for leg in decision.legs] + [each.symbol for each in conditions]
+    texts = [decision.note, decision.cause, *(text for each in conditions for text in (each.metric, each.reason))]
+    names = [each.symbol for each in conditions]
     if any(len(text) > LONGEST_TEXT for text in texts) or any(len(name) > LONGEST_SYMBOL for name in names):
         raise ValueError("malformed answer: a text is too long")
     return decision
 
 
-def _meant(number: Decimal) -> bool:
+def sound_request(request: CallerRequest) -> CallerRequest:
+    """The request as the journal can hold it.
+
+    Raises ValueError with one clause on what is wrong: with what it asks for, its key, or the name of who asks.
+    """
+    request = _storable(request, type(request), "request")
+    for what, name in (("key", request.key), ("name", request.principal)):
+        if not 0 < len(name) <= LONGEST_NAME:
+            raise ValueError(f"malformed request: its {what} has {len(name)} characters, not 1 to {LONGEST_NAME}")
+    if request.principal in (GUARD, RULES):
+        raise ValueError(f"malformed request: {request.principal} is a part of the engine, and nobody else's name")
+    wrong = ""
+    match request:
+        case LegRequest(leg=leg):
+            wrong = _absurd(leg)
+        case ProtectionRequest(symbol=symbol, stop=stop, target=target):
+            if len(symbol) > LONGEST_SYMBOL:
+                wrong = "a text is too long"
+            elif not (_meant(stop) and _meant(target)):
+                wrong = f"a price on {symbol} is absurd"
+        case CancelRequest(ref=ref):
+            if max(abs(ref.n), abs(ref.revision)) > LONGEST_SPAN_S:
+                wrong = "no order has such a number"
+    if wrong:
+        raise ValueError(f"malformed request: {wrong}")
+    return request
+
+
+def _storable(given: object, kind: type[_Kind], what: str) -> _Kind:
+    try:
+        return msgspec.json.decode(msgspec.json.encode(given), type=kind)
+    except (msgspec.MsgspecError, UnicodeError, TypeError, OverflowError) as error:
+        raise ValueError(f"malformed {what}: {error}") from error
+
+
+def _absurd(leg: Leg) -> str:
+    """One clause on what nobody can mean about a leg, or nothing."""
+    if len(leg.signals) > MOST_SIGNALS:
+        return f"{len(leg.signals)} signals of one leg are too many"
+    if any(len(text) > LONGEST_TEXT for text in (leg.reasoning, *leg.signals)) or len(leg.symbol) > LONGEST_SYMBOL:
+        return "a text is too long"
+    if not all(map(_meant, (leg.size, leg.stop, leg.target, leg.limit))):
+        return f"a number of the leg on {leg.symbol} is absurd"
+    if leg.leverage is not None and abs(leg.leverage) > MOST_LEVERAGE:
+        return f"the leverage of the leg on {leg.symbol} is absurd"
+    if leg.limit_expires_s is not None and abs(leg.limit_expires_s) > LONGEST_SPAN_S:
+        return "a span of time is absurd"
+    return ""
+
+
+def _meant(number: Decimal | None) -> bool:
     """Whether a number can be reckoned with; NaN and infinity can, since the desk refuses them with their code."""
+    if number is None:
+        return True
     if not number.is_finite():
         return not number.is_snan()
     exponent = number.as_tuple().exponent

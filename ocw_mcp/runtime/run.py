@@ -20,6 +20,7 @@ from ocw_mcp.domain.protocols import Checkpoint, Clock, CommandBox, Decider, Fee
 from ocw_mcp.domain.steps import Asked, Command
 from ocw_mcp.engine.desk import Answer
 from ocw_mcp.engine.step import Engine
+from ocw_mcp.runtime.answers import sound_request
 from ocw_mcp.runtime.pacing import everything_due, paced
 from ocw_mcp.runtime.recorder import Listener, Recorder
 from ocw_mcp.runtime.shell import Shell
@@ -79,8 +80,10 @@ class BookRun:
     async def ask(self, request: CallerRequest) -> Answer:
         """Ask for something outside any wake; the answer, once the engine has taken it between two frames.
 
-        Raises BookError where the run ends before.
+        Raises ValueError, with one clause on what is wrong, for what nobody can mean, and BookError where the run ends
+        before.
         """
+        request = sound_request(request)
         waiting: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
         if not self._ended:
             self._requests.append((request, waiting))
@@ -212,7 +215,7 @@ class BookRun:
             await self._shell.take(Asked(request, self.cursor))
             self._shell.commit()
             if not waiting.done():
-                waiting.set_result(self._engine.answer(request.key))
+                waiting.set_result(self._engine.answer(request))
         for command in self._commands.waiting():
             if command.command_id not in self._seen_commands:
                 self._seen_commands.add(command.command_id)

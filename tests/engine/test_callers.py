@@ -13,7 +13,7 @@ from ocw_mcp.domain.steps import Asked
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.desk import Answer
 from tests.support.deciders import Scripted
-from tests.support.legs import buy
+from tests.support.legs import buy, sell
 from tests.support.markets import START, ListFeed, path
 from tests.support.runs import Run, policies
 
@@ -36,7 +36,7 @@ async def flat() -> Run:
 async def ask(run: Run, request: CallerRequest) -> Answer:
     run.clock.advance(NOW)
     await run.simulation._shell.take(Asked(request, NOW))
-    answer = run.engine.answer(request.key)
+    answer = run.engine.answer(request)
     assert answer is not None
     return answer
 
@@ -66,6 +66,19 @@ async def test_the_same_key_is_the_same_order_even_with_other_words() -> None:
     assert await ask(run, LegRequest("k1", "anna", leg(size="0.2"))) == first
     assert len(run.events(events.OrderIntended)) == 1
     assert len(run.events(events.CallerAsked)) == 1
+
+
+async def test_the_same_key_of_another_caller_is_another_request() -> None:
+    run = await flat()
+    assert await ask(run, LegRequest("k1", "anna", leg())) == ENTRY
+    assert code(await ask(run, LegRequest("k1", "ben", leg()))) is RefusalCode.ENTRY_PENDING
+
+
+async def test_no_key_of_a_caller_keeps_a_decision_from_being_carried_out() -> None:
+    run = Run(ListFeed(path([100.0] * 6)), Scripted({1: buy("97"), 3: sell()}), policy=WAKES)
+    await run.simulation._shell.take(Asked(LegRequest("wake:3:0", "anna", leg(Action.COVER)), -1))
+    await run.go()
+    assert [fill.ref.leg for fill in run.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.EXIT]
 
 
 async def test_two_callers_cannot_both_take_the_same_room() -> None:

@@ -13,7 +13,7 @@ from ocw_mcp.engine.exits import LOOK_EVERY_MS, hard_exit
 from tests.support.deciders import Scripted
 from tests.support.invariants import watched
 from tests.support.legs import buy, short
-from tests.support.markets import START, ListFeed, path
+from tests.support.markets import START, ListFeed, candle, path
 from tests.support.runs import Run, policies
 from tests.support.venues import RejectsExits
 
@@ -51,6 +51,14 @@ async def test_a_position_ends_at_the_first_look_beyond_a_limit(
     done = await watched(run(closes, decision)).go()
     assert closings(done) == [(rule, "guard", minute)]
     assert done.engine.summary()["positions"] == []
+
+
+async def test_a_position_was_never_as_far_ahead_as_its_candle_had_been_before_it_was_opened() -> None:
+    falls = [candle(0, 106.0), candle(1, 101.2, open_=106.0, low=100.0), candle(2, 101.2), candle(3, 101.2)]
+    policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, exits=EXITS, stop=FAR)
+    done = await watched(Run(ListFeed(falls), Scripted({1: buy("97", limit="101")}), policy=policy)).go()
+    assert closings(done) == []
+    assert done.engine.account.ledger.positions["BTCUSDT"].excursions()[0] < 0.01
 
 
 async def test_a_gain_that_was_never_large_enough_is_not_trailed() -> None:

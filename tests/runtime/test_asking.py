@@ -2,16 +2,20 @@
 
 import asyncio
 from decimal import Decimal
+from typing import Any
 
+import msgspec
 import pytest
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import CallerRequest, CancelRequest, LegRequest
+from ocw_mcp.domain.asks import CallerRequest, CancelRequest, LegRequest, ProtectionRequest
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.errors import BookError, TapeError
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.desk import Answer
+from tests.support.deciders import Scripted
+from tests.support.legs import buy
 from tests.support.markets import START, HandFed, ListFeed, path
 from tests.support.runs import Run, policies
 from tests.support.stores import MemoryStore
@@ -88,4 +92,35 @@ async def test_who_asks_a_run_that_breaks_off_or_has_ended_is_told_so() -> None:
     for ask in (asking, run.simulation.ask(TAKES)):
         with pytest.raises(BookError, match="ended before"):
             await ask
+    assert run.events(events.CallerAsked) == []
+
+
+def leg(**changes: Any) -> LegRequest:
+    """A request to add, with some of its leg changed."""
+    whole = Leg("BTCUSDT", Action.ADD, size=D("0.1"), stop=D(97))
+    return LegRequest("k1", "anna", msgspec.structs.replace(whole, **changes))
+
+
+UNSOUND: dict[str, CallerRequest] = {
+    "a limit of a million digits": leg(limit=D("1e999999")),
+    "a wait beyond all clocks": leg(limit=D(99), limit_expires_s=10**30),
+    "a symbol of a thousand letters": leg(symbol="B" * 1_000),
+    "half a character": leg(reasoning="to the moon \ud83d"),
+    "a target of a million digits": ProtectionRequest("k1", "anna", "BTCUSDT", target=D("1e999999")),
+    "a stop that shouts when it is looked at": ProtectionRequest("k1", "anna", "BTCUSDT", stop=D("sNaN")),
+    "a protected symbol of a thousand letters": ProtectionRequest("k1", "anna", "B" * 1_000),
+    "an order beyond all counting": CancelRequest("k1", "anna", OrderRef(10**30, Purpose.ENTRY)),
+    "no key": LegRequest("", "anna", Leg("BTCUSDT", Action.SELL)),
+    "an endless key": LegRequest("k" * 1_000, "anna", Leg("BTCUSDT", Action.SELL)),
+    "nobody": LegRequest("k1", "", Leg("BTCUSDT", Action.SELL)),
+    "the guard": LegRequest("k1", "guard", Leg("BTCUSDT", Action.SELL)),
+    "the rules": LegRequest("k1", "rules", Leg("BTCUSDT", Action.SELL)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("request_", UNSOUND.values(), ids=UNSOUND.keys())
+async def test_what_nobody_can_mean_is_told_so_and_never_comes_to_the_engine(request_: CallerRequest) -> None:
+    run = await Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=WAKES).go()
+    with pytest.raises(ValueError, match="malformed request: "):
+        await run.simulation.ask(request_)
     assert run.events(events.CallerAsked) == []

@@ -164,7 +164,7 @@ class Floor(RuleBasedStateMachine):
 
     def _ask(self, request: CallerRequest) -> None:
         self._take(Asked(request, self.at))
-        assert self.run.engine.answer(request.key) is not None
+        assert self.run.engine.answer(request) is not None
 
     def _key(self) -> str:
         self.asked += 1

@@ -30,7 +30,7 @@ def test_a_position_that_was_liquidated_is_a_trade_that_was_closed_from_outside(
     db = book(entry, taken, closed)
     assert [row["leg"] for row in db["fills"].rows] == ["e", OUTSIDE]
     (trade,) = search_trades(db, TradeSearch(), 10).trades
-    assert (trade.closed_by, trade.order, trade.entry_price, trade.exit_price) == ("outside", 3, 100, 90)
+    assert (trade.closed_by, trade.order, trade.entry_price, trade.exit_price) == ("outside", 3, D(100), D(90))
 
 
 def test_what_a_fee_took_of_a_purchase_is_no_turn_of_the_position() -> None:
@@ -43,4 +43,4 @@ def test_what_a_fee_took_of_a_purchase_is_no_turn_of_the_position() -> None:
     )
     db = book(buys, sells, events.PositionClosed("BTCUSDT", 1_000, D("9.79"), D("0.2")))
     (trade,) = search_trades(db, TradeSearch(), 10).trades
-    assert (trade.quantity, trade.entry_price, trade.exit_price) == (D("0.999"), 100, 110)
+    assert (trade.quantity, trade.entry_price, trade.exit_price) == (D("0.999"), D(100), D(110))

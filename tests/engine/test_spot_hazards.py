@@ -1,0 +1,101 @@
+"""On spot a stop locks what it would sell, a fee leaves dust, and there is no short: the guard holds all the same."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from ocw_mcp.adapters.venues.paper import PaperVenue
+from ocw_mcp.domain import events
+from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.market import Candle, Product
+from ocw_mcp.domain.orders import OutsideCause, OutsideFill, Purpose, Rejected, Side, VenueReport
+from ocw_mcp.domain.steps import Command
+from ocw_mcp.domain.time import MINUTE, SECOND
+from tests.support.deciders import Scripted
+from tests.support.invariants import watched
+from tests.support.legs import buy, sell
+from tests.support.markets import START, ListFeed, candle, path
+from tests.support.runs import Run, policies
+
+D = Decimal
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+
+
+END = START + 4 * MINUTE
+
+
+class RefusesOneExit(PaperVenue):
+    def __init__(self) -> None:
+        super().__init__(Product.SPOT, D(10_000), patience_ms=5 * MINUTE)
+        self._refused = False
+
+    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+        if approved.order.ref.leg is not Purpose.EXIT or self._refused:
+            return await super().submit(approved, now)
+        self._refused = True
+        return [Rejected(approved.redeem(now).ref, "-1013", "no")]
+
+
+def on_spot(candles: list[Candle], script: dict[int, Decision], venue: PaperVenue | None = None) -> Run:
+    return Run(ListFeed(candles, product=Product.SPOT), Scripted(script), policy=WAKES, venue=venue)
+
+
+def flat(run: Run) -> bool:
+    return not run.engine.account.ledger.positions and not list(run.engine._desk.orders.live())
+
+
+async def test_an_entry_that_is_left_over_does_not_open_anew_what_its_stop_has_sold() -> None:
+    thin = [
+        candle(0, 100.0),
+        candle(1, 100.0, volume=33.333),
+        # A part of the entry, and the stop beyond it; the fee leaves less than a step.
+        candle(2, 94.0, open_=100.0, volume=33.333),
+        *(candle(index, 94.0) for index in range(3, 6)),
+    ]
+    run = await watched(on_spot(thin, {2: buy("95.5", "0.2", limit="96")})).go()
+    assert [fill.ref.leg for fill in run.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.STOP]
+    assert run.engine.account.ledger.dust["BTCUSDT"].quantity > 0
+    assert flat(run)
+
+
+async def test_a_spot_position_that_was_bought_beyond_its_target_is_closed_at_once() -> None:
+    gap = [candle(0, 100.0), *(candle(index, 103.0) for index in range(1, 4))]
+    run = await watched(on_spot(gap, {1: buy("97", target="102")})).go()
+    (bought,) = [at for at, fill in run.timed(events.OrderFilled) if fill.ref.leg is Purpose.ENTRY]
+    assert [at for at, event in run.timed(events.OrderIntended) if event.ref.leg is Purpose.EXIT] == [bought]
+    assert len(run.events(events.OrderRejected)) == 1
+    assert flat(run)
+
+
+async def test_a_spot_position_that_is_being_closed_stays_so_when_somebody_sells_a_part_of_it_elsewhere() -> None:
+    run = await on_spot(path([100.0] * 4), {1: buy("97"), 4: sell()}).go()
+    (exit_,) = run.engine._desk.orders.live(purpose=Purpose.EXIT)
+    elsewhere = OutsideFill("f1", "BTCUSDT", Side.SELL, D(1), D(100), D(0), END, OutsideCause.SOMEBODY)
+    await run.simulation._shell.take(elsewhere)
+    assert [each.ref for each in run.engine._desk.orders.live()] == [exit_.ref]
+    assert run.engine._out.timers["protect:BTCUSDT"] == END + WAKES.stop.deadline_s * SECOND
+
+
+async def test_a_person_who_resumes_gives_a_spot_position_its_target_back() -> None:
+    run = on_spot(path([100.0] * 4), {1: buy("97", target="105")}, venue=RefusesOneExit())
+    await run.go()
+    for verb in ("flatten", "resume"):
+        await run.simulation._shell.take(Command(verb, verb, "anna", END))
+    (stop,) = run.engine._desk.orders.live()
+    assert (stop.order.trigger_price, stop.order.take_at) == (D(97), D(105))
+    assert run.engine.guard.protections["BTCUSDT"].protected
+    assert list(run.engine._out.timers) == ["day"]
+
+
+async def test_an_exit_that_its_stop_forestalled_is_not_tried_again_and_again_in_the_same_moment() -> None:
+    # An opening fills a part of the entry and triggers the stop under the first part: of the stop's fill the book hears
+    # only after all that it made of the entry's, and what it means to sell is not there any more.
+    gap = [
+        candle(0, 105.0),
+        candle(1, 100.5, open_=105.0, low=99.5, volume=50),
+        *(candle(index, 96.0, volume=50) for index in range(2, 5)),
+    ]
+    run = await watched(on_spot(gap, {1: buy("97", "0.2", limit="100")})).go()
+    assert len(run.events(events.OrderRejected)) < 5
+    assert [fill.ref.leg for fill in run.events(events.OrderFilled)][:3] == [Purpose.ENTRY, Purpose.ENTRY, Purpose.STOP]
+    assert flat(run)
