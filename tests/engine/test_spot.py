@@ -85,3 +85,17 @@ async def test_a_person_who_resumes_gives_a_spot_position_its_target_back() -> N
     assert (stop.order.trigger_price, stop.order.take_at) == (D(97), D(105))
     assert run.engine.guard.protections["BTCUSDT"].protected
     assert list(run.engine._out.timers) == ["day"]
+
+
+async def test_an_exit_that_its_stop_forestalled_is_not_tried_again_and_again_in_the_same_moment() -> None:
+    # An opening fills a part of the entry and triggers the stop under the first part: of the stop's fill the book hears
+    # only after all that it made of the entry's, and what it means to sell is not there any more.
+    gap = [
+        candle(0, 105.0),
+        candle(1, 100.5, open_=105.0, low=99.5, volume=50),
+        *(candle(index, 96.0, volume=50) for index in range(2, 5)),
+    ]
+    run = await watched(on_spot(gap, {1: buy("97", "0.2", limit="100")})).go()
+    assert len(run.events(events.OrderRejected)) < 5
+    assert [fill.ref.leg for fill in run.events(events.OrderFilled)][:3] == [Purpose.ENTRY, Purpose.ENTRY, Purpose.STOP]
+    assert flat(run)
