@@ -53,7 +53,7 @@ class Protection(msgspec.Struct):
     deadline: int | None = None
     """While unprotected: when (ms) the position is closed."""
     retried_at: int | None = None
-    """When (ms) a stop that failed was last put back: once at a moment, after that the deadline decides."""
+    """When (ms) a stop was last put back: once a second at most, meanwhile the deadline decides."""
 
 
 class Guard:
@@ -226,12 +226,9 @@ class Guard:
                 self._unprotect(symbol, now)
                 self._desk.close(symbol, PRINCIPAL, now)
             case Rejected() | Canceled():
-                protection = self.protections[symbol]
                 if not self._covered(symbol):
                     self._unprotect(symbol, now)
-                    if protection.retried_at != now and not self._coming(symbol):
-                        protection.retried_at = now
-                        self._place_stop(symbol, now)
+                    self._put_back(symbol, now)
 
     def _protected_by(self, stop: TrackedOrder, now: int) -> None:
         symbol = stop.order.symbol
@@ -310,8 +307,16 @@ class Guard:
         if protection is None or not protection.protected or self.flattening:
             self._out.record(Incident(f"the exit {tracked.ref} of {symbol} failed; it is tried again"))
             self._come_back(symbol, now)
-        if self._spot and protection is not None and not (self._covered(symbol) or self._coming(symbol)):
+        if self._spot and protection is not None and not self._covered(symbol):
             # Its stop was taken off for the exit.
+            self._put_back(symbol, now)
+
+    def _put_back(self, symbol: str, now: int) -> None:
+        """Lay a stop again that failed or is gone, unless something that will do is on its way."""
+        protection = self.protections[symbol]
+        lately = protection.retried_at is not None and now - protection.retried_at < SECOND
+        if not (lately or self._coming(symbol)):
+            protection.retried_at = now
             self._place_stop(symbol, now)
 
     def _come_back(self, symbol: str, now: int) -> None:
