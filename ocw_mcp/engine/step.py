@@ -58,6 +58,8 @@ class Engine:
         self._commands: list[str] = []
         self._limits = limits_in_force(config.policies)
         self._now = -1
+        self.steps = 0
+        """Events taken in by this process: while it stands still, so does everything that can be looked at."""
 
     def start(self) -> list[Effect]:
         """What a process has to carry out before its first event: timers that are set, a decision that is under way."""
@@ -78,6 +80,7 @@ class Engine:
     def step(self, event: StepEvent, now: int) -> list[Effect]:
         """Take in one event at engine time `now` (ms), and give back what is to be done about it, in order."""
         self._now = now
+        self.steps += 1
         if isinstance(event, Frame):
             self._on_frame(event, now)
         elif isinstance(event, TimerFired):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from ocw_mcp.app.bench import gate, memory, policies, replay, snapshot
+from ocw_mcp.app.bench import gate, mcp, memory, policies, replay, snapshot
 from ocw_mcp.domain.errors import SettingsError
 
 MEASURES: Final[dict[str, Callable[[], dict[str, Any]]]] = {
@@ -12,6 +12,7 @@ MEASURES: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "gate": gate.measure,
     "policies": policies.measure,
     "snapshot": snapshot.measure,
+    "mcp": mcp.measure,
     "memory": memory.measure,
 }
 

@@ -21,6 +21,7 @@ ENGINE: Final = {
     "gate": "One look of the gate.",
     "policies": "One entry held against every policy.",
     "snapshot": "How many characters a snapshot has as text.",
+    "mcp": "Looks over MCP beside the SDK alone: in process, 50 clients over HTTP, the start over stdio; some minutes.",
     "memory": "Two years of three symbols in a process of its own; takes some minutes.",
 }
 
