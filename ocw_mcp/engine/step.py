@@ -68,6 +68,8 @@ class Engine:
         self._commands: list[str] = []
         self._limits = limits_in_force(config.policies)
         self._time = Timekeeper()
+        self.steps = 0
+        """Events taken in by this process: while it stands still, so does everything that can be looked at."""
 
     def start(self) -> list[Effect]:
         """What a process has to carry out before its first event: timers that are set, a decision that is under way."""
@@ -90,6 +92,7 @@ class Engine:
 
         Engine time does not go back with a clock that does: see `now`.
         """
+        self.steps += 1
         if why := self._time.move_to(now):
             self._desk.lower(why)
         now = self._time.now

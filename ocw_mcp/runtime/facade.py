@@ -118,6 +118,7 @@ class Facade:
         self._store = store
         self._stamp = stamp
         self._version = version
+        self._taken: tuple[tuple[int, int], Snapshot] | None = None
         self.history = history
 
     @property
@@ -185,13 +186,20 @@ class Facade:
 
     def snapshot(self, symbol: str | None = None) -> Snapshot:
         """What a wake at this moment would be shown, of all symbols or of one. Raises RequestError."""
-        whole = self._engine.snapshot(self._clock.now())
+        whole = self._whole()
         if symbol is None:
             return whole
         name = self.known(symbol)
         pairs = tuple(each for each in whole.correlations if name in (each.first, each.second))
         views = tuple(view for view in whole.symbols if view.symbol == name)
         return msgspec.structs.replace(whole, symbols=views, correlations=pairs)
+
+    def _whole(self) -> Snapshot:
+        """The snapshot of this moment, taken once however many ask for it between two steps."""
+        moment = (self._engine.steps, self._clock.now())
+        if self._taken is None or self._taken[0] != moment:
+            self._taken = (moment, self._engine.snapshot(moment[1]))
+        return self._taken[1]
 
     def symbol(self, symbol: str) -> SymbolView:
         """One symbol of the snapshot. Raises RequestError."""

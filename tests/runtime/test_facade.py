@@ -16,6 +16,7 @@ from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.requests import REQUEST_MEANING, RequestCode, RequestError
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import utc_day
 from ocw_mcp.runtime.facade import Facade
 from tests.support.facades import BOOK, Looked
@@ -75,6 +76,15 @@ def test_the_snapshot_is_the_one_a_wake_would_carry(looked: Looked) -> None:
     one = looked.facade.snapshot("ethusdt")
     assert [view.symbol for view in one.symbols] == ["ETHUSDT"]
     assert one.symbols[0] == engine.snapshot(now).symbol("ETHUSDT")
+
+
+async def test_a_snapshot_is_taken_once_between_two_steps_and_anew_after_one(tmp_path: Path) -> None:
+    looked = await Looked(tmp_path).go(1)
+    before = looked.facade.snapshot()
+    assert looked.facade.snapshot() is before
+    looked.run.engine.step(Command("1", "halt", "somebody", 0), looked.run.clock.now())
+    assert looked.facade.snapshot().state is DeskState.HALTED
+    looked.store.close()
 
 
 def test_looking_changes_nothing(looked: Looked) -> None:

@@ -22,6 +22,7 @@ ENGINE: Final = {
     "policies": "One entry held against every policy.",
     "journal": "From an order's intent to its being durable, beside a bare SQLite transaction on the same disk.",
     "snapshot": "How many characters a snapshot has as text.",
+    "mcp": "Looks over MCP beside the SDK alone: in process, 50 clients over HTTP, the start over stdio; some minutes.",
     "memory": "Two years of three symbols in a process of its own; takes some minutes.",
 }
 

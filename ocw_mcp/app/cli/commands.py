@@ -9,6 +9,7 @@ import typer
 from ocw_mcp import __version__
 from ocw_mcp.app.cli import looks, operate
 from ocw_mcp.app.cli.benches import bench
+from ocw_mcp.app.cli.install import install
 from ocw_mcp.app.cli.mcp import mcp
 from ocw_mcp.app.cli.options import BookOption, JsonOption, PoliciesOption, PolicyOption, StateOption
 from ocw_mcp.app.cli.person import person
@@ -138,6 +139,7 @@ def status(state: BookOption, as_json: JsonOption = False) -> None:
 looks.add_to(app)
 app.add_typer(tokens, name="token")
 app.command("mcp")(mcp)
+app.add_typer(install, name="install")
 
 
 @app.command()

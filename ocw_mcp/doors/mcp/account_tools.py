@@ -108,5 +108,5 @@ def account_tools(look: Looks) -> list[HouseTool]:
         leg = Leg(facade.known(symbol), chosen, size=share, stop=stop, target=target, limit=limit)
         return account_view.check(meta(facade), leg, facade.check(leg, HYPOTHETICAL, quantity))
 
-    others = (portfolio_get, positions_get, orders_get, policies_get, risk_check_order)
-    return [make(ocw_get_status, shows_meta=True), *(make(each) for each in others)]
+    tools = (ocw_get_status, portfolio_get, positions_get, orders_get, policies_get, risk_check_order)
+    return [make(each) for each in tools]

@@ -95,14 +95,11 @@ def market_tools(look: Looks) -> list[HouseTool]:
         table = " ".join(f"{name}={value}" for name, value in rules.items())
         return told(result, f"{headline(result.meta)}\nlearned: {_NOTHING_LEARNS['learned']}\nrules: {table}")
 
-    return [
-        make(each)
-        for each in (
-            market_get_snapshot,
-            market_get_candles,
-            market_get_indicators,
-            derivatives_get_summary,
-            regime_get_current,
-            weights_get,
-        )
-    ]
+    others = (
+        market_get_snapshot,
+        market_get_candles,
+        market_get_indicators,
+        derivatives_get_summary,
+        weights_get,
+    )
+    return [*(make(each) for each in others), make(regime_get_current, shows_meta=True)]

@@ -57,7 +57,8 @@ class HouseTool(Tool):
 def make(answer: _Answering, annotations: ToolAnnotations = READS, *, shows_meta: bool = False) -> HouseTool:
     """A tool from a function: its name, and its docstring as the description that a model reads.
 
-    `meta` is the same in every result; the schema of one tool shows what is in it, for all.
+    `meta` is the same in every result; the schema of one tool shows what is in it, for all. Clients hold each result
+    against its schema, field by field, so this saves their time, too.
     """
     description = " ".join((answer.__doc__ or "").split())
     tool = HouseTool.from_function(answer, description=description, annotations=annotations)

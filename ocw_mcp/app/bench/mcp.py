@@ -1,0 +1,196 @@
+"""What a look over MCP costs beside the SDK itself: in process, with many clients over HTTP, and at the start.
+
+Each pair is measured in turns within one run, so that the ratio says something on a busy machine, too.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import httpx2
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.server.mcpserver import MCPServer
+
+from ocw_mcp import __version__
+from ocw_mcp.adapters.control.address import Address, read_address
+from ocw_mcp.adapters.control.commands import CommandFiles
+from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
+from ocw_mcp.adapters.store.journal import SqliteStore
+from ocw_mcp.app.compose import Book, stamp
+from ocw_mcp.app.door import Door
+from ocw_mcp.app.policy_loader import load_policies, load_prompts
+from ocw_mcp.app.serve import open_door
+from ocw_mcp.domain.time import HOUR
+from ocw_mcp.doors.mcp.results import SnapshotResult
+from ocw_mcp.doors.mcp.server import build
+from ocw_mcp.runtime.clock import SimulatedClock
+from ocw_mcp.runtime.facade import Facade
+from ocw_mcp.runtime.history import History
+
+ROUNDS: Final = 300
+CLIENTS: Final = 50
+CALLS: Final = 1_000
+"""Of each client."""
+STARTS: Final = 7
+BOOK_HOURS: Final = 6
+ERA: Final = "2026-07-28"
+
+EMPTY_SERVER: Final = """
+from mcp.server.mcpserver import MCPServer
+server = MCPServer("empty")
+@server.tool()
+async def nothing() -> str:
+    return "ok"
+server.run()
+"""
+
+_Call = Callable[[], Awaitable[Any]]
+
+
+def measure() -> dict[str, Any]:
+    """Ratios to the SDK, and the answers of 50 clients; some minutes."""
+    with tempfile.TemporaryDirectory(prefix="ocw-bench-") as directory:
+        return asyncio.run(_measure(Path(directory)))
+
+
+async def _measure(directory: Path) -> dict[str, Any]:
+    book = _book(directory)
+    try:
+        await book.run.run(__version__, BOOK_HOURS * HOUR)
+        facade = Facade(book.engine, book.clock, book.store, book.stamp, History(directory), __version__)
+        found = await _in_process(facade)
+        async with open_door(Door("127.0.0.1", 0), book, directory):
+            address = read_address(directory)
+            assert address is not None
+            found |= await _many_clients(address)
+    finally:
+        book.store.close()
+    return found | await asyncio.to_thread(_starts, directory)
+
+
+def _book(directory: Path) -> Book:
+    feed = SimulatedFeed(1)
+    store = SqliteStore.open(directory, stamp(feed), book_id="bench0", created_at=0)
+    commands = CommandFiles(directory, lambda problem: None)
+    return Book(feed, "rules", load_policies(None), load_prompts(None), store, commands)
+
+
+async def _in_process(facade: Facade) -> dict[str, Any]:
+    """Medians in microseconds: the SDK's tool that does nothing beside our status, a constant beside our snapshot."""
+    plain: MCPServer[Any] = MCPServer("plain", log_level="ERROR")
+    async with AsyncExitStack() as stack:
+        ours = await stack.enter_async_context(Client(build(lambda: facade, __version__)))
+        taken = SnapshotResult.model_validate((await ours.call_tool("market_get_snapshot", {})).structured_content)
+
+        @plain.tool()
+        async def nothing() -> str:
+            return "ok"
+
+        @plain.tool()
+        async def constant() -> SnapshotResult:
+            return taken
+
+        sdk = await stack.enter_async_context(Client(plain))
+        empty, status = await _in_turns(_call(sdk, "nothing"), _call(ours, "ocw_get_status"))
+        same, snapshot = await _in_turns(_call(sdk, "constant"), _call(ours, "market_get_snapshot"))
+    return {
+        "sdk_empty_tool_us": empty,
+        "status_us": status,
+        "status_ratio": round(status / empty, 2),
+        "sdk_constant_snapshot_us": same,
+        "snapshot_us": snapshot,
+        "snapshot_ratio": round(snapshot / same, 2),
+    }
+
+
+def _call(client: Client, tool: str) -> _Call:
+    return lambda: client.call_tool(tool, {})
+
+
+async def _in_turns(*calls: _Call) -> list[float]:
+    clock, taken = SimulatedClock(), [[0.0] * ROUNDS for _ in calls]
+    for number in range(-10, ROUNDS):
+        for place, call in enumerate(calls):
+            began = clock.wall_ms()
+            await call()
+            if number >= 0:
+                taken[place][number] = (clock.wall_ms() - began) * 1_000
+    return [round(median(each), 1) for each in taken]
+
+
+async def _many_clients(address: Address) -> dict[str, Any]:
+    """Many clients over HTTP, each calling one after the other; milliseconds from call to answer."""
+    clock, taken = SimulatedClock(), list[float]()
+    errors = 0
+
+    async def one() -> None:
+        nonlocal errors
+        async with _client(address) as client:
+            for _ in range(CALLS):
+                began = clock.wall_ms()
+                answered = await client.call_tool("ocw_get_status", {})
+                taken.append(clock.wall_ms() - began)
+                errors += bool(answered.is_error)
+
+    began = clock.wall_ms()
+    ended = await asyncio.gather(*(one() for _ in range(CLIENTS)), return_exceptions=True)
+    errors += sum(isinstance(each, BaseException) for each in ended)
+    taken.sort()
+    return {
+        "http_clients": CLIENTS,
+        "http_calls": len(taken),
+        "http_errors": errors,
+        "http_calls_per_s": round(len(taken) / ((clock.wall_ms() - began) / 1_000)),
+        "http_p50_ms": round(taken[len(taken) // 2], 1),
+        "http_p99_ms": round(taken[len(taken) * 99 // 100], 1),
+    }
+
+
+@asynccontextmanager
+async def _client(address: Address) -> AsyncIterator[Client]:
+    headers = {"authorization": f"Bearer {address.token}"}
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=120, trust_env=False))
+        transport = streamable_http_client(f"{address.url}/mcp", http_client=http)
+        yield await stack.enter_async_context(Client(transport, mode=ERA))
+
+
+def _starts(directory: Path) -> dict[str, Any]:
+    """Seconds from the start of a process to its list of tools: the SDK's empty server beside `ocw mcp`."""
+    empty = [sys.executable, "-c", EMPTY_SERVER]
+    ours = [sys.executable, "-m", "ocw_mcp", "mcp", "--state", str(directory / "none")]
+    pairs = [(_listed(empty), _listed(ours)) for _ in range(STARTS)]
+    return {
+        "sdk_stdio_list_s": round(median(first for first, _ in pairs), 3),
+        "stdio_list_s": round(median(second for _, second in pairs), 3),
+        "stdio_list_ratio": round(median(second / first for first, second in pairs), 2),
+    }
+
+
+def _listed(command: list[str]) -> float:
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
+    said = [
+        {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello},
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        {"jsonrpc": "2.0", "id": 2, "method": "tools/list"},
+    ]
+    clock = SimulatedClock()
+    began = clock.wall_ms()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]
+        process.stdin.write("".join(f"{json.dumps(each)}\n" for each in said))
+        process.stdin.flush()
+        while json.loads(process.stdout.readline()).get("id") != 2:
+            pass
+        taken = (clock.wall_ms() - began) / 1_000
+        process.stdin.close()
+        process.wait(timeout=30)
+    return taken
