@@ -93,7 +93,7 @@ MEANING: dict[RefusalCode, str] = {
     RefusalCode.MANDATE: "the mandate does not cover this: its amount, its symbols, or its time",
     RefusalCode.APPROVAL_REQUIRED: "a person has to approve an order like this one",
     RefusalCode.FALLBACK: "the rules stand in for the agent here: they may not enter, or not against its last position",
-    RefusalCode.REDUCTION_RATE: "as many closings were asked for as an agent may in a minute",
+    RefusalCode.REDUCTION_RATE: "as many closings and tighter stops were asked for as may be in a minute",
     RefusalCode.PROTECTIVE: "a protective order is never cancelled: tighten the stop, or close the position",
     RefusalCode.NO_ORDER: "no live order of this book has that name",
 }

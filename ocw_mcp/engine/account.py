@@ -65,6 +65,7 @@ class Account:
         self.funded_until: dict[str, int] = {}
         """The stamp (ms) of each symbol's last funding."""
         self._told: list[str] = []
+        self._just_paused = False
         self.opened: dict[str, Opened] = {}
         """By symbol, until whoever opened it is done with it."""
 
@@ -85,7 +86,8 @@ class Account:
     def watch(self) -> str:
         """Follow equity after prices or holdings moved; why entries have to be cancelled, when that reached a limit."""
         equity = self.ledger.equity()
-        why = ""
+        why = "too many trades lost in a row" if self._just_paused else ""
+        self._just_paused = False
         if self.drawdown.watch(equity) and self.desk_state is not DeskState.HALTED:
             self._out.record(DrawdownReached(equity, self.drawdown.state.watched))
             why = "the drawdown limit is reached"
@@ -100,6 +102,7 @@ class Account:
         self.trades.append(trade)
         if self.activity.closed(trade.symbol, trade.pnl, trade.closed_at):
             self._out.record(EntriesPaused(self.activity.state.paused_until))
+            self._just_paused = True
 
     def done_with(self, symbol: str, principal: str) -> None:
         """A position was closed on somebody's order: who opened it himself has no view of the symbol any more."""

@@ -12,6 +12,7 @@ from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.carrying import Carrier
+from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.desk import Answer, Desk
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.out import Out
@@ -20,7 +21,10 @@ from ocw_mcp.engine.out import Out
 class Callers:
     """Takes requests, one at a time."""
 
-    def __init__(self, desk: Desk, guard: Guard, account: Account, carrier: Carrier, out: Out) -> None:
+    def __init__(
+        self, config: EngineConfig, desk: Desk, guard: Guard, account: Account, carrier: Carrier, out: Out
+    ) -> None:
+        self._most_a_minute = config.policies.pace.reductions_per_minute
         self._desk = desk
         self._guard = guard
         self._account = account
@@ -66,6 +70,10 @@ class Callers:
         way = 1 if view.quantity > 0 else -1
         if self._desk.exit_under_way(symbol):
             return Refusal(RefusalCode.EXIT_PENDING, limit="no exit under way", actual="under way")
+        most, asked = self._most_a_minute, view.pace.reductions_last_minute
+        if asked >= most:
+            # Each is an order at the venue; on spot it takes the stop before it off for a moment.
+            return Refusal(RefusalCode.REDUCTION_RATE, limit=f"{most} a minute", actual=str(asked))
         stop, target = request.stop, request.target
         if stop is not None and not (stop.is_finite() and stop > ZERO and (view.price - stop) * way > ZERO):
             return Refusal(RefusalCode.STOP_REQUIRED, limit=f"a stop before {plain(view.price)}", actual=str(stop))
@@ -75,6 +83,7 @@ class Callers:
             return Refusal(RefusalCode.BAD_TARGET, limit=f"beyond {plain(view.price)}", actual=str(target))
         if target is not None and target <= ZERO:
             return Refusal(RefusalCode.BAD_TARGET, limit="a price above 0", actual=str(target))
+        self._account.activity.reduced(now)
         return self._guard.tighten(symbol, stop, target, now)
 
 

@@ -54,6 +54,8 @@ class Protection(msgspec.Struct):
     """While unprotected: when (ms) the position is closed."""
     retried_at: int | None = None
     """When (ms) a stop was last put back: once a second at most, meanwhile the deadline decides."""
+    target_retried_at: int | None = None
+    """The same of a target: its stop stands meanwhile."""
 
 
 class Guard:
@@ -123,6 +125,12 @@ class Guard:
         elif tracked.purpose is Purpose.TARGET and _crossed(change) and self._account.ledger.quantity(symbol):
             # The market is at the target or better already, so this is where the position was to be closed.
             self._desk.close(symbol, PRINCIPAL, now)
+        elif tracked.purpose is Purpose.TARGET and _gone(change) and self._account.ledger.quantity(symbol):
+            protection = self.protections[symbol]
+            lately = protection.target_retried_at is not None and now - protection.target_retried_at < SECOND
+            if not lately:
+                protection.target_retried_at = now
+                self._place_target(symbol, now)
         elif tracked.purpose is Purpose.EXIT and isinstance(change.report, Rejected | Canceled | OutcomeUnknown):
             self._exit_failed(tracked, now)
 
@@ -335,6 +343,11 @@ class Guard:
         self._out.clear_timer(TIMER_PREFIX + symbol)
         for tracked in self._desk.orders.live(symbol):
             self._desk.cancel(tracked, "the position is flat")
+
+
+def _gone(change: Change) -> bool:
+    """Whether an order is gone though nobody here asked for that."""
+    return isinstance(change.report, Rejected | Canceled) and not change.tracked.cancel_requested
 
 
 def _crossed(change: Change) -> bool:

@@ -62,7 +62,7 @@ class Engine:
         self._exits = Exits(config, self._market, self.account, self._desk, self.guard, self._out)
         carrier = Carrier(self._desk, self.guard, self.account)
         self._decisions = Decisions(config, carrier, self.account, self._out)
-        self._callers = Callers(self._desk, self.guard, self.account, carrier, self._out)
+        self._callers = Callers(config, self._desk, self.guard, self.account, carrier, self._out)
         self.tally = Tally()
         self._hashes = ("", "")
         self._commands: list[str] = []

@@ -183,3 +183,12 @@ async def test_there_is_no_protection_without_a_position() -> None:
     run = await flat()
     assert code(await ask(run, ProtectionRequest("k1", "anna", "BTCUSDT", stop=D(97)))) is RefusalCode.NO_POSITION
     assert code(await ask(run, ProtectionRequest("k2", "anna", "NOUSDT", stop=D(97)))) is RefusalCode.NO_POSITION
+
+
+async def test_a_stop_is_not_moved_more_often_than_a_minute_allows() -> None:
+    policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, pace={"reductions_per_minute": 2})
+    run = await Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=policy).go()
+    answers = [await ask(run, ProtectionRequest(f"k{i}", "anna", "BTCUSDT", stop=D(f"97.{i}"))) for i in range(1, 4)]
+    assert code(answers[2]) is RefusalCode.REDUCTION_RATE
+    (stop,) = run.engine._desk.orders.live("BTCUSDT", Purpose.STOP)
+    assert stop.ref == answers[1]

@@ -10,7 +10,7 @@ from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.engine.step import Engine
 from tests.support.deciders import Scripted
-from tests.support.legs import add, buy, sell, short
+from tests.support.legs import add, buy, sell, short, waiting
 from tests.support.markets import ListFeed, candle, path
 from tests.support.runs import Commands, Run, policies
 
@@ -69,6 +69,18 @@ async def test_losing_trades_in_a_row_pause_entries_for_a_while() -> None:
     assert codes(run) == [RefusalCode.LOSSES_IN_A_ROW]
     assert len(run.events(events.EntriesPaused)) == 1
     assert run.engine.account.ledger.quantity("BTCUSDT") > 0
+
+
+async def test_a_pause_after_losses_takes_off_what_waits_to_enter() -> None:
+    away = waiting(buy("48", symbol="ETHUSDT").legs[0], "49", 600)
+    script = {1: Decision((*buy("97").legs, away)), 2: sell()}
+    candles = [*path([100.0] * 6), *path([50.0] * 6, "ETHUSDT")]
+    run = await Run(
+        ListFeed(candles), Scripted(script), policy=every_candle(losses={"in_a_row": 1, "pause_s": 240})
+    ).go()
+    assert len(run.events(events.EntriesPaused)) == 1
+    assert [event.why for event in run.events(events.OrderCancelRequested)][-1] == "too many trades lost in a row"
+    assert list(run.engine._desk.orders.live()) == []
 
 
 async def test_a_fall_from_the_peak_halts_until_a_person_resumes_and_is_then_held_anew() -> None:

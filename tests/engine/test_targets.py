@@ -9,9 +9,10 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.time import MINUTE
 from tests.support.deciders import Scripted
 from tests.support.legs import add, buy, short
-from tests.support.markets import ListFeed, path
+from tests.support.markets import START, ListFeed, path
 from tests.support.runs import Run, policies
 
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
@@ -66,3 +67,15 @@ async def test_an_addition_is_held_to_the_side_of_its_position(first: Decision, 
     run = await Run(ListFeed(path([100.0] * 5)), Scripted({1: first, 2: aimed(add(), target)}), policy=WAKES).go()
     (refused,) = run.events(events.OrderRefused)
     assert refused.refusal.code is RefusalCode.BAD_TARGET
+
+
+async def test_a_target_that_somebody_took_off_in_the_app_is_put_back() -> None:
+    run = Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97", target="120")}), policy=WAKES)
+    await run.go()
+    (target,) = run.engine._desk.orders.live("BTCUSDT", Purpose.TARGET)
+    run.clock.advance(START + 10 * MINUTE)
+    for report in await run.venue.cancel(target.ref, run.clock.now()):
+        await run.simulation._shell.take(report)
+    (again,) = run.engine._desk.orders.live("BTCUSDT", Purpose.TARGET)
+    assert again.ref != target.ref
+    assert again.order.trigger_price == target.order.trigger_price

@@ -41,7 +41,7 @@ NARROW: dict[str, dict[str, Any]] = {
     "leverage": {"max": 20, "usual": 3},
     "margin": {"min_free": "0.88"},
     "book": {"max_spread": "0.002", "max_depth_share": "0.5"},
-    "mandate": {"amount": 4_200, "symbols": ["*"], "expires": "2100-01-01T00:00:00Z"},
+    "mandate": {"amount": 3_300, "symbols": ["*"], "expires": "2100-01-01T00:00:00Z"},
     "approval": {"above_notional": 2_700, "modes": []},
     "stop": {"max_distance": "0.05", "deadline_s": 30, "liquidation_buffer": "0.02"},
     "risk": {"max_share": "0.008", "gap_allowance": "0.005"},
