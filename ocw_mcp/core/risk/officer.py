@@ -152,8 +152,6 @@ class RiskOfficer:
 
 def _largest(verdicts: Sequence[Verdict], worst: Decimal, instrument: Instrument, price: Decimal) -> Decimal:
     room = min(verdict.room for verdict in verdicts)
-    if room <= ZERO or not room.is_finite():
-        return ZERO
     quantity = floor_to(room / worst, instrument.step)
     if quantity * worst > room:
         # The division was rounded up to a whole step.
