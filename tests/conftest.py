@@ -4,7 +4,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from tests.requirements import marker_problems
 
@@ -12,6 +12,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # No test is timed: how long an example takes says more about the machine than about the code.
 settings.register_profile("house", deadline=None)
+# A mutant is to die or live for the same reason each time, and nobody reads its smallest example.
+settings.register_profile(
+    "mutation", deadline=None, derandomize=True, database=None, phases=(Phase.explicit, Phase.generate)
+)
 settings.load_profile("house")
 
 Made = pytest.Item | pytest.Collector | list[pytest.Item | pytest.Collector] | None

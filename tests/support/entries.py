@@ -10,7 +10,7 @@ from ocw_mcp.core.risk.account import AccountView, Held
 from ocw_mcp.core.risk.officer import RiskOfficer
 from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.margin import Bracket, Brackets
-from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.policies import ApprovalPolicy, FallbackPolicy, MandatePolicy, Policies, RiskPolicy
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
@@ -48,7 +48,7 @@ LIMITED = policies(
 )
 
 
-MANDATE = MandatePolicy(amount=D(1_500), symbols=("ETH*",), expires=datetime(2026, 1, 1, 1, tzinfo=UTC))
+MANDATE = MandatePolicy(amount=D(1_500), symbols=("ETH*", "SOL*"), expires=datetime(2026, 1, 1, 1, tzinfo=UTC))
 """It ends an hour after `NOW`."""
 APPROVAL = ApprovalPolicy(above_notional=D(800), modes=("live",))
 
@@ -59,6 +59,7 @@ def under(**tables: object) -> Policies:
 
 
 LONG_ONLY = under(symbols=LIMITED.symbols.model_copy(update={"sides": ("long",)}))
+GAPLESS = under(risk=RiskPolicy(max_share=D(1), gap_allowance=D(0)))
 MANAGED = under(fallback=FallbackPolicy(rules="manage"))
 
 LONG = OrderIntent(
@@ -78,8 +79,8 @@ def account(**changes: Any) -> AccountView:
     return msgspec.structs.replace(CALM, **changes)
 
 
-def paced(**changes: Any) -> AccountView:
-    return account(pace=msgspec.structs.replace(QUIET, **changes))
+def paced(day_opening: Decimal = CALM.day_opening, **changes: Any) -> AccountView:
+    return account(day_opening=day_opening, pace=msgspec.structs.replace(QUIET, **changes))
 
 
 def asks(intent: OrderIntent, **changes: Any) -> OrderIntent:
@@ -117,8 +118,12 @@ def waits(intent: OrderIntent, limit: str, **changes: Any) -> OrderIntent:
 
 def bracketed(*rows: tuple[int, int, str], **changes: Any) -> AccountView:
     """An account on which the symbol has brackets: cap, highest leverage, maintenance."""
+    return account(instrument=with_brackets(*rows), **changes)
+
+
+def with_brackets(*rows: tuple[int, int, str]) -> Instrument:
     brackets = Brackets(tuple(Bracket(D(cap), leverage, D(rate)) for cap, leverage, rate in rows))
-    return account(instrument=msgspec.structs.replace(ETH, brackets=brackets), **changes)
+    return msgspec.structs.replace(ETH, brackets=brackets)
 
 
 def holding(quantity: str, price: str, leverage: int, lost: str = "0", **changes: Any) -> AccountView:
@@ -144,6 +149,7 @@ _ROWS: list[tuple[Any, ...]] = [
     (CODE.STOP_REQUIRED, asks(LONG, protect_at=D("949.99")), CALM, "a stop within 5%", "5.001%", "0"),
     (CODE.STOP_REQUIRED, asks(LONG, protect_at=D(1_000)), CALM, "a stop within 5%", "0%", "0"),
     (CODE.STOP_REQUIRED, asks(LONG, protect_at=D(1_030)), CALM, "a stop within 5%", "-3%", "0"),
+    (CODE.STOP_REQUIRED, asks(LONG, protect_at=D(1_030)), CALM, "a stop within 5%", "-3%", "0", GAPLESS),
     (CODE.STOP_REQUIRED, asks(SHORT, protect_at=D(970)), CALM, "a stop within 5%", "-3%", "0"),
     (CODE.STOP_REQUIRED, asks(SHORT, protect_at=D(1_060)), CALM, "a stop within 5%", "6%", "0"),
     (CODE.STOP_REQUIRED, asks(SHORT, protect_at=D(1_000)), CALM, "a stop within 5%", "0%", "0"),
@@ -160,6 +166,7 @@ _ROWS: list[tuple[Any, ...]] = [
     (CODE.POSITION_SHARE, LONG, account(symbol_notional=D(2_500), gross=D(2_500)), "25%", "35.02%", "0"),
     (CODE.POSITION_SHARE, LONG, account(equity=D(0)), "25%", "no equity", "0"),
     (CODE.POSITION_SHARE, LONG, account(equity=D(-50)), "25%", "no equity", "0"),
+    (CODE.POSITION_SHARE, LONG, account(equity=D("0.5")), "25%", "200400%", "0"),
     (CODE.GROSS_EXPOSURE, LONG, account(gross=D(9_500)), "100%", "105.02%", "0.499"),
     (CODE.GROSS_EXPOSURE, LONG, account(gross=D(10_500)), "100%", "115.02%", "0"),
     (CODE.OPEN_POSITIONS, LONG, account(other_symbols=3), "3", "4", "0"),
@@ -180,6 +187,9 @@ _ROWS: list[tuple[Any, ...]] = [
     (CODE.REENTRY, LONG, paced(since_close_ms=899_999), "900s after the last", "899.999s", "0"),
     (CODE.FEES, LONG, paced(fees_today=D(100)), "1%", "1%", "0"),
     (CODE.FEES, LONG, account(day_opening=D(0)), "1%", "no equity", "0"),
+    (CODE.FEES, LONG, paced(fees_today=D(-1), day_opening=D(0)), "1%", "no equity", "0"),
+    (CODE.FEES, LONG, paced(fees_today=D("0.005"), day_opening=D("0.5")), "1%", "1%", "0"),
+    (CODE.TURNOVER, LONG, paced(fees_today=D("0.0049"), day_opening=D("0.5")), "500%", "200400%", "0"),
     (CODE.TURNOVER, LONG, paced(turnover_today=D(49_500)), "500%", "505.02%", "0.499"),
     (CODE.LEVERAGE, asks(LONG, leverage=6), CALM, "1 to 5", "6", "0"),
     (CODE.LEVERAGE, asks(LONG, leverage=0), CALM, "1 to 5", "0", "0"),
@@ -203,6 +213,23 @@ _ROWS: list[tuple[Any, ...]] = [
         "3",
         "1.996",
     ),
+    (
+        CODE.LEVERAGE,
+        LONG,
+        holding("1", "1000", 5, instrument=with_brackets((1_500, 10, "0.01"), (9_000, 2, "0.02"))),
+        "2 for a position so large",
+        "5",
+        "0.499",
+    ),
+    (
+        CODE.FREE_MARGIN,
+        LONG,
+        bracketed((1_500, 10, "0.01"), (9_000, 1, "0.02"), symbol_notional=D(1_000), free_margin=D(2_300)),
+        "20%",
+        "12.98%",
+        "0.499",
+    ),
+    (CODE.FREE_MARGIN, LONG, account(product=Product.SPOT, free_margin=D(2_500)), "20%", "14.98%", "0.499"),
     (CODE.FREE_MARGIN, LONG, account(free_margin=D(2_300)), "20%", "19.66%", "0.898"),
     (CODE.FREE_MARGIN, asks(LONG, leverage=1), account(free_margin=D(2_300)), "20%", "12.98%", "0.299"),
     (CODE.FREE_MARGIN, LONG, account(free_margin=D(2_000)), "20%", "16.66%", "0"),
@@ -213,10 +240,26 @@ _ROWS: list[tuple[Any, ...]] = [
         "beyond 950",
         "at 950.97",
         "2.403",
-        under(risk=RiskPolicy(max_share=D(1), gap_allowance=D(0))),
+        GAPLESS,
     ),
     (CODE.LIQUIDATION, asks(LONG, leverage=5), bracketed((10**6, 5, "0.2")), "beyond 950", "at 1002", "0"),
     (CODE.LIQUIDATION, asks(SHORT, leverage=5), bracketed((10**6, 5, "0.2")), "beyond 1050", "at 998", "0"),
+    (
+        CODE.LIQUIDATION,
+        waits(LONG, "990", leverage=5),
+        bracketed((10**6, 5, "0.2")),
+        "beyond 950",
+        "at 990",
+        "0",
+    ),
+    (
+        CODE.LIQUIDATION,
+        asks(LONG, leverage=5, quantity=D(0)),
+        bracketed((10**6, 5, "0.2")),
+        "beyond 950",
+        "none",
+        "0",
+    ),
     (CODE.LIQUIDATION, LONG, holding("1", "1500", 5), "beyond 950", "at 1263.15", "0"),
     (CODE.LIQUIDATION, SHORT, holding("-1", "700", 5), "beyond 1050", "at 800", "0"),
     (CODE.LIQUIDATION, LONG, holding("1", "1000", 5, lost="190"), "beyond 950", "at 1043.78", "0"),
@@ -225,9 +268,10 @@ _ROWS: list[tuple[Any, ...]] = [
     (CODE.PRICE_COLLAR, waits(LONG, "1050.01"), CALM, "5%", "5.001%", "0"),
     (CODE.SPREAD, LONG, account(spread=D("0.0021")), "0.2%", "0.21%", "0"),
     (CODE.DEPTH, LONG, account(ask_depth=D(2), bid_depth=D(99)), "25%", "50%", "0.5"),
+    (CODE.DEPTH, LONG, account(ask_depth=D("0.0005")), "25%", "200000%", "0"),
     (CODE.DEPTH, SHORT, account(bid_depth=D(0), ask_depth=D(99)), "25%", "nothing is offered", "0"),
     (CODE.MANDATE, LONG, account(gross=D(1_000)), "1500", "2002", "0.499", under(mandate=MANDATE)),
-    (CODE.MANDATE, asks(LONG, symbol="BTCUSDT"), CALM, "ETH*", "BTCUSDT", "0", under(mandate=MANDATE)),
+    (CODE.MANDATE, asks(LONG, symbol="BTCUSDT"), CALM, "ETH*,SOL*", "BTCUSDT", "0", under(mandate=MANDATE)),
     (
         CODE.MANDATE,
         LONG,
@@ -259,6 +303,7 @@ _ROWS: list[tuple[Any, ...]] = [
     ),
     (CODE.BELOW_MINIMUM, asks(LONG, quantity=D("0.0009")), CALM, "0.001 units", "0 units", "2.495"),
     (CODE.BELOW_MINIMUM, asks(LONG, quantity=D("0.019")), CALM, "20 quote", "19 quote", "2.495"),
+    (CODE.BELOW_MINIMUM, waits(LONG, "1041", quantity=D("0.019")), CALM, "20 quote", "19.78 quote", "2.401"),
     (CODE.BELOW_MINIMUM, asks(LONG, quantity=D(0)), CALM, "0.001 units", "0 units", "2.495"),
     (CODE.BELOW_MINIMUM, asks(LONG, quantity=D(-1)), CALM, "0.001 units", "-1 units", "2.495"),
 ]

@@ -174,8 +174,6 @@ def _on_tick(intent: OrderIntent, instrument: Instrument) -> OrderIntent:
 
 def _largest(verdicts: Sequence[Verdict], worst: Decimal, instrument: Instrument, price: Decimal) -> Decimal:
     room = min(verdict.room for verdict in verdicts)
-    if room <= ZERO or not room.is_finite():
-        return ZERO
     quantity = floor_to(room / worst, instrument.step)
     if quantity * worst > room:
         # The division was rounded up to a whole step.

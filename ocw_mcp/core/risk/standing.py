@@ -76,6 +76,4 @@ def stop_required(intent: OrderIntent, account: AccountView, policies: Policies,
         return Verdict(RefusalCode.STOP_REQUIRED, limit, "none", ZERO)
     price = beginning(intent, account.price)
     distance = (price - stop) / price * intent.side.sign
-    return all_or_nothing(
-        RefusalCode.STOP_REQUIRED, limit, Share(distance), passes=stop > 0 and ZERO < distance <= farthest
-    )
+    return all_or_nothing(RefusalCode.STOP_REQUIRED, limit, Share(distance), passes=ZERO < distance <= farthest)

@@ -62,11 +62,27 @@ def test_fills_of_any_purpose_add_to_turnover_and_fees_until_the_day_ends() -> N
     assert seen.entries_last_minute == 1
 
 
+def test_what_live_entries_may_still_trade_counts_as_traded() -> None:
+    activity = fresh()
+    activity.filled(D(1_000), D("0.5"))
+    assert activity.seen("X", NOW, pending=D(300)).turnover_today == 1_300
+    assert activity.seen("X", NOW).turnover_today == 1_000
+
+
 def test_a_symbol_remembers_when_it_was_closed_and_no_other_does() -> None:
     activity = fresh()
     activity.closed("X", D(5), NOW)
     assert activity.seen("X", NOW + 7).since_close_ms == 7
     assert activity.seen("Y", NOW + 7).since_close_ms is None
+
+
+def test_a_symbol_is_remembered_for_as_long_as_it_is_left_alone() -> None:
+    activity, wait = fresh(), PACE.reentry_s * SECOND
+    activity.closed("X", D(5), NOW)
+    activity.closed("Y", D(5), NOW + wait - 1)
+    assert activity.seen("X", NOW + wait - 1).since_close_ms == wait - 1
+    activity.closed("Y", D(5), NOW + wait)
+    assert activity.seen("X", NOW + wait).since_close_ms is None
 
 
 def test_what_was_closed_long_ago_is_forgotten() -> None:

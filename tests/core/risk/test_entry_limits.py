@@ -13,6 +13,7 @@ from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Order, OrderIntent, OrderType, Side
 from ocw_mcp.domain.policies import LeveragePolicy, Policies
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.time import HOUR
 from tests.support.accounts import CALM, ETH, QUIET
 from tests.support.entries import (
@@ -91,6 +92,8 @@ def test_every_limit_there_is_has_a_case_that_breaks_it() -> None:
         (LONG, paced(losses_in_a_row=2)),
         (asks(LONG, leverage=5), CALM),
         (asks(LONG, leverage=3), holding("1", "1000", 3)),
+        (LONG, holding("1", "1000", 5, lost="10")),
+        (asks(LONG, quantity=D(2_000), protect_at=D("0.49")), account(price=D("0.5"))),
         (LONG, account(free_margin=D(2_334))),
         (asks(LONG, leverage=1), account(product=Product.SPOT)),
         (asks(LONG, leverage=1, protect_at=D(951)), bracketed((10**6, 5, "0.9"))),
@@ -99,12 +102,23 @@ def test_every_limit_there_is_has_a_case_that_breaks_it() -> None:
         (LONG, account(spread=D("0.002"), ask_depth=D(4), bid_depth=D(0))),
         (waits(LONG, "1000", post_only=True), account(ask_depth=D(0))),
         (asks(LONG, principal="rules"), account(agent="rules", opened=Side.SELL)),
+        (asks(LONG, principal="rules"), CALM),
         (asks(LONG, principal="rules"), account(opened=Side.BUY)),
         (LONG, account(opened=Side.SELL)),
     ],
 )
 def test_what_just_keeps_a_limit_passes(intent: OrderIntent, view: AccountView) -> None:
     assert isinstance(check(intent, view), Order)
+
+
+def test_a_limit_price_means_nothing_to_an_order_at_the_market() -> None:
+    assert check(asks(LONG, limit_price=D(1))) == check(LONG)
+
+
+def test_an_entry_that_is_to_be_post_only_is_sent_as_one() -> None:
+    order = check(waits(LONG, "1000", post_only=True))
+    assert isinstance(order, Order)
+    assert order.post_only
 
 
 def test_the_worst_price_counts_and_not_the_last_one() -> None:
@@ -123,6 +137,17 @@ def test_the_first_limit_that_says_no_is_told_and_what_passes_is_what_all_let_pa
 def test_a_room_below_the_smallest_order_is_no_room() -> None:
     assert refusal(LONG, account(symbol_notional=D("2480.01"))).largest == 0
     assert refusal(LONG, account(symbol_notional=D("2479.9"))).largest == D("0.02")
+
+
+def test_a_room_whose_quotient_was_rounded_up_to_a_whole_step_is_one_step_less() -> None:
+    almost = under(order=LIMITED.order.model_copy(update={"max_notional": D("1001.99999999999999999999999999")}))
+    assert refusal(LONG, CALM, almost).largest == D("0.999")
+    assert isinstance(check(LONG, CALM, under(order=LIMITED.order.model_copy(update={"max_notional": D(1_002)}))), Order)
+
+
+def test_a_desk_that_takes_no_risk_says_so_even_of_an_entry_of_nothing() -> None:
+    told = refusal(asks(LONG, quantity=D(0)), account(state=DeskState.HALTED))
+    assert told.code is RefusalCode.NOT_ACTIVE
 
 
 @pytest.mark.parametrize(

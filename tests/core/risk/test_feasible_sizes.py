@@ -27,10 +27,12 @@ def sizes(**changes: Any) -> Feasible:
     return OFFICER.feasible("ETHUSDT", msgspec.structs.replace(CALM, **changes))
 
 
-def asked(side: Side, quantity: Decimal, account: AccountView) -> ApprovedOrder | Refusal:
-    stop = account.price * (1 - side.sign * D("0.03"))
+def asked(
+    side: Side, quantity: Decimal, account: AccountView, officer: RiskOfficer = OFFICER, distance: str = "0.03"
+) -> ApprovedOrder | Refusal:
+    stop = account.price * (1 - side.sign * D(distance))
     intent = OrderIntent("k", "test", "ETHUSDT", side, OrderType.MARKET, Purpose.ENTRY, quantity, protect_at=stop)
-    return OFFICER.check_entry(intent, account, OrderRef(1, Purpose.ENTRY), 0)
+    return officer.check_entry(intent, account, OrderRef(1, Purpose.ENTRY), 0)
 
 
 def test_an_empty_account_may_open_a_quarter_either_way_at_the_worst_assumed_fill() -> None:
@@ -57,6 +59,15 @@ def test_an_open_position_may_be_added_to_and_is_closed_before_it_is_turned_arou
 def test_nothing_is_feasible_where_every_entry_would_be_refused(changes: dict[str, Any]) -> None:
     found = sizes(**changes)
     assert (found.long_max, found.short_max) == (D(0), D(0))
+
+
+def test_what_is_feasible_is_what_may_be_lost_at_a_stop_half_as_far_as_the_policy_allows() -> None:
+    careful = RiskOfficer(policies(stop={"max_distance": "0.05"}, risk={"max_share": "0.005", "gap_allowance": 0}))
+    found = careful.feasible("ETHUSDT", CALM)
+    for side, largest in ((Side.BUY, found.long_max), (Side.SELL, found.short_max)):
+        assert 0 < largest < sizes().long_max
+        assert isinstance(asked(side, largest, CALM, careful, "0.025"), ApprovedOrder)
+        assert isinstance(asked(side, largest + ETH.step, CALM, careful, "0.025"), Refusal)
 
 
 def test_spot_has_no_short() -> None:

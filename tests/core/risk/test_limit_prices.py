@@ -2,15 +2,16 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ocw_mcp.core.risk.officer import RiskOfficer
-from ocw_mcp.core.risk.prices import expected_fill, worst_fill
+from ocw_mcp.core.risk.prices import expected_fill, sane_limit, worst_fill
 from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side
-from ocw_mcp.domain.reasons import Refusal
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from tests.support.accounts import CALM as ACCOUNT
 from tests.support.runs import policies
 
@@ -23,19 +24,23 @@ OFFICER = RiskOfficer(policies(order={"max_notional": 2_000, "price_allowance": 
 def check(
     side: Side, limit: str | None, stop: str, quantity: str = "1", type_: OrderType = OrderType.LIMIT
 ) -> Order | Refusal:
-    intent = OrderIntent(
+    intent = msgspec.structs.replace(meant(side, limit), type=type_, quantity=D(quantity), protect_at=D(stop))
+    answer = OFFICER.check_entry(intent, ACCOUNT, OrderRef(1, Purpose.ENTRY), 0)
+    return answer.redeem(0) if isinstance(answer, ApprovedOrder) else answer
+
+
+def meant(side: Side, limit: str | None) -> OrderIntent:
+    """An entry with a limit, or at the market without one."""
+    return OrderIntent(
         "k",
         "test",
         ACCOUNT.instrument.symbol,
         side,
-        type_,
+        OrderType.MARKET if limit is None else OrderType.LIMIT,
         Purpose.ENTRY,
-        D(quantity),
-        protect_at=D(stop),
+        D(1),
         limit_price=None if limit is None else D(limit),
     )
-    answer = OFFICER.check_entry(intent, ACCOUNT, OrderRef(1, Purpose.ENTRY), 0)
-    return answer.redeem(0) if isinstance(answer, ApprovedOrder) else answer
 
 
 @pytest.mark.parametrize(("side", "limit", "rounded"), [(BUY, "990.019", "990.01"), (SELL, "1009.991", "1010")])
@@ -80,9 +85,35 @@ def test_a_stop_is_held_against_the_price_at_which_the_position_would_begin(
 
 @pytest.mark.parametrize("limit", ["0", "-5", "NaN", "Infinity", "0.001", None])
 def test_a_limit_that_is_no_price_is_refused(limit: str | None) -> None:
-    answer = check(BUY, limit, "960")
-    assert isinstance(answer, Refusal)
-    assert answer.code == "BAD_LIMIT"
+    assert check(BUY, limit, "960") == Refusal(RefusalCode.BAD_LIMIT, "a price above 0", str(limit))
+
+
+@pytest.mark.parametrize(("limit", "sane"), [("0.01", True), ("0", False), ("-1", False), ("NaN", False)])
+def test_only_a_finite_number_above_0_is_a_price(limit: str, sane: bool) -> None:
+    assert sane_limit(D(limit)) is sane
+
+
+@pytest.mark.parametrize(
+    ("side", "limit", "worst"),
+    [
+        (BUY, None, "1010"),
+        (SELL, None, "1010"),
+        (BUY, "990.019", "990.01"),
+        (BUY, "1020", "1020"),
+        (SELL, "990", "1010"),
+        (SELL, "1019.991", "1030.2"),
+    ],
+)
+def test_what_is_reserved_for_an_entry_is_the_price_that_makes_it_largest(
+    side: Side, limit: str | None, worst: str
+) -> None:
+    assert OFFICER.worst_of(meant(side, limit), ACCOUNT) == D(worst)
+
+
+def test_the_smallest_order_is_measured_at_its_limit() -> None:
+    refused = check(BUY, "990", "960", "0.020")
+    assert refused == Refusal(RefusalCode.BELOW_MINIMUM, "20 quote", "19.8 quote", largest=D("2.020"))
+    assert isinstance(check(BUY, "1000", "960", "0.020"), Order)
 
 
 @given(st.sampled_from(Side), st.decimals("1", "2000", places=2), st.decimals("1", "2000", places=2))

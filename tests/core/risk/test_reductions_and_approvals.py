@@ -94,6 +94,14 @@ def test_a_stop_and_a_target_keep_their_trigger_and_only_reduce(purpose: Purpose
     assert order.trigger_price == 970
 
 
+@pytest.mark.parametrize(
+    ("purpose", "take_at"), [(Purpose.STOP, D(1_100)), (Purpose.TARGET, None), (Purpose.EXIT, None)]
+)
+def test_only_a_stop_takes_along_the_target_of_its_position(purpose: Purpose, take_at: Decimal | None) -> None:
+    intent = msgspec.structs.replace(reduction(Side.SELL, "2", purpose, "970"), target_at=D(1_100))
+    assert approve(intent).order.take_at == take_at
+
+
 def test_a_reduction_below_the_smallest_notional_passes() -> None:
     assert approve(reduction(Side.SELL, "0.001"), account(quantity=D("0.001"))).order.quantity == D("0.001")
 
@@ -201,6 +209,36 @@ def test_a_day_that_begins_with_nothing_allows_nothing() -> None:
     daily.open("2026-01-02", D(0))
     assert daily.loss(D(0)) == 1
     assert daily.watch(D(0))
+
+
+def test_a_day_of_less_than_one_unit_loses_as_any_other_does() -> None:
+    daily = day()
+    daily.open("2026-01-02", D("0.8"))
+    assert daily.loss(D("0.72")) == D("0.1")
+
+
+def test_before_its_first_day_a_desk_has_everything_to_lose_and_lets_nothing_be_risked() -> None:
+    daily = DailyLoss(DailyLossPolicy(max_share=D("0.03")))
+    assert daily.today.day == ""
+    assert daily.loss(D(10_000)) == 1
+    assert not daily.watch(D("0.01"))
+    assert daily.watch(D(0))
+
+
+def test_a_transfer_leaves_the_share_that_is_lost_as_it_is() -> None:
+    daily = day()
+    daily.rescale(D("0.5"))
+    assert daily.loss(D(4_900)) == D("0.02")
+    assert not daily.watch(D("4850.01"))
+    assert daily.watch(D(4_850))
+
+
+def test_a_day_under_way_is_held_to_another_policy() -> None:
+    daily = DailyLoss(DailyLossPolicy(max_share=D("0.1")))
+    daily.today = day().today
+    daily.hold_to_policy()
+    assert not daily.watch(D("9000.01"))
+    assert daily.watch(D(9_000))
 
 
 def test_a_day_survives_a_restart() -> None:
