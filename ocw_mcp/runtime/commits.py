@@ -62,7 +62,7 @@ class Commits:
         """The answer to an order that may not be sent, since its intent is not durable; see `answered`."""
         ref = approved.order.ref
         self._owed.add(ref)
-        return Rejected(ref, NOT_JOURNALED, "the journal did not take its intent, so it was not sent")
+        return Rejected(ref, NOT_JOURNALED, "the journal did not take its intent")
 
     def answered(self, ref: OrderRef) -> None:
         """The engine has taken the rejection of `refuse` in, and what it made of it is recorded."""
