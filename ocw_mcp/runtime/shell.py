@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.decision import Decision
@@ -62,6 +62,7 @@ class Shell:
         recorder: Recorder,
         clock: Clock,
         decider: Decider,
+        tell: Callable[[str], None],
     ) -> None:
         self.engine = engine
         self.venue = venue
@@ -69,7 +70,7 @@ class Shell:
         self.recorder = recorder
         self.clock = clock
         self._decider = decider
-        self.commits = Commits(store, engine.summary)
+        self.commits = Commits(store, engine.summary, tell)
         self._inbox: deque[StepEvent] = deque()
         self.timers: dict[str, int] = {}
         self.thinking: Thinking | None = None
