@@ -1,5 +1,6 @@
 """Wires one simulated book together: market, venue, engine, store, clock and decider."""
 
+from collections.abc import Callable
 from decimal import Decimal
 
 from ocw_mcp.adapters.store.book import BookStamp
@@ -35,6 +36,7 @@ class Book:
         commands: CommandBox,
         listener: Listener | None = None,
         speed: float | None = None,
+        tell: Callable[[str], None] = lambda problem: None,
     ) -> None:
         market = feed.identity
         self.stamp = stamp(feed)
@@ -56,7 +58,7 @@ class Book:
         self.engine = Engine(self.config)
         self.store = store
         self.run = BookRun(
-            self.engine, feed, self.venue, store, self.clock, decider(agent, policies), commands, listener
+            self.engine, feed, self.venue, store, self.clock, decider(agent, policies), commands, listener, tell
         )
 
 

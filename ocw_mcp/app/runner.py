@@ -68,7 +68,7 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
         identity = job.feed.identity
         store = SqliteStore.open(directory, stamp(job.feed), book_id=_book_id(identity.content), created_at=0)
         try:
-            book = Book(job.feed, job.agent, job.policies, job.prompts, store, commands, listener, job.speed)
+            book = Book(job.feed, job.agent, job.policies, job.prompts, store, commands, listener, job.speed, _warn)
             log.debug("running", market=str(identity), agent=job.agent, book=store.book)
             started, candles_before = book.clock.wall_ms(), book.engine.tally.candles
             why = asyncio.run(_until_the_end(book, job.for_ms, job.serve, directory))

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import structlog
-
 from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.errors import JournalError
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderRef, Rejected
@@ -15,15 +13,15 @@ COMMIT_EVERY = 256
 MOST_KEPT = 50_000
 """Events that are kept in memory for a disk that takes nothing; beyond them the run stops."""
 
-log = structlog.get_logger()
-
 
 class Commits:
     """The commits of one run. A failing disk is told of once, and once more when it takes everything again."""
 
-    def __init__(self, store: Store, summary: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, store: Store, summary: Callable[[], dict[str, Any]], tell: Callable[[str], None]) -> None:
+        """`tell` hears in a sentence that the disk takes nothing, and that it does again."""
         self._store = store
         self._summary = summary
+        self._tell = tell
         self._waiting = 0
         self._try_at = COMMIT_EVERY
         self._owed: set[OrderRef] = set()
@@ -49,7 +47,7 @@ class Commits:
             self._failed(error)
             return False
         if not self.durable:
-            log.warning(f"the journal takes events again; {self._waiting} that were kept in memory are durable now")
+            self._tell(f"the journal takes events again; {self._waiting} that were kept in memory are durable now")
         self._waiting, self._try_at, self.durable = 0, COMMIT_EVERY, True
         return True
 
@@ -62,7 +60,7 @@ class Commits:
         """The answer to an order that may not be sent, since its intent is not durable; see `answered`."""
         ref = approved.order.ref
         self._owed.add(ref)
-        return Rejected(ref, NOT_JOURNALED, "the journal did not take its intent, so it was not sent")
+        return Rejected(ref, NOT_JOURNALED, "the journal did not take its intent")
 
     def answered(self, ref: OrderRef) -> None:
         """The engine has taken the rejection of `refuse` in, and what it made of it is recorded."""
@@ -77,7 +75,7 @@ class Commits:
 
     def _failed(self, error: JournalError) -> None:
         if self.durable:
-            log.warning(f"{error}; until then no entry is sent, and what lowers risk is")
+            self._tell(f"{error}; until then no entry is sent, and what lowers risk is")
         self.durable = False
         self._try_at = self._waiting + COMMIT_EVERY
         if self._waiting > MOST_KEPT:

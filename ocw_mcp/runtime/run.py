@@ -7,7 +7,7 @@ for a price.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 import msgspec
@@ -46,8 +46,12 @@ class BookRun:
         decider: Decider,
         commands: CommandBox,
         listener: Listener | None = None,
+        tell: Callable[[str], None] = lambda problem: None,
     ) -> None:
-        """Take up where the book stands. Raises BookError for a state that this version did not make."""
+        """Take up where the book stands; `tell` hears of a disk that takes nothing.
+
+        Raises BookError for a state that this version did not make.
+        """
         saved = store.checkpoint()
         self._resumes = saved is not None or store.last_seq > 0
         self.cursor = saved.market_at if saved else -1
@@ -55,7 +59,7 @@ class BookRun:
             _restore(engine, venue, saved)
             clock.advance(saved.market_at)
         recorder = Recorder(store, saved.seq if saved else 0, listener)
-        self._shell = Shell(engine, venue, store, recorder, clock, decider)
+        self._shell = Shell(engine, venue, store, recorder, clock, decider, tell)
         self._engine = engine
         self._feed = feed
         self._venue = venue

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from ocw_mcp.domain.approved import ApprovedOrder
@@ -64,6 +64,7 @@ class Shell:
         recorder: Recorder,
         clock: Clock,
         decider: Decider,
+        tell: Callable[[str], None],
     ) -> None:
         self.engine = engine
         self.venue = venue
@@ -71,7 +72,7 @@ class Shell:
         self.recorder = recorder
         self.clock = clock
         self._decider = decider
-        self.commits = Commits(store, engine.summary)
+        self.commits = Commits(store, engine.summary, tell)
         self._inbox: deque[StepEvent] = deque()
         self.timers: dict[str, int] = {}
         self.thinking: Thinking | None = None

@@ -97,6 +97,7 @@ class Run:
         self.venue = venue or PaperVenue(identity.product, Decimal(10_000), patience_ms=5 * identity.interval)
         self.clock: Clock = clock or SimulatedClock()
         self.commands = commands or Commands()
+        self.told: list[str] = []
         self.config = EngineConfig(
             policies=policy or policies(),
             policy_hash=policy_hash,
@@ -112,7 +113,14 @@ class Run:
         )
         self.engine = Engine(self.config)
         self.simulation = BookRun(
-            self.engine, feed, self.venue, self.store, self.clock, decider or Scripted({}), self.commands
+            self.engine,
+            feed,
+            self.venue,
+            self.store,
+            self.clock,
+            decider or Scripted({}),
+            self.commands,
+            tell=self.told.append,
         )
 
     async def go(self, for_ms: int | None = None) -> "Run":

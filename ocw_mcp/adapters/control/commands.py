@@ -83,7 +83,7 @@ def halt_forbids_resume(directory: Path) -> str:
 
 
 class CommandFiles:
-    """The commands that wait in a state directory. What is none of them is moved to `commands/refused`.
+    """The commands that wait in a state directory. What is none, or cannot be taken, is moved to `commands/refused`.
 
     `tell` hears at once, in one sentence, of what was moved aside, or cannot be.
     """
@@ -162,7 +162,7 @@ class CommandFiles:
         for command, name in list(self._waiting.values()):
             if command.verb == "resume":
                 del self._waiting[command.command_id]
-                self._move_aside(name, f"was refused: {halt_forbids_resume(self._directory)}")
+                self._move_aside(name, halt_forbids_resume(self._directory))
 
     def _look(self) -> None:
         """Read the directory, having marked it as looked at.
@@ -186,7 +186,7 @@ class CommandFiles:
             except FileNotFoundError:
                 continue
             except (ValueError, OSError) as error:
-                self._move_aside(name, f"in {self._folder} is no command ({error})")
+                self._move_aside(name, f"it is no command: {error}")
         self._waiting = found
         self._looked = True
 
@@ -215,9 +215,9 @@ class CommandFiles:
             return
         except OSError as error:
             self._left_alone.add(name)
-            self._tell(f"{name!r} {why} and cannot be moved aside: {error.strerror}")
+            self._tell(f"{name!r} in {self._folder} cannot be moved aside ({error.strerror}): {why}")
             return
-        self._tell(f"{name!r} {why} and was moved to {_REFUSED}")
+        self._tell(f"{name!r} in {self._folder} was moved to {_REFUSED}: {why}")
 
     def _tell(self, problem: str) -> None:
         if problem not in self.problems[-1:]:

@@ -142,7 +142,9 @@ def test_a_room_below_the_smallest_order_is_no_room() -> None:
 def test_a_room_whose_quotient_was_rounded_up_to_a_whole_step_is_one_step_less() -> None:
     almost = under(order=LIMITED.order.model_copy(update={"max_notional": D("1001.99999999999999999999999999")}))
     assert refusal(LONG, CALM, almost).largest == D("0.999")
-    assert isinstance(check(LONG, CALM, under(order=LIMITED.order.model_copy(update={"max_notional": D(1_002)}))), Order)
+    assert isinstance(
+        check(LONG, CALM, under(order=LIMITED.order.model_copy(update={"max_notional": D(1_002)}))), Order
+    )
 
 
 def test_a_desk_that_takes_no_risk_says_so_even_of_an_entry_of_nothing() -> None:
