@@ -190,3 +190,34 @@ def test_what_is_not_in_the_book_gets_a_sentence_with_what_is(ocw: Ocw, tmp_path
 def test_a_book_without_anything_says_so(ocw: Ocw, tmp_path: Path) -> None:
     open_book(tmp_path).close()
     assert "holds no wake and no order yet" in ocw("explain", "1", "--state", tmp_path).err
+
+
+def test_why_the_guard_closed_a_position_and_what_others_did_to_it_is_told(ocw: Ocw, tmp_path: Path) -> None:
+    happened = (
+        *STORY[:5],
+        filled(quantity="0.030"),
+        events.ScoreTaken("BTCUSDT", 0.61, "review", "pnl_path"),
+        events.ExitDecided("BTCUSDT", "max_loss", "it is 5.10% behind, and none may be beyond 5.00%"),
+        events.ExitDecided("ETHUSDT", "max_hold", "another story"),
+        events.OutsideFilled(
+            "x1",
+            "BTCUSDT",
+            "sell",
+            Decimal("0.03"),
+            Decimal(57_000),
+            Decimal(0),
+            9,
+            "liquidation",
+            Decimal(-90),
+            Decimal(0),
+        ),
+        events.PositionClosed("BTCUSDT", 5, Decimal("-90.24"), Decimal("0.24")),
+    )
+    with closing(open_book(tmp_path)) as store:
+        tell(store, happened)
+    assert kinds(explain(ocw, tmp_path, "wake:1"))[3:] == [
+        "score.taken", "exit.decided", "outside.filled", "position.closed",
+    ]  # fmt: skip
+    text = ocw("explain", "wake:1", "--state", tmp_path).out
+    assert "the guard closes BTCUSDT by max_loss: it is 5.10% behind" in text
+    assert "liquidation: sell 0.03 BTCUSDT at 57000, realised -90.00" in text

@@ -73,7 +73,8 @@ _AFTER_ANSWER = """SELECT seq, at, payload FROM events WHERE kind IN ('decision.
     AND seq > ? AND json_extract(payload, '$.wake_id') = ? ORDER BY seq LIMIT 20"""
 _FOLLOWED = """SELECT seq, at, payload FROM events WHERE seq > ? AND kind IN ('order.intended', 'order.refused',
     'order.accepted', 'order.rejected', 'order.unknown', 'order.cancel_requested', 'order.canceled', 'order.filled',
-    'position.unprotected', 'position.protected', 'position.closed') ORDER BY seq"""
+    'position.unprotected', 'position.protected', 'position.closed', 'score.taken', 'exit.decided', 'outside.filled')
+    ORDER BY seq"""
 
 _decode = msgspec.json.Decoder(DomainEvent).decode
 _decode_reasons = msgspec.json.Decoder(tuple[WakeReason, ...]).decode
@@ -227,7 +228,13 @@ class _Follower:
                 held = symbol in self._held
                 self._held.discard(symbol)
                 return held
-            case events.PositionUnprotected(symbol=symbol) | events.PositionProtected(symbol=symbol):
+            case (
+                events.PositionUnprotected(symbol=symbol)
+                | events.PositionProtected(symbol=symbol)
+                | events.ScoreTaken(symbol=symbol)
+                | events.ExitDecided(symbol=symbol)
+                | events.OutsideFilled(symbol=symbol)
+            ):
                 return symbol in self._held
             case _:
                 return False
