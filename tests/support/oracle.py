@@ -66,7 +66,7 @@ class Oracle:
                 self.tightest.pop(event.symbol, None)
             case events.PositionProtected():
                 self._never_looser(event)
-            case events.OrderRefused():
+            case events.OrderRefused() | events.RequestRefused():
                 code = f"refused {event.refusal.code}"
                 self.seen[code] = self.seen.get(code, 0) + 1
             case events.OrderIntended() if event.ref.leg is Purpose.ENTRY:
