@@ -14,7 +14,7 @@ from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.activity import asked_for
 from ocw_mcp.core.risk.limits import LIMITS
 from ocw_mcp.core.risk.margins import leverage_of
-from ocw_mcp.core.risk.prices import limit_of, rounded_limit, smallest_at, worst_fill
+from ocw_mcp.core.risk.prices import dearest, limit_of, rounded_limit, smallest_at, worst_fill
 from ocw_mcp.core.risk.scale import exposure_scale
 from ocw_mcp.core.risk.verdict import Verdict
 from ocw_mcp.domain.approved import ApprovedOrder, claim_risk_seal
@@ -49,8 +49,7 @@ class RiskOfficer:
 
     def worst_of(self, intent: OrderIntent, account: AccountView) -> Decimal:
         """The same for any entry: one with a limit has its own worst price."""
-        limit = rounded_limit(intent, account.instrument)
-        return worst_fill(intent.side, limit, account.price, self._policies.order.price_allowance)
+        return dearest(_on_tick(intent, account.instrument), account.price, self._policies.order.price_allowance)
 
     def check_entry(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
