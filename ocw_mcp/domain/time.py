@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, date, datetime
+from functools import lru_cache
 
 SECOND = 1_000
 MINUTE = 60 * SECOND
@@ -11,6 +12,7 @@ DAY = 24 * HOUR
 _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 
 
+@lru_cache(maxsize=256)
 def span_ms(text: str) -> int:
     """Milliseconds in a span such as `90s`, `15m`, `4h` or `7d`.
 

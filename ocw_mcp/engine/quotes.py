@@ -77,6 +77,10 @@ class Quotes:
 
 def _believable(book: Book) -> bool:
     """Whether a book has two prices, the lower one bid, and depths that are amounts."""
-    depths = [each for each in (book.bid_depth, book.ask_depth) if each is not None]
-    finite = all(math.isfinite(each) for each in (book.bid, book.ask, *depths))
-    return finite and 0 < book.bid < book.ask and all(each >= 0 for each in depths)
+    bid_depth, ask_depth = book.bid_depth, book.ask_depth
+    # A comparison with NaN is never true.
+    return (
+        0 < book.bid < book.ask < math.inf
+        and (bid_depth is None or 0 <= bid_depth < math.inf)
+        and (ask_depth is None or 0 <= ask_depth < math.inf)
+    )

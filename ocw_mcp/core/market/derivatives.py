@@ -10,7 +10,6 @@ from itertools import islice
 from typing import Final
 
 import msgspec
-import numpy as np
 
 from ocw_mcp.domain.market import Funding, Metrics
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, span_name
@@ -22,6 +21,8 @@ STALE_AFTER: Final = 15 * MINUTE
 """A row comes every five minutes; after three that did not come, nothing is known any more."""
 _ROWS_OF_AN_HOUR = 12
 _ROWS_FOR_Z = 48
+_UNIT = 1e-12
+"""Ratios are summed as whole multiples of this."""
 
 WEIGHTS: Final = {"funding": 0.35, "taker_flow": 0.30, "long_short": 0.25, "open_interest": 0.10}
 KNOWN_AT_LEAST: Final = 0.5
@@ -44,13 +45,14 @@ class DerivativesState(msgspec.Struct, frozen=True):
 class Derivatives:
     """The derivatives of one symbol."""
 
-    __slots__ = ("_crowd", "_crowd_at", "_funding", "_read", "_rows")
+    __slots__ = ("_crowd", "_funding", "_read", "_rows", "_squares", "_sum")
 
     def __init__(self) -> None:
         self._rows: deque[Metrics] = deque(maxlen=ROWS_KEPT)
-        self._crowd: deque[float] = deque()
-        """The top traders' ratios of the day before the last row, and when (ms) each was told."""
-        self._crowd_at: deque[int] = deque()
+        self._crowd: deque[tuple[int, int]] = deque()
+        """The top traders' ratios of the day before the last row, in units, each with the time (ms) it was told at."""
+        self._sum = self._squares = 0
+        """Over all of them: exact, so that they do not depend on how the day was reached."""
         self._funding: Funding | None = None
         self._read: dict[str, Reading] | None = None
         """What the rows were last read to say; None once another row has come."""
@@ -61,11 +63,16 @@ class Derivatives:
             self._rows.append(row)
             self._read = None
             if row.top_positions_ratio:
-                self._crowd.append(row.top_positions_ratio)
-                self._crowd_at.append(row.at)
-            while self._crowd_at and self._crowd_at[0] < row.at - DAY:
-                self._crowd_at.popleft()
-                self._crowd.popleft()
+                self._count(row.at, round(row.top_positions_ratio / _UNIT))
+            while self._crowd and self._crowd[0][0] < row.at - DAY:
+                _, gone = self._crowd.popleft()
+                self._sum -= gone
+                self._squares -= gone * gone
+
+    def _count(self, at: int, units: int) -> None:
+        self._crowd.append((at, units))
+        self._sum += units
+        self._squares += units * units
 
     def settle(self, funding: Funding) -> None:
         """Take in a settled funding rate. One that is not later than the last changes nothing."""
@@ -142,11 +149,13 @@ class Derivatives:
         last = self._long_short()
         if isinstance(last, Unknown):
             return last
-        before = len(self._crowd) - 1
-        if before < _ROWS_FOR_Z:
-            return Unknown(f"needs {_ROWS_FOR_Z} earlier long/short ratios, has {before}")
-        ratios = np.fromiter(islice(self._crowd, before), float, before)
-        mean, deviation = float(ratios.mean()), float(ratios.std(ddof=1))
+        n, latest = len(self._crowd) - 1, self._crowd[-1][1]
+        if n < _ROWS_FOR_Z:
+            return Unknown(f"needs {_ROWS_FOR_Z} earlier long/short ratios, has {n}")
+        total, squares = self._sum - latest, self._squares - latest * latest
+        # n·Σx² - (Σx)² is exact in integers: no cancellation, no drift.
+        mean = total * _UNIT / n
+        deviation = math.sqrt((n * squares - total * total) / (n * (n - 1))) * _UNIT
         if deviation <= 1e-9 * mean:
             return Unknown("the long/short ratio has not moved in a day")
         return (last - mean) / deviation
