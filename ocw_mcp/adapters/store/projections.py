@@ -225,32 +225,20 @@ def changes_of(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]
 
 
 def _of_fill(seq: int, at: int, fill: events.OrderFilled) -> list[Change]:
-    told: dict[str, Value] = {
-        "seq": seq,
-        "at": at,
-        **_name(fill.ref),
-        "fill_id": fill.fill_id,
-        "symbol": fill.symbol,
-        "side": fill.side,
-        "quantity": plain(fill.quantity),
-        "price": plain(fill.price),
-        "fee": plain(fill.fee),
-        "traded_at": fill.traded_at,
-        "maker": int(fill.maker),
-        "realised": plain(fill.realised),
-        "position": plain(fill.position),
-        "base_fee": plain(fill.base_fee),
-    }
+    named = {**_name(fill.ref), "maker": int(fill.maker), "base_fee": plain(fill.base_fee)}
+    told = _of_trade(seq, at, fill) | named
     return [(_ADD_FILL, told), (_FILL, told)]
 
 
 def _of_outside_fill(seq: int, at: int, fill: events.OutsideFilled) -> list[Change]:
-    told: dict[str, Value] = {
+    nameless: dict[str, Value] = {"n": 0, "leg": OUTSIDE, "revision": 0, "maker": 0, "base_fee": "0"}
+    return [(_ADD_FILL, _of_trade(seq, at, fill) | nameless)]
+
+
+def _of_trade(seq: int, at: int, fill: events.OrderFilled | events.OutsideFilled) -> dict[str, Value]:
+    return {
         "seq": seq,
         "at": at,
-        "n": 0,
-        "leg": OUTSIDE,
-        "revision": 0,
         "fill_id": fill.fill_id,
         "symbol": fill.symbol,
         "side": fill.side,
@@ -258,12 +246,9 @@ def _of_outside_fill(seq: int, at: int, fill: events.OutsideFilled) -> list[Chan
         "price": plain(fill.price),
         "fee": plain(fill.fee),
         "traded_at": fill.traded_at,
-        "maker": 0,
         "realised": plain(fill.realised),
         "position": plain(fill.position),
-        "base_fee": "0",
     }
-    return [(_ADD_FILL, told)]
 
 
 def _move(ref: OrderRef, at: int, state: str) -> Change:
