@@ -95,6 +95,8 @@ class Account:
         if self.day.watch(equity):
             self._out.record(DailyLossReached(self.day.today.day, equity, self.day.today.floor))
             why = why or "the daily loss limit is reached"
+        if self.activity.state.fees_today >= self._policies.pace.max_fees * self.day.today.opening > 0:
+            why = why or "today's fees have reached their limit"
         return why
 
     def closed(self, trade: TradeView) -> None:

@@ -83,6 +83,16 @@ async def test_a_pause_after_losses_takes_off_what_waits_to_enter() -> None:
     assert list(run.engine._desk.orders.live()) == []
 
 
+async def test_fees_that_reach_their_limit_take_off_what_waits_to_enter() -> None:
+    away = waiting(buy("48", symbol="ETHUSDT").legs[0], "49", 600)
+    candles = [*path([100.0] * 4), *path([50.0] * 4, "ETHUSDT")]
+    policy = every_candle(pace={"max_fees": "0.00004"})
+    run = await Run(ListFeed(candles), Scripted({1: Decision((*buy("97").legs, away))}), policy=policy).go()
+    (gone,) = run.events(events.OrderCancelRequested)
+    assert gone.why == "today's fees have reached their limit"
+    assert run.engine.account.ledger.quantity("BTCUSDT") > 0
+
+
 async def test_a_fall_from_the_peak_halts_until_a_person_resumes_and_is_then_held_anew() -> None:
     closes = [100.0, 100.0, 96.0, 96.0, 96.0, 96.0, 96.0, 96.0]
     script = {1: buy("95", size="0.25"), 4: add(), 7: add()}
