@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.domain.market import Candle
+from ocw_mcp.domain.market import Candle, Product
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.deciders import Reckless
 from tests.support.invariants import watched
@@ -19,7 +19,12 @@ POLICY = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0, "timer_min_s": 6
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "FOOUSDT")
 
 
-def wild(seed: int, minutes: int) -> list[Candle]:
+def wild(seed: int, product: Product) -> ListFeed:
+    """Two hours of a random market."""
+    return ListFeed(walks(seed, 120), product=product)
+
+
+def walks(seed: int, minutes: int) -> list[Candle]:
     """Random walks with jumps and holes, of several symbols that do not begin together."""
     draw = Random(f"{seed} walks")
     candles = []
@@ -41,27 +46,33 @@ def wild(seed: int, minutes: int) -> list[Candle]:
     return candles
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(seed=st.integers(0, 10**9))
-async def test_no_decider_breaks_a_limit_leaves_a_position_naked_or_parts_the_books(seed: int) -> None:
-    run = watched(Run(ListFeed(wild(seed, 120)), Reckless(seed), policy=POLICY))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(seed=st.integers(0, 10**9), product=st.sampled_from(Product))
+async def test_no_decider_breaks_a_limit_leaves_a_position_naked_or_parts_the_books(
+    seed: int, product: Product
+) -> None:
+    run = watched(Run(wild(seed, product), Reckless(seed), policy=POLICY))
     await run.go()
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(seed=st.integers(0, 10**9), deaths=st.lists(st.integers(1, 900), min_size=1, max_size=4))
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    seed=st.integers(0, 10**9),
+    product=st.sampled_from(Product),
+    deaths=st.lists(st.integers(1, 900), min_size=1, max_size=4),
+)
 async def test_any_decider_killed_anywhere_comes_to_the_fingerprint_of_an_undisturbed_run(
-    seed: int, deaths: list[int]
+    seed: int, product: Product, deaths: list[int]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runtime_run, "CHECKPOINT_EVERY", 17)
-        undisturbed = await Run(ListFeed(wild(seed, 120)), Reckless(seed), policy=POLICY).go()
+        undisturbed = await Run(wild(seed, product), Reckless(seed), policy=POLICY).go()
         store = MemoryStore()
         for moment in deaths:
             store.die_at = moment
             with suppress(Crash):
-                await watched(Run(ListFeed(wild(seed, 120)), Reckless(seed), policy=POLICY, store=store)).go()
+                await watched(Run(wild(seed, product), Reckless(seed), policy=POLICY, store=store)).go()
             store = store.reopened()
-        resumed = await watched(Run(ListFeed(wild(seed, 120)), Reckless(seed), policy=POLICY, store=store)).go()
+        resumed = await watched(Run(wild(seed, product), Reckless(seed), policy=POLICY, store=store)).go()
         assert resumed.store.fingerprint == undisturbed.store.fingerprint
         assert resumed.engine.state() == undisturbed.engine.state()
