@@ -1,6 +1,7 @@
 """Small markets made by hand."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
 
 from ocw_mcp.domain.errors import TapeError
@@ -74,24 +75,21 @@ class ListFeed:
         return MarketIdentity("list", self.product, self.interval, self.symbols, "c0ffee" * 8)
 
     async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
-        times = sorted(
-            {each.open_time for each in self._candles}
-            | {each.close_time for each in self._candles}
-            | {each.at for each in self._metrics}
-            | {each.at for each in self._funding}
-            | {each.at for each in self._books}
-        )
-        for at in times:
+        closed: dict[int, list[Candle]] = defaultdict(list)
+        opened: dict[int, list[Opening]] = defaultdict(list)
+        for each in sorted(self._candles, key=lambda each: each.symbol):
+            closed[each.close_time].append(each)
+            opened[each.open_time].append(Opening(each.symbol, each.open_time, each.open))
+        others = {*(each.at for each in self._metrics), *(each.at for each in self._funding)}
+        for at in sorted({*closed, *opened, *others, *(each.at for each in self._books)}):
             if after is not None and at <= after:
                 continue
             if at == self._breaks_at:
                 raise TapeError("list.csv line 7 is torn; expected a whole line; fetch it again")
-            closed = sorted((each for each in self._candles if each.close_time == at), key=lambda each: each.symbol)
-            opened = sorted((each for each in self._candles if each.open_time == at), key=lambda each: each.symbol)
             yield Frame(
                 at,
-                tuple(closed),
-                tuple(Opening(each.symbol, at, each.open) for each in opened),
+                tuple(closed.get(at, ())),
+                tuple(opened.get(at, ())),
                 tuple(each for each in self._metrics if each.at == at),
                 tuple(each for each in self._funding if each.at == at),
                 books=tuple(each for each in self._books if each.at == at),
