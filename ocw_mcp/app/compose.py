@@ -8,19 +8,20 @@ from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.core.market.market import timeframes
 from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.orders import ATTACHED
 from ocw_mcp.domain.protocols import CommandBox, Decider, Feed, Store
 from ocw_mcp.domain.time import MINUTE, span_ms, span_name
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.clock import PacedClock, SimulatedClock
-from ocw_mcp.runtime.deciders import NobodyDecides, RecklessDecider, RulesDecider
+from ocw_mcp.runtime.deciders import AttachedDecides, NobodyDecides, RecklessDecider, RulesDecider
 from ocw_mcp.runtime.recorder import Listener
 from ocw_mcp.runtime.run import BookRun
 
 START_EQUITY = Decimal(10_000)
 """Quote currency in a new paper account."""
 
-AGENTS = ("rules", "reckless", "none")
+AGENTS = ("rules", "reckless", "attached", "none")
 
 
 class Book:
@@ -54,6 +55,7 @@ class Book:
             start_equity=START_EQUITY,
             agent=agent,
             instruments=self.venue.instrument,
+            fallback=agent == ATTACHED,
         )
         self.engine = Engine(self.config)
         self.store = store
@@ -88,6 +90,8 @@ def decider(agent: str, policies: LoadedPolicies) -> Decider:
         return RulesDecider(policies.policies)
     if agent == "reckless":
         return RecklessDecider()
+    if agent == ATTACHED:
+        return AttachedDecides()
     if agent == "none":
         return NobodyDecides()
     raise SettingsError(f"there is no agent {agent!r}; expected one of {', '.join(AGENTS)}")

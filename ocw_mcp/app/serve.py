@@ -18,6 +18,7 @@ from ocw_mcp.doors.rest.app import application
 from ocw_mcp.doors.serving import listen, serving
 from ocw_mcp.runtime.facade import Facade
 from ocw_mcp.runtime.history import History
+from ocw_mcp.runtime.trading import Trading
 
 ATTACHED = Principal("attached", SCOPES["trade"])
 """Whoever can read the owner's files: Claude Desktop, Claude Code. Never `operate`."""
@@ -26,7 +27,8 @@ ATTACHED = Principal("attached", SCOPES["trade"])
 @asynccontextmanager
 async def open_door(door: Door, book: Book, directory: Path) -> AsyncIterator[None]:
     """Serve a book while the block runs, and tell its state directory where. Raises SettingsError and BookError."""
-    facade = Facade(book.engine, book.clock, book.store, book.stamp, History(directory), __version__)
+    trading = Trading(book.engine, book.run.ask, book.clock)
+    facade = Facade(book.engine, book.clock, book.store, book.stamp, History(directory), __version__, trading)
     token = fresh()
     keyring = Keyring(directory, [(token, ATTACHED)])
     texts = load_prompts(shipped("prompts") / "desktop").texts

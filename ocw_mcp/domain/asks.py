@@ -1,10 +1,11 @@
 """What somebody attached to the running engine can ask for, outside any wake. All of it goes through the one door."""
 
+import hashlib
 from decimal import Decimal
 
 import msgspec
 
-from ocw_mcp.domain.decision import Leg
+from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.orders import OrderRef
 
 
@@ -16,6 +17,23 @@ class LegRequest(msgspec.Struct, frozen=True, tag="leg", tag_field="asks"):
     principal: str
     """Who asks."""
     leg: Leg
+    quantity: Decimal | None = None
+    """Base asset, in place of the leg's share of equity."""
+    quoted: Decimal | None = None
+    """The mark price that the caller was shown: the order does not pass where the market has left it."""
+    preview: str = ""
+    """The preview that it places, if any."""
+    consented: bool = False
+    """Whether a person has said yes in the client that asks; enough on paper only."""
+
+
+class CloseRequest(msgspec.Struct, frozen=True, tag="close", tag_field="asks"):
+    """Close a symbol's whole position, whichever way it goes, or take back an entry that waits to open one."""
+
+    key: str
+    principal: str
+    symbol: str
+    why: str = ""
 
 
 class CancelRequest(msgspec.Struct, frozen=True, tag="cancel", tag_field="asks"):
@@ -36,9 +54,70 @@ class ProtectionRequest(msgspec.Struct, frozen=True, tag="protection", tag_field
     target: Decimal | None = None
 
 
-CallerRequest = LegRequest | CancelRequest | ProtectionRequest
+class HaltRequest(msgspec.Struct, frozen=True, tag="halt", tag_field="asks"):
+    """Halt the desk. Nothing that can be asked for here resumes it."""
+
+    key: str
+    principal: str
+    why: str = ""
+
+
+class NoteRequest(msgspec.Struct, frozen=True, tag="note", tag_field="asks"):
+    """Write something down in the journal. It is data: nobody acts on it."""
+
+    key: str
+    principal: str
+    text: str
+
+
+class SubmitRequest(msgspec.Struct, frozen=True, tag="submit", tag_field="asks"):
+    """Answer a wake, with all legs at once; once more, where some were refused, to correct those."""
+
+    key: str
+    principal: str
+    wake_id: int
+    decision: Decision
+
+
+class Waits(msgspec.Struct, frozen=True, tag="waits", tag_field="answer"):
+    """An order that a person has to approve; nothing is sent meanwhile, and no answer until `expires_at` (ms) is no."""
+
+    approval_id: str
+    expires_at: int
+
+
+class Done(msgspec.Struct, frozen=True, tag="done", tag_field="answer"):
+    """It was done, and no order came of it. `name` is under what its parts were answered, if it had some."""
+
+    name: str = ""
+
+
+CallerRequest = (
+    LegRequest | CloseRequest | CancelRequest | ProtectionRequest | HaltRequest | NoteRequest | SubmitRequest
+)
 
 
 def order_key(request: CallerRequest) -> str:
     """The idempotency key of what a request does: no other caller has it, and no wake."""
     return f"asked by {request.principal!r}: {request.key}"
+
+
+def substance(request: CallerRequest) -> str:
+    """A digest of what is asked for, by which a key that is used again for something else is told.
+
+    Words do not count, nor what was shown: whoever asks again because no answer came may put it differently.
+    """
+    match request:
+        case LegRequest(preview=preview) if preview:
+            what: object = ("place", preview)
+        case LegRequest(leg=leg, quantity=quantity):
+            what = ("leg", msgspec.structs.replace(leg, reasoning="", signals=(), confidence=None), quantity)
+        case CloseRequest(symbol=symbol):
+            what = ("close", symbol)
+        case HaltRequest():
+            what = "halt"
+        case SubmitRequest(wake_id=wake_id, decision=decision):
+            what = ("submit", wake_id, decision)
+        case _:
+            what = request
+    return hashlib.sha256(msgspec.json.encode(what, order="sorted")).hexdigest()[:32]

@@ -109,6 +109,14 @@ class DecisionMade(_Event, frozen=True, tag="decision.made"):
     """What the thinking cost."""
 
 
+class DecisionCorrected(_Event, frozen=True, tag="decision.corrected"):
+    """Legs that were refused were decided on once more, by whoever had decided."""
+
+    wake_id: int
+    decider: str
+    decision: Decision
+
+
 class DecisionDiscarded(_Event, frozen=True, tag="decision.discarded"):
     """An answer came that nobody waited for any more, or a second one."""
 
@@ -273,6 +281,24 @@ class RequestRefused(_Event, frozen=True, tag="request.refused"):
     refusal: Refusal
 
 
+class ApprovalAsked(_Event, frozen=True, tag="approval.asked"):
+    """An order waits for a person: it passed every other limit at the mark price `price` (quote)."""
+
+    approval_id: str
+    intent: OrderIntent
+    price: Decimal
+    expires_at: int
+    """When (ms) no answer counts as no."""
+
+
+class ApprovalEnded(_Event, frozen=True, tag="approval.ended"):
+    """An order waits for a person no more: approved, denied, unanswered, or superseded by another one."""
+
+    approval_id: str
+    outcome: str
+    by: str
+
+
 class BudgetSpent(_Event, frozen=True, tag="budget.spent"):
     """Thinking has cost what it may; the rules decide until a time (ms)."""
 
@@ -311,6 +337,8 @@ class CommandTaken(_Event, frozen=True, tag="command.taken"):
     by: str
     after_frame: int
     """The time (ms) of the frame after which it took effect: a resumed run gives it at the same place."""
+    subject: str = ""
+    """What it was about: an approval, or a symbol."""
 
 
 class StateChanged(_Event, frozen=True, tag="state.changed"):
@@ -332,6 +360,7 @@ DomainEvent = (
     | HoleFound
     | WakeRaised
     | DecisionMade
+    | DecisionCorrected
     | DecisionDiscarded
     | WakeConditionsSet
     | OrderIntended
@@ -350,6 +379,8 @@ DomainEvent = (
     | TransferBooked
     | CallerAsked
     | RequestRefused
+    | ApprovalAsked
+    | ApprovalEnded
     | BudgetSpent
     | ScoreTaken
     | ExitDecided

@@ -10,7 +10,8 @@ from ocw_mcp.domain.money import ZERO
 
 RULES: Final = "rules"
 GUARD: Final = "guard"
-"""The principals that are not somebody with a mind of their own."""
+ATTACHED: Final = "attached"
+"""The principals that are not somebody with a mind of their own; and who decides where attached clients do."""
 
 
 class Side(StrEnum):
@@ -99,7 +100,9 @@ class OrderIntent(msgspec.Struct, frozen=True):
     leverage: int | None = None
     """At which an entry opens its position; None is the policy's usual one."""
     approval: str = ""
-    """The id of a person's approval of this very order, if it has one."""
+    """A person's approval of this very order, if it has one: its id, or where they gave it."""
+    quoted: Decimal | None = None
+    """The mark price that whoever asks was shown; an entry passes only near it. None was shown none."""
 
 
 class Order(msgspec.Struct, frozen=True):

@@ -118,6 +118,8 @@ class PricePolicy(Table):
 
     max_deviation: Annotated[Decimal, Field(gt=0, le=1)]
     """How far from the mark price, as a share of it, the limit of an entry may lie."""
+    max_move: Share
+    """How far the mark price may have moved since whoever asks was shown it, for a preview or an approval to hold."""
 
 
 class BookPolicy(Table):
@@ -153,6 +155,8 @@ class ApprovalPolicy(Table):
     """Quote currency: larger ones need it."""
     modes: tuple[Mode, ...]
     """Modes in which every entry needs it."""
+    answer_s: Annotated[int, Field(ge=1, le=86_400)] = 900
+    """Seconds that an order waits for the answer; none until then is no."""
 
 
 class ExitsPolicy(Table):

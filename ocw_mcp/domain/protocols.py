@@ -119,8 +119,8 @@ class Decider(Protocol):
     @property
     def name(self) -> str: ...
 
-    def thinking_ms(self, request: DecisionRequest) -> int:
-        """How long the answer takes in simulated time; 0 for rules."""
+    def thinking_ms(self, request: DecisionRequest) -> int | None:
+        """How long the answer takes in simulated time; 0 for rules, None where it comes from elsewhere or never."""
         ...
 
     async def decide(self, request: DecisionRequest) -> Decision: ...

@@ -44,14 +44,19 @@ class RefusalCode(StrEnum):
     FREE_MARGIN = "FREE_MARGIN"
     LIQUIDATION = "LIQUIDATION"
     PRICE_COLLAR = "PRICE_COLLAR"
+    PRICE_MOVED = "PRICE_MOVED"
     SPREAD = "SPREAD"
     DEPTH = "DEPTH"
     MANDATE = "MANDATE"
     APPROVAL_REQUIRED = "APPROVAL_REQUIRED"
+    NOT_APPROVED = "NOT_APPROVED"
+    HELD_BY_PERSON = "HELD_BY_PERSON"
     FALLBACK = "FALLBACK"
     REDUCTION_RATE = "REDUCTION_RATE"
     PROTECTIVE = "PROTECTIVE"
     NO_ORDER = "NO_ORDER"
+    NO_WAKE = "NO_WAKE"
+    KEY_REUSED = "KEY_REUSED"
 
 
 MEANING: dict[RefusalCode, str] = {
@@ -88,14 +93,19 @@ MEANING: dict[RefusalCode, str] = {
     RefusalCode.FREE_MARGIN: "after this order too little of equity would be free of margin",
     RefusalCode.LIQUIDATION: "the position would be liquidated before its stop, or too near to it",
     RefusalCode.PRICE_COLLAR: "the limit lies too far from the mark price",
+    RefusalCode.PRICE_MOVED: "the mark price has left the collar around the one that was shown",
     RefusalCode.SPREAD: "the best prices of the order book are too far apart",
     RefusalCode.DEPTH: "the order would take too much of what is offered near the best price",
     RefusalCode.MANDATE: "the mandate does not cover this: its amount, its symbols, or its time",
     RefusalCode.APPROVAL_REQUIRED: "a person has to approve an order like this one",
+    RefusalCode.NOT_APPROVED: "a person said no, or nobody answered in time",
+    RefusalCode.HELD_BY_PERSON: "a person has taken this symbol over; the agent that decides here leaves it alone",
     RefusalCode.FALLBACK: "the rules stand in for the agent here: they may not enter, or not against its last position",
     RefusalCode.REDUCTION_RATE: "as many closings and tighter stops were asked for as may be in a minute",
     RefusalCode.PROTECTIVE: "a protective order is never cancelled: tighten the stop, or close the position",
     RefusalCode.NO_ORDER: "no live order of this book has that name",
+    RefusalCode.NO_WAKE: "that wake waits for no such answer of this caller",
+    RefusalCode.KEY_REUSED: "the key was used before, for something else",
 }
 
 

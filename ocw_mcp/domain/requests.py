@@ -16,6 +16,10 @@ class RequestCode(StrEnum):
     BAD_DAY = "BAD_DAY"
     BAD_CURSOR = "BAD_CURSOR"
     UNREADABLE = "UNREADABLE"
+    FORBIDDEN = "FORBIDDEN"
+    UNKNOWN_PREVIEW = "UNKNOWN_PREVIEW"
+    STALE_PREVIEW = "STALE_PREVIEW"
+    ENDED = "ENDED"
 
 
 REQUEST_MEANING: dict[RequestCode, str] = {
@@ -26,6 +30,10 @@ REQUEST_MEANING: dict[RequestCode, str] = {
     RequestCode.BAD_DAY: "that is no day",
     RequestCode.BAD_CURSOR: "the cursor is not one that this tool gave",
     RequestCode.UNREADABLE: "the book's store cannot be read just now",
+    RequestCode.FORBIDDEN: "the token that was shown is not for this",
+    RequestCode.UNKNOWN_PREVIEW: "this caller has no preview of that name, or too many newer ones",
+    RequestCode.STALE_PREVIEW: "the preview is too old to be placed",
+    RequestCode.ENDED: "the run ended before this was taken, and nothing was done",
 }
 
 

@@ -5,6 +5,7 @@ their order. The shell in `runtime` is the only one who carries them out.
 """
 
 from decimal import Decimal
+from enum import StrEnum
 
 import msgspec
 
@@ -44,14 +45,37 @@ class TimerFired(msgspec.Struct, frozen=True):
     name: str
 
 
+class Verb(StrEnum):
+    """What a person can tell the engine."""
+
+    HALT = "halt"
+    """Take no new risk, until a person resumes."""
+    FLATTEN = "flatten"
+    """Halt, and close every position."""
+    RESUME = "resume"
+    """Take new risk again."""
+    APPROVE = "approve"
+    """Let an order pass that waits for a person: its subject is the approval's id."""
+    DENY = "deny"
+    """Let it not pass."""
+    PAUSE = "agent-pause"
+    """Wake the agent no more, until a person lets it go on."""
+    GO_ON = "agent-resume"
+    """Wake the agent again; or, with a symbol as its subject, give that one back to it."""
+    TAKE_OVER = "takeover"
+    """Take the symbol that is its subject out of the agent's hands."""
+
+
 class Command(msgspec.Struct, frozen=True):
-    """A person's word to the engine: `halt`, `flatten` or `resume`. The id is given once, so that it is taken once."""
+    """A person's word to the engine, one of `Verb`. The id is given once, so that it is taken once."""
 
     command_id: str
     verb: str
     by: str
     after_frame: int = -1
     """Time (ms) of the frame after which it is taken; the shell fills it in."""
+    subject: str = ""
+    """What it is about: an approval's id, or a symbol."""
 
 
 class Asked(msgspec.Struct, frozen=True):

@@ -4,54 +4,113 @@ Each request is journaled with whoever asks, and answered once: the same key of 
 """
 
 from ocw_mcp.core.orders.table import TrackedOrder
-from ocw_mcp.domain.asks import CallerRequest, CancelRequest, LegRequest, ProtectionRequest, order_key
+from ocw_mcp.domain.asks import (
+    CallerRequest,
+    CancelRequest,
+    CloseRequest,
+    Done,
+    HaltRequest,
+    LegRequest,
+    NoteRequest,
+    ProtectionRequest,
+    SubmitRequest,
+    order_key,
+    substance,
+)
+from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.events import CallerAsked, RequestRefused
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.carrying import Carrier
+from ocw_mcp.engine.carrying import Carrier, Terms
 from ocw_mcp.engine.config import EngineConfig
+from ocw_mcp.engine.decisions import Decisions
 from ocw_mcp.engine.desk import Answer, Desk
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.out import Out
+from ocw_mcp.engine.told import Told
+
+KEYS_KEPT = 512
 
 
 class Callers:
     """Takes requests, one at a time."""
 
     def __init__(
-        self, config: EngineConfig, desk: Desk, guard: Guard, account: Account, carrier: Carrier, out: Out
+        self,
+        config: EngineConfig,
+        desk: Desk,
+        guard: Guard,
+        account: Account,
+        carrier: Carrier,
+        decisions: Decisions,
+        told: Told,
+        out: Out,
     ) -> None:
         self._most_a_minute = config.policies.pace.reductions_per_minute
+        self._consent_counts = config.mode == "paper"
         self._desk = desk
         self._guard = guard
         self._account = account
         self._carrier = carrier
+        self._decisions = decisions
+        self._told = told
         self._out = out
+        self.asked_for: dict[str, str] = {}
+        """What the latest keys were used for."""
+
+    def answer(self, request: CallerRequest) -> Answer | None:
+        """What a request was answered; None where none with its key ever came, or long ago."""
+        key = order_key(request)
+        if self.asked_for.get(key, substance(request)) != substance(request):
+            return Refusal(RefusalCode.KEY_REUSED, limit="what it was first used for", actual="something else")
+        return self._desk.answer(key)
 
     def take(self, asked: Asked, now: int) -> None:
-        """Take a request. Its answer is in `desk.answer` under its `order_key` from then on."""
+        """Take a request, unless its key was used before. `answer` tells what came of it."""
         request, key = asked.request, order_key(asked.request)
-        if self._desk.answer(key) is not None:
+        known = self._desk.answer(key)
+        if known is not None and not (isinstance(request, SubmitRequest) and isinstance(known, Refusal)):
+            # A wake that did not wait for an answer yesterday may be one that does today.
             return
+        self.asked_for[key] = substance(request)
+        while len(self.asked_for) > KEYS_KEPT:
+            del self.asked_for[next(iter(self.asked_for))]
         self._out.record(CallerAsked(request, asked.after_frame))
         answer = self._answer(request, now)
-        if isinstance(answer, Refusal) and not isinstance(request, LegRequest):
+        if isinstance(answer, Refusal) and not isinstance(request, LegRequest | CloseRequest):
             # A refused leg is journaled as the order that it would have been.
             self._out.record(RequestRefused(request.key, answer))
         self._desk.remember(key, answer)
 
     def _answer(self, request: CallerRequest, now: int) -> Answer:
         match request:
-            case LegRequest():
-                answer = self._carrier.carry_out(request.leg, order_key(request), request.principal, None, now)
-                return answer or Refusal(RefusalCode.NO_ORDER, limit="something to do", actual=request.leg.action)
+            case LegRequest(leg=leg, principal=principal):
+                approval = f"in the client of {principal}" if request.consented and self._consent_counts else ""
+                terms = Terms(request.quantity, request.quoted, approval)
+                answer = self._carrier.carry_out(leg, order_key(request), principal, None, now, terms)
+                return answer or Refusal(RefusalCode.NO_ORDER, limit="something to do", actual=leg.action)
+            case CloseRequest(symbol=symbol):
+                # Flat, it takes back an entry that waits; where there is none, too, it is told that nothing is open.
+                action = Action.COVER if self._account.ledger.quantity(symbol) < ZERO else Action.SELL
+                leg = Leg(symbol, action, reasoning=request.why)
+                answer = self._carrier.carry_out(leg, order_key(request), request.principal, None, now)
+                assert answer is not None, "a closing leg is never nothing to do"
+                return answer
             case CancelRequest():
                 return self._cancel(request)
             case ProtectionRequest():
                 return self._protect(request, now)
+            case HaltRequest():
+                self._told.halt(request.principal)
+                return Done()
+            case NoteRequest():
+                # It stands in the journal, and that is all.
+                return Done()
+            case SubmitRequest():
+                return self._decisions.submitted(request, now)
 
     def _cancel(self, request: CancelRequest) -> Answer:
         tracked = self._desk.orders.get(request.ref)

@@ -1,42 +1,101 @@
 """Carries out a leg, whoever decided it: against the account and the market of this very moment, through the desk."""
 
+from decimal import Decimal
+
+import msgspec
+
 from ocw_mcp.domain.decision import Action, Leg
-from ocw_mcp.domain.orders import OrderRef, Purpose
-from ocw_mcp.domain.reasons import Refusal
+from ocw_mcp.domain.orders import OrderIntent, Purpose
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.approvals import Approvals, not_approved
 from ocw_mcp.engine.desk import Answer, Desk
 from ocw_mcp.engine.entries import entering
 from ocw_mcp.engine.guard import Guard
+from ocw_mcp.engine.hands import Hands
 from ocw_mcp.engine.legs import exit_objection
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What binds an entering leg beside itself. Quantity in the base asset, price in quote currency."""
+
+    quantity: Decimal | None = None
+    """In place of the leg's share of equity."""
+    quoted: Decimal | None = None
+    """The mark price that whoever asks was shown."""
+    approval: str = ""
+    """A person's approval."""
+
+
+FREE = Terms()
 
 
 class Carrier:
     """From a leg to an order."""
 
-    def __init__(self, desk: Desk, guard: Guard, account: Account) -> None:
+    def __init__(self, desk: Desk, guard: Guard, account: Account, approvals: Approvals, hands: Hands) -> None:
         self._desk = desk
         self._guard = guard
         self._account = account
+        self._approvals = approvals
+        self._hands = hands
 
-    def carry_out(self, leg: Leg, key: str, principal: str, wake_id: int | None, now: int) -> Answer | None:
+    def carry_out(
+        self, leg: Leg, key: str, principal: str, wake_id: int | None, now: int, terms: Terms = FREE
+    ) -> Answer | None:
         """The name of the order that came of it, or why none did; None where there was nothing to do."""
         if leg.action is Action.HOLD:
             return None
         if leg.action.adds_risk:
-            return self._enter(leg, key, principal, wake_id, now)
+            return self._enter(leg, key, principal, wake_id, now, terms)
         desk, held = self._desk, self._account.ledger.quantity(leg.symbol)
+        refusal = self._hands.objection(leg.symbol) if wake_id is not None else None
         entries = list(desk.orders.live(leg.symbol, Purpose.ENTRY))
-        if not held and entries:
+        if refusal is None and not held and entries:
             # There is nothing to close yet, but something on its way: whoever wants out takes it back.
             desk.cancel_entries(f"taken back by {principal}", leg.symbol)
             return desk.remember(key, entries[0].ref)
-        refusal = exit_objection(leg, held)
+        refusal = refusal or exit_objection(leg, held)
         if refusal is None:
             return desk.close(leg.symbol, principal, now, key=key, wake_id=wake_id)
         return desk.refuse(desk.reduction(leg.symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id), refusal)
 
-    def _enter(self, leg: Leg, key: str, principal: str, wake_id: int | None, now: int) -> OrderRef | Refusal:
-        met = entering(leg, self._desk, self._guard, key, principal, wake_id, now)
-        if met.objection is not None:
-            return self._desk.refuse(met.intent, met.objection)
-        return self._desk.submit(met.intent, now, met.account)
+    def answer(self, key: str) -> Answer | None:
+        """What a leg was answered; None where it held, or nothing is remembered."""
+        return self._desk.answer(key)
+
+    def approved(self, name: str, by: str, now: int) -> None:
+        """A person has approved what waits under this name: hold it against every policy again, and send it."""
+        waiting = self._approvals.end(name, "approved", by)
+        if waiting is None:
+            return
+        asked = waiting.intent
+        self._desk.forget(asked.idempotency_key)
+        terms = Terms(asked.quantity, asked.quoted, f"{name} by {by}")
+        self._enter(waiting.leg, asked.idempotency_key, asked.principal, asked.wake_id, now, terms)
+
+    def not_approved(self, name: str, outcome: str, by: str) -> None:
+        """Nobody approves what waits under this name."""
+        waiting = self._approvals.end(name, outcome, by)
+        if waiting is not None:
+            self._desk.refuse(waiting.intent, not_approved(outcome, by))
+
+    def _enter(self, leg: Leg, key: str, principal: str, wake_id: int | None, now: int, terms: Terms) -> Answer:
+        met = entering(leg, self._desk, self._guard, key, principal, wake_id, now, terms.quantity)
+        intent = msgspec.structs.replace(met.intent, quoted=terms.quoted, approval=terms.approval)
+        held = self._hands.objection(leg.symbol) if wake_id is not None else None
+        if (objection := held or met.objection) is not None:
+            return self._desk.refuse(intent, objection)
+        answer = self._desk.submit(intent, now, met.account)
+        if isinstance(answer, Refusal) and answer.code is RefusalCode.APPROVAL_REQUIRED:
+            return self._await_person(leg, intent, answer, now)
+        return answer
+
+    def _await_person(self, leg: Leg, intent: OrderIntent, refusal: Refusal, now: int) -> Answer:
+        """Ask a person; what they are shown is the price of this moment, and that binds."""
+        account = self._desk.view(leg.symbol, now)
+        assert account is not None, "an order that only a person can stop has a price"
+        for name in self._approvals.of(intent.principal, leg.symbol):
+            self.not_approved(name, "superseded", intent.principal)
+        waits = self._approvals.ask(leg, msgspec.structs.replace(intent, quoted=account.price), now)
+        return refusal if waits is None else self._desk.remember(intent.idempotency_key, waits)

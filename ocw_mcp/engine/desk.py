@@ -16,6 +16,7 @@ from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.activity import asked_for
 from ocw_mcp.core.risk.officer import RiskOfficer
 from ocw_mcp.domain import events
+from ocw_mcp.domain.asks import Done, Waits
 from ocw_mcp.domain.errors import HouseRuleError
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ZERO, floor_to, plain
@@ -56,7 +57,7 @@ _REDUCES_BY = {
     Purpose.EXIT: OrderType.MARKET,
 }
 
-Answer = OrderRef | Refusal
+Answer = OrderRef | Refusal | Waits | Done
 
 
 class Group(msgspec.Struct):
@@ -75,8 +76,9 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class _SavedAnswer(msgspec.Struct, frozen=True):
-    ref: OrderRef | None
-    refusal: Refusal | None
+    ref: OrderRef | None = None
+    refusal: Refusal | None = None
+    other: Waits | Done | None = None
 
 
 class DeskMemory(msgspec.Struct):
@@ -157,6 +159,10 @@ class Desk:
             while len(self._answers) > _ANSWERS_KEPT:
                 del self._answers[next(iter(self._answers))]
         return answer
+
+    def forget(self, key: str) -> None:
+        """Let a key be answered anew: what waited under it is decided on."""
+        self._answers.pop(key, None)
 
     def close(
         self, symbol: str, principal: str, now: int, *, key: str | None = None, wake_id: int | None = None
@@ -286,18 +292,14 @@ class Desk:
 
     def memory(self) -> DeskMemory:
         """All that must survive a restart."""
-        answers = {
-            key: _SavedAnswer(None, answer) if isinstance(answer, Refusal) else _SavedAnswer(answer, None)
-            for key, answer in self._answers.items()
-        }
-        return DeskMemory(self.orders.state(), self._groups, answers)
+        return DeskMemory(self.orders.state(), self._groups, {key: _saved(each) for key, each in self._answers.items()})
 
     def restore(self, memory: DeskMemory) -> None:
         """Put back what `memory` gave."""
         self.orders.restore(memory.orders)
         self._groups = memory.groups
         for key, saved in memory.answers.items():
-            answer = saved.ref or saved.refusal
+            answer = saved.ref or saved.refusal or saved.other
             assert answer is not None
             self._answers[key] = answer
 
@@ -358,6 +360,16 @@ class Desk:
             self._groups.pop(symbol, None)
             self._account.done_with(symbol, tracked.intent.principal)
         return booked
+
+
+def _saved(answer: Answer) -> _SavedAnswer:
+    match answer:
+        case OrderRef():
+            return _SavedAnswer(ref=answer)
+        case Refusal():
+            return _SavedAnswer(refusal=answer)
+        case _:
+            return _SavedAnswer(other=answer)
 
 
 def _at_odds(known: TrackedOrder, report: OrderReport) -> str:

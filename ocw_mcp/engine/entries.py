@@ -71,6 +71,9 @@ def entering(
     stop = protection.trigger if protection and leg.action is Action.ADD else None
     intent = entry_intent(leg, account, desk.officer, stop, key, principal, wake_id, now)
     if quantity is not None:
+        if not (quantity.is_finite() and quantity > ZERO):
+            refusal = Refusal(RefusalCode.BAD_SIZE, limit="a quantity above 0", actual=str(quantity))
+            return Entering(intent, account, refusal)
         intent = msgspec.structs.replace(intent, quantity=quantity)
     if account is None:
         return Entering(intent, None, None)

@@ -5,8 +5,17 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import CallerRequest, CancelRequest, LegRequest, ProtectionRequest
-from ocw_mcp.domain.decision import Leg
+from ocw_mcp.domain.asks import (
+    CallerRequest,
+    CancelRequest,
+    CloseRequest,
+    HaltRequest,
+    LegRequest,
+    NoteRequest,
+    ProtectionRequest,
+    SubmitRequest,
+)
+from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.events import JournalEvent
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderIntent, Purpose
@@ -70,12 +79,11 @@ def told(book: str, event: JournalEvent) -> str:
             why = "; ".join(f"{said(each.symbol or 'timer')}: {', '.join(map(said, each.reasons))}" for each in reasons)
             return f"wake {wake_id}: {why}"
         case events.DecisionMade(wake_id, decider, thinking_ms, decision):
-            legs = "; ".join(leg_text(leg) for leg in decision.legs) or "hold everything"
-            return f"{said(decider)} decided on wake {wake_id} after {span(thinking_ms)}: {legs}"
+            return f"{said(decider)} decided on wake {wake_id} after {span(thinking_ms)}: {_legs(decision)}"
         case events.StateChanged(before, after, why):
             return f"the desk went from {before} to {after}: {said(why)}"
-        case events.CommandTaken(verb=verb, by=by):
-            return f"{said(verb)}, told by {said(by)}"
+        case events.CommandTaken(verb=verb, by=by, subject=subject):
+            return f"{said(verb)}{f' {said(subject)}' if subject else ''}, told by {said(by)}"
         case events.DayOpened(day, equity):
             return f"the day {day} began with equity {cents(equity)}"
         case events.RunStarted(version, agent) | events.RunResumed(version, agent):
@@ -98,6 +106,12 @@ def told(book: str, event: JournalEvent) -> str:
             return f"{said(request.principal)} asked: {_asked(request)}"
         case events.RequestRefused(refusal=refusal):
             return f"not done: {said(str(refusal))}"
+        case events.ApprovalAsked(name, intent, price, expires_at):
+            return f"{name} waits for a person until {moment(expires_at)}: {_intent(intent)}, mark {plain(price)}"
+        case events.ApprovalEnded(name, outcome, by):
+            return f"{name} was {said(outcome)} by {said(by)}"
+        case events.DecisionCorrected(wake_id, decider, decision):
+            return f"{said(decider)} corrected wake {wake_id}: {_legs(decision)}"
         case events.BudgetSpent(spent, until):
             return f"thinking has cost {plain(spent)} USD; the rules decide until {moment(until)}"
         case events.Incident(text):
@@ -106,10 +120,23 @@ def told(book: str, event: JournalEvent) -> str:
             return _as_it_is(event)
 
 
+def _legs(decision: Decision) -> str:
+    return "; ".join(leg_text(leg) for leg in decision.legs) or "hold everything"
+
+
 def _asked(request: CallerRequest) -> str:
     match request:
-        case LegRequest(leg=leg):
-            return leg_text(leg)
+        case LegRequest(leg=leg, quantity=quantity):
+            meant = leg_text(leg) if quantity is None else f"{leg_text(leg)}, {plain(quantity)} of the base asset"
+            return f"{meant}; {said(leg.reasoning)}" if leg.reasoning else meant
+        case HaltRequest(why=why):
+            return f"halt{f': {said(why)}' if why else ''}"
+        case NoteRequest(text=text):
+            return f"note this: {said(text)}"
+        case SubmitRequest(wake_id=wake_id, decision=decision):
+            return f"on wake {wake_id}: {_legs(decision)}"
+        case CloseRequest(symbol=symbol, why=why):
+            return f"close {said(symbol)}{f': {said(why)}' if why else ''}"
         case CancelRequest(ref=ref):
             return f"take {ref} off"
         case ProtectionRequest(symbol=symbol, stop=stop, target=target):

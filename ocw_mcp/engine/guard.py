@@ -20,7 +20,6 @@ from ocw_mcp.domain.orders import (
     Accepted,
     Canceled,
     Filled,
-    OrderRef,
     OutcomeUnknown,
     OutsideCause,
     OutsideFill,
@@ -33,7 +32,7 @@ from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.booking import book_outside_fill
 from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.desk import Change, Desk
+from ocw_mcp.engine.desk import Answer, Change, Desk
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.quotes import Quotes
 
@@ -98,7 +97,7 @@ class Guard:
                 self._out.clear_timer(TIMER_PREFIX + symbol)
                 self._hold(symbol, now)
 
-    def tighten(self, symbol: str, stop: Decimal | None, target: Decimal | None, now: int) -> OrderRef | Refusal:
+    def tighten(self, symbol: str, stop: Decimal | None, target: Decimal | None, now: int) -> Answer:
         """Move an open position's stop nearer, and set its target, as asked for and checked by `callers`.
 
         The order that stands for it now, or why the desk did not take it.
@@ -199,7 +198,7 @@ class Guard:
             known.target = target or known.target
         self._cover_anew(symbol, now)
 
-    def _hold(self, symbol: str, now: int) -> OrderRef | Refusal:
+    def _hold(self, symbol: str, now: int) -> Answer:
         """Have a position's stop and target stand as they should, and leave them alone where they do."""
         live = next((each for each in self._desk.orders.live(symbol, Purpose.STOP) if self._covers(each)), None)
         if live is None or (self._spot and live.order.take_at != self.protections[symbol].target):
@@ -214,7 +213,7 @@ class Guard:
         else:
             self._place_stop(symbol, now)
 
-    def _place_stop(self, symbol: str, now: int) -> OrderRef | Refusal:
+    def _place_stop(self, symbol: str, now: int) -> Answer:
         """Lay a stop. On spot it takes the target along, and the desk takes off the one before it first."""
         protection = self.protections[symbol]
         self._unprotect(symbol, now)

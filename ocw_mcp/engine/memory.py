@@ -10,15 +10,17 @@ from ocw_mcp.core.risk.budget import BudgetState
 from ocw_mcp.domain.market import Book, Instrument
 from ocw_mcp.domain.money import plain
 from ocw_mcp.engine.account import Account, AccountState
+from ocw_mcp.engine.approvals import ApprovalsState
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DecisionsState
 from ocw_mcp.engine.desk import DeskMemory
 from ocw_mcp.engine.exits import ExitsState
 from ocw_mcp.engine.guard import Guard, Protection
+from ocw_mcp.engine.hands import HandsState
 from ocw_mcp.engine.snapshot import positions
 from ocw_mcp.engine.tally import Tally
 
-MEMORY_FORMAT = 6
+MEMORY_FORMAT = 7
 """Counts up whenever a field changes its name or its meaning: an older state is then refused and not misread."""
 
 
@@ -43,6 +45,10 @@ class EngineMemory(msgspec.Struct):
     """Of the policies and the prompts that were in force."""
     commands: list[str]
     """The ids of the latest commands, so that each is taken once."""
+    asked_for: dict[str, str]
+    """What the latest keys of callers were used for."""
+    approvals: ApprovalsState
+    hands: HandsState
     now: int
 
 
@@ -53,6 +59,8 @@ def summary(
     gate: GateState,
     tally: Tally,
     limits: list[dict[str, str]],
+    approvals: ApprovalsState,
+    hands: HandsState,
     now: int,
 ) -> dict[str, Any]:
     """State, equity, positions, counters and what is used of the limits, at `now` (ms).
@@ -84,6 +92,21 @@ def summary(
         ],
         "policies": {"name": config.policies.name, "hash": config.policy_hash},
         "limits": limits,
+        "agent": {"paused_by": hands.paused_by, "held": dict(sorted(hands.held.items()))},
+        "approvals": [
+            {
+                "id": name,
+                "symbol": each.intent.symbol,
+                "action": each.leg.action.value,
+                "quantity": plain(each.intent.quantity),
+                "price": plain(each.intent.quoted) if each.intent.quoted is not None else None,
+                "stop": plain(each.intent.protect_at) if each.intent.protect_at is not None else None,
+                "by": each.intent.principal,
+                "reason": each.leg.reasoning,
+                "until": each.expires_at,
+            }
+            for name, each in approvals.waiting.items()
+        ],
         "paused_until": paused if (paused := account.activity.state.paused_until) > now else None,
         "candles": tally.candles,
         "stale_candles": tally.stale_candles,

@@ -14,17 +14,17 @@ from ocw_mcp.core.gate.gate import Gate
 from ocw_mcp.core.market.market import Closed, Market
 from ocw_mcp.core.orders.sense import nonsense
 from ocw_mcp.core.orders.table import OrderTable
-from ocw_mcp.domain.asks import CallerRequest, order_key
+from ocw_mcp.domain.asks import CallerRequest
 from ocw_mcp.domain.decision import Decision, Leg
-from ocw_mcp.domain.events import CommandTaken, HoleFound, PoliciesLoaded, WakeConditionsSet
+from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import FundingPaid, OutsideFill, Transferred
 from ocw_mcp.domain.policies import limits_in_force
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot, WakeReason
-from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.steps import Asked, Command, DecisionFailed, DecisionReady, Effect, StepEvent, TimerFired
 from ocw_mcp.engine.account import DAY_TIMER, Account
+from ocw_mcp.engine.approvals import APPROVAL_PREFIX, Approvals
 from ocw_mcp.engine.booking import book_funding, book_transfer
 from ocw_mcp.engine.callers import Callers
 from ocw_mcp.engine.carrying import Carrier
@@ -34,6 +34,7 @@ from ocw_mcp.engine.desk import EXPIRY_PREFIX, Answer, Desk
 from ocw_mcp.engine.entries import Checked, check
 from ocw_mcp.engine.exits import LOOK_TIMER, Exits
 from ocw_mcp.engine.guard import TIMER_PREFIX, Guard
+from ocw_mcp.engine.hands import Hands
 from ocw_mcp.engine.headroom import headroom
 from ocw_mcp.engine.memory import MEMORY_FORMAT, EngineMemory, summary
 from ocw_mcp.engine.out import Out
@@ -42,8 +43,7 @@ from ocw_mcp.engine.readings import Readings
 from ocw_mcp.engine.snapshot import take_snapshot
 from ocw_mcp.engine.tally import Tally
 from ocw_mcp.engine.timekeeper import Timekeeper
-
-COMMANDS_KEPT = 256
+from ocw_mcp.engine.told import Told
 
 
 class Engine:
@@ -60,12 +60,16 @@ class Engine:
         self._desk = Desk(config, self.account, self._quotes, self._out)
         self.guard = Guard(config, self._desk, self.account, self._quotes, self._out)
         self._exits = Exits(config, self._market, self.account, self._desk, self.guard, self._out)
-        carrier = Carrier(self._desk, self.guard, self.account)
-        self._decisions = Decisions(config, carrier, self.account, self._out)
-        self._callers = Callers(config, self._desk, self.guard, self.account, carrier, self._out)
+        self.approvals = Approvals(config, self._out)
+        self.hands = Hands()
+        self._carrier = Carrier(self._desk, self.guard, self.account, self.approvals, self.hands)
+        self._decisions = Decisions(config, self._carrier, self.account, self._out, self._after_decision)
+        self._told = Told(self._desk, self.guard, self.account, self._carrier, self._decisions, self.hands, self._out)
+        self._callers = Callers(
+            config, self._desk, self.guard, self.account, self._carrier, self._decisions, self._told, self._out
+        )
         self.tally = Tally()
         self._hashes = ("", "")
-        self._commands: list[str] = []
         self._limits = limits_in_force(config.policies)
         self._time = Timekeeper()
         self.steps = 0
@@ -101,11 +105,11 @@ class Engine:
         elif isinstance(event, TimerFired):
             self._on_timer(event, now)
         elif isinstance(event, DecisionReady):
-            self._after_decision(event.wake_id, self._decisions.ready(event, now), now)
+            self._decisions.ready(event, now)
         elif isinstance(event, DecisionFailed):
-            self._after_decision(event.wake_id, self._decisions.failed(event, now), now)
+            self._decisions.failed(event, now)
         elif isinstance(event, Command):
-            self._on_command(event, now)
+            self._told.take(event, now)
         elif isinstance(event, Asked):
             self._callers.take(event, now)
         elif why := nonsense(event):
@@ -168,6 +172,10 @@ class Engine:
             self._watch()
             self._look_after_positions(now)
         for candle, change in changes:
+            if candle.symbol in self.hands.state.held:
+                # Nobody is asked about it, and what it does is still part of the yardstick.
+                self._gate.warm(candle.symbol, candle.close, after_hole=change.hole_since is not None)
+                continue
             self._gate.look(
                 candle.symbol,
                 candle.close,
@@ -181,10 +189,9 @@ class Engine:
             self.account.open_day(frame.at)
         if not frame.closed:
             return
-        reasons = self._gate.wake(now, busy=self._decisions.under_way)
+        reasons = self._gate.wake(now, busy=self._decisions.under_way or self.hands.paused)
         if reasons:
-            decision = self._decisions.ask(self.snapshot(now, reasons), now)
-            self._after_decision(self._decisions.state.last_wake, decision, now)
+            self._decisions.ask(self.hands.leave_out(self.snapshot(now, reasons)), now)
 
     def _take_derivatives(self, frame: Frame) -> None:
         for row in frame.metrics:
@@ -212,8 +219,13 @@ class Engine:
         return change
 
     def _look_after_positions(self, now: int) -> None:
-        for symbol, reason in self._exits.look(now):
-            self._gate.raise_reason(symbol, reason)
+        self._raise(self._exits.look(now))
+
+    def _raise(self, reasons: list[tuple[str, str]]) -> None:
+        """Whoever decides is asked about these, unless a person holds them."""
+        for symbol, reason in reasons:
+            if symbol not in self.hands.state.held:
+                self._gate.raise_reason(symbol, reason)
 
     def _watch(self) -> None:
         if why := self.account.watch():
@@ -225,38 +237,22 @@ class Engine:
         if timer.name == DAY_TIMER:
             self.account.open_day(now)
         elif timer.name == LOOK_TIMER:
-            for symbol, reason in self._exits.on_timer(now):
-                self._gate.raise_reason(symbol, reason)
+            self._raise(self._exits.on_timer(now))
         elif timer.name == DEADLINE_TIMER:
-            self._after_decision(self._decisions.state.last_wake, self._decisions.on_deadline(now), now)
+            self._decisions.on_deadline(now)
         elif timer.name.startswith(TIMER_PREFIX):
             self.guard.on_timer(timer.name.removeprefix(TIMER_PREFIX), now)
+        elif timer.name.startswith(APPROVAL_PREFIX):
+            self._carrier.not_approved(timer.name.removeprefix(APPROVAL_PREFIX), "unanswered", "anybody")
         elif timer.name.startswith(EXPIRY_PREFIX):
             self._desk.on_expiry(timer.name.removeprefix(EXPIRY_PREFIX))
 
-    def _after_decision(self, wake_id: int, decision: Decision | None, now: int) -> None:
-        if decision is None:
-            return
+    def _after_decision(self, decision: Decision, now: int) -> None:
         self._gate.set_timer(now, decision.next_check_s)
         if decision.wake_conditions is not None:
             refused = self._gate.set_conditions(decision.wake_conditions, now, self._readings.read)
             armed = len(decision.wake_conditions) - len(refused)
-            self._out.record(WakeConditionsSet(wake_id, armed, tuple(refused)))
-
-    def _on_command(self, command: Command, now: int) -> None:
-        if command.command_id in self._commands:
-            # Its file outlived it; a command counts once.
-            return
-        self._commands = [*self._commands[1 - COMMANDS_KEPT :], command.command_id]
-        self._out.record(CommandTaken(command.command_id, command.verb, command.by, command.after_frame))
-        if command.verb in ("halt", "flatten"):
-            self.account.go(DeskState.HALTED, f"halted by {command.by}")
-            self._desk.cancel_entries("halted")
-            if command.verb == "flatten":
-                self.guard.flatten(command.by, now)
-        elif command.verb == "resume":
-            self.guard.resume(now)
-            self.account.resume(command.by)
+            self._out.record(WakeConditionsSet(self.last_wake, armed, tuple(refused)))
 
     def state(self) -> bytes:
         """All that must survive a restart."""
@@ -277,7 +273,10 @@ class Engine:
                 instruments=self._quotes.instruments,
                 books=self._quotes.books,
                 hashes=self._hashes,
-                commands=self._commands,
+                commands=self._told.taken,
+                asked_for=self._callers.asked_for,
+                approvals=self.approvals.state,
+                hands=self.hands.state,
                 now=self._time.now,
             )
         )
@@ -304,17 +303,32 @@ class Engine:
         self._quotes.instruments = memory.instruments
         self._quotes.books = memory.books
         self._hashes = memory.hashes
-        self._commands = memory.commands
+        self._told.taken = memory.commands
+        self._callers.asked_for = memory.asked_for
+        self.approvals.state = memory.approvals
+        self.hands.state = memory.hands
         self._time.now = memory.now
 
     def answer(self, request: CallerRequest) -> Answer | None:
         """What a caller's request was answered; None where none with its key ever came, or long ago."""
-        return self._desk.answer(order_key(request))
+        return self._callers.answer(request)
+
+    def answer_under(self, key: str) -> Answer | None:
+        """What was answered under a key of the desk's own, such as that of a decision's leg."""
+        return self._desk.answer(key)
 
     def summary(self) -> dict[str, Any]:
         """What `ocw status` shows of this moment, ready for JSON."""
         return summary(
-            self.config, self.account, self.guard, self._gate.counters, self.tally, self.headroom(), self.now
+            self.config,
+            self.account,
+            self.guard,
+            self._gate.counters,
+            self.tally,
+            self.headroom(),
+            self.approvals.state,
+            self.hands.state,
+            self.now,
         )
 
     def headroom(self) -> list[dict[str, str]]:

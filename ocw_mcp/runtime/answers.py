@@ -9,7 +9,16 @@ from typing import TypeVar
 
 import msgspec
 
-from ocw_mcp.domain.asks import CallerRequest, CancelRequest, LegRequest, ProtectionRequest
+from ocw_mcp.domain.asks import (
+    CallerRequest,
+    CancelRequest,
+    CloseRequest,
+    HaltRequest,
+    LegRequest,
+    NoteRequest,
+    ProtectionRequest,
+    SubmitRequest,
+)
 from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.orders import GUARD, RULES
 
@@ -38,20 +47,27 @@ def sound(answer: object) -> Decision:
     Raises ValueError, or msgspec's ValidationError, with one clause on what is wrong.
     """
     decision = _storable(answer, Decision, "answer")
+    if wrong := _overdone(decision):
+        raise ValueError(f"malformed answer: {wrong}")
+    return decision
+
+
+def _overdone(decision: Decision) -> str:
+    """One clause on what nobody can mean about a decision, or nothing."""
     conditions = decision.wake_conditions or ()
     if len(decision.legs) > MOST_LEGS or len(conditions) > MOST_CONDITIONS:
-        raise ValueError(f"malformed answer: {len(decision.legs)} legs and {len(conditions)} conditions are too many")
+        return f"{len(decision.legs)} legs and {len(conditions)} conditions are too many"
     for leg in decision.legs:
         if wrong := _absurd(leg):
-            raise ValueError(f"malformed answer: {wrong}")
+            return wrong
     spans = [decision.next_check_s, *(each.expires_s for each in conditions)]
     if any(span is not None and abs(span) > LONGEST_SPAN_S for span in spans):
-        raise ValueError("malformed answer: a span of time is absurd")
+        return "a span of time is absurd"
     texts = [decision.note, decision.cause, *(text for each in conditions for text in (each.metric, each.reason))]
     names = [each.symbol for each in conditions]
     if any(len(text) > LONGEST_TEXT for text in texts) or any(len(name) > LONGEST_SYMBOL for name in names):
-        raise ValueError("malformed answer: a text is too long")
-    return decision
+        return "a text is too long"
+    return ""
 
 
 def sound_request(request: CallerRequest) -> CallerRequest:
@@ -67,13 +83,21 @@ def sound_request(request: CallerRequest) -> CallerRequest:
         raise ValueError(f"malformed request: {request.principal} is a part of the engine, and nobody else's name")
     wrong = ""
     match request:
-        case LegRequest(leg=leg):
+        case LegRequest(leg=leg, quantity=quantity, quoted=quoted):
             wrong = _absurd(leg)
+            if not wrong and not (_meant(quantity) and _meant(quoted)):
+                wrong = f"a number of the leg on {leg.symbol} is absurd"
+        case SubmitRequest(decision=decision, wake_id=wake_id):
+            wrong = _overdone(decision) or ("no wake has such a number" if abs(wake_id) > LONGEST_SPAN_S else "")
+        case HaltRequest(why=text) | NoteRequest(text=text):
+            wrong = "a text is too long" if len(text) > LONGEST_TEXT else ""
         case ProtectionRequest(symbol=symbol, stop=stop, target=target):
             if len(symbol) > LONGEST_SYMBOL:
                 wrong = "a text is too long"
             elif not (_meant(stop) and _meant(target)):
                 wrong = f"a price on {symbol} is absurd"
+        case CloseRequest(symbol=symbol, why=why):
+            wrong = "a text is too long" if len(symbol) > LONGEST_SYMBOL or len(why) > LONGEST_TEXT else ""
         case CancelRequest(ref=ref):
             if max(abs(ref.n), abs(ref.revision)) > LONGEST_SPAN_S:
                 wrong = "no order has such a number"

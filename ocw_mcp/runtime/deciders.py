@@ -1,8 +1,12 @@
 """Whoever answers a wake without a model: the rules, a reckless one, or nobody."""
 
+import asyncio
+
 from ocw_mcp.core import rules
 from ocw_mcp.core.rules import reckless
 from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.errors import HouseRuleError
+from ocw_mcp.domain.orders import ATTACHED
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.snapshot import DecisionRequest
 
@@ -36,6 +40,21 @@ class RecklessDecider:
     async def decide(self, request: DecisionRequest) -> Decision:
         """A leg for every symbol."""
         return reckless.decide(request)
+
+
+class AttachedDecides:
+    """Whoever is attached decides, with `decisions_submit`; nothing comes from here."""
+
+    name = ATTACHED
+
+    def thinking_ms(self, request: DecisionRequest) -> int | None:
+        """As long as it takes."""
+        return None
+
+    async def decide(self, request: DecisionRequest) -> Decision:
+        """Wait; the desk's deadline ends that."""
+        await asyncio.Event().wait()
+        raise HouseRuleError("an answer that is waited for elsewhere came from here")
 
 
 class NobodyDecides:

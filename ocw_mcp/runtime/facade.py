@@ -24,6 +24,7 @@ from ocw_mcp.engine.entries import Checked
 from ocw_mcp.engine.snapshot import positions
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.history import History
+from ocw_mcp.runtime.trading import Trading
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -108,10 +109,17 @@ class PolicyView(msgspec.Struct, frozen=True):
 
 
 class Facade:
-    """One running engine, to look at."""
+    """One running engine: to look at, and through `trading` to act on."""
 
     def __init__(
-        self, engine: Engine, clock: Clock, store: Store, stamp: BookStamp, history: History, version: str
+        self,
+        engine: Engine,
+        clock: Clock,
+        store: Store,
+        stamp: BookStamp,
+        history: History,
+        version: str,
+        trading: Trading,
     ) -> None:
         self._engine = engine
         self._clock = clock
@@ -120,6 +128,7 @@ class Facade:
         self._version = version
         self._taken: tuple[tuple[int, int], Snapshot] | None = None
         self.history = history
+        self.trading = trading
 
     @property
     def book(self) -> str:
@@ -166,7 +175,7 @@ class Facade:
             product=config.product,
             symbols=config.symbols,
             interval=span_name(config.interval),
-            agent=config.agent,
+            agent=self._agent(),
             equity=equity,
             day=account.day.today.day,
             daily_loss=account.day.loss(equity) if self.begun else ZERO,
@@ -292,6 +301,13 @@ class Facade:
                 next_="ask for one of these symbols",
             )
         return name
+
+    def _agent(self) -> str:
+        """Who decides, and what a person keeps from it."""
+        hands = self._engine.hands.state
+        kept = [f"paused by {hands.paused_by}"] if hands.paused_by else []
+        kept += [f"without {', '.join(sorted(hands.held))}"] if hands.held else []
+        return "; ".join([self._engine.config.agent, *kept])
 
     def _paused_until(self) -> int | None:
         until = self._engine.account.activity.state.paused_until

@@ -66,8 +66,8 @@ class Recorder:
     def known_word(self, after_frame: int) -> Command | Asked | None:
         """The command or request that the journal has next, if it was taken after this frame."""
         match self._known[0].event if self._known else None:
-            case CommandTaken(command_id, verb, by, at) if at == after_frame:
-                return Command(command_id, verb, by, at)
+            case CommandTaken(command_id, verb, by, at, subject) if at == after_frame:
+                return Command(command_id, verb, by, at, subject)
             case CallerAsked(request, at) if at == after_frame:
                 return Asked(request, at)
         return None

@@ -223,7 +223,7 @@ class BookRun:
         for command in self._commands.waiting():
             if command.command_id not in self._seen_commands:
                 self._seen_commands.add(command.command_id)
-                await self._shell.take(Command(command.command_id, command.verb, command.by, self.cursor))
+                await self._shell.take(msgspec.structs.replace(command, after_frame=self.cursor))
                 self._shell.commit()
             if self._shell.commits.durable:
                 self._commands.done(command)

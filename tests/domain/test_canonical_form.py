@@ -34,7 +34,9 @@ def decided(confidence: float, size: str = "0.25") -> DecisionMade:
 
 def test_an_event_is_one_line_of_json_with_sequence_time_kind_and_sorted_payload() -> None:
     event = CommandTaken(command_id="c1", verb="halt", by="ann", after_frame=-1)
-    expected = b'[3,1767225600000,"command.taken",{"after_frame":-1,"by":"ann","command_id":"c1","verb":"halt"}]'
+    expected = (
+        b'[3,1767225600000,"command.taken",{"after_frame":-1,"by":"ann","command_id":"c1","subject":"","verb":"halt"}]'
+    )
     assert canonical(3, AT, event) == expected
 
 

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from ocw_mcp.domain import events
@@ -63,7 +64,17 @@ async def test_a_leg_is_an_order_under_the_callers_name() -> None:
 async def test_the_same_key_is_the_same_order_even_with_other_words() -> None:
     run = await flat()
     first = await ask(run, LegRequest("k1", "anna", leg()))
-    assert await ask(run, LegRequest("k1", "anna", leg(size="0.2"))) == first
+    worded = msgspec.structs.replace(leg(), reasoning="put differently")
+    assert await ask(run, LegRequest("k1", "anna", worded)) == first
+    assert len(run.events(events.OrderIntended)) == 1
+    assert len(run.events(events.CallerAsked)) == 1
+
+
+async def test_a_key_that_is_used_again_for_something_else_does_nothing() -> None:
+    run = await flat()
+    await ask(run, LegRequest("k1", "anna", leg()))
+    assert code(await ask(run, LegRequest("k1", "anna", leg(size="0.2")))) is RefusalCode.KEY_REUSED
+    assert code(await ask(run, CancelRequest("k1", "anna", ENTRY))) is RefusalCode.KEY_REUSED
     assert len(run.events(events.OrderIntended)) == 1
     assert len(run.events(events.CallerAsked)) == 1
 

@@ -10,12 +10,13 @@ from msgspec.structs import replace
 
 from ocw_mcp.core.risk.limits import LIMITS
 from ocw_mcp.domain import events
+from ocw_mcp.domain.asks import LegRequest
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.market import Book, Candle, Product
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.snapshot import DecisionRequest
-from ocw_mcp.domain.steps import Command
+from ocw_mcp.domain.steps import Asked, Command
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.engine.step import Engine
 from tests.support.accounts import CALM
@@ -58,6 +59,21 @@ class Scenario:
         feed = ListFeed(both, books=self.books, product=self.product)
         policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, decision={"deadline_s": 300}, **self.tables)
         return await Run(feed, self.decider(self.script), policy=policy, agent="scripted").go()
+
+
+@dataclass
+class Shown(Scenario):
+    """Once the market has ended, somebody attached asks for the same on two symbols, having been shown prices."""
+
+    quoted: tuple[Decimal, Decimal] = (D(100), D(100))
+
+    async def run(self) -> Run:
+        run = await super().run()
+        for symbol, price in zip(("BTCUSDT", "ETHUSDT"), self.quoted, strict=True):
+            leg = Leg(symbol, Action.BUY, size=D("0.1"), stop=D(97))
+            at = run.clock.now()
+            await run.simulation._shell.take(Asked(LegRequest(symbol, "anna", leg, quoted=price), at))
+        return run
 
 
 def together(*decisions: Decision) -> Decision:
@@ -103,6 +119,7 @@ SCENARIOS: dict[RefusalCode, Scenario] = {
     CODE.PRICE_COLLAR: Scenario(
         {1: together(buy("97"), on_eth(buy("93", limit="94")))}, {"price": {"max_deviation": "0.05"}}
     ),
+    CODE.PRICE_MOVED: Shown({}, {"price": {"max_move": "0.005"}}, quoted=(D("99.6"), D("99.4"))),
     CODE.SPREAD: Scenario(TWICE, {"book": {"max_spread": "0.002"}}, books=(book(1), book(2, half_spread=0.2))),
     CODE.DAILY_LOSS: Scenario({1: buy("95", "0.25"), 4: add()}, {"daily_loss": {"max_share": "0.005"}}, FALLING),
     CODE.LOSSES_IN_A_ROW: Scenario(AGAIN, {"losses": {"in_a_row": 1, "pause_s": 900}}),

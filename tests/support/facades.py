@@ -1,15 +1,20 @@
 """An engine to look at: what a run of a simulated market left in memory and on disk."""
 
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.app.compose import stamp
+from ocw_mcp.domain.asks import CallerRequest
 from ocw_mcp.domain.protocols import Decider
+from ocw_mcp.domain.steps import Asked
 from ocw_mcp.domain.time import HOUR
+from ocw_mcp.engine.desk import Answer
+from ocw_mcp.runtime.answers import sound_request
 from ocw_mcp.runtime.facade import Facade
 from ocw_mcp.runtime.history import History
+from ocw_mcp.runtime.trading import Trading
 from tests.support.deciders import Reckless
 from tests.support.runs import Run
 from tests.support.stores import MemoryStore
@@ -20,13 +25,28 @@ BOOK = "desk00"
 class Looked:
     """A run that has come as far as it was told, and the facade over it."""
 
-    def __init__(self, directory: Path, decider: Decider | None = None, warmup_days: int = 0) -> None:
+    def __init__(self, directory: Path, decider: Decider | None = None, warmup_days: int = 0, **options: Any) -> None:
         feed = SimulatedFeed(1, warmup_days=warmup_days)
         self.store = SqliteStore.open(directory, stamp(feed), book_id=BOOK, created_at=0)
-        self.run = Run(feed, decider or Reckless(3), store=cast(MemoryStore, self.store))
+        self.run = Run(feed, decider or Reckless(3), store=cast(MemoryStore, self.store), **options)
         self.facade = Facade(
-            self.run.engine, self.run.clock, self.store, stamp(feed), History(directory), version="1.2.3"
+            self.run.engine,
+            self.run.clock,
+            self.store,
+            stamp(feed),
+            History(directory),
+            version="1.2.3",
+            trading=Trading(self.run.engine, self._ask, self.run.clock),
         )
+
+    async def _ask(self, request: CallerRequest) -> Answer:
+        """Take a request as a run takes it between two frames."""
+        shell = self.run.simulation._shell
+        await shell.take(Asked(sound_request(request), self.run.simulation.cursor))
+        shell.commit()
+        answer = self.run.engine.answer(request)
+        assert answer is not None
+        return answer
 
     async def go(self, hours: int) -> "Looked":
         """Run for so long."""

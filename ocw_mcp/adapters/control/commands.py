@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 
 from ocw_mcp.domain.errors import BookError
-from ocw_mcp.domain.steps import Command
+from ocw_mcp.domain.steps import Command, Verb
 
-VERBS = ("halt", "flatten", "resume")
+NEEDS_SUBJECT = (Verb.APPROVE, Verb.DENY, Verb.TAKE_OVER)
 
 HALT = "HALT"
 _FOLDER = "commands"
@@ -33,19 +33,22 @@ class _Left(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     verb: str
     by: str
     command_id: str
+    subject: str = ""
 
 
 _decode = msgspec.json.Decoder(_Left).decode
 
 
-def leave(directory: Path, verb: str, by: str, command_id: str, at_ns: int) -> Path:
+def leave(directory: Path, verb: str, by: str, command_id: str, at_ns: int, subject: str = "") -> Path:
     """Leave a command for the engine of a state directory; it is taken whenever that runs. `at_ns` orders commands.
+
+    `subject` is what it is about, where its verb needs that: an approval's id, or a symbol.
 
     What root leaves belongs to the owner of the directory, whose engine could not read it otherwise.
 
     Raises ValueError for a verb or an id that no engine would take, BookError when the file cannot be written.
     """
-    left = _Left(verb, by, command_id)
+    left = _Left(verb, by, command_id, subject)
     if fault := _fault(left):
         raise ValueError(fault)
     folder = directory / _FOLDER
@@ -160,7 +163,7 @@ class CommandFiles:
 
     def _refuse_resumes(self) -> None:
         for command, name in list(self._waiting.values()):
-            if command.verb == "resume":
+            if command.verb == Verb.RESUME:
                 del self._waiting[command.command_id]
                 self._move_aside(name, halt_forbids_resume(self._directory))
 
@@ -204,7 +207,7 @@ class CommandFiles:
         left = _decode(text)
         if fault := _fault(left):
             raise ValueError(fault)
-        return Command(left.command_id, left.verb, left.by)
+        return Command(left.command_id, left.verb, left.by, subject=left.subject)
 
     def _move_aside(self, name: str, why: str) -> None:
         refused = self._folder / _REFUSED
@@ -228,8 +231,10 @@ class CommandFiles:
 
 
 def _fault(left: _Left) -> str:
-    if left.verb not in VERBS:
-        return f"{left.verb!r} is no command; expected {' or '.join(VERBS)}"
+    if left.verb not in tuple(Verb):
+        return f"{left.verb!r} is no command; expected {' or '.join(Verb)}"
+    if not re.fullmatch("[A-Za-z0-9_-]{1,40}" if left.verb in NEEDS_SUBJECT else "[A-Za-z0-9_-]{0,40}", left.subject):
+        return f"{left.verb} is about {left.subject!r}; expected an id or a symbol of up to 40 letters and digits"
     if not re.fullmatch("[A-Za-z0-9_-]{1,64}", left.command_id):
         return f"{left.command_id!r} is no command id; expected up to 64 letters, digits, - and _"
     if not (1 <= len(left.by) <= 64 and left.by.isprintable()):

@@ -34,6 +34,7 @@ from ocw_mcp.doors.mcp.server import build
 from ocw_mcp.runtime.clock import SimulatedClock
 from ocw_mcp.runtime.facade import Facade
 from ocw_mcp.runtime.history import History
+from ocw_mcp.runtime.trading import Trading
 
 ROUNDS: Final = 300
 CLIENTS: Final = 50
@@ -65,7 +66,15 @@ async def _measure(directory: Path) -> dict[str, Any]:
     book = _book(directory)
     try:
         await book.run.run(__version__, BOOK_HOURS * HOUR)
-        facade = Facade(book.engine, book.clock, book.store, book.stamp, History(directory), __version__)
+        facade = Facade(
+            book.engine,
+            book.clock,
+            book.store,
+            book.stamp,
+            History(directory),
+            __version__,
+            Trading(book.engine, book.run.ask, book.clock),
+        )
         found = await _in_process(facade)
         async with open_door(Door("127.0.0.1", 0), book, directory):
             address = read_address(directory)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ocw_mcp import __version__
-from ocw_mcp.app.cli import looks, operate
+from ocw_mcp.app.cli import hands, looks, operate
 from ocw_mcp.app.cli.benches import bench
 from ocw_mcp.app.cli.install import install
 from ocw_mcp.app.cli.mcp import mcp
@@ -15,6 +15,7 @@ from ocw_mcp.app.cli.options import BookOption, JsonOption, PoliciesOption, Poli
 from ocw_mcp.app.cli.person import person
 from ocw_mcp.app.cli.policies import policies
 from ocw_mcp.app.cli.tokens import tokens
+from ocw_mcp.domain.steps import Verb
 
 app = typer.Typer(
     help="A trading desk for Claude, with a risk officer that cannot be talked out of anything.",
@@ -31,7 +32,12 @@ tape = typer.Typer(help="Recorded markets.", no_args_is_help=True, rich_markup_m
 app.add_typer(tape, name="tape")
 app.add_typer(bench, name="bench")
 
-AgentOption = Annotated[str, typer.Option("--agent", help="Who decides: rules, none, or reckless to try the policies.")]
+AgentOption = Annotated[
+    str,
+    typer.Option(
+        "--agent", help="Who decides: rules, none, whoever is attached (attached), or reckless to try the policies."
+    ),
+]
 ForOption = Annotated[
     str | None, typer.Option("--for", help="Stop after so much simulated time from the book's start: 24h, 7d.")
 ]
@@ -137,6 +143,7 @@ def status(state: BookOption, as_json: JsonOption = False) -> None:
 
 
 looks.add_to(app)
+hands.add_to(app)
 app.add_typer(tokens, name="token")
 app.command("mcp")(mcp)
 app.add_typer(install, name="install")
@@ -145,13 +152,13 @@ app.add_typer(install, name="install")
 @app.command()
 def halt(state: BookOption) -> None:
     """No new risk from here on: entries are cancelled, stops stay. The engine obeys when it takes the command."""
-    typer.echo(operate.leave(state, "halt"))
+    typer.echo(operate.leave(state, Verb.HALT))
 
 
 @app.command()
 def flatten(state: BookOption) -> None:
     """Halt, take entries and targets off, and close every position; each stop goes when its position is flat."""
-    typer.echo(operate.leave(state, "flatten"))
+    typer.echo(operate.leave(state, Verb.FLATTEN))
 
 
 @app.command()

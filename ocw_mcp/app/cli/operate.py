@@ -14,7 +14,9 @@ from ocw_mcp.adapters.store.reader import read_book, verify_book
 from ocw_mcp.app.cli.person import show_who_you_are
 from ocw_mcp.app.resources import write_env_example
 from ocw_mcp.domain.errors import BookError, SettingsError
+from ocw_mcp.domain.steps import Verb
 from ocw_mcp.domain.time import iso
+from ocw_mcp.domain.words import said
 
 PAPER = "paper"
 """The mode of a book on which nobody's money is at stake."""
@@ -52,6 +54,8 @@ def status_text(view: dict[str, Any]) -> str:
             + (" (limit reached: no entries today)" if summary["daily_loss_reached"] else ""),
             *(_position(position) for position in summary["positions"]),
             "" if summary["positions"] else "no open position",
+            *_agent(summary.get("agent", {})),
+            *(approval_text(each) for each in summary.get("approvals", ())),
         ]
     lines += [
         f"journal {view['events']} events, {view['orders']} orders, {view['fills']} fills · head {view['chain_head']}",
@@ -60,14 +64,15 @@ def status_text(view: dict[str, Any]) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def leave(state: Path, verb: str) -> str:
+def leave(state: Path, verb: Verb, subject: str = "") -> str:
     """Leave a command for the engine of a book, running or not; what to tell the person.
 
     Raises BookError where there is no book or nothing can be written.
     """
     read_book(state)
     now_ns = time.time_ns()  # noqa: TID251 - orders commands by arrival; it never enters the engine
-    commands.leave(state, verb, by=_person(), command_id=f"{now_ns:x}-{os.getpid():x}", at_ns=now_ns)
+    id_ = f"{now_ns:x}-{os.getpid():x}"
+    commands.leave(state, verb, by=_person(), command_id=id_, at_ns=now_ns, subject=subject)
     if is_locked(state):
         return f"{verb}: left in the state directory; the running engine takes it at once"
     return f"{verb}: no engine is running on this book; the command waits in the state directory for the next start"
@@ -78,18 +83,28 @@ def resume(state: Path, *, paper: bool) -> str:
 
     Raises BookError while the file HALT lies there, SettingsError where no person can be asked.
     """
-    mode = read_book(state).stamp.mode
     if commands.halted_by_file(state):
         raise BookError(commands.halt_forbids_resume(state))
-    if not (paper and mode == PAPER):
-        if not passphrase.is_set(state):
-            word = "say so with --paper, or set" if mode == PAPER else "set"
-            raise SettingsError(
-                f"resume lets this {mode} book take new risk again, which is a person's decision; {word} a passphrase "
-                f"and type it here: ocw passphrase set --state {state}"
-            )
-        show_who_you_are(state, f"the passphrase, to let this {mode} book take new risk again: ")
-    return leave(state, "resume")
+    require_person(state, "let this {mode} book take new risk again", paper=paper)
+    return leave(state, Verb.RESUME)
+
+
+def require_person(state: Path, what: str, *, paper: bool) -> None:
+    """Have a person say what only a person may: on paper `paper` says it, elsewhere and without it the passphrase does.
+
+    Raises BookError where there is no book, SettingsError where no person can be asked.
+    """
+    mode = read_book(state).stamp.mode
+    if paper and mode == PAPER:
+        return
+    what = what.format(mode=mode)
+    if not passphrase.is_set(state):
+        word = "say so with --paper, or set" if mode == PAPER else "set"
+        raise SettingsError(
+            f"to {what} is a person's decision; {word} a passphrase and type it here: "
+            f"ocw passphrase set --state {state}"
+        )
+    show_who_you_are(state, f"the passphrase, to {what}: ")
 
 
 def init(state: Path | None) -> str:
@@ -111,6 +126,20 @@ def verify_text(result: dict[str, Any]) -> str:
     if result["ok"]:
         return f"the journal holds together: {result['events']} events, head {result['head']}"
     return "\n".join(["the journal does NOT hold together:", *(f"  - {problem}" for problem in result["problems"])])
+
+
+def approval_text(waiting: dict[str, Any]) -> str:
+    """An order that waits for a person."""
+    why = f": {said(waiting['reason'])[:200]}" if waiting["reason"] else ""
+    return (
+        f"  {waiting['id']} waits until {iso(waiting['until'])}: {waiting['action']} {waiting['quantity']} "
+        f"{waiting['symbol']} at about {waiting['price']}, stop {waiting['stop']}, asked by {said(waiting['by'])}{why}"
+    )
+
+
+def _agent(agent: dict[str, Any]) -> list[str]:
+    paused = [f"the agent is paused by {agent['paused_by']}"] if agent.get("paused_by") else []
+    return paused + [f"{symbol} is in the hands of {by}" for symbol, by in agent.get("held", {}).items()]
 
 
 def _waiting(count: int | None) -> str:

@@ -13,6 +13,7 @@ LIMITS: Final[tuple[Limit, ...]] = (
     consent.fallback,
     standing.fresh,
     market.price_collar,
+    market.price_moved,
     market.spread,
     standing.daily_loss,
     pace.losses_in_a_row,

@@ -19,6 +19,15 @@ def price_collar(intent: OrderIntent, account: AccountView, policies: Policies, 
     return all_or_nothing(RefusalCode.PRICE_COLLAR, Share(farthest), Share(deviation), passes=deviation <= farthest)
 
 
+def price_moved(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
+    """The mark price is near the one that whoever asks, or approves, was shown."""
+    farthest, quoted = policies.price.max_move, intent.quoted
+    if quoted is None:
+        return Verdict(RefusalCode.PRICE_MOVED, Share(farthest), "no price was shown", UNLIMITED)
+    move = abs(account.price - quoted) / quoted if quoted > 0 else Decimal(1)
+    return all_or_nothing(RefusalCode.PRICE_MOVED, Share(farthest), Share(move), passes=move <= farthest)
+
+
 def spread(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
     """The best prices of the order book lie near each other."""
     widest, told = policies.book.max_spread, account.spread

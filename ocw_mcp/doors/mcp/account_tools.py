@@ -96,13 +96,7 @@ def account_tools(look: Looks) -> list[HouseTool]:
         that would pass. Entries need size or quantity, and a stop; SELL and COVER close the whole position."""
         facade = look()
         chosen = Action(action)
-        if chosen.adds_risk and (size is None) == (quantity is None):
-            raise RequestError(
-                RequestCode.BAD_ARGUMENTS,
-                limit="one of size and quantity",
-                actual="none" if size is None else "both",
-                next_="give the share of equity as size, or the base asset as quantity",
-            )
+        require_one_size(chosen, size, quantity)
         # With a quantity the share is not asked for; a whole one stands in for it.
         share = size if quantity is None else Decimal(1)
         leg = Leg(facade.known(symbol), chosen, size=share, stop=stop, target=target, limit=limit)
@@ -110,3 +104,14 @@ def account_tools(look: Looks) -> list[HouseTool]:
 
     tools = (ocw_get_status, portfolio_get, positions_get, orders_get, policies_get, risk_check_order)
     return [make(each) for each in tools]
+
+
+def require_one_size(action: Action, size: Decimal | None, quantity: Decimal | None) -> None:
+    """Refuse an entry that has no size, or two. Raises RequestError."""
+    if action.adds_risk and (size is None) == (quantity is None):
+        raise RequestError(
+            RequestCode.BAD_ARGUMENTS,
+            limit="one of size and quantity",
+            actual="none" if size is None else "both",
+            next_="give the share of equity as size, or the base asset as quantity",
+        )

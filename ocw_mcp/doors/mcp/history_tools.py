@@ -16,7 +16,7 @@ from ocw_mcp.doors.mcp.tool import HouseTool, make
 KINDS: dict[str, tuple[str, ...]] = {
     "all": (),
     "decisions": ("wake", "decision", "wake_conditions", "budget", "score"),
-    "orders": ("order", "position", "funding", "outside", "transfer"),
+    "orders": ("order", "position", "funding", "outside", "transfer", "approval", "request"),
     "desk": ("day", "state", "command", "caller", "policies", "daily_loss", "drawdown", "entries", "incident", "run"),
 }
 """What each word of `about` means: the beginnings of kinds of events."""

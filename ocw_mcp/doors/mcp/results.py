@@ -273,3 +273,46 @@ class JournalResult(Result):
     events: list[str]
     total: int
     cursor: str | None
+
+
+class PreviewResult(Result):
+    """An order as it would be answered now."""
+
+    preview_id: str | None
+    good_for_s: int
+    needs_approval: bool
+    refusal: str | None
+    action: str
+    quantity: str
+    price: str | None
+    notional: str | None
+    largest: str
+
+
+class Answered(BaseModel):
+    """What came of something that was asked for."""
+
+    outcome: str
+    order: str | None
+    refusal: str | None
+    largest: str | None
+    approval: str | None
+    until: str | None
+
+
+class DoneResult(Result, Answered):
+    """What came of something that was asked for."""
+
+
+class LegAnswered(Answered):
+    """What came of one leg."""
+
+    symbol: str
+    action: str
+
+
+class SubmittedResult(Result):
+    """What came of a decision."""
+
+    wake: int
+    legs: list[LegAnswered]

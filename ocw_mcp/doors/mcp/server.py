@@ -8,12 +8,14 @@ from mcp.server.mcpserver import MCPServer
 
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.doors.mcp.account_tools import account_tools
+from ocw_mcp.doors.mcp.callers import only_what_may
 from ocw_mcp.doors.mcp.history_tools import history_tools
 from ocw_mcp.doors.mcp.looks import Looks
 from ocw_mcp.doors.mcp.market_tools import market_tools
 from ocw_mcp.doors.mcp.prompts import add_prompts
 from ocw_mcp.doors.mcp.resources import add_resources
 from ocw_mcp.doors.mcp.tool import HouseTool
+from ocw_mcp.doors.mcp.trade_tools import trade_tools
 
 NAME = "ocw"
 TOOLS_FRESH_MS = 3_600_000
@@ -30,6 +32,7 @@ TOOLSETS: Final[dict[str, Callable[[Looks], list[HouseTool]]]] = {
     "market": market_tools,
     "account": account_tools,
     "history": history_tools,
+    "trade": trade_tools,
 }
 """Sets of tools by name: what is excluded is not registered at all."""
 
@@ -68,6 +71,7 @@ def build(
         tools=list(offered),
         cache_hints={"tools/list": CacheHint(TOOLS_FRESH_MS)},
         subscriptions=False,
+        middleware=[only_what_may],
         log_level="WARNING",
     )
     add_resources(server, look, offered)

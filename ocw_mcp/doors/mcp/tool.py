@@ -14,7 +14,8 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, ValidationError
 
-from ocw_mcp.domain.requests import RequestCode, RequestError
+from ocw_mcp.domain.requests import REQUEST_MEANING, RequestCode, RequestError
+from ocw_mcp.doors.mcp.callers import TRADES, caller
 
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 
@@ -42,6 +43,11 @@ class HouseTool(Tool):
                 next_=f"call {self.name} with these arguments only",
             )
             return failed(str(error))
+        if not self.reads and TRADES not in (who := caller(context)).scopes:
+            return failed(
+                f"{RequestCode.FORBIDDEN}: {REQUEST_MEANING[RequestCode.FORBIDDEN]}. limit=scope {TRADES} "
+                f"actual={','.join(who.scopes) or 'none'} next: call tools that read"
+            )
         try:
             return await super().run(arguments, context, convert_result)
         except ToolError as error:
@@ -70,11 +76,10 @@ def make(answer: _Answering, annotations: ToolAnnotations = READS, *, shows_meta
     return tool
 
 
-def told(result: BaseModel, text: str) -> CallToolResult:
+def told(result: BaseModel, text: str, *, is_error: bool = False) -> CallToolResult:
     """A typed result, with the text that a model reads."""
-    return CallToolResult(
-        content=[TextContent(type="text", text=text)], structured_content=result.model_dump(mode="json")
-    )
+    block = TextContent(type="text", text=text)
+    return CallToolResult(content=[block], structured_content=result.model_dump(mode="json"), is_error=is_error)
 
 
 def failed(text: str) -> CallToolResult:

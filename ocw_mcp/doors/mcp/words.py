@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.time import iso
 from ocw_mcp.domain.words import said
@@ -30,6 +31,19 @@ def when(ms: int | None) -> str | None:
 def cursor(tool: str, place: int | None) -> str | None:
     """Where the next page of a list begins."""
     return None if place is None else f"{tool}:{place}"
+
+
+def order_ref(text: str) -> OrderRef:
+    """The order of a name such as `3-e-0`. Raises RequestError."""
+    found = re.fullmatch(r"([0-9]{1,9})-([estx])-([0-9]{1,9})", text.strip(), re.ASCII)
+    if found is None:
+        raise RequestError(
+            RequestCode.BAD_ARGUMENTS,
+            limit="an order's id such as 3-e-0",
+            actual=repr(text[:40]),
+            next_="see orders_get for what is live",
+        )
+    return OrderRef(int(found[1]), Purpose(found[2]), int(found[3]))
 
 
 def place(tool: str, text: str | None) -> int | None:

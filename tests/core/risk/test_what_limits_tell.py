@@ -16,6 +16,7 @@ TOLD = {
     "FALLBACK": ("trade", "test decides"),
     "STALE_DATA": ("150s", "0s"),
     "PRICE_COLLAR": ("5%", "no limit price"),
+    "PRICE_MOVED": ("0.5%", "no price was shown"),
     "SPREAD": ("0.2%", "not told"),
     "DAILY_LOSS": ("3%", "0%"),
     "LOSSES_IN_A_ROW": ("a pause of 600s", "no pause"),

@@ -12,8 +12,11 @@ from mcp.server.mcpserver import MCPServer
 
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.requests import RequestCode
+from ocw_mcp.domain.state import DeskState
 from ocw_mcp.doors.mcp.server import build, tools
+from tests.support.deciders import Reckless
 from tests.support.facades import Looked
+from tests.support.oracle import Oracle
 
 CODES = {code.value for code in RequestCode} | {code.value for code in RefusalCode}
 
@@ -41,11 +44,18 @@ def fitting(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     choices: list[st.SearchStrategy[Any]] = []
     for kind in kinds:
-        if kind == "integer":
+        if kind == "array":
+            choices.append(st.lists(st.deferred(lambda: element(schema["items"])), max_size=4))
+        elif kind == "integer":
             choices.append(st.integers(schema.get("minimum", -(10**6)), schema.get("maximum", 10**6)))
         else:
             choices.append({"string": TEXTS, "number": NUMBERS, "null": st.none()}[kind])
     return st.one_of(choices)
+
+
+def element(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Values for one place of a list."""
+    return arguments(schema) if schema["type"] == "object" else fitting(schema)
 
 
 @st.composite
@@ -60,7 +70,8 @@ def arguments(draw: st.DrawFn, schema: dict[str, Any]) -> dict[str, Any]:
     return given_
 
 
-TOOLS = {tool.name: tool.parameters for tool in tools(lambda: None)}  # type: ignore[arg-type,return-value]
+TOOLS = {tool.name: tool.parameters for tool in tools(lambda: None, read_only=True)}  # type: ignore[arg-type,return-value]
+WRITING = {tool.name: tool.parameters for tool in tools(lambda: None) if not tool.reads}  # type: ignore[arg-type,return-value]
 
 
 @pytest.fixture(scope="module")
@@ -79,21 +90,74 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
 @pytest.mark.parametrize("tool", TOOLS)
 @given(data=st.data())
 @settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow])
-def test_every_tool_answers_whatever_it_is_asked(
+def test_every_tool_that_reads_answers_whatever_it_is_asked(
     looked: Looked, server: MCPServer[Any], tool: str, data: st.DataObject
 ) -> None:
     calls = data.draw(st.lists(arguments(TOOLS[tool]), min_size=1, max_size=8))
     before = looked.run.engine.state()
-
-    async def call_all(era: str) -> None:
-        async with Client(server, mode=era) as client:
-            await client.list_tools()
-            for given_ in calls:
-                answered = await client.call_tool(tool, given_)
-                said = answered.content[0]
-                assert said.type == "text"
-                assert answered.is_error == (said.text.partition(":")[0] in CODES), (given_, said.text)
-
     for era in ("auto", "legacy"):
-        asyncio.run(call_all(era))
+        asyncio.run(call_all(server, era, [(tool, each) for each in calls]))
     assert looked.run.engine.state() == before
+
+
+PRICES = st.integers(1, 200_000).map(str)
+MEANT: dict[str, st.SearchStrategy[Any]] = {
+    "symbol": st.sampled_from(["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"]),
+    "size": st.sampled_from(["0.01", "0.1", "0.25", "0.9"]),
+    "quantity": st.sampled_from(["0.001", "0.01", "1", "1000"]),
+    "stop": PRICES,
+    "target": PRICES,
+    "limit": PRICES,
+    "key": st.sampled_from(["k1", "k2", "k3", "k4"]),
+    "order": st.sampled_from(["1-e-0", "1-s-0", "1-s-1", "2-e-0", "2-t-0"]),
+}
+
+
+@st.composite
+def meant(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    """A call that somebody could mean, or that is malformed."""
+    tool = draw(st.sampled_from(sorted(WRITING)))
+    given_ = draw(arguments(WRITING[tool]))
+    for name in WRITING[tool]["properties"]:
+        if name in MEANT and draw(st.integers(0, 4)):
+            given_[name] = draw(MEANT[name])
+    return tool, given_
+
+
+@given(calls=st.lists(meant(), min_size=1, max_size=25))
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+def test_whatever_the_tools_that_act_are_asked_no_limit_breaks_and_no_stop_loosens(
+    tmp_path_factory: pytest.TempPathFactory, calls: list[tuple[str, dict[str, Any]]]
+) -> None:
+    desk = Looked(tmp_path_factory.mktemp("desk"), Reckless(2))
+    oracle = Oracle()
+    oracle.engine = desk.run.engine
+    # The oracle asserts within the listener: whatever breaks a limit fails this test.
+    desk.run.simulation._shell.recorder._listener = oracle.hear
+    asyncio.run(desk.go(4))
+    server = build(lambda: desk.facade, "1")
+    lowest = DeskState.ACTIVE
+    for index, call in enumerate(calls):
+        asyncio.run(call_all(server, "auto" if index % 2 else "legacy", [placing(desk, call)]))
+        state = desk.run.engine.account.desk_state
+        assert list(DeskState).index(state) >= list(DeskState).index(lowest)
+        lowest = state
+    assert desk.run.config.policies == desk.facade.policies
+    desk.store.close()
+
+
+def placing(desk: Looked, call: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    """The call, with a preview that there is where it places one."""
+    tool, given_ = call
+    kept = [name for each in desk.facade.trading._previews._kept.values() for name in each]
+    return (tool, given_ | {"preview_id": kept[-1]}) if tool == "orders_place" and kept else call
+
+
+async def call_all(server: MCPServer[Any], era: str, calls: list[tuple[str, dict[str, Any]]]) -> None:
+    async with Client(server, mode=era) as client:
+        await client.list_tools()
+        for tool, given_ in calls:
+            answered = await client.call_tool(tool, given_)
+            said = answered.content[0]
+            assert said.type == "text"
+            assert answered.is_error == (said.text.partition(":")[0] in CODES), (given_, said.text)

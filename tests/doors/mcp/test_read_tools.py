@@ -89,7 +89,7 @@ def content(result: CallToolResult) -> dict[str, Any]:
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_tools_are_listed_without_an_engine_and_say_that_they_only_read(era: str) -> None:
-    tools = await listed(era)
+    tools = await listed(era, read_only=True)
     assert {tool.name for tool in tools} == READ_TOOLS
     for tool in tools:
         assert tool.annotations is not None
@@ -99,19 +99,23 @@ async def test_tools_are_listed_without_an_engine_and_say_that_they_only_read(er
         assert "meta" in tool.output_schema["properties"]
 
 
-async def test_all_schemas_together_cost_less_than_their_share_of_six_thousand_tokens() -> None:
+@pytest.mark.parametrize(("read_only", "most"), [(True, 3_600), (False, 6_000)])
+async def test_all_schemas_together_cost_less_than_six_thousand_tokens(read_only: bool, most: int) -> None:
     """A token is taken for four characters of the tools as they travel: names, descriptions, both schemas, hints."""
-    sent = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in await listed()]
-    assert sum(len(json.dumps(tool, separators=(",", ":"))) for tool in sent) / 4 <= 3_600
+    sent = [
+        tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in await listed(read_only=read_only)
+    ]
+    assert sum(len(json.dumps(tool, separators=(",", ":"))) for tool in sent) / 4 <= most
 
 
 async def test_a_toolset_that_is_left_out_is_not_registered() -> None:
     names = {tool.name for tool in await listed(toolsets=["market"])}
     assert "market_get_snapshot" in names
     assert "portfolio_get" not in names
-    with pytest.raises(SettingsError, match=r"no toolset 'margin'; expected some of market, account, history"):
+    with pytest.raises(SettingsError, match=r"no toolset 'margin'; expected some of market, account, history, trade"):
         build(lambda: None, "1", ["margin"])  # type: ignore[arg-type,return-value]
-    assert sum([len(await listed(toolsets=[name])) for name in TOOLSETS]) == len(READ_TOOLS)
+    assert sum([len(await listed(toolsets=[name], read_only=True)) for name in TOOLSETS]) == len(READ_TOOLS)
+    assert {tool.name for tool in await listed(toolsets=["trade"])}.isdisjoint(READ_TOOLS)
 
 
 @pytest.mark.parametrize("era", ERAS)

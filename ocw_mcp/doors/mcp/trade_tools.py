@@ -1,0 +1,223 @@
+"""Tools that act: a preview and what is placed from it, cancels, closings, tighter stops, a halt, notes, decisions.
+
+None of them changes a limit, the mode or a credential, raises the desk's state, or loosens a stop: there is no argument
+for that, and the desk would refuse it. Whoever asks is named by the token, never by an argument.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from mcp.server.mcpserver import AcceptedElicitation, Context, Elicit, ElicitationResult, Resolve
+from mcp.types import CallToolResult, ToolAnnotations
+from pydantic import BaseModel, Field
+
+from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondition
+from ocw_mcp.domain.requests import RequestCode, RequestError
+from ocw_mcp.doors.mcp import trade_view, words
+from ocw_mcp.doors.mcp.account_tools import Amount, require_one_size
+from ocw_mcp.doors.mcp.callers import signed
+from ocw_mcp.doors.mcp.looks import Looks, meta
+from ocw_mcp.doors.mcp.results import DoneResult, PreviewResult, SubmittedResult
+from ocw_mcp.doors.mcp.tool import HouseTool, failed, make
+
+CHECKS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False)
+ACTS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
+WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+
+Key = Annotated[str, Field(min_length=1, max_length=64, description="same key, same answer; a new one per order")]
+Why = Annotated[str, Field(max_length=500)]
+Text = Annotated[str, Field(max_length=200)]
+
+
+class LegIn(BaseModel, extra="forbid"):
+    """One leg of a decision."""
+
+    symbol: Annotated[str, Field(max_length=40)]
+    action: Literal["BUY", "SELL", "SHORT", "COVER", "ADD", "HOLD"]
+    size: Annotated[Amount | None, Field(description="share of equity")] = None
+    stop: Amount | None = None
+    target: Amount | None = None
+    limit: Amount | None = None
+    leverage: Annotated[int | None, Field(ge=1, le=125)] = None
+    thesis: Why = ""
+    signals: Annotated[list[Text], Field(max_length=16)] = []
+
+
+class ConditionIn(BaseModel, extra="forbid"):
+    """When to be woken."""
+
+    symbol: Annotated[str, Field(max_length=40)]
+    metric: Annotated[Text, Field(description="price or rsi_14@1h")]
+    comparison: Literal["gt", "lt", "crosses_above", "crosses_below", "abs_change_pct_gt"]
+    threshold: Annotated[float, Field(allow_inf_nan=False)]
+    reason: Text = ""
+    expires_s: Annotated[int | None, Field(ge=1, le=604_800)] = None
+
+
+class Consent(BaseModel):
+    """A person's answer."""
+
+    approve: bool = Field(description="Let this order be placed")
+
+
+def trade_tools(look: Looks) -> list[HouseTool]:
+    """The tools, over whatever engine `look` finds when they are called."""
+
+    async def orders_preview(
+        ctx: Context[Any, Any],
+        symbol: str,
+        action: Literal["BUY", "SHORT", "ADD", "SELL", "COVER"],
+        size: Annotated[Amount | None, Field(description="share of equity, 0.1 is 10%")] = None,
+        quantity: Annotated[Amount | None, Field(description="base asset, in place of size")] = None,
+        stop: Amount | None = None,
+        target: Amount | None = None,
+        limit: Annotated[Amount | None, Field(description="limit price")] = None,
+        leverage: Annotated[int | None, Field(ge=1, le=125)] = None,
+    ) -> Annotated[CallToolResult, PreviewResult]:
+        """Check an order by the code that places it, and bind it and the price for 60 s under a preview_id. Entries
+        need size or quantity, and a stop; SELL and COVER close the whole position. Nothing is sent."""
+        facade = look()
+        chosen = Action(action)
+        require_one_size(chosen, size, quantity)
+        leg = Leg(
+            facade.known(symbol),
+            chosen,
+            size=size if quantity is None else Decimal(1),
+            stop=stop,
+            target=target,
+            limit=limit,
+            leverage=leverage,
+        )
+        return trade_view.preview(meta(facade), leg, facade.trading.preview(signed(ctx), leg, quantity))
+
+    def consent(ctx: Context[Any, Any], preview_id: str, key: str) -> Consent | Elicit[Consent]:
+        """On paper the person in front of the client may approve; elsewhere and without one, `ocw approve` does."""
+        facade = look()
+        asked = (
+            facade.trading.needs_person(signed(ctx), key, preview_id) if can_ask(ctx, facade.moment().mode) else None
+        )
+        return Consent(approve=True) if asked is None else Elicit(trade_view.question(asked), Consent)
+
+    async def orders_place(
+        ctx: Context[Any, Any],
+        preview_id: str,
+        key: Key,
+        rationale: Annotated[str, Field(min_length=1, max_length=500, description="why; it is journaled")],
+        answer: Annotated[ElicitationResult[Consent], Resolve(consent)],
+    ) -> Annotated[CallToolResult, DoneResult]:
+        """Place what orders_preview gave. Every policy is asked again, at the price of this moment. One that a person
+        has to approve waits; ask again with the same key for what came of it."""
+        facade = look()
+        who, trading = signed(ctx), facade.trading
+        asked = can_ask(ctx, facade.moment().mode) and trading.needs_person(who, key, preview_id) is not None
+        yes = isinstance(answer, AcceptedElicitation) and answer.data.approve
+        if asked and not yes:
+            return failed(trade_view.NOT_APPROVED)
+        return trade_view.done(
+            meta(facade), await trading.place(who, key, preview_id, rationale, consented=asked), "placed"
+        )
+
+    async def orders_cancel(
+        ctx: Context[Any, Any], order: Annotated[str, Field(description="3-e-0, of orders_get")], key: Key
+    ) -> Annotated[CallToolResult, DoneResult]:
+        """Take an entry off that waits. What protects or closes a position is never taken off."""
+        facade = look()
+        answer = await facade.trading.cancel(signed(ctx), key, words.order_ref(order))
+        return trade_view.done(meta(facade), answer, "to be taken off")
+
+    async def positions_close(
+        ctx: Context[Any, Any], symbol: str, key: Key, rationale: Why = ""
+    ) -> Annotated[CallToolResult, DoneResult]:
+        """Close a whole position at the market, reduce-only; where none is open yet, take its waiting entry back."""
+        facade = look()
+        answer = await facade.trading.close(signed(ctx), key, facade.known(symbol), rationale)
+        return trade_view.done(meta(facade), answer, trade_view.CLOSING)
+
+    async def positions_set_protection(
+        ctx: Context[Any, Any], symbol: str, key: Key, stop: Amount | None = None, target: Amount | None = None
+    ) -> Annotated[CallToolResult, DoneResult]:
+        """Tighten a position's stop, or set its target. A looser stop is refused."""
+        facade = look()
+        if stop is None and target is None:
+            raise RequestError(
+                RequestCode.BAD_ARGUMENTS, limit="a stop or a target", actual="neither", next_="see positions_get"
+            )
+        answer = await facade.trading.protect(signed(ctx), key, facade.known(symbol), stop, target)
+        return trade_view.done(meta(facade), answer, "protecting")
+
+    async def risk_halt(ctx: Context[Any, Any], key: Key, why: Why = "") -> Annotated[CallToolResult, DoneResult]:
+        """Halt the desk: entries that wait go, and none passes. Positions keep their stops and may be closed. Only a
+        person resumes, outside MCP."""
+        facade = look()
+        answer = await facade.trading.halt(signed(ctx), key, why)
+        return trade_view.done(meta(facade), answer, "the desk is HALTED")
+
+    async def journal_note(
+        ctx: Context[Any, Any], text: Annotated[str, Field(min_length=1, max_length=1000)], key: Key
+    ) -> Annotated[CallToolResult, DoneResult]:
+        """Write a note into the journal. Nobody acts on it."""
+        facade = look()
+        return trade_view.done(meta(facade), await facade.trading.note(signed(ctx), key, text), "noted")
+
+    async def decisions_submit(
+        ctx: Context[Any, Any],
+        wake: Annotated[int, Field(ge=1, le=10**9)],
+        legs: Annotated[list[LegIn], Field(max_length=16)],
+        next_check_s: Annotated[int | None, Field(ge=1, le=86_400)] = None,
+        conditions: Annotated[list[ConditionIn] | None, Field(max_length=16)] = None,
+        note: Why = "",
+    ) -> Annotated[CallToolResult, SubmittedResult]:
+        """Answer a wake, once, with all legs; no leg is HOLD. Each is checked and answered by itself. Legs that were
+        refused may be submitted once more, corrected. Only while ocw_get_status is deciding, on an engine that attached
+        clients decide for."""
+        facade = look()
+        decision = Decision(
+            legs=tuple(_leg(each) for each in legs),
+            next_check_s=next_check_s,
+            wake_conditions=None if conditions is None else tuple(_condition(each) for each in conditions),
+            note=note,
+        )
+        answer = await facade.trading.submit(signed(ctx), wake, decision)
+        return trade_view.submitted(meta(facade), wake, decision, answer, facade.trading)
+
+    return [
+        make(orders_preview, CHECKS),
+        make(orders_place, ACTS),
+        make(orders_cancel, ACTS),
+        make(positions_close, ACTS),
+        make(positions_set_protection, ACTS),
+        make(risk_halt, ACTS),
+        make(journal_note, WRITES),
+        make(decisions_submit, ACTS),
+    ]
+
+
+def can_ask(context: Context[Any, Any], mode: str) -> bool:
+    """Whether the person in front of the client can be asked, and their word is enough."""
+    capabilities = context.client_capabilities
+    return mode == "paper" and capabilities is not None and capabilities.elicitation is not None
+
+
+def _leg(given: LegIn) -> Leg:
+    return Leg(
+        symbol=given.symbol.strip().upper(),
+        action=Action(given.action),
+        size=given.size,
+        stop=given.stop,
+        target=given.target,
+        limit=given.limit,
+        leverage=given.leverage,
+        reasoning=given.thesis,
+        signals=tuple(given.signals),
+    )
+
+
+def _condition(given: ConditionIn) -> WakeCondition:
+    return WakeCondition(
+        symbol=given.symbol.strip().upper(),
+        metric=given.metric,
+        comparison=Comparison(given.comparison),
+        threshold=given.threshold,
+        reason=given.reason,
+        expires_s=given.expires_s,
+    )

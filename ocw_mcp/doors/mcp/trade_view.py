@@ -1,0 +1,142 @@
+"""What came of what somebody asked for: typed for programs, and as the compact text that a model reads."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from mcp.types import CallToolResult
+
+from ocw_mcp.domain.asks import Done, Waits
+from ocw_mcp.domain.decision import Decision, Leg
+from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.reasons import MEANING, Refusal, RefusalCode
+from ocw_mcp.doors.mcp.account_view import amount, cents
+from ocw_mcp.doors.mcp.looks import headline
+from ocw_mcp.doors.mcp.results import Answered, DoneResult, LegAnswered, Meta, PreviewResult, SubmittedResult
+from ocw_mcp.doors.mcp.tool import told
+from ocw_mcp.doors.mcp.words import untrusted, when
+
+if TYPE_CHECKING:
+    from ocw_mcp.engine.desk import Answer
+    from ocw_mcp.runtime.previews import Preview
+    from ocw_mcp.runtime.trading import Previewed, Trading
+
+GOOD_FOR_S: Final = 60
+CLOSING: Final = "closing"
+
+NOT_APPROVED: Final = (
+    f"{RefusalCode.NOT_APPROVED}: {MEANING[RefusalCode.NOT_APPROVED]}. limit=a person's yes "
+    "actual=the person in front of this client did not give it next: leave it"
+)
+
+_NEXT: Final = {
+    RefusalCode.KEY_REUSED: "a key is for one order; orders_get tells what it was used for",
+    RefusalCode.NO_WAKE: "ocw_get_status tells the wake that waits, if any",
+    RefusalCode.NO_ORDER: "see orders_get for what is live",
+    RefusalCode.PROTECTIVE: "see positions_get for what it protects",
+    RefusalCode.NO_POSITION: "see positions_get for what is open",
+    RefusalCode.LOOSER_STOP: "see positions_get for the stop in force",
+}
+"""Where to look after a refusal. What it is about, and never what to do: that is for whoever decides."""
+
+
+def preview(meta: Meta, leg: Leg, seen: "Previewed") -> CallToolResult:
+    """An order as it would be answered now."""
+    checked, kept = seen.checked, seen.preview
+    refusal = None if seen.needs_person else checked.refusal
+    worth = None if checked.worst_price is None else cents(checked.quantity * checked.worst_price)
+    result = PreviewResult(
+        meta=meta,
+        preview_id=None if kept is None else kept.preview_id,
+        good_for_s=GOOD_FOR_S if kept else 0,
+        needs_approval=seen.needs_person,
+        refusal=None if refusal is None else said(refusal),
+        action=leg.action,
+        quantity=plain(checked.quantity),
+        price=amount(checked.price),
+        notional=worth,
+        largest=plain(checked.largest),
+    )
+    order = f"{leg.action} {result.quantity} {leg.symbol} at about {result.price}"
+    if refusal is not None:
+        return told(result, f"{headline(meta)}\n{leg.action} {leg.symbol} would not pass. {result.refusal}")
+    person = "; a person has to approve it" if seen.needs_person else ""
+    return told(
+        result,
+        f"{headline(meta)}\n{order}, {worth} at the worst fill: would pass{person}\n"
+        f"preview_id {result.preview_id}, good for {GOOD_FOR_S} s; largest that would pass: {result.largest}",
+    )
+
+
+def question(kept: "Preview") -> str:
+    """What a person is asked. It stays the same however often it is asked, since the price in it is the preview's."""
+    leg = kept.leg
+    terms = [f"stop {plain(leg.stop)}"] if leg.stop is not None else []
+    terms += [f"target {plain(leg.target)}"] if leg.target is not None else []
+    terms += [f"limit {plain(leg.limit)}"] if leg.limit is not None else []
+    quantity = "the whole position" if kept.quantity is None else plain(kept.quantity)
+    asked = f"{leg.action} {quantity} of {leg.symbol} at about {plain(kept.quoted)}"
+    return f"Approve this paper order? {', '.join([asked, *terms])}. Every policy is asked again before it is sent."
+
+
+def done(meta: Meta, answer: "Answer", what: str) -> CallToolResult:
+    """What came of one request; a refusal is an error, so that nobody takes it for anything else."""
+    row = answered(answer)
+    result = DoneResult(meta=meta, **row)
+    match answer:
+        case Refusal():
+            text = f"{row['refusal']} next: {_NEXT.get(answer.code, 'risk_check_order tells what every limit says')}"
+            return told(result, text, is_error=True)
+        case Waits():
+            return told(result, f"{headline(meta)}\napproval_required: {_waiting(answer)}")
+        case OrderRef(leg=leg):
+            happens = "taken back" if what == CLOSING and leg is Purpose.ENTRY else what
+            return told(result, f"{headline(meta)}\n{happens}: order {answer}; what becomes of it: orders_get")
+        case Done():
+            return told(result, f"{headline(meta)}\n{what}")
+
+
+def submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", trading: "Trading") -> CallToolResult:
+    """What came of a decision, leg by leg."""
+    if not isinstance(answer, Done):
+        return done(meta, answer, "")
+    rows = [
+        LegAnswered(symbol=untrusted(leg.symbol, 40), action=leg.action, **answered(each))
+        for leg, each in zip(decision.legs, trading.answers(answer.name, decision), strict=True)
+    ]
+    lines = [
+        f"{row.action} {row.symbol}: {row.outcome}{f' as {row.order}' if row.order else ''}"
+        f"{f', {row.refusal}' if row.refusal else ''}{f' {row.approval} until {row.until}' if row.approval else ''}"
+        for row in rows
+    ]
+    result = SubmittedResult(meta=meta, wake=wake, legs=rows)
+    return told(result, "\n".join([headline(meta), f"wake {wake} is answered", *(lines or ["everything is held"])]))
+
+
+def answered(answer: "Answer | None") -> dict[str, Any]:
+    """An answer as the fields of a result."""
+    row = dict.fromkeys(Answered.model_fields)
+    match answer:
+        case OrderRef():
+            return row | {"outcome": "accepted", "order": str(answer)}
+        case Refusal(largest=largest):
+            return row | {"outcome": "refused", "refusal": said(answer), "largest": plain(largest)}
+        case Waits(name, until):
+            return row | {"outcome": "approval_required", "approval": name, "until": when(until)}
+        case Done():
+            return row | {"outcome": "done"}
+        case None:
+            return row | {"outcome": "held"}
+
+
+def said(refusal: Refusal) -> str:
+    """A refusal on one line; what it quotes of its caller's is capped."""
+    limit, actual = untrusted(refusal.limit, 80), untrusted(refusal.actual, 80)
+    code = refusal.code
+    return f"{code}: {MEANING[code]}. limit={limit} actual={actual} largest={plain(refusal.largest)}"
+
+
+def _waiting(answer: Waits) -> str:
+    return (
+        f"{answer.approval_id} waits for a person until {when(answer.expires_at)} (ocw approve {answer.approval_id}, "
+        "with the passphrase); no answer is no. Ask again with the same key for what came of it"
+    )

@@ -1,0 +1,64 @@
+"""What people tell the engine: halt, flatten, resume; yes or no to an order; whose hands the agent's symbols are in."""
+
+from ocw_mcp.domain.events import CommandTaken
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.steps import Command, Verb
+from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.carrying import Carrier
+from ocw_mcp.engine.decisions import Decisions
+from ocw_mcp.engine.desk import Desk
+from ocw_mcp.engine.guard import Guard
+from ocw_mcp.engine.hands import Hands
+from ocw_mcp.engine.out import Out
+
+COMMANDS_KEPT = 256
+
+
+class Told:
+    """Takes commands, each once."""
+
+    def __init__(
+        self, desk: Desk, guard: Guard, account: Account, carrier: Carrier, decisions: Decisions, hands: Hands, out: Out
+    ) -> None:
+        self._desk = desk
+        self._guard = guard
+        self._account = account
+        self._carrier = carrier
+        self._decisions = decisions
+        self._hands = hands
+        self._out = out
+        self.taken: list[str] = []
+        """The ids of the latest commands: the file of one may outlive it."""
+
+    def take(self, command: Command, now: int) -> None:
+        """Take a command, unless it was taken before."""
+        if command.command_id in self.taken:
+            return
+        self.taken = [*self.taken[1 - COMMANDS_KEPT :], command.command_id]
+        by, subject = command.by, command.subject
+        self._out.record(CommandTaken(command.command_id, command.verb, by, command.after_frame, subject))
+        match command.verb:
+            case Verb.HALT:
+                self.halt(by)
+            case Verb.FLATTEN:
+                self.halt(by)
+                self._guard.flatten(by, now)
+            case Verb.RESUME:
+                self._guard.resume(now)
+                self._account.resume(by)
+            case Verb.APPROVE:
+                self._carrier.approved(subject, by, now)
+            case Verb.DENY:
+                self._carrier.not_approved(subject, "denied", by)
+            case Verb.PAUSE:
+                self._hands.pause(by)
+                self._decisions.break_off(f"paused by {by}", now)
+            case Verb.GO_ON:
+                self._hands.give_back(subject)
+            case Verb.TAKE_OVER:
+                self._hands.take_over(subject, by)
+
+    def halt(self, by: str) -> None:
+        """Take no new risk from here on; what waits to be entered goes."""
+        self._account.go(DeskState.HALTED, f"halted by {by}")
+        self._desk.cancel_entries("halted")

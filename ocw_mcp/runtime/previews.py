@@ -1,0 +1,68 @@
+"""Previews of orders: what was checked and at which mark price, so that placing one cannot mean anything else."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from ocw_mcp.domain.decision import Leg
+from ocw_mcp.domain.requests import RequestCode, RequestError
+
+GOOD_FOR_S: Final = 60
+"""A person's minute: it is the wall's, however fast a simulated market runs. The mark price binds beside it."""
+MOST: Final = 32
+"""Previews that are kept of one caller."""
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """One entry or exit as it was checked. Quantity in the base asset, prices in quote currency."""
+
+    preview_id: str
+    leg: Leg
+    quantity: Decimal | None
+    """None for what closes a position."""
+    quoted: Decimal
+    made_at: float
+    """Wall time in ms, as the clock counts it."""
+
+
+class Previews:
+    """The newest previews of each caller, in this process: whoever loses one asks for another."""
+
+    def __init__(self, wall_ms: Callable[[], float], fresh: Callable[[], str]) -> None:
+        """`fresh` gives names that nobody had before."""
+        self._wall_ms = wall_ms
+        self._fresh = fresh
+        self._kept: dict[str, OrderedDict[str, Preview]] = {}
+
+    def keep(self, who: str, leg: Leg, quantity: Decimal | None, quoted: Decimal) -> Preview:
+        """Keep one, and let go of a caller's oldest where there are too many."""
+        made = Preview(self._fresh(), leg, quantity, quoted, self._wall_ms())
+        kept = self._kept.setdefault(who, OrderedDict())
+        kept[made.preview_id] = made
+        while len(kept) > MOST:
+            kept.popitem(last=False)
+        return made
+
+    def find(self, who: str, preview_id: str) -> Preview:
+        """One of a caller's own, while it is good. Raises RequestError."""
+        kept = self._kept.get(who)
+        found = None if kept is None else kept.get(preview_id)
+        if found is None:
+            raise RequestError(
+                RequestCode.UNKNOWN_PREVIEW,
+                limit="a preview_id that orders_preview gave this caller",
+                actual=repr(preview_id[:40]),
+                next_="look at the order again with risk_check_order",
+            )
+        age_s = (self._wall_ms() - found.made_at) / 1_000
+        if age_s > GOOD_FOR_S:
+            raise RequestError(
+                RequestCode.STALE_PREVIEW,
+                limit=f"{GOOD_FOR_S}s",
+                actual=f"{age_s:.0f}s",
+                next_="look at the order again with risk_check_order",
+            )
+        return found
