@@ -51,7 +51,7 @@ REQUIREMENTS: dict[str, Requirement] = {
     "K01": Requirement("Flatten ends without position or order, and the stop goes last.", BINANCE),
     "K02": Requirement("While the venue is unreachable, flatten leaves the stop in place.", BINANCE),
     "K04": Requirement("Halt cancels entries and leaves stops.", LOOPBACK),
-    "K05": Requirement("No way an agent can find weakens a stop.", MCP),
+    "K05": Requirement("No way an agent can find weakens a stop."),
     # Outside events
     "X01": Requirement("A position that its owner closed elsewhere is closed here, too.", BINANCE),
     "X02": Requirement("A liquidation is booked and explained.", BINANCE),

@@ -19,12 +19,13 @@ PROMPTS = load_prompts(shipped("prompts") / "desktop").texts
 
 
 class Served(NamedTuple):
-    """Where it is, a token of scope read, and a client that shows it."""
+    """Where it is, a token of scope read, a client that shows it, and a token of scope trade."""
 
     url: str
     port: int
     token: str
     client: httpx2.AsyncClient
+    trader: str
 
 
 @asynccontextmanager
@@ -33,6 +34,7 @@ async def served(
 ) -> AsyncIterator[Served]:
     """Serve a facade; tokens are kept in `directory`."""
     token, _ = add_token(directory, "read", None, 0)
+    trader, _ = add_token(directory, "trade", None, 0)
     app = application(
         lambda: facade, build(lambda: facade, "1.2.3", prompts=PROMPTS), Keyring(directory), hosts, docs=docs
     )
@@ -40,7 +42,7 @@ async def served(
     port = bound.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     async with serving(app, bound), httpx2.AsyncClient(base_url=url, headers=bearer(token)) as client:
-        yield Served(url, port, token, client)
+        yield Served(url, port, token, client, trader)
 
 
 def bearer(token: str) -> dict[str, str]:

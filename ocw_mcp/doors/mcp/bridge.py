@@ -17,8 +17,13 @@ from mcp.types import (
     CallToolResult,
     CompleteRequestParams,
     CompleteResult,
+    ElicitRequestFormParams,
+    ElicitRequestParams,
+    ElicitResult,
+    ErrorData,
     GetPromptRequestParams,
     GetPromptResult,
+    InputRequiredResult,
     ListPromptsResult,
     ListResourcesResult,
     ListResourceTemplatesResult,
@@ -33,6 +38,7 @@ from ocw_mcp.domain.errors import AttachError, HouseRuleError, OcwError
 
 if TYPE_CHECKING:
     from mcp.client import Client
+    from mcp.client.session import ClientRequestContext, ElicitationFnT
 from ocw_mcp.doors.mcp.server import INSTRUCTIONS, NAME, build
 from ocw_mcp.doors.mcp.tool import failed
 
@@ -82,7 +88,7 @@ class Bridge:
     async def _list(self, ctx: _Context, params: PaginatedRequestParams | None) -> ListToolsResult:
         return ListToolsResult(tools=await self._offered.list_tools())
 
-    async def _call(self, ctx: _Context, params: CallToolRequestParams) -> CallToolResult:
+    async def _call(self, ctx: _Context, params: CallToolRequestParams) -> CallToolResult | InputRequiredResult:
         names = [tool.name for tool in await self._offered.list_tools()]
         if params.name not in names:
             return failed(
@@ -90,7 +96,7 @@ class Bridge:
                 f"actual={params.name[:40]!r} next: call one of these"
             )
         try:
-            return await self._hand_over(lambda client: client.call_tool(params.name, params.arguments))
+            return await self._hand_over(lambda client: _call_tool(client, ctx, params), _person(ctx))
         except (OcwError, MCPError) as error:
             return failed(f"NO_ENGINE: {error}. next: tell a person")
 
@@ -122,11 +128,13 @@ class Bridge:
         except OcwError as error:
             raise MCPError(INTERNAL_ERROR, f"NO_ENGINE: {error}. next: tell a person") from None
 
-    async def _hand_over(self, question: "Callable[[Client], Awaitable[_T]]") -> _T:
+    async def _hand_over(
+        self, question: "Callable[[Client], Awaitable[_T]]", person: "ElicitationFnT | None" = None
+    ) -> _T:
         silent: Address | None = None
         for _ in range(2):
             address = await self._attach(silent)
-            answers = await _ask(address, question)
+            answers = await _ask(address, question, person)
             if answers:
                 return answers[0]
             # Nobody listens there any more, so nothing was asked of anybody: it may be asked again.
@@ -134,7 +142,38 @@ class Bridge:
         raise AttachError("an engine was found twice and answered neither time")
 
 
-async def _ask(address: Address, question: "Callable[[Client], Awaitable[_T]]") -> list[_T]:
+async def _call_tool(
+    client: "Client", ctx: _Context, params: CallToolRequestParams
+) -> CallToolResult | InputRequiredResult:
+    """Hand a call over. What the engine wants to know of the person goes back to the client, in its own era's way."""
+    if ctx.protocol_version < ERA:
+        return await client.call_tool(params.name, params.arguments)
+    return await client.session.call_tool(
+        params.name,
+        params.arguments,
+        input_responses=params.input_responses,
+        request_state=params.request_state,
+        allow_input_required=True,
+    )
+
+
+def _person(ctx: _Context) -> "ElicitationFnT | None":
+    """How the person in front of the client is asked; None where the client cannot."""
+    capabilities = ctx.session.client_capabilities
+    if capabilities is None or capabilities.elicitation is None:
+        return None
+
+    async def asked(context: "ClientRequestContext", params: ElicitRequestParams) -> ElicitResult | ErrorData:
+        if not isinstance(params, ElicitRequestFormParams):
+            return ErrorData(code=INTERNAL_ERROR, message="the engine asks in forms only")
+        return await ctx.session.elicit_form(params.message, params.requested_schema, ctx.request_id)
+
+    return asked
+
+
+async def _ask(
+    address: Address, question: "Callable[[Client], Awaitable[_T]]", person: "ElicitationFnT | None"
+) -> list[_T]:
     """Ask the engine; nothing comes back where nobody listens at its address. Raises AttachError and MCPError."""
     import httpx2
     from mcp.client import Client
@@ -149,7 +188,7 @@ async def _ask(address: Address, question: "Callable[[Client], Awaitable[_T]]") 
         # The engine is on this machine, whatever proxies the environment names.
         async with httpx2.AsyncClient(headers=headers, timeout=timeout, trust_env=False) as http:
             transport = streamable_http_client(f"{address.url}/mcp", http_client=http)
-            async with Client(transport, mode=ERA) as client:
+            async with Client(transport, mode=ERA, elicitation_callback=person) as client:
                 answers.append(await question(client))
     except* httpx2.ConnectError:
         pass

@@ -124,6 +124,7 @@ def meant(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     return tool, given_
 
 
+@pytest.mark.requirement("K05")
 @given(calls=st.lists(meant(), min_size=1, max_size=25))
 @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_whatever_the_tools_that_act_are_asked_no_limit_breaks_and_no_stop_loosens(

@@ -1,0 +1,151 @@
+"""An order that a person has to approve: asked in the client on paper, with `ocw approve` otherwise. Both eras."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+from mcp.client.session import ClientRequestContext
+from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestParams, ElicitResult
+
+from ocw_mcp.adapters.control.address import Address
+from ocw_mcp.domain.steps import Command, Verb
+from ocw_mcp.doors.mcp.bridge import Bridge
+from ocw_mcp.doors.mcp.server import build
+from tests.support.deciders import Scripted
+from tests.support.facades import Looked
+from tests.support.runs import policies
+from tests.support.served import served
+
+ERAS = ("auto", "legacy")
+WATCHED = policies(gate={"close_wakes": ["4h"]}, approval={"above_notional": 500, "modes": [], "answer_s": 900})
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Looked]:
+    found = Looked(tmp_path / "desk", Scripted({}), policy=WATCHED)
+    asyncio.run(found.go(3))
+    yield found
+    found.store.close()
+
+
+class Person:
+    """Somebody in front of a client."""
+
+    def __init__(self, action: str = "accept", *, approve: bool = True) -> None:
+        self._answer = ElicitResult(action=action, content={"approve": approve} if action == "accept" else None)
+        self.asked: list[str] = []
+
+    async def __call__(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+        assert isinstance(params, ElicitRequestFormParams)
+        self.asked.append(params.message)
+        return self._answer
+
+
+def text(result: CallToolResult) -> str:
+    block = result.content[0]
+    assert block.type == "text"
+    return block.text
+
+
+async def place(client: Client, desk: Looked, key: str = "k1", size: str = "0.1") -> CallToolResult:
+    last = desk.facade.symbol("BTCUSDT").last
+    assert isinstance(last, float)
+    wanted = {"symbol": "BTCUSDT", "action": "BUY", "size": size, "stop": f"{last * 0.97:.0f}"}
+    seen = (await client.call_tool("orders_preview", wanted)).structured_content
+    assert seen is not None
+    assert seen["needs_approval"] is (size == "0.1")
+    return await client.call_tool(
+        "orders_place", {"preview_id": seen["preview_id"], "key": key, "rationale": "a breakout"}
+    )
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_person_in_front_of_the_client_approves_on_paper(desk: Looked, era: str) -> None:
+    person = Person()
+    async with Client(build(lambda: desk.facade, "1"), mode=era, elicitation_callback=person) as client:
+        answer = await place(client, desk)
+    assert not answer.is_error, text(answer)
+    (order,) = desk.facade.orders()
+    assert order.intent.approval == "in the client of mcp:insider"
+    (asked,) = person.asked
+    assert asked.startswith(f"Approve this paper order? BUY {order.intent.quantity} of BTCUSDT at about ")
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize(
+    "person", [Person(approve=False), Person("decline"), Person("cancel")], ids=["no", "declined", "cancelled"]
+)
+async def test_a_person_who_does_not_say_yes_has_said_no(desk: Looked, era: str, person: Person) -> None:
+    async with Client(build(lambda: desk.facade, "1"), mode=era, elicitation_callback=person) as client:
+        answer = await place(client, desk)
+    assert text(answer).startswith("NOT_APPROVED: ")
+    assert person.asked
+    assert desk.facade.orders() == []
+    assert desk.run.engine.approvals.state.waiting == {}
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_where_the_client_can_ask_nobody_the_order_waits_for_ocw_approve(desk: Looked, era: str) -> None:
+    async with Client(build(lambda: desk.facade, "1"), mode=era) as client:
+        waits = await place(client, desk)
+        assert not waits.is_error
+        assert "approval_required: a1 waits for a person until " in text(waits)
+        assert waits.structured_content is not None
+        assert (waits.structured_content["outcome"], waits.structured_content["approval"]) == (
+            "approval_required",
+            "a1",
+        )
+        assert desk.facade.orders() == []
+        command = Command("c1", Verb.APPROVE, "ann", desk.run.simulation.cursor, "a1")
+        await desk.run.simulation._shell.take(command)
+        (order,) = desk.facade.orders()
+        assert order.intent.approval == "a1 by ann"
+        kept = next(iter(desk.facade.trading._previews._kept["mcp:insider"]))
+        again = await client.call_tool("orders_place", {"preview_id": kept, "key": "k1", "rationale": "well?"})
+        assert again.structured_content is not None
+        assert again.structured_content["order"] == str(order.ref)
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_nobody_is_asked_about_an_order_that_needs_no_approval(desk: Looked, era: str) -> None:
+    person = Person()
+    async with Client(build(lambda: desk.facade, "1"), mode=era, elicitation_callback=person) as client:
+        answer = await place(client, desk, size="0.02")
+    assert not answer.is_error, text(answer)
+    assert person.asked == []
+
+
+async def test_elsewhere_than_on_paper_the_client_asks_nobody(desk: Looked, monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = desk.facade.moment()
+    monkeypatch.setattr(desk.facade, "moment", lambda: type(moment)("testnet", *_rest(moment)))
+    person = Person()
+    async with Client(build(lambda: desk.facade, "1"), elicitation_callback=person) as client:
+        waits = await place(client, desk)
+    assert waits.structured_content is not None
+    assert waits.structured_content["outcome"] == "approval_required"
+    assert person.asked == []
+
+
+def _rest(moment: Any) -> tuple[Any, ...]:
+    return tuple(getattr(moment, name) for name in moment.__struct_fields__[1:])
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("approve", [True, False])
+async def test_the_question_comes_through_the_stdio_server_to_its_client(
+    desk: Looked, tmp_path: Path, era: str, approve: bool
+) -> None:
+    person = Person(approve=approve)
+    async with served(desk.facade, tmp_path) as door:
+
+        async def attach(silent: Address | None = None) -> Address:
+            return Address(door.url, door.trader, 1)
+
+        async with Client(Bridge(attach, "1").server, mode=era, elicitation_callback=person) as client:
+            answer = await place(client, desk)
+    assert len(person.asked) == 1
+    assert answer.is_error is not approve, text(answer)
+    assert len(desk.facade.orders()) == approve

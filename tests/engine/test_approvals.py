@@ -1,0 +1,193 @@
+"""What only a person can let pass waits for one, and is held against every policy again when they say yes."""
+
+from decimal import Decimal
+
+import pytest
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.asks import CallerRequest, LegRequest, Waits
+from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.domain.market import Frame
+from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.steps import Asked, Command, TimerFired, Verb
+from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.engine.approvals import MOST
+from ocw_mcp.engine.desk import Answer
+from ocw_mcp.engine.step import Engine
+from tests.support.deciders import Scripted
+from tests.support.legs import buy
+from tests.support.markets import START, ListFeed, candle, path
+from tests.support.runs import Run, policies
+
+D = Decimal
+NOW = START + 4 * MINUTE
+FIRST = OrderRef(1, Purpose.ENTRY)
+WATCHED = policies(
+    gate={"close_wakes": ["1m"], "cooldown_s": 0},
+    approval={"above_notional": 500, "modes": [], "answer_s": 120},
+    price={"max_move": "0.01"},
+)
+LARGE = LegRequest("k1", "anna", Leg("BTCUSDT", Action.BUY, size=D("0.1"), stop=D(97), reasoning="a breakout"))
+
+
+async def flat(script: Scripted | None = None, minutes: int = 4) -> Run:
+    both = [*path([100.0] * 4), *path([100.0] * 4, "ETHUSDT")]
+    return await Run(ListFeed(both), script or Scripted({}), policy=WATCHED).go(for_ms=minutes * MINUTE)
+
+
+async def ask(run: Run, request: CallerRequest = LARGE) -> Answer | None:
+    run.clock.advance(NOW)
+    await run.simulation._shell.take(Asked(request, NOW))
+    return run.engine.answer(request)
+
+
+async def tell(run: Run, verb: Verb, subject: str, id_: str = "c1") -> None:
+    await run.simulation._shell.take(Command(id_, verb, "ben", NOW, subject))
+
+
+async def trade_at(run: Run, price: float) -> None:
+    """The next candle closes at a price."""
+    run.clock.advance(NOW + MINUTE)
+    closed = (candle(4, price), candle(4, price, symbol="ETHUSDT"))
+    await run.simulation._shell.take(Frame(NOW + MINUTE, closed=closed))
+
+
+def entries(run: Run) -> list[events.OrderIntended]:
+    return [each for each in run.events(events.OrderIntended) if each.intent.purpose is Purpose.ENTRY]
+
+
+async def test_an_order_that_only_a_person_can_let_pass_waits_and_nothing_is_sent_or_reserved() -> None:
+    run = await flat()
+    answer = await ask(run)
+    assert answer == Waits("a1", NOW + 120 * SECOND)
+    assert entries(run) == []
+    assert list(run.engine.orders.live()) == []
+    (asked,) = run.events(events.ApprovalAsked)
+    assert (asked.approval_id, asked.price, asked.intent.principal) == ("a1", D(100), "anna")
+    (shown,) = run.engine.summary()["approvals"]
+    assert (shown["id"], shown["symbol"], shown["by"], shown["reason"]) == ("a1", "BTCUSDT", "anna", "a breakout")
+
+
+async def test_a_yes_sends_the_very_order_that_was_asked_about_and_the_key_then_answers_with_it() -> None:
+    run = await flat()
+    await ask(run)
+    await tell(run, Verb.APPROVE, "a1")
+    (sent,) = entries(run)
+    (asked,) = run.events(events.ApprovalAsked)
+    assert (sent.intent.quantity, sent.intent.protect_at) == (asked.intent.quantity, asked.intent.protect_at)
+    assert (sent.intent.principal, sent.intent.approval, sent.intent.quoted) == ("anna", "a1 by ben", D(100))
+    assert await ask(run) == FIRST
+    assert len(entries(run)) == 1
+    (ended,) = run.events(events.ApprovalEnded)
+    assert (ended.outcome, ended.by) == ("approved", "ben")
+
+
+@pytest.mark.parametrize(("price", "passes"), [(100.9, True), (99.1, True), (101.1, False), (98.9, False)])
+async def test_a_yes_holds_inside_the_collar_around_the_price_that_was_shown(price: float, passes: bool) -> None:
+    run = await flat()
+    await ask(run)
+    await trade_at(run, price)
+    await tell(run, Verb.APPROVE, "a1")
+    answer = run.engine.answer(LARGE)
+    if passes:
+        assert answer == FIRST
+    else:
+        assert isinstance(answer, Refusal)
+        assert answer.code is RefusalCode.PRICE_MOVED
+        assert entries(run) == []
+
+
+async def test_a_yes_is_held_against_every_policy_again() -> None:
+    run = await flat()
+    await ask(run)
+    await tell(run, Verb.HALT, "", "c0")
+    await tell(run, Verb.APPROVE, "a1")
+    answer = run.engine.answer(LARGE)
+    assert isinstance(answer, Refusal)
+    assert answer.code is RefusalCode.NOT_ACTIVE
+    assert entries(run) == []
+
+
+async def test_a_no_is_an_answer_and_a_yes_after_it_changes_nothing() -> None:
+    run = await flat()
+    await ask(run)
+    await tell(run, Verb.DENY, "a1")
+    await tell(run, Verb.APPROVE, "a1", "c2")
+    answer = await ask(run)
+    assert isinstance(answer, Refusal)
+    assert (answer.code, answer.actual) == (RefusalCode.NOT_APPROVED, "denied by ben")
+    assert entries(run) == []
+
+
+async def test_no_answer_in_time_is_no() -> None:
+    run = await flat()
+    await ask(run)
+    assert run.simulation._shell.timers["approval:a1"] == NOW + 120 * SECOND
+    run.clock.advance(NOW + 120 * SECOND)
+    await run.simulation._shell.take(TimerFired("approval:a1"))
+    answer = run.engine.answer(LARGE)
+    assert isinstance(answer, Refusal)
+    assert (answer.code, answer.actual) == (RefusalCode.NOT_APPROVED, "unanswered by anybody")
+    await tell(run, Verb.APPROVE, "a1")
+    assert entries(run) == []
+
+
+async def test_a_yes_to_what_nobody_asked_changes_nothing() -> None:
+    run = await flat()
+    await ask(run)
+    await tell(run, Verb.APPROVE, "a7")
+    assert entries(run) == []
+    assert isinstance(run.engine.answer(LARGE), Waits)
+
+
+async def test_whoever_asks_anew_for_a_symbol_gives_up_what_waited() -> None:
+    run = await flat()
+    await ask(run)
+    again = LegRequest("k2", "anna", Leg("BTCUSDT", Action.BUY, size=D("0.08"), stop=D(98)))
+    other = LegRequest("k3", "cleo", Leg("BTCUSDT", Action.BUY, size=D("0.08"), stop=D(98)))
+    assert await ask(run, again) == Waits("a2", NOW + 120 * SECOND)
+    assert await ask(run, other) == Waits("a3", NOW + 120 * SECOND)
+    first = run.engine.answer(LARGE)
+    assert isinstance(first, Refusal)
+    assert first.actual == "superseded by anna"
+    assert [each["id"] for each in run.engine.summary()["approvals"]] == ["a2", "a3"]
+
+
+async def test_only_so_many_orders_wait_at_a_time() -> None:
+    run = await flat()
+    for number in range(MOST):
+        await ask(run, LegRequest("k", f"caller {number}", LARGE.leg))
+    answer = await ask(run)
+    assert isinstance(answer, Refusal)
+    assert answer.code is RefusalCode.APPROVAL_REQUIRED
+
+
+async def test_what_an_agent_decides_waits_too_and_is_sent_in_its_name() -> None:
+    run = await flat(Scripted({1: buy("97")}), minutes=1)
+    (asked,) = run.events(events.ApprovalAsked)
+    assert (asked.intent.principal, asked.intent.wake_id) == ("scripted", 1)
+    await tell(run, Verb.APPROVE, "a1")
+    (sent,) = entries(run)
+    assert (sent.intent.principal, sent.intent.wake_id) == ("scripted", 1)
+
+
+@pytest.mark.parametrize(("mode", "waits"), [("paper", False), ("testnet", True)])
+async def test_a_persons_yes_in_the_client_is_enough_on_paper_only(mode: str, waits: bool) -> None:
+    run = await flat()
+    run.engine._callers._consent_counts = mode == "paper"
+    answer = await ask(run, LegRequest("k1", "anna", LARGE.leg, consented=True))
+    assert isinstance(answer, Waits) is waits
+    if not waits:
+        assert entries(run)[0].intent.approval == "in the client of anna"
+
+
+async def test_what_waits_survives_a_restart() -> None:
+    run = await flat()
+    await ask(run)
+    again = Engine(run.config)
+    again.restore(run.engine.state())
+    assert again.state() == run.engine.state()
+    assert again.answer(LARGE) == Waits("a1", NOW + 120 * SECOND)
+    effects = again.step(Command("c1", Verb.APPROVE, "ben", NOW, "a1"), NOW)
+    assert any(type(each).__name__ == "Send" for each in effects)
