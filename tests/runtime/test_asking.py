@@ -8,16 +8,28 @@ import msgspec
 import pytest
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import CallerRequest, CancelRequest, LegRequest, ProtectionRequest
-from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.domain.asks import (
+    CallerRequest,
+    CancelRequest,
+    CloseRequest,
+    HaltRequest,
+    LegRequest,
+    NoteRequest,
+    ProtectionRequest,
+    SubmitRequest,
+)
+from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.errors import BookError, TapeError
 from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.steps import Command, Verb
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.desk import Answer
+from ocw_mcp.runtime.deciders import AttachedDecides
 from tests.support.deciders import Scripted
 from tests.support.legs import buy
 from tests.support.markets import START, HandFed, ListFeed, path
-from tests.support.runs import Run, policies
+from tests.support.runs import Commands, Run, policies
 from tests.support.stores import MemoryStore
 
 D = Decimal
@@ -78,6 +90,36 @@ async def test_a_resumed_run_takes_the_requests_from_the_journal_at_their_place(
     assert len(again.events(events.CallerAsked)) == 3
 
 
+WATCHED = policies(
+    gate={"close_wakes": ["1h"], "cooldown_s": 0},
+    decision={"deadline_s": 900},
+    approval={"above_notional": 500, "modes": [], "answer_s": 86_400},
+)
+SUBMITS = SubmitRequest("k1", "anna", 1, buy("97", "0.1"))
+
+
+async def test_what_is_submitted_approved_noted_and_halted_is_done_again_at_its_place_too() -> None:
+    store, feed, box = MemoryStore(), HandFed(path(PRICES)), Commands()
+    run = Run(feed, AttachedDecides(), policy=WATCHED, store=store, commands=box, agent="attached", fallback=True)
+    going = asyncio.ensure_future(run.go())
+    await between_frames(run, feed, SUBMITS)
+    box.put(Command("c1", Verb.APPROVE, "ben", subject="a1"))
+    feed.give(70)
+    while not box.taken:
+        await asyncio.sleep(0)  # noqa: TID251 - lets the run go on
+    await between_frames(run, feed, NoteRequest("k2", "anna", "it went well"))
+    await between_frames(run, feed, CloseRequest("k3", "cleo", "BTCUSDT"))
+    await between_frames(run, feed, HaltRequest("k4", "cleo", "enough"))
+    feed.give(len(PRICES))
+    await going
+    assert [fill.ref.leg for fill in run.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.EXIT]
+    assert run.events(events.DecisionMade)[0].decider == "anna"
+    died = store.without_checkpoint()
+    again = Run(ListFeed(path(PRICES)), AttachedDecides(), policy=WATCHED, store=died, agent="attached", fallback=True)
+    assert (await again.go()).store.fingerprint == run.store.fingerprint
+    assert again.engine.account.desk_state is DeskState.HALTED
+
+
 async def test_who_asks_a_run_that_breaks_off_or_has_ended_is_told_so() -> None:
     feed = HandFed(path([100.0] * 8), breaks_at=START + 5 * MINUTE)
     run = Run(feed, policy=WAKES)
@@ -110,6 +152,13 @@ UNSOUND: dict[str, CallerRequest] = {
     "a stop that shouts when it is looked at": ProtectionRequest("k1", "anna", "BTCUSDT", stop=D("sNaN")),
     "a protected symbol of a thousand letters": ProtectionRequest("k1", "anna", "B" * 1_000),
     "an order beyond all counting": CancelRequest("k1", "anna", OrderRef(10**30, Purpose.ENTRY)),
+    "a quantity of a million digits": LegRequest("k1", "anna", Leg("BTCUSDT", Action.SELL), D("1e999999")),
+    "a shown price that shouts": LegRequest("k1", "anna", Leg("BTCUSDT", Action.SELL), quoted=D("sNaN")),
+    "an endless note": NoteRequest("k1", "anna", "n" * 10_000),
+    "an endless reason to halt": HaltRequest("k1", "anna", "n" * 10_000),
+    "a closed symbol of a thousand letters": CloseRequest("k1", "anna", "B" * 1_000),
+    "a wake beyond all counting": SubmitRequest("k1", "anna", 10**30, Decision()),
+    "a thousand legs": SubmitRequest("k1", "anna", 1, Decision((Leg("BTCUSDT", Action.SELL),) * 1_000)),
     "no key": LegRequest("", "anna", Leg("BTCUSDT", Action.SELL)),
     "an endless key": LegRequest("k" * 1_000, "anna", Leg("BTCUSDT", Action.SELL)),
     "nobody": LegRequest("k1", "", Leg("BTCUSDT", Action.SELL)),

@@ -1,0 +1,119 @@
+"""`ocw approve`, `ocw deny` and `ocw agent`: a person's hand on a book, from outside."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from ocw_mcp.adapters.control import passphrase
+from ocw_mcp.adapters.control.commands import CommandFiles
+from ocw_mcp.domain.decision import Action, Decision
+from ocw_mcp.domain.snapshot import DecisionRequest
+from tests.support.deciders import Scripted
+from tests.support.facades import Looked
+from tests.support.legs import entry
+from tests.support.runs import policies
+from tests.support.shell import Ocw
+from tests.support.terminal import person
+
+WORD = "correct horse battery"
+WATCHED = policies(gate={"close_wakes": ["1h"]}, approval={"above_notional": 500, "modes": [], "answer_s": 86_400})
+
+
+class WantsOne(Scripted):
+    """Buys at its first wake, with a stop that the policy takes."""
+
+    async def decide(self, request: DecisionRequest) -> Decision:
+        view = request.snapshot.symbols[0]
+        assert isinstance(view.last, float)
+        if request.wake_id > 1:
+            return Decision(cause="one is enough")
+        return entry(Action.BUY, f"{view.last * 0.97:.0f}", "0.1", symbol=view.symbol)
+
+
+@pytest.fixture
+def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ocw:
+    monkeypatch.setattr(passphrase, "USUAL", passphrase.Cost(n=16))
+    return Ocw(monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A book on which an order waits for a person."""
+    book = tmp_path_factory.mktemp("hands") / "book"
+    desk = Looked(book, WantsOne({}), policy=WATCHED)
+    asyncio.run(desk.go(3))
+    desk.store.close()
+    passphrase.keep(book, WORD, passphrase.Cost(n=16))
+    return book
+
+
+@pytest.fixture
+def book(written: Path) -> Path:
+    """The same, with no command in it."""
+    for command in CommandFiles(written).waiting():
+        CommandFiles(written).done(command)
+    return written
+
+
+def waiting(book: Path) -> list[tuple[str, str]]:
+    return [(each.verb, each.subject) for each in CommandFiles(book).waiting()]
+
+
+def test_status_shows_what_waits_for_a_person(ocw: Ocw, book: Path) -> None:
+    said = ocw("status", "--state", book).out
+    assert "a1 waits until 2026-01-02T" in said
+    assert "BUY 0.0" in said
+    assert "asked by scripted" in said
+
+
+@pytest.mark.parametrize("verb", ["approve", "deny"])
+def test_an_order_is_answered_with_the_passphrase_at_a_terminal(
+    ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    with person(monkeypatch, WORD) as someone:
+        said = ocw(verb, "a1", "--state", book)
+    assert said.code == 0, someone.screen
+    assert f"the passphrase, to {verb} it: " in someone.screen
+    assert said.out.startswith("a1 waits until ")
+    assert waiting(book) == [(verb, "a1")]
+
+
+def test_whoever_does_not_know_the_passphrase_or_is_no_person_answers_nothing(
+    ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with person(monkeypatch, "a guess", "a guess", "a guess"):
+        assert ocw("approve", "a1", "--state", book).code == 1
+    assert "standard input is none" in ocw("approve", "a1", "--state", book).err
+    assert waiting(book) == []
+
+
+def test_an_order_that_does_not_wait_is_answered_with_those_that_do(ocw: Ocw, book: Path) -> None:
+    said = ocw("approve", "a9", "--state", book)
+    assert (said.code, "there waits a1" in said.err) == (2, True)
+    assert waiting(book) == []
+
+
+def test_without_a_passphrase_nobody_can_say_yes(ocw: Ocw, book: Path) -> None:
+    kept = (book / passphrase.PASSPHRASE).rename(book / "aside")
+    try:
+        said = ocw("approve", "a1", "--state", book)
+    finally:
+        kept.rename(book / passphrase.PASSPHRASE)
+    assert (said.code, "ocw passphrase set" in said.err) == (2, True)
+
+
+def test_the_agent_is_paused_and_a_symbol_taken_over_without_further_ado(ocw: Ocw, book: Path) -> None:
+    assert ocw("agent", "pause", "--state", book).code == 0
+    assert ocw("agent", "takeover", "ethusdt", "--state", book).code == 0
+    assert waiting(book) == [("agent-pause", ""), ("takeover", "ETHUSDT")]
+    unknown = ocw("agent", "takeover", "DOGEUSDT", "--state", book)
+    assert (unknown.code, "it has BTCUSDT, ETHUSDT, SOLUSDT" in unknown.err) == (2, True)
+
+
+def test_letting_the_agent_go_on_is_a_persons_word(ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ocw("agent", "resume", "--state", book).code == 2
+    assert ocw("agent", "resume", "--paper", "--state", book).code == 0
+    with person(monkeypatch, WORD):
+        assert ocw("agent", "resume", "btcusdt", "--state", book).code == 0
+    assert waiting(book) == [("agent-resume", ""), ("agent-resume", "BTCUSDT")]

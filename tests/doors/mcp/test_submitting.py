@@ -1,0 +1,172 @@
+"""`decisions_submit`: whoever is attached answers the wakes of an engine that waits for them."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+from mcp.types import CallToolResult
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.time import HOUR, MINUTE
+from ocw_mcp.doors.mcp.server import build
+from ocw_mcp.runtime.deciders import AttachedDecides
+from tests.support.facades import Looked
+from tests.support.runs import policies
+
+ERAS = ("auto", "legacy")
+WAITS = policies(
+    gate={"close_wakes": ["1h"], "outlier_z": 50, "escalation_z": 50},
+    decision={"deadline_s": 900},
+    fallback={"rules": "manage"},
+)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Looked]:
+    """An engine that has been waiting for an answer to its first wake for a minute."""
+    found = Looked(tmp_path / "desk", AttachedDecides(), policy=WAITS, agent="attached", fallback=True)
+    asyncio.run(found.run.go(HOUR + MINUTE))
+    assert found.facade.status().deciding
+    yield found
+    found.store.close()
+
+
+def text(result: CallToolResult) -> str:
+    block = result.content[0]
+    assert block.type == "text"
+    return block.text
+
+
+def told(desk: Looked, kind: type) -> list[Any]:
+    return [event for _, event in desk.store.all_events() if isinstance(event, kind)]
+
+
+async def submit(desk: Looked, era: str = "auto", wake: int = 1, **decision: Any) -> CallToolResult:
+    async with Client(build(lambda: desk.facade, "1"), mode=era) as client:
+        return await client.call_tool("decisions_submit", {"wake": wake, "legs": []} | decision)
+
+
+def leg(desk: Looked, symbol: str = "BTCUSDT", size: str = "0.1", stop: float = 0.97) -> dict[str, Any]:
+    last = desk.facade.symbol(symbol).last
+    assert isinstance(last, float)
+    return {
+        "symbol": symbol, "action": "BUY", "size": size, "stop": f"{last * stop:.2f}", "thesis": "it breaks out",
+        "signals": ["adx"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_all_legs_are_submitted_at_once_and_each_is_answered_by_itself(desk: Looked, era: str) -> None:
+    legs = [leg(desk), leg(desk, "ETHUSDT", size="0.9"), {"symbol": "SOLUSDT", "action": "HOLD"}]
+    answer = await submit(desk, era, legs=legs, next_check_s=600, note="watch ETH")
+    assert not answer.is_error, text(answer)
+    assert answer.structured_content is not None
+    rows = answer.structured_content["legs"]
+    assert [row["outcome"] for row in rows] == ["accepted", "refused", "held"]
+    assert rows[1]["refusal"].startswith("ORDER_NOTIONAL: ")
+    assert float(rows[1]["largest"]) > 0
+    (made,) = told(desk, events.DecisionMade)
+    assert (made.wake_id, made.decider, made.thinking_ms) == (1, "mcp:insider", MINUTE)
+    assert made.decision.next_check_s == 600
+    assert desk.facade.snapshot().note == "watch ETH"
+    assert not desk.facade.status().deciding
+    (order,) = desk.facade.orders()
+    assert (order.intent.principal, order.intent.wake_id) == ("mcp:insider", 1)
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_the_same_answer_to_the_same_wake_is_taken_once(desk: Looked, era: str) -> None:
+    first = await submit(desk, era, legs=[leg(desk)])
+    again = await submit(desk, era, legs=[leg(desk)])
+    assert first.structured_content is not None
+    assert again.structured_content is not None
+    assert first.structured_content["legs"] == again.structured_content["legs"]
+    assert len(desk.facade.orders()) == 1
+
+
+async def test_what_was_refused_may_be_corrected_once_and_nothing_else(desk: Looked) -> None:
+    await submit(desk, legs=[leg(desk), leg(desk, "ETHUSDT", size="0.9")])
+    other = await submit(desk, legs=[leg(desk, "SOLUSDT")])
+    assert text(other).startswith("NO_WAKE: ")
+    assert "limit=corrections of ETHUSDT actual=a leg on SOLUSDT" in text(other)
+    corrected = await submit(desk, legs=[leg(desk, "ETHUSDT", size="0.1")])
+    assert corrected.structured_content is not None
+    assert [row["outcome"] for row in corrected.structured_content["legs"]] == ["accepted"]
+    (event,) = told(desk, events.DecisionCorrected)
+    assert (event.wake_id, event.decider) == (1, "mcp:insider")
+    third = await submit(desk, legs=[leg(desk, "ETHUSDT", size="0.05")])
+    assert text(third).startswith("NO_WAKE: ")
+    assert len(desk.facade.orders()) == 2
+
+
+async def test_a_wake_that_waits_for_nothing_takes_no_answer(desk: Looked) -> None:
+    early = await submit(desk, wake=2, legs=[leg(desk)])
+    assert text(early).startswith("NO_WAKE: ")
+    assert "limit=wake 1 actual=wake 2" in text(early)
+    assert desk.facade.orders() == []
+    await submit(desk, legs=[])
+    late = await submit(desk, legs=[leg(desk)])
+    assert "limit=no wake waits actual=wake 1" in text(late)
+
+
+async def test_an_answer_to_a_wake_that_comes_later_is_taken_when_it_is_there(desk: Looked) -> None:
+    legs = [leg(desk)]
+    assert (await submit(desk, wake=2, legs=legs)).is_error
+    await submit(desk, legs=[])
+    await desk.run.go(2 * HOUR + MINUTE)
+    answer = await submit(desk, wake=2, legs=legs)
+    assert not answer.is_error, text(answer)
+
+
+async def test_where_nobody_answers_in_time_the_rules_decide_and_the_journal_says_why(desk: Looked) -> None:
+    await desk.run.go(HOUR + 20 * MINUTE)
+    (made,) = told(desk, events.DecisionMade)
+    assert (made.decider, made.decision.cause) == ("rules", "fallback: deadline: no answer within 900s")
+
+
+async def test_an_engine_whose_agent_is_another_takes_no_answer_from_outside(tmp_path: Path) -> None:
+    desk = Looked(tmp_path / "other")
+    await desk.run.go(HOUR)
+    refused = await submit(desk, legs=[])
+    assert text(refused).startswith("NO_WAKE: ")
+    assert "--agent attached" in text(refused)
+    desk.store.close()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"legs": [{"symbol": "BTCUSDT", "action": "DANCE"}]},
+        {"legs": [{"symbol": "BTCUSDT", "action": "BUY", "approved": True}]},
+        {"legs": [{"symbol": "BTCUSDT", "action": "BUY", "size": "NaN"}]},
+        {"legs": "all of it"},
+        {"legs": [], "conditions": [{"symbol": "BTCUSDT", "metric": "price", "comparison": "gt", "threshold": "inf"}]},
+        {"legs": [], "wake": 0},
+    ],
+    ids=str,
+)
+async def test_a_malformed_decision_is_told_what_is_wrong_and_leaves_the_wake_waiting(
+    desk: Looked, wrong: dict[str, Any]
+) -> None:
+    refused = await submit(desk, **wrong)
+    assert text(refused).startswith("BAD_ARGUMENTS: ")
+    assert desk.facade.status().deciding
+
+
+async def test_a_symbol_that_nobody_follows_is_one_refused_leg(desk: Looked) -> None:
+    made_up = {"symbol": "MOONUSDT", "action": "BUY", "size": "0.1", "stop": "1"}
+    answer = await submit(desk, legs=[made_up, leg(desk)])
+    assert answer.structured_content is not None
+    rows = answer.structured_content["legs"]
+    assert [row["outcome"] for row in rows] == ["refused", "accepted"]
+    assert rows[0]["refusal"].startswith("NO_PRICE: ")
+
+
+async def test_conditions_are_armed_and_those_that_cannot_be_are_told_in_the_journal(desk: Looked) -> None:
+    good = {"symbol": "btcusdt", "metric": "price", "comparison": "gt", "threshold": 1e6, "reason": "a moon"}
+    await submit(desk, conditions=[good, good | {"metric": "vibes"}])
+    (armed,) = told(desk, events.WakeConditionsSet)
+    assert (armed.armed, len(armed.refused)) == (1, 1)
