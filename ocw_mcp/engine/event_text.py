@@ -25,11 +25,14 @@ HASH_SHOWN = 12
 """Characters of a policy's hash; JSON has all of it."""
 
 
-def leg_text(leg: Leg) -> str:
-    """A leg in a few words: `BUY ETHUSDT 13.50%, stop 2836.82`."""
+def leg_text(leg: Leg, quantity: Decimal | None = None) -> str:
+    """A leg in a few words: `BUY ETHUSDT 13.5% of equity, stop 2836.82`, or of so much of the base asset."""
     parts = [f"{leg.action} {said(leg.symbol)}"]
-    if leg.action.adds_risk:
+    if leg.action.adds_risk and quantity is not None:
+        parts = [f"{leg.action} {plain(quantity)} {said(leg.symbol)}"]
+    elif leg.action.adds_risk:
         parts[0] += " without a size" if leg.size is None else f" {plain(round(leg.size * 100, 2))}% of equity"
+    if leg.action.adds_risk:
         parts += [f"stop {plain(leg.stop)}"] if leg.stop is not None else []
         parts += [f"target {plain(leg.target)}"] if leg.target is not None else []
     return ", ".join(parts)
@@ -127,7 +130,7 @@ def _legs(decision: Decision) -> str:
 def _asked(request: CallerRequest) -> str:
     match request:
         case LegRequest(leg=leg, quantity=quantity):
-            meant = leg_text(leg) if quantity is None else f"{leg_text(leg)}, {plain(quantity)} of the base asset"
+            meant = leg_text(leg, quantity)
             return f"{meant}; {said(leg.reasoning)}" if leg.reasoning else meant
         case HaltRequest(why=why):
             return f"halt{f': {said(why)}' if why else ''}"

@@ -143,7 +143,7 @@ def trade_tools(look: Looks) -> list[HouseTool]:
                 RequestCode.BAD_ARGUMENTS, limit="a stop or a target", actual="neither", next_="see positions_get"
             )
         answer = await facade.trading.protect(signed(ctx), key, facade.known(symbol), stop, target)
-        return trade_view.done(meta(facade), answer, "protecting")
+        return trade_view.done(meta(facade), answer, "protected")
 
     async def risk_halt(ctx: Context[Any, Any], key: Key, why: Why = "") -> Annotated[CallToolResult, DoneResult]:
         """Halt the desk: entries that wait go, and none passes. Positions keep their stops and may be closed. Only a

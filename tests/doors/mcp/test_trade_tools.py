@@ -103,7 +103,7 @@ async def test_what_was_previewed_is_placed_under_the_callers_name_with_its_reas
     assert (order.intent.principal, str(order.intent.quantity)) == ("mcp:insider", seen["quantity"])
     assert str(order.intent.quoted) == seen["price"]
     told = text(await call(desk, "journal_get", about="desk"))
-    assert "mcp:insider asked: BUY BTCUSDT" in told
+    assert f"mcp:insider asked: BUY {seen['quantity']} BTCUSDT" in told
     assert "a breakout" in told
 
 

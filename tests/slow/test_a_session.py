@@ -1,0 +1,120 @@
+"""A scripted client over standard input and output, attached to a running engine: a whole session, as in README."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+
+from ocw_mcp.adapters.control.address import read_address
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+HOUR_A_MINUTE = ("run", "--market", "sim", "--agent", "none", "--speed", "60", "--serve", "127.0.0.1:0")
+
+
+@asynccontextmanager
+async def engine(desk: Path) -> AsyncIterator[None]:
+    """An engine that trades nothing by itself, a minute a second."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ocw_mcp", *HOUR_A_MINUTE, "--state", str(desk)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while read_address(desk) is None:
+            assert process.poll() is None, "the engine ended before it was served"
+            await asyncio.sleep(0.05)  # noqa: TID251 - waits for another process
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+
+
+class Session:
+    """One client, and what it was told."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def __call__(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        """The typed result of a call that succeeds."""
+        answer = await self._client.call_tool(tool, arguments)
+        self._show(tool, arguments, answer.content[0])
+        assert not answer.is_error, answer.content
+        assert isinstance(answer.structured_content, dict)
+        return answer.structured_content
+
+    async def refused(self, tool: str, **arguments: Any) -> str:
+        """What a call that is refused is told."""
+        answer = await self._client.call_tool(tool, arguments)
+        text = self._show(tool, arguments, answer.content[0])
+        assert answer.is_error, text
+        return text
+
+    def _show(self, tool: str, arguments: dict[str, Any], block: Any) -> str:
+        assert block.type == "text"
+        text: str = block.text
+        print(f"> {tool} {arguments}\n{text}\n")
+        return text
+
+
+@pytest.mark.parametrize("era", ["auto", "legacy"])
+async def test_a_client_looks_trades_is_refused_halts_and_finds_it_all_in_the_journal(tmp_path: Path, era: str) -> None:
+    desk = tmp_path / "desk"
+    command = StdioServerParameters(
+        command=sys.executable, args=["-m", "ocw_mcp", "mcp", "--state", str(desk)], env=dict(os.environ)
+    )
+    async with engine(desk), Client(stdio_client(command), mode=era) as client:
+        call = Session(client)
+        seen = await call("market_get_snapshot", symbol="ETHUSDT")
+        while seen["meta"]["stale"]:
+            await asyncio.sleep(0.2)  # noqa: TID251 - waits for another process
+            seen = await call("market_get_snapshot", symbol="ETHUSDT")
+        last = seen["symbols"][0]["readings"]["last"]
+        wanted = {"symbol": "ETHUSDT", "action": "BUY", "stop": f"{last * 0.97:.2f}"}
+
+        over = await call("orders_preview", **wanted, size="0.9")
+        assert over["preview_id"] is None
+        assert over["refusal"].startswith("POSITION_SHARE: ")
+        assert float(over["largest"]) > 0
+        largest = await call("risk_check_order", **wanted, quantity=over["largest"])
+        assert largest["passes"]
+
+        preview = await call("orders_preview", **wanted, size="0.1")
+        placed = await call(
+            "orders_place", preview_id=preview["preview_id"], key="eth-1", rationale="the range broke upwards"
+        )
+        again = await call("orders_place", preview_id=preview["preview_id"], key="eth-1", rationale="asked twice")
+        assert again["order"] == placed["order"]
+        held = (await call("positions_get"))["positions"]
+        while not held or held[0]["stop"] is None:
+            await asyncio.sleep(0.2)  # noqa: TID251 - waits for another process
+            held = (await call("positions_get"))["positions"]
+        assert held[0]["quantity"] == preview["quantity"]
+
+        tighter = f"{last * 0.975:.2f}"
+        assert (await call("positions_set_protection", symbol="ETHUSDT", key="eth-2", stop=tighter))["order"]
+        looser = await call.refused("positions_set_protection", symbol="ETHUSDT", key="eth-3", stop=wanted["stop"])
+        assert looser.startswith("LOOSER_STOP: ")
+        assert f"limit={tighter}" in looser
+
+        halted = await call("risk_halt", key="halt-1", why="enough for today")
+        assert halted["meta"]["state"] == "HALTED"
+        more = await call("orders_preview", symbol="ETHUSDT", action="ADD", size="0.01")
+        assert more["refusal"].startswith("NOT_ACTIVE: ")
+
+        told = "\n".join((await call("journal_get", about="desk", limit=80))["events"])
+        assert f"mcp:attached asked: BUY {preview['quantity']} ETHUSDT" in told
+        assert "the range broke upwards" in told
+        assert told.count("mcp:attached asked: a stop at ") == 2
+        assert "not done: LOOSER_STOP" in "\n".join((await call("journal_get", about="orders", limit=80))["events"])
+        assert "halted by mcp:attached" in told
