@@ -146,9 +146,6 @@ class PaperMatching:
         paid = worsened(order.side, price, instrument.tick, cost)
         if order.limit_price is not None:
             paid = within_limit(order, paid)
-        if order.reduce_only and self.account.product is Product.UM:
-            worst = self.account.bankruptcy(order.symbol)
-            paid = max(paid, worst) if order.side is Side.SELL else min(paid, worst)
         reports = self._fill(resting, quantity, paid, at)
         if order.reduce_only and resting.remaining and not self.account.ledger.quantity(order.symbol):
             self.orders.forget(resting)
@@ -226,6 +223,10 @@ class PaperMatching:
         if not quantity:
             return []
         order, spot = resting.order, self.account.product is Product.SPOT
+        if not spot and self.account.ledger.quantity(order.symbol) * order.side.sign < 0:
+            # Whatever closes a position, reduce-only or not, loses no more than its margin.
+            worst = self.account.bankruptcy(order.symbol)
+            paid = max(paid, worst) if order.side is Side.SELL else min(paid, worst)
         rate = self.terms.maker_fee if maker else self.terms.taker_fee
         # On spot the fee of a purchase is kept from what was bought.
         base_fee = quantity * rate if spot and order.side is Side.BUY else ZERO
