@@ -18,7 +18,7 @@ from ocw_mcp.domain.asks import CallerRequest, CancelRequest, LegRequest, Protec
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.market import Book, Candle, Frame, Opening, Product
 from ocw_mcp.domain.orders import OutcomeUnknown, Purpose, Rejected, VenueReport
-from ocw_mcp.domain.steps import Asked, Command, StepEvent
+from ocw_mcp.domain.steps import Asked, Command, StepEvent, Verb
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.runtime.pacing import everything_due
 from tests.support.deciders import Reckless
@@ -58,7 +58,7 @@ NARROW: dict[str, dict[str, Any]] = {
     },
     "scale": {"regime_unknown": 1, "macro_unknown": 1},
     "gate": {"close_wakes": ["5m"], "cooldown_s": 0},
-    "price": {"max_deviation": "0.03"},
+    "price": {"max_deviation": "0.03", "max_move": "0.005"},
 }
 """Limits so near to each other that each of them bites."""
 
@@ -204,6 +204,7 @@ class Floor(RuleBasedStateMachine):
         limit=st.none() | st.none() | st.sampled_from((-0.04, -0.001, 0.0, 0.001, 0.02)),
         leverage=st.none() | st.none() | st.sampled_from((1, 3, 5, 20, 125)),
         aims=st.booleans(),
+        shown=st.none() | st.none() | st.sampled_from((0.0, 0.0, 0.004, -0.02)),
     )
     def a_caller_wants_in(
         self,
@@ -215,6 +216,7 @@ class Floor(RuleBasedStateMachine):
         limit: float | None,
         leverage: int | None,
         aims: bool,
+        shown: float | None,
     ) -> None:
         price = self.prices[symbol]
         held = self.run.engine.account.ledger.quantity(symbol)
@@ -229,7 +231,18 @@ class Floor(RuleBasedStateMachine):
             limit_expires_s=600,
             leverage=leverage,
         )
-        self._ask(LegRequest(self._key(), caller, leg))
+        quoted = None if shown is None else D(f"{price * (1 + shown):.7g}")
+        self._ask(LegRequest(self._key(), caller, leg, quoted=quoted))
+
+    @precondition(lambda self: self.run.engine.approvals.state.waiting)
+    @rule(verb=st.sampled_from((Verb.APPROVE, Verb.APPROVE, Verb.APPROVE, Verb.DENY)), pick=st.integers(0, 9))
+    def a_person_answers_what_waits(self, verb: Verb, pick: int) -> None:
+        waiting = list(self.run.engine.approvals.state.waiting)
+        self._take(Command(self._key(), verb, "anna", self.at, waiting[pick % len(waiting)]))
+
+    @rule(verb=st.sampled_from((Verb.PAUSE, Verb.TAKE_OVER, *[Verb.GO_ON] * 4)), symbol=symbols)
+    def a_person_lays_a_hand_on_the_agent(self, verb: Verb, symbol: str) -> None:
+        self._take(Command(self._key(), verb, "anna", self.at, symbol if verb is Verb.TAKE_OVER else ""))
 
     def _holds(self) -> bool:
         return bool(self.run.engine.account.ledger.positions)
@@ -277,7 +290,7 @@ class Floor(RuleBasedStateMachine):
 
     @rule(verb=st.sampled_from(("halt", "flatten", *["resume"] * 6)))
     def a_person_says_so(self, verb: str) -> None:
-        self._take(Command(self._key(), verb, "anna", self.at))
+        self._take(Command(self._key(), Verb(verb), "anna", self.at))
 
     @rule()
     def the_process_is_stopped_and_starts_again(self) -> None:

@@ -36,6 +36,7 @@ class Oracle:
         self.reductions: list[int] = []
         self.books: dict[str, Book] = {}
         """The order books that the market last told of."""
+        self.approved: set[str] = set()
         self.tightest: dict[str, Decimal] = {}
         self.seen: dict[str, int] = {}
         """How often each kind of event came."""
@@ -55,6 +56,8 @@ class Oracle:
                 self.day_reached = True
             case events.EntriesPaused():
                 self.paused_until = event.until
+            case events.ApprovalEnded(name, "approved"):
+                self.approved.add(name)
             case events.OrderFilled():
                 self.turnover += event.quantity * event.price
                 self.fees += event.fee
@@ -150,8 +153,10 @@ class Oracle:
         self._survives_to_its_stop(entry, quote.price)
         if policies.mandate is not None:
             _at_most(gross, policies.mandate.amount, "mandate")
-        if policies.approval is not None:
+        if policies.approval is not None and intent.approval.partition(" ")[0] not in self.approved:
             _at_most(notional, policies.approval.above_notional, "an order that nobody approved")
+        if intent.quoted is not None:
+            assert abs(quote.price - intent.quoted) <= policies.price.max_move * intent.quoted * A_LITTLE
         book = self.books.get(order.symbol)
         if book is not None and 0 <= at - book.at <= engine._quotes.age_limit_ms:
             spread = D(2 * (book.ask - book.bid) / (book.ask + book.bid))
