@@ -116,7 +116,7 @@ class Facade:
         self._engine = engine
         self._clock = clock
         self._store = store
-        self._stamp = stamp
+        self._mode, self._source = stamp.mode, str(stamp.market)
         self._version = version
         self._taken: tuple[tuple[int, int], Snapshot] | None = None
         self.history = history
@@ -148,11 +148,11 @@ class Facade:
         ages = [now - at for at in known if at is not None]
         age = max(ages) if len(ages) == len(known) else None
         return Moment(
-            mode=self._stamp.mode,
+            mode=self._mode,
             state=self._engine.account.desk_state,
             as_of=now if ages and self.begun else None,
             age_ms=age,
-            source=str(self._stamp.market),
+            source=self._source,
             stale=age is None or age > self._engine.price_age_limit_ms or not self.begun,
         )
 
@@ -173,7 +173,7 @@ class Facade:
             daily_loss_reached=account.day.today.reached,
             paused_until=self._paused_until(),
             open_positions=len(account.ledger.positions),
-            unprotected=tuple(each.symbol for each in self.positions() if each.stop is None),
+            unprotected=tuple(each for each in sorted(account.ledger.positions) if not self._protected(each)),
             live_orders=sum(1 for _ in engine.orders.live()),
             last_wake=engine.last_wake,
             deciding=engine.waiting_for is not None,
@@ -292,6 +292,10 @@ class Facade:
                 next_="ask for one of these symbols",
             )
         return name
+
+    def _protected(self, symbol: str) -> bool:
+        protection = self._engine.guard.protections.get(symbol)
+        return protection is not None and protection.protected
 
     def _paused_until(self) -> int | None:
         until = self._engine.account.activity.state.paused_until

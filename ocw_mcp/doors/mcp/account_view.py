@@ -13,6 +13,7 @@ from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.doors.mcp.looks import headline
 from ocw_mcp.doors.mcp.results import (
     CheckResult,
+    EngineOut,
     HeadroomOut,
     Meta,
     OrderOut,
@@ -38,11 +39,17 @@ def status_of(meta: Meta, seen: "Status") -> StatusResult:
     """The engine at a glance, typed."""
     return StatusResult(
         meta=meta,
-        book=seen.book,
-        version=seen.version,
-        product=seen.product,
-        symbols=list(seen.symbols),
-        agent=seen.agent,
+        engine=EngineOut(
+            book=seen.book,
+            version=seen.version,
+            product=seen.product,
+            symbols=list(seen.symbols),
+            agent=seen.agent,
+            policy=f"{seen.policy} {seen.policy_hash[:12]}",
+            last_wake=seen.last_wake,
+            deciding=seen.deciding,
+            journal_head=seen.chain_head,
+        ),
         equity=cents(seen.equity),
         daily_loss=share(seen.daily_loss),
         daily_loss_reached=seen.daily_loss_reached,
@@ -50,10 +57,6 @@ def status_of(meta: Meta, seen: "Status") -> StatusResult:
         open_positions=seen.open_positions,
         unprotected=list(seen.unprotected),
         live_orders=seen.live_orders,
-        last_wake=seen.last_wake,
-        deciding=seen.deciding,
-        policy=f"{seen.policy} {seen.policy_hash[:12]}",
-        journal_head=seen.chain_head,
     )
 
 
@@ -67,7 +70,8 @@ def status(meta: Meta, seen: "Status") -> CallToolResult:
     return told(
         result,
         f"{headline(meta)}\n"
-        f"book {seen.book}: {seen.product} {', '.join(seen.symbols)}; agent {seen.agent}; policy {result.policy}\n"
+        f"book {seen.book}: {seen.product} {', '.join(seen.symbols)}; agent {seen.agent}; "
+        f"policy {result.engine.policy}\n"
         f"equity {result.equity}, today's loss {seen.daily_loss:.2%}{reached}{paused}\n"
         f"{seen.open_positions} position(s), {seen.live_orders} live order(s){bare}; "
         f"last wake {seen.last_wake}{thinking}",

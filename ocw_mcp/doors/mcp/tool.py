@@ -43,7 +43,8 @@ class HouseTool(Tool):
             )
             return failed(str(error))
         try:
-            return await super().run(arguments, context, convert_result)
+            # Every answer is made from its typed result (`told`), so the SDK need not hold it against the type again.
+            return await super().run(arguments, context, convert_result=False)
         except ToolError as error:
             cause = error.__cause__
             if isinstance(cause, RequestError):
