@@ -26,13 +26,17 @@ from ocw_mcp.doors.mcp.results import (
     VerdictOut,
 )
 from ocw_mcp.doors.mcp.tool import told
-from ocw_mcp.doors.mcp.words import untrusted, when
+from ocw_mcp.doors.mcp.words import name, when
 
 if TYPE_CHECKING:
     from ocw_mcp.adapters.store.views.orders import OrderRow, RefusalRow
     from ocw_mcp.core.orders.table import TrackedOrder
     from ocw_mcp.engine.entries import Checked
     from ocw_mcp.runtime.facade import Facade, PolicyView, Portfolio, Status
+
+
+LONGEST_FIGURE = 60
+"""Characters of a limit, or of what it was held against."""
 
 
 def status_of(meta: Meta, seen: "Status") -> StatusResult:
@@ -182,7 +186,7 @@ def refused_order(row: "RefusalRow") -> OrderOut:
     return OrderOut(
         id=row.id,
         at=when(row.at),
-        symbol=untrusted(row.symbol, 40),
+        symbol=name(row.symbol),
         purpose=row.purpose,
         side=row.side,
         type=None,
@@ -198,8 +202,9 @@ def refused_order(row: "RefusalRow") -> OrderOut:
 def refusal_line(row: "RefusalRow") -> str:
     """Why an order did not pass."""
     code = RefusalCode(row.code)
-    limit, actual = untrusted(row.limit, 60), untrusted(row.actual, 60)
-    return f"{code}: {MEANING[code]}. limit={limit} actual={actual} largest={plain(row.largest)}"
+    # The symbol that is not allowed is whatever was asked for.
+    actual = name(row.actual) if code is RefusalCode.SYMBOL_NOT_ALLOWED else row.actual[:LONGEST_FIGURE]
+    return f"{code}: {MEANING[code]}. limit={row.limit[:LONGEST_FIGURE]} actual={actual} largest={plain(row.largest)}"
 
 
 def orders(meta: Meta, rows: list[OrderOut], more: str | None, status: str) -> CallToolResult:
