@@ -47,7 +47,7 @@ class Callers:
         match request:
             case LegRequest():
                 answer = self._carrier.carry_out(request.leg, order_key(request), request.principal, None, now)
-                return answer or Refusal(RefusalCode.NO_ORDER, limit="something to do", actual=request.leg.action)
+                return answer or Refusal(RefusalCode.NO_ORDER, limit="an order", actual=request.leg.action)
             case CancelRequest():
                 return self._cancel(request)
             case ProtectionRequest():

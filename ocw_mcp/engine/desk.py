@@ -37,6 +37,7 @@ from ocw_mcp.domain.orders import (
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import Feasible
 from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.time import SECOND
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.account import Account, Opened
 from ocw_mcp.engine.booking import book_fill, book_trade
@@ -47,6 +48,11 @@ from ocw_mcp.engine.quotes import Quotes
 
 EXPIRY_PREFIX = "expire:"
 """Timers that take a limit entry off, by its name."""
+CANCEL_PREFIX = "cancel:"
+"""Timers that ask for a cancel again: how often it was asked for, and the order's name."""
+CANCEL_ANSWER_MS = 10 * SECOND
+MOST_CANCELS = 4
+"""So often the venue is asked to take one order off before a person is told that it says nothing."""
 
 _ANSWERS_KEPT = 512
 
@@ -211,8 +217,21 @@ class Desk:
         """Ask the venue to take an order off, once."""
         if tracked.status.live and not tracked.cancel_requested:
             tracked.cancel_requested = True
-            self._out.record(events.OrderCancelRequested(tracked.ref, why))
-            self._out.cancel(tracked.ref)
+            self._ask_off(tracked.ref, why, 1)
+
+    def on_silence(self, name: str) -> None:
+        """The venue has not said what became of a cancel: ask again, or leave it to a person after so many times."""
+        times, _, order = name.partition(":")
+        for tracked in self.orders.live():
+            if str(tracked.ref) == order and int(times) < MOST_CANCELS:
+                self._ask_off(tracked.ref, "no answer; asked again", int(times) + 1)
+            elif str(tracked.ref) == order:
+                self._out.record(events.Incident(f"asked {times} times to cancel {order}, the venue says nothing"))
+
+    def _ask_off(self, ref: OrderRef, why: str, times: int) -> None:
+        self._out.record(events.OrderCancelRequested(ref, why))
+        self._out.cancel(ref)
+        self._out.set_timer(f"{CANCEL_PREFIX}{times}:{ref}", self._out.now + CANCEL_ANSWER_MS)
 
     def cancel_entries(self, why: str, symbol: str | None = None) -> None:
         """Take off every live entry, or every one of a symbol."""
@@ -251,6 +270,8 @@ class Desk:
         self._account.version += 1
         if not tracked.status.live:
             self._out.clear_timer(f"{EXPIRY_PREFIX}{tracked.ref}")
+            for times in range(1, MOST_CANCELS + 1):
+                self._out.clear_timer(f"{CANCEL_PREFIX}{times}:{tracked.ref}")
         booked = None
         symbol = tracked.order.symbol
         match report:
@@ -338,6 +359,8 @@ class Desk:
         return not any(
             each.filled or each.purpose is Purpose.EXIT if each.purpose.reduces else not sold
             for each in self.orders.live(symbol)
+            # As everywhere, an exit of which nobody knows is not counted on.
+            if not (each.purpose is Purpose.EXIT and each.status is OrderStatus.UNKNOWN)
         )
 
     def _sweep(self, symbol: str, booked: Booked | None, now: int) -> Booked:

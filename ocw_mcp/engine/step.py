@@ -30,7 +30,7 @@ from ocw_mcp.engine.callers import Callers
 from ocw_mcp.engine.carrying import Carrier
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DEADLINE_TIMER, Decisions
-from ocw_mcp.engine.desk import EXPIRY_PREFIX, Answer, Desk
+from ocw_mcp.engine.desk import CANCEL_PREFIX, EXPIRY_PREFIX, Answer, Desk
 from ocw_mcp.engine.entries import Checked, check
 from ocw_mcp.engine.exits import LOOK_TIMER, Exits
 from ocw_mcp.engine.guard import TIMER_PREFIX, Guard
@@ -95,7 +95,7 @@ class Engine:
         self.steps += 1
         if why := self._time.move_to(now):
             self._desk.lower(why)
-        now = self._time.now
+        now = self._out.now = self._time.now
         if isinstance(event, Frame):
             self._on_frame(event, now)
         elif isinstance(event, TimerFired):
@@ -233,6 +233,8 @@ class Engine:
             self.guard.on_timer(timer.name.removeprefix(TIMER_PREFIX), now)
         elif timer.name.startswith(EXPIRY_PREFIX):
             self._desk.on_expiry(timer.name.removeprefix(EXPIRY_PREFIX))
+        elif timer.name.startswith(CANCEL_PREFIX):
+            self._desk.on_silence(timer.name.removeprefix(CANCEL_PREFIX))
 
     def _after_decision(self, wake_id: int, decision: Decision | None, now: int) -> None:
         if decision is None:

@@ -139,6 +139,16 @@ async def test_nothing_is_taken_off_that_is_not_there() -> None:
     assert code(await ask(run, CancelRequest("k2", "anna", ENTRY))) is RefusalCode.NO_ORDER
 
 
+async def test_a_caller_who_asks_to_hold_is_told_that_there_is_no_order_in_it() -> None:
+    run = await holding()
+    answer = await ask(run, LegRequest("k1", "anna", leg(Action.HOLD)))
+    assert str(answer) == (
+        "NO_ORDER: there is no order in what was asked for, or none of that name is live. "
+        "limit=an order actual=HOLD largest=0"
+    )
+    assert len(run.events(events.OrderIntended)) == 2, "the entry and its stop"
+
+
 async def test_a_tighter_stop_takes_the_place_of_the_one_before() -> None:
     run = await holding("97")
     answer = await ask(run, ProtectionRequest("k1", "anna", "BTCUSDT", stop=D("98.53")))
