@@ -5,8 +5,10 @@ margin + quantity × p − cost = |quantity| × p × rate − amount, with the b
 Calculate Liquidation Price of USDⓈ-M Futures Contracts, for one-way mode and isolated margin).
 """
 
+from collections import deque
 from decimal import Decimal
 from functools import cached_property
+from itertools import groupby
 from typing import Final
 
 import msgspec
@@ -48,6 +50,17 @@ class Brackets(msgspec.Struct, frozen=True, dict=True):
     def cap(self, leverage: int) -> Decimal:
         """The largest notional (quote) that may be held at this leverage; 0 where none may."""
         return max((row.cap for row in self.rows if row.max_leverage >= leverage), default=ZERO)
+
+    @cached_property
+    def _steps(self) -> dict[int, tuple[tuple[int, Decimal], ...]]:
+        return {}
+
+    def steps(self, wanted: int) -> tuple[tuple[int, Decimal], ...]:
+        """What becomes of a wanted leverage as the position grows: each leverage, and up to which notional (quote)."""
+        if wanted not in self._steps:
+            by_leverage = groupby(self.rows, key=lambda row: min(wanted, row.max_leverage))
+            self._steps[wanted] = tuple((leverage, deque(rows, 1)[0].cap) for leverage, rows in by_leverage)
+        return self._steps[wanted]
 
     def largest(self, share: Decimal) -> Decimal:
         """The largest notional (quote) whose maintenance is at most this share of it; 0 where none is."""

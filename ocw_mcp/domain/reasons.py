@@ -103,7 +103,7 @@ MEANING: dict[RefusalCode, str] = {
     RefusalCode.FALLBACK: "the rules stand in for the agent here: they may not enter, or not against its last position",
     RefusalCode.REDUCTION_RATE: "as many closings and tighter stops were asked for as may be in a minute",
     RefusalCode.PROTECTIVE: "a protective order is never cancelled: tighten the stop, or close the position",
-    RefusalCode.NO_ORDER: "no live order of this book has that name",
+    RefusalCode.NO_ORDER: "there is no order in what was asked for, or none of that name is live",
     RefusalCode.NO_WAKE: "that wake waits for no such answer of this caller",
     RefusalCode.KEY_REUSED: "the key was used before, for something else",
 }

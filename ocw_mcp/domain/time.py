@@ -40,7 +40,12 @@ def iso(ms: int) -> str:
 
 def utc_day(ms: int) -> str:
     """The UTC day that a moment belongs to: `2026-03-09`."""
-    return iso(ms)[:10]
+    return _day_name(ms // DAY)
+
+
+@lru_cache(maxsize=64)
+def _day_name(day: int) -> str:
+    return iso(day * DAY)[:10]
 
 
 def next_month(ms: int) -> int:

@@ -5,14 +5,51 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ocw_mcp.domain.errors import SettingsError
 
 MOST_CONNECTIONS = 256
 """Beyond it uvicorn answers 503 before anybody else looks."""
+HEADERS_S = 10.0
+"""How long a client may take for the line and the headers of a request, from its connection or its first byte on."""
 FAREWELL_S = 2
+
+
+class _Connection(H11Protocol):
+    """A connection that becomes a request in time, or is cut: uvicorn waits for headers as long as a client likes."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._await_headers()
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what came; a request that has begun and not told its headers has to within its time."""
+        super().data_received(data)
+        if self.conn.their_state is h11.IDLE:
+            self._await_headers()
+        else:
+            self._forget_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody is waited for any more."""
+        self._forget_deadline()
+        super().connection_lost(exc)
+
+    def _await_headers(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(HEADERS_S, self.transport.close)
+
+    def _forget_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
 
 class _Server(uvicorn.Server):
@@ -60,7 +97,7 @@ async def serving(app: ASGIApp, bound: socket.socket) -> AsyncIterator[None]:
         log_config=None,
         log_level="warning",
         access_log=False,
-        http="h11",
+        http=_Connection,
         ws="none",
         lifespan="on",
         proxy_headers=False,

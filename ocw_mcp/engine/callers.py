@@ -24,10 +24,11 @@ from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.answers import Answer
 from ocw_mcp.engine.carrying import Carrier, Terms
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import Decisions
-from ocw_mcp.engine.desk import Answer, Desk
+from ocw_mcp.engine.desk import Desk
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.told import Told
@@ -66,12 +67,12 @@ class Callers:
         key = order_key(request)
         if self.asked_for.get(key, substance(request)) != substance(request):
             return Refusal(RefusalCode.KEY_REUSED, limit="what it was first used for", actual="something else")
-        return self._desk.answer(key)
+        return self._desk.answers.get(key)
 
     def take(self, asked: Asked, now: int) -> None:
         """Take a request, unless its key was used before. `answer` tells what came of it."""
         request, key = asked.request, order_key(asked.request)
-        known = self._desk.answer(key)
+        known = self._desk.answers.get(key)
         if known is not None and not (isinstance(request, SubmitRequest) and isinstance(known, Refusal)):
             # A wake that did not wait for an answer yesterday may be one that does today.
             return
@@ -83,7 +84,7 @@ class Callers:
         if isinstance(answer, Refusal) and not isinstance(request, LegRequest | CloseRequest):
             # A refused leg is journaled as the order that it would have been.
             self._out.record(RequestRefused(request.key, answer))
-        self._desk.remember(key, answer)
+        self._desk.answers.remember(key, answer)
 
     def _answer(self, request: CallerRequest, now: int) -> Answer:
         match request:
@@ -91,7 +92,7 @@ class Callers:
                 approval = f"in the client of {principal}" if request.consented and self._consent_counts else ""
                 terms = Terms(request.quantity, request.quoted, approval)
                 answer = self._carrier.carry_out(leg, order_key(request), principal, None, now, terms)
-                return answer or Refusal(RefusalCode.NO_ORDER, limit="something to do", actual=leg.action)
+                return answer or Refusal(RefusalCode.NO_ORDER, limit="an order", actual=leg.action)
             case CloseRequest(symbol=symbol):
                 # Flat, it takes back an entry that waits; where there is none, too, it is told that nothing is open.
                 action = Action.COVER if self._account.ledger.quantity(symbol) < ZERO else Action.SELL

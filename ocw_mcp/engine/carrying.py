@@ -8,8 +8,9 @@ from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.orders import OrderIntent, Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.answers import Answer
 from ocw_mcp.engine.approvals import Approvals, not_approved
-from ocw_mcp.engine.desk import Answer, Desk
+from ocw_mcp.engine.desk import Desk
 from ocw_mcp.engine.entries import entering
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.hands import Hands
@@ -54,7 +55,7 @@ class Carrier:
         if refusal is None and not held and entries:
             # There is nothing to close yet, but something on its way: whoever wants out takes it back.
             desk.cancel_entries(f"taken back by {principal}", leg.symbol)
-            return desk.remember(key, entries[0].ref)
+            return desk.answers.remember(key, entries[0].ref)
         refusal = refusal or exit_objection(leg, held)
         if refusal is None:
             return desk.close(leg.symbol, principal, now, key=key, wake_id=wake_id)
@@ -62,7 +63,7 @@ class Carrier:
 
     def answer(self, key: str) -> Answer | None:
         """What a leg was answered; None where it held, or nothing is remembered."""
-        return self._desk.answer(key)
+        return self._desk.answers.get(key)
 
     def approved(self, name: str, by: str, now: int) -> None:
         """A person has approved what waits under this name: hold it against every policy again, and send it."""
@@ -70,7 +71,7 @@ class Carrier:
         if waiting is None:
             return
         asked = waiting.intent
-        self._desk.forget(asked.idempotency_key)
+        self._desk.answers.forget(asked.idempotency_key)
         terms = Terms(asked.quantity, asked.quoted, f"{name} by {by}")
         self._enter(waiting.leg, asked.idempotency_key, asked.principal, asked.wake_id, now, terms)
 
@@ -98,4 +99,4 @@ class Carrier:
         for name in self._approvals.of(intent.principal, leg.symbol):
             self.not_approved(name, "superseded", intent.principal)
         waits = self._approvals.ask(leg, msgspec.structs.replace(intent, quoted=account.price), now)
-        return refusal if waits is None else self._desk.remember(intent.idempotency_key, waits)
+        return refusal if waits is None else self._desk.answers.remember(intent.idempotency_key, waits)

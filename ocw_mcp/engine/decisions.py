@@ -20,9 +20,9 @@ from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 from ocw_mcp.domain.steps import DecisionFailed, DecisionReady
 from ocw_mcp.domain.time import SECOND, iso
 from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.answers import Answer
 from ocw_mcp.engine.carrying import Carrier
 from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.desk import Answer
 from ocw_mcp.engine.out import Out
 
 DEADLINE_TIMER = "decision"

@@ -16,7 +16,6 @@ from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.activity import asked_for
 from ocw_mcp.core.risk.officer import RiskOfficer
 from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import Done, Waits
 from ocw_mcp.domain.errors import HouseRuleError
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ZERO, floor_to, plain
@@ -38,8 +37,10 @@ from ocw_mcp.domain.orders import (
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import Feasible
 from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.time import SECOND
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.account import Account, Opened
+from ocw_mcp.engine.answers import Answer, Answers, SavedAnswer
 from ocw_mcp.engine.booking import book_fill, book_trade
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.exposure import seen_by_risk
@@ -48,16 +49,17 @@ from ocw_mcp.engine.quotes import Quotes
 
 EXPIRY_PREFIX = "expire:"
 """Timers that take a limit entry off, by its name."""
-
-_ANSWERS_KEPT = 512
+CANCEL_PREFIX = "cancel:"
+"""Timers that ask for a cancel again: how often it was asked for, and the order's name."""
+CANCEL_ANSWER_MS = 10 * SECOND
+MOST_CANCELS = 4
+"""So often the venue is asked to take one order off before a person is told that it says nothing."""
 
 _REDUCES_BY = {
     Purpose.STOP: OrderType.STOP_MARKET,
     Purpose.TARGET: OrderType.TAKE_PROFIT_MARKET,
     Purpose.EXIT: OrderType.MARKET,
 }
-
-Answer = OrderRef | Refusal | Waits | Done
 
 
 class Group(msgspec.Struct):
@@ -75,18 +77,12 @@ class Change(msgspec.Struct, frozen=True):
     booked: Booked | None = None
 
 
-class _SavedAnswer(msgspec.Struct, frozen=True):
-    ref: OrderRef | None = None
-    refusal: Refusal | None = None
-    other: Waits | Done | None = None
-
-
 class DeskMemory(msgspec.Struct):
     """A desk, to be restored."""
 
     orders: TableState
     groups: dict[str, Group]
-    answers: dict[str, _SavedAnswer]
+    answers: dict[str, SavedAnswer]
 
 
 class Desk:
@@ -100,7 +96,7 @@ class Desk:
         self.officer = RiskOfficer(config.policies)
         self.orders = OrderTable()
         self._groups: dict[str, Group] = {}
-        self._answers: dict[str, Answer] = {}
+        self.answers = Answers()
 
     def submit(self, intent: OrderIntent, now: int, account: AccountView | None = None) -> Answer:
         """Check an intent and send it. The answer is the order's name, or why it did not pass.
@@ -110,7 +106,7 @@ class Desk:
         The same idempotency key gets the same answer again, and nothing is sent twice. An intent without a key, as the
         guard's are, is a new one each time.
         """
-        known = self._answers.get(intent.idempotency_key) if intent.idempotency_key else None
+        known = self.answers.get(intent.idempotency_key) if intent.idempotency_key else None
         if known is not None:
             return known
         ref = self._name(intent)
@@ -141,28 +137,12 @@ class Desk:
         self._out.send(answer)
         if intent.expires_at is not None:
             self._out.set_timer(f"{EXPIRY_PREFIX}{ref}", intent.expires_at)
-        return self.remember(intent.idempotency_key, ref)
-
-    def answer(self, key: str) -> Answer | None:
-        """What was answered under a key, as long as it is remembered."""
-        return self._answers.get(key)
+        return self.answers.remember(intent.idempotency_key, ref)
 
     def refuse(self, intent: OrderIntent, refusal: Refusal) -> Answer:
         """Write down that an intent did not pass; nothing is sent."""
         self._out.record(events.OrderRefused(intent, refusal, self._config.policy_hash))
-        return self.remember(intent.idempotency_key, refusal)
-
-    def remember(self, key: str, answer: Answer) -> Answer:
-        """Keep an answer under its key, if it has one."""
-        if key:
-            self._answers[key] = answer
-            while len(self._answers) > _ANSWERS_KEPT:
-                del self._answers[next(iter(self._answers))]
-        return answer
-
-    def forget(self, key: str) -> None:
-        """Let a key be answered anew: what waited under it is decided on."""
-        self._answers.pop(key, None)
+        return self.answers.remember(intent.idempotency_key, refusal)
 
     def close(
         self, symbol: str, principal: str, now: int, *, key: str | None = None, wake_id: int | None = None
@@ -217,8 +197,21 @@ class Desk:
         """Ask the venue to take an order off, once."""
         if tracked.status.live and not tracked.cancel_requested:
             tracked.cancel_requested = True
-            self._out.record(events.OrderCancelRequested(tracked.ref, why))
-            self._out.cancel(tracked.ref)
+            self._ask_off(tracked.ref, why, 1)
+
+    def on_silence(self, name: str) -> None:
+        """The venue has not said what became of a cancel: ask again, or leave it to a person after so many times."""
+        times, _, order = name.partition(":")
+        for tracked in self.orders.live():
+            if str(tracked.ref) == order and int(times) < MOST_CANCELS:
+                self._ask_off(tracked.ref, "no answer; asked again", int(times) + 1)
+            elif str(tracked.ref) == order:
+                self._out.record(events.Incident(f"asked {times} times to cancel {order}, the venue says nothing"))
+
+    def _ask_off(self, ref: OrderRef, why: str, times: int) -> None:
+        self._out.record(events.OrderCancelRequested(ref, why))
+        self._out.cancel(ref)
+        self._out.set_timer(f"{CANCEL_PREFIX}{times}:{ref}", self._out.now + CANCEL_ANSWER_MS)
 
     def cancel_entries(self, why: str, symbol: str | None = None) -> None:
         """Take off every live entry, or every one of a symbol."""
@@ -257,6 +250,8 @@ class Desk:
         self._account.version += 1
         if not tracked.status.live:
             self._out.clear_timer(f"{EXPIRY_PREFIX}{tracked.ref}")
+            for times in range(1, MOST_CANCELS + 1):
+                self._out.clear_timer(f"{CANCEL_PREFIX}{times}:{tracked.ref}")
         booked = None
         symbol = tracked.order.symbol
         match report:
@@ -292,16 +287,13 @@ class Desk:
 
     def memory(self) -> DeskMemory:
         """All that must survive a restart."""
-        return DeskMemory(self.orders.state(), self._groups, {key: _saved(each) for key, each in self._answers.items()})
+        return DeskMemory(self.orders.state(), self._groups, self.answers.state())
 
     def restore(self, memory: DeskMemory) -> None:
         """Put back what `memory` gave."""
         self.orders.restore(memory.orders)
         self._groups = memory.groups
-        for key, saved in memory.answers.items():
-            answer = saved.ref or saved.refusal or saved.other
-            assert answer is not None
-            self._answers[key] = answer
+        self.answers.restore(memory.answers)
 
     def _tell(self, report: OrderReport, incident: str) -> None:
         """Tell of a report that does not fit. Where it is a fill, money moved that is not in the books."""
@@ -340,6 +332,8 @@ class Desk:
         return not any(
             each.filled or each.purpose is Purpose.EXIT if each.purpose.reduces else not sold
             for each in self.orders.live(symbol)
+            # As everywhere, an exit of which nobody knows is not counted on.
+            if not (each.purpose is Purpose.EXIT and each.status is OrderStatus.UNKNOWN)
         )
 
     def _sweep(self, symbol: str, booked: Booked | None, now: int) -> Booked:
@@ -360,16 +354,6 @@ class Desk:
             self._groups.pop(symbol, None)
             self._account.done_with(symbol, tracked.intent.principal)
         return booked
-
-
-def _saved(answer: Answer) -> _SavedAnswer:
-    match answer:
-        case OrderRef():
-            return _SavedAnswer(ref=answer)
-        case Refusal():
-            return _SavedAnswer(refusal=answer)
-        case _:
-            return _SavedAnswer(other=answer)
 
 
 def _at_odds(known: TrackedOrder, report: OrderReport) -> str:

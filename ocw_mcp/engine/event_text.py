@@ -1,5 +1,10 @@
-"""What happened, event by event, in a sentence for people: on the page of `ocw explain`, and over MCP."""
+"""What happened, event by event, in a sentence for people: on the page of `ocw explain`, and over MCP.
 
+What a model, a client or the venue wrote goes through a `Quote` on its way into a sentence, so that a model that reads
+it can be shown it apart from what the engine says.
+"""
+
+from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
@@ -19,17 +24,31 @@ from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.events import JournalEvent
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderIntent, Purpose
+from ocw_mcp.domain.reasons import MEANING, Refusal, RefusalCode
+from ocw_mcp.domain.snapshot import WakeReason
 from ocw_mcp.domain.words import cents, moment, said, span
 
+VENUE, DECIDER, CLIENT = "venue", "decider", "client"
+"""Whose words an event can carry. The names of principals and operators are given out by whoever runs the engine."""
 HASH_SHOWN = 12
 """Characters of a policy's hash; JSON has all of it."""
 
 
-def leg_text(leg: Leg, quantity: Decimal | None = None) -> str:
+Quote = Callable[[str, str], str]
+"""(who wrote it, text) → what stands in the sentence for it."""
+
+
+def inline(source: str, text: str) -> str:
+    """The text itself, for a person who reads it."""
+    return said(text)
+
+
+def leg_text(leg: Leg, quote: Quote = inline, quantity: Decimal | None = None) -> str:
     """A leg in a few words: `BUY ETHUSDT 13.5% of equity, stop 2836.82`, or of so much of the base asset."""
-    parts = [f"{leg.action} {said(leg.symbol)}"]
+    symbol = quote(DECIDER, leg.symbol)
+    parts = [f"{leg.action} {symbol}"]
     if leg.action.adds_risk and quantity is not None:
-        parts = [f"{leg.action} {plain(quantity)} {said(leg.symbol)}"]
+        parts = [f"{leg.action} {plain(quantity)} {symbol}"]
     elif leg.action.adds_risk:
         parts[0] += " without a size" if leg.size is None else f" {plain(round(leg.size * 100, 2))}% of equity"
     if leg.action.adds_risk:
@@ -38,25 +57,26 @@ def leg_text(leg: Leg, quantity: Decimal | None = None) -> str:
     return ", ".join(parts)
 
 
-def told(book: str, event: JournalEvent) -> str:
+def told(book: str, event: JournalEvent, quote: Quote = inline) -> str:
     """An event on one line."""
     match event:
         case events.OrderIntended(ref, intent, policy_hash):
-            return f"order {ref.client_id(book)}: {_intent(intent)}; policy {policy_hash[:HASH_SHOWN]}"
+            return f"order {ref.client_id(book)}: {_intent(intent, quote)}; policy {policy_hash[:HASH_SHOWN]}"
         case events.OrderRefused(intent, refusal):
-            return f"refused {intent.purpose.name.lower()} of {said(intent.symbol)}: {said(str(refusal))}"
+            what = f"{intent.purpose.name.lower()} of {quote(DECIDER, intent.symbol)}"
+            return f"refused {what}: {refusal_text(refusal, quote)}"
         case events.OrderAccepted(ref, venue_order_id):
-            return f"{ref} accepted by the venue as {said(venue_order_id)}"
+            return f"{ref} accepted by the venue as {quote(VENUE, venue_order_id)}"
         case events.OrderRejected(ref, code, text):
             if code == NOT_JOURNALED:
                 return f"{ref} was not sent: {said(text)}"
-            return f"{ref} rejected by the venue: {said(code)} {said(text)}"
+            return f"{ref} rejected by the venue: {quote(VENUE, f'{code} {text}')}"
         case events.OrderUnknown(ref, why):
-            return f"{ref} unknown: {said(why)}; its budget stays reserved"
+            return f"{ref} unknown: {quote(VENUE, why)}; its budget stays reserved"
         case events.OrderCancelRequested(ref, why):
             return f"{ref} is to be canceled: {said(why)}"
         case events.OrderCanceled(ref, why):
-            return f"{ref} canceled: {said(why)}"
+            return f"{ref} canceled: {quote(VENUE, why)}"
         case events.OrderFilled():
             realised = f", realised {cents(event.realised, signed=True)} before fees" if event.realised else ""
             return (
@@ -76,13 +96,12 @@ def told(book: str, event: JournalEvent) -> str:
         case events.DecisionDiscarded(_, why):
             return f"an answer was discarded: {said(why)}"
         case events.WakeConditionsSet(_, armed, refused):
-            wrong = f"; not taken: {'; '.join(map(said, refused))}" if refused else ""
+            wrong = f"; not taken: {'; '.join(quote(DECIDER, each) for each in refused)}" if refused else ""
             return f"{armed} wake condition(s) were set{wrong}"
         case events.WakeRaised(wake_id, reasons):
-            why = "; ".join(f"{said(each.symbol or 'timer')}: {', '.join(map(said, each.reasons))}" for each in reasons)
-            return f"wake {wake_id}: {why}"
+            return f"wake {wake_id}: {'; '.join(reason_text(each, quote) for each in reasons)}"
         case events.DecisionMade(wake_id, decider, thinking_ms, decision):
-            return f"{said(decider)} decided on wake {wake_id} after {span(thinking_ms)}: {_legs(decision)}"
+            return f"{said(decider)} decided on wake {wake_id} after {span(thinking_ms)}: {_legs(decision, quote)}"
         case events.StateChanged(before, after, why):
             return f"the desk went from {before} to {after}: {said(why)}"
         case events.CommandTaken(verb=verb, by=by, subject=subject):
@@ -106,15 +125,16 @@ def told(book: str, event: JournalEvent) -> str:
         case events.TransferBooked(amount=amount):
             return f"{cents(amount, signed=True)} were transferred"
         case events.CallerAsked(request=request):
-            return f"{said(request.principal)} asked: {_asked(request)}"
+            return f"{said(request.principal)} asked: {_asked(request, quote)}"
         case events.RequestRefused(refusal=refusal):
-            return f"not done: {said(str(refusal))}"
+            return f"not done: {refusal_text(refusal, quote)}"
         case events.ApprovalAsked(name, intent, price, expires_at):
-            return f"{name} waits for a person until {moment(expires_at)}: {_intent(intent)}, mark {plain(price)}"
+            waits = f"{name} waits for a person until {moment(expires_at)}"
+            return f"{waits}: {_intent(intent, quote)}, mark {plain(price)}"
         case events.ApprovalEnded(name, outcome, by):
             return f"{name} was {said(outcome)} by {said(by)}"
         case events.DecisionCorrected(wake_id, decider, decision):
-            return f"{said(decider)} corrected wake {wake_id}: {_legs(decision)}"
+            return f"{said(decider)} corrected wake {wake_id}: {_legs(decision, quote)}"
         case events.BudgetSpent(spent, until):
             return f"thinking has cost {plain(spent)} USD; the rules decide until {moment(until)}"
         case events.Incident(text):
@@ -123,29 +143,52 @@ def told(book: str, event: JournalEvent) -> str:
             return _as_it_is(event)
 
 
-def _legs(decision: Decision) -> str:
-    return "; ".join(leg_text(leg) for leg in decision.legs) or "hold everything"
+def _legs(decision: Decision, quote: Quote) -> str:
+    return "; ".join(leg_text(leg, quote) for leg in decision.legs) or "hold everything"
 
 
-def _asked(request: CallerRequest) -> str:
+def reason_text(reason: WakeReason, quote: Quote = inline) -> str:
+    """Why a symbol was looked at: `BTCUSDT: close:1h, condition:price gt 60000, now 60010 (the agent's own reason)`."""
+    parts = []
+    for each in reason.reasons:
+        # Only a condition of the agent's carries its words, in brackets at the end.
+        ours, bracket, own = each.partition(" (") if each.startswith("condition:") else (each, "", "")
+        parts.append(said(ours) + (f" ({quote(DECIDER, own.removesuffix(')'))})" if bracket else ""))
+    return f"{said(reason.symbol or 'timer')}: {', '.join(parts)}"
+
+
+def refusal_text(refusal: Refusal, quote: Quote = inline) -> str:
+    """A refusal as it reads; the symbol that is not allowed is whatever was asked for."""
+    if refusal.code is not RefusalCode.SYMBOL_NOT_ALLOWED:
+        return said(str(refusal))
+    return (
+        f"{refusal.code}: {MEANING[refusal.code]}. limit={said(refusal.limit)} "
+        f"actual={quote(DECIDER, refusal.actual)} largest={plain(refusal.largest)}"
+    )
+
+
+def _asked(request: CallerRequest, quote: Quote) -> str:
     match request:
         case LegRequest(leg=leg, quantity=quantity):
-            meant = leg_text(leg, quantity)
-            return f"{meant}; {said(leg.reasoning)}" if leg.reasoning else meant
+            return leg_text(leg, quote, quantity) + _why(leg.reasoning, quote)
         case HaltRequest(why=why):
-            return f"halt{f': {said(why)}' if why else ''}"
+            return f"halt{_why(why, quote)}"
         case NoteRequest(text=text):
-            return f"note this: {said(text)}"
+            return f"note this{_why(text, quote)}"
         case SubmitRequest(wake_id=wake_id, decision=decision):
-            return f"on wake {wake_id}: {_legs(decision)}"
+            return f"on wake {wake_id}: {_legs(decision, quote)}"
         case CloseRequest(symbol=symbol, why=why):
-            return f"close {said(symbol)}{f': {said(why)}' if why else ''}"
+            return f"close {quote(CLIENT, symbol)}{_why(why, quote)}"
         case CancelRequest(ref=ref):
             return f"take {ref} off"
         case ProtectionRequest(symbol=symbol, stop=stop, target=target):
             wanted = [f"a stop at {plain(stop)}"] if stop is not None else []
             wanted += [f"a target at {plain(target)}"] if target is not None else []
-            return f"{' and '.join(wanted) or 'nothing'} for {said(symbol)}"
+            return f"{' and '.join(wanted) or 'nothing'} for {quote(CLIENT, symbol)}"
+
+
+def _why(text: str, quote: Quote) -> str:
+    return f": {quote(CLIENT, text)}" if text else ""
 
 
 def _as_it_is(event: JournalEvent) -> str:
@@ -159,8 +202,8 @@ def _field(value: object) -> str:
     return plain(value) if isinstance(value, Decimal) else said(str(value))
 
 
-def _intent(intent: OrderIntent) -> str:
-    what = f"{intent.purpose.name.lower()} {intent.side} {plain(intent.quantity)} {said(intent.symbol)}"
+def _intent(intent: OrderIntent, quote: Quote) -> str:
+    what = f"{intent.purpose.name.lower()} {intent.side} {plain(intent.quantity)} {quote(DECIDER, intent.symbol)}"
     if intent.trigger_price is not None:
         what += f", triggers at {plain(intent.trigger_price)}"
     if intent.purpose is Purpose.ENTRY and intent.protect_at is not None:

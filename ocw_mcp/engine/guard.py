@@ -30,9 +30,10 @@ from ocw_mcp.domain.reasons import Refusal
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.answers import Answer
 from ocw_mcp.engine.booking import book_outside_fill
 from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.desk import Answer, Change, Desk
+from ocw_mcp.engine.desk import Change, Desk
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.quotes import Quotes
 

@@ -12,6 +12,8 @@ class Out:
 
     def __init__(self) -> None:
         self._effects: list[Effect] = []
+        self.now = -1
+        """Engine time (ms) of the step under way."""
         self.timers: dict[str, int] = {}
 
     def take(self) -> list[Effect]:

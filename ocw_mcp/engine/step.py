@@ -24,13 +24,14 @@ from ocw_mcp.domain.policies import limits_in_force
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot, WakeReason
 from ocw_mcp.domain.steps import Asked, Command, DecisionFailed, DecisionReady, Effect, StepEvent, TimerFired
 from ocw_mcp.engine.account import DAY_TIMER, Account
+from ocw_mcp.engine.answers import Answer
 from ocw_mcp.engine.approvals import APPROVAL_PREFIX, Approvals
 from ocw_mcp.engine.booking import book_funding, book_transfer
 from ocw_mcp.engine.callers import Callers
 from ocw_mcp.engine.carrying import Carrier
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DEADLINE_TIMER, Decisions
-from ocw_mcp.engine.desk import EXPIRY_PREFIX, Answer, Desk
+from ocw_mcp.engine.desk import CANCEL_PREFIX, EXPIRY_PREFIX, Desk
 from ocw_mcp.engine.entries import Checked, check
 from ocw_mcp.engine.exits import LOOK_TIMER, Exits
 from ocw_mcp.engine.guard import TIMER_PREFIX, Guard
@@ -99,7 +100,7 @@ class Engine:
         self.steps += 1
         if why := self._time.move_to(now):
             self._desk.lower(why)
-        now = self._time.now
+        now = self._out.now = self._time.now
         if isinstance(event, Frame):
             self._on_frame(event, now)
         elif isinstance(event, TimerFired):
@@ -246,6 +247,8 @@ class Engine:
             self._carrier.not_approved(timer.name.removeprefix(APPROVAL_PREFIX), "unanswered", "anybody")
         elif timer.name.startswith(EXPIRY_PREFIX):
             self._desk.on_expiry(timer.name.removeprefix(EXPIRY_PREFIX))
+        elif timer.name.startswith(CANCEL_PREFIX):
+            self._desk.on_silence(timer.name.removeprefix(CANCEL_PREFIX))
 
     def _after_decision(self, decision: Decision, now: int) -> None:
         self._gate.set_timer(now, decision.next_check_s)
@@ -315,7 +318,7 @@ class Engine:
 
     def answer_under(self, key: str) -> Answer | None:
         """What was answered under a key of the desk's own, such as that of a decision's leg."""
-        return self._desk.answer(key)
+        return self._desk.answers.get(key)
 
     def summary(self) -> dict[str, Any]:
         """What `ocw status` shows of this moment, ready for JSON."""

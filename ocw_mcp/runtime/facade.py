@@ -124,7 +124,7 @@ class Facade:
         self._engine = engine
         self._clock = clock
         self._store = store
-        self._stamp = stamp
+        self._mode, self._source = stamp.mode, str(stamp.market)
         self._version = version
         self._taken: tuple[tuple[int, int], Snapshot] | None = None
         self.history = history
@@ -157,11 +157,11 @@ class Facade:
         ages = [now - at for at in known if at is not None]
         age = max(ages) if len(ages) == len(known) else None
         return Moment(
-            mode=self._stamp.mode,
+            mode=self._mode,
             state=self._engine.account.desk_state,
             as_of=now if ages and self.begun else None,
             age_ms=age,
-            source=str(self._stamp.market),
+            source=self._source,
             stale=age is None or age > self._engine.price_age_limit_ms or not self.begun,
         )
 
@@ -182,7 +182,7 @@ class Facade:
             daily_loss_reached=account.day.today.reached,
             paused_until=self._paused_until(),
             open_positions=len(account.ledger.positions),
-            unprotected=tuple(each.symbol for each in self.positions() if each.stop is None),
+            unprotected=tuple(each for each in sorted(account.ledger.positions) if not self._protected(each)),
             live_orders=sum(1 for _ in engine.orders.live()),
             last_wake=engine.last_wake,
             deciding=engine.waiting_for is not None,
@@ -308,6 +308,10 @@ class Facade:
         kept = [f"paused by {hands.paused_by}"] if hands.paused_by else []
         kept += [f"without {', '.join(sorted(hands.held))}"] if hands.held else []
         return "; ".join([self._engine.config.agent, *kept])
+
+    def _protected(self, symbol: str) -> bool:
+        protection = self._engine.guard.protections.get(symbol)
+        return protection is not None and protection.protected
 
     def _paused_until(self) -> int | None:
         until = self._engine.account.activity.state.paused_until

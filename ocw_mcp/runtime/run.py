@@ -18,7 +18,7 @@ from ocw_mcp.domain.events import RunResumed, RunStarted, RunStopped
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.protocols import Checkpoint, Clock, CommandBox, Decider, Feed, SimulatedVenue, Store
 from ocw_mcp.domain.steps import Asked, Command
-from ocw_mcp.engine.desk import Answer
+from ocw_mcp.engine.answers import Answer
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.answers import sound_request
 from ocw_mcp.runtime.pacing import everything_due, paced

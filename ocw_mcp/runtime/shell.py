@@ -72,6 +72,7 @@ class Shell:
         self.recorder = recorder
         self.clock = clock
         self._decider = decider
+        self._priced = decider if isinstance(decider, Priced) else None
         self.commits = Commits(store, engine.summary, tell)
         self._inbox: deque[StepEvent] = deque()
         self.timers: dict[str, int] = {}
@@ -201,7 +202,7 @@ class Shell:
             self._inbox.append(DecisionFailed(wake_id, self._decider.name, thought, "given up", cost))
 
     def _cost(self, wake_id: int) -> Decimal:
-        return self._decider.cost_usd(wake_id) if isinstance(self._decider, Priced) else ZERO
+        return ZERO if self._priced is None else self._priced.cost_usd(wake_id)
 
     async def _ask(self, request: DecisionRequest) -> None:
         if self.thinking is not None:

@@ -26,7 +26,7 @@ from ocw_mcp.domain.orders import OrderRef
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.requests import RequestCode, RequestError
-from ocw_mcp.engine.desk import Answer
+from ocw_mcp.engine.answers import Answer
 from ocw_mcp.engine.entries import Checked
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.previews import Preview, Previews

@@ -122,7 +122,7 @@ async def test_a_served_book_tells_its_owners_programs_where_and_takes_it_back(t
         assert address.pid == os.getpid()
         assert address.token not in repr(address)
         async with httpx2.AsyncClient(base_url=address.url, headers=bearer(address.token)) as client:
-            assert (await client.get("/status")).json()["book"] == "serve0"
+            assert (await client.get("/status")).json()["engine"]["book"] == "serve0"
     assert read_address(tmp_path) is None
     book.store.close()
 

@@ -99,3 +99,11 @@ def test_a_perpetual_without_brackets_is_held_to_cautious_ones_and_spot_to_none(
     assert ETH.margin_brackets is CAUTIOUS
     assert type(ETH)("ETHUSDT", Product.UM, ETH.tick, ETH.step, ETH.step, D(5), ROWS).margin_brackets is ROWS
     assert type(ETH)("ETHUSDT", Product.SPOT, ETH.tick, ETH.step, ETH.step, D(5)).margin_brackets is None
+
+
+@given(st.integers(1, 130), st.decimals(0, 60_000, places=2))
+def test_the_steps_of_a_leverage_are_what_the_brackets_leave_of_it(wanted: int, notional: Decimal) -> None:
+    steps = ROWS.steps(wanted)
+    found = next((leverage for leverage, cap in steps if notional <= cap), 0)
+    assert found == min(wanted, ROWS.max_leverage(notional))
+    assert [leverage for leverage, _ in steps] == sorted({leverage for leverage, _ in steps}, reverse=True)

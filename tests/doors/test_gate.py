@@ -88,7 +88,7 @@ async def test_beyond_loopback_the_named_hosts_pass_and_docs_are_off(looked: Loo
 
 async def test_status_and_metrics_tell_of_the_engine(door: Served, looked: Looked) -> None:
     status = (await door.client.get("/status")).json()
-    assert (status["book"], status["meta"]["mode"]) == (BOOK, "paper")
+    assert (status["engine"]["book"], status["meta"]["mode"]) == (BOOK, "paper")
     text = (await door.client.get("/metrics")).text
     assert 'ocw_desk_state{state="ACTIVE"} 1.0' in text
     assert f"ocw_equity_quote {float(looked.facade.portfolio().equity)}" in text

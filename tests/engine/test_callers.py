@@ -12,7 +12,7 @@ from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.domain.time import MINUTE
-from ocw_mcp.engine.desk import Answer
+from ocw_mcp.engine.answers import Answer
 from tests.support.deciders import Scripted
 from tests.support.legs import buy, sell
 from tests.support.markets import START, ListFeed, path
@@ -148,6 +148,16 @@ async def test_nothing_is_taken_off_that_is_not_there() -> None:
     run = await holding()
     assert code(await ask(run, CancelRequest("k1", "anna", OrderRef(77, Purpose.ENTRY)))) is RefusalCode.NO_ORDER
     assert code(await ask(run, CancelRequest("k2", "anna", ENTRY))) is RefusalCode.NO_ORDER
+
+
+async def test_a_caller_who_asks_to_hold_is_told_that_there_is_no_order_in_it() -> None:
+    run = await holding()
+    answer = await ask(run, LegRequest("k1", "anna", leg(Action.HOLD)))
+    assert str(answer) == (
+        "NO_ORDER: there is no order in what was asked for, or none of that name is live. "
+        "limit=an order actual=HOLD largest=0"
+    )
+    assert len(run.events(events.OrderIntended)) == 2, "the entry and its stop"
 
 
 async def test_a_tighter_stop_takes_the_place_of_the_one_before() -> None:

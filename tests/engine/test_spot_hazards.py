@@ -16,6 +16,7 @@ from tests.support.invariants import watched
 from tests.support.legs import buy, sell
 from tests.support.markets import START, ListFeed, candle, path
 from tests.support.runs import Run, policies
+from tests.support.venues import LosesExits
 
 D = Decimal
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
@@ -99,3 +100,14 @@ async def test_an_exit_that_its_stop_forestalled_is_not_tried_again_and_again_in
     assert len(run.events(events.OrderRejected)) < 5
     assert [fill.ref.leg for fill in run.events(events.OrderFilled)][:3] == [Purpose.ENTRY, Purpose.ENTRY, Purpose.STOP]
     assert flat(run)
+
+
+async def test_an_exit_of_which_nobody_knows_does_not_keep_what_the_next_one_left_from_counting_as_flat() -> None:
+    venue = LosesExits(1, arrives=False, product=Product.SPOT)
+    run = await on_spot(path([100.0] * 8), {1: buy("97"), 3: sell(), 5: sell()}, venue).go()
+    lost, sold = [each for each in run.events(events.OrderIntended) if each.ref.leg is Purpose.EXIT]
+    assert [each.ref for each in run.events(events.OrderUnknown)] == [lost.ref]
+    assert [each.ref for each in run.events(events.OrderFilled)][-1] == sold.ref
+    assert len(run.events(events.PositionClosed)) == 1
+    assert run.engine.account.ledger.positions == {}
+    assert run.engine.account.ledger.dust["BTCUSDT"].quantity > 0

@@ -24,7 +24,7 @@ from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.steps import Command, Verb
 from ocw_mcp.domain.time import MINUTE
-from ocw_mcp.engine.desk import Answer
+from ocw_mcp.engine.answers import Answer
 from ocw_mcp.runtime.deciders import AttachedDecides
 from tests.support.deciders import Scripted
 from tests.support.legs import buy

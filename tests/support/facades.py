@@ -10,7 +10,7 @@ from ocw_mcp.domain.asks import CallerRequest
 from ocw_mcp.domain.protocols import Decider
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.domain.time import HOUR
-from ocw_mcp.engine.desk import Answer
+from ocw_mcp.engine.answers import Answer
 from ocw_mcp.runtime.answers import sound_request
 from ocw_mcp.runtime.facade import Facade
 from ocw_mcp.runtime.history import History

@@ -22,10 +22,10 @@ LOST = "lost"
 
 
 class Flawed(PaperVenue):
-    """A paper venue of futures with the money that test runs begin with."""
+    """A paper venue with the money that test runs begin with."""
 
-    def __init__(self) -> None:
-        super().__init__(Product.UM, Decimal(10_000), patience_ms=5 * MINUTE)
+    def __init__(self, product: Product = Product.UM) -> None:
+        super().__init__(product, Decimal(10_000), patience_ms=5 * MINUTE)
 
 
 class RefusesStops(Flawed):
@@ -73,6 +73,23 @@ class TooLateToCancel(RefusesStops):
         return [] if ref.leg is Purpose.ENTRY else await super().cancel(ref, now)
 
 
+class SilentOnCancels(Flawed):
+    """Says nothing to the first cancels, and does nothing about them."""
+
+    def __init__(self, first: int) -> None:
+        super().__init__()
+        self._left = first
+        self.asked: list[tuple[int, OrderRef]] = []
+        """When (ms), and for which order."""
+
+    async def cancel(self, ref: OrderRef, now: int) -> Sequence[VenueReport]:
+        self.asked.append((now, ref))
+        if self._left:
+            self._left -= 1
+            return []
+        return await super().cancel(ref, now)
+
+
 class RejectsExits(Flawed):
     """Refuses every stop, and the first exits."""
 
@@ -94,8 +111,8 @@ class LosesExits(Flawed):
     It may refuse stops, too.
     """
 
-    def __init__(self, exits: int, *, arrives: bool, stops: bool = True) -> None:
-        super().__init__()
+    def __init__(self, exits: int, *, arrives: bool, stops: bool = True, product: Product = Product.UM) -> None:
+        super().__init__(product)
         self._lost = exits
         self._stops = stops
         self._arrives = arrives

@@ -6,6 +6,7 @@ leans long. An unknown part counts as nothing in it, and when too little is know
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from itertools import islice
 from typing import Final
 
@@ -45,7 +46,7 @@ class DerivativesState(msgspec.Struct, frozen=True):
 class Derivatives:
     """The derivatives of one symbol."""
 
-    __slots__ = ("_crowd", "_funding", "_read", "_rows", "_squares", "_sum")
+    __slots__ = ("_crowd", "_funding", "_read", "_rows", "_squares", "_sum", "_told")
 
     def __init__(self) -> None:
         self._rows: deque[Metrics] = deque(maxlen=ROWS_KEPT)
@@ -56,6 +57,8 @@ class Derivatives:
         self._funding: Funding | None = None
         self._read: dict[str, Reading] | None = None
         """What the rows were last read to say; None once another row has come."""
+        self._told: tuple[Mapping[str, Reading], Reading, Mapping[str, Reading]] | None = None
+        """What was last told, with the two that it stands on."""
 
     def take(self, row: Metrics) -> None:
         """Take in a row. One that is not later than the last changes nothing."""
@@ -79,12 +82,15 @@ class Derivatives:
         if self._funding is None or funding.at > self._funding.at:
             self._funding = funding
 
-    def values(self, now: int) -> dict[str, Reading]:
+    def values(self, now: int) -> Mapping[str, Reading]:
         """Every reading as of `now` (ms), by the names of the snapshot's `DerivativesView`."""
-        readings: dict[str, Reading] = {"funding_8h": self._funding_8h(now), **self._of_metrics(now)}
-        readings["composite"] = composite(readings)
-        del readings["price_change_24h"]
-        return readings
+        rows, funding = self._of_metrics(now), self._funding_8h(now)
+        if self._told is None or self._told[0] is not rows or self._told[1] != funding:
+            readings: dict[str, Reading] = {"funding_8h": funding, **rows}
+            readings["composite"] = composite(readings)
+            del readings["price_change_24h"]
+            self._told = rows, funding, readings
+        return self._told[2]
 
     def _of_metrics(self, now: int) -> dict[str, Reading]:
         """What the rows say; the same until the next one comes, or the last one is too old."""

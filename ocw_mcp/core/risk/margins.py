@@ -106,13 +106,9 @@ def _room(intent: OrderIntent, account: AccountView, policies: Policies, fits: C
     brackets = _brackets(account)
     if brackets is None:
         return fits(1)
-    wanted = max(1, _settled(intent, account) or policies.leverage.usual)
-    room, leverage, most = ZERO, 0, ZERO
-    for row in brackets.rows:
-        if leverage != min(wanted, row.max_leverage):
-            leverage = min(wanted, row.max_leverage)
-            most = fits(leverage)
-        ends = row.cap - account.symbol_notional
+    room = ZERO
+    for leverage, cap in brackets.steps(max(1, _settled(intent, account) or policies.leverage.usual)):
+        most, ends = fits(leverage), cap - account.symbol_notional
         if most < ends:
             return max(room, most)
         room = max(room, ends)

@@ -5,7 +5,7 @@ from typing import Final
 
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.prices import beginning
-from ocw_mcp.core.risk.verdict import Share, Span, Verdict, all_or_nothing
+from ocw_mcp.core.risk.verdict import Lazily, Share, Span, Verdict, all_or_nothing
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import OrderIntent, Side
@@ -70,7 +70,7 @@ def daily_loss(intent: OrderIntent, account: AccountView, policies: Policies, no
 def stop_required(intent: OrderIntent, account: AccountView, policies: Policies, notional: object) -> Verdict:
     """An entry brings a stop on the losing side of the price, and not too far away."""
     farthest = policies.stop.max_distance
-    limit = f"a stop within {Share(farthest)}"
+    limit = Lazily(lambda: f"a stop within {Share(farthest)}")
     stop = intent.protect_at
     if stop is None or not stop.is_finite():
         return Verdict(RefusalCode.STOP_REQUIRED, limit, "none", ZERO)

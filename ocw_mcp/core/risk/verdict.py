@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.domain.money import ZERO, plain
@@ -13,7 +15,7 @@ from ocw_mcp.domain.reasons import RefusalCode
 UNLIMITED: Final = Decimal("Infinity")
 
 
-class Share(NamedTuple):
+class Share(msgspec.Struct, frozen=True, gc=False):
     """A share that reads as text: `25%`. It is written only where somebody reads it, which is after a refusal."""
 
     value: Decimal
@@ -23,7 +25,7 @@ class Share(NamedTuple):
         return f"{plain(Decimal(format(self.value * 100, '.4f')))}%"
 
 
-class Span(NamedTuple):
+class Span(msgspec.Struct, frozen=True, gc=False):
     """A span of time that reads as text: `90s`."""
 
     ms: int
@@ -32,7 +34,7 @@ class Span(NamedTuple):
         return f"{self.ms / 1000:g}s"
 
 
-class Amount(NamedTuple):
+class Amount(msgspec.Struct, frozen=True, gc=False):
     """An amount in quote currency that reads as text: `5000`, with two decimals at most."""
 
     value: Decimal
@@ -41,7 +43,7 @@ class Amount(NamedTuple):
         return plain(round(self.value, 2))
 
 
-class Lazily(NamedTuple):
+class Lazily(msgspec.Struct, frozen=True):
     """What takes a while to say."""
 
     say: Callable[[], str]
@@ -54,7 +56,7 @@ Told = str | Share | Span | Amount | Lazily
 """What a person is told of a limit, or of the value held against it."""
 
 
-class Verdict(NamedTuple):
+class Verdict(msgspec.Struct, frozen=True):
     """What one limit says. `room` is the notional that it lets pass at the worst assumed fill, in quote currency.
 
     No room at all is how a limit that knows no size says no.

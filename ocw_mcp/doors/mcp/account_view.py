@@ -13,6 +13,7 @@ from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.doors.mcp.looks import headline
 from ocw_mcp.doors.mcp.results import (
     CheckResult,
+    EngineOut,
     HeadroomOut,
     Meta,
     OrderOut,
@@ -25,7 +26,7 @@ from ocw_mcp.doors.mcp.results import (
     VerdictOut,
 )
 from ocw_mcp.doors.mcp.tool import told
-from ocw_mcp.doors.mcp.words import untrusted, when
+from ocw_mcp.doors.mcp.words import name, when
 
 if TYPE_CHECKING:
     from ocw_mcp.adapters.store.views.orders import OrderRow, RefusalRow
@@ -34,15 +35,25 @@ if TYPE_CHECKING:
     from ocw_mcp.runtime.facade import Facade, PolicyView, Portfolio, Status
 
 
+LONGEST_FIGURE = 60
+"""Characters of a limit, or of what it was held against."""
+
+
 def status_of(meta: Meta, seen: "Status") -> StatusResult:
     """The engine at a glance, typed."""
     return StatusResult(
         meta=meta,
-        book=seen.book,
-        version=seen.version,
-        product=seen.product,
-        symbols=list(seen.symbols),
-        agent=seen.agent,
+        engine=EngineOut(
+            book=seen.book,
+            version=seen.version,
+            product=seen.product,
+            symbols=list(seen.symbols),
+            agent=seen.agent,
+            policy=f"{seen.policy} {seen.policy_hash[:12]}",
+            last_wake=seen.last_wake,
+            deciding=seen.deciding,
+            journal_head=seen.chain_head,
+        ),
         equity=cents(seen.equity),
         daily_loss=share(seen.daily_loss),
         daily_loss_reached=seen.daily_loss_reached,
@@ -50,10 +61,6 @@ def status_of(meta: Meta, seen: "Status") -> StatusResult:
         open_positions=seen.open_positions,
         unprotected=list(seen.unprotected),
         live_orders=seen.live_orders,
-        last_wake=seen.last_wake,
-        deciding=seen.deciding,
-        policy=f"{seen.policy} {seen.policy_hash[:12]}",
-        journal_head=seen.chain_head,
     )
 
 
@@ -67,7 +74,8 @@ def status(meta: Meta, seen: "Status") -> CallToolResult:
     return told(
         result,
         f"{headline(meta)}\n"
-        f"book {seen.book}: {seen.product} {', '.join(seen.symbols)}; agent {seen.agent}; policy {result.policy}\n"
+        f"book {seen.book}: {seen.product} {', '.join(seen.symbols)}; agent {seen.agent}; "
+        f"policy {result.engine.policy}\n"
         f"equity {result.equity}, today's loss {seen.daily_loss:.2%}{reached}{paused}\n"
         f"{seen.open_positions} position(s), {seen.live_orders} live order(s){bare}; "
         f"last wake {seen.last_wake}{thinking}",
@@ -178,7 +186,7 @@ def refused_order(row: "RefusalRow") -> OrderOut:
     return OrderOut(
         id=row.id,
         at=when(row.at),
-        symbol=untrusted(row.symbol, 40),
+        symbol=name(row.symbol),
         purpose=row.purpose,
         side=row.side,
         type=None,
@@ -194,8 +202,9 @@ def refused_order(row: "RefusalRow") -> OrderOut:
 def refusal_line(row: "RefusalRow") -> str:
     """Why an order did not pass."""
     code = RefusalCode(row.code)
-    limit, actual = untrusted(row.limit, 60), untrusted(row.actual, 60)
-    return f"{code}: {MEANING[code]}. limit={limit} actual={actual} largest={plain(row.largest)}"
+    # The symbol that is not allowed is whatever was asked for.
+    actual = name(row.actual) if code is RefusalCode.SYMBOL_NOT_ALLOWED else row.actual[:LONGEST_FIGURE]
+    return f"{code}: {MEANING[code]}. limit={row.limit[:LONGEST_FIGURE]} actual={actual} largest={plain(row.largest)}"
 
 
 def orders(meta: Meta, rows: list[OrderOut], more: str | None, status: str) -> CallToolResult:

@@ -7,19 +7,21 @@ from mcp.types import CallToolResult
 from ocw_mcp.domain.money import plain
 from ocw_mcp.doors.mcp.account_view import amount, cents, refusal_line
 from ocw_mcp.doors.mcp.looks import headline
-from ocw_mcp.doors.mcp.results import JournalResult, Meta, SaidOut, StoryResult, TradeOut, TradesResult
+from ocw_mcp.doors.mcp.results import JournalResult, Meta, StoryResult, TradeOut, TradesResult
 from ocw_mcp.doors.mcp.tool import told
-from ocw_mcp.doors.mcp.words import cursor, untrusted, when
-from ocw_mcp.engine.event_text import leg_text
+from ocw_mcp.doors.mcp.words import CONCISE, DETAILED, Quotes, cursor, name, when
+from ocw_mcp.engine.event_text import leg_text, reason_text
 from ocw_mcp.engine.event_text import told as event_text
 
 if TYPE_CHECKING:
-    from ocw_mcp.adapters.store.views.days import DayPage
-    from ocw_mcp.adapters.store.views.story import Story
+    from ocw_mcp.adapters.store.views.days import DayPage, EventRow
+    from ocw_mcp.adapters.store.views.story import Step, Story
     from ocw_mcp.adapters.store.views.trades import TradePage
 
-LONGEST_LINE = 240
+LONGEST_LINE = 200
 """Characters of one event; the beginning says what it was."""
+CONCISE_EVENTS = 30
+"""Events of a day up to which the answer is a concise one."""
 MOST = {False: (12, 6, 4), True: (60, 24, 16)}
 """Steps, legs and refusals of a concise and of a detailed story."""
 
@@ -61,34 +63,32 @@ def story(meta: Meta, seen: "Story", *, detailed: bool) -> CallToolResult:
     most_steps, most_legs, most_refusals = MOST[detailed]
     answer = seen.answer
     legs = [] if answer is None else [leg for leg in answer.decision.legs if seen.symbol in (None, leg.symbol)]
-    said = []
+    quotes = Quotes(_room(detailed=detailed))
+    decided: list[str] = []
     if answer is not None:
-        by, at = answer.decider, when(answer.at)
-        said = [(f"{by} on {leg.symbol}", leg.reasoning) for leg in legs] + [
-            (f"{by}: cause", answer.decision.cause),
-            (f"{by}: note to itself", answer.decision.note),
-        ]
-    events = [f"{when(each.at)} {event_text(seen.book, each.event)}"[:LONGEST_LINE] for each in seen.steps]
-    ends = events if len(events) <= most_steps else [*events[: most_steps * 2 // 3], *events[-most_steps // 3 :]]
+        by, quote = answer.decider, quotes.quote(answer.at)
+        decided = [leg_text(leg, quote)[:LONGEST_LINE] for leg in legs[:most_legs]]
+        said = [(f"{by} on {name(leg.symbol)}", leg.reasoning) for leg in legs[:most_legs]]
+        said += [(f"{by}: cause", answer.decision.cause), (f"{by}: note to itself", answer.decision.note)]
+        for source, text in said:
+            if text:
+                quotes.add(source, answer.at, text)
+    woken, steps = seen.woken_at or 0, seen.steps
+    if len(steps) > most_steps:
+        steps = [*steps[: most_steps * 2 // 3], *steps[-most_steps // 3 :]]
     result = StoryResult(
         meta=meta,
         wake=seen.wake_id,
         woken_at=when(seen.woken_at),
-        reasons=[
-            untrusted(f"{each.symbol or 'timer'}: {', '.join(each.reasons)}", LONGEST_LINE) for each in seen.reasons
-        ][:most_legs],
+        reasons=[reason_text(each, quotes.quote(woken))[:LONGEST_LINE] for each in seen.reasons[:most_legs]],
         decider=answer.decider if answer else None,
-        legs=[untrusted(leg_text(leg), LONGEST_LINE) for leg in legs[:most_legs]],
-        said=[
-            SaidOut(source=untrusted(source, 60), at=at, untrusted_text=untrusted(text))
-            for source, text in said
-            if text
-        ][: most_legs + 2],
+        legs=decided,
         refusals=[f"{each.id} {refusal_line(each)}" for each in seen.refusals[:most_refusals]],
-        steps=ends,
-        left_out=len(events) - len(ends) + seen.left_out,
+        steps=[_line(seen.book, each, quotes) for each in steps],
+        left_out=len(seen.steps) - len(steps) + seen.left_out,
+        said=quotes.said,
     )
-    return told(result, "\n".join([headline(meta), *_story_lines(result)]))
+    return told(result, "\n".join([headline(meta), *_story_lines(result), *quotes.lines()]))
 
 
 def _story_lines(result: StoryResult) -> list[str]:
@@ -97,7 +97,6 @@ def _story_lines(result: StoryResult) -> list[str]:
     if result.wake is not None:
         held = "hold everything" if result.decider and not result.legs else ""
         lines.append(f"decided by {result.decider or 'nobody yet'}: {'; '.join(result.legs) or held}".rstrip(": "))
-    lines += [f"untrusted_text ({each.source}): {each.untrusted_text}" for each in result.said]
     lines += [f"refused: {each}" for each in result.refusals]
     lines += result.steps or ["nothing was sent"]
     return [
@@ -108,8 +107,25 @@ def _story_lines(result: StoryResult) -> list[str]:
 
 def journal(meta: Meta, book: str, page: "DayPage") -> CallToolResult:
     """A page of a day."""
-    lines = [f"{when(each.at)} {untrusted(event_text(book, each.event), LONGEST_LINE)}" for each in page.events]
-    result = JournalResult(meta=meta, day=page.day, events=lines, total=page.total, cursor=cursor("journal", page.next))
+    quotes = Quotes(_room(detailed=len(page.events) > CONCISE_EVENTS))
+    lines = [_line(book, each, quotes) for each in page.events]
+    result = JournalResult(
+        meta=meta,
+        day=page.day,
+        events=lines,
+        said=quotes.said,
+        total=page.total,
+        cursor=cursor("journal", page.next),
+    )
     head = f"{page.day or 'no day yet'}: {page.total} event(s)"
     more = [f"later: cursor={result.cursor}"] if result.cursor else []
-    return told(result, "\n".join([headline(meta), head, *lines, *more]))
+    return told(result, "\n".join([headline(meta), head, *lines, *quotes.lines(), *more]))
+
+
+def _line(book: str, row: "EventRow | Step", quotes: Quotes) -> str:
+    return f"{when(row.at)} {event_text(book, row.event, quotes.quote(row.at))}"[:LONGEST_LINE]
+
+
+def _room(*, detailed: bool) -> int:
+    """Characters for what others wrote."""
+    return (DETAILED if detailed else CONCISE) // 4

@@ -49,7 +49,8 @@ class HouseTool(Tool):
                 f"actual={','.join(who.scopes) or 'none'} next: call tools that read"
             )
         try:
-            return await super().run(arguments, context, convert_result)
+            # Every answer is made from its typed result (`told`), so the SDK need not hold it against the type again.
+            return await super().run(arguments, context, convert_result=False)
         except ToolError as error:
             cause = error.__cause__
             if isinstance(cause, RequestError):

@@ -16,7 +16,7 @@ from ocw_mcp.doors.mcp.tool import told
 from ocw_mcp.doors.mcp.words import untrusted, when
 
 if TYPE_CHECKING:
-    from ocw_mcp.engine.desk import Answer
+    from ocw_mcp.engine.answers import Answer
     from ocw_mcp.runtime.previews import Preview
     from ocw_mcp.runtime.trading import Previewed, Trading
 

@@ -1,5 +1,6 @@
 """Texts that somebody else wrote, and lists that have to fit: what goes into an answer, and how much of it."""
 
+import json
 import re
 from typing import Final
 
@@ -7,6 +8,8 @@ from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.time import iso
 from ocw_mcp.domain.words import said
+from ocw_mcp.doors.mcp.results import SaidOut
+from ocw_mcp.engine.event_text import Quote
 
 CONCISE: Final = 8_000
 DETAILED: Final = 24_000
@@ -21,6 +24,49 @@ def untrusted(text: str, longest: int = LONGEST_UNTRUSTED) -> str:
     """What a model or a venue wrote: one line, capped, without links and without anything that could command."""
     clean = " ".join(_LINK.sub("[link]", said(text[: 4 * longest])).split())
     return clean if len(clean) <= longest else f"{clean[: longest - 1]}…"
+
+
+_NAME = re.compile(r"[\w.:+*/-]{1,40}")
+
+
+def name(text: str) -> str:
+    """A name that somebody else chose. One short word commands nobody; anything longer is not shown as one."""
+    return text if _NAME.fullmatch(text) else "(no name)"
+
+
+class Quotes:
+    """What others wrote, kept apart from an answer's own sentences: where it was, these say `said[0]`, `said[1]`.
+
+    `room` is how many characters all of it may have together.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self.said: list[SaidOut] = []
+
+    def add(self, source: str, at: int | None, text: str) -> str:
+        """Keep a text, and how to point to it. The same text of the same source is kept once, with its first time."""
+        clean = untrusted(text)
+        for place, each in enumerate(self.said):
+            if (each.source, each.untrusted_text) == (source, clean):
+                return f"said[{place}]"
+        if len(clean) > self._room:
+            return "(a text left out for length)"
+        self._room -= len(clean)
+        self.said.append(SaidOut(source=source, at=when(at), untrusted_text=clean))
+        return f"said[{len(self.said) - 1}]"
+
+    def quote(self, at: int) -> Quote:
+        """How an event of `at` (ms) tells what others wrote: a name as it is, and all else in `said`."""
+        return lambda source, text: text if _NAME.fullmatch(text) else self.add(source, at, text)
+
+    def lines(self) -> list[str]:
+        """The same for a text: each as a quotation, with who wrote it and when."""
+        return [
+            f"said[{place}] untrusted_text by {each.source}, {each.at}: "
+            f"{json.dumps(each.untrusted_text, ensure_ascii=False)}"
+            for place, each in enumerate(self.said)
+        ]
 
 
 def when(ms: int | None) -> str | None:

@@ -15,7 +15,7 @@ from ocw_mcp.domain.money import floor_to, plain
 from ocw_mcp.domain.orders import Accepted, Filled, OutsideFill, Purpose, Rejected, Side, VenueReport
 from ocw_mcp.domain.protocols import Venue
 from ocw_mcp.domain.time import HOUR, MINUTE
-from tests.adapters.venues.test_paper_venue import ETH, T0, approval
+from tests.adapters.venues.papers import ETH, T0, approval
 
 
 class Stage(Protocol):

@@ -10,7 +10,7 @@ from ocw_mcp.domain.market import Book, Candle, Product
 from ocw_mcp.domain.money import ceil_to
 from ocw_mcp.domain.orders import Canceled, Filled, Purpose, VenueReport
 from ocw_mcp.domain.time import MINUTE, SECOND
-from tests.adapters.venues.test_paper_venue import BUY, ETH, SELL, T0, approval, fill_of, opens, rest, send, trades
+from tests.adapters.venues.papers import BUY, ETH, SELL, T0, approval, fill_of, opens, rest, send, trades
 
 D = Decimal
 FREE = {"taker_fee": D("0.0005"), "half_spread": D(0), "slippage": D(0)}

@@ -9,7 +9,7 @@ from ocw_mcp.adapters.venues.paper_account import NEVER
 from ocw_mcp.domain.market import Candle, Funding, Opening, Product
 from ocw_mcp.domain.orders import FundingPaid, Side, VenueReport
 from ocw_mcp.domain.time import HOUR, MINUTE
-from tests.adapters.venues.test_paper_venue import BUY, ETH, SELL, T0, approval, opens, venue_with
+from tests.adapters.venues.papers import BUY, ETH, SELL, T0, approval, opens, venue_with
 
 D = Decimal
 STAMP = 8 * HOUR

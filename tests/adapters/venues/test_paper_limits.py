@@ -9,7 +9,7 @@ from ocw_mcp.core.matching.on_candles import TERMS
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Accepted, Canceled, Filled, OrderRef, Purpose, Rejected, Side
 from ocw_mcp.domain.time import MINUTE
-from tests.adapters.venues.test_paper_venue import (
+from tests.adapters.venues.papers import (
     BUY,
     SELL,
     T0,

@@ -22,7 +22,7 @@ from ocw_mcp.domain.orders import (
     VenueReport,
 )
 from ocw_mcp.domain.time import MINUTE
-from tests.adapters.venues.test_paper_venue import (
+from tests.adapters.venues.papers import (
     BUY,
     ETH,
     SELL,

@@ -7,7 +7,7 @@ import pytest
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Accepted, Purpose, Rejected
-from tests.adapters.venues.test_paper_venue import BUY, SELL, T0, approval, fill_of, opens, send, trades, venue_with
+from tests.adapters.venues.papers import BUY, SELL, T0, approval, fill_of, opens, send, trades, venue_with
 
 D = Decimal
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain.orders import Canceled, Filled, OrderRef, Purpose, VenueReport
 from ocw_mcp.domain.time import MINUTE
-from tests.adapters.venues.test_paper_venue import (
+from tests.adapters.venues.papers import (
     BUY,
     SELL,
     T0,

@@ -21,7 +21,7 @@ from ocw_mcp.domain.orders import (
     Side,
 )
 from tests.adapters.venues.conformance import STAGES, Stage, booked, hold, outside, refusal, send, traded
-from tests.adapters.venues.test_paper_venue import ETH, approval
+from tests.adapters.venues.papers import ETH, approval
 
 D = Decimal
 BUY, SELL = Side.BUY, Side.SELL

@@ -283,4 +283,4 @@ async def test_before_the_market_begins_every_tool_still_answers(tmp_path: Path)
 
 async def test_status_names_the_book(looked: Looked) -> None:
     found = content(await ask(looked, "ocw_get_status", {}))
-    assert (found["book"], found["version"]) == (BOOK, "1.2.3")
+    assert (found["engine"]["book"], found["engine"]["version"]) == (BOOK, "1.2.3")

@@ -1,0 +1,138 @@
+"""A paper venue to try, orders that were approved, and candles to fill them on."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import msgspec
+
+from ocw_mcp.adapters.venues.paper import PaperVenue
+from ocw_mcp.core.matching.on_candles import Terms
+from ocw_mcp.core.risk.officer import APPROVAL_MS, RiskOfficer
+from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.market import Candle, Instrument, Opening, Product
+from ocw_mcp.domain.orders import (
+    Accepted,
+    Filled,
+    OrderIntent,
+    OrderRef,
+    OrderType,
+    Purpose,
+    Side,
+    VenueReport,
+)
+from ocw_mcp.domain.time import MINUTE
+from tests.support.accounts import CALM
+from tests.support.runs import policies
+
+D = Decimal
+T0 = 1_767_225_600_000
+ETH = "ETHUSDT"
+BUY, SELL = Side.BUY, Side.SELL
+COSTS = Terms(taker_fee=D("0.001"), half_spread=D("0.0001"), slippage=D("0.0004"), latency_ms=0)
+OFFICER = RiskOfficer(
+    policies(
+        order={"max_notional": 10**9, "price_allowance": 0},
+        position={"max_share": 1},
+        exposure={"max_gross": 20},
+        stop={"max_distance": "0.5"},
+    )
+)
+FINE = D("0.0000001")
+TYPES = {Purpose.STOP: OrderType.STOP_MARKET, Purpose.TARGET: OrderType.TAKE_PROFIT_MARKET}
+
+
+def approval(
+    side: Side,
+    quantity: str,
+    purpose: Purpose = Purpose.ENTRY,
+    *,
+    n: int = 1,
+    revision: int = 0,
+    trigger: str | None = None,
+    now: int = T0,
+    symbol: str = ETH,
+    product: Product = Product.UM,
+    limit: str | None = None,
+    post_only: bool = False,
+    leverage: int = 1,
+    take_at: str | None = None,
+) -> ApprovedOrder:
+    """An approval from the risk officer, who is told whatever lets the order pass: the venue has to look for itself.
+
+    Leverage and the other side of an OCO are put in behind the officer's back.
+    """
+    price, size = D(1_000), D(quantity)
+    account = msgspec.structs.replace(
+        CALM,
+        product=product,
+        instrument=Instrument(symbol, product, FINE, FINE, FINE, D(0)),
+        equity=D(10**9),
+        day_opening=D(10**9),
+        free_margin=D(10**9),
+        quantity=D(0) if purpose is Purpose.ENTRY else -side.sign * size,
+    )
+    intent = OrderIntent(
+        idempotency_key="k",
+        principal="test",
+        symbol=symbol,
+        side=side,
+        type=OrderType.LIMIT if limit else TYPES.get(purpose, OrderType.MARKET),
+        purpose=purpose,
+        quantity=size,
+        trigger_price=None if trigger is None else D(trigger),
+        protect_at=(D(limit) if limit else price) * (1 - side.sign * D("0.2")),
+        limit_price=None if limit is None else D(limit),
+        post_only=post_only,
+    )
+    ask = OFFICER.approve_reduction if purpose.reduces else OFFICER.check_entry
+    answer = ask(intent, account, OrderRef(n, purpose, revision), now)
+    assert isinstance(answer, ApprovedOrder), str(answer)
+    answer._order = msgspec.structs.replace(
+        answer.order, leverage=leverage, take_at=None if take_at is None else D(take_at)
+    )
+    return answer
+
+
+async def send(venue: PaperVenue, approved: ApprovedOrder) -> list[VenueReport]:
+    """Submit an order at the moment of its approval."""
+    return list(await venue.submit(approved, approved.expires_at - APPROVAL_MS))
+
+
+def venue_with(wallet: int = 10_000, product: Product = Product.UM, patience_ms: int = 5 * MINUTE) -> PaperVenue:
+    return PaperVenue(product, D(wallet), patience_ms, COSTS)
+
+
+def opens(venue: PaperVenue, price: float, minute: int = 0, symbol: str = ETH) -> list[VenueReport]:
+    at = T0 + minute * MINUTE
+    return list(venue.on_opening(Opening(symbol, at, price), at))
+
+
+def trades(
+    venue: PaperVenue, low: float, high: float, close: float, minute: int = 0, volume: float = 1e6
+) -> list[VenueReport]:
+    """The candle that opened at `minute` closes; its first price has been told before, by an opening."""
+    at = T0 + minute * MINUTE
+    return list(venue.on_candle(Candle(ETH, at, MINUTE, close, high, low, close, volume), at + MINUTE))
+
+
+def fill_of(reports: Sequence[VenueReport]) -> Filled:
+    fills = [report for report in reports if isinstance(report, Filled)]
+    assert len(fills) == 1, reports
+    return fills[0]
+
+
+async def holding(
+    side: Side, quantity: str, price: float = 1_000.0, wallet: int = 10_000, leverage: int = 2
+) -> PaperVenue:
+    """A venue with a position, opened at T0."""
+    venue = venue_with(wallet)
+    await venue.submit(approval(side, quantity, leverage=leverage), T0)
+    assert fill_of(opens(venue, price)).quantity == D(quantity)
+    return venue
+
+
+async def rest(venue: PaperVenue, side: Side, quantity: str, purpose: Purpose, trigger: str, at: int = T0) -> OrderRef:
+    """Lay a stop or a target; its name."""
+    approved = approval(side, quantity, purpose, trigger=trigger, now=at)
+    assert isinstance((await venue.submit(approved, at))[0], Accepted)
+    return approved.order.ref
