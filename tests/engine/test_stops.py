@@ -35,7 +35,8 @@ async def test_a_looser_stop_that_is_accepted_late_leaves_the_tighter_one_alone(
     await run.simulation._shell.take(Accepted(LATE, "v-late"))
     assert stops(run) == {LATE: Decimal(96), OrderRef(1, Purpose.STOP, 1): Decimal(97)}
     assert [each.stop for each in run.events(events.PositionProtected)] == before
-    assert [each.ref for each in run.events(events.OrderCancelRequested)] == [LATE]
+    # This venue says nothing to a cancel of it, so it is asked for again.
+    assert {each.ref for each in run.events(events.OrderCancelRequested)} == {LATE}
 
 
 async def test_a_looser_stop_that_is_accepted_late_is_no_protection() -> None:
