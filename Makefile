@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 NODE_STAMP := .node/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test validators mutants lint bench docs lock
+.PHONY: help install run test validators mutants lint bench docs bundle lock
 
 help:
 	@echo "make install   a virtual environment in .venv, from the lock, every file checked against its hash"
@@ -16,7 +16,8 @@ help:
 	@echo "make mutants   which changes to the risk officer no test would notice; about ten minutes on one core"
 	@echo "make lint      ruff, mypy and the floors of the house"
 	@echo "make bench     how fast it is here"
-	@echo "make docs      docs/reference.md anew, from the code"
+	@echo "make docs      docs/reference.md and packaging/ anew, from the code"
+	@echo "make bundle    dist/ocw-mcp.mcpb, which Claude Desktop installs as an extension; needs npm"
 	@echo "make lock      requirements.lock anew, after a change of pyproject.toml (needs uv)"
 
 install: $(STAMP)
@@ -60,6 +61,12 @@ bench: $(STAMP)
 
 docs: $(STAMP)
 	.venv/bin/python -m ocw_mcp.app.reference > docs/reference.md
+	.venv/bin/python -m ocw_mcp.app.packaging
+
+bundle: $(STAMP) $(NODE_STAMP)
+	@rm -rf build/bundle
+	.venv/bin/python -m ocw_mcp.app.packaging build/bundle
+	.node/node_modules/.bin/mcpb pack build/bundle dist/ocw-mcp.mcpb
 
 # The options leave out every address: `uv.lock` and `pylock.toml` would hold those of a package index.
 lock:
