@@ -84,6 +84,8 @@ def bundle(checkout: Path, into: Path) -> None:
         else:
             shutil.copy(source, into)
     shutil.copy(checkout / "packaging" / ENTRY, into)
+    # The tool leaves out whatever is called .env, but the project does not build without its example.
+    (into / ".mcpbignore").write_text("!.env.example\n", encoding="utf-8")
     (into / "manifest.json").write_text(written("manifest.json"), encoding="utf-8")
 
 

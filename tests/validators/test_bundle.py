@@ -1,6 +1,7 @@
 """The bundle for Claude Desktop: the official tool takes it, and what comes out of it runs."""
 
 import os
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -15,14 +16,17 @@ from tests.support.node import ROOT, validate
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
-async def test_the_bundle_packs_and_what_is_unpacked_lists_its_tools(tmp_path: Path) -> None:
+async def test_the_bundle_packs_and_what_is_unpacked_builds_and_lists_its_tools(tmp_path: Path) -> None:
     bundle(ROOT, tmp_path / "parts")
     packed = await validate("mcpb", "pack", tmp_path / "parts", tmp_path / "ocw.mcpb", home=tmp_path)
     assert packed.code == 0, packed
     unpacked = tmp_path / "unpacked"
     with zipfile.ZipFile(tmp_path / "ocw.mcpb") as archive:
         archive.extractall(unpacked)
-    # uv would bring the dependencies; here they are those of this interpreter, and OCW is the bundle's own.
+    # uv would build it with its dependencies; here they are those of this interpreter, and OCW is the bundle's own.
+    build = ("pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, unpacked)
+    subprocess.run([sys.executable, "-m", *build], check=True, env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"})
+    assert list(tmp_path.glob("ocw_mcp-*.whl"))
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     start = StdioServerParameters(command=sys.executable, args=[str(unpacked / ENTRY)], env=environment, cwd=unpacked)
     async with Client(stdio_client(start)) as client:
