@@ -3,18 +3,21 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check -qq
 STAMP := .venv/.installed
+NODE_STAMP := .node/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test mutants lint bench docs lock
+.PHONY: help install run test validators mutants lint bench docs bundle lock
 
 help:
 	@echo "make install   a virtual environment in .venv, from the lock, every file checked against its hash"
 	@echo "make run       a simulated day in about two minutes, the rules trading on paper; no key, no network"
 	@echo "make test      the tests, without the slow ones of .ci/run"
+	@echo "make validators   the official validators of MCP, into .node, for the slow tests; needs npm"
 	@echo "make mutants   which changes to the risk officer no test would notice; about ten minutes on one core"
 	@echo "make lint      ruff, mypy and the floors of the house"
 	@echo "make bench     how fast it is here"
-	@echo "make docs      docs/reference.md anew, from the code"
+	@echo "make docs      docs/reference.md and packaging/ anew, from the code"
+	@echo "make bundle    dist/ocw-mcp.mcpb, which Claude Desktop installs as an extension; needs npm"
 	@echo "make lock      requirements.lock anew, after a change of pyproject.toml (needs uv)"
 
 install: $(STAMP)
@@ -31,6 +34,15 @@ run: $(STAMP)
 
 test: $(STAMP)
 	.venv/bin/pytest -n 2
+
+# npm keeps no lock here: one would hold addresses. The versions are those of package.json.
+validators: $(NODE_STAMP)
+
+$(NODE_STAMP): tests/validators/package.json
+	@mkdir -p .node
+	@cp $< .node
+	npm install --prefix .node --no-package-lock --no-audit --no-fund --loglevel=error
+	@touch $@
 
 # mutmut is not in the lock: nobody else needs it. MUTANTS can name some: make mutants MUTANTS='ocw_mcp.core.risk.pace.*'
 mutants: $(STAMP)
@@ -49,6 +61,12 @@ bench: $(STAMP)
 
 docs: $(STAMP)
 	.venv/bin/python -m ocw_mcp.app.reference > docs/reference.md
+	.venv/bin/python -m ocw_mcp.app.packaging
+
+bundle: $(STAMP) $(NODE_STAMP)
+	@rm -rf build/bundle
+	.venv/bin/python -m ocw_mcp.app.packaging build/bundle
+	.node/node_modules/.bin/mcpb pack build/bundle dist/ocw-mcp.mcpb
 
 # The options leave out every address: `uv.lock` and `pylock.toml` would hold those of a package index.
 lock:

@@ -1,0 +1,47 @@
+"""Runs the official validators of MCP, which are programs for Node; `make validators` installs them."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = ROOT / ".node" / "node_modules" / ".bin"
+REQUIRED = "OCW_VALIDATORS_REQUIRED"
+"""Set where a validator that is not there is a failure: in `.ci/run`."""
+
+
+class Ended(NamedTuple):
+    """How a program ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+async def validate(program: str, *arguments: object, home: Path) -> Ended:
+    """Run one at the root of the checkout; skips the test where it is not installed. `home` is whatever it keeps."""
+    if not (PROGRAMS / program).exists():
+        missing = f"the validator {program} is not installed; make validators does that"
+        if os.environ.get(REQUIRED):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    process = await asyncio.create_subprocess_exec(
+        PROGRAMS / program,
+        *map(str, arguments),
+        cwd=ROOT,
+        env={**os.environ, "HOME": str(home), "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return Ended(process.returncode, out.decode(), err.decode())

@@ -1,0 +1,47 @@
+"""The official inspector, which starts `ocw mcp` as a client would, beside a running engine."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from ocw_mcp.doors.mcp.server import TOOLSETS
+from tests.support.engines import running_engine
+from tests.support.node import Ended, validate
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+NULLABLE = "Issue: `type` is an array (["
+"""A type that may be null: legal, and of fewer tokens than the `anyOf` that the inspector would rather see."""
+
+
+async def inspect(desk: Path, *asked: str) -> Ended:
+    server = (sys.executable, "-m", "ocw_mcp", "mcp", "--state", desk)
+    return await validate("mcp-inspector", "--cli", *server, *asked, "--format", "json", home=desk.parent)
+
+
+async def test_the_inspector_finds_nothing_in_the_schemas_but_types_that_may_be_null(tmp_path: Path) -> None:
+    ended = await inspect(tmp_path / "desk", "--method", "tools/list", "--strict")
+    assert ended.code == 0, ended.err
+    issues = [line.strip() for line in ended.err.splitlines() if "Issue:" in line]
+    assert issues
+    assert [issue for issue in issues if not (issue.startswith(NULLABLE) and '"null"]' in issue)] == []
+    names = {tool["name"] for tool in json.loads(ended.out)["result"]["tools"]}
+    assert names == {tool.name for make in TOOLSETS.values() for tool in make(lambda: pytest.fail("nobody looks"))}
+    assert not (tmp_path / "desk").exists()
+
+
+async def test_the_inspector_reads_a_running_engine_in_both_eras(tmp_path: Path) -> None:
+    desk = tmp_path / "desk"
+    call = ("--method", "tools/call", "--tool-name")
+    async with running_engine(desk):
+        for era in ("legacy", "modern"):
+            status = await inspect(desk, "--protocol-era", era, *call, "ocw_get_status")
+            assert status.code == 0, status.err
+            assert json.loads(status.out)["result"]["structuredContent"]["meta"]["mode"] == "paper"
+            wrong = await inspect(
+                desk, "--protocol-era", era, *call, "market_get_snapshot", "--tool-arg", "symbol=NOPE"
+            )
+            assert wrong.code == 5
+            assert json.loads(wrong.out)["result"]["content"][0]["text"].startswith("UNKNOWN_SYMBOL: ")
