@@ -1,0 +1,78 @@
+"""Events about deciding: wakes, decisions, what they cost, and what the guard decides by itself."""
+
+from decimal import Decimal
+
+from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.events.event import Event
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.snapshot import WakeReason
+
+
+class WakeRaised(Event, frozen=True, tag="wake.raised"):
+    """The gate woke the agent."""
+
+    wake_id: int
+    reasons: tuple[WakeReason, ...]
+
+
+class DecisionMade(Event, frozen=True, tag="decision.made"):
+    """An answer to a wake, `thinking_ms` after it, from whoever decides. A failure to decide is a HOLD with a cause.
+
+    Where the rules stood in for an agent, the decider is `rules`, and the cause tells why.
+    """
+
+    wake_id: int
+    decider: str
+    thinking_ms: int
+    decision: Decision
+    cost_usd: Decimal = ZERO
+    """What the thinking cost."""
+
+
+class DecisionCorrected(Event, frozen=True, tag="decision.corrected"):
+    """Legs that were refused were decided on once more, by whoever had decided."""
+
+    wake_id: int
+    decider: str
+    decision: Decision
+
+
+class DecisionDiscarded(Event, frozen=True, tag="decision.discarded"):
+    """An answer came that nobody waited for any more, or a second one."""
+
+    wake_id: int
+    why: str
+    cost_usd: Decimal = ZERO
+    """What its thinking cost all the same."""
+
+
+class WakeConditionsSet(Event, frozen=True, tag="wake_conditions.set"):
+    """The agent's wake conditions were replaced; `refused` tells what was wrong with those that were not taken."""
+
+    wake_id: int
+    armed: int
+    refused: tuple[str, ...]
+
+
+class BudgetSpent(Event, frozen=True, tag="budget.spent"):
+    """Thinking has cost what it may; the rules decide until a time (ms)."""
+
+    spent_usd: Decimal
+    until: int
+
+
+class ScoreTaken(Event, frozen=True, tag="score.taken"):
+    """The rules' score of a position came into another band; `worst` is the part that adds most."""
+
+    symbol: str
+    score: float
+    band: str
+    worst: str
+
+
+class ExitDecided(Event, frozen=True, tag="exit.decided"):
+    """The guard closes a position: which rule of the policy file it is that ends it, and one clause for people."""
+
+    symbol: str
+    rule: str
+    why: str
