@@ -102,6 +102,12 @@ def order_key(request: CallerRequest) -> str:
     return f"asked by {request.principal!r}: {request.key}"
 
 
+def submit_key(wake_id: int, decision: Decision) -> str:
+    """The key of an answer to a wake: the same answer is the same, and what differs is a correction."""
+    digest = hashlib.sha256(msgspec.json.encode(decision, order="sorted")).hexdigest()
+    return f"wake:{wake_id}:{digest[:16]}"
+
+
 def substance(request: CallerRequest) -> str:
     """A digest of what is asked for, by which a key that is used again for something else is told.
 

@@ -127,6 +127,15 @@ class Decider(Protocol):
 
 
 @runtime_checkable
+class Converses(Protocol):
+    """A decider that looks at the desk with tools, submits through them, and may correct what was refused."""
+
+    def correction_ms(self, request: DecisionRequest) -> int:
+        """How long a correction takes in simulated time."""
+        ...
+
+
+@runtime_checkable
 class Priced(Protocol):
     """A decider whose thinking costs money; one that is none of these thinks for nothing."""
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 import msgspec
 
 from ocw_mcp.domain.approved import ApprovedOrder
-from ocw_mcp.domain.asks import CallerRequest
+from ocw_mcp.domain.asks import CallerRequest, SubmitRequest
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.market import Frame
@@ -37,6 +37,18 @@ class DecisionFailed(msgspec.Struct, frozen=True):
     thinking_ms: int
     cause: str
     cost_usd: Decimal = ZERO
+
+
+class DecisionSubmitted(msgspec.Struct, frozen=True):
+    """Whoever was asked submits legs, and is told what came of each before its answer is over.
+
+    It keeps the floor until `DecisionReady` or `DecisionFailed`, and may correct once what was refused.
+    """
+
+    request: SubmitRequest
+    thinking_ms: int
+    cost_usd: Decimal = ZERO
+    """Since the wake, or since it last submitted."""
 
 
 class TimerFired(msgspec.Struct, frozen=True):
@@ -86,7 +98,7 @@ class Asked(msgspec.Struct, frozen=True):
     """Time (ms) of the frame after which it is taken; the shell fills it in."""
 
 
-StepEvent = Frame | VenueReport | DecisionReady | DecisionFailed | TimerFired | Command | Asked
+StepEvent = Frame | VenueReport | DecisionReady | DecisionFailed | DecisionSubmitted | TimerFired | Command | Asked
 
 
 class Record(msgspec.Struct, frozen=True):

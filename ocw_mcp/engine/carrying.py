@@ -65,6 +65,10 @@ class Carrier:
         """What a leg was answered; None where it held, or nothing is remembered."""
         return self._desk.answers.get(key)
 
+    def remember(self, key: str, answer: Answer) -> None:
+        """Keep an answer under a key."""
+        self._desk.answers.remember(key, answer)
+
     def approved(self, name: str, by: str, now: int) -> None:
         """A person has approved what waits under this name: hold it against every policy again, and send it."""
         waiting = self._approvals.end(name, "approved", by)

@@ -11,13 +11,13 @@ import msgspec
 from ocw_mcp.core import rules
 from ocw_mcp.core.risk.budget import Budget
 from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import Done, SubmitRequest
+from ocw_mcp.domain.asks import Done, SubmitRequest, order_key
 from ocw_mcp.domain.decision import Action, Decision
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import ATTACHED, RULES
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
-from ocw_mcp.domain.steps import DecisionFailed, DecisionReady
+from ocw_mcp.domain.steps import DecisionFailed, DecisionReady, DecisionSubmitted
 from ocw_mcp.domain.time import SECOND, iso
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.answers import Answer
@@ -30,17 +30,22 @@ NOTE_KEPT = 500
 """Characters of a decider's note to itself that are kept."""
 
 
-class Correctable(msgspec.Struct, frozen=True):
-    """A decision of which some legs were refused: whoever submitted it may do those once more, until a time (ms)."""
+class Talk(msgspec.Struct, frozen=True):
+    """A decision that was submitted: whoever did so may correct once what was refused of it."""
 
-    wake_id: int
+    request: DecisionRequest
     principal: str
-    symbols: tuple[str, ...]
-    until: int
+    refused: tuple[str, ...]
+    """Symbols whose legs may be corrected."""
+    accepted: bool
+    """Whether anything of it was done, or nothing was to be."""
+    floor: bool
+    """Whether nobody is asked anew before it is over."""
 
-    def open_to(self, request: SubmitRequest, now: int) -> bool:
+    def may_correct(self, asked: SubmitRequest, now: int) -> bool:
         """Whether this is from whoever may, about the same wake, and in time."""
-        return (request.wake_id, request.principal) == (self.wake_id, self.principal) and now <= self.until
+        mine = (asked.wake_id, asked.principal) == (self.request.wake_id, self.principal)
+        return mine and bool(self.refused) and now <= self.request.deadline
 
 
 class DecisionsState(msgspec.Struct):
@@ -49,7 +54,7 @@ class DecisionsState(msgspec.Struct):
     last_wake: int = 0
     pending: DecisionRequest | None = None
     note: str = ""
-    correctable: Correctable | None = None
+    talk: Talk | None = None
 
 
 Settle = Callable[[Decision, int], None]
@@ -78,12 +83,28 @@ class Decisions:
     @property
     def under_way(self) -> bool:
         """Whether somebody is thinking."""
-        return self.state.pending is not None
+        return self.state.pending is not None or self.floor is not None
+
+    @property
+    def floor(self) -> Talk | None:
+        """The decision that was submitted and is not over, if there is one."""
+        talk = self.state.talk
+        return talk if talk is not None and talk.floor else None
+
+    @property
+    def asked(self) -> DecisionRequest | None:
+        """What somebody is thinking about, or has the floor for."""
+        return self.state.pending or (self.floor.request if self.floor is not None else None)
+
+    @property
+    def correctable(self) -> bool:
+        """Whether something of what was submitted may be corrected by whoever has the floor."""
+        return self.floor is not None and bool(self.floor.refused)
 
     def ask(self, snapshot: Snapshot, now: int) -> None:
         """Raise a wake. Where thinking costs money and all of it is spent, the rules decide at once."""
         self.state.last_wake += 1
-        self.state.correctable = None
+        self.state.talk = None
         deadline = now + self._config.policies.decision.deadline_s * SECOND
         self.state.pending = DecisionRequest(self.state.last_wake, snapshot, deadline)
         self._out.record(events.WakeRaised(self.state.last_wake, snapshot.wake))
@@ -94,75 +115,121 @@ class Decisions:
         self._out.set_timer(DEADLINE_TIMER, deadline)
         self._out.ask(self.state.pending)
 
-    def ready(self, answer: DecisionReady, now: int) -> None:
+    def hear(self, event: DecisionReady | DecisionFailed | DecisionSubmitted, now: int) -> None:
+        """Take in what whoever was asked has to say; what it submitted is answered under the key of its request."""
+        match event:
+            case DecisionReady():
+                self._ready(event, now)
+            case DecisionFailed():
+                self._failed(event, now)
+            case DecisionSubmitted(request):
+                self._carrier.remember(order_key(request), self._spoken(event, now))
+
+    def _ready(self, answer: DecisionReady, now: int) -> None:
         """Take an answer and carry it out, against the account and the market of this very moment."""
         self.budget.book(answer.cost_usd, now)
-        if self._expected(answer) is None:
-            return
-        if answer.decider != RULES:
-            self._account.decided_anew()
-        self._take(answer.wake_id, answer.decider, answer.thinking_ms, answer.decision, now, answer.cost_usd)
+        if self._ends(answer.wake_id):
+            self._over(answer.thinking_ms, "", answer.cost_usd, now)
+        elif self._expected(answer) is not None:
+            if answer.decider != RULES:
+                self._account.decided_anew()
+            self._take(answer.wake_id, answer.decider, answer.thinking_ms, answer.decision, now, answer.cost_usd)
 
     def submitted(self, request: SubmitRequest, now: int) -> Answer:
-        """Take an answer that somebody attached submits; what each leg was answered is under the name it gives back."""
-        pending, again = self.state.pending, self.state.correctable
+        """Take what somebody attached submits; what each leg was answered is under the name that it gives back."""
         if self._config.agent != ATTACHED:
             limit = f"an engine that attached clients decide for (--agent {ATTACHED})"
             return Refusal(RefusalCode.NO_WAKE, limit=limit, actual=f"--agent {self._config.agent}")
-        if pending is not None and pending.wake_id == request.wake_id:
-            thought = now - pending.snapshot.at
-            self._out.give_up()
+        pending = self.state.pending
+        thought = now - pending.snapshot.at if pending is not None else 0
+        return self._submit(request, thought, ZERO, now, floor=False)
+
+    def _spoken(self, event: DecisionSubmitted, now: int) -> Answer:
+        """Take what whoever was asked submits; it keeps the floor."""
+        self.budget.book(event.cost_usd, now)
+        return self._submit(event.request, event.thinking_ms, event.cost_usd, now, floor=True)
+
+    def _submit(self, asked: SubmitRequest, thought: int, cost_usd: Decimal, now: int, *, floor: bool) -> Answer:
+        pending, talk, wake_id, who = self.state.pending, self.state.talk, asked.wake_id, asked.principal
+        if pending is not None and pending.wake_id == wake_id:
+            if not floor:
+                self._out.give_up()
             self._account.decided_anew()
-            self._take(request.wake_id, request.principal, thought, request.decision, now, ZERO)
-            return self._note_refused(request, pending.deadline)
-        if again is None or not again.open_to(request, now):
+            self._take(wake_id, who, thought, asked.decision, now, cost_usd)
+            name = f"wake:{wake_id}"
+            refused = self._refused(name, asked.decision)
+            accepted = len(refused) < len(asked.decision.legs) or not refused
+            self.state.talk = Talk(pending, who, refused, accepted, floor)
+            if floor:
+                self._out.set_timer(DEADLINE_TIMER, pending.deadline)
+            return Done(name)
+        if talk is None or not talk.may_correct(asked, now):
             waits = f"wake {pending.wake_id}" if pending is not None else "no wake waits"
-            return Refusal(RefusalCode.NO_WAKE, limit=waits, actual=f"wake {request.wake_id}")
-        wrong = next((leg.symbol for leg in request.decision.legs if leg.symbol not in again.symbols), None)
+            return Refusal(RefusalCode.NO_WAKE, limit=waits, actual=f"wake {wake_id}")
+        wrong = next((leg.symbol for leg in asked.decision.legs if leg.symbol not in talk.refused), None)
         if wrong is not None:
-            refused = ",".join(again.symbols)
-            return Refusal(RefusalCode.NO_WAKE, limit=f"corrections of {refused}", actual=f"a leg on {wrong}")
-        self.state.correctable = None
-        name = f"wake:{request.wake_id}:again"
-        self._out.record(events.DecisionCorrected(request.wake_id, request.principal, request.decision))
-        self._carry_out(request.decision, name, request.principal, request.wake_id, now)
+            limit = f"corrections of {','.join(talk.refused)}"
+            return Refusal(RefusalCode.NO_WAKE, limit=limit, actual=f"a leg on {wrong}")
+        name = f"wake:{wake_id}:again"
+        self._out.record(events.DecisionCorrected(wake_id, who, asked.decision, thought, cost_usd))
+        self._carry_out(asked.decision, name, who, wake_id, now)
+        accepted = talk.accepted or len(self._refused(name, asked.decision)) < len(asked.decision.legs)
+        self.state.talk = msgspec.structs.replace(talk, refused=(), accepted=accepted)
         return Done(name)
+
+    def _refused(self, name: str, decision: Decision) -> tuple[str, ...]:
+        legs = enumerate(decision.legs)
+        return tuple(leg.symbol for i, leg in legs if isinstance(self._carrier.answer(f"{name}:{i}"), Refusal))
 
     def break_off(self, why: str, now: int) -> None:
         """Nobody is to decide any more: what is being decided on is held."""
-        pending = self.state.pending
+        pending, talk = self.state.pending, self.floor
         if pending is not None:
             self._out.give_up()
             waited = now - pending.snapshot.at
             self._take(pending.wake_id, self._config.agent, waited, Decision(cause=why), now, ZERO)
+        elif talk is not None:
+            self._out.give_up()
+            self._hand_back(talk, why, ZERO)
 
-    def _note_refused(self, request: SubmitRequest, until: int) -> Done:
-        name = f"wake:{request.wake_id}"
-        refused = tuple(
-            leg.symbol
-            for index, leg in enumerate(request.decision.legs)
-            if isinstance(self._carrier.answer(f"{name}:{index}"), Refusal)
-        )
-        if refused:
-            self.state.correctable = Correctable(request.wake_id, request.principal, refused, until)
-        return Done(name)
-
-    def failed(self, failure: DecisionFailed, now: int) -> None:
+    def _failed(self, failure: DecisionFailed, now: int) -> None:
         """Whoever was asked could not answer, and the journal says why."""
         self.budget.book(failure.cost_usd, now)
-        pending = self._expected(failure)
-        if pending is not None:
+        if self._ends(failure.wake_id):
+            self._over(failure.thinking_ms, failure.cause, failure.cost_usd, now)
+        elif (pending := self._expected(failure)) is not None:
             self._without(pending, failure.decider, failure.thinking_ms, failure.cause, now, failure.cost_usd)
 
     def on_deadline(self, now: int) -> None:
         """The answer did not come in time."""
-        pending = self.state.pending
-        if pending is None:
+        pending, talk = self.state.pending, self.floor
+        asked = pending or (talk.request if talk is not None else None)
+        if asked is None:
             return
-        waited = now - pending.snapshot.at
+        waited = now - asked.snapshot.at
         self._out.give_up()
         cause = f"deadline: no answer within {waited / SECOND:g}s"
-        self._without(pending, self._config.agent, waited, cause, now)
+        if pending is not None:
+            self._without(pending, self._config.agent, waited, cause, now)
+        else:
+            self._over(waited, cause, ZERO, now)
+
+    def _ends(self, wake_id: int) -> bool:
+        """Whether this ends a decision that was submitted."""
+        return self.floor is not None and self.floor.request.wake_id == wake_id
+
+    def _over(self, thought: int, cause: str, cost_usd: Decimal, now: int) -> None:
+        """Whoever had the floor is through. Where nothing was done of it and something went wrong, the rules decide."""
+        talk = self.floor
+        assert talk is not None, "whoever has not the floor does not give it back"
+        self._hand_back(talk, cause, cost_usd)
+        if cause and not talk.accepted:
+            self._without(talk.request, talk.principal, thought, cause, now)
+
+    def _hand_back(self, talk: Talk, cause: str, cost_usd: Decimal) -> None:
+        self.state.talk = None
+        self._out.clear_timer(DEADLINE_TIMER)
+        self._out.record(events.DecisionEnded(talk.request.wake_id, cause, cost_usd))
 
     def _spent_out(self, pending: DecisionRequest, until: int, now: int) -> None:
         today, this_month = self.budget.spent(now)
@@ -205,7 +272,9 @@ class Decisions:
             self._out.keep(wake_id, asked.snapshot)
         if decision.note:
             self.state.note = decision.note[:NOTE_KEPT]
-        self._carry_out(decision, f"wake:{wake_id}", decider, wake_id, now)
+        # After a decision that came to nothing the rules have names of their own.
+        name = f"wake:{wake_id}:rules" if asked is None else f"wake:{wake_id}"
+        self._carry_out(decision, name, decider, wake_id, now)
         self._settle(decision, now)
 
     def _carry_out(self, decision: Decision, name: str, decider: str, wake_id: int, now: int) -> None:

@@ -133,6 +133,8 @@ def told(book: str, event: JournalEvent, quote: Quote = inline) -> str:
             return f"{waits}: {_intent(intent, quote)}, mark {plain(price)}"
         case events.ApprovalEnded(name, outcome, by):
             return f"{name} was {said(outcome)} by {said(by)}"
+        case events.DecisionEnded(wake_id, cause):
+            return f"wake {wake_id} is over{_why(cause, quote)}"
         case events.DecisionCorrected(wake_id, decider, decision):
             return f"{said(decider)} corrected wake {wake_id}: {_legs(decision, quote)}"
         case events.BudgetSpent(spent, until):

@@ -21,8 +21,17 @@ from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import FundingPaid, OutsideFill, Transferred
 from ocw_mcp.domain.policies import limits_in_force
-from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot, WakeReason
-from ocw_mcp.domain.steps import Asked, Command, DecisionFailed, DecisionReady, Effect, StepEvent, TimerFired
+from ocw_mcp.domain.snapshot import Snapshot, WakeReason
+from ocw_mcp.domain.steps import (
+    Asked,
+    Command,
+    DecisionFailed,
+    DecisionReady,
+    DecisionSubmitted,
+    Effect,
+    StepEvent,
+    TimerFired,
+)
 from ocw_mcp.engine.account import DAY_TIMER, Account
 from ocw_mcp.engine.answers import Answer
 from ocw_mcp.engine.approvals import APPROVAL_PREFIX, Approvals
@@ -64,10 +73,10 @@ class Engine:
         self.approvals = Approvals(config, self._out)
         self.hands = Hands()
         self._carrier = Carrier(self._desk, self.guard, self.account, self.approvals, self.hands)
-        self._decisions = Decisions(config, self._carrier, self.account, self._out, self._after_decision)
-        self._told = Told(self._desk, self.guard, self.account, self._carrier, self._decisions, self.hands, self._out)
+        self.decisions = Decisions(config, self._carrier, self.account, self._out, self._after_decision)
+        self._told = Told(self._desk, self.guard, self.account, self._carrier, self.decisions, self.hands, self._out)
         self._callers = Callers(
-            config, self._desk, self.guard, self.account, self._carrier, self._decisions, self._told, self._out
+            config, self._desk, self.guard, self.account, self._carrier, self.decisions, self._told, self._out
         )
         self.tally = Tally()
         self._hashes = ("", "")
@@ -88,8 +97,8 @@ class Engine:
             self._watch()
         for name, at in sorted(self._out.timers.items()):
             self._out.set_timer(name, at)
-        if self._decisions.state.pending is not None:
-            self._out.ask(self._decisions.state.pending)
+        if (asked := self.decisions.asked) is not None:
+            self._out.ask(asked)
         return self._out.take()
 
     def step(self, event: StepEvent, now: int) -> list[Effect]:
@@ -105,10 +114,8 @@ class Engine:
             self._on_frame(event, now)
         elif isinstance(event, TimerFired):
             self._on_timer(event, now)
-        elif isinstance(event, DecisionReady):
-            self._decisions.ready(event, now)
-        elif isinstance(event, DecisionFailed):
-            self._decisions.failed(event, now)
+        elif isinstance(event, DecisionReady | DecisionFailed | DecisionSubmitted):
+            self.decisions.hear(event, now)
         elif isinstance(event, Command):
             self._told.take(event, now)
         elif isinstance(event, Asked):
@@ -190,9 +197,9 @@ class Engine:
             self.account.open_day(frame.at)
         if not frame.closed:
             return
-        reasons = self._gate.wake(now, busy=self._decisions.under_way or self.hands.paused)
+        reasons = self._gate.wake(now, busy=self.decisions.under_way or self.hands.paused)
         if reasons:
-            self._decisions.ask(self.hands.leave_out(self.snapshot(now, reasons)), now)
+            self.decisions.ask(self.hands.leave_out(self.snapshot(now, reasons)), now)
 
     def _take_derivatives(self, frame: Frame) -> None:
         for row in frame.metrics:
@@ -240,7 +247,7 @@ class Engine:
         elif timer.name == LOOK_TIMER:
             self._raise(self._exits.on_timer(now))
         elif timer.name == DEADLINE_TIMER:
-            self._decisions.on_deadline(now)
+            self.decisions.on_deadline(now)
         elif timer.name.startswith(TIMER_PREFIX):
             self.guard.on_timer(timer.name.removeprefix(TIMER_PREFIX), now)
         elif timer.name.startswith(APPROVAL_PREFIX):
@@ -255,7 +262,7 @@ class Engine:
         if decision.wake_conditions is not None:
             refused = self._gate.set_conditions(decision.wake_conditions, now, self._readings.read)
             armed = len(decision.wake_conditions) - len(refused)
-            self._out.record(WakeConditionsSet(self.last_wake, armed, tuple(refused)))
+            self._out.record(WakeConditionsSet(self.decisions.state.last_wake, armed, tuple(refused)))
 
     def state(self) -> bytes:
         """All that must survive a restart."""
@@ -269,8 +276,8 @@ class Engine:
                 protections=self.guard.protections,
                 flattening=self.guard.flattening,
                 exits=self._exits.state,
-                decisions=self._decisions.state,
-                budget=self._decisions.budget.state,
+                decisions=self.decisions.state,
+                budget=self.decisions.budget.state,
                 tally=self.tally,
                 timers=self._out.timers,
                 instruments=self._quotes.instruments,
@@ -299,8 +306,8 @@ class Engine:
         self.guard.protections = memory.protections
         self.guard.flattening = memory.flattening
         self._exits.state = memory.exits
-        self._decisions.state = memory.decisions
-        self._decisions.budget.state = memory.budget
+        self.decisions.state = memory.decisions
+        self.decisions.budget.state = memory.budget
         self.tally = memory.tally
         self._out.timers = memory.timers
         self._quotes.instruments = memory.instruments
@@ -336,7 +343,7 @@ class Engine:
 
     def headroom(self) -> list[dict[str, str]]:
         """How much of each limit is used up at this moment."""
-        return headroom(self.config, self.account, self._desk.orders, self._decisions.budget, self.now)
+        return headroom(self.config, self.account, self._desk.orders, self.decisions.budget, self.now)
 
     @property
     def now(self) -> int:
@@ -354,7 +361,7 @@ class Engine:
             now,
             feasible=lambda symbol: self._desk.feasible(symbol, now),
             trades=tuple(self.account.trades),
-            note=self._decisions.state.note,
+            note=self.decisions.state.note,
             limits=self._limits,
         )
 
@@ -376,16 +383,6 @@ class Engine:
     def price_age_limit_ms(self) -> int:
         """How old a price may be for an entry."""
         return self._quotes.age_limit_ms
-
-    @property
-    def waiting_for(self) -> DecisionRequest | None:
-        """The wake that is being decided on, if any."""
-        return self._decisions.state.pending
-
-    @property
-    def last_wake(self) -> int:
-        """The number of the last wake; 0 before the first."""
-        return self._decisions.state.last_wake
 
     @property
     def gate(self) -> Gate:

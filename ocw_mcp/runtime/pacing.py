@@ -11,7 +11,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.runtime.clock import A_MOMENT_MS
-from ocw_mcp.runtime.shell import NEVER, Shell
+from ocw_mcp.runtime.shell import Shell
+from ocw_mcp.runtime.thinking import NEVER
 
 
 def paced(
@@ -55,15 +56,17 @@ async def _live(
     try:
         while True:
             alarm = asyncio.ensure_future(clock.wait_until(shell.next_due)) if shell.next_due < NEVER else None
-            thinking = shell.thinking.task if shell.thinking else None
-            waiting = {each for each in (coming, alarm, thinking) if each is not None}
+            thinking = shell.thinking
+            heard = asyncio.ensure_future(thinking.heard()) if thinking else None
+            waiting = {each for each in (coming, alarm, heard) if each is not None}
             try:
                 await asyncio.wait(waiting, timeout=A_MOMENT_MS / 1_000, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                if alarm is not None:
-                    alarm.cancel()
+                for each in (alarm, heard):
+                    if each is not None:
+                        each.cancel()
             await everything_due(clock.now(), shell, clock)
-            if thinking is not None and thinking.done() and shell.thinking and shell.thinking.task is thinking:
+            if thinking is not None and thinking.speaks and shell.thinking is thinking:
                 await shell.answer()
             if coming.done():
                 frame = coming.result()

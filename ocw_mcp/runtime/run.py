@@ -12,7 +12,7 @@ from contextlib import aclosing
 
 import msgspec
 
-from ocw_mcp.domain.asks import CallerRequest
+from ocw_mcp.domain.asks import CallerRequest, SubmitRequest
 from ocw_mcp.domain.errors import BookError, TapeError
 from ocw_mcp.domain.events import RunResumed, RunStarted, RunStopped
 from ocw_mcp.domain.market import Frame
@@ -80,6 +80,7 @@ class BookRun:
     def stop(self) -> None:
         """Stop after the frame under way; safe to call from a signal handler."""
         self._stopping = True
+        self._shell.hurry()
 
     async def ask(self, request: CallerRequest) -> Answer:
         """Ask for something outside any wake; the answer, once the engine has taken it between two frames.
@@ -88,6 +89,12 @@ class BookRun:
         before.
         """
         request = sound_request(request)
+        if isinstance(request, SubmitRequest) and request.principal == self._decider.name:
+            # Whoever was asked by this run answers within it, when its time has come.
+            answer = await self._shell.submit(request)
+            if answer is None:
+                raise BookError("this wake is not waited for any more; nothing was done")
+            return answer
         waiting: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
         if not self._ended:
             self._requests.append((request, waiting))

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from ocw_mcp.domain.approved import ApprovedOrder
-from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.asks import SubmitRequest
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import NOT_JOURNALED, Rejected, VenueReport
-from ocw_mcp.domain.protocols import Checkpoint, Clock, Decider, Priced, SimulatedVenue, Store
+from ocw_mcp.domain.protocols import Checkpoint, Clock, Converses, Decider, Priced, SimulatedVenue, Store
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.steps import (
     Ask,
@@ -17,6 +18,7 @@ from ocw_mcp.domain.steps import (
     ClearTimer,
     DecisionFailed,
     DecisionReady,
+    DecisionSubmitted,
     Effect,
     GiveUp,
     Keep,
@@ -26,31 +28,14 @@ from ocw_mcp.domain.steps import (
     StepEvent,
     TimerFired,
 )
+from ocw_mcp.engine.answers import Answer
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.answers import sound
 from ocw_mcp.runtime.commits import Commits
 from ocw_mcp.runtime.recorder import Recorder
+from ocw_mcp.runtime.thinking import NEVER, Recalled, Submission, Thinking, lost
 
-NEVER = 1 << 62
 LONGEST_CAUSE = 500
-
-
-class Thinking:
-    """A decision under way: the request, when its answer takes effect (ms), and the task that makes it.
-
-    An answer that takes no time is made when it takes effect, without a task.
-    """
-
-    def __init__(self, request: DecisionRequest, due: int, task: "asyncio.Task[Decision] | None") -> None:
-        self.request = request
-        self.due = due
-        self.task = task
-
-    async def give_up(self) -> None:
-        """Nobody waits for the answer any more."""
-        if self.task is not None:
-            self.task.cancel()
-            await asyncio.gather(self.task, return_exceptions=True)
 
 
 class Shell:
@@ -73,10 +58,12 @@ class Shell:
         self.clock = clock
         self._decider = decider
         self._priced = decider if isinstance(decider, Priced) else None
+        self._converses = decider if isinstance(decider, Converses) else None
         self.commits = Commits(store, engine.summary, tell)
         self._inbox: deque[StepEvent] = deque()
         self.timers: dict[str, int] = {}
         self.thinking: Thinking | None = None
+        self._hurried = asyncio.Event()
         self.next_due = NEVER
         """When (ms) the next timer or answer is due."""
 
@@ -114,19 +101,72 @@ class Shell:
         await self.take(TimerFired(name))
 
     async def answer(self) -> None:
-        """Wait for the answer of the decision under way, and let it take effect now."""
-        thinking, self.thinking = self.thinking, None
-        self.next_due = self.due()[0]
+        """Wait for what the decision under way has to say, and let it take effect now."""
+        thinking = self.thinking
         assert thinking is not None
+        if isinstance(thinking, Recalled):
+            said, through = thinking.next()
+            if through:
+                self.thinking = None
+            self.next_due = self.due()[0]
+            await self.take(said)
+        elif (submission := await thinking.submission()) is not None:
+            await self._submitted(thinking, submission)
+        else:
+            self.thinking = None
+            self.next_due = self.due()[0]
+            await self._answered(thinking)
+
+    async def submit(self, request: SubmitRequest) -> Answer | None:
+        """What the decider itself submits, answered when it takes effect; None where nobody waits for it any more."""
+        thinking = self.thinking
+        if thinking is None or thinking.request.wake_id != request.wake_id:
+            waits = "no wake waits" if thinking is None else f"wake {thinking.request.wake_id}"
+            return Refusal(RefusalCode.NO_WAKE, limit=waits, actual=f"wake {request.wake_id}")
+        return await thinking.submit(request)
+
+    def hurry(self) -> None:
+        """Do not let the clock stand still for a decision any longer: the run is to end."""
+        self._hurried.set()
+
+    async def _submitted(self, thinking: Thinking, submission: Submission) -> None:
+        """Legs take effect; whoever submitted them is told, and keeps the floor."""
+        thought = self.clock.now() - thinking.request.snapshot.at
+        request, cost = submission.request, self._cost_since(thinking)
+        thinking.due = NEVER
+        self.next_due = self.due()[0]
+        await self.take(DecisionSubmitted(request, thought, cost))
+        self.commit()
+        answer = self.engine.answer(request)
+        if not submission.waiting.done():
+            submission.waiting.set_result(answer)
+        if self.thinking is thinking and self.clock.simulated and self._converses is not None:
+            takes = self._converses.correction_ms(thinking.request) if self.engine.decisions.correctable else 0
+            await self._listen(thinking, takes)
+
+    async def _listen(self, thinking: Thinking, takes: int) -> None:
+        """Let the clock stand still until it says something, which takes effect after so many ms."""
+        now = self.clock.now()
+        heard, hurried = asyncio.ensure_future(thinking.heard()), asyncio.ensure_future(self._hurried.wait())
+        try:
+            await asyncio.wait({heard, hurried}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            heard.cancel()
+            hurried.cancel()
+        thinking.due = now + takes if thinking.speaks else NEVER
+        self.next_due = self.due()[0]
+
+    async def _answered(self, thinking: Thinking) -> None:
+        """The answer is over, one way or another."""
         wake_id, thought = thinking.request.wake_id, self.clock.now() - thinking.request.snapshot.at
         event: StepEvent
         try:
             decision = sound(await (thinking.task or self._decider.decide(thinking.request)))
         except Exception as error:
             # Whatever goes wrong in a decider must not stop the engine: the wake is held, and the journal says why.
-            event = DecisionFailed(wake_id, self._decider.name, thought, _cause(error), self._cost(wake_id))
+            event = DecisionFailed(wake_id, self._decider.name, thought, _cause(error), self._cost_since(thinking))
         else:
-            event = DecisionReady(wake_id, self._decider.name, thought, decision, self._cost(wake_id))
+            event = DecisionReady(wake_id, self._decider.name, thought, decision, self._cost_since(thinking))
         await self.take(event)
 
     def checkpoint(self, market_at: int) -> None:
@@ -197,22 +237,36 @@ class Shell:
         """Wait no longer. What the thinking has cost is told all the same: it counts, answer or not."""
         given_up = self.thinking
         await self.close()
-        if given_up is not None and (cost := self._cost(given_up.request.wake_id)):
+        if given_up is not None and (cost := self._cost_since(given_up)):
             wake_id, thought = given_up.request.wake_id, now - given_up.request.snapshot.at
             self._inbox.append(DecisionFailed(wake_id, self._decider.name, thought, "given up", cost))
 
-    def _cost(self, wake_id: int) -> Decimal:
-        return ZERO if self._priced is None else self._priced.cost_usd(wake_id)
+    def _cost_since(self, thinking: Thinking) -> Decimal:
+        """What its thinking has cost beyond what the engine was told."""
+        if self._priced is None or isinstance(thinking, Recalled):
+            return ZERO
+        told, thinking.told_usd = thinking.told_usd, self._priced.cost_usd(thinking.request.wake_id)
+        return thinking.told_usd - told
 
     async def _ask(self, request: DecisionRequest) -> None:
         if self.thinking is not None:
             # The engine gave the last one up; its answer would be discarded anyway.
             await self.thinking.give_up()
+        floor = self.engine.decisions.floor is not None
+        if self._converses is not None and (self.recorder.reading or floor):
+            script = self.recorder.recall(request.wake_id, self._decider.name)
+            if script is None and floor:
+                script = [(self.clock.now(), lost(request.wake_id, self._decider.name))]
+            if script is not None:
+                self.thinking = Recalled(request, script)
+                return
         # Live, an answer takes effect when it is there; nobody knows before.
         takes = self._decider.thinking_ms(request) if self.clock.simulated else None
         due = NEVER if takes is None else request.snapshot.at + takes
         task = None if takes == 0 else asyncio.ensure_future(self._decider.decide(request))
         self.thinking = Thinking(request, due, task)
+        if self._converses is not None and takes is not None:
+            await self._listen(self.thinking, takes)
 
 
 def _cause(error: Exception) -> str:

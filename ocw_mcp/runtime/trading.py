@@ -3,7 +3,6 @@
 The engine takes each request between two frames, journals it with the name of who asks, and answers it once per key.
 """
 
-import hashlib
 import secrets  # noqa: TID251 - previews need names that nobody had before; none decides anything
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
@@ -19,6 +18,7 @@ from ocw_mcp.domain.asks import (
     NoteRequest,
     ProtectionRequest,
     SubmitRequest,
+    submit_key,
 )
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.errors import BookError
@@ -115,9 +115,7 @@ class Trading:
 
     async def submit(self, who: str, wake_id: int, decision: Decision) -> Answer:
         """Answer a wake. The same answer to the same wake is taken once. Raises RequestError."""
-        # The key is the answer itself: what differs is a correction, and the desk says whether that is still possible.
-        digest = hashlib.sha256(msgspec.json.encode(decision)).hexdigest()[:16]
-        return await self._ask(SubmitRequest(f"wake:{wake_id}:{digest}", who, wake_id, decision))
+        return await self._ask(SubmitRequest(submit_key(wake_id, decision), who, wake_id, decision))
 
     def answers(self, name: str, decision: Decision) -> list[Answer | None]:
         """What each leg of a decision was answered by now; None where it held."""

@@ -98,7 +98,7 @@ async def test_live_a_halt_is_heard_while_an_answer_is_waited_for_and_nothing_el
             await asyncio.sleep(0)  # noqa: TID251 - lets the run go on
         assert run.engine.account.desk_state is DeskState.HALTED
         assert run.engine.tally.candles == 1
-        assert run.engine._decisions.under_way
+        assert run.engine.decisions.under_way
         run.simulation.stop()
         await going
     assert run.events(events.DecisionMade) == []

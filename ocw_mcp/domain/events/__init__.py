@@ -9,6 +9,7 @@ from ocw_mcp.domain.events.deciding import (
     BudgetSpent,
     DecisionCorrected,
     DecisionDiscarded,
+    DecisionEnded,
     DecisionMade,
     ExitDecided,
     ScoreTaken,
@@ -67,6 +68,7 @@ DomainEvent = (
     | DecisionMade
     | DecisionCorrected
     | DecisionDiscarded
+    | DecisionEnded
     | WakeConditionsSet
     | OrderIntended
     | OrderRefused
@@ -114,6 +116,7 @@ __all__ = [
     "DayOpened",
     "DecisionCorrected",
     "DecisionDiscarded",
+    "DecisionEnded",
     "DecisionMade",
     "DomainEvent",
     "DrawdownReached",

@@ -35,6 +35,20 @@ class DecisionCorrected(Event, frozen=True, tag="decision.corrected"):
     wake_id: int
     decider: str
     decision: Decision
+    thinking_ms: int = 0
+    """Since the wake."""
+    cost_usd: Decimal = ZERO
+    """What the thinking cost since the first answer."""
+
+
+class DecisionEnded(Event, frozen=True, tag="decision.ended"):
+    """Whoever had submitted legs, and kept the floor, is through."""
+
+    wake_id: int
+    cause: str
+    """What kept it from going on, if something did."""
+    cost_usd: Decimal = ZERO
+    """What its thinking cost since it last submitted."""
 
 
 class DecisionDiscarded(Event, frozen=True, tag="decision.discarded"):

@@ -1,0 +1,155 @@
+"""A decision under way: whoever thinks, what it has said so far, and when that takes effect.
+
+Whoever converses looks at the desk with tools, submits legs, is told what came of each, and may correct some. What it
+says on a simulated clock takes effect when its modelled time is over; until it has said something, the clock stands
+still, so that it looks at the moment that it was asked about.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import NamedTuple
+
+from ocw_mcp.domain.asks import SubmitRequest, submit_key
+from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.events import DecisionCorrected, DecisionEnded, DecisionMade
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.orders import RULES
+from ocw_mcp.domain.protocols import StoredEvent
+from ocw_mcp.domain.snapshot import DecisionRequest
+from ocw_mcp.domain.steps import DecisionFailed, DecisionReady, DecisionSubmitted
+from ocw_mcp.engine.answers import Answer
+
+NEVER = 1 << 62
+FALLBACK = "fallback: "
+ELSEWHERE = ("deadline: ", "paused by ")
+"""How causes begin that the engine finds by itself: nobody has to say anything for them again."""
+
+Said = DecisionReady | DecisionFailed | DecisionSubmitted
+
+
+class Submission(NamedTuple):
+    """Legs that were submitted, and who waits for what comes of them."""
+
+    request: SubmitRequest
+    waiting: "asyncio.Future[Answer | None]"
+
+
+class Thinking:
+    """One decision: the request, when what was said takes effect (ms), and the task that makes it.
+
+    An answer that takes no time is made when it takes effect, without a task.
+    """
+
+    def __init__(self, request: DecisionRequest, due: int, task: "asyncio.Task[Decision] | None") -> None:
+        self.request = request
+        self.due = due
+        self.task = task
+        self.told_usd: Decimal = ZERO
+        """What of its cost the engine knows."""
+        self._submissions: deque[Submission] = deque()
+        self._speaks = asyncio.Event()
+        if task is not None:
+            task.add_done_callback(lambda _: self._speaks.set())
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it has said something that nobody has listened to."""
+        return self._speaks.is_set()
+
+    async def heard(self) -> None:
+        """Wait until it says something."""
+        await self._speaks.wait()
+
+    async def submit(self, request: SubmitRequest) -> Answer | None:
+        """Say something, and wait for what comes of it; None where nobody listens any more."""
+        submission = Submission(request, asyncio.get_running_loop().create_future())
+        self._submissions.append(submission)
+        self._speaks.set()
+        return await submission.waiting
+
+    async def submission(self) -> Submission | None:
+        """What it submitted next; None where it is through, and its task has the answer."""
+        if self.task is None:
+            return None
+        await self._speaks.wait()
+        if not self._submissions:
+            return None
+        submission = self._submissions.popleft()
+        if not self._submissions and not self.task.done():
+            self._speaks.clear()
+        return submission
+
+    async def give_up(self) -> None:
+        """Nobody waits for the answer any more."""
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+
+
+class Recalled(Thinking):
+    """A decision that the journal knows: what was said of it is said again at its time, and nobody is asked."""
+
+    def __init__(self, request: DecisionRequest, script: list[tuple[int, Said]]) -> None:
+        super().__init__(request, script[0][0] if script else NEVER, None)
+        self._script = deque(script)
+
+    def next(self) -> tuple[Said, bool]:
+        """What is said next, and whether that was all."""
+        _, said = self._script.popleft()
+        self.due = self._script[0][0] if self._script else NEVER
+        return said, not self._script
+
+
+def recall(known: Iterable[StoredEvent], wake_id: int, decider: str) -> list[tuple[int, Said]] | None:
+    """What the journal has of a decision, with its times (ms); None where it has nothing."""
+    script: list[tuple[int, Said]] = []
+    found = False
+    for at, event in ((each.at, each.event) for each in known):
+        match event:
+            case DecisionMade(wake_id=of) if of == wake_id:
+                said = _made(event, decider)
+                # After a decision that came to nothing, the rules are the engine's own doing.
+                if said is not None and not script:
+                    script.append((at, said))
+            case DecisionCorrected(wake_id=of) if of == wake_id:
+                asked = _submitted(wake_id, decider, event.decision)
+                script.append((at, DecisionSubmitted(asked, event.thinking_ms, event.cost_usd)))
+            case DecisionEnded(wake_id=of, cause=cause, cost_usd=cost) if of == wake_id:
+                if cause.startswith(ELSEWHERE):
+                    return script
+                thought = 0
+                ended = (
+                    DecisionFailed(wake_id, decider, thought, cause, cost)
+                    if cause
+                    else DecisionReady(wake_id, decider, thought, Decision(), cost)
+                )
+                return [*script, (at, ended)]
+            case _:
+                continue
+        found = True
+    if script and isinstance(script[-1][1], DecisionSubmitted):
+        script.append((script[-1][0], lost(wake_id, decider)))
+    return script if found else None
+
+
+def lost(wake_id: int, decider: str) -> Said:
+    """What stands for the end of a decision whose process died while it had the floor. What it had submitted stands."""
+    return DecisionFailed(wake_id, decider, 0, "error: the process ended before it was through")
+
+
+def _made(event: DecisionMade, decider: str) -> Said | None:
+    wake_id, thought, cost = event.wake_id, event.thinking_ms, event.cost_usd
+    cause = event.decision.cause.removeprefix(FALLBACK)
+    if cause.startswith(ELSEWHERE):
+        return None
+    if event.decider == RULES and event.decision.cause.startswith(FALLBACK):
+        return DecisionFailed(wake_id, decider, thought, cause, cost)
+    if cause:
+        return DecisionReady(wake_id, decider, thought, event.decision, cost)
+    return DecisionSubmitted(_submitted(wake_id, decider, event.decision), thought, cost)
+
+
+def _submitted(wake_id: int, decider: str, decision: Decision) -> SubmitRequest:
+    return SubmitRequest(submit_key(wake_id, decision), decider, wake_id, decision)
