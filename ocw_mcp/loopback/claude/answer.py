@@ -34,19 +34,16 @@ class Answer(msgspec.Struct, frozen=True):
 
 def message(answer: Answer, name: str, model: str, usage: Usage, max_tokens: int, *, thinks: bool) -> dict[str, Any]:
     """The answer as the API sends it; `name` makes its ids. It is cut off where `max_tokens` are used up."""
-    content, left = [], max_tokens
-    if thinks and not answer.refuses:
-        content.append({"type": "thinking", "thinking": answer.thought, "signature": signature(answer.thought)})
-        left -= tokens(answer.thought)
-    for index, part in enumerate(answer.parts):
-        if left <= 0:
-            break
-        block, size = _block(part, f"toolu_{name}{index:02d}", left)
-        content.append(block)
-        left -= size
+    made = [_thinking(answer.thought)] if thinks and not answer.refuses else []
+    made += [_block(part, f"toolu_{name}{index:02d}") for index, part in enumerate(answer.parts)]
+    whole, content, left = sum(map(_size, made)), [], max_tokens
+    for block in made:
+        if left > 0:
+            content.append(_cut_to(block, left))
+        left -= _size(block)
     if answer.refuses:
         reason = "refusal"
-    elif left < 0 or (left == 0 and answer.parts):
+    elif whole > max_tokens:
         reason = "max_tokens"
     else:
         reason = "tool_use" if any(isinstance(part, Call) for part in answer.parts) else "end_turn"
@@ -60,16 +57,40 @@ def message(answer: Answer, name: str, model: str, usage: Usage, max_tokens: int
         "stop_reason": reason,
         "stop_sequence": None,
         "stop_details": details,
-        "usage": _told(usage, max(1, min(max_tokens, max_tokens - left))),
+        "usage": _told(usage, max(1, min(whole, max_tokens))),
     }
 
 
-def _block(part: Say | Call, id_: str, left: int) -> tuple[dict[str, Any], int]:
-    """A block and its tokens; a call that does not fit comes without its arguments."""
+def _thinking(thought: str) -> dict[str, Any]:
+    return {"type": "thinking", "thinking": thought, "signature": signature(thought)}
+
+
+def _block(part: Say | Call, id_: str) -> dict[str, Any]:
     if isinstance(part, Say):
-        return {"type": "text", "text": part.text[: left * CHARS_A_TOKEN]}, tokens(part.text)
-    size = tokens(part.name + msgspec.json.encode(part.input).decode())
-    return {"type": "tool_use", "id": id_, "name": part.name, "input": part.input if size <= left else {}}, size
+        return {"type": "text", "text": part.text}
+    return {"type": "tool_use", "id": id_, "name": part.name, "input": part.input}
+
+
+def _size(block: dict[str, Any]) -> int:
+    """Its tokens."""
+    match block["type"]:
+        case "tool_use":
+            return tokens(block["name"] + msgspec.json.encode(block["input"]).decode())
+        case kind:
+            return tokens(block[kind])
+
+
+def _cut_to(block: dict[str, Any], left: int) -> dict[str, Any]:
+    """A block as far as it goes: a call that does not fit comes without its arguments."""
+    if _size(block) <= left:
+        return block
+    match block["type"]:
+        case "tool_use":
+            return block | {"input": {}}
+        case "thinking":
+            return _thinking(block["thinking"][: left * CHARS_A_TOKEN])
+        case kind:
+            return block | {kind: block[kind][: left * CHARS_A_TOKEN]}
 
 
 def _told(usage: Usage, output: int) -> dict[str, Any]:

@@ -196,5 +196,5 @@ def _breakpoints(request: MessagesRequest) -> Iterator[str]:
     spans += [request.cache_control.ttl] if request.cache_control is not None else []
     if len(spans) > MOST_BREAKPOINTS:
         yield f"A maximum of {MOST_BREAKPOINTS} blocks with cache_control may be provided. Found {len(spans)}."
-    if "1h" in spans[spans.index("5m") :] if "5m" in spans else False:
+    if "5m" in spans and "1h" in spans[spans.index("5m") :]:
         yield "cache_control: a ttl='1h' block must not come after a ttl='5m' block"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.domain.time import MINUTE, SECOND
@@ -94,6 +94,7 @@ def test_the_whole_request_can_be_marked_at_once() -> None:
 BLOCKS = st.lists(st.tuples(st.sampled_from(["a" * 900, "b" * 900]), st.sampled_from([None, "5m"])), max_size=4)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(BLOCKS, st.integers(0, 4 * MINUTE)), min_size=1, max_size=6))
 def test_every_token_is_billed_once_and_nothing_is_read_that_was_not_written(
     asks: list[tuple[list[tuple[str, str | None]], int]],

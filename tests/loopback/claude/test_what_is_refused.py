@@ -1,10 +1,13 @@
 """Requests that the API does not take, as it says so itself."""
 
+import asyncio
 from typing import Any
 
 import httpx2
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ocw_mcp.loopback.claude.app import LONGEST_BODY, MessagesApi
 from ocw_mcp.loopback.claude.characters import CHARACTERS
@@ -77,3 +80,25 @@ async def test_a_request_without_key_or_version_is_not_looked_at() -> None:
 
 async def test_a_body_of_no_end_is_refused() -> None:
     assert (await asking(b" " * (LONGEST_BODY + 1))).status_code == 413
+
+
+ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [None, True, 0, -1, 1.5, "", "user", "assistant", "a", [], {}, [[]], [{}], {"type": "text"}]
+)
+BLOCK = st.fixed_dictionaries(
+    {"type": st.sampled_from(["text", "tool_use", "tool_result", "thinking", "image"])},
+    optional=dict.fromkeys(
+        ["text", "id", "name", "input", "tool_use_id", "content", "cache_control", "signature"], ODD
+    ),
+)
+TURN = st.fixed_dictionaries({"role": ODD | st.just("user"), "content": st.lists(BLOCK, max_size=3) | ODD})
+BODY = st.fixed_dictionaries(
+    {"messages": st.lists(TURN, max_size=3) | ODD},
+    optional=dict.fromkeys(["model", "max_tokens", "system", "tools", "tool_choice", "thinking", "metadata"], ODD),
+)
+
+
+@settings(max_examples=60)
+@given(BODY)
+def test_no_request_is_odd_enough_to_break_it(odd: dict[str, Any]) -> None:
+    assert asyncio.run(asking(asked() | odd)).status_code in (200, 400, 404)
