@@ -52,7 +52,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     prefix_ttl: Ttl | None = "1h"
     """How long tools and system are to be cached; None where they would be cold at the next wake anyway."""
     turns_cached: bool = True
-    """Whether what was said so far is cached for the next call of the same decision."""
+    """Whether what was said so far is cached for the next call of the same decision. Where a million tokens cost 2 USD,
+    2.5 to write and 0.1 to read back, it pays once more than a quarter of decisions take a second call."""
     reads: tuple[str, ...] | None = None
     """The reading tools that are offered; None is all."""
 

@@ -152,7 +152,7 @@ def _client(credentials: Credentials) -> "AsyncAnthropic":
     from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
 
     key, token = credentials.api_key, credentials.auth_token
-    # All is given, so that nothing is taken from the environment or from a profile; no key follows a redirect.
+    # Given here, neither key nor address is taken from the environment or a profile; no key follows a redirect.
     return AsyncAnthropic(
         api_key=None if key is None else key.get_secret_value(),
         auth_token=None if token is None else token.get_secret_value(),

@@ -1,9 +1,10 @@
 """The loop, the real SDK and the real MCP client against the characters: what each of them comes to."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-import pytest
 from mcp import Client
 from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult
@@ -15,8 +16,8 @@ from ocw_mcp.agent.credentials import Credentials
 from ocw_mcp.agent.messages import SdkMessages
 from ocw_mcp.agent.tools import SUBMIT, ToolClient
 from ocw_mcp.domain.protocols import Clock
-from ocw_mcp.loopback.claude.characters import Character
-from ocw_mcp.loopback.claude.characters.hallucinator import INVENTIONS
+from ocw_mcp.loopback.claude.characters import CHARACTERS, Character
+from ocw_mcp.loopback.claude.characters.hallucinator import INVENTIONS, a_result
 from ocw_mcp.runtime.clock import LiveClock, SimulatedClock
 from tests.support.agent import LOOK, REFUSED, SYSTEM, TERMS, FakeDesk, accept
 from tests.support.claude import CONTEXT, KEY, served_claude
@@ -24,23 +25,42 @@ from tests.support.claude import CONTEXT, KEY, served_claude
 SHORT = "Wake 7: decide."
 
 
-async def against(
-    character: Character | str,
-    desk: ToolClient | None = None,
-    *,
-    context: str = CONTEXT,
-    terms: Terms = TERMS,
-    clock: Clock | None = None,
-    key: str = KEY,
-) -> Outcome:
-    """Hold a conversation about wake 7 with a character."""
-    async with served_claude(character, clock=clock) as url:
-        messages = SdkMessages(Credentials(url, SecretStr(key)))
-        try:
-            conversation = Conversation(messages, desk or FakeDesk(), clock or SimulatedClock(), terms)
-            return await conversation.hold(7, SYSTEM, context)
-        finally:
-            await messages.close()
+class Stage:
+    """A served API on which one character after another appears, and the SDK in front of it."""
+
+    def __init__(self, url: str, key: str = KEY) -> None:
+        self.character: Character = CHARACTERS["trader"]
+        self.messages = SdkMessages(Credentials(url, SecretStr(key)))
+
+    async def hold(
+        self,
+        character: Character | str,
+        desk: ToolClient | None = None,
+        *,
+        context: str = CONTEXT,
+        terms: Terms = TERMS,
+        clock: Clock | None = None,
+    ) -> Outcome:
+        """Hold a conversation about wake 7 with a character."""
+        self.character = CHARACTERS[character] if isinstance(character, str) else character
+        conversation = Conversation(self.messages, desk or FakeDesk(), clock or SimulatedClock(), terms)
+        return await conversation.hold(7, SYSTEM, context)
+
+
+@asynccontextmanager
+async def stage(*, clock: Clock | None = None, key: str = KEY) -> AsyncIterator[Stage]:
+    """Serve; it takes a third of a second."""
+    shown: list[Stage] = []
+    async with served_claude(lambda request, dice: shown[0].character(request, dice), clock=clock) as url:
+        shown.append(Stage(url, key))
+        yield shown[0]
+        await shown[0].messages.close()
+
+
+async def against(character: Character | str, desk: ToolClient | None = None, **more: Any) -> Outcome:
+    """One conversation on a stage of its own."""
+    async with stage(clock=more.get("clock"), key=more.pop("key", KEY)) as there:
+        return await there.hold(character, desk, **more)
 
 
 async def test_the_trader_reads_decides_and_is_paid_for() -> None:
@@ -71,21 +91,31 @@ async def test_a_second_look_in_the_same_decision_reads_the_first_from_the_cache
     assert outcome.usage.written_5m > 900
 
 
-@pytest.mark.parametrize(
-    ("character", "cause", "calls"),
-    [
-        ("overloaded", Cause.OVERLOADED, 2),
-        ("limited", Cause.RATE_LIMITED, 1),
-        ("broken", Cause.SERVER, 2),
-        ("dropped", Cause.CONNECTION, 1),
-        ("refuser", Cause.REFUSAL, 1),
-    ],
-)
-async def test_who_cannot_answer_leaves_a_cause(character: str, cause: Cause, calls: int) -> None:
-    outcome = await against(character, terms=msgspec.structs.replace(TERMS, timeout_s=10))
+def cause(outcome: Outcome) -> Cause:
     assert isinstance(outcome.ending, Failed)
-    assert outcome.ending.trouble.cause is cause
-    assert outcome.calls == calls
+    return outcome.ending.trouble.cause
+
+
+async def test_who_cannot_answer_leaves_a_cause() -> None:
+    terms = msgspec.structs.replace(TERMS, timeout_s=10)
+    characters = ("overloaded", "limited", "broken", "dropped", "refuser")
+    async with stage() as there:
+        came = {name: await there.hold(name, terms=terms) for name in characters}
+        few = await there.hold("trader", terms=msgspec.structs.replace(TERMS, max_tokens=40))
+        gone = await there.hold("trader", terms=msgspec.structs.replace(TERMS, model="claude-sonnet-5-5@gone"))
+    assert {name: (cause(outcome), outcome.calls) for name, outcome in came.items()} == {
+        "overloaded": (Cause.OVERLOADED, 2),
+        "limited": (Cause.RATE_LIMITED, 1),
+        "broken": (Cause.SERVER, 2),
+        "dropped": (Cause.CONNECTION, 1),
+        "refuser": (Cause.REFUSAL, 1),
+    }
+    assert cause(few) is Cause.CUT_OFF
+    assert cause(gone) is Cause.NO_MODEL
+
+
+async def test_a_wrong_key_leaves_a_cause() -> None:
+    assert cause(await against("trader", key="sk-ant-another")) is Cause.BAD_KEY
 
 
 async def test_who_is_silent_leaves_a_cause() -> None:
@@ -94,27 +124,16 @@ async def test_who_is_silent_leaves_a_cause() -> None:
     assert outcome.ending.trouble.cause is Cause.TIMEOUT
 
 
-async def test_a_wrong_key_a_retired_model_and_too_few_tokens_leave_their_causes() -> None:
-    def cause(outcome: Outcome) -> Cause:
-        assert isinstance(outcome.ending, Failed)
-        return outcome.ending.trouble.cause
-
-    assert cause(await against("trader", key="sk-ant-another")) is Cause.BAD_KEY
-    assert cause(await against("trader", terms=msgspec.structs.replace(TERMS, max_tokens=40))) is Cause.CUT_OFF
-    gone = msgspec.structs.replace(TERMS, model="claude-sonnet-4-6-gone")
-    assert cause(await against("trader", terms=gone)) is Cause.NO_MODEL
-
-
-@pytest.mark.parametrize("invention", INVENTIONS, ids=lambda each: each.__name__)
-async def test_whatever_is_invented_the_desk_is_asked_for_nothing_that_it_does_not_offer(invention: Character) -> None:
-    desk = FakeDesk(lambda leg: REFUSED | {"refusal": "SYMBOL_NOT_ALLOWED: no."})
-    outcome = await against(invention, desk)
-    assert {name for name, _ in desk.asked} <= {SUBMIT}
-    if invention.__name__ == "a_result":
-        assert isinstance(outcome.ending, Held)
-    else:
-        assert isinstance(outcome.ending, Failed)
-        assert outcome.ending.trouble.cause in (Cause.TOOL_LOOP, Cause.IMPOSSIBLE, Cause.MALFORMED)
+async def test_whatever_is_invented_the_desk_is_asked_for_nothing_that_it_does_not_offer() -> None:
+    async with stage() as there:
+        for invention in INVENTIONS:
+            desk = FakeDesk(lambda leg: REFUSED | {"refusal": "SYMBOL_NOT_ALLOWED: no."})
+            outcome = await there.hold(invention, desk)
+            assert {name for name, _ in desk.asked} <= {SUBMIT}, invention
+            if invention is a_result:
+                assert isinstance(outcome.ending, Held)
+            else:
+                assert cause(outcome) in (Cause.TOOL_LOOP, Cause.IMPOSSIBLE, Cause.MALFORMED), invention
 
 
 async def test_a_victim_gets_no_tool_that_was_not_offered_and_the_desk_judges_its_legs() -> None:

@@ -1,6 +1,6 @@
 """When the model is left alone, and for how long."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.agent.breaker import FAILURES, OPEN_MS, Breaker
@@ -58,6 +58,7 @@ def test_who_was_let_through_and_did_not_ask_leaves_it_half_open() -> None:
     assert breaker.lets_ask(NOW + OPEN_MS)
 
 
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, OPEN_MS), st.booleans()), max_size=40))
 def test_in_no_quarter_of_an_hour_do_more_than_three_fail_in_a_row(asks: list[tuple[int, bool]]) -> None:
     breaker, now, row = Breaker(), 0, list[int]()

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.agent.causes import Cause, Trouble
@@ -291,6 +291,7 @@ ANSWER: st.SearchStrategy[Any] = st.one_of(
 )
 
 
+@settings(max_examples=40)
 @given(st.lists(ANSWER, min_size=1, max_size=6))
 def test_whatever_a_model_does_the_conversation_ends_and_says_how(answers: list[Any]) -> None:
     desk = FakeDesk()

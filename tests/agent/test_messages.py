@@ -136,7 +136,7 @@ def test_what_was_written_to_the_cache_without_a_word_on_for_how_long_counts_as_
     )
 
 
-async def test_nothing_is_taken_from_the_environment(
+async def test_neither_key_nor_address_is_taken_from_the_environment(
     httpx2_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL"):

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.agent.pricing import HIDDEN_TOKENS, Ttl, Usage, cost, worst_cost
@@ -33,6 +33,7 @@ def test_what_is_read_from_the_cache_costs_a_tenth_at_most() -> None:
     assert 0 < cost(Usage(read=MILLION), MODEL, AT) <= cost(Usage(plain=MILLION), MODEL, AT) / 10
 
 
+@settings(max_examples=40)
 @given(*[st.integers(0, MILLION)] * 5)
 def test_a_bill_is_the_sum_of_its_kinds(plain: int, read: int, short: int, long: int, output: int) -> None:
     whole = Usage(plain, read, short, long, output)
@@ -41,6 +42,7 @@ def test_a_bill_is_the_sum_of_its_kinds(plain: int, read: int, short: int, long:
     assert sum(parts, Usage()) == whole
 
 
+@settings(max_examples=40)
 @given(text=st.text(max_size=300), ttl=st.sampled_from([None, "5m", "1h"]), output=st.integers(0, 4_000))
 def test_no_call_costs_more_than_its_worst_case(text: str, ttl: Ttl | None, output: int) -> None:
     counted = tokens(text) + HIDDEN_TOKENS
