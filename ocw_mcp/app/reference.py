@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from pydantic.fields import FieldInfo
 
+from ocw_mcp.agent.causes import CAUSE_MEANING
 from ocw_mcp.app.policy_loader import load_policies, table_of
 from ocw_mcp.domain.errors import HouseRuleError
 from ocw_mcp.domain.policies import Policies
@@ -19,7 +20,7 @@ from ocw_mcp.doors.mcp.server import TOOLSETS
 def page() -> str:
     """The whole page as Markdown."""
     intro = ("# Reference", "", "Made from the code by `make docs`.", "")
-    return "\n".join([*intro, *_policies(), *_refusals(), *_requests(), *_tools(), ""])
+    return "\n".join([*intro, *_policies(), *_refusals(), *_requests(), *_causes(), *_tools(), ""])
 
 
 def _policies() -> Iterator[str]:
@@ -53,6 +54,12 @@ def _requests() -> Iterator[str]:
     yield from ("", "## Requests that cannot be answered", "", "| code | meaning |", "|---|---|")
     for code, meaning in REQUEST_MEANING.items():
         yield f"| `{code}` | {meaning} |"
+
+
+def _causes() -> Iterator[str]:
+    yield from ("", "## Why a decision did not come from Claude", "", "| cause | meaning |", "|---|---|")
+    for cause, meaning in CAUSE_MEANING.items():
+        yield f"| `{cause}` | {meaning} |"
 
 
 def _tools() -> Iterator[str]:

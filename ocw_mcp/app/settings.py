@@ -9,15 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
 from pydantic import BeforeValidator, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from ocw_mcp.domain.addresses import may_be_sent_a_key
 from ocw_mcp.domain.errors import SettingsError
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
@@ -71,7 +70,7 @@ def _secret(value: Any) -> Any:
 
 def _url(value: Any) -> Any:
     # The value is not shown: a URL may carry a password, and keys are pasted into the wrong line.
-    if isinstance(value, str) and not _is_safe_url(value):
+    if isinstance(value, str) and not may_be_sent_a_key(value):
         raise ValueError(
             "is no address that a key may be sent to; expected https and a host, or http to this machine "
             "(localhost, 127.0.0.1, [::1]), without user, query or fragment; correct it, or remove the line"
@@ -109,6 +108,7 @@ class Settings(BaseSettings):
     binance_paper: _Word = True
     live_trading: _Word = False
     anthropic_api_key: _Secret = None
+    anthropic_auth_token: _Secret = None
     anthropic_base_url: _Url = None
     claude_model: str | None = None
     fred_api_key: _Secret = None
@@ -149,7 +149,9 @@ class Settings(BaseSettings):
 
 
 KEYS = tuple(name.upper() for name in Settings.model_fields if name != "warnings")
-SECRET_KEYS = frozenset({"BINANCE_API_KEY", "BINANCE_SECRET_KEY", "ANTHROPIC_API_KEY", "FRED_API_KEY"})
+SECRET_KEYS = frozenset(
+    {"BINANCE_API_KEY", "BINANCE_SECRET_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "FRED_API_KEY"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,27 +268,3 @@ def _looks_like_ours(key: str) -> list[str]:
 
 def _shown(value: str) -> str:
     return repr(value) if len(value) <= _LONGEST_SHOWN else f"a text of {len(value)} characters"
-
-
-def _is_safe_url(text: str) -> bool:
-    if re.search(r"[^!-~]|\\", text):
-        return False
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        return False
-    if "@" in parts.netloc or parts.query or parts.fragment or port == 0:
-        return False
-    if not re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", host):
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import socket
 import sqlite3
 import stat
 from contextlib import closing
@@ -305,3 +306,16 @@ def test_a_paced_run_comes_to_the_fingerprint_of_a_hurried_one(ocw: Ocw, tape: P
     paced = json.loads(ocw("run", "--market", tape, "--json", "--speed", "500000").out)
     assert paced["fingerprint"] == hurried["fingerprint"]
     assert paced["wall_s"] >= round((paced["to"] - paced["from"]) / 1_000 / 500_000, 3)
+
+
+def test_a_character_that_there_is_not_is_refused_with_those_that_there_are(ocw: Ocw) -> None:
+    said = ocw("loopback", "claude", "--character", "nobody")
+    assert said.code == 2
+    assert "'nobody'; expected one of trader, hallucinator, victim" in said.err
+
+
+def test_a_port_that_is_taken_is_told_of(ocw: Ocw) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        said = ocw("loopback", "claude", "--port", str(taken.getsockname()[1]))
+    assert said.code == 2
+    assert "cannot be listened on" in said.err

@@ -30,7 +30,7 @@ def test_without_any_source_it_is_paper_without_keys() -> None:
     assert settings.mode is Mode.PAPER
     assert settings.log_level is LogLevel.INFO
     assert settings.warnings == ()
-    assert [getattr(settings, key.lower()) for key in sorted(SECRET_KEYS)] == [None] * 4
+    assert [getattr(settings, key.lower()) for key in sorted(SECRET_KEYS)] == [None] * 5
 
 
 def test_the_shipped_example_says_what_the_defaults_say() -> None:

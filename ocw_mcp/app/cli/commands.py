@@ -10,6 +10,7 @@ from ocw_mcp import __version__
 from ocw_mcp.app.cli import hands, looks, operate
 from ocw_mcp.app.cli.benches import bench
 from ocw_mcp.app.cli.install import install
+from ocw_mcp.app.cli.loopback import loopback
 from ocw_mcp.app.cli.mcp import mcp
 from ocw_mcp.app.cli.options import BookOption, JsonOption, PoliciesOption, PolicyOption, StateOption
 from ocw_mcp.app.cli.person import person
@@ -31,6 +32,7 @@ app.add_typer(person, name="passphrase")
 tape = typer.Typer(help="Recorded markets.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(tape, name="tape")
 app.add_typer(bench, name="bench")
+app.add_typer(loopback, name="loopback")
 
 AgentOption = Annotated[
     str,

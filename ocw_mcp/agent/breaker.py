@@ -1,0 +1,56 @@
+"""Leaves the model alone for a while after it failed several times in a row."""
+
+from typing import Final
+
+import msgspec
+
+from ocw_mcp.domain.time import MINUTE
+
+FAILURES: Final = 3
+OPEN_MS: Final = 15 * MINUTE
+
+
+class BreakerState(msgspec.Struct):
+    """Failures in a row, since when the breaker is open (ms), and whether somebody tries whether it may close."""
+
+    failures: int = 0
+    opened_at: int | None = None
+    trying: bool = False
+
+
+class Breaker:
+    """Closed: everybody asks. Open: nobody. Half open, after `OPEN_MS`: one asks, and its answer closes or reopens."""
+
+    def __init__(self) -> None:
+        self.state = BreakerState()
+
+    def lets_ask(self, now: int) -> bool:
+        """Whether the model may be asked at `now` (ms). Whoever is let through says how it went."""
+        state = self.state
+        if state.opened_at is None:
+            return True
+        if state.trying or now < state.opened_at + OPEN_MS:
+            return False
+        state.trying = True
+        return True
+
+    def succeeded(self) -> None:
+        """It answered."""
+        self.state = BreakerState()
+
+    def failed(self, now: int) -> None:
+        """It did not."""
+        state = self.state
+        state.failures += 1
+        if state.trying or state.failures >= FAILURES:
+            state.opened_at, state.trying = now, False
+
+    def left_alone(self) -> None:
+        """It was not asked after all, which says nothing about it."""
+        self.state.trying = False
+
+    @property
+    def open_until(self) -> int | None:
+        """From when (ms) on the model is asked again; None where it is asked now."""
+        opened_at = self.state.opened_at
+        return None if opened_at is None else opened_at + OPEN_MS

@@ -1,0 +1,208 @@
+"""The Messages API as the loop sees it: a request as plain data goes in, a reply or a trouble comes back.
+
+`SdkMessages` asks through the SDK; a recording stands in its place in a replay (`recording.py`).
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+import msgspec
+
+from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.credentials import Credentials
+from ocw_mcp.agent.pricing import Usage
+
+if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic
+
+DETAIL: Final = 300
+"""Characters of an error's own words that are kept."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A call: of which wake, its number in that decision from 0 on, and the body of `POST /v1/messages`."""
+
+    wake: int
+    turn: int
+    body: dict[str, Any]
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What the model answered. `content` goes back unchanged with the next request."""
+
+    stop_reason: str
+    content: tuple[dict[str, Any], ...]
+    usage: Usage
+
+    @property
+    def text(self) -> str:
+        """What it said in words."""
+        return "\n".join(str(block.get("text", "")) for block in self.content if block["type"] == "text").strip()
+
+    @property
+    def calls(self) -> tuple[dict[str, Any], ...]:
+        """The tools that it calls."""
+        return tuple(block for block in self.content if block["type"] == "tool_use")
+
+
+class Messages(Protocol):
+    """Whoever answers requests."""
+
+    async def create(self, request: Request) -> Reply | Trouble:
+        """One call. It may be cancelled; it raises nothing else."""
+        ...
+
+
+class ModelFacts(msgspec.Struct, frozen=True):
+    """A model as the API tells of it; None where it does not."""
+
+    lifecycle: Literal["active", "deprecated", "retired"] = "active"
+    retires_at: str | None = None
+    max_input_tokens: int | None = None
+    max_tokens: int | None = None
+
+
+class _CacheCreation(msgspec.Struct):
+    ephemeral_5m_input_tokens: int = 0
+    ephemeral_1h_input_tokens: int = 0
+
+
+class _WireUsage(msgspec.Struct):
+    input_tokens: int
+    output_tokens: int
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation: _CacheCreation | None = None
+
+    def counted(self) -> Usage:
+        """As billed; what was written without a word on for how long is taken for the dearer hour."""
+        split = self.cache_creation or _CacheCreation()
+        short = split.ephemeral_5m_input_tokens
+        return Usage(
+            plain=self.input_tokens,
+            read=self.cache_read_input_tokens or 0,
+            written_5m=short,
+            written_1h=max(split.ephemeral_1h_input_tokens, (self.cache_creation_input_tokens or 0) - short),
+            output=self.output_tokens,
+        )
+
+
+class _WireBlock(msgspec.Struct):
+    type: str
+
+
+class _WireReply(msgspec.Struct):
+    content: list[msgspec.Raw]
+    stop_reason: str
+    usage: _WireUsage
+
+
+class SdkMessages:
+    """Asks the API, or a gateway that speaks it, through the SDK. It tries once: the loop says what is worth a second
+    try, so that each try is paid for knowingly."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+        self._client: AsyncAnthropic | None = None
+
+    async def create(self, request: Request) -> Reply | Trouble:
+        """One call."""
+        client = await self._ready()
+        from anthropic import AnthropicError
+
+        try:
+            raw = await client.messages.with_raw_response.create(**request.body)
+            return parsed(await raw.read())
+        except AnthropicError as error:
+            return self._trouble(error)
+
+    async def model(self, name: str) -> ModelFacts | Trouble:
+        """What the API tells of a model; a retired one is trouble."""
+        client = await self._ready()
+        from anthropic import AnthropicError
+
+        try:
+            raw = await client.models.with_raw_response.retrieve(name)
+            facts = msgspec.json.decode(await raw.read(), type=ModelFacts)
+        except AnthropicError as error:
+            return self._trouble(error)
+        except (msgspec.MsgspecError, UnicodeError) as error:
+            return Trouble(Cause.MALFORMED, f"what is told of {name} cannot be read: {error}")
+        if facts.lifecycle == "retired":
+            return Trouble(Cause.NO_MODEL, f"{name} is retired; set CLAUDE_MODEL to one that is not")
+        return facts
+
+    async def close(self) -> None:
+        """End all connections."""
+        if self._client is not None:
+            await self._client.close()
+
+    async def _ready(self) -> "AsyncAnthropic":
+        if self._client is None:
+            # The first import reads hundreds of files: the event loop, on which the engine runs, does not wait for it.
+            self._client = await asyncio.to_thread(_client, self._credentials)
+        return self._client
+
+    def _trouble(self, error: Exception) -> Trouble:
+        cause, detail, retry_after_s = classified(error)
+        return Trouble(cause, self._credentials.scrub(detail), retry_after_s)
+
+
+def _client(credentials: Credentials) -> "AsyncAnthropic":
+    from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
+
+    key, token = credentials.api_key, credentials.auth_token
+    # Given here, neither key nor address is taken from the environment or a profile; no key follows a redirect.
+    return AsyncAnthropic(
+        api_key=None if key is None else key.get_secret_value(),
+        auth_token=None if token is None else token.get_secret_value(),
+        base_url=credentials.base_url,
+        max_retries=0,
+        http_client=DefaultAsyncHttpxClient(follow_redirects=False, trust_env=not credentials.local),
+    )
+
+
+def classified(error: Exception) -> tuple[Cause, str, float | None]:
+    """An error of the SDK as a cause, its own words, and how long (s) it asks to be left alone."""
+    import anthropic
+
+    causes: dict[type[Exception], Cause] = {
+        anthropic.AuthenticationError: Cause.BAD_KEY,
+        anthropic.PermissionDeniedError: Cause.BAD_KEY,
+        anthropic.PaymentRequiredError: Cause.NO_CREDIT,
+        anthropic.NotFoundError: Cause.NO_MODEL,
+        anthropic.RateLimitError: Cause.RATE_LIMITED,
+        anthropic.OverloadedError: Cause.OVERLOADED,
+        anthropic.RequestTimeoutError: Cause.TIMEOUT,
+        anthropic.GatewayTimeoutError: Cause.TIMEOUT,
+        anthropic.InternalServerError: Cause.SERVER,
+        anthropic.APIStatusError: Cause.BAD_REQUEST,
+        anthropic.APITimeoutError: Cause.TIMEOUT,
+        anthropic.APIConnectionError: Cause.CONNECTION,
+    }
+    cause = next((cause for kind, cause in causes.items() if isinstance(error, kind)), Cause.MALFORMED)
+    detail, retry_after_s = type(error).__name__, None
+    if isinstance(error, anthropic.APIStatusError):
+        detail = f"{error.status_code} {error.api_message or ''}".strip()
+        retry_after_s = _seconds(error.response.headers.get("retry-after"))
+    return cause, " ".join(detail.split())[:DETAIL], retry_after_s
+
+
+def parsed(body: bytes) -> Reply | Trouble:
+    """An answer of the API, or why it is none."""
+    try:
+        wire = msgspec.json.decode(body, type=_WireReply)
+        # Each block is kept as it came, and has a type at least.
+        for raw in wire.content:
+            msgspec.json.decode(raw, type=_WireBlock)
+        content = tuple(msgspec.json.decode(raw, type=dict[str, Any]) for raw in wire.content)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        return Trouble(Cause.MALFORMED, f"what came is no message: {error}"[:DETAIL])
+    return Reply(wire.stop_reason, content, wire.usage.counted())
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return max(0.0, float(text)) if text is not None else None
+    except ValueError:
+        return None

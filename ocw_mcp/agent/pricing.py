@@ -1,0 +1,79 @@
+"""What calls cost, by the offline table of `genai-prices`; USD."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import Final, Literal
+
+import msgspec
+
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.time import utc_day
+
+PROVIDER: Final = "anthropic"
+HIDDEN_TOKENS: Final = 1_000
+"""Tokens that the API may add to a request by itself: what it tells the model about tools, and the frame of blocks."""
+
+Ttl = Literal["5m", "1h"]
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens as they are billed. The prompt is the sum of the first four."""
+
+    plain: int = 0
+    read: int = 0
+    written_5m: int = 0
+    written_1h: int = 0
+    output: int = 0
+
+    @property
+    def prompt(self) -> int:
+        """All tokens of the prompt."""
+        return self.plain + self.read + self.written_5m + self.written_1h
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(*(mine + theirs for mine, theirs in zip(self._counts(), other._counts(), strict=True)))
+
+    def _counts(self) -> tuple[int, ...]:
+        return msgspec.structs.astuple(self)
+
+
+def read_table() -> None:
+    """Read the table. It takes a third of a second once, which an event loop does not have."""
+    import genai_prices  # noqa: F401 - what counts is that it is there
+
+
+def cost(usage: Usage, model: str, at: int) -> Decimal:
+    """What tokens cost at the prices of the day of `at` (ms). Raises LookupError for a model that nobody prices."""
+    return _cost(usage, model, utc_day(at))
+
+
+def worst_cost(
+    prompt_bytes: int, max_tokens: int, model: str, at: int, ttl: Ttl | None, known_tokens: int = 0
+) -> Decimal:
+    """The most that a call can cost: nothing is read from the cache, all is written to it, all tokens are used.
+
+    A token is a byte at least, so a text has no more tokens than bytes (UTF-8). `known_tokens` were counted by the API
+    already; `prompt_bytes` is what came after them. Raises LookupError as `cost` does.
+    """
+    tokens = known_tokens + prompt_bytes + HIDDEN_TOKENS
+    kinds = {None: Usage(plain=tokens), "5m": Usage(written_5m=tokens), "1h": Usage(written_1h=tokens)}
+    return cost(kinds[ttl] + Usage(output=max_tokens), model, at)
+
+
+@lru_cache(maxsize=4_096)
+def _cost(usage: Usage, model: str, day: str) -> Decimal:
+    if usage == Usage():
+        return ZERO
+    from genai_prices import Usage as Billed
+    from genai_prices import calc_price
+
+    billed = Billed(
+        input_tokens=usage.prompt,
+        cache_read_tokens=usage.read,
+        cache_write_tokens=usage.written_5m + usage.written_1h,
+        cache_write_1h_tokens=usage.written_1h,
+        output_tokens=usage.output,
+    )
+    moment = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    return calc_price(billed, model, provider_id=PROVIDER, genai_request_timestamp=moment).total_price

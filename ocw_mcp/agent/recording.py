@@ -1,0 +1,190 @@
+"""Requests and answers of the model on disk, and a run over again from them, without a network.
+
+One line of JSON a call: the request, its answer and how long that took. Keys and tokens are taken out before anything
+is written, and the file is its owner's alone. A request is found again by its wake, its number and its content; where
+the content differs, it counts as not recorded, and is listed with what differs.
+"""
+
+import asyncio
+import hashlib
+import logging
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import msgspec
+
+from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.credentials import scrub
+from ocw_mcp.agent.messages import Messages, Reply, Request
+from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.protocols import Clock
+
+log = logging.getLogger(__name__)
+
+PARTS: Final = ("model", "tools", "system", "messages")
+"""What is compared one by one, so that a changed prompt is told from a changed market; the rest counts as terms."""
+
+
+class Recorded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A call as it is kept; `parts` are digests of what was asked. Either `reply` or `trouble` is there."""
+
+    wake: int
+    turn: int
+    took_ms: int
+    parts: dict[str, str]
+    request: msgspec.Raw
+    reply: Reply | None = None
+    trouble: Trouble | None = None
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """A request that the recording holds no answer to, and why."""
+
+    wake: int
+    turn: int
+    why: str
+
+
+class Recorder:
+    """Asks somebody else, and writes down what came of it."""
+
+    def __init__(self, path: Path, messages: Messages, clock: Clock, redact: Callable[[str], str] = scrub) -> None:
+        """Opens the file, or goes on with one. Raises SettingsError."""
+        self._messages = messages
+        self._clock = clock
+        self._redact = redact
+        self._file = _private(path)
+        self._writes = True
+
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def create(self, request: Request) -> Reply | Trouble:
+        """One call."""
+        began = self._clock.wall_ms()
+        try:
+            answer = await self._messages.create(request)
+        except asyncio.CancelledError:
+            # Whoever waited has given up: in a replay, too, no answer is to come in time.
+            self._write(request, began, Trouble(Cause.TIMEOUT, "given up while it was under way"))
+            raise
+        self._write(request, began, answer)
+        return answer
+
+    def close(self) -> None:
+        """End the file."""
+        os.close(self._file)
+
+    def _write(self, request: Request, began: float, answer: Reply | Trouble) -> None:
+        body = self._redact(_canonical(request.body))
+        line = Recorded(
+            request.wake,
+            request.turn,
+            round(self._clock.wall_ms() - began),
+            _parts(msgspec.json.decode(body)),
+            msgspec.Raw(body.encode()),
+            reply=answer if isinstance(answer, Reply) else None,
+            trouble=answer if isinstance(answer, Trouble) else None,
+        )
+        data = self._redact(msgspec.json.encode(line).decode()).encode() + b"\n"
+        if self._writes:
+            # A decision is worth more than its record: where the disk takes no more, the run goes on without one.
+            try:
+                self._writes = os.write(self._file, data) == len(data)
+            except OSError:
+                self._writes = False
+            if not self._writes:
+                log.error("the recording of decisions ends with wake %d: the disk takes no more", request.wake)
+
+
+class Recording:
+    """What was recorded, to be asked in the place of a model."""
+
+    def __init__(self, calls: list[Recorded], redact: Callable[[str], str] = scrub) -> None:
+        self._calls: dict[int, dict[int, Recorded]] = {}
+        self._redact = redact
+        self.missing: list[Missing] = []
+        """The requests so far that no answer was there for."""
+        for call in calls:
+            # A wake that was asked about anew, after a crash, counts as it was answered last.
+            if call.turn == 0:
+                self._calls[call.wake] = {}
+            self._calls.setdefault(call.wake, {})[call.turn] = call
+
+    @classmethod
+    def read(cls, path: Path, redact: Callable[[str], str] = scrub) -> "Recording":
+        """The recording of a file. A last line that was cut off is left out. Raises SettingsError."""
+        try:
+            *lines, _cut_off = path.read_bytes().split(b"\n")
+            return cls([_decode(line) for line in lines], redact)
+        except OSError as error:
+            raise SettingsError(
+                f"{path} cannot be read ({error.strerror}); expected a recording of decisions"
+            ) from None
+        except (msgspec.MsgspecError, UnicodeError) as error:
+            raise SettingsError(f"{path} is no recording of decisions: {error}; expected what --record wrote") from None
+
+    def thinking_ms(self, wake: int) -> int:
+        """How long the model took over a wake, all calls together; 0 for one that was not recorded."""
+        return sum(call.took_ms for call in self._calls.get(wake, {}).values())
+
+    async def create(self, request: Request) -> Reply | Trouble:
+        """The answer to the same request at the same place, as it came then."""
+        call = self._calls.get(request.wake, {}).get(request.turn)
+        why = self._differs(call, request) if call is not None else "nothing was asked there"
+        answer = (call.reply or call.trouble) if call is not None else None
+        if why or answer is None:
+            self.missing.append(Missing(request.wake, request.turn, why))
+            return Trouble(Cause.NOT_RECORDED, f"wake {request.wake}, call {request.turn}: {why}")
+        return answer
+
+    def _differs(self, call: Recorded, request: Request) -> str:
+        parts = _parts(msgspec.json.decode(self._redact(_canonical(request.body))))
+        other = [name for name in parts if parts[name] != call.parts.get(name)]
+        return f"{' and '.join(other)} differ from what was asked then" if other else ""
+
+
+_decode = msgspec.json.Decoder(Recorded).decode
+
+
+def _canonical(body: dict[str, Any]) -> str:
+    return msgspec.json.encode(body, order="sorted").decode()
+
+
+def _parts(body: dict[str, Any]) -> dict[str, str]:
+    terms = {name: value for name, value in body.items() if name not in PARTS}
+    whole = {name: body.get(name) for name in PARTS} | {"terms": terms}
+    return {
+        name: hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()[:16]
+        for name, value in whole.items()
+    }
+
+
+def _private(path: Path) -> int:
+    """Open a file that nobody else may read. Raises SettingsError."""
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be written ({error.strerror}); expected a file of yours for a recording of decisions"
+        ) from None
+    found = os.fstat(file)
+    mode = stat.S_IMODE(found.st_mode)
+    problem = ""
+    if mode & 0o077:
+        problem = f"is open to other users (mode {mode:04o}); expected 0600; make it so: chmod 600 {path}"
+    elif found.st_size and os.pread(file, 1, found.st_size - 1) != b"\n":
+        problem = "ends in the middle of a line; expected a whole recording to go on with; name another file"
+    if problem:
+        os.close(file)
+        raise SettingsError(f"{path} {problem}")
+    return file

@@ -1,0 +1,78 @@
+"""The desk's tools as the model gets them: the reading ones and `decisions_submit`, and what each call answers."""
+
+from collections.abc import Collection
+from typing import Any, Final, Protocol
+
+import msgspec
+from mcp.types import CallToolResult, ListToolsResult, TextContent, Tool
+
+SUBMIT: Final = "decisions_submit"
+LONGEST_RESULT: Final = 24_000
+"""Characters of one result; the server keeps its own below."""
+
+
+class ToolClient(Protocol):
+    """Whoever has the tools; the in-process client of the MCP server is one."""
+
+    async def list_tools(self) -> ListToolsResult: ...
+
+    async def call_tool(self, name: str, arguments: dict[str, Any] | None = None) -> CallToolResult: ...
+
+
+class LegAnswer(msgspec.Struct, frozen=True):
+    """What became of one leg of a decision."""
+
+    symbol: str
+    action: str
+    outcome: str
+    refusal: str | None = None
+
+
+class ToolAnswer(msgspec.Struct, frozen=True):
+    """What a call answered: the text that the model reads, and of a decision what became of its legs."""
+
+    text: str
+    failed: bool
+    legs: tuple[LegAnswer, ...] = ()
+
+    def block(self, call_id: str) -> dict[str, Any]:
+        """It, as it goes back to the model."""
+        failed = {"is_error": True} if self.failed else {}
+        return {"type": "tool_result", "tool_use_id": call_id, "content": self.text, **failed}
+
+
+class _Submitted(msgspec.Struct):
+    legs: tuple[LegAnswer, ...]
+
+
+def offered(listed: ListToolsResult, reads: Collection[str] | None = None) -> list[dict[str, Any]]:
+    """The tools as the API takes them: those that only read, all or the named ones, and the one that decides."""
+    return [
+        {"name": tool.name, "description": tool.description or "", "input_schema": tool.input_schema}
+        for tool in listed.tools
+        if tool.name == SUBMIT or (_only_reads(tool) and (reads is None or tool.name in reads))
+    ]
+
+
+async def called(client: ToolClient, name: str, arguments: object) -> ToolAnswer:
+    """Call a tool with whatever the model wrote. Only what goes wrong with the client itself is raised."""
+    if not isinstance(arguments, dict):
+        return ToolAnswer("BAD_ARGUMENTS: the arguments are no object", failed=True)
+    result = await client.call_tool(name, arguments)
+    text = "\n".join(each.text for each in result.content if isinstance(each, TextContent))
+    if len(text) > LONGEST_RESULT:
+        text = f"{text[:LONGEST_RESULT]}\n(cut off here)"
+    failed = bool(result.is_error)
+    legs = _legs(result.structured_content) if name == SUBMIT and not failed else ()
+    return ToolAnswer(text or "(nothing)", failed, legs)
+
+
+def _only_reads(tool: Tool) -> bool:
+    return tool.annotations is not None and tool.annotations.read_only_hint is True
+
+
+def _legs(structured: object) -> tuple[LegAnswer, ...]:
+    try:
+        return msgspec.convert(structured, _Submitted).legs
+    except msgspec.ValidationError:
+        return ()

@@ -1,0 +1,1 @@
+"""A Messages API on loopback, behind which no model sits but a seeded character."""

@@ -1,0 +1,62 @@
+"""What calls cost, and what they can cost at most."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocw_mcp.agent.pricing import HIDDEN_TOKENS, Ttl, Usage, cost, worst_cost
+from ocw_mcp.domain.time import day_begins
+from ocw_mcp.loopback.claude.cache import tokens
+from tests.support.claude import MODEL
+
+AT = day_begins("2026-11-25")
+MILLION = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("usage", "usd"),
+    [
+        (Usage(plain=MILLION), "2"),
+        (Usage(output=MILLION), "10"),
+        (Usage(written_5m=MILLION), "2.5"),
+        (Usage(written_1h=MILLION), "4"),
+        (Usage(), "0"),
+    ],
+)
+def test_each_kind_of_token_has_the_price_of_the_table(usage: Usage, usd: str) -> None:
+    assert cost(usage, MODEL, AT) == Decimal(usd)
+
+
+def test_what_is_read_from_the_cache_costs_a_tenth_at_most() -> None:
+    assert 0 < cost(Usage(read=MILLION), MODEL, AT) <= cost(Usage(plain=MILLION), MODEL, AT) / 10
+
+
+@settings(max_examples=40)
+@given(*[st.integers(0, MILLION)] * 5)
+def test_a_bill_is_the_sum_of_its_kinds(plain: int, read: int, short: int, long: int, output: int) -> None:
+    whole = Usage(plain, read, short, long, output)
+    parts = [Usage(plain), Usage(read=read), Usage(written_5m=short), Usage(written_1h=long), Usage(output=output)]
+    assert cost(whole, MODEL, AT) == sum(cost(part, MODEL, AT) for part in parts)
+    assert sum(parts, Usage()) == whole
+
+
+@settings(max_examples=40)
+@given(text=st.text(max_size=300), ttl=st.sampled_from([None, "5m", "1h"]), output=st.integers(0, 4_000))
+def test_no_call_costs_more_than_its_worst_case(text: str, ttl: Ttl | None, output: int) -> None:
+    counted = tokens(text) + HIDDEN_TOKENS
+    kinds = [Usage(plain=counted), Usage(read=counted)]
+    kinds += [Usage(written_5m=counted)] if ttl else []
+    kinds += [Usage(written_1h=counted)] if ttl == "1h" else []
+    worst = worst_cost(len(text.encode()), 4_000, MODEL, AT, ttl)
+    assert all(cost(kind + Usage(output=output), MODEL, AT) <= worst for kind in kinds)
+
+
+def test_what_the_api_has_counted_is_not_guessed_again() -> None:
+    assert worst_cost(100, 50, MODEL, AT, None, known_tokens=7) == worst_cost(107, 50, MODEL, AT, None)
+
+
+def test_a_model_that_nobody_prices_has_no_cost() -> None:
+    with pytest.raises(LookupError):
+        cost(Usage(plain=1), "claude-nobody", AT)

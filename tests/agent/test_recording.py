@@ -1,0 +1,154 @@
+"""Decisions on disk: what is written, what is not, and a run from it without a network."""
+
+import asyncio
+import stat
+from pathlib import Path
+
+import msgspec
+import pytest
+from pydantic import SecretStr
+
+from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.conversation import Conversation, Failed, Outcome, Submitted
+from ocw_mcp.agent.credentials import Credentials
+from ocw_mcp.agent.messages import Messages, Reply, Request
+from ocw_mcp.agent.recording import Missing, Recorder, Recording
+from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.runtime.clock import SimulatedClock
+from tests.support.agent import SYSTEM, TERMS, FakeDesk, Scripted, held, looks, says, submits
+from tests.support.claude import CONTEXT
+
+BUY = ("BTCUSDT", "BUY")
+SECRET = "plain-looking-secret-1234"
+GIVEN = Credentials("https://gateway.example.org", SecretStr(SECRET))
+
+
+async def recorded(path: Path, *answers: Reply | Trouble, system: str = SYSTEM, context: str = CONTEXT) -> Outcome:
+    with Recorder(path, Scripted(*answers), SimulatedClock(), GIVEN.scrub) as recorder:
+        return await conversed(recorder, system, context)
+
+
+async def conversed(messages: Messages, system: str = SYSTEM, context: str = CONTEXT) -> Outcome:
+    outcome = await Conversation(messages, FakeDesk(), SimulatedClock(), TERMS).hold(7, system, context)
+    return msgspec.structs.replace(outcome, took_ms=0)
+
+
+async def test_a_recorded_decision_comes_out_the_same_without_anybody_to_ask(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.jsonl"
+    was = await recorded(path, looks(), submits(BUY))
+    recording = Recording.read(path)
+    assert await conversed(recording) == was
+    assert recording.missing == []
+    assert isinstance(was.ending, Submitted)
+
+
+async def test_a_failure_is_recorded_too(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.jsonl"
+    was = await recorded(path, Trouble(Cause.OVERLOADED, "529"), Trouble(Cause.BAD_KEY, "401"))
+    assert isinstance(was.ending, Failed)
+    assert await conversed(Recording.read(path)) == was
+
+
+async def test_what_is_given_up_is_recorded_as_too_late(tmp_path: Path) -> None:
+    class Silent:
+        async def create(self, request: Request) -> Reply | Trouble:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    path = tmp_path / "decisions.jsonl"
+    terms = msgspec.structs.replace(TERMS, timeout_s=0.01)
+    with Recorder(path, Silent(), SimulatedClock()) as recorder:
+        was = await held(recorder, terms=terms)
+    again = await held(Recording.read(path))
+    assert isinstance(again.ending, Failed)
+    assert again.ending.trouble.cause is Cause.TIMEOUT
+    assert again.cost_usd == was.cost_usd
+
+
+async def test_the_file_is_its_owners_and_holds_no_key(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.jsonl"
+    leaky = Trouble(Cause.BAD_KEY, f"the key {SECRET} and sk-ant-api03-0123456789")
+    await recorded(path, leaky, context=f"{CONTEXT} {SECRET}")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    text = path.read_text()
+    assert SECRET not in text
+    assert "sk-ant" not in text
+    assert text.count("[redacted]") == 3
+    recording = Recording.read(path, GIVEN.scrub)
+    await conversed(recording, context=f"{CONTEXT} {SECRET}")
+    assert recording.missing == []
+
+
+async def test_a_changed_prompt_is_told_from_a_changed_market(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.jsonl"
+    await recorded(path, submits(BUY))
+    recording = Recording.read(path)
+    outcome = await conversed(recording, system="You decide otherwise.")
+    assert isinstance(outcome.ending, Failed)
+    assert outcome.ending.trouble.cause is Cause.NOT_RECORDED
+    assert outcome.cost_usd == 0
+    await conversed(recording, context=f"{CONTEXT}!")
+    await recording.create(Request(8, 0, {}))
+    assert recording.missing == [
+        Missing(7, 0, "system differ from what was asked then"),
+        Missing(7, 0, "messages differ from what was asked then"),
+        Missing(8, 0, "nothing was asked there"),
+    ]
+
+
+async def test_a_wake_that_was_asked_about_anew_counts_as_it_was_answered_last(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.jsonl"
+    await recorded(path, looks(), submits(BUY))
+    last = await recorded(path, says("Nothing."))
+    assert await conversed(Recording.read(path)) == last
+
+
+async def test_thinking_takes_in_a_replay_what_it_took(tmp_path: Path) -> None:
+    class Ticking(SimulatedClock):
+        wall = 0.0
+
+        def wall_ms(self) -> float:
+            self.wall += 100
+            return self.wall
+
+    path = tmp_path / "decisions.jsonl"
+    with Recorder(path, Scripted(looks(), submits(BUY)), Ticking()) as recorder:
+        await conversed(recorder)
+    recording = Recording.read(path)
+    assert recording.thinking_ms(7) == 200
+    assert recording.thinking_ms(8) == 0
+
+
+def test_a_file_that_is_open_to_others_or_cut_off_is_not_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.jsonl"
+    path.write_text("{}")
+    path.chmod(0o644)
+    with pytest.raises(SettingsError, match="chmod 600"):
+        Recorder(path, Scripted(says()), SimulatedClock())
+    path.chmod(0o600)
+    with pytest.raises(SettingsError, match="middle of a line"):
+        Recorder(path, Scripted(says()), SimulatedClock())
+    with pytest.raises(SettingsError, match="cannot be written"):
+        Recorder(tmp_path, Scripted(says()), SimulatedClock())
+
+
+@pytest.mark.parametrize("text", ["[]\n", "{}\n", "no json\n", '{"wake": 1}\n', "\n"])
+def test_what_is_no_recording_is_told(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "decisions.jsonl"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match="is no recording of decisions"):
+        Recording.read(path)
+    with pytest.raises(SettingsError, match="cannot be read"):
+        Recording.read(tmp_path / "nowhere")
+
+
+async def test_a_full_disk_ends_the_record_and_not_the_decision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(file: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ocw_mcp.agent.recording.os.write", full)
+    was = await recorded(tmp_path / "decisions.jsonl", looks(), submits(BUY))
+    assert isinstance(was.ending, Submitted)
+    assert caplog.text.count("the disk takes no more") == 1
