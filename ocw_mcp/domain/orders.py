@@ -10,8 +10,10 @@ from ocw_mcp.domain.money import ZERO
 
 RULES: Final = "rules"
 GUARD: Final = "guard"
+"""The principals that are not somebody with a mind of their own."""
 ATTACHED: Final = "attached"
-"""The principals that are not somebody with a mind of their own; and who decides where attached clients do."""
+CLAUDE: Final = "claude"
+"""Who decides where attached clients do, and where the loop does."""
 
 
 class Side(StrEnum):

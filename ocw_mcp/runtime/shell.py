@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.asks import SubmitRequest
+from ocw_mcp.domain.errors import CannotDecideError
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import NOT_JOURNALED, Rejected, VenueReport
 from ocw_mcp.domain.protocols import Checkpoint, Clock, Converses, Decider, Priced, SimulatedVenue, Store
@@ -271,5 +272,5 @@ class Shell:
 
 def _cause(error: Exception) -> str:
     """An error as a cause in the journal: capped, and in characters that can be stored."""
-    text = f"error: {type(error).__name__}: {error}"
+    text = str(error) if isinstance(error, CannotDecideError) else f"error: {type(error).__name__}: {error}"
     return text.encode(errors="replace").decode()[:LONGEST_CAUSE]
