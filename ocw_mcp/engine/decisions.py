@@ -101,6 +101,11 @@ class Decisions:
         """Whether something of what was submitted may be corrected by whoever has the floor."""
         return self.floor is not None and bool(self.floor.refused)
 
+    @property
+    def settled(self) -> bool:
+        """Whether whoever has the floor has nothing to correct, and something was done or nothing was to be."""
+        return self.floor is not None and self.floor.accepted and not self.floor.refused
+
     def ask(self, snapshot: Snapshot, now: int) -> None:
         """Raise a wake. Where thinking costs money and all of it is spent, the rules decide at once."""
         self.state.last_wake += 1

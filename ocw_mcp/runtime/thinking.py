@@ -129,13 +129,16 @@ def recall(known: Iterable[StoredEvent], wake_id: int, decider: str) -> list[tup
             case _:
                 continue
         found = True
-    if script and isinstance(script[-1][1], DecisionSubmitted):
-        script.append((script[-1][0], lost(wake_id, decider)))
     return script if found else None
 
 
-def lost(wake_id: int, decider: str) -> Said:
-    """What stands for the end of a decision whose process died while it had the floor. What it had submitted stands."""
+def unheard_end(wake_id: int, decider: str, *, settled: bool) -> Said:
+    """What stands for the end of a decision that the journal has not. What was submitted stands in either case.
+
+    Where it was `settled` there was nothing left to say. Otherwise the process died before something was corrected.
+    """
+    if settled:
+        return DecisionReady(wake_id, decider, 0, Decision())
     return DecisionFailed(wake_id, decider, 0, "error: the process ended before it was through")
 
 
