@@ -14,7 +14,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import Done, SubmitRequest, order_key
 from ocw_mcp.domain.decision import Action, Decision
 from ocw_mcp.domain.money import ZERO, plain
-from ocw_mcp.domain.orders import ATTACHED, RULES
+from ocw_mcp.domain.orders import ATTACHED, RULES, OrderRef
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 from ocw_mcp.domain.steps import DecisionFailed, DecisionReady, DecisionSubmitted
@@ -55,6 +55,8 @@ class DecisionsState(msgspec.Struct):
     pending: DecisionRequest | None = None
     note: str = ""
     talk: Talk | None = None
+    idle: int = 0
+    """Decisions in a row of which nothing was done."""
 
 
 Settle = Callable[[Decision, int], None]
@@ -280,7 +282,18 @@ class Decisions:
         # After a decision that came to nothing the rules have names of their own.
         name = f"wake:{wake_id}:rules" if asked is None else f"wake:{wake_id}"
         self._carry_out(decision, name, decider, wake_id, now)
+        self._count_idle(name, decision)
         self._settle(decision, now)
+
+    def _count_idle(self, name: str, decision: Decision) -> None:
+        """Tell a person where a model has done nothing for long: what only costs is broken, however well it argues."""
+        if not self._config.fallback:
+            return
+        most = self._config.policies.decision.idle_wakes
+        done = any(isinstance(self._carrier.answer(f"{name}:{i}"), OrderRef) for i in range(len(decision.legs)))
+        self.state.idle = 0 if done else self.state.idle + 1
+        if self.state.idle and self.state.idle % most == 0:
+            self._out.record(events.Incident(f"nothing was done for {self.state.idle} decisions in a row"))
 
     def _carry_out(self, decision: Decision, name: str, decider: str, wake_id: int, now: int) -> None:
         for index, leg in enumerate(decision.legs):
