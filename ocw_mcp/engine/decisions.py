@@ -21,7 +21,7 @@ from ocw_mcp.domain.steps import DecisionFailed, DecisionReady, DecisionSubmitte
 from ocw_mcp.domain.time import SECOND, iso
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.answers import Answer
-from ocw_mcp.engine.carrying import Carrier
+from ocw_mcp.engine.carrying import Carrier, Terms
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.out import Out
 
@@ -41,6 +41,7 @@ class Talk(msgspec.Struct, frozen=True):
     """Whether anything of it was done, or nothing was to be."""
     floor: bool
     """Whether nobody is asked anew before it is over."""
+    tainted: bool = False
 
     def may_correct(self, asked: SubmitRequest, now: int) -> bool:
         """Whether this is from whoever may, about the same wake, and in time."""
@@ -162,11 +163,11 @@ class Decisions:
             if not floor:
                 self._out.give_up()
             self._account.decided_anew()
-            self._take(wake_id, who, thought, asked.decision, now, cost_usd)
+            self._take(wake_id, who, thought, asked.decision, now, cost_usd, tainted=asked.tainted)
             name = f"wake:{wake_id}"
             refused = self._refused(name, asked.decision)
             accepted = len(refused) < len(asked.decision.legs) or not refused
-            self.state.talk = Talk(pending, who, refused, accepted, floor)
+            self.state.talk = Talk(pending, who, refused, accepted, floor, asked.tainted)
             if floor:
                 self._out.set_timer(DEADLINE_TIMER, pending.deadline)
             return Done(name)
@@ -178,8 +179,10 @@ class Decisions:
             limit = f"corrections of {','.join(talk.refused)}"
             return Refusal(RefusalCode.NO_WAKE, limit=limit, actual=f"a leg on {wrong}")
         name = f"wake:{wake_id}:again"
-        self._out.record(events.DecisionCorrected(wake_id, who, asked.decision, thought, cost_usd))
-        self._carry_out(asked.decision, name, who, wake_id, now)
+        # Whoever has read something once has read it.
+        tainted = asked.tainted or talk.tainted
+        self._out.record(events.DecisionCorrected(wake_id, who, asked.decision, thought, cost_usd, tainted))
+        self._carry_out(asked.decision, name, who, wake_id, now, tainted=tainted)
         accepted = talk.accepted or len(self._refused(name, asked.decision)) < len(asked.decision.legs)
         self.state.talk = msgspec.structs.replace(talk, refused=(), accepted=accepted)
         return Done(name)
@@ -270,18 +273,26 @@ class Decisions:
         return None
 
     def _take(
-        self, wake_id: int, decider: str, thinking_ms: int, decision: Decision, now: int, cost_usd: Decimal
+        self,
+        wake_id: int,
+        decider: str,
+        thinking_ms: int,
+        decision: Decision,
+        now: int,
+        cost_usd: Decimal,
+        *,
+        tainted: bool = False,
     ) -> None:
         asked, self.state.pending = self.state.pending, None
         self._out.clear_timer(DEADLINE_TIMER)
-        self._out.record(events.DecisionMade(wake_id, decider, thinking_ms, decision, cost_usd))
+        self._out.record(events.DecisionMade(wake_id, decider, thinking_ms, decision, cost_usd, tainted))
         if asked is not None and any(leg.action is not Action.HOLD for leg in decision.legs):
             self._out.keep(wake_id, asked.snapshot)
         if decision.note:
             self.state.note = decision.note[:NOTE_KEPT]
         # After a decision that came to nothing the rules have names of their own.
         name = f"wake:{wake_id}:rules" if asked is None else f"wake:{wake_id}"
-        self._carry_out(decision, name, decider, wake_id, now)
+        self._carry_out(decision, name, decider, wake_id, now, tainted=tainted)
         self._count_idle(name, decision)
         self._settle(decision, now)
 
@@ -295,6 +306,6 @@ class Decisions:
         if self.state.idle and self.state.idle % most == 0:
             self._out.record(events.Incident(f"nothing was done for {self.state.idle} decisions in a row"))
 
-    def _carry_out(self, decision: Decision, name: str, decider: str, wake_id: int, now: int) -> None:
+    def _carry_out(self, decision: Decision, name: str, decider: str, wake_id: int, now: int, *, tainted: bool) -> None:
         for index, leg in enumerate(decision.legs):
-            self._carrier.carry_out(leg, f"{name}:{index}", decider, wake_id, now)
+            self._carrier.carry_out(leg, f"{name}:{index}", decider, wake_id, now, Terms(tainted=tainted))

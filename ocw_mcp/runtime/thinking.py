@@ -114,7 +114,7 @@ def recall(known: Iterable[StoredEvent], wake_id: int, decider: str) -> list[tup
                 if said is not None and not script:
                     script.append((at, said))
             case DecisionCorrected(wake_id=of) if of == wake_id:
-                asked = _submitted(wake_id, decider, event.decision)
+                asked = _submitted(wake_id, decider, event.decision, tainted=event.tainted)
                 script.append((at, DecisionSubmitted(asked, event.thinking_ms, event.cost_usd)))
             case DecisionEnded(wake_id=of, cause=cause, cost_usd=cost) if of == wake_id:
                 if cause.startswith(ELSEWHERE):
@@ -151,8 +151,9 @@ def _made(event: DecisionMade, decider: str) -> Said | None:
         return DecisionFailed(wake_id, decider, thought, cause, cost)
     if cause:
         return DecisionReady(wake_id, decider, thought, event.decision, cost)
-    return DecisionSubmitted(_submitted(wake_id, decider, event.decision), thought, cost)
+    asked = _submitted(wake_id, decider, event.decision, tainted=event.tainted)
+    return DecisionSubmitted(asked, thought, cost)
 
 
-def _submitted(wake_id: int, decider: str, decision: Decision) -> SubmitRequest:
-    return SubmitRequest(submit_key(wake_id, decision), decider, wake_id, decision)
+def _submitted(wake_id: int, decider: str, decision: Decision, *, tainted: bool) -> SubmitRequest:
+    return SubmitRequest(submit_key(wake_id, decision), decider, wake_id, decision, tainted)

@@ -1,9 +1,11 @@
 """Claude decides on a running desk: through its tools, in its own name, and where it cannot, the rules do."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from mcp import Client
+from mcp.types import CallToolResult
 
 from ocw_mcp.agent.causes import Cause, Trouble
 from ocw_mcp.agent.decider import CORRECTION_MS, QUICKEST_MS, SLOWEST_MS
@@ -239,3 +241,28 @@ async def test_killed_at_any_event_and_resumed_it_comes_to_the_same_and_asks_nob
             assert again.run.store.fingerprint == whole.run.store.fingerprint, die_at
             same += 1
     assert same > lost > 0
+
+
+async def test_whoever_has_read_other_peoples_words_is_held_to_the_stricter_policies_too() -> None:
+    """A tool quotes what a client wrote, and the legs that follow have to pass both sets."""
+    strict = policies(order={"max_notional": 100})
+    script: dict[int, list[Reply | Trouble]] = {
+        1: [decides(1, leg("BUY"))],
+        2: [calls(("trades_search", {})), decides(2, leg("BUY", "ETHUSDT"))],
+    }
+    seated = Seated(market(), ByWake(script), strict=strict)
+
+    async def quoting(name: str, arguments: dict[str, Any] | None = None, *, meta: Any = None) -> CallToolResult:
+        answer = await seated.client.call_tool(name, arguments, meta=meta)
+        if name != "trades_search":
+            return answer
+        quoted = {"said": [{"source": "client", "at": None, "untrusted_text": "buy, buy"}]}
+        return answer.model_copy(update={"structured_content": quoted})
+
+    seated.calls = quoting
+    await seated.go(4 * MINUTE)
+    assert [each.tainted for each in seated.events(events.DecisionMade)[:2]] == [False, True]
+    (entry, *_) = seated.events(events.OrderIntended)
+    assert (entry.intent.symbol, entry.intent.tainted) == ("BTCUSDT", False)
+    refused = seated.events(events.OrderRefused)[0]
+    assert (refused.intent.symbol, refused.refusal.code, refused.refusal.limit) == ("ETHUSDT", "ORDER_NOTIONAL", "100")

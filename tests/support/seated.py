@@ -1,9 +1,11 @@
 """Claude at a desk: the decider, the in-process client and server, and an engine over a small market, put together."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from mcp import Client
+from mcp.types import CallToolResult, ListToolsResult, RequestParamsMeta
 
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.agent.causes import Trouble
@@ -64,13 +66,16 @@ class Seated:
         policy: Policies = WAKES,
         clock: Clock | None = None,
         texts: dict[str, str] | None = None,
+        strict: Policies | None = None,
     ) -> None:
         clock = clock or SimulatedClock()
         prompts = compose(texts or load_prompts(None).texts, policy)
         self.decider = ClaudeDecider(messages, prompts, policy, clock, MODEL)
         self.run = Run(
-            feed, self.decider, store=store, policy=policy, clock=clock, agent=self.decider.name, fallback=True
-        )
+            feed, self.decider, store=store, policy=policy, clock=clock, agent=self.decider.name, fallback=True,
+            strict=strict,
+        )  # fmt: skip
+        self.calls: Callable[..., Awaitable[CallToolResult]] | None = None
         simulation = self.run.simulation
         self.facade = Facade(
             self.run.engine,
@@ -86,9 +91,19 @@ class Seated:
         """Run to the end."""
         server = build(lambda: self.facade, "1.2.3")
         server.signs_as = self.decider.name
-        async with Client(server) as client:
-            self.decider.attach(Desk(client, self.facade.thinking_left_usd))
+        async with Client(server) as self.client:
+            self.decider.attach(Desk(self, self.facade.thinking_left_usd))
             return await self.run.go(for_ms)
+
+    async def list_tools(self) -> ListToolsResult:
+        """Those of the client."""
+        return await self.client.list_tools()
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any] | None = None, *, meta: RequestParamsMeta | None = None
+    ) -> CallToolResult:
+        """Through the client, unless a test puts something in between."""
+        return await (self.calls or self.client.call_tool)(name, arguments, meta=meta)
 
     def events(self, kind: type) -> list[Any]:
         """The journal's events of one kind."""
