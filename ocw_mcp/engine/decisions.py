@@ -201,6 +201,8 @@ class Decisions:
         elif talk is not None:
             self._out.give_up()
             self._hand_back(talk, why, ZERO)
+        # Nothing of it is corrected any more, either.
+        self.state.talk = None
 
     def _failed(self, failure: DecisionFailed, now: int) -> None:
         """Whoever was asked could not answer, and the journal says why."""
