@@ -263,6 +263,9 @@ class Shell:
         # Live, an answer takes effect when it is there; nobody knows before.
         takes = self._decider.thinking_ms(request) if self.clock.simulated else None
         due = NEVER if takes is None else request.snapshot.at + takes
+        if takes != 0:
+            # Whoever thinks may look into the store, which is to know all that came before.
+            self.commit()
         task = None if takes == 0 else asyncio.ensure_future(self._decider.decide(request))
         self.thinking = Thinking(request, due, task)
         if self._converses is not None and takes is not None:
