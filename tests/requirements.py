@@ -84,11 +84,11 @@ REQUIREMENTS: dict[str, Requirement] = {
     "M04": Requirement("Paper mode signs nothing.", BINANCE),
     "M05": Requirement("An account that may only reduce puts the desk into REDUCING.", BINANCE),
     # Agent
-    "A01": Requirement("An answer that is late, malformed or out of bounds is refused, and the rules act.", AGENT),
-    "A02": Requirement("Orders hidden in news, labels or notes change nothing.", AGENT),
+    "A01": Requirement("An answer that is late, malformed or out of bounds is refused, and the rules act."),
+    "A02": Requirement("Orders hidden in news, labels or notes change nothing."),
     "A03": Requirement("Stops are cared for on every tick, whether the gate wakes or not.", LOOPBACK),
     "A04": Requirement("A change of direction takes off the old stop and target before the new entry.", AGENT),
-    "A05": Requirement("With the budget spent the rules trade, and it says so.", AGENT),
+    "A05": Requirement("With the budget spent the rules trade, and it says so."),
     "A06": Requirement("The same snapshot again is answered from memory.", AGENT),
     # Soak
     "V01": Requirement("Seven simulated days of seeded faults break none of the four oracles.", LOOPBACK),

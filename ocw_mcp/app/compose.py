@@ -7,9 +7,9 @@ from ocw_mcp.adapters.store.book import BookStamp
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.core.market.market import timeframes
-from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.domain.orders import ATTACHED
-from ocw_mcp.domain.protocols import CommandBox, Decider, Feed, Store
+from ocw_mcp.domain.errors import HouseRuleError, SettingsError
+from ocw_mcp.domain.orders import ATTACHED, CLAUDE
+from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, Feed, Store
 from ocw_mcp.domain.time import MINUTE, span_ms, span_name
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.step import Engine
@@ -21,7 +21,9 @@ from ocw_mcp.runtime.run import BookRun
 START_EQUITY = Decimal(10_000)
 """Quote currency in a new paper account."""
 
-AGENTS = ("rules", "reckless", "attached", "none")
+AGENTS = ("rules", "claude", "attached", "reckless", "none")
+MODELS = frozenset({CLAUDE, ATTACHED})
+"""Those who may fail, be late or spend their budget: the rules stand in for them."""
 
 
 class Book:
@@ -38,7 +40,9 @@ class Book:
         listener: Listener | None = None,
         speed: float | None = None,
         tell: Callable[[str], None] = lambda problem: None,
+        thinks: Callable[[Clock], Decider] | None = None,
     ) -> None:
+        """`thinks` makes the decider, where it is none of those that are made by name."""
         market = feed.identity
         self.stamp = stamp(feed)
         # A hole of a few candles is common; an entry that found no price for longer than this is taken off.
@@ -55,13 +59,13 @@ class Book:
             start_equity=START_EQUITY,
             agent=agent,
             instruments=self.venue.instrument,
-            fallback=agent == ATTACHED,
+            fallback=agent in MODELS,
+            strict=policies.strict,
         )
         self.engine = Engine(self.config)
         self.store = store
-        self.run = BookRun(
-            self.engine, feed, self.venue, store, self.clock, decider(agent, policies), commands, listener, tell
-        )
+        self.decider = thinks(self.clock) if thinks is not None else decider(agent, policies)
+        self.run = BookRun(self.engine, feed, self.venue, store, self.clock, self.decider, commands, listener, tell)
 
 
 def require_timeframes(policies: LoadedPolicies, interval: int) -> None:
@@ -94,6 +98,8 @@ def decider(agent: str, policies: LoadedPolicies) -> Decider:
         return AttachedDecides()
     if agent == "none":
         return NobodyDecides()
+    if agent == CLAUDE:
+        raise HouseRuleError("Claude is seated by app.claude")
     raise SettingsError(f"there is no agent {agent!r}; expected one of {', '.join(AGENTS)}")
 
 

@@ -6,9 +6,10 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
@@ -25,6 +26,9 @@ from ocw_mcp.domain.protocols import Feed
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.report import report
 from ocw_mcp.runtime.recorder import Listener
+
+if TYPE_CHECKING:
+    from ocw_mcp.app.claude import Brain
 
 log = structlog.get_logger()
 
@@ -44,6 +48,8 @@ class Job(NamedTuple):
     """Where to draw the run."""
     serve: Door | None = None
     """Where to let others look at it while it runs."""
+    brain: "Brain | None" = None
+    """Whom to ask, where Claude decides."""
 
 
 class Outcome(NamedTuple):
@@ -59,19 +65,23 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
     Raises SettingsError, BookError, TapeError or JournalError, each with one sentence for the user.
     """
     # Whatever can be refused is refused before a directory is touched.
-    decider(job.agent, job.policies)
+    if job.brain is None:
+        decider(job.agent, job.policies)
     require_timeframes(job.policies, job.feed.identity.interval)
     if job.picture is not None:
         picture.require(job.picture)
-    with _directory(job.state) as directory, StateLock(directory):
+    with ExitStack() as kept, _directory(job.state) as directory, StateLock(directory):
         commands = CommandFiles(directory, _warn)
         identity = job.feed.identity
         store = SqliteStore.open(directory, stamp(job.feed), book_id=_book_id(identity.content), created_at=0)
         try:
-            book = Book(job.feed, job.agent, job.policies, job.prompts, store, commands, listener, job.speed, _warn)
+            thinks = None if job.brain is None else partial(job.brain.seated, job.policies, job.prompts, kept)
+            book = Book(
+                job.feed, job.agent, job.policies, job.prompts, store, commands, listener, job.speed, _warn, thinks
+            )
             log.debug("running", market=str(identity), agent=job.agent, book=store.book)
             started, candles_before = book.clock.wall_ms(), book.engine.tally.candles
-            why = asyncio.run(_until_the_end(book, job.for_ms, job.serve, directory))
+            why = asyncio.run(_until_the_end(book, job, directory))
             wall_s = (book.clock.wall_ms() - started) / SECOND
             figures = report(
                 book.config,
@@ -105,17 +115,22 @@ def _warn(problem: str) -> None:
     log.warning(problem)
 
 
-async def _until_the_end(book: Book, for_ms: int | None, door: Door | None, directory: Path) -> str:
+async def _until_the_end(book: Book, job: Job, directory: Path) -> str:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, book.run.stop)
-    if door is None:
-        return await book.run.run(__version__, for_ms)
+    if job.serve is None and job.brain is None:
+        return await book.run.run(__version__, job.for_ms)
     # Whoever runs an engine without a server need not wait for one to be imported.
-    from ocw_mcp.app.serve import open_door
+    from ocw_mcp.app.serve import facade_of, open_door
 
-    async with open_door(door, book, directory):
-        return await book.run.run(__version__, for_ms)
+    facade = facade_of(book, directory)
+    async with AsyncExitStack() as stack:
+        if job.brain is not None:
+            await stack.enter_async_context(job.brain.at_work(book.decider, facade))
+        if job.serve is not None:
+            await stack.enter_async_context(open_door(job.serve, facade, directory))
+        return await book.run.run(__version__, job.for_ms)
 
 
 @contextmanager

@@ -24,11 +24,15 @@ ATTACHED = Principal("attached", SCOPES["trade"])
 """Whoever can read the owner's files: Claude Desktop, Claude Code. Never `operate`."""
 
 
-@asynccontextmanager
-async def open_door(door: Door, book: Book, directory: Path) -> AsyncIterator[None]:
-    """Serve a book while the block runs, and tell its state directory where. Raises SettingsError and BookError."""
+def facade_of(book: Book, directory: Path) -> Facade:
+    """What everybody looks at, and acts through."""
     trading = Trading(book.engine, book.run.ask, book.clock)
-    facade = Facade(book.engine, book.clock, book.store, book.stamp, History(directory), __version__, trading)
+    return Facade(book.engine, book.clock, book.store, book.stamp, History(directory), __version__, trading)
+
+
+@asynccontextmanager
+async def open_door(door: Door, facade: Facade, directory: Path) -> AsyncIterator[None]:
+    """Serve a book while the block runs, and tell its state directory where. Raises SettingsError and BookError."""
     token = fresh()
     keyring = Keyring(directory, [(token, ATTACHED)])
     texts = load_prompts(shipped("prompts") / "desktop").texts

@@ -77,6 +77,8 @@ class SubmitRequest(msgspec.Struct, frozen=True, tag="submit", tag_field="asks")
     principal: str
     wake_id: int
     decision: Decision
+    tainted: bool = False
+    """Whether what others wrote was read on the way to it."""
 
 
 class Waits(msgspec.Struct, frozen=True, tag="waits", tag_field="answer"):
@@ -123,7 +125,7 @@ def substance(request: CallerRequest) -> str:
         case HaltRequest():
             what = "halt"
         case SubmitRequest(wake_id=wake_id, decision=decision):
-            what = ("submit", wake_id, decision)
+            what = ("submit", wake_id, decision, request.tainted)
         case _:
             what = request
     return hashlib.sha256(msgspec.json.encode(what, order="sorted")).hexdigest()[:32]

@@ -9,6 +9,7 @@
     ├── JournalError            the journal cannot be written or does not hold together: no entry leaves
     │   └── JournalDiverged     a resumed run did not repeat what was journaled: the engine stops
     ├── AttachError             no engine can be attached to: the caller is told, and nothing else happens
+    ├── CannotDecideError       whoever was asked about a wake cannot decide: the rules do, or everything is held
     ├── RequestError            a caller asked for what is not there (in `requests.py`, with its codes): nothing happens
     └── HouseRuleError          a programming error against a rule of the house: never caught
 
@@ -52,6 +53,10 @@ class JournalDiverged(JournalError):  # noqa: N818
 
 class AttachError(OcwError):
     """No served engine answers, and none could be started; whoever asked is told why."""
+
+
+class CannotDecideError(OcwError):
+    """Whoever was asked cannot decide; its text is a clause that stands in the journal as the cause."""
 
 
 class HouseRuleError(Exception):

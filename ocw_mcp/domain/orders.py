@@ -10,8 +10,10 @@ from ocw_mcp.domain.money import ZERO
 
 RULES: Final = "rules"
 GUARD: Final = "guard"
+"""The principals that are not somebody with a mind of their own."""
 ATTACHED: Final = "attached"
-"""The principals that are not somebody with a mind of their own; and who decides where attached clients do."""
+CLAUDE: Final = "claude"
+"""Who decides where attached clients do, and where the loop does."""
 
 
 class Side(StrEnum):
@@ -101,6 +103,8 @@ class OrderIntent(msgspec.Struct, frozen=True):
     """At which an entry opens its position; None is the policy's usual one."""
     approval: str = ""
     """A person's approval of this very order, if it has one: its id, or where they gave it."""
+    tainted: bool = False
+    """Whether whoever decided had read what others wrote: the stricter policies of the file hold, too."""
     quoted: Decimal | None = None
     """The mark price that whoever asks was shown; an entry passes only near it. None was shown none."""
 

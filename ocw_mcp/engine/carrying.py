@@ -26,6 +26,8 @@ class Terms(msgspec.Struct, frozen=True):
     """The mark price that whoever asks was shown."""
     approval: str = ""
     """A person's approval."""
+    tainted: bool = False
+    """Whether what others wrote was read on the way to it."""
 
 
 FREE = Terms()
@@ -76,7 +78,7 @@ class Carrier:
             return
         asked = waiting.intent
         self._desk.answers.forget(asked.idempotency_key)
-        terms = Terms(asked.quantity, asked.quoted, f"{name} by {by}")
+        terms = Terms(asked.quantity, asked.quoted, f"{name} by {by}", asked.tainted)
         self._enter(waiting.leg, asked.idempotency_key, asked.principal, asked.wake_id, now, terms)
 
     def not_approved(self, name: str, outcome: str, by: str) -> None:
@@ -87,7 +89,9 @@ class Carrier:
 
     def _enter(self, leg: Leg, key: str, principal: str, wake_id: int | None, now: int, terms: Terms) -> Answer:
         met = entering(leg, self._desk, self._guard, key, principal, wake_id, now, terms.quantity)
-        intent = msgspec.structs.replace(met.intent, quoted=terms.quoted, approval=terms.approval)
+        intent = msgspec.structs.replace(
+            met.intent, quoted=terms.quoted, approval=terms.approval, tainted=terms.tainted
+        )
         held = self._hands.objection(leg.symbol) if wake_id is not None else None
         if (objection := held or met.objection) is not None:
             return self._desk.refuse(intent, objection)

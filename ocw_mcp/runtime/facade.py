@@ -302,6 +302,12 @@ class Facade:
             )
         return name
 
+    def thinking_left_usd(self) -> Decimal:
+        """What may still be spent on thinking, today and this month."""
+        policy = self.policies.budget
+        today, this_month = self._engine.decisions.budget.spent(self._clock.now())
+        return max(ZERO, min(policy.usd_per_day - today, policy.usd_per_month - this_month))
+
     def _agent(self) -> str:
         """Who decides, and what a person keeps from it."""
         hands = self._engine.hands.state

@@ -113,9 +113,12 @@ class Trading:
         """Write something into the journal. Raises RequestError."""
         return await self._ask(NoteRequest(key, who, text))
 
-    async def submit(self, who: str, wake_id: int, decision: Decision) -> Answer:
-        """Answer a wake. The same answer to the same wake is taken once. Raises RequestError."""
-        return await self._ask(SubmitRequest(submit_key(wake_id, decision), who, wake_id, decision))
+    async def submit(self, who: str, wake_id: int, decision: Decision, *, tainted: bool = False) -> Answer:
+        """Answer a wake. The same answer to the same wake is taken once. Raises RequestError.
+
+        One that is `tainted` was made after reading what others wrote, and is held to the stricter policies, too.
+        """
+        return await self._ask(SubmitRequest(submit_key(wake_id, decision), who, wake_id, decision, tainted))
 
     def answers(self, name: str, decision: Decision) -> list[Answer | None]:
         """What each leg of a decision was answered by now; None where it held."""

@@ -18,7 +18,7 @@ from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.app.compose import Book, stamp
 from ocw_mcp.app.door import Door, parse_door
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
-from ocw_mcp.app.serve import open_door
+from ocw_mcp.app.serve import facade_of, open_door
 from ocw_mcp.domain.errors import SettingsError
 from tests.support.runs import Commands
 from tests.support.served import bearer
@@ -115,7 +115,7 @@ def a_book(directory: Path) -> Book:
 
 async def test_a_served_book_tells_its_owners_programs_where_and_takes_it_back(tmp_path: Path) -> None:
     book = a_book(tmp_path)
-    async with open_door(Door("127.0.0.1", 0), book, tmp_path):
+    async with open_door(Door("127.0.0.1", 0), facade_of(book, tmp_path), tmp_path):
         address = read_address(tmp_path)
         assert address is not None
         assert stat.S_IMODE((tmp_path / ADDRESS).stat().st_mode) == 0o600
@@ -137,7 +137,7 @@ async def test_no_secret_is_in_an_answer_a_log_or_a_file(
     caplog.set_level(logging.DEBUG)
     book = a_book(tmp_path)
     said: list[str] = []
-    async with open_door(Door("127.0.0.1", 0), book, tmp_path):
+    async with open_door(Door("127.0.0.1", 0), facade_of(book, tmp_path), tmp_path):
         address = read_address(tmp_path)
         assert address is not None
         canaries |= {address.token, "ocw_canaryWRONGtoken"}

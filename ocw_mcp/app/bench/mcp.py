@@ -27,14 +27,12 @@ from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.app.compose import Book, stamp
 from ocw_mcp.app.door import Door
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
-from ocw_mcp.app.serve import open_door
+from ocw_mcp.app.serve import facade_of, open_door
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.doors.mcp.results import SnapshotResult
 from ocw_mcp.doors.mcp.server import build
 from ocw_mcp.runtime.clock import SimulatedClock
 from ocw_mcp.runtime.facade import Facade
-from ocw_mcp.runtime.history import History
-from ocw_mcp.runtime.trading import Trading
 
 ROUNDS: Final = 300
 CLIENTS: Final = 50
@@ -66,17 +64,9 @@ async def _measure(directory: Path) -> dict[str, Any]:
     book = _book(directory)
     try:
         await book.run.run(__version__, BOOK_HOURS * HOUR)
-        facade = Facade(
-            book.engine,
-            book.clock,
-            book.store,
-            book.stamp,
-            History(directory),
-            __version__,
-            Trading(book.engine, book.run.ask, book.clock),
-        )
+        facade = facade_of(book, directory)
         found = await _in_process(facade)
-        async with open_door(Door("127.0.0.1", 0), book, directory):
+        async with open_door(Door("127.0.0.1", 0), facade, directory):
             address = read_address(directory)
             assert address is not None
             found |= await _many_clients(address)

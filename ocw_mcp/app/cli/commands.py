@@ -37,7 +37,7 @@ app.add_typer(loopback, name="loopback")
 AgentOption = Annotated[
     str,
     typer.Option(
-        "--agent", help="Who decides: rules, none, whoever is attached (attached), or reckless to try the policies."
+        "--agent", help="Who decides: rules, claude, attached (whoever is), none, or reckless to try the policies."
     ),
 ]
 ForOption = Annotated[
@@ -61,6 +61,12 @@ PictureOption = Annotated[
 ServeOption = Annotated[
     str | None,
     typer.Option("--serve", help="Let others look at the run over HTTP and MCP: HOST:PORT, such as 127.0.0.1:8080."),
+]
+RecordOption = Annotated[
+    Path | None, typer.Option("--record", help="Write down what Claude was asked and answered; keys are taken out.")
+]
+DecisionsOption = Annotated[
+    Path | None, typer.Option("--decisions", help="Take Claude's answers from such a recording, without a network.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the simulated market.")]
 
@@ -98,6 +104,8 @@ def run(
     speed: SpeedOption = "max",
     picture: PictureOption = None,
     serve: ServeOption = None,
+    record: RecordOption = None,
+    decisions: DecisionsOption = None,
 ) -> None:
     """Run a book on paper: on the simulated market, or on a tape. Ctrl-C stops it, with a report."""
     # Looking at a book needs no indicators: it begins sooner, and the doctor can tell that TA-Lib is broken.
@@ -105,7 +113,7 @@ def run(
 
     wish = runs.Wish(
         market, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, seed, speed, picture,
-        serve,
+        serve, record, decisions,
     )  # fmt: skip
     runs.run_and_print(wish, as_json=as_json)
 
@@ -127,13 +135,16 @@ def replay(
     interval: IntervalOption = None,
     symbols: SymbolsOption = None,
     picture: PictureOption = None,
+    record: RecordOption = None,
+    decisions: DecisionsOption = None,
 ) -> None:
     """Run a tape from its beginning to its end, as fast as it goes."""
     from ocw_mcp.app.cli import runs
 
     wish = runs.Wish(
-        tape, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, 1, "max", picture
-    )
+        tape, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, 1, "max", picture,
+        None, record, decisions,
+    )  # fmt: skip
     runs.run_and_print(wish, as_json=as_json, tape_only=True)
 
 

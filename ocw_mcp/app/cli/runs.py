@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
 
@@ -16,10 +16,14 @@ from ocw_mcp.app.narrator import Narrator
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.app.report_view import show
 from ocw_mcp.app.runner import Job, run
-from ocw_mcp.app.settings import load_settings, require_paper
+from ocw_mcp.app.settings import Settings, load_settings, require_paper
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.orders import CLAUDE
 from ocw_mcp.domain.time import span_ms
+
+if TYPE_CHECKING:
+    from ocw_mcp.app.claude import Brain
 
 FASTEST = "max"
 MAX_SPEED = 1_000_000
@@ -43,6 +47,8 @@ class Wish(NamedTuple):
     speed: str = "max"
     picture: Path | None = None
     serve: str | None = None
+    record: Path | None = None
+    decisions: Path | None = None
 
 
 def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None:
@@ -77,12 +83,25 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
         speed=_speed(wish.speed),
         picture=wish.picture,
         serve=door,
+        brain=_brain(wish, settings),
     )
     outcome = run(job, None if as_json else Narrator(console.print))
     if as_json:
         print(json.dumps(outcome.report, allow_nan=False))  # noqa: T201 - the result
     else:
         show(outcome.report, outcome.why, console)
+
+
+def _brain(wish: Wish, settings: Settings) -> "Brain | None":
+    if wish.agent == CLAUDE:
+        # Only who asks Claude waits for the SDKs.
+        from ocw_mcp.app.claude import Brain
+
+        return Brain(settings, wish.record, wish.decisions)
+    for option, given in (("--record", wish.record), ("--decisions", wish.decisions)):
+        if given is not None:
+            raise SettingsError(f"{option} is about Claude's decisions, and --agent is {wish.agent}; expected claude")
+    return None
 
 
 def parse_product(text: str | None) -> Product | None:

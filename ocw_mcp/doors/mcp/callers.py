@@ -4,14 +4,23 @@ from typing import Any, Final
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
-from mcp.server.mcpserver import Context
+from mcp.server.mcpserver import Context, MCPServer
 
 from ocw_mcp.adapters.control.tokens import SCOPES, Principal
+
+TRADES: Final = "trade"
+
+TAINTED: Final = "ocw/tainted"
+"""In the `_meta` of a call: whoever calls has read what others wrote."""
 
 INSIDER: Final = Principal("insider", SCOPES["trade"])
 """Whoever holds the server object itself, as tests and the bench do, and the loop in the same process."""
 
-TRADES: Final = "trade"
+
+class DeskServer(MCPServer[Any]):
+    """The server of one desk. `signs_as` is how the journal names a call from within the process."""
+
+    signs_as = "mcp:insider"
 
 
 def caller(context: Context[Any, Any]) -> Principal:
@@ -21,6 +30,8 @@ def caller(context: Context[Any, Any]) -> Principal:
 
 def signed(context: Context[Any, Any]) -> str:
     """The caller's name as the journal has it, which nobody has who did not come through this door."""
+    if context.request_context.request is None and isinstance(context.mcp_server, DeskServer):
+        return context.mcp_server.signs_as
     return f"mcp:{caller(context).name}"
 
 

@@ -1,14 +1,13 @@
 """Puts the MCP server together: which tools there are, and what a client is told first."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from mcp.server.caching import CacheHint
-from mcp.server.mcpserver import MCPServer
 
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.doors.mcp.account_tools import account_tools
-from ocw_mcp.doors.mcp.callers import only_what_may
+from ocw_mcp.doors.mcp.callers import DeskServer, only_what_may
 from ocw_mcp.doors.mcp.history_tools import history_tools
 from ocw_mcp.doors.mcp.looks import Looks
 from ocw_mcp.doors.mcp.market_tools import market_tools
@@ -60,10 +59,10 @@ def build(
     *,
     read_only: bool = False,
     prompts: Mapping[str, str] | None = None,
-) -> MCPServer[Any]:
+) -> DeskServer:
     """The server; `prompts` are texts by name."""
     offered = tools(look, toolsets, read_only=read_only)
-    server: MCPServer[Any] = MCPServer(
+    server = DeskServer(
         NAME,
         title="OCW trading desk",
         version=version,

@@ -15,7 +15,7 @@ from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondi
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.doors.mcp import trade_view, words
 from ocw_mcp.doors.mcp.account_tools import Amount, require_one_size
-from ocw_mcp.doors.mcp.callers import signed
+from ocw_mcp.doors.mcp.callers import TAINTED, signed
 from ocw_mcp.doors.mcp.looks import Looks, meta
 from ocw_mcp.doors.mcp.results import DoneResult, PreviewResult, SubmittedResult
 from ocw_mcp.doors.mcp.tool import HouseTool, failed, make
@@ -177,7 +177,9 @@ def trade_tools(look: Looks) -> list[HouseTool]:
             wake_conditions=None if conditions is None else tuple(_condition(each) for each in conditions),
             note=note,
         )
-        answer = await facade.trading.submit(signed(ctx), wake, decision)
+        # Whoever says so of itself is only held to more.
+        tainted = bool((ctx.request_context.meta or {}).get(TAINTED))
+        answer = await facade.trading.submit(signed(ctx), wake, decision, tainted=tainted)
         return trade_view.submitted(meta(facade), wake, decision, answer, facade.trading)
 
     return [

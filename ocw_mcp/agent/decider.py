@@ -1,0 +1,144 @@
+"""Claude as the decider of a desk: a wake in, one conversation, and its end as the engine takes it.
+
+What it decides it submits with the desk's tool, within the conversation. Here it is only told that this is over, or why
+nothing came of it, so that the rules decide.
+"""
+
+import hashlib
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from ocw_mcp.agent.breaker import Breaker
+from ocw_mcp.agent.causes import UNASKED, Cause, Trouble
+from ocw_mcp.agent.conversation import Conversation, Failed, Held, Outcome, Submitted, Terms
+from ocw_mcp.agent.messages import Messages
+from ocw_mcp.agent.prompts import Prompts
+from ocw_mcp.agent.tools import ToolClient
+from ocw_mcp.core import rules
+from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.errors import CannotDecideError
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.orders import CLAUDE
+from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.protocols import Clock
+from ocw_mcp.domain.snapshot import DecisionRequest
+from ocw_mcp.domain.time import SECOND
+from ocw_mcp.engine.event_text import leg_text
+from ocw_mcp.engine.snapshot_text import compact
+
+REVIEWS: Final = "score"
+"""How the reasons of the guard begin that ask for a review of a position."""
+READS: Final = (
+    "market_get_candles",
+    "market_get_indicators",
+    "derivatives_get_summary",
+    "risk_check_order",
+    "trades_search",
+)
+"""The reading tools that are offered: what the context of a wake does not hold already."""
+QUICKEST_MS: Final = 4 * SECOND
+SLOWEST_MS: Final = 20 * SECOND
+CORRECTION_MS: Final = 5 * SECOND
+"""What thinking takes on a simulated clock: models, and no measures."""
+HELD: Final = "model: "
+"""How the cause of a HOLD begins that the model meant."""
+
+
+class Desk(msgspec.Struct, frozen=True):
+    """What the decider needs of a running desk: its tools, and what may still be spent (USD)."""
+
+    tools: ToolClient
+    allowance_usd: Callable[[], Decimal]
+
+
+class ClaudeDecider:
+    """Asks Claude, one conversation a wake."""
+
+    name = CLAUDE
+
+    def __init__(
+        self, messages: Messages | Trouble, prompts: Prompts, policies: Policies, clock: Clock, model: str
+    ) -> None:
+        """`messages` is whom to ask, or why nobody can be asked."""
+        self._messages = messages
+        self._prompts = prompts
+        self._policies = policies
+        self._clock = clock
+        self._model = model
+        self._desk: Desk | None = None
+        self._breaker = Breaker()
+        self._under_way: tuple[int, Conversation] | None = None
+        self._spent: tuple[int, Decimal] = (0, ZERO)
+        self.outcomes: list[Outcome] = []
+        """How the latest conversations ended, for whoever measures."""
+
+    def attach(self, desk: Desk) -> None:
+        """Sit down at a desk."""
+        self._desk = desk
+
+    def thinking_ms(self, request: DecisionRequest) -> int:
+        """Modelled by the wake's number, and within the deadline."""
+        draw = int.from_bytes(hashlib.sha256(f"thinking on wake {request.wake_id}".encode()).digest()[:4])
+        takes = QUICKEST_MS + draw * (SLOWEST_MS - QUICKEST_MS) // 2**32
+        return min(takes, max(0, request.deadline - request.snapshot.at - SECOND))
+
+    def correction_ms(self, request: DecisionRequest) -> int:
+        """The same for every wake."""
+        return CORRECTION_MS
+
+    def cost_usd(self, wake_id: int) -> Decimal:
+        """What was spent on a wake so far."""
+        if self._under_way is not None and self._under_way[0] == wake_id:
+            return self._under_way[1].cost_usd
+        return self._spent[1] if self._spent[0] == wake_id else ZERO
+
+    async def decide(self, request: DecisionRequest) -> Decision:
+        """Hold a conversation. Raises CannotDecideError with the cause where the rules are to decide."""
+        if isinstance(self._messages, Trouble):
+            raise CannotDecideError(str(self._messages))
+        if self._desk is None:
+            raise CannotDecideError(str(Trouble(Cause.TOOLS, "no desk is there yet")))
+        now, wake = self._clock.now(), request.wake_id
+        if not self._breaker.lets_ask(now):
+            raise CannotDecideError(str(Trouble(Cause.BREAKER)))
+        conversation = Conversation(self._messages, self._desk.tools, self._clock, self._terms(self._desk))
+        self._under_way = (wake, conversation)
+        try:
+            outcome = await conversation.hold(wake, self._prompts.system, self._context(request))
+        finally:
+            self._spent, self._under_way = (wake, conversation.cost_usd), None
+        self.outcomes = [*self.outcomes[-255:], outcome]
+        return self._judge(outcome)
+
+    def _terms(self, desk: Desk) -> Terms:
+        deadline_s = self._policies.decision.deadline_s
+        return Terms(
+            model=self._model,
+            allowance_usd=desk.allowance_usd(),
+            timeout_s=max(1.0, deadline_s * 0.9),
+            reads=READS,
+        )
+
+    def _context(self, request: DecisionRequest) -> str:
+        legs = rules.decide(request.snapshot, self._policies).legs
+        would = "; ".join(leg_text(leg) for leg in legs) or "hold everything"
+        reasons = [each for reason in request.snapshot.wake for each in reason.reasons]
+        review = bool(reasons) and all(each.startswith(REVIEWS) for each in reasons)
+        return self._prompts.context(request.wake_id, compact(request.snapshot), would, review=review)
+
+    def _judge(self, outcome: Outcome) -> Decision:
+        """Tell the breaker how it went, and the engine what to do."""
+        ending = outcome.ending
+        trouble = ending.trouble if isinstance(ending, Submitted | Failed) else None
+        if trouble is None or trouble.cause is Cause.IMPOSSIBLE:
+            self._breaker.succeeded()
+        elif trouble.cause in UNASKED:
+            self._breaker.left_alone()
+        else:
+            self._breaker.failed(self._clock.now())
+        if trouble is not None:
+            raise CannotDecideError(str(trouble))
+        return Decision(cause=f"{HELD}{ending.why}") if isinstance(ending, Held) else Decision()

@@ -1,0 +1,84 @@
+"""Claude at the desk: whom to ask, with which key and prompts, and the in-process client it looks and acts with."""
+
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+import structlog
+from mcp import Client
+
+from ocw_mcp import __version__
+from ocw_mcp.agent.causes import Trouble
+from ocw_mcp.agent.credentials import credentials
+from ocw_mcp.agent.decider import ClaudeDecider, Desk
+from ocw_mcp.agent.messages import Messages, ModelFacts, SdkMessages
+from ocw_mcp.agent.prompts import compose
+from ocw_mcp.agent.recording import Recorder, Recording
+from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
+from ocw_mcp.app.settings import Settings
+from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.protocols import Clock, Decider
+from ocw_mcp.doors.mcp.server import build
+from ocw_mcp.runtime.facade import Facade
+
+log = structlog.get_logger()
+
+MODEL = "claude-sonnet-5-5"
+"""Asked where CLAUDE_MODEL names no other."""
+
+
+class Brain:
+    """Whom the decider asks: the API, and what is written down of it, or a recording in its place."""
+
+    def __init__(self, settings: Settings, record: Path | None = None, decisions: Path | None = None) -> None:
+        """Raises SettingsError for a recording that cannot be read or written."""
+        if record is not None and decisions is not None:
+            raise SettingsError("--record and --decisions contradict each other: what is replayed is recorded already")
+        self.model = settings.claude_model or MODEL
+        self._settings = settings
+        self._record = record
+        self.recording = None if decisions is None else Recording.read(decisions)
+        self._api: SdkMessages | Trouble | None = None
+
+    def seated(self, policies: LoadedPolicies, prompts: LoadedPrompts, kept: ExitStack, clock: Clock) -> ClaudeDecider:
+        """The decider; `kept` closes what has to be closed at the end. Raises SettingsError for incomplete prompts."""
+        texts = compose(prompts.texts, policies.policies)
+        messages: Messages | Trouble
+        if self.recording is not None:
+            messages = self.recording
+        else:
+            messages = self._api = self._asks()
+            if self._record is not None and not isinstance(messages, Trouble):
+                messages = kept.enter_context(Recorder(self._record, messages, clock))
+        return ClaudeDecider(messages, texts, policies.policies, clock, self.model)
+
+    def _asks(self) -> SdkMessages | Trouble:
+        found = credentials(
+            self._settings.anthropic_api_key, self._settings.anthropic_auth_token, self._settings.anthropic_base_url
+        )
+        return found if isinstance(found, Trouble) else SdkMessages(found)
+
+    @asynccontextmanager
+    async def at_work(self, decider: Decider, facade: Facade) -> AsyncIterator[None]:
+        """Let it work on the desk while the block runs."""
+        assert isinstance(decider, ClaudeDecider)
+        await self._look_at_the_model()
+        server = build(lambda: facade, __version__)
+        server.signs_as = decider.name
+        try:
+            async with Client(server) as client:
+                decider.attach(Desk(client, facade.thinking_left_usd))
+                yield
+        finally:
+            if isinstance(self._api, SdkMessages):
+                await self._api.close()
+
+    async def _look_at_the_model(self) -> None:
+        """Say at the start what will not work; the rules decide meanwhile, and the journal says why each time."""
+        if self._api is None:
+            return
+        facts: ModelFacts | Trouble = self._api if isinstance(self._api, Trouble) else await self._api.model(self.model)
+        if isinstance(facts, Trouble):
+            log.warning(f"Claude cannot be asked, so the rules decide: {facts}", model=self.model)
+        elif facts.lifecycle == "deprecated":
+            log.warning(f"{self.model} is retired {facts.retires_at or 'soon'}; set CLAUDE_MODEL to another")
