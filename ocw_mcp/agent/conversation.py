@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from ocw_mcp.agent.causes import Cause, Trouble
-from ocw_mcp.agent.messages import Messages, Reply, Request
+from ocw_mcp.agent.messages import Messages, Reply, Request, unfinished
 from ocw_mcp.agent.pricing import Ttl, Usage, cost, read_table, worst_cost
 from ocw_mcp.agent.tools import SUBMIT, LegAnswer, ToolAnswer, ToolClient, called, offered
 from ocw_mcp.domain.money import ZERO, plain
@@ -156,7 +156,8 @@ class Conversation:
         looks = 0
         while True:
             reply = await self._ask(wake, self._body(tools, system))
-            self._judge(reply)
+            if (trouble := unfinished(reply)) is not None:
+                raise _Over(self._broken_off(trouble))
             calls = reply.calls
             if not calls:
                 return self._ended(reply)
@@ -255,21 +256,6 @@ class Conversation:
             return False
         await self._clock.wait_until(self._clock.now() + round(wait_s * 1_000))
         return True
-
-    def _judge(self, reply: Reply) -> None:
-        """End the conversation where the model did not come to an end of its own."""
-        match reply.stop_reason:
-            case "tool_use" if reply.calls:
-                return
-            case "end_turn" | "stop_sequence":
-                return
-            case "refusal":
-                trouble = Trouble(Cause.REFUSAL)
-            case "max_tokens" | "model_context_window_exceeded":
-                trouble = Trouble(Cause.CUT_OFF, reply.stop_reason)
-            case _:
-                trouble = Trouble(Cause.MALFORMED, f"it stopped for {reply.stop_reason[:40]!r}")
-        raise _Over(self._broken_off(trouble))
 
     async def _results(
         self, calls: tuple[dict[str, Any], ...], names: Collection[str], *, may_look: bool

@@ -45,6 +45,21 @@ class Reply(msgspec.Struct, frozen=True):
         return tuple(block for block in self.content if block["type"] == "tool_use")
 
 
+def unfinished(reply: Reply) -> Trouble | None:
+    """Why a turn did not come to an end of the model's own; None where it did."""
+    match reply.stop_reason:
+        case "tool_use" if reply.calls:
+            return None
+        case "end_turn" | "stop_sequence":
+            return None
+        case "refusal":
+            return Trouble(Cause.REFUSAL)
+        case "max_tokens" | "model_context_window_exceeded":
+            return Trouble(Cause.CUT_OFF, reply.stop_reason)
+        case _:
+            return Trouble(Cause.MALFORMED, f"it stopped for {reply.stop_reason[:40]!r}")
+
+
 class Messages(Protocol):
     """Whoever answers requests."""
 

@@ -15,10 +15,12 @@ from ocw_mcp.domain.policies import Policies, value_text
 
 FIELDS: Final[dict[str, frozenset[str]]] = {
     "system": frozenset(),
-    "decide": frozenset({"wake", "snapshot", "rules"}),
-    "review_positions": frozenset({"wake", "snapshot", "rules"}),
+    "decide": frozenset({"wake", "snapshot", "memory", "rules"}),
+    "review_positions": frozenset({"wake", "snapshot", "memory", "rules"}),
+    "reflect": frozenset({"facts"}),
+    "daily_digest": frozenset({"facts"}),
 }
-"""The prompts, and what is filled into each at a wake. `system` has nothing of the kind: it is cached."""
+"""The prompts, and what is filled into each when it is used. `system` has nothing of the kind: it is cached."""
 
 _FIELD = re.compile(r"\{([a-z_]+)(?:\.([a-z0-9_]+))?\}")
 
@@ -29,13 +31,21 @@ class Prompts(msgspec.Struct, frozen=True):
     system: str
     decide: str
     review_positions: str
+    reflect: str
+    daily_digest: str
 
-    def context(self, wake: int, snapshot: str, rules: str, *, review: bool = False) -> str:
-        """What the model is told at a wake: the snapshot as text, and what the rules would do."""
-        values = {"wake": str(wake), "snapshot": snapshot, "rules": rules}
-        template = self.review_positions if review else self.decide
-        # What is filled in is not looked at again: it may hold anything, braces too.
-        return _FIELD.sub(lambda found: values[found[1]], template)
+    def context(self, wake: int, snapshot: str, rules: str, *, memory: str = "", review: bool = False) -> str:
+        """What the model is told at a wake: the snapshot as text, what is remembered, and what the rules would do."""
+        values = {"wake": str(wake), "snapshot": snapshot, "memory": memory and f"\n\n{memory}", "rules": rules}
+        return _filled(self.review_positions if review else self.decide, values)
+
+    def on_trade(self, facts: str) -> str:
+        """What the model is told to have it reflect on a closed trade."""
+        return _filled(self.reflect, {"facts": facts})
+
+    def on_day(self, facts: str) -> str:
+        """The same for a day that is over."""
+        return _filled(self.daily_digest, {"facts": facts})
 
 
 def compose(texts: Mapping[str, str], policies: Policies) -> Prompts:
@@ -45,6 +55,11 @@ def compose(texts: Mapping[str, str], policies: Policies) -> Prompts:
     if problems:
         raise SettingsError(f"the prompts: {'; '.join(problems)}")
     return Prompts(**quoted)
+
+
+def _filled(template: str, values: Mapping[str, str]) -> str:
+    # What is filled in is not looked at again: it may hold anything, braces too.
+    return _FIELD.sub(lambda found: values[found[1]], template)
 
 
 def _quoted(name: str, texts: Mapping[str, str], policies: Policies, problem: Callable[[str], None]) -> str:

@@ -1,8 +1,17 @@
 """Amounts, times and other people's words as text for people."""
 
+import re
 from decimal import Decimal
+from typing import Final
 
 from ocw_mcp.domain.time import SECOND, iso
+
+LONGEST_UNTRUSTED: Final = 400
+"""Characters."""
+LONGEST_NAME: Final = 40
+
+_LINK: Final = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+|\bwww\.\S+", re.IGNORECASE)
+_NAME: Final = re.compile(rf"[\w.:+*/-]{{1,{LONGEST_NAME}}}")
 
 
 def cents(value: Decimal, *, signed: bool = False) -> str:
@@ -36,3 +45,19 @@ def span(ms: int) -> str:
 def said(text: str) -> str:
     """What somebody else wrote, on one line and without anything that a terminal would obey."""
     return "".join(each if each.isprintable() else " " for each in text).strip()
+
+
+def untrusted(text: str, longest: int = LONGEST_UNTRUSTED) -> str:
+    """What a model or a venue wrote: one line, capped, without links and without anything that could command."""
+    clean = " ".join(_LINK.sub("[link]", said(text[: 4 * longest])).split())
+    return clean if len(clean) <= longest else f"{clean[: longest - 1]}…"
+
+
+def is_name(text: str) -> bool:
+    """Whether it is a single short word, which commands nobody."""
+    return _NAME.fullmatch(text) is not None
+
+
+def name(text: str) -> str:
+    """A name that somebody else chose; anything that is more than one short word is not shown as one."""
+    return text if is_name(text) else "(no name)"

@@ -85,7 +85,8 @@ def book_transfer(transfer: Transferred, account: Account, out: Out) -> bool:
 
 def book_trade(closed: Position, closing: Side, account: Account, out: Out, now: int) -> None:
     """Write a closed position down as a trade; `closing` is the side that closed it."""
-    out.record(PositionClosed(closed.symbol, closed.opened_at, closed.pnl, closed.fees, closed.funding))
+    mfe, mae = (round(each, 6) for each in closed.excursions())
+    out.record(PositionClosed(closed.symbol, closed.opened_at, closed.pnl, closed.fees, closed.funding, mfe, mae))
     side: Literal["long", "short"] = "short" if closing is Side.BUY else "long"
     account.closed(TradeView(closed.symbol, side, closed.opened_at, now, closed.pnl))
 

@@ -14,6 +14,7 @@ from ocw_mcp.domain.errors import JournalDiverged
 from ocw_mcp.domain.events import CallerAsked, CommandTaken, DomainEvent, OrderRejected
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderRef, Rejected
 from ocw_mcp.domain.protocols import Store, StoredEvent
+from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.steps import Asked, Command
 from ocw_mcp.domain.time import iso
 from ocw_mcp.runtime.thinking import Said, recall
@@ -64,9 +65,9 @@ class Recorder:
         """What was said of an order that, as the journal knows, was not sent."""
         return self._unsent.get(ref)
 
-    def recall(self, wake_id: int, decider: str) -> list[tuple[int, Said]] | None:
+    def recall(self, request: DecisionRequest, decider: str) -> list[tuple[int, Said]] | None:
         """What the journal has of a decision that is being done again; None where it has nothing."""
-        return recall(self._known, wake_id, decider)
+        return recall(self._known, request, decider)
 
     def known_word(self, after_frame: int) -> Command | Asked | None:
         """The command or request that the journal has next, if it was taken after this frame."""

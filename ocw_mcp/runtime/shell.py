@@ -201,6 +201,7 @@ class Shell:
                 self.commits.answered(event.ref)
 
     async def _carry_out(self, effects: list[Effect], now: int) -> None:
+        asked: DecisionRequest | None = None
         for effect in effects:
             match effect:
                 case Record(event):
@@ -212,7 +213,7 @@ class Shell:
                     self.commit()
                     self._inbox.extend(await self.venue.cancel(ref, now))
                 case Ask(request):
-                    await self._ask(request)
+                    asked = request
                 case Keep(wake_id, snapshot):
                     if not self.recorder.reading:
                         self.store.keep(wake_id, snapshot)
@@ -222,6 +223,9 @@ class Shell:
                     self.timers[name] = at
                 case ClearTimer(name):
                     self.timers.pop(name, None)
+        if asked is not None:
+            # After all else of the step, so that what is committed before somebody thinks is a whole step.
+            await self._ask(asked)
         self.next_due = self.due()[0]
         if not self.recorder.reading:
             self.commits.commit_some()
@@ -260,7 +264,7 @@ class Shell:
             await self.thinking.give_up()
         floor = self.engine.decisions.floor is not None
         if self._converses is not None and (self.recorder.reading or floor):
-            script = self.recorder.recall(request.wake_id, self._decider.name)
+            script = self.recorder.recall(request, self._decider.name)
             if script is None and floor:
                 script = [(self.clock.now(), self._unheard_end(request.wake_id))]
             if script is not None:
@@ -269,6 +273,9 @@ class Shell:
         # Live, an answer takes effect when it is there; nobody knows before.
         takes = self._decider.thinking_ms(request) if self.clock.simulated else None
         due = NEVER if takes is None else request.snapshot.at + takes
+        if takes != 0:
+            # Whoever thinks may look into the store, which is to know all that came before.
+            self.commit()
         task = None if takes == 0 else asyncio.ensure_future(self._decider.decide(request))
         self.thinking = Thinking(request, due, task)
         if self._converses is not None and takes is not None:

@@ -102,8 +102,9 @@ class Recalled(Thinking):
         return said, not self._script
 
 
-def recall(known: Iterable[StoredEvent], wake_id: int, decider: str) -> list[tuple[int, Said]] | None:
+def recall(known: Iterable[StoredEvent], request: DecisionRequest, decider: str) -> list[tuple[int, Said]] | None:
     """What the journal has of a decision, with its times (ms); None where it has nothing."""
+    wake_id = request.wake_id
     script: list[tuple[int, Said]] = []
     found = False
     for at, event in ((each.at, each.event) for each in known):
@@ -119,7 +120,8 @@ def recall(known: Iterable[StoredEvent], wake_id: int, decider: str) -> list[tup
             case DecisionEnded(wake_id=of, cause=cause, cost_usd=cost) if of == wake_id:
                 if cause.startswith(ELSEWHERE):
                     return script
-                thought = 0
+                # The rules, which follow where nothing was done of it, tell how long it took.
+                thought = at - request.snapshot.at
                 ended = (
                     DecisionFailed(wake_id, decider, thought, cause, cost)
                     if cause

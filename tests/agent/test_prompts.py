@@ -35,8 +35,26 @@ def test_a_list_is_quoted_as_the_limits_are_told() -> None:
 def test_what_is_filled_in_is_not_looked_at_again() -> None:
     prompts = compose(LEAST, POLICIES)
     assert prompts.context(7, "{rules} {stop.max_distance}", "BUY {wake}") == (
-        "Text. BUY {wake} {rules} {stop.max_distance} 7"
+        "Text.  BUY {wake} {rules} {stop.max_distance} 7"
     )
+
+
+def test_what_is_remembered_stands_apart_and_leaves_no_trace_where_nothing_is() -> None:
+    prompts = compose(TEXTS, POLICIES)
+    for review in (False, True):
+        told = prompts.context(3, "SNAPSHOT", "hold", memory="MEMORY {wake}", review=review)
+        assert "SNAPSHOT\n\nMEMORY {wake}\n\nThe rules" in told
+        assert "SNAPSHOT\n\nThe rules" in prompts.context(3, "SNAPSHOT", "hold", review=review)
+
+
+@pytest.mark.parametrize("policy", ["default", "conservative", "lab"])
+def test_those_for_the_diary_quote_the_limits_in_force(policy: str) -> None:
+    policies = load_policies(None, policy).policies
+    prompts = compose(TEXTS, policies)
+    assert f"with at most {policies.risk.max_share} of equity lost" in prompts.on_trade("")
+    assert f"has lost {policies.daily_loss.max_share} of its equity" in prompts.on_day("")
+    assert "\n\nFACTS {facts}\n\n" in prompts.on_trade("FACTS {facts}")
+    assert "\n\nFACTS {facts}\n\n" in prompts.on_day("FACTS {facts}")
 
 
 def test_a_review_is_asked_for_in_words_of_its_own() -> None:
@@ -52,7 +70,7 @@ def test_a_review_is_asked_for_in_words_of_its_own() -> None:
         ({"system": "At most {stop.distance}."}, "no limit of the policy file"),
         ({"system": "At most {stops.max_distance}."}, "no limit of the policy file"),
         ({"system": "{snapshot}"}, "nothing that is filled in there; expected none"),
-        ({"decide": "{wake} {snapshot} {rules} {mood}"}, "expected {rules}, {snapshot}, {wake}"),
+        ({"decide": "{wake} {snapshot} {rules} {mood}"}, "expected {memory}, {rules}, {snapshot}, {wake}"),
         ({"decide": "{wake} {rules}"}, "lacks {snapshot}"),
         ({"review_positions": "  "}, "review_positions.md is missing or empty"),
     ],

@@ -61,6 +61,12 @@ async def test_a_position_was_never_as_far_ahead_as_its_candle_had_been_before_i
     assert done.engine.account.ledger.positions["BTCUSDT"].excursions()[0] < 0.01
 
 
+async def test_a_closed_trade_tells_how_far_it_went_either_way() -> None:
+    done = await run([100, 100, 104, 99, 101.9, 101.9], buy("85")).go()
+    (closed,) = done.events(events.PositionClosed)
+    assert (closed.mfe, closed.mae) == (pytest.approx(0.04, abs=0.002), pytest.approx(-0.01, abs=0.002))
+
+
 async def test_a_gain_that_was_never_large_enough_is_not_trailed() -> None:
     done = await run([100, 100, 102.9, 100.2, 100.2], buy("85")).go()
     assert closings(done) == []

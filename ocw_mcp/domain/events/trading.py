@@ -102,6 +102,9 @@ class PositionClosed(Event, frozen=True, tag="position.closed"):
     fees: Decimal
     funding: Decimal = ZERO
     """What funding added to `pnl`; below 0 it was paid."""
+    mfe: float | None = None
+    mae: float | None = None
+    """How far it went at most for and against it, as shares of its price; None in books of before it was told."""
 
 
 class FundingBooked(Event, frozen=True, tag="funding.booked"):

@@ -10,6 +10,7 @@ from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.reasons import MEANING, RefusalCode
 from ocw_mcp.domain.snapshot import PositionView
 from ocw_mcp.domain.unknown import Reading, Unknown
+from ocw_mcp.domain.words import name
 from ocw_mcp.doors.mcp.looks import headline
 from ocw_mcp.doors.mcp.results import (
     CheckResult,
@@ -26,7 +27,7 @@ from ocw_mcp.doors.mcp.results import (
     VerdictOut,
 )
 from ocw_mcp.doors.mcp.tool import told
-from ocw_mcp.doors.mcp.words import name, when
+from ocw_mcp.doors.mcp.words import when
 
 if TYPE_CHECKING:
     from ocw_mcp.adapters.store.views.orders import OrderRow, RefusalRow

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 from mcp.types import CallToolResult
 
 from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.words import name
 from ocw_mcp.doors.mcp.account_view import amount, cents, refusal_line
 from ocw_mcp.doors.mcp.looks import headline
 from ocw_mcp.doors.mcp.results import JournalResult, Meta, StoryResult, TradeOut, TradesResult
 from ocw_mcp.doors.mcp.tool import told
-from ocw_mcp.doors.mcp.words import CONCISE, DETAILED, Quotes, cursor, name, when
+from ocw_mcp.doors.mcp.words import CONCISE, DETAILED, Quotes, cursor, when
 from ocw_mcp.engine.event_text import leg_text, reason_text
 from ocw_mcp.engine.event_text import told as event_text
 

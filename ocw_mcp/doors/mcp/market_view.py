@@ -8,6 +8,7 @@ from mcp.types import CallToolResult
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.snapshot import Feasible, IndicatorValues, PositionView, Snapshot, SymbolView
 from ocw_mcp.domain.unknown import Reading, Unknown
+from ocw_mcp.domain.words import untrusted
 from ocw_mcp.doors.mcp.looks import headline
 from ocw_mcp.doors.mcp.results import (
     DerivativesResult,
@@ -18,7 +19,7 @@ from ocw_mcp.doors.mcp.results import (
     SymbolOut,
 )
 from ocw_mcp.doors.mcp.tool import told
-from ocw_mcp.doors.mcp.words import CONCISE, DETAILED, untrusted
+from ocw_mcp.doors.mcp.words import CONCISE, DETAILED
 from ocw_mcp.engine.snapshot_text import compact
 
 KEY_TIMEFRAMES = ("1h", "4h")

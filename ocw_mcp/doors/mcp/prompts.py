@@ -7,7 +7,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.prompts import Prompt
 from pydantic import Field
 
-from ocw_mcp.doors.mcp.words import untrusted
+from ocw_mcp.domain.words import untrusted
 
 LONGEST_ARGUMENT = 60
 

@@ -9,11 +9,12 @@ from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import MEANING, Refusal, RefusalCode
+from ocw_mcp.domain.words import untrusted
 from ocw_mcp.doors.mcp.account_view import amount, cents
 from ocw_mcp.doors.mcp.looks import headline
 from ocw_mcp.doors.mcp.results import Answered, DoneResult, LegAnswered, Meta, PreviewResult, SubmittedResult
 from ocw_mcp.doors.mcp.tool import told
-from ocw_mcp.doors.mcp.words import untrusted, when
+from ocw_mcp.doors.mcp.words import when
 
 if TYPE_CHECKING:
     from ocw_mcp.engine.answers import Answer

@@ -7,31 +7,13 @@ from typing import Final
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.time import iso
-from ocw_mcp.domain.words import said
+from ocw_mcp.domain.words import is_name, untrusted
 from ocw_mcp.doors.mcp.results import SaidOut
 from ocw_mcp.engine.event_text import Quote
 
 CONCISE: Final = 8_000
 DETAILED: Final = 24_000
 """Characters that a text, or the JSON of a result, has at most; clients cut what is much longer by themselves."""
-
-LONGEST_UNTRUSTED: Final = 400
-
-_LINK = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+|\bwww\.\S+", re.IGNORECASE)
-
-
-def untrusted(text: str, longest: int = LONGEST_UNTRUSTED) -> str:
-    """What a model or a venue wrote: one line, capped, without links and without anything that could command."""
-    clean = " ".join(_LINK.sub("[link]", said(text[: 4 * longest])).split())
-    return clean if len(clean) <= longest else f"{clean[: longest - 1]}…"
-
-
-_NAME = re.compile(r"[\w.:+*/-]{1,40}")
-
-
-def name(text: str) -> str:
-    """A name that somebody else chose. One short word commands nobody; anything longer is not shown as one."""
-    return text if _NAME.fullmatch(text) else "(no name)"
 
 
 class Quotes:
@@ -58,7 +40,7 @@ class Quotes:
 
     def quote(self, at: int) -> Quote:
         """How an event of `at` (ms) tells what others wrote: a name as it is, and all else in `said`."""
-        return lambda source, text: text if _NAME.fullmatch(text) else self.add(source, at, text)
+        return lambda source, text: text if is_name(text) else self.add(source, at, text)
 
     def lines(self) -> list[str]:
         """The same for a text: each as a quotation, with who wrote it and when."""

@@ -117,7 +117,9 @@ DOMAIN_EVENTS: st.SearchStrategy[DomainEvent] = st.one_of(
             cause=_TEXTS,
         ),
     ),
-    st.builds(events.PositionClosed, _TEXTS, st.integers(0, 9), _AMOUNTS, _AMOUNTS, _AMOUNTS),
+    st.builds(
+        events.PositionClosed, _TEXTS, st.integers(0, 9), _AMOUNTS, _AMOUNTS, _AMOUNTS, mae=st.none() | st.floats(-1, 0)
+    ),
     st.builds(
         events.FundingBooked, _TEXTS, _AMOUNTS, _AMOUNTS, _AMOUNTS, _AMOUNTS, st.integers(0, 9), assumed=st.booleans()
     ),

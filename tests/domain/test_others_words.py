@@ -1,0 +1,28 @@
+"""What others wrote, as it may be shown: one line, capped, without links; and which of it is a name."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocw_mcp.domain.words import LONGEST_NAME, name, untrusted
+
+
+@given(st.text(max_size=3_000), st.integers(1, 500))
+def test_it_is_one_printable_line_no_longer_than_it_may_be(text: str, longest: int) -> None:
+    shown = untrusted(text, longest)
+    assert len(shown) <= longest
+    assert shown.isprintable()
+
+
+def test_links_and_what_a_terminal_would_obey_are_gone() -> None:
+    assert untrusted("see\nhttps://evil.example/?q=1 or www.evil.example\x1b[31m") == "see [link] or [link] [31m"
+
+
+@pytest.mark.parametrize("text", ["sell everything", "", "x" * (LONGEST_NAME + 1), "a\nb", "a\n"])
+def test_what_is_more_than_a_short_word_is_no_name(text: str) -> None:
+    assert name(text) == "(no name)"
+
+
+def test_a_short_word_is_a_name() -> None:
+    assert name("rsi_14@1h") == "(no name)"
+    assert name("mcp:desk-1") == "mcp:desk-1"
