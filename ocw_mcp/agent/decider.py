@@ -4,6 +4,7 @@ What it decides it submits with the desk's tool, within the conversation. Here i
 nothing came of it, so that the rules decide.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from decimal import Decimal
@@ -12,6 +13,7 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.agent.breaker import Breaker
+from ocw_mcp.agent.caching import Plan, Rhythm
 from ocw_mcp.agent.causes import UNASKED, Cause, Trouble
 from ocw_mcp.agent.conversation import Conversation, Failed, Held, Outcome, Submitted, Terms
 from ocw_mcp.agent.messages import Messages
@@ -70,6 +72,7 @@ class ClaudeDecider:
         self._model = model
         self._desk: Desk | None = None
         self._breaker = Breaker()
+        self._rhythm = Rhythm()
         self._under_way: tuple[int, Conversation] | None = None
         self._spent: tuple[int, Decimal] = (0, ZERO)
         self.outcomes: list[Outcome] = []
@@ -104,22 +107,28 @@ class ClaudeDecider:
         now, wake = self._clock.now(), request.wake_id
         if not self._breaker.lets_ask(now):
             raise CannotDecideError(str(Trouble(Cause.BREAKER)))
-        conversation = Conversation(self._messages, self._desk.tools, self._clock, self._terms(self._desk))
+        self._rhythm.asks(request.snapshot.at)
+        # Prices are read from a table, which takes a third of a second the first time.
+        plan = await asyncio.to_thread(self._rhythm.plan, self._model, now)
+        conversation = Conversation(self._messages, self._desk.tools, self._clock, self._terms(self._desk, plan))
         self._under_way = (wake, conversation)
         try:
             outcome = await conversation.hold(wake, self._prompts.system, self._context(request))
         finally:
             self._spent, self._under_way = (wake, conversation.cost_usd), None
+        self._rhythm.took(outcome.calls)
         self.outcomes = [*self.outcomes[-255:], outcome]
         return self._judge(outcome)
 
-    def _terms(self, desk: Desk) -> Terms:
+    def _terms(self, desk: Desk, plan: Plan) -> Terms:
         deadline_s = self._policies.decision.deadline_s
         return Terms(
             model=self._model,
             allowance_usd=desk.allowance_usd(),
             timeout_s=max(1.0, deadline_s * 0.9),
             reads=READS,
+            prefix_ttl=plan.prefix,
+            turns_cached=plan.turns,
         )
 
     def _context(self, request: DecisionRequest) -> str:
