@@ -88,8 +88,8 @@ REQUIREMENTS: dict[str, Requirement] = {
     "A02": Requirement("Orders hidden in news, labels or notes change nothing.", AGENT),
     "A03": Requirement("Stops are cared for on every tick, whether the gate wakes or not.", LOOPBACK),
     "A04": Requirement("A change of direction takes off the old stop and target before the new entry.", AGENT),
-    "A05": Requirement("With the budget spent the rules trade, and it says so.", AGENT),
-    "A06": Requirement("The same snapshot again is answered from memory.", AGENT),
+    "A05": Requirement("With the budget spent the rules trade, and it says so."),
+    "A06": Requirement("The same snapshot again is answered from memory."),
     # Soak
     "V01": Requirement("Seven simulated days of seeded faults break none of the four oracles.", LOOPBACK),
 }

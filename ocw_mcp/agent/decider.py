@@ -18,9 +18,11 @@ from ocw_mcp.agent.causes import UNASKED, Cause, Trouble
 from ocw_mcp.agent.conversation import Conversation, Failed, Held, Outcome, Submitted, Terms
 from ocw_mcp.agent.messages import Messages
 from ocw_mcp.agent.prompts import Prompts
+from ocw_mcp.agent.remembered import remembered
+from ocw_mcp.agent.thinning import thinned
 from ocw_mcp.agent.tools import ToolClient
 from ocw_mcp.core import rules
-from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.decision import MEANT, Decision
 from ocw_mcp.domain.errors import CannotDecideError
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import CLAUDE
@@ -45,8 +47,6 @@ QUICKEST_MS: Final = 4 * SECOND
 SLOWEST_MS: Final = 20 * SECOND
 CORRECTION_MS: Final = 5 * SECOND
 """What thinking takes on a simulated clock: models, and no measures."""
-HELD: Final = "model: "
-"""How the cause of a HOLD begins that the model meant."""
 
 
 class Desk(msgspec.Struct, frozen=True):
@@ -99,11 +99,18 @@ class ClaudeDecider:
         return self._spent[1] if self._spent[0] == wake_id else ZERO
 
     async def decide(self, request: DecisionRequest) -> Decision:
-        """Hold a conversation. Raises CannotDecideError with the cause where the rules are to decide."""
+        """Hold a conversation, or repeat a HOLD that still stands.
+
+        Raises CannotDecideError with the cause where the rules are to decide.
+        """
         if isinstance(self._messages, Trouble):
             raise CannotDecideError(str(self._messages))
         if self._desk is None:
             raise CannotDecideError(str(Trouble(Cause.TOOLS, "no desk is there yet")))
+        if as_before := remembered(request):
+            return Decision(cause=as_before)
+        if spare := thinned(request, self._desk.allowance_usd(), self._policies.budget.usd_per_day):
+            raise CannotDecideError(str(spare))
         now, wake = self._clock.now(), request.wake_id
         if not self._breaker.lets_ask(now):
             raise CannotDecideError(str(Trouble(Cause.BREAKER)))
@@ -150,4 +157,4 @@ class ClaudeDecider:
             self._breaker.failed(self._clock.now())
         if trouble is not None:
             raise CannotDecideError(str(trouble))
-        return Decision(cause=f"{HELD}{ending.why}") if isinstance(ending, Held) else Decision()
+        return Decision(cause=f"{MEANT}{ending.why}") if isinstance(ending, Held) else Decision()
