@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.agent.breaker import Breaker
+from ocw_mcp.agent.briefing import Briefing
 from ocw_mcp.agent.caching import Plan, Rhythm
 from ocw_mcp.agent.causes import UNASKED, Cause, Trouble
 from ocw_mcp.agent.conversation import Conversation, Failed, Held, Outcome, Submitted, Terms
@@ -21,7 +22,6 @@ from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.remembered import remembered
 from ocw_mcp.agent.thinning import thinned
 from ocw_mcp.agent.tools import ToolClient
-from ocw_mcp.core import rules
 from ocw_mcp.domain.decision import MEANT, Decision
 from ocw_mcp.domain.errors import CannotDecideError
 from ocw_mcp.domain.money import ZERO
@@ -30,11 +30,7 @@ from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.time import SECOND
-from ocw_mcp.engine.event_text import leg_text
-from ocw_mcp.engine.snapshot_text import compact
 
-REVIEWS: Final = "score"
-"""How the reasons of the guard begin that ask for a review of a position."""
 READS: Final = (
     "market_get_candles",
     "market_get_indicators",
@@ -66,7 +62,7 @@ class ClaudeDecider:
     ) -> None:
         """`messages` is whom to ask, or why nobody can be asked."""
         self._messages = messages
-        self._prompts = prompts
+        self._briefing = Briefing(prompts, policies)
         self._policies = policies
         self._clock = clock
         self._model = model
@@ -120,7 +116,7 @@ class ClaudeDecider:
         conversation = Conversation(self._messages, self._desk.tools, self._clock, self._terms(self._desk, plan))
         self._under_way = (wake, conversation)
         try:
-            outcome = await conversation.hold(wake, self._prompts.system, self._context(request))
+            outcome = await conversation.hold(wake, self._briefing.system, self._briefing.context(request))
         finally:
             self._spent, self._under_way = (wake, conversation.cost_usd), None
         self._rhythm.took(outcome.calls)
@@ -137,13 +133,6 @@ class ClaudeDecider:
             prefix_ttl=plan.prefix,
             turns_cached=plan.turns,
         )
-
-    def _context(self, request: DecisionRequest) -> str:
-        legs = rules.decide(request.snapshot, self._policies).legs
-        would = "; ".join(leg_text(leg) for leg in legs) or "hold everything"
-        reasons = [each for reason in request.snapshot.wake for each in reason.reasons]
-        review = bool(reasons) and all(each.startswith(REVIEWS) for each in reasons)
-        return self._prompts.context(request.wake_id, compact(request.snapshot), would, review=review)
 
     def _judge(self, outcome: Outcome) -> Decision:
         """Tell the breaker how it went, and the engine what to do."""

@@ -31,16 +31,16 @@ def remembered(request: DecisionRequest) -> str | None:
     then = held.snapshot
     age = now.at - then.at
     kinds = _kinds(now)
-    if age > LONGEST_MS or not kinds <= _kinds(then) or not all(kind.startswith(KINDS) for _, kind in kinds):
+    if age > LONGEST_MS or not kinds <= _kinds(then) or not all(kind.startswith(KINDS) for kind in kinds):
         return None
     if _frame(now) != _frame(then) or not _prices_stand(now, then):
         return None
     return f"{REMEMBERED}as at wake {held.wake_id}, {age // MINUTE} min ago; nothing that matters has changed since"
 
 
-def _kinds(snapshot: Snapshot) -> set[tuple[str | None, str]]:
-    """Whose reasons, without their numbers."""
-    return {(each.symbol, reason.split(" ")[0]) for each in snapshot.wake for reason in each.reasons}
+def _kinds(snapshot: Snapshot) -> set[str]:
+    """The reasons without their numbers. Whose they are does not matter: the prices of all symbols are compared."""
+    return {reason.split(" ")[0] for each in snapshot.wake for reason in each.reasons}
 
 
 def _frame(snapshot: Snapshot) -> tuple[object, ...]:

@@ -45,9 +45,10 @@ def test_the_same_again_is_held_as_at_the_wake_before() -> None:
         {"at": NOON + LONGEST_MS},
         priced(100.19, 49.91),
         {"wake": (WakeReason("BTCUSDT", ("outlier:return z=-4.20",)),)},
+        {"wake": (*REASONS, WakeReason("ETHUSDT", ("close:1h",)))},
         {"note": "another note"},
     ],
-    ids=["age", "prices that hardly moved", "fewer reasons of the same kinds", "its own note"],
+    ids=["age", "prices that hardly moved", "fewer kinds of reasons", "whose reasons they are", "its own note"],
 )
 def test_what_does_not_matter_changes_nothing(changes: dict[str, Any]) -> None:
     assert answer(woken(**changes)) is not None
@@ -65,7 +66,6 @@ def test_what_does_not_matter_changes_nothing(changes: dict[str, Any]) -> None:
         {"limits": (("order.max_notional", "2000"),)},
         {"regime": "calm"},
         {"macro": "goldilocks"},
-        {"wake": (*REASONS, WakeReason("ETHUSDT", ("close:1h",)))},
         {"wake": (WakeReason("BTCUSDT", ("close:4h",)),)},
     ],
 )

@@ -223,7 +223,7 @@ BAD_CALLS: dict[str, tuple[tuple[str, ...], str]] = {
     "a truncated zip": (("replay", "{dir}/torn-BTCUSDT-1m.zip"), "torn-BTCUSDT-1m.zip"),
     "a NaN price": (("replay", "{dir}/BTCUSDT-1m-2026-01-02.csv", "--json"), "line 3"),
     "an absurd price": (("replay", "{dir}/BTCUSDT-1m-2026-01-03.csv", "--json"), "line 3"),
-    "an agent nobody has": (("replay", "{tape}", "--agent", "oracle"), "one of rules, reckless, attached, none"),
+    "an agent nobody has": (("replay", "{tape}", "--agent", "oracle"), "of rules, claude, attached, reckless, none"),
     "a span that is none": (("replay", "{tape}", "--for", "soon"), "--for"),
     "a product that is none": (("replay", "{tape}", "--product", "swap"), "spot or um"),
     "a policy with a typo": (("replay", "{tape}", "--policies", "{dir}/typo.toml"), "max_notional"),
