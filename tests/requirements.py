@@ -12,7 +12,6 @@ import pytest
 BINANCE = "the Binance venue"
 LOOPBACK = "the loopback exchange"
 LIVE_FEEDS = "live feeds"
-AGENT = "the agent loop"
 MCP = "the MCP server"
 DASHBOARD = "the dashboard"
 
@@ -84,10 +83,10 @@ REQUIREMENTS: dict[str, Requirement] = {
     "M04": Requirement("Paper mode signs nothing.", BINANCE),
     "M05": Requirement("An account that may only reduce puts the desk into REDUCING.", BINANCE),
     # Agent
-    "A01": Requirement("An answer that is late, malformed or out of bounds is refused, and the rules act.", AGENT),
-    "A02": Requirement("Orders hidden in news, labels or notes change nothing.", AGENT),
+    "A01": Requirement("An answer that is late, malformed or out of bounds is refused, and the rules act."),
+    "A02": Requirement("Orders hidden in news, labels or notes change nothing."),
     "A03": Requirement("Stops are cared for on every tick, whether the gate wakes or not.", LOOPBACK),
-    "A04": Requirement("A change of direction takes off the old stop and target before the new entry.", AGENT),
+    "A04": Requirement("A change of direction takes off the old stop and target before the new entry."),
     "A05": Requirement("With the budget spent the rules trade, and it says so."),
     "A06": Requirement("The same snapshot again is answered from memory."),
     # Soak

@@ -119,6 +119,8 @@ class Conversation:
         """What a call that is not answered yet may cost."""
         self._calls = 0
         self._called: list[str] = []
+        self._tainted = False
+        """Whether it has read what others wrote."""
         self._turns: list[dict[str, Any]] = []
         self._known = Usage()
         """Of the last answered call: what the API has counted already."""
@@ -285,6 +287,7 @@ class Conversation:
             else:
                 self._called.append(name)
                 answer = await self._asked(called(self._tools, name, call.get("input")))
+                self._tainted |= answer.outside
             blocks.append(answer.block(str(call.get("id"))))
         return blocks
 
@@ -292,7 +295,7 @@ class Conversation:
         """Hand a decision to the desk. Nothing cuts this short: what was handed over may have been carried out."""
         self._called.append(SUBMIT)
         try:
-            answer = await called(self._tools, SUBMIT, arguments)
+            answer = await called(self._tools, SUBMIT, arguments, tainted=self._tainted)
         except Exception as error:
             log.error("a decision could not be handed over", exc_info=error)
             unknown = f"{type(error).__name__}; what was submitted may have been carried out"

@@ -1,11 +1,15 @@
 """The desk's tools as the model gets them: the reading ones and `decisions_submit`, and what each call answers."""
 
 from collections.abc import Collection
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import msgspec
-from mcp.types import CallToolResult, ListToolsResult, TextContent, Tool
+from mcp.types import CallToolResult, ListToolsResult, RequestParamsMeta, TextContent, Tool
 
+TAINTED: Final = "ocw/tainted"
+"""How the desk is told that what others wrote was read on the way to a decision."""
+OWN: Final = "decider"
+"""The source of quotes that are the model's own earlier words."""
 SUBMIT: Final = "decisions_submit"
 LONGEST_RESULT: Final = 24_000
 """Characters of one result; the server keeps its own below."""
@@ -16,7 +20,9 @@ class ToolClient(Protocol):
 
     async def list_tools(self) -> ListToolsResult: ...
 
-    async def call_tool(self, name: str, arguments: dict[str, Any] | None = None) -> CallToolResult: ...
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any] | None = None, *, meta: RequestParamsMeta | None = None
+    ) -> CallToolResult: ...
 
 
 class LegAnswer(msgspec.Struct, frozen=True):
@@ -34,6 +40,8 @@ class ToolAnswer(msgspec.Struct, frozen=True):
     text: str
     failed: bool
     legs: tuple[LegAnswer, ...] = ()
+    outside: bool = False
+    """Whether it quotes what somebody else than the decider wrote."""
 
     def block(self, call_id: str) -> dict[str, Any]:
         """It, as it goes back to the model."""
@@ -54,17 +62,26 @@ def offered(listed: ListToolsResult, reads: Collection[str] | None = None) -> li
     ]
 
 
-async def called(client: ToolClient, name: str, arguments: object) -> ToolAnswer:
+async def called(client: ToolClient, name: str, arguments: object, *, tainted: bool = False) -> ToolAnswer:
     """Call a tool with whatever the model wrote. Only what goes wrong with the client itself is raised."""
     if not isinstance(arguments, dict):
         return ToolAnswer("BAD_ARGUMENTS: the arguments are no object", failed=True)
-    result = await client.call_tool(name, arguments)
+    result = await client.call_tool(name, arguments, meta=cast(RequestParamsMeta, {TAINTED: True}) if tainted else None)
     text = "\n".join(each.text for each in result.content if isinstance(each, TextContent))
     if len(text) > LONGEST_RESULT:
         text = f"{text[:LONGEST_RESULT]}\n(cut off here)"
     failed = bool(result.is_error)
     legs = _legs(result.structured_content) if name == SUBMIT and not failed else ()
-    return ToolAnswer(text or "(nothing)", failed, legs)
+    return ToolAnswer(text or "(nothing)", failed, legs, _quotes_others(result.structured_content))
+
+
+def _quotes_others(part: object) -> bool:
+    """Whether somewhere in a result stands what a client, a venue or anybody else wrote."""
+    if isinstance(part, dict):
+        if part.get("untrusted_text") and part.get("source") != OWN:
+            return True
+        return any(_quotes_others(each) for each in part.values())
+    return isinstance(part, list) and any(_quotes_others(each) for each in part)
 
 
 def _only_reads(tool: Tool) -> bool:

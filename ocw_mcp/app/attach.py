@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from platformdirs import user_data_path
 
 from ocw_mcp.adapters.control.address import Address, read_address
-from ocw_mcp.domain.errors import AttachError
+from ocw_mcp.domain.errors import AttachError, BookError
 
 LOG: Final = "engine.log"
 PATIENCE_S: Final = 60.0
@@ -22,6 +22,8 @@ UNSERVED_S: Final = 5.0
 """How long an engine that holds the directory may be without an address before it counts as not served."""
 LOOK_S: Final = 0.05
 
+AGENT: Final = "rules"
+"""Who decides on a desk that was started for a client."""
 PAPER: Final = ("run", "--market", "sim", "--speed", "1", "--json", "--serve", "127.0.0.1:0")
 
 KEPT: Final = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "SYSTEMROOT")
@@ -68,6 +70,27 @@ def spawn_engine(directory: Path) -> Child:
         os.close(log)
 
 
+def require_ours(directory: Path) -> None:
+    """Refuse to start an engine on a book that ran with other limits, or for another agent, than a start here has.
+
+    Whoever calls a tool would otherwise change them. Raises AttachError.
+    """
+    from ocw_mcp.adapters.store.reader import read_book
+    from ocw_mcp.app.policy_loader import load_policies
+
+    try:
+        summary = read_book(directory).summary
+    except BookError:
+        return
+    ran = summary or {}
+    agent, policy = ran.get("agent", {}).get("name", AGENT), ran.get("policies", {})
+    if agent != AGENT or policy.get("hash", load_policies(None).hash) != load_policies(None).hash:
+        raise AttachError(
+            f"the book in {directory} ran with agent {agent} and policy {policy.get('name', '?')}, and no tool call "
+            "changes that; a person starts it again as it was, with --serve"
+        )
+
+
 class Attachment:
     """The engine of one state directory."""
 
@@ -91,6 +114,8 @@ class Attachment:
         # Only now: a list of tools is answered without the store.
         from ocw_mcp.adapters.store.lock import is_locked
 
+        if not is_locked(self._directory):
+            require_ours(self._directory)
         child = None if is_locked(self._directory) else self._spawn(self._directory)
         waited = 0.0
         while waited < PATIENCE_S:

@@ -60,6 +60,7 @@ class Book:
             agent=agent,
             instruments=self.venue.instrument,
             fallback=agent in MODELS,
+            strict=policies.strict,
         )
         self.engine = Engine(self.config)
         self.store = store

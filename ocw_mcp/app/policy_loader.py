@@ -27,11 +27,15 @@ _LARGEST = Decimal("1e15")
 
 @dataclass(frozen=True, slots=True)
 class LoadedPolicies:
-    """A policy file as values. `hash` is the SHA-256 of its text (UTF-8, line feeds); `source_name` the file's name."""
+    """A policy file as values. `hash` is the SHA-256 of its text (UTF-8, line feeds); `source_name` the file's name.
+
+    `strict` is what `[tainted]` names; the hash is then over both texts.
+    """
 
     policies: Policies
     hash: str
     source_name: str
+    strict: Policies
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,19 @@ def load_policies(directory: Path | None, name: str = "default") -> LoadedPolici
     """
     folder = shipped("policies") if directory is None else directory
     path = folder if folder.is_file() else _policy_path(folder, name)
+    policies, text = _read(path)
+    name = policies.tainted.policy
+    beside = path.parent / f"{name}.toml"
+    try:
+        strict, other = _read(beside if beside.is_file() else _policy_path(shipped("policies"), name))
+    except SettingsError as error:
+        raise refusal(str(path), [f"tainted.policy names a file beside it, or one that is shipped: {error}"]) from None
+    digest = hashlib.sha256(f"{text}\0{other}".encode()).hexdigest()
+    return LoadedPolicies(policies, digest, path.name, strict)
+
+
+def _read(path: Path) -> tuple[Policies, str]:
+    """A policy file and its text. Raises SettingsError naming every problem of the file."""
     text = read_text(path)
     try:
         data = tomllib.loads(text, parse_float=Decimal)
@@ -63,7 +80,7 @@ def load_policies(directory: Path | None, name: str = "default") -> LoadedPolici
         problems += _sentences(error, numbers)
     if policies is None or problems:
         raise refusal(str(path), problems)
-    return LoadedPolicies(policies, hashlib.sha256(text.encode()).hexdigest(), path.name)
+    return policies, text
 
 
 def load_prompts(directory: Path | None) -> LoadedPrompts:

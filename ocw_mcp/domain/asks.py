@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.domain.decision import Decision, Leg
-from ocw_mcp.domain.orders import OrderRef
+from ocw_mcp.domain.orders import OrderRef, Side
 
 
 class LegRequest(msgspec.Struct, frozen=True, tag="leg", tag_field="asks"):
@@ -19,6 +19,8 @@ class LegRequest(msgspec.Struct, frozen=True, tag="leg", tag_field="asks"):
     leg: Leg
     quantity: Decimal | None = None
     """Base asset, in place of the leg's share of equity."""
+    side: Side | None = None
+    """The side that the caller was shown: what an ADD means hangs on the position."""
     quoted: Decimal | None = None
     """The mark price that the caller was shown: the order does not pass where the market has left it."""
     preview: str = ""
@@ -77,6 +79,8 @@ class SubmitRequest(msgspec.Struct, frozen=True, tag="submit", tag_field="asks")
     principal: str
     wake_id: int
     decision: Decision
+    tainted: bool = False
+    """Whether what others wrote was read on the way to it."""
 
 
 class Waits(msgspec.Struct, frozen=True, tag="waits", tag_field="answer"):
@@ -103,8 +107,9 @@ def order_key(request: CallerRequest) -> str:
 
 
 def submit_key(wake_id: int, decision: Decision) -> str:
-    """The key of an answer to a wake: the same answer is the same, and what differs is a correction."""
-    digest = hashlib.sha256(msgspec.json.encode(decision, order="sorted")).hexdigest()
+    """The key of an answer to a wake: the same legs are the same answer, however it is put; others are a correction."""
+    legs = [msgspec.structs.replace(leg, reasoning="", signals=(), confidence=None) for leg in decision.legs]
+    digest = hashlib.sha256(msgspec.json.encode(legs, order="sorted")).hexdigest()
     return f"wake:{wake_id}:{digest[:16]}"
 
 
@@ -123,7 +128,7 @@ def substance(request: CallerRequest) -> str:
         case HaltRequest():
             what = "halt"
         case SubmitRequest(wake_id=wake_id, decision=decision):
-            what = ("submit", wake_id, decision)
+            what = ("submit", submit_key(wake_id, decision))
         case _:
             what = request
     return hashlib.sha256(msgspec.json.encode(what, order="sorted")).hexdigest()[:32]

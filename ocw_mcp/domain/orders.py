@@ -103,6 +103,8 @@ class OrderIntent(msgspec.Struct, frozen=True):
     """At which an entry opens its position; None is the policy's usual one."""
     approval: str = ""
     """A person's approval of this very order, if it has one: its id, or where they gave it."""
+    tainted: bool = False
+    """Whether whoever decided had read what others wrote: the stricter policies of the file hold, too."""
     quoted: Decimal | None = None
     """The mark price that whoever asks was shown; an entry passes only near it. None was shown none."""
 

@@ -155,8 +155,15 @@ class ApprovalPolicy(Table):
     """Quote currency: larger ones need it."""
     modes: tuple[Mode, ...]
     """Modes in which every entry needs it."""
-    answer_s: Annotated[int, Field(ge=1, le=86_400)] = 900
+    answer_s: Annotated[int, Field(ge=1, le=86_400)]
     """Seconds that an order waits for the answer; none until then is no."""
+
+
+class TaintedPolicy(Table):
+    """What holds, too, for entries that were decided on after reading what others wrote."""
+
+    policy: Annotated[str, Field(min_length=1, max_length=40)]
+    """The name of another policy file, beside this one or shipped: an entry has to pass the limits of both."""
 
 
 class ExitsPolicy(Table):
@@ -271,6 +278,7 @@ class Policies(Table):
     pace: PacePolicy
     data: DataPolicy
     scale: ScalePolicy
+    tainted: TaintedPolicy
     gate: GatePolicy
     decision: DecisionPolicy
     fallback: FallbackPolicy
@@ -300,6 +308,7 @@ _SAFETY_TABLES = (
     "pace",
     "mandate",
     "approval",
+    "tainted",
 )
 
 

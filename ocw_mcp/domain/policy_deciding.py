@@ -47,6 +47,8 @@ class DecisionPolicy(Table):
 
     deadline_s: Annotated[int, Field(ge=1, le=900)]
     """After this the wake is held, and the answer discarded."""
+    idle_wakes: Annotated[int, Field(ge=1, le=100_000)]
+    """So many decisions in a row of which nothing was done are an incident: somebody should look."""
 
 
 class FallbackPolicy(Table):

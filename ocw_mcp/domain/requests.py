@@ -20,6 +20,7 @@ class RequestCode(StrEnum):
     UNKNOWN_PREVIEW = "UNKNOWN_PREVIEW"
     STALE_PREVIEW = "STALE_PREVIEW"
     ENDED = "ENDED"
+    NOT_DURABLE = "NOT_DURABLE"
 
 
 REQUEST_MEANING: dict[RequestCode, str] = {
@@ -31,8 +32,9 @@ REQUEST_MEANING: dict[RequestCode, str] = {
     RequestCode.BAD_CURSOR: "the cursor is not one that this tool gave",
     RequestCode.UNREADABLE: "the book's store cannot be read just now",
     RequestCode.FORBIDDEN: "the token that was shown is not for this",
-    RequestCode.UNKNOWN_PREVIEW: "this caller has no preview of that name, or too many newer ones",
+    RequestCode.UNKNOWN_PREVIEW: "this caller has no such preview: it was placed, or there are too many newer ones",
     RequestCode.STALE_PREVIEW: "the preview is too old to be placed",
+    RequestCode.NOT_DURABLE: "it was taken, but the journal could not be written: a crash now would forget it",
     RequestCode.ENDED: "the run ended before this was taken, and nothing was done",
 }
 

@@ -6,7 +6,7 @@ from ocw_mcp.domain.asks import Done, Waits
 from ocw_mcp.domain.orders import OrderRef
 from ocw_mcp.domain.reasons import Refusal
 
-KEPT = 512
+KEPT = 2_048
 
 Answer = OrderRef | Refusal | Waits | Done
 

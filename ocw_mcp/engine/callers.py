@@ -22,6 +22,7 @@ from ocw_mcp.domain.events import CallerAsked, RequestRefused
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.answers import Answer
@@ -33,7 +34,7 @@ from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.told import Told
 
-KEYS_KEPT = 512
+KEYS_KEPT = 2_048
 
 
 class Callers:
@@ -73,8 +74,7 @@ class Callers:
         """Take a request, unless its key was used before. `answer` tells what came of it."""
         request, key = asked.request, order_key(asked.request)
         known = self._desk.answers.get(key)
-        if known is not None and not (isinstance(request, SubmitRequest) and isinstance(known, Refusal)):
-            # A wake that did not wait for an answer yesterday may be one that does today.
+        if known is not None and not self._counts_again(request, known):
             return
         self.asked_for[key] = substance(request)
         while len(self.asked_for) > KEYS_KEPT:
@@ -86,11 +86,22 @@ class Callers:
             self._out.record(RequestRefused(request.key, answer))
         self._desk.answers.remember(key, answer)
 
+    def _counts_again(self, request: CallerRequest, known: Answer) -> bool:
+        """Whether a key that was used is heard again: what keeps risk away is never lost on a key."""
+        match request:
+            case HaltRequest():
+                return self._account.desk_state is not DeskState.HALTED
+            case SubmitRequest():
+                # A wake that did not wait for an answer yesterday may be one that does today.
+                return isinstance(known, Refusal)
+            case _:
+                return False
+
     def _answer(self, request: CallerRequest, now: int) -> Answer:
         match request:
             case LegRequest(leg=leg, principal=principal):
                 approval = f"in the client of {principal}" if request.consented and self._consent_counts else ""
-                terms = Terms(request.quantity, request.quoted, approval)
+                terms = Terms(request.quantity, request.quoted, request.side, approval)
                 answer = self._carrier.carry_out(leg, order_key(request), principal, None, now, terms)
                 return answer or Refusal(RefusalCode.NO_ORDER, limit="an order", actual=leg.action)
             case CloseRequest(symbol=symbol):

@@ -5,7 +5,7 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.domain.decision import Action, Leg
-from ocw_mcp.domain.orders import OrderIntent, Purpose
+from ocw_mcp.domain.orders import OrderIntent, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.answers import Answer
@@ -24,8 +24,12 @@ class Terms(msgspec.Struct, frozen=True):
     """In place of the leg's share of equity."""
     quoted: Decimal | None = None
     """The mark price that whoever asks was shown."""
+    side: Side | None = None
+    """The side that whoever asks was shown."""
     approval: str = ""
     """A person's approval."""
+    tainted: bool = False
+    """Whether what others wrote was read on the way to it."""
 
 
 FREE = Terms()
@@ -76,7 +80,7 @@ class Carrier:
             return
         asked = waiting.intent
         self._desk.answers.forget(asked.idempotency_key)
-        terms = Terms(asked.quantity, asked.quoted, f"{name} by {by}")
+        terms = Terms(asked.quantity, asked.quoted, asked.side, f"{name} by {by}", asked.tainted)
         self._enter(waiting.leg, asked.idempotency_key, asked.principal, asked.wake_id, now, terms)
 
     def not_approved(self, name: str, outcome: str, by: str) -> None:
@@ -85,11 +89,27 @@ class Carrier:
         if waiting is not None:
             self._desk.refuse(waiting.intent, not_approved(outcome, by))
 
+    def take_back(self, symbol: str | None, by: str) -> None:
+        """Take off what the agent has waiting to enter, of one symbol or of all: a person has laid a hand on it."""
+        for tracked in self._desk.orders.live(symbol, Purpose.ENTRY):
+            if tracked.intent.wake_id is not None:
+                self._desk.cancel(tracked, f"taken out of the agent's hands by {by}")
+        for name, waiting in list(self._approvals.state.waiting.items()):
+            if waiting.intent.wake_id is not None and symbol in (None, waiting.intent.symbol):
+                self.not_approved(name, "taken back", by)
+
+    def nobody_approves(self, by: str) -> None:
+        """Whatever waits for a person waits no more: the desk is halted."""
+        for name in list(self._approvals.state.waiting):
+            self.not_approved(name, "halted", by)
+
     def _enter(self, leg: Leg, key: str, principal: str, wake_id: int | None, now: int, terms: Terms) -> Answer:
         met = entering(leg, self._desk, self._guard, key, principal, wake_id, now, terms.quantity)
-        intent = msgspec.structs.replace(met.intent, quoted=terms.quoted, approval=terms.approval)
+        intent = msgspec.structs.replace(
+            met.intent, quoted=terms.quoted, approval=terms.approval, tainted=terms.tainted
+        )
         held = self._hands.objection(leg.symbol) if wake_id is not None else None
-        if (objection := held or met.objection) is not None:
+        if (objection := held or met.objection or _other_side(intent, terms)) is not None:
             return self._desk.refuse(intent, objection)
         answer = self._desk.submit(intent, now, met.account)
         if isinstance(answer, Refusal) and answer.code is RefusalCode.APPROVAL_REQUIRED:
@@ -104,3 +124,10 @@ class Carrier:
             self.not_approved(name, "superseded", intent.principal)
         waits = self._approvals.ask(leg, msgspec.structs.replace(intent, quoted=account.price), now)
         return refusal if waits is None else self._desk.answers.remember(intent.idempotency_key, waits)
+
+
+def _other_side(intent: OrderIntent, terms: Terms) -> Refusal | None:
+    """What speaks against an addition to a position that has turned since it was shown."""
+    if terms.side in (None, intent.side):
+        return None
+    return Refusal(RefusalCode.OPPOSITE_POSITION, limit=f"a {terms.side}, as it was shown", actual=f"a {intent.side}")

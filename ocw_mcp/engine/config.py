@@ -22,6 +22,8 @@ class EngineConfig(msgspec.Struct, frozen=True):
     agent: str
     instruments: Callable[[str, float], Instrument]
     """The venue's filters for a symbol at a price. Pure; asked once per symbol, the answer is kept."""
+    strict: Policies | None = None
+    """What holds beside `policies` for what was decided after reading what others wrote."""
     live: bool = False
     """Whether time is the machine's: then the engine looks by itself while no candle comes."""
     mode: Mode = "paper"

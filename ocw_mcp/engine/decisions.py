@@ -14,14 +14,14 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import Done, SubmitRequest, order_key
 from ocw_mcp.domain.decision import MEANT, REMEMBERED, Decision
 from ocw_mcp.domain.money import ZERO, plain
-from ocw_mcp.domain.orders import ATTACHED, RULES
+from ocw_mcp.domain.orders import ATTACHED, RULES, OrderRef
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 from ocw_mcp.domain.steps import DecisionFailed, DecisionReady, DecisionSubmitted
 from ocw_mcp.domain.time import SECOND, iso
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.answers import Answer
-from ocw_mcp.engine.carrying import Carrier
+from ocw_mcp.engine.carrying import Carrier, Terms
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.out import Out
 
@@ -41,6 +41,7 @@ class Talk(msgspec.Struct, frozen=True):
     """Whether anything of it was done, or nothing was to be."""
     floor: bool
     """Whether nobody is asked anew before it is over."""
+    tainted: bool = False
 
     def may_correct(self, asked: SubmitRequest, now: int) -> bool:
         """Whether this is from whoever may, about the same wake, and in time."""
@@ -55,6 +56,8 @@ class DecisionsState(msgspec.Struct):
     pending: DecisionRequest | None = None
     note: str = ""
     talk: Talk | None = None
+    idle: int = 0
+    """Decisions in a row of which nothing was done."""
     held: DecisionRequest | None = None
     """The last wake, if a model that was asked about it meant to hold everything."""
 
@@ -102,6 +105,11 @@ class Decisions:
     def correctable(self) -> bool:
         """Whether something of what was submitted may be corrected by whoever has the floor."""
         return self.floor is not None and bool(self.floor.refused)
+
+    @property
+    def settled(self) -> bool:
+        """Whether whoever has the floor has nothing to correct, and something was done or nothing was to be."""
+        return self.floor is not None and self.floor.accepted and not self.floor.refused
 
     def ask(self, snapshot: Snapshot, now: int) -> None:
         """Raise a wake. Where thinking costs money and all of it is spent, the rules decide at once."""
@@ -158,11 +166,11 @@ class Decisions:
             if not floor:
                 self._out.give_up()
             self._account.decided_anew()
-            self._take(wake_id, who, thought, asked.decision, now, cost_usd)
+            self._take(wake_id, who, thought, asked.decision, now, cost_usd, tainted=asked.tainted)
             name = f"wake:{wake_id}"
             refused = self._refused(name, asked.decision)
             accepted = len(refused) < len(asked.decision.legs) or not refused
-            self.state.talk = Talk(pending, who, refused, accepted, floor)
+            self.state.talk = Talk(pending, who, refused, accepted, floor, asked.tainted)
             if floor:
                 self._out.set_timer(DEADLINE_TIMER, pending.deadline)
             return Done(name)
@@ -174,8 +182,10 @@ class Decisions:
             limit = f"corrections of {','.join(talk.refused)}"
             return Refusal(RefusalCode.NO_WAKE, limit=limit, actual=f"a leg on {wrong}")
         name = f"wake:{wake_id}:again"
-        self._out.record(events.DecisionCorrected(wake_id, who, asked.decision, thought, cost_usd))
-        self._carry_out(asked.decision, name, who, wake_id, now)
+        # Whoever has read something once has read it.
+        tainted = asked.tainted or talk.tainted
+        self._out.record(events.DecisionCorrected(wake_id, who, asked.decision, thought, cost_usd, tainted))
+        self._carry_out(asked.decision, name, who, wake_id, now, tainted=tainted)
         accepted = talk.accepted or len(self._refused(name, asked.decision)) < len(asked.decision.legs)
         self.state.talk = msgspec.structs.replace(talk, refused=(), accepted=accepted)
         return Done(name)
@@ -194,6 +204,8 @@ class Decisions:
         elif talk is not None:
             self._out.give_up()
             self._hand_back(talk, why, ZERO)
+        # Nothing of it is corrected any more, either.
+        self.state.talk = None
 
     def _failed(self, failure: DecisionFailed, now: int) -> None:
         """Whoever was asked could not answer, and the journal says why."""
@@ -266,11 +278,19 @@ class Decisions:
         return None
 
     def _take(
-        self, wake_id: int, decider: str, thinking_ms: int, decision: Decision, now: int, cost_usd: Decimal
+        self,
+        wake_id: int,
+        decider: str,
+        thinking_ms: int,
+        decision: Decision,
+        now: int,
+        cost_usd: Decimal,
+        *,
+        tainted: bool = False,
     ) -> None:
         asked, self.state.pending = self.state.pending, None
         self._out.clear_timer(DEADLINE_TIMER)
-        self._out.record(events.DecisionMade(wake_id, decider, thinking_ms, decision, cost_usd))
+        self._out.record(events.DecisionMade(wake_id, decider, thinking_ms, decision, cost_usd, tainted))
         if asked is not None and not decision.holds:
             self._out.keep(wake_id, asked.snapshot)
         self._remember(asked, decider, decision)
@@ -278,7 +298,8 @@ class Decisions:
             self.state.note = decision.note[:NOTE_KEPT]
         # After a decision that came to nothing the rules have names of their own.
         name = f"wake:{wake_id}:rules" if asked is None else f"wake:{wake_id}"
-        self._carry_out(decision, name, decider, wake_id, now)
+        self._carry_out(decision, name, decider, wake_id, now, tainted=tainted)
+        self._count_idle(name, decision)
         self._settle(decision, now)
 
     def _remember(self, asked: DecisionRequest | None, decider: str, decision: Decision) -> None:
@@ -291,6 +312,16 @@ class Decisions:
         if asked is not None and by_a_model and decision.holds and (not cause or cause.startswith(MEANT)):
             self.state.held = msgspec.structs.replace(asked, held=None)
 
-    def _carry_out(self, decision: Decision, name: str, decider: str, wake_id: int, now: int) -> None:
+    def _count_idle(self, name: str, decision: Decision) -> None:
+        """Tell a person where a model has done nothing for long: what only costs is broken, however well it argues."""
+        if not self._config.fallback:
+            return
+        most = self._config.policies.decision.idle_wakes
+        done = any(isinstance(self._carrier.answer(f"{name}:{i}"), OrderRef) for i in range(len(decision.legs)))
+        self.state.idle = 0 if done else self.state.idle + 1
+        if self.state.idle and self.state.idle % most == 0:
+            self._out.record(events.Incident(f"nothing was done for {self.state.idle} decisions in a row"))
+
+    def _carry_out(self, decision: Decision, name: str, decider: str, wake_id: int, now: int, *, tainted: bool) -> None:
         for index, leg in enumerate(decision.legs):
-            self._carrier.carry_out(leg, f"{name}:{index}", decider, wake_id, now)
+            self._carrier.carry_out(leg, f"{name}:{index}", decider, wake_id, now, Terms(tainted=tainted))

@@ -93,7 +93,7 @@ class Desk:
         self._account = account
         self._quotes = quotes
         self._out = out
-        self.officer = RiskOfficer(config.policies)
+        self.officer = RiskOfficer(config.policies, config.strict)
         self.orders = OrderTable()
         self._groups: dict[str, Group] = {}
         self.answers = Answers()

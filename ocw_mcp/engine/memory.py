@@ -9,6 +9,7 @@ from ocw_mcp.core.market.market import SymbolState
 from ocw_mcp.core.risk.budget import BudgetState
 from ocw_mcp.domain.market import Book, Instrument
 from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.orders import OrderIntent
 from ocw_mcp.engine.account import Account, AccountState
 from ocw_mcp.engine.approvals import ApprovalsState
 from ocw_mcp.engine.config import EngineConfig
@@ -68,6 +69,7 @@ def summary(
     Money is text, so that it survives JSON.
     """
     equity = account.ledger.equity()
+
     return {
         "at": now,
         "state": account.desk_state.value,
@@ -92,7 +94,7 @@ def summary(
         ],
         "policies": {"name": config.policies.name, "hash": config.policy_hash},
         "limits": limits,
-        "agent": {"paused_by": hands.paused_by, "held": dict(sorted(hands.held.items()))},
+        "agent": {"name": config.agent, "paused_by": hands.paused_by, "held": dict(sorted(hands.held.items()))},
         "approvals": [
             {
                 "id": name,
@@ -100,7 +102,8 @@ def summary(
                 "action": each.leg.action.value,
                 "quantity": plain(each.intent.quantity),
                 "price": plain(each.intent.quoted) if each.intent.quoted is not None else None,
-                "stop": plain(each.intent.protect_at) if each.intent.protect_at is not None else None,
+                "side": each.intent.side.value,
+                **_terms(each.intent),
                 "by": each.intent.principal,
                 "reason": each.leg.reasoning,
                 "until": each.expires_at,
@@ -113,3 +116,10 @@ def summary(
         "evaluations": gate.evaluations,
         "skips": dict(sorted(gate.skips.items())),
     }
+
+
+def _terms(intent: OrderIntent) -> dict[str, str | None]:
+    """What an order asks for beside its size, as text."""
+    prices = {"stop": intent.protect_at, "target": intent.target_at, "limit": intent.limit_price}
+    shown = {name: None if value is None else plain(value) for name, value in prices.items()}
+    return shown | {"leverage": None if intent.leverage is None else str(intent.leverage)}

@@ -53,12 +53,15 @@ class Told:
             case Verb.PAUSE:
                 self._hands.pause(by)
                 self._decisions.break_off(f"paused by {by}", now)
+                self._carrier.take_back(None, by)
             case Verb.GO_ON:
                 self._hands.give_back(subject)
             case Verb.TAKE_OVER:
                 self._hands.take_over(subject, by)
+                self._carrier.take_back(subject, by)
 
     def halt(self, by: str) -> None:
         """Take no new risk from here on; what waits to be entered goes."""
         self._account.go(DeskState.HALTED, f"halted by {by}")
         self._desk.cancel_entries("halted")
+        self._carrier.nobody_approves(by)

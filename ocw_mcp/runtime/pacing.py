@@ -40,7 +40,8 @@ async def _simulated(
     frames: AsyncGenerator[Frame, None], shell: Shell, clock: Clock, meanwhile: Callable[[], Awaitable[bool]]
 ) -> AsyncGenerator[Frame, None]:
     async for frame in frames:
-        if clock.paced and not frame.history:
+        # What is done again after a crash is done at once: it was waited for before.
+        if clock.paced and not frame.history and not shell.recorder.reading:
             while not await clock.approach(frame.at):
                 if not await meanwhile():
                     return

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.domain.decision import Leg
+from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.requests import RequestCode, RequestError
 
 GOOD_FOR_S: Final = 60
@@ -24,6 +25,7 @@ class Preview(msgspec.Struct, frozen=True):
     quantity: Decimal | None
     """None for what closes a position."""
     quoted: Decimal
+    side: Side
     made_at: float
     """Wall time in ms, as the clock counts it."""
 
@@ -37,14 +39,20 @@ class Previews:
         self._fresh = fresh
         self._kept: dict[str, OrderedDict[str, Preview]] = {}
 
-    def keep(self, who: str, leg: Leg, quantity: Decimal | None, quoted: Decimal) -> Preview:
+    def keep(self, who: str, leg: Leg, quantity: Decimal | None, quoted: Decimal, side: Side) -> Preview:
         """Keep one, and let go of a caller's oldest where there are too many."""
-        made = Preview(self._fresh(), leg, quantity, quoted, self._wall_ms())
+        made = Preview(self._fresh(), leg, quantity, quoted, side, self._wall_ms())
         kept = self._kept.setdefault(who, OrderedDict())
         kept[made.preview_id] = made
         while len(kept) > MOST:
             kept.popitem(last=False)
         return made
+
+    def spend(self, who: str, preview_id: str) -> Preview:
+        """Take one to place it: it is good for one order. Raises RequestError."""
+        found = self.find(who, preview_id)
+        del self._kept[who][preview_id]
+        return found
 
     def find(self, who: str, preview_id: str) -> Preview:
         """One of a caller's own, while it is good. Raises RequestError."""

@@ -17,6 +17,7 @@ from ocw_mcp.domain.errors import BookError, TapeError
 from ocw_mcp.domain.events import RunResumed, RunStarted, RunStopped
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.protocols import Checkpoint, Clock, CommandBox, Decider, Feed, SimulatedVenue, Store
+from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.steps import Asked, Command
 from ocw_mcp.engine.answers import Answer
 from ocw_mcp.engine.step import Engine
@@ -223,10 +224,17 @@ class BookRun:
             return
         while self._requests:
             request, waiting = self._requests.popleft()
+            if waiting.cancelled():
+                # Whoever asked has gone before anything was done; it stays undone.
+                continue
             await self._shell.take(Asked(request, self.cursor))
-            self._shell.commit()
-            if not waiting.done():
+            durable = self._shell.commit()
+            if waiting.done():
+                continue
+            if durable:
                 waiting.set_result(self._engine.answer(request))
+            else:
+                waiting.set_exception(_not_durable())
         for command in self._commands.waiting():
             if command.command_id not in self._seen_commands:
                 self._seen_commands.add(command.command_id)
@@ -244,6 +252,15 @@ class BookRun:
         self._store.note(self._clock.now(), RunStopped(why))
         self._shell.checkpoint(self.cursor)
         self._shell.commits.last()
+
+
+def _not_durable() -> RequestError:
+    return RequestError(
+        RequestCode.NOT_DURABLE,
+        limit="a disk that takes the journal",
+        actual="it takes nothing now",
+        next_="ask again with the same key for what came of it; a person makes room on the disk",
+    )
 
 
 def _restore(engine: Engine, venue: SimulatedVenue, saved: Checkpoint) -> None:

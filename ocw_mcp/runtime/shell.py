@@ -34,7 +34,7 @@ from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.answers import sound
 from ocw_mcp.runtime.commits import Commits
 from ocw_mcp.runtime.recorder import Recorder
-from ocw_mcp.runtime.thinking import NEVER, Recalled, Submission, Thinking, lost
+from ocw_mcp.runtime.thinking import NEVER, Recalled, Said, Submission, Thinking, unheard_end
 
 LONGEST_CAUSE = 500
 
@@ -111,6 +111,8 @@ class Shell:
                 self.thinking = None
             self.next_due = self.due()[0]
             await self.take(said)
+            if through and self.engine.decisions.floor is not None:
+                await self.take(self._unheard_end(thinking.request.wake_id))
         elif (submission := await thinking.submission()) is not None:
             await self._submitted(thinking, submission)
         else:
@@ -156,6 +158,9 @@ class Shell:
             hurried.cancel()
         thinking.due = now + takes if thinking.speaks else NEVER
         self.next_due = self.due()[0]
+
+    def _unheard_end(self, wake_id: int) -> Said:
+        return unheard_end(wake_id, self._decider.name, settled=self.engine.decisions.settled)
 
     async def _answered(self, thinking: Thinking) -> None:
         """The answer is over, one way or another."""
@@ -257,7 +262,7 @@ class Shell:
         if self._converses is not None and (self.recorder.reading or floor):
             script = self.recorder.recall(request.wake_id, self._decider.name)
             if script is None and floor:
-                script = [(self.clock.now(), lost(request.wake_id, self._decider.name))]
+                script = [(self.clock.now(), self._unheard_end(request.wake_id))]
             if script is not None:
                 self.thinking = Recalled(request, script)
                 return

@@ -114,7 +114,7 @@ def recall(known: Iterable[StoredEvent], wake_id: int, decider: str) -> list[tup
                 if said is not None and not script:
                     script.append((at, said))
             case DecisionCorrected(wake_id=of) if of == wake_id:
-                asked = _submitted(wake_id, decider, event.decision)
+                asked = _submitted(wake_id, decider, event.decision, tainted=event.tainted)
                 script.append((at, DecisionSubmitted(asked, event.thinking_ms, event.cost_usd)))
             case DecisionEnded(wake_id=of, cause=cause, cost_usd=cost) if of == wake_id:
                 if cause.startswith(ELSEWHERE):
@@ -129,13 +129,16 @@ def recall(known: Iterable[StoredEvent], wake_id: int, decider: str) -> list[tup
             case _:
                 continue
         found = True
-    if script and isinstance(script[-1][1], DecisionSubmitted):
-        script.append((script[-1][0], lost(wake_id, decider)))
     return script if found else None
 
 
-def lost(wake_id: int, decider: str) -> Said:
-    """What stands for the end of a decision whose process died while it had the floor. What it had submitted stands."""
+def unheard_end(wake_id: int, decider: str, *, settled: bool) -> Said:
+    """What stands for the end of a decision that the journal has not. What was submitted stands in either case.
+
+    Where it was `settled` there was nothing left to say. Otherwise the process died before something was corrected.
+    """
+    if settled:
+        return DecisionReady(wake_id, decider, 0, Decision())
     return DecisionFailed(wake_id, decider, 0, "error: the process ended before it was through")
 
 
@@ -148,8 +151,9 @@ def _made(event: DecisionMade, decider: str) -> Said | None:
         return DecisionFailed(wake_id, decider, thought, cause, cost)
     if cause:
         return DecisionReady(wake_id, decider, thought, event.decision, cost)
-    return DecisionSubmitted(_submitted(wake_id, decider, event.decision), thought, cost)
+    asked = _submitted(wake_id, decider, event.decision, tainted=event.tainted)
+    return DecisionSubmitted(asked, thought, cost)
 
 
-def _submitted(wake_id: int, decider: str, decision: Decision) -> SubmitRequest:
-    return SubmitRequest(submit_key(wake_id, decision), decider, wake_id, decision)
+def _submitted(wake_id: int, decider: str, decision: Decision, *, tainted: bool) -> SubmitRequest:
+    return SubmitRequest(submit_key(wake_id, decision), decider, wake_id, decision, tainted)

@@ -69,7 +69,7 @@ class Trading:
         if not passes or checked.price is None:
             return Previewed(checked, None)
         bound = checked.quantity if leg.action.adds_risk else None
-        return Previewed(checked, self._previews.keep(who, leg, bound, checked.price))
+        return Previewed(checked, self._previews.keep(who, leg, bound, checked.price, checked.intent.side))
 
     def needs_person(self, who: str, key: str, preview_id: str) -> Preview | None:
         """What a person would have to approve if this preview were placed now; None where nobody can or has to."""
@@ -87,10 +87,10 @@ class Trading:
         # A key that was used is answered even where its preview is long forgotten: nothing is done again.
         if (again := self._answered(who, key, preview_id)) is not None:
             return again
-        found = self._previews.find(who, preview_id)
+        found = self._previews.spend(who, preview_id)
         leg = msgspec.structs.replace(found.leg, reasoning=rationale)
         return await self._ask(
-            LegRequest(key, who, leg, found.quantity, found.quoted, preview=preview_id, consented=consented)
+            LegRequest(key, who, leg, found.quantity, found.side, found.quoted, preview_id, consented)
         )
 
     async def cancel(self, who: str, key: str, ref: OrderRef) -> Answer:
@@ -113,9 +113,12 @@ class Trading:
         """Write something into the journal. Raises RequestError."""
         return await self._ask(NoteRequest(key, who, text))
 
-    async def submit(self, who: str, wake_id: int, decision: Decision) -> Answer:
-        """Answer a wake. The same answer to the same wake is taken once. Raises RequestError."""
-        return await self._ask(SubmitRequest(submit_key(wake_id, decision), who, wake_id, decision))
+    async def submit(self, who: str, wake_id: int, decision: Decision, *, tainted: bool = False) -> Answer:
+        """Answer a wake. The same answer to the same wake is taken once. Raises RequestError.
+
+        One that is `tainted` was made after reading what others wrote, and is held to the stricter policies, too.
+        """
+        return await self._ask(SubmitRequest(submit_key(wake_id, decision), who, wake_id, decision, tainted))
 
     def answers(self, name: str, decision: Decision) -> list[Answer | None]:
         """What each leg of a decision was answered by now; None where it held."""

@@ -1,5 +1,6 @@
 """Finding an engine, or starting one."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.app import attach
 from ocw_mcp.app.attach import LOG, Attachment, Child
 from ocw_mcp.domain.errors import AttachError
+from tests.support.shell import Ocw
 
 HERE = Address("http://127.0.0.1:1", "ocw_here", 1)
 THERE = Address("http://127.0.0.1:2", "ocw_there", 2)
@@ -81,3 +83,27 @@ async def test_nobody_is_waited_for_without_end(tmp_path: Path, monkeypatch: pyt
 
 def test_an_engine_on_paper_is_given_no_key() -> None:
     assert not [name for name in attach.KEPT if "KEY" in name or "TOKEN" in name or name.startswith(("BINANCE", "AN"))]
+
+
+@pytest.mark.parametrize("ran", [{"agent": "none"}, {"policy": "conservative"}])
+def test_a_book_that_ran_with_other_limits_or_for_another_agent_is_a_persons_to_start(
+    tmp_path: Path, ran: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book = tmp_path / "book"
+    options = [part for name, value in ran.items() for part in (f"--{name}", value)]
+    assert Ocw(monkeypatch, capsys)("run", "--market", "sim", "--for", "1h", "--state", book, *options).code == 0
+    with pytest.raises(AttachError, match="a person starts it again as it was"):
+        asyncio.run(Attachment(book, never)())
+
+
+def test_a_book_that_ran_as_a_start_would_run_it_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book = tmp_path / "book"
+    assert Ocw(monkeypatch, capsys)("run", "--market", "sim", "--for", "1h", "--state", book).code == 0
+
+    def spawn(directory: Path) -> Child:
+        write_address(directory, THERE)
+        return Engine()
+
+    assert asyncio.run(Attachment(book, spawn)()) == THERE

@@ -57,7 +57,9 @@ def test_tables_that_may_be_left_out_are_shown_whether_they_are_or_not(tmp_path:
     assert left_out[:2] == ["mandate", "approval"]
     file = tmp_path / "mine.toml"
     mandate = '[mandate]\namount = 2500\nsymbols = ["BTC*", "ETH*"]\nexpires = 2026-12-31T00:00:00Z\n'
-    file.write_text(DEFAULT_FILE.read_text() + mandate + "[approval]\nabove_notional = 1000\nmodes = []\n")
+    file.write_text(
+        DEFAULT_FILE.read_text() + mandate + "[approval]\nabove_notional = 1000\nmodes = []\nanswer_s = 900\n"
+    )
     shown = {line.split()[0]: line for line in said("show", "--policies", str(file)).splitlines() if line.split()}
     assert "2026-12-31T00:00:00Z" in shown["mandate.expires"]
     assert "BTC*, ETH*" in shown["mandate.symbols"]

@@ -47,7 +47,11 @@ def values() -> dict[str, Any]:
         if isinstance(content, dict):
             for key, value in content.items():
                 content[key] = (
-                    f'"{value}"' if key in ("timeframe", "rules") else value if isinstance(value, list) else str(value)
+                    f'"{value}"'
+                    if key in ("timeframe", "rules", "policy")
+                    else value
+                    if isinstance(value, list)
+                    else str(value)
                 )
     return data
 
@@ -192,6 +196,7 @@ expires = 2026-12-31T00:00:00Z
 APPROVAL = """
 [approval]
 above_notional = 1000
+answer_s = 900
 modes = ["demo", "live"]
 """
 
@@ -204,7 +209,7 @@ def test_a_mandate_and_approvals_may_be_left_out_or_given(tmp_path: Path) -> Non
         amount=Decimal(2_500), symbols=("BTC*", "ETH*"), expires=datetime(2026, 12, 31, tzinfo=UTC)
     )
     assert given.mandate.expires_ms == 1_798_675_200_000
-    assert given.approval == ApprovalPolicy(above_notional=Decimal(1_000), modes=("demo", "live"))
+    assert given.approval == ApprovalPolicy(above_notional=Decimal(1_000), modes=("demo", "live"), answer_s=900)
     told = dict(limits_in_force(given))
     assert told["mandate.expires"] == "2026-12-31T00:00:00Z"
     assert told["approval.modes"] == "demo live"

@@ -101,11 +101,24 @@ async def test_a_yes_holds_inside_the_collar_around_the_price_that_was_shown(pri
 async def test_a_yes_is_held_against_every_policy_again() -> None:
     run = await flat()
     await ask(run)
-    await tell(run, Verb.HALT, "", "c0")
+    other = LegRequest("k2", "cleo", Leg("BTCUSDT", Action.BUY, size=D("0.01"), stop=D(97)))
+    assert await ask(run, other) == FIRST
     await tell(run, Verb.APPROVE, "a1")
     answer = run.engine.answer(LARGE)
     assert isinstance(answer, Refusal)
-    assert answer.code is RefusalCode.NOT_ACTIVE
+    assert answer.code is RefusalCode.ENTRY_PENDING
+    assert len(entries(run)) == 1
+
+
+async def test_a_halt_ends_what_waits_and_nothing_of_it_comes_back_with_a_resume() -> None:
+    run = await flat()
+    await ask(run)
+    await tell(run, Verb.HALT, "", "c0")
+    await tell(run, Verb.RESUME, "", "c1")
+    await tell(run, Verb.APPROVE, "a1", "c2")
+    answer = run.engine.answer(LARGE)
+    assert isinstance(answer, Refusal)
+    assert (answer.code, answer.actual) == (RefusalCode.NOT_APPROVED, "halted by ben")
     assert entries(run) == []
 
 

@@ -6,11 +6,12 @@ import msgspec
 import pytest
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import CallerRequest, CancelRequest, LegRequest, ProtectionRequest
+from ocw_mcp.domain.asks import CallerRequest, CancelRequest, Done, HaltRequest, LegRequest, ProtectionRequest
 from ocw_mcp.domain.decision import Action, Leg
-from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.orders import OrderRef, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.domain.steps import Asked
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.steps import Asked, Command, Verb
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.answers import Answer
 from tests.support.deciders import Scripted
@@ -213,3 +214,19 @@ async def test_a_stop_is_not_moved_more_often_than_a_minute_allows() -> None:
     assert code(answers[2]) is RefusalCode.REDUCTION_RATE
     (stop,) = run.engine._desk.orders.live("BTCUSDT", Purpose.STOP)
     assert stop.ref == answers[1]
+
+
+async def test_a_halt_halts_whatever_its_key_was_used_for_before() -> None:
+    run = await holding()
+    again = HaltRequest("halt-1", "anna", "prices crash")
+    assert await ask(run, HaltRequest("halt-1", "anna")) == Done()
+    await run.simulation._shell.take(Command("c1", Verb.RESUME, "ben", NOW))
+    assert await ask(run, again) == Done()
+    assert run.engine.account.desk_state is DeskState.HALTED
+
+
+async def test_an_addition_is_to_the_side_that_was_shown_or_none() -> None:
+    run = await holding()
+    more = msgspec.structs.replace(leg(Action.ADD, stop=None), size=D("0.05"))
+    assert code(await ask(run, LegRequest("k1", "anna", more, side=Side.SELL))) is RefusalCode.OPPOSITE_POSITION
+    assert isinstance(await ask(run, LegRequest("k2", "anna", more, side=Side.BUY)), OrderRef)

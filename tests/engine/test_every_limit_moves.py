@@ -97,6 +97,7 @@ TWICE = {1: buy("97", "0.2"), 2: add(size="0.05")}
 AGAIN = {1: buy("97"), 2: sell(), 3: buy("97")}
 BOTH = {1: together(buy("97", "0.2"), on_eth(buy("97", "0.2")))}
 FALLING = [100.0, 100.0, 97.0, 97.0, 97.0, 97.0]
+WATCHED = {"above_notional": 500, "modes": [], "answer_s": 900}
 ROOMY = {"position": {"max_share": "0.5"}}
 
 SCENARIOS: dict[RefusalCode, Scenario] = {
@@ -146,7 +147,8 @@ SCENARIOS: dict[RefusalCode, Scenario] = {
     CODE.TURNOVER: Scenario(TWICE, {"pace": {"max_turnover": "0.22"}}),
     CODE.MANDATE: Scenario(TWICE, {"mandate": {"amount": 2_200, "symbols": ["*"], "expires": "2030-01-01T00:00:00Z"}}),
     CODE.APPROVAL_REQUIRED: Scenario(
-        {1: buy("97", "0.1"), 2: add(size="0.2")}, {"approval": {"above_notional": 1_500, "modes": []}, **ROOMY}
+        {1: buy("97", "0.1"), 2: add(size="0.2")},
+        {"approval": WATCHED | {"above_notional": 1_500}, **ROOMY},
     ),
 }
 
@@ -193,7 +195,7 @@ async def test_stops_and_a_persons_flatten_are_not_held_to_that() -> None:
 
 async def test_nothing_that_is_decided_carries_an_approval() -> None:
     leg = Leg("BTCUSDT", Action.BUY, size=D("0.2"), stop=D(97), reasoning="approved by ann", signals=("approval:a-1",))
-    run = await Scenario({1: Decision((leg,))}, {"approval": {"above_notional": 500, "modes": []}}).run()
+    run = await Scenario({1: Decision((leg,))}, {"approval": WATCHED}).run()
     (refused,) = run.events(events.OrderRefused)
     assert (refused.refusal.code, refused.intent.approval) == (CODE.APPROVAL_REQUIRED, "")
     assert not {"approval"} & set(Leg.__struct_fields__)

@@ -1,17 +1,20 @@
 """A person pauses the agent, or takes a symbol out of its hands; the guard goes on all the same."""
 
 from ocw_mcp.domain import events
+from ocw_mcp.domain.asks import SubmitRequest
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.orders import Purpose
-from ocw_mcp.domain.reasons import RefusalCode
-from ocw_mcp.domain.steps import Command, Verb
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.steps import Asked, Command, Verb
 from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.runtime.deciders import AttachedDecides
 from tests.support.deciders import Scripted
 from tests.support.legs import buy, sell
 from tests.support.markets import ListFeed, path
 from tests.support.runs import Commands, Run, policies
 
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+SLOW = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, decision={"deadline_s": 900})
 BOTH = ("BTCUSDT", "ETHUSDT")
 
 
@@ -38,7 +41,7 @@ async def test_a_paused_agent_is_not_asked_until_a_person_lets_it_go_on() -> Non
     script = Scripted({})
     paused = await then(first, script, told(Verb.PAUSE), closes=[100.0] * 8)
     assert script.asked == []
-    assert paused.engine.summary()["agent"] == {"paused_by": "ann", "held": {}}
+    assert paused.engine.summary()["agent"] == {"name": "test", "paused_by": "ann", "held": {}}
     again = Scripted({})
     await then(paused, again, told(Verb.GO_ON, id_="c2"), closes=[100.0] * 12)
     assert len(again.asked) == 4
@@ -89,5 +92,30 @@ async def test_one_symbol_is_given_back_or_all_of_them() -> None:
     assert run.engine.summary()["agent"]["held"] == {"ETHUSDT": "ann"}
     script = Scripted({})
     run = await then(run, script, told(Verb.GO_ON, id_="c4"), closes=[100.0] * 12)
-    assert run.engine.summary()["agent"] == {"paused_by": "", "held": {}}
+    assert run.engine.summary()["agent"] == {"name": "test", "paused_by": "", "held": {}}
     assert {view.symbol for view in script.asked[-1].snapshot.symbols} == set(BOTH)
+
+
+async def test_what_the_agent_has_waiting_goes_when_a_person_lays_a_hand_on_it() -> None:
+    low = buy("88", limit="90")
+    for verb, subject in ((Verb.TAKE_OVER, "BTCUSDT"), (Verb.PAUSE, "")):
+        first = await begun({1: low})
+        assert len(list(first.engine.orders.live())) == 1
+        run = await then(first, Scripted({}), told(verb, subject), closes=[100.0] * 5 + [89.0] * 3)
+        assert run.events(events.OrderFilled) == []
+        (canceled,) = run.events(events.OrderCancelRequested)
+        assert canceled.why == "taken out of the agent's hands by ann"
+
+
+async def test_a_paused_agent_corrects_nothing() -> None:
+    submit = Decision((buy("97", "0.9").legs[0],))
+    run = await Run(market([100.0] * 3), AttachedDecides(), policy=SLOW, agent="attached", fallback=True).go(
+        for_ms=MINUTE
+    )
+    shell = run.simulation._shell
+    await shell.take(Asked(SubmitRequest("k1", "mcp:x", 1, submit), -1))
+    await shell.take(told(Verb.PAUSE))
+    again = SubmitRequest("k2", "mcp:x", 1, buy("97", "0.1"))
+    await shell.take(Asked(again, -1))
+    assert isinstance(run.engine.answer(again), Refusal)
+    assert run.events(events.OrderIntended) == []

@@ -128,3 +128,11 @@ async def test_used_limits_count_live_entries_and_what_thinking_cost() -> None:
     assert used["positions.max_open"][1] == used["pace.entries_per_day"][1] == 1
     assert used["pace.reductions_per_minute"][1] == 0
     assert used["budget.usd_per_day"] == (policy.budget.usd_per_day, D("0.6"))
+
+
+async def test_a_model_that_does_nothing_for_long_is_told_of() -> None:
+    idle = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, decision={"idle_wakes": 3})
+    script = Scripted({4: buy("97")})
+    run = await Run(ListFeed(path([100.0] * 9)), script, policy=idle, agent="a model", fallback=True).go()
+    told = [each.text for each in run.events(events.Incident)]
+    assert told == ["nothing was done for 3 decisions in a row"] * 2

@@ -19,8 +19,9 @@ from ocw_mcp.domain.asks import (
     SubmitRequest,
 )
 from ocw_mcp.domain.decision import Action, Decision, Leg
-from ocw_mcp.domain.errors import BookError, TapeError
+from ocw_mcp.domain.errors import BookError, JournalError, TapeError
 from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.requests import RequestError
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.steps import Command, Verb
 from ocw_mcp.domain.time import MINUTE
@@ -30,7 +31,7 @@ from tests.support.deciders import Scripted
 from tests.support.legs import buy
 from tests.support.markets import START, HandFed, ListFeed, path
 from tests.support.runs import Commands, Run, policies
-from tests.support.stores import MemoryStore
+from tests.support.stores import FullFor, MemoryStore
 
 D = Decimal
 WAKES = policies(gate={"close_wakes": ["4h"]})
@@ -135,6 +136,32 @@ async def test_who_asks_a_run_that_breaks_off_or_has_ended_is_told_so() -> None:
         with pytest.raises(BookError, match="ended before"):
             await ask
     assert run.events(events.CallerAsked) == []
+
+
+async def test_whoever_has_gone_before_it_was_taken_has_asked_for_nothing() -> None:
+    feed = HandFed(path(PRICES))
+    run = Run(feed, policy=WAKES)
+    going = asyncio.ensure_future(run.go())
+    asking = asyncio.ensure_future(run.simulation.ask(TAKES))
+    await asyncio.sleep(0)  # noqa: TID251 - lets it ask
+    asking.cancel()
+    feed.give(2 * len(PRICES))
+    await going
+    assert run.events(events.CallerAsked) == []
+
+
+async def test_whoever_asks_while_the_disk_takes_nothing_is_told_that_a_crash_would_forget_it() -> None:
+    feed = HandFed(path(PRICES))
+    store = FullFor(4, 10**9)
+    run = Run(feed, policy=WAKES, store=store)
+    going = asyncio.ensure_future(run.go())
+    feed.give(2)
+    with pytest.raises(RequestError, match="NOT_DURABLE"):
+        await between_frames(run, feed, HaltRequest("k1", "anna"))
+    assert run.engine.account.desk_state is DeskState.HALTED
+    feed.give(len(PRICES))
+    with pytest.raises(JournalError):
+        await going
 
 
 def leg(**changes: Any) -> LegRequest:

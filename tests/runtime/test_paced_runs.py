@@ -68,3 +68,17 @@ async def test_history_warms_indicators_up_and_nothing_else_happens_on_it() -> N
 
 def test_a_frame_is_no_history_unless_it_says_so() -> None:
     assert Frame(0).history is False
+
+
+async def test_what_is_done_again_after_a_crash_is_not_waited_for_again() -> None:
+    feed = ListFeed(path([100.0] * 6))
+    first = await Run(feed, Scripted({1: buy("97")}), policy=WAKES).go()
+
+    class Watching(PacedClock):
+        async def approach(self, at: int) -> bool:
+            assert not run.simulation._shell.recorder.reading, "it waits for what it waited for already"
+            return True
+
+    died = first.store.without_checkpoint()
+    run = Run(feed, Scripted({1: buy("97")}), policy=WAKES, store=died, clock=Watching(speed=1))
+    assert (await run.go()).store.fingerprint == first.store.fingerprint

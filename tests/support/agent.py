@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from mcp.types import CallToolResult, ListToolsResult, TextContent, Tool, ToolAnnotations
+from mcp.types import CallToolResult, ListToolsResult, RequestParamsMeta, TextContent, Tool, ToolAnnotations
 
 from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.conversation import Conversation, Outcome, Terms
@@ -38,6 +38,7 @@ class FakeDesk:
         self._snapshot = snapshot
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.breaks: set[str] = set()
+        self.metas: list[RequestParamsMeta | None] = []
 
     @property
     def submitted(self) -> list[dict[str, Any]]:
@@ -57,8 +58,11 @@ class FakeDesk:
             ]
         )
 
-    async def call_tool(self, name: str, arguments: dict[str, Any] | None = None) -> CallToolResult:
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any] | None = None, *, meta: RequestParamsMeta | None = None
+    ) -> CallToolResult:
         """Answer as the desk does."""
+        self.metas.append(meta)
         given = arguments or {}
         self.asked.append((name, given))
         if name in self.breaks:

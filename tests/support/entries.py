@@ -50,7 +50,7 @@ LIMITED = policies(
 
 MANDATE = MandatePolicy(amount=D(1_500), symbols=("ETH*", "SOL*"), expires=datetime(2026, 1, 1, 1, tzinfo=UTC))
 """It ends an hour after `NOW`."""
-APPROVAL = ApprovalPolicy(above_notional=D(800), modes=("live",))
+APPROVAL = ApprovalPolicy(above_notional=D(800), modes=("live",), answer_s=900)
 
 
 def under(**tables: object) -> Policies:

@@ -42,7 +42,7 @@ NARROW: dict[str, dict[str, Any]] = {
     "margin": {"min_free": "0.88"},
     "book": {"max_spread": "0.002", "max_depth_share": "0.5"},
     "mandate": {"amount": 3_300, "symbols": ["*"], "expires": "2100-01-01T00:00:00Z"},
-    "approval": {"above_notional": 2_700, "modes": []},
+    "approval": {"above_notional": 2_700, "modes": [], "answer_s": 900},
     "stop": {"max_distance": "0.05", "deadline_s": 30, "liquidation_buffer": "0.02"},
     "risk": {"max_share": "0.008", "gap_allowance": "0.005"},
     "daily_loss": {"max_share": "0.02"},

@@ -91,6 +91,7 @@ class Run:
         live: bool = False,
         agent: str = "test",
         fallback: bool = False,
+        strict: Policies | None = None,
     ) -> None:
         identity = feed.identity
         self.store = store or MemoryStore()
@@ -110,6 +111,7 @@ class Run:
             instruments=self.venue.instrument,
             live=live,
             fallback=fallback,
+            strict=strict,
         )
         self.engine = Engine(self.config)
         self.simulation = BookRun(

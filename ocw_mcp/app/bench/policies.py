@@ -83,5 +83,5 @@ def _desk() -> tuple[Desk, int]:
 def _everything() -> Policies:
     """The shipped policies with what may be left out of them, so that no limit is idle."""
     mandate = MandatePolicy(amount=Decimal(5_000), symbols=("*USDT",), expires=datetime(2100, 1, 1, tzinfo=UTC))
-    approval = ApprovalPolicy(above_notional=Decimal(4_000), modes=("live",))
+    approval = ApprovalPolicy(above_notional=Decimal(4_000), modes=("live",), answer_s=900)
     return load_policies(None).policies.model_copy(update={"mandate": mandate, "approval": approval})

@@ -68,8 +68,8 @@ def _answer(state: Path, id_: str, verb: Verb) -> None:
     waiting = _summary(state).get("approvals", [])
     found = next((each for each in waiting if each["id"] == id_), None)
     if found is None:
-        there = ", ".join(each["id"] for each in waiting) or "none does"
-        raise SettingsError(f"no order waits for a person as {id_[:40]!r}; there waits {there}: see ocw status")
+        there = f"there waits {', '.join(each['id'] for each in waiting)}" if waiting else "none waits at all"
+        raise SettingsError(f"no order waits for a person as {id_[:40]!r}; {there}: see ocw status")
     if not passphrase.is_set(state):
         raise SettingsError(
             f"whoever answers {id_} has to show who they are; set a passphrase first, at a terminal: "
@@ -78,6 +78,7 @@ def _answer(state: Path, id_: str, verb: Verb) -> None:
     typer.echo(approval_text(found).strip())
     show_who_you_are(state, f"the passphrase, to {verb} it: ")
     typer.echo(leave(state, verb, id_))
+    typer.echo("ocw orders shows what came of it: every policy is asked again, at the price of that moment")
 
 
 def _known(state: Path, symbol: str) -> str:

@@ -131,9 +131,11 @@ def verify_text(result: dict[str, Any]) -> str:
 def approval_text(waiting: dict[str, Any]) -> str:
     """An order that waits for a person."""
     why = f": {said(waiting['reason'])[:200]}" if waiting["reason"] else ""
+    terms = [f"{name} {waiting[name]}" for name in ("stop", "target", "limit", "leverage") if waiting[name] is not None]
+    order = f"{waiting['action']} ({waiting['side']}) {waiting['quantity']} {waiting['symbol']}"
     return (
-        f"  {waiting['id']} waits until {iso(waiting['until'])}: {waiting['action']} {waiting['quantity']} "
-        f"{waiting['symbol']} at about {waiting['price']}, stop {waiting['stop']}, asked by {said(waiting['by'])}{why}"
+        f"  {waiting['id']} waits until {iso(waiting['until'])} of the market: {order} at about "
+        f"{', '.join([waiting['price'], *terms])}, asked by {said(waiting['by'])}{why}"
     )
 
 

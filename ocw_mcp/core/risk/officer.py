@@ -35,8 +35,10 @@ APPROVAL_MS: Final = 5 * SECOND
 class RiskOfficer:
     """Checks orders against one set of policies."""
 
-    def __init__(self, policies: Policies) -> None:
+    def __init__(self, policies: Policies, strict: Policies | None = None) -> None:
+        """`strict` holds beside `policies` for tainted entries."""
         self._policies = policies
+        self._both = (policies,) if strict is None else (policies, strict)
 
     @property
     def scale(self) -> Decimal:
@@ -79,7 +81,8 @@ class RiskOfficer:
         """What every limit says of an entry, in the order in which the first refusal is told."""
         intent = _on_tick(intent, account.instrument)
         notional = floor_to(intent.quantity, account.instrument.step) * self.worst_of(intent, account)
-        return [rule(intent, account, self._policies, notional) for rule in LIMITS]
+        held_to = self._both if intent.tainted else (self._policies,)
+        return [rule(intent, account, policies, notional) for policies in held_to for rule in LIMITS]
 
     def largest(self, intent: OrderIntent, account: AccountView) -> Decimal:
         """The largest quantity of this very entry that every limit lets pass now; 0 when none."""

@@ -27,6 +27,8 @@ class DecisionMade(Event, frozen=True, tag="decision.made"):
     decision: Decision
     cost_usd: Decimal = ZERO
     """What the thinking cost."""
+    tainted: bool = False
+    """Whether what others wrote was read on the way to it."""
 
 
 class DecisionCorrected(Event, frozen=True, tag="decision.corrected"):
@@ -39,6 +41,7 @@ class DecisionCorrected(Event, frozen=True, tag="decision.corrected"):
     """Since the wake."""
     cost_usd: Decimal = ZERO
     """What the thinking cost since the first answer."""
+    tainted: bool = False
 
 
 class DecisionEnded(Event, frozen=True, tag="decision.ended"):

@@ -17,6 +17,11 @@ from pydantic import BaseModel, ValidationError
 from ocw_mcp.domain.requests import REQUEST_MEANING, RequestCode, RequestError
 from ocw_mcp.doors.mcp.callers import TRADES, caller
 
+NO_ANSWER = (
+    f"{RequestCode.BAD_ARGUMENTS}: what the client answered to the question is neither yes nor no. "
+    "limit=the form that was asked for actual=something else next: nothing was done; ask the person again"
+)
+
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 
 _Answering = Callable[..., Coroutine[Any, Any, CallToolResult]]
@@ -55,6 +60,8 @@ class HouseTool(Tool):
             cause = error.__cause__
             if isinstance(cause, RequestError):
                 return failed(str(cause))
+            if isinstance(cause, ToolError):
+                return failed(NO_ANSWER)
             if isinstance(cause, ValidationError) and not isinstance(error, UnexpectedToolError):
                 return failed(str(_bad_arguments(cause, self.name)))
             log.error("tool %s failed", self.name, exc_info=cause)

@@ -15,7 +15,7 @@ from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondi
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.doors.mcp import trade_view, words
 from ocw_mcp.doors.mcp.account_tools import Amount, require_one_size
-from ocw_mcp.doors.mcp.callers import signed
+from ocw_mcp.doors.mcp.callers import TAINTED, signed
 from ocw_mcp.doors.mcp.looks import Looks, meta
 from ocw_mcp.doors.mcp.results import DoneResult, PreviewResult, SubmittedResult
 from ocw_mcp.doors.mcp.tool import HouseTool, failed, make
@@ -25,7 +25,8 @@ ACTS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_h
 WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
 Key = Annotated[str, Field(min_length=1, max_length=64, description="same key, same answer; a new one per order")]
-Why = Annotated[str, Field(max_length=500)]
+LONGEST_WHY = 500
+Why = Annotated[str, Field(max_length=LONGEST_WHY)]
 Text = Annotated[str, Field(max_length=200)]
 
 
@@ -57,7 +58,13 @@ class ConditionIn(BaseModel, extra="forbid"):
 class Consent(BaseModel):
     """A person's answer."""
 
-    approve: bool = Field(description="Let this order be placed")
+    approve: bool = Field(description="Let this order be placed", strict=True)
+
+
+class NotAsked(Consent):
+    """Nobody was asked, since nobody had to be when it was looked at. It is nobody's yes."""
+
+    approve: bool = False
 
 
 def trade_tools(look: Looks) -> list[HouseTool]:
@@ -90,13 +97,13 @@ def trade_tools(look: Looks) -> list[HouseTool]:
         )
         return trade_view.preview(meta(facade), leg, facade.trading.preview(signed(ctx), leg, quantity))
 
-    def consent(ctx: Context[Any, Any], preview_id: str, key: str) -> Consent | Elicit[Consent]:
+    async def consent(ctx: Context[Any, Any], preview_id: str, key: str) -> Consent | Elicit[Consent]:
         """On paper the person in front of the client may approve; elsewhere and without one, `ocw approve` does."""
         facade = look()
         asked = (
             facade.trading.needs_person(signed(ctx), key, preview_id) if can_ask(ctx, facade.moment().mode) else None
         )
-        return Consent(approve=True) if asked is None else Elicit(trade_view.question(asked), Consent)
+        return NotAsked() if asked is None else Elicit(trade_view.question(asked), Consent)
 
     async def orders_place(
         ctx: Context[Any, Any],
@@ -108,14 +115,12 @@ def trade_tools(look: Looks) -> list[HouseTool]:
         """Place what orders_preview gave. Every policy is asked again, at the price of this moment. One that a person
         has to approve waits; ask again with the same key for what came of it."""
         facade = look()
-        who, trading = signed(ctx), facade.trading
-        asked = can_ask(ctx, facade.moment().mode) and trading.needs_person(who, key, preview_id) is not None
-        yes = isinstance(answer, AcceptedElicitation) and answer.data.approve
-        if asked and not yes:
+        said = answer.data if isinstance(answer, AcceptedElicitation) else None
+        asked = not isinstance(said, NotAsked)
+        if asked and not (said and said.approve):
             return failed(trade_view.NOT_APPROVED)
-        return trade_view.done(
-            meta(facade), await trading.place(who, key, preview_id, rationale, consented=asked), "placed"
-        )
+        placed = await facade.trading.place(signed(ctx), key, preview_id, rationale, consented=asked)
+        return trade_view.done(meta(facade), placed, "placed")
 
     async def orders_cancel(
         ctx: Context[Any, Any], order: Annotated[str, Field(description="3-e-0, of orders_get")], key: Key
@@ -145,11 +150,12 @@ def trade_tools(look: Looks) -> list[HouseTool]:
         answer = await facade.trading.protect(signed(ctx), key, facade.known(symbol), stop, target)
         return trade_view.done(meta(facade), answer, "protected")
 
-    async def risk_halt(ctx: Context[Any, Any], key: Key, why: Why = "") -> Annotated[CallToolResult, DoneResult]:
+    async def risk_halt(ctx: Context[Any, Any], key: Key, why: str = "") -> Annotated[CallToolResult, DoneResult]:
         """Halt the desk: entries that wait go, and none passes. Positions keep their stops and may be closed. Only a
         person resumes, outside MCP."""
         facade = look()
-        answer = await facade.trading.halt(signed(ctx), key, why)
+        # Nobody is kept from halting by a long reason.
+        answer = await facade.trading.halt(signed(ctx), key, why[:LONGEST_WHY])
         return trade_view.done(meta(facade), answer, "the desk is HALTED")
 
     async def journal_note(
@@ -177,7 +183,9 @@ def trade_tools(look: Looks) -> list[HouseTool]:
             wake_conditions=None if conditions is None else tuple(_condition(each) for each in conditions),
             note=note,
         )
-        answer = await facade.trading.submit(signed(ctx), wake, decision)
+        # Whoever says so of itself is only held to more.
+        tainted = bool((ctx.request_context.meta or {}).get(TAINTED))
+        answer = await facade.trading.submit(signed(ctx), wake, decision, tainted=tainted)
         return trade_view.submitted(meta(facade), wake, decision, answer, facade.trading)
 
     return [

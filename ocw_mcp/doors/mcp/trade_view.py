@@ -73,8 +73,9 @@ def question(kept: "Preview") -> str:
     terms = [f"stop {plain(leg.stop)}"] if leg.stop is not None else []
     terms += [f"target {plain(leg.target)}"] if leg.target is not None else []
     terms += [f"limit {plain(leg.limit)}"] if leg.limit is not None else []
+    terms += [f"leverage {leg.leverage}"] if leg.leverage is not None else []
     quantity = "the whole position" if kept.quantity is None else plain(kept.quantity)
-    asked = f"{leg.action} {quantity} of {leg.symbol} at about {plain(kept.quoted)}"
+    asked = f"{leg.action} ({kept.side}) {quantity} of {leg.symbol} at about {plain(kept.quoted)}"
     return f"Approve this paper order? {', '.join([asked, *terms])}. Every policy is asked again before it is sent."
 
 

@@ -63,7 +63,7 @@ def waiting(book: Path) -> list[tuple[str, str]]:
 def test_status_shows_what_waits_for_a_person(ocw: Ocw, book: Path) -> None:
     said = ocw("status", "--state", book).out
     assert "a1 waits until 2026-01-02T" in said
-    assert "BUY 0.0" in said
+    assert "of the market: BUY (buy) 0.0" in said
     assert "asked by scripted" in said
 
 

@@ -64,7 +64,7 @@ def situations(draw: st.DrawFn) -> tuple[OrderIntent, AccountView, Policies]:
         mandate = MandatePolicy(amount=amount, symbols=("*",), expires=datetime(2030, 1, 1, tzinfo=UTC))
         limited = limited.model_copy(update={"mandate": mandate})
     if above is not None:
-        limited = limited.model_copy(update={"approval": ApprovalPolicy(above_notional=above, modes=())})
+        limited = limited.model_copy(update={"approval": ApprovalPolicy(above_notional=above, modes=(), answer_s=900)})
     price = draw(money("0.0100", "70000", 4))
     step = D(10) ** (draw(st.integers(-3, 0)) - price.adjusted())
     instrument = Instrument(

@@ -19,6 +19,7 @@ from ocw_mcp.domain.policies import DailyLossPolicy, ScalePolicy
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.state import DeskState
 from tests.support.accounts import CALM, QUIET
+from tests.support.entries import LONG as ENTRY
 from tests.support.runs import policies
 
 D = Decimal
@@ -252,3 +253,14 @@ def test_a_day_survives_a_restart() -> None:
 
 def test_an_unknown_regime_and_an_unknown_macro_reading_both_count() -> None:
     assert exposure_scale(ScalePolicy(regime_unknown=D("0.6"), macro_unknown=D("0.9"))) == D("0.54")
+
+
+def test_what_was_decided_on_other_peoples_words_has_to_pass_both_sets_of_policies() -> None:
+    strict = policies(order={"max_notional": 500})
+    officer = RiskOfficer(policies(order={"max_notional": 800}), strict)
+    tainted = msgspec.structs.replace(ENTRY, tainted=True)
+    told = [(each.code, str(each.limit)) for each in officer.verdicts(ENTRY, CALM)]
+    both = [(each.code, str(each.limit)) for each in officer.verdicts(tainted, CALM)]
+    assert both[: len(told)] == told
+    assert len(both) == 2 * len(told)
+    assert officer.largest(tainted, CALM) < officer.largest(ENTRY, CALM)

@@ -11,6 +11,8 @@ from mcp.client.session import ClientRequestContext
 from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestParams, ElicitResult
 
 from ocw_mcp.adapters.control.address import Address
+from ocw_mcp.domain.asks import LegRequest
+from ocw_mcp.domain.events import CallerAsked
 from ocw_mcp.domain.steps import Command, Verb
 from ocw_mcp.doors.mcp.bridge import Bridge
 from ocw_mcp.doors.mcp.server import build
@@ -71,7 +73,7 @@ async def test_a_person_in_front_of_the_client_approves_on_paper(desk: Looked, e
     (order,) = desk.facade.orders()
     assert order.intent.approval == "in the client of mcp:insider"
     (asked,) = person.asked
-    assert asked.startswith(f"Approve this paper order? BUY {order.intent.quantity} of BTCUSDT at about ")
+    assert asked.startswith(f"Approve this paper order? BUY (buy) {order.intent.quantity} of BTCUSDT at about ")
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -103,7 +105,9 @@ async def test_where_the_client_can_ask_nobody_the_order_waits_for_ocw_approve(d
         await desk.run.simulation._shell.take(command)
         (order,) = desk.facade.orders()
         assert order.intent.approval == "a1 by ann"
-        kept = next(iter(desk.facade.trading._previews._kept["mcp:insider"]))
+        (asked,) = [event for _, event in desk.store.all_events() if isinstance(event, CallerAsked)]
+        assert isinstance(asked.request, LegRequest)
+        kept = asked.request.preview
         again = await client.call_tool("orders_place", {"preview_id": kept, "key": "k1", "rationale": "well?"})
         assert again.structured_content is not None
         assert again.structured_content["order"] == str(order.ref)
@@ -116,6 +120,30 @@ async def test_nobody_is_asked_about_an_order_that_needs_no_approval(desk: Looke
         answer = await place(client, desk, size="0.02")
     assert not answer.is_error, text(answer)
     assert person.asked == []
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("content", [{}, None, {"approve": None}, {"approve": 1}, {"approve": "yes"}], ids=str)
+async def test_an_answer_that_is_no_yes_and_no_no_is_the_clients_mistake(desk: Looked, era: str, content: Any) -> None:
+    person = Person()
+    person._answer = ElicitResult(action="accept", content=content)
+    async with Client(build(lambda: desk.facade, "1"), mode=era, elicitation_callback=person) as client:
+        answer = await place(client, desk)
+    assert answer.is_error
+    assert text(answer).startswith(("BAD_ARGUMENTS: ", "NOT_APPROVED: ")), text(answer)
+    assert desk.facade.orders() == []
+
+
+async def test_that_nobody_had_to_be_asked_is_nobodys_yes(desk: Looked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The market moves between the look at the order and its placing, and now a person would have to approve it."""
+    monkeypatch.setattr(desk.facade.trading, "needs_person", lambda *_: None)
+    person = Person()
+    async with Client(build(lambda: desk.facade, "1"), elicitation_callback=person) as client:
+        answer = await place(client, desk)
+    assert answer.structured_content is not None
+    assert answer.structured_content["outcome"] == "approval_required"
+    assert person.asked == []
+    assert desk.facade.orders() == []
 
 
 async def test_elsewhere_than_on_paper_the_client_asks_nobody(desk: Looked, monkeypatch: pytest.MonkeyPatch) -> None:

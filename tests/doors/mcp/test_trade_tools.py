@@ -145,11 +145,24 @@ async def test_a_preview_is_good_for_a_minute_and_for_whoever_asked_for_it(
     assert desk.facade.orders() == []
 
 
+async def test_a_preview_is_good_for_one_order(desk: Looked) -> None:
+    await desk.go(4)
+    seen = await previewed(desk, size="0.02")
+    asked = {"preview_id": seen["preview_id"], "rationale": "once"}
+    first = content(await call(desk, "orders_place", **asked, key="k1"))
+    again = await call(desk, "orders_place", **asked, key="k2")
+    assert text(again).startswith("UNKNOWN_PREVIEW: ")
+    assert content(await call(desk, "orders_place", **asked, key="k1"))["order"] == first["order"]
+    assert len(desk.facade.orders()) == 1
+
+
 async def test_only_so_many_previews_are_kept_and_the_oldest_goes(desk: Looked) -> None:
     await desk.go(4)
     first = await previewed(desk)
-    for _ in range(MOST):
-        await previewed(desk)
+    async with Client(build(lambda: desk.facade, "1")) as client:
+        wanted = {"symbol": "BTCUSDT", "action": "BUY", "size": "0.1", "stop": f"{price(desk) * 0.97:.1f}"}
+        for _ in range(MOST):
+            await client.call_tool("orders_preview", wanted)
     gone = await call(desk, "orders_place", preview_id=first["preview_id"], key="k1", rationale="late")
     assert text(gone).startswith("UNKNOWN_PREVIEW: ")
 

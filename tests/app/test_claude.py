@@ -1,0 +1,128 @@
+"""Claude seated at a desk by the application: the real SDK over a real socket, recordings, and a replay from one."""
+
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager, closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocw_mcp.adapters.control.commands import CommandFiles
+from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
+from ocw_mcp.adapters.store.journal import SqliteStore
+from ocw_mcp.app.claude import Brain
+from ocw_mcp.app.compose import Book, stamp
+from ocw_mcp.app.policy_loader import LoadedPrompts, load_policies, load_prompts
+from ocw_mcp.app.serve import facade_of
+from ocw_mcp.app.settings import Settings
+from ocw_mcp.domain import events
+from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.time import HOUR
+from tests.support.claude import KEY, served_claude
+from tests.support.shell import Ocw
+
+HOURS = 2
+
+
+@asynccontextmanager
+async def ran(
+    directory: Path, brain: Brain, prompts: LoadedPrompts | None = None
+) -> AsyncIterator[tuple[Book, list[Any]]]:
+    """A book after some hours of the simulated market, and its events."""
+    feed = SimulatedFeed(1)
+    store = SqliteStore.open(directory, stamp(feed), book_id="claude", created_at=0)
+    with ExitStack() as kept, closing(store):
+        policies, texts = load_policies(None), prompts or load_prompts(None)
+        thinks = partial(brain.seated, policies, texts, kept)
+        book = Book(feed, "claude", policies, texts, store, CommandFiles(directory), thinks=thinks)
+        async with brain.at_work(book.decider, facade_of(book, directory)):
+            await book.run.run("1", HOURS * HOUR)
+        yield book, [event for _, event in store.all_events()]
+
+
+def settings(url: str | None, key: str | None = KEY) -> Settings:
+    return Settings(anthropic_api_key=key, anthropic_base_url=url)
+
+
+async def test_claude_trades_through_the_sdk_and_a_recorded_run_replays_to_the_same_without_a_network(
+    tmp_path: Path,
+) -> None:
+    record = tmp_path / "decisions.jsonl"
+    async with served_claude("trader") as url, ran(tmp_path / "live", Brain(settings(url), record)) as (book, told):
+        fingerprint = book.store.fingerprint
+        made = [each for each in told if isinstance(each, events.DecisionMade)]
+    assert {each.decider for each in made} == {"claude"}
+    assert any(each.decision.legs for each in made)
+    assert sum(each.cost_usd for each in made) > 0
+    assert record.stat().st_mode & 0o777 == 0o600
+    assert KEY not in record.read_text()
+    assert KEY not in str(told)
+    replaying = Brain(settings(None, None), decisions=record)
+    async with ran(tmp_path / "again", replaying) as (book, _):
+        assert book.store.fingerprint == fingerprint
+    assert replaying.recording is not None
+    assert replaying.recording.missing == []
+
+
+async def test_a_changed_prompt_shows_which_decisions_have_no_recording(tmp_path: Path) -> None:
+    record = tmp_path / "decisions.jsonl"
+    async with served_claude("trader") as url, ran(tmp_path / "live", Brain(settings(url), record)):
+        pass
+    changed = load_prompts(None)
+    texts = changed.texts | {"system": changed.texts["system"] + "\nBe bold."}
+    replaying = Brain(settings(None, None), decisions=record)
+    async with ran(tmp_path / "again", replaying, replace(changed, texts=texts)) as (_, told):
+        made = [each for each in told if isinstance(each, events.DecisionMade)]
+    assert {each.decider for each in made} == {"rules"}
+    assert all(each.decision.cause.startswith("fallback: NOT_RECORDED: ") for each in made)
+    assert replaying.recording is not None
+    missing = replaying.recording.missing
+    assert missing[0].why == "system differ from what was asked then"
+    assert all("system" in each.why or each.why == "nothing was asked there" for each in missing)
+
+
+@pytest.mark.requirement("A01")
+@pytest.mark.parametrize(
+    ("character", "cause"),
+    [("overloaded", "OVERLOADED"), ("limited", "RATE_LIMITED"), ("broken", "SERVER"), ("dropped", "CONNECTION"),
+     ("refuser", "REFUSAL")],
+)  # fmt: skip
+async def test_each_trouble_of_the_api_ends_with_the_rules_having_decided(
+    tmp_path: Path, character: str, cause: str
+) -> None:
+    async with served_claude(character) as url, ran(tmp_path / "desk", Brain(settings(url))) as (_, told):
+        first = next(each for each in told if isinstance(each, events.DecisionMade))
+    assert first.decider == "rules"
+    assert first.decision.cause.startswith(f"fallback: {cause}: ")
+
+
+async def test_without_a_key_or_with_a_wrong_one_the_person_is_told_at_the_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with served_claude() as url:
+        for name, brain in (("none", Brain(settings(None, None))), ("wrong", Brain(settings(url, "sk-ant-wrong-key")))):
+            async with ran(tmp_path / name, brain) as (_, told):
+                made = [each for each in told if isinstance(each, events.DecisionMade)]
+            assert {each.decider for each in made} == {"rules"}
+    said = "".join(capsys.readouterr())
+    assert "Claude cannot be asked, so the rules decide: NO_KEY: " in said
+    assert "Claude cannot be asked, so the rules decide: BAD_KEY: " in said
+    assert "sk-ant-wrong-key" not in said
+
+
+def test_options_about_claudes_decisions_want_claude(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ocw = Ocw(monkeypatch, capsys)
+    file = tmp_path / "decisions.jsonl"
+    refused = ocw("run", "--market", "sim", "--record", file)
+    assert (refused.code, "--agent is rules; expected claude" in refused.err) == (2, True)
+    both = ocw("run", "--market", "sim", "--agent", "claude", "--record", file, "--decisions", file)
+    assert (both.code, "contradict each other" in both.err) == (2, True)
+    absent = ocw("run", "--market", "sim", "--agent", "claude", "--decisions", file)
+    assert (absent.code, "cannot be read" in absent.err) == (2, True)
+    assert not file.exists()
+    with pytest.raises(SettingsError, match="contradict"):
+        Brain(settings(None), file, file)
