@@ -12,7 +12,6 @@ import pytest
 BINANCE = "the Binance venue"
 LOOPBACK = "the loopback exchange"
 LIVE_FEEDS = "live feeds"
-AGENT = "the agent loop"
 MCP = "the MCP server"
 DASHBOARD = "the dashboard"
 
@@ -89,7 +88,7 @@ REQUIREMENTS: dict[str, Requirement] = {
     "A03": Requirement("Stops are cared for on every tick, whether the gate wakes or not.", LOOPBACK),
     "A04": Requirement("A change of direction takes off the old stop and target before the new entry."),
     "A05": Requirement("With the budget spent the rules trade, and it says so."),
-    "A06": Requirement("The same snapshot again is answered from memory.", AGENT),
+    "A06": Requirement("The same snapshot again is answered from memory."),
     # Soak
     "V01": Requirement("Seven simulated days of seeded faults break none of the four oracles.", LOOPBACK),
 }

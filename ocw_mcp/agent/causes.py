@@ -26,6 +26,7 @@ class Cause(StrEnum):
     TOOL_LOOP = "TOOL_LOOP"
     TOOLS = "TOOLS"
     BUDGET = "BUDGET"
+    THINNED = "THINNED"
     NO_PRICE = "NO_PRICE"
     BREAKER = "BREAKER"
     NOT_RECORDED = "NOT_RECORDED"
@@ -50,6 +51,7 @@ CAUSE_MEANING: Final[dict[Cause, str]] = {
     Cause.TOOL_LOOP: "the model went on calling tools and did not decide",
     Cause.TOOLS: "the desk's tools could not be asked",
     Cause.BUDGET: "the next call might cost more than may be spent",
+    Cause.THINNED: "of the day's budget little is left, so every other routine wake is left to the rules",
     Cause.NO_PRICE: "nobody tells what the model costs, so no budget could hold",
     Cause.BREAKER: "too many decisions failed in a row, and the model is left alone for a while",
     Cause.NOT_RECORDED: "the recording holds no answer to this request",

@@ -52,8 +52,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     prefix_ttl: Ttl | None = "1h"
     """How long tools and system are to be cached; None where they would be cold at the next wake anyway."""
     turns_cached: bool = True
-    """Whether what was said so far is cached for the next call of the same decision. Where a million tokens cost 2 USD,
-    2.5 to write and 0.1 to read back, it pays once more than a quarter of decisions take a second call."""
+    """Whether what was said so far is cached for the next call of the same decision."""
     reads: tuple[str, ...] | None = None
     """The reading tools that are offered; None is all."""
 
@@ -234,12 +233,8 @@ class Conversation:
         # What was said before the last answer is counted already, and so is that answer, as output.
         new = body if not self._known.prompt else body["messages"][-1:]
         known = self._known.prompt + self._known.output
-        # The dearest kind holds for all of it, wherever the breakpoints are.
-        ttl = terms.prefix_ttl or ("5m" if terms.turns_cached else None)
         try:
-            worst = worst_cost(
-                len(msgspec.json.encode(new)), terms.max_tokens, terms.model, self._clock.now(), ttl, known
-            )
+            worst = worst_cost(len(msgspec.json.encode(new)), terms.max_tokens, terms.model, self._clock.now(), known)
         except LookupError:
             raise _Over(self._broken_off(Trouble(Cause.NO_PRICE, terms.model))) from None
         left = terms.allowance_usd - self._cost

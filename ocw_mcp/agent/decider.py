@@ -4,6 +4,7 @@ What it decides it submits with the desk's tool, within the conversation. Here i
 nothing came of it, so that the rules decide.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from decimal import Decimal
@@ -12,13 +13,17 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.agent.breaker import Breaker
+from ocw_mcp.agent.briefing import Briefing
+from ocw_mcp.agent.caching import Plan, Rhythm
 from ocw_mcp.agent.causes import UNASKED, Cause, Trouble
 from ocw_mcp.agent.conversation import Conversation, Failed, Held, Outcome, Submitted, Terms
+from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.messages import Messages
 from ocw_mcp.agent.prompts import Prompts
+from ocw_mcp.agent.remembered import remembered
+from ocw_mcp.agent.thinning import thinned
 from ocw_mcp.agent.tools import ToolClient
-from ocw_mcp.core import rules
-from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.decision import MEANT, Decision
 from ocw_mcp.domain.errors import CannotDecideError
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import CLAUDE
@@ -26,11 +31,7 @@ from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.time import SECOND
-from ocw_mcp.engine.event_text import leg_text
-from ocw_mcp.engine.snapshot_text import compact
 
-REVIEWS: Final = "score"
-"""How the reasons of the guard begin that ask for a review of a position."""
 READS: Final = (
     "market_get_candles",
     "market_get_indicators",
@@ -43,8 +44,6 @@ QUICKEST_MS: Final = 4 * SECOND
 SLOWEST_MS: Final = 20 * SECOND
 CORRECTION_MS: Final = 5 * SECOND
 """What thinking takes on a simulated clock: models, and no measures."""
-HELD: Final = "model: "
-"""How the cause of a HOLD begins that the model meant."""
 
 
 class Desk(msgspec.Struct, frozen=True):
@@ -52,6 +51,7 @@ class Desk(msgspec.Struct, frozen=True):
 
     tools: ToolClient
     allowance_usd: Callable[[], Decimal]
+    memory: Memory | None = None
 
 
 class ClaudeDecider:
@@ -64,12 +64,13 @@ class ClaudeDecider:
     ) -> None:
         """`messages` is whom to ask, or why nobody can be asked."""
         self._messages = messages
-        self._prompts = prompts
+        self._briefing = Briefing(prompts, policies)
         self._policies = policies
         self._clock = clock
         self._model = model
         self._desk: Desk | None = None
         self._breaker = Breaker()
+        self._rhythm = Rhythm()
         self._under_way: tuple[int, Conversation] | None = None
         self._spent: tuple[int, Decimal] = (0, ZERO)
         self.outcomes: list[Outcome] = []
@@ -96,38 +97,48 @@ class ClaudeDecider:
         return self._spent[1] if self._spent[0] == wake_id else ZERO
 
     async def decide(self, request: DecisionRequest) -> Decision:
-        """Hold a conversation. Raises CannotDecideError with the cause where the rules are to decide."""
+        """Hold a conversation, or repeat a HOLD that still stands.
+
+        Raises CannotDecideError with the cause where the rules are to decide.
+        """
         if isinstance(self._messages, Trouble):
             raise CannotDecideError(str(self._messages))
         if self._desk is None:
             raise CannotDecideError(str(Trouble(Cause.TOOLS, "no desk is there yet")))
+        if as_before := remembered(request):
+            return Decision(cause=as_before)
+        if spare := thinned(request, self._desk.allowance_usd(), self._policies.budget.usd_per_day):
+            raise CannotDecideError(str(spare))
         now, wake = self._clock.now(), request.wake_id
         if not self._breaker.lets_ask(now):
             raise CannotDecideError(str(Trouble(Cause.BREAKER)))
-        conversation = Conversation(self._messages, self._desk.tools, self._clock, self._terms(self._desk))
+        self._rhythm.asks(request.snapshot.at)
+        # Prices are read from a table, which takes a third of a second the first time.
+        plan = await asyncio.to_thread(self._rhythm.plan, self._model, now)
+        conversation = Conversation(self._messages, self._desk.tools, self._clock, self._terms(self._desk, plan))
         self._under_way = (wake, conversation)
         try:
-            outcome = await conversation.hold(wake, self._prompts.system, self._context(request))
+            context = self._briefing.context(request, await self._remembers(request, self._desk))
+            outcome = await conversation.hold(wake, self._briefing.system, context)
         finally:
             self._spent, self._under_way = (wake, conversation.cost_usd), None
+        self._rhythm.took(outcome.calls)
         self.outcomes = [*self.outcomes[-255:], outcome]
         return self._judge(outcome)
 
-    def _terms(self, desk: Desk) -> Terms:
+    async def _remembers(self, request: DecisionRequest, desk: Desk) -> str:
+        return "" if desk.memory is None else await desk.memory.at_wake(request.snapshot, desk.allowance_usd())
+
+    def _terms(self, desk: Desk, plan: Plan) -> Terms:
         deadline_s = self._policies.decision.deadline_s
         return Terms(
             model=self._model,
             allowance_usd=desk.allowance_usd(),
             timeout_s=max(1.0, deadline_s * 0.9),
             reads=READS,
+            prefix_ttl=plan.prefix,
+            turns_cached=plan.turns,
         )
-
-    def _context(self, request: DecisionRequest) -> str:
-        legs = rules.decide(request.snapshot, self._policies).legs
-        would = "; ".join(leg_text(leg) for leg in legs) or "hold everything"
-        reasons = [each for reason in request.snapshot.wake for each in reason.reasons]
-        review = bool(reasons) and all(each.startswith(REVIEWS) for each in reasons)
-        return self._prompts.context(request.wake_id, compact(request.snapshot), would, review=review)
 
     def _judge(self, outcome: Outcome) -> Decision:
         """Tell the breaker how it went, and the engine what to do."""
@@ -141,4 +152,4 @@ class ClaudeDecider:
             self._breaker.failed(self._clock.now())
         if trouble is not None:
             raise CannotDecideError(str(trouble))
-        return Decision(cause=f"{HELD}{ending.why}") if isinstance(ending, Held) else Decision()
+        return Decision(cause=f"{MEANT}{ending.why}") if isinstance(ending, Held) else Decision()

@@ -48,17 +48,15 @@ def cost(usage: Usage, model: str, at: int) -> Decimal:
     return _cost(usage, model, utc_day(at))
 
 
-def worst_cost(
-    prompt_bytes: int, max_tokens: int, model: str, at: int, ttl: Ttl | None, known_tokens: int = 0
-) -> Decimal:
-    """The most that a call can cost: nothing is read from the cache, all is written to it, all tokens are used.
+def worst_cost(prompt_bytes: int, max_tokens: int, model: str, at: int, known_tokens: int = 0) -> Decimal:
+    """The most that a call can cost: all of it is written to the cache for an hour, the dearest kind, and all tokens of
+    the answer are used. So it does not hang on how a prompt is cached, nor whether a call may be made.
 
     A token is a byte at least, so a text has no more tokens than bytes (UTF-8). `known_tokens` were counted by the API
     already; `prompt_bytes` is what came after them. Raises LookupError as `cost` does.
     """
     tokens = known_tokens + prompt_bytes + HIDDEN_TOKENS
-    kinds = {None: Usage(plain=tokens), "5m": Usage(written_5m=tokens), "1h": Usage(written_1h=tokens)}
-    return cost(kinds[ttl] + Usage(output=max_tokens), model, at)
+    return cost(Usage(written_1h=tokens, output=max_tokens), model, at)
 
 
 @lru_cache(maxsize=4_096)

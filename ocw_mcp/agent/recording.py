@@ -2,7 +2,8 @@
 
 One line of JSON a call: the request, its answer and how long that took. Keys and tokens are taken out before anything
 is written, and the file is its owner's alone. A request is found again by its wake, its number and its content; where
-the content differs, it counts as not recorded, and is listed with what differs.
+the content differs, it counts as not recorded, and is listed with what differs. How a prompt was cached is no part of
+it: that changes the bill, which is recorded, and no answer.
 """
 
 import asyncio
@@ -164,9 +165,18 @@ def _parts(body: dict[str, Any]) -> dict[str, str]:
     terms = {name: value for name, value in body.items() if name not in PARTS}
     whole = {name: body.get(name) for name in PARTS} | {"terms": terms}
     return {
-        name: hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()[:16]
+        name: hashlib.sha256(msgspec.json.encode(_unmarked(value), order="sorted")).hexdigest()[:16]
         for name, value in whole.items()
     }
+
+
+def _unmarked(value: Any) -> Any:
+    """Without the breakpoints of the cache."""
+    if isinstance(value, list):
+        return [_unmarked(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _unmarked(each) for name, each in value.items() if name != "cache_control"}
+    return value
 
 
 def _private(path: Path) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 
 import structlog
@@ -11,6 +12,8 @@ from ocw_mcp import __version__
 from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.credentials import credentials
 from ocw_mcp.agent.decider import ClaudeDecider, Desk
+from ocw_mcp.agent.memory.memory import Memory
+from ocw_mcp.agent.memory.writing import Writer, WritingTerms
 from ocw_mcp.agent.messages import Messages, ModelFacts, SdkMessages
 from ocw_mcp.agent.prompts import compose
 from ocw_mcp.agent.recording import Recorder, Recording
@@ -30,12 +33,16 @@ MODEL = "claude-sonnet-5-5"
 class Brain:
     """Whom the decider asks: the API, and what is written down of it, or a recording in its place."""
 
-    def __init__(self, settings: Settings, record: Path | None = None, decisions: Path | None = None) -> None:
-        """Raises SettingsError for a recording that cannot be read or written."""
+    def __init__(
+        self, settings: Settings, record: Path | None = None, decisions: Path | None = None, *, remembers: bool = True
+    ) -> None:
+        """`remembers`: whether it has a memory. Raises SettingsError for a recording that cannot be read or written."""
         if record is not None and decisions is not None:
             raise SettingsError("--record and --decisions contradict each other: what is replayed is recorded already")
         self.model = settings.claude_model or MODEL
         self._settings = settings
+        self._remembers = remembers
+        self._writer: Writer | None = None
         self._record = record
         self.recording = None if decisions is None else Recording.read(decisions)
         self._api: SdkMessages | Trouble | None = None
@@ -50,6 +57,8 @@ class Brain:
             messages = self._api = self._asks()
             if self._record is not None and not isinstance(messages, Trouble):
                 messages = kept.enter_context(Recorder(self._record, messages, clock))
+        if not isinstance(messages, Trouble):
+            self._writer = Writer(messages, texts, prompts.hash, WritingTerms(model=self.model))
         return ClaudeDecider(messages, texts, policies.policies, clock, self.model)
 
     def _asks(self) -> SdkMessages | Trouble:
@@ -59,17 +68,33 @@ class Brain:
         return found if isinstance(found, Trouble) else SdkMessages(found)
 
     @asynccontextmanager
-    async def at_work(self, decider: Decider, facade: Facade) -> AsyncIterator[None]:
+    async def at_work(self, decider: Decider, facade: Facade, directory: Path) -> AsyncIterator[None]:
         """Let it work on the desk while the block runs."""
         assert isinstance(decider, ClaudeDecider)
         await self._look_at_the_model()
         server = build(lambda: facade, __version__)
         server.signs_as = decider.name
+        memory = Memory(
+            directory,
+            facade.book,
+            facade.history,
+            facade.policies.rules,
+            self._writer,
+            on=self._remembers,
+            tell=log.warning,
+        )
+
+        def allowance_usd() -> Decimal:
+            today = facade.engine_day()
+            spent = (memory.spent_usd(today), memory.spent_usd(today[:7]))
+            return facade.thinking_left_usd(*spent)
+
         try:
             async with Client(server) as client:
-                decider.attach(Desk(client, facade.thinking_left_usd))
+                decider.attach(Desk(client, allowance_usd, memory))
                 yield
         finally:
+            await memory.close()
             if isinstance(self._api, SdkMessages):
                 await self._api.close()
 

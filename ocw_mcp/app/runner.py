@@ -127,7 +127,7 @@ async def _until_the_end(book: Book, job: Job, directory: Path) -> str:
     facade = facade_of(book, directory)
     async with AsyncExitStack() as stack:
         if job.brain is not None:
-            await stack.enter_async_context(job.brain.at_work(book.decider, facade))
+            await stack.enter_async_context(job.brain.at_work(book.decider, facade, directory))
         if job.serve is not None:
             await stack.enter_async_context(open_door(job.serve, facade, directory))
         return await book.run.run(__version__, job.for_ms)

@@ -2,8 +2,14 @@
 
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 import msgspec
+
+MEANT: Final = "model: "
+"""How the cause of a HOLD begins that a model meant."""
+REMEMBERED: Final = "memory: "
+"""How the cause of a HOLD begins that repeats what the model meant at an earlier wake."""
 
 
 class Action(StrEnum):
@@ -87,3 +93,8 @@ class Decision(msgspec.Struct, frozen=True):
     note: str = ""
     cause: str = ""
     """Why nothing is done, when nothing is done; or why the rules decided in the agent's place."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it leaves every symbol as it is."""
+        return all(leg.action is Action.HOLD for leg in self.legs)

@@ -197,3 +197,7 @@ class DecisionRequest(msgspec.Struct, frozen=True):
     snapshot: Snapshot
     deadline: int
     """Engine time (ms) after which an answer is no longer taken."""
+    version: int = 0
+    """Of the account, as the snapshot shows it: the same one means the same positions, orders, stops and state."""
+    held: "DecisionRequest | None" = None
+    """The last wake, if a model that was asked about it meant to hold everything."""

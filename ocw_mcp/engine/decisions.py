@@ -12,7 +12,7 @@ from ocw_mcp.core import rules
 from ocw_mcp.core.risk.budget import Budget
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import Done, SubmitRequest, order_key
-from ocw_mcp.domain.decision import Action, Decision
+from ocw_mcp.domain.decision import MEANT, REMEMBERED, Decision
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import ATTACHED, RULES, OrderRef
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
@@ -58,6 +58,8 @@ class DecisionsState(msgspec.Struct):
     talk: Talk | None = None
     idle: int = 0
     """Decisions in a row of which nothing was done."""
+    held: DecisionRequest | None = None
+    """The last wake, if a model that was asked about it meant to hold everything."""
 
 
 Settle = Callable[[Decision, int], None]
@@ -114,7 +116,8 @@ class Decisions:
         self.state.last_wake += 1
         self.state.talk = None
         deadline = now + self._config.policies.decision.deadline_s * SECOND
-        self.state.pending = DecisionRequest(self.state.last_wake, snapshot, deadline)
+        version, held = self._account.version, self.state.held
+        self.state.pending = DecisionRequest(self.state.last_wake, snapshot, deadline, version, held)
         self._out.record(events.WakeRaised(self.state.last_wake, snapshot.wake))
         until = self.budget.spent_out(now) if self._config.fallback else None
         if until is not None:
@@ -288,8 +291,9 @@ class Decisions:
         asked, self.state.pending = self.state.pending, None
         self._out.clear_timer(DEADLINE_TIMER)
         self._out.record(events.DecisionMade(wake_id, decider, thinking_ms, decision, cost_usd, tainted))
-        if asked is not None and any(leg.action is not Action.HOLD for leg in decision.legs):
+        if asked is not None and not decision.holds:
             self._out.keep(wake_id, asked.snapshot)
+        self._remember(asked, decider, decision)
         if decision.note:
             self.state.note = decision.note[:NOTE_KEPT]
         # After a decision that came to nothing the rules have names of their own.
@@ -297,6 +301,16 @@ class Decisions:
         self._carry_out(decision, name, decider, wake_id, now, tainted=tainted)
         self._count_idle(name, decision)
         self._settle(decision, now)
+
+    def _remember(self, asked: DecisionRequest | None, decider: str, decision: Decision) -> None:
+        """Keep the wake of a HOLD that a model meant, until something else is decided than to repeat that."""
+        cause = decision.cause
+        if cause.startswith(REMEMBERED):
+            return
+        self.state.held = None
+        by_a_model = self._config.fallback and decider == self._config.agent
+        if asked is not None and by_a_model and decision.holds and (not cause or cause.startswith(MEANT)):
+            self.state.held = msgspec.structs.replace(asked, held=None)
 
     def _count_idle(self, name: str, decision: Decision) -> None:
         """Tell a person where a model has done nothing for long: what only costs is broken, however well it argues."""

@@ -118,15 +118,22 @@ class _Unknowns:
         ]
 
 
-def compact(snapshot: Snapshot) -> str:
-    """The snapshot in tables: one line per symbol and timeframe, unknowns gathered by their reason."""
+def standing(limits: tuple[tuple[str, str], ...]) -> str:
+    """What is the same at every wake: what the columns of the tables mean, and the limits in force."""
+    return "\n".join([_LEGEND, *_listed("limits", [f"{name} {text}" for name, text in limits])])
+
+
+def compact(snapshot: Snapshot, *, stands_alone: bool = True) -> str:
+    """The snapshot in tables: one line per symbol and timeframe, unknowns gathered by their reason.
+
+    Whoever was told what is `standing` beforehand reads it without that.
+    """
     unknowns = _Unknowns()
     moods = {"regime": snapshot.regime, "macro": snapshot.macro}
     told = [f"{k} {unknowns.mark(v, '', k) if isinstance(v, Unknown) else v}" for k, v in moods.items()]
     return "\n".join(
         [
-            _LEGEND,
-            *_listed("limits", [f"{name} {text}" for name, text in snapshot.limits]),
+            *([standing(snapshot.limits)] if stands_alone else []),
             *_listed("note", [_one_line(snapshot.note)] if snapshot.note else []),
             *_listed("trades (opened, held, pnl)", [_trade(each) for each in snapshot.trades]),
             f"product {snapshot.product} {' '.join(told)} scale {plain(snapshot.scale)}",

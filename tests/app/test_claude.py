@@ -37,7 +37,7 @@ async def ran(
         policies, texts = load_policies(None), prompts or load_prompts(None)
         thinks = partial(brain.seated, policies, texts, kept)
         book = Book(feed, "claude", policies, texts, store, CommandFiles(directory), thinks=thinks)
-        async with brain.at_work(book.decider, facade_of(book, directory)):
+        async with brain.at_work(book.decider, facade_of(book, directory), directory):
             await book.run.run("1", HOURS * HOUR)
         yield book, [event for _, event in store.all_events()]
 

@@ -60,7 +60,7 @@ class Writer:
     def priced(self, at: int) -> bool:
         """Whether anybody tells what the model costs at `at` (ms): without that no budget holds. Reads a table once."""
         try:
-            worst_cost(0, self.terms.max_tokens, self.terms.model, at, None)
+            worst_cost(0, self.terms.max_tokens, self.terms.model, at)
         except LookupError:
             return False
         return True
@@ -93,7 +93,7 @@ class Writer:
 
     def _draft(self, number: int, prompt: str, at: int) -> Draft:
         size = len(msgspec.json.encode(self._body(prompt)))
-        return Draft(number, prompt, worst_cost(size, self.terms.max_tokens, self.terms.model, at, None))
+        return Draft(number, prompt, worst_cost(size, self.terms.max_tokens, self.terms.model, at))
 
     def _body(self, prompt: str) -> dict[str, object]:
         """No cache: the next entry is too far away, and most of the prompt is its own."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from ocw_mcp.app.bench import gate, journal, mcp, memory, policies, replay, snapshot
+from ocw_mcp.app.bench import agent, gate, journal, mcp, memory, policies, replay, snapshot
 from ocw_mcp.domain.errors import SettingsError
 
 MEASURES: Final[dict[str, Callable[[], dict[str, Any]]]] = {
@@ -14,6 +14,7 @@ MEASURES: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "journal": journal.measure,
     "snapshot": snapshot.measure,
     "mcp": mcp.measure,
+    "agent": agent.measure,
     "memory": memory.measure,
 }
 

@@ -29,7 +29,7 @@ def measure() -> dict[str, Any]:
     """
     sizes = {}
     for count in (1, len(SYMBOLS)):
-        snapshot = _snapshot(SYMBOLS[:count])
+        snapshot = example(SYMBOLS[:count])
         sizes[f"symbols_{count}"] = {
             "compact_characters": len(compact(snapshot)),
             "full_characters": len(full(snapshot)),
@@ -37,7 +37,8 @@ def measure() -> dict[str, Any]:
     return sizes
 
 
-def _snapshot(symbols: tuple[str, ...]) -> Snapshot:
+def example(symbols: tuple[str, ...]) -> Snapshot:
+    """A snapshot of these symbols in which everything is known, with a position in the first."""
     config = paper_config(symbols)
     engine, market = Engine(config), Market(MINUTE, symbols)
     for place, symbol in enumerate(symbols):

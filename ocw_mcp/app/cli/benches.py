@@ -23,6 +23,7 @@ ENGINE: Final = {
     "journal": "From an order's intent to its being durable, beside a bare SQLite transaction on the same disk.",
     "snapshot": "How many characters a snapshot has as text.",
     "mcp": "Looks over MCP beside the SDK alone: in process, 50 clients over HTTP, the start over stdio; some minutes.",
+    "agent": "A decision of Claude's: characters, rounds, money, our own time; a stand-in answers. Two minutes.",
     "memory": "Two years of three symbols in a process of its own; takes some minutes.",
 }
 

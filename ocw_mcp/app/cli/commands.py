@@ -68,6 +68,9 @@ RecordOption = Annotated[
 DecisionsOption = Annotated[
     Path | None, typer.Option("--decisions", help="Take Claude's answers from such a recording, without a network.")
 ]
+MemoryOption = Annotated[
+    bool, typer.Option("--memory/--no-memory", help="Whether Claude remembers earlier trades and days.")
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the simulated market.")]
 
 
@@ -106,6 +109,7 @@ def run(
     serve: ServeOption = None,
     record: RecordOption = None,
     decisions: DecisionsOption = None,
+    memory: MemoryOption = True,
 ) -> None:
     """Run a book on paper: on the simulated market, or on a tape. Ctrl-C stops it, with a report."""
     # Looking at a book needs no indicators: it begins sooner, and the doctor can tell that TA-Lib is broken.
@@ -113,7 +117,7 @@ def run(
 
     wish = runs.Wish(
         market, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, seed, speed, picture,
-        serve, record, decisions,
+        serve, record, decisions, memory,
     )  # fmt: skip
     runs.run_and_print(wish, as_json=as_json)
 
@@ -137,13 +141,14 @@ def replay(
     picture: PictureOption = None,
     record: RecordOption = None,
     decisions: DecisionsOption = None,
+    memory: MemoryOption = True,
 ) -> None:
     """Run a tape from its beginning to its end, as fast as it goes."""
     from ocw_mcp.app.cli import runs
 
     wish = runs.Wish(
         tape, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, 1, "max", picture,
-        None, record, decisions,
+        None, record, decisions, memory,
     )  # fmt: skip
     runs.run_and_print(wish, as_json=as_json, tape_only=True)
 

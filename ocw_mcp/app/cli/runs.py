@@ -49,6 +49,7 @@ class Wish(NamedTuple):
     serve: str | None = None
     record: Path | None = None
     decisions: Path | None = None
+    memory: bool = True
 
 
 def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None:
@@ -97,7 +98,7 @@ def _brain(wish: Wish, settings: Settings) -> "Brain | None":
         # Only who asks Claude waits for the SDKs.
         from ocw_mcp.app.claude import Brain
 
-        return Brain(settings, wish.record, wish.decisions)
+        return Brain(settings, wish.record, wish.decisions, remembers=wish.memory)
     for option, given in (("--record", wish.record), ("--decisions", wish.decisions)):
         if given is not None:
             raise SettingsError(f"{option} is about Claude's decisions, and --agent is {wish.agent}; expected claude")

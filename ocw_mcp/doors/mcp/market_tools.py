@@ -41,7 +41,7 @@ def market_tools(look: Looks) -> list[HouseTool]:
     async def market_get_candles(
         symbol: str,
         timeframe: str = "1h",
-        limit: Annotated[int, Field(ge=1, le=300)] = 50,
+        limit: Annotated[int, Field(ge=1, le=300)] = 24,
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, CandlesResult]:
         """Closed candles, oldest first; the cursor leads to older ones. Timeframes: 1m 5m 15m 1h 4h."""

@@ -1,0 +1,33 @@
+"""What the model is told at a wake: what stands at every wake once, in the cached prefix, and what is new each time."""
+
+from typing import Final
+
+from ocw_mcp.agent.prompts import Prompts
+from ocw_mcp.core import rules
+from ocw_mcp.domain.policies import Policies, limits_in_force
+from ocw_mcp.domain.snapshot import DecisionRequest
+from ocw_mcp.engine.event_text import leg_text
+from ocw_mcp.engine.snapshot_text import compact, standing
+
+REVIEWS: Final = "score:"
+"""How the reasons of the guard begin that ask for a review of a position."""
+
+
+class Briefing:
+    """The words for the model, under the policies in force."""
+
+    def __init__(self, prompts: Prompts, policies: Policies) -> None:
+        self._prompts = prompts
+        self._policies = policies
+        self.system = f"{prompts.system}\n\nThe tables of a wake: {standing(limits_in_force(policies))}"
+        """The same at every wake."""
+
+    def context(self, request: DecisionRequest, memory: str = "") -> str:
+        """What is new: the snapshot, why it woke, what the rules would do, and what is remembered of the like."""
+        snapshot = request.snapshot
+        legs = rules.decide(snapshot, self._policies).legs
+        would = "; ".join(leg_text(leg) for leg in legs) or "hold everything"
+        reasons = [each for reason in snapshot.wake for each in reason.reasons]
+        review = bool(reasons) and all(each.startswith(REVIEWS) for each in reasons)
+        seen = compact(snapshot, stands_alone=False)
+        return self._prompts.context(request.wake_id, seen, would, memory=memory, review=review)

@@ -1,0 +1,34 @@
+"""What a decision of Claude's takes: characters, rounds, money and time, with a stand-in for the model.
+
+Money is by the prices of `genai-prices` and the stand-in's estimate of tokens; what a model writes is an assumption.
+"""
+
+import asyncio
+from typing import Any
+
+from ocw_mcp.adapters.feeds.simulated.feed import START
+from ocw_mcp.agent.caching import prices_of
+from ocw_mcp.agent.pricing import Usage, cost
+from ocw_mcp.app.bench.agent import decisions, month
+from ocw_mcp.app.bench.agent.stand_in import CHARS_A_TOKEN
+from ocw_mcp.app.claude import MODEL
+
+_MILLION = 1_000_000
+
+
+def measure() -> dict[str, Any]:
+    """The request beside the prototype's, rounds, what a decision and a month cost, our own time; some minutes."""
+    prices = prices_of(MODEL, START)
+    return {
+        "model": MODEL,
+        "usd_per_million": {
+            "in": float(prices.plain * _MILLION),
+            "read": float(prices.read * _MILLION),
+            "written_5m": float(prices.written["5m"] * _MILLION),
+            "written_1h": float(prices.written["1h"] * _MILLION),
+            "out": float(cost(Usage(output=1_000), MODEL, START) * 1_000),
+        },
+        "characters_a_token_estimated": CHARS_A_TOKEN,
+        **asyncio.run(decisions.measure()),
+        "month": asyncio.run(month.measure()),
+    }

@@ -1,0 +1,82 @@
+"""What a month costs: the gate of the default policies on the simulated market, and a model that holds everything.
+
+A model that trades is remembered less often than one that holds.
+"""
+
+from collections import Counter
+from dataclasses import replace
+from decimal import Decimal
+from itertools import pairwise
+from statistics import median
+from typing import Any, Final
+
+from ocw_mcp import __version__
+from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
+from ocw_mcp.adapters.feeds.simulated.feed import START
+from ocw_mcp.agent.pricing import Usage, cost
+from ocw_mcp.app.bench.agent.decisions import OUTPUTS
+from ocw_mcp.app.bench.agent.seat import open_seat
+from ocw_mcp.app.bench.agent.stand_in import StandIn
+from ocw_mcp.app.claude import MODEL
+from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies
+from ocw_mcp.domain.decision import REMEMBERED
+from ocw_mcp.domain.events import DecisionMade, WakeRaised
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.time import DAY, MINUTE
+
+DAYS: Final = 7
+MONTH_DAYS: Final = 30
+USUAL_OUTPUT: Final = 800
+
+
+async def measure() -> dict[str, Any]:
+    """Days without a budget, for what it would cost, and a month on the default one, for what it does cost."""
+    usual = load_policies(None)
+    free = await _days(_without_budget(usual), DAYS, 0)
+    asked, input_usd = free["asked_a_day"], free["usd_a_day"]
+    writing = {tokens: asked * float(cost(Usage(output=tokens), MODEL, START)) for tokens in OUTPUTS}
+    return {
+        "without_a_budget": free
+        | {
+            "days": DAYS,
+            "usd_a_month_by_output": {
+                f"tokens_{tokens}": round(MONTH_DAYS * (input_usd + usd), 2) for tokens, usd in writing.items()
+            },
+        },
+        "on_the_default_budget": await _days(usual, MONTH_DAYS, USUAL_OUTPUT)
+        | {"days": MONTH_DAYS, "output_tokens_assumed": USUAL_OUTPUT},
+    }
+
+
+def _without_budget(usual: LoadedPolicies) -> LoadedPolicies:
+    budget = usual.policies.budget.model_copy(update={"usd_per_day": Decimal(10_000), "usd_per_month": Decimal(10**6)})
+    return replace(usual, policies=usual.policies.model_copy(update={"budget": budget}))
+
+
+async def _days(policies: LoadedPolicies, days: int, output_tokens: int) -> dict[str, Any]:
+    """Who answered the wakes of so many days, and what it cost."""
+    model = StandIn(output_tokens=output_tokens)
+    async with open_seat(SimulatedFeed(1), policies, model) as seat:
+        await seat.book.run.run(__version__, days * DAY)
+        wakes, answers, spent = [], Counter[str](), ZERO
+        for at, event in seat.book.store.all_events():
+            if isinstance(event, WakeRaised):
+                wakes.append(at)
+            elif isinstance(event, DecisionMade):
+                spent += event.cost_usd
+                answers[_who(event)] += 1
+    return {
+        "wakes_a_day": round(len(wakes) / days, 1),
+        "median_gap_min": median(later - earlier for earlier, later in pairwise(wakes)) / MINUTE,
+        "asked_a_day": round(answers["asked"] / days, 1),
+        "remembered_a_day": round(answers["remembered"] / days, 1),
+        "left_to_the_rules_a_day": round(answers["rules"] / days, 1),
+        "usd_a_day": round(float(spent) / days, 4),
+        "usd": round(float(spent), 2),
+    }
+
+
+def _who(made: DecisionMade) -> str:
+    if made.decision.cause.startswith(REMEMBERED):
+        return "remembered"
+    return "rules" if made.decider == "rules" else "asked"

@@ -1,0 +1,75 @@
+"""A book on the simulated market, with Claude's decider at its desk and a stand-in for the model."""
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+from mcp import Client
+
+from ocw_mcp import __version__
+from ocw_mcp.adapters.control.commands import CommandFiles
+from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
+from ocw_mcp.adapters.store.journal import SqliteStore
+from ocw_mcp.agent.decider import ClaudeDecider, Desk
+from ocw_mcp.agent.prompts import compose
+from ocw_mcp.app.bench.agent.stand_in import StandIn
+from ocw_mcp.app.claude import MODEL
+from ocw_mcp.app.compose import Book, stamp
+from ocw_mcp.app.policy_loader import LoadedPolicies, load_prompts
+from ocw_mcp.app.serve import facade_of
+from ocw_mcp.domain.orders import CLAUDE
+from ocw_mcp.domain.protocols import Clock
+from ocw_mcp.doors.mcp.server import build
+
+ENOUGH_USD: Final = Decimal(1_000_000)
+
+
+class Seat:
+    """The book, and the client with which deciders look at it."""
+
+    def __init__(self, book: Book, client: Client, policies: LoadedPolicies) -> None:
+        self.book = book
+        self._client = client
+        self._policies = policies
+
+    def seated(self, model: StandIn) -> ClaudeDecider:
+        """A decider that begins anew at this desk, with as much money as it wants."""
+        decider = _decider(model, self._policies, self.book.clock)
+        decider.attach(Desk(self._client, lambda: ENOUGH_USD))
+        return decider
+
+
+@asynccontextmanager
+async def open_seat(feed: SimulatedFeed, policies: LoadedPolicies, model: StandIn | None = None) -> AsyncIterator[Seat]:
+    """Open a book for which a model decides, or the rules where there is none."""
+    with tempfile.TemporaryDirectory(prefix="ocw-bench-") as name:
+        directory = Path(name)
+        store = SqliteStore.open(directory, stamp(feed), book_id="bench0", created_at=0)
+        commands = CommandFiles(directory, lambda problem: None)
+
+        def thinks(clock: Clock) -> ClaudeDecider:
+            assert model is not None
+            model.clock = clock
+            return _decider(model, policies, clock)
+
+        try:
+            agent, made = ("rules", None) if model is None else (CLAUDE, thinks)
+            book = Book(feed, agent, policies, load_prompts(None), store, commands, thinks=made)
+            facade = facade_of(book, directory)
+            server = build(lambda: facade, __version__)
+            server.signs_as = CLAUDE
+            async with Client(server) as client:
+                if isinstance(book.decider, ClaudeDecider):
+                    book.decider.attach(Desk(client, facade.thinking_left_usd))
+                yield Seat(book, client, policies)
+        finally:
+            store.close()
+
+
+def _decider(model: StandIn, policies: LoadedPolicies, clock: Clock) -> ClaudeDecider:
+    """Claude's decider, with a stand-in to ask."""
+    texts = compose(load_prompts(None).texts, policies.policies)
+    return ClaudeDecider(model, texts, policies.policies, clock, MODEL)

@@ -1,0 +1,72 @@
+"""What `ocw bench agent` reckons with: a stand-in that is billed as a model would be, and the size of our request."""
+
+from typing import Any
+
+from ocw_mcp.agent.briefing import Briefing
+from ocw_mcp.agent.messages import Request
+from ocw_mcp.agent.pricing import Usage, cost
+from ocw_mcp.agent.prompts import compose
+from ocw_mcp.app.bench.agent.decisions import PROTOTYPE
+from ocw_mcp.app.bench.agent.stand_in import StandIn, segments
+from ocw_mcp.app.bench.snapshot import SYMBOLS, example
+from ocw_mcp.app.policy_loader import load_policies, load_prompts
+from ocw_mcp.domain.snapshot import DecisionRequest
+from ocw_mcp.domain.time import HOUR
+from ocw_mcp.runtime.clock import SimulatedClock
+from tests.support.agent import LOOK, TERMS, FakeDesk, held
+from tests.support.claude import MODEL
+
+
+def body(*, prefix: str | None = "1h", turns: bool = True) -> dict[str, Any]:
+    """A request of one turn."""
+    kept = {} if prefix is None else {"cache_control": {"type": "ephemeral", "ttl": prefix}}
+    said = {"cache_control": {"type": "ephemeral", "ttl": "5m"}} if turns else {}
+    return {
+        "tools": [{"name": "look", "description": "x" * 400}],
+        "system": [{"type": "text", "text": "s" * 400, **kept}],
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "c" * 250, **said}]}],
+    }
+
+
+def test_tokens_are_taken_from_the_characters_of_each_segment() -> None:
+    counted = segments(body())
+    assert (counted["system"], counted["context"], counted["results"]) == (100, 100, 0)
+    assert 100 < counted["tools"] < 120
+
+
+async def test_tools_and_system_are_written_once_and_read_until_they_are_cold() -> None:
+    clock = SimulatedClock()
+    model, whole = StandIn(clock=clock), sum(segments(body()).values())
+    bills = []
+    for wake, waited in enumerate((0, HOUR - 1, HOUR)):
+        clock.advance(clock.now() + waited)
+        reply = await model.create(Request(wake, 0, body()))
+        bills.append(reply.usage)
+    assert bills == [
+        Usage(written_1h=whole - 100, written_5m=100),
+        Usage(read=whole - 100, written_5m=100),
+        Usage(written_1h=whole - 100, written_5m=100),
+    ]
+
+
+async def test_without_breakpoints_all_of_it_is_plain() -> None:
+    model, request = StandIn(output_tokens=7), body(prefix=None, turns=False)
+    reply = await model.create(Request(1, 0, request))
+    assert reply.usage == Usage(plain=sum(segments(request).values()), output=7)
+
+
+async def test_what_the_segments_cost_is_what_the_decision_cost() -> None:
+    model = StandIn(((LOOK, {}), (LOOK, {})), output_tokens=800)
+    outcome = await held(model, FakeDesk(), TERMS)
+    assert outcome.calls == 3
+    assert outcome.tools == (LOOK, LOOK)
+    by_segment = model.cost_usd(MODEL)
+    assert sum(by_segment.values()) + cost(Usage(output=800), MODEL, 0) == outcome.cost_usd
+    assert all(by_segment[name] > 0 for name in ("tools", "system", "context", "results"))
+
+
+def test_our_request_for_three_symbols_is_at_most_two_fifths_of_the_prototypes() -> None:
+    policies = load_policies(None).policies
+    briefing = Briefing(compose(load_prompts(None).texts, policies), policies)
+    ours = len(briefing.system) + len(briefing.context(DecisionRequest(1, example(SYMBOLS), 0)))
+    assert ours <= 0.4 * sum(PROTOTYPE.values())

@@ -1,0 +1,115 @@
+"""Whole runs of Claude's loop on little money: what is remembered, what is thinned out, and who trades afterwards."""
+
+import math
+from decimal import Decimal
+from itertools import pairwise
+
+import msgspec
+import pytest
+
+from ocw_mcp.agent.decider import ClaudeDecider, Desk
+from ocw_mcp.agent.messages import Reply, Request
+from ocw_mcp.agent.pricing import Usage
+from ocw_mcp.agent.prompts import compose
+from ocw_mcp.app.policy_loader import load_prompts
+from ocw_mcp.domain import events
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.time import HOUR, MINUTE
+from ocw_mcp.runtime import run as runtime_run
+from ocw_mcp.runtime.clock import SimulatedClock
+from tests.support.agent import FakeDesk, Scripted, says
+from tests.support.claude import MODEL
+from tests.support.markets import ListFeed, path
+from tests.support.runs import Run, policies
+from tests.support.stores import Crash, MemoryStore
+
+D = Decimal
+EAGER = {"timeframe": "15m", "entry_score": 0.1, "exit_score": 0.3, "rsi_too_high": 100, "adx_range": 1, "adx_trend": 2}
+GATE = {"close_wakes": ["15m"], "close_wakes_in_position": ["15m"], "outlier_z": 99, "escalation_z": 99}
+QUIET = policies(gate=GATE)
+
+
+class Holds:
+    """Holds everything, and says at which wake it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    async def create(self, request: Request) -> Reply:
+        """The same at the same wake."""
+        self.asked.append(request.wake)
+        return says(f"Held when asked at wake {request.wake}.")
+
+
+def claude(model: Holds | Scripted, closes: list[float], policy: Policies, store: MemoryStore | None = None) -> Run:
+    """A run in which a model is asked over a desk that is not there: it only ever holds."""
+    clock = SimulatedClock()
+    decider = ClaudeDecider(model, compose(load_prompts(None).texts, policy), policy, clock, MODEL)
+    run = Run(ListFeed(path(closes)), decider, policy=policy, agent="claude", fallback=True, store=store, clock=clock)
+
+    def left() -> Decimal:
+        today, _ = run.engine.decisions.budget.spent(clock.now())
+        return max(ZERO, policy.budget.usd_per_day - today)
+
+    decider.attach(Desk(FakeDesk(), left))
+    return run
+
+
+@pytest.mark.requirement("A06")
+async def test_the_same_snapshot_again_is_answered_from_memory_and_not_for_ever() -> None:
+    model = Holds()
+    run = await claude(model, [100.0] * 300, QUIET).go()
+    made = run.timed(events.DecisionMade)
+    asked = [at for at, each in made if each.decision.cause.startswith("model: ")]
+    assert len(made) == 19
+    assert model.asked == [1, 10, 19]
+    assert all(2 * HOUR < later - earlier < 2 * HOUR + 16 * MINUTE for earlier, later in pairwise(asked))
+    assert made[1][1].decision.cause == "memory: as at wake 1, 15 min ago; nothing that matters has changed since"
+    assert {each.cost_usd for _, each in made if each.decision.cause.startswith("memory: ")} == {D(0)}
+
+
+async def test_a_market_that_moves_is_asked_about_each_time() -> None:
+    model = Holds()
+    await claude(model, [100.0 * 1.0003**minute for minute in range(120)], QUIET).go()
+    assert model.asked == list(range(1, 9))
+
+
+async def test_what_is_remembered_survives_a_kill_at_any_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 7)
+    closes = [100.0] * 100 + [101.0] * 60
+    undisturbed = await claude(Holds(), closes, QUIET, MemoryStore()).go()
+    causes = [each.decision.cause.split(":")[0] for each in undisturbed.events(events.DecisionMade)]
+    assert causes == ["model", *["memory"] * 5, "model", "model", *["memory"] * 3]
+    for moment in range(1, undisturbed.store.touches + 1, 2):
+        dying = MemoryStore()
+        dying.die_at = moment
+        with pytest.raises(Crash):
+            await claude(Holds(), closes, QUIET, dying).go()
+        resumed = await claude(Holds(), closes, QUIET, dying.reopened()).go()
+        assert resumed.store.fingerprint == undisturbed.store.fingerprint, f"died at {moment}"
+        assert resumed.engine.state() == undisturbed.engine.state()
+
+
+@pytest.mark.requirement("A05")
+async def test_with_little_money_left_routine_wakes_thin_out_and_with_none_the_rules_trade() -> None:
+    rising = [100 * 1.0003**minute + 0.3 * math.sin(minute / 7) for minute in range(900)]
+    policy = policies(gate=GATE, rules=EAGER, budget={"usd_per_day": "1.5", "usd_per_month": 10})
+    dear = msgspec.structs.replace(says(), usage=Usage(plain=25_000, output=1))
+    run = await claude(Scripted(dear), rising, policy).go()
+    made = run.events(events.DecisionMade)
+    who = {each.wake_id: _who(each) for each in made}
+    assert {who[wake] for wake in range(1, 36)} == {"model", "memory"}
+    assert [who[wake] for wake in range(36, 46)] == [
+        *("THINNED", "model", "THINNED", "model", "memory"),
+        *("model", "THINNED", "model", "THINNED", "model"),
+    ]
+    assert {who[wake] for wake in range(47, len(made) + 1)} == {"THINNED", "BUDGET"}
+    assert sum((each.cost_usd for each in made), ZERO) <= policy.budget.usd_per_day
+    assert run.events(events.OrderIntended)
+    assert {each.intent.principal for each in run.events(events.OrderIntended)} == {"rules", "guard"}
+
+
+def _who(made: events.DecisionMade) -> str:
+    """Who decided, or why the rules did."""
+    return made.decision.cause.removeprefix("fallback: ").split(":")[0]

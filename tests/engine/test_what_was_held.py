@@ -1,0 +1,74 @@
+"""Whoever is asked is told of the wake before, where a model that was asked about it meant to hold everything."""
+
+import pytest
+
+from ocw_mcp.domain.decision import Action, Decision, Leg
+from ocw_mcp.domain.errors import CannotDecideError
+from ocw_mcp.domain.snapshot import DecisionRequest
+from tests.support.deciders import Scripted
+from tests.support.legs import buy
+from tests.support.markets import ListFeed, path
+from tests.support.runs import Run, policies
+
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+MEANT = Decision(cause="model: nothing to do")
+AGAIN = Decision(cause="memory: as at wake 1")
+
+
+class Model(Scripted):
+    """A model, which at some wakes cannot answer."""
+
+    name = "model"
+
+    def __init__(self, *script: Decision | None) -> None:
+        super().__init__({wake: each for wake, each in enumerate(script, 1) if each is not None})
+        self._fails = {wake for wake, each in enumerate(script, 1) if each is None}
+
+    async def decide(self, request: DecisionRequest) -> Decision:
+        decision = await super().decide(request)
+        if request.wake_id in self._fails:
+            raise CannotDecideError("overloaded")
+        return decision
+
+
+async def told(*script: Decision | None, fallback: bool = True) -> list[int | None]:
+    """The wake that each request tells of."""
+    model = Model(*script)
+    feed = ListFeed(path([100.0] * (len(script) + 1)))
+    await Run(feed, model, policy=WAKES, agent="model", fallback=fallback).go()
+    return [None if each.held is None else each.held.wake_id for each in model.asked]
+
+
+@pytest.mark.parametrize("held", [MEANT, Decision(), Decision((Leg("BTCUSDT", Action.HOLD),))])
+async def test_a_wake_that_was_meant_to_be_held_is_told_of_at_the_next(held: Decision) -> None:
+    assert await told(held) == [None, 1]
+
+
+async def test_to_repeat_it_leaves_the_wake_that_is_repeated() -> None:
+    assert await told(MEANT, AGAIN, AGAIN, MEANT, AGAIN) == [None, 1, 1, 1, 4, 4]
+
+
+@pytest.mark.parametrize("other", [None, buy("97"), Decision(cause="paused by anna")])
+async def test_whatever_else_is_decided_takes_its_place(other: Decision | None) -> None:
+    assert await told(MEANT, other) == [None, 1, None]
+
+
+async def test_nothing_is_kept_of_whoever_is_no_model() -> None:
+    assert await told(MEANT, fallback=False) == [None, None]
+
+
+async def test_what_is_told_of_does_not_tell_of_another() -> None:
+    model = Model(MEANT, MEANT)
+    await Run(ListFeed(path([100.0] * 3)), model, policy=WAKES, agent="model", fallback=True).go()
+    last = model.asked[-1].held
+    assert last is not None
+    assert last.held is None
+    assert last.snapshot == model.asked[1].snapshot
+
+
+async def test_an_order_changes_the_version_and_time_alone_does_not() -> None:
+    model = Model(MEANT, buy("97"), MEANT, MEANT)
+    await Run(ListFeed(path([100.0] * 8)), model, policy=WAKES, agent="model", fallback=True).go()
+    versions = [each.version for each in model.asked]
+    assert versions[0] == versions[1] < versions[2]
+    assert versions[-1] == versions[-2]
