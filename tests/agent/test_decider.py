@@ -219,7 +219,7 @@ async def test_killed_at_any_event_and_resumed_it_comes_to_the_same_and_asks_nob
     await whole.go()
     touches = whole.run.store.touches
     same = lost = 0
-    for die_at in range(1, touches, 5):
+    for die_at in range(1, touches, 9):
         store = MemoryStore()
         store.die_at = die_at
         first = ByWake(script)

@@ -23,7 +23,7 @@ from ocw_mcp.domain.time import HOUR
 from tests.support.claude import KEY, served_claude
 from tests.support.shell import Ocw
 
-HOURS = 2
+HOURS = 1
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """Connections that are held open and never become a request."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import closing
 from typing import Any
@@ -66,3 +67,22 @@ async def test_a_connection_that_has_been_answered_may_wait_for_its_next_request
                 assert await later.read() == b""
             writer.write(HEAD + b"\r\n")
             assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_small_answer_is_not_kept_back() -> None:
+    """Without TCP_NODELAY each answer of two writes waits for the other side's delayed acknowledgement."""
+    bound = listen("127.0.0.1", 0)
+    loop = asyncio.get_running_loop()
+    accepted: asyncio.Future[int] = loop.create_future()
+
+    class Looks(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            accepted.set_result(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            transport.close()
+
+    server = await loop.create_server(Looks, sock=bound)
+    _, writer = await asyncio.open_connection(*bound.getsockname())
+    assert await accepted == 1
+    writer.close()
+    server.close()
+    await server.wait_closed()

@@ -28,7 +28,7 @@ WATCHED = policies(gate={"close_wakes": ["4h"]}, approval={"above_notional": 500
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Looked]:
     found = Looked(tmp_path / "desk", Scripted({}), policy=WATCHED)
-    asyncio.run(found.go(3))
+    asyncio.run(found.go(1))
     yield found
     found.store.close()
 

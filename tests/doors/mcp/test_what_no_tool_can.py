@@ -43,14 +43,14 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Looked, 
 
 
 async def halted_with_a_position(desk: Looked) -> None:
-    await desk.go(4)
+    await desk.go(1)
     last = desk.facade.symbol("ETHUSDT").last
     assert isinstance(last, float)
     leg = Leg("ETHUSDT", Action.BUY, size=Decimal("0.1"), stop=Decimal(f"{last * 0.97:.2f}"))
     preview = desk.facade.trading.preview("somebody", leg).preview
     assert preview is not None
     await desk.facade.trading.place("somebody", "k", preview.preview_id, "for the test")
-    await desk.go(5)
+    await desk.go(2)
     await desk.facade.trading.halt("somebody", "h", "for the test")
     assert desk.facade.positions()[0].stop is not None
 
