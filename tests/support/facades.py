@@ -1,5 +1,6 @@
 """An engine to look at: what a run of a simulated market left in memory and on disk."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +11,8 @@ from ocw_mcp.domain.asks import CallerRequest
 from ocw_mcp.domain.protocols import Decider
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.domain.time import HOUR
+from ocw_mcp.doors.mcp.callers import DeskServer
+from ocw_mcp.doors.mcp.server import build
 from ocw_mcp.engine.answers import Answer
 from ocw_mcp.runtime.answers import sound_request
 from ocw_mcp.runtime.facade import Facade
@@ -38,6 +41,11 @@ class Looked:
             version="1.2.3",
             trading=Trading(self.run.engine, self._ask, self.run.clock),
         )
+
+    @cached_property
+    def server(self) -> DeskServer:
+        """The MCP server over it; to make one takes longer than most of what is asked of it."""
+        return build(lambda: self.facade, "1.2.3")
 
     async def _ask(self, request: CallerRequest) -> Answer:
         """Take a request as a run takes it between two frames."""

@@ -15,7 +15,6 @@ from ocw_mcp.domain.asks import LegRequest
 from ocw_mcp.domain.events import CallerAsked
 from ocw_mcp.domain.steps import Command, Verb
 from ocw_mcp.doors.mcp.bridge import Bridge
-from ocw_mcp.doors.mcp.server import build
 from tests.support.deciders import Scripted
 from tests.support.facades import Looked
 from tests.support.runs import policies
@@ -67,7 +66,7 @@ async def place(client: Client, desk: Looked, key: str = "k1", size: str = "0.1"
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_person_in_front_of_the_client_approves_on_paper(desk: Looked, era: str) -> None:
     person = Person()
-    async with Client(build(lambda: desk.facade, "1"), mode=era, elicitation_callback=person) as client:
+    async with Client(desk.server, mode=era, elicitation_callback=person) as client:
         answer = await place(client, desk)
     assert not answer.is_error, text(answer)
     (order,) = desk.facade.orders()
@@ -81,7 +80,7 @@ async def test_a_person_in_front_of_the_client_approves_on_paper(desk: Looked, e
     "person", [Person(approve=False), Person("decline"), Person("cancel")], ids=["no", "declined", "cancelled"]
 )
 async def test_a_person_who_does_not_say_yes_has_said_no(desk: Looked, era: str, person: Person) -> None:
-    async with Client(build(lambda: desk.facade, "1"), mode=era, elicitation_callback=person) as client:
+    async with Client(desk.server, mode=era, elicitation_callback=person) as client:
         answer = await place(client, desk)
     assert text(answer).startswith("NOT_APPROVED: ")
     assert person.asked
@@ -91,7 +90,7 @@ async def test_a_person_who_does_not_say_yes_has_said_no(desk: Looked, era: str,
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_where_the_client_can_ask_nobody_the_order_waits_for_ocw_approve(desk: Looked, era: str) -> None:
-    async with Client(build(lambda: desk.facade, "1"), mode=era) as client:
+    async with Client(desk.server, mode=era) as client:
         waits = await place(client, desk)
         assert not waits.is_error
         assert "approval_required: a1 waits for a person until " in text(waits)
@@ -116,7 +115,7 @@ async def test_where_the_client_can_ask_nobody_the_order_waits_for_ocw_approve(d
 @pytest.mark.parametrize("era", ERAS)
 async def test_nobody_is_asked_about_an_order_that_needs_no_approval(desk: Looked, era: str) -> None:
     person = Person()
-    async with Client(build(lambda: desk.facade, "1"), mode=era, elicitation_callback=person) as client:
+    async with Client(desk.server, mode=era, elicitation_callback=person) as client:
         answer = await place(client, desk, size="0.02")
     assert not answer.is_error, text(answer)
     assert person.asked == []
@@ -127,7 +126,7 @@ async def test_nobody_is_asked_about_an_order_that_needs_no_approval(desk: Looke
 async def test_an_answer_that_is_no_yes_and_no_no_is_the_clients_mistake(desk: Looked, era: str, content: Any) -> None:
     person = Person()
     person._answer = ElicitResult(action="accept", content=content)
-    async with Client(build(lambda: desk.facade, "1"), mode=era, elicitation_callback=person) as client:
+    async with Client(desk.server, mode=era, elicitation_callback=person) as client:
         answer = await place(client, desk)
     assert answer.is_error
     assert text(answer).startswith(("BAD_ARGUMENTS: ", "NOT_APPROVED: ")), text(answer)
@@ -138,7 +137,7 @@ async def test_that_nobody_had_to_be_asked_is_nobodys_yes(desk: Looked, monkeypa
     """The market moves between the look at the order and its placing, and now a person would have to approve it."""
     monkeypatch.setattr(desk.facade.trading, "needs_person", lambda *_: None)
     person = Person()
-    async with Client(build(lambda: desk.facade, "1"), elicitation_callback=person) as client:
+    async with Client(desk.server, elicitation_callback=person) as client:
         answer = await place(client, desk)
     assert answer.structured_content is not None
     assert answer.structured_content["outcome"] == "approval_required"
@@ -150,7 +149,7 @@ async def test_elsewhere_than_on_paper_the_client_asks_nobody(desk: Looked, monk
     moment = desk.facade.moment()
     monkeypatch.setattr(desk.facade, "moment", lambda: type(moment)("testnet", *_rest(moment)))
     person = Person()
-    async with Client(build(lambda: desk.facade, "1"), elicitation_callback=person) as client:
+    async with Client(desk.server, elicitation_callback=person) as client:
         waits = await place(client, desk)
     assert waits.structured_content is not None
     assert waits.structured_content["outcome"] == "approval_required"

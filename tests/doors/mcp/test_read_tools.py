@@ -63,7 +63,7 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
 
 
 async def ask(looked: Looked, tool: str, arguments: dict[str, Any], era: str = "auto") -> CallToolResult:
-    async with Client(build(lambda: looked.facade, "1.2.3"), mode=era) as client:
+    async with Client(looked.server, mode=era) as client:
         return await client.call_tool(tool, arguments)
 
 
@@ -122,7 +122,7 @@ async def test_a_toolset_that_is_left_out_is_not_registered() -> None:
 async def test_every_tool_answers_in_its_schema_with_its_moment_and_within_its_size(looked: Looked, era: str) -> None:
     """The client of the SDK holds every result against the schema that the tool was listed with."""
     moment = looked.facade.moment()
-    async with Client(build(lambda: looked.facade, "1.2.3"), mode=era) as client:
+    async with Client(looked.server, mode=era) as client:
         await client.list_tools()
         for tool, arguments in CALLS:
             answered = await client.call_tool(tool, arguments)
@@ -171,7 +171,7 @@ async def test_pages_follow_each_other_to_the_end_without_repeating(
 ) -> None:
     seen: list[str] = []
     cursor = None
-    async with Client(build(lambda: looked.facade, "1")) as client:
+    async with Client(looked.server) as client:
         for _ in range(200):
             found = content(await client.call_tool(tool, arguments | ({"cursor": cursor} if cursor else {})))
             seen += [json.dumps(row) for row in found[rows]]
@@ -207,7 +207,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_bad_input_gets_its_code_the_limit_the_value_and_what_to_do(looked: Looked, era: str) -> None:
-    async with Client(build(lambda: looked.facade, "1.2.3"), mode=era) as client:
+    async with Client(looked.server, mode=era) as client:
         for tool, arguments, code in REFUSED:
             answered = await client.call_tool(tool, arguments)
             assert answered.is_error, (tool, arguments)

@@ -11,7 +11,6 @@ from mcp.types import CallToolResult
 
 from ocw_mcp.domain import events
 from ocw_mcp.domain.time import HOUR, MINUTE
-from ocw_mcp.doors.mcp.server import build
 from ocw_mcp.runtime.deciders import AttachedDecides
 from tests.support.facades import Looked
 from tests.support.runs import policies
@@ -45,7 +44,7 @@ def told(desk: Looked, kind: type) -> list[Any]:
 
 
 async def submit(desk: Looked, era: str = "auto", wake: int = 1, **decision: Any) -> CallToolResult:
-    async with Client(build(lambda: desk.facade, "1"), mode=era) as client:
+    async with Client(desk.server, mode=era) as client:
         return await client.call_tool("decisions_submit", {"wake": wake, "legs": []} | decision)
 
 

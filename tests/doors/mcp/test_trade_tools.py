@@ -45,7 +45,7 @@ def content(result: CallToolResult) -> dict[str, Any]:
 
 
 async def call(desk: Looked, tool: str, era: str = "auto", **arguments: Any) -> CallToolResult:
-    async with Client(build(lambda: desk.facade, "1"), mode=era) as client:
+    async with Client(desk.server, mode=era) as client:
         return await client.call_tool(tool, arguments)
 
 
@@ -81,7 +81,7 @@ async def holding(desk: Looked) -> Looked:
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_the_tools_that_act_say_so_and_are_left_out_of_a_server_that_only_reads(desk: Looked, era: str) -> None:
-    async with Client(build(lambda: desk.facade, "1"), mode=era) as client:
+    async with Client(desk.server, mode=era) as client:
         offered = {tool.name: tool.annotations for tool in (await client.list_tools()).tools}
     acting = {name: hints for name, hints in offered.items() if hints is not None and not hints.read_only_hint}
     assert acting.keys() == ACTING
@@ -159,7 +159,7 @@ async def test_a_preview_is_good_for_one_order(desk: Looked) -> None:
 async def test_only_so_many_previews_are_kept_and_the_oldest_goes(desk: Looked) -> None:
     await desk.go(1)
     first = await previewed(desk)
-    async with Client(build(lambda: desk.facade, "1")) as client:
+    async with Client(desk.server) as client:
         wanted = {"symbol": "BTCUSDT", "action": "BUY", "size": "0.1", "stop": f"{price(desk) * 0.97:.1f}"}
         for _ in range(MOST):
             await client.call_tool("orders_preview", wanted)

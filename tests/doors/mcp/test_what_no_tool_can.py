@@ -16,7 +16,7 @@ from ocw_mcp.adapters.control.address import Address, write_address
 from ocw_mcp.adapters.control.tokens import add_token
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.state import DeskState
-from ocw_mcp.doors.mcp.server import build, tools
+from ocw_mcp.doors.mcp.server import tools
 from tests.support.calls import arguments
 from tests.support.deciders import Scripted
 from tests.support.facades import Looked
@@ -87,7 +87,7 @@ def test_no_tool_raises_a_limit_or_the_state_strips_a_stop_changes_the_mode_or_r
 
     async def call_all() -> list[str]:
         said = []
-        async with Client(build(lambda: desk.facade, "1")) as client:
+        async with Client(desk.server) as client:
             for name, given_ in calls:
                 said.append(str(await client.call_tool(name, given_)))
         return said
