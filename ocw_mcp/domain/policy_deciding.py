@@ -22,10 +22,12 @@ class GatePolicy(Table):
     """The longest time without a wake, while candles come."""
     outlier_z: Annotated[float, Field(gt=0)]
     """Standard deviations off the earlier returns from which a return wakes."""
+    outlier_over: str
+    """The time over which that return is taken; a base candle at least."""
     outlier_window: Annotated[int, Field(ge=10, le=1000)]
     """How many earlier returns make the yardstick."""
     escalation_z: Annotated[float, Field(gt=0)]
-    """From here on an outlier wakes even in a cooldown."""
+    """From here on an outlier wakes even in a cooldown, and so does the return of a single minute."""
     condition_max_s: Annotated[int, Field(ge=60, le=604_800)]
     """The longest time that a wake condition of the agent waits."""
     cooldown_s: Annotated[int, Field(ge=0, le=3600)]
@@ -33,7 +35,7 @@ class GatePolicy(Table):
 
     @model_validator(mode="after")
     def _spans_are_spans(self) -> Self:
-        for text in (*self.close_wakes, *self.close_wakes_in_position):
+        for text in (*self.close_wakes, *self.close_wakes_in_position, self.outlier_over):
             span_ms(text)
         if self.timer_min_s > self.timer_max_s:
             raise ValueError(f"timer_min_s ({self.timer_min_s}) is above timer_max_s ({self.timer_max_s})")

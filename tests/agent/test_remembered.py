@@ -12,7 +12,7 @@ from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.domain.unknown import Unknown
 from tests.support.views import NOON, RISING, holding, snapshot, view
 
-REASONS = (WakeReason("BTCUSDT", ("close:1h", "outlier:return z=+2.61")), WakeReason(None, ("timer",)))
+REASONS = (WakeReason("BTCUSDT", ("close:1h", "outlier:15m z=+2.61")), WakeReason(None, ("timer",)))
 THEN = msgspec.structs.replace(
     snapshot(view(RISING, position=holding("0.1")), view(symbol="ETHUSDT", last=50.0)), wake=REASONS
 )
@@ -44,7 +44,7 @@ def test_the_same_again_is_held_as_at_the_wake_before() -> None:
     [
         {"at": NOON + LONGEST_MS},
         priced(100.19, 49.91),
-        {"wake": (WakeReason("BTCUSDT", ("outlier:return z=-4.20",)),)},
+        {"wake": (WakeReason("BTCUSDT", ("outlier:15m z=-4.20",)),)},
         {"wake": (*REASONS, WakeReason("ETHUSDT", ("close:1h",)))},
         {"note": "another note"},
     ],

@@ -27,7 +27,7 @@ def request(wake: int, *reasons: WakeReason, held: bool = False) -> DecisionRequ
         ((WakeReason(None, ("timer",)), ROUTINE), False, True),
         ((WakeReason("ETHUSDT", ("close:1h",)),), True, True),
         ((ROUTINE,), True, False),
-        ((WakeReason("BTCUSDT", ("close:4h", "outlier:return z=+3.1")),), False, False),
+        ((WakeReason("BTCUSDT", ("close:4h", "outlier:15m z=+3.1")),), False, False),
         ((ROUTINE, WakeReason("ETHUSDT", ("condition:price gt 5, now 6",))), False, False),
         ((WakeReason("BTCUSDT", ("score:0.55 time",)),), True, False),
     ],
@@ -47,7 +47,7 @@ def test_from_four_fifths_of_the_budget_on_every_other_routine_wake_is_left_out(
 
 
 def test_an_outlier_is_asked_about_to_the_last_cent() -> None:
-    assert thinned(request(2, WakeReason("BTCUSDT", ("outlier:return z=+3.1",))), D("0.01"), DAY) is None
+    assert thinned(request(2, WakeReason("BTCUSDT", ("outlier:15m z=+3.1",))), D("0.01"), DAY) is None
 
 
 def test_the_cause_names_the_budget_and_the_share() -> None:

@@ -44,7 +44,7 @@ def test_trades_run_from_the_first_fill_to_the_last_and_tell_which_were_stopped(
 
 def test_wakes_are_told_by_the_kind_of_their_first_reason() -> None:
     reasons = (
-        WakeReason("BTCUSDT", ("outlier:return z=+3.00", "close:1h")),
+        WakeReason("BTCUSDT", ("outlier:15m z=+3.00", "close:1h")),
         WakeReason("ETHUSDT", ("condition:price gt 5, now 6",)),
         WakeReason(None, ("timer",)),
     )

@@ -48,7 +48,7 @@ def values() -> dict[str, Any]:
             for key, value in content.items():
                 content[key] = (
                     f'"{value}"'
-                    if key in ("timeframe", "rules", "policy")
+                    if key in ("timeframe", "rules", "policy", "outlier_over")
                     else value
                     if isinstance(value, list)
                     else str(value)

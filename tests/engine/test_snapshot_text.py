@@ -52,7 +52,7 @@ def snapshot(*views: SymbolView, **changes: Any) -> Snapshot:
         state=DeskState.ACTIVE,
         equity=D("9987.654321"),
         symbols=views,
-        wake=(WakeReason("BTCUSDT", ("close:1h", "outlier:return z=+3.02")), WakeReason(None, ("timer",))),
+        wake=(WakeReason("BTCUSDT", ("close:1h", "outlier:15m z=+3.02")), WakeReason(None, ("timer",))),
         regime=Unknown("no model"),
         macro="goldilocks",
         scale=D("0.54"),

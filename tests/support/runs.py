@@ -43,8 +43,10 @@ WIDE: dict[str, dict[str, Any]] = {
     },
     "scale": {"regime_unknown": 1, "macro_unknown": 1},
     "fallback": {"rules": "trade"},
+    "gate": {"outlier_over": "1m"},
 }
-"""Limits that a test would trip over without meaning to: opened wide unless it names them."""
+"""Limits that a test would trip over without meaning to: opened wide unless it names them, with a gate that has seen
+enough for its yardsticks within the first hour."""
 
 
 def policies(**tables: dict[str, Any]) -> Policies:

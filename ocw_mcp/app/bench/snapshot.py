@@ -59,7 +59,7 @@ def example(symbols: tuple[str, ...]) -> Snapshot:
         market,
         engine.account,
         engine.guard,
-        (WakeReason(held, ("close:1h", "outlier:return z=+3.02")),),
+        (WakeReason(held, ("close:1h", "outlier:15m z=+3.02")),),
         now,
         feasible=lambda symbol: Feasible(Decimal("0.052"), Decimal("0.052"), Decimal("0.001")),
         trades=(trade,) * TRADES_SHOWN,

@@ -2,7 +2,7 @@
 
 1. A candle of a timeframe named in the policy closed.
 2. The agent's own timer is due.
-3. A return lies far off the returns before it, in any symbol.
+3. A return lies far off the returns before it, in any symbol: over some minutes, or very far within a single one.
 4. A wake condition that the agent set is met.
 
 The guard can give one, too: the score of a position rose into its band of review. Reasons are kept, never dropped:
@@ -11,24 +11,17 @@ outlier far beyond the others breaks a cooldown, and nothing breaks a decision. 
 symbols. Every look ends as a wake or as a skip with its reason, and both are counted.
 """
 
-import math
-
 import msgspec
 
 from ocw_mcp.core.gate.conditions import ArmedCondition, Conditions, Read
-from ocw_mcp.core.gate.outlier import Yardstick
+from ocw_mcp.core.gate.outlier import Span, SpanState
 from ocw_mcp.domain.decision import WakeCondition
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.snapshot import WakeReason
-from ocw_mcp.domain.time import SECOND, span_ms, span_name
+from ocw_mcp.domain.time import MINUTE, SECOND, span_ms, span_name
 
 _KEPT_PER_SYMBOL = 16
 """Reasons kept for one symbol; what comes on top is told as a number."""
-
-
-class _SymbolGate(msgspec.Struct):
-    last_close: float | None = None
-    returns: list[int] = []
 
 
 class GateState(msgspec.Struct):
@@ -45,7 +38,8 @@ class GateState(msgspec.Struct):
     escalated: bool = False
     """Whether one of the kept reasons may not wait for the cooldown's end."""
     armed: list[ArmedCondition] = []
-    symbols: dict[str, _SymbolGate] = {}
+    spans: dict[str, dict[str, SpanState]] = {}
+    """By symbol and length of the returns."""
 
 
 class Gate:
@@ -53,14 +47,12 @@ class Gate:
 
     def __init__(self, policy: GatePolicy, interval: int, symbols: tuple[str, ...]) -> None:
         self._policy = policy
-        self._outlier_z = policy.outlier_z
         self._escalation_z = policy.escalation_z
         self._conditions = Conditions(policy.condition_max_s)
         self._cooldown = policy.cooldown_s * SECOND
         self._wakes_on = _at_least(policy.close_wakes, interval)
         self._wakes_on_in_position = self._wakes_on | _at_least(policy.close_wakes_in_position, interval)
-        self._yardsticks = {symbol: Yardstick(policy.outlier_window) for symbol in symbols}
-        self._last_close: dict[str, float | None] = dict.fromkeys(symbols)
+        self._spans = {symbol: _spans(policy, interval) for symbol in symbols}
         self._looked: list[tuple[str, str]] = []
         self._state = GateState()
 
@@ -80,28 +72,18 @@ class Gate:
         after_hole: bool,
         in_position: bool,
     ) -> None:
-        """Look at a symbol whose base candle closed at `at` (ms), with the timeframes that closed with it.
-
-        A return over a hole is tested and can wake, but is not taken into the yardstick: it spans more than one candle.
-        """
+        """Look at a symbol whose base candle closed at `at` (ms), with the timeframes that closed with it."""
         wanted = self._wakes_on_in_position if in_position else self._wakes_on
         reasons = [f"close:{span_name(each)}" for each in closed if each in wanted]
         skip = "quiet"
-        previous = self._last_close[symbol]
-        self._last_close[symbol] = close
-        if previous is not None:
-            change = math.log(close / previous)
-            yardstick = self._yardsticks[symbol]
-            if yardstick.ready:
-                z = yardstick.z(change)
-                if abs(z) >= self._outlier_z:
-                    reasons.append(f"outlier:return z={z:+.2f}")
-                    if abs(z) >= self._escalation_z:
-                        self._state.escalated = True
-            else:
+        for length, span in self._spans[symbol].items():
+            if not span.ready:
                 skip = "warming"
-            if not after_hole:
-                yardstick.take(change)
+            z = span.look(close, after_hole=after_hole)
+            if z is not None:
+                reasons.append(f"outlier:{length} z={z:+.2f}")
+                if abs(z) >= self._escalation_z:
+                    self._state.escalated = True
         if self._conditions.armed:
             reasons += self._conditions.check(symbol, at, read)
         state = self._state
@@ -120,11 +102,9 @@ class Gate:
         self._keep(symbol, [reason])
 
     def warm(self, symbol: str, close: float, *, after_hole: bool) -> None:
-        """Take a close from before the book's beginning into the yardstick; nothing is looked at."""
-        previous = self._last_close[symbol]
-        self._last_close[symbol] = close
-        if previous is not None and not after_hole:
-            self._yardsticks[symbol].take(math.log(close / previous))
+        """Take a close from before the book's beginning into the yardsticks; nothing is looked at."""
+        for span in self._spans[symbol].values():
+            span.warm(close, after_hole=after_hole)
 
     def wake(self, at: int, *, busy: bool) -> tuple[WakeReason, ...]:
         """End the looks of this moment: the reasons to wake now, or nothing.
@@ -168,9 +148,8 @@ class Gate:
     def state(self) -> GateState:
         """All that must survive a restart."""
         self._state.armed = self._conditions.armed
-        self._state.symbols = {
-            symbol: _SymbolGate(self._last_close[symbol], yardstick.state())
-            for symbol, yardstick in self._yardsticks.items()
+        self._state.spans = {
+            symbol: {length: span.state() for length, span in spans.items()} for symbol, spans in self._spans.items()
         }
         return self._state
 
@@ -178,9 +157,9 @@ class Gate:
         """Put back what `state` gave."""
         self._state = state
         self._conditions.armed = state.armed
-        for symbol, saved in state.symbols.items():
-            self._last_close[symbol] = saved.last_close
-            self._yardsticks[symbol].restore(saved.returns)
+        for symbol, spans in state.spans.items():
+            for length, saved in spans.items():
+                self._spans[symbol][length].restore(saved)
 
     def _keep(self, symbol: str, reasons: list[str]) -> None:
         kept = self._state.kept.setdefault(symbol, [])
@@ -202,6 +181,20 @@ class Gate:
             return None
         last = self._state.last_wake_at
         return "cooldown" if last is not None and at < last + self._cooldown else None
+
+
+def _spans(policy: GatePolicy, interval: int) -> dict[str, Span]:
+    """By their lengths: that of the policy, and a minute, of which only what escalates is told."""
+    tested = {
+        max(1, MINUTE // interval): policy.escalation_z,
+        max(1, span_ms(policy.outlier_over) // interval): policy.outlier_z,
+    }
+    return {
+        span_name(candles * interval): Span(
+            candles, policy.outlier_window, outlier_z=z, escalation_z=policy.escalation_z
+        )
+        for candles, z in tested.items()
+    }
 
 
 def _at_least(names: tuple[str, ...], interval: int) -> frozenset[int]:

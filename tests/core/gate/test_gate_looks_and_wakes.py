@@ -22,6 +22,7 @@ POLICY = GatePolicy(
     timer_min_s=60,
     timer_max_s=7_200,
     outlier_z=2.5,
+    outlier_over="1m",
     outlier_window=10,
     escalation_z=1e9,
     cooldown_s=120,
@@ -102,7 +103,7 @@ def test_an_outlier_in_any_symbol_wakes(symbol: str) -> None:
         look(gate, each, close=120.0 if each == symbol else 100.0)
     (reason,) = gate.wake(T0 + 20 * MINUTE, busy=False)
     assert reason.symbol == symbol
-    assert reason.reasons[0].startswith("outlier:return z=+")
+    assert reason.reasons[0].startswith("outlier:1m z=+")
 
 
 def test_reasons_of_the_cooldown_wake_at_the_first_look_after_it() -> None:

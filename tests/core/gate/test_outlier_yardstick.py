@@ -22,6 +22,7 @@ POLICY = GatePolicy(
     timer_min_s=60,
     timer_max_s=86_400,
     outlier_z=2.5,
+    outlier_over="1m",
     outlier_window=WINDOW,
     escalation_z=6.0,
     cooldown_s=0,
@@ -63,7 +64,7 @@ def z_by_hand(closes: list[float]) -> float:
 @pytest.mark.parametrize("jump", [1.02, 0.97, 1.5])
 def test_a_jump_after_a_calm_window_wakes_with_its_distance_from_the_earlier_returns(jump: float) -> None:
     closes = [*calm(60), calm(60)[-1] * jump]
-    assert woken(closes) == {60: f"outlier:return z={z_by_hand(closes):+.2f}"}
+    assert woken(closes) == {60: f"outlier:1m z={z_by_hand(closes):+.2f}"}
 
 
 def test_a_yardstick_that_held_the_tested_value_would_have_slept() -> None:
@@ -98,7 +99,7 @@ def test_a_drift_that_ends_is_an_outlier() -> None:
 
 @pytest.mark.parametrize(("to", "sign"), [(100.01, "+"), (99.99, "-")])
 def test_any_move_off_a_flat_market_is_an_outlier(to: float, sign: str) -> None:
-    assert woken([100.0] * 60 + [to]) == {60: f"outlier:return z={sign}inf"}
+    assert woken([100.0] * 60 + [to]) == {60: f"outlier:1m z={sign}inf"}
 
 
 def test_a_flat_market_that_stays_flat_is_quiet() -> None:

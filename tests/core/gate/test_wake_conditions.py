@@ -18,6 +18,7 @@ POLICY = GatePolicy(
     timer_min_s=60,
     timer_max_s=86_400,
     outlier_z=1_000.0,
+    outlier_over="1m",
     outlier_window=10,
     escalation_z=1_000.0,
     cooldown_s=120,

@@ -1,0 +1,187 @@
+"""Returns over several candles: seen while they happen, told once, and never measured by themselves."""
+
+import math
+import statistics
+from itertools import pairwise
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocw_mcp.core.gate.gate import Gate
+from ocw_mcp.core.gate.outlier import Span, SpanState
+from ocw_mcp.domain.policies import GatePolicy
+from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.domain.unknown import Reading
+
+SYMBOL = "BTCUSDT"
+CANDLES = 15
+WINDOW = 50
+WARM = CANDLES * WINDOW + CANDLES
+"""Closes after which there are returns enough."""
+
+
+def span(candles: int = CANDLES, window: int = WINDOW) -> Span:
+    return Span(candles, window, outlier_z=2.5, escalation_z=6.0)
+
+
+def told(closes: list[float], holes: frozenset[int] = frozenset()) -> dict[int, float]:
+    tested, found = span(), {}
+    for place, close in enumerate(closes):
+        z = tested.look(close, after_hole=place in holes)
+        if z is not None:
+            found[place] = z
+    return found
+
+
+def calm(count: int) -> list[float]:
+    """Closes of which no fifteen candles move far."""
+    return [1_000 * (1 + 0.001 * (-1) ** (place // CANDLES) + 0.0001 * (place % 7)) for place in range(count)]
+
+
+def by_hand(closes: list[float]) -> float:
+    """The return that ends with the last close, against the fifty side by side that were over when it began."""
+    last = len(closes) - 1
+    over = (last - CANDLES) // CANDLES
+    places = range((over - WINDOW) * CANDLES, over * CANDLES + 1, CANDLES)
+    before = [math.log(closes[later] / closes[earlier]) for earlier, later in pairwise(places)]
+    assert len(before) == WINDOW
+    return (math.log(closes[last] / closes[last - CANDLES]) - statistics.mean(before)) / statistics.stdev(before)
+
+
+def walk(count: int, seed: int) -> list[float]:
+    closes = [1_000.0]
+    for change in statistics.NormalDist(0, 0.001).samples(count, seed=seed):
+        closes.append(closes[-1] * math.exp(change))
+    return closes
+
+
+@pytest.mark.parametrize("later", range(1, 2 * CANDLES, 4))
+def test_a_jump_is_told_at_its_own_candle_wherever_that_lies(later: int) -> None:
+    closes = calm(WARM + later)
+    closes.append(closes[-1] * 1.05)
+    found = told(closes)
+    assert list(found) == [len(closes) - 1]
+    assert found[len(closes) - 1] == pytest.approx(by_hand(closes), rel=1e-6)
+
+
+def test_a_move_that_no_single_candle_shows_is_told_before_it_is_over() -> None:
+    closes = calm(WARM)
+    for _ in range(CANDLES):
+        closes.append(closes[-1] * 1.0005)
+    (place,) = told(closes)
+    assert WARM < place < len(closes) - 1
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10_000))
+def test_what_is_told_is_that_of_the_textbook_over_returns_that_it_shares_no_candle_with(seed: int) -> None:
+    closes = walk(WARM + 60, seed)
+    for place, z in told(closes).items():
+        assert z == pytest.approx(by_hand(closes[: place + 1]), rel=1e-6)
+
+
+def test_a_move_is_told_once_while_its_candles_are_looked_at() -> None:
+    closes = calm(WARM)
+    closes += [closes[-1] * 1.05] * CANDLES
+    assert list(told(closes)) == [WARM]
+
+
+def test_a_move_that_was_told_is_told_again_when_it_escalates_and_then_no_more() -> None:
+    closes = calm(WARM)
+    closes += [closes[-1] * factor for factor in (1.006, 1.006, 1.05, 1.10)]
+    found = told(closes)
+    assert list(found) == [WARM, WARM + 2]
+    assert abs(found[WARM]) < 6 <= abs(found[WARM + 2])
+
+
+def test_the_next_move_is_told_when_it_shares_no_candle_with_the_last_one() -> None:
+    closes = calm(WARM)
+    up = closes[-1] * 1.05
+    closes += [up] * CANDLES + [up * 1.05]
+    assert list(told(closes)) == [WARM, WARM + CANDLES]
+
+
+def test_a_return_over_a_hole_is_tested_and_those_after_it_begin_behind_it() -> None:
+    closes = calm(WARM)
+    closes += [closes[-1] * 1.05] * (2 * CANDLES)
+    assert list(told(closes, frozenset({WARM}))) == [WARM]
+    quiet = span()
+    for place, close in enumerate(closes):
+        quiet.look(close, after_hole=place == WARM)
+    measured = quiet.state().returns
+    assert max(abs(each) for each in measured) * 1e-12 < 0.01
+
+
+def test_nothing_is_told_before_there_are_returns_enough() -> None:
+    early = calm(WARM - CANDLES)
+    assert told([*early, early[-1] * 2]) == {}
+    closes = calm(WARM)
+    assert list(told([*closes, closes[-1] * 2])) == [WARM]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10_000), st.sets(st.integers(0, 200), max_size=3), st.sets(st.integers(0, 200), max_size=3))
+def test_a_span_restored_at_any_candle_tells_what_it_would_have_told(
+    seed: int, restarts: set[int], holes: set[int]
+) -> None:
+    closes = walk(200, seed)
+    through, restarted = span(3, 10), span(3, 10)
+    for place, close in enumerate(closes):
+        if place in restarts:
+            saved = msgspec.msgpack.decode(msgspec.msgpack.encode(restarted.state()), type=SpanState)
+            restarted = span(3, 10)
+            restarted.restore(saved)
+        hole = place in holes
+        assert restarted.look(close, after_hole=hole) == through.look(close, after_hole=hole)
+
+
+def gate(interval: int, **changes: object) -> Gate:
+    policy = {
+        "close_wakes": (),
+        "close_wakes_in_position": (),
+        "timer_min_s": 60,
+        "timer_max_s": 86_400,
+        "outlier_z": 2.5,
+        "outlier_over": "15m",
+        "outlier_window": WINDOW,
+        "escalation_z": 6.0,
+        "cooldown_s": 120,
+        "condition_max_s": 604_800,
+    }
+    return Gate(GatePolicy.model_validate(policy | changes), interval, (SYMBOL,))
+
+
+def woken(tested: Gate, closes: list[float], interval: int) -> dict[int, tuple[str, ...]]:
+    found = {}
+    for place, close in enumerate(closes):
+        at = place * interval
+        tested.look(SYMBOL, close, (interval,), at=at, read=unread, after_hole=False, in_position=False)
+        for reason in tested.wake(at, busy=False):
+            found[place] = tuple(each.split(" ")[0] for each in reason.reasons)
+    return found
+
+
+def unread(symbol: str, metric: str) -> Reading:
+    raise AssertionError("nothing is read without a condition")
+
+
+def test_a_minute_wakes_by_itself_only_when_it_escalates() -> None:
+    closes = walk(WARM + 30, 1)
+    # Back against the last quarter of an hour, so that this is no outlier over fifteen minutes.
+    back = math.copysign(0.001, closes[-CANDLES] - closes[-1])
+    for deviations, wakes in ((4, None), (9, ("outlier:1m",))):
+        jumped = [*closes, closes[-1] * (1 + deviations * back)]
+        assert woken(gate(MINUTE), jumped, MINUTE).get(len(closes)) == wakes
+
+
+@pytest.mark.parametrize(
+    ("interval", "lengths"), [(5 * SECOND, {"15m", "1m"}), (MINUTE, {"15m", "1m"}), (15 * MINUTE, {"15m"})]
+)
+def test_how_long_the_candles_are_changes_nothing_about_what_an_outlier_is(interval: int, lengths: set[str]) -> None:
+    assert set(gate(interval).state().spans[SYMBOL]) == lengths
+
+
+def test_candles_longer_than_the_span_are_measured_themselves() -> None:
+    assert set(gate(60 * MINUTE).state().spans[SYMBOL]) == {"1h"}
