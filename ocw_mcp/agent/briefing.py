@@ -29,5 +29,5 @@ class Briefing:
         would = "; ".join(leg_text(leg) for leg in legs) or "hold everything"
         reasons = [each for reason in snapshot.wake for each in reason.reasons]
         review = bool(reasons) and all(each.startswith(REVIEWS) for each in reasons)
-        seen = compact(snapshot, stands_alone=False)
+        seen = compact(snapshot, briefed=True)
         return self._prompts.context(request.wake_id, seen, would, memory=memory, review=review)

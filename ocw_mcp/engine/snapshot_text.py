@@ -14,17 +14,22 @@ from ocw_mcp.domain.snapshot import Correlation, IndicatorValues, PositionView, 
 from ocw_mcp.domain.time import HOUR, SECOND, iso
 from ocw_mcp.domain.unknown import Reading, Unknown
 
-_DIGITS = 6
-"""Significant digits of a price."""
+_PRICE_DIGITS = 6
+VOLUME_DIGITS = 5
 
 Beside = Callable[[float, float], str]
 """The text of a value beside the close of its row."""
 
 
-def _price(value: float, close: float = 0.0) -> str:
-    decimals = min(12, max(0, _DIGITS - 1 - math.floor(math.log10(abs(value))))) if value else 0
+def significant(value: float, digits: int) -> str:
+    """A number to so many significant digits, without an exponent; all digits before the point are told."""
+    decimals = min(12, max(0, digits - 1 - math.floor(math.log10(abs(value))))) if value else 0
     text = f"{value:.{decimals}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _price(value: float, close: float = 0.0) -> str:
+    return significant(value, _PRICE_DIGITS)
 
 
 def _fixed(decimals: int, unit: float = 1.0) -> Beside:
@@ -39,7 +44,7 @@ def _of_close(value: float, close: float) -> str:
 
 
 def _from_close(value: float, close: float) -> str:
-    return f"{100 * (value / close - 1):+.2f}"
+    return f"{100 * (value / close - 1):.2f}"
 
 
 def _direction(value: float, close: float) -> str:
@@ -52,6 +57,7 @@ class _Column(NamedTuple):
     long: str
     compact: Beside
     full: Beside
+    in_compact: bool = True
 
 
 _COLUMNS: Final = (
@@ -73,9 +79,11 @@ _COLUMNS: Final = (
     _Column("obv_change_14", "obv", "OBV change over 14 candles, share of their volume", _share, _share),
     _Column("obv_divergence_14", "div", "OBV divergence over 14 candles", _share, _share),
     _Column("supertrend", "st", "Supertrend (10, 3)", _from_close, _price),
-    _Column("supertrend_direction", "dir", "Supertrend direction", _direction, _direction),
+    _Column("supertrend_direction", "dir", "Supertrend direction", _direction, _direction, in_compact=False),
     _Column("adx_14", "adx", "ADX 14", _points, _points),
 )
+
+_IN_COMPACT: Final = tuple(column for column in _COLUMNS if column.in_compact)
 
 _DERIVATIVES: Final = (
     _Column("funding_8h", "fund8h", "funding, % in 8 h", _fixed(4, 0.01), _fixed(4, 0.01)),
@@ -86,9 +94,9 @@ _DERIVATIVES: Final = (
 )
 
 _LEGEND: Final = (
-    "? unknown, reasons at the end; * candle still forming; n closed candles; rsi, k d (StochRSI), mfi, adx 0..100; "
-    "macd sig hist atr in % of close; ema and st (Supertrend, dir): % from the close to them; vwap: % from the VWAP of "
-    "the UTC day to the close; bw bandwidth in %; %b 0..1 inside the bands; obv (change over 14 candles by volume) and "
+    "? unknown, reasons at the end; * candle still forming; rsi, k d (StochRSI), mfi, adx 0..100; macd sig hist atr in "
+    "% of close; ema and st (Supertrend; below 0 it is up): % from the close to them; vwap: % from the VWAP of the UTC "
+    "day to the close; bw bandwidth in %; %b 0..1 inside the bands; obv (change over 14 candles by volume) and "
     "div (above 0: volume in, price down) -1..1; deriv -1..1, above 0 leans long; fund8h, oi24h in %; taker1h buys "
     "over sells; ls top traders' longs over shorts, lsz deviations; lev leverage, liq price of liquidation; ret, mfe, "
     "mae in %; sizes in base asset; times UTC"
@@ -123,17 +131,17 @@ def standing(limits: tuple[tuple[str, str], ...]) -> str:
     return "\n".join([_LEGEND, *_listed("limits", [f"{name} {text}" for name, text in limits])])
 
 
-def compact(snapshot: Snapshot, *, stands_alone: bool = True) -> str:
+def compact(snapshot: Snapshot, *, briefed: bool = False) -> str:
     """The snapshot in tables: one line per symbol and timeframe, unknowns gathered by their reason.
 
-    Whoever was told what is `standing` beforehand reads it without that.
+    Whoever is briefed was told what is `standing`, and looks up what the indicators of a forming candle would be.
     """
     unknowns = _Unknowns()
     moods = {"regime": snapshot.regime, "macro": snapshot.macro}
     told = [f"{k} {unknowns.mark(v, '', k) if isinstance(v, Unknown) else v}" for k, v in moods.items()]
     return "\n".join(
         [
-            *([standing(snapshot.limits)] if stands_alone else []),
+            *([] if briefed else [standing(snapshot.limits)]),
             *_listed("note", [_one_line(snapshot.note)] if snapshot.note else []),
             *_listed("trades (opened, held, pnl)", [_trade(each) for each in snapshot.trades]),
             f"product {snapshot.product} {' '.join(told)} scale {plain(snapshot.scale)}",
@@ -145,11 +153,11 @@ def compact(snapshot: Snapshot, *, stands_alone: bool = True) -> str:
             *_position_rows(snapshot, unknowns),
             *_listed("correlation", [_correlation(each, unknowns) for each in snapshot.correlations]),
             *_forming_rows(snapshot, unknowns),
-            " ".join(["symbol tf n close", *(column.short for column in _COLUMNS)]),
+            " ".join(["symbol tf close", *(column.short for column in _IN_COMPACT)]),
             *(
-                _values_row(f"{view.symbol} {values.timeframe}{star}", values, unknowns)
+                _values_row(f"{view.symbol} {name}", values, unknowns)
                 for view in snapshot.symbols
-                for values, star in _all_values(view)
+                for name, values in (_closed_values(view) if briefed else all_values(view))
             ),
             *unknowns.lines(),
         ]
@@ -212,9 +220,9 @@ def _forming_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
             else:
                 prices = " ".join(map(_price, (each.candle.open, each.candle.high, each.candle.low)))
                 rows.append(
-                    f"{view.symbol} {each.timeframe} {_time(each.candle.opened_at)} {prices} {each.candle.volume:.5g}"
+                    f"{view.symbol} {each.timeframe}* {prices} {significant(each.candle.volume, VOLUME_DIGITS)}"
                 )
-    return ["forming tf since open high low volume", *rows] if rows else []
+    return ["forming tf open high low volume", *rows] if rows else []
 
 
 def _values_row(where: str, values: IndicatorValues, unknowns: _Unknowns) -> str:
@@ -224,9 +232,9 @@ def _values_row(where: str, values: IndicatorValues, unknowns: _Unknowns) -> str
         unknowns.mark(close, where, each.short)
         if isinstance(close, Unknown)
         else unknowns.cell(getattr(values, each.field), where, each.short, each.compact, close)
-        for each in _COLUMNS
+        for each in _IN_COMPACT
     ]
-    return " ".join([where, str(values.candles), unknowns.cell(close, where, "close", _price), *cells])
+    return " ".join([where, unknowns.cell(close, where, "close", _price), *cells])
 
 
 def full(snapshot: Snapshot) -> str:
@@ -289,7 +297,7 @@ def _symbol_lines(view: SymbolView) -> list[str]:
             lines += [
                 f"  {each.timeframe}, still forming since {_time(candle.opened_at)}, as if it closed now:",
                 f"    open: {_price(candle.open)}; high: {_price(candle.high)}; low: {_price(candle.low)}; "
-                f"volume: {candle.volume:.6g}",
+                f"volume: {significant(candle.volume, VOLUME_DIGITS)}",
                 *_values_lines(candle.indicators),
             ]
     return lines
@@ -300,9 +308,15 @@ def _values_lines(values: IndicatorValues) -> list[str]:
     return [f"    close: {_shown(values.close, _price)}", *shown]
 
 
-def _all_values(view: SymbolView) -> list[tuple[IndicatorValues, str]]:
-    closed = [(values, "") for values in view.indicators]
-    return closed + [(each.candle.indicators, "*") for each in view.forming if not isinstance(each.candle, Unknown)]
+def _closed_values(view: SymbolView) -> list[tuple[str, IndicatorValues]]:
+    return [(values.timeframe, values) for values in view.indicators]
+
+
+def all_values(view: SymbolView) -> list[tuple[str, IndicatorValues]]:
+    """The indicators of a symbol by timeframe, with a star those of a candle that is still forming."""
+    forming = (each.candle for each in view.forming if not isinstance(each.candle, Unknown))
+    stars = [(f"{candle.indicators.timeframe}*", candle.indicators) for candle in forming]
+    return _closed_values(view) + stars
 
 
 def _shown(value: Reading, show: Beside) -> str:

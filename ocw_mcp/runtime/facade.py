@@ -22,6 +22,7 @@ from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.time import span_name, utc_day
 from ocw_mcp.engine.entries import Checked
 from ocw_mcp.engine.snapshot import positions
+from ocw_mcp.engine.snapshot_text import all_values
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.history import History
 from ocw_mcp.runtime.trading import Trading
@@ -214,14 +215,17 @@ class Facade:
         """One symbol of the snapshot. Raises RequestError."""
         return self.snapshot(symbol).symbols[0]
 
-    def indicators(self, symbol: str, timeframe: str | None = None) -> list[IndicatorValues]:
-        """Indicators of a symbol on its closed candles, of one timeframe or all that have some. Raises RequestError."""
-        found = self.symbol(symbol).indicators
+    def indicators(self, symbol: str, timeframe: str | None = None) -> dict[str, IndicatorValues]:
+        """Indicators of a symbol by timeframe, of one or of all that have some; of a forming candle as `1h*`.
+
+        Raises RequestError.
+        """
+        found = dict(all_values(self.symbol(symbol)))
         if timeframe is None:
-            return list(found)
-        chosen = [each for each in found if each.timeframe == timeframe]
+            return found
+        chosen = {name: values for name, values in found.items() if name.rstrip("*") == timeframe}
         if not chosen:
-            raise self._no_timeframe(timeframe, tuple(each.timeframe for each in found))
+            raise self._no_timeframe(timeframe, tuple(name for name in found if not name.endswith("*")))
         return chosen
 
     def candles(self, symbol: str, timeframe: str, limit: int, before: int | None = None) -> Candles:

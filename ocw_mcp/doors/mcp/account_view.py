@@ -269,8 +269,8 @@ def check(meta: Meta, leg: Leg, checked: "Checked") -> CallToolResult:
     verdict = f"would not pass. {said}{largest}" if refusal else "would pass"
     more = [] if refusal else [f"largest that would pass: {result.largest}"]
     failing = [f"NO {row.code}: limit {row.limit}, actual {row.actual}" for row in result.verdicts if not row.passes]
-    held = ", ".join(row.code for row in result.verdicts if row.passes)
-    kept = [f"kept, by the codes of their refusals: {held}"] if held else []
+    held = sum(row.passes for row in result.verdicts)
+    kept = [f"limits kept: {held}"] if held else []
     return told(result, "\n".join([headline(meta), f"{order}{worth}: {verdict}", *more, *failing, *kept]))
 
 

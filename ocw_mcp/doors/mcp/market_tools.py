@@ -56,15 +56,13 @@ def market_tools(look: Looks) -> list[HouseTool]:
             rows=rows,
             cursor=words.cursor("candles", found.rows[0][0]) if found.more else None,
         )
-        lines = [" ".join([str(at)[:16], *(f"{value:.7g}" for value in values)]) for at, *values in rows]
-        more = [f"older: cursor={result.cursor}"] if result.cursor else []
-        text = [headline(result.meta), f"{found.symbol} {found.timeframe}", " ".join(result.columns), *lines, *more]
-        return told(result, "\n".join(text))
+        return market_view.candles(result)
 
     async def market_get_indicators(
         symbol: str, timeframe: str | None = None
     ) -> Annotated[CallToolResult, IndicatorsResult]:
-        """All indicators of one symbol on its last closed candles: 15m 1h 4h, or one of them."""
+        """All indicators of one symbol on its last closed candles, 15m 1h 4h or one of them; of those still forming
+        with a star, as if they closed now."""
         facade = look()
         found = facade.indicators(symbol, timeframe)
         return market_view.indicators(meta(facade), facade.known(symbol), found)

@@ -11,6 +11,7 @@ from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.domain.words import untrusted
 from ocw_mcp.doors.mcp.looks import headline
 from ocw_mcp.doors.mcp.results import (
+    CandlesResult,
     DerivativesResult,
     IndicatorsResult,
     Meta,
@@ -20,7 +21,7 @@ from ocw_mcp.doors.mcp.results import (
 )
 from ocw_mcp.doors.mcp.tool import told
 from ocw_mcp.doors.mcp.words import CONCISE, DETAILED
-from ocw_mcp.engine.snapshot_text import compact
+from ocw_mcp.engine.snapshot_text import VOLUME_DIGITS, compact, significant
 
 KEY_TIMEFRAMES = ("1h", "4h")
 KEY_INDICATORS = ("close", "rsi_14", "adx_14", "atr_14", "macd_histogram", "ema_21", "ema_50", "percent_b")
@@ -71,13 +72,32 @@ def snapshot(meta: Meta, taken: Snapshot, *, detailed: bool) -> CallToolResult:
         shown -= 1
 
 
-def indicators(meta: Meta, symbol: str, found: list[IndicatorValues]) -> CallToolResult:
-    """Indicators of one symbol."""
+def candles(result: CandlesResult) -> CallToolResult:
+    """Candles of one symbol, a line each, under the day they opened in."""
+    lines, day = [], ""
+    for opened, *prices, volume in result.rows:
+        date, _, time = str(opened).removesuffix("Z").partition("T")
+        if date != day:
+            lines.append(date)
+            day = date
+        told_prices = (significant(float(price), 7) for price in prices)
+        lines.append(" ".join([time.removesuffix(":00"), *told_prices, significant(float(volume), VOLUME_DIGITS)]))
+    more = [f"older: cursor={result.cursor}"] if result.cursor else []
+    of_what = f"{result.symbol} {result.timeframe}, {' '.join(result.columns)}"
+    return told(result, "\n".join([headline(result.meta), of_what, *lines, *more]))
+
+
+def indicators(meta: Meta, symbol: str, found: Mapping[str, IndicatorValues]) -> CallToolResult:
+    """Indicators of one symbol, a line each."""
     reasons = _Reasons()
-    values = {each.timeframe: reasons.numbers(each.timeframe, each, _ALL_INDICATORS) for each in found}
+    values = {timeframe: reasons.numbers(timeframe, each, _ALL_INDICATORS) for timeframe, each in found.items()}
     result = IndicatorsResult(meta=meta, symbol=symbol, indicators=values, unknown=reasons.told())
-    lines = [f"{timeframe}: {_pairs(readings)}" for timeframe, readings in values.items()]
-    return told(result, "\n".join([headline(meta), symbol, *lines, *_unknown_lines(result.unknown)]))
+    lines = [
+        " ".join([name, *(_number(readings[name], 5) for readings in values.values())]) for name in _ALL_INDICATORS
+    ]
+    return told(
+        result, "\n".join([headline(meta), " ".join([symbol, *values]), *lines, *_unknown_lines(result.unknown)])
+    )
 
 
 def derivatives(meta: Meta, taken: Snapshot, not_built: Mapping[str, str]) -> CallToolResult:
@@ -165,7 +185,11 @@ def _derivatives(view: SymbolView, reasons: _Reasons) -> Readings:
 
 
 def _pairs(readings: Readings) -> str:
-    return " ".join(f"{name}={'?' if value is None else f'{value:.7g}'}" for name, value in readings.items())
+    return " ".join(f"{name}={_number(value, 7)}" for name, value in readings.items())
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "?" if value is None else significant(value, digits)
 
 
 def _unknown_lines(unknown: dict[str, str]) -> list[str]:
