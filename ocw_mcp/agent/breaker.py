@@ -1,9 +1,13 @@
 """Leaves the model alone for a while after it failed several times in a row."""
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
+from ocw_mcp.adapters.store.views.thinking import Thought
+from ocw_mcp.agent.causes import ANSWERED, UNASKED, Cause
+from ocw_mcp.domain.decision import FALLBACK, MEANT
 from ocw_mcp.domain.time import MINUTE
 
 FAILURES: Final = 3
@@ -23,6 +27,28 @@ class Breaker:
 
     def __init__(self) -> None:
         self.state = BreakerState()
+
+    @classmethod
+    def recalled(cls, thoughts: Iterable[Thought]) -> "Breaker":
+        """As it was after the latest decisions of the journal, oldest first."""
+        breaker = cls()
+        for thought in thoughts:
+            breaker._recall(thought.cause.removeprefix(FALLBACK), thought.at - thought.thinking_ms)
+        return breaker
+
+    def _recall(self, cause: str, asked_at: int) -> None:
+        name = cause.partition(":")[0]
+        if cause and not cause.startswith(MEANT) and name not in Cause.__members__:
+            # It was remembered, or nobody waited any more: that says nothing about the model.
+            return
+        if name == Cause.BREAKER:
+            # It was open, though of what opened it nothing is here.
+            if self.state.opened_at is None:
+                self.state = BreakerState(FAILURES, asked_at)
+        elif name in ANSWERED or not cause or cause.startswith(MEANT):
+            self.succeeded()
+        elif name not in UNASKED and self.lets_ask(asked_at):
+            self.failed(asked_at)
 
     def lets_ask(self, now: int) -> bool:
         """Whether the model may be asked at `now` (ms). Whoever is let through says how it went."""

@@ -18,6 +18,7 @@ class Cause(StrEnum):
     BAD_REQUEST = "BAD_REQUEST"
     NO_MODEL = "NO_MODEL"
     TIMEOUT = "TIMEOUT"
+    UNREACHABLE = "UNREACHABLE"
     CONNECTION = "CONNECTION"
     REFUSAL = "REFUSAL"
     CUT_OFF = "CUT_OFF"
@@ -27,6 +28,7 @@ class Cause(StrEnum):
     TOOLS = "TOOLS"
     BUDGET = "BUDGET"
     THINNED = "THINNED"
+    NOT_KEPT = "NOT_KEPT"
     NO_PRICE = "NO_PRICE"
     BREAKER = "BREAKER"
     NOT_RECORDED = "NOT_RECORDED"
@@ -43,7 +45,8 @@ CAUSE_MEANING: Final[dict[Cause, str]] = {
     Cause.BAD_REQUEST: "the API does not take the request (4xx)",
     Cause.NO_MODEL: "the model does not exist, or is retired (404)",
     Cause.TIMEOUT: "no answer came in time",
-    Cause.CONNECTION: "the connection failed, or broke off",
+    Cause.UNREACHABLE: "nobody answers at the API's address",
+    Cause.CONNECTION: "the connection broke off",
     Cause.REFUSAL: "the model refused to answer",
     Cause.CUT_OFF: "the answer was cut off",
     Cause.MALFORMED: "the answer is none that a decision could be read from",
@@ -51,15 +54,28 @@ CAUSE_MEANING: Final[dict[Cause, str]] = {
     Cause.TOOL_LOOP: "the model went on calling tools and did not decide",
     Cause.TOOLS: "the desk's tools could not be asked",
     Cause.BUDGET: "the next call might cost more than may be spent",
-    Cause.THINNED: "of the day's budget little is left, so every other routine wake is left to the rules",
+    Cause.THINNED: "of the budget little is left, so every other routine wake is left to the rules",
+    Cause.NOT_KEPT: "what the next call may cost could not be written down first",
     Cause.NO_PRICE: "nobody tells what the model costs, so no budget could hold",
     Cause.BREAKER: "too many decisions failed in a row, and the model is left alone for a while",
     Cause.NOT_RECORDED: "the recording holds no answer to this request",
     Cause.INTERNAL: "something failed inside",
 }
 
-UNASKED: Final = frozenset({Cause.NO_KEY, Cause.BUDGET, Cause.NO_PRICE, Cause.BREAKER, Cause.NOT_RECORDED})
+UNASKED: Final = frozenset(
+    {
+        Cause.NO_KEY,
+        Cause.BUDGET,
+        Cause.THINNED,
+        Cause.NOT_KEPT,
+        Cause.NO_PRICE,
+        Cause.BREAKER,
+        Cause.NOT_RECORDED,
+    }
+)
 """Causes that say nothing about whether the model would have answered."""
+ANSWERED: Final = frozenset({Cause.IMPOSSIBLE})
+"""Causes that show it did."""
 
 
 class Trouble(msgspec.Struct, frozen=True):

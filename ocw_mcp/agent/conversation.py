@@ -6,7 +6,7 @@ at its worst has to be left of what may be spent on this decision.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
@@ -14,8 +14,9 @@ import msgspec
 
 from ocw_mcp.agent.causes import Cause, Trouble
 from ocw_mcp.agent.messages import Messages, Reply, Request, unfinished
-from ocw_mcp.agent.pricing import Ttl, Usage, cost, read_table, worst_cost
+from ocw_mcp.agent.pricing import Ttl, Usage, cost, worst_cost
 from ocw_mcp.agent.tools import SUBMIT, LegAnswer, ToolAnswer, ToolClient, called, offered
+from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.protocols import Clock
 
@@ -27,9 +28,13 @@ RETRIED: Final = frozenset({Cause.RATE_LIMITED, Cause.OVERLOADED, Cause.SERVER})
 """Worth a second try: nothing was billed, and a moment later it may go."""
 MAY_BE_BILLED: Final = frozenset({Cause.TIMEOUT, Cause.CONNECTION, Cause.MALFORMED})
 """Nobody knows whether the model worked on such a call, so it counts at its worst."""
+MAX_TOKENS: Final = 4_000
 WAIT_S: Final = 2.0
 LONGEST_WAIT_SHARE: Final = 0.25
 """Of the time for the decision; where the API asks for more, the rules are quicker."""
+
+WritesDown = Callable[[Decimal], Awaitable[None]]
+"""Keeps what the decision may have cost (USD), before a call is made; raises BookError where that cannot be."""
 
 _Answer = TypeVar("_Answer")
 
@@ -40,7 +45,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """How a decision is asked for, and what it may take."""
 
     model: str
-    max_tokens: int = 4_000
+    max_tokens: int = MAX_TOKENS
     """Of one answer, thinking included."""
     tool_rounds: int = 2
     """How often it may look before it decides."""
@@ -108,11 +113,14 @@ class _Over(Exception):  # noqa: N818
 class Conversation:
     """One decision. It is held once."""
 
-    def __init__(self, messages: Messages, tools: ToolClient, clock: Clock, terms: Terms) -> None:
+    def __init__(
+        self, messages: Messages, tools: ToolClient, clock: Clock, terms: Terms, writes_down: WritesDown | None = None
+    ) -> None:
         self._messages = messages
         self._tools = tools
         self._clock = clock
         self._terms = terms
+        self._writes_down = writes_down
         self._usage = Usage()
         self._cost = ZERO
         self._under_way = ZERO
@@ -148,7 +156,6 @@ class Conversation:
         return Outcome(ending, self._usage, self.cost_usd, self._calls, tuple(self._called), took)
 
     async def _go(self, wake: int, system: str, context: str) -> Ending:
-        await asyncio.to_thread(read_table)
         tools = await self._offered()
         names = {tool["name"] for tool in tools}
         self._turns.append({"role": "user", "content": [{"type": "text", "text": context}]})
@@ -200,7 +207,7 @@ class Conversation:
 
     async def _ask(self, wake: int, body: dict[str, Any]) -> Reply:
         """One answer, paid for. Ends the conversation where none comes."""
-        worst = self._reserve(body)
+        worst = await self._reserve(body)
         reply = await self._call(Request(wake, self._calls, body), worst)
         if isinstance(reply, Trouble) and await self._worth_waiting(reply):
             reply = await self._call(Request(wake, self._calls, body), worst)
@@ -227,8 +234,8 @@ class Conversation:
         self._under_way = ZERO
         return reply
 
-    def _reserve(self, body: dict[str, Any]) -> Decimal:
-        """What the next call costs at its worst. Ends the conversation where that is more than is left."""
+    async def _reserve(self, body: dict[str, Any]) -> Decimal:
+        """What the next call costs at its worst, written down. Ends the conversation where more is not left."""
         terms = self._terms
         # What was said before the last answer is counted already, and so is that answer, as output.
         new = body if not self._known.prompt else body["messages"][-1:]
@@ -241,6 +248,11 @@ class Conversation:
         if worst > left:
             detail = f"it costs {plain(round(worst, 4))} USD at most, and {plain(round(left, 4))} is left"
             raise _Over(self._broken_off(Trouble(Cause.BUDGET, detail)))
+        if self._writes_down is not None:
+            try:
+                await self._writes_down(self._cost + worst)
+            except BookError as error:
+                raise _Over(self._broken_off(Trouble(Cause.NOT_KEPT, str(error)))) from None
         return worst
 
     async def _worth_waiting(self, trouble: Trouble) -> bool:

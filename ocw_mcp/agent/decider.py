@@ -7,6 +7,7 @@ nothing came of it, so that the rules decide.
 import asyncio
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from typing import Final
 
@@ -15,16 +16,18 @@ import msgspec
 from ocw_mcp.agent.breaker import Breaker
 from ocw_mcp.agent.briefing import Briefing
 from ocw_mcp.agent.caching import Plan, Rhythm
-from ocw_mcp.agent.causes import UNASKED, Cause, Trouble
-from ocw_mcp.agent.conversation import Conversation, Failed, Held, Outcome, Submitted, Terms
+from ocw_mcp.agent.causes import ANSWERED, UNASKED, Cause, Trouble
+from ocw_mcp.agent.conversation import MAX_TOKENS, Conversation, Failed, Held, Outcome, Submitted, Terms
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.messages import Messages
+from ocw_mcp.agent.pricing import read_table, worst_cost
 from ocw_mcp.agent.prompts import Prompts
+from ocw_mcp.agent.purse import Purse
 from ocw_mcp.agent.remembered import remembered
-from ocw_mcp.agent.thinning import thinned
+from ocw_mcp.agent.thinning import Spent, thinned
 from ocw_mcp.agent.tools import ToolClient
 from ocw_mcp.domain.decision import MEANT, Decision
-from ocw_mcp.domain.errors import CannotDecideError
+from ocw_mcp.domain.errors import BookError, CannotDecideError
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import CLAUDE
 from ocw_mcp.domain.policies import Policies
@@ -46,12 +49,19 @@ CORRECTION_MS: Final = 5 * SECOND
 """What thinking takes on a simulated clock: models, and no measures."""
 
 
+WORST_PROMPT: Final = 12_000
+"""Bytes that a request is taken for, where it is not there yet."""
+
+
 class Desk(msgspec.Struct, frozen=True):
-    """What the decider needs of a running desk: its tools, and what may still be spent (USD)."""
+    """What the decider needs of a running desk."""
 
     tools: ToolClient
-    allowance_usd: Callable[[], Decimal]
+    spent_usd: Callable[[], Spent]
+    """What thinking has cost in the UTC day and the UTC month, as far as the engine was told."""
     memory: Memory | None = None
+    purse: Purse = msgspec.field(default_factory=Purse)
+    breaker: Breaker = msgspec.field(default_factory=Breaker)
 
 
 class ClaudeDecider:
@@ -69,7 +79,6 @@ class ClaudeDecider:
         self._clock = clock
         self._model = model
         self._desk: Desk | None = None
-        self._breaker = Breaker()
         self._rhythm = Rhythm()
         self._under_way: tuple[int, Conversation] | None = None
         self._spent: tuple[int, Decimal] = (0, ZERO)
@@ -91,10 +100,11 @@ class ClaudeDecider:
         return CORRECTION_MS
 
     def cost_usd(self, wake_id: int) -> Decimal:
-        """What was spent on a wake so far."""
+        """What was spent on a wake so far, with what is told along with it."""
+        beside = ZERO if self._desk is None else self._desk.purse.told_usd(wake_id)
         if self._under_way is not None and self._under_way[0] == wake_id:
-            return self._under_way[1].cost_usd
-        return self._spent[1] if self._spent[0] == wake_id else ZERO
+            return self._under_way[1].cost_usd + beside
+        return (self._spent[1] if self._spent[0] == wake_id else ZERO) + beside
 
     async def decide(self, request: DecisionRequest) -> Decision:
         """Hold a conversation, or repeat a HOLD that still stands.
@@ -103,53 +113,81 @@ class ClaudeDecider:
         """
         if isinstance(self._messages, Trouble):
             raise CannotDecideError(str(self._messages))
-        if self._desk is None:
+        desk, now = self._desk, self._clock.now()
+        if desk is None:
             raise CannotDecideError(str(Trouble(Cause.TOOLS, "no desk is there yet")))
         if as_before := remembered(request):
             return Decision(cause=as_before)
-        if spare := thinned(request, self._desk.allowance_usd(), self._policies.budget.usd_per_day):
-            raise CannotDecideError(str(spare))
-        now, wake = self._clock.now(), request.wake_id
-        if not self._breaker.lets_ask(now):
-            raise CannotDecideError(str(Trouble(Cause.BREAKER)))
-        self._rhythm.asks(request.snapshot.at)
         # Prices are read from a table, which takes a third of a second the first time.
-        plan = await asyncio.to_thread(self._rhythm.plan, self._model, now)
-        conversation = Conversation(self._messages, self._desk.tools, self._clock, self._terms(self._desk, plan))
-        self._under_way = (wake, conversation)
+        await asyncio.to_thread(read_table)
+        if spare := self._thinned(request, desk):
+            raise CannotDecideError(str(spare))
+        if not desk.breaker.lets_ask(now):
+            raise CannotDecideError(str(Trouble(Cause.BREAKER)))
         try:
-            context = self._briefing.context(request, await self._remembers(request, self._desk))
-            outcome = await conversation.hold(wake, self._briefing.system, context)
+            return self._judge(await self._ask(request, self._messages, desk), desk)
+        finally:
+            desk.breaker.left_alone()
+
+    async def _ask(self, request: DecisionRequest, messages: Messages, desk: Desk) -> Outcome:
+        wake = request.wake_id
+        self._rhythm.asks(request.snapshot.at)
+        plan = self._rhythm.plan(self._model, self._clock.now())
+        memory = "" if desk.memory is None else await desk.memory.at_wake(request.snapshot, self._left(desk))
+        terms = self._terms(self._left(desk), plan)
+        conversation = Conversation(messages, desk.tools, self._clock, terms, desk.purse.costs)
+        try:
+            await desk.purse.begins(wake)
+            self._under_way = (wake, conversation)
+            outcome = await conversation.hold(wake, self._briefing.system, self._briefing.context(request, memory))
+        except BookError as error:
+            raise CannotDecideError(str(Trouble(Cause.NOT_KEPT, str(error)))) from None
         finally:
             self._spent, self._under_way = (wake, conversation.cost_usd), None
+        with suppress(BookError):
+            # Where this is not kept, the worst case stands.
+            await desk.purse.costs(outcome.cost_usd)
         self._rhythm.took(outcome.calls)
         self.outcomes = [*self.outcomes[-255:], outcome]
-        return self._judge(outcome)
+        return outcome
 
-    async def _remembers(self, request: DecisionRequest, desk: Desk) -> str:
-        return "" if desk.memory is None else await desk.memory.at_wake(request.snapshot, desk.allowance_usd())
+    def _spent_usd(self, desk: Desk) -> Spent:
+        """In the day and in the month, with what the engine does not know yet and what is set aside."""
+        beside = desk.purse.untold_usd + (ZERO if desk.memory is None else desk.memory.set_aside_usd)
+        today, this_month = desk.spent_usd()
+        return today + beside, this_month + beside
 
-    def _terms(self, desk: Desk, plan: Plan) -> Terms:
+    def _left(self, desk: Desk) -> Decimal:
+        """What may be spent (USD)."""
+        budget, (today, this_month) = self._policies.budget, self._spent_usd(desk)
+        return max(ZERO, min(budget.usd_per_day - today, budget.usd_per_month - this_month))
+
+    def _thinned(self, request: DecisionRequest, desk: Desk) -> Trouble | None:
+        try:
+            worst = worst_cost(WORST_PROMPT, MAX_TOKENS, self._model, self._clock.now())
+        except LookupError:
+            return None
+        return thinned(request, self._spent_usd(desk), self._policies.budget, worst)
+
+    def _terms(self, left_usd: Decimal, plan: Plan) -> Terms:
         deadline_s = self._policies.decision.deadline_s
         return Terms(
             model=self._model,
-            allowance_usd=desk.allowance_usd(),
+            allowance_usd=left_usd,
             timeout_s=max(1.0, deadline_s * 0.9),
             reads=READS,
             prefix_ttl=plan.prefix,
             turns_cached=plan.turns,
         )
 
-    def _judge(self, outcome: Outcome) -> Decision:
+    def _judge(self, outcome: Outcome, desk: Desk) -> Decision:
         """Tell the breaker how it went, and the engine what to do."""
         ending = outcome.ending
         trouble = ending.trouble if isinstance(ending, Submitted | Failed) else None
-        if trouble is None or trouble.cause is Cause.IMPOSSIBLE:
-            self._breaker.succeeded()
-        elif trouble.cause in UNASKED:
-            self._breaker.left_alone()
-        else:
-            self._breaker.failed(self._clock.now())
+        if trouble is None or trouble.cause in ANSWERED:
+            desk.breaker.succeeded()
+        elif trouble.cause not in UNASKED:
+            desk.breaker.failed(self._clock.now())
         if trouble is not None:
             raise CannotDecideError(str(trouble))
         return Decision(cause=f"{MEANT}{ending.why}") if isinstance(ending, Held) else Decision()

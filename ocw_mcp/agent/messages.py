@@ -180,6 +180,7 @@ def _client(credentials: Credentials) -> "AsyncAnthropic":
 def classified(error: Exception) -> tuple[Cause, str, float | None]:
     """An error of the SDK as a cause, its own words, and how long (s) it asks to be left alone."""
     import anthropic
+    import httpx2
 
     causes: dict[type[Exception], Cause] = {
         anthropic.AuthenticationError: Cause.BAD_KEY,
@@ -196,6 +197,9 @@ def classified(error: Exception) -> tuple[Cause, str, float | None]:
         anthropic.APIConnectionError: Cause.CONNECTION,
     }
     cause = next((cause for kind, cause in causes.items() if isinstance(error, kind)), Cause.MALFORMED)
+    if isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout):
+        # Nothing was sent, so nothing is billed.
+        cause = Cause.UNREACHABLE
     detail, retry_after_s = type(error).__name__, None
     if isinstance(error, anthropic.APIStatusError):
         detail = f"{error.status_code} {error.api_message or ''}".strip()

@@ -1,4 +1,4 @@
-"""Fewer questions when money gets short: late in a day's budget every other routine wake is left to the rules.
+"""Fewer questions when money gets short: late in a budget every other routine wake is left to the rules.
 
 Which ones follows from the number of the wake, so that a resumed run leaves the same.
 """
@@ -8,10 +8,14 @@ from typing import Final
 
 from ocw_mcp.agent.causes import Cause, Trouble
 from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.policies import BudgetPolicy
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 
+Spent = tuple[Decimal, Decimal]
+"""USD in a UTC day and in its month."""
+
 THINS_FROM: Final = Decimal("0.8")
-"""The share of the day's budget from which on routine wakes thin out."""
+"""The share of a budget from which on routine wakes thin out."""
 ROUTINE: Final = ("timer", "close:")
 """How the reasons begin that only say that time has passed."""
 
@@ -24,10 +28,15 @@ def routine(snapshot: Snapshot) -> bool:
     )
 
 
-def thinned(request: DecisionRequest, left_usd: Decimal, usd_per_day: Decimal) -> Trouble | None:
-    """Why a wake is left to the rules with so much left to be spent; None where the model is to be asked."""
-    spent = usd_per_day - left_usd
-    if spent < THINS_FROM * usd_per_day or request.wake_id % 2 or not routine(request.snapshot):
+def thinned(request: DecisionRequest, spent: Spent, budget: BudgetPolicy, worst_usd: Decimal) -> Trouble | None:
+    """Why a wake is left to the rules with so much spent; None where the model is to be asked.
+
+    The last call that a budget allows has to fit into it at its worst (`worst_usd`), so that much of it is never used.
+    """
+    if request.wake_id % 2 or not routine(request.snapshot):
         return None
-    money = f"{plain(round(left_usd, 4))} of {plain(usd_per_day)} USD is left"
-    return Trouble(Cause.THINNED, f"{money}, and that is so from {THINS_FROM:.0%} of the budget on")
+    for usd, most, of_what in zip(spent, (budget.usd_per_day, budget.usd_per_month), ("day", "month"), strict=True):
+        if 0 < THINS_FROM * (most - worst_usd) <= usd:
+            money = f"{plain(round(usd, 4))} of {plain(most)} USD of the {of_what} is spent"
+            return Trouble(Cause.THINNED, f"{money}, and that is so from {THINS_FROM:.0%} of what can be used on")
+    return None

@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
-from decimal import Decimal
 from pathlib import Path
 
 import structlog
 from mcp import Client
 
 from ocw_mcp import __version__
+from ocw_mcp.agent.breaker import Breaker
 from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.credentials import credentials
 from ocw_mcp.agent.decider import ClaudeDecider, Desk
@@ -16,6 +16,7 @@ from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.memory.writing import Writer, WritingTerms
 from ocw_mcp.agent.messages import Messages, ModelFacts, SdkMessages
 from ocw_mcp.agent.prompts import compose
+from ocw_mcp.agent.purse import Purse
 from ocw_mcp.agent.recording import Recorder, Recording
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.app.settings import Settings
@@ -26,6 +27,8 @@ from ocw_mcp.runtime.facade import Facade
 
 log = structlog.get_logger()
 
+REMEMBERED_THOUGHTS = 256
+"""Events about deciding that a run which goes on looks back at."""
 MODEL = "claude-sonnet-5-5"
 """Asked where CLAUDE_MODEL names no other."""
 
@@ -74,6 +77,8 @@ class Brain:
         await self._look_at_the_model()
         server = build(lambda: facade, __version__)
         server.signs_as = decider.name
+        thoughts = await facade.history.thoughts(REMEMBERED_THOUGHTS)
+        purse = Purse(directory, facade.book, thoughts, spends=self.recording is None)
         memory = Memory(
             directory,
             facade.book,
@@ -81,17 +86,13 @@ class Brain:
             facade.policies.rules,
             self._writer,
             on=self._remembers,
+            purse=purse,
             tell=log.warning,
         )
-
-        def allowance_usd() -> Decimal:
-            today = facade.engine_day()
-            spent = (memory.spent_usd(today), memory.spent_usd(today[:7]))
-            return facade.thinking_left_usd(*spent)
-
         try:
             async with Client(server) as client:
-                decider.attach(Desk(client, allowance_usd, memory))
+                breaker = Breaker.recalled(thoughts)
+                decider.attach(Desk(client, facade.thinking_spent_usd, memory, purse, breaker))
                 yield
         finally:
             await memory.close()

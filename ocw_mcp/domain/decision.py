@@ -8,6 +8,10 @@ import msgspec
 
 MEANT: Final = "model: "
 """How the cause of a HOLD begins that a model meant."""
+FALLBACK: Final = "fallback: "
+"""How a cause begins where the rules stood in for an agent; why follows."""
+UNAFFORDABLE: Final = "BUDGET"
+"""How an agent's own reason begins where its next call might cost more than may be spent."""
 REMEMBERED: Final = "memory: "
 """How the cause of a HOLD begins that repeats what the model meant at an earlier wake."""
 

@@ -12,7 +12,7 @@ from ocw_mcp.core import rules
 from ocw_mcp.core.risk.budget import Budget
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import Done, SubmitRequest, order_key
-from ocw_mcp.domain.decision import MEANT, REMEMBERED, Decision
+from ocw_mcp.domain.decision import FALLBACK, MEANT, REMEMBERED, UNAFFORDABLE, Decision
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import ATTACHED, RULES, OrderRef
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
@@ -213,6 +213,8 @@ class Decisions:
         if self._ends(failure.wake_id):
             self._over(failure.thinking_ms, failure.cause, failure.cost_usd, now)
         elif (pending := self._expected(failure)) is not None:
+            if failure.cause.startswith(UNAFFORDABLE):
+                self._tell_spent(self.budget.renewed(now), now)
             self._without(pending, failure.decider, failure.thinking_ms, failure.cause, now, failure.cost_usd)
 
     def on_deadline(self, now: int) -> None:
@@ -247,11 +249,14 @@ class Decisions:
         self._out.record(events.DecisionEnded(talk.request.wake_id, cause, cost_usd))
 
     def _spent_out(self, pending: DecisionRequest, until: int, now: int) -> None:
+        self._tell_spent(until, now)
         today, this_month = self.budget.spent(now)
-        if self.budget.tells(until):
-            self._out.record(events.BudgetSpent(this_month, until))
         cause = f"budget: {plain(today)} USD spent today, {plain(this_month)} this month; the next from {iso(until)} on"
         self._without(pending, self._config.agent, 0, cause, now)
+
+    def _tell_spent(self, until: int, now: int) -> None:
+        if self.budget.tells(until):
+            self._out.record(events.BudgetSpent(self.budget.spent(now)[1], until))
 
     def _without(
         self, pending: DecisionRequest, agent: str, thinking_ms: int, why: str, now: int, cost_usd: Decimal = ZERO
@@ -267,7 +272,7 @@ class Decisions:
         legs = rules.decide(pending.snapshot, policies).legs
         if policies.fallback.rules == "manage":
             legs = tuple(leg for leg in legs if not leg.action.adds_risk)
-        self._take(pending.wake_id, RULES, thinking_ms, Decision(legs, cause=f"fallback: {why}"), now, cost_usd)
+        self._take(pending.wake_id, RULES, thinking_ms, Decision(legs, cause=f"{FALLBACK}{why}"), now, cost_usd)
 
     def _expected(self, answer: DecisionReady | DecisionFailed) -> DecisionRequest | None:
         pending = self.state.pending

@@ -19,7 +19,7 @@ from ocw_mcp.domain.protocols import Clock, Store
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.snapshot import IndicatorValues, PositionView, Snapshot, SymbolView
 from ocw_mcp.domain.state import DeskState
-from ocw_mcp.domain.time import span_name, utc_day
+from ocw_mcp.domain.time import span_name
 from ocw_mcp.engine.entries import Checked
 from ocw_mcp.engine.snapshot import positions
 from ocw_mcp.engine.snapshot_text import all_values
@@ -306,15 +306,9 @@ class Facade:
             )
         return name
 
-    def engine_day(self) -> str:
-        """The UTC day of engine time."""
-        return utc_day(self._clock.now())
-
-    def thinking_left_usd(self, today: Decimal = ZERO, this_month: Decimal = ZERO) -> Decimal:
-        """What may still be spent on thinking, beside what was spent `today` and `this_month` outside of decisions."""
-        policy = self.policies.budget
-        of_day, of_month = self._engine.decisions.budget.spent(self._clock.now())
-        return max(ZERO, min(policy.usd_per_day - of_day - today, policy.usd_per_month - of_month - this_month))
+    def thinking_spent_usd(self) -> tuple[Decimal, Decimal]:
+        """What thinking has cost in the UTC day and the UTC month of engine time, as far as the engine was told."""
+        return self._engine.decisions.budget.spent(self._clock.now())
 
     def _agent(self) -> str:
         """Who decides, and what a person keeps from it."""

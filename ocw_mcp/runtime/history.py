@@ -17,6 +17,7 @@ from ocw_mcp.adapters.store.views.days import DayPage, read_day
 from ocw_mcp.adapters.store.views.decisions import Decisions, find_decisions
 from ocw_mcp.adapters.store.views.orders import OrderPage, RefusalPage, page_orders, page_refusals
 from ocw_mcp.adapters.store.views.story import Story, find_story, newest_story
+from ocw_mcp.adapters.store.views.thinking import Thought, find_thoughts
 from ocw_mcp.adapters.store.views.trades import TradePage, TradeSearch, search_trades
 from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.requests import RequestCode, RequestError, day_of
@@ -59,6 +60,10 @@ class History:
     async def decisions(self, limit: int, *, acted: bool = False) -> Decisions:
         """The newest decisions, newest last. Raises RequestError."""
         return await self._ask(lambda db, book: find_decisions(db, book, limit, acted=acted))
+
+    async def thoughts(self, limit: int) -> list[Thought]:
+        """How the latest decisions were come to, by so many events about them, newest last. Raises RequestError."""
+        return await self._ask(lambda db, book: find_thoughts(db, limit))
 
     async def story(self, id_: str | None) -> Story:
         """One wake from its reasons to its last fill; without an id, of the newest decision that acted.

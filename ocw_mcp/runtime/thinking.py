@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from ocw_mcp.domain.asks import SubmitRequest, submit_key
-from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.decision import FALLBACK, Decision
 from ocw_mcp.domain.events import DecisionCorrected, DecisionEnded, DecisionMade
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import RULES
@@ -22,7 +22,6 @@ from ocw_mcp.domain.steps import DecisionFailed, DecisionReady, DecisionSubmitte
 from ocw_mcp.engine.answers import Answer
 
 NEVER = 1 << 62
-FALLBACK = "fallback: "
 ELSEWHERE = ("deadline: ", "paused by ")
 """How causes begin that the engine finds by itself: nobody has to say anything for them again."""
 

@@ -12,7 +12,7 @@ from ocw_mcp.agent.decider import CORRECTION_MS, QUICKEST_MS, SLOWEST_MS
 from ocw_mcp.agent.messages import Reply, Request
 from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import Purpose
-from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.domain.time import DAY, MINUTE
 from ocw_mcp.doors.mcp.server import build
 from tests.support.agent import calls, says
 from tests.support.markets import ListFeed, path
@@ -156,6 +156,8 @@ async def test_with_the_budget_spent_the_rules_decide_and_say_so() -> None:
     assert {
         each.decision.cause.partition(":")[2].strip().partition(":")[0] for each in seated.events(events.DecisionMade)
     } == {"BUDGET"}
+    (told,) = seated.events(events.BudgetSpent)
+    assert (told.spent_usd, told.until % DAY) == (0, 0)
 
 
 @pytest.mark.requirement("A02")

@@ -82,7 +82,8 @@ async def test_a_status_is_a_cause_and_neither_tried_again_nor_followed_elsewher
 @pytest.mark.parametrize(
     ("error", "cause"),
     [
-        (httpcore2.ConnectError("refused"), Cause.CONNECTION),
+        (httpcore2.ConnectError("refused"), Cause.UNREACHABLE),
+        (httpcore2.ConnectTimeout("nobody there"), Cause.UNREACHABLE),
         (httpcore2.RemoteProtocolError("gone"), Cause.CONNECTION),
         (httpcore2.ReadTimeout("slow"), Cause.TIMEOUT),
     ],

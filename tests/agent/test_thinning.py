@@ -7,11 +7,13 @@ import pytest
 
 from ocw_mcp.agent.causes import Cause
 from ocw_mcp.agent.thinning import routine, thinned
+from ocw_mcp.domain.policies import BudgetPolicy
 from ocw_mcp.domain.snapshot import DecisionRequest, WakeReason
 from tests.support.views import RISING, holding, snapshot, view
 
 D = Decimal
-DAY = D("0.5")
+BUDGET = BudgetPolicy(usd_per_day=D("0.6"), usd_per_month=D("10.1"))
+WORST = D("0.1")
 ROUTINE = WakeReason("BTCUSDT", ("close:4h",))
 
 
@@ -38,21 +40,28 @@ def test_routine_is_what_only_says_that_time_has_passed(
     assert routine(request(2, *reasons, held=held).snapshot) is is_routine
 
 
-def test_from_four_fifths_of_the_budget_on_every_other_routine_wake_is_left_out() -> None:
-    def left_out(usd: str) -> list[bool]:
-        return [thinned(request(wake, ROUTINE), D(usd), DAY) is not None for wake in (1, 2, 3, 4)]
+def left_out(today: str, this_month: str = "0") -> list[bool]:
+    spent = (D(today), D(this_month))
+    return [thinned(request(wake, ROUTINE), spent, BUDGET, WORST) is not None for wake in (1, 2, 3, 4)]
 
-    assert left_out("0.1001") == [False] * 4
-    assert left_out("0.1") == left_out("0") == [False, True, False, True]
+
+@pytest.mark.parametrize(
+    ("today", "this_month", "thins"), [("0.3999", "7.999", False), ("0.4", "0", True), ("0", "8", True)]
+)
+def test_from_four_fifths_of_what_a_day_or_a_month_can_use_every_other_routine_wake_is_left_out(
+    today: str, this_month: str, thins: bool
+) -> None:
+    assert left_out(today, this_month) == [False, thins, False, thins]
 
 
 def test_an_outlier_is_asked_about_to_the_last_cent() -> None:
-    assert thinned(request(2, WakeReason("BTCUSDT", ("outlier:15m z=+3.1",))), D("0.01"), DAY) is None
+    outlier = request(2, WakeReason("BTCUSDT", ("outlier:15m z=+3.1",)))
+    assert thinned(outlier, (D("0.59"), D("10")), BUDGET, WORST) is None
 
 
 def test_the_cause_names_the_budget_and_the_share() -> None:
-    trouble = thinned(request(2, ROUTINE), D("0.08"), DAY)
+    trouble = thinned(request(2, ROUTINE), (D("0.52"), D("3")), BUDGET, WORST)
     assert trouble is not None
     assert trouble.cause is Cause.THINNED
     assert "budget" in str(trouble)
-    assert str(trouble).endswith("0.08 of 0.5 USD is left, and that is so from 80% of the budget on")
+    assert str(trouble).endswith("0.52 of 0.6 USD of the day is spent, and that is so from 80% of what can be used on")

@@ -48,11 +48,7 @@ def claude(model: Holds | Scripted, closes: list[float], policy: Policies, store
     decider = ClaudeDecider(model, compose(load_prompts(None).texts, policy), policy, clock, MODEL)
     run = Run(ListFeed(path(closes)), decider, policy=policy, agent="claude", fallback=True, store=store, clock=clock)
 
-    def left() -> Decimal:
-        today, _ = run.engine.decisions.budget.spent(clock.now())
-        return max(ZERO, policy.budget.usd_per_day - today)
-
-    decider.attach(Desk(FakeDesk(), left))
+    decider.attach(Desk(FakeDesk(), lambda: run.engine.decisions.budget.spent(clock.now())))
     return run
 
 

@@ -92,7 +92,7 @@ class Seated:
         server = build(lambda: self.facade, "1.2.3")
         server.signs_as = self.decider.name
         async with Client(server) as self.client:
-            self.decider.attach(Desk(self, self.facade.thinking_left_usd))
+            self.decider.attach(Desk(self, self.facade.thinking_spent_usd))
             return await self.run.go(for_ms)
 
     async def list_tools(self) -> ListToolsResult:

@@ -14,16 +14,33 @@ import msgspec
 from ocw_mcp.adapters.control.tokens import write_private
 from ocw_mcp.agent.memory.diary import Diary
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.time import iso
+from ocw_mcp.domain.time import iso, utc_day
 
 MEMORY: Final = "memory.json"
 ASIDE: Final = "memory.json.aside"
 """Where a file goes that is of no use; one that was there before is replaced."""
-FORMAT: Final = 1
+FORMAT: Final = 2
 MOST_BYTES: Final = 4_000_000
 DONE_KEPT: Final = 1_024
-DAYS_KEPT: Final = 62
-"""Of spending: a month and the one before."""
+DAYS_KEPT: Final = 7
+"""Of spending, of which only the latest day counts."""
+
+
+class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Entries that are being written. A run that goes on writes those that are missing as if it were `at` (ms)."""
+
+    at: int
+    trades: tuple[str, ...]
+    day: str | None
+    usd: Decimal
+    """What all of them may cost."""
+    spent: Decimal = ZERO
+    """What those that are written have cost."""
+
+    @property
+    def left(self) -> Decimal:
+        """What may still be spent on them (USD)."""
+        return self.usd - self.spent
 
 
 class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,15 +51,22 @@ class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     diary: Diary = Diary()
     done: tuple[str, ...] = ()
     """Trades and days that were written on, or failed to be: none is asked about twice."""
-    busy_until: int = 0
-    """Engine time (ms) at which the latest entries become known; nothing else is begun before."""
+    batch: Batch | None = None
     spent: dict[str, Decimal] = {}
-    """USD by UTC day, a call under way at its worst."""
+    """USD by UTC day."""
 
-    def paying(self, day: str, usd: Decimal) -> "Kept":
-        """With so much more spent in a day; less, where `usd` is below 0."""
+    def paying(self, usd: Decimal) -> "Kept":
+        """With so much more spent on the batch under way."""
+        assert self.batch is not None
+        day = utc_day(self.batch.at)
         spent = self.spent | {day: self.spent.get(day, ZERO) + usd}
-        return msgspec.structs.replace(self, spent=dict(sorted(spent.items())[-DAYS_KEPT:]))
+        batch = msgspec.structs.replace(self.batch, spent=self.batch.spent + usd)
+        return msgspec.structs.replace(self, batch=batch, spent=dict(sorted(spent.items())[-DAYS_KEPT:]))
+
+    def stopped(self) -> "Kept":
+        """With nothing more to be written of the batch under way."""
+        assert self.batch is not None
+        return msgspec.structs.replace(self, batch=msgspec.structs.replace(self.batch, trades=(), day=None))
 
     def having_done(self, key: str) -> "Kept":
         """With one thing more that is done."""
@@ -83,12 +107,13 @@ def _bytes_of(path: Path) -> bytes:
 
 def _sound(kept: Kept) -> Kept:
     """What was read. Raises ValueError where it holds what cannot be, OverflowError for times nobody lives in."""
-    amounts = [*kept.spent.values(), *(each.pnl for each in kept.diary.reflections)]
+    under_way = [] if kept.batch is None else [kept.batch.usd, kept.batch.spent]
+    amounts = [*kept.spent.values(), *under_way, *(each.pnl for each in kept.diary.reflections)]
     if not all(amount.is_finite() for amount in amounts):
         raise ValueError("an amount in it is none")
     reflected = [each.origin.known_at for each in kept.diary.reflections]
     digested = [each.origin.known_at for each in kept.diary.digests]
-    for at in (kept.busy_until, *reflected, *digested):
+    for at in (kept.batch.at if kept.batch is not None else 0, *reflected, *digested):
         iso(at)
     if reflected != sorted(reflected) or digested != sorted(digested):
         raise ValueError("its entries are out of order")

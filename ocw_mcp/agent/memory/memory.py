@@ -2,7 +2,8 @@
 
 Everything hangs on engine time, so that a run that is done again remembers the same at the same wake. What is closed or
 over is found at a wake and written on in the background, one batch at a time; its entries are known `KNOWN_AFTER_MS`
-after that wake, however quickly they were written, and a wake after that waits for them.
+after that wake, however quickly they were written, and a wake after that waits for them. What they cost is told to
+the purse then. A run that is stopped meanwhile, and goes on, writes what is missing as of the same wake.
 """
 
 import asyncio
@@ -18,16 +19,17 @@ from ocw_mcp.adapters.store.views.trades import TradeRow
 from ocw_mcp.agent.memory.diary import LONGEST_LESSON, LONGEST_REFLECTION, Digest, Origin, Reflection
 from ocw_mcp.agent.memory.facts import TradeFacts
 from ocw_mcp.agent.memory.gathering import Past, day_facts, trade_facts
-from ocw_mcp.agent.memory.keeping import Kept, read_kept, write_kept
+from ocw_mcp.agent.memory.keeping import Batch, Kept, read_kept, write_kept
 from ocw_mcp.agent.memory.lessons import ALIKE, lessons
 from ocw_mcp.agent.memory.recall import Room, lesson_kind, recall, told
 from ocw_mcp.agent.memory.situations import likeness, situations
 from ocw_mcp.agent.memory.writing import Draft, Writer, Written
+from ocw_mcp.agent.purse import Purse
 from ocw_mcp.domain.errors import BookError, OcwError
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.policies import RulesPolicy
 from ocw_mcp.domain.snapshot import Snapshot
-from ocw_mcp.domain.time import DAY, MINUTE, utc_day
+from ocw_mcp.domain.time import DAY, MINUTE, iso, utc_day
 
 KNOWN_AFTER_MS: Final = 5 * MINUTE
 """More than a batch may take."""
@@ -53,6 +55,7 @@ class Memory:
         writer: Writer | None,
         *,
         on: bool = True,
+        purse: Purse | None = None,
         room: Room | None = None,
         tell: Callable[[str], None] = log.warning,
     ) -> None:
@@ -65,13 +68,19 @@ class Memory:
         self._rules = rules
         self._writer = writer
         self._on = on
+        self._purse = purse or Purse()
         self._room = room or Room()
         self._tell = tell
         self._kept, problem = read_kept(directory, book) if on else (Kept(book), "")
         if problem:
             tell(problem)
-        self._batch: asyncio.Task[None] | None = None
+        self._writing: asyncio.Task[None] | None = None
         self._writes = True
+
+    @property
+    def set_aside_usd(self) -> Decimal:
+        """What entries that are being written may cost: nobody else may spend it."""
+        return self._kept.batch.usd if self._kept.batch is not None else ZERO
 
     async def at_wake(self, snapshot: Snapshot, left_usd: Decimal) -> str:
         """What goes into the context of a wake; and begin to write on what is over since the last one.
@@ -81,74 +90,90 @@ class Memory:
         at = snapshot.at
         if not self._on:
             return ""
-        if at > self._kept.busy_until:
-            await self._settled()
-            await self._begin(at, left_usd)
+        try:
+            if self._writer is not None:
+                await self._go_on(self._writer, at, left_usd)
+        except OcwError as error:
+            log.warning("nothing is written into memory for now: %s", error)
         return recall(self._kept.diary, at, situations(snapshot, self._rules), self._room)
-
-    def spent_usd(self, period: str) -> Decimal:
-        """What entries have cost in a UTC day, `2026-03-09`, or a month, `2026-03`; a call under way at its worst."""
-        return sum((usd for day, usd in self._kept.spent.items() if day.startswith(period)), ZERO)
 
     async def close(self) -> None:
         """Give up what is being written. It is asked for again by a run that goes on."""
-        if self._batch is not None:
-            self._batch.cancel()
-            await self._settled()
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.wait({self._writing})
+            self._writing = None
 
-    async def _settled(self) -> None:
-        """Wait for the batch under way. Whoever waits may give up; the batch goes on."""
-        if self._batch is not None:
-            await asyncio.wait({self._batch})
-            self._batch = None
+    async def _go_on(self, writer: Writer, at: int, left_usd: Decimal) -> None:
+        """End the batch under way once its entries are known, and begin the next. Raises OcwError."""
+        batch = self._kept.batch
+        if batch is not None:
+            if self._writing is None:
+                self._begin(writer, [each for each in await self._due(batch.at) if _key(each) in batch.trades])
+            if at > batch.at + KNOWN_AFTER_MS:
+                await self._end()
+        if self._kept.batch is None:
+            trades = await self._due(at)
+            yesterday = utc_day(at - DAY)
+            # A digest comes after the reflections of its day.
+            day = yesterday if len(trades) <= BATCH and yesterday not in self._kept.done else None
+            if trades or day is not None:
+                most = writer.terms.usd_per_day - self._kept.spent.get(utc_day(at), ZERO)
+                names = tuple(_key(each) for each in trades[:BATCH])
+                batch = Batch(at, names, day, max(ZERO, min(left_usd, most)))
+                self._kept = msgspec.structs.replace(self._kept, batch=batch)
+                await self._save()
+                self._begin(writer, trades[:BATCH])
 
-    async def _begin(self, at: int, left_usd: Decimal) -> None:
-        """Look for what nobody wrote on, known before `at`."""
-        writer = self._writer
-        if writer is None:
-            return
-        try:
-            page = await self._past.trades(LOOKED_AT, since=at - DAY, until=at)
-        except OcwError as error:
-            log.warning("nothing is written into memory for now: %s", error)
-            return
-        trades = [trade for trade in reversed(page.trades) if trade.order and _key(trade) not in self._kept.done]
-        yesterday = utc_day(at - DAY)
-        # A digest comes after the reflections of its day.
-        day = yesterday if len(trades) <= BATCH and yesterday not in self._kept.done else None
-        if trades or day is not None:
-            self._kept = msgspec.structs.replace(self._kept, busy_until=at + KNOWN_AFTER_MS)
-            batch = self._write(writer, trades[:BATCH], day, at, left_usd)
-            self._batch = asyncio.create_task(batch, name="memory")
+    async def _due(self, at: int) -> list[TradeRow]:
+        """Trades that nobody wrote on, known before `at`, oldest first. Raises OcwError."""
+        page = await self._past.trades(LOOKED_AT, since=at - DAY, until=at)
+        return [trade for trade in reversed(page.trades) if trade.order and _key(trade) not in self._kept.done]
 
-    async def _write(self, writer: Writer, trades: list[TradeRow], day: str | None, at: int, left_usd: Decimal) -> None:
+    def _begin(self, writer: Writer, trades: list[TradeRow]) -> None:
+        self._writing = asyncio.create_task(self._write(writer, trades), name="memory")
+
+    async def _end(self) -> None:
+        """Wait for the batch under way. Whoever waits may give up; the writing goes on. Raises BookError."""
+        assert self._writing is not None
+        await asyncio.wait({self._writing})
+        batch = self._kept.batch
+        assert batch is not None
+        # Told first: after a crash in between the same is told again, under the same name.
+        await self._purse.wrote(f"memory {iso(batch.at)}", batch.spent)
+        self._writing = None
+        self._kept = msgspec.structs.replace(self._kept, batch=None)
+        await self._save()
+
+    async def _write(self, writer: Writer, trades: list[TradeRow]) -> None:
         """One entry after another, until one fails: the rest waits for a later wake."""
+        batch = self._kept.batch
+        assert batch is not None
         try:
-            if not await asyncio.to_thread(writer.priced, at):
+            if not await asyncio.to_thread(writer.priced, batch.at):
                 log.warning("nothing is written into memory: nobody tells what %s costs", writer.terms.model)
                 return
-            left = min(left_usd, writer.terms.usd_per_day - self._kept.spent.get(utc_day(at), ZERO))
             for trade in trades:
-                cost = await self._reflect(writer, trade, at, left)
-                if cost is None:
+                if not await self._reflect(writer, trade, batch.at):
                     return
-                left -= cost
-            if day is not None:
-                await self._digest(writer, day, at, left)
+            if batch.day is not None and batch.day not in self._kept.done:
+                await self._digest(writer, batch.day, batch.at)
         except OcwError as error:
             log.warning("an entry is not written into memory: %s", error)
         except Exception as error:
             log.error("writing into memory failed inside", exc_info=error)
 
-    async def _reflect(self, writer: Writer, trade: TradeRow, at: int, left: Decimal) -> Decimal | None:
-        """Write on a trade; what it cost, or None where nothing came of it."""
+    async def _reflect(self, writer: Writer, trade: TradeRow, at: int) -> bool:
+        """Write on a trade; whether something came of it."""
         facts = await trade_facts(self._past, trade, self._rules)
         draft = writer.reflection(facts, self._earlier(facts, at), at)
-        written = await self._paid(writer, draft, at, left)
+        written = await self._paid(writer, draft, at)
         if written is None:
-            return None
+            return False
         kept = self._kept.having_done(_key(trade))
-        if written.trouble is None:
+        if written.trouble is not None:
+            kept = kept.stopped()
+        else:
             entry = Reflection(
                 self._origin(writer, at),
                 trade.order,
@@ -164,16 +189,16 @@ class Memory:
             kept = msgspec.structs.replace(kept, diary=kept.diary.reflected(entry))
         self._kept = kept
         await self._save()
-        return written.cost_usd if written.trouble is None else None
+        return written.trouble is None
 
-    async def _digest(self, writer: Writer, day: str, at: int, left: Decimal) -> None:
+    async def _digest(self, writer: Writer, day: str, at: int) -> None:
         facts = await day_facts(self._past, day)
         if facts is None:
             self._kept = self._kept.having_done(day)
             return
         of_day = [each for each in self._kept.diary.reflections if utc_day(each.closed_at) == day]
         lines = [told(f"on order {each.order}", each.origin, each.text, LONGEST_REFLECTION) for each in of_day[-BATCH:]]
-        written = await self._paid(writer, writer.digest(facts, lines, at), at, left)
+        written = await self._paid(writer, writer.digest(facts, lines, at), at)
         if written is None:
             return
         kept = self._kept.having_done(day)
@@ -183,16 +208,16 @@ class Memory:
         self._kept = kept
         await self._save()
 
-    async def _paid(self, writer: Writer, draft: Draft, at: int, left: Decimal) -> Written | None:
-        """Have a draft written, its worst case reserved meanwhile; None where that is more than is left."""
-        day, worst = utc_day(at), draft.worst_usd
-        if worst > left:
-            log.info("an entry is not written into memory: it costs %s USD at most, and %s is left", worst, left)
+    async def _paid(self, writer: Writer, draft: Draft, at: int) -> Written | None:
+        """Have a draft written, its worst case written down before; None where that is more than is left."""
+        batch, worst = self._kept.batch, draft.worst_usd
+        assert batch is not None
+        if worst > batch.left:
+            log.info("an entry is not written into memory: it costs %s USD at most, and %s is left", worst, batch.left)
             return None
-        self._kept = self._kept.paying(day, worst)
-        await self._save()
+        await self._purse.writes(worst)
         written = await writer.write(draft, at)
-        self._kept = self._kept.paying(day, written.cost_usd - worst)
+        self._kept = self._kept.paying(written.cost_usd)
         if written.trouble is not None:
             log.warning("an entry is not written into memory: %s", written.trouble)
         return written

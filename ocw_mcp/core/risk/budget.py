@@ -34,10 +34,16 @@ class Budget:
 
     def spent_out(self, at: int) -> int | None:
         """Until when (ms) nothing may be spent any more; None while something may."""
-        self._roll(at)
-        if self.state.spent_this_month >= self._policy.usd_per_month:
-            return next_month(at)
-        return next_midnight(at) if self.state.spent_today >= self._policy.usd_per_day else None
+        today, this_month = self.spent(at)
+        if this_month < self._policy.usd_per_month and today < self._policy.usd_per_day:
+            return None
+        return self.renewed(at)
+
+    def renewed(self, at: int) -> int:
+        """When (ms) that which runs out first, the day's or the month's, begins anew."""
+        today, this_month = self.spent(at)
+        of_the_month = self._policy.usd_per_month - this_month
+        return next_month(at) if of_the_month <= max(ZERO, self._policy.usd_per_day - today) else next_midnight(at)
 
     def spent(self, at: int) -> tuple[Decimal, Decimal]:
         """What was spent (USD) in the day and in the month of `at` (ms)."""

@@ -17,6 +17,7 @@ from ocw_mcp.agent.memory.keeping import (
     FORMAT,
     MEMORY,
     MOST_BYTES,
+    Batch,
     Kept,
     read_kept,
     write_kept,
@@ -25,7 +26,8 @@ from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.time import DAY, utc_day
 from tests.support.memory import NOON, diaries, diary, digest, reflection
 
-KEPT = Kept("abc123", diary=diary(reflection(1, lesson="No."), digest()), done=("1:5",), busy_until=NOON)
+BATCH = Batch(NOON, ("1:5", "2:6"), "2026-03-09", Decimal("0.05"))
+KEPT = Kept("abc123", diary=diary(reflection(1, lesson="No."), digest()), done=("1:5",), batch=BATCH)
 
 
 def test_what_is_kept_is_read_again_and_nobody_else_may_read_it(tmp_path: Path) -> None:
@@ -57,10 +59,11 @@ def broken(change: dict[str, object]) -> bytes:
         (b"\xff\xfe", "malformed"),
         (b"[" * 200_000, "Expected `object`"),
         (broken({"book": "other1"}), "it is of book 'other1'"),
-        (broken({"format": FORMAT + 1}), "it has format 2"),
+        (broken({"format": FORMAT + 1}), "it has format 3"),
         (broken({"mood": "good"}), "unknown field"),
         (broken({"spent": {"2026-03-09": "NaN"}}), "an amount in it is none"),
-        (broken({"busy_until": 10**17}), "year"),
+        (broken({"batch": msgspec.to_builtins(BATCH) | {"at": 10**17}}), "year"),
+        (broken({"batch": msgspec.to_builtins(BATCH) | {"usd": "Infinity"}}), "an amount in it is none"),
         (broken({"diary": msgspec.to_builtins(diary(digest(NOON + 1), digest(NOON)))}), "out of order"),
         (b" " * (MOST_BYTES + 1), "larger than"),
     ],
@@ -98,11 +101,18 @@ def test_what_cannot_be_set_aside_is_left_and_told_of(tmp_path: Path) -> None:
         write_kept(tmp_path, KEPT)
 
 
+def test_what_an_entry_cost_is_taken_off_what_its_batch_may_still_cost() -> None:
+    kept = KEPT.paying(Decimal("0.02")).paying(Decimal("0.01"))
+    assert kept.batch is not None
+    assert (kept.batch.left, kept.spent) == (Decimal("0.02"), {utc_day(NOON): Decimal("0.03")})
+    assert kept.stopped().batch == msgspec.structs.replace(kept.batch, trades=(), day=None)
+
+
 def test_what_is_done_and_what_was_spent_does_not_grow_without_end() -> None:
     kept = KEPT
     for n in range(DONE_KEPT + 10):
         kept = kept.having_done(f"{n}:1")
     for n in range(DAYS_KEPT + 10):
-        kept = kept.paying(utc_day(n * DAY), Decimal(1))
+        kept = msgspec.structs.replace(kept, batch=msgspec.structs.replace(BATCH, at=n * DAY)).paying(Decimal(1))
     assert (len(kept.done), kept.done[-1]) == (DONE_KEPT, f"{DONE_KEPT + 9}:1")
     assert (len(kept.spent), max(kept.spent)) == (DAYS_KEPT, utc_day((DAYS_KEPT + 9) * DAY))

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +19,7 @@ from ocw_mcp.agent.memory.memory import BATCH, KNOWN_AFTER_MS, Memory
 from ocw_mcp.agent.memory.writing import Writer, WritingTerms
 from ocw_mcp.agent.messages import Messages, Reply, Request
 from ocw_mcp.agent.prompts import compose
+from ocw_mcp.agent.purse import Purse
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action, Decision, Leg
@@ -92,6 +92,27 @@ def memory(directory: Path, past: FakePast, model: Messages | None, **more: Any)
     terms = WritingTerms(model=more.pop("name", WRITER), usd_per_day=more.pop("usd_per_day", D("0.05")))
     writer = None if model is None else Writer(model, PROMPTS, "hash of prompts", terms)
     return Memory(directory, BOOK, past, POLICIES.rules, writer, **more)
+
+
+def spent(directory: Path) -> Decimal:
+    return sum(read_kept(directory, BOOK)[0].spent.values(), ZERO)
+
+
+def no_disk(sentence: str) -> None:
+    """It may well be told that the disk takes nothing."""
+
+
+class Lets:
+    """Asks somebody slow, and lets some of its answers through."""
+
+    def __init__(self, slow: Slow, first: int) -> None:
+        self._slow, self._left = slow, first
+
+    async def create(self, request: Request) -> Reply | Trouble:
+        if self._left:
+            self._left -= 1
+            return WROTE
+        return await self._slow.create(request)
 
 
 async def wake(one: Memory, moment: int, left: str = "1") -> str:
@@ -187,7 +208,7 @@ async def test_a_failure_leaves_no_entry_and_is_not_asked_for_again_and_the_rest
     await wake(one, NOON)
     assert await wake(one, LATER) == ""
     assert [each.wake for each in model.asked] == [-2]
-    assert one.spent_usd(utc_day(NOON)) > D("0.001")
+    assert spent(tmp_path) > D("0.001")
     told = await wake(one, LATER + HOUR)
     assert [each.wake for each in model.asked] == [-2, -4]
     assert "trade of order 2" in told
@@ -204,7 +225,7 @@ async def test_nothing_is_asked_whose_worst_case_is_not_left(tmp_path: Path, bud
     await wake(one, LATER, left)
     await one.close()
     assert model.asked == []
-    assert one.spent_usd("") == 0
+    assert spent(tmp_path) == 0
 
 
 async def test_what_was_spent_holds_for_the_day_and_is_remembered(tmp_path: Path) -> None:
@@ -216,30 +237,43 @@ async def test_what_was_spent_holds_for_the_day_and_is_remembered(tmp_path: Path
         await wake(one, NOON + n * HOUR)
         await wake(one, NOON + n * HOUR + KNOWN_AFTER_MS + 1)
         await one.close()
-    assert one.spent_usd(utc_day(NOON)) == one.spent_usd(utc_day(NOON)[:7]) == len(model.asked) * D("0.00015")
-    assert one.spent_usd("2020") == 0
+    assert spent(tmp_path) == len(model.asked) * D("0.00015")
 
 
-async def test_a_call_under_way_counts_at_its_worst_and_after_a_crash_it_does_still_and_is_asked_again(
+async def test_what_entries_may_cost_is_set_aside_while_they_are_written_and_what_they_did_is_told_of_once(
     tmp_path: Path,
 ) -> None:
-    model, past = Slow(WROTE), FakePast(trade(1, NOON - HOUR))
-    one = memory(tmp_path, past, model)
-    await wake(one, NOON)
-    await model.began.wait()
-    reserved = one.spent_usd(utc_day(NOON))
-    assert D("0.005") < reserved < D("0.02")
-    crashed = tmp_path / "crashed"
-    crashed.mkdir()
-    shutil.copy(tmp_path / MEMORY, crashed)
+    model, purse = Slow(WROTE), Purse()
+    one = memory(tmp_path, FakePast(trade(1, NOON - HOUR)), model, purse=purse)
+    await wake(one, NOON, "0.03")
+    assert (one.set_aside_usd, purse.untold_usd) == (D("0.03"), D(0))
     model.go.set()
+    await wake(one, NOON + KNOWN_AFTER_MS)
+    assert one.set_aside_usd == D("0.03"), "however quickly it was written"
     await wake(one, LATER)
-    assert one.spent_usd(utc_day(NOON)) == D("0.00015")
+    assert (one.set_aside_usd, purse.untold_usd) == (D(0), D("0.00015"))
+    await wake(one, LATER + HOUR)
+    assert purse.untold_usd == D("0.00015")
 
-    again = memory(crashed, past, model)
-    assert again.spent_usd(utc_day(NOON)) == reserved
-    await wake(again, LATER)
-    assert "trade of order 1" in await wake(again, LATER + HOUR)
+
+@pytest.mark.parametrize("written", [0, 1, 2])
+async def test_what_a_killed_run_was_writing_is_written_as_of_the_same_wake(tmp_path: Path, written: int) -> None:
+    past = FakePast(*(trade(n, NOON - HOUR + n) for n in (1, 2, 3)))
+    undisturbed = memory(tmp_path / "undisturbed", past, Scripted(WROTE), purse=Purse(), tell=no_disk)
+    await wake(undisturbed, NOON)
+    expected = await wake(undisturbed, LATER)
+
+    model = Slow()
+    killed = memory(tmp_path, past, Lets(model, written), purse=Purse())
+    await wake(killed, NOON)
+    await model.began.wait()
+    await killed.close()
+    past.all.append(trade(4, NOON + MINUTE))
+    purse = Purse()
+    resumed = memory(tmp_path, past, Scripted(WROTE), purse=purse)
+    assert resumed.set_aside_usd > 0
+    assert await wake(resumed, LATER) == expected
+    assert purse.untold_usd == 3 * D("0.00015")
 
 
 async def test_what_is_given_up_at_the_end_of_a_run_is_asked_for_by_the_next(tmp_path: Path) -> None:

@@ -3,9 +3,7 @@
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from decimal import Decimal
 from pathlib import Path
-from typing import Final
 
 from mcp import Client
 
@@ -20,11 +18,10 @@ from ocw_mcp.app.claude import MODEL
 from ocw_mcp.app.compose import Book, stamp
 from ocw_mcp.app.policy_loader import LoadedPolicies, load_prompts
 from ocw_mcp.app.serve import facade_of
+from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import CLAUDE
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.doors.mcp.server import build
-
-ENOUGH_USD: Final = Decimal(1_000_000)
 
 
 class Seat:
@@ -36,9 +33,9 @@ class Seat:
         self._policies = policies
 
     def seated(self, model: StandIn) -> ClaudeDecider:
-        """A decider that begins anew at this desk, with as much money as it wants."""
+        """A decider that begins anew at this desk, with all of a day's budget."""
         decider = _decider(model, self._policies, self.book.clock)
-        decider.attach(Desk(self._client, lambda: ENOUGH_USD))
+        decider.attach(Desk(self._client, lambda: (ZERO, ZERO)))
         return decider
 
 
@@ -63,7 +60,7 @@ async def open_seat(feed: SimulatedFeed, policies: LoadedPolicies, model: StandI
             server.signs_as = CLAUDE
             async with Client(server) as client:
                 if isinstance(book.decider, ClaudeDecider):
-                    book.decider.attach(Desk(client, facade.thinking_left_usd))
+                    book.decider.attach(Desk(client, facade.thinking_spent_usd))
                 yield Seat(book, client, policies)
         finally:
             store.close()

@@ -1,0 +1,49 @@
+"""How decisions were come to, read from a journal."""
+
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+
+from ocw_mcp.adapters.store.reader import ask_book
+from ocw_mcp.adapters.store.views.thinking import Thought, find_thoughts
+from ocw_mcp.domain.decision import Action, Decision, Leg
+from ocw_mcp.domain.events import DecisionCorrected, DecisionDiscarded, DecisionEnded, DecisionMade, DomainEvent
+from tests.adapters.store.books import open_book, tell
+
+D = Decimal
+BUYS = Decision((Leg("BTCUSDT", Action.BUY),))
+TOLD: list[DomainEvent] = [
+    DecisionMade(1, "claude", 5_000, BUYS, D("0.01")),
+    DecisionCorrected(1, "claude", BUYS, 9_000, D("0.002")),
+    DecisionEnded(1, "TIMEOUT: late", D("0.09")),
+    DecisionMade(2, "claude", 4_000, Decision(cause="model: Nothing moved."), D("0.004")),
+    DecisionMade(3, "rules", 6_000, Decision(cause="fallback: SERVER: 500")),
+    DecisionDiscarded(3, "too late", D("0.001")),
+    DecisionMade(4, "claude", 7_000, BUYS, D("0.02")),
+    DecisionEnded(4, "IMPOSSIBLE: refused", D("0.003")),
+    DecisionMade(4, "rules", 7_000, Decision(cause="fallback: IMPOSSIBLE: refused")),
+]
+FOUND = [
+    (1, 5_000, "TIMEOUT: late", D("0.102")),
+    (2, 4_000, "model: Nothing moved.", D("0.004")),
+    (3, 6_000, "fallback: SERVER: 500", D("0.001")),
+    (4, 7_000, "IMPOSSIBLE: refused", D("0.023")),
+]
+
+
+def thoughts(directory: Path, limit: int) -> list[Thought]:
+    return ask_book(directory, lambda db, book: find_thoughts(db, limit))
+
+
+def test_each_wake_has_what_went_wrong_and_all_that_it_cost(tmp_path: Path) -> None:
+    with closing(open_book(tmp_path)) as store:
+        tell(store, tuple(TOLD))
+    found = thoughts(tmp_path, 100)
+    assert [(each.wake_id, each.thinking_ms, each.cause, each.cost_usd) for each in found] == FOUND
+    assert [each.wake_id for each in thoughts(tmp_path, 2)] == [4]
+
+
+def test_a_book_without_decisions_has_none(tmp_path: Path) -> None:
+    with closing(open_book(tmp_path)):
+        pass
+    assert thoughts(tmp_path, 10) == []
