@@ -27,7 +27,16 @@ ATTACHED = Principal("attached", SCOPES["trade"])
 def facade_of(book: Book, directory: Path) -> Facade:
     """What everybody looks at, and acts through."""
     trading = Trading(book.engine, book.run.ask, book.clock)
-    return Facade(book.engine, book.clock, book.store, book.stamp, History(directory), __version__, trading)
+    return Facade(
+        book.engine,
+        book.clock,
+        book.store,
+        book.stamp,
+        History(directory),
+        __version__,
+        trading,
+        catching_up=lambda: book.run.catching_up,
+    )
 
 
 @asynccontextmanager

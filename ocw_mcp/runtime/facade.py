@@ -5,6 +5,7 @@ one moment, without a lock and without a copy of history. What is over is asked 
 its own (`history.py`), and is at most a second behind.
 """
 
+from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
@@ -39,7 +40,9 @@ class Moment(msgspec.Struct, frozen=True):
     source: str
     """The market, by its identity."""
     stale: bool
-    """Whether some price is too old, or missing, for an entry."""
+    """Whether some price is too old, or missing, for an entry, or all of it is the past."""
+    catching_up: bool
+    """Whether the engine does again what was done before it died: what is seen was true at `as_of`, and is not now."""
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -121,12 +124,15 @@ class Facade:
         history: History,
         version: str,
         trading: Trading,
+        catching_up: Callable[[], bool],
     ) -> None:
+        """`catching_up` tells whether the engine is behind its journal; `BookRun.catching_up` does."""
         self._engine = engine
         self._clock = clock
         self._store = store
         self._mode, self._source = stamp.mode, str(stamp.market)
         self._version = version
+        self._catching_up = catching_up
         self._taken: tuple[tuple[int, int], Snapshot] | None = None
         self.history = history
         self.trading = trading
@@ -157,13 +163,15 @@ class Facade:
         known = [each.known_at for each in self._engine.market.symbols.values()]
         ages = [now - at for at in known if at is not None]
         age = max(ages) if len(ages) == len(known) else None
+        behind = self._catching_up()
         return Moment(
             mode=self._mode,
             state=self._engine.account.desk_state,
             as_of=now if ages and self.begun else None,
             age_ms=age,
             source=self._source,
-            stale=age is None or age > self._engine.price_age_limit_ms or not self.begun,
+            stale=behind or age is None or age > self._engine.price_age_limit_ms or not self.begun,
+            catching_up=behind,
         )
 
     def status(self) -> Status:

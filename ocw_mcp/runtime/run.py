@@ -78,6 +78,11 @@ class BookRun:
         self._seen_commands: set[str] = set()
         self._requests: deque[tuple[CallerRequest, asyncio.Future[Answer | None]]] = deque()
 
+    @property
+    def catching_up(self) -> bool:
+        """Whether the engine still does again what the journal has already: what it stands at is the past."""
+        return self._shell.recorder.reading
+
     def stop(self) -> None:
         """Stop after the frame under way; safe to call from a signal handler."""
         self._stopping = True

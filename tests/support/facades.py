@@ -40,6 +40,7 @@ class Looked:
             History(directory),
             version="1.2.3",
             trading=Trading(self.run.engine, self._ask, self.run.clock),
+            catching_up=lambda: self.run.simulation.catching_up,
         )
 
     @cached_property

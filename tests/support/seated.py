@@ -85,6 +85,7 @@ class Seated:
             History(Path("nowhere")),
             "1.2.3",
             Trading(self.run.engine, simulation.ask, clock),
+            catching_up=lambda: simulation.catching_up,
         )
 
     async def go(self, for_ms: int | None = None) -> Run:

@@ -21,6 +21,7 @@ class Meta(BaseModel):
     age_ms: int | None
     source: str
     stale: bool
+    catching_up: bool
 
 
 class Result(BaseModel):

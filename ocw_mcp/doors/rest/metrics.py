@@ -51,6 +51,7 @@ class _Engine(Collector):
             "ocw_unprotected_positions": ("Positions without a live stop.", len(status.unprotected)),
             "ocw_live_orders": ("Orders that may still trade.", status.live_orders),
             "ocw_data_stale": ("1 while some price is too old for an entry.", float(moment.stale)),
+            "ocw_catching_up": ("1 while all of this is what was, after a restart.", float(moment.catching_up)),
         }
         for name, (meaning, value) in gauges.items():
             yield GaugeMetricFamily(name, meaning, value=value)
