@@ -14,6 +14,7 @@ from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.snapshot import TRADES_SHOWN, TradeView
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.time import SECOND, next_midnight, utc_day
+from ocw_mcp.domain.words import moment, said
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.out import Out
 
@@ -27,6 +28,22 @@ class Opened(msgspec.Struct, frozen=True):
 
     principal: str
     side: Side
+
+
+DESK = "the desk itself"
+"""Who lowered the state where nobody told it to."""
+
+
+class Lowered(msgspec.Struct, frozen=True):
+    """Who lowered the desk's state last, when (ms), and why; a reason is in the words of whoever gave one."""
+
+    by: str
+    at: int
+    why: str
+
+    def __str__(self) -> str:
+        """In a line, for a person: `by ann at 2026-01-02 10:00:00 UTC: enough for today`."""
+        return f"by {said(self.by)} at {moment(self.at)} UTC{f': {said(self.why)}' if self.why else ''}"
 
 
 class AccountState(msgspec.Struct):
@@ -43,6 +60,7 @@ class AccountState(msgspec.Struct):
     funded_until: dict[str, int]
     told: list[str]
     opened: dict[str, Opened]
+    lowered: Lowered | None = None
 
 
 class Account:
@@ -57,6 +75,8 @@ class Account:
         self._policies = config.policies
         self._slack_ms = config.policies.data.slack_s * SECOND
         self.desk_state = DeskState.ACTIVE
+        self.lowered: Lowered | None = None
+        """None while the desk is ACTIVE."""
         self.version = 0
         self.drawdown = Drawdown(config.policies.drawdown, config.start_equity)
         self.activity = Activity(config.policies.pace, config.policies.losses)
@@ -147,11 +167,18 @@ class Account:
                 self.drawdown.begin_anew(equity)
             self.go(DeskState.ACTIVE, f"resumed by {by}")
 
+    def halt(self, by: str, reason: str) -> None:
+        """Somebody halts the desk, for a reason of theirs, if they give one."""
+        if self.desk_state is not DeskState.HALTED:
+            self.go(DeskState.HALTED, f"halted by {by}")
+            self.lowered = Lowered(by, self._out.now, reason)
+
     def go(self, to: DeskState, why: str) -> None:
         """Change the desk's state, if it is not there yet."""
         if self.desk_state is not to:
             self._out.record(StateChanged(self.desk_state, to, why))
             self.desk_state = to
+            self.lowered = None if to is DeskState.ACTIVE else Lowered(DESK, self._out.now, why)
             self.version += 1
 
     def state(self) -> AccountState:
@@ -168,6 +195,7 @@ class Account:
             self.funded_until,
             self._told,
             self.opened,
+            self.lowered,
         )
 
     def restore(self, state: AccountState) -> None:
@@ -183,3 +211,4 @@ class Account:
         self.funded_until = state.funded_until
         self._told = state.told
         self.opened = state.opened
+        self.lowered = state.lowered

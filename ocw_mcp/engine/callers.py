@@ -116,7 +116,7 @@ class Callers:
             case ProtectionRequest():
                 return self._protect(request, now)
             case HaltRequest():
-                self._told.halt(request.principal)
+                self._told.halt(request.principal, request.why)
                 return Done()
             case NoteRequest():
                 # It stands in the journal, and that is all.

@@ -73,6 +73,7 @@ def summary(
     return {
         "at": now,
         "state": account.desk_state.value,
+        "lowered": msgspec.to_builtins(account.lowered),
         "equity": plain(equity),
         "wallet": plain(account.ledger.wallet),
         "fees": plain(account.ledger.fees),

@@ -1,7 +1,6 @@
 """What people tell the engine: halt, flatten, resume; yes or no to an order; whose hands the agent's symbols are in."""
 
 from ocw_mcp.domain.events import CommandTaken
-from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.steps import Command, Verb
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.carrying import Carrier
@@ -60,8 +59,8 @@ class Told:
                 self._hands.take_over(subject, by)
                 self._carrier.take_back(subject, by)
 
-    def halt(self, by: str) -> None:
+    def halt(self, by: str, why: str = "") -> None:
         """Take no new risk from here on; what waits to be entered goes."""
-        self._account.go(DeskState.HALTED, f"halted by {by}")
+        self._account.halt(by, why)
         self._desk.cancel_entries("halted")
         self._carrier.nobody_approves(by)

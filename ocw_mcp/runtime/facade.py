@@ -21,6 +21,7 @@ from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.snapshot import IndicatorValues, PositionView, Snapshot, SymbolView
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.time import span_name
+from ocw_mcp.engine.account import Lowered
 from ocw_mcp.engine.entries import Checked
 from ocw_mcp.engine.snapshot import positions
 from ocw_mcp.engine.snapshot_text import all_values
@@ -59,6 +60,8 @@ class Status(msgspec.Struct, frozen=True):
     daily_loss: Decimal
     daily_loss_reached: bool
     paused_until: int | None
+    lowered: Lowered | None
+    """Who took the desk out of ACTIVE."""
     open_positions: int
     unprotected: tuple[str, ...]
     live_orders: int
@@ -190,6 +193,7 @@ class Facade:
             daily_loss=account.day.loss(equity) if self.begun else ZERO,
             daily_loss_reached=account.day.today.reached,
             paused_until=self._paused_until(),
+            lowered=account.lowered,
             open_positions=len(account.ledger.positions),
             unprotected=tuple(each for each in sorted(account.ledger.positions) if not self._protected(each)),
             live_orders=sum(1 for _ in engine.orders.live()),

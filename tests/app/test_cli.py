@@ -110,12 +110,14 @@ def test_halt_and_resume_are_taken_at_the_next_start(ocw: Ocw, tape: Path, tmp_p
     ocw("run", "--market", tape, "--for", "2h", "--state", book, "--json")
     status = json.loads(ocw("status", "--state", book, "--json").out)
     assert (status["summary"]["state"], status["waiting_commands"]) == ("HALTED", 0)
+    assert f"HALTED by {status['summary']['lowered']['by']} at 2026-" in ocw("status", "--state", book).out
 
     refused = ocw("resume", "--state", book)
     assert (refused.code, "--paper" in refused.err) == (2, True)
     assert ocw("resume", "--state", book, "--paper").code == 0
     ocw("run", "--market", tape, "--for", "3h", "--state", book, "--json")
     assert json.loads(ocw("status", "--state", book, "--json").out)["summary"]["state"] == "ACTIVE"
+    assert "ocw resume" not in ocw("status", "--state", book).out
 
     report = json.loads(ocw("run", "--market", tape, "--for", "4h", "--state", book, "--json").out)
     spent = report["time_in_state"]

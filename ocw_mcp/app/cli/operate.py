@@ -17,6 +17,7 @@ from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.steps import Verb
 from ocw_mcp.domain.time import iso
 from ocw_mcp.domain.words import said
+from ocw_mcp.engine.account import Lowered
 
 PAPER = "paper"
 """The mode of a book on which nobody's money is at stake."""
@@ -52,6 +53,7 @@ def status_text(view: dict[str, Any]) -> str:
         lines += [
             f"as of {iso(summary['at'])} · equity {summary['equity']} · daily loss {float(summary['daily_loss']):.2%}"
             + (" (limit reached: no entries today)" if summary["daily_loss_reached"] else ""),
+            *_lowered(summary),
             *(_position(position) for position in summary["positions"]),
             "" if summary["positions"] else "no open position",
             *_agent(summary.get("agent", {})),
@@ -137,6 +139,13 @@ def approval_text(waiting: dict[str, Any]) -> str:
         f"  {waiting['id']} waits until {iso(waiting['until'])} of the market: {order} at about "
         f"{', '.join([waiting['price'], *terms])}, asked by {said(waiting['by'])}{why}"
     )
+
+
+def _lowered(summary: dict[str, Any]) -> list[str]:
+    lowered = summary.get("lowered")
+    if lowered is None:
+        return []
+    return [f"{summary['state']} {msgspec.convert(lowered, Lowered)}; ocw resume lets the desk take new risk again"]
 
 
 def _agent(agent: dict[str, Any]) -> list[str]:

@@ -74,6 +74,8 @@ def _parts(glance: Glance) -> Iterator[RenderableType]:
     yield _state(glance)
     if glance.engine is None:
         return
+    if glance.engine.lowered is not None:
+        yield Text(f"{glance.engine.state} {glance.engine.lowered}; ocw resume ends it", style="yellow")
     if glance.positions:
         yield from ("", positions_grid(glance.positions))
     yield from ("", orders_grid(glance.orders.orders) if glance.orders.orders else "no order is live")

@@ -20,11 +20,15 @@ from ocw_mcp.adapters.control.passphrase import is_set, require_sound
 from ocw_mcp.adapters.store.database import JOURNAL
 from ocw_mcp.adapters.store.directory import prepare
 from ocw_mcp.adapters.store.lock import is_locked, lock_owner
-from ocw_mcp.adapters.store.reader import verify_book
+from ocw_mcp.adapters.store.reader import read_book, verify_book
+from ocw_mcp.adapters.store.views.positions import read_positions
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.app.settings import load_settings, require_paper
 from ocw_mcp.domain.errors import OcwError
+from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.time import SECOND, iso
+from ocw_mcp.domain.words import said
+from ocw_mcp.engine.account import Lowered
 
 OLDEST_PYTHON = (3, 11)
 LITTLE_SPACE, TOO_LITTLE_SPACE = 1_000_000_000, 100_000_000
@@ -170,6 +174,9 @@ def _book(state: Path) -> Iterator[Check]:
         return
     yield _guarded("engine", lambda: _engine(state))
     yield _guarded("journal", lambda: _journal(state))
+    if os.path.lexists(state / JOURNAL):
+        yield _guarded("desk", lambda: _desk(state))
+        yield _guarded("positions", lambda: _positions(state))
     yield _guarded("commands", lambda: _commands(state))
     yield _guarded("halt file", lambda: _halt_file(state))
     yield _guarded("passphrase", lambda: _passphrase(state))
@@ -181,6 +188,8 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
         return check()
     except OcwError as error:
         return Check(name, Verdict.PROBLEM, _line(error))
+    except msgspec.MsgspecError as error:
+        return Check(name, Verdict.PROBLEM, f"makes no sense: {_line(error)}", "see ocw journal verify")
     except OSError as error:
         return Check(
             name, Verdict.PROBLEM, f"cannot be looked at: {error.strerror}", "ask as the user who runs the engine"
@@ -220,6 +229,34 @@ def _journal(state: Path) -> Check:
         result.problems[0] + more,
         "let no engine trade on it; see ocw journal verify, and restore the directory from a backup",
     )
+
+
+def _desk(state: Path) -> Check:
+    """What the desk may do, as its engine last said."""
+    told = read_book(state).summary
+    if not told:
+        return Check("desk", Verdict.OK, "nothing has happened yet")
+    if (now := told.get("state")) == DeskState.ACTIVE:
+        return Check("desk", Verdict.OK, f"{now}: entries pass, inside every policy")
+    lowered = told.get("lowered")
+    by = "" if lowered is None else f" {msgspec.convert(lowered, Lowered)}"
+    first = f"delete the file {HALT}, then " if halted_by_file(state) else ""
+    todo = f"once you know why: {first}ocw resume --state {state}"
+    return Check("desk", Verdict.WARNING, f"{now}{by}", todo)
+
+
+def _positions(state: Path) -> Check:
+    rows = read_positions(state).positions
+    bare = [said(row.symbol) for row in rows if not row.protected]
+    if not bare:
+        return Check("positions", Verdict.OK, f"{len(rows)} open, each under a stop" if rows else "none open")
+    which = f"{', '.join(bare)} UNPROTECTED: no stop at the venue"
+    if is_locked(state):
+        return Check(
+            "positions", Verdict.WARNING, which, "the running engine closes it in time; ocw watch shows whether it does"
+        )
+    todo = "start its engine again, as it was run: it gives it a stop, or closes it"
+    return Check("positions", Verdict.PROBLEM, f"{which}, and no engine runs that would close it", todo)
 
 
 def _commands(state: Path) -> Check:

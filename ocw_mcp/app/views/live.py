@@ -15,6 +15,7 @@ from ocw_mcp.adapters.store.totals import count
 from ocw_mcp.adapters.store.views.decisions import Decisions, find_decisions
 from ocw_mcp.adapters.store.views.orders import Orders, find_orders
 from ocw_mcp.adapters.store.views.positions import PositionRow, find_positions
+from ocw_mcp.engine.account import Lowered
 
 
 class EngineWord(msgspec.Struct, frozen=True):
@@ -31,6 +32,8 @@ class EngineWord(msgspec.Struct, frozen=True):
     evaluations: int
     """Looks of the gate."""
     skips: dict[str, int]
+    lowered: Lowered | None = None
+    """Who took the desk out of ACTIVE; None where it is, and in books of before it was told."""
 
 
 class FillRow(msgspec.Struct, frozen=True):

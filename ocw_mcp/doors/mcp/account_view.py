@@ -1,5 +1,6 @@
 """The account as tools answer it: typed for programs, and as the compact text that a model reads."""
 
+import json
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,13 @@ from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.reasons import MEANING, RefusalCode
 from ocw_mcp.domain.snapshot import PositionView
 from ocw_mcp.domain.unknown import Reading, Unknown
-from ocw_mcp.domain.words import name
+from ocw_mcp.domain.words import name, untrusted
 from ocw_mcp.doors.mcp.looks import headline
 from ocw_mcp.doors.mcp.results import (
     CheckResult,
     EngineOut,
     HeadroomOut,
+    LoweredOut,
     Meta,
     OrderOut,
     OrdersResult,
@@ -28,10 +30,12 @@ from ocw_mcp.doors.mcp.results import (
 )
 from ocw_mcp.doors.mcp.tool import told
 from ocw_mcp.doors.mcp.words import when
+from ocw_mcp.engine.account import DESK
 
 if TYPE_CHECKING:
     from ocw_mcp.adapters.store.views.orders import OrderRow, RefusalRow
     from ocw_mcp.core.orders.table import TrackedOrder
+    from ocw_mcp.engine.account import Lowered
     from ocw_mcp.engine.entries import Checked
     from ocw_mcp.runtime.facade import Facade, PolicyView, Portfolio, Status
 
@@ -59,6 +63,7 @@ def status_of(meta: Meta, seen: "Status") -> StatusResult:
         daily_loss=share(seen.daily_loss),
         daily_loss_reached=seen.daily_loss_reached,
         paused_until=when(seen.paused_until),
+        lowered=None if seen.lowered is None else _lowered(seen.lowered),
         open_positions=seen.open_positions,
         unprotected=list(seen.unprotected),
         live_orders=seen.live_orders,
@@ -70,6 +75,7 @@ def status(meta: Meta, seen: "Status") -> CallToolResult:
     result = status_of(meta, seen)
     reached = ", limit reached: no entries today" if seen.daily_loss_reached else ""
     paused = f"; entries pause until {result.paused_until}" if result.paused_until else ""
+    lowered = f"\n{_lowered_text(meta.state, result.lowered)}" if result.lowered else ""
     bare = f"; UNPROTECTED: {', '.join(seen.unprotected)}" if seen.unprotected else ""
     thinking = ", being decided on" if seen.deciding else ""
     return told(
@@ -77,10 +83,25 @@ def status(meta: Meta, seen: "Status") -> CallToolResult:
         f"{headline(meta)}\n"
         f"book {seen.book}: {seen.product} {', '.join(seen.symbols)}; agent {seen.agent}; "
         f"policy {result.engine.policy}\n"
-        f"equity {result.equity}, today's loss {seen.daily_loss:.2%}{reached}{paused}\n"
+        f"equity {result.equity}, today's loss {seen.daily_loss:.2%}{reached}{paused}{lowered}\n"
         f"{seen.open_positions} position(s), {seen.live_orders} live order(s){bare}; "
         f"last wake {seen.last_wake}{thinking}",
     )
+
+
+def _lowered(by: "Lowered") -> LoweredOut:
+    own, words = by.by == DESK, untrusted(by.why) or None
+    return LoweredOut(
+        by=untrusted(by.by, LONGEST_FIGURE),
+        at=when(by.at) or "",
+        why=words if own else None,
+        untrusted_text=None if own else words,
+    )
+
+
+def _lowered_text(state: str, by: LoweredOut) -> str:
+    given = f", untrusted_text {json.dumps(by.untrusted_text, ensure_ascii=False)}" if by.untrusted_text else ""
+    return f"{state} by {by.by} at {by.at}{f': {by.why}' if by.why else ''}{given}; a person resumes, outside MCP"
 
 
 def portfolio(meta: Meta, seen: "Portfolio") -> CallToolResult:

@@ -44,6 +44,15 @@ class EngineOut(BaseModel):
     journal_head: str
 
 
+class LoweredOut(BaseModel):
+    """Who took the desk out of ACTIVE, when and why; a reason that somebody else gave is `untrusted_text`."""
+
+    by: str
+    at: str
+    why: str | None
+    untrusted_text: str | None
+
+
 class StatusResult(Result):
     """The engine at a glance. Its schema stays shallow, since clients go through every field of it on every call."""
 
@@ -52,6 +61,7 @@ class StatusResult(Result):
     daily_loss: str
     daily_loss_reached: bool
     paused_until: str | None
+    lowered: Annotated[LoweredOut | None, WithJsonSchema({"type": ["object", "null"]})]
     open_positions: int
     unprotected: list[str]
     live_orders: int

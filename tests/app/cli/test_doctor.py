@@ -132,6 +132,37 @@ def test_the_file_halt_is_a_warning_with_what_to_do(ocw: Ocw, book: Path) -> Non
     assert (halt["verdict"], halt["todo"]) == ("warning", "delete it, then ocw resume")
 
 
+def told_by_its_engine(book: Path, **summary: Any) -> None:
+    with closing(open_book(book)) as store:
+        store.commit(summary={"at": 2_000, "state": "ACTIVE", "positions": []} | summary)
+
+
+HELD = {"symbol": "BTCUSDT", "quantity": "0.03", "average_price": "60002.5", "mark": "60100", "unrealised": "2.9"}
+
+
+def test_a_position_without_a_stop_is_a_problem_where_no_engine_runs(ocw: Ocw, book: Path) -> None:
+    told_by_its_engine(book, positions=[HELD | {"stop": "59000", "protected": True}])
+    assert examined(ocw, "--state", book)["positions"]["found"] == "1 open, each under a stop"
+    told_by_its_engine(book, positions=[HELD | {"stop": None, "protected": False}])
+    bare = examined(ocw, "--state", book, code=1)["positions"]
+    assert (bare["verdict"], "BTCUSDT UNPROTECTED" in bare["found"]) == ("problem", True)
+    assert "start its engine again" in bare["todo"]
+    with StateLock(book):
+        assert examined(ocw, "--state", book)["positions"]["verdict"] == "warning"
+
+
+@pytest.mark.parametrize("state", ["HALTED", "REDUCING"])
+def test_a_desk_that_takes_no_risk_is_a_warning_with_who_when_why_and_what_to_do(
+    ocw: Ocw, book: Path, state: str
+) -> None:
+    told_by_its_engine(book)
+    assert examined(ocw, "--state", book)["desk"]["verdict"] == "ok"
+    told_by_its_engine(book, state=state, lowered={"by": "ann", "at": 1_000, "why": "the news"})
+    desk = examined(ocw, "--state", book)["desk"]
+    assert (desk["verdict"], desk["found"]) == ("warning", f"{state} by ann at 1970-01-01 00:00:01 UTC: the news")
+    assert desk["todo"] == f"once you know why: ocw resume --state {book}"
+
+
 def test_whether_a_passphrase_is_set_is_told_and_one_that_others_can_read_is_a_problem(ocw: Ocw, book: Path) -> None:
     assert "ocw passphrase set" in examined(ocw, "--state", book)["passphrase"]["found"]
     passphrase.keep(book, "correct horse battery", passphrase.Cost(n=16))

@@ -91,12 +91,14 @@ def test_each_second_it_is_drawn_again_until_it_is_interrupted(tmp_path: Path) -
     assert "12,345.67" in begun
     # What was seen last stays in the terminal.
     assert "12,345.67" in ended
+    assert "HALTED by ann at 1970-01-01 00:00:01 UTC: the news; ocw resume ends it" in ended
     assert "limit: no entries today" in ended
 
 
 SUMMARY = {
     "at": 2_000, "state": "HALTED", "equity": "12345.67", "day": "2026-01-01", "daily_loss": "0.05",
     "daily_loss_reached": True, "positions": [], "candles": 2, "evaluations": 2, "skips": {"quiet": 1},
+    "lowered": {"by": "ann", "at": 1_000, "why": "the news"},
 }  # fmt: skip
 
 

@@ -242,6 +242,11 @@ async def test_whoever_trades_may_halt_the_desk_and_nothing_here_resumes_it(desk
     await holding(desk)
     halted = content(await call(desk, "risk_halt", era, key="h", why="the news"))
     assert halted["meta"]["state"] == DeskState.HALTED
+    status = await call(desk, "ocw_get_status", era)
+    assert content(status)["lowered"]["by"] == "mcp:insider"
+    assert content(status)["lowered"]["untrusted_text"] == "the news"
+    assert "HALTED by mcp:insider at 2026-" in text(status)
+    assert ', untrusted_text "the news"; a person resumes' in text(status)
     seen = await previewed(desk, era, symbol="ETHUSDT", stop=f"{price(desk, 'ETHUSDT') * 0.97:.2f}")
     assert seen["refusal"].startswith("NOT_ACTIVE: ")
     assert content(await call(desk, "positions_close", era, symbol="BTCUSDT", key="x"))["outcome"] == "accepted"
