@@ -5,6 +5,7 @@ from collections.abc import Callable
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.time import iso
 
 
@@ -40,6 +41,14 @@ class Narrator:
                     f"fill      {event.side} {plain(event.quantity)} {event.symbol} at {plain(event.price)}, "
                     f"fee {plain(round(event.fee, 4))}, position {plain(event.position)}"
                 )
+            case events.OrderRefused(intent=intent, refusal=refusal) if refusal.code is RefusalCode.APPROVAL_REQUIRED:
+                return f"approval  {intent.purpose.name.lower()} {intent.side} {intent.symbol}: {refusal}"
+            case events.ApprovalAsked(name, intent, price, expires_at):
+                order = f"{intent.side} {plain(intent.quantity)} {intent.symbol} at about {plain(price)}"
+                until = iso(expires_at)[:16].replace("T", " ")
+                return f"approval  {name} waits until {until}: {order}; ocw approve {name} or ocw deny {name}"
+            case events.ApprovalEnded(name, outcome, by):
+                return f"approval  {name} {outcome} by {by}"
             case events.OrderRefused(intent=intent, refusal=refusal):
                 return f"refused   {intent.purpose.name.lower()} {intent.side} {intent.symbol}: {refusal}"
             case events.OrderRejected(ref=ref, code=code, text=text):

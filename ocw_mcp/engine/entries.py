@@ -11,7 +11,7 @@ import msgspec
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.verdict import UNLIMITED
 from ocw_mcp.domain.decision import Action, Leg
-from ocw_mcp.domain.money import ZERO, floor_to
+from ocw_mcp.domain.money import ONE, ZERO, floor_to
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.engine.desk import Desk
@@ -52,6 +52,8 @@ class Checked(msgspec.Struct, frozen=True):
     """The largest quantity of this very order that would pass."""
     limits: tuple[LimitSays, ...] = ()
     """Empty for what lowers risk: no limit stands before that."""
+    scale: Decimal = ONE
+    """What the leg's share of equity was multiplied by, for regime and macro; 1 where a quantity stood in for it."""
 
 
 def entering(
@@ -106,6 +108,7 @@ def check(leg: Leg, desk: Desk, guard: Guard, principal: str, now: int, quantity
         worst_price=worst,
         refusal=answer if isinstance(answer, Refusal) else None,
         largest=officer.largest(intent, account),
+        scale=officer.scale if quantity is None else ONE,
         limits=tuple(
             LimitSays(
                 verdict.code,

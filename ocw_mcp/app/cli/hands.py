@@ -78,7 +78,8 @@ def _answer(state: Path, id_: str, verb: Verb) -> None:
     typer.echo(approval_text(found).strip())
     show_who_you_are(state, f"the passphrase, to {verb} it: ")
     typer.echo(leave(state, verb, id_))
-    typer.echo("ocw orders shows what came of it: every policy is asked again, at the price of that moment")
+    if verb is Verb.APPROVE:
+        typer.echo(f"every policy is asked again, at the price of that moment; ocw orders shows what came of {id_}")
 
 
 def _known(state: Path, symbol: str) -> str:

@@ -1,10 +1,11 @@
 """Positions, orders, refusals, trades and decisions of a book as tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Context, Decimal
 
 from rich.console import RenderableType
 
+from ocw_mcp.adapters.store.views.approvals import ApprovalRow
 from ocw_mcp.adapters.store.views.decisions import DecisionRow, Decisions
 from ocw_mcp.adapters.store.views.orders import OrderRow, Orders, RefusalRow
 from ocw_mcp.adapters.store.views.positions import PositionRow, Positions
@@ -64,11 +65,36 @@ def orders_text(view: Orders) -> Iterator[RenderableType]:
         yield f"{view.finished_left_out:,} order(s) are through; --all shows them"
     if view.refusals:
         yield ""
-        yield _refusals_grid(view.refusals)
+        yield _refusals_grid(view.refusals, {each.refusal: each.id for each in view.approvals})
         if left := more(view.more_refusals, "refusal(s)"):
             yield left
     else:
         yield "nothing was refused"
+    if view.approvals:
+        yield ""
+        yield _approvals_grid(view.approvals)
+
+
+def _approvals_grid(rows: list[ApprovalRow]) -> RenderableType:
+    return grid(
+        "For a person to approve",
+        [
+            Column("approval", [row.id for row in rows]),
+            Column("asked (UTC)", [moment(row.at)[:16] for row in rows]),
+            Column("order", [order_text(row) for row in rows]),
+            Column("answer", [f"{row.outcome}{f' by {said(row.by)}' if row.by else ''}" for row in rows], wraps=True),
+            Column("came of it", [_came_of(row) for row in rows]),
+            Column("asked by", [said(row.principal) for row in rows], wraps=True),
+        ],
+    )
+
+
+def _came_of(row: ApprovalRow) -> str:
+    """`1-e-0 filled`, or the code with which it was refused after the yes."""
+    status = "" if row.status is None else STATUS.get(row.status, row.status)
+    if row.order is not None:
+        return f"{row.order} {status}".strip()
+    return f"refused: {status}" if status else "-"
 
 
 def orders_grid(rows: list[OrderRow]) -> RenderableType:
@@ -90,20 +116,26 @@ def orders_grid(rows: list[OrderRow]) -> RenderableType:
     )
 
 
-def _refusals_grid(rows: list[RefusalRow]) -> RenderableType:
+def _refusals_grid(rows: list[RefusalRow], approvals: Mapping[str | None, str]) -> RenderableType:
     return grid(
         "Refused",
         [
             Column("refusal", [row.id.removeprefix("refusal:") for row in rows], number=True),
             Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
             Column("order", [order_text(row) for row in rows]),
-            Column("refused for", [refusal_text(row) for row in rows], wraps=True),
+            Column("refused for", [_refused_for(row, approvals) for row in rows], wraps=True),
             Column("by", [said(row.principal) for row in rows], wraps=True),
         ],
     )
 
 
-def order_text(row: RefusalRow) -> str:
+def _refused_for(row: RefusalRow, approvals: Mapping[str | None, str]) -> str:
+    """Why it did not pass; what waited for a person then is told of below, under its id."""
+    asked = approvals.get(row.id)
+    return refusal_text(row) if asked is None else f"{row.code}: it waited for a person as {asked}, see below"
+
+
+def order_text(row: RefusalRow | ApprovalRow) -> str:
     """What was asked for, `entry buy 19.31 SOLUSDT`; without a quantity where there was none to speak of."""
     quantity = f"{plain(row.quantity)} " if row.quantity else ""
     return f"{row.purpose} {row.side} {quantity}{said(row.symbol)}"

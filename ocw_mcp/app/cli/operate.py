@@ -137,7 +137,8 @@ def approval_text(waiting: dict[str, Any]) -> str:
     order = f"{waiting['action']} ({waiting['side']}) {waiting['quantity']} {waiting['symbol']}"
     return (
         f"  {waiting['id']} waits until {iso(waiting['until'])} of the market: {order} at about "
-        f"{', '.join([waiting['price'], *terms])}, asked by {said(waiting['by'])}{why}"
+        f"{', '.join([waiting['price'], *terms])}, asked by {said(waiting['by'])}{why}; "
+        f"ocw approve {waiting['id']} or ocw deny {waiting['id']}"
     )
 
 

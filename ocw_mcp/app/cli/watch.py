@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ocw_mcp.app.cli.lists import decisions_grid, orders_grid, positions_grid
+from ocw_mcp.app.cli.operate import approval_text
 from ocw_mcp.app.cli.tables import Column, amounts, grid, money
 from ocw_mcp.app.views.live import EngineWord, FillRow, Glance, read_glance
 from ocw_mcp.domain.errors import OcwError
@@ -76,6 +77,8 @@ def _parts(glance: Glance) -> Iterator[RenderableType]:
         return
     if glance.engine.lowered is not None:
         yield Text(f"{glance.engine.state} {glance.engine.lowered}; ocw resume ends it", style="yellow")
+    for each in glance.engine.approvals:
+        yield Text(approval_text(each), style="yellow")
     if glance.positions:
         yield from ("", positions_grid(glance.positions))
     yield from ("", orders_grid(glance.orders.orders) if glance.orders.orders else "no order is live")

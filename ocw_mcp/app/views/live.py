@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from sqlite_utils import Database
@@ -32,6 +33,8 @@ class EngineWord(msgspec.Struct, frozen=True):
     evaluations: int
     """Looks of the gate."""
     skips: dict[str, int]
+    approvals: list[dict[str, Any]] = []
+    """What waits for a person."""
     lowered: Lowered | None = None
     """Who took the desk out of ACTIVE; None where it is, and in books of before it was told."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mcp.types import CallToolResult
 
 from ocw_mcp.domain.decision import Leg
-from ocw_mcp.domain.money import ZERO, plain
+from ocw_mcp.domain.money import ONE, ZERO, plain
 from ocw_mcp.domain.reasons import MEANING, RefusalCode
 from ocw_mcp.domain.snapshot import PositionView
 from ocw_mcp.domain.unknown import Reading, Unknown
@@ -287,12 +287,27 @@ def check(meta: Meta, leg: Leg, checked: "Checked") -> CallToolResult:
     order = f"{leg.action} {f'{result.quantity} ' if checked.quantity else ''}{leg.symbol}"
     worth = f", {result.notional} at the worst fill" if notional else ""
     largest = f" largest={result.largest}" if refusal and checked.limits else ""
-    verdict = f"would not pass. {said}{largest}" if refusal else "would pass"
-    more = [] if refusal else [f"largest that would pass: {result.largest}"]
+    passes = refusal is None or refusal.code is RefusalCode.APPROVAL_REQUIRED
+    answer = verdict(checked) if passes else f"would not pass. {said}{largest}"
+    more = [room(checked)] if passes else []
     failing = [f"NO {row.code}: limit {row.limit}, actual {row.actual}" for row in result.verdicts if not row.passes]
     held = sum(row.passes for row in result.verdicts)
     kept = [f"limits kept: {held}"] if held else []
-    return told(result, "\n".join([headline(meta), f"{order}{worth}: {verdict}", *more, *failing, *kept]))
+    return told(result, "\n".join([headline(meta), f"{order}{worth}: {answer}", *more, *failing, *kept]))
+
+
+def verdict(checked: "Checked") -> str:
+    """What is told of an order that passes, or that a person alone could stop."""
+    return "would pass" if checked.refusal is None else "would pass once a person approves it"
+
+
+def room(checked: "Checked") -> str:
+    """How large such an order may be, and what its share of equity was scaled by."""
+    scaled = "" if checked.scale == ONE else f"; size is scaled by {plain(checked.scale)}, for regime and macro"
+    if checked.refusal is None:
+        return f"largest that would pass: {plain(checked.largest)}{scaled}"
+    without = f"up to {plain(checked.largest)} would pass" if checked.largest else "none would pass"
+    return f"without approval {without}{scaled}"
 
 
 def cents(value: Decimal) -> str:

@@ -10,7 +10,7 @@ from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import MEANING, Refusal, RefusalCode
 from ocw_mcp.domain.words import untrusted
-from ocw_mcp.doors.mcp.account_view import amount, cents
+from ocw_mcp.doors.mcp.account_view import amount, cents, room, verdict
 from ocw_mcp.doors.mcp.looks import headline
 from ocw_mcp.doors.mcp.results import Answered, DoneResult, LegAnswered, Meta, PreviewResult, SubmittedResult
 from ocw_mcp.doors.mcp.tool import told
@@ -60,11 +60,10 @@ def preview(meta: Meta, leg: Leg, seen: "Previewed") -> CallToolResult:
     order = f"{leg.action} {result.quantity} {leg.symbol} at about {result.price}"
     if refusal is not None:
         return told(result, f"{headline(meta)}\n{leg.action} {leg.symbol} would not pass. {result.refusal}")
-    person = "; a person has to approve it" if seen.needs_person else ""
     return told(
         result,
-        f"{headline(meta)}\n{order}, {worth} at the worst fill: would pass{person}\n"
-        f"preview_id {result.preview_id}, good for {GOOD_FOR_S} s; largest that would pass: {result.largest}",
+        f"{headline(meta)}\n{order}, {worth} at the worst fill: {verdict(checked)}\n"
+        f"preview_id {result.preview_id}, good for {GOOD_FOR_S} s; {room(checked)}",
     )
 
 

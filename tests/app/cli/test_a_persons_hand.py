@@ -1,6 +1,8 @@
 """`ocw approve`, `ocw deny` and `ocw agent`: a person's hand on a book, from outside."""
 
 import asyncio
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,10 +11,11 @@ from ocw_mcp.adapters.control import passphrase
 from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.domain.decision import Action, Decision
 from ocw_mcp.domain.snapshot import DecisionRequest
+from ocw_mcp.domain.steps import Command
 from tests.support.deciders import Scripted
 from tests.support.facades import Looked
 from tests.support.legs import entry
-from tests.support.runs import policies
+from tests.support.runs import Commands, policies
 from tests.support.shell import Ocw
 from tests.support.terminal import person
 
@@ -56,6 +59,35 @@ def book(written: Path) -> Path:
     return written
 
 
+async def answered(book: Path, verb: str) -> None:
+    """The book goes on, and takes an answer to what waits."""
+    box = Commands([Command("c1", verb, "ben", subject="a1")])
+    desk = Looked(book, WantsOne({}), policy=WATCHED, commands=box)
+    await desk.go(4)
+    desk.store.close()
+
+
+def test_what_waited_is_followed_to_its_order(
+    ocw: Ocw, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    book = shutil.copytree(written, tmp_path / "book")
+    (row,) = json.loads(ocw("orders", "--json", "--state", book).out)["approvals"]
+    assert (row["id"], row["outcome"], row["order"]) == ("a1", "waits", None)
+    assert "it waited for a person as a1, see below" in ocw("orders", "--state", book).out
+    asyncio.run(answered(book, "approve"))
+    (row,) = json.loads(ocw("orders", "--json", "--state", book).out)["approvals"]
+    assert (row["outcome"], row["by"], row["order"], row["status"]) == ("approved", "ben", "1-e-0", "filled")
+    assert "1-e-0 filled" in ocw("orders", "--state", book).out
+
+
+def test_a_no_is_told_of_beside_what_was_asked(ocw: Ocw, written: Path, tmp_path: Path) -> None:
+    book = shutil.copytree(written, tmp_path / "book")
+    asyncio.run(answered(book, "deny"))
+    (row,) = json.loads(ocw("orders", "--json", "--state", book).out)["approvals"]
+    assert (row["outcome"], row["by"], row["order"], row["status"]) == ("denied", "ben", None, None)
+
+
 def waiting(book: Path) -> list[tuple[str, str]]:
     return [(each.verb, each.subject) for each in CommandFiles(book).waiting()]
 
@@ -65,6 +97,8 @@ def test_status_shows_what_waits_for_a_person(ocw: Ocw, book: Path) -> None:
     assert "a1 waits until 2026-01-02T" in said
     assert "of the market: BUY (buy) 0.0" in said
     assert "asked by scripted" in said
+    assert "ocw approve a1 or ocw deny a1" in said
+    assert "ocw approve a1 or ocw deny a1" in " ".join(ocw("watch", "--once", "--state", book).out.split())
 
 
 @pytest.mark.parametrize("verb", ["approve", "deny"])

@@ -55,8 +55,12 @@ async def place(client: Client, desk: Looked, key: str = "k1", size: str = "0.1"
     last = desk.facade.symbol("BTCUSDT").last
     assert isinstance(last, float)
     wanted = {"symbol": "BTCUSDT", "action": "BUY", "size": size, "stop": f"{last * 0.97:.0f}"}
-    seen = (await client.call_tool("orders_preview", wanted)).structured_content
+    previewed = await client.call_tool("orders_preview", wanted)
+    seen = previewed.structured_content
     assert seen is not None
+    if seen["needs_approval"]:
+        assert "would pass once a person approves it\n" in text(previewed)
+        assert f"; without approval up to {seen['largest']} would pass" in text(previewed)
     assert seen["needs_approval"] is (size == "0.1")
     return await client.call_tool(
         "orders_place", {"preview_id": seen["preview_id"], "key": key, "rationale": "a breakout"}

@@ -15,6 +15,7 @@ from ocw_mcp.doors.mcp.server import build
 from ocw_mcp.runtime.previews import GOOD_FOR_S, MOST
 from tests.support.deciders import Scripted
 from tests.support.facades import Looked
+from tests.support.runs import policies
 from tests.support.served import bearer, served
 
 ERAS = ("auto", "legacy")
@@ -251,6 +252,16 @@ async def test_whoever_trades_may_halt_the_desk_and_nothing_here_resumes_it(desk
     assert seen["refusal"].startswith("NOT_ACTIVE: ")
     assert content(await call(desk, "positions_close", era, symbol="BTCUSDT", key="x"))["outcome"] == "accepted"
     assert "halted by mcp:insider" in text(await call(desk, "journal_get", era, about="desk"))
+
+
+async def test_a_preview_and_a_check_name_the_scale_of_a_share_of_equity(tmp_path: Path) -> None:
+    scale = {"regime_unknown": "0.6", "macro_unknown": "0.9"}
+    desk = await Looked(tmp_path, Scripted({}), policy=policies(scale=scale)).go(1)
+    wanted = {"symbol": "BTCUSDT", "action": "BUY", "stop": f"{price(desk) * 0.97:.2f}"}
+    for tool in ("orders_preview", "risk_check_order"):
+        assert "; size is scaled by 0.54, for regime and macro" in text(await call(desk, tool, size="0.1", **wanted))
+        assert "scaled" not in text(await call(desk, tool, quantity="0.01", **wanted))
+    desk.store.close()
 
 
 async def test_a_note_stands_in_the_journal_and_changes_nothing_else(desk: Looked) -> None:

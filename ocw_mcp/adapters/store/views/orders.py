@@ -9,6 +9,7 @@ from sqlite_utils import Database
 from ocw_mcp.adapters.store.book import Book
 from ocw_mcp.adapters.store.reader import ask_book
 from ocw_mcp.adapters.store.totals import count
+from ocw_mcp.adapters.store.views.approvals import ApprovalRow, find_approvals
 from ocw_mcp.domain.events import OrderRefused
 
 LIVE = ("intended", "accepted", "partially_filled", "cancel_requested", "unknown")
@@ -70,6 +71,8 @@ class Orders(msgspec.Struct, frozen=True):
     """Orders that are through and were not asked for."""
     refusals: list[RefusalRow]
     more_refusals: int
+    approvals: list[ApprovalRow] = []
+    """The newest that waited for a person, newest last; only where all of it is asked for."""
 
 
 class OrderPage(msgspec.Struct, frozen=True):
@@ -98,11 +101,16 @@ _decode = msgspec.json.Decoder(OrderRefused).decode
 
 
 def read_orders(state: Path, limit: int, *, finished: bool = False) -> Orders:
-    """The newest `limit` orders and as many refusals; those that are through only when asked for.
+    """The newest `limit` orders and as many refusals and approvals; orders that are through only when asked for.
 
     Raises BookError where the book cannot be read.
     """
-    return ask_book(state, lambda db, book: find_orders(db, book, limit, finished=finished))
+
+    def look(db: Database, book: Book) -> Orders:
+        found = find_orders(db, book, limit, finished=finished)
+        return msgspec.structs.replace(found, approvals=find_approvals(db, limit))
+
+    return ask_book(state, look)
 
 
 def find_orders(db: Database, book: Book, limit: int, *, finished: bool = False) -> Orders:
