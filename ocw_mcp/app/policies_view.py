@@ -10,8 +10,10 @@ from rich.table import Table
 from ocw_mcp.adapters.store.reader import read_book
 from ocw_mcp.app.policy_loader import LoadedPolicies, table_of
 from ocw_mcp.domain.errors import BookError
+from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.policies import value_text
 from ocw_mcp.domain.time import iso
+from ocw_mcp.engine.headroom import AT_MOST
 
 
 def of_file(loaded: LoadedPolicies) -> dict[str, Any]:
@@ -58,11 +60,14 @@ def book_table(view: dict[str, Any]) -> Table:
         f"book {view['book']}, {view['state']}, {iso(view['at'])}\npolicies {policies['name']} {policies['hash'][:12]}"
     )
     table = Table(title=title, title_justify="left", box=None)
-    for name in ("limit", "at most", "used", "left"):
-        table.add_column(name, justify="left" if name == "limit" else "right")
+    for name in ("policy", "", "limit", "now", "left"):
+        table.add_column(name, justify="left" if name in ("policy", "") else "right")
     for row in view["limits"]:
         limit, used = Decimal(row["limit"]), Decimal(row["used"])
-        table.add_row(row["name"], row["limit"], row["used"], f"{max(Decimal(0), limit - used).normalize():f}")
+        # Books of before it was told have the other way alone.
+        bound = row.get("bound", AT_MOST)
+        left = limit - used if bound == AT_MOST else used - limit
+        table.add_row(row["name"], bound, row["limit"], row["used"], plain(max(ZERO, left)))
     if view["paused_until"]:
         table.caption = f"after losses in a row entries pause until {iso(view['paused_until'])}"
     return table

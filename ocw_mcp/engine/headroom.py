@@ -11,14 +11,19 @@ from ocw_mcp.engine.exposure import moving_as_one, reserved_by
 
 Row = tuple[str, Decimal | int, Decimal | int]
 
+AT_MOST, AT_LEAST = "at most", "at least"
+"""Which way a limit bounds what is held against it."""
+FLOORS = ("margin.min_free",)
+"""The limits that are at-least: of these, what is used is what there is."""
+
 
 def headroom(
     config: EngineConfig, account: Account, orders: OrderTable, budget: Budget, now: int
 ) -> list[dict[str, str]]:
-    """One row per limit that fills up: its name in the policy file, the limit, and what is used of it, as text.
+    """One row per limit that fills up: its name in the policy file, the limit, which way it bounds, and what is used.
 
-    Live entries count as they do when another one is checked. `margin.min_free` is told as the share of equity that
-    may be claimed, and what is claimed of it.
+    Live entries count as they do when another one is checked. All values are text, as the policy file writes them; of
+    `margin.min_free`, which is at least a share of equity, `used` is the share that is free.
     """
     policies, pace, ledger = config.policies, account.activity.seen("", now), account.ledger
     equity, opening = ledger.equity(), account.day.today.opening
@@ -35,7 +40,7 @@ def headroom(
         ("exposure.max_gross", policies.exposure.max_gross, _over(gross, equity)),
         ("position.max_share", policies.position.max_share, _over(max(standing.values(), default=ZERO), equity)),
         ("correlated.max_share", policies.correlated.max_share, _over(together, equity)),
-        ("margin.min_free", ONE - policies.margin.min_free, _over(claimed, equity)),
+        ("margin.min_free", policies.margin.min_free, ONE - _over(claimed, equity) if equity > 0 else ZERO),
         ("positions.max_open", policies.positions.max_open, len(standing)),
         ("pace.entries_per_minute", policies.pace.entries_per_minute, pace.entries_last_minute),
         ("pace.entries_per_day", policies.pace.entries_per_day, pace.entries_today),
@@ -50,7 +55,10 @@ def headroom(
         today, this_month = budget.spent(now)
         rows.append(("budget.usd_per_day", policies.budget.usd_per_day, today))
         rows.append(("budget.usd_per_month", policies.budget.usd_per_month, this_month))
-    return [{"name": name, "limit": _text(limit), "used": _text(used)} for name, limit, used in rows]
+    return [
+        {"name": name, "bound": AT_LEAST if name in FLOORS else AT_MOST, "limit": _text(limit), "used": _text(used)}
+        for name, limit, used in rows
+    ]
 
 
 def _over(amount: Decimal, whole: Decimal) -> Decimal:

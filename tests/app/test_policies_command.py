@@ -93,7 +93,9 @@ def test_a_book_tells_what_is_used_of_each_limit_and_what_is_left(tmp_path: Path
     limits = {row["name"]: row for row in view["limits"]}
     usual = load_policies(None).policies
     assert D(limits["pace.max_turnover"]["limit"]) == usual.pace.max_turnover
-    assert all(D(row["used"]) == 0 for row in view["limits"])
+    assert all(D(row["used"]) == 0 for row in view["limits"] if row["bound"] == "at most")
+    (free,) = [row for row in view["limits"] if row["bound"] == "at least"]
+    assert free == {"name": "margin.min_free", "bound": "at least", "limit": "0.2", "used": "1"}
     assert "daily_loss.max_share" in said("show", "--state", str(book))
 
 

@@ -129,7 +129,7 @@ async def test_used_limits_count_live_entries_and_what_thinking_cost() -> None:
     assert used["mandate.amount"] == (D(5_000), view.gross)
     assert view.gross > 0
     assert used["exposure.max_gross"][1] == used["position.max_share"][1] == round(view.gross / view.equity, 6)
-    assert used["margin.min_free"] == (D("0.8"), round(1 - view.free_margin / view.equity, 6))
+    assert used["margin.min_free"] == (D("0.2"), round(view.free_margin / view.equity, 6))
     assert used["positions.max_open"][1] == used["pace.entries_per_day"][1] == 1
     assert used["pace.reductions_per_minute"][1] == 0
     assert used["budget.usd_per_day"] == (policy.budget.usd_per_day, D("0.8"))

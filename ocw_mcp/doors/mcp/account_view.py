@@ -252,7 +252,7 @@ def policies(meta: Meta, seen: "PolicyView") -> CallToolResult:
         headroom=[HeadroomOut(**row) for row in seen.headroom],
         limits=dict(seen.limits),
     )
-    used = [f"{row.name}: {row.used} used of {row.limit}" for row in result.headroom]
+    used = [f"{row.name}: {row.used} now, {row.bound} {row.limit}" for row in result.headroom]
     limits = "; ".join(f"{name} {text}" for name, text in seen.limits)
     return told(result, "\n".join([headline(meta), f"policy {seen.name} {seen.hash[:12]}", *used, f"limits: {limits}"]))
 

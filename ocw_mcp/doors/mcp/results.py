@@ -224,9 +224,10 @@ class TradesResult(Result):
 
 
 class HeadroomOut(BaseModel):
-    """A limit that fills up."""
+    """A limit that fills up, `at most` or `at least`; of an at-least one, `used` is what there is."""
 
     name: str
+    bound: str
     limit: str
     used: str
 
