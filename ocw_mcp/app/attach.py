@@ -24,7 +24,7 @@ LOOK_S: Final = 0.05
 
 AGENT: Final = "rules"
 """Who decides on a desk that was started for a client."""
-PAPER: Final = ("run", "--market", "sim", "--speed", "1", "--json", "--serve", "127.0.0.1:0")
+PAPER: Final = ("run", "--market", "sim", "--speed", "1", "--serve", "127.0.0.1:0")
 
 KEPT: Final = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "SYSTEMROOT")
 """What an engine on paper needs of the environment. Keys are not among it, whoever has some there."""

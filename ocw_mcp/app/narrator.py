@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ocw_mcp.app.remarks import Absence, Closings
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.money import plain
@@ -15,13 +16,20 @@ class Narrator:
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._held = 0
+        self._closings = Closings()
+        self._absence = Absence()
 
     def __call__(self, at: int, event: events.DomainEvent) -> None:
         """Take in one event at its time (ms)."""
+        self._closings.take(event)
+        if isinstance(event, events.DecisionMade):
+            self._tell(at, self._absence.remark(event))
         if isinstance(event, events.DecisionMade) and all(leg.action is Action.HOLD for leg in event.decision.legs):
             self._held += 1
             return
-        line = self._line(event)
+        self._tell(at, self._line(event))
+
+    def _tell(self, at: int, line: str | None) -> None:
         if line:
             self._say(f"{iso(at)[:16].replace('T', ' ')}  {line}")
 
@@ -56,7 +64,9 @@ class Narrator:
             case events.PositionProtected(symbol=symbol, trigger_price=trigger):
                 return f"stop      {symbol} is under a stop at {plain(trigger)}"
             case events.PositionClosed(symbol=symbol, pnl=pnl):
-                return f"closed    {symbol}, {'+' if pnl >= 0 else ''}{plain(round(pnl, 2))} after fees and funding"
+                why = self._closings.why(symbol)
+                made = f"{'+' if pnl >= 0 else ''}{plain(round(pnl, 2))} after fees and funding"
+                return f"closed    {symbol}, {made}{f' ({why})' if why else ''}"
             case events.FundingBooked(symbol=symbol, amount=amount, rate=rate, assumed=assumed):
                 word = "gets" if amount > 0 else "pays"
                 rated = f"{plain(rate * 100)}%{', assumed' if assumed else ''}"

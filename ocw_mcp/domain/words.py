@@ -21,6 +21,11 @@ def cents(value: Decimal, *, signed: bool = False) -> str:
     return format(rounded or abs(rounded), "+,.2f" if signed and rounded else ",.2f")
 
 
+def day_result(loss: Decimal) -> str:
+    """How a day goes, from its loss as a share of its first equity: `day loss 0.72%`, `day gain 0.72%`."""
+    return f"day loss {loss:.2%}" if loss >= 0 else f"day gain {-loss:.2%}"
+
+
 def moment(ms: int | None) -> str:
     """A time in UTC to the second, `2026-01-03 10:03:00`."""
     if ms is None:

@@ -8,7 +8,7 @@ import pytest
 from ocw_mcp.adapters.control.address import Address, write_address
 from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.app import attach
-from ocw_mcp.app.attach import LOG, Attachment, Child
+from ocw_mcp.app.attach import LOG, PAPER, Attachment, Child
 from ocw_mcp.domain.errors import AttachError
 from tests.support.shell import Ocw
 
@@ -107,3 +107,7 @@ def test_a_book_that_ran_as_a_start_would_run_it_is_started(
         return Engine()
 
     assert asyncio.run(Attachment(book, spawn)()) == THERE
+
+
+def test_the_log_of_an_engine_that_is_started_for_a_client_is_for_people() -> None:
+    assert "--json" not in PAPER

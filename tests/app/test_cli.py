@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import socket
 import sqlite3
 import stat
@@ -98,6 +99,7 @@ def test_status_shows_a_book_and_touches_nothing(ocw: Ocw, tape: Path, tmp_path:
     assert view["summary"]["candles"] == len(HOURS)
     text = ocw("status", "--state", book).out
     assert "paper" in text
+    assert re.search(r"equity 1?[0-9],[0-9]{3}\.[0-9]{2} · day (loss|gain) [0-9]\.[0-9]{2}%", text), text
     assert view["chain_head"] in text
 
 
@@ -152,7 +154,7 @@ def test_a_halt_of_a_book_whose_market_has_ended_says_when_it_is_taken_and_is(
     ocw("replay", tape, "--state", book, "--json")
     said = ocw("halt", "--state", book)
     assert said.out == (
-        "halt: no engine is running on this book; the command waits in the state directory for the next start\n"
+        "halt: no new risk is taken, and stops stay; no engine runs on this book, so it is taken at the next start\n"
     )
     with StateLock(book):
         assert "the running engine takes it at once" in ocw("halt", "--state", book).out

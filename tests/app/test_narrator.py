@@ -2,9 +2,13 @@
 
 from decimal import Decimal
 
+import msgspec
+import pytest
+
 from ocw_mcp.app.narrator import Narrator
 from ocw_mcp.domain import events
-from ocw_mcp.domain.orders import OrderIntent, OrderType, Purpose, Side
+from ocw_mcp.domain.decision import Decision, Leg
+from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 
 D = Decimal
@@ -19,6 +23,65 @@ def told(*happened: events.DomainEvent) -> list[str]:
     for event in happened:
         narrator(0, event)
     return [line.removeprefix("1970-01-01 00:00  ") for line in lines]
+
+
+def made(decider: str, cause: str = "", *legs: Leg) -> events.DecisionMade:
+    return events.DecisionMade(1, decider, 0, Decision(legs, cause=cause))
+
+
+def exit_by(principal: str, leg: Purpose = Purpose.EXIT) -> tuple[events.DomainEvent, ...]:
+    """A position is closed on somebody's order, or on one that rests."""
+    ref = OrderRef(1, leg)
+    sold = msgspec.structs.replace(ENTRY, principal=principal, side=Side.SELL, purpose=leg)
+    return (
+        events.OrderIntended(ref, sold, "policy"),
+        events.OrderFilled(ref, "f", "BTCUSDT", "sell", D("0.1"), D(9_000), D(0), 0, False, D(-3), D(0)),
+        events.PositionClosed("BTCUSDT", 0, D(-3), D(1)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "principal", "leg", "why"),
+    [
+        ((), "guard", Purpose.STOP, "its stop"),
+        ((), "guard", Purpose.TARGET, "its target"),
+        ((), "rules", Purpose.EXIT, "closed by rules"),
+        ((), "ann", Purpose.EXIT, "closed by ann"),
+        ((), "guard", Purpose.EXIT, "closed by guard"),
+        (
+            (events.ExitDecided("BTCUSDT", "trail", "it gave back 2%"),),
+            "guard", Purpose.EXIT, "trail: it gave back 2%",
+        ),
+    ],
+)  # fmt: skip
+def test_a_position_that_closed_is_told_with_why(
+    before: tuple[events.DomainEvent, ...], principal: str, leg: Purpose, why: str
+) -> None:
+    assert told(*before, *exit_by(principal, leg))[-1] == f"closed    BTCUSDT, -3 after fees and funding ({why})"
+
+
+def test_why_one_position_closed_is_not_told_of_the_next() -> None:
+    rule = events.ExitDecided("BTCUSDT", "trail", "it gave back 2%")
+    assert told(rule, *exit_by("guard"), *exit_by("guard"))[-1].endswith("(closed by guard)")
+
+
+def test_that_the_agent_cannot_decide_is_told_once_with_its_cause_and_once_that_it_can_again() -> None:
+    broken = made("rules", "fallback: SERVER: the API failed inside (5xx); see https://evil.example")
+    open_ = made("rules", "fallback: BREAKER: too many failed")
+    remembered = made("claude", "memory: as at wake 3")
+    assert told(made("claude"), broken, broken, open_, remembered, open_, made("claude"), made("claude")) == [
+        "agent     cannot decide, the rules do in its place: SERVER: the API failed inside (5xx); see [link]",
+        "agent     claude decides again",
+    ]
+
+
+@pytest.mark.parametrize("cause", ["THINNED: little is left", "IMPOSSIBLE: every leg was refused"])
+def test_an_agent_that_left_one_wake_to_the_rules_is_not_absent(cause: str) -> None:
+    assert told(made("rules", f"fallback: {cause}")) == []
+
+
+def test_rules_that_decide_for_themselves_stand_in_for_nobody() -> None:
+    assert told(made("rules"), made("rules", "no signal")) == []
 
 
 def test_what_waits_for_a_person_is_told_with_its_id_and_how_to_answer() -> None:

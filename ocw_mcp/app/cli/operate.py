@@ -2,6 +2,7 @@
 
 import os
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,23 @@ from ocw_mcp.app.resources import write_env_example
 from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.steps import Verb
 from ocw_mcp.domain.time import iso
-from ocw_mcp.domain.words import said
+from ocw_mcp.domain.words import cents, day_result, said
 from ocw_mcp.engine.account import Lowered
 
 PAPER = "paper"
 """The mode of a book on which nobody's money is at stake."""
+
+_OUTCOMES = {
+    Verb.HALT: "no new risk is taken, and stops stay",
+    Verb.FLATTEN: "no new risk is taken, and every position is closed",
+    Verb.RESUME: "new risk may be taken again",
+    Verb.APPROVE: "{subject} is approved",
+    Verb.DENY: "{subject} is denied",
+    Verb.PAUSE: "the agent is not woken any more",
+    Verb.GO_ON: "the agent goes on with {subject}",
+    Verb.TAKE_OVER: "{subject} is out of the agent's hands",
+}
+"""What a command comes to, by its verb."""
 
 
 def status(state: Path) -> dict[str, Any]:
@@ -51,7 +64,8 @@ def status_text(view: dict[str, Any]) -> str:
         lines.append(f"the file {commands.HALT} lies here: the desk halts, and nothing resumes until it is deleted")
     if summary:
         lines += [
-            f"as of {iso(summary['at'])} · equity {summary['equity']} · daily loss {float(summary['daily_loss']):.2%}"
+            f"as of {iso(summary['at'])} · equity {cents(Decimal(summary['equity']))} · "
+            + day_result(Decimal(summary["daily_loss"]))
             + (" (limit reached: no entries today)" if summary["daily_loss_reached"] else ""),
             *_lowered(summary),
             *(_position(position) for position in summary["positions"]),
@@ -74,10 +88,11 @@ def leave(state: Path, verb: Verb, subject: str = "") -> str:
     read_book(state)
     now_ns = time.time_ns()  # noqa: TID251 - orders commands by arrival; it never enters the engine
     id_ = f"{now_ns:x}-{os.getpid():x}"
+    outcome = _OUTCOMES[verb].format(subject=subject or "every symbol")
     commands.leave(state, verb, by=_person(), command_id=id_, at_ns=now_ns, subject=subject)
     if is_locked(state):
-        return f"{verb}: left in the state directory; the running engine takes it at once"
-    return f"{verb}: no engine is running on this book; the command waits in the state directory for the next start"
+        return f"{verb}: {outcome}; the running engine takes it at once"
+    return f"{verb}: {outcome}; no engine runs on this book, so it is taken at the next start"
 
 
 def resume(state: Path, *, paper: bool) -> str:
@@ -164,7 +179,7 @@ def _position(position: dict[str, Any]) -> str:
     stop = f"stop {position['stop']}" if position["protected"] else "UNPROTECTED"
     return (
         f"  {position['symbol']} {position['quantity']} at {position['average_price']}, mark {position['mark']}, "
-        f"unrealised {position['unrealised']}, {stop}"
+        f"unrealised {cents(Decimal(position['unrealised']), signed=True)}, {stop}"
     )
 
 

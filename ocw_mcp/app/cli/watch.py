@@ -2,7 +2,6 @@
 
 import signal
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from pathlib import Path
 from threading import Event
 
@@ -15,7 +14,7 @@ from ocw_mcp.app.cli.operate import approval_text
 from ocw_mcp.app.cli.tables import Column, amounts, grid, money
 from ocw_mcp.app.views.live import EngineWord, FillRow, Glance, read_glance
 from ocw_mcp.domain.errors import OcwError
-from ocw_mcp.domain.words import cents, moment, said
+from ocw_mcp.domain.words import cents, day_result, moment, said
 
 EVERY_S = 1.0
 ROWS_ONCE = 5
@@ -95,17 +94,13 @@ def _state(glance: Glance) -> Text:
     if word is None:
         return line.append("nothing has happened yet")
     line.append(word.state, style=_STATES.get(word.state, ""))
-    line.append(f" · {moment(word.at)} UTC · equity {cents(word.equity)} · {_day(word.daily_loss)}")
+    line.append(f" · {moment(word.at)} UTC · equity {cents(word.equity)} · {day_result(word.daily_loss)}")
     if word.daily_loss_reached:
         line.append(", at its limit: no entries today", style="red")
     line.append("" if glance.positions else " · flat")
     if glance.waiting_commands:
         line.append(f" · {glance.waiting_commands} command(s) waiting", style="yellow")
     return line
-
-
-def _day(loss: Decimal) -> str:
-    return f"day loss {loss:.2%}" if loss >= 0 else f"day gain {-loss:.2%}"
 
 
 def _fills_grid(rows: list[FillRow]) -> RenderableType:

@@ -11,7 +11,7 @@ from ocw_mcp.domain.money import ONE, ZERO, plain
 from ocw_mcp.domain.reasons import MEANING, RefusalCode
 from ocw_mcp.domain.snapshot import PositionView
 from ocw_mcp.domain.unknown import Reading, Unknown
-from ocw_mcp.domain.words import name, untrusted
+from ocw_mcp.domain.words import day_result, name, untrusted
 from ocw_mcp.doors.mcp.looks import headline
 from ocw_mcp.doors.mcp.results import (
     CheckResult,
@@ -83,7 +83,7 @@ def status(meta: Meta, seen: "Status") -> CallToolResult:
         f"{headline(meta)}\n"
         f"book {seen.book}: {seen.product} {', '.join(seen.symbols)}; agent {seen.agent}; "
         f"policy {result.engine.policy}\n"
-        f"equity {result.equity}, today's loss {seen.daily_loss:.2%}{reached}{paused}{lowered}\n"
+        f"equity {result.equity}, {day_result(seen.daily_loss)}{reached}{paused}{lowered}\n"
         f"{seen.open_positions} position(s), {seen.live_orders} live order(s){bare}; "
         f"last wake {seen.last_wake}{thinking}",
     )
@@ -127,7 +127,7 @@ def portfolio(meta: Meta, seen: "Portfolio") -> CallToolResult:
         result,
         f"{headline(meta)}\n"
         f"equity {result.equity}: wallet {result.wallet} of which {result.free} free, unrealised {result.unrealised}\n"
-        f"gross exposure {seen.gross_share:.2%} of equity; today's loss {seen.daily_loss:.2%}; {seen.drawdown:.2%} "
+        f"gross exposure {seen.gross_share:.2%} of equity; {day_result(seen.daily_loss)}; {seen.drawdown:.2%} "
         f"below the peak\n"
         f"fees {result.fees}, funding {result.funding} since the beginning; {result.entries_today} entries today, "
         f"{result.losses_in_a_row} losses in a row{paused}; entries are scaled by {result.scale}",

@@ -1,0 +1,64 @@
+"""What a feed has to remember of earlier events to say why something happened, and once."""
+
+from ocw_mcp.agent.causes import ANSWERED, Cause
+from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import FALLBACK, MEANT
+from ocw_mcp.domain.orders import GUARD, RULES, Purpose
+from ocw_mcp.domain.words import untrusted
+
+LONGEST_CAUSE = 200
+STILL_DECIDES = (*ANSWERED, Cause.THINNED)
+"""Causes with which the rules decided at one wake, and the agent does at others."""
+
+_LEGS = {Purpose.STOP: "its stop", Purpose.TARGET: "its target"}
+
+
+class Closings:
+    """Knows why a position closed: its stop, its target, a rule of the guard's, whoever asked, or somebody outside."""
+
+    def __init__(self) -> None:
+        self._rules: dict[str, str] = {}
+        self._exits: dict[str, str] = {}
+        self._closed: dict[str, str] = {}
+
+    def take(self, event: events.DomainEvent) -> None:
+        """Take in one event."""
+        match event:
+            case events.ExitDecided(symbol, rule, why):
+                self._rules[symbol] = f"{rule}: {why}"
+            case events.OrderIntended(_, intent) if intent.purpose is Purpose.EXIT:
+                rule = self._rules.pop(intent.symbol, "") if intent.principal == GUARD else ""
+                self._exits[intent.symbol] = rule or f"closed by {intent.principal}"
+            case events.OrderFilled(ref=ref, symbol=symbol) if ref.leg is Purpose.EXIT:
+                self._closed[symbol] = self._exits.get(symbol, "closed")
+            case events.OrderFilled(ref=ref, symbol=symbol) if ref.leg in _LEGS:
+                self._closed[symbol] = _LEGS[ref.leg]
+            case events.OutsideFilled(symbol=symbol, cause=cause):
+                self._closed[symbol] = cause
+
+    def why(self, symbol: str) -> str:
+        """Why the position that has just closed did; empty where the feed has not seen it."""
+        self._rules.pop(symbol, None)
+        self._exits.pop(symbol, None)
+        return self._closed.pop(symbol, "")
+
+
+class Absence:
+    """Tells once that the agent cannot decide any more, and once that it does again."""
+
+    def __init__(self) -> None:
+        self._absent = False
+
+    def remark(self, made: events.DecisionMade) -> str | None:
+        """What a decision shows of that; None where it shows nothing new."""
+        cause = made.decision.cause
+        if made.decider == RULES and cause.startswith(FALLBACK):
+            why = cause.removeprefix(FALLBACK)
+            if self._absent or why.partition(":")[0] in STILL_DECIDES:
+                return None
+            self._absent = True
+            return f"agent     cannot decide, the rules do in its place: {untrusted(why, LONGEST_CAUSE)}"
+        if self._absent and made.decider != RULES and (not cause or cause.startswith(MEANT)):
+            self._absent = False
+            return f"agent     {made.decider} decides again"
+        return None
