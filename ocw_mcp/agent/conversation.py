@@ -161,7 +161,8 @@ class Conversation:
         self._turns.append({"role": "user", "content": [{"type": "text", "text": context}]})
         looks = 0
         while True:
-            reply = await self._ask(wake, self._body(tools, system))
+            # Once it may look no more, hardly anything follows: what would be cached then is not read again.
+            reply = await self._ask(wake, self._body(tools, system, closes=looks == self._terms.tool_rounds))
             if (trouble := unfinished(reply)) is not None:
                 raise _Over(self._broken_off(trouble))
             calls = reply.calls
@@ -186,22 +187,23 @@ class Conversation:
             raise _Over(Failed(Trouble(Cause.TOOLS, f"the desk does not offer {SUBMIT}")))
         return tools
 
-    def _body(self, tools: list[dict[str, Any]], system: str) -> dict[str, Any]:
+    def _body(self, tools: list[dict[str, Any]], system: str, *, closes: bool) -> dict[str, Any]:
         """The request. Tools and system come first and never change, so that they are cached as one prefix."""
         terms = self._terms
         kept = {} if terms.prefix_ttl is None else {"cache_control": _control(terms.prefix_ttl)}
         effort = {} if terms.effort is None else {"output_config": {"effort": terms.effort}}
-        turns = self._turns
+        turns = list(self._turns)
         if terms.turns_cached:
-            *before, last = turns[-1]["content"]
-            marked = {**turns[-1], "content": [*before, last | {"cache_control": _control("5m")}]}
-            turns = [*turns[:-1], marked]
+            # The last turn of the desk's, or the one before it.
+            place = len(turns) - (3 if closes and len(turns) > 1 else 1)
+            *before, last = turns[place]["content"]
+            turns[place] = {**turns[place], "content": [*before, last | {"cache_control": _control("5m")}]}
         return {
             "model": terms.model,
             "max_tokens": terms.max_tokens,
             "tools": tools,
             "system": [{"type": "text", "text": system, **kept}],
-            "messages": list(turns),
+            "messages": turns,
             **effort,
         }
 

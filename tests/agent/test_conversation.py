@@ -93,6 +93,17 @@ async def test_the_stable_part_is_cached_for_long_and_the_conversation_for_short
     assert b"cache_control" not in msgspec.json.encode(bodies(bare)[0])
 
 
+async def test_what_the_last_look_brings_is_not_cached_since_hardly_anything_follows_it() -> None:
+    model = Scripted(looks(), looks(), says())
+    await held(model)
+    assert TERMS.tool_rounds == 2
+    marked = [
+        [place for place, turn in enumerate(body["messages"]) if "cache_control" in turn["content"][-1]]
+        for body in bodies(model)
+    ]
+    assert marked == [[0], [2], [2]]
+
+
 async def test_a_turn_that_ends_without_a_decision_is_a_hold_of_the_models() -> None:
     outcome = await held(Scripted(says("I have bought a lot.")))
     assert outcome.ending == Held("I have bought a lot.")
