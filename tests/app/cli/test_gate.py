@@ -1,6 +1,7 @@
 """`ocw gate-report`, as a person and as a program sees it."""
 
 import json
+
 import pytest
 
 from tests.support.shell import Ocw
