@@ -60,7 +60,7 @@ class BookRun:
             _restore(engine, venue, saved)
             clock.advance(saved.market_at)
         recorder = Recorder(store, saved.seq if saved else 0, listener)
-        self._shell = Shell(engine, venue, store, recorder, clock, decider, tell)
+        self._shell = Shell(engine, venue, store, recorder, clock, decider, tell, self._heed)
         self._engine = engine
         self._feed = feed
         self._venue = venue
