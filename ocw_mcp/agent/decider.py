@@ -19,6 +19,7 @@ from ocw_mcp.agent.causes import UNASKED, Cause, Trouble
 from ocw_mcp.agent.conversation import Conversation, Failed, Held, Outcome, Submitted, Terms
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.messages import Messages
+from ocw_mcp.agent.pricing import priced
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.remembered import remembered
 from ocw_mcp.agent.thinning import thinned
@@ -73,6 +74,8 @@ class ClaudeDecider:
         self._rhythm = Rhythm()
         self._under_way: tuple[int, Conversation] | None = None
         self._spent: tuple[int, Decimal] = (0, ZERO)
+        self._foreseen: tuple[int, Decision | Trouble | None] = (0, None)
+        """What is said to which wake without asking the model, as it was found when its time was asked for."""
         self.outcomes: list[Outcome] = []
         """How the latest conversations ended, for whoever measures."""
 
@@ -81,10 +84,14 @@ class ClaudeDecider:
         self._desk = desk
 
     def thinking_ms(self, request: DecisionRequest) -> int:
-        """Modelled by the wake's number, and within the deadline."""
+        """Modelled by the wake's number, and within the deadline; 0 where the model will not be asked."""
+        unasked = self._unasked(request)
+        self._foreseen = (request.wake_id, unasked)
+        if unasked is not None:
+            return 0
         draw = int.from_bytes(hashlib.sha256(f"thinking on wake {request.wake_id}".encode()).digest()[:4])
         takes = QUICKEST_MS + draw * (SLOWEST_MS - QUICKEST_MS) // 2**32
-        return min(takes, max(0, request.deadline - request.snapshot.at - SECOND))
+        return min(takes, max(1, request.deadline - request.snapshot.at - SECOND))
 
     def correction_ms(self, request: DecisionRequest) -> int:
         """The same for every wake."""
@@ -101,15 +108,15 @@ class ClaudeDecider:
 
         Raises CannotDecideError with the cause where the rules are to decide.
         """
-        if isinstance(self._messages, Trouble):
-            raise CannotDecideError(str(self._messages))
-        if self._desk is None:
-            raise CannotDecideError(str(Trouble(Cause.TOOLS, "no desk is there yet")))
-        if as_before := remembered(request):
-            return Decision(cause=as_before)
-        if spare := thinned(request, self._desk.allowance_usd(), self._policies.budget.usd_per_day):
-            raise CannotDecideError(str(spare))
         now, wake = self._clock.now(), request.wake_id
+        # What took no time was promised to be said at once.
+        unasked = self._foreseen[1] if self._foreseen[0] == wake else self._unasked(request)
+        if isinstance(unasked, Trouble):
+            raise CannotDecideError(str(unasked))
+        if unasked is not None:
+            return unasked
+        assert not isinstance(self._messages, Trouble)
+        assert self._desk is not None
         if not self._breaker.lets_ask(now):
             raise CannotDecideError(str(Trouble(Cause.BREAKER)))
         self._rhythm.asks(request.snapshot.at)
@@ -125,6 +132,21 @@ class ClaudeDecider:
         self._rhythm.took(outcome.calls)
         self.outcomes = [*self.outcomes[-255:], outcome]
         return self._judge(outcome)
+
+    def _unasked(self, request: DecisionRequest) -> Decision | Trouble | None:
+        """What is said without asking the model; None where it is to be asked."""
+        if isinstance(self._messages, Trouble):
+            return self._messages
+        if self._desk is None:
+            return Trouble(Cause.TOOLS, "no desk is there yet")
+        if not priced(self._model, self._clock.now()):
+            return Trouble(Cause.NO_PRICE, self._model)
+        if as_before := remembered(request):
+            return Decision(cause=as_before)
+        if spare := thinned(request, self._desk.allowance_usd(), self._policies.budget.usd_per_day):
+            return spare
+        open_until = self._breaker.open_until
+        return Trouble(Cause.BREAKER) if open_until is not None and self._clock.now() < open_until else None
 
     async def _remembers(self, request: DecisionRequest, desk: Desk) -> str:
         return "" if desk.memory is None else await desk.memory.at_wake(request.snapshot, desk.allowance_usd())
