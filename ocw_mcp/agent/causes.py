@@ -61,6 +61,9 @@ CAUSE_MEANING: Final[dict[Cause, str]] = {
 UNASKED: Final = frozenset({Cause.NO_KEY, Cause.BUDGET, Cause.NO_PRICE, Cause.BREAKER, Cause.NOT_RECORDED})
 """Causes that say nothing about whether the model would have answered."""
 
+RETRIED: Final = frozenset({Cause.RATE_LIMITED, Cause.OVERLOADED, Cause.SERVER})
+"""Worth a second try: nothing was billed, and a moment later it may go."""
+
 
 class Trouble(msgspec.Struct, frozen=True):
     """What went wrong with one call: data for a person, never for a model."""

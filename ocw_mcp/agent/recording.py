@@ -9,6 +9,7 @@ it: that changes the bill, which is recorded, and no answer.
 import asyncio
 import hashlib
 import logging
+import math
 import os
 import stat
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import RETRIED, Cause, Trouble
 from ocw_mcp.agent.credentials import scrub
 from ocw_mcp.agent.messages import Messages, Reply, Request
 from ocw_mcp.domain.errors import SettingsError
@@ -134,15 +135,15 @@ class Recording:
         except (msgspec.MsgspecError, UnicodeError) as error:
             raise SettingsError(f"{path} is no recording of decisions: {error}; expected what --record wrote") from None
 
-    def thinking_ms(self, wake: int) -> int:
-        """How long the model took over a wake, all calls together; 0 for one that was not recorded."""
-        return sum(call.took_ms for call in self._calls.get(wake, {}).values())
-
     async def create(self, request: Request) -> Reply | Trouble:
         """The answer to the same request at the same place, as it came then."""
-        call = self._calls.get(request.wake, {}).get(request.turn)
+        calls = self._calls.get(request.wake, {})
+        call = calls.get(request.turn)
         why = self._differs(call, request) if call is not None else "nothing was asked there"
         answer = (call.reply or call.trouble) if call is not None else None
+        if isinstance(answer, Trouble) and answer.cause in RETRIED:
+            # Nobody waits again; whether it was worth waiting for then is told by what followed.
+            answer = msgspec.structs.replace(answer, retry_after_s=0 if request.turn + 1 in calls else math.inf)
         if why or answer is None:
             self.missing.append(Missing(request.wake, request.turn, why))
             return Trouble(Cause.NOT_RECORDED, f"wake {request.wake}, call {request.turn}: {why}")

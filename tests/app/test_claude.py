@@ -12,6 +12,7 @@ import pytest
 from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
+from ocw_mcp.agent import conversation
 from ocw_mcp.app.claude import Brain
 from ocw_mcp.app.compose import Book, stamp
 from ocw_mcp.app.policy_loader import LoadedPrompts, load_policies, load_prompts
@@ -90,8 +91,9 @@ async def test_a_changed_prompt_shows_which_decisions_have_no_recording(tmp_path
      ("refuser", "REFUSAL")],
 )  # fmt: skip
 async def test_each_trouble_of_the_api_ends_with_the_rules_having_decided(
-    tmp_path: Path, character: str, cause: str
+    tmp_path: Path, character: str, cause: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(conversation, "WAIT_S", 0)
     async with served_claude(character) as url, ran(tmp_path / "desk", Brain(settings(url))) as (_, told):
         first = next(each for each in told if isinstance(each, events.DecisionMade))
     assert first.decider == "rules"
