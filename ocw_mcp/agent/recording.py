@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 PARTS: Final = ("model", "tools", "system", "messages")
 """What is compared one by one, so that a changed prompt is told from a changed market; the rest counts as terms."""
+TOLD: Final = 3
+"""Wakes without an answer that a sentence names."""
 
 
 class Recorded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -149,6 +151,19 @@ class Recording:
             return Trouble(Cause.NOT_RECORDED, f"wake {request.wake}, call {request.turn}: {why}")
         return answer
 
+    def unanswered(self) -> dict[int, str]:
+        """The wakes so far without an answer to some request, each with why it had none at first."""
+        return {each.wake: each.why for each in reversed(self.missing) if each.wake > 0}
+
+    def in_words(self) -> str:
+        """One sentence on what had no answer, the first few wakes with the reason; empty where all had one."""
+        wakes = sorted(self.unanswered().items())
+        entries = len({each.wake for each in self.missing if each.wake < 0})
+        told = [f"wake {wake}: {why}" for wake, why in wakes[:TOLD]]
+        told += [f"and {len(wakes) - TOLD} more"] if len(wakes) > TOLD else []
+        told += [f"{entries} of its diary's entries"] if entries else []
+        return f"the recording had no answer for {_counted(len(wakes), 'wake')}; {'; '.join(told)}" if told else ""
+
     def _differs(self, call: Recorded, request: Request) -> str:
         parts = _parts(msgspec.json.decode(self._redact(_canonical(request.body))))
         other = [name for name in parts if parts[name] != call.parts.get(name)]
@@ -156,6 +171,10 @@ class Recording:
 
 
 _decode = msgspec.json.Decoder(Recorded).decode
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _canonical(body: dict[str, Any]) -> str:

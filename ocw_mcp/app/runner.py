@@ -97,6 +97,10 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
             log.info("stopped", why=why, chain_head=store.chain_head, fingerprint=store.fingerprint)
             if isinstance(job.feed, TapeFeed):
                 figures |= {"duplicates": job.feed.dropped, "disordered": job.feed.disordered}
+            if job.brain is not None and job.brain.recording is not None:
+                figures["not_recorded"] = len(job.brain.recording.unanswered())
+                if told := job.brain.recording.in_words():
+                    _warn(told)
             return Outcome(_with_speed(figures, wall_s, book.engine.tally.candles - candles_before), why)
         finally:
             store.close()

@@ -96,6 +96,19 @@ async def test_a_changed_prompt_is_told_from_a_changed_market(tmp_path: Path) ->
         Missing(7, 0, "messages differ from what was asked then"),
         Missing(8, 0, "nothing was asked there"),
     ]
+    assert recording.unanswered() == {7: "system differ from what was asked then", 8: "nothing was asked there"}
+
+
+async def test_what_had_no_recording_is_told_in_a_sentence_that_does_not_grow(tmp_path: Path) -> None:
+    recording = Recording([])
+    assert recording.in_words() == ""
+    for wake in (1, 1, 2, 3, 4, 5, -9):
+        await recording.create(Request(wake, 0, {}))
+    why = "nothing was asked there"
+    assert recording.in_words() == (
+        f"the recording had no answer for 5 wakes; wake 1: {why}; wake 2: {why}; wake 3: {why}; and 2 more; "
+        "1 of its diary's entries"
+    )
 
 
 async def test_a_wake_that_was_asked_about_anew_counts_as_it_was_answered_last(tmp_path: Path) -> None:
