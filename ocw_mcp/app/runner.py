@@ -131,6 +131,7 @@ async def _until_the_end(book: Book, job: Job, directory: Path) -> str:
     facade = facade_of(book, directory)
     async with AsyncExitStack() as stack:
         if job.brain is not None:
+            await book.run.unless_stopped(job.brain.look_at_the_model())
             await stack.enter_async_context(job.brain.at_work(book.decider, facade, directory))
         if job.serve is not None:
             await stack.enter_async_context(open_door(job.serve, facade, directory))

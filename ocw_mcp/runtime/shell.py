@@ -71,7 +71,7 @@ class Shell:
         self.thinking: Thinking | None = None
         self._still: tuple[Thinking, int] | None = None
         """For whom the clock is to stand still when the step is over, and how long (ms) what is said then takes."""
-        self._hurried = asyncio.Event()
+        self.hurried = asyncio.Event()
         self.next_due = NEVER
         """When (ms) the next timer or answer is due."""
 
@@ -142,7 +142,7 @@ class Shell:
 
     def hurry(self) -> None:
         """Do not let the clock stand still for a decision any longer: the run is to end."""
-        self._hurried.set()
+        self.hurried.set()
 
     async def _submitted(self, thinking: Thinking, submission: Submission) -> None:
         """Legs take effect; whoever submitted them is told, and keeps the floor."""
@@ -171,7 +171,7 @@ class Shell:
         await self._heed()
         if isinstance(thinking, Recalled):
             return
-        heard, hurried = asyncio.ensure_future(thinking.heard()), asyncio.ensure_future(self._hurried.wait())
+        heard, hurried = asyncio.ensure_future(thinking.heard()), asyncio.ensure_future(self.hurried.wait())
         try:
             while not (await asyncio.wait({heard, hurried}, timeout=A_MOMENT_MS / 1_000, return_when=FIRST_COMPLETED))[
                 0

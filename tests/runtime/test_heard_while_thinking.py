@@ -18,7 +18,7 @@ from ocw_mcp.domain.steps import Command, Verb
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.runtime import shell
 from tests.support.markets import START, ListFeed, path
-from tests.support.runs import Commands
+from tests.support.runs import Commands, Run
 from tests.support.seated import ByWake, Seated, decides, leg
 from tests.support.stores import Crash, MemoryStore
 
@@ -114,6 +114,15 @@ async def test_a_stop_is_heard_by_a_model_that_never_answers() -> None:
     seated = Seated(market(), Interrupted({}, (2, 0), stops))
     await seated.go()
     assert [each.wake_id for each in seated.events(events.DecisionMade)] == [1]
+
+
+async def test_what_comes_before_a_run_does_not_outlast_the_word_to_stop() -> None:
+    run = Run(market())
+    before = asyncio.ensure_future(run.simulation.unless_stopped(asyncio.Event().wait()))
+    await asyncio.sleep(0)  # noqa: TID251 - lets it wait
+    assert not before.done()
+    run.simulation.stop()
+    await before
 
 
 CORRECTS: Script = {2: [decides(2, leg("BUY"), leg("BUY", "ETHUSDT", size="0.9")), decides(2, leg("BUY", "ETHUSDT"))]}
