@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import RETRIED, Cause, Trouble
 from ocw_mcp.agent.messages import Messages, Reply, Request, unfinished
 from ocw_mcp.agent.pricing import Ttl, Usage, cost, worst_cost
 from ocw_mcp.agent.tools import SUBMIT, LegAnswer, ToolAnswer, ToolClient, called, offered
@@ -24,8 +24,6 @@ SAID: Final = 500
 """Characters of the model's own words that an ending keeps."""
 CALLS_AT_ONCE: Final = 8
 """Tool calls of one turn that are answered; who asks for more is told."""
-RETRIED: Final = frozenset({Cause.RATE_LIMITED, Cause.OVERLOADED, Cause.SERVER})
-"""Worth a second try: nothing was billed, and a moment later it may go."""
 MAY_BE_BILLED: Final = frozenset({Cause.TIMEOUT, Cause.CONNECTION, Cause.MALFORMED})
 """Nobody knows whether the model worked on such a call, so it counts at its worst."""
 MAX_TOKENS: Final = 4_000
@@ -258,12 +256,12 @@ class Conversation:
         return worst
 
     async def _worth_waiting(self, trouble: Trouble) -> bool:
-        """Wait as long as the API asks for, where that is short and something may come of it."""
+        """Wait by the wall, by which the API lives, as long as it asks for: if that is short and may help."""
         wait_s = WAIT_S if trouble.retry_after_s is None else trouble.retry_after_s
         longest = min(self._terms.timeout_s * LONGEST_WAIT_SHARE, self._left_s())
         if trouble.cause not in RETRIED or wait_s > longest:
             return False
-        await self._clock.wait_until(self._clock.now() + round(wait_s * 1_000))
+        await self._clock.pause(wait_s * 1_000)
         return True
 
     async def _results(

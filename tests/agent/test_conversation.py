@@ -32,6 +32,7 @@ from tests.support.agent import (
     submits,
 )
 from tests.support.claude import CONTEXT, MODEL
+from tests.support.clocks import Waits
 
 BUY = ("BTCUSDT", "BUY")
 SELL = ("SOLUSDT", "SELL")
@@ -226,11 +227,12 @@ async def test_a_decision_that_was_taken_stands_whatever_happens_to_its_correcti
 
 @pytest.mark.parametrize("cause_", [Cause.RATE_LIMITED, Cause.OVERLOADED, Cause.SERVER])
 async def test_a_moment_of_bad_luck_is_waited_out_once(cause_: Cause) -> None:
-    model = Scripted(Trouble(cause_, retry_after_s=5), submits(BUY))
-    outcome = await held(model)
+    model, clock = Scripted(Trouble(cause_, retry_after_s=5), submits(BUY)), Waits()
+    outcome = await held(model, clock=clock)
+    assert clock.waited == [5_000], "by the wall, though engine time is simulated"
     assert isinstance(outcome.ending, Submitted)
     assert [request.turn for request in model.asked] == [0, 1]
-    assert cause(await held(Scripted(Trouble(cause_), Trouble(cause_)))) is cause_
+    assert cause(await held(Scripted(Trouble(cause_), Trouble(cause_)), clock=clock)) is cause_
 
 
 async def test_who_asks_to_be_left_alone_for_long_is_left_alone() -> None:
