@@ -2,6 +2,7 @@
 
 import hashlib
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
@@ -101,16 +102,18 @@ CallerRequest = (
 )
 
 
+ASKED_BY: Final = "asked by "
+"""How the key of what a caller asked for begins; that of a wake's leg does not."""
+
+
 def order_key(request: CallerRequest) -> str:
     """The idempotency key of what a request does: no other caller has it, and no wake."""
-    return f"asked by {request.principal!r}: {request.key}"
+    return f"{ASKED_BY}{request.principal!r}: {request.key}"
 
 
 def submit_key(wake_id: int, decision: Decision) -> str:
     """The key of an answer to a wake: the same legs are the same answer, however it is put; others are a correction."""
-    legs = [msgspec.structs.replace(leg, reasoning="", signals=(), confidence=None) for leg in decision.legs]
-    digest = hashlib.sha256(msgspec.json.encode(legs, order="sorted")).hexdigest()
-    return f"wake:{wake_id}:{digest[:16]}"
+    return f"wake:{wake_id}:{_digest([_wordless(leg) for leg in decision.legs])[:16]}"
 
 
 def substance(request: CallerRequest) -> str:
@@ -122,7 +125,7 @@ def substance(request: CallerRequest) -> str:
         case LegRequest(preview=preview) if preview:
             what: object = ("place", preview)
         case LegRequest(leg=leg, quantity=quantity):
-            what = ("leg", msgspec.structs.replace(leg, reasoning="", signals=(), confidence=None), quantity)
+            what = ("leg", _wordless(leg), quantity)
         case CloseRequest(symbol=symbol):
             what = ("close", symbol)
         case HaltRequest():
@@ -131,4 +134,13 @@ def substance(request: CallerRequest) -> str:
             what = ("submit", submit_key(wake_id, decision))
         case _:
             what = request
-    return hashlib.sha256(msgspec.json.encode(what, order="sorted")).hexdigest()[:32]
+    return _digest(what)[:32]
+
+
+def _wordless(leg: Leg) -> Leg:
+    """What a leg does, without why and how surely."""
+    return msgspec.structs.replace(leg, reasoning="", signals=(), confidence=None)
+
+
+def _digest(what: object) -> str:
+    return hashlib.sha256(msgspec.json.encode(what, order="sorted")).hexdigest()
