@@ -1,6 +1,7 @@
 """What somebody attached to the running engine can ask for, outside any wake. All of it goes through the one door."""
 
 import hashlib
+import re
 from decimal import Decimal
 from typing import Final
 
@@ -104,11 +105,18 @@ CallerRequest = (
 
 ASKED_BY: Final = "asked by "
 """How the key of what a caller asked for begins; that of a wake's leg does not."""
+_CALLER: Final = re.compile(rf"""{ASKED_BY}('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"): """)
 
 
 def order_key(request: CallerRequest) -> str:
     """The idempotency key of what a request does: no other caller has it, and no wake."""
     return f"{ASKED_BY}{request.principal!r}: {request.key}"
+
+
+def asked_by(key: str) -> str:
+    """Whose such a key is, as it is written there; nothing for the keys of wakes."""
+    found = _CALLER.match(key)
+    return found[1] if found else ""
 
 
 def submit_key(wake_id: int, decision: Decision) -> str:
