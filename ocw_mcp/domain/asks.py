@@ -10,6 +10,11 @@ import msgspec
 from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.orders import OrderRef, Side
 
+PREVIEW_GOOD_FOR_S: Final = 60
+"""A person's minute: it is the wall's, however fast a simulated market runs. The mark price binds beside it."""
+TAINTED: Final = "ocw/tainted"
+"""In the `_meta` of a call: whoever calls has read what others wrote on the way to it."""
+
 
 class LegRequest(msgspec.Struct, frozen=True, tag="leg", tag_field="asks"):
     """Carry out one leg: enter, add, or close a whole position."""

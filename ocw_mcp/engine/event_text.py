@@ -24,7 +24,7 @@ from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.events import JournalEvent
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderIntent, Purpose
-from ocw_mcp.domain.reasons import MEANING, Refusal, RefusalCode
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import WakeReason
 from ocw_mcp.domain.words import cents, moment, said, span, usd
 
@@ -168,12 +168,8 @@ def reason_text(reason: WakeReason, quote: Quote = inline) -> str:
 
 def refusal_text(refusal: Refusal, quote: Quote = inline) -> str:
     """A refusal as it reads; the symbol that is not allowed is whatever was asked for."""
-    if refusal.code is not RefusalCode.SYMBOL_NOT_ALLOWED:
-        return said(str(refusal))
-    return (
-        f"{refusal.code}: {MEANING[refusal.code]}. limit={said(refusal.limit)} "
-        f"actual={quote(DECIDER, refusal.actual)} largest={plain(refusal.largest)}"
-    )
+    theirs = refusal.code is RefusalCode.SYMBOL_NOT_ALLOWED
+    return refusal.told(said(refusal.limit), quote(DECIDER, refusal.actual) if theirs else said(refusal.actual))
 
 
 def _asked(request: CallerRequest, quote: Quote) -> str:

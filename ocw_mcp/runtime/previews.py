@@ -7,12 +7,11 @@ from typing import Final
 
 import msgspec
 
+from ocw_mcp.domain.asks import PREVIEW_GOOD_FOR_S
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.requests import RequestCode, RequestError
 
-GOOD_FOR_S: Final = 60
-"""A person's minute: it is the wall's, however fast a simulated market runs. The mark price binds beside it."""
 MOST: Final = 32
 """Previews that are kept of one caller."""
 
@@ -66,10 +65,10 @@ class Previews:
                 next_="look at the order again with risk_check_order",
             )
         age_s = (self._wall_ms() - found.made_at) / 1_000
-        if age_s > GOOD_FOR_S:
+        if age_s > PREVIEW_GOOD_FOR_S:
             raise RequestError(
                 RequestCode.STALE_PREVIEW,
-                limit=f"{GOOD_FOR_S}s",
+                limit=f"{PREVIEW_GOOD_FOR_S}s",
                 actual=f"{age_s:.0f}s",
                 next_="look at the order again with risk_check_order",
             )

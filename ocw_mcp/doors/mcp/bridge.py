@@ -35,12 +35,12 @@ from mcp.types import (
 
 from ocw_mcp.adapters.control.address import Address
 from ocw_mcp.domain.errors import AttachError, HouseRuleError, OcwError
+from ocw_mcp.doors.mcp.server import INSTRUCTIONS, NAME, build
+from ocw_mcp.doors.mcp.tool import failed
 
 if TYPE_CHECKING:
     from mcp.client import Client
     from mcp.client.session import ClientRequestContext, ElicitationFnT
-from ocw_mcp.doors.mcp.server import INSTRUCTIONS, NAME, build
-from ocw_mcp.doors.mcp.tool import failed
 
 ERA: Final = "2026-07-28"
 """Of the protocol between this process and the engine: the one without sessions."""

@@ -10,9 +10,6 @@ from ocw_mcp.adapters.control.tokens import SCOPES, Principal
 
 TRADES: Final = "trade"
 
-TAINTED: Final = "ocw/tainted"
-"""In the `_meta` of a call: whoever calls has read what others wrote."""
-
 INSIDER: Final = Principal("insider", SCOPES["trade"])
 """Whoever holds the server object itself, as tests and the bench do, and the loop in the same process."""
 
