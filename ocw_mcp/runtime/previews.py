@@ -14,6 +14,8 @@ from ocw_mcp.domain.requests import RequestCode, RequestError
 
 MOST: Final = 32
 """Previews that are kept of one caller."""
+MOST_CALLERS: Final = 64
+"""Attached clients name themselves; beyond it whoever has been silent for the longest is forgotten."""
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -41,7 +43,9 @@ class Previews:
     def keep(self, who: str, leg: Leg, quantity: Decimal | None, quoted: Decimal, side: Side) -> Preview:
         """Keep one, and let go of a caller's oldest where there are too many."""
         made = Preview(self._fresh(), leg, quantity, quoted, side, self._wall_ms())
-        kept = self._kept.setdefault(who, OrderedDict())
+        kept = self._kept[who] = self._kept.pop(who, OrderedDict())
+        while len(self._kept) > MOST_CALLERS:
+            del self._kept[next(iter(self._kept))]
         kept[made.preview_id] = made
         while len(kept) > MOST:
             kept.popitem(last=False)
