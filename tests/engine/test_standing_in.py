@@ -116,7 +116,7 @@ async def test_what_was_spent_and_told_survives_a_kill_at_any_moment() -> None:
 async def test_used_limits_count_live_entries_and_what_thinking_cost() -> None:
     script = {1: buy("96", "0.2", limit="98")}
     mandate = {"amount": 5_000, "symbols": ["*"], "expires": "2030-01-01T00:00:00Z"}
-    budget = {"usd_per_day": 1, "usd_per_month": 10}
+    budget = {"usd_per_day": "0.5", "usd_per_month": 10}
     gate = {"close_wakes": ["1m"], "cooldown_s": 0}
     policy = policies(gate=gate, mandate=mandate, margin={"min_free": "0.2"}, budget=budget)
     run = await Run(ListFeed(path([100.0] * 4)), Dear(script), policy=policy, agent="dear", fallback=True).go()
