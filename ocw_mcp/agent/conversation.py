@@ -132,7 +132,7 @@ class Conversation:
         """Of the last answered call: what the API has counted already."""
         self._answers: list[ToolAnswer] = []
         """To what was submitted: the decision, and its correction."""
-        self._legs: dict[str, LegAnswer] = {}
+        self._legs: list[LegAnswer] = []
 
     @property
     def cost_usd(self) -> Decimal:
@@ -299,7 +299,9 @@ class Conversation:
             unknown = f"{type(error).__name__}; what was submitted may have been carried out"
             raise _Over(self._broken_off(Trouble(Cause.TOOLS, unknown))) from None
         self._answers.append(answer)
-        self._legs |= {leg.symbol: leg for leg in answer.legs}
+        again = {leg.symbol for leg in answer.legs}
+        self._legs = [leg for leg in self._legs if leg.outcome != "refused" or leg.symbol not in again]
+        self._legs += answer.legs
         return answer
 
     def _to_correct(self) -> bool:
@@ -314,8 +316,9 @@ class Conversation:
         taken = [answer for answer in self._answers if not answer.failed]
         if not taken:
             return Failed(Trouble(Cause.MALFORMED, _first_line(self._answers[-1].text)))
-        legs = tuple(self._legs.values())
+        legs = tuple(self._legs)
         refused = [leg for leg in legs if leg.outcome == "refused"]
+        # The engine reckons the same way: a leg that is HOLD is nothing done, and nothing refused.
         if refused and all(leg.outcome in ("refused", "held") for leg in legs):
             return Failed(Trouble(Cause.IMPOSSIBLE, _first_line(refused[0].refusal or refused[0].symbol)), legs)
         return Submitted(legs, corrected=len(taken) > 1)
@@ -325,7 +328,7 @@ class Conversation:
         ended = self._ended(Reply("", (), Usage())) if self._answers else None
         if isinstance(ended, Submitted):
             return msgspec.structs.replace(ended, trouble=trouble)
-        return Failed(trouble, tuple(self._legs.values()))
+        return Failed(trouble, tuple(self._legs))
 
     async def _asked(self, answer: Awaitable[_Answer]) -> _Answer:
         """What the desk answers to a look. Ends the conversation where nothing comes, or too late."""

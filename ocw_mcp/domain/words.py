@@ -21,6 +21,11 @@ def cents(value: Decimal, *, signed: bool = False) -> str:
     return format(rounded or abs(rounded), "+,.2f" if signed and rounded else ",.2f")
 
 
+def usd(value: Decimal) -> str:
+    """What thinking cost, `0.0123 USD`."""
+    return f"{value:,.4f} USD"
+
+
 def moment(ms: int | None) -> str:
     """A time in UTC to the second, `2026-01-03 10:03:00`."""
     if ms is None:

@@ -96,6 +96,37 @@ async def test_a_decision_of_which_nothing_can_be_done_is_left_to_the_rules() ->
     assert seated.events(events.OrderIntended) == []
 
 
+async def test_a_leg_that_holds_beside_refused_ones_is_nothing_done() -> None:
+    absurd, hold = leg("BUY", "MOONUSDT", size="1", stop="1"), leg("HOLD", "ETHUSDT")
+    seated = Seated(market(), ByWake({1: [decides(1, absurd, hold), says("So be it.")]}))
+    await seated.go(3 * MINUTE)
+    assert [each.decider for each in seated.events(events.DecisionMade) if each.wake_id == 1] == ["claude", "rules"]
+    (ended,) = seated.events(events.DecisionEnded)
+    assert ended.cause.startswith("IMPOSSIBLE: ")
+
+
+async def test_a_refused_leg_that_is_corrected_to_a_hold_is_a_hold_that_stands() -> None:
+    absurd = leg("BUY", "MOONUSDT", size="1", stop="1")
+    both = decides(1, absurd, leg("BUY", "ETHUSDT", size="1", stop="1"))
+    for corrected, deciders in (
+        (decides(1, leg("HOLD", "MOONUSDT"), leg("HOLD", "ETHUSDT")), ["claude"]),
+        (decides(1, leg("HOLD", "MOONUSDT")), ["claude", "rules"]),
+    ):
+        seated = Seated(market(), ByWake({1: [both, corrected]}))
+        await seated.go(3 * MINUTE)
+        assert [each.decider for each in seated.events(events.DecisionMade) if each.wake_id == 1] == deciders
+        (ended,) = [each for each in seated.events(events.DecisionEnded) if each.wake_id == 1]
+        assert bool(ended.cause) is (deciders != ["claude"])
+
+
+async def test_of_two_legs_on_one_symbol_the_one_that_passed_stands() -> None:
+    twice = decides(1, leg("BUY"), leg("BUY", size="0.9"))
+    seated = Seated(market(), ByWake({1: [twice, says("So be it.")]}))
+    await seated.go(3 * MINUTE)
+    (ended,) = [each for each in seated.events(events.DecisionEnded) if each.wake_id == 1]
+    assert ended.cause == ""
+
+
 TROUBLES: dict[str, Trouble | Reply] = {
     "NO_KEY": Trouble(Cause.NO_KEY),
     "BAD_KEY": Trouble(Cause.BAD_KEY, "401"),
