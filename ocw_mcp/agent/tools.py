@@ -6,8 +6,8 @@ from typing import Any, Final, Protocol, cast
 import msgspec
 from mcp.types import CallToolResult, ListToolsResult, RequestParamsMeta, TextContent, Tool
 
-TAINTED: Final = "ocw/tainted"
-"""How the desk is told that what others wrote was read on the way to a decision."""
+from ocw_mcp.domain.asks import TAINTED
+
 OWN: Final = "decider"
 """The source of quotes that are the model's own earlier words."""
 SUBMIT: Final = "decisions_submit"

@@ -1,5 +1,6 @@
 """Claude at the desk: whom to ask, with which key and prompts, and the in-process client it looks and acts with."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from ocw_mcp.agent.decider import ClaudeDecider, Desk
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.memory.writing import Writer, WritingTerms
 from ocw_mcp.agent.messages import Messages, ModelFacts, SdkMessages
+from ocw_mcp.agent.pricing import priced
 from ocw_mcp.agent.prompts import compose
 from ocw_mcp.agent.purse import Purse
 from ocw_mcp.agent.recording import Recorder, Recording
@@ -31,6 +33,8 @@ REMEMBERED_THOUGHTS = 256
 """Events about deciding that a run which goes on looks back at."""
 MODEL = "claude-sonnet-5-5"
 """Asked where CLAUDE_MODEL names no other."""
+LOOK_S = 5.0
+"""How long the start waits to be told of the model: the SDK would wait ten minutes."""
 
 
 class Brain:
@@ -74,7 +78,6 @@ class Brain:
     async def at_work(self, decider: Decider, facade: Facade, directory: Path) -> AsyncIterator[None]:
         """Let it work on the desk while the block runs."""
         assert isinstance(decider, ClaudeDecider)
-        await self._look_at_the_model()
         server = build(lambda: facade, __version__)
         server.signs_as = decider.name
         thoughts = await facade.history.thoughts(REMEMBERED_THOUGHTS)
@@ -99,11 +102,27 @@ class Brain:
             if isinstance(self._api, SdkMessages):
                 await self._api.close()
 
-    async def _look_at_the_model(self) -> None:
+    async def look_at_the_model(self) -> None:
         """Say at the start what will not work; the rules decide meanwhile, and the journal says why each time."""
+        # Whether there is a price hangs on no day; the table takes a third of a second to read.
+        if not isinstance(self._api, Trouble) and not await asyncio.to_thread(priced, self.model, 0):
+            log.warning(
+                f"nobody tells what {self.model} costs, so no budget could hold, and the rules decide every wake "
+                f"(NO_PRICE); set CLAUDE_MODEL to a model that genai-prices knows, such as {MODEL}"
+            )
+            return
         if self._api is None:
             return
-        facts: ModelFacts | Trouble = self._api if isinstance(self._api, Trouble) else await self._api.model(self.model)
+        facts: ModelFacts | Trouble
+        try:
+            async with asyncio.timeout(LOOK_S):
+                facts = self._api if isinstance(self._api, Trouble) else await self._api.model(self.model)
+        except TimeoutError:
+            log.warning(
+                f"the API did not say within {LOOK_S:g} s whether it has {self.model}; the run goes on, and the rules "
+                "decide where no answer comes"
+            )
+            return
         if isinstance(facts, Trouble):
             log.warning(f"Claude cannot be asked, so the rules decide: {facts}", model=self.model)
         elif facts.lifecycle == "deprecated":

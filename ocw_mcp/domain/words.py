@@ -26,6 +26,11 @@ def day_result(loss: Decimal) -> str:
     return f"day loss {loss:.2%}" if loss >= 0 else f"day gain {-loss:.2%}"
 
 
+def usd(value: Decimal) -> str:
+    """What thinking cost, `0.0123 USD`."""
+    return f"{value:,.4f} USD"
+
+
 def moment(ms: int | None) -> str:
     """A time in UTC to the second, `2026-01-03 10:03:00`."""
     if ms is None:

@@ -12,7 +12,7 @@ from ocw_mcp.core import rules
 from ocw_mcp.core.risk.budget import Budget
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import Done, SubmitRequest, order_key
-from ocw_mcp.domain.decision import FALLBACK, MEANT, REMEMBERED, UNAFFORDABLE, Decision
+from ocw_mcp.domain.decision import FALLBACK, MEANT, REMEMBERED, UNAFFORDABLE, Action, Decision
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import ATTACHED, RULES, OrderRef
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
@@ -38,7 +38,7 @@ class Talk(msgspec.Struct, frozen=True):
     refused: tuple[str, ...]
     """Symbols whose legs may be corrected."""
     accepted: bool
-    """Whether anything of it was done, or nothing was to be."""
+    """Whether anything of it was done, or nothing was to be; a leg that is HOLD is neither."""
     floor: bool
     """Whether nobody is asked anew before it is over."""
     tainted: bool = False
@@ -169,7 +169,7 @@ class Decisions:
             self._take(wake_id, who, thought, asked.decision, now, cost_usd, tainted=asked.tainted)
             name = f"wake:{wake_id}"
             refused = self._refused(name, asked.decision)
-            accepted = len(refused) < len(asked.decision.legs) or not refused
+            accepted = not refused or _passed(asked.decision, refused)
             self.state.talk = Talk(pending, who, refused, accepted, floor, asked.tainted)
             if floor:
                 self._out.set_timer(DEADLINE_TIMER, pending.deadline)
@@ -186,7 +186,9 @@ class Decisions:
         tainted = asked.tainted or talk.tainted
         self._out.record(events.DecisionCorrected(wake_id, who, asked.decision, thought, cost_usd, tainted))
         self._carry_out(asked.decision, name, who, wake_id, now, tainted=tainted)
-        accepted = talk.accepted or len(self._refused(name, asked.decision)) < len(asked.decision.legs)
+        refused = self._refused(name, asked.decision)
+        left = {*talk.refused}.difference(leg.symbol for leg in asked.decision.legs).union(refused)
+        accepted = talk.accepted or not left or _passed(asked.decision, refused)
         self.state.talk = msgspec.structs.replace(talk, refused=(), accepted=accepted)
         return Done(name)
 
@@ -219,8 +221,7 @@ class Decisions:
 
     def on_deadline(self, now: int) -> None:
         """The answer did not come in time."""
-        pending, talk = self.state.pending, self.floor
-        asked = pending or (talk.request if talk is not None else None)
+        pending, asked = self.state.pending, self.asked
         if asked is None:
             return
         waited = now - asked.snapshot.at
@@ -330,3 +331,8 @@ class Decisions:
     def _carry_out(self, decision: Decision, name: str, decider: str, wake_id: int, now: int, *, tainted: bool) -> None:
         for index, leg in enumerate(decision.legs):
             self._carrier.carry_out(leg, f"{name}:{index}", decider, wake_id, now, Terms(tainted=tainted))
+
+
+def _passed(decision: Decision, refused: tuple[str, ...]) -> bool:
+    """Whether a leg that wanted something was not refused. HOLD wants nothing, and nobody refuses it."""
+    return len(refused) < sum(leg.action is not Action.HOLD for leg in decision.legs)

@@ -16,6 +16,8 @@ from ocw_mcp.domain.unknown import Reading, Unknown
 
 _PRICE_DIGITS = 6
 VOLUME_DIGITS = 5
+BRIEFED_TRADES = 5
+"""That are told to whoever can look up the others."""
 
 Beside = Callable[[float, float], str]
 """The text of a value beside the close of its row."""
@@ -134,7 +136,7 @@ def standing(limits: tuple[tuple[str, str], ...]) -> str:
 def compact(snapshot: Snapshot, *, briefed: bool = False) -> str:
     """The snapshot in tables: one line per symbol and timeframe, unknowns gathered by their reason.
 
-    Whoever is briefed was told what is `standing`, and looks up what the indicators of a forming candle would be.
+    Whoever is briefed was told what is `standing`, and looks up earlier trades and the indicators of forming candles.
     """
     unknowns = _Unknowns()
     moods = {"regime": snapshot.regime, "macro": snapshot.macro}
@@ -143,7 +145,10 @@ def compact(snapshot: Snapshot, *, briefed: bool = False) -> str:
         [
             *([] if briefed else [standing(snapshot.limits)]),
             *_listed("note", [_one_line(snapshot.note)] if snapshot.note else []),
-            *_listed("trades (opened, held, pnl)", [_trade(each) for each in snapshot.trades]),
+            *_listed(
+                "trades (opened, held, pnl)",
+                [_trade(each) for each in (snapshot.trades[-BRIEFED_TRADES:] if briefed else snapshot.trades)],
+            ),
             f"product {snapshot.product} {' '.join(told)} scale {plain(snapshot.scale)}",
             f"state {snapshot.state} equity {_money(snapshot.equity)} at {_time(snapshot.at)}",
             *_listed("wake", [f"{each.symbol or 'desk'} {' '.join(each.reasons)}" for each in snapshot.wake]),

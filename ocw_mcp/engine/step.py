@@ -284,7 +284,7 @@ class Engine:
                 books=self._quotes.books,
                 hashes=self._hashes,
                 commands=self._told.taken,
-                asked_for=self._callers.asked_for,
+                asked_for=self._callers.asked_for.state(),
                 approvals=self.approvals.state,
                 hands=self.hands.state,
                 now=self._time.now,
@@ -314,7 +314,7 @@ class Engine:
         self._quotes.books = memory.books
         self._hashes = memory.hashes
         self._told.taken = memory.commands
-        self._callers.asked_for = memory.asked_for
+        self._callers.asked_for.restore(memory.asked_for)
         self.approvals.state = memory.approvals
         self.hands.state = memory.hands
         self._time.now = memory.now

@@ -59,7 +59,8 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
     """
     settings = load_settings(wish.env, wish.state, os.environ)
     log.configure(settings.log_level, quiet=not as_json)
-    console = Console(highlight=False, soft_wrap=True)
+    # What a model or a venue wrote is no markup.
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     for warning in settings.warnings:
         print(f"ocw: {warning}", file=sys.stderr)  # noqa: T201 - a warning to the person at the terminal
     require_paper(settings)
@@ -79,7 +80,7 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
         agent=wish.agent,
         policies=load_policies(wish.policies, wish.policy),
         prompts=load_prompts(wish.prompts),
-        for_ms=_span(wish.for_),
+        for_ms=parse_span(wish.for_),
         state=wish.state,
         speed=_speed(wish.speed),
         picture=wish.picture,
@@ -134,7 +135,7 @@ def _speed(text: str) -> float | None:
     return speed
 
 
-def _span(text: str | None) -> int | None:
+def parse_span(text: str | None) -> int | None:
     try:
         return span_ms(text) if text is not None else None
     except ValueError as error:

@@ -8,7 +8,7 @@ from mcp.types import CallToolResult
 
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.money import ONE, ZERO, plain
-from ocw_mcp.domain.reasons import MEANING, RefusalCode
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import PositionView
 from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.domain.words import day_result, name, untrusted
@@ -223,10 +223,10 @@ def refused_order(row: "RefusalRow") -> OrderOut:
 
 def refusal_line(row: "RefusalRow") -> str:
     """Why an order did not pass."""
-    code = RefusalCode(row.code)
+    refusal = Refusal(RefusalCode(row.code), row.limit, row.actual, row.largest)
     # The symbol that is not allowed is whatever was asked for.
-    actual = name(row.actual) if code is RefusalCode.SYMBOL_NOT_ALLOWED else row.actual[:LONGEST_FIGURE]
-    return f"{code}: {MEANING[code]}. limit={row.limit[:LONGEST_FIGURE]} actual={actual} largest={plain(row.largest)}"
+    theirs = refusal.code is RefusalCode.SYMBOL_NOT_ALLOWED
+    return refusal.told(row.limit[:LONGEST_FIGURE], name(row.actual) if theirs else row.actual[:LONGEST_FIGURE])
 
 
 def orders(meta: Meta, rows: list[OrderOut], more: str | None, status: str) -> CallToolResult:
@@ -261,9 +261,7 @@ def check(meta: Meta, leg: Leg, checked: "Checked") -> CallToolResult:
     """Whether an order would pass."""
     refusal = checked.refusal
     notional = checked.quantity * checked.worst_price if checked.worst_price is not None else None
-    said = (
-        f"{refusal.code}: {MEANING[refusal.code]}. limit={refusal.limit} actual={refusal.actual}" if refusal else None
-    )
+    said = None if refusal is None else str(refusal)
     result = CheckResult(
         meta=meta,
         passes=refusal is None,
@@ -286,9 +284,8 @@ def check(meta: Meta, leg: Leg, checked: "Checked") -> CallToolResult:
     )
     order = f"{leg.action} {f'{result.quantity} ' if checked.quantity else ''}{leg.symbol}"
     worth = f", {result.notional} at the worst fill" if notional else ""
-    largest = f" largest={result.largest}" if refusal and checked.limits else ""
     passes = refusal is None or refusal.code is RefusalCode.APPROVAL_REQUIRED
-    answer = verdict(checked) if passes else f"would not pass. {said}{largest}"
+    answer = verdict(checked) if passes else f"would not pass. {said}"
     more = [room(checked)] if passes else []
     failing = [f"NO {row.code}: limit {row.limit}, actual {row.actual}" for row in result.verdicts if not row.passes]
     held = sum(row.passes for row in result.verdicts)

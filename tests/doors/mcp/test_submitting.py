@@ -76,6 +76,19 @@ async def test_all_legs_are_submitted_at_once_and_each_is_answered_by_itself(des
     assert (order.intent.principal, order.intent.wake_id) == ("mcp:insider", 1)
 
 
+async def test_how_sure_a_leg_is_is_journaled_and_makes_it_no_other_answer(desk: Looked) -> None:
+    wrong = await submit(desk, legs=[leg(desk) | {"confidence": 1.5}])
+    assert text(wrong).startswith("BAD_ARGUMENTS: ")
+    first = await submit(desk, legs=[leg(desk) | {"confidence": 0.65}])
+    again = await submit(desk, legs=[leg(desk) | {"confidence": 0.2}])
+    assert first.structured_content is not None
+    assert again.structured_content is not None
+    assert first.structured_content["legs"] == again.structured_content["legs"]
+    (made,) = told(desk, events.DecisionMade)
+    assert made.decision.legs[0].confidence == 0.65
+    assert len(desk.facade.orders()) == 1
+
+
 @pytest.mark.parametrize("era", ERAS)
 async def test_the_same_answer_to_the_same_wake_is_taken_once(desk: Looked, era: str) -> None:
     first = await submit(desk, era, legs=[leg(desk)])
