@@ -30,6 +30,7 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("speed", f"{figures['candles_per_s']:,} candles/s, {figures['max_rss_mb']} MB at most"),
         ("gate", f"{figures['evaluations']:,} looks, {_share(figures['skip_rate'])} skipped ({skips})"),
         ("wakes", f"{figures['decisions']:,} decisions, on {len(figures['wakes']):,} reasons of symbols or the timer"),
+        ("decided", _decided(figures["decided"])),
         ("orders", f"{figures['orders']} sent, {figures['fills']} fills, refusals: {refusals}"),
         ("states", _states(figures["time_in_state"])),
         ("holes", str(figures["holes"]) + _mended(figures)),
@@ -42,6 +43,17 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("thinking", f"{figures['thinking_usd']:,.4f} USD"),
         ("flags", "; ".join(figures["flags"])),
     ]
+
+
+def _decided(counts: dict[str, Any]) -> str:
+    """Who decided, and why not the agent, where the rules did in its place."""
+    told = [f"by {name} {count:,}" for name, count in counts["by"].items()]
+    if counts["remembered"]:
+        told.append(f"remembered {counts['remembered']:,}")
+    if causes := counts["in_its_place"]:
+        why = ", ".join(f"{cause} {count:,}" for cause, count in causes.items())
+        told.append(f"by rules in its place {sum(causes.values()):,} ({why})")
+    return ", ".join(told) or "nothing"
 
 
 def _mended(figures: dict[str, Any]) -> str:

@@ -16,6 +16,17 @@ class WakeEntry(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...]
 
 
+class Decided(msgspec.Struct, frozen=True):
+    """How many decisions who made; each is counted once."""
+
+    by: dict[str, int] = {}
+    """By name, for itself."""
+    remembered: int = 0
+    """A model's HOLD that was repeated without asking it."""
+    in_its_place: dict[str, int] = {}
+    """By the rules in an agent's place, by cause: `SERVER`, `BREAKER`, `DEADLINE`."""
+
+
 class JournalFigures(msgspec.Struct, frozen=True):
     """Counts and sums over a whole journal. Money in quote currency, but for what thinking cost."""
 
@@ -34,3 +45,4 @@ class JournalFigures(msgspec.Struct, frozen=True):
     """When (ms) the desk went into which state, oldest first; before the first it was ACTIVE."""
     thinking_usd: Decimal = ZERO
     """What deciders were paid."""
+    decided: Decided = Decided()

@@ -5,6 +5,8 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+import msgspec
+
 from ocw_mcp.core.gate.gate import GateState
 from ocw_mcp.domain.figures import JournalFigures
 from ocw_mcp.domain.market import Product
@@ -42,6 +44,7 @@ def report(
         "skips": dict(sorted(gate.skips.items())),
         "wakes": [{"t": wake.t, "symbol": wake.symbol, "reasons": list(wake.reasons)} for wake in figures.wakes],
         "decisions": figures.decisions,
+        "decided": msgspec.to_builtins(figures.decided),
         "orders": figures.orders,
         "fills": figures.fills,
         "refusals": dict(sorted(figures.refusals.items())),

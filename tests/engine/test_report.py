@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from ocw_mcp.app.report_view import show
-from ocw_mcp.domain.figures import JournalFigures
+from ocw_mcp.domain.figures import Decided, JournalFigures
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.time import MINUTE
@@ -75,3 +75,18 @@ async def test_what_deciders_were_paid_is_told_in_the_report_as_a_number() -> No
     show(figures | {"candles_per_s": 1, "max_rss_mb": 1}, "it was time", console)
     assert isinstance(console.file, io.StringIO)
     assert "0.0375 USD" in console.file.getvalue()
+
+
+async def test_who_decided_is_told_in_the_report() -> None:
+    run = await Run(ListFeed(two_symbols())).go()
+    counted = replace(NOTHING_JOURNALED, decided=Decided({"claude": 20}, 4, {"BREAKER": 40, "SERVER": 12}))
+    engine = run.engine
+    figures = report(engine.config, engine.tally, engine.account, engine.gate.counters, counted, FEE, "f00")
+    assert figures["decided"] == {
+        "by": {"claude": 20}, "remembered": 4, "in_its_place": {"BREAKER": 40, "SERVER": 12},
+    }  # fmt: skip
+    console = Console(width=120, file=io.StringIO(), highlight=False)
+    show(figures | {"candles_per_s": 1, "max_rss_mb": 1}, "it was time", console)
+    assert isinstance(console.file, io.StringIO)
+    told = "by claude 20, remembered 4, by rules in its place 52 (BREAKER 40, SERVER 12)"
+    assert told in console.file.getvalue()

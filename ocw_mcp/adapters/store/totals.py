@@ -1,12 +1,14 @@
 """What a run's report needs from the journal, by query."""
 
+from collections import Counter
 from decimal import Decimal
 
 import msgspec
 from sqlite_utils import Database
 
+from ocw_mcp.domain.decision import FALLBACK, REMEMBERED
 from ocw_mcp.domain.events import HoleFound, StateChanged
-from ocw_mcp.domain.figures import JournalFigures, WakeEntry
+from ocw_mcp.domain.figures import Decided, JournalFigures, WakeEntry
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.snapshot import WakeReason
 
@@ -33,6 +35,7 @@ def journal_figures(db: Database) -> JournalFigures:
         day_equities=[
             (day, Decimal(equity)) for day, equity in db.execute("SELECT day, equity FROM days ORDER BY seq")
         ],
+        decided=_decided(db),
         thinking_usd=total(db, "SELECT cost_usd FROM thinking ORDER BY seq"),
         state_changes=[
             (at, _decode_change(payload).after)
@@ -41,6 +44,19 @@ def journal_figures(db: Database) -> JournalFigures:
             )
         ],
     )
+
+
+def _decided(db: Database) -> Decided:
+    by, in_its_place, remembered = Counter[str](), Counter[str](), 0
+    for decider, cause in db.execute("SELECT decider, cause FROM decisions"):
+        if cause.startswith(FALLBACK):
+            # What a budget or a deadline says of itself is in small letters; it is the same cause.
+            in_its_place[cause.removeprefix(FALLBACK).partition(":")[0].upper()] += 1
+        elif cause.startswith(REMEMBERED):
+            remembered += 1
+        else:
+            by[decider] += 1
+    return Decided(dict(sorted(by.items())), remembered, dict(in_its_place.most_common()))
 
 
 def total(db: Database, query: str) -> Decimal:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.store.projections import TABLES
 from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent
-from ocw_mcp.domain.figures import JournalFigures, WakeEntry
+from ocw_mcp.domain.figures import Decided, JournalFigures, WakeEntry
 from ocw_mcp.domain.reasons import RefusalCode
 from tests.adapters.store.books import DOMAIN_EVENTS, ENTRY, FUNDED, STORY, filled, intended, open_book, refused, tell
 
@@ -103,7 +104,20 @@ def test_figures_are_counted_from_what_is_committed(tmp_path: Path) -> None:
             fees=Decimal("0.72"),
             funding=Decimal("-0.18"),
             day_equities=[("2026-03-09", Decimal(10_000))],
+            decided=Decided({"rules": 1}),
         )
+
+
+def test_who_decided_is_counted_with_why_the_rules_did_in_an_agents_place(tmp_path: Path) -> None:
+    causes = [
+        ("claude", ""), ("claude", "model: nothing to do"), ("claude", "memory: as at wake 1"),
+        ("rules", "fallback: SERVER: the API failed inside (5xx); overloaded: yes"), ("rules", "fallback: BREAKER: left"),
+        ("rules", "fallback: BREAKER: left alone"), ("rules", "fallback: deadline: no answer within 120s"),
+    ]  # fmt: skip
+    made = [events.DecisionMade(n, decider, 0, Decision(cause=cause)) for n, (decider, cause) in enumerate(causes)]
+    with closing(open_book(tmp_path)) as store:
+        tell(store, tuple(made))
+        assert store.figures().decided == Decided({"claude": 2}, 1, {"BREAKER": 2, "SERVER": 1, "DEADLINE": 1})
 
 
 def test_an_absurd_amount_does_not_keep_the_journal_from_writing(tmp_path: Path) -> None:
