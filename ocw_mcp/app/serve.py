@@ -47,7 +47,7 @@ async def open_door(door: Door, facade: Facade, directory: Path) -> AsyncIterato
     keyring = Keyring(directory, [(token, OWNERS)])
     texts = load_prompts(shipped("prompts") / "desktop").texts
     server = build(lambda: facade, __version__, prompts=texts)
-    app = application(lambda: facade, server, keyring, door.hosts, docs=not door.hosts)
+    app = application(lambda: facade, server, keyring, door.hosts, schema=not door.hosts)
     bound = listen(door.host, door.port)
     url = f"http://{door.shown}:{bound.getsockname()[1]}"
     async with serving(app, bound):

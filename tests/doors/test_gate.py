@@ -79,11 +79,24 @@ async def test_our_own_hosts_and_origins_pass(door: Served) -> None:
         assert answered.status_code == 200
 
 
-async def test_beyond_loopback_the_named_hosts_pass_and_docs_are_off(looked: Looked, tmp_path: Path) -> None:
-    async with served(looked.facade, tmp_path, docs=False, hosts=("desk.example.org",)) as door:
+async def test_beyond_loopback_the_named_hosts_pass_and_the_schema_is_not_told(looked: Looked, tmp_path: Path) -> None:
+    async with served(looked.facade, tmp_path, schema=False, hosts=("desk.example.org",)) as door:
         assert (await door.client.get("/status", headers={"host": "Desk.example.org"})).status_code == 200
-        assert (await door.client.get("/docs")).status_code == 404
         assert (await door.client.get("/openapi.json")).status_code == 404
+
+
+async def test_the_schema_is_for_whoever_shows_a_token_and_no_page_loads_scripts_from_elsewhere(door: Served) -> None:
+    assert "/status" in (await door.client.get("/openapi.json")).json()["paths"]
+    assert code(await door.client.get("/docs")) == (404, "NOT_FOUND")
+
+
+async def test_a_method_that_a_route_does_not_take_is_answered_as_such_in_json(door: Served) -> None:
+    for path in ("/status", "/metrics", "/health"):
+        answered = await door.client.post(path)
+        assert code(answered) == (405, "METHOD_NOT_ALLOWED")
+        assert "limit=GET actual=POST" in answered.json()["error"]
+        assert answered.headers["allow"] == "GET"
+    assert code(await door.client.get("/mcp/more")) == (404, "NOT_FOUND")
 
 
 async def test_status_and_metrics_tell_of_the_engine(door: Served, looked: Looked) -> None:

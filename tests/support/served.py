@@ -30,13 +30,13 @@ class Served(NamedTuple):
 
 @asynccontextmanager
 async def served(
-    facade: Facade, directory: Path, *, docs: bool = True, hosts: tuple[str, ...] = ()
+    facade: Facade, directory: Path, *, schema: bool = True, hosts: tuple[str, ...] = ()
 ) -> AsyncIterator[Served]:
     """Serve a facade; tokens are kept in `directory`."""
     token, _ = add_token(directory, "read", None, 0)
     trader, _ = add_token(directory, "trade", None, 0)
     app = application(
-        lambda: facade, build(lambda: facade, "1.2.3", prompts=PROMPTS), Keyring(directory), hosts, docs=docs
+        lambda: facade, build(lambda: facade, "1.2.3", prompts=PROMPTS), Keyring(directory), hosts, schema=schema
     )
     bound = listen("127.0.0.1", 0)
     port = bound.getsockname()[1]

@@ -5,9 +5,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
 from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from ocw_mcp.adapters.control.tokens import Keyring
@@ -22,8 +25,11 @@ MOST_SESSIONS = 128
 IDLE_S = 1_800.0
 
 
-def application(look: Looks, mcp: MCPServer[Any], keyring: Keyring, hosts: Iterable[str], *, docs: bool) -> ASGIApp:
-    """The whole application, gate and all. `hosts` are names beside those of loopback; `docs` serves `/docs`."""
+def application(look: Looks, mcp: MCPServer[Any], keyring: Keyring, hosts: Iterable[str], *, schema: bool) -> ASGIApp:
+    """The whole application, gate and all. `hosts` are names beside those of loopback; `schema` serves `/openapi.json`.
+
+    Pages for a browser are not served: it has no token to show, and they would load their scripts from elsewhere.
+    """
     metrics = Metrics(look)
     # The gate has looked at host and origin already, and at those of every other route, too.
     streamable = mcp.streamable_http_app(
@@ -42,9 +48,10 @@ def application(look: Looks, mcp: MCPServer[Any], keyring: Keyring, hosts: Itera
         title="OCW",
         version=mcp.version,
         lifespan=lifespan,
-        docs_url="/docs" if docs else None,
+        docs_url=None,
         redoc_url=None,
-        openapi_url="/openapi.json" if docs else None,
+        openapi_url="/openapi.json" if schema else None,
+        exception_handlers={HTTPException: _refused},
     )
 
     @app.get("/health")
@@ -63,5 +70,18 @@ def application(look: Looks, mcp: MCPServer[Any], keyring: Keyring, hosts: Itera
         """The engine and the doors in numbers, for Prometheus."""
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    app.mount("/", streamable)
+    # Its routes beside ours, and not a mount below them: that would answer for every route that we do not know.
+    app.router.routes.extend(streamable.routes)
     return Gate(app, keyring, hosts, metrics.counted)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """What no route answers, in the form of every other error here."""
+    assert isinstance(error, HTTPException), "the handler is registered for these alone"
+    path, known = request.url.path[:60], "/health, /status, /metrics and /mcp"
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "GET")
+        text = f"METHOD_NOT_ALLOWED: not taken here. limit={allowed} actual={request.method} next: use it"
+    else:
+        text = f"NOT_FOUND: there is nothing here. limit={known} actual={path!r} next: ask for one of these"
+    return JSONResponse({"error": text}, error.status_code, headers=error.headers)

@@ -111,7 +111,7 @@ def test_figures_are_counted_from_what_is_committed(tmp_path: Path) -> None:
 def test_who_decided_is_counted_with_why_the_rules_did_in_an_agents_place(tmp_path: Path) -> None:
     causes = [
         ("claude", ""), ("claude", "model: nothing to do"), ("claude", "memory: as at wake 1"),
-        ("rules", "fallback: SERVER: the API failed inside (5xx); overloaded: yes"), ("rules", "fallback: BREAKER: left"),
+        ("rules", "fallback: SERVER: the API failed; overloaded: yes"), ("rules", "fallback: BREAKER: left"),
         ("rules", "fallback: BREAKER: left alone"), ("rules", "fallback: deadline: no answer within 120s"),
     ]  # fmt: skip
     made = [events.DecisionMade(n, decider, 0, Decision(cause=cause)) for n, (decider, cause) in enumerate(causes)]
