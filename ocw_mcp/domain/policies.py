@@ -27,16 +27,16 @@ class SymbolPolicy(Table):
     """Which symbols may be entered, and which way. `*` and `?` are wildcards."""
 
     allow: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Patterns of symbols."""
+    """Patterns of the symbols that may be entered."""
     sides: Annotated[tuple[Literal["long", "short"], ...], Field(min_length=1)]
-    """Long, short or both; spot has no short whatever stands here."""
+    """Which ways may be entered: long, short or both. Spot has no short whatever stands here."""
 
 
 class OrderPolicy(Table):
     """The size of one order."""
 
     max_notional: Positive
-    """Quote currency."""
+    """The largest notional of one order, in quote currency."""
     price_allowance: Annotated[Decimal, Field(ge=0, le=Decimal("0.1"))]
     """How much worse than the last price a market order is assumed to fill when it is sized and checked."""
 
@@ -45,37 +45,37 @@ class PositionPolicy(Table):
     """The size of one position."""
 
     max_share: Share
-    """Of equity."""
+    """The largest share of equity that one position may be."""
 
 
 class ExposurePolicy(Table):
     """All positions and open entries together."""
 
     max_gross: Annotated[Decimal, Field(gt=0, le=20)]
-    """Sum of absolute notionals, as a multiple of equity."""
+    """The largest sum of absolute notionals, as a multiple of equity."""
 
 
 class CorrelatedPolicy(Table):
     """Symbols that move as one: long positions in them are one bet, and so are short ones."""
 
     symbols: tuple[str, ...]
-    """Patterns of symbols; `*` and `?` are wildcards."""
+    """Patterns of the symbols that move as one; `*` and `?` are wildcards."""
     max_share: Annotated[Decimal, Field(gt=0, le=20)]
-    """Of equity, for all of them one way."""
+    """The largest share of equity that all of them together may be, one way."""
 
 
 class PositionsPolicy(Table):
     """How many positions there may be at once."""
 
     max_open: Annotated[int, Field(ge=1, le=1000)]
-    """Symbols with a position or an open entry."""
+    """The most symbols that may have a position or an open entry."""
 
 
 class RiskPolicy(Table):
     """What one position may lose at its stop."""
 
     max_share: Share
-    """Of equity, lost if the stop fills as far beyond it as the allowance says."""
+    """The largest share of equity that may be lost at the stop, filled as far beyond it as the allowance says."""
     gap_allowance: Annotated[Decimal, Field(ge=0, le=Decimal("0.5"))]
     """How far beyond its price a stop is assumed to fill, as a share of the price."""
 
@@ -84,9 +84,9 @@ class StopPolicy(Table):
     """The stop every entry brings along. There is no switch to turn it off."""
 
     max_distance: Annotated[Decimal, Field(gt=0, le=Decimal("0.5"))]
-    """From the last price, as a share of it."""
+    """The farthest that a stop may lie from the last price, as a share of it."""
     deadline_s: Annotated[int, Field(ge=1, le=600)]
-    """How long a position may be without a live stop before it is closed."""
+    """How many seconds a position may be without a live stop before it is closed."""
     liquidation_buffer: Annotated[Decimal, Field(ge=0, le=Decimal("0.5"))]
     """How far before the price of liquidation the stop has to lie, as a share of the last price."""
 
@@ -95,9 +95,9 @@ class LeveragePolicy(Table):
     """The leverage of a position: its margin is its cost over it. Spot has none, whatever stands here."""
 
     max: Annotated[int, Field(ge=1, le=125)]
-    """The highest that an entry may ask for."""
+    """The highest leverage that an entry may ask for."""
     usual: Annotated[int, Field(ge=1, le=125)]
-    """That of an entry which asks for none."""
+    """The leverage of an entry that asks for none."""
 
     @model_validator(mode="after")
     def _usual_is_allowed(self) -> Self:
@@ -126,9 +126,9 @@ class BookPolicy(Table):
     """What the order book has to look like for an entry, where the market tells."""
 
     max_spread: Share
-    """Distance of the best prices, as a share of their middle."""
+    """The largest distance of the best prices, as a share of their middle."""
     max_depth_share: Share
-    """Of what is offered near the best price, that one entry may take."""
+    """The largest share that one entry may take of what is offered near the best price."""
 
 
 class MandatePolicy(Table):
@@ -136,11 +136,11 @@ class MandatePolicy(Table):
     entered without one."""
 
     amount: Positive
-    """Quote currency, for all positions and open entries together."""
+    """What all positions and open entries together may come to, in quote currency."""
     symbols: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Patterns of symbols."""
+    """Patterns of the symbols that the mandate covers."""
     expires: AwareDatetime
-    """No entry from then on."""
+    """When the mandate ends: no entry passes from then on."""
 
     @cached_property
     def expires_ms(self) -> int:
@@ -152,11 +152,11 @@ class ApprovalPolicy(Table):
     """Which entries a person has to approve, each by itself. May be left out."""
 
     above_notional: Annotated[Decimal, Field(ge=0)]
-    """Quote currency: larger ones need it."""
+    """The notional, in quote currency, above which an entry has to be approved."""
     modes: tuple[Mode, ...]
-    """Modes in which every entry needs it."""
+    """The modes in which every entry has to be approved, whatever its size."""
     answer_s: Annotated[int, Field(ge=1, le=86_400)]
-    """Seconds that an order waits for the answer; none until then is no."""
+    """How many seconds an order waits for the answer; none until then is no."""
 
 
 class TaintedPolicy(Table):
@@ -170,26 +170,26 @@ class ExitsPolicy(Table):
     """When the guard closes a position, whoever opened it and whatever anybody thinks."""
 
     max_loss: Share
-    """Of its average price, that it lies behind."""
+    """How far a position may fall behind its average price, as a share of it, before it is closed."""
     take_profit: Positive
-    """Of its average price, that it lies ahead."""
+    """How far a position has to be ahead of its average price, as a share of it, to be closed with its profit."""
     trail_from: Share
-    """Once it was so far ahead, its gain is guarded:"""
+    """How far ahead, as a share of its average price, a position must have been for its gain to be guarded."""
     trail_gives_back: Share
-    """it may give back such a share of the most that it was ahead."""
+    """The share of the most that it was ahead which a guarded position may give back before it is closed."""
     max_hold_h: Annotated[float, Field(gt=0, le=8760)]
-    """Hours after which it is closed."""
+    """How many hours after its opening a position is closed."""
 
 
 class ScorePolicy(Table):
     """The rules' score of every open position, 0 to 1 against holding it, taken again and again."""
 
     every_s: Annotated[int, Field(ge=1, le=86_400)]
-    """How often, at the least."""
+    """How many seconds may pass at most before the score is taken again."""
     review: Annotated[float, Field(gt=0, le=1)]
-    """Who decides is asked once it rises to this."""
+    """The score at which whoever decides is asked about the position."""
     exit: Annotated[float, Field(gt=0, le=1)]
-    """The position is closed once it rises to this."""
+    """The score at which the position is closed."""
 
     @model_validator(mode="after")
     def _asks_before_it_closes(self) -> Self:
@@ -202,56 +202,56 @@ class DailyLossPolicy(Table):
     """The loss of a UTC day, unrealised included, that closes entries until the next day."""
 
     max_share: Share
-    """Of the equity with which the day began."""
+    """The share of the equity with which the day began that may be lost in it."""
 
 
 class DrawdownPolicy(Table):
     """The fall of equity from its peak that halts the desk until a person resumes; the peak then begins anew."""
 
     max_share: Share
-    """Of the peak."""
+    """The share of the peak by which equity may fall."""
 
 
 class LossesPolicy(Table):
     """Losing trades in a row that pause entries."""
 
     in_a_row: Annotated[int, Field(ge=1, le=100)]
-    """So many, whatever the symbols; a trade that does not lose begins the count anew."""
+    """How many losing trades in a row, whatever the symbols, pause entries; one that does not lose ends the row."""
     pause_s: Annotated[int, Field(ge=0, le=604_800)]
-    """How long entries then pause."""
+    """How many seconds entries pause after so many losses in a row."""
 
 
 class PacePolicy(Table):
     """How much may be traded. Only entries are held to it: what lowers risk always passes, and counts."""
 
     entries_per_minute: Annotated[int, Field(ge=1, le=1000)]
-    """Entries sent in any 60 seconds."""
+    """The most entries that may be sent in any 60 seconds."""
     entries_per_day: Annotated[int, Field(ge=1, le=100_000)]
-    """Entries sent in a UTC day."""
+    """The most entries that may be sent in a UTC day."""
     max_turnover: Annotated[Decimal, Field(gt=0, le=1000)]
-    """What is bought and sold in a UTC day, as a multiple of the equity with which it began."""
+    """The most that may be bought and sold in a UTC day, as a multiple of the equity with which it began."""
     max_fees: Share
-    """Fees of a UTC day, as a share of the equity with which it began."""
+    """The most that the fees of a UTC day may come to, as a share of the equity with which it began."""
     reductions_per_minute: Annotated[int, Field(ge=1, le=1000)]
-    """Closings that an agent may ask for in any 60 seconds; the guard's own are not held to it."""
+    """The most closings that an agent may ask for in any 60 seconds; the guard's own are not held to it."""
     reentry_s: Annotated[int, Field(ge=0, le=604_800)]
-    """How long a symbol is left alone after its position was closed."""
+    """How many seconds a symbol is left alone after its position was closed."""
 
 
 class DataPolicy(Table):
     """How old a price may be for an entry: the feed's cadence plus this slack."""
 
     slack_s: Annotated[int, Field(ge=0, le=3600)]
-    """Beyond the length of a candle."""
+    """How many seconds a price may be older than the length of a candle."""
 
 
 class ScalePolicy(Table):
     """What the size of every entry is multiplied by while a reading is unknown, whoever asks for it."""
 
     regime_unknown: Share
-    """While no model tells the regime."""
+    """What every entry's size is multiplied by while no model tells the regime."""
     macro_unknown: Share
-    """While nothing tells the macro picture."""
+    """What every entry's size is multiplied by while nothing tells the macro picture."""
 
 
 class Policies(Table):

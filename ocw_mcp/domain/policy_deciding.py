@@ -13,25 +13,25 @@ class GatePolicy(Table):
     """When to wake the agent."""
 
     close_wakes: tuple[str, ...]
-    """Timeframes whose close wakes."""
+    """The timeframes whose close wakes."""
     close_wakes_in_position: tuple[str, ...]
-    """More of them, for a symbol with an open position."""
+    """More timeframes whose close wakes, for a symbol with an open position."""
     timer_min_s: Annotated[int, Field(ge=1)]
     """The shortest time an agent may ask to be woken after."""
     timer_max_s: Annotated[int, Field(le=86_400)]
     """The longest time without a wake, while candles come."""
     outlier_z: Annotated[float, Field(gt=0)]
-    """Standard deviations off the earlier returns from which a return wakes."""
+    """How many standard deviations off the earlier returns a return has to be to wake."""
     outlier_over: str
-    """The time over which that return is taken; a base candle at least."""
+    """The time over which the return of an outlier is taken; a base candle at least."""
     outlier_window: Annotated[int, Field(ge=10, le=1000)]
-    """How many earlier returns make the yardstick."""
+    """How many earlier returns make the yardstick of an outlier."""
     escalation_z: Annotated[float, Field(gt=0)]
-    """From here on an outlier wakes even in a cooldown, and so does the return of a single minute."""
+    """The standard deviations from which an outlier wakes even in a cooldown, and a single minute's return does."""
     condition_max_s: Annotated[int, Field(ge=60, le=604_800)]
     """The longest time that a wake condition of the agent waits."""
     cooldown_s: Annotated[int, Field(ge=0, le=3600)]
-    """No wake so soon after another; what comes meanwhile is kept."""
+    """How many seconds after a wake there is no other; what comes meanwhile is kept."""
 
     @model_validator(mode="after")
     def _spans_are_spans(self) -> Self:
@@ -48,38 +48,38 @@ class DecisionPolicy(Table):
     """How long a decision may take."""
 
     deadline_s: Annotated[int, Field(ge=1, le=900)]
-    """After this the wake is held, and the answer discarded."""
+    """How many seconds a decision may take; after that the wake is held, and the answer discarded."""
     idle_wakes: Annotated[int, Field(ge=1, le=100_000)]
-    """So many decisions in a row of which nothing was done are an incident: somebody should look."""
+    """How many decisions in a row of which nothing was done are an incident: somebody should look."""
 
 
 class FallbackPolicy(Table):
     """What the rules may do when they stand in for an agent that cannot decide."""
 
     rules: Literal["manage", "trade"]
-    """Manage what is open, or enter, too. They never reverse a position of the agent's."""
+    """Whether the rules only manage what is open, or trade, too. They never reverse a position of the agent's."""
 
 
 class BudgetPolicy(Table):
     """What thinking may cost. It stops no order: once it is spent, the rules decide."""
 
     usd_per_day: Annotated[Decimal, Field(ge=0)]
-    """Of a UTC day."""
+    """The most that thinking may cost in a UTC day, in USD."""
     usd_per_month: Annotated[Decimal, Field(ge=0)]
-    """Of a UTC month."""
+    """The most that thinking may cost in a UTC month, in USD."""
 
 
 class RulesPolicy(Table):
     """How the rules trade."""
 
     timeframe: str
-    """The candles they read; the shortest that is not shorter than this."""
+    """The candles that the rules read: the shortest that are not shorter than this."""
     entry_size: Share
-    """Of equity, before the scale."""
+    """The share of equity that an entry of the rules is, before the scale."""
     adx_range: Annotated[float, Field(ge=0, le=100)]
-    """Up to here a market counts as ranging, while nothing tells the regime."""
+    """The ADX up to which a market counts as ranging, while nothing tells the regime."""
     adx_trend: Annotated[float, Field(ge=0, le=100)]
-    """From here on it counts as trending; in between it is some of both."""
+    """The ADX from which a market counts as trending; in between it is some of both."""
     entry_score: Annotated[float, Field(gt=0, le=1)]
     """How strong the signals have to be for an entry, 0 to 1."""
     exit_score: Annotated[float, Field(gt=0, le=1)]
@@ -87,13 +87,13 @@ class RulesPolicy(Table):
     derivatives_tilt: Annotated[float, Field(ge=0, le=1)]
     """What derivatives add to the signals at most, where they are known."""
     rsi_too_high: Annotated[float, Field(ge=50, le=100)]
-    """No long from here on."""
+    """The RSI from which the rules enter no long."""
     rsi_too_low: Annotated[float, Field(ge=0, le=50)]
-    """No short from here down."""
+    """The RSI down from which the rules enter no short."""
     stop_atr: Annotated[float, Field(gt=0, le=20)]
-    """Distance of the stop in ATRs; the stop policy caps it."""
+    """The distance of the stop in ATRs; the stop policy caps it."""
     trail_atr: Annotated[float, Field(gt=0, le=20)]
-    """A position that was so many ATRs ahead is closed when it gave as many back."""
+    """How many ATRs a position has to have been ahead for the rules to close it once it gave as many back."""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:

@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from ocw_mcp.app.cli.commands import app
-from ocw_mcp.app.policy_loader import load_policies
+from ocw_mcp.app.policy_loader import load_policies, table_of
 from ocw_mcp.domain.errors import BookError, SettingsError
-from ocw_mcp.domain.policies import limits_in_force
+from ocw_mcp.domain.policies import Policies, limits_in_force
 
 D = Decimal
 DEFAULT_FILE = Path(__file__).resolve().parents[2] / "policies" / "default.toml"
@@ -29,6 +29,18 @@ def test_every_shipped_file_is_named_after_its_policy_and_shown_with_all_its_lim
     for limit, _ in limits_in_force(load_policies(None, name).policies):
         table, key = limit.split(".")
         assert key in shown[table]
+
+
+@pytest.mark.parametrize("name", [name for name, field in Policies.model_fields.items() if table_of(field)])
+def test_each_meaning_of_a_policy_reads_by_itself(name: str) -> None:
+    kind = table_of(Policies.model_fields[name])
+    assert kind is not None
+    for key, field in kind.model_fields.items():
+        meaning = field.description or ""
+        # A phrase that hangs on the name of its key, or on the line before, is no meaning.
+        assert meaning.split()[0] not in {"Of", "It", "it", "From", "Up", "Once", "While"}, key
+        assert len(meaning.split()) >= 5, key
+        assert meaning.endswith("."), key
 
 
 def test_the_conservative_policy_allows_nothing_that_the_default_one_does_not() -> None:
