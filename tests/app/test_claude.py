@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import respx
 
 from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
@@ -64,6 +65,30 @@ async def test_claude_trades_through_the_sdk_and_a_recorded_run_replays_to_the_s
         assert book.store.fingerprint == fingerprint
     assert replaying.recording is not None
     assert replaying.recording.missing == []
+
+
+@pytest.mark.parametrize("odd", ["gateway-Xy7", 'odd"X\\y7'])
+async def test_a_token_that_a_gateway_echoes_is_in_no_line_of_the_recording(
+    tmp_path: Path, httpx2_mock: respx.MockRouter, odd: str
+) -> None:
+    """It looks like no secret, so that only who knows it can take it out."""
+    gateway = "https://gateway.example.org"
+    echoed = {"type": "text", "text": f"You came with {odd}."}
+    answer = {"content": [echoed], "stop_reason": "end_turn", "usage": {"input_tokens": 5, "output_tokens": 3}}
+    httpx2_mock.get(url__startswith=f"{gateway}/v1/models").respond(json={})
+    httpx2_mock.post(f"{gateway}/v1/messages").respond(json=answer)
+    record = tmp_path / "decisions.jsonl"
+    given = Settings(anthropic_auth_token=odd, anthropic_base_url=gateway)
+    async with ran(tmp_path / "live", Brain(given, record)):
+        pass
+    lines = record.read_text().splitlines()
+    assert any("You came with [redacted]." in line for line in lines)
+    assert not any("y7" in line for line in lines)
+    again = Brain(given, decisions=record)
+    async with ran(tmp_path / "again", again):
+        pass
+    assert again.recording is not None
+    assert again.recording.missing == []
 
 
 async def test_a_changed_prompt_shows_which_decisions_have_no_recording(tmp_path: Path) -> None:
