@@ -64,7 +64,7 @@ class ClaudeDecider:
     ) -> None:
         """`messages` is whom to ask, or why nobody can be asked."""
         self._messages = messages
-        self._briefing = Briefing(prompts, policies)
+        self._briefing = Briefing(prompts, policies, self.name)
         self._policies = policies
         self._clock = clock
         self._model = model
@@ -119,7 +119,8 @@ class ClaudeDecider:
         self._under_way = (wake, conversation)
         try:
             context = self._briefing.context(request, await self._remembers(request, self._desk))
-            outcome = await conversation.hold(wake, self._briefing.system, context)
+            tainted = request.snapshot.quotes_others(self.name)
+            outcome = await conversation.hold(wake, self._briefing.system, context, tainted=tainted)
         finally:
             self._spent, self._under_way = (wake, conversation.cost_usd), None
         self._rhythm.took(outcome.calls)

@@ -6,9 +6,11 @@ from typing import Any, Final, Protocol, cast
 import msgspec
 from mcp.types import CallToolResult, ListToolsResult, RequestParamsMeta, TextContent, Tool
 
+from ocw_mcp.domain.orders import CLAUDE
+
 TAINTED: Final = "ocw/tainted"
 """How the desk is told that what others wrote was read on the way to a decision."""
-OWN: Final = "decider"
+OWN: Final = CLAUDE
 """The source of quotes that are the model's own earlier words."""
 SUBMIT: Final = "decisions_submit"
 LONGEST_RESULT: Final = 24_000

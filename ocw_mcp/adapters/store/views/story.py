@@ -35,6 +35,8 @@ class Answer(msgspec.Struct, frozen=True):
     decider: str
     thinking_ms: int
     decision: Decision
+    tainted: bool = False
+    """Whether what others wrote was read on the way to it."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -69,6 +71,7 @@ class Story(msgspec.Struct, frozen=True):
 
 
 _REFUSED = "SELECT refusals.seq, refusals.at, payload FROM refusals JOIN events USING (seq) WHERE"
+_ANSWERED = "SELECT seq, events.at, payload FROM decisions JOIN events USING (seq) WHERE wake_id = ? ORDER BY seq"
 _AFTER_ANSWER = """SELECT seq, at, payload FROM events WHERE kind IN ('decision.discarded', 'wake_conditions.set')
     AND seq > ? AND json_extract(payload, '$.wake_id') = ? ORDER BY seq LIMIT 20"""
 _FOLLOWED = """SELECT seq, at, payload FROM events WHERE seq > ? AND kind IN ('order.intended', 'order.refused',
@@ -78,7 +81,6 @@ _FOLLOWED = """SELECT seq, at, payload FROM events WHERE seq > ? AND kind IN ('o
 
 _decode = msgspec.json.Decoder(DomainEvent).decode
 _decode_reasons = msgspec.json.Decoder(tuple[WakeReason, ...]).decode
-_decode_decision = msgspec.json.Decoder(Decision).decode
 
 
 def read_story(state: Path, asked: str) -> Story:
@@ -102,9 +104,7 @@ def find_story(db: Database, book: Book, asked: str) -> Story:
     if named.wake_id is not None:
         which = (named.wake_id,)
         wake = db.execute("SELECT seq, at, reasons FROM wakes WHERE wake_id = ?", which).fetchone()
-        answer = db.execute(
-            "SELECT at, decider, thinking_ms, decision FROM decisions WHERE wake_id = ? ORDER BY seq LIMIT 1", which
-        ).fetchone()
+        answer = db.execute(_ANSWERED, which).fetchone()
     since: int = wake[0] if wake else 0
     orders = _orders(db, named)
     first, last, total = _bounded(_steps(db, since, orders)) if orders else ([], [], 0)
@@ -115,7 +115,7 @@ def find_story(db: Database, book: Book, asked: str) -> Story:
         symbol=named.symbol,
         woken_at=msgspec.convert(wake[1], int) if wake else None,
         reasons=_decode_reasons(wake[2]) if wake else (),
-        answer=_answer(*msgspec.convert(answer, tuple[int, str, int, str])) if answer else None,
+        answer=_answer(_step(answer)) if answer else None,
         after_answer=[_step(row) for row in db.execute(_AFTER_ANSWER, (since, named.wake_id))],
         refusals=_refusals(db, named),
         steps=[*first, *last],
@@ -124,8 +124,10 @@ def find_story(db: Database, book: Book, asked: str) -> Story:
     )
 
 
-def _answer(at: int, decider: str, thinking_ms: int, decision: str) -> Answer:
-    return Answer(at, decider, thinking_ms, _decode_decision(decision))
+def _answer(made: Step) -> Answer:
+    assert isinstance(made.event, events.DecisionMade), "the table of decisions is made of these"
+    event = made.event
+    return Answer(made.at, event.decider, event.thinking_ms, event.decision, event.tainted)
 
 
 def _orders(db: Database, named: Named) -> set[OrderRef]:
