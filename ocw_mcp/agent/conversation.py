@@ -139,8 +139,12 @@ class Conversation:
         """What was spent so far, a call that is under way at its worst."""
         return self._cost + self._under_way
 
-    async def hold(self, wake: int, system: str, context: str) -> Outcome:
-        """Have the model decide on what `context` shows. `system` stays the same from wake to wake."""
+    async def hold(self, wake: int, system: str, context: str, *, tainted: bool = False) -> Outcome:
+        """Have the model decide on what `context` shows. `system` stays the same from wake to wake.
+
+        `tainted` is whether the context quotes what others wrote.
+        """
+        self._tainted = tainted
         began = self._clock.wall_ms()
         self._ends = began + self._terms.timeout_s * 1_000
         try:
@@ -298,6 +302,7 @@ class Conversation:
             log.error("a decision could not be handed over", exc_info=error)
             unknown = f"{type(error).__name__}; what was submitted may have been carried out"
             raise _Over(self._broken_off(Trouble(Cause.TOOLS, unknown))) from None
+        self._tainted |= answer.outside
         self._answers.append(answer)
         again = {leg.symbol for leg in answer.legs}
         self._legs = [leg for leg in self._legs if leg.outcome != "refused" or leg.symbol not in again]

@@ -73,7 +73,7 @@ class ClaudeDecider:
     ) -> None:
         """`messages` is whom to ask, or why nobody can be asked."""
         self._messages = messages
-        self._briefing = Briefing(prompts, policies)
+        self._briefing = Briefing(prompts, policies, self.name)
         self._policies = policies
         self._clock = clock
         self._model = model
@@ -143,7 +143,9 @@ class ClaudeDecider:
         try:
             await desk.purse.begins(wake)
             self._under_way = (wake, conversation)
-            outcome = await conversation.hold(wake, self._briefing.system, self._briefing.context(request, memory))
+            context = self._briefing.context(request, memory)
+            tainted = request.snapshot.quotes_others(self.name)
+            outcome = await conversation.hold(wake, self._briefing.system, context, tainted=tainted)
         except BookError as error:
             raise CannotDecideError(str(Trouble(Cause.NOT_KEPT, str(error)))) from None
         finally:

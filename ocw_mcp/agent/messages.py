@@ -172,13 +172,17 @@ def _client(credentials: Credentials) -> "AsyncAnthropic":
 
     key, token = credentials.api_key, credentials.auth_token
     # Given here, neither key nor address is taken from the environment or a profile; no key follows a redirect.
-    return AsyncAnthropic(
+    client = AsyncAnthropic(
         api_key=None if key is None else key.get_secret_value(),
         auth_token=None if token is None else token.get_secret_value(),
         base_url=credentials.base_url,
         max_retries=0,
+        open_telemetry=False,
         http_client=DefaultAsyncHttpxClient(follow_redirects=False, trust_env=not credentials.local),
     )
+    # The SDK adds ANTHROPIC_CUSTOM_HEADERS to whatever is given, and has no way to be told not to.
+    client._custom_headers = {}
+    return client
 
 
 def classified(error: Exception) -> tuple[Cause, str, float | None]:

@@ -7,8 +7,9 @@ import msgspec
 from mcp.types import CallToolResult, ListToolsResult, RequestParamsMeta, TextContent, Tool
 
 from ocw_mcp.domain.asks import TAINTED
+from ocw_mcp.domain.orders import CLAUDE
 
-OWN: Final = "decider"
+OWN: Final = CLAUDE
 """The source of quotes that are the model's own earlier words."""
 SUBMIT: Final = "decisions_submit"
 LONGEST_RESULT: Final = 24_000

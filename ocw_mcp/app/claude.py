@@ -11,7 +11,7 @@ from mcp import Client
 from ocw_mcp import __version__
 from ocw_mcp.agent.breaker import Breaker
 from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.credentials import credentials
+from ocw_mcp.agent.credentials import credentials, scrub
 from ocw_mcp.agent.decider import ClaudeDecider, Desk
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.memory.writing import Writer, WritingTerms
@@ -47,11 +47,13 @@ class Brain:
         if record is not None and decisions is not None:
             raise SettingsError("--record and --decisions contradict each other: what is replayed is recorded already")
         self.model = settings.claude_model or MODEL
-        self._settings = settings
         self._remembers = remembers
         self._writer: Writer | None = None
         self._record = record
-        self.recording = None if decisions is None else Recording.read(decisions)
+        self._credentials = credentials(
+            settings.anthropic_api_key, settings.anthropic_auth_token, settings.anthropic_base_url
+        )
+        self.recording = None if decisions is None else Recording.read(decisions, self._redact)
         self._api: SdkMessages | Trouble | None = None
 
     def seated(self, policies: LoadedPolicies, prompts: LoadedPrompts, kept: ExitStack, clock: Clock) -> ClaudeDecider:
@@ -63,16 +65,19 @@ class Brain:
         else:
             messages = self._api = self._asks()
             if self._record is not None and not isinstance(messages, Trouble):
-                messages = kept.enter_context(Recorder(self._record, messages, clock))
+                messages = kept.enter_context(Recorder(self._record, messages, clock, self._redact))
         if not isinstance(messages, Trouble):
             self._writer = Writer(messages, texts, prompts.hash, WritingTerms(model=self.model))
         return ClaudeDecider(messages, texts, policies.policies, clock, self.model)
 
     def _asks(self) -> SdkMessages | Trouble:
-        found = credentials(
-            self._settings.anthropic_api_key, self._settings.anthropic_auth_token, self._settings.anthropic_base_url
-        )
+        found = self._credentials
         return found if isinstance(found, Trouble) else SdkMessages(found)
+
+    def _redact(self, text: str) -> str:
+        """A text as it may be written down: without the very key, where there is one."""
+        found = self._credentials
+        return scrub(text) if isinstance(found, Trouble) else found.scrub(text)
 
     @asynccontextmanager
     async def at_work(self, decider: Decider, facade: Facade, directory: Path) -> AsyncIterator[None]:

@@ -1,5 +1,6 @@
 """Amounts, times and other people's words as text for people."""
 
+import json
 import re
 from decimal import Decimal
 from typing import Final
@@ -61,6 +62,13 @@ def untrusted(text: str, longest: int = LONGEST_UNTRUSTED) -> str:
     """What a model or a venue wrote: one line, capped, without links and without anything that could command."""
     clean = " ".join(_LINK.sub("[link]", said(text[: 4 * longest])).split())
     return clean if len(clean) <= longest else f"{clean[: longest - 1]}…"
+
+
+def quotation(what: str, source: str, at: int | None, text: str, longest: int = LONGEST_UNTRUSTED) -> str:
+    """What somebody else wrote, as data for a model: with who wrote it, and since when (ms) where that is known."""
+    since = "" if at is None else f", {iso(at)}"
+    quoted = json.dumps(untrusted(text, longest), ensure_ascii=False)
+    return f"{what}, untrusted_text by {name(source)}{since}: {quoted}"
 
 
 def is_name(text: str) -> bool:

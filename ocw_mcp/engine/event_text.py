@@ -157,12 +157,12 @@ def _legs(decision: Decision, quote: Quote) -> str:
 
 
 def reason_text(reason: WakeReason, quote: Quote = inline) -> str:
-    """Why a symbol was looked at: `BTCUSDT: close:1h, condition:price gt 60000, now 60010 (the agent's own reason)`."""
-    parts = []
-    for each in reason.reasons:
-        # Only a condition of the agent's carries its words, in brackets at the end.
-        ours, bracket, own = each.partition(" (") if each.startswith("condition:") else (each, "", "")
-        parts.append(said(ours) + (f" ({quote(DECIDER, own.removesuffix(')'))})" if bracket else ""))
+    """Why a symbol was looked at: `BTCUSDT: close:1h, condition:price gt 60000, now 60010 (what its setter wrote)`."""
+    wrote = {each.about: each for each in reason.remarks}
+    parts = [
+        f"{said(each)} ({quote(wrote[each].by, wrote[each].text)})" if each in wrote else said(each)
+        for each in reason.reasons
+    ]
     return f"{said(reason.symbol or 'timer')}: {', '.join(parts)}"
 
 
@@ -175,7 +175,7 @@ def refusal_text(refusal: Refusal, quote: Quote = inline) -> str:
 def _asked(request: CallerRequest, quote: Quote) -> str:
     match request:
         case LegRequest(leg=leg, quantity=quantity):
-            return leg_text(leg, quote, quantity) + _why(leg.reasoning, quote)
+            return leg_text(leg, lambda _, text: quote(CLIENT, text), quantity) + _why(leg.reasoning, quote)
         case HaltRequest(why=why):
             return f"halt{_why(why, quote)}"
         case NoteRequest(text=text):

@@ -257,10 +257,10 @@ class Engine:
         elif timer.name.startswith(CANCEL_PREFIX):
             self._desk.on_silence(timer.name.removeprefix(CANCEL_PREFIX))
 
-    def _after_decision(self, decision: Decision, now: int) -> None:
+    def _after_decision(self, decision: Decision, decider: str, now: int) -> None:
         self._gate.set_timer(now, decision.next_check_s)
         if decision.wake_conditions is not None:
-            refused = self._gate.set_conditions(decision.wake_conditions, now, self._readings.read)
+            refused = self._gate.set_conditions(decision.wake_conditions, decider, now, self._readings.read)
             armed = len(decision.wake_conditions) - len(refused)
             self._out.record(WakeConditionsSet(self.decisions.state.last_wake, armed, tuple(refused)))
 

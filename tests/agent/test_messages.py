@@ -168,6 +168,20 @@ async def test_neither_key_nor_address_is_taken_from_the_environment(
     assert "elsewhere" not in str(route.calls.last.request.headers)
 
 
+async def test_no_header_is_taken_from_the_environment(
+    httpx2_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = (
+        "X-Odd: elsewhere\nanthropic-version: elsewhere\nAuthorization: Bearer elsewhere\nanthropic-beta: elsewhere"
+    )
+    monkeypatch.setenv("ANTHROPIC_CUSTOM_HEADERS", elsewhere)
+    route = httpx2_mock.post(URL).respond(json=WIRE)
+    assert isinstance(await create(SdkMessages(GIVEN)), Reply)
+    sent = route.calls.last.request.headers
+    assert "elsewhere" not in str(sent)
+    assert SECRET in sent["authorization"] + sent.get("x-api-key", "")
+
+
 async def test_a_model_is_looked_up_and_a_retired_one_is_trouble() -> None:
     async with served_claude() as url:
         messages = SdkMessages(Credentials(url, SecretStr(KEY)))

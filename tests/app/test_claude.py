@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import respx
 
 from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
-from ocw_mcp.agent import conversation
 from ocw_mcp.app import claude
 from ocw_mcp.app.claude import Brain
 from ocw_mcp.app.compose import Book, stamp
@@ -72,6 +72,30 @@ async def test_claude_trades_through_the_sdk_and_a_recorded_run_replays_to_the_s
     assert replaying.recording.missing == []
 
 
+@pytest.mark.parametrize("odd", ["gateway-Xy7", 'odd"X\\y7'])
+async def test_a_token_that_a_gateway_echoes_is_in_no_line_of_the_recording(
+    tmp_path: Path, httpx2_mock: respx.MockRouter, odd: str
+) -> None:
+    """It looks like no secret, so that only who knows it can take it out."""
+    gateway = "https://gateway.example.org"
+    echoed = {"type": "text", "text": f"You came with {odd}."}
+    answer = {"content": [echoed], "stop_reason": "end_turn", "usage": {"input_tokens": 5, "output_tokens": 3}}
+    httpx2_mock.get(url__startswith=f"{gateway}/v1/models").respond(json={})
+    httpx2_mock.post(f"{gateway}/v1/messages").respond(json=answer)
+    record = tmp_path / "decisions.jsonl"
+    given = Settings(anthropic_auth_token=odd, anthropic_base_url=gateway)
+    async with ran(tmp_path / "live", Brain(given, record)):
+        pass
+    lines = record.read_text().splitlines()
+    assert any("You came with [redacted]." in line for line in lines)
+    assert not any("y7" in line for line in lines)
+    again = Brain(given, decisions=record)
+    async with ran(tmp_path / "again", again):
+        pass
+    assert again.recording is not None
+    assert again.recording.missing == []
+
+
 async def test_a_changed_prompt_shows_which_decisions_have_no_recording(tmp_path: Path) -> None:
     record = tmp_path / "decisions.jsonl"
     async with served_claude("trader") as url, ran(tmp_path / "live", Brain(settings(url), record)):
@@ -89,6 +113,10 @@ async def test_a_changed_prompt_shows_which_decisions_have_no_recording(tmp_path
     assert all("system" in each.why or each.why == "nothing was asked there" for each in missing)
 
 
+async def at_once(clock: SimulatedClock, ms: float) -> None:
+    """The wall is in no hurry, but whoever runs these tests is."""
+
+
 @pytest.mark.requirement("A01")
 @pytest.mark.parametrize(
     ("character", "cause"),
@@ -98,7 +126,7 @@ async def test_a_changed_prompt_shows_which_decisions_have_no_recording(tmp_path
 async def test_each_trouble_of_the_api_ends_with_the_rules_having_decided(
     tmp_path: Path, character: str, cause: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversation, "WAIT_S", 0)
+    monkeypatch.setattr(SimulatedClock, "pause", at_once)
     async with served_claude(character) as url, ran(tmp_path / "desk", Brain(settings(url))) as (_, told):
         first = next(each for each in told if isinstance(each, events.DecisionMade))
     assert first.decider == "rules"

@@ -8,6 +8,7 @@ from mcp import Client
 from mcp.types import CallToolResult, ListToolsResult, RequestParamsMeta
 
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
+from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.decider import ClaudeDecider, Desk
 from ocw_mcp.agent.messages import Messages, Reply, Request
@@ -68,13 +69,14 @@ class Seated:
         texts: dict[str, str] | None = None,
         strict: Policies | None = None,
         commands: Commands | None = None,
+        venue: PaperVenue | None = None,
     ) -> None:
         clock = clock or SimulatedClock()
         prompts = compose(texts or load_prompts(None).texts, policy)
         self.decider = ClaudeDecider(messages, prompts, policy, clock, MODEL)
         self.run = Run(
             feed, self.decider, store=store, policy=policy, clock=clock, agent=self.decider.name, fallback=True,
-            strict=strict, commands=commands,
+            strict=strict, commands=commands, venue=venue,
         )  # fmt: skip
         self.calls: Callable[..., Awaitable[CallToolResult]] | None = None
         simulation = self.run.simulation

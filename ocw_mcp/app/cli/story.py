@@ -15,7 +15,7 @@ from ocw_mcp.domain.reasons import MEANING, RefusalCode
 from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.domain.words import cents, moment, said, span, usd
-from ocw_mcp.engine.event_text import HASH_SHOWN, leg_text, told
+from ocw_mcp.engine.event_text import HASH_SHOWN, leg_text, reason_text, told
 from ocw_mcp.engine.snapshot_text import compact
 
 
@@ -67,7 +67,7 @@ def _sections(story: Story) -> Iterator[tuple[str, list[str]]]:
 
 
 def _reasons(story: Story) -> list[str]:
-    return [f"{said(each.symbol or 'timer')}: {', '.join(map(said, each.reasons))}" for each in story.reasons]
+    return [reason_text(each) for each in story.reasons]
 
 
 def _answer(answer: Answer | None, symbol: str | None) -> list[str]:

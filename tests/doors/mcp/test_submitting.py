@@ -70,7 +70,9 @@ async def test_all_legs_are_submitted_at_once_and_each_is_answered_by_itself(des
     (made,) = told(desk, events.DecisionMade)
     assert (made.wake_id, made.decider, made.thinking_ms) == (1, "mcp:insider", MINUTE)
     assert made.decision.next_check_s == 600
-    assert desk.facade.snapshot().note == "watch ETH"
+    note = desk.facade.snapshot().note
+    assert note is not None
+    assert (note.text, note.by) == ("watch ETH", "mcp:insider")
     assert not desk.facade.status().deciding
     (order,) = desk.facade.orders()
     assert (order.intent.principal, order.intent.wake_id) == ("mcp:insider", 1)

@@ -52,6 +52,8 @@ class Answer(msgspec.Struct, frozen=True):
     decision: Decision
     cost_usd: Decimal = ZERO
     came: list[Came] = []
+    tainted: bool = False
+    """Whether what others wrote was read on the way to it."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -166,7 +168,7 @@ def _answer(step: Step, came: dict[str, Came]) -> Answer:
     made = step.event
     assert isinstance(made, events.DecisionMade), "the projection is made of these"
     legs = _of_legs(f"wake:{made.wake_id}", made.decision, came)
-    return Answer(step.at, made.decider, made.thinking_ms, made.decision, made.cost_usd, legs)
+    return Answer(step.at, made.decider, made.thinking_ms, made.decision, made.cost_usd, legs, made.tainted)
 
 
 def _turn(step: Step, came: dict[str, Came]) -> Turn:
