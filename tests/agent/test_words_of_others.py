@@ -94,7 +94,8 @@ async def left_by_another(decision: dict[str, Any]) -> MemoryStore:
 
     trading = Trading(first.engine, ask, first.clock)
     identity = stamp(SimulatedFeed(1))
-    facade = Facade(first.engine, first.clock, first.store, identity, History(Path("nowhere")), "1.2.3", trading)
+    history = History(Path("nowhere"))
+    facade = Facade(first.engine, first.clock, first.store, identity, history, "1.2.3", trading, lambda: False)
     async with Client(build(lambda: facade, "1.2.3")) as client:
         answer = await client.call_tool("decisions_submit", {"wake": 1, "legs": []} | decision)
     assert not answer.is_error, answer.content
