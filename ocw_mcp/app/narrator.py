@@ -6,6 +6,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.time import iso
+from ocw_mcp.domain.words import said
 
 
 class Narrator:
@@ -22,7 +23,8 @@ class Narrator:
             return
         line = self._line(event)
         if line:
-            self._say(f"{iso(at)[:16].replace('T', ' ')}  {line}")
+            # Reasons are other people's words: none of them commands a terminal, or begins a line of its own.
+            self._say(f"{iso(at)[:16].replace('T', ' ')}  {said(line)}")
 
     def _line(self, event: events.DomainEvent) -> str | None:
         match event:

@@ -117,8 +117,10 @@ def _warn(problem: str) -> None:
 
 async def _until_the_end(book: Book, job: Job, directory: Path) -> str:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, book.run.stop)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Under nohup a terminal that closes is nobody's word to stop.
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, book.run.stop)
     if job.serve is None and job.brain is None:
         return await book.run.run(__version__, job.for_ms)
     # Whoever runs an engine without a server need not wait for one to be imported.

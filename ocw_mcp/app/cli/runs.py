@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import typer
 from rich.console import Console
 
 from ocw_mcp.app import log
 from ocw_mcp.app.door import parse_door
 from ocw_mcp.app.markets import SIMULATED, open_market
 from ocw_mcp.app.narrator import Narrator
+from ocw_mcp.app.output import complaint, steady
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.app.report_view import show
 from ocw_mcp.app.runner import Job, run
@@ -59,7 +61,15 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
     """
     settings = load_settings(wish.env, wish.state, os.environ)
     log.configure(settings.log_level, quiet=not as_json)
-    console = Console(highlight=False, soft_wrap=True)
+    unwritten: list[str] = []
+
+    def lost(error: OSError) -> None:
+        if said := complaint(error):
+            unwritten.append(said)
+            print(f"ocw: {said}; the run goes on without it", file=sys.stderr)  # noqa: T201 - to the person there
+
+    # A line that nobody can read must not end a run: positions would be left with nobody to look after them.
+    console = Console(file=steady(sys.stdout, lost), highlight=False, markup=False, emoji=False, soft_wrap=True)
     for warning in settings.warnings:
         print(f"ocw: {warning}", file=sys.stderr)  # noqa: T201 - a warning to the person at the terminal
     require_paper(settings)
@@ -91,6 +101,8 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
         print(json.dumps(outcome.report, allow_nan=False))  # noqa: T201 - the result
     else:
         show(outcome.report, outcome.why, console)
+    if unwritten:
+        raise typer.Exit(1)
 
 
 def _brain(wish: Wish, settings: Settings) -> "Brain | None":
