@@ -17,7 +17,7 @@ from ocw_mcp.agent.memory.writing import Writer, WritingTerms
 from ocw_mcp.agent.messages import Messages, ModelFacts, SdkMessages
 from ocw_mcp.agent.prompts import compose
 from ocw_mcp.agent.purse import Purse
-from ocw_mcp.agent.recording import Recorder, Recording
+from ocw_mcp.agent.recording import NOBODYS, Recorder, Recording, Whose
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.app.settings import Settings
 from ocw_mcp.domain.errors import SettingsError
@@ -50,8 +50,18 @@ class Brain:
         self.recording = None if decisions is None else Recording.read(decisions)
         self._api: SdkMessages | Trouble | None = None
 
-    def seated(self, policies: LoadedPolicies, prompts: LoadedPrompts, kept: ExitStack, clock: Clock) -> ClaudeDecider:
-        """The decider; `kept` closes what has to be closed at the end. Raises SettingsError for incomplete prompts."""
+    def seated(
+        self,
+        policies: LoadedPolicies,
+        prompts: LoadedPrompts,
+        kept: ExitStack,
+        clock: Clock,
+        whose: Whose = NOBODYS,
+    ) -> ClaudeDecider:
+        """The decider; `kept` closes what has to be closed at the end, and `whose` names the book in a recording.
+
+        Raises SettingsError for incomplete prompts, and for the recording of another book.
+        """
         texts = compose(prompts.texts, policies.policies)
         messages: Messages | Trouble
         if self.recording is not None:
@@ -59,7 +69,7 @@ class Brain:
         else:
             messages = self._api = self._asks()
             if self._record is not None and not isinstance(messages, Trouble):
-                messages = kept.enter_context(Recorder(self._record, messages, clock))
+                messages = kept.enter_context(Recorder(self._record, messages, clock, whose=whose))
         if not isinstance(messages, Trouble):
             self._writer = Writer(messages, texts, prompts.hash, WritingTerms(model=self.model))
         return ClaudeDecider(messages, texts, policies.policies, clock, self.model)

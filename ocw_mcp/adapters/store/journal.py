@@ -103,6 +103,11 @@ class SqliteStore:
         return self._book.book
 
     @property
+    def created_at(self) -> int:
+        """When (ms) the book was made, by the clock of whoever made it."""
+        return self._book.created_at
+
+    @property
     def stamp(self) -> BookStamp:
         """What the book was made for."""
         return self._book.stamp
