@@ -8,10 +8,11 @@ import structlog
 from mcp import Client
 
 from ocw_mcp import __version__
+from ocw_mcp.agent.awaited import Awaited, TellOfWait
 from ocw_mcp.agent.breaker import Breaker
 from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.credentials import credentials
-from ocw_mcp.agent.decider import ClaudeDecider, Desk
+from ocw_mcp.agent.decider import ClaudeDecider, Desk, patience_s
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.memory.writing import Writer, WritingTerms
 from ocw_mcp.agent.messages import Messages, ModelFacts, SdkMessages
@@ -37,14 +38,24 @@ class Brain:
     """Whom the decider asks: the API, and what is written down of it, or a recording in its place."""
 
     def __init__(
-        self, settings: Settings, record: Path | None = None, decisions: Path | None = None, *, remembers: bool = True
+        self,
+        settings: Settings,
+        record: Path | None = None,
+        decisions: Path | None = None,
+        *,
+        remembers: bool = True,
+        tell_of_wait: TellOfWait | None = None,
     ) -> None:
-        """`remembers`: whether it has a memory. Raises SettingsError for a recording that cannot be read or written."""
+        """`remembers`: whether it has a memory; `tell_of_wait` hears what an answer is waited for that takes its time.
+
+        Raises SettingsError for a recording that cannot be read or written.
+        """
         if record is not None and decisions is not None:
             raise SettingsError("--record and --decisions contradict each other: what is replayed is recorded already")
         self.model = settings.claude_model or MODEL
         self._settings = settings
         self._remembers = remembers
+        self._tell_of_wait = tell_of_wait
         self._writer: Writer | None = None
         self._record = record
         self.recording = None if decisions is None else Recording.read(decisions)
@@ -71,7 +82,10 @@ class Brain:
             if self._record is not None and not isinstance(messages, Trouble):
                 messages = kept.enter_context(Recorder(self._record, messages, clock, whose=whose))
         if not isinstance(messages, Trouble):
-            self._writer = Writer(messages, texts, prompts.hash, WritingTerms(model=self.model))
+            terms = WritingTerms(model=self.model)
+            if self._tell_of_wait is not None:
+                messages = Awaited(messages, clock, patience_s(policies.policies), terms.timeout_s, self._tell_of_wait)
+            self._writer = Writer(messages, texts, prompts.hash, terms)
         return ClaudeDecider(messages, texts, policies.policies, clock, self.model)
 
     def _asks(self) -> SdkMessages | Trouble:

@@ -72,6 +72,7 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
     console = Console(file=steady(sys.stdout, lost), highlight=False, markup=False, emoji=False, soft_wrap=True)
     for warning in settings.warnings:
         print(f"ocw: {warning}", file=sys.stderr)  # noqa: T201 - a warning to the person at the terminal
+    narrator = None if as_json else Narrator(console.print)
     require_paper(settings)
     if not wish.market:
         raise SettingsError("the market is an empty text; expected sim, or the path of a tape")
@@ -94,9 +95,9 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
         speed=_speed(wish.speed),
         picture=wish.picture,
         serve=door,
-        brain=_brain(wish, settings),
+        brain=_brain(wish, settings, narrator),
     )
-    outcome = run(job, None if as_json else Narrator(console.print))
+    outcome = run(job, narrator)
     if as_json:
         print(json.dumps(outcome.report, allow_nan=False))  # noqa: T201 - the result
     else:
@@ -105,12 +106,13 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
         raise typer.Exit(1)
 
 
-def _brain(wish: Wish, settings: Settings) -> "Brain | None":
+def _brain(wish: Wish, settings: Settings, narrator: Narrator | None) -> "Brain | None":
     if wish.agent == CLAUDE:
         # Only who asks Claude waits for the SDKs.
         from ocw_mcp.app.claude import Brain
 
-        return Brain(settings, wish.record, wish.decisions, remembers=wish.memory)
+        tell = None if narrator is None else narrator.waits
+        return Brain(settings, wish.record, wish.decisions, remembers=wish.memory, tell_of_wait=tell)
     for option, given in (("--record", wish.record), ("--decisions", wish.decisions)):
         if given is not None:
             raise SettingsError(f"{option} is about Claude's decisions, and --agent is {wish.agent}; expected claude")
