@@ -20,6 +20,7 @@ from ocw_mcp.adapters.feeds.tape import TapeFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.app import picture
+from ocw_mcp.app.changes import tell_changes
 from ocw_mcp.app.compose import Book, decider, require_timeframes, stamp
 from ocw_mcp.app.door import Door
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
@@ -77,6 +78,8 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
         made_at = time.time_ns() // 1_000_000  # noqa: TID251 - tells books apart; it never enters the engine
         store = SqliteStore.open(directory, stamp(job.feed), book_id=_book_id(identity.content), created_at=made_at)
         try:
+            if changed := tell_changes(store.ran_with(), job.agent, job.policies, job.prompts):
+                _warn(changed)
             thinks = None if job.brain is None else partial(_seated, job, job.brain, kept, store)
             book = Book(
                 job.feed, job.agent, job.policies, job.prompts, store, commands, listener, job.speed, _warn, thinks

@@ -17,6 +17,7 @@ from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.steps import Verb
 from ocw_mcp.domain.time import iso
 from ocw_mcp.domain.words import said
+from ocw_mcp.engine.event_text import HASH_SHOWN
 
 PAPER = "paper"
 """The mode of a book on which nobody's money is at stake."""
@@ -54,6 +55,7 @@ def status_text(view: dict[str, Any]) -> str:
             + (" (limit reached: no entries today)" if summary["daily_loss_reached"] else ""),
             *(_position(position) for position in summary["positions"]),
             "" if summary["positions"] else "no open position",
+            _ran_with(summary),
             *_agent(summary.get("agent", {})),
             *(approval_text(each) for each in summary.get("approvals", ())),
         ]
@@ -137,6 +139,11 @@ def approval_text(waiting: dict[str, Any]) -> str:
         f"  {waiting['id']} waits until {iso(waiting['until'])} of the market: {order} at about "
         f"{', '.join([waiting['price'], *terms])}, asked by {said(waiting['by'])}{why}"
     )
+
+
+def _ran_with(summary: dict[str, Any]) -> str:
+    agent, policy = summary.get("agent", {}).get("name"), summary.get("policies")
+    return f"agent {agent} · policy {policy['name']} ({policy['hash'][:HASH_SHOWN]})" if agent and policy else ""
 
 
 def _agent(agent: dict[str, Any]) -> list[str]:
