@@ -106,7 +106,8 @@ def require_person(state: Path, what: str, *, paper: bool) -> None:
             f"to {what} is a person's decision; {word} a passphrase and type it here: "
             f"ocw passphrase set --state {state}"
         )
-    show_who_you_are(state, f"the passphrase, to {what}: ")
+    otherwise = "; on paper --paper says it, without a passphrase" if mode == PAPER else ""
+    show_who_you_are(state, f"the passphrase, to {what}: ", otherwise)
 
 
 def init(state: Path | None) -> str:
@@ -127,7 +128,9 @@ def verify_text(result: dict[str, Any]) -> str:
     """The outcome of a check for people."""
     if result["ok"]:
         return f"the journal holds together: {result['events']} events, head {result['head']}"
-    return "\n".join(["the journal does NOT hold together:", *(f"  - {problem}" for problem in result["problems"])])
+    problems = (f"  - {problem}" for problem in result["problems"])
+    todo = "let no engine trade on this book; restore its whole state directory from one backup, or begin another book"
+    return "\n".join(["the journal does NOT hold together:", *problems, todo])
 
 
 def approval_text(waiting: dict[str, Any]) -> str:
