@@ -16,8 +16,10 @@ REVIEWS: Final = "score:"
 class Briefing:
     """The words for the model, under the policies in force."""
 
-    def __init__(self, prompts: Prompts, policies: Policies) -> None:
+    def __init__(self, prompts: Prompts, policies: Policies, reader: str) -> None:
+        """`reader` is the principal in whose name the model decides."""
         self._prompts = prompts
+        self._reader = reader
         self._policies = policies
         self.system = f"{prompts.system}\n\nThe tables of a wake: {standing(limits_in_force(policies))}"
         """The same at every wake."""
@@ -29,5 +31,5 @@ class Briefing:
         would = "; ".join(leg_text(leg) for leg in legs) or "hold everything"
         reasons = [each for reason in snapshot.wake for each in reason.reasons]
         review = bool(reasons) and all(each.startswith(REVIEWS) for each in reasons)
-        seen = compact(snapshot, briefed=True)
+        seen = compact(snapshot, reader=self._reader, briefed=True)
         return self._prompts.context(request.wake_id, seen, would, memory=memory, review=review)

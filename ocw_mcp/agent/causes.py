@@ -77,6 +77,9 @@ UNASKED: Final = frozenset(
 ANSWERED: Final = frozenset({Cause.IMPOSSIBLE})
 """Causes that show it did."""
 
+RETRIED: Final = frozenset({Cause.RATE_LIMITED, Cause.OVERLOADED, Cause.SERVER})
+"""Worth a second try: nothing was billed, and a moment later it may go."""
+
 
 class Trouble(msgspec.Struct, frozen=True):
     """What went wrong with one call: data for a person, never for a model."""

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import RETRIED, Cause, Trouble
 from ocw_mcp.agent.messages import Messages, Reply, Request, unfinished
 from ocw_mcp.agent.pricing import Ttl, Usage, cost, worst_cost
 from ocw_mcp.agent.tools import SUBMIT, LegAnswer, ToolAnswer, ToolClient, called, offered
@@ -24,8 +24,6 @@ SAID: Final = 500
 """Characters of the model's own words that an ending keeps."""
 CALLS_AT_ONCE: Final = 8
 """Tool calls of one turn that are answered; who asks for more is told."""
-RETRIED: Final = frozenset({Cause.RATE_LIMITED, Cause.OVERLOADED, Cause.SERVER})
-"""Worth a second try: nothing was billed, and a moment later it may go."""
 MAY_BE_BILLED: Final = frozenset({Cause.TIMEOUT, Cause.CONNECTION, Cause.MALFORMED})
 """Nobody knows whether the model worked on such a call, so it counts at its worst."""
 MAX_TOKENS: Final = 4_000
@@ -134,15 +132,19 @@ class Conversation:
         """Of the last answered call: what the API has counted already."""
         self._answers: list[ToolAnswer] = []
         """To what was submitted: the decision, and its correction."""
-        self._legs: dict[str, LegAnswer] = {}
+        self._legs: list[LegAnswer] = []
 
     @property
     def cost_usd(self) -> Decimal:
         """What was spent so far, a call that is under way at its worst."""
         return self._cost + self._under_way
 
-    async def hold(self, wake: int, system: str, context: str) -> Outcome:
-        """Have the model decide on what `context` shows. `system` stays the same from wake to wake."""
+    async def hold(self, wake: int, system: str, context: str, *, tainted: bool = False) -> Outcome:
+        """Have the model decide on what `context` shows. `system` stays the same from wake to wake.
+
+        `tainted` is whether the context quotes what others wrote.
+        """
+        self._tainted = tainted
         began = self._clock.wall_ms()
         self._ends = began + self._terms.timeout_s * 1_000
         try:
@@ -161,7 +163,8 @@ class Conversation:
         self._turns.append({"role": "user", "content": [{"type": "text", "text": context}]})
         looks = 0
         while True:
-            reply = await self._ask(wake, self._body(tools, system))
+            # Once it may look no more, hardly anything follows: what would be cached then is not read again.
+            reply = await self._ask(wake, self._body(tools, system, closes=looks == self._terms.tool_rounds))
             if (trouble := unfinished(reply)) is not None:
                 raise _Over(self._broken_off(trouble))
             calls = reply.calls
@@ -186,22 +189,23 @@ class Conversation:
             raise _Over(Failed(Trouble(Cause.TOOLS, f"the desk does not offer {SUBMIT}")))
         return tools
 
-    def _body(self, tools: list[dict[str, Any]], system: str) -> dict[str, Any]:
+    def _body(self, tools: list[dict[str, Any]], system: str, *, closes: bool) -> dict[str, Any]:
         """The request. Tools and system come first and never change, so that they are cached as one prefix."""
         terms = self._terms
         kept = {} if terms.prefix_ttl is None else {"cache_control": _control(terms.prefix_ttl)}
         effort = {} if terms.effort is None else {"output_config": {"effort": terms.effort}}
-        turns = self._turns
+        turns = list(self._turns)
         if terms.turns_cached:
-            *before, last = turns[-1]["content"]
-            marked = {**turns[-1], "content": [*before, last | {"cache_control": _control("5m")}]}
-            turns = [*turns[:-1], marked]
+            # The last turn of the desk's, or the one before it.
+            place = len(turns) - (3 if closes and len(turns) > 1 else 1)
+            *before, last = turns[place]["content"]
+            turns[place] = {**turns[place], "content": [*before, last | {"cache_control": _control("5m")}]}
         return {
             "model": terms.model,
             "max_tokens": terms.max_tokens,
             "tools": tools,
             "system": [{"type": "text", "text": system, **kept}],
-            "messages": list(turns),
+            "messages": turns,
             **effort,
         }
 
@@ -256,12 +260,12 @@ class Conversation:
         return worst
 
     async def _worth_waiting(self, trouble: Trouble) -> bool:
-        """Wait as long as the API asks for, where that is short and something may come of it."""
+        """Wait by the wall, by which the API lives, as long as it asks for: if that is short and may help."""
         wait_s = WAIT_S if trouble.retry_after_s is None else trouble.retry_after_s
         longest = min(self._terms.timeout_s * LONGEST_WAIT_SHARE, self._left_s())
         if trouble.cause not in RETRIED or wait_s > longest:
             return False
-        await self._clock.wait_until(self._clock.now() + round(wait_s * 1_000))
+        await self._clock.pause(wait_s * 1_000)
         return True
 
     async def _results(
@@ -298,8 +302,11 @@ class Conversation:
             log.error("a decision could not be handed over", exc_info=error)
             unknown = f"{type(error).__name__}; what was submitted may have been carried out"
             raise _Over(self._broken_off(Trouble(Cause.TOOLS, unknown))) from None
+        self._tainted |= answer.outside
         self._answers.append(answer)
-        self._legs |= {leg.symbol: leg for leg in answer.legs}
+        again = {leg.symbol for leg in answer.legs}
+        self._legs = [leg for leg in self._legs if leg.outcome != "refused" or leg.symbol not in again]
+        self._legs += answer.legs
         return answer
 
     def _to_correct(self) -> bool:
@@ -314,8 +321,9 @@ class Conversation:
         taken = [answer for answer in self._answers if not answer.failed]
         if not taken:
             return Failed(Trouble(Cause.MALFORMED, _first_line(self._answers[-1].text)))
-        legs = tuple(self._legs.values())
+        legs = tuple(self._legs)
         refused = [leg for leg in legs if leg.outcome == "refused"]
+        # The engine reckons the same way: a leg that is HOLD is nothing done, and nothing refused.
         if refused and all(leg.outcome in ("refused", "held") for leg in legs):
             return Failed(Trouble(Cause.IMPOSSIBLE, _first_line(refused[0].refusal or refused[0].symbol)), legs)
         return Submitted(legs, corrected=len(taken) > 1)
@@ -325,7 +333,7 @@ class Conversation:
         ended = self._ended(Reply("", (), Usage())) if self._answers else None
         if isinstance(ended, Submitted):
             return msgspec.structs.replace(ended, trouble=trouble)
-        return Failed(trouble, tuple(self._legs.values()))
+        return Failed(trouble, tuple(self._legs))
 
     async def _asked(self, answer: Awaitable[_Answer]) -> _Answer:
         """What the desk answers to a look. Ends the conversation where nothing comes, or too late."""

@@ -5,6 +5,7 @@ command line and of claude.ai are not used: they belong to a person at a termina
 for programs.
 """
 
+import json
 import re
 from dataclasses import dataclass, field
 from typing import Final
@@ -37,7 +38,10 @@ class Credentials:
         """The text without the key or token, and without whatever else looks like one."""
         for secret in (self.api_key, self.auth_token):
             if secret is not None:
-                text = text.replace(secret.get_secret_value(), REDACTED)
+                plain = secret.get_secret_value()
+                # In JSON a quote or a backslash of it is written in another way.
+                for written in (plain, json.dumps(plain)[1:-1], json.dumps(plain, ensure_ascii=False)[1:-1]):
+                    text = text.replace(written, REDACTED)
         return scrub(text)
 
 

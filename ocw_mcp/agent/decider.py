@@ -4,7 +4,6 @@ What it decides it submits with the desk's tool, within the conversation. Here i
 nothing came of it, so that the rules decide.
 """
 
-import asyncio
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +19,7 @@ from ocw_mcp.agent.causes import ANSWERED, UNASKED, Cause, Trouble
 from ocw_mcp.agent.conversation import MAX_TOKENS, Conversation, Failed, Held, Outcome, Submitted, Terms
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.messages import Messages
-from ocw_mcp.agent.pricing import read_table, worst_cost
+from ocw_mcp.agent.pricing import priced, worst_cost
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.purse import Purse
 from ocw_mcp.agent.remembered import remembered
@@ -79,7 +78,7 @@ class ClaudeDecider:
     ) -> None:
         """`messages` is whom to ask, or why nobody can be asked."""
         self._messages = messages
-        self._briefing = Briefing(prompts, policies)
+        self._briefing = Briefing(prompts, policies, self.name)
         self._policies = policies
         self._clock = clock
         self._model = model
@@ -87,6 +86,8 @@ class ClaudeDecider:
         self._rhythm = Rhythm()
         self._under_way: tuple[int, Conversation] | None = None
         self._spent: tuple[int, Decimal] = (0, ZERO)
+        self._foreseen: tuple[int, Decision | Trouble | None] = (0, None)
+        """What is said to which wake without asking the model, as it was found when its time was asked for."""
         self.outcomes: list[Outcome] = []
         """How the latest conversations ended, for whoever measures."""
 
@@ -95,10 +96,14 @@ class ClaudeDecider:
         self._desk = desk
 
     def thinking_ms(self, request: DecisionRequest) -> int:
-        """Modelled by the wake's number, and within the deadline."""
+        """Modelled by the wake's number, and within the deadline; 0 where the model will not be asked."""
+        unasked = self._unasked(request)
+        self._foreseen = (request.wake_id, unasked)
+        if unasked is not None:
+            return 0
         draw = int.from_bytes(hashlib.sha256(f"thinking on wake {request.wake_id}".encode()).digest()[:4])
         takes = QUICKEST_MS + draw * (SLOWEST_MS - QUICKEST_MS) // 2**32
-        return min(takes, max(0, request.deadline - request.snapshot.at - SECOND))
+        return min(takes, max(1, request.deadline - request.snapshot.at - SECOND))
 
     def correction_ms(self, request: DecisionRequest) -> int:
         """The same for every wake."""
@@ -116,21 +121,20 @@ class ClaudeDecider:
 
         Raises CannotDecideError with the cause where the rules are to decide.
         """
-        if isinstance(self._messages, Trouble):
-            raise CannotDecideError(str(self._messages))
-        desk, now = self._desk, self._clock.now()
-        if desk is None:
-            raise CannotDecideError(str(Trouble(Cause.TOOLS, "no desk is there yet")))
-        if as_before := remembered(request):
-            return Decision(cause=as_before)
-        # Prices are read from a table, which takes a third of a second the first time.
-        await asyncio.to_thread(read_table)
-        if spare := self._thinned(request, desk):
-            raise CannotDecideError(str(spare))
-        if not desk.breaker.lets_ask(now):
+        # What took no time was promised to be said at once.
+        foreseen = self._foreseen[0] == request.wake_id
+        unasked = self._foreseen[1] if foreseen else self._unasked(request)
+        if isinstance(unasked, Trouble):
+            raise CannotDecideError(str(unasked))
+        if unasked is not None:
+            return unasked
+        desk, messages = self._desk, self._messages
+        assert desk is not None
+        assert not isinstance(messages, Trouble)
+        if not desk.breaker.lets_ask(self._clock.now()):
             raise CannotDecideError(str(Trouble(Cause.BREAKER)))
         try:
-            return self._judge(await self._ask(request, self._messages, desk), desk)
+            return self._judge(await self._ask(request, messages, desk), desk)
         finally:
             desk.breaker.left_alone()
 
@@ -144,7 +148,9 @@ class ClaudeDecider:
         try:
             await desk.purse.begins(wake)
             self._under_way = (wake, conversation)
-            outcome = await conversation.hold(wake, self._briefing.system, self._briefing.context(request, memory))
+            context = self._briefing.context(request, memory)
+            tainted = request.snapshot.quotes_others(self.name)
+            outcome = await conversation.hold(wake, self._briefing.system, context, tainted=tainted)
         except BookError as error:
             raise CannotDecideError(str(Trouble(Cause.NOT_KEPT, str(error)))) from None
         finally:
@@ -162,17 +168,27 @@ class ClaudeDecider:
         today, this_month = desk.spent_usd()
         return today + beside, this_month + beside
 
+    def _unasked(self, request: DecisionRequest) -> Decision | Trouble | None:
+        """What is said without asking the model; None where it is to be asked."""
+        if isinstance(self._messages, Trouble):
+            return self._messages
+        desk, now = self._desk, self._clock.now()
+        if desk is None:
+            return Trouble(Cause.TOOLS, "no desk is there yet")
+        if not priced(self._model, now):
+            return Trouble(Cause.NO_PRICE, self._model)
+        if as_before := remembered(request):
+            return Decision(cause=as_before)
+        worst = worst_cost(WORST_PROMPT, MAX_TOKENS, self._model, now)
+        if spare := thinned(request, self._spent_usd(desk), self._policies.budget, worst):
+            return spare
+        open_until = desk.breaker.open_until
+        return Trouble(Cause.BREAKER) if open_until is not None and now < open_until else None
+
     def _left(self, desk: Desk) -> Decimal:
         """What may be spent (USD)."""
         budget, (today, this_month) = self._policies.budget, self._spent_usd(desk)
         return max(ZERO, min(budget.usd_per_day - today, budget.usd_per_month - this_month))
-
-    def _thinned(self, request: DecisionRequest, desk: Desk) -> Trouble | None:
-        try:
-            worst = worst_cost(WORST_PROMPT, MAX_TOKENS, self._model, self._clock.now())
-        except LookupError:
-            return None
-        return thinned(request, self._spent_usd(desk), self._policies.budget, worst)
 
     def _terms(self, left_usd: Decimal, plan: Plan) -> Terms:
         return Terms(

@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -77,16 +77,20 @@ class ModelFacts(msgspec.Struct, frozen=True):
     max_tokens: int | None = None
 
 
+_Tokens = Annotated[int, msgspec.Meta(ge=0, le=100_000_000)]
+"""A count that somebody could mean: no model holds nearly as many."""
+
+
 class _CacheCreation(msgspec.Struct):
-    ephemeral_5m_input_tokens: int = 0
-    ephemeral_1h_input_tokens: int = 0
+    ephemeral_5m_input_tokens: _Tokens = 0
+    ephemeral_1h_input_tokens: _Tokens = 0
 
 
 class _WireUsage(msgspec.Struct):
-    input_tokens: int
-    output_tokens: int
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
+    input_tokens: _Tokens
+    output_tokens: _Tokens
+    cache_creation_input_tokens: _Tokens | None = None
+    cache_read_input_tokens: _Tokens | None = None
     cache_creation: _CacheCreation | None = None
 
     def counted(self) -> Usage:
@@ -168,13 +172,17 @@ def _client(credentials: Credentials) -> "AsyncAnthropic":
 
     key, token = credentials.api_key, credentials.auth_token
     # Given here, neither key nor address is taken from the environment or a profile; no key follows a redirect.
-    return AsyncAnthropic(
+    client = AsyncAnthropic(
         api_key=None if key is None else key.get_secret_value(),
         auth_token=None if token is None else token.get_secret_value(),
         base_url=credentials.base_url,
         max_retries=0,
+        open_telemetry=False,
         http_client=DefaultAsyncHttpxClient(follow_redirects=False, trust_env=not credentials.local),
     )
+    # The SDK adds ANTHROPIC_CUSTOM_HEADERS to whatever is given, and has no way to be told not to.
+    client._custom_headers = {}
+    return client
 
 
 def classified(error: Exception) -> tuple[Cause, str, float | None]:

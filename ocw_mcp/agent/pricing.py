@@ -48,6 +48,15 @@ def cost(usage: Usage, model: str, at: int) -> Decimal:
     return _cost(usage, model, utc_day(at))
 
 
+def priced(model: str, at: int) -> bool:
+    """Whether anybody tells what a model costs on the day of `at` (ms)."""
+    try:
+        cost(Usage(plain=1), model, at)
+    except LookupError:
+        return False
+    return True
+
+
 def worst_cost(prompt_bytes: int, max_tokens: int, model: str, at: int, known_tokens: int = 0) -> Decimal:
     """The most that a call can cost: all of it is written to the cache for an hour, the dearest kind, and all tokens of
     the answer are used. So it does not hang on how a prompt is cached, nor whether a call may be made.

@@ -10,6 +10,7 @@ is no part of it: that changes the bill, which is recorded, and no answer.
 import asyncio
 import hashlib
 import logging
+import math
 import os
 import stat
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import RETRIED, Cause, Trouble
 from ocw_mcp.agent.credentials import scrub
 from ocw_mcp.agent.memory.writing import asked_for
 from ocw_mcp.agent.messages import Messages, Reply, Request
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 LONGEST_FIRST_LINE: Final = 1_000
 PARTS: Final = ("model", "tools", "system", "messages")
 """What is compared one by one, so that a changed prompt is told from a changed market; the rest counts as terms."""
+TOLD: Final = 3
+"""Wakes without an answer that a sentence names."""
 
 
 class Whose(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -157,19 +160,32 @@ class Recording:
         except (msgspec.MsgspecError, UnicodeError) as error:
             raise SettingsError(f"{path} is no recording of decisions: {error}; expected what --record wrote") from None
 
-    def thinking_ms(self, wake: int) -> int:
-        """How long the model took over a wake, all calls together; 0 for one that was not recorded."""
-        return sum(call.took_ms for call in self._calls.get(wake, {}).values())
-
     async def create(self, request: Request) -> Reply | Trouble:
         """The answer to the same request at the same place, as it came then."""
-        call = self._calls.get(request.wake, {}).get(request.turn)
+        calls = self._calls.get(request.wake, {})
+        call = calls.get(request.turn)
         why = self._differs(call, request) if call is not None else "nothing was asked there"
         answer = (call.reply or call.trouble) if call is not None else None
+        if isinstance(answer, Trouble) and answer.cause in RETRIED:
+            # Nobody waits again; whether it was worth waiting for then is told by what followed.
+            answer = msgspec.structs.replace(answer, retry_after_s=0 if request.turn + 1 in calls else math.inf)
         if why or answer is None:
             self.missing.append(Missing(request.wake, request.turn, why))
             return Trouble(Cause.NOT_RECORDED, f"{asked_for(request.wake)}, call {request.turn}: {why}")
         return answer
+
+    def unanswered(self) -> dict[int, str]:
+        """The wakes so far without an answer to some request, each with why it had none at first."""
+        return {each.wake: each.why for each in reversed(self.missing) if each.wake > 0}
+
+    def in_words(self) -> str:
+        """One sentence on what had no answer, the first few wakes with the reason; empty where all had one."""
+        wakes = sorted(self.unanswered().items())
+        entries = len({each.wake for each in self.missing if each.wake < 0})
+        told = [f"wake {wake}: {why}" for wake, why in wakes[:TOLD]]
+        told += [f"and {len(wakes) - TOLD} more"] if len(wakes) > TOLD else []
+        told += [f"{entries} of its diary's entries"] if entries else []
+        return f"the recording had no answer for {_counted(len(wakes), 'wake')}; {'; '.join(told)}" if told else ""
 
     def _differs(self, call: Recorded, request: Request) -> str:
         parts = _parts(msgspec.json.decode(self._redact(_canonical(request.body))))
@@ -178,6 +194,10 @@ class Recording:
 
 
 _decode = msgspec.json.Decoder(Recorded).decode
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _canonical(body: dict[str, Any]) -> str:

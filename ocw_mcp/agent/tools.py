@@ -6,9 +6,10 @@ from typing import Any, Final, Protocol, cast
 import msgspec
 from mcp.types import CallToolResult, ListToolsResult, RequestParamsMeta, TextContent, Tool
 
-TAINTED: Final = "ocw/tainted"
-"""How the desk is told that what others wrote was read on the way to a decision."""
-OWN: Final = "decider"
+from ocw_mcp.domain.asks import TAINTED
+from ocw_mcp.domain.orders import CLAUDE
+
+OWN: Final = CLAUDE
 """The source of quotes that are the model's own earlier words."""
 SUBMIT: Final = "decisions_submit"
 LONGEST_RESULT: Final = 24_000

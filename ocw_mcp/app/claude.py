@@ -1,5 +1,6 @@
 """Claude at the desk: whom to ask, with which key and prompts, and the in-process client it looks and acts with."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -11,11 +12,12 @@ from ocw_mcp import __version__
 from ocw_mcp.agent.awaited import Awaited, TellOfWait
 from ocw_mcp.agent.breaker import Breaker
 from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.credentials import credentials
+from ocw_mcp.agent.credentials import credentials, scrub
 from ocw_mcp.agent.decider import ClaudeDecider, Desk, patience_s
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.memory.writing import Writer, WritingTerms
 from ocw_mcp.agent.messages import Messages, ModelFacts, SdkMessages
+from ocw_mcp.agent.pricing import priced
 from ocw_mcp.agent.prompts import compose
 from ocw_mcp.agent.purse import Purse
 from ocw_mcp.agent.recording import NOBODYS, Recorder, Recording, Whose
@@ -32,6 +34,8 @@ REMEMBERED_THOUGHTS = 256
 """Events about deciding that a run which goes on looks back at."""
 MODEL = "claude-sonnet-5-5"
 """Asked where CLAUDE_MODEL names no other."""
+LOOK_S = 5.0
+"""How long the start waits to be told of the model: the SDK would wait ten minutes."""
 
 
 class Brain:
@@ -53,12 +57,14 @@ class Brain:
         if record is not None and decisions is not None:
             raise SettingsError("--record and --decisions contradict each other: what is replayed is recorded already")
         self.model = settings.claude_model or MODEL
-        self._settings = settings
         self._remembers = remembers
         self._tell_of_wait = tell_of_wait
         self._writer: Writer | None = None
         self._record = record
-        self.recording = None if decisions is None else Recording.read(decisions)
+        self._credentials = credentials(
+            settings.anthropic_api_key, settings.anthropic_auth_token, settings.anthropic_base_url
+        )
+        self.recording = None if decisions is None else Recording.read(decisions, self._redact)
         self._api: SdkMessages | Trouble | None = None
 
     def seated(
@@ -80,7 +86,7 @@ class Brain:
         else:
             messages = self._api = self._asks()
             if self._record is not None and not isinstance(messages, Trouble):
-                messages = kept.enter_context(Recorder(self._record, messages, clock, whose=whose))
+                messages = kept.enter_context(Recorder(self._record, messages, clock, self._redact, whose))
         if not isinstance(messages, Trouble):
             terms = WritingTerms(model=self.model)
             if self._tell_of_wait is not None:
@@ -89,16 +95,18 @@ class Brain:
         return ClaudeDecider(messages, texts, policies.policies, clock, self.model)
 
     def _asks(self) -> SdkMessages | Trouble:
-        found = credentials(
-            self._settings.anthropic_api_key, self._settings.anthropic_auth_token, self._settings.anthropic_base_url
-        )
+        found = self._credentials
         return found if isinstance(found, Trouble) else SdkMessages(found)
+
+    def _redact(self, text: str) -> str:
+        """A text as it may be written down: without the very key, where there is one."""
+        found = self._credentials
+        return scrub(text) if isinstance(found, Trouble) else found.scrub(text)
 
     @asynccontextmanager
     async def at_work(self, decider: Decider, facade: Facade, directory: Path) -> AsyncIterator[None]:
         """Let it work on the desk while the block runs."""
         assert isinstance(decider, ClaudeDecider)
-        await self._look_at_the_model()
         server = build(lambda: facade, __version__)
         server.signs_as = decider.name
         thoughts = await facade.history.thoughts(REMEMBERED_THOUGHTS)
@@ -123,11 +131,27 @@ class Brain:
             if isinstance(self._api, SdkMessages):
                 await self._api.close()
 
-    async def _look_at_the_model(self) -> None:
+    async def look_at_the_model(self) -> None:
         """Say at the start what will not work; the rules decide meanwhile, and the journal says why each time."""
+        # Whether there is a price hangs on no day; the table takes a third of a second to read.
+        if not isinstance(self._api, Trouble) and not await asyncio.to_thread(priced, self.model, 0):
+            log.warning(
+                f"nobody tells what {self.model} costs, so no budget could hold, and the rules decide every wake "
+                f"(NO_PRICE); set CLAUDE_MODEL to a model that genai-prices knows, such as {MODEL}"
+            )
+            return
         if self._api is None:
             return
-        facts: ModelFacts | Trouble = self._api if isinstance(self._api, Trouble) else await self._api.model(self.model)
+        facts: ModelFacts | Trouble
+        try:
+            async with asyncio.timeout(LOOK_S):
+                facts = self._api if isinstance(self._api, Trouble) else await self._api.model(self.model)
+        except TimeoutError:
+            log.warning(
+                f"the API did not say within {LOOK_S:g} s whether it has {self.model}; the run goes on, and the rules "
+                "decide where no answer comes"
+            )
+            return
         if isinstance(facts, Trouble):
             log.warning(f"Claude cannot be asked, so the rules decide: {facts}", model=self.model)
         elif facts.lifecycle == "deprecated":

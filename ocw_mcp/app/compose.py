@@ -7,7 +7,7 @@ from ocw_mcp.adapters.store.book import BookStamp
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.core.market.market import timeframes
-from ocw_mcp.domain.errors import HouseRuleError, SettingsError
+from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.orders import ATTACHED, CLAUDE
 from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, Feed, Store
 from ocw_mcp.domain.time import MINUTE, span_ms, span_name
@@ -98,8 +98,6 @@ def decider(agent: str, policies: LoadedPolicies) -> Decider:
         return AttachedDecides()
     if agent == "none":
         return NobodyDecides()
-    if agent == CLAUDE:
-        raise HouseRuleError("Claude is seated by app.claude")
     raise SettingsError(f"there is no agent {agent!r}; expected one of {', '.join(AGENTS)}")
 
 

@@ -39,6 +39,7 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("sharpe", "too few days" if figures["sharpe"] is None else f"{figures['sharpe']:.2f}"),
         ("fees", f"{figures['fees']:,.2f}"),
         ("funding", f"{figures['funding']:+,.2f}"),
+        ("thinking", f"{figures['thinking_usd']:,.4f} USD"),
         ("flags", "; ".join(figures["flags"])),
     ]
 

@@ -102,6 +102,10 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
             log.info("stopped", why=why, chain_head=store.chain_head, fingerprint=store.fingerprint)
             if isinstance(job.feed, TapeFeed):
                 figures |= {"duplicates": job.feed.dropped, "disordered": job.feed.disordered}
+            if job.brain is not None and job.brain.recording is not None:
+                figures["not_recorded"] = len(job.brain.recording.unanswered())
+                if told := job.brain.recording.in_words():
+                    _warn(told)
             return Outcome(_with_speed(figures, wall_s, book.engine.tally.candles - candles_before), why)
         finally:
             store.close()
@@ -140,6 +144,7 @@ async def _until_the_end(book: Book, job: Job, directory: Path) -> str:
     facade = facade_of(book, directory)
     async with AsyncExitStack() as stack:
         if job.brain is not None:
+            await book.run.unless_stopped(job.brain.look_at_the_model())
             await stack.enter_async_context(job.brain.at_work(book.decider, facade, directory))
         if job.serve is not None:
             await stack.enter_async_context(open_door(job.serve, facade, directory))

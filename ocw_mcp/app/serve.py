@@ -14,6 +14,7 @@ from ocw_mcp.app.compose import Book
 from ocw_mcp.app.door import Door
 from ocw_mcp.app.policy_loader import load_prompts
 from ocw_mcp.app.resources import shipped
+from ocw_mcp.domain.orders import ATTACHED
 from ocw_mcp.doors.mcp.server import build
 from ocw_mcp.doors.rest.app import application
 from ocw_mcp.doors.serving import listen, serving
@@ -21,7 +22,7 @@ from ocw_mcp.runtime.facade import Facade
 from ocw_mcp.runtime.history import History
 from ocw_mcp.runtime.trading import Trading
 
-ATTACHED = Principal("attached", SCOPES["trade"])
+OWNERS = Principal(ATTACHED, SCOPES["trade"])
 """Whoever can read the owner's files: Claude Desktop, Claude Code. Never `operate`."""
 
 
@@ -35,7 +36,7 @@ def facade_of(book: Book, directory: Path) -> Facade:
 async def open_door(door: Door, facade: Facade, directory: Path) -> AsyncIterator[None]:
     """Serve a book while the block runs, and tell its state directory where. Raises SettingsError and BookError."""
     token = fresh()
-    keyring = Keyring(directory, [(token, ATTACHED)])
+    keyring = Keyring(directory, [(token, OWNERS)])
     texts = load_prompts(shipped("prompts") / "desktop").texts
     server = build(lambda: facade, __version__, prompts=texts)
     app = application(lambda: facade, server, keyring, door.hosts, docs=not door.hosts)

@@ -1,12 +1,19 @@
 """What somebody attached to the running engine can ask for, outside any wake. All of it goes through the one door."""
 
 import hashlib
+import re
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
 from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.orders import OrderRef, Side
+
+PREVIEW_GOOD_FOR_S: Final = 60
+"""A person's minute: it is the wall's, however fast a simulated market runs. The mark price binds beside it."""
+TAINTED: Final = "ocw/tainted"
+"""In the `_meta` of a call: whoever calls has read what others wrote on the way to it."""
 
 
 class LegRequest(msgspec.Struct, frozen=True, tag="leg", tag_field="asks"):
@@ -101,16 +108,25 @@ CallerRequest = (
 )
 
 
+ASKED_BY: Final = "asked by "
+"""How the key of what a caller asked for begins; that of a wake's leg does not."""
+_CALLER: Final = re.compile(rf"""{ASKED_BY}('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"): """)
+
+
 def order_key(request: CallerRequest) -> str:
     """The idempotency key of what a request does: no other caller has it, and no wake."""
-    return f"asked by {request.principal!r}: {request.key}"
+    return f"{ASKED_BY}{request.principal!r}: {request.key}"
+
+
+def asked_by(key: str) -> str:
+    """Whose such a key is, as it is written there; nothing for the keys of wakes."""
+    found = _CALLER.match(key)
+    return found[1] if found else ""
 
 
 def submit_key(wake_id: int, decision: Decision) -> str:
     """The key of an answer to a wake: the same legs are the same answer, however it is put; others are a correction."""
-    legs = [msgspec.structs.replace(leg, reasoning="", signals=(), confidence=None) for leg in decision.legs]
-    digest = hashlib.sha256(msgspec.json.encode(legs, order="sorted")).hexdigest()
-    return f"wake:{wake_id}:{digest[:16]}"
+    return f"wake:{wake_id}:{_digest([_wordless(leg) for leg in decision.legs])[:16]}"
 
 
 def substance(request: CallerRequest) -> str:
@@ -122,7 +138,7 @@ def substance(request: CallerRequest) -> str:
         case LegRequest(preview=preview) if preview:
             what: object = ("place", preview)
         case LegRequest(leg=leg, quantity=quantity):
-            what = ("leg", msgspec.structs.replace(leg, reasoning="", signals=(), confidence=None), quantity)
+            what = ("leg", _wordless(leg), quantity)
         case CloseRequest(symbol=symbol):
             what = ("close", symbol)
         case HaltRequest():
@@ -131,4 +147,13 @@ def substance(request: CallerRequest) -> str:
             what = ("submit", submit_key(wake_id, decision))
         case _:
             what = request
-    return hashlib.sha256(msgspec.json.encode(what, order="sorted")).hexdigest()[:32]
+    return _digest(what)[:32]
+
+
+def _wordless(leg: Leg) -> Leg:
+    """What a leg does, without why and how surely."""
+    return msgspec.structs.replace(leg, reasoning="", signals=(), confidence=None)
+
+
+def _digest(what: object) -> str:
+    return hashlib.sha256(msgspec.json.encode(what, order="sorted")).hexdigest()

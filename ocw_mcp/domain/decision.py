@@ -56,6 +56,7 @@ class Leg(msgspec.Struct, frozen=True):
     leverage: int | None = None
     """Of the position that it opens: its margin is its cost over this. None is the policy's usual one."""
     confidence: float | None = None
+    """How sure whoever decides is, from 0 to 1; it is journaled, and changes nothing."""
     reasoning: str = ""
     signals: tuple[str, ...] = ()
 

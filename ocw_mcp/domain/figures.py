@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import msgspec
 
+from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.state import DeskState
 
 
@@ -16,7 +17,7 @@ class WakeEntry(msgspec.Struct, frozen=True):
 
 
 class JournalFigures(msgspec.Struct, frozen=True):
-    """Counts and sums over a whole journal. Money in quote currency."""
+    """Counts and sums over a whole journal. Money in quote currency, but for what thinking cost."""
 
     wakes: list[WakeEntry]
     decisions: int
@@ -31,3 +32,5 @@ class JournalFigures(msgspec.Struct, frozen=True):
     """The equity with which each UTC day began, oldest first."""
     state_changes: list[tuple[int, DeskState]] = []
     """When (ms) the desk went into which state, oldest first; before the first it was ACTIVE."""
+    thinking_usd: Decimal = ZERO
+    """What deciders were paid."""

@@ -39,6 +39,10 @@ class Clock(Protocol):
         """Let others run until engine time `at`; at once where time is simulated."""
         ...
 
+    async def pause(self, ms: float) -> None:
+        """Wait so long by the wall, however time passes here: for whoever is outside of it."""
+        ...
+
     @property
     def paced(self) -> bool:
         """True where simulated time keeps step with the wall."""

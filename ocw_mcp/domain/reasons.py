@@ -122,5 +122,8 @@ class Refusal(msgspec.Struct, frozen=True):
     largest: Decimal = ZERO
 
     def __str__(self) -> str:
-        figures = f"limit={self.limit} actual={self.actual} largest={plain(self.largest)}"
-        return f"{self.code}: {MEANING[self.code]}. {figures}"
+        return self.told(self.limit, self.actual)
+
+    def told(self, limit: str, actual: str) -> str:
+        """It on one line, with limit and actual value as whoever shows it lets them be read."""
+        return f"{self.code}: {MEANING[self.code]}. limit={limit} actual={actual} largest={plain(self.largest)}"

@@ -149,11 +149,25 @@ class Correlation(msgspec.Struct, frozen=True):
     value: Reading
 
 
-class WakeReason(msgspec.Struct, frozen=True):
+class Remark(msgspec.Struct, frozen=True):
+    """What somebody wrote to be read at a later wake, and when (ms)."""
+
+    text: str
+    by: str
+    """The principal."""
+    at: int
+    about: str = ""
+    """The reason of a wake that it belongs to, if any."""
+
+
+class WakeReason(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why the gate woke the agent: the symbol that gave the reason, or None for the timer."""
 
     symbol: str | None
     reasons: tuple[str, ...]
+    """In the engine's own words."""
+    remarks: tuple[Remark, ...] = ()
+    """What whoever set the conditions among them wrote beside these."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -171,12 +185,18 @@ class Snapshot(msgspec.Struct, frozen=True):
     """What every entry's size is multiplied by under this regime and macro reading; the smallest one when unknown."""
     trades: tuple[TradeView, ...] = ()
     """The last trades, oldest first; at most `TRADES_SHOWN`."""
-    note: str = ""
-    """What the agent left itself at an earlier wake."""
+    note: Remark | None = None
+    """What was left at an earlier wake for the next."""
     limits: tuple[tuple[str, str], ...] = ()
     """The safety limits in force: name and text."""
     correlations: tuple[Correlation, ...] = ()
     """Of every open position with every other symbol."""
+
+    def quotes_others(self, reader: str) -> bool:
+        """Whether words of somebody else than `reader` stand in it."""
+        remarks = [each for reason in self.wake for each in reason.remarks]
+        remarks += [self.note] if self.note is not None else []
+        return any(each.by != reader for each in remarks)
 
     def symbol(self, name: str) -> SymbolView | None:
         """The view of one symbol, or None."""

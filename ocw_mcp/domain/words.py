@@ -1,5 +1,6 @@
 """Amounts, times and other people's words as text for people."""
 
+import json
 import re
 from decimal import Decimal
 from typing import Final
@@ -19,6 +20,11 @@ def cents(value: Decimal, *, signed: bool = False) -> str:
     rounded = round(value, 2) if value.is_finite() else value
     # There is no -0.00.
     return format(rounded or abs(rounded), "+,.2f" if signed and rounded else ",.2f")
+
+
+def usd(value: Decimal) -> str:
+    """What thinking cost, `0.0123 USD`."""
+    return f"{value:,.4f} USD"
 
 
 def moment(ms: int | None) -> str:
@@ -51,6 +57,13 @@ def untrusted(text: str, longest: int = LONGEST_UNTRUSTED) -> str:
     """What a model or a venue wrote: one line, capped, without links and without anything that could command."""
     clean = " ".join(_LINK.sub("[link]", said(text[: 4 * longest])).split())
     return clean if len(clean) <= longest else f"{clean[: longest - 1]}…"
+
+
+def quotation(what: str, source: str, at: int | None, text: str, longest: int = LONGEST_UNTRUSTED) -> str:
+    """What somebody else wrote, as data for a model: with who wrote it, and since when (ms) where that is known."""
+    since = "" if at is None else f", {iso(at)}"
+    quoted = json.dumps(untrusted(text, longest), ensure_ascii=False)
+    return f"{what}, untrusted_text by {name(source)}{since}: {quoted}"
 
 
 def is_name(text: str) -> bool:

@@ -70,8 +70,11 @@ class _Server(uvicorn.Server):
         self.ready.set()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to an address, so that a busy one is refused before anything starts. Raises SettingsError."""
+def listen(host: str, port: int, option: str = "--serve") -> socket.socket:
+    """A socket bound to an address, so that a busy one is refused before anything starts.
+
+    Raises SettingsError, with the `option` that named it.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sends small answers at once (TCP_NODELAY) only where the protocol is named; otherwise each takes 40 ms.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -81,7 +84,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         bound.close()
         raise SettingsError(
-            f"--serve: {host}:{port} cannot be listened on ({error.strerror}); stop what listens there, or choose "
+            f"{option}: {host}:{port} cannot be listened on ({error.strerror}); stop what listens there, or choose "
             "another port; 0 takes any that is free"
         ) from None
     return bound

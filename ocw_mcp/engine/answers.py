@@ -1,14 +1,22 @@
 """What was answered to whom: the same key gets the same answer, however often it is sent."""
 
+from collections.abc import Iterable
+from typing import Final, Generic, TypeVar
+
 import msgspec
 
-from ocw_mcp.domain.asks import Done, Waits
+from ocw_mcp.domain.asks import Done, Waits, asked_by
 from ocw_mcp.domain.orders import OrderRef
 from ocw_mcp.domain.reasons import Refusal
 
-KEPT = 2_048
+KEPT: Final = 2_048
+"""Of each caller, and of all wakes together: whoever asks for much forgets nothing of another's."""
+CALLERS_KEPT: Final = 32
+"""Beyond it whoever has been silent for the longest is forgotten."""
 
 Answer = OrderRef | Refusal | Waits | Done
+
+_T = TypeVar("_T")
 
 
 class SavedAnswer(msgspec.Struct, frozen=True):
@@ -19,38 +27,63 @@ class SavedAnswer(msgspec.Struct, frozen=True):
     other: Waits | Done | None = None
 
 
-class Answers:
-    """The latest answers, by idempotency key."""
+class Latest(Generic[_T]):
+    """The latest of each caller, by idempotency key."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, Answer] = {}
+        self._kept: dict[str, dict[str, _T]] = {}
 
-    def get(self, key: str) -> Answer | None:
-        """What was answered under a key, as long as it is remembered."""
-        return self._kept.get(key)
+    def get(self, key: str) -> _T | None:
+        """What is kept under a key, as long as it is."""
+        return self._kept.get(asked_by(key), {}).get(key)
+
+    def put(self, key: str, value: _T) -> None:
+        """Keep something under a key."""
+        who = asked_by(key)
+        # Whoever has spoken last stands last.
+        mine = self._kept[who] = self._kept.pop(who, {})
+        mine[key] = value
+        _drop_oldest(mine, KEPT)
+        _drop_oldest(self._kept, CALLERS_KEPT)
+
+    def forget(self, key: str) -> None:
+        """Keep nothing under a key any more."""
+        self._kept.get(asked_by(key), {}).pop(key, None)
+
+    def state(self) -> list[tuple[str, _T]]:
+        """All of it, in order, with what came first of whoever has been silent for the longest at the beginning."""
+        return [pair for mine in self._kept.values() for pair in mine.items()]
+
+    def restore(self, state: Iterable[tuple[str, _T]]) -> None:
+        """Put back what `state` gave."""
+        for key, value in state:
+            self.put(key, value)
+
+
+class Answers(Latest[Answer]):
+    """The latest answers."""
 
     def remember(self, key: str, answer: Answer) -> Answer:
         """Keep an answer under its key, if it has one."""
         if key:
-            self._kept[key] = answer
-            while len(self._kept) > KEPT:
-                del self._kept[next(iter(self._kept))]
+            self.put(key, answer)
         return answer
 
-    def forget(self, key: str) -> None:
-        """Let a key be answered anew: what waited under it is decided on."""
-        self._kept.pop(key, None)
-
-    def state(self) -> dict[str, SavedAnswer]:
+    def saved(self) -> list[tuple[str, SavedAnswer]]:
         """All that must survive a restart."""
-        return {key: _saved(answer) for key, answer in self._kept.items()}
+        return [(key, _saved(answer)) for key, answer in self.state()]
 
-    def restore(self, state: dict[str, SavedAnswer]) -> None:
-        """Put back what `state` gave."""
-        for key, saved in state.items():
-            answer = saved.ref or saved.refusal or saved.other
+    def put_back(self, saved: list[tuple[str, SavedAnswer]]) -> None:
+        """Put back what `saved` gave."""
+        for key, each in saved:
+            answer = each.ref or each.refusal or each.other
             assert answer is not None
-            self._kept[key] = answer
+            self.put(key, answer)
+
+
+def _drop_oldest(kept: dict[str, _T], most: int) -> None:
+    while len(kept) > most:
+        del kept[next(iter(kept))]
 
 
 def _saved(answer: Answer) -> SavedAnswer:

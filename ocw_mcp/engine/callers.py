@@ -25,7 +25,7 @@ from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.answers import Answer
+from ocw_mcp.engine.answers import Answer, Latest
 from ocw_mcp.engine.carrying import Carrier, Terms
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import Decisions
@@ -33,8 +33,6 @@ from ocw_mcp.engine.desk import Desk
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.told import Told
-
-KEYS_KEPT = 2_048
 
 
 class Callers:
@@ -60,13 +58,13 @@ class Callers:
         self._decisions = decisions
         self._told = told
         self._out = out
-        self.asked_for: dict[str, str] = {}
+        self.asked_for = Latest[str]()
         """What the latest keys were used for."""
 
     def answer(self, request: CallerRequest) -> Answer | None:
         """What a request was answered; None where none with its key ever came, or long ago."""
         key = order_key(request)
-        if self.asked_for.get(key, substance(request)) != substance(request):
+        if self.asked_for.get(key) not in (None, substance(request)):
             return Refusal(RefusalCode.KEY_REUSED, limit="what it was first used for", actual="something else")
         return self._desk.answers.get(key)
 
@@ -76,9 +74,7 @@ class Callers:
         known = self._desk.answers.get(key)
         if known is not None and not self._counts_again(request, known):
             return
-        self.asked_for[key] = substance(request)
-        while len(self.asked_for) > KEYS_KEPT:
-            del self.asked_for[next(iter(self.asked_for))]
+        self.asked_for.put(key, substance(request))
         self._out.record(CallerAsked(request, asked.after_frame))
         answer = self._answer(request, now)
         if isinstance(answer, Refusal) and not isinstance(request, LegRequest | CloseRequest):

@@ -12,11 +12,11 @@ from ocw_mcp.core import rules
 from ocw_mcp.core.risk.budget import Budget
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import Done, SubmitRequest, order_key
-from ocw_mcp.domain.decision import FALLBACK, MEANT, REMEMBERED, UNAFFORDABLE, Decision
+from ocw_mcp.domain.decision import FALLBACK, MEANT, REMEMBERED, UNAFFORDABLE, Action, Decision
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import ATTACHED, RULES, OrderRef
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
+from ocw_mcp.domain.snapshot import DecisionRequest, Remark, Snapshot
 from ocw_mcp.domain.steps import DecisionFailed, DecisionReady, DecisionSubmitted
 from ocw_mcp.domain.time import SECOND, iso
 from ocw_mcp.engine.account import Account
@@ -27,7 +27,7 @@ from ocw_mcp.engine.out import Out
 
 DEADLINE_TIMER = "decision"
 NOTE_KEPT = 500
-"""Characters of a decider's note to itself that are kept."""
+"""Characters of a note that are kept."""
 
 
 class Talk(msgspec.Struct, frozen=True):
@@ -38,7 +38,7 @@ class Talk(msgspec.Struct, frozen=True):
     refused: tuple[str, ...]
     """Symbols whose legs may be corrected."""
     accepted: bool
-    """Whether anything of it was done, or nothing was to be."""
+    """Whether anything of it was done, or nothing was to be; a leg that is HOLD is neither."""
     floor: bool
     """Whether nobody is asked anew before it is over."""
     tainted: bool = False
@@ -50,11 +50,11 @@ class Talk(msgspec.Struct, frozen=True):
 
 
 class DecisionsState(msgspec.Struct):
-    """The wake that is being decided on, if any, the last wake's number, and the note that the decider left itself."""
+    """The wake that is being decided on, if any, the last wake's number, and the note that was left for the next."""
 
     last_wake: int = 0
     pending: DecisionRequest | None = None
-    note: str = ""
+    note: Remark | None = None
     talk: Talk | None = None
     idle: int = 0
     """Decisions in a row of which nothing was done."""
@@ -62,7 +62,7 @@ class DecisionsState(msgspec.Struct):
     """The last wake, if a model that was asked about it meant to hold everything."""
 
 
-Settle = Callable[[Decision, int], None]
+Settle = Callable[[Decision, str, int], None]
 
 
 class Decisions:
@@ -76,7 +76,7 @@ class Decisions:
         out: Out,
         settle: Settle,
     ) -> None:
-        """`settle` hears of each decision, once its legs are carried out."""
+        """`settle` hears of each decision and of who made it, once its legs are carried out."""
         self._config = config
         self._carrier = carrier
         self._account = account
@@ -144,7 +144,12 @@ class Decisions:
         elif self._expected(answer) is not None:
             if answer.decider != RULES:
                 self._account.decided_anew()
-            self._take(answer.wake_id, answer.decider, answer.thinking_ms, answer.decision, now, answer.cost_usd)
+            decision = answer.decision
+            # What is repeated, or could not be made, was made without a look at what others wrote.
+            tainted = decision.cause.startswith(MEANT) and self._quotes_others(answer.decider)
+            self._take(
+                answer.wake_id, answer.decider, answer.thinking_ms, decision, now, answer.cost_usd, tainted=tainted
+            )
 
     def submitted(self, request: SubmitRequest, now: int) -> Answer:
         """Take what somebody attached submits; what each leg was answered is under the name that it gives back."""
@@ -166,11 +171,13 @@ class Decisions:
             if not floor:
                 self._out.give_up()
             self._account.decided_anew()
-            self._take(wake_id, who, thought, asked.decision, now, cost_usd, tainted=asked.tainted)
+            # Whoever was asked has the snapshot before it, whatever it says of itself.
+            tainted = asked.tainted or (floor and self._quotes_others(who))
+            self._take(wake_id, who, thought, asked.decision, now, cost_usd, tainted=tainted)
             name = f"wake:{wake_id}"
             refused = self._refused(name, asked.decision)
-            accepted = len(refused) < len(asked.decision.legs) or not refused
-            self.state.talk = Talk(pending, who, refused, accepted, floor, asked.tainted)
+            accepted = not refused or _passed(asked.decision, refused)
+            self.state.talk = Talk(pending, who, refused, accepted, floor, tainted)
             if floor:
                 self._out.set_timer(DEADLINE_TIMER, pending.deadline)
             return Done(name)
@@ -186,7 +193,9 @@ class Decisions:
         tainted = asked.tainted or talk.tainted
         self._out.record(events.DecisionCorrected(wake_id, who, asked.decision, thought, cost_usd, tainted))
         self._carry_out(asked.decision, name, who, wake_id, now, tainted=tainted)
-        accepted = talk.accepted or len(self._refused(name, asked.decision)) < len(asked.decision.legs)
+        refused = self._refused(name, asked.decision)
+        left = {*talk.refused}.difference(leg.symbol for leg in asked.decision.legs).union(refused)
+        accepted = talk.accepted or not left or _passed(asked.decision, refused)
         self.state.talk = msgspec.structs.replace(talk, refused=(), accepted=accepted)
         return Done(name)
 
@@ -219,8 +228,7 @@ class Decisions:
 
     def on_deadline(self, now: int) -> None:
         """The answer did not come in time."""
-        pending, talk = self.state.pending, self.floor
-        asked = pending or (talk.request if talk is not None else None)
+        pending, asked = self.state.pending, self.asked
         if asked is None:
             return
         waited = now - asked.snapshot.at
@@ -299,13 +307,23 @@ class Decisions:
         if asked is not None and not decision.holds:
             self._out.keep(wake_id, asked.snapshot)
         self._remember(asked, decider, decision)
-        if decision.note:
-            self.state.note = decision.note[:NOTE_KEPT]
+        if tainted:
+            # What is written after reading others' words may be theirs again: the journal has it, no later wake does.
+            decision = _without_words(decision)
+            if self.state.note is not None and self.state.note.by != decider:
+                self.state.note = None
+        elif decision.note:
+            self.state.note = Remark(decision.note[:NOTE_KEPT], decider, now)
         # After a decision that came to nothing the rules have names of their own.
         name = f"wake:{wake_id}:rules" if asked is None else f"wake:{wake_id}"
         self._carry_out(decision, name, decider, wake_id, now, tainted=tainted)
         self._count_idle(name, decision)
-        self._settle(decision, now)
+        self._settle(decision, decider, now)
+
+    def _quotes_others(self, reader: str) -> bool:
+        """Whether the wake that waits shows words of somebody else than `reader`."""
+        pending = self.state.pending
+        return pending is not None and pending.snapshot.quotes_others(reader)
 
     def _remember(self, asked: DecisionRequest | None, decider: str, decision: Decision) -> None:
         """Keep the wake of a HOLD that a model meant, until something else is decided than to repeat that."""
@@ -330,3 +348,15 @@ class Decisions:
     def _carry_out(self, decision: Decision, name: str, decider: str, wake_id: int, now: int, *, tainted: bool) -> None:
         for index, leg in enumerate(decision.legs):
             self._carrier.carry_out(leg, f"{name}:{index}", decider, wake_id, now, Terms(tainted=tainted))
+
+
+def _passed(decision: Decision, refused: tuple[str, ...]) -> bool:
+    """Whether a leg that wanted something was not refused. HOLD wants nothing, and nobody refuses it."""
+    return len(refused) < sum(leg.action is not Action.HOLD for leg in decision.legs)
+
+
+def _without_words(decision: Decision) -> Decision:
+    conditions = decision.wake_conditions
+    if conditions is not None:
+        conditions = tuple(msgspec.structs.replace(each, reason="") for each in conditions)
+    return msgspec.structs.replace(decision, note="", wake_conditions=conditions)

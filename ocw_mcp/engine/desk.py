@@ -82,7 +82,7 @@ class DeskMemory(msgspec.Struct):
 
     orders: TableState
     groups: dict[str, Group]
-    answers: dict[str, SavedAnswer]
+    answers: list[tuple[str, SavedAnswer]]
 
 
 class Desk:
@@ -287,13 +287,13 @@ class Desk:
 
     def memory(self) -> DeskMemory:
         """All that must survive a restart."""
-        return DeskMemory(self.orders.state(), self._groups, self.answers.state())
+        return DeskMemory(self.orders.state(), self._groups, self.answers.saved())
 
     def restore(self, memory: DeskMemory) -> None:
         """Put back what `memory` gave."""
         self.orders.restore(memory.orders)
         self._groups = memory.groups
-        self.answers.restore(memory.answers)
+        self.answers.put_back(memory.answers)
 
     def _tell(self, report: OrderReport, incident: str) -> None:
         """Tell of a report that does not fit. Where it is a fill, money moved that is not in the books."""

@@ -24,9 +24,9 @@ from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.events import JournalEvent
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderIntent, Purpose
-from ocw_mcp.domain.reasons import MEANING, Refusal, RefusalCode
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import WakeReason
-from ocw_mcp.domain.words import cents, moment, said, span
+from ocw_mcp.domain.words import cents, moment, said, span, usd
 
 VENUE, DECIDER, CLIENT = "venue", "decider", "client"
 """Whose words an event can carry. The names of principals and operators are given out by whoever runs the engine."""
@@ -93,15 +93,17 @@ def told(book: str, event: JournalEvent, quote: Quote = inline) -> str:
         case events.FundingBooked(symbol=symbol, amount=amount, rate=rate, assumed=assumed):
             known = "an assumed rate" if assumed else f"a rate of {rate:.4%}"
             return f"funding of {said(symbol)} settled: {cents(amount, signed=True)} at {known}"
-        case events.DecisionDiscarded(_, why):
-            return f"an answer was discarded: {said(why)}"
+        case events.DecisionDiscarded(_, why, cost):
+            return f"an answer{_paid(cost)} was discarded: {said(why)}"
         case events.WakeConditionsSet(_, armed, refused):
             wrong = f"; not taken: {'; '.join(quote(DECIDER, each) for each in refused)}" if refused else ""
             return f"{armed} wake condition(s) were set{wrong}"
         case events.WakeRaised(wake_id, reasons):
             return f"wake {wake_id}: {'; '.join(reason_text(each, quote) for each in reasons)}"
-        case events.DecisionMade(wake_id, decider, thinking_ms, decision):
-            return f"{said(decider)} decided on wake {wake_id} after {span(thinking_ms)}: {_legs(decision, quote)}"
+        case events.DecisionMade(wake_id, decider, thinking_ms, decision, cost):
+            cause = f" ({quote(DECIDER, decision.cause)})" if decision.cause else ""
+            after = f"after {span(thinking_ms)}{_paid(cost)}"
+            return f"{said(decider)} decided on wake {wake_id} {after}: {_legs(decision, quote)}{cause}"
         case events.StateChanged(before, after, why):
             return f"the desk went from {before} to {after}: {said(why)}"
         case events.CommandTaken(verb=verb, by=by, subject=subject):
@@ -133,10 +135,11 @@ def told(book: str, event: JournalEvent, quote: Quote = inline) -> str:
             return f"{waits}: {_intent(intent, quote)}, mark {plain(price)}"
         case events.ApprovalEnded(name, outcome, by):
             return f"{name} was {said(outcome)} by {said(by)}"
-        case events.DecisionEnded(wake_id, cause):
-            return f"wake {wake_id} is over{_why(cause, quote)}"
-        case events.DecisionCorrected(wake_id, decider, decision):
-            return f"{said(decider)} corrected wake {wake_id}: {_legs(decision, quote)}"
+        case events.DecisionEnded(wake_id, cause, cost):
+            why = f": {quote(DECIDER, cause)}" if cause else ""
+            return f"wake {wake_id} is over{_paid(cost)}{why}"
+        case events.DecisionCorrected(wake_id, decider, decision, _, cost):
+            return f"{said(decider)} corrected wake {wake_id}{_paid(cost)}: {_legs(decision, quote)}"
         case events.BudgetSpent(spent, until):
             return f"thinking has cost {plain(spent)} USD; the rules decide until {moment(until)}"
         case events.Incident(text):
@@ -145,34 +148,34 @@ def told(book: str, event: JournalEvent, quote: Quote = inline) -> str:
             return _as_it_is(event)
 
 
+def _paid(cost_usd: Decimal) -> str:
+    return f" for {usd(cost_usd)}" if cost_usd else ""
+
+
 def _legs(decision: Decision, quote: Quote) -> str:
     return "; ".join(leg_text(leg, quote) for leg in decision.legs) or "hold everything"
 
 
 def reason_text(reason: WakeReason, quote: Quote = inline) -> str:
-    """Why a symbol was looked at: `BTCUSDT: close:1h, condition:price gt 60000, now 60010 (the agent's own reason)`."""
-    parts = []
-    for each in reason.reasons:
-        # Only a condition of the agent's carries its words, in brackets at the end.
-        ours, bracket, own = each.partition(" (") if each.startswith("condition:") else (each, "", "")
-        parts.append(said(ours) + (f" ({quote(DECIDER, own.removesuffix(')'))})" if bracket else ""))
+    """Why a symbol was looked at: `BTCUSDT: close:1h, condition:price gt 60000, now 60010 (what its setter wrote)`."""
+    wrote = {each.about: each for each in reason.remarks}
+    parts = [
+        f"{said(each)} ({quote(wrote[each].by, wrote[each].text)})" if each in wrote else said(each)
+        for each in reason.reasons
+    ]
     return f"{said(reason.symbol or 'timer')}: {', '.join(parts)}"
 
 
 def refusal_text(refusal: Refusal, quote: Quote = inline) -> str:
     """A refusal as it reads; the symbol that is not allowed is whatever was asked for."""
-    if refusal.code is not RefusalCode.SYMBOL_NOT_ALLOWED:
-        return said(str(refusal))
-    return (
-        f"{refusal.code}: {MEANING[refusal.code]}. limit={said(refusal.limit)} "
-        f"actual={quote(DECIDER, refusal.actual)} largest={plain(refusal.largest)}"
-    )
+    theirs = refusal.code is RefusalCode.SYMBOL_NOT_ALLOWED
+    return refusal.told(said(refusal.limit), quote(DECIDER, refusal.actual) if theirs else said(refusal.actual))
 
 
 def _asked(request: CallerRequest, quote: Quote) -> str:
     match request:
         case LegRequest(leg=leg, quantity=quantity):
-            return leg_text(leg, quote, quantity) + _why(leg.reasoning, quote)
+            return leg_text(leg, lambda _, text: quote(CLIENT, text), quantity) + _why(leg.reasoning, quote)
         case HaltRequest(why=why):
             return f"halt{_why(why, quote)}"
         case NoteRequest(text=text):

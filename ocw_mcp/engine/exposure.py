@@ -71,6 +71,7 @@ def seen_by_risk(
         spread=book.spread if book is not None else None,
         bid_depth=book.bid_depth if book is not None else None,
         ask_depth=book.ask_depth if book is not None else None,
+        begun=account.day.today.day != "",
     )
 
 

@@ -21,7 +21,7 @@ from ocw_mcp.engine.hands import HandsState
 from ocw_mcp.engine.snapshot import positions
 from ocw_mcp.engine.tally import Tally
 
-MEMORY_FORMAT = 8
+MEMORY_FORMAT = 9
 """Counts up whenever a field changes its name or its meaning: an older state is then refused and not misread."""
 
 
@@ -46,7 +46,7 @@ class EngineMemory(msgspec.Struct):
     """Of the policies and the prompts that were in force."""
     commands: list[str]
     """The ids of the latest commands, so that each is taken once."""
-    asked_for: dict[str, str]
+    asked_for: list[tuple[str, str]]
     """What the latest keys of callers were used for."""
     approvals: ApprovalsState
     hands: HandsState

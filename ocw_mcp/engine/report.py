@@ -27,8 +27,8 @@ def report(
 ) -> dict[str, Any]:
     """A run's figures: money in quote currency as numbers, shares as fractions, times in ms, never NaN.
 
-    `funding` is what was gained by it: below 0 it was paid. `entry_fee` is the fee of a market entry as a share of its
-    notional, which buying and holding pays once.
+    `funding` is what was gained by it: below 0 it was paid. `thinking_usd` is what deciders were paid. `entry_fee` is
+    the fee of a market entry as a share of its notional, which buying and holding pays once.
     """
     start, end = config.start_equity, account.ledger.equity()
     evaluations = gate.evaluations
@@ -56,6 +56,7 @@ def report(
         "sharpe": sharpe([float(equity) for _, equity in figures.day_equities]),
         "fees": float(figures.fees),
         "funding": float(figures.funding),
+        "thinking_usd": float(figures.thinking_usd),
         "flags": _flags(config, tally),
         "fingerprint": fingerprint,
     }

@@ -17,6 +17,7 @@ from ocw_mcp.domain.snapshot import (
     FormingView,
     IndicatorValues,
     PositionView,
+    Remark,
     Snapshot,
     SymbolView,
     TradeView,
@@ -46,7 +47,7 @@ def take_snapshot(
     *,
     feasible: Sizes | None = None,
     trades: tuple[TradeView, ...] = (),
-    note: str = "",
+    note: Remark | None = None,
     limits: tuple[tuple[str, str], ...] = (),
 ) -> Snapshot:
     """The world at `now` (ms), as far as the engine knows it. `trades` are oldest first."""

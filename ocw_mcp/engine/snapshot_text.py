@@ -2,6 +2,7 @@
 
 Both begin with what changes least (columns, limits, note, trades) and end with what changes at every wake, so that two
 snapshots share as long a beginning as they can. Nothing unknown is left out: `compact` shows `?` and gathers reasons.
+Notes and conditions' reasons stand as they are for `reader` if they are its own, and are quoted as data from others.
 """
 
 import math
@@ -10,12 +11,26 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.snapshot import Correlation, IndicatorValues, PositionView, Snapshot, SymbolView, TradeView
+from ocw_mcp.domain.snapshot import (
+    Correlation,
+    IndicatorValues,
+    PositionView,
+    Remark,
+    Snapshot,
+    SymbolView,
+    TradeView,
+    WakeReason,
+)
 from ocw_mcp.domain.time import HOUR, SECOND, iso
 from ocw_mcp.domain.unknown import Reading, Unknown
+from ocw_mcp.domain.words import quotation, untrusted
 
+LONGEST_REMARK: Final = 500
+"""Characters of a note or a condition's reason."""
 _PRICE_DIGITS = 6
 VOLUME_DIGITS = 5
+BRIEFED_TRADES = 5
+"""That are told to whoever can look up the others."""
 
 Beside = Callable[[float, float], str]
 """The text of a value beside the close of its row."""
@@ -131,10 +146,10 @@ def standing(limits: tuple[tuple[str, str], ...]) -> str:
     return "\n".join([_LEGEND, *_listed("limits", [f"{name} {text}" for name, text in limits])])
 
 
-def compact(snapshot: Snapshot, *, briefed: bool = False) -> str:
+def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> str:
     """The snapshot in tables: one line per symbol and timeframe, unknowns gathered by their reason.
 
-    Whoever is briefed was told what is `standing`, and looks up what the indicators of a forming candle would be.
+    Whoever is briefed was told what is `standing`, and looks up earlier trades and the indicators of forming candles.
     """
     unknowns = _Unknowns()
     moods = {"regime": snapshot.regime, "macro": snapshot.macro}
@@ -142,11 +157,15 @@ def compact(snapshot: Snapshot, *, briefed: bool = False) -> str:
     return "\n".join(
         [
             *([] if briefed else [standing(snapshot.limits)]),
-            *_listed("note", [_one_line(snapshot.note)] if snapshot.note else []),
-            *_listed("trades (opened, held, pnl)", [_trade(each) for each in snapshot.trades]),
+            *([_noted(snapshot.note, reader, "note")] if snapshot.note else []),
+            *_listed(
+                "trades (opened, held, pnl)",
+                [_trade(each) for each in (snapshot.trades[-BRIEFED_TRADES:] if briefed else snapshot.trades)],
+            ),
             f"product {snapshot.product} {' '.join(told)} scale {plain(snapshot.scale)}",
             f"state {snapshot.state} equity {_money(snapshot.equity)} at {_time(snapshot.at)}",
-            *_listed("wake", [f"{each.symbol or 'desk'} {' '.join(each.reasons)}" for each in snapshot.wake]),
+            *_listed("wake", [f"{_whose(each)} {' '.join(_reasons(each, reader))}" for each in snapshot.wake]),
+            *_said_on_wakes(snapshot, reader),
             "symbol last age_s ret1h ret4h ret24h deriv long_max short_max min",
             *(_symbol_row(view, unknowns) for view in snapshot.symbols),
             *_derivatives_rows(snapshot, unknowns),
@@ -237,13 +256,39 @@ def _values_row(where: str, values: IndicatorValues, unknowns: _Unknowns) -> str
     return " ".join([where, unknowns.cell(close, where, "close", _price), *cells])
 
 
-def full(snapshot: Snapshot) -> str:
+def _noted(note: Remark, reader: str, what: str) -> str:
+    if note.by != reader:
+        return quotation(what, note.by, note.at, note.text, LONGEST_REMARK)
+    return f"{what}: {untrusted(note.text, LONGEST_REMARK)}"
+
+
+def _whose(reason: WakeReason) -> str:
+    return reason.symbol or "desk"
+
+
+def _reasons(reason: WakeReason, reader: str) -> list[str]:
+    """The engine's words, with the reader's own in brackets behind."""
+    own = {each.about: untrusted(each.text, LONGEST_REMARK) for each in reason.remarks if each.by == reader}
+    return [f"{each} ({own[each]})" if own.get(each) else each for each in reason.reasons]
+
+
+def _said_on_wakes(snapshot: Snapshot, reader: str) -> list[str]:
+    """What others wrote beside the conditions that woke, a line each."""
+    return [
+        quotation(f"on {_whose(reason)} {each.about}", each.by, each.at, each.text, LONGEST_REMARK)
+        for reason in snapshot.wake
+        for each in reason.remarks
+        if each.by != reader
+    ]
+
+
+def full(snapshot: Snapshot, *, reader: str = "") -> str:
     """The snapshot with every value labelled on a line of its own, and every reason where it belongs."""
     return "\n".join(
         [
             "Safety limits in force:",
             *([f"  {name}: {text}" for name, text in snapshot.limits] or ["  not told here"]),
-            f"Your note: {_one_line(snapshot.note) or 'none'}",
+            _noted(snapshot.note, reader, "Note") if snapshot.note else "Note: none",
             f"Last trades (opened, held, PnL), oldest first:{'' if snapshot.trades else ' none'}",
             *(f"  {_trade(each)}" for each in snapshot.trades),
             f"Product: {snapshot.product}",
@@ -252,7 +297,8 @@ def full(snapshot: Snapshot) -> str:
             f"Entries are scaled by: {plain(snapshot.scale)}",
             f"Desk: {snapshot.state}; equity: {_money(snapshot.equity)}; now: {iso(snapshot.at)}",
             "Woken by:",
-            *(f"  {each.symbol or 'desk'}: {', '.join(each.reasons)}" for each in snapshot.wake),
+            *(f"  {_whose(each)}: {', '.join(_reasons(each, reader))}" for each in snapshot.wake),
+            *(f"  {each}" for each in _said_on_wakes(snapshot, reader)),
             f"Correlations of open positions:{'' if snapshot.correlations else ' none'}",
             *(f"  {each.first} with {each.second}: {_shown(each.value, _share)}" for each in snapshot.correlations),
             *(line for view in snapshot.symbols for line in _symbol_lines(view)),
@@ -350,7 +396,3 @@ def _time(ms: int) -> str:
 
 def _age(age_ms: int) -> str:
     return "none" if age_ms < 0 else str(age_ms // SECOND)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

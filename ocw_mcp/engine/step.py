@@ -257,10 +257,10 @@ class Engine:
         elif timer.name.startswith(CANCEL_PREFIX):
             self._desk.on_silence(timer.name.removeprefix(CANCEL_PREFIX))
 
-    def _after_decision(self, decision: Decision, now: int) -> None:
+    def _after_decision(self, decision: Decision, decider: str, now: int) -> None:
         self._gate.set_timer(now, decision.next_check_s)
         if decision.wake_conditions is not None:
-            refused = self._gate.set_conditions(decision.wake_conditions, now, self._readings.read)
+            refused = self._gate.set_conditions(decision.wake_conditions, decider, now, self._readings.read)
             armed = len(decision.wake_conditions) - len(refused)
             self._out.record(WakeConditionsSet(self.decisions.state.last_wake, armed, tuple(refused)))
 
@@ -284,7 +284,7 @@ class Engine:
                 books=self._quotes.books,
                 hashes=self._hashes,
                 commands=self._told.taken,
-                asked_for=self._callers.asked_for,
+                asked_for=self._callers.asked_for.state(),
                 approvals=self.approvals.state,
                 hands=self.hands.state,
                 now=self._time.now,
@@ -314,7 +314,7 @@ class Engine:
         self._quotes.books = memory.books
         self._hashes = memory.hashes
         self._told.taken = memory.commands
-        self._callers.asked_for = memory.asked_for
+        self._callers.asked_for.restore(memory.asked_for)
         self.approvals.state = memory.approvals
         self.hands.state = memory.hands
         self._time.now = memory.now

@@ -33,6 +33,10 @@ class SimulatedClock:
         """Let others run, and return at once."""
         await asyncio.sleep(0)  # noqa: TID251 - this is the clock
 
+    async def pause(self, ms: float) -> None:
+        """Wait so long by the wall."""
+        await asyncio.sleep(ms / 1_000)  # noqa: TID251 - this is the clock
+
     async def approach(self, at: int) -> bool:
         """It is always there."""
         return True
@@ -78,6 +82,10 @@ class LiveClock:
     async def wait_until(self, at: int) -> None:
         """Sleep until `at`."""
         await asyncio.sleep(max(0, at - self.now()) / 1_000)  # noqa: TID251 - this is the clock
+
+    async def pause(self, ms: float) -> None:
+        """Wait so long by the wall."""
+        await asyncio.sleep(ms / 1_000)  # noqa: TID251 - this is the clock
 
     async def approach(self, at: int) -> bool:
         """Live, whatever comes is there when it comes."""

@@ -7,14 +7,15 @@ from typing import Final
 
 import msgspec
 
+from ocw_mcp.domain.asks import PREVIEW_GOOD_FOR_S
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.requests import RequestCode, RequestError
 
-GOOD_FOR_S: Final = 60
-"""A person's minute: it is the wall's, however fast a simulated market runs. The mark price binds beside it."""
 MOST: Final = 32
 """Previews that are kept of one caller."""
+MOST_CALLERS: Final = 64
+"""Attached clients name themselves; beyond it whoever has been silent for the longest is forgotten."""
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -42,7 +43,9 @@ class Previews:
     def keep(self, who: str, leg: Leg, quantity: Decimal | None, quoted: Decimal, side: Side) -> Preview:
         """Keep one, and let go of a caller's oldest where there are too many."""
         made = Preview(self._fresh(), leg, quantity, quoted, side, self._wall_ms())
-        kept = self._kept.setdefault(who, OrderedDict())
+        kept = self._kept[who] = self._kept.pop(who, OrderedDict())
+        while len(self._kept) > MOST_CALLERS:
+            del self._kept[next(iter(self._kept))]
         kept[made.preview_id] = made
         while len(kept) > MOST:
             kept.popitem(last=False)
@@ -66,10 +69,10 @@ class Previews:
                 next_="look at the order again with risk_check_order",
             )
         age_s = (self._wall_ms() - found.made_at) / 1_000
-        if age_s > GOOD_FOR_S:
+        if age_s > PREVIEW_GOOD_FOR_S:
             raise RequestError(
                 RequestCode.STALE_PREVIEW,
-                limit=f"{GOOD_FOR_S}s",
+                limit=f"{PREVIEW_GOOD_FOR_S}s",
                 actual=f"{age_s:.0f}s",
                 next_="look at the order again with risk_check_order",
             )

@@ -8,6 +8,7 @@ word that an order was not sent, since the disk had not taken its intent.
 
 from collections import deque
 from collections.abc import Callable
+from decimal import Decimal
 
 from ocw_mcp.domain.canonical import canonical
 from ocw_mcp.domain.errors import JournalDiverged
@@ -18,7 +19,7 @@ from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.steps import Asked, Command
 from ocw_mcp.domain.time import iso
 from ocw_mcp.engine.event_text import told
-from ocw_mcp.runtime.thinking import Said, recall
+from ocw_mcp.runtime.thinking import Said, given_up_usd, recall
 
 Listener = Callable[[int, DomainEvent], None]
 
@@ -72,6 +73,10 @@ class Recorder:
     def recall(self, request: DecisionRequest, decider: str) -> list[tuple[int, Said]] | None:
         """What the journal has of a decision that is being done again; None where it has nothing."""
         return recall(self._known, request, decider)
+
+    def given_up_usd(self, wake_id: int) -> Decimal:
+        """What the journal knows that thinking had cost which was given up."""
+        return given_up_usd(self._known, wake_id)
 
     def known_word(self, after_frame: int) -> Command | Asked | None:
         """The command or request that the journal has next, if it was taken after this frame."""

@@ -7,8 +7,9 @@ for a price.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
+from typing import Any
 
 import msgspec
 
@@ -60,7 +61,7 @@ class BookRun:
             _restore(engine, venue, saved)
             clock.advance(saved.market_at)
         recorder = Recorder(store, saved.seq if saved else 0, listener)
-        self._shell = Shell(engine, venue, store, recorder, clock, decider, tell)
+        self._shell = Shell(engine, venue, store, recorder, clock, decider, tell, self._heed)
         self._engine = engine
         self._feed = feed
         self._venue = venue
@@ -82,6 +83,14 @@ class BookRun:
         """Stop after the frame under way; safe to call from a signal handler."""
         self._stopping = True
         self._shell.hurry()
+
+    async def unless_stopped(self, work: Coroutine[Any, Any, object]) -> None:
+        """Wait for something that comes before the run, and no longer than until the word to stop."""
+        working, stopped = asyncio.ensure_future(work), asyncio.ensure_future(self._shell.hurried.wait())
+        await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not working.cancel():
+            await working
 
     async def ask(self, request: CallerRequest) -> Answer:
         """Ask for something outside any wake; the answer, once the engine has taken it between two frames.

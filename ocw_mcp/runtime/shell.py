@@ -1,8 +1,9 @@
 """Carries out what the engine asks for, and feeds the results back as events."""
 
 import asyncio
+from asyncio import FIRST_COMPLETED
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 
 from ocw_mcp.domain.approved import ApprovedOrder
@@ -32,6 +33,7 @@ from ocw_mcp.domain.steps import (
 from ocw_mcp.engine.answers import Answer
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.answers import sound
+from ocw_mcp.runtime.clock import A_MOMENT_MS
 from ocw_mcp.runtime.commits import Commits
 from ocw_mcp.runtime.recorder import Recorder
 from ocw_mcp.runtime.thinking import NEVER, Recalled, Said, Submission, Thinking, unheard_end
@@ -51,7 +53,9 @@ class Shell:
         clock: Clock,
         decider: Decider,
         tell: Callable[[str], None],
+        heed: Callable[[], Awaitable[None]],
     ) -> None:
+        """`heed` takes what people want; it is called again and again while the clock stands still."""
         self.engine = engine
         self.venue = venue
         self.store = store
@@ -60,11 +64,14 @@ class Shell:
         self._decider = decider
         self._priced = decider if isinstance(decider, Priced) else None
         self._converses = decider if isinstance(decider, Converses) else None
+        self._heed = heed
         self.commits = Commits(store, engine.summary, tell)
         self._inbox: deque[StepEvent] = deque()
         self.timers: dict[str, int] = {}
         self.thinking: Thinking | None = None
-        self._hurried = asyncio.Event()
+        self._still: tuple[Thinking, int] | None = None
+        """For whom the clock is to stand still when the step is over, and how long (ms) what is said then takes."""
+        self.hurried = asyncio.Event()
         self.next_due = NEVER
         """When (ms) the next timer or answer is due."""
 
@@ -89,6 +96,9 @@ class Shell:
         if effects:
             await self._carry_out(effects, now)
             await self._empty_inbox()
+            if self._still is not None:
+                (thinking, takes), self._still = self._still, None
+                await self._listen(thinking, takes)
 
     async def take_all(self, events: Sequence[StepEvent]) -> None:
         """Take several events in order; each has its consequences before the next."""
@@ -107,12 +117,14 @@ class Shell:
         assert thinking is not None
         if isinstance(thinking, Recalled):
             said, through = thinking.next()
-            if through:
-                self.thinking = None
             self.next_due = self.due()[0]
             await self.take(said)
-            if through and self.engine.decisions.floor is not None:
-                await self.take(self._unheard_end(thinking.request.wake_id))
+            if isinstance(said, DecisionSubmitted):
+                await self._listen(thinking, 0)
+            if through and self.thinking is thinking:
+                self.thinking = None
+                if self.engine.decisions.floor is not None:
+                    await self.take(self._unheard_end(thinking.request.wake_id))
         elif (submission := await thinking.submission()) is not None:
             await self._submitted(thinking, submission)
         else:
@@ -130,7 +142,7 @@ class Shell:
 
     def hurry(self) -> None:
         """Do not let the clock stand still for a decision any longer: the run is to end."""
-        self._hurried.set()
+        self.hurried.set()
 
     async def _submitted(self, thinking: Thinking, submission: Submission) -> None:
         """Legs take effect; whoever submitted them is told, and keeps the floor."""
@@ -143,20 +155,33 @@ class Shell:
         answer = self.engine.answer(request)
         if not submission.waiting.done():
             submission.waiting.set_result(answer)
-        if self.thinking is thinking and self.clock.simulated and self._converses is not None:
+        if self.thinking is thinking and self._converses is not None:
             takes = self._converses.correction_ms(thinking.request) if self.engine.decisions.correctable else 0
             await self._listen(thinking, takes)
 
     async def _listen(self, thinking: Thinking, takes: int) -> None:
-        """Let the clock stand still until it says something, which takes effect after so many ms."""
+        """Let the clock stand still until it says something, which takes effect after so many ms.
+
+        People are heard meanwhile, at this very moment of the clock. Done again after a crash, nobody is waited for,
+        and what people said is taken from the journal.
+        """
+        if not self.clock.simulated:
+            return
         now = self.clock.now()
-        heard, hurried = asyncio.ensure_future(thinking.heard()), asyncio.ensure_future(self._hurried.wait())
+        await self._heed()
+        if isinstance(thinking, Recalled):
+            return
+        heard, hurried = asyncio.ensure_future(thinking.heard()), asyncio.ensure_future(self.hurried.wait())
         try:
-            await asyncio.wait({heard, hurried}, return_when=asyncio.FIRST_COMPLETED)
+            while not (await asyncio.wait({heard, hurried}, timeout=A_MOMENT_MS / 1_000, return_when=FIRST_COMPLETED))[
+                0
+            ]:
+                await self._heed()
         finally:
             heard.cancel()
             hurried.cancel()
-        thinking.due = now + takes if thinking.speaks else NEVER
+        if self.thinking is thinking:
+            thinking.due = now + takes if thinking.speaks else NEVER
         self.next_due = self.due()[0]
 
     def _unheard_end(self, wake_id: int) -> Said:
@@ -253,8 +278,10 @@ class Shell:
 
     def _cost_since(self, thinking: Thinking) -> Decimal:
         """What its thinking has cost beyond what the engine was told."""
-        if self._priced is None or isinstance(thinking, Recalled):
+        if self._priced is None:
             return ZERO
+        if isinstance(thinking, Recalled):
+            return thinking.given_up_usd
         told, thinking.told_usd = thinking.told_usd, self._priced.cost_usd(thinking.request.wake_id)
         return thinking.told_usd - told
 
@@ -268,7 +295,8 @@ class Shell:
             if script is None and floor:
                 script = [(self.clock.now(), self._unheard_end(request.wake_id))]
             if script is not None:
-                self.thinking = Recalled(request, script)
+                self.thinking = Recalled(request, script, self.recorder.given_up_usd(request.wake_id))
+                self._still = self.thinking, 0
                 return
         # Live, an answer takes effect when it is there; nobody knows before.
         takes = self._decider.thinking_ms(request) if self.clock.simulated else None
@@ -278,8 +306,8 @@ class Shell:
             self.commit()
         task = None if takes == 0 else asyncio.ensure_future(self._decider.decide(request))
         self.thinking = Thinking(request, due, task)
-        if self._converses is not None and takes is not None:
-            await self._listen(self.thinking, takes)
+        if self._converses is not None and takes:
+            self._still = self.thinking, takes
 
 
 def _cause(error: Exception) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ocw_mcp.domain.asks import SubmitRequest, submit_key
 from ocw_mcp.domain.decision import FALLBACK, Decision
-from ocw_mcp.domain.events import DecisionCorrected, DecisionEnded, DecisionMade
+from ocw_mcp.domain.events import DecisionCorrected, DecisionDiscarded, DecisionEnded, DecisionMade
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import RULES
 from ocw_mcp.domain.protocols import StoredEvent
@@ -90,9 +90,11 @@ class Thinking:
 class Recalled(Thinking):
     """A decision that the journal knows: what was said of it is said again at its time, and nobody is asked."""
 
-    def __init__(self, request: DecisionRequest, script: list[tuple[int, Said]]) -> None:
+    def __init__(self, request: DecisionRequest, script: list[tuple[int, Said]], given_up_usd: Decimal) -> None:
         super().__init__(request, script[0][0] if script else NEVER, None)
         self._script = deque(script)
+        self.given_up_usd = given_up_usd
+        """What it will have cost beyond what the engine was told, where it is given up."""
 
     def next(self) -> tuple[Said, bool]:
         """What is said next, and whether that was all."""
@@ -118,7 +120,8 @@ def recall(known: Iterable[StoredEvent], request: DecisionRequest, decider: str)
                 script.append((at, DecisionSubmitted(asked, event.thinking_ms, event.cost_usd)))
             case DecisionEnded(wake_id=of, cause=cause, cost_usd=cost) if of == wake_id:
                 if cause.startswith(ELSEWHERE):
-                    return script
+                    # Until that comes, it keeps the floor and says nothing.
+                    return [*script, (NEVER, unheard_end(wake_id, decider, settled=True))]
                 # The rules, which follow where nothing was done of it, tell how long it took.
                 thought = at - request.snapshot.at
                 ended = (
@@ -131,6 +134,13 @@ def recall(known: Iterable[StoredEvent], request: DecisionRequest, decider: str)
                 continue
         found = True
     return script if found else None
+
+
+def given_up_usd(known: Iterable[StoredEvent], wake_id: int) -> Decimal:
+    """What the journal has of the cost of thinking that was given up."""
+    events = (each.event for each in known)
+    lost = (event for event in events if isinstance(event, DecisionDiscarded) and event.wake_id == wake_id)
+    return sum((event.cost_usd for event in lost), ZERO)
 
 
 def unheard_end(wake_id: int, decider: str, *, settled: bool) -> Said:

@@ -18,9 +18,10 @@ from ocw_mcp.agent.tools import SUBMIT, ToolClient
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.loopback.claude.characters import CHARACTERS, Character
 from ocw_mcp.loopback.claude.characters.hallucinator import INVENTIONS, a_result
-from ocw_mcp.runtime.clock import LiveClock, SimulatedClock
+from ocw_mcp.runtime.clock import LiveClock
 from tests.support.agent import LOOK, REFUSED, SYSTEM, TERMS, FakeDesk, accept
 from tests.support.claude import CONTEXT, KEY, served_claude
+from tests.support.clocks import Waits
 
 SHORT = "Wake 7: decide."
 
@@ -43,7 +44,7 @@ class Stage:
     ) -> Outcome:
         """Hold a conversation about wake 7 with a character."""
         self.character = CHARACTERS[character] if isinstance(character, str) else character
-        conversation = Conversation(self.messages, desk or FakeDesk(), clock or SimulatedClock(), terms)
+        conversation = Conversation(self.messages, desk or FakeDesk(), clock or Waits(), terms)
         return await conversation.hold(7, SYSTEM, context)
 
 

@@ -5,15 +5,17 @@ import msgspec
 from ocw_mcp.agent.briefing import Briefing
 from ocw_mcp.agent.prompts import compose
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
+from ocw_mcp.domain.orders import CLAUDE
 from ocw_mcp.domain.policies import limits_in_force
-from ocw_mcp.domain.snapshot import DecisionRequest, WakeReason
+from ocw_mcp.domain.snapshot import DecisionRequest, Remark, WakeReason
 from ocw_mcp.engine.snapshot_text import compact, standing
 from tests.support.views import RISING, holding, snapshot, view
 
 POLICIES = load_policies(None).policies
 LIMITS = limits_in_force(POLICIES)
-BRIEFING = Briefing(compose(load_prompts(None).texts, POLICIES), POLICIES)
-SHOWN = msgspec.structs.replace(snapshot(view(RISING, position=holding("0.1"))), limits=LIMITS, note="wait for 101")
+BRIEFING = Briefing(compose(load_prompts(None).texts, POLICIES), POLICIES, CLAUDE)
+NOTE = Remark("wait for 101", CLAUDE, 0)
+SHOWN = msgspec.structs.replace(snapshot(view(RISING, position=holding("0.1"))), limits=LIMITS, note=NOTE)
 
 
 def context(*reasons: str) -> str:
@@ -31,7 +33,7 @@ def test_columns_and_limits_are_told_before_and_not_at_each_wake() -> None:
 
 def test_what_is_new_is_all_there() -> None:
     told = context("close:1h")
-    whole = compact(msgspec.structs.replace(SHOWN, wake=(WakeReason("BTCUSDT", ("close:1h",)),)))
+    whole = compact(msgspec.structs.replace(SHOWN, wake=(WakeReason("BTCUSDT", ("close:1h",)),)), reader=CLAUDE)
     assert told.startswith("Wake 7\n")
     assert whole.removeprefix(f"{standing(LIMITS)}\n") in told
     assert "note: wait for 101" in told

@@ -32,6 +32,7 @@ from tests.support.agent import (
     submits,
 )
 from tests.support.claude import CONTEXT, MODEL
+from tests.support.clocks import Waits
 
 BUY = ("BTCUSDT", "BUY")
 SELL = ("SOLUSDT", "SELL")
@@ -91,6 +92,17 @@ async def test_the_stable_part_is_cached_for_long_and_the_conversation_for_short
     bare = Scripted(says())
     await held(bare, terms=msgspec.structs.replace(TERMS, prefix_ttl=None, turns_cached=False))
     assert b"cache_control" not in msgspec.json.encode(bodies(bare)[0])
+
+
+async def test_what_the_last_look_brings_is_not_cached_since_hardly_anything_follows_it() -> None:
+    model = Scripted(looks(), looks(), says())
+    await held(model)
+    assert TERMS.tool_rounds == 2
+    marked = [
+        [place for place, turn in enumerate(body["messages"]) if "cache_control" in turn["content"][-1]]
+        for body in bodies(model)
+    ]
+    assert marked == [[0], [2], [2]]
 
 
 async def test_a_turn_that_ends_without_a_decision_is_a_hold_of_the_models() -> None:
@@ -215,11 +227,12 @@ async def test_a_decision_that_was_taken_stands_whatever_happens_to_its_correcti
 
 @pytest.mark.parametrize("cause_", [Cause.RATE_LIMITED, Cause.OVERLOADED, Cause.SERVER])
 async def test_a_moment_of_bad_luck_is_waited_out_once(cause_: Cause) -> None:
-    model = Scripted(Trouble(cause_, retry_after_s=5), submits(BUY))
-    outcome = await held(model)
+    model, clock = Scripted(Trouble(cause_, retry_after_s=5), submits(BUY)), Waits()
+    outcome = await held(model, clock=clock)
+    assert clock.waited == [5_000], "by the wall, though engine time is simulated"
     assert isinstance(outcome.ending, Submitted)
     assert [request.turn for request in model.asked] == [0, 1]
-    assert cause(await held(Scripted(Trouble(cause_), Trouble(cause_)))) is cause_
+    assert cause(await held(Scripted(Trouble(cause_), Trouble(cause_)), clock=clock)) is cause_
 
 
 async def test_who_asks_to_be_left_alone_for_long_is_left_alone() -> None:

@@ -1,5 +1,6 @@
 """With what is asked and where; and that neither is ever shown."""
 
+import json
 from typing import Any
 
 import pytest
@@ -40,6 +41,13 @@ def test_what_cannot_be_asked_with_is_a_cause_that_shows_nothing(given: dict[str
     assert trouble.cause is Cause.NO_KEY
     assert "secret" not in str(trouble)
     assert "pass" not in str(trouble)
+
+
+@pytest.mark.parametrize("odd", ['gw"7\\x', "gw/7+x==", "gw:7 x", "gw-\u00fc7"])
+def test_an_odd_token_is_taken_out_of_plain_text_and_of_json(odd: str) -> None:
+    given = Credentials(GATEWAY, auth_token=SecretStr(odd))
+    for text in (odd, json.dumps({"said": odd}), json.dumps({"said": odd}, ensure_ascii=False)):
+        assert given.scrub(text).strip('{"}').removeprefix('said": "') == REDACTED
 
 
 def test_an_address_of_this_machine_is_known_as_one() -> None:

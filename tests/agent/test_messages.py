@@ -105,6 +105,17 @@ async def test_a_line_that_fails_is_a_cause(httpx2_mock: respx.MockRouter, error
         WIRE | {"stop_reason": None},
         WIRE | {"usage": {}},
         WIRE | {"usage": {"input_tokens": "many", "output_tokens": 1}},
+        WIRE | {"usage": {"input_tokens": 5, "output_tokens": -1}},
+        WIRE | {"usage": {"input_tokens": 10**12, "output_tokens": 1}},
+        WIRE | {"usage": {"input_tokens": 5, "output_tokens": 1, "cache_read_input_tokens": -9}},
+        WIRE
+        | {
+            "usage": {
+                "input_tokens": 5,
+                "output_tokens": 1,
+                "cache_creation": {"ephemeral_5m_input_tokens": -1},
+            }
+        },
         [],
         None,
     ],
@@ -113,6 +124,14 @@ def test_what_is_no_message_is_malformed(wire: object) -> None:
     trouble = parsed(msgspec.json.encode(wire))
     assert isinstance(trouble, Trouble)
     assert trouble.cause is Cause.MALFORMED
+
+
+def test_a_number_of_tokens_that_cannot_be_is_told_in_a_sentence() -> None:
+    trouble = parsed(msgspec.json.encode(WIRE | {"usage": {"input_tokens": -5, "output_tokens": 10**30}}))
+    assert str(trouble) == (
+        "MALFORMED: the answer is none that a decision could be read from; "
+        "what came is no message: Expected `int` >= 0 - at `$.usage.input_tokens`"
+    )
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>busy</html>", b"\xff\xfe", b"{"])
@@ -147,6 +166,20 @@ async def test_neither_key_nor_address_is_taken_from_the_environment(
     assert isinstance(given, Credentials)
     assert isinstance(await create(SdkMessages(given)), Reply)
     assert "elsewhere" not in str(route.calls.last.request.headers)
+
+
+async def test_no_header_is_taken_from_the_environment(
+    httpx2_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = (
+        "X-Odd: elsewhere\nanthropic-version: elsewhere\nAuthorization: Bearer elsewhere\nanthropic-beta: elsewhere"
+    )
+    monkeypatch.setenv("ANTHROPIC_CUSTOM_HEADERS", elsewhere)
+    route = httpx2_mock.post(URL).respond(json=WIRE)
+    assert isinstance(await create(SdkMessages(GIVEN)), Reply)
+    sent = route.calls.last.request.headers
+    assert "elsewhere" not in str(sent)
+    assert SECRET in sent["authorization"] + sent.get("x-api-key", "")
 
 
 async def test_a_model_is_looked_up_and_a_retired_one_is_trouble() -> None:

@@ -1,6 +1,7 @@
 """Decisions on disk: what is written, what is not, and a run from it without a network."""
 
 import asyncio
+import math
 import stat
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.runtime.clock import SimulatedClock
 from tests.support.agent import SYSTEM, TERMS, FakeDesk, Scripted, held, looks, says, submits
 from tests.support.claude import CONTEXT
+from tests.support.clocks import Waits
 
 BUY = ("BTCUSDT", "BUY")
 SECRET = "plain-looking-secret-1234"
@@ -29,7 +31,7 @@ async def recorded(path: Path, *answers: Reply | Trouble, system: str = SYSTEM, 
 
 
 async def conversed(messages: Messages, system: str = SYSTEM, context: str = CONTEXT) -> Outcome:
-    outcome = await Conversation(messages, FakeDesk(), SimulatedClock(), TERMS).hold(7, system, context)
+    outcome = await Conversation(messages, FakeDesk(), Waits(), TERMS).hold(7, system, context)
     return msgspec.structs.replace(outcome, took_ms=0)
 
 
@@ -94,6 +96,19 @@ async def test_a_changed_prompt_is_told_from_a_changed_market(tmp_path: Path) ->
         Missing(7, 0, "messages differ from what was asked then"),
         Missing(8, 0, "nothing was asked there"),
     ]
+    assert recording.unanswered() == {7: "system differ from what was asked then", 8: "nothing was asked there"}
+
+
+async def test_what_had_no_recording_is_told_in_a_sentence_that_does_not_grow(tmp_path: Path) -> None:
+    recording = Recording([])
+    assert recording.in_words() == ""
+    for wake in (1, 1, 2, 3, 4, 5, -9):
+        await recording.create(Request(wake, 0, {}))
+    why = "nothing was asked there"
+    assert recording.in_words() == (
+        f"the recording had no answer for 5 wakes; wake 1: {why}; wake 2: {why}; wake 3: {why}; and 2 more; "
+        "1 of its diary's entries"
+    )
 
 
 async def test_a_wake_that_was_asked_about_anew_counts_as_it_was_answered_last(tmp_path: Path) -> None:
@@ -103,20 +118,33 @@ async def test_a_wake_that_was_asked_about_anew_counts_as_it_was_answered_last(t
     assert await conversed(Recording.read(path)) == last
 
 
-async def test_thinking_takes_in_a_replay_what_it_took(tmp_path: Path) -> None:
-    class Ticking(SimulatedClock):
-        wall = 0.0
-
-        def wall_ms(self) -> float:
-            self.wall += 100
-            return self.wall
-
+@pytest.mark.parametrize("asked_for_s", [None, 0.5, 5.0])
+async def test_a_replay_waits_for_nobody_and_tries_again_where_it_was_tried_again(
+    tmp_path: Path, asked_for_s: float | None
+) -> None:
     path = tmp_path / "decisions.jsonl"
-    with Recorder(path, Scripted(looks(), submits(BUY)), Ticking()) as recorder:
-        await conversed(recorder)
+    busy = Trouble(Cause.RATE_LIMITED, "429", retry_after_s=asked_for_s)
+    clock = Waits()
+    with Recorder(path, Scripted(busy, submits(BUY)), clock) as recorder:
+        was = await held(recorder, clock=clock)
+    assert clock.waited == [1_000 * (asked_for_s or 2)]
+    again = await held(Recording.read(path), clock=(replayed := Waits()))
+    assert msgspec.structs.replace(again, took_ms=0) == msgspec.structs.replace(was, took_ms=0)
+    assert sum(replayed.waited) == 0
+
+
+async def test_a_replay_does_not_try_again_where_it_was_left_at_that(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.jsonl"
+    await recorded(path, Trouble(Cause.OVERLOADED, "529", retry_after_s=900))
+    # As a process leaves it that died while it waited.
+    with Recorder(path, Scripted(Trouble(Cause.SERVER, "500")), SimulatedClock()) as recorder:
+        await recorder.create(Request(8, 0, {}))
     recording = Recording.read(path)
-    assert recording.thinking_ms(7) == 200
-    assert recording.thinking_ms(8) == 0
+    for wake, cause in ((7, Cause.OVERLOADED), (8, Cause.SERVER)):
+        body = msgspec.json.decode(recording._calls[wake][0].request)
+        answer = await recording.create(Request(wake, 0, body))
+        assert isinstance(answer, Trouble)
+        assert (answer.cause, answer.retry_after_s) == (cause, math.inf)
 
 
 def test_a_file_that_is_open_to_others_or_cut_off_is_not_gone_on_with(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from ocw_mcp.app.bench.agent.decisions import PROTOTYPE
 from ocw_mcp.app.bench.agent.stand_in import StandIn, segments
 from ocw_mcp.app.bench.snapshot import SYMBOLS, example
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
+from ocw_mcp.domain.orders import CLAUDE
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.runtime.clock import SimulatedClock
@@ -67,6 +68,6 @@ async def test_what_the_segments_cost_is_what_the_decision_cost() -> None:
 
 def test_our_request_for_three_symbols_is_at_most_two_fifths_of_the_prototypes() -> None:
     policies = load_policies(None).policies
-    briefing = Briefing(compose(load_prompts(None).texts, policies), policies)
+    briefing = Briefing(compose(load_prompts(None).texts, policies), policies, CLAUDE)
     ours = len(briefing.system) + len(briefing.context(DecisionRequest(1, example(SYMBOLS), 0)))
     assert ours <= 0.4 * sum(PROTOTYPE.values())

@@ -1,5 +1,7 @@
 """Claude seated at a desk by the application: the real SDK over a real socket, recordings, and a replay from one."""
 
+import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import replace
@@ -8,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import respx
 
 from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
+from ocw_mcp.app import claude
 from ocw_mcp.app.claude import Brain
 from ocw_mcp.app.compose import Book, stamp
 from ocw_mcp.app.policy_loader import LoadedPrompts, load_policies, load_prompts
@@ -20,6 +24,7 @@ from ocw_mcp.app.settings import Settings
 from ocw_mcp.domain import events
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.time import HOUR
+from ocw_mcp.runtime.clock import SimulatedClock
 from tests.support.claude import KEY, served_claude
 from tests.support.shell import Ocw
 
@@ -37,6 +42,7 @@ async def ran(
         policies, texts = load_policies(None), prompts or load_prompts(None)
         thinks = partial(brain.seated, policies, texts, kept)
         book = Book(feed, "claude", policies, texts, store, CommandFiles(directory), thinks=thinks)
+        await book.run.unless_stopped(brain.look_at_the_model())
         async with brain.at_work(book.decider, facade_of(book, directory), directory):
             await book.run.run("1", HOURS * HOUR)
         yield book, [event for _, event in store.all_events()]
@@ -66,6 +72,30 @@ async def test_claude_trades_through_the_sdk_and_a_recorded_run_replays_to_the_s
     assert replaying.recording.missing == []
 
 
+@pytest.mark.parametrize("odd", ["gateway-Xy7", 'odd"X\\y7'])
+async def test_a_token_that_a_gateway_echoes_is_in_no_line_of_the_recording(
+    tmp_path: Path, httpx2_mock: respx.MockRouter, odd: str
+) -> None:
+    """It looks like no secret, so that only who knows it can take it out."""
+    gateway = "https://gateway.example.org"
+    echoed = {"type": "text", "text": f"You came with {odd}."}
+    answer = {"content": [echoed], "stop_reason": "end_turn", "usage": {"input_tokens": 5, "output_tokens": 3}}
+    httpx2_mock.get(url__startswith=f"{gateway}/v1/models").respond(json={})
+    httpx2_mock.post(f"{gateway}/v1/messages").respond(json=answer)
+    record = tmp_path / "decisions.jsonl"
+    given = Settings(anthropic_auth_token=odd, anthropic_base_url=gateway)
+    async with ran(tmp_path / "live", Brain(given, record)):
+        pass
+    lines = record.read_text().splitlines()
+    assert any("You came with [redacted]." in line for line in lines)
+    assert not any("y7" in line for line in lines)
+    again = Brain(given, decisions=record)
+    async with ran(tmp_path / "again", again):
+        pass
+    assert again.recording is not None
+    assert again.recording.missing == []
+
+
 async def test_a_changed_prompt_shows_which_decisions_have_no_recording(tmp_path: Path) -> None:
     record = tmp_path / "decisions.jsonl"
     async with served_claude("trader") as url, ran(tmp_path / "live", Brain(settings(url), record)):
@@ -83,6 +113,10 @@ async def test_a_changed_prompt_shows_which_decisions_have_no_recording(tmp_path
     assert all("system" in each.why or each.why == "nothing was asked there" for each in missing)
 
 
+async def at_once(clock: SimulatedClock, ms: float) -> None:
+    """The wall is in no hurry, but whoever runs these tests is."""
+
+
 @pytest.mark.requirement("A01")
 @pytest.mark.parametrize(
     ("character", "cause"),
@@ -90,8 +124,9 @@ async def test_a_changed_prompt_shows_which_decisions_have_no_recording(tmp_path
      ("refuser", "REFUSAL")],
 )  # fmt: skip
 async def test_each_trouble_of_the_api_ends_with_the_rules_having_decided(
-    tmp_path: Path, character: str, cause: str
+    tmp_path: Path, character: str, cause: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(SimulatedClock, "pause", at_once)
     async with served_claude(character) as url, ran(tmp_path / "desk", Brain(settings(url))) as (_, told):
         first = next(each for each in told if isinstance(each, events.DecisionMade))
     assert first.decider == "rules"
@@ -110,6 +145,44 @@ async def test_without_a_key_or_with_a_wrong_one_the_person_is_told_at_the_start
     assert "Claude cannot be asked, so the rules decide: NO_KEY: " in said
     assert "Claude cannot be asked, so the rules decide: BAD_KEY: " in said
     assert "sk-ant-wrong-key" not in said
+
+
+async def test_a_model_that_the_api_does_not_tell_of_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(claude, "LOOK_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as kept:
+        brain = Brain(settings(f"http://127.0.0.1:{silent.getsockname()[1]}"))
+        brain.seated(load_policies(None), load_prompts(None), kept, SimulatedClock())
+        await brain.look_at_the_model()
+    said = "".join(capsys.readouterr())
+    assert "the API did not say within 0.05 s whether it has claude-sonnet-5-5; the run goes on" in said
+
+
+async def test_a_model_that_nobody_prices_is_told_at_the_start_with_what_to_do(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    brain = Brain(settings("http://127.0.0.1:9").model_copy(update={"claude_model": "claude-nobody"}))
+    with ExitStack() as kept:
+        brain.seated(load_policies(None), load_prompts(None), kept, SimulatedClock())
+        await brain.look_at_the_model()
+    said = "".join(capsys.readouterr())
+    assert "nobody tells what claude-nobody costs, so no budget could hold, and the rules decide every wake" in said
+    assert "set CLAUDE_MODEL to a model that genai-prices knows, such as claude-sonnet-5-5" in said
+
+
+def test_which_wakes_had_no_recording_is_told_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ocw = Ocw(monkeypatch, capsys)
+    (tmp_path / "empty.jsonl").touch()
+    said = ocw("run", "--market", "sim", "--agent", "claude", "--for", "2h", "--decisions", tmp_path / "empty.jsonl",
+               "--json")  # fmt: skip
+    assert said.code == 0, said.err
+    report = json.loads(said.out)
+    assert report["not_recorded"] == report["decisions"] > 0
+    assert f"the recording had no answer for {report['not_recorded']} wake" in said.err
+    assert "wake 1: nothing was asked there" in said.err
 
 
 def test_options_about_claudes_decisions_want_claude(

@@ -36,14 +36,14 @@ async def run(directory: Path, brain: Brain, for_ms: int) -> tuple[str, list[Any
         return store.fingerprint, [event for _, event in store.all_events()]
 
 
-@pytest.mark.parametrize("character", ["trader", "limited"])
+@pytest.mark.parametrize("character", ["trader", "refuser"])
 async def test_stopped_at_any_time_a_recorded_run_comes_to_the_same(tmp_path: Path, character: str) -> None:
     record, nobody = tmp_path / "decisions.jsonl", Settings()
     async with served_claude(character) as url:
         asks = Brain(Settings(anthropic_api_key=KEY, anthropic_base_url=url), record)
         expected, told = await run(tmp_path / "live", asks, HOURS * HOUR)
     causes = {each.decision.cause.partition(" (")[0] for each in told if isinstance(each, events.DecisionMade)}
-    assert ("fallback: BREAKER" in "".join(causes)) == (character == "limited")
+    assert ("fallback: BREAKER" in "".join(causes)) == (character == "refuser")
     assert (b'reflections":[{' in (tmp_path / "live" / MEMORY).read_bytes()) == (character == "trader")
     stopped = tmp_path / "stopped"
     for minutes in (35, 121, 240, 345, 487, HOURS * 60):

@@ -58,7 +58,7 @@ async def test_the_same_snapshot_again_is_answered_from_memory_and_not_for_ever(
     run = await claude(model, [100.0] * 300, QUIET).go()
     made = run.timed(events.DecisionMade)
     asked = [at for at, each in made if each.decision.cause.startswith("model: ")]
-    assert len(made) == 19
+    assert len(made) == 20
     assert model.asked == [1, 10, 19]
     assert all(2 * HOUR < later - earlier < 2 * HOUR + 16 * MINUTE for earlier, later in pairwise(asked))
     assert made[1][1].decision.cause == "memory: as at wake 1, 15 min ago; nothing that matters has changed since"

@@ -6,13 +6,24 @@ import msgspec
 import pytest
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import CallerRequest, CancelRequest, Done, HaltRequest, LegRequest, ProtectionRequest
+from ocw_mcp.domain.asks import (
+    CallerRequest,
+    CancelRequest,
+    CloseRequest,
+    Done,
+    HaltRequest,
+    LegRequest,
+    NoteRequest,
+    ProtectionRequest,
+)
 from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.orders import OrderRef, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.steps import Asked, Command, Verb
 from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.engine import answers
 from ocw_mcp.engine.answers import Answer
 from tests.support.deciders import Scripted
 from tests.support.legs import buy, sell
@@ -210,10 +221,10 @@ async def test_there_is_no_protection_without_a_position() -> None:
 async def test_a_stop_is_not_moved_more_often_than_a_minute_allows() -> None:
     policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, pace={"reductions_per_minute": 2})
     run = await Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=policy).go()
-    answers = [await ask(run, ProtectionRequest(f"k{i}", "anna", "BTCUSDT", stop=D(f"97.{i}"))) for i in range(1, 4)]
-    assert code(answers[2]) is RefusalCode.REDUCTION_RATE
+    told = [await ask(run, ProtectionRequest(f"k{i}", "anna", "BTCUSDT", stop=D(f"97.{i}"))) for i in range(1, 4)]
+    assert code(told[2]) is RefusalCode.REDUCTION_RATE
     (stop,) = run.engine._desk.orders.live("BTCUSDT", Purpose.STOP)
-    assert stop.ref == answers[1]
+    assert stop.ref == told[1]
 
 
 async def test_a_halt_halts_whatever_its_key_was_used_for_before() -> None:
@@ -230,3 +241,41 @@ async def test_an_addition_is_to_the_side_that_was_shown_or_none() -> None:
     more = msgspec.structs.replace(leg(Action.ADD, stop=None), size=D("0.05"))
     assert code(await ask(run, LegRequest("k1", "anna", more, side=Side.SELL))) is RefusalCode.OPPOSITE_POSITION
     assert isinstance(await ask(run, LegRequest("k2", "anna", more, side=Side.BUY)), OrderRef)
+
+
+async def test_a_noisy_caller_pushes_out_none_of_anothers_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "KEPT", 4)
+    run = await holding()
+    limit = LegRequest("once", "anna", leg(size="0.01", limit="98"))
+    sent = await ask(run, CloseRequest("once", "anna", "BTCUSDT"))
+    for number in range(9):
+        await ask(run, NoteRequest(f"k{number}", "ben", "noise"))
+        await ask(run, NoteRequest(f"k{number}", "'anna': ", "posing"))
+    assert run.engine.answer(NoteRequest("k0", "ben", "noise")) is None
+    before = len(run.events(events.CallerAsked))
+    assert await ask(run, CloseRequest("once", "anna", "BTCUSDT")) == sent
+    assert len(run.events(events.CallerAsked)) == before
+    assert code(await ask(run, limit)) is RefusalCode.KEY_REUSED
+
+
+async def test_of_too_many_callers_the_one_that_was_silent_longest_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(answers, "CALLERS_KEPT", 2)
+    run = await flat()
+    for caller, key in (("anna", "k"), ("ben", "k"), ("anna", "k2"), ("carla", "k")):
+        await ask(run, NoteRequest(key, caller, "hello"))
+    found = [run.engine.answer(NoteRequest("k", caller, "hello")) for caller in ("anna", "ben", "carla")]
+    assert found == [Done(), None, Done()]
+
+
+async def test_before_a_candle_of_this_run_an_entry_is_told_that_only_history_is_read() -> None:
+    run = Run(ListFeed(path([100.0] * 4)), Scripted({}), policy=WAKES)
+    past = Candle("BTCUSDT", START - MINUTE, MINUTE, 100.0, 101.0, 99.0, 100.0, 5.0)
+    run.engine.step(Frame(START, (past,), history=True), START)
+    asked = LegRequest("k", "anna", leg())
+    run.engine.step(Asked(asked, START), START)
+    refusal = run.engine.answer(asked)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code, refusal.limit) == (RefusalCode.NO_PRICE, "a candle of this run")
+    assert refusal.actual == "none yet, the history before it is read"

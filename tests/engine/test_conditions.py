@@ -33,7 +33,7 @@ async def test_a_decision_sets_conditions_and_one_of_them_wakes_again_once() -> 
     assert "luck@1h" in told.refused[0]
     woken = [(at, wake.reasons) for at, event in run.timed(events.WakeRaised) for wake in event.reasons]
     (by_condition,) = [(at, reasons) for at, reasons in woken if "condition" in reasons[0]]
-    assert by_condition == (START + 248 * MINUTE, ("condition:price crosses_above 102.5, now 103 (breakout)",))
+    assert by_condition == (START + 248 * MINUTE, ("condition:price crosses_above 102.5, now 103",))
 
 
 async def test_an_indicator_can_be_watched() -> None:

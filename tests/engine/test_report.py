@@ -1,10 +1,14 @@
 """What a run's report says beyond the journal."""
 
+import io
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
+from rich.console import Console
 
+from ocw_mcp.app.report_view import show
 from ocw_mcp.domain.figures import JournalFigures
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.state import DeskState
@@ -59,3 +63,15 @@ def test_the_time_in_each_state_adds_up_to_the_whole_and_counts_only_what_the_ca
     assert time_in_state([(200, halted), (450, active)], 100, 500) == {"ACTIVE": 150, "REDUCING": 0, "HALTED": 250}
     assert time_in_state([(0, halted), (900, active)], 100, 500) == {"ACTIVE": 0, "REDUCING": 0, "HALTED": 400}
     assert time_in_state([], None, None) == {"ACTIVE": 0, "REDUCING": 0, "HALTED": 0}
+
+
+async def test_what_deciders_were_paid_is_told_in_the_report_as_a_number() -> None:
+    run = await Run(ListFeed(two_symbols())).go()
+    paid = replace(NOTHING_JOURNALED, thinking_usd=Decimal("0.0375"))
+    engine = run.engine
+    figures = report(engine.config, engine.tally, engine.account, engine.gate.counters, paid, FEE, "f00")
+    assert figures["thinking_usd"] == 0.0375
+    console = Console(width=100, file=io.StringIO(), highlight=False)
+    show(figures | {"candles_per_s": 1, "max_rss_mb": 1}, "it was time", console)
+    assert isinstance(console.file, io.StringIO)
+    assert "0.0375 USD" in console.file.getvalue()

@@ -6,7 +6,7 @@ from decimal import Decimal
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import Candle, Funding, Metrics
 from ocw_mcp.domain.policies import Policies, limits_in_force
-from ocw_mcp.domain.snapshot import Feasible, Snapshot
+from ocw_mcp.domain.snapshot import Feasible, Remark, Snapshot
 from ocw_mcp.domain.time import HOUR, MINUTE
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.decisions import NOTE_KEPT
@@ -55,7 +55,9 @@ async def test_closed_trades_are_in_the_next_snapshot_with_their_profit_after_fe
 async def test_a_note_stays_until_the_next_one_and_is_cut_at_its_length() -> None:
     script = {1: Decision(note="watch 100"), 3: Decision(note="x" * 4_000)}
     snapshots = await seen(ListFeed(path([100.0] * 5)), script)
-    assert [each.note for each in snapshots] == ["", "watch 100", "watch 100", "x" * NOTE_KEPT, "x" * NOTE_KEPT]
+    first = Remark("watch 100", "scripted", START + MINUTE)
+    second = Remark("x" * NOTE_KEPT, "scripted", START + 3 * MINUTE)
+    assert [each.note for each in snapshots] == [None, first, first, second, second]
 
 
 async def test_feasible_sizes_are_those_of_this_moment_and_unknown_while_an_order_is_under_way() -> None:

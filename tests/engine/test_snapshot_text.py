@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ocw_mcp.app.bench.snapshot import SYMBOLS, measure
 from ocw_mcp.domain.market import Product
@@ -19,6 +21,7 @@ from ocw_mcp.domain.snapshot import (
     FormingView,
     IndicatorValues,
     PositionView,
+    Remark,
     Snapshot,
     SymbolView,
     TradeView,
@@ -27,7 +30,8 @@ from ocw_mcp.domain.snapshot import (
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.domain.unknown import Unknown
-from ocw_mcp.engine.snapshot_text import compact, full
+from ocw_mcp.domain.words import untrusted
+from ocw_mcp.engine.snapshot_text import LONGEST_REMARK, compact, full
 
 D = Decimal
 NOON = 1_772_366_400_000
@@ -59,7 +63,7 @@ def snapshot(*views: SymbolView, **changes: Any) -> Snapshot:
         macro="goldilocks",
         scale=D("0.54"),
         trades=(TradeView("ETHUSDT", "short", NOON - 5 * HOUR, NOON - 2 * HOUR, D("12.3456")),),
-        note="first\nsecond",
+        note=Remark("first\nsecond", "claude", NOON - HOUR),
         limits=(("stop", "within 5%"),),
     )
     return msgspec.structs.replace(plain, **changes)
@@ -132,7 +136,8 @@ def test_positions_sizes_trades_and_money_are_written_as_a_person_would() -> Non
     assert "BTCUSDT 0.0000123457 1 1.23 -2.00 ? ? 0.5 0 0.001" in text.splitlines()
     assert "ETHUSDT short 2026-03-01T07:00 3.0h +12.35" in text
     assert "equity 9987.65 " in text
-    assert "note: first second\n" in text
+    assert "note, untrusted_text by claude, 2026-03-01T" in text
+    assert "note: first second\n" in compact(snapshot(held), reader="claude")
     assert "sizes that would pass: long up to 0.5, short up to 0, at least 0.001" in full(snapshot(held))
 
 
@@ -174,10 +179,22 @@ def test_snapshots_of_two_wakes_share_their_beginning_up_to_what_changes_at_ever
     assert form(first) == form(first)
 
 
+@given(text=st.text(max_size=1_500), form=st.sampled_from((compact, full)))
+def test_whatever_others_wrote_stands_on_lines_of_its_own_as_data(text: str, form: Any) -> None:
+    met = "condition:price gt 5, now 6"
+    by_others = (WakeReason("BTCUSDT", (met,), (Remark(text, "mcp:desk", NOON, met),)),)
+    told = form(snapshot(note=Remark(text, "mcp:desk", NOON), wake=by_others), reader="claude")
+    bare = form(snapshot(note=None, wake=(WakeReason("BTCUSDT", (met,)),)), reader="claude")
+    left = [each for each in told.splitlines() if each not in bare.splitlines()]
+    quoted = [each.partition(", untrusted_text by mcp:desk, 2026-03-01T12:00:00Z: ") for each in left]
+    assert [what.strip().lower() for what, _, _ in quoted] == ["note", f"on btcusdt {met}"]
+    assert {json.loads(said) for _, _, said in quoted} == {untrusted(text, LONGEST_REMARK)}
+
+
 def test_an_empty_snapshot_still_reads() -> None:
-    bare = snapshot(trades=(), note="", limits=(), wake=())
+    bare = snapshot(trades=(), note=None, limits=(), wake=())
     assert "no position" in compact(bare)
-    assert "Your note: none" in full(bare)
+    assert "Note: none" in full(bare)
 
 
 def test_the_measured_sizes_are_ready_for_json_and_compact_is_much_shorter() -> None:

@@ -15,6 +15,7 @@ from ocw_mcp.domain.snapshot import (
     DecisionRequest,
     Feasible,
     FormingCandle,
+    Remark,
     Snapshot,
     TradeView,
     WakeReason,
@@ -30,6 +31,7 @@ from tests.support.runs import policies
 
 D = Decimal
 BTC, ETH = "BTCUSDT", "ETHUSDT"
+NOTE = Remark("wait", "claude", 1)
 TRADE = TradeView(BTC, "long", START, START + HOUR, D("1.5"))
 
 
@@ -86,23 +88,23 @@ def test_a_position_shows_how_far_it_went_either_way() -> None:
 def test_what_nobody_tells_is_unknown_or_empty() -> None:
     snapshot = taken(10)
     assert isinstance(snapshot.symbols[0].feasible, Unknown)
-    assert (snapshot.trades, snapshot.note, snapshot.limits) == ((), "", ())
+    assert (snapshot.trades, snapshot.note, snapshot.limits) == ((), None, ())
 
 
 def test_what_others_tell_is_in_it_and_only_the_last_trades() -> None:
     sizes = {BTC: Feasible(D("0.5"), D(0), D("0.001")), ETH: Unknown("no price")}
     trades = tuple(msgspec.structs.replace(TRADE, pnl=D(place)) for place in range(TRADES_SHOWN + 3))
     limits = (("order", "at most 2000"),)
-    snapshot = taken(10, feasible=sizes.__getitem__, trades=trades, note="wait", limits=limits)
+    snapshot = taken(10, feasible=sizes.__getitem__, trades=trades, note=NOTE, limits=limits)
     assert [view.feasible for view in snapshot.symbols] == [sizes[BTC], sizes[ETH]]
     assert [trade.pnl for trade in snapshot.trades] == [D(place) for place in range(3, TRADES_SHOWN + 3)]
-    assert (snapshot.note, snapshot.limits) == ("wait", limits)
+    assert (snapshot.note, snapshot.limits) == (NOTE, limits)
 
 
 @pytest.mark.parametrize("minutes", [1, 61, 1_600])
 @pytest.mark.parametrize("encoding", [msgspec.msgpack, msgspec.json])
 def test_a_request_is_the_same_after_a_checkpoint(encoding: Any, minutes: int) -> None:
-    told = {"feasible": lambda symbol: Feasible(D("0.5"), D("0.25"), D("0.001")), "trades": (TRADE,), "note": "x"}
+    told = {"feasible": lambda symbol: Feasible(D("0.5"), D("0.25"), D("0.001")), "trades": (TRADE,), "note": NOTE}
     for snapshot in (taken(minutes), taken(minutes, held=True, limits=(("stop", "within 5%"),), **told)):
         request = DecisionRequest(1, snapshot, START)
         assert encoding.decode(encoding.encode(request), type=DecisionRequest) == request

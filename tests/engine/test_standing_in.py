@@ -116,12 +116,9 @@ async def test_what_was_spent_and_told_survives_a_kill_at_any_moment() -> None:
 async def test_used_limits_count_live_entries_and_what_thinking_cost() -> None:
     script = {1: buy("96", "0.2", limit="98")}
     mandate = {"amount": 5_000, "symbols": ["*"], "expires": "2030-01-01T00:00:00Z"}
-    policy = policies(
-        gate={"close_wakes": ["1m"], "cooldown_s": 0},
-        mandate=mandate,
-        margin={"min_free": "0.2"},
-        budget={"usd_per_day": 9, "usd_per_month": 10},
-    )
+    budget = {"usd_per_day": "0.5", "usd_per_month": 10}
+    gate = {"close_wakes": ["1m"], "cooldown_s": 0}
+    policy = policies(gate=gate, mandate=mandate, margin={"min_free": "0.2"}, budget=budget)
     run = await Run(ListFeed(path([100.0] * 4)), Dear(script), policy=policy, agent="dear", fallback=True).go()
     used = {row["name"]: (D(row["limit"]), D(row["used"])) for row in run.engine.summary()["limits"]}
     view = run.engine._desk.view("BTCUSDT", START + 4 * MINUTE)
@@ -132,7 +129,7 @@ async def test_used_limits_count_live_entries_and_what_thinking_cost() -> None:
     assert used["margin.min_free"] == (D("0.8"), round(1 - view.free_margin / view.equity, 6))
     assert used["positions.max_open"][1] == used["pace.entries_per_day"][1] == 1
     assert used["pace.reductions_per_minute"][1] == 0
-    assert used["budget.usd_per_day"] == (policy.budget.usd_per_day, D("0.8"))
+    assert used["budget.usd_per_day"] == (policy.budget.usd_per_day, D("0.6"))
 
 
 async def test_a_model_that_does_nothing_for_long_is_told_of() -> None:

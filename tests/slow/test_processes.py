@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,18 @@ class Ocw:
         report = json.loads(out)
         assert isinstance(report, dict)
         return report
+
+
+@pytest.mark.parametrize("calls", [1, 2], ids=["at the start", "in the middle"])
+def test_a_stop_is_heard_while_an_api_says_nothing(calls: int, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as held:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        process = Ocw("run", "--market", "sim", "--agent", "claude", "--json", ANTHROPIC_BASE_URL=url,
+                      ANTHROPIC_API_KEY="sk-ant-test-0123456789abcdef")  # fmt: skip
+        for _ in range(calls):
+            held.enter_context(silent.accept()[0])
+        report = process.report(signal.SIGINT)
+    assert report["decisions"] == 0
 
 
 def wait_for_events(book: Path, count: int, process: Ocw) -> int:

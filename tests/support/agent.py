@@ -13,8 +13,8 @@ from ocw_mcp.agent.messages import Messages, Reply, Request
 from ocw_mcp.agent.pricing import Usage
 from ocw_mcp.agent.tools import SUBMIT
 from ocw_mcp.domain.protocols import Clock
-from ocw_mcp.runtime.clock import SimulatedClock
 from tests.support.claude import CONTEXT, MODEL, SUBMIT_SCHEMA
+from tests.support.clocks import Waits
 
 TERMS = Terms(model=MODEL, allowance_usd=Decimal("0.5"))
 SYSTEM = "You decide."
@@ -131,7 +131,7 @@ async def held(
     messages: Messages, desk: FakeDesk | None = None, terms: Terms = TERMS, clock: Clock | None = None
 ) -> Outcome:
     """The whole conversation about wake 7."""
-    conversation = Conversation(messages, desk or FakeDesk(), clock or SimulatedClock(), terms)
+    conversation = Conversation(messages, desk or FakeDesk(), clock or Waits(), terms)
     return await conversation.hold(7, SYSTEM, CONTEXT)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from ocw_mcp.runtime.clock import LiveClock
+from ocw_mcp.runtime.clock import LiveClock, SimulatedClock
 
 
 class HandClock(LiveClock):
@@ -26,3 +26,14 @@ class HandClock(LiveClock):
         self._moved = asyncio.Event()
         for _ in range(50):
             await asyncio.sleep(0)  # noqa: TID251 - this is a clock
+
+
+class Waits(SimulatedClock):
+    """Notes how long somebody would have waited by the wall (ms), and lets it pass at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: list[float] = []
+
+    async def pause(self, ms: float) -> None:
+        self.waited.append(ms)

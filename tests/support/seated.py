@@ -8,6 +8,7 @@ from mcp import Client
 from mcp.types import CallToolResult, ListToolsResult, RequestParamsMeta
 
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
+from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.decider import ClaudeDecider, Desk
 from ocw_mcp.agent.messages import Messages, Reply, Request
@@ -23,7 +24,7 @@ from ocw_mcp.runtime.history import History
 from ocw_mcp.runtime.trading import Trading
 from tests.support.agent import calls, says
 from tests.support.claude import MODEL
-from tests.support.runs import Run, policies
+from tests.support.runs import Commands, Run, policies
 from tests.support.stores import MemoryStore
 
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, budget={"usd_per_day": 1_000, "usd_per_month": 10_000})
@@ -67,13 +68,15 @@ class Seated:
         clock: Clock | None = None,
         texts: dict[str, str] | None = None,
         strict: Policies | None = None,
+        commands: Commands | None = None,
+        venue: PaperVenue | None = None,
     ) -> None:
         clock = clock or SimulatedClock()
         prompts = compose(texts or load_prompts(None).texts, policy)
         self.decider = ClaudeDecider(messages, prompts, policy, clock, MODEL)
         self.run = Run(
             feed, self.decider, store=store, policy=policy, clock=clock, agent=self.decider.name, fallback=True,
-            strict=strict,
+            strict=strict, commands=commands, venue=venue,
         )  # fmt: skip
         self.calls: Callable[..., Awaitable[CallToolResult]] | None = None
         simulation = self.run.simulation

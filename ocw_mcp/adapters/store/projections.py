@@ -19,7 +19,7 @@ from ocw_mcp.domain.orders import OrderRef
 OUTSIDE = "o"
 """In place of a leg: a fill that no order of ours made."""
 
-PROJECTIONS_VERSION = 4
+PROJECTIONS_VERSION = 5
 """Raise it when a table or what fills it changes: older books are then rebuilt when they are opened."""
 
 TABLES: dict[str, tuple[str, str]] = {
@@ -43,6 +43,7 @@ TABLES: dict[str, tuple[str, str]] = {
            cause TEXT, decision TEXT""",
         "seq",
     ),
+    "thinking": ("seq INTEGER PRIMARY KEY, at INTEGER, wake_id INTEGER, cost_usd TEXT", "seq"),
     "refusals": (
         """seq INTEGER PRIMARY KEY, at INTEGER, code TEXT, symbol TEXT, "limit" TEXT, actual TEXT, largest TEXT,
            principal TEXT, wake_id INTEGER, policy_hash TEXT""",
@@ -74,6 +75,7 @@ _ADD_FILL = """INSERT INTO fills VALUES (:seq, :at, :n, :leg, :revision, :fill_i
 _ADD_WAKE = "INSERT INTO wakes VALUES (:seq, :at, :wake_id, :reasons)"
 _ADD_DECISION = """INSERT INTO decisions VALUES (:seq, :at, :wake_id, :decider, :thinking_ms, :legs, :cause,
     :decision)"""
+_ADD_COST = "INSERT INTO thinking VALUES (:seq, :at, :wake_id, :cost_usd)"
 _ADD_REFUSAL = """INSERT INTO refusals VALUES (:seq, :at, :code, :symbol, :limit, :actual, :largest, :principal,
     :wake_id, :policy_hash)"""
 _ADD_TRADE = "INSERT INTO trades VALUES (:seq, :symbol, :opened_at, :at, :pnl, :fees, :funding)"
@@ -189,7 +191,7 @@ def changes_of(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]
             return [(_ADD_REFUSAL, refused)]
         case events.WakeRaised(wake_id, reasons):
             return [(_ADD_WAKE, {"seq": seq, "at": at, "wake_id": wake_id, "reasons": _json(reasons)})]
-        case events.DecisionMade(wake_id, decider, thinking_ms, decision):
+        case events.DecisionMade(wake_id, decider, thinking_ms, decision, cost_usd):
             made: dict[str, Value] = {
                 "seq": seq,
                 "at": at,
@@ -200,7 +202,13 @@ def changes_of(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]
                 "cause": decision.cause,
                 "decision": _json(decision),
             }
-            return [(_ADD_DECISION, made)]
+            return [(_ADD_DECISION, made), *_paid(seq, at, wake_id, cost_usd)]
+        case (
+            events.DecisionCorrected(wake_id=wake_id, cost_usd=cost_usd)
+            | events.DecisionEnded(wake_id=wake_id, cost_usd=cost_usd)
+            | events.DecisionDiscarded(wake_id=wake_id, cost_usd=cost_usd)
+        ):
+            return _paid(seq, at, wake_id, cost_usd)
         case events.PositionClosed(symbol, opened_at, pnl, fees, funding):
             closed: dict[str, Value] = {"seq": seq, "at": at, "symbol": symbol, "opened_at": opened_at}
             money = {"pnl": plain(pnl), "fees": plain(fees), "funding": plain(funding)}
@@ -222,6 +230,10 @@ def changes_of(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]
             return [(_ADD_DAY, {"seq": seq, "at": at, "day": day, "equity": plain(equity)})]
         case _:
             return []
+
+
+def _paid(seq: int, at: int, wake_id: int, cost_usd: Decimal) -> list[Change]:
+    return [(_ADD_COST, {"seq": seq, "at": at, "wake_id": wake_id, "cost_usd": plain(cost_usd)})] if cost_usd else []
 
 
 def _of_fill(seq: int, at: int, fill: events.OrderFilled) -> list[Change]:

@@ -12,6 +12,7 @@ from ocw_mcp.adapters.store.book import Book, BookStamp, peek_book
 from ocw_mcp.adapters.store.database import JOURNAL, look_at
 from ocw_mcp.adapters.store.rows import CHAIN_GENESIS
 from ocw_mcp.adapters.store.schema import GET_SUMMARY, LAST_DOMAIN_EVENT, LAST_ROW
+from ocw_mcp.adapters.store.spent import Spent, find_spent
 from ocw_mcp.adapters.store.totals import count
 from ocw_mcp.adapters.store.verify import Verification, verify_journal
 from ocw_mcp.domain.canonical import GENESIS
@@ -31,6 +32,8 @@ class BookView(msgspec.Struct, frozen=True):
     events: int
     orders: int
     fills: int
+    thinking: Spent | None
+    """What deciders were paid; None where nobody can tell yet."""
     chain_head: str
     fingerprint: str
     last_event_at: int | None
@@ -53,6 +56,7 @@ def read_book(directory: Path) -> BookView:
                 events=last[0] if last else 0,
                 orders=count(db, "SELECT count(*) FROM orders"),
                 fills=count(db, "SELECT count(*) FROM fills"),
+                thinking=find_spent(db),
                 chain_head=last[2] if last else CHAIN_GENESIS,
                 fingerprint=domain[1] if domain else GENESIS,
                 last_event_at=last[1] if last else None,

@@ -33,6 +33,7 @@ def journal_figures(db: Database) -> JournalFigures:
         day_equities=[
             (day, Decimal(equity)) for day, equity in db.execute("SELECT day, equity FROM days ORDER BY seq")
         ],
+        thinking_usd=total(db, "SELECT cost_usd FROM thinking ORDER BY seq"),
         state_changes=[
             (at, _decode_change(payload).after)
             for at, payload in db.execute(

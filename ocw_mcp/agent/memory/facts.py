@@ -1,6 +1,5 @@
 """What the model is told of a closed trade and of a day, before it writes on them. Others' words are marked as data."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
@@ -10,7 +9,7 @@ from ocw_mcp.adapters.store.views.trades import TradeRow
 from ocw_mcp.agent.memory.situations import Situation
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.time import iso
-from ocw_mcp.domain.words import cents, name, span, untrusted
+from ocw_mcp.domain.words import cents, name, quotation, span
 
 
 class TradeFacts(msgspec.Struct, frozen=True):
@@ -57,8 +56,8 @@ class TradeFacts(msgspec.Struct, frozen=True):
             return
         sure = "" if self.confidence is None else f", confidence {self.confidence:.2f}"
         yield f"decided by {name(self.decider)} at wake {self.wake}{sure}"
-        yield _quoted("thesis", self.decider, self.thesis)
-        yield _quoted("signals named", self.decider, ", ".join(self.signals))
+        yield quotation("thesis", self.decider, None, self.thesis)
+        yield quotation("signals named", self.decider, None, ", ".join(self.signals))
 
 
 class DayFacts(msgspec.Struct, frozen=True):
@@ -101,10 +100,6 @@ class DayFacts(msgspec.Struct, frozen=True):
                 f"{cents(trade.pnl, signed=True)}, held {span(trade.closed_at - trade.opened_at)}, closed by "
                 f"{name(trade.closed_by)}"
             )
-
-
-def _quoted(what: str, source: str, text: str) -> str:
-    return f"{what}, untrusted_text by {name(source)}: {json.dumps(untrusted(text), ensure_ascii=False)}"
 
 
 def _plain(value: Decimal | None) -> str:

@@ -13,12 +13,15 @@ from ocw_mcp.agent.memory.facts import DayFacts, TradeFacts
 from ocw_mcp.agent.memory.situations import Situation, situation
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action
+from ocw_mcp.domain.orders import CLAUDE, RULES
 from ocw_mcp.domain.policies import RulesPolicy
 from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.time import DAY, day_begins, utc_day
 
 MOST_TRADES: Final = 12
 """Of a day that are told of one by one."""
+OWN: Final = (CLAUDE, RULES)
+"""Whose words on a trade are written on."""
 MOST_EVENTS: Final = 4_000
 """Of a day that are counted."""
 _COUNTED: Final = ("day.opened", "wake.raised", "decision.made", "order.refused", "incident")
@@ -47,13 +50,15 @@ async def trade_facts(past: Past, trade: TradeRow, rules: RulesPolicy) -> TradeF
     """The facts of a trade: its wake's story, and how it ended. Raises RequestError."""
     story = await past.story(f"order:{trade.order}")
     seen = story.seen
-    legs = story.answer.decision.legs if story.answer is not None else ()
+    answer = story.answer
+    # Others' words are not written on, nor what was written after reading them: an entry would tell them on as its own.
+    legs = answer.decision.legs if answer is not None and answer.decider in OWN and not answer.tainted else ()
     leg = next((leg for leg in legs if leg.symbol == trade.symbol), None)
     facts = TradeFacts(
         trade,
         situation(seen, trade.symbol, rules) if isinstance(seen, Snapshot) else Situation(trade.symbol),
         wake=story.wake_id,
-        decider=story.answer.decider if story.answer is not None else "",
+        decider=answer.decider if answer is not None else "",
         thesis=leg.reasoning if leg is not None else "",
         signals=leg.signals if leg is not None else (),
         confidence=leg.confidence if leg is not None else None,

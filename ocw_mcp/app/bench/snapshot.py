@@ -8,8 +8,8 @@ from typing import Any
 from ocw_mcp.app.bench.config import paper_config
 from ocw_mcp.core.market.market import Market
 from ocw_mcp.domain.market import Candle, Funding, Metrics
-from ocw_mcp.domain.orders import Side
-from ocw_mcp.domain.snapshot import TRADES_SHOWN, Feasible, Snapshot, TradeView, WakeReason
+from ocw_mcp.domain.orders import CLAUDE, Side
+from ocw_mcp.domain.snapshot import TRADES_SHOWN, Feasible, Remark, Snapshot, TradeView, WakeReason
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 from ocw_mcp.engine.guard import Protection
 from ocw_mcp.engine.snapshot import take_snapshot
@@ -21,6 +21,8 @@ BEGIN = 20_500 * DAY
 CANDLES = 10 * 1440 + 100
 """Minutes: enough for every indicator on 4h, and a candle that is forming on each timeframe."""
 
+NOTE = "The trend of 4h holds while ADX stays above 25; take half off at 62400, and do not chase after news."
+
 
 def measure() -> dict[str, Any]:
     """Characters of both forms for one symbol and for three, with one open position and everything known.
@@ -31,8 +33,8 @@ def measure() -> dict[str, Any]:
     for count in (1, len(SYMBOLS)):
         snapshot = example(SYMBOLS[:count])
         sizes[f"symbols_{count}"] = {
-            "compact_characters": len(compact(snapshot)),
-            "full_characters": len(full(snapshot)),
+            "compact_characters": len(compact(snapshot, reader=CLAUDE)),
+            "full_characters": len(full(snapshot, reader=CLAUDE)),
         }
     return sizes
 
@@ -63,7 +65,7 @@ def example(symbols: tuple[str, ...]) -> Snapshot:
         now,
         feasible=lambda symbol: Feasible(Decimal("0.052"), Decimal("0.052"), Decimal("0.001")),
         trades=(trade,) * TRADES_SHOWN,
-        note="The trend of 4h holds while ADX stays above 25; take half off at 62400, and do not chase after news.",
+        note=Remark(NOTE, CLAUDE, now - 30 * MINUTE),
         limits=(("order", "at most 2000"), ("position", "at most 25% of equity"), ("stop", "within 5%")),
     )
 

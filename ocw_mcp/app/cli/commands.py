@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ocw_mcp import __version__
-from ocw_mcp.app.cli import hands, looks, operate
+from ocw_mcp.app.cli import gate, hands, looks, operate
 from ocw_mcp.app.cli.benches import bench
 from ocw_mcp.app.cli.install import install
 from ocw_mcp.app.cli.loopback import loopback
@@ -162,6 +162,7 @@ def status(state: BookOption, as_json: JsonOption = False) -> None:
 
 looks.add_to(app)
 hands.add_to(app)
+gate.add_to(app)
 app.add_typer(tokens, name="token")
 app.command("mcp")(mcp)
 app.add_typer(install, name="install")

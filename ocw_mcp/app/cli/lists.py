@@ -5,6 +5,7 @@ from decimal import Context, Decimal
 
 from rich.console import RenderableType
 
+from ocw_mcp.adapters.store.spent import Spent
 from ocw_mcp.adapters.store.views.decisions import DecisionRow, Decisions
 from ocw_mcp.adapters.store.views.orders import OrderRow, Orders, RefusalRow
 from ocw_mcp.adapters.store.views.positions import PositionRow, Positions
@@ -12,7 +13,7 @@ from ocw_mcp.adapters.store.views.trades import Trades
 from ocw_mcp.app.cli.tables import Column, amounts, grid, money, more
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.words import cents, moment, said, span
+from ocw_mcp.domain.words import cents, moment, said, span, usd
 from ocw_mcp.engine.event_text import leg_text
 
 STATUS = {"partially_filled": "part filled", "cancel_requested": "canceling"}
@@ -152,12 +153,25 @@ def decisions_text(view: Decisions, *, acted: bool) -> Iterator[RenderableType]:
     yield decisions_grid(view.decisions)
     if left := more(view.more, "decision(s)"):
         yield left
+    if paid := spent_text(view.thinking):
+        yield paid
     yield "ocw explain WAKE tells one from wake to fill" + ("" if acted else "; --acted leaves out those that held")
+
+
+def spent_text(spent: Spent | None) -> str:
+    """What thinking has cost; empty where nothing was paid, or nobody can tell."""
+    if spent is None or not spent.total_usd:
+        return ""
+    today, this_month, all_ = map(usd, (spent.today_usd, spent.this_month_usd, spent.total_usd))
+    return f"thinking cost {today} on {spent.day}, {this_month} in that month, {all_} in all"
 
 
 def decisions_grid(rows: list[DecisionRow], *, short: bool = False) -> RenderableType:
     """The table alone; `short` keeps each decision on one line."""
     decided = [_in_short(row) if short else _decided(row) for row in rows]
+    costs = [None if row.cost_usd is None else round(row.cost_usd, 4) for row in rows]
+    # Rules cost nothing, and say nothing of it.
+    paid = [Column("USD", amounts(costs), number=True)] if any(costs) else []
     return grid(
         "Decisions",
         [
@@ -168,6 +182,7 @@ def decisions_grid(rows: list[DecisionRow], *, short: bool = False) -> Renderabl
             Column("decided", decided, wraps=not short),
             Column("sent", [str(row.orders) for row in rows], number=True),
             Column("refused", [str(row.refusals) for row in rows], number=True),
+            *paid,
         ],
     )
 

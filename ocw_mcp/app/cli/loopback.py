@@ -1,7 +1,6 @@
 """`ocw loopback`: counterparties on this machine, to try the desk against."""
 
 import asyncio
-import socket
 from typing import Annotated
 
 import typer
@@ -29,28 +28,16 @@ def claude(
     """Serve a Messages API with a character in the place of a model. It needs no key and no network; Ctrl-C ends it."""
     import uvicorn
 
+    from ocw_mcp.doors.serving import listen
     from ocw_mcp.loopback.claude.app import MessagesApi
     from ocw_mcp.loopback.claude.characters import CHARACTERS
     from ocw_mcp.runtime.clock import LiveClock
 
     if character not in CHARACTERS:
         raise SettingsError(f"--character is {character[:40]!r}; expected one of {', '.join(CHARACTERS)}")
-    bound = _listen(port)
+    bound = listen(HOST, port, "--port")
     app = MessagesApi(CHARACTERS[character], LiveClock(), seed).application()
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none"))
     typer.echo(f"ANTHROPIC_BASE_URL=http://{HOST}:{bound.getsockname()[1]}")
     typer.echo(f"the {character} answers there, whatever the key; Ctrl-C ends it", err=True)
     asyncio.run(server.serve([bound]))
-
-
-def _listen(port: int) -> socket.socket:
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((HOST, port))
-    except OSError as error:
-        bound.close()
-        raise SettingsError(
-            f"--port {port} cannot be listened on ({error.strerror}); choose another; 0 takes any that is free"
-        ) from None
-    return bound

@@ -11,6 +11,9 @@ from platformdirs import user_data_path
 from ocw_mcp.adapters.control import commands, passphrase
 from ocw_mcp.adapters.store.lock import is_locked
 from ocw_mcp.adapters.store.reader import read_book, verify_book
+from ocw_mcp.adapters.store.spent import Spent
+from ocw_mcp.adapters.store.views.plain_json import jsonable
+from ocw_mcp.app.cli.lists import spent_text
 from ocw_mcp.app.cli.person import show_who_you_are
 from ocw_mcp.app.resources import write_env_example
 from ocw_mcp.domain.errors import BookError, SettingsError
@@ -28,13 +31,11 @@ def status(state: Path) -> dict[str, Any]:
 
     Raises BookError where there is no book.
     """
-    view = msgspec.to_builtins(read_book(state))
-    assert isinstance(view, dict)
     return {
         "running": is_locked(state),
         "waiting_commands": commands.count_waiting(state),
         "halt_file": commands.halted_by_file(state),
-        **view,
+        **jsonable(read_book(state)),
     }
 
 
@@ -60,6 +61,7 @@ def status_text(view: dict[str, Any]) -> str:
             *(approval_text(each) for each in summary.get("approvals", ())),
         ]
     lines += [
+        spent_text(msgspec.convert(view["thinking"], Spent | None)),
         f"journal {view['events']} events, {view['orders']} orders, {view['fills']} fills · head {view['chain_head']}",
         f"fingerprint {view['fingerprint']}",
     ]

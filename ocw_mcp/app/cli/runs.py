@@ -90,7 +90,7 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
         agent=wish.agent,
         policies=load_policies(wish.policies, wish.policy),
         prompts=load_prompts(wish.prompts),
-        for_ms=_span(wish.for_),
+        for_ms=parse_span(wish.for_),
         state=wish.state,
         speed=_speed(wish.speed),
         picture=wish.picture,
@@ -148,7 +148,7 @@ def _speed(text: str) -> float | None:
     return speed
 
 
-def _span(text: str | None) -> int | None:
+def parse_span(text: str | None) -> int | None:
     try:
         return span_ms(text) if text is not None else None
     except ValueError as error:

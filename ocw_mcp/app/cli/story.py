@@ -6,7 +6,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ocw_mcp.adapters.store.views.story import FIRST_STEPS, Answer, Story
+from ocw_mcp.adapters.store.views.story import FIRST_STEPS, Answer, Story, Turn
 from ocw_mcp.app.cli.lists import order_text, refusal_text
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Leg
@@ -14,8 +14,8 @@ from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.reasons import MEANING, RefusalCode
 from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.unknown import Unknown
-from ocw_mcp.domain.words import cents, moment, said, span
-from ocw_mcp.engine.event_text import HASH_SHOWN, leg_text, told
+from ocw_mcp.domain.words import cents, moment, said, span, usd
+from ocw_mcp.engine.event_text import HASH_SHOWN, leg_text, reason_text, told
 from ocw_mcp.engine.snapshot_text import compact
 
 
@@ -49,8 +49,12 @@ def _sections(story: Story) -> Iterator[tuple[str, list[str]]]:
         missing = f"not kept: {said(story.seen.reason)}" if isinstance(story.seen, Unknown) else ""
         yield "seen", [missing or "at the end of this page"]
         yield "decided", _answer(story.answer, story.symbol)
-    if story.after_answer:
-        yield "and then", [told(story.book, step.event) for step in story.after_answer]
+        for turn in story.after_answer:
+            yield "and then", _turn(story, turn)
+        if story.cost_usd:
+            yield "cost", [f"{usd(story.cost_usd)} for all thinking on this wake"]
+    if story.asks:
+        yield "asked", [f"{moment(each.at)} UTC {told(story.book, each.event)}" for each in story.asks]
     if story.refusals:
         yield (
             "refused",
@@ -63,13 +67,14 @@ def _sections(story: Story) -> Iterator[tuple[str, list[str]]]:
 
 
 def _reasons(story: Story) -> list[str]:
-    return [f"{said(each.symbol or 'timer')}: {', '.join(map(said, each.reasons))}" for each in story.reasons]
+    return [reason_text(each) for each in story.reasons]
 
 
 def _answer(answer: Answer | None, symbol: str | None) -> list[str]:
     if answer is None:
         return ["not yet: nobody has answered"]
-    lines = [f"{moment(answer.at)} UTC by {said(answer.decider)}, after {span(answer.thinking_ms)} of thinking"]
+    paid = f" for {usd(answer.cost_usd)}" if answer.cost_usd else ""
+    lines = [f"{moment(answer.at)} UTC by {said(answer.decider)}, after {span(answer.thinking_ms)} of thinking{paid}"]
     legs = [leg for leg in answer.decision.legs if symbol in (None, leg.symbol)]
     lines += [_leg(leg) for leg in legs]
     if left := len(answer.decision.legs) - len(legs):
@@ -80,7 +85,18 @@ def _answer(answer: Answer | None, symbol: str | None) -> list[str]:
         lines.append(f"cause: {said(answer.decision.cause)}")
     if answer.decision.note:
         lines.append(f"note to itself: {said(answer.decision.note)}")
-    return lines
+    return lines + [f"-> {said(each.symbol)} {each.outcome} as {each.id}" for each in answer.came]
+
+
+def _turn(story: Story, turn: Turn) -> list[str]:
+    """What came after the first answer. Another decision, or a correction, is told as that is."""
+    match turn.event:
+        case events.DecisionMade() | events.DecisionCorrected() as made:
+            answer = Answer(turn.at, made.decider, made.thinking_ms, made.decision, made.cost_usd, turn.came)
+            what = ["corrected what was refused"] if isinstance(made, events.DecisionCorrected) else []
+            return what + _answer(answer, story.symbol)
+        case event:
+            return [told(story.book, event)]
 
 
 def _leg(leg: Leg) -> str:

@@ -1,11 +1,13 @@
-"""The agent's own wake conditions: each fires once, and is gone then, or when it expires."""
+"""The wake conditions that whoever decided last has set: each fires once, and is gone then, or when it expires."""
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
 from ocw_mcp.domain.decision import Comparison, WakeCondition
+from ocw_mcp.domain.snapshot import Remark
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.domain.unknown import Reading, Unknown
 
@@ -21,20 +23,33 @@ class ArmedCondition(msgspec.Struct):
     """A condition that waits. `reference` is its reading when it was set, `last` the one at the look before."""
 
     condition: WakeCondition
+    by: str
+    """Who set it."""
+    set_at: int
     expires_at: int
     reference: float
     last: float
 
 
+class Fired(NamedTuple):
+    """A condition that was met: the engine's words on it, and those of whoever set it."""
+
+    reason: str
+    remark: Remark | None
+
+
 class Conditions:
-    """The conditions of one agent, at most `AT_MOST`."""
+    """The conditions of one book, at most `AT_MOST`."""
 
     def __init__(self, longest_s: int) -> None:
         self._longest_s = longest_s
         self.armed: list[ArmedCondition] = []
 
-    def replace(self, wished: tuple[WakeCondition, ...], at: int, read: Read) -> list[str]:
-        """Arm these in place of all others; what is wrong with those that could not be armed, one sentence each."""
+    def replace(self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read) -> list[str]:
+        """Arm these in place of all others, in the name of `by`.
+
+        Comes back with what is wrong with those that could not be armed, one sentence each.
+        """
         self.armed = []
         refused = []
         for place, condition in enumerate(wished):
@@ -50,14 +65,14 @@ class Conditions:
                 refused.append(f"{label} is over before it began: it expires in {condition.expires_s} s")
             else:
                 lasts = min(condition.expires_s or self._longest_s, self._longest_s)
-                self.armed.append(ArmedCondition(condition, at + lasts * SECOND, value, value))
+                self.armed.append(ArmedCondition(condition, by, at, at + lasts * SECOND, value, value))
         return refused
 
-    def check(self, symbol: str, at: int, read: Read) -> list[str]:
-        """Look at a symbol: the reasons of the conditions that fire now. An unknown reading fires nothing and waits."""
+    def check(self, symbol: str, at: int, read: Read) -> list[Fired]:
+        """Look at a symbol: the conditions that fire now. An unknown reading fires nothing and waits."""
         if not self.armed:
             return []
-        reasons: list[str] = []
+        met: list[Fired] = []
         waiting: list[ArmedCondition] = []
         for armed in self.armed:
             if at > armed.expires_at:
@@ -66,12 +81,12 @@ class Conditions:
                 value = read(symbol, armed.condition.metric)
                 if not isinstance(value, Unknown):
                     if _fires(armed, value):
-                        reasons.append(_reason(armed.condition, value))
+                        met.append(_fired(armed, value))
                         continue
                     armed.last = value
             waiting.append(armed)
         self.armed = waiting
-        return reasons
+        return met
 
 
 def _fires(armed: ArmedCondition, value: float) -> bool:
@@ -89,6 +104,9 @@ def _fires(armed: ArmedCondition, value: float) -> bool:
             return abs(value - armed.reference) > abs(armed.reference) * threshold / 100
 
 
-def _reason(condition: WakeCondition, value: float) -> str:
-    told = f"condition:{condition.metric} {condition.comparison} {condition.threshold:g}, now {value:.6g}"
-    return f"{told} ({condition.reason[:LONGEST_REASON]})" if condition.reason else told
+def _fired(armed: ArmedCondition, value: float) -> Fired:
+    condition = armed.condition
+    reason = f"condition:{condition.metric} {condition.comparison} {condition.threshold:g}, now {value:.6g}"
+    if not condition.reason:
+        return Fired(reason, None)
+    return Fired(reason, Remark(condition.reason[:LONGEST_REASON], armed.by, armed.set_at, reason))

@@ -3,7 +3,7 @@
 1. A candle of a timeframe named in the policy closed.
 2. The agent's own timer is due.
 3. A return lies far off the returns before it, in any symbol: over some minutes, or very far within a single one.
-4. A wake condition that the agent set is met.
+4. A wake condition is met that whoever decided last has set.
 
 The guard can give one, too: the score of a position rose into its band of review. Reasons are kept, never dropped:
 those that come in the cooldown after a wake, or while a decision is under way, wake at the first look after it. An
@@ -13,11 +13,11 @@ symbols. Every look ends as a wake or as a skip with its reason, and both are co
 
 import msgspec
 
-from ocw_mcp.core.gate.conditions import ArmedCondition, Conditions, Read
+from ocw_mcp.core.gate.conditions import ArmedCondition, Conditions, Fired, Read
 from ocw_mcp.core.gate.outlier import Span, SpanState
 from ocw_mcp.domain.decision import WakeCondition
 from ocw_mcp.domain.policies import GatePolicy
-from ocw_mcp.domain.snapshot import WakeReason
+from ocw_mcp.domain.snapshot import Remark, WakeReason
 from ocw_mcp.domain.time import MINUTE, SECOND, span_ms, span_name
 
 _KEPT_PER_SYMBOL = 16
@@ -35,6 +35,8 @@ class GateState(msgspec.Struct):
     timer_at: int | None = None
     kept: dict[str, list[str]] = {}
     kept_beyond: dict[str, int] = {}
+    remarks: dict[str, list[Remark]] = {}
+    """On the kept reasons, by symbol."""
     escalated: bool = False
     """Whether one of the kept reasons may not wait for the cooldown's end."""
     armed: list[ArmedCondition] = []
@@ -84,13 +86,16 @@ class Gate:
                 reasons.append(f"outlier:{length} z={z:+.2f}")
                 if abs(z) >= self._escalation_z:
                     self._state.escalated = True
+        met: list[Fired] = []
         if self._conditions.armed:
-            reasons += self._conditions.check(symbol, at, read)
+            met = self._conditions.check(symbol, at, read)
+            reasons += [each.reason for each in met]
         state = self._state
         state.evaluations += 1
         if reasons:
             skip = ""
             self._keep(symbol, reasons)
+            self._keep_remarks(symbol, met)
         if skip and symbol not in state.kept:
             state.skips[skip] = state.skips.get(skip, 0) + 1
         else:
@@ -125,11 +130,13 @@ class Gate:
                 state.skips[skip or held] = state.skips.get(skip or held, 0) + 1
             return ()
         reasons = tuple(
-            WakeReason(symbol or None, (*kept, *self._beyond(symbol))) for symbol, kept in sorted(state.kept.items())
+            WakeReason(symbol or None, (*kept, *self._beyond(symbol)), tuple(state.remarks.get(symbol, ())))
+            for symbol, kept in sorted(state.kept.items())
         )
         state.woken += len(looked)
         state.kept = {}
         state.kept_beyond = {}
+        state.remarks = {}
         state.escalated = False
         state.last_wake_at = at
         state.timer_at = at + self._policy.timer_max_s * SECOND
@@ -141,9 +148,9 @@ class Gate:
         wished = policy.timer_max_s if seconds is None else seconds
         self._state.timer_at = at + min(max(wished, policy.timer_min_s), policy.timer_max_s) * SECOND
 
-    def set_conditions(self, wished: tuple[WakeCondition, ...], at: int, read: Read) -> list[str]:
-        """Put the agent's wake conditions in place of those before; what is wrong with the ones that are not taken."""
-        return self._conditions.replace(wished, at, read)
+    def set_conditions(self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read) -> list[str]:
+        """Put the wake conditions of `by` in place of those before; what is wrong with the ones that are not taken."""
+        return self._conditions.replace(wished, by, at, read)
 
     def state(self) -> GateState:
         """All that must survive a restart."""
@@ -170,6 +177,15 @@ class Gate:
         if len(reasons) > room:
             beyond = self._state.kept_beyond
             beyond[symbol] = beyond.get(symbol, 0) + len(reasons) - room
+
+    def _keep_remarks(self, symbol: str, met: list[Fired]) -> None:
+        """Those on reasons that are kept, one each, so that they are as bounded as these."""
+        kept = self._state.kept[symbol]
+        for each in met:
+            remarks = self._state.remarks.get(symbol, [])
+            if each.remark is None or each.reason not in kept or any(have.about == each.reason for have in remarks):
+                continue
+            self._state.remarks[symbol] = [*remarks, each.remark]
 
     def _beyond(self, symbol: str) -> tuple[str, ...]:
         count = self._state.kept_beyond.get(symbol, 0)

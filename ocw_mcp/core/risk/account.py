@@ -68,3 +68,5 @@ class AccountView(msgspec.Struct, frozen=True):
     """What can be sold near the best price; None where the market does not tell."""
     ask_depth: Decimal | None = None
     """What can be bought there."""
+    begun: bool = True
+    """Whether the book's first day is open; until its first candle only the history before it is read."""

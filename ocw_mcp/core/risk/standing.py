@@ -48,7 +48,9 @@ def product(intent: OrderIntent, account: AccountView, policies: Policies, notio
 
 
 def fresh(intent: OrderIntent, account: AccountView, policies: Policies, notional: object) -> Verdict:
-    """Adding risk passes on fresh data only."""
+    """Adding risk passes on fresh data only, and on none from before the book began."""
+    if not account.begun:
+        return Verdict(RefusalCode.NO_PRICE, "a candle of this run", "none yet, the history before it is read", ZERO)
     return all_or_nothing(
         RefusalCode.STALE_DATA,
         Span(account.price_age_limit_ms),

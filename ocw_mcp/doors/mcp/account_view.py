@@ -7,7 +7,7 @@ from mcp.types import CallToolResult
 
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.money import ZERO, plain
-from ocw_mcp.domain.reasons import MEANING, RefusalCode
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import PositionView
 from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.domain.words import name
@@ -202,10 +202,10 @@ def refused_order(row: "RefusalRow") -> OrderOut:
 
 def refusal_line(row: "RefusalRow") -> str:
     """Why an order did not pass."""
-    code = RefusalCode(row.code)
+    refusal = Refusal(RefusalCode(row.code), row.limit, row.actual, row.largest)
     # The symbol that is not allowed is whatever was asked for.
-    actual = name(row.actual) if code is RefusalCode.SYMBOL_NOT_ALLOWED else row.actual[:LONGEST_FIGURE]
-    return f"{code}: {MEANING[code]}. limit={row.limit[:LONGEST_FIGURE]} actual={actual} largest={plain(row.largest)}"
+    theirs = refusal.code is RefusalCode.SYMBOL_NOT_ALLOWED
+    return refusal.told(row.limit[:LONGEST_FIGURE], name(row.actual) if theirs else row.actual[:LONGEST_FIGURE])
 
 
 def orders(meta: Meta, rows: list[OrderOut], more: str | None, status: str) -> CallToolResult:
@@ -240,9 +240,7 @@ def check(meta: Meta, leg: Leg, checked: "Checked") -> CallToolResult:
     """Whether an order would pass."""
     refusal = checked.refusal
     notional = checked.quantity * checked.worst_price if checked.worst_price is not None else None
-    said = (
-        f"{refusal.code}: {MEANING[refusal.code]}. limit={refusal.limit} actual={refusal.actual}" if refusal else None
-    )
+    said = None if refusal is None else str(refusal)
     result = CheckResult(
         meta=meta,
         passes=refusal is None,
@@ -265,8 +263,7 @@ def check(meta: Meta, leg: Leg, checked: "Checked") -> CallToolResult:
     )
     order = f"{leg.action} {f'{result.quantity} ' if checked.quantity else ''}{leg.symbol}"
     worth = f", {result.notional} at the worst fill" if notional else ""
-    largest = f" largest={result.largest}" if refusal and checked.limits else ""
-    verdict = f"would not pass. {said}{largest}" if refusal else "would pass"
+    verdict = f"would not pass. {said}" if refusal else "would pass"
     more = [] if refusal else [f"largest that would pass: {result.largest}"]
     failing = [f"NO {row.code}: limit {row.limit}, actual {row.actual}" for row in result.verdicts if not row.passes]
     held = sum(row.passes for row in result.verdicts)

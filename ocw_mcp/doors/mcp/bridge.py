@@ -35,12 +35,12 @@ from mcp.types import (
 
 from ocw_mcp.adapters.control.address import Address
 from ocw_mcp.domain.errors import AttachError, HouseRuleError, OcwError
+from ocw_mcp.doors.mcp.server import INSTRUCTIONS, NAME, build
+from ocw_mcp.doors.mcp.tool import failed
 
 if TYPE_CHECKING:
     from mcp.client import Client
     from mcp.client.session import ClientRequestContext, ElicitationFnT
-from ocw_mcp.doors.mcp.server import INSTRUCTIONS, NAME, build
-from ocw_mcp.doors.mcp.tool import failed
 
 ERA: Final = "2026-07-28"
 """Of the protocol between this process and the engine: the one without sessions."""
@@ -96,7 +96,7 @@ class Bridge:
                 f"actual={params.name[:40]!r} next: call one of these"
             )
         try:
-            return await self._hand_over(lambda client: _call_tool(client, ctx, params), _person(ctx))
+            return await self._hand_over(lambda client: _call_tool(client, ctx, params), ctx)
         except (OcwError, MCPError) as error:
             return failed(f"NO_ENGINE: {error}. next: tell a person")
 
@@ -128,13 +128,12 @@ class Bridge:
         except OcwError as error:
             raise MCPError(INTERNAL_ERROR, f"NO_ENGINE: {error}. next: tell a person") from None
 
-    async def _hand_over(
-        self, question: "Callable[[Client], Awaitable[_T]]", person: "ElicitationFnT | None" = None
-    ) -> _T:
+    async def _hand_over(self, question: "Callable[[Client], Awaitable[_T]]", calls: _Context | None = None) -> _T:
+        """`calls` is a call of a tool: it is made in its client's name, and its person may be asked."""
         silent: Address | None = None
         for _ in range(2):
             address = await self._attach(silent)
-            answers = await _ask(address, question, person)
+            answers = await _ask(address, question, calls)
             if answers:
                 return answers[0]
             # Nobody listens there any more, so nothing was asked of anybody: it may be asked again.
@@ -171,15 +170,16 @@ def _person(ctx: _Context) -> "ElicitationFnT | None":
     return asked
 
 
-async def _ask(
-    address: Address, question: "Callable[[Client], Awaitable[_T]]", person: "ElicitationFnT | None"
-) -> list[_T]:
+async def _ask(address: Address, question: "Callable[[Client], Awaitable[_T]]", calls: _Context | None) -> list[_T]:
     """Ask the engine; nothing comes back where nobody listens at its address. Raises AttachError and MCPError."""
     import httpx2
     from mcp.client import Client
     from mcp.client.streamable_http import streamable_http_client
 
     timeout = httpx2.Timeout(ANSWER_S, connect=5.0)
+    named = None if calls is None else calls.session.client_params
+    info = None if named is None else named.client_info
+    person = None if calls is None else _person(calls)
     headers = {"authorization": f"Bearer {address.token}"}
     answers: list[_T] = []
     refused: MCPError | None = None
@@ -188,7 +188,7 @@ async def _ask(
         # The engine is on this machine, whatever proxies the environment names.
         async with httpx2.AsyncClient(headers=headers, timeout=timeout, trust_env=False) as http:
             transport = streamable_http_client(f"{address.url}/mcp", http_client=http)
-            async with Client(transport, mode=ERA, elicitation_callback=person) as client:
+            async with Client(transport, mode=ERA, elicitation_callback=person, client_info=info) as client:
                 answers.append(await question(client))
     except* httpx2.ConnectError:
         pass

@@ -1,5 +1,6 @@
 """Who calls a tool, and what it may do: the gate has looked at its token; in process there is none to look at."""
 
+import re
 from typing import Any, Final
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -7,11 +8,11 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
 
 from ocw_mcp.adapters.control.tokens import SCOPES, Principal
+from ocw_mcp.domain.orders import ATTACHED
 
 TRADES: Final = "trade"
-
-TAINTED: Final = "ocw/tainted"
-"""In the `_meta` of a call: whoever calls has read what others wrote."""
+LONGEST_OWN: Final = 24
+"""Characters that are told of what a client calls itself."""
 
 INSIDER: Final = Principal("insider", SCOPES["trade"])
 """Whoever holds the server object itself, as tests and the bench do, and the loop in the same process."""
@@ -32,7 +33,11 @@ def signed(context: Context[Any, Any]) -> str:
     """The caller's name as the journal has it, which nobody has who did not come through this door."""
     if context.request_context.request is None and isinstance(context.mcp_server, DeskServer):
         return context.mcp_server.signs_as
-    return f"mcp:{caller(context).name}"
+    who = caller(context).name
+    # One token is shared by all programs of the engine's owner; what one calls itself is told after it, and grants
+    # nothing. No name of a token has a `/`.
+    own = _calls_itself(context) if who == ATTACHED else ""
+    return f"mcp:{who}/{own}" if own else f"mcp:{who}"
 
 
 async def only_what_may(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
@@ -43,6 +48,12 @@ async def only_what_may(ctx: ServerRequestContext[Any, Any], call_next: CallNext
     # What comes up the chain is as it goes over the wire.
     assert isinstance(result, dict)
     return result | {"tools": [tool for tool in result["tools"] if tool["annotations"].get("readOnlyHint")]}
+
+
+def _calls_itself(context: Context[Any, Any]) -> str:
+    """What the client says it is, as a short word; empty where it says nothing that could be one."""
+    told = context.request_context.session.client_params
+    return "" if told is None else re.sub(r"[^a-z0-9]+", "-", told.client_info.name.lower())[:LONGEST_OWN].strip("-")
 
 
 def _of(request: Any) -> Principal:

@@ -74,8 +74,9 @@ def story(meta: Meta, seen: "Story", *, detailed: bool) -> CallToolResult:
         for source, text in said:
             if text:
                 quotes.add(source, answer.at, text)
-    woken, steps = seen.woken_at or 0, seen.steps
-    if len(steps) > most_steps:
+    woken, steps = seen.woken_at or 0, sorted([*seen.asks, *seen.after_answer, *seen.steps], key=lambda each: each.seq)
+    happened = len(steps)
+    if happened > most_steps:
         steps = [*steps[: most_steps * 2 // 3], *steps[-most_steps // 3 :]]
     result = StoryResult(
         meta=meta,
@@ -86,7 +87,7 @@ def story(meta: Meta, seen: "Story", *, detailed: bool) -> CallToolResult:
         legs=decided,
         refusals=[f"{each.id} {refusal_line(each)}" for each in seen.refusals[:most_refusals]],
         steps=[_line(seen.book, each, quotes) for each in steps],
-        left_out=len(seen.steps) - len(steps) + seen.left_out,
+        left_out=happened - len(steps) + seen.left_out,
         said=quotes.said,
     )
     return told(result, "\n".join([headline(meta), *_story_lines(result), *quotes.lines()]))

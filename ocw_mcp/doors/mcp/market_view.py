@@ -8,7 +8,6 @@ from mcp.types import CallToolResult
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.snapshot import Feasible, IndicatorValues, PositionView, Snapshot, SymbolView
 from ocw_mcp.domain.unknown import Reading, Unknown
-from ocw_mcp.domain.words import untrusted
 from ocw_mcp.doors.mcp.looks import headline
 from ocw_mcp.doors.mcp.results import (
     CandlesResult,
@@ -144,11 +143,8 @@ def _snapshot(meta: Meta, taken: Snapshot, left_out: list[str], *, detailed: boo
 
 
 def _snapshot_text(meta: Meta, taken: Snapshot, left_out: list[str]) -> str:
-    # The agent's note is its own; whoever reads it here reads data.
-    noted = [f"untrusted_text (the agent's note): {untrusted(taken.note)}"] if taken.note else []
     missing = [f"left out for length: {', '.join(left_out)}; ask for them by symbol"] if left_out else []
-    text = compact(msgspec.structs.replace(taken, note=""))
-    return "\n".join([headline(meta), text, *noted, *missing])
+    return "\n".join([headline(meta), compact(taken), *missing])
 
 
 def _symbol(view: SymbolView, reasons: _Reasons, names: tuple[str, ...]) -> SymbolOut:

@@ -14,13 +14,8 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, ValidationError
 
-from ocw_mcp.domain.requests import REQUEST_MEANING, RequestCode, RequestError
+from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.doors.mcp.callers import TRADES, caller
-
-NO_ANSWER = (
-    f"{RequestCode.BAD_ARGUMENTS}: what the client answered to the question is neither yes nor no. "
-    "limit=the form that was asked for actual=something else next: nothing was done; ask the person again"
-)
 
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 
@@ -49,20 +44,23 @@ class HouseTool(Tool):
             )
             return failed(str(error))
         if not self.reads and TRADES not in (who := caller(context)).scopes:
-            return failed(
-                f"{RequestCode.FORBIDDEN}: {REQUEST_MEANING[RequestCode.FORBIDDEN]}. limit=scope {TRADES} "
-                f"actual={','.join(who.scopes) or 'none'} next: call tools that read"
+            error = RequestError(
+                RequestCode.FORBIDDEN,
+                limit=f"scope {TRADES}",
+                actual=",".join(who.scopes) or "none",
+                next_="call tools that read",
             )
+            return failed(str(error))
         try:
             # Every answer is made from its typed result (`told`), so the SDK need not hold it against the type again.
             return await super().run(arguments, context, convert_result=False)
-        except ToolError as error:
-            cause = error.__cause__
+        except ToolError as raised:
+            cause = raised.__cause__
             if isinstance(cause, RequestError):
                 return failed(str(cause))
             if isinstance(cause, ToolError):
-                return failed(NO_ANSWER)
-            if isinstance(cause, ValidationError) and not isinstance(error, UnexpectedToolError):
+                return failed(str(_no_answer()))
+            if isinstance(cause, ValidationError) and not isinstance(raised, UnexpectedToolError):
                 return failed(str(_bad_arguments(cause, self.name)))
             log.error("tool %s failed", self.name, exc_info=cause)
             return failed(f"INTERNAL: {self.name} failed inside, and the engine goes on. next: have the log looked at")
@@ -149,6 +147,16 @@ def _joined(part: dict[str, Any]) -> dict[str, Any]:
     if "enum" in one:
         one["enum"] = [*one["enum"], None]
     return one | {"type": [*kinds, "null"]} | {key: value for key, value in part.items() if key != "anyOf"}
+
+
+def _no_answer() -> RequestError:
+    return RequestError(
+        RequestCode.BAD_ARGUMENTS,
+        what="what the client answered to the question is neither yes nor no",
+        limit="the form that was asked for",
+        actual="something else",
+        next_="nothing was done; ask the person again",
+    )
 
 
 def _bad_arguments(error: ValidationError, tool: str) -> RequestError:

@@ -11,11 +11,12 @@ from mcp.server.mcpserver import AcceptedElicitation, Context, Elicit, Elicitati
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, Field
 
+from ocw_mcp.domain.asks import TAINTED
 from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondition
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.doors.mcp import trade_view, words
 from ocw_mcp.doors.mcp.account_tools import Amount, require_one_size
-from ocw_mcp.doors.mcp.callers import TAINTED, signed
+from ocw_mcp.doors.mcp.callers import signed
 from ocw_mcp.doors.mcp.looks import Looks, meta
 from ocw_mcp.doors.mcp.results import DoneResult, PreviewResult, SubmittedResult
 from ocw_mcp.doors.mcp.tool import HouseTool, failed, make
@@ -40,6 +41,7 @@ class LegIn(BaseModel, extra="forbid"):
     target: Amount | None = None
     limit: Amount | None = None
     leverage: Annotated[int | None, Field(ge=1, le=125)] = None
+    confidence: Annotated[float | None, Field(ge=0, le=1)] = None
     thesis: Why = ""
     signals: Annotated[list[Text], Field(max_length=16)] = []
 
@@ -215,6 +217,7 @@ def _leg(given: LegIn) -> Leg:
         target=given.target,
         limit=given.limit,
         leverage=given.leverage,
+        confidence=given.confidence,
         reasoning=given.thesis,
         signals=tuple(given.signals),
     )

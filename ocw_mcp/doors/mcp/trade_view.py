@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcp.types import CallToolResult
 
-from ocw_mcp.domain.asks import Done, Waits
+from ocw_mcp.domain.asks import PREVIEW_GOOD_FOR_S, Done, Waits
 from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderRef, Purpose
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ocw_mcp.runtime.previews import Preview
     from ocw_mcp.runtime.trading import Previewed, Trading
 
-GOOD_FOR_S: Final = 60
 CLOSING: Final = "closing"
 
 NOT_APPROVED: Final = (
@@ -48,7 +47,7 @@ def preview(meta: Meta, leg: Leg, seen: "Previewed") -> CallToolResult:
     result = PreviewResult(
         meta=meta,
         preview_id=None if kept is None else kept.preview_id,
-        good_for_s=GOOD_FOR_S if kept else 0,
+        good_for_s=PREVIEW_GOOD_FOR_S if kept else 0,
         needs_approval=seen.needs_person,
         refusal=None if refusal is None else said(refusal),
         action=leg.action,
@@ -64,7 +63,7 @@ def preview(meta: Meta, leg: Leg, seen: "Previewed") -> CallToolResult:
     return told(
         result,
         f"{headline(meta)}\n{order}, {worth} at the worst fill: would pass{person}\n"
-        f"preview_id {result.preview_id}, good for {GOOD_FOR_S} s; largest that would pass: {result.largest}",
+        f"preview_id {result.preview_id}, good for {PREVIEW_GOOD_FOR_S} s; largest that would pass: {result.largest}",
     )
 
 
@@ -132,9 +131,7 @@ def answered(answer: "Answer | None") -> dict[str, Any]:
 
 def said(refusal: Refusal) -> str:
     """A refusal on one line; what it quotes of its caller's is capped."""
-    limit, actual = untrusted(refusal.limit, 80), untrusted(refusal.actual, 80)
-    code = refusal.code
-    return f"{code}: {MEANING[code]}. limit={limit} actual={actual} largest={plain(refusal.largest)}"
+    return refusal.told(untrusted(refusal.limit, 80), untrusted(refusal.actual, 80))
 
 
 def _waiting(answer: Waits) -> str:

@@ -54,13 +54,28 @@ class FakePast:
         found = [each for each in self.all if (since or 0) <= each.closed_at < (until or 2**62)]
         return TradePage(found[::-1][:limit], len(found), 0, 0, ZERO, ZERO, ZERO, None)
 
+    decider, tainted = "claude", False
+
     async def story(self, id_: str | None) -> Story:
         decision = Decision((Leg("BTCUSDT", Action.BUY, reasoning="It breaks out.", signals=("momentum",)),))
         closed = [
             Step(1, each.closed_at, events.PositionClosed("BTCUSDT", each.opened_at, each.pnl, each.fees, mfe=0.02))
             for each in self.all
         ]
-        return Story("", BOOK, 7, "BTCUSDT", 0, (), Answer(0, "claude", 0, decision), [], [], list(closed), 0, at(0))
+        return Story(
+            "",
+            BOOK,
+            7,
+            "BTCUSDT",
+            0,
+            (),
+            Answer(0, self.decider, 0, decision, tainted=self.tainted),
+            [],
+            [],
+            list(closed),
+            0,
+            at(0),
+        )
 
     async def day(self, day: str | None, kinds: tuple[str, ...], limit: int, after: int | None = None) -> DayPage:
         opened, made = events.DayOpened(day or "", D(10_000)), events.DecisionMade(1, "claude", 0, Decision())
@@ -117,6 +132,22 @@ class Lets:
 
 async def wake(one: Memory, moment: int, left: str = "1") -> str:
     return await one.at_wake(at(moment), D(left))
+
+
+@pytest.mark.requirement("A02")
+@pytest.mark.parametrize(
+    ("decider", "tainted", "is_told"),
+    [("claude", False, True), ("rules", False, True), ("claude", True, False), ("mcp:desk", False, False)],
+)
+async def test_words_of_others_on_a_trade_are_not_written_on_nor_those_that_came_of_them(
+    tmp_path: Path, decider: str, tainted: bool, is_told: bool
+) -> None:
+    model, past = Scripted(WROTE), FakePast(trade(1, NOON - HOUR))
+    past.decider, past.tainted = decider, tainted
+    await wake(one := memory(tmp_path, past, model), NOON)
+    await wake(one, LATER)
+    prompt = model.asked[0].body["messages"][0]["content"][0]["text"]
+    assert ("It breaks out." in prompt, "momentum" in prompt.partition("signals named")[2]) == (is_told, is_told)
 
 
 async def test_a_closed_trade_is_written_on_at_the_next_wake_and_told_of_at_one_after_that(tmp_path: Path) -> None:

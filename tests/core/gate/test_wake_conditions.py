@@ -11,6 +11,7 @@ from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.domain.unknown import Reading, Unknown
 
 BTC, ETH = "BTCUSDT", "ETHUSDT"
+BY = "claude"
 OP = Comparison
 POLICY = GatePolicy(
     close_wakes=(),
@@ -45,7 +46,7 @@ def condition(
 def fired(wished: WakeCondition, prices: list[float], start: float = 100.0) -> list[int]:
     """At which of the prices the condition fires."""
     board, conditions = Board(price=start), Conditions(3_600)
-    assert conditions.replace((wished,), 0, board.read) == []
+    assert conditions.replace((wished,), BY, 0, board.read) == []
     places = []
     for place, price in enumerate(prices):
         board.values["price"] = price
@@ -71,7 +72,7 @@ def test_a_crossing_fires_at_the_first_price_beyond_after_one_that_was_not(price
 
 def test_a_condition_on_one_symbol_does_not_look_at_another() -> None:
     board, conditions = Board(), Conditions(3_600)
-    conditions.replace((condition(OP.GT, 1),), 0, board.read)
+    conditions.replace((condition(OP.GT, 1),), BY, 0, board.read)
     assert conditions.check(ETH, SECOND, board.read) == []
     assert len(conditions.check(BTC, SECOND, board.read)) == 1
     assert conditions.armed == []
@@ -79,11 +80,11 @@ def test_a_condition_on_one_symbol_does_not_look_at_another() -> None:
 
 def test_a_condition_expires_and_never_waits_longer_than_the_policy_lets_it() -> None:
     board, conditions = Board(), Conditions(3_600)
-    conditions.replace((condition(OP.GT, 200, expires_s=60), condition(OP.GT, 200, expires_s=10**9)), 0, board.read)
+    conditions.replace((condition(OP.GT, 200, expires_s=60), condition(OP.GT, 200, expires_s=10**9)), BY, 0, board.read)
     assert [armed.expires_at for armed in conditions.armed] == [60 * SECOND, 3_600 * SECOND]
     board.values["price"] = 300.0
     assert len(conditions.check(BTC, 61 * SECOND, board.read)) == 1
-    conditions.replace((condition(OP.GT, 400),), 0, board.read)
+    conditions.replace((condition(OP.GT, 400),), BY, 0, board.read)
     board.values["price"] = 500.0
     assert conditions.check(BTC, 3_601 * SECOND, board.read) == []
 
@@ -97,7 +98,7 @@ def test_what_cannot_be_watched_is_refused_with_a_sentence_and_the_rest_is_armed
         condition(OP.GT, 200, expires_s=0),
         *(condition(OP.GT, 200 + extra) for extra in range(AT_MOST)),
     )
-    refused = conditions.replace(wished, 0, board.read)
+    refused = conditions.replace(wished, BY, 0, board.read)
     assert len(conditions.armed) == AT_MOST
     assert len(refused) == 4
     assert "moon_phase@1h" in refused[0]
@@ -106,7 +107,7 @@ def test_what_cannot_be_watched_is_refused_with_a_sentence_and_the_rest_is_armed
 
 def test_an_unknown_reading_fires_nothing_and_the_condition_waits_on() -> None:
     board, conditions = Board(rsi=50.0), Conditions(3_600)
-    conditions.replace((condition(OP.CROSSES_ABOVE, 70, metric="rsi"),), 0, board.read)
+    conditions.replace((condition(OP.CROSSES_ABOVE, 70, metric="rsi"),), BY, 0, board.read)
     del board.values["rsi"]
     assert conditions.check(BTC, SECOND, board.read) == []
     board.values["rsi"] = 80.0
@@ -123,8 +124,8 @@ def test_a_crossing_in_the_cooldown_is_kept_and_wakes_after_it_and_after_a_resta
         return tuple(reason for wake in which.wake(place * MINUTE, busy=False) for reason in wake.reasons)
 
     look(gate, 0, 100.0)
-    gate.set_conditions((condition(OP.GT, 105, reason="breakout"), condition(OP.CROSSES_BELOW, 99)), 0, board.read)
-    assert look(gate, 1, 106.0) == ("condition:price gt 105, now 106 (breakout)",)
+    gate.set_conditions((condition(OP.GT, 105, reason="breakout"), condition(OP.CROSSES_BELOW, 99)), BY, 0, board.read)
+    assert look(gate, 1, 106.0) == ("condition:price gt 105, now 106",)
     assert look(gate, 2, 98.0) == ()
     restarted = Gate(POLICY, MINUTE, (BTC,))
     restarted.restore(gate.state())

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
-from mcp.types import CallToolResult, PromptReference, TextResourceContents
+from mcp.types import CallToolResult, Implementation, PromptReference, TextResourceContents
 
 from ocw_mcp.adapters.control.address import Address
-from ocw_mcp.adapters.control.tokens import revoke_token
+from ocw_mcp.adapters.control.tokens import add_token, revoke_token
+from ocw_mcp.domain import events
 from ocw_mcp.domain.errors import AttachError, SettingsError
 from ocw_mcp.doors.mcp.bridge import Bridge
 from ocw_mcp.doors.mcp.server import build
@@ -138,3 +139,31 @@ async def test_without_an_engine_a_resource_says_so() -> None:
     async with Client(Bridge(Known(), "1").server) as client:
         with pytest.raises(MCPError, match="NO_ENGINE: nobody is there"):
             await client.read_resource("ocw://status")
+
+
+@pytest.mark.parametrize("era", ["auto", "legacy"])
+async def test_what_a_client_calls_itself_is_told_after_the_owners_token_and_grants_nothing(
+    tmp_path: Path, era: str
+) -> None:
+    names = {
+        "Claude Desktop": "mcp:attached/claude-desktop",
+        "../mcp:claude\n": "mcp:attached/mcp-claude",
+        "x" * 90: f"mcp:attached/{'x' * 24}",
+        "ракета": "mcp:attached",
+    }
+    desk = Looked(tmp_path / "desk")
+    await desk.go(3)
+    async with served(desk.facade, tmp_path) as door:
+        tokens = [(add_token(tmp_path, "trade", "attached", 0)[0], names), (door.trader, {"rules": "mcp:trade-1"})]
+        for token, called in tokens:
+            bridge = Bridge(Known(Address(door.url, token, 1)), "1")
+            for number, (name, principal) in enumerate(called.items()):
+                info = Implementation(name=name, version="1")
+                async with Client(bridge.server, mode=era, client_info=info) as client:
+                    key = f"{number}{token[-4:]}"
+                    noted = await client.call_tool("journal_note", {"text": "mine", "key": key})
+                    assert not noted.is_error, text(noted)
+                *_, last = desk.store.events_after(0)
+                assert isinstance(last.event, events.CallerAsked)
+                assert last.event.request.principal == principal
+    desk.store.close()

@@ -70,10 +70,25 @@ async def test_all_legs_are_submitted_at_once_and_each_is_answered_by_itself(des
     (made,) = told(desk, events.DecisionMade)
     assert (made.wake_id, made.decider, made.thinking_ms) == (1, "mcp:insider", MINUTE)
     assert made.decision.next_check_s == 600
-    assert desk.facade.snapshot().note == "watch ETH"
+    note = desk.facade.snapshot().note
+    assert note is not None
+    assert (note.text, note.by) == ("watch ETH", "mcp:insider")
     assert not desk.facade.status().deciding
     (order,) = desk.facade.orders()
     assert (order.intent.principal, order.intent.wake_id) == ("mcp:insider", 1)
+
+
+async def test_how_sure_a_leg_is_is_journaled_and_makes_it_no_other_answer(desk: Looked) -> None:
+    wrong = await submit(desk, legs=[leg(desk) | {"confidence": 1.5}])
+    assert text(wrong).startswith("BAD_ARGUMENTS: ")
+    first = await submit(desk, legs=[leg(desk) | {"confidence": 0.65}])
+    again = await submit(desk, legs=[leg(desk) | {"confidence": 0.2}])
+    assert first.structured_content is not None
+    assert again.structured_content is not None
+    assert first.structured_content["legs"] == again.structured_content["legs"]
+    (made,) = told(desk, events.DecisionMade)
+    assert made.decision.legs[0].confidence == 0.65
+    assert len(desk.facade.orders()) == 1
 
 
 @pytest.mark.parametrize("era", ERAS)

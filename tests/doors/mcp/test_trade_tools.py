@@ -9,10 +9,11 @@ from mcp import Client
 from mcp.types import CallToolResult
 
 from ocw_mcp.domain import events
+from ocw_mcp.domain.asks import PREVIEW_GOOD_FOR_S
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.doors.mcp.server import build
-from ocw_mcp.runtime.previews import GOOD_FOR_S, MOST
+from ocw_mcp.runtime.previews import MOST
 from tests.support.deciders import Scripted
 from tests.support.facades import Looked
 from tests.support.served import bearer, served
@@ -95,7 +96,7 @@ async def test_the_tools_that_act_say_so_and_are_left_out_of_a_server_that_only_
 async def test_what_was_previewed_is_placed_under_the_callers_name_with_its_reason(desk: Looked, era: str) -> None:
     await desk.go(1)
     seen = await previewed(desk, era)
-    assert (seen["refusal"], seen["needs_approval"], seen["good_for_s"]) == (None, False, GOOD_FOR_S)
+    assert (seen["refusal"], seen["needs_approval"], seen["good_for_s"]) == (None, False, PREVIEW_GOOD_FOR_S)
     answer = await call(desk, "orders_place", era, preview_id=seen["preview_id"], key="k1", rationale="a breakout")
     assert content(answer)["outcome"] == "accepted"
     (order,) = desk.facade.orders()
@@ -135,7 +136,7 @@ async def test_a_preview_is_good_for_a_minute_and_for_whoever_asked_for_it(
     seen = await previewed(desk)
     kept = desk.facade.trading._previews
     assert kept._kept.keys() == {"mcp:insider"}
-    wall = desk.run.clock.wall_ms() + (GOOD_FOR_S + 1) * 1_000
+    wall = desk.run.clock.wall_ms() + (PREVIEW_GOOD_FOR_S + 1) * 1_000
     monkeypatch.setattr(kept, "_wall_ms", lambda: wall)
     stale = await call(desk, "orders_place", preview_id=seen["preview_id"], key="k1", rationale="late")
     assert text(stale).startswith("STALE_PREVIEW: ")

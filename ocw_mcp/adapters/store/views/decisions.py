@@ -1,5 +1,6 @@
 """The decisions of a book, and what came of each."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -7,8 +8,10 @@ from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import Book
 from ocw_mcp.adapters.store.reader import ask_book
+from ocw_mcp.adapters.store.spent import Spent, costs_since, find_spent
 from ocw_mcp.adapters.store.totals import count
 from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.snapshot import WakeReason
 
 
@@ -25,6 +28,11 @@ class DecisionRow(msgspec.Struct, frozen=True):
     orders: int
     """How many orders it led to."""
     refusals: int
+    cost_usd: Decimal | None
+    """What its thinking cost until another decision on the wake took its place, a late answer included.
+
+    None where no engine of this version has opened the book yet.
+    """
 
 
 class Decisions(msgspec.Struct, frozen=True):
@@ -32,17 +40,19 @@ class Decisions(msgspec.Struct, frozen=True):
 
     decisions: list[DecisionRow]
     more: int
+    thinking: Spent | None
+    """What all of them cost; None where nobody can tell yet."""
 
 
 _ACTS = """EXISTS (SELECT 1 FROM json_each(decision, '$.legs') AS leg
     WHERE json_extract(leg.value, '$.action') <> 'HOLD')"""
-_NEWEST = """SELECT wake_id, at, decider, thinking_ms,
+_NEWEST = """SELECT seq, wake_id, at, decider, thinking_ms,
     (SELECT reasons FROM wakes WHERE wakes.wake_id = decisions.wake_id LIMIT 1), decision,
     (SELECT count(*) FROM orders WHERE orders.wake_id = decisions.wake_id),
     (SELECT count(*) FROM refusals WHERE refusals.wake_id = decisions.wake_id)
     FROM decisions WHERE {which} ORDER BY seq DESC LIMIT ?"""
 
-_Row = tuple[int, int, str, int, str | None, str, int, int]
+_Row = tuple[int, int, int, str, int, str | None, str, int, int]
 _decode_reasons = msgspec.json.Decoder(tuple[WakeReason, ...]).decode
 _decode_decision = msgspec.json.Decoder(Decision).decode
 
@@ -59,15 +69,29 @@ def find_decisions(db: Database, book: Book, limit: int, *, acted: bool = False)
     """The same within a look at the book."""
     which = _ACTS if acted else "1"
     newest = msgspec.convert(db.execute(_NEWEST.format(which=which), (limit,)).fetchall(), list[_Row])
+    paid = costs_since(db, min((row[1] for row in newest), default=0))
     return Decisions(
-        decisions=[_row(*row) for row in reversed(newest)],
+        decisions=[_row(row, _cost(db, row, paid)) for row in reversed(newest)],
         more=count(db, f"SELECT count(*) FROM decisions WHERE {which}") - len(newest),
+        thinking=find_spent(db),
     )
 
 
-def _row(
-    wake_id: int, at: int, decider: str, thinking_ms: int, reasons: str | None, decision: str, orders: int, refused: int
-) -> DecisionRow:
+def _cost(db: Database, row: _Row, paid: dict[int, list[tuple[int, Decimal]]] | None) -> Decimal | None:
+    """What was paid from this decision on until the next one on the same wake, which is that of the rules."""
+    if paid is None:
+        return None
+    since, wake_id = row[:2]
+    costs = paid.get(wake_id)
+    if not costs:
+        return ZERO
+    next_ = "SELECT min(seq) FROM decisions WHERE wake_id = ? AND seq > ?"
+    until = db.execute(next_, (wake_id, since)).fetchone()[0] or costs[-1][0] + 1
+    return sum((usd for seq, usd in costs if since <= seq < until), ZERO)
+
+
+def _row(row: _Row, cost_usd: Decimal | None) -> DecisionRow:
+    _, wake_id, at, decider, thinking_ms, reasons, decision, orders, refused = row
     return DecisionRow(
         wake_id=wake_id,
         at=at,
@@ -77,4 +101,5 @@ def _row(
         decision=_decode_decision(decision),
         orders=orders,
         refusals=refused,
+        cost_usd=cost_usd,
     )

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from sqlite_utils import Database
@@ -14,12 +15,15 @@ from sqlite_utils import Database
 from ocw_mcp.adapters.store.book import Book
 from ocw_mcp.adapters.store.reader import ask_book
 from ocw_mcp.adapters.store.seen import find_seen
+from ocw_mcp.adapters.store.spent import cost_of
 from ocw_mcp.adapters.store.views.decisions import find_decisions
 from ocw_mcp.adapters.store.views.orders import RefusalRow, refusal_row
 from ocw_mcp.adapters.store.views.story_ids import Named, resolve
 from ocw_mcp.domain import events
+from ocw_mcp.domain.asks import ASKED_BY, order_key
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent
+from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.snapshot import Snapshot, WakeReason
 from ocw_mcp.domain.unknown import Unknown
@@ -28,13 +32,28 @@ FIRST_STEPS, LAST_STEPS = 60, 20
 """Steps that are told of a long story, from its beginning and from its end."""
 
 
+class Came(msgspec.Struct, frozen=True):
+    """What came of a leg: the id of an order that was sent, or of a refusal."""
+
+    symbol: str
+    outcome: Literal["sent", "refused"]
+    id: str
+
+
 class Answer(msgspec.Struct, frozen=True):
-    """What was decided at `at` (ms)."""
+    """What was decided at `at` (ms), and what came of its legs. A leg that held, or took an entry back, is not there.
+
+    `cost_usd` is what the thinking up to it cost.
+    """
 
     at: int
     decider: str
     thinking_ms: int
     decision: Decision
+    cost_usd: Decimal = ZERO
+    came: list[Came] = []
+    tainted: bool = False
+    """Whether what others wrote was read on the way to it."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -43,6 +62,12 @@ class Step(msgspec.Struct, frozen=True):
     seq: int
     at: int
     event: DomainEvent
+
+
+class Turn(Step, frozen=True):
+    """An event of a wake after its first answer, and of a correction or another decision what came of its legs."""
+
+    came: list[Came] = []
 
 
 class Story(msgspec.Struct, frozen=True):
@@ -57,20 +82,30 @@ class Story(msgspec.Struct, frozen=True):
     woken_at: int | None
     reasons: tuple[WakeReason, ...]
     answer: Answer | None
-    """None while nobody has answered."""
-    after_answer: list[Step]
-    """Wake conditions that were set, and answers that came when nobody waited any more."""
+    """The first one; None while nobody has answered."""
+    after_answer: list[Turn]
+    """A correction, how the decision ended, the rules' in its place, conditions that were set, answers too late."""
     refusals: list[RefusalRow]
     steps: list[Step]
     left_out: int
     """Steps between the first and the last that are not told."""
     seen: Snapshot | Unknown
     """What the wake was shown, or why nobody can tell."""
+    cost_usd: Decimal | None = None
+    """What all thinking on the wake cost; None where no engine of this version has opened the book yet."""
+    asks: list[Step] = []
+    """What clients asked for that led to orders or refusals of the story, with the reason that they gave."""
 
 
 _REFUSED = "SELECT refusals.seq, refusals.at, payload FROM refusals JOIN events USING (seq) WHERE"
-_AFTER_ANSWER = """SELECT seq, at, payload FROM events WHERE kind IN ('decision.discarded', 'wake_conditions.set')
+_AFTER_ANSWER = """SELECT seq, at, payload FROM events WHERE kind IN ('decision.made', 'decision.corrected',
+    'decision.ended', 'decision.discarded', 'wake_conditions.set')
     AND seq > ? AND json_extract(payload, '$.wake_id') = ? ORDER BY seq LIMIT 20"""
+_CAME = """SELECT idempotency_key, symbol, 'sent', client_id FROM orders
+    WHERE wake_id = :wake AND (:symbol IS NULL OR symbol = :symbol)
+    UNION ALL SELECT json_extract(payload, '$.intent.idempotency_key'), symbol, 'refused', 'refusal:' || refusals.seq
+    FROM refusals JOIN events USING (seq) WHERE wake_id = :wake AND (:symbol IS NULL OR symbol = :symbol)"""
+_ASKED = "SELECT seq, at, payload FROM events WHERE kind = 'caller.asked' AND seq < ? ORDER BY seq DESC"
 _FOLLOWED = """SELECT seq, at, payload FROM events WHERE seq > ? AND kind IN ('order.intended', 'order.refused',
     'order.accepted', 'order.rejected', 'order.unknown', 'order.cancel_requested', 'order.canceled', 'order.filled',
     'position.unprotected', 'position.protected', 'position.closed', 'score.taken', 'exit.decided', 'outside.filled')
@@ -78,7 +113,6 @@ _FOLLOWED = """SELECT seq, at, payload FROM events WHERE seq > ? AND kind IN ('o
 
 _decode = msgspec.json.Decoder(DomainEvent).decode
 _decode_reasons = msgspec.json.Decoder(tuple[WakeReason, ...]).decode
-_decode_decision = msgspec.json.Decoder(Decision).decode
 
 
 def read_story(state: Path, asked: str) -> Story:
@@ -103,11 +137,12 @@ def find_story(db: Database, book: Book, asked: str) -> Story:
         which = (named.wake_id,)
         wake = db.execute("SELECT seq, at, reasons FROM wakes WHERE wake_id = ?", which).fetchone()
         answer = db.execute(
-            "SELECT at, decider, thinking_ms, decision FROM decisions WHERE wake_id = ? ORDER BY seq LIMIT 1", which
+            "SELECT seq, at, payload FROM events WHERE seq = (SELECT min(seq) FROM decisions WHERE wake_id = ?)", which
         ).fetchone()
     since: int = wake[0] if wake else 0
-    orders = _orders(db, named)
+    orders, refused = _orders(db, named), _refused(db, named)
     first, last, total = _bounded(_steps(db, since, orders)) if orders else ([], [], 0)
+    came = _what_came(db, named)
     return Story(
         asked=asked,
         book=book.book,
@@ -115,17 +150,61 @@ def find_story(db: Database, book: Book, asked: str) -> Story:
         symbol=named.symbol,
         woken_at=msgspec.convert(wake[1], int) if wake else None,
         reasons=_decode_reasons(wake[2]) if wake else (),
-        answer=_answer(*msgspec.convert(answer, tuple[int, str, int, str])) if answer else None,
-        after_answer=[_step(row) for row in db.execute(_AFTER_ANSWER, (since, named.wake_id))],
-        refusals=_refusals(db, named),
+        answer=_answer(_step(answer), came) if answer else None,
+        after_answer=[
+            _turn(_step(row), came)
+            for row in db.execute(_AFTER_ANSWER, (answer[0] if answer else since, named.wake_id))
+        ],
+        refusals=[refusal_row(*row) for row in refused],
         steps=[*first, *last],
         left_out=total - len(first) - len(last),
         seen=Unknown("no wake led to this") if named.wake_id is None else find_seen(db, named.wake_id),
+        cost_usd=None if named.wake_id is None else cost_of(db, named.wake_id),
+        asks=_asks(db, [*map(_step, refused), *first, *last]),
     )
 
 
-def _answer(at: int, decider: str, thinking_ms: int, decision: str) -> Answer:
-    return Answer(at, decider, thinking_ms, _decode_decision(decision))
+def _answer(step: Step, came: dict[str, Came]) -> Answer:
+    made = step.event
+    assert isinstance(made, events.DecisionMade), "the projection is made of these"
+    legs = _of_legs(f"wake:{made.wake_id}", made.decision, came)
+    return Answer(step.at, made.decider, made.thinking_ms, made.decision, made.cost_usd, legs, made.tainted)
+
+
+def _turn(step: Step, came: dict[str, Came]) -> Turn:
+    legs: list[Came] = []
+    match step.event:
+        case events.DecisionCorrected(wake_id=wake_id, decision=decision):
+            legs = _of_legs(f"wake:{wake_id}:again", decision, came)
+        case events.DecisionMade(wake_id=wake_id, decision=decision):
+            legs = _of_legs(f"wake:{wake_id}:rules", decision, came)
+    return Turn(step.seq, step.at, step.event, legs)
+
+
+def _of_legs(name: str, decision: Decision, came: dict[str, Came]) -> list[Came]:
+    """What came of each leg; `name` is that of the decision in the keys of its legs."""
+    return [came[key] for index in range(len(decision.legs)) if (key := f"{name}:{index}") in came]
+
+
+def _what_came(db: Database, named: Named) -> dict[str, Came]:
+    """What came of the legs of a wake, by their keys, of the symbol that it is told of."""
+    rows = db.execute(_CAME, {"wake": named.wake_id, "symbol": named.symbol})
+    return {key: msgspec.convert({"symbol": of, "outcome": what, "id": id_}, Came) for key, of, what, id_ in rows}
+
+
+def _asks(db: Database, steps: list[Step]) -> list[Step]:
+    """The requests that the orders and refusals among these steps came of, each told once, by their keys."""
+    found: dict[str, Step] = {}
+    for step in steps:
+        match step.event:
+            case events.OrderIntended(intent=intent) | events.OrderRefused(intent=intent):
+                key = intent.idempotency_key
+                if key.startswith(ASKED_BY) and key not in found:
+                    # It was asked for just before, unless a person had to say yes meanwhile.
+                    asks = map(_step, db.execute(_ASKED, (step.seq,)))
+                    ask = next((each for each in asks if _key(each) == key), None)
+                    found |= {key: ask} if ask is not None else {}
+    return sorted(found.values(), key=lambda ask: ask.seq)
 
 
 def _orders(db: Database, named: Named) -> set[OrderRef]:
@@ -143,15 +222,14 @@ def _orders(db: Database, named: Named) -> set[OrderRef]:
     return {OrderRef(n, Purpose(leg), revision) for n, leg, revision in rows}
 
 
-def _refusals(db: Database, named: Named) -> list[RefusalRow]:
+def _refused(db: Database, named: Named) -> list[tuple[int, int, str]]:
+    """The refusals of the story as rows of the journal: sequence, time (ms) and payload."""
     if named.refusal is not None:
-        rows = db.execute(f"{_REFUSED} refusals.seq = ?", (named.refusal,))
-    else:
-        rows = db.execute(
-            f"{_REFUSED} refusals.wake_id = ? AND (? IS NULL OR refusals.symbol = ?) ORDER BY refusals.seq",
-            (named.wake_id, named.symbol, named.symbol),
-        )
-    return [refusal_row(*row) for row in rows]
+        return db.execute(f"{_REFUSED} refusals.seq = ?", (named.refusal,)).fetchall()
+    return db.execute(
+        f"{_REFUSED} refusals.wake_id = ? AND (? IS NULL OR refusals.symbol = ?) ORDER BY refusals.seq",
+        (named.wake_id, named.symbol, named.symbol),
+    ).fetchall()
 
 
 def _steps(db: Database, since: int, orders: set[OrderRef]) -> Iterator[Step]:
@@ -253,3 +331,7 @@ def _bounded(steps: Iterator[Step]) -> tuple[list[Step], list[Step], int]:
 def _step(row: tuple[int, int, str]) -> Step:
     seq, at, payload = msgspec.convert(row, tuple[int, int, str])
     return Step(seq, at, _decode(payload))
+
+
+def _key(ask: Step) -> str:
+    return order_key(ask.event.request) if isinstance(ask.event, events.CallerAsked) else ""

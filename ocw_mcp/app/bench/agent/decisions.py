@@ -12,6 +12,7 @@ from ocw_mcp import __version__
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.agent.pricing import Usage, cost
 from ocw_mcp.agent.tools import SUBMIT
+from ocw_mcp.app.bench.agent.diary import full_diary
 from ocw_mcp.app.bench.agent.seat import Seat, open_seat
 from ocw_mcp.app.bench.agent.stand_in import Look, StandIn, characters
 from ocw_mcp.app.bench.snapshot import SYMBOLS, example
@@ -40,7 +41,9 @@ TICK_S: Final = 0.001
 
 async def measure() -> dict[str, Any]:
     """The request, the rounds, and what they cost in money and time."""
-    async with open_seat(SimulatedFeed(1), load_policies(None)) as seat:
+    policies = load_policies(None)
+    diary = full_diary(_shown(), policies.policies.rules)
+    async with open_seat(SimulatedFeed(1), policies, diary=diary) as seat:
         await seat.book.run.run(__version__, BOOK_HOURS * HOUR)
         return {
             "request_characters": await _request(seat),
@@ -72,10 +75,11 @@ async def _request(seat: Seat) -> dict[str, Any]:
     model = StandIn()
     await seat.seated(model).decide(_wake(1))
     sizes = characters(model.body)
-    ours, theirs = sizes["system"] + sizes["context"], sum(PROTOTYPE.values())
+    ours, theirs = sizes["system"] + sizes["context"] + sizes["memory"], sum(PROTOTYPE.values())
     return {
         "system": sizes["system"],
         "context": sizes["context"],
+        "memory": sizes["memory"],
         "tools": sizes["tools"],
         "without_tools": ours,
         "with_tools": ours + sizes["tools"],

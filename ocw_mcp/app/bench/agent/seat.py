@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
 
 from mcp import Client
 
@@ -12,7 +13,12 @@ from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.agent.decider import ClaudeDecider, Desk
+from ocw_mcp.agent.memory.diary import Diary
+from ocw_mcp.agent.memory.keeping import Kept, write_kept
+from ocw_mcp.agent.memory.memory import Memory
+from ocw_mcp.agent.memory.writing import Writer, WritingTerms
 from ocw_mcp.agent.prompts import compose
+from ocw_mcp.agent.purse import Purse
 from ocw_mcp.app.bench.agent.stand_in import StandIn
 from ocw_mcp.app.claude import MODEL
 from ocw_mcp.app.compose import Book, stamp
@@ -23,28 +29,33 @@ from ocw_mcp.domain.orders import CLAUDE
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.doors.mcp.server import build
 
+BOOK: Final = "bench0"
+
 
 class Seat:
-    """The book, and the client with which deciders look at it."""
+    """The book, the client with which deciders look at it, and what they remember."""
 
-    def __init__(self, book: Book, client: Client, policies: LoadedPolicies) -> None:
+    def __init__(self, book: Book, client: Client, policies: LoadedPolicies, memory: Memory) -> None:
         self.book = book
         self._client = client
         self._policies = policies
+        self._memory = memory
 
     def seated(self, model: StandIn) -> ClaudeDecider:
         """A decider that begins anew at this desk, with all of a day's budget."""
         decider = _decider(model, self._policies, self.book.clock)
-        decider.attach(Desk(self._client, lambda: (ZERO, ZERO)))
+        decider.attach(Desk(self._client, lambda: (ZERO, ZERO), self._memory))
         return decider
 
 
 @asynccontextmanager
-async def open_seat(feed: SimulatedFeed, policies: LoadedPolicies, model: StandIn | None = None) -> AsyncIterator[Seat]:
-    """Open a book for which a model decides, or the rules where there is none."""
+async def open_seat(
+    feed: SimulatedFeed, policies: LoadedPolicies, model: StandIn | None = None, diary: Diary | None = None
+) -> AsyncIterator[Seat]:
+    """Open a book for which a model decides, or the rules where there is none, with a diary to remember."""
     with tempfile.TemporaryDirectory(prefix="ocw-bench-") as name:
         directory = Path(name)
-        store = SqliteStore.open(directory, stamp(feed), book_id="bench0", created_at=0)
+        store = SqliteStore.open(directory, stamp(feed), book_id=BOOK, created_at=0)
         commands = CommandFiles(directory, lambda problem: None)
 
         def thinks(clock: Clock) -> ClaudeDecider:
@@ -58,12 +69,21 @@ async def open_seat(feed: SimulatedFeed, policies: LoadedPolicies, model: StandI
             facade = facade_of(book, directory)
             server = build(lambda: facade, __version__)
             server.signs_as = CLAUDE
+            write_kept(directory, Kept(BOOK, diary=diary or Diary()))
+            purse, writer = Purse(directory, BOOK), None if model is None else _writer(model, policies)
+            memory = Memory(directory, BOOK, facade.history, policies.policies.rules, writer, purse=purse)
             async with Client(server) as client:
                 if isinstance(book.decider, ClaudeDecider):
-                    book.decider.attach(Desk(client, facade.thinking_spent_usd))
-                yield Seat(book, client, policies)
+                    book.decider.attach(Desk(client, facade.thinking_spent_usd, memory, purse))
+                yield Seat(book, client, policies, memory)
+            await memory.close()
         finally:
             store.close()
+
+
+def _writer(model: StandIn, policies: LoadedPolicies) -> Writer:
+    prompts = load_prompts(None)
+    return Writer(model, compose(prompts.texts, policies.policies), prompts.hash, WritingTerms(model=MODEL))
 
 
 def _decider(model: StandIn, policies: LoadedPolicies, clock: Clock) -> ClaudeDecider:

@@ -12,13 +12,18 @@ from typing import Any, Final
 import msgspec
 
 from ocw_mcp.agent.caching import LIVES
+from ocw_mcp.agent.memory.recall import HEADING
 from ocw_mcp.agent.messages import Reply, Request
 from ocw_mcp.agent.pricing import Ttl, Usage, cost
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.runtime.clock import SimulatedClock
 
-CHARS_A_TOKEN: Final[dict[str, float]] = {"tools": 4, "system": 4, "context": 2.5, "results": 2.5}
+CHARS_A_TOKEN: Final[dict[str, float]] = {"tools": 4, "system": 4, "context": 2.5, "memory": 4, "results": 2.5}
 """By segment of a prompt."""
+IN_TURNS: Final = ("context", "memory", "results")
+"""Those that are new in a decision."""
+ENTRY_OUTPUT: Final = 100
+"""Tokens of a diary entry."""
 
 Look = tuple[str, dict[str, Any]]
 """A tool, and what it is called with."""
@@ -47,6 +52,8 @@ class StandIn:
 
     async def create(self, request: Request) -> Reply:
         """The next look, or the end of the turn."""
+        if "tools" not in request.body:
+            return _entry(request)
         began = self.clock.wall_ms()
         self.body = request.body
         self.longest_context = max(self.longest_context, characters(request.body)["context"])
@@ -84,12 +91,24 @@ class StandIn:
                 bills[name] = _read_or_written(tokens[name], tokens[name] if now < self._there_until else 0, kept)
         if kept is not None:
             self._there_until = now + LIVES[kept]
-        said = "cache_control" in request.body["messages"][-1]["content"][-1]
-        for name in ("context", "results"):
-            known = self._known.get(name, 0)
-            bills[name] = _read_or_written(tokens[name], known, "5m") if said else Usage(plain=tokens[name])
-        self._known = {name: tokens[name] for name in ("context", "results")} if said else {}
+        # A turn that is marked is kept with all before it; what comes after it is plain.
+        marks = ["cache_control" in turn["content"][-1] for turn in request.body["messages"]]
+        for name in IN_TURNS:
+            known = self._known.get(name, 0) if any(marks) else 0
+            if marks[-1]:
+                bills[name] = _read_or_written(tokens[name], known, "5m")
+            else:
+                bills[name] = Usage(plain=tokens[name] - known, read=known)
+        if marks[-1]:
+            self._known = {name: tokens[name] for name in IN_TURNS}
         return bills
+
+
+def _entry(request: Request) -> Reply:
+    """What is written into memory, billed as words."""
+    prompt = math.ceil(len(request.body["messages"][0]["content"][0]["text"]) / CHARS_A_TOKEN["memory"])
+    said = {"type": "text", "text": "Nothing to learn from."}
+    return Reply("end_turn", (said,), Usage(plain=prompt, output=ENTRY_OUTPUT))
 
 
 def _read_or_written(tokens: int, known: int, ttl: Ttl) -> Usage:
@@ -100,10 +119,13 @@ def _read_or_written(tokens: int, known: int, ttl: Ttl) -> Usage:
 def characters(body: dict[str, Any]) -> dict[str, int]:
     """How long each segment of a request is; results with the calls that asked for them."""
     first, *rest = body["messages"]
+    context = "".join(block["text"] for block in first["content"])
+    remembered = next((each for each in context.split("\n\n") if each.startswith(HEADING)), "")
     return {
         "tools": len(msgspec.json.encode(body["tools"]).decode()),
         "system": sum(len(block["text"]) for block in body["system"]),
-        "context": sum(len(block["text"]) for block in first["content"]),
+        "context": len(context) - len(remembered),
+        "memory": len(remembered),
         "results": len(msgspec.json.encode(rest).decode()) if rest else 0,
     }
 

@@ -1,0 +1,81 @@
+"""`ocw gate-report`."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ocw_mcp.app.cli.options import JsonOption, PoliciesOption, PolicyOption
+from ocw_mcp.domain.time import iso
+
+MONTH = "30d"
+"""How long the gate is judged on the simulated market, which has no end."""
+
+
+def gate_report(
+    market: Annotated[str, typer.Argument(help="sim, or the path of a tape.")],
+    for_: Annotated[
+        str | None, typer.Option("--for", help=f"So much simulated time; without it all of a tape, {MONTH} of sim.")
+    ] = None,
+    policies: PoliciesOption = None,
+    policy: PolicyOption = "default",
+    product: Annotated[str | None, typer.Option("--product", help="spot or um, where the path does not tell.")] = None,
+    interval: Annotated[str | None, typer.Option("--interval", help="Which candles to take: 1m, 15m, 1h.")] = None,
+    symbols: Annotated[str | None, typer.Option("--symbols", help="Only these: BTCUSDT,ETHUSDT.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated market.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """How often the gate wakes on a market where nobody trades, and which of its largest moves it sleeps through."""
+    from ocw_mcp.app import log
+    from ocw_mcp.app.cli.runs import parse_product, parse_span, parse_symbols
+    from ocw_mcp.app.gate_report import measure
+    from ocw_mcp.app.markets import SIMULATED, open_market
+    from ocw_mcp.app.policy_loader import load_policies, load_prompts
+    from ocw_mcp.app.settings import LogLevel
+
+    log.configure(LogLevel.INFO, quiet=True)
+    feed = open_market(
+        market, product=parse_product(product), interval=interval, symbols=parse_symbols(symbols), seed=seed
+    )
+    for_ms = parse_span(for_ or (MONTH if market == SIMULATED else None))
+    found = measure(feed, load_policies(policies, policy), load_prompts(None), for_ms)
+    if as_json:
+        print(json.dumps(found))  # noqa: T201 - the result
+    else:
+        _show(found, Console(highlight=False, soft_wrap=True))
+
+
+def _show(found: dict[str, Any], console: Console) -> None:
+    if not found["candles"]:
+        console.print("no candle closed, so there is nothing to judge")
+        return
+    span = f"{iso(found['from'])[:16]} to {iso(found['to'])[:16]}"
+    console.print(f"{', '.join(found['symbols'])}, {span} UTC: {found['days']} days, {found['candles']:,} candles")
+    gap = found["median_gap_min"]
+    between = f", {gap:g} min between two (median)" if gap is not None else ""
+    console.print(f"skips {found['skip_rate']:.2%} of its looks; wakes {found['wakes_a_day']:g} times a day{between}")
+    console.print("by " + ", ".join(f"{name} {count}" for name, count in found["reasons"].items()), style="dim")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("moves over", "from", "there were", "missed", "by chance", "woken after"):
+        table.add_column(name, justify="left" if name == "moves over" else "right")
+    for each in found["moves"]:
+        least = [f"{share:.2%}" for share in sorted(each["least"].values())]
+        table.add_row(
+            each["over"],
+            least[0] if len(least) == 1 else f"{least[0]} to {least[-1]}" if least else "",
+            str(each["moves"]),
+            "" if each["miss_rate"] is None else f"{each['missed']} ({each['miss_rate']:.0%})",
+            f"{each['by_chance']:.0%}",
+            "" if each["median_delay_min"] is None else f"{each['median_delay_min']:g} min",
+        )
+    console.print(table)
+    console.print(
+        f"a move is one of the largest {found['largest']:.1%} of returns over a span, told with hindsight", style="dim"
+    )
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("gate-report")(gate_report)

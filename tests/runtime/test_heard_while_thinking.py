@@ -1,0 +1,169 @@
+"""People and callers are heard while a simulated clock stands still for a decision, and at the same place again."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+
+import pytest
+
+from ocw_mcp.agent.causes import Trouble
+from ocw_mcp.agent.messages import Reply, Request
+from ocw_mcp.domain import events
+from ocw_mcp.domain.asks import LegRequest, NoteRequest
+from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.steps import Command, Verb
+from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.runtime import shell
+from tests.support.markets import START, ListFeed, path
+from tests.support.runs import Commands, Run
+from tests.support.seated import ByWake, Seated, decides, leg
+from tests.support.stores import Crash, MemoryStore
+
+BOTH = ("BTCUSDT", "ETHUSDT")
+Meanwhile = Callable[[], Awaitable[object]]
+Script = dict[int, list[Reply | Trouble]]
+LOST = "error: the process ended before it was through"
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """People are looked for all the time."""
+    monkeypatch.setattr(shell, "A_MOMENT_MS", 1)
+
+
+def market() -> ListFeed:
+    closes = [100.0, 101.0, 101.5, 101.0, 100.5, 100.0, 101.0, 101.5]
+    return ListFeed([each for symbol in BOTH for each in path(closes, symbol)])
+
+
+class Interrupted(ByWake):
+    """A model that says nothing at one place before something else has happened."""
+
+    def __init__(self, script: Script, at: tuple[int, int], meanwhile: Meanwhile) -> None:
+        super().__init__(script)
+        self._at = at
+        self._meanwhile = meanwhile
+
+    async def create(self, request: Request) -> Reply | Trouble:
+        if (request.wake, request.turn) == self._at:
+            await self._meanwhile()
+        return await super().create(request)
+
+
+def told(verb: Verb, script: Script, at: tuple[int, int], store: MemoryStore | None = None) -> Seated:
+    """A run in which a person says something while the model thinks at one place."""
+    box = Commands()
+
+    async def says_so() -> None:
+        if seated.events(events.CommandTaken):
+            # It was said before the process died, and is not said again.
+            return
+        box.put(Command("c1", verb, "a person"))
+        while not box.taken:
+            await asyncio.sleep(0)  # noqa: TID251 - lets the run hear it
+
+    seated = Seated(market(), Interrupted(script, at, says_so), store=store, commands=box)
+    return seated
+
+
+WAITS = leg("BUY", size="0.05", stop="87", limit="90")
+HALTED: Script = {1: [decides(1, WAITS)], 2: [decides(2, leg("BUY", "ETHUSDT"))]}
+
+
+async def test_a_halt_is_taken_while_the_model_thinks_and_what_it_then_wants_is_refused() -> None:
+    seated = told(Verb.HALT, HALTED, (2, 0))
+    await seated.go()
+    asked = next(at for at, each in seated.run.timed(events.WakeRaised) if each.wake_id == 2)
+    assert [at for at, _ in seated.run.timed(events.CommandTaken)] == [asked], "at once"
+    assert [at for at, _ in seated.run.timed(events.OrderCanceled)] == [asked], "what waited to be entered is off"
+    made = next(each for each in seated.events(events.DecisionMade) if each.wake_id == 2)
+    assert (made.decider, made.thinking_ms > 0) == ("claude", True)
+    (refused,) = seated.events(events.OrderRefused)
+    assert (refused.intent.symbol, refused.refusal.code) == ("ETHUSDT", RefusalCode.NOT_ACTIVE)
+    assert seated.run.engine.account.desk_state is DeskState.HALTED
+
+
+async def test_a_caller_is_answered_while_the_model_thinks() -> None:
+    answers = []
+
+    async def asks() -> None:
+        for request in (NoteRequest("k1", "anna", "it thinks"), LegRequest("k2", "anna", BUYS)):
+            answers.append(await seated.run.simulation.ask(request))
+
+    seated = Seated(market(), Interrupted({}, (1, 0), asks))
+    await seated.go()
+    assert isinstance(answers[1], OrderRef)
+    assert [at for at, _ in seated.run.timed(events.CallerAsked)] == [START + MINUTE] * 2
+    died = seated.run.store.without_checkpoint()
+    again = Seated(market(), ByWake(), store=died)
+    await again.go()
+    assert again.run.store.fingerprint == seated.run.store.fingerprint
+
+
+BUYS = Leg("BTCUSDT", Action.BUY, size=Decimal("0.1"), stop=Decimal(97))
+
+
+async def test_a_stop_is_heard_by_a_model_that_never_answers() -> None:
+    async def stops() -> None:
+        seated.run.simulation.stop()
+        await asyncio.Event().wait()
+
+    seated = Seated(market(), Interrupted({}, (2, 0), stops))
+    await seated.go()
+    assert [each.wake_id for each in seated.events(events.DecisionMade)] == [1]
+
+
+async def test_what_comes_before_a_run_does_not_outlast_the_word_to_stop() -> None:
+    run = Run(market())
+    before = asyncio.ensure_future(run.simulation.unless_stopped(asyncio.Event().wait()))
+    await asyncio.sleep(0)  # noqa: TID251 - lets it wait
+    assert not before.done()
+    run.simulation.stop()
+    await before
+
+
+CORRECTS: Script = {2: [decides(2, leg("BUY"), leg("BUY", "ETHUSDT", size="0.9")), decides(2, leg("BUY", "ETHUSDT"))]}
+
+
+@pytest.mark.parametrize(
+    ("verb", "script", "at"),
+    [
+        (Verb.HALT, HALTED, (2, 0)),
+        (Verb.PAUSE, HALTED, (2, 0)),
+        (Verb.HALT, CORRECTS, (2, 1)),
+        (Verb.PAUSE, CORRECTS, (2, 1)),
+    ],
+    ids=["a halt at first", "a pause at first", "a halt before a correction", "a pause before a correction"],
+)
+async def test_what_was_said_meanwhile_is_done_again_at_its_place_and_nobody_is_asked_again(
+    verb: Verb, script: Script, at: tuple[int, int]
+) -> None:
+    whole = told(verb, script, at)
+    await whole.go()
+    assert len(whole.events(events.CommandTaken)) == 1
+    again = Seated(market(), model := ByWake(script), store=whole.run.store.without_checkpoint())
+    await again.go()
+    assert again.run.store.fingerprint == whole.run.store.fingerprint
+    assert at[0] not in {request.wake for request in model.asked}
+
+
+@pytest.mark.parametrize("verb", [Verb.HALT, Verb.FLATTEN])
+async def test_killed_anywhere_it_comes_to_the_same(verb: Verb) -> None:
+    script: Script = {1: [decides(1, leg("BUY"))], 3: [decides(3, leg("BUY", "ETHUSDT"))]}
+    whole = told(verb, script, (3, 0))
+    await whole.go()
+    assert any(each.ref.leg is Purpose.ENTRY for each in whole.events(events.OrderFilled))
+    for die_at in range(1, whole.run.store.touches, 3):
+        store = MemoryStore()
+        store.die_at = die_at
+        try:
+            await told(verb, script, (3, 0), store).go()
+        except* Crash:
+            pass
+        again = told(verb, script, (3, 0), store.reopened())
+        await again.go()
+        lost = any(each.cause == LOST for each in again.events(events.DecisionEnded))
+        assert lost or again.run.store.fingerprint == whole.run.store.fingerprint, die_at
