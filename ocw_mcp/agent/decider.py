@@ -52,6 +52,11 @@ WORST_PROMPT: Final = 12_000
 """Bytes that a request is taken for, where it is not there yet."""
 
 
+def patience_s(policies: Policies) -> float:
+    """How long a conversation may take, by the wall: what is left of the deadline is for the desk."""
+    return max(1.0, policies.decision.deadline_s * 0.9)
+
+
 class Desk(msgspec.Struct, frozen=True):
     """What the decider needs of a running desk."""
 
@@ -186,11 +191,10 @@ class ClaudeDecider:
         return max(ZERO, min(budget.usd_per_day - today, budget.usd_per_month - this_month))
 
     def _terms(self, left_usd: Decimal, plan: Plan) -> Terms:
-        deadline_s = self._policies.decision.deadline_s
         return Terms(
             model=self._model,
             allowance_usd=left_usd,
-            timeout_s=max(1.0, deadline_s * 0.9),
+            timeout_s=patience_s(self._policies),
             reads=READS,
             prefix_ttl=plan.prefix,
             turns_cached=plan.turns,

@@ -1,9 +1,10 @@
 """Requests and answers of the model on disk, and a run over again from them, without a network.
 
-One line of JSON a call: the request, its answer and how long that took. Keys and tokens are taken out before anything
-is written, and the file is its owner's alone. A request is found again by its wake, its number and its content; where
-the content differs, it counts as not recorded, and is listed with what differs. How a prompt was cached is no part of
-it: that changes the bill, which is recorded, and no answer.
+The first line names the book, whose own run may go on with the file; nobody else's may, since one wake would have two
+answers. Then one line of JSON a call: the request, its answer and how long that took. Keys and tokens are taken out
+before anything is written, and the file is its owner's alone. A request is found again by its wake, its number and its
+content; where the content differs, it counts as not recorded, and is listed with what differs. How a prompt was cached
+is no part of it: that changes the bill, which is recorded, and no answer.
 """
 
 import asyncio
@@ -21,16 +22,29 @@ import msgspec
 
 from ocw_mcp.agent.causes import RETRIED, Cause, Trouble
 from ocw_mcp.agent.credentials import scrub
+from ocw_mcp.agent.memory.writing import asked_for
 from ocw_mcp.agent.messages import Messages, Reply, Request
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.protocols import Clock
+from ocw_mcp.domain.time import iso
 
 log = logging.getLogger(__name__)
 
+LONGEST_FIRST_LINE: Final = 1_000
 PARTS: Final = ("model", "tools", "system", "messages")
 """What is compared one by one, so that a changed prompt is told from a changed market; the rest counts as terms."""
 TOLD: Final = 3
 """Wakes without an answer that a sentence names."""
+
+
+class Whose(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The book that a recording belongs to, and when (ms, wall time) it was made: books of one market share a name."""
+
+    book: str
+    made_at: int
+
+
+NOBODYS: Final = Whose("", 0)
 
 
 class Recorded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,12 +70,19 @@ class Missing(msgspec.Struct, frozen=True):
 class Recorder:
     """Asks somebody else, and writes down what came of it."""
 
-    def __init__(self, path: Path, messages: Messages, clock: Clock, redact: Callable[[str], str] = scrub) -> None:
-        """Opens the file, or goes on with one. Raises SettingsError."""
+    def __init__(
+        self,
+        path: Path,
+        messages: Messages,
+        clock: Clock,
+        redact: Callable[[str], str] = scrub,
+        whose: Whose = NOBODYS,
+    ) -> None:
+        """Opens the file, or goes on with that of the same book. Raises SettingsError."""
         self._messages = messages
         self._clock = clock
         self._redact = redact
-        self._file = _private(path)
+        self._file = _private(path, whose)
         self._writes = True
 
     def __enter__(self) -> "Recorder":
@@ -107,7 +128,7 @@ class Recorder:
             except OSError:
                 self._writes = False
             if not self._writes:
-                log.error("the recording of decisions ends with wake %d: the disk takes no more", request.wake)
+                log.error("the recording of decisions ends with %s: the disk takes no more", asked_for(request.wake))
 
 
 class Recording:
@@ -129,7 +150,9 @@ class Recording:
         """The recording of a file. A last line that was cut off is left out. Raises SettingsError."""
         try:
             *lines, _cut_off = path.read_bytes().split(b"\n")
-            return cls([_decode(line) for line in lines], redact)
+            # What an earlier version wrote has no first line of its own.
+            calls = lines[1:] if lines and _whose(lines[0]) is not None else lines
+            return cls([_decode(line) for line in calls], redact)
         except OSError as error:
             raise SettingsError(
                 f"{path} cannot be read ({error.strerror}); expected a recording of decisions"
@@ -148,7 +171,7 @@ class Recording:
             answer = msgspec.structs.replace(answer, retry_after_s=0 if request.turn + 1 in calls else math.inf)
         if why or answer is None:
             self.missing.append(Missing(request.wake, request.turn, why))
-            return Trouble(Cause.NOT_RECORDED, f"wake {request.wake}, call {request.turn}: {why}")
+            return Trouble(Cause.NOT_RECORDED, f"{asked_for(request.wake)}, call {request.turn}: {why}")
         return answer
 
     def unanswered(self) -> dict[int, str]:
@@ -199,22 +222,59 @@ def _unmarked(value: Any) -> Any:
     return value
 
 
-def _private(path: Path) -> int:
-    """Open a file that nobody else may read. Raises SettingsError."""
+def _private(path: Path, whose: Whose) -> int:
+    """Open a file that nobody else may read and that is this book's. Raises SettingsError."""
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise SettingsError(
-            f"{path} cannot be written ({error.strerror}); expected a file of yours for a recording of decisions"
-        ) from None
+        raise _unwritable(path, error) from None
+    try:
+        if problem := _problem(path, file, whose):
+            raise SettingsError(f"{path} {problem}")
+        if not os.fstat(file).st_size:
+            os.write(file, msgspec.json.encode(whose) + b"\n")
+    except OSError as error:
+        os.close(file)
+        raise _unwritable(path, error) from None
+    except SettingsError:
+        os.close(file)
+        raise
+    return file
+
+
+def _problem(path: Path, file: int, whose: Whose) -> str:
+    """Why an open file is not to be gone on with, or nothing."""
     found = os.fstat(file)
     mode = stat.S_IMODE(found.st_mode)
-    problem = ""
     if mode & 0o077:
-        problem = f"is open to other users (mode {mode:04o}); expected 0600; make it so: chmod 600 {path}"
-    elif found.st_size and os.pread(file, 1, found.st_size - 1) != b"\n":
-        problem = "ends in the middle of a line; expected a whole recording to go on with; name another file"
-    if problem:
-        os.close(file)
-        raise SettingsError(f"{path} {problem}")
-    return file
+        return f"is open to other users (mode {mode:04o}); expected 0600; make it so: chmod 600 {path}"
+    if not found.st_size:
+        return ""
+    if os.pread(file, 1, found.st_size - 1) != b"\n":
+        return "ends in the middle of a line; expected a whole recording to go on with; name another file"
+    before = _whose(os.pread(file, LONGEST_FIRST_LINE, 0).partition(b"\n")[0])
+    if before is None:
+        return (
+            "names no book in its first line, so it may be another's; expected a new file, or the recording of this "
+            "very book; name another file (--decisions replays this one all the same)"
+        )
+    if before != whose:
+        return (
+            f"is the recording of another book ({before.book}, made {iso(before.made_at)}), and two in one file replay "
+            "as neither; expected a new file, or the recording of this very book; name another file"
+        )
+    return ""
+
+
+def _whose(line: bytes) -> Whose | None:
+    """The book that a first line names, if it names one."""
+    try:
+        return msgspec.json.decode(line, type=Whose)
+    except (msgspec.MsgspecError, UnicodeError):
+        return None
+
+
+def _unwritable(path: Path, error: OSError) -> SettingsError:
+    return SettingsError(
+        f"{path} cannot be written ({error.strerror}); expected a file of yours for a recording of decisions"
+    )

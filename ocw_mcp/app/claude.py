@@ -9,17 +9,18 @@ import structlog
 from mcp import Client
 
 from ocw_mcp import __version__
+from ocw_mcp.agent.awaited import Awaited, TellOfWait
 from ocw_mcp.agent.breaker import Breaker
 from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.credentials import credentials, scrub
-from ocw_mcp.agent.decider import ClaudeDecider, Desk
+from ocw_mcp.agent.decider import ClaudeDecider, Desk, patience_s
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.memory.writing import Writer, WritingTerms
 from ocw_mcp.agent.messages import Messages, ModelFacts, SdkMessages
 from ocw_mcp.agent.pricing import priced
 from ocw_mcp.agent.prompts import compose
 from ocw_mcp.agent.purse import Purse
-from ocw_mcp.agent.recording import Recorder, Recording
+from ocw_mcp.agent.recording import NOBODYS, Recorder, Recording, Whose
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.app.settings import Settings
 from ocw_mcp.domain.errors import SettingsError
@@ -41,13 +42,23 @@ class Brain:
     """Whom the decider asks: the API, and what is written down of it, or a recording in its place."""
 
     def __init__(
-        self, settings: Settings, record: Path | None = None, decisions: Path | None = None, *, remembers: bool = True
+        self,
+        settings: Settings,
+        record: Path | None = None,
+        decisions: Path | None = None,
+        *,
+        remembers: bool = True,
+        tell_of_wait: TellOfWait | None = None,
     ) -> None:
-        """`remembers`: whether it has a memory. Raises SettingsError for a recording that cannot be read or written."""
+        """`remembers`: whether it has a memory; `tell_of_wait` hears what an answer is waited for that takes its time.
+
+        Raises SettingsError for a recording that cannot be read or written.
+        """
         if record is not None and decisions is not None:
             raise SettingsError("--record and --decisions contradict each other: what is replayed is recorded already")
         self.model = settings.claude_model or MODEL
         self._remembers = remembers
+        self._tell_of_wait = tell_of_wait
         self._writer: Writer | None = None
         self._record = record
         self._credentials = credentials(
@@ -56,8 +67,18 @@ class Brain:
         self.recording = None if decisions is None else Recording.read(decisions, self._redact)
         self._api: SdkMessages | Trouble | None = None
 
-    def seated(self, policies: LoadedPolicies, prompts: LoadedPrompts, kept: ExitStack, clock: Clock) -> ClaudeDecider:
-        """The decider; `kept` closes what has to be closed at the end. Raises SettingsError for incomplete prompts."""
+    def seated(
+        self,
+        policies: LoadedPolicies,
+        prompts: LoadedPrompts,
+        kept: ExitStack,
+        clock: Clock,
+        whose: Whose = NOBODYS,
+    ) -> ClaudeDecider:
+        """The decider; `kept` closes what has to be closed at the end, and `whose` names the book in a recording.
+
+        Raises SettingsError for incomplete prompts, and for the recording of another book.
+        """
         texts = compose(prompts.texts, policies.policies)
         messages: Messages | Trouble
         if self.recording is not None:
@@ -65,9 +86,12 @@ class Brain:
         else:
             messages = self._api = self._asks()
             if self._record is not None and not isinstance(messages, Trouble):
-                messages = kept.enter_context(Recorder(self._record, messages, clock, self._redact))
+                messages = kept.enter_context(Recorder(self._record, messages, clock, self._redact, whose))
         if not isinstance(messages, Trouble):
-            self._writer = Writer(messages, texts, prompts.hash, WritingTerms(model=self.model))
+            terms = WritingTerms(model=self.model)
+            if self._tell_of_wait is not None:
+                messages = Awaited(messages, clock, patience_s(policies.policies), terms.timeout_s, self._tell_of_wait)
+            self._writer = Writer(messages, texts, prompts.hash, terms)
         return ClaudeDecider(messages, texts, policies.policies, clock, self.model)
 
     def _asks(self) -> SdkMessages | Trouble:

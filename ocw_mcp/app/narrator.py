@@ -8,6 +8,7 @@ from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.time import iso
+from ocw_mcp.domain.words import said
 
 
 class Narrator:
@@ -31,7 +32,12 @@ class Narrator:
 
     def _tell(self, at: int, line: str | None) -> None:
         if line:
-            self._say(f"{iso(at)[:16].replace('T', ' ')}  {line}")
+            # Reasons are other people's words: none of them commands a terminal, or begins a line of its own.
+            self._say(f"{_moment(at)}  {said(line)}")
+
+    def waits(self, at: int, what: str, longest_s: float) -> None:
+        """Say at `at` (ms) that Claude's answer takes its time, and how much of it (s, wall time) it has."""
+        self._say(f"{_moment(at)}  waiting   for Claude on {what}, up to {longest_s:g} s")
 
     def _line(self, event: events.DomainEvent) -> str | None:
         match event:
@@ -87,3 +93,7 @@ class Narrator:
                 return f"incident  {text}"
             case _:
                 return None
+
+
+def _moment(at: int) -> str:
+    return iso(at)[:16].replace("T", " ")

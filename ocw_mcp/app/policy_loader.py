@@ -106,8 +106,9 @@ def _files(folder: Path, what: str, suffix: str) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if path.suffix == suffix)
     except OSError as error:
+        expected = f"a {suffix} file or a directory of them" if what == "policies" else f"a directory of {suffix} files"
         raise SettingsError(
-            f"no {what} can be read from {folder} ({error.strerror}); expected a directory of {suffix} files; "
+            f"no {what} can be read from {folder} ({error.strerror}); expected {expected}; "
             "check the path and its permissions"
         ) from error
 

@@ -5,6 +5,7 @@ import resource
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from functools import partial
@@ -19,10 +20,11 @@ from ocw_mcp.adapters.feeds.tape import TapeFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.app import picture
+from ocw_mcp.app.changes import tell_changes
 from ocw_mcp.app.compose import Book, decider, require_timeframes, stamp
 from ocw_mcp.app.door import Door
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
-from ocw_mcp.domain.protocols import Feed
+from ocw_mcp.domain.protocols import Clock, Decider, Feed
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.report import report
 from ocw_mcp.runtime.recorder import Listener
@@ -73,9 +75,12 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
     with ExitStack() as kept, _directory(job.state) as directory, StateLock(directory):
         commands = CommandFiles(directory, _warn)
         identity = job.feed.identity
-        store = SqliteStore.open(directory, stamp(job.feed), book_id=_book_id(identity.content), created_at=0)
+        made_at = time.time_ns() // 1_000_000  # noqa: TID251 - tells books apart; it never enters the engine
+        store = SqliteStore.open(directory, stamp(job.feed), book_id=_book_id(identity.content), created_at=made_at)
         try:
-            thinks = None if job.brain is None else partial(job.brain.seated, job.policies, job.prompts, kept)
+            if changed := tell_changes(store.ran_with(), job.agent, job.policies, job.prompts):
+                _warn(changed)
+            thinks = None if job.brain is None else partial(_seated, job, job.brain, kept, store)
             book = Book(
                 job.feed, job.agent, job.policies, job.prompts, store, commands, listener, job.speed, _warn, thinks
             )
@@ -106,6 +111,12 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
             store.close()
 
 
+def _seated(job: Job, brain: "Brain", kept: ExitStack, store: SqliteStore, clock: Clock) -> Decider:
+    from ocw_mcp.agent.recording import Whose
+
+    return brain.seated(job.policies, job.prompts, kept, clock, Whose(store.book, store.created_at))
+
+
 def _draw(path: Path, feed: Feed, store: SqliteStore, figures: dict[str, Any]) -> None:
     if not figures["candles"]:
         return
@@ -121,8 +132,10 @@ def _warn(problem: str) -> None:
 
 async def _until_the_end(book: Book, job: Job, directory: Path) -> str:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, book.run.stop)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Under nohup a terminal that closes is nobody's word to stop.
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, book.run.stop)
     if job.serve is None and job.brain is None:
         return await book.run.run(__version__, job.for_ms)
     # Whoever runs an engine without a server need not wait for one to be imported.

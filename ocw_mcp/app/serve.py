@@ -1,6 +1,7 @@
 """Lets others look at a running book: facade, MCP server, application and socket, put together."""
 
 import os
+import shlex
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -53,7 +54,9 @@ async def open_door(door: Door, facade: Facade, directory: Path) -> AsyncIterato
     async with serving(app, bound):
         write_address(directory, Address(url, token, os.getpid()))
         who = ", ".join(door.hosts) or "this machine alone"
-        print(f"ocw: serving {url} (MCP at {url}/mcp) to {who}", file=sys.stderr)  # noqa: T201 - to the person there
+        command = f"ocw token new --state {shlex.quote(str(directory))}"
+        line = f"ocw: serving {url} (MCP at {url}/mcp) to {who}; a token for it: {command}"
+        print(line, file=sys.stderr)  # noqa: T201 - to the person there
         try:
             yield
         finally:

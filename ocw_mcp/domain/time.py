@@ -18,6 +18,8 @@ def span_ms(text: str) -> int:
 
     Raises ValueError for anything else, `1M` and `1mo` included: a month has no fixed length.
     """
+    if re.fullmatch(r"\d{7,}[smhdw]", text):
+        raise ValueError(f"{text[:20]!r} is too long a span; write at most six digits, such as 365d")
     match = re.fullmatch(r"(\d{1,6})([smhdw])", text)
     if match is None or int(match[1]) == 0:
         raise ValueError(f"{text!r} is no span of time; write a number and one of s, m, h, d, w, such as 15m or 24h")

@@ -12,12 +12,13 @@ from decimal import Decimal
 
 from ocw_mcp.domain.canonical import canonical
 from ocw_mcp.domain.errors import JournalDiverged
-from ocw_mcp.domain.events import CallerAsked, CommandTaken, DomainEvent, OrderRejected
+from ocw_mcp.domain.events import CallerAsked, CommandTaken, DomainEvent, OrderRejected, kind_of
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderRef, Rejected
 from ocw_mcp.domain.protocols import Store, StoredEvent
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.steps import Asked, Command
 from ocw_mcp.domain.time import iso
+from ocw_mcp.engine.event_text import told
 from ocw_mcp.runtime.thinking import Said, given_up_usd, recall
 
 Listener = Callable[[int, DomainEvent], None]
@@ -57,10 +58,13 @@ class Recorder:
         known = self._known.popleft()
         if canonical(known.seq, known.at, known.event) != canonical(self.seq, at, event):
             raise JournalDiverged(
-                f"event {known.seq} of the journal is {known.event!r} at {iso(known.at)}, but the resumed run came to "
-                f"{event!r} at {iso(at)}; start it with the agent, the policies and the version it was stopped with"
+                f"event {known.seq} of the journal is {self._told(known.at, known.event)}, but the resumed run came to "
+                f"{self._told(at, event)}; start it with the agent, the policies and the version it was stopped with"
             )
         return False
+
+    def _told(self, at: int, event: DomainEvent) -> str:
+        return f"{kind_of(event)} at {iso(at)} ({told(self._store.book, event)})"
 
     def known_unsent(self, ref: OrderRef) -> Rejected | None:
         """What was said of an order that, as the journal knows, was not sent."""

@@ -13,7 +13,7 @@ from ocw_mcp.agent.causes import Cause, Trouble
 from ocw_mcp.agent.conversation import Conversation, Failed, Outcome, Submitted
 from ocw_mcp.agent.credentials import Credentials
 from ocw_mcp.agent.messages import Messages, Reply, Request
-from ocw_mcp.agent.recording import Missing, Recorder, Recording
+from ocw_mcp.agent.recording import Missing, Recorder, Recording, Whose
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.runtime.clock import SimulatedClock
 from tests.support.agent import SYSTEM, TERMS, FakeDesk, Scripted, held, looks, says, submits
@@ -160,6 +160,26 @@ def test_a_file_that_is_open_to_others_or_cut_off_is_not_gone_on_with(tmp_path: 
         Recorder(tmp_path, Scripted(says()), SimulatedClock())
 
 
+async def test_only_a_books_own_run_goes_on_with_its_recording(tmp_path: Path) -> None:
+    path, mine = tmp_path / "decisions.jsonl", Whose("0ffaff", 1_000)
+    with Recorder(path, Scripted(looks(), submits(BUY)), SimulatedClock(), whose=mine) as recorder:
+        was = await conversed(recorder)
+    with Recorder(path, Scripted(says()), SimulatedClock(), whose=mine) as recorder:
+        await recorder.create(Request(8, 0, {}))
+    with pytest.raises(SettingsError, match=r"is the recording of another book \(0ffaff, made 1970-01-01T00:00:01Z\)"):
+        Recorder(path, Scripted(says()), SimulatedClock(), whose=Whose("0ffaff", 2_000))
+    assert await conversed(Recording.read(path)) == was
+
+
+async def test_a_recording_from_before_books_were_named_is_read_and_not_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.jsonl"
+    was = await recorded(path, submits(BUY))
+    path.write_bytes(path.read_bytes().partition(b"\n")[2])
+    assert await conversed(Recording.read(path)) == was
+    with pytest.raises(SettingsError, match="names no book in its first line"):
+        Recorder(path, Scripted(says()), SimulatedClock())
+
+
 @pytest.mark.parametrize("text", ["[]\n", "{}\n", "no json\n", '{"wake": 1}\n', "\n"])
 def test_what_is_no_recording_is_told(tmp_path: Path, text: str) -> None:
     path = tmp_path / "decisions.jsonl"
@@ -176,7 +196,8 @@ async def test_a_full_disk_ends_the_record_and_not_the_decision(
     def full(file: int, data: bytes) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ocw_mcp.agent.recording.os.write", full)
-    was = await recorded(tmp_path / "decisions.jsonl", looks(), submits(BUY))
+    with Recorder(tmp_path / "decisions.jsonl", Scripted(looks(), submits(BUY)), SimulatedClock()) as recorder:
+        monkeypatch.setattr("ocw_mcp.agent.recording.os.write", full)
+        was = await conversed(recorder)
     assert isinstance(was.ending, Submitted)
     assert caplog.text.count("the disk takes no more") == 1

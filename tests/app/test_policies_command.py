@@ -1,6 +1,7 @@
 """`ocw policies`: a file checked and explained, and what a book has used of its limits."""
 
 import json
+import shutil
 from decimal import Decimal
 from pathlib import Path
 
@@ -114,3 +115,19 @@ def test_a_book_tells_what_is_used_of_each_limit_and_what_is_left(tmp_path: Path
 def test_a_place_without_a_book_is_told_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(BookError, match="holds no book"):
         CliRunner().invoke(app, ["policies", "show", "--state", str(tmp_path)], catch_exceptions=False)
+
+
+def test_every_file_of_a_directory_is_judged(tmp_path: Path) -> None:
+    shutil.copy(DEFAULT_FILE, tmp_path / "a.toml")
+    shutil.copy(DEFAULT_FILE, tmp_path / "b.toml")
+    assert [line.split()[0] for line in said("check", str(tmp_path)).splitlines()] == ["a.toml", "b.toml"]
+    (tmp_path / "b.toml").write_text("name = 1")
+    (tmp_path / "c.toml").write_text("name = 2")
+    with pytest.raises(SettingsError, match=r"(?s)b\.toml.*c\.toml"):
+        CliRunner().invoke(app, ["policies", "check", str(tmp_path)], catch_exceptions=False)
+    with pytest.raises(SettingsError, match=r"expected a \.toml file or a directory of them"):
+        CliRunner().invoke(app, ["policies", "check", str(tmp_path / "d.toml")], catch_exceptions=False)
+
+
+def test_what_state_means_here_is_told_by_the_help() -> None:
+    assert "fresh temporary book" not in said("show", "--help")

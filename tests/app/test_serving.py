@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import socket
 import stat
 from contextlib import closing
@@ -75,6 +76,11 @@ def test_a_port_that_is_taken_is_refused_before_anything_runs(ocw: Ocw, tmp_path
 
 def test_a_token_is_shown_once_and_only_its_hash_is_kept(ocw: Ocw, tmp_path: Path) -> None:
     desk = tmp_path / "desk"
+    refused = ocw("token", "new", "--state", desk)
+    assert refused.code == 2
+    assert f"make one first: ocw init --state {desk}" in refused.err
+    assert not desk.exists()
+    desk.mkdir()
     said = ocw("token", "new", "--state", desk, "--scope", "read")
     token = said.out.strip()
     assert token.startswith("ocw_")
@@ -90,6 +96,7 @@ def test_a_token_is_shown_once_and_only_its_hash_is_kept(ocw: Ocw, tmp_path: Pat
 
 def test_what_is_wrong_with_a_token_is_said(ocw: Ocw, tmp_path: Path) -> None:
     desk = tmp_path / "desk"
+    desk.mkdir()
     assert "expected one of read, trade, operate" in ocw("token", "new", "--state", desk, "--scope", "all").err
     assert "--name is 'A B'" in ocw("token", "new", "--state", desk, "--name", "A B").err
     ocw("token", "new", "--state", desk, "--name", "me")
@@ -111,6 +118,11 @@ def a_book(directory: Path) -> Book:
     feed = SimulatedFeed(1, warmup_days=0)
     store = SqliteStore.open(directory, stamp(feed), book_id="serve0", created_at=0)
     return Book(feed, "rules", load_policies(None), load_prompts(None), store, Commands())
+
+
+def test_who_serves_is_told_how_a_token_is_made_for_it_though_its_book_is_a_passing_one(ocw: Ocw) -> None:
+    said = ocw("run", "--market", "sim", "--for", "1h", "--interval", "15m", "--serve", "0")
+    assert re.search(r"; a token for it: ocw token new --state /\S+/ocw-\w+\n", said.err)
 
 
 async def test_a_served_book_tells_its_owners_programs_where_and_takes_it_back(tmp_path: Path) -> None:

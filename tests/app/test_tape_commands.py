@@ -98,6 +98,9 @@ def test_info_names_the_line_at_which_a_stream_stops_and_shows_the_rest(ocw: Ocw
     (stream,) = json.loads(said.out)["streams"]
     assert stream["rows"] == 5
     assert "line 6" in stream["fault"]
+    shown = ocw("tape", "info", tmp_path).out
+    assert "used" not in shown
+    assert "a replay of BTCUSDT would stop: BTCUSDT-1m-2026-01-01.csv, line 6" in shown
 
 
 def test_a_path_that_is_no_tape_gets_one_sentence(ocw: Ocw, tmp_path: Path) -> None:

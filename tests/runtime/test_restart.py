@@ -132,9 +132,11 @@ async def test_a_resumed_run_that_would_do_something_else_stops_and_changes_noth
         await run(dying)
     store = dying.reopened()
     before = store.fingerprint
-    with pytest.raises(JournalDiverged, match="start it with the agent"):
+    with pytest.raises(JournalDiverged, match="start it with the agent") as stop:
         await Run(ListFeed(market()), Scripted({1: short("103")}), store=store, policy=WAKES).go()
     assert store.reopened().fingerprint == before
+    assert "scripted decided on wake 1 after 0s: SHORT BTCUSDT" in str(stop.value)
+    assert "DecisionMade(" not in str(stop.value)
 
 
 async def test_other_policies_after_a_clean_stop_are_journaled_with_their_hash() -> None:

@@ -130,3 +130,13 @@ async def test_a_state_that_another_version_saved_is_refused_in_a_sentence_and_k
     with pytest.raises(BookError, match="not made by this version"):
         await part(store, 4)
     assert store.fingerprint == before
+
+
+async def test_a_policy_that_measures_outliers_over_another_span_goes_on_and_begins_that_span_anew() -> None:
+    first = await part(MemoryStore(), 2)
+    other = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0, "outlier_over": "5m"})
+    feed = ListFeed(path([100.0] * 9))
+    second = Run(feed, store=first.store.reopened(), policy=other, policy_hash="other")
+    await second.go()
+    assert [each.policy_hash for each in second.events(events.PoliciesLoaded)] == ["policy", "other"]
+    assert second.engine.tally.candles == 9 * len(feed.identity.symbols)

@@ -99,7 +99,7 @@ def test_a_process_killed_again_and_again_comes_to_the_fingerprint_of_an_undistu
     assert Ocw("journal", "verify", "--state", book).end()[0] == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_prints_its_report_and_can_go_on(tmp_path: Path, number: signal.Signals) -> None:
     book = tmp_path / "book"
     process = Ocw("run", "--market", "sim", "--json", "--for", "20d", "--state", book)

@@ -12,6 +12,7 @@ from ocw_mcp.adapters.store.projections import register_functions, remake_tables
 from ocw_mcp.adapters.store.schema import GET_BOOK, SCHEMA_VERSION, TABLES
 from ocw_mcp.domain.errors import BookError, HouseRuleError
 from ocw_mcp.domain.market import MarketIdentity, Product
+from ocw_mcp.domain.time import span_name
 
 UNFINISHED = f"{JOURNAL}.new"
 """A book is made under this name and then renamed, so that `journal.db` is always a whole book."""
@@ -95,9 +96,16 @@ def require_same(directory: Path, stamped: BookStamp, asked: BookStamp) -> None:
     if differences:
         was = ", ".join(f"{name} {before}" for name, before, _ in differences)
         now = ", ".join(f"{name} {after}" for name, _, after in differences)
+        seed = "give the --seed it was made with, or " if any(name == _SIMULATION for name, *_ in differences) else ""
         raise BookError(
-            f"the book in {directory} was made for {was}, and this start asks for {now}; use another --state directory"
+            f"the book in {directory} was made for {was}, and this start asks for {now}; {seed}use another --state "
+            "directory"
         )
+
+
+_SIMULATION = "simulated market (its seed and model)"
+"""What the content of a market means where nothing but a seed and a model of ours makes it."""
+_CONTENT_SHOWN = 12
 
 
 def _differences(prefix: str, stamped: msgspec.Struct, asked: msgspec.Struct) -> list[tuple[str, str, str]]:
@@ -107,11 +115,16 @@ def _differences(prefix: str, stamped: msgspec.Struct, asked: msgspec.Struct) ->
         if isinstance(before, msgspec.Struct):
             found += _differences(f"{name} ", before, after)
         elif before != after:
-            found.append((prefix + name, _text(before), _text(after)))
+            simulated = name == "content" and {getattr(each, "kind", "") for each in (stamped, asked)} == {"sim"}
+            found.append((_SIMULATION if simulated else prefix + name, _text(name, before), _text(name, after)))
     return found
 
 
-def _text(value: object) -> str:
+def _text(name: str, value: object) -> str:
+    if name == "interval" and isinstance(value, int):
+        return span_name(value)
+    if name == "content":
+        return str(value)[:_CONTENT_SHOWN]
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 

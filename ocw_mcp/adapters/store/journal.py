@@ -18,6 +18,7 @@ from ocw_mcp.adapters.store.projections import (
     register_functions,
     remake_tables,
 )
+from ocw_mcp.adapters.store.ran_with import RanWith, read_ran_with
 from ocw_mcp.adapters.store.rows import CHAIN_GENESIS, Row, domain_event, journal_event, link, payload_of
 from ocw_mcp.adapters.store.schema import (
     ADD_EVENT,
@@ -101,6 +102,11 @@ class SqliteStore:
     def book(self) -> str:
         """The six characters that name the book in every client id."""
         return self._book.book
+
+    @property
+    def created_at(self) -> int:
+        """When (ms) the book was made, by the clock of whoever made it."""
+        return self._book.created_at
 
     @property
     def stamp(self) -> BookStamp:
@@ -191,6 +197,10 @@ class SqliteStore:
         while page := self._page(ROWS_AFTER, row):
             for row, at, payload in page:
                 yield at, journal_event(row, payload)
+
+    def ran_with(self) -> RanWith | None:
+        """What the book ran with when its last committed event came; None in a new book. Raises JournalError."""
+        return self._ask(lambda: read_ran_with(self._db))
 
     def figures(self) -> JournalFigures:
         """What a run's report needs, from committed events. Raises JournalError."""

@@ -131,13 +131,13 @@ class _Walk:
                 pairs = zip_longest(db.execute(query), self._remade.execute(query))
                 wrong = next(((is_, due) for is_, due in pairs if is_ != due), None)
             except sqlite3.OperationalError as error:
-                self.problems.append(f"the projection {table} cannot be read: {error}; rebuild the projections")
+                self.problems.append(f"the projection {table} cannot be read: {error}")
                 continue
             if wrong is not None:
                 key = (wrong[1] or wrong[0])[:width]
                 self.problems.append(
                     f"the projection {table} does not follow from the events at its row ({order}) = "
-                    f"({', '.join(str(part) for part in key)}); rebuild the projections"
+                    f"({', '.join(str(part) for part in key)})"
                 )
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from ocw_mcp.agent.messages import Messages, Request, unfinished
 from ocw_mcp.agent.pricing import cost, worst_cost
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.time import DAY, day_begins
+from ocw_mcp.domain.time import DAY, day_begins, utc_day
 
 LESSON: Final = "Lesson:"
 """How the line begins with which a reflection may end."""
@@ -120,3 +120,12 @@ def trade_number(order: int) -> int:
 def day_number(day: str) -> int:
     """The same for a day: odd."""
     return -2 * (day_begins(day) // DAY) - 1
+
+
+def asked_for(number: int) -> str:
+    """What a request under this number was about, for people: `wake 7`, or an entry of the diary."""
+    if number >= 0:
+        return f"wake {number}"
+    if number % 2 == 0:
+        return f"the reflection on order {number // -2}"
+    return f"the digest of {utc_day((number + 1) // -2 * DAY)}"

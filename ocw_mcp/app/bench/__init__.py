@@ -32,4 +32,5 @@ def measure(what: str | None = None, tell: Callable[[str], None] = lambda name: 
         return measured
     if what not in MEASURES:
         raise SettingsError(f"there is no measurement {what!r}; expected one of {', '.join(MEASURES)}")
+    tell(what)
     return MEASURES[what]()

@@ -1,15 +1,42 @@
 """The command `ocw`."""
 
+import os
 import sys
 
+from ocw_mcp.app.output import complaint, of_a_stream, silence, steady
 from ocw_mcp.domain.errors import OcwError
 
+UNWRITTEN = 1
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line. What a user can mend is told in one sentence on standard error, with exit code 2."""
+    """Run the command line. What a user can mend is told in one sentence on standard error, with exit code 2.
+
+    Output that nobody reads any more ends a command quietly, and any other that is not taken with a sentence.
+    """
+    # A process may be started without streams; and whoever takes standard error away is to stop nothing by it.
+    output, errors = sys.stdout, sys.stderr
+    sys.stdout = output or open(os.devnull, "w")  # noqa: SIM115 - as long-lived as the process
+    sys.stderr = steady(errors or open(os.devnull, "w"))  # noqa: SIM115
+    try:
+        try:
+            _command()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if not of_a_stream(error):
+            raise
+        silence(sys.stdout)
+        if said := complaint(error):
+            _speak(f"{said}; make room there, or send it elsewhere")
+        sys.exit(UNWRITTEN)
+    finally:
+        sys.stdout, sys.stderr = output, errors
+
+
+def _command() -> None:
     try:
         if sys.argv[1:2] == ["mcp"]:
             # A client of MCP waits for its list of tools: it does not wait for all the other commands, too.
@@ -21,11 +48,11 @@ def main() -> None:
 
         app()
     except OcwError as error:
-        print(f"ocw: {error}", file=sys.stderr)  # noqa: T201 - the one place where errors are spoken
+        _speak(str(error))
         sys.exit(USAGE_ERROR)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has heard enough; closing it here keeps the interpreter from complaining at exit.
-        sys.stderr.close()
-        sys.exit(1)
+
+
+def _speak(text: str) -> None:
+    print(f"ocw: {text}", file=sys.stderr)  # noqa: T201 - the one place where errors are spoken

@@ -23,20 +23,23 @@ ENGINE: Final = {
     "journal": "From an order's intent to its being durable, beside a bare SQLite transaction on the same disk.",
     "snapshot": "How many characters a snapshot has as text.",
     "mcp": "Looks over MCP beside the SDK alone: in process, 50 clients over HTTP, the start over stdio; some minutes.",
-    "agent": "A decision of Claude's: characters, rounds, money, our own time; a stand-in answers. Two minutes.",
+    "agent": "A decision of Claude's: characters, rounds, money, our own time; a stand-in answers. Up to two minutes.",
     "memory": "Two years of three symbols in a process of its own; takes some minutes.",
 }
 
 
+OneLineOption = Annotated[bool, typer.Option("--json", help="On one line. It is JSON in any case.")]
+
+
 @bench.callback(invoke_without_command=True)
-def usual(context: typer.Context, as_json: JsonOption = False) -> None:
+def usual(context: typer.Context, as_json: OneLineOption = False) -> None:
     """Measurements on this machine; without a name all of the engine's, in some minutes."""
     if context.invoked_subcommand is None:
         _measure(None, as_json=as_json)
 
 
 def _command(name: str) -> Callable[[bool], None]:
-    def command(as_json: JsonOption = False) -> None:
+    def command(as_json: OneLineOption = False) -> None:
         _measure(name, as_json=as_json)
 
     return command
@@ -49,7 +52,7 @@ for _name, _help in ENGINE.items():
 def _measure(what: str | None, *, as_json: bool) -> None:
     from ocw_mcp.app import bench as measurements
 
-    result = measurements.measure(what, lambda name: typer.echo(f"measuring {name}", err=True))
+    result = measurements.measure(what, lambda name: typer.echo(f"measuring {name}: {ENGINE[name]}", err=True))
     typer.echo(json.dumps(result, indent=None if as_json else 2))
 
 

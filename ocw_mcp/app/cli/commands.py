@@ -190,7 +190,11 @@ def resume(
 
 
 @app.command()
-def init(state: StateOption = None) -> None:
+def init(
+    state: Annotated[
+        Path | None, typer.Option("--state", help="The directory to make; without it ocw, with your user data.")
+    ] = None,
+) -> None:
     """Make a state directory with a `.env` to fill in, readable by you alone."""
     typer.echo(operate.init(state))
 

@@ -19,7 +19,9 @@ agent = typer.Typer(
     rich_markup_mode=None,
 )
 
-IdArgument = Annotated[str, typer.Argument(help="The approval's id, such as a3: ocw status shows what waits.")]
+IdArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="The approval's id, such as a3: ocw status shows what waits.")
+]
 SymbolArgument = Annotated[str, typer.Argument(help="A symbol of the book, such as ETHUSDT.")]
 
 

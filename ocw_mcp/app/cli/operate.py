@@ -22,6 +22,7 @@ from ocw_mcp.domain.steps import Verb
 from ocw_mcp.domain.time import iso
 from ocw_mcp.domain.words import cents, day_result, said
 from ocw_mcp.engine.account import Lowered
+from ocw_mcp.engine.event_text import HASH_SHOWN
 
 PAPER = "paper"
 """The mode of a book on which nobody's money is at stake."""
@@ -71,6 +72,7 @@ def status_text(view: dict[str, Any]) -> str:
             *_lowered(summary),
             *(_position(position) for position in summary["positions"]),
             "" if summary["positions"] else "no open position",
+            _ran_with(summary),
             *_agent(summary.get("agent", {})),
             *(approval_text(each) for each in summary.get("approvals", ())),
         ]
@@ -123,7 +125,8 @@ def require_person(state: Path, what: str, *, paper: bool) -> None:
             f"to {what} is a person's decision; {word} a passphrase and type it here: "
             f"ocw passphrase set --state {state}"
         )
-    show_who_you_are(state, f"the passphrase, to {what}: ")
+    otherwise = "; on paper --paper says it, without a passphrase" if mode == PAPER else ""
+    show_who_you_are(state, f"the passphrase, to {what}: ", otherwise)
 
 
 def init(state: Path | None) -> str:
@@ -144,7 +147,9 @@ def verify_text(result: dict[str, Any]) -> str:
     """The outcome of a check for people."""
     if result["ok"]:
         return f"the journal holds together: {result['events']} events, head {result['head']}"
-    return "\n".join(["the journal does NOT hold together:", *(f"  - {problem}" for problem in result["problems"])])
+    problems = (f"  - {problem}" for problem in result["problems"])
+    todo = "let no engine trade on this book; restore its whole state directory from one backup, or begin another book"
+    return "\n".join(["the journal does NOT hold together:", *problems, todo])
 
 
 def approval_text(waiting: dict[str, Any]) -> str:
@@ -164,6 +169,11 @@ def _lowered(summary: dict[str, Any]) -> list[str]:
     if lowered is None:
         return []
     return [f"{summary['state']} {msgspec.convert(lowered, Lowered)}; ocw resume lets the desk take new risk again"]
+
+
+def _ran_with(summary: dict[str, Any]) -> str:
+    agent, policy = summary.get("agent", {}).get("name"), summary.get("policies")
+    return f"agent {agent} · policy {policy['name']} ({policy['hash'][:HASH_SHOWN]})" if agent and policy else ""
 
 
 def _agent(agent: dict[str, Any]) -> list[str]:

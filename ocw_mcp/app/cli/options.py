@@ -32,5 +32,5 @@ def rows(text: str | int) -> int:
 
 
 LimitOption = Annotated[
-    int, typer.Option("--limit", parser=rows, metavar="INTEGER", help="How many rows at most, the newest.")
+    int, typer.Option("--limit", parser=rows, metavar="<int>", help="How many rows at most, the newest.")
 ]

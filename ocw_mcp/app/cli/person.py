@@ -39,12 +39,13 @@ def set_passphrase(state: BookOption) -> None:
     typer.echo("the passphrase is set; only what scrypt makes of it is kept, so nobody can tell you what it was")
 
 
-def show_who_you_are(state: Path, prompt: str) -> None:
+def show_who_you_are(state: Path, prompt: str, otherwise: str = "") -> None:
     """Let a person type the passphrase, a few times at most; whoever does not know it ends here, with exit code 1.
 
-    Raises SettingsError without a terminal, BookError for a passphrase that is missing or cannot be trusted.
+    `otherwise` is a clause on what else would do. Raises SettingsError without a terminal, BookError for a passphrase
+    that is missing or cannot be trusted.
     """
-    require_terminal("a passphrase is checked")
+    require_terminal("a passphrase is checked", otherwise)
     passphrase.require_sound(state)
     for left in reversed(range(TRIES)):
         if passphrase.matches(state, typed(prompt)):
@@ -55,12 +56,12 @@ def show_who_you_are(state: Path, prompt: str) -> None:
     raise typer.Exit(1)
 
 
-def require_terminal(what: str) -> None:
+def require_terminal(what: str, otherwise: str = "") -> None:
     """Refuse whatever is no person at a keyboard. Raises SettingsError."""
     if not sys.stdin.isatty():
         raise SettingsError(
             f"{what} by a person at a terminal, and standard input is none; type it there: it is taken from no "
-            "argument, environment or pipe"
+            f"argument, environment or pipe{otherwise}"
         )
 
 

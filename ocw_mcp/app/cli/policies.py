@@ -8,25 +8,40 @@ import typer
 from rich.console import Console
 
 from ocw_mcp.app import policies_view
-from ocw_mcp.app.cli.options import JsonOption, PoliciesOption, PolicyOption, StateOption
+from ocw_mcp.app.cli.options import JsonOption, PoliciesOption, PolicyOption
 from ocw_mcp.app.policy_loader import load_policies
+from ocw_mcp.domain.errors import SettingsError
+
+UsedOption = Annotated[
+    Path | None, typer.Option("--state", help="A book: what it has used of its limits, in place of a policy file.")
+]
 
 policies = typer.Typer(help="The policies: every limit there is.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @policies.command("check")
 def check_policies(
-    file: Annotated[Path, typer.Argument(help="A policy file, as for --policies.")], as_json: JsonOption = False
+    file: Annotated[Path, typer.Argument(metavar="PATH", help="A policy file, or a directory of them.")],
+    as_json: JsonOption = False,
 ) -> None:
-    """See whether a policy file would be taken; every problem of it is named at once."""
-    loaded = load_policies(file)
-    said = {"ok": True, "file": loaded.source_name, "name": loaded.policies.name, "hash": loaded.hash}
-    typer.echo(json.dumps(said) if as_json else f"{loaded.source_name} is a policy file: hash {loaded.hash}")
+    """See whether a policy file would be taken, or each of a directory; every problem is named at once."""
+    files = sorted(file.glob("*.toml")) if file.is_dir() else []
+    problems: list[str] = []
+    for each in files or [file]:
+        try:
+            loaded = load_policies(each)
+        except SettingsError as error:
+            problems.append(str(error))
+            continue
+        said = {"ok": True, "file": loaded.source_name, "name": loaded.policies.name, "hash": loaded.hash}
+        typer.echo(json.dumps(said) if as_json else f"{loaded.source_name} is a policy file: hash {loaded.hash}")
+    if problems:
+        raise SettingsError("\n".join(problems))
 
 
 @policies.command("show")
 def show_policies(
-    state: StateOption = None,
+    state: UsedOption = None,
     file: PoliciesOption = None,
     policy: PolicyOption = "default",
     as_json: JsonOption = False,

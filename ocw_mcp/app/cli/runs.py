@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import typer
 from rich.console import Console
 
 from ocw_mcp.app import log
 from ocw_mcp.app.door import parse_door
 from ocw_mcp.app.markets import SIMULATED, open_market
 from ocw_mcp.app.narrator import Narrator
+from ocw_mcp.app.output import complaint, steady
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.app.report_view import show
 from ocw_mcp.app.runner import Job, run
@@ -59,10 +61,18 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
     """
     settings = load_settings(wish.env, wish.state, os.environ)
     log.configure(settings.log_level, quiet=not as_json)
-    # What a model or a venue wrote is no markup.
-    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+    unwritten: list[str] = []
+
+    def lost(error: OSError) -> None:
+        if said := complaint(error):
+            unwritten.append(said)
+            print(f"ocw: {said}; the run goes on without it", file=sys.stderr)  # noqa: T201 - to the person there
+
+    # A line that nobody can read must not end a run: positions would be left with nobody to look after them.
+    console = Console(file=steady(sys.stdout, lost), highlight=False, markup=False, emoji=False, soft_wrap=True)
     for warning in settings.warnings:
         print(f"ocw: {warning}", file=sys.stderr)  # noqa: T201 - a warning to the person at the terminal
+    narrator = None if as_json else Narrator(console.print)
     require_paper(settings)
     if not wish.market:
         raise SettingsError("the market is an empty text; expected sim, or the path of a tape")
@@ -85,21 +95,24 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
         speed=_speed(wish.speed),
         picture=wish.picture,
         serve=door,
-        brain=_brain(wish, settings),
+        brain=_brain(wish, settings, narrator),
     )
-    outcome = run(job, None if as_json else Narrator(console.print))
+    outcome = run(job, narrator)
     if as_json:
         print(json.dumps(outcome.report, allow_nan=False))  # noqa: T201 - the result
     else:
         show(outcome.report, outcome.why, console)
+    if unwritten:
+        raise typer.Exit(1)
 
 
-def _brain(wish: Wish, settings: Settings) -> "Brain | None":
+def _brain(wish: Wish, settings: Settings, narrator: Narrator | None) -> "Brain | None":
     if wish.agent == CLAUDE:
         # Only who asks Claude waits for the SDKs.
         from ocw_mcp.app.claude import Brain
 
-        return Brain(settings, wish.record, wish.decisions, remembers=wish.memory)
+        tell = None if narrator is None else narrator.waits
+        return Brain(settings, wish.record, wish.decisions, remembers=wish.memory, tell_of_wait=tell)
     for option, given in (("--record", wish.record), ("--decisions", wish.decisions)):
         if given is not None:
             raise SettingsError(f"{option} is about Claude's decisions, and --agent is {wish.agent}; expected claude")

@@ -73,7 +73,7 @@ def show(found: TapeInfo, console: Console) -> None:
             f"{each.duplicates:,}",
             f"{each.disordered:,}",
             f"{each.empty:,}",
-            "used" if each.used else "-",
+            "-" if not each.used else "stops" if each.fault else "used",
         )
     console.print(table)
     for each in found.streams:
@@ -125,6 +125,8 @@ def _replay(found: TapeInfo) -> str:
     plan = found.replay
     if plan.refused is not None:
         return f"a replay would refuse: {plan.refused}"
+    if plan.stops is not None:
+        return f"a replay of {', '.join(plan.symbols)} would stop: {plan.stops}"
     text = f"a replay takes {', '.join(plan.symbols)} of {plan.product} in candles of {plan.interval}"
     if plan.built_from_trades:
         text += f", built from trades for {', '.join(plan.built_from_trades)}"

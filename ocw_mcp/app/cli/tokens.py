@@ -10,6 +10,7 @@ from rich.table import Table
 from ocw_mcp.adapters.control.tokens import add_token, read_tokens, revoke_token
 from ocw_mcp.adapters.store.directory import prepare
 from ocw_mcp.app.cli.options import BookOption
+from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.time import iso
 
 tokens = typer.Typer(
@@ -24,7 +25,12 @@ def new_token(
     name: Annotated[str | None, typer.Option("--name", help="What orders and logs call whoever has it.")] = None,
 ) -> None:
     """Make a token and print it, this once: only its hash is kept. A running engine knows it at once."""
-    prepare(state)
+    if not state.is_dir():
+        raise BookError(
+            f"the state directory {state} does not exist; give that of a book, or make one first: "
+            f"ocw init --state {state}"
+        )
+    prepare(state)  # it exists, so this only looks
     token, row = add_token(state, scope, name, time.time_ns() // 1_000_000)  # noqa: TID251 - a date for people
     typer.echo(f"token {row.name}, scope {row.scope}; it is not shown again:", err=True)
     typer.echo(token)

@@ -268,7 +268,8 @@ def _commands(state: Path) -> Check:
             "commands", Verdict.WARNING, f"{refused} file(s) were none and lie in commands/refused", "see and delete"
         )
     if waiting and not is_locked(state):
-        return Check("commands", Verdict.WARNING, f"{waiting} waiting for an engine", "start one, or delete the file")
+        todo = f"start one, or delete what lies in {state / 'commands'}"
+        return Check("commands", Verdict.WARNING, f"{waiting} waiting for an engine", todo)
     return Check("commands", Verdict.OK, f"{waiting} waiting" if waiting else "none waiting")
 
 

@@ -166,7 +166,9 @@ class Gate:
         self._conditions.armed = state.armed
         for symbol, spans in state.spans.items():
             for length, saved in spans.items():
-                self._spans[symbol][length].restore(saved)
+                # A policy that came since may look over other spans: those begin anew.
+                if (span := self._spans[symbol].get(length)) is not None:
+                    span.restore(saved)
 
     def _keep(self, symbol: str, reasons: list[str]) -> None:
         kept = self._state.kept.setdefault(symbol, [])

@@ -182,7 +182,7 @@ def test_a_symbol_nobody_knows_has_a_personality_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("wrong", "hint"),
     [
-        ({"seed": -1}, "a seed of 0 or more"),
+        ({"seed": -1}, "expected 0 or more"),
         ({"days": 0}, "a day or more"),
         ({"symbols": ()}, "a symbol"),
         ({"start": START + 1}, "a UTC midnight"),

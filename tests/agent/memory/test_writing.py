@@ -11,7 +11,16 @@ from pydantic import SecretStr
 from ocw_mcp.agent.causes import Cause, Trouble
 from ocw_mcp.agent.credentials import Credentials
 from ocw_mcp.agent.memory.facts import TradeFacts
-from ocw_mcp.agent.memory.writing import Draft, Writer, WritingTerms, Written, day_number, parted, trade_number
+from ocw_mcp.agent.memory.writing import (
+    Draft,
+    Writer,
+    WritingTerms,
+    Written,
+    asked_for,
+    day_number,
+    parted,
+    trade_number,
+)
 from ocw_mcp.agent.messages import Messages, Reply, Request, SdkMessages
 from ocw_mcp.agent.pricing import Usage, cost
 from ocw_mcp.agent.prompts import compose
@@ -148,3 +157,9 @@ async def test_it_is_written_over_a_real_socket() -> None:
     assert written.trouble is None
     assert written.text
     assert Decimal(0) < written.cost_usd < draft.worst_usd < WritingTerms(model=MODEL).usd_per_day
+
+
+def test_what_a_number_stands_for_is_told_in_words() -> None:
+    assert asked_for(7) == "wake 7"
+    assert asked_for(trade_number(1)) == "the reflection on order 1"
+    assert asked_for(day_number("2026-01-01")) == "the digest of 2026-01-01"

@@ -100,6 +100,7 @@ def test_nothing_but_a_terminal_is_listened_to(ocw: Ocw, guarded: Path, monkeypa
         said = ocw(*call, "--state", guarded)
         assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
         assert "by a person at a terminal, and standard input is none" in said.err
+        assert ("on paper --paper says it" in said.err) is (call == ("resume",))
     assert waiting(guarded) == []
 
 

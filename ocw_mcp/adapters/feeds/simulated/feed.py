@@ -39,10 +39,12 @@ class SimulatedFeed:
 
         Raises SettingsError for a market that cannot be made.
         """
-        if seed < 0 or start < OLDEST_DAYS * DAY or start % DAY or (days is not None and days < 1) or not symbols:
+        if seed < 0:
+            raise SettingsError(f"the seed of the simulated market is {seed}; expected 0 or more; give one such as 1")
+        if start < OLDEST_DAYS * DAY or start % DAY or (days is not None and days < 1) or not symbols:
             raise SettingsError(
-                f"no market can be simulated of seed {seed}, start {start}, days {days} and {len(symbols)} symbols; "
-                "expected a seed of 0 or more, a start at a UTC midnight in ms, a day or more and a symbol; mend that"
+                f"no market can be simulated of start {start}, days {days} and {len(symbols)} symbols; "
+                "expected a start at a UTC midnight in ms, a day or more and a symbol; mend that"
             )
         if not SHORTEST <= step <= LONGEST or (MINUTE % step and (step % MINUTE or DAY % step)):
             raise SettingsError(

@@ -75,6 +75,8 @@ class ReplayPlan(msgspec.Struct, frozen=True):
     metrics: tuple[str, ...] = ()
     funding: tuple[str, ...] = ()
     refused: str | None = None
+    stops: str | None = None
+    """The fault at which it would stop, where a stream that it reads has one."""
 
 
 class TapeInfo(msgspec.Struct, frozen=True):
@@ -124,7 +126,8 @@ def inspect(
             listener(info)
         _count(members, info)
         streams.append(info)
-    return TapeInfo(streams, plan)
+    stops = next((each.fault for each in streams if each.used and each.fault), None)
+    return TapeInfo(streams, msgspec.structs.replace(plan, stops=stops))
 
 
 def _place(file: TapeFile) -> tuple[str, str, int, int, str]:

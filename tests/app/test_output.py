@@ -1,0 +1,121 @@
+"""Output that nobody takes: a run goes on without it, and other commands end without a traceback."""
+
+import io
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+
+from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
+from ocw_mcp.app.narrator import Narrator
+from ocw_mcp.app.output import silence, steady
+from ocw_mcp.app.policy_loader import load_policies, load_prompts
+from ocw_mcp.app.runner import Job, run
+from ocw_mcp.domain.decision import Action, Decision, Leg
+from ocw_mcp.domain.events import DecisionMade, DomainEvent
+from ocw_mcp.domain.time import DAY
+from tests.support.shell import Ocw
+
+NO_ROOM = "ocw: standard output takes no more (No space left on device); make room there, or send it elsewhere\n"
+RUN = ("run", "--market", "sim", "--interval", "15m", "--for", "2d")
+
+
+@pytest.fixture
+def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ocw:
+    return Ocw(monkeypatch, capsys)
+
+
+@pytest.fixture
+def unread() -> Iterator[TextIO]:
+    """A pipe whose reader has gone."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream:
+        yield stream
+        silence(stream)
+
+
+@pytest.fixture
+def full() -> Iterator[TextIO]:
+    """A file on a disk without room."""
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with open("/dev/full", "w") as stream:
+        yield stream
+        silence(stream)
+
+
+def events_of(ocw: Ocw, book: Path) -> str:
+    """The book's fingerprint, as its status tells."""
+    return ocw("status", "--state", book).out.splitlines()[-1]
+
+
+def test_a_run_whose_reader_has_gone_goes_on_to_its_end_in_silence(
+    ocw: Ocw, tmp_path: Path, unread: TextIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ocw(*RUN, "--state", tmp_path / "read").code == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", unread)
+        said = ocw(*RUN, "--state", tmp_path / "unread")
+    assert (said.code, said.err) == (0, "")
+    assert events_of(ocw, tmp_path / "unread") == events_of(ocw, tmp_path / "read")
+
+
+def test_a_run_on_a_full_disk_says_so_once_and_goes_on(
+    ocw: Ocw, tmp_path: Path, full: TextIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", full)
+        said = ocw(*RUN, "--state", tmp_path / "full")
+    assert said.code == 1
+    assert said.err == "ocw: standard output takes no more (No space left on device); the run goes on without it\n"
+    assert ocw(*RUN, "--state", tmp_path / "read").code == 0
+    assert events_of(ocw, tmp_path / "full") == events_of(ocw, tmp_path / "read")
+
+
+@pytest.mark.parametrize("command", [("status",), ("status", "--json"), ("orders", "--all")])
+def test_any_other_command_ends_with_a_sentence_or_quietly(
+    ocw: Ocw, tmp_path: Path, unread: TextIO, full: TextIO, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    ocw(*RUN, "--state", tmp_path)
+    for stream, err in ((full, NO_ROOM), (unread, "")):
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "stdout", stream)
+            said = ocw(*command, "--state", tmp_path)
+        assert (said.code, said.err) == (1, err)
+
+
+def test_a_run_goes_on_without_standard_error(
+    ocw: Ocw, tmp_path: Path, full: TextIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", full)
+        assert ocw(*RUN, "--serve", "0", "--json", "--state", tmp_path).code == 0
+        assert ocw("status", "--state", tmp_path / "nowhere").code == 2
+
+
+def test_what_an_encoding_does_not_have_is_written_as_escapes() -> None:
+    written = io.BytesIO()
+    stream = steady(io.TextIOWrapper(written, encoding="latin-1", write_through=True))
+    stream.write("up → \ud800")
+    assert written.getvalue() == b"up \\u2192 \\ud800"
+
+
+def test_a_reason_is_neither_markup_nor_more_than_one_line() -> None:
+    lines: list[str] = []
+    leg = Leg(symbol="BTCUSDT", action=Action.BUY, reasoning="a [/b] \x1b[2J\nfake line")
+    Narrator(lines.append)(0, DecisionMade(1, "claude", 0, Decision((leg,))))
+    assert lines == ["1970-01-01 00:00  decision  claude: BUY BTCUSDT (a [/b]  [2J fake line)"]
+
+
+def test_a_terminal_that_closes_ends_a_run_as_a_word_to_stop_does(tmp_path: Path) -> None:
+    def hang_up(at: int, event: DomainEvent) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    feed = SimulatedFeed(1, step=15 * 60_000, warmup_days=0)
+    job = Job(feed, "rules", load_policies(None), load_prompts(None), 30 * DAY, tmp_path)
+    assert run(job, hang_up).why == "it was stopped"
