@@ -14,6 +14,7 @@ import msgspec
 
 from ocw_mcp.adapters.control.tokens import write_private
 from ocw_mcp.adapters.store.views.thinking import Thought
+from ocw_mcp.agent.recording import Recorder, Recording
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.money import ZERO
 
@@ -42,15 +43,23 @@ class Purse:
     """The spending of one book. Without a directory it lasts as long as the process."""
 
     def __init__(
-        self, directory: Path | None = None, book: str = "", journaled: Sequence[Thought] = (), *, spends: bool = True
+        self,
+        directory: Path | None = None,
+        book: str = "",
+        journaled: Sequence[Thought] = (),
+        *,
+        records: Recorder | None = None,
+        replays: Recording | None = None,
     ) -> None:
-        """`journaled` is what the journal has of the latest decisions.
+        """`journaled` is what the journal has of the latest decisions, `records` who writes down what was lost.
 
-        Where nothing is really spent (`spends`), as from a recording, nothing is lost either: what is done again is
-        told as it was. Raises BookError for a file that cannot be believed.
+        In a replay nothing is really spent, so nothing is lost either: what is done again is told as it was. Raises
+        BookError for a file that cannot be believed.
         """
         self._path = None if directory is None else directory / SPENDING
-        self._spends = spends
+        self._spends = replays is None
+        self._records = records
+        self._replays = replays
         self._kept = _read(self._path, book)
         booked = sum((each.cost_usd for each in journaled if each.wake_id == self._kept.wake), ZERO)
         self._recover(booked)
@@ -67,8 +76,13 @@ class Purse:
     async def begins(self, wake: int) -> None:
         """A decision begins, with which all that is untold is told. Raises BookError."""
         kept = self._kept
-        self._kept = msgspec.structs.replace(kept, wake=wake, usd=ZERO, told=kept.beside, beside={})
-        if kept.beside or kept.told:
+        told = kept.beside
+        if self._replays is not None and (lost := self._replays.lost(wake)):
+            told = told | {LOST: lost}
+        if self._records is not None and LOST in told:
+            self._records.lose(wake, told[LOST])
+        self._kept = msgspec.structs.replace(kept, wake=wake, usd=ZERO, told=told, beside={})
+        if told or kept.told:
             await self._save()
 
     async def costs(self, usd: Decimal) -> None:
@@ -93,7 +107,9 @@ class Purse:
         """Sort out what a process that died, or was stopped, left behind."""
         kept = self._kept
         told = sum(kept.told.values(), ZERO)
-        beside = kept.beside if booked else kept.beside | kept.told
+        # A replay finds what was lost in its recording again.
+        again = {name: usd for name, usd in kept.told.items() if self._spends or name != LOST}
+        beside = kept.beside if booked else kept.beside | again
         lost = max(ZERO, kept.usd + told - booked) if booked else kept.usd
         lost = lost + kept.writing if self._spends else ZERO
         if lost:

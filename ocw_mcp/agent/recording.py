@@ -1,7 +1,8 @@
 """Requests and answers of the model on disk, and a run over again from them, without a network.
 
 The first line names the book, whose own run may go on with the file; nobody else's may, since one wake would have two
-answers. Then one line of JSON a call: the request, its answer and how long that took. Keys and tokens are taken out
+answers. Then one line of JSON a call: the request, its answer and how long that took; and one for what a process had
+spent that died, since the next one tells of it. Keys and tokens are taken out
 before anything is written, and the file is its owner's alone. A request is found again by its wake, its number and its
 content; where the content differs, it counts as not recorded, and is listed with what differs. How a prompt was cached
 is no part of it: that changes the bill, which is recorded, and no answer.
@@ -14,6 +15,7 @@ import math
 import os
 import stat
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -25,6 +27,7 @@ from ocw_mcp.agent.credentials import scrub
 from ocw_mcp.agent.memory.writing import asked_for
 from ocw_mcp.agent.messages import Messages, Reply, Request
 from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.domain.time import iso
 
@@ -57,6 +60,13 @@ class Recorded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     request: msgspec.Raw
     reply: Reply | None = None
     trouble: Trouble | None = None
+
+
+class Lost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What earlier processes had spent (USD) and died with, as it was told with the decision on a wake."""
+
+    lost_usd: Decimal
+    wake: int
 
 
 class Missing(msgspec.Struct, frozen=True):
@@ -105,6 +115,10 @@ class Recorder:
         self._write(request, began, answer)
         return answer
 
+    def lose(self, wake: int, usd: Decimal) -> None:
+        """What earlier processes died with is told with the decision on a wake: a replay tells it, too."""
+        self._append(Lost(usd, wake))
+
     def close(self) -> None:
         """End the file."""
         os.close(self._file)
@@ -120,6 +134,9 @@ class Recorder:
             reply=answer if isinstance(answer, Reply) else None,
             trouble=answer if isinstance(answer, Trouble) else None,
         )
+        self._append(line)
+
+    def _append(self, line: Recorded | Lost) -> None:
         data = self._redact(msgspec.json.encode(line).decode()).encode() + b"\n"
         if self._writes:
             # A decision is worth more than its record: where the disk takes no more, the run goes on without one.
@@ -128,22 +145,26 @@ class Recorder:
             except OSError:
                 self._writes = False
             if not self._writes:
-                log.error("the recording of decisions ends with %s: the disk takes no more", asked_for(request.wake))
+                log.error("the recording of decisions ends with %s: the disk takes no more", asked_for(line.wake))
 
 
 class Recording:
     """What was recorded, to be asked in the place of a model."""
 
-    def __init__(self, calls: list[Recorded], redact: Callable[[str], str] = scrub) -> None:
+    def __init__(self, lines: list[Recorded | Lost], redact: Callable[[str], str] = scrub) -> None:
         self._calls: dict[int, dict[int, Recorded]] = {}
+        self._lost: dict[int, Decimal] = {}
         self._redact = redact
         self.missing: list[Missing] = []
         """The requests so far that no answer was there for."""
-        for call in calls:
+        for line in lines:
             # A wake that was asked about anew, after a crash, counts as it was answered last.
-            if call.turn == 0:
-                self._calls[call.wake] = {}
-            self._calls.setdefault(call.wake, {})[call.turn] = call
+            if isinstance(line, Lost):
+                self._lost[line.wake] = line.lost_usd
+                continue
+            if line.turn == 0:
+                self._calls[line.wake] = {}
+            self._calls.setdefault(line.wake, {})[line.turn] = line
 
     @classmethod
     def read(cls, path: Path, redact: Callable[[str], str] = scrub) -> "Recording":
@@ -159,6 +180,10 @@ class Recording:
             ) from None
         except (msgspec.MsgspecError, UnicodeError) as error:
             raise SettingsError(f"{path} is no recording of decisions: {error}; expected what --record wrote") from None
+
+    def lost(self, wake: int) -> Decimal:
+        """What earlier processes had died with (USD), as it was told with the decision on a wake."""
+        return self._lost.get(wake, ZERO)
 
     async def create(self, request: Request) -> Reply | Trouble:
         """The answer to the same request at the same place, as it came then."""
@@ -193,7 +218,12 @@ class Recording:
         return f"{' and '.join(other)} differ from what was asked then" if other else ""
 
 
-_decode = msgspec.json.Decoder(Recorded).decode
+_decode_call = msgspec.json.Decoder(Recorded).decode
+_decode_lost = msgspec.json.Decoder(Lost).decode
+
+
+def _decode(line: bytes) -> Recorded | Lost:
+    return _decode_lost(line) if line.startswith(b'{"lost_usd"') else _decode_call(line)
 
 
 def _counted(count: int, what: str) -> str:

@@ -60,6 +60,7 @@ class Brain:
         self._remembers = remembers
         self._tell_of_wait = tell_of_wait
         self._writer: Writer | None = None
+        self._recorder: Recorder | None = None
         self._record = record
         self._credentials = credentials(
             settings.anthropic_api_key, settings.anthropic_auth_token, settings.anthropic_base_url
@@ -86,7 +87,8 @@ class Brain:
         else:
             messages = self._api = self._asks()
             if self._record is not None and not isinstance(messages, Trouble):
-                messages = kept.enter_context(Recorder(self._record, messages, clock, self._redact, whose))
+                recorder = Recorder(self._record, messages, clock, self._redact, whose)
+                messages = self._recorder = kept.enter_context(recorder)
         if not isinstance(messages, Trouble):
             terms = WritingTerms(model=self.model)
             if self._tell_of_wait is not None:
@@ -110,7 +112,7 @@ class Brain:
         server = build(lambda: facade, __version__)
         server.signs_as = decider.name
         thoughts = await facade.history.thoughts(REMEMBERED_THOUGHTS)
-        purse = Purse(directory, facade.book, thoughts, spends=self.recording is None)
+        purse = Purse(directory, facade.book, thoughts, records=self._recorder, replays=self.recording)
         memory = Memory(
             directory,
             facade.book,

@@ -10,6 +10,7 @@ import pytest
 
 from ocw_mcp.adapters.store.views.thinking import Thought
 from ocw_mcp.agent.purse import SPENDING, Purse
+from ocw_mcp.agent.recording import Lost, Recording
 from ocw_mcp.domain.errors import BookError
 
 D = Decimal
@@ -18,7 +19,8 @@ BOOK = "abc123"
 
 def purse(directory: Path, *booked: str, spends: bool = True, wake: int = 7) -> Purse:
     """That of a process which finds these costs of a wake in the journal."""
-    return Purse(directory, BOOK, [Thought(wake, 0, 0, "", D(each)) for each in booked], spends=spends)
+    replays = None if spends else Recording([])
+    return Purse(directory, BOOK, [Thought(wake, 0, 0, "", D(each)) for each in booked], replays=replays)
 
 
 async def test_a_process_that_dies_in_a_call_has_lost_its_worst_case_and_the_next_tells_of_it(tmp_path: Path) -> None:
@@ -83,6 +85,18 @@ async def test_entries_under_way_count_at_their_worst_after_a_crash_and_not_in_a
         await purse(directory, spends=directory == live).writes(D("0.01"))
     assert purse(live).untold_usd == D("0.01")
     assert purse(replay, spends=False).untold_usd == 0
+
+
+async def test_a_replay_tells_of_what_was_lost_at_the_wake_at_which_it_was_told_of(tmp_path: Path) -> None:
+    replays = Recording([Lost(D("0.09"), 7)])
+    one = Purse(tmp_path, BOOK, replays=replays)
+    for wake, told in ((6, "0"), (7, "0.09"), (8, "0")):
+        await one.begins(wake)
+        assert one.told_usd(wake) == D(told)
+    await one.begins(7)
+    resumed = Purse(tmp_path, BOOK, replays=replays)
+    await resumed.begins(7)
+    assert resumed.told_usd(7) == D("0.09"), "told again, and not twice"
 
 
 async def test_without_a_directory_it_lasts_as_long_as_the_process(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A run of Claude's that is stopped and goes on comes to the same: with its memory, its breaker and its money."""
 
+import asyncio
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
+from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.memory.keeping import MEMORY
+from ocw_mcp.agent.messages import Reply, Request, SdkMessages
 from ocw_mcp.app.claude import Brain
 from ocw_mcp.app.compose import Book, stamp
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
@@ -23,8 +26,8 @@ from tests.support.claude import KEY, served_claude
 HOURS = 9
 
 
-async def run(directory: Path, brain: Brain, for_ms: int) -> tuple[str, list[Any]]:
-    """Begin or go on with a book; its fingerprint and its events."""
+async def run(directory: Path, brain: Brain, for_ms: int, stop: asyncio.Event | None = None) -> tuple[str, list[Any]]:
+    """Begin or go on with a book, until it is to stop; its fingerprint and its events."""
     feed = SimulatedFeed(1)
     store = SqliteStore.open(directory, stamp(feed), book_id="claude", created_at=0)
     with ExitStack() as kept, closing(store):
@@ -32,7 +35,11 @@ async def run(directory: Path, brain: Brain, for_ms: int) -> tuple[str, list[Any
         thinks = partial(brain.seated, policies, texts, kept)
         book = Book(feed, "claude", policies, texts, store, CommandFiles(directory), thinks=thinks)
         async with brain.at_work(book.decider, facade_of(book, directory), directory):
-            await book.run.run("1", for_ms)
+            going = asyncio.create_task(book.run.run("1", for_ms))
+            if stop is not None:
+                await stop.wait()
+                book.run.stop()
+            await going
         return store.fingerprint, [event for _, event in store.all_events()]
 
 
@@ -52,3 +59,29 @@ async def test_stopped_at_any_time_a_recorded_run_comes_to_the_same(tmp_path: Pa
         assert replays.recording is not None
         assert replays.recording.missing == [], f"stopped at {minutes}"
     assert fingerprint == expected
+
+
+async def test_what_a_run_that_was_stopped_while_claude_thought_had_spent_is_told_by_the_next_and_by_a_replay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, asked = tmp_path / "decisions.jsonl", asyncio.Event()
+    create = SdkMessages.create
+
+    async def sticks_once(self: SdkMessages, request: Request) -> Reply | Trouble:
+        answer = await create(self, request)
+        if request.wake == 5 and not asked.is_set():
+            asked.set()
+            await asyncio.Event().wait()
+        return answer
+
+    monkeypatch.setattr(SdkMessages, "create", sticks_once)
+    async with served_claude("trader") as url:
+        settings = Settings(anthropic_api_key=KEY, anthropic_base_url=url)
+        await run(tmp_path / "live", Brain(settings, record), 4 * HOUR, stop=asked)
+        expected, told = await run(tmp_path / "live", Brain(settings, record), 4 * HOUR)
+    costs = {each.wake_id: each.cost_usd for each in told if isinstance(each, events.DecisionMade)}
+    assert costs[5] > 5 * costs[4], "the call that nobody waited for counts at its worst"
+    replays = Brain(Settings(), decisions=record)
+    assert (await run(tmp_path / "again", replays, 4 * HOUR))[0] == expected
+    assert replays.recording is not None
+    assert replays.recording.missing == []
