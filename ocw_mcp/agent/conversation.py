@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from ocw_mcp.agent.causes import RETRIED, Cause, Trouble
-from ocw_mcp.agent.messages import Messages, Reply, Request, unfinished
+from ocw_mcp.agent.messages import Messages, Reply, Request, unfinished, unmarked
 from ocw_mcp.agent.pricing import Ttl, Usage, cost, worst_cost
 from ocw_mcp.agent.tools import SUBMIT, LegAnswer, ToolAnswer, ToolClient, called, offered
 from ocw_mcp.domain.errors import BookError
@@ -244,8 +244,10 @@ class Conversation:
         # What was said before the last answer is counted already, and so is that answer, as output.
         new = body if not self._known.prompt else body["messages"][-1:]
         known = self._known.prompt + self._known.output
+        # How it is cached hangs on the process, and must not decide whether a call is made.
+        size = len(msgspec.json.encode(unmarked(new)))
         try:
-            worst = worst_cost(len(msgspec.json.encode(new)), terms.max_tokens, terms.model, self._clock.now(), known)
+            worst = worst_cost(size, terms.max_tokens, terms.model, self._clock.now(), known)
         except LookupError:
             raise _Over(self._broken_off(Trouble(Cause.NO_PRICE, terms.model))) from None
         left = terms.allowance_usd - self._cost

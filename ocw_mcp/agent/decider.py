@@ -143,16 +143,18 @@ class ClaudeDecider:
         self._rhythm.asks(request.snapshot.at)
         plan = self._rhythm.plan(self._model, self._clock.now())
         memory = "" if desk.memory is None else await desk.memory.at_wake(request.snapshot, self._left(desk))
-        terms = self._terms(self._left(desk), plan)
-        conversation = Conversation(messages, desk.tools, self._clock, terms, desk.purse.costs)
         try:
             await desk.purse.begins(wake)
+        except BookError as error:
+            raise CannotDecideError(str(Trouble(Cause.NOT_KEPT, str(error)))) from None
+        # What is told with this decision is not booked yet.
+        terms = self._terms(max(ZERO, self._left(desk) - desk.purse.told_usd(wake)), plan)
+        conversation = Conversation(messages, desk.tools, self._clock, terms, desk.purse.costs)
+        try:
             self._under_way = (wake, conversation)
             context = self._briefing.context(request, memory)
             tainted = request.snapshot.quotes_others(self.name)
             outcome = await conversation.hold(wake, self._briefing.system, context, tainted=tainted)
-        except BookError as error:
-            raise CannotDecideError(str(Trouble(Cause.NOT_KEPT, str(error)))) from None
         finally:
             self._spent, self._under_way = (wake, conversation.cost_usd), None
         with suppress(BookError):

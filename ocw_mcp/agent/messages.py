@@ -60,6 +60,15 @@ def unfinished(reply: Reply) -> Trouble | None:
             return Trouble(Cause.MALFORMED, f"it stopped for {reply.stop_reason[:40]!r}")
 
 
+def unmarked(body: Any) -> Any:
+    """A request, or a part of one, without the breakpoints of the cache."""
+    if isinstance(body, list):
+        return [unmarked(each) for each in body]
+    if isinstance(body, dict):
+        return {name: unmarked(each) for name, each in body.items() if name != "cache_control"}
+    return body
+
+
 class Messages(Protocol):
     """Whoever answers requests."""
 

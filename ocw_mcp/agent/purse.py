@@ -60,7 +60,11 @@ class Purse:
         self._spends = replays is None
         self._records = records
         self._replays = replays
+        self._saving = asyncio.Lock()
         self._kept = _read(self._path, book)
+        if journaled and self._kept.wake < journaled[0].wake_id:
+            # That decision has long been over, with all that it cost.
+            self._kept = Spending(book, beside=self._kept.beside, writing=self._kept.writing)
         booked = sum((each.cost_usd for each in journaled if each.wake_id == self._kept.wake), ZERO)
         self._recover(booked)
 
@@ -92,7 +96,7 @@ class Purse:
             await self._save()
 
     async def writes(self, usd: Decimal) -> None:
-        """An entry is asked for, which costs so much at its worst. Raises BookError."""
+        """An entry is asked for, which costs so much at its worst; or is done, where below 0. Raises BookError."""
         if self._spends:
             self._kept = msgspec.structs.replace(self._kept, writing=self._kept.writing + usd)
             await self._save()
@@ -118,7 +122,9 @@ class Purse:
 
     async def _save(self) -> None:
         if self._path is not None:
-            await asyncio.to_thread(write_private, self._path, msgspec.json.encode(self._kept))
+            # A decision and the diary save at once; what is written last has to be what came last.
+            async with self._saving:
+                await asyncio.to_thread(write_private, self._path, msgspec.json.encode(self._kept))
 
 
 def _read(path: Path | None, book: str) -> Spending:

@@ -25,7 +25,7 @@ import msgspec
 from ocw_mcp.agent.causes import RETRIED, Cause, Trouble
 from ocw_mcp.agent.credentials import scrub
 from ocw_mcp.agent.memory.writing import asked_for
-from ocw_mcp.agent.messages import Messages, Reply, Request
+from ocw_mcp.agent.messages import Messages, Reply, Request, unmarked
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.protocols import Clock
@@ -238,18 +238,9 @@ def _parts(body: dict[str, Any]) -> dict[str, str]:
     terms = {name: value for name, value in body.items() if name not in PARTS}
     whole = {name: body.get(name) for name in PARTS} | {"terms": terms}
     return {
-        name: hashlib.sha256(msgspec.json.encode(_unmarked(value), order="sorted")).hexdigest()[:16]
+        name: hashlib.sha256(msgspec.json.encode(unmarked(value), order="sorted")).hexdigest()[:16]
         for name, value in whole.items()
     }
-
-
-def _unmarked(value: Any) -> Any:
-    """Without the breakpoints of the cache."""
-    if isinstance(value, list):
-        return [_unmarked(each) for each in value]
-    if isinstance(value, dict):
-        return {name: _unmarked(each) for name, each in value.items() if name != "cache_control"}
-    return value
 
 
 def _private(path: Path, whose: Whose) -> int:

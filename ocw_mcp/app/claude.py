@@ -38,6 +38,18 @@ LOOK_S = 5.0
 """How long the start waits to be told of the model: the SDK would wait ten minutes."""
 
 
+@asynccontextmanager
+async def _alone() -> AsyncIterator[None]:
+    """Raise what goes wrong inside as it is: the client of the SDK wraps each error into groups."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            (error,) = error.exceptions
+        raise error from None
+
+
 class Brain:
     """Whom the decider asks: the API, and what is written down of it, or a recording in its place."""
 
@@ -124,7 +136,7 @@ class Brain:
             tell=log.warning,
         )
         try:
-            async with Client(server) as client:
+            async with _alone(), Client(server) as client:
                 breaker = Breaker.recalled(thoughts)
                 decider.attach(Desk(client, facade.thinking_spent_usd, memory, purse, breaker))
                 yield

@@ -35,11 +35,11 @@ class Latest(Generic[_T]):
 
     def get(self, key: str) -> _T | None:
         """What is kept under a key, as long as it is."""
-        return self._kept.get(asked_by(key), {}).get(key)
+        return self._kept.get(_caller(key), {}).get(key)
 
     def put(self, key: str, value: _T) -> None:
         """Keep something under a key."""
-        who = asked_by(key)
+        who = _caller(key)
         # Whoever has spoken last stands last.
         mine = self._kept[who] = self._kept.pop(who, {})
         mine[key] = value
@@ -48,7 +48,7 @@ class Latest(Generic[_T]):
 
     def forget(self, key: str) -> None:
         """Keep nothing under a key any more."""
-        self._kept.get(asked_by(key), {}).pop(key, None)
+        self._kept.get(_caller(key), {}).pop(key, None)
 
     def state(self) -> list[tuple[str, _T]]:
         """All of it, in order, with what came first of whoever has been silent for the longest at the beginning."""
@@ -79,6 +79,11 @@ class Answers(Latest[Answer]):
             answer = each.ref or each.refusal or each.other
             assert answer is not None
             self.put(key, answer)
+
+
+def _caller(key: str) -> str:
+    """Whose a key is. The name that a client gives itself makes no other caller of it."""
+    return asked_by(key).partition("/")[0]
 
 
 def _drop_oldest(kept: dict[str, _T], most: int) -> None:

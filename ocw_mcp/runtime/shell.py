@@ -124,7 +124,7 @@ class Shell:
             if through and self.thinking is thinking:
                 self.thinking = None
                 if self.engine.decisions.floor is not None:
-                    await self.take(self._unheard_end(thinking.request.wake_id))
+                    await self.take(self._unheard_end(thinking.request))
         elif (submission := await thinking.submission()) is not None:
             await self._submitted(thinking, submission)
         else:
@@ -184,8 +184,10 @@ class Shell:
             thinking.due = now + takes if thinking.speaks else NEVER
         self.next_due = self.due()[0]
 
-    def _unheard_end(self, wake_id: int) -> Said:
-        return unheard_end(wake_id, self._decider.name, settled=self.engine.decisions.settled)
+    def _unheard_end(self, request: DecisionRequest) -> Said:
+        thought = self.clock.now() - request.snapshot.at
+        settled = self.engine.decisions.settled
+        return unheard_end(request.wake_id, self._decider.name, thought, settled=settled)
 
     async def _answered(self, thinking: Thinking) -> None:
         """The answer is over, one way or another."""
@@ -293,7 +295,7 @@ class Shell:
         if self._converses is not None and (self.recorder.reading or floor):
             script = self.recorder.recall(request, self._decider.name)
             if script is None and floor:
-                script = [(self.clock.now(), self._unheard_end(request.wake_id))]
+                script = [(self.clock.now(), self._unheard_end(request))]
             if script is not None:
                 self.thinking = Recalled(request, script, self.recorder.given_up_usd(request.wake_id))
                 self._still = self.thinking, 0

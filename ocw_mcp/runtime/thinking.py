@@ -121,7 +121,7 @@ def recall(known: Iterable[StoredEvent], request: DecisionRequest, decider: str)
             case DecisionEnded(wake_id=of, cause=cause, cost_usd=cost) if of == wake_id:
                 if cause.startswith(ELSEWHERE):
                     # Until that comes, it keeps the floor and says nothing.
-                    return [*script, (NEVER, unheard_end(wake_id, decider, settled=True))]
+                    return [*script, (NEVER, unheard_end(wake_id, decider, 0, settled=True))]
                 # The rules, which follow where nothing was done of it, tell how long it took.
                 thought = at - request.snapshot.at
                 ended = (
@@ -143,14 +143,14 @@ def given_up_usd(known: Iterable[StoredEvent], wake_id: int) -> Decimal:
     return sum((event.cost_usd for event in lost), ZERO)
 
 
-def unheard_end(wake_id: int, decider: str, *, settled: bool) -> Said:
+def unheard_end(wake_id: int, decider: str, thinking_ms: int, *, settled: bool) -> Said:
     """What stands for the end of a decision that the journal has not. What was submitted stands in either case.
 
     Where it was `settled` there was nothing left to say. Otherwise the process died before something was corrected.
     """
     if settled:
-        return DecisionReady(wake_id, decider, 0, Decision())
-    return DecisionFailed(wake_id, decider, 0, "error: the process ended before it was through")
+        return DecisionReady(wake_id, decider, thinking_ms, Decision())
+    return DecisionFailed(wake_id, decider, thinking_ms, "error: the process ended before it was through")
 
 
 def _made(event: DecisionMade, decider: str) -> Said | None:

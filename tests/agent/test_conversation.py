@@ -94,6 +94,22 @@ async def test_the_stable_part_is_cached_for_long_and_the_conversation_for_short
     assert b"cache_control" not in msgspec.json.encode(bodies(bare)[0])
 
 
+async def test_what_a_call_may_cost_does_not_hang_on_how_it_is_cached() -> None:
+    async def reserved(**terms: Any) -> list[Decimal]:
+        kept: list[Decimal] = []
+
+        async def keeps(usd: Decimal) -> None:
+            kept.append(usd)
+
+        model, told = Scripted(looks(), looks(), says()), msgspec.structs.replace(TERMS, **terms)
+        await Conversation(model, FakeDesk(), SimulatedClock(), told, keeps).hold(7, SYSTEM, CONTEXT)
+        return kept
+
+    bare = await reserved(prefix_ttl=None, turns_cached=False)
+    assert len(bare) == 3
+    assert await reserved(prefix_ttl="1h", turns_cached=True) == await reserved(prefix_ttl="5m") == bare
+
+
 async def test_what_the_last_look_brings_is_not_cached_since_hardly_anything_follows_it() -> None:
     model = Scripted(looks(), looks(), says())
     await held(model)

@@ -1,6 +1,7 @@
 """Claude decides on a running desk: through its tools, in its own name, and where it cannot, the rules do."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -257,6 +258,22 @@ async def test_nobody_from_outside_answers_in_claudes_place() -> None:
     assert seated.events(events.OrderIntended) == []
 
 
+async def killed_again(
+    reopened: Callable[[], MemoryStore], script: dict[int, list[Reply | Trouble]], expected: str
+) -> None:
+    """A run that goes on is killed, too, soon after it began to; the one after it comes to what it would have."""
+    for die_at in range(2, 14, 3):
+        store = reopened()
+        store.die_at = die_at
+        try:
+            await Seated(market(), ByWake(script), store=store).go()
+        except* Crash:
+            pass
+        last = Seated(market(), ByWake(script), store=store.reopened())
+        await last.go()
+        assert last.run.store.fingerprint == expected, die_at
+
+
 async def test_killed_at_any_event_and_resumed_it_comes_to_the_same_and_asks_nobody_twice() -> None:
     script: dict[int, list[Reply | Trouble]] = {
         1: [decides(1, leg("BUY"), leg("BUY", "ETHUSDT", size="0.9")), decides(1, leg("BUY", "ETHUSDT", size="0.1"))],
@@ -286,6 +303,7 @@ async def test_killed_at_any_event_and_resumed_it_comes_to_the_same_and_asks_nob
         if any(each.cause == LOST for each in again.events(events.DecisionEnded)):
             # It died while it had the floor: what it had submitted stands, and what it might have added is gone.
             lost += 1
+            await killed_again(store.reopened, script, again.run.store.fingerprint)
         else:
             assert again.run.store.fingerprint == whole.run.store.fingerprint, die_at
             same += 1

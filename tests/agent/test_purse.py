@@ -1,5 +1,6 @@
 """What thinking costs is not forgotten by a process that dies, and not counted twice by one that goes on."""
 
+import asyncio
 import shutil
 from collections.abc import Sequence
 from decimal import Decimal
@@ -9,7 +10,7 @@ import msgspec
 import pytest
 
 from ocw_mcp.adapters.store.views.thinking import Thought
-from ocw_mcp.agent.purse import SPENDING, Purse
+from ocw_mcp.agent.purse import SPENDING, Purse, Spending
 from ocw_mcp.agent.recording import Lost, Recording
 from ocw_mcp.domain.errors import BookError
 
@@ -136,3 +137,19 @@ async def test_where_the_disk_takes_nothing_the_caller_is_told(tmp_path: Path) -
     one = purse(tmp_path)
     with pytest.raises(BookError, match="cannot be written"):
         await one.costs(D("0.09"))
+
+
+async def test_the_file_tells_what_came_last_whoever_saves_at_once(tmp_path: Path) -> None:
+    one = purse(tmp_path)
+    for place in range(40):
+        await asyncio.gather(one.costs(D(place)), one.writes(D(1)))
+        kept = msgspec.json.decode((tmp_path / SPENDING).read_bytes(), type=Spending)
+        assert (kept.usd, kept.writing) == (D(place), D(place + 1))
+
+
+async def test_of_a_decision_that_is_long_over_nothing_is_lost(tmp_path: Path) -> None:
+    one = purse(tmp_path)
+    await one.begins(7)
+    await one.costs(D("0.09"))
+    later = [Thought(wake, 0, 0, "", D(0)) for wake in (300, 301)]
+    assert Purse(tmp_path, BOOK, later).untold_usd == 0

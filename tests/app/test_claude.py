@@ -199,3 +199,16 @@ def test_options_about_claudes_decisions_want_claude(
     assert not file.exists()
     with pytest.raises(SettingsError, match="contradict"):
         Brain(settings(None), file, file)
+
+
+def test_what_goes_wrong_beside_claude_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        door = f"127.0.0.1:{taken.getsockname()[1]}"
+        ocw = Ocw(monkeypatch, capsys)
+        said = ocw("run", "--market", "sim", "--agent", "claude", "--for", "1m", "--state", tmp_path, "--serve", door)
+    assert said.code == 2
+    assert "Traceback" not in said.err
+    assert said.err.splitlines()[-1].startswith("ocw: ")
+    assert door in said.err

@@ -269,6 +269,17 @@ async def test_of_too_many_callers_the_one_that_was_silent_longest_is_forgotten(
     assert found == [Done(), None, Done()]
 
 
+async def test_the_names_that_a_client_gives_itself_are_no_callers_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(answers, "CALLERS_KEPT", 2)
+    run = await flat()
+    for caller in ("anna", "mcp:attached/one", "mcp:attached/two", "mcp:attached/three"):
+        await ask(run, NoteRequest("k", caller, "hello"))
+    for caller in ("anna", "mcp:attached/one", "mcp:attached/three"):
+        assert run.engine.answer(NoteRequest("k", caller, "hello")) == Done()
+
+
 async def test_before_a_candle_of_this_run_an_entry_is_told_that_only_history_is_read() -> None:
     run = Run(ListFeed(path([100.0] * 4)), Scripted({}), policy=WAKES)
     past = Candle("BTCUSDT", START - MINUTE, MINUTE, 100.0, 101.0, 99.0, 100.0, 5.0)

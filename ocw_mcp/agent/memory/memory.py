@@ -139,10 +139,12 @@ class Memory:
         await asyncio.wait({self._writing})
         batch = self._kept.batch
         assert batch is not None
-        # Told first: after a crash in between the same is told again, under the same name.
-        await self._purse.wrote(f"memory {iso(batch.at)}", batch.spent)
-        self._writing = None
-        self._kept = msgspec.structs.replace(self._kept, batch=None)
+        try:
+            # Told first: after a crash in between the same is told again, under the same name.
+            await self._purse.wrote(f"memory {iso(batch.at)}", batch.spent)
+        finally:
+            self._writing = None
+            self._kept = msgspec.structs.replace(self._kept, batch=None)
         await self._save()
 
     async def _write(self, writer: Writer, trades: list[TradeRow]) -> None:
@@ -188,7 +190,7 @@ class Memory:
             )
             kept = msgspec.structs.replace(kept, diary=kept.diary.reflected(entry))
         self._kept = kept
-        await self._save()
+        await self._done(draft)
         return written.trouble is None
 
     async def _digest(self, writer: Writer, day: str, at: int) -> None:
@@ -198,7 +200,8 @@ class Memory:
             return
         of_day = [each for each in self._kept.diary.reflections if utc_day(each.closed_at) == day]
         lines = [told(f"on order {each.order}", each.origin, each.text, LONGEST_REFLECTION) for each in of_day[-BATCH:]]
-        written = await self._paid(writer, writer.digest(facts, lines, at), at)
+        draft = writer.digest(facts, lines, at)
+        written = await self._paid(writer, draft, at)
         if written is None:
             return
         kept = self._kept.having_done(day)
@@ -206,7 +209,7 @@ class Memory:
             entry = Digest(self._origin(writer, at), day, written.text)
             kept = msgspec.structs.replace(kept, diary=kept.diary.digested(entry))
         self._kept = kept
-        await self._save()
+        await self._done(draft)
 
     async def _paid(self, writer: Writer, draft: Draft, at: int) -> Written | None:
         """Have a draft written, its worst case written down before; None where that is more than is left."""
@@ -221,6 +224,11 @@ class Memory:
         if written.trouble is not None:
             log.warning("an entry is not written into memory: %s", written.trouble)
         return written
+
+    async def _done(self, draft: Draft) -> None:
+        """Keep what came of a draft, with what it cost; its worst case counts no more. Raises BookError."""
+        await self._save()
+        await self._purse.writes(-draft.worst_usd)
 
     def _earlier(self, facts: TradeFacts, at: int) -> list[str]:
         """Lessons that trades like this one have taught."""

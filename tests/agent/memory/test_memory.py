@@ -287,6 +287,19 @@ async def test_what_entries_may_cost_is_set_aside_while_they_are_written_and_wha
     assert purse.untold_usd == D("0.00015")
 
 
+async def test_entries_that_were_written_when_a_run_stopped_are_told_of_once(tmp_path: Path) -> None:
+    model, past = Scripted(WROTE), FakePast(trade(1, NOON - HOUR))
+    one = memory(tmp_path, past, model, purse=Purse(tmp_path, BOOK))
+    await wake(one, NOON)
+    assert one._writing is not None
+    await one._writing
+    await one.close()
+    purse = Purse(tmp_path, BOOK)
+    assert purse.untold_usd == 0
+    await wake(memory(tmp_path, past, Scripted(WROTE), purse=purse), LATER)
+    assert purse.untold_usd == D("0.00015")
+
+
 @pytest.mark.parametrize("written", [0, 1, 2])
 async def test_what_a_killed_run_was_writing_is_written_as_of_the_same_wake(tmp_path: Path, written: int) -> None:
     past = FakePast(*(trade(n, NOON - HOUR + n) for n in (1, 2, 3)))
