@@ -28,13 +28,13 @@ class Spending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     book: str
     wake: int = 0
-    """The latest that somebody was asked about,"""
+    """The latest that somebody was asked about."""
     usd: Decimal = ZERO
-    """and what that cost so far, a call under way at its worst."""
+    """What to ask about it has cost so far, a call under way at its worst."""
     told: dict[str, Decimal] = {}
-    """What is told with it."""
+    """What is told with that decision, by what it is."""
     beside: dict[str, Decimal] = {}
-    """What is not told yet."""
+    """What is to be told with the next one."""
     writing: Decimal = ZERO
     """What the entries under way may cost."""
 
@@ -114,8 +114,8 @@ class Purse:
         # A replay finds what was lost in its recording again.
         again = {name: usd for name, usd in kept.told.items() if self._spends or name != LOST}
         beside = kept.beside if booked else kept.beside | again
-        lost = max(ZERO, kept.usd + told - booked) if booked else kept.usd
-        lost = lost + kept.writing if self._spends else ZERO
+        unbooked = max(ZERO, kept.usd + told - booked) if booked else kept.usd
+        lost = (unbooked + kept.writing) if self._spends else ZERO
         if lost:
             beside = beside | {LOST: beside.get(LOST, ZERO) + lost}
         self._kept = Spending(kept.book, wake=0 if not booked else kept.wake, beside=beside)
