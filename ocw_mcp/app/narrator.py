@@ -8,7 +8,7 @@ from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.time import iso
-from ocw_mcp.domain.words import said
+from ocw_mcp.domain.words import moment, said
 
 
 class Narrator:
@@ -33,11 +33,11 @@ class Narrator:
     def _tell(self, at: int, line: str | None) -> None:
         if line:
             # Reasons are other people's words: none of them commands a terminal, or begins a line of its own.
-            self._say(f"{_moment(at)}  {said(line)}")
+            self._say(f"{moment(at)[:16]}  {said(line)}")
 
     def waits(self, at: int, what: str, longest_s: float) -> None:
         """Say at `at` (ms) that Claude's answer takes its time, and how much of it (s, wall time) it has."""
-        self._say(f"{_moment(at)}  waiting   for Claude on {what}, up to {longest_s:g} s")
+        self._say(f"{moment(at)[:16]}  waiting   for Claude on {what}, up to {longest_s:g} s")
 
     def _line(self, event: events.DomainEvent) -> str | None:
         match event:
@@ -59,7 +59,7 @@ class Narrator:
                 return f"approval  {intent.purpose.name.lower()} {intent.side} {intent.symbol}: {refusal}"
             case events.ApprovalAsked(name, intent, price, expires_at):
                 order = f"{intent.side} {plain(intent.quantity)} {intent.symbol} at about {plain(price)}"
-                until = iso(expires_at)[:16].replace("T", " ")
+                until = moment(expires_at)[:16]
                 return f"approval  {name} waits until {until}: {order}; ocw approve {name} or ocw deny {name}"
             case events.ApprovalEnded(name, outcome, by):
                 return f"approval  {name} {outcome} by {by}"
@@ -93,7 +93,3 @@ class Narrator:
                 return f"incident  {text}"
             case _:
                 return None
-
-
-def _moment(at: int) -> str:
-    return iso(at)[:16].replace("T", " ")

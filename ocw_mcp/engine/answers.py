@@ -43,8 +43,8 @@ class Latest(Generic[_T]):
         # Whoever has spoken last stands last.
         mine = self._kept[who] = self._kept.pop(who, {})
         mine[key] = value
-        _drop_oldest(mine, KEPT)
-        _drop_oldest(self._kept, CALLERS_KEPT)
+        drop_oldest(mine, KEPT)
+        drop_oldest(self._kept, CALLERS_KEPT)
 
     def forget(self, key: str) -> None:
         """Keep nothing under a key any more."""
@@ -86,7 +86,8 @@ def _caller(key: str) -> str:
     return asked_by(key).partition("/")[0]
 
 
-def _drop_oldest(kept: dict[str, _T], most: int) -> None:
+def drop_oldest(kept: dict[str, _T], most: int) -> None:
+    """Let go of what came first, where there are more."""
     while len(kept) > most:
         del kept[next(iter(kept))]
 

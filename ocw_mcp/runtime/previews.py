@@ -1,6 +1,5 @@
 """Previews of orders: what was checked and at which mark price, so that placing one cannot mean anything else."""
 
-from collections import OrderedDict
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
@@ -11,6 +10,7 @@ from ocw_mcp.domain.asks import PREVIEW_GOOD_FOR_S
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.requests import RequestCode, RequestError
+from ocw_mcp.engine.answers import drop_oldest
 
 MOST: Final = 32
 """Previews that are kept of one caller."""
@@ -38,17 +38,15 @@ class Previews:
         """`fresh` gives names that nobody had before."""
         self._wall_ms = wall_ms
         self._fresh = fresh
-        self._kept: dict[str, OrderedDict[str, Preview]] = {}
+        self._kept: dict[str, dict[str, Preview]] = {}
 
     def keep(self, who: str, leg: Leg, quantity: Decimal | None, quoted: Decimal, side: Side) -> Preview:
         """Keep one, and let go of a caller's oldest where there are too many."""
         made = Preview(self._fresh(), leg, quantity, quoted, side, self._wall_ms())
-        kept = self._kept[who] = self._kept.pop(who, OrderedDict())
-        while len(self._kept) > MOST_CALLERS:
-            del self._kept[next(iter(self._kept))]
+        kept = self._kept[who] = self._kept.pop(who, {})
         kept[made.preview_id] = made
-        while len(kept) > MOST:
-            kept.popitem(last=False)
+        drop_oldest(kept, MOST)
+        drop_oldest(self._kept, MOST_CALLERS)
         return made
 
     def spend(self, who: str, preview_id: str) -> Preview:

@@ -173,9 +173,10 @@ class Shell:
             return
         heard, hurried = asyncio.ensure_future(thinking.heard()), asyncio.ensure_future(self.hurried.wait())
         try:
-            while not (await asyncio.wait({heard, hurried}, timeout=A_MOMENT_MS / 1_000, return_when=FIRST_COMPLETED))[
-                0
-            ]:
+            while True:
+                done, _ = await asyncio.wait({heard, hurried}, timeout=A_MOMENT_MS / 1_000, return_when=FIRST_COMPLETED)
+                if done:
+                    break
                 await self._heed()
         finally:
             heard.cancel()

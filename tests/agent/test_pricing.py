@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.agent.pricing import HIDDEN_TOKENS, Usage, cost, worst_cost
+from ocw_mcp.agent.pricing import HIDDEN_TOKENS, Usage, cost, priced, worst_cost
 from ocw_mcp.domain.time import day_begins
 from ocw_mcp.loopback.claude.cache import tokens
 from tests.support.claude import MODEL
@@ -56,5 +56,7 @@ def test_what_the_api_has_counted_is_not_guessed_again() -> None:
 
 
 def test_a_model_that_nobody_prices_has_no_cost() -> None:
+    assert priced(MODEL, AT)
+    assert not priced("claude-nobody", AT)
     with pytest.raises(LookupError):
         cost(Usage(plain=1), "claude-nobody", AT)

@@ -12,7 +12,6 @@ from ocw_mcp.adapters.store.views.trades import TradePage, TradeRow
 from ocw_mcp.agent.memory.facts import DayFacts, TradeFacts
 from ocw_mcp.agent.memory.situations import Situation, situation
 from ocw_mcp.domain import events
-from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.orders import CLAUDE, RULES
 from ocw_mcp.domain.policies import RulesPolicy
 from ocw_mcp.domain.snapshot import Snapshot
@@ -95,7 +94,7 @@ async def day_facts(past: Past, day: str) -> DayFacts | None:
         closed_with=_equity(after, utc_day(begins + DAY)),
         wakes=sum(isinstance(event, events.WakeRaised) for event in happened),
         decided=Counter(event.decider for event in decisions),
-        acted=sum(any(leg.action is not Action.HOLD for leg in event.decision.legs) for event in decisions),
+        acted=sum(not event.decision.holds for event in decisions),
         refused=Counter(str(event.refusal.code) for event in happened if isinstance(event, events.OrderRefused)),
         incidents=sum(isinstance(event, events.Incident) for event in happened),
         trades=tuple(reversed(trades.trades)),

@@ -24,6 +24,7 @@ from ocw_mcp.agent.memory.lessons import ALIKE, lessons
 from ocw_mcp.agent.memory.recall import Room, lesson_kind, recall, told
 from ocw_mcp.agent.memory.situations import likeness, situations
 from ocw_mcp.agent.memory.writing import Draft, Writer, Written
+from ocw_mcp.agent.pricing import priced
 from ocw_mcp.agent.purse import Purse
 from ocw_mcp.domain.errors import BookError, OcwError
 from ocw_mcp.domain.money import ZERO
@@ -152,7 +153,7 @@ class Memory:
         batch = self._kept.batch
         assert batch is not None
         try:
-            if not await asyncio.to_thread(writer.priced, batch.at):
+            if not await asyncio.to_thread(priced, writer.terms.model, batch.at):
                 log.warning("nothing is written into memory: nobody tells what %s costs", writer.terms.model)
                 return
             for trade in trades:

@@ -57,14 +57,6 @@ class Writer:
         self.prompts_hash = prompts_hash
         self.terms = terms
 
-    def priced(self, at: int) -> bool:
-        """Whether anybody tells what the model costs at `at` (ms): without that no budget holds. Reads a table once."""
-        try:
-            worst_cost(0, self.terms.max_tokens, self.terms.model, at)
-        except LookupError:
-            return False
-        return True
-
     def reflection(self, facts: TradeFacts, earlier: Sequence[str], at: int) -> Draft:
         """On a closed trade, at the prices of `at` (ms); `earlier` are lines on lessons of like trades."""
         return self._draft(trade_number(facts.trade.order), self._prompts.on_trade(facts.text(earlier)), at)

@@ -117,11 +117,6 @@ async def test_an_answer_that_does_not_come_in_time_counts_at_its_worst() -> Non
     assert written == Written("", "", drafted(one).worst_usd, Trouble(Cause.TIMEOUT, "not within 0.01 s"))
 
 
-def test_nobody_prices_a_model_that_nobody_knows() -> None:
-    assert writer(Scripted(says())).priced(NOON)
-    assert not Writer(Scripted(says()), PROMPTS, "", WritingTerms(model="claude-nobody")).priced(NOON)
-
-
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
