@@ -121,6 +121,8 @@ class Order(msgspec.Struct, frozen=True):
     trigger_price: Decimal | None = None
     limit_price: Decimal | None = None
     post_only: bool = False
+    immediate: bool = False
+    """Immediate or cancel: a limit order that trades at once, no worse than its limit. The venue cancels the rest."""
     leverage: int = 1
     """Of the position that an entry opens: its margin is its cost over this."""
     take_at: Decimal | None = None
