@@ -95,20 +95,21 @@ def check(leg: Leg, desk: Desk, guard: Guard, principal: str, now: int, quantity
         return Checked(met.intent, ZERO, None, None, refusal, ZERO)
     intent, account, officer = met.intent, met.account, desk.officer
     worst = officer.worst_of(intent, account)
-    if (objection := met.barred or met.objection) is not None:
-        return Checked(intent, ZERO, account.price, worst, objection, objection.largest)
+    if met.objection is not None:
+        refusal = met.barred or met.objection
+        return Checked(intent, ZERO, account.price, worst, refusal, refusal.largest)
     # The approval is let go of here: it is good for one use within this step, and nobody uses it.
     answer = officer.check_entry(intent, account, OrderRef(desk.orders.last_n + 1, Purpose.ENTRY), now)
     if isinstance(answer, Refusal) and answer.code is RefusalCode.BAD_LIMIT:
         # A limit that is no price on the venue's ticks: no limit on size can be asked with it.
-        return Checked(intent, ZERO, account.price, None, answer, ZERO)
+        return Checked(intent, ZERO, account.price, None, met.barred or answer, ZERO)
     rounded = floor_to(intent.quantity, account.instrument.step)
     return Checked(
         intent=intent,
         quantity=rounded,
         price=account.price,
         worst_price=worst,
-        refusal=answer if isinstance(answer, Refusal) else None,
+        refusal=met.barred or (answer if isinstance(answer, Refusal) else None),
         largest=officer.largest(intent, account),
         limits=tuple(
             LimitSays(

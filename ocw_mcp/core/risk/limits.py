@@ -44,8 +44,6 @@ STANDING: Final[tuple[Limit, ...]] = (
     standing.product,
     consent.fallback,
     standing.fresh,
-    standing.daily_loss,
-    pace.losses_in_a_row,
-    pace.fees,
 )
-"""Those that close the desk, a symbol or a side to every entry. The engine asks them before it looks at the order."""
+"""Those that close the desk, a symbol or a side to every entry. The engine asks them before it looks at the position.
+"""

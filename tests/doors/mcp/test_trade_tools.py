@@ -259,12 +259,12 @@ async def test_whoever_trades_may_halt_the_desk_and_nothing_here_resumes_it(desk
 async def test_a_preview_buys_what_is_asked_and_a_refusal_names_the_scaled_limit(tmp_path: Path) -> None:
     scale = {"regime_unknown": "0.6", "macro_unknown": "0.9"}
     desk = await Looked(tmp_path, Scripted({}), policy=policies(scale=scale)).go(1)
-    wanted = {"symbol": "BTCUSDT", "action": "BUY", "stop": f"{price(desk) * 0.97:.2f}"}
+    wanted = {"symbol": "ETHUSDT", "action": "BUY", "stop": f"{price(desk, 'ETHUSDT') * 0.97:.2f}"}
     for tool in ("orders_preview", "risk_check_order"):
-        worst = D("1.002") * D(str(price(desk)))
+        worst = D("1.002") * D(str(price(desk, "ETHUSDT")))
         seen = content(await call(desk, tool, size="0.1", **wanted))
         assert D("0.099") < D(seen["quantity"]) * worst / 10_000 <= D("0.1")
-        for size in ({"size": "0.2"}, {"quantity": f"{2_000 / price(desk):.3f}"}):
+        for size in ({"size": "0.2"}, {"quantity": f"{2_000 / price(desk, 'ETHUSDT'):.3f}"}):
             refused = content(await call(desk, tool, **size, **wanted))
             assert "limit=13.5% (25% x 0.54)" in refused["refusal"]
             assert D("0.13") < D(refused["largest"]) * worst / 10_000 <= D("0.135")
