@@ -51,7 +51,7 @@ def oracle(engine: Engine) -> dict[str, Decimal]:
     """What is used of each limit, recomputed from positions, live orders and the counters of the day."""
     ledger, used = engine.account.ledger, engine.account.activity.state
     equity, opening = ledger.equity(), engine.account.day.today.opening
-    live = [each for each in engine.orders.live(purpose=Purpose.ENTRY)]
+    live = list(engine.orders.live(purpose=Purpose.ENTRY))
     worth = {each: D(0) for each in SYMBOLS}
     one_way = {1: D(0), -1: D(0)}
     free = ledger.wallet + min(D(0), equity - ledger.wallet)
@@ -75,7 +75,7 @@ def oracle(engine: Engine) -> dict[str, Decimal]:
         "pace.max_turnover": (used.turnover_today + reserved) / opening,
         "pace.max_fees": used.fees_today / opening,
         "pace.entries_per_day": D(used.entries_today),
-        "mandate.amount": sum(worth.values()),
+        "mandate.amount": sum(worth.values(), D(0)),
     }
 
 
@@ -103,7 +103,8 @@ async def test_what_is_shown_as_used_agrees_with_the_oracle_and_with_every_verdi
         decisions[place + 1] = Decision(tuple(legs))
     run = await Run(ListFeed(candles), Scripted(decisions), policy=policies(**LIMITS)).go()
     engine, shown = run.engine, rows(run.engine)
-    event(f"{len(engine.account.ledger.positions)} positions, {len(list(engine.orders.live(purpose=Purpose.ENTRY)))} entries")
+    live = len(list(engine.orders.live(purpose=Purpose.ENTRY)))
+    event(f"{len(engine.account.ledger.positions)} positions, {live} entries")
     event(str(sorted({each.refusal.code.value for each in run.events(OrderRefused)})))
     equity, opening = engine.account.ledger.equity(), engine.account.day.today.opening
     for name, used in oracle(engine).items():

@@ -1,4 +1,4 @@
-"""The scale multiplies limits and never a request: the largest that passes, by another arithmetic than the officer's."""
+"""The scale multiplies limits and never a request: the largest that passes, by an arithmetic of its own."""
 
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any, NamedTuple

@@ -63,12 +63,18 @@ def test_each_leg_of_the_rules_passes_when_it_is_carried_out(
 ) -> None:
     scaling = {"regime_unknown": scale, "macro_unknown": 1}
     usual = DEFAULT.policies.model_dump() | {"scale": scaling, "rules": DEFAULT.policies.rules.model_dump() | RULES}
-    limited = Policies.model_validate(usual) if default else policies(stop={"max_distance": "0.05"}, rules=RULES, scale=scaling)
+    limited = (
+        Policies.model_validate(usual)
+        if default
+        else policies(stop={"max_distance": "0.05"}, rules=RULES, scale=scaling)
+    )
     officer = RiskOfficer(limited)
     views = []
     for symbol, atr, way in zip(SYMBOLS, atrs, ways, strict=True):
         feasible = officer.feasible(symbol, seen(symbol, {}, free_margin=D(free)))
-        views.append(view(values(way, atr_14=atr, ema_9=100 + (way.ema_9 - 100) * atr), symbol=symbol, feasible=feasible))
+        views.append(
+            view(values(way, atr_14=atr, ema_9=100 + (way.ema_9 - 100) * atr), symbol=symbol, feasible=feasible)
+        )
     decision = decide(snapshot(*views, scale=scale), limited)
     event(f"{len(decision.legs)} legs")
     entered: dict[str, tuple[Side, Decimal]] = {}
@@ -84,14 +90,14 @@ def test_the_rules_ask_for_less_where_their_stop_is_far() -> None:
     limited = policies(stop={"max_distance": "0.05"}, rules=RULES, risk={"max_share": "0.01", "gap_allowance": "0.005"})
     (near,) = decide(snapshot(view(RISING), scale="0.5"), limited).legs
     (far,) = decide(snapshot(view(values(RISING, atr_14=1.8, ema_9=104.0)), scale="0.5"), limited).legs
-    assert near.stop is not None
-    assert far.stop is not None
-    assert near.size is not None
-    assert far.size is not None
+    sizes = []
     for leg in (near, far):
+        assert leg.stop is not None
+        assert leg.size is not None
         lost = (D("100.2") - leg.stop) / D("100.2") + D("0.005")
         assert leg.size * lost <= D("0.005")
-    assert far.size < near.size == D("0.125")
+        sizes.append(leg.size)
+    assert sizes[1] < sizes[0] == D("0.125")
 
 
 def test_the_rules_leave_a_symbol_alone_for_which_nothing_passes() -> None:

@@ -1,7 +1,7 @@
 """The tools that act, called as a client calls them, in both eras of the protocol."""
 
 from collections.abc import Iterator
-from decimal import Decimal as D
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from tests.support.deciders import Scripted
 from tests.support.facades import Looked
 from tests.support.runs import policies
 from tests.support.served import bearer, served
+
+D = Decimal
 
 ERAS = ("auto", "legacy")
 ACTING = {
