@@ -254,6 +254,8 @@ async def test_whoever_trades_may_halt_the_desk_and_nothing_here_resumes_it(desk
     assert ', untrusted_text "the news"; a person resumes' in text(status)
     seen = await previewed(desk, era, symbol="ETHUSDT", stop=f"{price(desk, 'ETHUSDT') * 0.97:.2f}")
     assert seen["refusal"].startswith("NOT_ACTIVE: ")
+    assert "largest" not in seen["refusal"]
+    assert seen["largest"] is None
     assert content(await call(desk, "positions_close", era, symbol="BTCUSDT", key="x"))["outcome"] == "accepted"
     assert "halted by mcp:insider" in text(await call(desk, "journal_get", era, about="desk"))
 
@@ -266,6 +268,10 @@ async def test_a_preview_buys_what_is_asked_and_a_refusal_names_the_scaled_limit
         worst = D("1.002") * D(str(price(desk, "ETHUSDT")))
         seen = content(await call(desk, tool, size="0.1", **wanted))
         assert D("0.099") < D(seen["quantity"]) * worst / 10_000 <= D("0.1")
+        for size in ({"size": "10"}, {"size": "1.0001"}):
+            refused = content(await call(desk, tool, **size, **wanted))
+            assert refused["refusal"].endswith(f" largest={refused['largest']}")
+            assert D("0.13") < D(refused["largest"]) * worst / 10_000 <= D("0.135")
         for size in ({"size": "0.2"}, {"quantity": f"{2_000 / price(desk, 'ETHUSDT'):.3f}"}):
             refused = content(await call(desk, tool, **size, **wanted))
             assert "limit=13.5% (25% x 0.54)" in refused["refusal"]
