@@ -47,10 +47,11 @@ def _command() -> None:
 
     # From the first moment on: the import of a command takes half a second, in which a person may already type.
     with silent() if asks_for_passphrase(sys.argv[1:]) else nullcontext():
-        _dispatch()
+        dispatch()
 
 
-def _dispatch() -> None:
+def dispatch() -> None:
+    """Run the command of `sys.argv`. An error that the user can mend becomes one sentence and exit code 2."""
     try:
         if sys.argv[1:2] == ["mcp"]:
             # A client of MCP waits for its list of tools: it does not wait for all the other commands, too.
