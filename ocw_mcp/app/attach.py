@@ -26,7 +26,7 @@ AGENT: Final = "rules"
 """Who decides on a desk that was started for a client."""
 PAPER: Final = ("run", "--market", "sim", "--speed", "1", "--serve", "127.0.0.1:0")
 
-KEPT: Final = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "SYSTEMROOT")
+KEPT: Final = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH")
 """What an engine on paper needs of the environment. Keys are not among it, whoever has some there."""
 
 

@@ -46,8 +46,6 @@ def desktop_config(platform: str = sys.platform, home: Path | None = None) -> Pa
     base = home or Path.home()
     if platform == "darwin":
         return base / "Library" / "Application Support" / "Claude" / CONFIG
-    if platform == "win32":
-        return Path(os.environ.get("APPDATA") or base / "AppData" / "Roaming") / "Claude" / CONFIG
     return Path(os.environ.get("XDG_CONFIG_HOME") or base / ".config") / "Claude" / CONFIG
 
 

@@ -261,6 +261,11 @@ def count_waiting(directory: Path) -> int | None:
     return sum(1 for name in names if not name.startswith(".") and name != _REFUSED)
 
 
+def refused(left: Path) -> bool:
+    """Return whether an engine moved a command's file aside; `left` is where the command was left."""
+    return (left.parent / _REFUSED / left.name).exists()
+
+
 def count_refused(directory: Path) -> int:
     """How many files were moved aside as no commands; 0 where that cannot be seen."""
     try:

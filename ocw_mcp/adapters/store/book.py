@@ -44,8 +44,8 @@ def peek_book(directory: Path) -> Book:
     path = directory / JOURNAL
     if not path.exists():
         raise BookError(
-            f"the state directory {directory} holds no book; expected a {JOURNAL} in it; give the --state directory "
-            "of an earlier run"
+            f"the state directory {directory} holds no book; expected a {JOURNAL} in it; give the directory of "
+            "an earlier run with --state or OCW_STATE"
         )
     try:
         found = look_at(path, lambda db: db.execute(GET_BOOK).fetchone())

@@ -12,7 +12,7 @@ from ocw_mcp.app.cli.benches import bench
 from ocw_mcp.app.cli.install import install
 from ocw_mcp.app.cli.loopback import loopback
 from ocw_mcp.app.cli.mcp import mcp
-from ocw_mcp.app.cli.options import BookOption, JsonOption, PoliciesOption, PolicyOption, StateOption
+from ocw_mcp.app.cli.options import BookOption, FreshOption, JsonOption, PoliciesOption, PolicyOption, StateOption
 from ocw_mcp.app.cli.person import person
 from ocw_mcp.app.cli.policies import policies
 from ocw_mcp.app.cli.tokens import tokens
@@ -41,7 +41,7 @@ AgentOption = Annotated[
     ),
 ]
 ForOption = Annotated[
-    str | None, typer.Option("--for", help="Stop after so much simulated time from the book's start: 24h, 7d.")
+    str | None, typer.Option("--for", help="Run so much market time, from where the book stands: 24h, 7d.")
 ]
 PromptsOption = Annotated[Path | None, typer.Option("--prompts", help="A directory of prompts, in place of ours.")]
 EnvOption = Annotated[Path | None, typer.Option("--env", help="A file of settings; the environment wins over it.")]
@@ -129,7 +129,7 @@ def replay(
     ],
     agent: AgentOption = "rules",
     for_: ForOption = None,
-    state: StateOption = None,
+    state: FreshOption = None,
     as_json: JsonOption = False,
     policies: PoliciesOption = None,
     policy: PolicyOption = "default",
@@ -190,11 +190,7 @@ def resume(
 
 
 @app.command()
-def init(
-    state: Annotated[
-        Path | None, typer.Option("--state", help="The directory to make; without it ocw, with your user data.")
-    ] = None,
-) -> None:
+def init(state: BookOption) -> None:
     """Make a state directory with a `.env` to fill in, readable by you alone."""
     typer.echo(operate.init(state))
 

@@ -12,7 +12,12 @@ from ocw_mcp import __version__
 def mcp(
     state: Annotated[
         Path | None,
-        typer.Option("--state", help="The book to attach to; without it one of its own, kept with your user data."),
+        typer.Option(
+            "--state",
+            envvar="OCW_STATE",
+            show_envvar=False,
+            help="The book to attach to, or OCW_STATE; without either one of its own, kept with your user data.",
+        ),
     ] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Offer no tool that changes anything.")] = False,
     toolsets: Annotated[

@@ -102,6 +102,8 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
         print(json.dumps(outcome.report, allow_nan=False))  # noqa: T201 - the result
     else:
         show(outcome.report, outcome.why, console)
+        if wish.state is None and not tape_only:
+            console.print("this book was temporary, and is gone; --state DIR or OCW_STATE keeps one")
     if unwritten:
         raise typer.Exit(1)
 
