@@ -9,7 +9,7 @@ import msgspec
 from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import Book, BookStamp, create_book, require_same
-from ocw_mcp.adapters.store.database import JOURNAL, connect_to_write
+from ocw_mcp.adapters.store.database import JOURNAL, close_to_others, connect_to_write
 from ocw_mcp.adapters.store.directory import prepare
 from ocw_mcp.adapters.store.projections import (
     PROJECTIONS_VERSION,
@@ -51,8 +51,9 @@ _T = TypeVar("_T")
 class SqliteStore:
     """The memory of a book, in `journal.db`. The caller holds the StateLock: there is one writer."""
 
-    def __init__(self, db: Database, book: Book) -> None:
+    def __init__(self, db: Database, book: Book, held: Callable[[], None] = lambda: None) -> None:
         self._db = db
+        self._held = held
         self._book = book
         row, _, head = db.execute(LAST_ROW).fetchone() or (0, 0, CHAIN_GENESIS)
         seq, digest = db.execute(LAST_DOMAIN_EVENT).fetchone() or (0, GENESIS)
@@ -70,8 +71,18 @@ class SqliteStore:
         self._seen = Seen(db)
 
     @classmethod
-    def open(cls, directory: Path, stamp: BookStamp, *, book_id: str, created_at: int) -> Self:
+    def open(
+        cls,
+        directory: Path,
+        stamp: BookStamp,
+        *,
+        book_id: str,
+        created_at: int,
+        held: Callable[[], None] = lambda: None,
+    ) -> Self:
         """Open the book of a state directory, or make one: named `book_id`, at `created_at` (ms).
+
+        `held` is called before each commit, and raises where another engine may have the book.
 
         Raises BookError when the directory cannot hold a book or holds one with another stamp, JournalError when the
         journal ends before its checkpoint.
@@ -83,12 +94,13 @@ class SqliteStore:
             if book is None:
                 book = Book(book_id, stamp, created_at)
                 create_book(directory, book)
+            close_to_others(directory)
             db = connect_to_write(directory / JOURNAL)
         except (sqlite3.Error, OSError) as error:
             raise _unusable(directory, error) from None
         try:
             register_functions(db)
-            store = cls(db, book)
+            store = cls(db, book, held)
             store._catch_up()
         except sqlite3.Error as error:
             db.close()
@@ -149,8 +161,9 @@ class SqliteStore:
         """Make all that was appended durable, and with it a checkpoint and the summary that `ocw status` shows.
 
         Raises JournalError when the disk does not take it; everything is then still pending, the checkpoint and the
-        summary included, and goes with the next commit.
+        summary included, and goes with the next commit. Raises BookError when another engine may have the book.
         """
+        self._held()
         if checkpoint is not None:
             self._checkpoint = checkpoint
         if summary is not None:
