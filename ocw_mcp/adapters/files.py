@@ -147,8 +147,8 @@ def require_own_directory(directory: Path) -> None:
         return
     except OSError as error:
         raise BookError(
-            f"the state directory {directory} cannot be looked at: {error.strerror}; act as its owner, or use another "
-            "--state directory"
+            f"the state directory {directory} cannot be looked into: {error.strerror}; act as its owner, or use "
+            "another --state directory"
         ) from None
     if not stat.S_ISDIR(found.st_mode):
         return  # Each reader says what it expected in its place.
