@@ -14,9 +14,12 @@ from typing import Final, Protocol
 from platformdirs import user_data_path
 
 from ocw_mcp.adapters.control.address import Address, read_address
+from ocw_mcp.adapters.files import opened
 from ocw_mcp.domain.errors import AttachError, BookError
 
 LOG: Final = "engine.log"
+LAST_WORDS: Final = 1 << 16
+"""Bytes of it that are looked at when an engine ended at once."""
 PATIENCE_S: Final = 60.0
 UNSERVED_S: Final = 5.0
 """How long an engine that holds the directory may be without an address before it counts as not served."""
@@ -54,8 +57,10 @@ def spawn_engine(directory: Path) -> Child:
     from ocw_mcp.adapters.store.directory import prepare
 
     prepare(directory)
-    log = os.open(directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    log = os.open(directory / LOG, flags, 0o600)
     try:
+        os.fchmod(log, 0o600)
         # -P: whatever lies in the directory is no module of ours.
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "ocw_mcp", *PAPER, "--state", str(directory)],
@@ -102,11 +107,13 @@ class Attachment:
     async def __call__(self, silent: Address | None = None) -> Address:
         """Where the engine is; not at `silent`, which was tried and did not answer. Raises AttachError."""
         async with self._turn:
-            found = read_address(self._directory)
-            if found is not None and found != silent:
-                return found
             try:
+                found = read_address(self._directory)
+                if found is not None and found != silent:
+                    return found
                 return await self._await_engine(silent)
+            except BookError as error:
+                raise AttachError(str(error)) from None
             except OSError as error:
                 raise AttachError(f"no engine can be started in {self._directory}: {error.strerror}") from None
 
@@ -133,7 +140,9 @@ class Attachment:
 
     def _last_word(self) -> str:
         try:
-            lines = (self._directory / LOG).read_text(errors="replace").splitlines()
-        except OSError:
+            with opened(self._directory / LOG) as (file, found):
+                file.seek(max(0, found.st_size - LAST_WORDS))
+                lines = file.read(LAST_WORDS).decode(errors="replace").splitlines()
+        except (OSError, ValueError):
             lines = []
         return next((line.strip()[:400] for line in reversed(lines) if line.strip()), "it said nothing")

@@ -72,11 +72,13 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
     require_timeframes(job.policies, job.feed.identity.interval)
     if job.picture is not None:
         picture.require(job.picture)
-    with ExitStack() as kept, _directory(job.state) as directory, StateLock(directory):
+    with ExitStack() as kept, _directory(job.state) as directory, StateLock(directory) as lock:
         commands = CommandFiles(directory, _warn)
         identity = job.feed.identity
         made_at = time.time_ns() // 1_000_000  # noqa: TID251 - tells books apart; it never enters the engine
-        store = SqliteStore.open(directory, stamp(job.feed), book_id=_book_id(identity.content), created_at=made_at)
+        store = SqliteStore.open(
+            directory, stamp(job.feed), book_id=_book_id(identity.content), created_at=made_at, held=lock.require_held
+        )
         try:
             if changed := tell_changes(store.ran_with(), job.agent, job.policies, job.prompts):
                 _warn(changed)

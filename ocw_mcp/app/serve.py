@@ -52,7 +52,8 @@ async def open_door(door: Door, facade: Facade, directory: Path) -> AsyncIterato
     bound = listen(door.host, door.port)
     url = f"http://{door.shown}:{bound.getsockname()[1]}"
     async with serving(app, bound):
-        write_address(directory, Address(url, token, os.getpid()))
+        address = Address(url, token, os.getpid())
+        write_address(directory, address)
         who = ", ".join(door.hosts) or "this machine alone"
         command = f"ocw token new --state {shlex.quote(str(directory))}"
         line = f"ocw: serving {url} (MCP at {url}/mcp) to {who}; a token for it: {command}"
@@ -60,4 +61,4 @@ async def open_door(door: Door, facade: Facade, directory: Path) -> AsyncIterato
         try:
             yield
         finally:
-            forget_address(directory)
+            forget_address(directory, address)

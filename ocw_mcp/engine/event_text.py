@@ -114,6 +114,8 @@ def told(book: str, event: JournalEvent, quote: Quote = inline) -> str:
             return f"a process took the book, version {said(version)}, agent {said(agent)}"
         case events.RunStopped(why):
             return f"the process let go of the book: {said(why)}"
+        case events.CheckpointSaved():
+            return "the state was saved"
         case events.ExitDecided(symbol, rule, why):
             return f"the guard closes {said(symbol)} by {said(rule)}: {said(why)}"
         case events.ScoreTaken(symbol, score, band, worst):

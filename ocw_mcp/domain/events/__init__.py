@@ -34,6 +34,7 @@ from ocw_mcp.domain.events.people import (
     RequestRefused,
 )
 from ocw_mcp.domain.events.runs import (
+    CheckpointSaved,
     RunResumed,
     RunStarted,
     RunStopped,
@@ -55,7 +56,7 @@ from ocw_mcp.domain.events.trading import (
     TransferBooked,
 )
 
-LifecycleEvent = RunStarted | RunResumed | RunStopped
+LifecycleEvent = RunStarted | RunResumed | RunStopped | CheckpointSaved
 
 DomainEvent = (
     PoliciesLoaded
@@ -111,6 +112,7 @@ __all__ = [
     "ApprovalEnded",
     "BudgetSpent",
     "CallerAsked",
+    "CheckpointSaved",
     "CommandTaken",
     "DailyLossReached",
     "DayOpened",
