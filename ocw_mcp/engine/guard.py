@@ -154,10 +154,11 @@ class Guard:
         if symbol in self.protections:
             self._cover_anew(symbol, now)
             return
-        way = 1 if self._account.ledger.quantity(symbol) > 0 else -1
-        self.protections[symbol] = Protection(
-            self._account.ledger.marks[symbol] * (ONE - way * self._farthest_stop), target=None
-        )
+        long = self._account.ledger.quantity(symbol) > 0
+        mark = self._account.ledger.marks[symbol]
+        farthest = mark * (ONE - (1 if long else -1) * self._farthest_stop)
+        trigger = (ceil_to if long else floor_to)(farthest, self._quotes.instrument(symbol, float(mark)).tick)
+        self.protections[symbol] = Protection(trigger, target=None)
         self._unprotect(symbol, now)
         self._desk.close(symbol, PRINCIPAL, now)
 
@@ -175,10 +176,16 @@ class Guard:
         symbol = tracked.order.symbol
         if not booked.position:
             return
-        if tracked.purpose is Purpose.ENTRY:
+        if booked.closed is not None:
+            # The fill was larger than the position: the stop of that one is on the wrong side of what stands now.
+            self._release(symbol)
+        if tracked.purpose is Purpose.ENTRY and booked.position * tracked.order.side.sign > 0:
             self._cover(tracked, now)
             if self.flattening:
                 self._desk.close(symbol, PRINCIPAL, now)
+        elif symbol not in self.protections:
+            # A closing order opened it.
+            self._adopt(symbol, now)
         elif self._overdue(symbol):
             # The exit did not cover what was added meanwhile.
             self.on_timer(symbol, now)

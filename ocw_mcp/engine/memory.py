@@ -21,7 +21,7 @@ from ocw_mcp.engine.hands import HandsState
 from ocw_mcp.engine.snapshot import positions
 from ocw_mcp.engine.tally import Tally
 
-MEMORY_FORMAT = 9
+MEMORY_FORMAT = 10
 """Counts up whenever a field changes its name or its meaning: an older state is then refused and not misread."""
 
 
