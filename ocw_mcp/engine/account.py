@@ -14,7 +14,7 @@ from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.snapshot import TRADES_SHOWN, TradeView
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.time import SECOND, next_midnight, utc_day
-from ocw_mcp.domain.words import moment, said
+from ocw_mcp.domain.words import cents, moment, said
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.out import Out
 
@@ -44,6 +44,21 @@ class Lowered(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         """In a line, for a person: `by ann at 2026-01-02 10:00:00 UTC: enough for today`."""
         return f"by {said(self.by)} at {moment(self.at)} UTC{f': {said(self.why)}' if self.why else ''}"
+
+
+class Fall(msgspec.Struct, frozen=True):
+    """A fall of equity (quote) from its peak: `share` of the peak, and whether that is beyond the policy's `limit`."""
+
+    equity: Decimal
+    peak: Decimal
+    share: Decimal
+    limit: Decimal
+    beyond: bool
+
+    def __str__(self) -> str:
+        """In a clause, for a person."""
+        amounts = f"{cents(self.peak - self.equity)}, from {cents(self.peak)} to {cents(self.equity)}"
+        return f"equity fell by {self.share:.2%} ({amounts}), and the limit is {self.limit:.2%}"
 
 
 class AccountState(msgspec.Struct):
@@ -108,7 +123,7 @@ class Account:
         equity = self.ledger.equity()
         why = "too many trades lost in a row" if self._just_paused else ""
         self._just_paused = False
-        if self.drawdown.watch(equity) and self.desk_state is not DeskState.HALTED:
+        if self.drawdown.passes(equity):
             self._out.record(DrawdownReached(equity, self.drawdown.state.watched))
             why = "the drawdown limit is reached"
             self.go(DeskState.HALTED, why)
@@ -162,10 +177,14 @@ class Account:
     def resume(self, by: str) -> None:
         """A person lets the desk take new risk again; a fall that would halt it at once is measured anew from here."""
         if self.desk_state is not DeskState.ACTIVE:
-            equity = self.ledger.equity()
-            if self.drawdown.watch(equity):
-                self.drawdown.begin_anew(equity)
+            self.drawdown.resume(self.ledger.equity())
             self.go(DeskState.ACTIVE, f"resumed by {by}")
+
+    def fall(self) -> Fall:
+        """The fall of equity from the peak that the limit is held against."""
+        equity, watched = self.ledger.equity(), self.drawdown.state.watched
+        limit = self._policies.drawdown.max_share
+        return Fall(equity, watched, self.drawdown.fall(equity), limit, watched - equity >= watched * limit)
 
     def halt(self, by: str, reason: str) -> None:
         """Somebody halts the desk, for a reason of theirs, if they give one."""

@@ -81,6 +81,7 @@ def summary(
         "day": account.day.today.day,
         "daily_loss": plain(round(account.day.loss(equity), 6)),
         "daily_loss_reached": account.day.today.reached,
+        "drawdown": msgspec.to_builtins(account.fall()),
         "positions": [
             {
                 "symbol": view.symbol,

@@ -31,8 +31,8 @@ def holding(side: Side, product: Product = Product.UM) -> Wire:
     return wire
 
 
-def enter(wire: Wire, action: Action, price: float, **leg: Decimal) -> None:
-    order = wire.enter(action, **leg)
+def enter(wire: Wire, action: Action, price: float, stop: Decimal | None = None) -> None:
+    order = wire.enter(action, stop=stop)
     assert isinstance(order, Order), order
     wire.fill(order, price=str(round(price, 4)))
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import count
+from typing import Any
 
 import msgspec
 
@@ -77,10 +78,10 @@ class Wire:
         ]
         self.give(Frame(self.now, tuple(made)))
 
-    def enter(self, action: Action = Action.BUY, quantity: str = "10", **leg: object) -> Order | Refusal:
+    def enter(self, action: Action = Action.BUY, quantity: str = "10", **leg: Any) -> Order | Refusal:
         """Ask for an entry; the order that was sent, or why none was."""
         stop = None if action is Action.ADD else D(97) if action is Action.BUY else D(103)
-        wanted = Leg(**{"symbol": "BTCUSDT", "action": action, "size": D("0.1"), "stop": stop, **leg})  # type: ignore[arg-type]
+        wanted = Leg(**{"symbol": "BTCUSDT", "action": action, "size": D("0.1"), "stop": stop, **leg})
         return self._ask(LegRequest(f"k{next(self._keys)}", "anna", wanted, D(quantity)))
 
     def close(self, symbol: str = "BTCUSDT") -> Order | Refusal:
