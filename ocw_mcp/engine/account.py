@@ -9,7 +9,14 @@ from ocw_mcp.core.orders.ledger import Ledger, LedgerState
 from ocw_mcp.core.risk.activity import Activity, ActivityState
 from ocw_mcp.core.risk.day import DailyLoss, DayState
 from ocw_mcp.core.risk.drawdown import Drawdown, DrawdownState
-from ocw_mcp.domain.events import DailyLossReached, DayOpened, DrawdownReached, EntriesPaused, StateChanged
+from ocw_mcp.domain.events import (
+    DailyLossReached,
+    DayOpened,
+    DrawdownReached,
+    EntriesPaused,
+    StateChanged,
+    SymbolEnded,
+)
 from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.snapshot import TRADES_SHOWN, TradeView
 from ocw_mcp.domain.state import DeskState
@@ -76,6 +83,7 @@ class AccountState(msgspec.Struct):
     told: list[str]
     opened: dict[str, Opened]
     lowered: Lowered | None = None
+    ended: dict[str, int] = {}
 
 
 class Account:
@@ -103,6 +111,8 @@ class Account:
         self._just_paused = False
         self.opened: dict[str, Opened] = {}
         """By symbol, until whoever opened it is done with it."""
+        self.ended: dict[str, int] = {}
+        """Symbols of which no candle comes any more, and when (ms) the last one of each closed."""
 
     def open_day(self, at: int) -> None:
         """Begin the UTC day of `at` (ms) with the equity of this moment.
@@ -150,6 +160,11 @@ class Account:
     def decided_anew(self) -> None:
         """The agent has looked at everything: where nothing is held, it means that."""
         self.opened = {symbol: opened for symbol, opened in self.opened.items() if symbol in self.ledger.positions}
+
+    def end(self, symbol: str, last: int) -> None:
+        """Note that no candle of a symbol comes after the one that closed at `last` (ms)."""
+        self.ended[symbol] = last
+        self._out.record(SymbolEnded(symbol, last))
 
     def transfer(self, amount: Decimal) -> None:
         """Money came (`amount` above 0, quote) or left: what is lost, as a share, is the same after it as before.
@@ -215,6 +230,7 @@ class Account:
             self._told,
             self.opened,
             self.lowered,
+            self.ended,
         )
 
     def restore(self, state: AccountState) -> None:
@@ -231,3 +247,4 @@ class Account:
         self._told = state.told
         self.opened = state.opened
         self.lowered = state.lowered
+        self.ended = state.ended

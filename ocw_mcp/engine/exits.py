@@ -68,6 +68,9 @@ class Exits:
             self.state.bands.clear()
             return []
         for symbol in sorted(held):
+            if symbol in self._account.ended:
+                # An order would wait for a price that never comes.
+                continue
             position = held[symbol]
             mark = float(self._account.ledger.marks[symbol])
             average, way = float(position.average_price), 1 if position.quantity > 0 else -1
@@ -110,7 +113,7 @@ class Exits:
         return EXIT if score >= policy.exit else REVIEW if score >= policy.review else HOLD
 
     def _close(self, symbol: str, rule: str, why: str, now: int) -> None:
-        if self._desk.exit_under_way(symbol):
+        if self._desk.exit_under_way(symbol) or symbol in self._account.ended:
             return
         self._out.record(ExitDecided(symbol, rule, why))
         self._desk.close(symbol, PRINCIPAL, now)

@@ -140,8 +140,10 @@ class Guard:
         if booked is None:
             return
         symbol = fill.symbol
-        self._out.record(Incident(f"{fill.cause}: {fill.side} {plain(fill.quantity)} {symbol} at {plain(fill.price)}"))
-        if fill.cause is not OutsideCause.SOMEBODY:
+        if fill.cause is not OutsideCause.ENDED:
+            what = f"{fill.cause}: {fill.side} {plain(fill.quantity)} {symbol} at {plain(fill.price)}"
+            self._out.record(Incident(what))
+        if fill.cause in (OutsideCause.LIQUIDATION, OutsideCause.DELEVERAGING):
             self._account.go(DeskState.HALTED, f"{fill.cause} of {symbol}")
             self._desk.cancel_entries("halted")
         if not booked.position or booked.opened:

@@ -176,6 +176,9 @@ class Engine:
             change = self._take(candle)
             if change is not None:
                 changes.append((candle, change))
+        for symbol in frame.ended:
+            self.account.end(symbol, frame.at)
+            self._desk.cancel_entries("its market has ended", symbol)
         if held and frame.closed:
             self._watch()
             self._look_after_positions(now)
