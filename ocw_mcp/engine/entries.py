@@ -78,7 +78,8 @@ def entering(
     if account is None:
         return Entering(intent, None, desk.inactive(), None)
     barred = desk.officer.barred(intent, account)
-    entering, exiting = any(desk.orders.live(symbol, Purpose.ENTRY)), desk.exit_under_way(symbol)
+    # An exit of unknown outcome counts: it may still close what an entry adds.
+    entering, exiting = (any(desk.orders.live(symbol, purpose)) for purpose in (Purpose.ENTRY, Purpose.EXIT))
     against = objection(leg, account, stop, entering=entering, exiting=exiting)
     if wrong is not None and against is None and barred is None:
         against = msgspec.structs.replace(wrong, largest=desk.officer.largest(intent, account))

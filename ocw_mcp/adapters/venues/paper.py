@@ -127,6 +127,10 @@ class PaperVenue:
         """Fill limits, then trigger what the candle's range reached, and liquidate."""
         return self._matching.on_candle(candle, now)
 
+    def close_out(self, symbol: str, quantity: Decimal, now: int) -> Sequence[VenueReport]:
+        """Close so much of a position at its last price, as a taker: no price of it comes any more."""
+        return [self.account.close_out(symbol, quantity, self.terms.taker_fee, now)]
+
     def state(self) -> bytes:
         """All of the venue."""
         return msgspec.msgpack.encode(

@@ -25,6 +25,7 @@ from ocw_mcp.domain.events.desk import (
     Incident,
     PoliciesLoaded,
     StateChanged,
+    SymbolEnded,
 )
 from ocw_mcp.domain.events.people import (
     ApprovalAsked,
@@ -65,6 +66,7 @@ DomainEvent = (
     | DrawdownReached
     | EntriesPaused
     | HoleFound
+    | SymbolEnded
     | WakeRaised
     | DecisionMade
     | DecisionCorrected
@@ -148,6 +150,7 @@ __all__ = [
     "RunStopped",
     "ScoreTaken",
     "StateChanged",
+    "SymbolEnded",
     "TransferBooked",
     "WakeConditionsSet",
     "WakeRaised",
