@@ -16,10 +16,11 @@ from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondi
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.doors.mcp import trade_view, words
 from ocw_mcp.doors.mcp.account_tools import Amount, require_one_size
+from ocw_mcp.doors.mcp.asking import ERA, Consent, NotAsked, ask_now, can_ask
 from ocw_mcp.doors.mcp.callers import signed
 from ocw_mcp.doors.mcp.looks import Looks, meta
 from ocw_mcp.doors.mcp.results import DoneResult, PreviewResult, SubmittedResult
-from ocw_mcp.doors.mcp.tool import HouseTool, failed, make
+from ocw_mcp.doors.mcp.tool import HouseTool, make
 
 CHECKS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False)
 ACTS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
@@ -57,18 +58,6 @@ class ConditionIn(BaseModel, extra="forbid"):
     expires_s: Annotated[int | None, Field(ge=1, le=604_800)] = None
 
 
-class Consent(BaseModel):
-    """A person's answer."""
-
-    approve: bool = Field(description="Let this order be placed", strict=True)
-
-
-class NotAsked(Consent):
-    """Nobody was asked, since nobody had to be when it was looked at. It is nobody's yes."""
-
-    approve: bool = False
-
-
 def trade_tools(look: Looks) -> list[HouseTool]:
     """The tools, over whatever engine `look` finds when they are called."""
 
@@ -99,13 +88,27 @@ def trade_tools(look: Looks) -> list[HouseTool]:
         )
         return trade_view.preview(meta(facade), leg, facade.trading.preview(signed(ctx), leg, quantity))
 
-    async def consent(ctx: Context[Any, Any], preview_id: str, key: str) -> Consent | Elicit[Consent]:
-        """On paper the person in front of the client may approve; elsewhere and without one, `ocw approve` does."""
-        facade = look()
-        asked = (
-            facade.trading.needs_person(signed(ctx), key, preview_id) if can_ask(ctx, facade.moment().mode) else None
-        )
-        return NotAsked() if asked is None else Elicit(trade_view.question(asked), Consent)
+    async def consent(
+        ctx: Context[Any, Any], preview_id: str, key: str, rationale: str
+    ) -> Consent | NotAsked | Elicit[Consent]:
+        """On paper the person in front of the client may approve; elsewhere and without one, `ocw approve` does.
+
+        The order waits for `ocw approve` before the question goes out, so that no answer leaves it waiting.
+        """
+        facade, who = look(), signed(ctx)
+        trading = facade.trading
+        if not can_ask(ctx, facade.moment().mode):
+            return NotAsked()
+        asked = trading.awaited(who, key, preview_id)
+        if asked is None and trading.needs_person(who, key, preview_id) is not None:
+            await trading.place(who, key, preview_id, rationale)
+            asked = trading.awaited(who, key, preview_id)
+        # A call that brings an answer along is asked the same again; any other learns how the order stands.
+        if asked is None or not (trading.first_time(asked.approval_id) or ctx.input_responses):
+            return NotAsked()
+        question = trade_view.question(asked.waiting)
+        keeps_the_call_open = (ctx.protocol_version or "") < ERA
+        return await ask_now(ctx, question) if keeps_the_call_open else Elicit(question, Consent)
 
     async def orders_place(
         ctx: Context[Any, Any],
@@ -116,12 +119,12 @@ def trade_tools(look: Looks) -> list[HouseTool]:
     ) -> Annotated[CallToolResult, DoneResult]:
         """Place what orders_preview gave. Every policy is asked again, at the price of this moment. One that a person
         has to approve waits; ask again with the same key for what came of it."""
-        facade = look()
+        facade, who = look(), signed(ctx)
         said = answer.data if isinstance(answer, AcceptedElicitation) else None
-        asked = not isinstance(said, NotAsked)
-        if asked and not (said and said.approve):
-            return failed(trade_view.NOT_APPROVED)
-        placed = await facade.trading.place(signed(ctx), key, preview_id, rationale, consented=asked)
+        asked = facade.trading.awaited(who, key, preview_id) if isinstance(said, Consent) else None
+        if isinstance(said, Consent) and asked is not None:
+            await facade.trading.consent(who, asked.approval_id, yes=said.approve)
+        placed = await facade.trading.place(who, key, preview_id, rationale)
         return trade_view.done(meta(facade), placed, "placed")
 
     async def orders_cancel(
@@ -200,12 +203,6 @@ def trade_tools(look: Looks) -> list[HouseTool]:
         make(journal_note, WRITES),
         make(decisions_submit, ACTS),
     ]
-
-
-def can_ask(context: Context[Any, Any], mode: str) -> bool:
-    """Whether the person in front of the client can be asked, and their word is enough."""
-    capabilities = context.client_capabilities
-    return mode == "paper" and capabilities is not None and capabilities.elicitation is not None
 
 
 def _leg(given: LegIn) -> Leg:

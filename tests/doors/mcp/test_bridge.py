@@ -100,7 +100,7 @@ async def test_an_engine_that_lets_nobody_in_is_not_asked_twice(looked: Looked, 
         attach = Known(address(door))
         async with Client(Bridge(attach, "1").server) as client:
             answered = await client.call_tool("ocw_get_status", {})
-    assert text(answered).startswith("NO_ENGINE: ")
+    assert text(answered).startswith("UNAUTHORIZED: ")
     assert door.token not in text(answered)
     assert attach.asked == 1
 
