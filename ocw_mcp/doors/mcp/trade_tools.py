@@ -19,6 +19,7 @@ from ocw_mcp.doors.mcp.account_tools import Amount, require_one_size
 from ocw_mcp.doors.mcp.asking import ERA, Consent, NotAsked, ask_now, can_ask
 from ocw_mcp.doors.mcp.callers import signed
 from ocw_mcp.doors.mcp.looks import Looks, meta
+from ocw_mcp.doors.mcp.numbers import WRITTEN
 from ocw_mcp.doors.mcp.results import DoneResult, PreviewResult, SubmittedResult
 from ocw_mcp.doors.mcp.tool import HouseTool, make
 
@@ -41,8 +42,8 @@ class LegIn(BaseModel, extra="forbid"):
     stop: Amount | None = None
     target: Amount | None = None
     limit: Amount | None = None
-    leverage: Annotated[int | None, Field(ge=1, le=125)] = None
-    confidence: Annotated[float | None, Field(ge=0, le=1)] = None
+    leverage: Annotated[int | None, Field(ge=1, le=125), WRITTEN] = None
+    confidence: Annotated[float | None, Field(ge=0, le=1), WRITTEN] = None
     thesis: Why = ""
     signals: Annotated[list[Text], Field(max_length=16)] = []
 
@@ -53,9 +54,9 @@ class ConditionIn(BaseModel, extra="forbid"):
     symbol: Annotated[str, Field(max_length=40)]
     metric: Annotated[Text, Field(description="price or rsi_14@1h")]
     comparison: Literal["gt", "lt", "crosses_above", "crosses_below", "abs_change_pct_gt"]
-    threshold: Annotated[float, Field(allow_inf_nan=False)]
+    threshold: Annotated[float, Field(allow_inf_nan=False), WRITTEN]
     reason: Text = ""
-    expires_s: Annotated[int | None, Field(ge=1, le=604_800)] = None
+    expires_s: Annotated[int | None, Field(ge=1, le=604_800), WRITTEN] = None
 
 
 def trade_tools(look: Looks) -> list[HouseTool]:
@@ -70,7 +71,7 @@ def trade_tools(look: Looks) -> list[HouseTool]:
         stop: Amount | None = None,
         target: Amount | None = None,
         limit: Annotated[Amount | None, Field(description="limit price")] = None,
-        leverage: Annotated[int | None, Field(ge=1, le=125)] = None,
+        leverage: Annotated[int | None, Field(ge=1, le=125), WRITTEN] = None,
     ) -> Annotated[CallToolResult, PreviewResult]:
         """Check an order by the code that places it, and bind it and the price for 60 s under a preview_id. Entries
         need size or quantity, and a stop; SELL and COVER close the whole position. Nothing is sent."""
@@ -172,9 +173,9 @@ def trade_tools(look: Looks) -> list[HouseTool]:
 
     async def decisions_submit(
         ctx: Context[Any, Any],
-        wake: Annotated[int, Field(ge=1, le=10**9)],
+        wake: Annotated[int, Field(ge=1, le=10**9), WRITTEN],
         legs: Annotated[list[LegIn], Field(max_length=16)],
-        next_check_s: Annotated[int | None, Field(ge=1, le=86_400)] = None,
+        next_check_s: Annotated[int | None, Field(ge=1, le=86_400), WRITTEN] = None,
         conditions: Annotated[list[ConditionIn] | None, Field(max_length=16)] = None,
         note: Why = "",
     ) -> Annotated[CallToolResult, SubmittedResult]:

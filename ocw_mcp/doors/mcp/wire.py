@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 LONGEST_LINE: Final = 1 << 23
 """Bytes of one message over standard input; what is longer is passed over, and refused."""
 
+_BOM: Final = b"\xef\xbb\xbf"
 _LONG_INTEGER: Final = re.compile(rb"[0-9]{309}")
 _decode: Final = msgspec.json.Decoder().decode
 
@@ -28,13 +29,22 @@ Refuse = Callable[[JSONRPCError], Awaitable[None]]
 class WireError(ValueError):
     """A text is no JSON that can be carried on unchanged; the message says which part of it."""
 
+    def __init__(self, what: str, *, by_name: bool = False) -> None:
+        self.by_name = by_name
+        """Whether the only fault is a number that no double holds: a tool refuses its argument by name."""
+        super().__init__(what)
+
 
 def strict(text: bytes) -> Any:
     """Return what a JSON text says. Raises WireError for NaN, numbers beyond a double, lone surrogates, a BOM."""
     try:
         said = _decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise WireError(_fault(text) or f"the message is no JSON ({error})") from None
+        where = "" if text.startswith(_BOM) else _not_finite(_lenient(text))
+        if where:
+            raise WireError(_out_of_range(where), by_name=True) from None
+        what = "begins with a byte order mark" if text.startswith(_BOM) else f"is no JSON ({error})"
+        raise WireError(f"the message {what}") from None
     if _LONG_INTEGER.search(text) and (where := _not_finite(said)):
         raise WireError(_out_of_range(where))
     return said
@@ -86,7 +96,10 @@ class Lines:
 
 
 class StrictBodies:
-    """ASGI middleware before `/mcp`: a body that is no strict JSON is answered, and goes no further."""
+    """ASGI middleware before `/mcp`: a body that is no strict JSON is answered, and goes no further.
+
+    Numbers that no double holds reach the tools here, as infinity and NaN, and are refused by the argument's name.
+    """
 
     def __init__(self, app: ASGIApp, path: str) -> None:
         self._app = app
@@ -109,8 +122,9 @@ class StrictBodies:
         try:
             strict(body)
         except WireError as error:
-            await _answer(send, parse_error(body, error))
-            return
+            if not error.by_name:
+                await _answer(send, parse_error(body, error))
+                return
         await self._app(scope, _again(body, receive), send)
 
 
@@ -125,7 +139,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
 
 
 async def _answer(send: Send, error: JSONRPCError) -> None:
-    body = json.dumps(error.model_dump(mode="json", by_alias=True) | {"id": error.id}).encode()
+    body = json.dumps(error.model_dump(mode="json", by_alias=True, exclude_none=True) | {"id": error.id}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 400, "headers": headers})
     await send({"type": "http.response.body", "body": body})
@@ -150,15 +164,6 @@ def _error(asked: Any, code: int, message: str) -> JSONRPCError:
     text = isinstance(asked, str) and not re.search("[\ud800-\udfff]", asked)
     known = asked if whole or text else None
     return JSONRPCError(jsonrpc="2.0", id=known, error=ErrorData(code=code, message=message))
-
-
-def _fault(text: bytes) -> str:
-    """What is wrong with a text that another parser would read, in words; empty where none would."""
-    if text.startswith(b"\xef\xbb\xbf"):
-        return "the message begins with a byte order mark"
-    message = _lenient(text)
-    where = "" if message is None else _not_finite(message)
-    return _out_of_range(where) if where else ""
 
 
 def _out_of_range(where: str) -> str:
