@@ -196,7 +196,10 @@ class Bridge:
         told = answer.structured_content
         if told is not None and isinstance(told.get("meta"), dict):
             told = told | {"meta": told["meta"] | {"notice": notice}}
-        content = [TextContent(type="text", text=f"NOTICE: {notice}"), *answer.content]
+        content = [*answer.content]
+        if content and isinstance(first := content[0], TextContent) and notice not in first.text:
+            head, _, rest = first.text.partition("\n")
+            content[0] = TextContent(type="text", text="\n".join([head, notice, *([rest] if rest else [])]))
         return answer.model_copy(update={"content": content, "structured_content": told})
 
     async def _hand_over(self, ctx: _Context, params: dict[str, Any], *, again: bool) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class EngineOut(BaseModel):
     product: str
     symbols: list[str]
     agent: str
+    notice: str | None
     policy: str
     last_wake: int
     deciding: bool
