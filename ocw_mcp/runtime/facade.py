@@ -160,6 +160,11 @@ class Facade:
         """Whether the book's first frame has come."""
         return self._engine.tally.began_at is not None
 
+    @property
+    def settled(self) -> bool:
+        """Whether the engine is at its present: neither on history before the market begins, nor behind its journal."""
+        return self.begun and not self._catching_up()
+
     def moment(self) -> Moment:
         """Mode, state and freshness, now."""
         now = self._clock.now()

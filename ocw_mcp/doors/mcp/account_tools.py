@@ -9,7 +9,7 @@ from pydantic import Field, WithJsonSchema
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.doors.mcp import account_view, words
-from ocw_mcp.doors.mcp.looks import Looks, meta
+from ocw_mcp.doors.mcp.looks import Looks, meta, of_now
 from ocw_mcp.doors.mcp.numbers import WRITTEN
 from ocw_mcp.doors.mcp.results import (
     CheckResult,
@@ -96,7 +96,7 @@ def account_tools(look: Looks) -> list[HouseTool]:
     ) -> Annotated[CallToolResult, CheckResult]:
         """Would this order pass now? The code that places orders answers: each limit's verdict and the largest size
         that would pass. Entries need size or quantity, and a stop; SELL and COVER close the whole position."""
-        facade = look()
+        facade = of_now(look)()
         chosen = Action(action)
         require_one_size(chosen, size, quantity)
         # With a quantity the share is not asked for; a whole one stands in for it.

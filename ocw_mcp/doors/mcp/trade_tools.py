@@ -18,7 +18,7 @@ from ocw_mcp.doors.mcp import trade_view, words
 from ocw_mcp.doors.mcp.account_tools import Amount, require_one_size
 from ocw_mcp.doors.mcp.asking import ERA, Consent, NotAsked, ask_now, can_ask
 from ocw_mcp.doors.mcp.callers import signed
-from ocw_mcp.doors.mcp.looks import Looks, meta
+from ocw_mcp.doors.mcp.looks import Looks, meta, of_now
 from ocw_mcp.doors.mcp.numbers import WRITTEN
 from ocw_mcp.doors.mcp.results import DoneResult, PreviewResult, SubmittedResult
 from ocw_mcp.doors.mcp.tool import HouseTool, make
@@ -75,7 +75,7 @@ def trade_tools(look: Looks) -> list[HouseTool]:
     ) -> Annotated[CallToolResult, PreviewResult]:
         """Check an order by the code that places it, and bind it and the price for 60 s under a preview_id. Entries
         need size or quantity, and a stop; SELL and COVER close the whole position. Nothing is sent."""
-        facade = look()
+        facade = of_now(look)()
         chosen = Action(action)
         require_one_size(chosen, size, quantity)
         leg = Leg(

@@ -1,0 +1,73 @@
+"""Calls that come before the market begins wait for it, or are refused; none is answered with history."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mcp import Client
+from mcp.shared.exceptions import MCPError
+from mcp.types import CallToolResult
+
+from ocw_mcp.doors.mcp.server import build
+from tests.support.facades import Looked
+
+OF_NOW = {
+    "market_get_snapshot": {},
+    "market_get_candles": {"symbol": "BTCUSDT", "timeframe": "1h"},
+    "market_get_indicators": {"symbol": "BTCUSDT"},
+    "derivatives_get_summary": {},
+    "risk_check_order": {"symbol": "BTCUSDT", "action": "BUY", "size": "0.1", "stop": "1"},
+    "orders_preview": {"symbol": "BTCUSDT", "action": "BUY", "size": "0.1", "stop": "1"},
+}
+
+
+def text(result: CallToolResult) -> str:
+    block = result.content[0]
+    assert block.type == "text"
+    return block.text
+
+
+@pytest.fixture
+def cold(tmp_path: Path) -> Iterator[Looked]:
+    looked = Looked(tmp_path, warmup_days=1)
+    yield looked
+    looked.store.close()
+
+
+async def test_before_the_market_begins_no_look_is_answered_with_history(cold: Looked) -> None:
+    async with Client(cold.server) as client:
+        for tool, arguments in OF_NOW.items():
+            answered = await client.call_tool(tool, arguments)
+            assert answered.is_error
+            assert text(answered).startswith("WARMING_UP: "), tool
+        with pytest.raises(MCPError, match="WARMING_UP: "):
+            await client.read_resource("ocw://snapshot/BTCUSDT")
+        status = await client.call_tool("ocw_get_status", {})
+    assert "STALE: the market has not begun" in text(status)
+
+
+@pytest.mark.parametrize("tool", ["ocw_get_status", "market_get_snapshot"])
+async def test_the_first_call_waits_for_the_warm_up(cold: Looked, tool: str) -> None:
+    async with Client(build(lambda: cold.facade, "1", warm_up_s=20)) as client:
+        calling = asyncio.ensure_future(client.call_tool(tool, {}))
+        await asyncio.wait({calling}, timeout=0.05)
+        assert not calling.done()
+        await cold.go(1)
+        answered = await calling
+    assert not answered.is_error
+    assert "STALE" not in text(answered)
+    assert answered.structured_content is not None
+    assert answered.structured_content["meta"]["stale"] is False
+
+
+async def test_the_wait_ends_and_says_how_to_go_on(cold: Looked) -> None:
+    async with Client(build(lambda: cold.facade, "1", warm_up_s=0.05)) as client:
+        assert "ask again in 5 s" in text(await client.call_tool("market_get_snapshot", {}))
+        assert "STALE" in text(await client.call_tool("ocw_get_status", {}))
+
+
+async def test_a_halt_waits_for_no_warm_up(cold: Looked) -> None:
+    async with Client(build(lambda: cold.facade, "1", warm_up_s=60)) as client:
+        answered = await asyncio.wait_for(client.call_tool("risk_halt", {"key": "k"}), 10)
+    assert not answered.is_error
