@@ -202,14 +202,26 @@ class Bridge:
             content[0] = TextContent(type="text", text="\n".join([head, notice, *([rest] if rest else [])]))
         return answer.model_copy(update={"content": content, "structured_content": told})
 
+    async def _found(self, ctx: _Context, silent: Address | None) -> tuple[Address, int]:
+        """Find the engine, or have one started; for how many seconds that took, which the client is told meanwhile."""
+        finding = asyncio.ensure_future(self._attach(silent))
+        waited_s = 0
+        try:
+            while not (await asyncio.wait({finding}, timeout=1.0))[0]:
+                waited_s += 1
+                await ctx.session.report_progress(waited_s, None, "waiting for the engine to start")
+            return finding.result(), waited_s
+        finally:
+            finding.cancel()
+
     async def _hand_over(self, ctx: _Context, params: dict[str, Any], *, again: bool) -> dict[str, Any]:
         """Ask the engine. What changes nothing is asked `again` where an engine stopped before it answered."""
         session: Session = ctx.lifespan_context
         silent: Address | None = None
         for _ in range(TRIES):
-            address = await self._attach(silent)
+            address, waited_s = await self._found(ctx, silent)
             try:
-                answer = await _ask(session.link, address, ctx, params)
+                answer = await _ask(session.link, address, ctx, params, waited_s)
             except Unheard:
                 # Nothing was asked: it may be asked again.
                 silent = address
@@ -236,12 +248,14 @@ async def _session(server: Server[Any]) -> AsyncIterator[Session]:
         await session.link.close()
 
 
-async def _ask(link: Link, address: Address, ctx: _Context, params: Mapping[str, Any]) -> dict[str, Any]:
+async def _ask(
+    link: Link, address: Address, ctx: _Context, params: Mapping[str, Any], waited_s: int
+) -> dict[str, Any]:
     named = ctx.session.client_params
     meta = {key: value for key, value in (params.get("_meta") or {}).items() if key not in _OWN_META}
 
     async def progress(seen: Mapping[str, Any]) -> None:
-        await ctx.session.report_progress(seen.get("progress", 0.0), seen.get("total"), seen.get("message"))
+        await ctx.session.report_progress(waited_s + seen.get("progress", 0), seen.get("total"), seen.get("message"))
 
     return await link.ask(
         address,
