@@ -52,6 +52,8 @@ class Checked(msgspec.Struct, frozen=True):
     """The largest quantity of this very order that would pass."""
     limits: tuple[LimitSays, ...] = ()
     """Empty for what lowers risk: no limit stands before that."""
+    leverage: int | None = None
+    """At which it would be carried out; None for an exit, and where that cannot be said."""
     scale: Decimal = ONE
     """What the leg's share of equity was multiplied by, for regime and macro; 1 where a quantity stood in for it."""
 
@@ -108,6 +110,7 @@ def check(leg: Leg, desk: Desk, guard: Guard, principal: str, now: int, quantity
         worst_price=worst,
         refusal=answer if isinstance(answer, Refusal) else None,
         largest=officer.largest(intent, account),
+        leverage=officer.leverage(intent, account, rounded * worst),
         scale=officer.scale if quantity is None else ONE,
         limits=tuple(
             LimitSays(

@@ -53,6 +53,10 @@ class RiskOfficer:
         """The same for any entry: one with a limit has its own worst price."""
         return dearest(_on_tick(intent, account.instrument), account.price, self._policies.order.price_allowance)
 
+    def leverage(self, intent: OrderIntent, account: AccountView, notional: Decimal) -> int:
+        """Return the leverage at which an entry of this notional (quote) would be carried out."""
+        return leverage_of(intent, account, self._policies, notional)
+
     def check_entry(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
     ) -> ApprovedOrder | Refusal:

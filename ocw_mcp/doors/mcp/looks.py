@@ -21,14 +21,14 @@ Looks = Callable[[], "Facade"]
 
 
 def of_now(look: Looks) -> Looks:
-    """Look at an engine whose market has begun: before that its prices are history, and none of them is an answer.
+    """Look at an engine whose prices are not all history from before its market begins: none of those is an answer.
 
     The function that comes back raises RequestError meanwhile.
     """
 
     def looked() -> "Facade":
         facade = look()
-        if not facade.begun:
+        if facade.on_history:
             raise RequestError(
                 RequestCode.WARMING_UP,
                 limit="a market that has begun",

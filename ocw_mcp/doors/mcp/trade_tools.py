@@ -87,7 +87,8 @@ def trade_tools(look: Looks) -> list[HouseTool]:
             limit=limit,
             leverage=leverage,
         )
-        return trade_view.preview(meta(facade), leg, facade.trading.preview(signed(ctx), leg, quantity))
+        seen = facade.trading.preview(signed(ctx), leg, quantity)
+        return trade_view.preview(meta(facade), leg, seen, facade.portfolio().scale)
 
     async def consent(
         ctx: Context[Any, Any], preview_id: str, key: str, rationale: str

@@ -1,5 +1,6 @@
 """What came of what somebody asked for: typed for programs, and as the compact text that a model reads."""
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from mcp.types import CallToolResult
@@ -34,8 +35,8 @@ _NEXT: Final = {
 """Where to look after a refusal. What it is about, and never what to do: that is for whoever decides."""
 
 
-def preview(meta: Meta, leg: Leg, seen: "Previewed") -> CallToolResult:
-    """An order as it would be answered now."""
+def preview(meta: Meta, leg: Leg, seen: "Previewed", scale: Decimal) -> CallToolResult:
+    """An order as it would be answered now, with all its terms; `scale` is what multiplies the limits."""
     checked, kept = seen.checked, seen.preview
     refusal = None if seen.needs_person else checked.refusal
     worth = None if checked.worst_price is None else cents(checked.quantity * checked.worst_price)
@@ -50,13 +51,22 @@ def preview(meta: Meta, leg: Leg, seen: "Previewed") -> CallToolResult:
         price=amount(checked.price),
         notional=worth,
         largest=plain(checked.largest),
+        type=checked.intent.type,
+        limit=amount(checked.intent.limit_price),
+        stop=amount(checked.intent.protect_at),
+        target=amount(checked.intent.target_at),
+        leverage=None if (lever := checked.leverage or checked.intent.leverage) is None else str(lever),
+        scale=plain(scale),
     )
+    terms = ", ".join(f"{name} {getattr(result, name) or 'none'}" for name in ("limit", "stop", "target", "leverage"))
+    bound = f"{result.type} order, {terms}; scale {result.scale} multiplies the limits"
     order = f"{leg.action} {result.quantity} {leg.symbol} at about {result.price}"
     if refusal is not None:
-        return told(result, f"{headline(meta)}\n{leg.action} {leg.symbol} would not pass. {result.refusal}")
+        return told(result, f"{headline(meta)}\n{leg.action} {leg.symbol} would not pass. {result.refusal}\n{bound}")
     return told(
         result,
         f"{headline(meta)}\n{order}, {worth} at the worst fill: {verdict(checked)}\n"
+        f"{bound}\n"
         f"preview_id {result.preview_id}, good for {PREVIEW_GOOD_FOR_S} s; {room(checked)}",
     )
 

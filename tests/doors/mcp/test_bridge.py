@@ -303,12 +303,12 @@ async def test_progress_of_a_long_call_reaches_the_client(era: str) -> None:
     stream = ": ping\r\n\r\n" + "".join(f"event: message\r\ndata: {each}\r\n\r\n" for each in events)
     seen: list[tuple[float, float | None, str | None]] = []
 
-    async def progress(done: float, total: float | None, message: str | None) -> None:
-        seen.append((done, total, message))
+    async def heard(progress: float, total: float | None, message: str | None) -> None:
+        seen.append((progress, total, message))
 
     answers = [http("200 OK", stream, "text/event-stream"), http("200 OK", result("status"))]
     async with engine(*answers) as (_, where), Client(Bridge(Known(where), "1").server, mode=era) as client:
-        answered = await client.call_tool("positions_get", {}, progress_callback=progress)
+        answered = await client.call_tool("positions_get", {}, progress_callback=heard)
     assert text(answered) == "done"
     assert seen == [(3.0, 9.0, "warming up")]
 

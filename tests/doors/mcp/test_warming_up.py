@@ -1,7 +1,7 @@
 """Calls that come before the market begins wait for it, or are refused; none is answered with history."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from mcp.types import CallToolResult
 
 from ocw_mcp.doors.mcp.server import build
 from tests.support.facades import Looked
+from tests.support.runs import Unhurried
 
 OF_NOW = {
     "market_get_snapshot": {},
@@ -28,23 +29,49 @@ def text(result: CallToolResult) -> str:
     return block.text
 
 
+class Midway(Unhurried):
+    """Calls something once, in the midst of the history that an engine takes in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called = False
+        self.call: Callable[[], Awaitable[None]] | None = None
+
+    async def wait_until(self, at: int) -> None:
+        if self.call is not None and not self.called:
+            self.called = True
+            await self.call()
+
+
 @pytest.fixture
-def cold(tmp_path: Path) -> Iterator[Looked]:
-    looked = Looked(tmp_path, warmup_days=1)
+def clock() -> Midway:
+    return Midway()
+
+
+@pytest.fixture
+def cold(tmp_path: Path, clock: Midway) -> Iterator[Looked]:
+    looked = Looked(tmp_path, warmup_days=1, clock=clock)
     yield looked
     looked.store.close()
 
 
-async def test_before_the_market_begins_no_look_is_answered_with_history(cold: Looked) -> None:
+async def test_before_the_market_begins_no_look_is_answered_with_history(cold: Looked, clock: Midway) -> None:
     async with Client(cold.server) as client:
-        for tool, arguments in OF_NOW.items():
-            answered = await client.call_tool(tool, arguments)
-            assert answered.is_error
-            assert text(answered).startswith("WARMING_UP: "), tool
-        with pytest.raises(MCPError, match="WARMING_UP: "):
-            await client.read_resource("ocw://snapshot/BTCUSDT")
-        status = await client.call_tool("ocw_get_status", {})
-    assert "STALE: the market has not begun" in text(status)
+
+        async def look() -> None:
+            for tool, arguments in OF_NOW.items():
+                answered = await client.call_tool(tool, arguments)
+                assert answered.is_error, tool
+                assert text(answered).startswith("WARMING_UP: "), tool
+            with pytest.raises(MCPError, match="WARMING_UP: "):
+                await client.read_resource("ocw://snapshot/BTCUSDT")
+            status = await client.call_tool("ocw_get_status", {})
+            assert "STALE: the market has not begun" in text(status)
+
+        clock.call = look
+        await cold.go(1)
+        assert clock.called
+        assert not (await client.call_tool("market_get_snapshot", {})).is_error
 
 
 @pytest.mark.parametrize("tool", ["ocw_get_status", "market_get_snapshot"])
@@ -61,10 +88,16 @@ async def test_the_first_call_waits_for_the_warm_up(cold: Looked, tool: str) -> 
     assert answered.structured_content["meta"]["stale"] is False
 
 
-async def test_the_wait_ends_and_says_how_to_go_on(cold: Looked) -> None:
+async def test_the_wait_ends_and_says_how_to_go_on(cold: Looked, clock: Midway) -> None:
     async with Client(build(lambda: cold.facade, "1", warm_up_s=0.05)) as client:
-        assert "ask again in 5 s" in text(await client.call_tool("market_get_snapshot", {}))
-        assert "STALE" in text(await client.call_tool("ocw_get_status", {}))
+
+        async def look() -> None:
+            assert "ask again in 5 s" in text(await client.call_tool("market_get_snapshot", {}))
+            assert "STALE" in text(await client.call_tool("ocw_get_status", {}))
+
+        clock.call = look
+        await cold.go(1)
+        assert clock.called
 
 
 async def test_a_halt_waits_for_no_warm_up(cold: Looked) -> None:
