@@ -39,7 +39,7 @@ PREFLIGHT: Final = (
     ),
     (b"access-control-max-age", b"600"),
 )
-"""What a page of an allowed origin may send; tokens still go in a header, so no credentials of a browser are allowed."""
+"""What a page of an allowed origin may send. A token goes in a header, so no credentials of a browser are allowed."""
 EXPOSED: Final = (b"access-control-expose-headers", b"mcp-session-id, mcp-protocol-version, www-authenticate")
 
 Counted = Callable[[str, int], None]

@@ -248,9 +248,7 @@ async def _session(server: Server[Any]) -> AsyncIterator[Session]:
         await session.link.close()
 
 
-async def _ask(
-    link: Link, address: Address, ctx: _Context, params: Mapping[str, Any], waited_s: int
-) -> dict[str, Any]:
+async def _ask(link: Link, address: Address, ctx: _Context, params: Mapping[str, Any], waited_s: int) -> dict[str, Any]:
     named = ctx.session.client_params
     meta = {key: value for key, value in (params.get("_meta") or {}).items() if key not in _OWN_META}
 
@@ -268,7 +266,7 @@ async def _ask(
 
 
 async def _person(ctx: _Context, wanted: Any) -> dict[str, Any]:
-    """What the person in front of a client of the older era answers. No answer in time, or none at all, is no answer."""
+    """Return what the person in front of a client of the older era answers; silence reads as a cancel."""
     if not isinstance(wanted, ElicitRequestFormParams):
         return {"action": "cancel"}
     try:

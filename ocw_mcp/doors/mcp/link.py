@@ -193,4 +193,3 @@ def _named(status: int, told: str) -> str:
         case _:
             what = "what answers there is no engine"
             return told or f"BAD_ANSWER: {what}. limit=MCP actual=HTTP {status} next: tell a person"
-

@@ -1,7 +1,7 @@
 """Strict JSON at the door: what a line or a body says is taken as it is, or refused with -32700, and never changed.
 
-The parsers of the SDK read `1e999`, `NaN` and lone surrogates, and write `null` or an error of their own for them later:
-a limit price would be lost on the way. Both transports therefore ask here first.
+The parsers of the SDK read `1e999`, `NaN` and lone surrogates, and write `null` for them later: a limit price would be
+lost on the way. Both transports therefore check a text here first.
 """
 
 import json
@@ -51,7 +51,7 @@ def strict(text: bytes) -> Any:
 
 
 def parse_error(text: bytes, error: WireError) -> JSONRPCError:
-    """The answer to such a text: it names the request where that can still be read, so that its sender need not wait."""
+    """Return the answer to such a text, with the request's id where that can be read: its sender need not wait."""
     message = _lenient(text)
     asked = message.get("id") if isinstance(message, dict) and "method" in message else None
     told = f"Parse error: {error}; write numbers as finite decimals and text as UTF-8"
@@ -91,7 +91,9 @@ class Lines:
         raise StopAsyncIteration
 
     async def _pass_over(self) -> None:
-        while (rest := await anyio.to_thread.run_sync(self._source.readline, LONGEST_LINE)) and not rest.endswith(b"\n"):
+        while (rest := await anyio.to_thread.run_sync(self._source.readline, LONGEST_LINE)) and not rest.endswith(
+            b"\n"
+        ):
             pass
 
 

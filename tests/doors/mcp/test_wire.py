@@ -38,7 +38,8 @@ def test_what_cannot_be_carried_unchanged_is_refused(text: bytes, said: str) -> 
 
 
 @pytest.mark.parametrize(
-    "text", [b'{"a": 0.1, "b": -5e-324, "c": 1e308}', '{"a": "币安人生USDT \\ud83d\\ude00"}'.encode(), b"[1, null, true]"]
+    "text",
+    [b'{"a": 0.1, "b": -5e-324, "c": 1e308}', '{"a": "币安人生USDT \\ud83d\\ude00"}'.encode(), b"[1, null, true]"],
 )
 def test_what_can_be_carried_is_read_as_any_parser_reads_it(text: bytes) -> None:
     assert strict(text) == json.loads(text)
@@ -144,8 +145,10 @@ async def test_what_is_no_number_is_refused_by_name(looked: Looked, tool: str) -
                 answered = await client.call_tool(tool, OTHERS[tool] | {name: value})
                 block = answered.content[0]
                 assert block.type == "text"
-                assert block.text.startswith(f"BAD_ARGUMENTS: an argument is missing, misspelt, of the wrong type, or "
-                                             f"out of bounds. limit={name}: "), (name, value, block.text)
+                assert block.text.startswith(
+                    f"BAD_ARGUMENTS: an argument is missing, misspelt, of the wrong type, or "
+                    f"out of bounds. limit={name}: "
+                ), (name, value, block.text)
 
 
 @pytest.mark.parametrize("name", ["size", "stop", "target", "limit", "leverage", "confidence"])
@@ -157,7 +160,8 @@ async def test_what_is_no_number_in_a_leg_is_refused(looked: Looked, name: str) 
             answered = await client.call_tool("decisions_submit", {"wake": 1, "legs": [leg]})
             block = answered.content[0]
             assert block.type == "text"
-            assert name in block.text and not block.text.startswith("NO_WAKE"), (value, block.text)
+            assert name in block.text, (value, block.text)
+            assert not block.text.startswith("NO_WAKE"), (value, block.text)
 
 
 async def test_an_infinite_threshold_is_refused(looked: Looked) -> None:
