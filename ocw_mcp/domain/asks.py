@@ -79,6 +79,16 @@ class NoteRequest(msgspec.Struct, frozen=True, tag="note", tag_field="asks"):
     text: str
 
 
+class ConsentRequest(msgspec.Struct, frozen=True, tag="consent", tag_field="asks"):
+    """Give the answer of the person in front of a client to an order of that client's that waits; on paper only."""
+
+    key: str
+    principal: str
+    approval: str
+    """The id under which the order waits."""
+    yes: bool
+
+
 class SubmitRequest(msgspec.Struct, frozen=True, tag="submit", tag_field="asks"):
     """Answer a wake, with all legs at once; once more, where some were refused, to correct those."""
 
@@ -104,7 +114,14 @@ class Done(msgspec.Struct, frozen=True, tag="done", tag_field="answer"):
 
 
 CallerRequest = (
-    LegRequest | CloseRequest | CancelRequest | ProtectionRequest | HaltRequest | NoteRequest | SubmitRequest
+    LegRequest
+    | CloseRequest
+    | CancelRequest
+    | ProtectionRequest
+    | HaltRequest
+    | NoteRequest
+    | ConsentRequest
+    | SubmitRequest
 )
 
 

@@ -33,6 +33,18 @@ PATIENCE_S: Final = 10.0
 """How long a further one waits."""
 LATER: Final = (("retry-after", "1"),)
 ROUTES: Final = ("/health", "/status", "/metrics", "/mcp")
+WELL_KNOWN: Final = "/.well-known/"
+PREFLIGHT: Final = (
+    (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
+    (
+        b"access-control-allow-headers",
+        b"authorization, content-type, accept, last-event-id, mcp-protocol-version, mcp-session-id, mcp-method, "
+        b"mcp-name",
+    ),
+    (b"access-control-max-age", b"600"),
+)
+"""What a page of an allowed origin may send. A token goes in a header, so no credentials of a browser are allowed."""
+EXPOSED: Final = (b"access-control-expose-headers", b"mcp-session-id, mcp-protocol-version, www-authenticate")
 
 Counted = Callable[[str, int], None]
 """Told of each answer: route, status."""
@@ -63,6 +75,17 @@ class Gate:
         headers = Headers(scope=scope)
         if refusal := self._of_a_stranger(headers):
             await _refuse(send, *refusal)
+            return
+        if origins := headers.getlist("origin"):
+            send = _shared(send, origins[0])
+            if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+                await send({"type": "http.response.start", "status": 204, "headers": list(PREFLIGHT)})
+                await send({"type": "http.response.body", "body": b""})
+                return
+        if scope["path"].startswith(WELL_KNOWN):
+            # Clients look here for an authorization server; to ask for a token would make them look for one on and on.
+            what = f"there is no authorization server here. limit={','.join(ROUTES)} actual={scope['path'][:60]!r}"
+            await _refuse(send, 404, "NOT_FOUND", f"{what} next: send a token of ocw token new as a Bearer token")
             return
         if scope["path"] == "/health":
             await self._open(scope, receive, send)
@@ -194,6 +217,18 @@ def _unauthorized(shown: bool) -> str:
 
 def _busy(what: str) -> str:
     return f"{what} next: ask again later"
+
+
+def _shared(send: Send, origin: str) -> Send:
+    """Send answers that a page of this origin may read."""
+    allowed = [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin"), EXPOSED]
+
+    async def sharing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), *allowed]}
+        await send(message)
+
+    return sharing
 
 
 def _name(host: str) -> str:

@@ -8,6 +8,7 @@ from ocw_mcp.domain.asks import (
     CallerRequest,
     CancelRequest,
     CloseRequest,
+    ConsentRequest,
     Done,
     HaltRequest,
     LegRequest,
@@ -116,6 +117,10 @@ class Callers:
                 return Done()
             case NoteRequest():
                 # It stands in the journal, and that is all.
+                return Done()
+            case ConsentRequest(principal=principal, approval=approval, yes=yes):
+                if not self._consent_counts or not self._carrier.answered(approval, principal, now, yes=yes):
+                    return Refusal(RefusalCode.NO_ORDER, limit="an order of this caller that waits", actual=approval)
                 return Done()
             case SubmitRequest():
                 return self._decisions.submitted(request, now)

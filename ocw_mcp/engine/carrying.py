@@ -73,14 +73,25 @@ class Carrier:
         """Keep an answer under a key."""
         self._desk.answers.remember(key, answer)
 
-    def approved(self, name: str, by: str, now: int) -> None:
+    def answered(self, name: str, principal: str, now: int, *, yes: bool) -> bool:
+        """Take what the person in front of a client says about an order of that client's; False where none waits."""
+        waiting = self._approvals.state.waiting.get(name)
+        if waiting is None or waiting.intent.principal != principal:
+            return False
+        if yes:
+            self.approved(name, principal, now, f"in the client of {principal}")
+        else:
+            self.not_approved(name, "denied", f"the person in front of {principal}")
+        return True
+
+    def approved(self, name: str, by: str, now: int, approval: str = "") -> None:
         """A person has approved what waits under this name: hold it against every policy again, and send it."""
         waiting = self._approvals.end(name, "approved", by)
         if waiting is None:
             return
         asked = waiting.intent
         self._desk.answers.forget(asked.idempotency_key)
-        terms = Terms(asked.quantity, asked.quoted, asked.side, f"{name} by {by}", asked.tainted)
+        terms = Terms(asked.quantity, asked.quoted, asked.side, approval or f"{name} by {by}", asked.tainted)
         self._enter(waiting.leg, asked.idempotency_key, asked.principal, asked.wake_id, now, terms)
 
     def not_approved(self, name: str, outcome: str, by: str) -> None:

@@ -14,6 +14,7 @@ from ocw_mcp.domain.asks import (
     CallerRequest,
     CancelRequest,
     CloseRequest,
+    ConsentRequest,
     HaltRequest,
     LegRequest,
     NoteRequest,
@@ -184,6 +185,8 @@ def _asked(request: CallerRequest, quote: Quote) -> str:
             return f"halt{_why(why, quote)}"
         case NoteRequest(text=text):
             return f"note this{_why(text, quote)}"
+        case ConsentRequest(approval=approval, yes=yes):
+            return f"{'approve' if yes else 'deny'} {quote(CLIENT, approval)}, says the person in front of the client"
         case SubmitRequest(wake_id=wake_id, decision=decision):
             return f"on wake {wake_id}: {_legs(decision, quote)}"
         case CloseRequest(symbol=symbol, why=why):

@@ -13,6 +13,7 @@ from ocw_mcp.domain.asks import (
     CallerRequest,
     CancelRequest,
     CloseRequest,
+    ConsentRequest,
     HaltRequest,
     LegRequest,
     NoteRequest,
@@ -98,6 +99,8 @@ def sound_request(request: CallerRequest) -> CallerRequest:
                 wrong = f"a price on {symbol} is absurd"
         case CloseRequest(symbol=symbol, why=why):
             wrong = "a text is too long" if len(symbol) > LONGEST_SYMBOL or len(why) > LONGEST_TEXT else ""
+        case ConsentRequest(approval=approval):
+            wrong = "a text is too long" if len(approval) > LONGEST_NAME else ""
         case CancelRequest(ref=ref):
             if max(abs(ref.n), abs(ref.revision)) > LONGEST_SPAN_S:
                 wrong = "no order has such a number"

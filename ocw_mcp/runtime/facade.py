@@ -160,6 +160,16 @@ class Facade:
         """Whether the book's first frame has come."""
         return self._engine.tally.began_at is not None
 
+    @property
+    def settled(self) -> bool:
+        """Whether the engine is at its present: neither on history before the market begins, nor behind its journal."""
+        return self.begun and not self._catching_up()
+
+    @property
+    def on_history(self) -> bool:
+        """Whether all that the engine has of the market is history from before its beginning."""
+        return not self.begun and any(each.known_at is not None for each in self._engine.market.symbols.values())
+
     def moment(self) -> Moment:
         """Mode, state and freshness, now."""
         now = self._clock.now()

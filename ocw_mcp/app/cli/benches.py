@@ -22,7 +22,7 @@ ENGINE: Final = {
     "policies": "One entry held against every policy.",
     "journal": "From an order's intent to its being durable, beside a bare SQLite transaction on the same disk.",
     "snapshot": "How many characters a snapshot has as text.",
-    "mcp": "Looks over MCP beside the SDK alone: in process, 50 clients over HTTP, the start over stdio; some minutes.",
+    "mcp": "Looks over MCP beside the SDK alone: in process, 50 clients over HTTP, calls and start over stdio.",
     "agent": "A decision of Claude's: characters, rounds, money, our own time; a stand-in answers. Up to two minutes.",
     "memory": "Two years of three symbols in a process of its own; takes some minutes.",
 }

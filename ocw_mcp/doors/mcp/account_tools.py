@@ -9,7 +9,8 @@ from pydantic import Field, WithJsonSchema
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.doors.mcp import account_view, words
-from ocw_mcp.doors.mcp.looks import Looks, meta
+from ocw_mcp.doors.mcp.looks import Looks, meta, of_now
+from ocw_mcp.doors.mcp.numbers import WRITTEN
 from ocw_mcp.doors.mcp.results import (
     CheckResult,
     OrdersResult,
@@ -25,6 +26,7 @@ Amount = Annotated[
     Decimal,
     Field(gt=0, le=LARGEST, max_digits=30, decimal_places=12, allow_inf_nan=False),
     WithJsonSchema({"type": ["string", "number"]}),
+    WRITTEN,
 ]
 """A price, a quantity or a share above 0."""
 
@@ -57,7 +59,7 @@ def account_tools(look: Looks) -> list[HouseTool]:
 
     async def orders_get(
         status: Literal["live", "all", "refused"] = "live",
-        limit: Annotated[int, Field(ge=1, le=50)] = 20,
+        limit: Annotated[int, Field(ge=1, le=50), WRITTEN] = 20,
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, OrdersResult]:
         """Orders, newest first: those that may still trade (live), all, or what policies refused, with limit, actual
@@ -94,7 +96,7 @@ def account_tools(look: Looks) -> list[HouseTool]:
     ) -> Annotated[CallToolResult, CheckResult]:
         """Would this order pass now? The code that places orders answers: each limit's verdict and the largest size
         that would pass. Entries need size or quantity, and a stop; SELL and COVER close the whole position."""
-        facade = look()
+        facade = of_now(look)()
         chosen = Action(action)
         require_one_size(chosen, size, quantity)
         # With a quantity the share is not asked for; a whole one stands in for it.

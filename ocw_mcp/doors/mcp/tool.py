@@ -15,6 +15,7 @@ from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, ValidationError
 
 from ocw_mcp.domain.requests import RequestCode, RequestError
+from ocw_mcp.doors.mcp.asking import no_answer
 from ocw_mcp.doors.mcp.callers import TRADES, caller
 
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
@@ -59,7 +60,7 @@ class HouseTool(Tool):
             if isinstance(cause, RequestError):
                 return failed(str(cause))
             if isinstance(cause, ToolError):
-                return failed(str(_no_answer()))
+                return failed(str(no_answer()))
             if isinstance(cause, ValidationError) and not isinstance(raised, UnexpectedToolError):
                 return failed(str(_bad_arguments(cause, self.name)))
             log.error("tool %s failed", self.name, exc_info=cause)
@@ -147,16 +148,6 @@ def _joined(part: dict[str, Any]) -> dict[str, Any]:
     if "enum" in one:
         one["enum"] = [*one["enum"], None]
     return one | {"type": [*kinds, "null"]} | {key: value for key, value in part.items() if key != "anyOf"}
-
-
-def _no_answer() -> RequestError:
-    return RequestError(
-        RequestCode.BAD_ARGUMENTS,
-        what="what the client answered to the question is neither yes nor no",
-        limit="the form that was asked for",
-        actual="something else",
-        next_="nothing was done; ask the person again",
-    )
 
 
 def _bad_arguments(error: ValidationError, tool: str) -> RequestError:

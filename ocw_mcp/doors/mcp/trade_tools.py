@@ -16,10 +16,12 @@ from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondi
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.doors.mcp import trade_view, words
 from ocw_mcp.doors.mcp.account_tools import Amount, require_one_size
+from ocw_mcp.doors.mcp.asking import ERA, Consent, NotAsked, ask_now, can_ask
 from ocw_mcp.doors.mcp.callers import signed
-from ocw_mcp.doors.mcp.looks import Looks, meta
+from ocw_mcp.doors.mcp.looks import Looks, meta, of_now
+from ocw_mcp.doors.mcp.numbers import WRITTEN
 from ocw_mcp.doors.mcp.results import DoneResult, PreviewResult, SubmittedResult
-from ocw_mcp.doors.mcp.tool import HouseTool, failed, make
+from ocw_mcp.doors.mcp.tool import HouseTool, make
 
 CHECKS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False)
 ACTS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
@@ -40,8 +42,8 @@ class LegIn(BaseModel, extra="forbid"):
     stop: Amount | None = None
     target: Amount | None = None
     limit: Amount | None = None
-    leverage: Annotated[int | None, Field(ge=1, le=125)] = None
-    confidence: Annotated[float | None, Field(ge=0, le=1)] = None
+    leverage: Annotated[int | None, Field(ge=1, le=125), WRITTEN] = None
+    confidence: Annotated[float | None, Field(ge=0, le=1), WRITTEN] = None
     thesis: Why = ""
     signals: Annotated[list[Text], Field(max_length=16)] = []
 
@@ -52,21 +54,9 @@ class ConditionIn(BaseModel, extra="forbid"):
     symbol: Annotated[str, Field(max_length=40)]
     metric: Annotated[Text, Field(description="price or rsi_14@1h")]
     comparison: Literal["gt", "lt", "crosses_above", "crosses_below", "abs_change_pct_gt"]
-    threshold: Annotated[float, Field(allow_inf_nan=False)]
+    threshold: Annotated[float, Field(allow_inf_nan=False), WRITTEN]
     reason: Text = ""
-    expires_s: Annotated[int | None, Field(ge=1, le=604_800)] = None
-
-
-class Consent(BaseModel):
-    """A person's answer."""
-
-    approve: bool = Field(description="Let this order be placed", strict=True)
-
-
-class NotAsked(Consent):
-    """Nobody was asked, since nobody had to be when it was looked at. It is nobody's yes."""
-
-    approve: bool = False
+    expires_s: Annotated[int | None, Field(ge=1, le=604_800), WRITTEN] = None
 
 
 def trade_tools(look: Looks) -> list[HouseTool]:
@@ -81,11 +71,11 @@ def trade_tools(look: Looks) -> list[HouseTool]:
         stop: Amount | None = None,
         target: Amount | None = None,
         limit: Annotated[Amount | None, Field(description="limit price")] = None,
-        leverage: Annotated[int | None, Field(ge=1, le=125)] = None,
+        leverage: Annotated[int | None, Field(ge=1, le=125), WRITTEN] = None,
     ) -> Annotated[CallToolResult, PreviewResult]:
         """Check an order by the code that places it, and bind it and the price for 60 s under a preview_id. Entries
         need size or quantity, and a stop; SELL and COVER close the whole position. Nothing is sent."""
-        facade = look()
+        facade = of_now(look)()
         chosen = Action(action)
         require_one_size(chosen, size, quantity)
         leg = Leg(
@@ -97,15 +87,30 @@ def trade_tools(look: Looks) -> list[HouseTool]:
             limit=limit,
             leverage=leverage,
         )
-        return trade_view.preview(meta(facade), leg, facade.trading.preview(signed(ctx), leg, quantity))
+        seen = facade.trading.preview(signed(ctx), leg, quantity)
+        return trade_view.preview(meta(facade), leg, seen, facade.portfolio().scale)
 
-    async def consent(ctx: Context[Any, Any], preview_id: str, key: str) -> Consent | Elicit[Consent]:
-        """On paper the person in front of the client may approve; elsewhere and without one, `ocw approve` does."""
-        facade = look()
-        asked = (
-            facade.trading.needs_person(signed(ctx), key, preview_id) if can_ask(ctx, facade.moment().mode) else None
-        )
-        return NotAsked() if asked is None else Elicit(trade_view.question(asked), Consent)
+    async def consent(
+        ctx: Context[Any, Any], preview_id: str, key: str, rationale: str
+    ) -> Consent | NotAsked | Elicit[Consent]:
+        """On paper the person in front of the client may approve; elsewhere and without one, `ocw approve` does.
+
+        The order waits for `ocw approve` before the question goes out, so that no answer leaves it waiting.
+        """
+        facade, who = look(), signed(ctx)
+        trading = facade.trading
+        if not can_ask(ctx, facade.moment().mode):
+            return NotAsked()
+        asked = trading.awaited(who, key, preview_id)
+        if asked is None and trading.needs_person(who, key, preview_id) is not None:
+            await trading.place(who, key, preview_id, rationale)
+            asked = trading.awaited(who, key, preview_id)
+        # A call that brings an answer along is asked the same again; any other learns how the order stands.
+        if asked is None or not (trading.first_time(asked.approval_id) or ctx.input_responses):
+            return NotAsked()
+        question = trade_view.question(asked.waiting)
+        keeps_the_call_open = (ctx.protocol_version or "") < ERA
+        return await ask_now(ctx, question) if keeps_the_call_open else Elicit(question, Consent)
 
     async def orders_place(
         ctx: Context[Any, Any],
@@ -116,12 +121,12 @@ def trade_tools(look: Looks) -> list[HouseTool]:
     ) -> Annotated[CallToolResult, DoneResult]:
         """Place what orders_preview gave. Every policy is asked again, at the price of this moment. One that a person
         has to approve waits; ask again with the same key for what came of it."""
-        facade = look()
+        facade, who = look(), signed(ctx)
         said = answer.data if isinstance(answer, AcceptedElicitation) else None
-        asked = not isinstance(said, NotAsked)
-        if asked and not (said and said.approve):
-            return failed(trade_view.NOT_APPROVED)
-        placed = await facade.trading.place(signed(ctx), key, preview_id, rationale, consented=asked)
+        asked = facade.trading.awaited(who, key, preview_id) if isinstance(said, Consent) else None
+        if isinstance(said, Consent) and asked is not None:
+            await facade.trading.consent(who, asked.approval_id, yes=said.approve)
+        placed = await facade.trading.place(who, key, preview_id, rationale)
         return trade_view.done(meta(facade), placed, "placed")
 
     async def orders_cancel(
@@ -169,9 +174,9 @@ def trade_tools(look: Looks) -> list[HouseTool]:
 
     async def decisions_submit(
         ctx: Context[Any, Any],
-        wake: Annotated[int, Field(ge=1, le=10**9)],
+        wake: Annotated[int, Field(ge=1, le=10**9), WRITTEN],
         legs: Annotated[list[LegIn], Field(max_length=16)],
-        next_check_s: Annotated[int | None, Field(ge=1, le=86_400)] = None,
+        next_check_s: Annotated[int | None, Field(ge=1, le=86_400), WRITTEN] = None,
         conditions: Annotated[list[ConditionIn] | None, Field(max_length=16)] = None,
         note: Why = "",
     ) -> Annotated[CallToolResult, SubmittedResult]:
@@ -200,12 +205,6 @@ def trade_tools(look: Looks) -> list[HouseTool]:
         make(journal_note, WRITES),
         make(decisions_submit, ACTS),
     ]
-
-
-def can_ask(context: Context[Any, Any], mode: str) -> bool:
-    """Whether the person in front of the client can be asked, and their word is enough."""
-    capabilities = context.client_capabilities
-    return mode == "paper" and capabilities is not None and capabilities.elicitation is not None
 
 
 def _leg(given: LegIn) -> Leg:

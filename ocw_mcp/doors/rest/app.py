@@ -19,6 +19,7 @@ from ocw_mcp.doors.auth import AT_ONCE, LARGEST_BODY, Gate
 from ocw_mcp.doors.mcp import account_view
 from ocw_mcp.doors.mcp.looks import Looks, meta
 from ocw_mcp.doors.mcp.results import StatusResult
+from ocw_mcp.doors.mcp.wire import StrictBodies
 from ocw_mcp.doors.quotas import SESSIONS
 from ocw_mcp.doors.rest.metrics import Metrics
 
@@ -74,7 +75,7 @@ def application(look: Looks, mcp: MCPServer[Any], keyring: Keyring, hosts: Itera
 
     # Its routes beside ours, and not a mount below them: that would answer for every route that we do not know.
     app.router.routes.extend(streamable.routes)
-    return Gate(app, keyring, hosts, metrics.counted)
+    return Gate(StrictBodies(app, "/mcp"), keyring, hosts, metrics.counted)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -315,3 +315,37 @@ async def test_a_token_that_may_only_read_is_neither_shown_nor_let_into_what_act
                     assert text(answer).startswith("FORBIDDEN: ")
     (asked,) = asked_for(desk)
     assert asked.principal == "mcp:trade-1"
+
+
+@pytest.mark.parametrize("kind", ["market", "limit", "refused", "closing"])
+async def test_a_preview_shows_every_term_as_text_and_as_a_value(desk: Looked, kind: str) -> None:
+    await desk.go(1)
+    last = price(desk)
+    limit = f"{last * 0.99:.1f}"
+    wanted: dict[str, Any] = {"stop": f"{last * 0.96:.1f}", "target": f"{last * 1.2:.1f}", "leverage": 2}
+    terms = {"type": "market", "limit": None, "stop": wanted["stop"], "target": wanted["target"], "leverage": "2"}
+    match kind:
+        case "limit":
+            wanted["limit"] = terms["limit"] = limit
+            terms["type"] = "limit"
+        case "refused":
+            wanted["size"] = "1"
+        case "closing":
+            wanted = {"action": "SELL", "size": None, "stop": None}
+            terms = {"type": "market", "limit": None, "stop": None, "target": None, "leverage": None}
+    asked = {"symbol": "BTCUSDT", "action": "BUY", "size": "0.02"} | wanted
+    answer = await call(desk, "orders_preview", **asked)
+    seen = content(answer)
+    assert {name: seen[name] for name in terms} == terms
+    assert seen["scale"] == content(await call(desk, "portfolio_get"))["scale"]
+    shown = text(answer)
+    assert f"{terms['type']} order, " in shown
+    for name in ("limit", "stop", "target", "leverage"):
+        assert f"{name} {terms[name] or 'none'}" in shown
+    assert f"scale {seen['scale']} multiplies the limits" in shown
+    assert (seen["refusal"] is None) is (kind in ("market", "limit"))
+
+
+async def test_without_one_asked_for_a_preview_shows_the_leverage_in_force(desk: Looked) -> None:
+    await desk.go(1)
+    assert (await previewed(desk, size="0.02"))["leverage"] == str(desk.facade.policies.leverage.usual)
