@@ -86,7 +86,9 @@ class PaperTrading:
             self.orders.forget(resting)
             rest, limit = plain(resting.remaining), plain(limit_of(order))
             why = f"expired: immediate or cancel, and {rest} cost more than the limit {limit} at a price of {plain(price)}"
-            reports.append(Canceled(order.ref, why if order.side is Side.BUY else why.replace("cost more", "bring less")))
+            reports.append(
+                Canceled(order.ref, why if order.side is Side.BUY else why.replace("cost more", "bring less"))
+            )
         return reports
 
     def make(self, resting: Resting, at: int) -> list[VenueReport]:
