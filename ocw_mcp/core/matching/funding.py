@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
-from ocw_mcp.domain.time import HOUR, MINUTE
+from ocw_mcp.domain.time import HOUR, SECOND
 
 ASSUMED_RATE: Final = Decimal("0.0001")
 """Per eight hours: the interest part of the exchange's rate, which is what it is while the premium is small."""
 ASSUMED_EVERY: Final = 8 * HOUR
 """Stamps at 00:00, 08:00 and 16:00 UTC (ms)."""
-STAMPED_LATE_MS: Final = MINUTE
+STAMPED_LATE_MS: Final = 10 * SECOND
 """How long after the whole hour that it settles the exchange may stamp a rate; some milliseconds are usual."""
 
 
