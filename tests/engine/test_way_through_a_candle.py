@@ -1,4 +1,4 @@
-"""What the engine lays in answer to a fill meets the rest of the candle, and nothing that the price had passed before."""
+"""What the engine lays in answer to a fill meets the rest of the candle, and nothing that the price passed before."""
 
 import asyncio
 from collections.abc import Sequence
@@ -37,14 +37,14 @@ def asks(
     stop: float,
     limit: float | None = None,
     target: float | None = None,
-) -> LegRequest:
+) -> CallerRequest:
     stop_at, limit_at, target_at = (None if p is None else D(str(mirrored(p, way))) for p in (stop, limit, target))
     opens = Action.BUY if way > 0 else Action.SHORT
     asked = Leg(SOL, opens if action is Action.BUY else action, D("0.2"), stop_at, target_at, limit_at)
     return LegRequest(f"{action}-{limit}", "anna", asked)
 
 
-def moves(way: int, to: float) -> ProtectionRequest:
+def moves(way: int, to: float) -> CallerRequest:
     return ProtectionRequest("p", "anna", SOL, stop=D(str(mirrored(to, way))))
 
 

@@ -112,7 +112,7 @@ class PaperVenue:
     def settle_funding(
         self, until: int, told: Sequence[Funding] = (), symbols: Collection[str] | None = None
     ) -> Sequence[VenueReport]:
-        """Settle the stamps up to `until` (ms) of some symbols, or of all: with the rates `told`, else with an assumed one.
+        """Settle the stamps up to `until` (ms) of some symbols, or of all, with the rates `told` or an assumed one.
 
         A stamp a little after a whole hour settles what was held at the hour. The mark is the last price before it.
         Each stamp is settled once. Rates of other symbols are kept until theirs are settled. Spot has no funding.

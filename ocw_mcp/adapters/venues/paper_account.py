@@ -110,7 +110,7 @@ class PaperAccount:
     def settle_funding(
         self, until: int, told: Sequence[Funding], symbols: Collection[str] | None = None
     ) -> list[FundingPaid]:
-        """Settle the stamps up to `until` (ms) of some symbols, or of all: with the rates `told`, else with an assumed one.
+        """Settle the stamps up to `until` (ms) of some symbols, or of all, with the rates `told` or an assumed one.
 
         Rates of other symbols are kept until theirs are settled.
         """

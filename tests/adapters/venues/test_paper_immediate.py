@@ -1,4 +1,4 @@
-"""Immediate-or-cancel on paper: one opening, as deep as the modelled price stays within the limit, and the rest is gone."""
+"""Immediate-or-cancel on paper: one opening, as deep as the limit allows, and the rest is cancelled."""
 
 import math
 from decimal import Decimal
@@ -138,7 +138,7 @@ async def test_no_larger_quantity_fits_its_limit_and_no_price_is_better_than_mod
     await send(venue, approval(side, str(quantity), limit=str(limit), now=T0 + MINUTE, immediate=True))
     told: list[VenueReport] = list(venue.on_opening(Opening(ETH, T0 + MINUTE, 1_000.0), T0 + MINUTE))
 
-    # The model by itself: half the spread, the expected move of 250 ms, and 0.04 % × √(shares of a tenth of the volume).
+    # The model by itself: half the spread, the expected move, and 0.04 % × √(tenths of the volume).
     move = math.log(high / low) * 0.4791785 * math.sqrt(latency_ms / MINUTE)
     share = max(math.floor(volume / 10 * 1_000 + 1e-9), 1) / 1_000
 

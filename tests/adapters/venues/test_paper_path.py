@@ -1,6 +1,7 @@
 """The order in which a candle's price comes to resting orders, held against a walk over every tick of it."""
 
 from decimal import Decimal
+from itertools import pairwise
 from typing import NamedTuple
 
 from hypothesis import example, given, settings
@@ -46,7 +47,7 @@ def walked(held: int, orders: list[Laid], low: int, high: int, close: int) -> tu
         down_first = not below or bool(above and max(below) >= max(above))
     corners = [1_000, *((low, high) if down_first else (high, low)), close]
     left, fills = list(orders), []
-    for begin, end in zip(corners, corners[1:], strict=False):
+    for begin, end in pairwise(corners):
         way = 1 if end >= begin else -1
         for half in range(2 * begin, 2 * end + way, way):
             for each in sorted(left, key=lambda each: (each.purpose is ENTRY, each.purpose is TARGET)):
@@ -87,8 +88,8 @@ async def test_orders_trade_in_the_order_in_which_a_walk_over_every_tick_meets_t
         falls = (side is BUY) == (purpose is not STOP)
         price = 1_000 - away if falls else 1_000 + away
         ref = OrderRef(number, purpose)
-        terms = {"limit": str(price)} if purpose is ENTRY else {"trigger": str(price)}
-        await send(venue, approval(side, "1", purpose, n=number, now=T0, **terms))
+        limit, trigger = (str(price), None) if purpose is ENTRY else (None, str(price))
+        await send(venue, approval(side, "1", purpose, n=number, now=T0, limit=limit, trigger=trigger))
         orders.append(Laid(purpose, side, price, ref))
     low, high = 1_000 - down, 1_000 + up
     close = low + round(where * (high - low))
