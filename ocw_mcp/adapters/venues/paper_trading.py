@@ -169,7 +169,7 @@ class PaperTrading:
 
     def _refusal(self, resting: Resting, quantity: Decimal, paid: Decimal, fee: Decimal) -> Refused | None:
         order = resting.order
-        if order.type is OrderType.MARKET:
+        if order.type is OrderType.MARKET or order.immediate:
             large = too_large(order, quantity, paid, self.account, self.orders, resting)
             if large is not None:
                 return large
