@@ -80,14 +80,17 @@ class PaperTrading:
         return reports
 
     def take_at_once(self, resting: Resting, price: Decimal, at: int) -> list[VenueReport]:
-        """Trade an immediate-or-cancel order; what its limit does not allow is cancelled."""
-        order = resting.order
-        reports = self.take(resting, price, at)
+        """Trade an immediate-or-cancel order; what neither its limit nor the volume allows is cancelled."""
+        order, share = resting.order, self.room(resting.order.symbol, price)
+        reports = self.take(resting, price, at, share)
         if resting.remaining and self.orders.find(order.ref) is resting:
             self.orders.forget(resting)
-            rest, limit, worse = plain(resting.remaining), plain(limit_of(order)), _WORSE[order.side]
-            why = f"immediate or cancel: with the market at {plain(price)}, {rest} would {worse} its limit of {limit}"
-            reports.append(Canceled(order.ref, f"expired: {why}"))
+            rest = plain(resting.remaining)
+            if resting.filled == share:
+                why = f"{rest} was left of it beyond {plain(share)}, its share of the volume"
+            else:
+                why = f"at {plain(price)}, {rest} would {_WORSE[order.side]} its limit of {plain(limit_of(order))}"
+            reports.append(Canceled(order.ref, f"expired: immediate or cancel: {why}"))
         return reports
 
     def make(self, resting: Resting, at: int) -> list[VenueReport]:
