@@ -4,7 +4,7 @@ It keeps an account of its own and believes nobody: reduce-only is cut down to t
 cannot carry is rejected, and a position whose margin is used up is liquidated. Fills are `core.matching`'s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -13,8 +13,9 @@ import msgspec
 from ocw_mcp.adapters.venues.paper_account import PaperAccount, PaperAccountState
 from ocw_mcp.adapters.venues.paper_filters import filtered
 from ocw_mcp.adapters.venues.paper_margin import too_large, unaffordable
-from ocw_mcp.adapters.venues.paper_matching import PaperMarketState, PaperMatching
+from ocw_mcp.adapters.venues.paper_matching import PaperMatching
 from ocw_mcp.adapters.venues.paper_orders import (
+    NO_IMMEDIATE,
     NO_OCO,
     OCO_PRICES,
     STOP_CROSSED,
@@ -23,13 +24,14 @@ from ocw_mcp.adapters.venues.paper_orders import (
     Refused,
     Resting,
 )
+from ocw_mcp.adapters.venues.paper_trading import PaperMarketState
 from ocw_mcp.core.matching.on_candles import TERMS, Terms, falls_to, passed, would_take
 from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.market import Book, Candle, Funding, Instrument, Opening, Product
 from ocw_mcp.domain.money import ZERO, exact
 from ocw_mcp.domain.orders import Accepted, Canceled, Order, OrderRef, OrderType, Rejected, Side, VenueReport
 
-STATE_FORMAT: Final = 2
+STATE_FORMAT: Final = 3
 """Changes with what is saved, and with what it means."""
 
 
@@ -59,7 +61,7 @@ class PaperVenue:
         self.terms = terms or TERMS[product]
         self.account = PaperAccount(product, wallet)
         self.next_funding = self.account.next_funding
-        """The next stamp (ms) at which funding is assumed where none is told. Asked for at every frame."""
+        """The next stamp (ms) that may have to be settled. Asked for at every frame."""
         self._counter = 0
         self._orders = PaperOrders()
         self._matching = PaperMatching(self.account, self._orders, self.terms, patience_ms)
@@ -69,12 +71,17 @@ class PaperVenue:
         return self.account.instrument(symbol, price)
 
     @property
+    def pays_funding(self) -> bool:
+        """Whether a position is held that a rate would be settled on."""
+        return self.product is not Product.SPOT and bool(self.account.ledger.positions)
+
+    @property
     def orders(self) -> list[Order]:
         """All that has not traded or gone: market orders, limits, then conditional ones."""
         return [each.order for each in self._orders]
 
     async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
-        """Take an order: a market order waits for the next opening, a limit and a conditional one rest.
+        """Take an order: a market or immediate one waits for the next opening, a limit and a conditional one rest.
 
         One whose name is there already is not taken again. The answer is the order that is there, and no rejection,
         which would say that there is none.
@@ -84,19 +91,15 @@ class PaperVenue:
         if there is not None:
             return [Accepted(order.ref, there.venue_order_id)]
         resting = Resting(order, f"paper-{self._counter + 1}", now, now + self.terms.latency_ms)
-        accepted = Accepted(order.ref, resting.venue_order_id)
         refused = self._malformed(order)
         if refused is not None:
             return [refused]
-        hit = self._matching.lays_into_the_sweep(resting, now)
-        refused = self._refusal(order) if hit is None else None
+        refused = self._refusal(order)
         if refused is not None:
             return [refused]
         self._counter += 1
-        if hit is not None:
-            return [accepted, *hit]
         self._rest(resting)
-        return [accepted]
+        return [Accepted(order.ref, resting.venue_order_id)]
 
     async def cancel(self, ref: OrderRef, now: int) -> Sequence[VenueReport]:
         """Take an order off; an order that is not there any more answers nothing."""
@@ -106,25 +109,31 @@ class PaperVenue:
         self._orders.forget(there)
         return [Canceled(ref, "on request")]
 
-    def settle_funding(self, until: int, told: Sequence[Funding] = ()) -> Sequence[VenueReport]:
-        """Settle what was `told`, then the assumed stamps up to `until` (ms) for symbols of which nothing ever was.
+    def settle_funding(
+        self, until: int, told: Sequence[Funding] = (), symbols: Collection[str] | None = None
+    ) -> Sequence[VenueReport]:
+        """Settle the stamps up to `until` (ms) of some symbols, or of all, with the rates `told` or an assumed one.
 
-        The mark is the last price. Spot has no funding.
+        A stamp a little after a whole hour settles what was held at the hour. The mark is the last price before it.
+        Each stamp is settled once. Rates of other symbols are kept until theirs are settled. Spot has no funding.
         """
-        reports = self.account.settle_funding(until, told)
+        reports = self.account.settle_funding(until, told, symbols)
         self.next_funding = self.account.next_funding
         return reports
 
     def on_books(self, books: Sequence[Book]) -> None:
         """Note the best prices of this moment: half of what lies between them is what a taker pays."""
-        self._matching.on_books(books)
+        self._matching.trading.on_books(books)
 
     def on_opening(self, opening: Opening, now: int) -> Sequence[VenueReport]:
         """Liquidate, fill what waited for a price, then trigger what the opening has passed."""
         return self._matching.on_opening(opening)
 
-    def on_candle(self, candle: Candle, now: int) -> Sequence[VenueReport]:
-        """Fill limits, then trigger what the candle's range reached, and liquidate."""
+    def on_candle(self, candle: Candle, now: int) -> Iterable[VenueReport]:
+        """Fill, trigger and liquidate on the price's way through the candle.
+
+        The way goes on only as the reports are taken: what is sent or cancelled between two counts for the rest of it.
+        """
         return self._matching.on_candle(candle, now)
 
     def close_out(self, symbol: str, quantity: Decimal, now: int) -> Sequence[VenueReport]:
@@ -134,7 +143,7 @@ class PaperVenue:
     def state(self) -> bytes:
         """All of the venue."""
         return msgspec.msgpack.encode(
-            PaperState(STATE_FORMAT, self._counter, self.account.state(), self._orders, self._matching.state())
+            PaperState(STATE_FORMAT, self._counter, self.account.state(), self._orders, self._matching.trading.state())
         )
 
     def restore(self, state: bytes) -> None:
@@ -151,7 +160,7 @@ class PaperVenue:
         self._orders.waiting = saved.orders.waiting
         self._orders.limits = saved.orders.limits
         self._orders.conditional = saved.orders.conditional
-        self._matching.restore(saved.market)
+        self._matching.trading.restore(saved.market)
 
     def _rest(self, resting: Resting) -> None:
         order = resting.order
@@ -159,11 +168,13 @@ class PaperVenue:
             resting.trigger, resting.falls = float(order.trigger_price), falls_to(order)
             resting.take = None if order.take_at is None else float(order.take_at)
             self._orders.conditional.append(resting)
-        elif order.limit_price is not None:
+            self._matching.laid(resting)
+        elif order.limit_price is not None and not order.immediate:
             resting.trigger, resting.falls = float(order.limit_price), order.side is Side.BUY
             last = self._last(order.symbol)
             resting.takes = last is not None and would_take(order, last)
             self._orders.limits.append(resting)
+            self._matching.laid(resting)
         else:
             self._orders.waiting.append(resting)
 
@@ -171,6 +182,8 @@ class PaperVenue:
         """What the exchange would not take at any price: an order off its filters, or an OCO where there is none."""
         if order.take_at is not None and (self.product is not Product.SPOT or order.type is not OrderType.STOP_MARKET):
             return Rejected(order.ref, *NO_OCO)
+        if order.immediate and (order.type is not OrderType.LIMIT or order.post_only):
+            return Rejected(order.ref, *NO_IMMEDIATE)
         last = self._last(order.symbol)
         price = last or order.limit_price or order.trigger_price
         if order.symbol not in self.account.instruments and price is None:
