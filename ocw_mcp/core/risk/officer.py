@@ -14,7 +14,7 @@ from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.activity import asked_for
 from ocw_mcp.core.risk.limits import LIMITS
 from ocw_mcp.core.risk.margins import leverage_of
-from ocw_mcp.core.risk.prices import dearest, limit_of, rounded_limit, smallest_at, worst_fill
+from ocw_mcp.core.risk.prices import dearest, limit_of, market_bound, rounded_limit, smallest_at, worst_fill
 from ocw_mcp.core.risk.scale import exposure_scale
 from ocw_mcp.core.risk.verdict import Verdict
 from ocw_mcp.domain.approved import ApprovedOrder, claim_risk_seal
@@ -60,6 +60,10 @@ class RiskOfficer:
         limit = rounded_limit(intent, account.instrument)
         if limit is not None and limit <= ZERO:
             return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(intent.limit_price))
+        bound = market_bound(intent, account, self._policies.order.price_allowance)
+        if bound is not None and bound <= ZERO:
+            # The tick is above the price.
+            return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(bound))
         intent = _on_tick(intent, account.instrument)
         worst = self.worst_of(intent, account)
         price = smallest_at(intent, account, self._policies.risk.gap_allowance)
@@ -75,7 +79,7 @@ class RiskOfficer:
             largest = _largest(verdicts, worst, account.instrument, price)
             return msgspec.structs.replace(minimum, largest=largest)
         leverage = leverage_of(intent, account, self._policies, notional)
-        return self._approve(intent, ref, quantity, account, now, leverage)
+        return self._approve(intent, ref, quantity, account, now, leverage, bound)
 
     def verdicts(self, intent: OrderIntent, account: AccountView) -> list[Verdict]:
         """What every limit says of an entry, in the order in which the first refusal is told."""
@@ -151,17 +155,19 @@ class RiskOfficer:
         account: AccountView,
         now: int,
         leverage: int = 1,
+        bound: Decimal | None = None,
     ) -> ApprovedOrder:
         order = Order(
             ref=ref,
             symbol=intent.symbol,
             side=intent.side,
-            type=intent.type,
+            type=intent.type if bound is None else OrderType.LIMIT,
             quantity=quantity,
             reduce_only=intent.purpose.reduces,
             trigger_price=intent.trigger_price,
-            limit_price=limit_of(intent),
+            limit_price=limit_of(intent) if bound is None else bound,
             post_only=intent.post_only,
+            immediate=bound is not None,
             take_at=intent.target_at if intent.purpose is Purpose.STOP else None,
             leverage=leverage,
         )
