@@ -155,7 +155,7 @@ class PaperVenue:
             resting.trigger, resting.falls = float(order.trigger_price), falls_to(order)
             resting.take = None if order.take_at is None else float(order.take_at)
             self._orders.conditional.append(resting)
-        elif order.limit_price is not None:
+        elif order.limit_price is not None and not order.immediate:
             resting.trigger, resting.falls = float(order.limit_price), order.side is Side.BUY
             last = self._last(order.symbol)
             resting.takes = last is not None and would_take(order, last)

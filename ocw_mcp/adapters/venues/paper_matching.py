@@ -144,6 +144,8 @@ class PaperMatching:
         late = expected_move(closed, resting.arrives - at) if order.trigger_price is None else ZERO
         cost = self._half_spread(order.symbol, at) + slippage(self.terms, shares) + late
         paid = worsened(order.side, price, instrument.tick, cost)
+        if order.immediate and within_limit(order, paid) != paid:
+            return []
         if order.limit_price is not None:
             paid = within_limit(order, paid)
         reports = self._fill(resting, quantity, paid, at)
@@ -170,7 +172,11 @@ class PaperMatching:
             return [Canceled(order.ref, "expired: no price came while it waited")]
         if self._under_way(resting, opening):
             return []
-        return self.take(resting, price, opening.at, self._room(order.symbol, price))
+        reports = self.take(resting, price, opening.at, self._room(order.symbol, price))
+        if order.immediate and resting in self.orders.waiting:
+            self.orders.forget(resting)
+            reports.append(Canceled(order.ref, "expired: immediate or cancel"))
+        return reports
 
     def _limit_at(self, resting: Resting, opening: Opening, price: Decimal) -> list[VenueReport]:
         order = resting.order
