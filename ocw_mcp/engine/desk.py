@@ -15,6 +15,7 @@ from ocw_mcp.core.orders.table import OrderTable, TableState, TrackedOrder
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.activity import asked_for
 from ocw_mcp.core.risk.officer import RiskOfficer
+from ocw_mcp.core.risk.prices import smallest
 from ocw_mcp.domain import events
 from ocw_mcp.domain.errors import HouseRuleError
 from ocw_mcp.domain.market import Product
@@ -44,6 +45,7 @@ from ocw_mcp.engine.answers import Answer, Answers, SavedAnswer
 from ocw_mcp.engine.booking import book_fill, book_trade
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.exposure import seen_by_risk
+from ocw_mcp.engine.filled import count_fill
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.quotes import Quotes
 
@@ -75,6 +77,8 @@ class Change(msgspec.Struct, frozen=True):
     tracked: TrackedOrder
     report: OrderReport
     booked: Booked | None = None
+    beyond: Decimal = ZERO
+    """Notional (quote) by which the order went further beyond what was cleared for it."""
 
 
 class DeskMemory(msgspec.Struct):
@@ -122,7 +126,7 @@ class Desk:
         if answer.version != self._account.version:
             raise HouseRuleError(f"order {ref} was approved on another version of the account than it is placed on")
         worst = self.officer.worst_of(intent, account) if intent.purpose is Purpose.ENTRY else account.price
-        self.orders.add(TrackedOrder(answer.order, intent, worst))
+        self.orders.add(TrackedOrder(answer.order, intent, worst, cleared_equity=account.equity))
         self._account.version += 1
         if intent.purpose.reduces:
             group = self._groups.setdefault(intent.symbol, Group(ref.n))
@@ -149,23 +153,73 @@ class Desk:
     ) -> Answer:
         """Close a whole position at the market, reduce-only. Its stop stays until it is flat, its entries go.
 
-        One exit is under way at a time; one of unknown outcome does not count, since a second cannot do harm: the venue
-        cuts it down to the position.
+        Where a part of it is being sold already, the rest is. An exit of unknown outcome does not count, since a second
+        cannot do harm: the venue cuts it down to the position.
         """
         self.cancel_entries("the position is being closed", symbol)
         intent = self.reduction(symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id)
-        if self.exit_under_way(symbol):
-            refusal = Refusal(RefusalCode.EXIT_PENDING, limit="one exit", actual="under way")
-            # The guard comes back by itself; telling the journal each time would only fill it.
-            return refusal if key is None else self.refuse(intent, refusal)
+        if self.closing(symbol):
+            return self._refuse_exit(intent, Refusal(RefusalCode.EXIT_PENDING, limit="one exit", actual="under way"))
         return self.submit(intent, now)
+
+    def reduce(
+        self,
+        symbol: str,
+        quantity: Decimal,
+        principal: str,
+        now: int,
+        *,
+        key: str | None = None,
+        wake_id: int | None = None,
+    ) -> Answer:
+        """Sell so much (base asset) of a position at the market, reduce-only; all of it where too little would stay.
+
+        The quantity is rounded down to the step. Its stop and its target are re-sized by the guard. The answer is the
+        order's name, or the refusal: no part is sold while another exit may still trade, since both together could sell
+        more than was meant. On futures an exit of unknown outcome does not count: the venue cuts exits down.
+        """
+        known = self.answers.get(key) if key else None
+        if known is not None:
+            return known
+        intent = self.reduction(symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id)
+        part, account = msgspec.structs.replace(intent, quantity=quantity), self.view(symbol, now)
+        spot = self._config.product is Product.SPOT
+        if account is None:
+            return self._refuse_exit(part, Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none"))
+        if not (quantity.is_finite() and quantity > ZERO):
+            return self._refuse_exit(part, Refusal(RefusalCode.BAD_SIZE, "a quantity above 0", str(quantity)))
+        if any(self.orders.live(symbol, Purpose.EXIT)) if spot else self.exit_under_way(symbol):
+            return self._refuse_exit(part, Refusal(RefusalCode.EXIT_PENDING, "no exit under way", "under way"))
+        least, instrument = smallest(account.instrument, account.price), account.instrument
+        sold = floor_to(quantity, instrument.step)
+        if abs(account.quantity) - sold < least:
+            return self.close(symbol, principal, now, key=key, wake_id=wake_id)
+        if sold < (least if spot else instrument.min_quantity):
+            least = least if spot else instrument.min_quantity
+            return self._refuse_exit(part, Refusal(RefusalCode.BELOW_MINIMUM, plain(least), plain(sold)))
+        return self.submit(msgspec.structs.replace(part, quantity=sold), now)
+
+    def _refuse_exit(self, intent: OrderIntent, refusal: Refusal) -> Answer:
+        # The guard comes back by itself; telling the journal each time would only fill it.
+        return self.refuse(intent, refusal) if intent.idempotency_key else refusal
 
     def exit_under_way(self, symbol: str) -> bool:
         """Whether an exit is on its way that can be counted on."""
-        return any(
-            each.status is not OrderStatus.UNKNOWN and not each.cancel_requested
-            for each in self.orders.live(symbol, Purpose.EXIT)
-        )
+        return self.selling(symbol) > ZERO
+
+    def selling(self, symbol: str) -> Decimal:
+        """How much (base asset) of a position is being closed by exits that can be counted on."""
+        exits = self.orders.live(symbol, Purpose.EXIT)
+        return sum((each.remaining for each in exits if _counts(each)), ZERO)
+
+    def closing(self, symbol: str) -> bool:
+        """Whether exits on their way close all of a position that can be sold."""
+        selling = self.selling(symbol)
+        return selling > ZERO and selling >= self._sellable(symbol)
+
+    def _sellable(self, symbol: str) -> Decimal:
+        quantity, instrument = abs(self._account.ledger.quantity(symbol)), self._quotes.instruments.get(symbol)
+        return quantity if instrument is None else floor_to(quantity, instrument.step)
 
     def reduction(
         self,
@@ -178,8 +232,12 @@ class Desk:
         target: Decimal | None = None,
         wake_id: int | None = None,
     ) -> OrderIntent:
-        """The intent that would end a symbol's whole position; a stop with a `target` takes that, too (spot)."""
+        """The intent that would end a symbol's whole position; a stop with a `target` takes that, too (spot).
+
+        An exit leaves out what other exits are closing already.
+        """
         quantity = self._account.ledger.quantity(symbol)
+        left = abs(quantity) - self.selling(symbol) if purpose is Purpose.EXIT else ZERO
         return OrderIntent(
             idempotency_key=key or "",
             principal=principal,
@@ -187,7 +245,7 @@ class Desk:
             side=_closing_side(quantity),
             type=_REDUCES_BY[purpose],
             purpose=purpose,
-            quantity=abs(quantity),
+            quantity=left if left > ZERO else abs(quantity),
             trigger_price=trigger,
             target_at=target,
             wake_id=wake_id,
@@ -239,6 +297,7 @@ class Desk:
             return None
         if isinstance(report, Filled) and report.fill_id in known.fill_ids:
             return None
+        reserved = known.remaining if known.status.live else ZERO
         tracked = self.orders.apply(report)
         if tracked is None:
             if not isinstance(report, Accepted | Canceled):
@@ -252,7 +311,7 @@ class Desk:
             self._out.clear_timer(f"{EXPIRY_PREFIX}{tracked.ref}")
             for times in range(1, MOST_CANCELS + 1):
                 self._out.clear_timer(f"{CANCEL_PREFIX}{times}:{tracked.ref}")
-        booked = None
+        booked, beyond = None, ZERO
         symbol = tracked.order.symbol
         match report:
             case Accepted():
@@ -267,10 +326,11 @@ class Desk:
                 self._out.record(events.OrderCanceled(report.ref, report.why))
             case Filled():
                 booked = self._book(tracked, report, now)
+                beyond = count_fill(tracked, report, reserved)
         sold = isinstance(report, Filled) and tracked.purpose.reduces
         if self._config.product is Product.SPOT and self._is_dust(symbol, sold=sold):
             booked = self._sweep(symbol, booked, now)
-        return Change(tracked, report, booked)
+        return Change(tracked, report, booked, beyond)
 
     def view(self, symbol: str, now: int) -> AccountView | None:
         """The account as the risk officer has to see it for one symbol; None where the symbol has no price."""
@@ -314,7 +374,8 @@ class Desk:
     def _unlock(self, order: Order) -> None:
         """Take off what locks the balance that an order means to sell; the guard puts a stop back where that fails."""
         for tracked in self.orders.live(order.symbol):
-            if tracked.order.reduce_only and tracked.ref != order.ref:
+            other_part = order.ref.leg is Purpose.EXIT is tracked.purpose and _counts(tracked)
+            if tracked.order.reduce_only and tracked.ref != order.ref and not other_part:
                 self.cancel(tracked, f"it locks what {order.ref} sells")
 
     def _is_dust(self, symbol: str, *, sold: bool) -> bool:
@@ -361,6 +422,11 @@ def _at_odds(known: TrackedOrder, report: OrderReport) -> str:
     if isinstance(report, Filled) and report.quantity > known.remaining:
         return f"{plain(report.quantity)} where {plain(known.remaining)} were left of it"
     return f"a {known.status} one"
+
+
+def _counts(tracked: TrackedOrder) -> bool:
+    """Whether a live exit can be counted on."""
+    return tracked.status is not OrderStatus.UNKNOWN and not tracked.cancel_requested
 
 
 def _closing_side(quantity: Decimal) -> Side:

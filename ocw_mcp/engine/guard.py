@@ -8,8 +8,6 @@ goes first, stop and target are one order, and a position is UNPROTECTED under i
 from collections.abc import Mapping
 from decimal import Decimal
 
-import msgspec
-
 from ocw_mcp.core.orders.machine import OrderStatus
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.domain.events import Incident, PositionProtected, PositionUnprotected
@@ -34,7 +32,9 @@ from ocw_mcp.engine.answers import Answer
 from ocw_mcp.engine.booking import book_outside_fill
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.desk import Change, Desk
+from ocw_mcp.engine.filled import entered_by, incidents
 from ocw_mcp.engine.out import Out
+from ocw_mcp.engine.protection import Protection
 from ocw_mcp.engine.quotes import Quotes
 
 PRINCIPAL = GUARD
@@ -44,24 +44,11 @@ ALREADY_CROSSED = "-2021"
 """The exchange's code for a stop that would trigger at once."""
 
 
-class Protection(msgspec.Struct):
-    """How one position is protected. Prices in quote currency."""
-
-    trigger: Decimal
-    target: Decimal | None
-    protected: bool = False
-    deadline: int | None = None
-    """While unprotected: when (ms) the position is closed."""
-    retried_at: int | None = None
-    """When (ms) a stop was last put back: once a second at most, meanwhile the deadline decides."""
-    target_retried_at: int | None = None
-    """The same of a target: its stop stands meanwhile."""
-
-
 class Guard:
     """Keeps every position under a stop."""
 
     def __init__(self, config: EngineConfig, desk: Desk, account: Account, quotes: Quotes, out: Out) -> None:
+        self._config = config
         self._spot = config.product is Product.SPOT
         self._desk = desk
         self._account = account
@@ -85,7 +72,7 @@ class Guard:
             for target in self._desk.orders.live(symbol, Purpose.TARGET):
                 self._desk.cancel(target, "everything is being closed")
             self._desk.close(symbol, by, now)
-            if not self._desk.exit_under_way(symbol):
+            if not self._desk.closing(symbol):
                 self._come_back(symbol, now)
 
     def resume(self, now: int) -> None:
@@ -162,10 +149,16 @@ class Guard:
         self._desk.close(symbol, PRINCIPAL, now)
 
     def on_timer(self, symbol: str, now: int) -> None:
-        """The deadline of an unprotected position: close it. What becomes of the exit tells how to go on."""
+        """The deadline of an unprotected position: close it. What becomes of the exit tells how to go on.
+
+        One that is only too large is protected, and is made smaller.
+        """
         if not self._account.ledger.quantity(symbol):
             return
-        self._desk.close(symbol, PRINCIPAL, now)
+        if self.protections[symbol].protected and self._too_large(symbol):
+            self._cut(symbol, now)
+        else:
+            self._desk.close(symbol, PRINCIPAL, now)
         if not self._desk.exit_under_way(symbol):
             self._come_back(symbol, now)
 
@@ -176,15 +169,95 @@ class Guard:
         if not booked.position:
             return
         if tracked.purpose is Purpose.ENTRY:
-            self._cover(tracked, now)
+            self._plan(tracked)
+            self._hold_to_clearing(change, now)
+            if self._spot and self._too_large(symbol) and not self._desk.exit_under_way(symbol):
+                # A stop would lock what has to be sold; it is laid under what stays.
+                self._unprotect(symbol, now)
+                self._cut(symbol, now)
+            if not (self._spot and self._desk.exit_under_way(symbol)):
+                self._cover_anew(symbol, now)
+                self._cut(symbol, now)
             if self.flattening:
                 self._desk.close(symbol, PRINCIPAL, now)
-        elif self._overdue(symbol):
+            return
+        self._shrink(change)
+        if tracked.purpose is Purpose.EXIT and not tracked.status.live:
+            self._after_exit(symbol, now)
+        if self._overdue(symbol):
             # The exit did not cover what was added meanwhile.
             self.on_timer(symbol, now)
 
-    def _cover(self, entry: TrackedOrder, now: int) -> None:
-        """Protect what an entry has filled so far; an addition only ever tightens what is there."""
+    def _hold_to_clearing(self, change: Change, now: int) -> None:
+        """Compare a fill with what was cleared for its entry: tighten the stop, or have the position made smaller."""
+        tracked, fill = change.tracked, change.report
+        symbol = tracked.order.symbol
+        protection, view = self.protections[symbol], self._desk.view(symbol, now)
+        protection.beyond += change.beyond
+        if view is None or not isinstance(fill, Filled) or view.quantity * tracked.order.side.sign <= 0:
+            return
+        entered = entered_by(tracked, fill, view, self._account, self.protections, self._config)
+        remedy, held = self._desk.officer.remedy(entered), abs(view.quantity)
+        for incident in incidents(symbol, remedy, protection, held):
+            self._out.record(Incident(incident))
+        if not remedy.excesses:
+            return
+        protection.exceeded += [each.code for each in remedy.excesses if each.code not in protection.exceeded]
+        protection.trigger = remedy.stop
+        if remedy.most < held:
+            protection.most = remedy.most if protection.most is None else min(protection.most, remedy.most)
+        if not tracked.order.immediate:
+            self._desk.cancel(tracked, "its fill exceeds what was cleared")
+
+    def _too_large(self, symbol: str) -> bool:
+        """Whether more of a position is held than may stay."""
+        most, held = self.protections[symbol].most, abs(self._account.ledger.quantity(symbol))
+        return most is not None and held - most >= self._quotes.instruments[symbol].step
+
+    def _cut(self, symbol: str, now: int) -> None:
+        """Sell what is too much of a position, unless an exit is under way: then at its end."""
+        protection, held = self.protections[symbol], abs(self._account.ledger.quantity(symbol))
+        if not self._too_large(symbol):
+            protection.most = None
+        elif protection.most and not (self.flattening or self._desk.exit_under_way(symbol)):
+            self._desk.reduce(symbol, held - protection.most, PRINCIPAL, now)
+        elif not protection.most:
+            self._desk.close(symbol, PRINCIPAL, now)
+        if self._too_large(symbol) and not self._desk.exit_under_way(symbol):
+            self._come_back(symbol, now)
+
+    def _shrink(self, change: Change) -> None:
+        """What fills took beyond their clearing goes with what is sold."""
+        protection, report = self.protections.get(change.tracked.order.symbol), change.report
+        assert change.booked is not None
+        left = abs(change.booked.position)
+        if protection is not None and protection.beyond and isinstance(report, Filled):
+            protection.beyond *= left / (left + report.quantity)
+
+    def _after_exit(self, symbol: str, now: int) -> None:
+        """An exit is over and left something: that has a stop and a target of its own size."""
+        protection = self.protections.get(symbol)
+        if protection is None or self.flattening or self._desk.exit_under_way(symbol):
+            return
+        self._cut(symbol, now)
+        if self._desk.exit_under_way(symbol):
+            return
+        self._fit(symbol, now)
+
+    def _fit(self, symbol: str, now: int) -> None:
+        """Have stop and target of a position be as large as it is. On futures the larger stop stays meanwhile."""
+        held = floor_to(abs(self._account.ledger.quantity(symbol)), self._quotes.instruments[symbol].step)
+        stops = [each for each in self._desk.orders.live(symbol, Purpose.STOP) if self._would_cover(each)]
+        if not self._covered(symbol):
+            if not self._coming(symbol):
+                self._place_stop(symbol, now)
+        elif all(each.remaining > held for each in stops):
+            self._send_stop(symbol, now)
+        else:
+            self._place_target(symbol, now)
+
+    def _plan(self, entry: TrackedOrder) -> None:
+        """Set stop and target for what an entry has filled so far; an addition only ever tightens what is there."""
         symbol, intent = entry.order.symbol, entry.intent
         assert intent.protect_at is not None
         long = self._account.ledger.quantity(symbol) > 0
@@ -197,7 +270,6 @@ class Guard:
         else:
             known.trigger = max(known.trigger, trigger) if long else min(known.trigger, trigger)
             known.target = target or known.target
-        self._cover_anew(symbol, now)
 
     def _hold(self, symbol: str, now: int) -> Answer:
         """Have a position's stop and target stand as they should, and leave them alone where they do."""
@@ -216,8 +288,11 @@ class Guard:
 
     def _place_stop(self, symbol: str, now: int) -> Answer:
         """Lay a stop. On spot it takes the target along, and the desk takes off the one before it first."""
-        protection = self.protections[symbol]
         self._unprotect(symbol, now)
+        return self._send_stop(symbol, now)
+
+    def _send_stop(self, symbol: str, now: int) -> Answer:
+        protection = self.protections[symbol]
         target = protection.target if self._spot and not self.flattening else None
         intent = self._desk.reduction(symbol, Purpose.STOP, PRINCIPAL, trigger=protection.trigger, target=target)
         answer = self._desk.submit(intent, now)
@@ -245,8 +320,8 @@ class Guard:
         protection = self.protections[symbol]
         protection.protected = True
         protection.deadline = None
-        if not self.flattening:
-            # While everything is being closed, the timer is what comes back to it.
+        if not (self.flattening or self._too_large(symbol)):
+            # While something is to be sold, the timer is what comes back to it.
             self._out.clear_timer(TIMER_PREFIX + symbol)
         assert stop.order.trigger_price is not None
         self._out.record(PositionProtected(symbol, stop.ref, stop.order.trigger_price))
@@ -312,12 +387,14 @@ class Guard:
         if not self._account.ledger.quantity(symbol):
             return
         protection = self.protections.get(symbol)
-        if protection is None or not protection.protected or self.flattening:
+        if protection is None or not protection.protected or self.flattening or self._too_large(symbol):
             self._out.record(Incident(f"the exit {tracked.ref} of {symbol} failed; it is tried again"))
             self._come_back(symbol, now)
         if self._spot and protection is not None and not self._covered(symbol):
             # Its stop was taken off for the exit.
             self._put_back(symbol, now)
+        elif not (self._spot or tracked.status.live or protection is None or self.flattening):
+            self._fit(symbol, now)
 
     def _put_back(self, symbol: str, now: int) -> None:
         """Lay a stop again that failed or is gone, unless something that will do is on its way."""

@@ -23,6 +23,12 @@ class TrackedOrder(msgspec.Struct):
     filled: Decimal = ZERO
     fill_ids: list[str] = []
     cancel_requested: bool = False
+    cleared_equity: Decimal = ZERO
+    """Equity (quote) when it was cleared."""
+    cost: Decimal = ZERO
+    """Notional (quote) of its fills."""
+    beyond: Decimal = ZERO
+    """Notional (quote) that its fills took beyond what was cleared for them; below 0 they took less."""
 
     @property
     def ref(self) -> OrderRef:

@@ -12,14 +12,15 @@ import msgspec
 
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.activity import asked_for
+from ocw_mcp.core.risk.fills import Entered, Remedy, exactly, remedy
 from ocw_mcp.core.risk.limits import LIMITS
 from ocw_mcp.core.risk.margins import leverage_of
-from ocw_mcp.core.risk.prices import dearest, limit_of, market_bound, rounded_limit, smallest_at, worst_fill
+from ocw_mcp.core.risk.prices import dearest, limit_of, market_bound, rounded_limit, smallest, smallest_at, worst_fill
 from ocw_mcp.core.risk.scale import exposure_scale
 from ocw_mcp.core.risk.verdict import Verdict
 from ocw_mcp.domain.approved import ApprovedOrder, claim_risk_seal
 from ocw_mcp.domain.market import Instrument
-from ocw_mcp.domain.money import ONE, ZERO, ceil_to, floor_to, plain
+from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
 from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
@@ -39,6 +40,7 @@ class RiskOfficer:
         """`strict` holds beside `policies` for tainted entries."""
         self._policies = policies
         self._both = (policies,) if strict is None else (policies, strict)
+        self._at_fill = tuple(exactly(each) for each in self._both)
 
     @property
     def scale(self) -> Decimal:
@@ -100,8 +102,8 @@ class RiskOfficer:
         One against an open position is 0: that is closed first.
         """
         long, short = (self._probe(symbol, side, account) for side in (Side.BUY, Side.SELL))
-        smallest = _smallest(account.instrument, smallest_at(long, account, self._policies.risk.gap_allowance))
-        return Feasible(self._room(long, account), self._room(short, account), smallest)
+        least = smallest(account.instrument, smallest_at(long, account, self._policies.risk.gap_allowance))
+        return Feasible(self._room(long, account), self._room(short, account), least)
 
     def _probe(self, symbol: str, side: Side, account: AccountView) -> OrderIntent:
         """An entry of no size, with a stop that the policy takes."""
@@ -123,6 +125,10 @@ class RiskOfficer:
         verdicts = [limit(probe, account, self._policies, ZERO) for limit in LIMITS]
         price = smallest_at(probe, account, self._policies.risk.gap_allowance)
         return _largest(verdicts, self.worst_price(account.price), account.instrument, price)
+
+    def remedy(self, entered: Entered) -> Remedy:
+        """What an entry's fills exceed of the limits that it was held to, and what is to be done about it."""
+        return remedy(entered, self._at_fill if entered.intent.tainted else self._at_fill[:1])
 
     def approve_reduction(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
@@ -187,10 +193,6 @@ def _largest(verdicts: Sequence[Verdict], worst: Decimal, instrument: Instrument
         # The division was rounded up to a whole step.
         quantity -= instrument.step
     return ZERO if _below_minimum(quantity, price, instrument) else quantity
-
-
-def _smallest(instrument: Instrument, price: Decimal) -> Decimal:
-    return max(instrument.min_quantity, ceil_to(instrument.min_notional / price, instrument.step))
 
 
 def _below_minimum(quantity: Decimal, price: Decimal, instrument: Instrument) -> Refusal | None:

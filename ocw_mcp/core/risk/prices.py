@@ -89,6 +89,11 @@ def smallest_at(intent: OrderIntent, account: AccountView, gap: Decimal) -> Deci
     return price
 
 
+def smallest(instrument: Instrument, price: Decimal) -> Decimal:
+    """Return the smallest quantity (base asset) of an order at a price (quote)."""
+    return max(instrument.min_quantity, ceil_to(instrument.min_notional / price, instrument.step))
+
+
 def limit_of(intent: OrderIntent) -> Decimal | None:
     """The limit of a limit order; None for any other."""
     return intent.limit_price if intent.type is OrderType.LIMIT else None
