@@ -1,6 +1,6 @@
 """Where the rooms meet: `app.compose` wires an adapter to whatever asks for one of these."""
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
@@ -102,8 +102,12 @@ class SimulatedVenue(Venue, Protocol):
         """Take note of the best prices of this moment, which say what trading at the market costs."""
         ...
 
-    def on_candle(self, candle: Candle, now: int) -> Sequence[VenueReport]:
-        """What the range of a closed candle did to resting orders."""
+    def on_candle(self, candle: Candle, now: int) -> Iterable[VenueReport]:
+        """What a closed candle did to resting orders, in the order in which its price came to them.
+
+        Each report is to be answered before the next is asked for: an order that is sent or cancelled in between counts
+        for the rest of the candle.
+        """
         ...
 
     def on_opening(self, opening: Opening, now: int) -> Sequence[VenueReport]:

@@ -3,7 +3,7 @@
 import asyncio
 from asyncio import FIRST_COMPLETED
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
 
 from ocw_mcp.domain.approved import ApprovedOrder
@@ -100,8 +100,8 @@ class Shell:
                 (thinking, takes), self._still = self._still, None
                 await self._listen(thinking, takes)
 
-    async def take_all(self, events: Sequence[StepEvent]) -> None:
-        """Take several events in order; each has its consequences before the next."""
+    async def take_all(self, events: Iterable[StepEvent]) -> None:
+        """Take several events in order; each has its consequences before the next is asked for."""
         for event in events:
             await self.take(event)
 

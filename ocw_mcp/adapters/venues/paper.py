@@ -4,7 +4,7 @@ It keeps an account of its own and believes nobody: reduce-only is cut down to t
 cannot carry is rejected, and a position whose margin is used up is liquidated. Fills are `core.matching`'s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -13,8 +13,9 @@ import msgspec
 from ocw_mcp.adapters.venues.paper_account import PaperAccount, PaperAccountState
 from ocw_mcp.adapters.venues.paper_filters import filtered
 from ocw_mcp.adapters.venues.paper_margin import too_large, unaffordable
-from ocw_mcp.adapters.venues.paper_matching import PaperMarketState, PaperMatching
+from ocw_mcp.adapters.venues.paper_matching import PaperMatching
 from ocw_mcp.adapters.venues.paper_orders import (
+    NO_IMMEDIATE,
     NO_OCO,
     OCO_PRICES,
     STOP_CROSSED,
@@ -23,13 +24,14 @@ from ocw_mcp.adapters.venues.paper_orders import (
     Refused,
     Resting,
 )
+from ocw_mcp.adapters.venues.paper_trading import PaperMarketState
 from ocw_mcp.core.matching.on_candles import TERMS, Terms, falls_to, passed, would_take
 from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.market import Book, Candle, Funding, Instrument, Opening, Product
 from ocw_mcp.domain.money import ZERO, exact
 from ocw_mcp.domain.orders import Accepted, Canceled, Order, OrderRef, OrderType, Rejected, Side, VenueReport
 
-STATE_FORMAT: Final = 2
+STATE_FORMAT: Final = 3
 """Changes with what is saved, and with what it means."""
 
 
@@ -74,7 +76,7 @@ class PaperVenue:
         return [each.order for each in self._orders]
 
     async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
-        """Take an order: a market order waits for the next opening, a limit and a conditional one rest.
+        """Take an order: a market or immediate one waits for the next opening, a limit and a conditional one rest.
 
         One whose name is there already is not taken again. The answer is the order that is there, and no rejection,
         which would say that there is none.
@@ -84,19 +86,15 @@ class PaperVenue:
         if there is not None:
             return [Accepted(order.ref, there.venue_order_id)]
         resting = Resting(order, f"paper-{self._counter + 1}", now, now + self.terms.latency_ms)
-        accepted = Accepted(order.ref, resting.venue_order_id)
         refused = self._malformed(order)
         if refused is not None:
             return [refused]
-        hit = self._matching.lays_into_the_sweep(resting, now)
-        refused = self._refusal(order) if hit is None else None
+        refused = self._refusal(order)
         if refused is not None:
             return [refused]
         self._counter += 1
-        if hit is not None:
-            return [accepted, *hit]
         self._rest(resting)
-        return [accepted]
+        return [Accepted(order.ref, resting.venue_order_id)]
 
     async def cancel(self, ref: OrderRef, now: int) -> Sequence[VenueReport]:
         """Take an order off; an order that is not there any more answers nothing."""
@@ -117,20 +115,23 @@ class PaperVenue:
 
     def on_books(self, books: Sequence[Book]) -> None:
         """Note the best prices of this moment: half of what lies between them is what a taker pays."""
-        self._matching.on_books(books)
+        self._matching.trading.on_books(books)
 
     def on_opening(self, opening: Opening, now: int) -> Sequence[VenueReport]:
         """Liquidate, fill what waited for a price, then trigger what the opening has passed."""
         return self._matching.on_opening(opening)
 
-    def on_candle(self, candle: Candle, now: int) -> Sequence[VenueReport]:
-        """Fill limits, then trigger what the candle's range reached, and liquidate."""
+    def on_candle(self, candle: Candle, now: int) -> Iterable[VenueReport]:
+        """Fill, trigger and liquidate on the price's way through the candle.
+
+        The way goes on only as the reports are taken: what is sent or cancelled between two counts for the rest of it.
+        """
         return self._matching.on_candle(candle, now)
 
     def state(self) -> bytes:
         """All of the venue."""
         return msgspec.msgpack.encode(
-            PaperState(STATE_FORMAT, self._counter, self.account.state(), self._orders, self._matching.state())
+            PaperState(STATE_FORMAT, self._counter, self.account.state(), self._orders, self._matching.trading.state())
         )
 
     def restore(self, state: bytes) -> None:
@@ -147,7 +148,7 @@ class PaperVenue:
         self._orders.waiting = saved.orders.waiting
         self._orders.limits = saved.orders.limits
         self._orders.conditional = saved.orders.conditional
-        self._matching.restore(saved.market)
+        self._matching.trading.restore(saved.market)
 
     def _rest(self, resting: Resting) -> None:
         order = resting.order
@@ -155,11 +156,13 @@ class PaperVenue:
             resting.trigger, resting.falls = float(order.trigger_price), falls_to(order)
             resting.take = None if order.take_at is None else float(order.take_at)
             self._orders.conditional.append(resting)
+            self._matching.laid(resting)
         elif order.limit_price is not None and not order.immediate:
             resting.trigger, resting.falls = float(order.limit_price), order.side is Side.BUY
             last = self._last(order.symbol)
             resting.takes = last is not None and would_take(order, last)
             self._orders.limits.append(resting)
+            self._matching.laid(resting)
         else:
             self._orders.waiting.append(resting)
 
@@ -167,6 +170,8 @@ class PaperVenue:
         """What the exchange would not take at any price: an order off its filters, or an OCO where there is none."""
         if order.take_at is not None and (self.product is not Product.SPOT or order.type is not OrderType.STOP_MARKET):
             return Rejected(order.ref, *NO_OCO)
+        if order.immediate and (order.type is not OrderType.LIMIT or order.post_only):
+            return Rejected(order.ref, *NO_IMMEDIATE)
         last = self._last(order.symbol)
         price = last or order.limit_price or order.trigger_price
         if order.symbol not in self.account.instruments and price is None:

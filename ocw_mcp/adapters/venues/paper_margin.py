@@ -53,7 +53,7 @@ def too_large(
     if after <= 0:
         return None
     notional = after * price
-    for each in orders.limits:
+    for each in orders:
         if each is not own and each.order.symbol == order.symbol and each.order.side is order.side:
             notional += _resting_notional(each)
     return TOO_LARGE if account.leverage(order) > brackets.max_leverage(notional) else None

@@ -8,7 +8,7 @@ import msgspec
 
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import Order, OrderRef, OrderType, Side
+from ocw_mcp.domain.orders import Order, OrderRef, OrderType
 
 Refused = tuple[str, str]
 """A code of the exchange, and its words."""
@@ -24,6 +24,7 @@ NO_MONEY: Final = {
 }
 TOO_LARGE: Final = ("-2027", "Exceeded the maximum allowable position at current leverage.")
 OCO_PRICES: Final = ("-2010", "The relationship of the prices for the orders is not correct.")
+NO_IMMEDIATE: Final = ("-1115", "Invalid timeInForce.")
 NO_OCO: Final = ("-1106", "Parameter 'take_at' sent when not required.")
 
 
@@ -52,15 +53,6 @@ class Resting(msgspec.Struct):
     def remaining(self) -> Decimal:
         """What has not traded, in the base asset."""
         return self.order.quantity - self.filled
-
-
-class Swept(msgspec.Struct, frozen=True):
-    """How far the price went against an entry after it was filled within a candle."""
-
-    at: int
-    """When (ms) that was told: a stop that is laid in answer to it was laid under way."""
-    closing: Side
-    price: Decimal
 
 
 class PaperOrders(msgspec.Struct):

@@ -6,20 +6,26 @@
   opening after it has arrived. Orders that rest at the venue are there already and pay nothing for the way.
 - A conditional order that an opening has already passed triggers there, at the opening's price: a gap is not forgiven.
 - Within a candle it triggers when the range reached its price, and trades at that price, worsened.
-- A limit order trades only where the price went beyond its limit: what merely touches it may have filled others
-  before. Within a candle it trades at its limit. At an opening beyond it, at the opening's price; but after a hole at
-  its limit, since the price passed that unseen. It pays as a taker if it had crossed the last price when it came, or
-  if an opening is beyond it before it has arrived.
-- A limit entry is filled before the stop beyond it is reached, and a stop laid under it at once counts for the rest of
-  the way that the price went within the candle.
-- At an opening or at its limit, an order takes a share of a candle's volume at most: of the candle that has just
+- A limit order that rests trades at its own price, as a maker, and only where the price went beyond its limit: what
+  merely touches it may have filled others before. That holds at an opening beyond it, too: the price passed the limit
+  on the way there.
+- A limit order is a taker if it had crossed the last price when it came, or if an opening is beyond it before it has
+  arrived. It pays the price as modelled for its quantity, and trades only the quantity whose price is within its limit.
+  The limit never makes a price better. What is left rests.
+- An immediate-or-cancel order meets one opening, as a market order does. It trades the largest quantity whose modelled
+  price is within its limit, and what is left is cancelled. Like a triggered stop it goes into the book at once: its
+  quantity is bounded by the price, not by a share of the volume.
+- At an opening or at its limit, any other order takes a share of a candle's volume at most: of the candle that has just
   closed, since nobody knows the next one's. What is left of it goes on at the next opening, or when the price goes
   through the limit again. The slippage grows with the square root of all that it has taken, from one share on.
 - A triggered stop or target trades whole: the exchange sends it into the book at once, and does not wait for others to
   come. What a thin market costs it is the price, by the same square root; to leave a part of it for later would let it
   gain from a price that comes back.
-- Where a candle reached both a stop and a target, the stop came first: nobody knows, and that is the worse answer. It
-  is so between the two sides of an OCO, too. The one that takes a profit is a limit, but trades whole.
+- Within a candle the orders are met one by one, in the order of `path.py`: on one side of the open the nearest price
+  first. Where both sides are reached, the side that is worse for the account comes first: the stop before the target,
+  also between the two sides of an OCO. The side of an OCO that takes a profit is a limit, but trades whole.
+- What is laid in answer to a fill meets the rest of that way: a stop that the price had passed before is refused, one
+  that lies ahead triggers when the price comes to it.
 - A position is liquidated where the last price, taken for the mark, reaches its liquidation price: it is taken over at
   its bankruptcy price, so its margin is lost, and no more. Within a candle a stop that is nearer comes first, since the
   price passed it on the way. At an opening beyond both the liquidation does: the venue looks at marks before it takes
@@ -27,6 +33,7 @@
   Nor does closing cost more than the margin, however thin the market: it trades at the bankruptcy price at worst.
 """
 
+from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
@@ -108,16 +115,25 @@ def slippage(terms: Terms, shares: Decimal) -> Decimal:
     return terms.slippage * shares.sqrt()
 
 
+def largest_within(fits: Callable[[Decimal], bool], quantity: Decimal, step: Decimal) -> Decimal:
+    """Return the largest quantity (base asset, on the step) up to `quantity` that `fits`; 0 where none does.
+
+    What fits must fit for every smaller quantity, too, as a price does that grows with what is taken.
+    """
+    if fits(quantity):
+        return quantity
+    least, most = 0, int(quantity // step)
+    while least < most:
+        middle = (least + most + 1) // 2
+        least, most = (middle, most) if fits(middle * step) else (least, middle - 1)
+    return least * step
+
+
 def limit_of(order: Order) -> Decimal:
     """The price of an order's limit, or of the side of an OCO that takes a profit."""
     limit = order.take_at if order.limit_price is None else order.limit_price
     assert limit is not None
     return limit
-
-
-def within_limit(order: Order, price: Decimal) -> Decimal:
-    """A price, or the order's limit where that is better for the trader."""
-    return min(price, limit_of(order)) if order.side is Side.BUY else max(price, limit_of(order))
 
 
 def beyond_limit(order: Order, price: Decimal) -> bool:
@@ -127,7 +143,7 @@ def beyond_limit(order: Order, price: Decimal) -> bool:
 
 def would_take(order: Order, price: Decimal) -> bool:
     """Whether a limit order that comes at this price would meet others at once: its limit is at or across it."""
-    return within_limit(order, price) == price
+    return price <= limit_of(order) if order.side is Side.BUY else price >= limit_of(order)
 
 
 def falls_to(order: Order) -> bool:
