@@ -59,7 +59,8 @@ def approval(
 ) -> ApprovedOrder:
     """An approval from the risk officer, who is told whatever lets the order pass: the venue has to look for itself.
 
-    Leverage and the other side of an OCO are put in behind the officer's back.
+    Leverage and the other side of an OCO are put in behind the officer's back, and an entry at the market is sent
+    without the limit that the officer gives it: what the venue does with market orders is asked here.
     """
     price, size = D(1_000), D(quantity)
     account = msgspec.structs.replace(
@@ -88,7 +89,12 @@ def approval(
     answer = ask(intent, account, OrderRef(n, purpose, revision), now)
     assert isinstance(answer, ApprovedOrder), str(answer)
     answer._order = msgspec.structs.replace(
-        answer.order, leverage=leverage, take_at=None if take_at is None else D(take_at)
+        answer.order,
+        type=intent.type,
+        limit_price=intent.limit_price,
+        immediate=False,
+        leverage=leverage,
+        take_at=None if take_at is None else D(take_at),
     )
     return answer
 
