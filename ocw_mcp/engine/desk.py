@@ -15,7 +15,6 @@ from ocw_mcp.core.orders.table import OrderTable, TableState, TrackedOrder
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.activity import asked_for
 from ocw_mcp.core.risk.officer import RiskOfficer
-from ocw_mcp.core.risk.prices import smallest
 from ocw_mcp.domain import events
 from ocw_mcp.domain.errors import HouseRuleError
 from ocw_mcp.domain.market import Product
@@ -29,7 +28,6 @@ from ocw_mcp.domain.orders import (
     OrderIntent,
     OrderRef,
     OrderReport,
-    OrderType,
     OutcomeUnknown,
     Purpose,
     Rejected,
@@ -45,9 +43,9 @@ from ocw_mcp.engine.answers import Answer, Answers, SavedAnswer
 from ocw_mcp.engine.booking import book_fill, book_trade
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.exposure import seen_by_risk
-from ocw_mcp.engine.filled import count_fill
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.quotes import Quotes
+from ocw_mcp.engine.reductions import Reductions, counts
 
 EXPIRY_PREFIX = "expire:"
 """Timers that take a limit entry off, by its name."""
@@ -56,12 +54,6 @@ CANCEL_PREFIX = "cancel:"
 CANCEL_ANSWER_MS = 10 * SECOND
 MOST_CANCELS = 4
 """So often the venue is asked to take one order off before a person is told that it says nothing."""
-
-_REDUCES_BY = {
-    Purpose.STOP: OrderType.STOP_MARKET,
-    Purpose.TARGET: OrderType.TAKE_PROFIT_MARKET,
-    Purpose.EXIT: OrderType.MARKET,
-}
 
 
 class Group(msgspec.Struct):
@@ -99,6 +91,11 @@ class Desk:
         self._out = out
         self.officer = RiskOfficer(config.policies, config.strict)
         self.orders = OrderTable()
+        self._reductions = Reductions(config.product, account, quotes, self.orders)
+        self.reduction = self._reductions.intent
+        self.exit_under_way = self._reductions.under_way
+        self.closing = self._reductions.closing
+        self.to_cover = self._reductions.to_cover
         self._groups: dict[str, Group] = {}
         self.answers = Answers()
 
@@ -174,82 +171,26 @@ class Desk:
     ) -> Answer:
         """Sell so much (base asset) of a position at the market, reduce-only; all of it where too little would stay.
 
-        The quantity is rounded down to the step. Its stop and its target are re-sized by the guard. The answer is the
-        order's name, or the refusal: no part is sold while another exit may still trade, since both together could sell
-        more than was meant. On futures an exit of unknown outcome does not count: the venue cuts exits down.
+        The guard re-sizes its stop and its target. The answer is the order's name, or the refusal.
         """
         known = self.answers.get(key) if key else None
         if known is not None:
             return known
-        intent = self.reduction(symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id)
-        part, account = msgspec.structs.replace(intent, quantity=quantity), self.view(symbol, now)
-        spot = self._config.product is Product.SPOT
-        if account is None:
-            return self._refuse_exit(part, Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none"))
-        if not (quantity.is_finite() and quantity > ZERO):
-            return self._refuse_exit(part, Refusal(RefusalCode.BAD_SIZE, "a quantity above 0", str(quantity)))
-        if any(self.orders.live(symbol, Purpose.EXIT)) if spot else self.exit_under_way(symbol):
-            return self._refuse_exit(part, Refusal(RefusalCode.EXIT_PENDING, "no exit under way", "under way"))
-        least, instrument = smallest(account.instrument, account.price), account.instrument
-        sold = floor_to(quantity, instrument.step)
-        if abs(account.quantity) - sold < least:
+        intent, account = (
+            self.reduction(symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id),
+            self.view(symbol, now),
+        )
+        none = Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
+        part = none if account is None else self._reductions.part(symbol, quantity, account)
+        if isinstance(part, Refusal):
+            return self._refuse_exit(msgspec.structs.replace(intent, quantity=quantity), part)
+        if part >= intent.quantity:
             return self.close(symbol, principal, now, key=key, wake_id=wake_id)
-        if sold < (least if spot else instrument.min_quantity):
-            least = least if spot else instrument.min_quantity
-            return self._refuse_exit(part, Refusal(RefusalCode.BELOW_MINIMUM, plain(least), plain(sold)))
-        return self.submit(msgspec.structs.replace(part, quantity=sold), now)
+        return self.submit(msgspec.structs.replace(intent, quantity=part), now, account)
 
     def _refuse_exit(self, intent: OrderIntent, refusal: Refusal) -> Answer:
         # The guard comes back by itself; telling the journal each time would only fill it.
         return self.refuse(intent, refusal) if intent.idempotency_key else refusal
-
-    def exit_under_way(self, symbol: str) -> bool:
-        """Whether an exit is on its way that can be counted on."""
-        return self.selling(symbol) > ZERO
-
-    def selling(self, symbol: str) -> Decimal:
-        """How much (base asset) of a position is being closed by exits that can be counted on."""
-        exits = self.orders.live(symbol, Purpose.EXIT)
-        return sum((each.remaining for each in exits if _counts(each)), ZERO)
-
-    def closing(self, symbol: str) -> bool:
-        """Whether exits on their way close all of a position that can be sold."""
-        selling = self.selling(symbol)
-        return selling > ZERO and selling >= self._sellable(symbol)
-
-    def _sellable(self, symbol: str) -> Decimal:
-        quantity, instrument = abs(self._account.ledger.quantity(symbol)), self._quotes.instruments.get(symbol)
-        return quantity if instrument is None else floor_to(quantity, instrument.step)
-
-    def reduction(
-        self,
-        symbol: str,
-        purpose: Purpose,
-        principal: str,
-        *,
-        key: str | None = None,
-        trigger: Decimal | None = None,
-        target: Decimal | None = None,
-        wake_id: int | None = None,
-    ) -> OrderIntent:
-        """The intent that would end a symbol's whole position; a stop with a `target` takes that, too (spot).
-
-        An exit leaves out what other exits are closing already.
-        """
-        quantity = self._account.ledger.quantity(symbol)
-        left = abs(quantity) - self.selling(symbol) if purpose is Purpose.EXIT else ZERO
-        return OrderIntent(
-            idempotency_key=key or "",
-            principal=principal,
-            symbol=symbol,
-            side=_closing_side(quantity),
-            type=_REDUCES_BY[purpose],
-            purpose=purpose,
-            quantity=left if left > ZERO else abs(quantity),
-            trigger_price=trigger,
-            target_at=target,
-            wake_id=wake_id,
-        )
 
     def cancel(self, tracked: TrackedOrder, why: str) -> None:
         """Ask the venue to take an order off, once."""
@@ -326,7 +267,7 @@ class Desk:
                 self._out.record(events.OrderCanceled(report.ref, report.why))
             case Filled():
                 booked = self._book(tracked, report, now)
-                beyond = count_fill(tracked, report, reserved)
+                beyond = tracked.count(report, reserved)
         sold = isinstance(report, Filled) and tracked.purpose.reduces
         if self._config.product is Product.SPOT and self._is_dust(symbol, sold=sold):
             booked = self._sweep(symbol, booked, now)
@@ -374,8 +315,8 @@ class Desk:
     def _unlock(self, order: Order) -> None:
         """Take off what locks the balance that an order means to sell; the guard puts a stop back where that fails."""
         for tracked in self.orders.live(order.symbol):
-            other_part = order.ref.leg is Purpose.EXIT is tracked.purpose and _counts(tracked)
-            if tracked.order.reduce_only and tracked.ref != order.ref and not other_part:
+            another_part = tracked.purpose is Purpose.EXIT and counts(tracked)
+            if tracked.order.reduce_only and tracked.ref != order.ref and not another_part:
                 self.cancel(tracked, f"it locks what {order.ref} sells")
 
     def _is_dust(self, symbol: str, *, sold: bool) -> bool:
@@ -422,12 +363,3 @@ def _at_odds(known: TrackedOrder, report: OrderReport) -> str:
     if isinstance(report, Filled) and report.quantity > known.remaining:
         return f"{plain(report.quantity)} where {plain(known.remaining)} were left of it"
     return f"a {known.status} one"
-
-
-def _counts(tracked: TrackedOrder) -> bool:
-    """Whether a live exit can be counted on."""
-    return tracked.status is not OrderStatus.UNKNOWN and not tracked.cancel_requested
-
-
-def _closing_side(quantity: Decimal) -> Side:
-    return Side.SELL if quantity > 0 else Side.BUY

@@ -8,26 +8,58 @@ import msgspec
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.fills import Beyond, Entered, Remedy
+from ocw_mcp.domain.events import Incident
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import Filled, Side
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.config import EngineConfig
+from ocw_mcp.engine.desk import Change, Desk
 from ocw_mcp.engine.exposure import is_one
+from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.protection import Protection
 
 
-def count_fill(tracked: TrackedOrder, fill: Filled, reserved: Decimal) -> Decimal:
-    """Add a fill to its order's cost, and return by how much (quote) the order went beyond what was cleared for it.
+def hold_to_clearing(
+    change: Change,
+    protections: Mapping[str, Protection],
+    desk: Desk,
+    account: Account,
+    config: EngineConfig,
+    out: Out,
+) -> None:
+    """Compare a fill with what was cleared for its entry: tighten the stop, or note how much of the position may stay.
 
-    `reserved` is the quantity (base asset) for which the budget was still reserved when the fill came.
+    Each limit that is exceeded is one incident of the position.
     """
-    notional, before = fill.quantity * fill.price, max(ZERO, tracked.beyond)
-    tracked.cost += notional
-    tracked.beyond += notional - min(fill.quantity, reserved) * tracked.worst_price
-    return max(ZERO, tracked.beyond) - before
+    tracked, fill = change.tracked, change.report
+    symbol = tracked.order.symbol
+    protection, view = protections[symbol], desk.view(symbol, out.now)
+    protection.beyond += change.beyond
+    if view is None or not isinstance(fill, Filled) or view.quantity * tracked.order.side.sign <= 0:
+        return
+    entered = _entered_by(tracked, fill, view, account, protections, config)
+    remedy, held = desk.officer.remedy(entered), abs(view.quantity)
+    if not remedy.excesses:
+        return
+    for incident in _incidents(symbol, remedy, protection, held):
+        out.record(Incident(incident))
+    protection.exceeded += [each.code for each in remedy.excesses if each.code not in protection.exceeded]
+    protection.trigger = remedy.stop
+    if remedy.most < held:
+        protection.most = remedy.most if protection.most is None else min(protection.most, remedy.most)
+    if not tracked.order.immediate:
+        desk.cancel(tracked, "its fill exceeds what was cleared")
 
 
-def entered_by(
+def shrink(change: Change, protection: Protection | None) -> None:
+    """Take what fills took beyond their clearing off a position, in proportion to what was sold of it."""
+    assert change.booked is not None
+    left = abs(change.booked.position)
+    if protection is not None and protection.beyond and isinstance(change.report, Filled):
+        protection.beyond *= left / (left + change.report.quantity)
+
+
+def _entered_by(
     tracked: TrackedOrder,
     fill: Filled,
     view: AccountView,
@@ -69,8 +101,8 @@ def entered_by(
     return Entered(tracked.intent, seen, fill.price, protection.trigger, tracked.cost, tracked.cleared_equity, beyond)
 
 
-def incidents(symbol: str, remedy: Remedy, protection: Protection, held: Decimal) -> list[str]:
-    """Return one sentence for each limit that the fills exceed and that was not reported yet."""
+def _incidents(symbol: str, remedy: Remedy, protection: Protection, held: Decimal) -> list[str]:
+    """One sentence for each limit that the fills exceed and that was not reported yet."""
     if remedy.most < held:
         done = f"{plain(held - remedy.most)} of {plain(held)} are sold" if remedy.most else "it is closed"
     else:

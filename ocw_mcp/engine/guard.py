@@ -32,16 +32,13 @@ from ocw_mcp.engine.answers import Answer
 from ocw_mcp.engine.booking import book_outside_fill
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.desk import Change, Desk
-from ocw_mcp.engine.filled import entered_by, incidents
+from ocw_mcp.engine.filled import hold_to_clearing, shrink
 from ocw_mcp.engine.out import Out
-from ocw_mcp.engine.protection import Protection
+from ocw_mcp.engine.protection import Protection, crossed, gone
 from ocw_mcp.engine.quotes import Quotes
 
 PRINCIPAL = GUARD
 TIMER_PREFIX = "protect:"
-
-ALREADY_CROSSED = "-2021"
-"""The exchange's code for a stop that would trigger at once."""
 
 
 class Guard:
@@ -103,16 +100,17 @@ class Guard:
     def react(self, change: Change, now: int) -> None:
         """Do what a report on an order asks for."""
         tracked, symbol = change.tracked, change.tracked.order.symbol
-        if symbol in self.protections and not self._account.ledger.quantity(symbol):
+        held = self._account.ledger.quantity(symbol)
+        if symbol in self.protections and not held:
             self._release(symbol)
         elif isinstance(change.report, Filled):
             self._after_fill(change, now)
-        elif tracked.purpose is Purpose.STOP and self._account.ledger.quantity(symbol):
+        elif tracked.purpose is Purpose.STOP and held:
             self._after_stop_report(change, now)
-        elif tracked.purpose is Purpose.TARGET and _crossed(change) and self._account.ledger.quantity(symbol):
+        elif tracked.purpose is Purpose.TARGET and crossed(change.report) and held:
             # The market is at the target or better already, so this is where the position was to be closed.
             self._desk.close(symbol, PRINCIPAL, now)
-        elif tracked.purpose is Purpose.TARGET and _gone(change) and self._account.ledger.quantity(symbol):
+        elif tracked.purpose is Purpose.TARGET and gone(tracked, change.report) and held:
             protection = self.protections[symbol]
             lately = protection.target_retried_at is not None and now - protection.target_retried_at < SECOND
             if not lately:
@@ -170,44 +168,21 @@ class Guard:
             return
         if tracked.purpose is Purpose.ENTRY:
             self._plan(tracked)
-            self._hold_to_clearing(change, now)
-            if self._spot and self._too_large(symbol) and not self._desk.exit_under_way(symbol):
-                # A stop would lock what has to be sold; it is laid under what stays.
-                self._unprotect(symbol, now)
+            hold_to_clearing(change, self.protections, self._desk, self._account, self._config, self._out)
+            if self._spot:
+                # A stop would lock what has to be sold: it is laid under what stays.
                 self._cut(symbol, now)
-            if not (self._spot and self._desk.exit_under_way(symbol)):
-                self._cover_anew(symbol, now)
-                self._cut(symbol, now)
+            self._cover_anew(symbol, now)
+            self._cut(symbol, now)
             if self.flattening:
                 self._desk.close(symbol, PRINCIPAL, now)
             return
-        self._shrink(change)
+        shrink(change, self.protections.get(symbol))
         if tracked.purpose is Purpose.EXIT and not tracked.status.live:
             self._after_exit(symbol, now)
         if self._overdue(symbol):
             # The exit did not cover what was added meanwhile.
             self.on_timer(symbol, now)
-
-    def _hold_to_clearing(self, change: Change, now: int) -> None:
-        """Compare a fill with what was cleared for its entry: tighten the stop, or have the position made smaller."""
-        tracked, fill = change.tracked, change.report
-        symbol = tracked.order.symbol
-        protection, view = self.protections[symbol], self._desk.view(symbol, now)
-        protection.beyond += change.beyond
-        if view is None or not isinstance(fill, Filled) or view.quantity * tracked.order.side.sign <= 0:
-            return
-        entered = entered_by(tracked, fill, view, self._account, self.protections, self._config)
-        remedy, held = self._desk.officer.remedy(entered), abs(view.quantity)
-        for incident in incidents(symbol, remedy, protection, held):
-            self._out.record(Incident(incident))
-        if not remedy.excesses:
-            return
-        protection.exceeded += [each.code for each in remedy.excesses if each.code not in protection.exceeded]
-        protection.trigger = remedy.stop
-        if remedy.most < held:
-            protection.most = remedy.most if protection.most is None else min(protection.most, remedy.most)
-        if not tracked.order.immediate:
-            self._desk.cancel(tracked, "its fill exceeds what was cleared")
 
     def _too_large(self, symbol: str) -> bool:
         """Whether more of a position is held than may stay."""
@@ -226,14 +201,6 @@ class Guard:
         if self._too_large(symbol) and not self._desk.exit_under_way(symbol):
             self._come_back(symbol, now)
 
-    def _shrink(self, change: Change) -> None:
-        """What fills took beyond their clearing goes with what is sold."""
-        protection, report = self.protections.get(change.tracked.order.symbol), change.report
-        assert change.booked is not None
-        left = abs(change.booked.position)
-        if protection is not None and protection.beyond and isinstance(report, Filled):
-            protection.beyond *= left / (left + report.quantity)
-
     def _after_exit(self, symbol: str, now: int) -> None:
         """An exit is over and left something: that has a stop and a target of its own size."""
         protection = self.protections.get(symbol)
@@ -246,7 +213,7 @@ class Guard:
 
     def _fit(self, symbol: str, now: int) -> None:
         """Have stop and target of a position be as large as it is. On futures the larger stop stays meanwhile."""
-        held = floor_to(abs(self._account.ledger.quantity(symbol)), self._quotes.instruments[symbol].step)
+        held = self._desk.to_cover(symbol)
         stops = [each for each in self._desk.orders.live(symbol, Purpose.STOP) if self._would_cover(each)]
         if not self._covered(symbol):
             if not self._coming(symbol):
@@ -281,7 +248,7 @@ class Guard:
 
     def _cover_anew(self, symbol: str, now: int) -> None:
         """Cover what a position has become. An exit on spot needs the balance: what it leaves is the deadline's."""
-        if self._spot and self._desk.exit_under_way(symbol):
+        if self._spot and self._desk.closing(symbol):
             self._unprotect(symbol, now)
         else:
             self._place_stop(symbol, now)
@@ -305,7 +272,7 @@ class Guard:
         match change.report:
             case Accepted():
                 self._protected_by(stop, now)
-            case Rejected() if _crossed(change) or self._is_at_target(stop):
+            case Rejected() if crossed(change.report) or self._is_at_target(stop):
                 self._unprotect(symbol, now)
                 self._desk.close(symbol, PRINCIPAL, now)
             case Rejected() | Canceled():
@@ -358,8 +325,7 @@ class Guard:
         if protection is None or trigger is None or stop.cancel_requested:
             return False
         tight = trigger >= protection.trigger if quantity > 0 else trigger <= protection.trigger
-        # What a fee took of a spot purchase may leave less than a step, which no order can sell.
-        return tight and stop.remaining >= floor_to(abs(quantity), self._quotes.instruments[symbol].step)
+        return tight and stop.remaining >= self._desk.to_cover(symbol)
 
     def _is_at_target(self, stop: TrackedOrder) -> bool:
         """Whether the price is at the target that a stop takes along, or better: spot, which takes neither then."""
@@ -371,7 +337,7 @@ class Guard:
         stops = self._desk.orders.live(symbol, Purpose.STOP)
         if any(each.status is OrderStatus.INTENDED and self._would_cover(each) for each in stops):
             return True
-        return self._spot and self._desk.exit_under_way(symbol)
+        return self._spot and self._desk.closing(symbol)
 
     def _unprotect(self, symbol: str, now: int) -> None:
         """Start the deadline, if it is not running."""
@@ -420,13 +386,3 @@ class Guard:
         self._out.clear_timer(TIMER_PREFIX + symbol)
         for tracked in self._desk.orders.live(symbol):
             self._desk.cancel(tracked, "the position is flat")
-
-
-def _gone(change: Change) -> bool:
-    """Whether an order is gone though nobody here asked for that."""
-    return isinstance(change.report, Rejected | Canceled) and not change.tracked.cancel_requested
-
-
-def _crossed(change: Change) -> bool:
-    """Whether the venue would not take a conditional order because the market has passed it."""
-    return isinstance(change.report, Rejected) and change.report.code == ALREADY_CROSSED

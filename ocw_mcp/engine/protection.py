@@ -4,7 +4,12 @@ from decimal import Decimal
 
 import msgspec
 
+from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.orders import Canceled, OrderReport, Rejected
+
+ALREADY_CROSSED = "-2021"
+"""The exchange's code for a stop that would trigger at once."""
 
 
 class Protection(msgspec.Struct):
@@ -25,3 +30,13 @@ class Protection(msgspec.Struct):
     """Notional (quote) that the fills of its entries took beyond what was cleared for them."""
     exceeded: list[str] = []
     """The limits that its fills were reported to exceed: each is reported once."""
+
+
+def gone(tracked: TrackedOrder, report: OrderReport) -> bool:
+    """Whether an order is gone though nobody here asked for that."""
+    return isinstance(report, Rejected | Canceled) and not tracked.cancel_requested
+
+
+def crossed(report: OrderReport) -> bool:
+    """Whether the venue would not take a conditional order because the market has passed it."""
+    return isinstance(report, Rejected) and report.code == ALREADY_CROSSED

@@ -45,6 +45,16 @@ class TrackedOrder(msgspec.Struct):
         """What may still trade."""
         return max(ZERO, self.order.quantity - self.filled)
 
+    def count(self, fill: Filled, reserved: Decimal) -> Decimal:
+        """Add a fill to the cost, and return by how much (quote) the order went beyond what was cleared for it.
+
+        `reserved` is the quantity (base asset) for which the budget was still reserved when the fill came.
+        """
+        notional, before = fill.quantity * fill.price, max(ZERO, self.beyond)
+        self.cost += notional
+        self.beyond += notional - min(fill.quantity, reserved) * self.worst_price
+        return max(ZERO, self.beyond) - before
+
 
 class TableState(msgspec.Struct):
     """All orders, to be restored."""
