@@ -264,7 +264,8 @@ class Desk:
             case OutcomeUnknown():
                 self._out.record(events.OrderUnknown(report.ref, report.why))
             case Canceled():
-                self._out.record(events.OrderCanceled(report.ref, report.why))
+                missed = (tracked.remaining, tracked.order.limit_price) if tracked.order.immediate else ()
+                self._out.record(events.OrderCanceled(report.ref, report.why, *missed))
             case Filled():
                 booked = self._book(tracked, report, now)
                 beyond = tracked.count(report, reserved)
