@@ -93,6 +93,8 @@ class Narrator:
                 return f"state     {before_state} -> {after_state}: {why}"
             case events.HoleFound(symbol=symbol, since=since, until=until):
                 return f"hole      {symbol} has no candles from {iso(since)} to {iso(until)}"
+            case events.SymbolEnded(symbol=symbol, last=last):
+                return f"ended     {symbol} has no candle after {iso(last)}"
             case events.Incident(text=text):
                 return f"incident  {text}"
             case _:

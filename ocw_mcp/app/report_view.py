@@ -5,6 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ocw_mcp.domain.money import exact, plain
 from ocw_mcp.domain.time import MINUTE, SECOND, iso
 
 
@@ -35,6 +36,10 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("states", _states(figures["time_in_state"])),
         ("holes", str(figures["holes"]) + _mended(figures)),
         ("equity", f"{figures['equity_start']:,.2f} -> {figures['equity_end']:,.2f} ({_share(figures['return'])})"),
+        ("of which", f"{figures['realised']:+,.2f} realised, {figures['unrealised']:+,.2f} unrealised"),
+        *(("still open", _position(position)) for position in figures["positions"]),
+        *(("waiting", _order(order)) for order in figures["orders_waiting"]),
+        *(("ended early", f"{each['symbol']}, last candle at {iso(each['last'])}") for each in figures["ended"]),
         ("buy and hold", _share(figures["buy_and_hold"])),
         ("max drawdown", _share(figures["max_drawdown"])),
         ("sharpe", "too few days" if figures["sharpe"] is None else f"{figures['sharpe']:.2f}"),
@@ -43,6 +48,30 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("thinking", f"{figures['thinking_usd']:,.4f} USD"),
         ("flags", "; ".join(figures["flags"])),
     ]
+
+
+def _position(held: dict[str, Any]) -> str:
+    """One line on a position that is open at the end."""
+    age, stop = held["mark_age_ms"], held["stop"]
+    parts = [
+        f"{held['symbol']} {_number(held['quantity'])} at {_number(held['average_price'])}",
+        f"mark {_number(held['mark'])}" + (f", {_long(age)} old" if age else ""),
+        f"{held['unrealised']:+,.2f} unrealised",
+        "no stop" if stop is None else f"stop {_number(stop)}",
+        *(["its market has ended"] if held["ended"] else []),
+    ]
+    return ", ".join(parts)
+
+
+def _order(order: dict[str, Any]) -> str:
+    """One line on an order that has not traded whole at the end."""
+    price = "at the market" if order["price"] is None else f"at {_number(order['price'])}"
+    size = f"{_number(order['quantity'])} {order['symbol']}"
+    return f"{order['order']} {order['side']} {size} {price} ({order['status']})"
+
+
+def _number(value: float) -> str:
+    return plain(round(exact(value), 8))
 
 
 def _decided(counts: dict[str, Any]) -> str:

@@ -96,6 +96,9 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
                 store.figures(),
                 book.venue.terms.taker_fee,
                 store.fingerprint,
+                book.engine.guard,
+                book.engine.market,
+                book.engine.orders,
             )
             if job.picture is not None:
                 _draw(job.picture, job.feed, store, figures)

@@ -111,6 +111,8 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     """From before the book's beginning: indicators warm up on it, and nothing else happens."""
     books: tuple[Book, ...] = ()
     """What stood in the order books at `at`, where the source tells; sorted by symbol."""
+    ended: tuple[str, ...] = ()
+    """Symbols whose last candle closes at `at`, while others go on."""
 
 
 class Instrument(msgspec.Struct, frozen=True):

@@ -200,6 +200,7 @@ class OutsideCause(StrEnum):
     LIQUIDATION = "liquidation"
     DELEVERAGING = "auto-deleveraging"
     SOMEBODY = "somebody else"
+    ENDED = "the end of its market"
 
 
 class OutsideFill(msgspec.Struct, frozen=True, tag="outside_fill"):

@@ -239,10 +239,13 @@ class PacePolicy(Table):
 
 
 class DataPolicy(Table):
-    """How old a price may be for an entry: the feed's cadence plus this slack."""
+    """How old a price may be for an entry, the feed's cadence plus a slack, and what a market's end does."""
 
     slack_s: Annotated[int, Field(ge=0, le=3600)]
     """How many seconds a price may be older than the length of a candle."""
+    on_end: Literal["close", "keep"] = "close"
+    """What becomes of a position whose symbol's candles end while others go on: `close` it at its last price with the
+    usual fee, or `keep` it, at that price and reported as not closed."""
 
 
 class ScalePolicy(Table):

@@ -114,6 +114,10 @@ class SimulatedVenue(Venue, Protocol):
         """What the first price of a candle did to waiting and resting orders."""
         ...
 
+    def close_out(self, symbol: str, quantity: Decimal, now: int) -> Sequence[VenueReport]:
+        """Close so much of a position (signed, base asset) at its last price: its market has ended."""
+        ...
+
     def state(self) -> bytes:
         """All it must remember over a restart."""
         ...

@@ -107,12 +107,19 @@ class PositionView(msgspec.Struct, frozen=True):
     opened_at: int
     stop: Decimal | None
     mfe: Reading = _NOT_TAKEN
-    """Most favourable excursion so far, as a share of the average price."""
+    """The best unrealised gain so far, as a share of the average price of that moment."""
     mae: Reading = _NOT_TAKEN
-    """Most adverse excursion so far, as a share of the average price: below 0 where it was a loss."""
+    """The worst unrealised gain so far, as a share of the average price of that moment: below 0 where it was a loss."""
     leverage: int = 1
     liquidation_price: Decimal | None = None
     """The mark price at which the venue takes the position over; None where none does."""
+    best_now: Reading = _NOT_TAKEN
+    """The most that it was ahead, as a share of what it costs now. It differs from `mfe` after an addition."""
+
+    @property
+    def best(self) -> Reading:
+        """The gain from which is measured what the position gave back."""
+        return self.mfe if isinstance(self.best_now, Unknown) else self.best_now
 
 
 class TradeView(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ their order. The shell in `runtime` is the only one who carries them out.
 
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -65,7 +66,7 @@ class Verb(StrEnum):
     FLATTEN = "flatten"
     """Halt, and close every position."""
     RESUME = "resume"
-    """Take new risk again."""
+    """Take new risk again; with `WITHIN_DRAWDOWN` as its subject only while no fall is beyond its limit."""
     APPROVE = "approve"
     """Let an order pass that waits for a person: its subject is the approval's id."""
     DENY = "deny"
@@ -76,6 +77,10 @@ class Verb(StrEnum):
     """Wake the agent again; or, with a symbol as its subject, give that one back to it."""
     TAKE_OVER = "takeover"
     """Take the symbol that is its subject out of the agent's hands."""
+
+
+WITHIN_DRAWDOWN: Final = "within-drawdown"
+"""The subject of a resume of a person who was shown no fall beyond the drawdown limit, and confirmed none."""
 
 
 class Command(msgspec.Struct, frozen=True):

@@ -9,12 +9,19 @@ from ocw_mcp.core.orders.ledger import Ledger, LedgerState
 from ocw_mcp.core.risk.activity import Activity, ActivityState
 from ocw_mcp.core.risk.day import DailyLoss, DayState
 from ocw_mcp.core.risk.drawdown import Drawdown, DrawdownState
-from ocw_mcp.domain.events import DailyLossReached, DayOpened, DrawdownReached, EntriesPaused, StateChanged
+from ocw_mcp.domain.events import (
+    DailyLossReached,
+    DayOpened,
+    DrawdownReached,
+    EntriesPaused,
+    StateChanged,
+    SymbolEnded,
+)
 from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.snapshot import TRADES_SHOWN, TradeView
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.time import SECOND, next_midnight, utc_day
-from ocw_mcp.domain.words import moment, said
+from ocw_mcp.domain.words import cents, moment, said
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.out import Out
 
@@ -46,6 +53,21 @@ class Lowered(msgspec.Struct, frozen=True):
         return f"by {said(self.by)} at {moment(self.at)} UTC{f': {said(self.why)}' if self.why else ''}"
 
 
+class Fall(msgspec.Struct, frozen=True):
+    """A fall of equity (quote) from its peak: `share` of the peak, and whether that is beyond the policy's `limit`."""
+
+    equity: Decimal
+    peak: Decimal
+    share: Decimal
+    limit: Decimal
+    beyond: bool
+
+    def __str__(self) -> str:
+        """In a clause, for a person."""
+        amounts = f"{cents(self.peak - self.equity)}, from {cents(self.peak)} to {cents(self.equity)}"
+        return f"equity fell by {self.share:.2%} ({amounts}), and the limit is {self.limit:.2%}"
+
+
 class AccountState(msgspec.Struct):
     """An account, to be restored."""
 
@@ -61,6 +83,7 @@ class AccountState(msgspec.Struct):
     told: list[str]
     opened: dict[str, Opened]
     lowered: Lowered | None = None
+    ended: dict[str, int] = {}
 
 
 class Account:
@@ -88,6 +111,8 @@ class Account:
         self._just_paused = False
         self.opened: dict[str, Opened] = {}
         """By symbol, until whoever opened it is done with it."""
+        self.ended: dict[str, int] = {}
+        """Symbols of which no candle comes any more, and when (ms) the last one of each closed."""
 
     def open_day(self, at: int) -> None:
         """Begin the UTC day of `at` (ms) with the equity of this moment.
@@ -108,7 +133,7 @@ class Account:
         equity = self.ledger.equity()
         why = "too many trades lost in a row" if self._just_paused else ""
         self._just_paused = False
-        if self.drawdown.watch(equity) and self.desk_state is not DeskState.HALTED:
+        if self.drawdown.passes(equity):
             self._out.record(DrawdownReached(equity, self.drawdown.state.watched))
             why = "the drawdown limit is reached"
             self.go(DeskState.HALTED, why)
@@ -136,6 +161,11 @@ class Account:
         """The agent has looked at everything: where nothing is held, it means that."""
         self.opened = {symbol: opened for symbol, opened in self.opened.items() if symbol in self.ledger.positions}
 
+    def end(self, symbol: str, last: int) -> None:
+        """Note that no candle of a symbol comes after the one that closed at `last` (ms)."""
+        self.ended[symbol] = last
+        self._out.record(SymbolEnded(symbol, last))
+
     def transfer(self, amount: Decimal) -> None:
         """Money came (`amount` above 0, quote) or left: what is lost, as a share, is the same after it as before.
 
@@ -162,10 +192,14 @@ class Account:
     def resume(self, by: str) -> None:
         """A person lets the desk take new risk again; a fall that would halt it at once is measured anew from here."""
         if self.desk_state is not DeskState.ACTIVE:
-            equity = self.ledger.equity()
-            if self.drawdown.watch(equity):
-                self.drawdown.begin_anew(equity)
+            self.drawdown.resume(self.ledger.equity())
             self.go(DeskState.ACTIVE, f"resumed by {by}")
+
+    def fall(self) -> Fall:
+        """The fall of equity from the peak that the limit is held against."""
+        equity, watched = self.ledger.equity(), self.drawdown.state.watched
+        limit = self._policies.drawdown.max_share
+        return Fall(equity, watched, self.drawdown.fall(equity), limit, watched - equity >= watched * limit)
 
     def halt(self, by: str, reason: str) -> None:
         """Somebody halts the desk, for a reason of theirs, if they give one."""
@@ -196,6 +230,7 @@ class Account:
             self._told,
             self.opened,
             self.lowered,
+            self.ended,
         )
 
     def restore(self, state: AccountState) -> None:
@@ -212,3 +247,4 @@ class Account:
         self._told = state.told
         self.opened = state.opened
         self.lowered = state.lowered
+        self.ended = state.ended

@@ -233,21 +233,29 @@ class Desk:
     def apply(self, report: OrderReport, now: int) -> Change | None:
         """Take in what the venue said. None where that changes nothing."""
         known = self.orders.get(report.ref)
+        long_over = known is None and isinstance(report, Filled)
+        if long_over:
+            known = self.orders.recall(report.ref)
         if known is None:
             self._tell(report, f"the venue reported on order {report.ref}, which is not in the book")
             return None
         if isinstance(report, Filled) and report.fill_id in known.fill_ids:
             return None
         reserved = known.remaining if known.status.live else ZERO
+        odd = _odd(known, report, long_over=long_over) if isinstance(report, Filled) else ""
         tracked = self.orders.apply(report)
         if tracked is None:
             if not isinstance(report, Accepted | Canceled):
                 self._tell(
                     report,
-                    f"the venue reported {type(report).__name__} on order {report.ref}, {_at_odds(known, report)}",
+                    f"the venue reported {type(report).__name__} on order {report.ref}, a {known.status} one",
                 )
             return None
         self._account.version += 1
+        if odd:
+            self.lower(f"the venue reported Filled on order {report.ref}, {odd}; it is booked")
+            if tracked.status is OrderStatus.REJECTED:
+                self._ask_off(report.ref, "it was rejected, and traded all the same", 1)
         if not tracked.status.live:
             self._out.clear_timer(f"{EXPIRY_PREFIX}{tracked.ref}")
             for times in range(1, MOST_CANCELS + 1):
@@ -283,7 +291,7 @@ class Desk:
         account = self.view(symbol, now)
         if account is None:
             return Unknown("no price yet")
-        if any(self.orders.live(symbol, Purpose.ENTRY)) or self.exit_under_way(symbol):
+        if any(each.purpose in (Purpose.ENTRY, Purpose.EXIT) for each in self.orders.live(symbol)):
             return Unknown("an order of this symbol is under way")
         return self.officer.feasible(symbol, account)
 
@@ -328,7 +336,7 @@ class Desk:
         position = self._account.ledger.positions.get(symbol)
         if position is None:
             return False
-        quantity = floor_to(position.quantity, self._quotes.instruments[symbol].step)
+        quantity = floor_to(abs(position.quantity), self._quotes.instruments[symbol].step)
         instrument, price = self._quotes.instruments[symbol], self._account.ledger.marks[symbol]
         if quantity >= instrument.min_quantity and quantity * price >= instrument.min_notional:
             return False
@@ -348,19 +356,25 @@ class Desk:
         return Booked(realised, ZERO, closed, opened=False)
 
     def _book(self, tracked: TrackedOrder, fill: Filled, now: int) -> Booked:
-        symbol = tracked.order.symbol
+        symbol, principal = tracked.order.symbol, tracked.intent.principal
         booked = book_fill(tracked.order, fill, self._account, self._out, now)
-        if booked.opened:
-            self._groups[symbol] = Group(tracked.ref.n)
-            self._account.opened[symbol] = Opened(tracked.intent.principal, tracked.order.side)
-        elif booked.closed is not None:
+        if booked.closed is not None:
             self._groups.pop(symbol, None)
-            self._account.done_with(symbol, tracked.intent.principal)
+            self._account.done_with(symbol, principal)
+        if booked.opened:
+            self._groups.pop(symbol, None)
+            if tracked.purpose is Purpose.ENTRY:
+                self._account.opened[symbol] = Opened(principal, tracked.order.side)
+                if len(tracked.fill_ids) == 1:
+                    # The first fill: no other position's orders were named after this entry.
+                    self._groups[symbol] = Group(tracked.ref.n)
         return booked
 
 
-def _at_odds(known: TrackedOrder, report: OrderReport) -> str:
-    """What about an order a report does not fit."""
-    if isinstance(report, Filled) and report.quantity > known.remaining:
-        return f"{plain(report.quantity)} where {plain(known.remaining)} were left of it"
-    return f"a {known.status} one"
+def _odd(known: TrackedOrder, fill: Filled, *, long_over: bool) -> str:
+    """What about an order a fill does not fit; empty where it fits."""
+    if fill.quantity > known.remaining:
+        return f"{plain(fill.quantity)} where {plain(known.remaining)} were left of it"
+    if known.status is OrderStatus.REJECTED:
+        return "a rejected one"
+    return "which was over long ago" if long_over else ""

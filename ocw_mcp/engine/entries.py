@@ -79,7 +79,8 @@ def entering(
         intent = msgspec.structs.replace(intent, quantity=quantity)
     if account is None:
         return Entering(intent, None, None)
-    entering, exiting = any(desk.orders.live(symbol, Purpose.ENTRY)), desk.exit_under_way(symbol)
+    # An exit of unknown outcome counts: it may still close what an entry adds.
+    entering, exiting = (any(desk.orders.live(symbol, purpose)) for purpose in (Purpose.ENTRY, Purpose.EXIT))
     return Entering(intent, account, objection(leg, account, stop, entering=entering, exiting=exiting))
 
 

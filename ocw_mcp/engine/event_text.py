@@ -145,6 +145,8 @@ def told(book: str, event: JournalEvent, quote: Quote = inline) -> str:
             return f"{said(decider)} corrected wake {wake_id}{_paid(cost)}: {_legs(decision, quote)}"
         case events.BudgetSpent(spent, until):
             return f"thinking has cost {plain(spent)} USD; the rules decide until {moment(until)}"
+        case events.SymbolEnded(symbol, last):
+            return f"the market of {said(symbol)} ended: its last candle closed at {moment(last)}"
         case events.Incident(text):
             return f"incident: {said(text)}"
         case _:

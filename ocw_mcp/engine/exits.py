@@ -68,12 +68,14 @@ class Exits:
             self.state.bands.clear()
             return []
         for symbol in sorted(held):
+            if symbol in self._account.ended:
+                # An order would wait for a price that never comes.
+                continue
             position = held[symbol]
             mark = float(self._account.ledger.marks[symbol])
             average, way = float(position.average_price), 1 if position.quantity > 0 else -1
-            found = hard_exit(
-                way * (mark / average - 1), position.excursions()[0], now - position.opened_at, self._policies.exits
-            )
+            gain, best = way * (mark / average - 1), position.excursions()[0]
+            found = hard_exit(gain, best, now - position.opened_at, self._policies.exits, position.best_now)
             if found is not None:
                 self._close(symbol, *found, now)
         if now - self.state.scored_at < self._policies.score.every_s * SECOND:
@@ -111,23 +113,27 @@ class Exits:
         return EXIT if score >= policy.exit else REVIEW if score >= policy.review else HOLD
 
     def _close(self, symbol: str, rule: str, why: str, now: int) -> None:
-        if self._desk.closing(symbol):
+        if self._desk.closing(symbol) or symbol in self._account.ended:
             return
         self._out.record(ExitDecided(symbol, rule, why))
         self._desk.close(symbol, PRINCIPAL, now)
 
 
-def hard_exit(gain: float, best: float, held_ms: int, policy: ExitsPolicy) -> tuple[str, str] | None:
+def hard_exit(
+    gain: float, best: float, held_ms: int, policy: ExitsPolicy, best_now: float | None = None
+) -> tuple[str, str] | None:
     """The rule that ends a position, and the sentence for people; None while it may be held.
 
-    `gain` is what it is ahead by now, as a share of its average price, `best` the most that it was.
+    `gain` is what it is ahead by now, as a share of its average price, `best` the most that it was at any moment.
+    `best_now` is the same amount as a share of what it costs now, which differs from `best` after an addition.
     """
+    best_now = best if best_now is None else best_now
     if gain <= -float(policy.max_loss):
         return "max_loss", f"it is {-gain:.2%} behind, and none may be beyond {policy.max_loss:.2%}"
     if gain >= float(policy.take_profit):
         return "take_profit", f"it is {gain:.2%} ahead, and at {policy.take_profit:.2%} the profit is taken"
-    if best >= float(policy.trail_from) and best - gain >= float(policy.trail_gives_back) * best:
-        return "trail", f"it was {best:.2%} ahead and gave back {best - gain:.2%}"
+    if best >= float(policy.trail_from) and best_now - gain >= float(policy.trail_gives_back) * best_now:
+        return "trail", f"it was {best:.2%} ahead and gave back {best_now - gain:.2%}"
     if held_ms >= policy.max_hold_h * HOUR:
         return (
             "max_hold",

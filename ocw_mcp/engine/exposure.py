@@ -55,7 +55,8 @@ def seen_by_risk(
         quantity=quantity,
         symbol_notional=abs(quantity) * quote.price + own.notional,
         price=quote.price,
-        price_age_ms=quote.age_ms,
+        # A price that no other follows is stale at once.
+        price_age_ms=quote.age_ms + (quotes.age_limit_ms + 1 if symbol in account.ended else 0),
         price_age_limit_ms=quotes.age_limit_ms,
         daily_loss_reached=account.day.today.reached,
         daily_loss=account.day.loss(equity),

@@ -125,8 +125,10 @@ class Guard:
         if booked is None:
             return
         symbol = fill.symbol
-        self._out.record(Incident(f"{fill.cause}: {fill.side} {plain(fill.quantity)} {symbol} at {plain(fill.price)}"))
-        if fill.cause is not OutsideCause.SOMEBODY:
+        if fill.cause is not OutsideCause.ENDED:
+            what = f"{fill.cause}: {fill.side} {plain(fill.quantity)} {symbol} at {plain(fill.price)}"
+            self._out.record(Incident(what))
+        if fill.cause in (OutsideCause.LIQUIDATION, OutsideCause.DELEVERAGING):
             self._account.go(DeskState.HALTED, f"{fill.cause} of {symbol}")
             self._desk.cancel_entries("halted")
         if not booked.position or booked.opened:
@@ -139,10 +141,11 @@ class Guard:
         if symbol in self.protections:
             self._cover_anew(symbol, now)
             return
-        way = 1 if self._account.ledger.quantity(symbol) > 0 else -1
-        self.protections[symbol] = Protection(
-            self._account.ledger.marks[symbol] * (ONE - way * self._farthest_stop), target=None
-        )
+        long = self._account.ledger.quantity(symbol) > 0
+        mark = self._account.ledger.marks[symbol]
+        farthest = mark * (ONE - (1 if long else -1) * self._farthest_stop)
+        trigger = (ceil_to if long else floor_to)(farthest, self._quotes.instrument(symbol, float(mark)).tick)
+        self.protections[symbol] = Protection(trigger, target=None)
         self._unprotect(symbol, now)
         self._desk.close(symbol, PRINCIPAL, now)
 
@@ -166,7 +169,10 @@ class Guard:
         symbol = tracked.order.symbol
         if not booked.position:
             return
-        if tracked.purpose is Purpose.ENTRY:
+        if booked.closed is not None:
+            # The fill was larger than the position: the stop of that one is on the wrong side of what stands now.
+            self._release(symbol)
+        if tracked.purpose is Purpose.ENTRY and booked.position * tracked.order.side.sign > 0:
             self._plan(tracked)
             hold_to_clearing(change, self.protections, self._desk, self._account, self._config, self._out)
             if self._spot:
@@ -177,7 +183,11 @@ class Guard:
             if self.flattening:
                 self._desk.close(symbol, PRINCIPAL, now)
             return
-        shrink(change, self.protections.get(symbol))
+        if symbol not in self.protections:
+            # A closing order opened it.
+            self._adopt(symbol, now)
+            return
+        shrink(change, self.protections[symbol])
         if tracked.purpose is Purpose.EXIT and not tracked.status.live:
             self._after_exit(symbol, now)
         if self._overdue(symbol):

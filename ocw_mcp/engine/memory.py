@@ -22,7 +22,7 @@ from ocw_mcp.engine.protection import Protection
 from ocw_mcp.engine.snapshot import positions
 from ocw_mcp.engine.tally import Tally
 
-MEMORY_FORMAT = 9
+MEMORY_FORMAT = 10
 """Counts up whenever a field changes its name or its meaning: an older state is then refused and not misread."""
 
 
@@ -82,6 +82,7 @@ def summary(
         "day": account.day.today.day,
         "daily_loss": plain(round(account.day.loss(equity), 6)),
         "daily_loss_reached": account.day.today.reached,
+        "drawdown": msgspec.to_builtins(account.fall()),
         "positions": [
             {
                 "symbol": view.symbol,

@@ -8,11 +8,15 @@ from typing import Any
 import msgspec
 
 from ocw_mcp.core.gate.gate import GateState
+from ocw_mcp.core.market.market import Market
+from ocw_mcp.core.orders.table import OrderTable
 from ocw_mcp.domain.figures import JournalFigures
 from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.config import EngineConfig
+from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.tally import Tally
 
 DAYS_FOR_SHARPE = 10
@@ -26,11 +30,16 @@ def report(
     figures: JournalFigures,
     entry_fee: Decimal,
     fingerprint: str,
+    guard: Guard | None = None,
+    market: Market | None = None,
+    orders: OrderTable | None = None,
 ) -> dict[str, Any]:
-    """A run's figures: money in quote currency as numbers, shares as fractions, times in ms, never NaN.
+    """Return a run's figures: money in quote currency as numbers, shares as fractions, times in ms, never NaN.
 
     `funding` is what was gained by it: below 0 it was paid. `thinking_usd` is what deciders were paid. `entry_fee` is
-    the fee of a market entry as a share of its notional, which buying and holding pays once.
+    the fee of a market entry as a share of its notional, which buying and holding pays once. `positions` are those
+    that are open at the end, and `equity_end` is `equity_start` + `realised` + `unrealised`; what came in or left is
+    counted as realised. `ended` tells of symbols whose candles end before the others', and since when.
     """
     start, end = config.start_equity, account.ledger.equity()
     evaluations = gate.evaluations
@@ -53,6 +62,11 @@ def report(
         "stale_candles": tally.stale_candles,
         "equity_start": float(start),
         "equity_end": float(end),
+        "realised": float(account.ledger.wallet - start),
+        "unrealised": float(end - account.ledger.wallet),
+        "positions": _open_positions(account, guard, market, tally.last_close_time),
+        "orders_waiting": _waiting(orders),
+        "ended": [{"symbol": symbol, "last": last} for symbol, last in sorted(account.ended.items())],
         "return": float(end / start - 1),
         "buy_and_hold": _buy_and_hold(config.symbols, tally, entry_fee),
         "max_drawdown": float(account.drawdown.state.deepest),
@@ -63,6 +77,46 @@ def report(
         "flags": _flags(config, tally),
         "fingerprint": fingerprint,
     }
+
+
+def _open_positions(
+    account: Account, guard: Guard | None, market: Market | None, until: int | None
+) -> list[dict[str, Any]]:
+    """What is held at the end; `mark_age_ms` is how long before the run's last candle its price was told."""
+    rows = []
+    for symbol, position in sorted(account.ledger.positions.items()):
+        mark = account.ledger.marks[symbol]
+        protection = guard.protections.get(symbol) if guard is not None else None
+        known_at = market.symbols[symbol].known_at if market is not None and symbol in market.symbols else None
+        rows.append(
+            {
+                "symbol": symbol,
+                "quantity": float(position.quantity),
+                "average_price": float(position.average_price),
+                "mark": float(mark),
+                "mark_age_ms": None if known_at is None or until is None else max(0, until - known_at),
+                "unrealised": float(position.unrealised(mark)),
+                "stop": float(protection.trigger) if protection is not None and protection.protected else None,
+                "ended": symbol in account.ended,
+            }
+        )
+    return rows
+
+
+def _waiting(orders: OrderTable | None) -> list[dict[str, Any]]:
+    """Entries and exits that have not traded whole at the end; `price` is None at the market."""
+    return [
+        {
+            "order": str(each.ref),
+            "symbol": each.order.symbol,
+            "side": each.order.side.value,
+            "quantity": float(each.remaining),
+            "price": None if each.order.limit_price is None else float(each.order.limit_price),
+            "status": each.status.value,
+        }
+        for each in (orders.live() if orders is not None else ())
+        if each.purpose in (Purpose.ENTRY, Purpose.EXIT)
+    ]
 
 
 def time_in_state(changes: list[tuple[int, DeskState]], since: int | None, until: int | None) -> dict[str, int]:

@@ -137,6 +137,7 @@ def positions(account: Account, guard: Guard) -> list[PositionView]:
                 mae=mae,
                 leverage=position.leverage,
                 liquidation_price=_liquidation(position, guard.instruments.get(symbol)),
+                best_now=position.best_now,
             )
         )
     return views

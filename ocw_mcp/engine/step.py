@@ -176,6 +176,9 @@ class Engine:
             change = self._take(candle)
             if change is not None:
                 changes.append((candle, change))
+        for symbol in frame.ended:
+            self.account.end(symbol, frame.at)
+            self._desk.cancel_entries("its market has ended", symbol)
         if held and frame.closed:
             self._watch()
             self._look_after_positions(now)
@@ -220,8 +223,9 @@ class Engine:
         position = self.account.ledger.positions.get(candle.symbol)
         if position is not None:
             self.account.ledger.mark(candle.symbol, exact(candle.close))
-            # A position that was opened within the candle has not seen all of its range; which part, nobody knows.
-            within = position.opened_at > candle.open_time
+            # A position that was opened within the candle has not seen all of its range, nor has one that was added to
+            # as it is now; which part it has seen is unknown.
+            within = max(position.opened_at, position.added_at) > candle.open_time
             seen = (candle.close, candle.close) if within else (candle.low, candle.high)
             self.account.ledger.see(candle.symbol, *seen)
         return change

@@ -1,7 +1,8 @@
 """What people tell the engine: halt, flatten, resume; yes or no to an order; whose hands the agent's symbols are in."""
 
-from ocw_mcp.domain.events import CommandTaken
-from ocw_mcp.domain.steps import Command, Verb
+from ocw_mcp.domain.events import CommandTaken, Incident
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.steps import WITHIN_DRAWDOWN, Command, Verb
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.carrying import Carrier
 from ocw_mcp.engine.decisions import Decisions
@@ -43,8 +44,7 @@ class Told:
                 self.halt(by)
                 self._guard.flatten(by, now)
             case Verb.RESUME:
-                self._guard.resume(now)
-                self._account.resume(by)
+                self._resume(by, subject, now)
             case Verb.APPROVE:
                 self._carrier.approved(subject, by, now)
             case Verb.DENY:
@@ -58,6 +58,14 @@ class Told:
             case Verb.TAKE_OVER:
                 self._hands.take_over(subject, by)
                 self._carrier.take_back(subject, by)
+
+    def _resume(self, by: str, subject: str, now: int) -> None:
+        fall = self._account.fall()
+        if subject == WITHIN_DRAWDOWN and fall.beyond and self._account.desk_state is not DeskState.ACTIVE:
+            self._out.record(Incident(f"the resume by {by} was not taken: {fall}; confirm that, and resume again"))
+            return
+        self._guard.resume(now)
+        self._account.resume(by)
 
     def halt(self, by: str, why: str = "") -> None:
         """Take no new risk from here on; what waits to be entered goes."""

@@ -7,7 +7,7 @@ for a price.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -202,6 +202,8 @@ class BookRun:
         effects = self._engine.step(frame, now)
         if effects:
             await shell.follow(effects, self._engine.now)
+        if frame.ended:
+            await self._close_out(frame.ended, now)
         if shell.next_due <= now:
             await everything_due(now, shell, self._clock)
         for opening in frame.opened:
@@ -215,6 +217,13 @@ class BookRun:
             await self._clock.wait_until(now)
         if self._frames % CHECKPOINT_EVERY == 0:
             shell.checkpoint(self.cursor)
+
+    async def _close_out(self, ended: Sequence[str], now: int) -> None:
+        """Close the positions in symbols that have ended, where the policy says so."""
+        if self._engine.config.policies.data.on_end == "close":
+            for symbol in ended:
+                if held := self._engine.account.ledger.quantity(symbol):
+                    await self._shell.take_all(self._venue.close_out(symbol, held, now))
 
     async def _hear_out(self, version: str) -> None:
         """No frame comes any more: take what people wanted since the last look, or of a book that is through."""

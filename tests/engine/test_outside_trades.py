@@ -13,6 +13,7 @@ from tests.support.invariants import never_naked, watched
 from tests.support.legs import buy, short
 from tests.support.markets import START, ListFeed, candle, path
 from tests.support.runs import Run, policies
+from tests.support.wire import Wire
 
 D = Decimal
 NOW = START + 4 * MINUTE
@@ -138,3 +139,12 @@ async def test_a_liquidation_on_paper_leaves_book_and_venue_alike_and_halts_the_
     assert -closed.pnl <= entry.quantity * entry.price + closed.fees
     assert run.engine.account.desk_state is DeskState.HALTED
     assert run.venue.orders == []
+
+
+@pytest.mark.parametrize(("side", "trigger"), [(Side.BUY, "95.02"), (Side.SELL, "105.01")])
+def test_the_stop_of_an_adopted_position_is_on_the_tick(side: Side, trigger: str) -> None:
+    wire = Wire()
+    wire.give(OutsideFill("f1", "ETHUSDT", side, D(2), D("100.0133"), D("0.1"), wire.now, OutsideCause.SOMEBODY))
+    protection = wire.engine.guard.protections["ETHUSDT"]
+    assert protection.trigger == D(trigger)
+    assert protection.deadline is not None

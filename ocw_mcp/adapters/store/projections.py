@@ -1,8 +1,8 @@
 """Tables for people and queries, made from events alone: each event changes a row or two, and all can be remade.
 
 An order's state is the word of its latest event, except that nothing un-fills an order and a late fill of a canceled
-one leaves it canceled until it is complete. Quantities in the base asset, prices and money in quote currency, as text
-of Decimals; times in ms.
+or rejected one leaves it so until it is complete. Quantities in the base asset, prices and money in quote currency, as
+text of Decimals; times in ms.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from ocw_mcp.domain.orders import OrderRef
 OUTSIDE = "o"
 """In place of a leg: a fill that no order of ours made."""
 
-PROJECTIONS_VERSION = 5
+PROJECTIONS_VERSION = 6
 """Raise it when a table or what fills it changes: older books are then rebuilt when they are opened."""
 
 TABLES: dict[str, tuple[str, str]] = {
@@ -93,7 +93,7 @@ _FILL = f"""UPDATE orders SET updated_at = :at,
     average_price = dec_div(dec_add(turnover, dec_mul(:quantity, :price)), dec_add(filled, :quantity)),
     fees = dec_add(fees, :fee),
     state = CASE WHEN dec_reaches(dec_add(filled, :quantity), quantity) THEN 'filled'
-                 WHEN state = 'canceled' THEN 'canceled' ELSE 'partially_filled' END {_THIS_ORDER}"""
+                 WHEN state IN ('canceled', 'rejected') THEN state ELSE 'partially_filled' END {_THIS_ORDER}"""
 
 # Without traps: an absurd number ends as NaN in a table that can be remade, and never keeps the journal from writing.
 _money = Context(prec=28, traps=[])

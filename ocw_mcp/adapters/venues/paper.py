@@ -128,6 +128,10 @@ class PaperVenue:
         """
         return self._matching.on_candle(candle, now)
 
+    def close_out(self, symbol: str, quantity: Decimal, now: int) -> Sequence[VenueReport]:
+        """Close so much of a position at its last price, as a taker: no price of it comes any more."""
+        return [self.account.close_out(symbol, quantity, self.terms.taker_fee, now)]
+
     def state(self) -> bytes:
         """All of the venue."""
         return msgspec.msgpack.encode(

@@ -102,6 +102,14 @@ class PaperAccount:
         self._look_at_margin(symbol)
         return OutsideFill(fill_id, symbol, side, quantity, price, ZERO, at, OutsideCause.LIQUIDATION)
 
+    def close_out(self, symbol: str, quantity: Decimal, fee_share: Decimal, at: int) -> OutsideFill:
+        """Close so much of a position (signed) at its last price, for a fee as a share of its value."""
+        side, price, size = Side.SELL if quantity > 0 else Side.BUY, exact(self.last[symbol]), abs(quantity)
+        fee = size * price * fee_share
+        self.ledger.book(symbol, side, size, price, fee, at)
+        self._look_at_margin(symbol)
+        return OutsideFill(f"paper-end-{at}", symbol, side, size, price, fee, at, OutsideCause.ENDED)
+
     def settle_funding(self, until: int, told: Sequence[Funding]) -> list[FundingPaid]:
         """Settle what was `told`, then the assumed stamps up to `until` (ms) for symbols of which nothing ever was."""
         if self.product is Product.SPOT:

@@ -184,9 +184,18 @@ def flatten(state: BookOption) -> None:
 def resume(
     state: BookOption,
     paper: Annotated[bool, typer.Option("--paper", help="Yes: let a book on paper take new risk again.")] = False,
+    accept_drawdown: Annotated[
+        bool,
+        typer.Option(
+            "--accept-drawdown", help="Yes: equity fell beyond the drawdown limit, and is measured anew from here."
+        ),
+    ] = False,
 ) -> None:
-    """Let a halted book take new risk again: a person's word, by --paper on paper, else by the passphrase."""
-    typer.echo(operate.resume(state, paper=paper))
+    """Let a halted book take new risk again: a person's word, by --paper on paper, else by the passphrase.
+
+    Where equity fell beyond the drawdown limit, that is named, and takes a second confirmation.
+    """
+    typer.echo(operate.resume(state, paper=paper, accept_drawdown=accept_drawdown))
 
 
 @app.command()

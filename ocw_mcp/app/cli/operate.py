@@ -15,13 +15,14 @@ from ocw_mcp.adapters.store.reader import read_book, verify_book
 from ocw_mcp.adapters.store.spent import Spent
 from ocw_mcp.adapters.store.views.plain_json import jsonable
 from ocw_mcp.app.cli.lists import spent_text
-from ocw_mcp.app.cli.person import show_who_you_are
+from ocw_mcp.app.cli.person import require_terminal, show_who_you_are, typed
 from ocw_mcp.app.resources import write_env_example
 from ocw_mcp.domain.errors import BookError, SettingsError
-from ocw_mcp.domain.steps import Verb
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.steps import WITHIN_DRAWDOWN, Verb
 from ocw_mcp.domain.time import iso
 from ocw_mcp.domain.words import cents, day_result, said
-from ocw_mcp.engine.account import Lowered
+from ocw_mcp.engine.account import Fall, Lowered
 from ocw_mcp.engine.event_text import HASH_SHOWN
 
 PAPER = "paper"
@@ -99,15 +100,33 @@ def leave(state: Path, verb: Verb, subject: str = "") -> str:
     return f"{verb}: {outcome}; no engine runs on this book, so it is taken at the next start"
 
 
-def resume(state: Path, *, paper: bool) -> str:
+def resume(state: Path, *, paper: bool, accept_drawdown: bool = False) -> str:
     """Leave a resume, a person's word: on paper `paper` says it, elsewhere and without it the passphrase does.
 
-    Raises BookError while the file HALT lies there, SettingsError where no person can be asked.
+    A fall beyond the drawdown limit takes a second confirmation: `accept_drawdown`, or a typed yes.
+
+    Raises BookError while the file HALT lies there, SettingsError where no person can be asked, or says no.
     """
     if commands.halted_by_file(state):
         raise BookError(commands.halt_forbids_resume(state))
+    fall = _fall(state)
+    if fall is None:
+        require_person(state, "let this {mode} book take new risk again", paper=paper)
+        return leave(state, Verb.RESUME, WITHIN_DRAWDOWN)
+    what = f"{fall}; to resume accepts that, and the next fall is measured from the equity of that moment"
+    if not accept_drawdown:
+        require_terminal(f"{what}. A second confirmation is typed", ", but --accept-drawdown gives it")
     require_person(state, "let this {mode} book take new risk again", paper=paper)
-    return leave(state, Verb.RESUME)
+    if not accept_drawdown and typed(f"{what}. Type yes to resume all the same: ").strip().lower() != "yes":
+        raise SettingsError("that is not yes; nothing was changed")
+    return f"{what}\n{leave(state, Verb.RESUME)}"
+
+
+def _fall(state: Path) -> Fall | None:
+    """The fall of a book's equity where it is beyond the drawdown limit, as of its last summary."""
+    summary = read_book(state).summary or {}
+    fall = msgspec.convert(summary["drawdown"], Fall, strict=False) if "drawdown" in summary else None
+    return fall if fall is not None and fall.beyond and summary["state"] != DeskState.ACTIVE else None
 
 
 def require_person(state: Path, what: str, *, paper: bool) -> None:

@@ -32,7 +32,12 @@ class Position(msgspec.Struct):
     """What funding gave since it was opened; below 0 it took."""
     highest: float = 0.0
     lowest: float = 0.0
-    """The widest prices seen since it was opened, for analytics."""
+    """Prices that stand for its best and worst gain so far, for analytics: each is as far from the average price, as a
+    share, as the position was ahead or behind at that moment. An addition moves them along with the average."""
+    peak: float = 0.0
+    """The most that what is left of it was ahead (quote). An addition leaves it: it gives nothing back."""
+    added_at: int = 0
+    """When (ms) it was last added to."""
     leverage: int = 1
     margin: Decimal = ZERO
     """What is isolated for it; funding adds to it and takes from it."""
@@ -52,13 +57,36 @@ class Position(msgspec.Struct):
         return self.quantity * mark - self.cost
 
     def excursions(self) -> tuple[float, float]:
-        """Most favourable and most adverse excursion so far, as shares of the average price; the first is ≥ the second.
+        """Return the best and the worst unrealised gain so far, as shares of the average price of that moment.
 
         MFE and MAE as in J. Sweeney, Maximum Adverse Excursion (1997), but signed: an adverse one is below 0.
         """
         average = float(self.average_price)
         up, down = self.highest / average - 1, self.lowest / average - 1
         return (up, down) if self.quantity > 0 else (-down, -up)
+
+    @property
+    def best_now(self) -> float:
+        """The most that it was ahead, as a share of what it costs now: what has been given back is measured from it."""
+        return self.peak / abs(float(self.cost))
+
+    def see(self, low: float, high: float) -> None:
+        """Note how far prices went while it was what it is."""
+        self.highest = max(self.highest, high)
+        self.lowest = min(self.lowest, low)
+        best = high if self.quantity > 0 else low
+        self.peak = max(self.peak, float(self.quantity) * best - float(self.cost))
+
+    def add(self, quantity: Decimal, cost: Decimal, at: int) -> None:
+        """Make it larger: signed quantity and cost. Its best and worst gain stay the shares that they were."""
+        before = self.average_price
+        self.quantity += quantity
+        self.cost += cost
+        self.margin += round(abs(cost) / self.leverage, _COST_DIGITS)
+        self.added_at = at
+        moved = float(self.average_price / before)
+        self.highest *= moved
+        self.lowest *= moved
 
 
 class Booked(msgspec.Struct, frozen=True):
@@ -111,9 +139,7 @@ class Ledger:
 
     def see(self, symbol: str, low: float, high: float) -> None:
         """Note how far prices went while a position is open."""
-        position = self.positions[symbol]
-        position.highest = max(position.highest, high)
-        position.lowest = min(position.lowest, low)
+        self.positions[symbol].see(low, high)
 
     def equity(self) -> Decimal:
         """Wallet plus what is unrealised."""
@@ -165,9 +191,7 @@ class Ledger:
             return Booked(ZERO, position.quantity, None, opened=True)
         position.fees += fee
         if (position.quantity > 0) == (signed > 0):
-            position.quantity += signed
-            position.cost += signed * price
-            position.margin += round(abs(signed) * price / position.leverage, _COST_DIGITS)
+            position.add(signed, signed * price, at)
             return Booked(ZERO, position.quantity, None, opened=False)
         return self._reduce(position, signed, price, at, leverage)
 
@@ -202,6 +226,7 @@ class Ledger:
             cost_out = round(position.cost * (-signed) / position.quantity, _COST_DIGITS)
             realised = -signed * price - cost_out
             position.margin -= round(position.margin * (-signed) / position.quantity, _COST_DIGITS)
+            position.peak *= float(1 + signed / position.quantity)
             position.quantity += signed
             position.cost -= cost_out
             position.realised += realised

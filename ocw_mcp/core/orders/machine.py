@@ -66,6 +66,9 @@ TRANSITIONS: dict[OrderStatus, dict[Word, OrderStatus]] = {
         # Late echoes of what is over.
         _W.ACCEPT: _S.FILLED,
         _W.CANCEL: _S.FILLED,
+        # The venue traded more than was ordered: money moved, so it counts.
+        _W.FILL_PART: _S.FILLED,
+        _W.FILL_ALL: _S.FILLED,
     },
     _S.CANCELED: {
         _W.ACCEPT: _S.CANCELED,
@@ -76,6 +79,9 @@ TRANSITIONS: dict[OrderStatus, dict[Word, OrderStatus]] = {
     },
     _S.REJECTED: {
         _W.REJECT: _S.REJECTED,
+        # The rejection was wrong. Money moved, so it counts.
+        _W.FILL_PART: _S.REJECTED,
+        _W.FILL_ALL: _S.FILLED,
     },
     _S.UNKNOWN: {
         _W.LOSE: _S.UNKNOWN,

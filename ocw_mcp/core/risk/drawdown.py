@@ -15,6 +15,8 @@ class DrawdownState(msgspec.Struct):
     watched: Decimal
     deepest: Decimal = ZERO
     """The deepest fall so far, as a share of the peak before it."""
+    reached: bool = False
+    """Whether the limit was passed since a person last resumed."""
 
 
 class Drawdown:
@@ -39,6 +41,12 @@ class Drawdown:
         watched = self.state.watched
         return (watched - equity) / watched if watched > 0 else ZERO
 
+    def passes(self, equity: Decimal) -> bool:
+        """Look at equity; True the first time that it is beyond the limit, until `resume`."""
+        first = self.watch(equity) and not self.state.reached
+        self.state.reached = self.state.reached or first
+        return first
+
     def rescale(self, factor: Decimal) -> None:
         """A transfer made equity so many times what it was: the fall from the peak stays what it is."""
         self.state.peak *= factor
@@ -47,3 +55,9 @@ class Drawdown:
     def begin_anew(self, equity: Decimal) -> None:
         """A person has seen the fall and resumes: from here on it is held against equity as it stands."""
         self.state.watched = equity
+
+    def resume(self, equity: Decimal) -> None:
+        """A person resumes: a fall beyond the limit is measured anew, a smaller one goes on."""
+        if self.watch(equity):
+            self.begin_anew(equity)
+        self.state.reached = False

@@ -16,10 +16,11 @@ def exit_reason(position: PositionView, signals: Signals | None, rules: RulesPol
     way = 1 if position.quantity > 0 else -1
     average = float(position.average_price)
     now = way * (float(position.mark) / average - 1)
-    if not isinstance(position.mfe, Unknown):
+    best = position.best
+    if not (isinstance(position.mfe, Unknown) or isinstance(best, Unknown)):
         trail = rules.trail_atr * signals.atr / average
-        if position.mfe >= trail and position.mfe - now >= trail:
-            return "trail", f"was {position.mfe:.2%} ahead and gave back {position.mfe - now:.2%}"
+        if position.mfe >= trail and best - now >= trail:
+            return "trail", f"was {position.mfe:.2%} ahead and gave back {best - now:.2%}"
     if way * signals.score <= -rules.exit_score:
         return "reversal", f"the signals turned to {signals.score:+.2f}"
     return None

@@ -68,7 +68,7 @@ def _same_bet(position: PositionView, way: int, snapshot: Snapshot) -> float | N
 
 def _given_back(position: PositionView) -> float | None:
     """Where the position stands between its best (0) and its stop (1). Without a stop that is not known."""
-    best = position.mfe
+    best = position.best
     if isinstance(best, Unknown) or position.stop is None:
         return None
     average = float(position.average_price)

@@ -25,6 +25,7 @@ from ocw_mcp.domain.events.desk import (
     Incident,
     PoliciesLoaded,
     StateChanged,
+    SymbolEnded,
 )
 from ocw_mcp.domain.events.people import (
     ApprovalAsked,
@@ -64,6 +65,7 @@ DomainEvent = (
     | DrawdownReached
     | EntriesPaused
     | HoleFound
+    | SymbolEnded
     | WakeRaised
     | DecisionMade
     | DecisionCorrected
@@ -146,6 +148,7 @@ __all__ = [
     "RunStopped",
     "ScoreTaken",
     "StateChanged",
+    "SymbolEnded",
     "TransferBooked",
     "WakeConditionsSet",
     "WakeRaised",

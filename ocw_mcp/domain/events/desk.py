@@ -50,6 +50,13 @@ class HoleFound(Event, frozen=True, tag="market.hole"):
     until: int
 
 
+class SymbolEnded(Event, frozen=True, tag="market.ended"):
+    """No candle of a symbol comes any more, while others go on; its last one closed at `last` (ms)."""
+
+    symbol: str
+    last: int
+
+
 class Incident(Event, frozen=True, tag="incident"):
     """Something that should not happen did: one sentence for a person."""
 

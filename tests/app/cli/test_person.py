@@ -5,12 +5,17 @@ import json
 import os
 import sys
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ocw_mcp.adapters.control import passphrase
+from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.store.journal import SqliteStore
+from ocw_mcp.domain.steps import WITHIN_DRAWDOWN
+from ocw_mcp.engine.account import Fall
 from tests.adapters.store.books import BOOK, STAMP, open_book, tell
 from tests.support.shell import Ocw
 from tests.support.terminal import GONE, person
@@ -155,3 +160,46 @@ def test_the_file_halt_forbids_to_resume_whatever_is_said(
     (guarded / "HALT").unlink()
     assert ocw("resume", "--state", guarded, "--paper").code == 0
     assert waiting(guarded) == ["resume"]
+
+
+@pytest.fixture
+def fallen(guarded: Path) -> Path:
+    """A guarded book that was halted by a fall of 12 %."""
+    fall = Fall(Decimal(8_800), Decimal(10_000), Decimal("0.12"), Decimal("0.1"), beyond=True)
+    with closing(SqliteStore.open(guarded, STAMP, book_id=BOOK, created_at=0)) as store:
+        store.commit(summary={"state": "HALTED", "drawdown": msgspec.to_builtins(fall)})
+    return guarded
+
+
+FALL = "equity fell by 12.00% (1,200.00, from 10,000.00 to 8,800.00), and the limit is 10.00%"
+
+
+def test_a_fall_is_named_and_takes_a_second_confirmation(ocw: Ocw, fallen: Path) -> None:
+    said = ocw("resume", "--state", fallen, "--paper")
+    assert (said.code, FALL in said.err, "--accept-drawdown" in said.err) == (2, True, True)
+    assert waiting(fallen) == []
+    said = ocw("resume", "--state", fallen, "--paper", "--accept-drawdown")
+    assert (said.code, FALL in said.out) == (0, True)
+    (command,) = CommandFiles(fallen).waiting()
+    assert (command.verb, command.subject) == ("resume", "")
+
+
+def test_a_fall_is_confirmed_at_the_terminal_after_the_passphrase(
+    ocw: Ocw, fallen: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for answer, code in (("no", 2), ("", 2), ("Yes", 0)):
+        with person(monkeypatch, WORD, answer) as someone:
+            assert ocw("resume", "--state", fallen).code == code
+        assert FALL in someone.screen
+    assert waiting(fallen) == ["resume"]
+
+
+def test_the_second_confirmation_alone_does_not_resume(ocw: Ocw, fallen: Path) -> None:
+    assert ocw("resume", "--state", fallen, "--accept-drawdown").code == 2
+    assert waiting(fallen) == []
+
+
+def test_without_a_fall_the_command_says_that_none_was_shown(ocw: Ocw, book: Path) -> None:
+    assert ocw("resume", "--state", book, "--paper").code == 0
+    (command,) = CommandFiles(book).waiting()
+    assert command.subject == WITHIN_DRAWDOWN

@@ -16,9 +16,9 @@ TABLE = """
 intended          accepted          rejected  unknown  partially_filled  filled    canceled
 accepted          accepted          rejected  .        partially_filled  filled    canceled
 partially_filled  partially_filled  .         .        partially_filled  filled    canceled
-filled            filled            .         .        .                 .         filled
+filled            filled            .         .        filled            filled    filled
 canceled          canceled          .         .        canceled          filled    canceled
-rejected          .                 rejected  .        .                 .         .
+rejected          .                 rejected  .        rejected          filled    .
 unknown           accepted          rejected  unknown  partially_filled  filled    canceled
 """
 
@@ -46,7 +46,7 @@ def test_no_word_brings_an_ended_order_back_to_life() -> None:
 
 def test_only_a_fill_may_change_how_an_order_ended() -> None:
     changes = {(status, word) for status in ENDED for word, to in TRANSITIONS[status].items() if to is not status}
-    assert changes == {(OrderStatus.CANCELED, Word.FILL_ALL)}
+    assert changes == {(OrderStatus.CANCELED, Word.FILL_ALL), (OrderStatus.REJECTED, Word.FILL_ALL)}
 
 
 def test_every_order_that_is_not_over_can_end_by_fill_or_cancel() -> None:

@@ -92,22 +92,30 @@ def test_a_fill_after_the_cancellation_still_counts() -> None:
     assert list(table.live()) == []
 
 
-@pytest.mark.parametrize("quantity", ["10.001", "11", "0", "-1"])
-def test_a_fill_beyond_the_order_or_of_nothing_is_not_believed(quantity: str) -> None:
+@pytest.mark.parametrize("quantity", ["0", "-1", "NaN"])
+def test_a_fill_of_no_quantity_does_not_count(quantity: str) -> None:
     table = table_with()
     assert table.apply(fill("a", quantity)) is None
-    assert found(table).filled == 0
-    assert found(table).status is OrderStatus.INTENDED
+    assert (found(table).filled, found(table).status) == (Decimal(0), OrderStatus.INTENDED)
 
 
-def test_a_fill_beyond_the_rest_is_not_believed_and_a_later_right_one_is() -> None:
+@pytest.mark.parametrize("before", [[], [fill("b", "7")], [fill("b", "10")], [Canceled(REF, "on request")]])
+def test_a_fill_beyond_the_order_counts_once_and_ends_it(before: list[OrderReport]) -> None:
     table = table_with()
-    assert told(table, [fill("a", "7"), fill("b", "4")]) == (OrderStatus.PARTIALLY_FILLED, Decimal(7))
-    assert told(table, [fill("b", "3")]) == (OrderStatus.FILLED, Decimal(10))
+    status, filled = told(table, [*before, fill("a", "11"), fill("a", "11")])
+    traded = sum(each.quantity for each in before if isinstance(each, Filled))
+    assert (status, filled) == (OrderStatus.FILLED, 11 + traded)
+    assert not list(table.live())
+    assert found(table).remaining == 0
 
 
-def test_a_fill_of_a_rejected_order_is_not_believed() -> None:
-    assert told(table_with(), [Rejected(REF, "-2019", "no"), fill("a", "10")]) == (OrderStatus.REJECTED, Decimal(0))
+def test_a_fill_of_a_rejected_order_counts_and_leaves_it_ended() -> None:
+    table = table_with()
+    assert told(table, [Rejected(REF, "-2019", "no"), fill("a", "4"), fill("a", "4")]) == (
+        OrderStatus.REJECTED,
+        Decimal(4),
+    )
+    assert told(table, [fill("b", "6")]) == (OrderStatus.FILLED, Decimal(10))
 
 
 def test_an_unknown_order_stays_live_and_a_late_appearance_is_adopted() -> None:
@@ -163,6 +171,21 @@ def test_finished_orders_are_remembered_for_a_while_and_then_forgotten() -> None
     assert kept == list(range(1_000 - len(kept) + 1, 1_001))
     assert 200 <= len(kept) <= 300
     assert table.last_n == 1_000
+    assert table.apply(fill("a", "10", REF)) is None, "it was booked before the order was put away"
+    late = table.apply(fill("b", "2", REF))
+    assert late is not None
+    assert (late.order.symbol, late.order.side, late.filled) == ("BTCUSDT", Side.BUY, Decimal(12))
+
+
+def test_the_table_does_not_grow_with_what_is_over() -> None:
+    table = OrderTable()
+    for n in range(1, 4_401):
+        table.add(tracked(OrderRef(n, Purpose.ENTRY)))
+        table.apply(Canceled(OrderRef(n, Purpose.ENTRY), "halted"))
+    state = table.state()
+    assert (len(state.finished), len(state.records)) == (256, 4_096)
+    assert table.recall(OrderRef(1, Purpose.ENTRY)) is None
+    assert table.recall(OrderRef(100, Purpose.ENTRY)) is not None
 
 
 def test_a_table_comes_back_from_bytes_as_it_was() -> None:

@@ -13,7 +13,10 @@ _NEVER = 1 << 62
 
 
 def candle_frames(streams: Sequence[Iterator[Candle]], interval: int) -> Iterator[Frame]:
-    """Frames out of each symbol's candles. A candle is read only when its turn comes, so errors come in time, too."""
+    """Frames out of each symbol's candles. A candle is read only when its turn comes, so errors come in time, too.
+
+    The frame of a symbol's last candle names it as ended, if any other symbol goes on.
+    """
     places = range(len(streams))
     held = [next(stream, None) for stream in streams]
     due = [_NEVER if candle is None else candle.open_time for candle in held]
@@ -21,6 +24,7 @@ def candle_frames(streams: Sequence[Iterator[Candle]], interval: int) -> Iterato
     while due and (at := min(due)) != _NEVER:
         closed: list[Candle] = []
         opened: list[Opening] = []
+        over: tuple[str, ...] = ()
         for place in places:
             if due[place] != at:
                 continue
@@ -31,13 +35,16 @@ def candle_frames(streams: Sequence[Iterator[Candle]], interval: int) -> Iterato
                 is_open[place] = False
             if candle is None:
                 due[place] = _NEVER
+                over = (*over, closed[-1].symbol)
             elif candle.open_time == at:
                 opened.append(Opening(candle.symbol, at, candle.open))
                 is_open[place] = True
                 due[place] = at + interval
             else:
                 due[place] = candle.open_time
-        yield Frame(at, tuple(closed), tuple(opened))
+        if over and min(due) == _NEVER:
+            over = ()
+        yield Frame(at, tuple(closed), tuple(opened), ended=over)
 
 
 def with_derivatives(
@@ -79,4 +86,5 @@ def _framed(frame: Frame, known: list[Metrics | Funding]) -> Frame:
         frame.opened,
         tuple(row for row in known if isinstance(row, Metrics)),
         tuple(row for row in known if isinstance(row, Funding)),
+        ended=frame.ended,
     )

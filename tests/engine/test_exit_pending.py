@@ -1,0 +1,50 @@
+"""No entry passes while an exit of its symbol may still trade, known or not; another close does."""
+
+import pytest
+
+from ocw_mcp.domain.decision import Action
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.orders import Accepted, Canceled, Order, OrderReport, OutcomeUnknown
+from ocw_mcp.domain.reasons import Refusal
+from tests.support.wire import Wire
+
+
+def code(answer: Order | Refusal) -> str:
+    return answer.code if isinstance(answer, Refusal) else "sent"
+
+
+@pytest.mark.parametrize("product", Product)
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("lost", [False, True])
+def test_add_is_refused_while_an_exit_may_trade(lost: bool, restarts: bool, product: Product) -> None:
+    wire = Wire(product)
+    wire.fill(wire.enter())  # type: ignore[arg-type]
+    exit_ = wire.close()
+    assert isinstance(exit_, Order)
+    said: OrderReport = OutcomeUnknown(exit_.ref, "timeout") if lost else Accepted(exit_.ref, "v1")
+    wire.give(said)
+    if restarts:
+        wire.restart()
+    assert code(wire.enter(Action.ADD)) == "EXIT_PENDING"
+    assert wire.engine.snapshot(wire.now).symbols[0].feasible.reason == "an order of this symbol is under way"  # type: ignore[union-attr]
+    again = wire.close()
+    assert code(again) == ("sent" if lost else "EXIT_PENDING")
+    if isinstance(again, Order):
+        assert again.quantity == 10
+        wire.give(Canceled(again.ref, "on request"))
+    assert code(wire.enter(Action.ADD)) == "EXIT_PENDING"
+    wire.give(Canceled(exit_.ref, "on request"))
+    assert code(wire.enter(Action.ADD)) == "sent"
+
+
+def test_no_position_is_opened_while_a_lost_exit_may_trade() -> None:
+    wire = Wire()
+    wire.fill(wire.enter())  # type: ignore[arg-type]
+    lost = wire.close()
+    assert isinstance(lost, Order)
+    wire.give(OutcomeUnknown(lost.ref, "timeout"))
+    wire.fill(wire.close())  # type: ignore[arg-type]
+    assert wire.held() == 0
+    assert code(wire.enter()) == code(wire.enter(Action.SHORT)) == "EXIT_PENDING"
+    wire.give(Canceled(lost.ref, "on request"))
+    assert code(wire.enter()) == "sent"
