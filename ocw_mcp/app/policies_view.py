@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from rich.markup import escape
 from rich.table import Table
 
 from ocw_mcp.adapters.store.reader import read_book
@@ -31,7 +32,8 @@ def of_book(state: Path) -> dict[str, Any]:
     if not summary:
         raise BookError(f"the book in {state} has not begun, so nothing of any limit is used; run it first")
     shown = {name: summary[name] for name in ("at", "state", "policies", "limits", "paused_until")}
-    return {"book": view["book"], **shown}
+    # Books of earlier versions say nothing of the scale: it was none of their limits.
+    return {"book": view["book"], **shown, "scale": summary.get("scale", "1")}
 
 
 def file_table(loaded: LoadedPolicies) -> Table:
@@ -68,6 +70,8 @@ def book_table(view: dict[str, Any]) -> Table:
         bound = row.get("bound", AT_MOST)
         left = limit - used if bound == AT_MOST else used - limit
         table.add_row(row["name"], bound, row["limit"], row["used"], plain(max(ZERO, left)))
+    remarks = [] if view["scale"] == "1" else [f"limits of size are those of the policy x {view['scale']}, see [scale]"]
     if view["paused_until"]:
-        table.caption = f"after losses in a row entries pause until {iso(view['paused_until'])}"
+        remarks.append(f"after losses in a row entries pause until {iso(view['paused_until'])}")
+    table.caption = escape("\n".join(remarks)) or None
     return table

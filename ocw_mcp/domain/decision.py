@@ -44,7 +44,7 @@ class Leg(msgspec.Struct, frozen=True):
     symbol: str
     action: Action
     size: Decimal | None = None
-    """Share of equity to put on, before the scale: above 0 and up to 1. SELL, COVER and HOLD speak of the whole."""
+    """Share of equity to put on: above 0 and up to 1. SELL, COVER and HOLD speak of the whole."""
     stop: Decimal | None = None
     target: Decimal | None = None
     limit: Decimal | None = None

@@ -63,16 +63,17 @@ class Brackets(msgspec.Struct, frozen=True, dict=True):
         return self._steps[wanted]
 
     def largest(self, share: Decimal) -> Decimal:
-        """The largest notional (quote) whose maintenance is at most this share of it; 0 where none is."""
-        largest = ZERO
+        """The largest notional (quote), in any bracket, whose maintenance is at most this share of it; 0 where none is.
+
+        Within a bracket the maintenance is rate × notional − amount.
+        """
+        largest = floor = ZERO
         for row, amount in zip(self.rows, self.amounts, strict=True):
-            if row.rate <= share:
+            if row.rate * row.cap - amount <= share * row.cap:
                 largest = row.cap
-                continue
-            # Within a bracket the share rises towards its rate: rate − amount / notional.
-            if amount > 0:
-                largest = max(largest, min(row.cap, amount / (row.rate - share)))
-            break
+            elif row.rate > share and (edge := amount / (row.rate - share)) > floor:
+                largest = edge
+            floor = row.cap
         return largest
 
     def liquidation_price(self, quantity: Decimal, cost: Decimal, margin: Decimal) -> Decimal | None:

@@ -84,7 +84,8 @@ class StopPolicy(Table):
     """The stop every entry brings along. There is no switch to turn it off."""
 
     max_distance: Annotated[Decimal, Field(gt=0, le=Decimal("0.5"))]
-    """The farthest that a stop may lie from the last price, as a share of it."""
+    """How far a stop may lie from the price at which its entry is expected to begin, as a share of it: the last price,
+    or the limit of an order that waits for a better one."""
     deadline_s: Annotated[int, Field(ge=1, le=600)]
     """How many seconds a position may be without a live stop before it is closed."""
     liquidation_buffer: Annotated[Decimal, Field(ge=0, le=Decimal("0.5"))]
@@ -249,12 +250,14 @@ class DataPolicy(Table):
 
 
 class ScalePolicy(Table):
-    """What the size of every entry is multiplied by while a reading is unknown, whoever asks for it."""
+    """What limits of size are multiplied by while a reading is unknown: position.max_share, risk.max_share,
+    exposure.max_gross and correlated.max_share, by the product of both, at most 1. What is asked for is never scaled.
+    """
 
     regime_unknown: Share
-    """What every entry's size is multiplied by while no model tells the regime."""
+    """What limits of size are multiplied by while no model tells the regime."""
     macro_unknown: Share
-    """What every entry's size is multiplied by while nothing tells the macro picture."""
+    """What limits of size are multiplied by while nothing tells the macro picture."""
 
 
 class Policies(Table):

@@ -75,7 +75,7 @@ class RulesPolicy(Table):
     timeframe: str
     """The candles that the rules read: the shortest that are not shorter than this."""
     entry_size: Share
-    """The share of equity that an entry of the rules is, before the scale."""
+    """The share of equity that an entry of the rules is, or less where less passes."""
     adx_range: Annotated[float, Field(ge=0, le=100)]
     """The ADX up to which a market counts as ranging, while nothing tells the regime."""
     adx_trend: Annotated[float, Field(ge=0, le=100)]

@@ -109,11 +109,11 @@ MEANING: dict[RefusalCode, str] = {
 }
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
     """An order that did not pass: the code, the limit, what it was held against, and what would pass.
 
     `limit` and `actual` are texts for people, in the unit of the policy. `largest` is the largest quantity (base asset)
-    of this very order that would pass every policy now; zero when none would.
+    of this very order that would pass every policy now; 0, which no text and no record shows, where no size helps.
     """
 
     code: RefusalCode
@@ -126,4 +126,5 @@ class Refusal(msgspec.Struct, frozen=True):
 
     def told(self, limit: str, actual: str) -> str:
         """It on one line, with limit and actual value as whoever shows it lets them be read."""
-        return f"{self.code}: {MEANING[self.code]}. limit={limit} actual={actual} largest={plain(self.largest)}"
+        helps = f" largest={plain(self.largest)}" if self.largest else ""
+        return f"{self.code}: {MEANING[self.code]}. limit={limit} actual={actual}{helps}"

@@ -189,7 +189,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     regime: str | Unknown
     macro: str | Unknown
     scale: Decimal
-    """What every entry's size is multiplied by under this regime and macro reading; the smallest one when unknown."""
+    """What limits of size are multiplied by under this regime and macro reading; the smallest one when unknown."""
     trades: tuple[TradeView, ...] = ()
     """The last trades, oldest first; at most `TRADES_SHOWN`."""
     note: Remark | None = None

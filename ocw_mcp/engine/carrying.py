@@ -109,7 +109,7 @@ class Carrier:
             met.intent, quoted=terms.quoted, approval=terms.approval, tainted=terms.tainted
         )
         held = self._hands.objection(leg.symbol) if wake_id is not None else None
-        if (objection := held or met.objection or _other_side(intent, terms)) is not None:
+        if (objection := met.barred or held or met.objection or _other_side(intent, terms)) is not None:
             return self._desk.refuse(intent, objection)
         answer = self._desk.submit(intent, now, met.account)
         if isinstance(answer, Refusal) and answer.code is RefusalCode.APPROVAL_REQUIRED:

@@ -284,7 +284,16 @@ class Desk:
 
     def view(self, symbol: str, now: int) -> AccountView | None:
         """The account as the risk officer has to see it for one symbol; None where the symbol has no price."""
-        return seen_by_risk(symbol, now, self._config, self._account, self._quotes, self.orders)
+        quote = self._quotes.get(symbol, now)
+        if quote is None:
+            return None
+        return seen_by_risk(symbol, now, self._config, self._account, self._quotes, self.orders, quote)
+
+    def inactive(self) -> Refusal | None:
+        """Return why the state of the desk lets no entry pass; None while it is ACTIVE."""
+        state = self._account.desk_state
+        active = state is DeskState.ACTIVE
+        return None if active else Refusal(RefusalCode.NOT_ACTIVE, limit=DeskState.ACTIVE, actual=state)
 
     def feasible(self, symbol: str, now: int) -> Feasible | Unknown:
         """The sizes of an entry that would pass at this moment, given a stop that the policy takes."""

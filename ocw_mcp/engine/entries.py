@@ -11,12 +11,12 @@ import msgspec
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.verdict import UNLIMITED
 from ocw_mcp.domain.decision import Action, Leg
-from ocw_mcp.domain.money import ONE, ZERO, floor_to
+from ocw_mcp.domain.money import ZERO, floor_to
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.engine.desk import Desk
 from ocw_mcp.engine.guard import Guard
-from ocw_mcp.engine.legs import entry_intent, exit_objection, objection
+from ocw_mcp.engine.legs import bad_size, entry_intent, exit_objection, objection
 
 
 class Entering(NamedTuple):
@@ -24,6 +24,8 @@ class Entering(NamedTuple):
 
     intent: OrderIntent
     account: AccountView | None
+    barred: Refusal | None
+    """Why no entry passes here and now, whatever the order."""
     objection: Refusal | None
 
 
@@ -52,8 +54,6 @@ class Checked(msgspec.Struct, frozen=True):
     """The largest quantity of this very order that would pass."""
     limits: tuple[LimitSays, ...] = ()
     """Empty for what lowers risk: no limit stands before that."""
-    scale: Decimal = ONE
-    """What the leg's share of equity was multiplied by, for regime and macro; 1 where a quantity stood in for it."""
 
 
 def entering(
@@ -72,16 +72,18 @@ def entering(
     protection = guard.protections.get(symbol)
     stop = protection.trigger if protection and leg.action is Action.ADD else None
     intent = entry_intent(leg, account, desk.officer, stop, key, principal, wake_id, now)
-    if quantity is not None:
-        if not (quantity.is_finite() and quantity > ZERO):
-            refusal = Refusal(RefusalCode.BAD_SIZE, limit="a quantity above 0", actual=str(quantity))
-            return Entering(intent, account, refusal)
+    wrong = bad_size(leg, quantity)
+    if quantity is not None and wrong is None:
         intent = msgspec.structs.replace(intent, quantity=quantity)
     if account is None:
-        return Entering(intent, None, None)
+        return Entering(intent, None, desk.inactive(), None)
+    barred = desk.officer.barred(intent, account)
     # An exit of unknown outcome counts: it may still close what an entry adds.
     entering, exiting = (any(desk.orders.live(symbol, purpose)) for purpose in (Purpose.ENTRY, Purpose.EXIT))
-    return Entering(intent, account, objection(leg, account, stop, entering=entering, exiting=exiting))
+    against = objection(leg, account, stop, entering=entering, exiting=exiting)
+    if wrong is not None and against is None and barred is None:
+        against = msgspec.structs.replace(wrong, largest=desk.officer.largest(intent, account))
+    return Entering(intent, account, barred, against)
 
 
 def check(leg: Leg, desk: Desk, guard: Guard, principal: str, now: int, quantity: Decimal | None = None) -> Checked:
@@ -90,26 +92,26 @@ def check(leg: Leg, desk: Desk, guard: Guard, principal: str, now: int, quantity
         return _check_exit(leg, desk, principal, now)
     met = entering(leg, desk, guard, "", principal, None, now, quantity)
     if met.account is None:
-        refusal = Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
+        refusal = met.barred or Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
         return Checked(met.intent, ZERO, None, None, refusal, ZERO)
     intent, account, officer = met.intent, met.account, desk.officer
     worst = officer.worst_of(intent, account)
     if met.objection is not None:
-        return Checked(intent, ZERO, account.price, worst, met.objection, ZERO)
+        refusal = met.barred or met.objection
+        return Checked(intent, ZERO, account.price, worst, refusal, refusal.largest)
     # The approval is let go of here: it is good for one use within this step, and nobody uses it.
     answer = officer.check_entry(intent, account, OrderRef(desk.orders.last_n + 1, Purpose.ENTRY), now)
     if isinstance(answer, Refusal) and answer.code is RefusalCode.BAD_LIMIT:
         # A limit that is no price on the venue's ticks: no limit on size can be asked with it.
-        return Checked(intent, ZERO, account.price, None, answer, ZERO)
+        return Checked(intent, ZERO, account.price, None, met.barred or answer, ZERO)
     rounded = floor_to(intent.quantity, account.instrument.step)
     return Checked(
         intent=intent,
         quantity=rounded,
         price=account.price,
         worst_price=worst,
-        refusal=answer if isinstance(answer, Refusal) else None,
+        refusal=met.barred or (answer if isinstance(answer, Refusal) else None),
         largest=officer.largest(intent, account),
-        scale=officer.scale if quantity is None else ONE,
         limits=tuple(
             LimitSays(
                 verdict.code,

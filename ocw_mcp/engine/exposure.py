@@ -13,7 +13,7 @@ from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import RULES, Purpose, Side
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.quotes import Quotes
+from ocw_mcp.engine.quotes import Quote, Quotes
 
 
 class Reserved(msgspec.Struct):
@@ -25,12 +25,9 @@ class Reserved(msgspec.Struct):
 
 
 def seen_by_risk(
-    symbol: str, now: int, config: EngineConfig, account: Account, quotes: Quotes, orders: OrderTable
-) -> AccountView | None:
-    """The account as the risk officer has to see it for one symbol; None where the symbol has no price."""
-    quote = quotes.get(symbol, now)
-    if quote is None:
-        return None
+    symbol: str, now: int, config: EngineConfig, account: Account, quotes: Quotes, orders: OrderTable, quote: Quote
+) -> AccountView:
+    """The account as the risk officer has to see it for one symbol at its quote."""
     ledger = account.ledger
     reserved = reserved_by(orders)
     on_its_way = sum((each.notional for each in reserved.values()), ZERO)

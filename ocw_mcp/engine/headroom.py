@@ -1,69 +1,93 @@
-"""How much of each limit is used up at this moment: what `ocw policies show` tells of a book."""
+"""How much of each limit is used up at this moment: what `ocw policies show` tells of a book.
+
+What an entry is held to comes from `core/risk/usage`, as the risk officer's verdicts do.
+"""
 
 from decimal import Decimal
+from typing import Final
 
 from ocw_mcp.core.orders.table import OrderTable
+from ocw_mcp.core.risk import usage
+from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.budget import Budget
+from ocw_mcp.core.risk.usage import Usage
+from ocw_mcp.domain.market import Instrument
 from ocw_mcp.domain.money import ONE, ZERO, plain
+from ocw_mcp.domain.orders import Purpose, Side
+from ocw_mcp.domain.policies import Policies
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.exposure import moving_as_one, reserved_by
-
-Row = tuple[str, Decimal | int, Decimal | int]
+from ocw_mcp.engine.exposure import is_one, seen_by_risk
+from ocw_mcp.engine.quotes import Quote, Quotes
 
 AT_MOST, AT_LEAST = "at most", "at least"
 """Which way a limit bounds what is held against it."""
-FLOORS = ("margin.min_free",)
+FLOORS: Final = ("margin.min_free",)
 """The limits that are at-least: of these, what is used is what there is."""
 
 
 def headroom(
-    config: EngineConfig, account: Account, orders: OrderTable, budget: Budget, now: int
+    config: EngineConfig, account: Account, quotes: Quotes, orders: OrderTable, budget: Budget, now: int
 ) -> list[dict[str, str]]:
-    """One row per limit that fills up: its name in the policy file, the limit, which way it bounds, and what is used.
+    """One row per limit that fills up: its name in the policy file, the limit in force, which way it bounds, its use.
 
-    Live entries count as they do when another one is checked. All values are text, as the policy file writes them; of
-    `margin.min_free`, which is at least a share of equity, `used` is the share that is free.
+    Limits of size are multiplied by the scale. Live entries count as they do when another one is checked. All values
+    are text, as the policy file writes them; of `margin.min_free`, at least a share of equity, `used` is what is free.
     """
-    policies, pace, ledger = config.policies, account.activity.seen("", now), account.ledger
-    equity, opening = ledger.equity(), account.day.today.opening
-    entries = reserved_by(orders)
-    standing = {name: abs(held.quantity) * ledger.marks[name] for name, held in ledger.positions.items()}
-    for name, each in entries.items():
-        standing[name] = standing.get(name, ZERO) + each.notional
-    together = max(moving_as_one(policies.correlated.symbols, ledger, orders).values())
-    gross = sum(standing.values(), ZERO)
-    claimed = ledger.wallet - ledger.free() + sum((each.margin for each in entries.values()), ZERO)
-    rows: list[Row] = [
-        ("daily_loss.max_share", policies.daily_loss.max_share, max(ZERO, account.day.loss(equity))),
-        ("drawdown.max_share", policies.drawdown.max_share, max(ZERO, account.drawdown.fall(equity))),
-        ("exposure.max_gross", policies.exposure.max_gross, _over(gross, equity)),
-        ("position.max_share", policies.position.max_share, _over(max(standing.values(), default=ZERO), equity)),
-        ("correlated.max_share", policies.correlated.max_share, _over(together, equity)),
-        ("margin.min_free", policies.margin.min_free, ONE - _over(claimed, equity) if equity > 0 else ZERO),
-        ("positions.max_open", policies.positions.max_open, len(standing)),
-        ("pace.entries_per_minute", policies.pace.entries_per_minute, pace.entries_last_minute),
-        ("pace.entries_per_day", policies.pace.entries_per_day, pace.entries_today),
-        ("pace.reductions_per_minute", policies.pace.reductions_per_minute, pace.reductions_last_minute),
-        ("pace.max_turnover", policies.pace.max_turnover, _over(pace.turnover_today, opening)),
-        ("pace.max_fees", policies.pace.max_fees, _over(pace.fees_today, opening)),
-        ("losses.in_a_row", policies.losses.in_a_row, pace.losses_in_a_row),
+    policies = config.policies
+    views = _views(config, account, quotes, orders, now)
+    rows = [
+        usage.daily_loss(views[0], policies),
+        Usage("drawdown.max_share", policies.drawdown.max_share, max(ZERO, account.drawdown.fall(views[0].equity))),
+        usage.gross(views[0], policies),
+        max((usage.position(each, policies) for each in views), key=lambda each: each.used),
+        _correlated(views, policies),
+        usage.free_margin(views[0], policies),
+        usage.positions(views[0], policies),
+        usage.entries_in_a_minute(views[0], policies),
+        usage.entries_in_a_day(views[0], policies),
+        usage.reductions_in_a_minute(views[0], policies),
+        usage.turnover(views[0], policies),
+        usage.fees(views[0], policies),
+        usage.losses(views[0], policies),
     ]
     if policies.mandate is not None:
-        rows.append(("mandate.amount", policies.mandate.amount, gross))
+        rows.append(usage.mandate(views[0], policies.mandate))
     if config.fallback:
         today, this_month = budget.spent(now)
-        rows.append(("budget.usd_per_day", policies.budget.usd_per_day, today))
-        rows.append(("budget.usd_per_month", policies.budget.usd_per_month, this_month))
-    return [
-        {"name": name, "bound": AT_LEAST if name in FLOORS else AT_MOST, "limit": _text(limit), "used": _text(used)}
-        for name, limit, used in rows
-    ]
+        rows.append(Usage("budget.usd_per_day", policies.budget.usd_per_day, today))
+        rows.append(Usage("budget.usd_per_month", policies.budget.usd_per_month, this_month))
+    return [_row(each) for each in rows]
 
 
-def _over(amount: Decimal, whole: Decimal) -> Decimal:
-    return amount / whole if whole > 0 else ZERO
+def _views(config: EngineConfig, account: Account, quotes: Quotes, orders: OrderTable, now: int) -> list[AccountView]:
+    """The account as risk sees it for each symbol that stands, and one that moves with others; the first is any."""
+    marks = account.ledger.marks
+    standing = {*account.ledger.positions, *(each.order.symbol for each in orders.live(purpose=Purpose.ENTRY))}
+    as_one = [symbol for symbol in config.symbols if is_one(symbol, config.policies.correlated.symbols)]
+    asked = sorted(standing | set(as_one[:1])) or config.symbols[:1]
+    views = []
+    for symbol in asked:
+        # Before its first price a symbol has no filters; none is asked for here.
+        unpriced = Quote(marks.get(symbol, ONE), 0, Instrument(symbol, config.product, ONE, ONE, ONE, ONE))
+        quote = quotes.get(symbol, now) or unpriced
+        views.append(seen_by_risk(symbol, now, config, account, quotes, orders, quote))
+    return views
 
 
-def _text(value: Decimal | int) -> str:
-    return str(value) if isinstance(value, int) else plain(round(value, 6))
+def _correlated(views: list[AccountView], policies: Policies) -> Usage:
+    found = [usage.correlated(each, policies, side) for each in views for side in Side]
+    known = [each for each in found if each is not None]
+    return max(known, key=lambda each: each.used) if known else usage.no_correlated(views[0], policies)
+
+
+def _row(used: Usage) -> dict[str, str]:
+    floor = used.name in FLOORS
+    # Without equity nothing is free, and of every other limit all is used.
+    share = ZERO if floor and used.whole <= 0 else used.share
+    bound = AT_LEAST if floor else AT_MOST
+    return {"name": used.name, "bound": bound, "limit": _text(used.limit), "used": _text(share)}
+
+
+def _text(value: Decimal) -> str:
+    return plain(round(value, 6))

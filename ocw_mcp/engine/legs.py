@@ -34,7 +34,7 @@ def entry_intent(
     wake: int | None,
     now: int,
 ) -> OrderIntent:
-    """The order that an entering leg means. Its size is a share of equity, scaled, at the worst assumed fill.
+    """The order that an entering leg means. Its size is a share of equity at the worst assumed fill.
 
     `stop` is that of the open position, which an addition without a stop of its own is held to.
     """
@@ -59,7 +59,7 @@ def entry_intent(
     worst = officer.worst_of(intent, account)
     if worst <= ZERO:
         return intent
-    quantity = floor_to(leg.size * officer.scale * account.equity / worst, account.instrument.step)
+    quantity = floor_to(leg.size * account.equity / worst, account.instrument.step)
     return msgspec.structs.replace(intent, quantity=max(ZERO, quantity))
 
 
@@ -72,9 +72,12 @@ def objection(leg: Leg, account: AccountView, stop: Decimal | None, *, entering:
 
     `entering` and `exiting` tell whether an entry or an exit of the symbol is under way.
     """
-    if leg.size is None or not _sane(leg.size):
-        actual = "none" if leg.size is None else str(leg.size)
-        return Refusal(RefusalCode.BAD_SIZE, limit="above 0, up to 1", actual=actual)
+    if entering:
+        return Refusal(RefusalCode.ENTRY_PENDING, limit="one entry", actual="under way")
+    if exiting:
+        return Refusal(RefusalCode.EXIT_PENDING, limit="no exit under way", actual="under way")
+    if (refusal := _objection_to_position(leg, account.quantity, stop)) is not None:
+        return refusal
     if leg.stop is not None and not (leg.stop.is_finite() and leg.stop > 0):
         return Refusal(RefusalCode.STOP_REQUIRED, limit="a price above 0", actual=str(leg.stop))
     if leg.limit is not None and not sane_limit(leg.limit):
@@ -85,17 +88,18 @@ def objection(leg: Leg, account: AccountView, stop: Decimal | None, *, entering:
         return Refusal(RefusalCode.LEVERAGE, limit="1 or more", actual=str(leg.leverage))
     if leg.target is not None and not _wins(leg.target, leg, account):
         return Refusal(RefusalCode.BAD_TARGET, limit=f"beyond {_begins(leg, account)}", actual=str(leg.target))
-    if entering:
-        return Refusal(RefusalCode.ENTRY_PENDING, limit="one entry", actual="under way")
-    if exiting:
-        return Refusal(RefusalCode.EXIT_PENDING, limit="no exit under way", actual="under way")
-    held = account.quantity
-    if leg.action is Action.ADD:
-        return _objection_to_adding(leg, held, stop)
-    if held:
-        same = (held > 0) == (leg.action is Action.BUY)
-        code = RefusalCode.ALREADY_IN_POSITION if same else RefusalCode.OPPOSITE_POSITION
-        return Refusal(code, limit="flat", actual=plain(held))
+    return None
+
+
+def bad_size(leg: Leg, quantity: Decimal | None) -> Refusal | None:
+    """Return why the size of an entering leg is none; `quantity` (base asset) stands in for its share of equity."""
+    if quantity is not None:
+        if quantity.is_finite() and quantity > ZERO:
+            return None
+        return Refusal(RefusalCode.BAD_SIZE, limit="a quantity above 0", actual=str(quantity))
+    if leg.size is None or not _sane(leg.size):
+        actual = "none" if leg.size is None else str(leg.size)
+        return Refusal(RefusalCode.BAD_SIZE, limit="above 0, up to 1", actual=actual)
     return None
 
 
@@ -107,10 +111,18 @@ def exit_objection(leg: Leg, held: Decimal) -> Refusal | None:
     return None
 
 
-def _objection_to_adding(leg: Leg, held: Decimal, stop: Decimal | None) -> Refusal | None:
+def _objection_to_position(leg: Leg, held: Decimal, stop: Decimal | None) -> Refusal | None:
+    if leg.action is not Action.ADD:
+        if not held:
+            return None
+        same = (held > 0) == (leg.action is Action.BUY)
+        code = RefusalCode.ALREADY_IN_POSITION if same else RefusalCode.OPPOSITE_POSITION
+        return Refusal(code, limit="flat", actual=plain(held))
     if not held:
         return Refusal(RefusalCode.NO_POSITION, limit="an open position", actual="flat")
-    if leg.stop is not None and stop is not None and (leg.stop < stop if held > 0 else leg.stop > stop):
+    if leg.stop is None or stop is None or not leg.stop.is_finite():
+        return None
+    if leg.stop < stop if held > 0 else leg.stop > stop:
         return Refusal(RefusalCode.LOOSER_STOP, limit=plain(stop), actual=plain(leg.stop))
     return None
 

@@ -7,6 +7,7 @@ import msgspec
 from ocw_mcp.core.gate.gate import GateState
 from ocw_mcp.core.market.market import SymbolState
 from ocw_mcp.core.risk.budget import BudgetState
+from ocw_mcp.core.risk.scale import exposure_scale
 from ocw_mcp.domain.market import Book, Instrument
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderIntent
@@ -97,6 +98,7 @@ def summary(
         ],
         "policies": {"name": config.policies.name, "hash": config.policy_hash},
         "limits": limits,
+        "scale": plain(exposure_scale(config.policies.scale)),
         "agent": {"name": config.agent, "paused_by": hands.paused_by, "held": dict(sorted(hands.held.items()))},
         "approvals": [
             {

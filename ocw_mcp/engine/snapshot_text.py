@@ -294,7 +294,7 @@ def full(snapshot: Snapshot, *, reader: str = "") -> str:
             f"Product: {snapshot.product}",
             f"Market regime: {_or_why(snapshot.regime)}",
             f"Macro regime: {_or_why(snapshot.macro)}",
-            f"Entries are scaled by: {plain(snapshot.scale)}",
+            f"Scale of size limits: {plain(snapshot.scale)}",
             f"Desk: {snapshot.state}; equity: {_money(snapshot.equity)}; now: {iso(snapshot.at)}",
             "Woken by:",
             *(f"  {_whose(each)}: {', '.join(_reasons(each, reader))}" for each in snapshot.wake),

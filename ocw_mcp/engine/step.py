@@ -347,7 +347,7 @@ class Engine:
 
     def headroom(self) -> list[dict[str, str]]:
         """How much of each limit is used up at this moment."""
-        return headroom(self.config, self.account, self._desk.orders, self.decisions.budget, self.now)
+        return headroom(self.config, self.account, self._quotes, self._desk.orders, self.decisions.budget, self.now)
 
     @property
     def now(self) -> int:

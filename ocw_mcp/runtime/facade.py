@@ -14,7 +14,7 @@ from ocw_mcp.adapters.store.book import BookStamp
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.core.risk.scale import exposure_scale
 from ocw_mcp.domain.decision import Leg
-from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.policies import Policies, limits_in_force
 from ocw_mcp.domain.protocols import Clock, Store
 from ocw_mcp.domain.requests import RequestCode, RequestError
@@ -298,7 +298,8 @@ class Facade:
     def policy(self) -> PolicyView:
         """The limits in force and their headroom."""
         config = self._engine.config
-        limits = limits_in_force(config.policies)
+        scale = f"{plain(exposure_scale(config.policies.scale))} x position, risk, exposure and correlated limits"
+        limits = (*limits_in_force(config.policies), ("scale", scale))
         return PolicyView(config.policies.name, config.policy_hash, self._engine.headroom(), limits)
 
     def check(self, leg: Leg, principal: str, quantity: Decimal | None = None) -> Checked:

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.domain.margin import CAUTIOUS, Bracket, Brackets, allowed_maintenance, bankruptcy_price
@@ -107,3 +107,28 @@ def test_the_steps_of_a_leverage_are_what_the_brackets_leave_of_it(wanted: int, 
     found = next((leverage for leverage, cap in steps if notional <= cap), 0)
     assert found == min(wanted, ROWS.max_leverage(notional))
     assert [leverage for leverage, _ in steps] == sorted({leverage for leverage, _ in steps}, reverse=True)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    steps=st.lists(st.tuples(st.integers(1, 150), st.integers(0, 120)), min_size=1, max_size=5),
+    share=st.decimals("-0.01", "0.5", places=3),
+)
+def test_the_largest_size_is_found_in_whichever_bracket_it_is(steps: list[tuple[int, int]], share: Decimal) -> None:
+    rows, cap, rate = [], 0, D("0.004")
+    for wide, more in steps:
+        cap, rate = cap + wide, rate + D(more) / 1_000
+        rows.append(Bracket(D(cap), 20, rate))
+
+    def maintenance(notional: int) -> Decimal:
+        """The sum over the brackets, as tax is reckoned: each slice at its own rate."""
+        slices, below = D(0), D(0)
+        for row in rows:
+            slices += max(D(0), min(D(notional), row.cap) - below) * row.rate
+            below = row.cap
+        return slices
+
+    fits = [notional for notional in range(1, cap + 1) if maintenance(notional) <= share * notional]
+    found = Brackets(tuple(rows)).largest(share)
+    assert int(found) == (fits[-1] if fits else 0)
+    assert found <= cap

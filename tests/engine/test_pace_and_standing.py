@@ -1,6 +1,9 @@
 """In a whole run: each limit on pace refuses with its code, drawdown halts, and all counters survive a restart."""
 
 from decimal import Decimal
+from typing import Any
+
+import pytest
 
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action, Decision, Leg
@@ -10,7 +13,7 @@ from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.engine.step import Engine
 from tests.support.deciders import Scripted
-from tests.support.legs import add, buy, sell, short, waiting
+from tests.support.legs import add, buy, entry, sell, short, waiting
 from tests.support.markets import ListFeed, candle, path
 from tests.support.runs import Commands, Run, policies
 
@@ -148,11 +151,31 @@ async def test_what_a_stop_may_lose_bounds_the_size_and_says_what_would_pass() -
     assert refused.refusal.largest * worst * lost <= 100 < (refused.refusal.largest + D("0.01")) * worst * lost
 
 
-async def test_every_entry_is_scaled_whoever_asks_for_it() -> None:
-    whole = await ran([100.0] * 3, {1: buy("97", size="0.2")})
-    half = await ran([100.0] * 3, {1: buy("97", size="0.2")}, scale={"regime_unknown": "0.5", "macro_unknown": 1})
-    full, scaled = (run.engine.account.ledger.quantity("BTCUSDT") for run in (whole, half))
-    assert abs(scaled - full / 2) <= D("0.001")
+HALF: dict[str, Any] = {"position": {"max_share": "0.25"}, "scale": {"regime_unknown": "0.5", "macro_unknown": 1}}
+
+
+async def test_what_is_asked_is_bought_whole_under_a_scale() -> None:
+    whole = await ran([100.0] * 3, {1: buy("97", size="0.1")})
+    scaled = await ran([100.0] * 3, {1: buy("97", size="0.1")}, **HALF)
+    first, second = (run.engine.account.ledger.quantity("BTCUSDT") for run in (whole, scaled))
+    assert first == second
+    assert D("0.0999") * 10_000 < second * D("100.2") <= D("0.1") * 10_000
+
+
+@pytest.mark.parametrize("action", [Action.BUY, Action.SHORT])
+async def test_more_than_the_scaled_limit_is_refused_with_the_largest(action: Action) -> None:
+    stop = "97" if action is Action.BUY else "103"
+    run = await ran([100.0] * 3, {1: entry(action, stop, "0.2", symbol="BTCUSDT")}, **HALF)
+    (refused,) = run.events(events.OrderRefused)
+    assert (refused.refusal.code, refused.refusal.limit) == (RefusalCode.POSITION_SHARE, "12.5% (25% x 0.5)")
+    most = refused.refusal.largest
+    assert most * D("100.2") <= 1_250 < (most + D("0.01")) * D("100.2")
+    assert not run.engine.account.ledger.positions
+    leg = Leg("BTCUSDT", action, size=D(1), stop=D(stop))
+    assert run.engine.check(leg, "anna", run.clock.now(), most).refusal is None
+    refusal = run.engine.check(leg, "anna", run.clock.now(), most + D("0.01")).refusal
+    assert refusal is not None
+    assert refusal.largest == most
 
 
 async def test_entries_of_one_decision_cannot_all_have_the_same_turnover() -> None:

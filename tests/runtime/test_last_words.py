@@ -59,7 +59,7 @@ async def test_so_it_is_by_a_run_whose_time_is_up_already() -> None:
     again = await run(first.store.reopened(), box, for_ms=3 * MINUTE)
     assert (box.taken, again.engine.account.desk_state) == (["c1"], DeskState.HALTED)
     rest = await run(again.store.reopened())
-    assert [each.refusal.code for each in rest.events(events.OrderRefused)] == ["NOT_ACTIVE", "NO_POSITION"]
+    assert [each.refusal.code for each in rest.events(events.OrderRefused)] == ["NOT_ACTIVE", "NOT_ACTIVE"]
 
 
 async def test_a_book_that_is_through_and_of_which_nobody_wants_anything_is_left_as_it_is() -> None:

@@ -143,8 +143,9 @@ def order_text(row: RefusalRow | ApprovalRow) -> str:
 
 
 def refusal_text(row: RefusalRow) -> str:
-    """Why it did not pass: code, limit, actual value, and the largest quantity that would have."""
-    return f"{row.code}: limit {said(row.limit)}, actual {said(row.actual)}, largest {plain(row.largest)}"
+    """Why it did not pass: code, limit, actual value, and the largest quantity that would have, where one would."""
+    helps = f", largest {plain(row.largest)}" if row.largest else ""
+    return f"{row.code}: limit {said(row.limit)}, actual {said(row.actual)}{helps}"
 
 
 def trades_text(view: Trades) -> Iterator[RenderableType]:

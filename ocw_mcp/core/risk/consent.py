@@ -3,6 +3,7 @@
 from decimal import Decimal
 from fnmatch import fnmatchcase
 
+from ocw_mcp.core.risk import usage
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.standing import WAY
 from ocw_mcp.core.risk.verdict import UNLIMITED, Amount, Verdict, all_or_nothing
@@ -25,8 +26,8 @@ def mandate(intent: OrderIntent, account: AccountView, policies: Policies, notio
         return Verdict(code, f"until {iso(given.expires_ms)}", iso(account.now), ZERO)
     if not any(fnmatchcase(intent.symbol, pattern) for pattern in given.symbols):
         return Verdict(code, ",".join(given.symbols), intent.symbol, ZERO)
-    after = Amount(account.gross + notional)
-    return Verdict(code, Amount(given.amount), after, max(ZERO, given.amount - account.gross))
+    used = usage.mandate(account, given)
+    return Verdict(code, Amount(used.limit), Amount(used.used + notional), used.left)
 
 
 def approval(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:

@@ -36,3 +36,14 @@ LIMITS: Final[tuple[Limit, ...]] = (
     # Last: nobody is asked to approve what could not pass anyway.
     consent.approval,
 )
+
+STANDING: Final[tuple[Limit, ...]] = (
+    standing.active,
+    standing.symbols,
+    standing.sides,
+    standing.product,
+    consent.fallback,
+    standing.fresh,
+)
+"""Those that close the desk, a symbol or a side to every entry. The engine asks them before it looks at the position.
+"""

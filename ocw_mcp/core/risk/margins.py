@@ -7,6 +7,7 @@ allow at its size. On spot every leverage is 1 and nothing is liquidated.
 from collections.abc import Callable
 from decimal import Decimal
 
+from ocw_mcp.core.risk import usage
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.prices import adverse, dearest
 from ocw_mcp.core.risk.verdict import Lazily, Share, Verdict, all_or_nothing
@@ -44,15 +45,15 @@ def leverage(intent: OrderIntent, account: AccountView, policies: Policies, noti
 
 def free_margin(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
     """After the order such a share of equity is still free of margin."""
-    share, equity = policies.margin.min_free, account.equity
-    spare = account.free_margin - share * equity
+    used = usage.free_margin(account, policies)
+    equity, spare = used.whole, used.used - used.limit * used.whole
     room = _room(intent, account, policies, lambda leverage: spare * leverage)
 
     def left() -> str:
-        after = account.free_margin - notional / leverage_of(intent, account, policies, notional)
+        after = used.used - notional / leverage_of(intent, account, policies, notional)
         return str(Share(after / equity)) if equity > 0 else "no equity"
 
-    return Verdict(RefusalCode.FREE_MARGIN, Share(share), Lazily(left), max(ZERO, room))
+    return Verdict(RefusalCode.FREE_MARGIN, Share(used.limit), Lazily(left), max(ZERO, room))
 
 
 def liquidation(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:

@@ -10,13 +10,13 @@ from typing import Final
 
 import msgspec
 
+from ocw_mcp.core.risk import usage
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.activity import asked_for
 from ocw_mcp.core.risk.fills import Entered, Remedy, exactly, remedy
-from ocw_mcp.core.risk.limits import LIMITS
+from ocw_mcp.core.risk.limits import LIMITS, STANDING
 from ocw_mcp.core.risk.margins import leverage_of
 from ocw_mcp.core.risk.prices import dearest, limit_of, market_bound, rounded_limit, smallest, smallest_at, worst_fill
-from ocw_mcp.core.risk.scale import exposure_scale
 from ocw_mcp.core.risk.verdict import Verdict
 from ocw_mcp.domain.approved import ApprovedOrder, claim_risk_seal
 from ocw_mcp.domain.market import Instrument
@@ -42,18 +42,14 @@ class RiskOfficer:
         self._both = (policies,) if strict is None else (policies, strict)
         self._at_fill = tuple(exactly(each) for each in self._both)
 
-    @property
-    def scale(self) -> Decimal:
-        """What the size of every entry is multiplied by under today's regime and macro reading."""
-        return exposure_scale(self._policies.scale)
-
     def worst_price(self, price: Decimal) -> Decimal:
         """The price at which a market entry is sized, checked and reserved: somewhat worse than the last one."""
         return worst_fill(Side.BUY, None, price, self._policies.order.price_allowance)
 
     def worst_of(self, intent: OrderIntent, account: AccountView) -> Decimal:
         """The same for any entry: one with a limit has its own worst price."""
-        return dearest(_on_tick(intent, account.instrument), account.price, self._policies.order.price_allowance)
+        allowance = max(policies.order.price_allowance for policies in self._held_to(intent))
+        return dearest(_on_tick(intent, account.instrument), account.price, allowance)
 
     def check_entry(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
@@ -83,15 +79,26 @@ class RiskOfficer:
         leverage = leverage_of(intent, account, self._policies, notional)
         return self._approve(intent, ref, quantity, account, now, leverage, bound)
 
+    def barred(self, intent: OrderIntent, account: AccountView) -> Refusal | None:
+        """Return why no entry passes at all here and now, whatever the order; None where one may."""
+        verdicts = (limit(intent, account, self._policies, ZERO) for limit in STANDING)
+        refused = next((verdict for verdict in verdicts if not verdict.passes(ZERO)), None)
+        return None if refused is None else Refusal(refused.code, str(refused.limit), str(refused.actual))
+
     def verdicts(self, intent: OrderIntent, account: AccountView) -> list[Verdict]:
         """What every limit says of an entry, in the order in which the first refusal is told."""
         intent = _on_tick(intent, account.instrument)
         notional = floor_to(intent.quantity, account.instrument.step) * self.worst_of(intent, account)
-        held_to = self._both if intent.tainted else (self._policies,)
-        return [rule(intent, account, policies, notional) for policies in held_to for rule in LIMITS]
+        return [rule(intent, account, policies, notional) for policies in self._held_to(intent) for rule in LIMITS]
+
+    def _held_to(self, intent: OrderIntent) -> tuple[Policies, ...]:
+        return self._both if intent.tainted else self._both[:1]
 
     def largest(self, intent: OrderIntent, account: AccountView) -> Decimal:
         """The largest quantity of this very entry that every limit lets pass now; 0 when none."""
+        limit = rounded_limit(intent, account.instrument)
+        if limit is not None and limit <= ZERO:
+            return ZERO
         intent = _on_tick(intent, account.instrument)
         price = smallest_at(intent, account, self._policies.risk.gap_allowance)
         return _largest(self.verdicts(intent, account), self.worst_of(intent, account), account.instrument, price)
@@ -148,9 +155,9 @@ class RiskOfficer:
                 limit=f"a position to {intent.side}",
                 actual=plain(account.quantity),
             )
-        most, asked = self._policies.pace.reductions_per_minute, account.pace.reductions_last_minute
-        if asked_for(intent) and asked >= most:
-            return Refusal(RefusalCode.REDUCTION_RATE, limit=f"{most} a minute", actual=str(asked))
+        rate = usage.reductions_in_a_minute(account, self._policies)
+        if asked_for(intent) and not rate.left:
+            return Refusal(RefusalCode.REDUCTION_RATE, limit=f"{rate.limit} a minute", actual=str(rate.used))
         return self._approve(intent, ref, quantity, account, now)
 
     def _approve(

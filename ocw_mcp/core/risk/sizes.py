@@ -2,11 +2,12 @@
 
 from decimal import Decimal
 
+from ocw_mcp.core.risk import usage
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.prices import beginning
-from ocw_mcp.core.risk.verdict import UNLIMITED, Amount, Share, Verdict, all_or_nothing, of_equity
+from ocw_mcp.core.risk.verdict import UNLIMITED, Amount, Verdict, all_or_nothing, limit_of, of_usage
 from ocw_mcp.domain.money import ONE, ZERO
-from ocw_mcp.domain.orders import OrderIntent, Side
+from ocw_mcp.domain.orders import OrderIntent
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import RefusalCode
 
@@ -19,29 +20,29 @@ def order_notional(intent: OrderIntent, account: AccountView, policies: Policies
 
 def position_share(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
     """One position, with its live entries, is at most such a share of equity."""
-    return of_equity(
-        RefusalCode.POSITION_SHARE, policies.position.max_share, account.symbol_notional, notional, account.equity
-    )
+    return of_usage(RefusalCode.POSITION_SHARE, usage.position(account, policies), notional)
 
 
 def gross_exposure(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
     """All positions and live entries together are at most such a multiple of equity."""
-    return of_equity(RefusalCode.GROSS_EXPOSURE, policies.exposure.max_gross, account.gross, notional, account.equity)
+    return of_usage(RefusalCode.GROSS_EXPOSURE, usage.gross(account, policies), notional)
 
 
 def correlated_exposure(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
     """Symbols that move as one, with their live entries, are at most such a share of equity one way."""
-    used = account.correlated_long if intent.side is Side.BUY else account.correlated_short
-    limit = policies.correlated.max_share
+    used = usage.correlated(account, policies, intent.side)
     if used is None:
-        return Verdict(RefusalCode.CORRELATED_EXPOSURE, Share(limit), "not one of them", UNLIMITED)
-    return of_equity(RefusalCode.CORRELATED_EXPOSURE, limit, used, notional, account.equity)
+        limit = limit_of(usage.no_correlated(account, policies))
+        return Verdict(RefusalCode.CORRELATED_EXPOSURE, limit, "not one of them", UNLIMITED)
+    return of_usage(RefusalCode.CORRELATED_EXPOSURE, used, notional)
 
 
 def open_positions(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
     """There are at most so many positions and open entries; adding to one makes no other."""
-    limit, others = policies.positions.max_open, account.other_symbols
-    return all_or_nothing(RefusalCode.OPEN_POSITIONS, str(limit), str(others + 1), passes=others < limit)
+    others = account.other_symbols
+    used = usage.positions(account, policies)
+    passes = others < used.limit
+    return all_or_nothing(RefusalCode.OPEN_POSITIONS, str(used.limit), str(others + 1), passes=passes)
 
 
 def risk_per_trade(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
@@ -50,18 +51,22 @@ def risk_per_trade(intent: OrderIntent, account: AccountView, policies: Policies
     Loss = position × (distance from the price to the stop + allowance); the position as it stands counts in, since the
     stop of an addition holds for all of it.
     """
-    policy, stop = policies.risk, intent.protect_at
+    stop, code = intent.protect_at, RefusalCode.RISK_PER_TRADE
     if stop is None or not stop.is_finite():
-        return all_or_nothing(RefusalCode.RISK_PER_TRADE, Share(policy.max_share), "no stop", passes=False)
-    worst = beginning(intent, account.price) * (ONE + intent.side.sign * policies.order.price_allowance)
-    distance = max(ZERO, (worst - stop) * intent.side.sign / worst) + policy.gap_allowance
+        limit = usage.risk(account, policies, ZERO)
+        return all_or_nothing(code, limit_of(limit), "no stop", passes=False)
+    distance = loss_at(stop, intent, account.price, policies)
+    used = usage.risk(account, policies, distance)
     if distance == 0:
-        return all_or_nothing(RefusalCode.RISK_PER_TRADE, Share(policy.max_share), "0%", passes=True)
-    verdict = of_equity(
-        RefusalCode.RISK_PER_TRADE,
-        policy.max_share,
-        account.symbol_notional * distance,
-        notional * distance,
-        account.equity,
-    )
-    return Verdict(verdict.code, verdict.limit, verdict.actual, verdict.room / distance)
+        return all_or_nothing(code, limit_of(used), "0%", passes=True)
+    return of_usage(code, used, notional, distance)
+
+
+def loss_at(stop: Decimal, intent: OrderIntent, price: Decimal, policies: Policies) -> Decimal:
+    """Return the share of an entry's notional that is lost at its stop, from its worst fill to a gap beyond the stop.
+
+    The worst fill is the price at which it is expected to begin, and the allowance against it.
+    """
+    way = intent.side.sign
+    worst = beginning(intent, price) * (ONE + way * policies.order.price_allowance)
+    return max(ZERO, (worst - stop) * way / worst) + policies.risk.gap_allowance

@@ -3,6 +3,7 @@
 from fnmatch import fnmatchcase
 from typing import Final
 
+from ocw_mcp.core.risk import usage
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.prices import beginning
 from ocw_mcp.core.risk.verdict import Lazily, Share, Span, Verdict, all_or_nothing
@@ -65,7 +66,7 @@ def daily_loss(intent: OrderIntent, account: AccountView, policies: Policies, no
         RefusalCode.DAILY_LOSS,
         Share(policies.daily_loss.max_share),
         Share(account.daily_loss),
-        passes=not account.daily_loss_reached,
+        passes=usage.daily_loss(account, policies).left > ZERO,
     )
 
 

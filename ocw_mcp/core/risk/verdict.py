@@ -7,7 +7,8 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.domain.money import ZERO, plain
+from ocw_mcp.core.risk.usage import Usage
+from ocw_mcp.domain.money import ONE, ZERO, plain
 from ocw_mcp.domain.orders import OrderIntent
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import RefusalCode
@@ -23,6 +24,17 @@ class Share(msgspec.Struct, frozen=True, gc=False):
     def __str__(self) -> str:
         # Formatting rounds numbers of any length; `round` raises on those beyond 28 digits.
         return f"{plain(Decimal(format(self.value * 100, '.4f')))}%"
+
+
+class Scaled(msgspec.Struct, frozen=True, gc=False):
+    """A share that the scale was applied to, and reads as text: `13.5% (25% x 0.54)`, or `25%` where the scale is 1."""
+
+    value: Decimal
+    scale: Decimal
+
+    def __str__(self) -> str:
+        text = str(Share(self.value))
+        return text if self.scale == ONE else f"{text} ({Share(self.value / self.scale)} x {plain(self.scale)})"
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):
@@ -52,7 +64,7 @@ class Lazily(msgspec.Struct, frozen=True):
         return self.say()
 
 
-Told = str | Share | Span | Amount | Lazily
+Told = str | Share | Scaled | Span | Amount | Lazily
 """What a person is told of a limit, or of the value held against it."""
 
 
@@ -81,7 +93,13 @@ def all_or_nothing(code: RefusalCode, limit: Told, actual: Told, *, passes: bool
     return Verdict(code, limit, actual, UNLIMITED if passes else ZERO)
 
 
-def of_equity(code: RefusalCode, limit: Decimal, used: Decimal, notional: Decimal, equity: Decimal) -> Verdict:
-    """The verdict of a limit on a share of equity, of which some is used."""
-    actual: Told = Share((used + notional) / equity) if equity > 0 else "no equity"
-    return Verdict(code, Share(limit), actual, max(ZERO, limit * equity - used))
+def limit_of(usage: Usage) -> Scaled:
+    """The limit in force, with what it was scaled by."""
+    return Scaled(usage.limit, usage.scale)
+
+
+def of_usage(code: RefusalCode, usage: Usage, notional: Decimal, share: Decimal = ONE) -> Verdict:
+    """The verdict of a limit of which some is used and an entry takes `share` of its notional (quote) more."""
+    whole = usage.whole
+    actual: Told = Share((usage.used + notional * share) / whole) if whole > 0 else "no equity"
+    return Verdict(code, limit_of(usage), actual, usage.left if share == ONE else usage.left / share)

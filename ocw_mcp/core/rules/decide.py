@@ -1,29 +1,31 @@
 """The rules' decision: one leg for each symbol that they have something to do with.
 
 They enter where the signals are strong enough, with a stop a number of ATRs away, no farther than the stop policy
-allows, and leave by `exits`. What is unknown opens nothing, and closes nothing.
+allows and as large as `sizing` lets them, and leave by `exits`. What is unknown opens nothing, and closes nothing.
 """
 
 from decimal import Decimal
 
 from ocw_mcp.core.rules.exits import exit_reason
 from ocw_mcp.core.rules.signals import Signals, read_signals
+from ocw_mcp.core.rules.sizing import Sizing
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.money import ONE, exact
+from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.policies import Policies
-from ocw_mcp.domain.snapshot import PositionView, Snapshot
+from ocw_mcp.domain.snapshot import PositionView, Snapshot, SymbolView
 
 
 def decide(snapshot: Snapshot, policies: Policies) -> Decision:
     """The decision for the whole portfolio; holding needs no leg."""
     legs: list[Leg] = []
+    sizing = Sizing(snapshot, policies)
     for view in snapshot.symbols:
         signals = read_signals(view, policies.rules)
         if view.position is not None:
             leg = _exit(view.position, signals, policies)
         else:
-            leg = _entry(view.symbol, signals, snapshot, policies) if signals is not None else None
+            leg = _entry(view, signals, snapshot, policies, sizing) if signals is not None else None
         if leg is not None:
             legs.append(leg)
     return Decision(legs=tuple(legs), cause="" if legs else "rules: nothing to do")
@@ -38,7 +40,7 @@ def _exit(position: PositionView, signals: Signals | None, policies: Policies) -
     return Leg(position.symbol, action, reasoning=sentence, signals=(signal,))
 
 
-def _entry(symbol: str, signals: Signals, snapshot: Snapshot, policies: Policies) -> Leg | None:
+def _entry(view: SymbolView, signals: Signals, snapshot: Snapshot, policies: Policies, sizing: Sizing) -> Leg | None:
     rules, score = policies.rules, signals.score
     if abs(score) < rules.entry_score:
         return None
@@ -50,11 +52,15 @@ def _entry(symbol: str, signals: Signals, snapshot: Snapshot, policies: Policies
         action, stop = Action.SHORT, signals.last * (1 + distance)
     if late:
         return None
+    at = _significant(stop)
+    size = sizing.enter(view, 1 if score > 0 else -1, exact(signals.last), at)
+    if size is None:
+        return None
     return Leg(
-        symbol,
+        view.symbol,
         action,
-        size=_size(snapshot, policies),
-        stop=_significant(stop),
+        size=size,
+        stop=at,
         confidence=abs(score),
         reasoning=_sentence(signals),
         signals=_used(signals),
@@ -78,15 +84,6 @@ def _used(signals: Signals) -> tuple[str, ...]:
         "derivatives": way * signals.tilt,
     }
     return tuple(sorted((name for name, pull in pulls.items() if pull > 0), key=lambda name: -pulls[name]))
-
-
-def _size(snapshot: Snapshot, policies: Policies) -> Decimal:
-    """The share of equity the rules put on, no more than one order may be once scaled: they know the limits, too."""
-    wished = policies.rules.entry_size
-    if snapshot.equity <= 0:
-        return wished
-    largest = min(policies.position.max_share, policies.order.max_notional / snapshot.equity) / snapshot.scale
-    return min(ONE, wished, largest)
 
 
 def _significant(price: float) -> Decimal:

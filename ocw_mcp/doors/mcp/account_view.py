@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mcp.types import CallToolResult
 
 from ocw_mcp.domain.decision import Leg
-from ocw_mcp.domain.money import ONE, ZERO, plain
+from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import PositionView
 from ocw_mcp.domain.unknown import Reading, Unknown
@@ -130,7 +130,7 @@ def portfolio(meta: Meta, seen: "Portfolio") -> CallToolResult:
         f"gross exposure {seen.gross_share:.2%} of equity; {day_result(seen.daily_loss)}; {seen.drawdown:.2%} "
         f"below the peak\n"
         f"fees {result.fees}, funding {result.funding} since the beginning; {result.entries_today} entries today, "
-        f"{result.losses_in_a_row} losses in a row{paused}; entries are scaled by {result.scale}",
+        f"{result.losses_in_a_row} losses in a row{paused}; limits of size are scaled by {result.scale}",
     )
 
 
@@ -270,7 +270,7 @@ def check(meta: Meta, leg: Leg, checked: "Checked") -> CallToolResult:
         quantity=plain(checked.quantity),
         price=amount(checked.price),
         notional=None if notional is None else cents(notional),
-        largest=plain(checked.largest),
+        largest=largest_of(checked.largest),
         verdicts=[
             VerdictOut(
                 code=each.code,
@@ -299,12 +299,15 @@ def verdict(checked: "Checked") -> str:
 
 
 def room(checked: "Checked") -> str:
-    """How large such an order may be, and what its share of equity was scaled by."""
-    scaled = "" if checked.scale == ONE else f"; size is scaled by {plain(checked.scale)}, for regime and macro"
+    """How large such an order may be."""
     if checked.refusal is None:
-        return f"largest that would pass: {plain(checked.largest)}{scaled}"
-    without = f"up to {plain(checked.largest)} would pass" if checked.largest else "none would pass"
-    return f"without approval {without}{scaled}"
+        return f"largest that would pass: {plain(checked.largest)}"
+    return f"without approval {f'up to {plain(checked.largest)}' if checked.largest else 'none'} would pass"
+
+
+def largest_of(quantity: Decimal) -> str | None:
+    """The largest quantity that would pass; None where no size helps."""
+    return plain(quantity) if quantity else None
 
 
 def cents(value: Decimal) -> str:

@@ -74,7 +74,7 @@ def market_tools(look: Looks) -> list[HouseTool]:
         return market_view.derivatives(meta(facade), facade.snapshot(symbol), _NOT_BUILT)
 
     async def regime_get_current() -> Annotated[CallToolResult, RegimeResult]:
-        """Market and macro regime, and the scale on the size of every entry that follows from them."""
+        """Market and macro regime, and the scale on the limits of size that follows from them."""
         facade = look()
         snapshot = facade.snapshot()
         readings = {"regime": snapshot.regime, "macro": snapshot.macro}
@@ -82,7 +82,7 @@ def market_tools(look: Looks) -> list[HouseTool]:
         known = {name: None if isinstance(each, Unknown) else each for name, each in readings.items()}
         result = RegimeResult(meta=meta(facade), scale=plain(snapshot.scale), unavailable=unavailable, **known)
         said = [f"{name}: {each or f'unavailable, {unavailable[name]}'}" for name, each in known.items()]
-        scale = f"entries are scaled by {result.scale}, the conservative value where a regime is unknown"
+        scale = f"limits of size are scaled by {result.scale}, the conservative value where a regime is unknown"
         return told(result, "\n".join([headline(result.meta), *said, scale]))
 
     async def weights_get() -> Annotated[CallToolResult, WeightsResult]:

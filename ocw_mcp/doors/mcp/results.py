@@ -260,7 +260,7 @@ class CheckResult(Result):
     quantity: str
     price: str | None
     notional: str | None
-    largest: str
+    largest: str | None
     verdicts: list[VerdictOut]
 
 
@@ -307,7 +307,7 @@ class PreviewResult(Result):
     quantity: str
     price: str | None
     notional: str | None
-    largest: str
+    largest: str | None
 
 
 class Answered(BaseModel):

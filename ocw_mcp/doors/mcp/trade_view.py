@@ -10,7 +10,7 @@ from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import MEANING, Refusal, RefusalCode
 from ocw_mcp.domain.words import untrusted
-from ocw_mcp.doors.mcp.account_view import amount, cents, room, verdict
+from ocw_mcp.doors.mcp.account_view import amount, cents, largest_of, room, verdict
 from ocw_mcp.doors.mcp.looks import headline
 from ocw_mcp.doors.mcp.results import Answered, DoneResult, LegAnswered, Meta, PreviewResult, SubmittedResult
 from ocw_mcp.doors.mcp.tool import told
@@ -54,7 +54,7 @@ def preview(meta: Meta, leg: Leg, seen: "Previewed") -> CallToolResult:
         quantity=plain(checked.quantity),
         price=amount(checked.price),
         notional=worth,
-        largest=plain(checked.largest),
+        largest=largest_of(checked.largest),
     )
     order = f"{leg.action} {result.quantity} {leg.symbol} at about {result.price}"
     if refusal is not None:
@@ -119,7 +119,7 @@ def answered(answer: "Answer | None") -> dict[str, Any]:
         case OrderRef():
             return row | {"outcome": "accepted", "order": str(answer)}
         case Refusal(largest=largest):
-            return row | {"outcome": "refused", "refusal": said(answer), "largest": plain(largest)}
+            return row | {"outcome": "refused", "refusal": said(answer), "largest": largest_of(largest)}
         case Waits(name, until):
             return row | {"outcome": "approval_required", "approval": name, "until": when(until)}
         case Done():

@@ -108,8 +108,8 @@ def test_a_stop_is_never_farther_than_the_policy_allows(atr: float) -> None:
         assert distance == pytest.approx(min(2.5 * atr / 100, 0.049), rel=1e-5)
 
 
-@pytest.mark.parametrize(("scale", "size"), [("1", "0.1"), ("0.5", "0.2"), ("0.25", "0.25")])
-def test_the_size_stays_inside_the_limit_of_a_position_once_the_desk_has_scaled_it(scale: str, size: str) -> None:
+@pytest.mark.parametrize(("scale", "size"), [("1", "0.1"), ("0.5", "0.05"), ("0.25", "0.025")])
+def test_the_size_stays_inside_the_scaled_limit_of_a_position(scale: str, size: str) -> None:
     position = policies(stop={"max_distance": "0.05"}, rules=RULES, position={"max_share": "0.1"})
     assert only_leg(decide(snapshot(view(RISING), scale=scale), position)).size == D(size)
 

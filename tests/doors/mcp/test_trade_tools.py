@@ -1,6 +1,7 @@
 """The tools that act, called as a client calls them, in both eras of the protocol."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from tests.support.deciders import Scripted
 from tests.support.facades import Looked
 from tests.support.runs import policies
 from tests.support.served import bearer, served
+
+D = Decimal
 
 ERAS = ("auto", "legacy")
 ACTING = {
@@ -251,17 +254,28 @@ async def test_whoever_trades_may_halt_the_desk_and_nothing_here_resumes_it(desk
     assert ', untrusted_text "the news"; a person resumes' in text(status)
     seen = await previewed(desk, era, symbol="ETHUSDT", stop=f"{price(desk, 'ETHUSDT') * 0.97:.2f}")
     assert seen["refusal"].startswith("NOT_ACTIVE: ")
+    assert "largest" not in seen["refusal"]
+    assert seen["largest"] is None
     assert content(await call(desk, "positions_close", era, symbol="BTCUSDT", key="x"))["outcome"] == "accepted"
     assert "halted by mcp:insider" in text(await call(desk, "journal_get", era, about="desk"))
 
 
-async def test_a_preview_and_a_check_name_the_scale_of_a_share_of_equity(tmp_path: Path) -> None:
+async def test_a_preview_buys_what_is_asked_and_a_refusal_names_the_scaled_limit(tmp_path: Path) -> None:
     scale = {"regime_unknown": "0.6", "macro_unknown": "0.9"}
     desk = await Looked(tmp_path, Scripted({}), policy=policies(scale=scale)).go(1)
-    wanted = {"symbol": "BTCUSDT", "action": "BUY", "stop": f"{price(desk) * 0.97:.2f}"}
+    wanted = {"symbol": "ETHUSDT", "action": "BUY", "stop": f"{price(desk, 'ETHUSDT') * 0.97:.2f}"}
     for tool in ("orders_preview", "risk_check_order"):
-        assert "; size is scaled by 0.54, for regime and macro" in text(await call(desk, tool, size="0.1", **wanted))
-        assert "scaled" not in text(await call(desk, tool, quantity="0.01", **wanted))
+        worst = D("1.002") * D(str(price(desk, "ETHUSDT")))
+        seen = content(await call(desk, tool, size="0.1", **wanted))
+        assert D("0.099") < D(seen["quantity"]) * worst / 10_000 <= D("0.1")
+        for size in ({"size": "10"}, {"size": "1.0001"}):
+            refused = content(await call(desk, tool, **size, **wanted))
+            assert refused["refusal"].endswith(f" largest={refused['largest']}")
+            assert D("0.13") < D(refused["largest"]) * worst / 10_000 <= D("0.135")
+        for size in ({"size": "0.2"}, {"quantity": f"{2_000 / price(desk, 'ETHUSDT'):.3f}"}):
+            refused = content(await call(desk, tool, **size, **wanted))
+            assert "limit=13.5% (25% x 0.54)" in refused["refusal"]
+            assert D("0.13") < D(refused["largest"]) * worst / 10_000 <= D("0.135")
     desk.store.close()
 
 

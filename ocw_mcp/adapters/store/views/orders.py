@@ -43,7 +43,7 @@ class OrderRow(msgspec.Struct, frozen=True):
 
 
 class RefusalRow(msgspec.Struct, frozen=True):
-    """An order that did not pass, and was not sent. `largest` in the base asset: what would have passed."""
+    """An order that did not pass, and was not sent. `largest` in the base asset: what would have passed; 0: no size."""
 
     id: str
     at: int

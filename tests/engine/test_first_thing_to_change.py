@@ -1,0 +1,99 @@
+"""A refusal names the first thing that a person has to change, and a largest size only where a size helps."""
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.canonical import canonical
+from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.steps import Command
+from tests.support.deciders import Scripted
+from tests.support.legs import buy, short
+from tests.support.markets import ListFeed, candle, path
+from tests.support.runs import Commands, Run, policies
+
+D = Decimal
+QUARTER = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, position={"max_share": "0.25"})
+
+
+async def ran(script: dict[int, Any], policy: Any = QUARTER, commands: Commands | None = None) -> Run:
+    return await Run(ListFeed(path([100.0] * 5)), Scripted(script), policy=policy, commands=commands).go()
+
+
+def refused(run: Run, leg: Leg, quantity: str | None = None, *, later_ms: int = 0) -> Any:
+    asked = None if quantity is None else D(quantity)
+    refusal = run.engine.check(leg, "anna", run.clock.now() + later_ms, asked).refusal
+    assert refusal is not None
+    return refusal
+
+
+BUY = Leg("BTCUSDT", Action.BUY, size=D("0.1"), stop=D(97))
+SHORT = Leg("BTCUSDT", Action.SHORT, size=D("0.1"), stop=D(103))
+ADD = Leg("BTCUSDT", Action.ADD, size=D("0.1"))
+
+
+@pytest.mark.parametrize("leg", [BUY, SHORT, ADD, msgspec.structs.replace(BUY, size=D(10))])
+@pytest.mark.parametrize("script", [{}, {1: buy("97")}, {1: short("103")}, {4: buy("95", limit="96")}])
+async def test_a_halted_desk_is_named_before_anything_about_the_order(script: dict[int, Any], leg: Leg) -> None:
+    run = await ran(script)
+    run = await Run(
+        ListFeed(path([100.0] * 5)),
+        Scripted({}),
+        policy=QUARTER,
+        commands=Commands([Command("c1", "halt", "ann")]),
+        store=run.store.reopened(),
+    ).go()
+    refusal = refused(run, leg)
+    assert (refusal.code, refusal.limit, refusal.actual) == (RefusalCode.NOT_ACTIVE, "ACTIVE", "HALTED")
+    assert str(refusal).endswith("limit=ACTIVE actual=HALTED")
+
+
+async def test_old_data_and_a_symbol_that_is_not_allowed_come_before_the_position() -> None:
+    run = await ran({1: buy("97")})
+    assert refused(run, BUY).code is RefusalCode.ALREADY_IN_POSITION
+    assert refused(run, BUY, later_ms=3_600_000).code is RefusalCode.STALE_DATA
+    only_eth = QUARTER.model_copy(update={"symbols": QUARTER.symbols.model_copy(update={"allow": ("ETH*",)})})
+    again = await Run(ListFeed(path([100.0] * 5)), Scripted({}), policy=only_eth, store=run.store.reopened()).go()
+    assert refused(again, BUY).code is RefusalCode.SYMBOL_NOT_ALLOWED
+
+
+async def test_a_desk_that_is_halted_before_its_first_price_says_so() -> None:
+    late = [*path([100.0] * 4), *[candle(place, 50.0, symbol="ETHUSDT") for place in range(9, 11)]]
+    run = Run(ListFeed(late), Scripted({}), policy=QUARTER, commands=Commands([Command("c1", "halt", "ann")]))
+    await run.go(for_ms=3 * 60_000)
+    assert refused(run, msgspec.structs.replace(BUY, symbol="ETHUSDT")).code is RefusalCode.NOT_ACTIVE
+
+
+@pytest.mark.parametrize("leg", [BUY, SHORT])
+@pytest.mark.parametrize(("size", "quantity"), [("10", None), ("0", None), ("NaN", None), ("1", "-1"), ("1", "NaN")])
+async def test_a_size_that_is_none_is_refused_with_the_largest_that_passes(
+    leg: Leg, size: str, quantity: str | None
+) -> None:
+    run = await ran({})
+    refusal = refused(run, msgspec.structs.replace(leg, size=D(size)), quantity)
+    assert refusal.code is RefusalCode.BAD_SIZE
+    assert refusal.largest * D("100.2") <= 2_500 < (refusal.largest + D("0.01")) * D("100.2")
+    assert f" largest={plain(refusal.largest)}" in str(refusal)
+    assert run.engine.check(leg, "anna", run.clock.now(), refusal.largest).refusal is None
+    assert refused(run, leg, str(refusal.largest + D("0.01"))).code is RefusalCode.POSITION_SHARE
+
+
+async def test_a_bad_size_beside_a_limit_that_is_no_price_is_still_a_refusal() -> None:
+    run = await ran({})
+    assert refused(run, msgspec.structs.replace(BUY, size=D(10), limit=D("0.0001"))).largest == 0
+    assert refused(run, msgspec.structs.replace(BUY, limit=D("0.0001"))).code is RefusalCode.BAD_LIMIT
+    nothing = msgspec.structs.replace(BUY, action=Action.ADD, stop=D("NaN"))
+    assert refused(await ran({1: buy("97")}), nothing).code is RefusalCode.STOP_REQUIRED
+
+
+async def test_a_record_has_a_largest_size_only_where_one_passes() -> None:
+    run = await ran({1: buy("97", size="10"), 2: buy("97", size="0.3"), 3: buy("99.99999", size="0.1"), 4: buy("101")})
+    stored = [canonical(0, 0, event) for event in run.events(events.OrderRefused)]
+    assert [b'"largest":' in each for each in stored] == [True, True, False]
+    for event in run.events(events.OrderRefused):
+        assert msgspec.json.decode(msgspec.json.encode(event), type=type(event)) == event
