@@ -145,8 +145,9 @@ def _exposures(entered: Entered, policies: Policies) -> list[tuple[Excess, Decim
         limit, actual = _value(verdict.limit), _value(verdict.actual)
         if limit is None or actual is None or unit <= ZERO:
             continue
-        over = min((actual - limit) * unit, caused)
-        if over > limit * unit * TOLERANCE:
+        # What a fill costs more is missing in equity, too.
+        over, caused = (actual - limit) * unit, caused * (ONE + limit if unit != ONE else ONE)
+        if min(over, caused) > limit * unit * TOLERANCE:
             found.append((Excess(verdict.code, str(verdict.limit), str(verdict.actual)), over))
     return found
 
