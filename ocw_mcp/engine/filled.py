@@ -108,7 +108,7 @@ def _incidents(symbol: str, remedy: Remedy, protection: Protection, held: Decima
     else:
         done = f"its stop goes from {plain(protection.trigger)} to {plain(remedy.stop)}"
     return [
-        f"the fill of {symbol} exceeds {each.code}: {each.actual} where {each.limit} may be; {done}"
+        f"the fill of {symbol} exceeds {each.key} ({each.code}): {each.actual} where {each.limit} is allowed; {done}"
         for each in remedy.excesses
         if each.code not in protection.exceeded
     ]

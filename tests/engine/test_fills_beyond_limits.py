@@ -47,7 +47,7 @@ def stop_of(run: Run) -> Decimal:
 
 
 def incidents(run: Run) -> list[str]:
-    return [each.text.split(":")[0].rpartition(" ")[2] for each in run.events(events.Incident)]
+    return [each.text.partition("(")[2].partition(")")[0] for each in run.events(events.Incident)]
 
 
 async def test_a_market_entry_above_its_allowance_buys_nothing() -> None:

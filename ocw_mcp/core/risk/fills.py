@@ -55,6 +55,8 @@ class Excess(msgspec.Struct, frozen=True):
     """One limit that the fills exceed, with the limit and the actual value for people."""
 
     code: RefusalCode
+    key: str
+    """The limit's name in the policy file."""
     limit: str
     actual: str
 
@@ -118,7 +120,7 @@ def _distance(entered: Entered, stop: Decimal, policies: Policies) -> tuple[Exce
     within = (ceil_to if way > 0 else floor_to)(entered.filled_at * (ONE - way * farthest), tick)
     if actual is None or actual <= farthest * (ONE + TOLERANCE):
         return None, within
-    return Excess(verdict.code, str(Share(farthest)), str(verdict.actual)), within
+    return Excess(verdict.code, "stop.max_distance", str(Share(farthest)), str(verdict.actual)), within
 
 
 def _risk(entered: Entered, stop: Decimal, policies: Policies) -> tuple[Excess | None, Decimal]:
@@ -128,19 +130,19 @@ def _risk(entered: Entered, stop: Decimal, policies: Policies) -> tuple[Excess |
     limit, actual = _value(verdict.limit) or ZERO, _value(verdict.actual)
     if actual is None or actual <= limit * (ONE + TOLERANCE):
         return None, limit * view.equity
-    return Excess(verdict.code, str(verdict.limit), str(verdict.actual)), limit * view.equity
+    return Excess(verdict.code, "risk.max_share", str(verdict.limit), str(verdict.actual)), limit * view.equity
 
 
 def _exposures(entered: Entered, policies: Policies) -> list[tuple[Excess, Decimal]]:
     """The excesses of size, each with the notional (quote) that is too much."""
     account, beyond, found = entered.account, entered.beyond, []
     rows = (
-        (sizes.order_notional, entered.cost, ONE, beyond.order),
-        (sizes.position_share, ZERO, account.equity, beyond.position),
-        (sizes.gross_exposure, ZERO, account.equity, beyond.gross),
-        (sizes.correlated_exposure, ZERO, account.equity, beyond.correlated),
+        ("order.max_notional", sizes.order_notional, entered.cost, ONE, beyond.order),
+        ("position.max_share", sizes.position_share, ZERO, account.equity, beyond.position),
+        ("exposure.max_gross", sizes.gross_exposure, ZERO, account.equity, beyond.gross),
+        ("correlated.max_share", sizes.correlated_exposure, ZERO, account.equity, beyond.correlated),
     )
-    for rule, notional, unit, caused in rows:
+    for key, rule, notional, unit, caused in rows:
         verdict: Verdict = rule(entered.intent, account, policies, notional)
         limit, actual = _value(verdict.limit), _value(verdict.actual)
         if limit is None or actual is None or unit <= ZERO:
@@ -148,7 +150,7 @@ def _exposures(entered: Entered, policies: Policies) -> list[tuple[Excess, Decim
         # What a fill costs more is missing in equity, too.
         over, caused = (actual - limit) * unit, caused * (ONE + limit if unit != ONE else ONE)
         if min(over, caused) > limit * unit * TOLERANCE:
-            found.append((Excess(verdict.code, str(verdict.limit), str(verdict.actual)), over))
+            found.append((Excess(verdict.code, key, str(verdict.limit), str(verdict.actual)), over))
     return found
 
 
