@@ -1,6 +1,6 @@
 """Where the rooms meet: `app.compose` wires an adapter to whatever asks for one of these."""
 
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
@@ -91,11 +91,21 @@ class SimulatedVenue(Venue, Protocol):
 
     @property
     def next_funding(self) -> int:
-        """When (ms) funding has to be settled even if the feed tells of none."""
+        """The next stamp (ms) at which funding may have to be settled, whether or not the feed carries rates."""
         ...
 
-    def settle_funding(self, until: int, told: Sequence[Funding] = ()) -> Sequence[VenueReport]:
-        """Settle what was `told`, and the stamps up to `until` (ms) of which nobody tells, on what is held now."""
+    @property
+    def pays_funding(self) -> bool:
+        """Whether a position is held that a funding rate would be settled on."""
+        ...
+
+    def settle_funding(
+        self, until: int, told: Sequence[Funding] = (), symbols: Collection[str] | None = None
+    ) -> Sequence[VenueReport]:
+        """Settle the stamps up to `until` (ms) of some symbols, or of all, on what was held at each.
+
+        A stamp without a rate among those `told` is settled at an assumed one. Rates of other symbols are kept.
+        """
         ...
 
     def on_books(self, books: Sequence[Book]) -> None:

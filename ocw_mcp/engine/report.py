@@ -141,7 +141,12 @@ def _flags(config: EngineConfig, tally: Tally) -> list[str]:
     flags = ["mark=last: the market carries no mark price"]
     if config.product is Product.SPOT:
         return [*flags, "funding=none: spot has none"]
-    silent = sorted(set(config.symbols) - tally.funded.keys())
+    if tally.assumed_stamps:
+        counted = ", ".join(f"{count} of {symbol}" for symbol, count in sorted(tally.assumed_stamps.items()))
+        flags.append(
+            f"funding=assumed: stamps without a rate in the market: {counted}; long and short paid 0.01% at each"
+        )
+    silent = sorted(set(config.symbols) - tally.funded.keys() - tally.assumed_stamps.keys())
     if silent:
         flags.append(
             f"funding=assumed: the market carries no funding rates of {', '.join(silent)}; long and short pay 0.01% "

@@ -124,6 +124,7 @@ class Engine:
             self._desk.lower(f"the venue told of {why} ({type(event).__name__}); nothing of it was booked")
         elif isinstance(event, FundingPaid):
             if book_funding(event, self.account, self._out):
+                self.tally.paid(event)
                 self._watch()
         elif isinstance(event, Transferred):
             if book_transfer(event, self.account, self._out):

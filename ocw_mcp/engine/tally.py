@@ -3,6 +3,7 @@
 import msgspec
 
 from ocw_mcp.domain.market import Candle, Funding
+from ocw_mcp.domain.orders import FundingPaid
 
 
 class Tally(msgspec.Struct):
@@ -23,6 +24,14 @@ class Tally(msgspec.Struct):
 
     funded: dict[str, int] = {}
     """The symbols of which the market tells funding rates, and since when (ms)."""
+
+    assumed_stamps: dict[str, int] = {}
+    """How many funding stamps of a symbol were settled at an assumed rate."""
+
+    def paid(self, paid: FundingPaid) -> None:
+        """Count a settlement at an assumed rate."""
+        if paid.assumed:
+            self.assumed_stamps[paid.symbol] = self.assumed_stamps.get(paid.symbol, 0) + 1
 
     def settled(self, funding: Funding) -> None:
         """Note that a symbol's funding is told."""

@@ -13,15 +13,18 @@ from typing import Any
 
 import msgspec
 
+from ocw_mcp.core.matching.funding import STAMPED_LATE_MS
 from ocw_mcp.domain.asks import CallerRequest, SubmitRequest
 from ocw_mcp.domain.errors import BookError, TapeError
 from ocw_mcp.domain.events import RunResumed, RunStarted, RunStopped
-from ocw_mcp.domain.market import Frame
+from ocw_mcp.domain.market import Frame, Funding
 from ocw_mcp.domain.protocols import Checkpoint, Clock, CommandBox, Decider, Feed, SimulatedVenue, Store
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.steps import Asked, Command
+from ocw_mcp.domain.time import HOUR
 from ocw_mcp.engine.answers import Answer
 from ocw_mcp.engine.step import Engine
+from ocw_mcp.runtime.ahead import Ahead
 from ocw_mcp.runtime.answers import sound_request
 from ocw_mcp.runtime.pacing import everything_due, paced
 from ocw_mcp.runtime.recorder import Listener, Recorder
@@ -77,6 +80,7 @@ class BookRun:
         self._why = ""
         self._shown_at = clock.wall_ms()
         self._seen_commands: set[str] = set()
+        self._ahead: Ahead | None = None
         self._requests: deque[tuple[CallerRequest, asyncio.Future[Answer | None]]] = deque()
 
     @property
@@ -128,7 +132,8 @@ class BookRun:
         try:
             async with (
                 aclosing(self._feed.frames(self.cursor if self.cursor >= 0 else None)) as source,
-                aclosing(self._within(for_ms, version, source)) as frames,
+                aclosing(self._seen(source).frames()) as seen,
+                aclosing(self._within(for_ms, version, seen)) as frames,
                 aclosing(paced(frames, self._shell, self._clock, self._meanwhile)) as moments,
             ):
                 async for frame in moments:
@@ -150,6 +155,10 @@ class BookRun:
             self._why = "it was stopped"
         self._finish(self._why)
         return self._why
+
+    def _seen(self, source: AsyncGenerator[Frame, None]) -> Ahead:
+        self._ahead = Ahead(source)
+        return self._ahead
 
     async def _within(
         self, for_ms: int | None, version: str, source: AsyncGenerator[Frame, None]
@@ -189,16 +198,19 @@ class BookRun:
             return
         if frame.books:
             self._venue.on_books(frame.books)
-        funding_due = self._venue.next_funding <= frame.at
-        if funding_due:
+        if self._venue.next_funding < frame.at:
             # Stamps in a hole or within a long candle: whether the position lasted until then, nobody knows.
-            await shell.take_all(self._venue.settle_funding(frame.at - 1))
+            closing = {*(each.symbol for each in frame.closed), *(each.symbol for each in frame.opened)}
+            await shell.take_all(self._venue.settle_funding(frame.at - 1, (), closing))
         for candle in frame.closed:
             reports = self._venue.on_candle(candle, now)
             if reports:
                 await shell.take_all(reports)
-        if funding_due or frame.funding:
-            await shell.take_all(self._venue.settle_funding(frame.at, frame.funding))
+        rates = frame.funding if frame.at % HOUR else await self._rates_at(frame)
+        if rates or self._venue.next_funding <= frame.at:
+            # A symbol that does not go on has no market any more, and nothing to be settled at.
+            going_on = {each.symbol for each in frame.opened}
+            await shell.take_all(self._venue.settle_funding(frame.at, rates, going_on))
         effects = self._engine.step(frame, now)
         if effects:
             await shell.follow(effects, self._engine.now)
@@ -224,6 +236,12 @@ class BookRun:
             for symbol in ended:
                 if held := self._engine.account.ledger.quantity(symbol):
                     await self._shell.take_all(self._venue.close_out(symbol, held, now))
+
+    async def _rates_at(self, frame: Frame) -> Sequence[Funding]:
+        """The rates that the exchange settles at a whole hour, with those that it stamps a little later."""
+        if self._ahead is None or not (self._venue.pays_funding and self._clock.simulated):
+            return frame.funding
+        return (*frame.funding, *await self._ahead.funding(frame.at + STAMPED_LATE_MS))
 
     async def _hear_out(self, version: str) -> None:
         """No frame comes any more: take what people wanted since the last look, or of a book that is through."""

@@ -29,9 +29,13 @@ def around_the_stamp(*closes: float, first: int = STAMP - 3) -> list[Candle]:
 
 
 def run(
-    script: dict[int, object], closes: tuple[float, ...] = (100.0,) * 6, rate: float | None = None, **more: object
+    script: dict[int, object],
+    closes: tuple[float, ...] = (100.0,) * 6,
+    rate: float | None = None,
+    late: int = 0,
+    **more: object,
 ) -> Run:
-    told = [] if rate is None else [Funding("BTCUSDT", START + STAMP * MINUTE, rate, 8)]
+    told = [] if rate is None else [Funding("BTCUSDT", START + STAMP * MINUTE + late, rate, 8)]
     feed = ListFeed(around_the_stamp(*closes), funding=told)
     return watched(Run(feed, Scripted(script), policy=WAKES, **more))  # type: ignore[arg-type]
 
@@ -98,21 +102,22 @@ async def test_funding_told_again_is_booked_once() -> None:
     assert done.engine.account.ledger.wallet == wallet
 
 
-@pytest.mark.parametrize("every", [1, 3])
-@pytest.mark.parametrize("rate", [0.001, None])
+@pytest.mark.parametrize(
+    ("every", "rate", "late"), [(1, 0.001, 0), (3, 0.001, 3), (1, 0.001, 3), (1, None, 0), (3, None, 0)]
+)
 async def test_killed_anywhere_around_a_stamp_it_pays_once(
-    every: int, rate: float | None, monkeypatch: pytest.MonkeyPatch
+    every: int, rate: float | None, late: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)
     script: dict[int, object] = {1: buy("97"), 4: sell()}
-    undisturbed = await run(script, rate=rate).go()
+    undisturbed = await run(script, rate=rate, late=late).go()
     assert len(undisturbed.events(events.FundingBooked)) == 1
     for moment in range(1, undisturbed.store.touches + 1):
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):
-            await run(script, rate=rate, store=dying).go()
-        resumed = await run(script, rate=rate, store=dying.reopened()).go()
+            await run(script, rate=rate, late=late, store=dying).go()
+        resumed = await run(script, rate=rate, late=late, store=dying.reopened()).go()
         assert resumed.store.fingerprint == undisturbed.store.fingerprint, f"died at {moment}"
         assert resumed.engine.state() == undisturbed.engine.state()
         assert resumed.venue.state() == undisturbed.venue.state()

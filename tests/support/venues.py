@@ -1,6 +1,6 @@
 """Paper venues with a flaw."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple, cast
 
@@ -184,7 +184,7 @@ class Mortal(Flawed):
         self._touch()
         return reports
 
-    def on_candle(self, candle: Candle, now: int) -> Sequence[VenueReport]:
+    def on_candle(self, candle: Candle, now: int) -> Iterable[VenueReport]:
         self._touch()
         return super().on_candle(candle, now)
 

@@ -4,7 +4,7 @@ It keeps an account of its own and believes nobody: reduce-only is cut down to t
 cannot carry is rejected, and a position whose margin is used up is liquidated. Fills are `core.matching`'s.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -61,7 +61,7 @@ class PaperVenue:
         self.terms = terms or TERMS[product]
         self.account = PaperAccount(product, wallet)
         self.next_funding = self.account.next_funding
-        """The next stamp (ms) at which funding is assumed where none is told. Asked for at every frame."""
+        """The next stamp (ms) that may have to be settled. Asked for at every frame."""
         self._counter = 0
         self._orders = PaperOrders()
         self._matching = PaperMatching(self.account, self._orders, self.terms, patience_ms)
@@ -69,6 +69,11 @@ class PaperVenue:
     def instrument(self, symbol: str, price: float) -> Instrument:
         """The filters of a symbol; the first price it is asked with decides where they have to be guessed."""
         return self.account.instrument(symbol, price)
+
+    @property
+    def pays_funding(self) -> bool:
+        """Whether a position is held that a rate would be settled on."""
+        return self.product is not Product.SPOT and bool(self.account.ledger.positions)
 
     @property
     def orders(self) -> list[Order]:
@@ -104,12 +109,15 @@ class PaperVenue:
         self._orders.forget(there)
         return [Canceled(ref, "on request")]
 
-    def settle_funding(self, until: int, told: Sequence[Funding] = ()) -> Sequence[VenueReport]:
-        """Settle what was `told`, then the assumed stamps up to `until` (ms) for symbols of which nothing ever was.
+    def settle_funding(
+        self, until: int, told: Sequence[Funding] = (), symbols: Collection[str] | None = None
+    ) -> Sequence[VenueReport]:
+        """Settle the stamps up to `until` (ms) of some symbols, or of all, with the rates `told` or an assumed one.
 
-        The mark is the last price. Spot has no funding.
+        A stamp a little after a whole hour settles what was held at the hour. The mark is the last price before it.
+        Each stamp is settled once. Rates of other symbols are kept until theirs are settled. Spot has no funding.
         """
-        reports = self.account.settle_funding(until, told)
+        reports = self.account.settle_funding(until, told, symbols)
         self.next_funding = self.account.next_funding
         return reports
 

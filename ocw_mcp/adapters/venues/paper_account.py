@@ -1,19 +1,18 @@
 """The paper venue's account: its money, its positions, what is isolated for them, and the funding it pays and gets."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 
 import msgspec
 
 from ocw_mcp.adapters.venues.instruments import paper_instrument
-from ocw_mcp.core.matching.funding import ASSUMED_EVERY, ASSUMED_RATE, assumed_payment, next_stamp, payment
+from ocw_mcp.adapters.venues.paper_funding import NEVER, Due, FundingStamps, FundingState
+from ocw_mcp.core.matching.funding import assumed_payment, payment
 from ocw_mcp.core.orders.ledger import Ledger, LedgerState, Position
 from ocw_mcp.domain.margin import bankruptcy_price
 from ocw_mcp.domain.market import Funding, Instrument, Product
 from ocw_mcp.domain.money import ZERO, ceil_to, exact, floor_to
 from ocw_mcp.domain.orders import Filled, FundingPaid, Order, OutsideCause, OutsideFill, Side
-
-NEVER = 1 << 62
 
 
 class PaperAccountState(msgspec.Struct):
@@ -22,8 +21,7 @@ class PaperAccountState(msgspec.Struct):
     ledger: LedgerState
     instruments: dict[str, Instrument]
     last: dict[str, float]
-    next_funding: int
-    settled: dict[str, int]
+    funding: FundingState
 
 
 class Liquidation(msgspec.Struct, frozen=True):
@@ -52,10 +50,7 @@ class PaperAccount:
         self.instruments: dict[str, Instrument] = {}
         self.last: dict[str, float] = {}
         """Each symbol's last price, which is its mark, too."""
-        self.next_funding = NEVER if product is Product.SPOT else 0
-        """The next stamp (ms) at which funding is assumed where none is told."""
-        self._settled: dict[str, int] = {}
-        """The last stamp (ms) of each symbol whose funding is told."""
+        self._stamps = FundingStamps()
         self.liquidations: dict[str, Liquidation] = {}
         """Of each position that a price could take away."""
 
@@ -110,47 +105,59 @@ class PaperAccount:
         self._look_at_margin(symbol)
         return OutsideFill(f"paper-end-{at}", symbol, side, size, price, fee, at, OutsideCause.ENDED)
 
-    def settle_funding(self, until: int, told: Sequence[Funding]) -> list[FundingPaid]:
-        """Settle what was `told`, then the assumed stamps up to `until` (ms) for symbols of which nothing ever was."""
+    @property
+    def next_funding(self) -> int:
+        """The next stamp (ms) that may have to be settled; NEVER on spot."""
+        return NEVER if self.product is Product.SPOT else self._stamps.state.next
+
+    def opens(self, symbol: str, at: int) -> None:
+        """Note what is held before an opening at `at` (ms) trades: a funding stamp of this hour is settled on it."""
+        if self.product is not Product.SPOT:
+            self._stamps.opens(symbol, at, self.ledger.quantity(symbol), self.last.get(symbol))
+
+    def settle_funding(
+        self, until: int, told: Sequence[Funding], symbols: Collection[str] | None = None
+    ) -> list[FundingPaid]:
+        """Settle the stamps up to `until` (ms) of some symbols, or of all, with the rates `told` or an assumed one.
+
+        Rates of other symbols are kept until theirs are settled.
+        """
         if self.product is Product.SPOT:
             return []
-        reports: list[FundingPaid] = []
-        for funding in told:
-            if funding.at > self._settled.get(funding.symbol, -1):
-                self._settled[funding.symbol] = funding.at
-                reports += self._fund(funding.symbol, exact(funding.rate), funding.at, assumed=False)
-        if not self.ledger.positions:
-            self.next_funding = max(self.next_funding, next_stamp(until))
-        while self.next_funding <= until:
-            for symbol in sorted(self.ledger.positions.keys() - self._settled.keys()):
-                reports += self._fund(symbol, ASSUMED_RATE, self.next_funding, assumed=True)
-            self.next_funding += ASSUMED_EVERY
+        stamps, reports = self._stamps, list[FundingPaid]()
+        stamps.learn(told, self.ledger.positions)
+        for symbol in sorted(self.ledger.positions.keys() | stamps.state.known.keys()):
+            if symbols is None or symbol in symbols:
+                for due in stamps.due(symbol, until, held=symbol in self.ledger.positions):
+                    reports += self._fund(symbol, due)
+        stamps.wait_for(self.ledger.positions, until)
         return reports
 
     def state(self) -> PaperAccountState:
         """All of the account."""
-        return PaperAccountState(self.ledger.state(), self.instruments, self.last, self.next_funding, self._settled)
+        return PaperAccountState(self.ledger.state(), self.instruments, self.last, self._stamps.state)
 
     def restore(self, state: PaperAccountState) -> None:
         """Put back what `state` gave."""
         self.ledger.restore(state.ledger)
         self.instruments = state.instruments
         self.last = state.last
-        self.next_funding = state.next_funding
-        self._settled = state.settled
+        self._stamps.state = state.funding
         self.liquidations = {}
         for symbol in self.ledger.positions:
             self._look_at_margin(symbol)
 
-    def _fund(self, symbol: str, rate: Decimal, at: int, *, assumed: bool) -> list[FundingPaid]:
-        held = self.ledger.quantity(symbol)
+    def _fund(self, symbol: str, due: Due) -> list[FundingPaid]:
+        if due.held is not None:
+            held, mark = due.held.quantity, due.held.mark
+        else:
+            held, mark = self.ledger.quantity(symbol), exact(self.last[symbol])
         if not held:
             return []
-        mark = exact(self.last[symbol])
-        amount = assumed_payment(held, mark) if assumed else payment(held, mark, rate)
+        amount = assumed_payment(held, mark) if due.assumed else payment(held, mark, due.rate)
         self.ledger.fund(symbol, amount)
         self._look_at_margin(symbol)
-        return [FundingPaid(symbol, amount, rate, held, mark, at, assumed)]
+        return [FundingPaid(symbol, amount, due.rate, held, mark, due.at, due.assumed)]
 
     def _look_at_margin(self, symbol: str) -> None:
         """A position or its margin changed, and with it where it is liquidated."""

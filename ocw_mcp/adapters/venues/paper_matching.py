@@ -47,6 +47,7 @@ class PaperMatching:
         """Liquidate, fill what waited for a price, then what rests and the opening has passed, the nearest first."""
         symbol, orders = opening.symbol, self.orders
         seen = opening.price
+        self.account.opens(symbol, opening.at)
         self.account.last[symbol] = seen
         gone = self.trading.liquidation(symbol, seen, seen)
         if not (orders.waiting or orders.limits or gone) and not (

@@ -1,4 +1,4 @@
-"""How one order of the paper venue trades: how much, at which price, for which fee; and how a position is liquidated."""
+"""How one order of the paper venue trades: how much, at which price and fee; and how a position is liquidated."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -27,6 +27,7 @@ from ocw_mcp.domain.time import MINUTE
 
 BOOK_BELIEVED_MS = MINUTE
 """How old the best prices may be for their spread to be paid."""
+_WORSE = {Side.BUY: "cost more than", Side.SELL: "bring less than"}
 
 
 class PaperMarketState(msgspec.Struct):
@@ -84,9 +85,9 @@ class PaperTrading:
         reports = self.take(resting, price, at)
         if resting.remaining and self.orders.find(order.ref) is resting:
             self.orders.forget(resting)
-            rest, limit = plain(resting.remaining), plain(limit_of(order))
-            why = f"expired: immediate or cancel, and {rest} cost more than the limit {limit} at a price of {plain(price)}"
-            reports.append(Canceled(order.ref, why if order.side is Side.BUY else why.replace("cost more", "bring less")))
+            rest, limit, worse = plain(resting.remaining), plain(limit_of(order)), _WORSE[order.side]
+            why = f"immediate or cancel: with the market at {plain(price)}, {rest} would {worse} its limit of {limit}"
+            reports.append(Canceled(order.ref, f"expired: {why}"))
         return reports
 
     def make(self, resting: Resting, at: int) -> list[VenueReport]:

@@ -1,4 +1,4 @@
-"""The way that a price is taken to have gone through a candle: from the open to one extreme, to the other, to the close.
+"""The way that a price is taken to have gone through a candle: from open to one extreme, to the other, to the close.
 
 A candle does not say which extreme came first. The matching chooses the one that is worse for the account; this is the
 arithmetic of the way.

@@ -56,11 +56,12 @@ def approval(
     post_only: bool = False,
     leverage: int = 1,
     take_at: str | None = None,
+    immediate: bool = False,
 ) -> ApprovedOrder:
     """An approval from the risk officer, who is told whatever lets the order pass: the venue has to look for itself.
 
-    Leverage and the other side of an OCO are put in behind the officer's back, and an entry at the market is sent
-    without the limit that the officer gives it: what the venue does with market orders is asked here.
+    Leverage, the other side of an OCO and immediate-or-cancel are put in behind the officer's back; an entry at the
+    market is sent without the officer's limit, unless it is immediate.
     """
     price, size = D(1_000), D(quantity)
     account = msgspec.structs.replace(
@@ -92,7 +93,7 @@ def approval(
         answer.order,
         type=intent.type,
         limit_price=intent.limit_price,
-        immediate=False,
+        immediate=immediate,
         leverage=leverage,
         take_at=None if take_at is None else D(take_at),
     )
@@ -116,9 +117,29 @@ def opens(venue: PaperVenue, price: float, minute: int = 0, symbol: str = ETH) -
 def trades(
     venue: PaperVenue, low: float, high: float, close: float, minute: int = 0, volume: float = 1e6
 ) -> list[VenueReport]:
-    """The candle that opened at `minute` closes; its first price has been told before, by an opening."""
-    at = T0 + minute * MINUTE
-    return list(venue.on_candle(Candle(ETH, at, MINUTE, close, high, low, close, volume), at + MINUTE))
+    """The candle that opened at `minute` closes, and nothing is sent meanwhile.
+
+    Its first price is the last one that was seen, as far as the candle holds it.
+    """
+    return list(venue.on_candle(_candle(venue, low, high, close, minute, volume), T0 + (minute + 1) * MINUTE))
+
+
+async def answered(
+    venue: PaperVenue, low: float, high: float, close: float, *answers: ApprovedOrder, minute: int = 0
+) -> list[VenueReport]:
+    """The same, with the next of these orders sent as each fill is told, while the price is still on its way."""
+    told: list[VenueReport] = []
+    coming = iter(answers)
+    for report in venue.on_candle(_candle(venue, low, high, close, minute, 1e6), T0 + (minute + 1) * MINUTE):
+        told.append(report)
+        if isinstance(report, Filled) and (answer := next(coming, None)) is not None:
+            told += await send(venue, answer)
+    return told
+
+
+def _candle(venue: PaperVenue, low: float, high: float, close: float, minute: int, volume: float) -> Candle:
+    first = min(max(venue.account.last.get(ETH, close), low), high)
+    return Candle(ETH, T0 + minute * MINUTE, MINUTE, first, high, low, close, volume)
 
 
 def fill_of(reports: Sequence[VenueReport]) -> Filled:

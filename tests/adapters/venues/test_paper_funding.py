@@ -5,9 +5,9 @@ from decimal import Decimal
 import pytest
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
-from ocw_mcp.adapters.venues.paper_account import NEVER
+from ocw_mcp.adapters.venues.paper_funding import NEVER
 from ocw_mcp.domain.market import Candle, Funding, Opening, Product
-from ocw_mcp.domain.orders import FundingPaid, Side, VenueReport
+from ocw_mcp.domain.orders import FundingPaid, Purpose, Side, VenueReport
 from ocw_mcp.domain.time import HOUR, MINUTE
 from tests.adapters.venues.papers import BUY, ETH, SELL, T0, approval, opens, venue_with
 
@@ -63,11 +63,63 @@ async def test_stamps_in_a_hole_are_paid_one_by_one() -> None:
     assert [each.at for each in paid if isinstance(each, FundingPaid)] == [T0 + n * STAMP for n in (1, 2, 3)]
 
 
-async def test_a_symbol_of_which_rates_are_told_pays_nothing_assumed_and_nothing_twice() -> None:
+async def test_an_interval_with_a_known_rate_pays_nothing_assumed_and_nothing_twice() -> None:
     venue = await holding(BUY)
     assert len(venue.settle_funding(T0 + 4 * HOUR, told(0.0001, T0 + 4 * HOUR))) == 1
     assert venue.settle_funding(T0 + 4 * HOUR, told(0.0001, T0 + 4 * HOUR)) == []
     assert venue.settle_funding(T0 + STAMP) == []
+    (assumed,) = venue.settle_funding(T0 + 2 * STAMP)
+    assert isinstance(assumed, FundingPaid)
+    assert (assumed.at, assumed.assumed) == (T0 + 2 * STAMP, True)
+
+
+@pytest.mark.parametrize("late", [0, 3, 900])
+@pytest.mark.parametrize("told_first", [True, False])
+async def test_a_stamp_is_settled_once_in_whichever_order_rates_come(told_first: bool, late: int) -> None:
+    venue = await holding(BUY)
+    rate = told(0.0003, T0 + STAMP + late)
+    calls = [(T0 + STAMP + late, rate), (T0 + STAMP + late, [])]
+    paid = [
+        each
+        for until, rates in (calls if told_first else reversed(calls))
+        for each in venue.settle_funding(until, rates)
+    ]
+    (only,) = paid
+    assert isinstance(only, FundingPaid)
+    assert (only.at, only.assumed, only.amount) == (T0 + STAMP, not told_first, D("-0.6") if told_first else D("-0.2"))
+    assert venue.settle_funding(T0 + STAMP + MINUTE, rate) == []
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize(("side", "sign"), [(BUY, -1), (SELL, 1)])
+async def test_a_late_stamp_settles_what_was_held_before_the_opening_of_its_hour(
+    side: Side, sign: int, restarts: bool
+) -> None:
+    leaving, entering = await holding(side), venue_with()
+    stamp, rate = T0 + 4 * HOUR, told(0.001, T0 + 4 * HOUR + 3, 4)
+    for venue, order in (
+        (leaving, approval(side.opposite, "2", Purpose.EXIT, now=stamp)),
+        (entering, approval(side, "2", now=stamp)),
+    ):
+        await venue.submit(order, stamp)
+        venue.on_opening(Opening(ETH, stamp, 1_100.0), stamp)
+    if restarts:
+        states = leaving.state(), entering.state()
+        leaving, entering = venue_with(), venue_with()
+        leaving.restore(states[0])
+        entering.restore(states[1])
+    (paid,) = leaving.settle_funding(stamp + 3, rate)
+    assert paid == FundingPaid(ETH, sign * D(2), D("0.001"), D(2) * side.sign, D(1_000), stamp)
+    assert entering.settle_funding(stamp + 3, rate) == []
+    assert leaving.settle_funding(stamp + HOUR, rate) == entering.settle_funding(stamp + HOUR, rate) == []
+
+
+async def test_rates_of_a_symbol_that_does_not_go_on_are_kept_until_it_does() -> None:
+    venue = await holding(BUY)
+    assert venue.settle_funding(T0 + STAMP, told(0.0003, T0 + STAMP), ()) == []
+    assert venue.next_funding == T0 + STAMP
+    paid = venue.settle_funding(T0 + 2 * STAMP - 1, (), {ETH})
+    assert [(each.at, each.assumed) for each in paid if isinstance(each, FundingPaid)] == [(T0 + STAMP, False)]
 
 
 async def test_a_flat_account_pays_nothing_however_long_it_waited() -> None:

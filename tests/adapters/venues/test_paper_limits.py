@@ -13,6 +13,7 @@ from tests.adapters.venues.papers import (
     BUY,
     SELL,
     T0,
+    answered,
     approval,
     fill_of,
     opens,
@@ -56,11 +57,13 @@ async def test_the_makers_fee_is_the_exchanges() -> None:
 
 
 @pytest.mark.parametrize(("side", "limit", "opening"), [(BUY, "990", 985.0), (SELL, "1010", 1_015.0)])
-async def test_an_opening_beyond_the_limit_gives_its_better_price(side: Side, limit: str, opening: float) -> None:
+async def test_a_limit_that_rested_trades_at_its_own_price_at_an_opening_beyond_it(
+    side: Side, limit: str, opening: float
+) -> None:
     venue = await waiting(side, limit)
     trades(venue, 995.0, 1_005.0, 1_000.0)
     fill = fill_of(opens(venue, opening, 1))
-    assert (fill.price, fill.maker) == (D(str(opening)), True)
+    assert (fill.price, fill.maker) == (D(limit), True)
 
 
 async def test_after_a_hole_it_has_traded_at_its_limit_while_nobody_looked() -> None:
@@ -73,18 +76,38 @@ async def test_after_a_hole_it_has_traded_at_its_limit_while_nobody_looked() -> 
     ("side", "limit", "opening", "paid"),
     [
         (BUY, "1010", 1_000.0, "1000.5"),
-        (BUY, "1000.2", 1_000.0, "1000.2"),
+        (BUY, "1000.5", 1_000.0, "1000.5"),
         (SELL, "990", 1_000.0, "999.5"),
-        (SELL, "999.8", 1_000.0, "999.8"),
+        (SELL, "999.5", 1_000.0, "999.5"),
     ],
 )
-async def test_a_limit_across_the_price_takes_at_the_next_opening_and_never_beyond_itself(
+async def test_a_limit_across_the_price_takes_at_the_next_opening_at_the_modelled_price(
     side: Side, limit: str, opening: float, paid: str
 ) -> None:
     venue = await waiting(side, limit)
     fill = fill_of(opens(venue, opening, 1))
     assert (fill.price, fill.maker) == (D(paid), False)
     assert fill.fee == 2 * D(paid) * venue.terms.taker_fee
+
+
+@pytest.mark.parametrize(
+    ("side", "limit", "on"), [(BUY, "1000.2", (999.0, 1_001.0)), (SELL, "999.8", (999.0, 1_001.0))]
+)
+async def test_a_limit_does_not_make_the_price_of_a_taker_better_and_rests(
+    side: Side, limit: str, on: tuple[float, float]
+) -> None:
+    venue = await waiting(side, limit)
+    assert opens(venue, 1_000.0, 1) == []
+    assert trades(venue, 1_000.0, 1_000.0, 1_000.0, 1) == []
+    fill = fill_of(trades(venue, *on, 1_000.0, 2))
+    assert (fill.price, fill.maker) == (D(limit), True)
+
+
+async def test_a_limit_that_would_take_does_not_trade_before_an_opening() -> None:
+    venue = await waiting(BUY, "1010", at=T0 + 30_000)
+    assert trades(venue, 990.0, 1_001.0, 1_000.0) == []
+    fill = fill_of(opens(venue, 1_000.0, 1))
+    assert (fill.price, fill.maker) == (D("1000.5"), False)
 
 
 async def test_a_limit_that_the_opening_ran_away_from_rests_and_is_a_maker_later() -> None:
@@ -135,9 +158,10 @@ async def test_a_stop_laid_under_a_limit_that_just_filled_counts_for_the_rest_of
     low: float, hit: bool
 ) -> None:
     venue = await waiting(BUY, "990")
-    assert fill_of(trades(venue, low, 1_001.0, 995.0)).price == 990
     stop = approval(SELL, "2", Purpose.STOP, trigger="950", now=T0 + MINUTE)
-    accepted, *then = await send(venue, stop)
+    filled, accepted, *then = await answered(venue, low, 1_001.0, 995.0, stop)
+    assert isinstance(filled, Filled)
+    assert filled.price == 990
     assert isinstance(accepted, Accepted)
     if hit:
         (filled,) = then
@@ -148,18 +172,39 @@ async def test_a_stop_laid_under_a_limit_that_just_filled_counts_for_the_rest_of
         assert venue.orders == [stop.order]
 
 
+@pytest.mark.parametrize(
+    ("side", "limit", "crossed", "low", "high"),
+    [(BUY, "990", "995", 940.0, 1_001.0), (SELL, "1010", "1005", 999.0, 1_060.0), (BUY, "990", "990", 940.0, 1_001.0)],
+)
+async def test_a_stop_that_the_price_had_passed_before_it_came_is_refused(
+    side: Side, limit: str, crossed: str, low: float, high: float
+) -> None:
+    venue = await waiting(side, limit)
+    stop = approval(side.opposite, "2", Purpose.STOP, trigger=crossed, now=T0 + MINUTE)
+    filled, refused, *then = await answered(venue, low, high, 1_000.0, stop)
+    assert isinstance(filled, Filled)
+    assert refused == Rejected(stop.order.ref, "-2021", "Order would immediately trigger.")
+    assert then == []
+    assert venue.account.ledger.quantity("ETHUSDT") == 2 * side.sign
+
+
 async def test_a_target_gains_nothing_from_the_candle_in_which_the_entry_filled() -> None:
     venue = await waiting(BUY, "990")
-    fill_of(trades(venue, 980.0, 1_200.0, 995.0))
-    await rest(venue, SELL, "2", Purpose.TARGET, "1100", at=T0 + MINUTE)
+    target = approval(SELL, "2", Purpose.TARGET, trigger="1100", now=T0 + MINUTE)
+    fill_of(await answered(venue, 980.0, 1_200.0, 995.0, target))
     assert opens(venue, 995.0, 1) == []
+    assert venue.orders == [target.order]
 
 
-async def test_the_candle_that_swept_a_fill_is_over_with_the_next_opening() -> None:
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_a_candle_that_is_over_means_nothing_to_a_stop_that_comes_later(restarts: bool) -> None:
     venue = await waiting(BUY, "990")
     fill_of(trades(venue, 940.0, 1_001.0, 995.0))
-    opens(venue, 996.0, 1)
+    if restarts:
+        state, venue = venue.state(), venue_with(wallet=1)
+        venue.restore(state)
     await rest(venue, SELL, "2", Purpose.STOP, "950", at=T0 + MINUTE)
+    assert opens(venue, 996.0, 1) == []
 
 
 async def test_a_restart_keeps_a_resting_limit_and_whether_it_takes() -> None:
@@ -169,6 +214,6 @@ async def test_a_restart_keeps_a_resting_limit_and_whether_it_takes() -> None:
         again.restore(venue.state())
         assert opens(again, 980.0, 1) == opens(venue, 980.0, 1) != []
         assert again.state() == venue.state()
-        assert again.account.ledger.fees == 2 * D(980 if maker else "980.49") * (
+        assert again.account.ledger.fees == 2 * D(990 if maker else "980.49") * (
             venue.terms.maker_fee if maker else venue.terms.taker_fee
         )

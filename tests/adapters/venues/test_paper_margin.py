@@ -27,6 +27,7 @@ from tests.adapters.venues.papers import (
     ETH,
     SELL,
     T0,
+    answered,
     approval,
     fill_of,
     holding,
@@ -127,9 +128,10 @@ async def test_a_stop_laid_under_an_entry_that_the_candle_went_on_through_comes_
     venue = venue_with()
     opens(venue, 1_000.0)
     await send(venue, approval(BUY, "20", limit="990", leverage=50))
-    assert fill_of(trades(venue, 940.0, 1_000.0, 980.0)).price == 990
-    assert D(970) < liquidation(venue) < D(975)
-    accepted, *told = await send(venue, approval(SELL, "20", Purpose.STOP, trigger=trigger, now=T0 + MINUTE))
+    stop = approval(SELL, "20", Purpose.STOP, trigger=trigger, now=T0 + MINUTE)
+    entered, accepted, *told = await answered(venue, 940.0, 1_000.0, 980.0, stop)
+    assert isinstance(entered, Filled)
+    assert entered.price == 990
     assert isinstance(accepted, Accepted)
     assert isinstance(told[0], Filled if stopped else OutsideFill)
     assert venue.account.ledger.positions == {}
@@ -137,19 +139,13 @@ async def test_a_stop_laid_under_an_entry_that_the_candle_went_on_through_comes_
     assert opens(venue, 980.0, 1) == []
 
 
-@pytest.mark.parametrize("restarts", [False, True])
-async def test_an_entry_that_nobody_stopped_is_liquidated_by_the_candle_that_went_on_through_it(
-    restarts: bool,
-) -> None:
+async def test_an_entry_without_a_stop_is_liquidated_by_the_candle_that_went_on_through_it() -> None:
     venue = venue_with()
     opens(venue, 1_000.0)
     await send(venue, approval(BUY, "20", limit="990", leverage=50))
-    fill_of(trades(venue, 940.0, 1_000.0, 980.0))
-    if restarts:
-        state = venue.state()
-        venue = venue_with(wallet=1)
-        venue.restore(state)
-    assert gone(opens(venue, 980.0, 1)).quantity == 20
+    told = trades(venue, 940.0, 1_000.0, 980.0)
+    assert fill_of(told).price == 990
+    assert gone(told).quantity == 20
 
 
 async def test_funding_eats_margin_and_brings_the_liquidation_nearer() -> None:

@@ -22,11 +22,11 @@ async def guarded(at: int = T0) -> PaperVenue:
     return venue
 
 
-async def test_an_opening_beyond_the_profit_gives_its_better_price_to_a_maker() -> None:
+async def test_the_profit_is_taken_at_its_own_price_at_an_opening_beyond_it() -> None:
     venue = await guarded()
     trades(venue, 990.0, 1_010.0, 1_000.0)
     fill = fill_of(opens(venue, 1_060.0, 1))
-    assert (fill.price, fill.maker, fill.fee) == (D(1_060), True, D("1.9") * 1_060 * D("0.001"))
+    assert (fill.price, fill.maker, fill.fee) == (D(1_050), True, D("1.9") * 1_050 * D("0.001"))
     assert venue.orders == []
 
 

@@ -101,6 +101,47 @@ async def test_a_limit_trades_at_its_price_where_the_market_went_through_it_and_
     assert (fill.quantity, fill.price, fill.maker) == (D(2), D(990), True)
 
 
+async def test_an_immediate_order_takes_at_the_next_price_within_its_limit_and_never_rests(stage: Stage) -> None:
+    await send(stage, BUY, "2", limit="1005", immediate=True)
+    (fill,) = stage.moves(1_000.0)
+    assert isinstance(fill, Filled)
+    assert (fill.quantity, fill.maker) == (D(2), False)
+    assert D(1_000) < fill.price <= 1_005
+    await send(stage, BUY, "2", n=2, limit="1005", immediate=True)
+    (gone,) = stage.moves(1_010.0)
+    assert isinstance(gone, Canceled)
+    assert gone.ref == OrderRef(2, Purpose.ENTRY)
+    assert stage.moves(900.0) == []
+    assert booked([fill]) == stage.position()
+
+
+@only(Product.UM)
+async def test_an_immediate_short_sells_for_no_less_than_its_limit(stage: Stage) -> None:
+    await send(stage, SELL, "2", limit="995", immediate=True)
+    (fill,) = stage.moves(1_000.0)
+    assert isinstance(fill, Filled)
+    assert D(995) <= fill.price < 1_000
+    await send(stage, SELL, "2", n=2, limit="995", immediate=True)
+    (gone,) = stage.moves(990.0)
+    assert isinstance(gone, Canceled)
+    assert stage.position() == -2
+
+
+async def test_an_immediate_order_can_be_cancelled_before_a_price_came(stage: Stage) -> None:
+    await send(stage, BUY, "2", limit="1005", immediate=True)
+    (canceled,) = await stage.venue.cancel(OrderRef(1, Purpose.ENTRY), stage.now)
+    assert isinstance(canceled, Canceled)
+    assert stage.moves(1_000.0) == []
+
+
+async def test_a_limit_that_rested_trades_at_its_own_price_at_a_price_beyond_it(stage: Stage) -> None:
+    await send(stage, BUY, "2", limit="990")
+    stage.moves(1_000.0)
+    (fill,) = stage.moves(980.0)
+    assert isinstance(fill, Filled)
+    assert (fill.price, fill.maker) == (D(990), True)
+
+
 @pytest.mark.parametrize(
     ("purpose", "trigger", "low", "high"),
     [(Purpose.STOP, "950", 949.0, 1_000.0), (Purpose.TARGET, "1050", 1_000.0, 1_051.0)],
