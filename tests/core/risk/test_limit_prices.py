@@ -11,6 +11,7 @@ from ocw_mcp.core.risk.officer import RiskOfficer
 from ocw_mcp.core.risk.prices import expected_fill, sane_limit, worst_fill
 from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side
+from ocw_mcp.domain.policies import StopPolicy
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from tests.support.accounts import CALM as ACCOUNT
 from tests.support.runs import policies
@@ -81,6 +82,28 @@ def test_a_stop_is_held_against_the_price_at_which_the_position_would_begin(
     answer = check(side, limit, stop)
     assert isinstance(answer, Order) == passes
     assert isinstance(answer, Order) or answer.code == "STOP_REQUIRED"
+
+
+@pytest.mark.parametrize(
+    ("side", "limit", "farthest"),
+    [
+        (BUY, None, "950"),
+        (SELL, None, "1050"),
+        (BUY, "980", "931"),
+        (SELL, "1020", "1071"),
+        (BUY, "1020", "950"),  # it need not wait: the last price counts
+        (SELL, "980", "1050"),
+    ],
+)
+def test_the_farthest_stop_is_measured_as_the_policy_says(side: Side, limit: str | None, farthest: str) -> None:
+    type_ = OrderType.MARKET if limit is None else OrderType.LIMIT
+    assert isinstance(check(side, limit, farthest, type_=type_), Order)
+    beyond = check(side, limit, str(D(farthest) - side.sign * ACCOUNT.instrument.tick), type_=type_)
+    assert isinstance(beyond, Refusal)
+    assert beyond.code == "STOP_REQUIRED"
+    meaning = StopPolicy.model_fields["max_distance"].description
+    assert meaning is not None
+    assert "the last price, or the limit of an order that waits for a better one" in " ".join(meaning.split())
 
 
 @pytest.mark.parametrize("limit", ["0", "-5", "NaN", "Infinity", "0.001", None])
