@@ -93,6 +93,10 @@ def test_what_stays_of_any_fills_is_within_the_limits(
             holds(wire, price, cleared, before)
         if left:
             wire.give(Canceled(order.ref, "expired"))
-        told = [each.text.split(": ")[0] for each in wire.journal if isinstance(each, events.Incident)]
-        if wire.held() and not before:
+    told: list[str] = []
+    for event in wire.journal:
+        if isinstance(event, events.PositionClosed):
+            told.clear()
+        if isinstance(event, events.Incident):
+            told.append(event.text.split(": ")[0])
             assert len(told) == len(set(told)), "one incident for each limit of a position"
