@@ -67,6 +67,10 @@ class Narrator:
                 return f"refused   {intent.purpose.name.lower()} {intent.side} {intent.symbol}: {refusal}"
             case events.OrderRejected(ref=ref, code=code, text=text):
                 return f"rejected  {ref}: {code} {text}"
+            case events.OrderCanceled(ref=ref, untraded=untraded, limit=limit) if (
+                untraded is not None and limit is not None
+            ):
+                return f"canceled  {ref}: {plain(untraded)} of it did not trade within its limit of {plain(limit)}"
             case events.PositionProtected(symbol=symbol, trigger_price=trigger):
                 return f"stop      {symbol} is under a stop at {plain(trigger)}"
             case events.PositionClosed(symbol=symbol, pnl=pnl):

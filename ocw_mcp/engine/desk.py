@@ -28,7 +28,6 @@ from ocw_mcp.domain.orders import (
     OrderIntent,
     OrderRef,
     OrderReport,
-    OrderType,
     OutcomeUnknown,
     Purpose,
     Rejected,
@@ -46,6 +45,7 @@ from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.exposure import seen_by_risk
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.quotes import Quotes
+from ocw_mcp.engine.reductions import Reductions, counts
 
 EXPIRY_PREFIX = "expire:"
 """Timers that take a limit entry off, by its name."""
@@ -54,12 +54,6 @@ CANCEL_PREFIX = "cancel:"
 CANCEL_ANSWER_MS = 10 * SECOND
 MOST_CANCELS = 4
 """So often the venue is asked to take one order off before a person is told that it says nothing."""
-
-_REDUCES_BY = {
-    Purpose.STOP: OrderType.STOP_MARKET,
-    Purpose.TARGET: OrderType.TAKE_PROFIT_MARKET,
-    Purpose.EXIT: OrderType.MARKET,
-}
 
 
 class Group(msgspec.Struct):
@@ -75,6 +69,8 @@ class Change(msgspec.Struct, frozen=True):
     tracked: TrackedOrder
     report: OrderReport
     booked: Booked | None = None
+    beyond: Decimal = ZERO
+    """Notional (quote) by which the order went further beyond what was cleared for it."""
 
 
 class DeskMemory(msgspec.Struct):
@@ -95,6 +91,11 @@ class Desk:
         self._out = out
         self.officer = RiskOfficer(config.policies, config.strict)
         self.orders = OrderTable()
+        self._reductions = Reductions(config.product, account, quotes, self.orders)
+        self.reduction = self._reductions.intent
+        self.exit_under_way = self._reductions.under_way
+        self.closing = self._reductions.closing
+        self.to_cover = self._reductions.to_cover
         self._groups: dict[str, Group] = {}
         self.answers = Answers()
 
@@ -122,7 +123,7 @@ class Desk:
         if answer.version != self._account.version:
             raise HouseRuleError(f"order {ref} was approved on another version of the account than it is placed on")
         worst = self.officer.worst_of(intent, account) if intent.purpose is Purpose.ENTRY else account.price
-        self.orders.add(TrackedOrder(answer.order, intent, worst))
+        self.orders.add(TrackedOrder(answer.order, intent, worst, cleared_equity=account.equity))
         self._account.version += 1
         if intent.purpose.reduces:
             group = self._groups.setdefault(intent.symbol, Group(ref.n))
@@ -149,49 +150,47 @@ class Desk:
     ) -> Answer:
         """Close a whole position at the market, reduce-only. Its stop stays until it is flat, its entries go.
 
-        One exit is under way at a time; one of unknown outcome does not count, since a second cannot do harm: the venue
-        cuts it down to the position.
+        Where a part of it is being sold already, the rest is. An exit of unknown outcome does not count, since a second
+        cannot do harm: the venue cuts it down to the position.
         """
         self.cancel_entries("the position is being closed", symbol)
         intent = self.reduction(symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id)
-        if self.exit_under_way(symbol):
-            refusal = Refusal(RefusalCode.EXIT_PENDING, limit="one exit", actual="under way")
-            # The guard comes back by itself; telling the journal each time would only fill it.
-            return refusal if key is None else self.refuse(intent, refusal)
+        if self.closing(symbol):
+            return self._refuse_exit(intent, Refusal(RefusalCode.EXIT_PENDING, limit="one exit", actual="under way"))
         return self.submit(intent, now)
 
-    def exit_under_way(self, symbol: str) -> bool:
-        """Whether an exit is on its way that can be counted on."""
-        return any(
-            each.status is not OrderStatus.UNKNOWN and not each.cancel_requested
-            for each in self.orders.live(symbol, Purpose.EXIT)
-        )
-
-    def reduction(
+    def reduce(
         self,
         symbol: str,
-        purpose: Purpose,
+        quantity: Decimal,
         principal: str,
+        now: int,
         *,
         key: str | None = None,
-        trigger: Decimal | None = None,
-        target: Decimal | None = None,
         wake_id: int | None = None,
-    ) -> OrderIntent:
-        """The intent that would end a symbol's whole position; a stop with a `target` takes that, too (spot)."""
-        quantity = self._account.ledger.quantity(symbol)
-        return OrderIntent(
-            idempotency_key=key or "",
-            principal=principal,
-            symbol=symbol,
-            side=_closing_side(quantity),
-            type=_REDUCES_BY[purpose],
-            purpose=purpose,
-            quantity=abs(quantity),
-            trigger_price=trigger,
-            target_at=target,
-            wake_id=wake_id,
+    ) -> Answer:
+        """Sell so much (base asset) of a position at the market, reduce-only; all of it where too little would stay.
+
+        The guard re-sizes its stop and its target. The answer is the order's name, or the refusal.
+        """
+        known = self.answers.get(key) if key else None
+        if known is not None:
+            return known
+        intent, account = (
+            self.reduction(symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id),
+            self.view(symbol, now),
         )
+        none = Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
+        part = none if account is None else self._reductions.part(symbol, quantity, account)
+        if isinstance(part, Refusal):
+            return self._refuse_exit(msgspec.structs.replace(intent, quantity=quantity), part)
+        if part >= intent.quantity:
+            return self.close(symbol, principal, now, key=key, wake_id=wake_id)
+        return self.submit(msgspec.structs.replace(intent, quantity=part), now, account)
+
+    def _refuse_exit(self, intent: OrderIntent, refusal: Refusal) -> Answer:
+        # The guard comes back by itself; telling the journal each time would only fill it.
+        return self.refuse(intent, refusal) if intent.idempotency_key else refusal
 
     def cancel(self, tracked: TrackedOrder, why: str) -> None:
         """Ask the venue to take an order off, once."""
@@ -242,6 +241,7 @@ class Desk:
             return None
         if isinstance(report, Filled) and report.fill_id in known.fill_ids:
             return None
+        reserved = known.remaining if known.status.live else ZERO
         odd = _odd(known, report, long_over=long_over) if isinstance(report, Filled) else ""
         tracked = self.orders.apply(report)
         if tracked is None:
@@ -260,7 +260,7 @@ class Desk:
             self._out.clear_timer(f"{EXPIRY_PREFIX}{tracked.ref}")
             for times in range(1, MOST_CANCELS + 1):
                 self._out.clear_timer(f"{CANCEL_PREFIX}{times}:{tracked.ref}")
-        booked = None
+        booked, beyond = None, ZERO
         symbol = tracked.order.symbol
         match report:
             case Accepted():
@@ -272,13 +272,15 @@ class Desk:
             case OutcomeUnknown():
                 self._out.record(events.OrderUnknown(report.ref, report.why))
             case Canceled():
-                self._out.record(events.OrderCanceled(report.ref, report.why))
+                missed = (tracked.remaining, tracked.order.limit_price) if tracked.order.immediate else ()
+                self._out.record(events.OrderCanceled(report.ref, report.why, *missed))
             case Filled():
                 booked = self._book(tracked, report, now)
+                beyond = tracked.count(report, reserved)
         sold = isinstance(report, Filled) and tracked.purpose.reduces
         if self._config.product is Product.SPOT and self._is_dust(symbol, sold=sold):
             booked = self._sweep(symbol, booked, now)
-        return Change(tracked, report, booked)
+        return Change(tracked, report, booked, beyond)
 
     def view(self, symbol: str, now: int) -> AccountView | None:
         """The account as the risk officer has to see it for one symbol; None where the symbol has no price."""
@@ -331,7 +333,8 @@ class Desk:
     def _unlock(self, order: Order) -> None:
         """Take off what locks the balance that an order means to sell; the guard puts a stop back where that fails."""
         for tracked in self.orders.live(order.symbol):
-            if tracked.order.reduce_only and tracked.ref != order.ref:
+            another_part = tracked.purpose is Purpose.EXIT and counts(tracked)
+            if tracked.order.reduce_only and tracked.ref != order.ref and not another_part:
                 self.cancel(tracked, f"it locks what {order.ref} sells")
 
     def _is_dust(self, symbol: str, *, sold: bool) -> bool:
@@ -384,7 +387,3 @@ def _odd(known: TrackedOrder, fill: Filled, *, long_over: bool) -> str:
     if known.status is OrderStatus.REJECTED:
         return "a rejected one"
     return "which was over long ago" if long_over else ""
-
-
-def _closing_side(quantity: Decimal) -> Side:
-    return Side.SELL if quantity > 0 else Side.BUY

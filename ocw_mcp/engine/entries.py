@@ -136,7 +136,7 @@ def _check_exit(leg: Leg, desk: Desk, principal: str, now: int) -> Checked:
     if account is None:
         refusal = Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
     elif (refusal := exit_objection(leg, account.quantity)) is None:
-        if desk.exit_under_way(leg.symbol):
+        if desk.closing(leg.symbol):
             refusal = Refusal(RefusalCode.EXIT_PENDING, limit="one exit", actual="under way")
         else:
             ref = OrderRef(desk.orders.last_n + 1, Purpose.EXIT)

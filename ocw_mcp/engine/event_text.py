@@ -76,8 +76,11 @@ def told(book: str, event: JournalEvent, quote: Quote = inline) -> str:
             return f"{ref} unknown: {quote(VENUE, why)}; its budget stays reserved"
         case events.OrderCancelRequested(ref, why):
             return f"{ref} is to be canceled: {said(why)}"
-        case events.OrderCanceled(ref, why):
-            return f"{ref} canceled: {quote(VENUE, why)}"
+        case events.OrderCanceled(ref, why, untraded, limit):
+            missed = ""
+            if untraded is not None and limit is not None:
+                missed = f"; {plain(untraded)} of it did not trade within its limit of {plain(limit)}"
+            return f"{ref} canceled: {quote(VENUE, why)}{missed}"
         case events.OrderFilled():
             realised = f", realised {cents(event.realised, signed=True)} before fees" if event.realised else ""
             return (

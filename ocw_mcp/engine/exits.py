@@ -113,7 +113,7 @@ class Exits:
         return EXIT if score >= policy.exit else REVIEW if score >= policy.review else HOLD
 
     def _close(self, symbol: str, rule: str, why: str, now: int) -> None:
-        if self._desk.exit_under_way(symbol) or symbol in self._account.ended:
+        if self._desk.closing(symbol) or symbol in self._account.ended:
             return
         self._out.record(ExitDecided(symbol, rule, why))
         self._desk.close(symbol, PRINCIPAL, now)

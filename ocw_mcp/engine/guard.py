@@ -8,8 +8,6 @@ goes first, stop and target are one order, and a position is UNPROTECTED under i
 from collections.abc import Mapping
 from decimal import Decimal
 
-import msgspec
-
 from ocw_mcp.core.orders.machine import OrderStatus
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.domain.events import Incident, PositionProtected, PositionUnprotected
@@ -34,34 +32,20 @@ from ocw_mcp.engine.answers import Answer
 from ocw_mcp.engine.booking import book_outside_fill
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.desk import Change, Desk
+from ocw_mcp.engine.filled import hold_to_clearing, shrink
 from ocw_mcp.engine.out import Out
+from ocw_mcp.engine.protection import Protection, crossed, gone
 from ocw_mcp.engine.quotes import Quotes
 
 PRINCIPAL = GUARD
 TIMER_PREFIX = "protect:"
-
-ALREADY_CROSSED = "-2021"
-"""The exchange's code for a stop that would trigger at once."""
-
-
-class Protection(msgspec.Struct):
-    """How one position is protected. Prices in quote currency."""
-
-    trigger: Decimal
-    target: Decimal | None
-    protected: bool = False
-    deadline: int | None = None
-    """While unprotected: when (ms) the position is closed."""
-    retried_at: int | None = None
-    """When (ms) a stop was last put back: once a second at most, meanwhile the deadline decides."""
-    target_retried_at: int | None = None
-    """The same of a target: its stop stands meanwhile."""
 
 
 class Guard:
     """Keeps every position under a stop."""
 
     def __init__(self, config: EngineConfig, desk: Desk, account: Account, quotes: Quotes, out: Out) -> None:
+        self._config = config
         self._spot = config.product is Product.SPOT
         self._desk = desk
         self._account = account
@@ -85,7 +69,7 @@ class Guard:
             for target in self._desk.orders.live(symbol, Purpose.TARGET):
                 self._desk.cancel(target, "everything is being closed")
             self._desk.close(symbol, by, now)
-            if not self._desk.exit_under_way(symbol):
+            if not self._desk.closing(symbol):
                 self._come_back(symbol, now)
 
     def resume(self, now: int) -> None:
@@ -116,16 +100,17 @@ class Guard:
     def react(self, change: Change, now: int) -> None:
         """Do what a report on an order asks for."""
         tracked, symbol = change.tracked, change.tracked.order.symbol
-        if symbol in self.protections and not self._account.ledger.quantity(symbol):
+        held = self._account.ledger.quantity(symbol)
+        if symbol in self.protections and not held:
             self._release(symbol)
         elif isinstance(change.report, Filled):
             self._after_fill(change, now)
-        elif tracked.purpose is Purpose.STOP and self._account.ledger.quantity(symbol):
+        elif tracked.purpose is Purpose.STOP and held:
             self._after_stop_report(change, now)
-        elif tracked.purpose is Purpose.TARGET and _crossed(change) and self._account.ledger.quantity(symbol):
+        elif tracked.purpose is Purpose.TARGET and crossed(change.report) and held:
             # The market is at the target or better already, so this is where the position was to be closed.
             self._desk.close(symbol, PRINCIPAL, now)
-        elif tracked.purpose is Purpose.TARGET and _gone(change) and self._account.ledger.quantity(symbol):
+        elif tracked.purpose is Purpose.TARGET and gone(tracked, change.report) and held:
             protection = self.protections[symbol]
             lately = protection.target_retried_at is not None and now - protection.target_retried_at < SECOND
             if not lately:
@@ -165,10 +150,16 @@ class Guard:
         self._desk.close(symbol, PRINCIPAL, now)
 
     def on_timer(self, symbol: str, now: int) -> None:
-        """The deadline of an unprotected position: close it. What becomes of the exit tells how to go on."""
+        """The deadline of an unprotected position: close it. What becomes of the exit tells how to go on.
+
+        One that is only too large is protected, and is made smaller.
+        """
         if not self._account.ledger.quantity(symbol):
             return
-        self._desk.close(symbol, PRINCIPAL, now)
+        if self.protections[symbol].protected and self._too_large(symbol):
+            self._cut(symbol, now)
+        else:
+            self._desk.close(symbol, PRINCIPAL, now)
         if not self._desk.exit_under_way(symbol):
             self._come_back(symbol, now)
 
@@ -182,18 +173,68 @@ class Guard:
             # The fill was larger than the position: the stop of that one is on the wrong side of what stands now.
             self._release(symbol)
         if tracked.purpose is Purpose.ENTRY and booked.position * tracked.order.side.sign > 0:
-            self._cover(tracked, now)
+            self._plan(tracked)
+            hold_to_clearing(change, self.protections, self._desk, self._account, self._config, self._out)
+            if self._spot:
+                # A stop would lock what has to be sold: it is laid under what stays.
+                self._cut(symbol, now)
+            self._cover_anew(symbol, now)
+            self._cut(symbol, now)
             if self.flattening:
                 self._desk.close(symbol, PRINCIPAL, now)
-        elif symbol not in self.protections:
+            return
+        if symbol not in self.protections:
             # A closing order opened it.
             self._adopt(symbol, now)
-        elif self._overdue(symbol):
+            return
+        shrink(change, self.protections[symbol])
+        if tracked.purpose is Purpose.EXIT and not tracked.status.live:
+            self._after_exit(symbol, now)
+        if self._overdue(symbol):
             # The exit did not cover what was added meanwhile.
             self.on_timer(symbol, now)
 
-    def _cover(self, entry: TrackedOrder, now: int) -> None:
-        """Protect what an entry has filled so far; an addition only ever tightens what is there."""
+    def _too_large(self, symbol: str) -> bool:
+        """Whether more of a position is held than may stay."""
+        most, held = self.protections[symbol].most, abs(self._account.ledger.quantity(symbol))
+        return most is not None and held - most >= self._quotes.instruments[symbol].step
+
+    def _cut(self, symbol: str, now: int) -> None:
+        """Sell what is too much of a position, unless an exit is under way: then at its end."""
+        protection, held = self.protections[symbol], abs(self._account.ledger.quantity(symbol))
+        if not self._too_large(symbol):
+            protection.most = None
+        elif protection.most and not (self.flattening or self._desk.exit_under_way(symbol)):
+            self._desk.reduce(symbol, held - protection.most, PRINCIPAL, now)
+        elif not protection.most:
+            self._desk.close(symbol, PRINCIPAL, now)
+        if self._too_large(symbol) and not self._desk.exit_under_way(symbol):
+            self._come_back(symbol, now)
+
+    def _after_exit(self, symbol: str, now: int) -> None:
+        """An exit is over and left something: that has a stop and a target of its own size."""
+        protection = self.protections.get(symbol)
+        if protection is None or self.flattening or self._desk.exit_under_way(symbol):
+            return
+        self._cut(symbol, now)
+        if self._desk.exit_under_way(symbol):
+            return
+        self._fit(symbol, now)
+
+    def _fit(self, symbol: str, now: int) -> None:
+        """Have stop and target of a position be as large as it is. On futures the larger stop stays meanwhile."""
+        held = self._desk.to_cover(symbol)
+        stops = [each for each in self._desk.orders.live(symbol, Purpose.STOP) if self._would_cover(each)]
+        if not self._covered(symbol):
+            if not self._coming(symbol):
+                self._place_stop(symbol, now)
+        elif all(each.remaining > held for each in stops):
+            self._send_stop(symbol, now)
+        else:
+            self._place_target(symbol, now)
+
+    def _plan(self, entry: TrackedOrder) -> None:
+        """Set stop and target for what an entry has filled so far; an addition only ever tightens what is there."""
         symbol, intent = entry.order.symbol, entry.intent
         assert intent.protect_at is not None
         long = self._account.ledger.quantity(symbol) > 0
@@ -206,7 +247,6 @@ class Guard:
         else:
             known.trigger = max(known.trigger, trigger) if long else min(known.trigger, trigger)
             known.target = target or known.target
-        self._cover_anew(symbol, now)
 
     def _hold(self, symbol: str, now: int) -> Answer:
         """Have a position's stop and target stand as they should, and leave them alone where they do."""
@@ -218,15 +258,18 @@ class Guard:
 
     def _cover_anew(self, symbol: str, now: int) -> None:
         """Cover what a position has become. An exit on spot needs the balance: what it leaves is the deadline's."""
-        if self._spot and self._desk.exit_under_way(symbol):
+        if self._spot and self._desk.closing(symbol):
             self._unprotect(symbol, now)
         else:
             self._place_stop(symbol, now)
 
     def _place_stop(self, symbol: str, now: int) -> Answer:
         """Lay a stop. On spot it takes the target along, and the desk takes off the one before it first."""
-        protection = self.protections[symbol]
         self._unprotect(symbol, now)
+        return self._send_stop(symbol, now)
+
+    def _send_stop(self, symbol: str, now: int) -> Answer:
+        protection = self.protections[symbol]
         target = protection.target if self._spot and not self.flattening else None
         intent = self._desk.reduction(symbol, Purpose.STOP, PRINCIPAL, trigger=protection.trigger, target=target)
         answer = self._desk.submit(intent, now)
@@ -239,7 +282,7 @@ class Guard:
         match change.report:
             case Accepted():
                 self._protected_by(stop, now)
-            case Rejected() if _crossed(change) or self._is_at_target(stop):
+            case Rejected() if crossed(change.report) or self._is_at_target(stop):
                 self._unprotect(symbol, now)
                 self._desk.close(symbol, PRINCIPAL, now)
             case Rejected() | Canceled():
@@ -254,8 +297,8 @@ class Guard:
         protection = self.protections[symbol]
         protection.protected = True
         protection.deadline = None
-        if not self.flattening:
-            # While everything is being closed, the timer is what comes back to it.
+        if not (self.flattening or self._too_large(symbol)):
+            # While something is to be sold, the timer is what comes back to it.
             self._out.clear_timer(TIMER_PREFIX + symbol)
         assert stop.order.trigger_price is not None
         self._out.record(PositionProtected(symbol, stop.ref, stop.order.trigger_price))
@@ -292,8 +335,7 @@ class Guard:
         if protection is None or trigger is None or stop.cancel_requested:
             return False
         tight = trigger >= protection.trigger if quantity > 0 else trigger <= protection.trigger
-        # What a fee took of a spot purchase may leave less than a step, which no order can sell.
-        return tight and stop.remaining >= floor_to(abs(quantity), self._quotes.instruments[symbol].step)
+        return tight and stop.remaining >= self._desk.to_cover(symbol)
 
     def _is_at_target(self, stop: TrackedOrder) -> bool:
         """Whether the price is at the target that a stop takes along, or better: spot, which takes neither then."""
@@ -305,7 +347,7 @@ class Guard:
         stops = self._desk.orders.live(symbol, Purpose.STOP)
         if any(each.status is OrderStatus.INTENDED and self._would_cover(each) for each in stops):
             return True
-        return self._spot and self._desk.exit_under_way(symbol)
+        return self._spot and self._desk.closing(symbol)
 
     def _unprotect(self, symbol: str, now: int) -> None:
         """Start the deadline, if it is not running."""
@@ -321,12 +363,14 @@ class Guard:
         if not self._account.ledger.quantity(symbol):
             return
         protection = self.protections.get(symbol)
-        if protection is None or not protection.protected or self.flattening:
+        if protection is None or not protection.protected or self.flattening or self._too_large(symbol):
             self._out.record(Incident(f"the exit {tracked.ref} of {symbol} failed; it is tried again"))
             self._come_back(symbol, now)
         if self._spot and protection is not None and not self._covered(symbol):
             # Its stop was taken off for the exit.
             self._put_back(symbol, now)
+        elif not (self._spot or tracked.status.live or protection is None or self.flattening):
+            self._fit(symbol, now)
 
     def _put_back(self, symbol: str, now: int) -> None:
         """Lay a stop again that failed or is gone, unless something that will do is on its way."""
@@ -352,13 +396,3 @@ class Guard:
         self._out.clear_timer(TIMER_PREFIX + symbol)
         for tracked in self._desk.orders.live(symbol):
             self._desk.cancel(tracked, "the position is flat")
-
-
-def _gone(change: Change) -> bool:
-    """Whether an order is gone though nobody here asked for that."""
-    return isinstance(change.report, Rejected | Canceled) and not change.tracked.cancel_requested
-
-
-def _crossed(change: Change) -> bool:
-    """Whether the venue would not take a conditional order because the market has passed it."""
-    return isinstance(change.report, Rejected) and change.report.code == ALREADY_CROSSED

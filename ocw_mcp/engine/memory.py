@@ -17,8 +17,9 @@ from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DecisionsState
 from ocw_mcp.engine.desk import DeskMemory
 from ocw_mcp.engine.exits import ExitsState
-from ocw_mcp.engine.guard import Guard, Protection
+from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.hands import HandsState
+from ocw_mcp.engine.protection import Protection
 from ocw_mcp.engine.snapshot import positions
 from ocw_mcp.engine.tally import Tally
 

@@ -26,11 +26,11 @@ def run(candles: list[Candle], script: Scripted) -> Run:
 
 
 async def test_a_decision_on_the_close_of_a_candle_fills_at_the_next_open_and_never_inside_that_candle() -> None:
-    candles = [candle(0, 100.0, low=90.0), candle(1, 103.0, open_=102.0), candle(2, 103.0)]
+    candles = [candle(0, 100.0, low=99.5), candle(1, 100.3, open_=100.1), candle(2, 100.3)]
     done = await run(candles, Scripted({1: buy("97")})).go()
     (fill,) = done.events(events.OrderFilled)
     assert fill.traded_at == START + MINUTE
-    assert Decimal("102") < fill.price <= Decimal("102.4")
+    assert Decimal("100.1") < fill.price <= Decimal("100.2")
     (decision,) = done.timed(events.DecisionMade)[:1]
     assert decision[0] == START + MINUTE
 
@@ -77,8 +77,8 @@ async def test_a_target_closes_the_position_and_its_stop_goes_with_it() -> None:
 
 
 async def test_a_target_that_the_market_has_passed_already_closes_the_position() -> None:
-    candles = [candle(0, 100.0), candle(1, 104.0, open_=104.0), candle(2, 104.0)]
-    done = await run(candles, Scripted({1: buy("97", target="103")})).go()
+    candles = [candle(0, 100.0), candle(1, 100.1), candle(2, 100.1)]
+    done = await run(candles, Scripted({1: buy("97", target="100.1")})).go()
     assert [fill.ref.leg for fill in done.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.EXIT]
     assert not list(done.engine._desk.orders.live())
 

@@ -30,7 +30,7 @@ def stops(done: Run) -> list[Decimal]:
 
 
 async def test_each_part_of_an_entry_is_under_a_stop_as_large_as_all_of_them() -> None:
-    done = await run({1: buy("97")}, thin())
+    done = await run({1: buy("97", limit="100.1")}, thin())
     fills = [fill.quantity for fill in done.events(events.OrderFilled)]
     assert len(fills) == 3
     assert stops(done) == [fills[0], fills[0] + fills[1], sum(fills)]
@@ -39,14 +39,14 @@ async def test_each_part_of_an_entry_is_under_a_stop_as_large_as_all_of_them() -
 
 
 async def test_a_stop_that_is_hit_takes_off_what_has_not_filled_yet() -> None:
-    done = await run({1: buy("97")}, thin(low={2: 90.0}))
+    done = await run({1: buy("97", limit="100.1")}, thin(low={1: 90.0}))
     assert [fill.ref.leg for fill in done.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.ENTRY, Purpose.STOP]
     assert done.venue.orders == []
     assert done.engine.account.ledger.positions == {}
 
 
 async def test_whoever_wants_out_of_half_an_entry_takes_the_rest_back_and_leaves_in_parts() -> None:
-    done = await run({1: buy("97"), 3: sell()}, thin())
+    done = await run({1: buy("97", limit="100.1"), 3: sell()}, thin())
     fills = [(fill.ref.leg, fill.quantity) for fill in done.events(events.OrderFilled)]
     assert [leg for leg, _ in fills] == [Purpose.ENTRY, Purpose.ENTRY, Purpose.EXIT, Purpose.EXIT]
     assert done.engine.account.ledger.positions == {}

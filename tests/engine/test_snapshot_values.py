@@ -23,7 +23,7 @@ from ocw_mcp.domain.snapshot import (
 from ocw_mcp.domain.time import HOUR, MINUTE
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.guard import Protection
+from ocw_mcp.engine.protection import Protection
 from ocw_mcp.engine.snapshot import take_snapshot
 from ocw_mcp.engine.step import Engine
 from tests.support.markets import START, candle

@@ -60,8 +60,8 @@ async def test_an_entry_that_is_left_over_does_not_open_anew_what_its_stop_has_s
 
 
 async def test_a_spot_position_that_was_bought_beyond_its_target_is_closed_at_once() -> None:
-    gap = [candle(0, 100.0), *(candle(index, 103.0) for index in range(1, 4))]
-    run = await watched(on_spot(gap, {1: buy("97", target="102")})).go()
+    gap = [candle(0, 100.0), *(candle(index, 100.1) for index in range(1, 4))]
+    run = await watched(on_spot(gap, {1: buy("97", target="100.1")})).go()
     (bought,) = [at for at, fill in run.timed(events.OrderFilled) if fill.ref.leg is Purpose.ENTRY]
     assert [at for at, event in run.timed(events.OrderIntended) if event.ref.leg is Purpose.EXIT] == [bought]
     assert len(run.events(events.OrderRejected)) == 1

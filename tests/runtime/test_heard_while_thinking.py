@@ -152,7 +152,7 @@ async def test_what_was_said_meanwhile_is_done_again_at_its_place_and_nobody_is_
 
 @pytest.mark.parametrize("verb", [Verb.HALT, Verb.FLATTEN])
 async def test_killed_anywhere_it_comes_to_the_same(verb: Verb) -> None:
-    script: Script = {1: [decides(1, leg("BUY"))], 3: [decides(3, leg("BUY", "ETHUSDT"))]}
+    script: Script = {1: [decides(1, leg("BUY", limit="103"))], 3: [decides(3, leg("BUY", "ETHUSDT"))]}
     whole = told(verb, script, (3, 0))
     await whole.go()
     assert any(each.ref.leg is Purpose.ENTRY for each in whole.events(events.OrderFilled))

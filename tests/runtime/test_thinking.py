@@ -15,7 +15,8 @@ WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, decision={"deadl
 
 
 async def test_an_answer_takes_effect_when_its_thinking_is_over_and_fills_at_the_first_open_after_that() -> None:
-    run = Run(ListFeed(path([100.0, 101.0, 102.0, 103.0, 104.0])), Scripted({1: buy("98")}, 90 * SECOND), policy=WAKES)
+    closes = [100.0, 100.05, 100.1, 100.15, 100.2]
+    run = Run(ListFeed(path(closes)), Scripted({1: buy("98")}, 90 * SECOND), policy=WAKES)
     await run.go()
     at, decision = run.timed(events.DecisionMade)[0]
     asked = START + MINUTE
@@ -23,7 +24,7 @@ async def test_an_answer_takes_effect_when_its_thinking_is_over_and_fills_at_the
     assert decision.thinking_ms == 90 * SECOND
     (fill,) = [event for event in run.events(events.OrderFilled) if event.ref.leg is Purpose.ENTRY]
     assert fill.traded_at == asked + 2 * MINUTE
-    assert fill.price > Decimal("102")
+    assert fill.price > Decimal("100.1")
 
 
 async def test_what_happens_meanwhile_has_happened_when_the_answer_comes() -> None:

@@ -2,6 +2,8 @@
 
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Purpose
 from tests.support.runs import Run
@@ -75,6 +77,10 @@ def same_books(run: Run) -> Run:
         for symbol, position in ours.positions.items():
             if engine.guard.protections[symbol].protected:
                 stops = [o for o in resting.values() if o.symbol == symbol and o.ref.leg is Purpose.STOP]
+                if run.config.product is Product.SPOT:
+                    # What an exit is selling cannot be under a stop as well.
+                    selling = engine._desk.orders.live(symbol, Purpose.EXIT)
+                    position = replace(position, quantity=position.quantity - sum(each.remaining for each in selling))
                 step = venue.account.instruments[symbol].step
                 assert any(stop.quantity > abs(position.quantity) - step for stop in stops), (
                     f"the venue has no {symbol} stop"

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from typing import NamedTuple, cast
+
+from msgspec.structs import replace
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.market import Candle, Opening, Product
 from ocw_mcp.domain.orders import (
+    Order,
     OrderRef,
     OrderType,
     OutcomeUnknown,
@@ -26,6 +30,29 @@ class Flawed(PaperVenue):
 
     def __init__(self, product: Product = Product.UM) -> None:
         super().__init__(product, Decimal(10_000), patience_ms=5 * MINUTE)
+
+
+class _Unbounded(NamedTuple):
+    """An approved order without its limit."""
+
+    approved: ApprovedOrder
+
+    @property
+    def order(self) -> Order:
+        return replace(self.approved.order, type=OrderType.MARKET, limit_price=None, immediate=False, post_only=False)
+
+    def redeem(self, now: int) -> Order:
+        self.approved.redeem(now)
+        return self.order
+
+
+class IgnoresLimits(Flawed):
+    """Fills every limit entry at the next opening, wherever that is."""
+
+    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+        if approved.order.limit_price is not None:
+            return await super().submit(cast(ApprovedOrder, _Unbounded(approved)), now)
+        return await super().submit(approved, now)
 
 
 class RefusesStops(Flawed):

@@ -11,7 +11,7 @@ from ocw_mcp.domain.market import Candle, Funding, Metrics
 from ocw_mcp.domain.orders import CLAUDE, Side
 from ocw_mcp.domain.snapshot import TRADES_SHOWN, Feasible, Remark, Snapshot, TradeView, WakeReason
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
-from ocw_mcp.engine.guard import Protection
+from ocw_mcp.engine.protection import Protection
 from ocw_mcp.engine.snapshot import take_snapshot
 from ocw_mcp.engine.snapshot_text import compact, full
 from ocw_mcp.engine.step import Engine

@@ -28,6 +28,12 @@ class TrackedOrder(msgspec.Struct):
     filled: Decimal = ZERO
     fill_ids: list[str] = []
     cancel_requested: bool = False
+    cleared_equity: Decimal = ZERO
+    """Equity (quote) when it was cleared."""
+    cost: Decimal = ZERO
+    """Notional (quote) of its fills."""
+    beyond: Decimal = ZERO
+    """Notional (quote) that its fills took beyond what was cleared for them; below 0 they took less."""
 
     @property
     def ref(self) -> OrderRef:
@@ -43,6 +49,16 @@ class TrackedOrder(msgspec.Struct):
     def remaining(self) -> Decimal:
         """What may still trade."""
         return max(ZERO, self.order.quantity - self.filled)
+
+    def count(self, fill: Filled, reserved: Decimal) -> Decimal:
+        """Add a fill to the cost, and return by how much (quote) the order went beyond what was cleared for it.
+
+        `reserved` is the quantity (base asset) for which the budget was still reserved when the fill came.
+        """
+        notional, before = fill.quantity * fill.price, max(ZERO, self.beyond)
+        self.cost += notional
+        self.beyond += notional - min(fill.quantity, reserved) * self.worst_price
+        return max(ZERO, self.beyond) - before
 
 
 class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -13,13 +13,14 @@ import msgspec
 from ocw_mcp.core.risk import usage
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.activity import asked_for
+from ocw_mcp.core.risk.fills import Entered, Remedy, exactly, remedy
 from ocw_mcp.core.risk.limits import LIMITS, STANDING
 from ocw_mcp.core.risk.margins import leverage_of
-from ocw_mcp.core.risk.prices import dearest, limit_of, rounded_limit, smallest_at, worst_fill
+from ocw_mcp.core.risk.prices import dearest, limit_of, market_bound, rounded_limit, smallest, smallest_at, worst_fill
 from ocw_mcp.core.risk.verdict import Verdict
 from ocw_mcp.domain.approved import ApprovedOrder, claim_risk_seal
 from ocw_mcp.domain.market import Instrument
-from ocw_mcp.domain.money import ONE, ZERO, ceil_to, floor_to, plain
+from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
 from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
@@ -39,6 +40,7 @@ class RiskOfficer:
         """`strict` holds beside `policies` for tainted entries."""
         self._policies = policies
         self._both = (policies,) if strict is None else (policies, strict)
+        self._at_fill = tuple(exactly(each) for each in self._both)
 
     def worst_price(self, price: Decimal) -> Decimal:
         """The price at which a market entry is sized, checked and reserved: somewhat worse than the last one."""
@@ -60,6 +62,10 @@ class RiskOfficer:
         limit = rounded_limit(intent, account.instrument)
         if limit is not None and limit <= ZERO:
             return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(intent.limit_price))
+        bound = market_bound(intent, account, self._policies.order.price_allowance)
+        if bound is not None and bound <= ZERO:
+            # The tick is above the price.
+            return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(bound))
         intent = _on_tick(intent, account.instrument)
         worst = self.worst_of(intent, account)
         price = smallest_at(intent, account, self._policies.risk.gap_allowance)
@@ -75,7 +81,7 @@ class RiskOfficer:
             largest = _largest(verdicts, worst, account.instrument, price)
             return msgspec.structs.replace(minimum, largest=largest)
         leverage = leverage_of(intent, account, self._policies, notional)
-        return self._approve(intent, ref, quantity, account, now, leverage)
+        return self._approve(intent, ref, quantity, account, now, leverage, bound)
 
     def barred(self, intent: OrderIntent, account: AccountView) -> Refusal | None:
         """Return why no entry passes at all here and now, whatever the order; None where one may."""
@@ -107,8 +113,8 @@ class RiskOfficer:
         One against an open position is 0: that is closed first.
         """
         long, short = (self._probe(symbol, side, account) for side in (Side.BUY, Side.SELL))
-        smallest = _smallest(account.instrument, smallest_at(long, account, self._policies.risk.gap_allowance))
-        return Feasible(self._room(long, account), self._room(short, account), smallest)
+        least = smallest(account.instrument, smallest_at(long, account, self._policies.risk.gap_allowance))
+        return Feasible(self._room(long, account), self._room(short, account), least)
 
     def _probe(self, symbol: str, side: Side, account: AccountView) -> OrderIntent:
         """An entry of no size, with a stop that the policy takes."""
@@ -130,6 +136,10 @@ class RiskOfficer:
         verdicts = [limit(probe, account, self._policies, ZERO) for limit in LIMITS]
         price = smallest_at(probe, account, self._policies.risk.gap_allowance)
         return _largest(verdicts, self.worst_price(account.price), account.instrument, price)
+
+    def remedy(self, entered: Entered) -> Remedy:
+        """What an entry's fills exceed of the limits that it was held to, and what is to be done about it."""
+        return remedy(entered, self._at_fill if entered.intent.tainted else self._at_fill[:1])
 
     def approve_reduction(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
@@ -162,17 +172,19 @@ class RiskOfficer:
         account: AccountView,
         now: int,
         leverage: int = 1,
+        bound: Decimal | None = None,
     ) -> ApprovedOrder:
         order = Order(
             ref=ref,
             symbol=intent.symbol,
             side=intent.side,
-            type=intent.type,
+            type=intent.type if bound is None else OrderType.LIMIT,
             quantity=quantity,
             reduce_only=intent.purpose.reduces,
             trigger_price=intent.trigger_price,
-            limit_price=limit_of(intent),
+            limit_price=limit_of(intent) if bound is None else bound,
             post_only=intent.post_only,
+            immediate=bound is not None,
             take_at=intent.target_at if intent.purpose is Purpose.STOP else None,
             leverage=leverage,
         )
@@ -192,10 +204,6 @@ def _largest(verdicts: Sequence[Verdict], worst: Decimal, instrument: Instrument
         # The division was rounded up to a whole step.
         quantity -= instrument.step
     return ZERO if _below_minimum(quantity, price, instrument) else quantity
-
-
-def _smallest(instrument: Instrument, price: Decimal) -> Decimal:
-    return max(instrument.min_quantity, ceil_to(instrument.min_notional / price, instrument.step))
 
 
 def _below_minimum(quantity: Decimal, price: Decimal, instrument: Instrument) -> Refusal | None:

@@ -67,6 +67,17 @@ def adverse(intent: OrderIntent, price: Decimal, allowance: Decimal) -> Decimal:
     return price * (ONE + intent.side.sign * allowance) if limit is None else limit
 
 
+def market_bound(intent: OrderIntent, account: AccountView, allowance: Decimal) -> Decimal | None:
+    """Return the limit (quote) under which an entry at the market is sent: immediate or cancel; None for any other.
+
+    It is the adverse price of the allowance on the tick, and never worse than the price that sized the entry.
+    """
+    if intent.type is not OrderType.MARKET or intent.purpose.reduces:
+        return None
+    bound = adverse(intent, account.price, allowance)
+    return (floor_to if intent.side is Side.BUY else ceil_to)(bound, account.instrument.tick)
+
+
 def smallest_at(intent: OrderIntent, account: AccountView, gap: Decimal) -> Decimal:
     """The price (quote) at which an entry has to reach the venue's smallest notional.
 
@@ -76,6 +87,11 @@ def smallest_at(intent: OrderIntent, account: AccountView, gap: Decimal) -> Deci
     if account.product is Product.SPOT and stop is not None and stop.is_finite():
         return min(price, stop * (ONE - gap))
     return price
+
+
+def smallest(instrument: Instrument, price: Decimal) -> Decimal:
+    """Return the smallest quantity (base asset) of an order at a price (quote)."""
+    return max(instrument.min_quantity, ceil_to(instrument.min_notional / price, instrument.step))
 
 
 def limit_of(intent: OrderIntent) -> Decimal | None:

@@ -54,10 +54,12 @@ class OrderCancelRequested(Event, frozen=True, tag="order.cancel_requested"):
 
 
 class OrderCanceled(Event, frozen=True, tag="order.canceled"):
-    """The rest of an order is gone."""
+    """The rest of an order is gone. Of a market entry: how much did not trade (base asset), and its limit (quote)."""
 
     ref: OrderRef
     why: str
+    untraded: Decimal | None = None
+    limit: Decimal | None = None
 
 
 class OrderFilled(Event, frozen=True, tag="order.filled"):

@@ -188,7 +188,7 @@ def live_order(tracked: "TrackedOrder") -> OrderOut:
         symbol=order.symbol,
         purpose=intent.purpose.name.lower(),
         side=order.side,
-        type=order.type,
+        type=intent.type,
         quantity=plain(order.quantity),
         price=amount(order.trigger_price if order.trigger_price is not None else order.limit_price),
         status="cancel_requested" if tracked.cancel_requested else tracked.status,

@@ -60,7 +60,8 @@ def approval(
 ) -> ApprovedOrder:
     """An approval from the risk officer, who is told whatever lets the order pass: the venue has to look for itself.
 
-    Leverage, the other side of an OCO and immediate-or-cancel are put in behind the officer's back.
+    Leverage, the other side of an OCO and immediate-or-cancel are put in behind the officer's back; an entry at the
+    market is sent without the officer's limit, unless it is immediate.
     """
     price, size = D(1_000), D(quantity)
     account = msgspec.structs.replace(
@@ -89,7 +90,12 @@ def approval(
     answer = ask(intent, account, OrderRef(n, purpose, revision), now)
     assert isinstance(answer, ApprovedOrder), str(answer)
     answer._order = msgspec.structs.replace(
-        answer.order, leverage=leverage, take_at=None if take_at is None else D(take_at), immediate=immediate
+        answer.order,
+        type=intent.type,
+        limit_price=intent.limit_price,
+        immediate=immediate,
+        leverage=leverage,
+        take_at=None if take_at is None else D(take_at),
     )
     return answer
 

@@ -43,7 +43,9 @@ D = Decimal
 
 @pytest.mark.parametrize("intent", [LONG, SHORT])
 def test_a_modest_entry_with_a_stop_passes_as_it_was_meant(intent: OrderIntent) -> None:
-    assert check(intent) == Order(REF, "ETHUSDT", intent.side, OrderType.MARKET, D(1), reduce_only=False, leverage=3)
+    limit = D(1_002) if intent.side is Side.BUY else D(998)
+    meant = Order(REF, "ETHUSDT", intent.side, OrderType.LIMIT, D(1), reduce_only=False, leverage=3)
+    assert check(intent) == msgspec.structs.replace(meant, limit_price=limit, immediate=True)
 
 
 def test_a_quantity_is_rounded_down_to_the_step() -> None:

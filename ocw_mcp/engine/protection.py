@@ -1,0 +1,42 @@
+"""How each position is protected, and how large it may be."""
+
+from decimal import Decimal
+
+import msgspec
+
+from ocw_mcp.core.orders.table import TrackedOrder
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.orders import Canceled, OrderReport, Rejected
+
+ALREADY_CROSSED = "-2021"
+"""The exchange's code for a stop that would trigger at once."""
+
+
+class Protection(msgspec.Struct):
+    """How one position is protected. Prices in quote currency."""
+
+    trigger: Decimal
+    target: Decimal | None
+    protected: bool = False
+    deadline: int | None = None
+    """While unprotected: when (ms) the position is closed."""
+    retried_at: int | None = None
+    """When (ms) a stop was last put back: once a second at most, meanwhile the deadline decides."""
+    target_retried_at: int | None = None
+    """The same of a target: its stop stands meanwhile."""
+    most: Decimal | None = None
+    """The largest quantity (base asset, unsigned) that may stay, while more than that is held; the rest is sold."""
+    beyond: Decimal = ZERO
+    """Notional (quote) that the fills of its entries took beyond what was cleared for them."""
+    exceeded: list[str] = []
+    """The limits that its fills were reported to exceed: each is reported once."""
+
+
+def gone(tracked: TrackedOrder, report: OrderReport) -> bool:
+    """Whether an order is gone though nobody here asked for that."""
+    return isinstance(report, Rejected | Canceled) and not tracked.cancel_requested
+
+
+def crossed(report: OrderReport) -> bool:
+    """Whether the venue would not take a conditional order because the market has passed it."""
+    return isinstance(report, Rejected) and report.code == ALREADY_CROSSED

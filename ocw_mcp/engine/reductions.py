@@ -1,0 +1,117 @@
+"""The intents that close a position or a part of it, and how much of it is being closed already."""
+
+from decimal import Decimal
+
+from ocw_mcp.core.orders.machine import OrderStatus
+from ocw_mcp.core.orders.table import OrderTable, TrackedOrder
+from ocw_mcp.core.risk.account import AccountView
+from ocw_mcp.core.risk.prices import smallest
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.money import ZERO, floor_to, plain
+from ocw_mcp.domain.orders import OrderIntent, OrderType, Purpose, Side
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.quotes import Quotes
+
+_REDUCES_BY = {
+    Purpose.STOP: OrderType.STOP_MARKET,
+    Purpose.TARGET: OrderType.TAKE_PROFIT_MARKET,
+    Purpose.EXIT: OrderType.MARKET,
+}
+
+
+class Reductions:
+    """Reads what is held and what is being sold of it."""
+
+    def __init__(self, product: Product, account: Account, quotes: Quotes, orders: OrderTable) -> None:
+        self._spot = product is Product.SPOT
+        self._account = account
+        self._quotes = quotes
+        self._orders = orders
+
+    def intent(
+        self,
+        symbol: str,
+        purpose: Purpose,
+        principal: str,
+        *,
+        key: str | None = None,
+        trigger: Decimal | None = None,
+        target: Decimal | None = None,
+        wake_id: int | None = None,
+    ) -> OrderIntent:
+        """The intent that would end a symbol's whole position; a stop with a `target` takes that, too (spot).
+
+        An exit leaves out what other exits are closing already, and so does a stop on spot, where nothing sells twice.
+        """
+        quantity = self._account.ledger.quantity(symbol)
+        left = abs(quantity) - (self.selling(symbol) if self._spot or purpose is Purpose.EXIT else ZERO)
+        return OrderIntent(
+            idempotency_key=key or "",
+            principal=principal,
+            symbol=symbol,
+            side=closing_side(quantity),
+            type=_REDUCES_BY[purpose],
+            purpose=purpose,
+            quantity=left if left > ZERO else abs(quantity),
+            trigger_price=trigger,
+            target_at=target,
+            wake_id=wake_id,
+        )
+
+    def selling(self, symbol: str) -> Decimal:
+        """Return how much (base asset) of a position is being closed by exits that can be counted on."""
+        exits = self._orders.live(symbol, Purpose.EXIT)
+        return sum((each.remaining for each in exits if counts(each)), ZERO)
+
+    def under_way(self, symbol: str) -> bool:
+        """Whether an exit is on its way that can be counted on."""
+        return self.selling(symbol) > ZERO
+
+    def closing(self, symbol: str) -> bool:
+        """Whether exits on their way close all of a position that can be sold."""
+        selling = self.selling(symbol)
+        return selling > ZERO and selling >= self._on_step(symbol, abs(self._account.ledger.quantity(symbol)))
+
+    def to_cover(self, symbol: str) -> Decimal:
+        """Return how much (base asset) of a position its stop has to cover: on spot not what is being sold.
+
+        What a fee took of a spot purchase may leave less than a step, which no order can sell.
+        """
+        selling = self.selling(symbol) if self._spot else ZERO
+        return self._on_step(symbol, max(ZERO, abs(self._account.ledger.quantity(symbol)) - selling))
+
+    def _on_step(self, symbol: str, quantity: Decimal) -> Decimal:
+        instrument = self._quotes.instruments.get(symbol)
+        return quantity if instrument is None else floor_to(quantity, instrument.step)
+
+    def part(self, symbol: str, quantity: Decimal, account: AccountView) -> Decimal | Refusal:
+        """Return how much of a position is sold where `quantity` (base asset) is asked for, or why nothing is.
+
+        It is on the step, and all of the position where too little would stay. Nothing is sold while another exit may
+        still trade, since both could sell more than was meant. On futures one of unknown outcome does not count.
+        """
+        instrument, held, spot = account.instrument, abs(account.quantity), self._spot
+        if not (quantity.is_finite() and quantity > ZERO):
+            return Refusal(RefusalCode.BAD_SIZE, limit="a quantity above 0", actual=str(quantity))
+        if any(self._orders.live(symbol, Purpose.EXIT)) if spot else self.under_way(symbol):
+            return Refusal(RefusalCode.EXIT_PENDING, limit="no exit under way", actual="under way")
+        smallest_rest = smallest(instrument, account.price)
+        # The exchange takes a reduction of any notional on futures, and on spot none below its smallest.
+        least = smallest_rest if spot else instrument.min_quantity
+        sold = floor_to(min(quantity, held), instrument.step)
+        if held - sold < smallest_rest:
+            return held
+        if sold < least:
+            return Refusal(RefusalCode.BELOW_MINIMUM, limit=f"{plain(least)} units", actual=f"{plain(sold)} units")
+        return sold
+
+
+def counts(tracked: TrackedOrder) -> bool:
+    """Whether a live exit can be counted on: its outcome is known, and it is not being cancelled."""
+    return tracked.status is not OrderStatus.UNKNOWN and not tracked.cancel_requested
+
+
+def closing_side(quantity: Decimal) -> Side:
+    """The side that closes a signed position."""
+    return Side.SELL if quantity > 0 else Side.BUY

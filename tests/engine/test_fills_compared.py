@@ -1,0 +1,132 @@
+"""A fill is compared with what was cleared for its order, and not with what the market did meanwhile."""
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from ocw_mcp.core.risk.fills import Beyond, Entered
+from ocw_mcp.core.risk.officer import RiskOfficer
+from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import Action
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.orders import Accepted, Canceled, Filled, Order, OutcomeUnknown, Purpose, Rejected
+from ocw_mcp.domain.time import MINUTE
+from tests.support.accounts import CALM
+from tests.support.entries import LIMITED as TIGHT
+from tests.support.entries import LONG, asks
+from tests.support.runs import policies
+from tests.support.wire import Wire
+
+D = Decimal
+BOTH = ("BTCUSDT", "ETHUSDT")
+LIMITED = policies(
+    order={"max_notional": 1_000_000},
+    risk={"max_share": "0.01", "gap_allowance": "0.005"},
+    exposure={"max_gross": "0.4"},
+)
+
+
+def sent(answer: object) -> Order:
+    assert isinstance(answer, Order), answer
+    return answer
+
+
+def incidents(wire: Wire) -> list[str]:
+    return [each.text for each in wire.journal if isinstance(each, events.Incident)]
+
+
+@pytest.mark.parametrize("product", Product)
+def test_equity_that_the_market_took_is_no_excess_of_a_fill(product: Product) -> None:
+    wire = Wire(product, LIMITED, BOTH)
+    wire.fill(sent(wire.enter(quantity="15", stop=D(97))))
+    waits = sent(wire.enter(quantity="24.9", symbol="ETHUSDT", stop=D("96.5"), limit=D(99)))
+    # The first position loses 4 % of equity before the limit entry fills at what was cleared.
+    wire.tick({"BTCUSDT": 73.0, "ETHUSDT": 99.0})
+    wire.fill(waits, price="99")
+    assert incidents(wire) == []
+    assert wire.last(Purpose.STOP).trigger_price == D("96.5")
+    assert wire.held("ETHUSDT") == D("24.9")
+
+
+def test_a_stop_that_would_lie_beyond_the_market_closes_the_position() -> None:
+    wire = Wire(policy=LIMITED)
+    order = sent(wire.enter(quantity="15", stop=D("95.5")))
+    wire.tick({"BTCUSDT": 102.0})
+    # It was filled at 108 before the market came to 102.
+    wire.give(Filled(order.ref, "f", D(15), D(108), D(1), wire.now - MINUTE))
+    assert len(incidents(wire)) == 2
+    assert all(each.endswith("it is closed") for each in incidents(wire))
+    wire.fill(wire.last(Purpose.EXIT), price="102")
+    assert wire.held() == 0
+
+
+@pytest.mark.parametrize("product", Product)
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_fill_after_its_room_was_given_away_is_reduced(product: Product, restarts: bool) -> None:
+    wire = Wire(product, LIMITED, BOTH)
+    late = sent(wire.enter(quantity="20", stop=D("98.5")))
+    wire.give(Rejected(late.ref, "-1001", "no"))
+    wire.fill(sent(wire.enter(quantity="24", symbol="ETHUSDT", stop=D("98.5"))))
+    if restarts:
+        wire.restart()
+    wire.fill(late)
+    assert sum("GROSS_EXPOSURE" in each for each in incidents(wire)) == 1
+    exit_ = wire.last(Purpose.EXIT)
+    wire.fill(exit_)
+    equity = wire.engine.account.ledger.equity()
+    assert D("0.398") < (wire.held() + wire.held("ETHUSDT")) * 100 / equity <= D("0.4001")
+
+
+def test_a_fill_larger_than_its_order_is_reduced_once() -> None:
+    wire = Wire(policy=LIMITED)
+    order = sent(wire.enter(quantity="20", stop=D("99.5")))
+    wire.fill(order, "20")
+    wire.fill(order, "20")
+    (told,) = [each for each in incidents(wire) if "POSITION_SHARE" in each]
+    assert "are sold" in told
+    first = wire.last(Purpose.EXIT)
+    wire.fill(first, "5")
+    wire.fill(first, first.quantity - 5)
+    assert D("0.249") < wire.held() * 100 / wire.engine.account.ledger.equity() <= D("0.2501")
+    assert [order.ref.leg for order in wire.sent].count(Purpose.EXIT) == 1
+
+
+def test_an_order_of_unknown_outcome_that_fills_as_cleared_is_no_excess() -> None:
+    wire = Wire(policy=LIMITED)
+    order = sent(wire.enter(quantity="24.9", stop=D("97")))
+    wire.give(OutcomeUnknown(order.ref, "timeout"))
+    wire.fill(order)
+    assert incidents(wire) == []
+
+
+def test_a_limit_entry_that_exceeds_its_clearing_is_taken_off() -> None:
+    wire = Wire(policy=LIMITED)
+    order = sent(wire.enter(quantity="15", stop=D("95.5"), limit=D(100)))
+    wire.give(Accepted(order.ref, "v"))
+    wire.fill(order, "5", "108")
+    assert wire.canceled == [order.ref]
+    wire.fill(order, "5", "110")
+    assert wire.last(Purpose.STOP).trigger_price == D("104.5")
+    (told,) = incidents(wire)
+    assert "stop.max_distance" in told
+    wire.give(Canceled(order.ref, "on request"))
+
+
+def test_a_tainted_entry_is_held_to_the_stricter_policies_at_its_fill() -> None:
+    strict = TIGHT.model_copy(update={"stop": TIGHT.stop.model_copy(update={"max_distance": D("0.02")})})
+    officer = RiskOfficer(TIGHT, strict)
+    held = msgspec.structs.replace(CALM, quantity=D(1), symbol_notional=D(1_000), gross=D(1_000))
+    none = Beyond(D(0), D(0), D(0), D(0))
+    for tainted, stop in ((False, D(970)), (True, D(980))):
+        entered = Entered(asks(LONG, tainted=tainted), held, D(1_000), D(970), D(1_000), held.equity, none)
+        assert officer.remedy(entered).stop == stop
+
+
+def test_an_addition_is_refused_while_a_part_is_sold() -> None:
+    wire = Wire(policy=LIMITED)
+    order = sent(wire.enter(quantity="20", stop=D("99.5")))
+    wire.fill(order, "20")
+    wire.fill(order, "20")
+    answer = wire.enter(Action.ADD, "1")
+    assert not isinstance(answer, Order)

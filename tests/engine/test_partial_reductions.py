@@ -1,0 +1,248 @@
+"""A part of a position is sold: stop and target follow, and whatever becomes of the sale, nothing is sold twice."""
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+import pytest
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.market import Candle, Product
+from ocw_mcp.domain.orders import OrderRef, OutcomeUnknown, Purpose, Rejected, VenueReport
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.steps import Command
+from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.runtime import run as runtime_run
+from tests.support.deciders import Scripted
+from tests.support.invariants import watched
+from tests.support.legs import buy, sell, short
+from tests.support.markets import START, ListFeed, candle
+from tests.support.runs import Commands, Run, policies
+from tests.support.stores import Crash, MemoryStore
+from tests.support.venues import Flawed, IgnoresLimits
+
+D = Decimal
+BTC = "BTCUSDT"
+SIZED = policies(
+    gate={"close_wakes": ["1m"], "cooldown_s": 0},
+    stop={"max_distance": "0.2"},
+)
+PRODUCTS = pytest.mark.parametrize("product", [Product.UM, Product.SPOT])
+LONG = {1: buy("95", "0.25", target="130")}
+"""It is cleared at a quarter of equity, and fills 8 % higher."""
+
+
+class FailsExits(IgnoresLimits):
+    """Rejects or loses the first exits."""
+
+    def __init__(self, product: Product, first: int, *, loses: bool) -> None:
+        super().__init__(product)
+        self._left = first
+        self._loses = loses
+
+    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+        if approved.order.ref.leg is not Purpose.EXIT or not self._left:
+            return await super().submit(approved, now)
+        self._left -= 1
+        ref = approved.redeem(now).ref
+        return [OutcomeUnknown(ref, "timeout") if self._loses else Rejected(ref, "-4045", "no")]
+
+
+def market(volumes: dict[int, float] | None = None, count: int = 6) -> list[Candle]:
+    """A minute at 100, then at 108; few can trade where a volume is given."""
+    given = volumes or {}
+    return [candle(index, 108.0 if index else 100.0, volume=given.get(index, 1e6)) for index in range(count)]
+
+
+def run_of(
+    candles: list[Candle],
+    product: Product = Product.UM,
+    *,
+    script: dict[int, Decision] | None = None,
+    venue: Flawed | None = None,
+    commands: Commands | None = None,
+    store: MemoryStore | None = None,
+) -> Run:
+    return Run(
+        ListFeed(candles, product=product),
+        Scripted(script or LONG),
+        policy=SIZED,
+        venue=venue or IgnoresLimits(product),
+        commands=commands,
+        store=store,
+    )
+
+
+def share(run: Run) -> Decimal:
+    """Of equity, at the last price."""
+    return abs(run.engine.account.ledger.quantity(BTC)) * 108 / run.engine.account.ledger.equity()
+
+
+def at_its_limit(run: Run) -> bool:
+    """The position is as large as it may be, under a stop and a target of its size."""
+    held, live = abs(run.engine.account.ledger.quantity(BTC)), list(run.engine._desk.orders.live())
+    sizes = {each.purpose: each.remaining for each in live}
+    assert len(sizes) == len(live)
+    spot = run.config.product is Product.SPOT
+    wanted = {Purpose.STOP} if spot else {Purpose.STOP, Purpose.TARGET}
+    assert sizes.keys() == wanted
+    assert all(held - D("0.001") < size <= held for size in sizes.values())
+    return D("0.2485") < share(run) < D("0.2501")
+
+
+def legs(run: Run) -> str:
+    return "".join(fill.ref.leg for fill in run.events(events.OrderFilled))
+
+
+@PRODUCTS
+async def test_ledger_and_trade_are_exact_after_a_part_was_sold(product: Product) -> None:
+    run = await watched(run_of(market(), product, script={**LONG, 4: sell()})).go()
+    bought, part, rest = run.events(events.OrderFilled)
+    got = bought.quantity - bought.base_fee
+    assert part.realised == part.quantity * (part.price - bought.price)
+    (closed,) = run.events(events.PositionClosed)
+    sold = part.quantity * part.price + rest.quantity * rest.price
+    left = (got - part.quantity - rest.quantity) * 108
+    fees = bought.fee + part.fee + rest.fee
+    assert closed.fees == fees
+    cash = sold + left - got * bought.price - fees
+    assert abs(closed.pnl - cash) < D("0.000001")
+    assert abs(run.engine.account.ledger.equity() - 10_000 - cash) < D("0.000001")
+
+
+async def test_on_futures_a_stop_stands_at_every_moment_of_a_reduction() -> None:
+    run = watched(run_of(market()))
+    await run.go()
+    assert at_its_limit(run)
+    unprotected, protected = (run.timed(kind) for kind in (events.PositionUnprotected, events.PositionProtected))
+    assert [at for at, _ in unprotected] == [protected[0][0]], "only until its first stop was there"
+    sizes = [each.intent.quantity for each in run.events(events.OrderIntended) if each.ref.leg is Purpose.STOP]
+    assert len(sizes) == 2
+    assert sizes[0] > sizes[1]
+
+
+async def test_on_spot_the_gap_of_a_reduction_is_journaled_and_ends_within_the_deadline() -> None:
+    """The stop of the first part is taken off for the sale."""
+    thin = market({0: 100.0, 1: 1e6})
+    run = await watched(run_of(thin, Product.SPOT)).go()
+    assert at_its_limit(run)
+    opens = [at for at, _ in run.timed(events.PositionUnprotected)]
+    ends = [at for at, _ in run.timed(events.PositionProtected)]
+    assert len(opens) == len(ends)
+    assert all(0 <= end - begin <= 30_000 for begin, end in zip(opens, ends, strict=True))
+
+
+@PRODUCTS
+async def test_a_reduction_that_fills_in_parts_comes_to_the_same(product: Product) -> None:
+    thin = market({1: 5.0, 2: 5.0, 3: 1e6})
+    run = await watched(run_of(thin, product)).go()
+    assert legs(run) == "exxx"
+    assert at_its_limit(run)
+
+
+@PRODUCTS
+async def test_a_reduction_that_the_venue_rejects_is_tried_again(product: Product) -> None:
+    run = await watched(run_of(market(), product, venue=FailsExits(product, 1, loses=False))).go()
+    assert legs(run) == "ex"
+    assert at_its_limit(run)
+    assert sum("failed" in each.text for each in run.events(events.Incident)) == 1
+
+
+async def test_on_futures_a_reduction_of_unknown_outcome_is_sent_again() -> None:
+    run = await run_of(market(), venue=FailsExits(Product.UM, 1, loses=True)).go()
+    assert legs(run) == "ex"
+    assert D("0.2485") < share(run) < D("0.2501")
+
+
+async def test_on_spot_nothing_is_sold_beside_a_reduction_of_unknown_outcome() -> None:
+    run = await run_of(market(), Product.SPOT, venue=FailsExits(Product.SPOT, 1, loses=True)).go()
+    exits = [each for each in run.events(events.OrderIntended) if each.ref.leg is Purpose.EXIT]
+    assert len(exits) == 1
+    assert run.engine.guard.protections[BTC].protected
+
+
+@PRODUCTS
+async def test_everything_closed_during_a_reduction_sells_exactly_what_is_held(product: Product) -> None:
+    # Little can trade after the entry, so the reduction is under way for minutes.
+    thin = market({1: 5.0, 2: 5.0, 3: 5.0, 4: 5.0}, 9)
+    first = await run_of(thin, product).go(3 * MINUTE)
+    assert any(first.engine._desk.orders.live(BTC, Purpose.EXIT))
+    flatten = Commands([Command("c1", "flatten", "anna")])
+    run = await watched(run_of(thin, product, store=first.store.reopened(), commands=flatten)).go()
+    fills = run.events(events.OrderFilled)
+    assert run.engine.account.ledger.positions == {}
+    assert list(run.engine._desk.orders.live()) == []
+    bought = sum(each.quantity - each.base_fee for each in fills if each.ref.leg is Purpose.ENTRY)
+    sold = sum(each.quantity for each in fills if each.ref.leg is not Purpose.ENTRY)
+    assert 0 <= bought - sold < D("0.001")
+
+
+async def test_a_short_is_reduced_like_a_long() -> None:
+    run = await watched(run_of(market(), script={1: short("119", "0.25")})).go()
+    assert legs(run) == "ex"
+    assert D("0.2485") < share(run) < D("0.2505")
+    (stop,) = run.engine._desk.orders.live()
+    assert stop.order.quantity == -run.engine.account.ledger.quantity(BTC)
+
+
+@PRODUCTS
+async def test_killed_at_any_point_of_a_reduction_it_comes_to_the_same(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 2)
+    thin = market({1: 5.0, 2: 5.0, 3: 1e6})
+
+    async def go(store: MemoryStore) -> Run:
+        return await run_of(thin, product, store=store).go()
+
+    undisturbed = await go(MemoryStore())
+    assert legs(undisturbed) == "exxx"
+    for moment in range(1, undisturbed.store.touches + 1, 3):
+        dying = MemoryStore()
+        dying.die_at = moment
+        with pytest.raises(Crash):
+            await go(dying)
+        resumed = await go(dying.reopened())
+        assert resumed.store.fingerprint == undisturbed.store.fingerprint, f"died at {moment}"
+        assert at_its_limit(resumed)
+
+
+async def half_sold(product: Product, part: Callable[[Decimal], Decimal]) -> tuple[Run, object]:
+    """A run with a position, of which a part is asked for at its end."""
+    run = Run(
+        ListFeed([candle(index, 100.0) for index in range(4)], product=product), Scripted({1: buy("95")}), policy=SIZED
+    )
+    await run.go()
+    held, now = run.engine.account.ledger.quantity(BTC), START + 4 * MINUTE
+    answer = run.engine._desk.reduce(BTC, part(held), "anna", now, key="k")
+    again = run.engine._desk.reduce(BTC, part(held), "anna", now, key="k")
+    assert again == answer
+    return run, answer
+
+
+@PRODUCTS
+async def test_a_part_is_asked_for_once_and_leaves_the_state_alone(product: Product) -> None:
+    run, answer = await half_sold(product, lambda held: held / 3)
+    assert isinstance(answer, OrderRef)
+    (exit_,) = run.engine._desk.orders.live(purpose=Purpose.EXIT)
+    assert exit_.order.quantity == D("3.326") if product is Product.UM else D("3.32") < exit_.order.quantity < D("3.33")
+    assert run.engine.account.desk_state is DeskState.ACTIVE
+    another = run.engine._desk.reduce(BTC, D(1), "anna", START + 4 * MINUTE, key="other")
+    assert isinstance(another, Refusal)
+    assert another.code is RefusalCode.EXIT_PENDING
+
+
+@pytest.mark.parametrize("quantity", ["0", "-1", "NaN", "Infinity"])
+async def test_a_part_that_is_no_quantity_is_refused_by_name(quantity: str) -> None:
+    _, answer = await half_sold(Product.UM, lambda _: D(quantity))
+    assert isinstance(answer, Refusal)
+    assert answer.code is RefusalCode.BAD_SIZE
+
+
+async def test_a_part_that_leaves_too_little_closes_all() -> None:
+    run, answer = await half_sold(Product.UM, lambda held: held - D("0.001"))
+    assert isinstance(answer, OrderRef)
+    (exit_,) = run.engine._desk.orders.live(purpose=Purpose.EXIT)
+    assert exit_.order.quantity == run.engine.account.ledger.quantity(BTC)
