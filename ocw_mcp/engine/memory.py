@@ -7,7 +7,7 @@ import msgspec
 from ocw_mcp.core.gate.gate import GateState
 from ocw_mcp.core.market.market import SymbolState
 from ocw_mcp.core.risk.budget import BudgetState
-from ocw_mcp.domain.market import Book, Instrument
+from ocw_mcp.domain.market import Book
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderIntent
 from ocw_mcp.engine.account import Account, AccountState
@@ -21,7 +21,7 @@ from ocw_mcp.engine.hands import HandsState
 from ocw_mcp.engine.snapshot import positions
 from ocw_mcp.engine.tally import Tally
 
-MEMORY_FORMAT = 9
+MEMORY_FORMAT = 10
 """Counts up whenever a field changes its name or its meaning: an older state is then refused and not misread."""
 
 
@@ -40,7 +40,6 @@ class EngineMemory(msgspec.Struct):
     budget: BudgetState
     tally: Tally
     timers: dict[str, int]
-    instruments: dict[str, Instrument]
     books: dict[str, Book]
     hashes: tuple[str, str]
     """Of the policies and the prompts that were in force."""
