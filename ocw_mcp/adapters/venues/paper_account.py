@@ -61,7 +61,7 @@ class PaperAccount:
         """Of each position that a price could take away."""
 
     def instrument(self, symbol: str, price: float) -> Instrument:
-        """The filters of a symbol; where no table has them they follow its prices, of which `price` may be the first."""
+        """The filters of a symbol as they are now; `price` counts as its first where the market has shown none yet."""
         return self.filters.get(symbol, price)
 
     @property
