@@ -30,7 +30,7 @@ def body(
         number += len(block)
         if start == 1 and lines and lines[0] and (wrong := header(lines[0].split(","))) is not None:
             if wrong:
-                raise refusal(name, 1, wrong)
+                tally.leave_out(name, refusal(name, 1, wrong))
             start, lines = 2, lines[1:]
         if not blank and "" in lines:
             blank = start + lines.index("")

@@ -56,7 +56,7 @@ class LeftOut(msgspec.Struct):
     def fault(self) -> str:
         """The file and what is wrong with it, with the number of rows."""
         if self.rows is None:
-            return f"{self.file}: {self.why}"
+            return self.why if self.why.startswith(self.file) else f"{self.file}: {self.why}"
         more = f" ({self.rows:,} rows of this file are left out)" if self.rows > 1 else " (this row is left out)"
         return self.why + more
 
@@ -110,7 +110,9 @@ class Tally(msgspec.Struct):
         """Leave out what is not read yet of a file, and name it. Raises the fault where the terms are strict."""
         if self.terms.strict:
             raise fault
-        self.left_out[file] = LeftOut(file, f"{fault}; what follows in it is left out")
+        known = self.left_out.get(file)
+        before = f"{known.why}; " if known is not None else ""
+        self.left_out[file] = LeftOut(file, f"{before}{fault}; what follows in it is left out")
 
     def is_discontinuity(self, symbol: str, since: int, until: int, before: float, after: float) -> bool:
         """Whether a price after a hole is in another unit; if so, that is noted."""
