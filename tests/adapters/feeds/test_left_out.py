@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import math
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -85,17 +87,22 @@ def test_rows_that_cannot_be_believed_are_named_and_the_rest_goes_on(
 
 
 def test_metrics_funding_and_trades_are_read_on_past_a_bad_row(ocw: Ocw, tmp_path: Path) -> None:
-    write(tmp_path, f"{FIRST}.csv", lines())
-    write(tmp_path, "BTCUSDT-metrics-2026-01-01.csv", "2026-01-01 00:05:00,BTCUSDT,lots,6,1,1,1,1\n")
-    write(tmp_path, "BTCUSDT-fundingRate-2026-01.csv", f"{START},8,0.0001\n{START + MINUTE},8,7\n")
+    write(tmp_path, f"{FIRST}.csv", lines(900))
+    metrics = "2026-01-01 {at:%H:%M:%S},BTCUSDT,{interest},6,1,1,1,1\n"
+    times = [datetime.fromtimestamp(START / 1000 + n * 300, UTC) for n in range(20)]
+    told = "".join(metrics.format(at=at, interest="lots" if n == 7 else 5) for n, at in enumerate(times))
+    write(tmp_path, "BTCUSDT-metrics-2026-01-01.csv", told)
+    write(tmp_path, "BTCUSDT-fundingRate-2026-01.csv", f"{START},8,0.0001\n{START + 800 * MINUTE},8,7\n")
     trade = "{n},100,1,1,1,{at},false\n"
     write(
         tmp_path,
         "ETHUSDT-aggTrades-2026-01-01.csv",
-        trade.format(n=1, at=START) + "2,0,1,1,1,5,no\n" + trade.format(n=3, at=START + MINUTE),
+        "".join(trade.format(n=n, at=START + n * MINUTE) for n in range(20))
+        + "20,0,1,1,1,5,no\n"
+        + trade.format(n=21, at=START + 21 * MINUTE),
     )
     figures = report(ocw("replay", tmp_path, "--json"))
-    assert figures["candles"] == 32
+    assert figures["candles"] == 921
     assert {each["file"].split("-")[1]: each["rows"] for each in figures["left_out"]} == {
         "metrics": 1, "fundingRate": 1, "aggTrades": 1,
     }  # fmt: skip
@@ -117,11 +124,14 @@ def test_a_file_that_is_damaged_or_has_another_checksum_is_named_and_the_rest_go
     assert ocw("replay", tmp_path, "--strict").code == 2
 
 
-def test_a_tape_without_any_sound_row_is_refused(ocw: Ocw, tmp_path: Path) -> None:
-    write(tmp_path, f"{FIRST}.csv", "soon,1,1,1,1,1\n")
+@pytest.mark.parametrize("sound", [0, 2, 300])
+def test_a_tape_of_which_every_tenth_row_is_at_fault_is_refused(ocw: Ocw, tmp_path: Path, sound: int) -> None:
+    write(tmp_path, f"{FIRST}.csv", lines(sound) + lines(200, START + DAY // 2, price=math.nan))
+    if not sound:
+        write(tmp_path, f"{FIRST}.csv", "soon,1,1,1,1,1\n" + lines(1))
     said = ocw("replay", tmp_path)
     assert (said.code, said.err.count("\n")) == (2, 1)
-    assert f"no candle is left: {FIRST}.csv, line 1: 'soon,1,1,1,1,1' is neither a candle" in said.err
+    assert f"{FIRST}.csv, line " in said.err
 
 
 def test_trades_far_out_of_order_are_sorted_and_later_ones_named(
@@ -213,7 +223,7 @@ def test_info_counts_candles_whose_price_moved_on_no_volume(ocw: Ocw, tmp_path: 
 def test_no_control_character_of_a_name_comes_out(ocw: Ocw, tmp_path: Path) -> None:
     odd = "\x1b]0;gone\x07\u202e"
     tape = tmp_path / f"t{odd}"
-    write(tape, f"{odd}/{FIRST}.csv", "soon,1,1,1,1,1\n" + lines())
+    write(tape, f"{odd}/{FIRST}.csv", lines() + "soon,1,1,1,1,1\n")
     write(tape, f"read{odd}me.md", "")
     packed(tape, NEXT, lines(30, START + DAY), f"{odd}/ETHUSDT-1m-2026-01-02.csv")
     said = [

@@ -28,6 +28,7 @@ def body(
     for block in blocks(file.path, name):
         start, lines = number, block
         number += len(block)
+        tally.taken += len(block)
         if start == 1 and lines and lines[0] and (wrong := header(lines[0].split(","))) is not None:
             if wrong:
                 tally.leave_out(name, refusal(name, 1, wrong))

@@ -91,7 +91,8 @@ def _rows(
                 continue
             if last is not None and row.at <= last.at:
                 if row != last:
-                    tally.leave_out(name, refusal(name, number, again_fault(row.at, last.at, *place)))
+                    wrong = again_fault(row.at, last.at, *place)
+                    tally.leave_out(name, refusal(name, number, wrong))
                 else:
                     tally.duplicates += 1
                 continue

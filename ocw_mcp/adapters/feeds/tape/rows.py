@@ -18,6 +18,7 @@ from ocw_mcp.adapters.feeds.tape.faults import (
     MICROSECONDS,
     again_fault,
     header_fault,
+    off_grid,
     open_ms,
     row_fault,
     sequel_fault,
@@ -84,7 +85,8 @@ def candles(
                 good = False
             if not good:  # the very first row comes here too, for want of a previous price
                 if wrong := row_fault(cells, width, grid):
-                    tally.leave_out(name, refusal(name, number, wrong))
+                    often = off_grid(cells[0], grid)
+                    tally.leave_out(name, refusal(name, number, wrong), often=often)
                     continue
                 opens_at, (open_, high, low, close, volume) = open_ms(cells[0]), map(float, cells[1:6])
                 taker = taker_volume(cells, volume)
@@ -92,7 +94,8 @@ def candles(
                     if opens_at == open_ms(past[0]) and list(map(float, cells[1:6])) == list(map(float, past[1:6])):
                         tally.duplicates += 1
                     else:
-                        tally.leave_out(name, refusal(name, number, again_fault(opens_at, open_ms(past[0]), *place)))
+                        wrong = again_fault(opens_at, open_ms(past[0]), *place)
+                        tally.leave_out(name, refusal(name, number, wrong))
                     continue
                 if not past and before is not None and opens_at > before.close_time:
                     due, previous = before.close_time, before.close

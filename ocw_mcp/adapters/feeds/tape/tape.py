@@ -15,7 +15,7 @@ from ocw_mcp.adapters.feeds.tape.merge import candle_frames, with_derivatives
 from ocw_mcp.adapters.feeds.tape.names import Stream
 from ocw_mcp.adapters.feeds.tape.order import scan
 from ocw_mcp.adapters.feeds.tape.rows import candles
-from ocw_mcp.adapters.feeds.tape.terms import Discontinuity, LeftOut, Tally, TapeTerms
+from ocw_mcp.adapters.feeds.tape.terms import PROVEN, Discontinuity, LeftOut, Tally, TapeTerms
 from ocw_mcp.adapters.feeds.tape.trades import trade_candles
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Candle, Frame, MarketIdentity, Product
@@ -75,7 +75,7 @@ class TapeFeed:
 
     async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
         """All frames later than `after` (ms), or all there are. Raises TapeError where the tape cannot be believed."""
-        self._tally = tally = Tally(terms=self._terms)
+        self._tally = tally = Tally(terms=self._terms, taken=0 if after is None else PROVEN)
         selection = self.selection
         with ExitStack() as stack:
 
@@ -114,7 +114,7 @@ class TapeFeed:
             over = [file for file in files if _is_over(file, self.interval, after)]
             files = [file for file in files if file not in over]
             # A symbol that had ended stays so, and what comes now follows what was last.
-            earlier = Tally(terms=msgspec.structs.replace(self._terms, strict=False))
+            earlier = Tally(terms=msgspec.structs.replace(self._terms, strict=False), taken=PROVEN)
             before = deque(read(over, symbol, self.interval, None, earlier), maxlen=1)
             tally.discontinuities.update(earlier.discontinuities)
             if symbol in tally.discontinuities:

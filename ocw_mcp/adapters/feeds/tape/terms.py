@@ -11,6 +11,10 @@ from ocw_mcp.domain.words import said
 
 CUT_OVER: Final = int(datetime(2026, 6, 25, tzinfo=UTC).timestamp()) * SECOND
 """From this moment (ms) on the archive stamps metrics with the beginning of their five minutes, no longer the end."""
+MOST_FAULTS: Final = 10
+"""One row of so many may be left out."""
+PROVEN: Final = 1 << 60
+"""Rows that count as taken where a pass goes on after others, which had them."""
 FACTOR: Final = 10.0
 """A price that changes by more than this factor while no candle was there is in another unit."""
 
@@ -91,15 +95,27 @@ class Tally(msgspec.Struct):
     rows: int = 0
     """Rows read, the duplicates included; counted by streams other than candles."""
     terms: TapeTerms = TapeTerms()
+    taken: int = 0
+    """Rows of all streams so far, by whole blocks of a file, the one under way included."""
+    faults: int = 0
+    """Rows left out, but those that may come often."""
     left_out: dict[str, LeftOut] = {}
     """By file. Only the first fault of a file is kept, with the number of rows."""
     discontinuities: dict[str, Discontinuity] = {}
     """By symbol."""
 
-    def leave_out(self, file: str, fault: TapeError) -> None:
-        """Leave one row out and name it. Raises the fault where the terms are strict."""
+    def leave_out(self, file: str, fault: TapeError, *, often: bool = False) -> None:
+        """Leave one row out and name it.
+
+        Raises the fault where the terms are strict, and where more than a tenth of the rows so far are left out: that
+        is no market with a fault, but another kind of file. Rows that may come `often` do not count.
+        """
         if self.terms.strict:
             raise fault
+        if not often:
+            self.faults += 1
+            if self.faults * MOST_FAULTS > self.taken:
+                raise fault
         known = self.left_out.get(file)
         if known is None:
             known = self.left_out[file] = LeftOut(file, str(fault), 0)
