@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import structlog
 
 from ocw_mcp import __version__
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from ocw_mcp.app.claude import Brain
 
 log = structlog.get_logger()
+
+WARNED_OF = 20
+"""Files and rows left out of which a run warns one by one."""
 
 
 class Job(NamedTuple):
@@ -106,7 +110,7 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
                 _draw(job.picture, job.feed, store, figures)
             log.info("stopped", why=why, chain_head=store.chain_head, fingerprint=store.fingerprint)
             if isinstance(job.feed, TapeFeed):
-                figures |= {"duplicates": job.feed.dropped, "disordered": job.feed.disordered}
+                figures |= _of_the_tape(job.feed, figures["flags"])
             if job.brain is not None and job.brain.recording is not None:
                 figures["not_recorded"] = len(job.brain.recording.unanswered())
                 if told := job.brain.recording.in_words():
@@ -114,6 +118,28 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
             return Outcome(_with_speed(figures, wall_s, book.engine.tally.candles - candles_before), why)
         finally:
             store.close()
+
+
+def _of_the_tape(feed: TapeFeed, flags: list[str]) -> dict[str, Any]:
+    """What a tape was mended for, what of it was left out, and where symbols ended; warns of the latter two."""
+    left_out, breaks = feed.left_out, feed.discontinuities
+    for each in left_out[:WARNED_OF]:
+        _warn(str(each))
+    if len(left_out) > WARNED_OF:
+        _warn(f"left out: {len(left_out) - WARNED_OF} more; `ocw tape info` and --json list them all")
+    told = [
+        f"discontinuity: {each}; that is another unit and no gain or loss, so the symbol ends before it"
+        for each in breaks
+    ]
+    for flag in told:
+        _warn(flag)
+    return {
+        "flags": [*flags, *told],
+        "duplicates": feed.dropped,
+        "disordered": feed.disordered,
+        "left_out": msgspec.to_builtins(left_out),
+        "discontinuities": msgspec.to_builtins(breaks),
+    }
 
 
 def _seated(job: Job, brain: "Brain", kept: ExitStack, store: SqliteStore, clock: Clock) -> Decider:

@@ -144,7 +144,7 @@ class Guard:
         long = self._account.ledger.quantity(symbol) > 0
         mark = self._account.ledger.marks[symbol]
         farthest = mark * (ONE - (1 if long else -1) * self._farthest_stop)
-        trigger = (ceil_to if long else floor_to)(farthest, self._quotes.instrument(symbol, float(mark)).tick)
+        trigger = (ceil_to if long else floor_to)(farthest, self._config.instruments(symbol, float(mark)).tick)
         self.protections[symbol] = Protection(trigger, target=None)
         self._unprotect(symbol, now)
         self._desk.close(symbol, PRINCIPAL, now)

@@ -285,7 +285,6 @@ class Engine:
                 budget=self.decisions.budget.state,
                 tally=self.tally,
                 timers=self._out.timers,
-                instruments=self._quotes.instruments,
                 books=self._quotes.books,
                 hashes=self._hashes,
                 commands=self._told.taken,
@@ -315,7 +314,6 @@ class Engine:
         self.decisions.budget.state = memory.budget
         self.tally = memory.tally
         self._out.timers = memory.timers
-        self._quotes.instruments = memory.instruments
         self._quotes.books = memory.books
         self._hashes = memory.hashes
         self._told.taken = memory.commands

@@ -137,7 +137,7 @@ class PaperTrading:
         closed, instrument = self.closed.get(order.symbol), self.account.instrument(order.symbol, float(price))
         shares = pressure(resting.filled + quantity, closed, instrument.step, self.terms)
         late = expected_move(closed, resting.arrives - at) if order.trigger_price is None else ZERO
-        cost = self._half_spread(order.symbol, at) + slippage(self.terms, shares) + late
+        cost = self._half_spread(order.symbol, at, price, instrument.tick) + slippage(self.terms, shares) + late
         return worsened(order.side, price, instrument.tick, cost)
 
     def _fill(
@@ -186,7 +186,10 @@ class PaperTrading:
         held = self.account.ledger.quantity(order.symbol)
         return min(resting.remaining, abs(held)) if held * order.side.sign < 0 else ZERO
 
-    def _half_spread(self, symbol: str, at: int) -> Decimal:
+    def _half_spread(self, symbol: str, at: int, price: Decimal, tick: Decimal) -> Decimal:
+        """What a taker pays of the spread, as a share. Where no order book tells it, a spread has one tick at least."""
         book = self._books.get(symbol)
         told = half_spread(book) if book is not None and at - book.at <= BOOK_BELIEVED_MS else None
-        return self.terms.half_spread if told is None else told
+        if told is not None or not self.terms.half_spread:
+            return self.terms.half_spread if told is None else told
+        return max(self.terms.half_spread, tick / 2 / price)

@@ -71,6 +71,22 @@ DecisionsOption = Annotated[
 MemoryOption = Annotated[
     bool, typer.Option("--memory/--no-memory", help="Whether Claude remembers earlier trades and days.")
 ]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Stop at the first row or file of a tape that cannot be believed.")
+]
+DiscontinuityOption = Annotated[
+    float | None,
+    typer.Option(
+        "--discontinuity", help="A price that changes by more than this factor across a hole ends the symbol; 10."
+    ),
+]
+StampsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics-stamps",
+        help="What stamps of metrics mean: end or beginning of five minutes, or the day of the change; 2026-06-25.",
+    ),
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the simulated market.")]
 
 
@@ -110,6 +126,9 @@ def run(
     record: RecordOption = None,
     decisions: DecisionsOption = None,
     memory: MemoryOption = True,
+    strict: StrictOption = False,
+    discontinuity: DiscontinuityOption = None,
+    metrics_stamps: StampsOption = None,
 ) -> None:
     """Run a book on paper: on the simulated market, or on a tape. Ctrl-C stops it, with a report."""
     # Looking at a book needs no indicators: it begins sooner, and the doctor can tell that TA-Lib is broken.
@@ -117,7 +136,7 @@ def run(
 
     wish = runs.Wish(
         market, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, seed, speed, picture,
-        serve, record, decisions, memory,
+        serve, record, decisions, memory, strict, discontinuity, metrics_stamps,
     )  # fmt: skip
     runs.run_and_print(wish, as_json=as_json)
 
@@ -142,13 +161,16 @@ def replay(
     record: RecordOption = None,
     decisions: DecisionsOption = None,
     memory: MemoryOption = True,
+    strict: StrictOption = False,
+    discontinuity: DiscontinuityOption = None,
+    metrics_stamps: StampsOption = None,
 ) -> None:
     """Run a tape from its beginning to its end, as fast as it goes."""
     from ocw_mcp.app.cli import runs
 
     wish = runs.Wish(
         tape, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, 1, "max", picture,
-        None, record, decisions, memory,
+        None, record, decisions, memory, strict, discontinuity, metrics_stamps,
     )  # fmt: skip
     runs.run_and_print(wish, as_json=as_json, tape_only=True)
 
@@ -226,11 +248,16 @@ def tape_info(
     product: ProductOption = None,
     interval: IntervalOption = None,
     symbols: SymbolsOption = None,
+    strict: StrictOption = False,
+    discontinuity: DiscontinuityOption = None,
+    metrics_stamps: StampsOption = None,
 ) -> None:
     """Read a tape to its end and say what it holds: rows, gaps, duplicates, disorder, and what a replay would use."""
     from ocw_mcp.app.cli import tapes
+    from ocw_mcp.app.markets import tape_terms
 
-    tapes.info_and_print(path, product, interval, symbols, as_json=as_json)
+    terms = tape_terms(strict, discontinuity, metrics_stamps)
+    tapes.info_and_print(path, product, interval, symbols, terms, as_json=as_json)
 
 
 @tape.command("fetch")

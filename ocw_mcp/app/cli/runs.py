@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from ocw_mcp.app import log
 from ocw_mcp.app.door import parse_door
-from ocw_mcp.app.markets import SIMULATED, open_market
+from ocw_mcp.app.markets import SIMULATED, open_market, tape_terms
 from ocw_mcp.app.narrator import Narrator
 from ocw_mcp.app.output import complaint, steady
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
@@ -52,6 +53,9 @@ class Wish(NamedTuple):
     record: Path | None = None
     decisions: Path | None = None
     memory: bool = True
+    strict: bool = False
+    discontinuity: float | None = None
+    metrics_stamps: str | None = None
 
 
 def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None:
@@ -86,6 +90,7 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
             interval=wish.interval,
             symbols=parse_symbols(wish.symbols),
             seed=wish.seed,
+            terms=tape_terms(wish.strict, wish.discontinuity, wish.metrics_stamps),
         ),
         agent=wish.agent,
         policies=load_policies(wish.policies, wish.policy),
@@ -131,8 +136,8 @@ def parse_product(text: str | None) -> Product | None:
 def parse_symbols(text: str | None) -> tuple[str, ...]:
     if text is None:
         return ()
-    symbols = sorted({part.strip().upper() for part in text.split(",")})
-    wrong = [symbol for symbol in symbols if not re.fullmatch(r"[A-Z0-9_]{2,30}", symbol)]
+    symbols = sorted({unicodedata.normalize("NFC", part.strip()).upper() for part in text.split(",")})
+    wrong = [symbol for symbol in symbols if not re.fullmatch(r"\w{2,40}", symbol)]
     if wrong:
         raise SettingsError(f"--symbols names {wrong[0]!r}, which is no symbol; expected some such as BTCUSDT,ETHUSDT")
     return tuple(symbols)
