@@ -12,6 +12,10 @@ FALLBACK: Final = "fallback: "
 """How a cause begins where the rules stood in for an agent; why follows."""
 UNAFFORDABLE: Final = "BUDGET"
 """How an agent's own reason begins where its next call might cost more than may be spent."""
+UNREADABLE: Final = "MALFORMED"
+"""How an agent's own reason begins where no decision could be read from its answer."""
+UNSENT: Final = "unsent: "
+"""How the cause of a HOLD begins where a model wrote its decision as text: its words follow, and nothing was sent."""
 REMEMBERED: Final = "memory: "
 """How the cause of a HOLD begins that repeats what the model meant at an earlier wake."""
 
@@ -59,6 +63,20 @@ class Leg(msgspec.Struct, frozen=True):
     """How sure whoever decides is, from 0 to 1; it is journaled, and changes nothing."""
     reasoning: str = ""
     signals: tuple[str, ...] = ()
+    malformed: str = ""
+    """What kept the leg from being read, in one clause: it is refused, and the others are carried out."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether the leg asks for something: all but HOLD do, and a leg that could not be read."""
+        return self.action is not Action.HOLD or bool(self.malformed)
+
+    def beyond_closing(self) -> str:
+        """Return what a SELL or COVER asks for beside closing the whole position at the market, such as `size=0.5`."""
+        if self.action not in (Action.SELL, Action.COVER):
+            return ""
+        asked = {"size": self.size, "limit": self.limit}
+        return ",".join(f"{name}={value}" for name, value in asked.items() if value is not None)
 
 
 class Comparison(StrEnum):
@@ -98,8 +116,10 @@ class Decision(msgspec.Struct, frozen=True):
     note: str = ""
     cause: str = ""
     """Why nothing is done, when nothing is done; or why the rules decided in the agent's place."""
+    unread: tuple[str, ...] = ()
+    """What of it, beside its legs, could not be read, one sentence each."""
 
     @property
     def holds(self) -> bool:
         """Whether it leaves every symbol as it is."""
-        return all(leg.action is Action.HOLD for leg in self.legs)
+        return not any(leg.asks for leg in self.legs)

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -11,6 +12,8 @@ from ocw_mcp.domain.money import ZERO, plain
 class RefusalCode(StrEnum):
     """The codes of a refusal. What they mean is in `MEANING`."""
 
+    MALFORMED = "MALFORMED"
+    UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL"
     SYMBOL_NOT_ALLOWED = "SYMBOL_NOT_ALLOWED"
     ORDER_NOTIONAL = "ORDER_NOTIONAL"
     POSITION_SHARE = "POSITION_SHARE"
@@ -32,6 +35,7 @@ class RefusalCode(StrEnum):
     SPOT_CANNOT_SHORT = "SPOT_CANNOT_SHORT"
     BELOW_MINIMUM = "BELOW_MINIMUM"
     BAD_SIZE = "BAD_SIZE"
+    CLOSES_WHOLE = "CLOSES_WHOLE"
     OPPOSITE_POSITION = "OPPOSITE_POSITION"
     ALREADY_IN_POSITION = "ALREADY_IN_POSITION"
     NO_POSITION = "NO_POSITION"
@@ -59,7 +63,12 @@ class RefusalCode(StrEnum):
     KEY_REUSED = "KEY_REUSED"
 
 
+QUOTING: Final = frozenset({RefusalCode.MALFORMED, RefusalCode.UNKNOWN_SYMBOL, RefusalCode.SYMBOL_NOT_ALLOWED})
+"""Codes whose `actual` repeats what the caller wrote."""
+
 MEANING: dict[RefusalCode, str] = {
+    RefusalCode.MALFORMED: "this leg could not be read; the others were carried out",
+    RefusalCode.UNKNOWN_SYMBOL: "this engine does not follow that symbol",
     RefusalCode.SYMBOL_NOT_ALLOWED: "the policy's symbols do not include this one",
     RefusalCode.ORDER_NOTIONAL: "the order is larger than one order may be",
     RefusalCode.POSITION_SHARE: "the position would be a larger share of equity than one position may be",
@@ -81,6 +90,7 @@ MEANING: dict[RefusalCode, str] = {
     RefusalCode.SPOT_CANNOT_SHORT: "spot has no short; sell what is held, or trade futures",
     RefusalCode.BELOW_MINIMUM: "after rounding, the order is below the venue's smallest quantity or notional",
     RefusalCode.BAD_SIZE: "the size is not a share of equity above 0 and up to 1",
+    RefusalCode.CLOSES_WHOLE: "SELL and COVER close the whole position at the market; this leg asks for something else",
     RefusalCode.OPPOSITE_POSITION: "a position the other way is open; close it first",
     RefusalCode.ALREADY_IN_POSITION: "a position this way is open; ADD is the word for making it larger",
     RefusalCode.NO_POSITION: "there is no position to act on",

@@ -158,6 +158,7 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
         [
             *([] if briefed else [standing(snapshot.limits)]),
             *([_noted(snapshot.note, reader, "note")] if snapshot.note else []),
+            *_undone(snapshot, reader),
             *_listed(
                 "trades (opened, held, pnl)",
                 [_trade(each) for each in (snapshot.trades[-BRIEFED_TRADES:] if briefed else snapshot.trades)],
@@ -262,6 +263,11 @@ def _noted(note: Remark, reader: str, what: str) -> str:
     return f"{what}: {untrusted(note.text, LONGEST_REMARK)}"
 
 
+def _undone(snapshot: Snapshot, reader: str) -> list[str]:
+    """What of the reader's own last decision was not taken; that of another decider has words of others in it."""
+    return [f"not taken: {untrusted(each.text, LONGEST_REMARK)}" for each in snapshot.undone if each.by == reader]
+
+
 def _whose(reason: WakeReason) -> str:
     return reason.symbol or "desk"
 
@@ -289,6 +295,7 @@ def full(snapshot: Snapshot, *, reader: str = "") -> str:
             "Safety limits in force:",
             *([f"  {name}: {text}" for name, text in snapshot.limits] or ["  not told here"]),
             _noted(snapshot.note, reader, "Note") if snapshot.note else "Note: none",
+            *_undone(snapshot, reader),
             f"Last trades (opened, held, PnL), oldest first:{'' if snapshot.trades else ' none'}",
             *(f"  {_trade(each)}" for each in snapshot.trades),
             f"Product: {snapshot.product}",

@@ -176,7 +176,7 @@ async def test_a_symbol_that_nobody_follows_is_one_refused_leg(desk: Looked) -> 
     assert answer.structured_content is not None
     rows = answer.structured_content["legs"]
     assert [row["outcome"] for row in rows] == ["refused", "accepted"]
-    assert rows[0]["refusal"].startswith("NO_PRICE: ")
+    assert rows[0]["refusal"].startswith("UNKNOWN_SYMBOL: ")
 
 
 async def test_conditions_are_armed_and_those_that_cannot_be_are_told_in_the_journal(desk: Looked) -> None:
