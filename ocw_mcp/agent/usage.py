@@ -5,7 +5,6 @@ What cannot be read, and what cannot be, counts at the most that it can have bee
 
 import math
 import re
-from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -39,7 +38,7 @@ def bounds(asked_bytes: int, max_tokens: int, answered_bytes: int) -> Bounds:
 
 def counted(told: object, most: Bounds, max_tokens: int) -> Usage:
     """Return the tokens as billed; what was written without a word on for how long is taken for the dearer hour."""
-    usage: Mapping[str, Any] = told if isinstance(told, dict) else {}
+    usage: dict[str, Any] = told if isinstance(told, dict) else {}
     output = _first(usage, _OUTPUT)
     output = most.output if output is None or output > max_tokens else output
     prompt = _prompt(usage)
@@ -48,7 +47,7 @@ def counted(told: object, most: Bounds, max_tokens: int) -> Usage:
     return msgspec.structs.replace(prompt, output=output)
 
 
-def _prompt(usage: Mapping[str, Any]) -> Usage | None:
+def _prompt(usage: dict[str, Any]) -> Usage | None:
     """Return the tokens of the prompt; None where one of the counts cannot be read."""
     split, details = usage.get("cache_creation") or {}, usage.get("prompt_tokens_details") or {}
     if not isinstance(split, dict) or not isinstance(details, dict):
@@ -63,7 +62,7 @@ def _prompt(usage: Mapping[str, Any]) -> Usage | None:
     return Usage(plain=plain, read=read, written_5m=short, written_1h=max(long, written - short))
 
 
-def _first(usage: Mapping[str, Any], names: tuple[str, ...], missing: int | None = None) -> int | None:
+def _first(usage: dict[str, Any], names: tuple[str, ...], missing: int | None = None) -> int | None:
     """Return the first count that is there; None for one that is no number, or below 0."""
     told = next((usage[name] for name in names if usage.get(name) is not None), None)
     return missing if told is None else _count(told)

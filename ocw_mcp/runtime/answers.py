@@ -7,7 +7,7 @@ places are rounded. Whether it makes sense on the account is for the desk to say
 
 from collections.abc import Collection, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -55,7 +55,8 @@ def sound(answer: object, symbols: Collection[str] = ()) -> Decision:
     """
     if not isinstance(answer, Decision):
         return _storable(answer, Decision, "answer")
-    legs, wished = answer.legs, answer.wake_conditions
+    legs: Any = answer.legs
+    wished: Any = answer.wake_conditions
     if not isinstance(legs, Sequence) or not isinstance(wished, Sequence | None):
         return _storable(answer, Decision, "answer")
     if len(legs) > MOST_LEGS or len(wished or ()) > MOST_CONDITIONS:

@@ -9,6 +9,7 @@ from pydantic import Field, WithJsonSchema
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.doors.mcp import account_view, words
+from ocw_mcp.doors.mcp.arguments import ROUNDED
 from ocw_mcp.doors.mcp.looks import Looks, meta
 from ocw_mcp.doors.mcp.results import (
     CheckResult,
@@ -24,9 +25,10 @@ LARGEST = 10**12
 Amount = Annotated[
     Decimal,
     Field(gt=0, le=LARGEST, max_digits=30, decimal_places=12, allow_inf_nan=False),
-    WithJsonSchema({"type": ["string", "number"]}),
+    WithJsonSchema({"type": "number"}),
+    ROUNDED,
 ]
-"""A price, a quantity or a share above 0."""
+"""A price, a quantity or a share above 0; as a text it is taken, too."""
 
 HYPOTHETICAL = "asked"
 """The principal of an order that nobody places."""
@@ -96,7 +98,7 @@ def account_tools(look: Looks) -> list[HouseTool]:
         that would pass. Entries need size or quantity, and a stop; SELL and COVER close the whole position."""
         facade = look()
         chosen = Action(action)
-        require_one_size(chosen, size, quantity)
+        require_one_size(chosen, size, quantity, limit)
         # With a quantity the share is not asked for; a whole one stands in for it.
         share = size if quantity is None else Decimal(1)
         leg = Leg(facade.known(symbol), chosen, size=share, stop=stop, target=target, limit=limit)
@@ -106,8 +108,20 @@ def account_tools(look: Looks) -> list[HouseTool]:
     return [make(each) for each in tools]
 
 
-def require_one_size(action: Action, size: Decimal | None, quantity: Decimal | None) -> None:
-    """Refuse an entry that has no size, or two. Raises RequestError."""
+def require_one_size(
+    action: Action, size: Decimal | None, quantity: Decimal | None, limit: Decimal | None = None
+) -> None:
+    """Refuse an entry that has no size, or two, and a closing that has any of them. Raises RequestError."""
+    given = {"size": size, "quantity": quantity, "limit": limit}
+    beyond = [f"{name}={value}" for name, value in given.items() if value is not None]
+    if not action.adds_risk and beyond:
+        raise RequestError(
+            RequestCode.BAD_ARGUMENTS,
+            what=f"{action} closes the whole position at the market",
+            limit=f"no {', no '.join(given)}",
+            actual=",".join(beyond),
+            next_=f"leave it out to see {action} of the whole position",
+        )
     if action.adds_risk and (size is None) == (quantity is None):
         raise RequestError(
             RequestCode.BAD_ARGUMENTS,

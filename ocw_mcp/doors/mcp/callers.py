@@ -11,7 +11,7 @@ from ocw_mcp.adapters.control.tokens import SCOPES, Principal
 from ocw_mcp.domain.orders import ATTACHED
 
 TRADES: Final = "trade"
-LONGEST_OWN: Final = 24
+LONGEST_OWN: Final = 20
 """Characters that are told of what a client calls itself."""
 
 INSIDER: Final = Principal("insider", SCOPES["trade"])

@@ -61,7 +61,7 @@ class StatusResult(Result):
     daily_loss: str
     daily_loss_reached: bool
     paused_until: str | None
-    lowered: Annotated[LoweredOut | None, WithJsonSchema({"type": ["object", "null"]})]
+    lowered: Annotated[LoweredOut | None, WithJsonSchema({"description": "null while ACTIVE"})]
     open_positions: int
     unprotected: list[str]
     live_orders: int
@@ -337,3 +337,4 @@ class SubmittedResult(Result):
 
     wake: int
     legs: list[LegAnswered]
+    not_taken: list[str]

@@ -108,8 +108,10 @@ def submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", tradi
         f"{f', {row.refusal}' if row.refusal else ''}{f' {row.approval} until {row.until}' if row.approval else ''}"
         for row in rows
     ]
-    result = SubmittedResult(meta=meta, wake=wake, legs=rows)
-    return told(result, "\n".join([headline(meta), f"wake {wake} is answered", *(lines or ["everything is held"])]))
+    refused = [untrusted(each, 200) for each in answer.refused]
+    result = SubmittedResult(meta=meta, wake=wake, legs=rows, not_taken=refused)
+    lines = (lines or ["everything is held"]) + [f"not taken: {each}" for each in refused]
+    return told(result, "\n".join([headline(meta), f"wake {wake} is answered", *lines]))
 
 
 def answered(answer: "Answer | None") -> dict[str, Any]:

@@ -189,7 +189,6 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("market_get_candles", {}, "BAD_ARGUMENTS: "),
     ("market_get_candles", {"symbol": "BTCUSDT", "limit": 10**30}, "BAD_ARGUMENTS: "),
     ("market_get_candles", {"symbol": "BTCUSDT", "limit": float("nan")}, "BAD_ARGUMENTS: "),
-    ("market_get_candles", {"symbol": "BTCUSDT", "limt": 5}, "BAD_ARGUMENTS: "),
     ("market_get_candles", {"symbol": "BTCUSDT", "timeframe": "1y"}, "UNKNOWN_TIMEFRAME: "),
     ("market_get_candles", {"symbol": "BTCUSDT", "cursor": "orders:5"}, "BAD_CURSOR: "),
     ("orders_get", {"status": "dead"}, "BAD_ARGUMENTS: "),
