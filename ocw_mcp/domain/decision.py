@@ -71,13 +71,6 @@ class Leg(msgspec.Struct, frozen=True):
         """Whether the leg asks for something: all but HOLD do, and a leg that could not be read."""
         return self.action is not Action.HOLD or bool(self.malformed)
 
-    def beyond_closing(self) -> str:
-        """Return what a SELL or COVER asks for beside closing the whole position at the market, such as `size=0.5`."""
-        if self.action not in (Action.SELL, Action.COVER):
-            return ""
-        asked = {"size": self.size, "limit": self.limit}
-        return ",".join(f"{name}={value}" for name, value in asked.items() if value is not None)
-
 
 class Comparison(StrEnum):
     """How a wake condition holds a reading against its threshold."""

@@ -35,7 +35,6 @@ class RefusalCode(StrEnum):
     SPOT_CANNOT_SHORT = "SPOT_CANNOT_SHORT"
     BELOW_MINIMUM = "BELOW_MINIMUM"
     BAD_SIZE = "BAD_SIZE"
-    CLOSES_WHOLE = "CLOSES_WHOLE"
     OPPOSITE_POSITION = "OPPOSITE_POSITION"
     ALREADY_IN_POSITION = "ALREADY_IN_POSITION"
     NO_POSITION = "NO_POSITION"
@@ -90,7 +89,6 @@ MEANING: dict[RefusalCode, str] = {
     RefusalCode.SPOT_CANNOT_SHORT: "spot has no short; sell what is held, or trade futures",
     RefusalCode.BELOW_MINIMUM: "after rounding, the order is below the venue's smallest quantity or notional",
     RefusalCode.BAD_SIZE: "the size is not a share of equity above 0 and up to 1",
-    RefusalCode.CLOSES_WHOLE: "SELL and COVER close the whole position at the market; this leg asks for something else",
     RefusalCode.OPPOSITE_POSITION: "a position the other way is open; close it first",
     RefusalCode.ALREADY_IN_POSITION: "a position this way is open; ADD is the word for making it larger",
     RefusalCode.NO_POSITION: "there is no position to act on",

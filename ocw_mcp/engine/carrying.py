@@ -13,7 +13,7 @@ from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.answers import Answer
 from ocw_mcp.engine.approvals import Approvals, not_approved
 from ocw_mcp.engine.desk import Desk
-from ocw_mcp.engine.entries import beyond_closing, entering
+from ocw_mcp.engine.entries import entering
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.hands import Hands
 from ocw_mcp.engine.legs import exit_objection
@@ -62,7 +62,7 @@ class Carrier:
         """The name of the order that came of it, or why none did; None where there was nothing to do."""
         if not leg.asks:
             return None
-        if (unfit := self._unfit(leg, wake_id)) is not None:
+        if (unfit := self._unfit(leg)) is not None:
             return self._desk.refuse(_as_asked(leg, key, principal, wake_id), unfit)
         if leg.action.adds_risk:
             return self._enter(leg, key, principal, wake_id, now, terms)
@@ -78,15 +78,14 @@ class Carrier:
             return desk.close(leg.symbol, principal, now, key=key, wake_id=wake_id)
         return desk.refuse(desk.reduction(leg.symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id), refusal)
 
-    def _unfit(self, leg: Leg, wake_id: int | None) -> Refusal | None:
+    def _unfit(self, leg: Leg) -> Refusal | None:
         """Return what is wrong with a leg on any account: it could not be read, or it means no order of ours."""
         if leg.malformed:
             return Refusal(RefusalCode.MALFORMED, limit="a leg as the schema has it", actual=leg.malformed)
         if leg.symbol not in self._symbols:
             known = ",".join(self._symbols)
             return Refusal(RefusalCode.UNKNOWN_SYMBOL, limit=known, actual=repr(leg.symbol[:20]))
-        # For a caller outside a wake the check before a preview refuses it.
-        return None if wake_id is None else beyond_closing(leg)
+        return None
 
     def answer(self, key: str) -> Answer | None:
         """What a leg was answered; None where it held, or nothing is remembered."""

@@ -122,13 +122,6 @@ def check(leg: Leg, desk: Desk, guard: Guard, principal: str, now: int, quantity
     )
 
 
-def beyond_closing(leg: Leg) -> Refusal | None:
-    """Return the refusal of a SELL or COVER that asks for more than to close the whole position at the market."""
-    given = leg.beyond_closing()
-    limit = f"{leg.action} without a size or a limit"
-    return Refusal(RefusalCode.CLOSES_WHOLE, limit=limit, actual=given) if given else None
-
-
 def _check_exit(leg: Leg, desk: Desk, principal: str, now: int) -> Checked:
     account = desk.view(leg.symbol, now)
     intent = desk.reduction(leg.symbol, Purpose.EXIT, principal)
@@ -136,7 +129,7 @@ def _check_exit(leg: Leg, desk: Desk, principal: str, now: int) -> Checked:
     refusal: Refusal | None = None
     if account is None:
         refusal = Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
-    elif (refusal := beyond_closing(leg) or exit_objection(leg, account.quantity)) is None:
+    elif (refusal := exit_objection(leg, account.quantity)) is None:
         if desk.exit_under_way(leg.symbol):
             refusal = Refusal(RefusalCode.EXIT_PENDING, limit="one exit", actual="under way")
         else:

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from ocw_mcp.app.output import complaint, of_a_stream, silence, steady
+from ocw_mcp.app.output import clean, complaint, of_a_stream, silence, steady
 from ocw_mcp.domain.errors import OcwError
 
 UNWRITTEN = 1
@@ -55,4 +55,4 @@ def _command() -> None:
 
 
 def _speak(text: str) -> None:
-    print(f"ocw: {text}", file=sys.stderr)  # noqa: T201 - the one place where errors are spoken
+    print(clean(f"ocw: {text}"), file=sys.stderr)  # noqa: T201 - the one place where errors are spoken

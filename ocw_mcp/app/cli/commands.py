@@ -16,6 +16,7 @@ from ocw_mcp.app.cli.options import BookOption, JsonOption, PoliciesOption, Poli
 from ocw_mcp.app.cli.person import person
 from ocw_mcp.app.cli.policies import policies
 from ocw_mcp.app.cli.tokens import tokens
+from ocw_mcp.app.output import say
 from ocw_mcp.domain.steps import Verb
 
 app = typer.Typer(
@@ -76,7 +77,7 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the simulated m
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(__version__)
+        say(__version__)
         raise typer.Exit
 
 
@@ -157,7 +158,7 @@ def replay(
 def status(state: BookOption, as_json: JsonOption = False) -> None:
     """Show a book: its state, positions, stops and counters. It is only read, whether an engine runs or not."""
     view = operate.status(state)
-    typer.echo(json.dumps(view, indent=2) if as_json else operate.status_text(view))
+    say(json.dumps(view, indent=2) if as_json else operate.status_text(view))
 
 
 looks.add_to(app)
@@ -171,13 +172,13 @@ app.add_typer(install, name="install")
 @app.command()
 def halt(state: BookOption) -> None:
     """No new risk from here on: entries are cancelled, stops stay. The engine obeys when it takes the command."""
-    typer.echo(operate.leave(state, Verb.HALT))
+    say(operate.leave(state, Verb.HALT))
 
 
 @app.command()
 def flatten(state: BookOption) -> None:
     """Halt, take entries and targets off, and close every position; each stop goes when its position is flat."""
-    typer.echo(operate.leave(state, Verb.FLATTEN))
+    say(operate.leave(state, Verb.FLATTEN))
 
 
 @app.command()
@@ -186,7 +187,7 @@ def resume(
     paper: Annotated[bool, typer.Option("--paper", help="Yes: let a book on paper take new risk again.")] = False,
 ) -> None:
     """Let a halted book take new risk again: a person's word, by --paper on paper, else by the passphrase."""
-    typer.echo(operate.resume(state, paper=paper))
+    say(operate.resume(state, paper=paper))
 
 
 @app.command()
@@ -196,7 +197,7 @@ def init(
     ] = None,
 ) -> None:
     """Make a state directory with a `.env` to fill in, readable by you alone."""
-    typer.echo(operate.init(state))
+    say(operate.init(state))
 
 
 @journal.command()
@@ -209,7 +210,7 @@ def verify(
 ) -> None:
     """Check the journal from its first row: chain, sequence, fingerprint, and all that is derived from it."""
     result = operate.verify(state, head)
-    typer.echo(json.dumps(result, indent=2) if as_json else operate.verify_text(result))
+    say(json.dumps(result, indent=2) if as_json else operate.verify_text(result))
     if not result["ok"]:
         raise typer.Exit(1)
 

@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from ocw_mcp.adapters.feeds.archive.plan import pieces, wanted
 from ocw_mcp.app.cli.runs import parse_product
+from ocw_mcp.app.cli.tables import Clean
 from ocw_mcp.app.cli.tapes import watching
 from ocw_mcp.domain.market import Product
 
@@ -41,7 +41,7 @@ def fetch_and_print(
     if as_json:
         print(json.dumps(msgspec.to_builtins(fetched)))  # noqa: T201 - the result
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = Clean(highlight=False, soft_wrap=True)
     console.print(
         f"{fetched.downloaded} file{'s' * (fetched.downloaded != 1)} downloaded ({fetched.bytes:,} bytes), "
         f"{fetched.kept} already there, {len(fetched.absent)} not published"

@@ -33,5 +33,4 @@ def _leg(wake_id: int, view: SymbolView) -> Leg | None:
     distance = DISTANCES[draw[2] % len(DISTANCES)]
     short = action is Action.SHORT or (view.position is not None and view.position.quantity < 0)
     stop = None if distance is None else exact(float(f"{last * (1 + distance if short else 1 - distance):.8g}"))
-    share = size if action.adds_risk else None
-    return Leg(view.symbol, action, size=share, stop=stop, reasoning="because it can", signals=("none",))
+    return Leg(view.symbol, action, size=size, stop=stop, reasoning="because it can", signals=("none",))

@@ -112,15 +112,13 @@ def require_one_size(
     action: Action, size: Decimal | None, quantity: Decimal | None, limit: Decimal | None = None
 ) -> None:
     """Refuse an entry that has no size, or two, and a closing that has any of them. Raises RequestError."""
-    given = {"size": size, "quantity": quantity, "limit": limit}
-    beyond = [f"{name}={value}" for name, value in given.items() if value is not None]
-    if not action.adds_risk and beyond:
+    if not action.adds_risk and (beyond := beyond_closing(size, quantity, limit)):
         raise RequestError(
             RequestCode.BAD_ARGUMENTS,
             what=f"{action} closes the whole position at the market",
-            limit=f"no {', no '.join(given)}",
-            actual=",".join(beyond),
-            next_=f"leave it out to see {action} of the whole position",
+            limit="no size, no quantity and no limit",
+            actual=beyond,
+            next_=f"ask for {action} without it",
         )
     if action.adds_risk and (size is None) == (quantity is None):
         raise RequestError(
@@ -129,3 +127,9 @@ def require_one_size(
             actual="none" if size is None else "both",
             next_="give the share of equity as size, or the base asset as quantity",
         )
+
+
+def beyond_closing(size: Decimal | None, quantity: Decimal | None, limit: Decimal | None) -> str:
+    """Return what is asked for beside closing a whole position at the market, such as `size=0.5`."""
+    asked = {"size": size, "quantity": quantity, "limit": limit}
+    return ",".join(f"{name}={value}" for name, value in asked.items() if value is not None)

@@ -17,7 +17,7 @@ from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondi
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.symbols import spelt
 from ocw_mcp.doors.mcp import trade_view, words
-from ocw_mcp.doors.mcp.account_tools import Amount, require_one_size
+from ocw_mcp.doors.mcp.account_tools import Amount, beyond_closing, require_one_size
 from ocw_mcp.doors.mcp.arguments import at_most, cut, read
 from ocw_mcp.doors.mcp.callers import signed
 from ocw_mcp.doors.mcp.looks import Looks, meta
@@ -269,6 +269,7 @@ def _leg(given: Any, symbols: Collection[str]) -> Leg:
         symbol, action = str(asked.get("symbol", ""))[:40], str(asked.get("action", ""))
         known = Action(action) if action in Action.__members__ else Action.HOLD
         return Leg(spelt(symbol, symbols), known, malformed=found)
+    beyond = beyond_closing(found.size, None, found.limit) if found.action in ("SELL", "COVER") else ""
     return Leg(
         symbol=spelt(found.symbol, symbols),
         action=Action(found.action),
@@ -280,6 +281,7 @@ def _leg(given: Any, symbols: Collection[str]) -> Leg:
         confidence=found.confidence,
         reasoning=found.thesis,
         signals=tuple(found.signals),
+        malformed=f"{beyond}: {found.action} closes the whole position at the market" if beyond else "",
     )
 
 
