@@ -20,6 +20,10 @@ REMEMBERED: Final = "memory: "
 """How the cause of a HOLD begins that repeats what the model meant at an earlier wake."""
 
 
+LONGEST_CLAUSE: Final = 200
+"""Characters on what of a decision could not be read."""
+
+
 class Action(StrEnum):
     """What to do with one symbol."""
 

@@ -186,7 +186,10 @@ class Decisions:
         if talk is None or not talk.may_correct(asked, now):
             waits = f"wake {pending.wake_id}" if pending is not None else "no wake waits"
             return Refusal(RefusalCode.NO_WAKE, limit=waits, actual=f"wake {wake_id}")
-        wrong = next((leg.symbol for leg in asked.decision.legs if leg.symbol not in talk.refused), None)
+        others = [leg.symbol for leg in asked.decision.legs if leg.symbol not in talk.refused]
+        # A leg whose symbol was none of ours is corrected by one that names another.
+        unknown = [symbol for symbol in talk.refused if symbol not in self._config.symbols]
+        wrong = others[len(unknown)] if len(others) > len(unknown) else None
         if wrong is not None:
             limit = f"corrections of {','.join(talk.refused)}"
             return Refusal(RefusalCode.NO_WAKE, limit=limit, actual=f"a leg on {wrong}")

@@ -21,7 +21,7 @@ from ocw_mcp.domain.asks import (
     ProtectionRequest,
     SubmitRequest,
 )
-from ocw_mcp.domain.decision import Action, Decision, Leg, WakeCondition
+from ocw_mcp.domain.decision import LONGEST_CLAUSE, Action, Decision, Leg, WakeCondition
 from ocw_mcp.domain.orders import GUARD, RULES
 from ocw_mcp.domain.symbols import spelt
 
@@ -34,8 +34,6 @@ LONGEST_NAME = 200
 """Characters of a caller's name, and of a key."""
 LONGEST_TEXT = 4_000
 """Characters of any text of an answer."""
-LONGEST_CLAUSE = 200
-"""Characters on what could not be read."""
 LARGEST = Decimal("1e15")
 FINEST = -18
 """Decimal places beyond which no price or size lies."""

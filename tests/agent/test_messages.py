@@ -166,23 +166,33 @@ def test_a_call_without_the_apis_own_stop_reason_is_read(stop: str | None) -> No
 
 
 @pytest.mark.parametrize(
-    ("wire", "cause", "message", "may_be_billed"),
+    ("wire", "told"),
     [
-        ({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, Cause.OVERLOADED, "Overloaded", False),
-        ({"error": {"message": "busy", "type": "server_error", "code": "rate_limit_exceeded"}}, Cause.RATE_LIMITED, "busy", False),
-        ({"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}, Cause.NO_CREDIT, "You exceeded your current quota", False),
-        ({"error": "upstream timed out"}, Cause.TIMEOUT, "upstream timed out", True),
-        ({"error": {"message": "boom", "type": "api_error"}}, Cause.SERVER, "boom", True),
-        ({"error": {"message": f"no key {SECRET}", "code": 401}}, Cause.BAD_KEY, "no key [redacted]", False),
-        ({"error": {"message": "who knows"}, "content": []}, Cause.MALFORMED, "who knows", True),
-        ({"type": "error", "message": "odd\u001b[2J"}, Cause.MALFORMED, "odd [2J", True),
+        (
+            {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
+            (Cause.OVERLOADED, "Overloaded", False),
+        ),
+        (
+            {"error": {"message": "busy", "type": "server_error", "code": "rate_limit_exceeded"}},
+            (Cause.RATE_LIMITED, "busy", False),
+        ),
+        (
+            {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}},
+            (Cause.NO_CREDIT, "You exceeded your current quota", False),
+        ),
+        ({"error": "upstream timed out"}, (Cause.TIMEOUT, "upstream timed out", True)),
+        ({"error": {"message": "boom", "type": "api_error"}}, (Cause.SERVER, "boom", True)),
+        ({"error": {"message": f"no key {SECRET}", "code": 401}}, (Cause.BAD_KEY, "no key [redacted]", False)),
+        ({"error": {"message": "who knows"}, "content": []}, (Cause.MALFORMED, "who knows", True)),
+        ({"type": "error", "message": "odd\u001b[2J"}, (Cause.MALFORMED, "odd [2J", True)),
     ],
-)  # fmt: skip
+)
 async def test_an_error_inside_a_200_is_read_by_its_words(
-    httpx2_mock: respx.MockRouter, wire: dict[str, Any], cause: Cause, message: str, may_be_billed: bool
+    httpx2_mock: respx.MockRouter, wire: dict[str, Any], told: tuple[Cause, str, bool]
 ) -> None:
     httpx2_mock.post(URL).respond(json=wire)
     trouble = await create(SdkMessages(GIVEN))
+    cause, message, may_be_billed = told
     assert trouble == Trouble(cause, f"200 {message}", may_be_billed=may_be_billed)
 
 

@@ -5,12 +5,14 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
+from ocw_mcp.domain.decision import LONGEST_CLAUSE
+
 PLACES: Final = 12
 FINEST: Final = Decimal(1).scaleb(-PLACES)
 """The last decimal place of a price, a quantity or a share."""
 FLOAT_DIGITS: Final = 15
 """Digits of a JSON number that say something; the others come of the way in which it is kept."""
-LONGEST_PROBLEM: Final = 160
+LONGEST_PROBLEM: Final = 120
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -66,4 +68,4 @@ def problem(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"{where[:40]!r} is no field of it"
     shown = "" if first["type"] == "missing" else f", not {repr(first.get('input'))[:40]}"
-    return f"{where}: {first['msg'][:LONGEST_PROBLEM]}{shown}"
+    return f"{where}: {first['msg'][:LONGEST_PROBLEM]}{shown}"[:LONGEST_CLAUSE]

@@ -264,12 +264,14 @@ def _decision(
 
 def _leg(given: Any, symbols: Collection[str]) -> Leg:
     found = read(LegIn, given)
+    if not isinstance(found, str) and found.action in ("SELL", "COVER"):
+        beyond = beyond_closing(found.size, None, found.limit)
+        found = f"{beyond}: {found.action} closes the whole position at the market" if beyond else found
     if isinstance(found, str):
         asked = given if isinstance(given, dict) else {}
         symbol, action = str(asked.get("symbol", ""))[:40], str(asked.get("action", ""))
         known = Action(action) if action in Action.__members__ else Action.HOLD
         return Leg(spelt(symbol, symbols), known, malformed=found)
-    beyond = beyond_closing(found.size, None, found.limit) if found.action in ("SELL", "COVER") else ""
     return Leg(
         symbol=spelt(found.symbol, symbols),
         action=Action(found.action),
@@ -281,7 +283,6 @@ def _leg(given: Any, symbols: Collection[str]) -> Leg:
         confidence=found.confidence,
         reasoning=found.thesis,
         signals=tuple(found.signals),
-        malformed=f"{beyond}: {found.action} closes the whole position at the market" if beyond else "",
     )
 
 
