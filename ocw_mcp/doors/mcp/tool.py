@@ -116,6 +116,8 @@ def lean(schema: dict[str, Any], *, nulls: bool = False) -> dict[str, Any]:
             key: {name: plain(field) for name, field in value.items()} if key == "properties" else plain(value)
             for key, value in part.items()
             if key not in ("title", "$defs") and not (key == "default" and value is None)
+            # Google's SDK reads this as a schema; an unknown field is refused by its name at run time.
+            if not (key == "additionalProperties" and value is False)
         }
         return _joined(kept, nulls=nulls)
 

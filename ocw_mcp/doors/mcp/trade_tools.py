@@ -174,7 +174,9 @@ def trade_tools(look: Looks) -> list[HouseTool]:
                 RequestCode.BAD_ARGUMENTS, limit="a stop or a target", actual="neither", next_="see positions_get"
             )
         answer = await facade.trading.protect(signed(ctx), key, facade.known(symbol), stop, target)
-        return trade_view.done(meta(facade), answer, "protected")
+        wanted = {"stop": stop, "target": target}
+        moved = " and ".join(f"{name} at {value}" for name, value in wanted.items() if value is not None)
+        return trade_view.done(meta(facade), answer, f"protected with {moved}")
 
     async def risk_halt(ctx: Context[Any, Any], key: Key, why: str = "") -> Annotated[CallToolResult, DoneResult]:
         """Halt the desk: entries that wait go, and none passes. Positions keep their stops and may be closed. Only a
