@@ -36,7 +36,16 @@ def main() -> None:
         sys.stdout, sys.stderr = output, errors
 
 
+def _option(argument: str) -> str:
+    """Return an argument with an option's name as it may be printed: an unknown one is repeated in the complaint."""
+    if not argument.startswith("-"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return f"{clean(name)}{equals}{value}"
+
+
 def _command() -> None:
+    sys.argv[1:] = map(_option, sys.argv[1:])
     try:
         if sys.argv[1:2] == ["mcp"]:
             # A client of MCP waits for its list of tools: it does not wait for all the other commands, too.
