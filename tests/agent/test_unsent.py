@@ -1,7 +1,11 @@
 """A decision that a model writes down in place of calling the tool: nothing is sent, and that is said."""
 
+from typing import Any
+
 import pytest
 
+from ocw_mcp.agent.messages import Reply
+from ocw_mcp.agent.pricing import Usage
 from ocw_mcp.agent.unsent import unsent
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import UNSENT
@@ -76,3 +80,16 @@ async def test_a_decision_by_call_is_no_incident() -> None:
     seated = Seated(ListFeed(path([100.0] * 4)), ByWake({1: [decides(1, leg("BUY"))]}), policy=WAKES)
     await seated.go()
     assert seated.events(events.Incident) == []
+
+
+@pytest.mark.parametrize("content", [(), ({"type": "text", "text": " \u200b\n"},), ({"type": "text", "text": None},)])
+async def test_an_empty_answer_leaves_the_wake_to_the_rules(content: tuple[dict[str, Any], ...]) -> None:
+    empty = Reply("end_turn", content, Usage(plain=100, output=1))
+    model = ByWake({wake: [empty] for wake in (1, 2, 3)})
+    seated = Seated(ListFeed(path([100.0] * 7)), model, policy=WAKES)
+    await seated.go()
+    made = seated.events(events.DecisionMade)
+    assert all(each.decider == "rules" for each in made)
+    assert [each.decision.cause.split(":")[1].strip() for each in made[:4]] == [*["MALFORMED"] * 3, "BREAKER"]
+    assert len(seated.events(events.Incident)) == 3
+    assert seated.run.engine.decisions.state.held is None

@@ -1,6 +1,7 @@
 """The tools that act, called as a client calls them, in both eras of the protocol."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ from mcp import Client
 from mcp.types import CallToolResult
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import PREVIEW_GOOD_FOR_S
+from ocw_mcp.domain.asks import PREVIEW_GOOD_FOR_S, LegRequest
+from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.state import DeskState
+from ocw_mcp.doors.mcp import trade_view
+from ocw_mcp.doors.mcp.looks import meta
 from ocw_mcp.doors.mcp.server import build
 from ocw_mcp.runtime.previews import MOST
 from tests.support.deciders import Scripted
@@ -320,6 +324,24 @@ async def test_a_second_target_is_answered_with_the_second(desk: Looked) -> None
         )
     live = [each.ref for each in desk.run.engine.orders.live("BTCUSDT", Purpose.TARGET) if not each.cancel_requested]
     assert [content(answer)["order"]] == [str(ref) for ref in live]
+
+
+async def test_a_refusal_points_to_the_tool_that_helps(desk: Looked) -> None:
+    await holding(desk)
+    twice = await placed_anyway(desk)
+    assert text(twice).startswith("ALREADY_IN_POSITION: ")
+    assert "next: see positions_get" in text(twice)
+    await call(desk, "risk_halt", key="halt")
+    halted = await placed_anyway(desk, symbol="ETHUSDT")
+    assert text(halted).startswith("NOT_ACTIVE: ")
+    assert "next: ocw_get_status" in text(halted)
+
+
+async def placed_anyway(desk: Looked, symbol: str = "BTCUSDT") -> CallToolResult:
+    """Place an entry that no preview would let pass, as an engine answers it that has changed since the preview."""
+    entry = Leg(symbol, Action.BUY, size=Decimal("0.1"), stop=Decimal(f"{price(desk, symbol) * 0.97:.1f}"))
+    answer = await desk._ask(LegRequest(f"k{symbol}", "mcp:insider", entry))
+    return trade_view.done(meta(desk.facade), answer, "placed")
 
 
 async def test_a_preview_that_is_gone_points_to_the_tool_that_makes_another(desk: Looked) -> None:
