@@ -111,6 +111,8 @@ class Done(msgspec.Struct, frozen=True, tag="done", tag_field="answer"):
     """It was done, and no order came of it. `name` is under what its parts were answered, if it had some."""
 
     name: str = ""
+    refused: tuple[str, ...] = ()
+    """What of a decision was not taken beside its legs, such as a wake condition: one sentence each."""
 
 
 CallerRequest = (

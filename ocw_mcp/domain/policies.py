@@ -263,7 +263,7 @@ class ScalePolicy(Table):
 class Policies(Table):
     """A whole policy file."""
 
-    name: Annotated[str, Field(min_length=1, max_length=40)]
+    name: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[\w .+-]+$")]
     symbols: SymbolPolicy
     order: OrderPolicy
     price: PricePolicy

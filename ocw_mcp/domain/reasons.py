@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -11,6 +12,8 @@ from ocw_mcp.domain.money import ZERO, plain
 class RefusalCode(StrEnum):
     """The codes of a refusal. What they mean is in `MEANING`."""
 
+    MALFORMED = "MALFORMED"
+    UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL"
     SYMBOL_NOT_ALLOWED = "SYMBOL_NOT_ALLOWED"
     ORDER_NOTIONAL = "ORDER_NOTIONAL"
     POSITION_SHARE = "POSITION_SHARE"
@@ -59,7 +62,12 @@ class RefusalCode(StrEnum):
     KEY_REUSED = "KEY_REUSED"
 
 
+QUOTING: Final = frozenset({RefusalCode.MALFORMED, RefusalCode.UNKNOWN_SYMBOL, RefusalCode.SYMBOL_NOT_ALLOWED})
+"""Codes whose `actual` repeats what the caller wrote."""
+
 MEANING: dict[RefusalCode, str] = {
+    RefusalCode.MALFORMED: "this leg could not be read; the others were carried out",
+    RefusalCode.UNKNOWN_SYMBOL: "this engine does not follow that symbol",
     RefusalCode.SYMBOL_NOT_ALLOWED: "the policy's symbols do not include this one",
     RefusalCode.ORDER_NOTIONAL: "the order is larger than one order may be",
     RefusalCode.POSITION_SHARE: "the position would be a larger share of equity than one position may be",

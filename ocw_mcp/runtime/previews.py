@@ -64,7 +64,7 @@ class Previews:
                 RequestCode.UNKNOWN_PREVIEW,
                 limit="a preview_id that orders_preview gave this caller",
                 actual=repr(preview_id[:40]),
-                next_="look at the order again with risk_check_order",
+                next_="preview the order again with orders_preview",
             )
         age_s = (self._wall_ms() - found.made_at) / 1_000
         if age_s > PREVIEW_GOOD_FOR_S:
@@ -72,6 +72,6 @@ class Previews:
                 RequestCode.STALE_PREVIEW,
                 limit=f"{PREVIEW_GOOD_FOR_S}s",
                 actual=f"{age_s:.0f}s",
-                next_="look at the order again with risk_check_order",
+                next_="preview the order again with orders_preview",
             )
         return found

@@ -108,7 +108,7 @@ class BookRun:
         Raises ValueError, with one clause on what is wrong, for what nobody can mean, and BookError where the run ends
         before.
         """
-        request = sound_request(request)
+        request = sound_request(request, self._engine.config.symbols)
         if isinstance(request, SubmitRequest) and request.principal == self._decider.name:
             # Whoever was asked by this run answers within it, when its time has come.
             answer = await self._shell.submit(request)

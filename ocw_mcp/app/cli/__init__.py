@@ -4,7 +4,7 @@ import os
 import sys
 from contextlib import nullcontext
 
-from ocw_mcp.app.output import complaint, of_a_stream, silence, steady
+from ocw_mcp.app.output import clean, complaint, of_a_stream, silence, steady
 from ocw_mcp.domain.errors import OcwError
 
 SYSTEMS = ("linux", "darwin")
@@ -42,9 +42,18 @@ def main() -> None:
         sys.stdout, sys.stderr = output, errors
 
 
+def _option(argument: str) -> str:
+    """Return an argument with an option's name as it may be printed: an unknown one is repeated in the complaint."""
+    if not argument.startswith("-"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return f"{clean(name)}{equals}{value}"
+
+
 def _command() -> None:
     from ocw_mcp.app.terminal import asks_for_passphrase, silent
 
+    sys.argv[1:] = map(_option, sys.argv[1:])
     # From the first moment on: the import of a command takes half a second, in which a person may already type.
     with silent() if asks_for_passphrase(sys.argv[1:]) else nullcontext():
         dispatch()
@@ -70,4 +79,4 @@ def dispatch() -> None:
 
 
 def _speak(text: str) -> None:
-    print(f"ocw: {text}", file=sys.stderr)  # noqa: T201 - the one place where errors are spoken
+    print(clean(f"ocw: {text}"), file=sys.stderr)  # noqa: T201 - the one place where errors are spoken

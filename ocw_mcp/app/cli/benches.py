@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 
 from ocw_mcp.app.cli.options import JsonOption
 from ocw_mcp.app.cli.runs import parse_product, parse_symbols
+from ocw_mcp.app.cli.tables import Clean
 
 bench = typer.Typer(
     help="Measurements on this machine; without a name all of the engine's, in some minutes.", rich_markup_mode=None
@@ -82,4 +82,4 @@ def market(
     if as_json:
         typer.echo(json.dumps(comparison.found, allow_nan=False))
     else:
-        Console(highlight=False, soft_wrap=True).print(table(comparison.found))
+        Clean(highlight=False, soft_wrap=True).print(table(comparison.found))

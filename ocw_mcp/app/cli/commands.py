@@ -16,6 +16,7 @@ from ocw_mcp.app.cli.options import BookOption, FreshOption, JsonOption, Policie
 from ocw_mcp.app.cli.person import person
 from ocw_mcp.app.cli.policies import policies
 from ocw_mcp.app.cli.tokens import tokens
+from ocw_mcp.app.output import say
 from ocw_mcp.domain.steps import Verb
 
 app = typer.Typer(
@@ -92,7 +93,7 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the simulated m
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(__version__)
+        say(__version__)
         raise typer.Exit
 
 
@@ -179,7 +180,7 @@ def replay(
 def status(state: BookOption, as_json: JsonOption = False) -> None:
     """Show a book: its state, positions, stops and counters. It is only read, whether an engine runs or not."""
     view = operate.status(state)
-    typer.echo(json.dumps(view, indent=2) if as_json else operate.status_text(view))
+    say(json.dumps(view, indent=2) if as_json else operate.status_text(view))
 
 
 looks.add_to(app)
@@ -193,13 +194,13 @@ app.add_typer(install, name="install")
 @app.command()
 def halt(state: BookOption) -> None:
     """No new risk from here on: entries are cancelled, stops stay. The engine obeys when it takes the command."""
-    typer.echo(operate.leave(state, Verb.HALT))
+    say(operate.leave(state, Verb.HALT))
 
 
 @app.command()
 def flatten(state: BookOption) -> None:
     """Halt, take entries and targets off, and close every position; each stop goes when its position is flat."""
-    typer.echo(operate.leave(state, Verb.FLATTEN))
+    say(operate.leave(state, Verb.FLATTEN))
 
 
 @app.command()
@@ -217,13 +218,13 @@ def resume(
 
     Where equity fell beyond the drawdown limit, that is named, and takes a second confirmation.
     """
-    typer.echo(operate.resume(state, paper=paper, accept_drawdown=accept_drawdown))
+    say(operate.resume(state, paper=paper, accept_drawdown=accept_drawdown))
 
 
 @app.command()
 def init(state: BookOption) -> None:
     """Make a state directory with a `.env` to fill in, readable by you alone."""
-    typer.echo(operate.init(state))
+    say(operate.init(state))
 
 
 @journal.command()
@@ -236,7 +237,7 @@ def verify(
 ) -> None:
     """Check the journal from its first row: chain, sequence, fingerprint, and all that is derived from it."""
     result = operate.verify(state, head)
-    typer.echo(json.dumps(result, indent=2) if as_json else operate.verify_text(result))
+    say(json.dumps(result, indent=2) if as_json else operate.verify_text(result))
     if not result["ok"]:
         raise typer.Exit(1)
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from ocw_mcp.adapters.feeds.archive.plan import pieces, wanted
 from ocw_mcp.app.cli.runs import parse_product
+from ocw_mcp.app.cli.tables import Clean
 from ocw_mcp.app.cli.tapes import watching
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.words import said
@@ -44,7 +44,8 @@ def fetch_and_print(
     came: list[Fetched] = []
     try:
         with _Bars(len(plan)) as bars:
-            fetch(plan, to, bars, time.sleep, ARCHIVE if url is None else url, done=came.append)
+            wait = time.sleep  # noqa: TID251 - no engine runs
+            fetch(plan, to, bars, wait, ARCHIVE if url is None else url, done=came.append)
     finally:
         for fetched in came:
             _show(fetched, to, as_json=as_json)
@@ -54,7 +55,7 @@ def _show(fetched: "Fetched", to: Path, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(msgspec.to_builtins(fetched)))  # noqa: T201 - the result
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = Clean(highlight=False, soft_wrap=True)
     console.print(
         f"{fetched.downloaded} file{'s' * (fetched.downloaded != 1)} downloaded ({fetched.bytes:,} bytes), "
         f"{fetched.kept} already there, {len(fetched.absent)} not published"

@@ -7,6 +7,7 @@ import typer
 
 from ocw_mcp.app import install as installing
 from ocw_mcp.app.cli.options import BookOption
+from ocw_mcp.app.output import say
 
 install = typer.Typer(
     help="Make OCW known to Claude Desktop or Claude Code; no key is written.",
@@ -28,16 +29,16 @@ def claude_desktop(
     path = config if config is not None else installing.desktop_config()
     done = installing.for_claude_desktop(path, state, read_only=read_only, dry_run=dry_run)
     if dry_run:
-        typer.echo(f"{path} would hold:", err=True)
-        typer.echo(done.after, nl=False)
+        say(f"{path} would hold:", err=True)
+        say(done.after, nl=False)
     elif not done.changed:
-        typer.echo(f"{path} has it already; nothing was changed")
+        say(f"{path} has it already; nothing was changed")
     else:
         kept = f"; as it was: {done.backup}" if done.backup is not None else ""
-        typer.echo(f"{path} is written{kept}; start Claude Desktop again")
+        say(f"{path} is written{kept}; start Claude Desktop again")
 
 
 @install.command("claude-code")
 def claude_code(state: BookOption, read_only: ReadOnlyOption = False) -> None:
     """Print the command that adds OCW to Claude Code; it is run by whoever wants it."""
-    typer.echo(installing.for_claude_code(state, read_only=read_only))
+    say(installing.for_claude_code(state, read_only=read_only))

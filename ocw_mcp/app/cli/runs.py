@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import typer
-from rich.console import Console
 
 from ocw_mcp.app import log
+from ocw_mcp.app.cli.tables import Clean
 from ocw_mcp.app.door import parse_door
 from ocw_mcp.app.markets import SIMULATED, open_market, tape_terms
 from ocw_mcp.app.narrator import Narrator
@@ -73,7 +73,7 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
             print(f"ocw: {said}; the run goes on without it", file=sys.stderr)  # noqa: T201 - to the person there
 
     # A line that nobody can read must not end a run: positions would be left with nobody to look after them.
-    console = Console(file=steady(sys.stdout, lost), highlight=False, markup=False, emoji=False, soft_wrap=True)
+    console = Clean(file=steady(sys.stdout, lost), highlight=False, markup=False, emoji=False, soft_wrap=True)
     for warning in settings.warnings:
         print(f"ocw: {warning}", file=sys.stderr)  # noqa: T201 - a warning to the person at the terminal
     narrator = None if as_json else Narrator(console.print)

@@ -14,6 +14,7 @@ from ocw_mcp.adapters.feeds.tape.info import Gaps, StreamInfo, TapeInfo, inspect
 from ocw_mcp.adapters.feeds.tape.stamps import StampFit
 from ocw_mcp.adapters.feeds.tape.terms import LeftOut, TapeTerms
 from ocw_mcp.app.cli.runs import parse_product, parse_symbols
+from ocw_mcp.app.cli.tables import Clean
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND, iso
 
@@ -40,7 +41,7 @@ def info_and_print(
     if as_json:
         print(json.dumps(_view(found)))  # noqa: T201 - the result
     else:
-        console = Console(highlight=False, soft_wrap=True)
+        console = Clean(highlight=False, soft_wrap=True)
         console.width = max(console.width, _WIDTH)
         show(found, console)
     refuse_faults(found)
@@ -106,7 +107,7 @@ def refuse_faults(found: TapeInfo) -> None:
 
 def watching() -> Console:
     """Where progress is shown: standard error, so that standard output holds the result alone."""
-    return Console(file=sys.stderr, highlight=False)
+    return Clean(file=sys.stderr, highlight=False)
 
 
 def _name(stream: StreamInfo) -> str:

@@ -8,7 +8,7 @@ from mcp.types import CallToolResult
 
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.money import ZERO, plain
-from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.reasons import QUOTING, Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import PositionView
 from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.domain.words import day_result, name, untrusted
@@ -237,8 +237,7 @@ def refused_order(row: "RefusalRow") -> OrderOut:
 def refusal_line(row: "RefusalRow") -> str:
     """Why an order did not pass."""
     refusal = Refusal(RefusalCode(row.code), row.limit, row.actual, row.largest)
-    # The symbol that is not allowed is whatever was asked for.
-    theirs = refusal.code is RefusalCode.SYMBOL_NOT_ALLOWED
+    theirs = refusal.code in QUOTING
     return refusal.told(row.limit[:LONGEST_FIGURE], name(row.actual) if theirs else row.actual[:LONGEST_FIGURE])
 
 

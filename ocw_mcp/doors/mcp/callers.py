@@ -13,7 +13,7 @@ from ocw_mcp.domain.orders import ATTACHED
 from ocw_mcp.doors.mcp.prompts import require_arguments
 
 TRADES: Final = "trade"
-LONGEST_OWN: Final = 24
+LONGEST_OWN: Final = 20
 """Characters that are told of what a client calls itself."""
 
 INSIDER: Final = Principal("insider", SCOPES["trade"])

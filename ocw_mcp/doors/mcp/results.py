@@ -62,7 +62,7 @@ class StatusResult(Result):
     daily_loss: str
     daily_loss_reached: bool
     paused_until: str | None
-    lowered: Annotated[LoweredOut | None, WithJsonSchema({"type": ["object", "null"]})]
+    lowered: Annotated[LoweredOut | None, WithJsonSchema({"description": "null while ACTIVE"})]
     open_positions: int
     unprotected: list[str]
     live_orders: int
@@ -348,3 +348,4 @@ class SubmittedResult(Result):
 
     wake: int
     legs: list[LegAnswered]
+    not_taken: list[str]

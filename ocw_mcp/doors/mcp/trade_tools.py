@@ -4,18 +4,21 @@ None of them changes a limit, the mode or a credential, raises the desk's state,
 for that, and the desk would refuse it. Whoever asks is named by the token, never by an argument.
 """
 
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import AcceptedElicitation, Context, Elicit, ElicitationResult, Resolve
 from mcp.types import CallToolResult, ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from ocw_mcp.domain.asks import TAINTED
 from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondition
 from ocw_mcp.domain.requests import RequestCode, RequestError
+from ocw_mcp.domain.symbols import spelt
 from ocw_mcp.doors.mcp import trade_view, words
-from ocw_mcp.doors.mcp.account_tools import Amount, require_one_size
+from ocw_mcp.doors.mcp.account_tools import Amount, beyond_closing, require_one_size
+from ocw_mcp.doors.mcp.arguments import at_most, cut, read
 from ocw_mcp.doors.mcp.asking import ERA, Consent, NotAsked, ask_now, can_ask
 from ocw_mcp.doors.mcp.callers import signed
 from ocw_mcp.doors.mcp.looks import Looks, meta, of_now
@@ -29,8 +32,9 @@ WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempoten
 
 Key = Annotated[str, Field(min_length=1, max_length=64, description="same key, same answer; a new one per order")]
 LONGEST_WHY = 500
-Why = Annotated[str, Field(max_length=LONGEST_WHY)]
-Text = Annotated[str, Field(max_length=200)]
+MOST_LEGS = 64
+Why = Annotated[str, Field(max_length=LONGEST_WHY), cut(LONGEST_WHY)]
+Text = Annotated[str, Field(max_length=200), cut(200)]
 
 
 class LegIn(BaseModel, extra="forbid"):
@@ -45,7 +49,7 @@ class LegIn(BaseModel, extra="forbid"):
     leverage: Annotated[int | None, Field(ge=1, le=125), WRITTEN] = None
     confidence: Annotated[float | None, Field(ge=0, le=1), WRITTEN] = None
     thesis: Why = ""
-    signals: Annotated[list[Text], Field(max_length=16)] = []
+    signals: Annotated[list[Text], Field(max_length=16), at_most(16)] = []
 
 
 class ConditionIn(BaseModel, extra="forbid"):
@@ -57,6 +61,26 @@ class ConditionIn(BaseModel, extra="forbid"):
     threshold: Annotated[float, Field(allow_inf_nan=False), WRITTEN]
     reason: Text = ""
     expires_s: Annotated[int | None, Field(ge=1, le=604_800), WRITTEN] = None
+
+
+Legs = Annotated[
+    list[Any],
+    Field(max_length=MOST_LEGS),
+    WithJsonSchema({"type": "array", "maxItems": 16, "items": LegIn.model_json_schema()}),
+]
+Conditions = Annotated[
+    list[Any],
+    Field(max_length=MOST_LEGS),
+    WithJsonSchema({"type": "array", "maxItems": 16, "items": ConditionIn.model_json_schema()}),
+]
+"""Each is read by itself, so that one that cannot be read takes no other with it."""
+LONGEST_CHECK_S = 86_400
+
+
+class CheckIn(BaseModel):
+    """When to look again."""
+
+    next_check_s: Annotated[int, WRITTEN]
 
 
 def trade_tools(look: Looks) -> list[HouseTool]:
@@ -77,7 +101,7 @@ def trade_tools(look: Looks) -> list[HouseTool]:
         need size or quantity, and a stop; SELL and COVER close the whole position. Nothing is sent."""
         facade = of_now(look)()
         chosen = Action(action)
-        require_one_size(chosen, size, quantity)
+        require_one_size(chosen, size, quantity, limit)
         leg = Leg(
             facade.known(symbol),
             chosen,
@@ -116,7 +140,7 @@ def trade_tools(look: Looks) -> list[HouseTool]:
         ctx: Context[Any, Any],
         preview_id: str,
         key: Key,
-        rationale: Annotated[str, Field(min_length=1, max_length=500, description="why; it is journaled")],
+        rationale: Annotated[Why, Field(min_length=1, description="why; it is journaled")],
         answer: Annotated[ElicitationResult[Consent], Resolve(consent)],
     ) -> Annotated[CallToolResult, DoneResult]:
         """Place what orders_preview gave. Every policy is asked again, at the price of this moment. One that a person
@@ -155,7 +179,9 @@ def trade_tools(look: Looks) -> list[HouseTool]:
                 RequestCode.BAD_ARGUMENTS, limit="a stop or a target", actual="neither", next_="see positions_get"
             )
         answer = await facade.trading.protect(signed(ctx), key, facade.known(symbol), stop, target)
-        return trade_view.done(meta(facade), answer, "protected")
+        wanted = {"stop": stop, "target": target}
+        moved = " and ".join(f"{name} at {value}" for name, value in wanted.items() if value is not None)
+        return trade_view.done(meta(facade), answer, f"protected with {moved}")
 
     async def risk_halt(ctx: Context[Any, Any], key: Key, why: str = "") -> Annotated[CallToolResult, DoneResult]:
         """Halt the desk: entries that wait go, and none passes. Positions keep their stops and may be closed. Only a
@@ -166,7 +192,7 @@ def trade_tools(look: Looks) -> list[HouseTool]:
         return trade_view.done(meta(facade), answer, "the desk is HALTED")
 
     async def journal_note(
-        ctx: Context[Any, Any], text: Annotated[str, Field(min_length=1, max_length=1000)], key: Key
+        ctx: Context[Any, Any], text: Annotated[str, Field(min_length=1, max_length=1000), cut(1000)], key: Key
     ) -> Annotated[CallToolResult, DoneResult]:
         """Write a note into the journal. Nobody acts on it."""
         facade = look()
@@ -175,21 +201,18 @@ def trade_tools(look: Looks) -> list[HouseTool]:
     async def decisions_submit(
         ctx: Context[Any, Any],
         wake: Annotated[int, Field(ge=1, le=10**9), WRITTEN],
-        legs: Annotated[list[LegIn], Field(max_length=16)],
-        next_check_s: Annotated[int | None, Field(ge=1, le=86_400), WRITTEN] = None,
-        conditions: Annotated[list[ConditionIn] | None, Field(max_length=16)] = None,
+        legs: Legs,
+        next_check_s: Annotated[
+            Any, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": LONGEST_CHECK_S})
+        ] = None,
+        conditions: Conditions | None = None,
         note: Why = "",
     ) -> Annotated[CallToolResult, SubmittedResult]:
         """Answer a wake, once, with all legs; no leg is HOLD. Each is checked and answered by itself. Legs that were
         refused may be submitted once more, corrected. Only while ocw_get_status is deciding, on an engine that attached
         clients decide for."""
         facade = look()
-        decision = Decision(
-            legs=tuple(_leg(each) for each in legs),
-            next_check_s=next_check_s,
-            wake_conditions=None if conditions is None else tuple(_condition(each) for each in conditions),
-            note=note,
-        )
+        decision = _decision(legs, next_check_s, conditions, note, facade.symbols)
         # Whoever says so of itself is only held to more.
         tainted = bool((ctx.request_context.meta or {}).get(TAINTED))
         answer = await facade.trading.submit(signed(ctx), wake, decision, tainted=tainted)
@@ -207,27 +230,80 @@ def trade_tools(look: Looks) -> list[HouseTool]:
     ]
 
 
-def _leg(given: LegIn) -> Leg:
+def _decision(
+    legs: list[Any], next_check_s: Any, conditions: list[Any] | None, note: str, symbols: Collection[str]
+) -> Decision:
+    """Return the decision, with what cannot be read kept apart. Raises RequestError where nothing of it can be read."""
+    read_legs = [_leg(each, symbols) for each in legs]
+    unread: list[str] = []
+    armed: list[WakeCondition] = []
+    for place, each in enumerate(conditions or ()):
+        condition = _condition(each, symbols)
+        if isinstance(condition, str):
+            unread.append(f"condition {place + 1} could not be read: {condition}")
+        else:
+            armed.append(condition)
+    check = _seconds(next_check_s)
+    if isinstance(check, str):
+        unread.append(f"next_check_s could not be read: {check}")
+    wrong = [*(leg.malformed for leg in read_legs if leg.malformed), *unread]
+    if wrong and not armed and all(leg.malformed for leg in read_legs):
+        raise RequestError(
+            RequestCode.BAD_ARGUMENTS,
+            limit=wrong[0],
+            actual="nothing that could be read",
+            next_="see the input schema of decisions_submit; the wake still waits",
+        )
+    return Decision(
+        legs=tuple(read_legs),
+        next_check_s=check if isinstance(check, int) else None,
+        wake_conditions=None if conditions is None else tuple(armed),
+        note=note,
+        unread=tuple(unread),
+    )
+
+
+def _leg(given: Any, symbols: Collection[str]) -> Leg:
+    found = read(LegIn, given)
+    if not isinstance(found, str) and found.action in ("SELL", "COVER"):
+        beyond = beyond_closing(found.size, None, found.limit)
+        found = f"{beyond}: {found.action} closes the whole position at the market" if beyond else found
+    if isinstance(found, str):
+        asked = given if isinstance(given, dict) else {}
+        symbol, action = str(asked.get("symbol", ""))[:40], str(asked.get("action", ""))
+        known = Action(action) if action in Action.__members__ else Action.HOLD
+        return Leg(spelt(symbol, symbols), known, malformed=found)
     return Leg(
-        symbol=given.symbol.strip().upper(),
-        action=Action(given.action),
-        size=given.size,
-        stop=given.stop,
-        target=given.target,
-        limit=given.limit,
-        leverage=given.leverage,
-        confidence=given.confidence,
-        reasoning=given.thesis,
-        signals=tuple(given.signals),
+        symbol=spelt(found.symbol, symbols),
+        action=Action(found.action),
+        size=found.size,
+        stop=found.stop,
+        target=found.target,
+        limit=found.limit,
+        leverage=found.leverage,
+        confidence=found.confidence,
+        reasoning=found.thesis,
+        signals=tuple(found.signals),
     )
 
 
-def _condition(given: ConditionIn) -> WakeCondition:
+def _condition(given: Any, symbols: Collection[str]) -> WakeCondition | str:
+    found = read(ConditionIn, given)
+    if isinstance(found, str):
+        return found
     return WakeCondition(
-        symbol=given.symbol.strip().upper(),
-        metric=given.metric,
-        comparison=Comparison(given.comparison),
-        threshold=given.threshold,
-        reason=given.reason,
-        expires_s=given.expires_s,
+        symbol=spelt(found.symbol, symbols),
+        metric=found.metric,
+        comparison=Comparison(found.comparison),
+        threshold=found.threshold,
+        reason=found.reason,
+        expires_s=found.expires_s,
     )
+
+
+def _seconds(given: Any) -> int | str | None:
+    """Return when to look again, within what may be asked for."""
+    if given is None:
+        return None
+    found = read(CheckIn, {"next_check_s": given})
+    return found if isinstance(found, str) else max(1, min(found.next_check_s, LONGEST_CHECK_S))

@@ -31,6 +31,20 @@ _NEXT: Final = {
     RefusalCode.PROTECTIVE: "see positions_get for what it protects",
     RefusalCode.NO_POSITION: "see positions_get for what is open",
     RefusalCode.LOOSER_STOP: "see positions_get for the stop in force",
+    RefusalCode.BAD_TARGET: "see positions_get for the mark price",
+    RefusalCode.ALREADY_IN_POSITION: "see positions_get for what is open",
+    RefusalCode.OPPOSITE_POSITION: "see positions_get for what is open",
+    RefusalCode.ENTRY_PENDING: "see orders_get for the entry under way",
+    RefusalCode.EXIT_PENDING: "see orders_get for the exit under way",
+    RefusalCode.PRICE_MOVED: "orders_preview shows the order at the price of now",
+    RefusalCode.STALE_DATA: "ocw_get_status says how old prices are",
+    RefusalCode.NO_PRICE: "ocw_get_status says how old prices are",
+    RefusalCode.NOT_ACTIVE: "ocw_get_status says who lowered the desk, and why",
+    RefusalCode.HELD_BY_PERSON: "ocw_get_status says what a person has taken over",
+    RefusalCode.DAILY_LOSS: "portfolio_get shows the loss of the day",
+    RefusalCode.REDUCTION_RATE: "policies_get shows how many may be asked for in a minute",
+    RefusalCode.SYMBOL_NOT_ALLOWED: "policies_get shows the symbols of the policy",
+    RefusalCode.UNKNOWN_SYMBOL: "ocw_get_status shows the symbols that are followed",
 }
 """Where to look after a refusal. What it is about, and never what to do: that is for whoever decides."""
 
@@ -114,8 +128,10 @@ def submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", tradi
         f"{f', {row.refusal}' if row.refusal else ''}{f' {row.approval} until {row.until}' if row.approval else ''}"
         for row in rows
     ]
-    result = SubmittedResult(meta=meta, wake=wake, legs=rows)
-    return told(result, "\n".join([headline(meta), f"wake {wake} is answered", *(lines or ["everything is held"])]))
+    refused = [untrusted(each, 200) for each in answer.refused]
+    result = SubmittedResult(meta=meta, wake=wake, legs=rows, not_taken=refused)
+    lines = (lines or ["everything is held"]) + [f"not taken: {each}" for each in refused]
+    return told(result, "\n".join([headline(meta), f"wake {wake} is answered", *lines]))
 
 
 def answered(answer: "Answer | None") -> dict[str, Any]:
