@@ -128,8 +128,10 @@ class Bridge:
             return await self._answered(ctx, params.name)
         except EngineError as error:
             return failed(str(error))
-        except (OcwError, MCPError) as error:
-            return failed(f"NO_ENGINE: {error}. next: tell a person")
+        except OcwError as error:
+            return failed(_told(error))
+        except MCPError as error:
+            return failed(f"PROTOCOL: {error}. next: tell a person")
 
     async def _list_resources(self, ctx: _Context, params: PaginatedRequestParams | None) -> ListResourcesResult:
         return ListResourcesResult(resources=await self._offered.list_resources())
@@ -159,7 +161,7 @@ class Bridge:
         except EngineError as error:
             raise MCPError(INTERNAL_ERROR, str(error)) from None
         except OcwError as error:
-            raise MCPError(INTERNAL_ERROR, f"NO_ENGINE: {error}. next: tell a person") from None
+            raise MCPError(INTERNAL_ERROR, _told(error)) from None
 
     async def _answered(self, ctx: _Context, tool: str) -> CallToolResult | InputRequiredResult:
         """Hand a call over. What the engine wants to know of the person goes back to the client, as its era does it."""
@@ -275,6 +277,10 @@ async def _person(ctx: _Context, wanted: Any) -> dict[str, Any]:
     except (TimeoutError, MCPError):
         return {"action": "cancel"}
     return said.model_dump(by_alias=True, mode="json", exclude_none=True)
+
+
+def _told(error: OcwError) -> str:
+    return f"{error.code if isinstance(error, AttachError) else 'NO_ENGINE'}: {error}. next: tell a person"
 
 
 def _no_engine() -> NoReturn:

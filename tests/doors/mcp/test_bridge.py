@@ -289,6 +289,16 @@ async def test_a_look_is_asked_again_where_an_engine_stopped_and_an_order_is_not
     assert (len(first.bodies), len(second.bodies)) == (2, 2)
 
 
+async def test_an_engine_that_cannot_be_attached_to_is_told_under_its_code() -> None:
+    async def attach(silent: Address | None = None) -> Address:
+        raise AttachError("it stopped serving", "ENGINE_STOPPING")
+
+    async with Client(Bridge(attach, "1").server) as client:
+        assert text(await client.call_tool("positions_get", {})).startswith("ENGINE_STOPPING: it stopped serving")
+        with pytest.raises(MCPError, match="ENGINE_STOPPING: "):
+            await client.read_resource("ocw://status")
+
+
 async def test_arguments_that_are_too_large_are_not_sent() -> None:
     async with engine() as (there, where), Client(Bridge(Known(where), "1").server) as client:
         answered = await client.call_tool("journal_note", {"text": "x" * (1 << 20), "key": "k"})
