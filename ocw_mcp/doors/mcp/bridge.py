@@ -43,7 +43,7 @@ from ocw_mcp.adapters.control.address import Address
 from ocw_mcp.domain.errors import AttachError, HouseRuleError, OcwError
 from ocw_mcp.doors.mcp.asking import ASK_S, ERA, asks_in_forms
 from ocw_mcp.doors.mcp.link import Cut, EngineError, Link, Unheard
-from ocw_mcp.doors.mcp.prompts import require_arguments
+from ocw_mcp.doors.mcp.prompts import require_arguments, texts_only
 from ocw_mcp.doors.mcp.server import INSTRUCTIONS, NAME, build
 from ocw_mcp.doors.mcp.tool import failed
 from ocw_mcp.doors.mcp.wire import Lines
@@ -100,6 +100,7 @@ class Bridge:
             on_get_prompt=self._prompt,
             on_completion=self._complete,
         )
+        self.server.middleware.append(texts_only)
 
     async def serve(self) -> None:
         """Serve over standard input and output until the client closes them."""

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mcp import Client
@@ -29,7 +30,7 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
     found.store.close()
 
 
-WRONG_PROMPTS = [
+WRONG_PROMPTS: list[tuple[str, dict[str, Any], str]] = [
     ("post_mortem", {}, "argument trade"),
     ("post_mortem", {"trade": " "}, "argument trade.*an empty text"),
     ("pre_trade_checklist", {"action": "buying"}, "argument symbol"),

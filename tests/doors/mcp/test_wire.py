@@ -187,3 +187,13 @@ async def test_over_http_a_limit_beyond_a_double_is_refused_by_name(door: Served
             body = call(f'{{"wake": 1, "legs": [{leg}]}}').replace(b"orders_preview", b"decisions_submit")
         answered = await door.client.post("/mcp", content=body, headers=headers)
         assert ("BAD_ARGUMENTS" in answered.text and name in answered.text) or "confidence" in answered.text, name
+
+
+@pytest.mark.parametrize(("given", "said"), [("5", "trade is no text"), ("null", "argument trade"), ('["x"]', "trade")])
+async def test_an_argument_of_a_prompt_that_is_no_text_is_named(door: Served, given: str, said: str) -> None:
+    begun = await door.client.post("/mcp", json=INITIALIZE, headers=HEADERS)
+    headers = HEADERS | {"mcp-session-id": begun.headers["mcp-session-id"]}
+    body = '{"jsonrpc": "2.0", "id": 2, "method": "prompts/get", "params": {"name": "post_mortem", "arguments": '
+    answered = await door.client.post("/mcp", content=f'{body}{{"trade": {given}}}}}}}', headers=headers)
+    assert '"code":-32602' in answered.text
+    assert said in answered.text
