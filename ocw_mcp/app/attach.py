@@ -98,7 +98,8 @@ def require_ours(directory: Path, wanted: str = AGENT) -> None:
         here = f", or gives this client's ocw mcp --agent {agent}" if same_policy and agent in AGENTS else ""
         raise AttachError(
             f"the book in {directory} ran with agent {agent} and policy {policy.get('name', '?')}, and no tool call "
-            f"changes that to agent {wanted}; a person starts it again as it was, with --serve{here}"
+            f"changes that to agent {wanted}; a person starts it again as it was, with --serve{here}",
+            "OTHER_AGENT" if same_policy else "OTHER_LIMITS",
         )
 
 
@@ -155,11 +156,12 @@ class Attachment:
 
     def _unserved(self, silent: Address | None) -> AttachError:
         if silent is None:
-            return AttachError(f"the engine of {self._directory} is not served; a person starts it with --serve")
-        return AttachError(
-            f"the engine of {self._directory} stopped serving and has not ended within {STOPPING_S:g}s; ask again "
-            "later, or a person looks at its log"
+            what = f"the engine of {self._directory} is not served; a person starts it with --serve"
+            return AttachError(what, "NOT_SERVED")
+        what = (
+            f"the engine of {self._directory} stopped serving and has not ended within {STOPPING_S:g}s; ask again later"
         )
+        return AttachError(what, "ENGINE_STOPPING")
 
     def _last_word(self) -> str:
         try:

@@ -168,7 +168,7 @@ class Trading:
             ) from None
         except BookError:
             raise RequestError(
-                RequestCode.ENDED, limit="a running engine", actual="ended", next_="tell a person"
+                RequestCode.ENDED, limit="a running engine", actual="ended", next_="ask again with the same key"
             ) from None
 
 

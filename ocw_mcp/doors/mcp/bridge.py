@@ -43,7 +43,7 @@ from ocw_mcp.adapters.control.address import Address
 from ocw_mcp.domain.errors import AttachError, HouseRuleError, OcwError
 from ocw_mcp.doors.mcp.asking import ASK_S, ERA, asks_in_forms
 from ocw_mcp.doors.mcp.link import Cut, EngineError, Link, Unheard
-from ocw_mcp.doors.mcp.prompts import require_arguments
+from ocw_mcp.doors.mcp.prompts import require_arguments, texts_only
 from ocw_mcp.doors.mcp.server import INSTRUCTIONS, NAME, build
 from ocw_mcp.doors.mcp.tool import failed
 from ocw_mcp.doors.mcp.wire import Lines
@@ -100,6 +100,7 @@ class Bridge:
             on_get_prompt=self._prompt,
             on_completion=self._complete,
         )
+        self.server.middleware.append(texts_only)
 
     async def serve(self) -> None:
         """Serve over standard input and output until the client closes them."""
@@ -128,8 +129,10 @@ class Bridge:
             return await self._answered(ctx, params.name)
         except EngineError as error:
             return failed(str(error))
-        except (OcwError, MCPError) as error:
-            return failed(f"NO_ENGINE: {error}. next: tell a person")
+        except OcwError as error:
+            return failed(_told(error))
+        except MCPError as error:
+            return failed(f"PROTOCOL: {error}. next: tell a person")
 
     async def _list_resources(self, ctx: _Context, params: PaginatedRequestParams | None) -> ListResourcesResult:
         return ListResourcesResult(resources=await self._offered.list_resources())
@@ -159,7 +162,7 @@ class Bridge:
         except EngineError as error:
             raise MCPError(INTERNAL_ERROR, str(error)) from None
         except OcwError as error:
-            raise MCPError(INTERNAL_ERROR, f"NO_ENGINE: {error}. next: tell a person") from None
+            raise MCPError(INTERNAL_ERROR, _told(error)) from None
 
     async def _answered(self, ctx: _Context, tool: str) -> CallToolResult | InputRequiredResult:
         """Hand a call over. What the engine wants to know of the person goes back to the client, as its era does it."""
@@ -275,6 +278,10 @@ async def _person(ctx: _Context, wanted: Any) -> dict[str, Any]:
     except (TimeoutError, MCPError):
         return {"action": "cancel"}
     return said.model_dump(by_alias=True, mode="json", exclude_none=True)
+
+
+def _told(error: OcwError) -> str:
+    return f"{error.code if isinstance(error, AttachError) else 'NO_ENGINE'}: {error}. next: tell a person"
 
 
 def _no_engine() -> NoReturn:

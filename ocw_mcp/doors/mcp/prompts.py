@@ -1,8 +1,10 @@
 """Prompts that a person asks for by name. Their texts live in `prompts/desktop/` and are handed in as values."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.prompts import Prompt
 from mcp.shared.exceptions import MCPError
@@ -72,6 +74,20 @@ def require_arguments(offered: Iterable[Offered], name: str, given: Mapping[str,
             raise _invalid(
                 f"BAD_ARGUMENTS: {name} needs its argument {each.name}. limit={each.description} actual={actual}"
             )
+
+
+async def texts_only(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Middleware: an argument of a prompt is a text, and null is none. Others are refused by name."""
+    params = ctx.params or {}
+    given = params.get("arguments")
+    if ctx.method != "prompts/get" or not isinstance(given, dict):
+        return await call_next(ctx)
+    told = {name: value for name, value in given.items() if value is not None}
+    wrong = next((name for name, value in told.items() if not isinstance(value, str)), None)
+    if wrong is not None:
+        actual = type(told[wrong]).__name__
+        raise _invalid(f"BAD_ARGUMENTS: the argument {wrong[:40]} is no text. limit=a text actual={actual}")
+    return await call_next(replace(ctx, params={**params, "arguments": told}))
 
 
 def _invalid(text: str) -> MCPError:

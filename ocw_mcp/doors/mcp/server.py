@@ -11,7 +11,7 @@ from ocw_mcp.doors.mcp.callers import DeskServer, only_what_may
 from ocw_mcp.doors.mcp.history_tools import history_tools
 from ocw_mcp.doors.mcp.looks import Looks, of_now, once_warm
 from ocw_mcp.doors.mcp.market_tools import market_tools
-from ocw_mcp.doors.mcp.prompts import add_prompts
+from ocw_mcp.doors.mcp.prompts import add_prompts, texts_only
 from ocw_mcp.doors.mcp.resources import add_resources
 from ocw_mcp.doors.mcp.tool import HouseTool
 from ocw_mcp.doors.mcp.trade_tools import trade_tools
@@ -71,7 +71,7 @@ def build(
         tools=list(offered),
         cache_hints={"tools/list": CacheHint(TOOLS_FRESH_MS)},
         subscriptions=False,
-        middleware=[only_what_may, *([once_warm(look, warm_up_s)] if warm_up_s else [])],
+        middleware=[only_what_may, texts_only, *([once_warm(look, warm_up_s)] if warm_up_s else [])],
         log_level="WARNING",
     )
     add_resources(server, look, offered)

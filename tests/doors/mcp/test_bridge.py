@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mcp import Client
@@ -29,7 +30,7 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
     found.store.close()
 
 
-WRONG_PROMPTS = [
+WRONG_PROMPTS: list[tuple[str, dict[str, Any], str]] = [
     ("post_mortem", {}, "argument trade"),
     ("post_mortem", {"trade": " "}, "argument trade.*an empty text"),
     ("pre_trade_checklist", {"action": "buying"}, "argument symbol"),
@@ -287,6 +288,16 @@ async def test_a_look_is_asked_again_where_an_engine_stopped_and_an_order_is_not
     assert text(stopped).startswith("ENGINE_STOPPED: ")
     assert "the same key" in text(stopped)
     assert (len(first.bodies), len(second.bodies)) == (2, 2)
+
+
+async def test_an_engine_that_cannot_be_attached_to_is_told_under_its_code() -> None:
+    async def attach(silent: Address | None = None) -> Address:
+        raise AttachError("it stopped serving", "ENGINE_STOPPING")
+
+    async with Client(Bridge(attach, "1").server) as client:
+        assert text(await client.call_tool("positions_get", {})).startswith("ENGINE_STOPPING: it stopped serving")
+        with pytest.raises(MCPError, match="ENGINE_STOPPING: "):
+            await client.read_resource("ocw://status")
 
 
 async def test_arguments_that_are_too_large_are_not_sent() -> None:

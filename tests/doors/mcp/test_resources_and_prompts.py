@@ -122,7 +122,7 @@ async def test_what_was_typed_cannot_become_a_page_of_its_own(server: MCPServer[
     ],
 )
 async def test_a_wrong_argument_of_a_prompt_is_named_and_logged_by_nobody(
-    server: MCPServer[Any], caplog: pytest.LogCaptureFixture, era: str, name: str, given: dict[str, str], said: str
+    server: MCPServer[Any], caplog: pytest.LogCaptureFixture, era: str, name: str, given: dict[str, Any], said: str
 ) -> None:
     async with Client(server, mode=era) as client:
         with pytest.raises(MCPError, match=said) as raised:

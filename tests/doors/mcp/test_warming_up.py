@@ -56,13 +56,15 @@ def cold(tmp_path: Path, clock: Midway) -> Iterator[Looked]:
 
 
 async def test_before_the_market_begins_no_look_is_answered_with_history(cold: Looked, clock: Midway) -> None:
-    async with Client(cold.server) as client:
+    """Nor after the wait for it, which ends and says how to go on."""
+    async with Client(build(lambda: cold.facade, "1", warm_up_s=0.01)) as client:
 
         async def look() -> None:
             for tool, arguments in OF_NOW.items():
                 answered = await client.call_tool(tool, arguments)
                 assert answered.is_error, tool
                 assert text(answered).startswith("WARMING_UP: "), tool
+                assert "ask again in 5 s" in text(answered)
             with pytest.raises(MCPError, match="WARMING_UP: "):
                 await client.read_resource("ocw://snapshot/BTCUSDT")
             status = await client.call_tool("ocw_get_status", {})
@@ -74,30 +76,18 @@ async def test_before_the_market_begins_no_look_is_answered_with_history(cold: L
         assert not (await client.call_tool("market_get_snapshot", {})).is_error
 
 
-@pytest.mark.parametrize("tool", ["ocw_get_status", "market_get_snapshot"])
-async def test_the_first_call_waits_for_the_warm_up(cold: Looked, tool: str) -> None:
+async def test_the_first_calls_wait_for_the_warm_up(cold: Looked) -> None:
     async with Client(build(lambda: cold.facade, "1", warm_up_s=20)) as client:
-        calling = asyncio.ensure_future(client.call_tool(tool, {}))
-        await asyncio.wait({calling}, timeout=0.05)
-        assert not calling.done()
+        tools = ("ocw_get_status", "market_get_snapshot")
+        calling = [asyncio.ensure_future(client.call_tool(tool, {})) for tool in tools]
+        done, _ = await asyncio.wait(calling, timeout=0.05)
+        assert not done
         await cold.go(1)
-        answered = await calling
-    assert not answered.is_error
-    assert "STALE" not in text(answered)
-    assert answered.structured_content is not None
-    assert answered.structured_content["meta"]["stale"] is False
-
-
-async def test_the_wait_ends_and_says_how_to_go_on(cold: Looked, clock: Midway) -> None:
-    async with Client(build(lambda: cold.facade, "1", warm_up_s=0.05)) as client:
-
-        async def look() -> None:
-            assert "ask again in 5 s" in text(await client.call_tool("market_get_snapshot", {}))
-            assert "STALE" in text(await client.call_tool("ocw_get_status", {}))
-
-        clock.call = look
-        await cold.go(1)
-        assert clock.called
+        for answered in await asyncio.gather(*calling):
+            assert not answered.is_error
+            assert "STALE" not in text(answered)
+            assert answered.structured_content is not None
+            assert answered.structured_content["meta"]["stale"] is False
 
 
 async def test_a_halt_waits_for_no_warm_up(cold: Looked) -> None:

@@ -111,11 +111,13 @@ INITIALIZE = {
 HEADERS = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
 
 
-@pytest.mark.parametrize("era", [MODERN, {}], ids=["modern", "legacy"])
-@pytest.mark.parametrize("text", ['{"a": "\\ud800"}', '\ufeff{"a": 1}', f'{{"a": {"9" * 400}}}', "{nothing"])
-async def test_over_http_the_same_is_a_parse_error(door: Served, era: dict[str, Any], text: str) -> None:
-    answered = await door.client.post("/mcp", content=text.encode(), headers=HEADERS | era)
-    assert (answered.status_code, answered.json()["error"]["code"]) == (400, -32700)
+BAD_BODIES = ('{"a": "\\ud800"}', '\ufeff{"a": 1}', f'{{"a": {"9" * 400}}}', "{nothing")
+
+
+async def test_over_http_the_same_is_a_parse_error_in_both_eras(door: Served) -> None:
+    for era, text in product((MODERN, {}), BAD_BODIES):
+        answered = await door.client.post("/mcp", content=text.encode(), headers=HEADERS | era)
+        assert (answered.status_code, answered.json()["error"]["code"]) == (400, -32700), text
 
 
 NUMBERS = {
@@ -187,3 +189,13 @@ async def test_over_http_a_limit_beyond_a_double_is_refused_by_name(door: Served
             body = call(f'{{"wake": 1, "legs": [{leg}]}}').replace(b"orders_preview", b"decisions_submit")
         answered = await door.client.post("/mcp", content=body, headers=headers)
         assert ("BAD_ARGUMENTS" in answered.text and name in answered.text) or "confidence" in answered.text, name
+
+
+async def test_an_argument_of_a_prompt_that_is_no_text_is_named(door: Served) -> None:
+    begun = await door.client.post("/mcp", json=INITIALIZE, headers=HEADERS)
+    headers = HEADERS | {"mcp-session-id": begun.headers["mcp-session-id"]}
+    body = '{"jsonrpc": "2.0", "id": 2, "method": "prompts/get", "params": {"name": "post_mortem", "arguments": '
+    for given, said in (("5", "trade is no text"), ("null", "argument trade"), ('["x"]', "trade")):
+        answered = await door.client.post("/mcp", content=f'{body}{{"trade": {given}}}}}}}', headers=headers)
+        assert '"code":-32602' in answered.text
+        assert said in answered.text
