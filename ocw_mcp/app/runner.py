@@ -26,6 +26,7 @@ from ocw_mcp.app.compose import Book, decider, require_timeframes, stamp
 from ocw_mcp.app.door import Door
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.domain.protocols import Clock, Decider, Feed
+from ocw_mcp.domain.strictness import not_stricter
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.report import report
 from ocw_mcp.runtime.recorder import Listener
@@ -84,6 +85,8 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
             directory, stamp(job.feed), book_id=_book_id(identity.content), created_at=made_at, held=lock.require_held
         )
         try:
+            if remark := not_stricter(job.policies.strict, job.policies.policies):
+                _warn(remark)
             if changed := tell_changes(store.ran_with(), job.agent, job.policies, job.prompts):
                 _warn(changed)
             thinks = None if job.brain is None else partial(_seated, job, job.brain, kept, store)

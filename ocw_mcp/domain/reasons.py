@@ -60,6 +60,7 @@ class RefusalCode(StrEnum):
     NO_ORDER = "NO_ORDER"
     NO_WAKE = "NO_WAKE"
     KEY_REUSED = "KEY_REUSED"
+    CALLER_RATE = "CALLER_RATE"
 
 
 QUOTING: Final = frozenset({RefusalCode.MALFORMED, RefusalCode.UNKNOWN_SYMBOL, RefusalCode.SYMBOL_NOT_ALLOWED})
@@ -114,6 +115,7 @@ MEANING: dict[RefusalCode, str] = {
     RefusalCode.NO_ORDER: "there is no order in what was asked for, or none of that name is live",
     RefusalCode.NO_WAKE: "that wake waits for no such answer of this caller",
     RefusalCode.KEY_REUSED: "the key was used before, for something else",
+    RefusalCode.CALLER_RATE: "this caller wrote as many notes or was refused as often as it may in a minute; ask later",
 }
 
 
