@@ -96,6 +96,7 @@ class Desk:
         self.exit_under_way = self._reductions.under_way
         self.closing = self._reductions.closing
         self.to_cover = self._reductions.to_cover
+        self.least_sold = self._reductions.least
         self._groups: dict[str, Group] = {}
         self.answers = Answers()
 

@@ -162,10 +162,10 @@ class Guard:
         """
         if not self._account.ledger.quantity(symbol):
             return
-        if self.protections[symbol].protected and self._too_large(symbol):
+        if self.protections[symbol].protected and not self.flattening:
             self._cut(symbol, now)
-        else:
-            self._desk.close(symbol, PRINCIPAL, now)
+            return
+        self._desk.close(symbol, PRINCIPAL, now)
         if not self._desk.exit_under_way(symbol):
             self._come_back(symbol, now)
 
@@ -211,7 +211,7 @@ class Guard:
         if not self._too_large(symbol):
             protection.most = None
         elif protection.most and not (self.flattening or self._desk.exit_under_way(symbol)):
-            self._desk.reduce(symbol, held - protection.most, PRINCIPAL, now)
+            self._desk.reduce(symbol, max(held - protection.most, self._desk.least_sold(symbol)), PRINCIPAL, now)
         elif not protection.most:
             self._desk.close(symbol, PRINCIPAL, now)
         if self._too_large(symbol) and not self._desk.exit_under_way(symbol):

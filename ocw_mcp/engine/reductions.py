@@ -85,6 +85,14 @@ class Reductions:
         instrument = self._quotes.instruments.get(symbol)
         return quantity if instrument is None else floor_to(quantity, instrument.step)
 
+    def least(self, symbol: str) -> Decimal:
+        """Return the smallest part (base asset) of a position that can be sold.
+
+        The exchange takes a reduction of any notional on futures, and on spot none below its smallest.
+        """
+        instrument = self._quotes.instruments[symbol]
+        return smallest(instrument, self._account.ledger.marks[symbol]) if self._spot else instrument.min_quantity
+
     def part(self, symbol: str, quantity: Decimal, account: AccountView) -> Decimal | Refusal:
         """Return how much of a position is sold where `quantity` (base asset) is asked for, or why nothing is.
 
@@ -96,11 +104,8 @@ class Reductions:
             return Refusal(RefusalCode.BAD_SIZE, limit="a quantity above 0", actual=str(quantity))
         if any(self._orders.live(symbol, Purpose.EXIT)) if spot else self.under_way(symbol):
             return Refusal(RefusalCode.EXIT_PENDING, limit="no exit under way", actual="under way")
-        smallest_rest = smallest(instrument, account.price)
-        # The exchange takes a reduction of any notional on futures, and on spot none below its smallest.
-        least = smallest_rest if spot else instrument.min_quantity
-        sold = floor_to(min(quantity, held), instrument.step)
-        if held - sold < smallest_rest:
+        least, sold = self.least(symbol), floor_to(min(quantity, held), instrument.step)
+        if held - sold < smallest(instrument, account.price):
             return held
         if sold < least:
             return Refusal(RefusalCode.BELOW_MINIMUM, limit=f"{plain(least)} units", actual=f"{plain(sold)} units")

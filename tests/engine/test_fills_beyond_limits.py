@@ -1,6 +1,7 @@
 """Fills that exceed what was cleared: a tighter stop, a smaller position, and one incident for each limit."""
 
 from decimal import Decimal
+from typing import Any
 
 from ocw_mcp.app.narrator import Narrator
 from ocw_mcp.domain import events
@@ -29,7 +30,7 @@ def jump(to: float, count: int = 4, volume: float = 1e6) -> list[Candle]:
     return [candle(0, 100.0, symbol=SOL), *later]
 
 
-def jumps(script: dict[int, Decision], candles: list[Candle], product: Product = Product.UM, **tables: dict) -> Run:
+def jumps(script: dict[int, Decision], candles: list[Candle], product: Product = Product.UM, **tables: Any) -> Run:
     policy = policies(**({"gate": {"close_wakes": ["1m"], "cooldown_s": 0}} | tables)) if tables else LIMITED
     feed = ListFeed(candles, product=product)
     return watched(Run(feed, Scripted(script), policy=policy, venue=IgnoresLimits(product)))
@@ -99,7 +100,7 @@ async def test_an_addition_that_fills_far_above_tightens_the_stop_of_the_whole()
     assert incidents(run) == ["STOP_REQUIRED", "RISK_PER_TRADE"]
 
 
-SIZED = {"risk": {"max_share": 1, "gap_allowance": 0}, "stop": {"max_distance": "0.2"}}
+SIZED: dict[str, Any] = {"risk": {"max_share": 1, "gap_allowance": 0}, "stop": {"max_distance": "0.2"}}
 
 
 async def test_a_position_that_fills_too_large_is_reduced_to_its_limit() -> None:
@@ -124,7 +125,7 @@ async def test_a_spot_position_is_reduced_and_has_its_stop_back_within_the_deadl
     run = await jumps({1: buy("95", "0.25", symbol=SOL, target="120")}, jump(104.0), Product.SPOT, **SIZED).go()
     assert D("0.248") < held(run) * 104 / run.engine.account.ledger.equity() <= D("0.2501")
     (stop,) = run.engine._desk.orders.live()
-    assert (stop.purpose, stop.order.trigger_price, stop.order.take_at) == (Purpose.STOP, 95, 120)
+    assert (stop.purpose, stop.order.trigger_price, stop.order.take_at) == (Purpose.STOP, D(95), D(120))
     assert held(run) - stop.order.quantity < D("0.01")
     assert incidents(run) == ["POSITION_SHARE"]
     assert len(run.events(events.PositionUnprotected)) == len(run.events(events.PositionProtected)) == 1

@@ -78,16 +78,20 @@ def test_a_fill_after_its_room_was_given_away_is_reduced(product: Product, resta
     assert D("0.398") < (wire.held() + wire.held("ETHUSDT")) * 100 / equity <= D("0.4001")
 
 
-def test_a_fill_larger_than_its_order_is_reduced_once() -> None:
-    wire = Wire(policy=LIMITED)
+@pytest.mark.parametrize("product", Product)
+def test_a_fill_larger_than_its_order_is_reduced_once(product: Product) -> None:
+    wire = Wire(product, LIMITED)
     order = sent(wire.enter(quantity="20", stop=D("99.5")))
     wire.fill(order, "20")
     wire.fill(order, "20")
     (told,) = [each for each in incidents(wire) if "POSITION_SHARE" in each]
     assert "are sold" in told
     first = wire.last(Purpose.EXIT)
+    wire.give(Accepted(wire.last(Purpose.STOP).ref, "v"))
     wire.fill(first, "5")
     wire.fill(first, first.quantity - 5)
+    wire.give(Accepted(wire.last(Purpose.STOP).ref, "v"))
+    wire.fire()
     assert D("0.249") < wire.held() * 100 / wire.engine.account.ledger.equity() <= D("0.2501")
     assert [order.ref.leg for order in wire.sent].count(Purpose.EXIT) == 1
 
@@ -130,3 +134,12 @@ def test_an_addition_is_refused_while_a_part_is_sold() -> None:
     wire.fill(order, "20")
     answer = wire.enter(Action.ADD, "1")
     assert not isinstance(answer, Order)
+
+
+def test_a_part_below_the_smallest_order_on_spot_is_raised_to_it() -> None:
+    small = policies(order={"max_notional": 30}, risk={"max_share": 1})
+    wire = Wire(Product.SPOT, small)
+    order = sent(wire.enter(quantity="0.299", stop=D(99)))
+    wire.fill(order, price="103")
+    exit_ = wire.last(Purpose.EXIT)
+    assert D(5) <= exit_.quantity * 103 < D("5.2")
