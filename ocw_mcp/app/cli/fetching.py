@@ -41,12 +41,11 @@ def fetch_and_print(
 
     chosen = None if streams is None else [each.strip() for each in streams.split(",") if each.strip()]
     plan = list(pieces(wanted(symbol, first, last, parse_product(product) or Product.UM, interval, chosen)))
-    came: list["Fetched"] = []
+    came: list[Fetched] = []
     try:
         with _Bars(len(plan)) as bars:
-            fetch(  # noqa: TID251 - no engine runs
-                plan, to, bars, time.sleep, ARCHIVE if url is None else url, done=came.append
-            )
+            wait = time.sleep  # noqa: TID251 - no engine runs
+            fetch(plan, to, bars, wait, ARCHIVE if url is None else url, done=came.append)
     finally:
         for fetched in came:
             _show(fetched, to, as_json=as_json)
