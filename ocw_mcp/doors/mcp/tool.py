@@ -155,7 +155,8 @@ def _joined(part: dict[str, Any], *, nulls: bool) -> dict[str, Any]:
     choices = part.get("anyOf", ())
     if nulls or len(choices) != 2 or choices[1] != {"type": "null"}:
         return part
-    return choices[0] | {key: value for key, value in part.items() if key != "anyOf"}
+    one: dict[str, Any] = choices[0]
+    return one | {key: value for key, value in part.items() if key != "anyOf"}
 
 
 def _ignoring(unknown: list[str], result: Any) -> Any:
