@@ -4,6 +4,7 @@ PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check -qq
 STAMP := .venv/.installed
 NODE_STAMP := .node/.installed
+CLIENTS_STAMP := .clients/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test validators mutants lint bench docs bundle lock
@@ -12,7 +13,7 @@ help:
 	@echo "make install   a virtual environment in .venv, from the lock, every file checked against its hash"
 	@echo "make run       a simulated day in about two minutes, the rules trading on paper; no key, no network"
 	@echo "make test      the tests, without the slow ones of .ci/run"
-	@echo "make validators   the official validators of MCP, into .node, for the slow tests; needs npm"
+	@echo "make validators   the official validators of MCP, into .node, and other clients' SDKs, into .clients; needs npm"
 	@echo "make mutants   which changes to the risk officer no test would notice; about ten minutes on one core"
 	@echo "make lint      ruff, mypy and the floors of the house"
 	@echo "make bench     how fast it is here"
@@ -36,12 +37,18 @@ test: $(STAMP)
 	.venv/bin/pytest -n 2
 
 # npm keeps no lock here: one would hold addresses. The versions are those of package.json.
-validators: $(NODE_STAMP)
+validators: $(NODE_STAMP) $(CLIENTS_STAMP)
 
 $(NODE_STAMP): tests/validators/package.json
 	@mkdir -p .node
 	@cp $< .node
 	npm install --prefix .node --no-package-lock --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# They bring a hundred packages, which only one slow test needs: an environment of their own keeps them out of the lock.
+$(CLIENTS_STAMP): tests/validators/clients.txt
+	@test -x .clients/bin/python || $(PYTHON) -m venv .clients
+	.clients/bin/python -m pip --disable-pip-version-check -qq install -r $<
 	@touch $@
 
 # mutmut is not in the lock: nobody else needs it. MUTANTS can name some: make mutants MUTANTS='ocw_mcp.core.risk.pace.*'

@@ -7,7 +7,7 @@ import msgspec
 
 from ocw_mcp.adapters.store.views.thinking import Thought
 from ocw_mcp.agent.causes import ANSWERED, UNASKED, Cause
-from ocw_mcp.domain.decision import FALLBACK, MEANT
+from ocw_mcp.domain.decision import FALLBACK, MEANT, UNSENT
 from ocw_mcp.domain.time import MINUTE
 
 FAILURES: Final = 3
@@ -38,14 +38,14 @@ class Breaker:
 
     def _recall(self, cause: str, asked_at: int) -> None:
         name = cause.partition(":")[0]
-        if cause and not cause.startswith(MEANT) and name not in Cause.__members__:
+        if cause and not cause.startswith((MEANT, UNSENT)) and name not in Cause.__members__:
             # It was remembered, or nobody waited any more: that says nothing about the model.
             return
         if name == Cause.BREAKER:
             # It was open, though of what opened it nothing is here.
             if self.state.opened_at is None:
                 self.state = BreakerState(FAILURES, asked_at)
-        elif name in ANSWERED or not cause or cause.startswith(MEANT):
+        elif name in ANSWERED or not cause or cause.startswith((MEANT, UNSENT)):
             self.succeeded()
         elif name not in UNASKED and self.lets_ask(asked_at):
             self.failed(asked_at)

@@ -38,7 +38,7 @@ class Cause(StrEnum):
 CAUSE_MEANING: Final[dict[Cause, str]] = {
     Cause.NO_KEY: "there is no key to ask with",
     Cause.BAD_KEY: "the key is not let in (401, 403)",
-    Cause.NO_CREDIT: "the account cannot pay (402)",
+    Cause.NO_CREDIT: "the account cannot pay (402, or 400 with a credit balance that is too low)",
     Cause.RATE_LIMITED: "more was asked than may be (429)",
     Cause.OVERLOADED: "the API is overloaded (529)",
     Cause.SERVER: "the API failed inside (5xx)",
@@ -88,6 +88,8 @@ class Trouble(msgspec.Struct, frozen=True):
     detail: str = ""
     retry_after_s: float | None = None
     """How long the API asks to be left alone, where it does."""
+    may_be_billed: bool = False
+    """Whether the model may have worked on the call all the same: then it counts at its worst, and is not repeated."""
 
     def __str__(self) -> str:
         meaning = CAUSE_MEANING[self.cause]

@@ -19,6 +19,7 @@ from ocw_mcp.agent.tools import SUBMIT, LegAnswer, ToolAnswer, ToolClient, calle
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.protocols import Clock
+from ocw_mcp.domain.words import said
 
 SAID: Final = 500
 """Characters of the model's own words that an ending keeps."""
@@ -98,6 +99,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """That were called, in order."""
     took_ms: int
     """By the wall."""
+    words: str = ""
+    """All that the model said in place of a decision."""
 
 
 class _Over(Exception):  # noqa: N818
@@ -130,6 +133,7 @@ class Conversation:
         self._turns: list[dict[str, Any]] = []
         self._known = Usage()
         """Of the last answered call: what the API has counted already."""
+        self._words = ""
         self._answers: list[ToolAnswer] = []
         """To what was submitted: the decision, and its correction."""
         self._legs: list[LegAnswer] = []
@@ -155,7 +159,7 @@ class Conversation:
             log.error("a decision of the model failed inside", exc_info=error)
             ending = self._broken_off(Trouble(Cause.INTERNAL, type(error).__name__))
         took = round(self._clock.wall_ms() - began)
-        return Outcome(ending, self._usage, self.cost_usd, self._calls, tuple(self._called), took)
+        return Outcome(ending, self._usage, self.cost_usd, self._calls, tuple(self._called), took, self._words)
 
     async def _go(self, wake: int, system: str, context: str) -> Ending:
         tools = await self._offered()
@@ -233,7 +237,7 @@ class Conversation:
             self._usage += reply.usage
             self._cost += cost(reply.usage, self._terms.model, self._clock.now())
             self._known = reply.usage
-        elif reply.cause in MAY_BE_BILLED:
+        elif reply.may_be_billed or reply.cause in MAY_BE_BILLED:
             self._cost += worst
         self._under_way = ZERO
         return reply
@@ -265,7 +269,7 @@ class Conversation:
         """Wait by the wall, by which the API lives, as long as it asks for: if that is short and may help."""
         wait_s = WAIT_S if trouble.retry_after_s is None else trouble.retry_after_s
         longest = min(self._terms.timeout_s * LONGEST_WAIT_SHARE, self._left_s())
-        if trouble.cause not in RETRIED or wait_s > longest:
+        if trouble.cause not in RETRIED or trouble.may_be_billed or wait_s > longest:
             return False
         await self._clock.pause(wait_s * 1_000)
         return True
@@ -319,6 +323,9 @@ class Conversation:
     def _ended(self, reply: Reply) -> Ending:
         """The model is done, one way or another."""
         if not self._answers:
+            if not said(reply.text):
+                return Failed(Trouble(Cause.MALFORMED, "it ended its turn without a call and without a word"))
+            self._words = reply.text
             return Held(reply.text[:SAID])
         taken = [answer for answer in self._answers if not answer.failed]
         if not taken:

@@ -25,7 +25,8 @@ from ocw_mcp.agent.purse import Purse
 from ocw_mcp.agent.remembered import remembered
 from ocw_mcp.agent.thinning import Spent, thinned
 from ocw_mcp.agent.tools import ToolClient
-from ocw_mcp.domain.decision import MEANT, Decision
+from ocw_mcp.agent.unsent import unsent
+from ocw_mcp.domain.decision import MEANT, UNSENT, Decision
 from ocw_mcp.domain.errors import BookError, CannotDecideError
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import CLAUDE
@@ -212,4 +213,6 @@ class ClaudeDecider:
             desk.breaker.failed(self._clock.now())
         if trouble is not None:
             raise CannotDecideError(str(trouble))
-        return Decision(cause=f"{MEANT}{ending.why}") if isinstance(ending, Held) else Decision()
+        if isinstance(ending, Held):
+            return Decision(cause=f"{UNSENT if unsent(outcome.words) else MEANT}{ending.why}")
+        return Decision()

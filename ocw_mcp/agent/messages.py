@@ -4,13 +4,16 @@
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import msgspec
 
 from ocw_mcp.agent.causes import Cause, Trouble
 from ocw_mcp.agent.credentials import Credentials
+from ocw_mcp.agent.faults import by_words, fault, streamed_fault
 from ocw_mcp.agent.pricing import Usage
+from ocw_mcp.agent.usage import MOST_TOKENS, Bounds, bounds, counted
+from ocw_mcp.domain.words import said
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -37,7 +40,8 @@ class Reply(msgspec.Struct, frozen=True):
     @property
     def text(self) -> str:
         """What it said in words."""
-        return "\n".join(str(block.get("text", "")) for block in self.content if block["type"] == "text").strip()
+        texts = (block.get("text") for block in self.content if block["type"] == "text")
+        return "\n".join(text for text in texts if isinstance(text, str)).strip()
 
     @property
     def calls(self) -> tuple[dict[str, Any], ...]:
@@ -86,43 +90,14 @@ class ModelFacts(msgspec.Struct, frozen=True):
     max_tokens: int | None = None
 
 
-_Tokens = Annotated[int, msgspec.Meta(ge=0, le=100_000_000)]
-"""A count that somebody could mean: no model holds nearly as many."""
-
-
-class _CacheCreation(msgspec.Struct):
-    ephemeral_5m_input_tokens: _Tokens = 0
-    ephemeral_1h_input_tokens: _Tokens = 0
-
-
-class _WireUsage(msgspec.Struct):
-    input_tokens: _Tokens
-    output_tokens: _Tokens
-    cache_creation_input_tokens: _Tokens | None = None
-    cache_read_input_tokens: _Tokens | None = None
-    cache_creation: _CacheCreation | None = None
-
-    def counted(self) -> Usage:
-        """As billed; what was written without a word on for how long is taken for the dearer hour."""
-        split = self.cache_creation or _CacheCreation()
-        short = split.ephemeral_5m_input_tokens
-        return Usage(
-            plain=self.input_tokens,
-            read=self.cache_read_input_tokens or 0,
-            written_5m=short,
-            written_1h=max(split.ephemeral_1h_input_tokens, (self.cache_creation_input_tokens or 0) - short),
-            output=self.output_tokens,
-        )
-
-
-class _WireBlock(msgspec.Struct):
-    type: str
-
-
-class _WireReply(msgspec.Struct):
-    content: list[msgspec.Raw]
-    stop_reason: str
-    usage: _WireUsage
+_STOPS: Final = {
+    "stop": "end_turn",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "length": "max_tokens",
+    "content_filter": "refusal",
+}
+"""What other providers call the ways in which a turn ends."""
 
 
 class SdkMessages:
@@ -140,9 +115,12 @@ class SdkMessages:
 
         try:
             raw = await client.messages.with_raw_response.create(**request.body)
-            return parsed(await raw.read())
+            reply = parsed(await raw.read(), request.body)
         except AnthropicError as error:
             return self._trouble(error)
+        if isinstance(reply, Trouble):
+            return msgspec.structs.replace(reply, detail=self._credentials.scrub(reply.detail))
+        return reply
 
     async def model(self, name: str) -> ModelFacts | Trouble:
         """What the API tells of a model; a retired one is trouble."""
@@ -214,6 +192,9 @@ def classified(error: Exception) -> tuple[Cause, str, float | None]:
         anthropic.APIConnectionError: Cause.CONNECTION,
     }
     cause = next((cause for kind, cause in causes.items() if isinstance(error, kind)), Cause.MALFORMED)
+    if isinstance(error, anthropic.APIStatusError) and by_words(f"{error.body} {error.api_message}") is Cause.NO_CREDIT:
+        # An account that cannot pay is told so under 400, and by gateways under 403 and 429, too.
+        cause = Cause.NO_CREDIT
     if isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout):
         # Nothing was sent, so nothing is billed.
         cause = Cause.UNREACHABLE
@@ -224,17 +205,41 @@ def classified(error: Exception) -> tuple[Cause, str, float | None]:
     return cause, " ".join(detail.split())[:DETAIL], retry_after_s
 
 
-def parsed(body: bytes) -> Reply | Trouble:
-    """An answer of the API, or why it is none."""
+def parsed(body: bytes, asked: dict[str, Any] | None = None) -> Reply | Trouble:
+    """Return an answer of the API, or why it is none. `asked` is the request, by which unreadable usage is bounded.
+
+    A gateway may put an error into a 200, leave the stop reason out, or count tokens in a form of its own.
+    """
     try:
-        wire = msgspec.json.decode(body, type=_WireReply)
-        # Each block is kept as it came, and has a type at least.
-        for raw in wire.content:
-            msgspec.json.decode(raw, type=_WireBlock)
-        content = tuple(msgspec.json.decode(raw, type=dict[str, Any]) for raw in wire.content)
-    except (msgspec.MsgspecError, UnicodeError) as error:
-        return Trouble(Cause.MALFORMED, f"what came is no message: {error}"[:DETAIL])
-    return Reply(wire.stop_reason, content, wire.usage.counted())
+        whole = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        beginning = said(body[:DETAIL].decode("utf-8", "replace"))
+        return streamed_fault(body) or Trouble(Cause.MALFORMED, f"what came is no message: {beginning}"[:DETAIL])
+    content = whole.get("content") if isinstance(whole, dict) else None
+    if not content and (trouble := fault(whole)) is not None:
+        return msgspec.structs.replace(trouble, detail=said(trouble.detail)[:DETAIL])
+    if not isinstance(content, list) or not all(map(_is_block, content)):
+        return Trouble(Cause.MALFORMED, f"what came is no message: its content is {_shape(content)}")
+    stop = whole.get("stop_reason")
+    if stop is None:
+        # The content shows how the turn ended.
+        stop = "tool_use" if any(block["type"] == "tool_use" for block in content) else "end_turn"
+    if not isinstance(stop, str):
+        return Trouble(Cause.MALFORMED, f"what came is no message: its stop_reason is {_shape(stop)}")
+    if asked is None:
+        most, max_tokens = Bounds(), MOST_TOKENS
+    else:
+        max_tokens = asked["max_tokens"]
+        most = bounds(len(msgspec.json.encode(unmarked(asked))), max_tokens, len(body))
+    return Reply(_STOPS.get(stop, stop), tuple(content), counted(whole.get("usage"), most, max_tokens))
+
+
+def _is_block(block: object) -> bool:
+    return isinstance(block, dict) and isinstance(block.get("type"), str)
+
+
+def _shape(part: object) -> str:
+    return "missing or null" if part is None else f"of type {type(part).__name__}"
 
 
 def _seconds(text: str | None) -> float | None:

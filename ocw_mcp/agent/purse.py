@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from ocw_mcp.adapters.control.tokens import write_private
+from ocw_mcp.adapters.files import read_file, write_private
 from ocw_mcp.adapters.store.views.thinking import Thought
 from ocw_mcp.agent.recording import Recorder, Recording
 from ocw_mcp.domain.errors import BookError
@@ -20,6 +20,7 @@ from ocw_mcp.domain.money import ZERO
 
 SPENDING: Final = "spending.json"
 LOST: Final = "lost"
+_LARGEST: Final = 1 << 20
 """Under what name stands what a process that died had spent."""
 
 
@@ -131,7 +132,7 @@ def _read(path: Path | None, book: str) -> Spending:
     if path is None:
         return Spending(book)
     try:
-        kept = msgspec.json.decode(path.read_bytes(), type=Spending)
+        kept = msgspec.json.decode(read_file(path, _LARGEST), type=Spending)
         amounts = (kept.usd, kept.writing, *kept.told.values(), *kept.beside.values())
         if all(each.is_finite() and each >= 0 for each in amounts) and kept.book == book:
             return kept

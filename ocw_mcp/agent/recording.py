@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ocw_mcp.adapters.files import FileRefused, read_file
 from ocw_mcp.agent.causes import RETRIED, Cause, Trouble
 from ocw_mcp.agent.credentials import scrub
 from ocw_mcp.agent.memory.writing import asked_for
@@ -34,6 +35,8 @@ from ocw_mcp.domain.time import iso
 log = logging.getLogger(__name__)
 
 LONGEST_FIRST_LINE: Final = 1_000
+LARGEST: Final = 1 << 30
+"""Bytes of a recording."""
 PARTS: Final = ("model", "tools", "system", "messages")
 """What is compared one by one, so that a changed prompt is told from a changed market; the rest counts as terms."""
 TOLD: Final = 3
@@ -170,7 +173,7 @@ class Recording:
     def read(cls, path: Path, redact: Callable[[str], str] = scrub) -> "Recording":
         """The recording of a file. A last line that was cut off is left out. Raises SettingsError."""
         try:
-            *lines, _cut_off = path.read_bytes().split(b"\n")
+            *lines, _cut_off = read_file(path, LARGEST, link=True).split(b"\n")
             # What an earlier version wrote has no first line of its own.
             calls = lines[1:] if lines and _whose(lines[0]) is not None else lines
             return cls([_decode(line) for line in calls], redact)
@@ -178,6 +181,8 @@ class Recording:
             raise SettingsError(
                 f"{path} cannot be read ({error.strerror}); expected a recording of decisions"
             ) from None
+        except FileRefused as error:
+            raise SettingsError(str(error)) from None
         except (msgspec.MsgspecError, UnicodeError) as error:
             raise SettingsError(f"{path} is no recording of decisions: {error}; expected what --record wrote") from None
 
@@ -246,7 +251,7 @@ def _parts(body: dict[str, Any]) -> dict[str, str]:
 def _private(path: Path, whose: Whose) -> int:
     """Open a file that nobody else may read and that is this book's. Raises SettingsError."""
     try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise _unwritable(path, error) from None
     try:
@@ -267,6 +272,10 @@ def _problem(path: Path, file: int, whose: Whose) -> str:
     """Why an open file is not to be gone on with, or nothing."""
     found = os.fstat(file)
     mode = stat.S_IMODE(found.st_mode)
+    if not stat.S_ISREG(found.st_mode):
+        return "is no plain file; expected a file of yours; name another file"
+    if found.st_uid != os.geteuid():
+        return f"belongs to user {found.st_uid}; expected a file of yours; name another file"
     if mode & 0o077:
         return f"is open to other users (mode {mode:04o}); expected 0600; make it so: chmod 600 {path}"
     if not found.st_size:

@@ -8,25 +8,32 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
 from platformdirs import user_data_path
 
 from ocw_mcp.adapters.control.address import Address, read_address
-from ocw_mcp.domain.errors import AttachError, BookError
+from ocw_mcp.adapters.files import opened
+from ocw_mcp.domain.errors import AttachError, BookError, SettingsError
 
 LOG: Final = "engine.log"
+LAST_WORDS: Final = 1 << 16
+"""Bytes of it that are looked at when an engine ended at once."""
 PATIENCE_S: Final = 60.0
 UNSERVED_S: Final = 5.0
 """How long an engine that holds the directory may be without an address before it counts as not served."""
+STOPPING_S: Final = 20.0
+"""How long one that was served and serves no more may hold on to the directory."""
 LOOK_S: Final = 0.05
 
 AGENT: Final = "rules"
-"""Who decides on a desk that was started for a client."""
+AGENTS: Final = ("attached", "none", "rules")
+"""Who may decide on a desk that was started for a client."""
 PAPER: Final = ("run", "--market", "sim", "--speed", "1", "--serve", "127.0.0.1:0")
 
-KEPT: Final = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "SYSTEMROOT")
+KEPT: Final = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH")
 """What an engine on paper needs of the environment. Keys are not among it, whoever has some there."""
 
 
@@ -46,19 +53,21 @@ def home() -> Path:
     return user_data_path("ocw", appauthor=False) / "desk"
 
 
-def spawn_engine(directory: Path) -> Child:
-    """Start an engine on the simulated market in real time, in a session of its own.
+def spawn_engine(directory: Path, agent: str = AGENT) -> Child:
+    """Start an engine on the simulated market in real time, in a session of its own, for an agent of `AGENTS`.
 
     Raises BookError for a directory that cannot hold a book, and OSError.
     """
     from ocw_mcp.adapters.store.directory import prepare
 
     prepare(directory)
-    log = os.open(directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    log = os.open(directory / LOG, flags, 0o600)
     try:
+        os.fchmod(log, 0o600)
         # -P: whatever lies in the directory is no module of ours.
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "ocw_mcp", *PAPER, "--state", str(directory)],
+            [sys.executable, "-P", "-m", "ocw_mcp", *PAPER, "--agent", agent, "--state", str(directory)],
             cwd=directory,
             env={name: os.environ[name] for name in KEPT if name in os.environ},
             stdin=subprocess.DEVNULL,
@@ -70,7 +79,7 @@ def spawn_engine(directory: Path) -> Child:
         os.close(log)
 
 
-def require_ours(directory: Path) -> None:
+def require_ours(directory: Path, wanted: str = AGENT) -> None:
     """Refuse to start an engine on a book that ran with other limits, or for another agent, than a start here has.
 
     Whoever calls a tool would otherwise change them. Raises AttachError.
@@ -84,29 +93,38 @@ def require_ours(directory: Path) -> None:
         return
     ran = summary or {}
     agent, policy = ran.get("agent", {}).get("name", AGENT), ran.get("policies", {})
-    if agent != AGENT or policy.get("hash", load_policies(None).hash) != load_policies(None).hash:
+    same_policy = policy.get("hash", load_policies(None).hash) == load_policies(None).hash
+    if agent != wanted or not same_policy:
+        here = f", or gives this client's ocw mcp --agent {agent}" if same_policy and agent in AGENTS else ""
         raise AttachError(
             f"the book in {directory} ran with agent {agent} and policy {policy.get('name', '?')}, and no tool call "
-            "changes that; a person starts it again as it was, with --serve"
+            f"changes that to agent {wanted}; a person starts it again as it was, with --serve{here}",
+            "OTHER_AGENT" if same_policy else "OTHER_LIMITS",
         )
 
 
 class Attachment:
     """The engine of one state directory."""
 
-    def __init__(self, directory: Path, spawn: Spawn = spawn_engine) -> None:
+    def __init__(self, directory: Path, spawn: Spawn | None = None, agent: str = AGENT) -> None:
+        """`agent` decides on an engine that is started here. Raises SettingsError for one that cannot."""
+        if agent not in AGENTS:
+            raise SettingsError(f"--agent is {agent[:40]!r}; expected one of {', '.join(AGENTS)}")
         self._directory = directory
-        self._spawn = spawn
+        self._spawn = spawn if spawn is not None else partial(spawn_engine, agent=agent)
+        self._agent = agent
         self._turn = asyncio.Lock()
 
     async def __call__(self, silent: Address | None = None) -> Address:
         """Where the engine is; not at `silent`, which was tried and did not answer. Raises AttachError."""
         async with self._turn:
-            found = read_address(self._directory)
-            if found is not None and found != silent:
-                return found
             try:
+                found = read_address(self._directory)
+                if found is not None and found != silent:
+                    return found
                 return await self._await_engine(silent)
+            except BookError as error:
+                raise AttachError(str(error)) from None
             except OSError as error:
                 raise AttachError(f"no engine can be started in {self._directory}: {error.strerror}") from None
 
@@ -114,26 +132,42 @@ class Attachment:
         # Only now: a list of tools is answered without the store.
         from ocw_mcp.adapters.store.lock import is_locked
 
-        if not is_locked(self._directory):
-            require_ours(self._directory)
-        child = None if is_locked(self._directory) else self._spawn(self._directory)
+        child: Child | None = None
         waited = 0.0
         while waited < PATIENCE_S:
             found = read_address(self._directory)
             if found is not None and found != silent:
                 return found
-            locked = is_locked(self._directory)
-            if child is not None and child.poll() is not None and not locked:
+            ended = child is not None and child.poll() is not None
+            if is_locked(self._directory):
+                # One that ended here lost the directory to another engine, which is waited for in its place.
+                child = None if ended else child
+                if child is None and waited >= (UNSERVED_S if silent is None else STOPPING_S):
+                    raise self._unserved(silent)
+            elif ended:
                 raise AttachError(f"the engine that was started in {self._directory} ended: {self._last_word()}")
-            if child is None and locked and waited >= UNSERVED_S:
-                raise AttachError(f"the engine of {self._directory} is not served; a person starts it with --serve")
+            elif child is None:
+                # The directory is free, from the beginning or since an engine that was stopping has let go of it.
+                require_ours(self._directory, self._agent)
+                child = self._spawn(self._directory)
             await asyncio.sleep(LOOK_S)  # noqa: TID251 - waits for another process; no engine runs in this one
             waited += LOOK_S
         raise AttachError(f"the engine of {self._directory} did not come within {PATIENCE_S:g}s; see {LOG} there")
 
+    def _unserved(self, silent: Address | None) -> AttachError:
+        if silent is None:
+            what = f"the engine of {self._directory} is not served; a person starts it with --serve"
+            return AttachError(what, "NOT_SERVED")
+        what = (
+            f"the engine of {self._directory} stopped serving and has not ended within {STOPPING_S:g}s; ask again later"
+        )
+        return AttachError(what, "ENGINE_STOPPING")
+
     def _last_word(self) -> str:
         try:
-            lines = (self._directory / LOG).read_text(errors="replace").splitlines()
-        except OSError:
+            with opened(self._directory / LOG) as (file, found):
+                file.seek(max(0, found.st_size - LAST_WORDS))
+                lines = file.read(LAST_WORDS).decode(errors="replace").splitlines()
+        except (OSError, ValueError):
             lines = []
         return next((line.strip()[:400] for line in reversed(lines) if line.strip()), "it said nothing")

@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from ocw_mcp.adapters.files import read_file
 from ocw_mcp.domain.errors import SettingsError
 
 NAME: Final = "ocw"
 CONFIG: Final = "claude_desktop_config.json"
+LARGEST_CONFIG: Final = 1 << 24
+"""Bytes."""
 
 
 class Installed(NamedTuple):
@@ -46,8 +49,6 @@ def desktop_config(platform: str = sys.platform, home: Path | None = None) -> Pa
     base = home or Path.home()
     if platform == "darwin":
         return base / "Library" / "Application Support" / "Claude" / CONFIG
-    if platform == "win32":
-        return Path(os.environ.get("APPDATA") or base / "AppData" / "Roaming") / "Claude" / CONFIG
     return Path(os.environ.get("XDG_CONFIG_HOME") or base / ".config") / "Claude" / CONFIG
 
 
@@ -86,10 +87,10 @@ def for_claude_desktop(path: Path, state: Path, *, read_only: bool, dry_run: boo
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_file(path, LARGEST_CONFIG, link=True).decode()
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError) as error:
         raise _foreign(path, str(error)) from None
 
 

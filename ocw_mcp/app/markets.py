@@ -1,15 +1,20 @@
 """From the word after `--market` to a feed."""
 
+from datetime import UTC, date, datetime
+from math import inf
 from pathlib import Path
 
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.feeds.simulated.feed import SYMBOLS
 from ocw_mcp.adapters.feeds.tape import TapeFeed
+from ocw_mcp.adapters.feeds.tape.terms import CUT_OVER, FACTOR, TapeTerms
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.time import MINUTE, span_ms
+from ocw_mcp.domain.time import MINUTE, SECOND, span_ms
 
 SIMULATED = "sim"
+LENIENT = TapeTerms(strict=False)
+"""A tape's rows and files that cannot be believed are left out and named."""
 
 MarketFeed = SimulatedFeed | TapeFeed
 
@@ -21,15 +26,44 @@ def open_market(
     interval: str | None = None,
     symbols: tuple[str, ...] = (),
     seed: int = 1,
+    terms: TapeTerms = LENIENT,
 ) -> MarketFeed:
     """The simulated market for `sim`, a tape for the path of one.
 
     Raises TapeError when the tape cannot be believed, SettingsError when the simulated market cannot be as wished.
     """
     if market != SIMULATED:
-        return TapeFeed.open(Path(market), product, interval, symbols or None)
+        return TapeFeed.open(Path(market), product, interval, symbols or None, terms)
     try:
         step = MINUTE if interval is None else span_ms(interval)
     except ValueError as error:
         raise SettingsError(f"--interval: {error}") from None
     return SimulatedFeed(seed, symbols or SYMBOLS, product or Product.UM, step=step)
+
+
+END, BEGINNING = "end", "beginning"
+
+
+def tape_terms(strict: bool, discontinuity: float | None, stamps: str | None) -> TapeTerms:
+    """How a tape is read, from the words of the command line; None is the usual.
+
+    `stamps` is what the stamp of metrics means: `end` or `beginning` of five minutes, or the day from which on it is
+    the beginning. Raises SettingsError for what is none of these, or for a factor that is not above 1.
+    """
+    factor = FACTOR if discontinuity is None else discontinuity
+    if not 1 < factor < inf:
+        raise SettingsError(f"--discontinuity is {factor:g}; expected a factor above 1 such as {FACTOR:g}; correct it")
+    begins_from = {None: CUT_OVER, END: _NEVER, BEGINNING: 0}.get(stamps)
+    if begins_from is None:
+        try:
+            day = date.fromisoformat(stamps or "")
+        except ValueError:
+            raise SettingsError(
+                f"--metrics-stamps is {stamps!r}; expected {END}, {BEGINNING}, or the day from which on they are the "
+                "beginning, such as 2026-06-25; correct it"
+            ) from None
+        begins_from = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * SECOND
+    return TapeTerms(strict, factor, begins_from)
+
+
+_NEVER = 1 << 62

@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable
 from typing import Any, Final, TextIO, cast
 
+from ocw_mcp.domain.words import said
+
 _OF_A_STREAM: Final = {errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG, errno.EBADF}
 
 
@@ -66,3 +68,15 @@ def of_a_stream(error: OSError) -> bool:
 def complaint(error: OSError) -> str:
     """What to tell of standard output that takes nothing; empty where a reader has only heard enough."""
     return "" if error.errno == errno.EPIPE else f"standard output takes no more ({error.strerror})"
+
+
+def say(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print a text without anything that a terminal would obey: names of files and policies may hold that."""
+    import typer
+
+    typer.echo(clean(text), err=err, nl=nl)
+
+
+def clean(text: str) -> str:
+    """Return a text of several lines without control and invisible characters; indentation stays."""
+    return "\n".join(f"{line[: len(line) - len(line.lstrip(' '))]}{said(line)}" for line in text.split("\n"))

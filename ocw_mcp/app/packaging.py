@@ -5,8 +5,10 @@ the code. With a directory it puts together there what goes into a bundle. Neith
 """
 
 import json
+import re
 import shutil
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -21,11 +23,12 @@ REGISTERED: Final = "io.github.ocw-mcp/ocw-mcp"
 """The name in the registry. Whoever publishes has to own what stands before the slash, and to say it in README.md."""
 SCHEMA: Final = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
 ENTRY: Final = "desktop.py"
+LOCK: Final = "requirements.lock"
 BUNDLED: Final = ("ocw_mcp", "policies", "prompts", "pyproject.toml", "README.md", "LICENSE", ".env.example")
 
 
 def manifest() -> dict[str, Any]:
-    """The manifest of a bundle (MCPB 0.4), whose Python and dependencies the client brings by uv."""
+    """The manifest of a bundle (MCPB 0.4): uv brings Python, and `ENTRY` the pinned dependencies by it."""
     return {
         "manifest_version": "0.4",
         "name": PACKAGE,
@@ -38,7 +41,7 @@ def manifest() -> dict[str, Any]:
         "server": {
             "type": "uv",
             "entry_point": ENTRY,
-            "mcp_config": {"command": "uv", "args": ["run", "--directory", "${__dirname}", ENTRY]},
+            "mcp_config": {"command": "uv", "args": ["run", "--no-project", "--directory", "${__dirname}", ENTRY]},
         },
         "tools": [{"name": tool.name, "description": tool.description} for tool in tools(_no_engine)],
         "prompts_generated": True,
@@ -74,6 +77,38 @@ def written(page: str) -> str:
     return json.dumps(PAGES[page](), indent=2, ensure_ascii=False) + "\n"
 
 
+def pinned(checkout: Path) -> str:
+    """Return what of the lock a bundle needs: each dependency at one version, with the hashes of its files.
+
+    Raises HouseRuleError for a dependency that the lock does not have.
+    """
+    project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = {_name(each) for each in project["dependencies"]}
+    lock = (checkout / LOCK).read_text(encoding="utf-8")
+    blocks = {_name(block): block for block in re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE) if block}
+    if missing := sorted(needed - blocks.keys()):
+        raise HouseRuleError(f"{LOCK} lacks {missing[0]}; make it anew with: make lock")
+    before = 0
+    while len(needed) > before:
+        before = len(needed)
+        needed |= {name for name, block in blocks.items() if needed & _asked_by(block)}
+    return "".join(block for name, block in blocks.items() if name in needed)
+
+
+def _name(requirement: str) -> str:
+    """The name that a requirement begins with, as indexes have it."""
+    found = re.match(r"[A-Za-z0-9._-]*[A-Za-z0-9]", requirement)
+    assert found is not None, "a requirement begins with a name"
+    return re.sub(r"[-_.]+", "-", found[0]).lower()
+
+
+def _asked_by(block: str) -> set[str]:
+    """The packages for whose sake the lock has one."""
+    _, _, remark = block.partition("# via")
+    lines = (line.strip(" #") for line in remark.splitlines())
+    return {_name(line) for line in lines if line and not line.startswith(PACKAGE)}
+
+
 def bundle(checkout: Path, into: Path) -> None:
     """Put together what goes into a bundle, in an empty directory."""
     into.mkdir(parents=True)
@@ -84,6 +119,7 @@ def bundle(checkout: Path, into: Path) -> None:
         else:
             shutil.copy(source, into)
     shutil.copy(checkout / "packaging" / ENTRY, into)
+    (into / LOCK).write_text(pinned(checkout), encoding="utf-8")
     # The tool leaves out whatever is called .env, but the project does not build without its example.
     (into / ".mcpbignore").write_text("!.env.example\n", encoding="utf-8")
     (into / "manifest.json").write_text(written("manifest.json"), encoding="utf-8")

@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from ocw_mcp.app.resources import shipped
+from ocw_mcp.app.resources import shipped, shipper
 from ocw_mcp.app.settings import read_text, refusal
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.policies import Policies
@@ -66,7 +66,7 @@ def load_policies(directory: Path | None, name: str = "default") -> LoadedPolici
 
 def _read(path: Path) -> tuple[Policies, str]:
     """A policy file and its text. Raises SettingsError naming every problem of the file."""
-    text = read_text(path)
+    text = read_text(path, shipper())
     try:
         data = tomllib.loads(text, parse_float=Decimal)
     except (ValueError, ArithmeticError, RecursionError) as error:
@@ -89,7 +89,8 @@ def load_prompts(directory: Path | None) -> LoadedPrompts:
     Raises SettingsError when the directory or one of its files cannot be read.
     """
     folder = shipped("prompts") if directory is None else directory
-    texts = {path.stem: read_text(path) for path in _files(folder, "prompts", ".md") if path.name != "README.md"}
+    files = (path for path in _files(folder, "prompts", ".md") if path.name != "README.md")
+    texts = {path.stem: read_text(path, shipper()) for path in files}
     canonical = json.dumps(texts, sort_keys=True, ensure_ascii=False).encode()
     return LoadedPrompts(texts, hashlib.sha256(canonical).hexdigest())
 

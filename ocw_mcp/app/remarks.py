@@ -2,7 +2,7 @@
 
 from ocw_mcp.agent.causes import ANSWERED, Cause
 from ocw_mcp.domain import events
-from ocw_mcp.domain.decision import FALLBACK, MEANT
+from ocw_mcp.domain.decision import FALLBACK, MEANT, UNSENT
 from ocw_mcp.domain.orders import GUARD, RULES, Purpose
 from ocw_mcp.domain.words import untrusted
 
@@ -58,7 +58,7 @@ class Absence:
                 return None
             self._absent = True
             return f"agent     cannot decide, the rules do in its place: {untrusted(why, LONGEST_CAUSE)}"
-        if self._absent and made.decider != RULES and (not cause or cause.startswith(MEANT)):
+        if self._absent and made.decider != RULES and (not cause or cause.startswith((MEANT, UNSENT))):
             self._absent = False
             return f"agent     {made.decider} decides again"
         return None

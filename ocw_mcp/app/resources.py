@@ -4,6 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from ocw_mcp.adapters.files import make_directory, require_own_directory
 from ocw_mcp.domain.errors import SettingsError
 
 ENV_EXAMPLE = ".env.example"
@@ -26,21 +27,29 @@ def shipped(name: str, package: Path = _PACKAGE) -> Path:
     raise SettingsError(f"this installation of ocw-mcp lacks {name}, which ships with it; install ocw-mcp again")
 
 
+def shipper() -> tuple[int, ...]:
+    """The user who installed OCW: the files that come with it are theirs, and so is the code that reads them."""
+    return (_PACKAGE.stat().st_uid,)
+
+
 def write_env_example(state_dir: Path) -> Path:
     """Put the example into a state directory as `.env`, readable by its owner only, and return its path.
 
-    Raises SettingsError when there is an `.env` already, which is left as it is, or when it cannot be written.
+    Raises SettingsError when there is an `.env` already, which is left as it is, or when it cannot be written, and
+    BookError for a directory of another user, or one that others can write.
     """
     target = state_dir / ".env"
     text = shipped(ENV_EXAMPLE).read_bytes()
     try:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(state_dir)
+        require_own_directory(state_dir)
         handle, draft_name = tempfile.mkstemp(dir=state_dir, prefix=".env.")
     except OSError as error:
         raise _cannot_write(state_dir, error) from error
     draft = Path(draft_name)
     try:
         with os.fdopen(handle, "wb") as file:
+            os.fchmod(handle, 0o600)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import structlog
 
 from ocw_mcp import __version__
@@ -25,6 +26,7 @@ from ocw_mcp.app.compose import Book, decider, require_timeframes, stamp
 from ocw_mcp.app.door import Door
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.domain.protocols import Clock, Decider, Feed
+from ocw_mcp.domain.strictness import not_stricter
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.report import report
 from ocw_mcp.runtime.recorder import Listener
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from ocw_mcp.app.claude import Brain
 
 log = structlog.get_logger()
+
+WARNED_OF = 20
+"""Files and rows left out of which a run warns one by one."""
 
 
 class Job(NamedTuple):
@@ -72,12 +77,16 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
     require_timeframes(job.policies, job.feed.identity.interval)
     if job.picture is not None:
         picture.require(job.picture)
-    with ExitStack() as kept, _directory(job.state) as directory, StateLock(directory):
+    with ExitStack() as kept, _directory(job.state) as directory, StateLock(directory) as lock:
         commands = CommandFiles(directory, _warn)
         identity = job.feed.identity
         made_at = time.time_ns() // 1_000_000  # noqa: TID251 - tells books apart; it never enters the engine
-        store = SqliteStore.open(directory, stamp(job.feed), book_id=_book_id(identity.content), created_at=made_at)
+        store = SqliteStore.open(
+            directory, stamp(job.feed), book_id=_book_id(identity.content), created_at=made_at, held=lock.require_held
+        )
         try:
+            if remark := not_stricter(job.policies.strict, job.policies.policies):
+                _warn(remark)
             if changed := tell_changes(store.ran_with(), job.agent, job.policies, job.prompts):
                 _warn(changed)
             thinks = None if job.brain is None else partial(_seated, job, job.brain, kept, store)
@@ -104,7 +113,7 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
                 _draw(job.picture, job.feed, store, figures)
             log.info("stopped", why=why, chain_head=store.chain_head, fingerprint=store.fingerprint)
             if isinstance(job.feed, TapeFeed):
-                figures |= {"duplicates": job.feed.dropped, "disordered": job.feed.disordered}
+                figures |= _of_the_tape(job.feed, figures["flags"])
             if job.brain is not None and job.brain.recording is not None:
                 figures["not_recorded"] = len(job.brain.recording.unanswered())
                 if told := job.brain.recording.in_words():
@@ -112,6 +121,28 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
             return Outcome(_with_speed(figures, wall_s, book.engine.tally.candles - candles_before), why)
         finally:
             store.close()
+
+
+def _of_the_tape(feed: TapeFeed, flags: list[str]) -> dict[str, Any]:
+    """What a tape was mended for, what of it was left out, and where symbols ended; warns of the latter two."""
+    left_out, breaks = feed.left_out, feed.discontinuities
+    for each in left_out[:WARNED_OF]:
+        _warn(str(each))
+    if len(left_out) > WARNED_OF:
+        _warn(f"left out: {len(left_out) - WARNED_OF} more; `ocw tape info` and --json list them all")
+    told = [
+        f"discontinuity: {each}; that is another unit and no gain or loss, so the symbol ends before it"
+        for each in breaks
+    ]
+    for flag in told:
+        _warn(flag)
+    return {
+        "flags": [*flags, *told],
+        "duplicates": feed.dropped,
+        "disordered": feed.disordered,
+        "left_out": msgspec.to_builtins(left_out),
+        "discontinuities": msgspec.to_builtins(breaks),
+    }
 
 
 def _seated(job: Job, brain: "Brain", kept: ExitStack, store: SqliteStore, clock: Clock) -> Decider:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
 
 from ocw_mcp import __version__
 from ocw_mcp.adapters.control.address import Address, forget_address, write_address
@@ -24,6 +25,9 @@ from ocw_mcp.runtime.trading import Trading
 
 OWNERS = Principal(ATTACHED, SCOPES["trade"])
 """Whoever can read the owner's files: Claude Desktop, Claude Code. Never `operate`."""
+
+WARM_UP_S: Final = 30.0
+"""Wall time that a call waits for an engine that takes in history or catches up; clients give up after a minute."""
 
 
 def facade_of(book: Book, directory: Path) -> Facade:
@@ -47,12 +51,13 @@ async def open_door(door: Door, facade: Facade, directory: Path) -> AsyncIterato
     token = fresh()
     keyring = Keyring(directory, [(token, OWNERS)])
     texts = load_prompts(shipped("prompts") / "desktop").texts
-    server = build(lambda: facade, __version__, prompts=texts)
+    server = build(lambda: facade, __version__, prompts=texts, warm_up_s=WARM_UP_S)
     app = application(lambda: facade, server, keyring, door.hosts, schema=not door.hosts)
     bound = listen(door.host, door.port)
     url = f"http://{door.shown}:{bound.getsockname()[1]}"
     async with serving(app, bound):
-        write_address(directory, Address(url, token, os.getpid()))
+        address = Address(url, token, os.getpid())
+        write_address(directory, address)
         who = ", ".join(door.hosts) or "this machine alone"
         command = f"ocw token new --state {shlex.quote(str(directory))}"
         line = f"ocw: serving {url} (MCP at {url}/mcp) to {who}; a token for it: {command}"
@@ -60,4 +65,4 @@ async def open_door(door: Door, facade: Facade, directory: Path) -> AsyncIterato
         try:
             yield
         finally:
-            forget_address(directory)
+            forget_address(directory, address)

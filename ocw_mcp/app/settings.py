@@ -16,6 +16,7 @@ from dotenv.parser import parse_stream
 from pydantic import BeforeValidator, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from ocw_mcp.adapters.files import FileRefused, read_file, require_own_directory
 from ocw_mcp.domain.addresses import may_be_sent_a_key
 from ocw_mcp.domain.errors import SettingsError
 
@@ -23,6 +24,8 @@ _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _LONGEST_SHOWN = 16
 """Characters. Keys are longer than this, so a key that was pasted into the wrong line is not shown either."""
+LARGEST_TEXT = 1 << 20
+"""Bytes of a file of settings, policies or prompts."""
 
 
 class Mode(StrEnum):
@@ -165,12 +168,14 @@ class _Given:
 def load_settings(env_file: Path | None, state_dir: Path | None, environ: Mapping[str, str]) -> Settings:
     """Read settings; what is set in `environ` wins over `env_file`, and that over `.env` in `state_dir`.
 
-    Raises SettingsError naming every problem at once.
+    Raises SettingsError naming every problem at once, and BookError for the state directory of another user, or one
+    that others can write.
     """
     problems: list[str] = []
     warnings: list[str] = []
     given: dict[str, _Given] = {}
     if state_dir is not None:
+        require_own_directory(state_dir)
         given |= _read_env_file(state_dir / ".env", problems, warnings, may_be_absent=True)
     if env_file is not None:
         given |= _read_env_file(env_file, problems, warnings)
@@ -211,13 +216,17 @@ def refusal(subject: str, problems: Iterable[str]) -> SettingsError:
     return SettingsError("\n  - ".join([f"{subject}: {len(listed)} problems", *listed]))
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, owners: tuple[int, ...] = ()) -> str:
     """Read UTF-8 with any line ends and any byte order mark, and give it back with plain line feeds.
 
-    Raises SettingsError when the file is missing, unreadable or something else than UTF-8.
+    `owners` are users beside this one and root whose files are read. Raises SettingsError when the file is missing,
+    unreadable, of another user, writable by others, larger than `LARGEST_TEXT`, or something else than UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = read_file(path, LARGEST_TEXT, link=True, owners=owners).decode("utf-8-sig")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+    except FileRefused as error:
+        raise SettingsError(str(error)) from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path} is not text in UTF-8; expected UTF-8; save it with that encoding") from error
     except OSError as error:

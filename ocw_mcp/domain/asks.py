@@ -79,6 +79,16 @@ class NoteRequest(msgspec.Struct, frozen=True, tag="note", tag_field="asks"):
     text: str
 
 
+class ConsentRequest(msgspec.Struct, frozen=True, tag="consent", tag_field="asks"):
+    """Give the answer of the person in front of a client to an order of that client's that waits; on paper only."""
+
+    key: str
+    principal: str
+    approval: str
+    """The id under which the order waits."""
+    yes: bool
+
+
 class SubmitRequest(msgspec.Struct, frozen=True, tag="submit", tag_field="asks"):
     """Answer a wake, with all legs at once; once more, where some were refused, to correct those."""
 
@@ -101,10 +111,19 @@ class Done(msgspec.Struct, frozen=True, tag="done", tag_field="answer"):
     """It was done, and no order came of it. `name` is under what its parts were answered, if it had some."""
 
     name: str = ""
+    refused: tuple[str, ...] = ()
+    """What of a decision was not taken beside its legs, such as a wake condition: one sentence each."""
 
 
 CallerRequest = (
-    LegRequest | CloseRequest | CancelRequest | ProtectionRequest | HaltRequest | NoteRequest | SubmitRequest
+    LegRequest
+    | CloseRequest
+    | CancelRequest
+    | ProtectionRequest
+    | HaltRequest
+    | NoteRequest
+    | ConsentRequest
+    | SubmitRequest
 )
 
 

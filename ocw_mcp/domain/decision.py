@@ -12,8 +12,16 @@ FALLBACK: Final = "fallback: "
 """How a cause begins where the rules stood in for an agent; why follows."""
 UNAFFORDABLE: Final = "BUDGET"
 """How an agent's own reason begins where its next call might cost more than may be spent."""
+UNREADABLE: Final = "MALFORMED"
+"""How an agent's own reason begins where no decision could be read from its answer."""
+UNSENT: Final = "unsent: "
+"""How the cause of a HOLD begins where a model wrote its decision as text: its words follow, and nothing was sent."""
 REMEMBERED: Final = "memory: "
 """How the cause of a HOLD begins that repeats what the model meant at an earlier wake."""
+
+
+LONGEST_CLAUSE: Final = 200
+"""Characters on what of a decision could not be read."""
 
 
 class Action(StrEnum):
@@ -59,6 +67,13 @@ class Leg(msgspec.Struct, frozen=True):
     """How sure whoever decides is, from 0 to 1; it is journaled, and changes nothing."""
     reasoning: str = ""
     signals: tuple[str, ...] = ()
+    malformed: str = ""
+    """What kept the leg from being read, in one clause: it is refused, and the others are carried out."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether the leg asks for something: all but HOLD do, and a leg that could not be read."""
+        return self.action is not Action.HOLD or bool(self.malformed)
 
 
 class Comparison(StrEnum):
@@ -98,8 +113,10 @@ class Decision(msgspec.Struct, frozen=True):
     note: str = ""
     cause: str = ""
     """Why nothing is done, when nothing is done; or why the rules decided in the agent's place."""
+    unread: tuple[str, ...] = ()
+    """What of it, beside its legs, could not be read, one sentence each."""
 
     @property
     def holds(self) -> bool:
         """Whether it leaves every symbol as it is."""
-        return all(leg.action is Action.HOLD for leg in self.legs)
+        return not any(leg.asks for leg in self.legs)

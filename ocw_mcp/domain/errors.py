@@ -52,7 +52,11 @@ class JournalDiverged(JournalError):  # noqa: N818
 
 
 class AttachError(OcwError):
-    """No served engine answers, and none could be started; whoever asked is told why."""
+    """No served engine answers, and none could be started; whoever asked is told why, under a code."""
+
+    def __init__(self, what: str, code: str = "NO_ENGINE") -> None:
+        self.code = code
+        super().__init__(what)
 
 
 class CannotDecideError(OcwError):

@@ -14,6 +14,8 @@ GUARD: Final = "guard"
 ATTACHED: Final = "attached"
 CLAUDE: Final = "claude"
 """Who decides where attached clients do, and where the loop does."""
+MOST_TOKENS: Final = 64
+"""Tokens of one book: for so many callers, and for those without a token, something is kept."""
 
 
 class Side(StrEnum):

@@ -239,6 +239,15 @@ class PacePolicy(Table):
     """How many seconds a symbol is left alone after its position was closed."""
 
 
+class CallersPolicy(Table):
+    """How much each attached caller may write into the journal. Closing, cancelling and halting are not held to it."""
+
+    notes_per_minute: Annotated[int, Field(ge=1, le=10_000)]
+    """The most notes that one caller may write in any 60 seconds."""
+    refusals_per_minute: Annotated[int, Field(ge=1, le=10_000)]
+    """How often one caller may be refused in any 60 seconds; its entries and notes are then turned away unread."""
+
+
 class DataPolicy(Table):
     """How old a price may be for an entry, the feed's cadence plus a slack, and what a market's end does."""
 
@@ -263,7 +272,7 @@ class ScalePolicy(Table):
 class Policies(Table):
     """A whole policy file."""
 
-    name: Annotated[str, Field(min_length=1, max_length=40)]
+    name: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[\w .+-]+$")]
     symbols: SymbolPolicy
     order: OrderPolicy
     price: PricePolicy
@@ -282,6 +291,7 @@ class Policies(Table):
     drawdown: DrawdownPolicy
     losses: LossesPolicy
     pace: PacePolicy
+    callers: CallersPolicy
     data: DataPolicy
     scale: ScalePolicy
     tainted: TaintedPolicy

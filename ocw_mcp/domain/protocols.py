@@ -74,7 +74,7 @@ class Venue(Protocol):
     def name(self) -> str: ...
 
     def instrument(self, symbol: str, price: float) -> Instrument:
-        """The filters of a symbol; `price` is its last one, for venues that must guess."""
+        """The filters of a symbol as they are now; `price` is its last one, for venues that must guess."""
         ...
 
     async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:

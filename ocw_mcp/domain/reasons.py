@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -11,6 +12,8 @@ from ocw_mcp.domain.money import ZERO, plain
 class RefusalCode(StrEnum):
     """The codes of a refusal. What they mean is in `MEANING`."""
 
+    MALFORMED = "MALFORMED"
+    UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL"
     SYMBOL_NOT_ALLOWED = "SYMBOL_NOT_ALLOWED"
     ORDER_NOTIONAL = "ORDER_NOTIONAL"
     POSITION_SHARE = "POSITION_SHARE"
@@ -57,9 +60,15 @@ class RefusalCode(StrEnum):
     NO_ORDER = "NO_ORDER"
     NO_WAKE = "NO_WAKE"
     KEY_REUSED = "KEY_REUSED"
+    CALLER_RATE = "CALLER_RATE"
 
+
+QUOTING: Final = frozenset({RefusalCode.MALFORMED, RefusalCode.UNKNOWN_SYMBOL, RefusalCode.SYMBOL_NOT_ALLOWED})
+"""Codes whose `actual` repeats what the caller wrote."""
 
 MEANING: dict[RefusalCode, str] = {
+    RefusalCode.MALFORMED: "this leg could not be read; the others were carried out",
+    RefusalCode.UNKNOWN_SYMBOL: "this engine does not follow that symbol",
     RefusalCode.SYMBOL_NOT_ALLOWED: "the policy's symbols do not include this one",
     RefusalCode.ORDER_NOTIONAL: "the order is larger than one order may be",
     RefusalCode.POSITION_SHARE: "the position would be a larger share of equity than one position may be",
@@ -106,6 +115,7 @@ MEANING: dict[RefusalCode, str] = {
     RefusalCode.NO_ORDER: "there is no order in what was asked for, or none of that name is live",
     RefusalCode.NO_WAKE: "that wake waits for no such answer of this caller",
     RefusalCode.KEY_REUSED: "the key was used before, for something else",
+    RefusalCode.CALLER_RATE: "this caller wrote as many notes or was refused as often as it may in a minute; ask later",
 }
 
 

@@ -19,6 +19,7 @@ class RequestCode(StrEnum):
     FORBIDDEN = "FORBIDDEN"
     UNKNOWN_PREVIEW = "UNKNOWN_PREVIEW"
     STALE_PREVIEW = "STALE_PREVIEW"
+    WARMING_UP = "WARMING_UP"
     ENDED = "ENDED"
     NOT_DURABLE = "NOT_DURABLE"
 
@@ -34,6 +35,7 @@ REQUEST_MEANING: dict[RequestCode, str] = {
     RequestCode.FORBIDDEN: "the token that was shown is not for this",
     RequestCode.UNKNOWN_PREVIEW: "this caller has no such preview: it was placed, or there are too many newer ones",
     RequestCode.STALE_PREVIEW: "the preview is too old to be placed",
+    RequestCode.WARMING_UP: "the engine takes in history, and the market has not begun: there is no price of now",
     RequestCode.NOT_DURABLE: "it was taken, but the journal could not be written: a crash now would forget it",
     RequestCode.ENDED: "the run ended before this was taken, and nothing was done",
 }

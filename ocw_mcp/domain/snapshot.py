@@ -194,6 +194,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """The last trades, oldest first; at most `TRADES_SHOWN`."""
     note: Remark | None = None
     """What was left at an earlier wake for the next."""
+    undone: tuple[Remark, ...] = ()
+    """What of the last decision came to nothing beside its legs, one sentence each, by whoever decided."""
     limits: tuple[tuple[str, str], ...] = ()
     """The safety limits in force: name and text."""
     correlations: tuple[Correlation, ...] = ()

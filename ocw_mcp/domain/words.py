@@ -4,15 +4,22 @@ import json
 import re
 from decimal import Decimal
 from typing import Final
+from unicodedata import category
 
 from ocw_mcp.domain.time import SECOND, iso
 
 LONGEST_UNTRUSTED: Final = 400
 """Characters."""
-LONGEST_NAME: Final = 40
+LONGEST_NAME: Final = 20
 
 _LINK: Final = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+|\bwww\.\S+", re.IGNORECASE)
-_NAME: Final = re.compile(rf"[\w.:+*/-]{{1,{LONGEST_NAME}}}")
+_NAME: Final = re.compile(rf"[\w.+*-]{{1,{LONGEST_NAME}}}", re.ASCII)
+_CLIENT: Final = re.compile(rf"mcp:{_NAME.pattern}(?:/{_NAME.pattern})?", re.ASCII)
+"""How the engine names a client: by its token, and by what the program calls itself."""
+_INVISIBLE: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""Characters that are printed as nothing though they count as printable: fillers and variation selectors."""
 
 
 def cents(value: Decimal, *, signed: bool = False) -> str:
@@ -54,8 +61,12 @@ def span(ms: int) -> str:
 
 
 def said(text: str) -> str:
-    """What somebody else wrote, on one line and without anything that a terminal would obey."""
-    return "".join(each if each.isprintable() else " " for each in text).strip()
+    """Return a text on one line, without anything that a terminal would obey and without invisible characters."""
+    if text.isascii() and text.isprintable():
+        return text.strip()
+    # A format character joins what stands around it; any other that is not printable parts it.
+    shown = (each if each.isprintable() else "" if category(each) == "Cf" else " " for each in text)
+    return _INVISIBLE.sub("", "".join(shown)).strip()
 
 
 def untrusted(text: str, longest: int = LONGEST_UNTRUSTED) -> str:
@@ -72,10 +83,10 @@ def quotation(what: str, source: str, at: int | None, text: str, longest: int = 
 
 
 def is_name(text: str) -> bool:
-    """Whether it is a single short word, which commands nobody."""
+    """Return whether a text is a single short ASCII word, as symbols have. It says nothing of a note or a reason."""
     return _NAME.fullmatch(text) is not None
 
 
 def name(text: str) -> str:
     """A name that somebody else chose; anything that is more than one short word is not shown as one."""
-    return text if is_name(text) else "(no name)"
+    return text if is_name(text) or _CLIENT.fullmatch(text) else "(no name)"

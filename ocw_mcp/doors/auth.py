@@ -15,20 +15,36 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.transport_security import RequestBodyLimitMiddleware
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ocw_mcp.adapters.control.tokens import Keyring, Principal
+from ocw_mcp.adapters.control.tokens import Keyring
+from ocw_mcp.doors.quotas import Open, Sessions, TooMuch
+from ocw_mcp.doors.serving import CONNECTION
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 LARGEST_BODY: Final = 1 << 20
 """Bytes. No call of a tool is near it."""
 BODY_S: Final = 10.0
-"""Within which a body has to be there."""
+"""Within which the whole body has to be there."""
 AT_ONCE: Final = 16
 """Requests of one principal that are worked on; the engine shares its event loop with them."""
 PATIENCE_S: Final = 10.0
 """How long a further one waits."""
+LATER: Final = (("retry-after", "1"),)
 ROUTES: Final = ("/health", "/status", "/metrics", "/mcp")
+WELL_KNOWN: Final = "/.well-known/"
+PREFLIGHT: Final = (
+    (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
+    (
+        b"access-control-allow-headers",
+        b"authorization, content-type, accept, last-event-id, mcp-protocol-version, mcp-session-id, mcp-method, "
+        b"mcp-name",
+    ),
+    (b"access-control-max-age", b"600"),
+)
+"""What a page of an allowed origin may send. A token goes in a header, so no credentials of a browser are allowed."""
+EXPOSED: Final = (b"access-control-expose-headers", b"mcp-session-id, mcp-protocol-version, www-authenticate")
 
 Counted = Callable[[str, int], None]
 """Told of each answer: route, status."""
@@ -43,7 +59,8 @@ class Gate:
         self._keyring = keyring
         self._counted = counted
         self._open = app
-        self._bounded = RequestBodyLimitMiddleware(_InTurn(app), LARGEST_BODY)
+        self._bounded = RequestBodyLimitMiddleware(_InTurn(Sessions(app)), LARGEST_BODY)
+        self._now = Open(self._stands)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it."""
@@ -59,26 +76,55 @@ class Gate:
         if refusal := self._of_a_stranger(headers):
             await _refuse(send, *refusal)
             return
+        if origins := headers.getlist("origin"):
+            send = _shared(send, origins[0])
+            if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+                await send({"type": "http.response.start", "status": 204, "headers": list(PREFLIGHT)})
+                await send({"type": "http.response.body", "body": b""})
+                return
+        if scope["path"].startswith(WELL_KNOWN):
+            # Clients look here for an authorization server; to ask for a token would make them look for one on and on.
+            what = f"there is no authorization server here. limit={','.join(ROUTES)} actual={scope['path'][:60]!r}"
+            await _refuse(send, 404, "NOT_FOUND", f"{what} next: send a token of ocw token new as a Bearer token")
+            return
         if scope["path"] == "/health":
             await self._open(scope, receive, send)
             return
-        principal = self._principal(headers)
-        if principal is None:
-            await _refuse(
-                send,
-                401,
-                "UNAUTHORIZED",
-                "this route asks for a token. limit=Authorization: Bearer TOKEN "
-                f"actual={'another or revoked token' if 'authorization' in headers else 'no token'} "
-                "next: a person makes one with ocw token new --scope read",
-            )
+        token = _token(headers)
+        principal = self._keyring.find(token) if token is not None else None
+        if token is None or principal is None:
+            await _refuse(send, 401, "UNAUTHORIZED", _unauthorized("authorization" in headers))
             return
         access = AccessToken(token="", client_id=principal.name, scopes=list(principal.scopes))
         scope["user"] = AuthenticatedUser(access)
+        connection = scope.get("state", {}).get(CONNECTION)
+        if connection is not None and not connection.belongs_to(principal.name):
+            await _refuse(
+                send, 503, "BUSY", _busy("too many connections. limit=those of one token actual=more"), *LATER
+            )
+            return
+        answer = _Answer(send)
         try:
-            await self._bounded(scope, _in_time(receive), send)
+            with (
+                self._now.during(token, principal.name) as valid,
+                self._now.body(receive, principal.name, BODY_S) as received,
+            ):
+                await self._bounded(scope, received, answer)
+            if valid.cancelled_caught:
+                await answer.end(401, "UNAUTHORIZED", _unauthorized(True))
         except TimeoutError:
-            await _refuse(send, 408, "SLOW_BODY", f"the body did not come. limit={BODY_S:g}s actual=more next: send it")
+            what = f"the body did not come. limit={BODY_S:g}s actual=more next: send it"
+            await answer.end(408, "SLOW_BODY", what)
+        except TooMuch as error:
+            await answer.end(503, "BUSY", _busy(str(error)), *LATER)
+        except ClientDisconnect:
+            # Nobody is there to be answered.
+            return
+
+    def _stands(self, token: str, name: str) -> bool:
+        """Whether a token is still that of a caller."""
+        found = self._keyring.find(token)
+        return found is not None and found.name == name
 
     def _of_a_stranger(self, headers: Headers) -> tuple[int, str, str] | None:
         asked = headers.getlist("host")
@@ -97,13 +143,6 @@ class Gate:
                 f"pages of others may not ask. limit=our own actual={_shown(origins)} next: none",
             )
         return None
-
-    def _principal(self, headers: Headers) -> Principal | None:
-        given = headers.getlist("authorization")
-        if len(given) != 1:
-            return None
-        kind, _, token = given[0].partition(" ")
-        return self._keyring.find(token.strip()) if kind.lower() == "bearer" else None
 
     def _counting(self, scope: Scope, send: Send) -> Send:
         route = next((each for each in ROUTES if scope["path"] == each), "other")
@@ -131,8 +170,8 @@ class _InTurn:
         try:
             await asyncio.wait_for(turn.acquire(), PATIENCE_S)
         except TimeoutError:
-            what = f"too much at once. limit={AT_ONCE} requests for {PATIENCE_S:g}s actual=more next: ask again later"
-            await _refuse(send, 503, "BUSY", what, ("retry-after", "1"))
+            what = _busy(f"too much at once. limit={AT_ONCE} requests for {PATIENCE_S:g}s actual=more")
+            await _refuse(send, 503, "BUSY", what, *LATER)
             return
         try:
             await self._app(scope, receive, send)
@@ -140,19 +179,56 @@ class _InTurn:
             turn.release()
 
 
-def _in_time(receive: Receive) -> Receive:
-    """Receive a body, but not for ever. What comes after it, such as that the client went away, may take its time."""
-    complete = False
+class _Answer:
+    """What is sent to a client, so that it can be ended in good order wherever it stands."""
 
-    async def received() -> Message:
-        nonlocal complete
-        if complete:
-            return await receive()
-        message = await asyncio.wait_for(receive(), BODY_S)
-        complete = not message.get("more_body", False)
-        return message
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._begun = False
+        self._over = False
 
-    return received
+    async def __call__(self, message: Message) -> None:
+        self._begun = True
+        self._over = message["type"] == "http.response.body" and not message.get("more_body", False)
+        await self._send(message)
+
+    async def end(self, status: int, code: str, what: str, *more: tuple[str, str]) -> None:
+        """Refuse where nothing was sent yet, else end the stream."""
+        if not self._begun:
+            await _refuse(self._send, status, code, what, *more)
+        elif not self._over:
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _token(headers: Headers) -> str | None:
+    """The bearer token that a request shows, if it shows one."""
+    given = headers.getlist("authorization")
+    kind, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+    return token.strip() if kind.lower() == "bearer" else None
+
+
+def _unauthorized(shown: bool) -> str:
+    return (
+        "this route asks for a token. limit=Authorization: Bearer TOKEN "
+        f"actual={'another or revoked token' if shown else 'no token'} "
+        "next: a person makes one with ocw token new --scope read"
+    )
+
+
+def _busy(what: str) -> str:
+    return f"{what} next: ask again later"
+
+
+def _shared(send: Send, origin: str) -> Send:
+    """Send answers that a page of this origin may read."""
+    allowed = [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin"), EXPOSED]
+
+    async def sharing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), *allowed]}
+        await send(message)
+
+    return sharing
 
 
 def _name(host: str) -> str:

@@ -1,9 +1,11 @@
 """Serves an application on the event loop that the engine runs on, for as long as a block lasts."""
 
 import asyncio
+import itertools
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Final
 
 import h11
 import uvicorn
@@ -11,23 +13,72 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.orders import MOST_TOKENS
 
+CONNECTION: Final = "ocw.connection"
+"""In the state of a request's scope: the connection that it came over."""
 MOST_CONNECTIONS = 256
-"""Beyond it uvicorn answers 503 before anybody else looks."""
+"""Beyond it a caller that holds more than `RESERVED` gets no further one."""
+MOST_OF_ONE = 48
+"""Connections of one caller."""
+RESERVED = 2
+"""Connections that each caller gets, however many others there are."""
+MOST_UNKNOWN = 64
+"""Connections over which no token has been shown; a further one takes the place of the oldest of them."""
+CEILING = MOST_CONNECTIONS + RESERVED * (MOST_TOKENS + 1) + MOST_UNKNOWN
+"""Beyond it uvicorn answers 503 before any other code looks; the limits above keep it from being reached."""
 HEADERS_S = 10.0
 """How long a client may take for the line and the headers of a request, from its connection or its first byte on."""
 FAREWELL_S = 2
+_numbers = itertools.count()
 
 
 class _Connection(H11Protocol):
     """A connection that becomes a request in time, or is cut: uvicorn waits for headers as long as a client likes."""
 
     _deadline: asyncio.TimerHandle | None = None
+    owner: str | None = None
+    """The caller whose token was shown over it last."""
+    number = 0
+    """Connections are numbered as they come."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
+        self.number = next(_numbers)
+        self.app_state = {**self.app_state, CONNECTION: self}
+        unknown = self._others(None)
+        if len(unknown) >= MOST_UNKNOWN:
+            min(unknown, key=lambda each: each.number).transport.abort()
         self._await_headers()
+
+    def belongs_to(self, owner: str) -> bool:
+        """Take it as a caller's connection; whether that caller may have it.
+
+        Where it has too many, an idle one is closed for this one, if there is one.
+        """
+        if self.owner == owner:
+            return True
+        theirs = self._others(owner)
+        full = len(self.connections) - len(self._others(None)) > MOST_CONNECTIONS and len(theirs) >= RESERVED
+        if len(theirs) >= MOST_OF_ONE or full:
+            idle = [each for each in theirs if each.cycle is None or each.cycle.response_complete]
+            if not idle:
+                return False
+            min(idle, key=lambda each: each.number).transport.close()
+        self.owner = owner
+        return True
+
+    def _others(self, owner: str | None) -> list["_Connection"]:
+        """The other open connections of a caller, or those over which no token was shown."""
+        return [
+            each
+            for each in self.connections
+            if isinstance(each, _Connection)
+            and each is not self
+            and each.owner == owner
+            and not each.transport.is_closing()
+        ]
 
     def data_received(self, data: bytes) -> None:
         """Take in what came; a request that has begun and not told its headers has to within its time."""
@@ -106,7 +157,7 @@ async def serving(app: ASGIApp, bound: socket.socket) -> AsyncIterator[None]:
         lifespan="on",
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=MOST_CONNECTIONS,
+        limit_concurrency=CEILING,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=FAREWELL_S,
     )

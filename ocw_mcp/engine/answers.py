@@ -6,13 +6,13 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 from ocw_mcp.domain.asks import Done, Waits, asked_by
-from ocw_mcp.domain.orders import OrderRef
+from ocw_mcp.domain.orders import MOST_TOKENS, OrderRef
 from ocw_mcp.domain.reasons import Refusal
 
 KEPT: Final = 2_048
 """Of each caller, and of all wakes together: whoever asks for much forgets nothing of another's."""
-CALLERS_KEPT: Final = 32
-"""Beyond it whoever has been silent for the longest is forgotten."""
+CALLERS_KEPT: Final = MOST_TOKENS + 8
+"""One for each token, and some that need none; beyond it the caller that was silent for the longest is forgotten."""
 
 Answer = OrderRef | Refusal | Waits | Done
 
@@ -83,7 +83,12 @@ class Answers(Latest[Answer]):
 
 def _caller(key: str) -> str:
     """Whose a key is. The name that a client gives itself makes no other caller of it."""
-    return asked_by(key).partition("/")[0]
+    return token_of(asked_by(key))
+
+
+def token_of(principal: str) -> str:
+    """Return the caller without the name that its client gives itself: so many names, and one token."""
+    return principal.partition("/")[0]
 
 
 def drop_oldest(kept: dict[str, _T], most: int) -> None:

@@ -12,6 +12,7 @@ from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.orders import OrderIntent
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.time import SECOND
+from ocw_mcp.engine.answers import token_of
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.out import Out
 
@@ -20,6 +21,8 @@ APPROVAL_PREFIX = "approval:"
 
 MOST = 32
 """Orders that wait at a time; a further one is refused as if nobody could be asked."""
+MOST_OF_ONE = 8
+"""Of one caller, so that none takes the place of all others."""
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -49,7 +52,8 @@ class Approvals:
         """Let an order wait; None where too many do already."""
         assert self._policy is not None, "an approval is asked for where the policy wants one"
         assert intent.quoted is not None, "whoever approves an order is shown a price"
-        if len(self.state.waiting) >= MOST:
+        theirs = [each for each in self.state.waiting.values() if _caller(each.intent) == _caller(intent)]
+        if len(self.state.waiting) >= MOST or len(theirs) >= MOST_OF_ONE:
             return None
         self.state.last += 1
         name, expires_at = f"a{self.state.last}", now + self._policy.answer_s * SECOND
@@ -73,6 +77,10 @@ class Approvals:
             self._out.clear_timer(APPROVAL_PREFIX + name)
             self._out.record(events.ApprovalEnded(name, outcome, by))
         return waiting
+
+
+def _caller(intent: OrderIntent) -> str:
+    return token_of(intent.principal)
 
 
 def not_approved(outcome: str, by: str) -> Refusal:

@@ -8,6 +8,7 @@ from ocw_mcp.domain.asks import (
     CallerRequest,
     CancelRequest,
     CloseRequest,
+    ConsentRequest,
     Done,
     HaltRequest,
     LegRequest,
@@ -25,13 +26,14 @@ from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.answers import Answer, Latest
+from ocw_mcp.engine.answers import Answer, Latest, token_of
 from ocw_mcp.engine.carrying import Carrier, Terms
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import Decisions
 from ocw_mcp.engine.desk import Desk
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.out import Out
+from ocw_mcp.engine.quotas import Quotas
 from ocw_mcp.engine.told import Told
 
 
@@ -60,13 +62,19 @@ class Callers:
         self._out = out
         self.asked_for = Latest[str]()
         """What the latest keys were used for."""
+        self._quotas = Quotas(config.policies.callers)
+        self._turned_away: tuple[str, Refusal] | None = None
+        """The request that was last turned away, and what it is answered: neither is kept for longer."""
 
     def answer(self, request: CallerRequest) -> Answer | None:
         """What a request was answered; None where none with its key ever came, or long ago."""
         key = order_key(request)
         if self.asked_for.get(key) not in (None, substance(request)):
             return Refusal(RefusalCode.KEY_REUSED, limit="what it was first used for", actual="something else")
-        return self._desk.answers.get(key)
+        known = self._desk.answers.get(key)
+        if known is None and self._turned_away is not None and self._turned_away[0] == key:
+            return self._turned_away[1]
+        return known
 
     def take(self, asked: Asked, now: int) -> None:
         """Take a request, unless its key was used before. `answer` tells what came of it."""
@@ -74,13 +82,49 @@ class Callers:
         known = self._desk.answers.get(key)
         if known is not None and not self._counts_again(request, known):
             return
+        who, self._turned_away = token_of(request.principal), None
+        if (over := self._over(request, who, now)) is not None:
+            self._turned_away = key, over
+            return
         self.asked_for.put(key, substance(request))
         self._out.record(CallerAsked(request, asked.after_frame))
         answer = self._answer(request, now)
+        if isinstance(request, NoteRequest):
+            self._quotas.noted(who, now)
+        if isinstance(answer, Refusal):
+            self._quotas.refused(who, now)
         if isinstance(answer, Refusal) and not isinstance(request, LegRequest | CloseRequest):
             # A refused leg is journaled as the order that it would have been.
             self._out.record(RequestRefused(request.key, answer))
         self._desk.answers.remember(key, answer)
+
+    def _over(self, request: CallerRequest, who: str, now: int) -> Refusal | None:
+        """Why a request is turned away: its caller spent a quota, and it is a note, adds risk, or changes nothing."""
+        over = self._quotas.no_refusal(who, now)
+        match request:
+            case NoteRequest():
+                return over or self._quotas.no_note(who, now)
+            case _ if over is None:
+                return None
+            case LegRequest(leg=leg):
+                turned_away = leg.action.adds_risk or self._is_bare(leg.symbol)
+            case CloseRequest(symbol=symbol):
+                turned_away = self._is_bare(symbol)
+            case CancelRequest():
+                turned_away = isinstance(self._cancellable(request), Refusal)
+            case ProtectionRequest():
+                turned_away = self._unprotectable(request, now) is not None
+            case SubmitRequest():
+                pending, talk = self._decisions.state.pending, self._decisions.state.talk
+                awaited = pending is not None and pending.wake_id == request.wake_id
+                turned_away = not awaited and not (talk is not None and talk.may_correct(request, now))
+            case _:
+                turned_away = False
+        return over if turned_away else None
+
+    def _is_bare(self, symbol: str) -> bool:
+        """Whether there is neither a position nor an order of a symbol."""
+        return not self._account.ledger.quantity(symbol) and not any(self._desk.orders.live(symbol))
 
     def _counts_again(self, request: CallerRequest, known: Answer) -> bool:
         """Whether a key that was used is heard again: what keeps risk away is never lost on a key."""
@@ -117,19 +161,37 @@ class Callers:
             case NoteRequest():
                 # It stands in the journal, and that is all.
                 return Done()
+            case ConsentRequest(principal=principal, approval=approval, yes=yes):
+                if not self._consent_counts or not self._carrier.answered(approval, principal, now, yes=yes):
+                    return Refusal(RefusalCode.NO_ORDER, limit="an order of this caller that waits", actual=approval)
+                return Done()
             case SubmitRequest():
                 return self._decisions.submitted(request, now)
 
     def _cancel(self, request: CancelRequest) -> Answer:
+        tracked = self._cancellable(request)
+        if isinstance(tracked, Refusal):
+            return tracked
+        self._desk.cancel(tracked, f"taken off by {request.principal}")
+        return request.ref
+
+    def _cancellable(self, request: CancelRequest) -> TrackedOrder | Refusal:
+        """Return the entry that is to be taken off, or why there is none."""
         tracked = self._desk.orders.get(request.ref)
         if tracked is None or not tracked.status.live:
             return Refusal(RefusalCode.NO_ORDER, limit="a live order", actual=_standing(tracked))
         if tracked.purpose is not Purpose.ENTRY:
             return Refusal(RefusalCode.PROTECTIVE, limit="an entry", actual=tracked.purpose.name.lower())
-        self._desk.cancel(tracked, f"taken off by {request.principal}")
-        return request.ref
+        return tracked
 
     def _protect(self, request: ProtectionRequest, now: int) -> Answer:
+        if (refusal := self._unprotectable(request, now)) is not None:
+            return refusal
+        self._account.activity.reduced(now)
+        return self._guard.tighten(request.symbol, request.stop, request.target, now)
+
+    def _unprotectable(self, request: ProtectionRequest, now: int) -> Refusal | None:
+        """Return why a position's stop or target stays as it is, or None."""
         symbol = request.symbol
         view, protection = self._desk.view(symbol, now), self._guard.protections.get(symbol)
         if view is None or protection is None or not view.quantity:
@@ -150,8 +212,7 @@ class Callers:
             return Refusal(RefusalCode.BAD_TARGET, limit=f"beyond {plain(view.price)}", actual=str(target))
         if target is not None and target <= ZERO:
             return Refusal(RefusalCode.BAD_TARGET, limit="a price above 0", actual=str(target))
-        self._account.activity.reduced(now)
-        return self._guard.tighten(symbol, stop, target, now)
+        return None
 
 
 def _standing(tracked: TrackedOrder | None) -> str:

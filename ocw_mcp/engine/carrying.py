@@ -1,11 +1,13 @@
 """Carries out a leg, whoever decided it: against the account and the market of this very moment, through the desk."""
 
+from collections.abc import Collection
 from decimal import Decimal
 
 import msgspec
 
 from ocw_mcp.domain.decision import Action, Leg
-from ocw_mcp.domain.orders import OrderIntent, Purpose, Side
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.orders import OrderIntent, OrderType, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.answers import Answer
@@ -38,7 +40,16 @@ FREE = Terms()
 class Carrier:
     """From a leg to an order."""
 
-    def __init__(self, desk: Desk, guard: Guard, account: Account, approvals: Approvals, hands: Hands) -> None:
+    def __init__(
+        self,
+        symbols: Collection[str],
+        desk: Desk,
+        guard: Guard,
+        account: Account,
+        approvals: Approvals,
+        hands: Hands,
+    ) -> None:
+        self._symbols = symbols
         self._desk = desk
         self._guard = guard
         self._account = account
@@ -49,8 +60,10 @@ class Carrier:
         self, leg: Leg, key: str, principal: str, wake_id: int | None, now: int, terms: Terms = FREE
     ) -> Answer | None:
         """The name of the order that came of it, or why none did; None where there was nothing to do."""
-        if leg.action is Action.HOLD:
+        if not leg.asks:
             return None
+        if (unfit := self._unfit(leg)) is not None:
+            return self._desk.refuse(_as_asked(leg, key, principal, wake_id), unfit)
         if leg.action.adds_risk:
             return self._enter(leg, key, principal, wake_id, now, terms)
         desk, held = self._desk, self._account.ledger.quantity(leg.symbol)
@@ -65,6 +78,15 @@ class Carrier:
             return desk.close(leg.symbol, principal, now, key=key, wake_id=wake_id)
         return desk.refuse(desk.reduction(leg.symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id), refusal)
 
+    def _unfit(self, leg: Leg) -> Refusal | None:
+        """Return what is wrong with a leg on any account: it could not be read, or it means no order of ours."""
+        if leg.malformed:
+            return Refusal(RefusalCode.MALFORMED, limit="a leg as the schema has it", actual=leg.malformed)
+        if leg.symbol not in self._symbols:
+            known = ",".join(self._symbols)
+            return Refusal(RefusalCode.UNKNOWN_SYMBOL, limit=known, actual=repr(leg.symbol[:20]))
+        return None
+
     def answer(self, key: str) -> Answer | None:
         """What a leg was answered; None where it held, or nothing is remembered."""
         return self._desk.answers.get(key)
@@ -73,14 +95,25 @@ class Carrier:
         """Keep an answer under a key."""
         self._desk.answers.remember(key, answer)
 
-    def approved(self, name: str, by: str, now: int) -> None:
+    def answered(self, name: str, principal: str, now: int, *, yes: bool) -> bool:
+        """Take what the person in front of a client says about an order of that client's; False where none waits."""
+        waiting = self._approvals.state.waiting.get(name)
+        if waiting is None or waiting.intent.principal != principal:
+            return False
+        if yes:
+            self.approved(name, principal, now, f"in the client of {principal}")
+        else:
+            self.not_approved(name, "denied", f"the person in front of {principal}")
+        return True
+
+    def approved(self, name: str, by: str, now: int, approval: str = "") -> None:
         """A person has approved what waits under this name: hold it against every policy again, and send it."""
         waiting = self._approvals.end(name, "approved", by)
         if waiting is None:
             return
         asked = waiting.intent
         self._desk.answers.forget(asked.idempotency_key)
-        terms = Terms(asked.quantity, asked.quoted, asked.side, f"{name} by {by}", asked.tainted)
+        terms = Terms(asked.quantity, asked.quoted, asked.side, approval or f"{name} by {by}", asked.tainted)
         self._enter(waiting.leg, asked.idempotency_key, asked.principal, asked.wake_id, now, terms)
 
     def not_approved(self, name: str, outcome: str, by: str) -> None:
@@ -124,6 +157,22 @@ class Carrier:
             self.not_approved(name, "superseded", intent.principal)
         waits = self._approvals.ask(leg, msgspec.structs.replace(intent, quoted=account.price), now)
         return refusal if waits is None else self._desk.answers.remember(intent.idempotency_key, waits)
+
+
+def _as_asked(leg: Leg, key: str, principal: str, wake_id: int | None) -> OrderIntent:
+    """Return the order that is written down for a leg that no account is asked about: it has no quantity."""
+    purpose = Purpose.EXIT if leg.action in (Action.SELL, Action.COVER) else Purpose.ENTRY
+    side = Side.BUY if leg.action in (Action.BUY, Action.ADD, Action.COVER) else Side.SELL
+    return OrderIntent(
+        idempotency_key=key,
+        principal=principal,
+        symbol=leg.symbol,
+        side=side,
+        type=OrderType.MARKET,
+        purpose=purpose,
+        quantity=ZERO,
+        wake_id=wake_id,
+    )
 
 
 def _other_side(intent: OrderIntent, terms: Terms) -> Refusal | None:

@@ -12,7 +12,7 @@ from ocw_mcp.core import rules
 from ocw_mcp.core.risk.budget import Budget
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import Done, SubmitRequest, order_key
-from ocw_mcp.domain.decision import FALLBACK, MEANT, REMEMBERED, UNAFFORDABLE, Action, Decision
+from ocw_mcp.domain.decision import FALLBACK, MEANT, REMEMBERED, UNAFFORDABLE, UNREADABLE, UNSENT, Decision
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import ATTACHED, RULES, OrderRef
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
@@ -60,9 +60,11 @@ class DecisionsState(msgspec.Struct):
     """Decisions in a row of which nothing was done."""
     held: DecisionRequest | None = None
     """The last wake, if a model that was asked about it meant to hold everything."""
+    undone: tuple[Remark, ...] = ()
+    """What of the last decision came to nothing beside its legs, for the next wake."""
 
 
-Settle = Callable[[Decision, str, int], None]
+Settle = Callable[[Decision, str, int], tuple[str, ...]]
 
 
 class Decisions:
@@ -76,7 +78,7 @@ class Decisions:
         out: Out,
         settle: Settle,
     ) -> None:
-        """`settle` hears of each decision and of who made it, once its legs are carried out."""
+        """`settle` takes each decision and its decider, once its legs are carried out; it returns what it refused."""
         self._config = config
         self._carrier = carrier
         self._account = account
@@ -146,7 +148,7 @@ class Decisions:
                 self._account.decided_anew()
             decision = answer.decision
             # What is repeated, or could not be made, was made without a look at what others wrote.
-            tainted = decision.cause.startswith(MEANT) and self._quotes_others(answer.decider)
+            tainted = decision.cause.startswith((MEANT, UNSENT)) and self._quotes_others(answer.decider)
             self._take(
                 answer.wake_id, answer.decider, answer.thinking_ms, decision, now, answer.cost_usd, tainted=tainted
             )
@@ -173,18 +175,21 @@ class Decisions:
             self._account.decided_anew()
             # Whoever was asked has the snapshot before it, whatever it says of itself.
             tainted = asked.tainted or (floor and self._quotes_others(who))
-            self._take(wake_id, who, thought, asked.decision, now, cost_usd, tainted=tainted)
+            untaken = self._take(wake_id, who, thought, asked.decision, now, cost_usd, tainted=tainted)
             name = f"wake:{wake_id}"
             refused = self._refused(name, asked.decision)
             accepted = not refused or _passed(asked.decision, refused)
             self.state.talk = Talk(pending, who, refused, accepted, floor, tainted)
             if floor:
                 self._out.set_timer(DEADLINE_TIMER, pending.deadline)
-            return Done(name)
+            return Done(name, untaken)
         if talk is None or not talk.may_correct(asked, now):
             waits = f"wake {pending.wake_id}" if pending is not None else "no wake waits"
             return Refusal(RefusalCode.NO_WAKE, limit=waits, actual=f"wake {wake_id}")
-        wrong = next((leg.symbol for leg in asked.decision.legs if leg.symbol not in talk.refused), None)
+        others = [leg.symbol for leg in asked.decision.legs if leg.symbol not in talk.refused]
+        # A leg whose symbol was none of ours is corrected by one that names another.
+        unknown = [symbol for symbol in talk.refused if symbol not in self._config.symbols]
+        wrong = others[len(unknown)] if len(others) > len(unknown) else None
         if wrong is not None:
             limit = f"corrections of {','.join(talk.refused)}"
             return Refusal(RefusalCode.NO_WAKE, limit=limit, actual=f"a leg on {wrong}")
@@ -222,6 +227,8 @@ class Decisions:
         if self._ends(failure.wake_id):
             self._over(failure.thinking_ms, failure.cause, failure.cost_usd, now)
         elif (pending := self._expected(failure)) is not None:
+            if failure.cause.startswith(UNREADABLE):
+                self._out.record(events.Incident(f"no decision could be read from an answer on wake {failure.wake_id}"))
             if failure.cause.startswith(UNAFFORDABLE):
                 self._tell_spent(self.budget.renewed(now), now)
             self._without(pending, failure.decider, failure.thinking_ms, failure.cause, now, failure.cost_usd)
@@ -300,7 +307,8 @@ class Decisions:
         cost_usd: Decimal,
         *,
         tainted: bool = False,
-    ) -> None:
+    ) -> tuple[str, ...]:
+        """Take a decision and carry it out; what of it was refused beside its legs, one sentence each."""
         asked, self.state.pending = self.state.pending, None
         self._out.clear_timer(DEADLINE_TIMER)
         self._out.record(events.DecisionMade(wake_id, decider, thinking_ms, decision, cost_usd, tainted))
@@ -318,7 +326,17 @@ class Decisions:
         name = f"wake:{wake_id}:rules" if asked is None else f"wake:{wake_id}"
         self._carry_out(decision, name, decider, wake_id, now, tainted=tainted)
         self._count_idle(name, decision)
-        self._settle(decision, decider, now)
+        untaken = self._settle(decision, decider, now)
+        told = list(untaken)
+        if tainted and told:
+            told = [f"{len(told)} of its conditions and times were not taken"]
+        if decision.cause.startswith(UNSENT):
+            told.append(f"wake {wake_id} was answered in words, not with decisions_submit: nothing was sent")
+            self._out.record(
+                events.Incident(f"{decider} wrote its decision on wake {wake_id} as text; nothing was sent")
+            )
+        self.state.undone = tuple(Remark(each, decider, now) for each in told)
+        return untaken
 
     def _quotes_others(self, reader: str) -> bool:
         """Whether the wake that waits shows words of somebody else than `reader`."""
@@ -352,7 +370,7 @@ class Decisions:
 
 def _passed(decision: Decision, refused: tuple[str, ...]) -> bool:
     """Whether a leg that wanted something was not refused. HOLD wants nothing, and nobody refuses it."""
-    return len(refused) < sum(leg.action is not Action.HOLD for leg in decision.legs)
+    return len(refused) < sum(leg.asks for leg in decision.legs)
 
 
 def _without_words(decision: Decision) -> Decision:

@@ -54,6 +54,8 @@ class Checked(msgspec.Struct, frozen=True):
     """The largest quantity of this very order that would pass."""
     limits: tuple[LimitSays, ...] = ()
     """Empty for what lowers risk: no limit stands before that."""
+    leverage: int | None = None
+    """At which it would be carried out; None for an exit, and where that cannot be said."""
 
 
 def entering(
@@ -112,6 +114,7 @@ def check(leg: Leg, desk: Desk, guard: Guard, principal: str, now: int, quantity
         worst_price=worst,
         refusal=met.barred or (answer if isinstance(answer, Refusal) else None),
         largest=officer.largest(intent, account),
+        leverage=officer.leverage(intent, account, rounded * worst),
         limits=tuple(
             LimitSays(
                 verdict.code,

@@ -14,6 +14,7 @@ from ocw_mcp.domain.asks import (
     CallerRequest,
     CancelRequest,
     CloseRequest,
+    ConsentRequest,
     HaltRequest,
     LegRequest,
     NoteRequest,
@@ -24,9 +25,9 @@ from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.events import JournalEvent
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderIntent, Purpose
-from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.reasons import QUOTING, Refusal
 from ocw_mcp.domain.snapshot import WakeReason
-from ocw_mcp.domain.words import cents, moment, said, span, usd
+from ocw_mcp.domain.words import cents, is_name, moment, said, span, usd
 
 VENUE, DECIDER, CLIENT = "venue", "decider", "client"
 """Whose words an event can carry. The names of principals and operators are given out by whoever runs the engine."""
@@ -43,9 +44,14 @@ def inline(source: str, text: str) -> str:
     return said(text)
 
 
+def _named(source: str, text: str, quote: Quote) -> str:
+    """Return a name as it is, and any other text as whoever shows it lets it be read."""
+    return text if is_name(text) else quote(source, text)
+
+
 def leg_text(leg: Leg, quote: Quote = inline, quantity: Decimal | None = None) -> str:
     """A leg in a few words: `BUY ETHUSDT 13.5% of equity, stop 2836.82`, or of so much of the base asset."""
-    symbol = quote(DECIDER, leg.symbol)
+    symbol = _named(DECIDER, leg.symbol, quote)
     parts = [f"{leg.action} {symbol}"]
     if leg.action.adds_risk and quantity is not None:
         parts = [f"{leg.action} {plain(quantity)} {symbol}"]
@@ -63,10 +69,10 @@ def told(book: str, event: JournalEvent, quote: Quote = inline) -> str:
         case events.OrderIntended(ref, intent, policy_hash):
             return f"order {ref.client_id(book)}: {_intent(intent, quote)}; policy {policy_hash[:HASH_SHOWN]}"
         case events.OrderRefused(intent, refusal):
-            what = f"{intent.purpose.name.lower()} of {quote(DECIDER, intent.symbol)}"
+            what = f"{intent.purpose.name.lower()} of {_named(DECIDER, intent.symbol, quote)}"
             return f"refused {what}: {refusal_text(refusal, quote)}"
         case events.OrderAccepted(ref, venue_order_id):
-            return f"{ref} accepted by the venue as {quote(VENUE, venue_order_id)}"
+            return f"{ref} accepted by the venue as {_named(VENUE, venue_order_id, quote)}"
         case events.OrderRejected(ref, code, text):
             if code == NOT_JOURNALED:
                 return f"{ref} was not sent: {said(text)}"
@@ -79,7 +85,7 @@ def told(book: str, event: JournalEvent, quote: Quote = inline) -> str:
             missed = ""
             if untraded is not None and limit is not None:
                 missed = f"; {plain(untraded)} of it did not trade within its limit of {plain(limit)}"
-            return f"{ref} canceled: {quote(VENUE, why)}{missed}"
+            return f"{ref} canceled: {_named(VENUE, why, quote)}{missed}"
         case events.OrderFilled():
             realised = f", realised {cents(event.realised, signed=True)} before fees" if event.realised else ""
             return (
@@ -117,6 +123,8 @@ def told(book: str, event: JournalEvent, quote: Quote = inline) -> str:
             return f"a process took the book, version {said(version)}, agent {said(agent)}"
         case events.RunStopped(why):
             return f"the process let go of the book: {said(why)}"
+        case events.CheckpointSaved():
+            return "the state was saved"
         case events.ExitDecided(symbol, rule, why):
             return f"the guard closes {said(symbol)} by {said(rule)}: {said(why)}"
         case events.ScoreTaken(symbol, score, band, worst):
@@ -173,8 +181,8 @@ def reason_text(reason: WakeReason, quote: Quote = inline) -> str:
 
 def refusal_text(refusal: Refusal, quote: Quote = inline) -> str:
     """A refusal as it reads; the symbol that is not allowed is whatever was asked for."""
-    theirs = refusal.code is RefusalCode.SYMBOL_NOT_ALLOWED
-    return refusal.told(said(refusal.limit), quote(DECIDER, refusal.actual) if theirs else said(refusal.actual))
+    theirs = refusal.code in QUOTING
+    return refusal.told(said(refusal.limit), _named(DECIDER, refusal.actual, quote) if theirs else said(refusal.actual))
 
 
 def _asked(request: CallerRequest, quote: Quote) -> str:
@@ -185,16 +193,18 @@ def _asked(request: CallerRequest, quote: Quote) -> str:
             return f"halt{_why(why, quote)}"
         case NoteRequest(text=text):
             return f"note this{_why(text, quote)}"
+        case ConsentRequest(approval=approval, yes=yes):
+            return f"{'approve' if yes else 'deny'} {quote(CLIENT, approval)}, says the person in front of the client"
         case SubmitRequest(wake_id=wake_id, decision=decision):
             return f"on wake {wake_id}: {_legs(decision, quote)}"
         case CloseRequest(symbol=symbol, why=why):
-            return f"close {quote(CLIENT, symbol)}{_why(why, quote)}"
+            return f"close {_named(CLIENT, symbol, quote)}{_why(why, quote)}"
         case CancelRequest(ref=ref):
             return f"take {ref} off"
         case ProtectionRequest(symbol=symbol, stop=stop, target=target):
             wanted = [f"a stop at {plain(stop)}"] if stop is not None else []
             wanted += [f"a target at {plain(target)}"] if target is not None else []
-            return f"{' and '.join(wanted) or 'nothing'} for {quote(CLIENT, symbol)}"
+            return f"{' and '.join(wanted) or 'nothing'} for {_named(CLIENT, symbol, quote)}"
 
 
 def _why(text: str, quote: Quote) -> str:
@@ -213,7 +223,9 @@ def _field(value: object) -> str:
 
 
 def _intent(intent: OrderIntent, quote: Quote) -> str:
-    what = f"{intent.purpose.name.lower()} {intent.side} {plain(intent.quantity)} {quote(DECIDER, intent.symbol)}"
+    what = (
+        f"{intent.purpose.name.lower()} {intent.side} {plain(intent.quantity)} {_named(DECIDER, intent.symbol, quote)}"
+    )
     if intent.trigger_price is not None:
         what += f", triggers at {plain(intent.trigger_price)}"
     if intent.purpose is Purpose.ENTRY and intent.protect_at is not None:

@@ -18,6 +18,7 @@ from ocw_mcp.domain.orders import (
     Accepted,
     Canceled,
     Filled,
+    OrderRef,
     OutcomeUnknown,
     OutsideCause,
     OutsideFill,
@@ -95,7 +96,12 @@ class Guard:
         if stop is not None:
             rounded = ceil_to(stop, tick) if long else floor_to(stop, tick)
             protection.trigger = max(protection.trigger, rounded) if long else min(protection.trigger, rounded)
-        return self._hold(symbol, now)
+        held = self._hold(symbol, now)
+        if stop is None and isinstance(held, OrderRef):
+            # Where a target was asked for alone, it is the answer; on spot the stop's order takes it along.
+            live = self._desk.orders.live(symbol, Purpose.TARGET)
+            return next((each.ref for each in live if not each.cancel_requested), held)
+        return held
 
     def react(self, change: Change, now: int) -> None:
         """Do what a report on an order asks for."""
@@ -144,7 +150,7 @@ class Guard:
         long = self._account.ledger.quantity(symbol) > 0
         mark = self._account.ledger.marks[symbol]
         farthest = mark * (ONE - (1 if long else -1) * self._farthest_stop)
-        trigger = (ceil_to if long else floor_to)(farthest, self._quotes.instrument(symbol, float(mark)).tick)
+        trigger = (ceil_to if long else floor_to)(farthest, self._config.instruments(symbol, float(mark)).tick)
         self.protections[symbol] = Protection(trigger, target=None)
         self._unprotect(symbol, now)
         self._desk.close(symbol, PRINCIPAL, now)

@@ -8,7 +8,7 @@ from ocw_mcp.core.gate.gate import GateState
 from ocw_mcp.core.market.market import SymbolState
 from ocw_mcp.core.risk.budget import BudgetState
 from ocw_mcp.core.risk.scale import exposure_scale
-from ocw_mcp.domain.market import Book, Instrument
+from ocw_mcp.domain.market import Book
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderIntent
 from ocw_mcp.engine.account import Account, AccountState
@@ -42,7 +42,6 @@ class EngineMemory(msgspec.Struct):
     budget: BudgetState
     tally: Tally
     timers: dict[str, int]
-    instruments: dict[str, Instrument]
     books: dict[str, Book]
     hashes: tuple[str, str]
     """Of the policies and the prompts that were in force."""

@@ -1,6 +1,7 @@
 """What every symbol costs now, how old that is, and what its filters are."""
 
 import math
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 import msgspec
@@ -29,8 +30,28 @@ class Liquidity(msgspec.Struct, frozen=True):
     ask_depth: Decimal | None
 
 
+class Filters(Mapping[str, Instrument]):
+    """The venue's filters of every symbol that has a price, as the venue has them at that moment."""
+
+    def __init__(self, config: EngineConfig, market: Market) -> None:
+        self._ask = config.instruments
+        self._symbols = market.symbols
+
+    def __getitem__(self, symbol: str) -> Instrument:
+        last = self._symbols[symbol].last
+        if isinstance(last, Unknown):
+            raise KeyError(symbol)
+        return self._ask(symbol, last)
+
+    def __iter__(self) -> Iterator[str]:
+        return (symbol for symbol, candles in self._symbols.items() if not isinstance(candles.last, Unknown))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 class Quotes:
-    """Prices as the engine may use them. Filters are asked for once, at a symbol's first price.
+    """Prices as the engine may use them. The venue is asked for filters whenever they are used, since they may change.
 
     A book that makes no sense is not taken, and the one before it stays. One that is older than a price may be counts
     as not told: entries are then held to what candles tell, as they are where no market tells of books at all.
@@ -41,7 +62,7 @@ class Quotes:
         self._market = market
         self.age_limit_ms = config.interval + config.policies.data.slack_s * SECOND
         """The feed's cadence plus slack: an entry needs a price that is not older."""
-        self.instruments: dict[str, Instrument] = {}
+        self.instruments = Filters(config, market)
         self.books: dict[str, Book] = {}
         """The latest of each symbol that makes sense."""
 
@@ -51,7 +72,7 @@ class Quotes:
         known_at = candles.known_at if candles else None
         if candles is None or known_at is None or isinstance(candles.last, Unknown):
             return None
-        return Quote(exact(candles.last), now - known_at, self.instrument(symbol, candles.last))
+        return Quote(exact(candles.last), now - known_at, self.instruments[symbol])
 
     def tell(self, book: Book) -> None:
         """Take in an order book, if it can be believed."""
@@ -67,12 +88,6 @@ class Quotes:
         bid, ask = exact(book.bid), exact(book.ask)
         depths = (None if each is None else exact(each) for each in (book.bid_depth, book.ask_depth))
         return Liquidity(2 * (ask - bid) / (ask + bid), *depths)
-
-    def instrument(self, symbol: str, price: float) -> Instrument:
-        """The filters of a symbol."""
-        if symbol not in self.instruments:
-            self.instruments[symbol] = self._config.instruments(symbol, price)
-        return self.instruments[symbol]
 
 
 def _believable(book: Book) -> bool:

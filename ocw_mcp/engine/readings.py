@@ -19,7 +19,9 @@ class Readings:
         """The reading on the last closed candle; Unknown where there is none, or no such thing."""
         candles = self._market.symbols.get(symbol)
         if candles is None:
-            return Unknown(f"there is no symbol {symbol[:20]!r} here")
+            return Unknown(
+                f"UNKNOWN_SYMBOL: {symbol[:20]!r} is not followed here; expected {', '.join(self._market.symbols)}"
+            )
         if metric == PRICE:
             return candles.last
         if metric in DERIVATIVES:

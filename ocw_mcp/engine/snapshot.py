@@ -48,6 +48,7 @@ def take_snapshot(
     feasible: Sizes | None = None,
     trades: tuple[TradeView, ...] = (),
     note: Remark | None = None,
+    undone: tuple[Remark, ...] = (),
     limits: tuple[tuple[str, str], ...] = (),
 ) -> Snapshot:
     """The world at `now` (ms), as far as the engine knows it. `trades` are oldest first."""
@@ -69,6 +70,7 @@ def take_snapshot(
         scale=exposure_scale(config.policies.scale),
         trades=trades[-TRADES_SHOWN:],
         note=note,
+        undone=undone,
         limits=limits,
         correlations=tuple(
             Correlation(first, second, market.correlation(first, second))

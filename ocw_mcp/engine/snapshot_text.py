@@ -15,18 +15,15 @@ from ocw_mcp.domain.snapshot import (
     Correlation,
     IndicatorValues,
     PositionView,
-    Remark,
     Snapshot,
     SymbolView,
     TradeView,
-    WakeReason,
 )
 from ocw_mcp.domain.time import HOUR, SECOND, iso
 from ocw_mcp.domain.unknown import Reading, Unknown
-from ocw_mcp.domain.words import quotation, untrusted
+from ocw_mcp.engine.remarks_text import LONGEST_REMARK as LONGEST_REMARK
+from ocw_mcp.engine.remarks_text import noted, reasons, said_on_wakes, undone, whose
 
-LONGEST_REMARK: Final = 500
-"""Characters of a note or a condition's reason."""
 _PRICE_DIGITS = 6
 VOLUME_DIGITS = 5
 BRIEFED_TRADES = 5
@@ -157,15 +154,16 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
     return "\n".join(
         [
             *([] if briefed else [standing(snapshot.limits)]),
-            *([_noted(snapshot.note, reader, "note")] if snapshot.note else []),
+            *([noted(snapshot.note, reader, "note")] if snapshot.note else []),
+            *undone(snapshot, reader),
             *_listed(
                 "trades (opened, held, pnl)",
                 [_trade(each) for each in (snapshot.trades[-BRIEFED_TRADES:] if briefed else snapshot.trades)],
             ),
             f"product {snapshot.product} {' '.join(told)} scale {plain(snapshot.scale)}",
             f"state {snapshot.state} equity {_money(snapshot.equity)} at {_time(snapshot.at)}",
-            *_listed("wake", [f"{_whose(each)} {' '.join(_reasons(each, reader))}" for each in snapshot.wake]),
-            *_said_on_wakes(snapshot, reader),
+            *_listed("wake", [f"{whose(each)} {' '.join(reasons(each, reader))}" for each in snapshot.wake]),
+            *said_on_wakes(snapshot, reader),
             "symbol last age_s ret1h ret4h ret24h deriv long_max short_max min",
             *(_symbol_row(view, unknowns) for view in snapshot.symbols),
             *_derivatives_rows(snapshot, unknowns),
@@ -256,39 +254,14 @@ def _values_row(where: str, values: IndicatorValues, unknowns: _Unknowns) -> str
     return " ".join([where, unknowns.cell(close, where, "close", _price), *cells])
 
 
-def _noted(note: Remark, reader: str, what: str) -> str:
-    if note.by != reader:
-        return quotation(what, note.by, note.at, note.text, LONGEST_REMARK)
-    return f"{what}: {untrusted(note.text, LONGEST_REMARK)}"
-
-
-def _whose(reason: WakeReason) -> str:
-    return reason.symbol or "desk"
-
-
-def _reasons(reason: WakeReason, reader: str) -> list[str]:
-    """The engine's words, with the reader's own in brackets behind."""
-    own = {each.about: untrusted(each.text, LONGEST_REMARK) for each in reason.remarks if each.by == reader}
-    return [f"{each} ({own[each]})" if own.get(each) else each for each in reason.reasons]
-
-
-def _said_on_wakes(snapshot: Snapshot, reader: str) -> list[str]:
-    """What others wrote beside the conditions that woke, a line each."""
-    return [
-        quotation(f"on {_whose(reason)} {each.about}", each.by, each.at, each.text, LONGEST_REMARK)
-        for reason in snapshot.wake
-        for each in reason.remarks
-        if each.by != reader
-    ]
-
-
 def full(snapshot: Snapshot, *, reader: str = "") -> str:
     """The snapshot with every value labelled on a line of its own, and every reason where it belongs."""
     return "\n".join(
         [
             "Safety limits in force:",
             *([f"  {name}: {text}" for name, text in snapshot.limits] or ["  not told here"]),
-            _noted(snapshot.note, reader, "Note") if snapshot.note else "Note: none",
+            noted(snapshot.note, reader, "Note") if snapshot.note else "Note: none",
+            *undone(snapshot, reader),
             f"Last trades (opened, held, PnL), oldest first:{'' if snapshot.trades else ' none'}",
             *(f"  {_trade(each)}" for each in snapshot.trades),
             f"Product: {snapshot.product}",
@@ -297,8 +270,8 @@ def full(snapshot: Snapshot, *, reader: str = "") -> str:
             f"Scale of size limits: {plain(snapshot.scale)}",
             f"Desk: {snapshot.state}; equity: {_money(snapshot.equity)}; now: {iso(snapshot.at)}",
             "Woken by:",
-            *(f"  {_whose(each)}: {', '.join(_reasons(each, reader))}" for each in snapshot.wake),
-            *(f"  {each}" for each in _said_on_wakes(snapshot, reader)),
+            *(f"  {whose(each)}: {', '.join(reasons(each, reader))}" for each in snapshot.wake),
+            *(f"  {each}" for each in said_on_wakes(snapshot, reader)),
             f"Correlations of open positions:{'' if snapshot.correlations else ' none'}",
             *(f"  {each.first} with {each.second}: {_shown(each.value, _share)}" for each in snapshot.correlations),
             *(line for view in snapshot.symbols for line in _symbol_lines(view)),

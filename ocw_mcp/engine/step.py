@@ -72,7 +72,7 @@ class Engine:
         self._exits = Exits(config, self._market, self.account, self._desk, self.guard, self._out)
         self.approvals = Approvals(config, self._out)
         self.hands = Hands()
-        self._carrier = Carrier(self._desk, self.guard, self.account, self.approvals, self.hands)
+        self._carrier = Carrier(config.symbols, self._desk, self.guard, self.account, self.approvals, self.hands)
         self.decisions = Decisions(config, self._carrier, self.account, self._out, self._after_decision)
         self._told = Told(self._desk, self.guard, self.account, self._carrier, self.decisions, self.hands, self._out)
         self._callers = Callers(
@@ -262,12 +262,15 @@ class Engine:
         elif timer.name.startswith(CANCEL_PREFIX):
             self._desk.on_silence(timer.name.removeprefix(CANCEL_PREFIX))
 
-    def _after_decision(self, decision: Decision, decider: str, now: int) -> None:
+    def _after_decision(self, decision: Decision, decider: str, now: int) -> tuple[str, ...]:
         self._gate.set_timer(now, decision.next_check_s)
+        refused = list(decision.unread)
         if decision.wake_conditions is not None:
             refused = self._gate.set_conditions(decision.wake_conditions, decider, now, self._readings.read)
             armed = len(decision.wake_conditions) - len(refused)
+            refused += decision.unread
             self._out.record(WakeConditionsSet(self.decisions.state.last_wake, armed, tuple(refused)))
+        return tuple(refused)
 
     def state(self) -> bytes:
         """All that must survive a restart."""
@@ -285,7 +288,6 @@ class Engine:
                 budget=self.decisions.budget.state,
                 tally=self.tally,
                 timers=self._out.timers,
-                instruments=self._quotes.instruments,
                 books=self._quotes.books,
                 hashes=self._hashes,
                 commands=self._told.taken,
@@ -315,7 +317,6 @@ class Engine:
         self.decisions.budget.state = memory.budget
         self.tally = memory.tally
         self._out.timers = memory.timers
-        self._quotes.instruments = memory.instruments
         self._quotes.books = memory.books
         self._hashes = memory.hashes
         self._told.taken = memory.commands
@@ -367,6 +368,7 @@ class Engine:
             feasible=lambda symbol: self._desk.feasible(symbol, now),
             trades=tuple(self.account.trades),
             note=self.decisions.state.note,
+            undone=self.decisions.state.undone,
             limits=self._limits,
         )
 

@@ -11,6 +11,8 @@ class Tally(msgspec.Struct):
 
     began_at: int | None = None
     """Time of the book's first frame."""
+    ran_to: int | None = None
+    """Time of the last frame when the book last stopped cleanly. A run that was killed leaves it as it was."""
     warmed_until: int = -1
     """Time of the last frame of history. What opened by then is from before the book."""
     candles: int = 0

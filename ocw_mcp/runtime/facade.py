@@ -20,6 +20,7 @@ from ocw_mcp.domain.protocols import Clock, Store
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.snapshot import IndicatorValues, PositionView, Snapshot, SymbolView
 from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.symbols import matched
 from ocw_mcp.domain.time import span_name
 from ocw_mcp.engine.account import Lowered
 from ocw_mcp.engine.entries import Checked
@@ -159,6 +160,16 @@ class Facade:
     def begun(self) -> bool:
         """Whether the book's first frame has come."""
         return self._engine.tally.began_at is not None
+
+    @property
+    def settled(self) -> bool:
+        """Whether the engine is at its present: neither on history before the market begins, nor behind its journal."""
+        return self.begun and not self._catching_up()
+
+    @property
+    def on_history(self) -> bool:
+        """Whether all that the engine has of the market is history from before its beginning."""
+        return not self.begun and any(each.known_at is not None for each in self._engine.market.symbols.values())
 
     def moment(self) -> Moment:
         """Mode, state and freshness, now."""
@@ -304,13 +315,13 @@ class Facade:
 
     def check(self, leg: Leg, principal: str, quantity: Decimal | None = None) -> Checked:
         """What the desk would answer to a leg now, by the very code of placing it. Raises RequestError."""
-        self.known(leg.symbol)
+        leg = msgspec.structs.replace(leg, symbol=self.known(leg.symbol))
         return self._engine.check(leg, principal, self._clock.now(), quantity)
 
     def known(self, symbol: str) -> str:
         """The symbol as the engine writes it. Raises RequestError for one that it does not follow."""
-        name = symbol.strip().upper()
-        if name not in self.symbols:
+        name = matched(symbol, self.symbols)
+        if name is None:
             raise RequestError(
                 RequestCode.UNKNOWN_SYMBOL,
                 limit=",".join(self.symbols),

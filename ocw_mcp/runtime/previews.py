@@ -10,12 +10,12 @@ from ocw_mcp.domain.asks import PREVIEW_GOOD_FOR_S
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.requests import RequestCode, RequestError
-from ocw_mcp.engine.answers import drop_oldest
+from ocw_mcp.engine.answers import CALLERS_KEPT, drop_oldest, token_of
 
 MOST: Final = 32
 """Previews that are kept of one caller."""
-MOST_CALLERS: Final = 64
-"""Attached clients name themselves; beyond it whoever has been silent for the longest is forgotten."""
+MOST_NAMES: Final = 8
+"""Attached clients name themselves; of so many names of one token previews are kept."""
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -32,39 +32,40 @@ class Preview(msgspec.Struct, frozen=True):
 
 
 class Previews:
-    """The newest previews of each caller, in this process: whoever loses one asks for another."""
+    """The newest previews of each caller, in this process: one that is lost is asked for again."""
 
     def __init__(self, wall_ms: Callable[[], float], fresh: Callable[[], str]) -> None:
         """`fresh` gives names that nobody had before."""
         self._wall_ms = wall_ms
         self._fresh = fresh
-        self._kept: dict[str, dict[str, Preview]] = {}
+        self._kept: dict[str, dict[str, dict[str, Preview]]] = {}
 
     def keep(self, who: str, leg: Leg, quantity: Decimal | None, quoted: Decimal, side: Side) -> Preview:
         """Keep one, and let go of a caller's oldest where there are too many."""
         made = Preview(self._fresh(), leg, quantity, quoted, side, self._wall_ms())
-        kept = self._kept[who] = self._kept.pop(who, {})
+        names = self._kept[token_of(who)] = self._kept.pop(token_of(who), {})
+        kept = names[who] = names.pop(who, {})
         kept[made.preview_id] = made
         drop_oldest(kept, MOST)
-        drop_oldest(self._kept, MOST_CALLERS)
+        drop_oldest(names, MOST_NAMES)
+        drop_oldest(self._kept, CALLERS_KEPT)
         return made
 
     def spend(self, who: str, preview_id: str) -> Preview:
         """Take one to place it: it is good for one order. Raises RequestError."""
         found = self.find(who, preview_id)
-        del self._kept[who][preview_id]
+        del self._kept[token_of(who)][who][preview_id]
         return found
 
     def find(self, who: str, preview_id: str) -> Preview:
         """One of a caller's own, while it is good. Raises RequestError."""
-        kept = self._kept.get(who)
-        found = None if kept is None else kept.get(preview_id)
+        found = self._kept.get(token_of(who), {}).get(who, {}).get(preview_id)
         if found is None:
             raise RequestError(
                 RequestCode.UNKNOWN_PREVIEW,
                 limit="a preview_id that orders_preview gave this caller",
                 actual=repr(preview_id[:40]),
-                next_="look at the order again with risk_check_order",
+                next_="preview the order again with orders_preview",
             )
         age_s = (self._wall_ms() - found.made_at) / 1_000
         if age_s > PREVIEW_GOOD_FOR_S:
@@ -72,6 +73,6 @@ class Previews:
                 RequestCode.STALE_PREVIEW,
                 limit=f"{PREVIEW_GOOD_FOR_S}s",
                 actual=f"{age_s:.0f}s",
-                next_="look at the order again with risk_check_order",
+                next_="preview the order again with orders_preview",
             )
         return found

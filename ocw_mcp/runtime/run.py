@@ -35,7 +35,8 @@ CHECKPOINT_EVERY = 4_096
 SHOW_EVERY_MS = 1_000
 """Wall time after which a slow run makes durable what `ocw status` shows."""
 LOOK_UP_EVERY = 64
-"""Frames between two looks at what people want."""
+LOOK_UP_EVERY_MS = 200
+"""Frames, or wall time, between two looks at what people want, whichever comes first."""
 
 
 class BookRun:
@@ -78,7 +79,7 @@ class BookRun:
         self._begun = False
         self._ended = False
         self._why = ""
-        self._shown_at = clock.wall_ms()
+        self._shown_at = self._heeded_at = clock.wall_ms()
         self._seen_commands: set[str] = set()
         self._ahead: Ahead | None = None
         self._requests: deque[tuple[CallerRequest, asyncio.Future[Answer | None]]] = deque()
@@ -107,7 +108,7 @@ class BookRun:
         Raises ValueError, with one clause on what is wrong, for what nobody can mean, and BookError where the run ends
         before.
         """
-        request = sound_request(request)
+        request = sound_request(request, self._engine.config.symbols)
         if isinstance(request, SubmitRequest) and request.principal == self._decider.name:
             # Whoever was asked by this run answers within it, when its time has come.
             answer = await self._shell.submit(request)
@@ -123,7 +124,10 @@ class BookRun:
         return answer
 
     async def run(self, version: str, for_ms: int | None = None) -> str:
-        """Run to the end of the market, of `for_ms` since the book's start, or until stopped; says which it was.
+        """Run to the end of the market, of `for_ms`, or until stopped; return which it was.
+
+        `for_ms` of the market's time count from the first frame of a new book, else from where the book last stopped
+        cleanly: a run that was killed is completed, not begun again.
 
         Raises TapeError where the market cannot be believed, JournalError where the journal cannot be written at the
         beginning, at the end, or for too long in between.
@@ -163,10 +167,11 @@ class BookRun:
     async def _within(
         self, for_ms: int | None, version: str, source: AsyncGenerator[Frame, None]
     ) -> AsyncGenerator[Frame, None]:
-        """The frames up to `for_ms` after the book's first one; the run begins with the first of them."""
+        """The frames of the next `for_ms`; the run begins with the first of them."""
         async for frame in source:
-            began = self._engine.tally.began_at
-            if for_ms is not None and frame.at > (frame.at if began is None else began) + for_ms:
+            tally = self._engine.tally
+            began = next((at for at in (tally.ran_to, tally.began_at) if at is not None), frame.at)
+            if for_ms is not None and frame.at > began + for_ms:
                 self._why = "its time is up"
                 return
             if not self._begun:
@@ -224,7 +229,11 @@ class BookRun:
                 await shell.take_all(reports)
         self.cursor = frame.at
         self._frames += 1
-        if self._frames % LOOK_UP_EVERY == 0 or shell.recorder.reading:
+        if (
+            self._frames % LOOK_UP_EVERY == 0
+            or shell.recorder.reading
+            or self._clock.wall_ms() - self._heeded_at >= LOOK_UP_EVERY_MS
+        ):
             await self._heed()
             await self._clock.wait_until(now)
         if self._frames % CHECKPOINT_EVERY == 0:
@@ -247,7 +256,12 @@ class BookRun:
         """No frame comes any more: take what people wanted since the last look, or of a book that is through."""
         if self._begun:
             await self._heed()
-        elif self.cursor >= 0 and (self._commands.waiting() or self._shell.recorder.reading):
+        elif self.cursor >= 0 and (
+            self._commands.waiting()
+            or self._shell.recorder.reading
+            # The run before was killed: this one ends it properly.
+            or self._engine.tally.ran_to != self.cursor
+        ):
             await self._begin(self.cursor, version)
 
     async def _meanwhile(self) -> bool:
@@ -257,6 +271,7 @@ class BookRun:
 
     async def _heed(self) -> None:
         """Take the commands that have come; while reading along, those that the journal has at this place."""
+        self._heeded_at = self._clock.wall_ms()
         while (known := self._shell.recorder.known_word(self.cursor)) is not None:
             await self._shell.take(known)
             if isinstance(known, Command):
@@ -291,6 +306,7 @@ class BookRun:
         if not self._begun:
             return
         self._store.note(self._clock.now(), RunStopped(why))
+        self._engine.tally.ran_to = self.cursor
         self._shell.checkpoint(self.cursor)
         self._shell.commits.last()
 

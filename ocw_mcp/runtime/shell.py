@@ -195,7 +195,8 @@ class Shell:
         wake_id, thought = thinking.request.wake_id, self.clock.now() - thinking.request.snapshot.at
         event: StepEvent
         try:
-            decision = sound(await (thinking.task or self._decider.decide(thinking.request)))
+            thought_of = await (thinking.task or self._decider.decide(thinking.request))
+            decision = sound(thought_of, self.engine.config.symbols)
         except Exception as error:
             # Whatever goes wrong in a decider must not stop the engine: the wake is held, and the journal says why.
             event = DecisionFailed(wake_id, self._decider.name, thought, _cause(error), self._cost_since(thinking))

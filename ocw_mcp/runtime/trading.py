@@ -13,11 +13,13 @@ from ocw_mcp.domain.asks import (
     CallerRequest,
     CancelRequest,
     CloseRequest,
+    ConsentRequest,
     HaltRequest,
     LegRequest,
     NoteRequest,
     ProtectionRequest,
     SubmitRequest,
+    Waits,
     submit_key,
 )
 from ocw_mcp.domain.decision import Action, Decision, Leg
@@ -26,13 +28,16 @@ from ocw_mcp.domain.orders import OrderRef
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.requests import RequestCode, RequestError
-from ocw_mcp.engine.answers import Answer
+from ocw_mcp.engine.answers import Answer, drop_oldest
+from ocw_mcp.engine.approvals import Waiting
 from ocw_mcp.engine.entries import Checked
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.previews import Preview, Previews
 
 Ask = Callable[[CallerRequest], Awaitable[Answer]]
 
+KEPT = 256
+"""Ids of orders about which somebody in front of a client was asked."""
 _NO_LEG = Leg("", Action.HOLD)
 """Stands for the leg of a preview where only its name counts."""
 
@@ -49,6 +54,13 @@ class Previewed(msgspec.Struct, frozen=True):
         return only_a_person_stops(self.checked)
 
 
+class Awaited(msgspec.Struct, frozen=True):
+    """An order that waits for a person, under the id by which it is approved."""
+
+    approval_id: str
+    waiting: Waiting
+
+
 class Trading:
     """One running engine, to be traded with. `who` is the name under which the journal has what somebody asks for."""
 
@@ -57,6 +69,7 @@ class Trading:
         self._engine = engine
         self._take = ask
         self._clock = clock
+        self._asked_about: dict[str, None] = {}
         self._previews = Previews(clock.wall_ms, lambda: f"p{secrets.token_hex(5)}")
 
     def preview(self, who: str, leg: Leg, quantity: Decimal | None = None) -> Previewed:
@@ -82,16 +95,31 @@ class Trading:
         checked = self._engine.check(found.leg, who, self._clock.now(), found.quantity)
         return found if only_a_person_stops(checked) else None
 
-    async def place(self, who: str, key: str, preview_id: str, rationale: str, *, consented: bool = False) -> Answer:
+    def awaited(self, who: str, key: str, preview_id: str) -> Awaited | None:
+        """Return what this key has waiting for a person; None where nothing does."""
+        answer = self._answered(who, key, preview_id)
+        waiting = self._engine.approvals.state.waiting.get(answer.approval_id) if isinstance(answer, Waits) else None
+        return Awaited(answer.approval_id, waiting) if isinstance(answer, Waits) and waiting else None
+
+    def first_time(self, approval_id: str) -> bool:
+        """Whether nobody in front of a client was asked about this order yet in this process; from now on one was."""
+        new = approval_id not in self._asked_about
+        self._asked_about[approval_id] = None
+        drop_oldest(self._asked_about, KEPT)
+        return new
+
+    async def consent(self, who: str, approval_id: str, *, yes: bool) -> None:
+        """Take the answer of the person in front of a client. Raises RequestError."""
+        await self._ask(ConsentRequest(f"{approval_id} answered", who, approval_id, yes))
+
+    async def place(self, who: str, key: str, preview_id: str, rationale: str) -> Answer:
         """Send what was previewed, if every policy still lets it pass. Raises RequestError."""
         # A key that was used is answered even where its preview is long forgotten: nothing is done again.
         if (again := self._answered(who, key, preview_id)) is not None:
             return again
         found = self._previews.spend(who, preview_id)
         leg = msgspec.structs.replace(found.leg, reasoning=rationale)
-        return await self._ask(
-            LegRequest(key, who, leg, found.quantity, found.side, found.quoted, preview_id, consented)
-        )
+        return await self._ask(LegRequest(key, who, leg, found.quantity, found.side, found.quoted, preview_id))
 
     async def cancel(self, who: str, key: str, ref: OrderRef) -> Answer:
         """Take an entry off. Raises RequestError."""
@@ -140,7 +168,7 @@ class Trading:
             ) from None
         except BookError:
             raise RequestError(
-                RequestCode.ENDED, limit="a running engine", actual="ended", next_="tell a person"
+                RequestCode.ENDED, limit="a running engine", actual="ended", next_="ask again with the same key"
             ) from None
 
 

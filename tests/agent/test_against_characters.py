@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -16,8 +17,12 @@ from ocw_mcp.agent.credentials import Credentials
 from ocw_mcp.agent.messages import SdkMessages
 from ocw_mcp.agent.tools import SUBMIT, ToolClient
 from ocw_mcp.domain.protocols import Clock
+from ocw_mcp.loopback.claude.answer import Answer
 from ocw_mcp.loopback.claude.characters import CHARACTERS, Character
+from ocw_mcp.loopback.claude.characters.gateways import EMPTY, ERRORS, USAGE
 from ocw_mcp.loopback.claude.characters.hallucinator import INVENTIONS, a_result
+from ocw_mcp.loopback.claude.dice import Dice
+from ocw_mcp.loopback.claude.request import MessagesRequest
 from ocw_mcp.runtime.clock import LiveClock
 from tests.support.agent import LOOK, REFUSED, SYSTEM, TERMS, FakeDesk, accept
 from tests.support.claude import CONTEXT, KEY, served_claude
@@ -113,6 +118,47 @@ async def test_who_cannot_answer_leaves_a_cause() -> None:
     }
     assert cause(few) is Cause.CUT_OFF
     assert cause(gone) is Cause.NO_MODEL
+
+
+async def test_an_empty_answer_is_malformed_and_no_hold() -> None:
+    async with stage() as there:
+        for content in EMPTY:
+            outcome = await there.hold(lambda request, dice, said=content: Answer(wire={"content": said}))  # type: ignore[misc]
+            assert (cause(outcome), outcome.calls) == (Cause.MALFORMED, 1), content
+
+
+async def test_odd_usage_without_a_stop_reason_is_paid_for_within_bounds() -> None:
+    async with stage() as there:
+        plain = await there.hold("trader", context=SHORT)
+        for usage in USAGE:
+            wire = {"stop_reason": None, "usage": usage}
+
+            def odd(request: MessagesRequest, dice: Dice, wire: dict[str, Any] = wire) -> Answer:
+                return msgspec.structs.replace(CHARACTERS["trader"](request, dice), wire=wire)
+
+            outcome = await there.hold(odd, context=SHORT)
+            assert isinstance(outcome.ending, Submitted), usage
+            # A call costs some cents at the most that it can, and a day has 40.
+            assert 0 < outcome.cost_usd < 8 * max(plain.cost_usd, Decimal("0.01")), usage
+
+
+async def test_an_error_inside_a_200_leaves_its_cause_and_message() -> None:
+    async with stage() as there:
+        came = [await there.hold(lambda request, dice, said=each: Answer(wire=said)) for each in ERRORS]  # type: ignore[misc]
+    assert [(cause(outcome), outcome.calls, bool(outcome.cost_usd)) for outcome in came] == [
+        (Cause.OVERLOADED, 2, False),
+        (Cause.NO_CREDIT, 1, False),
+        (Cause.SERVER, 1, True),
+        (Cause.MALFORMED, 1, True),
+    ]
+    messages = ["Overloaded", "Your credit balance is too low", "Upstream failed", "no such luck"]
+    assert [str(outcome.ending.trouble).partition("; 200 ")[2] for outcome in came] == messages  # type: ignore[union-attr]
+
+
+async def test_an_overload_inside_a_200_is_tried_once_more() -> None:
+    answers = iter([Answer(wire=ERRORS[0])])
+    outcome = await against(lambda request, dice: next(answers, None) or CHARACTERS["trader"](request, dice))
+    assert isinstance(outcome.ending, Submitted)
 
 
 async def test_a_wrong_key_leaves_a_cause() -> None:

@@ -102,20 +102,6 @@ async def test_a_line_that_fails_is_a_cause(httpx2_mock: respx.MockRouter, error
         WIRE | {"content": "No."},
         WIRE | {"content": [{"text": "No."}]},
         WIRE | {"content": [1]},
-        WIRE | {"stop_reason": None},
-        WIRE | {"usage": {}},
-        WIRE | {"usage": {"input_tokens": "many", "output_tokens": 1}},
-        WIRE | {"usage": {"input_tokens": 5, "output_tokens": -1}},
-        WIRE | {"usage": {"input_tokens": 10**12, "output_tokens": 1}},
-        WIRE | {"usage": {"input_tokens": 5, "output_tokens": 1, "cache_read_input_tokens": -9}},
-        WIRE
-        | {
-            "usage": {
-                "input_tokens": 5,
-                "output_tokens": 1,
-                "cache_creation": {"ephemeral_5m_input_tokens": -1},
-            }
-        },
         [],
         None,
     ],
@@ -126,12 +112,104 @@ def test_what_is_no_message_is_malformed(wire: object) -> None:
     assert trouble.cause is Cause.MALFORMED
 
 
-def test_a_number_of_tokens_that_cannot_be_is_told_in_a_sentence() -> None:
-    trouble = parsed(msgspec.json.encode(WIRE | {"usage": {"input_tokens": -5, "output_tokens": 10**30}}))
-    assert str(trouble) == (
-        "MALFORMED: the answer is none that a decision could be read from; "
-        "what came is no message: Expected `int` >= 0 - at `$.usage.input_tokens`"
-    )
+MOST = Usage(written_1h=len(msgspec.json.encode(REQUEST.body)) + 1_000, output=3)
+"""The most that the prompt can have taken: a token is a byte at least."""
+
+
+@pytest.mark.parametrize(
+    ("usage", "counted"),
+    [
+        ({"input_tokens": 5.0, "output_tokens": 2.4}, Usage(plain=5, output=3)),
+        ({"input_tokens": "5", "output_tokens": "3"}, Usage(plain=5, output=3)),
+        ({"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}, Usage(plain=9, output=3)),
+        (
+            {"prompt_tokens": 9, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}},
+            Usage(plain=5, read=4, output=3),
+        ),
+        ({"inputTokens": 5, "outputTokens": 3, "cacheReadInputTokens": 7}, Usage(plain=5, read=7, output=3)),
+        ({"input_tokens": -5, "output_tokens": 3}, MOST),
+        ({"input_tokens": "many", "output_tokens": 3}, MOST),
+        ({"input_tokens": True, "output_tokens": 3}, MOST),
+        ({"input_tokens": 10**30, "output_tokens": 3}, MOST),
+        ({"input_tokens": 90_000_000, "output_tokens": 3}, MOST),
+        ({"input_tokens": 5, "output_tokens": 3, "cache_read_input_tokens": -9}, MOST),
+        ({"input_tokens": 5, "output_tokens": 3, "cache_creation": {"ephemeral_5m_input_tokens": -1}}, MOST),
+    ],
+)
+def test_usage_in_any_form_is_counted_or_bounded(usage: dict[str, Any], counted: Usage) -> None:
+    reply = parsed(msgspec.json.encode(WIRE | {"usage": usage}), REQUEST.body)
+    assert isinstance(reply, Reply)
+    assert reply.usage == counted
+
+
+@pytest.mark.parametrize("usage", [None, {}, [], "free", {"output_tokens": 10**9}, {"output_tokens": float(10**9)}])
+def test_missing_usage_counts_at_the_most_that_it_can_be(usage: object) -> None:
+    body = msgspec.json.encode(WIRE | {"usage": usage})
+    reply = parsed(body, REQUEST.body)
+    assert isinstance(reply, Reply)
+    assert (reply.usage.prompt, reply.usage.output) == (MOST.prompt, len(body))
+
+
+@pytest.mark.parametrize("stop", [None, "stop", "end_turn"])
+def test_a_turn_without_the_apis_own_stop_reason_is_read(stop: str | None) -> None:
+    reply = parsed(msgspec.json.encode(WIRE | {"stop_reason": stop}))
+    assert isinstance(reply, Reply)
+    assert reply.stop_reason == "end_turn"
+
+
+@pytest.mark.parametrize("stop", [None, "tool_calls", "tool_use"])
+def test_a_call_without_the_apis_own_stop_reason_is_read(stop: str | None) -> None:
+    call = {"type": "tool_use", "id": "t1", "name": "decisions_submit", "input": {}}
+    reply = parsed(msgspec.json.encode(WIRE | {"stop_reason": stop, "content": [call]}))
+    assert isinstance(reply, Reply)
+    assert (reply.stop_reason, reply.calls) == ("tool_use", (call,))
+
+
+@pytest.mark.parametrize(
+    ("wire", "told"),
+    [
+        (
+            {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
+            (Cause.OVERLOADED, "Overloaded", False),
+        ),
+        (
+            {"error": {"message": "busy", "type": "server_error", "code": "rate_limit_exceeded"}},
+            (Cause.RATE_LIMITED, "busy", False),
+        ),
+        (
+            {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}},
+            (Cause.NO_CREDIT, "You exceeded your current quota", False),
+        ),
+        ({"error": "upstream timed out"}, (Cause.TIMEOUT, "upstream timed out", True)),
+        ({"error": {"message": "boom", "type": "api_error"}}, (Cause.SERVER, "boom", True)),
+        ({"error": {"message": f"no key {SECRET}", "code": 401}}, (Cause.BAD_KEY, "no key [redacted]", False)),
+        ({"error": {"message": "who knows"}, "content": []}, (Cause.MALFORMED, "who knows", True)),
+        ({"type": "error", "message": "odd\u001b[2J"}, (Cause.MALFORMED, "odd [2J", True)),
+    ],
+)
+async def test_an_error_inside_a_200_is_read_by_its_words(
+    httpx2_mock: respx.MockRouter, wire: dict[str, Any], told: tuple[Cause, str, bool]
+) -> None:
+    httpx2_mock.post(URL).respond(json=wire)
+    trouble = await create(SdkMessages(GIVEN))
+    cause, message, may_be_billed = told
+    assert trouble == Trouble(cause, f"200 {message}", may_be_billed=may_be_billed)
+
+
+async def test_an_error_in_an_event_stream_that_nothing_asked_for_is_read(httpx2_mock: respx.MockRouter) -> None:
+    event = b'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}\n\n'
+    httpx2_mock.post(URL).respond(content=event)
+    trouble = await create(SdkMessages(GIVEN))
+    assert trouble == Trouble(Cause.OVERLOADED, "200 Overloaded")
+
+
+@pytest.mark.parametrize("status", [400, 403, 429])
+async def test_a_credit_balance_that_is_too_low_is_no_credit(httpx2_mock: respx.MockRouter, status: int) -> None:
+    error = {"type": "invalid_request_error", "message": "Your credit balance is too low to access the API."}
+    httpx2_mock.post(URL).respond(status, json={"type": "error", "error": error})
+    trouble = await create(SdkMessages(GIVEN))
+    assert isinstance(trouble, Trouble)
+    assert trouble.cause is Cause.NO_CREDIT
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>busy</html>", b"\xff\xfe", b"{"])

@@ -1,6 +1,7 @@
 """What thinking costs is not forgotten by a process that dies, and not counted twice by one that goes on."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import Sequence
 from decimal import Decimal
@@ -153,3 +154,9 @@ async def test_of_a_decision_that_is_long_over_nothing_is_lost(tmp_path: Path) -
     await one.costs(D("0.09"))
     later = [Thought(wake, 0, 0, "", D(0)) for wake in (300, 301)]
     assert Purse(tmp_path, BOOK, later).untold_usd == 0
+
+
+def test_a_pipe_in_its_place_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / SPENDING, 0o600)
+    with pytest.raises(BookError, match="no file but a pipe"):
+        Purse(tmp_path, BOOK)

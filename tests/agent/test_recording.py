@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import os
 import stat
 from pathlib import Path
 
@@ -201,3 +202,11 @@ async def test_a_full_disk_ends_the_record_and_not_the_decision(
         was = await conversed(recorder)
     assert isinstance(was.ending, Submitted)
     assert caplog.text.count("the disk takes no more") == 1
+
+
+def test_a_pipe_is_neither_read_nor_written(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    with pytest.raises(SettingsError, match="no file but a pipe"):
+        Recording.read(tmp_path / "pipe")
+    with pytest.raises(SettingsError, match="no plain file"):
+        Recorder(tmp_path / "pipe", Scripted(), SimulatedClock())

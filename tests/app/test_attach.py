@@ -9,7 +9,9 @@ from ocw_mcp.adapters.control.address import Address, write_address
 from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.app import attach
 from ocw_mcp.app.attach import LOG, PAPER, Attachment, Child
-from ocw_mcp.domain.errors import AttachError
+from ocw_mcp.app.cli.mcp import alone
+from ocw_mcp.domain.errors import AttachError, SettingsError
+from ocw_mcp.doors.mcp.bridge import Bridge
 from tests.support.shell import Ocw
 
 HERE = Address("http://127.0.0.1:1", "ocw_here", 1)
@@ -107,6 +109,79 @@ def test_a_book_that_ran_as_a_start_would_run_it_is_started(
         return Engine()
 
     assert asyncio.run(Attachment(book, spawn)()) == THERE
+
+
+async def test_once_a_stopping_engine_lets_go_an_engine_is_started(tmp_path: Path) -> None:
+    """It serves no more, and its lock is still held: the call waits, and nothing hangs once the lock is free."""
+    lock, started = StateLock(tmp_path), []
+
+    def spawn(directory: Path) -> Child:
+        started.append(directory)
+        write_address(directory, THERE)
+        return Engine()
+
+    lock.__enter__()
+    calling = asyncio.ensure_future(Attachment(tmp_path, spawn)(silent=HERE))
+    await asyncio.wait({calling}, timeout=0.15)
+    assert not started
+    lock.__exit__(None, None, None)
+    assert await asyncio.wait_for(calling, 5) == THERE
+    assert started == [tmp_path]
+
+
+async def test_one_that_lost_its_start_waits_for_the_winner_and_starts_after_it(tmp_path: Path) -> None:
+    lock, children = StateLock(tmp_path), [Engine(2), Engine()]
+
+    def spawn(directory: Path) -> Child:
+        if len(children) == 2:
+            lock.__enter__()
+        else:
+            write_address(directory, THERE)
+        return children.pop(0)
+
+    calling = asyncio.ensure_future(Attachment(tmp_path, spawn)())
+    await asyncio.wait({calling}, timeout=0.15)
+    assert len(children) == 1
+    lock.__exit__(None, None, None)
+    assert await asyncio.wait_for(calling, 5) == THERE
+    assert not children
+
+
+async def test_an_engine_that_never_ends_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attach, "STOPPING_S", 0.05)
+    with StateLock(tmp_path), pytest.raises(AttachError, match="stopped serving and has not ended"):
+        await Attachment(tmp_path, never)(silent=HERE)
+
+
+def test_only_agents_that_need_no_key_are_started(tmp_path: Path) -> None:
+    for name in ("attached", "none", "rules"):
+        Attachment(tmp_path, never, agent=name)
+    for name in ("claude", "reckless", ""):
+        with pytest.raises(SettingsError, match="expected one of attached, none, rules"):
+            Attachment(tmp_path, never, agent=name)
+
+
+def test_a_client_for_no_agent_does_not_start_a_book_of_rules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book = tmp_path / "book"
+    assert Ocw(monkeypatch, capsys)("run", "--market", "sim", "--for", "1h", "--state", book).code == 0
+    with pytest.raises(AttachError, match=r"ran with agent rules .*changes that to agent none.*--agent rules"):
+        asyncio.run(Attachment(book, never, agent="none")())
+
+
+def test_a_desktop_client_starts_an_engine_for_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(Bridge, "serve", _nothing)
+    monkeypatch.setattr(attach, "Attachment", lambda directory, agent: started.append(agent))
+    for more in ([], ["--agent", "rules"], ["--agent", "attached"]):
+        with pytest.raises(SystemExit):
+            alone(["--state", str(tmp_path), *more])
+    assert started == ["none", "rules", "attached"]
+
+
+async def _nothing(bridge: Bridge) -> None:
+    """Serve no client."""
 
 
 def test_the_log_of_an_engine_that_is_started_for_a_client_is_for_people() -> None:

@@ -27,7 +27,7 @@ HOURS = 9
 
 
 async def run(directory: Path, brain: Brain, for_ms: int, stop: asyncio.Event | None = None) -> tuple[str, list[Any]]:
-    """Begin or go on with a book, until it is to stop; its fingerprint and its events."""
+    """Begin or go on with a book, up to `for_ms` after its first frame; its fingerprint and its events."""
     feed = SimulatedFeed(1)
     store = SqliteStore.open(directory, stamp(feed), book_id="claude", created_at=0)
     with ExitStack() as kept, closing(store):
@@ -35,7 +35,9 @@ async def run(directory: Path, brain: Brain, for_ms: int, stop: asyncio.Event | 
         thinks = partial(brain.seated, policies, texts, kept)
         book = Book(feed, "claude", policies, texts, store, CommandFiles(directory), thinks=thinks)
         async with brain.at_work(book.decider, facade_of(book, directory), directory):
-            going = asyncio.create_task(book.run.run("1", for_ms))
+            tally = book.engine.tally
+            ran = 0 if tally.ran_to is None or tally.began_at is None else tally.ran_to - tally.began_at
+            going = asyncio.create_task(book.run.run("1", for_ms - ran))
             if stop is not None:
                 await stop.wait()
                 book.run.stop()

@@ -74,12 +74,8 @@ def test_claude_code_is_given_a_command_that_a_shell_takes(ocw: Ocw, tmp_path: P
 
 def test_the_configuration_is_where_claude_desktop_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    monkeypatch.delenv("APPDATA", raising=False)
-    places = {
-        system: desktop_config(system, tmp_path).relative_to(tmp_path).parts for system in ("darwin", "linux", "win32")
-    }
+    places = {system: desktop_config(system, tmp_path).relative_to(tmp_path).parts for system in ("darwin", "linux")}
     assert places == {
         "darwin": ("Library", "Application Support", "Claude", CONFIG),
         "linux": (".config", "Claude", CONFIG),
-        "win32": ("AppData", "Roaming", "Claude", CONFIG),
     }

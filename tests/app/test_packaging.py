@@ -1,12 +1,18 @@
 """What others read to install OCW agrees with the code, and with the rules of whoever reads it."""
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from ocw_mcp.app.packaging import PACKAGE, PAGES, SUMMARY, manifest, registry_entry, written
+from ocw_mcp.app.packaging import ENTRY, PACKAGE, PAGES, SUMMARY, bundle, manifest, pinned, registry_entry, written
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -39,3 +45,46 @@ def test_the_registry_takes_the_entry() -> None:
 
 def test_what_the_registry_has_started_is_a_script_of_the_package() -> None:
     assert PROJECT["scripts"][PACKAGE] == PROJECT["scripts"]["ocw"]
+
+
+def blocks() -> list[str]:
+    return re.split(r"^(?=[A-Za-z0-9])", pinned(ROOT), flags=re.MULTILINE)[1:]
+
+
+def test_a_bundle_pins_each_package_with_the_hashes_of_its_files_and_no_address() -> None:
+    for block in blocks():
+        assert re.match(r"[a-z0-9-]+==[^ ]+( ; .*)? \\\n    --hash=sha256:[0-9a-f]{64}", block), block
+    assert "://" not in pinned(ROOT)
+
+
+def test_a_bundle_pins_all_that_runs_and_nothing_of_the_tools() -> None:
+    there = {block.partition("==")[0] for block in blocks()}
+    assert not there & {"pytest", "mypy", "ruff", "hypothesis", "hatchling", "matplotlib"}
+    walked: set[str] = set()
+    wanted = [Requirement(each) for each in PROJECT["dependencies"]]
+    while wanted:
+        one = wanted.pop()
+        if str(one) in walked:
+            continue
+        walked.add(str(one))
+        assert canonicalize_name(one.name) in there, str(one)
+        for needs in map(Requirement, distribution(one.name).requires or ()):
+            if needs.marker is None or any(needs.marker.evaluate({"extra": each}) for each in ("", *one.extras)):
+                wanted.append(needs)
+
+
+def test_a_bundle_whose_packages_cannot_be_checked_starts_nothing(tmp_path: Path) -> None:
+    bundle(ROOT, tmp_path / "parts")
+    uv = tmp_path / "uv"
+    uv.write_text(f'#!/bin/sh\necho "$@" > {tmp_path / "asked"}\nexit 2\n')
+    uv.chmod(0o700)
+    environment = {"PATH": os.environ["PATH"], "UV": str(uv)}
+    ended = subprocess.run(
+        [sys.executable, "-I", str(tmp_path / "parts" / ENTRY)], env=environment, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "the pinned packages were not installed, so nothing was started" in ended.stderr
+    asked = (tmp_path / "asked").read_text()
+    assert "--require-hashes --no-deps --no-build" in asked
+    assert asked.endswith(f"-r {tmp_path / 'parts' / 'requirements.lock'}\n")
+    assert not list((tmp_path / "parts").glob(".packages-*"))

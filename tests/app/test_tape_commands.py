@@ -92,13 +92,13 @@ def test_info_shows_all_of_a_path_that_a_replay_would_refuse(ocw: Ocw, tmp_path:
 def test_info_names_the_line_at_which_a_stream_stops_and_shows_the_rest(ocw: Ocw, tmp_path: Path) -> None:
     file = write_csv(tmp_path, path([100.0] * 5))
     file.write_text(file.read_text() + "soon,1,1,1,1,1,1,0,0,0,0,0\n")
-    said = ocw("tape", "info", tmp_path, "--json")
+    said = ocw("tape", "info", tmp_path, "--json", "--strict")
     assert said.code == 2
     assert said.err.startswith("ocw: BTCUSDT-1m-2026-01-01.csv, line 6: open_time 'soon'")
     (stream,) = json.loads(said.out)["streams"]
     assert stream["rows"] == 5
     assert "line 6" in stream["fault"]
-    shown = ocw("tape", "info", tmp_path).out
+    shown = ocw("tape", "info", tmp_path, "--strict").out
     assert "used" not in shown
     assert "a replay of BTCUSDT would stop: BTCUSDT-1m-2026-01-01.csv, line 6" in shown
 

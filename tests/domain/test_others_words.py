@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocw_mcp.domain.words import LONGEST_NAME, name, untrusted
+from ocw_mcp.domain.words import LONGEST_NAME, is_name, name, said, untrusted
 
 
 @given(st.text(max_size=3_000), st.integers(1, 500))
@@ -26,3 +26,16 @@ def test_what_is_more_than_a_short_word_is_no_name(text: str) -> None:
 def test_a_short_word_is_a_name() -> None:
     assert name("rsi_14@1h") == "(no name)"
     assert name("mcp:desk-1") == "mcp:desk-1"
+
+
+@pytest.mark.parametrize("text", ["buy/all", "buy:now", "продай", "Ｂuy", "sell_everything_right_now"])
+def test_a_word_that_could_command_is_no_name(text: str) -> None:
+    assert (is_name(text), name(text)) == (False, "(no name)")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["B\u200bU\u00adY", "\u202eBUY\u2066", "BU\ufe0fY", "B\U000e0141U\U000e0100Y", "\u3164B\u115fUY", "\x1bBUY\x9b"],
+)
+def test_invisible_characters_are_gone(text: str) -> None:
+    assert said(text) == "BUY"

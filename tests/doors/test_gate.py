@@ -79,6 +79,46 @@ async def test_our_own_hosts_and_origins_pass(door: Served) -> None:
         assert answered.status_code == 200
 
 
+PREFLIGHT = {
+    "access-control-request-method": "POST",
+    "access-control-request-headers": "authorization, content-type, mcp-protocol-version",
+}
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/status", "/health"])
+async def test_a_page_of_an_allowed_origin_may_ask_after_a_preflight(door: Served, path: str) -> None:
+    origin = f"http://localhost:{door.port}"
+    async with httpx2.AsyncClient(base_url=door.url) as browser:
+        asked = await browser.options(path, headers=PREFLIGHT | {"origin": origin})
+        assert (asked.status_code, asked.content) == (204, b"")
+        allowed = asked.headers["access-control-allow-headers"]
+        assert all(each in allowed for each in ("authorization", "mcp-protocol-version", "mcp-session-id"))
+        assert "POST" in asked.headers["access-control-allow-methods"]
+        refused = await browser.get(path, headers={"origin": origin})
+        answered = await door.client.get(path, headers={"origin": origin})
+    for each in (asked, refused, answered):
+        assert each.headers["access-control-allow-origin"] == origin
+        assert each.headers["vary"] == "Origin"
+        assert "access-control-allow-credentials" not in each.headers
+    assert "mcp-session-id" in answered.headers["access-control-expose-headers"]
+
+
+async def test_a_page_of_another_origin_gets_no_preflight(door: Served) -> None:
+    for origin in ("https://evil.example", "null"):
+        asked = await door.client.options("/mcp", headers=PREFLIGHT | {"origin": origin})
+        assert code(asked) == (403, "WRONG_ORIGIN")
+        assert "access-control-allow-origin" not in asked.headers
+    assert "access-control-allow-origin" not in (await door.client.get("/status")).headers
+
+
+async def test_there_is_no_authorization_server_to_find(door: Served) -> None:
+    async with httpx2.AsyncClient(base_url=door.url) as nobody:
+        for path in ("oauth-protected-resource", "oauth-protected-resource/mcp", "oauth-authorization-server", ""):
+            assert code(await nobody.get(f"/.well-known/{path}")) == (404, "NOT_FOUND")
+        evil = {"host": "evil.example"}
+        assert code(await nobody.get("/.well-known/oauth-protected-resource", headers=evil)) == (421, "WRONG_HOST")
+
+
 async def test_beyond_loopback_the_named_hosts_pass_and_the_schema_is_not_told(looked: Looked, tmp_path: Path) -> None:
     async with served(looked.facade, tmp_path, schema=False, hosts=("desk.example.org",)) as door:
         assert (await door.client.get("/status", headers={"host": "Desk.example.org"})).status_code == 200

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import CallerRequest, LegRequest, Waits
+from ocw_mcp.domain.asks import CallerRequest, ConsentRequest, Done, LegRequest, Waits
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.orders import OrderRef, Purpose
@@ -193,6 +193,37 @@ async def test_a_persons_yes_in_the_client_is_enough_on_paper_only(mode: str, wa
     assert isinstance(answer, Waits) is waits
     if not waits:
         assert entries(run)[0].intent.approval == "in the client of anna"
+
+
+@pytest.mark.parametrize("yes", [True, False])
+async def test_the_person_in_front_of_the_client_answers_what_waits(yes: bool) -> None:
+    run = await flat()
+    await ask(run)
+    consent = ConsentRequest("a1 answered", "anna", "a1", yes)
+    assert await ask(run, consent) == Done()
+    answer = run.engine.answer(LARGE)
+    if yes:
+        assert answer == FIRST
+        assert entries(run)[0].intent.approval == "in the client of anna"
+    else:
+        assert isinstance(answer, Refusal)
+        assert (answer.code, answer.actual) == (RefusalCode.NOT_APPROVED, "denied by the person in front of anna")
+    assert await ask(run, consent) == Done()
+    assert len(entries(run)) == yes
+
+
+@pytest.mark.parametrize(
+    ("who", "name", "mode"), [("cleo", "a1", "paper"), ("anna", "a2", "paper"), ("anna", "a1", "")]
+)
+async def test_an_answer_counts_for_the_clients_own_order_on_paper_only(who: str, name: str, mode: str) -> None:
+    run = await flat()
+    run.engine._callers._consent_counts = mode == "paper"
+    await ask(run)
+    answer = await ask(run, ConsentRequest("k", who, name, True))
+    assert isinstance(answer, Refusal)
+    assert answer.code is RefusalCode.NO_ORDER
+    assert isinstance(run.engine.answer(LARGE), Waits)
+    assert entries(run) == []
 
 
 async def test_what_waits_survives_a_restart() -> None:

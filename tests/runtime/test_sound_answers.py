@@ -12,6 +12,7 @@ import pytest
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondition
 from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.runtime.answers import MOST_LEGS, MOST_SIGNALS, sound
@@ -144,3 +145,42 @@ async def test_the_widest_numbers_that_are_let_in_are_refused_by_a_limit(price: 
         made = run.events(events.DecisionMade)[0]
         assert made.decision.cause == ""
         assert len(run.events(events.OrderRefused)) >= 1
+
+
+PARTLY: dict[str, Callable[[], Decision]] = {
+    "a size that is a text": lambda: leg(size="a lot"),
+    "an action nobody knows": lambda: leg(action="YOLO"),
+    "a stop beyond all prices": lambda: leg(stop=1e30),
+    "half a character": lambda: leg(reasoning="to the moon \ud83d"),
+    "no leg at all": lambda: Decision(cast(Any, (None,))),
+}
+
+
+@pytest.mark.parametrize("bad", PARTLY.values(), ids=PARTLY.keys())
+async def test_a_sound_leg_is_carried_out_beside_an_unsound_one(tmp_path: Path, bad: Callable[[], Decision]) -> None:
+    answer = Decision((*bad().legs, *buy("97").legs), next_check_s=10**12)
+    fingerprints = []
+    for minutes in ((2, 4), (4,)):
+        for each in minutes:
+            with closing(open_book(tmp_path / str(len(minutes)))) as store:
+                run = Run(ListFeed(path([100.0] * 4)), Babbling(answer), store=cast(MemoryStore, store), policy=WAKES)
+                await run.go(for_ms=each * MINUTE)
+                assert store.verify().ok
+                happened = [e.event for e in store.events_after(0)]
+                fingerprints.append(store.fingerprint)
+        (refused,) = [e.refusal for e in happened if isinstance(e, events.OrderRefused)][:1]
+        assert refused.code is RefusalCode.MALFORMED
+        assert len([e for e in happened if isinstance(e, events.OrderFilled)]) == 1
+    assert fingerprints[1] == fingerprints[2]
+
+
+@pytest.mark.parametrize("symbol", ["BTC/USDT", "btcusdt", "BTC-USDT", "BTC/USDT:USDT"])
+def test_symbols_of_legs_and_conditions_are_spelt_as_the_engine_spells_them(symbol: str) -> None:
+    wished = WakeCondition(symbol, "price", Comparison.GT, 101.0)
+    read = sound(Decision((*leg(symbol=symbol).legs,), wake_conditions=(wished,)), ("BTCUSDT", "ETHUSDT"))
+    assert (read.legs[0].symbol, (read.wake_conditions or ())[0].symbol) == ("BTCUSDT", "BTCUSDT")
+
+
+def test_decimal_places_beyond_the_finest_price_are_rounded() -> None:
+    read = sound(leg(size=Decimal("0.1000000000000000000004"), stop=Decimal("97.00000000000000000001")))
+    assert (read.legs[0].size, read.legs[0].stop) == (Decimal("0.1"), Decimal("97"))

@@ -1,6 +1,7 @@
 """Whole processes: `ocw mcp` over standard input and output, and the engine that it starts."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -86,3 +87,57 @@ print([each for each in ("numpy", "talib", "sqlite_utils", "fastapi", "ocw_mcp.e
 """
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert said.stdout == "[]\n"
+
+
+async def test_the_first_answer_after_a_cold_start_is_not_stale(desk: Path) -> None:
+    assert "STALE" not in (await look(desk, "legacy")).splitlines()[0]
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.1, 0.2, 0.5])
+async def test_a_call_while_the_engine_stops_is_answered_by_the_next(desk: Path, after_s: float) -> None:
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(Client(stdio_client(command(desk))))
+        assert not (await client.call_tool("ocw_get_status", {})).is_error
+        owner = lock_owner(desk)
+        assert owner is not None
+        os.kill(owner, signal.SIGTERM)
+        await asyncio.sleep(after_s)  # noqa: TID251 - into the stopping of another process
+        answered = await asyncio.wait_for(client.call_tool("ocw_get_status", {}), 40)
+        acted = await asyncio.wait_for(client.call_tool("journal_note", {"text": "here", "key": "k"}), 40)
+    assert not answered.is_error, answered.content
+    block = acted.content[0]
+    assert block.type == "text"
+    # An order of any kind is never sent twice: it is done, or the client is told that the engine stopped.
+    assert not acted.is_error or block.text.startswith(("ENGINE_STOPPED: ", "ENDED: ")), block.text
+
+
+def test_what_is_no_json_is_answered_on_standard_output_and_no_number_is_lost(desk: Path) -> None:
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
+    call = (
+        '{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"orders_preview","arguments":'
+        '{"symbol":"BTCUSDT","action":"BUY","size":0.1,"stop":90000,"limit":%s}}}'
+    )
+    lines: list[bytes] = [
+        json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}).encode(),
+        b'{"jsonrpc":"2.0","method":"notifications/initialized"}',
+        *((call % (number, given)).encode() for number, given in enumerate(("1e999", "-1e400", "NaN", "Infinity"), 2)),
+        (call % (6, '"\\ud800"')).encode(),
+        b"\xef\xbb\xbf" + (call % (7, "1")).encode(),
+        b"{nothing",
+        b'{"jsonrpc":"2.0","id":8,"method":"tools/list"}',
+    ]
+    start = command(desk)
+    with subprocess.Popen(
+        [start.command, *start.args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=start.env
+    ) as bridge:
+        assert bridge.stdin is not None
+        assert bridge.stdout is not None
+        bridge.stdin.write(b"\n".join(lines) + b"\n")
+        bridge.stdin.flush()
+        answers = [json.loads(bridge.stdout.readline()) for _ in range(9)]
+        bridge.stdin.close()
+        bridge.wait(timeout=30)
+    codes = {each["id"]: each["error"]["code"] for each in answers if "error" in each}
+    assert codes == dict.fromkeys((2, 3, 4, 5, 6, 7, None), -32700)
+    assert {each["id"] for each in answers if "result" in each} == {1, 8}
+    assert not desk.exists()

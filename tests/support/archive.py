@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 
 class Archive:
@@ -19,6 +20,10 @@ class Archive:
         """The next bodies of files break off after so many bytes."""
         self.failures: list[int] = []
         """The next requests are answered with these statuses."""
+        self.lengths = True
+        """Whether the length of a file is told."""
+        self.moved: dict[str, str] = {}
+        """Where paths are redirected to."""
         self.url = ""
 
     def publish(self, path: str, content: bytes, checksum: str | None = None) -> None:
@@ -40,12 +45,14 @@ def serving(archive: Archive) -> Iterator[Archive]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            path = self.path.removeprefix("/data/")
+            path = unquote(self.path.removeprefix("/data/"))
             wanted = self.headers.get("Range")
             archive.asked.append((path, wanted))
             body, status, headers = archive.files.get(path), 200, {}
             if archive.failures:
                 body, status = b"", archive.failures.pop(0)
+            elif path in archive.moved:
+                body, status, headers = b"", 302, {"Location": archive.moved[path]}
             elif body is None:
                 body, status = b"no such key", 404
             elif wanted and archive.ranges:
@@ -56,7 +63,11 @@ def serving(archive: Archive) -> Iterator[Archive]:
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
+            if archive.lengths or status != 200 or path.endswith(".CHECKSUM"):
+                self.send_header("Content-Length", str(len(body)))
+            else:
+                self.send_header("Connection", "close")
+                self.close_connection = True
             self.end_headers()
             if status in (200, 206) and archive.cuts and not path.endswith(".CHECKSUM"):
                 body = body[: archive.cuts.pop(0)]

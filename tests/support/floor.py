@@ -34,17 +34,17 @@ CALLERS = ("anna", "ben")
 
 NARROW: dict[str, dict[str, Any]] = {
     "order": {"max_notional": 3_000},
-    "position": {"max_share": "0.3"},
+    "position": {"max_share": "0.375"},
     "positions": {"max_open": 2},
-    "exposure": {"max_gross": "0.46"},
-    "correlated": {"max_share": "0.35"},
+    "exposure": {"max_gross": "0.575"},
+    "correlated": {"max_share": "0.4375"},
     "leverage": {"max": 20, "usual": 3},
     "margin": {"min_free": "0.88"},
     "book": {"max_spread": "0.002", "max_depth_share": "0.5"},
     "mandate": {"amount": 3_300, "symbols": ["*"], "expires": "2100-01-01T00:00:00Z"},
     "approval": {"above_notional": 2_700, "modes": [], "answer_s": 900},
     "stop": {"max_distance": "0.05", "deadline_s": 30, "liquidation_buffer": "0.02"},
-    "risk": {"max_share": "0.008", "gap_allowance": "0.005"},
+    "risk": {"max_share": "0.01", "gap_allowance": "0.005"},
     "daily_loss": {"max_share": "0.02"},
     "drawdown": {"max_share": "0.05"},
     "losses": {"in_a_row": 3, "pause_s": 1_800},
@@ -56,11 +56,11 @@ NARROW: dict[str, dict[str, Any]] = {
         "max_fees": "0.0003",
         "reentry_s": 120,
     },
-    "scale": {"regime_unknown": 1, "macro_unknown": 1},
+    "scale": {"regime_unknown": "0.8", "macro_unknown": 1},
     "gate": {"close_wakes": ["5m"], "cooldown_s": 0},
     "price": {"max_deviation": "0.03", "max_move": "0.005"},
 }
-"""Limits so near to each other that each of them bites."""
+"""Limits so near to each other, once the scale is applied, that each of them bites."""
 
 _data = DEFAULT.policies.model_dump()
 for _table, _changes in NARROW.items():

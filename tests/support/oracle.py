@@ -127,12 +127,13 @@ class Oracle:
         notional = order.quantity * self._worst(entry)
         _at_most(notional, policies.order.max_notional, "order")
         gross = ledger.gross() + sum(reserved.values())
-        _at_most(gross, policies.exposure.max_gross * equity, "gross exposure")
+        scaled = min(D(1), policies.scale.regime_unknown * policies.scale.macro_unknown) * equity
+        _at_most(gross, policies.exposure.max_gross * scaled, "gross exposure")
         in_symbol = abs(ledger.quantity(order.symbol)) * quote.price + sum(
             reserved[each.ref] for each in live if each.order.symbol == order.symbol
         )
-        _at_most(in_symbol, policies.position.max_share * equity, "position")
-        _at_most(self._one_way(order, live, reserved), policies.correlated.max_share * equity, "correlated")
+        _at_most(in_symbol, policies.position.max_share * scaled, "position")
+        _at_most(self._one_way(order, live, reserved), policies.correlated.max_share * scaled, "correlated")
         symbols = {*ledger.positions, *(each.order.symbol for each in live)}
         assert len(symbols) <= policies.positions.max_open
         _at_most(self.turnover + sum(reserved.values()), policies.pace.max_turnover * self.day_equity, "turnover")
@@ -144,7 +145,7 @@ class Oracle:
         assert 0 < distance <= policies.stop.max_distance * A_LITTLE
         way = order.side.sign
         lost = in_symbol * (max(D(0), (begins - stop) * way / begins) + policies.risk.gap_allowance)
-        _at_most(lost, policies.risk.max_share * equity, "risk")
+        _at_most(lost, policies.risk.max_share * scaled, "risk")
         # Margin.
         assert 1 <= order.leverage <= policies.leverage.max
         margins = sum(reserved[each.ref] / each.order.leverage for each in live)

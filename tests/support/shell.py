@@ -22,6 +22,7 @@ class Ocw:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch = monkeypatch
         self._capsys = capsys
+        monkeypatch.delenv("OCW_STATE", raising=False)
 
     def __call__(self, *arguments: object) -> Said:
         self._monkeypatch.setattr(sys, "argv", ["ocw", *(str(each) for each in arguments)])

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ocw_mcp.adapters.venues.instruments import paper_instrument
+from ocw_mcp.adapters.venues.instruments import PaperInstruments
 from ocw_mcp.domain.asks import CloseRequest, LegRequest
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.events import DomainEvent
@@ -41,7 +41,7 @@ class Wire:
             symbols=tuple(symbols),
             start_equity=D(10_000),
             agent="attached",
-            instruments=lambda symbol, price: paper_instrument(product, symbol, price),
+            instruments=PaperInstruments(product).get,
         )
         self.engine = Engine(self._config)
         self.engine.start()

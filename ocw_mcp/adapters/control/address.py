@@ -5,9 +5,11 @@ from pathlib import Path
 
 import msgspec
 
-from ocw_mcp.adapters.control.tokens import write_private
+from ocw_mcp.adapters.files import read_file, require_own_directory, write_private
+from ocw_mcp.domain.errors import BookError
 
 ADDRESS = "serve.json"
+_LARGEST = 4_096
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -30,14 +32,19 @@ def write_address(directory: Path, address: Address) -> None:
 
 
 def read_address(directory: Path) -> Address | None:
-    """What the last engine told; true only while the directory is locked. None where there is nothing to read."""
+    """What the last engine told; true only while the directory is locked. None where there is nothing to read.
+
+    Raises BookError for the directory of another user, or one that others can write.
+    """
+    require_own_directory(directory)
     try:
-        return _decode((directory / ADDRESS).read_bytes())
-    except (OSError, msgspec.MsgspecError, UnicodeError):
+        return _decode(read_file(directory / ADDRESS, _LARGEST, private=True))
+    except (OSError, msgspec.MsgspecError, ValueError):
         return None
 
 
-def forget_address(directory: Path) -> None:
-    """The engine is not served any more."""
-    with suppress(OSError):
-        (directory / ADDRESS).unlink(missing_ok=True)
+def forget_address(directory: Path, address: Address) -> None:
+    """The engine is not served any more; the address of another engine is left where it is."""
+    with suppress(OSError, BookError):
+        if read_address(directory) == address:
+            (directory / ADDRESS).unlink(missing_ok=True)

@@ -3,15 +3,18 @@
 A file named HALT beside them is a halt, too, for whoever has no ocw at hand: as long as it lies there, nothing resumes.
 """
 
+import errno
 import itertools
 import os
 import re
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
+from ocw_mcp.adapters.files import OTHERS_MAY_WRITE, read_file
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.steps import Command, Verb
 
@@ -22,9 +25,14 @@ _FOLDER = "commands"
 _REFUSED = "refused"
 _LARGEST = 4_096
 _PROBLEMS_KEPT = 100
+MOST_A_LOOK = 64
+"""Files that one look reads or moves aside; the others wait for the next look."""
+LISTED_EVERY = 8
+"""Looks after which a folder with unread files is listed again: a new command waits no longer behind other files."""
 _LONG_AGO_NS = 1_000_000_000 * 1_000_000_000
 """In 2001: no change can ever fall on a time that a looked-at directory is given."""
 _boxes = itertools.count()
+_OURS = re.compile("[0-9]{20}-[A-Za-z0-9_-]{1,64}[.]json")
 
 
 class _Left(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,10 +65,15 @@ def leave(directory: Path, verb: str, by: str, command_id: str, at_ns: int, subj
     unfinished = folder / f".{target.name}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        with unfinished.open("wb") as file:
-            file.write(msgspec.json.encode(left))
-            file.flush()
-            os.fsync(file.fileno())
+        with _folder_opened(folder) as opened_folder:
+            with suppress(FileNotFoundError):
+                os.unlink(unfinished.name, dir_fd=opened_folder)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(unfinished.name, flags, 0o600, dir_fd=opened_folder), "wb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.write(msgspec.json.encode(left))
+                file.flush()
+                os.fsync(file.fileno())
         if os.geteuid() == 0:
             owner = directory.stat()
             for path in (folder, unfinished):
@@ -70,7 +83,7 @@ def leave(directory: Path, verb: str, by: str, command_id: str, at_ns: int, subj
     except OSError as error:
         raise BookError(
             f"{verb} could not be left in {directory}: {error.strerror}; expected a state directory that you may write "
-            "to; check --state"
+            f"to, with a folder {_FOLDER} of yours; check --state, and whose {folder} is"
         ) from None
     return target
 
@@ -104,6 +117,8 @@ class CommandFiles:
         self._looked = False
         self._waiting: dict[str, tuple[Command, str]] = {}
         self._left_alone: set[str] = set()
+        self._unread: deque[str] = deque()
+        self._lists_after = 0
         self.problems: list[str] = []
         """What was moved aside, or could not be, and why: one sentence each, the latest hundred."""
 
@@ -114,14 +129,21 @@ class CommandFiles:
         """
         self._look_for_halt()
         try:
-            if os.stat(self._folder_name).st_mtime_ns != self._mark or not self._looked:
+            found = os.stat(self._folder_name, follow_symlinks=False)
+            if self._unread and self._lists_after > 0:
+                self._lists_after -= 1
+                with _folder_opened(self._folder) as folder:
+                    self._read_some(folder)
+            elif found.st_mtime_ns != self._mark or not self._looked:
                 self._look()
         except FileNotFoundError:
             self._waiting.clear()
+            self._unread.clear()
         except OSError as error:
             self._tell(
                 f"the commands in {self._folder} cannot be read: {error.strerror}; until they can, this book can be "
-                "neither halted nor resumed from outside; give that folder to the user who runs the engine"
+                "neither halted nor resumed from outside; put there a folder of the user who runs the engine, which "
+                f"others cannot write (a file {HALT} beside it still halts)"
             )
         if self._halt is not None:
             self._refuse_resumes()
@@ -174,37 +196,37 @@ class CommandFiles:
         look proves nothing. The mark comes first: what changes after it, even during the look, moves the time away
         from it for good.
         """
-        # Somebody else's directory cannot be marked; it is then read every time.
-        with suppress(PermissionError):
-            os.utime(self._folder_name, ns=(self._mark, self._mark))
-        found: dict[str, tuple[Command, str]] = {}
-        for name in sorted(os.listdir(self._folder_name)):
-            if name.startswith(".") or name == _REFUSED or name in self._left_alone:
-                continue
+        with _folder_opened(self._folder) as folder:
+            # Another user's directory cannot be marked; it is then read every time.
+            with suppress(PermissionError):
+                os.utime(folder, ns=(self._mark, self._mark))
+            names = os.listdir(folder)
+            there = set(names)
+            self._waiting = {id_: kept for id_, kept in self._waiting.items() if kept[1] in there}
+            known = self._left_alone.union((name for _, name in self._waiting.values()), (_REFUSED,))
+            new = (name for name in names if not name.startswith(".") and name not in known)
+            # A name of ours comes before any other, however many of those there are.
+            self._unread = deque(sorted(new, key=lambda name: (_OURS.fullmatch(name) is None, name)))
+            self._looked, self._lists_after = True, LISTED_EVERY
+            self._read_some(folder)
+
+    def _read_some(self, folder: int) -> None:
+        """Read the next files of the last look, in order of their names; at most `MOST_A_LOOK`."""
+        for _ in range(min(MOST_A_LOOK, len(self._unread))):
+            name = self._unread.popleft()
             try:
-                command = self._read(name)
-                if command.command_id in found:
-                    raise ValueError(f"it repeats the id of {found[command.command_id][1]}")
-                found[command.command_id] = (command, name)
+                command = self._read(name, folder)
+                if command.command_id in self._waiting:
+                    raise ValueError(f"it repeats the id of {self._waiting[command.command_id][1]}")
+                self._waiting[command.command_id] = (command, name)
             except FileNotFoundError:
                 continue
             except (ValueError, OSError) as error:
                 self._move_aside(name, f"it is no command: {error}")
-        self._waiting = found
-        self._looked = True
+        self._waiting = dict(sorted(self._waiting.items(), key=lambda item: item[1][1]))
 
-    def _read(self, name: str) -> Command:
-        path = self._folder / name
-        # Anything but a plain file could keep the engine waiting, or lead elsewhere.
-        if path.is_symlink() or not path.is_file():
-            if not os.path.lexists(path):
-                raise FileNotFoundError(name)
-            raise ValueError("it is no plain file")
-        with path.open("rb") as file:
-            text = file.read(_LARGEST + 1)
-        if len(text) > _LARGEST:
-            raise ValueError(f"it is larger than {_LARGEST} bytes")
-        left = _decode(text)
+    def _read(self, name: str, folder: int) -> Command:
+        left = _decode(read_file(Path(name), _LARGEST, folder=folder))
         if fault := _fault(left):
             raise ValueError(fault)
         return Command(left.command_id, left.verb, left.by, subject=left.subject)
@@ -242,6 +264,21 @@ def _fault(left: _Left) -> str:
     return ""
 
 
+@contextmanager
+def _folder_opened(folder: Path) -> Iterator[int]:
+    """The folder of commands, opened as it is: no link is followed. Raises OSError, also for one that is not ours."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if found.st_uid not in (os.geteuid(), os.stat(folder.parent).st_uid):
+            raise PermissionError(errno.EPERM, f"it belongs to user {found.st_uid}")
+        if found.st_mode & OTHERS_MAY_WRITE:
+            raise PermissionError(errno.EPERM, f"other users can write to it; make it yours alone: chmod 700 {folder}")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def _sync(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -259,6 +296,11 @@ def count_waiting(directory: Path) -> int | None:
     except OSError:
         return None
     return sum(1 for name in names if not name.startswith(".") and name != _REFUSED)
+
+
+def refused(left: Path) -> bool:
+    """Return whether an engine moved a command's file aside; `left` is where the command was left."""
+    return (left.parent / _REFUSED / left.name).exists()
 
 
 def count_refused(directory: Path) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from ocw_mcp.adapters.files import FileRefused, opened
 from ocw_mcp.domain.errors import BookError, SettingsError
 
 PASSPHRASE = "passphrase"
@@ -105,7 +106,11 @@ def _digest(passphrase: str, salt: bytes, cost: Cost) -> bytes:
 def _read(directory: Path) -> _Kept:
     path = directory / PASSPHRASE
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with opened(path) as (file, found):
+            _require_trusted(path, found)
+            text = file.read(_LARGEST)
+    except FileRefused:
+        raise _unsound(path, "is no plain file", "move it away and set a passphrase anew") from None
     except FileNotFoundError:
         raise BookError(
             f"no passphrase is set in {directory}; set one, at a terminal: ocw passphrase set --state {directory}"
@@ -114,18 +119,6 @@ def _read(directory: Path) -> _Kept:
         raise BookError(
             f"the passphrase in {directory} cannot be read: {error.strerror}; ask as the user who owns the directory"
         ) from None
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise _unsound(path, "is no plain file", "move it away and set a passphrase anew")
-        owner = directory.stat().st_uid
-        if found.st_uid != owner or os.geteuid() not in (0, owner):
-            whose = f"belongs to user {found.st_uid}, the directory to user {owner}, and you are user {os.geteuid()}"
-            raise _unsound(path, whose, "act as the owner of both, or move it away and set a passphrase anew")
-        if found.st_mode & 0o077:
-            mode = f"is open to other users (mode {stat.S_IMODE(found.st_mode):04o})"
-            raise _unsound(path, mode, f"make it yours alone: chmod 600 {path}; and set another passphrase")
-        text = file.read(_LARGEST)
     try:
         kept = msgspec.json.decode(text, type=_Kept)
         sound = kept.form == _FORM and _bearable(kept.cost) and len(bytes.fromhex(kept.digest)) == 32
@@ -135,6 +128,16 @@ def _read(directory: Path) -> _Kept:
     if not sound:
         raise _unsound(path, "was not written by this version of ocw", "move it away and set a passphrase anew")
     return kept
+
+
+def _require_trusted(path: Path, found: os.stat_result) -> None:
+    owner = path.parent.stat().st_uid
+    if found.st_uid != owner or os.geteuid() not in (0, owner):
+        whose = f"belongs to user {found.st_uid}, the directory to user {owner}, and you are user {os.geteuid()}"
+        raise _unsound(path, whose, "act as the owner of both, or move it away and set a passphrase anew")
+    if found.st_mode & 0o077:
+        mode = f"is open to other users (mode {stat.S_IMODE(found.st_mode):04o})"
+        raise _unsound(path, mode, f"make it yours alone: chmod 600 {path}; and set another passphrase")
 
 
 def _bearable(cost: Cost) -> bool:

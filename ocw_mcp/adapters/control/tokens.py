@@ -4,27 +4,28 @@ A token is 256 random bits, so it is kept as a plain SHA-256: nobody guesses it,
 contain each other: `trade` reads, too, and `operate` trades, too.
 """
 
+import fcntl
 import hashlib
 import hmac
 import os
 import re
 import secrets  # noqa: TID251 - a token has to be unguessable; it never enters the engine
-import stat
-import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from ocw_mcp.adapters.files import FileRefused, read_file, require_own_directory, write_private
 from ocw_mcp.domain.errors import BookError, SettingsError
+from ocw_mcp.domain.orders import MOST_TOKENS as MOST
 
 TOKENS: Final = "tokens.json"
 SCOPES: Final = {"read": ("read",), "trade": ("read", "trade"), "operate": ("read", "trade", "operate")}
 PREFIX: Final = "ocw_"
 """A token begins with it, so that whoever finds one knows what it opens."""
-MOST: Final = 64
+_LARGEST: Final = 1 << 18
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -57,17 +58,20 @@ def fresh() -> str:
 
 
 def read_tokens(directory: Path) -> list[TokenRow]:
-    """The tokens of a state directory. Raises BookError for a file that others may read or that holds none."""
+    """The tokens of a state directory.
+
+    Raises BookError for a file or directory that is not the user's alone, and for a file that holds no tokens.
+    """
+    require_own_directory(directory)
     path = directory / TOKENS
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        data = path.read_bytes()
+        data = read_file(path, _LARGEST, private=True)
     except FileNotFoundError:
         return []
+    except FileRefused as error:
+        raise BookError(str(error)) from None
     except OSError as error:
         raise BookError(f"{path} cannot be read: {error.strerror}; ask as the user who runs the engine") from None
-    if mode & 0o077:
-        raise BookError(f"{path} is open to other users (mode {mode:04o}); expected 0600; make it so: chmod 600 {path}")
     try:
         return _decode(data)
     except (msgspec.MsgspecError, UnicodeError):
@@ -78,7 +82,14 @@ def add_token(directory: Path, scope: str, name: str | None, created_at: int) ->
     """Make a token; it is given back this once. Raises SettingsError and BookError."""
     if scope not in SCOPES:
         raise SettingsError(f"--scope is {scope!r}; expected one of {', '.join(SCOPES)}")
-    rows = read_tokens(directory)
+    with _changing(directory) as rows:
+        token, row = _added(rows, scope, name, created_at)
+        _write(directory, [*rows, row])
+    return token, row
+
+
+def _added(rows: list[TokenRow], scope: str, name: str | None, created_at: int) -> tuple[str, TokenRow]:
+    """A fresh token beside those that there are, and its row. Raises SettingsError."""
     taken = {row.name for row in rows}
     chosen = name or next(f"{scope}-{number}" for number in range(1, MOST + 2) if f"{scope}-{number}" not in taken)
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,30}", chosen):
@@ -87,42 +98,43 @@ def add_token(directory: Path, scope: str, name: str | None, created_at: int) ->
         what = f"there is a token {chosen!r} already" if chosen in taken else f"there are {MOST} tokens already"
         raise SettingsError(f"{what}; choose another --name, or revoke one with ocw token revoke NAME")
     token = fresh()
-    row = TokenRow(chosen, scope, digest(token), created_at)
-    write_private(directory / TOKENS, msgspec.json.encode([*rows, row]))
-    return token, row
+    return token, TokenRow(chosen, scope, digest(token), created_at)
 
 
 def revoke_token(directory: Path, name: str) -> None:
-    """Take a token away; a running engine heeds it at the next request. Raises SettingsError and BookError."""
-    rows = read_tokens(directory)
-    left = [row for row in rows if row.name != name]
-    if len(left) == len(rows):
-        there = ", ".join(row.name for row in rows) or "none"
-        raise SettingsError(f"there is no token {name[:40]!r}; there is {there}")
-    write_private(directory / TOKENS, msgspec.json.encode(left))
+    """Take a token away; a running engine heeds it at once. Raises SettingsError and BookError."""
+    with _changing(directory) as rows:
+        left = [row for row in rows if row.name != name]
+        if len(left) == len(rows):
+            there = ", ".join(row.name for row in rows) or "none"
+            raise SettingsError(f"there is no token {name[:40]!r}; there is {there}")
+        _write(directory, left)
 
 
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file wholly or not at all, readable by its owner only. Raises BookError."""
+@contextmanager
+def _changing(directory: Path) -> Iterator[list[TokenRow]]:
+    """The tokens, while no other process can change them: its change waits for this one. Raises BookError."""
+    require_own_directory(directory)
     try:
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            if os.geteuid() == 0:
-                owner = path.parent.stat()
-                os.chown(draft, owner.st_uid, owner.st_gid)
-            os.replace(draft, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(draft)
-            raise
+        # The lock is on the directory itself: the file in it is replaced by each change.
+        locked = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
+        raise BookError(f"{directory} cannot be opened: {error.strerror}; give the directory of a book") from None
+    try:
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        yield read_tokens(directory)
+    finally:
+        os.close(locked)
+
+
+def _write(directory: Path, rows: list[TokenRow]) -> None:
+    """Write the tokens and read them back. Raises BookError where the file then holds others."""
+    write_private(directory / TOKENS, msgspec.json.encode(rows))
+    if read_tokens(directory) != rows:
         raise BookError(
-            f"{path} cannot be written: {error.strerror}; allow writing to the state directory, or use another"
-        ) from None
+            f"{directory / TOKENS} was changed by another program while it was written; see ocw token list, and ask "
+            "for the same again"
+        )
 
 
 class Keyring:
@@ -159,8 +171,8 @@ class Keyring:
     def _mark(self) -> bool:
         """Whether the file changed since the last look."""
         try:
-            found = self._path.stat()
-            seen: object = (found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode)
+            found = self._path.lstat()
+            seen: object = (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_mode)
         except OSError:
             seen = None
         changed, self._seen = seen != self._seen, seen

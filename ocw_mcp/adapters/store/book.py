@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from ocw_mcp.adapters.files import make_private, require_own_directory
 from ocw_mcp.adapters.store.database import JOURNAL, connect_to_write, look_at, sync_directory
 from ocw_mcp.adapters.store.projections import register_functions, remake_tables
 from ocw_mcp.adapters.store.schema import GET_BOOK, SCHEMA_VERSION, TABLES
@@ -39,13 +40,14 @@ class Book(msgspec.Struct, frozen=True):
 def peek_book(directory: Path) -> Book:
     """Read whose book a directory holds, without making or changing any file in it.
 
-    Raises BookError when there is no journal, or one that is not ours.
+    Raises BookError when there is no journal, or one that is not ours, and for the directory of another user.
     """
+    require_own_directory(directory)
     path = directory / JOURNAL
     if not path.exists():
         raise BookError(
-            f"the state directory {directory} holds no book; expected a {JOURNAL} in it; give the --state directory "
-            "of an earlier run"
+            f"the state directory {directory} holds no book; expected a {JOURNAL} in it; give the directory of "
+            "an earlier run with --state or OCW_STATE"
         )
     try:
         found = look_at(path, lambda db: db.execute(GET_BOOK).fetchone())
@@ -72,6 +74,8 @@ def create_book(directory: Path, book: Book) -> None:
     unfinished = directory / UNFINISHED
     for leftover in directory.glob(f"{UNFINISHED}*"):
         leftover.unlink()
+    # SQLite gives the files beside a database the mode of the database.
+    make_private(unfinished)
     db = connect_to_write(unfinished, create=True)
     try:
         register_functions(db)

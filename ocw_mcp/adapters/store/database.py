@@ -2,8 +2,9 @@
 
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,6 +37,14 @@ def connect_to_write(path: Path, *, create: bool = False) -> Database:
         db.close()
         raise
     return db
+
+
+def close_to_others(directory: Path) -> None:
+    """Let the owner alone read a book that an earlier version left open to others. Raises OSError."""
+    for path in (directory / JOURNAL, directory / f"{JOURNAL}-wal", directory / f"{JOURNAL}-shm"):
+        with suppress(FileNotFoundError):
+            if stat.S_IMODE(path.stat(follow_symlinks=False).st_mode) & 0o077:
+                os.chmod(path, 0o600, follow_symlinks=False)
 
 
 def connect_to_memory() -> Database:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from ocw_mcp.adapters.files import make_directory, require_own_directory
 from ocw_mcp.adapters.store.book import UNFINISHED, Book, peek_book
 from ocw_mcp.adapters.store.database import JOURNAL
 from ocw_mcp.domain.errors import BookError
@@ -18,8 +19,13 @@ _ALLOWED_WITHOUT_A_BOOK = frozenset(
 def prepare(directory: Path) -> Book | None:
     """Make the directory (mode 0700) if it is missing, and give the book in it, or None when one may be made.
 
-    Raises BookError when it is a file, foreign or read-only; nothing is written then.
+    Raises BookError when it is a file, foreign or read-only, of another user or writable by others; nothing in it is
+    read and nothing is written then.
     """
+    if os.path.isdir(directory) and _may(directory, os.R_OK | os.X_OK):
+        # One that this user cannot write is refused for that.
+        _require_writable(directory)
+        require_own_directory(directory)
     try:
         names = {entry.name for entry in os.scandir(directory)}
     except FileNotFoundError:
@@ -34,7 +40,7 @@ def prepare(directory: Path) -> Book | None:
         ) from None
     if JOURNAL in names:
         book = peek_book(directory)
-        _require_writable(directory, directory / JOURNAL)
+        _require_writable(directory / JOURNAL)
         return book
     foreign = sorted(name for name in names if name not in _ALLOWED_WITHOUT_A_BOOK and not name.startswith(UNFINISHED))
     if foreign:
@@ -43,13 +49,12 @@ def prepare(directory: Path) -> Book | None:
             f"the state directory {directory} holds no book but other files ({', '.join(foreign[:3])}{more}); "
             "expected an empty or a new directory; use another --state directory"
         )
-    _require_writable(directory)
     return None
 
 
 def _make(directory: Path) -> None:
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(directory)
     except (FileExistsError, NotADirectoryError):
         raise _no_directory(directory) from None
     except OSError as error:
@@ -59,14 +64,17 @@ def _make(directory: Path) -> None:
         ) from None
 
 
-def _require_writable(directory: Path, *files: Path) -> None:
-    effective = os.access in os.supports_effective_ids
-    for path in (directory, *files):
-        if not os.access(path, os.W_OK, effective_ids=effective):
-            raise BookError(
-                f"the state directory {directory} is read-only; expected to write to {path.name}; allow writing to it "
-                "or use another --state directory"
-            )
+def _may(path: Path, what: int) -> bool:
+    return os.access(path, what, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _require_writable(path: Path) -> None:
+    directory = path.parent if path.name == JOURNAL else path
+    if not _may(path, os.W_OK):
+        raise BookError(
+            f"the state directory {directory} is read-only; expected to write to {path.name}; allow writing to it "
+            "or use another --state directory"
+        )
 
 
 def _no_directory(directory: Path) -> BookError:

@@ -9,8 +9,14 @@ import msgspec
 from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import Book, BookStamp, create_book, require_same
-from ocw_mcp.adapters.store.database import JOURNAL, connect_to_write
+from ocw_mcp.adapters.store.database import JOURNAL, close_to_others, connect_to_write
 from ocw_mcp.adapters.store.directory import prepare
+from ocw_mcp.adapters.store.intact import (
+    checkpoint_problem,
+    digest_of,
+    schema_of,
+    structure_problems,
+)
 from ocw_mcp.adapters.store.projections import (
     PROJECTIONS_VERSION,
     apply,
@@ -31,13 +37,14 @@ from ocw_mcp.adapters.store.schema import (
     PUT_SUMMARY,
     ROWS_AFTER,
     SCHEMA_VERSION,
+    SET_SCHEMA,
 )
 from ocw_mcp.adapters.store.seen import Seen
 from ocw_mcp.adapters.store.totals import journal_figures
 from ocw_mcp.adapters.store.verify import Verification, verify_journal
 from ocw_mcp.domain.canonical import GENESIS, canonical, chain
 from ocw_mcp.domain.errors import BookError, JournalError
-from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent, kind_of
+from ocw_mcp.domain.events import CheckpointSaved, DomainEvent, JournalEvent, LifecycleEvent, kind_of
 from ocw_mcp.domain.figures import JournalFigures
 from ocw_mcp.domain.protocols import Checkpoint, StoredEvent
 from ocw_mcp.domain.snapshot import Snapshot
@@ -51,13 +58,15 @@ _T = TypeVar("_T")
 class SqliteStore:
     """The memory of a book, in `journal.db`. The caller holds the StateLock: there is one writer."""
 
-    def __init__(self, db: Database, book: Book) -> None:
+    def __init__(self, db: Database, book: Book, held: Callable[[], None] = lambda: None) -> None:
         self._db = db
+        self._held = held
         self._book = book
-        row, _, head = db.execute(LAST_ROW).fetchone() or (0, 0, CHAIN_GENESIS)
+        row, at, head, _ = db.execute(LAST_ROW).fetchone() or (0, 0, CHAIN_GENESIS, 0)
         seq, digest = db.execute(LAST_DOMAIN_EVENT).fetchone() or (0, GENESIS)
         (summary,) = db.execute(GET_SUMMARY).fetchone() or (None,)
         self._row: int = row
+        self._at: int = at
         self._seq: int = seq
         self._digest: str = digest
         self._head: str = head
@@ -70,8 +79,18 @@ class SqliteStore:
         self._seen = Seen(db)
 
     @classmethod
-    def open(cls, directory: Path, stamp: BookStamp, *, book_id: str, created_at: int) -> Self:
+    def open(
+        cls,
+        directory: Path,
+        stamp: BookStamp,
+        *,
+        book_id: str,
+        created_at: int,
+        held: Callable[[], None] = lambda: None,
+    ) -> Self:
         """Open the book of a state directory, or make one: named `book_id`, at `created_at` (ms).
+
+        `held` is called before each commit, and raises where another engine may have the book.
 
         Raises BookError when the directory cannot hold a book or holds one with another stamp, JournalError when the
         journal ends before its checkpoint.
@@ -83,12 +102,13 @@ class SqliteStore:
             if book is None:
                 book = Book(book_id, stamp, created_at)
                 create_book(directory, book)
+            close_to_others(directory)
             db = connect_to_write(directory / JOURNAL)
         except (sqlite3.Error, OSError) as error:
             raise _unusable(directory, error) from None
         try:
             register_functions(db)
-            store = cls(db, book)
+            store = cls(db, book, held)
             store._catch_up()
         except sqlite3.Error as error:
             db.close()
@@ -149,8 +169,9 @@ class SqliteStore:
         """Make all that was appended durable, and with it a checkpoint and the summary that `ocw status` shows.
 
         Raises JournalError when the disk does not take it; everything is then still pending, the checkpoint and the
-        summary included, and goes with the next commit.
+        summary included, and goes with the next commit. Raises BookError when another engine may have the book.
         """
+        self._held()
         if checkpoint is not None:
             self._checkpoint = checkpoint
         if summary is not None:
@@ -158,15 +179,17 @@ class SqliteStore:
         new_summary = self._summary != self._stored_summary
         if not self._rows and self._checkpoint is None and not new_summary:
             return
+        values = None if self._checkpoint is None else _values(self._checkpoint)
+        rows = self._rows if values is None else [*self._rows, self._digest_row(values)]
         try:
             with self._db.atomic():
-                if self._rows:
-                    self._db.conn.executemany(ADD_EVENT, self._rows)
+                if rows:
+                    self._db.conn.executemany(ADD_EVENT, rows)
                 for known in self._events:
                     apply(self._db, changes_of(self.book, known.seq, known.at, known.event))
                 self._seen.write()
-                if self._checkpoint is not None:
-                    self._db.conn.execute(PUT_CHECKPOINT, _values(self._checkpoint))
+                if values is not None:
+                    self._db.conn.execute(PUT_CHECKPOINT, values)
                 if new_summary:
                     self._db.conn.execute(PUT_SUMMARY, (self._summary,))
         except sqlite3.Error as error:
@@ -174,6 +197,8 @@ class SqliteStore:
                 f"the journal did not take {len(self._rows)} new events: {error}; they are kept and go with the next "
                 "commit; make room on the disk, or let go of the file"
             ) from error
+        if rows:
+            self._stand_at(rows[-1])
         self._stored_head, self._stored_summary = self._head, self._summary
         self._rows.clear()
         self._events.clear()
@@ -230,13 +255,23 @@ class SqliteStore:
         self._db.close()
 
     def _add(self, seq: int | None, at: int, event: JournalEvent, digest: str | None) -> None:
+        self._rows.append(self._next_row(seq, at, event, digest))
+        self._stand_at(self._rows[-1])
+
+    def _next_row(self, seq: int | None, at: int, event: JournalEvent, digest: str | None) -> Row:
         row, kind, payload = self._row + 1, kind_of(event), payload_of(event)
         head = link(self._head, row, seq, at, kind, SCHEMA_VERSION, payload, digest)
-        self._rows.append((row, seq, at, kind, SCHEMA_VERSION, payload, digest, head))
-        self._row, self._head = row, head
+        return row, seq, at, kind, SCHEMA_VERSION, payload, digest, head
+
+    def _digest_row(self, values: tuple[Any, ...]) -> Row:
+        """The row that goes with a checkpoint, in one transaction, after all others."""
+        return self._next_row(None, max(self._at, values[0]), CheckpointSaved(digest_of(values)), None)
+
+    def _stand_at(self, row: Row) -> None:
+        self._row, self._at, self._head = row[0], row[2], row[-1]
 
     def _catch_up(self) -> None:
-        """Refuse a journal whose tail was cut, and rebuild projections of another version."""
+        """Refuse a journal whose tail was cut, or that was changed from outside; take over one of another version."""
         saved = self.checkpoint()
         if saved is not None and saved.seq > self._seq:
             raise JournalError(
@@ -245,6 +280,29 @@ class SqliteStore:
             )
         if self._db.execute("PRAGMA user_version").fetchone()[0] != PROJECTIONS_VERSION:
             self.rebuild()
+        found = structure_problems(self._db)
+        found += [problem for problem in (checkpoint_problem(self._db), self._version_problem()) if problem]
+        if found:
+            raise JournalError(
+                f"the journal is not as ocw left it: {'; '.join(found[:3])}; see ocw journal verify, and restore the "
+                "whole state directory from one backup, or begin another book"
+            )
+        if schema_of(self._db) < SCHEMA_VERSION:
+            self._take_over(saved)
+
+    def _version_problem(self) -> str:
+        last, version = self._db.execute(LAST_ROW).fetchone(), schema_of(self._db)
+        return f"its version was changed to {version}" if last is not None and last[3] > version else ""
+
+    def _take_over(self, saved: Checkpoint | None) -> None:
+        """Make a book of an earlier version one of this: from here on the digest of its checkpoint is journaled."""
+        rows = [] if saved is None else [self._digest_row(_values(saved))]
+        with self._db.atomic():
+            self._db.conn.executemany(ADD_EVENT, rows)
+            self._db.conn.execute(SET_SCHEMA, (SCHEMA_VERSION,))
+        for row in rows:
+            self._stand_at(row)
+        self._stored_head = self._head
 
     def _page(self, query: str, after: int) -> list[Any]:
         return self._ask(lambda: self._db.execute(query, (after, _PAGE)).fetchall())

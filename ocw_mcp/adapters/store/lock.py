@@ -1,17 +1,21 @@
 """One engine to a book: a lock on the state directory that the operating system lets go of with the process."""
 
+import fcntl
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from filelock import FileLock, Timeout
-
+from ocw_mcp.adapters.files import read_file, require_own_directory, write_private
 from ocw_mcp.adapters.store.directory import LOCK, LOCK_OWNER, prepare
 from ocw_mcp.domain.errors import BookBusy, BookError
 
 PATIENCE_S = 0.1
-"""How long a start waits: long enough for somebody who only looked whether the book is locked."""
+"""How long a start waits: long enough for a program that only looked whether the book is locked."""
+_LOOK_S = PATIENCE_S / 10
+_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_LARGEST_OWNER = 64
 
 
 class StateLock:
@@ -22,59 +26,100 @@ class StateLock:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        # Not bound to a thread: whoever stops the engine may let go of it.
-        self._lock = FileLock(directory / LOCK, thread_local=False)
+        self._path = str(directory / LOCK)
+        self._descriptor = -1
+        self._identity = (0, 0)
 
     def __enter__(self) -> "StateLock":
         prepare(self._directory)
         try:
-            self._lock.acquire(timeout=PATIENCE_S, poll_interval=PATIENCE_S / 10)
-        except Timeout:
-            pid = lock_owner(self._directory)
-            who = "another process" if pid is None else f"process {pid}"
-            raise BookBusy(
-                f"{who} is running the book in {self._directory}, and a book has one engine; stop that one first or "
-                "use another --state directory"
-            ) from None
+            descriptor = os.open(self._path, _FLAGS | os.O_CREAT, 0o600)
+            if not _acquired(descriptor):
+                os.close(descriptor)
+                pid = lock_owner(self._directory)
+                who = "another process" if pid is None else f"process {pid}"
+                raise BookBusy(
+                    f"{who} is running the book in {self._directory}, and a book has one engine; stop that one first "
+                    "or use another --state directory"
+                )
+            os.fchmod(descriptor, 0o600)
+            found = os.fstat(descriptor)
         except OSError as error:
             raise BookError(
                 f"the state directory {self._directory} cannot be locked: {error.strerror}; allow writing to it or use "
                 "another --state directory"
             ) from None
-        # Who holds the lock is only told, never relied on: without this file the lock is as good.
-        with suppress(OSError):
-            (self._directory / LOCK_OWNER).write_text(f"{os.getpid()}\n")
+        self._descriptor, self._identity = descriptor, (found.st_dev, found.st_ino)
+        # The lock is as good without this file: it only tells who holds it.
+        with suppress(OSError, BookError):
+            write_private(self._directory / LOCK_OWNER, f"{os.getpid()}\n".encode())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):
-            (self._directory / LOCK_OWNER).unlink(missing_ok=True)
-        self._lock.release()
+        if self._holds():
+            with suppress(OSError):
+                (self._directory / LOCK_OWNER).unlink(missing_ok=True)
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+    def require_held(self) -> None:
+        """Refuse to go on when the lock file was replaced or deleted: another engine may have the book then.
+
+        Cheap: one `stat`. Raises BookError.
+        """
+        if not self._holds():
+            raise BookError(
+                f"the lock file {self._path} was replaced or deleted while this engine ran, so another engine may have "
+                "the book; this one stopped at once and wrote nothing more; see that no other runs, and start it again"
+            )
+
+    def _holds(self) -> bool:
+        try:
+            found = os.lstat(self._path)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._identity
 
 
 def lock_owner(directory: Path) -> int | None:
     """The id of the process that says it holds the lock; true only while `is_locked`."""
     try:
-        return int((directory / LOCK_OWNER).read_text())
+        return int(read_file(directory / LOCK_OWNER, _LARGEST_OWNER))
     except (OSError, ValueError):
         return None
 
 
 def is_locked(directory: Path) -> bool:
     """Whether an engine holds the directory. Makes no file; raises BookError when it cannot be found out."""
-    path = directory / LOCK
-    if not path.exists():
-        return False
-    lock = FileLock(path, thread_local=False)
+    require_own_directory(directory)
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
+        descriptor = os.open(directory / LOCK, _FLAGS)
+    except FileNotFoundError:
+        return False
     except OSError as error:
         raise BookError(
             f"the lock of {directory} cannot be looked at: {error.strerror}; ask as the user who runs the engine"
         ) from None
-    lock.release()
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
     return False
+
+
+def _acquired(descriptor: int) -> bool:
+    """Whether the lock came within `PATIENCE_S`."""
+    until = time.monotonic() + PATIENCE_S  # noqa: TID251 - waits for another process, before any engine runs
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:  # noqa: TID251
+                return False
+            time.sleep(_LOOK_S)  # noqa: TID251
+        else:
+            return True

@@ -1,7 +1,9 @@
 """The tables that are not projections: the book's stamp, the journal itself, the checkpoint and the summary."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of these tables and of the events' payloads; a book with a higher one belongs to a newer OCW."""
+DIGESTS_SINCE = 2
+"""Version from which on the digest of each checkpoint is journaled; a book of an earlier one is taken over as it is."""
 
 TABLES = (
     """CREATE TABLE book (
@@ -43,10 +45,11 @@ ADD_EVENT = "INSERT INTO events (row, seq, at, kind, version, payload, digest, c
 PUT_CHECKPOINT = "INSERT OR REPLACE INTO checkpoint (id, market_at, seq, engine, venue) VALUES (1, ?, ?, ?, ?)"
 PUT_SUMMARY = "INSERT OR REPLACE INTO summary (id, json) VALUES (1, ?)"
 
+SET_SCHEMA = "UPDATE book SET schema = ? WHERE id = 1"
 GET_BOOK = "SELECT schema, book, stamp, created_at FROM book WHERE id = 1"
 GET_CHECKPOINT = "SELECT market_at, seq, engine, venue FROM checkpoint WHERE id = 1"
 GET_SUMMARY = "SELECT json FROM summary WHERE id = 1"
-LAST_ROW = "SELECT row, at, chain FROM events ORDER BY row DESC LIMIT 1"
+LAST_ROW = "SELECT row, at, chain, version FROM events ORDER BY row DESC LIMIT 1"
 LAST_DOMAIN_EVENT = "SELECT seq, digest FROM events WHERE seq IS NOT NULL ORDER BY seq DESC LIMIT 1"
 ALL_EVENTS = "SELECT row, seq, at, kind, version, payload, digest, chain FROM events ORDER BY row"
 ROWS_AFTER = "SELECT row, at, payload FROM events WHERE row > ? ORDER BY row LIMIT ?"

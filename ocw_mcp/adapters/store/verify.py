@@ -1,8 +1,9 @@
 """Walks a whole journal and says whether it holds together.
 
-Seen are changed, missing, moved and foreign rows, events that cannot be read, and projections that do not follow from
-the events. A cut tail leaves a whole, shorter journal: it shows only against a checkpoint beyond it, or against a head
-that was noted outside, such as in the log.
+Seen are changed, missing, moved and foreign rows, events that cannot be read, tables and triggers that are not as they
+were made, a checkpoint other than the journaled one, and projections that do not follow from the events. A cut tail
+leaves a whole, shorter journal: it shows only against a checkpoint beyond it, or against a head that was noted outside,
+such as in the log.
 """
 
 import sqlite3
@@ -12,12 +13,13 @@ import msgspec
 from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.database import connect_to_memory
+from ocw_mcp.adapters.store.intact import compared, schema_of, structure_problems
 from ocw_mcp.adapters.store.projections import TABLES, apply, changes_of, register_functions, remake_tables
 from ocw_mcp.adapters.store.rows import CHAIN_GENESIS, Row, journal_event, link
 from ocw_mcp.adapters.store.schema import ALL_EVENTS, GET_CHECKPOINT, SCHEMA_VERSION
 from ocw_mcp.domain.canonical import GENESIS, canonical, chain
 from ocw_mcp.domain.errors import JournalError
-from ocw_mcp.domain.events import LifecycleEvent, kind_of
+from ocw_mcp.domain.events import CheckpointSaved, LifecycleEvent, kind_of
 
 PROBLEMS_TOLD = 20
 
@@ -69,6 +71,7 @@ class _Walk:
         self._row = 0
         self._seq = 0
         self._expected_head = expected_head
+        self._checkpoint_digest: str | None = None
         self._head_seen = expected_head in (None, CHAIN_GENESIS)
         self._remade = connect_to_memory()
         register_functions(self._remade)
@@ -95,6 +98,8 @@ class _Walk:
             return
         if kind_of(event) != kind:
             self._say(row, f"is called {kind} and holds {kind_of(event)}")
+        if isinstance(event, CheckpointSaved):
+            self._checkpoint_digest = event.digest
         if isinstance(event, LifecycleEvent):
             if seq is not None:
                 self._say(row, f"carries sequence {seq}, but {kind} is about a process and has none")
@@ -115,7 +120,10 @@ class _Walk:
             self.problems.append(
                 f"no row has the expected head {self._expected_head}: the journal's tail was cut, or it is another one"
             )
+        self.problems += [f"the file is not as ocw made it: {each}" for each in structure_problems(db)]
         checkpoint = db.execute(GET_CHECKPOINT).fetchone()
+        if problem := compared(checkpoint, self._checkpoint_digest, schema_of(db)):
+            self.problems.append(problem)
         if checkpoint is not None and checkpoint[1] > self._seq:
             self.problems.append(
                 f"the checkpoint stands at event {checkpoint[1]}, but row {self._row} ends the journal at event "

@@ -1,11 +1,15 @@
-"""Filters of the instruments that paper trades: facts of the exchange where they are known, a cautious guess elsewhere.
+"""Filters of the instruments that paper trades: facts of the exchange where they are known, an estimate elsewhere.
 
 The USD-M figures are those of exchangeInfo in July 2026; their brackets are in `brackets.toml`. A live venue reads its
-own.
+own. The tick and the step of any other symbol follow the prices of its market, and only ever become finer, so that
+every order and position stays valid.
 """
 
 import math
 from decimal import Decimal
+from typing import Final
+
+import msgspec
 
 from ocw_mcp.adapters.venues.brackets import paper_brackets
 from ocw_mcp.domain.market import Instrument, Product
@@ -31,18 +35,126 @@ _SPOT = {
     "SOLUSDT": ("0.01", "0.001", "0.001", "5"),
 }
 
+_USUAL_DIGITS: Final = 5
+"""Significant digits of a price, where the market's own prices do not show how many it has."""
+_MOST_DIGITS: Final = 8
+"""More digits than these are noise of a calculation, not decimals of an exchange."""
+_COARSEST: Final = 2
+"""A tick is at most 10**-2 of the lowest price."""
+_ENOUGH: Final = 32
+"""Different prices after which the decimals of the market's prices are believed to be all there are."""
 
-def paper_instrument(product: Product, symbol: str, price: float) -> Instrument:
-    """The filters of a symbol; `price` (quote) is its first one, for a symbol that is not in the tables.
 
-    The guess: five significant digits of price, and a step worth between 1 and 10 of the quote currency.
-    """
-    known = (_UM if product is Product.UM else _SPOT).get(symbol)
-    if known is not None:
-        tick, step, min_quantity, min_notional = (Decimal(text) for text in known)
-    else:
-        magnitude = math.floor(math.log10(price))
-        tick, step = Decimal(10) ** (magnitude - 4), Decimal(10) ** -magnitude
-        min_quantity, min_notional = step, Decimal(5)
-    brackets = paper_brackets(symbol) if product is Product.UM else None
-    return Instrument(symbol, product, tick, step, min_quantity, min_notional, brackets)
+class SeenPrices(msgspec.Struct):
+    """What the prices of a symbol have shown: the lowest and the highest (quote), and the most decimals of any."""
+
+    low: float
+    high: float
+    decimals: int = 0
+    different: list[float] = []
+    """The first different prices, until they are enough."""
+
+    def take(self, price: float) -> bool:
+        """Take in a price; whether the filters may change with it."""
+        changed = False
+        if price < self.low:
+            changed, self.low = _magnitude(price) != _magnitude(self.low), price
+        elif price > self.high:
+            changed, self.high = _magnitude(price) != _magnitude(self.high), price
+        if round(price, self.decimals) != price and self.decimals < self._most_decimals():
+            self.decimals, changed = min(_decimals(price), self._most_decimals()), True
+        if len(self.different) < _ENOUGH and price not in self.different:
+            self.different.append(price)
+            changed = changed or len(self.different) == _ENOUGH
+        return changed
+
+    def tick(self) -> Decimal:
+        """The tick (quote) that these prices show: five digits of the lowest, or as many decimals as they have.
+
+        Few prices may all end in a zero by chance, and whole numbers show nothing, so those only make it finer.
+        """
+        magnitude, shown = _magnitude(self.low), Decimal(10) ** -self.decimals
+        if self.decimals and len(self.different) >= _ENOUGH:
+            return min(shown, Decimal(10) ** (magnitude - _COARSEST))
+        return min(shown, Decimal(10) ** (magnitude + 1 - _USUAL_DIGITS))
+
+    def step(self) -> Decimal:
+        """The step (base asset) that is worth between 1 and 10 of the quote currency at the highest price."""
+        return Decimal(10) ** -_magnitude(self.high)
+
+    def _most_decimals(self) -> int:
+        return max(0, _MOST_DIGITS - 1 - _magnitude(self.low))
+
+
+class PaperInstruments(msgspec.Struct):
+    """The filters of all symbols of one paper account, and what they stand on. All of it survives a restart."""
+
+    product: Product
+    filters: dict[str, Instrument] = {}
+    """Of every symbol that was asked for."""
+    seen: dict[str, SeenPrices] = {}
+    """Of every symbol whose filters follow its prices."""
+
+    def get(self, symbol: str, price: float) -> Instrument:
+        """The filters of a symbol; `price` (quote) is its first one where the market has shown none yet."""
+        known = self.filters.get(symbol)
+        if known is None:
+            if symbol not in self.seen and symbol not in _TABLES[self.product]:
+                self.take(symbol, price)
+            known = self.filters[symbol] = self._first(symbol)
+        return known
+
+    def take(self, symbol: str, price: float) -> None:
+        """Follow a price (quote) of the market, in the order of time."""
+        seen = self.seen.get(symbol)
+        if seen is None:
+            if price >= self.followed_below(symbol):
+                return
+            seen = self.seen[symbol] = SeenPrices(price, price)
+        if seen.take(price) and symbol in self.filters:
+            self._refine(symbol, seen)
+
+    def followed_below(self, symbol: str) -> float:
+        """The price (quote) below which the filters of a symbol follow its prices: where a known tick is too coarse."""
+        return _LOWEST[self.product].get(symbol, math.inf)
+
+    def _first(self, symbol: str) -> Instrument:
+        known, seen = _TABLES[self.product].get(symbol), self.seen.get(symbol)
+        if known is not None:
+            tick, step, min_quantity, min_notional = (Decimal(text) for text in known)
+            if seen is not None:
+                tick = min(tick, seen.tick())
+        else:
+            assert seen is not None
+            tick, step = seen.tick(), seen.step()
+            min_quantity, min_notional = step, Decimal(5)
+        brackets = paper_brackets(symbol) if self.product is Product.UM else None
+        return Instrument(symbol, self.product, tick, step, min_quantity, min_notional, brackets)
+
+    def _refine(self, symbol: str, seen: SeenPrices) -> None:
+        """Make the filters as fine as prices show them, and never coarser: a known step stays."""
+        old = self.filters[symbol]
+        new = msgspec.structs.replace(old, tick=min(old.tick, seen.tick()))
+        if symbol not in _TABLES[self.product]:
+            step = min(old.step, seen.step())
+            new = msgspec.structs.replace(new, step=step, min_quantity=step)
+        self.filters[symbol] = new
+
+
+_TABLES: Final = {Product.UM: _UM, Product.SPOT: _SPOT}
+_LOWEST: Final = {
+    product: {symbol: float(tick) * 10**_COARSEST for symbol, (tick, *_) in table.items()}
+    for product, table in _TABLES.items()
+}
+
+
+def _magnitude(price: float) -> int:
+    """The power of ten of a price's first digit."""
+    return math.floor(math.log10(price))
+
+
+def _decimals(price: float) -> int:
+    """How many decimals a price is written with."""
+    exponent = Decimal(repr(price)).normalize().as_tuple().exponent
+    assert isinstance(exponent, int)
+    return max(0, -exponent)

@@ -67,7 +67,7 @@ class PaperVenue:
         self._matching = PaperMatching(self.account, self._orders, self.terms, patience_ms)
 
     def instrument(self, symbol: str, price: float) -> Instrument:
-        """The filters of a symbol; the first price it is asked with decides where they have to be guessed."""
+        """The filters of a symbol as they are now; `price` counts as its first where the market has shown none yet."""
         return self.account.instrument(symbol, price)
 
     @property
@@ -127,6 +127,9 @@ class PaperVenue:
 
     def on_opening(self, opening: Opening, now: int) -> Sequence[VenueReport]:
         """Liquidate, fill what waited for a price, then trigger what the opening has passed."""
+        filters = self.account.filters
+        if opening.price < filters.followed_below(opening.symbol):
+            filters.take(opening.symbol, opening.price)
         return self._matching.on_opening(opening)
 
     def on_candle(self, candle: Candle, now: int) -> Iterable[VenueReport]:

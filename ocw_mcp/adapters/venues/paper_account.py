@@ -1,11 +1,11 @@
 """The paper venue's account: its money, its positions, what is isolated for them, and the funding it pays and gets."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
 
-from ocw_mcp.adapters.venues.instruments import paper_instrument
+from ocw_mcp.adapters.venues.instruments import PaperInstruments
 from ocw_mcp.adapters.venues.paper_funding import NEVER, Due, FundingStamps, FundingState
 from ocw_mcp.core.matching.funding import assumed_payment, payment
 from ocw_mcp.core.orders.ledger import Ledger, LedgerState, Position
@@ -19,7 +19,7 @@ class PaperAccountState(msgspec.Struct):
     """An account, to be restored."""
 
     ledger: LedgerState
-    instruments: dict[str, Instrument]
+    instruments: PaperInstruments
     last: dict[str, float]
     funding: FundingState
 
@@ -47,7 +47,8 @@ class PaperAccount:
     def __init__(self, product: Product, wallet: Decimal) -> None:
         self.product = product
         self.ledger = Ledger(wallet)
-        self.instruments: dict[str, Instrument] = {}
+        self.filters = PaperInstruments(product)
+        """Of each symbol: tick, step and the smallest order."""
         self.last: dict[str, float] = {}
         """Each symbol's last price, which is its mark, too."""
         self._stamps = FundingStamps()
@@ -55,10 +56,13 @@ class PaperAccount:
         """Of each position that a price could take away."""
 
     def instrument(self, symbol: str, price: float) -> Instrument:
-        """The filters of a symbol; the first price it is asked with decides where they have to be guessed."""
-        if symbol not in self.instruments:
-            self.instruments[symbol] = paper_instrument(self.product, symbol, price)
-        return self.instruments[symbol]
+        """The filters of a symbol as they are now; `price` counts as its first where the market has shown none yet."""
+        return self.filters.get(symbol, price)
+
+    @property
+    def instruments(self) -> Mapping[str, Instrument]:
+        """The filters of every symbol that was asked for, as they are now."""
+        return self.filters.filters
 
     def leverage(self, order: Order) -> int:
         """At which an order opens: an open position has its own, whatever the order says. Spot has none."""
@@ -135,12 +139,12 @@ class PaperAccount:
 
     def state(self) -> PaperAccountState:
         """All of the account."""
-        return PaperAccountState(self.ledger.state(), self.instruments, self.last, self._stamps.state)
+        return PaperAccountState(self.ledger.state(), self.filters, self.last, self._stamps.state)
 
     def restore(self, state: PaperAccountState) -> None:
         """Put back what `state` gave."""
         self.ledger.restore(state.ledger)
-        self.instruments = state.instruments
+        self.filters = state.instruments
         self.last = state.last
         self._stamps.state = state.funding
         self.liquidations = {}

@@ -80,14 +80,17 @@ class PaperTrading:
         return reports
 
     def take_at_once(self, resting: Resting, price: Decimal, at: int) -> list[VenueReport]:
-        """Trade an immediate-or-cancel order; what its limit does not allow is cancelled."""
-        order = resting.order
-        reports = self.take(resting, price, at)
+        """Trade an immediate-or-cancel order; what neither its limit nor the volume allows is cancelled."""
+        order, share = resting.order, self.room(resting.order.symbol, price)
+        reports = self.take(resting, price, at, share)
         if resting.remaining and self.orders.find(order.ref) is resting:
             self.orders.forget(resting)
-            rest, limit, worse = plain(resting.remaining), plain(limit_of(order)), _WORSE[order.side]
-            why = f"immediate or cancel: with the market at {plain(price)}, {rest} would {worse} its limit of {limit}"
-            reports.append(Canceled(order.ref, f"expired: {why}"))
+            rest = plain(resting.remaining)
+            if resting.filled == share:
+                why = f"{rest} was left of it beyond {plain(share)}, its share of the volume"
+            else:
+                why = f"at {plain(price)}, {rest} would {_WORSE[order.side]} its limit of {plain(limit_of(order))}"
+            reports.append(Canceled(order.ref, f"expired: immediate or cancel: {why}"))
         return reports
 
     def make(self, resting: Resting, at: int) -> list[VenueReport]:
@@ -134,7 +137,7 @@ class PaperTrading:
         closed, instrument = self.closed.get(order.symbol), self.account.instrument(order.symbol, float(price))
         shares = pressure(resting.filled + quantity, closed, instrument.step, self.terms)
         late = expected_move(closed, resting.arrives - at) if order.trigger_price is None else ZERO
-        cost = self._half_spread(order.symbol, at) + slippage(self.terms, shares) + late
+        cost = self._half_spread(order.symbol, at, price, instrument.tick) + slippage(self.terms, shares) + late
         return worsened(order.side, price, instrument.tick, cost)
 
     def _fill(
@@ -169,7 +172,7 @@ class PaperTrading:
 
     def _refusal(self, resting: Resting, quantity: Decimal, paid: Decimal, fee: Decimal) -> Refused | None:
         order = resting.order
-        if order.type is OrderType.MARKET:
+        if order.type is OrderType.MARKET or order.immediate:
             large = too_large(order, quantity, paid, self.account, self.orders, resting)
             if large is not None:
                 return large
@@ -183,7 +186,10 @@ class PaperTrading:
         held = self.account.ledger.quantity(order.symbol)
         return min(resting.remaining, abs(held)) if held * order.side.sign < 0 else ZERO
 
-    def _half_spread(self, symbol: str, at: int) -> Decimal:
+    def _half_spread(self, symbol: str, at: int, price: Decimal, tick: Decimal) -> Decimal:
+        """What a taker pays of the spread, as a share. Where no order book tells it, a spread has one tick at least."""
         book = self._books.get(symbol)
         told = half_spread(book) if book is not None and at - book.at <= BOOK_BELIEVED_MS else None
-        return self.terms.half_spread if told is None else told
+        if told is not None or not self.terms.half_spread:
+            return self.terms.half_spread if told is None else told
+        return max(self.terms.half_spread, tick / 2 / price)

@@ -4,14 +4,13 @@ Trading does not hang on it. A file that cannot be read, or is another book's, i
 """
 
 import os
-import stat
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from ocw_mcp.adapters.control.tokens import write_private
+from ocw_mcp.adapters.files import read_file, write_private
 from ocw_mcp.agent.memory.diary import Diary
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.time import iso, utc_day
@@ -77,7 +76,7 @@ def read_kept(directory: Path, book: str) -> tuple[Kept, str]:
     """What a state directory remembers of a book, and a sentence where something was wrong with it, else nothing."""
     path = directory / MEMORY
     try:
-        kept = _sound(msgspec.json.decode(_bytes_of(path), type=Kept))
+        kept = _sound(msgspec.json.decode(read_file(path, MOST_BYTES), type=Kept))
         problem = f"it is of book {kept.book[:20]!r}" if kept.book != book else ""
         if kept.format != FORMAT:
             problem = f"it has format {kept.format}, and this version knows {FORMAT}"
@@ -91,18 +90,6 @@ def read_kept(directory: Path, book: str) -> tuple[Kept, str]:
 def write_kept(directory: Path, kept: Kept) -> None:
     """Keep it, for nobody else to read. Raises BookError."""
     write_private(directory / MEMORY, msgspec.json.encode(kept))
-
-
-def _bytes_of(path: Path) -> bytes:
-    # A pipe or a link of somebody's in this place is neither waited for nor followed.
-    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(file, "rb") as opened:
-        found = os.fstat(opened.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise ValueError("it is no file")
-        if found.st_size > MOST_BYTES:
-            raise ValueError(f"it is larger than {MOST_BYTES:,} bytes")
-        return opened.read()
 
 
 def _sound(kept: Kept) -> Kept:

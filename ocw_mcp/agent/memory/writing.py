@@ -75,7 +75,9 @@ class Writer:
         except TimeoutError:
             reply = Trouble(Cause.TIMEOUT, f"not within {terms.timeout_s:g} s")
         if isinstance(reply, Trouble):
-            return Written("", "", draft.worst_usd if reply.cause in MAY_BE_BILLED else ZERO, reply)
+            return Written(
+                "", "", draft.worst_usd if reply.may_be_billed or reply.cause in MAY_BE_BILLED else ZERO, reply
+            )
         spent = cost(reply.usage, terms.model, at)
         trouble = unfinished(reply)
         text, lesson = parted(reply.text)

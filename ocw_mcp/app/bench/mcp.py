@@ -1,10 +1,11 @@
-"""What a look over MCP costs beside the SDK itself: in process, with many clients over HTTP, and at the start.
+"""What a look over MCP costs beside the SDK itself: in process, over HTTP with many clients, over stdio, at the start.
 
 Each pair is measured in turns within one run, so that the ratio says something on a busy machine, too.
 """
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 import httpx2
 from mcp import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.mcpserver import MCPServer
 
@@ -70,6 +72,7 @@ async def _measure(directory: Path) -> dict[str, Any]:
             address = read_address(directory)
             assert address is not None
             found |= await _many_clients(address)
+            found |= await _over_stdio(directory, address)
     finally:
         book.store.close()
     return found | await asyncio.to_thread(_starts, directory)
@@ -160,6 +163,15 @@ async def _client(address: Address) -> AsyncIterator[Client]:
         http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=120, trust_env=False))
         transport = streamable_http_client(f"{address.url}/mcp", http_client=http)
         yield await stack.enter_async_context(Client(transport, mode=ERA))
+
+
+async def _over_stdio(directory: Path, address: Address) -> dict[str, Any]:
+    """Medians in milliseconds: a call through `ocw mcp`, beside the same over HTTP; the engine is this process."""
+    arguments = ["-m", "ocw_mcp", "mcp", "--state", str(directory)]
+    bridge = stdio_client(StdioServerParameters(command=sys.executable, args=arguments, env=dict(os.environ)))
+    async with Client(bridge, mode="legacy") as stdio, _client(address) as http:
+        through, direct = await _in_turns(_call(stdio, "ocw_get_status"), _call(http, "ocw_get_status"))
+    return {"stdio_p50_ms": round(through / 1_000, 1), "http_one_client_p50_ms": round(direct / 1_000, 1)}
 
 
 def _starts(directory: Path) -> dict[str, Any]:

@@ -2,10 +2,13 @@
 
 import os
 import sys
+from contextlib import nullcontext
 
-from ocw_mcp.app.output import complaint, of_a_stream, silence, steady
+from ocw_mcp.app.output import clean, complaint, of_a_stream, silence, steady
 from ocw_mcp.domain.errors import OcwError
 
+SYSTEMS = ("linux", "darwin")
+"""The values of `sys.platform` on which OCW runs."""
 UNWRITTEN = 1
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -22,6 +25,9 @@ def main() -> None:
     sys.stderr = steady(errors or open(os.devnull, "w"))  # noqa: SIM115
     try:
         try:
+            if sys.platform not in SYSTEMS:
+                _speak(f"this system ({sys.platform}) is not supported; use Linux or macOS, or Windows through WSL")
+                sys.exit(USAGE_ERROR)
             _command()
         finally:
             sys.stdout.flush()
@@ -36,7 +42,25 @@ def main() -> None:
         sys.stdout, sys.stderr = output, errors
 
 
+def _option(argument: str) -> str:
+    """Return an argument with an option's name as it may be printed: an unknown one is repeated in the complaint."""
+    if not argument.startswith("-"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return f"{clean(name)}{equals}{value}"
+
+
 def _command() -> None:
+    from ocw_mcp.app.terminal import asks_for_passphrase, silent
+
+    sys.argv[1:] = map(_option, sys.argv[1:])
+    # From the first moment on: the import of a command takes half a second, in which a person may already type.
+    with silent() if asks_for_passphrase(sys.argv[1:]) else nullcontext():
+        dispatch()
+
+
+def dispatch() -> None:
+    """Run the command of `sys.argv`. An error that the user can mend becomes one sentence and exit code 2."""
     try:
         if sys.argv[1:2] == ["mcp"]:
             # A client of MCP waits for its list of tools: it does not wait for all the other commands, too.
@@ -55,4 +79,4 @@ def _command() -> None:
 
 
 def _speak(text: str) -> None:
-    print(f"ocw: {text}", file=sys.stderr)  # noqa: T201 - the one place where errors are spoken
+    print(clean(f"ocw: {text}"), file=sys.stderr)  # noqa: T201 - the one place where errors are spoken

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 
 from ocw_mcp.app.cli.options import JsonOption
 from ocw_mcp.app.cli.runs import parse_product, parse_symbols
+from ocw_mcp.app.cli.tables import Clean
 
 bench = typer.Typer(
     help="Measurements on this machine; without a name all of the engine's, in some minutes.", rich_markup_mode=None
@@ -22,7 +22,7 @@ ENGINE: Final = {
     "policies": "One entry held against every policy.",
     "journal": "From an order's intent to its being durable, beside a bare SQLite transaction on the same disk.",
     "snapshot": "How many characters a snapshot has as text.",
-    "mcp": "Looks over MCP beside the SDK alone: in process, 50 clients over HTTP, the start over stdio; some minutes.",
+    "mcp": "Looks over MCP beside the SDK alone: in process, 50 clients over HTTP, calls and start over stdio.",
     "agent": "A decision of Claude's: characters, rounds, money, our own time; a stand-in answers. Up to two minutes.",
     "memory": "Two years of three symbols in a process of its own; takes some minutes.",
 }
@@ -82,4 +82,4 @@ def market(
     if as_json:
         typer.echo(json.dumps(comparison.found, allow_nan=False))
     else:
-        Console(highlight=False, soft_wrap=True).print(table(comparison.found))
+        Clean(highlight=False, soft_wrap=True).print(table(comparison.found))

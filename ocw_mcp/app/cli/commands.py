@@ -12,10 +12,11 @@ from ocw_mcp.app.cli.benches import bench
 from ocw_mcp.app.cli.install import install
 from ocw_mcp.app.cli.loopback import loopback
 from ocw_mcp.app.cli.mcp import mcp
-from ocw_mcp.app.cli.options import BookOption, JsonOption, PoliciesOption, PolicyOption, StateOption
+from ocw_mcp.app.cli.options import BookOption, FreshOption, JsonOption, PoliciesOption, PolicyOption, StateOption
 from ocw_mcp.app.cli.person import person
 from ocw_mcp.app.cli.policies import policies
 from ocw_mcp.app.cli.tokens import tokens
+from ocw_mcp.app.output import say
 from ocw_mcp.domain.steps import Verb
 
 app = typer.Typer(
@@ -41,7 +42,7 @@ AgentOption = Annotated[
     ),
 ]
 ForOption = Annotated[
-    str | None, typer.Option("--for", help="Stop after so much simulated time from the book's start: 24h, 7d.")
+    str | None, typer.Option("--for", help="Run so much market time, from where the book stands: 24h, 7d.")
 ]
 PromptsOption = Annotated[Path | None, typer.Option("--prompts", help="A directory of prompts, in place of ours.")]
 EnvOption = Annotated[Path | None, typer.Option("--env", help="A file of settings; the environment wins over it.")]
@@ -71,12 +72,28 @@ DecisionsOption = Annotated[
 MemoryOption = Annotated[
     bool, typer.Option("--memory/--no-memory", help="Whether Claude remembers earlier trades and days.")
 ]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Stop at the first row or file of a tape that cannot be believed.")
+]
+DiscontinuityOption = Annotated[
+    float | None,
+    typer.Option(
+        "--discontinuity", help="A price that changes by more than this factor across a hole ends the symbol; 10."
+    ),
+]
+StampsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics-stamps",
+        help="What stamps of metrics mean: end or beginning of five minutes, or the day of the change; 2026-06-25.",
+    ),
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the simulated market.")]
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(__version__)
+        say(__version__)
         raise typer.Exit
 
 
@@ -110,6 +127,9 @@ def run(
     record: RecordOption = None,
     decisions: DecisionsOption = None,
     memory: MemoryOption = True,
+    strict: StrictOption = False,
+    discontinuity: DiscontinuityOption = None,
+    metrics_stamps: StampsOption = None,
 ) -> None:
     """Run a book on paper: on the simulated market, or on a tape. Ctrl-C stops it, with a report."""
     # Looking at a book needs no indicators: it begins sooner, and the doctor can tell that TA-Lib is broken.
@@ -117,7 +137,7 @@ def run(
 
     wish = runs.Wish(
         market, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, seed, speed, picture,
-        serve, record, decisions, memory,
+        serve, record, decisions, memory, strict, discontinuity, metrics_stamps,
     )  # fmt: skip
     runs.run_and_print(wish, as_json=as_json)
 
@@ -129,7 +149,7 @@ def replay(
     ],
     agent: AgentOption = "rules",
     for_: ForOption = None,
-    state: StateOption = None,
+    state: FreshOption = None,
     as_json: JsonOption = False,
     policies: PoliciesOption = None,
     policy: PolicyOption = "default",
@@ -142,13 +162,16 @@ def replay(
     record: RecordOption = None,
     decisions: DecisionsOption = None,
     memory: MemoryOption = True,
+    strict: StrictOption = False,
+    discontinuity: DiscontinuityOption = None,
+    metrics_stamps: StampsOption = None,
 ) -> None:
     """Run a tape from its beginning to its end, as fast as it goes."""
     from ocw_mcp.app.cli import runs
 
     wish = runs.Wish(
         tape, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, 1, "max", picture,
-        None, record, decisions, memory,
+        None, record, decisions, memory, strict, discontinuity, metrics_stamps,
     )  # fmt: skip
     runs.run_and_print(wish, as_json=as_json, tape_only=True)
 
@@ -157,7 +180,7 @@ def replay(
 def status(state: BookOption, as_json: JsonOption = False) -> None:
     """Show a book: its state, positions, stops and counters. It is only read, whether an engine runs or not."""
     view = operate.status(state)
-    typer.echo(json.dumps(view, indent=2) if as_json else operate.status_text(view))
+    say(json.dumps(view, indent=2) if as_json else operate.status_text(view))
 
 
 looks.add_to(app)
@@ -171,13 +194,13 @@ app.add_typer(install, name="install")
 @app.command()
 def halt(state: BookOption) -> None:
     """No new risk from here on: entries are cancelled, stops stay. The engine obeys when it takes the command."""
-    typer.echo(operate.leave(state, Verb.HALT))
+    say(operate.leave(state, Verb.HALT))
 
 
 @app.command()
 def flatten(state: BookOption) -> None:
     """Halt, take entries and targets off, and close every position; each stop goes when its position is flat."""
-    typer.echo(operate.leave(state, Verb.FLATTEN))
+    say(operate.leave(state, Verb.FLATTEN))
 
 
 @app.command()
@@ -195,17 +218,13 @@ def resume(
 
     Where equity fell beyond the drawdown limit, that is named, and takes a second confirmation.
     """
-    typer.echo(operate.resume(state, paper=paper, accept_drawdown=accept_drawdown))
+    say(operate.resume(state, paper=paper, accept_drawdown=accept_drawdown))
 
 
 @app.command()
-def init(
-    state: Annotated[
-        Path | None, typer.Option("--state", help="The directory to make; without it ocw, with your user data.")
-    ] = None,
-) -> None:
+def init(state: BookOption) -> None:
     """Make a state directory with a `.env` to fill in, readable by you alone."""
-    typer.echo(operate.init(state))
+    say(operate.init(state))
 
 
 @journal.command()
@@ -218,7 +237,7 @@ def verify(
 ) -> None:
     """Check the journal from its first row: chain, sequence, fingerprint, and all that is derived from it."""
     result = operate.verify(state, head)
-    typer.echo(json.dumps(result, indent=2) if as_json else operate.verify_text(result))
+    say(json.dumps(result, indent=2) if as_json else operate.verify_text(result))
     if not result["ok"]:
         raise typer.Exit(1)
 
@@ -230,11 +249,16 @@ def tape_info(
     product: ProductOption = None,
     interval: IntervalOption = None,
     symbols: SymbolsOption = None,
+    strict: StrictOption = False,
+    discontinuity: DiscontinuityOption = None,
+    metrics_stamps: StampsOption = None,
 ) -> None:
     """Read a tape to its end and say what it holds: rows, gaps, duplicates, disorder, and what a replay would use."""
     from ocw_mcp.app.cli import tapes
+    from ocw_mcp.app.markets import tape_terms
 
-    tapes.info_and_print(path, product, interval, symbols, as_json=as_json)
+    terms = tape_terms(strict, discontinuity, metrics_stamps)
+    tapes.info_and_print(path, product, interval, symbols, terms, as_json=as_json)
 
 
 @tape.command("fetch")

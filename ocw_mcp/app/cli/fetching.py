@@ -3,15 +3,20 @@
 import json
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from ocw_mcp.adapters.feeds.archive.plan import pieces, wanted
 from ocw_mcp.app.cli.runs import parse_product
+from ocw_mcp.app.cli.tables import Clean
 from ocw_mcp.app.cli.tapes import watching
 from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.words import said
+
+if TYPE_CHECKING:
+    from ocw_mcp.adapters.feeds.archive.fetch import Fetched
 
 _SHOWN = 5
 
@@ -36,12 +41,21 @@ def fetch_and_print(
 
     chosen = None if streams is None else [each.strip() for each in streams.split(",") if each.strip()]
     plan = list(pieces(wanted(symbol, first, last, parse_product(product) or Product.UM, interval, chosen)))
-    with _Bars(len(plan)) as bars:
-        fetched = fetch(plan, to, bars, time.sleep, ARCHIVE if url is None else url)  # noqa: TID251 - no engine runs
+    came: list[Fetched] = []
+    try:
+        with _Bars(len(plan)) as bars:
+            wait = time.sleep  # noqa: TID251 - no engine runs
+            fetch(plan, to, bars, wait, ARCHIVE if url is None else url, done=came.append)
+    finally:
+        for fetched in came:
+            _show(fetched, to, as_json=as_json)
+
+
+def _show(fetched: "Fetched", to: Path, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(msgspec.to_builtins(fetched)))  # noqa: T201 - the result
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = Clean(highlight=False, soft_wrap=True)
     console.print(
         f"{fetched.downloaded} file{'s' * (fetched.downloaded != 1)} downloaded ({fetched.bytes:,} bytes), "
         f"{fetched.kept} already there, {len(fetched.absent)} not published"
@@ -51,8 +65,10 @@ def fetch_and_print(
         console.print(
             f"not published: {', '.join(fetched.absent[:_SHOWN])}" + (f" and {more} more" if more > 0 else "")
         )
+    for fault in fetched.unsound:
+        console.print(f"not kept: {fault}", markup=False)
     if fetched.downloaded or fetched.kept:
-        console.print(f"look at it: ocw tape info {to}", soft_wrap=True)
+        console.print(f"look at it: ocw tape info {said(str(to))}", soft_wrap=True, markup=False)
 
 
 class _Bars:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ocw_mcp.app.cli.options import JsonOption, PoliciesOption, PolicyOption
+from ocw_mcp.app.cli.tables import Clean
 from ocw_mcp.domain.time import iso
 
 MONTH = "30d"
@@ -44,7 +45,7 @@ def gate_report(
     if as_json:
         print(json.dumps(found))  # noqa: T201 - the result
     else:
-        _show(found, Console(highlight=False, soft_wrap=True))
+        _show(found, Clean(highlight=False, soft_wrap=True))
 
 
 def _show(found: dict[str, Any], console: Console) -> None:

@@ -10,8 +10,10 @@ from ocw_mcp.adapters.store.reader import read_book
 from ocw_mcp.app.cli.operate import approval_text, leave, require_person
 from ocw_mcp.app.cli.options import BookOption
 from ocw_mcp.app.cli.person import show_who_you_are
+from ocw_mcp.app.output import say
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.steps import Verb
+from ocw_mcp.domain.symbols import matched
 
 agent = typer.Typer(
     help="Whose hands the book is in: pause the agent, or take a symbol over.",
@@ -45,13 +47,13 @@ def deny(id_: IdArgument, state: BookOption) -> None:
 @agent.command()
 def pause(state: BookOption) -> None:
     """Wake the agent no more. Positions keep their stops, and the guard goes on."""
-    typer.echo(leave(state, Verb.PAUSE))
+    say(leave(state, Verb.PAUSE))
 
 
 @agent.command()
 def takeover(symbol: SymbolArgument, state: BookOption) -> None:
     """Take a symbol out of the agent's hands: it is not shown it, not woken for it, and may not trade it."""
-    typer.echo(leave(state, Verb.TAKE_OVER, _known(state, symbol)))
+    say(leave(state, Verb.TAKE_OVER, _known(state, symbol)))
 
 
 @agent.command()
@@ -63,7 +65,7 @@ def resume(
     """Let the agent go on, and give it back every symbol: a person's word, by --paper on paper, else the passphrase."""
     subject = "" if symbol is None else _known(state, symbol)
     require_person(state, "let the agent of this {mode} book go on", paper=paper)
-    typer.echo(leave(state, Verb.GO_ON, subject))
+    say(leave(state, Verb.GO_ON, subject))
 
 
 def _answer(state: Path, id_: str, verb: Verb) -> None:
@@ -77,17 +79,17 @@ def _answer(state: Path, id_: str, verb: Verb) -> None:
             f"whoever answers {id_} has to show who they are; set a passphrase first, at a terminal: "
             f"ocw passphrase set --state {state}"
         )
-    typer.echo(approval_text(found).strip())
+    say(approval_text(found).strip())
     show_who_you_are(state, f"the passphrase, to {verb} it: ")
-    typer.echo(leave(state, verb, id_))
+    say(leave(state, verb, id_))
     if verb is Verb.APPROVE:
-        typer.echo(f"every policy is asked again, at the price of that moment; ocw orders shows what came of {id_}")
+        say(f"every policy is asked again, at the price of that moment; ocw orders shows what came of {id_}")
 
 
 def _known(state: Path, symbol: str) -> str:
     symbols = read_book(state).stamp.market.symbols
-    name = symbol.strip().upper()
-    if name not in symbols:
+    name = matched(symbol, symbols)
+    if name is None:
         raise SettingsError(f"this book has no {symbol[:40]!r}; it has {', '.join(symbols)}")
     return name
 

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from ocw_mcp.app import install as installing
-from ocw_mcp.app.attach import home
+from ocw_mcp.app.cli.options import BookOption
+from ocw_mcp.app.output import say
 
 install = typer.Typer(
     help="Make OCW known to Claude Desktop or Claude Code; no key is written.",
@@ -14,37 +15,30 @@ install = typer.Typer(
     rich_markup_mode=None,
 )
 
-StateOption = Annotated[
-    Path | None, typer.Option("--state", help="The book to attach to; without it one kept with your user data.")
-]
 ReadOnlyOption = Annotated[bool, typer.Option("--read-only", help="Offer no tool that changes anything.")]
 
 
 @install.command("claude-desktop")
 def claude_desktop(
-    state: StateOption = None,
+    state: BookOption,
     read_only: ReadOnlyOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be written, and write nothing.")] = False,
     config: Annotated[Path | None, typer.Option("--config", help="Another configuration file.")] = None,
 ) -> None:
     """Add OCW to Claude Desktop's configuration, beside whatever stands there; the file as it was is kept."""
     path = config if config is not None else installing.desktop_config()
-    done = installing.for_claude_desktop(path, _book(state), read_only=read_only, dry_run=dry_run)
+    done = installing.for_claude_desktop(path, state, read_only=read_only, dry_run=dry_run)
     if dry_run:
-        typer.echo(f"{path} would hold:", err=True)
-        typer.echo(done.after, nl=False)
+        say(f"{path} would hold:", err=True)
+        say(done.after, nl=False)
     elif not done.changed:
-        typer.echo(f"{path} has it already; nothing was changed")
+        say(f"{path} has it already; nothing was changed")
     else:
         kept = f"; as it was: {done.backup}" if done.backup is not None else ""
-        typer.echo(f"{path} is written{kept}; start Claude Desktop again")
+        say(f"{path} is written{kept}; start Claude Desktop again")
 
 
 @install.command("claude-code")
-def claude_code(state: StateOption = None, read_only: ReadOnlyOption = False) -> None:
+def claude_code(state: BookOption, read_only: ReadOnlyOption = False) -> None:
     """Print the command that adds OCW to Claude Code; it is run by whoever wants it."""
-    typer.echo(installing.for_claude_code(_book(state), read_only=read_only))
-
-
-def _book(state: Path | None) -> Path:
-    return state if state is not None else home()
+    say(installing.for_claude_code(state, read_only=read_only))

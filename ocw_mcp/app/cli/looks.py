@@ -17,7 +17,7 @@ from ocw_mcp.adapters.store.views.story import read_story
 from ocw_mcp.adapters.store.views.trades import read_trades
 from ocw_mcp.app.cli import lists
 from ocw_mcp.app.cli.checks import checks_text
-from ocw_mcp.app.cli.options import BookOption, JsonOption, LimitOption
+from ocw_mcp.app.cli.options import STATE, BookOption, JsonOption, LimitOption
 from ocw_mcp.app.cli.story import story_text
 from ocw_mcp.app.cli.tables import terminal
 from ocw_mcp.app.cli.watch import watch as draw
@@ -74,7 +74,9 @@ def explain(
 
 
 def doctor(
-    state: Annotated[Path | None, typer.Option("--state", help="Check this book, too.")] = None,
+    state: Annotated[
+        Path | None, typer.Option("--state", envvar=STATE, show_envvar=False, help=f"Check this book, too; or {STATE}.")
+    ] = None,
     env: Annotated[Path | None, typer.Option("--env", help="A file of settings, as a run would be given.")] = None,
     policies: Annotated[Path | None, typer.Option("--policies", help="Policies in place of the shipped.")] = None,
     as_json: JsonOption = False,

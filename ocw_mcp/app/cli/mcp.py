@@ -8,27 +8,44 @@ import typer
 
 from ocw_mcp import __version__
 
+CLIENTS_AGENT = "none"
+"""A person at a client trades alone, unless they say otherwise."""
+
 
 def mcp(
     state: Annotated[
         Path | None,
-        typer.Option("--state", help="The book to attach to; without it one of its own, kept with your user data."),
+        typer.Option(
+            "--state",
+            envvar="OCW_STATE",
+            show_envvar=False,
+            help="The book to attach to, or OCW_STATE; without either one of its own, kept with your user data.",
+        ),
     ] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Offer no tool that changes anything.")] = False,
     toolsets: Annotated[
-        str | None, typer.Option("--toolsets", help="Offer only these: some of market,account,history.")
+        str | None, typer.Option("--toolsets", help="Offer only these: some of market,account,history,trade.")
     ] = None,
+    agent: Annotated[
+        str,
+        typer.Option(
+            "--agent",
+            help="Who decides on an engine that is started here: none, attached (the client answers its wakes, and "
+            "rules those that it does not answer), or rules, which trade by themselves beside the client.",
+        ),
+    ] = CLIENTS_AGENT,
 ) -> None:
     """Speak MCP over standard input and output: attach to the running engine of a book, or start one on paper.
 
     The tools are listed at once; the engine is looked for, and on paper started, when the first of them is called. It
-    then outlives whoever started it.
+    then outlives whoever started it. An engine that runs already keeps the agent that it has: where rules or another
+    agent trade there beside the client, ocw_get_status and the first answer say so.
     """
     from ocw_mcp.app.attach import Attachment, home
     from ocw_mcp.doors.mcp.bridge import Bridge
 
     chosen = [name.strip() for name in toolsets.split(",")] if toolsets is not None else None
-    attachment = Attachment((state if state is not None else home()).absolute())
+    attachment = Attachment((state if state is not None else home()).absolute(), agent=agent)
     bridge = Bridge(attachment, __version__, chosen, read_only=read_only)
     asyncio.run(bridge.serve())
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from platformdirs import user_data_path
 
 from ocw_mcp.adapters.control import commands, passphrase
 from ocw_mcp.adapters.store.lock import is_locked
@@ -24,6 +23,10 @@ from ocw_mcp.domain.time import iso
 from ocw_mcp.domain.words import cents, day_result, said
 from ocw_mcp.engine.account import Fall, Lowered
 from ocw_mcp.engine.event_text import HASH_SHOWN
+
+TAKEN_WITHIN_S = 2.0
+"""Wall time that a command waits for the engine to take it."""
+_LOOK_S = 0.02
 
 PAPER = "paper"
 """The mode of a book on which nobody's money is at stake."""
@@ -86,18 +89,40 @@ def status_text(view: dict[str, Any]) -> str:
 
 
 def leave(state: Path, verb: Verb, subject: str = "") -> str:
-    """Leave a command for the engine of a book, running or not; what to tell the person.
+    """Leave a command for the engine of a book; return what became of it within `TAKEN_WITHIN_S`, for the person.
 
-    Raises BookError where there is no book or nothing can be written.
+    Raises BookError if there is no book or the command cannot be written.
     """
     read_book(state)
     now_ns = time.time_ns()  # noqa: TID251 - orders commands by arrival; it never enters the engine
     id_ = f"{now_ns:x}-{os.getpid():x}"
     outcome = _OUTCOMES[verb].format(subject=subject or "every symbol")
-    commands.leave(state, verb, by=_person(), command_id=id_, at_ns=now_ns, subject=subject)
-    if is_locked(state):
-        return f"{verb}: {outcome}; the running engine takes it at once"
-    return f"{verb}: {outcome}; no engine runs on this book, so it is taken at the next start"
+    left = commands.leave(state, verb, by=_person(), command_id=id_, at_ns=now_ns, subject=subject)
+    if not is_locked(state):
+        return f"{verb}: {outcome}; no engine runs on this book, so it is taken at the next start"
+    if not _taken(left):
+        return (
+            f"{verb}: {outcome} once the engine takes it; it has not within {TAKEN_WITHIN_S:g} s, since it reads its "
+            "journal or its market's history, or is busy; ocw status shows when it has"
+        )
+    if commands.refused(left):
+        return f"{verb}: the engine refused it, and nothing was done; its log says why"
+    return f"{verb}: {outcome}; the engine has taken it: {_stands(read_book(state).summary or {})}"
+
+
+def _taken(left: Path) -> bool:
+    """Wait until an engine has taken a command's file; False if it has not within `TAKEN_WITHIN_S`."""
+    for _ in range(round(TAKEN_WITHIN_S / _LOOK_S)):
+        if not left.exists():
+            return True
+        time.sleep(_LOOK_S)  # noqa: TID251 - waits for another process; no engine runs in this one
+    return not left.exists()
+
+
+def _stands(summary: dict[str, Any]) -> str:
+    """The state of a book and its open positions, in one clause."""
+    held = [f"{each['symbol']} {each['quantity']}" for each in summary.get("positions", ())]
+    return f"{summary.get('state', 'not started')}, {'still open: ' + ', '.join(held) if held else 'no open position'}"
 
 
 def resume(state: Path, *, paper: bool, accept_drawdown: bool = False) -> str:
@@ -148,10 +173,9 @@ def require_person(state: Path, what: str, *, paper: bool) -> None:
     show_who_you_are(state, f"the passphrase, to {what}: ", otherwise)
 
 
-def init(state: Path | None) -> str:
+def init(state: Path) -> str:
     """Make a state directory with an `.env`; where it is. Raises SettingsError where there is one already."""
-    directory = state if state is not None else user_data_path("ocw", appauthor=False)
-    path = write_env_example(directory)
+    path = write_env_example(state)
     return f"{path} is made, readable by you alone; fill in what you have, nothing is needed for paper"
 
 

@@ -1,7 +1,6 @@
 """What takes a person at a terminal: to set a passphrase, and to show that they know it."""
 
 import sys
-import termios
 from pathlib import Path
 
 import typer
@@ -9,6 +8,7 @@ import typer
 from ocw_mcp.adapters.control import passphrase
 from ocw_mcp.adapters.store.directory import prepare
 from ocw_mcp.app.cli.options import BookOption
+from ocw_mcp.app.terminal import drop_typed, silent
 from ocw_mcp.domain.errors import BookError, SettingsError
 
 TRIES = 3
@@ -30,12 +30,13 @@ def set_passphrase(state: BookOption) -> None:
     if not state.is_dir():
         raise BookError(f"the state directory {state} does not exist; make it first: ocw init --state {state}")
     prepare(state)  # it exists, so this only looks
-    if passphrase.is_set(state):
-        show_who_you_are(state, "the passphrase until now: ")
-    fresh = typed(f"a new passphrase, {passphrase.SHORTEST} characters or more: ")
-    if len(fresh) >= passphrase.SHORTEST and typed("the same once more: ") != fresh:
-        raise SettingsError("the two passphrases differ; nothing was changed; begin again")
-    passphrase.keep(state, fresh, passphrase.USUAL)
+    with silent():
+        if passphrase.is_set(state):
+            show_who_you_are(state, "the passphrase until now: ")
+        fresh = typed(f"a new passphrase, {passphrase.SHORTEST} characters or more: ")
+        if len(fresh) >= passphrase.SHORTEST and typed("the same once more: ") != fresh:
+            raise SettingsError("the two passphrases differ; nothing was changed; begin again")
+        passphrase.keep(state, fresh, passphrase.USUAL)
     typer.echo("the passphrase is set; only what scrypt makes of it is kept, so nobody can tell you what it was")
 
 
@@ -47,11 +48,12 @@ def show_who_you_are(state: Path, prompt: str, otherwise: str = "") -> None:
     """
     require_terminal("a passphrase is checked", otherwise)
     passphrase.require_sound(state)
-    for left in reversed(range(TRIES)):
-        if passphrase.matches(state, typed(prompt)):
-            return
-        if left:
-            typer.echo(f"that is not it; {left} more {'tries' if left > 1 else 'try'}", err=True)
+    with silent():
+        for left in reversed(range(TRIES)):
+            if passphrase.matches(state, typed(prompt)):
+                return
+            if left:
+                typer.echo(f"that is not it; {left} more {'tries' if left > 1 else 'try'}", err=True)
     typer.echo(f"ocw: that is not it, {TRIES} times; nothing was changed", err=True)
     raise typer.Exit(1)
 
@@ -66,23 +68,24 @@ def require_terminal(what: str, otherwise: str = "") -> None:
 
 
 def typed(prompt: str) -> str:
-    """A line typed at the terminal of standard input, without echo. Raises SettingsError where none comes."""
-    terminal = sys.stdin.fileno()
-    usual = termios.tcgetattr(terminal)
-    silent = [*usual]
-    silent[3] &= ~termios.ECHO
-    try:
-        # What was typed before the question is no answer to it.
-        termios.tcsetattr(terminal, termios.TCSAFLUSH, silent)
+    """Return a line typed after the prompt at the terminal of standard input; nothing typed is shown.
+
+    What was typed before the prompt is discarded. Raises SettingsError if the terminal is closed or the line is no
+    UTF-8.
+    """
+    with silent():
+        drop_typed()
         sys.stderr.write(prompt)
         sys.stderr.flush()
-        line = sys.stdin.readline()
-    except UnicodeDecodeError:
-        raise SettingsError("what was typed is no text in UTF-8; set the terminal to UTF-8, or type it again") from None
-    finally:
-        termios.tcsetattr(terminal, termios.TCSADRAIN, usual)
-        sys.stderr.write("\n")
-        sys.stderr.flush()
+        try:
+            line = sys.stdin.readline()
+        except UnicodeDecodeError:
+            raise SettingsError(
+                "what was typed is no text in UTF-8; set the terminal to UTF-8, or type it again"
+            ) from None
+        finally:
+            sys.stderr.write("\n")
+            sys.stderr.flush()
     if not line.endswith("\n"):
         raise SettingsError("the terminal was closed before anything was typed; nothing was changed; begin again")
     return line.rstrip("\r\n")

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ocw_mcp.app import policies_view
 from ocw_mcp.app.cli.options import JsonOption, PoliciesOption, PolicyOption
+from ocw_mcp.app.cli.tables import Clean
+from ocw_mcp.app.output import say
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.domain.errors import SettingsError
 
@@ -34,7 +35,7 @@ def check_policies(
             problems.append(str(error))
             continue
         said = {"ok": True, "file": loaded.source_name, "name": loaded.policies.name, "hash": loaded.hash}
-        typer.echo(json.dumps(said) if as_json else f"{loaded.source_name} is a policy file: hash {loaded.hash}")
+        say(json.dumps(said) if as_json else f"{loaded.source_name} is a policy file: hash {loaded.hash}")
     if problems:
         raise SettingsError("\n".join(problems))
 
@@ -47,13 +48,13 @@ def show_policies(
     as_json: JsonOption = False,
 ) -> None:
     """Show a policy file with the meaning of each key; or with --state what a book has used of its limits."""
-    console = Console(highlight=False)
+    console = Clean(highlight=False)
     if state is not None:
         view = policies_view.of_book(state)
-        typer.echo(json.dumps(view, indent=2)) if as_json else console.print(policies_view.book_table(view))
+        say(json.dumps(view, indent=2)) if as_json else console.print(policies_view.book_table(view))
         return
     loaded = load_policies(file, policy)
     if as_json:
-        typer.echo(json.dumps(policies_view.of_file(loaded), indent=2))
+        say(json.dumps(policies_view.of_file(loaded), indent=2))
     else:
         console.print(policies_view.file_table(loaded))

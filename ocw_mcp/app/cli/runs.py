@@ -4,15 +4,16 @@ import json
 import os
 import re
 import sys
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import typer
-from rich.console import Console
 
 from ocw_mcp.app import log
+from ocw_mcp.app.cli.tables import Clean
 from ocw_mcp.app.door import parse_door
-from ocw_mcp.app.markets import SIMULATED, open_market
+from ocw_mcp.app.markets import SIMULATED, open_market, tape_terms
 from ocw_mcp.app.narrator import Narrator
 from ocw_mcp.app.output import complaint, steady
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
@@ -52,6 +53,9 @@ class Wish(NamedTuple):
     record: Path | None = None
     decisions: Path | None = None
     memory: bool = True
+    strict: bool = False
+    discontinuity: float | None = None
+    metrics_stamps: str | None = None
 
 
 def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None:
@@ -69,7 +73,7 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
             print(f"ocw: {said}; the run goes on without it", file=sys.stderr)  # noqa: T201 - to the person there
 
     # A line that nobody can read must not end a run: positions would be left with nobody to look after them.
-    console = Console(file=steady(sys.stdout, lost), highlight=False, markup=False, emoji=False, soft_wrap=True)
+    console = Clean(file=steady(sys.stdout, lost), highlight=False, markup=False, emoji=False, soft_wrap=True)
     for warning in settings.warnings:
         print(f"ocw: {warning}", file=sys.stderr)  # noqa: T201 - a warning to the person at the terminal
     narrator = None if as_json else Narrator(console.print)
@@ -86,6 +90,7 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
             interval=wish.interval,
             symbols=parse_symbols(wish.symbols),
             seed=wish.seed,
+            terms=tape_terms(wish.strict, wish.discontinuity, wish.metrics_stamps),
         ),
         agent=wish.agent,
         policies=load_policies(wish.policies, wish.policy),
@@ -102,6 +107,8 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
         print(json.dumps(outcome.report, allow_nan=False))  # noqa: T201 - the result
     else:
         show(outcome.report, outcome.why, console)
+        if wish.state is None and not tape_only:
+            console.print("this book was temporary, and is gone; --state DIR or OCW_STATE keeps one")
     if unwritten:
         raise typer.Exit(1)
 
@@ -129,8 +136,8 @@ def parse_product(text: str | None) -> Product | None:
 def parse_symbols(text: str | None) -> tuple[str, ...]:
     if text is None:
         return ()
-    symbols = sorted({part.strip().upper() for part in text.split(",")})
-    wrong = [symbol for symbol in symbols if not re.fullmatch(r"[A-Z0-9_]{2,30}", symbol)]
+    symbols = sorted({unicodedata.normalize("NFC", part.strip()).upper() for part in text.split(",")})
+    wrong = [symbol for symbol in symbols if not re.fullmatch(r"\w{2,40}", symbol)]
     if wrong:
         raise SettingsError(f"--symbols names {wrong[0]!r}, which is no symbol; expected some such as BTCUSDT,ETHUSDT")
     return tuple(symbols)

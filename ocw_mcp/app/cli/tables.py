@@ -1,13 +1,15 @@
 """Tables and texts for a terminal: aligned at the decimal point, times in UTC, and nothing that could command it."""
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +22,10 @@ LEAST_WRAPPED = 24
 """Columns of text that goes on in the next line: enough for a word."""
 
 
+_SAFE: Final = re.compile(r"[\n -~]*")
+_CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+
+
 class Column(NamedTuple):
     """A column's head and cells; a number's cells come from `amounts` or `money`."""
 
@@ -29,9 +35,22 @@ class Column(NamedTuple):
     wraps: bool = False
 
 
+class Clean(Console):
+    """A console that prints no control character of a text: colours are its own, and names of files may hold some."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield the parts of what is printed, each without anything that a terminal would obey."""
+        for part in super().render(renderable, options):
+            yield (
+                part
+                if part.control or _SAFE.fullmatch(part.text)
+                else Segment(_CONTROL.sub(" ", part.text), part.style)
+            )
+
+
 def terminal() -> Console:
     """Standard output, as wide as the terminal."""
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = Clean(highlight=False, markup=False, emoji=False)
     if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
         console.width = PIPED_WIDTH
     return console

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,22 @@ from rich.console import Console
 from rich.table import Table
 
 from ocw_mcp.adapters.feeds.tape.info import Gaps, StreamInfo, TapeInfo, inspect
+from ocw_mcp.adapters.feeds.tape.stamps import StampFit
+from ocw_mcp.adapters.feeds.tape.terms import LeftOut, TapeTerms
 from ocw_mcp.app.cli.runs import parse_product, parse_symbols
+from ocw_mcp.app.cli.tables import Clean
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND, iso
 
+_NAMED = 5
+"""Files that are left out for one reason and named one by one; --json names all."""
 _WIDTH = 140
 """Columns of the table: a narrower terminal folds lines, which reads better than cells cut short."""
 
 
-def info_and_print(path: str, product: str | None, interval: str | None, symbols: str | None, *, as_json: bool) -> None:
+def info_and_print(
+    path: str, product: str | None, interval: str | None, symbols: str | None, terms: TapeTerms, *, as_json: bool
+) -> None:
     """Read a tape and print what it holds, for people or as JSON.
 
     Raises TapeError when the path holds no tape, or, after what could be read is printed, at its first fault.
@@ -29,11 +37,11 @@ def info_and_print(path: str, product: str | None, interval: str | None, symbols
         def say(stream: StreamInfo) -> None:
             status.update(f"reading {_name(stream)}")
 
-        found = inspect(Path(path), chosen, interval, parse_symbols(symbols) or None, say)
+        found = inspect(Path(path), chosen, interval, parse_symbols(symbols) or None, say, terms)
     if as_json:
         print(json.dumps(_view(found)))  # noqa: T201 - the result
     else:
-        console = Console(highlight=False, soft_wrap=True)
+        console = Clean(highlight=False, soft_wrap=True)
         console.width = max(console.width, _WIDTH)
         show(found, console)
     refuse_faults(found)
@@ -42,12 +50,14 @@ def info_and_print(path: str, product: str | None, interval: str | None, symbols
 def _view(found: TapeInfo) -> dict[str, Any]:
     """The same, ready for JSON; moments as ISO texts beside ms."""
     view: dict[str, Any] = msgspec.to_builtins(found)
-    for stream in view["streams"]:
+    for stream, by_stream in zip(view["streams"], found.streams, strict=True):
         for name in ("first", "last"):
             stream[f"{name}_utc"] = None if stream[name] is None else iso(stream[name])
         gaps = stream["gaps"]
         for name in ("longest_from", "longest_to"):
             gaps[f"{name}_utc"] = None if gaps[name] is None else iso(gaps[name])
+        for told, fit in zip(stream["stamps"], by_stream.stamps, strict=True):
+            told |= {"fits": fit.fits, "disagrees": fit.disagrees}
     return view
 
 
@@ -80,8 +90,10 @@ def show(found: TapeInfo, console: Console) -> None:
         if each.gaps.count:
             console.print(f"{_name(each)}: {_gaps(each.gaps)}")
     for each in found.streams:
-        if each.fault:
-            console.print(f"{_name(each)}: stopped, {each.fault}")
+        for remark in _remarks(each):
+            console.print(f"{_name(each)}: {remark}")
+    for line in _left_out(found.left_out):
+        console.print(line)
     console.print(_replay(found))
 
 
@@ -95,11 +107,46 @@ def refuse_faults(found: TapeInfo) -> None:
 
 def watching() -> Console:
     """Where progress is shown: standard error, so that standard output holds the result alone."""
-    return Console(file=sys.stderr, highlight=False)
+    return Clean(file=sys.stderr, highlight=False)
 
 
 def _name(stream: StreamInfo) -> str:
     return " ".join(part for part in (stream.symbol, stream.product, stream.stream, stream.interval) if part)
+
+
+def _remarks(stream: StreamInfo) -> Iterator[str]:
+    """What is odd about a stream, one sentence each."""
+    if stream.moved_on_no_volume:
+        yield f"{stream.moved_on_no_volume:,} candles whose price moved on no volume"
+    if stream.discontinuity is not None:
+        yield f"discontinuity, {stream.discontinuity}; a replay ends the symbol there, at no gain or loss"
+    for fit in stream.stamps:
+        yield _fit(fit)
+    if stream.fault:
+        yield f"stopped, {stream.fault}"
+
+
+def _fit(fit: StampFit) -> str:
+    """Which reading of the stamps of metrics fits the candles."""
+    since = "before" if fit.side == "before" else "from"
+    text = f"stamps {since} the change are read as the {fit.read_as} of five minutes; "
+    if fit.fits is None:
+        return text + "the candles do not show whether that fits"
+    shown = f"taker ratios fit the end in {fit.end:,} rows, the beginning in {fit.beginning:,}"
+    return text + (f"WARNING: {shown}; see --metrics-stamps" if fit.disagrees else shown)
+
+
+def _left_out(left_out: Sequence[LeftOut]) -> Iterator[str]:
+    """What a replay leaves out: each fault, and files by the reason for which they are none of the tape."""
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for each in left_out:
+        if each.rows is None:
+            by_reason.setdefault((each.verdict, each.why), []).append(each.file)
+        else:
+            yield str(each)
+    for (verdict, why), files in by_reason.items():
+        more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
+        yield f"{verdict}: {', '.join(files[:_NAMED])}{more}: {why}"
 
 
 def _gaps(gaps: Gaps) -> str:

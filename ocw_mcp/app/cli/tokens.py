@@ -4,12 +4,13 @@ import time
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from ocw_mcp.adapters.control.tokens import add_token, read_tokens, revoke_token
 from ocw_mcp.adapters.store.directory import prepare
 from ocw_mcp.app.cli.options import BookOption
+from ocw_mcp.app.cli.tables import Clean
+from ocw_mcp.app.output import say
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.time import iso
 
@@ -32,8 +33,8 @@ def new_token(
         )
     prepare(state)  # it exists, so this only looks
     token, row = add_token(state, scope, name, time.time_ns() // 1_000_000)  # noqa: TID251 - a date for people
-    typer.echo(f"token {row.name}, scope {row.scope}; it is not shown again:", err=True)
-    typer.echo(token)
+    say(f"token {row.name}, scope {row.scope}; it is not shown again:", err=True)
+    say(token)
 
 
 @tokens.command("list")
@@ -41,18 +42,18 @@ def list_tokens(state: BookOption) -> None:
     """List the tokens by name; not even their hashes are shown."""
     rows = read_tokens(state)
     if not rows:
-        typer.echo("there is no token; make one with ocw token new --scope read")
+        say("there is no token; make one with ocw token new --scope read")
         return
     table = Table(box=None, title="Tokens", title_justify="left", pad_edge=False)
     for head in ("name", "scope", "made (UTC)"):
         table.add_column(head)
     for row in rows:
         table.add_row(row.name, row.scope, iso(row.created_at)[:16].replace("T", " "))
-    Console(highlight=False).print(table)
+    Clean(highlight=False).print(table)
 
 
 @tokens.command("revoke")
 def revoke(name: Annotated[str, typer.Argument(help="As ocw token list shows it.")], state: BookOption) -> None:
     """Take a token away; a running engine heeds that at the next request."""
     revoke_token(state, name)
-    typer.echo(f"token {name} is revoked")
+    say(f"token {name} is revoked")

@@ -200,9 +200,6 @@ def _directory(state: Path) -> Check:
     # It exists, so this only looks.
     prepare(state)
     found = state.stat()
-    if found.st_uid != os.geteuid():
-        who = f"{state} belongs to user {found.st_uid}, and you are user {os.geteuid()}"
-        return Check("state", Verdict.WARNING, who, "run the engine as the owner of its directory")
     if found.st_mode & 0o077:
         mode = f"{stat.S_IMODE(found.st_mode):04o}"
         return Check("state", Verdict.WARNING, f"{state} is open to other users (mode {mode})", f"chmod 700 {state}")

@@ -51,6 +51,10 @@ class RiskOfficer:
         allowance = max(policies.order.price_allowance for policies in self._held_to(intent))
         return dearest(_on_tick(intent, account.instrument), account.price, allowance)
 
+    def leverage(self, intent: OrderIntent, account: AccountView, notional: Decimal) -> int:
+        """Return the leverage at which an entry of this notional (quote) would be carried out."""
+        return leverage_of(intent, account, self._policies, notional)
+
     def check_entry(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
     ) -> ApprovedOrder | Refusal:

@@ -35,6 +35,7 @@ from ocw_mcp.domain.events.people import (
     RequestRefused,
 )
 from ocw_mcp.domain.events.runs import (
+    CheckpointSaved,
     RunResumed,
     RunStarted,
     RunStopped,
@@ -56,7 +57,7 @@ from ocw_mcp.domain.events.trading import (
     TransferBooked,
 )
 
-LifecycleEvent = RunStarted | RunResumed | RunStopped
+LifecycleEvent = RunStarted | RunResumed | RunStopped | CheckpointSaved
 
 DomainEvent = (
     PoliciesLoaded
@@ -113,6 +114,7 @@ __all__ = [
     "ApprovalEnded",
     "BudgetSpent",
     "CallerAsked",
+    "CheckpointSaved",
     "CommandTaken",
     "DailyLossReached",
     "DayOpened",

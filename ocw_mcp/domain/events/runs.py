@@ -19,6 +19,12 @@ class RunResumed(Event, frozen=True, tag="run.resumed"):
     policy_hash: str
 
 
+class CheckpointSaved(Event, frozen=True, tag="checkpoint.saved"):
+    """The state of engine and venue was saved with the events up to here; `digest` is the SHA-256 of what was saved."""
+
+    digest: str
+
+
 class RunStopped(Event, frozen=True, tag="run.stopped"):
     """A process let go of the book in good order."""
 

@@ -9,7 +9,9 @@ from pydantic import Field, WithJsonSchema
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.doors.mcp import account_view, words
-from ocw_mcp.doors.mcp.looks import Looks, meta
+from ocw_mcp.doors.mcp.arguments import ROUNDED
+from ocw_mcp.doors.mcp.looks import Looks, meta, of_now
+from ocw_mcp.doors.mcp.numbers import WRITTEN
 from ocw_mcp.doors.mcp.results import (
     CheckResult,
     OrdersResult,
@@ -24,9 +26,11 @@ LARGEST = 10**12
 Amount = Annotated[
     Decimal,
     Field(gt=0, le=LARGEST, max_digits=30, decimal_places=12, allow_inf_nan=False),
-    WithJsonSchema({"type": ["string", "number"]}),
+    WithJsonSchema({"type": "number"}),
+    ROUNDED,
+    WRITTEN,
 ]
-"""A price, a quantity or a share above 0."""
+"""A price, a quantity or a share above 0; as a text it is taken, too."""
 
 HYPOTHETICAL = "asked"
 """The principal of an order that nobody places."""
@@ -57,7 +61,7 @@ def account_tools(look: Looks) -> list[HouseTool]:
 
     async def orders_get(
         status: Literal["live", "all", "refused"] = "live",
-        limit: Annotated[int, Field(ge=1, le=50)] = 20,
+        limit: Annotated[int, Field(ge=1, le=50), WRITTEN] = 20,
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, OrdersResult]:
         """Orders, newest first: those that may still trade (live), all, or what policies refused, with limit, actual
@@ -94,9 +98,9 @@ def account_tools(look: Looks) -> list[HouseTool]:
     ) -> Annotated[CallToolResult, CheckResult]:
         """Would this order pass now? The code that places orders answers: each limit's verdict and the largest size
         that would pass. Entries need size or quantity, and a stop; SELL and COVER close the whole position."""
-        facade = look()
+        facade = of_now(look)()
         chosen = Action(action)
-        require_one_size(chosen, size, quantity)
+        require_one_size(chosen, size, quantity, limit)
         # With a quantity the share is not asked for; a whole one stands in for it.
         share = size if quantity is None else Decimal(1)
         leg = Leg(facade.known(symbol), chosen, size=share, stop=stop, target=target, limit=limit)
@@ -106,8 +110,18 @@ def account_tools(look: Looks) -> list[HouseTool]:
     return [make(each) for each in tools]
 
 
-def require_one_size(action: Action, size: Decimal | None, quantity: Decimal | None) -> None:
-    """Refuse an entry that has no size, or two. Raises RequestError."""
+def require_one_size(
+    action: Action, size: Decimal | None, quantity: Decimal | None, limit: Decimal | None = None
+) -> None:
+    """Refuse an entry that has no size, or two, and a closing that has any of them. Raises RequestError."""
+    if not action.adds_risk and (beyond := beyond_closing(size, quantity, limit)):
+        raise RequestError(
+            RequestCode.BAD_ARGUMENTS,
+            what=f"{action} closes the whole position at the market",
+            limit="no size, no quantity and no limit",
+            actual=beyond,
+            next_=f"ask for {action} without it",
+        )
     if action.adds_risk and (size is None) == (quantity is None):
         raise RequestError(
             RequestCode.BAD_ARGUMENTS,
@@ -115,3 +129,9 @@ def require_one_size(action: Action, size: Decimal | None, quantity: Decimal | N
             actual="none" if size is None else "both",
             next_="give the share of equity as size, or the base asset as quantity",
         )
+
+
+def beyond_closing(size: Decimal | None, quantity: Decimal | None, limit: Decimal | None) -> str:
+    """Return what is asked for beside closing a whole position at the market, such as `size=0.5`."""
+    asked = {"size": size, "quantity": quantity, "limit": limit}
+    return ",".join(f"{name}={value}" for name, value in asked.items() if value is not None)

@@ -8,7 +8,7 @@ from mcp.types import CallToolResult
 
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.money import ZERO, plain
-from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.reasons import QUOTING, Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import PositionView
 from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.domain.words import day_result, name, untrusted
@@ -54,6 +54,7 @@ def status_of(meta: Meta, seen: "Status") -> StatusResult:
             product=seen.product,
             symbols=list(seen.symbols),
             agent=seen.agent,
+            notice=_beside(seen.agent),
             policy=f"{seen.policy} {seen.policy_hash[:12]}",
             last_wake=seen.last_wake,
             deciding=seen.deciding,
@@ -78,15 +79,27 @@ def status(meta: Meta, seen: "Status") -> CallToolResult:
     lowered = f"\n{_lowered_text(meta.state, result.lowered)}" if result.lowered else ""
     bare = f"; UNPROTECTED: {', '.join(seen.unprotected)}" if seen.unprotected else ""
     thinking = ", being decided on" if seen.deciding else ""
+    beside = f"{result.engine.notice}\n" if result.engine.notice else ""
     return told(
         result,
         f"{headline(meta)}\n"
         f"book {seen.book}: {seen.product} {', '.join(seen.symbols)}; agent {seen.agent}; "
-        f"policy {result.engine.policy}\n"
+        f"policy {result.engine.policy}\n{beside}"
         f"equity {result.equity}, {day_result(seen.daily_loss)}{reached}{paused}{lowered}\n"
         f"{seen.open_positions} position(s), {seen.live_orders} live order(s){bare}; "
         f"last wake {seen.last_wake}{thinking}",
     )
+
+
+def _beside(agent: str) -> str | None:
+    """Who trades this book without being asked by the client that reads this; None where nobody does."""
+    match agent.partition(";")[0]:
+        case "rules" | "claude" | "reckless" as name:
+            return f"agent {name} trades this book by itself, beside every client: positions open and close unasked"
+        case "attached":
+            return "rules trade this book where no attached client answers a wake in time"
+        case _:
+            return None
 
 
 def _lowered(by: "Lowered") -> LoweredOut:
@@ -224,8 +237,7 @@ def refused_order(row: "RefusalRow") -> OrderOut:
 def refusal_line(row: "RefusalRow") -> str:
     """Why an order did not pass."""
     refusal = Refusal(RefusalCode(row.code), row.limit, row.actual, row.largest)
-    # The symbol that is not allowed is whatever was asked for.
-    theirs = refusal.code is RefusalCode.SYMBOL_NOT_ALLOWED
+    theirs = refusal.code in QUOTING
     return refusal.told(row.limit[:LONGEST_FIGURE], name(row.actual) if theirs else row.actual[:LONGEST_FIGURE])
 
 

@@ -6,12 +6,14 @@ from typing import Any, Final
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.types import GetPromptResult, InputRequiredResult
 
 from ocw_mcp.adapters.control.tokens import SCOPES, Principal
 from ocw_mcp.domain.orders import ATTACHED
+from ocw_mcp.doors.mcp.prompts import require_arguments
 
 TRADES: Final = "trade"
-LONGEST_OWN: Final = 24
+LONGEST_OWN: Final = 20
 """Characters that are told of what a client calls itself."""
 
 INSIDER: Final = Principal("insider", SCOPES["trade"])
@@ -22,6 +24,14 @@ class DeskServer(MCPServer[Any]):
     """The server of one desk. `signs_as` is how the journal names a call from within the process."""
 
     signs_as = "mcp:insider"
+
+    async def get_prompt(
+        self, name: str, arguments: dict[str, Any] | None = None, context: Context[Any, Any] | None = None
+    ) -> GetPromptResult | InputRequiredResult:
+        """Fill a prompt in; an empty argument counts as missing. Raises MCPError naming a wrong argument."""
+        require_arguments(await self.list_prompts(), name, arguments)
+        given = {each: text for each, text in (arguments or {}).items() if text.strip()}
+        return await super().get_prompt(name, given, context)
 
 
 def caller(context: Context[Any, Any]) -> Principal:

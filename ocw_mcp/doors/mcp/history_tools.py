@@ -10,6 +10,7 @@ from ocw_mcp.domain.time import DAY
 from ocw_mcp.doors.mcp import history_view, words
 from ocw_mcp.doors.mcp.looks import Looks, meta
 from ocw_mcp.doors.mcp.market_tools import Detail
+from ocw_mcp.doors.mcp.numbers import WRITTEN
 from ocw_mcp.doors.mcp.results import JournalResult, StoryResult, TradesResult
 from ocw_mcp.doors.mcp.tool import HouseTool, make
 
@@ -30,7 +31,7 @@ def history_tools(look: Looks) -> list[HouseTool]:
         outcome: Literal["won", "lost"] | None = None,
         since: Annotated[str | None, Field(description="first UTC day, 2026-03-09")] = None,
         until: Annotated[str | None, Field(description="last UTC day")] = None,
-        limit: Annotated[int, Field(ge=1, le=50)] = 20,
+        limit: Annotated[int, Field(ge=1, le=50), WRITTEN] = 20,
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, TradesResult]:
         """Closed trades, newest first, net of fees and funding; found, won and pnl are of all that match. What led to
@@ -61,7 +62,7 @@ def history_tools(look: Looks) -> list[HouseTool]:
     async def journal_get(
         day: Annotated[str | None, Field(description="UTC day, 2026-03-09; none: the last")] = None,
         about: Literal["all", "decisions", "orders", "desk"] = "all",
-        limit: Annotated[int, Field(ge=1, le=80)] = 30,
+        limit: Annotated[int, Field(ge=1, le=80), WRITTEN] = 30,
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, JournalResult]:
         """What happened on a day, oldest first, a line an event; the cursor goes on. said[0] stands for words of a

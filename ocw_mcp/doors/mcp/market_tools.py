@@ -9,6 +9,7 @@ from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.doors.mcp import market_view, words
 from ocw_mcp.doors.mcp.looks import Looks, headline, meta
+from ocw_mcp.doors.mcp.numbers import WRITTEN
 from ocw_mcp.doors.mcp.results import (
     CandlesResult,
     DerivativesResult,
@@ -41,7 +42,7 @@ def market_tools(look: Looks) -> list[HouseTool]:
     async def market_get_candles(
         symbol: str,
         timeframe: str = "1h",
-        limit: Annotated[int, Field(ge=1, le=300)] = 24,
+        limit: Annotated[int, Field(ge=1, le=300), WRITTEN] = 24,
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, CandlesResult]:
         """Closed candles, oldest first; the cursor leads to older ones. Timeframes: 1m 5m 15m 1h 4h."""

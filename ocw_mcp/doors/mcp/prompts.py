@@ -1,10 +1,15 @@
 """Prompts that a person asks for by name. Their texts live in `prompts/desktop/` and are handed in as values."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.prompts import Prompt
+from mcp.shared.exceptions import MCPError
+from mcp.types import INVALID_PARAMS
+from mcp.types import Prompt as Offered
 from pydantic import Field
 
 from ocw_mcp.domain.words import untrusted
@@ -46,3 +51,44 @@ def add_prompts(server: MCPServer[Any], texts: Mapping[str, str]) -> None:
 
     for each in (morning_review, pre_trade_checklist, explain_last_decision, post_mortem, review_positions):
         server.add_prompt(Prompt.from_function(each))
+
+
+def require_arguments(offered: Iterable[Offered], name: str, given: Mapping[str, str] | None) -> None:
+    """Refuse a prompt that is not offered, an argument that it has not, and a missing or empty one.
+
+    Raises MCPError with -32602 and the name of what is wrong.
+    """
+    known = {each.name: each for each in offered}
+    prompt = known.get(name)
+    if prompt is None:
+        raise _invalid(f"UNKNOWN_PROMPT: there is no such prompt. limit={','.join(known)} actual={name[:40]!r}")
+    arguments = {each.name: each for each in prompt.arguments or ()}
+    named = given or {}
+    if strange := next((each for each in named if each not in arguments), None):
+        limit = ",".join(arguments) or "no argument"
+        raise _invalid(f"BAD_ARGUMENTS: {name} has no argument {strange[:40]!r}. limit={limit} actual={strange[:40]!r}")
+    for each in arguments.values():
+        value = named.get(each.name)
+        if each.required and (value is None or not value.strip()):
+            actual = "nothing" if value is None else "an empty text"
+            raise _invalid(
+                f"BAD_ARGUMENTS: {name} needs its argument {each.name}. limit={each.description} actual={actual}"
+            )
+
+
+async def texts_only(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Middleware: an argument of a prompt is a text, and null is none. Others are refused by name."""
+    params = ctx.params or {}
+    given = params.get("arguments")
+    if ctx.method != "prompts/get" or not isinstance(given, dict):
+        return await call_next(ctx)
+    told = {name: value for name, value in given.items() if value is not None}
+    wrong = next((name for name, value in told.items() if not isinstance(value, str)), None)
+    if wrong is not None:
+        actual = type(told[wrong]).__name__
+        raise _invalid(f"BAD_ARGUMENTS: the argument {wrong[:40]} is no text. limit=a text actual={actual}")
+    return await call_next(replace(ctx, params={**params, "arguments": told}))
+
+
+def _invalid(text: str) -> MCPError:
+    return MCPError(INVALID_PARAMS, f"{text} next: see prompts/list")

@@ -38,6 +38,7 @@ class EngineOut(BaseModel):
     product: str
     symbols: list[str]
     agent: str
+    notice: str | None
     policy: str
     last_wake: int
     deciding: bool
@@ -61,7 +62,7 @@ class StatusResult(Result):
     daily_loss: str
     daily_loss_reached: bool
     paused_until: str | None
-    lowered: Annotated[LoweredOut | None, WithJsonSchema({"type": ["object", "null"]})]
+    lowered: Annotated[LoweredOut | None, WithJsonSchema({"description": "null while ACTIVE"})]
     open_positions: int
     unprotected: list[str]
     live_orders: int
@@ -296,18 +297,28 @@ class JournalResult(Result):
     cursor: str | None
 
 
-class PreviewResult(Result):
-    """An order as it would be answered now."""
+Plain = Annotated[str | None, WithJsonSchema({})]
+"""A text whose schema says nothing: its name does."""
 
-    preview_id: str | None
+
+class PreviewResult(Result):
+    """An order as it would be answered now. `scale` multiplies the limits; what the order has not is null."""
+
+    preview_id: Plain
     good_for_s: int
     needs_approval: bool
-    refusal: str | None
+    refusal: Plain
     action: str
     quantity: str
-    price: str | None
-    notional: str | None
-    largest: str | None
+    price: Plain
+    notional: Plain
+    largest: Plain
+    type: Plain = None
+    limit: Plain = None
+    stop: Plain = None
+    target: Plain = None
+    leverage: Plain = None
+    scale: Plain = None
 
 
 class Answered(BaseModel):
@@ -337,3 +348,4 @@ class SubmittedResult(Result):
 
     wake: int
     legs: list[LegAnswered]
+    not_taken: list[str]

@@ -9,9 +9,9 @@ from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.doors.mcp.account_tools import account_tools
 from ocw_mcp.doors.mcp.callers import DeskServer, only_what_may
 from ocw_mcp.doors.mcp.history_tools import history_tools
-from ocw_mcp.doors.mcp.looks import Looks
+from ocw_mcp.doors.mcp.looks import Looks, of_now, once_warm
 from ocw_mcp.doors.mcp.market_tools import market_tools
-from ocw_mcp.doors.mcp.prompts import add_prompts
+from ocw_mcp.doors.mcp.prompts import add_prompts, texts_only
 from ocw_mcp.doors.mcp.resources import add_resources
 from ocw_mcp.doors.mcp.tool import HouseTool
 from ocw_mcp.doors.mcp.trade_tools import trade_tools
@@ -28,7 +28,7 @@ ocw_get_status. Errors read `CODE: what happened. limit=... actual=... next: ...
 a credential, or raises the desk's state."""
 
 TOOLSETS: Final[dict[str, Callable[[Looks], list[HouseTool]]]] = {
-    "market": market_tools,
+    "market": lambda look: market_tools(of_now(look)),
     "account": account_tools,
     "history": history_tools,
     "trade": trade_tools,
@@ -59,8 +59,9 @@ def build(
     *,
     read_only: bool = False,
     prompts: Mapping[str, str] | None = None,
+    warm_up_s: float = 0.0,
 ) -> DeskServer:
-    """The server; `prompts` are texts by name."""
+    """The server; `prompts` are texts by name, and calls wait up to `warm_up_s` for an engine that just started."""
     offered = tools(look, toolsets, read_only=read_only)
     server = DeskServer(
         NAME,
@@ -70,7 +71,7 @@ def build(
         tools=list(offered),
         cache_hints={"tools/list": CacheHint(TOOLS_FRESH_MS)},
         subscriptions=False,
-        middleware=[only_what_may],
+        middleware=[only_what_may, texts_only, *([once_warm(look, warm_up_s)] if warm_up_s else [])],
         log_level="WARNING",
     )
     add_resources(server, look, offered)

@@ -4,6 +4,7 @@ The SDK's own tool sends its models' schemas as they come, renders results as in
 before every error. All of this is read by a model and paid for by the token.
 """
 
+import json
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -15,6 +16,7 @@ from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, ValidationError
 
 from ocw_mcp.domain.requests import RequestCode, RequestError
+from ocw_mcp.doors.mcp.asking import no_answer
 from ocw_mcp.doors.mcp.callers import TRADES, caller
 
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
@@ -34,8 +36,9 @@ class HouseTool(Tool):
 
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
         """Call it. An unexpected exception goes to the log, and its text to nobody."""
-        unknown = sorted(set(arguments) - set(self.parameters["properties"]))
-        if unknown:
+        known = self.parameters["properties"]
+        unknown = sorted(set(arguments) - set(known))
+        if unknown and not self.reads:
             error = RequestError(
                 RequestCode.BAD_ARGUMENTS,
                 limit=",".join(self.parameters["properties"]) or "no argument",
@@ -53,13 +56,15 @@ class HouseTool(Tool):
             return failed(str(error))
         try:
             # Every answer is made from its typed result (`told`), so the SDK need not hold it against the type again.
-            return await super().run(arguments, context, convert_result=False)
+            given = {name: value for name, value in arguments.items() if name in known}
+            result = await super().run(given, context, convert_result=False)
+            return _ignoring(unknown, result) if unknown else result
         except ToolError as raised:
             cause = raised.__cause__
             if isinstance(cause, RequestError):
                 return failed(str(cause))
             if isinstance(cause, ToolError):
-                return failed(str(_no_answer()))
+                return failed(str(no_answer()))
             if isinstance(cause, ValidationError) and not isinstance(raised, UnexpectedToolError):
                 return failed(str(_bad_arguments(cause, self.name)))
             log.error("tool %s failed", self.name, exc_info=cause)
@@ -93,8 +98,12 @@ def failed(text: str) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
 
 
-def lean(schema: dict[str, Any]) -> dict[str, Any]:
-    """A JSON schema that says the same in fewer words: no titles, no references, `null` as a type among others."""
+def lean(schema: dict[str, Any], *, nulls: bool = False) -> dict[str, Any]:
+    """A JSON schema that says the same in fewer words: no titles, no references.
+
+    It has no `null` and no list of types: several clients take neither, and an argument that is not required may be
+    null at run time where its type says so.
+    """
     definitions = schema.get("$defs", {})
 
     def plain(part: Any) -> Any:
@@ -108,8 +117,10 @@ def lean(schema: dict[str, Any]) -> dict[str, Any]:
             key: {name: plain(field) for name, field in value.items()} if key == "properties" else plain(value)
             for key, value in part.items()
             if key not in ("title", "$defs") and not (key == "default" and value is None)
+            # Google's SDK reads this as a schema; an unknown field is refused by its name at run time.
+            if not (key == "additionalProperties" and value is False)
         }
-        return _joined(kept)
+        return _joined(kept, nulls=nulls)
 
     result = plain(schema)
     assert isinstance(result, dict)
@@ -117,7 +128,10 @@ def lean(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _lean_output(schema: dict[str, Any], *, shows_meta: bool) -> dict[str, Any]:
-    """A result's schema without what its tool's description says, and without telling that every field is there."""
+    """A result's schema without what its tool's description says, and without telling that every field is there.
+
+    A field that may be null is of any type: clients hold results against their schema.
+    """
 
     def bare(part: Any) -> Any:
         if isinstance(part, list):
@@ -130,33 +144,32 @@ def _lean_output(schema: dict[str, Any], *, shows_meta: bool) -> dict[str, Any]:
             if key not in ("description", "required")
         }
 
-    result = bare(lean(schema))
+    result = bare(lean(schema, nulls=True))
     assert isinstance(result, dict)
     if not shows_meta:
         result["properties"]["meta"] = {"type": "object"}
     return result | {"required": schema["required"]}
 
 
-def _joined(part: dict[str, Any]) -> dict[str, Any]:
-    """`anyOf` of something and null as that something, which may be null."""
+def _joined(part: dict[str, Any], *, nulls: bool) -> dict[str, Any]:
+    """Return `anyOf` of something and null as that something, or as anything where a null has to fit, too."""
     choices = part.get("anyOf", ())
-    if len(choices) != 2 or choices[1] != {"type": "null"} or "type" not in choices[0]:
+    if len(choices) != 2 or choices[1] != {"type": "null"}:
         return part
-    one = dict(choices[0])
-    kinds = one["type"] if isinstance(one["type"], list) else [one["type"]]
-    if "enum" in one:
-        one["enum"] = [*one["enum"], None]
-    return one | {"type": [*kinds, "null"]} | {key: value for key, value in part.items() if key != "anyOf"}
+    others = {key: value for key, value in part.items() if key != "anyOf"}
+    return others if nulls else choices[0] | others
 
 
-def _no_answer() -> RequestError:
-    return RequestError(
-        RequestCode.BAD_ARGUMENTS,
-        what="what the client answered to the question is neither yes nor no",
-        limit="the form that was asked for",
-        actual="something else",
-        next_="nothing was done; ask the person again",
-    )
+def _ignoring(unknown: list[str], result: Any) -> Any:
+    """Return an answer that names the arguments that were ignored: some clients add arguments of their own."""
+    if not isinstance(result, CallToolResult) or result.is_error:
+        return result
+    names = [name[:40] for name in unknown[:8]]
+    content = [*result.content, TextContent(type="text", text=f"ignored arguments: {json.dumps(names)}")]
+    structured = result.structured_content
+    if structured is not None and isinstance(structured.get("meta"), dict):
+        structured = structured | {"meta": structured["meta"] | {"ignored": names}}
+    return result.model_copy(update={"content": content, "structured_content": structured})
 
 
 def _bad_arguments(error: ValidationError, tool: str) -> RequestError:

@@ -4,22 +4,27 @@ None of them changes a limit, the mode or a credential, raises the desk's state,
 for that, and the desk would refuse it. Whoever asks is named by the token, never by an argument.
 """
 
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import AcceptedElicitation, Context, Elicit, ElicitationResult, Resolve
 from mcp.types import CallToolResult, ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from ocw_mcp.domain.asks import TAINTED
 from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondition
 from ocw_mcp.domain.requests import RequestCode, RequestError
+from ocw_mcp.domain.symbols import spelt
 from ocw_mcp.doors.mcp import trade_view, words
-from ocw_mcp.doors.mcp.account_tools import Amount, require_one_size
+from ocw_mcp.doors.mcp.account_tools import Amount, beyond_closing, require_one_size
+from ocw_mcp.doors.mcp.arguments import at_most, cut, read
+from ocw_mcp.doors.mcp.asking import ERA, Consent, NotAsked, ask_now, can_ask
 from ocw_mcp.doors.mcp.callers import signed
-from ocw_mcp.doors.mcp.looks import Looks, meta
+from ocw_mcp.doors.mcp.looks import Looks, meta, of_now
+from ocw_mcp.doors.mcp.numbers import WRITTEN
 from ocw_mcp.doors.mcp.results import DoneResult, PreviewResult, SubmittedResult
-from ocw_mcp.doors.mcp.tool import HouseTool, failed, make
+from ocw_mcp.doors.mcp.tool import HouseTool, make
 
 CHECKS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False)
 ACTS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
@@ -27,8 +32,9 @@ WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempoten
 
 Key = Annotated[str, Field(min_length=1, max_length=64, description="same key, same answer; a new one per order")]
 LONGEST_WHY = 500
-Why = Annotated[str, Field(max_length=LONGEST_WHY)]
-Text = Annotated[str, Field(max_length=200)]
+MOST_LEGS = 64
+Why = Annotated[str, Field(max_length=LONGEST_WHY), cut(LONGEST_WHY)]
+Text = Annotated[str, Field(max_length=200), cut(200)]
 
 
 class LegIn(BaseModel, extra="forbid"):
@@ -40,10 +46,10 @@ class LegIn(BaseModel, extra="forbid"):
     stop: Amount | None = None
     target: Amount | None = None
     limit: Amount | None = None
-    leverage: Annotated[int | None, Field(ge=1, le=125)] = None
-    confidence: Annotated[float | None, Field(ge=0, le=1)] = None
+    leverage: Annotated[int | None, Field(ge=1, le=125), WRITTEN] = None
+    confidence: Annotated[float | None, Field(ge=0, le=1), WRITTEN] = None
     thesis: Why = ""
-    signals: Annotated[list[Text], Field(max_length=16)] = []
+    signals: Annotated[list[Text], Field(max_length=16), at_most(16)] = []
 
 
 class ConditionIn(BaseModel, extra="forbid"):
@@ -52,21 +58,29 @@ class ConditionIn(BaseModel, extra="forbid"):
     symbol: Annotated[str, Field(max_length=40)]
     metric: Annotated[Text, Field(description="price or rsi_14@1h")]
     comparison: Literal["gt", "lt", "crosses_above", "crosses_below", "abs_change_pct_gt"]
-    threshold: Annotated[float, Field(allow_inf_nan=False)]
+    threshold: Annotated[float, Field(allow_inf_nan=False), WRITTEN]
     reason: Text = ""
-    expires_s: Annotated[int | None, Field(ge=1, le=604_800)] = None
+    expires_s: Annotated[int | None, Field(ge=1, le=604_800), WRITTEN] = None
 
 
-class Consent(BaseModel):
-    """A person's answer."""
+Legs = Annotated[
+    list[Any],
+    Field(max_length=MOST_LEGS),
+    WithJsonSchema({"type": "array", "maxItems": 16, "items": LegIn.model_json_schema()}),
+]
+Conditions = Annotated[
+    list[Any],
+    Field(max_length=MOST_LEGS),
+    WithJsonSchema({"type": "array", "maxItems": 16, "items": ConditionIn.model_json_schema()}),
+]
+"""Each is read by itself, so that one that cannot be read takes no other with it."""
+LONGEST_CHECK_S = 86_400
 
-    approve: bool = Field(description="Let this order be placed", strict=True)
 
+class CheckIn(BaseModel):
+    """When to look again."""
 
-class NotAsked(Consent):
-    """Nobody was asked, since nobody had to be when it was looked at. It is nobody's yes."""
-
-    approve: bool = False
+    next_check_s: Annotated[int, WRITTEN]
 
 
 def trade_tools(look: Looks) -> list[HouseTool]:
@@ -81,13 +95,13 @@ def trade_tools(look: Looks) -> list[HouseTool]:
         stop: Amount | None = None,
         target: Amount | None = None,
         limit: Annotated[Amount | None, Field(description="limit price")] = None,
-        leverage: Annotated[int | None, Field(ge=1, le=125)] = None,
+        leverage: Annotated[int | None, Field(ge=1, le=125), WRITTEN] = None,
     ) -> Annotated[CallToolResult, PreviewResult]:
         """Check an order by the code that places it, and bind it and the price for 60 s under a preview_id. Entries
         need size or quantity, and a stop; SELL and COVER close the whole position. Nothing is sent."""
-        facade = look()
+        facade = of_now(look)()
         chosen = Action(action)
-        require_one_size(chosen, size, quantity)
+        require_one_size(chosen, size, quantity, limit)
         leg = Leg(
             facade.known(symbol),
             chosen,
@@ -97,31 +111,46 @@ def trade_tools(look: Looks) -> list[HouseTool]:
             limit=limit,
             leverage=leverage,
         )
-        return trade_view.preview(meta(facade), leg, facade.trading.preview(signed(ctx), leg, quantity))
+        seen = facade.trading.preview(signed(ctx), leg, quantity)
+        return trade_view.preview(meta(facade), leg, seen, facade.portfolio().scale)
 
-    async def consent(ctx: Context[Any, Any], preview_id: str, key: str) -> Consent | Elicit[Consent]:
-        """On paper the person in front of the client may approve; elsewhere and without one, `ocw approve` does."""
-        facade = look()
-        asked = (
-            facade.trading.needs_person(signed(ctx), key, preview_id) if can_ask(ctx, facade.moment().mode) else None
-        )
-        return NotAsked() if asked is None else Elicit(trade_view.question(asked), Consent)
+    async def consent(
+        ctx: Context[Any, Any], preview_id: str, key: str, rationale: str
+    ) -> Consent | NotAsked | Elicit[Consent]:
+        """On paper the person in front of the client may approve; elsewhere and without one, `ocw approve` does.
+
+        The order waits for `ocw approve` before the question goes out, so that no answer leaves it waiting.
+        """
+        facade, who = look(), signed(ctx)
+        trading = facade.trading
+        if not can_ask(ctx, facade.moment().mode):
+            return NotAsked()
+        asked = trading.awaited(who, key, preview_id)
+        if asked is None and trading.needs_person(who, key, preview_id) is not None:
+            await trading.place(who, key, preview_id, rationale)
+            asked = trading.awaited(who, key, preview_id)
+        # A call that brings an answer along is asked the same again; any other learns how the order stands.
+        if asked is None or not (trading.first_time(asked.approval_id) or ctx.input_responses):
+            return NotAsked()
+        question = trade_view.question(asked.waiting)
+        keeps_the_call_open = (ctx.protocol_version or "") < ERA
+        return await ask_now(ctx, question) if keeps_the_call_open else Elicit(question, Consent)
 
     async def orders_place(
         ctx: Context[Any, Any],
         preview_id: str,
         key: Key,
-        rationale: Annotated[str, Field(min_length=1, max_length=500, description="why; it is journaled")],
+        rationale: Annotated[Why, Field(min_length=1, description="why; it is journaled")],
         answer: Annotated[ElicitationResult[Consent], Resolve(consent)],
     ) -> Annotated[CallToolResult, DoneResult]:
         """Place what orders_preview gave. Every policy is asked again, at the price of this moment. One that a person
         has to approve waits; ask again with the same key for what came of it."""
-        facade = look()
+        facade, who = look(), signed(ctx)
         said = answer.data if isinstance(answer, AcceptedElicitation) else None
-        asked = not isinstance(said, NotAsked)
-        if asked and not (said and said.approve):
-            return failed(trade_view.NOT_APPROVED)
-        placed = await facade.trading.place(signed(ctx), key, preview_id, rationale, consented=asked)
+        asked = facade.trading.awaited(who, key, preview_id) if isinstance(said, Consent) else None
+        if isinstance(said, Consent) and asked is not None:
+            await facade.trading.consent(who, asked.approval_id, yes=said.approve)
+        placed = await facade.trading.place(who, key, preview_id, rationale)
         return trade_view.done(meta(facade), placed, "placed")
 
     async def orders_cancel(
@@ -150,7 +179,9 @@ def trade_tools(look: Looks) -> list[HouseTool]:
                 RequestCode.BAD_ARGUMENTS, limit="a stop or a target", actual="neither", next_="see positions_get"
             )
         answer = await facade.trading.protect(signed(ctx), key, facade.known(symbol), stop, target)
-        return trade_view.done(meta(facade), answer, "protected")
+        wanted = {"stop": stop, "target": target}
+        moved = " and ".join(f"{name} at {value}" for name, value in wanted.items() if value is not None)
+        return trade_view.done(meta(facade), answer, f"protected with {moved}")
 
     async def risk_halt(ctx: Context[Any, Any], key: Key, why: str = "") -> Annotated[CallToolResult, DoneResult]:
         """Halt the desk: entries that wait go, and none passes. Positions keep their stops and may be closed. Only a
@@ -161,7 +192,7 @@ def trade_tools(look: Looks) -> list[HouseTool]:
         return trade_view.done(meta(facade), answer, "the desk is HALTED")
 
     async def journal_note(
-        ctx: Context[Any, Any], text: Annotated[str, Field(min_length=1, max_length=1000)], key: Key
+        ctx: Context[Any, Any], text: Annotated[str, Field(min_length=1, max_length=1000), cut(1000)], key: Key
     ) -> Annotated[CallToolResult, DoneResult]:
         """Write a note into the journal. Nobody acts on it."""
         facade = look()
@@ -169,22 +200,19 @@ def trade_tools(look: Looks) -> list[HouseTool]:
 
     async def decisions_submit(
         ctx: Context[Any, Any],
-        wake: Annotated[int, Field(ge=1, le=10**9)],
-        legs: Annotated[list[LegIn], Field(max_length=16)],
-        next_check_s: Annotated[int | None, Field(ge=1, le=86_400)] = None,
-        conditions: Annotated[list[ConditionIn] | None, Field(max_length=16)] = None,
+        wake: Annotated[int, Field(ge=1, le=10**9), WRITTEN],
+        legs: Legs,
+        next_check_s: Annotated[
+            Any, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": LONGEST_CHECK_S})
+        ] = None,
+        conditions: Conditions | None = None,
         note: Why = "",
     ) -> Annotated[CallToolResult, SubmittedResult]:
         """Answer a wake, once, with all legs; no leg is HOLD. Each is checked and answered by itself. Legs that were
         refused may be submitted once more, corrected. Only while ocw_get_status is deciding, on an engine that attached
         clients decide for."""
         facade = look()
-        decision = Decision(
-            legs=tuple(_leg(each) for each in legs),
-            next_check_s=next_check_s,
-            wake_conditions=None if conditions is None else tuple(_condition(each) for each in conditions),
-            note=note,
-        )
+        decision = _decision(legs, next_check_s, conditions, note, facade.symbols)
         # Whoever says so of itself is only held to more.
         tainted = bool((ctx.request_context.meta or {}).get(TAINTED))
         answer = await facade.trading.submit(signed(ctx), wake, decision, tainted=tainted)
@@ -202,33 +230,80 @@ def trade_tools(look: Looks) -> list[HouseTool]:
     ]
 
 
-def can_ask(context: Context[Any, Any], mode: str) -> bool:
-    """Whether the person in front of the client can be asked, and their word is enough."""
-    capabilities = context.client_capabilities
-    return mode == "paper" and capabilities is not None and capabilities.elicitation is not None
+def _decision(
+    legs: list[Any], next_check_s: Any, conditions: list[Any] | None, note: str, symbols: Collection[str]
+) -> Decision:
+    """Return the decision, with what cannot be read kept apart. Raises RequestError where nothing of it can be read."""
+    read_legs = [_leg(each, symbols) for each in legs]
+    unread: list[str] = []
+    armed: list[WakeCondition] = []
+    for place, each in enumerate(conditions or ()):
+        condition = _condition(each, symbols)
+        if isinstance(condition, str):
+            unread.append(f"condition {place + 1} could not be read: {condition}")
+        else:
+            armed.append(condition)
+    check = _seconds(next_check_s)
+    if isinstance(check, str):
+        unread.append(f"next_check_s could not be read: {check}")
+    wrong = [*(leg.malformed for leg in read_legs if leg.malformed), *unread]
+    if wrong and not armed and all(leg.malformed for leg in read_legs):
+        raise RequestError(
+            RequestCode.BAD_ARGUMENTS,
+            limit=wrong[0],
+            actual="nothing that could be read",
+            next_="see the input schema of decisions_submit; the wake still waits",
+        )
+    return Decision(
+        legs=tuple(read_legs),
+        next_check_s=check if isinstance(check, int) else None,
+        wake_conditions=None if conditions is None else tuple(armed),
+        note=note,
+        unread=tuple(unread),
+    )
 
 
-def _leg(given: LegIn) -> Leg:
+def _leg(given: Any, symbols: Collection[str]) -> Leg:
+    found = read(LegIn, given)
+    if not isinstance(found, str) and found.action in ("SELL", "COVER"):
+        beyond = beyond_closing(found.size, None, found.limit)
+        found = f"{beyond}: {found.action} closes the whole position at the market" if beyond else found
+    if isinstance(found, str):
+        asked = given if isinstance(given, dict) else {}
+        symbol, action = str(asked.get("symbol", ""))[:40], str(asked.get("action", ""))
+        known = Action(action) if action in Action.__members__ else Action.HOLD
+        return Leg(spelt(symbol, symbols), known, malformed=found)
     return Leg(
-        symbol=given.symbol.strip().upper(),
-        action=Action(given.action),
-        size=given.size,
-        stop=given.stop,
-        target=given.target,
-        limit=given.limit,
-        leverage=given.leverage,
-        confidence=given.confidence,
-        reasoning=given.thesis,
-        signals=tuple(given.signals),
+        symbol=spelt(found.symbol, symbols),
+        action=Action(found.action),
+        size=found.size,
+        stop=found.stop,
+        target=found.target,
+        limit=found.limit,
+        leverage=found.leverage,
+        confidence=found.confidence,
+        reasoning=found.thesis,
+        signals=tuple(found.signals),
     )
 
 
-def _condition(given: ConditionIn) -> WakeCondition:
+def _condition(given: Any, symbols: Collection[str]) -> WakeCondition | str:
+    found = read(ConditionIn, given)
+    if isinstance(found, str):
+        return found
     return WakeCondition(
-        symbol=given.symbol.strip().upper(),
-        metric=given.metric,
-        comparison=Comparison(given.comparison),
-        threshold=given.threshold,
-        reason=given.reason,
-        expires_s=given.expires_s,
+        symbol=spelt(found.symbol, symbols),
+        metric=found.metric,
+        comparison=Comparison(found.comparison),
+        threshold=found.threshold,
+        reason=found.reason,
+        expires_s=found.expires_s,
     )
+
+
+def _seconds(given: Any) -> int | str | None:
+    """Return when to look again, within what may be asked for."""
+    if given is None:
+        return None
+    found = read(CheckIn, {"next_check_s": given})
+    return found if isinstance(found, str) else max(1, min(found.next_check_s, LONGEST_CHECK_S))

@@ -1,5 +1,6 @@
 """What came of what somebody asked for: typed for programs, and as the compact text that a model reads."""
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from mcp.types import CallToolResult
@@ -8,7 +9,7 @@ from ocw_mcp.domain.asks import PREVIEW_GOOD_FOR_S, Done, Waits
 from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderRef, Purpose
-from ocw_mcp.domain.reasons import MEANING, Refusal, RefusalCode
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.words import untrusted
 from ocw_mcp.doors.mcp.account_view import amount, cents, largest_of, room, verdict
 from ocw_mcp.doors.mcp.looks import headline
@@ -18,15 +19,10 @@ from ocw_mcp.doors.mcp.words import when
 
 if TYPE_CHECKING:
     from ocw_mcp.engine.answers import Answer
-    from ocw_mcp.runtime.previews import Preview
+    from ocw_mcp.engine.approvals import Waiting
     from ocw_mcp.runtime.trading import Previewed, Trading
 
 CLOSING: Final = "closing"
-
-NOT_APPROVED: Final = (
-    f"{RefusalCode.NOT_APPROVED}: {MEANING[RefusalCode.NOT_APPROVED]}. limit=a person's yes "
-    "actual=the person in front of this client did not give it next: leave it"
-)
 
 _NEXT: Final = {
     RefusalCode.KEY_REUSED: "a key is for one order; orders_get tells what it was used for",
@@ -35,12 +31,26 @@ _NEXT: Final = {
     RefusalCode.PROTECTIVE: "see positions_get for what it protects",
     RefusalCode.NO_POSITION: "see positions_get for what is open",
     RefusalCode.LOOSER_STOP: "see positions_get for the stop in force",
+    RefusalCode.BAD_TARGET: "see positions_get for the mark price",
+    RefusalCode.ALREADY_IN_POSITION: "see positions_get for what is open",
+    RefusalCode.OPPOSITE_POSITION: "see positions_get for what is open",
+    RefusalCode.ENTRY_PENDING: "see orders_get for the entry under way",
+    RefusalCode.EXIT_PENDING: "see orders_get for the exit under way",
+    RefusalCode.PRICE_MOVED: "orders_preview shows the order at the price of now",
+    RefusalCode.STALE_DATA: "ocw_get_status says how old prices are",
+    RefusalCode.NO_PRICE: "ocw_get_status says how old prices are",
+    RefusalCode.NOT_ACTIVE: "ocw_get_status says who lowered the desk, and why",
+    RefusalCode.HELD_BY_PERSON: "ocw_get_status says what a person has taken over",
+    RefusalCode.DAILY_LOSS: "portfolio_get shows the loss of the day",
+    RefusalCode.REDUCTION_RATE: "policies_get shows how many may be asked for in a minute",
+    RefusalCode.SYMBOL_NOT_ALLOWED: "policies_get shows the symbols of the policy",
+    RefusalCode.UNKNOWN_SYMBOL: "ocw_get_status shows the symbols that are followed",
 }
 """Where to look after a refusal. What it is about, and never what to do: that is for whoever decides."""
 
 
-def preview(meta: Meta, leg: Leg, seen: "Previewed") -> CallToolResult:
-    """An order as it would be answered now."""
+def preview(meta: Meta, leg: Leg, seen: "Previewed", scale: Decimal) -> CallToolResult:
+    """An order as it would be answered now, with all its terms; `scale` is what multiplies the limits."""
     checked, kept = seen.checked, seen.preview
     refusal = None if seen.needs_person else checked.refusal
     worth = None if checked.worst_price is None else cents(checked.quantity * checked.worst_price)
@@ -55,26 +65,36 @@ def preview(meta: Meta, leg: Leg, seen: "Previewed") -> CallToolResult:
         price=amount(checked.price),
         notional=worth,
         largest=largest_of(checked.largest),
+        type=checked.intent.type,
+        limit=amount(checked.intent.limit_price),
+        stop=amount(checked.intent.protect_at),
+        target=amount(checked.intent.target_at),
+        leverage=None if (lever := checked.leverage or checked.intent.leverage) is None else str(lever),
+        scale=plain(scale),
     )
+    terms = ", ".join(f"{name} {getattr(result, name) or 'none'}" for name in ("limit", "stop", "target", "leverage"))
+    bound = f"{result.type} order, {terms}; scale {result.scale} multiplies the limits"
     order = f"{leg.action} {result.quantity} {leg.symbol} at about {result.price}"
     if refusal is not None:
-        return told(result, f"{headline(meta)}\n{leg.action} {leg.symbol} would not pass. {result.refusal}")
+        return told(result, f"{headline(meta)}\n{leg.action} {leg.symbol} would not pass. {result.refusal}\n{bound}")
     return told(
         result,
         f"{headline(meta)}\n{order}, {worth} at the worst fill: {verdict(checked)}\n"
+        f"{bound}\n"
         f"preview_id {result.preview_id}, good for {PREVIEW_GOOD_FOR_S} s; {room(checked)}",
     )
 
 
-def question(kept: "Preview") -> str:
-    """What a person is asked. It stays the same however often it is asked, since the price in it is the preview's."""
-    leg = kept.leg
+def question(kept: "Waiting") -> str:
+    """What a person is asked. It stays the same however often it is asked, as the order does while it waits."""
+    leg, intent = kept.leg, kept.intent
+    quoted = intent.quoted
+    assert quoted is not None, "an order that waits has the price at which it was asked"
     terms = [f"stop {plain(leg.stop)}"] if leg.stop is not None else []
     terms += [f"target {plain(leg.target)}"] if leg.target is not None else []
     terms += [f"limit {plain(leg.limit)}"] if leg.limit is not None else []
     terms += [f"leverage {leg.leverage}"] if leg.leverage is not None else []
-    quantity = "the whole position" if kept.quantity is None else plain(kept.quantity)
-    asked = f"{leg.action} ({kept.side}) {quantity} of {leg.symbol} at about {plain(kept.quoted)}"
+    asked = f"{leg.action} ({intent.side}) {plain(intent.quantity)} of {leg.symbol} at about {plain(quoted)}"
     return f"Approve this paper order? {', '.join([asked, *terms])}. Every policy is asked again before it is sent."
 
 
@@ -108,8 +128,10 @@ def submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", tradi
         f"{f', {row.refusal}' if row.refusal else ''}{f' {row.approval} until {row.until}' if row.approval else ''}"
         for row in rows
     ]
-    result = SubmittedResult(meta=meta, wake=wake, legs=rows)
-    return told(result, "\n".join([headline(meta), f"wake {wake} is answered", *(lines or ["everything is held"])]))
+    refused = [untrusted(each, 200) for each in answer.refused]
+    result = SubmittedResult(meta=meta, wake=wake, legs=rows, not_taken=refused)
+    lines = (lines or ["everything is held"]) + [f"not taken: {each}" for each in refused]
+    return told(result, "\n".join([headline(meta), f"wake {wake} is answered", *lines]))
 
 
 def answered(answer: "Answer | None") -> dict[str, Any]:

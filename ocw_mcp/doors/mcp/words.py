@@ -7,7 +7,7 @@ from typing import Final
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.time import iso
-from ocw_mcp.domain.words import is_name, untrusted
+from ocw_mcp.domain.words import untrusted
 from ocw_mcp.doors.mcp.results import SaidOut
 from ocw_mcp.engine.event_text import Quote
 
@@ -39,8 +39,8 @@ class Quotes:
         return f"said[{len(self.said) - 1}]"
 
     def quote(self, at: int) -> Quote:
-        """How an event of `at` (ms) tells what others wrote: a name as it is, and all else in `said`."""
-        return lambda source, text: text if is_name(text) else self.add(source, at, text)
+        """How an event of `at` (ms) tells what others wrote: it points to `said`, however short the text is."""
+        return lambda source, text: self.add(source, at, text)
 
     def lines(self) -> list[str]:
         """The same for a text: each as a quotation, with who wrote it and when."""

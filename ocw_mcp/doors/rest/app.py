@@ -14,14 +14,17 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from ocw_mcp.adapters.control.tokens import Keyring
-from ocw_mcp.doors.auth import LARGEST_BODY, Gate
+from ocw_mcp.domain.orders import MOST_TOKENS
+from ocw_mcp.doors.auth import AT_ONCE, LARGEST_BODY, Gate
 from ocw_mcp.doors.mcp import account_view
 from ocw_mcp.doors.mcp.looks import Looks, meta
 from ocw_mcp.doors.mcp.results import StatusResult
+from ocw_mcp.doors.mcp.wire import StrictBodies
+from ocw_mcp.doors.quotas import SESSIONS
 from ocw_mcp.doors.rest.metrics import Metrics
 
-MOST_SESSIONS = 128
-"""Clients of the older protocol at a time; the newer one keeps no sessions."""
+MOST_SESSIONS = (SESSIONS + AT_ONCE) * (MOST_TOKENS + 1)
+"""Clients of the older protocol at a time: so many of each token, and of the engine's owner, as `quotas` lets be."""
 IDLE_S = 1_800.0
 
 
@@ -72,7 +75,7 @@ def application(look: Looks, mcp: MCPServer[Any], keyring: Keyring, hosts: Itera
 
     # Its routes beside ours, and not a mount below them: that would answer for every route that we do not know.
     app.router.routes.extend(streamable.routes)
-    return Gate(app, keyring, hosts, metrics.counted)
+    return Gate(StrictBodies(app, "/mcp"), keyring, hosts, metrics.counted)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

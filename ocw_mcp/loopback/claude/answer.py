@@ -30,6 +30,8 @@ class Answer(msgspec.Struct, frozen=True):
     """Shown by models that think."""
     takes_ms: int = 0
     refuses: bool = False
+    wire: dict[str, Any] = {}
+    """What a gateway puts in place of the API's own fields of the message; with an `error` it is the whole body."""
 
 
 def message(answer: Answer, name: str, model: str, usage: Usage, max_tokens: int, *, thinks: bool) -> dict[str, Any]:

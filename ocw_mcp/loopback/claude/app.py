@@ -64,7 +64,10 @@ class MessagesApi:
         # The same request may come twice, and no id does.
         self._asked += 1
         name = hashlib.sha256(b"%d %d " % (self._seed, self._asked) + body).hexdigest()[:20]
+        if "error" in answer.wire:
+            return Response(msgspec.json.encode(answer.wire), media_type="application/json", headers=_named(name))
         made = message(answer, name, request.model, usage, request.max_tokens, thinks=model.always_thinks)
+        made |= answer.wire
         if request.stream:
             return StreamingResponse(_each(streamed(made)), media_type="text/event-stream", headers=_named(name))
         return Response(msgspec.json.encode(made), media_type="application/json", headers=_named(name))

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from ocw_mcp.adapters.control.commands import CommandFiles, count_waiting, halted_by_file, leave
+from ocw_mcp.adapters.control.commands import (
+    LISTED_EVERY,
+    MOST_A_LOOK,
+    CommandFiles,
+    count_waiting,
+    halted_by_file,
+    leave,
+)
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.protocols import CommandBox
 from ocw_mcp.domain.steps import Command
@@ -275,3 +282,68 @@ def test_a_halt_file_that_cannot_be_looked_for_is_told_of_once(tmp_path: Path, m
         assert list(box.waiting()) == []
     assert "whether the file HALT lies in" in told[0]
     assert len(told) == 1
+
+
+def halt_text(id_: str) -> str:
+    return f'{{"verb": "halt", "by": "ada", "command_id": "{id_}"}}'
+
+
+def test_a_folder_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "a.json").write_text(halt_text("x"))
+    (tmp_path / "desk").mkdir()
+    (tmp_path / "desk" / "commands").symlink_to(elsewhere)
+    told: list[str] = []
+    assert list(CommandFiles(tmp_path / "desk", told.append).waiting()) == []
+    assert "cannot be read" in told[0]
+    with pytest.raises(BookError, match="could not be left"):
+        leave(tmp_path / "desk", "halt", "ada", "c1", at_ns=1)
+    assert [each.name for each in elsewhere.iterdir()] == ["a.json"]
+
+
+def test_a_folder_that_others_can_write_gives_no_command(tmp_path: Path) -> None:
+    left = leave(tmp_path, "resume", "ada", "c1", at_ns=1)
+    told: list[str] = []
+    box = CommandFiles(tmp_path, told.append)
+    left.parent.chmod(0o770)
+    assert list(box.waiting()) == []
+    assert f"chmod 700 {left.parent}" in told[0]
+    left.parent.chmod(0o700)
+    assert len(box.waiting()) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_a_command_or_folder_of_another_user_gives_no_command(tmp_path: Path, what: str) -> None:
+    left = leave(tmp_path, "resume", "ada", "c1", at_ns=1)
+    os.chown(left if what == "file" else left.parent, 12_345, 12_345)
+    told: list[str] = []
+    assert list(CommandFiles(tmp_path, told.append).waiting()) == []
+    assert "belongs to user 12345" in told[0]
+
+
+def test_one_look_handles_a_bounded_number_of_files_and_ours_come_first(tmp_path: Path) -> None:
+    folder = tmp_path / "commands"
+    folder.mkdir()
+    for number in range(4 * MOST_A_LOOK):
+        (folder / f"-{number:04}").touch()
+    leave(tmp_path, "halt", "ada", "c1", at_ns=1)
+    box = CommandFiles(tmp_path)
+    assert [command.command_id for command in box.waiting()] == ["c1"]
+    assert len(list((folder / "refused").iterdir())) == MOST_A_LOOK - 1
+    for _ in range(4):
+        box.waiting()
+    assert len(list((folder / "refused").iterdir())) == 4 * MOST_A_LOOK
+
+
+def test_a_command_behind_a_flood_is_seen_within_a_few_looks(tmp_path: Path) -> None:
+    folder = tmp_path / "commands"
+    folder.mkdir()
+    for number in range((LISTED_EVERY + 3) * MOST_A_LOOK):
+        (folder / f"-{number:04}").touch()
+    box = CommandFiles(tmp_path)
+    box.waiting()
+    leave(tmp_path, "halt", "ada", "late", at_ns=1)
+    looks = [len(box.waiting()) for _ in range(LISTED_EVERY + 1)]
+    assert looks[-1] == 1

@@ -1,6 +1,8 @@
 """Files of the public archive, fetched from a loopback server that behaves and misbehaves."""
 
 import hashlib
+import io
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 
 from ocw_mcp.adapters.feeds.archive.download import ATTEMPTS
 from ocw_mcp.adapters.feeds.archive.fetch import Fetched, fetch
-from ocw_mcp.adapters.feeds.archive.plan import Piece, pieces, wanted
+from ocw_mcp.adapters.feeds.archive.plan import Cap, Piece, cap_of, pieces, wanted
 from ocw_mcp.domain.errors import FetchError, SettingsError
 from ocw_mcp.domain.market import Product
 from tests.support.archive import Archive, serving
@@ -241,3 +243,85 @@ def test_spot_has_candles_and_trades() -> None:
 def test_a_wish_that_the_archive_cannot_fulfil_is_refused(wish: tuple[str, str, str], fault: str) -> None:
     with pytest.raises(SettingsError, match=fault):
         wanted(*wish)
+
+
+def test_one_wrong_checksum_and_one_missing_are_named_and_the_rest_comes(archive: Archive, tmp_path: Path) -> None:
+    archive.publish(DAY.format(9), CONTENT, checksum="0" * 64)
+    archive.publish(DAY.format(10), CONTENT)
+    archive.publish(DAY.format(11), CONTENT)
+    del archive.files[DAY.format(10) + ".CHECKSUM"]
+    came: list[Fetched] = []
+    plan = [Piece(DAY.format(day)) for day in (9, 10, 11, 12)]
+    with pytest.raises(FetchError, match=r"03-09\.zip does not have its checksum.*and 1 more file not kept"):
+        fetch(plan, tmp_path, Silent(), print, archive.url, done=came.append)
+    (fetched,) = came
+    assert (fetched.downloaded, fetched.absent) == (1, ["ETHUSDT-1m-2026-03-12.zip"])
+    assert [each.split()[0] for each in fetched.unsound] == ["ETHUSDT-1m-2026-03-09.zip", "ETHUSDT-1m-2026-03-10.zip"]
+    assert "without its CHECKSUM" in fetched.unsound[1]
+    assert sorted(each.name for each in (tmp_path / ONE).parent.iterdir()) == [
+        "ETHUSDT-1m-2026-03-11.zip", "ETHUSDT-1m-2026-03-11.zip.CHECKSUM",
+    ]  # fmt: skip
+
+
+def bomb(size: int) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr("ETHUSDT-1m-2026-03-09.csv", b"0" * size)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_file_over_the_cap_is_not_kept_whether_its_length_is_told_or_not(
+    archive: Archive, tmp_path: Path, told: bool
+) -> None:
+    archive.publish(ONE, CONTENT)
+    archive.lengths = told
+    with pytest.raises(FetchError, match=r"or more; expected at most 50,000; nothing was kept"):
+        fetch([Piece(ONE)], tmp_path, Silent(), print, archive.url, lambda _: Cap(50_000, 10**9))
+    assert list((tmp_path / ONE).parent.iterdir()) == []
+
+
+def test_a_zip_file_that_would_unpack_to_more_than_the_cap_is_not_kept(archive: Archive, tmp_path: Path) -> None:
+    archive.publish(ONE, bomb(3_000_000))
+    with pytest.raises(FetchError, match=r"would unpack to 3,000,000 bytes; expected at most 2,999,999"):
+        fetch([Piece(ONE)], tmp_path, Silent(), print, archive.url, lambda _: Cap(10**6, 2_999_999))
+    assert list((tmp_path / ONE).parent.iterdir()) == []
+    bring(archive, tmp_path, ONE)
+
+
+def test_every_stream_of_the_archive_has_a_cap() -> None:
+    for stream in ("klines", "aggTrades", "metrics", "fundingRate"):
+        (piece, *_) = pieces(wanted("BTCUSDT", "2024-02", "2024-02", streams=[stream]))
+        assert 0 < cap_of(piece.path).packed < cap_of(piece.path).unpacked
+
+
+@pytest.mark.parametrize("ending", ["", ".CHECKSUM"])
+@pytest.mark.parametrize("there", ["http://localhost:{port}/x", "http://127.0.0.1:1/x", "https://example.com", "//["])
+def test_a_redirect_to_another_host_is_refused_in_one_sentence(
+    archive: Archive, tmp_path: Path, ending: str, there: str
+) -> None:
+    archive.publish(ONE, CONTENT)
+    archive.moved = {ONE + ending: there.format(port=archive.url.rpartition(":")[2])}
+    with pytest.raises(FetchError, match="redirected to another host") as caught:
+        bring(archive, tmp_path, ONE)
+    assert "\n" not in str(caught.value)
+    assert len(archive.asked) == (1 if ending else 2)
+
+
+def test_a_redirect_at_the_same_host_is_followed_but_not_for_ever(archive: Archive, tmp_path: Path) -> None:
+    archive.publish(DAY.format(10), CONTENT)
+    archive.files[ONE + ".CHECKSUM"] = archive.files[DAY.format(10) + ".CHECKSUM"]
+    archive.moved = {ONE: f"/data/{DAY.format(10)}"}
+    assert bring(archive, tmp_path, ONE).downloaded == 1
+    assert (tmp_path / ONE).read_bytes() == CONTENT
+    archive.moved = {DAY.format(11) + ".CHECKSUM": f"/data/{DAY.format(11)}.CHECKSUM"}
+    with pytest.raises(FetchError, match="redirected without end"):
+        bring(archive, tmp_path, DAY.format(11))
+
+
+def test_a_symbol_of_any_letters_is_fetched(archive: Archive, tmp_path: Path) -> None:
+    (piece,) = pieces(wanted("币安人生usdt", "2026-03-09", "2026-03-09", streams=["klines"]))
+    assert piece.path == "futures/um/daily/klines/币安人生USDT/1m/币安人生USDT-1m-2026-03-09.zip"
+    archive.publish(piece.path, CONTENT)
+    assert bring(archive, tmp_path, piece.path).downloaded == 1
+    assert (tmp_path / piece.path).read_bytes() == CONTENT

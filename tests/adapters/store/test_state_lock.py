@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.store.lock import StateLock, is_locked, lock_owner
-from ocw_mcp.domain.errors import BookBusy
+from ocw_mcp.adapters.store.reader import read_book
+from ocw_mcp.domain.errors import BookBusy, BookError
+from ocw_mcp.domain.events import Incident
+from tests.adapters.store.books import BOOK, STAMP, tell
 
 HOLD = """
 import sys
@@ -84,3 +88,28 @@ def test_asking_makes_no_file(tmp_path: Path) -> None:
     assert not is_locked(tmp_path)
     assert not is_locked(tmp_path / "missing")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced", "linked", "moved"])
+def test_an_engine_whose_lock_file_was_replaced_writes_nothing_more(tmp_path: Path, how: str) -> None:
+    place, lock = tmp_path / "desk", tmp_path / "desk" / "lock"
+    with StateLock(place) as held:
+        store = SqliteStore.open(place, STAMP, book_id=BOOK, created_at=1_000, held=held.require_held)
+        tell(store)
+        if how == "moved":
+            place = place.rename(tmp_path / "elsewhere")
+        else:
+            lock.unlink()
+        if how == "replaced":
+            lock.touch()
+        elif how == "linked":
+            lock.symlink_to("/dev/null")
+        before = store.chain_head
+        store.append(99, Incident("too late"))
+        with pytest.raises(BookError, match=r"lock file .* was replaced or deleted"):
+            store.commit()
+        store.close()
+        if how == "deleted":
+            with StateLock(place):
+                assert lock_owner(place) == os.getpid()
+    assert read_book(place).chain_head == before

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import sys
+import termios
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from ocw_mcp.adapters.control import passphrase
 from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.store.journal import SqliteStore
+from ocw_mcp.app import cli
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN
 from ocw_mcp.engine.account import Fall
 from tests.adapters.store.books import BOOK, STAMP, open_book, tell
@@ -56,6 +58,39 @@ def test_a_passphrase_is_typed_twice_and_never_shown(ocw: Ocw, book: Path, monke
     assert "the same once more: " in someone.screen
     assert "horse" not in someone.screen + said.out
     assert passphrase.matches(book, WORD)
+
+
+def test_echo_is_off_while_a_passphrase_is_checked_and_on_afterwards(
+    ocw: Ocw, guarded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[bool] = []
+    matches = passphrase.matches
+
+    def checked(directory: Path, word: str) -> bool:
+        shown.append(bool(termios.tcgetattr(sys.stdin.fileno())[3] & termios.ECHO))
+        return matches(directory, word)
+
+    monkeypatch.setattr(passphrase, "matches", checked)
+    with person(monkeypatch, "wrong", WORD, "another word", "another word"):
+        assert ocw("passphrase", "set", "--state", guarded).code == 0
+        assert termios.tcgetattr(sys.stdin.fileno())[3] & termios.ECHO
+    assert shown == [False, False]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("resume",), ("approve", "a1"), ("deny", "a1"), ("agent", "resume"), ("passphrase", "set")]
+)
+def test_echo_is_off_before_a_command_that_asks_is_imported(
+    ocw: Ocw, guarded: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    shown: list[bool] = []
+    monkeypatch.setattr(
+        cli, "dispatch", lambda: shown.append(bool(termios.tcgetattr(sys.stdin.fileno())[3] & termios.ECHO))
+    )
+    with person(monkeypatch):
+        ocw(*arguments, "--state", guarded)
+        ocw("status", "--state", guarded)
+    assert shown == [False, True]
 
 
 def test_changing_it_asks_for_the_old_one(ocw: Ocw, guarded: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,7 @@ def oracle(each: Situation) -> Decimal:
     return quantity if quantity * 1_000 >= 20 else D(0)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(situations())
 def test_the_largest_under_a_scale_is_what_the_oracle_finds(each: Situation) -> None:
     officer = RiskOfficer(each.usual, each.strict)

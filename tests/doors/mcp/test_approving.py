@@ -14,6 +14,7 @@ from ocw_mcp.adapters.control.address import Address
 from ocw_mcp.domain.asks import LegRequest
 from ocw_mcp.domain.events import CallerAsked
 from ocw_mcp.domain.steps import Command, Verb
+from ocw_mcp.doors.mcp import asking, bridge
 from ocw_mcp.doors.mcp.bridge import Bridge
 from tests.support.deciders import Scripted
 from tests.support.facades import Looked
@@ -80,16 +81,85 @@ async def test_a_person_in_front_of_the_client_approves_on_paper(desk: Looked, e
 
 
 @pytest.mark.parametrize("era", ERAS)
-@pytest.mark.parametrize(
-    "person", [Person(approve=False), Person("decline"), Person("cancel")], ids=["no", "declined", "cancelled"]
-)
-async def test_a_person_who_does_not_say_yes_has_said_no(desk: Looked, era: str, person: Person) -> None:
+async def test_a_form_filled_in_with_no_rejects_the_order(desk: Looked, era: str) -> None:
+    person = Person(approve=False)
     async with Client(desk.server, mode=era, elicitation_callback=person) as client:
         answer = await place(client, desk)
     assert text(answer).startswith("NOT_APPROVED: ")
-    assert person.asked
+    assert answer.is_error
+    assert len(person.asked) == 1
     assert desk.facade.orders() == []
     assert desk.run.engine.approvals.state.waiting == {}
+
+
+async def approve(desk: Looked, name: str = "a1") -> None:
+    command = Command(f"c-{name}", Verb.APPROVE, "ann", desk.run.simulation.cursor, name)
+    await desk.run.simulation._shell.take(command)
+
+
+@pytest.mark.parametrize(("era", "action"), [("auto", "decline"), ("legacy", "decline"), ("legacy", "cancel")])
+async def test_a_decline_without_a_form_leaves_the_order_for_ocw_approve(desk: Looked, era: str, action: str) -> None:
+    person = Person(action)
+    async with Client(desk.server, mode=era, elicitation_callback=person) as client:
+        waits = await place(client, desk)
+        assert waits.structured_content is not None
+        assert (waits.structured_content["outcome"], waits.structured_content["approval"]) == (
+            "approval_required",
+            "a1",
+        )
+        assert desk.facade.orders() == []
+        await approve(desk)
+        (order,) = desk.facade.orders()
+        assert order.intent.approval == "a1 by ann"
+        assert len(person.asked) == 1
+    assert desk.run.engine.approvals.state.waiting == {}
+
+
+class Silent(Person):
+    """A client that shows the question to nobody."""
+
+    async def __call__(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+        await asyncio.Event().wait()
+        raise AssertionError("never")
+
+
+async def test_a_client_that_never_answers_gets_the_approval_id_in_time(
+    desk: Looked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "ASK_S", 0.05)
+    async with Client(desk.server, mode="legacy", elicitation_callback=Silent()) as client:
+        waits = await place(client, desk)
+    assert waits.structured_content is not None
+    assert waits.structured_content["outcome"] == "approval_required"
+    await approve(desk)
+    assert len(desk.facade.orders()) == 1
+
+
+async def test_a_question_that_no_call_answers_leaves_an_order_to_approve(desk: Looked) -> None:
+    """In the newer era the call ends with the question; a client that never calls again has answered nothing."""
+    async with Client(desk.server, elicitation_callback=Silent()) as client:
+        calling = asyncio.ensure_future(place(client, desk))
+        while not desk.run.engine.approvals.state.waiting:
+            await asyncio.sleep(0)  # noqa: TID251 - lets the call come as far as the question
+        await approve(desk)
+        assert len(desk.facade.orders()) == 1
+        calling.cancel()
+        await asyncio.gather(calling, return_exceptions=True)
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_yes_after_ocw_approve_places_no_second_order(desk: Looked, era: str) -> None:
+    class Late(Person):
+        async def __call__(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+            await approve(desk)
+            return await super().__call__(context, params)
+
+    async with Client(desk.server, mode=era, elicitation_callback=Late()) as client:
+        answer = await place(client, desk)
+    assert answer.structured_content is not None
+    (order,) = desk.facade.orders()
+    assert answer.structured_content["order"] == str(order.ref)
+    assert order.intent.approval == "a1 by ann"
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -162,6 +232,22 @@ async def test_elsewhere_than_on_paper_the_client_asks_nobody(desk: Looked, monk
 
 def _rest(moment: Any) -> tuple[Any, ...]:
     return tuple(getattr(moment, name) for name in moment.__struct_fields__[1:])
+
+
+async def test_silence_behind_the_stdio_server_leaves_the_order_waiting(
+    desk: Looked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bridge, "ASK_S", 0.05)
+    async with served(desk.facade, tmp_path) as door:
+
+        async def attach(silent: Address | None = None) -> Address:
+            return Address(door.url, door.trader, 1)
+
+        async with Client(Bridge(attach, "1").server, mode="legacy", elicitation_callback=Silent()) as client:
+            waits = await place(client, desk)
+    assert waits.structured_content is not None
+    assert waits.structured_content["outcome"] == "approval_required"
+    assert list(desk.run.engine.approvals.state.waiting) == ["a1"]
 
 
 @pytest.mark.parametrize("era", ERAS)

@@ -189,7 +189,6 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("market_get_candles", {}, "BAD_ARGUMENTS: "),
     ("market_get_candles", {"symbol": "BTCUSDT", "limit": 10**30}, "BAD_ARGUMENTS: "),
     ("market_get_candles", {"symbol": "BTCUSDT", "limit": float("nan")}, "BAD_ARGUMENTS: "),
-    ("market_get_candles", {"symbol": "BTCUSDT", "limt": 5}, "BAD_ARGUMENTS: "),
     ("market_get_candles", {"symbol": "BTCUSDT", "timeframe": "1y"}, "UNKNOWN_TIMEFRAME: "),
     ("market_get_candles", {"symbol": "BTCUSDT", "cursor": "orders:5"}, "BAD_CURSOR: "),
     ("orders_get", {"status": "dead"}, "BAD_ARGUMENTS: "),
@@ -284,3 +283,52 @@ async def test_before_the_market_begins_every_tool_still_answers(tmp_path: Path)
 async def test_status_names_the_book(looked: Looked) -> None:
     found = content(await ask(looked, "ocw_get_status", {}))
     assert (found["engine"]["book"], found["engine"]["version"]) == (BOOK, "1.2.3")
+
+
+def parts(schema: Any) -> list[dict[str, Any]]:
+    """Every part of a schema that is an object."""
+    if isinstance(schema, list):
+        return [part for each in schema for part in parts(each)]
+    return [schema, *parts(list(schema.values()))] if isinstance(schema, dict) else []
+
+
+async def test_no_published_schema_has_a_null_or_several_types() -> None:
+    for tool in await listed():
+        for part in parts([tool.input_schema, tool.output_schema]):
+            assert not isinstance(part.get("type"), list), (tool.name, part)
+            assert part.get("type") != "null", (tool.name, part)
+            assert None not in (part["enum"] if isinstance(part.get("enum"), list) else []), (tool.name, part)
+        assert not [part for part in parts(tool.input_schema) if "anyOf" in part or "additionalProperties" in part]
+
+
+async def test_a_null_stands_for_an_argument_that_is_left_out(looked: Looked) -> None:
+    nothing = {"symbol": None, "outcome": None, "since": None, "until": None, "cursor": None}
+    assert content(await ask(looked, "trades_search", nothing)) == content(await ask(looked, "trades_search", {}))
+
+
+async def test_a_reading_tool_ignores_arguments_of_the_clients_own_and_names_them(looked: Looked) -> None:
+    answered = await ask(looked, "portfolio_get", {"sessionId": "x", "toolCallId": 7})
+    assert content(answered)["meta"]["ignored"] == ["sessionId", "toolCallId"]
+    block = answered.content[-1]
+    assert block.type == "text"
+    assert block.text == 'ignored arguments: ["sessionId", "toolCallId"]'
+
+
+async def test_an_acting_tool_refuses_an_unknown_argument_by_its_name(looked: Looked) -> None:
+    answered = await ask(looked, "risk_halt", {"key": "k1", "sessionId": "x"})
+    assert answered.is_error
+    assert "actual='sessionId'" in text(answered)
+    assert looked.facade.moment().state == "ACTIVE"
+
+
+@pytest.mark.parametrize("symbol", ["BTC/USDT", "btc-usdt", "BTC/USDT:USDT"])
+async def test_a_tool_takes_the_spellings_of_other_programs(looked: Looked, symbol: str) -> None:
+    assert content(await ask(looked, "market_get_candles", {"symbol": symbol}))["symbol"] == "BTCUSDT"
+
+
+@pytest.mark.parametrize("beyond", [{"size": "0.5"}, {"quantity": 1}, {"limit": 99_999}])
+@pytest.mark.parametrize("tool", ["risk_check_order", "orders_preview"])
+async def test_a_closing_takes_no_size_quantity_or_limit(looked: Looked, tool: str, beyond: dict[str, Any]) -> None:
+    answered = await ask(looked, tool, {"symbol": "BTCUSDT", "action": "SELL"} | beyond)
+    assert text(answered).startswith("BAD_ARGUMENTS: SELL closes the whole position")
+    assert f"actual={next(iter(beyond))}=" in text(answered)

@@ -111,6 +111,32 @@ async def test_what_was_typed_cannot_become_a_page_of_its_own(server: MCPServer[
     assert len(message.content.text) < len(PROMPTS["post_mortem"]) + 200
 
 
+@pytest.mark.parametrize("era", ["auto", "legacy"])
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("post_mortem", {}, "argument trade"),
+        ("post_mortem", {"trade": ""}, "argument trade"),
+        ("morning_review", {"symbol": "X"}, "'symbol'"),
+        ("nothing", {}, "UNKNOWN_PROMPT"),
+    ],
+)
+async def test_a_wrong_argument_of_a_prompt_is_named_and_logged_by_nobody(
+    server: MCPServer[Any], caplog: pytest.LogCaptureFixture, era: str, name: str, given: dict[str, Any], said: str
+) -> None:
+    async with Client(server, mode=era) as client:
+        with pytest.raises(MCPError, match=said) as raised:
+            await client.get_prompt(name, given)
+    assert raised.value.code == -32602
+    assert not [each for each in caplog.records if each.exc_info]
+
+
+async def test_an_empty_optional_argument_of_a_prompt_is_its_default(server: MCPServer[Any]) -> None:
+    async with Client(server) as client:
+        empty = await client.get_prompt("pre_trade_checklist", {"symbol": "ETHUSDT", "action": ""})
+        assert empty == await client.get_prompt("pre_trade_checklist", {"symbol": "ETHUSDT"})
+
+
 async def test_completions_offer_what_there_is(server: MCPServer[Any]) -> None:
     async def offered(ref: PromptReference | ResourceTemplateReference, name: str, value: str) -> list[str]:
         return (await client.complete(ref, {"name": name, "value": value})).completion.values

@@ -11,6 +11,7 @@ from mcp.types import CallToolResult
 
 from ocw_mcp.domain import events
 from ocw_mcp.domain.time import HOUR, MINUTE
+from ocw_mcp.engine.snapshot_text import compact
 from ocw_mcp.runtime.deciders import AttachedDecides
 from tests.support.facades import Looked
 from tests.support.runs import policies
@@ -176,7 +177,7 @@ async def test_a_symbol_that_nobody_follows_is_one_refused_leg(desk: Looked) -> 
     assert answer.structured_content is not None
     rows = answer.structured_content["legs"]
     assert [row["outcome"] for row in rows] == ["refused", "accepted"]
-    assert rows[0]["refusal"].startswith("NO_PRICE: ")
+    assert rows[0]["refusal"].startswith("UNKNOWN_SYMBOL: ")
 
 
 async def test_conditions_are_armed_and_those_that_cannot_be_are_told_in_the_journal(desk: Looked) -> None:
@@ -184,3 +185,94 @@ async def test_conditions_are_armed_and_those_that_cannot_be_are_told_in_the_jou
     await submit(desk, conditions=[good, good | {"metric": "vibes"}])
     (armed,) = told(desk, events.WakeConditionsSet)
     assert (armed.armed, len(armed.refused)) == (1, 1)
+
+
+def rows(answer: CallToolResult) -> list[tuple[str, str, str]]:
+    assert answer.structured_content is not None, text(answer)
+    legs = answer.structured_content["legs"]
+    return [(each["symbol"], each["action"], each["outcome"]) for each in legs]
+
+
+async def holding(desk: Looked) -> None:
+    """Have the engine hold a BTCUSDT long and wait for an answer to its second wake."""
+    await submit(desk, legs=[leg(desk)])
+    await desk.run.go(2 * HOUR + MINUTE)
+    assert [each.symbol for each in desk.facade.positions()] == ["BTCUSDT"]
+
+
+@pytest.mark.parametrize("symbol", ["BTC/USDT", "btcusdt", "BTC-USDT", "BTC/USDT:USDT"])
+async def test_a_leg_may_spell_its_symbol_as_other_programs_do(desk: Looked, symbol: str) -> None:
+    await holding(desk)
+    answer = await submit(desk, wake=2, legs=[{"symbol": symbol, "action": "SELL"}])
+    assert rows(answer) == [("BTCUSDT", "SELL", "accepted")]
+
+
+@pytest.mark.parametrize(
+    ("bad", "named"),
+    [
+        ({"symbol": "ETHUSDT", "action": "BUY", "size": "a lot"}, "size"),
+        ({"symbol": "ETHUSDT", "action": "YOLO"}, "action"),
+        ({"symbol": "ETHUSDT", "action": "BUY", "conviction": "max"}, "conviction"),
+        ({"symbol": "ETHUSDT", "action": "BUY", "stop": -1}, "stop"),
+        ({"action": "BUY", "size": 0.1}, "symbol"),
+        ("BUY ETHUSDT", "dict"),
+        (None, "dict"),
+        ({"symbol": "MOONUSDT", "action": "BUY", "size": 0.1}, "UNKNOWN_SYMBOL"),
+    ],
+)
+async def test_a_close_is_carried_out_beside_a_leg_that_cannot_be_read(desk: Looked, bad: Any, named: str) -> None:
+    await holding(desk)
+    answer = await submit(desk, wake=2, legs=[bad, {"symbol": "BTCUSDT", "action": "SELL"}])
+    assert answer.structured_content is not None
+    refused, closed = answer.structured_content["legs"]
+    assert (refused["outcome"], closed["outcome"]) == ("refused", "accepted")
+    assert named in refused["refusal"]
+    again = await submit(desk, wake=2, legs=[leg(desk, "ETHUSDT")])
+    assert rows(again) == [("ETHUSDT", "BUY", "accepted")]
+    assert desk.store.verify().ok
+
+
+@pytest.mark.parametrize("beyond", [{"size": 0.5}, {"quantity": "0.1"}, {"limit": "99999"}])
+async def test_a_size_on_a_closing_is_refused_by_its_name(desk: Looked, beyond: dict[str, Any]) -> None:
+    await holding(desk)
+    answer = await submit(desk, wake=2, legs=[{"symbol": "BTCUSDT", "action": "SELL"} | beyond, leg(desk, "ETHUSDT")])
+    assert [each[2] for each in rows(answer)] == ["refused", "accepted"]
+    assert answer.structured_content is not None
+    assert next(iter(beyond)) in answer.structured_content["legs"][0]["refusal"]
+
+
+async def test_long_texts_are_cut_and_long_floats_rounded(desk: Looked) -> None:
+    entry = leg(desk) | {"size": 0.1 + 0.2 - 0.2, "stop": float(leg(desk)["stop"]) + 1e-9, "thesis": "x" * 2_000}
+    entry |= {"signals": ["y" * 900] * 40}
+    answer = await submit(desk, legs=[entry], note="z" * 3_000, next_check_s=10**9)
+    assert rows(answer) == [("BTCUSDT", "BUY", "accepted")]
+    (made,) = told(desk, events.DecisionMade)
+    (taken,) = made.decision.legs
+    assert (str(taken.size), len(taken.reasoning), len(taken.signals)) == ("0.1", 500, 16)
+    assert (len(taken.signals[0]), len(made.decision.note), made.decision.next_check_s) == (200, 500, 86_400)
+
+
+async def test_refused_conditions_are_in_the_answer_and_in_the_next_wake(desk: Looked) -> None:
+    good = {"symbol": "BTC/USDT", "metric": "price", "comparison": "gt", "threshold": 1e6}
+    wished = [
+        good,
+        good | {"metric": "vibes"},
+        good | {"symbol": "MOONUSDT"},
+        good | {"comparison": "above"},
+    ]
+    answer = await submit(desk, conditions=wished, next_check_s="soon")
+    assert answer.structured_content is not None
+    refused = answer.structured_content["not_taken"]
+    assert len(refused) == 4
+    assert all(f"not taken: {each}" in text(answer) for each in refused)
+    parts = ("vibes", "UNKNOWN_SYMBOL", "BTCUSDT, ETHUSDT, SOLUSDT", "comparison", "next_check_s")
+    assert all(any(part in each for each in refused) for part in parts)
+    (armed,) = told(desk, events.WakeConditionsSet)
+    assert (armed.armed, len(armed.refused)) == (1, 4)
+    shown = compact(desk.run.engine.snapshot(desk.run.clock.now()), reader="mcp:insider")
+    assert all(f"not taken: {each}" in shown for each in refused)
+    other = compact(desk.run.engine.snapshot(desk.run.clock.now()), reader="claude")
+    assert "not taken" not in other
+    await desk.run.go(2 * HOUR + MINUTE)
+    await submit(desk, wake=2, legs=[])
+    assert "not taken" not in compact(desk.run.engine.snapshot(desk.run.clock.now()), reader="mcp:insider")

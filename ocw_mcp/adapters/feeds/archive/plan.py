@@ -1,8 +1,10 @@
 """Which files of the archive hold what is wanted."""
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
+from typing import Final
 
 import msgspec
 
@@ -22,6 +24,27 @@ INTERVALS = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h",
 _FOLDERS = {Product.UM: "futures/um", Product.SPOT: "spot"}
 _OLDEST = date(2017, 1, 1)
 """Before the exchange."""
+
+
+class Cap(msgspec.Struct, frozen=True):
+    """The most bytes of one file, packed and unpacked: some times what the archive's largest ones have."""
+
+    packed: int
+    unpacked: int
+
+
+_MB: Final = 1_000_000
+CAPS: Final = {
+    KLINES: Cap(500 * _MB, 4_000 * _MB),
+    TRADES: Cap(8_000 * _MB, 60_000 * _MB),
+    METRICS: Cap(20 * _MB, 200 * _MB),
+    FUNDING: Cap(20 * _MB, 200 * _MB),
+}
+
+
+def cap_of(path: str) -> Cap:
+    """The cap of a file by its place in the archive."""
+    return next((cap for stream, cap in CAPS.items() if f"/{stream}/" in path), CAPS[KLINES])
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -55,8 +78,8 @@ def wanted(
 
     Raises SettingsError for what the archive cannot have.
     """
-    name = symbol.strip().upper()
-    if not re.fullmatch(r"[A-Z0-9]{2,30}(?:_\d{6})?", name):
+    name = unicodedata.normalize("NFC", symbol.strip()).upper()
+    if not re.fullmatch(r"[^\W_]{2,40}(?:_[0-9]{6})?", name):
         raise SettingsError(f"{symbol!r} is no symbol; expected one such as ETHUSDT; correct it")
     begin, end = _day(first, last_of_month=False), _day(last, last_of_month=True)
     if begin > end:

@@ -1,18 +1,18 @@
 """The rows of one file, whichever stream it is of: without its header and the blank lines at its end."""
 
 from collections.abc import Callable, Generator
-from pathlib import Path
 
-from ocw_mcp.adapters.feeds.tape.order import Body
+from ocw_mcp.adapters.feeds.tape.order import Body, Rows
 from ocw_mcp.adapters.feeds.tape.streams import AGAIN, blocks
+from ocw_mcp.adapters.feeds.tape.terms import Tally
 from ocw_mcp.domain.errors import TapeError
 
 SHOWN = 40
 
 
 def body(
-    path: Path,
-    name: str,
+    file: Rows,
+    tally: Tally,
     header: Callable[[list[str]], str | None],
     what: str,
     check: Callable[[list[str], int], None] | None = None,
@@ -21,22 +21,32 @@ def body(
 
     `header` tells of a first line what is wrong with it as a header, nothing when it is one, None when it is a row.
     `check` sees the first row and its line number. `what` is the plural of what a line holds.
-    Raises TapeError where lines are blank amid others, or when there is no row at all.
+    A blank line amid others is a fault. Raises TapeError when there is no row at all.
     """
+    name = file.name
     number, width, blank = 1, 0, 0
-    for block in blocks(path, name):
+    for block in blocks(file.path, name):
         start, lines = number, block
         number += len(block)
+        tally.taken += len(block)
         if start == 1 and lines and lines[0] and (wrong := header(lines[0].split(","))) is not None:
             if wrong:
-                raise refusal(name, 1, wrong)
+                tally.leave_out(name, refusal(name, 1, wrong))
             start, lines = 2, lines[1:]
         if not blank and "" in lines:
             blank = start + lines.index("")
         if blank:
             if any(lines[max(0, blank - start) :]):
                 one = "candle" if what == "candles" else "row"
-                raise refusal(name, blank, f"the line is blank though others follow; expected one {one} a line")
+                fault = f"the line is blank though others follow; expected one {one} a line"
+                tally.leave_out(name, refusal(name, blank, fault))
+                # One row at a time from here on in this block: its lines have no numbers in a row any more.
+                for place, line in enumerate(lines, start):
+                    if line:
+                        width = width or line.count(",") + 1
+                        yield Body(name, (place,), width, [line])
+                blank = 0
+                continue
             lines = lines[: max(0, blank - start)]
         if lines and not width:
             cells = lines[0].split(",")

@@ -6,13 +6,18 @@ from functools import partial
 from math import isfinite
 from typing import TypeVar
 
+import msgspec
+
 from ocw_mcp.adapters.feeds.tape.body import body, refusal, shown
 from ocw_mcp.adapters.feeds.tape.faults import EARLIEST, LATEST, again_fault
-from ocw_mcp.adapters.feeds.tape.order import Layout, Rows, Tally, in_order
+from ocw_mcp.adapters.feeds.tape.order import Layout, Rows, in_order
+from ocw_mcp.adapters.feeds.tape.terms import Tally
 from ocw_mcp.domain.market import Funding, Metrics
-from ocw_mcp.domain.time import SECOND
+from ocw_mcp.domain.time import MINUTE, SECOND
 
 Row = TypeVar("Row", Metrics, Funding)
+
+METRICS_EVERY = 5 * MINUTE
 
 _METRICS = (
     "create_time",
@@ -32,11 +37,26 @@ _RATE_BOUND = 1.0
 
 
 def metrics(files: Sequence[Rows], symbol: str, after: int | None, tally: Tally) -> Generator[Metrics, None, None]:
-    """The metrics of one symbol's files stamped later than `after` (ms), in the order of time.
+    """The metrics of one symbol's files known later than `after` (ms), in the order of time.
 
-    Raises TapeError at the first row that cannot be believed, or that contradicts one of the same stamp.
+    A row is known when its five minutes are over: at its stamp, or five minutes after it where the stamp is their
+    beginning. A row that cannot be believed, or that contradicts one of the same five minutes, is left out or raises
+    TapeError, as the terms of `tally` say.
     """
-    return _rows(files, METRICS, partial(_metrics, symbol), after, tally)
+    begins_from = tally.terms.begins_from
+    # The day before the change ends with the stamp of the change itself, which is an end there.
+    old = {file.name for file in files if file.ends is not None and file.ends <= begins_from}
+    new = {file.name for file in files if file.starts is not None and file.starts >= begins_from}
+
+    def make(cells: list[str], name: str, following: str) -> Metrics:
+        row = _metrics(symbol, cells)
+        begins = row.at > begins_from
+        if row.at == begins_from and name not in old:
+            # A file without a date may hold both: the end of the last old five minutes, then the new beginning.
+            begins = name in new or following.split(",")[0] != cells[0] or following.split(",") == cells
+        return msgspec.structs.replace(row, at=row.at + METRICS_EVERY) if begins else row
+
+    return _rows(files, METRICS, make, after, tally)
 
 
 def funding(files: Sequence[Rows], symbol: str, after: int | None, tally: Tally) -> Generator[Funding, None, None]:
@@ -45,25 +65,36 @@ def funding(files: Sequence[Rows], symbol: str, after: int | None, tally: Tally)
     The exchange stamps a settlement some milliseconds late now and then. Such a stamp is rounded up to a whole second,
     never down, so that no rate is known before it was. Raises TapeError as `metrics` does.
     """
-    return _rows(files, FUNDING, partial(_funding, symbol), after, tally)
+    return _rows(files, FUNDING, lambda cells, _name, _following: _funding(symbol, cells), after, tally)
 
 
 def _rows(
-    files: Sequence[Rows], layout: Layout, make: Callable[[list[str]], Row], after: int | None, tally: Tally
+    files: Sequence[Rows],
+    layout: Layout,
+    make: Callable[[list[str], str, str], Row],
+    after: int | None,
+    tally: Tally,
 ) -> Generator[Row, None, None]:
+    """`make` gets a row's cells, its file's name, and the text of the line after it."""
     last: Row | None = None
     place = ("", 0)
-    for name, numbers, _, lines in in_order(files, layout, tally):
-        for number, line in zip(numbers, lines, strict=True):
+    for part in in_order(files, layout, tally):
+        name = part.name
+        lines: list[str] = part.lines
+        for number, line, after_it in zip(part.numbers, lines, [*lines[1:], ""], strict=True):
             tally.rows += 1
+            cells = line.replace('"', "").split(",")
             try:
-                row = make(line.replace('"', "").split(","))
+                row = make(cells, name, after_it.replace('"', ""))
             except ValueError as error:
-                raise refusal(name, number, str(error)) from None
+                tally.leave_out(name, refusal(name, number, str(error)))
+                continue
             if last is not None and row.at <= last.at:
                 if row != last:
-                    raise refusal(name, number, again_fault(row.at, last.at, *place))
-                tally.duplicates += 1
+                    wrong = again_fault(row.at, last.at, *place)
+                    tally.leave_out(name, refusal(name, number, wrong))
+                else:
+                    tally.duplicates += 1
                 continue
             if isinstance(row, Metrics):
                 tally.empty += _RATIOS - sum(getattr(row, each) is not None for each in row.__struct_fields__[2:])
@@ -166,5 +197,5 @@ def _funding_key(line: str) -> int:
     return -(-_stamp(line[: line.index(",")].strip('"')) // SECOND) * SECOND
 
 
-METRICS = Layout(_metrics_key, lambda file: body(file.path, file.name, partial(_header, _METRICS), "metrics"))
-FUNDING = Layout(_funding_key, lambda file: body(file.path, file.name, partial(_header, _FUNDING), "funding rates"))
+METRICS = Layout(_metrics_key, lambda file, tally: body(file, tally, partial(_header, _METRICS), "metrics"))
+FUNDING = Layout(_funding_key, lambda file, tally: body(file, tally, partial(_header, _FUNDING), "funding rates"))

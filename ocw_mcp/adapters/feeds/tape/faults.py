@@ -70,6 +70,15 @@ def again_fault(at: int, last: int, name: str, number: int) -> str:
     return f"the row of {iso(at)} comes long after that of {iso(last)}; expected rows in the order of time"
 
 
+def off_grid(cell: str, grid: int) -> bool:
+    """Whether an open_time is a time, but on no multiple of `grid` (ms), as after an outage of the exchange."""
+    try:
+        opens_at = open_ms(cell)
+    except ValueError:
+        return False
+    return EARLIEST <= opens_at < LATEST and opens_at % grid != 0
+
+
 def taker_volume(cells: list[str], volume: float) -> float | None:
     """What buyers took, out of a good row; None where it has no such column, or no share of the volume in it."""
     if len(cells) < TAKER + 1 or not cells[TAKER].strip():

@@ -1,26 +1,18 @@
 """Which files under a path are the tape: found, told apart by product, symbol and interval, and put in order."""
 
 import hashlib
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from ocw_mcp.adapters.feeds.tape.derivatives import FUNDING, METRICS
-from ocw_mcp.adapters.feeds.tape.names import (
-    GOOD_NAMES,
-    MONTHLY,
-    SUFFIXES,
-    Named,
-    Stream,
-    canonical,
-    has_suffix,
-    read_name,
-)
+from ocw_mcp.adapters.feeds.tape.finding import Found, find, foreign_member
+from ocw_mcp.adapters.feeds.tape.names import GOOD_NAMES, MONTHLY, Named, Stream, canonical
 from ocw_mcp.adapters.feeds.tape.order import Layout, scan
-from ocw_mcp.adapters.feeds.tape.rows import layout, looks_like_candles, read_head
-from ocw_mcp.adapters.feeds.tape.streams import checksum
+from ocw_mcp.adapters.feeds.tape.rows import layout, read_head
+from ocw_mcp.adapters.feeds.tape.streams import checksum, published_digest, sha256
+from ocw_mcp.adapters.feeds.tape.terms import LeftOut, TapeTerms, shown_name
 from ocw_mcp.adapters.feeds.tape.trades import TRADES
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Product
@@ -54,6 +46,8 @@ class Selection(msgspec.Struct, frozen=True):
     metrics: Files
     funding: Files
     content: str
+    left_out: tuple[LeftOut, ...] = ()
+    """What lies under the path and is not read, with the reason."""
 
     @property
     def all_files(self) -> list[TapeFile]:
@@ -67,92 +61,96 @@ _UNNAMED = "1m"
 """The interval of candles that are built from trades, where none is asked for."""
 
 
-def select(path: Path, product: Product | None, interval: str | None, symbols: Sequence[str] | None) -> Selection:
+def select(
+    path: Path,
+    product: Product | None,
+    interval: str | None,
+    symbols: Sequence[str] | None,
+    terms: TapeTerms = TapeTerms(),  # noqa: B008 - it is frozen
+) -> Selection:
     """Find the files that are meant. Raises TapeError when there are none, or when it is unclear which."""
     wanted_interval = None if interval is None else asked_interval(interval)
-    everything = find(path)
+    left_out: list[LeftOut] = []
+    everything = find(path, left_out)
     found = [each for each in everything if each[2].stream in _CANDLES]
     if not found:
         streams = list_of(sorted({each[2].stream for each in everything}), "and")
         raise TapeError(
-            f"{path.name or path} holds {streams} but no candles; expected klines or aggTrades beside them; "
-            "give a path that holds both"
+            f"{shown_name(path.name or str(path))} holds {streams} but no candles; expected klines or aggTrades beside "
+            "them; give a path that holds both"
         )
     product, found = _one_product(found, product)
     if symbols is not None:
         found = _of_symbols(found, {symbol.upper() for symbol in symbols})
-    chosen, files = _one_interval([known(*each) for each in found], wanted_interval)
+    chosen, files = _one_interval(sound([*_known(found, terms, left_out)], terms, left_out), wanted_interval)
     there = {file.symbol for file in files}
     beside = [
-        known(*each)
-        for each in everything
-        if each[2].stream not in _CANDLES and each[2].product in (None, product) and each[2].symbol in there
+        known(*each) for each in everything if each[2].stream not in _CANDLES and each[2].product in (None, product)
     ]
     if product is Product.SPOT:
-        beside = []  # what has neither funding nor open interest is not told about them
+        # What has neither funding nor open interest is not told about them.
+        left_out += [LeftOut(file.name, "spot has no metrics and no funding") for file in beside]
+        beside = []
+    if symbols is None:
+        left_out += [
+            LeftOut(file.name, f"there are no candles of {file.symbol}") for file in beside if file.symbol not in there
+        ]
+    beside = sound([file for file in beside if file.symbol in there], terms, left_out)
     return Selection(
         product=product,
         interval=span_ms(chosen),
         files=_by_symbol(files),
         metrics=_by_symbol([file for file in beside if file.stream is Stream.METRICS]),
         funding=_by_symbol([file for file in beside if file.stream is Stream.FUNDING]),
-        content=_fingerprint([*files, *beside]),
+        content=_fingerprint([*files, *beside], terms.changes),
+        left_out=tuple(left_out),
     )
 
 
-Found = tuple[Path, str, Named]
+def _known(found: list[Found], terms: TapeTerms, left_out: list[LeftOut]) -> Iterator[TapeFile]:
+    for each in found:
+        try:
+            yield known(*each)
+        except TapeError as fault:
+            if terms.strict or len(found) == 1:
+                raise
+            left_out.append(LeftOut(each[1], str(fault)))
 
 
-def find(path: Path) -> list[Found]:
-    """Files of a tape at or under a path, with their names relative to it, in the order of these names.
+def sound(files: list[TapeFile], terms: TapeTerms, left_out: list[LeftOut]) -> list[TapeFile]:
+    """The files that are what they seem: whole, of their symbol, and with the checksum that lies beside them.
 
-    Raises TapeError when there is none.
+    The others go to `left_out`. Raises TapeError for the first of these where the terms are strict, or where nothing
+    would be left. A missing checksum is named where other files have theirs, and the file is read.
     """
-    if path.is_dir():
-        found = [
-            (file, file.relative_to(path).as_posix(), named)
-            for file in _walk(path)
-            if (named := read_name(path.resolve() / file.relative_to(path))) is not None
-        ]
-        # A name without an interval may be anything in capitals, such as a table of unemployment: the text decides.
-        found = [
-            each
-            for each in found
-            if each[2].interval or each[2].stream is not Stream.KLINES or looks_like_candles(each[0], each[1])
-        ]
-        if not found:
-            raise TapeError(
-                f"{path.name or path} holds no candle files; expected the archive's spot or USD-M klines under "
-                f"{GOOD_NAMES}; give another path or rename the files"
-            )
-        return found
-    if not path.exists():
-        raise TapeError(
-            f"{path.name or path} does not exist; expected a directory or a file of candles; check the path"
-        )
-    if not path.is_file() or not has_suffix(path.name):
-        raise TapeError(
-            f"{path.name} is no candle file; expected a directory or one file ending in {list_of(SUFFIXES, 'or')}; "
-            "give another path"
-        )
-    only = read_name(path.resolve().parent / path.name)
-    if only is None:
-        raise TapeError(
-            f"{path.name} does not tell which symbol's candles it holds; expected {GOOD_NAMES}; rename the file"
-        )
-    return [(path, path.name, only)]
-
-
-def _walk(top: Path) -> list[Path]:
-    def refuse(error: OSError) -> None:
-        place = Path(error.filename).name
-        raise TapeError(f"{place} cannot be read: permission denied; allow reading it or choose another path") from None
-
-    files: list[Path] = []
-    for folder, inner, names in os.walk(top, onerror=refuse):
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        files += [Path(folder, name) for name in names if has_suffix(name) and not name.startswith(".")]
-    return sorted(files)
+    kept: list[TapeFile] = []
+    unchecked: list[TapeFile] = []
+    fault: TapeError | None = None
+    for file in files:
+        try:
+            checksum(file.path, file.name)
+            if file.path.suffix.lower() == ".zip" and (wrong := foreign_member(file.path, file.name, file.symbol)):
+                raise TapeError(wrong)
+            expected = published_digest(file.path, file.name)
+            if expected is None:
+                unchecked.append(file)
+            elif sha256(file.path, file.name) != expected:
+                raise TapeError(
+                    f"{file.name} does not have the checksum beside it; expected SHA-256 {expected[:12]}…; "
+                    "download it again"
+                )
+        except TapeError as error:
+            if terms.strict:
+                raise
+            fault = fault or error
+            left_out.append(LeftOut(file.name, str(error)))
+            continue
+        kept.append(file)
+    if fault is not None and not kept:
+        raise fault
+    if len(unchecked) < len(kept):
+        left_out += [LeftOut(file.name, "no CHECKSUM lies beside it", read=True) for file in unchecked]
+    return kept
 
 
 def _one_product(found: list[Found], asked: Product | None) -> tuple[Product, list[Found]]:
@@ -268,9 +266,11 @@ def in_time(files: Sequence[TapeFile]) -> tuple[TapeFile, ...]:
     return tuple(files) if len(files) == 1 else tuple(sorted(files, key=place))
 
 
-def _fingerprint(files: list[TapeFile]) -> str:
+def _fingerprint(files: list[TapeFile], changes: str) -> str:
     """Digest of names, sizes and checksums, never of a folder: a tape that moved is still the same tape."""
     lines = sorted(f"{file.path.name} {checksum(file.path, file.name)}" for file in files)
+    if changes:
+        lines.append(changes)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

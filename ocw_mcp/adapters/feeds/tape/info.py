@@ -7,17 +7,18 @@ from pathlib import Path
 
 import msgspec
 
-from ocw_mcp.adapters.feeds.tape.derivatives import funding, metrics
-from ocw_mcp.adapters.feeds.tape.files import Selection, TapeFile, asked_interval, find, in_time, known, select
+from ocw_mcp.adapters.feeds.tape.derivatives import METRICS_EVERY, funding, metrics
+from ocw_mcp.adapters.feeds.tape.files import Selection, TapeFile, asked_interval, in_time, known, select, sound
+from ocw_mcp.adapters.feeds.tape.finding import Found, find
 from ocw_mcp.adapters.feeds.tape.names import MONTHLY, Stream
-from ocw_mcp.adapters.feeds.tape.order import Tally
 from ocw_mcp.adapters.feeds.tape.rows import candles
+from ocw_mcp.adapters.feeds.tape.stamps import StampFit, TakerVolumes
+from ocw_mcp.adapters.feeds.tape.terms import Discontinuity, LeftOut, Tally, TapeTerms, shown_name
 from ocw_mcp.adapters.feeds.tape.trades import trades
 from ocw_mcp.domain.errors import TapeError
-from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.time import HOUR, MINUTE, span_ms, span_name
+from ocw_mcp.domain.market import Candle, Metrics, Product
+from ocw_mcp.domain.time import HOUR, span_ms, span_name
 
-_METRICS_EVERY = 5 * MINUTE
 _SLACK = 2
 """A row that comes later than due by this part of its step, or more, leaves a gap; stamps jitter by seconds."""
 
@@ -61,6 +62,14 @@ class StreamInfo(msgspec.Struct):
     gaps: Gaps = msgspec.field(default_factory=Gaps)
     used: bool = False
     """Whether a replay of the path would read it."""
+    left_out: int = 0
+    """Rows that cannot be believed."""
+    moved_on_no_volume: int = 0
+    """Candles whose price moved though nothing was traded."""
+    discontinuity: Discontinuity | None = None
+    """Where a replay ends the symbol, since its price goes on in another unit after a hole; nothing after it counts."""
+    stamps: list[StampFit] = msgspec.field(default_factory=list)
+    """Of metrics beside candles that say what takers bought: whether their stamps fit."""
     fault: str | None = None
     """Why reading stopped, if it did; the figures are those up to there."""
 
@@ -84,6 +93,8 @@ class TapeInfo(msgspec.Struct, frozen=True):
 
     streams: list[StreamInfo]
     replay: ReplayPlan
+    left_out: list[LeftOut] = msgspec.field(default_factory=list)
+    """Files, and rows by file, that a replay does not read, with the reason."""
 
 
 def inspect(
@@ -92,26 +103,33 @@ def inspect(
     interval: str | None = None,
     symbols: Sequence[str] | None = None,
     listener: Callable[[StreamInfo], None] | None = None,
+    terms: TapeTerms = TapeTerms(),  # noqa: B008 - it is frozen
 ) -> TapeInfo:
     """Read all of a tape and count. `listener` hears of each stream before its rows are read.
 
     Raises TapeError when the path holds no tape, or nothing of what was asked for.
     """
     wanted = None if interval is None else asked_interval(interval)
+    left_out: list[LeftOut] = []
+    every = [file for each in find(path, left_out) if (file := _known(each, terms, left_out)) is not None]
     files = [
         file
-        for file in (known(*each) for each in find(path))
+        for file in every
         if (product is None or file.product in (None, product))
         and (wanted is None or file.stream is not Stream.KLINES or file.interval == wanted)
         and (symbols is None or file.symbol in {symbol.upper() for symbol in symbols})
     ]
     if not files:
         raise TapeError(
-            f"{path.name or path} holds nothing of the product, interval and symbols asked for; "
+            f"{shown_name(path.name or str(path))} holds nothing of the product, interval and symbols asked for; "
             "expected some of them there; leave the choice out to see all"
         )
-    plan, used = _plan(path, product, interval, symbols)
+    if not terms.strict:
+        files = sound(files, terms, left_out)
+    plan, used, beside = _plan(path, product, interval, symbols, terms)
+    left_out += [each for each in beside if each not in left_out]
     streams: list[StreamInfo] = []
+    volumes = {file.symbol: TakerVolumes() for file in files if file.stream is Stream.METRICS}
     for _, group in groupby(sorted(files, key=_place), key=_place):
         members = list(group)
         info = StreamInfo(
@@ -124,10 +142,21 @@ def inspect(
         )
         if listener is not None:
             listener(info)
-        _count(members, info)
+        tally = _count(members, info, terms, volumes.get(info.symbol))
+        left_out += tally.left_out.values()
         streams.append(info)
     stops = next((each.fault for each in streams if each.used and each.fault), None)
-    return TapeInfo(streams, msgspec.structs.replace(plan, stops=stops))
+    return TapeInfo(streams, msgspec.structs.replace(plan, stops=stops), left_out)
+
+
+def _known(found: Found, terms: TapeTerms, left_out: list[LeftOut]) -> TapeFile | None:
+    try:
+        return known(*found)
+    except TapeError as fault:
+        if terms.strict:
+            raise
+        left_out.append(LeftOut(found[1], str(fault)))
+        return None
 
 
 def _place(file: TapeFile) -> tuple[str, str, int, int, str]:
@@ -136,12 +165,12 @@ def _place(file: TapeFile) -> tuple[str, str, int, int, str]:
 
 
 def _plan(
-    path: Path, product: Product | None, interval: str | None, symbols: Sequence[str] | None
-) -> tuple[ReplayPlan, set[Path]]:
+    path: Path, product: Product | None, interval: str | None, symbols: Sequence[str] | None, terms: TapeTerms
+) -> tuple[ReplayPlan, set[Path], tuple[LeftOut, ...]]:
     try:
-        chosen: Selection = select(path, product, interval, symbols)
+        chosen: Selection = select(path, product, interval, symbols, terms)
     except TapeError as error:
-        return ReplayPlan(refused=str(error)), set()
+        return ReplayPlan(refused=str(error)), set(), ()
     built = [symbol for symbol, files in chosen.files.items() if files[0].stream is Stream.TRADES]
     plan = ReplayPlan(
         product=chosen.product,
@@ -151,25 +180,28 @@ def _plan(
         metrics=tuple(chosen.metrics),
         funding=tuple(chosen.funding),
     )
-    return plan, {file.path for file in chosen.all_files}
+    return plan, {file.path for file in chosen.all_files}, chosen.left_out
 
 
-def _count(files: Sequence[TapeFile], info: StreamInfo) -> None:
-    """Read one stream and put down what it holds, up to its end or its first fault."""
-    tally = Tally()
+def _count(files: Sequence[TapeFile], info: StreamInfo, terms: TapeTerms, volumes: TakerVolumes | None) -> Tally:
+    """Read one stream and put down what it holds, up to its end or to the fault that stops it."""
+    tally = Tally(terms=terms)
     try:
         if info.interval == MONTHLY:
             info.fault = "candles of a month have no fixed length, and are not read"
-            return
-        _walk(info, in_time(files), tally)
+            return tally
+        _walk(info, in_time(files), tally, volumes)
     except TapeError as error:
         info.fault = str(error)
     info.duplicates, info.disordered, info.empty = tally.duplicates, tally.disordered, tally.empty
+    info.left_out = sum(each.rows or 0 for each in tally.left_out.values())
+    info.discontinuity = tally.discontinuities.get(info.symbol)
+    return tally
 
 
-def _walk(info: StreamInfo, files: Sequence[TapeFile], tally: Tally) -> None:
+def _walk(info: StreamInfo, files: Sequence[TapeFile], tally: Tally, volumes: TakerVolumes | None) -> None:
     due: int | None = None
-    for at, place, step in _rows(info, files, tally):
+    for at, place, step in _rows(info, files, tally, volumes):
         if due is not None and info.last is not None and place > due and place - due >= step // _SLACK:
             timed = info.stream != Stream.TRADES
             info.gaps.add(max(1, (place - due) // step), due if timed else info.last, at)
@@ -178,23 +210,40 @@ def _walk(info: StreamInfo, files: Sequence[TapeFile], tally: Tally) -> None:
         info.rows, info.last, due = info.rows + 1, at, place + step
 
 
-def _rows(info: StreamInfo, files: Sequence[TapeFile], tally: Tally) -> Iterator[tuple[int, int, int]]:
+def _rows(
+    info: StreamInfo, files: Sequence[TapeFile], tally: Tally, volumes: TakerVolumes | None
+) -> Iterator[tuple[int, int, int]]:
     """Each row's time, its place in the sequence (a time, or an id), and the step from there to the next place."""
     match info.stream:
         case Stream.KLINES:
             interval = span_ms(info.interval or "1m")
             with closing(candles(files, info.symbol, interval, None, tally)) as read:
+                before: Candle | None = None
                 for candle in read:
+                    info.moved_on_no_volume += candle.volume == 0 and _moved(candle, before)
+                    before = candle
+                    if volumes is not None:
+                        volumes.take(candle)
                     yield candle.open_time, candle.open_time, interval
         case Stream.TRADES:
-            with closing(trades(files, tally)) as told:
-                for trade in told:
+            with closing(trades(files, tally)) as traded:
+                for trade in traded:
                     yield trade.at, trade.id, 1
         case Stream.METRICS:
+            told: list[Metrics] = []
             with closing(metrics(files, info.symbol, None, tally)) as rows:
                 for row in rows:
-                    yield row.at, row.at, _METRICS_EVERY
+                    told.append(row)
+                    yield row.at, row.at, METRICS_EVERY
+            if volumes is not None:
+                info.stamps = volumes.fit(told, tally.terms.begins_from)
         case _:
             with closing(funding(files, info.symbol, None, tally)) as rates:
                 for rate in rates:
                     yield rate.at, rate.at, rate.interval_hours * HOUR
+
+
+def _moved(candle: Candle, before: Candle | None) -> bool:
+    """Whether a price moved within a candle, or since the close of the one right before it."""
+    since = before.close if before is not None and before.close_time == candle.open_time else candle.open
+    return candle.low != candle.high or candle.close != since

@@ -1,8 +1,9 @@
 """Several streams become one: frames in the order of time, each with all that is known from its moment on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import merge
 
+from ocw_mcp.adapters.feeds.tape.terms import Discontinuity
 from ocw_mcp.domain.market import Candle, Frame, Funding, Metrics, Opening
 from ocw_mcp.domain.time import DAY
 
@@ -52,17 +53,21 @@ def with_derivatives(
     metrics: Sequence[Iterator[Metrics]],
     funding: Sequence[Iterator[Funding]],
     begins: bool,
+    ended: Mapping[str, Discontinuity],
 ) -> Iterator[Frame]:
     """Put each row of metrics and funding into the frame of its moment, or into one of its own between two frames.
 
     Where the tape `begins` with these frames, what was known before, up to LEAD, comes with the first. What comes after
-    the last candle is left out, since it has no market any more.
+    the last candle, or after the end of a symbol that `ended`, is left out, since it has no market any more.
     """
     rows: Iterator[Metrics | Funding] = merge(*metrics, *funding, key=lambda row: (row.at, row.symbol))
     row = next(rows, None)
     for frame in frames:
         known: list[Metrics | Funding] = []
         while row is not None and row.at <= frame.at:
+            if ended and row.symbol in ended and row.at > ended[row.symbol].since:
+                row = next(rows, None)
+                continue
             if begins:
                 known += [row] if row.at > frame.at - LEAD else []
             elif not known or known[0].at == row.at:

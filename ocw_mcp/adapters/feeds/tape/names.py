@@ -1,9 +1,10 @@
 """What the name and the place of a file say: stream, symbol, interval, dates, product."""
 
 import re
+import unicodedata
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
+from pathlib import PurePath
 
 import msgspec
 
@@ -17,12 +18,12 @@ GOOD_NAMES = "names such as ETHUSDT-1m-2026-03-09.zip, BTCUSDT-1h-2025-01.csv or
 # These archives have the same file names as candles, or prices in another currency; none of them is what traded.
 _FOREIGN = {"markpriceklines", "indexpriceklines", "premiumindexklines", "cm", "option"}
 
-_DATE = r"\d{4}(?:-\d{2}(?:-\d{2})?)?"
+_DATE = r"[0-9]{4}(?:-[0-9]{2}(?:-[0-9]{2})?)?"
 _NAME = re.compile(
     r"(?:(?P<product>spot|um)[-_])?"
-    r"(?P<symbol>[A-Za-z0-9]{2,30}(?:_\d{6})?)"
-    r"(?:[-_](?:(?P<interval>\d{1,3}(?:mo|[smhdwM]))|(?P<stream>(?i:aggTrades|metrics|fundingRate))))?"
-    rf"(?:[-_](?P<first>{_DATE})(?:_(?P<last>{_DATE}|\d{{2}}(?:-\d{{2}})?))?)?"
+    r"(?P<symbol>[^\W_]{2,40}(?:_[0-9]{6})?)"
+    r"(?:[-_](?:(?P<interval>[0-9]{1,3}(?:mo|[smhdwM]))|(?P<stream>(?i:aggTrades|metrics|fundingRate))))?"
+    rf"(?:[-_](?P<first>{_DATE})(?:_(?P<last>{_DATE}|[0-9]{{2}}(?:-[0-9]{{2}})?))?)?"
 )
 
 
@@ -50,16 +51,23 @@ def has_suffix(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def read_name(path: Path) -> Named | None:
-    """What an absolute path tells about a file of a tape, or None when it names something else."""
+def is_foreign(path: PurePath) -> bool:
+    """Whether a folder of a path says that its files are no trades, or of another product than is traded here."""
+    return not _FOREIGN.isdisjoint(part.lower() for part in path.parts[:-1])
+
+
+def read_name(path: PurePath) -> Named | None:
+    """What a path below the tape's own tells about a file, or None when it names something else."""
     folders = [part.lower() for part in path.parts[:-1]]
-    suffix = next((end for end in sorted(SUFFIXES, key=len, reverse=True) if path.name.lower().endswith(end)), None)
-    match = suffix and _NAME.fullmatch(path.name[: -len(suffix)])
-    if not match or _FOREIGN.intersection(folders):
+    # A file system may keep a name in another form of the same characters.
+    name = unicodedata.normalize("NFC", path.name)
+    suffix = next((end for end in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(end)), None)
+    match = suffix and _NAME.fullmatch(name[: -len(suffix)])
+    if not match or is_foreign(path):
         return None
     symbol, interval = match["symbol"], match["interval"]
     stream = next((each for each in Stream if each.lower() == (match["stream"] or "").lower()), Stream.KLINES)
-    if interval is None and stream is Stream.KLINES and not re.fullmatch(r"[A-Z0-9_]{5,}", symbol):
+    if interval is None and stream is Stream.KLINES and (len(symbol) < 5 or symbol != symbol.upper()):
         return None  # without an interval beside it, a word such as `data` or `notes` is no symbol
     starts, ends = _dates(match["first"], match["last"])
     return Named(
@@ -70,6 +78,20 @@ def read_name(path: Path) -> Named | None:
         ends=ends,
         product=Product(match["product"]) if match["product"] else _product(folders),
     )
+
+
+def archive_product(path: PurePath, symbol: str) -> Product | None:
+    """The product that a file's place says, where its last folders are exactly those of the archive's layout.
+
+    That is `spot` or `futures/um`, then `daily` or `monthly`, a stream, the symbol, and for candles an interval.
+    """
+    folders = [part.lower() for part in path.parts[:-1]]
+    if folders and re.fullmatch(r"[0-9]{1,3}(?:mo|[smhdw])", folders[-1]):
+        folders.pop()
+    match folders:
+        case [*above, "daily" | "monthly", stream, of] if of == symbol.lower() and stream in map(str.lower, Stream):
+            return _product(above[-2:]) if above[-1:] in (["spot"], ["um"]) else None
+    return None
 
 
 def canonical(interval: str) -> str:

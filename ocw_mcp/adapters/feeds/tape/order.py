@@ -11,17 +11,16 @@ from heapq import heappop, heappush
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import msgspec
-
 from ocw_mcp.adapters.feeds.tape.streams import blocks
+from ocw_mcp.adapters.feeds.tape.terms import Tally
 from ocw_mcp.domain.errors import TapeError
 
-WINDOW = 100_000
-"""Rows of a shuffled file that are held at once; a month has 44,640 minutes."""
+WINDOW = 500_000
+"""Rows of a shuffled file that are held at once; a month has 44,640 minutes, and a busy hour 240,000 trades."""
 
 
 class Rows(Protocol):
-    """A file that rows are read from, and the name it has in errors. `starts` is the moment (ms) its name promises."""
+    """A file that rows are read from, and the name it has in errors. `starts` and `ends` (ms) are what it promises."""
 
     @property
     def path(self) -> Path: ...
@@ -31,6 +30,9 @@ class Rows(Protocol):
 
     @property
     def starts(self) -> int | None: ...
+
+    @property
+    def ends(self) -> int | None: ...
 
 
 class Body(NamedTuple):
@@ -47,25 +49,12 @@ class Layout(NamedTuple):
 
     key: Callable[[str], int]
     """What a line is ordered by. Raises ValueError or IndexError for what is no row."""
-    body: Callable[[Rows], Generator[Body, None, None]]
-    """The rows of a file, without its header. Raises TapeError."""
+    body: Callable[[Rows, Tally], Generator[Body, None, None]]
+    """The rows of a file, without its header. Raises TapeError where the whole file cannot be read on."""
     shift: int = 0
     """A key without so many of its lowest bits is its time in ms."""
     leads: bool = False
     """Whether a line begins with its key, as a number: then a block in order is told by its text alone."""
-
-
-class Tally(msgspec.Struct):
-    """What the pass under way met and mended."""
-
-    duplicates: int = 0
-    """Rows that say the same as one before them; they are left out."""
-    disordered: int = 0
-    """Rows that came after a later one of their file; they are put where they belong."""
-    empty: int = 0
-    """Fields without a value, where a stream allows them."""
-    rows: int = 0
-    """Rows read, the duplicates included; counted by streams other than candles."""
 
 
 class Scan(NamedTuple):
@@ -152,7 +141,7 @@ def in_order(files: Sequence[Rows], layout: Layout, tally: Tally) -> Generator[B
                 _, place, seen = heappop(waiting)
                 look(seen.last)
                 if seen.ordered and (not waiting or seen.last <= waiting[0][0]):
-                    yield from layout.body(files[place])
+                    yield from _body(files[place], layout, tally)
                 else:
                     begin(place, seen)
                 continue
@@ -190,7 +179,7 @@ def _places(
     held: list[_Place] = []
     rows = (
         (body.width, number, line)
-        for body in layout.body(file)
+        for body in _body(file, layout, tally)
         for number, line in zip(body.numbers, body.lines, strict=True)
     )
     for width, number, line in rows:
@@ -209,6 +198,14 @@ def _places(
             yield width, heappop(held)
     while held:
         yield width, heappop(held)
+
+
+def _body(file: Rows, layout: Layout, tally: Tally) -> Generator[Body, None, None]:
+    """A file's rows, up to where it cannot be read on."""
+    try:
+        yield from layout.body(file, tally)
+    except TapeError as fault:
+        tally.give_up(file.name, fault)
 
 
 def _key_or_none(key: Callable[[str], int], line: str) -> int | None:

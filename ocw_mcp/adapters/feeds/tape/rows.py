@@ -5,6 +5,7 @@ from contextlib import closing
 from itertools import islice, pairwise
 from math import inf
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,13 +18,15 @@ from ocw_mcp.adapters.feeds.tape.faults import (
     MICROSECONDS,
     again_fault,
     header_fault,
+    off_grid,
     open_ms,
     row_fault,
     sequel_fault,
     taker_volume,
 )
-from ocw_mcp.adapters.feeds.tape.order import Body, Layout, Rows, Tally, in_order
+from ocw_mcp.adapters.feeds.tape.order import Body, Layout, Rows, in_order
 from ocw_mcp.adapters.feeds.tape.streams import blocks
+from ocw_mcp.adapters.feeds.tape.terms import Tally
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import DAY, SECOND, span_name
@@ -40,15 +43,17 @@ class Head(msgspec.Struct, frozen=True):
 
 def layout(interval: int) -> Layout:
     """How files of candles of `interval` (ms) are read."""
-    return Layout(_key, lambda file: _body(file.path, file.name, interval), leads=True)
+    return Layout(_key, lambda file, tally: _body(file, tally, interval), leads=True)
 
 
 def candles(
-    files: Sequence[Rows], symbol: str, interval: int, after: int | None, tally: Tally
+    files: Sequence[Rows], symbol: str, interval: int, after: int | None, tally: Tally, before: Candle | None = None
 ) -> Generator[Candle, None, None]:
     """The candles of one symbol's files that close later than `after` (ms), in the order of time.
 
-    Raises TapeError at the first row that cannot be believed, or that contradicts the one before it.
+    `before` is the last candle of earlier files, where there are some. They end before a price in another unit.
+    A row that cannot be believed, or that contradicts the one before it, is left out or raises TapeError, as the terms
+    of `tally` say.
     """
     grid = min(interval, DAY)  # longer candles open on a day, but on no multiple of their length since 1970
     known = -1 if after is None else after - interval
@@ -80,16 +85,27 @@ def candles(
                 good = False
             if not good:  # the very first row comes here too, for want of a previous price
                 if wrong := row_fault(cells, width, grid):
-                    raise refusal(name, number, wrong)
+                    often = off_grid(cells[0], grid)
+                    tally.leave_out(name, refusal(name, number, wrong), often=often)
+                    continue
                 opens_at, (open_, high, low, close, volume) = open_ms(cells[0]), map(float, cells[1:6])
                 taker = taker_volume(cells, volume)
                 if past and opens_at <= open_ms(past[0]):
                     if opens_at == open_ms(past[0]) and list(map(float, cells[1:6])) == list(map(float, past[1:6])):
                         tally.duplicates += 1
-                        continue
-                    raise refusal(name, number, again_fault(opens_at, open_ms(past[0]), *place))
+                    else:
+                        wrong = again_fault(opens_at, open_ms(past[0]), *place)
+                        tally.leave_out(name, refusal(name, number, wrong))
+                    continue
+                if not past and before is not None and opens_at > before.close_time:
+                    due, previous = before.close_time, before.close
+                if previous and opens_at > due and tally.is_discontinuity(symbol, due, opens_at, previous, open_):
+                    return
                 if wrong := sequel_fault(opens_at, due, low, high, previous or open_):
-                    raise refusal(name, number, wrong)
+                    tally.leave_out(name, refusal(name, number, wrong))
+                    continue
+            elif opens_at != due and tally.is_discontinuity(symbol, due, opens_at, previous, open_):
+                return
             due, previous, past, place = opens_at + interval, close, cells, (name, number)
             if opens_at > known:
                 yield Candle(symbol, opens_at, interval, open_, high, low, close, volume, taker)
@@ -111,11 +127,20 @@ def looks_like_candles(path: Path, name: str) -> bool:
     return first == [""] or not header_fault(first) or (len(first) in COLUMNS and len(first[0]) > 11)
 
 
+class _File(NamedTuple):
+    """A file of which only path and name are known."""
+
+    path: Path
+    name: str
+    starts: int | None = None
+    ends: int | None = None
+
+
 def read_head(path: Path, name: str) -> Head:
     """What the first rows tell. Raises TapeError when there are none, or when the first is no candle."""
     opens: list[int] = []
     lasts: list[int] = []
-    with closing(_body(path, name)) as body:
+    with closing(_body(_File(path, name), Tally(), 0)) as body:
         rows = (
             (number, width, line)
             for _, numbers, width, lines in body
@@ -134,8 +159,9 @@ def read_head(path: Path, name: str) -> Head:
     return Head(opens[0], interval if 0 < interval <= 7 * DAY and interval % SECOND == 0 else 0)
 
 
-def _body(path: Path, name: str, interval: int = 0) -> Generator[Body, None, None]:
+def _body(file: Rows, tally: Tally, interval: int) -> Generator[Body, None, None]:
     """The rows. Raises TapeError when there is none, or when the first one lasts longer than `interval` (ms)."""
+    name = file.name
 
     def check(cells: list[str], number: int) -> None:
         lasts = 0 if row_fault(cells, len(cells), 1) else _lasts(cells)
@@ -145,7 +171,7 @@ def _body(path: Path, name: str, interval: int = 0) -> Generator[Body, None, Non
                 "as the file's name says; rename the file"
             )
 
-    return body(path, name, _header, "candles", check)
+    return body(file, tally, _header, "candles", check)
 
 
 def _header(cells: list[str]) -> str | None:

@@ -1,7 +1,9 @@
 """The text inside zip, csv and csv.gz files, block by block, and one sentence for every way in which it fails."""
 
 import gzip
+import hashlib
 import io
+import re
 import zipfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -16,6 +18,8 @@ LONGEST = 1_000
 """Characters in the longest line that can be a candle; a foreign file may have no line ends at all."""
 
 AGAIN = "download it again"
+CHECKSUM = ".CHECKSUM"
+"""The ending of the file with the SHA-256 of another one, beside it."""
 
 
 @contextmanager
@@ -56,6 +60,31 @@ def checksum(path: Path, name: str) -> str:
                 return str(size)
             stream.seek(max(0, size - 8))
             return f"{size}:{stream.read().hex()}"
+
+
+def csv_name(path: Path, name: str) -> str | None:
+    """What the csv file in a zip file is called; None for other files. Raises TapeError."""
+    if path.suffix.lower() != ".zip":
+        return None
+    with refusing(name), zipfile.ZipFile(path) as archive:
+        return _member(archive, name).filename
+
+
+def published_digest(path: Path, name: str) -> str | None:
+    """The SHA-256 that the file beside a path says it has; None where no file says one. Raises TapeError."""
+    beside = path.with_name(path.name + CHECKSUM)
+    with refusing(name + CHECKSUM):
+        if not beside.is_file():
+            return None
+        with beside.open("rb") as stream:
+            match = re.match(rb"\s*([0-9a-fA-F]{64})(?:\s|$)", stream.read(LONGEST))
+    return match[1].decode().lower() if match else None
+
+
+def sha256(path: Path, name: str) -> str:
+    """The SHA-256 of a file, in hex. Raises TapeError."""
+    with refusing(name), path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def blocks(path: Path, name: str) -> Generator[list[str], None, None]:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from ocw_mcp.adapters.feeds.tape.body import body, refusal, shown
 from ocw_mcp.adapters.feeds.tape.faults import EARLIEST, LATEST, LEAP, MICROSECONDS
-from ocw_mcp.adapters.feeds.tape.order import Layout, Rows, Tally, in_order
+from ocw_mcp.adapters.feeds.tape.order import Layout, Rows, in_order
+from ocw_mcp.adapters.feeds.tape.terms import Tally
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import DAY
 
@@ -52,41 +53,40 @@ def trades(files: Sequence[Rows], tally: Tally) -> Generator[Trade, None, None]:
                     and trade.id != last.id
                 )
             except (ValueError, IndexError, KeyError):
-                raise refusal(name, number, _fault(cells, width)) from None
+                tally.leave_out(name, refusal(name, number, _fault(cells, width)))
+                continue
             if not good:
-                if wrong := _fault(cells, width):
-                    raise refusal(name, number, wrong)
-                if trade.id == last.id:
-                    if trade == last:
-                        tally.duplicates += 1
-                        continue
-                    raise refusal(
-                        name,
-                        number,
-                        f"the trade {trade.id} has other numbers than in {place[0]}, line {place[1]}; expected one and "
-                        "the same",
-                    )
-                if trade.at < last.at:
-                    raise refusal(
-                        name, number, "the trade comes long after a later one; expected rows in the order of time"
-                    )
-                if last.id >= 0:
-                    raise refusal(
-                        name,
-                        number,
-                        f"the price {trade.price!r} is over a million times off the previous price {last.price!r}; "
-                        "expected the same unit and decimal point throughout",
-                    )
+                if trade == last and not _fault(cells, width):
+                    tally.duplicates += 1
+                    continue
+                if wrong := _fault(cells, width) or _sequel_fault(trade, last, place):
+                    tally.leave_out(name, refusal(name, number, wrong))
+                    continue
             last, place = trade, (name, number)
             yield trade
 
 
+def _sequel_fault(trade: Trade, last: Trade, place: tuple[str, int]) -> str:
+    """What is wrong with a trade, good by itself, after the one before it; empty when nothing is."""
+    if trade.id == last.id:
+        return f"the trade {trade.id} has other numbers than in {place[0]}, line {place[1]}; expected one and the same"
+    if trade.at < last.at:
+        return "the trade comes long after a later one; expected rows in the order of time"
+    if last.id >= 0:
+        return (
+            f"the price {trade.price!r} is over a million times off the previous price {last.price!r}; "
+            "expected the same unit and decimal point throughout"
+        )
+    return ""
+
+
 def trade_candles(
-    files: Sequence[Rows], symbol: str, interval: int, after: int | None, tally: Tally
+    files: Sequence[Rows], symbol: str, interval: int, after: int | None, tally: Tally, before: Candle | None = None
 ) -> Generator[Candle, None, None]:
     """Candles of `interval` (ms) that close later than `after` (ms), built from trades; none where nothing was traded.
 
-    The last one holds whatever the files have of it. Raises TapeError as `trades` does.
+    The last one holds whatever the files have of it. `before` is the last candle of earlier files, if there are some.
+    They end before a price in another unit. Raises TapeError as `trades` does.
     """
     known = -1 if after is None else after - interval
     anchor = 4 * DAY if interval % (7 * DAY) == 0 else 0  # 1970 began on a Thursday, and weeks begin on Mondays
@@ -97,6 +97,10 @@ def trade_candles(
             if opens_at > known:
                 yield _candle(symbol, opens_at, interval, open_, high, low, close, volume, taken)
             opens_at = at - (at - anchor) % interval
+            if before is not None and until < 0:
+                until, close = before.close_time, before.close
+            if opens_at > until >= 0 and tally.is_discontinuity(symbol, until, opens_at, close, price):
+                return
             until = opens_at + interval
             open_ = high = low = price
             volume = taken = 0.0
@@ -175,4 +179,4 @@ def _header(cells: list[str]) -> str | None:
     return f"{shown(','.join(cells))} is neither a trade nor the header of trades; expected {_FIRST},price,quantity,…"
 
 
-TRADES = Layout(_key, lambda file: body(file.path, file.name, _header, "trades"), shift=_ID_BITS)
+TRADES = Layout(_key, lambda file, tally: body(file, tally, _header, "trades"), shift=_ID_BITS)

@@ -105,6 +105,9 @@ _CAME = """SELECT idempotency_key, symbol, 'sent', client_id FROM orders
     WHERE wake_id = :wake AND (:symbol IS NULL OR symbol = :symbol)
     UNION ALL SELECT json_extract(payload, '$.intent.idempotency_key'), symbol, 'refused', 'refusal:' || refusals.seq
     FROM refusals JOIN events USING (seq) WHERE wake_id = :wake AND (:symbol IS NULL OR symbol = :symbol)"""
+_NEWEST_ASKED = """SELECT intended_at, n || '-' || leg || '-' || revision FROM orders WHERE idempotency_key LIKE ?
+    ORDER BY rowid DESC LIMIT 1"""
+_NEWEST_REFUSED = "SELECT 'refusal:' || seq FROM refusals WHERE wake_id IS NULL ORDER BY seq DESC LIMIT 1"
 _ASKED = "SELECT seq, at, payload FROM events WHERE kind = 'caller.asked' AND seq < ? ORDER BY seq DESC"
 _FOLLOWED = """SELECT seq, at, payload FROM events WHERE seq > ? AND kind IN ('order.intended', 'order.refused',
     'order.accepted', 'order.rejected', 'order.unknown', 'order.cancel_requested', 'order.canceled', 'order.filled',
@@ -124,9 +127,22 @@ def read_story(state: Path, asked: str) -> Story:
 
 
 def newest_story(db: Database, book: Book) -> Story:
-    """Tell of the newest decision that acted, or of the newest at all. Raises SettingsError where there is none."""
-    newest = find_decisions(db, book, 1, acted=True).decisions or find_decisions(db, book, 1).decisions
-    return find_story(db, book, f"wake:{newest[0].wake_id}" if newest else "wake:1")
+    """Return the story of what acted last: a decision, or an order that a client asked for outside any wake.
+
+    Where nothing acted, that of the newest refusal of a client, or of the newest decision. Raises SettingsError where
+    the book has none of them.
+    """
+    acted = find_decisions(db, book, 1, acted=True).decisions
+    asked = db.execute(_NEWEST_ASKED, (f"{ASKED_BY}%",)).fetchone()
+    if asked is not None and not (acted and acted[0].at > asked[0]):
+        return find_story(db, book, asked[1])
+    if acted:
+        return find_story(db, book, f"wake:{acted[0].wake_id}")
+    refused = db.execute(_NEWEST_REFUSED).fetchone()
+    if refused is not None:
+        return find_story(db, book, refused[0])
+    held = find_decisions(db, book, 1).decisions
+    return find_story(db, book, f"wake:{held[0].wake_id}" if held else "wake:1")
 
 
 def find_story(db: Database, book: Book, asked: str) -> Story:

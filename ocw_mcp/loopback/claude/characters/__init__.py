@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ocw_mcp.loopback.claude.answer import Answer
+from ocw_mcp.loopback.claude.characters.gateways import masked, mute, talker, translated
 from ocw_mcp.loopback.claude.characters.hallucinator import hallucinator
 from ocw_mcp.loopback.claude.characters.trader import trader
 from ocw_mcp.loopback.claude.characters.troubled import broken, dropped, limited, overloaded, refuser, silent, slow
@@ -25,4 +26,8 @@ CHARACTERS: Final[dict[str, Character]] = {
     "broken": broken,
     "dropped": dropped,
     "refuser": refuser,
+    "mute": mute,
+    "translated": translated,
+    "masked": masked,
+    "talker": talker,
 }

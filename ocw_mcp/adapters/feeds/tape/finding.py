@@ -1,0 +1,123 @@
+"""What lies under a path: files of a tape, and files that are none, each with the reason."""
+
+import os
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from ocw_mcp.adapters.feeds.tape.names import (
+    GOOD_NAMES,
+    SUFFIXES,
+    Named,
+    Stream,
+    archive_product,
+    has_suffix,
+    is_foreign,
+    read_name,
+)
+from ocw_mcp.adapters.feeds.tape.rows import looks_like_candles
+from ocw_mcp.adapters.feeds.tape.streams import CHECKSUM, csv_name
+from ocw_mcp.adapters.feeds.tape.terms import LeftOut, shown_name
+from ocw_mcp.domain.errors import TapeError
+
+Found = tuple[Path, str, Named]
+"""A file, its name relative to the given path as it is shown, and what that name says."""
+
+_PART = ".part"
+
+
+def find(path: Path, left_out: list[LeftOut]) -> list[Found]:
+    """Files of a tape at or under a path, with their names relative to it, in the order of these names.
+
+    Only the part of a path below the given one says what a file is, unless the archive's whole layout is there. Every
+    other file goes to `left_out`, but checksums.
+    Raises TapeError when there is no file of a tape.
+    """
+    shown = shown_name(path.name or str(path))
+    if path.is_dir():
+        found = [each for file in _walk(path, left_out) if (each := _found(path, file, left_out)) is not None]
+        if not found:
+            raise TapeError(
+                f"{shown} holds no candle files; expected the archive's spot or USD-M klines under "
+                f"{GOOD_NAMES}; give another path or rename the files"
+            )
+        return found
+    if not path.exists():
+        raise TapeError(f"{shown} does not exist; expected a directory or a file of candles; check the path")
+    if not path.is_file() or not has_suffix(path.name):
+        raise TapeError(
+            f"{shown} is no candle file; expected a directory or one file ending in {', '.join(SUFFIXES[:-1])} or "
+            f"{SUFFIXES[-1]}; give another path"
+        )
+    only = read_name(PurePosixPath(path.name))
+    if only is None:
+        raise TapeError(
+            f"{shown} does not tell which symbol's candles it holds; expected {GOOD_NAMES}; rename the file"
+        )
+    return [(path, shown, _placed(only, path.resolve().parent / path.name))]
+
+
+def _placed(named: Named, place: Path) -> Named:
+    """What a name says, with the product that the whole of the archive's own layout says, where it is silent."""
+    if named.product is not None:
+        return named
+    return msgspec.structs.replace(named, product=archive_product(place, named.symbol))
+
+
+def _found(top: Path, file: Path, left_out: list[LeftOut]) -> Found | None:
+    below = PurePosixPath(file.relative_to(top).as_posix())
+    name = shown_name(str(below))
+    named = read_name(below) if has_suffix(below.name) else None
+    why = ""
+    if any(part.startswith(".") for part in below.parts):
+        why = "hidden"
+    elif below.name.endswith(_PART):
+        why = "the unfinished part of a download"
+    elif not has_suffix(below.name):
+        why = f"no {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file"
+    elif is_foreign(below):
+        why = "of a folder that holds no trades of spot or USD-M"
+    elif named is None:
+        why = "its name does not tell a symbol and a stream"
+    elif named.interval is None and named.stream is Stream.KLINES and not _like_candles(file, name):
+        # A name without an interval may be anything in capitals, such as a table of unemployment: the text decides.
+        why = "its first line is no candle"
+    if not why and named is not None:
+        return file, name, _placed(named, top.resolve() / below)
+    left_out.append(LeftOut(name, why))
+    return None
+
+
+def _like_candles(file: Path, name: str) -> bool:
+    try:
+        return looks_like_candles(file, name)
+    except TapeError:
+        return True  # whoever reads it tells what is wrong
+
+
+def _walk(top: Path, left_out: list[LeftOut]) -> list[Path]:
+    def refuse(error: OSError) -> None:
+        place = shown_name(Path(error.filename).name)
+        raise TapeError(f"{place} cannot be read: permission denied; allow reading it or choose another path") from None
+
+    files: list[Path] = []
+    for folder, inner, names in os.walk(top, onerror=refuse):
+        hidden = [name for name in inner if name.startswith(".")]
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        for name in hidden:
+            below = Path(folder, name).relative_to(top).as_posix()
+            left_out.append(LeftOut(f"{shown_name(below)}/", "hidden"))
+        files += [Path(folder, name) for name in names if not name.endswith(CHECKSUM)]
+    return sorted(files)
+
+
+def foreign_member(path: Path, name: str, symbol: str) -> str:
+    """What is wrong with a zip whose member names another symbol; empty otherwise. Raises TapeError."""
+    member = csv_name(path, name)
+    inside = None if member is None else read_name(PurePosixPath(PurePosixPath(member).name))
+    if inside is None or inside.symbol == symbol:
+        return ""
+    return (
+        f"{name} holds a file of {inside.symbol}, {shown_name(member or '')}; expected {symbol} as its own name says; "
+        "rename the zip file, or download it again"
+    )

@@ -1,0 +1,56 @@
+"""Reads what went wrong from the words of an error, as gateways put them into a 200 or under another status."""
+
+import json
+import re
+from typing import Any, Final
+
+from ocw_mcp.agent.causes import Cause, Trouble
+
+_BY_WORDS: Final = (
+    (
+        Cause.NO_CREDIT,
+        r"credit balance|insufficient[_ ](?:quota|credit|fund|balance)|current quota|payment|billing|\b402\b",
+    ),
+    (Cause.OVERLOADED, r"overloaded|over capacity|at capacity|\b529\b|\b503\b"),
+    (Cause.RATE_LIMITED, r"rate[_ -]?limit|too many requests|\b429\b"),
+    (Cause.BAD_KEY, r"authentication|unauthori[sz]ed|permission|api[_ -]?key|\b401\b|\b403\b"),
+    (Cause.NO_MODEL, r"not_found|model[_ ]not[_ ]found|no such model|\b404\b"),
+    (Cause.TIMEOUT, r"timed? ?out|\b504\b"),
+    (Cause.BAD_REQUEST, r"invalid_request|bad request|too long|\b400\b"),
+    (Cause.SERVER, r"api_error|server_error|internal|bad gateway|\b50[02]\b"),
+)
+_IN_A_STREAM: Final = re.compile(rb"^data: *(\{.*\}) *$", re.MULTILINE)
+_WORKED: Final = frozenset({Cause.SERVER, Cause.TIMEOUT, Cause.MALFORMED})
+"""Causes with which the model may have worked before the error, where the answer was a 200."""
+
+
+def by_words(words: str) -> Cause | None:
+    """Return the cause that an error's kind and message name; None where they name none."""
+    lower = words.lower()
+    return next((cause for cause, pattern in _BY_WORDS if re.search(pattern, lower)), None)
+
+
+def fault(whole: object) -> Trouble | None:
+    """Return the error that stands in a body in place of a message; None where none does."""
+    if not isinstance(whole, dict):
+        return None
+    error = whole.get("error")
+    if not error and whole.get("type") != "error":
+        return None
+    told: dict[str, Any] = error if isinstance(error, dict) else {"message": error or whole.get("message")}
+    kind = " ".join(str(told[name]) for name in ("type", "code", "status") if told.get(name) is not None)
+    message = str(told.get("message") or kind or "no word on why")
+    cause = by_words(f"{kind} {message}") or Cause.MALFORMED
+    return Trouble(cause, f"200 {message}", may_be_billed=cause in _WORKED)
+
+
+def streamed_fault(body: bytes) -> Trouble | None:
+    """Return the error of a body of server-sent events, which nothing asked for."""
+    for line in _IN_A_STREAM.findall(body):
+        try:
+            found = fault(json.loads(line))
+        except (ValueError, RecursionError):
+            continue
+        if found is not None:
+            return found
+    return None

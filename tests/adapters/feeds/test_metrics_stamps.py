@@ -1,0 +1,140 @@
+"""Metrics are known when their five minutes are over, before and after the archive changed what it stamps."""
+
+import asyncio
+import json
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random  # noqa: TID251 - seeded
+
+import pytest
+
+from ocw_mcp.adapters.feeds.tape import TapeFeed
+from ocw_mcp.adapters.feeds.tape.terms import CUT_OVER, TapeTerms
+from ocw_mcp.domain.market import Frame, Metrics
+from ocw_mcp.domain.time import MINUTE, iso
+from tests.support.shell import Ocw
+
+FIVE = 5 * MINUTE
+HEADER = (
+    "create_time,symbol,sum_open_interest,sum_open_interest_value,count_toptrader_long_short_ratio,"
+    "sum_toptrader_long_short_ratio,count_long_short_ratio,sum_taker_long_short_vol_ratio"
+)
+END, BEGINNING = "end", "beginning"
+
+
+@pytest.fixture
+def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ocw:
+    return Ocw(monkeypatch, capsys)
+
+
+def test_the_change_is_at_midnight_of_the_25th_of_june_2026() -> None:
+    assert datetime.fromtimestamp(CUT_OVER / 1000, UTC) == datetime(2026, 6, 25, tzinfo=UTC)
+
+
+class Tape:
+    """Candles around the change, and what the takers bought in each five minutes: bought over sold."""
+
+    def __init__(self, folder: Path, since: int = -60, until: int = 60) -> None:
+        self.folder = folder
+        draw = Random(7)
+        self.ratios: dict[int, float] = {}
+        lines = []
+        for minute in range(since, until):
+            at = CUT_OVER + minute * MINUTE
+            ratio = self.ratios.setdefault(at - at % FIVE, round(math.exp(draw.uniform(-1, 1)), 6))
+            bought = 100 * ratio / (1 + ratio)
+            lines.append(f"{at},100,101,99,100,100,{at + MINUTE - 1},1,1,{bought},1,0")
+        folder.mkdir(exist_ok=True)
+        (folder / "BTCUSDT-1m-2026-06.csv").write_text("\n".join(lines))
+
+    def row(self, begin: int, stamped: str) -> str:
+        """The row of the five minutes from `begin` (ms)."""
+        stamp = iso(begin + (FIVE if stamped == END else 0))[:19].replace("T", " ")
+        return f"{stamp},BTCUSDT,{(begin - CUT_OVER) / MINUTE + 1e6},6,1,1,1,{self.ratios[begin]}"
+
+    def write(self, name: str, *rows: str) -> None:
+        (self.folder / name).write_text("\n".join([HEADER, *rows]))
+
+    def usual(self) -> None:
+        """Two daily files as a fetch across the change brings them: midnight is stamped in both."""
+        old, new = sorted(at for at in self.ratios if at < CUT_OVER), sorted(at for at in self.ratios if at >= CUT_OVER)
+        self.write("BTCUSDT-metrics-2026-06-24.csv", *(self.row(at, END) for at in old))
+        self.write("BTCUSDT-metrics-2026-06-25.csv", *(self.row(at, BEGINNING) for at in new))
+
+
+def frames_of(feed: TapeFeed, after: int | None = None) -> list[Frame]:
+    async def collect() -> list[Frame]:
+        return [frame async for frame in feed.frames(after)]
+
+    return asyncio.run(collect())
+
+
+def known(feed: TapeFeed, after: int | None = None) -> list[tuple[int, Metrics]]:
+    return [(frame.at, row) for frame in frames_of(feed, after) for row in frame.metrics]
+
+
+def test_no_row_is_known_before_its_five_minutes_are_over(tmp_path: Path) -> None:
+    tape = Tape(tmp_path)
+    tape.usual()
+    feed = TapeFeed.open(tmp_path)
+    rows = known(feed)
+    assert [at for at, _ in rows] == [begin + FIVE for begin in sorted(tape.ratios)]
+    assert [row.taker_ratio for _, row in rows] == [tape.ratios[begin] for begin in sorted(tape.ratios)]
+    assert all(at == row.at for at, row in rows)
+    assert feed.dropped == 0
+
+
+def test_a_tape_across_the_change_resumes_after_any_moment(tmp_path: Path) -> None:
+    tape = Tape(tmp_path, -20, 20)
+    tape.usual()
+    feed = TapeFeed.open(tmp_path)
+    frames = frames_of(feed)
+    for moment in range(CUT_OVER - 20 * MINUTE, CUT_OVER + 20 * MINUTE, MINUTE // 2):
+        assert frames_of(feed, moment) == [frame for frame in frames if frame.at > moment]
+
+
+@pytest.mark.parametrize("name", ["BTCUSDT-metrics.csv", "BTCUSDT-metrics-2026-06.csv"])
+def test_one_file_may_hold_both_rows_of_midnight(tmp_path: Path, name: str) -> None:
+    tape = Tape(tmp_path, -20, 20)
+    tape.write(name, *(tape.row(at, END if at < CUT_OVER else BEGINNING) for at in sorted(tape.ratios)))
+    assert [at for at, _ in known(TapeFeed.open(tmp_path))] == [begin + FIVE for begin in sorted(tape.ratios)]
+
+
+def test_a_midnight_that_stands_there_once_or_twice_the_same_looks_not_ahead(tmp_path: Path) -> None:
+    tape = Tape(tmp_path, -5, 20)
+    rows = [tape.row(at, BEGINNING) for at in sorted(tape.ratios) if at >= CUT_OVER]
+    tape.write("BTCUSDT-metrics.csv", rows[0], *rows)
+    feed = TapeFeed.open(tmp_path)
+    assert [at for at, _ in known(feed)] == [begin + FIVE for begin in sorted(tape.ratios) if begin >= CUT_OVER]
+    assert feed.dropped == 1
+
+
+@pytest.mark.parametrize("stamped", [END, BEGINNING])
+def test_what_stamps_mean_is_a_setting(tmp_path: Path, stamped: str) -> None:
+    tape = Tape(tmp_path)
+    tape.write("BTCUSDT-metrics.csv", *(tape.row(at, stamped) for at in sorted(tape.ratios)))
+    terms = TapeTerms(begins_from=0 if stamped == BEGINNING else 1 << 62)
+    feed = TapeFeed.open(tmp_path, terms=terms)
+    assert [at for at, _ in known(feed)] == [begin + FIVE for begin in sorted(tape.ratios)]
+    assert feed.identity != TapeFeed.open(tmp_path).identity
+
+
+def test_info_says_which_reading_fits_and_warns_where_another_does(ocw: Ocw, tmp_path: Path) -> None:
+    tape = Tape(tmp_path / "usual")
+    tape.usual()
+    metrics = json.loads(ocw("tape", "info", tmp_path / "usual", "--json").out)["streams"][1]
+    assert [(fit["side"], fit["read_as"], fit["fits"], fit["disagrees"]) for fit in metrics["stamps"]] == [
+        ("before", END, END, False), ("from", BEGINNING, BEGINNING, False),
+    ]  # fmt: skip
+    assert "WARNING" not in ocw("tape", "info", tmp_path / "usual").out
+    for stamped in (END, BEGINNING):
+        folder = tmp_path / stamped
+        tape = Tape(folder)
+        tape.write("BTCUSDT-metrics.csv", *(tape.row(at, stamped) for at in sorted(tape.ratios)))
+        shown = ocw("tape", "info", folder).out
+        side = "from" if stamped == END else "before"
+        assert f"stamps {side} the change are read as" in shown
+        assert shown.count("WARNING: taker ratios fit") == 1
+        assert "WARNING" not in ocw("tape", "info", folder, "--metrics-stamps", stamped).out
+    assert ocw("tape", "info", tmp_path / "usual", "--metrics-stamps", "soon").code == 2

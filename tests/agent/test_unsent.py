@@ -1,0 +1,95 @@
+"""A decision that a model writes down in place of calling the tool: nothing is sent, and that is said."""
+
+from typing import Any
+
+import pytest
+
+from ocw_mcp.agent.messages import Reply
+from ocw_mcp.agent.pricing import Usage
+from ocw_mcp.agent.unsent import unsent
+from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import UNSENT
+from tests.support.agent import says
+from tests.support.markets import ListFeed, path
+from tests.support.runs import policies
+from tests.support.seated import ByWake, Seated, decides, leg
+
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, budget={"usd_per_day": 1_000, "usd_per_month": 10_000})
+
+WRITTEN = [
+    "BUY BTCUSDT 10% of equity, stop 95000.",
+    "Decision: SELL ETHUSDT.",
+    "**BUY** BTC/USDT size 0.1",
+    "BTCUSDT: SHORT with a stop at 105",
+    "I will buy 0.1 BTC.",
+    "I am going long BTCUSDT with 5%.",
+    "Closing my SOLUSDT long here.",
+    "I have submitted a BUY of BTCUSDT and it was filled at a very good price.",
+    "action: BUY\nsymbol: BTCUSDT",
+    '{"wake": 7, "legs": [{"symbol": "BTCUSDT", "action": "BUY", "size": 0.1}]}',
+    'My answer:\n```json\n{"legs": [{"symbol": "ETHUSDT", "action": "SELL"}]}\n```\nDone.',
+    'decisions_submit(wake=7, legs=[{"symbol": "BTCUSDT", "action": "COVER"}])',
+    "{'symbol': 'BTCUSDT', 'action': 'BUY'}",
+]
+HELD = [
+    "Nothing to do.",
+    "I hold: no reason to BUY BTCUSDT at this price.",
+    "Too choppy, waiting for BTCUSDT to close above 80000 before I buy.",
+    "The long in BTCUSDT is fine.",
+    "Short squeeze in BTCUSDT is over.",
+    "The position stays open, its stop protects it.",
+    '{"legs": []}',
+    '{"symbol": "BTCUSDT", "action": "HOLD"}',
+]
+
+
+@pytest.mark.parametrize("text", WRITTEN)
+def test_a_decision_in_words_or_json_is_found(text: str) -> None:
+    assert unsent(text)
+
+
+@pytest.mark.parametrize("text", HELD)
+def test_a_reason_to_hold_is_no_decision(text: str) -> None:
+    assert not unsent(text)
+
+
+@pytest.mark.parametrize("text", [WRITTEN[0], WRITTEN[9]])
+async def test_a_written_decision_holds_and_is_said_to_be_unsent(text: str) -> None:
+    model = ByWake({1: [says(text)]})
+    seated = Seated(ListFeed(path([100.0] * 5)), model, policy=WAKES)
+    await seated.go()
+    made = seated.events(events.DecisionMade)
+    assert (made[0].decider, made[0].decision.legs, made[0].decision.cause) == ("claude", (), f"{UNSENT}{text}")
+    assert seated.events(events.OrderIntended) == []
+    assert [each.text for each in seated.events(events.Incident)] == [
+        "claude wrote its decision on wake 1 as text; nothing was sent"
+    ]
+    first, second = (str(request.body["messages"]) for request in model.asked[:2])
+    line = "not taken: wake 1 was answered in words, not with decisions_submit: nothing was sent"
+    assert (line in first, line in second) == (False, True)
+
+
+async def test_a_written_decision_is_not_repeated_from_memory() -> None:
+    model = ByWake({1: [says(WRITTEN[0])]})
+    seated = Seated(ListFeed(path([100.0] * 4)), model, policy=WAKES)
+    await seated.go()
+    assert [request.wake for request in model.asked][:2] == [1, 2]
+
+
+async def test_a_decision_by_call_is_no_incident() -> None:
+    seated = Seated(ListFeed(path([100.0] * 4)), ByWake({1: [decides(1, leg("BUY"))]}), policy=WAKES)
+    await seated.go()
+    assert seated.events(events.Incident) == []
+
+
+@pytest.mark.parametrize("content", [(), ({"type": "text", "text": " \u200b\n"},), ({"type": "text", "text": None},)])
+async def test_an_empty_answer_leaves_the_wake_to_the_rules(content: tuple[dict[str, Any], ...]) -> None:
+    empty = Reply("end_turn", content, Usage(plain=100, output=1))
+    model = ByWake({wake: [empty] for wake in (1, 2, 3)})
+    seated = Seated(ListFeed(path([100.0] * 7)), model, policy=WAKES)
+    await seated.go()
+    made = seated.events(events.DecisionMade)
+    assert all(each.decider == "rules" for each in made)
+    assert [each.decision.cause.split(":")[1].strip() for each in made[:4]] == [*["MALFORMED"] * 3, "BREAKER"]
+    assert len(seated.events(events.Incident)) == 3
+    assert seated.run.engine.decisions.state.held is None

@@ -1,0 +1,68 @@
+"""The policy that `[tainted]` names has to be stricter, or the start says that it is not."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from ocw_mcp.app.markets import open_market
+from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies, load_prompts
+from ocw_mcp.app.runner import Job, run
+from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.strictness import looser_and_stricter, not_stricter
+from tests.support.runs import policies
+
+USUAL = load_policies(None).policies
+STRICT = load_policies(None).strict
+
+
+def changed(policy: Policies, table: str, **keys: Any) -> Policies:
+    return policy.model_copy(update={table: getattr(policy, table).model_copy(update=keys)})
+
+
+@pytest.mark.parametrize("name", ["default", "lab"])
+def test_the_shipped_policies_name_a_stricter_one(name: str) -> None:
+    loaded = load_policies(None, name)
+    assert not_stricter(loaded.strict, loaded.policies) == ""
+    assert "order.max_notional" in not_stricter(loaded.policies, loaded.strict)
+
+
+def test_a_policy_that_names_itself_is_said_to_be_the_same() -> None:
+    loaded = load_policies(None, "conservative")
+    assert "is not stricter than conservative: it is the same policy" in not_stricter(loaded.strict, loaded.policies)
+
+
+@pytest.mark.parametrize(
+    ("table", "keys", "named"),
+    [
+        ("position", {"max_share": Decimal("0.9")}, "position.max_share"),
+        ("margin", {"min_free": Decimal(0)}, "margin.min_free"),
+        ("pace", {"reentry_s": 0}, "pace.reentry_s"),
+        ("symbols", {"allow": ("*USDT", "*BTC")}, "symbols.allow"),
+        ("correlated", {"symbols": ()}, "correlated.symbols"),
+    ],
+)
+def test_a_looser_limit_is_named(table: str, keys: dict[str, Any], named: str) -> None:
+    assert f"{named} is looser there" in not_stricter(changed(STRICT, table, **keys), USUAL)
+
+
+def test_a_single_stricter_limit_is_enough() -> None:
+    assert not_stricter(changed(USUAL, "leverage", max=1, usual=1), USUAL) == ""
+    assert not_stricter(changed(USUAL, "symbols", allow=("BTCUSDT",)), USUAL) == ""
+    assert "no limit is stricter there" in not_stricter(changed(USUAL, "gate", cooldown_s=1), USUAL)
+
+
+def test_of_two_policies_one_is_looser_where_the_other_is_stricter() -> None:
+    assert looser_and_stricter(STRICT, USUAL)[1] == looser_and_stricter(USUAL, STRICT)[0]
+
+
+@pytest.mark.parametrize(("strict", "told"), [(policies(), True), (STRICT, False)])
+def test_a_start_says_that_the_policy_is_not_stricter(
+    strict: Policies, told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = load_policies(None)
+    feed = open_market("sim", product=None, interval=None, symbols=(), seed=1)
+    job = Job(feed, "none", LoadedPolicies(USUAL, loaded.hash, "mine.toml", strict), load_prompts(None), 60_000, None)
+    run(job)
+    output = capsys.readouterr()
+    assert ("is not stricter than default" in output.out + output.err) is told

@@ -1,0 +1,119 @@
+"""One caller cannot fill the journal: notes and refusals have a quota, and what reduces risk has none."""
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.asks import (
+    CallerRequest,
+    CancelRequest,
+    CloseRequest,
+    Done,
+    HaltRequest,
+    LegRequest,
+    NoteRequest,
+    ProtectionRequest,
+    SubmitRequest,
+)
+from ocw_mcp.domain.decision import Action, Decision, Leg
+from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.steps import Asked
+from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.engine import approvals
+from tests.engine.test_callers import NOW, D, ask, code, leg
+from tests.support.deciders import Scripted
+from tests.support.legs import buy
+from tests.support.markets import ListFeed, path
+from tests.support.runs import Run, policies
+
+FEW: dict[str, dict[str, object]] = {
+    "gate": {"close_wakes": ["1m"], "cooldown_s": 0},
+    "callers": {"notes_per_minute": 3, "refusals_per_minute": 4},
+}
+
+
+async def run_with(policy: Policies, script: dict[int, Decision] | None = None) -> Run:
+    return await Run(ListFeed(path([100.0] * 4)), Scripted(script or {}), policy=policy).go()
+
+
+def journaled(run: Run, caller: str) -> int:
+    return sum(each.request.principal == caller for each in run.events(events.CallerAsked))
+
+
+async def noted(run: Run, caller: str, number: int) -> bool:
+    return await ask(run, NoteRequest(f"n{number}", caller, "noise")) == Done()
+
+
+async def test_notes_beyond_the_quota_are_refused_and_not_journaled() -> None:
+    run = await run_with(policies(**FEW))
+    assert [await noted(run, "anna", number) for number in range(6)] == [True] * 3 + [False] * 3
+    assert journaled(run, "anna") == 3
+    assert await noted(run, "ben", 0), "another caller has its own"
+    assert await noted(run, "anna", 0), "a note that was written is answered as it was"
+    refused = await ask(run, NoteRequest("n9", "anna", "noise"))
+    assert isinstance(refused, Refusal)
+    assert (refused.code, refused.limit) == (RefusalCode.CALLER_RATE, "3 notes a minute")
+
+
+async def test_names_of_one_token_share_its_quota() -> None:
+    run = await run_with(policies(**FEW))
+    assert [await noted(run, f"mcp:attached/{n}", n) for n in range(5)] == [True] * 3 + [False] * 2
+
+
+async def test_a_minute_later_the_quota_is_whole_again() -> None:
+    run = await run_with(policies(**FEW))
+    for number in range(4):
+        await noted(run, "anna", number)
+    run.clock.advance(NOW + MINUTE)
+    later = NoteRequest("n9", "anna", "noise")
+    await run.simulation._shell.take(Asked(later, NOW))
+    assert run.engine.answer(later) == Done()
+
+
+@pytest.mark.parametrize("turned_away", [Action.BUY, Action.SHORT, Action.ADD])
+async def test_refusals_beyond_the_quota_are_not_journaled(turned_away: Action) -> None:
+    run = await run_with(policies(**FEW))
+    for number in range(8):
+        await ask(run, LegRequest(f"k{number}", "anna", leg(size="9")))
+    assert journaled(run, "anna") == 4
+    assert code(await ask(run, LegRequest("k9", "anna", leg(turned_away)))) is RefusalCode.CALLER_RATE
+    assert code(await ask(run, NoteRequest("n", "anna", "x"))) is RefusalCode.CALLER_RATE
+    assert await ask(run, LegRequest("k1", "ben", leg())) == OrderRef(1, Purpose.ENTRY)
+
+
+async def test_a_caller_out_of_quota_still_reduces_risk() -> None:
+    run = await run_with(policies(**FEW), {1: buy("97")})
+    for number in range(6):
+        await ask(run, LegRequest(f"k{number}", "anna", leg(size="9")))
+    tighter = await ask(run, ProtectionRequest("p", "anna", "BTCUSDT", stop=D("98")))
+    assert not isinstance(tighter, Refusal)
+    closed = await ask(run, CloseRequest("c", "anna", "BTCUSDT"))
+    assert not isinstance(closed, Refusal)
+    assert await ask(run, HaltRequest("h", "anna", "enough")) == Done()
+
+
+async def test_requests_that_change_nothing_fill_no_journal_either() -> None:
+    run = await run_with(policies(**FEW))
+    useless: tuple[Callable[[str], CallerRequest], ...] = (
+        lambda key: CancelRequest(key, "anna", OrderRef(77, Purpose.ENTRY)),
+        lambda key: CloseRequest(key, "anna", "BTCUSDT"),
+        lambda key: ProtectionRequest(key, "anna", "BTCUSDT", stop=D("98")),
+        lambda key: LegRequest(key, "anna", Leg("BTCUSDT", Action.SELL)),
+        lambda key: SubmitRequest(key, "anna", 999, Decision()),
+    )
+    answers = [await ask(run, make(f"k{number}-{again}")) for again in range(3) for number, make in enumerate(useless)]
+    assert journaled(run, "anna") == 4
+    assert [code(each) for each in answers[4:]] == [RefusalCode.CALLER_RATE] * (len(answers) - 4)
+
+
+async def test_one_caller_leaves_room_for_the_approvals_of_another() -> None:
+    policy = policies(gate=FEW["gate"], approval={"above_notional": "0", "modes": [], "answer_s": 600})
+    run = await run_with(policy)
+    asked = leg(size="0.01")
+    waits = [await ask(run, LegRequest(f"k{n}", f"mcp:a/{n}", asked)) for n in range(approvals.MOST_OF_ONE + 2)]
+    assert [isinstance(each, Refusal) for each in waits] == [False] * approvals.MOST_OF_ONE + [True] * 2
+    assert not isinstance(await ask(run, LegRequest("k", "ben", msgspec.structs.replace(asked))), Refusal)

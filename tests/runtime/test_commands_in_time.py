@@ -1,0 +1,83 @@
+"""How soon a run takes a command, and how long it goes on."""
+
+from collections.abc import Sequence
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.steps import Command
+from ocw_mcp.domain.time import MINUTE
+from tests.support.markets import ListFeed, path
+from tests.support.runs import Commands, Run, Unhurried
+
+HALT = Command("c1", "halt", "a person")
+
+
+class Wall(Unhurried):
+    """A clock on which each frame takes so many milliseconds of wall time."""
+
+    def __init__(self, per_frame_ms: float) -> None:
+        super().__init__()
+        self._per_frame = per_frame_ms
+        self.wall = 0.0
+
+    def wall_ms(self) -> float:
+        return self.wall
+
+    def advance(self, to: int) -> None:
+        self.wall += self._per_frame if to > self.now() else 0.0
+        super().advance(to)
+
+
+class Late(Commands):
+    """A box whose command appears at a moment of the wall; it notes how long that then waited."""
+
+    def __init__(self, clock: Wall, comes_at: float) -> None:
+        super().__init__()
+        self._clock = clock
+        self._comes_at = comes_at
+        self.waited: float | None = None
+
+    def waiting(self) -> Sequence[Command]:
+        if self._clock.wall < self._comes_at or self.waited is not None:
+            return ()
+        self.waited = self._clock.wall - self._comes_at
+        self.put(HALT)
+        return super().waiting()
+
+
+async def test_a_halt_is_taken_within_a_second_at_any_pace() -> None:
+    for per_frame_ms in (1.0, 16.0, 83.0, 200.0, 499.0):
+        clock = Wall(per_frame_ms)
+        box = Late(clock, comes_at=20 * per_frame_ms + 0.5)
+        run = await Run(ListFeed(path([100.0] * 500)), commands=box, clock=clock).go()
+        assert box.waited is not None
+        assert box.waited < 1_000, f"{per_frame_ms} ms a frame"
+        assert run.engine.account.desk_state is DeskState.HALTED
+
+
+async def test_a_span_counts_from_where_the_book_stands() -> None:
+    feed = ListFeed(path([100.0] * 30))
+    first = Run(feed)
+    await first.simulation.run("test", 5 * MINUTE)
+    stood = first.simulation.cursor
+    second = Run(feed, store=first.store.reopened())
+    await second.simulation.run("test", 5 * MINUTE)
+    assert second.simulation.cursor == stood + 5 * MINUTE
+    third = Run(feed, store=second.store.reopened())
+    await third.simulation.run("test")
+    assert third.store.fingerprint == (await Run(feed).go()).store.fingerprint
+
+
+async def test_a_killed_run_is_completed_and_not_begun_again() -> None:
+    feed = ListFeed(path([100.0] * 30))
+    first = Run(feed)
+    await first.simulation.run("test", 5 * MINUTE)
+    store = first.store.reopened()
+    killed = Run(feed, store=store)
+    await killed.simulation.run("test", 4 * MINUTE)
+    # As if it had been killed before its end: the journal has its events, the checkpoint is the one before.
+    store.put_checkpoint(first.store.checkpoint())  # type: ignore[arg-type]
+    resumed = Run(feed, store=store.reopened())
+    await resumed.simulation.run("test", 5 * MINUTE)
+    assert resumed.simulation.cursor == first.simulation.cursor + 5 * MINUTE
+    assert len(resumed.events(events.CommandTaken)) == 0

@@ -1,0 +1,55 @@
+"""What one caller has looked at pushes out nothing of another's."""
+
+from decimal import Decimal
+
+import pytest
+
+from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.domain.orders import MOST_TOKENS, Side
+from ocw_mcp.domain.requests import RequestCode, RequestError
+from ocw_mcp.engine.answers import CALLERS_KEPT, Latest
+from ocw_mcp.runtime.previews import MOST, MOST_NAMES, Preview, Previews
+
+LEG = Leg("BTCUSDT", Action.BUY, Decimal("0.1"))
+
+
+def previews() -> Previews:
+    numbers = iter(range(1_000_000))
+    return Previews(lambda: 0.0, lambda: f"p{next(numbers)}")
+
+
+def keep(kept: Previews, who: str) -> Preview:
+    return kept.keep(who, LEG, None, Decimal(1), Side.BUY)
+
+
+def test_a_caller_with_many_names_pushes_out_its_own_previews_alone() -> None:
+    kept = previews()
+    others, first = keep(kept, "mcp:other"), keep(kept, "mcp:attached/0")
+    for number in range(10 * MOST):
+        keep(kept, f"mcp:attached/{number}")
+    assert kept.find("mcp:other", others.preview_id) == others
+    with pytest.raises(RequestError, match=RequestCode.UNKNOWN_PREVIEW):
+        kept.find("mcp:attached/0", first.preview_id)
+    last = [keep(kept, f"mcp:attached/{number}") for number in range(MOST_NAMES)]
+    assert [kept.find(f"mcp:attached/{number}", each.preview_id) for number, each in enumerate(last)] == last
+
+
+def test_a_caller_with_many_previews_pushes_out_its_oldest_alone() -> None:
+    kept = previews()
+    other = keep(kept, "mcp:attached/other")
+    mine = [keep(kept, "mcp:attached/mine") for _ in range(MOST + 1)]
+    assert kept.spend("mcp:attached/other", other.preview_id) == other
+    assert kept.find("mcp:attached/mine", mine[1].preview_id) == mine[1]
+    with pytest.raises(RequestError, match=RequestCode.UNKNOWN_PREVIEW):
+        kept.find("mcp:attached/mine", mine[0].preview_id)
+
+
+def test_as_many_callers_are_kept_as_there_can_be_tokens() -> None:
+    assert CALLERS_KEPT > MOST_TOKENS
+    kept, answers = previews(), Latest[int]()
+    callers = [f"mcp:token-{number}" for number in range(MOST_TOKENS)]
+    made = [keep(kept, who) for who in callers]
+    for number, who in enumerate(callers):
+        answers.put(f"asked by {who!r}: k", number)
+    assert [kept.find(who, each.preview_id) for who, each in zip(callers, made, strict=True)] == made
+    assert [answers.get(f"asked by {who!r}: k") for who in callers] == list(range(MOST_TOKENS))
