@@ -38,7 +38,7 @@ class OrderPolicy(Table):
     max_notional: Positive
     """The largest notional of one order, in quote currency."""
     price_allowance: Annotated[Decimal, Field(ge=0, le=Decimal("0.1"))]
-    """How much worse than the last price a market order is assumed to fill when it is sized and checked."""
+    """How much worse than the last price a market entry may fill: it is sized, checked and limited there."""
 
 
 class PositionPolicy(Table):

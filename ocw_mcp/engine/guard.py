@@ -35,7 +35,7 @@ from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.desk import Change, Desk
 from ocw_mcp.engine.filled import hold_to_clearing, shrink
 from ocw_mcp.engine.out import Out
-from ocw_mcp.engine.protection import Protection, crossed, gone
+from ocw_mcp.engine.protection import Protection, crossed, gone, planned
 from ocw_mcp.engine.quotes import Quotes
 
 PRINCIPAL = GUARD
@@ -196,6 +196,9 @@ class Guard:
         shrink(change, self.protections[symbol])
         if tracked.purpose is Purpose.EXIT and not tracked.status.live:
             self._after_exit(symbol, now)
+        if self.protections[symbol].protected and not self._covered(symbol):
+            # What a stop closed was not all, or an order that was over traded.
+            self._cover_anew(symbol, now)
         if self._overdue(symbol):
             # The exit did not cover what was added meanwhile.
             self.on_timer(symbol, now)
@@ -241,18 +244,9 @@ class Guard:
 
     def _plan(self, entry: TrackedOrder) -> None:
         """Set stop and target for what an entry has filled so far; an addition only ever tightens what is there."""
-        symbol, intent = entry.order.symbol, entry.intent
-        assert intent.protect_at is not None
-        long = self._account.ledger.quantity(symbol) > 0
+        symbol, long = entry.order.symbol, self._account.ledger.quantity(entry.order.symbol) > 0
         tick = self._quotes.instruments[symbol].tick
-        trigger = ceil_to(intent.protect_at, tick) if long else floor_to(intent.protect_at, tick)
-        target = None if intent.target_at is None else (floor_to if long else ceil_to)(intent.target_at, tick)
-        known = self.protections.get(symbol)
-        if known is None:
-            self.protections[symbol] = Protection(trigger, target)
-        else:
-            known.trigger = max(known.trigger, trigger) if long else min(known.trigger, trigger)
-            known.target = target or known.target
+        self.protections[symbol] = planned(self.protections.get(symbol), entry.intent, tick, long=long)
 
     def _hold(self, symbol: str, now: int) -> Answer:
         """Have a position's stop and target stand as they should, and leave them alone where they do."""

@@ -5,8 +5,8 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.core.orders.table import TrackedOrder
-from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import Canceled, OrderReport, Rejected
+from ocw_mcp.domain.money import ZERO, ceil_to, floor_to
+from ocw_mcp.domain.orders import Canceled, OrderIntent, OrderReport, Rejected
 
 ALREADY_CROSSED = "-2021"
 """The exchange's code for a stop that would trigger at once."""
@@ -30,6 +30,18 @@ class Protection(msgspec.Struct):
     """Notional (quote) that the fills of its entries took beyond what was cleared for them."""
     exceeded: list[str] = []
     """The limits that its fills were reported to exceed: each is reported once."""
+
+
+def planned(known: Protection | None, intent: OrderIntent, tick: Decimal, *, long: bool) -> Protection:
+    """Return the protection of a position of which an entry was filled; what is there is only ever tightened."""
+    assert intent.protect_at is not None
+    trigger = ceil_to(intent.protect_at, tick) if long else floor_to(intent.protect_at, tick)
+    target = None if intent.target_at is None else (floor_to if long else ceil_to)(intent.target_at, tick)
+    if known is None:
+        return Protection(trigger, target)
+    known.trigger = max(known.trigger, trigger) if long else min(known.trigger, trigger)
+    known.target = target or known.target
+    return known
 
 
 def gone(tracked: TrackedOrder, report: OrderReport) -> bool:

@@ -216,6 +216,13 @@ STEPS = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 5), st.integer
 
 @settings(deadline=None, max_examples=60)
 @given(st.sampled_from(Product), STEPS)
+@example(
+    Product.UM,
+    [
+        *(("enter", 0, 1), ("fill", 0, 1), ("fill", 0, 4), ("cancel", 0, 1), ("fill", 0, 2), ("fill", 2, 2)),
+        *(("fill", 1, 1), ("accept", 0, 1), ("fill", 3, 1), ("fill", 0, 2)),
+    ],
+)
 @example(Product.SPOT, [("enter", 0, 3), ("fill", 0, 3), ("close", 0, 1), ("fill", 0, 8), ("fire", 0, 1)])
 def test_any_story_of_reports_keeps_names_unique_and_money_exact(
     product: Product, steps: list[tuple[str, int, int]]
