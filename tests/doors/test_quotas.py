@@ -105,7 +105,7 @@ async def test_bytes_that_one_caller_has_sent_take_no_room_of_another(
         assert (await reader.readline()).startswith(b"HTTP/1.1 503 ")
         assert await lists(door, door.trader, await begin(door, door.trader)) == 200
         held.write(b" " * 10_000)
-        assert (await first.readline()).startswith(b"HTTP/1.1 406 "), "it is whole, and answered"
+        assert (await first.readline()).startswith(b"HTTP/1.1 400 "), "it is whole, no JSON, and answered"
     assert await lists(door, door.token, await begin(door, door.token)) == 200
     for each in (held, writer):
         each.close()

@@ -131,8 +131,8 @@ async def test_adding_covers_the_whole_position_with_one_stop_and_never_loosens_
         ({1: buy("90")}, RefusalCode.STOP_REQUIRED),
         ({1: buy("97", size="0.0001")}, RefusalCode.BELOW_MINIMUM),
         ({1: buy("97", size="0.3")}, RefusalCode.POSITION_SHARE),
-        ({1: buy("97", symbol="NOSUCH")}, RefusalCode.NO_PRICE),
-        ({1: sell("NOSUCH")}, RefusalCode.NO_POSITION),
+        ({1: buy("97", symbol="NOSUCH")}, RefusalCode.UNKNOWN_SYMBOL),
+        ({1: sell("NOSUCH")}, RefusalCode.UNKNOWN_SYMBOL),
     ],
 )
 async def test_a_leg_that_makes_no_sense_is_refused_with_its_code(script: dict, code: RefusalCode) -> None:  # type: ignore[type-arg]

@@ -159,7 +159,7 @@ async def test_what_a_client_calls_itself_is_told_after_the_owners_token_and_gra
     names = {
         "Claude Desktop": "mcp:attached/claude-desktop",
         "../mcp:claude\n": "mcp:attached/mcp-claude",
-        "x" * 90: f"mcp:attached/{'x' * 24}",
+        "x" * 90: f"mcp:attached/{'x' * 20}",
         "ракета": "mcp:attached",
     }
     desk = Looked(tmp_path / "desk")

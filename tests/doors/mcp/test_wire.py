@@ -149,7 +149,7 @@ async def test_what_is_no_number_is_refused_by_name(looked: Looked, tool: str) -
                 assert block.type == "text"
                 assert block.text.startswith(
                     f"BAD_ARGUMENTS: an argument is missing, misspelt, of the wrong type, or "
-                    f"out of bounds. limit={name}: "
+                    f"out of bounds. limit={name}"
                 ), (name, value, block.text)
 
 
