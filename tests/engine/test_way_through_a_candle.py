@@ -40,7 +40,7 @@ def asks(
 ) -> CallerRequest:
     stop_at, limit_at, target_at = (None if p is None else D(str(mirrored(p, way))) for p in (stop, limit, target))
     opens = Action.BUY if way > 0 else Action.SHORT
-    asked = Leg(SOL, opens if action is Action.BUY else action, D("0.2"), stop_at, target_at, limit_at)
+    asked = Leg(SOL, opens if action is Action.BUY else action, D("0.06"), stop_at, target_at, limit_at)
     return LegRequest(f"{action}-{limit}", "anna", asked)
 
 
