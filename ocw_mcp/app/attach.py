@@ -133,16 +133,16 @@ class Attachment:
         from ocw_mcp.adapters.store.lock import is_locked
 
         child: Child | None = None
-        waited = 0.0
+        started, waited = False, 0.0
         while waited < PATIENCE_S:
             found = read_address(self._directory)
             if found is not None and found != silent:
                 return found
             ended = child is not None and child.poll() is not None
             if is_locked(self._directory):
-                # One that ended here lost the directory to another engine, which is waited for in its place.
-                child = None if ended else child
-                if child is None and waited >= (UNSERVED_S if silent is None else STOPPING_S):
+                # One that ended here lost the directory to another that starts, which is waited for in its place.
+                started, child = started or child is not None, None if ended else child
+                if not started and waited >= (UNSERVED_S if silent is None else STOPPING_S):
                     raise self._unserved(silent)
             elif ended:
                 raise AttachError(f"the engine that was started in {self._directory} ended: {self._last_word()}")

@@ -49,8 +49,8 @@ class Opening(msgspec.Struct, frozen=True, gc=False):
 class Metrics(msgspec.Struct, frozen=True, gc=False):
     """What the exchange tells of a symbol's derivatives every five minutes. A field it left empty is None.
 
-    The archive stamps a row with the end of the five minutes that it describes; `at` (ms) is that moment, and the row
-    is known from then on, never earlier.
+    `at` (ms) is the end of the five minutes that a row describes, and the row is known from then on, never earlier. The
+    archive stamped that moment until 2026-06-25 00:00 UTC, and stamps the beginning since.
     """
 
     symbol: str

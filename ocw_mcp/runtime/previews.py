@@ -38,28 +38,34 @@ class Previews:
         """`fresh` gives names that nobody had before."""
         self._wall_ms = wall_ms
         self._fresh = fresh
-        self._kept: dict[str, dict[str, dict[str, Preview]]] = {}
+        self._kept: dict[str, dict[str, Preview]] = {}
 
     def keep(self, who: str, leg: Leg, quantity: Decimal | None, quoted: Decimal, side: Side) -> Preview:
         """Keep one, and let go of a caller's oldest where there are too many."""
         made = Preview(self._fresh(), leg, quantity, quoted, side, self._wall_ms())
-        names = self._kept[token_of(who)] = self._kept.pop(token_of(who), {})
-        kept = names[who] = names.pop(who, {})
+        kept = self._kept[who] = self._kept.pop(who, {})
         kept[made.preview_id] = made
         drop_oldest(kept, MOST)
-        drop_oldest(names, MOST_NAMES)
-        drop_oldest(self._kept, CALLERS_KEPT)
+        self._drop_names(token_of(who))
         return made
+
+    def _drop_names(self, token: str) -> None:
+        """Let go of a token's oldest names where it has too many, and of the token that was silent for the longest."""
+        theirs = [name for name in self._kept if token_of(name) == token]
+        tokens = list(dict.fromkeys(token_of(name) for name in reversed(self._kept)))
+        silent = set(tokens[CALLERS_KEPT:])
+        for name in [*theirs[:-MOST_NAMES], *(each for each in self._kept if token_of(each) in silent)]:
+            del self._kept[name]
 
     def spend(self, who: str, preview_id: str) -> Preview:
         """Take one to place it: it is good for one order. Raises RequestError."""
         found = self.find(who, preview_id)
-        del self._kept[token_of(who)][who][preview_id]
+        del self._kept[who][preview_id]
         return found
 
     def find(self, who: str, preview_id: str) -> Preview:
         """One of a caller's own, while it is good. Raises RequestError."""
-        found = self._kept.get(token_of(who), {}).get(who, {}).get(preview_id)
+        found = self._kept.get(who, {}).get(preview_id)
         if found is None:
             raise RequestError(
                 RequestCode.UNKNOWN_PREVIEW,

@@ -129,7 +129,9 @@ async def test_once_a_stopping_engine_lets_go_an_engine_is_started(tmp_path: Pat
     assert started == [tmp_path]
 
 
-async def test_one_that_lost_its_start_waits_for_the_winner_and_starts_after_it(tmp_path: Path) -> None:
+async def test_one_that_lost_its_start_waits_for_the_winner_and_starts_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lock, children = StateLock(tmp_path), [Engine(2), Engine()]
 
     def spawn(directory: Path) -> Child:
@@ -139,9 +141,10 @@ async def test_one_that_lost_its_start_waits_for_the_winner_and_starts_after_it(
             write_address(directory, THERE)
         return children.pop(0)
 
+    monkeypatch.setattr(attach, "UNSERVED_S", 0.05)
     calling = asyncio.ensure_future(Attachment(tmp_path, spawn)())
-    await asyncio.wait({calling}, timeout=0.15)
-    assert len(children) == 1
+    await asyncio.wait({calling}, timeout=0.25)
+    assert (len(children), calling.done()) == (1, False)
     lock.__exit__(None, None, None)
     assert await asyncio.wait_for(calling, 5) == THERE
     assert not children

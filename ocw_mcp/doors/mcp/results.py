@@ -62,7 +62,7 @@ class StatusResult(Result):
     daily_loss: str
     daily_loss_reached: bool
     paused_until: str | None
-    lowered: Annotated[LoweredOut | None, WithJsonSchema({"description": "null while ACTIVE"})]
+    lowered: Annotated[LoweredOut | None, WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "null"}]})]
     open_positions: int
     unprotected: list[str]
     live_orders: int

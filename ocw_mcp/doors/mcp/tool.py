@@ -130,7 +130,7 @@ def lean(schema: dict[str, Any], *, nulls: bool = False) -> dict[str, Any]:
 def _lean_output(schema: dict[str, Any], *, shows_meta: bool) -> dict[str, Any]:
     """A result's schema without what its tool's description says, and without telling that every field is there.
 
-    A field that may be null is of any type: clients hold results against their schema.
+    A field that may be null says so: clients hold results against their schema.
     """
 
     def bare(part: Any) -> Any:
@@ -148,16 +148,16 @@ def _lean_output(schema: dict[str, Any], *, shows_meta: bool) -> dict[str, Any]:
     assert isinstance(result, dict)
     if not shows_meta:
         result["properties"]["meta"] = {"type": "object"}
-    return result | {"required": schema["required"]}
+    return result | {"required": ["meta"]}
 
 
 def _joined(part: dict[str, Any], *, nulls: bool) -> dict[str, Any]:
-    """Return `anyOf` of something and null as that something, or as anything where a null has to fit, too."""
+    """Return `anyOf` of something and null as that something, where no null has to fit."""
     choices = part.get("anyOf", ())
-    if len(choices) != 2 or choices[1] != {"type": "null"}:
+    if nulls or len(choices) != 2 or choices[1] != {"type": "null"}:
         return part
-    others = {key: value for key, value in part.items() if key != "anyOf"}
-    return others if nulls else choices[0] | others
+    one: dict[str, Any] = choices[0]
+    return one | {key: value for key, value in part.items() if key != "anyOf"}
 
 
 def _ignoring(unknown: list[str], result: Any) -> Any:
