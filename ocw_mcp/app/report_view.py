@@ -34,6 +34,7 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("decided", _decided(figures["decided"])),
         ("orders", f"{figures['orders']} sent, {figures['fills']} fills, refusals: {refusals}"),
         ("states", _states(figures["time_in_state"])),
+        ("no stop", f"{figures['unprotected_ms'] / 1_000:g} s, all positions together"),
         ("holes", str(figures["holes"]) + _mended(figures)),
         ("equity", f"{figures['equity_start']:,.2f} -> {figures['equity_end']:,.2f} ({_share(figures['return'])})"),
         ("of which", f"{figures['realised']:+,.2f} realised, {figures['unrealised']:+,.2f} unrealised"),

@@ -46,3 +46,5 @@ class JournalFigures(msgspec.Struct, frozen=True):
     thinking_usd: Decimal = ZERO
     """What deciders were paid."""
     decided: Decided = Decided()
+    unprotected: list[tuple[int, int | None]] = []
+    """From when to when (ms) a position had no stop, where that took time; None where it has none yet."""

@@ -74,6 +74,7 @@ def report(
         "fees": float(figures.fees),
         "funding": float(figures.funding),
         "thinking_usd": float(figures.thinking_usd),
+        "unprotected_ms": _unprotected_ms(figures, tally.last_close_time),
         "flags": _flags(config, tally),
         "fingerprint": fingerprint,
     }
@@ -134,6 +135,11 @@ def time_in_state(changes: list[tuple[int, DeskState]], since: int | None, until
         spent[state.value] += left - entered
         state, entered = after, left
     return spent
+
+
+def _unprotected_ms(figures: JournalFigures, until: int | None) -> int:
+    """Milliseconds for which positions had no stop, all together, to the close of the last candle."""
+    return sum(max(0, (until or began if ended is None else ended) - began) for began, ended in figures.unprotected)
 
 
 def _flags(config: EngineConfig, tally: Tally) -> list[str]:

@@ -44,7 +44,7 @@ def test_a_replay_prints_its_report_alone_as_json(ocw: Ocw, tape: Path) -> None:
     assert {
         "skip_rate", "wakes", "decisions", "orders", "fills", "refusals", "holes", "equity_start", "equity_end",
         "return", "buy_and_hold", "max_drawdown", "sharpe", "fees", "funding", "thinking_usd", "fingerprint",
-        "realised", "unrealised", "positions", "orders_waiting", "ended",
+        "realised", "unrealised", "positions", "orders_waiting", "ended", "unprotected_ms",
     } <= report.keys()  # fmt: skip
     assert report["symbols"] == ["BTCUSDT"]
     assert report["candles"] == report["evaluations"] == len(HOURS)

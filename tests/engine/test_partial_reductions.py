@@ -199,7 +199,7 @@ async def test_killed_at_any_point_of_a_reduction_it_comes_to_the_same(
 
     undisturbed = await go(MemoryStore())
     assert legs(undisturbed) == "exxx"
-    for moment in range(1, undisturbed.store.touches + 1, 3):
+    for moment in range(1, undisturbed.store.touches + 1, 5):
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):

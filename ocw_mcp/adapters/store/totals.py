@@ -7,7 +7,7 @@ import msgspec
 from sqlite_utils import Database
 
 from ocw_mcp.domain.decision import FALLBACK, REMEMBERED
-from ocw_mcp.domain.events import HoleFound, StateChanged
+from ocw_mcp.domain.events import HoleFound, PositionClosed, PositionProtected, PositionUnprotected, StateChanged
 from ocw_mcp.domain.figures import Decided, JournalFigures, WakeEntry
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.snapshot import WakeReason
@@ -43,7 +43,24 @@ def journal_figures(db: Database) -> JournalFigures:
                 "SELECT at, payload FROM events WHERE kind = ? ORDER BY seq", (str(StateChanged.__struct_config__.tag),)
             )
         ],
+        unprotected=_unprotected(db),
     )
+
+
+def _unprotected(db: Database) -> list[tuple[int, int | None]]:
+    """When positions had no stop, where that took time."""
+    kinds = [str(each.__struct_config__.tag) for each in (PositionUnprotected, PositionProtected, PositionClosed)]
+    rows = db.execute(
+        "SELECT at, kind, json_extract(payload, '$.symbol') FROM events WHERE kind IN (?, ?, ?) ORDER BY seq", kinds
+    )
+    since: dict[str, int] = {}
+    gaps: list[tuple[int, int | None]] = []
+    for at, kind, symbol in rows:
+        if kind == kinds[0]:
+            since.setdefault(symbol, at)
+        elif (began := since.pop(symbol, at)) < at:
+            gaps.append((began, at))
+    return [*gaps, *((began, None) for began in since.values())]
 
 
 def _decided(db: Database) -> Decided:

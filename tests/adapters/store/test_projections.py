@@ -17,6 +17,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.figures import Decided, JournalFigures, WakeEntry
+from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import RefusalCode
 from tests.adapters.store.books import DOMAIN_EVENTS, ENTRY, FUNDED, STORY, filled, intended, open_book, refused, tell
 
@@ -136,3 +137,19 @@ def test_projections_of_another_version_are_rebuilt_on_opening(tmp_path: Path) -
         raw.execute("DROP TABLE orders")
     with closing(open_book(tmp_path)) as store:
         assert tables(store) == made
+
+
+def test_gaps_without_a_stop_are_counted_from_the_journal(tmp_path: Path) -> None:
+    stop = OrderRef(1, Purpose.STOP)
+    told: list[tuple[int, events.DomainEvent]] = [
+        (10, events.PositionUnprotected("BTCUSDT", 40)),
+        (10, events.PositionProtected("BTCUSDT", stop, Decimal(95))),
+        (50, events.PositionUnprotected("BTCUSDT", 80)),
+        (55, events.PositionUnprotected("ETHUSDT", 85)),
+        (60, events.PositionProtected("BTCUSDT", stop, Decimal(95))),
+    ]
+    with closing(open_book(tmp_path)) as store:
+        for at, event in told:
+            store.append(at, event)
+        store.commit()
+        assert store.figures().unprotected == [(50, 60), (55, None)]
