@@ -80,16 +80,13 @@ class PaperTrading:
         return reports
 
     def take_at_once(self, resting: Resting, price: Decimal, at: int) -> list[VenueReport]:
-        """Trade an immediate-or-cancel order; what neither its limit nor the volume allows is cancelled."""
-        order, share = resting.order, self.room(resting.order.symbol, price)
-        reports = self.take(resting, price, at, share)
+        """Trade an immediate-or-cancel order as deep as its limit allows; the rest is cancelled."""
+        order = resting.order
+        reports = self.take(resting, price, at)
         if resting.remaining and self.orders.find(order.ref) is resting:
             self.orders.forget(resting)
             rest = plain(resting.remaining)
-            if resting.filled == share:
-                why = f"{rest} was left of it beyond {plain(share)}, its share of the volume"
-            else:
-                why = f"at {plain(price)}, {rest} would {_WORSE[order.side]} its limit of {plain(limit_of(order))}"
+            why = f"at {plain(price)}, {rest} would {_WORSE[order.side]} its limit of {plain(limit_of(order))}"
             reports.append(Canceled(order.ref, f"expired: immediate or cancel: {why}"))
         return reports
 

@@ -13,8 +13,8 @@
   arrived. It pays the price as modelled for its quantity, and trades only the quantity whose price is within its limit.
   The limit never makes a price better. What is left rests.
 - An immediate-or-cancel order meets one opening, as a market order does. It trades the largest quantity whose modelled
-  price is within its limit, and what is left is cancelled.
-- At an opening or at its limit, an order takes a share of a candle's volume at most: of the candle that has just
+  price is within its limit, and what is left is cancelled. The impact bounds it, so no share of the volume does.
+- At an opening or at its limit, any other order takes a share of a candle's volume at most: of the candle that has just
   closed, since nobody knows the next one's. What is left of it goes on at the next opening, or when the price goes
   through the limit again. The slippage grows with the square root of all that it has taken, from one share on.
 - A triggered stop or target trades whole: the exchange sends it into the book at once, and does not wait for others to
