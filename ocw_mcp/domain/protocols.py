@@ -124,6 +124,10 @@ class SimulatedVenue(Venue, Protocol):
         """What the first price of a candle did to waiting and resting orders."""
         ...
 
+    def fill_reductions(self, now: int) -> Sequence[VenueReport]:
+        """Trade the reductions that wait for a price, where the last price is of this very moment (ms)."""
+        ...
+
     def close_out(self, symbol: str, quantity: Decimal, now: int) -> Sequence[VenueReport]:
         """Close so much of a position (signed, base asset) at its last price: its market has ended."""
         ...

@@ -273,7 +273,7 @@ class BookRun:
         """Take the commands that have come; while reading along, those that the journal has at this place."""
         self._heeded_at = self._clock.wall_ms()
         while (known := self._shell.recorder.known_word(self.cursor)) is not None:
-            await self._shell.take(known)
+            await self._take_word(known)
             if isinstance(known, Command):
                 self._seen_commands.add(known.command_id)
         if self._shell.recorder.reading:
@@ -283,7 +283,7 @@ class BookRun:
             if waiting.cancelled():
                 # Whoever asked has gone before anything was done; it stays undone.
                 continue
-            await self._shell.take(Asked(request, self.cursor))
+            await self._take_word(Asked(request, self.cursor))
             durable = self._shell.commit()
             if waiting.done():
                 continue
@@ -294,13 +294,18 @@ class BookRun:
         for command in self._commands.waiting():
             if command.command_id not in self._seen_commands:
                 self._seen_commands.add(command.command_id)
-                await self._shell.take(msgspec.structs.replace(command, after_frame=self.cursor))
+                await self._take_word(msgspec.structs.replace(command, after_frame=self.cursor))
                 self._shell.commit()
             if self._shell.commits.durable:
                 self._commands.done(command)
         if self._clock.wall_ms() - self._shown_at >= SHOW_EVERY_MS:
             self._shown_at = self._clock.wall_ms()
             self._shell.commit()
+
+    async def _take_word(self, word: Command | Asked) -> None:
+        """Take what a person or a caller wants. What it closes trades at the price of this moment, at any pace."""
+        await self._shell.take(word)
+        await self._shell.take_all(self._venue.fill_reductions(self._clock.now()))
 
     def _finish(self, why: str) -> None:
         if not self._begun:

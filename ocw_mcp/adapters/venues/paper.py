@@ -132,6 +132,10 @@ class PaperVenue:
             filters.take(opening.symbol, opening.price)
         return self._matching.on_opening(opening)
 
+    def fill_reductions(self, now: int) -> Sequence[VenueReport]:
+        """Trade the reductions that wait for a price, where the last price is of this very moment (ms)."""
+        return self._matching.fill_reductions(now)
+
     def on_candle(self, candle: Candle, now: int) -> Iterable[VenueReport]:
         """Fill, trigger and liquidate on the price's way through the candle.
 

@@ -63,6 +63,22 @@ class PaperMatching:
             reports += self._resting_at(resting, opening, price)
         return reports
 
+    def fill_reductions(self, now: int) -> list[VenueReport]:
+        """Trade waiting reductions at the last price, where the candle that closed at `now` (ms) is the latest.
+
+        On a paced market the next opening is up to a candle of wall time away: a person who closes does not wait for
+        it. What is left of a large one goes on there.
+        """
+        reports: list[VenueReport] = []
+        for resting in [each for each in self.orders.waiting if each.order.reduce_only]:
+            symbol = resting.order.symbol
+            closed = self.trading.closed.get(symbol)
+            if closed is None or closed.close_time != now or self._terms.latency_ms > closed.interval:
+                continue
+            price = exact(self.account.last[symbol])
+            reports += self.trading.take(resting, price, now, self.trading.room(symbol, price))
+        return reports
+
     def on_candle(self, candle: Candle, now: int) -> Iterable[VenueReport]:
         """The reports of a candle, one by one as the price goes its way.
 
