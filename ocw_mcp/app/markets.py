@@ -8,8 +8,10 @@ from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.feeds.simulated.feed import SYMBOLS
 from ocw_mcp.adapters.feeds.tape import TapeFeed
 from ocw_mcp.adapters.feeds.tape.terms import CUT_OVER, FACTOR, TapeTerms
+from ocw_mcp.adapters.venues.instruments import KNOWN
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.symbols import of_market
 from ocw_mcp.domain.time import MINUTE, SECOND, span_ms
 
 SIMULATED = "sim"
@@ -38,7 +40,17 @@ def open_market(
         step = MINUTE if interval is None else span_ms(interval)
     except ValueError as error:
         raise SettingsError(f"--interval: {error}") from None
-    return SimulatedFeed(seed, symbols or SYMBOLS, product or Product.UM, step=step)
+    return SimulatedFeed(seed, _simulated(symbols) or SYMBOLS, product or Product.UM, step=step)
+
+
+def _simulated(asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the symbols of the simulated market that are meant. Raises SettingsError with the list."""
+    meant = {text: of_market(text, KNOWN) for text in asked}
+    if unknown := [text for text, symbol in meant.items() if symbol is None]:
+        raise SettingsError(
+            f"--symbols names {unknown[0]!r}, which the simulated market does not have; it has {', '.join(KNOWN)}"
+        )
+    return tuple(symbol for symbol in meant.values() if symbol is not None)
 
 
 END, BEGINNING = "end", "beginning"

@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from typing import Final
 
+QUOTES: Final = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD")
+"""The quote currencies that a base asset alone may stand for."""
 _SEPARATORS: Final = dict.fromkeys(map(ord, "/-_ "))
 
 
@@ -23,6 +25,19 @@ def matched(text: str, symbols: Collection[str]) -> str | None:
 def spelt(text: str, symbols: Collection[str]) -> str:
     """Return the symbol that a text means, or the text itself without outer blanks where it means none."""
     return matched(text, symbols) or text.strip()
+
+
+def of_market(text: str, symbols: Collection[str]) -> str | None:
+    """Return the one of a market's symbols that a person means; a base asset alone, such as `eth`, will do.
+
+    None where it means none of them, or several.
+    """
+    found = matched(text, symbols)
+    if found is not None:
+        return found
+    base = _plain(text)
+    of_base = [symbol for symbol in symbols if base and _plain(symbol) in {base + quote for quote in QUOTES}]
+    return of_base[0] if len(of_base) == 1 else None
 
 
 def _plain(text: str) -> str:

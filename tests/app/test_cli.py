@@ -107,6 +107,13 @@ def test_status_shows_a_book_and_touches_nothing(ocw: Ocw, tape: Path, tmp_path:
     assert view["chain_head"] in text
 
 
+@pytest.mark.parametrize("written", ["btc", "BTC/USDT", "btcusdt", "BTC-USDT", " btc_usdt ", "BTC/USDT:USDT"])
+def test_symbols_are_taken_in_any_usual_spelling(ocw: Ocw, tape: Path, written: str) -> None:
+    for market in (("replay", tape), ("run", "--market", "sim")):
+        said = ocw(*market, "--symbols", written, "--for", "10m", "--agent", "none", "--json")
+        assert json.loads(said.out)["symbols"] == ["BTCUSDT"], said.err
+
+
 def test_halt_and_resume_are_taken_at_the_next_start(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
     book = tmp_path / "book"
     ocw("run", "--market", tape, "--for", "1h", "--state", book, "--json")
@@ -246,7 +253,9 @@ BAD_CALLS: dict[str, tuple[tuple[str, ...], str]] = {
     "the status of no book": (("status", "--state", "{dir}/none"), "holds no book"),
     "a halt of no book": (("halt", "--state", "{dir}/none"), "holds no book"),
     "a check of no book": (("journal", "verify", "--state", "{dir}/none"), "holds no book"),
-    "symbols that are none": (("run", "--market", "sim", "--symbols", "BTC USDT"), "--symbols"),
+    "symbols that are none": (("run", "--market", "sim", "--symbols", "BTC?USDT"), "--symbols"),
+    "a symbol that sim does not have": (("run", "--market", "sim", "--symbols", "nosuch"), "it has ADAUSDT, "),
+    "a symbol that a tape does not have": (("replay", "{tape}", "--symbols", "sol"), "it has BTCUSDT"),
     "rows that are no number": (("trades", "--state", "{dir}/none", "--limit", "abc"), "--limit is abc; expected 1"),
     "too many rows": (("orders", "--state", "{dir}/none", "--limit", "10001"), "expected 1 to 10,000 rows"),
     "no market at all": (("replay", "", "--json"), "empty text"),

@@ -35,6 +35,9 @@ _SPOT = {
     "SOLUSDT": ("0.01", "0.001", "0.001", "5"),
 }
 
+KNOWN: Final = tuple(sorted({*_UM, *_SPOT}))
+"""The symbols whose filters are those of the exchange."""
+
 _USUAL_DIGITS: Final = 5
 """Significant digits of a price, where the market's own prices do not show how many it has."""
 _MOST_DIGITS: Final = 8

@@ -13,7 +13,7 @@ from ocw_mcp.app.cli.person import show_who_you_are
 from ocw_mcp.app.output import say
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.steps import Verb
-from ocw_mcp.domain.symbols import matched
+from ocw_mcp.domain.symbols import of_market
 
 agent = typer.Typer(
     help="Whose hands the book is in: pause the agent, or take a symbol over.",
@@ -88,7 +88,7 @@ def _answer(state: Path, id_: str, verb: Verb) -> None:
 
 def _known(state: Path, symbol: str) -> str:
     symbols = read_book(state).stamp.market.symbols
-    name = matched(symbol, symbols)
+    name = of_market(symbol, symbols)
     if name is None:
         raise SettingsError(f"this book has no {symbol[:40]!r}; it has {', '.join(symbols)}")
     return name

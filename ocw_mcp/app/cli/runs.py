@@ -134,10 +134,11 @@ def parse_product(text: str | None) -> Product | None:
 
 
 def parse_symbols(text: str | None) -> tuple[str, ...]:
+    """Return the symbols of `--symbols` as they were written; the market says which of its own each means."""
     if text is None:
         return ()
-    symbols = sorted({unicodedata.normalize("NFC", part.strip()).upper() for part in text.split(",")})
-    wrong = [symbol for symbol in symbols if not re.fullmatch(r"\w{2,40}", symbol)]
+    symbols = sorted({unicodedata.normalize("NFC", part.strip()) for part in text.split(",")})
+    wrong = [symbol for symbol in symbols if not re.fullmatch(r"\w[\w/:\- ]{0,38}\w", symbol)]
     if wrong:
         raise SettingsError(f"--symbols names {wrong[0]!r}, which is no symbol; expected some such as BTCUSDT,ETHUSDT")
     return tuple(symbols)

@@ -16,6 +16,7 @@ from ocw_mcp.adapters.feeds.tape.terms import LeftOut, TapeTerms, shown_name
 from ocw_mcp.adapters.feeds.tape.trades import TRADES
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.symbols import of_market
 from ocw_mcp.domain.time import span_ms, span_name
 
 
@@ -81,7 +82,7 @@ def select(
         )
     product, found = _one_product(found, product)
     if symbols is not None:
-        found = _of_symbols(found, {symbol.upper() for symbol in symbols})
+        found = _of_symbols(found, symbols)
     chosen, files = _one_interval(sound([*_known(found, terms, left_out)], terms, left_out), wanted_interval)
     there = {file.symbol for file in files}
     beside = [
@@ -170,9 +171,11 @@ def _one_product(found: list[Found], asked: Product | None) -> tuple[Product, li
     return product, kept
 
 
-def _of_symbols(found: list[Found], wanted: set[str]) -> list[Found]:
+def _of_symbols(found: list[Found], asked: Sequence[str]) -> list[Found]:
     there = {named.symbol for _, _, named in found}
-    if missing := wanted - there:
+    meant = {text: of_market(text, there) for text in asked}
+    wanted = {symbol for symbol in meant.values() if symbol is not None}
+    if missing := [text for text, symbol in meant.items() if symbol is None]:
         raise TapeError(
             f"the path holds no candles of {list_of(sorted(missing), 'and')}; it has {list_of(sorted(there), 'and')}; "
             "ask for those or give another path"
