@@ -169,11 +169,12 @@ class BookRun:
     ) -> AsyncGenerator[Frame, None]:
         """The frames of the next `for_ms`; the run begins with the first of them."""
         async for frame in source:
-            tally = self._engine.tally
-            began = next((at for at in (tally.ran_to, tally.began_at) if at is not None), frame.at)
-            if for_ms is not None and frame.at > began + for_ms:
-                self._why = "its time is up"
-                return
+            if for_ms is not None:
+                tally = self._engine.tally
+                began = tally.began_at if tally.ran_to is None else tally.ran_to
+                if began is not None and frame.at > began + for_ms:
+                    self._why = "its time is up"
+                    return
             if not self._begun:
                 await self._begin(frame.at, version)
             yield frame

@@ -118,8 +118,8 @@ class PaperInstruments(msgspec.Struct):
             self._refine(symbol, seen)
 
     def followed_below(self, symbol: str) -> float:
-        """The price (quote) below which the filters of a symbol follow its prices: where a known tick is too coarse."""
-        return _LOWEST[self.product].get(symbol, math.inf)
+        """The price (quote) below which the filters of a symbol follow its prices; infinite for an unknown symbol."""
+        return FOLLOWED_BELOW[self.product].get(symbol, math.inf)
 
     def _first(self, symbol: str) -> Instrument:
         known, seen = _TABLES[self.product].get(symbol), self.seen.get(symbol)
@@ -145,10 +145,11 @@ class PaperInstruments(msgspec.Struct):
 
 
 _TABLES: Final = {Product.UM: _UM, Product.SPOT: _SPOT}
-_LOWEST: Final = {
+FOLLOWED_BELOW: Final = {
     product: {symbol: float(tick) * 10**_COARSEST for symbol, (tick, *_) in table.items()}
     for product, table in _TABLES.items()
 }
+"""By product and known symbol, the price (quote) below which its tick is too coarse, and follows the prices."""
 
 
 def _magnitude(price: float) -> int:

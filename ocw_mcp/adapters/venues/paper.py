@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from ocw_mcp.adapters.venues.instruments import FOLLOWED_BELOW
 from ocw_mcp.adapters.venues.paper_account import PaperAccount, PaperAccountState
 from ocw_mcp.adapters.venues.paper_filters import filtered
 from ocw_mcp.adapters.venues.paper_margin import too_large, unaffordable
@@ -62,6 +63,7 @@ class PaperVenue:
         self.account = PaperAccount(product, wallet)
         self.next_funding = self.account.next_funding
         """The next stamp (ms) that may have to be settled. Asked for at every frame."""
+        self._followed_below = FOLLOWED_BELOW[product]
         self._counter = 0
         self._orders = PaperOrders()
         self._matching = PaperMatching(self.account, self._orders, self.terms, patience_ms)
@@ -127,9 +129,9 @@ class PaperVenue:
 
     def on_opening(self, opening: Opening, now: int) -> Sequence[VenueReport]:
         """Liquidate, fill what waited for a price, then trigger what the opening has passed."""
-        filters = self.account.filters
-        if opening.price < filters.followed_below(opening.symbol):
-            filters.take(opening.symbol, opening.price)
+        below = self._followed_below.get(opening.symbol)
+        if below is None or opening.price < below:
+            self.account.filters.take(opening.symbol, opening.price)
         return self._matching.on_opening(opening)
 
     def fill_reductions(self, now: int) -> Sequence[VenueReport]:

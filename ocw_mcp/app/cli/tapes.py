@@ -140,7 +140,7 @@ def _left_out(left_out: Sequence[LeftOut]) -> Iterator[str]:
     """What a replay leaves out: each fault, and files by the reason for which they are none of the tape."""
     by_reason: dict[tuple[str, str], list[str]] = {}
     for each in left_out:
-        if each.rows is None:
+        if each.rows is None and each.fault != each.why:
             by_reason.setdefault((each.verdict, each.why), []).append(each.file)
         else:
             yield str(each)

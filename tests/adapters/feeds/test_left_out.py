@@ -240,3 +240,22 @@ def test_no_control_character_of_a_name_comes_out(ocw: Ocw, tmp_path: Path) -> N
         for text in (each.out, each.err):
             assert all(one.isprintable() or one == "\n" for one in text), text
     assert r"read\x1b]0;gone\x07\u202eme.md" in said[0].out
+
+
+def test_a_folder_of_which_nothing_is_read_says_why(ocw: Ocw, tmp_path: Path) -> None:
+    for day in (1, 2):
+        write(tmp_path, f"futures/cm/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2026-01-0{day}.csv", lines())
+    for command in (("replay",), ("tape", "info")):
+        said = ocw(*command, tmp_path)
+        assert said.code == 2
+        assert "BTCUSDT-1m-2026-01-01.csv: of a folder that holds no trades" in said.err
+        assert "and 1 more are left out" in said.err
+
+
+def test_info_names_a_file_that_is_left_out_once(ocw: Ocw, tmp_path: Path) -> None:
+    packed(tmp_path, FIRST, lines())
+    summed(packed(tmp_path, NEXT, lines(30, START + DAY)), "0" * 64)
+    said = ocw("tape", "info", tmp_path)
+    (line,) = [line for line in said.out.splitlines() if "does not have the checksum" in line]
+    assert line.startswith(f"left out: {NEXT}.zip does not have")
+    assert line.count(NEXT) == 1

@@ -38,7 +38,7 @@ def find(path: Path, left_out: list[LeftOut]) -> list[Found]:
         found = [each for file in _walk(path, left_out) if (each := _found(path, file, left_out)) is not None]
         if not found:
             raise TapeError(
-                f"{shown} holds no candle files; expected the archive's spot or USD-M klines under "
+                f"{shown} holds no candle files{_some(left_out)}; expected the archive's spot or USD-M klines under "
                 f"{GOOD_NAMES}; give another path or rename the files"
             )
         return found
@@ -55,6 +55,14 @@ def find(path: Path, left_out: list[LeftOut]) -> list[Found]:
             f"{shown} does not tell which symbol's candles it holds; expected {GOOD_NAMES}; rename the file"
         )
     return [(path, shown, _placed(only, path.resolve().parent / path.name))]
+
+
+def _some(left_out: list[LeftOut]) -> str:
+    """The first file that is left out with the reason, and how many more there are; empty for none."""
+    if not left_out:
+        return ""
+    more = f", and {len(left_out) - 1:,} more are left out" if len(left_out) > 1 else ""
+    return f" ({left_out[0]}{more})"
 
 
 def _placed(named: Named, place: Path) -> Named:
