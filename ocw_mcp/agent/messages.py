@@ -216,7 +216,7 @@ def parsed(body: bytes, asked: dict[str, Any] | None = None) -> Reply | Trouble:
         beginning = said(body[:DETAIL].decode("utf-8", "replace"))
         return streamed_fault(body) or Trouble(Cause.MALFORMED, f"what came is no message: {beginning}"[:DETAIL])
     content = whole.get("content") if isinstance(whole, dict) else None
-    if not content and (trouble := fault(whole)) is not None:
+    if (trouble := _fault(whole, content)) is not None:
         return msgspec.structs.replace(trouble, detail=said(trouble.detail)[:DETAIL])
     if not isinstance(content, list) or not all(map(_is_block, content)):
         return Trouble(Cause.MALFORMED, f"what came is no message: its content is {_shape(content)}")
@@ -232,6 +232,21 @@ def parsed(body: bytes, asked: dict[str, Any] | None = None) -> Reply | Trouble:
         max_tokens = asked["max_tokens"]
         most = bounds(len(msgspec.json.encode(unmarked(asked))), max_tokens, len(body))
     return Reply(_STOPS.get(stop, stop), tuple(content), counted(whole.get("usage"), most, max_tokens))
+
+
+def _fault(whole: object, content: object) -> Trouble | None:
+    """Return the error of a body: beside a message, in its place, or as JSON in its only text."""
+    if (trouble := fault(whole, message_due=not content)) is not None:
+        return trouble
+    if not isinstance(content, list) or len(content) != 1 or not isinstance(content[0], dict):
+        return None
+    text = content[0].get("text")
+    if not isinstance(text, str) or not text.lstrip().startswith("{"):
+        return None
+    try:
+        return fault(msgspec.json.decode(text), message_due=False)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
 
 
 def _is_block(block: object) -> bool:

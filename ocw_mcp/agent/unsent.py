@@ -13,13 +13,23 @@ _VERB: Final = (
     r"(?:buy(?:ing)?|sell(?:ing)?|short(?:ing)?|cover(?:ing)?|add(?:ing)?|clos(?:e|ing)|open(?:ing)?|enter(?:ing)?|"
     r"exit(?:ing)?|reduc(?:e|ing)|go(?:ing)? (?:long|short))"
 )
-_SYMBOL: Final = r"(?:[a-z0-9]{2,12}[/_-]?(?:usdt|usdc|usd|busd)\b|btc\b|eth\b|sol\b|bnb\b|xrp\b)"
+_SYMBOL: Final = (
+    r"(?:[a-z0-9]{2,12}[/_-]?(?:usdt|usdc|usd|busd)\b|(?:btc|eth|sol|bnb|xrp|bitcoin|ether(?:eum)?|solana)\b)"
+)
 _BETWEEN: Final = (
     r"(?:(?:of|the|a|an|my|our|this|all|half|some|more|into|in|to|on|now|long|short|position|percent|equity|"
     r"\$?[\d.,]+[%x]?)[\s:*`\"']+){0,6}"
 )
 _ORDER: Final = re.compile(rf"\b{_VERB}\b[\s:*`\"'\[(]*{_BETWEEN}{_SYMBOL}", re.IGNORECASE)
-_TARGETED: Final = re.compile(rf"(?i:{_SYMBOL})[\s:=*`\"'>-]*(?:{'|'.join(_ACTS)})\b")
+_TARGETED: Final = re.compile(
+    rf"(?i:{_SYMBOL})(?:[\s:=*`\"'>|-]*(?:{'|'.join(_ACTS)})|\s*[:=|][\s*`\"']*(?i:{'|'.join(_ACTS)}))\b"
+)
+_SIDE: Final = re.compile(rf"^[\s*#>\"'-]*(?:long|short)\s+{_SYMBOL}\s*(?:[,:@(]|at\b|with\b|$)", re.IGNORECASE)
+_STOP: Final = re.compile(
+    rf"\b(?:rais(?:e|ing)|mov(?:e|ing)|tighten(?:ing)?|trail(?:ing)?|lower(?:ing)?|set(?:ting)?|put(?:ting)?)\s+"
+    rf"(?:the |its |my |our )?(?:stop(?:-loss)?|target|protection)\b.{{0,40}}(?:{_SYMBOL}|\bto\s+\$?\d)",
+    re.IGNORECASE,
+)
 _FIELD: Final = re.compile(rf"\b(?:action|side)\b[\s:=*`\"']{{1,8}}(?:{'|'.join(_ACTS)})\b", re.IGNORECASE)
 _CLAIM: Final = re.compile(
     r"\b(?:i|i've|we|we've)\s+(?:have\s+|just\s+|already\s+|now\s+|then\s+)*"
@@ -49,7 +59,7 @@ def unsent(text: str) -> bool:
     for each in _SENTENCE.split(text):
         if _FIELD.search(each) or (_CLAIM.search(each) and not _DENIED.search(each)):
             return True
-        if (_ORDER.search(each) or _TARGETED.search(each)) and not _DOUBTED.search(each):
+        if any(form.search(each) for form in (_ORDER, _TARGETED, _SIDE, _STOP)) and not _DOUBTED.search(each):
             return True
     return False
 
@@ -78,4 +88,5 @@ def _decides(value: Any, depth: int = 0) -> bool:
     if not isinstance(value, dict):
         return False
     asked = (str(value.get(name, "")).strip().upper() for name in ("action", "side", "decision", "type"))
-    return any(each in _ACTS for each in asked) or any(_decides(each, depth + 1) for each in value.values())
+    decides = any(each in (*_ACTS, "LONG", "CLOSE") for each in asked)
+    return decides or any(_decides(each, depth + 1) for each in value.values())

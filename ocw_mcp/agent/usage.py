@@ -53,7 +53,7 @@ def _prompt(usage: dict[str, Any]) -> Usage | None:
     if not isinstance(split, dict) or not isinstance(details, dict):
         return None
     plain = _first(usage, _PROMPT)
-    read = _first(usage | {"cachedContentTokenCount": details.get("cached_tokens")}, _READ, 0)
+    read = _first({"cachedContentTokenCount": details.get("cached_tokens"), **usage}, _READ, 0)
     written, short, long = _first(usage, _WRITTEN, 0), _first(split, (_SHORT,), 0), _first(split, (_LONG,), 0)
     if plain is None or read is None or written is None or short is None or long is None:
         return None

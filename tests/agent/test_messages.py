@@ -127,6 +127,10 @@ MOST = Usage(written_1h=len(msgspec.json.encode(REQUEST.body)) + 1_000, output=3
             Usage(plain=5, read=4, output=3),
         ),
         ({"inputTokens": 5, "outputTokens": 3, "cacheReadInputTokens": 7}, Usage(plain=5, read=7, output=3)),
+        (
+            {"promptTokenCount": 9, "candidatesTokenCount": 3, "cachedContentTokenCount": 4},
+            Usage(plain=5, read=4, output=3),
+        ),
         ({"input_tokens": -5, "output_tokens": 3}, MOST),
         ({"input_tokens": "many", "output_tokens": 3}, MOST),
         ({"input_tokens": True, "output_tokens": 3}, MOST),
@@ -185,10 +189,29 @@ def test_a_call_without_the_apis_own_stop_reason_is_read(stop: str | None) -> No
         ({"error": {"message": f"no key {SECRET}", "code": 401}}, (Cause.BAD_KEY, "no key [redacted]", False)),
         ({"error": {"message": "who knows"}, "content": []}, (Cause.MALFORMED, "who knows", True)),
         ({"type": "error", "message": "odd\u001b[2J"}, (Cause.MALFORMED, "odd [2J", True)),
+        (
+            {"message": "Too many requests, please wait."},
+            (Cause.RATE_LIMITED, "Too many requests, please wait.", False),
+        ),
+        ({"__type": "ThrottlingException", "message": "slower"}, (Cause.RATE_LIMITED, "slower", False)),
+        ({"Output": {"__type": "ServiceUnavailable"}}, (Cause.OVERLOADED, "ServiceUnavailable", False)),
+        ([{"error": {"code": 503, "message": "busy", "status": "UNAVAILABLE"}}], (Cause.OVERLOADED, "busy", False)),
+        ({"choices": [{"error": {"code": 529, "message": "busy"}}]}, (Cause.OVERLOADED, "busy", False)),
+        ({"errors": [{"message": "overloaded"}]}, (Cause.OVERLOADED, "overloaded", False)),
+        ({"detail": "Not authenticated"}, (Cause.BAD_KEY, "Not authenticated", False)),
+        ("Overloaded", (Cause.OVERLOADED, "Overloaded", False)),
+        (
+            WIRE | {"error": {"type": "overloaded_error", "message": "Overloaded"}, "content": [{"type": "text"}]},
+            (Cause.OVERLOADED, "Overloaded", False),
+        ),
+        (
+            WIRE | {"content": [{"type": "text", "text": '{"error": {"message": "Overloaded"}}'}]},
+            (Cause.OVERLOADED, "Overloaded", False),
+        ),
     ],
 )
 async def test_an_error_inside_a_200_is_read_by_its_words(
-    httpx2_mock: respx.MockRouter, wire: dict[str, Any], told: tuple[Cause, str, bool]
+    httpx2_mock: respx.MockRouter, wire: object, told: tuple[Cause, str, bool]
 ) -> None:
     httpx2_mock.post(URL).respond(json=wire)
     trouble = await create(SdkMessages(GIVEN))
@@ -210,6 +233,14 @@ async def test_a_credit_balance_that_is_too_low_is_no_credit(httpx2_mock: respx.
     trouble = await create(SdkMessages(GIVEN))
     assert isinstance(trouble, Trouble)
     assert trouble.cause is Cause.NO_CREDIT
+
+
+async def test_a_rate_limit_that_speaks_of_billing_is_a_rate_limit(httpx2_mock: respx.MockRouter) -> None:
+    words = "Rate limit reached. Add a payment method at https://example.com/account/billing to raise it."
+    httpx2_mock.post(URL).respond(429, json={"error": {"message": words}})
+    trouble = await create(SdkMessages(GIVEN))
+    assert isinstance(trouble, Trouble)
+    assert trouble.cause is Cause.RATE_LIMITED
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>busy</html>", b"\xff\xfe", b"{"])

@@ -30,6 +30,12 @@ WRITTEN = [
     'My answer:\n```json\n{"legs": [{"symbol": "ETHUSDT", "action": "SELL"}]}\n```\nDone.',
     'decisions_submit(wake=7, legs=[{"symbol": "BTCUSDT", "action": "COVER"}])',
     "{'symbol': 'BTCUSDT', 'action': 'BUY'}",
+    '{"symbol": "BTCUSDT", "side": "LONG"}',
+    "BTCUSDT: buy 0.1",
+    "| BTCUSDT | BUY | 0.5 |",
+    "Long BTCUSDT, 1% risk.",
+    "Buy bitcoin.",
+    "I raise the stop of BTCUSDT to 99.",
 ]
 HELD = [
     "Nothing to do.",
@@ -37,6 +43,8 @@ HELD = [
     "Too choppy, waiting for BTCUSDT to close above 80000 before I buy.",
     "The long in BTCUSDT is fine.",
     "Short squeeze in BTCUSDT is over.",
+    "Long BTCUSDT runs well.",
+    "The stop of BTCUSDT is set at 99.",
     "The position stays open, its stop protects it.",
     '{"legs": []}',
     '{"symbol": "BTCUSDT", "action": "HOLD"}',
