@@ -31,6 +31,8 @@ LOOK_S: Final = 0.05
 AGENT: Final = "rules"
 AGENTS: Final = ("attached", "none", "rules")
 """Who may decide on a desk that was started for a client."""
+NEW_BOOKS_AGENT: Final = "none"
+"""A person at a client trades alone on a new book, unless they say otherwise."""
 PAPER: Final = ("run", "--market", "sim", "--speed", "1", "--serve", "127.0.0.1:0")
 
 KEPT: Final = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH")
@@ -79,39 +81,49 @@ def spawn_engine(directory: Path, agent: str = AGENT) -> Child:
         os.close(log)
 
 
-def require_ours(directory: Path, wanted: str = AGENT) -> None:
-    """Refuse to start an engine on a book that ran with other limits, or for another agent, than a start here has.
+def agent_of(directory: Path, wanted: str | None = AGENT) -> str:
+    """Return the agent that a start gives a book: the one that it ran with, or for a new one `wanted`, or none.
 
-    Whoever calls a tool would otherwise change them. Raises AttachError.
+    Raises AttachError for a book that ran with other limits, or for an agent that is not `wanted` or needs a key:
+    a tool call would otherwise change them.
     """
     from ocw_mcp.adapters.store.reader import read_book
     from ocw_mcp.app.policy_loader import load_policies
 
     try:
-        summary = read_book(directory).summary
+        ran = read_book(directory).summary or {}
     except BookError:
-        return
-    ran = summary or {}
-    agent, policy = ran.get("agent", {}).get("name", AGENT), ran.get("policies", {})
-    same_policy = policy.get("hash", load_policies(None).hash) == load_policies(None).hash
-    if agent != wanted or not same_policy:
-        here = f", or gives this client's ocw mcp --agent {agent}" if same_policy and agent in AGENTS else ""
+        ran = {}
+    if not ran:
+        return wanted or NEW_BOOKS_AGENT
+    shipped = load_policies(None).hash
+    agent, policy = str(ran.get("agent", {}).get("name", AGENT)), ran.get("policies", {})
+    same_policy = policy.get("hash", shipped) == shipped
+    startable = agent in AGENTS and same_policy
+    if not startable or wanted not in (None, agent):
+        other = f"agent {wanted or NEW_BOOKS_AGENT}" if same_policy else "the default policy of this version"
+        here = f"; or this client's ocw mcp leaves out --agent, or has --agent {agent}" if startable else ""
         raise AttachError(
             f"the book in {directory} ran with agent {agent} and policy {policy.get('name', '?')}, and no tool call "
-            f"changes that to agent {wanted}; a person starts it again as it was, with --serve{here}",
+            f"changes that to {other}; a person starts it again as it was, or as it is to run from here on, with "
+            f"ocw run --serve, its --agent, --policy and --state{here}",
             "OTHER_AGENT" if same_policy else "OTHER_LIMITS",
         )
+    return agent
 
 
 class Attachment:
     """The engine of one state directory."""
 
-    def __init__(self, directory: Path, spawn: Spawn | None = None, agent: str = AGENT) -> None:
-        """`agent` decides on an engine that is started here. Raises SettingsError for one that cannot."""
-        if agent not in AGENTS:
+    def __init__(self, directory: Path, spawn: Spawn | None = None, agent: str | None = AGENT) -> None:
+        """`agent` decides on an engine that is started here; None: the one that the book ran with.
+
+        Raises SettingsError for an agent that cannot be started.
+        """
+        if agent is not None and agent not in AGENTS:
             raise SettingsError(f"--agent is {agent[:40]!r}; expected one of {', '.join(AGENTS)}")
         self._directory = directory
-        self._spawn = spawn if spawn is not None else partial(spawn_engine, agent=agent)
+        self._spawn = spawn
         self._agent = agent
         self._turn = asyncio.Lock()
 
@@ -148,8 +160,8 @@ class Attachment:
                 raise AttachError(f"the engine that was started in {self._directory} ended: {self._last_word()}")
             elif child is None:
                 # The directory is free, from the beginning or since an engine that was stopping has let go of it.
-                require_ours(self._directory, self._agent)
-                child = self._spawn(self._directory)
+                agent = agent_of(self._directory, self._agent)
+                child = (self._spawn or partial(spawn_engine, agent=agent))(self._directory)
             await asyncio.sleep(LOOK_S)  # noqa: TID251 - waits for another process; no engine runs in this one
             waited += LOOK_S
         raise AttachError(f"the engine of {self._directory} did not come within {PATIENCE_S:g}s; see {LOG} there")

@@ -82,7 +82,7 @@ class Gate:
                 await send({"type": "http.response.start", "status": 204, "headers": list(PREFLIGHT)})
                 await send({"type": "http.response.body", "body": b""})
                 return
-        if scope["path"].startswith(WELL_KNOWN):
+        if WELL_KNOWN in f"{scope['path']}/":
             # Clients look here for an authorization server; to ask for a token would make them look for one on and on.
             what = f"there is no authorization server here. limit={','.join(ROUTES)} actual={scope['path'][:60]!r}"
             await _refuse(send, 404, "NOT_FOUND", f"{what} next: send a token of ocw token new as a Bearer token")

@@ -8,7 +8,7 @@ import pytest
 from ocw_mcp.adapters.control.address import Address, write_address
 from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.app import attach
-from ocw_mcp.app.attach import LOG, PAPER, Attachment, Child
+from ocw_mcp.app.attach import LOG, PAPER, Attachment, Child, agent_of
 from ocw_mcp.app.cli.mcp import alone
 from ocw_mcp.domain.errors import AttachError, SettingsError
 from ocw_mcp.doors.mcp.bridge import Bridge
@@ -180,7 +180,29 @@ def test_a_desktop_client_starts_an_engine_for_nobody(monkeypatch: pytest.Monkey
     for more in ([], ["--agent", "rules"], ["--agent", "attached"]):
         with pytest.raises(SystemExit):
             alone(["--state", str(tmp_path), *more])
-    assert started == ["none", "rules", "attached"]
+    assert started == [None, "rules", "attached"]
+
+
+def test_a_new_book_has_no_agent(tmp_path: Path) -> None:
+    assert [agent_of(tmp_path / "book", wanted) for wanted in (None, "rules")] == ["none", "rules"]
+
+
+@pytest.mark.parametrize("agent", ["rules", "none", "attached"])
+def test_a_book_goes_on_with_the_agent_that_it_ran_with(
+    tmp_path: Path, agent: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book, started = tmp_path / "book", list[str]()
+    ran = Ocw(monkeypatch, capsys)("run", "--market", "sim", "--for", "1m", "--agent", agent, "--state", book)
+    assert ran.code == 0, ran.err
+
+    def spawn(directory: Path, agent: str) -> Child:
+        started.append(agent)
+        write_address(directory, THERE)
+        return Engine()
+
+    monkeypatch.setattr(attach, "spawn_engine", spawn)
+    assert asyncio.run(Attachment(book, agent=None)()) == THERE
+    assert started == [agent]
 
 
 async def _nothing(bridge: Bridge) -> None:

@@ -115,6 +115,8 @@ async def test_there_is_no_authorization_server_to_find(door: Served) -> None:
     async with httpx2.AsyncClient(base_url=door.url) as nobody:
         for path in ("oauth-protected-resource", "oauth-protected-resource/mcp", "oauth-authorization-server", ""):
             assert code(await nobody.get(f"/.well-known/{path}")) == (404, "NOT_FOUND")
+        for path in ("/.well-known", "/mcp/.well-known/openid-configuration"):
+            assert code(await nobody.get(path)) == (404, "NOT_FOUND")
         evil = {"host": "evil.example"}
         assert code(await nobody.get("/.well-known/oauth-protected-resource", headers=evil)) == (421, "WRONG_HOST")
 

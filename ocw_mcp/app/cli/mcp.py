@@ -8,9 +8,6 @@ import typer
 
 from ocw_mcp import __version__
 
-CLIENTS_AGENT = "none"
-"""A person at a client trades alone, unless they say otherwise."""
-
 
 def mcp(
     state: Annotated[
@@ -27,19 +24,21 @@ def mcp(
         str | None, typer.Option("--toolsets", help="Offer only these: some of market,account,history,trade.")
     ] = None,
     agent: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--agent",
+            show_default=False,
             help="Who decides on an engine that is started here: none, attached (the client answers its wakes, and "
-            "rules those that it does not answer), or rules, which trade by themselves beside the client.",
+            "rules those that it does not answer), or rules, which trade by themselves beside the client. "
+            "[default: none; a book that ran before keeps its agent]",
         ),
-    ] = CLIENTS_AGENT,
+    ] = None,
 ) -> None:
     """Speak MCP over standard input and output: attach to the running engine of a book, or start one on paper.
 
     The tools are listed at once; the engine is looked for, and on paper started, when the first of them is called. It
-    then outlives whoever started it. An engine that runs already keeps the agent that it has: where rules or another
-    agent trade there beside the client, ocw_get_status and the first answer say so.
+    then outlives whoever started it. An engine that runs already, and a book that ran before, keep the agent that they
+    have: where rules or another agent trade there beside the client, ocw_get_status and the first answer say so.
     """
     from ocw_mcp.app.attach import Attachment, home
     from ocw_mcp.doors.mcp.bridge import Bridge

@@ -11,7 +11,7 @@ from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.reasons import QUOTING, Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import PositionView
 from ocw_mcp.domain.unknown import Reading, Unknown
-from ocw_mcp.domain.words import day_result, name, untrusted
+from ocw_mcp.domain.words import day_result, is_name, name, untrusted
 from ocw_mcp.doors.mcp.looks import headline
 from ocw_mcp.doors.mcp.results import (
     CheckResult,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ocw_mcp.core.orders.table import TrackedOrder
     from ocw_mcp.engine.account import Lowered
     from ocw_mcp.engine.entries import Checked
+    from ocw_mcp.engine.event_text import Quote
     from ocw_mcp.runtime.facade import Facade, PolicyView, Portfolio, Status
 
 
@@ -234,11 +235,13 @@ def refused_order(row: "RefusalRow") -> OrderOut:
     )
 
 
-def refusal_line(row: "RefusalRow") -> str:
-    """Why an order did not pass."""
+def refusal_line(row: "RefusalRow", quote: "Quote | None" = None) -> str:
+    """Why an order did not pass. Its caller's words are told by `quote`; without it only where they are a name."""
     refusal = Refusal(RefusalCode(row.code), row.limit, row.actual, row.largest)
-    theirs = refusal.code in QUOTING
-    return refusal.told(row.limit[:LONGEST_FIGURE], name(row.actual) if theirs else row.actual[:LONGEST_FIGURE])
+    actual = row.actual[:LONGEST_FIGURE]
+    if refusal.code in QUOTING:
+        actual = name(row.actual) if quote is None or is_name(row.actual) else quote(row.principal, row.actual)
+    return refusal.told(row.limit[:LONGEST_FIGURE], actual)
 
 
 def orders(meta: Meta, rows: list[OrderOut], more: str | None, status: str) -> CallToolResult:

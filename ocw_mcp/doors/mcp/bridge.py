@@ -42,6 +42,7 @@ from mcp.types import (
 from ocw_mcp.adapters.control.address import Address
 from ocw_mcp.domain.errors import AttachError, HouseRuleError, OcwError
 from ocw_mcp.doors.mcp.asking import ASK_S, ERA, asks_in_forms
+from ocw_mcp.doors.mcp.callers import unknown_tool
 from ocw_mcp.doors.mcp.link import Cut, EngineError, Link, Unheard
 from ocw_mcp.doors.mcp.prompts import require_arguments, texts_only
 from ocw_mcp.doors.mcp.server import INSTRUCTIONS, NAME, build
@@ -121,10 +122,7 @@ class Bridge:
             listed = await self._offered.list_tools()
             self._reads = {each.name: bool(each.annotations and each.annotations.read_only_hint) for each in listed}
         if params.name not in self._reads:
-            return failed(
-                f"UNKNOWN_TOOL: no tool of that name is offered here. limit={','.join(self._reads)} "
-                f"actual={params.name[:40]!r} next: call one of these"
-            )
+            return unknown_tool(params.name, self._reads)
         try:
             return await self._answered(ctx, params.name)
         except EngineError as error:

@@ -1,12 +1,13 @@
 """Who calls a tool, and what it may do: the gate has looked at its token; in process there is none to look at."""
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.types import GetPromptResult, InputRequiredResult
+from mcp.types import CallToolResult, GetPromptResult, InputRequiredResult, TextContent
 
 from ocw_mcp.adapters.control.tokens import SCOPES, Principal
 from ocw_mcp.domain.orders import ATTACHED
@@ -24,6 +25,16 @@ class DeskServer(MCPServer[Any]):
     """The server of one desk. `signs_as` is how the journal names a call from within the process."""
 
     signs_as = "mcp:insider"
+    offered: tuple[str, ...] = ()
+    """Its tools by name."""
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        """Call a tool. One that there is not is named, with those that there are."""
+        if name not in self.offered:
+            return unknown_tool(name, self.offered)
+        return await super().call_tool(name, arguments, context)
 
     async def get_prompt(
         self, name: str, arguments: dict[str, Any] | None = None, context: Context[Any, Any] | None = None
@@ -32,6 +43,15 @@ class DeskServer(MCPServer[Any]):
         require_arguments(await self.list_prompts(), name, arguments)
         given = {each: text for each, text in (arguments or {}).items() if text.strip()}
         return await super().get_prompt(name, given, context)
+
+
+def unknown_tool(name: str, offered: Iterable[str]) -> CallToolResult:
+    """The error of a call of a tool that there is not."""
+    text = (
+        f"UNKNOWN_TOOL: no tool of that name is offered here. limit={','.join(offered)} actual={name[:40]!r} "
+        "next: call one of these"
+    )
+    return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
 
 
 def caller(context: Context[Any, Any]) -> Principal:

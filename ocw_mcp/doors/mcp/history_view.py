@@ -85,7 +85,7 @@ def story(meta: Meta, seen: "Story", *, detailed: bool) -> CallToolResult:
         reasons=[reason_text(each, quotes.quote(woken))[:LONGEST_LINE] for each in seen.reasons[:most_legs]],
         decider=answer.decider if answer else None,
         legs=decided,
-        refusals=[f"{each.id} {refusal_line(each)}" for each in seen.refusals[:most_refusals]],
+        refusals=[f"{each.id} {refusal_line(each, quotes.quote(each.at))}" for each in seen.refusals[:most_refusals]],
         steps=[_line(seen.book, each, quotes) for each in steps],
         left_out=happened - len(steps) + seen.left_out,
         said=quotes.said,

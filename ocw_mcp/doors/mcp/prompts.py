@@ -77,11 +77,19 @@ def require_arguments(offered: Iterable[Offered], name: str, given: Mapping[str,
 
 
 async def texts_only(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Middleware: an argument of a prompt is a text, and null is none. Others are refused by name."""
-    params = ctx.params or {}
-    given = params.get("arguments")
-    if ctx.method != "prompts/get" or not isinstance(given, dict):
+    """Middleware: a prompt's name and arguments are texts, and null is none. Others are refused by name."""
+    if ctx.method != "prompts/get":
         return await call_next(ctx)
+    params = ctx.params or {}
+    name, given = params.get("name"), params.get("arguments")
+    if not isinstance(name, str):
+        actual = "nothing" if name is None else type(name).__name__
+        raise _invalid(f"BAD_ARGUMENTS: prompts/get needs the name of a prompt. limit=name, a text actual={actual}")
+    if given is None:
+        return await call_next(ctx)
+    if not isinstance(given, dict):
+        actual = type(given).__name__
+        raise _invalid(f"BAD_ARGUMENTS: the arguments of {name[:40]} are no object. limit=arguments actual={actual}")
     told = {name: value for name, value in given.items() if value is not None}
     wrong = next((name for name, value in told.items() if not isinstance(value, str)), None)
     if wrong is not None:

@@ -74,6 +74,7 @@ def build(
         middleware=[only_what_may, texts_only, *([once_warm(look, warm_up_s)] if warm_up_s else [])],
         log_level="WARNING",
     )
+    server.offered = tuple(tool.name for tool in offered)
     add_resources(server, look, offered)
     add_prompts(server, prompts or {})
     return server

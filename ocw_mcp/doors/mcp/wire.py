@@ -12,7 +12,14 @@ from typing import Any, BinaryIO, Final
 
 import anyio.to_thread
 import msgspec
-from mcp.types import INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError, jsonrpc_message_adapter
+from mcp.types import (
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCNotification,
+    jsonrpc_message_adapter,
+)
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -98,7 +105,7 @@ class Lines:
 
 
 class StrictBodies:
-    """ASGI middleware before `/mcp`: a body that is no strict JSON is answered, and goes no further.
+    """ASGI middleware before `/mcp`: a body that is no strict JSON, or no message, is answered, and goes no further.
 
     Numbers that no double holds reach the tools here, as infinity and NaN, and are refused by the argument's name.
     """
@@ -121,12 +128,9 @@ class StrictBodies:
             parts.append(message.get("body", b""))
             more = message.get("more_body", False)
         body = b"".join(parts)
-        try:
-            strict(body)
-        except WireError as error:
-            if not error.by_name:
-                await _answer(send, parse_error(body, error))
-                return
+        if (wrong := _objection(body, to_tools=True)) is not None:
+            await _answer(send, wrong)
+            return
         await self._app(scope, _again(body, receive), send)
 
 
@@ -147,17 +151,25 @@ async def _answer(send: Send, error: JSONRPCError) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _objection(line: bytes) -> JSONRPCError | None:
-    """What a line is answered that is no message; None for one that is."""
+def _objection(text: bytes, *, to_tools: bool = False) -> JSONRPCError | None:
+    """What a text is answered that is no message; None for one that is.
+
+    With `to_tools` a number that no double holds is left to them.
+    """
     try:
-        said = strict(line)
+        said = strict(text)
     except WireError as error:
-        return parse_error(line, error)
+        if not (to_tools and error.by_name):
+            return parse_error(text, error)
+        said = _lenient(text)
     try:
-        jsonrpc_message_adapter.validate_python(said, by_name=False)
+        message = jsonrpc_message_adapter.validate_python(said, by_name=False)
     except ValidationError:
         asked = said.get("id") if isinstance(said, dict) and "method" in said else None
         return _error(asked, INVALID_REQUEST, "Invalid Request: expected one JSON-RPC 2.0 request or notification")
+    if isinstance(message, JSONRPCNotification) and "id" in said:
+        # It waits for an answer, and would be taken for a notification.
+        return _error(None, INVALID_REQUEST, "Invalid Request: id is neither a text nor a whole number; send one")
     return None
 
 

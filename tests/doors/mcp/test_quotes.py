@@ -14,7 +14,7 @@ from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondi
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.snapshot import DecisionRequest, Remark, WakeReason
-from ocw_mcp.doors.mcp.account_view import refused_order
+from ocw_mcp.doors.mcp.account_view import refusal_line, refused_order
 from ocw_mcp.doors.mcp.history_view import journal
 from ocw_mcp.doors.mcp.results import JournalResult, Meta
 from ocw_mcp.doors.mcp.words import CONCISE, DETAILED, Quotes
@@ -94,6 +94,16 @@ def test_a_refused_symbol_that_is_no_name_is_not_repeated() -> None:
     assert shown.symbol == "(no name)"
     assert shown.refusal is not None
     assert "limit=*USDT actual=(no name)" in shown.refusal
+
+
+def test_in_a_story_a_refusals_words_are_quoted() -> None:
+    row = RefusalRow(
+        "refusal:8", 8, "SOLUSDT", "exit", "sell", Decimal(1), None,
+        RefusalCode.MALFORMED, "a leg as the schema has it", "size=0.5: SELL closes all", Decimal(0), "agent", 1, "p",
+    )  # fmt: skip
+    quotes = Quotes(room=100)
+    assert refusal_line(row, quotes.quote(row.at)).endswith("actual=said[0]")
+    assert [each.untrusted_text for each in quotes.said] == [row.actual]
 
 
 class Commanding:

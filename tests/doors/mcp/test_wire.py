@@ -80,6 +80,12 @@ async def test_json_that_is_no_message_is_an_invalid_request() -> None:
     assert [(each.error.code, each.id) for each in refused] == [(-32600, None), (-32600, 4), (-32600, None)]
 
 
+@pytest.mark.parametrize("number", ["null", "1.5", "true", "[1]"])
+async def test_a_request_whose_id_is_no_id_is_answered(number: str) -> None:
+    taken, refused = await heard(call("{}", number))
+    assert (taken, [(each.error.code, each.id) for each in refused]) == ([], [(-32600, None)])
+
+
 async def test_a_line_without_end_is_refused_and_passed_over() -> None:
     good = call("{}")
     taken, refused = await heard(b"x" * (LONGEST_LINE + 5) + b"\n", good)
@@ -118,6 +124,33 @@ async def test_over_http_the_same_is_a_parse_error_in_both_eras(door: Served) ->
     for era, text in product((MODERN, {}), BAD_BODIES):
         answered = await door.client.post("/mcp", content=text.encode(), headers=HEADERS | era)
         assert (answered.status_code, answered.json()["error"]["code"]) == (400, -32700), text
+
+
+async def test_over_http_json_that_is_no_message_is_an_invalid_request(door: Served) -> None:
+    for text in (b"[]", b"null", b"{}", b'{"id": 1}', *(call("{}", number) for number in ("null", "1.5", "1e999"))):
+        answered = await door.client.post("/mcp", content=text, headers=HEADERS | MODERN)
+        assert (answered.status_code, answered.json()["error"]["code"]) == (400, -32600), text
+        assert "pydantic" not in answered.text
+
+
+async def test_over_http_a_tool_that_there_is_not_is_named(door: Served) -> None:
+    begun = await door.client.post("/mcp", json=INITIALIZE, headers=HEADERS)
+    headers = HEADERS | {"mcp-session-id": begun.headers["mcp-session-id"]}
+    body = call("{}").replace(b"orders_preview", b"market_get_quotes")
+    answered = await door.client.post("/mcp", content=body, headers=headers)
+    assert "UNKNOWN_TOOL: " in answered.text
+    assert "market_get_snapshot," in answered.text
+
+
+async def test_a_prompt_without_name_or_with_no_object_of_arguments_is_named(door: Served) -> None:
+    begun = await door.client.post("/mcp", json=INITIALIZE, headers=HEADERS)
+    headers = HEADERS | {"mcp-session-id": begun.headers["mcp-session-id"]}
+    no_object = '{"name": "post_mortem", "arguments": []}'
+    for given, said in (("{}", "limit=name"), ('{"name": 5}', "limit=name"), (no_object, "limit=arguments")):
+        body = f'{{"jsonrpc": "2.0", "id": 2, "method": "prompts/get", "params": {given}}}'
+        answered = await door.client.post("/mcp", content=body, headers=headers)
+        assert '"code":-32602' in answered.text
+        assert said in answered.text
 
 
 NUMBERS = {
