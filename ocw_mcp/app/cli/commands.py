@@ -193,7 +193,7 @@ app.add_typer(install, name="install")
 
 @app.command()
 def halt(state: BookOption) -> None:
-    """No new risk from here on: entries are cancelled, stops stay. The engine obeys when it takes the command."""
+    """No new risk from here on: entries are cancelled, stops stay. A running engine takes it within a second."""
     say(operate.leave(state, Verb.HALT))
 
 

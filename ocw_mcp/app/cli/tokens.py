@@ -54,6 +54,6 @@ def list_tokens(state: BookOption) -> None:
 
 @tokens.command("revoke")
 def revoke(name: Annotated[str, typer.Argument(help="As ocw token list shows it.")], state: BookOption) -> None:
-    """Take a token away; a running engine heeds that at the next request."""
+    """Revoke a token: a running engine refuses its next request and ends its open streams."""
     revoke_token(state, name)
     say(f"token {name} is revoked")
