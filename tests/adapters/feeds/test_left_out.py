@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -259,3 +260,26 @@ def test_info_names_a_file_that_is_left_out_once(ocw: Ocw, tmp_path: Path) -> No
     (line,) = [line for line in said.out.splitlines() if "does not have the checksum" in line]
     assert line.startswith(f"left out: {NEXT}.zip does not have")
     assert line.count(NEXT) == 1
+
+
+def test_links_to_folders_and_checksums_of_nothing_are_named(ocw: Ocw, tmp_path: Path) -> None:
+    write(tmp_path / "elsewhere", f"{NEXT}.csv", lines(30, START + DAY))
+    write(tmp_path / "tape", f"{FIRST}.csv", lines())
+    summed(tmp_path / "tape" / f"{FIRST}.csv")
+    write(tmp_path / "tape" / "sub", f"{NEXT}.zip.CHECKSUM", "0" * 64)
+    (tmp_path / "tape" / "linked").symlink_to(tmp_path / "elsewhere")
+    figures = report(ocw("replay", tmp_path / "tape", "--json"))
+    assert figures["candles"] == 30
+    assert {each["file"]: each["why"].split(",")[0] for each in figures["left_out"]} == {
+        "linked/": "a link to a folder",
+        f"sub/{NEXT}.zip.CHECKSUM": "the checksum of a file that is not there",
+    }
+    assert figures["candles"] == report(ocw("replay", tmp_path / "tape", "--json", "--strict"))["candles"]
+    assert report(ocw("replay", tmp_path / "tape" / "linked", "--json"))["candles"] == 30
+
+
+def test_a_pipe_in_a_tape_is_named_and_not_waited_for(ocw: Ocw, tmp_path: Path) -> None:
+    write(tmp_path, f"{FIRST}.csv", lines())
+    os.mkfifo(tmp_path / f"{NEXT}.csv")
+    (told,) = report(ocw("replay", tmp_path, "--json"))["left_out"]
+    assert (told["file"], told["why"]) == (f"{NEXT}.csv", "a pipe or a device, not a file")

@@ -83,6 +83,8 @@ def _found(top: Path, file: Path, left_out: list[LeftOut]) -> Found | None:
         why = "the unfinished part of a download"
     elif not has_suffix(below.name):
         why = f"no {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file"
+    elif not file.is_file() and file.exists():
+        why = "a pipe or a device, not a file"
     elif is_foreign(below):
         why = "of a folder that holds no trades of spot or USD-M"
     elif named is None:
@@ -109,13 +111,24 @@ def _walk(top: Path, left_out: list[LeftOut]) -> list[Path]:
         raise TapeError(f"{place} cannot be read: permission denied; allow reading it or choose another path") from None
 
     files: list[Path] = []
+
+    def leave_out(place: Path, ending: str, why: str) -> None:
+        left_out.append(LeftOut(shown_name(place.relative_to(top).as_posix()) + ending, why))
+
     for folder, inner, names in os.walk(top, onerror=refuse):
-        hidden = [name for name in inner if name.startswith(".")]
+        for name in inner:
+            place = Path(folder, name)
+            if name.startswith("."):
+                leave_out(place, "/", "hidden")
+            elif place.is_symlink():
+                leave_out(place, "/", "a link to a folder, which may lead back here; give its own path")
         inner[:] = [name for name in inner if not name.startswith(".")]
-        for name in hidden:
-            below = Path(folder, name).relative_to(top).as_posix()
-            left_out.append(LeftOut(f"{shown_name(below)}/", "hidden"))
-        files += [Path(folder, name) for name in names if not name.endswith(CHECKSUM)]
+        there = set(names)
+        for name in names:
+            if not name.endswith(CHECKSUM):
+                files.append(Path(folder, name))
+            elif name.removesuffix(CHECKSUM) not in there:
+                leave_out(Path(folder, name), "", "the checksum of a file that is not there")
     return sorted(files)
 
 
