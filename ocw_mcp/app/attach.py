@@ -105,8 +105,8 @@ def agent_of(directory: Path, wanted: str | None = AGENT) -> str:
         here = f"; or this client's ocw mcp leaves out --agent, or has --agent {agent}" if startable else ""
         raise AttachError(
             f"the book in {directory} ran with agent {agent} and policy {policy.get('name', '?')}, and no tool call "
-            f"changes that to {other}; a person starts it again as it was, or as it is to run from here on, with "
-            f"ocw run --serve, its --agent, --policy and --state{here}",
+            f"changes that to {other}; a person starts it again as it was, or as it is to run from here on, such as "
+            f"with ocw {' '.join(PAPER)} --agent {wanted or NEW_BOOKS_AGENT} --state {directory}{here}",
             "OTHER_AGENT" if same_policy else "OTHER_LIMITS",
         )
     return agent

@@ -6,9 +6,12 @@ import pytest
 from typer.testing import CliRunner
 
 from ocw_mcp.app import bench
+from ocw_mcp.app.bench import mcp
 from ocw_mcp.app.cli.benches import ENGINE
 from ocw_mcp.app.cli.commands import app
 from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.doors.quotas import MOST_OPEN
+from ocw_mcp.doors.serving import MOST_OF_ONE
 
 
 def test_every_measurement_has_a_command() -> None:
@@ -20,6 +23,10 @@ def test_without_a_name_all_are_measured_under_their_names(monkeypatch: pytest.M
     said = CliRunner().invoke(app, ["bench", "--json"], catch_exceptions=False)
     assert json.loads(said.stdout) == {"gate": {"of": "gate"}, "memory": {"of": "memory"}}
     assert [line.partition(":")[0] for line in said.stderr.splitlines()] == ["measuring gate", "measuring memory"]
+
+
+def test_the_clients_of_the_mcp_bench_are_within_what_their_tokens_may() -> None:
+    assert min(MOST_OPEN, MOST_OF_ONE) >= mcp.CLIENTS / mcp.TOKENS
 
 
 def test_a_name_that_nothing_has_is_refused_with_those_that_there_are() -> None:

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from statistics import median
@@ -24,6 +24,7 @@ from mcp.server.mcpserver import MCPServer
 from ocw_mcp import __version__
 from ocw_mcp.adapters.control.address import Address, read_address
 from ocw_mcp.adapters.control.commands import CommandFiles
+from ocw_mcp.adapters.control.tokens import add_token
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.app.compose import Book, stamp
@@ -38,6 +39,8 @@ from ocw_mcp.runtime.facade import Facade
 
 ROUNDS: Final = 300
 CLIENTS: Final = 50
+TOKENS: Final = 5
+"""Callers among these clients: one token may have so many requests open, and no more."""
 CALLS: Final = 1_000
 """Of each client."""
 STARTS: Final = 7
@@ -71,7 +74,7 @@ async def _measure(directory: Path) -> dict[str, Any]:
         async with open_door(Door("127.0.0.1", 0), facade, directory):
             address = read_address(directory)
             assert address is not None
-            found |= await _many_clients(address)
+            found |= await _many_clients(address, [add_token(directory, "read", None, 0)[0] for _ in range(TOKENS)])
             found |= await _over_stdio(directory, address)
     finally:
         book.store.close()
@@ -128,14 +131,14 @@ async def _in_turns(*calls: _Call) -> list[float]:
     return [round(median(each), 1) for each in taken]
 
 
-async def _many_clients(address: Address) -> dict[str, Any]:
+async def _many_clients(address: Address, tokens: Sequence[str]) -> dict[str, Any]:
     """Many clients over HTTP, each calling one after the other; milliseconds from call to answer."""
     clock, taken = SimulatedClock(), list[float]()
     errors = 0
 
-    async def one() -> None:
+    async def one(number: int) -> None:
         nonlocal errors
-        async with _client(address) as client:
+        async with _client(address, tokens[number % len(tokens)]) as client:
             for _ in range(CALLS):
                 began = clock.wall_ms()
                 answered = await client.call_tool("ocw_get_status", {})
@@ -143,7 +146,7 @@ async def _many_clients(address: Address) -> dict[str, Any]:
                 errors += bool(answered.is_error)
 
     began = clock.wall_ms()
-    ended = await asyncio.gather(*(one() for _ in range(CLIENTS)), return_exceptions=True)
+    ended = await asyncio.gather(*(one(number) for number in range(CLIENTS)), return_exceptions=True)
     errors += sum(isinstance(each, BaseException) for each in ended)
     taken.sort()
     return {
@@ -157,8 +160,8 @@ async def _many_clients(address: Address) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _client(address: Address) -> AsyncIterator[Client]:
-    headers = {"authorization": f"Bearer {address.token}"}
+async def _client(address: Address, token: str) -> AsyncIterator[Client]:
+    headers = {"authorization": f"Bearer {token}"}
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=120, trust_env=False))
         transport = streamable_http_client(f"{address.url}/mcp", http_client=http)
@@ -169,7 +172,7 @@ async def _over_stdio(directory: Path, address: Address) -> dict[str, Any]:
     """Medians in milliseconds: a call through `ocw mcp`, beside the same over HTTP; the engine is this process."""
     arguments = ["-m", "ocw_mcp", "mcp", "--state", str(directory)]
     bridge = stdio_client(StdioServerParameters(command=sys.executable, args=arguments, env=dict(os.environ)))
-    async with Client(bridge, mode="legacy") as stdio, _client(address) as http:
+    async with Client(bridge, mode="legacy") as stdio, _client(address, address.token) as http:
         through, direct = await _in_turns(_call(stdio, "ocw_get_status"), _call(http, "ocw_get_status"))
     return {"stdio_p50_ms": round(through / 1_000, 1), "http_one_client_p50_ms": round(direct / 1_000, 1)}
 
