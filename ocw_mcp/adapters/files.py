@@ -79,6 +79,21 @@ def read_file(
         return data
 
 
+def require_own_file(path: Path) -> None:
+    """Refuse what is no regular file, or belongs to another user, where a library opens it. One that is missing passes.
+
+    Raises FileRefused.
+    """
+    try:
+        found = os.stat(path)
+    except OSError:
+        return
+    if not stat.S_ISDIR(found.st_mode):
+        _require_regular(path, found.st_mode)
+    if problem := _foreign(path, found, (os.geteuid(), _ROOT)):
+        raise FileRefused(problem)
+
+
 def write_private(path: Path, data: bytes) -> None:
     """Write a file wholly or not at all, readable by its owner only, whatever the umask. Raises BookError.
 

@@ -9,8 +9,9 @@ from ocw_mcp.agent.causes import Cause, Trouble
 _BY_WORDS: Final = (
     (
         Cause.NO_CREDIT,
-        r"credit balance|insufficient[_ ](?:quota|credit|fund|balance)|current quota|payment[_ ]required|billing[_ ]error|"
-        r"balance[^.]{0,20}(?:insufficient|not enough|too low)|(?:not enough|out of|no) (?:credit|fund|balance)|\b402\b",
+        r"credit balance|insufficient[_ ](?:quota|credit|fund|balance)|current quota|payment[_ ]required|"
+        r"billing[_ ]error|balance[^.]{0,20}(?:insufficient|not enough|too low)|"
+        r"(?:not enough|out of|no) (?:credit|fund|balance)|\b402\b",
     ),
     (Cause.OVERLOADED, r"overloaded|over capacity|at capacity|unavailable|\b529\b|\b503\b"),
     (

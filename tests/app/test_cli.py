@@ -166,7 +166,7 @@ def test_a_halt_of_a_book_whose_market_has_ended_says_when_it_is_taken_and_is(
     ocw("replay", tape, "--state", book, "--json")
     said = ocw("halt", "--state", book)
     assert said.out == (
-        "halt: no new risk is taken, and stops stay; no engine runs on this book, so it is taken at the next start\n"
+        "halt: it waits, since no engine runs on this book; at the next start no new risk is taken, and stops stay\n"
     )
     with StateLock(book):
         assert "it has not within" in ocw("halt", "--state", book).out

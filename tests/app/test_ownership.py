@@ -129,6 +129,14 @@ def test_a_file_that_is_none_of_ours_is_not_read(ocw: Ocw, tmp_path: Path, name:
         load_settings(path if name == "the --env" else None, tmp_path if name == ".env" else None, {})
 
 
+@pytest.mark.parametrize("name", ["journal.db", "journal.db-wal", "journal.db-shm"])
+def test_a_pipe_in_the_place_of_a_journal_is_not_waited_for(desk: Path, name: str) -> None:
+    (desk / name).unlink(missing_ok=True)
+    os.mkfifo(desk / name)
+    with pytest.raises(BookError, match=f"{name} cannot be read: it is no file but a pipe"):
+        read_book(desk)
+
+
 @root_only
 @pytest.mark.parametrize("name", [".env", "tokens.json", "serve.json"])
 def test_a_file_of_another_user_in_our_directory_is_not_read(desk: Path, name: str) -> None:

@@ -27,7 +27,7 @@ _LARGEST = 4_096
 _PROBLEMS_KEPT = 100
 MOST_A_LOOK = 64
 """Files that one look reads or moves aside; the others wait for the next look."""
-LISTED_EVERY = 8
+LISTED_EVERY = 2
 """Looks after which a folder with unread files is listed again: a new command waits no longer behind other files."""
 _LONG_AGO_NS = 1_000_000_000 * 1_000_000_000
 """In 2001: no change can ever fall on a time that a looked-at directory is given."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from ocw_mcp.adapters.files import make_private, require_own_directory
+from ocw_mcp.adapters.files import FileRefused, make_private, require_own_directory, require_own_file
 from ocw_mcp.adapters.store.database import JOURNAL, connect_to_write, look_at, sync_directory
 from ocw_mcp.adapters.store.projections import register_functions, remake_tables
 from ocw_mcp.adapters.store.schema import GET_BOOK, SCHEMA_VERSION, TABLES
@@ -40,7 +40,7 @@ class Book(msgspec.Struct, frozen=True):
 def peek_book(directory: Path) -> Book:
     """Read whose book a directory holds, without making or changing any file in it.
 
-    Raises BookError when there is no journal, or one that is not ours, and for the directory of another user.
+    Raises BookError when there is no journal, or one that is not ours, and for a directory or file of another user.
     """
     require_own_directory(directory)
     path = directory / JOURNAL
@@ -49,6 +49,11 @@ def peek_book(directory: Path) -> Book:
             f"the state directory {directory} holds no book; expected a {JOURNAL} in it; give the directory of "
             "an earlier run with --state or OCW_STATE"
         )
+    try:
+        for each in (path, path.with_name(f"{JOURNAL}-wal"), path.with_name(f"{JOURNAL}-shm")):
+            require_own_file(each)
+    except FileRefused as error:
+        raise BookError(str(error)) from None
     try:
         found = look_at(path, lambda db: db.execute(GET_BOOK).fetchone())
     except (sqlite3.Error, OSError) as error:

@@ -42,7 +42,7 @@ def prepare(directory: Path) -> Book | None:
         book = peek_book(directory)
         _require_writable(directory / JOURNAL)
         return book
-    foreign = sorted(name for name in names if name not in _ALLOWED_WITHOUT_A_BOOK and not name.startswith(UNFINISHED))
+    foreign = sorted(name for name in names if not _ours(name))
     if foreign:
         more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
         raise BookError(
@@ -50,6 +50,13 @@ def prepare(directory: Path) -> Book | None:
             "expected an empty or a new directory; use another --state directory"
         )
     return None
+
+
+def _ours(name: str) -> bool:
+    """Return whether a name may stand where no book is yet; a file that another command is writing may, too."""
+    written, dot, _ = name.removeprefix(".").rpartition(".")
+    is_draft = name.startswith(".") and dot != "" and written in _ALLOWED_WITHOUT_A_BOOK
+    return is_draft or name in _ALLOWED_WITHOUT_A_BOOK or name.startswith(UNFINISHED)
 
 
 def _make(directory: Path) -> None:

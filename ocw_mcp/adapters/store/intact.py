@@ -18,7 +18,7 @@ from ocw_mcp.adapters.store.schema import DIGESTS_SINCE, GET_CHECKPOINT, TABLES
 from ocw_mcp.adapters.store.seen import SEEN_TABLE
 from ocw_mcp.domain.events import CheckpointSaved
 
-_OBJECTS = "SELECT type || ' ' || name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY 1"
+_OBJECTS = "SELECT type || ' ' || name, sql FROM sqlite_master WHERE name NOT GLOB 'sqlite_*' ORDER BY 1"
 _MAY_BE_ABSENT = frozenset({"table seen"})
 """A book of an earlier version gets it when it is next opened."""
 _KIND = str(CheckpointSaved.__struct_config__.tag)

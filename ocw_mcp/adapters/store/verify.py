@@ -70,6 +70,7 @@ class _Walk:
         self._book = book
         self._row = 0
         self._seq = 0
+        self._version = 0
         self._expected_head = expected_head
         self._checkpoint_digest: str | None = None
         self._head_seen = expected_head in (None, CHAIN_GENESIS)
@@ -88,7 +89,7 @@ class _Walk:
             self._say(row, "does not continue the chain: it was changed, or is not the row that was written here")
         if version > SCHEMA_VERSION:
             self._say(row, f"has version {version}, and this version of ocw knows up to {SCHEMA_VERSION}")
-        self._row, self.head = row, head
+        self._row, self.head, self._version = row, head, version
         self._head_seen = self._head_seen or head == self._expected_head
         try:
             event = journal_event(row, payload)
@@ -124,6 +125,8 @@ class _Walk:
         checkpoint = db.execute(GET_CHECKPOINT).fetchone()
         if problem := compared(checkpoint, self._checkpoint_digest, schema_of(db)):
             self.problems.append(problem)
+        if (made := schema_of(db)) < self._version:
+            self.problems.append(f"the book's version was changed to {made}, and a row has version {self._version}")
         if checkpoint is not None and checkpoint[1] > self._seq:
             self.problems.append(
                 f"the checkpoint stands at event {checkpoint[1]}, but row {self._row} ends the journal at event "

@@ -99,7 +99,7 @@ def leave(state: Path, verb: Verb, subject: str = "") -> str:
     outcome = _OUTCOMES[verb].format(subject=subject or "every symbol")
     left = commands.leave(state, verb, by=_person(), command_id=id_, at_ns=now_ns, subject=subject)
     if not is_locked(state):
-        return f"{verb}: {outcome}; no engine runs on this book, so it is taken at the next start"
+        return f"{verb}: it waits, since no engine runs on this book; at the next start {outcome}"
     if not _taken(left):
         return (
             f"{verb}: {outcome} once the engine takes it; it has not within {TAKEN_WITHIN_S:g} s, since it reads its "
@@ -107,7 +107,10 @@ def leave(state: Path, verb: Verb, subject: str = "") -> str:
         )
     if commands.refused(left):
         return f"{verb}: the engine refused it, and nothing was done; its log says why"
-    return f"{verb}: {outcome}; the engine has taken it: {_stands(read_book(state).summary or {})}"
+    summary = read_book(state).summary or {}
+    if verb is Verb.FLATTEN and summary.get("positions"):
+        outcome = "no new risk is taken, and what is open is being closed"
+    return f"{verb}: {outcome}; the engine has taken it: {_stands(summary)}"
 
 
 def _taken(left: Path) -> bool:

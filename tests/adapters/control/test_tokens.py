@@ -9,6 +9,7 @@ import pytest
 
 from ocw_mcp.adapters.control import tokens
 from ocw_mcp.adapters.control.tokens import TOKENS, add_token, read_tokens, revoke_token
+from ocw_mcp.adapters.store.directory import prepare
 from ocw_mcp.domain.errors import BookError
 
 CHANGE = """
@@ -33,6 +34,17 @@ def test_changes_at_once_are_all_kept(tmp_path: Path) -> None:
         list(pool.map(lambda name: add_token(tmp_path, "trade", f"new-{name}", 0), names))
     left = {row.name for row in read_tokens(tmp_path)}
     assert left == {"t18", "t19", *(f"new-{name}" for name in names)}
+
+
+def test_a_file_that_another_command_is_writing_is_no_foreign_file(tmp_path: Path) -> None:
+    place = tmp_path / "desk"
+    assert prepare(place) is None
+    for name in (".tokens.json.1_fr8mjn", ".passphrase.77", ".serve.json.abc_1"):
+        (place / name).touch()
+    assert prepare(place) is None
+    (place / ".bashrc.orig").touch()
+    with pytest.raises(BookError, match="other files"):
+        prepare(place)
 
 
 @pytest.mark.slow

@@ -59,6 +59,8 @@ def test_an_honest_book_starts_again(book: Path) -> None:
         ),
         ("DROP TABLE refusals", "table refusals is missing"),
         ("CREATE TABLE more (id INTEGER)", "table more is none of ocw's"),
+        ("CREATE TRIGGER sqlitemore AFTER INSERT ON fills BEGIN SELECT 1; END", "trigger sqlitemore is none of ocw's"),
+        ("UPDATE book SET schema = 1", "version was changed to 1"),
         ("CREATE VIEW more AS SELECT * FROM events", "view more is none of ocw's"),
         ("DROP TABLE summary; CREATE TABLE summary (id INTEGER, json TEXT)", "table summary was changed"),
     ],
