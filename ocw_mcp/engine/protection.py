@@ -7,6 +7,7 @@ import msgspec
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.domain.money import ZERO, ceil_to, floor_to
 from ocw_mcp.domain.orders import Canceled, OrderIntent, OrderReport, Rejected
+from ocw_mcp.domain.time import SECOND
 
 ALREADY_CROSSED = "-2021"
 """The exchange's code for a stop that would trigger at once."""
@@ -30,6 +31,18 @@ class Protection(msgspec.Struct):
     """Notional (quote) that the fills of its entries took beyond what was cleared for them."""
     exceeded: list[str] = []
     """The limits that its fills were reported to exceed: each is reported once."""
+    fitted_at: int | None = None
+    """When (ms) stop and target were last laid again after an exit that failed."""
+
+    def may_fit(self, now: int) -> bool:
+        """Return whether a failed exit has stop and target laid again, once a second at most; it then counts as done.
+
+        Where the venue refuses them and the exit, the one would lead to the other without an end.
+        """
+        if self.fitted_at is not None and now - self.fitted_at < SECOND:
+            return False
+        self.fitted_at = now
+        return True
 
 
 def planned(known: Protection | None, intent: OrderIntent, tick: Decimal, *, long: bool) -> Protection:

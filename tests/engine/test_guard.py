@@ -1,8 +1,11 @@
 """Never naked: a live stop, or a running deadline."""
 
+from collections.abc import Sequence
+
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain import events
-from ocw_mcp.domain.orders import Canceled, Purpose
+from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.orders import Canceled, Purpose, Rejected, VenueReport
 from ocw_mcp.domain.time import MINUTE, SECOND
 from tests.support.deciders import Scripted
 from tests.support.legs import buy
@@ -22,6 +25,27 @@ async def test_a_stop_that_the_market_has_passed_already_closes_the_position_at_
     legs = [fill.ref.leg for fill in done.events(events.OrderFilled)]
     assert legs == [Purpose.ENTRY, Purpose.EXIT]
     assert len(done.events(events.OrderRejected)) == 1
+
+
+class RefusesToClose(RefusesStops):
+    """Takes entries, refuses every exit, and every stop as crossed already."""
+
+    sent = 0
+
+    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+        self.sent += 1
+        assert self.sent < 100, "there is no end to it"
+        if approved.order.ref.leg is Purpose.EXIT:
+            return [Rejected(approved.redeem(now).ref, "-4045", "no")]
+        return await super().submit(approved, now)
+
+
+async def test_a_stop_and_an_exit_that_are_refused_do_not_call_for_each_other_without_end() -> None:
+    venue = RefusesToClose("-2021")
+    done = await entering(venue).go()
+    minutes = [(at - START) // MINUTE for at, _ in done.timed(events.OrderRejected)]
+    assert max(map(minutes.count, minutes)) <= 2 * 4, "two looks, of two tries each at most"
+    assert "protect:BTCUSDT" in done.engine._out.timers, "it comes back to it"
 
 
 async def test_a_rejected_stop_is_tried_once_more() -> None:
