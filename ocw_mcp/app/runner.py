@@ -20,6 +20,7 @@ from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.feeds.tape import TapeFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.store.lock import StateLock
+from ocw_mcp.adapters.venues.paper import read_state
 from ocw_mcp.app import picture
 from ocw_mcp.app.changes import tell_changes
 from ocw_mcp.app.compose import Book, decider, require_timeframes, stamp
@@ -28,8 +29,10 @@ from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.domain.protocols import Clock, Decider, Feed
 from ocw_mcp.domain.strictness import not_stricter
 from ocw_mcp.domain.time import SECOND
+from ocw_mcp.engine.memory import read_memory
 from ocw_mcp.engine.report import report
 from ocw_mcp.runtime.recorder import Listener
+from ocw_mcp.runtime.run import other_version
 
 if TYPE_CHECKING:
     from ocw_mcp.app.claude import Brain
@@ -82,7 +85,12 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
         identity = job.feed.identity
         made_at = time.time_ns() // 1_000_000  # noqa: TID251 - tells books apart; it never enters the engine
         store = SqliteStore.open(
-            directory, stamp(job.feed), book_id=_book_id(identity.content), created_at=made_at, held=lock.require_held
+            directory,
+            stamp(job.feed),
+            book_id=_book_id(identity.content),
+            created_at=made_at,
+            held=lock.require_held,
+            accept=partial(_accept, job),
         )
         try:
             if remark := not_stricter(job.policies.strict, job.policies.policies):
@@ -143,6 +151,18 @@ def _of_the_tape(feed: TapeFeed, flags: list[str]) -> dict[str, Any]:
         "left_out": msgspec.to_builtins(left_out),
         "discontinuities": msgspec.to_builtins(breaks),
     }
+
+
+def _accept(job: Job, store: SqliteStore) -> None:
+    """Refuse a book of an earlier version that this run could not go on with. Raises BookError."""
+    tell_changes(store.ran_with(), job.agent, job.policies, job.prompts)
+    saved = store.checkpoint()
+    try:
+        if saved is not None:
+            read_memory(saved.engine)
+            read_state(saved.venue)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise other_version(error) from error
 
 
 def _seated(job: Job, brain: "Brain", kept: ExitStack, store: SqliteStore, clock: Clock) -> Decider:

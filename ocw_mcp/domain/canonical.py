@@ -41,11 +41,25 @@ def _normal(value: Any) -> Any:
     return value
 
 
-def canonical(seq: int, at: int, event: JournalEvent) -> bytes:
-    """The event as the fingerprint sees it: one line of JSON."""
+def canonical(seq: int, at: int, event: JournalEvent, stored: Any = None) -> bytes:
+    """The event as the fingerprint sees it: one line of JSON.
+
+    `stored` is the decoded JSON of a row that holds the event: an earlier version knew other fields, and the
+    fingerprint of its time is over those that the row has.
+    """
     payload = _normal(msgspec.to_builtins(event, builtin_types=(Decimal,)))
+    if stored is not None:
+        payload = _as_stored(payload, stored)
     payload.pop("kind")
     return _encode([seq, at, kind_of(event), payload])
+
+
+def _as_stored(value: Any, stored: Any) -> Any:
+    if isinstance(value, dict) and isinstance(stored, dict):
+        return {key: _as_stored(value[key], item) if key in value else item for key, item in stored.items()}
+    if isinstance(value, list) and isinstance(stored, list) and len(value) == len(stored):
+        return [_as_stored(one, other) for one, other in zip(value, stored, strict=True)]
+    return value
 
 
 def chain(previous: str, line: bytes) -> str:

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MOST_OPEN: Final = 32
+MOST_OPEN: Final = 64
 """Requests of one caller at a time, those that wait for their turn and streams that only listen included."""
 MOST_BUFFERED: Final = 4 << 20
 """Bytes of the bodies of one caller that are not answered yet."""

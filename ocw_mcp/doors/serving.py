@@ -19,7 +19,7 @@ CONNECTION: Final = "ocw.connection"
 """In the state of a request's scope: the connection that it came over."""
 MOST_CONNECTIONS = 256
 """Beyond it a caller that holds more than `RESERVED` gets no further one."""
-MOST_OF_ONE = 48
+MOST_OF_ONE = 64
 """Connections of one caller."""
 RESERVED = 2
 """Connections that each caller gets, however many others there are."""

@@ -137,10 +137,9 @@ class Carrier:
             self.not_approved(name, "halted", by)
 
     def _enter(self, leg: Leg, key: str, principal: str, wake_id: int | None, now: int, terms: Terms) -> Answer:
-        met = entering(leg, self._desk, self._guard, key, principal, wake_id, now, terms.quantity)
-        intent = msgspec.structs.replace(
-            met.intent, quoted=terms.quoted, approval=terms.approval, tainted=terms.tainted
-        )
+        tainted, quantity = terms.tainted, terms.quantity
+        met = entering(leg, self._desk, self._guard, key, principal, wake_id, now, quantity, tainted=tainted)
+        intent = msgspec.structs.replace(met.intent, quoted=terms.quoted, approval=terms.approval)
         held = self._hands.objection(leg.symbol) if wake_id is not None else None
         if (objection := met.barred or held or met.objection or _other_side(intent, terms)) is not None:
             return self._desk.refuse(intent, objection)

@@ -67,13 +67,18 @@ def entering(
     wake_id: int | None,
     now: int,
     quantity: Decimal | None = None,
+    *,
+    tainted: bool = False,
 ) -> Entering:
-    """The order that an entering leg means; `quantity` (base asset) stands in for the leg's share of equity."""
+    """The order that an entering leg means; `quantity` (base asset) stands in for the leg's share of equity.
+
+    Where it is `tainted`, the largest size that a refusal names passes under the stricter policies, too.
+    """
     symbol = leg.symbol
     account = desk.view(symbol, now)
     protection = guard.protections.get(symbol)
     stop = protection.trigger if protection and leg.action is Action.ADD else None
-    intent = entry_intent(leg, account, desk.officer, stop, key, principal, wake_id, now)
+    intent = entry_intent(leg, account, desk.officer, stop, key, principal, wake_id, now, tainted=tainted)
     wrong = bad_size(leg, quantity)
     if quantity is not None and wrong is None:
         intent = msgspec.structs.replace(intent, quantity=quantity)

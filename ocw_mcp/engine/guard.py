@@ -369,9 +369,7 @@ class Guard:
         if self._spot and protection is not None and not self._covered(symbol):
             # Its stop was taken off for the exit.
             self._put_back(symbol, now)
-        elif self._spot or tracked.status.live or protection is None or self.flattening:
-            return
-        elif protection.may_fit(now):
+        elif not (self._spot or tracked.status.live or self.flattening) and protection and protection.may_fit(now):
             self._fit(symbol, now)
 
     def _put_back(self, symbol: str, now: int) -> None:

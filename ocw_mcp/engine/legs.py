@@ -33,10 +33,13 @@ def entry_intent(
     principal: str,
     wake: int | None,
     now: int,
+    *,
+    tainted: bool = False,
 ) -> OrderIntent:
     """The order that an entering leg means. Its size is a share of equity at the worst assumed fill.
 
-    `stop` is that of the open position, which an addition without a stop of its own is held to.
+    `stop` is that of the open position, which an addition without a stop of its own is held to. `tainted` tells whether
+    the stricter policies hold, too.
     """
     intent = OrderIntent(
         idempotency_key=key,
@@ -53,6 +56,7 @@ def entry_intent(
         post_only=leg.post_only and leg.limit is not None,
         expires_at=None if leg.limit is None else now + _waits_s(leg) * SECOND,
         leverage=leg.leverage,
+        tainted=tainted,
     )
     if account is None or leg.size is None or not _sane(leg.size):
         return intent

@@ -54,6 +54,14 @@ class EngineMemory(msgspec.Struct):
     now: int
 
 
+def read_memory(state: bytes) -> EngineMemory:
+    """Return a saved engine. Raises ValueError, msgspec's own among them, for one that another version saved."""
+    memory = msgspec.msgpack.decode(state, type=EngineMemory)
+    if memory.format != MEMORY_FORMAT:
+        raise ValueError(f"it has format {memory.format}, expected {MEMORY_FORMAT}")
+    return memory
+
+
 def summary(
     config: EngineConfig,
     account: Account,

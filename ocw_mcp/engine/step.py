@@ -46,7 +46,7 @@ from ocw_mcp.engine.exits import LOOK_TIMER, Exits
 from ocw_mcp.engine.guard import TIMER_PREFIX, Guard
 from ocw_mcp.engine.hands import Hands
 from ocw_mcp.engine.headroom import headroom
-from ocw_mcp.engine.memory import MEMORY_FORMAT, EngineMemory, summary
+from ocw_mcp.engine.memory import MEMORY_FORMAT, EngineMemory, read_memory, summary
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.quotes import Quotes
 from ocw_mcp.engine.readings import Readings
@@ -303,9 +303,7 @@ class Engine:
 
         Raises ValueError, msgspec's own among them, for a state that another version gave.
         """
-        memory = msgspec.msgpack.decode(state, type=EngineMemory)
-        if memory.format != MEMORY_FORMAT:
-            raise ValueError(f"it has format {memory.format}, expected {MEMORY_FORMAT}")
+        memory = read_memory(state)
         self._market.restore(memory.market)
         self._gate.restore(memory.gate)
         self.account.restore(memory.account)

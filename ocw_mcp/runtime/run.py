@@ -331,7 +331,12 @@ def _restore(engine: Engine, venue: SimulatedVenue, saved: Checkpoint) -> None:
         engine.restore(saved.engine)
         venue.restore(saved.venue)
     except (msgspec.MsgspecError, ValueError, KeyError) as error:
-        raise BookError(
-            f"the book's saved state was not made by this version of ocw ({error}); nothing was changed; go on with "
-            "the version that made it, or begin another book with another --state directory"
-        ) from error
+        raise other_version(error) from error
+
+
+def other_version(error: Exception) -> BookError:
+    """Return the error of a saved state that cannot be read."""
+    return BookError(
+        f"the book's saved state was not made by this version of ocw ({error}); nothing was changed; go on with "
+        "the version that made it, or begin another book with another --state directory"
+    )

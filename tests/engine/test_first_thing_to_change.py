@@ -7,11 +7,13 @@ import msgspec
 import pytest
 
 from ocw_mcp.domain import events
+from ocw_mcp.domain.asks import SubmitRequest
 from ocw_mcp.domain.canonical import canonical
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.reasons import RefusalCode
-from ocw_mcp.domain.steps import Command
+from ocw_mcp.domain.steps import Command, DecisionSubmitted
+from ocw_mcp.domain.time import MINUTE
 from tests.support.deciders import Scripted
 from tests.support.legs import buy, short
 from tests.support.markets import ListFeed, candle, path
@@ -81,6 +83,21 @@ async def test_a_size_that_is_none_is_refused_with_the_largest_that_passes(
     assert f" largest={plain(refusal.largest)}" in str(refusal)
     assert run.engine.check(leg, "anna", run.clock.now(), refusal.largest).refusal is None
     assert refused(run, leg, str(refusal.largest + D("0.01"))).code is RefusalCode.POSITION_SHARE
+
+
+@pytest.mark.parametrize("size", ["10", "0.9", "0.3"])
+async def test_the_largest_of_a_tainted_decision_passes_the_stricter_policies_too(size: str) -> None:
+    strict = policies(order={"max_notional": 500})
+    thinking = Scripted({}, thinking_ms=10 * MINUTE)
+    run = await Run(ListFeed(path([100.0] * 2)), thinking, policy=QUARTER, strict=strict).go()
+    for asked in (D(size), None):
+        decision = buy("97", str(asked or run.events(events.OrderRefused)[0].refusal.largest * D("100.2") / 10_000))
+        wake = run.engine.decisions.state.last_wake
+        request = SubmitRequest(f"k{asked}", "anna", wake, decision, tainted=True)
+        await run.simulation._shell.take(DecisionSubmitted(request, 0))
+    (refusal,) = [each.refusal for each in run.events(events.OrderRefused)]
+    assert refusal.largest * D("100.2") <= 500 < (refusal.largest + D("0.001")) * D("100.2")
+    assert [each.intent.quantity for each in run.events(events.OrderIntended)] == [refusal.largest]
 
 
 async def test_a_bad_size_beside_a_limit_that_is_no_price_is_still_a_refusal() -> None:

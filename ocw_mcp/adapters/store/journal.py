@@ -87,10 +87,12 @@ class SqliteStore:
         book_id: str,
         created_at: int,
         held: Callable[[], None] = lambda: None,
+        accept: Callable[["SqliteStore"], None] = lambda store: None,
     ) -> Self:
         """Open the book of a state directory, or make one: named `book_id`, at `created_at` (ms).
 
-        `held` is called before each commit, and raises where another engine may have the book.
+        `held` is called before each commit, and raises where another engine may have the book. `accept` is called
+        before a book of an earlier version is changed, and raises where the run would refuse it anyway.
 
         Raises BookError when the directory cannot hold a book or holds one with another stamp, JournalError when the
         journal ends before its checkpoint.
@@ -109,7 +111,7 @@ class SqliteStore:
         try:
             register_functions(db)
             store = cls(db, book, held)
-            store._catch_up()
+            store._catch_up(accept)
         except sqlite3.Error as error:
             db.close()
             raise _unusable(directory, error) from None
@@ -270,7 +272,7 @@ class SqliteStore:
     def _stand_at(self, row: Row) -> None:
         self._row, self._at, self._head = row[0], row[2], row[-1]
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, accept: Callable[["SqliteStore"], None]) -> None:
         """Refuse a journal whose tail was cut, or that was changed from outside; take over one of another version."""
         saved = self.checkpoint()
         if saved is not None and saved.seq > self._seq:
@@ -278,7 +280,10 @@ class SqliteStore:
                 f"the checkpoint stands at event {saved.seq}, but the journal ends at event {self._seq}: its tail was "
                 "cut; restore the whole state directory from one backup"
             )
-        if self._db.execute("PRAGMA user_version").fetchone()[0] != PROJECTIONS_VERSION:
+        outdated = self._db.execute("PRAGMA user_version").fetchone()[0] != PROJECTIONS_VERSION
+        if outdated or schema_of(self._db) < SCHEMA_VERSION:
+            accept(self)
+        if outdated:
             self.rebuild()
         found = structure_problems(self._db)
         found += [problem for problem in (checkpoint_problem(self._db), self._version_problem()) if problem]

@@ -8,6 +8,7 @@ such as in the log.
 
 import sqlite3
 from itertools import zip_longest
+from typing import Any
 
 import msgspec
 from sqlite_utils import Database
@@ -57,6 +58,11 @@ def verify_journal(db: Database, book: str, expected_head: str | None = None) ->
         fingerprint=walk.digest,
         problems=walk.problems[:PROBLEMS_TOLD],
     )
+
+
+def _fields_of(version: int, payload: str) -> Any:
+    """The JSON of a row that an earlier version wrote, for its fields; None for a row of this one."""
+    return None if version >= SCHEMA_VERSION else msgspec.json.decode(payload)
 
 
 class _Walk:
@@ -110,7 +116,7 @@ class _Walk:
             return
         if known_before and seq != self._seq + 1:
             self._say(row, f"carries sequence {seq} where {self._seq + 1} was due")
-        elif known_before and chain(self.digest, canonical(seq, at, event)) != digest:
+        elif known_before and chain(self.digest, canonical(seq, at, event, _fields_of(version, payload))) != digest:
             self._say(row, "does not continue the fingerprint: its event is not the one that was appended")
         self._go_on_from(seq, digest)
         apply(self._remade, changes_of(self._book, seq, at, event))

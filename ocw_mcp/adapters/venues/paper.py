@@ -46,6 +46,14 @@ class PaperState(msgspec.Struct):
     market: PaperMarketState
 
 
+def read_state(state: bytes) -> PaperState:
+    """Return a saved venue. Raises ValueError, msgspec's own among them, for one that another version saved."""
+    saved = msgspec.msgpack.decode(state, type=PaperState)
+    if saved.format != STATE_FORMAT:
+        raise ValueError(f"the paper venue's has format {saved.format}, expected {STATE_FORMAT}")
+    return saved
+
+
 class PaperVenue:
     """One paper account; an entry at the market waits `patience_ms` at most for a price to be filled at."""
 
@@ -160,9 +168,7 @@ class PaperVenue:
 
         Raises ValueError, msgspec's own among them, for a state that another version gave.
         """
-        saved = msgspec.msgpack.decode(state, type=PaperState)
-        if saved.format != STATE_FORMAT:
-            raise ValueError(f"the paper venue's has format {saved.format}, expected {STATE_FORMAT}")
+        saved = read_state(state)
         self._counter = saved.counter
         self.account.restore(saved.account)
         self.next_funding = self.account.next_funding

@@ -75,6 +75,7 @@ class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     principal: str
     protect_at: Decimal | None
     target_at: Decimal | None
+    tainted: bool = False
 
 
 class TableState(msgspec.Struct):
@@ -182,6 +183,7 @@ def _record(tracked: TrackedOrder) -> OrderRecord:
         intent.principal,
         intent.protect_at,
         intent.target_at,
+        intent.tainted,
     )
 
 
@@ -206,5 +208,6 @@ def _from_record(record: OrderRecord) -> TrackedOrder:
         quantity,
         protect_at=record.protect_at,
         target_at=record.target_at,
+        tainted=record.tainted,
     )
     return TrackedOrder(order, intent, ZERO, record.status, record.filled, list(record.fill_ids))

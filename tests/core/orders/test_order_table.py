@@ -188,6 +188,23 @@ def test_the_table_does_not_grow_with_what_is_over() -> None:
     assert table.recall(OrderRef(100, Purpose.ENTRY)) is not None
 
 
+def test_a_record_keeps_what_a_late_fill_is_held_to() -> None:
+    plain = tracked()
+    intent = msgspec.structs.replace(plain.intent, tainted=True, target_at=Decimal(120))
+    table = table_with(TrackedOrder(plain.order, intent, plain.worst_price))
+    table.apply(Canceled(REF, "halted"))
+    for n in range(2, 300):
+        table.add(tracked(OrderRef(n, Purpose.ENTRY)))
+        table.apply(Canceled(OrderRef(n, Purpose.ENTRY), "halted"))
+    again = OrderTable()
+    again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(table.state()), type=TableState))
+    late = again.recall(REF)
+    assert again.get(REF) is None
+    assert late is not None
+    kept = late.intent
+    assert (kept.protect_at, kept.target_at, kept.tainted) == (Decimal(90), Decimal(120), True)
+
+
 def test_a_table_comes_back_from_bytes_as_it_was() -> None:
     table = table_with(tracked(), tracked(OrderRef(2, Purpose.ENTRY)), tracked(OrderRef(3, Purpose.ENTRY)))
     table.apply(fill("a", "4"))
