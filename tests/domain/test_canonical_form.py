@@ -1,11 +1,13 @@
 """The canonical form of an event, and the chain over all of them."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from ocw_mcp.domain.canonical import GENESIS, canonical, chain
@@ -187,3 +189,18 @@ def test_the_digest_does_not_depend_on_the_hash_seed() -> None:
     }
     assert len(digests) == 1
     assert len(digests.pop().strip()) == 64
+
+
+def test_a_row_of_an_earlier_version_counts_with_the_fields_it_has() -> None:
+    event = CommandTaken(command_id="c1", verb="halt", by="ann", after_frame=-1)
+    stored = {"kind": "command.taken", "command_id": "c1", "verb": "halt", "by": "ann", "after_frame": -1, "old": "0"}
+    assert canonical(3, AT, event, stored) == (
+        b'[3,1767225600000,"command.taken",{"after_frame":-1,"by":"ann","command_id":"c1","old":"0","verb":"halt"}]'
+    )
+
+
+def test_a_changed_value_of_an_earlier_version_still_shows() -> None:
+    event = decided(0.5)
+    stored = json.loads(msgspec.json.encode(event))
+    assert canonical(3, AT, event, stored) == canonical(3, AT, event)
+    assert canonical(3, AT, decided(0.6), stored) != canonical(3, AT, event)

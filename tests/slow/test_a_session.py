@@ -82,7 +82,7 @@ async def test_a_client_looks_trades_is_refused_halts_and_finds_it_all_in_the_jo
         last = seen["symbols"][0]["readings"]["last"]
         wanted = {"symbol": "ETHUSDT", "action": "BUY", "stop": f"{last * 0.97:.2f}"}
 
-        over = await call("orders_preview", **wanted, size="0.9")
+        over = await call("orders_preview", **wanted, size="0.4")
         assert over["preview_id"] is None
         assert over["refusal"].startswith("POSITION_SHARE: ")
         assert float(over["largest"]) > 0

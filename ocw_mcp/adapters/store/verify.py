@@ -15,7 +15,14 @@ from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.database import connect_to_memory
 from ocw_mcp.adapters.store.intact import compared, schema_of, structure_problems
-from ocw_mcp.adapters.store.projections import TABLES, apply, changes_of, register_functions, remake_tables
+from ocw_mcp.adapters.store.projections import (
+    PROJECTIONS_VERSION,
+    TABLES,
+    apply,
+    changes_of,
+    register_functions,
+    remake_tables,
+)
 from ocw_mcp.adapters.store.rows import CHAIN_GENESIS, Row, journal_event, link
 from ocw_mcp.adapters.store.schema import ALL_EVENTS, GET_CHECKPOINT, SCHEMA_VERSION
 from ocw_mcp.domain.canonical import GENESIS, canonical, chain
@@ -140,7 +147,12 @@ class _Walk:
             )
 
     def compare_projections(self, db: Database) -> None:
-        """Hold each projection against one made anew from the events."""
+        """Hold each projection against one made anew from the events.
+
+        Those of another version are left alone: the next start makes them anew.
+        """
+        if db.execute("PRAGMA user_version").fetchone()[0] != PROJECTIONS_VERSION:
+            return
         for table, (_, order) in TABLES.items():
             query = f"SELECT * FROM {table} ORDER BY {order}"
             width = order.count(",") + 1

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.store.reader import verify_book
 from ocw_mcp.domain.errors import BookError, JournalError
 from ocw_mcp.domain.events import CheckpointSaved
 from ocw_mcp.domain.protocols import Checkpoint
-from tests.adapters.store.books import STORY, open_book, tell
+from tests.adapters.store.books import BOOK, STAMP, STORY, open_book, tell
 
 SAVED = Checkpoint(10, len(STORY), b'{"state": "HALTED"}', b"{}")
 NO_TRIGGERS = "DROP TRIGGER events_are_not_updated; DROP TRIGGER events_are_not_deleted;"
@@ -133,3 +134,19 @@ def test_a_book_of_a_newer_version_is_refused(book: Path) -> None:
     edit(book, "UPDATE book SET schema = 99")
     with pytest.raises(BookError, match="upgrade ocw"):
         open_book(book)
+
+
+def test_a_refused_start_leaves_a_book_of_an_earlier_version_as_it_was(book: Path) -> None:
+    edit(book, "PRAGMA user_version = 5; PRAGMA wal_checkpoint(TRUNCATE)")
+    before = (book / "journal.db").read_bytes()
+
+    def refuse(store: SqliteStore) -> None:
+        assert store.checkpoint() == SAVED
+        raise BookError("not with this version")
+
+    with pytest.raises(BookError, match="not with this version"):
+        SqliteStore.open(book, STAMP, book_id=BOOK, created_at=1_000, accept=refuse)
+    assert (book / "journal.db").read_bytes() == before
+    assert verify_book(book).ok
+    SqliteStore.open(book, STAMP, book_id=BOOK, created_at=1_000).close()
+    assert (book / "journal.db").read_bytes() != before
