@@ -7,6 +7,7 @@ before every error. All of this is read by a model and paid for by the token.
 import json
 import logging
 from collections.abc import Callable, Coroutine
+from types import CodeType
 from typing import Any
 
 from mcp.server.mcpserver import Context
@@ -24,6 +25,9 @@ READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 _Answering = Callable[..., Coroutine[Any, Any, CallToolResult]]
 
 log = logging.getLogger(__name__)
+
+_MADE: dict[CodeType, "HouseTool"] = {}
+"""The tools of the first server, by the code of their functions: a schema takes long to make, and is always the same."""
 
 
 class HouseTool(Tool):
@@ -77,6 +81,9 @@ def make(answer: _Answering, annotations: ToolAnnotations = READS, *, shows_meta
     `meta` is the same in every result; the schema of one tool shows what is in it, for all. Clients hold each result
     against its schema, field by field, so this saves their time, too.
     """
+    known = _MADE.get(answer.__code__)
+    if known is not None:
+        return known.model_copy(update={"fn": answer})
     description = " ".join((answer.__doc__ or "").split())
     tool = HouseTool.from_function(answer, description=description, annotations=annotations)
     tool.parameters = lean(tool.parameters)
@@ -84,6 +91,9 @@ def make(answer: _Answering, annotations: ToolAnnotations = READS, *, shows_meta
     assert metadata.output_schema is not None, f"{tool.name} has no typed result"
     metadata.output_schema = _lean_output(metadata.output_schema, shows_meta=shows_meta)
     assert isinstance(tool, HouseTool)
+    if not tool.resolved_params:
+        # Who resolves a parameter belongs to one server; all else follows from the text of the function.
+        _MADE[answer.__code__] = tool
     return tool
 
 
