@@ -9,7 +9,7 @@ from random import Random  # noqa: TID251 - seeded
 
 import pytest
 
-from ocw_mcp.adapters.feeds.tape import TapeFeed
+from ocw_mcp.adapters.feeds.tape import TapeFeed, streams
 from ocw_mcp.adapters.feeds.tape.terms import CUT_OVER, TapeTerms
 from ocw_mcp.domain.market import Frame, Metrics
 from ocw_mcp.domain.time import MINUTE, iso
@@ -99,6 +99,27 @@ def test_one_file_may_hold_both_rows_of_midnight(tmp_path: Path, name: str) -> N
     tape = Tape(tmp_path, -20, 20)
     tape.write(name, *(tape.row(at, END if at < CUT_OVER else BEGINNING) for at in sorted(tape.ratios)))
     assert [at for at, _ in known(TapeFeed.open(tmp_path))] == [begin + FIVE for begin in sorted(tape.ratios)]
+
+
+@pytest.mark.parametrize("swapped", [0, 6])
+def test_both_rows_of_midnight_are_told_apart_in_a_shuffled_file_too(tmp_path: Path, swapped: int) -> None:
+    tape = Tape(tmp_path)
+    rows = [tape.row(at, END if at < CUT_OVER else BEGINNING) for at in sorted(tape.ratios)]
+    rows[swapped], rows[swapped + 1] = rows[swapped + 1], rows[swapped]
+    tape.write("BTCUSDT-metrics.csv", *rows)
+    assert [at for at, _ in known(TapeFeed.open(tmp_path))] == [begin + FIVE for begin in sorted(tape.ratios)]
+
+
+def test_both_rows_of_midnight_may_stand_in_two_blocks_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tape = Tape(tmp_path, -20, 20)
+    tape.write(
+        "BTCUSDT-metrics.csv", *(tape.row(at, END if at < CUT_OVER else BEGINNING) for at in sorted(tape.ratios))
+    )
+    for size in range(60, 90):
+        monkeypatch.setattr(streams, "BLOCK", size)
+        assert [at for at, _ in known(TapeFeed.open(tmp_path))] == [begin + FIVE for begin in sorted(tape.ratios)]
 
 
 def test_a_midnight_that_stands_there_once_or_twice_the_same_looks_not_ahead(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Rows of metrics and of funding rates become values."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from math import isfinite
@@ -10,7 +10,7 @@ import msgspec
 
 from ocw_mcp.adapters.feeds.tape.body import body, refusal, shown
 from ocw_mcp.adapters.feeds.tape.faults import EARLIEST, LATEST, again_fault
-from ocw_mcp.adapters.feeds.tape.order import Layout, Rows, in_order
+from ocw_mcp.adapters.feeds.tape.order import Body, Layout, Rows, in_order
 from ocw_mcp.adapters.feeds.tape.terms import Tally
 from ocw_mcp.domain.market import Funding, Metrics
 from ocw_mcp.domain.time import MINUTE, SECOND
@@ -56,7 +56,13 @@ def metrics(files: Sequence[Rows], symbol: str, after: int | None, tally: Tally)
             begins = name in new or following.split(",")[0] != cells[0] or following.split(",") == cells
         return msgspec.structs.replace(row, at=row.at + METRICS_EVERY) if begins else row
 
-    return _rows(files, METRICS, make, after, tally)
+    def undecided(line: str) -> bool:
+        try:
+            return _metrics_key(line) == begins_from
+        except ValueError:
+            return False
+
+    return _rows(files, METRICS, make, after, tally, undecided)
 
 
 def funding(files: Sequence[Rows], symbol: str, after: int | None, tally: Tally) -> Generator[Funding, None, None]:
@@ -74,33 +80,49 @@ def _rows(
     make: Callable[[list[str], str, str], Row],
     after: int | None,
     tally: Tally,
+    undecided: Callable[[str], bool] = lambda _line: False,
 ) -> Generator[Row, None, None]:
-    """`make` gets a row's cells, its file's name, and the text of the line after it."""
+    """`make` gets a row's cells, its file's name and, where `undecided` says so, the text of the line after it."""
     last: Row | None = None
     place = ("", 0)
-    for part in in_order(files, layout, tally):
-        name = part.name
-        lines: list[str] = part.lines
-        for number, line, after_it in zip(part.numbers, lines, [*lines[1:], ""], strict=True):
-            tally.rows += 1
-            cells = line.replace('"', "").split(",")
-            try:
-                row = make(cells, name, after_it.replace('"', ""))
-            except ValueError as error:
-                tally.leave_out(name, refusal(name, number, str(error)))
-                continue
-            if last is not None and row.at <= last.at:
-                if row != last:
-                    wrong = again_fault(row.at, last.at, *place)
-                    tally.leave_out(name, refusal(name, number, wrong))
-                else:
-                    tally.duplicates += 1
-                continue
-            if isinstance(row, Metrics):
-                tally.empty += _RATIOS - sum(getattr(row, each) is not None for each in row.__struct_fields__[2:])
-            last, place = row, (name, number)
-            if after is None or row.at > after:
-                yield row
+    for name, number, line, after_it in _with_next(in_order(files, layout, tally), undecided):
+        tally.rows += 1
+        cells = line.replace('"', "").split(",")
+        try:
+            row = make(cells, name, after_it.replace('"', ""))
+        except ValueError as error:
+            tally.leave_out(name, refusal(name, number, str(error)))
+            continue
+        if last is not None and row.at <= last.at:
+            if row != last:
+                wrong = again_fault(row.at, last.at, *place)
+                tally.leave_out(name, refusal(name, number, wrong))
+            else:
+                tally.duplicates += 1
+            continue
+        if isinstance(row, Metrics):
+            tally.empty += _RATIOS - sum(getattr(row, each) is not None for each in row.__struct_fields__[2:])
+        last, place = row, (name, number)
+        if after is None or row.at > after:
+            yield row
+
+
+def _with_next(
+    parts: Iterator[Body], undecided: Callable[[str], bool]
+) -> Generator[tuple[str, int, str, str], None, None]:
+    """Each row's file, line number and text, and the text of the next row of its file for one that is `undecided`."""
+    held: tuple[str, int, str] | None = None
+    for part in parts:
+        for number, line in zip(part.numbers, part.lines, strict=True):
+            if held is not None:
+                yield (*held, line if held[0] == part.name else "")
+                held = None
+            if undecided(line):
+                held = (part.name, number, line)
+            else:
+                yield part.name, number, line, ""
+    if held is not None:
+        yield (*held, "")
 
 
 _RATIOS = len(_METRICS) - 2
