@@ -163,8 +163,11 @@ def _objection(text: bytes, *, to_tools: bool = False) -> JSONRPCError | None:
             return parse_error(text, error)
         said = _lenient(text)
     try:
-        message = jsonrpc_message_adapter.validate_python(said, by_name=False)
-    except ValidationError:
+        # As the SDK reads it, which drops a text that is nested too deep for it without a word.
+        message = jsonrpc_message_adapter.validate_json(text, by_name=False)
+    except ValidationError as error:
+        if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
+            return parse_error(text, WireError("the message is nested too deep"))
         asked = said.get("id") if isinstance(said, dict) and "method" in said else None
         return _error(asked, INVALID_REQUEST, "Invalid Request: expected one JSON-RPC 2.0 request or notification")
     if isinstance(message, JSONRPCNotification) and "id" in said:

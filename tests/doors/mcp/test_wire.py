@@ -80,6 +80,13 @@ async def test_json_that_is_no_message_is_an_invalid_request() -> None:
     assert [(each.error.code, each.id) for each in refused] == [(-32600, None), (-32600, 4), (-32600, None)]
 
 
+async def test_what_is_nested_too_deep_for_the_sdk_is_answered() -> None:
+    good = call(f'{{"text": {"[" * 100}{"]" * 100}}}')
+    taken, refused = await heard(call(f'{{"text": {"[" * 300}{"]" * 300}}}'), good)
+    assert taken == [good.decode()]
+    assert [(each.error.code, each.id) for each in refused] == [(-32700, 7)]
+
+
 @pytest.mark.parametrize("number", ["null", "1.5", "true", "[1]"])
 async def test_a_request_whose_id_is_no_id_is_answered(number: str) -> None:
     taken, refused = await heard(call("{}", number))
