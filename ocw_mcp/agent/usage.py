@@ -42,7 +42,8 @@ def counted(told: object, most: Bounds, max_tokens: int) -> Usage:
     output = _first(usage, _OUTPUT)
     output = most.output if output is None or output > max_tokens else output
     prompt = _prompt(usage)
-    if prompt is None or prompt.prompt > most.prompt:
+    # Nor is a prompt of no tokens possible: a gateway that counts nothing reports 0.
+    if prompt is None or not 0 < prompt.prompt <= most.prompt:
         return Usage(written_1h=most.prompt, output=output)
     return msgspec.structs.replace(prompt, output=output)
 

@@ -8,6 +8,7 @@ from ocw_mcp.domain.policies import Policies
 
 _LOWER: Final = (
     "order.max_notional",
+    "order.price_allowance",
     "price.max_deviation",
     "price.max_move",
     "book.max_spread",

@@ -132,6 +132,7 @@ MOST = Usage(written_1h=len(msgspec.json.encode(REQUEST.body)) + 1_000, output=3
             Usage(plain=5, read=4, output=3),
         ),
         ({"input_tokens": -5, "output_tokens": 3}, MOST),
+        ({"input_tokens": 0, "output_tokens": 3}, MOST),
         ({"input_tokens": "many", "output_tokens": 3}, MOST),
         ({"input_tokens": True, "output_tokens": 3}, MOST),
         ({"input_tokens": 10**30, "output_tokens": 3}, MOST),

@@ -36,6 +36,7 @@ def test_a_policy_that_names_itself_is_said_to_be_the_same() -> None:
     ("table", "keys", "named"),
     [
         ("position", {"max_share": Decimal("0.9")}, "position.max_share"),
+        ("order", {"price_allowance": Decimal("0.01")}, "order.price_allowance"),
         ("margin", {"min_free": Decimal(0)}, "margin.min_free"),
         ("pace", {"reentry_s": 0}, "pace.reentry_s"),
         ("symbols", {"allow": ("*USDT", "*BTC")}, "symbols.allow"),
