@@ -11,10 +11,12 @@ from ocw_mcp.domain.asks import CallerRequest, LegRequest, ProtectionRequest
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.steps import Asked
+from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.invariants import watched
-from tests.support.markets import HandFed, candle
-from tests.support.runs import DEFAULT, Run
+from tests.support.markets import START, HandFed, ListFeed, candle
+from tests.support.runs import DEFAULT, Run, policies
 
 D = Decimal
 SOL = "SOLUSDT"
@@ -138,3 +140,23 @@ async def test_where_stop_and_target_are_reached_the_stop_comes_first_and_the_li
     done = await through(monkeypatch, product, way, requests, (100.0, 104.0, 96.0, 103.5), (103.5,) * 4)
     assert fills(done, way) == [(ENTRY, 100.0), (STOP, 98.0)]
     assert done.venue.orders == []
+
+
+@BOTH_WAYS
+async def test_a_stop_that_is_tightened_within_a_candle_is_met_where_the_one_before_it_was(
+    product: Product, way: int
+) -> None:
+    first, low = mirrored(100, way), mirrored(94, way)
+    candles = [candle(index, first, symbol=SOL) for index in range(3)]
+    candles.append(candle(3, mirrored(99.5, way), open_=first, high=max(first, low), low=min(first, low), symbol=SOL))
+    feed = ListFeed(candles, product=product)
+    run = watched(Run(feed, policy=policies()))
+    async for frame in feed.frames():
+        now = frame.at
+        await run.simulation._take(frame)
+        if now == START + MINUTE:
+            await run.simulation._shell.take(Asked(asks(way, Action.BUY, 95.2), now))
+        if now == START + 3 * MINUTE:
+            run.clock.advance(now + 30_000)
+            await run.simulation._shell.take(Asked(moves(way, 95.5), now))
+    assert fills(run, way) == [(ENTRY, 100.0), (STOP, 95.2)]

@@ -32,6 +32,8 @@ from ocw_mcp.domain.market import Book, Candle, Funding, Instrument, Opening, Pr
 from ocw_mcp.domain.money import ZERO, exact
 from ocw_mcp.domain.orders import Accepted, Canceled, Order, OrderRef, OrderType, Rejected, Side, VenueReport
 
+_BEFORE_KEPT: Final = 16
+"""So many stops one after the other within a candle are remembered."""
 STATE_FORMAT: Final = 3
 """Changes with what is saved, and with what it means."""
 
@@ -73,6 +75,8 @@ class PaperVenue:
         """The next stamp (ms) that may have to be settled. Asked for at every frame."""
         self._followed_below = FOLLOWED_BELOW[product]
         self._counter = 0
+        self._gone: tuple[Resting, int] | None = None
+        """The last order that was taken off, and when (ms)."""
         self._orders = PaperOrders()
         self._matching = PaperMatching(self.account, self._orders, self.terms, patience_ms)
 
@@ -117,6 +121,7 @@ class PaperVenue:
         if there is None:
             return []
         self._orders.forget(there)
+        self._gone = there, now
         return [Canceled(ref, "on request")]
 
     def settle_funding(
@@ -182,6 +187,7 @@ class PaperVenue:
         if order.trigger_price is not None:
             resting.trigger, resting.falls = float(order.trigger_price), falls_to(order)
             resting.take = None if order.take_at is None else float(order.take_at)
+            resting.before = self._replaced(resting)
             self._orders.conditional.append(resting)
             self._matching.laid(resting)
         elif order.limit_price is not None and not order.immediate:
@@ -192,6 +198,18 @@ class PaperVenue:
             self._matching.laid(resting)
         else:
             self._orders.waiting.append(resting)
+
+    def _replaced(self, stop: Resting) -> tuple[tuple[Decimal, int], ...]:
+        """Return what a stop has to know of a looser one that is there, or that went at this very moment for it."""
+        gone = [self._gone[0]] if self._gone is not None and self._gone[1] == stop.since else []
+        order, trigger = stop.order, stop.order.trigger_price
+        assert trigger is not None
+        for each in [*reversed(self._orders.conditional), *gone]:
+            known, looser = each.order, each.order.trigger_price
+            same = (known.symbol, known.side, known.type) == (order.symbol, order.side, OrderType.STOP_MARKET)
+            if same and order.type is known.type and looser is not None and passed(order, looser):
+                return (*each.before, (looser, each.since))[-_BEFORE_KEPT:]
+        return ()
 
     def _malformed(self, order: Order) -> Rejected | None:
         """What the exchange would not take at any price: an order off its filters, or an OCO where there is none."""

@@ -117,12 +117,13 @@ class PaperMatching:
         """
         held = self.account.ledger.quantity(candle.symbol)
         if held:
-            stopped = any(
-                each.order.type is OrderType.STOP_MARKET
-                and each.order.side.sign * held < 0
-                and each.since <= candle.open_time
-                and (candle.low <= each.trigger if each.falls else candle.high >= each.trigger)
+            stops = [
+                (each, each.trigger if each.since <= candle.open_time else each.stood(candle.open_time))
                 for each in reached
+                if each.order.type is OrderType.STOP_MARKET and each.order.side.sign * held < 0
+            ]
+            stopped = any(
+                at is not None and (candle.low <= at if each.falls else candle.high >= at) for each, at in stops
             )
             return (held > 0) == (stopped or gone is not None)
         limits = [each for each in reached if each.order.trigger_price is None]
@@ -156,6 +157,10 @@ class PaperMatching:
             return None
         is_stop = order.type is OrderType.STOP_MARKET
         if not path.knows(order.ref, resting.since):
+            stood = resting.stood(path.candle.open_time)
+            if stood is not None and resting.falls == leg.falls and leg.reaches(stood):
+                # A looser stop stood here before it, so that the price passed the one or the other.
+                return Meeting(stood, STOP, resting)
             # The price must have passed it on its way to the liquidation.
             passes = gone is not None and is_stop and resting.falls == leg.falls
             certain = passes and gone is not None and not gone.before(order.trigger_price)
@@ -177,7 +182,7 @@ class PaperMatching:
             return self.trading.make(resting, now)
         if meeting.rank == LIMIT:
             return self.trading.take_profit(resting, now)
-        return self.trading.take(resting, order.trigger_price, now)
+        return self.trading.take(resting, meeting.price, now)
 
     def _late(self, path: Path) -> list[Resting]:
         """The orders that came while the candle was open and that its close is through."""

@@ -48,6 +48,12 @@ class Resting(msgspec.Struct):
     """A limit order that had crossed the last price when it came: it trades as a taker at the next opening."""
     filled: Decimal = ZERO
     fills: int = 0
+    before: tuple[tuple[Decimal, int], ...] = ()
+    """Of a stop: the triggers of the looser ones that it took the place of, and since when (ms) each was there."""
+
+    def stood(self, since: int) -> Decimal | None:
+        """Return the tightest trigger of the stops before this one that had come by `since` (ms); None without one."""
+        return next((trigger for trigger, came in reversed(self.before) if came <= since), None)
 
     @property
     def remaining(self) -> Decimal:

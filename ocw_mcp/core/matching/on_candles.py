@@ -23,6 +23,8 @@
 - Within a candle the orders are met one by one, in the order of `path.py`: on one side of the open the nearest price
   first. Where both sides are reached, the side that is worse for the account comes first: the stop before the target,
   also between the two sides of an OCO. The side of an OCO that takes a profit is a limit, but trades whole.
+- An order that came while the candle was open, from outside, meets its close only. A stop that took the place of a
+  looser one meets the candle where that one stood, too: the price passed the one or the other.
 - What is laid in answer to a fill meets the rest of that way: a stop that the price had passed before is refused, one
   that lies ahead triggers when the price comes to it.
 - A position is liquidated where the last price, taken for the mark, reaches its liquidation price: it is taken over at
