@@ -27,7 +27,7 @@ _Answering = Callable[..., Coroutine[Any, Any, CallToolResult]]
 log = logging.getLogger(__name__)
 
 _MADE: dict[CodeType, "HouseTool"] = {}
-"""The tools of the first server, by the code of their functions: a schema takes long to make, and is always the same."""
+"""The tools of the first server, by the code of their functions: making a schema takes long."""
 
 
 class HouseTool(Tool):
