@@ -72,10 +72,10 @@ class Exits:
                 # An order would wait for a price that never comes.
                 continue
             position = held[symbol]
-            mark = float(self._account.ledger.marks[symbol])
             average, way = float(position.average_price), 1 if position.quantity > 0 else -1
-            gain, best = way * (mark / average - 1), position.excursions()[0]
-            found = hard_exit(gain, best, now - position.opened_at, self._policies.exits, position.best_now)
+            gain = way * (float(self._account.ledger.marks[symbol]) / average - 1)
+            best, _, best_now = position.extremes(average)
+            found = hard_exit(gain, best, now - position.opened_at, self._policies.exits, best_now)
             if found is not None:
                 self._close(symbol, *found, now)
         if now - self.state.scored_at < self._policies.score.every_s * SECOND:
@@ -85,7 +85,7 @@ class Exits:
 
     def _score(self, now: int) -> list[tuple[str, str]]:
         """Take every position's score; those that rose into the review band, with the reason to ask about them."""
-        held = positions(self._account, self._guard)
+        held = positions(self._account, self._guard, liquidation=False)
         snapshot = take_holdings(self._config, self._market, self._account, held, now)
         asked, bands = [], {}
         for view in held:

@@ -119,18 +119,19 @@ def take_holdings(
     )
 
 
-def positions(account: Account, guard: Guard) -> list[PositionView]:
-    """Every open position, by symbol."""
+def positions(account: Account, guard: Guard, *, liquidation: bool = True) -> list[PositionView]:
+    """Every open position, by symbol; without `liquidation` their prices of liquidation are left out."""
     ledger = account.ledger
     views = []
     for symbol, position in sorted(ledger.positions.items()):
         protection = guard.protections.get(symbol)
-        mfe, mae = position.excursions()
+        average = position.average_price
+        mfe, mae, best_now = position.extremes(float(average))
         views.append(
             PositionView(
                 symbol=symbol,
                 quantity=position.quantity,
-                average_price=position.average_price,
+                average_price=average,
                 mark=ledger.marks[symbol],
                 unrealised=position.unrealised(ledger.marks[symbol]),
                 opened_at=position.opened_at,
@@ -138,8 +139,8 @@ def positions(account: Account, guard: Guard) -> list[PositionView]:
                 mfe=mfe,
                 mae=mae,
                 leverage=position.leverage,
-                liquidation_price=_liquidation(position, guard.instruments.get(symbol)),
-                best_now=position.best_now,
+                liquidation_price=_liquidation(position, guard.instruments.get(symbol)) if liquidation else None,
+                best_now=best_now,
             )
         )
     return views

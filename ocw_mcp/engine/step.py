@@ -226,9 +226,10 @@ class Engine:
             self.account.ledger.mark(candle.symbol, exact(candle.close))
             # A position that was opened within the candle has not seen all of its range, nor has one that was added to
             # as it is now; which part it has seen is unknown.
-            within = max(position.opened_at, position.added_at) > candle.open_time
-            seen = (candle.close, candle.close) if within else (candle.low, candle.high)
-            self.account.ledger.see(candle.symbol, *seen)
+            if position.opened_at > candle.open_time or position.added_at > candle.open_time:
+                position.see(candle.close, candle.close)
+            else:
+                position.see(candle.low, candle.high)
         return change
 
     def _look_after_positions(self, now: int) -> None:

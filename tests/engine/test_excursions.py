@@ -125,4 +125,4 @@ def test_best_and_worst_are_those_of_each_moment(side: Side, steps: list[tuple[s
             units, cost, ahead = units - 1, cost * left, ahead * left
     position = ledger.positions[BTC]
     assert position.excursions() == pytest.approx((best, worst), abs=1e-9)
-    assert position.best_now == pytest.approx(ahead / cost, abs=1e-9)
+    assert position.extremes(float(position.average_price))[2] == pytest.approx(ahead / cost, abs=1e-9)

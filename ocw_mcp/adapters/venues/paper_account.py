@@ -13,7 +13,6 @@ from ocw_mcp.domain.margin import bankruptcy_price
 from ocw_mcp.domain.market import Funding, Instrument, Product
 from ocw_mcp.domain.money import ZERO, ceil_to, exact, floor_to
 from ocw_mcp.domain.orders import Filled, FundingPaid, Order, OutsideCause, OutsideFill, Side
-from ocw_mcp.domain.time import HOUR
 
 
 class PaperAccountState(msgspec.Struct):
@@ -117,9 +116,7 @@ class PaperAccount:
 
     def opens(self, symbol: str, at: int) -> None:
         """Note what is held before an opening at `at` (ms) trades: a funding stamp of this hour is settled on it."""
-        # Most openings are not the first of their hour, and every candle comes here.
-        noted = self._stamps.state.held.get(symbol)
-        if (noted is None or not 0 <= at - noted.at < HOUR) and self.product is not Product.SPOT:
+        if self.product is not Product.SPOT:
             self._stamps.opens(symbol, at, self.ledger.quantity(symbol), self.last.get(symbol))
 
     def settle_funding(

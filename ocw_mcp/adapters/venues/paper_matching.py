@@ -13,6 +13,7 @@ from ocw_mcp.core.matching.path import Leg, Path
 from ocw_mcp.domain.market import Candle, Opening
 from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import Canceled, Order, OrderType, Side, VenueReport
+from ocw_mcp.domain.time import HOUR
 
 LIQUIDATION, STOP, TARGET, LIMIT = range(4)
 """What comes first at one and the same price."""
@@ -35,6 +36,7 @@ class PaperMatching:
         self.trading = PaperTrading(account, orders, terms)
         self._terms = terms
         self._patience_ms = patience_ms
+        self._noted_until: dict[str, int] = {}
         self._path: Path | None = None
         """The candle that the price is on its way through."""
 
@@ -47,7 +49,10 @@ class PaperMatching:
         """Liquidate, fill what waited for a price, then what rests and the opening has passed, the nearest first."""
         symbol, orders = opening.symbol, self.orders
         seen = opening.price
-        self.account.opens(symbol, opening.at)
+        if opening.at >= self._noted_until.get(symbol, 0):
+            # What is held is noted once an hour: every opening comes here.
+            self._noted_until[symbol] = (opening.at // HOUR + 1) * HOUR
+            self.account.opens(symbol, opening.at)
         self.account.last[symbol] = seen
         gone = self.trading.liquidation(symbol, seen, seen)
         if not (orders.waiting or orders.limits or gone) and not (

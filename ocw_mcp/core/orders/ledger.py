@@ -34,8 +34,9 @@ class Position(msgspec.Struct):
     lowest: float = 0.0
     """Prices that stand for its best and worst gain so far, for analytics: each is as far from the average price, as a
     share, as the position was ahead or behind at that moment. An addition moves them along with the average."""
-    peak: float = 0.0
-    """The most that what is left of it was ahead (quote). An addition leaves it: it gives nothing back."""
+    crest: float = 0.0
+    """The price at which it, as it is now, would be as far ahead (quote) as it was at most. An addition moves it, so
+    that it gives nothing back."""
     added_at: int = 0
     """When (ms) it was last added to."""
     leverage: int = 1
@@ -61,25 +62,27 @@ class Position(msgspec.Struct):
 
         MFE and MAE as in J. Sweeney, Maximum Adverse Excursion (1997), but signed: an adverse one is below 0.
         """
-        average = float(self.average_price)
-        up, down = self.highest / average - 1, self.lowest / average - 1
-        return (up, down) if self.quantity > 0 else (-down, -up)
+        return self.extremes(float(self.average_price))[:2]
 
-    @property
-    def best_now(self) -> float:
-        """The most that it was ahead, as a share of what it costs now: what has been given back is measured from it."""
-        return self.peak / abs(float(self.cost))
+    def extremes(self, average: float) -> tuple[float, float, float]:
+        """Return both `excursions`, and the most that it was ahead as a share of what it costs now.
+
+        What has been given back is measured from the last. `average` is the average price.
+        """
+        up, down, ahead = self.highest / average - 1, self.lowest / average - 1, self.crest / average - 1
+        return (up, down, ahead) if self.quantity > 0 else (-down, -up, -ahead)
 
     def see(self, low: float, high: float) -> None:
         """Note how far prices went while it was what it is."""
-        self.highest = max(self.highest, high)
-        self.lowest = min(self.lowest, low)
-        best = high if self.quantity > 0 else low
-        self.peak = max(self.peak, float(self.quantity) * best - float(self.cost))
+        if high > self.highest:
+            self.highest = high
+        if low < self.lowest:
+            self.lowest = low
+        self.crest = max(self.crest, high) if self.quantity > 0 else min(self.crest, low)
 
     def add(self, quantity: Decimal, cost: Decimal, at: int) -> None:
         """Make it larger: signed quantity and cost. Its best and worst gain stay the shares that they were."""
-        before = self.average_price
+        before, peak = self.average_price, float(self.quantity) * self.crest - float(self.cost)
         self.quantity += quantity
         self.cost += cost
         self.margin += round(abs(cost) / self.leverage, _COST_DIGITS)
@@ -87,6 +90,7 @@ class Position(msgspec.Struct):
         moved = float(self.average_price / before)
         self.highest *= moved
         self.lowest *= moved
+        self.crest = (peak + float(self.cost)) / float(self.quantity)
 
 
 class Booked(msgspec.Struct, frozen=True):
@@ -226,7 +230,6 @@ class Ledger:
             cost_out = round(position.cost * (-signed) / position.quantity, _COST_DIGITS)
             realised = -signed * price - cost_out
             position.margin -= round(position.margin * (-signed) / position.quantity, _COST_DIGITS)
-            position.peak *= float(1 + signed / position.quantity)
             position.quantity += signed
             position.cost -= cost_out
             position.realised += realised
@@ -258,4 +261,6 @@ class Ledger:
 def _opened(symbol: str, quantity: Decimal, price: Decimal, at: int, fee: Decimal, leverage: int) -> Position:
     seen, cost = float(price), quantity * price
     margin = round(abs(cost) / leverage, _COST_DIGITS)
-    return Position(symbol, quantity, cost, at, fees=fee, highest=seen, lowest=seen, leverage=leverage, margin=margin)
+    return Position(
+        symbol, quantity, cost, at, fees=fee, highest=seen, lowest=seen, crest=seen, leverage=leverage, margin=margin
+    )

@@ -47,3 +47,20 @@ STANDING: Final[tuple[Limit, ...]] = (
 )
 """Those that close the desk, a symbol or a side to every entry. The engine asks them before it looks at the position.
 """
+
+ONE_SIDE: Final[tuple[Limit, ...]] = (
+    standing.sides,
+    standing.product,
+    consent.fallback,
+    market.price_collar,
+    standing.stop_required,
+    margins.leverage,
+    sizes.correlated_exposure,
+    sizes.risk_per_trade,
+    margins.liquidation,
+    margins.free_margin,
+    market.depth,
+)
+"""Those whose answer may hang on the side of an entry or on its stop."""
+EITHER_SIDE: Final[tuple[Limit, ...]] = tuple(limit for limit in LIMITS if limit not in ONE_SIDE)
+"""The others: they answer an entry of either side alike."""

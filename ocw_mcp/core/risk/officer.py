@@ -14,10 +14,10 @@ from ocw_mcp.core.risk import usage
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.activity import asked_for
 from ocw_mcp.core.risk.fills import Entered, Remedy, exactly, remedy
-from ocw_mcp.core.risk.limits import LIMITS, STANDING
+from ocw_mcp.core.risk.limits import EITHER_SIDE, LIMITS, ONE_SIDE, STANDING
 from ocw_mcp.core.risk.margins import leverage_of
 from ocw_mcp.core.risk.prices import dearest, limit_of, market_bound, rounded_limit, smallest, smallest_at, worst_fill
-from ocw_mcp.core.risk.verdict import Verdict
+from ocw_mcp.core.risk.verdict import UNLIMITED, Limit, Verdict
 from ocw_mcp.domain.approved import ApprovedOrder, claim_risk_seal
 from ocw_mcp.domain.market import Instrument
 from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
@@ -74,11 +74,11 @@ class RiskOfficer:
         verdicts = self.verdicts(intent, account)
         refused = next((verdict for verdict in verdicts if not verdict.passes(notional)), None)
         if refused is not None:
-            largest = _largest(verdicts, worst, account.instrument, price)
+            largest = _largest(_least(verdicts), worst, account.instrument, price)
             return Refusal(refused.code, str(refused.limit), str(refused.actual), largest)
         minimum = _below_minimum(quantity, price, account.instrument)
         if minimum is not None:
-            largest = _largest(verdicts, worst, account.instrument, price)
+            largest = _largest(_least(verdicts), worst, account.instrument, price)
             return msgspec.structs.replace(minimum, largest=largest)
         leverage = leverage_of(intent, account, self._policies, notional)
         return self._approve(intent, ref, quantity, account, now, leverage, bound)
@@ -105,7 +105,9 @@ class RiskOfficer:
             return ZERO
         intent = _on_tick(intent, account.instrument)
         price = smallest_at(intent, account, self._policies.risk.gap_allowance)
-        return _largest(self.verdicts(intent, account), self.worst_of(intent, account), account.instrument, price)
+        return _largest(
+            _least(self.verdicts(intent, account)), self.worst_of(intent, account), account.instrument, price
+        )
 
     def feasible(self, symbol: str, account: AccountView) -> Feasible:
         """The largest long and short entry that every limit would let pass now, each with a stop within the policy.
@@ -114,7 +116,8 @@ class RiskOfficer:
         """
         long, short = (self._probe(symbol, side, account) for side in (Side.BUY, Side.SELL))
         least = smallest(account.instrument, smallest_at(long, account, self._policies.risk.gap_allowance))
-        return Feasible(self._room(long, account), self._room(short, account), least)
+        either = self._room(long, account, EITHER_SIDE)
+        return Feasible(self._most(long, account, either), self._most(short, account, either), least)
 
     def _probe(self, symbol: str, side: Side, account: AccountView) -> OrderIntent:
         """An entry of no size, with a stop that the policy takes."""
@@ -129,13 +132,24 @@ class RiskOfficer:
             protect_at=account.price * (ONE - side.sign * self._policies.stop.max_distance / 2),
         )
 
-    def _room(self, probe: OrderIntent, account: AccountView) -> Decimal:
-        """The largest entry like this one."""
-        if account.quantity * probe.side.sign < 0:
+    def _room(self, probe: OrderIntent, account: AccountView, limits: Sequence[Limit]) -> Decimal:
+        """The notional (quote) that these limits let pass; 0 as soon as one of them lets nothing pass."""
+        room = UNLIMITED
+        for limit in limits:
+            left = limit(probe, account, self._policies, ZERO).room
+            if left < room:
+                if left <= ZERO:
+                    return ZERO
+                room = left
+        return room
+
+    def _most(self, probe: OrderIntent, account: AccountView, either: Decimal) -> Decimal:
+        """The largest entry like this one, where `either` is what the limits that ask for no side let pass."""
+        if account.quantity * probe.side.sign < 0 or not either:
             return ZERO
-        verdicts = [limit(probe, account, self._policies, ZERO) for limit in LIMITS]
+        room = min(either, self._room(probe, account, ONE_SIDE))
         price = smallest_at(probe, account, self._policies.risk.gap_allowance)
-        return _largest(verdicts, self.worst_price(account.price), account.instrument, price)
+        return _largest(room, self.worst_price(account.price), account.instrument, price)
 
     def remedy(self, entered: Entered) -> Remedy:
         """What an entry's fills exceed of the limits that it was held to, and what is to be done about it."""
@@ -197,8 +211,11 @@ def _on_tick(intent: OrderIntent, instrument: Instrument) -> OrderIntent:
     return intent if limit in (None, intent.limit_price) else msgspec.structs.replace(intent, limit_price=limit)
 
 
-def _largest(verdicts: Sequence[Verdict], worst: Decimal, instrument: Instrument, price: Decimal) -> Decimal:
-    room = min(verdict.room for verdict in verdicts)
+def _least(verdicts: Sequence[Verdict]) -> Decimal:
+    return min(verdict.room for verdict in verdicts)
+
+
+def _largest(room: Decimal, worst: Decimal, instrument: Instrument, price: Decimal) -> Decimal:
     quantity = floor_to(room / worst, instrument.step)
     if quantity * worst > room:
         # The division was rounded up to a whole step.

@@ -32,7 +32,7 @@ def test_a_first_fill_opens_a_signed_position_at_its_price(side: Side, sign: int
     fee = Decimal("0.1")
     cost = Decimal(200 * sign)
     assert position == Position(
-        BTC, Decimal(2 * sign), cost, opened_at=7, fees=fee, highest=100.0, lowest=100.0, margin=abs(cost)
+        BTC, Decimal(2 * sign), cost, opened_at=7, fees=fee, highest=100.0, lowest=100.0, crest=100.0, margin=abs(cost)
     )
     assert position.average_price == 100
     assert ledger.equity() == START - Decimal("0.1")
@@ -85,7 +85,7 @@ def test_a_larger_fill_the_other_way_closes_and_opens_the_rest(opening: Side, cl
     assert booked.realised == booked.closed.realised == 20 * opening.sign
     cost = Decimal(330 * closing.sign)
     assert position == Position(
-        BTC, Decimal(3 * closing.sign), cost, opened_at=8, highest=110.0, lowest=110.0, margin=abs(cost)
+        BTC, Decimal(3 * closing.sign), cost, opened_at=8, highest=110.0, lowest=110.0, crest=110.0, margin=abs(cost)
     )
     ledger.mark(BTC, Decimal(110))
     assert ledger.equity() == START + 20 * opening.sign - 2
