@@ -15,14 +15,13 @@ class Ahead:
         self._early: deque[Frame] = deque()
         self._fault: TapeError | None = None
 
-    async def frames(self) -> AsyncGenerator[Frame, None]:
-        """All frames in their order. Raises TapeError where the source does, after the frames before that."""
-        async for frame in self._source:
-            yield frame
-            while self._early:
-                yield self._early.popleft()
+    def taken_early(self) -> Frame | None:
+        """Return the next frame that was taken early; None if there is none. Raises the TapeError that ended them."""
+        if self._early:
+            return self._early.popleft()
         if self._fault is not None:
             raise self._fault
+        return None
 
     async def funding(self, until: int) -> list[Funding]:
         """The funding rates of the frames that have not had their turn, up to `until` (ms)."""

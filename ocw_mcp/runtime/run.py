@@ -136,8 +136,7 @@ class BookRun:
         try:
             async with (
                 aclosing(self._feed.frames(self.cursor if self.cursor >= 0 else None)) as source,
-                aclosing(self._seen(source).frames()) as seen,
-                aclosing(self._within(for_ms, version, seen)) as frames,
+                aclosing(self._within(for_ms, version, source)) as frames,
                 aclosing(paced(frames, self._shell, self._clock, self._meanwhile)) as moments,
             ):
                 async for frame in moments:
@@ -160,15 +159,12 @@ class BookRun:
         self._finish(self._why)
         return self._why
 
-    def _seen(self, source: AsyncGenerator[Frame, None]) -> Ahead:
-        self._ahead = Ahead(source)
-        return self._ahead
-
     async def _within(
         self, for_ms: int | None, version: str, source: AsyncGenerator[Frame, None]
     ) -> AsyncGenerator[Frame, None]:
         """The frames of the next `for_ms`; the run begins with the first of them."""
-        async for frame in source:
+        ahead = self._ahead = Ahead(source)
+        while (frame := ahead.taken_early() or await anext(source, None)) is not None:
             if for_ms is not None:
                 tally = self._engine.tally
                 began = tally.began_at if tally.ran_to is None else tally.ran_to
