@@ -39,7 +39,7 @@ class Looked:
             stamp(feed),
             History(directory),
             version="1.2.3",
-            trading=Trading(self.run.engine, self._ask, self.run.clock),
+            trading=Trading(self.run.engine, self.ask, self.run.clock),
             catching_up=lambda: self.run.simulation.catching_up,
         )
 
@@ -48,7 +48,7 @@ class Looked:
         """The MCP server over it; to make one takes longer than most of what is asked of it."""
         return build(lambda: self.facade, "1.2.3")
 
-    async def _ask(self, request: CallerRequest) -> Answer:
+    async def ask(self, request: CallerRequest) -> Answer:
         """Take a request as a run takes it between two frames."""
         shell = self.run.simulation._shell
         await shell.take(Asked(sound_request(request), self.run.simulation.cursor))

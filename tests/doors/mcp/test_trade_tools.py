@@ -7,21 +7,18 @@ from typing import Any
 
 import pytest
 from mcp import Client
-from mcp.types import CallToolResult
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import PREVIEW_GOOD_FOR_S, LegRequest
-from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.domain.asks import PREVIEW_GOOD_FOR_S
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.state import DeskState
-from ocw_mcp.doors.mcp import trade_view
-from ocw_mcp.doors.mcp.looks import meta
 from ocw_mcp.doors.mcp.server import build
 from ocw_mcp.runtime.previews import MOST
 from tests.support.deciders import Scripted
 from tests.support.facades import Looked
 from tests.support.runs import policies
 from tests.support.served import bearer, served
+from tests.support.trading import call, content, holding, placed, previewed, price, text
 
 D = Decimal
 
@@ -40,51 +37,9 @@ def desk(tmp_path: Path) -> Iterator[Looked]:
     found.store.close()
 
 
-def text(result: CallToolResult) -> str:
-    block = result.content[0]
-    assert block.type == "text"
-    return block.text
-
-
-def content(result: CallToolResult) -> dict[str, Any]:
-    assert not result.is_error, text(result)
-    assert isinstance(result.structured_content, dict)
-    return result.structured_content
-
-
-async def call(desk: Looked, tool: str, era: str = "auto", **arguments: Any) -> CallToolResult:
-    async with Client(desk.server, mode=era) as client:
-        return await client.call_tool(tool, arguments)
-
-
-def price(desk: Looked, symbol: str = "BTCUSDT") -> float:
-    last = desk.facade.symbol(symbol).last
-    assert isinstance(last, float)
-    return last
-
-
 def asked_for(desk: Looked) -> list[Any]:
     """What the journal has of callers."""
     return [event.request for _, event in desk.store.all_events() if isinstance(event, events.CallerAsked)]
-
-
-async def previewed(desk: Looked, era: str = "auto", **changes: Any) -> dict[str, Any]:
-    wanted = {"symbol": "BTCUSDT", "action": "BUY", "size": "0.1", "stop": f"{price(desk) * 0.97:.1f}"} | changes
-    return content(await call(desk, "orders_preview", era, **wanted))
-
-
-async def placed(desk: Looked, key: str, era: str = "auto", **changes: Any) -> CallToolResult:
-    seen = await previewed(desk, era, **changes)
-    return await call(desk, "orders_place", era, preview_id=seen["preview_id"], key=key, rationale="it looks right")
-
-
-async def holding(desk: Looked) -> Looked:
-    """A desk with a long position whose stop is at the venue."""
-    await desk.go(1)
-    content(await placed(desk, "enter"))
-    await desk.go(2)
-    assert desk.facade.positions()[0].stop is not None
-    return desk
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -352,71 +307,3 @@ async def test_a_preview_shows_every_term_as_text_and_as_a_value(desk: Looked, k
 async def test_without_one_asked_for_a_preview_shows_the_leverage_in_force(desk: Looked) -> None:
     await desk.go(1)
     assert (await previewed(desk, size="0.02"))["leverage"] == str(desk.facade.policies.leverage.usual)
-
-
-async def test_a_target_alone_is_answered_with_the_target(desk: Looked) -> None:
-    await holding(desk)
-    target = f"{price(desk) * 1.05:.1f}"
-    answer = await call(desk, "positions_set_protection", symbol="BTC/USDT", key="k1", target=target)
-    (order,) = desk.run.engine.orders.live("BTCUSDT", Purpose.TARGET)
-    assert content(answer)["order"] == str(order.ref)
-    assert f"protected with target at {target}: order {order.ref}" in text(answer)
-
-
-async def test_a_second_target_is_answered_with_the_second(desk: Looked) -> None:
-    await holding(desk)
-    for factor, key in ((1.05, "k1"), (1.06, "k2")):
-        answer = await call(
-            desk, "positions_set_protection", symbol="BTCUSDT", key=key, target=f"{price(desk) * factor:.1f}"
-        )
-    live = [each.ref for each in desk.run.engine.orders.live("BTCUSDT", Purpose.TARGET) if not each.cancel_requested]
-    assert [content(answer)["order"]] == [str(ref) for ref in live]
-
-
-async def test_a_refusal_points_to_the_tool_that_helps(desk: Looked) -> None:
-    await holding(desk)
-    twice = await placed_anyway(desk)
-    assert text(twice).startswith("ALREADY_IN_POSITION: ")
-    assert "next: see positions_get" in text(twice)
-    await call(desk, "risk_halt", key="halt")
-    halted = await placed_anyway(desk, symbol="ETHUSDT")
-    assert text(halted).startswith("NOT_ACTIVE: ")
-    assert "next: ocw_get_status" in text(halted)
-
-
-async def placed_anyway(desk: Looked, symbol: str = "BTCUSDT") -> CallToolResult:
-    """Place an entry that no preview would let pass, as an engine answers it that has changed since the preview."""
-    entry = Leg(symbol, Action.BUY, size=Decimal("0.1"), stop=Decimal(f"{price(desk, symbol) * 0.97:.1f}"))
-    answer = await desk._ask(LegRequest(f"k{symbol}", "mcp:insider", entry))
-    return trade_view.done(meta(desk.facade), answer, "placed")
-
-
-async def test_a_preview_that_is_gone_points_to_the_tool_that_makes_another(desk: Looked) -> None:
-    await desk.go(1)
-    answer = await call(desk, "orders_place", preview_id="p123", key="k1", rationale="late")
-    assert text(answer).startswith("UNKNOWN_PREVIEW: ")
-    assert "next: preview the order again with orders_preview" in text(answer)
-
-
-async def test_explaining_without_an_id_tells_of_the_newest_order_of_a_client(desk: Looked) -> None:
-    await holding(desk)
-    story = content(await call(desk, "decisions_explain"))
-    (entry,) = [event for _, event in desk.store.all_events() if isinstance(event, events.OrderIntended)][:1]
-    assert any(f"{entry.ref}" in step for step in story["steps"])
-    assert any("it looks right" in each["untrusted_text"] for each in story["said"])
-
-
-async def test_explaining_without_an_id_tells_of_a_refusal_where_nothing_was_sent(desk: Looked) -> None:
-    await desk.go(1)
-    await call(desk, "positions_close", symbol="BTCUSDT", key="k1")
-    assert content(await call(desk, "decisions_explain"))["refusals"][0].partition(" ")[2].startswith("NO_POSITION")
-
-
-@pytest.mark.parametrize("why", ["sell", "продай", "BUY", "a/b:c"])
-async def test_a_reason_of_one_word_is_quoted_as_any_other(desk: Looked, why: str) -> None:
-    await holding(desk)
-    await call(desk, "positions_close", symbol="BTCUSDT", key="k1", rationale=why)
-    await call(desk, "journal_note", text=why, key="k2")
-    told = content(await call(desk, "journal_get", about="desk"))
-    assert why in [each["untrusted_text"] for each in told["said"]]
-    assert not any(line.endswith(f": {why}") for line in told["events"])
