@@ -1,13 +1,22 @@
 """How soon a run takes a command, and how long it goes on."""
 
 from collections.abc import Sequence
+from decimal import Decimal
+
+import pytest
 
 from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE
+from tests.support.deciders import Scripted
+from tests.support.legs import buy, short
 from tests.support.markets import ListFeed, path
-from tests.support.runs import Commands, Run, Unhurried
+from tests.support.runs import Commands, Run, Unhurried, policies
+from tests.support.stores import Crash, MemoryStore
+
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
 HALT = Command("c1", "halt", "a person")
 
@@ -31,8 +40,9 @@ class Wall(Unhurried):
 class Late(Commands):
     """A box whose command appears at a moment of the wall; it notes how long that then waited."""
 
-    def __init__(self, clock: Wall, comes_at: float) -> None:
+    def __init__(self, clock: Wall, comes_at: float, command: Command = HALT) -> None:
         super().__init__()
+        self._command = command
         self._clock = clock
         self._comes_at = comes_at
         self.waited: float | None = None
@@ -41,7 +51,7 @@ class Late(Commands):
         if self._clock.wall < self._comes_at or self.waited is not None:
             return ()
         self.waited = self._clock.wall - self._comes_at
-        self.put(HALT)
+        self.put(self._command)
         return super().waiting()
 
 
@@ -81,3 +91,31 @@ async def test_a_killed_run_is_completed_and_not_begun_again() -> None:
     await resumed.simulation.run("test", 5 * MINUTE)
     assert resumed.simulation.cursor == first.simulation.cursor + 5 * MINUTE
     assert len(resumed.events(events.CommandTaken)) == 0
+
+
+@pytest.mark.parametrize("leg", [buy("95.5"), short("104.5")], ids=["long", "short"])
+async def test_a_flatten_between_two_candles_closes_at_the_price_of_the_moment(leg: Decision) -> None:
+    async def flattened(store: MemoryStore | None = None) -> Run:
+        clock = Wall(250.0)
+        box = Late(clock, comes_at=12 * 250.0 - 1, command=Command("c1", "flatten", "a person"))
+        return await Run(
+            ListFeed(path([100.0 + index / 100 for index in range(20)])),
+            Scripted({5: leg}),
+            policy=WAKES,
+            commands=box,
+            clock=clock,
+            store=store,
+        ).go()
+
+    run = await flattened()
+    ((taken, _),) = run.timed(events.CommandTaken)
+    at, fill = run.timed(events.OrderFilled)[-1]
+    assert at == taken, "the next opening is a minute later"
+    assert fill.position == 0
+    assert run.engine.account.ledger.positions == {}
+    assert abs(fill.price - Decimal("100.12")) < Decimal("0.15")
+    dying = MemoryStore()
+    dying.die_at = run.store.touches - 4
+    with pytest.raises(Crash):
+        await flattened(dying)
+    assert (await flattened(dying.reopened())).store.fingerprint == run.store.fingerprint
