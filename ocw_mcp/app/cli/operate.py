@@ -108,6 +108,8 @@ def leave(state: Path, verb: Verb, subject: str = "") -> str:
     if commands.refused(left):
         return f"{verb}: the engine refused it, and nothing was done; its log says why"
     summary = read_book(state).summary or {}
+    if verb is Verb.RESUME and summary.get("state") != DeskState.ACTIVE:
+        return f"{verb}: the engine has taken it, and takes no new risk all the same: {_stands(summary)}; resume again"
     if verb is Verb.FLATTEN and summary.get("positions"):
         outcome = "no new risk is taken, and what is open is being closed"
     return f"{verb}: {outcome}; the engine has taken it: {_stands(summary)}"
