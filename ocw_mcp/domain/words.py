@@ -75,11 +75,15 @@ def untrusted(text: str, longest: int = LONGEST_UNTRUSTED) -> str:
     return clean if len(clean) <= longest else f"{clean[: longest - 1]}…"
 
 
+def quoted(text: str, longest: int = LONGEST_UNTRUSTED) -> str:
+    """What somebody else wrote, in quotation marks: beside what the engine says to a person."""
+    return json.dumps(untrusted(text, longest), ensure_ascii=False)
+
+
 def quotation(what: str, source: str, at: int | None, text: str, longest: int = LONGEST_UNTRUSTED) -> str:
     """What somebody else wrote, as data for a model: with who wrote it, and since when (ms) where that is known."""
     since = "" if at is None else f", {iso(at)}"
-    quoted = json.dumps(untrusted(text, longest), ensure_ascii=False)
-    return f"{what}, untrusted_text by {name(source)}{since}: {quoted}"
+    return f"{what}, untrusted_text by {name(source)}{since}: {quoted(text, longest)}"
 
 
 def is_name(text: str) -> bool:

@@ -20,7 +20,7 @@ from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN, Verb
 from ocw_mcp.domain.time import iso
-from ocw_mcp.domain.words import cents, day_result, said
+from ocw_mcp.domain.words import cents, day_result, quoted, said
 from ocw_mcp.engine.account import Fall, Lowered
 from ocw_mcp.engine.event_text import HASH_SHOWN
 
@@ -202,7 +202,7 @@ def verify_text(result: dict[str, Any]) -> str:
 
 def approval_text(waiting: dict[str, Any]) -> str:
     """An order that waits for a person."""
-    why = f": {said(waiting['reason'])[:200]}" if waiting["reason"] else ""
+    why = f": {quoted(waiting['reason'], 200)}" if waiting["reason"] else ""
     terms = [f"{name} {waiting[name]}" for name in ("stop", "target", "limit", "leverage") if waiting[name] is not None]
     order = f"{waiting['action']} ({waiting['side']}) {waiting['quantity']} {waiting['symbol']}"
     return (
