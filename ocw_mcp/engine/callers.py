@@ -91,7 +91,7 @@ class Callers:
             return
         self.asked_for.put(key, substance(request))
         self._out.record(CallerAsked(request, asked.after_frame))
-        if self._only_tells(request):
+        if isinstance(request, NoteRequest) or self._done_before(request) is not None:
             self._quotas.noted(who, now)
         answer = self._answer(request, now)
         if isinstance(answer, Refusal):
@@ -104,14 +104,14 @@ class Callers:
     def _over(self, request: CallerRequest, who: str, now: int) -> Answer | None:
         """What a request is answered that is turned away: its caller spent a quota, and it adds risk or does nothing.
 
-        A halt of a desk that is halted is done, whether it is journaled or not.
+        What was done before is done, whether it is journaled or not.
         """
         over = self._quotas.no_refusal(who, now)
+        if (before := self._done_before(request)) is not None:
+            return before if over or self._quotas.no_note(who, now) else None
         match request:
             case NoteRequest():
                 return over or self._quotas.no_note(who, now)
-            case HaltRequest() if self._only_tells(request):
-                return Done() if over or self._quotas.no_note(who, now) else None
             case _ if over is None:
                 return None
             case LegRequest(leg=leg, principal=principal):
@@ -132,10 +132,20 @@ class Callers:
                 turned_away = False
         return over if turned_away else None
 
-    def _only_tells(self, request: CallerRequest) -> bool:
-        """Whether a request changes nothing but the journal: a note, and a halt of a desk that is halted."""
-        halted = self._account.desk_state is DeskState.HALTED
-        return isinstance(request, NoteRequest) or (isinstance(request, HaltRequest) and halted)
+    def _done_before(self, request: CallerRequest) -> Answer | None:
+        """The answer to a request of which everything was done before, so that it is a note like any other."""
+        match request:
+            case HaltRequest() if self._account.desk_state is DeskState.HALTED:
+                return Done()
+            case CancelRequest(ref=ref):
+                tracked = self._cancellable(request)
+                return ref if isinstance(tracked, TrackedOrder) and tracked.cancel_requested else None
+            case CloseRequest(symbol=symbol) | LegRequest(leg=Leg(symbol=symbol, action=Action.SELL | Action.COVER)):
+                entries = list(self._desk.orders.live(symbol, Purpose.ENTRY))
+                waits = self._account.ledger.quantity(symbol) or not all(each.cancel_requested for each in entries)
+                return entries[0].ref if entries and not waits else None
+            case _:
+                return None
 
     def _is_idle(self, leg: Leg, principal: str, now: int) -> bool:
         """Whether a leg that adds no risk changes nothing: it takes no entry back, and no exit of it would be sent."""

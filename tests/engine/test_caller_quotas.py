@@ -19,7 +19,7 @@ from ocw_mcp.domain.asks import (
     SubmitRequest,
 )
 from ocw_mcp.domain.decision import Action, Decision, Leg
-from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.orders import Accepted, Order, OrderRef, Purpose
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.state import DeskState
@@ -31,6 +31,7 @@ from tests.support.deciders import Scripted
 from tests.support.legs import buy
 from tests.support.markets import ListFeed, path
 from tests.support.runs import Run, policies
+from tests.support.wire import Wire
 
 FEW: dict[str, dict[str, object]] = {
     "gate": {"close_wakes": ["1m"], "cooldown_s": 0},
@@ -144,6 +145,23 @@ async def test_a_halt_always_counts_and_is_not_journaled_without_end(refused: in
         assert await ask(run, HaltRequest(f"h{number}", "anna", "enough")) == Done()
     assert run.engine.account.desk_state is DeskState.HALTED
     assert journaled(run, "anna") == (5 if refused else 1 + 3)
+
+
+def test_an_entry_is_taken_back_once_however_often_that_is_asked() -> None:
+    wire = Wire(policy=policies(**FEW))
+    entry = wire.enter(limit=D(98), stop=D(95))
+    assert isinstance(entry, Order)
+    wire.give(Accepted(entry.ref, "v1"))
+    asks: tuple[CallerRequest, ...] = (
+        *(CancelRequest(f"c{number}", "anna", entry.ref) for number in range(6)),
+        *(CloseRequest(f"q{number}", "anna", "BTCUSDT") for number in range(6)),
+        *(LegRequest(f"l{number}", "anna", Leg("BTCUSDT", Action.SELL)) for number in range(6)),
+    )
+    for each in asks:
+        wire.give(Asked(each))
+        assert wire.engine.answer(each) == entry.ref
+    assert wire.canceled == [entry.ref]
+    assert sum(isinstance(each, events.CallerAsked) for each in wire.journal) == 1 + 1 + 3
 
 
 async def test_one_caller_leaves_room_for_the_approvals_of_another() -> None:
