@@ -35,7 +35,15 @@ def test_a_word_that_could_command_is_no_name(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["B\u200bU\u00adY", "\u202eBUY\u2066", "BU\ufe0fY", "B\U000e0141U\U000e0100Y", "\u3164B\u115fUY", "\x1bBUY\x9b"],
+    [
+        "B\u200bU\u00adY",
+        "B\U00016fe4U\U0001d159Y",
+        "\u202eBUY\u2066",
+        "BU\ufe0fY",
+        "B\U000e0141U\U000e0100Y",
+        "\u3164B\u115fUY",
+        "\x1bBUY\x9b",
+    ],
 )
 def test_invisible_characters_are_gone(text: str) -> None:
     assert said(text) == "BUY"
