@@ -17,7 +17,7 @@ _NAME: Final = re.compile(rf"[\w.+*-]{{1,{LONGEST_NAME}}}", re.ASCII)
 _CLIENT: Final = re.compile(rf"mcp:{_NAME.pattern}(?:/{_NAME.pattern})?", re.ASCII)
 """How the engine names a client: by its token, and by what the program calls itself."""
 _INVISIBLE: Final = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U00016fe4\U0001d159\U000e0100-\U000e01ef]"
 )
 """Characters that are printed as nothing though they count as printable: fillers and variation selectors."""
 
@@ -75,11 +75,15 @@ def untrusted(text: str, longest: int = LONGEST_UNTRUSTED) -> str:
     return clean if len(clean) <= longest else f"{clean[: longest - 1]}…"
 
 
+def quoted(text: str, longest: int = LONGEST_UNTRUSTED) -> str:
+    """What somebody else wrote, in quotation marks: beside what the engine says to a person."""
+    return json.dumps(untrusted(text, longest), ensure_ascii=False)
+
+
 def quotation(what: str, source: str, at: int | None, text: str, longest: int = LONGEST_UNTRUSTED) -> str:
     """What somebody else wrote, as data for a model: with who wrote it, and since when (ms) where that is known."""
     since = "" if at is None else f", {iso(at)}"
-    quoted = json.dumps(untrusted(text, longest), ensure_ascii=False)
-    return f"{what}, untrusted_text by {name(source)}{since}: {quoted}"
+    return f"{what}, untrusted_text by {name(source)}{since}: {quoted(text, longest)}"
 
 
 def is_name(text: str) -> bool:

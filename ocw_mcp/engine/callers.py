@@ -3,6 +3,8 @@
 Each request is journaled with whoever asks, and answered once: the same key of a caller gets the same answer again.
 """
 
+import msgspec
+
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.domain.asks import (
     CallerRequest,
@@ -31,6 +33,7 @@ from ocw_mcp.engine.carrying import Carrier, Terms
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import Decisions
 from ocw_mcp.engine.desk import Desk
+from ocw_mcp.engine.entries import check
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.quotas import Quotas
@@ -63,7 +66,7 @@ class Callers:
         self.asked_for = Latest[str]()
         """What the latest keys were used for."""
         self._quotas = Quotas(config.policies.callers)
-        self._turned_away: tuple[str, Refusal] | None = None
+        self._turned_away: tuple[str, Answer] | None = None
         """The request that was last turned away, and what it is answered: neither is kept for longer."""
 
     def answer(self, request: CallerRequest) -> Answer | None:
@@ -88,9 +91,9 @@ class Callers:
             return
         self.asked_for.put(key, substance(request))
         self._out.record(CallerAsked(request, asked.after_frame))
-        answer = self._answer(request, now)
-        if isinstance(request, NoteRequest):
+        if isinstance(request, NoteRequest) or self._done_before(request) is not None:
             self._quotas.noted(who, now)
+        answer = self._answer(request, now)
         if isinstance(answer, Refusal):
             self._quotas.refused(who, now)
         if isinstance(answer, Refusal) and not isinstance(request, LegRequest | CloseRequest):
@@ -98,18 +101,25 @@ class Callers:
             self._out.record(RequestRefused(request.key, answer))
         self._desk.answers.remember(key, answer)
 
-    def _over(self, request: CallerRequest, who: str, now: int) -> Refusal | None:
-        """Why a request is turned away: its caller spent a quota, and it is a note, adds risk, or changes nothing."""
+    def _over(self, request: CallerRequest, who: str, now: int) -> Answer | None:
+        """What a request is answered that is turned away: its caller spent a quota, and it adds risk or does nothing.
+
+        What was done before is done, whether it is journaled or not.
+        """
         over = self._quotas.no_refusal(who, now)
+        if (before := self._done_before(request)) is not None:
+            return before if over or self._quotas.no_note(who, now) else None
         match request:
             case NoteRequest():
                 return over or self._quotas.no_note(who, now)
             case _ if over is None:
                 return None
-            case LegRequest(leg=leg):
-                turned_away = leg.action.adds_risk or self._is_bare(leg.symbol)
-            case CloseRequest(symbol=symbol):
-                turned_away = self._is_bare(symbol)
+            case LegRequest(leg=leg, principal=principal):
+                turned_away = leg.action.adds_risk or self._is_idle(leg, principal, now)
+            case CloseRequest(symbol=symbol, principal=principal):
+                turned_away = self._is_idle(self._closing(symbol), principal, now)
+            case ConsentRequest(approval=approval, principal=principal):
+                turned_away = not (self._consent_counts and self._carrier.waits(approval, principal))
             case CancelRequest():
                 turned_away = isinstance(self._cancellable(request), Refusal)
             case ProtectionRequest():
@@ -122,9 +132,31 @@ class Callers:
                 turned_away = False
         return over if turned_away else None
 
-    def _is_bare(self, symbol: str) -> bool:
-        """Whether there is neither a position nor an order of a symbol."""
-        return not self._account.ledger.quantity(symbol) and not any(self._desk.orders.live(symbol))
+    def _done_before(self, request: CallerRequest) -> Answer | None:
+        """The answer to a request of which everything was done before, so that it is a note like any other."""
+        match request:
+            case HaltRequest() if self._account.desk_state is DeskState.HALTED:
+                return Done()
+            case CancelRequest(ref=ref):
+                tracked = self._cancellable(request)
+                return ref if isinstance(tracked, TrackedOrder) and tracked.cancel_requested else None
+            case CloseRequest(symbol=symbol) | LegRequest(leg=Leg(symbol=symbol, action=Action.SELL | Action.COVER)):
+                entries = list(self._desk.orders.live(symbol, Purpose.ENTRY))
+                waits = self._account.ledger.quantity(symbol) or not all(each.cancel_requested for each in entries)
+                return entries[0].ref if entries and not waits else None
+            case _:
+                return None
+
+    def _is_idle(self, leg: Leg, principal: str, now: int) -> bool:
+        """Whether a leg that adds no risk changes nothing: it takes no entry back, and no exit of it would be sent."""
+        if any(not each.cancel_requested for each in self._desk.orders.live(leg.symbol, Purpose.ENTRY)):
+            return False
+        refused = leg.malformed or check(leg, self._desk, self._guard, principal, now).refusal is not None
+        return bool(refused) or not leg.asks
+
+    def _closing(self, symbol: str) -> Leg:
+        """The leg that closes whatever is held of a symbol."""
+        return Leg(symbol, Action.COVER if self._account.ledger.quantity(symbol) < ZERO else Action.SELL)
 
     def _counts_again(self, request: CallerRequest, known: Answer) -> bool:
         """Whether a key that was used is heard again: what keeps risk away is never lost on a key."""
@@ -146,8 +178,7 @@ class Callers:
                 return answer or Refusal(RefusalCode.NO_ORDER, limit="an order", actual=leg.action)
             case CloseRequest(symbol=symbol):
                 # Flat, it takes back an entry that waits; where there is none, too, it is told that nothing is open.
-                action = Action.COVER if self._account.ledger.quantity(symbol) < ZERO else Action.SELL
-                leg = Leg(symbol, action, reasoning=request.why)
+                leg = msgspec.structs.replace(self._closing(symbol), reasoning=request.why)
                 answer = self._carrier.carry_out(leg, order_key(request), request.principal, None, now)
                 assert answer is not None, "a closing leg is never nothing to do"
                 return answer

@@ -97,14 +97,18 @@ class Carrier:
 
     def answered(self, name: str, principal: str, now: int, *, yes: bool) -> bool:
         """Take what the person in front of a client says about an order of that client's; False where none waits."""
-        waiting = self._approvals.state.waiting.get(name)
-        if waiting is None or waiting.intent.principal != principal:
+        if not self.waits(name, principal):
             return False
         if yes:
             self.approved(name, principal, now, f"in the client of {principal}")
         else:
             self.not_approved(name, "denied", f"the person in front of {principal}")
         return True
+
+    def waits(self, name: str, principal: str) -> bool:
+        """Whether an order of this caller waits for a person under this name."""
+        waiting = self._approvals.state.waiting.get(name)
+        return waiting is not None and waiting.intent.principal == principal
 
     def approved(self, name: str, by: str, now: int, approval: str = "") -> None:
         """A person has approved what waits under this name: hold it against every policy again, and send it."""

@@ -135,7 +135,8 @@ def check(leg: Leg, desk: Desk, guard: Guard, principal: str, now: int, quantity
 
 def _check_exit(leg: Leg, desk: Desk, principal: str, now: int) -> Checked:
     account = desk.view(leg.symbol, now)
-    intent = desk.reduction(leg.symbol, Purpose.EXIT, principal)
+    # An exit without a key is the guard's, and held to no pace.
+    intent = desk.reduction(leg.symbol, Purpose.EXIT, principal, key="check")
     price = account.price if account else None
     refusal: Refusal | None = None
     if account is None:

@@ -37,8 +37,6 @@ def seen_by_risk(
     patterns = config.policies.correlated.symbols
     together = moving_as_one(patterns, ledger, orders) if is_one(symbol, patterns) else {}
     opened, book = account.opened.get(symbol), quotes.book(symbol, now)
-    # A loss that is not realised yet has still to be made good.
-    free = ledger.free() + min(ZERO, equity - ledger.wallet)
     return AccountView(
         version=account.version,
         now=now,
@@ -62,7 +60,7 @@ def seen_by_risk(
         correlated_short=together[Side.SELL] if together else None,
         other_symbols=len({*ledger.positions, *reserved} - {symbol}),
         pace=account.activity.seen(symbol, now, on_its_way),
-        free_margin=free - sum((each.margin for each in reserved.values()), ZERO),
+        free_margin=free_margin(ledger, equity, reserved),
         symbol_quantity=abs(quantity) + own.quantity,
         held=joined(symbol, ledger, orders),
         opened=opened.side if opened is not None and opened.principal != RULES else None,
@@ -71,6 +69,12 @@ def seen_by_risk(
         ask_depth=book.ask_depth if book is not None else None,
         begun=account.day.today.day != "",
     )
+
+
+def free_margin(ledger: Ledger, equity: Decimal, reserved: dict[str, Reserved]) -> Decimal:
+    """What no position or live entry claims (quote). A loss that is not realised yet has still to be made good."""
+    lost = min(ZERO, equity - ledger.wallet)
+    return ledger.free() + lost - sum((each.margin for each in reserved.values()), ZERO)
 
 
 def reserved_by(orders: OrderTable) -> dict[str, Reserved]:

@@ -35,7 +35,7 @@ from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.desk import Change, Desk
 from ocw_mcp.engine.filled import hold_to_clearing, shrink
 from ocw_mcp.engine.out import Out
-from ocw_mcp.engine.protection import Protection, crossed, gone, planned
+from ocw_mcp.engine.protection import Protection, crossed, exit_failed, gone, planned
 from ocw_mcp.engine.quotes import Quotes
 
 PRINCIPAL = GUARD
@@ -364,7 +364,8 @@ class Guard:
             return
         protection = self.protections.get(symbol)
         if protection is None or not protection.protected or self.flattening or self._too_large(symbol):
-            self._out.record(Incident(f"the exit {tracked.ref} of {symbol} failed; it is tried again"))
+            insists = protection is None or self.flattening or self._too_large(symbol)
+            self._out.record(Incident(exit_failed(tracked, insists=insists)))
             self._come_back(symbol, now)
         if self._spot and protection is not None and not self._covered(symbol):
             # Its stop was taken off for the exit.

@@ -65,3 +65,9 @@ def gone(tracked: TrackedOrder, report: OrderReport) -> bool:
 def crossed(report: OrderReport) -> bool:
     """Whether the venue would not take a conditional order because the market has passed it."""
     return isinstance(report, Rejected) and report.code == ALREADY_CROSSED
+
+
+def exit_failed(tracked: TrackedOrder, *, insists: bool) -> str:
+    """Return what is said of an exit that failed, or that may have. `insists`: the position is closed all the same."""
+    what = f"the exit {tracked.ref} of {tracked.order.symbol} {'may have failed' if tracked.status.live else 'failed'}"
+    return f"{what}; {'it is tried again' if insists else 'it is tried again only if no stop stands by the deadline'}"

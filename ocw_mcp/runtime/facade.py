@@ -24,6 +24,7 @@ from ocw_mcp.domain.symbols import matched
 from ocw_mcp.domain.time import span_name
 from ocw_mcp.engine.account import Lowered
 from ocw_mcp.engine.entries import Checked
+from ocw_mcp.engine.exposure import free_margin, reserved_by
 from ocw_mcp.engine.snapshot import positions
 from ocw_mcp.engine.snapshot_text import all_values
 from ocw_mcp.engine.step import Engine
@@ -81,7 +82,7 @@ class Portfolio(msgspec.Struct, frozen=True):
     equity: Decimal
     wallet: Decimal
     free: Decimal
-    """Of the wallet, what no position holds."""
+    """What no position or live entry claims, less losses so far: the free margin that entries are held to."""
     unrealised: Decimal
     gross: Decimal
     gross_share: Decimal
@@ -272,7 +273,7 @@ class Facade:
         return Portfolio(
             equity=equity,
             wallet=ledger.wallet,
-            free=ledger.free(),
+            free=free_margin(ledger, equity, reserved_by(self._engine.orders)),
             unrealised=equity - ledger.wallet,
             gross=gross,
             gross_share=gross / equity if equity > 0 else ZERO,

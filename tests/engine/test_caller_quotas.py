@@ -10,6 +10,7 @@ from ocw_mcp.domain.asks import (
     CallerRequest,
     CancelRequest,
     CloseRequest,
+    ConsentRequest,
     Done,
     HaltRequest,
     LegRequest,
@@ -18,9 +19,10 @@ from ocw_mcp.domain.asks import (
     SubmitRequest,
 )
 from ocw_mcp.domain.decision import Action, Decision, Leg
-from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.orders import Accepted, Order, OrderRef, Purpose
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine import approvals
@@ -29,6 +31,7 @@ from tests.support.deciders import Scripted
 from tests.support.legs import buy
 from tests.support.markets import ListFeed, path
 from tests.support.runs import Run, policies
+from tests.support.wire import Wire
 
 FEW: dict[str, dict[str, object]] = {
     "gate": {"close_wakes": ["1m"], "cooldown_s": 0},
@@ -108,6 +111,57 @@ async def test_requests_that_change_nothing_fill_no_journal_either() -> None:
     answers = [await ask(run, make(f"k{number}-{again}")) for again in range(3) for number, make in enumerate(useless)]
     assert journaled(run, "anna") == 4
     assert [code(each) for each in answers[4:]] == [RefusalCode.CALLER_RATE] * (len(answers) - 4)
+
+
+async def test_what_is_refused_beside_a_position_fills_no_journal_either() -> None:
+    run = await run_with(policies(**FEW, pace={"reductions_per_minute": 2}), {1: buy("97")})
+    for number in range(6):
+        await ask(run, LegRequest(f"k{number}", "anna", leg(size="9")))
+    for number, stop in enumerate(("98", "98.5")):
+        assert isinstance(await ask(run, ProtectionRequest(f"p{number}", "anna", "BTCUSDT", stop=D(stop))), OrderRef)
+    useless: tuple[Callable[[str], CallerRequest], ...] = (
+        lambda key: CloseRequest(key, "anna", "BTCUSDT"),
+        lambda key: LegRequest(key, "anna", Leg("BTCUSDT", Action.SELL)),
+        lambda key: LegRequest(key, "anna", Leg("BTCUSDT", Action.COVER)),
+        lambda key: LegRequest(key, "anna", Leg("BTCUSDT", Action.HOLD)),
+        lambda key: ConsentRequest(key, "anna", "a1", yes=True),
+    )
+    assert run.engine.check(Leg("BTCUSDT", Action.SELL), "anna", NOW).refusal == Refusal(
+        RefusalCode.REDUCTION_RATE, limit="2 a minute", actual="2"
+    ), "a check of a close says what the close is answered"
+    for place, make in enumerate(useless):
+        assert [code(await ask(run, make(f"u{place}-{again}"))) for again in range(3)] == [RefusalCode.CALLER_RATE] * 3
+    assert journaled(run, "anna") == 4 + 2
+    assert not isinstance(await ask(run, CloseRequest("c", "ben", "BTCUSDT")), OrderRef)
+    assert journaled(run, "ben") == 1, "another caller is told why"
+
+
+@pytest.mark.parametrize("refused", [0, 4])
+async def test_a_halt_always_counts_and_is_not_journaled_without_end(refused: int) -> None:
+    run = await run_with(policies(**FEW))
+    for number in range(refused):
+        await ask(run, LegRequest(f"k{number}", "anna", leg(size="9")))
+    for number in range(9):
+        assert await ask(run, HaltRequest(f"h{number}", "anna", "enough")) == Done()
+    assert run.engine.account.desk_state is DeskState.HALTED
+    assert journaled(run, "anna") == (5 if refused else 1 + 3)
+
+
+def test_an_entry_is_taken_back_once_however_often_that_is_asked() -> None:
+    wire = Wire(policy=policies(**FEW))
+    entry = wire.enter(limit=D(98), stop=D(95))
+    assert isinstance(entry, Order)
+    wire.give(Accepted(entry.ref, "v1"))
+    asks: tuple[CallerRequest, ...] = (
+        *(CancelRequest(f"c{number}", "anna", entry.ref) for number in range(6)),
+        *(CloseRequest(f"q{number}", "anna", "BTCUSDT") for number in range(6)),
+        *(LegRequest(f"l{number}", "anna", Leg("BTCUSDT", Action.SELL)) for number in range(6)),
+    )
+    for each in asks:
+        wire.give(Asked(each))
+        assert wire.engine.answer(each) == entry.ref
+    assert wire.canceled == [entry.ref]
+    assert sum(isinstance(each, events.CallerAsked) for each in wire.journal) == 1 + 1 + 3
 
 
 async def test_one_caller_leaves_room_for_the_approvals_of_another() -> None:

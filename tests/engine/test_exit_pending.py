@@ -3,8 +3,9 @@
 import pytest
 
 from ocw_mcp.domain.decision import Action
+from ocw_mcp.domain.events import Incident
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.orders import Accepted, Canceled, Order, OrderReport, OutcomeUnknown
+from ocw_mcp.domain.orders import Accepted, Canceled, Order, OrderReport, OutcomeUnknown, Purpose, Rejected
 from ocw_mcp.domain.reasons import Refusal
 from tests.support.wire import Wire
 
@@ -48,3 +49,27 @@ def test_no_position_is_opened_while_a_lost_exit_may_trade() -> None:
     assert code(wire.enter()) == code(wire.enter(Action.SHORT)) == "EXIT_PENDING"
     wire.give(Canceled(lost.ref, "on request"))
     assert code(wire.enter()) == "sent"
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("flattens", [False, True])
+def test_an_exit_on_spot_is_tried_again_only_where_that_is_said(flattens: bool, lost: bool) -> None:
+    wire = Wire(Product.SPOT)
+    wire.fill(wire.enter())  # type: ignore[arg-type]
+    wire.give(Accepted(wire.last(Purpose.STOP).ref, "v1"))
+    if flattens:
+        wire.command("flatten")
+    else:
+        wire.close()
+    wire.give(Canceled(wire.last(Purpose.STOP).ref, "on request"))
+    exit_ = wire.last(Purpose.EXIT)
+    wire.give(OutcomeUnknown(exit_.ref, "timeout") if lost else Rejected(exit_.ref, "-1", "no"))
+    if lost:
+        wire.give(Canceled(exit_.ref, "on request"))
+    wire.give(Accepted(wire.last(Purpose.STOP).ref, "v2"))
+    wire.fire()
+    again = "it is tried again" if flattens else "it is tried again only if no stop stands by the deadline"
+    assert [each.text for each in wire.journal if isinstance(each, Incident)] == [
+        f"the exit 1-x-0 of BTCUSDT {came}; {again}" for came in (["may have failed"] if lost else []) + ["failed"]
+    ]
+    assert (wire.last(Purpose.EXIT) is not exit_) is flattens

@@ -1,17 +1,21 @@
 """What is shown as used of each limit is what the risk officer holds the next entry to."""
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from ocw_mcp.domain.asks import LegRequest
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.events import OrderRefused
-from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.time import HOUR, MINUTE
 from ocw_mcp.engine.entries import LimitSays
 from ocw_mcp.engine.step import Engine
 from tests.support.deciders import Scripted
+from tests.support.facades import Looked
 from tests.support.markets import ListFeed, candle
 from tests.support.runs import Run, policies
 
@@ -84,6 +88,26 @@ def verdicts(engine: Engine, symbol: str, action: Action) -> dict[str, LimitSays
     stop = D(95 if action is Action.BUY else 105)
     found = engine.check(Leg(symbol, action, size=D("0.01"), stop=stop), "anna", engine.now)
     return {each.code.value: each for each in found.limits}
+
+
+async def test_the_account_shows_the_free_margin_that_the_next_entry_is_held_to(tmp_path: Path) -> None:
+    looked = await Looked(tmp_path, Scripted({}), policy=policies(order={"max_notional": 100_000})).go(1)
+    for number, (symbol, below) in enumerate((("BTCUSDT", "1"), ("ETHUSDT", "0.97"))):
+        last = D(str(looked.facade.symbol(symbol).last))
+        limit = None if number == 0 else round(last * D(below), 2)
+        wanted = Leg(symbol, Action.BUY, size=D("0.08"), stop=round(last * D("0.955"), 2), limit=limit)
+        assert isinstance(await looked.ask(LegRequest(f"k{number}", "anna", wanted)), OrderRef)
+    ledger = looked.run.engine.account.ledger
+    await looked.run.go(HOUR + MINUTE)
+    (waiting,) = [each for each in looked.facade.orders() if each.purpose is Purpose.ENTRY]
+    (held,) = ledger.positions.values()
+    lost = min(D(0), ledger.equity() - ledger.wallet)
+    expected = ledger.wallet + lost - held.margin - waiting.remaining * waiting.worst_price / waiting.order.leverage
+    seen = looked.facade.portfolio()
+    assert seen.free == expected < ledger.free()
+    (used,) = [D(row["used"]) for row in looked.facade.policy().headroom if row["name"] == "margin.min_free"]
+    assert abs(used - seen.free / seen.equity) <= D("0.000001")
+    looked.store.close()
 
 
 @settings(max_examples=25, deadline=None)

@@ -20,7 +20,7 @@ from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN, Verb
 from ocw_mcp.domain.time import iso
-from ocw_mcp.domain.words import cents, day_result, said
+from ocw_mcp.domain.words import cents, day_result, quoted, said
 from ocw_mcp.engine.account import Fall, Lowered
 from ocw_mcp.engine.event_text import HASH_SHOWN
 
@@ -108,6 +108,8 @@ def leave(state: Path, verb: Verb, subject: str = "") -> str:
     if commands.refused(left):
         return f"{verb}: the engine refused it, and nothing was done; its log says why"
     summary = read_book(state).summary or {}
+    if verb is Verb.RESUME and summary.get("state") != DeskState.ACTIVE:
+        return f"{verb}: the engine has taken it, and takes no new risk all the same: {_stands(summary)}; resume again"
     if verb is Verb.FLATTEN and summary.get("positions"):
         outcome = "no new risk is taken, and what is open is being closed"
     return f"{verb}: {outcome}; the engine has taken it: {_stands(summary)}"
@@ -200,7 +202,7 @@ def verify_text(result: dict[str, Any]) -> str:
 
 def approval_text(waiting: dict[str, Any]) -> str:
     """An order that waits for a person."""
-    why = f": {said(waiting['reason'])[:200]}" if waiting["reason"] else ""
+    why = f": {quoted(waiting['reason'], 200)}" if waiting["reason"] else ""
     terms = [f"{name} {waiting[name]}" for name in ("stop", "target", "limit", "leverage") if waiting[name] is not None]
     order = f"{waiting['action']} ({waiting['side']}) {waiting['quantity']} {waiting['symbol']}"
     return (

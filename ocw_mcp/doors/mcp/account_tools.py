@@ -46,7 +46,7 @@ def account_tools(look: Looks) -> list[HouseTool]:
         return account_view.status(meta(facade), facade.status())
 
     async def portfolio_get() -> Annotated[CallToolResult, PortfolioResult]:
-        """The account: equity, free wallet, exposure, loss of the day, fall from the peak, fees and funding so far.
+        """The account: equity, free margin, exposure, loss of the day, fall from the peak, fees and funding so far.
         Shares are fractions. Single positions: positions_get."""
         facade = look()
         return account_view.portfolio(meta(facade), facade.portfolio())

@@ -140,7 +140,7 @@ def portfolio(meta: Meta, seen: "Portfolio") -> CallToolResult:
     return told(
         result,
         f"{headline(meta)}\n"
-        f"equity {result.equity}: wallet {result.wallet} of which {result.free} free, unrealised {result.unrealised}\n"
+        f"equity {result.equity}: wallet {result.wallet}, free margin {result.free}, unrealised {result.unrealised}\n"
         f"gross exposure {seen.gross_share:.2%} of equity; {day_result(seen.daily_loss)}; {seen.drawdown:.2%} "
         f"below the peak\n"
         f"fees {result.fees}, funding {result.funding} since the beginning; {result.entries_today} entries today, "

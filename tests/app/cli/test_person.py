@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import termios
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from ocw_mcp.adapters.control import passphrase
 from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.store.journal import SqliteStore
+from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.app import cli
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN
 from ocw_mcp.engine.account import Fall
@@ -238,3 +240,20 @@ def test_without_a_fall_the_command_says_that_none_was_shown(ocw: Ocw, book: Pat
     assert ocw("resume", "--state", book, "--paper").code == 0
     (command,) = CommandFiles(book).waiting()
     assert command.subject == WITHIN_DRAWDOWN
+
+
+def test_a_resume_that_the_engine_did_not_follow_is_not_said_to_be_done(ocw: Ocw, book: Path) -> None:
+    with closing(SqliteStore.open(book, STAMP, book_id=BOOK, created_at=0)) as store:
+        store.commit(summary={"state": "HALTED"})
+
+    def engine() -> None:
+        box = CommandFiles(book)
+        looks = (box.waiting() for _ in range(1_000_000))
+        box.done(next(left[0] for left in looks if left))
+
+    with StateLock(book), ThreadPoolExecutor(1) as pool:
+        running = pool.submit(engine)
+        said = ocw("resume", "--state", book, "--paper")
+        running.result()
+    taken = "the engine has taken it, and takes no new risk all the same: HALTED, no open position; resume again"
+    assert said.out.strip() == f"resume: {taken}"
