@@ -297,28 +297,24 @@ class JournalResult(Result):
     cursor: str | None
 
 
-Plain = Annotated[str | None, WithJsonSchema({})]
-"""A text whose schema says nothing: its name does."""
-
-
 class PreviewResult(Result):
     """An order as it would be answered now. `scale` multiplies the limits; what the order has not is null."""
 
-    preview_id: Plain
+    preview_id: str | None
     good_for_s: int
     needs_approval: bool
-    refusal: Plain
+    refusal: str | None
     action: str
     quantity: str
-    price: Plain
-    notional: Plain
-    largest: Plain
-    type: Plain = None
-    limit: Plain = None
-    stop: Plain = None
-    target: Plain = None
-    leverage: Plain = None
-    scale: Plain = None
+    price: str | None
+    notional: str | None
+    largest: str | None
+    type: str | None = None
+    limit: str | None = None
+    stop: str | None = None
+    target: str | None = None
+    leverage: str | None = None
+    scale: str | None = None
 
 
 class Answered(BaseModel):
