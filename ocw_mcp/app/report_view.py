@@ -92,7 +92,7 @@ def _mended(figures: dict[str, Any]) -> str:
         (figures.get("duplicates", 0), "rows told twice"),
         (figures.get("disordered", 0), "rows out of order"),
         (figures["stale_candles"], "candles late or twice, left out"),
-        (len(figures.get("left_out", ())), "files left out, whole or some rows"),
+        (len(figures.get("left_out", ())), "file(s) left out, whole or some rows"),
     ]
     return "".join(f"; {count:,} {what}" for count, what in counts if count)
 
