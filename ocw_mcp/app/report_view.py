@@ -7,6 +7,7 @@ from rich.table import Table
 
 from ocw_mcp.domain.money import exact, plain
 from ocw_mcp.domain.time import MINUTE, SECOND, iso
+from ocw_mcp.domain.words import average
 
 
 def show(figures: dict[str, Any], why: str, console: Console) -> None:
@@ -55,7 +56,7 @@ def _position(held: dict[str, Any]) -> str:
     """One line on a position that is open at the end."""
     age, stop = held["mark_age_ms"], held["stop"]
     parts = [
-        f"{held['symbol']} {_number(held['quantity'])} at {_number(held['average_price'])}",
+        f"{held['symbol']} {_number(held['quantity'])} at {plain(average(exact(held['average_price'])))}",
         f"mark {_number(held['mark'])}" + (f", {_long(age)} old" if age else ""),
         f"{held['unrealised']:+,.2f} unrealised",
         "no stop" if stop is None else f"stop {_number(stop)}",
