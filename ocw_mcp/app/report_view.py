@@ -111,4 +111,5 @@ def _long(ms: int) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.2%}"
+    # There is no -0.00%.
+    return "unknown" if value is None else f"{round(value, 4) + 0.0:.2%}"

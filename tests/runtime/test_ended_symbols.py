@@ -119,6 +119,7 @@ async def test_the_report_splits_equity_and_shows_what_is_open(tape: Path) -> No
     line = next(line for line in text(shown).splitlines() if "still open" in line)
     assert f"BTCUSDT {plain(position.quantity)} at {plain(position.average_price)}, mark 101" in line
     assert "stop 97" in line
+    assert "(0.00%)" in text(shown | {"return": -0.00001})
 
 
 async def test_the_average_of_an_addition_is_shown_with_as_many_digits_as_a_price(tape: Path) -> None:
