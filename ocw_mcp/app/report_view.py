@@ -7,6 +7,7 @@ from rich.table import Table
 
 from ocw_mcp.domain.money import exact, plain
 from ocw_mcp.domain.time import MINUTE, SECOND, iso
+from ocw_mcp.domain.words import average
 
 
 def show(figures: dict[str, Any], why: str, console: Console) -> None:
@@ -55,7 +56,7 @@ def _position(held: dict[str, Any]) -> str:
     """One line on a position that is open at the end."""
     age, stop = held["mark_age_ms"], held["stop"]
     parts = [
-        f"{held['symbol']} {_number(held['quantity'])} at {_number(held['average_price'])}",
+        f"{held['symbol']} {_number(held['quantity'])} at {plain(average(exact(held['average_price'])))}",
         f"mark {_number(held['mark'])}" + (f", {_long(age)} old" if age else ""),
         f"{held['unrealised']:+,.2f} unrealised",
         "no stop" if stop is None else f"stop {_number(stop)}",
@@ -92,7 +93,7 @@ def _mended(figures: dict[str, Any]) -> str:
         (figures.get("duplicates", 0), "rows told twice"),
         (figures.get("disordered", 0), "rows out of order"),
         (figures["stale_candles"], "candles late or twice, left out"),
-        (len(figures.get("left_out", ())), "files left out, whole or some rows"),
+        (len(figures.get("left_out", ())), "file(s) left out, whole or some rows"),
     ]
     return "".join(f"; {count:,} {what}" for count, what in counts if count)
 
@@ -110,4 +111,5 @@ def _long(ms: int) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.2%}"
+    # There is no -0.00%.
+    return "unknown" if value is None else f"{round(value, 4) + 0.0:.2%}"

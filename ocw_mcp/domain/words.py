@@ -2,7 +2,7 @@
 
 import json
 import re
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Final
 from unicodedata import category
 
@@ -11,6 +11,7 @@ from ocw_mcp.domain.time import SECOND, iso
 LONGEST_UNTRUSTED: Final = 400
 """Characters."""
 LONGEST_NAME: Final = 20
+_PRICE: Final = Context(prec=7)
 
 _LINK: Final = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+|\bwww\.\S+", re.IGNORECASE)
 _NAME: Final = re.compile(rf"[\w.+*-]{{1,{LONGEST_NAME}}}", re.ASCII)
@@ -27,6 +28,11 @@ def cents(value: Decimal, *, signed: bool = False) -> str:
     rounded = round(value, 2) if value.is_finite() else value
     # There is no -0.00.
     return format(rounded or abs(rounded), "+,.2f" if signed and rounded else ",.2f")
+
+
+def average(price: Decimal) -> Decimal:
+    """Return an average price at seven significant digits, as many as prices have; JSON has all of them."""
+    return _PRICE.plus(price)
 
 
 def day_result(loss: Decimal) -> str:

@@ -199,7 +199,7 @@ class Account:
         """The fall of equity from the peak that the limit is held against."""
         equity, watched = self.ledger.equity(), self.drawdown.state.watched
         limit = self._policies.drawdown.max_share
-        return Fall(equity, watched, self.drawdown.fall(equity), limit, watched - equity >= watched * limit)
+        return Fall(equity, watched, self.drawdown.fall(equity), limit, self.drawdown.beyond(equity))
 
     def halt(self, by: str, reason: str) -> None:
         """Somebody halts the desk, for a reason of theirs, if they give one."""

@@ -35,6 +35,7 @@ from ocw_mcp.engine.decisions import Decisions
 from ocw_mcp.engine.desk import Desk
 from ocw_mcp.engine.entries import check
 from ocw_mcp.engine.guard import Guard
+from ocw_mcp.engine.legs import FLAT
 from ocw_mcp.engine.out import Out
 from ocw_mcp.engine.quotas import Quotas
 from ocw_mcp.engine.told import Told
@@ -226,7 +227,7 @@ class Callers:
         symbol = request.symbol
         view, protection = self._desk.view(symbol, now), self._guard.protections.get(symbol)
         if view is None or protection is None or not view.quantity:
-            return Refusal(RefusalCode.NO_POSITION, limit="an open position", actual="flat")
+            return FLAT
         way = 1 if view.quantity > 0 else -1
         if self._desk.exit_under_way(symbol):
             return Refusal(RefusalCode.EXIT_PENDING, limit="no exit under way", actual="under way")

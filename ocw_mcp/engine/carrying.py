@@ -76,7 +76,8 @@ class Carrier:
         refusal = refusal or exit_objection(leg, held)
         if refusal is None:
             return desk.close(leg.symbol, principal, now, key=key, wake_id=wake_id)
-        return desk.refuse(desk.reduction(leg.symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id), refusal)
+        intent = desk.reduction(leg.symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id)
+        return desk.refuse(msgspec.structs.replace(intent, side=_side(leg)), refusal)
 
     def _unfit(self, leg: Leg) -> Refusal | None:
         """Return what is wrong with a leg on any account: it could not be read, or it means no order of ours."""
@@ -165,17 +166,21 @@ class Carrier:
 def _as_asked(leg: Leg, key: str, principal: str, wake_id: int | None) -> OrderIntent:
     """Return the order that is written down for a leg that no account is asked about: it has no quantity."""
     purpose = Purpose.EXIT if leg.action in (Action.SELL, Action.COVER) else Purpose.ENTRY
-    side = Side.BUY if leg.action in (Action.BUY, Action.ADD, Action.COVER) else Side.SELL
     return OrderIntent(
         idempotency_key=key,
         principal=principal,
         symbol=leg.symbol,
-        side=side,
+        side=_side(leg),
         type=OrderType.MARKET,
         purpose=purpose,
         quantity=ZERO,
         wake_id=wake_id,
     )
+
+
+def _side(leg: Leg) -> Side:
+    """Return the side that a leg names. An ADD counts as one to a long, since it names none."""
+    return Side.BUY if leg.action in (Action.BUY, Action.ADD, Action.COVER) else Side.SELL
 
 
 def _other_side(intent: OrderIntent, terms: Terms) -> Refusal | None:

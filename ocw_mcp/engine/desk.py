@@ -123,6 +123,9 @@ class Desk:
             return self.refuse(intent, answer)
         if answer.version != self._account.version:
             raise HouseRuleError(f"order {ref} was approved on another version of the account than it is placed on")
+        if intent.quantity != answer.order.quantity:
+            # What is written down is what is sent: an order is through once all of that has traded.
+            intent = msgspec.structs.replace(intent, quantity=answer.order.quantity)
         worst = self.officer.worst_of(intent, account) if intent.purpose is Purpose.ENTRY else account.price
         self.orders.add(TrackedOrder(answer.order, intent, worst, cleared_equity=account.equity))
         self._account.version += 1

@@ -81,7 +81,8 @@ def entering(
     intent = entry_intent(leg, account, desk.officer, stop, key, principal, wake_id, now, tainted=tainted)
     wrong = bad_size(leg, quantity)
     if quantity is not None and wrong is None:
-        intent = msgspec.structs.replace(intent, quantity=quantity)
+        rounded = quantity if account is None else floor_to(quantity, account.instrument.step)
+        intent = msgspec.structs.replace(intent, quantity=rounded)
     if account is None:
         return Entering(intent, None, desk.inactive(), None)
     barred = desk.officer.barred(intent, account)

@@ -15,6 +15,8 @@ from ocw_mcp.domain.time import SECOND
 
 LIMIT_EXPIRES_S = 3_600
 """Seconds that a limit entry waits where its leg does not say."""
+FLAT = Refusal(RefusalCode.NO_POSITION, limit="an open position", actual="flat")
+"""The answer where a position is asked for and there is none."""
 
 
 def entry_side(leg: Leg, quantity: Decimal) -> Side:
@@ -109,7 +111,9 @@ def bad_size(leg: Leg, quantity: Decimal | None) -> Refusal | None:
 
 def exit_objection(leg: Leg, held: Decimal) -> Refusal | None:
     """What speaks against a closing leg: there is nothing of that kind to close."""
-    if held == 0 or (held > 0) != (leg.action is Action.SELL):
+    if not held:
+        return FLAT
+    if (held > 0) != (leg.action is Action.SELL):
         wanted = "long" if leg.action is Action.SELL else "short"
         return Refusal(RefusalCode.NO_POSITION, limit=f"a {wanted}", actual=plain(held))
     return None
@@ -123,7 +127,7 @@ def _objection_to_position(leg: Leg, held: Decimal, stop: Decimal | None) -> Ref
         code = RefusalCode.ALREADY_IN_POSITION if same else RefusalCode.OPPOSITE_POSITION
         return Refusal(code, limit="flat", actual=plain(held))
     if not held:
-        return Refusal(RefusalCode.NO_POSITION, limit="an open position", actual="flat")
+        return FLAT
     if leg.stop is None or stop is None or not leg.stop.is_finite():
         return None
     if leg.stop < stop if held > 0 else leg.stop > stop:

@@ -21,7 +21,6 @@ from ocw_mcp.domain.snapshot import (
 )
 from ocw_mcp.domain.time import HOUR, SECOND, iso
 from ocw_mcp.domain.unknown import Reading, Unknown
-from ocw_mcp.engine.remarks_text import LONGEST_REMARK as LONGEST_REMARK
 from ocw_mcp.engine.remarks_text import noted, reasons, said_on_wakes, undone, whose
 
 _PRICE_DIGITS = 6

@@ -69,6 +69,15 @@ async def test_an_order_that_only_a_person_can_let_pass_waits_and_nothing_is_sen
     assert (shown["id"], shown["symbol"], shown["by"], shown["reason"]) == ("a1", "BTCUSDT", "anna", "a breakout")
 
 
+async def test_a_person_is_shown_the_quantity_that_is_sent() -> None:
+    run = await flat()
+    await ask(run, LegRequest("k1", "anna", Leg("BTCUSDT", Action.BUY, stop=D(97)), D("10.1234567")))
+    await tell(run, Verb.APPROVE, "a1")
+    (asked,) = run.events(events.ApprovalAsked)
+    (sent,) = run.engine.orders.live("BTCUSDT", Purpose.ENTRY)
+    assert asked.intent.quantity == sent.order.quantity == D("10.123")
+
+
 async def test_a_yes_sends_the_very_order_that_was_asked_about_and_the_key_then_answers_with_it() -> None:
     run = await flat()
     await ask(run)

@@ -113,7 +113,7 @@ def test_best_and_worst_are_those_of_each_moment(side: Side, steps: list[tuple[s
     units, cost, best, worst, ahead = 4.0, 400.0, 0.0, 0.0, 0.0
     for what, price in steps:
         if what == "see":
-            ledger.see(BTC, price, price)
+            ledger.positions[BTC].see(price, price)
             gain = (units * price - cost) * side.sign
             best, worst, ahead = max(best, gain / cost), min(worst, gain / cost), max(ahead, gain)
         elif what == "add":

@@ -142,6 +142,13 @@ async def test_a_leg_that_makes_no_sense_is_refused_with_its_code(script: dict, 
     assert len(filled) == len(script) - 1
 
 
+async def test_a_refused_exit_is_written_down_with_the_side_it_asked_for() -> None:
+    done = await run(path([100.0] * 5), Scripted({1: sell(), 2: cover()})).go()
+    refused = done.events(events.OrderRefused)
+    assert [each.intent.side for each in refused] == ["sell", "buy"]
+    assert {(each.refusal.limit, each.refusal.actual) for each in refused} == {("an open position", "flat")}
+
+
 async def test_a_decider_that_fails_holds_and_the_journal_says_why() -> None:
     done = await Run(ListFeed(path([100.0] * 3)), Failing(), policy=every_candle()).go()
     decisions = done.events(events.DecisionMade)

@@ -31,7 +31,8 @@ from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.domain.words import untrusted
-from ocw_mcp.engine.snapshot_text import LONGEST_REMARK, compact, full
+from ocw_mcp.engine.remarks_text import LONGEST_REMARK
+from ocw_mcp.engine.snapshot_text import compact, full
 
 D = Decimal
 NOON = 1_772_366_400_000

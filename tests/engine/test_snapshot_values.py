@@ -49,7 +49,7 @@ def taken(minutes: int, *, held: bool = False, **told: Any) -> Snapshot:
         ledger = engine.account.ledger
         ledger.book(BTC, Side.BUY, D(2), D(100), D("0.1"), START)
         ledger.mark(BTC, D(101))
-        ledger.see(BTC, 95.0, 110.0)
+        ledger.positions[BTC].see(95.0, 110.0)
         engine.guard.protections[BTC] = Protection(D(90), None, protected=True)
     now = START + minutes * MINUTE
     return take_snapshot(config, market, engine.account, engine.guard, (WakeReason(BTC, ("close:1h",)),), now, **told)

@@ -75,6 +75,13 @@ async def test_what_is_less_than_a_step_is_dust_and_part_of_the_next_purchase() 
     assert done.engine.account.ledger.dust == {}
 
 
+async def test_an_order_is_written_down_as_large_as_it_is_sent() -> None:
+    done = await run(path([100.0] * 8), {1: buy("97", "0.0777"), 3: sell()}).go()
+    (intended,) = (each for each in done.events(events.OrderIntended) if each.ref.leg is Purpose.EXIT)
+    (sold,) = (fill for fill in done.events(events.OrderFilled) if fill.ref.leg is Purpose.EXIT)
+    assert intended.intent.quantity == sold.quantity
+
+
 async def test_an_addition_lays_one_stop_over_the_whole() -> None:
     done = await run(path([100.0] * 6), {1: buy("96", target="110"), 3: add("97")}).go()
     assert live(done) == [(Purpose.STOP, D(97), D(110), floor_to(held(done), STEP))]

@@ -30,6 +30,7 @@ D = Decimal
 NOTHING = JournalFigures([], 0, 0, 0, {}, 0, D(0), D(0), [])
 SHORTER = [100.0, 100.0, 100.0, 101.0, 102.0]
 LONGER = [50.0] * 12
+KEEP = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, data={"on_end": "keep"})
 
 
 @pytest.fixture
@@ -118,6 +119,15 @@ async def test_the_report_splits_equity_and_shows_what_is_open(tape: Path) -> No
     line = next(line for line in text(shown).splitlines() if "still open" in line)
     assert f"BTCUSDT {plain(position.quantity)} at {plain(position.average_price)}, mark 101" in line
     assert "stop 97" in line
+    assert "(0.00%)" in text(shown | {"return": -0.00001})
+
+
+async def test_the_average_of_an_addition_is_shown_with_as_many_digits_as_a_price(tape: Path) -> None:
+    script = {1: buy("97", "0.05"), 4: add("97", "0.0312")}
+    done = await Run(TapeFeed.open(tape, Product.UM), Scripted(script), policy=KEEP).go()
+    average = done.engine.account.ledger.positions["BTCUSDT"].average_price
+    assert len(average.as_tuple().digits) > 7
+    assert f" at {plain(round(average, 4))}, mark" in text(figures(done))
 
 
 async def test_entry_that_waits_in_an_ended_symbol_is_taken_off(tape: Path) -> None:

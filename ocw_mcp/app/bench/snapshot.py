@@ -53,7 +53,7 @@ def example(symbols: tuple[str, ...]) -> Snapshot:
     ledger = engine.account.ledger
     ledger.book(held, Side.BUY, Decimal("0.031"), Decimal("60123.4"), Decimal("0.93"), now - 7 * HOUR)
     ledger.mark(held, Decimal("61410.2"))
-    ledger.see(held, 59_512.3, 61_987.6)
+    ledger.positions[held].see(59_512.3, 61_987.6)
     engine.guard.protections[held] = Protection(Decimal("58200.1"), None, protected=True)
     trade = TradeView(held, "short", now - 30 * HOUR, now - 26 * HOUR, Decimal("-23.45"))
     return take_snapshot(

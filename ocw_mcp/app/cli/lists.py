@@ -1,7 +1,7 @@
 """Positions, orders, refusals, trades and decisions of a book as tables."""
 
 from collections.abc import Iterator, Mapping
-from decimal import Context, Decimal
+from decimal import Decimal
 
 from rich.console import RenderableType
 
@@ -14,7 +14,7 @@ from ocw_mcp.adapters.store.views.trades import Trades
 from ocw_mcp.app.cli.tables import Column, amounts, grid, money, more
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.words import cents, moment, said, span, usd
+from ocw_mcp.domain.words import average, cents, moment, said, span, usd
 from ocw_mcp.engine.event_text import leg_text
 
 STATUS = {"partially_filled": "part filled", "cancel_requested": "canceling"}
@@ -234,8 +234,7 @@ def _in_short(row: DecisionRow) -> str:
 
 
 def _short(price: Decimal | None) -> Decimal | None:
-    """An average at seven significant digits, as many as prices have; JSON has all of them."""
-    return None if price is None else Context(prec=7).plus(price)
+    return None if price is None else average(price)
 
 
 def _stops(rows: list[PositionRow]) -> list[str]:

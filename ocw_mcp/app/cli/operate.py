@@ -17,10 +17,11 @@ from ocw_mcp.app.cli.lists import spent_text
 from ocw_mcp.app.cli.person import require_terminal, show_who_you_are, typed
 from ocw_mcp.app.resources import write_env_example
 from ocw_mcp.domain.errors import BookError, SettingsError
+from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.state import DeskState
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN, Verb
 from ocw_mcp.domain.time import iso
-from ocw_mcp.domain.words import cents, day_result, quoted, said
+from ocw_mcp.domain.words import average, cents, day_result, quoted, said
 from ocw_mcp.engine.account import Fall, Lowered
 from ocw_mcp.engine.event_text import HASH_SHOWN
 
@@ -237,8 +238,9 @@ def _waiting(count: int | None) -> str:
 
 def _position(position: dict[str, Any]) -> str:
     stop = f"stop {position['stop']}" if position["protected"] else "UNPROTECTED"
+    paid = plain(average(Decimal(position["average_price"])))
     return (
-        f"  {position['symbol']} {position['quantity']} at {position['average_price']}, mark {position['mark']}, "
+        f"  {position['symbol']} {position['quantity']} at {paid}, mark {position['mark']}, "
         f"unrealised {cents(Decimal(position['unrealised']), signed=True)}, {stop}"
     )
 

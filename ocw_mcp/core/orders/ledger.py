@@ -141,10 +141,6 @@ class Ledger:
         """Note the price at which a symbol is valued."""
         self.marks[symbol] = price
 
-    def see(self, symbol: str, low: float, high: float) -> None:
-        """Note how far prices went while a position is open."""
-        self.positions[symbol].see(low, high)
-
     def equity(self) -> Decimal:
         """Wallet plus what is unrealised."""
         equity = self.wallet

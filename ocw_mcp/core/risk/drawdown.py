@@ -34,7 +34,12 @@ class Drawdown:
         elif state.peak > 0:
             state.deepest = max(state.deepest, (state.peak - equity) / state.peak)
         state.watched = max(state.watched, equity)
-        return state.watched - equity >= state.watched * self._policy.max_share
+        return self.beyond(equity)
+
+    def beyond(self, equity: Decimal) -> bool:
+        """Whether equity is as far below the watched peak as the limit, or farther."""
+        watched = self.state.watched
+        return watched - equity >= watched * self._policy.max_share
 
     def fall(self, equity: Decimal) -> Decimal:
         """The fall from the watched peak, as a share of it."""

@@ -205,11 +205,11 @@ def test_a_ledger_from_bytes_goes_on_as_the_one_that_wrote_them(
 def test_excursions_are_told_from_the_positions_side() -> None:
     ledger = Ledger(Decimal(10_000))
     ledger.book("BTCUSDT", Side.BUY, Decimal(1), Decimal(100), Decimal(0), 0)
-    ledger.see("BTCUSDT", 95.0, 104.0)
-    ledger.see("BTCUSDT", 99.0, 110.0)
+    ledger.positions["BTCUSDT"].see(95.0, 104.0)
+    ledger.positions["BTCUSDT"].see(99.0, 110.0)
     assert ledger.positions["BTCUSDT"].excursions() == pytest.approx((0.10, -0.05))
     ledger.book("ETHUSDT", Side.SELL, Decimal(1), Decimal(100), Decimal(0), 0)
-    ledger.see("ETHUSDT", 95.0, 110.0)
+    ledger.positions["ETHUSDT"].see(95.0, 110.0)
     assert ledger.positions["ETHUSDT"].excursions() == pytest.approx((0.05, -0.10))
 
 
