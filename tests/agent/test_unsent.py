@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from ocw_mcp.agent.causes import Cause, Trouble
 from ocw_mcp.agent.messages import Reply
 from ocw_mcp.agent.pricing import Usage
 from ocw_mcp.agent.unsent import unsent
@@ -75,6 +76,17 @@ async def test_a_written_decision_holds_and_is_said_to_be_unsent(text: str) -> N
     first, second = (str(request.body["messages"]) for request in model.asked[:2])
     line = "not taken: wake 1 was answered in words, not with decisions_submit: nothing was sent"
     assert (line in first, line in second) == (False, True)
+
+
+@pytest.mark.parametrize("between", [Trouble(Cause.OVERLOADED), Reply("end_turn", (), Usage(plain=100, output=1))])
+async def test_what_came_to_nothing_is_said_when_the_model_is_next_heard(between: Reply | Trouble) -> None:
+    refused = decides(1, conditions=[{"symbol": "DOGE", "metric": "price", "comparison": "gt", "threshold": 1}])
+    for first, line in ((says(WRITTEN[0]), "nothing was sent"), (refused, "condition 1 (DOGE price)")):
+        model = ByWake({1: [first], 2: [between] * 9})
+        seated = Seated(ListFeed(path([100.0] * 6)), model, policy=WAKES)
+        await seated.go()
+        assert seated.events(events.DecisionMade)[1].decider == "rules"
+        assert line in str(next(request for request in model.asked if request.wake == 3).body["messages"])
 
 
 async def test_a_written_decision_is_not_repeated_from_memory() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
+import msgspec
 from mcp.server.mcpserver import AcceptedElicitation, Context, Elicit, ElicitationResult, Resolve
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, Field, WithJsonSchema
@@ -242,7 +243,7 @@ def _decision(
         if isinstance(condition, str):
             unread.append(f"condition {place + 1} could not be read: {condition}")
         else:
-            armed.append(condition)
+            armed.append(condition if place == len(armed) else msgspec.structs.replace(condition, place=place + 1))
     check = _seconds(next_check_s)
     if isinstance(check, str):
         unread.append(f"next_check_s could not be read: {check}")
