@@ -292,6 +292,13 @@ async def test_conditions_are_numbered_as_they_were_given(desk: Looked) -> None:
     }
 
 
+async def test_a_null_is_as_good_as_left_out_in_a_decision(desk: Looked) -> None:
+    nulls = dict.fromkeys(("target", "limit", "leverage", "confidence", "thesis", "signals"))
+    condition = {"symbol": "BTCUSDT", "metric": "price", "comparison": "gt", "threshold": 1e6, "reason": None}
+    answer = await submit(desk, legs=[leg(desk) | nulls], conditions=[condition], next_check_s=None, note=None)
+    assert rows(answer) == [("BTCUSDT", "BUY", "accepted")]
+
+
 async def test_what_a_correction_brings_beside_legs_is_said_to_be_left_out(desk: Looked) -> None:
     good = {"symbol": "BTCUSDT", "metric": "price", "comparison": "gt", "threshold": 1e6}
     await submit(desk, legs=[leg(desk, size="0.9")], conditions=[good], next_check_s=600)
