@@ -37,6 +37,11 @@ WRITTEN = [
     "Long BTCUSDT, 1% risk.",
     "Buy bitcoin.",
     "I raise the stop of BTCUSDT to 99.",
+    "My decision: LONG BTCUSDT 10 % stop 97",
+    "BTC: BUY, ETH: HOLD",
+    "Place a market buy order for BTCUSDT, size 0.1.",
+    "I am buying BTCUSDT because the signals agree.",
+    "Buy BTCUSDT now, as it was strong yesterday.",
 ]
 HELD = [
     "Nothing to do.",
@@ -45,6 +50,10 @@ HELD = [
     "The long in BTCUSDT is fine.",
     "Short squeeze in BTCUSDT is over.",
     "Long BTCUSDT runs well.",
+    "If BTC breaks 105, buy BTC.",
+    "BTCUSDT: BUY signal of the rules, but I hold.",
+    "The buy order for BTCUSDT rests at 95.",
+    "I hold, since the rules say SELL ETHUSDT on a weak signal.",
     "The stop of BTCUSDT is set at 99.",
     "The position stays open, its stop protects it.",
     '{"legs": []}',
