@@ -1,5 +1,6 @@
 """The desk's tools as the model gets them: the reading ones and `decisions_submit`, and what each call answers."""
 
+import math
 from collections.abc import Collection
 from typing import Any, Final, Protocol, cast
 
@@ -63,11 +64,21 @@ def offered(listed: ListToolsResult, reads: Collection[str] | None = None) -> li
     ]
 
 
+def _carried(part: Any) -> Any:
+    """Return arguments with numbers that are not finite as text, which is refused by its name: JSON makes them null."""
+    if isinstance(part, dict):
+        return {name: _carried(each) for name, each in part.items()}
+    if isinstance(part, list):
+        return [_carried(each) for each in part]
+    return str(part) if isinstance(part, float) and not math.isfinite(part) else part
+
+
 async def called(client: ToolClient, name: str, arguments: object, *, tainted: bool = False) -> ToolAnswer:
     """Call a tool with whatever the model wrote. Only what goes wrong with the client itself is raised."""
     if not isinstance(arguments, dict):
         return ToolAnswer("BAD_ARGUMENTS: the arguments are no object", failed=True)
-    result = await client.call_tool(name, arguments, meta=cast(RequestParamsMeta, {TAINTED: True}) if tainted else None)
+    carried: dict[str, Any] = _carried(arguments)
+    result = await client.call_tool(name, carried, meta=cast(RequestParamsMeta, {TAINTED: True}) if tainted else None)
     text = "\n".join(each.text for each in result.content if isinstance(each, TextContent))
     if len(text) > LONGEST_RESULT:
         text = f"{text[:LONGEST_RESULT]}\n(cut off here)"

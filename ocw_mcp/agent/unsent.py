@@ -11,7 +11,7 @@ MOST_TRIED: Final = 40
 _ACTS: Final = ("BUY", "SELL", "SHORT", "COVER", "ADD")
 _VERB: Final = (
     r"(?:buy(?:ing)?|sell(?:ing)?|short(?:ing)?|cover(?:ing)?|add(?:ing)?|clos(?:e|ing)|open(?:ing)?|enter(?:ing)?|"
-    r"exit(?:ing)?|reduc(?:e|ing)|go(?:ing)? (?:long|short))"
+    r"exit(?:ing)?|reduc(?:e|ing)|trim(?:ming)?|go(?:ing)? (?:long|short))"
 )
 _SYMBOL: Final = (
     r"(?:[a-z0-9]{2,12}[/_-]?(?:usdt|usdc|usd|busd)\b|(?:btc|eth|sol|bnb|xrp|bitcoin|ether(?:eum)?|solana)\b)"
@@ -25,6 +25,13 @@ _TARGETED: Final = re.compile(
     rf"(?i:{_SYMBOL})(?:[\s:=*`\"'>|-]*(?:{'|'.join(_ACTS)})|\s*[:=|][\s*`\"']*(?i:{'|'.join(_ACTS)}))\b"
 )
 _SIDE: Final = re.compile(rf"^[\s*#>\"'-]*(?:long|short)\s+{_SYMBOL}\s*(?:[,:@(]|at\b|with\b|$)", re.IGNORECASE)
+_NAMED: Final = re.compile(
+    rf"\b(?:LONG|SHORT)\s+(?i:{_SYMBOL})(?:\s*[,:@(]|\s+(?:at|with|stop)\b|\s+[\d.]+\s*[%x]|\s*$)"
+)
+_PLACED: Final = re.compile(
+    rf"\b(?:plac|submit|execut|send)\w*\b.{{0,24}}\b(?:buy|sell|short)\b[\s\w]{{0,24}}\b(?:of|for|on)\s+{_SYMBOL}",
+    re.IGNORECASE,
+)
 _STOP: Final = re.compile(
     rf"\b(?:rais(?:e|ing)|mov(?:e|ing)|tighten(?:ing)?|trail(?:ing)?|lower(?:ing)?|set(?:ting)?|put(?:ting)?)\s+"
     rf"(?:the |its |my |our )?(?:stop(?:-loss)?|target|protection)\b.{{0,40}}(?:{_SYMBOL}|\bto\s+\$?\d)",
@@ -41,11 +48,16 @@ _CLAIM: Final = re.compile(
 _DENIAL: Final = r"not|no|never|nothing|none|without|don't|didn't|won't|wouldn't|cannot|can't|neither|nor"
 _DENIED: Final = re.compile(rf"\b(?:{_DENIAL})\b", re.IGNORECASE)
 _DOUBTED: Final = re.compile(
-    rf"\b(?:{_DENIAL}|if|unless|until|would|could|might|instead|rather|hold|holding|wait|waiting|before|once|when|why|"
-    r"reason|signals?|rules|was|were|yesterday|earlier|previous|previously|last)\b",
+    rf"\b(?:{_DENIAL}|if|unless|until|would|could|might|wait|waiting|before|once|when)\b", re.IGNORECASE
+)
+"""In a whole sentence."""
+_ASIDE: Final = re.compile(
+    r"\b(?:instead|rather|hold|holding|why|reason|signals?|rules|was|were|yesterday|earlier|previous|previously|last)\b",
     re.IGNORECASE,
 )
+"""In one clause: what is said beside it does not take a decision back."""
 _OPENS: Final = re.compile(r"[\[{]")
+_CLAUSE: Final = re.compile(r",\s|\s(?:because|since)\s", re.IGNORECASE)
 _SENTENCE: Final = re.compile(r"[.;!?]\s+|[\r\n]+")
 
 
@@ -59,9 +71,15 @@ def unsent(text: str) -> bool:
     for each in _SENTENCE.split(text):
         if _FIELD.search(each) or (_CLAIM.search(each) and not _DENIED.search(each)):
             return True
-        if any(form.search(each) for form in (_ORDER, _TARGETED, _SIDE, _STOP)) and not _DOUBTED.search(each):
+        if not _DOUBTED.search(each) and any(map(_asks, _CLAUSE.split(each))):
             return True
     return False
+
+
+def _asks(clause: str) -> bool:
+    """Return whether a clause names what is to be done, and does not look back or aside."""
+    forms = (_ORDER, _TARGETED, _SIDE, _NAMED, _PLACED, _STOP)
+    return any(form.search(clause) for form in forms) and not _ASIDE.search(clause)
 
 
 def _values(text: str) -> Iterator[Any]:

@@ -100,6 +100,8 @@ class WakeCondition(msgspec.Struct, frozen=True):
     reason: str = ""
     expires_s: int | None = None
     """Seconds from now on; None is as long as the policy allows."""
+    place: int = 0
+    """Which of those that were given it is, from 1 on; 0 where it stands at its own place."""
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -37,6 +37,7 @@ from ocw_mcp.engine.entries import check
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.legs import FLAT
 from ocw_mcp.engine.out import Out
+from ocw_mcp.engine.protection import on_tick
 from ocw_mcp.engine.quotas import Quotas
 from ocw_mcp.engine.told import Told
 
@@ -235,7 +236,7 @@ class Callers:
         if asked >= most:
             # Each is an order at the venue; on spot it takes the stop before it off for a moment.
             return Refusal(RefusalCode.REDUCTION_RATE, limit=f"{most} a minute", actual=str(asked))
-        stop, target = request.stop, request.target
+        stop, target = on_tick(request.stop, request.target, view.instrument.tick, long=way > 0)
         if stop is not None and not (stop.is_finite() and stop > ZERO and (view.price - stop) * way > ZERO):
             return Refusal(RefusalCode.STOP_REQUIRED, limit=f"a stop before {plain(view.price)}", actual=str(stop))
         if stop is not None and (stop - protection.trigger) * way < ZERO:

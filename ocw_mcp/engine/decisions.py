@@ -61,7 +61,7 @@ class DecisionsState(msgspec.Struct):
     held: DecisionRequest | None = None
     """The last wake, if a model that was asked about it meant to hold everything."""
     undone: tuple[Remark, ...] = ()
-    """What of the last decision came to nothing beside its legs, for the next wake."""
+    """What of the last decision of a model or a client came to nothing beside its legs, for its next wake."""
 
 
 Settle = Callable[[Decision, str, int], tuple[str, ...]]
@@ -202,7 +202,9 @@ class Decisions:
         left = {*talk.refused}.difference(leg.symbol for leg in asked.decision.legs).union(refused)
         accepted = talk.accepted or not left or _passed(asked.decision, refused)
         self.state.talk = msgspec.structs.replace(talk, refused=(), accepted=accepted)
-        return Done(name)
+        untaken = _beside_legs(asked.decision)
+        self.state.undone += tuple(Remark(each, who, now) for each in untaken)
+        return Done(name, untaken)
 
     def _refused(self, name: str, decision: Decision) -> tuple[str, ...]:
         legs = enumerate(decision.legs)
@@ -335,7 +337,12 @@ class Decisions:
             self._out.record(
                 events.Incident(f"{decider} wrote its decision on wake {wake_id} as text; nothing was sent")
             )
-        self.state.undone = tuple(Remark(each, decider, now) for each in told)
+        # What the rules, a memory or a failure decided between is no word of the model that is yet to read it.
+        if decider != RULES and (not decision.cause or decision.cause.startswith((MEANT, UNSENT))):
+            self.state.undone = tuple(Remark(each, decider, now) for each in told)
+        if told:
+            # Who holds in the belief to be woken is asked again.
+            self.state.held = None
         return untaken
 
     def _quotes_others(self, reader: str) -> bool:
@@ -371,6 +378,16 @@ class Decisions:
 def _passed(decision: Decision, refused: tuple[str, ...]) -> bool:
     """Whether a leg that wanted something was not refused. HOLD wants nothing, and nobody refuses it."""
     return len(refused) < sum(leg.asks for leg in decision.legs)
+
+
+def _beside_legs(correction: Decision) -> tuple[str, ...]:
+    """Return what of a correction is left out: it is of legs alone, and what else was decided stays."""
+    given = {
+        "conditions": correction.wake_conditions is not None or correction.unread,
+        "next_check_s": correction.next_check_s is not None,
+        "note": correction.note,
+    }
+    return tuple(f"{name} of a correction, which is of legs alone" for name, there in given.items() if there)
 
 
 def _without_words(decision: Decision) -> Decision:

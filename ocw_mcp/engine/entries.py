@@ -9,14 +9,16 @@ from typing import NamedTuple
 import msgspec
 
 from ocw_mcp.core.risk.account import AccountView
+from ocw_mcp.core.risk.prices import rounded_limit
 from ocw_mcp.core.risk.verdict import UNLIMITED
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.money import ZERO, floor_to
-from ocw_mcp.domain.orders import OrderIntent, OrderRef, Purpose
+from ocw_mcp.domain.orders import OrderIntent, OrderRef, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.engine.desk import Desk
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.legs import bad_size, entry_intent, exit_objection, objection
+from ocw_mcp.engine.protection import on_tick
 
 
 class Entering(NamedTuple):
@@ -85,9 +87,17 @@ def entering(
         intent = msgspec.structs.replace(intent, quantity=rounded)
     if account is None:
         return Entering(intent, None, desk.inactive(), None)
+    # What is shown, checked and approved is what is sent.
+    long, tick = intent.side is Side.BUY, account.instrument.tick
+    laid, wins = on_tick(intent.protect_at, intent.target_at, tick, long=long)
+    limit = rounded_limit(intent, account.instrument) or intent.limit_price
+    if (laid, wins, limit) != (intent.protect_at, intent.target_at, intent.limit_price):
+        intent = msgspec.structs.replace(intent, protect_at=laid, target_at=wins, limit_price=limit)
     barred = desk.officer.barred(intent, account)
     # An exit of unknown outcome counts: it may still close what an entry adds.
     entering, exiting = (any(desk.orders.live(symbol, purpose)) for purpose in (Purpose.ENTRY, Purpose.EXIT))
+    if wins != leg.target:
+        leg = msgspec.structs.replace(leg, target=wins)
     against = objection(leg, account, stop, entering=entering, exiting=exiting)
     if wrong is not None and against is None and barred is None:
         against = msgspec.structs.replace(wrong, largest=desk.officer.largest(intent, account))

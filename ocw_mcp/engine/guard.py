@@ -35,7 +35,7 @@ from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.desk import Change, Desk
 from ocw_mcp.engine.filled import hold_to_clearing, shrink
 from ocw_mcp.engine.out import Out
-from ocw_mcp.engine.protection import Protection, crossed, exit_failed, gone, planned
+from ocw_mcp.engine.protection import Protection, crossed, exit_failed, gone, on_tick, planned
 from ocw_mcp.engine.quotes import Quotes
 
 PRINCIPAL = GUARD
@@ -91,11 +91,10 @@ class Guard:
         protection = self.protections[symbol]
         long = self._account.ledger.quantity(symbol) > 0
         tick = self._quotes.instruments[symbol].tick
-        if target is not None:
-            protection.target = (floor_to if long else ceil_to)(target, tick)
+        stop, target = on_tick(stop, target, tick, long=long)
+        protection.target = target or protection.target
         if stop is not None:
-            rounded = ceil_to(stop, tick) if long else floor_to(stop, tick)
-            protection.trigger = max(protection.trigger, rounded) if long else min(protection.trigger, rounded)
+            protection.trigger = max(protection.trigger, stop) if long else min(protection.trigger, stop)
         held = self._hold(symbol, now)
         if stop is None and isinstance(held, OrderRef):
             # Where a target was asked for alone, it is the answer; on spot the stop's order takes it along.

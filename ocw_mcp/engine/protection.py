@@ -47,14 +47,24 @@ class Protection(msgspec.Struct):
 
 def planned(known: Protection | None, intent: OrderIntent, tick: Decimal, *, long: bool) -> Protection:
     """Return the protection of a position of which an entry was filled; what is there is only ever tightened."""
-    assert intent.protect_at is not None
-    trigger = ceil_to(intent.protect_at, tick) if long else floor_to(intent.protect_at, tick)
-    target = None if intent.target_at is None else (floor_to if long else ceil_to)(intent.target_at, tick)
+    trigger, target = on_tick(intent.protect_at, intent.target_at, tick, long=long)
+    assert trigger is not None
     if known is None:
         return Protection(trigger, target)
     known.trigger = max(known.trigger, trigger) if long else min(known.trigger, trigger)
     known.target = target or known.target
     return known
+
+
+def on_tick(
+    stop: Decimal | None, target: Decimal | None, tick: Decimal, *, long: bool
+) -> tuple[Decimal | None, Decimal | None]:
+    """Return the stop and the target as they are sent: on the tick, and rather nearer than they were meant."""
+    nearer_stop, nearer_target = (ceil_to, floor_to) if long else (floor_to, ceil_to)
+    return (
+        stop if stop is None or not stop.is_finite() else nearer_stop(stop, tick),
+        target if target is None or not target.is_finite() else nearer_target(target, tick),
+    )
 
 
 def gone(tracked: TrackedOrder, report: OrderReport) -> bool:

@@ -62,9 +62,11 @@ def sound(answer: object, symbols: Collection[str] = ()) -> Decision:
         raise ValueError(f"malformed answer: {len(legs)} legs and {len(wished or ())} conditions are too many")
     read = [_leg(leg, symbols) for leg in legs]
     unread = list(answer.unread)
-    conditions = [
-        each for place, given in enumerate(wished or ()) if (each := _condition(given, place, symbols, unread))
-    ]
+    conditions: list[WakeCondition] = []
+    for place, given in enumerate(wished or ()):
+        if (each := _condition(given, place, symbols, unread)) is not None:
+            moved = not each.place and place != len(conditions)
+            conditions.append(msgspec.structs.replace(each, place=place + 1) if moved else each)
     next_check_s = answer.next_check_s
     if next_check_s is not None and not _span(next_check_s):
         unread.append("next_check_s is no span of time")
@@ -170,9 +172,12 @@ def _condition(given: object, place: int, symbols: Collection[str], unread: list
             raise ValueError("its symbol is too long")
         if read.expires_s is not None and not _span(read.expires_s):
             raise ValueError("expires_s is no span of time")
+        if not 0 <= read.place <= MOST_CONDITIONS:
+            raise ValueError("its place is none")
     except ValueError as error:
+        place = getattr(given, "place", 0) or place + 1
         why = _printable(str(error).removeprefix("malformed condition: "))
-        unread.append(f"condition {place + 1} could not be read: {why}")
+        unread.append(f"condition {place} could not be read: {why}")
         return None
     return msgspec.structs.replace(read, symbol=spelt(read.symbol, symbols))
 

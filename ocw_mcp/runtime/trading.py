@@ -28,7 +28,7 @@ from ocw_mcp.domain.orders import OrderRef
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.requests import RequestCode, RequestError
-from ocw_mcp.engine.answers import Answer, drop_oldest
+from ocw_mcp.engine.answers import Answer
 from ocw_mcp.engine.approvals import Waiting
 from ocw_mcp.engine.entries import Checked
 from ocw_mcp.engine.step import Engine
@@ -36,8 +36,6 @@ from ocw_mcp.runtime.previews import Preview, Previews
 
 Ask = Callable[[CallerRequest], Awaitable[Answer]]
 
-KEPT = 256
-"""Ids of orders about which somebody in front of a client was asked."""
 _NO_LEG = Leg("", Action.HOLD)
 """Stands for the leg of a preview where only its name counts."""
 
@@ -69,7 +67,7 @@ class Trading:
         self._engine = engine
         self._take = ask
         self._clock = clock
-        self._asked_about: dict[str, None] = {}
+        self._asked_about: set[str] = set()
         self._previews = Previews(clock.wall_ms, lambda: f"p{secrets.token_hex(5)}")
 
     def preview(self, who: str, leg: Leg, quantity: Decimal | None = None) -> Previewed:
@@ -104,8 +102,9 @@ class Trading:
     def first_time(self, approval_id: str) -> bool:
         """Whether nobody in front of a client was asked about this order yet in this process; from now on one was."""
         new = approval_id not in self._asked_about
-        self._asked_about[approval_id] = None
-        drop_oldest(self._asked_about, KEPT)
+        # No id comes again, so that one that waits no more is not looked for: none pushes another's out.
+        waiting = self._engine.approvals.state.waiting
+        self._asked_about = {approval_id, *(each for each in self._asked_about if each in waiting)}
         return new
 
     async def consent(self, who: str, approval_id: str, *, yes: bool) -> None:

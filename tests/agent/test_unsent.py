@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from ocw_mcp.agent.causes import Cause, Trouble
 from ocw_mcp.agent.messages import Reply
 from ocw_mcp.agent.pricing import Usage
 from ocw_mcp.agent.unsent import unsent
@@ -36,6 +37,11 @@ WRITTEN = [
     "Long BTCUSDT, 1% risk.",
     "Buy bitcoin.",
     "I raise the stop of BTCUSDT to 99.",
+    "My decision: LONG BTCUSDT 10 % stop 97",
+    "BTC: BUY, ETH: HOLD",
+    "Place a market buy order for BTCUSDT, size 0.1.",
+    "I am buying BTCUSDT because the signals agree.",
+    "Buy BTCUSDT now, as it was strong yesterday.",
 ]
 HELD = [
     "Nothing to do.",
@@ -44,6 +50,10 @@ HELD = [
     "The long in BTCUSDT is fine.",
     "Short squeeze in BTCUSDT is over.",
     "Long BTCUSDT runs well.",
+    "If BTC breaks 105, buy BTC.",
+    "BTCUSDT: BUY signal of the rules, but I hold.",
+    "The buy order for BTCUSDT rests at 95.",
+    "I hold, since the rules say SELL ETHUSDT on a weak signal.",
     "The stop of BTCUSDT is set at 99.",
     "The position stays open, its stop protects it.",
     '{"legs": []}',
@@ -75,6 +85,17 @@ async def test_a_written_decision_holds_and_is_said_to_be_unsent(text: str) -> N
     first, second = (str(request.body["messages"]) for request in model.asked[:2])
     line = "not taken: wake 1 was answered in words, not with decisions_submit: nothing was sent"
     assert (line in first, line in second) == (False, True)
+
+
+@pytest.mark.parametrize("between", [Trouble(Cause.OVERLOADED), Reply("end_turn", (), Usage(plain=100, output=1))])
+async def test_what_came_to_nothing_is_said_when_the_model_is_next_heard(between: Reply | Trouble) -> None:
+    refused = decides(1, conditions=[{"symbol": "DOGE", "metric": "price", "comparison": "gt", "threshold": 1}])
+    for first, line in ((says(WRITTEN[0]), "nothing was sent"), (refused, "condition 1 (DOGE price)")):
+        model = ByWake({1: [first], 2: [between] * 9})
+        seated = Seated(ListFeed(path([100.0] * 6)), model, policy=WAKES)
+        await seated.go()
+        assert seated.events(events.DecisionMade)[1].decider == "rules"
+        assert line in str(next(request for request in model.asked if request.wake == 3).body["messages"])
 
 
 async def test_a_written_decision_is_not_repeated_from_memory() -> None:

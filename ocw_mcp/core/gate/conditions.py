@@ -54,7 +54,7 @@ class Conditions:
         refused = []
         for place, condition in enumerate(wished):
             value = read(condition.symbol, condition.metric)
-            label = f"condition {place + 1} ({condition.symbol} {condition.metric})"
+            label = f"condition {condition.place or place + 1} ({condition.symbol} {condition.metric})"
             if len(self.armed) == AT_MOST:
                 refused.append(f"{label} is one too many; at most {AT_MOST} are kept")
             elif isinstance(value, Unknown):

@@ -38,6 +38,14 @@ class HouseTool(Tool):
         """Whether it changes nothing."""
         return self.annotations is not None and self.annotations.read_only_hint is True
 
+    def _may_be_null(self, name: str) -> bool:
+        """Whether a null stands for an argument that is left out.
+
+        Some clients write a number that is not finite as null: it does so for a number only where its type says so.
+        """
+        number = self.parameters["properties"][name].get("type") in ("integer", "number")
+        return not number and name not in self.parameters.get("required", ())
+
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
         """Call it. An unexpected exception goes to the log, and its text to nobody."""
         known = self.parameters["properties"]
@@ -60,7 +68,11 @@ class HouseTool(Tool):
             return failed(str(error))
         try:
             # Every answer is made from its typed result (`told`), so the SDK need not hold it against the type again.
-            given = {name: value for name, value in arguments.items() if name in known}
+            given = {
+                name: value
+                for name, value in arguments.items()
+                if name in known and not (value is None and self._may_be_null(name))
+            }
             result = await super().run(given, context, convert_result=False)
             return _ignoring(unknown, result) if unknown else result
         except ToolError as raised:
@@ -112,7 +124,7 @@ def lean(schema: dict[str, Any], *, nulls: bool = False) -> dict[str, Any]:
     """A JSON schema that says the same in fewer words: no titles, no references.
 
     It has no `null` and no list of types: several clients take neither, and an argument that is not required may be
-    null at run time where its type says so.
+    null at run time, which is as good as left out, but for a number with a default.
     """
     definitions = schema.get("$defs", {})
 

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
+import msgspec
 from mcp.server.mcpserver import AcceptedElicitation, Context, Elicit, ElicitationResult, Resolve
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, Field, WithJsonSchema
@@ -178,8 +179,11 @@ def trade_tools(look: Looks) -> list[HouseTool]:
             raise RequestError(
                 RequestCode.BAD_ARGUMENTS, limit="a stop or a target", actual="neither", next_="see positions_get"
             )
-        answer = await facade.trading.protect(signed(ctx), key, facade.known(symbol), stop, target)
-        wanted = {"stop": stop, "target": target}
+        known = facade.known(symbol)
+        answer = await facade.trading.protect(signed(ctx), key, known, stop, target)
+        laid = next((each.stop for each in facade.positions() if each.symbol == known), None)
+        # What is in force is on the tick; a position that has closed meanwhile leaves what was asked for.
+        wanted = {"stop": stop and (laid or stop), "target": target and (facade.target(known) or target)}
         moved = " and ".join(f"{name} at {value}" for name, value in wanted.items() if value is not None)
         return trade_view.done(meta(facade), answer, f"protected with {moved}")
 
@@ -242,7 +246,7 @@ def _decision(
         if isinstance(condition, str):
             unread.append(f"condition {place + 1} could not be read: {condition}")
         else:
-            armed.append(condition)
+            armed.append(condition if place == len(armed) else msgspec.structs.replace(condition, place=place + 1))
     check = _seconds(next_check_s)
     if isinstance(check, str):
         unread.append(f"next_check_s could not be read: {check}")

@@ -99,9 +99,8 @@ def question(kept: "Waiting") -> str:
     leg, intent = kept.leg, kept.intent
     quoted = intent.quoted
     assert quoted is not None, "an order that waits has the price at which it was asked"
-    terms = [f"stop {plain(leg.stop)}"] if leg.stop is not None else []
-    terms += [f"target {plain(leg.target)}"] if leg.target is not None else []
-    terms += [f"limit {plain(leg.limit)}"] if leg.limit is not None else []
+    prices = {"stop": intent.protect_at, "target": intent.target_at, "limit": intent.limit_price}
+    terms = [f"{name} {plain(price)}" for name, price in prices.items() if price is not None]
     terms += [f"leverage {leg.leverage}"] if leg.leverage is not None else []
     asked = f"{leg.action} ({intent.side}) {plain(intent.quantity)} of {leg.symbol} at about {plain(quoted)}"
     return f"Approve this paper order? {', '.join([asked, *terms])}. Every policy is asked again before it is sent."

@@ -305,6 +305,7 @@ def test_a_redirect_to_another_host_is_refused_in_one_sentence(
     with pytest.raises(FetchError, match="redirected to another host") as caught:
         bring(archive, tmp_path, ONE)
     assert "\n" not in str(caught.value)
+    assert f"expected {archive.url} alone" in str(caught.value)
     assert len(archive.asked) == (1 if ending else 2)
 
 

@@ -307,6 +307,16 @@ async def test_a_null_stands_for_an_argument_that_is_left_out(looked: Looked) ->
     assert content(await ask(looked, "trades_search", nothing)) == content(await ask(looked, "trades_search", {}))
 
 
+async def test_every_text_that_is_not_required_may_be_null(looked: Looked) -> None:
+    for tool in await listed():
+        given = {name: None for name in tool.input_schema["properties"] if name != "limit"}
+        if not tool.input_schema.get("required"):
+            assert not (await ask(looked, tool.name, given)).is_error, tool.name
+    left_out = {"symbol": "BTCUSDT", "timeframe": None, "cursor": None}
+    assert not (await ask(looked, "market_get_candles", left_out)).is_error
+    assert (await ask(looked, "market_get_candles", {"symbol": None})).is_error
+
+
 async def test_a_reading_tool_ignores_arguments_of_the_clients_own_and_names_them(looked: Looked) -> None:
     answered = await ask(looked, "portfolio_get", {"sessionId": "x", "toolCallId": 7})
     assert content(answered)["meta"]["ignored"] == ["sessionId", "toolCallId"]

@@ -276,3 +276,37 @@ async def test_refused_conditions_are_in_the_answer_and_in_the_next_wake(desk: L
     await desk.run.go(2 * HOUR + MINUTE)
     await submit(desk, wake=2, legs=[])
     assert "not taken" not in compact(desk.run.engine.snapshot(desk.run.clock.now()), reader="mcp:insider")
+
+
+async def test_conditions_are_numbered_as_they_were_given(desk: Looked) -> None:
+    good = {"symbol": "btc-usdt", "metric": "price", "comparison": "gt", "threshold": 1e6}
+    wished = [good | {"comparison": "above"}, good, "junk", good | {"symbol": "DOGE"}, good | {"metric": "vibes"}]
+    answer = await submit(desk, conditions=wished)
+    assert answer.structured_content is not None
+    refused = {each.split(":")[0].removesuffix(" cannot be watched") for each in answer.structured_content["not_taken"]}
+    assert refused == {
+        "condition 1 could not be read",
+        "condition 3 could not be read",
+        "condition 4 (DOGE price)",
+        "condition 5 (BTCUSDT vibes)",
+    }
+
+
+async def test_a_null_is_as_good_as_left_out_in_a_decision(desk: Looked) -> None:
+    nulls = dict.fromkeys(("target", "limit", "leverage", "confidence", "thesis", "signals"))
+    condition = {"symbol": "BTCUSDT", "metric": "price", "comparison": "gt", "threshold": 1e6, "reason": None}
+    answer = await submit(desk, legs=[leg(desk) | nulls], conditions=[condition], next_check_s=None, note=None)
+    assert rows(answer) == [("BTCUSDT", "BUY", "accepted")]
+
+
+async def test_what_a_correction_brings_beside_legs_is_said_to_be_left_out(desk: Looked) -> None:
+    good = {"symbol": "BTCUSDT", "metric": "price", "comparison": "gt", "threshold": 1e6}
+    await submit(desk, legs=[leg(desk, size="0.9")], conditions=[good], next_check_s=600)
+    answer = await submit(desk, legs=[leg(desk)], conditions=[good, good], next_check_s=60)
+    assert rows(answer) == [("BTCUSDT", "BUY", "accepted")]
+    left = [f"{name} of a correction, which is of legs alone" for name in ("conditions", "next_check_s")]
+    assert answer.structured_content is not None
+    assert answer.structured_content["not_taken"] == left
+    shown = compact(desk.run.engine.snapshot(desk.run.clock.now()), reader="mcp:insider")
+    assert all(f"not taken: {each}" in shown for each in left)
+    assert [each.armed for each in told(desk, events.WakeConditionsSet)] == [1]

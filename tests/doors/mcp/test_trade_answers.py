@@ -1,7 +1,7 @@
 """What the tools that act answer: the order that came of it, the tool that helps, and the story without an id."""
 
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import LegRequest
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.time import HOUR
 from ocw_mcp.doors.mcp import trade_view
 from ocw_mcp.doors.mcp.looks import meta
 from tests.support.deciders import Scripted
@@ -43,6 +44,43 @@ async def test_a_second_target_is_answered_with_the_second(desk: Looked) -> None
         )
     live = [each.ref for each in desk.run.engine.orders.live("BTCUSDT", Purpose.TARGET) if not each.cancel_requested]
     assert [content(answer)["order"]] == [str(ref) for ref in live]
+
+
+@pytest.mark.parametrize(("action", "stop", "target"), [("BUY", 0.97, 1.05), ("SHORT", 1.03, 0.95)])
+async def test_prices_are_shown_as_they_are_sent(desk: Looked, action: str, stop: float, target: float) -> None:
+    await desk.run.go(HOUR)
+    last, way = price(desk), 1 if action == "BUY" else -1
+    asked = {
+        "stop": f"{last * stop:.1f}3",
+        "target": f"{last * target:.1f}3",
+        "limit": f"{last + way * last / 100:.1f}3",
+    }
+    preview = await call(desk, "orders_preview", symbol="BTCUSDT", action=action, size="0.1", **asked)
+    up, down = (ROUND_CEILING, ROUND_FLOOR) if way > 0 else (ROUND_FLOOR, ROUND_CEILING)
+    ways = {"stop": up, "target": down, "limit": down}
+    sent = {name: Decimal(each).quantize(Decimal("0.1"), ways[name]) for name, each in asked.items()}
+    for name, each in sent.items():
+        assert Decimal(content(preview)[name]) == each
+        assert asked[name] not in text(preview)
+    await call(desk, "orders_place", preview_id=content(preview)["preview_id"], key="k1", rationale="why")
+    await desk.run.go(2 * HOUR)
+    (held,) = desk.facade.positions()
+    assert (held.stop, desk.facade.target("BTCUSDT")) == (sent["stop"], sent["target"])
+    moved = {"stop": f"{last * (1 + stop) / 2:.1f}7", "target": f"{last * (1 + 2 * target) / 3:.1f}7"}
+    answer = await call(desk, "positions_set_protection", symbol="btc-usdt", key="k2", **moved)
+    (held,) = desk.facade.positions()
+    assert f"protected with stop at {held.stop} and target at {desk.facade.target('BTCUSDT')}" in text(answer)
+
+
+async def test_a_stop_that_is_none_on_the_tick_is_refused(desk: Looked) -> None:
+    await desk.run.go(HOUR)
+    last = price(desk)
+    for action, stop in (("BUY", f"{last - 0.001:.3f}"), ("SHORT", f"{last + 0.001:.3f}")):
+        preview = await call(desk, "orders_preview", symbol="BTCUSDT", action=action, size="0.1", stop=stop)
+        assert content(preview)["refusal"].startswith("STOP_REQUIRED")
+    await holding(desk)
+    answer = await call(desk, "positions_set_protection", symbol="BTCUSDT", key="k1", stop=f"{price(desk) - 0.001:.3f}")
+    assert text(answer).startswith("STOP_REQUIRED")
 
 
 async def test_a_refusal_points_to_the_tool_that_helps(desk: Looked) -> None:

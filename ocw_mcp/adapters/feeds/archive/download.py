@@ -194,8 +194,8 @@ class Downloader:
                 there = httpx2.URL()
             if not _same_host(address, there):
                 raise FetchError(
-                    f"{name} is redirected to another host, {said(there.host)!r}; expected {address.host} alone; "
-                    "nothing was asked for there; give that address with --url if you trust it"
+                    f"{name} is redirected to another host, {said(_origin(there))!r}; expected {_origin(address)} "
+                    "alone; nothing was asked for there; give that address with --url if you trust it"
                 )
             address = there
         raise FetchError(f"{name} is redirected without end; expected a file; try again later or another --url")
@@ -214,7 +214,8 @@ class Downloader:
                 return None
             response.raise_for_status()
             text = b""
-            for chunk in response.iter_bytes():
+            # As it comes: a few bytes that unpack to many are no checksum.
+            for chunk in response.iter_raw():
                 text += chunk
                 if len(text) > _CHUNK:
                     break
@@ -287,6 +288,11 @@ def _whole(response: httpx2.Response) -> int | None:
 
 def _seconds(text: str) -> float:
     return float(text) if text.isdecimal() else 0.0
+
+
+def _origin(url: httpx2.URL) -> str:
+    """Return what of an address says where it is: the host, and its scheme and port."""
+    return f"{url.scheme}://{url.netloc.decode('ascii', 'replace').rpartition('@')[2]}"
 
 
 def _same_host(one: httpx2.URL, other: httpx2.URL) -> bool:
