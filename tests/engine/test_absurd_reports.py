@@ -29,8 +29,8 @@ async def holding() -> tuple[Run, OrderRef]:
             stop={"max_distance": "0.3"}, price={"max_deviation": "0.5"}, gate={"close_wakes": ["1m"], "cooldown_s": 0}
         ),
     ).go()
-    (stop,) = run.engine._desk.orders.live("BTCUSDT", Purpose.STOP)
-    assert len(list(run.engine._desk.orders.live("ETHUSDT", Purpose.ENTRY))) == 1
+    (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
+    assert len(list(run.engine.orders.live("ETHUSDT", Purpose.ENTRY))) == 1
     return run, stop.ref
 
 
@@ -58,8 +58,8 @@ async def test_a_report_that_cannot_be_books_nothing_and_closes_entries_until_a_
     assert told in run.events(events.Incident)[-1].text
     assert (run.engine.account.ledger.wallet, run.engine.account.ledger.quantity("BTCUSDT")) == (wallet, quantity)
     assert run.engine.account.desk_state is DeskState.REDUCING
-    assert list(run.engine._desk.orders.live(purpose=Purpose.ENTRY)) == []
-    assert [each.ref for each in run.engine._desk.orders.live("BTCUSDT", Purpose.STOP)] == [stop]
+    assert list(run.engine.orders.live(purpose=Purpose.ENTRY)) == []
+    assert [each.ref for each in run.engine.orders.live("BTCUSDT", Purpose.STOP)] == [stop]
     await run.simulation._shell.take(report)
     await run.simulation._shell.take(Command("c1", "resume", "a person"))
     went = [(each.before, each.after) for each in run.events(events.StateChanged)]

@@ -129,22 +129,22 @@ async def test_a_waiting_entry_is_taken_off_on_request() -> None:
     run = await flat()
     await ask(run, LegRequest("k1", "anna", leg(limit="90", stop="88")))
     assert await ask(run, CancelRequest("k2", "ben", ENTRY)) == ENTRY
-    assert list(run.engine._desk.orders.live()) == []
+    assert list(run.engine.orders.live()) == []
 
 
 async def test_whoever_wants_out_takes_back_an_entry_that_waits() -> None:
     run = await flat()
     await ask(run, LegRequest("k1", "anna", leg(limit="90", stop="88")))
     assert await ask(run, LegRequest("k2", "anna", leg(Action.SELL))) == ENTRY
-    assert list(run.engine._desk.orders.live()) == []
+    assert list(run.engine.orders.live()) == []
 
 
 @pytest.mark.parametrize("purpose", [Purpose.STOP, Purpose.TARGET])
 async def test_what_protects_a_position_is_never_taken_off_on_request(purpose: Purpose) -> None:
     run = await holding(target="120")
-    (order,) = run.engine._desk.orders.live("BTCUSDT", purpose)
+    (order,) = run.engine.orders.live("BTCUSDT", purpose)
     assert code(await ask(run, CancelRequest("k1", "anna", order.ref))) is RefusalCode.PROTECTIVE
-    assert [each.ref for each in run.engine._desk.orders.live("BTCUSDT", purpose)] == [order.ref]
+    assert [each.ref for each in run.engine.orders.live("BTCUSDT", purpose)] == [order.ref]
     (refused,) = run.events(events.RequestRefused)
     assert refused.key == "k1"
 
@@ -174,7 +174,7 @@ async def test_a_caller_who_asks_to_hold_is_told_that_there_is_no_order_in_it() 
 async def test_a_tighter_stop_takes_the_place_of_the_one_before() -> None:
     run = await holding("97")
     answer = await ask(run, ProtectionRequest("k1", "anna", "BTCUSDT", stop=D("98.53")))
-    (stop,) = run.engine._desk.orders.live("BTCUSDT", Purpose.STOP)
+    (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
     assert stop.ref == answer
     assert stop.order.trigger_price == D("98.6"), "rounded to the tick, towards the price"
     assert run.engine.summary()["positions"][0]["protected"] is True
@@ -182,25 +182,25 @@ async def test_a_tighter_stop_takes_the_place_of_the_one_before() -> None:
 
 async def test_the_same_stop_again_changes_nothing() -> None:
     run = await holding("97")
-    (before,) = run.engine._desk.orders.live("BTCUSDT", Purpose.STOP)
+    (before,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
     assert await ask(run, ProtectionRequest("k1", "anna", "BTCUSDT", stop=D(97))) == before.ref
-    assert [each.ref for each in run.engine._desk.orders.live("BTCUSDT", Purpose.STOP)] == [before.ref]
+    assert [each.ref for each in run.engine.orders.live("BTCUSDT", Purpose.STOP)] == [before.ref]
 
 
 @pytest.mark.parametrize("stop", ["96.9", "1", "0", "-5", "NaN", "Infinity", "100", "101"])
 async def test_a_stop_is_not_loosened_and_not_put_beyond_the_price(stop: str) -> None:
     run = await holding("97")
-    before = [each.ref for each in run.engine._desk.orders.live("BTCUSDT")]
+    before = [each.ref for each in run.engine.orders.live("BTCUSDT")]
     answer = code(await ask(run, ProtectionRequest("k1", "anna", "BTCUSDT", stop=D(stop))))
     assert answer in (RefusalCode.LOOSER_STOP, RefusalCode.STOP_REQUIRED)
-    assert [each.ref for each in run.engine._desk.orders.live("BTCUSDT")] == before
+    assert [each.ref for each in run.engine.orders.live("BTCUSDT")] == before
 
 
 async def test_a_target_is_set_and_moved() -> None:
     run = await holding()
     for key, wanted in (("k1", "110"), ("k2", "105")):
         await ask(run, ProtectionRequest(key, "anna", "BTCUSDT", target=D(wanted)))
-        (target,) = run.engine._desk.orders.live("BTCUSDT", Purpose.TARGET)
+        (target,) = run.engine.orders.live("BTCUSDT", Purpose.TARGET)
         assert target.order.trigger_price == D(wanted)
 
 
@@ -208,7 +208,7 @@ async def test_a_target_is_set_and_moved() -> None:
 async def test_a_target_that_does_not_win_is_refused(target: str) -> None:
     run = await holding()
     assert code(await ask(run, ProtectionRequest("k1", "anna", "BTCUSDT", target=D(target)))) is RefusalCode.BAD_TARGET
-    assert list(run.engine._desk.orders.live("BTCUSDT", Purpose.TARGET)) == []
+    assert list(run.engine.orders.live("BTCUSDT", Purpose.TARGET)) == []
 
 
 async def test_there_is_no_protection_without_a_position() -> None:
@@ -222,7 +222,7 @@ async def test_a_stop_is_not_moved_more_often_than_a_minute_allows() -> None:
     run = await Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=policy).go()
     told = [await ask(run, ProtectionRequest(f"k{i}", "anna", "BTCUSDT", stop=D(f"97.{i}"))) for i in range(1, 4)]
     assert code(told[2]) is RefusalCode.REDUCTION_RATE
-    (stop,) = run.engine._desk.orders.live("BTCUSDT", Purpose.STOP)
+    (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
     assert stop.ref == told[1]
 
 

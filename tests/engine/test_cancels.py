@@ -48,7 +48,7 @@ async def test_a_venue_that_never_answers_is_left_alone_in_the_end_and_a_person_
     assert len(venue.asked) == MOST_CANCELS
     (incident,) = run.events(events.Incident)
     assert incident.text == f"asked {MOST_CANCELS} times to cancel 1-e-0, the venue says nothing"
-    assert [each.ref for each in run.engine._desk.orders.live()] == [ENTRY], "its budget stays reserved"
+    assert [each.ref for each in run.engine.orders.live()] == [ENTRY], "its budget stays reserved"
     assert still_to_ask(run) == []
 
 

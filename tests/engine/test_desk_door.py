@@ -54,7 +54,7 @@ async def test_an_entry_approved_on_another_version_of_the_account_breaks_a_rule
     run.engine._desk.officer = Outrun(run)
     with pytest.raises(HouseRuleError, match="another version of the account"):
         run.engine._desk.submit(entry("one"), START + 4 * MINUTE)
-    assert not list(run.engine._desk.orders.live())
+    assert not list(run.engine.orders.live())
     assert run.events(events.OrderIntended) == []
 
 
@@ -63,7 +63,7 @@ async def test_so_does_an_exit() -> None:
     run.engine._desk.officer = Outrun(run)
     with pytest.raises(HouseRuleError, match="another version of the account"):
         run.engine._desk.close("BTCUSDT", "a person", START + 4 * MINUTE)
-    assert not list(run.engine._desk.orders.live(purpose=Purpose.EXIT))
+    assert not list(run.engine.orders.live(purpose=Purpose.EXIT))
 
 
 async def test_the_same_key_gets_the_same_answer_and_another_key_a_new_one() -> None:

@@ -27,7 +27,7 @@ def legs(run: Run) -> list[Purpose]:
 
 def flat(run: Run) -> bool:
     positions = run.engine.account.ledger.positions, run.venue.account.ledger.positions
-    return positions == ({}, {}) and not list(run.engine._desk.orders.live(purpose=Purpose.ENTRY))
+    return positions == ({}, {}) and not list(run.engine.orders.live(purpose=Purpose.ENTRY))
 
 
 async def test_closing_a_position_takes_an_addition_under_way_back() -> None:

@@ -41,7 +41,7 @@ def held(run: Run) -> Decimal:
 
 
 def stop_of(run: Run) -> Decimal:
-    (stop,) = run.engine._desk.orders.live(SOL, Purpose.STOP)
+    (stop,) = run.engine.orders.live(SOL, Purpose.STOP)
     assert abs(stop.order.quantity) == abs(held(run))
     assert stop.order.trigger_price is not None
     return stop.order.trigger_price
@@ -57,7 +57,7 @@ async def test_a_market_entry_above_its_allowance_buys_nothing() -> None:
     assert len(run.events(events.OrderCanceled)) == 1
     assert held(run) == 0
     assert run.engine.guard.protections == {}
-    assert list(run.engine._desk.orders.live()) == []
+    assert list(run.engine.orders.live()) == []
 
 
 async def test_a_fill_beyond_its_limit_gets_a_tighter_stop() -> None:
@@ -76,7 +76,7 @@ async def test_a_short_that_fills_far_below_gets_a_tighter_stop() -> None:
 
 async def test_a_spot_purchase_that_fills_far_above_gets_a_tighter_stop() -> None:
     run = await jumps({1: buy("95.5", "0.15", symbol=SOL)}, jump(108.0), Product.SPOT).go()
-    (stop,) = run.engine._desk.orders.live(SOL, Purpose.STOP)
+    (stop,) = run.engine.orders.live(SOL, Purpose.STOP)
     assert stop.order.trigger_price == D("102.63")
     assert incidents(run) == ["STOP_REQUIRED", "RISK_PER_TRADE"]
 
@@ -108,7 +108,7 @@ async def test_a_position_that_fills_too_large_is_reduced_to_its_limit() -> None
     assert [fill.ref.leg for fill in run.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.EXIT]
     assert D("0.249") < held(run) * 104 / run.engine.account.ledger.equity() <= D("0.2501")
     assert stop_of(run) == 95
-    (target,) = run.engine._desk.orders.live(SOL, Purpose.TARGET)
+    (target,) = run.engine.orders.live(SOL, Purpose.TARGET)
     assert target.order.quantity == held(run)
     assert incidents(run) == ["POSITION_SHARE"]
     assert len(run.events(events.PositionUnprotected)) == 1, "only until its first stop was there"
@@ -124,7 +124,7 @@ async def test_a_short_that_fills_too_large_at_a_better_price_is_reduced() -> No
 async def test_a_spot_position_is_reduced_and_has_its_stop_back_within_the_deadline() -> None:
     run = await jumps({1: buy("95", "0.25", symbol=SOL, target="120")}, jump(104.0), Product.SPOT, **SIZED).go()
     assert D("0.248") < held(run) * 104 / run.engine.account.ledger.equity() <= D("0.2501")
-    (stop,) = run.engine._desk.orders.live()
+    (stop,) = run.engine.orders.live()
     assert (stop.purpose, stop.order.trigger_price, stop.order.take_at) == (Purpose.STOP, D(95), D(120))
     assert held(run) - stop.order.quantity < D("0.01")
     assert incidents(run) == ["POSITION_SHARE"]

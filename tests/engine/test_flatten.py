@@ -165,7 +165,7 @@ async def test_a_resume_before_it_is_flat_gives_what_is_open_its_target_again() 
     RefusesExits(again, 1)
     await again.go()
     assert again.engine.account.ledger.quantity("BTCUSDT") > 0
-    assert any(again.engine._desk.orders.live("BTCUSDT", Purpose.TARGET))
+    assert any(again.engine.orders.live("BTCUSDT", Purpose.TARGET))
 
 
 class Alarmed(Scripted):

@@ -73,10 +73,10 @@ async def test_a_stop_whose_fate_is_unknown_is_not_sent_again_and_the_deadline_c
 async def test_a_stop_that_somebody_cancelled_at_the_venue_is_put_back() -> None:
     run = Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=WAKES)
     await run.go()
-    (stop,) = run.engine._desk.orders.live("BTCUSDT", Purpose.STOP)
+    (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
     run.clock.advance(START + 10 * MINUTE)
     await run.simulation._shell.take(Canceled(stop.ref, "by hand, in the app"))
-    (again,) = run.engine._desk.orders.live("BTCUSDT", Purpose.STOP)
+    (again,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
     assert again.ref.revision == stop.ref.revision + 1
     assert again.order.trigger_price == stop.order.trigger_price
     assert run.engine.summary()["positions"][0]["protected"] is True
@@ -85,7 +85,7 @@ async def test_a_stop_that_somebody_cancelled_at_the_venue_is_put_back() -> None
 async def test_a_report_about_an_order_nobody_sent_is_an_incident_and_changes_nothing() -> None:
     run = Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=WAKES)
     await run.go()
-    (stop,) = run.engine._desk.orders.live("BTCUSDT", Purpose.STOP)
+    (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
     before = run.engine.summary()
     foreign = Canceled(type(stop.ref)(77, Purpose.STOP), "who?")
     await run.simulation._shell.take(foreign)

@@ -65,7 +65,7 @@ async def test_a_candle_that_reaches_both_stop_and_target_closes_at_the_stop_and
     done = await run(candles, Scripted({1: buy("97", target="110")})).go()
     fills = done.events(events.OrderFilled)
     assert [fill.ref.leg for fill in fills] == [Purpose.ENTRY, Purpose.STOP]
-    assert not list(done.engine._desk.orders.live())
+    assert not list(done.engine.orders.live())
 
 
 async def test_a_target_closes_the_position_and_its_stop_goes_with_it() -> None:
@@ -73,14 +73,14 @@ async def test_a_target_closes_the_position_and_its_stop_goes_with_it() -> None:
     done = await run(candles, Scripted({1: buy("97", target="110")})).go()
     assert [fill.ref.leg for fill in done.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.TARGET]
     assert done.events(events.PositionClosed)[0].pnl > 0
-    assert not list(done.engine._desk.orders.live())
+    assert not list(done.engine.orders.live())
 
 
 async def test_a_target_that_the_market_has_passed_already_closes_the_position() -> None:
     candles = [candle(0, 100.0), candle(1, 100.1), candle(2, 100.1)]
     done = await run(candles, Scripted({1: buy("97", target="100.1")})).go()
     assert [fill.ref.leg for fill in done.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.EXIT]
-    assert not list(done.engine._desk.orders.live())
+    assert not list(done.engine.orders.live())
 
 
 async def test_closing_a_position_takes_its_stop_off_last() -> None:
@@ -105,7 +105,7 @@ async def test_adding_covers_the_whole_position_with_one_stop_and_never_loosens_
     done = await run(path([100.0] * 6), script).go()
     (refused,) = done.events(events.OrderRefused)
     assert refused.refusal.code is RefusalCode.LOOSER_STOP
-    (stop,) = done.engine._desk.orders.live("BTCUSDT", Purpose.STOP)
+    (stop,) = done.engine.orders.live("BTCUSDT", Purpose.STOP)
     assert stop.order.trigger_price == Decimal("97")
     assert stop.order.quantity == done.engine.account.ledger.quantity("BTCUSDT")
     protected = done.events(events.PositionProtected)

@@ -46,7 +46,7 @@ async def test_a_position_that_its_owner_closed_elsewhere_is_flat_here_and_its_s
     wallet, quantity = run.engine.account.ledger.wallet, held(run)
     await tell(run, outside(Side.SELL, quantity))
     assert held(run) == 0
-    assert list(run.engine._desk.orders.live()) == []
+    assert list(run.engine.orders.live()) == []
     (closed,) = run.events(events.PositionClosed)
     assert run.engine.account.ledger.wallet - wallet == closed.pnl + run.events(events.OrderFilled)[0].fee
     assert run.engine.account.desk_state is DeskState.ACTIVE
@@ -56,7 +56,7 @@ async def test_a_position_that_its_owner_closed_elsewhere_is_flat_here_and_its_s
 async def test_what_is_left_after_a_part_was_sold_elsewhere_is_covered_again() -> None:
     run = await holding()
     await tell(run, outside(Side.SELL, held(run) / 2))
-    (stop,) = run.engine._desk.orders.live("BTCUSDT", Purpose.STOP)
+    (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
     assert stop.order.quantity == held(run)
     assert run.engine.summary()["positions"][0]["protected"] is True
 
@@ -65,7 +65,7 @@ async def test_a_position_that_somebody_else_opened_is_closed() -> None:
     run = await Run(ListFeed(path([100.0] * 4)), Scripted({}), policy=WAKES).go()
     run.clock.advance(NOW)
     await tell(run, outside(Side.BUY, D(1)))
-    (exit_,) = run.engine._desk.orders.live("BTCUSDT", Purpose.EXIT)
+    (exit_,) = run.engine.orders.live("BTCUSDT", Purpose.EXIT)
     assert exit_.intent.principal == "guard"
     assert run.engine._out.timers["protect:BTCUSDT"] == NOW + WAKES.stop.deadline_s * SECOND
 
@@ -74,7 +74,7 @@ async def test_a_position_that_was_turned_round_elsewhere_is_closed_and_no_old_s
     run = await holding()
     await tell(run, outside(Side.SELL, 2 * held(run)))
     assert held(run) < 0
-    live = list(run.engine._desk.orders.live())
+    live = list(run.engine.orders.live())
     assert Purpose.EXIT in {each.purpose for each in live}
     assert {each.order.side for each in live} == {Side.BUY}
 

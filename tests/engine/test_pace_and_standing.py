@@ -83,7 +83,7 @@ async def test_a_pause_after_losses_takes_off_what_waits_to_enter() -> None:
     ).go()
     assert len(run.events(events.EntriesPaused)) == 1
     assert [event.why for event in run.events(events.OrderCancelRequested)][-1] == "too many trades lost in a row"
-    assert list(run.engine._desk.orders.live()) == []
+    assert list(run.engine.orders.live()) == []
 
 
 async def test_fees_that_reach_their_limit_take_off_what_waits_to_enter() -> None:

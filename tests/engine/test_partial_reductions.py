@@ -82,7 +82,7 @@ def share(run: Run) -> Decimal:
 
 def at_its_limit(run: Run) -> bool:
     """The position is as large as it may be, under a stop and a target of its size."""
-    held, live = abs(run.engine.account.ledger.quantity(BTC)), list(run.engine._desk.orders.live())
+    held, live = abs(run.engine.account.ledger.quantity(BTC)), list(run.engine.orders.live())
     sizes = {each.purpose: each.remaining for each in live}
     assert len(sizes) == len(live)
     spot = run.config.product is Product.SPOT
@@ -168,12 +168,12 @@ async def test_everything_closed_during_a_reduction_sells_exactly_what_is_held(p
     # Little can trade after the entry, so the reduction is under way for minutes.
     thin = market({1: 5.0, 2: 5.0, 3: 5.0, 4: 5.0}, 9)
     first = await run_of(thin, product).go(3 * MINUTE)
-    assert any(first.engine._desk.orders.live(BTC, Purpose.EXIT))
+    assert any(first.engine.orders.live(BTC, Purpose.EXIT))
     flatten = Commands([Command("c1", "flatten", "anna")])
     run = await watched(run_of(thin, product, store=first.store.reopened(), commands=flatten)).go()
     fills = run.events(events.OrderFilled)
     assert run.engine.account.ledger.positions == {}
-    assert list(run.engine._desk.orders.live()) == []
+    assert list(run.engine.orders.live()) == []
     bought = sum(each.quantity - each.base_fee for each in fills if each.ref.leg is Purpose.ENTRY)
     sold = sum(each.quantity for each in fills if each.ref.leg is not Purpose.ENTRY)
     assert 0 <= bought - sold < D("0.001")
@@ -183,7 +183,7 @@ async def test_a_short_is_reduced_like_a_long() -> None:
     run = await watched(run_of(market(), script={1: short("119", "0.25")})).go()
     assert legs(run) == "ex"
     assert D("0.2485") < share(run) < D("0.2505")
-    (stop,) = run.engine._desk.orders.live()
+    (stop,) = run.engine.orders.live()
     assert stop.order.quantity == -run.engine.account.ledger.quantity(BTC)
 
 
@@ -226,7 +226,7 @@ async def half_sold(product: Product, part: Callable[[Decimal], Decimal]) -> tup
 async def test_a_part_is_asked_for_once_and_leaves_the_state_alone(product: Product) -> None:
     run, answer = await half_sold(product, lambda held: held / 3)
     assert isinstance(answer, OrderRef)
-    (exit_,) = run.engine._desk.orders.live(purpose=Purpose.EXIT)
+    (exit_,) = run.engine.orders.live(purpose=Purpose.EXIT)
     assert exit_.order.quantity == D("3.326") if product is Product.UM else D("3.32") < exit_.order.quantity < D("3.33")
     assert run.engine.account.desk_state is DeskState.ACTIVE
     another = run.engine._desk.reduce(BTC, D(1), "anna", START + 4 * MINUTE, key="other")
@@ -244,5 +244,5 @@ async def test_a_part_that_is_no_quantity_is_refused_by_name(quantity: str) -> N
 async def test_a_part_that_leaves_too_little_closes_all() -> None:
     run, answer = await half_sold(Product.UM, lambda held: held - D("0.001"))
     assert isinstance(answer, OrderRef)
-    (exit_,) = run.engine._desk.orders.live(purpose=Purpose.EXIT)
+    (exit_,) = run.engine.orders.live(purpose=Purpose.EXIT)
     assert exit_.order.quantity == run.engine.account.ledger.quantity(BTC)

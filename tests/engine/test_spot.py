@@ -29,7 +29,7 @@ def run(candles: list[Candle], script: dict[int, Decision]) -> Run:
 
 
 def live(done: Run) -> list[tuple[Purpose, Decimal | None, Decimal | None, Decimal]]:
-    orders = [each.order for each in done.engine._desk.orders.live()]
+    orders = [each.order for each in done.engine.orders.live()]
     return [(each.ref.leg, each.trigger_price, each.take_at, each.quantity) for each in orders]
 
 
@@ -94,10 +94,10 @@ async def test_a_stop_comes_back_when_the_exit_for_which_it_was_taken_off_fails(
     shell = done.simulation._shell
     # The exit is rejected in the same breath in which the stop was taken off.
     done.engine._desk.close("BTCUSDT", "guard", done.clock.now())
-    (exit_,) = done.engine._desk.orders.live("BTCUSDT", Purpose.EXIT)
+    (exit_,) = done.engine.orders.live("BTCUSDT", Purpose.EXIT)
     await shell.follow([e for e in done.engine._out.take() if type(e).__name__ != "Send"], done.clock.now())
     await shell.take(Rejected(exit_.ref, "-2010", "Account has insufficient balance for requested action."))
-    (stop,) = done.engine._desk.orders.live("BTCUSDT", Purpose.STOP)
+    (stop,) = done.engine.orders.live("BTCUSDT", Purpose.STOP)
     assert stop.order.trigger_price == D(97)
     assert done.engine.summary()["positions"][0]["protected"] is True
 

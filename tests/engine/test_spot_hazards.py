@@ -42,7 +42,7 @@ def on_spot(candles: list[Candle], script: dict[int, Decision], venue: PaperVenu
 
 
 def flat(run: Run) -> bool:
-    return not run.engine.account.ledger.positions and not list(run.engine._desk.orders.live())
+    return not run.engine.account.ledger.positions and not list(run.engine.orders.live())
 
 
 async def test_an_entry_that_is_left_over_does_not_open_anew_what_its_stop_has_sold() -> None:
@@ -70,10 +70,10 @@ async def test_a_spot_position_that_was_bought_beyond_its_target_is_closed_at_on
 
 async def test_a_spot_position_that_is_being_closed_stays_so_when_somebody_sells_a_part_of_it_elsewhere() -> None:
     run = await on_spot(path([100.0] * 4), {1: buy("97"), 4: sell()}).go()
-    (exit_,) = run.engine._desk.orders.live(purpose=Purpose.EXIT)
+    (exit_,) = run.engine.orders.live(purpose=Purpose.EXIT)
     elsewhere = OutsideFill("f1", "BTCUSDT", Side.SELL, D(1), D(100), D(0), END, OutsideCause.SOMEBODY)
     await run.simulation._shell.take(elsewhere)
-    assert [each.ref for each in run.engine._desk.orders.live()] == [exit_.ref]
+    assert [each.ref for each in run.engine.orders.live()] == [exit_.ref]
     assert run.engine._out.timers["protect:BTCUSDT"] == END + WAKES.stop.deadline_s * SECOND
 
 
@@ -82,7 +82,7 @@ async def test_a_person_who_resumes_gives_a_spot_position_its_target_back() -> N
     await run.go()
     for verb in ("flatten", "resume"):
         await run.simulation._shell.take(Command(verb, verb, "anna", END))
-    (stop,) = run.engine._desk.orders.live()
+    (stop,) = run.engine.orders.live()
     assert (stop.order.trigger_price, stop.order.take_at) == (D(97), D(105))
     assert run.engine.guard.protections["BTCUSDT"].protected
     assert list(run.engine._out.timers) == ["day"]

@@ -23,7 +23,7 @@ LATE = OrderRef(1, Purpose.STOP, 0)
 
 
 def stops(run: Run) -> dict[OrderRef, Decimal | None]:
-    return {s.ref: s.order.trigger_price for s in run.engine._desk.orders.live("BTCUSDT", Purpose.STOP)}
+    return {s.ref: s.order.trigger_price for s in run.engine.orders.live("BTCUSDT", Purpose.STOP)}
 
 
 async def test_a_looser_stop_that_is_accepted_late_leaves_the_tighter_one_alone() -> None:
@@ -61,11 +61,11 @@ async def test_a_looser_stop_is_no_protection_even_if_it_is_large_enough() -> No
     script = Scripted({1: buy("96"), 2: add("97"), 4: sell()})
     run = Run(ListFeed(path([100.0] * 4)), script, policy=PATIENT, venue=RefusesStops(LOST, first=2))
     await never_naked(run).go()
-    (leaving,) = run.engine._desk.orders.live("BTCUSDT", Purpose.EXIT)
+    (leaving,) = run.engine.orders.live("BTCUSDT", Purpose.EXIT)
     added = run.events(events.OrderFilled)[1].quantity
     await run.simulation._shell.take(Filled(leaving.ref, "part", added, Decimal(100), Decimal(0), START))
     await run.simulation._shell.take(Accepted(LATE, "v-late"))
-    late = run.engine._desk.orders.get(LATE)
+    late = run.engine.orders.get(LATE)
     assert late is not None
     assert late.remaining == run.engine.account.ledger.quantity("BTCUSDT")
     assert run.events(events.PositionProtected) == []
@@ -98,7 +98,7 @@ async def test_what_was_to_be_added_goes_with_the_position() -> None:
     assert [event.ref.leg for event in run.events(events.OrderIntended)].count(Purpose.ENTRY) == 2
     assert [fill.ref.leg for fill in run.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.STOP]
     assert OrderRef(2, Purpose.ENTRY) in [each.ref for each in run.events(events.OrderCanceled)]
-    assert not list(run.engine._desk.orders.live())
+    assert not list(run.engine.orders.live())
 
 
 async def test_whoever_wants_out_while_the_entry_is_on_its_way_takes_it_back() -> None:
@@ -114,5 +114,5 @@ async def test_whoever_wants_out_while_the_entry_is_on_its_way_takes_it_back() -
 async def test_whether_it_is_taken_back_or_closed_nothing_is_left_behind(second_thought_ms: int) -> None:
     script = Scripted({1: buy("97"), 2: sell()}, lambda wake: 20 * SECOND if wake == 1 else second_thought_ms)
     run = await never_naked(Run(ListFeed(path([100.0] * 5)), script, policy=WAKES, venue=Flawed())).go()
-    assert not list(run.engine._desk.orders.live())
+    assert not list(run.engine.orders.live())
     assert run.engine.account.ledger.positions == {}

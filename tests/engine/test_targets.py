@@ -34,14 +34,14 @@ def aimed(decision: Decision, target: str) -> Decision:
 )
 async def test_a_target_is_rounded_to_the_tick_towards_the_price(decision: Decision, kept: str) -> None:
     run = await Run(ListFeed(path([100.0] * 4)), Scripted({1: decision}), policy=WAKES).go()
-    (target,) = run.engine._desk.orders.live("BTCUSDT", Purpose.TARGET)
+    (target,) = run.engine.orders.live("BTCUSDT", Purpose.TARGET)
     assert target.order.trigger_price == Decimal(kept)
 
 
 async def test_the_target_of_an_addition_is_rounded_too_and_takes_the_place_of_the_first() -> None:
     script = Scripted({1: buy("97", target="104"), 2: aimed(add("97"), "103.19999"), 3: add("98")})
     run = await Run(ListFeed(path([100.0] * 6)), script, policy=WAKES).go()
-    (target,) = run.engine._desk.orders.live("BTCUSDT", Purpose.TARGET)
+    (target,) = run.engine.orders.live("BTCUSDT", Purpose.TARGET)
     assert target.order.trigger_price == Decimal("103.1")
     assert target.order.quantity == run.engine.account.ledger.quantity("BTCUSDT")
 
@@ -72,10 +72,10 @@ async def test_an_addition_is_held_to_the_side_of_its_position(first: Decision, 
 async def test_a_target_that_somebody_took_off_in_the_app_is_put_back() -> None:
     run = Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97", target="120")}), policy=WAKES)
     await run.go()
-    (target,) = run.engine._desk.orders.live("BTCUSDT", Purpose.TARGET)
+    (target,) = run.engine.orders.live("BTCUSDT", Purpose.TARGET)
     run.clock.advance(START + 10 * MINUTE)
     for report in await run.venue.cancel(target.ref, run.clock.now()):
         await run.simulation._shell.take(report)
-    (again,) = run.engine._desk.orders.live("BTCUSDT", Purpose.TARGET)
+    (again,) = run.engine.orders.live("BTCUSDT", Purpose.TARGET)
     assert again.ref != target.ref
     assert again.order.trigger_price == target.order.trigger_price

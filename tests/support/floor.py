@@ -248,7 +248,7 @@ class Floor(RuleBasedStateMachine):
         return bool(self.run.engine.account.ledger.positions)
 
     def _has_orders(self) -> bool:
-        return any(self.run.engine._desk.orders.live())
+        return any(self.run.engine.orders.live())
 
     @precondition(lambda self: self._has_orders())
     @rule(caller=callers, symbol=symbols, action=st.sampled_from((Action.SELL, Action.COVER)))
@@ -258,7 +258,7 @@ class Floor(RuleBasedStateMachine):
     @precondition(lambda self: self._has_orders())
     @rule(caller=callers, pick=st.integers(0, 9))
     def a_caller_takes_an_order_off(self, caller: str, pick: int) -> None:
-        live = list(self.run.engine._desk.orders.live())
+        live = list(self.run.engine.orders.live())
         self._ask(CancelRequest(self._key(), caller, live[pick % len(live)].ref))
 
     @precondition(lambda self: self._holds())
@@ -283,7 +283,7 @@ class Floor(RuleBasedStateMachine):
     @precondition(lambda self: self._holds())
     @rule(symbol=symbols)
     def somebody_takes_a_stop_off_in_the_app(self, symbol: str) -> None:
-        stops = [each.ref for each in self.run.engine._desk.orders.live(symbol, Purpose.STOP)]
+        stops = [each.ref for each in self.run.engine.orders.live(symbol, Purpose.STOP)]
         for ref in stops[:1]:
             for report in self._do(self.run.venue.cancel(ref, self.run.clock.now())):
                 self._take(report)
@@ -307,7 +307,7 @@ class Floor(RuleBasedStateMachine):
         engine, now = self.run.engine, self.run.clock.now()
         for symbol, position in engine.account.ledger.positions.items():
             protection = engine.guard.protections[symbol]
-            stops = list(engine._desk.orders.live(symbol, Purpose.STOP))
+            stops = list(engine.orders.live(symbol, Purpose.STOP))
             if protection.protected:
                 assert any(stop.remaining >= abs(position.quantity) for stop in stops), f"{symbol} has no stop"
             else:

@@ -19,7 +19,7 @@ def never_naked(run: Run) -> Run:
         for symbol in engine.account.ledger.positions:
             protection = engine.guard.protections[symbol]
             if protection.protected:
-                assert any(engine._desk.orders.live(symbol, Purpose.STOP)), f"{symbol} has no stop"
+                assert any(engine.orders.live(symbol, Purpose.STOP)), f"{symbol} has no stop"
                 continue
             assert protection.deadline is not None, symbol
             if not engine._desk.exit_under_way(symbol):
@@ -37,9 +37,9 @@ def within_limits(run: Run) -> Run:
     step = engine.step
 
     def look(event, now):  # type: ignore[no-untyped-def]
-        before = {order.ref for order in engine._desk.orders.live()}
+        before = {order.ref for order in engine.orders.live()}
         effects = step(event, now)
-        for order in engine._desk.orders.live():
+        for order in engine.orders.live():
             if order.ref not in before and not order.order.reduce_only:
                 view = engine._desk.view(order.order.symbol, now)
                 assert view is not None
@@ -68,18 +68,18 @@ def same_books(run: Run) -> Run:
             assert abs(ours.free() - theirs.free()) < Decimal("1e-9")
         else:
             assert ours.wallet == theirs.wallet
-        for order in engine._desk.orders.live():
+        for order in engine.orders.live():
             assert not order.order.reduce_only or ours.quantity(order.order.symbol), (
                 f"{order.ref} outlived its position"
             )
         resting = {order.ref: order for order in venue.orders}
-        assert resting.keys() == {order.ref for order in engine._desk.orders.live()}
+        assert resting.keys() == {order.ref for order in engine.orders.live()}
         for symbol, position in ours.positions.items():
             if engine.guard.protections[symbol].protected:
                 stops = [o for o in resting.values() if o.symbol == symbol and o.ref.leg is Purpose.STOP]
                 if run.config.product is Product.SPOT:
                     # What an exit is selling cannot be under a stop as well.
-                    selling = engine._desk.orders.live(symbol, Purpose.EXIT)
+                    selling = engine.orders.live(symbol, Purpose.EXIT)
                     position = replace(position, quantity=position.quantity - sum(each.remaining for each in selling))
                 step = venue.account.instruments[symbol].step
                 assert any(stop.quantity > abs(position.quantity) - step for stop in stops), (

@@ -99,10 +99,10 @@ class Oracle:
     def _within_every_limit(self, at: int, ref: OrderRef) -> None:
         assert self.engine is not None
         engine, policies = self.engine, self.engine.config.policies
-        entry = engine._desk.orders.get(ref)
+        entry = engine.orders.get(ref)
         assert entry is not None
         intent, order = entry.intent, entry.order
-        live = list(engine._desk.orders.live(purpose=Purpose.ENTRY))
+        live = list(engine.orders.live(purpose=Purpose.ENTRY))
         ledger = engine.account.ledger
         equity = ledger.equity()
         quote = engine._quotes.get(order.symbol, at)

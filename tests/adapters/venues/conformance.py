@@ -1,13 +1,15 @@
 """What every venue must do, whatever it is: checks against the Venue protocol, and what a venue brings to be checked.
 
 A stage is a venue together with its market. A new venue writes one, and adds it to the stages that
-`test_venue_conformance.py` runs through.
+`test_venue_conformance.py` and `test_venue_conformance_money.py` run through.
 """
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from functools import partial
 from typing import Any, Protocol
+
+import pytest
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain.market import Candle, Funding, Opening, Product
@@ -135,3 +137,9 @@ def booked(reports: Iterable[VenueReport]) -> Decimal:
 def outside(reports: Iterable[VenueReport]) -> list[OutsideFill]:
     """What was traded without an order."""
     return [each for each in reports if isinstance(each, OutsideFill)]
+
+
+def only(product: Product) -> pytest.MarkDecorator:
+    """Stages of one product: for what the other does not know."""
+    names = [name for name in STAGES if name.endswith(f" {product}")]
+    return pytest.mark.parametrize("make_stage", [STAGES[name] for name in names], ids=names)

@@ -13,35 +13,16 @@ from ocw_mcp.domain.orders import (
     Accepted,
     Canceled,
     Filled,
-    FundingPaid,
     OrderRef,
-    OutsideCause,
     Purpose,
     Rejected,
     Side,
 )
-from tests.adapters.venues.conformance import STAGES, Stage, booked, hold, outside, refusal, send, traded
+from tests.adapters.venues.conformance import Stage, booked, hold, only, outside, refusal, send, traded
 from tests.adapters.venues.papers import ETH, approval
 
 D = Decimal
 BUY, SELL = Side.BUY, Side.SELL
-
-
-@pytest.fixture(params=list(STAGES.values()), ids=list(STAGES))
-def make_stage(request: pytest.FixtureRequest) -> Callable[[], Stage]:
-    make: Callable[[], Stage] = request.param
-    return make
-
-
-@pytest.fixture
-def stage(make_stage: Callable[[], Stage]) -> Stage:
-    return make_stage()
-
-
-def only(product: Product) -> pytest.MarkDecorator:
-    """Stages of one product: for what the other does not know."""
-    names = [name for name in STAGES if name.endswith(f" {product}")]
-    return pytest.mark.parametrize("make_stage", [STAGES[name] for name in names], ids=names)
 
 
 async def test_nothing_but_an_approved_order_is_taken(stage: Stage) -> None:
@@ -266,128 +247,6 @@ async def test_what_reduces_is_never_too_small(stage: Stage) -> None:
     least = stage.venue.instrument(ETH, 1_000.0).min_quantity
     assert isinstance(await send(stage, SELL, str(max(least, D("0.001"))), Purpose.EXIT), Accepted)
     assert traded(stage.moves(1_000.0)) > 0
-
-
-@pytest.mark.parametrize("limit", [None, "1000"])
-async def test_an_entry_that_the_money_does_not_carry_is_rejected(stage: Stage, limit: str | None) -> None:
-    code = "-2010" if stage.product is Product.SPOT else "-2019"
-    assert await refusal(stage, BUY, "100.1", limit=limit) == code
-    assert stage.position() == 0
-
-
-async def test_a_limit_that_rests_holds_its_money_until_it_is_cancelled(stage: Stage) -> None:
-    await send(stage, BUY, "60", limit="990")
-    assert await refusal(stage, BUY, "60", n=2) == ("-2010" if stage.product is Product.SPOT else "-2019")
-    await stage.venue.cancel(OrderRef(1, Purpose.ENTRY), stage.now)
-    await send(stage, BUY, "60", n=3)
-    assert traded(stage.moves(1_000.0)) == 60
-
-
-@only(Product.UM)
-async def test_leverage_carries_a_larger_position_and_no_larger_one_than_its_bracket(stage: Stage) -> None:
-    brackets = stage.venue.instrument(ETH, 1_000.0).brackets
-    assert brackets is not None
-    most = brackets.rows[0].max_leverage
-    assert await refusal(stage, BUY, "10", leverage=most + 1) == "-2027"
-    cap = brackets.rows[0].cap
-    assert await refusal(stage, BUY, str(cap / 1_000 + 1), n=2, leverage=most, limit="1000") == "-2027"
-    assert isinstance(await send(stage, BUY, str(cap / 1_000), n=3, leverage=most, limit="1000"), Accepted)
-
-
-@only(Product.UM)
-async def test_an_open_position_keeps_its_leverage(stage: Stage) -> None:
-    await hold(stage, "90", leverage=1)
-    assert await refusal(stage, BUY, "20", n=2, leverage=10) == "-2019"
-
-
-@only(Product.UM)
-@pytest.mark.parametrize(("side", "far"), [(BUY, 880.0), (SELL, 1_120.0)])
-async def test_a_position_whose_margin_is_used_up_is_liquidated_and_what_was_to_reduce_it_goes(
-    stage: Stage, side: Side, far: float
-) -> None:
-    before = stage.wallet()
-    await hold(stage, "20", side, leverage=10)
-    fees = before - stage.wallet()
-    await send(stage, side.opposite, "20", Purpose.STOP, n=2, trigger="850" if side is BUY else "1150")
-    told = stage.moves(far)
-    (gone,) = outside(told)
-    assert (gone.cause, gone.side, gone.quantity) == (OutsideCause.LIQUIDATION, side.opposite, D(20))
-    (canceled,) = (each for each in told if isinstance(each, Canceled))
-    assert canceled.ref == OrderRef(2, Purpose.STOP)
-    assert told.index(gone) < told.index(canceled)
-    assert stage.position() == 0
-    # No more is lost than the tenth of its cost that was its margin.
-    assert D(1_990) < before - fees - stage.wallet() <= D("2002")
-    assert stage.moves(1_000.0) == []
-
-
-@only(Product.SPOT)
-async def test_on_spot_nothing_is_liquidated(stage: Stage) -> None:
-    await hold(stage)
-    assert stage.moves(0.5) == []
-
-
-@only(Product.SPOT)
-@pytest.mark.parametrize(
-    ("low", "high", "paid", "maker"),
-    [(949.0, 1_000.0, D(950), False), (1_000.0, 1_050.01, D(1_050), True), (949.0, 1_051.0, D(950), False)],
-    ids=["the stop", "the profit", "both"],
-)
-async def test_an_oco_trades_whole_on_the_side_that_is_reached_and_both_mean_the_stop(
-    stage: Stage, low: float, high: float, paid: Decimal, maker: bool
-) -> None:
-    held = await hold(stage)
-    await send(stage, SELL, held, Purpose.STOP, trigger="950", take_at="1050")
-    assert stage.spans(951.0, 1_050.0, 1_000.0) == []
-    (fill,) = stage.spans(low, high, 1_000.0)
-    assert isinstance(fill, Filled)
-    assert (fill.quantity, fill.maker) == (D(held), maker)
-    assert paid * D("0.998") < fill.price <= paid
-    assert stage.spans(900.0, 1_100.0, 1_000.0) == []
-
-
-@only(Product.SPOT)
-@pytest.mark.parametrize("take_at", ["1000", "960", "900"])
-async def test_an_oco_whose_profit_is_no_profit_is_rejected(stage: Stage, take_at: str) -> None:
-    held = await hold(stage)
-    assert await refusal(stage, SELL, held, Purpose.STOP, trigger="950", take_at=take_at) == "-2010"
-
-
-@only(Product.UM)
-async def test_there_is_no_oco_on_futures(stage: Stage) -> None:
-    held = await hold(stage)
-    assert await refusal(stage, SELL, held, Purpose.STOP, trigger="950", take_at="1050") == "-1106"
-
-
-@only(Product.SPOT)
-async def test_a_spot_purchase_pays_in_what_it_bought_and_a_sale_in_quote(stage: Stage) -> None:
-    before = stage.wallet()
-    await send(stage, BUY, "2")
-    (bought,) = stage.moves(1_000.0)
-    assert isinstance(bought, Filled)
-    assert 0 < bought.base_fee == bought.fee / bought.price
-    assert stage.position() == 2 - bought.base_fee
-    await send(stage, SELL, "1", Purpose.EXIT)
-    (sold,) = stage.moves(1_000.0)
-    assert isinstance(sold, Filled)
-    assert sold.base_fee == 0 < sold.fee
-    assert stage.wallet() < before
-
-
-@only(Product.UM)
-@pytest.mark.parametrize(("side", "sign"), [(BUY, -1), (SELL, 1)])
-async def test_funding_moves_the_wallet_by_what_is_told_and_only_of_who_holds(
-    stage: Stage, side: Side, sign: int
-) -> None:
-    assert stage.settles(0.001) == []
-    stage.moves(1_000.0)
-    await hold(stage, side=side)
-    for _ in range(70):
-        stage.moves(1_000.0)
-    before = stage.wallet()
-    (paid,) = stage.settles(0.001)
-    assert isinstance(paid, FundingPaid)
-    assert paid.amount == sign * D(2) == stage.wallet() - before
 
 
 async def test_a_restart_changes_no_answer(make_stage: Callable[[], Stage]) -> None:

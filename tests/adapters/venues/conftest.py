@@ -1,0 +1,18 @@
+"""The venues that the conformance suite runs on."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.adapters.venues.conformance import STAGES, Stage
+
+
+@pytest.fixture(params=list(STAGES.values()), ids=list(STAGES))
+def make_stage(request: pytest.FixtureRequest) -> Callable[[], Stage]:
+    make: Callable[[], Stage] = request.param
+    return make
+
+
+@pytest.fixture
+def stage(make_stage: Callable[[], Stage]) -> Stage:
+    return make_stage()
