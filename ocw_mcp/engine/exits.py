@@ -5,7 +5,7 @@ rules' score of every position is taken as often as the policy says. A score tha
 decides, one that rises to the exit band closes the position.
 """
 
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 import msgspec
 
@@ -44,6 +44,7 @@ class Exits:
     ) -> None:
         self._config = config
         self._policies = config.policies
+        self._hard = HardExits.of(config.policies.exits)
         self._market = market
         self._account = account
         self._desk = desk
@@ -75,7 +76,7 @@ class Exits:
             average, way = float(position.average_price), 1 if position.quantity > 0 else -1
             gain = way * (float(self._account.ledger.marks[symbol]) / average - 1)
             best, _, best_now = position.extremes(average)
-            found = hard_exit(gain, best, now - position.opened_at, self._policies.exits, best_now)
+            found = hard_exit(gain, best, now - position.opened_at, self._hard, best_now)
             if found is not None:
                 self._close(symbol, *found, now)
         if now - self.state.scored_at < self._policies.score.every_s * SECOND:
@@ -119,8 +120,29 @@ class Exits:
         self._desk.close(symbol, PRINCIPAL, now)
 
 
+class HardExits(NamedTuple):
+    """`[exits]` of the policy as floats and ms: it is held against every position at every look."""
+
+    max_loss: float
+    take_profit: float
+    trail_from: float
+    trail_gives_back: float
+    max_hold_ms: float
+
+    @classmethod
+    def of(cls, policy: ExitsPolicy) -> Self:
+        """Return the terms of a policy."""
+        return cls(
+            float(policy.max_loss),
+            float(policy.take_profit),
+            float(policy.trail_from),
+            float(policy.trail_gives_back),
+            policy.max_hold_h * HOUR,
+        )
+
+
 def hard_exit(
-    gain: float, best: float, held_ms: int, policy: ExitsPolicy, best_now: float | None = None
+    gain: float, best: float, held_ms: int, terms: HardExits, best_now: float | None = None
 ) -> tuple[str, str] | None:
     """The rule that ends a position, and the sentence for people; None while it may be held.
 
@@ -128,15 +150,13 @@ def hard_exit(
     `best_now` is the same amount as a share of what it costs now, which differs from `best` after an addition.
     """
     best_now = best if best_now is None else best_now
-    if gain <= -float(policy.max_loss):
-        return "max_loss", f"it is {-gain:.2%} behind, and none may be beyond {policy.max_loss:.2%}"
-    if gain >= float(policy.take_profit):
-        return "take_profit", f"it is {gain:.2%} ahead, and at {policy.take_profit:.2%} the profit is taken"
-    if best >= float(policy.trail_from) and best_now - gain >= float(policy.trail_gives_back) * best_now:
+    if gain <= -terms.max_loss:
+        return "max_loss", f"it is {-gain:.2%} behind, and none may be beyond {terms.max_loss:.2%}"
+    if gain >= terms.take_profit:
+        return "take_profit", f"it is {gain:.2%} ahead, and at {terms.take_profit:.2%} the profit is taken"
+    if best >= terms.trail_from and best_now - gain >= terms.trail_gives_back * best_now:
         return "trail", f"it was {best:.2%} ahead and gave back {best_now - gain:.2%}"
-    if held_ms >= policy.max_hold_h * HOUR:
-        return (
-            "max_hold",
-            f"it was held for {held_ms / HOUR:.0f} h, and none may be for longer than {policy.max_hold_h:g} h",
-        )
+    if held_ms >= terms.max_hold_ms:
+        held, most = held_ms / HOUR, terms.max_hold_ms / HOUR
+        return "max_hold", f"it was held for {held:.0f} h, and none may be for longer than {most:g} h"
     return None

@@ -9,7 +9,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.policies import ExitsPolicy
 from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
-from ocw_mcp.engine.exits import LOOK_EVERY_MS, hard_exit
+from ocw_mcp.engine.exits import LOOK_EVERY_MS, HardExits, hard_exit
 from tests.support.deciders import Scripted
 from tests.support.invariants import watched
 from tests.support.legs import buy, short
@@ -101,7 +101,7 @@ def test_every_rule_has_its_edge() -> None:
         (0.0, 0.0, 2 * HOUR - 1),
         (0.0, 0.0, 2 * HOUR),
     ]
-    found = [hard_exit(gain, best, held, policy) for gain, best, held in at]
+    found = [hard_exit(gain, best, held, HardExits.of(policy)) for gain, best, held in at]
     assert [each and each[0] for each in found] == [
         None, "max_loss", None, "take_profit", None, "trail", None, None, "max_hold",
     ]  # fmt: skip
