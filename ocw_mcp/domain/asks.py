@@ -32,8 +32,6 @@ class LegRequest(msgspec.Struct, frozen=True, tag="leg", tag_field="asks"):
     """The mark price that the caller was shown: the order does not pass where the market has left it."""
     preview: str = ""
     """The preview that it places, if any."""
-    consented: bool = False
-    """Whether a person has said yes in the client that asks; enough on paper only."""
 
 
 class CloseRequest(msgspec.Struct, frozen=True, tag="close", tag_field="asks"):

@@ -116,7 +116,7 @@ class Decision(msgspec.Struct, frozen=True):
     cause: str = ""
     """Why nothing is done, when nothing is done; or why the rules decided in the agent's place."""
     unread: tuple[str, ...] = ()
-    """What of it, beside its legs, could not be read, one sentence each."""
+    """The parts beside its legs that could not be read: one sentence each."""
 
     @property
     def holds(self) -> bool:

@@ -174,8 +174,7 @@ class Callers:
     def _answer(self, request: CallerRequest, now: int) -> Answer:
         match request:
             case LegRequest(leg=leg, principal=principal):
-                approval = f"in the client of {principal}" if request.consented and self._consent_counts else ""
-                terms = Terms(request.quantity, request.quoted, request.side, approval)
+                terms = Terms(request.quantity, request.quoted, request.side)
                 answer = self._carrier.carry_out(leg, order_key(request), principal, None, now, terms)
                 return answer or Refusal(RefusalCode.NO_ORDER, limit="an order", actual=leg.action)
             case CloseRequest(symbol=symbol):

@@ -157,6 +157,11 @@ async def test_silent_connections_without_a_token_keep_no_caller_out(
         writer.close()
 
 
+async def never(scope: Scope, receive: Receive, send: Send) -> None:
+    """An application that never answers."""
+    await asyncio.Event().wait()
+
+
 async def ends(reader: asyncio.StreamReader) -> bool:
     try:
         return await reader.read() == b""
@@ -165,9 +170,6 @@ async def ends(reader: asyncio.StreamReader) -> bool:
 
 
 async def test_requests_of_one_caller_beyond_its_share_are_refused_at_once(tmp_path: Path) -> None:
-    async def never(scope: Scope, receive: Receive, send: Send) -> None:
-        await asyncio.Event().wait()
-
     token, _ = add_token(tmp_path, "read", None, 0)
     gate = Gate(never, Keyring(tmp_path), (), lambda route, status: None)
     transport = httpx2.ASGITransport(app=gate)
@@ -213,9 +215,6 @@ async def test_streams_of_a_revoked_token_end_within_a_second(
 
 
 async def test_a_call_under_way_of_a_revoked_token_ends_too(tmp_path: Path) -> None:
-    async def never(scope: Scope, receive: Receive, send: Send) -> None:
-        await asyncio.Event().wait()
-
     token, row = add_token(tmp_path, "trade", None, 0)
     gate = Gate(never, Keyring(tmp_path), (), lambda route, status: None)
     transport = httpx2.ASGITransport(app=gate)

@@ -194,16 +194,6 @@ async def test_what_an_agent_decides_waits_too_and_is_sent_in_its_name() -> None
     assert (sent.intent.principal, sent.intent.wake_id) == ("scripted", 1)
 
 
-@pytest.mark.parametrize(("mode", "waits"), [("paper", False), ("testnet", True)])
-async def test_a_persons_yes_in_the_client_is_enough_on_paper_only(mode: str, waits: bool) -> None:
-    run = await flat()
-    run.engine._callers._consent_counts = mode == "paper"
-    answer = await ask(run, LegRequest("k1", "anna", LARGE.leg, consented=True))
-    assert isinstance(answer, Waits) is waits
-    if not waits:
-        assert entries(run)[0].intent.approval == "in the client of anna"
-
-
 @pytest.mark.parametrize("yes", [True, False])
 async def test_the_person_in_front_of_the_client_answers_what_waits(yes: bool) -> None:
     run = await flat()

@@ -86,7 +86,7 @@ class PaperVenue:
 
     @property
     def pays_funding(self) -> bool:
-        """Whether a position is held that a rate would be settled on."""
+        """Whether any position is held on which funding is settled."""
         return self.product is not Product.SPOT and bool(self.account.ledger.positions)
 
     @property

@@ -36,7 +36,7 @@ class Due(msgspec.Struct, frozen=True):
 
 
 class FundingState(msgspec.Struct):
-    """What is settled, to be restored. Times in ms, by symbol."""
+    """The funding stamps that are settled, and those still to settle, by symbol. Times in ms."""
 
     settled: dict[str, int] = {}
     """The last stamp that is settled, or that passed while nothing was held."""

@@ -114,7 +114,7 @@ class PaperMatching:
         self._path = None
 
     def _down_first(self, candle: Candle, reached: list[Resting], gone: Liquidation | None) -> bool:
-        """Whether the price is taken to have fallen before it rose: the way that is worse for the account.
+        """Return whether the walk goes to the low before the high: the order that is worse for the account.
 
         A stop or the liquidation of a position comes before its target, the target before what would be added. Without
         a position the side on which the price went farther beyond an entry comes first, and a single entry last, so

@@ -137,7 +137,7 @@ def _fit(fit: StampFit) -> str:
 
 
 def _left_out(left_out: Sequence[LeftOut]) -> Iterator[str]:
-    """What a replay leaves out: each fault, and files by the reason for which they are none of the tape."""
+    """The faults that a replay skips, then the files that it does not read, grouped by reason."""
     by_reason: dict[tuple[str, str], list[str]] = {}
     for each in left_out:
         if each.rows is None and each.fault != each.why:

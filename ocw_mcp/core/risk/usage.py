@@ -21,7 +21,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     limit: Decimal
     used: Decimal
     whole: Decimal = ONE
-    """What the limit is a share of (quote): equity, or that with which the day began; 1 for a count or an amount."""
+    """The amount (quote) that the limit is a share of: equity, or that of the day's start; 1 for a count or an amount."""
     scale: Decimal = ONE
 
     @property

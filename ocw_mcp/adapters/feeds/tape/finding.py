@@ -1,4 +1,4 @@
-"""What lies under a path: files of a tape, and files that are none, each with the reason."""
+"""Finds the files under a path: those of a tape, and the others, each with the reason why it is not read."""
 
 import os
 from pathlib import Path, PurePosixPath

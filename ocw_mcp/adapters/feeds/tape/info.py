@@ -244,6 +244,6 @@ def _rows(
 
 
 def _moved(candle: Candle, before: Candle | None) -> bool:
-    """Whether a price moved within a candle, or since the close of the one right before it."""
+    """Return whether the price moved within a candle, or between the last candle's close and its open."""
     since = before.close if before is not None and before.close_time == candle.open_time else candle.open
     return candle.low != candle.high or candle.close != since

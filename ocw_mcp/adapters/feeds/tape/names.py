@@ -57,7 +57,7 @@ def is_foreign(path: PurePath) -> bool:
 
 
 def read_name(path: PurePath) -> Named | None:
-    """What a path below the tape's own tells about a file, or None when it names something else."""
+    """Return what the part of a path below the tape says about a file; None if that names no file of a tape."""
     folders = [part.lower() for part in path.parts[:-1]]
     # A file system may keep a name in another form of the same characters.
     name = unicodedata.normalize("NFC", path.name)

@@ -53,7 +53,7 @@ class LeftOut(msgspec.Struct):
 
     @property
     def verdict(self) -> str:
-        """What became of it, in two words."""
+        """The outcome, in two words."""
         return "read anyway" if self.read else "left out"
 
     @property
