@@ -21,7 +21,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     limit: Decimal
     used: Decimal
     whole: Decimal = ONE
-    """The amount (quote) that the limit is a share of: equity, or that of the day's start; 1 for a count or an amount."""
+    """The amount (quote) that the limit is a share of: equity now or at the start of the day; 1 for a count."""
     scale: Decimal = ONE
 
     @property
