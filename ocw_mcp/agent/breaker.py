@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from ocw_mcp.adapters.store.views.thinking import Thought
+from ocw_mcp.adapters.store.views.thinking import DecisionCost
 from ocw_mcp.agent.causes import ANSWERED, UNASKED, Cause
 from ocw_mcp.domain.decision import FALLBACK, MEANT, UNSENT
 from ocw_mcp.domain.time import MINUTE
@@ -29,7 +29,7 @@ class Breaker:
         self.state = BreakerState()
 
     @classmethod
-    def recalled(cls, thoughts: Iterable[Thought]) -> "Breaker":
+    def recalled(cls, thoughts: Iterable[DecisionCost]) -> "Breaker":
         """As it was after the latest decisions of the journal, oldest first."""
         breaker = cls()
         for thought in thoughts:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from ocw_mcp.agent.prompts import Prompts
-from ocw_mcp.core import rules
+from ocw_mcp.core import strategy
 from ocw_mcp.domain.policies import Policies, limits_in_force
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.engine.event_text import leg_text
@@ -27,7 +27,7 @@ class Briefing:
     def context(self, request: DecisionRequest, memory: str = "") -> str:
         """What is new: the snapshot, why it woke, what the rules would do, and what is remembered of the like."""
         snapshot = request.snapshot
-        legs = rules.decide(snapshot, self._policies).legs
+        legs = strategy.decide(snapshot, self._policies).legs
         would = "; ".join(leg_text(leg) for leg in legs) or "hold everything"
         reasons = [each for reason in snapshot.wake for each in reason.reasons]
         review = bool(reasons) and all(each.startswith(REVIEWS) for each in reasons)

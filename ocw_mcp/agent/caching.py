@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from ocw_mcp.agent.pricing import Ttl, Usage, cost
+from ocw_mcp.agent.pricing import TokenUsage, Ttl, cost
 from ocw_mcp.domain.time import HOUR, MINUTE
 
 LIVES: Final[dict[Ttl, int]] = {"5m": 5 * MINUTE, "1h": HOUR}
@@ -31,7 +31,7 @@ PRICED_TOKENS: Final = 1_000
 """Prices are asked for so many tokens: few enough for no tier above the first."""
 
 
-class Prices(msgspec.Struct, frozen=True):
+class CachePrices(msgspec.Struct, frozen=True):
     """What a token of a prompt costs, each way; USD."""
 
     plain: Decimal
@@ -46,7 +46,7 @@ class Plan(msgspec.Struct, frozen=True):
     turns: bool
 
 
-def prefix_cost(ttl: Ttl | None, gaps: Collection[int], calls: Decimal, prices: Prices) -> Decimal:
+def prefix_cost(ttl: Ttl | None, gaps: Collection[int], calls: Decimal, prices: CachePrices) -> Decimal:
     """What a token of tools and system is expected to cost a decision (USD), by the module's formula."""
     if ttl is None:
         return calls * prices.plain
@@ -54,12 +54,12 @@ def prefix_cost(ttl: Ttl | None, gaps: Collection[int], calls: Decimal, prices: 
     return warm * prices.read + (1 - warm) * prices.written[ttl] + (calls - 1) * prices.read
 
 
-def turn_cost(calls: Decimal, prices: Prices, *, cached: bool) -> Decimal:
+def turn_cost(calls: Decimal, prices: CachePrices, *, cached: bool) -> Decimal:
     """What a token of the wake's own text is expected to cost a decision (USD), by the module's formula."""
     return prices.written["5m"] + (calls - 1) * prices.read if cached else calls * prices.plain
 
 
-def plan(gaps: Collection[int], calls: Decimal, prices: Prices) -> Plan:
+def plan(gaps: Collection[int], calls: Decimal, prices: CachePrices) -> Plan:
     """The cheapest way at these gaps (ms; at least one) and so many calls a decision; where two are, the shorter."""
     kept: tuple[Ttl | None, ...] = (None, "5m", "1h")
     prefix = min(kept, key=lambda ttl: prefix_cost(ttl, gaps, calls, prices))
@@ -67,18 +67,18 @@ def plan(gaps: Collection[int], calls: Decimal, prices: Prices) -> Plan:
     return Plan(prefix, turns)
 
 
-def prices_of(model: str, at: int) -> Prices:
+def prices_of(model: str, at: int) -> CachePrices:
     """A model's prices on the day of `at` (ms). Raises LookupError for one that nobody prices."""
     plain, read, short, long = (
         cost(usage, model, at) / PRICED_TOKENS
         for usage in (
-            Usage(plain=PRICED_TOKENS),
-            Usage(read=PRICED_TOKENS),
-            Usage(written_5m=PRICED_TOKENS),
-            Usage(written_1h=PRICED_TOKENS),
+            TokenUsage(plain=PRICED_TOKENS),
+            TokenUsage(read=PRICED_TOKENS),
+            TokenUsage(written_5m=PRICED_TOKENS),
+            TokenUsage(written_1h=PRICED_TOKENS),
         )
     )
-    return Prices(plain, read, {"5m": short, "1h": long})
+    return CachePrices(plain, read, {"5m": short, "1h": long})
 
 
 class Rhythm:

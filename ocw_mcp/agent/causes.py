@@ -27,7 +27,7 @@ class Cause(StrEnum):
     TOOL_LOOP = "TOOL_LOOP"
     TOOLS = "TOOLS"
     BUDGET = "BUDGET"
-    THINNED = "THINNED"
+    THROTTLED = "THROTTLED"
     NOT_KEPT = "NOT_KEPT"
     NO_PRICE = "NO_PRICE"
     BREAKER = "BREAKER"
@@ -54,7 +54,7 @@ CAUSE_MEANING: Final[dict[Cause, str]] = {
     Cause.TOOL_LOOP: "the model went on calling tools and did not decide",
     Cause.TOOLS: "the desk's tools could not be asked",
     Cause.BUDGET: "the next call might cost more than may be spent",
-    Cause.THINNED: "of the budget little is left, so every other routine wake is left to the rules",
+    Cause.THROTTLED: "of the budget little is left, so every other routine wake is left to the rules",
     Cause.NOT_KEPT: "what the next call may cost could not be written down first",
     Cause.NO_PRICE: "nobody tells what the model costs, so no budget could hold",
     Cause.BREAKER: "too many decisions failed in a row, and the model is left alone for a while",
@@ -66,7 +66,7 @@ UNASKED: Final = frozenset(
     {
         Cause.NO_KEY,
         Cause.BUDGET,
-        Cause.THINNED,
+        Cause.THROTTLED,
         Cause.NOT_KEPT,
         Cause.NO_PRICE,
         Cause.BREAKER,

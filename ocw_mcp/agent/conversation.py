@@ -14,12 +14,12 @@ import msgspec
 
 from ocw_mcp.agent.causes import RETRIED, Cause, Trouble
 from ocw_mcp.agent.messages import Messages, Reply, Request, unfinished, unmarked
-from ocw_mcp.agent.pricing import Ttl, Usage, cost, worst_cost
+from ocw_mcp.agent.pricing import TokenUsage, Ttl, cost, worst_cost
 from ocw_mcp.agent.tools import SUBMIT, LegAnswer, ToolAnswer, ToolClient, called, offered
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.protocols import Clock
-from ocw_mcp.domain.words import said
+from ocw_mcp.domain.text import said
 
 SAID: Final = 500
 """Characters of the model's own words that an ending keeps."""
@@ -40,7 +40,7 @@ _Answer = TypeVar("_Answer")
 log = logging.getLogger(__name__)
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
+class ConversationTerms(msgspec.Struct, frozen=True, kw_only=True):
     """How a decision is asked for, and what it may take."""
 
     model: str
@@ -70,7 +70,7 @@ class Submitted(msgspec.Struct, frozen=True):
     """What kept the model from correcting, where something did. The decision stands."""
 
 
-class Held(msgspec.Struct, frozen=True):
+class NoDecision(msgspec.Struct, frozen=True):
     """The model ended its turn without a decision, which is HOLD; `why` is what it said, in its own words."""
 
     why: str
@@ -84,14 +84,14 @@ class Failed(msgspec.Struct, frozen=True):
     """What was refused, where something was submitted."""
 
 
-Ending = Submitted | Held | Failed
+Ending = Submitted | NoDecision | Failed
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class ConversationOutcome(msgspec.Struct, frozen=True):
     """How a conversation ended, and what it took."""
 
     ending: Ending
-    usage: Usage
+    usage: TokenUsage
     cost_usd: Decimal
     calls: int
     """Of the model, failed ones included."""
@@ -115,14 +115,19 @@ class Conversation:
     """One decision. It is held once."""
 
     def __init__(
-        self, messages: Messages, tools: ToolClient, clock: Clock, terms: Terms, writes_down: WritesDown | None = None
+        self,
+        messages: Messages,
+        tools: ToolClient,
+        clock: Clock,
+        terms: ConversationTerms,
+        writes_down: WritesDown | None = None,
     ) -> None:
         self._messages = messages
         self._tools = tools
         self._clock = clock
         self._terms = terms
         self._writes_down = writes_down
-        self._usage = Usage()
+        self._usage = TokenUsage()
         self._cost = ZERO
         self._under_way = ZERO
         """What a call that is not answered yet may cost."""
@@ -131,7 +136,7 @@ class Conversation:
         self._tainted = False
         """Whether it has read what others wrote."""
         self._turns: list[dict[str, Any]] = []
-        self._known = Usage()
+        self._known = TokenUsage()
         """Of the last answered call: what the API has counted already."""
         self._words = ""
         self._answers: list[ToolAnswer] = []
@@ -143,7 +148,7 @@ class Conversation:
         """What was spent so far, a call that is under way at its worst."""
         return self._cost + self._under_way
 
-    async def hold(self, wake: int, system: str, context: str, *, tainted: bool = False) -> Outcome:
+    async def hold(self, wake: int, system: str, context: str, *, tainted: bool = False) -> ConversationOutcome:
         """Have the model decide on what `context` shows. `system` stays the same from wake to wake.
 
         `tainted` is whether the context quotes what others wrote.
@@ -159,7 +164,9 @@ class Conversation:
             log.error("a decision of the model failed inside", exc_info=error)
             ending = self._broken_off(Trouble(Cause.INTERNAL, type(error).__name__))
         took = round(self._clock.wall_ms() - began)
-        return Outcome(ending, self._usage, self.cost_usd, self._calls, tuple(self._called), took, self._words)
+        return ConversationOutcome(
+            ending, self._usage, self.cost_usd, self._calls, tuple(self._called), took, self._words
+        )
 
     async def _go(self, wake: int, system: str, context: str) -> Ending:
         tools = await self._offered()
@@ -326,7 +333,7 @@ class Conversation:
             if not said(reply.text):
                 return Failed(Trouble(Cause.MALFORMED, "it ended its turn without a call and without a word"))
             self._words = reply.text
-            return Held(reply.text[:SAID])
+            return NoDecision(reply.text[:SAID])
         taken = [answer for answer in self._answers if not answer.failed]
         if not taken:
             return Failed(Trouble(Cause.MALFORMED, _first_line(self._answers[-1].text)))
@@ -339,7 +346,7 @@ class Conversation:
 
     def _broken_off(self, trouble: Trouble) -> Ending:
         """Something went wrong. A decision that the desk has taken stands all the same."""
-        ended = self._ended(Reply("", (), Usage())) if self._answers else None
+        ended = self._ended(Reply("", (), TokenUsage())) if self._answers else None
         if isinstance(ended, Submitted):
             return msgspec.structs.replace(ended, trouble=trouble)
         return Failed(trouble, tuple(self._legs))

@@ -14,16 +14,24 @@ import msgspec
 
 from ocw_mcp.agent.breaker import Breaker
 from ocw_mcp.agent.briefing import Briefing
+from ocw_mcp.agent.budget_throttle import Spent, throttled
 from ocw_mcp.agent.caching import Plan, Rhythm
 from ocw_mcp.agent.causes import ANSWERED, UNASKED, Cause, Trouble
-from ocw_mcp.agent.conversation import MAX_TOKENS, Conversation, Failed, Held, Outcome, Submitted, Terms
+from ocw_mcp.agent.conversation import (
+    MAX_TOKENS,
+    Conversation,
+    ConversationOutcome,
+    ConversationTerms,
+    Failed,
+    NoDecision,
+    Submitted,
+)
+from ocw_mcp.agent.decision_cache import remembered
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.messages import Messages
 from ocw_mcp.agent.pricing import priced, worst_cost
 from ocw_mcp.agent.prompts import Prompts
-from ocw_mcp.agent.purse import Purse
-from ocw_mcp.agent.remembered import remembered
-from ocw_mcp.agent.thinning import Spent, thinned
+from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.agent.tools import ToolClient
 from ocw_mcp.agent.unsent import unsent
 from ocw_mcp.domain.decision import MEANT, UNSENT, Decision
@@ -58,14 +66,14 @@ def patience_s(policies: Policies) -> float:
     return max(1.0, policies.decision.deadline_s * 0.9)
 
 
-class Desk(msgspec.Struct, frozen=True):
+class EngineAccess(msgspec.Struct, frozen=True):
     """What the decider needs of a running desk."""
 
     tools: ToolClient
     spent_usd: Callable[[], Spent]
     """What thinking has cost in the UTC day and the UTC month, as far as the engine was told."""
     memory: Memory | None = None
-    purse: Purse = msgspec.field(default_factory=Purse)
+    spending: SpendingLog = msgspec.field(default_factory=SpendingLog)
     breaker: Breaker = msgspec.field(default_factory=Breaker)
 
 
@@ -83,18 +91,18 @@ class ClaudeDecider:
         self._policies = policies
         self._clock = clock
         self._model = model
-        self._desk: Desk | None = None
+        self._engine: EngineAccess | None = None
         self._rhythm = Rhythm()
         self._under_way: tuple[int, Conversation] | None = None
         self._spent: tuple[int, Decimal] = (0, ZERO)
         self._foreseen: tuple[int, Decision | Trouble | None] = (0, None)
         """What is said to which wake without asking the model, as it was found when its time was asked for."""
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[ConversationOutcome] = []
         """How the latest conversations ended, for whoever measures."""
 
-    def attach(self, desk: Desk) -> None:
+    def attach(self, engine: EngineAccess) -> None:
         """Sit down at a desk."""
-        self._desk = desk
+        self._engine = engine
 
     def thinking_ms(self, request: DecisionRequest) -> int:
         """Modelled by the wake's number, and within the deadline; 0 where the model will not be asked."""
@@ -112,7 +120,7 @@ class ClaudeDecider:
 
     def cost_usd(self, wake_id: int) -> Decimal:
         """What was spent on a wake so far, with what is told along with it."""
-        beside = ZERO if self._desk is None else self._desk.purse.told_usd(wake_id)
+        beside = ZERO if self._engine is None else self._engine.spending.told_usd(wake_id)
         if self._under_way is not None and self._under_way[0] == wake_id:
             return self._under_way[1].cost_usd + beside
         return (self._spent[1] if self._spent[0] == wake_id else ZERO) + beside
@@ -129,28 +137,28 @@ class ClaudeDecider:
             raise CannotDecideError(str(unasked))
         if unasked is not None:
             return unasked
-        desk, messages = self._desk, self._messages
-        assert desk is not None
+        engine, messages = self._engine, self._messages
+        assert engine is not None
         assert not isinstance(messages, Trouble)
-        if not desk.breaker.lets_ask(self._clock.now()):
+        if not engine.breaker.lets_ask(self._clock.now()):
             raise CannotDecideError(str(Trouble(Cause.BREAKER)))
         try:
-            return self._judge(await self._ask(request, messages, desk), desk)
+            return self._judge(await self._ask(request, messages, engine), engine)
         finally:
-            desk.breaker.left_alone()
+            engine.breaker.left_alone()
 
-    async def _ask(self, request: DecisionRequest, messages: Messages, desk: Desk) -> Outcome:
+    async def _ask(self, request: DecisionRequest, messages: Messages, engine: EngineAccess) -> ConversationOutcome:
         wake = request.wake_id
         self._rhythm.asks(request.snapshot.at)
         plan = self._rhythm.plan(self._model, self._clock.now())
-        memory = "" if desk.memory is None else await desk.memory.at_wake(request.snapshot, self._left(desk))
+        memory = "" if engine.memory is None else await engine.memory.at_wake(request.snapshot, self._left(engine))
         try:
-            await desk.purse.begins(wake)
+            await engine.spending.begins(wake)
         except BookError as error:
             raise CannotDecideError(str(Trouble(Cause.NOT_KEPT, str(error)))) from None
         # What is told with this decision is not booked yet.
-        terms = self._terms(max(ZERO, self._left(desk) - desk.purse.told_usd(wake)), plan)
-        conversation = Conversation(messages, desk.tools, self._clock, terms, desk.purse.costs)
+        terms = self._terms(max(ZERO, self._left(engine) - engine.spending.told_usd(wake)), plan)
+        conversation = Conversation(messages, engine.tools, self._clock, terms, engine.spending.costs)
         try:
             self._under_way = (wake, conversation)
             context = self._briefing.context(request, memory)
@@ -160,41 +168,41 @@ class ClaudeDecider:
             self._spent, self._under_way = (wake, conversation.cost_usd), None
         with suppress(BookError):
             # Where this is not kept, the worst case stands.
-            await desk.purse.costs(outcome.cost_usd)
+            await engine.spending.costs(outcome.cost_usd)
         self._rhythm.took(outcome.calls)
         self.outcomes = [*self.outcomes[-255:], outcome]
         return outcome
 
-    def _spent_usd(self, desk: Desk) -> Spent:
+    def _spent_usd(self, engine: EngineAccess) -> Spent:
         """In the day and in the month, with what the engine does not know yet and what is set aside."""
-        beside = desk.purse.untold_usd + (ZERO if desk.memory is None else desk.memory.set_aside_usd)
-        today, this_month = desk.spent_usd()
+        beside = engine.spending.untold_usd + (ZERO if engine.memory is None else engine.memory.set_aside_usd)
+        today, this_month = engine.spent_usd()
         return today + beside, this_month + beside
 
     def _unasked(self, request: DecisionRequest) -> Decision | Trouble | None:
         """What is said without asking the model; None where it is to be asked."""
         if isinstance(self._messages, Trouble):
             return self._messages
-        desk, now = self._desk, self._clock.now()
-        if desk is None:
+        engine, now = self._engine, self._clock.now()
+        if engine is None:
             return Trouble(Cause.TOOLS, "no desk is there yet")
         if not priced(self._model, now):
             return Trouble(Cause.NO_PRICE, self._model)
         if as_before := remembered(request):
             return Decision(cause=as_before)
         worst = worst_cost(WORST_PROMPT, MAX_TOKENS, self._model, now)
-        if spare := thinned(request, self._spent_usd(desk), self._policies.budget, worst):
+        if spare := throttled(request, self._spent_usd(engine), self._policies.budget, worst):
             return spare
-        open_until = desk.breaker.open_until
+        open_until = engine.breaker.open_until
         return Trouble(Cause.BREAKER) if open_until is not None and now < open_until else None
 
-    def _left(self, desk: Desk) -> Decimal:
+    def _left(self, engine: EngineAccess) -> Decimal:
         """What may be spent (USD)."""
-        budget, (today, this_month) = self._policies.budget, self._spent_usd(desk)
+        budget, (today, this_month) = self._policies.budget, self._spent_usd(engine)
         return max(ZERO, min(budget.usd_per_day - today, budget.usd_per_month - this_month))
 
-    def _terms(self, left_usd: Decimal, plan: Plan) -> Terms:
-        return Terms(
+    def _terms(self, left_usd: Decimal, plan: Plan) -> ConversationTerms:
+        return ConversationTerms(
             model=self._model,
             allowance_usd=left_usd,
             timeout_s=patience_s(self._policies),
@@ -203,16 +211,16 @@ class ClaudeDecider:
             turns_cached=plan.turns,
         )
 
-    def _judge(self, outcome: Outcome, desk: Desk) -> Decision:
+    def _judge(self, outcome: ConversationOutcome, engine: EngineAccess) -> Decision:
         """Tell the breaker how it went, and the engine what to do."""
         ending = outcome.ending
         trouble = ending.trouble if isinstance(ending, Submitted | Failed) else None
         if trouble is None or trouble.cause in ANSWERED:
-            desk.breaker.succeeded()
+            engine.breaker.succeeded()
         elif trouble.cause not in UNASKED:
-            desk.breaker.failed(self._clock.now())
+            engine.breaker.failed(self._clock.now())
         if trouble is not None:
             raise CannotDecideError(str(trouble))
-        if isinstance(ending, Held):
+        if isinstance(ending, NoDecision):
             return Decision(cause=f"{UNSENT if unsent(outcome.words) else MEANT}{ending.why}")
         return Decision()

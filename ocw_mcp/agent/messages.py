@@ -11,9 +11,9 @@ import msgspec
 from ocw_mcp.agent.causes import Cause, Trouble
 from ocw_mcp.agent.credentials import Credentials
 from ocw_mcp.agent.faults import by_words, fault, streamed_fault
-from ocw_mcp.agent.pricing import Usage
+from ocw_mcp.agent.pricing import TokenUsage
 from ocw_mcp.agent.usage import MOST_TOKENS, Bounds, bounds, counted
-from ocw_mcp.domain.words import said
+from ocw_mcp.domain.text import said
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -35,7 +35,7 @@ class Reply(msgspec.Struct, frozen=True):
 
     stop_reason: str
     content: tuple[dict[str, Any], ...]
-    usage: Usage
+    usage: TokenUsage
 
     @property
     def text(self) -> str:

@@ -17,7 +17,7 @@ HIDDEN_TOKENS: Final = 1_000
 Ttl = Literal["5m", "1h"]
 
 
-class Usage(msgspec.Struct, frozen=True):
+class TokenUsage(msgspec.Struct, frozen=True):
     """Tokens as they are billed. The prompt is the sum of the first four."""
 
     plain: int = 0
@@ -31,8 +31,8 @@ class Usage(msgspec.Struct, frozen=True):
         """All tokens of the prompt."""
         return self.plain + self.read + self.written_5m + self.written_1h
 
-    def __add__(self, other: "Usage") -> "Usage":
-        return Usage(*(mine + theirs for mine, theirs in zip(self._counts(), other._counts(), strict=True)))
+    def __add__(self, other: "TokenUsage") -> "TokenUsage":
+        return TokenUsage(*(mine + theirs for mine, theirs in zip(self._counts(), other._counts(), strict=True)))
 
     def _counts(self) -> tuple[int, ...]:
         return msgspec.structs.astuple(self)
@@ -43,7 +43,7 @@ def read_table() -> None:
     import genai_prices  # noqa: F401 - what counts is that it is there
 
 
-def cost(usage: Usage, model: str, at: int) -> Decimal:
+def cost(usage: TokenUsage, model: str, at: int) -> Decimal:
     """What tokens cost at the prices of the day of `at` (ms). Raises LookupError for a model that nobody prices."""
     return _cost(usage, model, utc_day(at))
 
@@ -51,7 +51,7 @@ def cost(usage: Usage, model: str, at: int) -> Decimal:
 def priced(model: str, at: int) -> bool:
     """Whether anybody tells what a model costs on the day of `at` (ms)."""
     try:
-        cost(Usage(plain=1), model, at)
+        cost(TokenUsage(plain=1), model, at)
     except LookupError:
         return False
     return True
@@ -65,12 +65,12 @@ def worst_cost(prompt_bytes: int, max_tokens: int, model: str, at: int, known_to
     already; `prompt_bytes` is what came after them. Raises LookupError as `cost` does.
     """
     tokens = known_tokens + prompt_bytes + HIDDEN_TOKENS
-    return cost(Usage(written_1h=tokens, output=max_tokens), model, at)
+    return cost(TokenUsage(written_1h=tokens, output=max_tokens), model, at)
 
 
 @lru_cache(maxsize=4_096)
-def _cost(usage: Usage, model: str, day: str) -> Decimal:
-    if usage == Usage():
+def _cost(usage: TokenUsage, model: str, day: str) -> Decimal:
+    if usage == TokenUsage():
         return ZERO
     from genai_prices import Usage as Billed
     from genai_prices import calc_price

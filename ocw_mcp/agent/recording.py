@@ -43,17 +43,17 @@ TOLD: Final = 3
 """Wakes without an answer that a sentence names."""
 
 
-class Whose(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RecordingOwner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The book that a recording belongs to, and when (ms, wall time) it was made: books of one market share a name."""
 
     book: str
     made_at: int
 
 
-NOBODYS: Final = Whose("", 0)
+NOBODYS: Final = RecordingOwner("", 0)
 
 
-class Recorded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RecordedCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A call as it is kept; `parts` are digests of what was asked. Either `reply` or `trouble` is there."""
 
     wake: int
@@ -80,7 +80,7 @@ class Missing(msgspec.Struct, frozen=True):
     why: str
 
 
-class Recorder:
+class CallRecorder:
     """Asks somebody else, and writes down what came of it."""
 
     def __init__(
@@ -89,7 +89,7 @@ class Recorder:
         messages: Messages,
         clock: Clock,
         redact: Callable[[str], str] = scrub,
-        whose: Whose = NOBODYS,
+        whose: RecordingOwner = NOBODYS,
     ) -> None:
         """Opens the file, or goes on with that of the same book. Raises SettingsError."""
         self._messages = messages
@@ -98,7 +98,7 @@ class Recorder:
         self._file = _private(path, whose)
         self._writes = True
 
-    def __enter__(self) -> "Recorder":
+    def __enter__(self) -> "CallRecorder":
         return self
 
     def __exit__(
@@ -128,7 +128,7 @@ class Recorder:
 
     def _write(self, request: Request, began: float, answer: Reply | Trouble) -> None:
         body = self._redact(_canonical(request.body))
-        line = Recorded(
+        line = RecordedCall(
             request.wake,
             request.turn,
             round(self._clock.wall_ms() - began),
@@ -139,7 +139,7 @@ class Recorder:
         )
         self._append(line)
 
-    def _append(self, line: Recorded | Lost) -> None:
+    def _append(self, line: RecordedCall | Lost) -> None:
         data = self._redact(msgspec.json.encode(line).decode()).encode() + b"\n"
         if self._writes:
             # A decision is worth more than its record: where the disk takes no more, the run goes on without one.
@@ -154,8 +154,8 @@ class Recorder:
 class Recording:
     """What was recorded, to be asked in the place of a model."""
 
-    def __init__(self, lines: list[Recorded | Lost], redact: Callable[[str], str] = scrub) -> None:
-        self._calls: dict[int, dict[int, Recorded]] = {}
+    def __init__(self, lines: list[RecordedCall | Lost], redact: Callable[[str], str] = scrub) -> None:
+        self._calls: dict[int, dict[int, RecordedCall]] = {}
         self._lost: dict[int, Decimal] = {}
         self._redact = redact
         self.missing: list[Missing] = []
@@ -217,17 +217,17 @@ class Recording:
         told += [f"{entries} of its diary's entries"] if entries else []
         return f"the recording had no answer for {_counted(len(wakes), 'wake')}; {'; '.join(told)}" if told else ""
 
-    def _differs(self, call: Recorded, request: Request) -> str:
+    def _differs(self, call: RecordedCall, request: Request) -> str:
         parts = _parts(msgspec.json.decode(self._redact(_canonical(request.body))))
         other = [name for name in parts if parts[name] != call.parts.get(name)]
         return f"{' and '.join(other)} differ from what was asked then" if other else ""
 
 
-_decode_call = msgspec.json.Decoder(Recorded).decode
+_decode_call = msgspec.json.Decoder(RecordedCall).decode
 _decode_lost = msgspec.json.Decoder(Lost).decode
 
 
-def _decode(line: bytes) -> Recorded | Lost:
+def _decode(line: bytes) -> RecordedCall | Lost:
     return _decode_lost(line) if line.startswith(b'{"lost_usd"') else _decode_call(line)
 
 
@@ -248,7 +248,7 @@ def _parts(body: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _private(path: Path, whose: Whose) -> int:
+def _private(path: Path, whose: RecordingOwner) -> int:
     """Open a file that nobody else may read and that is this book's. Raises SettingsError."""
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
@@ -268,7 +268,7 @@ def _private(path: Path, whose: Whose) -> int:
     return file
 
 
-def _problem(path: Path, file: int, whose: Whose) -> str:
+def _problem(path: Path, file: int, whose: RecordingOwner) -> str:
     """Why an open file is not to be gone on with, or nothing."""
     found = os.fstat(file)
     mode = stat.S_IMODE(found.st_mode)
@@ -296,10 +296,10 @@ def _problem(path: Path, file: int, whose: Whose) -> str:
     return ""
 
 
-def _whose(line: bytes) -> Whose | None:
+def _whose(line: bytes) -> RecordingOwner | None:
     """The book that a first line names, if it names one."""
     try:
-        return msgspec.json.decode(line, type=Whose)
+        return msgspec.json.decode(line, type=RecordingOwner)
     except (msgspec.MsgspecError, UnicodeError):
         return None
 

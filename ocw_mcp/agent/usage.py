@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ocw_mcp.agent.pricing import HIDDEN_TOKENS, Usage
+from ocw_mcp.agent.pricing import HIDDEN_TOKENS, TokenUsage
 
 MOST_TOKENS: Final = 100_000_000
 """No model holds nearly as many."""
@@ -36,7 +36,7 @@ def bounds(asked_bytes: int, max_tokens: int, answered_bytes: int) -> Bounds:
     return Bounds(asked_bytes + HIDDEN_TOKENS, min(max_tokens, answered_bytes))
 
 
-def counted(told: object, most: Bounds, max_tokens: int) -> Usage:
+def counted(told: object, most: Bounds, max_tokens: int) -> TokenUsage:
     """Return the tokens as billed; what was written without a word on for how long is taken for the dearer hour."""
     usage: dict[str, Any] = told if isinstance(told, dict) else {}
     output = _first(usage, _OUTPUT)
@@ -44,11 +44,11 @@ def counted(told: object, most: Bounds, max_tokens: int) -> Usage:
     prompt = _prompt(usage)
     # Nor is a prompt of no tokens possible: a gateway that counts nothing reports 0.
     if prompt is None or not 0 < prompt.prompt <= most.prompt:
-        return Usage(written_1h=most.prompt, output=output)
+        return TokenUsage(written_1h=most.prompt, output=output)
     return msgspec.structs.replace(prompt, output=output)
 
 
-def _prompt(usage: dict[str, Any]) -> Usage | None:
+def _prompt(usage: dict[str, Any]) -> TokenUsage | None:
     """Return the tokens of the prompt; None where one of the counts cannot be read."""
     split, details = usage.get("cache_creation") or {}, usage.get("prompt_tokens_details") or {}
     if not isinstance(split, dict) or not isinstance(details, dict):
@@ -60,7 +60,7 @@ def _prompt(usage: dict[str, Any]) -> Usage | None:
         return None
     if not any(usage.get(name) is not None for name in _PROMPT[:2]):
         plain = max(0, plain - read)
-    return Usage(plain=plain, read=read, written_5m=short, written_1h=max(long, written - short))
+    return TokenUsage(plain=plain, read=read, written_5m=short, written_1h=max(long, written - short))
 
 
 def _first(usage: dict[str, Any], names: tuple[str, ...], missing: int | None = None) -> int | None:

@@ -9,23 +9,23 @@ import structlog
 from mcp import Client
 
 from ocw_mcp import __version__
-from ocw_mcp.agent.awaited import Awaited, TellOfWait
 from ocw_mcp.agent.breaker import Breaker
 from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.credentials import credentials, scrub
-from ocw_mcp.agent.decider import ClaudeDecider, Desk, patience_s
+from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess, patience_s
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.memory.writing import Writer, WritingTerms
 from ocw_mcp.agent.messages import Messages, ModelFacts, SdkMessages
 from ocw_mcp.agent.pricing import priced
 from ocw_mcp.agent.prompts import compose
-from ocw_mcp.agent.purse import Purse
-from ocw_mcp.agent.recording import NOBODYS, Recorder, Recording, Whose
+from ocw_mcp.agent.recording import NOBODYS, CallRecorder, Recording, RecordingOwner
+from ocw_mcp.agent.slow_answers import SlowAnswerNotice, TellOfWait
+from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.app.settings import Settings
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.protocols import Clock, Decider
-from ocw_mcp.doors.mcp.server import build
+from ocw_mcp.interfaces.mcp.server import build
 from ocw_mcp.runtime.facade import Facade
 
 log = structlog.get_logger()
@@ -50,7 +50,7 @@ async def _alone() -> AsyncIterator[None]:
         raise error from None
 
 
-class Brain:
+class ClaudeSetup:
     """Whom the decider asks: the API, and what is written down of it, or a recording in its place."""
 
     def __init__(
@@ -72,7 +72,7 @@ class Brain:
         self._remembers = remembers
         self._tell_of_wait = tell_of_wait
         self._writer: Writer | None = None
-        self._recorder: Recorder | None = None
+        self._recorder: CallRecorder | None = None
         self._record = record
         self._credentials = credentials(
             settings.anthropic_api_key, settings.anthropic_auth_token, settings.anthropic_base_url
@@ -86,7 +86,7 @@ class Brain:
         prompts: LoadedPrompts,
         kept: ExitStack,
         clock: Clock,
-        whose: Whose = NOBODYS,
+        whose: RecordingOwner = NOBODYS,
     ) -> ClaudeDecider:
         """The decider; `kept` closes what has to be closed at the end, and `whose` names the book in a recording.
 
@@ -99,12 +99,14 @@ class Brain:
         else:
             messages = self._api = self._asks()
             if self._record is not None and not isinstance(messages, Trouble):
-                recorder = Recorder(self._record, messages, clock, self._redact, whose)
+                recorder = CallRecorder(self._record, messages, clock, self._redact, whose)
                 messages = self._recorder = kept.enter_context(recorder)
         if not isinstance(messages, Trouble):
             terms = WritingTerms(model=self.model)
             if self._tell_of_wait is not None:
-                messages = Awaited(messages, clock, patience_s(policies.policies), terms.timeout_s, self._tell_of_wait)
+                messages = SlowAnswerNotice(
+                    messages, clock, patience_s(policies.policies), terms.timeout_s, self._tell_of_wait
+                )
             self._writer = Writer(messages, texts, prompts.hash, terms)
         return ClaudeDecider(messages, texts, policies.policies, clock, self.model)
 
@@ -124,7 +126,7 @@ class Brain:
         server = build(lambda: facade, __version__)
         server.signs_as = decider.name
         thoughts = await facade.history.thoughts(REMEMBERED_THOUGHTS)
-        purse = Purse(directory, facade.book, thoughts, records=self._recorder, replays=self.recording)
+        spending = SpendingLog(directory, facade.book, thoughts, records=self._recorder, replays=self.recording)
         memory = Memory(
             directory,
             facade.book,
@@ -132,13 +134,13 @@ class Brain:
             facade.policies.rules,
             self._writer,
             on=self._remembers,
-            purse=purse,
+            spending=spending,
             tell=log.warning,
         )
         try:
             async with _alone(), Client(server) as client:
                 breaker = Breaker.recalled(thoughts)
-                decider.attach(Desk(client, facade.thinking_spent_usd, memory, purse, breaker))
+                decider.attach(EngineAccess(client, facade.thinking_spent_usd, memory, spending, breaker))
                 yield
         finally:
             await memory.close()

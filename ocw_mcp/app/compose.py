@@ -14,7 +14,7 @@ from ocw_mcp.domain.time import MINUTE, span_ms, span_name
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.clock import PacedClock, SimulatedClock
-from ocw_mcp.runtime.deciders import AttachedDecides, NobodyDecides, RecklessDecider, RulesDecider
+from ocw_mcp.runtime.deciders import AttachedDecider, NoDecider, RecklessDecider, RulesDecider
 from ocw_mcp.runtime.recorder import Listener
 from ocw_mcp.runtime.run import BookRun
 
@@ -26,7 +26,7 @@ MODELS = frozenset({CLAUDE, ATTACHED})
 """Those who may fail, be late or spend their budget: the rules stand in for them."""
 
 
-class Book:
+class WiredRun:
     """Everything of one run, wired. `speed` is simulated time over the wall's; None is as fast as it goes."""
 
     def __init__(
@@ -95,9 +95,9 @@ def decider(agent: str, policies: LoadedPolicies) -> Decider:
     if agent == "reckless":
         return RecklessDecider()
     if agent == ATTACHED:
-        return AttachedDecides()
+        return AttachedDecider()
     if agent == "none":
-        return NobodyDecides()
+        return NoDecider()
     raise SettingsError(f"there is no agent {agent!r}; expected one of {', '.join(AGENTS)}")
 
 

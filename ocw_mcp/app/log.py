@@ -10,7 +10,7 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from ocw_mcp.app.settings import LogLevel
-from ocw_mcp.domain.words import said
+from ocw_mcp.domain.text import said
 
 SAID_AGAIN_S: Final = 3600
 """Wall time after which an identical warning is worth another line."""

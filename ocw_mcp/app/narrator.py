@@ -7,8 +7,8 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.text import moment, said
 from ocw_mcp.domain.time import iso
-from ocw_mcp.domain.words import moment, said
 
 
 class Narrator:

@@ -5,12 +5,12 @@ import os
 from collections.abc import Callable
 from typing import Any, Final, TextIO, cast
 
-from ocw_mcp.domain.words import said
+from ocw_mcp.domain.text import said
 
 _OF_A_STREAM: Final = {errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG, errno.EBADF}
 
 
-class Steady:
+class BlockingSafeStream:
     """A stream that stops nobody: from the first text that it does not take, it drops all of them."""
 
     def __init__(self, stream: TextIO, tell: Callable[[OSError], None]) -> None:
@@ -46,7 +46,7 @@ class Steady:
 
 def steady(stream: TextIO, tell: Callable[[OSError], None] = lambda error: None) -> TextIO:
     """The stream as one that stops nobody; `tell` hears once, and why, that nothing is taken any more."""
-    return cast(TextIO, Steady(stream, tell))
+    return cast(TextIO, BlockingSafeStream(stream, tell))
 
 
 def silence(stream: TextIO) -> None:

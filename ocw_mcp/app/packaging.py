@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from ocw_mcp import __version__
-from ocw_mcp.domain.errors import HouseRuleError
-from ocw_mcp.doors.mcp.server import tools
+from ocw_mcp.domain.errors import InvariantError
+from ocw_mcp.interfaces.mcp.server import tools
 
 TITLE: Final = "OCW trading desk"
 SUMMARY: Final = "A trading desk for Claude, with a risk officer that cannot be talked out of anything."
@@ -87,7 +87,7 @@ def pinned(checkout: Path) -> str:
     lock = (checkout / LOCK).read_text(encoding="utf-8")
     blocks = {_name(block): block for block in re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE) if block}
     if missing := sorted(needed - blocks.keys()):
-        raise HouseRuleError(f"{LOCK} lacks {missing[0]}; make it anew with: make lock")
+        raise InvariantError(f"{LOCK} lacks {missing[0]}; make it anew with: make lock")
     before = 0
     while len(needed) > before:
         before = len(needed)
@@ -126,7 +126,7 @@ def bundle(checkout: Path, into: Path) -> None:
 
 
 def _no_engine() -> NoReturn:
-    raise HouseRuleError("a list of tools asks no engine")
+    raise InvariantError("a list of tools asks no engine")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ KINDS: Final = {"close": "#9aa0a6", "timer": "#4f7fd6", "outlier": "#e08a1e", "c
 UP, DOWN, PRICE = "#1a8f5a", "#c6373c", "#2b2f36"
 
 
-class Trade(NamedTuple):
+class ChartTrade(NamedTuple):
     """A position from its first fill to its last: times in ms, average prices, profit after fees; or one still open."""
 
     symbol: str
@@ -42,15 +42,15 @@ class Trade(NamedTuple):
     """Whether its stop closed it."""
 
 
-class Story(NamedTuple):
+class ChartData(NamedTuple):
     """What the journal tells of a run: trades, wakes as (time, symbol or None, kind), equity as each day opened."""
 
-    trades: list[Trade]
+    trades: list[ChartTrade]
     wakes: list[tuple[int, str | None, str]]
     equity: list[tuple[int, float]]
 
 
-class Prices(NamedTuple):
+class ChartPrices(NamedTuple):
     """A symbol's prices: times (ms), closes, and the range that each point stands for; NaN where candles miss."""
 
     at: list[int]
@@ -81,10 +81,10 @@ def require(path: Path) -> None:
         )
 
 
-def gather(journal: Iterable[tuple[int, JournalEvent]]) -> Story:
+def gather(journal: Iterable[tuple[int, JournalEvent]]) -> ChartData:
     """Read a journal's events, in their order."""
-    story = Story([], [], [])
-    open_trades: dict[str, Trade] = {}
+    story = ChartData([], [], [])
+    open_trades: dict[str, ChartTrade] = {}
     last: dict[str, events.OrderFilled] = {}
     for at, event in journal:
         match event:
@@ -95,7 +95,7 @@ def gather(journal: Iterable[tuple[int, JournalEvent]]) -> Story:
             case events.OrderFilled(symbol=symbol):
                 last[symbol] = event
                 if event.position and symbol not in open_trades:
-                    open_trades[symbol] = Trade(symbol, event.position > 0, event.traded_at, float(event.price))
+                    open_trades[symbol] = ChartTrade(symbol, event.position > 0, event.traded_at, float(event.price))
             case events.PositionClosed(symbol=symbol, pnl=pnl) if symbol in open_trades:
                 fill = last[symbol]
                 story.trades.append(
@@ -110,11 +110,11 @@ def gather(journal: Iterable[tuple[int, JournalEvent]]) -> Story:
     return story
 
 
-async def read_prices(feed: Feed, until: int, candles: int) -> dict[str, Prices]:
+async def read_prices(feed: Feed, until: int, candles: int) -> dict[str, ChartPrices]:
     """Every symbol's prices up to `until` (ms), thinned out evenly; `candles` is about how many there are."""
     symbols = feed.identity.symbols
     stride = max(1, candles // (len(symbols) * POINTS))
-    prices = {symbol: Prices([], [], [], []) for symbol in symbols}
+    prices = {symbol: ChartPrices([], [], [], []) for symbol in symbols}
     seen = dict.fromkeys(symbols, 0)
     async for frame in feed.frames():
         if frame.at > until:
@@ -133,7 +133,9 @@ async def read_prices(feed: Feed, until: int, candles: int) -> dict[str, Prices]
     return prices
 
 
-def draw(path: Path, prices: dict[str, Prices], story: Story, equity_end: tuple[int, float], title: str) -> None:
+def draw(
+    path: Path, prices: dict[str, ChartPrices], story: ChartData, equity_end: tuple[int, float], title: str
+) -> None:
     """Write the picture as a PNG.
 
     Raises SettingsError when it cannot be written.
@@ -155,7 +157,7 @@ def draw(path: Path, prices: dict[str, Prices], story: Story, equity_end: tuple[
         ) from error
 
 
-def _draw_symbol(axis: "Axes", symbol: str, row: Prices, story: Story) -> None:
+def _draw_symbol(axis: "Axes", symbol: str, row: ChartPrices, story: ChartData) -> None:
     times = _moments(row.at)
     axis.fill_between(times, row.low, row.high, color=PRICE, alpha=0.18, linewidth=0)
     axis.plot(times, row.close, color=PRICE, linewidth=0.8)
@@ -182,7 +184,7 @@ def _draw_symbol(axis: "Axes", symbol: str, row: Prices, story: Story) -> None:
     axis.legend(loc="upper left", fontsize=8, frameon=False, ncols=4)
 
 
-def _draw_trade(axis: "Axes", trade: Trade, row: Prices) -> None:
+def _draw_trade(axis: "Axes", trade: ChartTrade, row: ChartPrices) -> None:
     ended, price = (trade.closed_at, trade.exit) if trade.closed_at is not None else (row.at[-1], row.close[-1])
     colour = PRICE if trade.closed_at is None else UP if trade.pnl > 0 else DOWN
     axis.plot(_moments([trade.opened_at, ended]), [trade.entry, price], color=colour, linewidth=1.6, alpha=0.9)

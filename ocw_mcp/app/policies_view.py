@@ -14,7 +14,7 @@ from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.policies import value_text
 from ocw_mcp.domain.time import iso
-from ocw_mcp.engine.headroom import AT_MOST
+from ocw_mcp.engine.limit_usage import AT_MOST
 
 
 def of_file(loaded: LoadedPolicies) -> dict[str, Any]:

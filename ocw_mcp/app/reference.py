@@ -10,11 +10,11 @@ from pydantic.fields import FieldInfo
 
 from ocw_mcp.agent.causes import CAUSE_MEANING
 from ocw_mcp.app.policy_loader import load_policies, table_of
-from ocw_mcp.domain.errors import HouseRuleError
+from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import MEANING
 from ocw_mcp.domain.requests import REQUEST_MEANING
-from ocw_mcp.doors.mcp.server import TOOLSETS
+from ocw_mcp.interfaces.mcp.server import TOOLSETS
 
 
 def page() -> str:
@@ -73,7 +73,7 @@ def _tools() -> Iterator[str]:
 
 
 def _no_engine() -> NoReturn:
-    raise HouseRuleError("a page of tools asks no engine")
+    raise InvariantError("a page of tools asks no engine")
 
 
 def _bounds(info: FieldInfo) -> str:

@@ -4,10 +4,10 @@ from ocw_mcp.agent.causes import ANSWERED, Cause
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import FALLBACK, MEANT, UNSENT
 from ocw_mcp.domain.orders import GUARD, RULES, Purpose
-from ocw_mcp.domain.words import untrusted
+from ocw_mcp.domain.text import untrusted
 
 LONGEST_CAUSE = 200
-STILL_DECIDES = (*ANSWERED, Cause.THINNED)
+STILL_DECIDES = (*ANSWERED, Cause.THROTTLED)
 """Causes with which the rules decided at one wake, and the agent does at others."""
 
 _LEGS = {Purpose.STOP: "its stop", Purpose.TARGET: "its target"}

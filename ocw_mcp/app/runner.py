@@ -23,19 +23,19 @@ from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.adapters.venues.paper import read_state
 from ocw_mcp.app import picture
 from ocw_mcp.app.changes import tell_changes
-from ocw_mcp.app.compose import Book, decider, require_timeframes, stamp
-from ocw_mcp.app.door import Door
+from ocw_mcp.app.compose import WiredRun, decider, require_timeframes, stamp
+from ocw_mcp.app.listen import ListenAddress
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.domain.protocols import Clock, Decider, Feed
 from ocw_mcp.domain.strictness import not_stricter
 from ocw_mcp.domain.time import SECOND
-from ocw_mcp.engine.memory import read_memory
+from ocw_mcp.engine.checkpoint import read_checkpoint
 from ocw_mcp.engine.report import report
 from ocw_mcp.runtime.recorder import Listener
 from ocw_mcp.runtime.run import other_version
 
 if TYPE_CHECKING:
-    from ocw_mcp.app.claude import Brain
+    from ocw_mcp.app.claude import ClaudeSetup
 
 log = structlog.get_logger()
 
@@ -56,20 +56,20 @@ class Job(NamedTuple):
     """Simulated time over the wall's; None is as fast as it goes."""
     picture: Path | None = None
     """Where to draw the run."""
-    serve: Door | None = None
+    serve: ListenAddress | None = None
     """Where to let others look at it while it runs."""
-    brain: "Brain | None" = None
+    brain: "ClaudeSetup | None" = None
     """Whom to ask, where Claude decides."""
 
 
-class Outcome(NamedTuple):
+class RunOutcome(NamedTuple):
     """A run's report, and why it ended."""
 
     report: dict[str, Any]
     why: str
 
 
-def run(job: Job, listener: Listener | None = None) -> Outcome:
+def run(job: Job, listener: Listener | None = None) -> RunOutcome:
     """Run a book to its end, and report.
 
     Raises SettingsError, BookError, TapeError or JournalError, each with one sentence for the user.
@@ -98,16 +98,16 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
             if changed := tell_changes(store.ran_with(), job.agent, job.policies, job.prompts):
                 _warn(changed)
             thinks = None if job.brain is None else partial(_seated, job, job.brain, kept, store)
-            book = Book(
+            book = WiredRun(
                 job.feed, job.agent, job.policies, job.prompts, store, commands, listener, job.speed, _warn, thinks
             )
             log.debug("running", market=str(identity), agent=job.agent, book=store.book)
-            started, candles_before = book.clock.wall_ms(), book.engine.tally.candles
+            started, candles_before = book.clock.wall_ms(), book.engine.counters.candles
             why = asyncio.run(_until_the_end(book, job, directory))
             wall_s = (book.clock.wall_ms() - started) / SECOND
             figures = report(
                 book.config,
-                book.engine.tally,
+                book.engine.counters,
                 book.engine.account,
                 book.engine.gate.counters,
                 store.figures(),
@@ -126,7 +126,7 @@ def run(job: Job, listener: Listener | None = None) -> Outcome:
                 figures["not_recorded"] = len(job.brain.recording.unanswered())
                 if told := job.brain.recording.in_words():
                     _warn(told)
-            return Outcome(_with_speed(figures, wall_s, book.engine.tally.candles - candles_before), why)
+            return RunOutcome(_with_speed(figures, wall_s, book.engine.counters.candles - candles_before), why)
         finally:
             store.close()
 
@@ -159,16 +159,16 @@ def _accept(job: Job, store: SqliteStore) -> None:
     saved = store.checkpoint()
     try:
         if saved is not None:
-            read_memory(saved.engine)
+            read_checkpoint(saved.engine)
             read_state(saved.venue)
     except (msgspec.MsgspecError, ValueError) as error:
         raise other_version(error) from error
 
 
-def _seated(job: Job, brain: "Brain", kept: ExitStack, store: SqliteStore, clock: Clock) -> Decider:
-    from ocw_mcp.agent.recording import Whose
+def _seated(job: Job, brain: "ClaudeSetup", kept: ExitStack, store: SqliteStore, clock: Clock) -> Decider:
+    from ocw_mcp.agent.recording import RecordingOwner
 
-    return brain.seated(job.policies, job.prompts, kept, clock, Whose(store.book, store.created_at))
+    return brain.seated(job.policies, job.prompts, kept, clock, RecordingOwner(store.book, store.created_at))
 
 
 def _draw(path: Path, feed: Feed, store: SqliteStore, figures: dict[str, Any]) -> None:
@@ -184,7 +184,7 @@ def _warn(problem: str) -> None:
     log.warning(problem)
 
 
-async def _until_the_end(book: Book, job: Job, directory: Path) -> str:
+async def _until_the_end(book: WiredRun, job: Job, directory: Path) -> str:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Under nohup a terminal that closes is nobody's word to stop.
@@ -193,7 +193,7 @@ async def _until_the_end(book: Book, job: Job, directory: Path) -> str:
     if job.serve is None and job.brain is None:
         return await book.run.run(__version__, job.for_ms)
     # Whoever runs an engine without a server need not wait for one to be imported.
-    from ocw_mcp.app.serve import facade_of, open_door
+    from ocw_mcp.app.serve import facade_of, serve_engine
 
     facade = facade_of(book, directory)
     async with AsyncExitStack() as stack:
@@ -201,7 +201,7 @@ async def _until_the_end(book: Book, job: Job, directory: Path) -> str:
             await book.run.unless_stopped(job.brain.look_at_the_model())
             await stack.enter_async_context(job.brain.at_work(book.decider, facade, directory))
         if job.serve is not None:
-            await stack.enter_async_context(open_door(job.serve, facade, directory))
+            await stack.enter_async_context(serve_engine(job.serve, facade, directory))
         return await book.run.run(__version__, job.for_ms)
 
 

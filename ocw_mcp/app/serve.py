@@ -11,14 +11,14 @@ from typing import Final
 from ocw_mcp import __version__
 from ocw_mcp.adapters.control.address import Address, forget_address, write_address
 from ocw_mcp.adapters.control.tokens import SCOPES, Keyring, Principal, fresh
-from ocw_mcp.app.compose import Book
-from ocw_mcp.app.door import Door
+from ocw_mcp.app.compose import WiredRun
+from ocw_mcp.app.listen import ListenAddress
 from ocw_mcp.app.policy_loader import load_prompts
 from ocw_mcp.app.resources import shipped
 from ocw_mcp.domain.orders import ATTACHED
-from ocw_mcp.doors.mcp.server import build
-from ocw_mcp.doors.rest.app import application
-from ocw_mcp.doors.serving import listen, serving
+from ocw_mcp.interfaces.mcp.server import build
+from ocw_mcp.interfaces.rest.app import application
+from ocw_mcp.interfaces.serving import listen, serving
 from ocw_mcp.runtime.facade import Facade
 from ocw_mcp.runtime.history import History
 from ocw_mcp.runtime.trading import Trading
@@ -30,7 +30,7 @@ WARM_UP_S: Final = 30.0
 """Wall time that a call waits for an engine that takes in history or catches up; clients give up after a minute."""
 
 
-def facade_of(book: Book, directory: Path) -> Facade:
+def facade_of(book: WiredRun, directory: Path) -> Facade:
     """What everybody looks at, and acts through."""
     trading = Trading(book.engine, book.run.ask, book.clock)
     return Facade(
@@ -46,7 +46,7 @@ def facade_of(book: Book, directory: Path) -> Facade:
 
 
 @asynccontextmanager
-async def open_door(door: Door, facade: Facade, directory: Path) -> AsyncIterator[None]:
+async def serve_engine(door: ListenAddress, facade: Facade, directory: Path) -> AsyncIterator[None]:
     """Serve a book while the block runs, and tell its state directory where. Raises SettingsError and BookError."""
     token = fresh()
     keyring = Keyring(directory, [(token, OWNERS)])

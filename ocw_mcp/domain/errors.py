@@ -63,5 +63,5 @@ class CannotDecideError(OcwError):
     """Whoever was asked cannot decide; its text is a clause that stands in the journal as the cause."""
 
 
-class HouseRuleError(Exception):
+class InvariantError(Exception):
     """Code broke a rule of the house, such as making an ApprovedOrder outside the risk room; nothing catches this."""

@@ -5,7 +5,7 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 
 
 class WakeEntry(msgspec.Struct, frozen=True):
@@ -41,7 +41,7 @@ class JournalFigures(msgspec.Struct, frozen=True):
     """What funding gave; below 0 it took."""
     day_equities: list[tuple[str, Decimal]]
     """The equity with which each UTC day began, oldest first."""
-    state_changes: list[tuple[int, DeskState]] = []
+    state_changes: list[tuple[int, TradingState]] = []
     """When (ms) the desk went into which state, oldest first; before the first it was ACTIVE."""
     thinking_usd: Decimal = ZERO
     """What deciders were paid."""

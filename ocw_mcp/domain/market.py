@@ -78,7 +78,7 @@ class Funding(msgspec.Struct, frozen=True, gc=False):
     interval_hours: int
 
 
-class Book(msgspec.Struct, frozen=True, gc=False):
+class OrderBook(msgspec.Struct, frozen=True, gc=False):
     """The best prices on both sides (quote), and what is offered (base asset) within `BOOK_BAND` of their middle."""
 
     symbol: str
@@ -109,7 +109,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     funding: tuple[Funding, ...] = ()
     history: bool = False
     """From before the book's beginning: indicators warm up on it, and nothing else happens."""
-    books: tuple[Book, ...] = ()
+    books: tuple[OrderBook, ...] = ()
     """What stood in the order books at `at`, where the source tells; sorted by symbol."""
     ended: tuple[str, ...] = ()
     """Symbols whose last candle closes at `at`, while others go on."""

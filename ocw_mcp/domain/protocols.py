@@ -6,10 +6,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent
-from ocw_mcp.domain.market import Book, Candle, Frame, Funding, Instrument, MarketIdentity, Opening
+from ocw_mcp.domain.market import Candle, Frame, Funding, Instrument, MarketIdentity, Opening, OrderBook
 from ocw_mcp.domain.orders import OrderRef, VenueReport
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 from ocw_mcp.domain.steps import Command
@@ -77,7 +77,7 @@ class Venue(Protocol):
         """The filters of a symbol as they are now; `price` is its last one, for venues that must guess."""
         ...
 
-    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
         """Send an order; whatever the venue says at once comes back, the rest comes later."""
         ...
 
@@ -108,7 +108,7 @@ class SimulatedVenue(Venue, Protocol):
         """
         ...
 
-    def on_books(self, books: Sequence[Book]) -> None:
+    def on_books(self, books: Sequence[OrderBook]) -> None:
         """Take note of the best prices of this moment, which say what trading at the market costs."""
         ...
 

@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.unknown import Reading, Unknown
 
 TRADES_SHOWN = 10
@@ -182,7 +182,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     at: int
     product: Product
-    state: DeskState
+    state: TradingState
     equity: Decimal
     symbols: tuple[SymbolView, ...]
     wake: tuple[WakeReason, ...]

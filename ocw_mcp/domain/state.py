@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 
-class DeskState(StrEnum):
+class TradingState(StrEnum):
     """What the desk may do. Stops stay in every state, and what lowers risk passes in every state."""
 
     ACTIVE = "ACTIVE"

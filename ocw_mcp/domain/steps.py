@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
-from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.asks import CallerRequest, SubmitRequest
+from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.market import Frame
@@ -115,7 +115,7 @@ class Record(msgspec.Struct, frozen=True):
 class Send(msgspec.Struct, frozen=True):
     """Commit the journal, then hand the order to the venue; where the disk takes nothing, only one that lowers risk."""
 
-    approved: ApprovedOrder
+    cleared: ClearedOrder
 
 
 class Cancel(msgspec.Struct, frozen=True):

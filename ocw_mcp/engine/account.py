@@ -19,11 +19,11 @@ from ocw_mcp.domain.events import (
 )
 from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.snapshot import TRADES_SHOWN, TradeView
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
+from ocw_mcp.domain.text import cents, moment, said
 from ocw_mcp.domain.time import SECOND, next_midnight, utc_day
-from ocw_mcp.domain.words import cents, moment, said
 from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.out import Out
+from ocw_mcp.engine.effect_buffer import EffectBuffer
 
 DAY_TIMER = "day"
 TOLD_KEPT = 512
@@ -74,7 +74,7 @@ class AccountState(msgspec.Struct):
     ledger: LedgerState
     day: DayState
     day_ends: int
-    desk_state: DeskState
+    trading_state: TradingState
     version: int
     drawdown: DrawdownState
     activity: ActivityState
@@ -89,15 +89,15 @@ class AccountState(msgspec.Struct):
 class Account:
     """One account. `version` counts every change of what it holds."""
 
-    def __init__(self, config: EngineConfig, out: Out) -> None:
-        self._out = out
+    def __init__(self, config: EngineConfig, effects: EffectBuffer) -> None:
+        self._effects = effects
         self.ledger = Ledger(config.start_equity)
         self.day = DailyLoss(config.policies.daily_loss)
         self.day_ends = 0
         """The midnight (ms) with which the day under way ends."""
         self._policies = config.policies
         self._slack_ms = config.policies.data.slack_s * SECOND
-        self.desk_state = DeskState.ACTIVE
+        self.trading_state = TradingState.ACTIVE
         self.lowered: Lowered | None = None
         """None while the desk is ACTIVE."""
         self.version = 0
@@ -107,7 +107,7 @@ class Account:
         """The last closed ones, oldest first."""
         self.funded_until: dict[str, int] = {}
         """The stamp (ms) of each symbol's last funding."""
-        self._told: list[str] = []
+        self._operator: list[str] = []
         self._just_paused = False
         self.opened: dict[str, Opened] = {}
         """By symbol, until whoever opened it is done with it."""
@@ -125,8 +125,8 @@ class Account:
         self.day.open(day, equity)
         self.activity.open_day()
         self.day_ends = next_midnight(at)
-        self._out.record(DayOpened(day, equity))
-        self._out.set_timer(DAY_TIMER, self.day_ends + self._slack_ms)
+        self._effects.record(DayOpened(day, equity))
+        self._effects.set_timer(DAY_TIMER, self.day_ends + self._slack_ms)
 
     def watch(self) -> str:
         """Follow equity after prices or holdings moved; why entries have to be cancelled, when that reached a limit."""
@@ -134,11 +134,11 @@ class Account:
         why = "too many trades lost in a row" if self._just_paused else ""
         self._just_paused = False
         if self.drawdown.passes(equity):
-            self._out.record(DrawdownReached(equity, self.drawdown.state.watched))
+            self._effects.record(DrawdownReached(equity, self.drawdown.state.watched))
             why = "the drawdown limit is reached"
-            self.go(DeskState.HALTED, why)
+            self.go(TradingState.HALTED, why)
         if self.day.watch(equity):
-            self._out.record(DailyLossReached(self.day.today.day, equity, self.day.today.floor))
+            self._effects.record(DailyLossReached(self.day.today.day, equity, self.day.today.floor))
             why = why or "the daily loss limit is reached"
         if self.activity.state.fees_today >= self._policies.pace.max_fees * self.day.today.opening > 0:
             why = why or "today's fees have reached their limit"
@@ -148,7 +148,7 @@ class Account:
         """Note a closed trade, which may have been one loss too many in a row."""
         self.trades.append(trade)
         if self.activity.closed(trade.symbol, trade.pnl, trade.closed_at):
-            self._out.record(EntriesPaused(self.activity.state.paused_until))
+            self._effects.record(EntriesPaused(self.activity.state.paused_until))
             self._just_paused = True
 
     def done_with(self, symbol: str, principal: str) -> None:
@@ -164,7 +164,7 @@ class Account:
     def end(self, symbol: str, last: int) -> None:
         """Note that no candle of a symbol comes after the one that closed at `last` (ms)."""
         self.ended[symbol] = last
-        self._out.record(SymbolEnded(symbol, last))
+        self._effects.record(SymbolEnded(symbol, last))
 
     def transfer(self, amount: Decimal) -> None:
         """Money came (`amount` above 0, quote) or left: what is lost, as a share, is the same after it as before.
@@ -184,16 +184,16 @@ class Account:
 
     def first_time(self, name: str) -> bool:
         """Whether the venue tells this for the first time, as far as anybody remembers."""
-        if name in self._told:
+        if name in self._operator:
             return False
-        self._told = [*self._told[1 - TOLD_KEPT :], name]
+        self._operator = [*self._operator[1 - TOLD_KEPT :], name]
         return True
 
     def resume(self, by: str) -> None:
         """A person lets the desk take new risk again; a fall that would halt it at once is measured anew from here."""
-        if self.desk_state is not DeskState.ACTIVE:
+        if self.trading_state is not TradingState.ACTIVE:
             self.drawdown.resume(self.ledger.equity())
-            self.go(DeskState.ACTIVE, f"resumed by {by}")
+            self.go(TradingState.ACTIVE, f"resumed by {by}")
 
     def fall(self) -> Fall:
         """The fall of equity from the peak that the limit is held against."""
@@ -203,16 +203,16 @@ class Account:
 
     def halt(self, by: str, reason: str) -> None:
         """Somebody halts the desk, for a reason of theirs, if they give one."""
-        if self.desk_state is not DeskState.HALTED:
-            self.go(DeskState.HALTED, f"halted by {by}")
-            self.lowered = Lowered(by, self._out.now, reason)
+        if self.trading_state is not TradingState.HALTED:
+            self.go(TradingState.HALTED, f"halted by {by}")
+            self.lowered = Lowered(by, self._effects.now, reason)
 
-    def go(self, to: DeskState, why: str) -> None:
+    def go(self, to: TradingState, why: str) -> None:
         """Change the desk's state, if it is not there yet."""
-        if self.desk_state is not to:
-            self._out.record(StateChanged(self.desk_state, to, why))
-            self.desk_state = to
-            self.lowered = None if to is DeskState.ACTIVE else Lowered(DESK, self._out.now, why)
+        if self.trading_state is not to:
+            self._effects.record(StateChanged(self.trading_state, to, why))
+            self.trading_state = to
+            self.lowered = None if to is TradingState.ACTIVE else Lowered(DESK, self._effects.now, why)
             self.version += 1
 
     def state(self) -> AccountState:
@@ -221,13 +221,13 @@ class Account:
             self.ledger.state(),
             self.day.today,
             self.day_ends,
-            self.desk_state,
+            self.trading_state,
             self.version,
             self.drawdown.state,
             self.activity.state,
             list(self.trades),
             self.funded_until,
-            self._told,
+            self._operator,
             self.opened,
             self.lowered,
             self.ended,
@@ -238,13 +238,13 @@ class Account:
         self.ledger.restore(state.ledger)
         self.day.today = state.day
         self.day_ends = state.day_ends
-        self.desk_state = state.desk_state
+        self.trading_state = state.trading_state
         self.version = state.version
         self.drawdown.state = state.drawdown
         self.activity.state = state.activity
         self.trades.extend(state.trades)
         self.funded_until = state.funded_until
-        self._told = state.told
+        self._operator = state.told
         self.opened = state.opened
         self.lowered = state.lowered
         self.ended = state.ended

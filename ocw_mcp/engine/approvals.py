@@ -12,9 +12,9 @@ from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.orders import OrderIntent
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.time import SECOND
-from ocw_mcp.engine.answers import token_of
 from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.out import Out
+from ocw_mcp.engine.effect_buffer import EffectBuffer
+from ocw_mcp.engine.idempotency import token_of
 
 APPROVAL_PREFIX = "approval:"
 """Timers that end the wait for an answer, by the approval's id."""
@@ -43,9 +43,9 @@ class ApprovalsState(msgspec.Struct):
 class Approvals:
     """Keeps what waits for a person."""
 
-    def __init__(self, config: EngineConfig, out: Out) -> None:
+    def __init__(self, config: EngineConfig, effects: EffectBuffer) -> None:
         self._policy = config.policies.approval
-        self._out = out
+        self._effects = effects
         self.state = ApprovalsState()
 
     def ask(self, leg: Leg, intent: OrderIntent, now: int) -> Waits | None:
@@ -58,8 +58,8 @@ class Approvals:
         self.state.last += 1
         name, expires_at = f"a{self.state.last}", now + self._policy.answer_s * SECOND
         self.state.waiting[name] = Waiting(leg, intent, expires_at)
-        self._out.record(events.ApprovalAsked(name, intent, intent.quoted, expires_at))
-        self._out.set_timer(APPROVAL_PREFIX + name, expires_at)
+        self._effects.record(events.ApprovalAsked(name, intent, intent.quoted, expires_at))
+        self._effects.set_timer(APPROVAL_PREFIX + name, expires_at)
         return Waits(name, expires_at)
 
     def of(self, principal: str, symbol: str) -> list[str]:
@@ -74,8 +74,8 @@ class Approvals:
         """Let an order wait no more; None where none of that name does."""
         waiting = self.state.waiting.pop(name, None)
         if waiting is not None:
-            self._out.clear_timer(APPROVAL_PREFIX + name)
-            self._out.record(events.ApprovalEnded(name, outcome, by))
+            self._effects.clear_timer(APPROVAL_PREFIX + name)
+            self._effects.record(events.ApprovalEnded(name, outcome, by))
         return waiting
 
 

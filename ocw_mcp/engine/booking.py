@@ -10,10 +10,10 @@ from ocw_mcp.domain.events import FundingBooked, OrderFilled, OutsideFilled, Pos
 from ocw_mcp.domain.orders import Filled, FundingPaid, Order, OutsideFill, Side, Transferred
 from ocw_mcp.domain.snapshot import TradeView
 from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.out import Out
+from ocw_mcp.engine.effect_buffer import EffectBuffer
 
 
-def book_fill(order: Order, fill: Filled, account: Account, out: Out, now: int) -> Booked:
+def book_fill(order: Order, fill: Filled, account: Account, effects: EffectBuffer, now: int) -> Booked:
     """Book a fill that the table of orders has taken, and tell what it did to the position."""
     booked = account.ledger.book(
         order.symbol,
@@ -26,7 +26,7 @@ def book_fill(order: Order, fill: Filled, account: Account, out: Out, now: int) 
         base_fee=fill.base_fee,
     )
     account.activity.filled(fill.quantity * fill.price, fill.fee)
-    out.record(
+    effects.record(
         OrderFilled(
             ref=fill.ref,
             fill_id=fill.fill_id,
@@ -43,18 +43,18 @@ def book_fill(order: Order, fill: Filled, account: Account, out: Out, now: int) 
         )
     )
     if booked.closed is not None:
-        book_trade(booked.closed, order.side, account, out, now)
+        book_trade(booked.closed, order.side, account, effects, now)
     return booked
 
 
-def book_outside_fill(fill: OutsideFill, account: Account, out: Out, now: int) -> Booked | None:
+def book_outside_fill(fill: OutsideFill, account: Account, effects: EffectBuffer, now: int) -> Booked | None:
     """Book a trade that no order of ours made, once; None where it was booked before."""
     if not account.first_time(f"fill {fill.symbol} {fill.fill_id}"):
         return None
     account.version += 1
     booked = account.ledger.book(fill.symbol, fill.side, fill.quantity, fill.price, fill.fee, now)
     account.activity.filled(fill.quantity * fill.price, fill.fee)
-    out.record(
+    effects.record(
         OutsideFilled(
             fill_id=fill.fill_id,
             symbol=fill.symbol,
@@ -69,36 +69,36 @@ def book_outside_fill(fill: OutsideFill, account: Account, out: Out, now: int) -
         )
     )
     if booked.closed is not None:
-        book_trade(booked.closed, fill.side, account, out, now)
+        book_trade(booked.closed, fill.side, account, effects, now)
     return booked
 
 
-def book_transfer(transfer: Transferred, account: Account, out: Out) -> bool:
+def book_transfer(transfer: Transferred, account: Account, effects: EffectBuffer) -> bool:
     """Book money that came or went, once. Whether it was booked."""
     if not account.first_time(f"transfer {transfer.transfer_id}"):
         return False
     account.version += 1
     account.transfer(transfer.amount)
-    out.record(TransferBooked(transfer.transfer_id, transfer.amount, transfer.at))
+    effects.record(TransferBooked(transfer.transfer_id, transfer.amount, transfer.at))
     return True
 
 
-def book_trade(closed: Position, closing: Side, account: Account, out: Out, now: int) -> None:
+def book_trade(closed: Position, closing: Side, account: Account, effects: EffectBuffer, now: int) -> None:
     """Write a closed position down as a trade; `closing` is the side that closed it."""
     mfe, mae = (round(each, 6) for each in closed.excursions())
-    out.record(PositionClosed(closed.symbol, closed.opened_at, closed.pnl, closed.fees, closed.funding, mfe, mae))
+    effects.record(PositionClosed(closed.symbol, closed.opened_at, closed.pnl, closed.fees, closed.funding, mfe, mae))
     side: Literal["long", "short"] = "short" if closing is Side.BUY else "long"
     account.closed(TradeView(closed.symbol, side, closed.opened_at, now, closed.pnl))
 
 
-def book_funding(paid: FundingPaid, account: Account, out: Out) -> bool:
+def book_funding(paid: FundingPaid, account: Account, effects: EffectBuffer) -> bool:
     """Book one settlement, once: a venue may tell it again. Whether it was booked."""
     if paid.at <= account.funded_until.get(paid.symbol, -1):
         return False
     account.funded_until[paid.symbol] = paid.at
     account.version += 1
     account.ledger.fund(paid.symbol, paid.amount)
-    out.record(
+    effects.record(
         FundingBooked(
             symbol=paid.symbol,
             amount=paid.amount,

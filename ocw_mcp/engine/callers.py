@@ -25,21 +25,21 @@ from ocw_mcp.domain.events import CallerAsked, RequestRefused
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.answers import Answer, Latest, token_of
-from ocw_mcp.engine.carrying import Carrier, Terms
+from ocw_mcp.engine.carrying import Carrier, LegTerms
 from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.decisions import Decisions
-from ocw_mcp.engine.desk import Desk
+from ocw_mcp.engine.decisions import DecisionCycle
+from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.entries import check
 from ocw_mcp.engine.guard import Guard
+from ocw_mcp.engine.idempotency import Answer, Latest, token_of
 from ocw_mcp.engine.legs import FLAT
-from ocw_mcp.engine.out import Out
+from ocw_mcp.engine.operator_commands import OperatorCommands
+from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.protection import on_tick
 from ocw_mcp.engine.quotas import Quotas
-from ocw_mcp.engine.told import Told
 
 
 class Callers:
@@ -48,23 +48,23 @@ class Callers:
     def __init__(
         self,
         config: EngineConfig,
-        desk: Desk,
+        manager: OrderManager,
         guard: Guard,
         account: Account,
         carrier: Carrier,
-        decisions: Decisions,
-        told: Told,
-        out: Out,
+        decisions: DecisionCycle,
+        operator: OperatorCommands,
+        effects: EffectBuffer,
     ) -> None:
         self._most_a_minute = config.policies.pace.reductions_per_minute
         self._consent_counts = config.mode == "paper"
-        self._desk = desk
+        self._manager = manager
         self._guard = guard
         self._account = account
         self._carrier = carrier
         self._decisions = decisions
-        self._told = told
-        self._out = out
+        self._operator = operator
+        self._effects = effects
         self.asked_for = Latest[str]()
         """What the latest keys were used for."""
         self._quotas = Quotas(config.policies.callers)
@@ -76,7 +76,7 @@ class Callers:
         key = order_key(request)
         if self.asked_for.get(key) not in (None, substance(request)):
             return Refusal(RefusalCode.KEY_REUSED, limit="what it was first used for", actual="something else")
-        known = self._desk.answers.get(key)
+        known = self._manager.answers.get(key)
         if known is None and self._turned_away is not None and self._turned_away[0] == key:
             return self._turned_away[1]
         return known
@@ -84,7 +84,7 @@ class Callers:
     def take(self, asked: Asked, now: int) -> None:
         """Take a request, unless its key was used before. `answer` tells what came of it."""
         request, key = asked.request, order_key(asked.request)
-        known = self._desk.answers.get(key)
+        known = self._manager.answers.get(key)
         if known is not None and not self._counts_again(request, known):
             return
         who, self._turned_away = token_of(request.principal), None
@@ -92,7 +92,7 @@ class Callers:
             self._turned_away = key, over
             return
         self.asked_for.put(key, substance(request))
-        self._out.record(CallerAsked(request, asked.after_frame))
+        self._effects.record(CallerAsked(request, asked.after_frame))
         if isinstance(request, NoteRequest) or self._done_before(request) is not None:
             self._quotas.noted(who, now)
         answer = self._answer(request, now)
@@ -100,8 +100,8 @@ class Callers:
             self._quotas.refused(who, now)
         if isinstance(answer, Refusal) and not isinstance(request, LegRequest | CloseRequest):
             # A refused leg is journaled as the order that it would have been.
-            self._out.record(RequestRefused(request.key, answer))
-        self._desk.answers.remember(key, answer)
+            self._effects.record(RequestRefused(request.key, answer))
+        self._manager.answers.remember(key, answer)
 
     def _over(self, request: CallerRequest, who: str, now: int) -> Answer | None:
         """What a request is answered that is turned away: its caller spent a quota, and it adds risk or does nothing.
@@ -137,13 +137,13 @@ class Callers:
     def _done_before(self, request: CallerRequest) -> Answer | None:
         """The answer to a request of which everything was done before, so that it is a note like any other."""
         match request:
-            case HaltRequest() if self._account.desk_state is DeskState.HALTED:
+            case HaltRequest() if self._account.trading_state is TradingState.HALTED:
                 return Done()
             case CancelRequest(ref=ref):
                 tracked = self._cancellable(request)
                 return ref if isinstance(tracked, TrackedOrder) and tracked.cancel_requested else None
             case CloseRequest(symbol=symbol) | LegRequest(leg=Leg(symbol=symbol, action=Action.SELL | Action.COVER)):
-                entries = list(self._desk.orders.live(symbol, Purpose.ENTRY))
+                entries = list(self._manager.orders.live(symbol, Purpose.ENTRY))
                 waits = self._account.ledger.quantity(symbol) or not all(each.cancel_requested for each in entries)
                 return entries[0].ref if entries and not waits else None
             case _:
@@ -151,9 +151,9 @@ class Callers:
 
     def _is_idle(self, leg: Leg, principal: str, now: int) -> bool:
         """Whether a leg that adds no risk changes nothing: it takes no entry back, and no exit of it would be sent."""
-        if any(not each.cancel_requested for each in self._desk.orders.live(leg.symbol, Purpose.ENTRY)):
+        if any(not each.cancel_requested for each in self._manager.orders.live(leg.symbol, Purpose.ENTRY)):
             return False
-        refused = leg.malformed or check(leg, self._desk, self._guard, principal, now).refusal is not None
+        refused = leg.malformed or check(leg, self._manager, self._guard, principal, now).refusal is not None
         return bool(refused) or not leg.asks
 
     def _closing(self, symbol: str) -> Leg:
@@ -164,7 +164,7 @@ class Callers:
         """Whether a key that was used is heard again: what keeps risk away is never lost on a key."""
         match request:
             case HaltRequest():
-                return self._account.desk_state is not DeskState.HALTED
+                return self._account.trading_state is not TradingState.HALTED
             case SubmitRequest():
                 # A wake that did not wait for an answer yesterday may be one that does today.
                 return isinstance(known, Refusal)
@@ -174,7 +174,7 @@ class Callers:
     def _answer(self, request: CallerRequest, now: int) -> Answer:
         match request:
             case LegRequest(leg=leg, principal=principal):
-                terms = Terms(request.quantity, request.quoted, request.side)
+                terms = LegTerms(request.quantity, request.quoted, request.side)
                 answer = self._carrier.carry_out(leg, order_key(request), principal, None, now, terms)
                 return answer or Refusal(RefusalCode.NO_ORDER, limit="an order", actual=leg.action)
             case CloseRequest(symbol=symbol):
@@ -188,7 +188,7 @@ class Callers:
             case ProtectionRequest():
                 return self._protect(request, now)
             case HaltRequest():
-                self._told.halt(request.principal, request.why)
+                self._operator.halt(request.principal, request.why)
                 return Done()
             case NoteRequest():
                 # It stands in the journal, and that is all.
@@ -204,12 +204,12 @@ class Callers:
         tracked = self._cancellable(request)
         if isinstance(tracked, Refusal):
             return tracked
-        self._desk.cancel(tracked, f"taken off by {request.principal}")
+        self._manager.cancel(tracked, f"taken off by {request.principal}")
         return request.ref
 
     def _cancellable(self, request: CancelRequest) -> TrackedOrder | Refusal:
         """Return the entry that is to be taken off, or why there is none."""
-        tracked = self._desk.orders.get(request.ref)
+        tracked = self._manager.orders.get(request.ref)
         if tracked is None or not tracked.status.live:
             return Refusal(RefusalCode.NO_ORDER, limit="a live order", actual=_standing(tracked))
         if tracked.purpose is not Purpose.ENTRY:
@@ -225,11 +225,11 @@ class Callers:
     def _unprotectable(self, request: ProtectionRequest, now: int) -> Refusal | None:
         """Return why a position's stop or target stays as it is, or None."""
         symbol = request.symbol
-        view, protection = self._desk.view(symbol, now), self._guard.protections.get(symbol)
+        view, protection = self._manager.view(symbol, now), self._guard.protections.get(symbol)
         if view is None or protection is None or not view.quantity:
             return FLAT
         way = 1 if view.quantity > 0 else -1
-        if self._desk.exit_under_way(symbol):
+        if self._manager.exit_under_way(symbol):
             return Refusal(RefusalCode.EXIT_PENDING, limit="no exit under way", actual="under way")
         most, asked = self._most_a_minute, view.pace.reductions_last_minute
         if asked >= most:

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import msgspec
 
-from ocw_mcp.core import rules
+from ocw_mcp.core import strategy
 from ocw_mcp.core.risk.budget import Budget
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import Done, SubmitRequest, order_key
@@ -20,17 +20,17 @@ from ocw_mcp.domain.snapshot import DecisionRequest, Remark, Snapshot
 from ocw_mcp.domain.steps import DecisionFailed, DecisionReady, DecisionSubmitted
 from ocw_mcp.domain.time import SECOND, iso
 from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.answers import Answer
-from ocw_mcp.engine.carrying import Carrier, Terms
+from ocw_mcp.engine.carrying import Carrier, LegTerms
 from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.out import Out
+from ocw_mcp.engine.effect_buffer import EffectBuffer
+from ocw_mcp.engine.idempotency import Answer
 
 DEADLINE_TIMER = "decision"
 NOTE_KEPT = 500
 """Characters of a note that are kept."""
 
 
-class Talk(msgspec.Struct, frozen=True):
+class SubmittedDecision(msgspec.Struct, frozen=True):
     """A decision that was submitted: whoever did so may correct once what was refused of it."""
 
     request: DecisionRequest
@@ -55,7 +55,7 @@ class DecisionsState(msgspec.Struct):
     last_wake: int = 0
     pending: DecisionRequest | None = None
     note: Remark | None = None
-    talk: Talk | None = None
+    talk: SubmittedDecision | None = None
     idle: int = 0
     """Decisions in a row of which nothing was done."""
     held: DecisionRequest | None = None
@@ -67,7 +67,7 @@ class DecisionsState(msgspec.Struct):
 Settle = Callable[[Decision, str, int], tuple[str, ...]]
 
 
-class Decisions:
+class DecisionCycle:
     """From a wake to orders."""
 
     def __init__(
@@ -75,14 +75,14 @@ class Decisions:
         config: EngineConfig,
         carrier: Carrier,
         account: Account,
-        out: Out,
+        effects: EffectBuffer,
         settle: Settle,
     ) -> None:
         """`settle` takes each decision and its decider, once its legs are carried out; it returns what it refused."""
         self._config = config
         self._carrier = carrier
         self._account = account
-        self._out = out
+        self._effects = effects
         self._settle = settle
         self.budget = Budget(config.policies.budget)
         self.state = DecisionsState()
@@ -93,7 +93,7 @@ class Decisions:
         return self.state.pending is not None or self.floor is not None
 
     @property
-    def floor(self) -> Talk | None:
+    def floor(self) -> SubmittedDecision | None:
         """The decision that was submitted and is not over, if there is one."""
         talk = self.state.talk
         return talk if talk is not None and talk.floor else None
@@ -120,13 +120,13 @@ class Decisions:
         deadline = now + self._config.policies.decision.deadline_s * SECOND
         version, held = self._account.version, self.state.held
         self.state.pending = DecisionRequest(self.state.last_wake, snapshot, deadline, version, held)
-        self._out.record(events.WakeRaised(self.state.last_wake, snapshot.wake))
+        self._effects.record(events.WakeRaised(self.state.last_wake, snapshot.wake))
         until = self.budget.spent_out(now) if self._config.fallback else None
         if until is not None:
             self._spent_out(self.state.pending, until, now)
             return
-        self._out.set_timer(DEADLINE_TIMER, deadline)
-        self._out.ask(self.state.pending)
+        self._effects.set_timer(DEADLINE_TIMER, deadline)
+        self._effects.ask(self.state.pending)
 
     def hear(self, event: DecisionReady | DecisionFailed | DecisionSubmitted, now: int) -> None:
         """Take in what whoever was asked has to say; what it submitted is answered under the key of its request."""
@@ -171,7 +171,7 @@ class Decisions:
         pending, talk, wake_id, who = self.state.pending, self.state.talk, asked.wake_id, asked.principal
         if pending is not None and pending.wake_id == wake_id:
             if not floor:
-                self._out.give_up()
+                self._effects.give_up()
             self._account.decided_anew()
             # Whoever was asked has the snapshot before it, whatever it says of itself.
             tainted = asked.tainted or (floor and self._quotes_others(who))
@@ -179,9 +179,9 @@ class Decisions:
             name = f"wake:{wake_id}"
             refused = self._refused(name, asked.decision)
             accepted = not refused or _passed(asked.decision, refused)
-            self.state.talk = Talk(pending, who, refused, accepted, floor, tainted)
+            self.state.talk = SubmittedDecision(pending, who, refused, accepted, floor, tainted)
             if floor:
-                self._out.set_timer(DEADLINE_TIMER, pending.deadline)
+                self._effects.set_timer(DEADLINE_TIMER, pending.deadline)
             return Done(name, untaken)
         if talk is None or not talk.may_correct(asked, now):
             waits = f"wake {pending.wake_id}" if pending is not None else "no wake waits"
@@ -196,7 +196,7 @@ class Decisions:
         name = f"wake:{wake_id}:again"
         # Whoever has read something once has read it.
         tainted = asked.tainted or talk.tainted
-        self._out.record(events.DecisionCorrected(wake_id, who, asked.decision, thought, cost_usd, tainted))
+        self._effects.record(events.DecisionCorrected(wake_id, who, asked.decision, thought, cost_usd, tainted))
         self._carry_out(asked.decision, name, who, wake_id, now, tainted=tainted)
         refused = self._refused(name, asked.decision)
         left = {*talk.refused}.difference(leg.symbol for leg in asked.decision.legs).union(refused)
@@ -214,11 +214,11 @@ class Decisions:
         """Nobody is to decide any more: what is being decided on is held."""
         pending, talk = self.state.pending, self.floor
         if pending is not None:
-            self._out.give_up()
+            self._effects.give_up()
             waited = now - pending.snapshot.at
             self._take(pending.wake_id, self._config.agent, waited, Decision(cause=why), now, ZERO)
         elif talk is not None:
-            self._out.give_up()
+            self._effects.give_up()
             self._hand_back(talk, why, ZERO)
         # Nothing of it is corrected any more, either.
         self.state.talk = None
@@ -230,7 +230,9 @@ class Decisions:
             self._over(failure.thinking_ms, failure.cause, failure.cost_usd, now)
         elif (pending := self._expected(failure)) is not None:
             if failure.cause.startswith(UNREADABLE):
-                self._out.record(events.Incident(f"no decision could be read from an answer on wake {failure.wake_id}"))
+                self._effects.record(
+                    events.Incident(f"no decision could be read from an answer on wake {failure.wake_id}")
+                )
             if failure.cause.startswith(UNAFFORDABLE):
                 self._tell_spent(self.budget.renewed(now), now)
             self._without(pending, failure.decider, failure.thinking_ms, failure.cause, now, failure.cost_usd)
@@ -241,7 +243,7 @@ class Decisions:
         if asked is None:
             return
         waited = now - asked.snapshot.at
-        self._out.give_up()
+        self._effects.give_up()
         cause = f"deadline: no answer within {waited / SECOND:g}s"
         if pending is not None:
             self._without(pending, self._config.agent, waited, cause, now)
@@ -260,10 +262,10 @@ class Decisions:
         if cause and not talk.accepted:
             self._without(talk.request, talk.principal, thought, cause, now)
 
-    def _hand_back(self, talk: Talk, cause: str, cost_usd: Decimal) -> None:
+    def _hand_back(self, talk: SubmittedDecision, cause: str, cost_usd: Decimal) -> None:
         self.state.talk = None
-        self._out.clear_timer(DEADLINE_TIMER)
-        self._out.record(events.DecisionEnded(talk.request.wake_id, cause, cost_usd))
+        self._effects.clear_timer(DEADLINE_TIMER)
+        self._effects.record(events.DecisionEnded(talk.request.wake_id, cause, cost_usd))
 
     def _spent_out(self, pending: DecisionRequest, until: int, now: int) -> None:
         self._tell_spent(until, now)
@@ -273,7 +275,7 @@ class Decisions:
 
     def _tell_spent(self, until: int, now: int) -> None:
         if self.budget.tells(until):
-            self._out.record(events.BudgetSpent(self.budget.spent(now)[1], until))
+            self._effects.record(events.BudgetSpent(self.budget.spent(now)[1], until))
 
     def _without(
         self, pending: DecisionRequest, agent: str, thinking_ms: int, why: str, now: int, cost_usd: Decimal = ZERO
@@ -286,7 +288,7 @@ class Decisions:
             self._take(pending.wake_id, agent, thinking_ms, Decision(cause=why), now, cost_usd)
             return
         policies = self._config.policies
-        legs = rules.decide(pending.snapshot, policies).legs
+        legs = strategy.decide(pending.snapshot, policies).legs
         if policies.fallback.rules == "manage":
             legs = tuple(leg for leg in legs if not leg.action.adds_risk)
         self._take(pending.wake_id, RULES, thinking_ms, Decision(legs, cause=f"{FALLBACK}{why}"), now, cost_usd)
@@ -296,7 +298,7 @@ class Decisions:
         if pending is not None and pending.wake_id == answer.wake_id:
             return pending
         why = "this wake is not waiting for an answer any more"
-        self._out.record(events.DecisionDiscarded(answer.wake_id, why, answer.cost_usd))
+        self._effects.record(events.DecisionDiscarded(answer.wake_id, why, answer.cost_usd))
         return None
 
     def _take(
@@ -312,10 +314,10 @@ class Decisions:
     ) -> tuple[str, ...]:
         """Take a decision and carry it out; what of it was refused beside its legs, one sentence each."""
         asked, self.state.pending = self.state.pending, None
-        self._out.clear_timer(DEADLINE_TIMER)
-        self._out.record(events.DecisionMade(wake_id, decider, thinking_ms, decision, cost_usd, tainted))
+        self._effects.clear_timer(DEADLINE_TIMER)
+        self._effects.record(events.DecisionMade(wake_id, decider, thinking_ms, decision, cost_usd, tainted))
         if asked is not None and not decision.holds:
-            self._out.keep(wake_id, asked.snapshot)
+            self._effects.keep(wake_id, asked.snapshot)
         self._remember(asked, decider, decision)
         if tainted:
             # What is written after reading others' words may be theirs again: the journal has it, no later wake does.
@@ -334,7 +336,7 @@ class Decisions:
             told = [f"{len(told)} of its conditions and times were not taken"]
         if decision.cause.startswith(UNSENT):
             told.append(f"wake {wake_id} was answered in words, not with decisions_submit: nothing was sent")
-            self._out.record(
+            self._effects.record(
                 events.Incident(f"{decider} wrote its decision on wake {wake_id} as text; nothing was sent")
             )
         # What the rules, a memory or a failure decided between is no word of the model that is yet to read it.
@@ -368,11 +370,11 @@ class Decisions:
         done = any(isinstance(self._carrier.answer(f"{name}:{i}"), OrderRef) for i in range(len(decision.legs)))
         self.state.idle = 0 if done else self.state.idle + 1
         if self.state.idle and self.state.idle % most == 0:
-            self._out.record(events.Incident(f"nothing was done for {self.state.idle} decisions in a row"))
+            self._effects.record(events.Incident(f"nothing was done for {self.state.idle} decisions in a row"))
 
     def _carry_out(self, decision: Decision, name: str, decider: str, wake_id: int, now: int, *, tainted: bool) -> None:
         for index, leg in enumerate(decision.legs):
-            self._carrier.carry_out(leg, f"{name}:{index}", decider, wake_id, now, Terms(tainted=tainted))
+            self._carrier.carry_out(leg, f"{name}:{index}", decider, wake_id, now, LegTerms(tainted=tainted))
 
 
 def _passed(decision: Decision, refused: tuple[str, ...]) -> bool:

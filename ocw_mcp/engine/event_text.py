@@ -27,7 +27,7 @@ from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderIntent, Purpose
 from ocw_mcp.domain.reasons import QUOTING, Refusal
 from ocw_mcp.domain.snapshot import WakeReason
-from ocw_mcp.domain.words import cents, is_name, moment, said, span, usd
+from ocw_mcp.domain.text import cents, is_name, moment, said, span, usd
 
 VENUE, DECIDER, CLIENT = "venue", "decider", "client"
 """Whose words an event can carry. The names of principals and operators are given out by whoever runs the engine."""

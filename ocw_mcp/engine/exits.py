@@ -10,17 +10,17 @@ from typing import Final, NamedTuple, Self
 import msgspec
 
 from ocw_mcp.core.market.market import Market
-from ocw_mcp.core.rules.position_score import PositionScore, score_position
-from ocw_mcp.core.rules.signals import read_signals
+from ocw_mcp.core.strategy.position_score import PositionScore, score_position
+from ocw_mcp.core.strategy.signals import read_signals
 from ocw_mcp.domain.events import ExitDecided, ScoreTaken
 from ocw_mcp.domain.policies import ExitsPolicy
 from ocw_mcp.domain.snapshot import PositionView, Snapshot
 from ocw_mcp.domain.time import HOUR, SECOND
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.desk import Desk
+from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.guard import PRINCIPAL, Guard
-from ocw_mcp.engine.out import Out
+from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.snapshot import positions, take_holdings
 
 LOOK_TIMER: Final = "look"
@@ -40,26 +40,32 @@ class Exits:
     """Closes what the policy does not let anybody hold."""
 
     def __init__(
-        self, config: EngineConfig, market: Market, account: Account, desk: Desk, guard: Guard, out: Out
+        self,
+        config: EngineConfig,
+        market: Market,
+        account: Account,
+        manager: OrderManager,
+        guard: Guard,
+        effects: EffectBuffer,
     ) -> None:
         self._config = config
         self._policies = config.policies
         self._hard = HardExits.of(config.policies.exits)
         self._market = market
         self._account = account
-        self._desk = desk
+        self._manager = manager
         self._guard = guard
-        self._out = out
+        self._effects = effects
         self.state = ExitsState()
 
     def start(self, now: int) -> None:
         """Where time is real, look even when no candle comes."""
-        if self._config.live and LOOK_TIMER not in self._out.timers:
-            self._out.set_timer(LOOK_TIMER, now + LOOK_EVERY_MS)
+        if self._config.live and LOOK_TIMER not in self._effects.timers:
+            self._effects.set_timer(LOOK_TIMER, now + LOOK_EVERY_MS)
 
     def on_timer(self, now: int) -> list[tuple[str, str]]:
         """The timer is due: look, and look again after as long."""
-        self._out.set_timer(LOOK_TIMER, now + LOOK_EVERY_MS)
+        self._effects.set_timer(LOOK_TIMER, now + LOOK_EVERY_MS)
         return self.look(now)
 
     def look(self, now: int) -> list[tuple[str, str]]:
@@ -95,7 +101,7 @@ class Exits:
             before = self.state.bands.get(view.symbol, HOLD)
             bands[view.symbol] = band
             if band != before:
-                self._out.record(ScoreTaken(view.symbol, round(score.total, 4), band, score.worst))
+                self._effects.record(ScoreTaken(view.symbol, round(score.total, 4), band, score.worst))
             worst = score.worst.replace("_", " ")
             if band == EXIT:
                 self._close(view.symbol, "score", f"a score of {score.total:.2f} against it, most of it {worst}", now)
@@ -114,10 +120,10 @@ class Exits:
         return EXIT if score >= policy.exit else REVIEW if score >= policy.review else HOLD
 
     def _close(self, symbol: str, rule: str, why: str, now: int) -> None:
-        if self._desk.closing(symbol) or symbol in self._account.ended:
+        if self._manager.closing(symbol) or symbol in self._account.ended:
             return
-        self._out.record(ExitDecided(symbol, rule, why))
-        self._desk.close(symbol, PRINCIPAL, now)
+        self._effects.record(ExitDecided(symbol, rule, why))
+        self._manager.close(symbol, PRINCIPAL, now)
 
 
 class HardExits(NamedTuple):

@@ -8,12 +8,12 @@ import msgspec
 
 from ocw_mcp.core.orders.ledger import Ledger
 from ocw_mcp.core.orders.table import OrderTable
-from ocw_mcp.core.risk.account import AccountView, Held
+from ocw_mcp.core.risk.account import AccountView, PositionTerms
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import RULES, Purpose, Side
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.quotes import Quote, Quotes
+from ocw_mcp.engine.price_board import PriceBoard, Quote
 
 
 class Reserved(msgspec.Struct):
@@ -25,7 +25,7 @@ class Reserved(msgspec.Struct):
 
 
 def seen_by_risk(
-    symbol: str, now: int, config: EngineConfig, account: Account, quotes: Quotes, orders: OrderTable, quote: Quote
+    symbol: str, now: int, config: EngineConfig, account: Account, prices: PriceBoard, orders: OrderTable, quote: Quote
 ) -> AccountView:
     """The account as the risk officer has to see it for one symbol at its quote."""
     ledger = account.ledger
@@ -36,13 +36,13 @@ def seen_by_risk(
     equity = ledger.equity()
     patterns = config.policies.correlated.symbols
     together = moving_as_one(patterns, ledger, orders) if is_one(symbol, patterns) else {}
-    opened, book = account.opened.get(symbol), quotes.book(symbol, now)
+    opened, book = account.opened.get(symbol), prices.book(symbol, now)
     return AccountView(
         version=account.version,
         now=now,
         mode=config.mode,
         agent=config.agent,
-        state=account.desk_state,
+        state=account.trading_state,
         product=config.product,
         instrument=quote.instrument,
         equity=equity,
@@ -51,8 +51,8 @@ def seen_by_risk(
         symbol_notional=abs(quantity) * quote.price + own.notional,
         price=quote.price,
         # A price that no other follows is stale at once.
-        price_age_ms=quote.age_ms + (quotes.age_limit_ms + 1 if symbol in account.ended else 0),
-        price_age_limit_ms=quotes.age_limit_ms,
+        price_age_ms=quote.age_ms + (prices.age_limit_ms + 1 if symbol in account.ended else 0),
+        price_age_limit_ms=prices.age_limit_ms,
         daily_loss_reached=account.day.today.reached,
         daily_loss=account.day.loss(equity),
         day_opening=account.day.today.opening,
@@ -88,14 +88,14 @@ def reserved_by(orders: OrderTable) -> dict[str, Reserved]:
     return reserved
 
 
-def joined(symbol: str, ledger: Ledger, orders: OrderTable) -> Held | None:
+def joined(symbol: str, ledger: Ledger, orders: OrderTable) -> PositionTerms | None:
     """What an addition to a symbol joins."""
     position = ledger.positions.get(symbol)
     if position is not None:
         lost = max(ZERO, abs(position.cost) / position.leverage - position.margin) / abs(position.quantity)
-        return Held(position.average_price, position.leverage, lost)
+        return PositionTerms(position.average_price, position.leverage, lost)
     first = next(orders.live(symbol, Purpose.ENTRY), None)
-    return Held(first.worst_price, first.order.leverage) if first is not None else None
+    return PositionTerms(first.worst_price, first.order.leverage) if first is not None else None
 
 
 def is_one(symbol: str, patterns: Sequence[str]) -> bool:

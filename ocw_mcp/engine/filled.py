@@ -7,25 +7,25 @@ import msgspec
 
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.core.risk.fills import Beyond, Entered, Remedy
+from ocw_mcp.core.risk.fills import FilledEntry, LimitExcess, Remedy
 from ocw_mcp.domain.events import Incident
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import Filled, Side
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.desk import Change, Desk
+from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.exposure import is_one
-from ocw_mcp.engine.out import Out
+from ocw_mcp.engine.order_manager import Change, OrderManager
 from ocw_mcp.engine.protection import Protection
 
 
 def hold_to_clearing(
     change: Change,
     protections: Mapping[str, Protection],
-    desk: Desk,
+    manager: OrderManager,
     account: Account,
     config: EngineConfig,
-    out: Out,
+    effects: EffectBuffer,
 ) -> None:
     """Compare a fill with what was cleared for its entry: tighten the stop, or note how much of the position may stay.
 
@@ -33,22 +33,22 @@ def hold_to_clearing(
     """
     tracked, fill = change.tracked, change.report
     symbol = tracked.order.symbol
-    protection, view = protections[symbol], desk.view(symbol, out.now)
+    protection, view = protections[symbol], manager.view(symbol, effects.now)
     protection.beyond += change.beyond
     if view is None or not isinstance(fill, Filled) or view.quantity * tracked.order.side.sign <= 0:
         return
     entered = _entered_by(tracked, fill, view, account, protections, config)
-    remedy, held = desk.officer.remedy(entered), abs(view.quantity)
+    remedy, held = manager.officer.remedy(entered), abs(view.quantity)
     if not remedy.excesses:
         return
     for incident in _incidents(symbol, remedy, protection, held):
-        out.record(Incident(incident))
+        effects.record(Incident(incident))
     protection.exceeded += [each.code for each in remedy.excesses if each.code not in protection.exceeded]
     protection.trigger = remedy.stop
     if remedy.most < held:
         protection.most = remedy.most if protection.most is None else min(protection.most, remedy.most)
     if not tracked.order.immediate:
-        desk.cancel(tracked, "its fill exceeds what was cleared")
+        manager.cancel(tracked, "its fill exceeds what was cleared")
 
 
 def shrink(change: Change, protection: Protection | None) -> None:
@@ -66,7 +66,7 @@ def _entered_by(
     account: Account,
     protections: Mapping[str, Protection],
     config: EngineConfig,
-) -> Entered:
+) -> FilledEntry:
     """Return a position after a fill of its entry, as the limits have to see it.
 
     The market is where the fill was, unless a price came later. What the entry has still to trade does not count: where
@@ -92,13 +92,15 @@ def _entered_by(
         for name, each in protections.items()
         if is_one(name, patterns) and (ledger.quantity(name) > ZERO) is long
     ]
-    beyond = Beyond(
+    beyond = LimitExcess(
         order=tracked.beyond,
         position=protection.beyond,
         gross=sum((each.beyond for each in protections.values()), ZERO),
         correlated=sum(together, ZERO),
     )
-    return Entered(tracked.intent, seen, fill.price, protection.trigger, tracked.cost, tracked.cleared_equity, beyond)
+    return FilledEntry(
+        tracked.intent, seen, fill.price, protection.trigger, tracked.cost, tracked.cleared_equity, beyond
+    )
 
 
 def _incidents(symbol: str, remedy: Remedy, protection: Protection, held: Decimal) -> list[str]:

@@ -26,17 +26,17 @@ from ocw_mcp.domain.orders import (
     Rejected,
 )
 from ocw_mcp.domain.reasons import Refusal
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.answers import Answer
 from ocw_mcp.engine.booking import book_outside_fill
 from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.desk import Change, Desk
+from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.filled import hold_to_clearing, shrink
-from ocw_mcp.engine.out import Out
+from ocw_mcp.engine.idempotency import Answer
+from ocw_mcp.engine.order_manager import Change, OrderManager
+from ocw_mcp.engine.price_board import PriceBoard
 from ocw_mcp.engine.protection import Protection, crossed, exit_failed, gone, on_tick, planned
-from ocw_mcp.engine.quotes import Quotes
 
 PRINCIPAL = GUARD
 TIMER_PREFIX = "protect:"
@@ -45,13 +45,15 @@ TIMER_PREFIX = "protect:"
 class Guard:
     """Keeps every position under a stop."""
 
-    def __init__(self, config: EngineConfig, desk: Desk, account: Account, quotes: Quotes, out: Out) -> None:
+    def __init__(
+        self, config: EngineConfig, manager: OrderManager, account: Account, prices: PriceBoard, effects: EffectBuffer
+    ) -> None:
         self._config = config
         self._spot = config.product is Product.SPOT
-        self._desk = desk
+        self._manager = manager
         self._account = account
-        self._quotes = quotes
-        self._out = out
+        self._prices = prices
+        self._effects = effects
         self._farthest_stop = config.policies.stop.max_distance
         self._deadline_ms = config.policies.stop.deadline_s * SECOND
         self.protections: dict[str, Protection] = {}
@@ -61,16 +63,16 @@ class Guard:
     @property
     def instruments(self) -> Mapping[str, Instrument]:
         """The filters of every symbol that had a price."""
-        return self._quotes.instruments
+        return self._prices.instruments
 
     def flatten(self, by: str, now: int) -> None:
         """Close every position at the market, and come back to it until it is flat. Stops stay until then."""
         self.flattening = True
         for symbol in sorted(self._account.ledger.positions):
-            for target in self._desk.orders.live(symbol, Purpose.TARGET):
-                self._desk.cancel(target, "everything is being closed")
-            self._desk.close(symbol, by, now)
-            if not self._desk.closing(symbol):
+            for target in self._manager.orders.live(symbol, Purpose.TARGET):
+                self._manager.cancel(target, "everything is being closed")
+            self._manager.close(symbol, by, now)
+            if not self._manager.closing(symbol):
                 self._come_back(symbol, now)
 
     def resume(self, now: int) -> None:
@@ -80,7 +82,7 @@ class Guard:
         self.flattening = False
         for symbol in sorted(self._account.ledger.positions):
             if self.protections[symbol].protected:
-                self._out.clear_timer(TIMER_PREFIX + symbol)
+                self._effects.clear_timer(TIMER_PREFIX + symbol)
                 self._hold(symbol, now)
 
     def tighten(self, symbol: str, stop: Decimal | None, target: Decimal | None, now: int) -> Answer:
@@ -90,7 +92,7 @@ class Guard:
         """
         protection = self.protections[symbol]
         long = self._account.ledger.quantity(symbol) > 0
-        tick = self._quotes.instruments[symbol].tick
+        tick = self._prices.instruments[symbol].tick
         stop, target = on_tick(stop, target, tick, long=long)
         protection.target = target or protection.target
         if stop is not None:
@@ -98,7 +100,7 @@ class Guard:
         held = self._hold(symbol, now)
         if stop is None and isinstance(held, OrderRef):
             # Where a target was asked for alone, it is the answer; on spot the stop's order takes it along.
-            live = self._desk.orders.live(symbol, Purpose.TARGET)
+            live = self._manager.orders.live(symbol, Purpose.TARGET)
             return next((each.ref for each in live if not each.cancel_requested), held)
         return held
 
@@ -114,7 +116,7 @@ class Guard:
             self._after_stop_report(change, now)
         elif tracked.purpose is Purpose.TARGET and crossed(change.report) and held:
             # The market is at the target or better already, so this is where the position was to be closed.
-            self._desk.close(symbol, PRINCIPAL, now)
+            self._manager.close(symbol, PRINCIPAL, now)
         elif tracked.purpose is Purpose.TARGET and gone(tracked, change.report) and held:
             protection = self.protections[symbol]
             lately = protection.target_retried_at is not None and now - protection.target_retried_at < SECOND
@@ -126,16 +128,16 @@ class Guard:
 
     def on_outside_fill(self, fill: OutsideFill, now: int) -> None:
         """Somebody traded without an order of ours: book it, tell of it, and look after what is left."""
-        booked = book_outside_fill(fill, self._account, self._out, now)
+        booked = book_outside_fill(fill, self._account, self._effects, now)
         if booked is None:
             return
         symbol = fill.symbol
         if fill.cause is not OutsideCause.ENDED:
             what = f"{fill.cause}: {fill.side} {plain(fill.quantity)} {symbol} at {plain(fill.price)}"
-            self._out.record(Incident(what))
+            self._effects.record(Incident(what))
         if fill.cause in (OutsideCause.LIQUIDATION, OutsideCause.DELEVERAGING):
-            self._account.go(DeskState.HALTED, f"{fill.cause} of {symbol}")
-            self._desk.cancel_entries("halted")
+            self._account.go(TradingState.HALTED, f"{fill.cause} of {symbol}")
+            self._manager.cancel_entries("halted")
         if not booked.position or booked.opened:
             self._release(symbol)
         if booked.position:
@@ -152,7 +154,7 @@ class Guard:
         trigger = (ceil_to if long else floor_to)(farthest, self._config.instruments(symbol, float(mark)).tick)
         self.protections[symbol] = Protection(trigger, target=None)
         self._unprotect(symbol, now)
-        self._desk.close(symbol, PRINCIPAL, now)
+        self._manager.close(symbol, PRINCIPAL, now)
 
     def on_timer(self, symbol: str, now: int) -> None:
         """The deadline of an unprotected position: close it. What becomes of the exit tells how to go on.
@@ -164,8 +166,8 @@ class Guard:
         if self.protections[symbol].protected and not self.flattening:
             self._cut(symbol, now)
             return
-        self._desk.close(symbol, PRINCIPAL, now)
-        if not self._desk.exit_under_way(symbol):
+        self._manager.close(symbol, PRINCIPAL, now)
+        if not self._manager.exit_under_way(symbol):
             self._come_back(symbol, now)
 
     def _after_fill(self, change: Change, now: int) -> None:
@@ -179,14 +181,14 @@ class Guard:
             self._release(symbol)
         if tracked.purpose is Purpose.ENTRY and booked.position * tracked.order.side.sign > 0:
             self._plan(tracked)
-            hold_to_clearing(change, self.protections, self._desk, self._account, self._config, self._out)
+            hold_to_clearing(change, self.protections, self._manager, self._account, self._config, self._effects)
             if self._spot:
                 # A stop would lock what has to be sold: it is laid under what stays.
                 self._cut(symbol, now)
             self._cover_anew(symbol, now)
             self._cut(symbol, now)
             if self.flattening:
-                self._desk.close(symbol, PRINCIPAL, now)
+                self._manager.close(symbol, PRINCIPAL, now)
             return
         if symbol not in self.protections:
             # A closing order opened it.
@@ -205,34 +207,34 @@ class Guard:
     def _too_large(self, symbol: str) -> bool:
         """Whether more of a position is held than may stay."""
         most, held = self.protections[symbol].most, abs(self._account.ledger.quantity(symbol))
-        return most is not None and held - most >= self._quotes.instruments[symbol].step
+        return most is not None and held - most >= self._prices.instruments[symbol].step
 
     def _cut(self, symbol: str, now: int) -> None:
         """Sell what is too much of a position, unless an exit is under way: then at its end."""
         protection, held = self.protections[symbol], abs(self._account.ledger.quantity(symbol))
         if not self._too_large(symbol):
             protection.most = None
-        elif protection.most and not (self.flattening or self._desk.exit_under_way(symbol)):
-            self._desk.reduce(symbol, max(held - protection.most, self._desk.least_sold(symbol)), PRINCIPAL, now)
+        elif protection.most and not (self.flattening or self._manager.exit_under_way(symbol)):
+            self._manager.reduce(symbol, max(held - protection.most, self._manager.least_sold(symbol)), PRINCIPAL, now)
         elif not protection.most:
-            self._desk.close(symbol, PRINCIPAL, now)
-        if self._too_large(symbol) and not self._desk.exit_under_way(symbol):
+            self._manager.close(symbol, PRINCIPAL, now)
+        if self._too_large(symbol) and not self._manager.exit_under_way(symbol):
             self._come_back(symbol, now)
 
     def _after_exit(self, symbol: str, now: int) -> None:
         """An exit is over and left something: that has a stop and a target of its own size."""
         protection = self.protections.get(symbol)
-        if protection is None or self.flattening or self._desk.exit_under_way(symbol):
+        if protection is None or self.flattening or self._manager.exit_under_way(symbol):
             return
         self._cut(symbol, now)
-        if self._desk.exit_under_way(symbol):
+        if self._manager.exit_under_way(symbol):
             return
         self._fit(symbol, now)
 
     def _fit(self, symbol: str, now: int) -> None:
         """Have stop and target of a position be as large as it is. On futures the larger stop stays meanwhile."""
-        held = self._desk.to_cover(symbol)
-        stops = [each for each in self._desk.orders.live(symbol, Purpose.STOP) if self._would_cover(each)]
+        held = self._manager.to_cover(symbol)
+        stops = [each for each in self._manager.orders.live(symbol, Purpose.STOP) if self._would_cover(each)]
         if not self._covered(symbol):
             if not self._coming(symbol):
                 self._place_stop(symbol, now)
@@ -244,12 +246,12 @@ class Guard:
     def _plan(self, entry: TrackedOrder) -> None:
         """Set stop and target for what an entry has filled so far; an addition only ever tightens what is there."""
         symbol, long = entry.order.symbol, self._account.ledger.quantity(entry.order.symbol) > 0
-        tick = self._quotes.instruments[symbol].tick
+        tick = self._prices.instruments[symbol].tick
         self.protections[symbol] = planned(self.protections.get(symbol), entry.intent, tick, long=long)
 
     def _hold(self, symbol: str, now: int) -> Answer:
         """Have a position's stop and target stand as they should, and leave them alone where they do."""
-        live = next((each for each in self._desk.orders.live(symbol, Purpose.STOP) if self._covers(each)), None)
+        live = next((each for each in self._manager.orders.live(symbol, Purpose.STOP) if self._covers(each)), None)
         if live is None or (self._spot and live.order.take_at != self.protections[symbol].target):
             return self._place_stop(symbol, now)
         self._place_target(symbol, now)
@@ -257,7 +259,7 @@ class Guard:
 
     def _cover_anew(self, symbol: str, now: int) -> None:
         """Cover what a position has become. An exit on spot needs the balance: what it leaves is the deadline's."""
-        if self._spot and self._desk.closing(symbol):
+        if self._spot and self._manager.closing(symbol):
             self._unprotect(symbol, now)
         else:
             self._place_stop(symbol, now)
@@ -270,10 +272,10 @@ class Guard:
     def _send_stop(self, symbol: str, now: int) -> Answer:
         protection = self.protections[symbol]
         target = protection.target if self._spot and not self.flattening else None
-        intent = self._desk.reduction(symbol, Purpose.STOP, PRINCIPAL, trigger=protection.trigger, target=target)
-        answer = self._desk.submit(intent, now)
+        intent = self._manager.reduction(symbol, Purpose.STOP, PRINCIPAL, trigger=protection.trigger, target=target)
+        answer = self._manager.submit(intent, now)
         if isinstance(answer, Refusal):
-            self._out.record(Incident(f"the stop of {symbol} was refused by the desk itself: {answer}"))
+            self._effects.record(Incident(f"the stop of {symbol} was refused by the desk itself: {answer}"))
         return answer
 
     def _after_stop_report(self, change: Change, now: int) -> None:
@@ -283,7 +285,7 @@ class Guard:
                 self._protected_by(stop, now)
             case Rejected() if crossed(change.report) or self._is_at_target(stop):
                 self._unprotect(symbol, now)
-                self._desk.close(symbol, PRINCIPAL, now)
+                self._manager.close(symbol, PRINCIPAL, now)
             case Rejected() | Canceled():
                 if not self._covered(symbol):
                     self._unprotect(symbol, now)
@@ -298,12 +300,12 @@ class Guard:
         protection.deadline = None
         if not (self.flattening or self._too_large(symbol)):
             # While something is to be sold, the timer is what comes back to it.
-            self._out.clear_timer(TIMER_PREFIX + symbol)
+            self._effects.clear_timer(TIMER_PREFIX + symbol)
         assert stop.order.trigger_price is not None
-        self._out.record(PositionProtected(symbol, stop.ref, stop.order.trigger_price))
-        for other in self._desk.orders.live(symbol, Purpose.STOP):
+        self._effects.record(PositionProtected(symbol, stop.ref, stop.order.trigger_price))
+        for other in self._manager.orders.live(symbol, Purpose.STOP):
             if other.ref != stop.ref:
-                self._desk.cancel(other, f"replaced by {stop.ref}")
+                self._manager.cancel(other, f"replaced by {stop.ref}")
         self._place_target(symbol, now)
 
     def _place_target(self, symbol: str, now: int) -> None:
@@ -311,17 +313,17 @@ class Guard:
         if protection.target is None or self.flattening or self._spot:
             return
         quantity = abs(self._account.ledger.quantity(symbol))
-        live = list(self._desk.orders.live(symbol, Purpose.TARGET))
+        live = list(self._manager.orders.live(symbol, Purpose.TARGET))
         if any(each.order.quantity == quantity and each.order.trigger_price == protection.target for each in live):
             return
         for each in live:
-            self._desk.cancel(each, "the position or its target changed")
-        intent = self._desk.reduction(symbol, Purpose.TARGET, PRINCIPAL, trigger=protection.target)
-        self._desk.submit(intent, now)
+            self._manager.cancel(each, "the position or its target changed")
+        intent = self._manager.reduction(symbol, Purpose.TARGET, PRINCIPAL, trigger=protection.target)
+        self._manager.submit(intent, now)
 
     def _covered(self, symbol: str) -> bool:
         """Whether a stop that the venue has accepted covers the whole position, as tight as it should be."""
-        return any(self._covers(stop) for stop in self._desk.orders.live(symbol, Purpose.STOP))
+        return any(self._covers(stop) for stop in self._manager.orders.live(symbol, Purpose.STOP))
 
     def _covers(self, stop: TrackedOrder) -> bool:
         return stop.status in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED) and self._would_cover(stop)
@@ -334,7 +336,7 @@ class Guard:
         if protection is None or trigger is None or stop.cancel_requested:
             return False
         tight = trigger >= protection.trigger if quantity > 0 else trigger <= protection.trigger
-        return tight and stop.remaining >= self._desk.to_cover(symbol)
+        return tight and stop.remaining >= self._manager.to_cover(symbol)
 
     def _is_at_target(self, stop: TrackedOrder) -> bool:
         """Whether the price is at the target that a stop takes along, or better: spot, which takes neither then."""
@@ -343,10 +345,10 @@ class Guard:
 
     def _coming(self, symbol: str) -> bool:
         """Whether something that will do is on its way: a stop, or on spot an exit, which needs the balance."""
-        stops = self._desk.orders.live(symbol, Purpose.STOP)
+        stops = self._manager.orders.live(symbol, Purpose.STOP)
         if any(each.status is OrderStatus.INTENDED and self._would_cover(each) for each in stops):
             return True
-        return self._spot and self._desk.closing(symbol)
+        return self._spot and self._manager.closing(symbol)
 
     def _unprotect(self, symbol: str, now: int) -> None:
         """Start the deadline, if it is not running."""
@@ -354,8 +356,8 @@ class Guard:
         protection.protected = False
         if protection.deadline is None:
             protection.deadline = now + self._deadline_ms
-            self._out.record(PositionUnprotected(symbol, protection.deadline))
-            self._out.set_timer(TIMER_PREFIX + symbol, protection.deadline)
+            self._effects.record(PositionUnprotected(symbol, protection.deadline))
+            self._effects.set_timer(TIMER_PREFIX + symbol, protection.deadline)
 
     def _exit_failed(self, tracked: TrackedOrder, now: int) -> None:
         symbol = tracked.order.symbol
@@ -364,7 +366,7 @@ class Guard:
         protection = self.protections.get(symbol)
         if protection is None or not protection.protected or self.flattening or self._too_large(symbol):
             insists = protection is None or self.flattening or self._too_large(symbol)
-            self._out.record(Incident(exit_failed(tracked, insists=insists)))
+            self._effects.record(Incident(exit_failed(tracked, insists=insists)))
             self._come_back(symbol, now)
         if self._spot and protection is not None and not self._covered(symbol):
             # Its stop was taken off for the exit.
@@ -382,17 +384,17 @@ class Guard:
 
     def _come_back(self, symbol: str, now: int) -> None:
         """Look at an unprotected position again: at its deadline, or where that is over, after as long once more."""
-        if TIMER_PREFIX + symbol not in self._out.timers:
-            self._out.set_timer(TIMER_PREFIX + symbol, now + self._deadline_ms)
+        if TIMER_PREFIX + symbol not in self._effects.timers:
+            self._effects.set_timer(TIMER_PREFIX + symbol, now + self._deadline_ms)
 
     def _overdue(self, symbol: str) -> bool:
         """Whether an unprotected position is past its deadline, and nothing is on its way to close it."""
         protected = self.protections[symbol].protected and not self.flattening
-        return not (protected or TIMER_PREFIX + symbol in self._out.timers or self._desk.exit_under_way(symbol))
+        return not (protected or TIMER_PREFIX + symbol in self._effects.timers or self._manager.exit_under_way(symbol))
 
     def _release(self, symbol: str) -> None:
         """A flat symbol needs no stop, target or deadline, and what was to be added must not open it anew."""
         self.protections.pop(symbol, None)
-        self._out.clear_timer(TIMER_PREFIX + symbol)
-        for tracked in self._desk.orders.live(symbol):
-            self._desk.cancel(tracked, "the position is flat")
+        self._effects.clear_timer(TIMER_PREFIX + symbol)
+        for tracked in self._manager.orders.live(symbol):
+            self._manager.cancel(tracked, "the position is flat")

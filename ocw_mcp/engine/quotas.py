@@ -9,7 +9,7 @@ from collections import deque
 from ocw_mcp.domain.policies import CallersPolicy
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.time import MINUTE
-from ocw_mcp.engine.answers import CALLERS_KEPT, drop_oldest
+from ocw_mcp.engine.idempotency import CALLERS_KEPT, drop_oldest
 
 
 class Quotas:

@@ -11,7 +11,7 @@ from ocw_mcp.domain.money import ZERO, floor_to, plain
 from ocw_mcp.domain.orders import OrderIntent, OrderType, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.quotes import Quotes
+from ocw_mcp.engine.price_board import PriceBoard
 
 _REDUCES_BY = {
     Purpose.STOP: OrderType.STOP_MARKET,
@@ -23,10 +23,10 @@ _REDUCES_BY = {
 class Reductions:
     """Reads what is held and what is being sold of it."""
 
-    def __init__(self, product: Product, account: Account, quotes: Quotes, orders: OrderTable) -> None:
+    def __init__(self, product: Product, account: Account, prices: PriceBoard, orders: OrderTable) -> None:
         self._spot = product is Product.SPOT
         self._account = account
-        self._quotes = quotes
+        self._prices = prices
         self._orders = orders
 
     def intent(
@@ -82,7 +82,7 @@ class Reductions:
         return self._on_step(symbol, max(ZERO, abs(self._account.ledger.quantity(symbol)) - selling))
 
     def _on_step(self, symbol: str, quantity: Decimal) -> Decimal:
-        instrument = self._quotes.instruments.get(symbol)
+        instrument = self._prices.instruments.get(symbol)
         return quantity if instrument is None else floor_to(quantity, instrument.step)
 
     def least(self, symbol: str) -> Decimal:
@@ -90,7 +90,7 @@ class Reductions:
 
         The exchange takes a reduction of any notional on futures, and on spot none below its smallest.
         """
-        instrument = self._quotes.instruments[symbol]
+        instrument = self._prices.instruments[symbol]
         return smallest(instrument, self._account.ledger.marks[symbol]) if self._spot else instrument.min_quantity
 
     def part(self, symbol: str, quantity: Decimal, account: AccountView) -> Decimal | Refusal:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from ocw_mcp.domain.snapshot import Remark, Snapshot, WakeReason
-from ocw_mcp.domain.words import quotation, untrusted
+from ocw_mcp.domain.text import quotation, untrusted
 
 LONGEST_REMARK: Final = 500
 """Characters of a note or a condition's reason."""

@@ -13,18 +13,18 @@ from ocw_mcp.core.orders.table import OrderTable
 from ocw_mcp.domain.figures import JournalFigures
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Purpose
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.guard import Guard
-from ocw_mcp.engine.tally import Tally
+from ocw_mcp.engine.run_counters import RunCounters
 
 DAYS_FOR_SHARPE = 10
 
 
 def report(
     config: EngineConfig,
-    tally: Tally,
+    counters: RunCounters,
     account: Account,
     gate: GateState,
     figures: JournalFigures,
@@ -45,9 +45,9 @@ def report(
     evaluations = gate.evaluations
     return {
         "symbols": sorted(config.symbols),
-        "candles": tally.candles,
-        "from": tally.first_open_time,
-        "to": tally.last_close_time,
+        "candles": counters.candles,
+        "from": counters.first_open_time,
+        "to": counters.last_close_time,
         "evaluations": evaluations,
         "skip_rate": 1 - gate.woken / evaluations if evaluations else None,
         "skips": dict(sorted(gate.skips.items())),
@@ -57,25 +57,25 @@ def report(
         "orders": figures.orders,
         "fills": figures.fills,
         "refusals": dict(sorted(figures.refusals.items())),
-        "time_in_state": time_in_state(figures.state_changes, tally.first_open_time, tally.last_close_time),
+        "time_in_state": time_in_state(figures.state_changes, counters.first_open_time, counters.last_close_time),
         "holes": figures.holes,
-        "stale_candles": tally.stale_candles,
+        "stale_candles": counters.stale_candles,
         "equity_start": float(start),
         "equity_end": float(end),
         "realised": float(account.ledger.wallet - start),
         "unrealised": float(end - account.ledger.wallet),
-        "positions": _open_positions(account, guard, market, tally.last_close_time),
+        "positions": _open_positions(account, guard, market, counters.last_close_time),
         "orders_waiting": _waiting(orders),
         "ended": [{"symbol": symbol, "last": last} for symbol, last in sorted(account.ended.items())],
         "return": float(end / start - 1),
-        "buy_and_hold": _buy_and_hold(config.symbols, tally, entry_fee),
+        "buy_and_hold": _buy_and_hold(config.symbols, counters, entry_fee),
         "max_drawdown": float(account.drawdown.state.deepest),
         "sharpe": sharpe([float(equity) for _, equity in figures.day_equities]),
         "fees": float(figures.fees),
         "funding": float(figures.funding),
         "thinking_usd": float(figures.thinking_usd),
-        "unprotected_ms": _unprotected_ms(figures, tally.last_close_time),
-        "flags": _flags(config, tally),
+        "unprotected_ms": _unprotected_ms(figures, counters.last_close_time),
+        "flags": _flags(config, counters),
         "fingerprint": fingerprint,
     }
 
@@ -120,16 +120,16 @@ def _waiting(orders: OrderTable | None) -> list[dict[str, Any]]:
     ]
 
 
-def time_in_state(changes: list[tuple[int, DeskState]], since: int | None, until: int | None) -> dict[str, int]:
+def time_in_state(changes: list[tuple[int, TradingState]], since: int | None, until: int | None) -> dict[str, int]:
     """Simulated milliseconds in each state of the desk, zeros included; together they are `until` - `since` (ms).
 
     `changes` tell when (ms) the desk went into which state; it begins ACTIVE. Without a candle no time has passed.
     """
-    spent = {state.value: 0 for state in DeskState}
+    spent = {state.value: 0 for state in TradingState}
     if since is None or until is None:
         return spent
-    state, entered = DeskState.ACTIVE, since
-    for at, after in [*changes, (until, DeskState.ACTIVE)]:
+    state, entered = TradingState.ACTIVE, since
+    for at, after in [*changes, (until, TradingState.ACTIVE)]:
         # A command can come before the first candle has closed, or after the last.
         left = min(max(at, entered), until)
         spent[state.value] += left - entered
@@ -142,17 +142,17 @@ def _unprotected_ms(figures: JournalFigures, until: int | None) -> int:
     return sum(max(0, (until or began if ended is None else ended) - began) for began, ended in figures.unprotected)
 
 
-def _flags(config: EngineConfig, tally: Tally) -> list[str]:
+def _flags(config: EngineConfig, counters: RunCounters) -> list[str]:
     """What the figures stand on that the market did not tell."""
     flags = ["mark=last: the market carries no mark price"]
     if config.product is Product.SPOT:
         return [*flags, "funding=none: spot has none"]
-    if tally.assumed_stamps:
-        counted = ", ".join(f"{count} of {symbol}" for symbol, count in sorted(tally.assumed_stamps.items()))
+    if counters.assumed_stamps:
+        counted = ", ".join(f"{count} of {symbol}" for symbol, count in sorted(counters.assumed_stamps.items()))
         flags.append(
             f"funding=assumed: stamps without a rate in the market: {counted}; long and short paid 0.01% at each"
         )
-    silent = sorted(set(config.symbols) - tally.funded.keys() - tally.assumed_stamps.keys())
+    silent = sorted(set(config.symbols) - counters.funded.keys() - counters.assumed_stamps.keys())
     if silent:
         flags.append(
             f"funding=assumed: the market carries no funding rates of {', '.join(silent)}; long and short pay 0.01% "
@@ -174,12 +174,12 @@ def sharpe(equities: list[float]) -> float | None:
     return mean / deviation * math.sqrt(365) if deviation > 0 else None
 
 
-def _buy_and_hold(symbols: tuple[str, ...], tally: Tally, entry_fee: Decimal) -> float | None:
+def _buy_and_hold(symbols: tuple[str, ...], counters: RunCounters, entry_fee: Decimal) -> float | None:
     """Return of equity split equally over all symbols at their first opening, with the entry fee paid.
 
     The share of a symbol that has no candle yet is still cash.
     """
-    opens, closes = tally.first_opens, tally.last_closes
+    opens, closes = counters.first_opens, counters.last_closes
     if not opens:
         return None
     kept = 1 - float(entry_fee)

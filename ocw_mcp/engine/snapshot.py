@@ -56,7 +56,7 @@ def take_snapshot(
     return Snapshot(
         at=now,
         product=config.product,
-        state=account.desk_state,
+        state=account.trading_state,
         equity=account.ledger.equity(),
         symbols=tuple(
             _symbol(
@@ -104,7 +104,7 @@ def take_holdings(
     return Snapshot(
         at=now,
         product=config.product,
-        state=account.desk_state,
+        state=account.trading_state,
         equity=account.ledger.equity(),
         symbols=tuple(views),
         wake=(),

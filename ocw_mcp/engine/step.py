@@ -33,27 +33,27 @@ from ocw_mcp.domain.steps import (
     TimerFired,
 )
 from ocw_mcp.engine.account import DAY_TIMER, Account
-from ocw_mcp.engine.answers import Answer
 from ocw_mcp.engine.approvals import APPROVAL_PREFIX, Approvals
 from ocw_mcp.engine.booking import book_funding, book_transfer
 from ocw_mcp.engine.callers import Callers
 from ocw_mcp.engine.carrying import Carrier
+from ocw_mcp.engine.checkpoint import ENGINE_FORMAT, EngineState, read_checkpoint, summary
 from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.decisions import DEADLINE_TIMER, Decisions
-from ocw_mcp.engine.desk import CANCEL_PREFIX, EXPIRY_PREFIX, Desk
+from ocw_mcp.engine.decisions import DEADLINE_TIMER, DecisionCycle
+from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.entries import Checked, check
 from ocw_mcp.engine.exits import LOOK_TIMER, Exits
 from ocw_mcp.engine.guard import TIMER_PREFIX, Guard
-from ocw_mcp.engine.hands import Hands
-from ocw_mcp.engine.headroom import headroom
-from ocw_mcp.engine.memory import MEMORY_FORMAT, EngineMemory, read_memory, summary
-from ocw_mcp.engine.out import Out
-from ocw_mcp.engine.quotes import Quotes
+from ocw_mcp.engine.idempotency import Answer
+from ocw_mcp.engine.limit_usage import limit_usage
+from ocw_mcp.engine.manual_control import ManualControl
+from ocw_mcp.engine.operator_commands import OperatorCommands
+from ocw_mcp.engine.order_manager import CANCEL_PREFIX, EXPIRY_PREFIX, OrderManager
+from ocw_mcp.engine.price_board import PriceBoard
 from ocw_mcp.engine.readings import Readings
+from ocw_mcp.engine.run_counters import RunCounters
 from ocw_mcp.engine.snapshot import take_snapshot
-from ocw_mcp.engine.tally import Tally
 from ocw_mcp.engine.timekeeper import Timekeeper
-from ocw_mcp.engine.told import Told
 
 
 class Engine:
@@ -61,24 +61,27 @@ class Engine:
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
-        self._out = Out()
+        self._effects = EffectBuffer()
         self._market = Market(config.interval, config.symbols)
         self._gate = Gate(config.policies.gate, config.interval, config.symbols)
-        self._quotes = Quotes(config, self._market)
+        self._prices = PriceBoard(config, self._market)
         self._readings = Readings(self._market)
-        self.account = Account(config, self._out)
-        self._desk = Desk(config, self.account, self._quotes, self._out)
-        self.guard = Guard(config, self._desk, self.account, self._quotes, self._out)
-        self._exits = Exits(config, self._market, self.account, self._desk, self.guard, self._out)
-        self.approvals = Approvals(config, self._out)
-        self.hands = Hands()
-        self._carrier = Carrier(config.symbols, self._desk, self.guard, self.account, self.approvals, self.hands)
-        self.decisions = Decisions(config, self._carrier, self.account, self._out, self._after_decision)
-        self._told = Told(self._desk, self.guard, self.account, self._carrier, self.decisions, self.hands, self._out)
-        self._callers = Callers(
-            config, self._desk, self.guard, self.account, self._carrier, self.decisions, self._told, self._out
+        self.account = Account(config, self._effects)
+        self._manager = OrderManager(config, self.account, self._prices, self._effects)
+        self.guard = Guard(config, self._manager, self.account, self._prices, self._effects)
+        self._exits = Exits(config, self._market, self.account, self._manager, self.guard, self._effects)
+        self.approvals = Approvals(config, self._effects)
+        self.manual_control = ManualControl()
+        self._carrier = Carrier(
+            config.symbols, self._manager, self.guard, self.account, self.approvals, self.manual_control
         )
-        self.tally = Tally()
+        self.decisions = DecisionCycle(config, self._carrier, self.account, self._effects, self._after_decision)
+        self._operator = OperatorCommands(
+            self._manager, self.guard, self.account, self._carrier, self.decisions, self.manual_control, self._effects
+        )
+        rooms = (self.guard, self.account, self._carrier, self.decisions, self._operator, self._effects)
+        self._callers = Callers(config, self._manager, *rooms)
+        self.counters = RunCounters()
         self._hashes = ("", "")
         self._limits = limits_in_force(config.policies)
         self._time = Timekeeper()
@@ -91,15 +94,15 @@ class Engine:
         if self._hashes != hashes:
             self._hashes = hashes
             policies = self.config.policies
-            self._out.record(PoliciesLoaded(policies.name, self.config.policy_hash, self.config.prompts_hash))
+            self._effects.record(PoliciesLoaded(policies.name, self.config.policy_hash, self.config.prompts_hash))
             # Another daily loss holds for the day under way, and a flat book would not look before it enters.
             self.account.day.hold_to_policy()
             self._watch()
-        for name, at in sorted(self._out.timers.items()):
-            self._out.set_timer(name, at)
+        for name, at in sorted(self._effects.timers.items()):
+            self._effects.set_timer(name, at)
         if (asked := self.decisions.asked) is not None:
-            self._out.ask(asked)
-        return self._out.take()
+            self._effects.ask(asked)
+        return self._effects.take()
 
     def step(self, event: StepEvent, now: int) -> list[Effect]:
         """Take in one event at `now` (ms), and give back what is to be done about it, in order.
@@ -108,8 +111,8 @@ class Engine:
         """
         self.steps += 1
         if why := self._time.move_to(now):
-            self._desk.lower(why)
-        now = self._out.now = self._time.now
+            self._manager.lower(why)
+        now = self._effects.now = self._time.now
         if isinstance(event, Frame):
             self._on_frame(event, now)
         elif isinstance(event, TimerFired):
@@ -117,31 +120,31 @@ class Engine:
         elif isinstance(event, DecisionReady | DecisionFailed | DecisionSubmitted):
             self.decisions.hear(event, now)
         elif isinstance(event, Command):
-            self._told.take(event, now)
+            self._operator.take(event, now)
         elif isinstance(event, Asked):
             self._callers.take(event, now)
         elif why := nonsense(event):
-            self._desk.lower(f"the venue told of {why} ({type(event).__name__}); nothing of it was booked")
+            self._manager.lower(f"the venue told of {why} ({type(event).__name__}); nothing of it was booked")
         elif isinstance(event, FundingPaid):
-            if book_funding(event, self.account, self._out):
-                self.tally.paid(event)
+            if book_funding(event, self.account, self._effects):
+                self.counters.paid(event)
                 self._watch()
         elif isinstance(event, Transferred):
-            if book_transfer(event, self.account, self._out):
+            if book_transfer(event, self.account, self._effects):
                 self._watch()
         elif isinstance(event, OutsideFill):
             self.guard.on_outside_fill(event, now)
             self._watch()
         else:
-            change = self._desk.apply(event, now)
+            change = self._manager.apply(event, now)
             if change is not None:
                 self.guard.react(change, now)
                 self._watch()
-        return self._out.take()
+        return self._effects.take()
 
     def _on_history(self, frame: Frame) -> None:
         """Candles from before the book's beginning warm the indicators and the yardstick up."""
-        self.tally.warmed_until = frame.at
+        self.counters.warmed_until = frame.at
         self._take_derivatives(frame)
         for candle in frame.closed:
             self._warm(candle)
@@ -156,21 +159,21 @@ class Engine:
             self._on_history(frame)
             return
         if why := self._time.compare(frame.at):
-            self._desk.lower(why)
-        if self.tally.began_at is None:
-            self.tally.began_at = now
+            self._manager.lower(why)
+        if self.counters.began_at is None:
+            self.counters.began_at = now
             self.account.open_day(now)
             self._exits.start(now)
         self._take_derivatives(frame)
         for book in frame.books:
-            self._quotes.tell(book)
+            self._prices.tell(book)
         # A candle that closes at midnight is the last of its day; what is decided on it is of the next one.
         if frame.at > self.account.day_ends:
             self.account.open_day(frame.at - 1)
         held = self.account.ledger.positions
         changes: list[tuple[Candle, Closed]] = []
         for candle in frame.closed:
-            if candle.open_time <= self.tally.warmed_until:
+            if candle.open_time <= self.counters.warmed_until:
                 # The first frame of the book closes what opened before it.
                 self._warm(candle)
                 continue
@@ -179,12 +182,12 @@ class Engine:
                 changes.append((candle, change))
         for symbol in frame.ended:
             self.account.end(symbol, frame.at)
-            self._desk.cancel_entries("its market has ended", symbol)
+            self._manager.cancel_entries("its market has ended", symbol)
         if held and frame.closed:
             self._watch()
-            self._look_after_positions(now)
+            self._raise(self._exits.look(now))
         for candle, change in changes:
-            if candle.symbol in self.hands.state.held:
+            if candle.symbol in self.manual_control.state.held:
                 # Nobody is asked about it, and what it does is still part of the yardstick.
                 self._gate.warm(candle.symbol, candle.close, after_hole=change.hole_since is not None)
                 continue
@@ -201,26 +204,26 @@ class Engine:
             self.account.open_day(frame.at)
         if not frame.closed:
             return
-        reasons = self._gate.wake(now, busy=self.decisions.under_way or self.hands.paused)
+        reasons = self._gate.wake(now, busy=self.decisions.under_way or self.manual_control.paused)
         if reasons:
-            self.decisions.ask(self.hands.leave_out(self.snapshot(now, reasons)), now)
+            self.decisions.ask(self.manual_control.leave_out(self.snapshot(now, reasons)), now)
 
     def _take_derivatives(self, frame: Frame) -> None:
         for row in frame.metrics:
             self._market.symbols[row.symbol].derivatives.take(row)
         for funding in frame.funding:
             self._market.symbols[funding.symbol].derivatives.settle(funding)
-            self.tally.settled(funding)
+            self.counters.settled(funding)
 
     def _take(self, candle: Candle) -> Closed | None:
         change = self._market.symbols[candle.symbol].close(candle)
         if change is None:
-            self.tally.stale_candles += 1
+            self.counters.stale_candles += 1
             return None
-        self.tally.closed(candle)
+        self.counters.closed(candle)
         if change.hole_since is not None:
-            self.tally.holes += 1
-            self._out.record(HoleFound(candle.symbol, change.hole_since, candle.open_time))
+            self.counters.holes += 1
+            self._effects.record(HoleFound(candle.symbol, change.hole_since, candle.open_time))
         position = self.account.ledger.positions.get(candle.symbol)
         if position is not None:
             self.account.ledger.mark(candle.symbol, exact(candle.close))
@@ -232,22 +235,19 @@ class Engine:
                 position.see(candle.low, candle.high)
         return change
 
-    def _look_after_positions(self, now: int) -> None:
-        self._raise(self._exits.look(now))
-
     def _raise(self, reasons: list[tuple[str, str]]) -> None:
         """Whoever decides is asked about these, unless a person holds them."""
         for symbol, reason in reasons:
-            if symbol not in self.hands.state.held:
+            if symbol not in self.manual_control.state.held:
                 self._gate.raise_reason(symbol, reason)
 
     def _watch(self) -> None:
         if why := self.account.watch():
-            self._desk.cancel_entries(why)
+            self._manager.cancel_entries(why)
 
     def _on_timer(self, timer: TimerFired, now: int) -> None:
         # It has fired, so it is not set any more; whoever wants it again sets it again.
-        self._out.timers.pop(timer.name, None)
+        self._effects.timers.pop(timer.name, None)
         if timer.name == DAY_TIMER:
             self.account.open_day(now)
         elif timer.name == LOOK_TIMER:
@@ -259,9 +259,9 @@ class Engine:
         elif timer.name.startswith(APPROVAL_PREFIX):
             self._carrier.not_approved(timer.name.removeprefix(APPROVAL_PREFIX), "unanswered", "anybody")
         elif timer.name.startswith(EXPIRY_PREFIX):
-            self._desk.on_expiry(timer.name.removeprefix(EXPIRY_PREFIX))
+            self._manager.on_expiry(timer.name.removeprefix(EXPIRY_PREFIX))
         elif timer.name.startswith(CANCEL_PREFIX):
-            self._desk.on_silence(timer.name.removeprefix(CANCEL_PREFIX))
+            self._manager.on_silence(timer.name.removeprefix(CANCEL_PREFIX))
 
     def _after_decision(self, decision: Decision, decider: str, now: int) -> tuple[str, ...]:
         self._gate.set_timer(now, decision.next_check_s)
@@ -270,31 +270,31 @@ class Engine:
             refused = self._gate.set_conditions(decision.wake_conditions, decider, now, self._readings.read)
             armed = len(decision.wake_conditions) - len(refused)
             refused += decision.unread
-            self._out.record(WakeConditionsSet(self.decisions.state.last_wake, armed, tuple(refused)))
+            self._effects.record(WakeConditionsSet(self.decisions.state.last_wake, armed, tuple(refused)))
         return tuple(refused)
 
     def state(self) -> bytes:
         """All that must survive a restart."""
         return msgspec.msgpack.encode(
-            EngineMemory(
-                format=MEMORY_FORMAT,
+            EngineState(
+                format=ENGINE_FORMAT,
                 market=self._market.state(),
                 gate=self._gate.state(),
                 account=self.account.state(),
-                desk=self._desk.memory(),
+                manager=self._manager.memory(),
                 protections=self.guard.protections,
                 flattening=self.guard.flattening,
                 exits=self._exits.state,
                 decisions=self.decisions.state,
                 budget=self.decisions.budget.state,
-                tally=self.tally,
-                timers=self._out.timers,
-                books=self._quotes.books,
+                counters=self.counters,
+                timers=self._effects.timers,
+                books=self._prices.books,
                 hashes=self._hashes,
-                commands=self._told.taken,
+                commands=self._operator.taken,
                 asked_for=self._callers.asked_for.state(),
                 approvals=self.approvals.state,
-                hands=self.hands.state,
+                manual_control=self.manual_control.state,
                 now=self._time.now,
             )
         )
@@ -304,24 +304,24 @@ class Engine:
 
         Raises ValueError, msgspec's own among them, for a state that another version gave.
         """
-        memory = read_memory(state)
+        memory = read_checkpoint(state)
         self._market.restore(memory.market)
         self._gate.restore(memory.gate)
         self.account.restore(memory.account)
-        self._desk.restore(memory.desk)
+        self._manager.restore(memory.manager)
         self.guard.protections = memory.protections
         self.guard.flattening = memory.flattening
         self._exits.state = memory.exits
         self.decisions.state = memory.decisions
         self.decisions.budget.state = memory.budget
-        self.tally = memory.tally
-        self._out.timers = memory.timers
-        self._quotes.books = memory.books
+        self.counters = memory.counters
+        self._effects.timers = memory.timers
+        self._prices.books = memory.books
         self._hashes = memory.hashes
-        self._told.taken = memory.commands
+        self._operator.taken = memory.commands
         self._callers.asked_for.restore(memory.asked_for)
         self.approvals.state = memory.approvals
-        self.hands.state = memory.hands
+        self.manual_control.state = memory.manual_control
         self._time.now = memory.now
 
     def answer(self, request: CallerRequest) -> Answer | None:
@@ -330,7 +330,7 @@ class Engine:
 
     def answer_under(self, key: str) -> Answer | None:
         """What was answered under a key of the desk's own, such as that of a decision's leg."""
-        return self._desk.answers.get(key)
+        return self._manager.answers.get(key)
 
     def summary(self) -> dict[str, Any]:
         """What `ocw status` shows of this moment, ready for JSON."""
@@ -339,16 +339,18 @@ class Engine:
             self.account,
             self.guard,
             self._gate.counters,
-            self.tally,
-            self.headroom(),
+            self.counters,
+            self.limit_usage(),
             self.approvals.state,
-            self.hands.state,
+            self.manual_control.state,
             self.now,
         )
 
-    def headroom(self) -> list[dict[str, str]]:
+    def limit_usage(self) -> list[dict[str, str]]:
         """How much of each limit is used up at this moment."""
-        return headroom(self.config, self.account, self._quotes, self._desk.orders, self.decisions.budget, self.now)
+        return limit_usage(
+            self.config, self.account, self._prices, self._manager.orders, self.decisions.budget, self.now
+        )
 
     @property
     def now(self) -> int:
@@ -364,7 +366,7 @@ class Engine:
             self.guard,
             wake,
             now,
-            feasible=lambda symbol: self._desk.feasible(symbol, now),
+            feasible=lambda symbol: self._manager.feasible(symbol, now),
             trades=tuple(self.account.trades),
             note=self.decisions.state.note,
             undone=self.decisions.state.undone,
@@ -373,7 +375,7 @@ class Engine:
 
     def check(self, leg: Leg, principal: str, now: int, quantity: Decimal | None = None) -> Checked:
         """What the desk would answer to a leg now; `quantity` (base asset) stands in for its share of equity."""
-        return check(leg, self._desk, self.guard, principal, now, quantity)
+        return check(leg, self._manager, self.guard, principal, now, quantity)
 
     @property
     def market(self) -> Market:
@@ -383,12 +385,12 @@ class Engine:
     @property
     def orders(self) -> OrderTable:
         """The orders, to look at between two steps."""
-        return self._desk.orders
+        return self._manager.orders
 
     @property
     def price_age_limit_ms(self) -> int:
         """How old a price may be for an entry."""
-        return self._quotes.age_limit_ms
+        return self._prices.age_limit_ms
 
     @property
     def gate(self) -> Gate:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.errors import JournalError
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderRef, Rejected
 from ocw_mcp.domain.protocols import Checkpoint, Store
@@ -56,9 +56,9 @@ class Commits:
         if self._waiting >= self._try_at:
             self.commit()
 
-    def refuse(self, approved: ApprovedOrder) -> Rejected:
+    def refuse(self, cleared: ClearedOrder) -> Rejected:
         """The answer to an order that may not be sent, since its intent is not durable; see `answered`."""
-        ref = approved.order.ref
+        ref = cleared.order.ref
         self._owed.add(ref)
         return Rejected(ref, NOT_JOURNALED, "the journal did not take its intent")
 

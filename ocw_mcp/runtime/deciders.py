@@ -2,10 +2,10 @@
 
 import asyncio
 
-from ocw_mcp.core import rules
-from ocw_mcp.core.rules import reckless
+from ocw_mcp.core import strategy
+from ocw_mcp.core.strategy import reckless
 from ocw_mcp.domain.decision import Decision
-from ocw_mcp.domain.errors import HouseRuleError
+from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.domain.orders import ATTACHED
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.snapshot import DecisionRequest
@@ -25,7 +25,7 @@ class RulesDecider:
 
     async def decide(self, request: DecisionRequest) -> Decision:
         """The rules' answer."""
-        return rules.decide(request.snapshot, self._policies)
+        return strategy.decide(request.snapshot, self._policies)
 
 
 class RecklessDecider:
@@ -42,7 +42,7 @@ class RecklessDecider:
         return reckless.decide(request)
 
 
-class AttachedDecides:
+class AttachedDecider:
     """Whoever is attached decides, with `decisions_submit`; nothing comes from here."""
 
     name = ATTACHED
@@ -54,10 +54,10 @@ class AttachedDecides:
     async def decide(self, request: DecisionRequest) -> Decision:
         """Wait; the desk's deadline ends that."""
         await asyncio.Event().wait()
-        raise HouseRuleError("an answer that is waited for elsewhere came from here")
+        raise InvariantError("an answer that is waited for elsewhere came from here")
 
 
-class NobodyDecides:
+class NoDecider:
     """Holds everything: the gate is watched, and nothing is traded."""
 
     name = "none"

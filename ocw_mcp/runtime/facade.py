@@ -19,7 +19,7 @@ from ocw_mcp.domain.policies import Policies, limits_in_force
 from ocw_mcp.domain.protocols import Clock, Store
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.snapshot import IndicatorValues, PositionView, Snapshot, SymbolView
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.symbols import matched
 from ocw_mcp.domain.time import span_name
 from ocw_mcp.engine.account import Lowered
@@ -36,7 +36,7 @@ class Moment(msgspec.Struct, frozen=True):
     """What every answer says of itself. `as_of` in ms; None before the market begins, warming up included."""
 
     mode: str
-    state: DeskState
+    state: TradingState
     as_of: int | None
     age_ms: int | None
     """How old the oldest of the last prices is; None where one has none yet."""
@@ -113,7 +113,7 @@ class PolicyView(msgspec.Struct, frozen=True):
 
     name: str
     hash: str
-    headroom: list[dict[str, str]]
+    limit_usage: list[dict[str, str]]
     limits: tuple[tuple[str, str], ...]
 
 
@@ -160,7 +160,7 @@ class Facade:
     @property
     def begun(self) -> bool:
         """Whether the book's first frame has come."""
-        return self._engine.tally.began_at is not None
+        return self._engine.counters.began_at is not None
 
     @property
     def settled(self) -> bool:
@@ -181,7 +181,7 @@ class Facade:
         behind = self._catching_up()
         return Moment(
             mode=self._mode,
-            state=self._engine.account.desk_state,
+            state=self._engine.account.trading_state,
             as_of=now if ages and self.begun else None,
             age_ms=age,
             source=self._source,
@@ -312,7 +312,7 @@ class Facade:
         config = self._engine.config
         scale = f"{plain(exposure_scale(config.policies.scale))} x position, risk, exposure and correlated limits"
         limits = (*limits_in_force(config.policies), ("scale", scale))
-        return PolicyView(config.policies.name, config.policy_hash, self._engine.headroom(), limits)
+        return PolicyView(config.policies.name, config.policy_hash, self._engine.limit_usage(), limits)
 
     def check(self, leg: Leg, principal: str, quantity: Decimal | None = None) -> Checked:
         """What the desk would answer to a leg now, by the very code of placing it. Raises RequestError."""
@@ -337,7 +337,7 @@ class Facade:
 
     def _agent(self) -> str:
         """Who decides, and what a person keeps from it."""
-        hands = self._engine.hands.state
+        hands = self._engine.manual_control.state
         kept = [f"paused by {hands.paused_by}"] if hands.paused_by else []
         kept += [f"without {', '.join(sorted(hands.held))}"] if hands.held else []
         return "; ".join([self._engine.config.agent, *kept])

@@ -11,13 +11,13 @@ from typing import Literal, TypeVar
 
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.book import Book
+from ocw_mcp.adapters.store.book import StoredBook
 from ocw_mcp.adapters.store.reader import ask_book
 from ocw_mcp.adapters.store.views.days import DayPage, read_day
-from ocw_mcp.adapters.store.views.decisions import Decisions, find_decisions
+from ocw_mcp.adapters.store.views.decisions import DecisionsPage, find_decisions
 from ocw_mcp.adapters.store.views.orders import OrderPage, RefusalPage, page_orders, page_refusals
 from ocw_mcp.adapters.store.views.story import Story, find_story, newest_story
-from ocw_mcp.adapters.store.views.thinking import Thought, find_thoughts
+from ocw_mcp.adapters.store.views.thinking import DecisionCost, find_thoughts
 from ocw_mcp.adapters.store.views.trades import TradePage, TradeSearch, search_trades
 from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.requests import RequestCode, RequestError, day_of
@@ -57,11 +57,11 @@ class History:
         """Orders that did not pass, newest first. Raises RequestError."""
         return await self._ask(lambda db, book: page_refusals(db, limit, before))
 
-    async def decisions(self, limit: int, *, acted: bool = False) -> Decisions:
+    async def decisions(self, limit: int, *, acted: bool = False) -> DecisionsPage:
         """The newest decisions, newest last. Raises RequestError."""
         return await self._ask(lambda db, book: find_decisions(db, book, limit, acted=acted))
 
-    async def thoughts(self, limit: int) -> list[Thought]:
+    async def thoughts(self, limit: int) -> list[DecisionCost]:
         """How the latest decisions were come to, by so many events about them, newest last. Raises RequestError."""
         return await self._ask(lambda db, book: find_thoughts(db, limit))
 
@@ -88,7 +88,7 @@ class History:
             day_of(day)
         return await self._ask(lambda db, book: read_day(db, day, kinds, limit, after))
 
-    async def _ask(self, question: Callable[[Database, Book], _T]) -> _T:
+    async def _ask(self, question: Callable[[Database, StoredBook], _T]) -> _T:
         async with self._turn:
             try:
                 return await asyncio.to_thread(ask_book, self._directory, question)

@@ -10,7 +10,7 @@ from ocw_mcp.domain.asks import PREVIEW_GOOD_FOR_S
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.requests import RequestCode, RequestError
-from ocw_mcp.engine.answers import CALLERS_KEPT, drop_oldest, token_of
+from ocw_mcp.engine.idempotency import CALLERS_KEPT, drop_oldest, token_of
 
 MOST: Final = 32
 """Previews that are kept of one caller."""

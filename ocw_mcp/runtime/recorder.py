@@ -24,7 +24,7 @@ from ocw_mcp.runtime.thinking import Said, given_up_usd, recall
 Listener = Callable[[int, DomainEvent], None]
 
 
-class Recorder:
+class EventRecorder:
     """The journal as the shell sees it."""
 
     def __init__(self, store: Store, after_seq: int, listener: Listener | None = None) -> None:

@@ -22,13 +22,13 @@ from ocw_mcp.domain.protocols import Checkpoint, Clock, CommandBox, Decider, Fee
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.steps import Asked, Command
 from ocw_mcp.domain.time import HOUR
-from ocw_mcp.engine.answers import Answer
+from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.ahead import Ahead
-from ocw_mcp.runtime.answers import sound_request
 from ocw_mcp.runtime.pacing import everything_due, paced
-from ocw_mcp.runtime.recorder import Listener, Recorder
+from ocw_mcp.runtime.recorder import EventRecorder, Listener
 from ocw_mcp.runtime.shell import Shell
+from ocw_mcp.runtime.validation import sound_request
 
 CHECKPOINT_EVERY = 4_096
 """Frames between two checkpoints: at most so many are done again after a crash."""
@@ -64,7 +64,7 @@ class BookRun:
         if saved is not None:
             _restore(engine, venue, saved)
             clock.advance(saved.market_at)
-        recorder = Recorder(store, saved.seq if saved else 0, listener)
+        recorder = EventRecorder(store, saved.seq if saved else 0, listener)
         self._shell = Shell(engine, venue, store, recorder, clock, decider, tell, self._heed)
         self._engine = engine
         self._feed = feed
@@ -166,8 +166,8 @@ class BookRun:
         ahead = self._ahead = Ahead(source)
         while (frame := ahead.taken_early() or await anext(source, None)) is not None:
             if for_ms is not None:
-                tally = self._engine.tally
-                began = tally.began_at if tally.ran_to is None else tally.ran_to
+                counters = self._engine.counters
+                began = counters.began_at if counters.ran_to is None else counters.ran_to
                 if began is not None and frame.at > began + for_ms:
                     self._why = "its time is up"
                     return
@@ -257,7 +257,7 @@ class BookRun:
             self._commands.waiting()
             or self._shell.recorder.reading
             # The run before was killed: this one ends it properly.
-            or self._engine.tally.ran_to != self.cursor
+            or self._engine.counters.ran_to != self.cursor
         ):
             await self._begin(self.cursor, version)
 
@@ -308,7 +308,7 @@ class BookRun:
         if not self._begun:
             return
         self._store.note(self._clock.now(), RunStopped(why))
-        self._engine.tally.ran_to = self.cursor
+        self._engine.counters.ran_to = self.cursor
         self._shell.checkpoint(self.cursor)
         self._shell.commits.last()
 

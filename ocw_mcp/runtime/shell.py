@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
 
-from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.asks import SubmitRequest
+from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.errors import CannotDecideError
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import NOT_JOURNALED, Rejected, VenueReport
@@ -30,13 +30,13 @@ from ocw_mcp.domain.steps import (
     StepEvent,
     TimerFired,
 )
-from ocw_mcp.engine.answers import Answer
+from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.step import Engine
-from ocw_mcp.runtime.answers import sound
 from ocw_mcp.runtime.clock import A_MOMENT_MS
 from ocw_mcp.runtime.commits import Commits
-from ocw_mcp.runtime.recorder import Recorder
+from ocw_mcp.runtime.recorder import EventRecorder
 from ocw_mcp.runtime.thinking import NEVER, Recalled, Said, Submission, Thinking, unheard_end
+from ocw_mcp.runtime.validation import sound
 
 LONGEST_CAUSE = 500
 
@@ -49,7 +49,7 @@ class Shell:
         engine: Engine,
         venue: SimulatedVenue,
         store: Store,
-        recorder: Recorder,
+        recorder: EventRecorder,
         clock: Clock,
         decider: Decider,
         tell: Callable[[str], None],
@@ -236,8 +236,8 @@ class Shell:
                 case Record(event):
                     if self.recorder.record(now, event):
                         self.commits.recorded()
-                case Send(approved):
-                    self._inbox.extend(await self._send(approved, now))
+                case Send(cleared):
+                    self._inbox.extend(await self._send(cleared, now))
                 case Cancel(ref):
                     self.commit()
                     self._inbox.extend(await self.venue.cancel(ref, now))
@@ -264,13 +264,13 @@ class Shell:
         # Whatever is done again is durable already.
         return self.recorder.reading or self.commits.commit()
 
-    async def _send(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+    async def _send(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
         """Send an order whose intent is durable. One that lowers risk goes out in any case: never naked comes first."""
-        if (known := self.recorder.known_unsent(approved.order.ref)) is not None:
+        if (known := self.recorder.known_unsent(cleared.order.ref)) is not None:
             return [known]
-        if self.commit() or approved.order.reduce_only:
-            return await self.venue.submit(approved, now)
-        return [self.commits.refuse(approved)]
+        if self.commit() or cleared.order.reduce_only:
+            return await self.venue.submit(cleared, now)
+        return [self.commits.refuse(cleared)]
 
     async def _give_up(self, now: int) -> None:
         """Wait no longer. What the thinking has cost is told all the same: it counts, answer or not."""

@@ -19,7 +19,7 @@ from ocw_mcp.domain.orders import RULES
 from ocw_mcp.domain.protocols import StoredEvent
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.steps import DecisionFailed, DecisionReady, DecisionSubmitted
-from ocw_mcp.engine.answers import Answer
+from ocw_mcp.engine.idempotency import Answer
 
 NEVER = 1 << 62
 ELSEWHERE = ("deadline: ", "paused by ")

@@ -28,9 +28,9 @@ from ocw_mcp.domain.orders import OrderRef
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.requests import RequestCode, RequestError
-from ocw_mcp.engine.answers import Answer
 from ocw_mcp.engine.approvals import Waiting
 from ocw_mcp.engine.entries import Checked
+from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.previews import Preview, Previews
 
@@ -52,7 +52,7 @@ class Previewed(msgspec.Struct, frozen=True):
         return only_a_person_stops(self.checked)
 
 
-class Awaited(msgspec.Struct, frozen=True):
+class PendingApproval(msgspec.Struct, frozen=True):
     """An order that waits for a person, under the id by which it is approved."""
 
     approval_id: str
@@ -93,11 +93,11 @@ class Trading:
         checked = self._engine.check(found.leg, who, self._clock.now(), found.quantity)
         return found if only_a_person_stops(checked) else None
 
-    def awaited(self, who: str, key: str, preview_id: str) -> Awaited | None:
+    def awaited(self, who: str, key: str, preview_id: str) -> PendingApproval | None:
         """Return what this key has waiting for a person; None where nothing does."""
         answer = self._answered(who, key, preview_id)
         waiting = self._engine.approvals.state.waiting.get(answer.approval_id) if isinstance(answer, Waits) else None
-        return Awaited(answer.approval_id, waiting) if isinstance(answer, Waits) and waiting else None
+        return PendingApproval(answer.approval_id, waiting) if isinstance(answer, Waits) and waiting else None
 
     def first_time(self, approval_id: str) -> bool:
         """Whether nobody in front of a client was asked about this order yet in this process; from now on one was."""

@@ -12,18 +12,25 @@ from mcp.types import CallToolResult
 from pydantic import SecretStr
 
 from ocw_mcp.agent.causes import Cause
-from ocw_mcp.agent.conversation import Conversation, Failed, Held, Outcome, Submitted, Terms
+from ocw_mcp.agent.conversation import (
+    Conversation,
+    ConversationOutcome,
+    ConversationTerms,
+    Failed,
+    NoDecision,
+    Submitted,
+)
 from ocw_mcp.agent.credentials import Credentials
 from ocw_mcp.agent.messages import SdkMessages
 from ocw_mcp.agent.tools import SUBMIT, ToolClient
 from ocw_mcp.domain.protocols import Clock
-from ocw_mcp.loopback.claude.answer import Answer
-from ocw_mcp.loopback.claude.characters import CHARACTERS, Character
-from ocw_mcp.loopback.claude.characters.gateways import EMPTY, ERRORS, USAGE
-from ocw_mcp.loopback.claude.characters.hallucinator import INVENTIONS, a_result
-from ocw_mcp.loopback.claude.dice import Dice
-from ocw_mcp.loopback.claude.request import MessagesRequest
 from ocw_mcp.runtime.clock import LiveClock
+from ocw_mcp.sandbox.claude.answer import ModelAnswer
+from ocw_mcp.sandbox.claude.characters import CHARACTERS, Character
+from ocw_mcp.sandbox.claude.characters.gateways import EMPTY, ERRORS, USAGE
+from ocw_mcp.sandbox.claude.characters.hallucinator import INVENTIONS, a_result
+from ocw_mcp.sandbox.claude.dice import SeededRandom
+from ocw_mcp.sandbox.claude.request import MessagesRequest
 from tests.support.agent import LOOK, REFUSED, SYSTEM, TERMS, FakeDesk, accept
 from tests.support.claude import CONTEXT, KEY, served_claude
 from tests.support.clocks import Waits
@@ -44,9 +51,9 @@ class Stage:
         desk: ToolClient | None = None,
         *,
         context: str = CONTEXT,
-        terms: Terms = TERMS,
+        terms: ConversationTerms = TERMS,
         clock: Clock | None = None,
-    ) -> Outcome:
+    ) -> ConversationOutcome:
         """Hold a conversation about wake 7 with a character."""
         self.character = CHARACTERS[character] if isinstance(character, str) else character
         conversation = Conversation(self.messages, desk or FakeDesk(), clock or Waits(), terms)
@@ -63,7 +70,7 @@ async def stage(*, clock: Clock | None = None, key: str = KEY) -> AsyncIterator[
         await shown[0].messages.close()
 
 
-async def against(character: Character | str, desk: ToolClient | None = None, **more: Any) -> Outcome:
+async def against(character: Character | str, desk: ToolClient | None = None, **more: Any) -> ConversationOutcome:
     """One conversation on a stage of its own."""
     async with stage(clock=more.get("clock"), key=more.pop("key", KEY)) as there:
         return await there.hold(character, desk, **more)
@@ -97,7 +104,7 @@ async def test_a_second_look_in_the_same_decision_reads_the_first_from_the_cache
     assert outcome.usage.written_5m > 900
 
 
-def cause(outcome: Outcome) -> Cause:
+def cause(outcome: ConversationOutcome) -> Cause:
     assert isinstance(outcome.ending, Failed)
     return outcome.ending.trouble.cause
 
@@ -123,7 +130,7 @@ async def test_who_cannot_answer_leaves_a_cause() -> None:
 async def test_an_empty_answer_is_malformed_and_no_hold() -> None:
     async with stage() as there:
         for content in EMPTY:
-            outcome = await there.hold(lambda request, dice, said=content: Answer(wire={"content": said}))  # type: ignore[misc]
+            outcome = await there.hold(lambda request, dice, said=content: ModelAnswer(wire={"content": said}))  # type: ignore[misc]
             assert (cause(outcome), outcome.calls) == (Cause.MALFORMED, 1), content
 
 
@@ -133,7 +140,7 @@ async def test_odd_usage_without_a_stop_reason_is_paid_for_within_bounds() -> No
         for usage in USAGE:
             wire = {"stop_reason": None, "usage": usage}
 
-            def odd(request: MessagesRequest, dice: Dice, wire: dict[str, Any] = wire) -> Answer:
+            def odd(request: MessagesRequest, dice: SeededRandom, wire: dict[str, Any] = wire) -> ModelAnswer:
                 return msgspec.structs.replace(CHARACTERS["trader"](request, dice), wire=wire)
 
             outcome = await there.hold(odd, context=SHORT)
@@ -144,7 +151,7 @@ async def test_odd_usage_without_a_stop_reason_is_paid_for_within_bounds() -> No
 
 async def test_an_error_inside_a_200_leaves_its_cause_and_message() -> None:
     async with stage() as there:
-        came = [await there.hold(lambda request, dice, said=each: Answer(wire=said)) for each in ERRORS]  # type: ignore[misc]
+        came = [await there.hold(lambda request, dice, said=each: ModelAnswer(wire=said)) for each in ERRORS]  # type: ignore[misc]
     assert [(cause(outcome), outcome.calls, bool(outcome.cost_usd)) for outcome in came] == [
         (Cause.OVERLOADED, 2, False),
         (Cause.NO_CREDIT, 1, False),
@@ -156,7 +163,7 @@ async def test_an_error_inside_a_200_leaves_its_cause_and_message() -> None:
 
 
 async def test_an_overload_inside_a_200_is_tried_once_more() -> None:
-    answers = iter([Answer(wire=ERRORS[0])])
+    answers = iter([ModelAnswer(wire=ERRORS[0])])
     outcome = await against(lambda request, dice: next(answers, None) or CHARACTERS["trader"](request, dice))
     assert isinstance(outcome.ending, Submitted)
 
@@ -178,7 +185,7 @@ async def test_whatever_is_invented_the_desk_is_asked_for_nothing_that_it_does_n
             outcome = await there.hold(invention, desk)
             assert {name for name, _ in desk.asked} <= {SUBMIT}, invention
             if invention is a_result:
-                assert isinstance(outcome.ending, Held)
+                assert isinstance(outcome.ending, NoDecision)
             else:
                 assert cause(outcome) in (Cause.TOOL_LOOP, Cause.IMPOSSIBLE, Cause.MALFORMED), invention
 

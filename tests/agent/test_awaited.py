@@ -2,9 +2,9 @@
 
 import asyncio
 
-from ocw_mcp.agent.awaited import Awaited
 from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.messages import Reply, Request
+from ocw_mcp.agent.slow_answers import SlowAnswerNotice
 from ocw_mcp.app.narrator import Narrator
 from ocw_mcp.runtime.clock import SimulatedClock
 from tests.support.agent import Scripted, says
@@ -23,7 +23,7 @@ async def test_an_answer_that_does_not_come_is_told_of_once_with_the_time_it_has
         told.append(line)
         came.set()
 
-    awaited = Awaited(UntilTold(), SimulatedClock(), 108.0, 45.0, Narrator(say).waits, noticeable_s=0)
+    awaited = SlowAnswerNotice(UntilTold(), SimulatedClock(), 108.0, 45.0, Narrator(say).waits, noticeable_s=0)
     await awaited.create(Request(7, 0, {}))
     came.clear()
     await awaited.create(Request(-2, 0, {}))
@@ -35,6 +35,6 @@ async def test_an_answer_that_does_not_come_is_told_of_once_with_the_time_it_has
 
 async def test_an_answer_that_comes_soon_needs_no_word() -> None:
     told: list[str] = []
-    awaited = Awaited(Scripted(says("Nothing.")), SimulatedClock(), 108.0, 45.0, Narrator(told.append).waits)
+    awaited = SlowAnswerNotice(Scripted(says("Nothing.")), SimulatedClock(), 108.0, 45.0, Narrator(told.append).waits)
     await awaited.create(Request(7, 0, {}))
     assert told == []

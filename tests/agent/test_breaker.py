@@ -5,7 +5,7 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.adapters.store.views.thinking import Thought
+from ocw_mcp.adapters.store.views.thinking import DecisionCost
 from ocw_mcp.agent.breaker import FAILURES, OPEN_MS, Breaker
 from ocw_mcp.domain.time import MINUTE
 
@@ -96,7 +96,7 @@ HOW: dict[str, str] = {
 @settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(MINUTE, OPEN_MS // 2), st.sampled_from(sorted(HOW))), max_size=40))
 def test_a_run_that_goes_on_finds_it_as_the_journal_tells(asks: list[tuple[int, str]]) -> None:
-    breaker, now, journal = Breaker(), 0, list[Thought]()
+    breaker, now, journal = Breaker(), 0, list[DecisionCost]()
     for wake, (later, cause) in enumerate(asks):
         now += later
         how = HOW[cause]
@@ -106,12 +106,12 @@ def test_a_run_that_goes_on_finds_it_as_the_journal_tells(asks: list[tuple[int, 
             breaker.succeeded()
         elif how == "failed":
             breaker.failed(now)
-        journal.append(Thought(wake, now + 5_000, 5_000, cause, Decimal(0)))
+        journal.append(DecisionCost(wake, now + 5_000, 5_000, cause, Decimal(0)))
         assert Breaker.recalled(journal).state == breaker.state
 
 
 def test_of_a_breaker_that_opened_before_the_journal_that_is_looked_at_it_is_known_that_it_is_open() -> None:
-    journal = [Thought(wake, NOW, 0, "fallback: BREAKER: too many failed", Decimal(0)) for wake in (1, 2)]
+    journal = [DecisionCost(wake, NOW, 0, "fallback: BREAKER: too many failed", Decimal(0)) for wake in (1, 2)]
     recalled = Breaker.recalled(journal)
     assert not recalled.lets_ask(NOW + OPEN_MS - 1)
     assert recalled.lets_ask(NOW + OPEN_MS)

@@ -11,8 +11,8 @@ from ocw_mcp.agent.caching import (
     LIVES,
     PRIOR_GAPS,
     REMEMBERED,
+    CachePrices,
     Plan,
-    Prices,
     Rhythm,
     plan,
     prefix_cost,
@@ -20,7 +20,7 @@ from ocw_mcp.agent.caching import (
     turn_cost,
 )
 from ocw_mcp.agent.pricing import Ttl
-from ocw_mcp.agent.recording import Recorder, Recording
+from ocw_mcp.agent.recording import CallRecorder, Recording
 from ocw_mcp.domain.time import HOUR, MINUTE, day_begins
 from ocw_mcp.runtime.clock import SimulatedClock
 from tests.support.agent import TERMS, Scripted, held, looks, says
@@ -32,11 +32,15 @@ TTLS: tuple[Ttl | None, ...] = (None, "5m", "1h")
 gaps = st.lists(st.integers(0, 3 * HOUR), min_size=1, max_size=30)
 a_price = st.integers(1, 1_000).map(D)
 prices = st.builds(
-    lambda plain, read, short, long: Prices(plain, read, {"5m": short, "1h": long}), a_price, a_price, a_price, a_price
+    lambda plain, read, short, long: CachePrices(plain, read, {"5m": short, "1h": long}),
+    a_price,
+    a_price,
+    a_price,
+    a_price,
 )
 
 
-def billed(ttl: Ttl | None, between: list[int], calls: int, at: Prices) -> Decimal:
+def billed(ttl: Ttl | None, between: list[int], calls: int, at: CachePrices) -> Decimal:
     """What one token of a prefix costs over decisions with these gaps before them, call by call."""
     bill, there_until = D(0), -1
     now = 0
@@ -54,13 +58,15 @@ def billed(ttl: Ttl | None, between: list[int], calls: int, at: Prices) -> Decim
 
 
 @given(between=gaps.filter(lambda each: each[0] > 0), calls=st.integers(1, 4), at=prices)
-def test_what_is_expected_is_what_the_same_gaps_would_be_billed(between: list[int], calls: int, at: Prices) -> None:
+def test_what_is_expected_is_what_the_same_gaps_would_be_billed(
+    between: list[int], calls: int, at: CachePrices
+) -> None:
     for ttl in TTLS:
         assert abs(prefix_cost(ttl, between, D(calls), at) * len(between) - billed(ttl, between, calls, at)) < D("1e-9")
 
 
 @given(between=gaps, calls=st.integers(10, 40).map(lambda tenths: D(tenths) / 10), at=prices)
-def test_no_other_plan_is_cheaper(between: list[int], calls: Decimal, at: Prices) -> None:
+def test_no_other_plan_is_cheaper(between: list[int], calls: Decimal, at: CachePrices) -> None:
     best = plan(between, calls, at)
     mine = prefix_cost(best.prefix, between, calls, at)
     assert all(mine <= prefix_cost(ttl, between, calls, at) for ttl in TTLS)
@@ -102,7 +108,7 @@ def test_a_model_that_nobody_prices_has_a_plan_all_the_same() -> None:
 
 async def test_a_recording_answers_however_the_prompt_is_cached(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
-    with Recorder(path, Scripted(looks(), says()), SimulatedClock()) as recorder:
+    with CallRecorder(path, Scripted(looks(), says()), SimulatedClock()) as recorder:
         was = await held(recorder)
     recording = Recording.read(path)
     again = await held(recording, terms=msgspec.structs.replace(TERMS, prefix_ttl=None, turns_cached=False))

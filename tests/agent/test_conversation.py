@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.agent.causes import Cause, Trouble
-from ocw_mcp.agent.conversation import Conversation, Failed, Held, Outcome, Submitted
+from ocw_mcp.agent.conversation import Conversation, ConversationOutcome, Failed, NoDecision, Submitted
 from ocw_mcp.agent.messages import Reply, Request
-from ocw_mcp.agent.pricing import Usage, cost
+from ocw_mcp.agent.pricing import TokenUsage, cost
 from ocw_mcp.agent.tools import SUBMIT
 from ocw_mcp.runtime.clock import LiveClock, SimulatedClock
 from tests.support.agent import (
@@ -42,7 +42,7 @@ def refuses(*symbols: str) -> FakeDesk:
     return FakeDesk(lambda leg: REFUSED if leg["symbol"] in symbols else accept(leg))
 
 
-def cause(outcome: Outcome) -> Cause:
+def cause(outcome: ConversationOutcome) -> Cause:
     assert isinstance(outcome.ending, Failed)
     return outcome.ending.trouble.cause
 
@@ -56,7 +56,7 @@ async def test_a_decision_that_is_taken_whole_ends_the_conversation() -> None:
         ("SOLUSDT", "accepted"),
     ]
     assert (outcome.calls, outcome.tools) == (2, (LOOK, SUBMIT))
-    assert outcome.usage == Usage(plain=200, output=20)
+    assert outcome.usage == TokenUsage(plain=200, output=20)
     assert outcome.cost_usd == cost(outcome.usage, MODEL, 0)
     assert len(model.asked) == 2
 
@@ -123,7 +123,7 @@ async def test_what_the_last_look_brings_is_not_cached_since_hardly_anything_fol
 
 async def test_a_turn_that_ends_without_a_decision_is_a_hold_of_the_models() -> None:
     outcome = await held(Scripted(says("I have bought a lot.")))
-    assert outcome.ending == Held("I have bought a lot.")
+    assert outcome.ending == NoDecision("I have bought a lot.")
 
 
 async def test_refused_legs_may_be_corrected_once() -> None:
@@ -268,7 +268,7 @@ class Silent:
 async def test_silence_ends_with_the_time_and_counts_at_its_worst() -> None:
     outcome = await held(Silent(), terms=msgspec.structs.replace(TERMS, timeout_s=0.01), clock=LiveClock())
     assert cause(outcome) is Cause.TIMEOUT
-    assert outcome.cost_usd > cost(Usage(output=TERMS.max_tokens), MODEL, 0)
+    assert outcome.cost_usd > cost(TokenUsage(output=TERMS.max_tokens), MODEL, 0)
 
 
 async def test_what_is_under_way_when_the_desk_gives_up_counts_at_its_worst() -> None:
@@ -279,7 +279,7 @@ async def test_what_is_under_way_when_the_desk_gives_up_counts_at_its_worst() ->
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert conversation.cost_usd > cost(Usage(output=TERMS.max_tokens), MODEL, 0)
+    assert conversation.cost_usd > cost(TokenUsage(output=TERMS.max_tokens), MODEL, 0)
 
 
 async def test_no_call_is_made_whose_worst_is_not_left() -> None:
@@ -289,7 +289,7 @@ async def test_no_call_is_made_whose_worst_is_not_left() -> None:
 
 
 async def test_what_was_spent_counts_for_the_next_call() -> None:
-    dear = msgspec.structs.replace(looks(), usage=Usage(plain=200_000, output=10))
+    dear = msgspec.structs.replace(looks(), usage=TokenUsage(plain=200_000, output=10))
     model = Scripted(dear, submits(BUY))
     assert cause(await held(model)) is Cause.BUDGET
     assert len(model.asked) == 1
@@ -325,7 +325,7 @@ ANSWER: st.SearchStrategy[Any] = st.one_of(
 def test_whatever_a_model_does_the_conversation_ends_and_says_how(answers: list[Any]) -> None:
     desk = FakeDesk()
     outcome = asyncio.run(held(Scripted(*answers), desk))
-    assert isinstance(outcome.ending, Submitted | Held | Failed)
+    assert isinstance(outcome.ending, Submitted | NoDecision | Failed)
     assert outcome.calls <= 2 * (TERMS.tool_rounds + 5)
     assert len(desk.submitted) <= 2
     assert {name for name, _ in desk.asked} <= {LOOK, SUBMIT}

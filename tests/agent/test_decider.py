@@ -14,7 +14,7 @@ from ocw_mcp.agent.messages import Reply, Request
 from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.time import DAY, MINUTE
-from ocw_mcp.doors.mcp.server import build
+from ocw_mcp.interfaces.mcp.server import build
 from tests.support.agent import calls, says
 from tests.support.markets import ListFeed, path
 from tests.support.runs import policies

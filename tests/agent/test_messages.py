@@ -11,8 +11,8 @@ from pydantic import SecretStr
 from ocw_mcp.agent.causes import Cause, Trouble
 from ocw_mcp.agent.credentials import Credentials, credentials
 from ocw_mcp.agent.messages import ModelFacts, Reply, Request, SdkMessages, parsed
-from ocw_mcp.agent.pricing import Usage
-from ocw_mcp.loopback.claude.catalogue import RETIRED
+from ocw_mcp.agent.pricing import TokenUsage
+from ocw_mcp.sandbox.claude.catalogue import RETIRED
 from tests.support.claude import KEY, MODEL, asked, served_claude
 
 SECRET = "plain-looking-secret-1234"
@@ -42,7 +42,7 @@ async def test_a_reply_keeps_every_block_as_it_came(httpx2_mock: respx.MockRoute
     assert isinstance(reply, Reply)
     assert list(reply.content) == WIRE["content"]
     assert (reply.text, reply.calls, reply.stop_reason) == ("No.", (), "end_turn")
-    assert reply.usage == Usage(plain=5, output=3)
+    assert reply.usage == TokenUsage(plain=5, output=3)
     sent = route.calls.last.request
     assert msgspec.json.decode(sent.content) == REQUEST.body
     assert SECRET in sent.headers["authorization"] + sent.headers.get("x-api-key", "")
@@ -112,24 +112,24 @@ def test_what_is_no_message_is_malformed(wire: object) -> None:
     assert trouble.cause is Cause.MALFORMED
 
 
-MOST = Usage(written_1h=len(msgspec.json.encode(REQUEST.body)) + 1_000, output=3)
+MOST = TokenUsage(written_1h=len(msgspec.json.encode(REQUEST.body)) + 1_000, output=3)
 """The most that the prompt can have taken: a token is a byte at least."""
 
 
 @pytest.mark.parametrize(
     ("usage", "counted"),
     [
-        ({"input_tokens": 5.0, "output_tokens": 2.4}, Usage(plain=5, output=3)),
-        ({"input_tokens": "5", "output_tokens": "3"}, Usage(plain=5, output=3)),
-        ({"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}, Usage(plain=9, output=3)),
+        ({"input_tokens": 5.0, "output_tokens": 2.4}, TokenUsage(plain=5, output=3)),
+        ({"input_tokens": "5", "output_tokens": "3"}, TokenUsage(plain=5, output=3)),
+        ({"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}, TokenUsage(plain=9, output=3)),
         (
             {"prompt_tokens": 9, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}},
-            Usage(plain=5, read=4, output=3),
+            TokenUsage(plain=5, read=4, output=3),
         ),
-        ({"inputTokens": 5, "outputTokens": 3, "cacheReadInputTokens": 7}, Usage(plain=5, read=7, output=3)),
+        ({"inputTokens": 5, "outputTokens": 3, "cacheReadInputTokens": 7}, TokenUsage(plain=5, read=7, output=3)),
         (
             {"promptTokenCount": 9, "candidatesTokenCount": 3, "cachedContentTokenCount": 4},
-            Usage(plain=5, read=4, output=3),
+            TokenUsage(plain=5, read=4, output=3),
         ),
         ({"input_tokens": -5, "output_tokens": 3}, MOST),
         ({"input_tokens": 0, "output_tokens": 3}, MOST),
@@ -141,7 +141,7 @@ MOST = Usage(written_1h=len(msgspec.json.encode(REQUEST.body)) + 1_000, output=3
         ({"input_tokens": 5, "output_tokens": 3, "cache_creation": {"ephemeral_5m_input_tokens": -1}}, MOST),
     ],
 )
-def test_usage_in_any_form_is_counted_or_bounded(usage: dict[str, Any], counted: Usage) -> None:
+def test_usage_in_any_form_is_counted_or_bounded(usage: dict[str, Any], counted: TokenUsage) -> None:
     reply = parsed(msgspec.json.encode(WIRE | {"usage": usage}), REQUEST.body)
     assert isinstance(reply, Reply)
     assert reply.usage == counted
@@ -253,15 +253,15 @@ async def test_a_gateway_that_answers_something_else_is_malformed(httpx2_mock: r
 
 
 def test_what_was_written_to_the_cache_without_a_word_on_for_how_long_counts_as_the_dearer() -> None:
-    def usage(**told: object) -> Usage:
+    def usage(**told: object) -> TokenUsage:
         reply = parsed(msgspec.json.encode(WIRE | {"usage": WIRE["usage"] | told}))
         assert isinstance(reply, Reply)
         return reply.usage
 
     split = {"ephemeral_5m_input_tokens": 60, "ephemeral_1h_input_tokens": 40}
-    assert usage(cache_creation_input_tokens=100, cache_creation=split) == Usage(5, 0, 60, 40, 3)
-    assert usage(cache_creation_input_tokens=100) == Usage(5, 0, 0, 100, 3)
-    assert usage(cache_creation_input_tokens=None, cache_read_input_tokens=9, cache_creation=None) == Usage(
+    assert usage(cache_creation_input_tokens=100, cache_creation=split) == TokenUsage(5, 0, 60, 40, 3)
+    assert usage(cache_creation_input_tokens=100) == TokenUsage(5, 0, 0, 100, 3)
+    assert usage(cache_creation_input_tokens=None, cache_read_input_tokens=9, cache_creation=None) == TokenUsage(
         5, 9, output=3
     )
 

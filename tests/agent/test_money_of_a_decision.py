@@ -10,10 +10,10 @@ import pytest
 
 from ocw_mcp.agent.breaker import FAILURES, OPEN_MS, Breaker
 from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.decider import ClaudeDecider, Desk
+from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
 from ocw_mcp.agent.messages import Messages, Reply, Request
 from ocw_mcp.agent.prompts import compose
-from ocw_mcp.agent.purse import Purse
+from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain.errors import CannotDecideError
 from ocw_mcp.domain.snapshot import DecisionRequest
@@ -39,9 +39,9 @@ class Stuck:
         raise AssertionError("nobody waits for ever")
 
 
-def seated(messages: Messages, purse: Purse, breaker: Breaker | None = None) -> ClaudeDecider:
+def seated(messages: Messages, spending: SpendingLog, breaker: Breaker | None = None) -> ClaudeDecider:
     decider = ClaudeDecider(messages, PROMPTS, POLICIES, SimulatedClock(), MODEL)
-    decider.attach(Desk(FakeDesk(), lambda: (D(0), D(0)), purse=purse, breaker=breaker or Breaker()))
+    decider.attach(EngineAccess(FakeDesk(), lambda: (D(0), D(0)), spending=spending, breaker=breaker or Breaker()))
     return decider
 
 
@@ -60,30 +60,32 @@ async def test_a_call_that_nobody_waited_for_to_its_end_counts_at_its_worst_with
     tmp_path: Path,
 ) -> None:
     stuck = Stuck()
-    await broken_off(seated(stuck, Purse(tmp_path, "abc123")), stuck)
-    resumed = Purse(tmp_path, "abc123")
+    await broken_off(seated(stuck, SpendingLog(tmp_path, "abc123")), stuck)
+    resumed = SpendingLog(tmp_path, "abc123")
     assert resumed.untold_usd > D("0.01")
     lost, decider = resumed.untold_usd, seated(Scripted(says()), resumed)
     await decider.decide(request(1))
     assert decider.cost_usd(1) == decider.outcomes[0].cost_usd + lost
-    assert Purse(tmp_path, "abc123").untold_usd == lost + decider.outcomes[0].cost_usd, "the engine has not booked it"
+    assert SpendingLog(tmp_path, "abc123").untold_usd == lost + decider.outcomes[0].cost_usd, (
+        "the engine has not booked it"
+    )
 
 
 async def test_what_was_spent_and_not_told_leaves_less_for_the_next_decision(tmp_path: Path) -> None:
-    purse = Purse(tmp_path, "abc123")
-    await purse.wrote("memory", POLICIES.budget.usd_per_day)
+    spending = SpendingLog(tmp_path, "abc123")
+    await spending.wrote("memory", POLICIES.budget.usd_per_day)
     model = Scripted(says())
     with pytest.raises(CannotDecideError, match=r"^BUDGET: "):
-        await seated(model, purse).decide(request(1))
+        await seated(model, spending).decide(request(1))
     assert model.asked == []
 
 
 async def test_where_it_cannot_be_written_down_nobody_is_asked(tmp_path: Path) -> None:
-    purse = Purse(tmp_path, "abc123")
+    spending = SpendingLog(tmp_path, "abc123")
     shutil.rmtree(tmp_path)
     model = Scripted(says())
     with pytest.raises(CannotDecideError, match=r"^NOT_KEPT: .*cannot be written"):
-        await seated(model, purse).decide(request(1))
+        await seated(model, spending).decide(request(1))
     assert model.asked == []
 
 
@@ -91,8 +93,8 @@ async def test_a_trial_of_the_half_open_breaker_that_is_broken_off_leaves_it_hal
     breaker, stuck = Breaker(), Stuck()
     for _ in range(FAILURES):
         breaker.failed(-OPEN_MS)
-    await broken_off(seated(stuck, Purse(), breaker), stuck)
+    await broken_off(seated(stuck, SpendingLog(), breaker), stuck)
     answers = Scripted(says())
-    await seated(answers, Purse(), breaker).decide(request(2))
+    await seated(answers, SpendingLog(), breaker).decide(request(2))
     assert len(answers.asked) == 1
     assert msgspec.structs.astuple(breaker.state) == (0, None, False)

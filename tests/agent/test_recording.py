@@ -11,10 +11,10 @@ import pytest
 from pydantic import SecretStr
 
 from ocw_mcp.agent.causes import Cause, Trouble
-from ocw_mcp.agent.conversation import Conversation, Failed, Outcome, Submitted
+from ocw_mcp.agent.conversation import Conversation, ConversationOutcome, Failed, Submitted
 from ocw_mcp.agent.credentials import Credentials
 from ocw_mcp.agent.messages import Messages, Reply, Request
-from ocw_mcp.agent.recording import Missing, Recorder, Recording, Whose
+from ocw_mcp.agent.recording import CallRecorder, Missing, Recording, RecordingOwner
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.runtime.clock import SimulatedClock
 from tests.support.agent import SYSTEM, TERMS, FakeDesk, Scripted, held, looks, says, submits
@@ -26,12 +26,14 @@ SECRET = "plain-looking-secret-1234"
 GIVEN = Credentials("https://gateway.example.org", SecretStr(SECRET))
 
 
-async def recorded(path: Path, *answers: Reply | Trouble, system: str = SYSTEM, context: str = CONTEXT) -> Outcome:
-    with Recorder(path, Scripted(*answers), SimulatedClock(), GIVEN.scrub) as recorder:
+async def recorded(
+    path: Path, *answers: Reply | Trouble, system: str = SYSTEM, context: str = CONTEXT
+) -> ConversationOutcome:
+    with CallRecorder(path, Scripted(*answers), SimulatedClock(), GIVEN.scrub) as recorder:
         return await conversed(recorder, system, context)
 
 
-async def conversed(messages: Messages, system: str = SYSTEM, context: str = CONTEXT) -> Outcome:
+async def conversed(messages: Messages, system: str = SYSTEM, context: str = CONTEXT) -> ConversationOutcome:
     outcome = await Conversation(messages, FakeDesk(), Waits(), TERMS).hold(7, system, context)
     return msgspec.structs.replace(outcome, took_ms=0)
 
@@ -60,7 +62,7 @@ async def test_what_is_given_up_is_recorded_as_too_late(tmp_path: Path) -> None:
 
     path = tmp_path / "decisions.jsonl"
     terms = msgspec.structs.replace(TERMS, timeout_s=0.01)
-    with Recorder(path, Silent(), SimulatedClock()) as recorder:
+    with CallRecorder(path, Silent(), SimulatedClock()) as recorder:
         was = await held(recorder, terms=terms)
     again = await held(Recording.read(path))
     assert isinstance(again.ending, Failed)
@@ -126,7 +128,7 @@ async def test_a_replay_waits_for_nobody_and_tries_again_where_it_was_tried_agai
     path = tmp_path / "decisions.jsonl"
     busy = Trouble(Cause.RATE_LIMITED, "429", retry_after_s=asked_for_s)
     clock = Waits()
-    with Recorder(path, Scripted(busy, submits(BUY)), clock) as recorder:
+    with CallRecorder(path, Scripted(busy, submits(BUY)), clock) as recorder:
         was = await held(recorder, clock=clock)
     assert clock.waited == [1_000 * (asked_for_s or 2)]
     again = await held(Recording.read(path), clock=(replayed := Waits()))
@@ -138,7 +140,7 @@ async def test_a_replay_does_not_try_again_where_it_was_left_at_that(tmp_path: P
     path = tmp_path / "decisions.jsonl"
     await recorded(path, Trouble(Cause.OVERLOADED, "529", retry_after_s=900))
     # As a process leaves it that died while it waited.
-    with Recorder(path, Scripted(Trouble(Cause.SERVER, "500")), SimulatedClock()) as recorder:
+    with CallRecorder(path, Scripted(Trouble(Cause.SERVER, "500")), SimulatedClock()) as recorder:
         await recorder.create(Request(8, 0, {}))
     recording = Recording.read(path)
     for wake, cause in ((7, Cause.OVERLOADED), (8, Cause.SERVER)):
@@ -153,22 +155,22 @@ def test_a_file_that_is_open_to_others_or_cut_off_is_not_gone_on_with(tmp_path: 
     path.write_text("{}")
     path.chmod(0o644)
     with pytest.raises(SettingsError, match="chmod 600"):
-        Recorder(path, Scripted(says()), SimulatedClock())
+        CallRecorder(path, Scripted(says()), SimulatedClock())
     path.chmod(0o600)
     with pytest.raises(SettingsError, match="middle of a line"):
-        Recorder(path, Scripted(says()), SimulatedClock())
+        CallRecorder(path, Scripted(says()), SimulatedClock())
     with pytest.raises(SettingsError, match="cannot be written"):
-        Recorder(tmp_path, Scripted(says()), SimulatedClock())
+        CallRecorder(tmp_path, Scripted(says()), SimulatedClock())
 
 
 async def test_only_a_books_own_run_goes_on_with_its_recording(tmp_path: Path) -> None:
-    path, mine = tmp_path / "decisions.jsonl", Whose("0ffaff", 1_000)
-    with Recorder(path, Scripted(looks(), submits(BUY)), SimulatedClock(), whose=mine) as recorder:
+    path, mine = tmp_path / "decisions.jsonl", RecordingOwner("0ffaff", 1_000)
+    with CallRecorder(path, Scripted(looks(), submits(BUY)), SimulatedClock(), whose=mine) as recorder:
         was = await conversed(recorder)
-    with Recorder(path, Scripted(says()), SimulatedClock(), whose=mine) as recorder:
+    with CallRecorder(path, Scripted(says()), SimulatedClock(), whose=mine) as recorder:
         await recorder.create(Request(8, 0, {}))
     with pytest.raises(SettingsError, match=r"is the recording of another book \(0ffaff, made 1970-01-01T00:00:01Z\)"):
-        Recorder(path, Scripted(says()), SimulatedClock(), whose=Whose("0ffaff", 2_000))
+        CallRecorder(path, Scripted(says()), SimulatedClock(), whose=RecordingOwner("0ffaff", 2_000))
     assert await conversed(Recording.read(path)) == was
 
 
@@ -178,7 +180,7 @@ async def test_a_recording_from_before_books_were_named_is_read_and_not_gone_on_
     path.write_bytes(path.read_bytes().partition(b"\n")[2])
     assert await conversed(Recording.read(path)) == was
     with pytest.raises(SettingsError, match="names no book in its first line"):
-        Recorder(path, Scripted(says()), SimulatedClock())
+        CallRecorder(path, Scripted(says()), SimulatedClock())
 
 
 @pytest.mark.parametrize("text", ["[]\n", "{}\n", "no json\n", '{"wake": 1}\n', "\n"])
@@ -197,7 +199,7 @@ async def test_a_full_disk_ends_the_record_and_not_the_decision(
     def full(file: int, data: bytes) -> int:
         raise OSError(28, "No space left on device")
 
-    with Recorder(tmp_path / "decisions.jsonl", Scripted(looks(), submits(BUY)), SimulatedClock()) as recorder:
+    with CallRecorder(tmp_path / "decisions.jsonl", Scripted(looks(), submits(BUY)), SimulatedClock()) as recorder:
         monkeypatch.setattr("ocw_mcp.agent.recording.os.write", full)
         was = await conversed(recorder)
     assert isinstance(was.ending, Submitted)
@@ -209,4 +211,4 @@ def test_a_pipe_is_neither_read_nor_written(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no file but a pipe"):
         Recording.read(tmp_path / "pipe")
     with pytest.raises(SettingsError, match="no plain file"):
-        Recorder(tmp_path / "pipe", Scripted(), SimulatedClock())
+        CallRecorder(tmp_path / "pipe", Scripted(), SimulatedClock())

@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from ocw_mcp.agent.remembered import LONGEST_MS, remembered
+from ocw_mcp.agent.decision_cache import LONGEST_MS, remembered
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot, WakeReason
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.domain.unknown import Unknown
 from tests.support.views import NOON, RISING, holding, snapshot, view
@@ -62,7 +62,7 @@ def test_what_does_not_matter_changes_nothing(changes: dict[str, Any]) -> None:
         priced(100.0, 49.89),
         priced(Unknown("no candle yet"), 50.0),
         {"symbols": THEN.symbols[:1]},
-        {"state": DeskState.REDUCING},
+        {"state": TradingState.REDUCING},
         {"limits": (("order.max_notional", "2000"),)},
         {"regime": "calm"},
         {"macro": "goldilocks"},

@@ -5,8 +5,8 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from ocw_mcp.agent.budget_throttle import routine, throttled
 from ocw_mcp.agent.causes import Cause
-from ocw_mcp.agent.thinning import routine, thinned
 from ocw_mcp.domain.policies import BudgetPolicy
 from ocw_mcp.domain.snapshot import DecisionRequest, WakeReason
 from tests.support.views import RISING, holding, snapshot, view
@@ -42,7 +42,7 @@ def test_routine_is_what_only_says_that_time_has_passed(
 
 def left_out(today: str, this_month: str = "0") -> list[bool]:
     spent = (D(today), D(this_month))
-    return [thinned(request(wake, ROUTINE), spent, BUDGET, WORST) is not None for wake in (1, 2, 3, 4)]
+    return [throttled(request(wake, ROUTINE), spent, BUDGET, WORST) is not None for wake in (1, 2, 3, 4)]
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ def test_from_four_fifths_of_what_a_day_or_a_month_can_use_every_other_routine_w
 
 def test_an_outlier_is_asked_about_to_the_last_cent() -> None:
     outlier = request(2, WakeReason("BTCUSDT", ("outlier:15m z=+3.1",)))
-    assert thinned(outlier, (D("0.59"), D("10")), BUDGET, WORST) is None
+    assert throttled(outlier, (D("0.59"), D("10")), BUDGET, WORST) is None
 
 
 def test_the_cause_names_the_budget_and_the_share() -> None:
-    trouble = thinned(request(2, ROUTINE), (D("0.52"), D("3")), BUDGET, WORST)
+    trouble = throttled(request(2, ROUTINE), (D("0.52"), D("3")), BUDGET, WORST)
     assert trouble is not None
-    assert trouble.cause is Cause.THINNED
+    assert trouble.cause is Cause.THROTTLED
     assert "budget" in str(trouble)
     assert str(trouble).endswith("0.52 of 0.6 USD of the day is spent, and that is so from 80% of what can be used on")

@@ -6,7 +6,7 @@ import pytest
 
 from ocw_mcp.agent.causes import Cause, Trouble
 from ocw_mcp.agent.messages import Reply
-from ocw_mcp.agent.pricing import Usage
+from ocw_mcp.agent.pricing import TokenUsage
 from ocw_mcp.agent.unsent import unsent
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import UNSENT
@@ -87,7 +87,7 @@ async def test_a_written_decision_holds_and_is_said_to_be_unsent(text: str) -> N
     assert (line in first, line in second) == (False, True)
 
 
-@pytest.mark.parametrize("between", [Trouble(Cause.OVERLOADED), Reply("end_turn", (), Usage(plain=100, output=1))])
+@pytest.mark.parametrize("between", [Trouble(Cause.OVERLOADED), Reply("end_turn", (), TokenUsage(plain=100, output=1))])
 async def test_what_came_to_nothing_is_said_when_the_model_is_next_heard(between: Reply | Trouble) -> None:
     refused = decides(1, conditions=[{"symbol": "DOGE", "metric": "price", "comparison": "gt", "threshold": 1}])
     for first, line in ((says(WRITTEN[0]), "nothing was sent"), (refused, "condition 1 (DOGE price)")):
@@ -113,7 +113,7 @@ async def test_a_decision_by_call_is_no_incident() -> None:
 
 @pytest.mark.parametrize("content", [(), ({"type": "text", "text": " \u200b\n"},), ({"type": "text", "text": None},)])
 async def test_an_empty_answer_leaves_the_wake_to_the_rules(content: tuple[dict[str, Any], ...]) -> None:
-    empty = Reply("end_turn", content, Usage(plain=100, output=1))
+    empty = Reply("end_turn", content, TokenUsage(plain=100, output=1))
     model = ByWake({wake: [empty] for wake in (1, 2, 3)})
     seated = Seated(ListFeed(path([100.0] * 7)), model, policy=WAKES)
     await seated.go()

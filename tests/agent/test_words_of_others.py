@@ -15,18 +15,18 @@ from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.messages import Reply, Request
 from ocw_mcp.app.compose import stamp
 from ocw_mcp.domain import events
-from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.asks import CallerRequest
+from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.orders import ATTACHED, Rejected, VenueReport
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.domain.time import MINUTE
-from ocw_mcp.doors.mcp.server import build
-from ocw_mcp.engine.answers import Answer
-from ocw_mcp.runtime.answers import sound_request
-from ocw_mcp.runtime.deciders import AttachedDecides
+from ocw_mcp.engine.idempotency import Answer
+from ocw_mcp.interfaces.mcp.server import build
+from ocw_mcp.runtime.deciders import AttachedDecider
 from ocw_mcp.runtime.facade import Facade
 from ocw_mcp.runtime.history import History
 from ocw_mcp.runtime.trading import Trading
+from ocw_mcp.runtime.validation import sound_request
 from tests.support.agent import calls, says
 from tests.support.markets import ListFeed, path
 from tests.support.runs import Run, policies
@@ -81,7 +81,7 @@ def market() -> ListFeed:
 
 async def left_by_another(decision: dict[str, Any]) -> MemoryStore:
     """A book on which an attached client has answered the first wake over MCP, as the next process finds it."""
-    first = Run(market(), AttachedDecides(), policy=WAKES, agent=ATTACHED, fallback=True)
+    first = Run(market(), AttachedDecider(), policy=WAKES, agent=ATTACHED, fallback=True)
     await first.go(MINUTE)
 
     async def ask(request: CallerRequest) -> Answer:
@@ -100,7 +100,7 @@ async def left_by_another(decision: dict[str, Any]) -> MemoryStore:
         answer = await client.call_tool("decisions_submit", {"wake": 1, "legs": []} | decision)
     assert not answer.is_error, answer.content
     # The process that goes on from there ends as it should, so that another agent may take the book.
-    again = Run(market(), AttachedDecides(), store=first.store.reopened(), policy=WAKES, agent=ATTACHED, fallback=True)
+    again = Run(market(), AttachedDecider(), store=first.store.reopened(), policy=WAKES, agent=ATTACHED, fallback=True)
     await again.go(MINUTE)
     return again.store.reopened()
 
@@ -228,7 +228,7 @@ class Talkative(Flawed):
         self._text = text
         self._left = entries
 
-    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, approved: ClearedOrder, now: int) -> Sequence[VenueReport]:
         if not self._left:
             return await super().submit(approved, now)
         self._left -= 1

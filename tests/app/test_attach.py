@@ -11,7 +11,7 @@ from ocw_mcp.app import attach
 from ocw_mcp.app.attach import LOG, PAPER, Attachment, Child, agent_of
 from ocw_mcp.app.cli.mcp import alone
 from ocw_mcp.domain.errors import AttachError, SettingsError
-from ocw_mcp.doors.mcp.bridge import Bridge
+from ocw_mcp.interfaces.mcp.bridge import Bridge
 from tests.support.shell import Ocw
 
 HERE = Address("http://127.0.0.1:1", "ocw_here", 1)

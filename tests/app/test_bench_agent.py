@@ -4,7 +4,7 @@ from typing import Any
 
 from ocw_mcp.agent.briefing import Briefing
 from ocw_mcp.agent.messages import Request
-from ocw_mcp.agent.pricing import Usage, cost
+from ocw_mcp.agent.pricing import TokenUsage, cost
 from ocw_mcp.agent.prompts import compose
 from ocw_mcp.app.bench.agent.decisions import PROTOTYPE
 from ocw_mcp.app.bench.agent.stand_in import StandIn, segments
@@ -44,16 +44,16 @@ async def test_tools_and_system_are_written_once_and_read_until_they_are_cold() 
         reply = await model.create(Request(wake, 0, body()))
         bills.append(reply.usage)
     assert bills == [
-        Usage(written_1h=whole - 100, written_5m=100),
-        Usage(read=whole - 100, written_5m=100),
-        Usage(written_1h=whole - 100, written_5m=100),
+        TokenUsage(written_1h=whole - 100, written_5m=100),
+        TokenUsage(read=whole - 100, written_5m=100),
+        TokenUsage(written_1h=whole - 100, written_5m=100),
     ]
 
 
 async def test_without_breakpoints_all_of_it_is_plain() -> None:
     model, request = StandIn(output_tokens=7), body(prefix=None, turns=False)
     reply = await model.create(Request(1, 0, request))
-    assert reply.usage == Usage(plain=sum(segments(request).values()), output=7)
+    assert reply.usage == TokenUsage(plain=sum(segments(request).values()), output=7)
 
 
 async def test_what_the_segments_cost_is_what_the_decision_cost() -> None:
@@ -62,7 +62,7 @@ async def test_what_the_segments_cost_is_what_the_decision_cost() -> None:
     assert outcome.calls == 3
     assert outcome.tools == (LOOK, LOOK)
     by_segment = model.cost_usd(MODEL)
-    assert sum(by_segment.values()) + cost(Usage(output=800), MODEL, 0) == outcome.cost_usd
+    assert sum(by_segment.values()) + cost(TokenUsage(output=800), MODEL, 0) == outcome.cost_usd
     assert all(by_segment[name] > 0 for name in ("tools", "system", "context", "results"))
 
 

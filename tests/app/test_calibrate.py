@@ -9,7 +9,7 @@ import pytest
 
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.feeds.simulated.parameters import JUMP_DOWN, OWN, REGIME_TURNS, VOLUME_ON_VOLATILITY, Personality
-from ocw_mcp.adapters.feeds.simulated.weather import regime_shares, season
+from ocw_mcp.adapters.feeds.simulated.regimes import regime_shares, season
 from ocw_mcp.app.calibrate.archive import Archive, read
 from ocw_mcp.app.calibrate.measures import MEASURES, correlations, derivatives, jumps, volume
 from ocw_mcp.domain.errors import SettingsError

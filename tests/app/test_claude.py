@@ -16,8 +16,8 @@ from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.app import claude
-from ocw_mcp.app.claude import Brain
-from ocw_mcp.app.compose import Book, stamp
+from ocw_mcp.app.claude import ClaudeSetup
+from ocw_mcp.app.compose import WiredRun, stamp
 from ocw_mcp.app.policy_loader import LoadedPrompts, load_policies, load_prompts
 from ocw_mcp.app.serve import facade_of
 from ocw_mcp.app.settings import Settings
@@ -33,15 +33,15 @@ HOURS = 1
 
 @asynccontextmanager
 async def ran(
-    directory: Path, brain: Brain, prompts: LoadedPrompts | None = None
-) -> AsyncIterator[tuple[Book, list[Any]]]:
+    directory: Path, brain: ClaudeSetup, prompts: LoadedPrompts | None = None
+) -> AsyncIterator[tuple[WiredRun, list[Any]]]:
     """A book after some hours of the simulated market, and its events."""
     feed = SimulatedFeed(1)
     store = SqliteStore.open(directory, stamp(feed), book_id="claude", created_at=0)
     with ExitStack() as kept, closing(store):
         policies, texts = load_policies(None), prompts or load_prompts(None)
         thinks = partial(brain.seated, policies, texts, kept)
-        book = Book(feed, "claude", policies, texts, store, CommandFiles(directory), thinks=thinks)
+        book = WiredRun(feed, "claude", policies, texts, store, CommandFiles(directory), thinks=thinks)
         await book.run.unless_stopped(brain.look_at_the_model())
         async with brain.at_work(book.decider, facade_of(book, directory), directory):
             await book.run.run("1", HOURS * HOUR)
@@ -56,7 +56,10 @@ async def test_claude_trades_through_the_sdk_and_a_recorded_run_replays_to_the_s
     tmp_path: Path,
 ) -> None:
     record = tmp_path / "decisions.jsonl"
-    async with served_claude("trader") as url, ran(tmp_path / "live", Brain(settings(url), record)) as (book, told):
+    async with (
+        served_claude("trader") as url,
+        ran(tmp_path / "live", ClaudeSetup(settings(url), record)) as (book, told),
+    ):
         fingerprint = book.store.fingerprint
         made = [each for each in told if isinstance(each, events.DecisionMade)]
     assert {each.decider for each in made} == {"claude"}
@@ -65,7 +68,7 @@ async def test_claude_trades_through_the_sdk_and_a_recorded_run_replays_to_the_s
     assert record.stat().st_mode & 0o777 == 0o600
     assert KEY not in record.read_text()
     assert KEY not in str(told)
-    replaying = Brain(settings(None, None), decisions=record)
+    replaying = ClaudeSetup(settings(None, None), decisions=record)
     async with ran(tmp_path / "again", replaying) as (book, _):
         assert book.store.fingerprint == fingerprint
     assert replaying.recording is not None
@@ -84,12 +87,12 @@ async def test_a_token_that_a_gateway_echoes_is_in_no_line_of_the_recording(
     httpx2_mock.post(f"{gateway}/v1/messages").respond(json=answer)
     record = tmp_path / "decisions.jsonl"
     given = Settings(anthropic_auth_token=odd, anthropic_base_url=gateway)
-    async with ran(tmp_path / "live", Brain(given, record)):
+    async with ran(tmp_path / "live", ClaudeSetup(given, record)):
         pass
     lines = record.read_text().splitlines()
     assert any("You came with [redacted]." in line for line in lines)
     assert not any("y7" in line for line in lines)
-    again = Brain(given, decisions=record)
+    again = ClaudeSetup(given, decisions=record)
     async with ran(tmp_path / "again", again):
         pass
     assert again.recording is not None
@@ -98,11 +101,11 @@ async def test_a_token_that_a_gateway_echoes_is_in_no_line_of_the_recording(
 
 async def test_a_changed_prompt_shows_which_decisions_have_no_recording(tmp_path: Path) -> None:
     record = tmp_path / "decisions.jsonl"
-    async with served_claude("trader") as url, ran(tmp_path / "live", Brain(settings(url), record)):
+    async with served_claude("trader") as url, ran(tmp_path / "live", ClaudeSetup(settings(url), record)):
         pass
     changed = load_prompts(None)
     texts = changed.texts | {"system": changed.texts["system"] + "\nBe bold."}
-    replaying = Brain(settings(None, None), decisions=record)
+    replaying = ClaudeSetup(settings(None, None), decisions=record)
     async with ran(tmp_path / "again", replaying, replace(changed, texts=texts)) as (_, told):
         made = [each for each in told if isinstance(each, events.DecisionMade)]
     assert {each.decider for each in made} == {"rules"}
@@ -127,7 +130,7 @@ async def test_each_trouble_of_the_api_ends_with_the_rules_having_decided(
     tmp_path: Path, character: str, cause: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SimulatedClock, "pause", at_once)
-    async with served_claude(character) as url, ran(tmp_path / "desk", Brain(settings(url))) as (_, told):
+    async with served_claude(character) as url, ran(tmp_path / "desk", ClaudeSetup(settings(url))) as (_, told):
         first = next(each for each in told if isinstance(each, events.DecisionMade))
     assert first.decider == "rules"
     assert first.decision.cause.startswith(f"fallback: {cause}: ")
@@ -137,7 +140,10 @@ async def test_without_a_key_or_with_a_wrong_one_the_person_is_told_at_the_start
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with served_claude() as url:
-        for name, brain in (("none", Brain(settings(None, None))), ("wrong", Brain(settings(url, "sk-ant-wrong-key")))):
+        for name, brain in (
+            ("none", ClaudeSetup(settings(None, None))),
+            ("wrong", ClaudeSetup(settings(url, "sk-ant-wrong-key"))),
+        ):
             async with ran(tmp_path / name, brain) as (_, told):
                 made = [each for each in told if isinstance(each, events.DecisionMade)]
             assert {each.decider for each in made} == {"rules"}
@@ -152,7 +158,7 @@ async def test_a_model_that_the_api_does_not_tell_of_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(claude, "LOOK_S", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as kept:
-        brain = Brain(settings(f"http://127.0.0.1:{silent.getsockname()[1]}"))
+        brain = ClaudeSetup(settings(f"http://127.0.0.1:{silent.getsockname()[1]}"))
         brain.seated(load_policies(None), load_prompts(None), kept, SimulatedClock())
         await brain.look_at_the_model()
     said = "".join(capsys.readouterr())
@@ -162,7 +168,7 @@ async def test_a_model_that_the_api_does_not_tell_of_is_not_waited_for(
 async def test_a_model_that_nobody_prices_is_told_at_the_start_with_what_to_do(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    brain = Brain(settings("http://127.0.0.1:9").model_copy(update={"claude_model": "claude-nobody"}))
+    brain = ClaudeSetup(settings("http://127.0.0.1:9").model_copy(update={"claude_model": "claude-nobody"}))
     with ExitStack() as kept:
         brain.seated(load_policies(None), load_prompts(None), kept, SimulatedClock())
         await brain.look_at_the_model()
@@ -198,7 +204,7 @@ def test_options_about_claudes_decisions_want_claude(
     assert (absent.code, "cannot be read" in absent.err) == (2, True)
     assert not file.exists()
     with pytest.raises(SettingsError, match="contradict"):
-        Brain(settings(None), file, file)
+        ClaudeSetup(settings(None), file, file)
 
 
 def test_what_goes_wrong_beside_claude_is_one_sentence(

@@ -14,8 +14,8 @@ from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.memory.keeping import MEMORY
 from ocw_mcp.agent.messages import Reply, Request, SdkMessages
-from ocw_mcp.app.claude import Brain
-from ocw_mcp.app.compose import Book, stamp
+from ocw_mcp.app.claude import ClaudeSetup
+from ocw_mcp.app.compose import WiredRun, stamp
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.app.serve import facade_of
 from ocw_mcp.app.settings import Settings
@@ -26,17 +26,19 @@ from tests.support.claude import KEY, served_claude
 HOURS = 9
 
 
-async def run(directory: Path, brain: Brain, for_ms: int, stop: asyncio.Event | None = None) -> tuple[str, list[Any]]:
+async def run(
+    directory: Path, brain: ClaudeSetup, for_ms: int, stop: asyncio.Event | None = None
+) -> tuple[str, list[Any]]:
     """Begin or go on with a book, up to `for_ms` after its first frame; its fingerprint and its events."""
     feed = SimulatedFeed(1)
     store = SqliteStore.open(directory, stamp(feed), book_id="claude", created_at=0)
     with ExitStack() as kept, closing(store):
         policies, texts = load_policies(None), load_prompts(None)
         thinks = partial(brain.seated, policies, texts, kept)
-        book = Book(feed, "claude", policies, texts, store, CommandFiles(directory), thinks=thinks)
+        book = WiredRun(feed, "claude", policies, texts, store, CommandFiles(directory), thinks=thinks)
         async with brain.at_work(book.decider, facade_of(book, directory), directory):
-            tally = book.engine.tally
-            ran = 0 if tally.ran_to is None or tally.began_at is None else tally.ran_to - tally.began_at
+            counters = book.engine.counters
+            ran = 0 if counters.ran_to is None or counters.began_at is None else counters.ran_to - counters.began_at
             going = asyncio.create_task(book.run.run("1", for_ms - ran))
             if stop is not None:
                 await stop.wait()
@@ -49,14 +51,14 @@ async def run(directory: Path, brain: Brain, for_ms: int, stop: asyncio.Event | 
 async def test_stopped_at_any_time_a_recorded_run_comes_to_the_same(tmp_path: Path, character: str) -> None:
     record, nobody = tmp_path / "decisions.jsonl", Settings()
     async with served_claude(character) as url:
-        asks = Brain(Settings(anthropic_api_key=KEY, anthropic_base_url=url), record)
+        asks = ClaudeSetup(Settings(anthropic_api_key=KEY, anthropic_base_url=url), record)
         expected, told = await run(tmp_path / "live", asks, HOURS * HOUR)
     causes = {each.decision.cause.partition(" (")[0] for each in told if isinstance(each, events.DecisionMade)}
     assert ("fallback: BREAKER" in "".join(causes)) == (character == "refuser")
     assert (b'reflections":[{' in (tmp_path / "live" / MEMORY).read_bytes()) == (character == "trader")
     stopped = tmp_path / "stopped"
     for minutes in (35, 121, 240, 345, 487, HOURS * 60):
-        replays = Brain(nobody, decisions=record)
+        replays = ClaudeSetup(nobody, decisions=record)
         fingerprint, _ = await run(stopped, replays, minutes * MINUTE)
         assert replays.recording is not None
         assert replays.recording.missing == [], f"stopped at {minutes}"
@@ -79,11 +81,11 @@ async def test_what_a_run_that_was_stopped_while_claude_thought_had_spent_is_tol
     monkeypatch.setattr(SdkMessages, "create", sticks_once)
     async with served_claude("trader") as url:
         settings = Settings(anthropic_api_key=KEY, anthropic_base_url=url)
-        await run(tmp_path / "live", Brain(settings, record), 4 * HOUR, stop=asked)
-        expected, told = await run(tmp_path / "live", Brain(settings, record), 4 * HOUR)
+        await run(tmp_path / "live", ClaudeSetup(settings, record), 4 * HOUR, stop=asked)
+        expected, told = await run(tmp_path / "live", ClaudeSetup(settings, record), 4 * HOUR)
     costs = {each.wake_id: each.cost_usd for each in told if isinstance(each, events.DecisionMade)}
     assert costs[5] > 5 * costs[4], "the call that nobody waited for counts at its worst"
-    replays = Brain(Settings(), decisions=record)
+    replays = ClaudeSetup(Settings(), decisions=record)
     assert (await run(tmp_path / "again", replays, 4 * HOUR))[0] == expected
     assert replays.recording is not None
     assert replays.recording.missing == []

@@ -327,13 +327,13 @@ def test_a_paced_run_comes_to_the_fingerprint_of_a_hurried_one(ocw: Ocw, tape: P
 
 
 def test_a_character_that_there_is_not_is_refused_with_those_that_there_are(ocw: Ocw) -> None:
-    said = ocw("loopback", "claude", "--character", "nobody")
+    said = ocw("sandbox", "claude", "--character", "nobody")
     assert said.code == 2
     assert "'nobody'; expected one of trader, hallucinator, victim" in said.err
 
 
 def test_a_port_that_is_taken_is_told_of(ocw: Ocw) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        said = ocw("loopback", "claude", "--port", str(taken.getsockname()[1]))
+        said = ocw("sandbox", "claude", "--port", str(taken.getsockname()[1]))
     assert said.code == 2
     assert "cannot be listened on" in said.err

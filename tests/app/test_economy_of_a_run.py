@@ -7,9 +7,9 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from ocw_mcp.agent.decider import ClaudeDecider, Desk
+from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
 from ocw_mcp.agent.messages import Reply, Request
-from ocw_mcp.agent.pricing import Usage
+from ocw_mcp.agent.pricing import TokenUsage
 from ocw_mcp.agent.prompts import compose
 from ocw_mcp.app.policy_loader import load_prompts
 from ocw_mcp.domain import events
@@ -48,7 +48,7 @@ def claude(model: Holds | Scripted, closes: list[float], policy: Policies, store
     decider = ClaudeDecider(model, compose(load_prompts(None).texts, policy), policy, clock, MODEL)
     run = Run(ListFeed(path(closes)), decider, policy=policy, agent="claude", fallback=True, store=store, clock=clock)
 
-    decider.attach(Desk(FakeDesk(), lambda: run.engine.decisions.budget.spent(clock.now())))
+    decider.attach(EngineAccess(FakeDesk(), lambda: run.engine.decisions.budget.spent(clock.now())))
     return run
 
 
@@ -91,16 +91,16 @@ async def test_what_is_remembered_survives_a_kill_at_any_moment(monkeypatch: pyt
 async def test_with_little_money_left_routine_wakes_thin_out_and_with_none_the_rules_trade() -> None:
     rising = [100 * 1.0003**minute + 0.3 * math.sin(minute / 7) for minute in range(900)]
     policy = policies(gate=GATE, rules=EAGER, budget={"usd_per_day": "1.5", "usd_per_month": 10})
-    dear = msgspec.structs.replace(says(), usage=Usage(plain=25_000, output=1))
+    dear = msgspec.structs.replace(says(), usage=TokenUsage(plain=25_000, output=1))
     run = await claude(Scripted(dear), rising, policy).go()
     made = run.events(events.DecisionMade)
     who = {each.wake_id: _who(each) for each in made}
     assert {who[wake] for wake in range(1, 36)} == {"model", "memory"}
     assert [who[wake] for wake in range(36, 46)] == [
-        *("THINNED", "model", "THINNED", "model", "memory"),
-        *("model", "THINNED", "model", "THINNED", "model"),
+        *("THROTTLED", "model", "THROTTLED", "model", "memory"),
+        *("model", "THROTTLED", "model", "THROTTLED", "model"),
     ]
-    assert {who[wake] for wake in range(47, len(made) + 1)} == {"THINNED", "BUDGET"}
+    assert {who[wake] for wake in range(47, len(made) + 1)} == {"THROTTLED", "BUDGET"}
     assert sum((each.cost_usd for each in made), ZERO) <= policy.budget.usd_per_day
     assert run.events(events.OrderIntended)
     assert {each.intent.principal for each in run.events(events.OrderIntended)} == {"rules", "guard"}

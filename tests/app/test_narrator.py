@@ -75,7 +75,7 @@ def test_that_the_agent_cannot_decide_is_told_once_with_its_cause_and_once_that_
     ]
 
 
-@pytest.mark.parametrize("cause", ["THINNED: little is left", "IMPOSSIBLE: every leg was refused"])
+@pytest.mark.parametrize("cause", ["THROTTLED: little is left", "IMPOSSIBLE: every leg was refused"])
 def test_an_agent_that_left_one_wake_to_the_rules_is_not_absent(cause: str) -> None:
     assert told(made("rules", f"fallback: {cause}")) == []
 

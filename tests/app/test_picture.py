@@ -38,7 +38,7 @@ def test_trades_run_from_the_first_fill_to_the_last_and_tell_which_were_stopped(
         ]
     )
     first, second = story.trades
-    assert first == picture.Trade("BTCUSDT", True, MINUTE, 100, 3 * MINUTE, 98, -8.5, True)
+    assert first == picture.ChartTrade("BTCUSDT", True, MINUTE, 100, 3 * MINUTE, 98, -8.5, True)
     assert (second.long, second.closed_at) == (False, None)
 
 

@@ -16,10 +16,10 @@ from ocw_mcp.adapters.control.address import ADDRESS, read_address
 from ocw_mcp.adapters.control.tokens import TOKENS
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
-from ocw_mcp.app.compose import Book, stamp
-from ocw_mcp.app.door import Door, parse_door
+from ocw_mcp.app.compose import WiredRun, stamp
+from ocw_mcp.app.listen import ListenAddress, parse_listen_address
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
-from ocw_mcp.app.serve import facade_of, open_door
+from ocw_mcp.app.serve import facade_of, serve_engine
 from ocw_mcp.domain.errors import SettingsError
 from tests.support.runs import Commands
 from tests.support.served import bearer
@@ -34,27 +34,27 @@ def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("text", "door"),
     [
-        ("127.0.0.1:8080", Door("127.0.0.1", 8080)),
-        ("localhost:0", Door("127.0.0.1", 0)),
-        ("8081", Door("127.0.0.1", 8081)),
-        ("[::1]:9", Door("::1", 9)),
+        ("127.0.0.1:8080", ListenAddress("127.0.0.1", 8080)),
+        ("localhost:0", ListenAddress("127.0.0.1", 0)),
+        ("8081", ListenAddress("127.0.0.1", 8081)),
+        ("[::1]:9", ListenAddress("::1", 9)),
     ],
 )
-def test_an_address_on_this_machine_needs_no_word(text: str, door: Door) -> None:
-    assert parse_door(text, ()) == door
+def test_an_address_on_this_machine_needs_no_word(text: str, door: ListenAddress) -> None:
+    assert parse_listen_address(text, ()) == door
 
 
 @pytest.mark.parametrize("text", ["", "8080x", "127.0.0.1:", "127.0.0.1:99999", "evil.example:80", "1.2.3:80", ":80"])
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match=r"expected an address and a port such as 127\.0\.0\.1:8080"):
-        parse_door(text, ())
+        parse_listen_address(text, ())
 
 
 @pytest.mark.parametrize("text", ["0.0.0.0:8080", "192.168.0.7:80", "[::]:80"])
 def test_beyond_this_machine_needs_the_names_under_which_it_is_asked_for(text: str) -> None:
     with pytest.raises(SettingsError, match="name in SERVE_HOSTS under which names"):
-        parse_door(text, ())
-    assert parse_door(text, ("desk.example.org",)).hosts == ("desk.example.org",)
+        parse_listen_address(text, ())
+    assert parse_listen_address(text, ("desk.example.org",)).hosts == ("desk.example.org",)
 
 
 def test_names_that_are_none_refuse_to_start(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,10 +114,10 @@ def test_a_directory_with_a_token_may_become_a_book(ocw: Ocw, tmp_path: Path) ->
     assert ocw("run", "--market", "sim", "--for", "1h", "--interval", "1h", "--state", tmp_path, "--json").code == 0
 
 
-def a_book(directory: Path) -> Book:
+def a_book(directory: Path) -> WiredRun:
     feed = SimulatedFeed(1, warmup_days=0)
     store = SqliteStore.open(directory, stamp(feed), book_id="serve0", created_at=0)
-    return Book(feed, "rules", load_policies(None), load_prompts(None), store, Commands())
+    return WiredRun(feed, "rules", load_policies(None), load_prompts(None), store, Commands())
 
 
 def test_who_serves_is_told_how_a_token_is_made_for_it_though_its_book_is_a_passing_one(ocw: Ocw) -> None:
@@ -127,7 +127,7 @@ def test_who_serves_is_told_how_a_token_is_made_for_it_though_its_book_is_a_pass
 
 async def test_a_served_book_tells_its_owners_programs_where_and_takes_it_back(tmp_path: Path) -> None:
     book = a_book(tmp_path)
-    async with open_door(Door("127.0.0.1", 0), facade_of(book, tmp_path), tmp_path):
+    async with serve_engine(ListenAddress("127.0.0.1", 0), facade_of(book, tmp_path), tmp_path):
         address = read_address(tmp_path)
         assert address is not None
         assert stat.S_IMODE((tmp_path / ADDRESS).stat().st_mode) == 0o600
@@ -149,7 +149,7 @@ async def test_no_secret_is_in_an_answer_a_log_or_a_file(
     caplog.set_level(logging.DEBUG)
     book = a_book(tmp_path)
     said: list[str] = []
-    async with open_door(Door("127.0.0.1", 0), facade_of(book, tmp_path), tmp_path):
+    async with serve_engine(ListenAddress("127.0.0.1", 0), facade_of(book, tmp_path), tmp_path):
         address = read_address(tmp_path)
         assert address is not None
         canaries |= {address.token, "ocw_canaryWRONGtoken"}

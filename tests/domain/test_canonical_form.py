@@ -24,7 +24,7 @@ from ocw_mcp.domain.events import (
 )
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.snapshot import WakeReason
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 
 AT = 1_767_225_600_000
 
@@ -99,7 +99,7 @@ def test_tuples_enums_structs_and_none_have_a_form_of_their_own() -> None:
         b'[1,5,"wake.raised",{"reasons":[{"reasons":["close:4h"],"symbol":"BTCUSDT"},'
         b'{"reasons":["timer"],"symbol":null}],"wake_id":1}]'
     )
-    changed = StateChanged(DeskState.ACTIVE, DeskState.HALTED, "halted by ann")
+    changed = StateChanged(TradingState.ACTIVE, TradingState.HALTED, "halted by ann")
     assert canonical(1, 5, changed) == (
         b'[1,5,"state.changed",{"after":"HALTED","before":"ACTIVE","why":"halted by ann"}]'
     )

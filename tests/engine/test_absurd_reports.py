@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import Canceled, Filled, FundingPaid, OrderRef, Purpose, VenueReport
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
 from tests.support.deciders import Scripted
 from tests.support.legs import buy
@@ -57,16 +57,16 @@ async def test_a_report_that_cannot_be_books_nothing_and_closes_entries_until_a_
     await run.simulation._shell.take(report)
     assert told in run.events(events.Incident)[-1].text
     assert (run.engine.account.ledger.wallet, run.engine.account.ledger.quantity("BTCUSDT")) == (wallet, quantity)
-    assert run.engine.account.desk_state is DeskState.REDUCING
+    assert run.engine.account.trading_state is TradingState.REDUCING
     assert list(run.engine.orders.live(purpose=Purpose.ENTRY)) == []
     assert [each.ref for each in run.engine.orders.live("BTCUSDT", Purpose.STOP)] == [stop]
     await run.simulation._shell.take(report)
     await run.simulation._shell.take(Command("c1", "resume", "a person"))
     went = [(each.before, each.after) for each in run.events(events.StateChanged)]
-    assert went == [(DeskState.ACTIVE, DeskState.REDUCING), (DeskState.REDUCING, DeskState.ACTIVE)]
+    assert went == [(TradingState.ACTIVE, TradingState.REDUCING), (TradingState.REDUCING, TradingState.ACTIVE)]
 
 
 async def test_a_late_word_without_money_closes_nothing() -> None:
     run, _ = await holding()
     await run.simulation._shell.take(Canceled(OrderRef(77, Purpose.STOP), "who?"))
-    assert run.engine.account.desk_state is DeskState.ACTIVE
+    assert run.engine.account.trading_state is TradingState.ACTIVE

@@ -12,8 +12,8 @@ from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.steps import Asked, Command, TimerFired, Verb
 from ocw_mcp.domain.time import MINUTE, SECOND
-from ocw_mcp.engine.answers import Answer
 from ocw_mcp.engine.approvals import MOST
+from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.step import Engine
 from tests.support.deciders import Scripted
 from tests.support.legs import buy

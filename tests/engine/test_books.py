@@ -7,24 +7,24 @@ import msgspec
 import pytest
 
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.domain.market import Book
+from ocw_mcp.domain.market import OrderBook
 from ocw_mcp.domain.time import MINUTE
-from ocw_mcp.engine.quotes import Liquidity
+from ocw_mcp.engine.price_board import Liquidity
 from ocw_mcp.engine.step import Engine
 from tests.support.markets import START, ListFeed, path
 from tests.support.runs import Run
 
 D = Decimal
 NAN, ENDLESS = float("nan"), float("inf")
-GOOD = Book("BTCUSDT", START + MINUTE, 99.9, 100.1, bid_depth=5.0, ask_depth=7.5)
+GOOD = OrderBook("BTCUSDT", START + MINUTE, 99.9, 100.1, bid_depth=5.0, ask_depth=7.5)
 
 
-async def told(*books: Book) -> Run:
+async def told(*books: OrderBook) -> Run:
     return await Run(ListFeed(path([100.0] * 3), books=books)).go()
 
 
 def seen(run: Run, at: int = START + 3 * MINUTE) -> AccountView:
-    view = run.engine._desk.view("BTCUSDT", at)
+    view = run.engine._manager.view("BTCUSDT", at)
     assert view is not None
     return view
 
@@ -59,26 +59,26 @@ async def test_a_market_that_tells_of_no_book_or_no_depth_leaves_it_open() -> No
 )
 async def test_a_book_that_makes_no_sense_or_is_older_leaves_the_one_before_it(changes: dict[str, Any]) -> None:
     run = await told(GOOD)
-    run.engine._quotes.tell(msgspec.structs.replace(GOOD, **{"at": START + 2 * MINUTE} | changes))
-    assert run.engine._quotes.books == {"BTCUSDT": GOOD}
+    run.engine._prices.tell(msgspec.structs.replace(GOOD, **{"at": START + 2 * MINUTE} | changes))
+    assert run.engine._prices.books == {"BTCUSDT": GOOD}
 
 
 async def test_a_book_of_a_symbol_that_is_not_traded_is_not_kept() -> None:
     run = await told(GOOD)
-    run.engine._quotes.tell(msgspec.structs.replace(GOOD, symbol="NOSUCH"))
-    assert list(run.engine._quotes.books) == ["BTCUSDT"]
+    run.engine._prices.tell(msgspec.structs.replace(GOOD, symbol="NOSUCH"))
+    assert list(run.engine._prices.books) == ["BTCUSDT"]
 
 
 async def test_a_book_older_than_a_price_may_be_counts_as_not_told() -> None:
     run = await told(GOOD)
-    last = GOOD.at + run.engine._quotes.age_limit_ms
-    assert run.engine._quotes.book("BTCUSDT", last) == Liquidity(D("0.002"), D(5), D("7.5"))
-    assert run.engine._quotes.book("BTCUSDT", last + 1) is None
+    last = GOOD.at + run.engine._prices.age_limit_ms
+    assert run.engine._prices.book("BTCUSDT", last) == Liquidity(D("0.002"), D(5), D("7.5"))
+    assert run.engine._prices.book("BTCUSDT", last + 1) is None
 
 
 async def test_a_book_survives_a_restart() -> None:
     run = await told(GOOD)
     again = Engine(run.config)
     again.restore(run.engine.state())
-    assert again._quotes.book("BTCUSDT", START + 3 * MINUTE) == run.engine._quotes.book("BTCUSDT", START + 3 * MINUTE)
+    assert again._prices.book("BTCUSDT", START + 3 * MINUTE) == run.engine._prices.book("BTCUSDT", START + 3 * MINUTE)
     assert again.state() == run.engine.state()

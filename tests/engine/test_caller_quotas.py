@@ -22,7 +22,7 @@ from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.orders import Accepted, Order, OrderRef, Purpose
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine import approvals
@@ -143,7 +143,7 @@ async def test_a_halt_always_counts_and_is_not_journaled_without_end(refused: in
         await ask(run, LegRequest(f"k{number}", "anna", leg(size="9")))
     for number in range(9):
         assert await ask(run, HaltRequest(f"h{number}", "anna", "enough")) == Done()
-    assert run.engine.account.desk_state is DeskState.HALTED
+    assert run.engine.account.trading_state is TradingState.HALTED
     assert journaled(run, "anna") == (5 if refused else 1 + 3)
 
 

@@ -20,11 +20,11 @@ from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.orders import OrderRef, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Asked, Command, Verb
 from ocw_mcp.domain.time import MINUTE
-from ocw_mcp.engine import answers
-from ocw_mcp.engine.answers import Answer
+from ocw_mcp.engine import idempotency
+from ocw_mcp.engine.idempotency import Answer
 from tests.support.deciders import Scripted
 from tests.support.legs import buy, sell
 from tests.support.markets import START, ListFeed, path
@@ -232,7 +232,7 @@ async def test_a_halt_halts_whatever_its_key_was_used_for_before() -> None:
     assert await ask(run, HaltRequest("halt-1", "anna")) == Done()
     await run.simulation._shell.take(Command("c1", Verb.RESUME, "ben", NOW))
     assert await ask(run, again) == Done()
-    assert run.engine.account.desk_state is DeskState.HALTED
+    assert run.engine.account.trading_state is TradingState.HALTED
 
 
 async def test_an_addition_is_to_the_side_that_was_shown_or_none() -> None:
@@ -243,7 +243,7 @@ async def test_an_addition_is_to_the_side_that_was_shown_or_none() -> None:
 
 
 async def test_a_noisy_caller_pushes_out_none_of_anothers_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "KEPT", 4)
+    monkeypatch.setattr(idempotency, "KEPT", 4)
     run = await holding()
     limit = LegRequest("once", "anna", leg(size="0.01", limit="98"))
     sent = await ask(run, CloseRequest("once", "anna", "BTCUSDT"))
@@ -260,7 +260,7 @@ async def test_a_noisy_caller_pushes_out_none_of_anothers_answers(monkeypatch: p
 async def test_of_too_many_callers_the_one_that_was_silent_longest_is_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(answers, "CALLERS_KEPT", 2)
+    monkeypatch.setattr(idempotency, "CALLERS_KEPT", 2)
     run = await flat()
     for caller, key in (("anna", "k"), ("ben", "k"), ("anna", "k2"), ("carla", "k")):
         await ask(run, NoteRequest(key, caller, "hello"))
@@ -271,7 +271,7 @@ async def test_of_too_many_callers_the_one_that_was_silent_longest_is_forgotten(
 async def test_the_names_that_a_client_gives_itself_are_no_callers_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(answers, "CALLERS_KEPT", 2)
+    monkeypatch.setattr(idempotency, "CALLERS_KEPT", 2)
     run = await flat()
     for caller in ("anna", "mcp:attached/one", "mcp:attached/two", "mcp:attached/three"):
         await ask(run, NoteRequest("k", caller, "hello"))

@@ -5,7 +5,7 @@ import pytest
 from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.time import MINUTE
-from ocw_mcp.engine.desk import CANCEL_ANSWER_MS, CANCEL_PREFIX, MOST_CANCELS
+from ocw_mcp.engine.order_manager import CANCEL_ANSWER_MS, CANCEL_PREFIX, MOST_CANCELS
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.deciders import Scripted
 from tests.support.invariants import watched
@@ -27,7 +27,7 @@ def taken_back(silent: int, store: MemoryStore | None = None) -> tuple[Run, Sile
 
 
 def still_to_ask(run: Run) -> list[str]:
-    return [name for name in run.engine._out.timers if name.startswith(CANCEL_PREFIX)]
+    return [name for name in run.engine._effects.timers if name.startswith(CANCEL_PREFIX)]
 
 
 @pytest.mark.parametrize("silent", [0, 1, MOST_CANCELS - 1])

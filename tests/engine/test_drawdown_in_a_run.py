@@ -7,7 +7,7 @@ import pytest
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.orders import Order, Side
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN
 from tests.support.runs import policies
 from tests.support.wire import Wire
@@ -39,8 +39,8 @@ def reached(wire: Wire) -> list[int]:
     return [round(each.equity) for each in wire.journal if isinstance(each, events.DrawdownReached)]
 
 
-def state(wire: Wire) -> DeskState:
-    return wire.engine.account.desk_state
+def state(wire: Wire) -> TradingState:
+    return wire.engine.account.trading_state
 
 
 @pytest.mark.parametrize("side", Side)
@@ -63,11 +63,11 @@ def test_after_a_resume_the_next_fall_is_measured_from_there() -> None:
     wire.command("halt")
     falls(wire, 3)
     wire.command("resume")
-    assert state(wire) is DeskState.ACTIVE
+    assert state(wire) is TradingState.ACTIVE
     falls(wire, 4)
-    assert (state(wire), len(reached(wire))) == (DeskState.ACTIVE, 1)
+    assert (state(wire), len(reached(wire))) == (TradingState.ACTIVE, 1)
     falls(wire, 5.1)
-    assert (state(wire), len(reached(wire))) == (DeskState.HALTED, 2)
+    assert (state(wire), len(reached(wire))) == (TradingState.HALTED, 2)
 
 
 def test_a_fall_that_recovered_before_the_resume_is_journaled_when_it_comes_again() -> None:
@@ -75,9 +75,9 @@ def test_a_fall_that_recovered_before_the_resume_is_journaled_when_it_comes_agai
     falls(wire, 3)
     falls(wire, 1)
     wire.command("resume", WITHIN_DRAWDOWN)
-    assert state(wire) is DeskState.ACTIVE
+    assert state(wire) is TradingState.ACTIVE
     falls(wire, 2.5)
-    assert (state(wire), len(reached(wire))) == (DeskState.HALTED, 2)
+    assert (state(wire), len(reached(wire))) == (TradingState.HALTED, 2)
 
 
 def test_a_resume_given_before_the_fall_is_not_taken() -> None:
@@ -90,6 +90,6 @@ def test_a_resume_given_before_the_fall_is_not_taken() -> None:
         "the resume by a person was not taken: equity fell by 1.52% (152.50, from 10,000.00 to 9,847.50), and the "
         "limit is 1.00%; confirm that, and resume again"
     )
-    assert state(wire) is DeskState.HALTED
+    assert state(wire) is TradingState.HALTED
     wire.command("resume")
-    assert state(wire) is DeskState.ACTIVE
+    assert state(wire) is TradingState.ACTIVE

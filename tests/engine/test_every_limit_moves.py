@@ -12,7 +12,7 @@ from ocw_mcp.core.risk.limits import LIMITS
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import LegRequest
 from ocw_mcp.domain.decision import Action, Decision, Leg
-from ocw_mcp.domain.market import Book, Candle, Product
+from ocw_mcp.domain.market import Candle, OrderBook, Product
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.snapshot import DecisionRequest
@@ -49,7 +49,7 @@ class Scenario:
     script: dict[int, Decision]
     tables: dict[str, dict[str, Any]]
     closes: list[float] = field(default_factory=lambda: [100.0] * 6)
-    books: tuple[Book, ...] = ()
+    books: tuple[OrderBook, ...] = ()
     product: Product = Product.UM
     candles: list[Candle] | None = None
     decider: Callable[[dict[int, Decision]], Scripted] = Scripted
@@ -88,9 +88,9 @@ def with_leverage(decision: Decision, leverage: int) -> Decision:
     return Decision(tuple(replace(leg, leverage=leverage) for leg in decision.legs))
 
 
-def book(minute: int, half_spread: float = 0.01, depth: float = 1e6) -> Book:
+def book(minute: int, half_spread: float = 0.01, depth: float = 1e6) -> OrderBook:
     at = START + minute * MINUTE
-    return Book("BTCUSDT", at, 100 - half_spread, 100 + half_spread, bid_depth=1e6, ask_depth=depth)
+    return OrderBook("BTCUSDT", at, 100 - half_spread, 100 + half_spread, bid_depth=1e6, ask_depth=depth)
 
 
 TWICE = {1: buy("97", "0.2"), 2: add(size="0.05")}

@@ -5,7 +5,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from ocw_mcp.core.risk.fills import Beyond, Entered
+from ocw_mcp.core.risk.fills import FilledEntry, LimitExcess
 from ocw_mcp.core.risk.officer import RiskOfficer
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action
@@ -121,9 +121,9 @@ def test_a_tainted_entry_is_held_to_the_stricter_policies_at_its_fill() -> None:
     strict = TIGHT.model_copy(update={"stop": TIGHT.stop.model_copy(update={"max_distance": D("0.02")})})
     officer = RiskOfficer(TIGHT, strict)
     held = msgspec.structs.replace(CALM, quantity=D(1), symbol_notional=D(1_000), gross=D(1_000))
-    none = Beyond(D(0), D(0), D(0), D(0))
+    none = LimitExcess(D(0), D(0), D(0), D(0))
     for tainted, stop in ((False, D(970)), (True, D(980))):
-        entered = Entered(asks(LONG, tainted=tainted), held, D(1_000), D(970), D(1_000), held.equity, none)
+        entered = FilledEntry(asks(LONG, tainted=tainted), held, D(1_000), D(970), D(1_000), held.equity, none)
         assert officer.remedy(entered).stop == stop
 
 

@@ -6,12 +6,12 @@ from decimal import Decimal
 import pytest
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.orders import Purpose, Rejected, VenueReport
 from ocw_mcp.domain.snapshot import DecisionRequest
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.deciders import Scripted
@@ -53,7 +53,7 @@ async def flattened(store: MemoryStore | None = None, *commands: Command) -> Run
 async def test_every_position_is_closed_and_the_desk_is_halted() -> None:
     run = await flattened()
     assert run.engine.account.ledger.positions == {}
-    assert run.engine.account.desk_state is DeskState.HALTED
+    assert run.engine.account.trading_state is TradingState.HALTED
     exits = [each for each in run.events(events.OrderIntended) if each.ref.leg is Purpose.EXIT]
     assert sorted((each.intent.symbol, each.intent.principal) for each in exits) == [
         ("BTCUSDT", "ann"),
@@ -83,7 +83,7 @@ async def test_an_entry_that_waits_is_taken_off() -> None:
 
 async def test_a_resume_lets_positions_open_again() -> None:
     run = await flattened(None, FLATTEN, RESUME)
-    assert run.engine.account.desk_state is DeskState.ACTIVE
+    assert run.engine.account.trading_state is TradingState.ACTIVE
     assert run.engine.guard.flattening is False
 
 
@@ -94,11 +94,11 @@ class RefusesExits:
         self._submit, self._left = run.venue.submit, count
         run.venue.submit = self.submit  # type: ignore[method-assign]
 
-    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
-        if approved.order.ref.leg is Purpose.EXIT and self._left:
+    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+        if cleared.order.ref.leg is Purpose.EXIT and self._left:
             self._left -= 1
-            return [Rejected(approved.order.ref, "-1001", "Internal error; unable to process your request.")]
-        return await self._submit(approved, now)
+            return [Rejected(cleared.order.ref, "-1001", "Internal error; unable to process your request.")]
+        return await self._submit(cleared, now)
 
 
 @pytest.mark.parametrize("refused", [1, 3])
@@ -124,16 +124,16 @@ class Late:
         run.venue.submit = self.submit  # type: ignore[method-assign]
         run.venue.on_candle = self.on_candle  # type: ignore[method-assign]
 
-    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
-        leg = approved.order.ref.leg
+    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+        leg = cleared.order.ref.leg
         if leg is Purpose.STOP and not self._held:
-            self._held += await self._submit(approved, now)
+            self._held += await self._submit(cleared, now)
             self._box.put(FLATTEN)
             return []
         if leg is Purpose.EXIT and self._refuses:
             self._refuses = False
-            return [Rejected(approved.redeem(now).ref, "-1001", "Internal error.")]
-        return await self._submit(approved, now)
+            return [Rejected(cleared.redeem(now).ref, "-1001", "Internal error.")]
+        return await self._submit(cleared, now)
 
     def on_candle(self, candle: Candle, now: int) -> Sequence[VenueReport]:
         held = [] if self._refuses else self._held

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain import events
-from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.orders import Canceled, Purpose, Rejected, VenueReport
 from ocw_mcp.domain.time import MINUTE, SECOND
 from tests.support.deciders import Scripted
@@ -32,12 +32,12 @@ class RefusesToClose(RefusesStops):
 
     sent = 0
 
-    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
         self.sent += 1
         assert self.sent < 100, "there is no end to it"
-        if approved.order.ref.leg is Purpose.EXIT:
-            return [Rejected(approved.redeem(now).ref, "-4045", "no")]
-        return await super().submit(approved, now)
+        if cleared.order.ref.leg is Purpose.EXIT:
+            return [Rejected(cleared.redeem(now).ref, "-4045", "no")]
+        return await super().submit(cleared, now)
 
 
 async def test_a_stop_and_an_exit_that_are_refused_do_not_call_for_each_other_without_end() -> None:
@@ -45,7 +45,7 @@ async def test_a_stop_and_an_exit_that_are_refused_do_not_call_for_each_other_wi
     done = await entering(venue).go()
     minutes = [(at - START) // MINUTE for at, _ in done.timed(events.OrderRejected)]
     assert max(map(minutes.count, minutes)) <= 2 * 4, "two looks, of two tries each at most"
-    assert "protect:BTCUSDT" in done.engine._out.timers, "it comes back to it"
+    assert "protect:BTCUSDT" in done.engine._effects.timers, "it comes back to it"
 
 
 async def test_a_rejected_stop_is_tried_once_more() -> None:

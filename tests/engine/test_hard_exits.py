@@ -112,11 +112,11 @@ async def test_where_time_is_real_the_guard_looks_while_no_candle_comes() -> Non
     live = Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("85")}), policy=quiet.config.policies, live=True)
     await quiet.go()
     await live.go()
-    assert "look" not in quiet.engine._out.timers
-    due = live.engine._out.timers["look"]
+    assert "look" not in quiet.engine._effects.timers
+    due = live.engine._effects.timers["look"]
     assert START < due <= START + 4 * MINUTE + LOOK_EVERY_MS
     await live.simulation._shell.fire("look")
-    assert live.engine._out.timers["look"] > due - LOOK_EVERY_MS
+    assert live.engine._effects.timers["look"] > due - LOOK_EVERY_MS
     # Two hours later, without a single candle, the timer alone ends the position.
     live.clock.advance(START + 3 * HOUR)
     await live.simulation._shell.fire("look")

@@ -14,7 +14,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Accepted, Canceled, Filled, Order, OutcomeUnknown, Purpose, Rejected, Side
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from tests.support.wire import Wire, by_the_fills, replaced
 
 D = Decimal
@@ -51,7 +51,7 @@ def test_fill_of_an_ended_entry_is_booked_and_gets_a_stop(
     assert (wire.held(), wire.last(Purpose.STOP).quantity, wire.last(Purpose.STOP).trigger_price) == (D(4), D(4), D(97))
     (incident,) = [each for each in wire.journal if isinstance(each, events.Incident)]
     assert incident.text == f"the venue reported Filled on order {order.ref}, {told}; it is booked"
-    assert wire.engine.account.desk_state is DeskState.REDUCING
+    assert wire.engine.account.trading_state is TradingState.REDUCING
     before = len(wire.journal)
     wire.give(late)
     assert (wire.held(), len(wire.journal)) == (D(4), before)
@@ -66,7 +66,7 @@ def test_a_fill_booked_before_its_order_was_put_away_counts_once() -> None:
     wire.restart()
     wire.give(early)
     assert wire.held() == 0
-    assert wire.engine.account.desk_state is DeskState.ACTIVE
+    assert wire.engine.account.trading_state is TradingState.ACTIVE
 
 
 def test_the_rest_of_a_rejected_order_that_traded_is_asked_off() -> None:
@@ -82,7 +82,7 @@ def test_an_entry_that_fills_beyond_its_size_is_covered_whole(product: Product) 
     wire = Wire(product)
     wire.fill(sent(wire.enter()), "12")
     assert (wire.held(), wire.last(Purpose.STOP).quantity) == (D(12), D(12))
-    assert wire.engine.account.desk_state is DeskState.REDUCING
+    assert wire.engine.account.trading_state is TradingState.REDUCING
 
 
 @pytest.mark.parametrize("action", [Action.BUY, Action.SHORT])
@@ -100,7 +100,7 @@ def test_what_an_exit_fills_beyond_the_position_is_closed(purpose: Purpose, acti
     (trade,) = [each for each in wire.journal if isinstance(each, events.PositionClosed)]
     # Opened and closed at 100: the fees of 10 in and of 13 out.
     assert trade.pnl == D("-1.15")
-    assert any(name.startswith("protect:") for name in wire.engine._out.timers)
+    assert any(name.startswith("protect:") for name in wire.engine._effects.timers)
     wire.fill(closing)
     assert (wire.held(), wire.stands()) == (D(0), [])
 
@@ -135,7 +135,7 @@ def test_a_fill_of_an_ended_order_that_is_no_trade_moves_nothing(size: str) -> N
     rejected(wire, order)
     wire.give(replaced(Filled(order.ref, "f1", D(1), D(100), D(0), 5), quantity=D(size)))
     assert wire.held() == 0
-    assert wire.engine.account.desk_state is DeskState.REDUCING
+    assert wire.engine.account.trading_state is TradingState.REDUCING
 
 
 def test_a_position_that_opens_again_names_its_orders_anew() -> None:
@@ -200,7 +200,7 @@ class Story:
             if wire.held(symbol):
                 protection = wire.engine.guard.protections[symbol]
                 assert protection.protected or protection.deadline is not None
-                assert wire.stands(symbol) or f"protect:{symbol}" in wire.engine._out.timers
+                assert wire.stands(symbol) or f"protect:{symbol}" in wire.engine._effects.timers
         assert abs(ledger.equity() - 10_000 - profit) < D("1e-9")
 
 

@@ -75,7 +75,7 @@ async def test_a_limit_waits_for_an_hour_unless_told_otherwise() -> None:
 
 async def test_a_limit_that_filled_leaves_no_timer() -> None:
     done = await run({1: buy("96", limit="98")}, dip(97.0))
-    assert not [name for name in done.engine._out.timers if name.startswith("expire:")]
+    assert not [name for name in done.engine._effects.timers if name.startswith("expire:")]
 
 
 async def test_whoever_wants_out_takes_a_waiting_limit_back() -> None:

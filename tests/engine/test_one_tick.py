@@ -163,7 +163,7 @@ async def test_an_entry_that_finds_no_price_for_a_long_time_expires_while_an_exi
     done = await run(lonely, Scripted({1: buy("97")})).go()
     assert done.events(events.OrderCanceled)[0].why.startswith("expired")
     assert done.events(events.OrderFilled) == []
-    assert done.engine.tally.holes == 1
+    assert done.engine.counters.holes == 1
     (hole,) = done.events(events.HoleFound)
     assert (hole.since, hole.until) == (START + MINUTE, START + gap * MINUTE)
 
@@ -179,7 +179,7 @@ async def test_a_late_or_repeated_candle_changes_nothing() -> None:
     fingerprint = run_.store.fingerprint
     effects = run_.engine.step(Frame(START + 9 * MINUTE, (whole[1],)), START + 9 * MINUTE)
     assert effects == []
-    assert run_.engine.tally.stale_candles == 1
+    assert run_.engine.counters.stale_candles == 1
     assert run_.store.fingerprint == fingerprint
 
 

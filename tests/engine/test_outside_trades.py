@@ -6,7 +6,7 @@ import pytest
 
 from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import OutsideCause, OutsideFill, Purpose, Side, Transferred
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import MINUTE, SECOND
 from tests.support.deciders import Scripted
 from tests.support.invariants import never_naked, watched
@@ -49,7 +49,7 @@ async def test_a_position_that_its_owner_closed_elsewhere_is_flat_here_and_its_s
     assert list(run.engine.orders.live()) == []
     (closed,) = run.events(events.PositionClosed)
     assert run.engine.account.ledger.wallet - wallet == closed.pnl + run.events(events.OrderFilled)[0].fee
-    assert run.engine.account.desk_state is DeskState.ACTIVE
+    assert run.engine.account.trading_state is TradingState.ACTIVE
     assert "somebody else" in run.events(events.Incident)[-1].text
 
 
@@ -67,7 +67,7 @@ async def test_a_position_that_somebody_else_opened_is_closed() -> None:
     await tell(run, outside(Side.BUY, D(1)))
     (exit_,) = run.engine.orders.live("BTCUSDT", Purpose.EXIT)
     assert exit_.intent.principal == "guard"
-    assert run.engine._out.timers["protect:BTCUSDT"] == NOW + WAKES.stop.deadline_s * SECOND
+    assert run.engine._effects.timers["protect:BTCUSDT"] == NOW + WAKES.stop.deadline_s * SECOND
 
 
 async def test_a_position_that_was_turned_round_elsewhere_is_closed_and_no_old_stop_is_left() -> None:
@@ -83,7 +83,7 @@ async def test_a_position_that_was_turned_round_elsewhere_is_closed_and_no_old_s
 async def test_what_the_venue_took_halts_the_desk(cause: OutsideCause) -> None:
     run = await holding()
     await tell(run, outside(Side.SELL, held(run), cause))
-    assert run.engine.account.desk_state is DeskState.HALTED
+    assert run.engine.account.trading_state is TradingState.HALTED
     (told,) = run.events(events.OutsideFilled)
     assert told.cause == cause
 
@@ -111,7 +111,7 @@ async def test_a_transfer_is_neither_profit_nor_loss(amount: Decimal) -> None:
     assert account.ledger.equity() == equity + amount
     assert account.day.loss(account.ledger.equity()) == pytest.approx(loss)
     assert account.drawdown.state.deepest == pytest.approx(fall)
-    assert account.desk_state is DeskState.ACTIVE
+    assert account.trading_state is TradingState.ACTIVE
     assert not account.day.today.reached
     await tell(run, Transferred("t1", amount, NOW))
     assert account.ledger.equity() == equity + amount
@@ -137,7 +137,7 @@ async def test_a_liquidation_on_paper_leaves_book_and_venue_alike_and_halts_the_
     (closed,) = run.events(events.PositionClosed)
     (entry,) = run.events(events.OrderFilled)
     assert -closed.pnl <= entry.quantity * entry.price + closed.fees
-    assert run.engine.account.desk_state is DeskState.HALTED
+    assert run.engine.account.trading_state is TradingState.HALTED
     assert run.venue.orders == []
 
 

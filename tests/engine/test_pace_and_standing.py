@@ -9,7 +9,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import RefusalCode
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.engine.step import Engine
 from tests.support.deciders import Scripted
@@ -107,13 +107,13 @@ async def test_a_fall_from_the_peak_halts_until_a_person_resumes_and_is_then_hel
     (reached,) = first.events(events.DrawdownReached)
     assert reached.equity < D(9_950)
     assert reached.peak >= D(10_000)
-    assert first.engine.account.desk_state is DeskState.HALTED
+    assert first.engine.account.trading_state is TradingState.HALTED
     lowered = first.engine.summary()["lowered"]
     assert (lowered["by"], lowered["why"]) == ("the desk itself", "the drawdown limit is reached")
     assert [each.refusal.code for each in first.events(events.OrderRefused)] == [RefusalCode.NOT_ACTIVE]
     box.put(Command("c1", "resume", "a person"))
     second = await Run(feed, Scripted(script), policy=policy, commands=box, store=first.store.reopened()).go()
-    assert second.engine.account.desk_state is DeskState.ACTIVE
+    assert second.engine.account.trading_state is TradingState.ACTIVE
     assert second.engine.summary()["lowered"] is None
     assert len(second.events(events.DrawdownReached)) == 1
 
@@ -198,5 +198,5 @@ async def test_halt_and_resume_do_not_measure_a_fall_anew_that_is_within_its_lim
     again = await Run(
         ListFeed(path(closes)), Scripted({}), policy=policy, commands=box, store=first.store.reopened()
     ).go()
-    assert again.engine.account.desk_state is DeskState.ACTIVE
+    assert again.engine.account.trading_state is TradingState.ACTIVE
     assert again.engine.account.drawdown.state.watched == watched > again.engine.account.ledger.equity()

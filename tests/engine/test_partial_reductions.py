@@ -6,12 +6,12 @@ from decimal import Decimal
 import pytest
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import Candle, Product
 from ocw_mcp.domain.orders import OrderRef, OutcomeUnknown, Purpose, Rejected, VenueReport
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.runtime import run as runtime_run
@@ -42,11 +42,11 @@ class FailsExits(IgnoresLimits):
         self._left = first
         self._loses = loses
 
-    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
-        if approved.order.ref.leg is not Purpose.EXIT or not self._left:
-            return await super().submit(approved, now)
+    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+        if cleared.order.ref.leg is not Purpose.EXIT or not self._left:
+            return await super().submit(cleared, now)
         self._left -= 1
-        ref = approved.redeem(now).ref
+        ref = cleared.redeem(now).ref
         return [OutcomeUnknown(ref, "timeout") if self._loses else Rejected(ref, "-4045", "no")]
 
 
@@ -216,8 +216,8 @@ async def half_sold(product: Product, part: Callable[[Decimal], Decimal]) -> tup
     )
     await run.go()
     held, now = run.engine.account.ledger.quantity(BTC), START + 4 * MINUTE
-    answer = run.engine._desk.reduce(BTC, part(held), "anna", now, key="k")
-    again = run.engine._desk.reduce(BTC, part(held), "anna", now, key="k")
+    answer = run.engine._manager.reduce(BTC, part(held), "anna", now, key="k")
+    again = run.engine._manager.reduce(BTC, part(held), "anna", now, key="k")
     assert again == answer
     return run, answer
 
@@ -228,8 +228,8 @@ async def test_a_part_is_asked_for_once_and_leaves_the_state_alone(product: Prod
     assert isinstance(answer, OrderRef)
     (exit_,) = run.engine.orders.live(purpose=Purpose.EXIT)
     assert exit_.order.quantity == D("3.326") if product is Product.UM else D("3.32") < exit_.order.quantity < D("3.33")
-    assert run.engine.account.desk_state is DeskState.ACTIVE
-    another = run.engine._desk.reduce(BTC, D(1), "anna", START + 4 * MINUTE, key="other")
+    assert run.engine.account.trading_state is TradingState.ACTIVE
+    another = run.engine._manager.reduce(BTC, D(1), "anna", START + 4 * MINUTE, key="other")
     assert isinstance(another, Refusal)
     assert another.code is RefusalCode.EXIT_PENDING
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from ocw_mcp.app.report_view import show
 from ocw_mcp.domain.figures import Decided, JournalFigures
 from ocw_mcp.domain.market import Candle, Frame
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.report import report, time_in_state
 from tests.support.markets import START, ListFeed, candle, path
@@ -23,7 +23,7 @@ NOTHING_JOURNALED = JournalFigures([], 0, 0, 0, {}, 0, Decimal(0), Decimal(0), [
 
 def report_of(run: Run) -> dict[str, Any]:
     engine = run.engine
-    return report(engine.config, engine.tally, engine.account, engine.gate.counters, NOTHING_JOURNALED, FEE, "f00")
+    return report(engine.config, engine.counters, engine.account, engine.gate.counters, NOTHING_JOURNALED, FEE, "f00")
 
 
 def two_symbols() -> list[Candle]:
@@ -58,7 +58,7 @@ async def test_candles_that_came_late_or_twice_are_counted_for_everybody_to_see(
 
 
 def test_the_time_in_each_state_adds_up_to_the_whole_and_counts_only_what_the_candles_cover() -> None:
-    halted, active = DeskState.HALTED, DeskState.ACTIVE
+    halted, active = TradingState.HALTED, TradingState.ACTIVE
     assert time_in_state([], 100, 500) == {"ACTIVE": 400, "REDUCING": 0, "HALTED": 0}
     assert time_in_state([(200, halted), (450, active)], 100, 500) == {"ACTIVE": 150, "REDUCING": 0, "HALTED": 250}
     assert time_in_state([(0, halted), (900, active)], 100, 500) == {"ACTIVE": 0, "REDUCING": 0, "HALTED": 400}
@@ -69,7 +69,7 @@ async def test_what_deciders_were_paid_is_told_in_the_report_as_a_number() -> No
     run = await Run(ListFeed(two_symbols())).go()
     paid = replace(NOTHING_JOURNALED, thinking_usd=Decimal("0.0375"))
     engine = run.engine
-    figures = report(engine.config, engine.tally, engine.account, engine.gate.counters, paid, FEE, "f00")
+    figures = report(engine.config, engine.counters, engine.account, engine.gate.counters, paid, FEE, "f00")
     assert figures["thinking_usd"] == 0.0375
     console = Console(width=100, file=io.StringIO(), highlight=False)
     show(figures | {"candles_per_s": 1, "max_rss_mb": 1}, "it was time", console)
@@ -81,7 +81,7 @@ async def test_who_decided_is_told_in_the_report() -> None:
     run = await Run(ListFeed(two_symbols())).go()
     counted = replace(NOTHING_JOURNALED, decided=Decided({"claude": 20}, 4, {"BREAKER": 40, "SERVER": 12}))
     engine = run.engine
-    figures = report(engine.config, engine.tally, engine.account, engine.gate.counters, counted, FEE, "f00")
+    figures = report(engine.config, engine.counters, engine.account, engine.gate.counters, counted, FEE, "f00")
     assert figures["decided"] == {
         "by": {"claude": 20}, "remembered": 4, "in_its_place": {"BREAKER": 40, "SERVER": 12},
     }  # fmt: skip

@@ -27,10 +27,10 @@ from ocw_mcp.domain.snapshot import (
     TradeView,
     WakeReason,
 )
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
+from ocw_mcp.domain.text import untrusted
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.domain.unknown import Unknown
-from ocw_mcp.domain.words import untrusted
 from ocw_mcp.engine.remarks_text import LONGEST_REMARK
 from ocw_mcp.engine.snapshot_text import compact, full
 
@@ -56,7 +56,7 @@ def snapshot(*views: SymbolView, **changes: Any) -> Snapshot:
     plain = Snapshot(
         at=NOON,
         product=Product.UM,
-        state=DeskState.ACTIVE,
+        state=TradingState.ACTIVE,
         equity=D("9987.654321"),
         symbols=views,
         wake=(WakeReason("BTCUSDT", ("close:1h", "outlier:15m z=+3.02")), WakeReason(None, ("timer",))),

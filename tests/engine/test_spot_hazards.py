@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain import events
-from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import Candle, Product
 from ocw_mcp.domain.orders import OutsideCause, OutsideFill, Purpose, Rejected, Side, VenueReport
@@ -30,11 +30,11 @@ class RefusesOneExit(PaperVenue):
         super().__init__(Product.SPOT, D(10_000), patience_ms=5 * MINUTE)
         self._refused = False
 
-    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
-        if approved.order.ref.leg is not Purpose.EXIT or self._refused:
-            return await super().submit(approved, now)
+    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+        if cleared.order.ref.leg is not Purpose.EXIT or self._refused:
+            return await super().submit(cleared, now)
         self._refused = True
-        return [Rejected(approved.redeem(now).ref, "-1013", "no")]
+        return [Rejected(cleared.redeem(now).ref, "-1013", "no")]
 
 
 def on_spot(candles: list[Candle], script: dict[int, Decision], venue: PaperVenue | None = None) -> Run:
@@ -74,7 +74,7 @@ async def test_a_spot_position_that_is_being_closed_stays_so_when_somebody_sells
     elsewhere = OutsideFill("f1", "BTCUSDT", Side.SELL, D(1), D(100), D(0), END, OutsideCause.SOMEBODY)
     await run.simulation._shell.take(elsewhere)
     assert [each.ref for each in run.engine.orders.live()] == [exit_.ref]
-    assert run.engine._out.timers["protect:BTCUSDT"] == END + WAKES.stop.deadline_s * SECOND
+    assert run.engine._effects.timers["protect:BTCUSDT"] == END + WAKES.stop.deadline_s * SECOND
 
 
 async def test_a_person_who_resumes_gives_a_spot_position_its_target_back() -> None:
@@ -85,7 +85,7 @@ async def test_a_person_who_resumes_gives_a_spot_position_its_target_back() -> N
     (stop,) = run.engine.orders.live()
     assert (stop.order.trigger_price, stop.order.take_at) == (D(97), D(105))
     assert run.engine.guard.protections["BTCUSDT"].protected
-    assert list(run.engine._out.timers) == ["day"]
+    assert list(run.engine._effects.timers) == ["day"]
 
 
 async def test_an_exit_that_its_stop_forestalled_is_not_tried_again_and_again_in_the_same_moment() -> None:

@@ -48,7 +48,7 @@ minutes = st.tuples(wishes, wishes, wishes, *[st.sampled_from([0.0, 0.003, -0.00
 
 def rows(engine: Engine) -> dict[str, tuple[Decimal, Decimal]]:
     """The limit and what is used of it, by name."""
-    return {row["name"]: (D(row["limit"]), D(row["used"])) for row in engine.headroom()}
+    return {row["name"]: (D(row["limit"]), D(row["used"])) for row in engine.limit_usage()}
 
 
 def oracle(engine: Engine) -> dict[str, Decimal]:
@@ -105,7 +105,7 @@ async def test_the_account_shows_the_free_margin_that_the_next_entry_is_held_to(
     expected = ledger.wallet + lost - held.margin - waiting.remaining * waiting.worst_price / waiting.order.leverage
     seen = looked.facade.portfolio()
     assert seen.free == expected < ledger.free()
-    (used,) = [D(row["used"]) for row in looked.facade.policy().headroom if row["name"] == "margin.min_free"]
+    (used,) = [D(row["used"]) for row in looked.facade.policy().limit_usage if row["name"] == "margin.min_free"]
     assert abs(used - seen.free / seen.equity) <= D("0.000001")
     looked.store.close()
 

@@ -22,11 +22,11 @@ from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.errors import BookError, JournalError, TapeError
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.requests import RequestError
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command, Verb
 from ocw_mcp.domain.time import MINUTE
-from ocw_mcp.engine.answers import Answer
-from ocw_mcp.runtime.deciders import AttachedDecides
+from ocw_mcp.engine.idempotency import Answer
+from ocw_mcp.runtime.deciders import AttachedDecider
 from tests.support.deciders import Scripted
 from tests.support.legs import buy
 from tests.support.markets import START, HandFed, ListFeed, path
@@ -101,7 +101,7 @@ SUBMITS = SubmitRequest("k1", "anna", 1, buy("97", "0.1"))
 
 async def test_what_is_submitted_approved_noted_and_halted_is_done_again_at_its_place_too() -> None:
     store, feed, box = MemoryStore(), HandFed(path(PRICES)), Commands()
-    run = Run(feed, AttachedDecides(), policy=WATCHED, store=store, commands=box, agent="attached", fallback=True)
+    run = Run(feed, AttachedDecider(), policy=WATCHED, store=store, commands=box, agent="attached", fallback=True)
     going = asyncio.ensure_future(run.go())
     await between_frames(run, feed, SUBMITS)
     box.put(Command("c1", Verb.APPROVE, "ben", subject="a1"))
@@ -116,9 +116,9 @@ async def test_what_is_submitted_approved_noted_and_halted_is_done_again_at_its_
     assert [fill.ref.leg for fill in run.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.EXIT]
     assert run.events(events.DecisionMade)[0].decider == "anna"
     died = store.without_checkpoint()
-    again = Run(ListFeed(path(PRICES)), AttachedDecides(), policy=WATCHED, store=died, agent="attached", fallback=True)
+    again = Run(ListFeed(path(PRICES)), AttachedDecider(), policy=WATCHED, store=died, agent="attached", fallback=True)
     assert (await again.go()).store.fingerprint == run.store.fingerprint
-    assert again.engine.account.desk_state is DeskState.HALTED
+    assert again.engine.account.trading_state is TradingState.HALTED
 
 
 async def test_who_asks_a_run_that_breaks_off_or_has_ended_is_told_so() -> None:
@@ -158,7 +158,7 @@ async def test_whoever_asks_while_the_disk_takes_nothing_is_told_that_a_crash_wo
     feed.give(2)
     with pytest.raises(RequestError, match="NOT_DURABLE"):
         await between_frames(run, feed, HaltRequest("k1", "anna"))
-    assert run.engine.account.desk_state is DeskState.HALTED
+    assert run.engine.account.trading_state is TradingState.HALTED
     feed.give(len(PRICES))
     with pytest.raises(JournalError):
         await going

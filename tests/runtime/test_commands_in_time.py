@@ -7,7 +7,7 @@ import pytest
 
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Decision
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE
 from tests.support.deciders import Scripted
@@ -62,7 +62,7 @@ async def test_a_halt_is_taken_within_a_second_at_any_pace() -> None:
         run = await Run(ListFeed(path([100.0] * 500)), commands=box, clock=clock).go()
         assert box.waited is not None
         assert box.waited < 1_000, f"{per_frame_ms} ms a frame"
-        assert run.engine.account.desk_state is DeskState.HALTED
+        assert run.engine.account.trading_state is TradingState.HALTED
 
 
 async def test_a_span_counts_from_where_the_book_stands() -> None:

@@ -16,7 +16,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.figures import JournalFigures
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.report import report
 from tests.support.deciders import Scripted
@@ -58,7 +58,7 @@ def run(
 def figures(done: Run) -> dict[str, Any]:
     engine = done.engine
     rest = (NOTHING, D("0.0005"), "f00", engine.guard, engine.market, engine.orders)
-    made = report(engine.config, engine.tally, engine.account, engine.gate.counters, *rest)
+    made = report(engine.config, engine.counters, engine.account, engine.gate.counters, *rest)
     return json.loads(json.dumps(made))  # type: ignore[no-any-return]
 
 
@@ -87,7 +87,7 @@ async def test_position_in_an_ended_symbol_is_closed_at_its_last_price(
     assert closed.fee == size * 102 * D("0.0005" if product is Product.UM else "0.001")
     expected = way * size * (102 - entry.price) - entry.fee - closed.fee
     assert abs(done.engine.account.ledger.equity() - 10_000 - expected) < D("0.02")
-    assert done.engine.account.desk_state is DeskState.ACTIVE
+    assert done.engine.account.trading_state is TradingState.ACTIVE
     assert not list(done.engine.orders.live())
     assert done.venue.orders == []
     assert done.events(events.Incident) == []

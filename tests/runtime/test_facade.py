@@ -15,7 +15,7 @@ from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.requests import REQUEST_MEANING, RequestCode, RequestError
 from ocw_mcp.domain.snapshot import DecisionRequest
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import utc_day
 from ocw_mcp.runtime.facade import Facade
@@ -83,7 +83,7 @@ async def test_a_snapshot_is_taken_once_between_two_steps_and_anew_after_one(tmp
     before = looked.facade.snapshot()
     assert looked.facade.snapshot() is before
     looked.run.engine.step(Command("1", "halt", "somebody", 0), looked.run.clock.now())
-    assert looked.facade.snapshot().state is DeskState.HALTED
+    assert looked.facade.snapshot().state is TradingState.HALTED
     looked.store.close()
 
 
@@ -245,7 +245,7 @@ async def test_orders_and_refusals_come_in_pages(facade: Facade) -> None:
 
 
 async def test_a_day_of_the_journal_is_whole_and_nothing_else(looked: Looked) -> None:
-    facade, began = looked.facade, looked.run.engine.tally.began_at
+    facade, began = looked.facade, looked.run.engine.counters.began_at
     assert began is not None
     day = utc_day(began)
     events, after = [], None
@@ -296,7 +296,7 @@ def test_status_tells_whose_book_it_is(facade: Facade) -> None:
     status = facade.status()
     assert (status.book, status.version, status.interval) == (BOOK, "1.2.3", "1m")
     assert status.open_positions == len(facade.positions())
-    assert facade.moment().state in DeskState
+    assert facade.moment().state in TradingState
 
 
 def test_each_code_of_a_request_is_explained() -> None:
@@ -305,4 +305,4 @@ def test_each_code_of_a_request_is_explained() -> None:
 
 def test_headroom_names_the_limits_of_the_policy_file(facade: Facade) -> None:
     view = facade.policy()
-    assert {row["name"] for row in view.headroom} <= {name for name, _ in view.limits}
+    assert {row["name"] for row in view.limit_usage} <= {name for name, _ in view.limits}

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import pytest
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.errors import JournalError
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderRef, Purpose, VenueReport
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.runtime import commits
 from ocw_mcp.runtime import run as runtime_run
@@ -35,9 +35,9 @@ class Counting(Flawed):
         super().__init__()
         self.sent: set[OrderRef] = set()
 
-    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
-        self.sent.add(approved.order.ref)
-        return await super().submit(approved, now)
+    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+        self.sent.add(cleared.order.ref)
+        return await super().submit(cleared, now)
 
 
 async def run(
@@ -62,7 +62,7 @@ async def test_no_entry_is_sent_whose_intent_the_disk_did_not_take(last: int) ->
     assert [(ref.n, ref.leg) for ref in unsent(done)] == [(1, Purpose.ENTRY), (2, Purpose.ENTRY)]
     assert venue.sent == set()
     (change,) = done.events(events.StateChanged)
-    assert (change.before, change.after) == (DeskState.ACTIVE, DeskState.REDUCING)
+    assert (change.before, change.after) == (TradingState.ACTIVE, TradingState.REDUCING)
     assert "1-e-0 was not sent: the journal did not take its intent" in done.events(events.Incident)[0].text
     assert [each.refusal.code for each in done.events(events.OrderRefused)] == ["NO_POSITION", "NOT_ACTIVE"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.domain import events
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.deciders import Scripted
@@ -40,7 +40,7 @@ async def test_it_is_taken_where_it_came_and_a_restart_takes_it_there_again(
     undisturbed = await run(MemoryStore(), tmp_path)
     (taken,) = undisturbed.events(events.CommandTaken)
     assert (taken.by, taken.after_frame) == ("the file HALT", START + 3 * MINUTE)
-    assert undisturbed.engine.account.desk_state is DeskState.HALTED
+    assert undisturbed.engine.account.trading_state is TradingState.HALTED
     assert [each.refusal.code for each in undisturbed.events(events.OrderRefused)] == ["NOT_ACTIVE"]
     for moment in range(1, undisturbed.store.touches + 1):
         (tmp_path / "HALT").unlink()
@@ -50,5 +50,5 @@ async def test_it_is_taken_where_it_came_and_a_restart_takes_it_there_again(
             await run(dying, tmp_path)
         resumed = await run(dying.reopened(), tmp_path)
         (taken,) = resumed.events(events.CommandTaken)
-        assert resumed.engine.account.desk_state is DeskState.HALTED
+        assert resumed.engine.account.trading_state is TradingState.HALTED
         assert dying.reopened().events(events.CommandTaken) in ([], [taken])

@@ -13,7 +13,7 @@ from ocw_mcp.domain.asks import LegRequest, NoteRequest
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import RefusalCode
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command, Verb
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.runtime import shell
@@ -83,7 +83,7 @@ async def test_a_halt_is_taken_while_the_model_thinks_and_what_it_then_wants_is_
     assert (made.decider, made.thinking_ms > 0) == ("claude", True)
     (refused,) = seated.events(events.OrderRefused)
     assert (refused.intent.symbol, refused.refusal.code) == ("ETHUSDT", RefusalCode.NOT_ACTIVE)
-    assert seated.run.engine.account.desk_state is DeskState.HALTED
+    assert seated.run.engine.account.trading_state is TradingState.HALTED
 
 
 async def test_a_caller_is_answered_while_the_model_thinks() -> None:

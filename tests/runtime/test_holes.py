@@ -41,7 +41,7 @@ async def test_a_hole_of_one_symbol_carries_its_position_refuses_its_entries_and
         START + SILENT.start * MINUTE,
         START + SILENT.stop * MINUTE,
     )
-    assert run.engine.tally.holes == 1
+    assert run.engine.counters.holes == 1
 
 
 async def test_in_a_hole_a_position_can_be_left() -> None:
@@ -58,4 +58,4 @@ async def test_a_candle_or_two_within_the_slack_refuse_nothing_and_still_count_a
     run = Run(ListFeed(market), script, policy=WAKES)
     await run.go()
     assert run.events(events.OrderRefused) == []
-    assert len(run.events(events.HoleFound)) == run.engine.tally.holes == 2
+    assert len(run.events(events.HoleFound)) == run.engine.counters.holes == 2

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.runtime import run as runtime_run
@@ -45,11 +45,11 @@ async def test_a_halt_for_a_book_that_is_through_is_taken_at_its_next_start() ->
     box = Commands([HALT])
     again = await run(done.store.reopened(), box)
     assert box.taken == ["c1"]
-    assert again.engine.account.desk_state is DeskState.HALTED
+    assert again.engine.account.trading_state is TradingState.HALTED
     assert again.timed(events.CommandTaken)[0][0] == END
     assert again.store.summary["state"] == "HALTED"
     third = await run(again.store.reopened(), Commands())
-    assert third.engine.account.desk_state is DeskState.HALTED
+    assert third.engine.account.trading_state is TradingState.HALTED
     assert third.store.fingerprint == again.store.fingerprint
 
 
@@ -57,7 +57,7 @@ async def test_so_it_is_by_a_run_whose_time_is_up_already() -> None:
     first = await run(MemoryStore(), for_ms=3 * MINUTE)
     box = Commands([HALT])
     again = await run(first.store.reopened(), box, for_ms=3 * MINUTE)
-    assert (box.taken, again.engine.account.desk_state) == (["c1"], DeskState.HALTED)
+    assert (box.taken, again.engine.account.trading_state) == (["c1"], TradingState.HALTED)
     rest = await run(again.store.reopened())
     assert [each.refusal.code for each in rest.events(events.OrderRefused)] == ["NOT_ACTIVE", "NOT_ACTIVE"]
 
@@ -83,4 +83,4 @@ async def test_a_halt_after_the_last_look_is_taken_before_the_run_ends_wherever_
             await run(dying, box)
         resumed = await run(dying.reopened(), box)
         assert resumed.store.fingerprint == undisturbed.store.fingerprint, f"died at {moment}"
-        assert resumed.engine.account.desk_state is DeskState.HALTED
+        assert resumed.engine.account.trading_state is TradingState.HALTED

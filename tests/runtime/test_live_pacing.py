@@ -8,7 +8,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.snapshot import DecisionRequest
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
 from ocw_mcp.runtime import clock, pacing
@@ -70,7 +70,7 @@ async def test_live_an_answer_takes_effect_when_it_is_there_and_the_market_goes_
     going = asyncio.ensure_future(run.go())
     feed.give(3)
     await bell.asked.wait()
-    while run.engine.tally.candles < 2:
+    while run.engine.counters.candles < 2:
         await run.clock.wait_until(0)
     assert run.events(events.DecisionMade) == []
     bell.rung.set()
@@ -96,8 +96,8 @@ async def test_live_a_halt_is_heard_while_an_answer_is_waited_for_and_nothing_el
         box.put(Command("c1", "halt", "a person"))
         while not box.taken:
             await asyncio.sleep(0)  # noqa: TID251 - lets the run go on
-        assert run.engine.account.desk_state is DeskState.HALTED
-        assert run.engine.tally.candles == 1
+        assert run.engine.account.trading_state is TradingState.HALTED
+        assert run.engine.counters.candles == 1
         assert run.engine.decisions.under_way
         run.simulation.stop()
         await going
@@ -127,23 +127,23 @@ async def test_live_a_clock_that_fell_back_closes_entries_and_engine_time_stands
     going = asyncio.ensure_future(run.go())
     feed.give(2)
     async with asyncio.timeout(5):
-        while run.engine.tally.candles < 1:
+        while run.engine.counters.candles < 1:
             await hand.let_pass(0)
         await hand.let_pass(-HOUR)
         feed.give(1)
-        while run.engine.tally.candles < 2:
+        while run.engine.counters.candles < 2:
             await hand.let_pass(0)
         if second_jump:
             await hand.let_pass(HOUR + MINUTE)
             feed.give(1)
-            while run.engine.tally.candles < 3:
+            while run.engine.counters.candles < 3:
                 await hand.let_pass(0)
             await hand.let_pass(-HOUR)
         feed.give(9)
         await going
     falls = [each.text for each in run.events(events.Incident) if "the clock fell back by 3600 s" in each.text]
     assert len(falls) == 1 + second_jump
-    assert run.engine.account.desk_state is DeskState.REDUCING
+    assert run.engine.account.trading_state is TradingState.REDUCING
     assert [each.refusal.code for each in run.events(events.OrderRefused)] == ["NOT_ACTIVE"]
     times = [stored.at for stored in run.store.domain]
     assert times == sorted(times)
@@ -157,5 +157,5 @@ async def test_live_a_market_that_is_ahead_of_the_clock_closes_entries() -> None
         await run.go()
     (incident,) = run.events(events.Incident)
     assert incident.text.startswith("the market is 120 s ahead of the clock")
-    assert run.engine.account.desk_state is DeskState.REDUCING
+    assert run.engine.account.trading_state is TradingState.REDUCING
     assert [each.refusal.code for each in run.events(events.OrderRefused)] == ["NOT_ACTIVE"]

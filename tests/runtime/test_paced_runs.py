@@ -37,7 +37,7 @@ async def test_a_slow_run_hears_a_halt_and_a_stop_between_two_candles() -> None:
         await run.clock.wait_until(0)
     run.simulation.stop()
     await going
-    assert run.engine.tally.candles == 0
+    assert run.engine.counters.candles == 0
     assert run.events(events.CommandTaken)[0].after_frame == START
 
 
@@ -57,8 +57,8 @@ class WithHistory(ListFeed):
 async def test_history_warms_indicators_up_and_nothing_else_happens_on_it() -> None:
     script = Scripted({})
     run = await Run(WithHistory([100.0 + i % 9 for i in range(80)], history=60), script, policy=WAKES).go()
-    assert run.engine.tally.candles == 20
-    assert run.engine.tally.began_at == START + 60 * MINUTE
+    assert run.engine.counters.candles == 20
+    assert run.engine.counters.began_at == START + 60 * MINUTE
     assert run.timed(events.WakeRaised)[0][0] == START + 61 * MINUTE
     first = script.asked[0].snapshot.symbol("BTCUSDT")
     assert first is not None

@@ -7,7 +7,7 @@ import pytest
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.orders import MOST_TOKENS, Side
 from ocw_mcp.domain.requests import RequestCode, RequestError
-from ocw_mcp.engine.answers import CALLERS_KEPT, Latest
+from ocw_mcp.engine.idempotency import CALLERS_KEPT, Latest
 from ocw_mcp.runtime.previews import MOST, MOST_NAMES, Preview, Previews
 
 LEG = Leg("BTCUSDT", Action.BUY, Decimal("0.1"))

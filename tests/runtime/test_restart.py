@@ -5,7 +5,7 @@ import pytest
 from ocw_mcp.domain import events
 from ocw_mcp.domain.errors import JournalDiverged, TapeError
 from ocw_mcp.domain.market import Candle
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.runtime import run as runtime_run
@@ -94,7 +94,7 @@ async def test_a_halt_cancels_entries_leaves_stops_and_lets_exits_pass() -> None
         await halted.go()
     finally:
         runtime_run.LOOK_UP_EVERY = look_up_every
-    assert halted.engine.account.desk_state is DeskState.HALTED
+    assert halted.engine.account.trading_state is TradingState.HALTED
     assert [each.refusal.code for each in halted.events(events.OrderRefused)] == ["NOT_ACTIVE"]
     assert halted.engine.summary()["positions"] == []
     assert box.taken == ["c1"]
@@ -120,8 +120,8 @@ async def test_resume_raises_the_state_again() -> None:
     box = Commands([Command("c1", "halt", "a person"), Command("c2", "resume", "a person")])
     done = await run(MemoryStore(), box)
     assert [(each.before, each.after) for each in done.events(events.StateChanged)] == [
-        (DeskState.ACTIVE, DeskState.HALTED),
-        (DeskState.HALTED, DeskState.ACTIVE),
+        (TradingState.ACTIVE, TradingState.HALTED),
+        (TradingState.HALTED, TradingState.ACTIVE),
     ]
 
 
@@ -159,4 +159,4 @@ async def test_a_finished_book_run_again_adds_nothing() -> None:
     done = (await run(MemoryStore())).store
     again = await run(done.reopened())
     assert again.store.fingerprint == done.fingerprint
-    assert again.engine.tally.candles == 28
+    assert again.engine.counters.candles == 28

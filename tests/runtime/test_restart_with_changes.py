@@ -11,7 +11,7 @@ from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import RefusalCode
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE
 from tests.support.deciders import Scripted
@@ -42,7 +42,7 @@ async def test_a_command_whose_file_outlives_it_is_taken_once_over_any_number_of
     second = await part(first.store.reopened(), 4, Stubborn([HALT, RESUME]))
     third = await part(second.store.reopened(), 6, Stubborn([HALT, RESUME]))
     assert [each.command_id for each in third.events(events.CommandTaken)] == ["c1", "c2"]
-    assert third.engine.account.desk_state is DeskState.ACTIVE
+    assert third.engine.account.trading_state is TradingState.ACTIVE
     assert len(third.events(events.StateChanged)) == 2
 
 
@@ -61,7 +61,7 @@ async def test_a_new_command_is_taken_beside_an_old_file() -> None:
     first = await part(MemoryStore(), 2, Stubborn([HALT, RESUME]))
     again = Command("c3", "halt", "a person")
     second = await part(first.store.reopened(), 4, Stubborn([HALT, RESUME, again]))
-    assert second.engine.account.desk_state is DeskState.HALTED
+    assert second.engine.account.trading_state is TradingState.HALTED
 
 
 async def test_other_prompts_alone_are_journaled_once_at_the_start() -> None:
@@ -139,4 +139,4 @@ async def test_a_policy_that_measures_outliers_over_another_span_goes_on_and_beg
     second = Run(feed, store=first.store.reopened(), policy=other, policy_hash="other")
     await second.go()
     assert [each.policy_hash for each in second.events(events.PoliciesLoaded)] == ["policy", "other"]
-    assert second.engine.tally.candles == 9 * len(feed.identity.symbols)
+    assert second.engine.counters.candles == 9 * len(feed.identity.symbols)

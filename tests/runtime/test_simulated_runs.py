@@ -38,9 +38,9 @@ async def part(store: MemoryStore, until: int) -> Run:
 
 async def test_what_opened_before_the_beginning_is_not_counted() -> None:
     run = await Run(SimulatedFeed(1, SYMBOLS, days=1), RulesDecider(DEFAULT.policies)).go()
-    tally = run.engine.tally
-    assert (tally.candles, tally.holes, tally.stale_candles) == (1440, 0, 0)
-    assert (tally.began_at, tally.first_open_time, tally.last_close_time) == (START, START, START + DAY)
+    counters = run.engine.counters
+    assert (counters.candles, counters.holes, counters.stale_candles) == (1440, 0, 0)
+    assert (counters.began_at, counters.first_open_time, counters.last_close_time) == (START, START, START + DAY)
     assert "warming" not in run.engine.gate.counters.skips
 
 

@@ -15,7 +15,7 @@ from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.time import MINUTE, SECOND
-from ocw_mcp.runtime.answers import MOST_LEGS, MOST_SIGNALS, sound
+from ocw_mcp.runtime.validation import MOST_LEGS, MOST_SIGNALS, sound
 from tests.adapters.store.books import open_book
 from tests.support.legs import buy
 from tests.support.markets import ListFeed, candle, path
@@ -116,7 +116,7 @@ async def test_a_journal_with_an_unsound_answer_can_be_read_and_resumed(
         with closing(open_book(tmp_path)) as store:
             run = Run(ListFeed(path([100.0] * 4)), Babbling(answer()), store=cast(MemoryStore, store), policy=WAKES)
             await run.go(for_ms=minutes * MINUTE)
-            assert run.engine.tally.candles == minutes
+            assert run.engine.counters.candles == minutes
             assert store.verify().ok
             decisions = [e.event for e in store.events_after(0) if isinstance(e.event, events.DecisionMade)]
             assert decisions[0].decision.cause.startswith("error: ")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
-from ocw_mcp.core.matching.on_candles import Terms
+from ocw_mcp.core.matching.on_candles import FillTerms
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.market import Candle, Opening, Product
@@ -20,7 +20,7 @@ from tests.support.runs import Run, policies
 D = Decimal
 NEW = "NEWUSDT"
 HALF_SPREAD, SLIPPAGE = D("0.0001"), D("0.0001")
-TERMS = Terms(D("0.0005"), HALF_SPREAD, SLIPPAGE, latency_ms=0)
+TERMS = FillTerms(D("0.0005"), HALF_SPREAD, SLIPPAGE, latency_ms=0)
 POLICY = policies(
     gate={"close_wakes": ["1m"], "cooldown_s": 0},
     position={"max_share": 0.1},

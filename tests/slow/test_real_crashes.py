@@ -27,7 +27,7 @@ BUSY = policies(gate={"close_wakes": ["15m"], "cooldown_s": 0})
 async def test_a_crash_breaks_no_limit_whoever_decides(crash: str, decider: Decider, tapes: Path) -> None:
     run = watched(Run(TapeFeed.open(tapes / CRASHES[crash], None, None, None), decider, policy=BUSY))
     await run.go()
-    assert run.engine.tally.candles > 40_000
+    assert run.engine.counters.candles > 40_000
     assert run.events(events.OrderFilled)
     for closed in run.events(events.DailyLossReached):
         assert closed.equity <= closed.floor

@@ -5,7 +5,7 @@ from decimal import Decimal
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.activity import Pace
 from ocw_mcp.domain.market import Instrument, Product
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 
 D = Decimal
 ETH = Instrument("ETHUSDT", Product.UM, D("0.01"), D("0.001"), D("0.001"), D(20))
@@ -23,7 +23,7 @@ CALM = AccountView(
     now=1_767_225_600_000,
     mode="paper",
     agent="test",
-    state=DeskState.ACTIVE,
+    state=TradingState.ACTIVE,
     product=Product.UM,
     instrument=ETH,
     equity=D(10_000),

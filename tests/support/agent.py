@@ -8,15 +8,15 @@ import msgspec
 from mcp.types import CallToolResult, ListToolsResult, RequestParamsMeta, TextContent, Tool, ToolAnnotations
 
 from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.conversation import Conversation, Outcome, Terms
+from ocw_mcp.agent.conversation import Conversation, ConversationOutcome, ConversationTerms
 from ocw_mcp.agent.messages import Messages, Reply, Request
-from ocw_mcp.agent.pricing import Usage
+from ocw_mcp.agent.pricing import TokenUsage
 from ocw_mcp.agent.tools import SUBMIT
 from ocw_mcp.domain.protocols import Clock
 from tests.support.claude import CONTEXT, MODEL, SUBMIT_SCHEMA
 from tests.support.clocks import Waits
 
-TERMS = Terms(model=MODEL, allowance_usd=Decimal("0.5"))
+TERMS = ConversationTerms(model=MODEL, allowance_usd=Decimal("0.5"))
 SYSTEM = "You decide."
 LOOK = "market_get_snapshot"
 ACCEPTED = {"outcome": "accepted", "order": "1-e-0"}
@@ -105,7 +105,7 @@ class Scripted:
 
 def says(text: str = "Nothing to do.", stop_reason: str = "end_turn") -> Reply:
     """A turn of words."""
-    return Reply(stop_reason, ({"type": "text", "text": text},), Usage(plain=100, output=10))
+    return Reply(stop_reason, ({"type": "text", "text": text},), TokenUsage(plain=100, output=10))
 
 
 def calls(*named: tuple[str, object]) -> Reply:
@@ -113,7 +113,7 @@ def calls(*named: tuple[str, object]) -> Reply:
     blocks = [
         {"type": "tool_use", "id": f"t{n}", "name": name, "input": given} for n, (name, given) in enumerate(named)
     ]
-    return Reply("tool_use", tuple(blocks), Usage(plain=100, output=10))
+    return Reply("tool_use", tuple(blocks), TokenUsage(plain=100, output=10))
 
 
 def looks() -> Reply:
@@ -128,8 +128,8 @@ def submits(*legs: tuple[str, str], wake: int = 7) -> Reply:
 
 
 async def held(
-    messages: Messages, desk: FakeDesk | None = None, terms: Terms = TERMS, clock: Clock | None = None
-) -> Outcome:
+    messages: Messages, desk: FakeDesk | None = None, terms: ConversationTerms = TERMS, clock: Clock | None = None
+) -> ConversationOutcome:
     """The whole conversation about wake 7."""
     conversation = Conversation(messages, desk or FakeDesk(), clock or Waits(), terms)
     return await conversation.hold(7, SYSTEM, CONTEXT)

@@ -7,13 +7,13 @@ from typing import Any
 from anthropic import AsyncAnthropic
 
 from ocw_mcp.domain.protocols import Clock
-from ocw_mcp.doors.serving import listen, serving
-from ocw_mcp.loopback.claude.answer import Answer
-from ocw_mcp.loopback.claude.app import MessagesApi
-from ocw_mcp.loopback.claude.characters import CHARACTERS, Character
-from ocw_mcp.loopback.claude.dice import Dice
-from ocw_mcp.loopback.claude.request import MessagesRequest
+from ocw_mcp.interfaces.serving import listen, serving
 from ocw_mcp.runtime.clock import SimulatedClock
+from ocw_mcp.sandbox.claude.answer import ModelAnswer
+from ocw_mcp.sandbox.claude.app import MessagesApi
+from ocw_mcp.sandbox.claude.characters import CHARACTERS, Character
+from ocw_mcp.sandbox.claude.dice import SeededRandom
+from ocw_mcp.sandbox.claude.request import MessagesRequest
 
 KEY = "sk-ant-test-0123456789abcdef"
 MODEL = "claude-sonnet-5-5"
@@ -77,9 +77,9 @@ def parsed(text: str = CONTEXT, **more: Any) -> MessagesRequest:
     return MessagesRequest.model_validate(asked(text, **more))
 
 
-def answered(character: str, request: MessagesRequest, seed: int = 1) -> Answer:
+def answered(character: str, request: MessagesRequest, seed: int = 1) -> ModelAnswer:
     """What a character answers to a request."""
-    return CHARACTERS[character](request, Dice(seed, request.model_dump_json().encode()))
+    return CHARACTERS[character](request, SeededRandom(seed, request.model_dump_json().encode()))
 
 
 @asynccontextmanager

@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ocw_mcp.core.risk.account import AccountView, Held
+from ocw_mcp.core.risk.account import AccountView, PositionTerms
 from ocw_mcp.core.risk.officer import RiskOfficer
-from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.margin import Bracket, Brackets
 from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.policies import ApprovalPolicy, FallbackPolicy, MandatePolicy, Policies, RiskPolicy
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import HOUR
 from tests.support.accounts import CALM, ETH, QUIET
 from tests.support.runs import policies
@@ -90,7 +90,7 @@ def asks(intent: OrderIntent, **changes: Any) -> OrderIntent:
 def check(intent: OrderIntent, view: AccountView = CALM, limited: Policies = LIMITED) -> Order | Refusal:
     """The order that was approved, or the refusal."""
     answer = RiskOfficer(limited).check_entry(intent, view, REF, NOW)
-    return answer.order if isinstance(answer, ApprovedOrder) else answer
+    return answer.order if isinstance(answer, ClearedOrder) else answer
 
 
 def refusal(intent: OrderIntent, view: AccountView = CALM, limited: Policies = LIMITED) -> Refusal:
@@ -130,15 +130,15 @@ def holding(quantity: str, price: str, leverage: int, lost: str = "0", **changes
     """An account with a position of the symbol."""
     size = abs(D(quantity))
     changes = {"symbol_notional": size * 1_000, "gross": size * 1_000, "symbol_quantity": size} | changes
-    return account(quantity=D(quantity), held=Held(D(price), leverage, D(lost)), **changes)
+    return account(quantity=D(quantity), held=PositionTerms(D(price), leverage, D(lost)), **changes)
 
 
 CODE = RefusalCode
 RICH = account(equity=D(10**6), free_margin=D(10**6))
 STEEP = ((1_000, 10, "0.1"), (100_000, 5, "0.2"))
 _ROWS: list[tuple[Any, ...]] = [
-    (CODE.NOT_ACTIVE, LONG, account(state=DeskState.REDUCING), "ACTIVE", "REDUCING", "0"),
-    (CODE.NOT_ACTIVE, LONG, account(state=DeskState.HALTED), "ACTIVE", "HALTED", "0"),
+    (CODE.NOT_ACTIVE, LONG, account(state=TradingState.REDUCING), "ACTIVE", "REDUCING", "0"),
+    (CODE.NOT_ACTIVE, LONG, account(state=TradingState.HALTED), "ACTIVE", "HALTED", "0"),
     (CODE.SYMBOL_NOT_ALLOWED, asks(LONG, symbol="ETHEUR"), CALM, "*USDT,ETHBTC", "ETHEUR", "0"),
     (CODE.SYMBOL_NOT_ALLOWED, asks(LONG, symbol="ethusdt"), CALM, "*USDT,ETHBTC", "ethusdt", "0"),
     (CODE.SPOT_CANNOT_SHORT, SHORT, account(product=Product.SPOT), "spot", "short", "0"),

@@ -11,13 +11,13 @@ from ocw_mcp.domain.asks import CallerRequest
 from ocw_mcp.domain.protocols import Decider
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.domain.time import HOUR
-from ocw_mcp.doors.mcp.callers import DeskServer
-from ocw_mcp.doors.mcp.server import build
-from ocw_mcp.engine.answers import Answer
-from ocw_mcp.runtime.answers import sound_request
+from ocw_mcp.engine.idempotency import Answer
+from ocw_mcp.interfaces.mcp.callers import OcwServer
+from ocw_mcp.interfaces.mcp.server import build
 from ocw_mcp.runtime.facade import Facade
 from ocw_mcp.runtime.history import History
 from ocw_mcp.runtime.trading import Trading
+from ocw_mcp.runtime.validation import sound_request
 from tests.support.deciders import Reckless
 from tests.support.runs import Run
 from tests.support.stores import MemoryStore
@@ -44,7 +44,7 @@ class Looked:
         )
 
     @cached_property
-    def server(self) -> DeskServer:
+    def server(self) -> OcwServer:
         """The MCP server over it; to make one takes longer than most of what is asked of it."""
         return build(lambda: self.facade, "1.2.3")
 

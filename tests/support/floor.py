@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
-from ocw_mcp.domain.approved import ApprovedOrder
 from ocw_mcp.domain.asks import CallerRequest, CancelRequest, LegRequest, ProtectionRequest
+from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Action, Leg
-from ocw_mcp.domain.market import Book, Candle, Frame, Opening, Product
+from ocw_mcp.domain.market import Candle, Frame, Opening, OrderBook, Product
 from ocw_mcp.domain.orders import OutcomeUnknown, Purpose, Rejected, VenueReport
 from ocw_mcp.domain.steps import Asked, Command, StepEvent, Verb
 from ocw_mcp.domain.time import MINUTE
@@ -73,15 +73,15 @@ class Moody(PaperVenue):
 
     mood = ""
 
-    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
         mood, self.mood = self.mood, ""
         if not mood:
-            return await super().submit(approved, now)
-        ref = approved.order.ref
+            return await super().submit(cleared, now)
+        ref = cleared.order.ref
         if mood == "lost":
-            await super().submit(approved, now)
+            await super().submit(cleared, now)
             return [OutcomeUnknown(ref, "timeout")]
-        approved.redeem(now)
+        cleared.redeem(now)
         return [OutcomeUnknown(ref, "timeout")] if mood == "swallowed" else [Rejected(ref, mood, "no")]
 
 
@@ -149,7 +149,7 @@ class Floor(RuleBasedStateMachine):
             opened.append(Opening(symbol, self.at + MINUTE, self.prices[symbol]))
         self._frame(Frame(self.at + MINUTE, tuple(closed), tuple(opened), books=self._books()))
 
-    def _books(self) -> tuple[Book, ...]:
+    def _books(self) -> tuple[OrderBook, ...]:
         """What the order books look like at the next frame, if anybody tells."""
         if self.spread is None:
             return ()
@@ -157,7 +157,7 @@ class Floor(RuleBasedStateMachine):
         for symbol in SYMBOLS:
             price, half = self.prices[symbol], self.prices[symbol] * self.spread / 2
             books.append(
-                Book(symbol, self.at + MINUTE, price - half, price + half, self.depth / price, self.depth / price)
+                OrderBook(symbol, self.at + MINUTE, price - half, price + half, self.depth / price, self.depth / price)
             )
         self.oracle.books = {book.symbol: book for book in books}
         return tuple(books)
@@ -312,7 +312,7 @@ class Floor(RuleBasedStateMachine):
                 assert any(stop.remaining >= abs(position.quantity) for stop in stops), f"{symbol} has no stop"
             else:
                 assert protection.deadline is not None
-                assert engine._desk.exit_under_way(symbol) or now <= engine._out.timers[f"protect:{symbol}"]
+                assert engine._manager.exit_under_way(symbol) or now <= engine._effects.timers[f"protect:{symbol}"]
 
     @precondition(lambda self: hasattr(self, "run"))
     @invariant()

@@ -22,9 +22,9 @@ def never_naked(run: Run) -> Run:
                 assert any(engine.orders.live(symbol, Purpose.STOP)), f"{symbol} has no stop"
                 continue
             assert protection.deadline is not None, symbol
-            if not engine._desk.exit_under_way(symbol):
+            if not engine._manager.exit_under_way(symbol):
                 assert now <= protection.deadline, "past its deadline, and no exit"
-                assert engine._out.timers[f"protect:{symbol}"] == protection.deadline
+                assert engine._effects.timers[f"protect:{symbol}"] == protection.deadline
         return effects
 
     engine.step = look  # type: ignore[method-assign]
@@ -41,7 +41,7 @@ def within_limits(run: Run) -> Run:
         effects = step(event, now)
         for order in engine.orders.live():
             if order.ref not in before and not order.order.reduce_only:
-                view = engine._desk.view(order.order.symbol, now)
+                view = engine._manager.view(order.order.symbol, now)
                 assert view is not None
                 assert view.gross <= view.equity * limits.exposure.max_gross
                 assert view.symbol_notional <= view.equity * limits.position.max_share

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
 
 from ocw_mcp.domain.errors import TapeError
-from ocw_mcp.domain.market import Book, Candle, Frame, Funding, MarketIdentity, Metrics, Opening, Product
+from ocw_mcp.domain.market import Candle, Frame, Funding, MarketIdentity, Metrics, Opening, OrderBook, Product
 from ocw_mcp.domain.time import MINUTE
 
 START = 1_767_225_600_000
@@ -57,7 +57,7 @@ class ListFeed:
         *,
         metrics: Sequence[Metrics] = (),
         funding: Sequence[Funding] = (),
-        books: Sequence[Book] = (),
+        books: Sequence[OrderBook] = (),
         product: Product = Product.UM,
         breaks_at: int | None = None,
     ) -> None:

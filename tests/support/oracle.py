@@ -9,9 +9,9 @@ from fnmatch import fnmatchcase
 
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.domain import events
-from ocw_mcp.domain.market import Book
+from ocw_mcp.domain.market import OrderBook
 from ocw_mcp.domain.orders import Order, OrderRef, Purpose, Side
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import DAY, MINUTE, SECOND
 from ocw_mcp.engine.step import Engine
 
@@ -24,7 +24,7 @@ class Oracle:
 
     def __init__(self) -> None:
         self.engine: Engine | None = None
-        self.state = DeskState.ACTIVE
+        self.state = TradingState.ACTIVE
         self.day_opened_at = 0
         self.day_equity = D(0)
         self.day_reached = False
@@ -34,9 +34,9 @@ class Oracle:
         self.fees = D(0)
         self.closed_at: dict[str, int] = {}
         self.reductions: list[int] = []
-        self.books: dict[str, Book] = {}
+        self.books: dict[str, OrderBook] = {}
         """The order books that the market last told of."""
-        self.approved: set[str] = set()
+        self.cleared: set[str] = set()
         self.tightest: dict[str, Decimal] = {}
         self.seen: dict[str, int] = {}
         """How often each kind of event came."""
@@ -57,7 +57,7 @@ class Oracle:
             case events.EntriesPaused():
                 self.paused_until = event.until
             case events.ApprovalEnded(name, "approved"):
-                self.approved.add(name)
+                self.cleared.add(name)
             case events.OrderFilled():
                 self.turnover += event.quantity * event.price
                 self.fees += event.fee
@@ -105,10 +105,10 @@ class Oracle:
         live = list(engine.orders.live(purpose=Purpose.ENTRY))
         ledger = engine.account.ledger
         equity = ledger.equity()
-        quote = engine._quotes.get(order.symbol, at)
+        quote = engine._prices.get(order.symbol, at)
         assert quote is not None
         # Whether at all.
-        assert self.state is engine.account.desk_state is DeskState.ACTIVE
+        assert self.state is engine.account.trading_state is TradingState.ACTIVE
         assert any(fnmatchcase(order.symbol, pattern) for pattern in policies.symbols.allow)
         assert ("long" if order.side is Side.BUY else "short") in policies.symbols.sides
         assert quote.age_ms <= engine.config.interval + policies.data.slack_s * SECOND
@@ -154,12 +154,12 @@ class Oracle:
         self._survives_to_its_stop(entry, quote.price)
         if policies.mandate is not None:
             _at_most(gross, policies.mandate.amount, "mandate")
-        if policies.approval is not None and intent.approval.partition(" ")[0] not in self.approved:
+        if policies.approval is not None and intent.approval.partition(" ")[0] not in self.cleared:
             _at_most(notional, policies.approval.above_notional, "an order that nobody approved")
         if intent.quoted is not None:
             assert abs(quote.price - intent.quoted) <= policies.price.max_move * intent.quoted * A_LITTLE
         book = self.books.get(order.symbol)
-        if book is not None and 0 <= at - book.at <= engine._quotes.age_limit_ms:
+        if book is not None and 0 <= at - book.at <= engine._prices.age_limit_ms:
             spread = D(2 * (book.ask - book.bid) / (book.ask + book.bid))
             _at_most(spread, policies.book.max_spread, "spread")
             depth = book.ask_depth if order.side is Side.BUY else book.bid_depth
@@ -173,7 +173,7 @@ class Oracle:
         """Held with all of this entry, the position is not liquidated before its stop."""
         assert self.engine is not None
         order, way = entry.order, entry.order.side.sign
-        brackets, stop = self.engine._quotes.instruments[order.symbol].margin_brackets, entry.intent.protect_at
+        brackets, stop = self.engine._prices.instruments[order.symbol].margin_brackets, entry.intent.protect_at
         assert brackets is not None
         assert stop is not None
         paid = order.limit_price or price

@@ -136,9 +136,9 @@ class Run:
 
     async def go(self, for_ms: int | None = None) -> "Run":
         """Run to the end, or to `for_ms` after the book's first frame."""
-        tally = self.engine.tally
-        if for_ms is not None and tally.ran_to is not None and tally.began_at is not None:
-            for_ms -= tally.ran_to - tally.began_at
+        counters = self.engine.counters
+        if for_ms is not None and counters.ran_to is not None and counters.began_at is not None:
+            for_ms -= counters.ran_to - counters.began_at
         await self.simulation.run("test", for_ms)
         return self
 

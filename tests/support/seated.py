@@ -10,14 +10,14 @@ from mcp.types import CallToolResult, ListToolsResult, RequestParamsMeta
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.decider import ClaudeDecider, Desk
+from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
 from ocw_mcp.agent.messages import Messages, Reply, Request
 from ocw_mcp.agent.prompts import compose
 from ocw_mcp.app.compose import stamp
 from ocw_mcp.app.policy_loader import load_prompts
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.protocols import Clock, Feed
-from ocw_mcp.doors.mcp.server import build
+from ocw_mcp.interfaces.mcp.server import build
 from ocw_mcp.runtime.clock import SimulatedClock
 from ocw_mcp.runtime.facade import Facade
 from ocw_mcp.runtime.history import History
@@ -96,7 +96,7 @@ class Seated:
         server = build(lambda: self.facade, "1.2.3")
         server.signs_as = self.decider.name
         async with Client(server) as self.client:
-            self.decider.attach(Desk(self, self.facade.thinking_spent_usd))
+            self.decider.attach(EngineAccess(self, self.facade.thinking_spent_usd))
             return await self.run.go(for_ms)
 
     async def list_tools(self) -> ListToolsResult:

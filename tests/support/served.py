@@ -10,9 +10,9 @@ import httpx2
 from ocw_mcp.adapters.control.tokens import Keyring, add_token
 from ocw_mcp.app.policy_loader import load_prompts
 from ocw_mcp.app.resources import shipped
-from ocw_mcp.doors.mcp.server import build
-from ocw_mcp.doors.rest.app import application
-from ocw_mcp.doors.serving import listen, serving
+from ocw_mcp.interfaces.mcp.server import build
+from ocw_mcp.interfaces.rest.app import application
+from ocw_mcp.interfaces.serving import listen, serving
 from ocw_mcp.runtime.facade import Facade
 
 PROMPTS = load_prompts(shipped("prompts") / "desktop").texts

@@ -7,7 +7,7 @@ from typing import NamedTuple, cast
 from msgspec.structs import replace
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
-from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.market import Candle, Opening, Product
 from ocw_mcp.domain.orders import (
     Order,
@@ -35,24 +35,24 @@ class Flawed(PaperVenue):
 class _Unbounded(NamedTuple):
     """An approved order without its limit."""
 
-    approved: ApprovedOrder
+    cleared: ClearedOrder
 
     @property
     def order(self) -> Order:
-        return replace(self.approved.order, type=OrderType.MARKET, limit_price=None, immediate=False, post_only=False)
+        return replace(self.cleared.order, type=OrderType.MARKET, limit_price=None, immediate=False, post_only=False)
 
     def redeem(self, now: int) -> Order:
-        self.approved.redeem(now)
+        self.cleared.redeem(now)
         return self.order
 
 
 class IgnoresLimits(Flawed):
     """Fills every limit entry at the next opening, wherever that is."""
 
-    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
-        if approved.order.limit_price is not None:
-            return await super().submit(cast(ApprovedOrder, _Unbounded(approved)), now)
-        return await super().submit(approved, now)
+    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+        if cleared.order.limit_price is not None:
+            return await super().submit(cast(ClearedOrder, _Unbounded(cleared)), now)
+        return await super().submit(cleared, now)
 
 
 class RefusesStops(Flawed):
@@ -63,14 +63,14 @@ class RefusesStops(Flawed):
         self._code = code
         self._left = first
 
-    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
-        if approved.order.type is OrderType.STOP_MARKET and self._left:
+    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+        if cleared.order.type is OrderType.STOP_MARKET and self._left:
             self._left -= 1
-            order = approved.redeem(now)
+            order = cleared.redeem(now)
             if self._code == LOST:
                 return [OutcomeUnknown(order.ref, "timeout")]
             return [Rejected(order.ref, self._code, "no")]
-        return await super().submit(approved, now)
+        return await super().submit(cleared, now)
 
 
 class DropsStops(Flawed):
@@ -81,13 +81,13 @@ class DropsStops(Flawed):
         self.dropped: list[int] = []
         """When (ms)."""
 
-    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
-        reports = await super().submit(approved, now)
-        if approved.order.type is not OrderType.STOP_MARKET:
+    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+        reports = await super().submit(cleared, now)
+        if cleared.order.type is not OrderType.STOP_MARKET:
             return reports
         self.dropped.append(now)
         assert len(self.dropped) < 50, "there is no end to it"
-        return [*reports, *await self.cancel(approved.order.ref, now)]
+        return [*reports, *await self.cancel(cleared.order.ref, now)]
 
 
 class TooLateToCancel(RefusesStops):
@@ -124,12 +124,12 @@ class RejectsExits(Flawed):
         super().__init__()
         self._exits = exits
 
-    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
-        leg = approved.order.ref.leg
+    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+        leg = cleared.order.ref.leg
         if leg is Purpose.STOP or (leg is Purpose.EXIT and self._exits):
             self._exits -= leg is Purpose.EXIT
-            return [Rejected(approved.redeem(now).ref, "-4045", "no")]
-        return await super().submit(approved, now)
+            return [Rejected(cleared.redeem(now).ref, "-4045", "no")]
+        return await super().submit(cleared, now)
 
 
 class LosesExits(Flawed):
@@ -143,25 +143,25 @@ class LosesExits(Flawed):
         self._lost = exits
         self._stops = stops
         self._arrives = arrives
-        self._late: list[ApprovedOrder] = []
+        self._late: list[ClearedOrder] = []
 
-    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
-        if approved.order.ref.leg is Purpose.STOP and not self._stops:
-            return [Rejected(approved.redeem(now).ref, "-4045", "no")]
-        if approved.order.ref.leg is not Purpose.EXIT:
-            return await super().submit(approved, now)
+    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+        if cleared.order.ref.leg is Purpose.STOP and not self._stops:
+            return [Rejected(cleared.redeem(now).ref, "-4045", "no")]
+        if cleared.order.ref.leg is not Purpose.EXIT:
+            return await super().submit(cleared, now)
         if self._lost:
             self._lost -= 1
             if self._arrives:
-                self._late.append(approved)
+                self._late.append(cleared)
             else:
-                approved.redeem(now)
-            return [OutcomeUnknown(approved.order.ref, "timeout")]
+                cleared.redeem(now)
+            return [OutcomeUnknown(cleared.order.ref, "timeout")]
         late, self._late = self._late, []
         for each in late:
             # Its approval was for the moment it was sent at.
             await super().submit(each, each.expires_at)
-        return await super().submit(approved, now)
+        return await super().submit(cleared, now)
 
 
 class Mortal(Flawed):
@@ -172,9 +172,9 @@ class Mortal(Flawed):
         self.touches = 0
         self._die_at = die_at
 
-    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
         self._touch()
-        reports = await super().submit(approved, now)
+        reports = await super().submit(cleared, now)
         self._touch()
         return reports
 

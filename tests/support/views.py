@@ -7,7 +7,7 @@ import msgspec
 
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.snapshot import Correlation, IndicatorValues, PositionView, Snapshot, SymbolView
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.domain.unknown import Unknown
 from tests.support.runs import policies
@@ -98,7 +98,7 @@ def snapshot(
     return Snapshot(
         at=NOON,
         product=product,
-        state=DeskState.ACTIVE,
+        state=TradingState.ACTIVE,
         equity=D(equity),
         symbols=views,
         wake=(),

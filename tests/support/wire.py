@@ -17,8 +17,8 @@ from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import Refusal
 from ocw_mcp.domain.steps import Asked, Cancel, Command, Record, Send, StepEvent, TimerFired
 from ocw_mcp.domain.time import MINUTE
-from ocw_mcp.engine.answers import Answer
 from ocw_mcp.engine.config import EngineConfig
+from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.step import Engine
 from tests.support.markets import START, candle
 from tests.support.runs import policies
@@ -62,7 +62,7 @@ class Wire:
         recorded = []
         for effect in self.engine.step(event, self.now):
             if isinstance(effect, Send):
-                self.sent.append(effect.approved.order)
+                self.sent.append(effect.cleared.order)
             elif isinstance(effect, Cancel):
                 self.canceled.append(effect.ref)
             elif isinstance(effect, Record):
@@ -107,7 +107,7 @@ class Wire:
 
     def fire(self) -> None:
         """Let every timer that is set be due."""
-        for name in sorted(self.engine._out.timers):
+        for name in sorted(self.engine._effects.timers):
             self.give(TimerFired(name))
 
     def command(self, verb: str, subject: str = "") -> list[DomainEvent]:

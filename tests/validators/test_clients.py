@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mcp import Client
 
-from ocw_mcp.doors.mcp.server import build
+from ocw_mcp.interfaces.mcp.server import build
 from tests.support.node import REQUIRED, ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ocw_mcp.doors.mcp.server import TOOLSETS
+from ocw_mcp.interfaces.mcp.server import TOOLSETS
 from tests.support.engines import running_engine
 from tests.support.node import Ended, validate
 

@@ -11,7 +11,7 @@ from ocw_mcp.adapters.files import FileRefused, make_private, require_own_direct
 from ocw_mcp.adapters.store.database import JOURNAL, connect_to_write, look_at, sync_directory
 from ocw_mcp.adapters.store.projections import register_functions, remake_tables
 from ocw_mcp.adapters.store.schema import GET_BOOK, SCHEMA_VERSION, TABLES
-from ocw_mcp.domain.errors import BookError, HouseRuleError
+from ocw_mcp.domain.errors import BookError, InvariantError
 from ocw_mcp.domain.market import MarketIdentity, Product
 from ocw_mcp.domain.time import span_name
 
@@ -29,7 +29,7 @@ class BookStamp(msgspec.Struct, frozen=True):
     market: MarketIdentity
 
 
-class Book(msgspec.Struct, frozen=True):
+class StoredBook(msgspec.Struct, frozen=True):
     """A book as it was made. `created_at` in ms, by the clock of whoever made it."""
 
     book: str
@@ -37,7 +37,7 @@ class Book(msgspec.Struct, frozen=True):
     created_at: int
 
 
-def peek_book(directory: Path) -> Book:
+def peek_book(directory: Path) -> StoredBook:
     """Read whose book a directory holds, without making or changing any file in it.
 
     Raises BookError when there is no journal, or one that is not ours, and for a directory or file of another user.
@@ -67,15 +67,15 @@ def peek_book(directory: Path) -> Book:
             f"{SCHEMA_VERSION}; upgrade ocw or use another --state directory"
         )
     try:
-        return Book(book, msgspec.json.decode(stamp, type=BookStamp), created_at)
+        return StoredBook(book, msgspec.json.decode(stamp, type=BookStamp), created_at)
     except (msgspec.MsgspecError, UnicodeError, TypeError) as error:
         raise _foreign(directory, f"its stamp is unreadable: {error}") from None
 
 
-def create_book(directory: Path, book: Book) -> None:
+def create_book(directory: Path, book: StoredBook) -> None:
     """Make an empty book in a directory that may hold one, wholly or not at all. Raises sqlite3.Error and OSError."""
     if not re.fullmatch("[a-z0-9]{6}", book.book):
-        raise HouseRuleError(f"a book is named by six lower-case letters and digits, not by {book.book!r}")
+        raise InvariantError(f"a book is named by six lower-case letters and digits, not by {book.book!r}")
     unfinished = directory / UNFINISHED
     for leftover in directory.glob(f"{UNFINISHED}*"):
         leftover.unlink()

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from ocw_mcp.adapters.files import make_directory, require_own_directory
-from ocw_mcp.adapters.store.book import UNFINISHED, Book, peek_book
+from ocw_mcp.adapters.store.book import UNFINISHED, StoredBook, peek_book
 from ocw_mcp.adapters.store.database import JOURNAL
 from ocw_mcp.domain.errors import BookError
 
@@ -16,7 +16,7 @@ _ALLOWED_WITHOUT_A_BOOK = frozenset(
 )
 
 
-def prepare(directory: Path) -> Book | None:
+def prepare(directory: Path) -> StoredBook | None:
     """Make the directory (mode 0700) if it is missing, and give the book in it, or None when one may be made.
 
     Raises BookError when it is a file, foreign or read-only, of another user or writable by others; nothing in it is

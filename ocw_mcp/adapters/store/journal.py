@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.book import Book, BookStamp, create_book, require_same
+from ocw_mcp.adapters.store.book import BookStamp, StoredBook, create_book, require_same
 from ocw_mcp.adapters.store.database import JOURNAL, close_to_others, connect_to_write
 from ocw_mcp.adapters.store.directory import prepare
 from ocw_mcp.adapters.store.intact import (
@@ -58,7 +58,7 @@ _T = TypeVar("_T")
 class SqliteStore:
     """The memory of a book, in `journal.db`. The caller holds the StateLock: there is one writer."""
 
-    def __init__(self, db: Database, book: Book, held: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, db: Database, book: StoredBook, held: Callable[[], None] = lambda: None) -> None:
         self._db = db
         self._held = held
         self._book = book
@@ -102,7 +102,7 @@ class SqliteStore:
             require_same(directory, book.stamp, stamp)
         try:
             if book is None:
-                book = Book(book_id, stamp, created_at)
+                book = StoredBook(book_id, stamp, created_at)
                 create_book(directory, book)
             close_to_others(directory)
             db = connect_to_write(directory / JOURNAL)

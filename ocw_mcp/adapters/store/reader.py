@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.book import Book, BookStamp, peek_book
+from ocw_mcp.adapters.store.book import BookStamp, StoredBook, peek_book
 from ocw_mcp.adapters.store.database import JOURNAL, look_at
 from ocw_mcp.adapters.store.rows import CHAIN_GENESIS
 from ocw_mcp.adapters.store.schema import GET_SUMMARY, LAST_DOMAIN_EVENT, LAST_ROW
@@ -71,7 +71,7 @@ def verify_book(directory: Path, expected_head: str | None = None) -> Verificati
     return _read(directory, lambda db: verify_journal(db, made.book, expected_head))
 
 
-def ask_book(directory: Path, question: Callable[[Database, Book], _T]) -> _T:
+def ask_book(directory: Path, question: Callable[[Database, StoredBook], _T]) -> _T:
     """Ask a book something by query, as of one moment; `question` gets the database and whose it is.
 
     Raises BookError when there is none, or one that cannot be read.

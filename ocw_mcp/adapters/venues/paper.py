@@ -26,9 +26,9 @@ from ocw_mcp.adapters.venues.paper_orders import (
     Resting,
 )
 from ocw_mcp.adapters.venues.paper_trading import PaperMarketState
-from ocw_mcp.core.matching.on_candles import TERMS, Terms, falls_to, passed, would_take
-from ocw_mcp.domain.approved import ApprovedOrder
-from ocw_mcp.domain.market import Book, Candle, Funding, Instrument, Opening, Product
+from ocw_mcp.core.matching.on_candles import TERMS, FillTerms, falls_to, passed, would_take
+from ocw_mcp.domain.cleared import ClearedOrder
+from ocw_mcp.domain.market import Candle, Funding, Instrument, Opening, OrderBook, Product
 from ocw_mcp.domain.money import ZERO, exact
 from ocw_mcp.domain.orders import Accepted, Canceled, Order, OrderRef, OrderType, Rejected, Side, VenueReport
 
@@ -66,7 +66,7 @@ class PaperVenue:
         product: Product,
         wallet: Decimal,
         patience_ms: int,
-        terms: Terms | None = None,
+        terms: FillTerms | None = None,
     ) -> None:
         self.product = product
         self.terms = terms or TERMS[product]
@@ -94,13 +94,13 @@ class PaperVenue:
         """All that has not traded or gone: market orders, limits, then conditional ones."""
         return [each.order for each in self._orders]
 
-    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
         """Take an order: a market or immediate one waits for the next opening, a limit and a conditional one rest.
 
         One whose name is there already is not taken again. The answer is the order that is there, and no rejection,
         which would say that there is none.
         """
-        order = approved.redeem(now)
+        order = cleared.redeem(now)
         there = self._orders.find(order.ref)
         if there is not None:
             return [Accepted(order.ref, there.venue_order_id)]
@@ -136,7 +136,7 @@ class PaperVenue:
         self.next_funding = self.account.next_funding
         return reports
 
-    def on_books(self, books: Sequence[Book]) -> None:
+    def on_books(self, books: Sequence[OrderBook]) -> None:
         """Note the best prices of this moment: half of what lies between them is what a taker pays."""
         self._matching.trading.on_books(books)
 

@@ -18,7 +18,7 @@ from ocw_mcp.domain.time import HOUR
 NEVER: Final = 1 << 62
 
 
-class Held(msgspec.Struct, frozen=True):
+class HeldQuantity(msgspec.Struct, frozen=True):
     """What was held of a symbol at a whole hour `at` (ms): the signed quantity, and the last price before (quote)."""
 
     at: int
@@ -32,7 +32,7 @@ class Due(msgspec.Struct, frozen=True):
     at: int
     rate: Decimal
     assumed: bool
-    held: Held | None
+    held: HeldQuantity | None
 
 
 class FundingState(msgspec.Struct):
@@ -44,7 +44,7 @@ class FundingState(msgspec.Struct):
     """The end of the interval that began at the latest stamp with a known rate: before it none is assumed."""
     known: dict[str, dict[int, Decimal]] = {}
     """Rates by stamp that are not settled yet."""
-    held: dict[str, Held] = {}
+    held: dict[str, HeldQuantity] = {}
     """What was held at the latest whole hour."""
     next: int = 0
     """The next stamp that may have to be settled."""
@@ -62,7 +62,7 @@ class FundingStamps:
         noted = self.state.held.get(symbol)
         if noted is not None and noted.at == hour:
             return
-        self.state.held[symbol] = Held(hour, quantity, exact(last or 0))
+        self.state.held[symbol] = HeldQuantity(hour, quantity, exact(last or 0))
         if not quantity:
             self.state.settled[symbol] = max(self.state.settled.get(symbol, -1), at)
 
@@ -106,6 +106,6 @@ class FundingStamps:
             coming.append(next_stamp(after))
         self.state.next = min(coming, default=next_stamp(until))
 
-    def _then(self, symbol: str, at: int) -> Held | None:
+    def _then(self, symbol: str, at: int) -> HeldQuantity | None:
         noted = self.state.held.get(symbol)
         return noted if noted is not None and noted.at == at else None

@@ -8,8 +8,8 @@ import msgspec
 from ocw_mcp.adapters.venues.paper_account import Liquidation, PaperAccount
 from ocw_mcp.adapters.venues.paper_orders import PaperOrders, Resting, touched
 from ocw_mcp.adapters.venues.paper_trading import PaperTrading
-from ocw_mcp.core.matching.on_candles import Terms, beyond_limit, limit_of, passed
-from ocw_mcp.core.matching.path import Leg, Path
+from ocw_mcp.core.matching.on_candles import FillTerms, beyond_limit, limit_of, passed
+from ocw_mcp.core.matching.path import CandlePath, PathSegment
 from ocw_mcp.domain.market import Candle, Opening
 from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import Canceled, Order, OrderType, Side, VenueReport
@@ -30,14 +30,14 @@ class Meeting(msgspec.Struct, frozen=True):
 class PaperMatching:
     """Fills of one account's orders. An entry at the market waits `patience_ms` at most for an opening."""
 
-    def __init__(self, account: PaperAccount, orders: PaperOrders, terms: Terms, patience_ms: int) -> None:
+    def __init__(self, account: PaperAccount, orders: PaperOrders, terms: FillTerms, patience_ms: int) -> None:
         self.account = account
         self.orders = orders
         self.trading = PaperTrading(account, orders, terms)
         self._terms = terms
         self._patience_ms = patience_ms
         self._noted_until: dict[str, int] = {}
-        self._path: Path | None = None
+        self._path: CandlePath | None = None
         """The candle that the price is on its way through."""
 
     def laid(self, resting: Resting) -> None:
@@ -101,7 +101,7 @@ class PaperMatching:
 
     def _walk(self, candle: Candle, now: int, down_first: bool) -> Iterator[VenueReport]:
         symbol = candle.symbol
-        path = self._path = Path(candle, down_first=down_first)
+        path = self._path = CandlePath(candle, down_first=down_first)
         for leg in path.legs():
             while (meeting := self._next(path, leg)) is not None:
                 path.price = leg.moved(path.price, meeting.price)
@@ -136,7 +136,7 @@ class PaperMatching:
         above = max((candle.high - each.trigger for each in limits if each.order.side is Side.SELL), default=None)
         return below is None or (above is not None and below >= above)
 
-    def _next(self, path: Path, leg: Leg) -> Meeting | None:
+    def _next(self, path: CandlePath, leg: PathSegment) -> Meeting | None:
         """What the price comes to next on a leg; None where it goes on to the end of it."""
         symbol, low, high = path.candle.symbol, float(min(path.price, leg.end)), float(max(path.price, leg.end))
         gone = self.account.liquidations.get(symbol)
@@ -155,7 +155,9 @@ class PaperMatching:
                 found.append(Meeting(limit, LIMIT, resting))
         return min(found, key=lambda each: (leg.nearness(each.price), each.rank), default=None)
 
-    def _conditional_on(self, resting: Resting, path: Path, leg: Leg, gone: Liquidation | None) -> Meeting | None:
+    def _conditional_on(
+        self, resting: Resting, path: CandlePath, leg: PathSegment, gone: Liquidation | None
+    ) -> Meeting | None:
         order = resting.order
         assert order.trigger_price is not None
         if order.ref in path.met:
@@ -177,7 +179,7 @@ class PaperMatching:
             return Meeting(order.take_at, LIMIT, resting)
         return None
 
-    def _meet(self, meeting: Meeting, path: Path, now: int) -> list[VenueReport]:
+    def _meet(self, meeting: Meeting, path: CandlePath, now: int) -> list[VenueReport]:
         resting = meeting.resting
         if resting is None:
             return self.trading.liquidate(path.candle.symbol, now)
@@ -189,7 +191,7 @@ class PaperMatching:
             return self.trading.take_profit(resting, now)
         return self.trading.take(resting, meeting.price, now)
 
-    def _late(self, path: Path) -> list[Resting]:
+    def _late(self, path: CandlePath) -> list[Resting]:
         """The orders that came while the candle was open and that its close is through."""
         candle = path.candle
         resting = self.orders.conditional + self.orders.limits

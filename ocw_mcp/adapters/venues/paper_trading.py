@@ -9,7 +9,7 @@ from ocw_mcp.adapters.venues.paper_account import Liquidation, PaperAccount
 from ocw_mcp.adapters.venues.paper_margin import too_large, unaffordable
 from ocw_mcp.adapters.venues.paper_orders import PaperOrders, Refused, Resting
 from ocw_mcp.core.matching.on_candles import (
-    Terms,
+    FillTerms,
     expected_move,
     half_spread,
     largest_within,
@@ -20,7 +20,7 @@ from ocw_mcp.core.matching.on_candles import (
     worsened,
     would_take,
 )
-from ocw_mcp.domain.market import Book, Candle, Product
+from ocw_mcp.domain.market import Candle, OrderBook, Product
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import Canceled, Filled, OrderType, Rejected, Side, VenueReport
 from ocw_mcp.domain.time import MINUTE
@@ -34,23 +34,23 @@ class PaperMarketState(msgspec.Struct):
     """What is known of the market, to be restored."""
 
     closed: dict[str, Candle]
-    books: dict[str, Book]
+    books: dict[str, OrderBook]
     liquidations: int
 
 
 class PaperTrading:
     """Trades orders of one account at prices that it is given."""
 
-    def __init__(self, account: PaperAccount, orders: PaperOrders, terms: Terms) -> None:
+    def __init__(self, account: PaperAccount, orders: PaperOrders, terms: FillTerms) -> None:
         self.terms = terms
         self.account = account
         self.orders = orders
         self.closed: dict[str, Candle] = {}
         """Each symbol's last closed candle."""
-        self._books: dict[str, Book] = {}
+        self._books: dict[str, OrderBook] = {}
         self._liquidations = 0
 
-    def on_books(self, books: Sequence[Book]) -> None:
+    def on_books(self, books: Sequence[OrderBook]) -> None:
         """Note the best prices of this moment."""
         for book in books:
             self._books[book.symbol] = book

@@ -25,7 +25,7 @@ from ocw_mcp.agent.memory.recall import Room, lesson_kind, recall, told
 from ocw_mcp.agent.memory.situations import likeness, situations
 from ocw_mcp.agent.memory.writing import Draft, Writer, Written
 from ocw_mcp.agent.pricing import priced
-from ocw_mcp.agent.purse import Purse
+from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.domain.errors import BookError, OcwError
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.policies import RulesPolicy
@@ -56,7 +56,7 @@ class Memory:
         writer: Writer | None,
         *,
         on: bool = True,
-        purse: Purse | None = None,
+        spending: SpendingLog | None = None,
         room: Room | None = None,
         tell: Callable[[str], None] = log.warning,
     ) -> None:
@@ -69,7 +69,7 @@ class Memory:
         self._rules = rules
         self._writer = writer
         self._on = on
-        self._purse = purse or Purse()
+        self._spending = spending or SpendingLog()
         self._room = room or Room()
         self._tell = tell
         self._kept, problem = read_kept(directory, book) if on else (Kept(book), "")
@@ -142,7 +142,7 @@ class Memory:
         assert batch is not None
         try:
             # Told first: after a crash in between the same is told again, under the same name.
-            await self._purse.wrote(f"memory {iso(batch.at)}", batch.spent)
+            await self._spending.wrote(f"memory {iso(batch.at)}", batch.spent)
         finally:
             self._writing = None
             self._kept = msgspec.structs.replace(self._kept, batch=None)
@@ -219,7 +219,7 @@ class Memory:
         if worst > batch.left:
             log.info("an entry is not written into memory: it costs %s USD at most, and %s is left", worst, batch.left)
             return None
-        await self._purse.writes(worst)
+        await self._spending.writes(worst)
         written = await writer.write(draft, at)
         self._kept = self._kept.paying(written.cost_usd)
         if written.trouble is not None:
@@ -229,7 +229,7 @@ class Memory:
     async def _done(self, draft: Draft) -> None:
         """Keep what came of a draft, with what it cost; its worst case counts no more. Raises BookError."""
         await self._save()
-        await self._purse.writes(-draft.worst_usd)
+        await self._spending.writes(-draft.worst_usd)
 
     def _earlier(self, facts: TradeFacts, at: int) -> list[str]:
         """Lessons that trades like this one have taught."""

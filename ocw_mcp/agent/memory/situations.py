@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from ocw_mcp.core.rules.signals import read_signals
+from ocw_mcp.core.strategy.signals import read_signals
 from ocw_mcp.domain.policies import RulesPolicy
 from ocw_mcp.domain.snapshot import Snapshot, SymbolView
 from ocw_mcp.domain.unknown import Unknown

@@ -18,7 +18,7 @@ from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Sid
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.clock import SimulatedClock
 from ocw_mcp.runtime.commits import Commits
-from ocw_mcp.runtime.recorder import Recorder
+from ocw_mcp.runtime.recorder import EventRecorder
 
 COMMITS: Final = 2_000
 
@@ -38,7 +38,7 @@ def measure() -> dict[str, Any]:
             closing(_bare(directory / "bare.db")) as bare,
         ):
             engine = Engine(paper_config(market.identity.symbols))
-            recorder, commits = Recorder(store, 0), Commits(store, engine.summary, tell=_nobody)
+            recorder, commits = EventRecorder(store, 0), Commits(store, engine.summary, tell=_nobody)
             ours, theirs = [], []
             for n, frame in enumerate(market.recorded[:COMMITS], 1):
                 engine.step(frame, frame.at)

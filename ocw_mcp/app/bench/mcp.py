@@ -27,13 +27,13 @@ from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.control.tokens import add_token
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
-from ocw_mcp.app.compose import Book, stamp
-from ocw_mcp.app.door import Door
+from ocw_mcp.app.compose import WiredRun, stamp
+from ocw_mcp.app.listen import ListenAddress
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
-from ocw_mcp.app.serve import facade_of, open_door
+from ocw_mcp.app.serve import facade_of, serve_engine
 from ocw_mcp.domain.time import HOUR
-from ocw_mcp.doors.mcp.results import SnapshotResult
-from ocw_mcp.doors.mcp.server import build
+from ocw_mcp.interfaces.mcp.results import SnapshotResult
+from ocw_mcp.interfaces.mcp.server import build
 from ocw_mcp.runtime.clock import SimulatedClock
 from ocw_mcp.runtime.facade import Facade
 
@@ -71,7 +71,7 @@ async def _measure(directory: Path) -> dict[str, Any]:
         await book.run.run(__version__, BOOK_HOURS * HOUR)
         facade = facade_of(book, directory)
         found = await _in_process(facade)
-        async with open_door(Door("127.0.0.1", 0), facade, directory):
+        async with serve_engine(ListenAddress("127.0.0.1", 0), facade, directory):
             address = read_address(directory)
             assert address is not None
             found |= await _many_clients(address, [add_token(directory, "read", None, 0)[0] for _ in range(TOKENS)])
@@ -81,11 +81,11 @@ async def _measure(directory: Path) -> dict[str, Any]:
     return found | await asyncio.to_thread(_starts, directory)
 
 
-def _book(directory: Path) -> Book:
+def _book(directory: Path) -> WiredRun:
     feed = SimulatedFeed(1)
     store = SqliteStore.open(directory, stamp(feed), book_id="bench0", created_at=0)
     commands = CommandFiles(directory, lambda problem: None)
-    return Book(feed, "rules", load_policies(None), load_prompts(None), store, commands)
+    return WiredRun(feed, "rules", load_policies(None), load_prompts(None), store, commands)
 
 
 async def _in_process(facade: Facade) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import talib
 
-from ocw_mcp.app.bench.recorded import Recorded
+from ocw_mcp.app.bench.recorded import FramesInMemory
 from ocw_mcp.runtime.clock import SimulatedClock
 
 _TREND: Final = 20
@@ -22,7 +22,7 @@ def installed() -> bool:
     return find_spec("backtesting") is not None
 
 
-def us_per_candle(market: Recorded) -> float:
+def us_per_candle(market: FramesInMemory) -> float:
     """Microseconds per candle of one backtest."""
     backtesting, pandas = import_module("backtesting"), import_module("pandas")
     candles = [candle for frame in market.recorded for candle in frame.closed]

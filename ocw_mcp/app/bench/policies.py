@@ -10,15 +10,15 @@ from ocw_mcp.app.bench.recorded import SYMBOL, record
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.core.market.market import Market
 from ocw_mcp.core.risk.limits import LIMITS
-from ocw_mcp.domain.approved import ApprovedOrder
-from ocw_mcp.domain.market import Book
+from ocw_mcp.domain.cleared import ClearedOrder
+from ocw_mcp.domain.market import OrderBook
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.policies import ApprovalPolicy, MandatePolicy, Policies
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.desk import Desk
-from ocw_mcp.engine.out import Out
-from ocw_mcp.engine.quotes import Quotes
+from ocw_mcp.engine.effect_buffer import EffectBuffer
+from ocw_mcp.engine.order_manager import OrderManager
+from ocw_mcp.engine.price_board import PriceBoard
 from ocw_mcp.runtime.clock import SimulatedClock
 
 CHECKS: Final = 5_000
@@ -52,7 +52,7 @@ def measure() -> dict[str, Any]:
         for _ in range(BATCH):
             view = desk.view(SYMBOL, now)
             assert view is not None
-            assert isinstance(desk.officer.check_entry(intent, view, ref, now), ApprovedOrder)
+            assert isinstance(desk.officer.check_entry(intent, view, ref, now), ClearedOrder)
         took.append((clock.wall_ms() - started) * 1_000 / BATCH)
     return {
         "limits": len(LIMITS),
@@ -62,22 +62,22 @@ def measure() -> dict[str, Any]:
     }
 
 
-def _desk() -> tuple[Desk, int]:
+def _desk() -> tuple[OrderManager, int]:
     """A desk over a few candles of the simulated market, and the moment (ms) of the last."""
     recorded = record(10)
     symbols = recorded.identity.symbols
     config = paper_config(symbols, _everything())
-    market, out = Market(MINUTE, symbols), Out()
+    market, out = Market(MINUTE, symbols), EffectBuffer()
     for frame in recorded.recorded:
         for candle in frame.closed:
             market.symbols[candle.symbol].close(candle)
     account, now = Account(config, out), recorded.recorded[-1].at
     account.open_day(now)
-    quotes = Quotes(config, market)
+    quotes = PriceBoard(config, market)
     price = float(recorded.recorded[-1].closed[0].close)
     for symbol in symbols:
-        quotes.tell(Book(symbol, now, price * 0.9999, price * 1.0001, bid_depth=1e6, ask_depth=1e6))
-    return Desk(config, account, quotes, out), now
+        quotes.tell(OrderBook(symbol, now, price * 0.9999, price * 1.0001, bid_depth=1e6, ask_depth=1e6))
+    return OrderManager(config, account, quotes, out), now
 
 
 def _everything() -> Policies:

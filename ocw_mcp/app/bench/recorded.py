@@ -9,7 +9,7 @@ from ocw_mcp.domain.market import Frame, MarketIdentity
 SYMBOL = "BTCUSDT"
 
 
-class Recorded:
+class FramesInMemory:
     """Frames of one market, without those before its beginning."""
 
     def __init__(self, identity: MarketIdentity, recorded: Sequence[Frame]) -> None:
@@ -34,19 +34,19 @@ class Recorded:
             if after is None or frame.at > after:
                 yield frame
 
-    def first(self, frames: int) -> "Recorded":
+    def first(self, frames: int) -> "FramesInMemory":
         """A market of the first so many frames."""
-        return Recorded(self.identity, self.recorded[:frames])
+        return FramesInMemory(self.identity, self.recorded[:frames])
 
-    def last(self, frames: int) -> "Recorded":
+    def last(self, frames: int) -> "FramesInMemory":
         """A market of the last so many frames."""
-        return Recorded(self.identity, self.recorded[-frames:])
+        return FramesInMemory(self.identity, self.recorded[-frames:])
 
 
-def record(candles: int) -> Recorded:
+def record(candles: int) -> FramesInMemory:
     """So many candles of one symbol of the simulated market."""
     feed = open_market(SIMULATED, symbols=(SYMBOL,))
-    return Recorded(feed.identity, asyncio.run(_take(feed.frames(), candles)))
+    return FramesInMemory(feed.identity, asyncio.run(_take(feed.frames(), candles)))
 
 
 async def _take(frames: AsyncGenerator[Frame, None], candles: int) -> list[Frame]:

@@ -10,8 +10,8 @@ from typing import Any, Final
 from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.app.bench import peer
-from ocw_mcp.app.bench.recorded import Recorded, record
-from ocw_mcp.app.compose import Book, stamp
+from ocw_mcp.app.bench.recorded import FramesInMemory, record
+from ocw_mcp.app.compose import WiredRun, stamp
 from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies, load_prompts
 
 CANDLES: Final = 40_000
@@ -78,22 +78,22 @@ def _reading_all(usual: LoadedPolicies) -> LoadedPolicies:
     return replace(usual, policies=usual.policies.model_copy(update={"gate": gate}))
 
 
-def _us_per_candle(market: Recorded, policies: LoadedPolicies) -> float:
+def _us_per_candle(market: FramesInMemory, policies: LoadedPolicies) -> float:
     """Microseconds per candle of one run in a fresh book."""
     return _run(market, policies, len(market.recorded))
 
 
-def _us_at_the_end(market: Recorded, policies: LoadedPolicies) -> float:
+def _us_at_the_end(market: FramesInMemory, policies: LoadedPolicies) -> float:
     """Microseconds per candle of the last `WINDOW` candles of a run."""
     return _run(market, policies, WINDOW)
 
 
-def _run(market: Recorded, policies: LoadedPolicies, timed: int) -> float:
+def _run(market: FramesInMemory, policies: LoadedPolicies, timed: int) -> float:
     with tempfile.TemporaryDirectory(prefix="ocw-bench-") as name:
         directory = Path(name)
         store = SqliteStore.open(directory, stamp(market), book_id="bench0", created_at=0)
         try:
-            book = Book(market, "rules", policies, load_prompts(None), store, CommandFiles(directory))
+            book = WiredRun(market, "rules", policies, load_prompts(None), store, CommandFiles(directory))
             market.timed(timed, book.clock.wall_ms)
             asyncio.run(book.run.run("bench"))
             return (book.clock.wall_ms() - market.started) * 1_000 / market.candles

@@ -6,10 +6,10 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ocw_mcp.app.views.checks import Check, Verdict
-from ocw_mcp.domain.words import said
+from ocw_mcp.app.views.checks import Check, CheckVerdict
+from ocw_mcp.domain.text import said
 
-STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.PROBLEM: "bold red"}
+STYLES = {CheckVerdict.OK: "green", CheckVerdict.WARNING: "yellow", CheckVerdict.PROBLEM: "bold red"}
 
 
 def checks_text(checks: list[Check]) -> Iterator[RenderableType]:
@@ -22,5 +22,6 @@ def checks_text(checks: list[Check]) -> Iterator[RenderableType]:
         todo = f": {said(check.todo)}" if check.todo else ""
         page.add_row(Text(check.verdict, style=STYLES[check.verdict]), check.name, Text(said(check.found) + todo))
     yield page
-    counts = {verdict: sum(check.verdict is verdict for check in checks) for verdict in Verdict}
-    yield f"{counts[Verdict.PROBLEM]} problem(s), {counts[Verdict.WARNING]} warning(s), {counts[Verdict.OK]} ok"
+    worst_first = (CheckVerdict.PROBLEM, CheckVerdict.WARNING, CheckVerdict.OK)
+    counts = [sum(check.verdict is verdict for check in checks) for verdict in worst_first]
+    yield "{} problem(s), {} warning(s), {} ok".format(*counts)

@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 
 from ocw_mcp import __version__
-from ocw_mcp.app.cli import gate, hands, looks, operate
+from ocw_mcp.app.cli import control, gate, inspect, operate
 from ocw_mcp.app.cli.benches import bench
 from ocw_mcp.app.cli.install import install
-from ocw_mcp.app.cli.loopback import loopback
 from ocw_mcp.app.cli.mcp import mcp
 from ocw_mcp.app.cli.options import BookOption, FreshOption, JsonOption, PoliciesOption, PolicyOption, StateOption
 from ocw_mcp.app.cli.person import person
 from ocw_mcp.app.cli.policies import policies
+from ocw_mcp.app.cli.sandbox import sandbox
 from ocw_mcp.app.cli.tokens import tokens
 from ocw_mcp.app.output import say
 from ocw_mcp.domain.steps import Verb
@@ -33,7 +33,7 @@ app.add_typer(person, name="passphrase")
 tape = typer.Typer(help="Recorded markets.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(tape, name="tape")
 app.add_typer(bench, name="bench")
-app.add_typer(loopback, name="loopback")
+app.add_typer(sandbox, name="sandbox")
 
 AgentOption = Annotated[
     str,
@@ -135,7 +135,7 @@ def run(
     # Looking at a book needs no indicators: it begins sooner, and the doctor can tell that TA-Lib is broken.
     from ocw_mcp.app.cli import runs
 
-    wish = runs.Wish(
+    wish = runs.RunRequest(
         market, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, seed, speed, picture,
         serve, record, decisions, memory, strict, discontinuity, metrics_stamps,
     )  # fmt: skip
@@ -169,7 +169,7 @@ def replay(
     """Run a tape from its beginning to its end, as fast as it goes."""
     from ocw_mcp.app.cli import runs
 
-    wish = runs.Wish(
+    wish = runs.RunRequest(
         tape, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, 1, "max", picture,
         None, record, decisions, memory, strict, discontinuity, metrics_stamps,
     )  # fmt: skip
@@ -183,8 +183,8 @@ def status(state: BookOption, as_json: JsonOption = False) -> None:
     say(json.dumps(view, indent=2) if as_json else operate.status_text(view))
 
 
-looks.add_to(app)
-hands.add_to(app)
+inspect.add_to(app)
+control.add_to(app)
 gate.add_to(app)
 app.add_typer(tokens, name="token")
 app.command("mcp")(mcp)

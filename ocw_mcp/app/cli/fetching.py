@@ -13,7 +13,7 @@ from ocw_mcp.app.cli.runs import parse_product
 from ocw_mcp.app.cli.tables import Clean
 from ocw_mcp.app.cli.tapes import watching
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.words import said
+from ocw_mcp.domain.text import said
 
 if TYPE_CHECKING:
     from ocw_mcp.adapters.feeds.archive.fetch import Fetched

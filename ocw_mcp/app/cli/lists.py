@@ -7,14 +7,14 @@ from rich.console import RenderableType
 
 from ocw_mcp.adapters.store.spent import Spent
 from ocw_mcp.adapters.store.views.approvals import ApprovalRow
-from ocw_mcp.adapters.store.views.decisions import DecisionRow, Decisions
+from ocw_mcp.adapters.store.views.decisions import DecisionRow, DecisionsPage
 from ocw_mcp.adapters.store.views.orders import OrderRow, Orders, RefusalRow
 from ocw_mcp.adapters.store.views.positions import PositionRow, Positions
 from ocw_mcp.adapters.store.views.trades import Trades
 from ocw_mcp.app.cli.tables import Column, amounts, grid, money, more
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.words import average, cents, moment, said, span, usd
+from ocw_mcp.domain.text import average, cents, moment, said, span, usd
 from ocw_mcp.engine.event_text import leg_text
 
 STATUS = {"partially_filled": "part filled", "cancel_requested": "canceling"}
@@ -178,7 +178,7 @@ def trades_text(view: Trades) -> Iterator[RenderableType]:
     )
 
 
-def decisions_text(view: Decisions, *, acted: bool) -> Iterator[RenderableType]:
+def decisions_text(view: DecisionsPage, *, acted: bool) -> Iterator[RenderableType]:
     """Decisions, and how many more there are."""
     if not view.decisions:
         yield "no decision to act has been made yet" if acted else "no decision has been made yet"
@@ -206,7 +206,7 @@ def decisions_grid(rows: list[DecisionRow], *, short: bool = False) -> Renderabl
     # Rules cost nothing, and say nothing of it.
     paid = [Column("USD", amounts(costs), number=True)] if any(costs) else []
     return grid(
-        "Decisions",
+        "DecisionsPage",
         [
             Column("wake", [str(row.wake_id) for row in rows]),
             Column("at (UTC)", [moment(row.at)[:16] for row in rows]),

@@ -41,7 +41,7 @@ def mcp(
     have: where rules or another agent trade there beside the client, ocw_get_status and the first answer say so.
     """
     from ocw_mcp.app.attach import Attachment, home
-    from ocw_mcp.doors.mcp.bridge import Bridge
+    from ocw_mcp.interfaces.mcp.bridge import Bridge
 
     chosen = [name.strip() for name in toolsets.split(",")] if toolsets is not None else None
     attachment = Attachment((state if state is not None else home()).absolute(), agent=agent)

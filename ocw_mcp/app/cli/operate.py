@@ -18,10 +18,10 @@ from ocw_mcp.app.cli.person import require_terminal, show_who_you_are, typed
 from ocw_mcp.app.resources import write_env_example
 from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN, Verb
+from ocw_mcp.domain.text import average, cents, day_result, quoted, said
 from ocw_mcp.domain.time import iso
-from ocw_mcp.domain.words import average, cents, day_result, quoted, said
 from ocw_mcp.engine.account import Fall, Lowered
 from ocw_mcp.engine.event_text import HASH_SHOWN
 
@@ -109,7 +109,7 @@ def leave(state: Path, verb: Verb, subject: str = "") -> str:
     if commands.refused(left):
         return f"{verb}: the engine refused it, and nothing was done; its log says why"
     summary = read_book(state).summary or {}
-    if verb is Verb.RESUME and summary.get("state") != DeskState.ACTIVE:
+    if verb is Verb.RESUME and summary.get("state") != TradingState.ACTIVE:
         return f"{verb}: the engine has taken it, and takes no new risk all the same: {_stands(summary)}; resume again"
     if verb is Verb.FLATTEN and summary.get("positions"):
         outcome = "no new risk is taken, and what is open is being closed"
@@ -157,7 +157,7 @@ def _fall(state: Path) -> Fall | None:
     """The fall of a book's equity where it is beyond the drawdown limit, as of its last summary."""
     summary = read_book(state).summary or {}
     fall = msgspec.convert(summary["drawdown"], Fall, strict=False) if "drawdown" in summary else None
-    return fall if fall is not None and fall.beyond and summary["state"] != DeskState.ACTIVE else None
+    return fall if fall is not None and fall.beyond and summary["state"] != TradingState.ACTIVE else None
 
 
 def require_person(state: Path, what: str, *, paper: bool) -> None:

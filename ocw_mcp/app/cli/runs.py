@@ -12,7 +12,7 @@ import typer
 
 from ocw_mcp.app import log
 from ocw_mcp.app.cli.tables import Clean
-from ocw_mcp.app.door import parse_door
+from ocw_mcp.app.listen import parse_listen_address
 from ocw_mcp.app.markets import SIMULATED, open_market, tape_terms
 from ocw_mcp.app.narrator import Narrator
 from ocw_mcp.app.output import complaint, steady
@@ -26,13 +26,13 @@ from ocw_mcp.domain.orders import CLAUDE
 from ocw_mcp.domain.time import span_ms
 
 if TYPE_CHECKING:
-    from ocw_mcp.app.claude import Brain
+    from ocw_mcp.app.claude import ClaudeSetup
 
 FASTEST = "max"
 MAX_SPEED = 1_000_000
 
 
-class Wish(NamedTuple):
+class RunRequest(NamedTuple):
     """What was asked for on the command line, as it was written."""
 
     market: str
@@ -58,7 +58,7 @@ class Wish(NamedTuple):
     metrics_stamps: str | None = None
 
 
-def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None:
+def run_and_print(wish: RunRequest, *, as_json: bool, tape_only: bool = False) -> None:
     """Run a book as wished; print what happens and a report for people, or the report alone as JSON.
 
     Raises OcwError for whatever the user can mend.
@@ -82,7 +82,7 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
         raise SettingsError("the market is an empty text; expected sim, or the path of a tape")
     # A directory may be called sim; a replay means it, a run means the market.
     market = f"./{wish.market}" if tape_only and wish.market == SIMULATED else wish.market
-    door = parse_door(wish.serve, settings.serve_hosts) if wish.serve is not None else None
+    door = parse_listen_address(wish.serve, settings.serve_hosts) if wish.serve is not None else None
     job = Job(
         feed=open_market(
             market,
@@ -113,13 +113,13 @@ def run_and_print(wish: Wish, *, as_json: bool, tape_only: bool = False) -> None
         raise typer.Exit(1)
 
 
-def _brain(wish: Wish, settings: Settings, narrator: Narrator | None) -> "Brain | None":
+def _brain(wish: RunRequest, settings: Settings, narrator: Narrator | None) -> "ClaudeSetup | None":
     if wish.agent == CLAUDE:
         # Only who asks Claude waits for the SDKs.
-        from ocw_mcp.app.claude import Brain
+        from ocw_mcp.app.claude import ClaudeSetup
 
         tell = None if narrator is None else narrator.waits
-        return Brain(settings, wish.record, wish.decisions, remembers=wish.memory, tell_of_wait=tell)
+        return ClaudeSetup(settings, wish.record, wish.decisions, remembers=wish.memory, tell_of_wait=tell)
     for option, given in (("--record", wish.record), ("--decisions", wish.decisions)):
         if given is not None:
             raise SettingsError(f"{option} is about Claude's decisions, and --agent is {wish.agent}; expected claude")

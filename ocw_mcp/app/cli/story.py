@@ -6,15 +6,15 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ocw_mcp.adapters.store.views.story import FIRST_STEPS, Answer, Story, Turn
+from ocw_mcp.adapters.store.views.story import FIRST_STEPS, Story, StoryAnswer, StoryTurn
 from ocw_mcp.app.cli.lists import order_text, refusal_text
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.reasons import MEANING, RefusalCode
 from ocw_mcp.domain.snapshot import Snapshot
+from ocw_mcp.domain.text import cents, moment, said, span, usd
 from ocw_mcp.domain.unknown import Unknown
-from ocw_mcp.domain.words import cents, moment, said, span, usd
 from ocw_mcp.engine.event_text import HASH_SHOWN, leg_text, reason_text, told
 from ocw_mcp.engine.snapshot_text import compact
 
@@ -70,7 +70,7 @@ def _reasons(story: Story) -> list[str]:
     return [reason_text(each) for each in story.reasons]
 
 
-def _answer(answer: Answer | None, symbol: str | None) -> list[str]:
+def _answer(answer: StoryAnswer | None, symbol: str | None) -> list[str]:
     if answer is None:
         return ["not yet: nobody has answered"]
     paid = f" for {usd(answer.cost_usd)}" if answer.cost_usd else ""
@@ -88,11 +88,11 @@ def _answer(answer: Answer | None, symbol: str | None) -> list[str]:
     return lines + [f"-> {said(each.symbol)} {each.outcome} as {each.id}" for each in answer.came]
 
 
-def _turn(story: Story, turn: Turn) -> list[str]:
+def _turn(story: Story, turn: StoryTurn) -> list[str]:
     """What came after the first answer. Another decision, or a correction, is told as that is."""
     match turn.event:
         case events.DecisionMade() | events.DecisionCorrected() as made:
-            answer = Answer(turn.at, made.decider, made.thinking_ms, made.decision, made.cost_usd, turn.came)
+            answer = StoryAnswer(turn.at, made.decider, made.thinking_ms, made.decision, made.cost_usd, turn.came)
             what = ["corrected what was refused"] if isinstance(made, events.DecisionCorrected) else []
             return what + _answer(answer, story.symbol)
         case event:

@@ -12,9 +12,9 @@ from rich.text import Text
 from ocw_mcp.app.cli.lists import decisions_grid, orders_grid, positions_grid
 from ocw_mcp.app.cli.operate import approval_text
 from ocw_mcp.app.cli.tables import Column, amounts, grid, money
-from ocw_mcp.app.views.live import EngineWord, FillRow, Glance, read_glance
+from ocw_mcp.app.views.live import EngineWord, FillRow, LiveSummary, read_glance
 from ocw_mcp.domain.errors import OcwError
-from ocw_mcp.domain.words import cents, day_result, moment, said
+from ocw_mcp.domain.text import cents, day_result, moment, said
 
 EVERY_S = 1.0
 ROWS_ONCE = 5
@@ -47,7 +47,7 @@ def watch(state: Path, console: Console, *, once: bool, wait: Callable[[float], 
         signal.signal(signal.SIGTERM, before)
 
 
-def picture(glance: Glance) -> RenderableType:
+def picture(glance: LiveSummary) -> RenderableType:
     """All of it, as it is drawn."""
     return Group(*_parts(glance))
 
@@ -65,7 +65,7 @@ def _rows(console: Console) -> int:
     return max(2, min(12, (console.height - _LINES_AROUND) // 4))
 
 
-def _parts(glance: Glance) -> Iterator[RenderableType]:
+def _parts(glance: LiveSummary) -> Iterator[RenderableType]:
     stamp = glance.stamp
     yield Text(
         f"book {glance.book} · {stamp.mode} · {stamp.market.kind} {stamp.product} {', '.join(stamp.market.symbols)}",
@@ -88,7 +88,7 @@ def _parts(glance: Glance) -> Iterator[RenderableType]:
     yield from ("", _gate(glance, glance.engine))
 
 
-def _state(glance: Glance) -> Text:
+def _state(glance: LiveSummary) -> Text:
     line = Text(f"engine {'running' if glance.running else 'not running'} · ")
     word = glance.engine
     if word is None:
@@ -120,7 +120,7 @@ def _fills_grid(rows: list[FillRow]) -> RenderableType:
     )
 
 
-def _gate(glance: Glance, word: EngineWord) -> str:
+def _gate(glance: LiveSummary, word: EngineWord) -> str:
     skips = ", ".join(f"{said(reason)} {number:,}" for reason, number in word.skips.items()) or "none"
     return (
         f"gate: {word.evaluations:,} looks on {word.candles:,} candles, {glance.wakes:,} wakes, skipped: {skips}"

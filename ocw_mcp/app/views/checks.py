@@ -25,9 +25,9 @@ from ocw_mcp.adapters.store.views.positions import read_positions
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.app.settings import load_settings, require_paper
 from ocw_mcp.domain.errors import OcwError
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
+from ocw_mcp.domain.text import said
 from ocw_mcp.domain.time import SECOND, iso
-from ocw_mcp.domain.words import said
 from ocw_mcp.engine.account import Lowered
 
 OLDEST_PYTHON = (3, 11)
@@ -40,7 +40,7 @@ FAR_AWAY = 4_102_444_800
 EXTRAS = {"matplotlib": ("plot", "pictures of a run"), "backtesting": ("bench", "a peer to measure against")}
 
 
-class Verdict(StrEnum):
+class CheckVerdict(StrEnum):
     """How a check came out."""
 
     OK = "ok"
@@ -52,7 +52,7 @@ class Check(msgspec.Struct, frozen=True):
     """One check: what was looked at, how it stands, and what to do about it where it does not."""
 
     name: str
-    verdict: Verdict
+    verdict: CheckVerdict
     found: str
     todo: str = ""
 
@@ -68,8 +68,8 @@ def examine(state: Path | None, env: Path | None, policies: Path | None, environ
 def _python() -> Check:
     found = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] >= OLDEST_PYTHON:
-        return Check("python", Verdict.OK, found)
-    return Check("python", Verdict.PROBLEM, found, "install Python 3.11 or later, and ocw-mcp with it")
+        return Check("python", CheckVerdict.OK, found)
+    return Check("python", CheckVerdict.PROBLEM, found, "install Python 3.11 or later, and ocw-mcp with it")
 
 
 def _package() -> Check:
@@ -77,11 +77,11 @@ def _package() -> Check:
         installed = version("ocw-mcp")
     except PackageNotFoundError:
         return Check(
-            "ocw-mcp", Verdict.WARNING, f"{__version__}, not installed as a package", "install it: make install"
+            "ocw-mcp", CheckVerdict.WARNING, f"{__version__}, not installed as a package", "install it: make install"
         )
     if installed == __version__:
-        return Check("ocw-mcp", Verdict.OK, installed)
-    return Check("ocw-mcp", Verdict.WARNING, f"{__version__}, installed as {installed}", "install it again")
+        return Check("ocw-mcp", CheckVerdict.OK, installed)
+    return Check("ocw-mcp", CheckVerdict.WARNING, f"{__version__}, installed as {installed}", "install it again")
 
 
 def _settings(env: Path | None, state: Path | None, environ: Mapping[str, str]) -> Iterator[Check]:
@@ -89,9 +89,9 @@ def _settings(env: Path | None, state: Path | None, environ: Mapping[str, str]) 
         settings = load_settings(env, state, environ)
         require_paper(settings)
     except OcwError as error:
-        yield Check("settings", Verdict.PROBLEM, _line(error))
+        yield Check("settings", CheckVerdict.PROBLEM, _line(error))
     else:
-        yield Check("settings", Verdict.OK, f"mode {settings.mode}")
+        yield Check("settings", CheckVerdict.OK, f"mode {settings.mode}")
     for file in (env, state / ".env" if state is not None else None):
         if file is not None and (check := _env_file(file)) is not None:
             yield check
@@ -105,17 +105,20 @@ def _env_file(path: Path) -> Check | None:
         return None
     if mode & 0o077:
         return Check(
-            "settings file", Verdict.WARNING, f"{path} is open to other users (mode {mode:04o})", f"chmod 600 {path}"
+            "settings file",
+            CheckVerdict.WARNING,
+            f"{path} is open to other users (mode {mode:04o})",
+            f"chmod 600 {path}",
         )
-    return Check("settings file", Verdict.OK, f"{path} is for its owner alone (mode {mode:04o})")
+    return Check("settings file", CheckVerdict.OK, f"{path} is for its owner alone (mode {mode:04o})")
 
 
 def _policies(path: Path | None) -> Check:
     try:
         loaded = load_policies(path)
     except OcwError as error:
-        return Check("policies", Verdict.PROBLEM, _line(error))
-    return Check("policies", Verdict.OK, f"{loaded.source_name} is valid, SHA-256 {loaded.hash}")
+        return Check("policies", CheckVerdict.PROBLEM, _line(error))
+    return Check("policies", CheckVerdict.OK, f"{loaded.source_name} is valid, SHA-256 {loaded.hash}")
 
 
 def _ta_lib() -> Check:
@@ -123,14 +126,14 @@ def _ta_lib() -> Check:
         found = import_module("talib").__version__
     except Exception as error:
         # A library that was built for another machine can fail in any way.
-        return Check("ta-lib", Verdict.PROBLEM, f"cannot be imported: {error}", "install ocw-mcp again")
-    return Check("ta-lib", Verdict.OK, str(found))
+        return Check("ta-lib", CheckVerdict.PROBLEM, f"cannot be imported: {error}", "install ocw-mcp again")
+    return Check("ta-lib", CheckVerdict.OK, str(found))
 
 
 def _extra(module: str, extra: str, use: str) -> Check:
     if find_spec(module) is None:
-        return Check(module, Verdict.OK, f"not installed, and only needed for {use}: ocw-mcp[{extra}]")
-    return Check(module, Verdict.OK, f"installed, for {use}")
+        return Check(module, CheckVerdict.OK, f"not installed, and only needed for {use}: ocw-mcp[{extra}]")
+    return Check(module, CheckVerdict.OK, f"installed, for {use}")
 
 
 def _clock(now: float, state: Path | None) -> Check:
@@ -138,14 +141,14 @@ def _clock(now: float, state: Path | None) -> Check:
     todo = "set the clock of this machine, and keep it with NTP"
     shown = iso(int(now) * SECOND) if 0 <= now < FAR_AWAY else f"{now:.0f} seconds after 1970"
     if not BUILT_AFTER <= now < FAR_AWAY:
-        return Check("clock", Verdict.PROBLEM, f"{shown} cannot be", todo)
+        return Check("clock", CheckVerdict.PROBLEM, f"{shown} cannot be", todo)
     try:
         written = (state / JOURNAL).stat().st_mtime if state is not None else now
     except OSError:
         written = now
     if written > now + 60:
-        return Check("clock", Verdict.WARNING, f"{shown} is before the journal was last written", todo)
-    return Check("clock", Verdict.OK, f"{shown}, not compared with any other")
+        return Check("clock", CheckVerdict.WARNING, f"{shown} is before the journal was last written", todo)
+    return Check("clock", CheckVerdict.OK, f"{shown}, not compared with any other")
 
 
 def _disk(state: Path | None) -> Check:
@@ -156,20 +159,20 @@ def _disk(state: Path | None) -> Check:
     found = f"{free / 1e9:,.1f} GB free"
     if free < TOO_LITTLE_SPACE:
         return Check(
-            "disk", Verdict.PROBLEM, found, "make room: without it the journal takes nothing and no entry leaves"
+            "disk", CheckVerdict.PROBLEM, found, "make room: without it the journal takes nothing and no entry leaves"
         )
     if free < LITTLE_SPACE:
-        return Check("disk", Verdict.WARNING, found, "make room soon")
-    return Check("disk", Verdict.OK, found)
+        return Check("disk", CheckVerdict.WARNING, found, "make room soon")
+    return Check("disk", CheckVerdict.OK, found)
 
 
 def _book(state: Path) -> Iterator[Check]:
     if not os.path.lexists(state):
-        yield Check("state", Verdict.WARNING, f"{state} does not exist", "check the path; a first run makes it")
+        yield Check("state", CheckVerdict.WARNING, f"{state} does not exist", "check the path; a first run makes it")
         return
     found = _guarded("state", lambda: _directory(state))
     yield found
-    if found.verdict is Verdict.PROBLEM and not os.path.lexists(state / JOURNAL):
+    if found.verdict is CheckVerdict.PROBLEM and not os.path.lexists(state / JOURNAL):
         # Whatever it is, it is nobody's book; to call its journal and its commands fine would mislead.
         return
     yield _guarded("engine", lambda: _engine(state))
@@ -187,12 +190,12 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
     try:
         return check()
     except OcwError as error:
-        return Check(name, Verdict.PROBLEM, _line(error))
+        return Check(name, CheckVerdict.PROBLEM, _line(error))
     except msgspec.MsgspecError as error:
-        return Check(name, Verdict.PROBLEM, f"makes no sense: {_line(error)}", "see ocw journal verify")
+        return Check(name, CheckVerdict.PROBLEM, f"makes no sense: {_line(error)}", "see ocw journal verify")
     except OSError as error:
         return Check(
-            name, Verdict.PROBLEM, f"cannot be looked at: {error.strerror}", "ask as the user who runs the engine"
+            name, CheckVerdict.PROBLEM, f"cannot be looked at: {error.strerror}", "ask as the user who runs the engine"
         )
 
 
@@ -202,27 +205,29 @@ def _directory(state: Path) -> Check:
     found = state.stat()
     if found.st_mode & 0o077:
         mode = f"{stat.S_IMODE(found.st_mode):04o}"
-        return Check("state", Verdict.WARNING, f"{state} is open to other users (mode {mode})", f"chmod 700 {state}")
-    return Check("state", Verdict.OK, f"{state} is yours and can be written to")
+        return Check(
+            "state", CheckVerdict.WARNING, f"{state} is open to other users (mode {mode})", f"chmod 700 {state}"
+        )
+    return Check("state", CheckVerdict.OK, f"{state} is yours and can be written to")
 
 
 def _engine(state: Path) -> Check:
     if not is_locked(state):
-        return Check("engine", Verdict.OK, "not running")
+        return Check("engine", CheckVerdict.OK, "not running")
     owner = lock_owner(state)
-    return Check("engine", Verdict.OK, "running" if owner is None else f"running as process {owner}")
+    return Check("engine", CheckVerdict.OK, "running" if owner is None else f"running as process {owner}")
 
 
 def _journal(state: Path) -> Check:
     if not (state / JOURNAL).exists():
-        return Check("journal", Verdict.OK, "no book yet; the first run makes one")
+        return Check("journal", CheckVerdict.OK, "no book yet; the first run makes one")
     result = verify_book(state)
     if result.ok:
-        return Check("journal", Verdict.OK, f"{result.events:,} events hold together, head {result.head}")
+        return Check("journal", CheckVerdict.OK, f"{result.events:,} events hold together, head {result.head}")
     more = f" (and {len(result.problems) - 1} more)" if len(result.problems) > 1 else ""
     return Check(
         "journal",
-        Verdict.PROBLEM,
+        CheckVerdict.PROBLEM,
         result.problems[0] + more,
         "let no engine trade on it; see ocw journal verify, and restore the directory from a backup",
     )
@@ -232,55 +237,67 @@ def _desk(state: Path) -> Check:
     """What the desk may do, as its engine last said."""
     told = read_book(state).summary
     if not told:
-        return Check("desk", Verdict.OK, "nothing has happened yet")
-    if (now := told.get("state")) == DeskState.ACTIVE:
-        return Check("desk", Verdict.OK, f"{now}: entries pass, inside every policy")
+        return Check("desk", CheckVerdict.OK, "nothing has happened yet")
+    if (now := told.get("state")) == TradingState.ACTIVE:
+        return Check("desk", CheckVerdict.OK, f"{now}: entries pass, inside every policy")
     lowered = told.get("lowered")
     by = "" if lowered is None else f" {msgspec.convert(lowered, Lowered)}"
     first = f"delete the file {HALT}, then " if halted_by_file(state) else ""
     todo = f"once you know why: {first}ocw resume --state {state}"
-    return Check("desk", Verdict.WARNING, f"{now}{by}", todo)
+    return Check("desk", CheckVerdict.WARNING, f"{now}{by}", todo)
 
 
 def _positions(state: Path) -> Check:
     rows = read_positions(state).positions
     bare = [said(row.symbol) for row in rows if not row.protected]
     if not bare:
-        return Check("positions", Verdict.OK, f"{len(rows)} open, each under a stop" if rows else "none open")
+        return Check("positions", CheckVerdict.OK, f"{len(rows)} open, each under a stop" if rows else "none open")
     which = f"{', '.join(bare)} UNPROTECTED: no stop at the venue"
     if is_locked(state):
         return Check(
-            "positions", Verdict.WARNING, which, "the running engine closes it in time; ocw watch shows whether it does"
+            "positions",
+            CheckVerdict.WARNING,
+            which,
+            "the running engine closes it in time; ocw watch shows whether it does",
         )
     todo = "start its engine again, as it was run: it gives it a stop, or closes it"
-    return Check("positions", Verdict.PROBLEM, f"{which}, and no engine runs that would close it", todo)
+    return Check("positions", CheckVerdict.PROBLEM, f"{which}, and no engine runs that would close it", todo)
 
 
 def _commands(state: Path) -> Check:
     waiting, refused = count_waiting(state), count_refused(state)
     if waiting is None:
-        return Check("commands", Verdict.PROBLEM, "cannot be read", "give the folder to the user who runs the engine")
+        return Check(
+            "commands", CheckVerdict.PROBLEM, "cannot be read", "give the folder to the user who runs the engine"
+        )
     if refused:
         return Check(
-            "commands", Verdict.WARNING, f"{refused} file(s) were none and lie in commands/refused", "see and delete"
+            "commands",
+            CheckVerdict.WARNING,
+            f"{refused} file(s) were none and lie in commands/refused",
+            "see and delete",
         )
     if waiting and not is_locked(state):
         todo = f"start one, or delete what lies in {state / 'commands'}"
-        return Check("commands", Verdict.WARNING, f"{waiting} waiting for an engine", todo)
-    return Check("commands", Verdict.OK, f"{waiting} waiting" if waiting else "none waiting")
+        return Check("commands", CheckVerdict.WARNING, f"{waiting} waiting for an engine", todo)
+    return Check("commands", CheckVerdict.OK, f"{waiting} waiting" if waiting else "none waiting")
 
 
 def _halt_file(state: Path) -> Check:
     if halted_by_file(state):
-        return Check("halt file", Verdict.WARNING, f"the file {HALT} halts this book", "delete it, then ocw resume")
-    return Check("halt file", Verdict.OK, f"no file {HALT}")
+        return Check(
+            "halt file", CheckVerdict.WARNING, f"the file {HALT} halts this book", "delete it, then ocw resume"
+        )
+    return Check("halt file", CheckVerdict.OK, f"no file {HALT}")
 
 
 def _passphrase(state: Path) -> Check:
     if not is_set(state):
-        return Check("passphrase", Verdict.OK, "not set; only needed to resume without --paper: ocw passphrase set")
+        return Check(
+            "passphrase", CheckVerdict.OK, "not set; only needed to resume without --paper: ocw passphrase set"
+        )
     require_sound(state)
-    return Check("passphrase", Verdict.OK, "set, for its owner alone")
+    return Check("passphrase", CheckVerdict.OK, "set, for its owner alone")
 
 
 def _line(error: Exception) -> str:

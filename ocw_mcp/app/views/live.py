@@ -8,12 +8,12 @@ import msgspec
 from sqlite_utils import Database
 
 from ocw_mcp.adapters.control.commands import count_waiting
-from ocw_mcp.adapters.store.book import Book, BookStamp
+from ocw_mcp.adapters.store.book import BookStamp, StoredBook
 from ocw_mcp.adapters.store.lock import is_locked
 from ocw_mcp.adapters.store.reader import ask_book
 from ocw_mcp.adapters.store.schema import GET_SUMMARY
 from ocw_mcp.adapters.store.totals import count
-from ocw_mcp.adapters.store.views.decisions import Decisions, find_decisions
+from ocw_mcp.adapters.store.views.decisions import DecisionsPage, find_decisions
 from ocw_mcp.adapters.store.views.orders import Orders, find_orders
 from ocw_mcp.adapters.store.views.positions import PositionRow, find_positions
 from ocw_mcp.engine.account import Lowered
@@ -53,7 +53,7 @@ class FillRow(msgspec.Struct, frozen=True):
     position: Decimal
 
 
-class Glance(msgspec.Struct, frozen=True):
+class LiveSummary(msgspec.Struct, frozen=True):
     """All of it as of one moment."""
 
     book: str
@@ -64,7 +64,7 @@ class Glance(msgspec.Struct, frozen=True):
     """None where no engine has said anything yet."""
     positions: list[PositionRow]
     orders: Orders
-    decisions: Decisions
+    decisions: DecisionsPage
     fills: list[FillRow]
     wakes: int
 
@@ -75,16 +75,16 @@ _FILLS = """SELECT at, n || '-' || leg || '-' || revision, symbol, side, quantit
 _decode_word = msgspec.json.Decoder(EngineWord).decode
 
 
-def read_glance(state: Path, rows: int) -> Glance:
+def read_glance(state: Path, rows: int) -> LiveSummary:
     """Look at the book in a state directory, with the newest `rows` of each list. Raises BookError."""
     seen = ask_book(state, lambda db, book: _look(db, book, rows))
     return msgspec.structs.replace(seen, running=is_locked(state), waiting_commands=count_waiting(state))
 
 
-def _look(db: Database, book: Book, rows: int) -> Glance:
+def _look(db: Database, book: StoredBook, rows: int) -> LiveSummary:
     told = db.execute(GET_SUMMARY).fetchone()
     fills = db.execute(_FILLS, (rows,)).fetchall()
-    return Glance(
+    return LiveSummary(
         book=book.book,
         stamp=book.stamp,
         running=False,

@@ -14,7 +14,7 @@ symbols. Every look ends as a wake or as a skip with its reason, and both are co
 import msgspec
 
 from ocw_mcp.core.gate.conditions import ArmedCondition, Conditions, Fired, Read
-from ocw_mcp.core.gate.outlier import Span, SpanState
+from ocw_mcp.core.gate.outlier import ReturnSpan, SpanState
 from ocw_mcp.domain.decision import WakeCondition
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.snapshot import Remark, WakeReason
@@ -201,14 +201,14 @@ class Gate:
         return "cooldown" if last is not None and at < last + self._cooldown else None
 
 
-def _spans(policy: GatePolicy, interval: int) -> dict[str, Span]:
+def _spans(policy: GatePolicy, interval: int) -> dict[str, ReturnSpan]:
     """By their lengths: that of the policy, and a minute, of which only what escalates is told."""
     tested = {
         max(1, MINUTE // interval): policy.escalation_z,
         max(1, span_ms(policy.outlier_over) // interval): policy.outlier_z,
     }
     return {
-        span_name(candles * interval): Span(
+        span_name(candles * interval): ReturnSpan(
             candles, policy.outlier_window, outlier_z=z, escalation_z=policy.escalation_z
         )
         for candles, z in tested.items()

@@ -79,7 +79,7 @@ class Yardstick:
 
 
 class SpanState(msgspec.Struct):
-    """All that a `Span` remembers."""
+    """All that a `ReturnSpan` remembers."""
 
     returns: list[int] = []
     """Of the yardstick."""
@@ -95,7 +95,7 @@ class SpanState(msgspec.Struct):
     """Whether what was told was an escalation."""
 
 
-class Span:
+class ReturnSpan:
     """Returns of one symbol over `candles` base candles, and which of them are to be told."""
 
     def __init__(self, candles: int, window: int, *, outlier_z: float, escalation_z: float) -> None:

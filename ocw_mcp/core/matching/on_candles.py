@@ -39,12 +39,12 @@ from decimal import Decimal
 
 import msgspec
 
-from ocw_mcp.domain.market import Book, Candle, Product
+from ocw_mcp.domain.market import Candle, OrderBook, Product
 from ocw_mcp.domain.money import ONE, ZERO, ceil_to, exact, floor_to
 from ocw_mcp.domain.orders import Order, OrderType, Side
 
 
-class Terms(msgspec.Struct, frozen=True):
+class FillTerms(msgspec.Struct, frozen=True):
     """What trading costs, as fractions of the price or notional."""
 
     taker_fee: Decimal
@@ -58,22 +58,22 @@ class Terms(msgspec.Struct, frozen=True):
     """From the desk to the venue: an assumption, on the slow side for a server and the quick one for a home."""
 
 
-TERMS: dict[Product, Terms] = {
+TERMS: dict[Product, FillTerms] = {
     # The exchange's base fee tier. Half spread and slippage are assumptions, on the dear side for large symbols.
-    Product.SPOT: Terms(Decimal("0.001"), Decimal("0.0001"), Decimal("0.0001")),
-    Product.UM: Terms(Decimal("0.0005"), Decimal("0.0001"), Decimal("0.0001"), Decimal("0.0002")),
+    Product.SPOT: FillTerms(Decimal("0.001"), Decimal("0.0001"), Decimal("0.0001")),
+    Product.UM: FillTerms(Decimal("0.0005"), Decimal("0.0001"), Decimal("0.0001"), Decimal("0.0002")),
 }
 
 _MEAN_MOVE = Decimal("0.4791785")
 """1 / sqrt(2π ln 2): from a candle's log range to the mean size of its move."""
 
 
-def room(candle: Candle | None, step: Decimal, terms: Terms) -> Decimal | None:
+def room(candle: Candle | None, step: Decimal, terms: FillTerms) -> Decimal | None:
     """How much (base asset) of an order can trade against a candle's volume; None where no candle is known."""
     return None if candle is None else floor_to(exact(candle.volume) * terms.volume_share, step)
 
 
-def pressure(taken: Decimal, candle: Candle | None, step: Decimal, terms: Terms) -> Decimal:
+def pressure(taken: Decimal, candle: Candle | None, step: Decimal, terms: FillTerms) -> Decimal:
     """How many of a candle's shares of volume an order has taken, at least one."""
     share = room(candle, step, terms)
     return ONE if share is None else max(ONE, taken / max(share, step))
@@ -92,7 +92,7 @@ def expected_move(candle: Candle | None, ms: int) -> Decimal:
     return span * _MEAN_MOVE * (Decimal(ms) / candle.interval).sqrt()
 
 
-def half_spread(book: Book) -> Decimal | None:
+def half_spread(book: OrderBook) -> Decimal | None:
     """Half of what lies between the best prices, as a share of their middle; None where they make no sense."""
     if not 0 < book.bid <= book.ask < float("inf"):
         return None
@@ -107,7 +107,7 @@ def worsened(side: Side, price: Decimal, tick: Decimal, cost: Decimal) -> Decima
     return max(tick, floor_to(price * (ONE - cost), tick))
 
 
-def slippage(terms: Terms, shares: Decimal) -> Decimal:
+def slippage(terms: FillTerms, shares: Decimal) -> Decimal:
     """What an order that takes so many `shares` of volume moves the price by.
 
     It grows with their square root (B. Tóth et al., Anomalous Price Impact and the Critical Nature of Liquidity in

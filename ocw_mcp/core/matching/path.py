@@ -14,7 +14,7 @@ from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import OrderRef
 
 
-class Leg(msgspec.Struct, frozen=True):
+class PathSegment(msgspec.Struct, frozen=True):
     """One part of the way, on which the price only falls, or only rises, to `end` (quote)."""
 
     end: Decimal
@@ -37,7 +37,7 @@ class Leg(msgspec.Struct, frozen=True):
         return min(begin, price) if self.falls else max(begin, price)
 
 
-class Path:
+class CandlePath:
     """The way through one candle, as far as the price has come."""
 
     def __init__(self, candle: Candle, *, down_first: bool) -> None:
@@ -49,12 +49,12 @@ class Path:
         self.laid: set[OrderRef] = set()
         """The orders that came while the price was on its way: they meet the rest of it."""
         low, high, close = exact(candle.low), exact(candle.high), exact(candle.close)
-        first, second = Leg(low, falls=True), Leg(high, falls=False)
-        self._legs = (first, second, Leg(close, falls=True))
+        first, second = PathSegment(low, falls=True), PathSegment(high, falls=False)
+        self._legs = (first, second, PathSegment(close, falls=True))
         if not down_first:
-            self._legs = (second, first, Leg(close, falls=False))
+            self._legs = (second, first, PathSegment(close, falls=False))
 
-    def legs(self) -> Iterator[Leg]:
+    def legs(self) -> Iterator[PathSegment]:
         """The legs one after the other; the price stands at the end of each once the next one is asked for."""
         for leg in self._legs:
             yield leg

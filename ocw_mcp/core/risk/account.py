@@ -9,10 +9,10 @@ from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.policies import Mode
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 
 
-class Held(msgspec.Struct, frozen=True):
+class PositionTerms(msgspec.Struct, frozen=True):
     """What an addition joins: a position's average price and leverage, or those of the entry about to open it."""
 
     price: Decimal
@@ -29,7 +29,7 @@ class AccountView(msgspec.Struct, frozen=True):
     mode: Mode
     agent: str
     """Who decides on this book; the rules may stand in for it."""
-    state: DeskState
+    state: TradingState
     product: Product
     instrument: Instrument
     equity: Decimal
@@ -58,7 +58,7 @@ class AccountView(msgspec.Struct, frozen=True):
     """What is not isolated for positions and live entries, less what is lost on positions so far."""
     symbol_quantity: Decimal
     """Absolute value of the symbol's position, plus what its live entries may still add."""
-    held: Held | None = None
+    held: PositionTerms | None = None
     """The symbol's position, or its first live entry, as far as margin goes; None where there is neither."""
     opened: Side | None = None
     """Which way the symbol's last position went, if somebody else than the rules opened it and is not done with it."""

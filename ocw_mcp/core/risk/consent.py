@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from ocw_mcp.core.risk import usage
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.standing import WAY
-from ocw_mcp.core.risk.verdict import UNLIMITED, Amount, Verdict, all_or_nothing
+from ocw_mcp.core.risk.verdict import UNLIMITED, AmountText, Verdict, all_or_nothing
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import RULES, OrderIntent
 from ocw_mcp.domain.policies import Policies
@@ -27,7 +27,7 @@ def mandate(intent: OrderIntent, account: AccountView, policies: Policies, notio
     if not any(fnmatchcase(intent.symbol, pattern) for pattern in given.symbols):
         return Verdict(code, ",".join(given.symbols), intent.symbol, ZERO)
     used = usage.mandate(account, given)
-    return Verdict(code, Amount(used.limit), Amount(used.used + notional), used.left)
+    return Verdict(code, AmountText(used.limit), AmountText(used.used + notional), used.left)
 
 
 def approval(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
@@ -37,7 +37,7 @@ def approval(intent: OrderIntent, account: AccountView, policies: Policies, noti
         return Verdict(code, "none needed", intent.approval, UNLIMITED)
     if account.mode in asked.modes:
         return Verdict(code, f"an approval in mode {account.mode}", "none", ZERO)
-    return Verdict(code, Amount(asked.above_notional), Amount(notional), asked.above_notional)
+    return Verdict(code, AmountText(asked.above_notional), AmountText(notional), asked.above_notional)
 
 
 def fallback(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:

@@ -14,7 +14,7 @@ import msgspec
 from ocw_mcp.core.risk import sizes, standing
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.prices import smallest, smallest_at
-from ocw_mcp.core.risk.verdict import Share, Verdict
+from ocw_mcp.core.risk.verdict import ShareText, Verdict
 from ocw_mcp.domain.money import ONE, ZERO, ceil_to, floor_to
 from ocw_mcp.domain.orders import OrderIntent, OrderType
 from ocw_mcp.domain.policies import Policies
@@ -24,7 +24,7 @@ TOLERANCE: Final = Decimal("0.02")
 """The share of a limit by which a fill may exceed it."""
 
 
-class Beyond(msgspec.Struct, frozen=True):
+class LimitExcess(msgspec.Struct, frozen=True):
     """Notional (quote) that fills took beyond what was cleared for them."""
 
     order: Decimal
@@ -33,7 +33,7 @@ class Beyond(msgspec.Struct, frozen=True):
     correlated: Decimal
 
 
-class Entered(msgspec.Struct, frozen=True):
+class FilledEntry(msgspec.Struct, frozen=True):
     """A position after a fill of its entry. Prices in quote currency."""
 
     intent: OrderIntent
@@ -48,7 +48,7 @@ class Entered(msgspec.Struct, frozen=True):
     """Notional (quote) of all fills of the entry."""
     cleared_equity: Decimal
     """Equity when the entry was cleared."""
-    beyond: Beyond
+    beyond: LimitExcess
 
 
 class Excess(msgspec.Struct, frozen=True):
@@ -74,7 +74,7 @@ def exactly(policies: Policies) -> Policies:
     return policies.model_copy(update={"order": policies.order.model_copy(update={"price_allowance": ZERO})})
 
 
-def remedy(entered: Entered, held_to: Sequence[Policies]) -> Remedy:
+def remedy(entered: FilledEntry, held_to: Sequence[Policies]) -> Remedy:
     """Return what the fills exceed, and what is to be done about it; `held_to` are policies of `exactly`.
 
     Too far a stop, or too much risk at it, gives a tighter stop. Where that would lie at the market or beyond it, the
@@ -112,7 +112,7 @@ def remedy(entered: Entered, held_to: Sequence[Policies]) -> Remedy:
     return Remedy(tuple(excesses.values()), stop, most)
 
 
-def _distance(entered: Entered, stop: Decimal, policies: Policies) -> tuple[Excess | None, Decimal]:
+def _distance(entered: FilledEntry, stop: Decimal, policies: Policies) -> tuple[Excess | None, Decimal]:
     """The excess of the stop's distance, if there is one, and the stop that is as far away as it may be."""
     verdict = standing.stop_required(_probe(entered, stop), _at_fill(entered), policies, ZERO)
     farthest, actual = policies.stop.max_distance, _value(verdict.actual)
@@ -120,10 +120,10 @@ def _distance(entered: Entered, stop: Decimal, policies: Policies) -> tuple[Exce
     within = (ceil_to if way > 0 else floor_to)(entered.filled_at * (ONE - way * farthest), tick)
     if actual is None or actual <= farthest * (ONE + TOLERANCE):
         return None, within
-    return Excess(verdict.code, "stop.max_distance", str(Share(farthest)), str(verdict.actual)), within
+    return Excess(verdict.code, "stop.max_distance", str(ShareText(farthest)), str(verdict.actual)), within
 
 
-def _risk(entered: Entered, stop: Decimal, policies: Policies) -> tuple[Excess | None, Decimal]:
+def _risk(entered: FilledEntry, stop: Decimal, policies: Policies) -> tuple[Excess | None, Decimal]:
     """The excess of what is lost at a stop, if there is one, and the amount (quote) that may be lost."""
     view = _at_fill(entered)
     verdict = sizes.risk_per_trade(_probe(entered, stop), view, policies, ZERO)
@@ -133,7 +133,7 @@ def _risk(entered: Entered, stop: Decimal, policies: Policies) -> tuple[Excess |
     return Excess(verdict.code, "risk.max_share", str(verdict.limit), str(verdict.actual)), limit * view.equity
 
 
-def _exposures(entered: Entered, policies: Policies) -> list[tuple[Excess, Decimal]]:
+def _exposures(entered: FilledEntry, policies: Policies) -> list[tuple[Excess, Decimal]]:
     """The excesses of size, each with the notional (quote) that is too much."""
     account, beyond, found = entered.account, entered.beyond, []
     rows = (
@@ -154,7 +154,7 @@ def _exposures(entered: Entered, policies: Policies) -> list[tuple[Excess, Decim
     return found
 
 
-def _at_fill(entered: Entered) -> AccountView:
+def _at_fill(entered: FilledEntry) -> AccountView:
     """The account with the position at the price of the fill, and no poorer than it was when the entry was cleared."""
     account, price = entered.account, entered.filled_at
     return msgspec.structs.replace(
@@ -165,16 +165,16 @@ def _at_fill(entered: Entered) -> AccountView:
     )
 
 
-def _probe(entered: Entered, stop: Decimal) -> OrderIntent:
+def _probe(entered: FilledEntry, stop: Decimal) -> OrderIntent:
     """An entry at the market like the one that filled, under this stop."""
     return msgspec.structs.replace(entered.intent, type=OrderType.MARKET, limit_price=None, protect_at=stop)
 
 
-def _loss(entered: Entered, stop: Decimal) -> Decimal:
+def _loss(entered: FilledEntry, stop: Decimal) -> Decimal:
     return max(ZERO, (entered.filled_at - stop) * entered.intent.side.sign)
 
 
-def _stop_for(loss: Decimal, entered: Entered, policies: Policies) -> Decimal:
+def _stop_for(loss: Decimal, entered: FilledEntry, policies: Policies) -> Decimal:
     """The stop at which so much (quote) is lost of each unit, a gap beyond it included; on the tick, rather too tight.
 
     The inverse of `sizes.risk_per_trade`.
@@ -184,13 +184,13 @@ def _stop_for(loss: Decimal, entered: Entered, policies: Policies) -> Decimal:
     return (ceil_to if way > 0 else floor_to)(at, tick)
 
 
-def _before_market(stop: Decimal, entered: Entered) -> bool:
+def _before_market(stop: Decimal, entered: FilledEntry) -> bool:
     """Whether the market has not come to a stop: as far as its fill and its last price tell."""
     way, market = entered.intent.side.sign, entered.account.price
     return (market - stop) * way > ZERO
 
 
-def _smallest_price(entered: Entered, stop: Decimal, policies: Policies) -> Decimal:
+def _smallest_price(entered: FilledEntry, stop: Decimal, policies: Policies) -> Decimal:
     return smallest_at(_probe(entered, stop), entered.account, policies.risk.gap_allowance)
 
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from ocw_mcp.core.risk import usage
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.prices import adverse, dearest
-from ocw_mcp.core.risk.verdict import Lazily, Share, Verdict, all_or_nothing
+from ocw_mcp.core.risk.verdict import LazyText, ShareText, Verdict, all_or_nothing
 from ocw_mcp.domain.margin import Brackets, allowed_maintenance
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ZERO, floor_to, plain
@@ -39,7 +39,7 @@ def leverage(intent: OrderIntent, account: AccountView, policies: Policies, noti
     if wanted is not None and not 1 <= wanted <= most:
         return Verdict(code, f"1 to {most}", str(wanted), ZERO)
     room = brackets.cap(wanted or 1) - account.symbol_notional
-    allowed = Lazily(lambda: f"{brackets.max_leverage(account.symbol_notional + notional)} for a position so large")
+    allowed = LazyText(lambda: f"{brackets.max_leverage(account.symbol_notional + notional)} for a position so large")
     return Verdict(code, allowed, str(wanted or usual), max(ZERO, room))
 
 
@@ -51,9 +51,9 @@ def free_margin(intent: OrderIntent, account: AccountView, policies: Policies, n
 
     def left() -> str:
         after = used.used - notional / leverage_of(intent, account, policies, notional)
-        return str(Share(after / equity)) if equity > 0 else "no equity"
+        return str(ShareText(after / equity)) if equity > 0 else "no equity"
 
-    return Verdict(RefusalCode.FREE_MARGIN, Share(used.limit), Lazily(left), max(ZERO, room))
+    return Verdict(RefusalCode.FREE_MARGIN, ShareText(used.limit), LazyText(left), max(ZERO, room))
 
 
 def liquidation(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
@@ -86,8 +86,8 @@ def liquidation(intent: OrderIntent, account: AccountView, policies: Policies, n
         found = brackets.liquidation_price(way * quantity, way * quantity * begins, margin) if quantity > 0 else None
         return "none" if found is None else f"at {plain(floor_to(found, tick))}"
 
-    beyond = Lazily(lambda: f"beyond {plain(floor_to(last, tick))}")
-    return Verdict(code, beyond, Lazily(price), max(ZERO, _room(intent, account, policies, fits)))
+    beyond = LazyText(lambda: f"beyond {plain(floor_to(last, tick))}")
+    return Verdict(code, beyond, LazyText(price), max(ZERO, _room(intent, account, policies, fits)))
 
 
 def _brackets(account: AccountView) -> Brackets | None:

@@ -13,12 +13,12 @@ import msgspec
 from ocw_mcp.core.risk import usage
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.activity import asked_for
-from ocw_mcp.core.risk.fills import Entered, Remedy, exactly, remedy
+from ocw_mcp.core.risk.fills import FilledEntry, Remedy, exactly, remedy
 from ocw_mcp.core.risk.limits import EITHER_SIDE, LIMITS, ONE_SIDE, STANDING
 from ocw_mcp.core.risk.margins import leverage_of
 from ocw_mcp.core.risk.prices import dearest, limit_of, market_bound, rounded_limit, smallest, smallest_at, worst_fill
 from ocw_mcp.core.risk.verdict import UNLIMITED, Limit, Verdict
-from ocw_mcp.domain.approved import ApprovedOrder, claim_risk_seal
+from ocw_mcp.domain.cleared import ClearedOrder, claim_risk_seal
 from ocw_mcp.domain.market import Instrument
 from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
 from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side
@@ -55,9 +55,7 @@ class RiskOfficer:
         """Return the leverage at which an entry of this notional (quote) would be carried out."""
         return leverage_of(intent, account, self._policies, notional)
 
-    def check_entry(
-        self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
-    ) -> ApprovedOrder | Refusal:
+    def check_entry(self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int) -> ClearedOrder | Refusal:
         """Hold an entry against every limit; the refusal names the first that says no, and what all would let pass."""
         limit = rounded_limit(intent, account.instrument)
         if limit is not None and limit <= ZERO:
@@ -151,13 +149,13 @@ class RiskOfficer:
         price = smallest_at(probe, account, self._policies.risk.gap_allowance)
         return _largest(room, self.worst_price(account.price), account.instrument, price)
 
-    def remedy(self, entered: Entered) -> Remedy:
+    def remedy(self, entered: FilledEntry) -> Remedy:
         """What an entry's fills exceed of the limits that it was held to, and what is to be done about it."""
         return remedy(entered, self._at_fill if entered.intent.tainted else self._at_fill[:1])
 
     def approve_reduction(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
-    ) -> ApprovedOrder | Refusal:
+    ) -> ClearedOrder | Refusal:
         """Pass what lowers risk: in every state, on stale data, past every limit but the venue's step.
 
         Only so many may be asked for in a minute. The guard's own, and a person's flatten, are not held to that.
@@ -187,7 +185,7 @@ class RiskOfficer:
         now: int,
         leverage: int = 1,
         bound: Decimal | None = None,
-    ) -> ApprovedOrder:
+    ) -> ClearedOrder:
         order = Order(
             ref=ref,
             symbol=intent.symbol,
@@ -202,7 +200,7 @@ class RiskOfficer:
             take_at=intent.target_at if intent.purpose is Purpose.STOP else None,
             leverage=leverage,
         )
-        return ApprovedOrder(_SEAL, order, account.version, now + APPROVAL_MS)
+        return ClearedOrder(_SEAL, order, account.version, now + APPROVAL_MS)
 
 
 def _on_tick(intent: OrderIntent, instrument: Instrument) -> OrderIntent:

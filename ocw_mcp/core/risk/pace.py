@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from ocw_mcp.core.risk import usage
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.core.risk.verdict import Share, Span, Verdict, all_or_nothing, of_usage
+from ocw_mcp.core.risk.verdict import DurationText, ShareText, Verdict, all_or_nothing, of_usage
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import OrderIntent
 from ocw_mcp.domain.policies import Policies
@@ -28,16 +28,16 @@ def turnover(intent: OrderIntent, account: AccountView, policies: Policies, noti
 def fees(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
     """The fees of a day close entries once they are such a share of the equity with which it began."""
     used = usage.fees(account, policies)
-    actual = Share(used.share) if used.whole > 0 else "no equity"
-    return all_or_nothing(RefusalCode.FEES, Share(used.limit), actual, passes=used.whole > 0 and used.left > 0)
+    actual = ShareText(used.share) if used.whole > 0 else "no equity"
+    return all_or_nothing(RefusalCode.FEES, ShareText(used.limit), actual, passes=used.whole > 0 and used.left > 0)
 
 
 def reentry(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
     """A symbol is left alone for a while after its position was closed; an addition is no way back."""
     since, wait = account.pace.since_close_ms, policies.pace.reentry_s * SECOND
     passes = since is None or since >= wait or account.quantity != ZERO
-    actual = "long ago" if since is None else Span(since)
-    return all_or_nothing(RefusalCode.REENTRY, f"{Span(wait)} after the last", actual, passes=passes)
+    actual = "long ago" if since is None else DurationText(since)
+    return all_or_nothing(RefusalCode.REENTRY, f"{DurationText(wait)} after the last", actual, passes=passes)
 
 
 def losses_in_a_row(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
@@ -46,6 +46,6 @@ def losses_in_a_row(intent: OrderIntent, account: AccountView, policies: Policie
     return all_or_nothing(
         RefusalCode.LOSSES_IN_A_ROW,
         f"a pause of {policies.losses.pause_s}s",
-        f"{Span(paused)} of it left" if paused else "no pause",
+        f"{DurationText(paused)} of it left" if paused else "no pause",
         passes=usage.losses(account, policies).left > ZERO,
     )

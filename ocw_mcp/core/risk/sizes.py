@@ -5,7 +5,7 @@ from decimal import Decimal
 from ocw_mcp.core.risk import usage
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.prices import beginning
-from ocw_mcp.core.risk.verdict import UNLIMITED, Amount, Verdict, all_or_nothing, limit_of, of_usage
+from ocw_mcp.core.risk.verdict import UNLIMITED, AmountText, Verdict, all_or_nothing, limit_of, of_usage
 from ocw_mcp.domain.money import ONE, ZERO
 from ocw_mcp.domain.orders import OrderIntent
 from ocw_mcp.domain.policies import Policies
@@ -15,7 +15,7 @@ from ocw_mcp.domain.reasons import RefusalCode
 def order_notional(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
     """One order is at most so large."""
     limit = policies.order.max_notional
-    return Verdict(RefusalCode.ORDER_NOTIONAL, Amount(limit), Amount(notional), limit)
+    return Verdict(RefusalCode.ORDER_NOTIONAL, AmountText(limit), AmountText(notional), limit)
 
 
 def position_share(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:

@@ -6,13 +6,13 @@ from typing import Final
 from ocw_mcp.core.risk import usage
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.prices import beginning
-from ocw_mcp.core.risk.verdict import Lazily, Share, Span, Verdict, all_or_nothing
+from ocw_mcp.core.risk.verdict import DurationText, LazyText, ShareText, Verdict, all_or_nothing
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import OrderIntent, Side
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import RefusalCode
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 
 WAY: Final = {Side.BUY: "long", Side.SELL: "short"}
 
@@ -20,7 +20,7 @@ WAY: Final = {Side.BUY: "long", Side.SELL: "short"}
 def active(intent: OrderIntent, account: AccountView, policies: Policies, notional: object) -> Verdict:
     """Adding risk passes in state ACTIVE only."""
     return all_or_nothing(
-        RefusalCode.NOT_ACTIVE, DeskState.ACTIVE, account.state, passes=account.state is DeskState.ACTIVE
+        RefusalCode.NOT_ACTIVE, TradingState.ACTIVE, account.state, passes=account.state is TradingState.ACTIVE
     )
 
 
@@ -54,8 +54,8 @@ def fresh(intent: OrderIntent, account: AccountView, policies: Policies, notiona
         return Verdict(RefusalCode.NO_PRICE, "a candle of this run", "none yet, the history before it is read", ZERO)
     return all_or_nothing(
         RefusalCode.STALE_DATA,
-        Span(account.price_age_limit_ms),
-        Span(account.price_age_ms),
+        DurationText(account.price_age_limit_ms),
+        DurationText(account.price_age_ms),
         passes=account.price_age_ms <= account.price_age_limit_ms,
     )
 
@@ -64,8 +64,8 @@ def daily_loss(intent: OrderIntent, account: AccountView, policies: Policies, no
     """The loss of the UTC day closes entries until the next one, whatever equity does meanwhile."""
     return all_or_nothing(
         RefusalCode.DAILY_LOSS,
-        Share(policies.daily_loss.max_share),
-        Share(account.daily_loss),
+        ShareText(policies.daily_loss.max_share),
+        ShareText(account.daily_loss),
         passes=usage.daily_loss(account, policies).left > ZERO,
     )
 
@@ -73,10 +73,10 @@ def daily_loss(intent: OrderIntent, account: AccountView, policies: Policies, no
 def stop_required(intent: OrderIntent, account: AccountView, policies: Policies, notional: object) -> Verdict:
     """An entry brings a stop on the losing side of the price, and not too far away."""
     farthest = policies.stop.max_distance
-    limit = Lazily(lambda: f"a stop within {Share(farthest)}")
+    limit = LazyText(lambda: f"a stop within {ShareText(farthest)}")
     stop = intent.protect_at
     if stop is None or not stop.is_finite():
         return Verdict(RefusalCode.STOP_REQUIRED, limit, "none", ZERO)
     price = beginning(intent, account.price)
     distance = (price - stop) / price * intent.side.sign
-    return all_or_nothing(RefusalCode.STOP_REQUIRED, limit, Share(distance), passes=ZERO < distance <= farthest)
+    return all_or_nothing(RefusalCode.STOP_REQUIRED, limit, ShareText(distance), passes=ZERO < distance <= farthest)

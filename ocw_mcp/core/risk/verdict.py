@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.core.risk.usage import Usage
+from ocw_mcp.core.risk.usage import LimitUsage
 from ocw_mcp.domain.money import ONE, ZERO, plain
 from ocw_mcp.domain.orders import OrderIntent
 from ocw_mcp.domain.policies import Policies
@@ -16,7 +16,7 @@ from ocw_mcp.domain.reasons import RefusalCode
 UNLIMITED: Final = Decimal("Infinity")
 
 
-class Share(msgspec.Struct, frozen=True, gc=False):
+class ShareText(msgspec.Struct, frozen=True, gc=False):
     """A share that reads as text: `25%`. It is written only where somebody reads it, which is after a refusal."""
 
     value: Decimal
@@ -26,18 +26,18 @@ class Share(msgspec.Struct, frozen=True, gc=False):
         return f"{plain(Decimal(format(self.value * 100, '.4f')))}%"
 
 
-class Scaled(msgspec.Struct, frozen=True, gc=False):
+class ScaledShareText(msgspec.Struct, frozen=True, gc=False):
     """A share that the scale was applied to, and reads as text: `13.5% (25% x 0.54)`, or `25%` where the scale is 1."""
 
     value: Decimal
     scale: Decimal
 
     def __str__(self) -> str:
-        text = str(Share(self.value))
-        return text if self.scale == ONE else f"{text} ({Share(self.value / self.scale)} x {plain(self.scale)})"
+        text = str(ShareText(self.value))
+        return text if self.scale == ONE else f"{text} ({ShareText(self.value / self.scale)} x {plain(self.scale)})"
 
 
-class Span(msgspec.Struct, frozen=True, gc=False):
+class DurationText(msgspec.Struct, frozen=True, gc=False):
     """A span of time that reads as text: `90s`."""
 
     ms: int
@@ -46,7 +46,7 @@ class Span(msgspec.Struct, frozen=True, gc=False):
         return f"{self.ms / 1000:g}s"
 
 
-class Amount(msgspec.Struct, frozen=True, gc=False):
+class AmountText(msgspec.Struct, frozen=True, gc=False):
     """An amount in quote currency that reads as text: `5000`, with two decimals at most."""
 
     value: Decimal
@@ -55,7 +55,7 @@ class Amount(msgspec.Struct, frozen=True, gc=False):
         return plain(round(self.value, 2))
 
 
-class Lazily(msgspec.Struct, frozen=True):
+class LazyText(msgspec.Struct, frozen=True):
     """What takes a while to say."""
 
     say: Callable[[], str]
@@ -64,7 +64,7 @@ class Lazily(msgspec.Struct, frozen=True):
         return self.say()
 
 
-Told = str | Share | Scaled | Span | Amount | Lazily
+OperatorCommands = str | ShareText | ScaledShareText | DurationText | AmountText | LazyText
 """What a person is told of a limit, or of the value held against it."""
 
 
@@ -75,8 +75,8 @@ class Verdict(msgspec.Struct, frozen=True):
     """
 
     code: RefusalCode
-    limit: Told
-    actual: Told
+    limit: OperatorCommands
+    actual: OperatorCommands
     room: Decimal
 
     def passes(self, notional: Decimal) -> bool:
@@ -88,18 +88,18 @@ Limit = Callable[[OrderIntent, AccountView, Policies, Decimal], Verdict]
 """(intent, account, policies, notional at the worst fill) → verdict."""
 
 
-def all_or_nothing(code: RefusalCode, limit: Told, actual: Told, *, passes: bool) -> Verdict:
+def all_or_nothing(code: RefusalCode, limit: OperatorCommands, actual: OperatorCommands, *, passes: bool) -> Verdict:
     """The verdict of a limit that knows no size."""
     return Verdict(code, limit, actual, UNLIMITED if passes else ZERO)
 
 
-def limit_of(usage: Usage) -> Scaled:
+def limit_of(usage: LimitUsage) -> ScaledShareText:
     """The limit in force, with what it was scaled by."""
-    return Scaled(usage.limit, usage.scale)
+    return ScaledShareText(usage.limit, usage.scale)
 
 
-def of_usage(code: RefusalCode, usage: Usage, notional: Decimal, share: Decimal = ONE) -> Verdict:
+def of_usage(code: RefusalCode, usage: LimitUsage, notional: Decimal, share: Decimal = ONE) -> Verdict:
     """The verdict of a limit of which some is used and an entry takes `share` of its notional (quote) more."""
     whole = usage.whole
-    actual: Told = Share((usage.used + notional * share) / whole) if whole > 0 else "no equity"
+    actual: OperatorCommands = ShareText((usage.used + notional * share) / whole) if whole > 0 else "no equity"
     return Verdict(code, limit_of(usage), actual, usage.left if share == ONE else usage.left / share)

@@ -16,7 +16,7 @@ from ocw_mcp.domain.events.deciding import (
     WakeConditionsSet,
     WakeRaised,
 )
-from ocw_mcp.domain.events.desk import (
+from ocw_mcp.domain.events.engine import (
     DailyLossReached,
     DayOpened,
     DrawdownReached,

@@ -79,13 +79,13 @@ async def test_a_book_does_what_it_does_on_a_tape_that_ends_at_the_hole(
 async def test_without_a_hole_or_within_the_factor_it_is_a_move(tmp_path: Path, factor: float, hole: int) -> None:
     feed = TapeFeed.open(tape(tmp_path, factor, hole))
     run = await Run(feed, policy=WAKES).go()
-    assert (run.engine.tally.candles, feed.discontinuities) == (20, [])
+    assert (run.engine.counters.candles, feed.discontinuities) == (20, [])
 
 
 async def test_the_factor_is_a_setting_and_part_of_the_market(tmp_path: Path) -> None:
     usual, wide = TapeTerms(), TapeTerms(discontinuity=2_000)
     feeds = [TapeFeed.open(tape(tmp_path, 1000.0), terms=terms) for terms in (usual, wide)]
-    candles = [(await Run(feed, policy=WAKES).go()).engine.tally.candles for feed in feeds]
+    candles = [(await Run(feed, policy=WAKES).go()).engine.counters.candles for feed in feeds]
     assert candles == [10, 20]
     assert feeds[0].identity != feeds[1].identity
 
@@ -103,7 +103,7 @@ async def test_other_symbols_go_on_and_a_restart_after_the_hole_changes_nothing(
         return await done.go(None if minutes is None else minutes * MINUTE)
 
     undisturbed = await run(MemoryStore())
-    assert undisturbed.engine.tally.candles == 30
+    assert undisturbed.engine.counters.candles == 30
     for minutes in (5, 10, HOLE + 12, HOLE + 15):
         first = await run(MemoryStore(), minutes)
         assert (await run(first.store.reopened())).store.fingerprint == undisturbed.store.fingerprint

@@ -11,7 +11,7 @@ import pytest
 
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.domain.canonical import GENESIS
-from ocw_mcp.domain.errors import HouseRuleError, JournalError
+from ocw_mcp.domain.errors import InvariantError, JournalError
 from ocw_mcp.domain.events import DecisionMade, Incident, RunResumed, RunStarted, RunStopped
 from ocw_mcp.domain.protocols import Checkpoint, Store
 from tests.adapters.store.books import STAMP, STORY, open_book, tell
@@ -239,7 +239,7 @@ def test_an_event_of_the_future_is_named_and_not_guessed(tmp_path: Path) -> None
 
 
 def test_a_book_is_not_named_at_will(tmp_path: Path) -> None:
-    with pytest.raises(HouseRuleError):
+    with pytest.raises(InvariantError):
         SqliteStore.open(tmp_path, STAMP, book_id="Too Long", created_at=0)
 
 

@@ -8,11 +8,11 @@ from typing import cast
 import pytest
 
 from ocw_mcp.adapters.store.journal import SqliteStore
-from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.errors import JournalError
 from ocw_mcp.domain.events import DomainEvent, OrderFilled, OrderIntended, OrderRejected, StateChanged
 from ocw_mcp.domain.orders import NOT_JOURNALED, VenueReport
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from tests.adapters.store.books import BOOK, STAMP, open_book
 from tests.support.deciders import Scripted
 from tests.support.legs import buy, sell
@@ -46,11 +46,11 @@ class Watching(Flawed):
         super().__init__()
         self._store = store
 
-    async def submit(self, approved: ApprovedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
         durable = [known.event for known in self._store.events_after(0)]
         known = {event.ref for event in durable if isinstance(event, OrderIntended)}
-        assert approved.order.reduce_only or approved.order.ref in known
-        return await super().submit(approved, now)
+        assert cleared.order.reduce_only or cleared.order.ref in known
+        return await super().submit(cleared, now)
 
 
 def a_run(store: SqliteStore | MemoryStore) -> Run:
@@ -86,7 +86,7 @@ async def test_no_entry_leaves_while_the_disk_is_full_and_all_of_it_is_kept_unti
         durable = [known.event for known in store.events_after(0)]
         codes = [event.code for event in durable if isinstance(event, OrderRejected)]
         assert codes == [NOT_JOURNALED]
-        assert [event.after for event in durable if isinstance(event, StateChanged)] == [DeskState.REDUCING]
+        assert [event.after for event in durable if isinstance(event, StateChanged)] == [TradingState.REDUCING]
         assert run.engine.account.ledger.positions == {}
         assert store.verify().ok
 
@@ -98,5 +98,5 @@ async def test_a_disk_that_stays_full_loses_the_end_of_the_run_and_says_so(tmp_p
         assert store.verify().ok
     with closing(open_book(tmp_path)) as mended:
         again = await a_busy_run(mended).go()
-        assert again.engine.account.desk_state is DeskState.ACTIVE
+        assert again.engine.account.trading_state is TradingState.ACTIVE
         assert mended.verify().ok

@@ -5,7 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from ocw_mcp.adapters.store.reader import ask_book
-from ocw_mcp.adapters.store.views.thinking import Thought, find_thoughts
+from ocw_mcp.adapters.store.views.thinking import DecisionCost, find_thoughts
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.events import DecisionCorrected, DecisionDiscarded, DecisionEnded, DecisionMade, DomainEvent
 from tests.adapters.store.books import open_book, tell
@@ -31,7 +31,7 @@ FOUND = [
 ]
 
 
-def thoughts(directory: Path, limit: int) -> list[Thought]:
+def thoughts(directory: Path, limit: int) -> list[DecisionCost]:
     return ask_book(directory, lambda db, book: find_thoughts(db, limit))
 
 

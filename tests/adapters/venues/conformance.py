@@ -102,8 +102,8 @@ STAGES: dict[str, Callable[[], Stage]] = {f"paper {product}": partial(PaperStage
 
 async def send(stage: Stage, side: Side, quantity: str, purpose: Purpose = Purpose.ENTRY, **more: Any) -> VenueReport:
     """Send an order now; the venue's answer, of which there is one."""
-    approved = approval(side, quantity, purpose, now=stage.now, product=stage.product, **more)
-    (answer,) = await stage.venue.submit(approved, stage.now)
+    cleared = approval(side, quantity, purpose, now=stage.now, product=stage.product, **more)
+    (answer,) = await stage.venue.submit(cleared, stage.now)
     return answer
 
 

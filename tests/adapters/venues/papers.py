@@ -6,9 +6,9 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
-from ocw_mcp.core.matching.on_candles import Terms
+from ocw_mcp.core.matching.on_candles import FillTerms
 from ocw_mcp.core.risk.officer import APPROVAL_MS, RiskOfficer
-from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.market import Candle, Instrument, Opening, Product
 from ocw_mcp.domain.orders import (
     Accepted,
@@ -28,7 +28,7 @@ D = Decimal
 T0 = 1_767_225_600_000
 ETH = "ETHUSDT"
 BUY, SELL = Side.BUY, Side.SELL
-COSTS = Terms(taker_fee=D("0.001"), half_spread=D("0.0001"), slippage=D("0.0004"), latency_ms=0)
+COSTS = FillTerms(taker_fee=D("0.001"), half_spread=D("0.0001"), slippage=D("0.0004"), latency_ms=0)
 OFFICER = RiskOfficer(
     policies(
         order={"max_notional": 10**9, "price_allowance": 0},
@@ -57,7 +57,7 @@ def approval(
     leverage: int = 1,
     take_at: str | None = None,
     immediate: bool = False,
-) -> ApprovedOrder:
+) -> ClearedOrder:
     """An approval from the risk officer, who is told whatever lets the order pass: the venue has to look for itself.
 
     Leverage, the other side of an OCO and immediate-or-cancel are put in behind the officer's back; an entry at the
@@ -88,7 +88,7 @@ def approval(
     )
     ask = OFFICER.approve_reduction if purpose.reduces else OFFICER.check_entry
     answer = ask(intent, account, OrderRef(n, purpose, revision), now)
-    assert isinstance(answer, ApprovedOrder), str(answer)
+    assert isinstance(answer, ClearedOrder), str(answer)
     answer._order = msgspec.structs.replace(
         answer.order,
         type=intent.type,
@@ -100,9 +100,9 @@ def approval(
     return answer
 
 
-async def send(venue: PaperVenue, approved: ApprovedOrder) -> list[VenueReport]:
+async def send(venue: PaperVenue, cleared: ClearedOrder) -> list[VenueReport]:
     """Submit an order at the moment of its approval."""
-    return list(await venue.submit(approved, approved.expires_at - APPROVAL_MS))
+    return list(await venue.submit(cleared, cleared.expires_at - APPROVAL_MS))
 
 
 def venue_with(wallet: int = 10_000, product: Product = Product.UM, patience_ms: int = 5 * MINUTE) -> PaperVenue:
@@ -125,7 +125,7 @@ def trades(
 
 
 async def answered(
-    venue: PaperVenue, low: float, high: float, close: float, *answers: ApprovedOrder, minute: int = 0
+    venue: PaperVenue, low: float, high: float, close: float, *answers: ClearedOrder, minute: int = 0
 ) -> list[VenueReport]:
     """The same, with the next of these orders sent as each fill is told, while the price is still on its way."""
     told: list[VenueReport] = []
@@ -160,6 +160,6 @@ async def holding(
 
 async def rest(venue: PaperVenue, side: Side, quantity: str, purpose: Purpose, trigger: str, at: int = T0) -> OrderRef:
     """Lay a stop or a target; its name."""
-    approved = approval(side, quantity, purpose, trigger=trigger, now=at)
-    assert isinstance((await venue.submit(approved, at))[0], Accepted)
-    return approved.order.ref
+    cleared = approval(side, quantity, purpose, trigger=trigger, now=at)
+    assert isinstance((await venue.submit(cleared, at))[0], Accepted)
+    return cleared.order.ref

@@ -5,8 +5,8 @@ from decimal import Decimal
 import pytest
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
-from ocw_mcp.core.matching.on_candles import Terms, expected_move
-from ocw_mcp.domain.market import Book, Candle, Product
+from ocw_mcp.core.matching.on_candles import FillTerms, expected_move
+from ocw_mcp.domain.market import Candle, OrderBook, Product
 from ocw_mcp.domain.money import ceil_to
 from ocw_mcp.domain.orders import Canceled, Filled, Purpose, VenueReport
 from ocw_mcp.domain.time import MINUTE, SECOND
@@ -18,7 +18,7 @@ LIVELY = Candle(ETH, T0, MINUTE, 1_000.0, 1_010.0, 990.0, 1_000.0, 1e6)
 
 
 def venue_with(latency_ms: int = 0, half_spread: str = "0") -> PaperVenue:
-    terms = Terms(**FREE | {"half_spread": D(half_spread)}, latency_ms=latency_ms)
+    terms = FillTerms(**FREE | {"half_spread": D(half_spread)}, latency_ms=latency_ms)
     return PaperVenue(Product.UM, D(10_000), 5 * MINUTE, terms)
 
 
@@ -77,16 +77,16 @@ async def test_a_post_only_that_arrives_after_the_opening_went_beyond_it_is_gone
 @pytest.mark.parametrize(
     ("book", "price"),
     [
-        (Book(ETH, T0, 999.0, 1_001.0), "1001"),
-        (Book(ETH, T0, 1_000.0, 1_000.0), "1000"),
-        (Book(ETH, T0 - MINUTE, 999.0, 1_001.0), "1001"),
-        (Book(ETH, T0 - MINUTE - 1, 999.0, 1_001.0), "1000.3"),
-        (Book(ETH, T0, 1_001.0, 999.0), "1000.3"),
-        (Book("BTCUSDT", T0, 999.0, 1_001.0), "1000.3"),
+        (OrderBook(ETH, T0, 999.0, 1_001.0), "1001"),
+        (OrderBook(ETH, T0, 1_000.0, 1_000.0), "1000"),
+        (OrderBook(ETH, T0 - MINUTE, 999.0, 1_001.0), "1001"),
+        (OrderBook(ETH, T0 - MINUTE - 1, 999.0, 1_001.0), "1000.3"),
+        (OrderBook(ETH, T0, 1_001.0, 999.0), "1000.3"),
+        (OrderBook("BTCUSDT", T0, 999.0, 1_001.0), "1000.3"),
     ],
     ids=["told", "none", "a minute old", "too old", "crossed", "another symbol's"],
 )
-async def test_a_taker_pays_half_the_told_spread_or_else_the_assumed_one(book: Book, price: str) -> None:
+async def test_a_taker_pays_half_the_told_spread_or_else_the_assumed_one(book: OrderBook, price: str) -> None:
     venue = venue_with(half_spread="0.0003")
     venue.on_books([book])
     await send(venue, approval(BUY, "2"))
@@ -99,7 +99,7 @@ async def test_a_maker_pays_no_spread_and_a_triggered_stop_does() -> None:
     opens(venue, 1_000.0)
     await rest(venue, SELL, "1", Purpose.STOP, "950")
     await send(venue, approval(BUY, "1", n=2, limit="960"))
-    venue.on_books([Book(ETH, T0 + MINUTE, 949.0, 951.0)])
+    venue.on_books([OrderBook(ETH, T0 + MINUTE, 949.0, 951.0)])
     told = trades(venue, 940.0, 1_000.0, 950.0)
     assert [each.price for each in told if isinstance(each, Filled)] == [D(960), D(949)]
 
@@ -108,7 +108,7 @@ async def test_a_restart_remembers_the_books_and_who_is_under_way() -> None:
     venue = venue_with(latency_ms=250)
     opens(venue, 1_000.0)
     trades(venue, 990.0, 1_010.0, 1_000.0)
-    venue.on_books([Book(ETH, T0 + MINUTE, 999.0, 1_001.0)])
+    venue.on_books([OrderBook(ETH, T0 + MINUTE, 999.0, 1_001.0)])
     await send(venue, approval(BUY, "2", now=T0 + MINUTE))
     again = venue_with(latency_ms=250)
     again.restore(venue.state())

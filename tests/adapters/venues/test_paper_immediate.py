@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
-from ocw_mcp.core.matching.on_candles import Terms
-from ocw_mcp.domain.market import Book, Candle, Opening, Product
+from ocw_mcp.core.matching.on_candles import FillTerms
+from ocw_mcp.domain.market import Candle, Opening, OrderBook, Product
 from ocw_mcp.domain.orders import Accepted, Canceled, Filled, OrderRef, Purpose, Rejected, Side, VenueReport
 from ocw_mcp.domain.time import MINUTE
 from tests.adapters.venues.papers import BUY, ETH, SELL, T0, approval, fill_of, opens, send, trades, venue_with
@@ -123,14 +123,14 @@ async def test_it_cannot_be_post_only() -> None:
 async def test_no_larger_quantity_fits_its_limit_and_no_price_is_better_than_modelled(
     side: Side, thousandths: int, volume: int, span: int, away: int, latency_ms: int, spread: int | None
 ) -> None:
-    terms = Terms(D("0.0005"), D("0.0001"), D("0.0004"), latency_ms=latency_ms)
+    terms = FillTerms(D("0.0005"), D("0.0001"), D("0.0004"), latency_ms=latency_ms)
     venue = PaperVenue(Product.UM, D(10**7), 5 * MINUTE, terms)
     low, high = 1_000.0 - span / 10, 1_000.0 + span / 10
     venue.on_opening(Opening(ETH, T0, 1_000.0), T0)
     list(venue.on_candle(Candle(ETH, T0, MINUTE, 1_000.0, high, low, 1_000.0, float(volume)), T0 + MINUTE))
     if spread is not None:
         half = spread / 200
-        venue.on_books([Book(ETH, T0 + MINUTE, 1_000.0 - half, 1_000.0 + half)])
+        venue.on_books([OrderBook(ETH, T0 + MINUTE, 1_000.0 - half, 1_000.0 + half)])
     limit = D(1_000) + side.sign * D(away) / 100
     quantity = D(thousandths) / 1_000
     if quantity * limit < 20:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
-from ocw_mcp.core.matching.on_candles import Terms
+from ocw_mcp.core.matching.on_candles import FillTerms
 from ocw_mcp.domain.market import Candle, Funding, Opening
 from ocw_mcp.domain.orders import (
     Accepted,
@@ -202,7 +202,7 @@ MINUTES = st.tuples(
 async def test_nobody_loses_more_than_fees_and_the_margin_of_what_was_held(
     minutes: list[tuple[list[tuple[str, Side, int, int]], float, float, float, float]], leverage: int, rate: float
 ) -> None:
-    venue = PaperVenue(venue_with().product, D(10_000), 5 * MINUTE, Terms(D("0.0005"), D("0.0001"), D("0.0001")))
+    venue = PaperVenue(venue_with().product, D(10_000), 5 * MINUTE, FillTerms(D("0.0005"), D("0.0001"), D("0.0001")))
     ledger, last = venue.account.ledger, 1_000.0
     opens(venue, last)
     for number, (orders, jump, down, up, volume) in enumerate(minutes, 1):

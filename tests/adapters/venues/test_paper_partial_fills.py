@@ -142,8 +142,8 @@ async def test_fills_never_exceed_the_order_nor_the_share_and_a_limit_is_kept(
 ) -> None:
     venue = venue_with(wallet=10**6)
     minute(venue, 0, 10.0)
-    approved = approval(BUY, str(quantity), limit=limit)
-    await send(venue, approved)
+    cleared = approval(BUY, str(quantity), limit=limit)
+    await send(venue, cleared)
     volume, total, last_price = 10.0, D(0), D(0)
     for number, (next_volume, price) in enumerate(minutes, 1):
         told = opens(venue, round(price, 2), number)
@@ -156,5 +156,5 @@ async def test_fills_never_exceed_the_order_nor_the_share_and_a_limit_is_kept(
                 last_price = report.price
                 assert limit is None or report.price <= D(limit)
         volume = next_volume
-    assert total <= approved.order.quantity
-    assert (total == approved.order.quantity) == (not venue.orders) or last_price == 0
+    assert total <= cleared.order.quantity
+    assert (total == cleared.order.quantity) == (not venue.orders) or last_price == 0

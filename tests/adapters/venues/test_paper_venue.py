@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from ocw_mcp.domain.errors import HouseRuleError
+from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import (
     Accepted,
@@ -155,11 +155,11 @@ async def test_a_cancelled_order_neither_fills_nor_triggers_and_a_second_cancel_
 
 async def test_an_approval_is_used_once_and_in_time() -> None:
     venue = venue_with()
-    approved = approval(BUY, "1")
-    await venue.submit(approved, T0)
-    with pytest.raises(HouseRuleError, match="used twice"):
-        await venue.submit(approved, T0)
-    with pytest.raises(HouseRuleError, match="expired"):
+    cleared = approval(BUY, "1")
+    await venue.submit(cleared, T0)
+    with pytest.raises(InvariantError, match="used twice"):
+        await venue.submit(cleared, T0)
+    with pytest.raises(InvariantError, match="expired"):
         await venue.submit(approval(BUY, "1", n=2), T0 + 5_001)
     assert len(opens(venue, 1_000.0, 1)) == 1
 

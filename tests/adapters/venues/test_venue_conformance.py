@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ocw_mcp.core.risk.officer import APPROVAL_MS
-from ocw_mcp.domain.errors import HouseRuleError
+from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import (
     Accepted,
@@ -33,11 +33,11 @@ async def test_nothing_but_an_approved_order_is_taken(stage: Stage) -> None:
 
 
 async def test_an_approval_is_good_for_one_order_and_for_its_time(stage: Stage) -> None:
-    approved = approval(BUY, "1", now=stage.now, product=stage.product)
-    await stage.venue.submit(approved, stage.now)
+    cleared = approval(BUY, "1", now=stage.now, product=stage.product)
+    await stage.venue.submit(cleared, stage.now)
     late = approval(BUY, "1", n=2, now=stage.now, product=stage.product)
-    for used, now in ((approved, stage.now), (late, stage.now + APPROVAL_MS + 1)):
-        with pytest.raises(HouseRuleError):
+    for used, now in ((cleared, stage.now), (late, stage.now + APPROVAL_MS + 1)):
+        with pytest.raises(InvariantError):
             await stage.venue.submit(used, now)
     assert traded(stage.moves(1_000.0)) == 1
 

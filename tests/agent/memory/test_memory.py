@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from ocw_mcp.adapters.store.views.days import DayPage, EventRow
-from ocw_mcp.adapters.store.views.story import Answer, Step, Story
+from ocw_mcp.adapters.store.views.story import Step, Story, StoryAnswer
 from ocw_mcp.adapters.store.views.trades import TradePage, TradeRow
 from ocw_mcp.agent.causes import Cause, Trouble
 from ocw_mcp.agent.memory.keeping import MEMORY, read_kept
@@ -19,7 +19,7 @@ from ocw_mcp.agent.memory.memory import BATCH, KNOWN_AFTER_MS, Memory
 from ocw_mcp.agent.memory.writing import Writer, WritingTerms
 from ocw_mcp.agent.messages import Messages, Reply, Request
 from ocw_mcp.agent.prompts import compose
-from ocw_mcp.agent.purse import Purse
+from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action, Decision, Leg
@@ -69,7 +69,7 @@ class FakePast:
             "BTCUSDT",
             0,
             (),
-            Answer(0, self.decider, 0, decision, tainted=self.tainted),
+            StoryAnswer(0, self.decider, 0, decision, tainted=self.tainted),
             [],
             [],
             list(closed),
@@ -274,50 +274,50 @@ async def test_what_was_spent_holds_for_the_day_and_is_remembered(tmp_path: Path
 async def test_what_entries_may_cost_is_set_aside_while_they_are_written_and_what_they_did_is_told_of_once(
     tmp_path: Path,
 ) -> None:
-    model, purse = Slow(WROTE), Purse()
-    one = memory(tmp_path, FakePast(trade(1, NOON - HOUR)), model, purse=purse)
+    model, spending = Slow(WROTE), SpendingLog()
+    one = memory(tmp_path, FakePast(trade(1, NOON - HOUR)), model, spending=spending)
     await wake(one, NOON, "0.03")
-    assert (one.set_aside_usd, purse.untold_usd) == (D("0.03"), D(0))
+    assert (one.set_aside_usd, spending.untold_usd) == (D("0.03"), D(0))
     model.go.set()
     await wake(one, NOON + KNOWN_AFTER_MS)
     assert one.set_aside_usd == D("0.03"), "however quickly it was written"
     await wake(one, LATER)
-    assert (one.set_aside_usd, purse.untold_usd) == (D(0), D("0.00015"))
+    assert (one.set_aside_usd, spending.untold_usd) == (D(0), D("0.00015"))
     await wake(one, LATER + HOUR)
-    assert purse.untold_usd == D("0.00015")
+    assert spending.untold_usd == D("0.00015")
 
 
 async def test_entries_that_were_written_when_a_run_stopped_are_told_of_once(tmp_path: Path) -> None:
     model, past = Scripted(WROTE), FakePast(trade(1, NOON - HOUR))
-    one = memory(tmp_path, past, model, purse=Purse(tmp_path, BOOK))
+    one = memory(tmp_path, past, model, spending=SpendingLog(tmp_path, BOOK))
     await wake(one, NOON)
     assert one._writing is not None
     await one._writing
     await one.close()
-    purse = Purse(tmp_path, BOOK)
-    assert purse.untold_usd == 0
-    await wake(memory(tmp_path, past, Scripted(WROTE), purse=purse), LATER)
-    assert purse.untold_usd == D("0.00015")
+    spending = SpendingLog(tmp_path, BOOK)
+    assert spending.untold_usd == 0
+    await wake(memory(tmp_path, past, Scripted(WROTE), spending=spending), LATER)
+    assert spending.untold_usd == D("0.00015")
 
 
 @pytest.mark.parametrize("written", [0, 1, 2])
 async def test_what_a_killed_run_was_writing_is_written_as_of_the_same_wake(tmp_path: Path, written: int) -> None:
     past = FakePast(*(trade(n, NOON - HOUR + n) for n in (1, 2, 3)))
-    undisturbed = memory(tmp_path / "undisturbed", past, Scripted(WROTE), purse=Purse(), tell=no_disk)
+    undisturbed = memory(tmp_path / "undisturbed", past, Scripted(WROTE), spending=SpendingLog(), tell=no_disk)
     await wake(undisturbed, NOON)
     expected = await wake(undisturbed, LATER)
 
     model = Slow()
-    killed = memory(tmp_path, past, Lets(model, written), purse=Purse())
+    killed = memory(tmp_path, past, Lets(model, written), spending=SpendingLog())
     await wake(killed, NOON)
     await model.began.wait()
     await killed.close()
     past.all.append(trade(4, NOON + MINUTE))
-    purse = Purse()
-    resumed = memory(tmp_path, past, Scripted(WROTE), purse=purse)
+    spending = SpendingLog()
+    resumed = memory(tmp_path, past, Scripted(WROTE), spending=spending)
     assert resumed.set_aside_usd > 0
     assert await wake(resumed, LATER) == expected
-    assert purse.untold_usd == 3 * D("0.00015")
+    assert spending.untold_usd == 3 * D("0.00015")
 
 
 async def test_what_is_given_up_at_the_end_of_a_run_is_asked_for_by_the_next(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from ocw_mcp.agent.memory.keeping import MEMORY
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.memory.writing import Writer, WritingTerms
 from ocw_mcp.agent.messages import Messages, Reply, Request
-from ocw_mcp.agent.pricing import Usage
+from ocw_mcp.agent.pricing import TokenUsage
 from ocw_mcp.agent.prompts import compose
-from ocw_mcp.agent.recording import Recorder, Recording
+from ocw_mcp.agent.recording import CallRecorder, Recording
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
@@ -34,7 +34,7 @@ class Diarist:
 
     async def create(self, request: Request) -> Reply:
         text = f"On {request.wake}: it was as it was.\nLesson: so it goes, {request.wake}."
-        return Reply("end_turn", ({"type": "text", "text": text},), Usage(plain=400, output=60))
+        return Reply("end_turn", ({"type": "text", "text": text},), TokenUsage(plain=400, output=60))
 
 
 class Reminded(Reckless):
@@ -65,7 +65,7 @@ async def test_a_run_is_reminded_of_its_own_trades_and_again_of_the_same_when_it
     again.mkdir()
     decider = Reminded()
     looked = Looked(book, decider, warmup_days=2)
-    with Recorder(tmp_path / RECORDING, Diarist(), SimulatedClock()) as recorder:
+    with CallRecorder(tmp_path / RECORDING, Diarist(), SimulatedClock()) as recorder:
         decider.memory = memory(book, book, recorder)
         await looked.go(HOURS)
         await decider.memory.close()

@@ -22,7 +22,7 @@ from ocw_mcp.agent.memory.writing import (
     trade_number,
 )
 from ocw_mcp.agent.messages import Messages, Reply, Request, SdkMessages
-from ocw_mcp.agent.pricing import Usage, cost
+from ocw_mcp.agent.pricing import TokenUsage, cost
 from ocw_mcp.agent.prompts import compose
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain.money import ZERO
@@ -56,7 +56,7 @@ async def test_an_entry_is_one_call_without_tools_and_what_it_used_is_counted() 
     draft = drafted(one)
     written = await one.write(draft, NOON)
     assert written == Written(
-        "It was late.\nIt fell back.", "Do not enter late.", cost(Usage(plain=100, output=10), WRITER, NOON)
+        "It was late.\nIt fell back.", "Do not enter late.", cost(TokenUsage(plain=100, output=10), WRITER, NOON)
     )
     assert 0 < written.cost_usd < draft.worst_usd
     (request,) = model.asked

@@ -13,7 +13,7 @@ from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.app.settings import KEYS
 from ocw_mcp.app.views import checks
-from ocw_mcp.app.views.checks import Verdict
+from ocw_mcp.app.views.checks import CheckVerdict
 from tests.adapters.store.books import open_book, tell
 from tests.support.shell import Ocw
 
@@ -184,13 +184,13 @@ def test_little_space_warns_and_too_little_is_a_problem(
 
 @pytest.mark.parametrize("now", [-5e9, 0.0, 1_600_000_000.0, 5e9, 1e30])
 def test_a_clock_that_cannot_be_right_is_a_problem(now: float) -> None:
-    assert checks._clock(now, None).verdict is Verdict.PROBLEM
+    assert checks._clock(now, None).verdict is CheckVerdict.PROBLEM
 
 
 def test_a_clock_before_the_journal_is_a_warning(book: Path) -> None:
     now = (book / "journal.db").stat().st_mtime
-    assert checks._clock(now, book).verdict is Verdict.OK
-    assert checks._clock(now - 3_600, book).verdict is Verdict.WARNING
+    assert checks._clock(now, book).verdict is CheckVerdict.OK
+    assert checks._clock(now - 3_600, book).verdict is CheckVerdict.WARNING
 
 
 def test_what_is_not_installed_is_named_with_what_it_is_for() -> None:

@@ -14,7 +14,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.engine.event_text import told
 from tests.adapters.store.books import BOOK, ENTRY, STORY, filled, intended, open_book, refused, tell
-from tests.support.desks import write_desk
+from tests.support.agents import write_desk
 from tests.support.shell import Ocw
 
 STOP = OrderRef(1, Purpose.STOP)

@@ -17,7 +17,7 @@ from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from tests.adapters.store.books import STORY, filled, intended, open_book, refused, tell
-from tests.support.desks import BOOK, write_desk
+from tests.support.agents import BOOK, write_desk
 from tests.support.shell import Ocw
 
 LISTS = ("positions", "orders", "trades", "decisions")

@@ -15,7 +15,7 @@ from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.app.cli.watch import watch
 from ocw_mcp.domain.errors import BookError
 from tests.adapters.store.books import STORY, open_book, tell
-from tests.support.desks import BOOK, write_desk
+from tests.support.agents import BOOK, write_desk
 from tests.support.shell import Ocw
 
 CLEAR = "\x1b[?1049l"

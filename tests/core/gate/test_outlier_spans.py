@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.core.gate.gate import Gate
-from ocw_mcp.core.gate.outlier import Span, SpanState
+from ocw_mcp.core.gate.outlier import ReturnSpan, SpanState
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.domain.unknown import Reading
@@ -22,8 +22,8 @@ WARM = CANDLES * WINDOW + CANDLES
 """Closes after which there are returns enough."""
 
 
-def span(candles: int = CANDLES, window: int = WINDOW) -> Span:
-    return Span(candles, window, outlier_z=2.5, escalation_z=6.0)
+def span(candles: int = CANDLES, window: int = WINDOW) -> ReturnSpan:
+    return ReturnSpan(candles, window, outlier_z=2.5, escalation_z=6.0)
 
 
 def told(closes: list[float], holes: frozenset[int] = frozenset()) -> dict[int, float]:

@@ -16,7 +16,7 @@ from ocw_mcp.core.matching.on_candles import (
     slippage,
     worsened,
 )
-from ocw_mcp.domain.market import Book, Candle, Product
+from ocw_mcp.domain.market import Candle, OrderBook, Product
 from ocw_mcp.domain.orders import Order, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.time import MINUTE
 
@@ -124,4 +124,4 @@ def test_nothing_is_expected_of_a_price_that_does_not_move_or_has_no_time_to(can
 def test_half_a_spread_is_a_share_of_the_middle_and_nonsense_tells_none(
     bid: float, ask: float, told: str | None
 ) -> None:
-    assert half_spread(Book("ETHUSDT", 0, bid, ask)) == (None if told is None else D(told))
+    assert half_spread(OrderBook("ETHUSDT", 0, bid, ask)) == (None if told is None else D(told))

@@ -13,7 +13,7 @@ from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Order, OrderIntent, OrderType, Side
 from ocw_mcp.domain.policies import LeveragePolicy, Policies
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import HOUR
 from tests.support.accounts import CALM, ETH, QUIET
 from tests.support.entries import (
@@ -150,7 +150,7 @@ def test_a_room_whose_quotient_was_rounded_up_to_a_whole_step_is_one_step_less()
 
 
 def test_a_desk_that_takes_no_risk_says_so_even_of_an_entry_of_nothing() -> None:
-    told = refusal(asks(LONG, quantity=D(0)), account(state=DeskState.HALTED))
+    told = refusal(asks(LONG, quantity=D(0)), account(state=TradingState.HALTED))
     assert told.code is RefusalCode.NOT_ACTIVE
 
 

@@ -9,13 +9,13 @@ import msgspec
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.core.risk.account import AccountView, Held
+from ocw_mcp.core.risk.account import AccountView, PositionTerms
 from ocw_mcp.domain.margin import CAUTIOUS, Bracket, Brackets
 from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.orders import Order, OrderIntent, Side
 from ocw_mcp.domain.policies import ApprovalPolicy, MandatePolicy, Policies
 from ocw_mcp.domain.reasons import Refusal
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from tests.support.accounts import QUIET
 from tests.support.entries import LONG, account, asks, check, refusal
 from tests.support.runs import policies
@@ -23,7 +23,7 @@ from tests.support.runs import policies
 D = Decimal
 
 DECIDERS: list[Callable[[AccountView], AccountView]] = [
-    lambda view: msgspec.structs.replace(view, state=DeskState.HALTED),
+    lambda view: msgspec.structs.replace(view, state=TradingState.HALTED),
     lambda view: msgspec.structs.replace(view, price_age_ms=view.price_age_limit_ms + 1),
     lambda view: msgspec.structs.replace(view, daily_loss_reached=True),
 ]
@@ -109,9 +109,9 @@ def brackets(draw: st.DrawFn) -> Brackets:
 
 
 @st.composite
-def joined(draw: st.DrawFn, price: Decimal) -> Held:
+def joined(draw: st.DrawFn, price: Decimal) -> PositionTerms:
     """The position that an entry joins, near the price or not."""
-    return Held(price * draw(money("0.8", "1.2")), draw(st.integers(1, 10)), price * draw(money("0", "0.03")))
+    return PositionTerms(price * draw(money("0.8", "1.2")), draw(st.integers(1, 10)), price * draw(money("0", "0.03")))
 
 
 @settings(deadline=None, max_examples=200)

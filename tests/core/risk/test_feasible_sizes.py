@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.officer import RiskOfficer
-from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal
 from ocw_mcp.domain.snapshot import Feasible
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from tests.support.accounts import CALM, ETH
 from tests.support.runs import policies
 
@@ -29,7 +29,7 @@ def sizes(**changes: Any) -> Feasible:
 
 def asked(
     side: Side, quantity: Decimal, account: AccountView, officer: RiskOfficer = OFFICER, distance: str = "0.03"
-) -> ApprovedOrder | Refusal:
+) -> ClearedOrder | Refusal:
     stop = account.price * (1 - side.sign * D(distance))
     intent = OrderIntent("k", "test", "ETHUSDT", side, OrderType.MARKET, Purpose.ENTRY, quantity, protect_at=stop)
     return officer.check_entry(intent, account, OrderRef(1, Purpose.ENTRY), 0)
@@ -47,7 +47,7 @@ def test_an_open_position_may_be_added_to_and_is_closed_before_it_is_turned_arou
 @pytest.mark.parametrize(
     "changes",
     [
-        {"state": DeskState.HALTED},
+        {"state": TradingState.HALTED},
         {"daily_loss_reached": True},
         {"price_age_ms": 150_001},
         {"equity": D(-5)},
@@ -66,7 +66,7 @@ def test_what_is_feasible_is_what_may_be_lost_at_a_stop_half_as_far_as_the_polic
     found = careful.feasible("ETHUSDT", CALM)
     for side, largest in ((Side.BUY, found.long_max), (Side.SELL, found.short_max)):
         assert 0 < largest < sizes().long_max
-        assert isinstance(asked(side, largest, CALM, careful, "0.025"), ApprovedOrder)
+        assert isinstance(asked(side, largest, CALM, careful, "0.025"), ClearedOrder)
         assert isinstance(asked(side, largest + ETH.step, CALM, careful, "0.025"), Refusal)
 
 
@@ -99,7 +99,7 @@ def test_the_largest_feasible_size_passes_one_step_more_does_not_and_none_below_
     found = OFFICER.feasible("ETHUSDT", account)
     largest = found.long_max if side is Side.BUY else found.short_max
     if largest > 0:
-        assert isinstance(asked(side, largest, account), ApprovedOrder)
-        assert isinstance(asked(side, min(largest, found.min), account), ApprovedOrder)
+        assert isinstance(asked(side, largest, account), ClearedOrder)
+        assert isinstance(asked(side, min(largest, found.min), account), ClearedOrder)
     assert isinstance(asked(side, largest + ETH.step, account), Refusal)
     assert isinstance(asked(side, found.min - ETH.step, account), Refusal)

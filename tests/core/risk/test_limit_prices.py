@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ocw_mcp.core.risk.officer import RiskOfficer
 from ocw_mcp.core.risk.prices import expected_fill, sane_limit, worst_fill
-from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.policies import StopPolicy
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
@@ -27,7 +27,7 @@ def check(
 ) -> Order | Refusal:
     intent = msgspec.structs.replace(meant(side, limit), type=type_, quantity=D(quantity), protect_at=D(stop))
     answer = OFFICER.check_entry(intent, ACCOUNT, OrderRef(1, Purpose.ENTRY), 0)
-    return answer.redeem(0) if isinstance(answer, ApprovedOrder) else answer
+    return answer.redeem(0) if isinstance(answer, ClearedOrder) else answer
 
 
 def meant(side: Side, limit: str | None) -> OrderIntent:

@@ -12,12 +12,12 @@ from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.day import DailyLoss, DayState
 from ocw_mcp.core.risk.officer import APPROVAL_MS, RiskOfficer
 from ocw_mcp.core.risk.scale import exposure_scale
-from ocw_mcp.domain.approved import ApprovedOrder, RiskSeal, claim_risk_seal
-from ocw_mcp.domain.errors import HouseRuleError
+from ocw_mcp.domain.cleared import ClearedOrder, RiskSeal, claim_risk_seal
+from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.policies import DailyLossPolicy, ScalePolicy
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.domain.state import DeskState
+from ocw_mcp.domain.state import TradingState
 from tests.support.accounts import CALM, QUIET
 from tests.support.entries import LONG as ENTRY
 from tests.support.runs import policies
@@ -48,13 +48,13 @@ def reduction(side: Side, quantity: str, purpose: Purpose = Purpose.EXIT, trigge
     )
 
 
-def approve(intent: OrderIntent, view: AccountView = LONG_TWO, now: int = NOW) -> ApprovedOrder:
+def approve(intent: OrderIntent, view: AccountView = LONG_TWO, now: int = NOW) -> ClearedOrder:
     answer = OFFICER.approve_reduction(intent, view, OrderRef(1, intent.purpose), now)
-    assert isinstance(answer, ApprovedOrder), str(answer)
+    assert isinstance(answer, ClearedOrder), str(answer)
     return answer
 
 
-@pytest.mark.parametrize("state", DeskState)
+@pytest.mark.parametrize("state", TradingState)
 @pytest.mark.parametrize(
     "trouble",
     [
@@ -66,7 +66,7 @@ def approve(intent: OrderIntent, view: AccountView = LONG_TWO, now: int = NOW) -
         {"gross": D(10**6), "symbol_notional": D(10**6)},
     ],
 )
-def test_a_reduction_passes_in_every_state_and_past_every_limit(state: DeskState, trouble: dict[str, Any]) -> None:
+def test_a_reduction_passes_in_every_state_and_past_every_limit(state: TradingState, trouble: dict[str, Any]) -> None:
     order = approve(reduction(Side.SELL, "2"), account(state=state, **trouble)).order
     assert order == Order(EXIT, "ETHUSDT", Side.SELL, OrderType.MARKET, D(2), reduce_only=True)
 
@@ -82,7 +82,7 @@ def test_so_many_closings_a_minute_are_enough_for_whoever_asks_but_not_for_the_g
     intent = msgspec.structs.replace(reduction(Side.SELL, "2"), **changes)
     answer = OFFICER.approve_reduction(intent, busy, EXIT, NOW)
     if passes:
-        assert isinstance(answer, ApprovedOrder)
+        assert isinstance(answer, ClearedOrder)
     else:
         assert answer == Refusal(RefusalCode.REDUCTION_RATE, "1000 a minute", "1000")
     assert approve(reduction(Side.SELL, "2"), account(pace=msgspec.structs.replace(QUIET, reductions_last_minute=999)))
@@ -112,10 +112,10 @@ def test_a_reduction_below_the_smallest_notional_passes() -> None:
     held=st.decimals("-50", "50", places=4, allow_nan=False, allow_infinity=False),
     wanted=st.decimals("-1", "120", places=5, allow_nan=False, allow_infinity=False),
     side=st.sampled_from(Side),
-    state=st.sampled_from(DeskState),
+    state=st.sampled_from(TradingState),
 )
 def test_a_reduction_never_enlarges_flips_or_exceeds_a_position(
-    held: Decimal, wanted: Decimal, side: Side, state: DeskState
+    held: Decimal, wanted: Decimal, side: Side, state: TradingState
 ) -> None:
     intent = reduction(side, str(wanted))
     answer = OFFICER.approve_reduction(intent, account(quantity=held, state=state), EXIT, NOW)
@@ -140,38 +140,38 @@ def test_what_trades_with_the_position_or_on_none_lowers_nothing(held: str, side
 
 
 def test_an_approval_holds_for_one_use_for_five_seconds_and_names_the_version_of_the_account() -> None:
-    approved = approve(reduction(Side.SELL, "1"))
-    assert approved.expires_at == NOW + APPROVAL_MS == NOW + 5_000
-    assert approved.version == 3
-    assert approved.redeem(NOW + APPROVAL_MS) == approved.order
-    with pytest.raises(HouseRuleError, match="used twice"):
-        approved.redeem(NOW)
+    cleared = approve(reduction(Side.SELL, "1"))
+    assert cleared.expires_at == NOW + APPROVAL_MS == NOW + 5_000
+    assert cleared.version == 3
+    assert cleared.redeem(NOW + APPROVAL_MS) == cleared.order
+    with pytest.raises(InvariantError, match="used twice"):
+        cleared.redeem(NOW)
 
 
 def test_an_approval_that_has_expired_is_good_for_nothing() -> None:
-    approved = approve(reduction(Side.SELL, "1"))
-    with pytest.raises(HouseRuleError, match="expired"):
-        approved.redeem(NOW + APPROVAL_MS + 1)
-    assert approved.redeem(NOW).quantity == 1
+    cleared = approve(reduction(Side.SELL, "1"))
+    with pytest.raises(InvariantError, match="expired"):
+        cleared.redeem(NOW + APPROVAL_MS + 1)
+    assert cleared.redeem(NOW).quantity == 1
 
 
 def test_an_approved_order_cannot_be_changed_from_outside() -> None:
-    approved = approve(reduction(Side.SELL, "1"))
+    cleared = approve(reduction(Side.SELL, "1"))
     with pytest.raises(AttributeError):
-        approved.order = approved.order  # type: ignore[misc]
+        cleared.order = cleared.order  # type: ignore[misc]
     with pytest.raises(AttributeError):
-        approved.order.quantity = D(100)  # type: ignore[misc]
+        cleared.order.quantity = D(100)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("seal", [RiskSeal(), None, object()])
 def test_nobody_makes_an_approved_order_without_the_seal(seal: Any) -> None:
     order = Order(EXIT, "ETHUSDT", Side.SELL, OrderType.MARKET, D(1), reduce_only=True)
-    with pytest.raises(HouseRuleError, match="nobody else"):
-        ApprovedOrder(seal, order, 1, NOW + 5_000)
+    with pytest.raises(InvariantError, match="nobody else"):
+        ClearedOrder(seal, order, 1, NOW + 5_000)
 
 
 def test_the_seal_is_given_out_once() -> None:
-    with pytest.raises(HouseRuleError, match="once"):
+    with pytest.raises(InvariantError, match="once"):
         claim_risk_seal()
 
 

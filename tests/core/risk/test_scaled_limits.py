@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.officer import RiskOfficer
-from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import OrderIntent, OrderType, Side
 from ocw_mcp.domain.policies import Policies
@@ -102,7 +102,7 @@ def test_the_largest_under_a_scale_is_what_the_oracle_finds(each: Situation) -> 
     assert more.code in SIZED
     if refused.largest:
         passed = officer.check_entry(asks(each.intent, quantity=refused.largest), each.view, REF, NOW)
-        assert isinstance(passed, ApprovedOrder)
+        assert isinstance(passed, ClearedOrder)
         assert passed.order.quantity == refused.largest
 
 
@@ -132,4 +132,4 @@ def test_the_price_allowance_of_the_strict_policies_counts_for_tainted_entries()
     told = officer.check_entry(tainted, account(), REF, NOW)
     assert isinstance(told, Refusal)
     assert told.largest == D("0.952")
-    assert isinstance(officer.check_entry(asks(tainted, quantity=told.largest), account(), REF, NOW), ApprovedOrder)
+    assert isinstance(officer.check_entry(asks(tainted, quantity=told.largest), account(), REF, NOW), ClearedOrder)

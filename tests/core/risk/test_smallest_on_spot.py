@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from ocw_mcp.core.risk.officer import RiskOfficer
-from ocw_mcp.domain.approved import ApprovedOrder
+from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
@@ -30,19 +30,19 @@ def test_a_purchase_has_to_reach_the_smallest_notional_at_its_stop_and_a_gap_bey
 ) -> None:
     # 20 is the smallest notional: 0.021 x 950 x 0.99 is below it, 0.022 is above.
     answer = RiskOfficer(POLICIES).check_entry(entry(quantity), SPOT, OrderRef(1, Purpose.ENTRY), 0)
-    assert isinstance(answer, ApprovedOrder) == passes
+    assert isinstance(answer, ClearedOrder) == passes
     if isinstance(answer, Refusal):
         assert answer.code is RefusalCode.BELOW_MINIMUM
 
 
 def test_on_futures_the_price_of_the_entry_counts() -> None:
     answer = RiskOfficer(POLICIES).check_entry(entry("0.020"), CALM, OrderRef(1, Purpose.ENTRY), 0)
-    assert isinstance(answer, ApprovedOrder)
+    assert isinstance(answer, ClearedOrder)
 
 
 def test_the_smallest_size_that_is_told_passes_and_a_step_less_does_not() -> None:
     officer = RiskOfficer(POLICIES)
     told = officer.feasible("ETHUSDT", SPOT).min
-    assert isinstance(officer.check_entry(entry(str(told)), SPOT, OrderRef(1, Purpose.ENTRY), 0), ApprovedOrder)
+    assert isinstance(officer.check_entry(entry(str(told)), SPOT, OrderRef(1, Purpose.ENTRY), 0), ClearedOrder)
     less = entry(str(told - ETH.step))
     assert isinstance(officer.check_entry(less, SPOT, OrderRef(1, Purpose.ENTRY), 0), Refusal)

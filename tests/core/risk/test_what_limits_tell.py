@@ -55,8 +55,8 @@ def test_on_spot_leverage_and_liquidation_say_that_there_is_none() -> None:
 
 
 def test_an_approval_that_is_there_is_shown() -> None:
-    approved = replace(LONG, approval="a-7")
-    told = RiskOfficer(under(approval=APPROVAL)).verdicts(approved, CALM)[-1]
+    cleared = replace(LONG, approval="a-7")
+    told = RiskOfficer(under(approval=APPROVAL)).verdicts(cleared, CALM)[-1]
     assert (str(told.limit), str(told.actual)) == ("none needed", "a-7")
 
 

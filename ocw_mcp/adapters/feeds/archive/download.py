@@ -14,7 +14,7 @@ import httpx2
 
 from ocw_mcp.adapters.feeds.archive.plan import Cap, cap_of
 from ocw_mcp.domain.errors import FetchError
-from ocw_mcp.domain.words import said
+from ocw_mcp.domain.text import said
 
 ATTEMPTS = 5
 """Tries for one file before it is given up; each goes on where the one before broke off."""

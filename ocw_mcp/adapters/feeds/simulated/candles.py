@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ocw_mcp.adapters.feeds.simulated import parameters as p
-from ocw_mcp.adapters.feeds.simulated.dice import Generator
-from ocw_mcp.adapters.feeds.simulated.path import Path
+from ocw_mcp.adapters.feeds.simulated.path import PricePath
+from ocw_mcp.adapters.feeds.simulated.randomness import Generator
+from ocw_mcp.adapters.feeds.simulated.regimes import MINUTES, RegimePath
 from ocw_mcp.adapters.feeds.simulated.swings import Floats
-from ocw_mcp.adapters.feeds.simulated.weather import MINUTES, Weather
 from ocw_mcp.domain.time import MINUTE
 
 
@@ -24,7 +24,9 @@ class Columns(NamedTuple):
     taker: Floats
 
 
-def a_day(draw: Generator, who: p.Personality, weather: Weather, path: Path, step: int) -> tuple[Columns, Floats]:
+def a_day(
+    draw: Generator, who: p.Personality, weather: RegimePath, path: PricePath, step: int
+) -> tuple[Columns, Floats]:
     """A symbol's candles of `step` (ms), and three rows of its minutes: closes, volumes and the taker's part.
 
     Minutes close at the same prices whatever the step is: longer candles gather minutes, shorter ones split them.
@@ -43,7 +45,7 @@ def a_day(draw: Generator, who: p.Personality, weather: Weather, path: Path, ste
     return columns, np.vstack((on_tick(ends[1:], who.decimals), minutes))
 
 
-def _volumes(draw: Generator, who: p.Personality, weather: Weather, path: Path, ends: Floats) -> Floats:
+def _volumes(draw: Generator, who: p.Personality, weather: RegimePath, path: PricePath, ends: Floats) -> Floats:
     """Base asset traded in each minute. Volume follows activity (P. K. Clark's mixture of distributions, 1973)."""
     noise = draw.standard_normal(MINUTES) * p.VOLUME_NOISE
     size = np.abs(path.returns / path.deviation)
@@ -78,7 +80,7 @@ def _extremes(ends: Floats, deviation: Floats, chances: Floats) -> tuple[Floats,
     return (first + last + spans[0]) / 2, (first + last - spans[1]) / 2
 
 
-def _split(draw: Generator, who: p.Personality, path: Path, ends: Floats, volumes: Floats, parts: int) -> Columns:
+def _split(draw: Generator, who: p.Personality, path: PricePath, ends: Floats, volumes: Floats, parts: int) -> Columns:
     """Candles shorter than a minute: bridges between the minutes' ends, with the minute's volume spread over them."""
     noise = draw.standard_normal((MINUTES, parts)) * (path.inner / np.sqrt(parts))[:, None]
     moves = noise - noise.mean(axis=1, keepdims=True) + (path.returns / parts)[:, None]

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ocw_mcp.adapters.feeds.simulated import parameters as p
-from ocw_mcp.adapters.feeds.simulated.dice import Generator
-from ocw_mcp.adapters.feeds.simulated.path import Path, usual_deviation
+from ocw_mcp.adapters.feeds.simulated.path import PricePath, usual_deviation
+from ocw_mcp.adapters.feeds.simulated.randomness import Generator
 from ocw_mcp.adapters.feeds.simulated.swings import Floats, fade, swing
 from ocw_mcp.domain.market import Funding, Metrics
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
@@ -16,7 +16,7 @@ _TOGETHER = p.METRICS_EVERY // MINUTE
 _RATES = DAY // p.FUNDING_EVERY
 
 
-class DerivativesState(NamedTuple):
+class SimulatedDerivativesState(NamedTuple):
     """What a symbol's next day needs to know of the days before."""
 
     trend: float = 0.0
@@ -39,7 +39,9 @@ class Day(NamedTuple):
     rates: Floats
 
 
-def a_day(draw: Generator, who: p.Personality, path: Path, before: DerivativesState) -> tuple[Day, DerivativesState]:
+def a_day(
+    draw: Generator, who: p.Personality, path: PricePath, before: SimulatedDerivativesState
+) -> tuple[Day, SimulatedDerivativesState]:
     """A day of positions that follow the price, and what the next one starts from."""
     moves = path.returns.reshape(ROWS, _TOGETHER).sum(axis=1)
     noise = draw.standard_normal((4, ROWS))
@@ -66,7 +68,7 @@ def a_day(draw: Generator, who: p.Personality, path: Path, before: DerivativesSt
         accounts=_within(accounts + slope * p.ACCOUNTS_ON_TREND * lean),
         rates=np.round(np.interp(scores, p.FUNDING_SCORES, who.funding) * 1e-4, 8),
     )
-    after = DerivativesState(
+    after = SimulatedDerivativesState(
         *(float(each[-1]) for each in (trends, turns, interest, top_accounts, top_positions, accounts, moods))
     )
     return day, after

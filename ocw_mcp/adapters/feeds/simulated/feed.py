@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from ocw_mcp.adapters.feeds.simulated.market import MarketDay, SimulatedMarket
 from ocw_mcp.adapters.feeds.simulated.parameters import METRICS_EVERY
 from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.domain.market import Book, Candle, Frame, Funding, MarketIdentity, Metrics, Opening, Product
+from ocw_mcp.domain.market import Candle, Frame, Funding, MarketIdentity, Metrics, Opening, OrderBook, Product
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND, span_name
 
 MODEL = "sim-2"
@@ -78,7 +78,7 @@ class SimulatedFeed:
         number = (moment - self._genesis) // DAY
         end = None if self._days is None else (self._start - self._genesis) // DAY + self._days
         open_candles: tuple[Candle, ...] = ()
-        coming: tuple[Book, ...] = ()
+        coming: tuple[OrderBook, ...] = ()
         told = _Told()
         while end is None or number < end:
             day = self._market.day(number)
@@ -88,7 +88,7 @@ class SimulatedFeed:
             for at in range(day.midnight, day.midnight + DAY, self._grid):
                 closed: tuple[Candle, ...] = ()
                 opened: tuple[Opening, ...] = ()
-                books: tuple[Book, ...] = ()
+                books: tuple[OrderBook, ...] = ()
                 if at % self.interval == 0:
                     closed, books = open_candles, coming
                     open_candles, coming = next(rows)
@@ -151,12 +151,12 @@ def _candles(symbols: tuple[str, ...], day: MarketDay, step: int) -> Iterator[tu
     return iter(zip(*series, strict=True))
 
 
-def _books(symbols: tuple[str, ...], day: MarketDay, step: int) -> Iterator[tuple[Book, ...]]:
+def _books(symbols: tuple[str, ...], day: MarketDay, step: int) -> Iterator[tuple[OrderBook, ...]]:
     """What stands in the books as a day's candles close, those of one moment together; both sides are equally deep."""
     times = range(day.midnight + step, day.midnight + DAY + step, step)
     series = [
         [
-            Book(symbol, at, bid, ask, depth, depth)
+            OrderBook(symbol, at, bid, ask, depth, depth)
             for at, bid, ask, depth in zip(times, *(column.tolist() for column in day.books(place, step)), strict=True)
         ]
         for place, symbol in enumerate(symbols)

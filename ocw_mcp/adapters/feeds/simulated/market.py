@@ -5,15 +5,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ocw_mcp.adapters.feeds.simulated import candles, derivatives, path, weather
+from ocw_mcp.adapters.feeds.simulated import candles, derivatives, path, regimes
 from ocw_mcp.adapters.feeds.simulated import parameters as p
 from ocw_mcp.adapters.feeds.simulated.candles import Columns
-from ocw_mcp.adapters.feeds.simulated.derivatives import DerivativesState
-from ocw_mcp.adapters.feeds.simulated.dice import dice
+from ocw_mcp.adapters.feeds.simulated.derivatives import SimulatedDerivativesState
 from ocw_mcp.adapters.feeds.simulated.parameters import Personality, personality
-from ocw_mcp.adapters.feeds.simulated.path import Path, PathState
+from ocw_mcp.adapters.feeds.simulated.path import PricePath, PricePathState
+from ocw_mcp.adapters.feeds.simulated.randomness import dice
+from ocw_mcp.adapters.feeds.simulated.regimes import RegimePath, RegimePathState
 from ocw_mcp.adapters.feeds.simulated.swings import Floats
-from ocw_mcp.adapters.feeds.simulated.weather import Weather, WeatherState
 from ocw_mcp.domain.market import Funding, Metrics
 from ocw_mcp.domain.time import DAY, MINUTE
 
@@ -21,16 +21,16 @@ from ocw_mcp.domain.time import DAY, MINUTE
 class State(NamedTuple):
     """All that a day needs to know of the days before it: a dozen numbers a symbol."""
 
-    weather: WeatherState
-    paths: tuple[PathState, ...]
-    derivatives: tuple[DerivativesState, ...]
+    regimes: RegimePathState
+    paths: tuple[PricePathState, ...]
+    derivatives: tuple[SimulatedDerivativesState, ...]
 
 
 class Outline(NamedTuple):
     """A day before its candles are made: the cheap part, that the next day hangs on."""
 
-    weather: Weather
-    paths: tuple[Path, ...]
+    regimes: RegimePath
+    paths: tuple[PricePath, ...]
     derivatives: tuple[derivatives.Day, ...]
 
 
@@ -77,9 +77,9 @@ class SimulatedMarket:
         self._seed, self._symbols, self._genesis, self._step = seed, tuple(symbols), genesis, step
         self.people = tuple(personality(symbol) for symbol in symbols)
         first = State(
-            WeatherState(),
-            tuple(PathState(float(np.log(who.price))) for who in self.people),
-            tuple(DerivativesState() for _ in self.people),
+            RegimePathState(),
+            tuple(PricePathState(float(np.log(who.price))) for who in self.people),
+            tuple(SimulatedDerivativesState() for _ in self.people),
         )
         self._latest = self._first = (0, first)
         self._made: tuple[int, MarketDay] | None = None
@@ -104,7 +104,7 @@ class SimulatedMarket:
         """A day's outline, and the state that it leads to."""
         midnight = self._genesis + number * DAY
         weekday = (midnight // DAY + 3) % 7  # 1970 began on a Thursday
-        sky, weather_after = weather.a_day(dice(self._seed, number, "weather"), weekday, before.weather)
+        sky, weather_after = regimes.a_day(dice(self._seed, number, "weather"), weekday, before.regimes)
         paths, states, days, moods = [], [], [], []
         for place, symbol in enumerate(self._symbols):
             draw, who = dice(self._seed, number, f"path {symbol}"), self.people[place]
@@ -122,7 +122,7 @@ class SimulatedMarket:
         for place, symbol in enumerate(self._symbols):
             who, told = self.people[place], outline.derivatives[place]
             draw = dice(self._seed, number, f"candles {symbol}")
-            rows, minutes = candles.a_day(draw, who, outline.weather, outline.paths[place], self._step)
+            rows, minutes = candles.a_day(draw, who, outline.regimes, outline.paths[place], self._step)
             columns.append(rows)
             metrics.append(derivatives.metrics_of(symbol, who, told, minutes, midnight))
             funding.append(derivatives.funding_of(symbol, told, midnight))

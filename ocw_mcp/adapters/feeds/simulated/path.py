@@ -5,16 +5,16 @@ from typing import NamedTuple
 import numpy as np
 
 from ocw_mcp.adapters.feeds.simulated import parameters as p
-from ocw_mcp.adapters.feeds.simulated.dice import Generator
+from ocw_mcp.adapters.feeds.simulated.randomness import Generator
+from ocw_mcp.adapters.feeds.simulated.regimes import MINUTES, RegimePath, echo, jumps_of
 from ocw_mcp.adapters.feeds.simulated.swings import Floats, swing
-from ocw_mcp.adapters.feeds.simulated.weather import MINUTES, Weather, echo, jumps_of
 from ocw_mcp.domain.time import DAY, MINUTE
 
 YEAR_MINUTES = 365 * MINUTES
 _PULL = float(np.log(2)) / (p.HOMING_HALF_LIFE / MINUTE)
 
 
-class PathState(NamedTuple):
+class PricePathState(NamedTuple):
     """What a symbol's next day needs to know of the days before."""
 
     level: float
@@ -27,7 +27,7 @@ class PathState(NamedTuple):
     """Of volume."""
 
 
-class Path(NamedTuple):
+class PricePath(NamedTuple):
     """A symbol's day, one value a minute."""
 
     level: float
@@ -46,7 +46,9 @@ class Path(NamedTuple):
     """Log volume that is not told by activity, and lasts for minutes."""
 
 
-def a_day(draw: Generator, who: p.Personality, weather: Weather, before: PathState) -> tuple[Path, PathState]:
+def a_day(
+    draw: Generator, who: p.Personality, weather: RegimePath, before: PricePathState
+) -> tuple[PricePath, PricePathState]:
     """A symbol's day under the market's weather, and what the next one starts from."""
     noise, burst, fast, flicker, spell = draw.standard_normal((5, MINUTES))
     jumps = who.load * weather.jumps + jumps_of(draw, p.OWN_JUMPS, weather.season)
@@ -65,8 +67,8 @@ def a_day(draw: Generator, who: p.Personality, weather: Weather, before: PathSta
     mixed = who.load * weather.noise + np.sqrt(1 - who.load**2) * noise
     pull = _PULL * (np.log(who.price) - before.level)
     returns = mixed * inner + jumps * deviation + pull
-    path = Path(before.level, returns, deviation, flickers, p.BRIDGE * inner, unusual, spells)
-    after = PathState(
+    path = PricePath(before.level, returns, deviation, flickers, p.BRIDGE * inner, unusual, spells)
+    after = PricePathState(
         before.level + float(np.sum(returns)),
         float(bursts[-1]),
         float(fasts[-1]),

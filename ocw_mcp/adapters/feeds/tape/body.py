@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator
 
 from ocw_mcp.adapters.feeds.tape.order import Body, Rows
 from ocw_mcp.adapters.feeds.tape.streams import AGAIN, blocks
-from ocw_mcp.adapters.feeds.tape.terms import Tally
+from ocw_mcp.adapters.feeds.tape.terms import RowCounts
 from ocw_mcp.domain.errors import TapeError
 
 SHOWN = 40
@@ -12,7 +12,7 @@ SHOWN = 40
 
 def body(
     file: Rows,
-    tally: Tally,
+    counters: RowCounts,
     header: Callable[[list[str]], str | None],
     what: str,
     check: Callable[[list[str], int], None] | None = None,
@@ -28,10 +28,10 @@ def body(
     for block in blocks(file.path, name):
         start, lines = number, block
         number += len(block)
-        tally.taken += len(block)
+        counters.taken += len(block)
         if start == 1 and lines and lines[0] and (wrong := header(lines[0].split(","))) is not None:
             if wrong:
-                tally.leave_out(name, refusal(name, 1, wrong))
+                counters.leave_out(name, refusal(name, 1, wrong))
             start, lines = 2, lines[1:]
         if not blank and "" in lines:
             blank = start + lines.index("")
@@ -39,7 +39,7 @@ def body(
             if any(lines[max(0, blank - start) :]):
                 one = "candle" if what == "candles" else "row"
                 fault = f"the line is blank though others follow; expected one {one} a line"
-                tally.leave_out(name, refusal(name, blank, fault))
+                counters.leave_out(name, refusal(name, blank, fault))
                 # One row at a time from here on in this block: its lines have no numbers in a row any more.
                 for place, line in enumerate(lines, start):
                     if line:

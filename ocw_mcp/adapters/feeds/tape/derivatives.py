@@ -11,7 +11,7 @@ import msgspec
 from ocw_mcp.adapters.feeds.tape.body import body, refusal, shown
 from ocw_mcp.adapters.feeds.tape.faults import EARLIEST, LATEST, again_fault
 from ocw_mcp.adapters.feeds.tape.order import Body, Layout, Rows, in_order
-from ocw_mcp.adapters.feeds.tape.terms import Tally
+from ocw_mcp.adapters.feeds.tape.terms import RowCounts
 from ocw_mcp.domain.market import Funding, Metrics
 from ocw_mcp.domain.time import MINUTE, SECOND
 
@@ -36,14 +36,16 @@ _RATE_BOUND = 1.0
 """No funding rate reaches the whole notional; a rate in percent or in basis points does."""
 
 
-def metrics(files: Sequence[Rows], symbol: str, after: int | None, tally: Tally) -> Generator[Metrics, None, None]:
+def metrics(
+    files: Sequence[Rows], symbol: str, after: int | None, counters: RowCounts
+) -> Generator[Metrics, None, None]:
     """The metrics of one symbol's files known later than `after` (ms), in the order of time.
 
     A row is known when its five minutes are over: at its stamp, or five minutes after it where the stamp is their
     beginning. A row that cannot be believed, or that contradicts one of the same five minutes, is left out or raises
     TapeError, as the terms of `tally` say.
     """
-    begins_from = tally.terms.begins_from
+    begins_from = counters.terms.begins_from
     # The day before the change ends with the stamp of the change itself, which is an end there.
     old = {file.name for file in files if file.ends is not None and file.ends <= begins_from}
     new = {file.name for file in files if file.starts is not None and file.starts >= begins_from}
@@ -62,16 +64,18 @@ def metrics(files: Sequence[Rows], symbol: str, after: int | None, tally: Tally)
         except ValueError:
             return False
 
-    return _rows(files, METRICS, make, after, tally, undecided)
+    return _rows(files, METRICS, make, after, counters, undecided)
 
 
-def funding(files: Sequence[Rows], symbol: str, after: int | None, tally: Tally) -> Generator[Funding, None, None]:
+def funding(
+    files: Sequence[Rows], symbol: str, after: int | None, counters: RowCounts
+) -> Generator[Funding, None, None]:
     """The funding rates of one symbol's files settled later than `after` (ms), in the order of time.
 
     The exchange stamps a settlement some milliseconds late now and then. Such a stamp is rounded up to a whole second,
     never down, so that no rate is known before it was. Raises TapeError as `metrics` does.
     """
-    return _rows(files, FUNDING, lambda cells, _name, _following: _funding(symbol, cells), after, tally)
+    return _rows(files, FUNDING, lambda cells, _name, _following: _funding(symbol, cells), after, counters)
 
 
 def _rows(
@@ -79,29 +83,29 @@ def _rows(
     layout: Layout,
     make: Callable[[list[str], str, str], Row],
     after: int | None,
-    tally: Tally,
+    counters: RowCounts,
     undecided: Callable[[str], bool] = lambda _line: False,
 ) -> Generator[Row, None, None]:
     """`make` gets a row's cells, its file's name and, where `undecided` says so, the text of the line after it."""
     last: Row | None = None
     place = ("", 0)
-    for name, number, line, after_it in _with_next(in_order(files, layout, tally), undecided):
-        tally.rows += 1
+    for name, number, line, after_it in _with_next(in_order(files, layout, counters), undecided):
+        counters.rows += 1
         cells = line.replace('"', "").split(",")
         try:
             row = make(cells, name, after_it.replace('"', ""))
         except ValueError as error:
-            tally.leave_out(name, refusal(name, number, str(error)))
+            counters.leave_out(name, refusal(name, number, str(error)))
             continue
         if last is not None and row.at <= last.at:
             if row != last:
                 wrong = again_fault(row.at, last.at, *place)
-                tally.leave_out(name, refusal(name, number, wrong))
+                counters.leave_out(name, refusal(name, number, wrong))
             else:
-                tally.duplicates += 1
+                counters.duplicates += 1
             continue
         if isinstance(row, Metrics):
-            tally.empty += _RATIOS - sum(getattr(row, each) is not None for each in row.__struct_fields__[2:])
+            counters.empty += _RATIOS - sum(getattr(row, each) is not None for each in row.__struct_fields__[2:])
         last, place = row, (name, number)
         if after is None or row.at > after:
             yield row
@@ -219,5 +223,5 @@ def _funding_key(line: str) -> int:
     return -(-_stamp(line[: line.index(",")].strip('"')) // SECOND) * SECOND
 
 
-METRICS = Layout(_metrics_key, lambda file, tally: body(file, tally, partial(_header, _METRICS), "metrics"))
-FUNDING = Layout(_funding_key, lambda file, tally: body(file, tally, partial(_header, _FUNDING), "funding rates"))
+METRICS = Layout(_metrics_key, lambda file, counters: body(file, counters, partial(_header, _METRICS), "metrics"))
+FUNDING = Layout(_funding_key, lambda file, counters: body(file, counters, partial(_header, _FUNDING), "funding rates"))

@@ -8,7 +8,7 @@ import msgspec
 
 from ocw_mcp.adapters.feeds.tape.derivatives import FUNDING, METRICS
 from ocw_mcp.adapters.feeds.tape.finding import Found, find, foreign_member
-from ocw_mcp.adapters.feeds.tape.names import GOOD_NAMES, MONTHLY, Named, Stream, canonical
+from ocw_mcp.adapters.feeds.tape.names import GOOD_NAMES, MONTHLY, Stream, TapeName, canonical
 from ocw_mcp.adapters.feeds.tape.order import Layout, scan
 from ocw_mcp.adapters.feeds.tape.rows import layout, read_head
 from ocw_mcp.adapters.feeds.tape.streams import checksum, published_digest, sha256
@@ -221,7 +221,7 @@ def asked_interval(interval: str) -> str:
         raise TapeError(f"--interval {error}") from None
 
 
-def known(path: Path, name: str, named: Named) -> TapeFile:
+def known(path: Path, name: str, named: TapeName) -> TapeFile:
     """A file of a tape; the interval of candles is taken from the rows where the name does not tell it.
 
     Raises TapeError when they do not tell it either.

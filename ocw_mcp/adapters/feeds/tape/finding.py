@@ -8,8 +8,8 @@ import msgspec
 from ocw_mcp.adapters.feeds.tape.names import (
     GOOD_NAMES,
     SUFFIXES,
-    Named,
     Stream,
+    TapeName,
     archive_product,
     has_suffix,
     is_foreign,
@@ -20,7 +20,7 @@ from ocw_mcp.adapters.feeds.tape.streams import CHECKSUM, csv_name
 from ocw_mcp.adapters.feeds.tape.terms import LeftOut, shown_name
 from ocw_mcp.domain.errors import TapeError
 
-Found = tuple[Path, str, Named]
+Found = tuple[Path, str, TapeName]
 """A file, its name relative to the given path as it is shown, and what that name says."""
 
 _PART = ".part"
@@ -65,7 +65,7 @@ def _some(left_out: list[LeftOut]) -> str:
     return f" ({left_out[0]}{more})"
 
 
-def _placed(named: Named, place: Path) -> Named:
+def _placed(named: TapeName, place: Path) -> TapeName:
     """What a name says, with the product that the whole of the archive's own layout says, where it is silent."""
     if named.product is not None:
         return named

@@ -13,7 +13,7 @@ from ocw_mcp.adapters.feeds.tape.finding import Found, find
 from ocw_mcp.adapters.feeds.tape.names import MONTHLY, Stream
 from ocw_mcp.adapters.feeds.tape.rows import candles
 from ocw_mcp.adapters.feeds.tape.stamps import StampFit, TakerVolumes
-from ocw_mcp.adapters.feeds.tape.terms import Discontinuity, LeftOut, Tally, TapeTerms, shown_name
+from ocw_mcp.adapters.feeds.tape.terms import Discontinuity, LeftOut, RowCounts, TapeTerms, shown_name
 from ocw_mcp.adapters.feeds.tape.trades import trades
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Candle, Metrics, Product
@@ -142,8 +142,8 @@ def inspect(
         )
         if listener is not None:
             listener(info)
-        tally = _count(members, info, terms, volumes.get(info.symbol))
-        left_out += tally.left_out.values()
+        counters = _count(members, info, terms, volumes.get(info.symbol))
+        left_out += counters.left_out.values()
         streams.append(info)
     stops = next((each.fault for each in streams if each.used and each.fault), None)
     return TapeInfo(streams, msgspec.structs.replace(plan, stops=stops), left_out)
@@ -183,25 +183,25 @@ def _plan(
     return plan, {file.path for file in chosen.all_files}, chosen.left_out
 
 
-def _count(files: Sequence[TapeFile], info: StreamInfo, terms: TapeTerms, volumes: TakerVolumes | None) -> Tally:
+def _count(files: Sequence[TapeFile], info: StreamInfo, terms: TapeTerms, volumes: TakerVolumes | None) -> RowCounts:
     """Read one stream and put down what it holds, up to its end or to the fault that stops it."""
-    tally = Tally(terms=terms)
+    counters = RowCounts(terms=terms)
     try:
         if info.interval == MONTHLY:
             info.fault = "candles of a month have no fixed length, and are not read"
-            return tally
-        _walk(info, in_time(files), tally, volumes)
+            return counters
+        _walk(info, in_time(files), counters, volumes)
     except TapeError as error:
         info.fault = str(error)
-    info.duplicates, info.disordered, info.empty = tally.duplicates, tally.disordered, tally.empty
-    info.left_out = sum(each.rows or 0 for each in tally.left_out.values())
-    info.discontinuity = tally.discontinuities.get(info.symbol)
-    return tally
+    info.duplicates, info.disordered, info.empty = counters.duplicates, counters.disordered, counters.empty
+    info.left_out = sum(each.rows or 0 for each in counters.left_out.values())
+    info.discontinuity = counters.discontinuities.get(info.symbol)
+    return counters
 
 
-def _walk(info: StreamInfo, files: Sequence[TapeFile], tally: Tally, volumes: TakerVolumes | None) -> None:
+def _walk(info: StreamInfo, files: Sequence[TapeFile], counters: RowCounts, volumes: TakerVolumes | None) -> None:
     due: int | None = None
-    for at, place, step in _rows(info, files, tally, volumes):
+    for at, place, step in _rows(info, files, counters, volumes):
         if due is not None and info.last is not None and place > due and place - due >= step // _SLACK:
             timed = info.stream != Stream.TRADES
             info.gaps.add(max(1, (place - due) // step), due if timed else info.last, at)
@@ -211,13 +211,13 @@ def _walk(info: StreamInfo, files: Sequence[TapeFile], tally: Tally, volumes: Ta
 
 
 def _rows(
-    info: StreamInfo, files: Sequence[TapeFile], tally: Tally, volumes: TakerVolumes | None
+    info: StreamInfo, files: Sequence[TapeFile], counters: RowCounts, volumes: TakerVolumes | None
 ) -> Iterator[tuple[int, int, int]]:
     """Each row's time, its place in the sequence (a time, or an id), and the step from there to the next place."""
     match info.stream:
         case Stream.KLINES:
             interval = span_ms(info.interval or "1m")
-            with closing(candles(files, info.symbol, interval, None, tally)) as read:
+            with closing(candles(files, info.symbol, interval, None, counters)) as read:
                 before: Candle | None = None
                 for candle in read:
                     info.moved_on_no_volume += candle.volume == 0 and _moved(candle, before)
@@ -226,19 +226,19 @@ def _rows(
                         volumes.take(candle)
                     yield candle.open_time, candle.open_time, interval
         case Stream.TRADES:
-            with closing(trades(files, tally)) as traded:
+            with closing(trades(files, counters)) as traded:
                 for trade in traded:
                     yield trade.at, trade.id, 1
         case Stream.METRICS:
             told: list[Metrics] = []
-            with closing(metrics(files, info.symbol, None, tally)) as rows:
+            with closing(metrics(files, info.symbol, None, counters)) as rows:
                 for row in rows:
                     told.append(row)
                     yield row.at, row.at, METRICS_EVERY
             if volumes is not None:
-                info.stamps = volumes.fit(told, tally.terms.begins_from)
+                info.stamps = volumes.fit(told, counters.terms.begins_from)
         case _:
-            with closing(funding(files, info.symbol, None, tally)) as rates:
+            with closing(funding(files, info.symbol, None, counters)) as rates:
                 for rate in rates:
                     yield rate.at, rate.at, rate.interval_hours * HOUR
 

@@ -36,7 +36,7 @@ class Stream(StrEnum):
     FUNDING = "fundingRate"
 
 
-class Named(msgspec.Struct, frozen=True):
+class TapeName(msgspec.Struct, frozen=True):
     """What a name tells; None where it is silent. `starts` and `ends` (exclusive) are in ms."""
 
     stream: Stream
@@ -56,7 +56,7 @@ def is_foreign(path: PurePath) -> bool:
     return not _FOREIGN.isdisjoint(part.lower() for part in path.parts[:-1])
 
 
-def read_name(path: PurePath) -> Named | None:
+def read_name(path: PurePath) -> TapeName | None:
     """Return what the part of a path below the tape says about a file; None if that names no file of a tape."""
     folders = [part.lower() for part in path.parts[:-1]]
     # A file system may keep a name in another form of the same characters.
@@ -70,7 +70,7 @@ def read_name(path: PurePath) -> Named | None:
     if interval is None and stream is Stream.KLINES and (len(symbol) < 5 or symbol != symbol.upper()):
         return None  # without an interval beside it, a word such as `data` or `notes` is no symbol
     starts, ends = _dates(match["first"], match["last"])
-    return Named(
+    return TapeName(
         stream=stream,
         symbol=symbol.upper(),
         interval=None if interval is None else canonical(interval),

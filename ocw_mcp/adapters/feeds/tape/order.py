@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ocw_mcp.adapters.feeds.tape.streams import blocks
-from ocw_mcp.adapters.feeds.tape.terms import Tally
+from ocw_mcp.adapters.feeds.tape.terms import RowCounts
 from ocw_mcp.domain.errors import TapeError
 
 WINDOW = 500_000
@@ -49,7 +49,7 @@ class Layout(NamedTuple):
 
     key: Callable[[str], int]
     """What a line is ordered by. Raises ValueError or IndexError for what is no row."""
-    body: Callable[[Rows, Tally], Generator[Body, None, None]]
+    body: Callable[[Rows, RowCounts], Generator[Body, None, None]]
     """The rows of a file, without its header. Raises TapeError where the whole file cannot be read on."""
     shift: int = 0
     """A key without so many of its lowest bits is its time in ms."""
@@ -112,7 +112,7 @@ def _ends(block: list[str], layout: Layout) -> list[int]:
     return [each for each in keys if each is not None] if None not in keys else []
 
 
-def in_order(files: Sequence[Rows], layout: Layout, tally: Tally) -> Generator[Body, None, None]:
+def in_order(files: Sequence[Rows], layout: Layout, counters: RowCounts) -> Generator[Body, None, None]:
     """The rows of all files in the order of their keys; rows of one key in the order of files and lines.
 
     The files must come in the order in which their names say that they begin. Names are not believed: a file is looked
@@ -131,7 +131,7 @@ def in_order(files: Sequence[Rows], layout: Layout, tally: Tally) -> Generator[B
             looked += 1
 
     def begin(place: int, seen: Scan) -> None:
-        _push(opened, _places(place, files[place], seen.ordered, layout, tally))
+        _push(opened, _places(place, files[place], seen.ordered, layout, counters))
 
     try:
         look(0)
@@ -141,7 +141,7 @@ def in_order(files: Sequence[Rows], layout: Layout, tally: Tally) -> Generator[B
                 _, place, seen = heappop(waiting)
                 look(seen.last)
                 if seen.ordered and (not waiting or seen.last <= waiting[0][0]):
-                    yield from _body(files[place], layout, tally)
+                    yield from _body(files[place], layout, counters)
                 else:
                     begin(place, seen)
                 continue
@@ -172,14 +172,14 @@ def _push(opened: list[_Opened], rest: Generator[tuple[int, _Place], None, None]
 
 
 def _places(
-    place: int, file: Rows, ordered: bool, layout: Layout, tally: Tally
+    place: int, file: Rows, ordered: bool, layout: Layout, counters: RowCounts
 ) -> Generator[tuple[int, _Place], None, None]:
     """A file's rows with their keys, put in order as far as the window reaches."""
     latest, width = -1, 0
     held: list[_Place] = []
     rows = (
         (body.width, number, line)
-        for body in _body(file, layout, tally)
+        for body in _body(file, layout, counters)
         for number, line in zip(body.numbers, body.lines, strict=True)
     )
     for width, number, line in rows:
@@ -187,7 +187,7 @@ def _places(
         if key is None:  # whoever takes the row will tell what is wrong with it; it comes where the file has it
             key = max(latest, 0)
         elif key < latest:
-            tally.disordered += 1
+            counters.disordered += 1
         latest = max(latest, key)
         each = _Place(key, place, number, line)
         if ordered:
@@ -200,12 +200,12 @@ def _places(
         yield width, heappop(held)
 
 
-def _body(file: Rows, layout: Layout, tally: Tally) -> Generator[Body, None, None]:
+def _body(file: Rows, layout: Layout, counters: RowCounts) -> Generator[Body, None, None]:
     """A file's rows, up to where it cannot be read on."""
     try:
-        yield from layout.body(file, tally)
+        yield from layout.body(file, counters)
     except TapeError as fault:
-        tally.give_up(file.name, fault)
+        counters.give_up(file.name, fault)
 
 
 def _key_or_none(key: Callable[[str], int], line: str) -> int | None:

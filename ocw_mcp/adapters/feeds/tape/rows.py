@@ -26,7 +26,7 @@ from ocw_mcp.adapters.feeds.tape.faults import (
 )
 from ocw_mcp.adapters.feeds.tape.order import Body, Layout, Rows, in_order
 from ocw_mcp.adapters.feeds.tape.streams import blocks
-from ocw_mcp.adapters.feeds.tape.terms import Tally
+from ocw_mcp.adapters.feeds.tape.terms import RowCounts
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import DAY, SECOND, span_name
@@ -43,11 +43,16 @@ class Head(msgspec.Struct, frozen=True):
 
 def layout(interval: int) -> Layout:
     """How files of candles of `interval` (ms) are read."""
-    return Layout(_key, lambda file, tally: _body(file, tally, interval), leads=True)
+    return Layout(_key, lambda file, counters: _body(file, counters, interval), leads=True)
 
 
 def candles(
-    files: Sequence[Rows], symbol: str, interval: int, after: int | None, tally: Tally, before: Candle | None = None
+    files: Sequence[Rows],
+    symbol: str,
+    interval: int,
+    after: int | None,
+    counters: RowCounts,
+    before: Candle | None = None,
 ) -> Generator[Candle, None, None]:
     """The candles of one symbol's files that close later than `after` (ms), in the order of time.
 
@@ -60,7 +65,7 @@ def candles(
     due, previous = EARLIEST, 0.0
     past: list[str] = []
     place = ("", 0)
-    for name, numbers, width, lines in in_order(files, layout(interval), tally):
+    for name, numbers, width, lines in in_order(files, layout(interval), counters):
         for number, line in zip(numbers, lines, strict=True):
             cells = line.split(",")
             try:
@@ -86,25 +91,25 @@ def candles(
             if not good:  # the very first row comes here too, for want of a previous price
                 if wrong := row_fault(cells, width, grid):
                     often = off_grid(cells[0], grid)
-                    tally.leave_out(name, refusal(name, number, wrong), often=often)
+                    counters.leave_out(name, refusal(name, number, wrong), often=often)
                     continue
                 opens_at, (open_, high, low, close, volume) = open_ms(cells[0]), map(float, cells[1:6])
                 taker = taker_volume(cells, volume)
                 if past and opens_at <= open_ms(past[0]):
                     if opens_at == open_ms(past[0]) and list(map(float, cells[1:6])) == list(map(float, past[1:6])):
-                        tally.duplicates += 1
+                        counters.duplicates += 1
                     else:
                         wrong = again_fault(opens_at, open_ms(past[0]), *place)
-                        tally.leave_out(name, refusal(name, number, wrong))
+                        counters.leave_out(name, refusal(name, number, wrong))
                     continue
                 if not past and before is not None and opens_at > before.close_time:
                     due, previous = before.close_time, before.close
-                if previous and opens_at > due and tally.is_discontinuity(symbol, due, opens_at, previous, open_):
+                if previous and opens_at > due and counters.is_discontinuity(symbol, due, opens_at, previous, open_):
                     return
                 if wrong := sequel_fault(opens_at, due, low, high, previous or open_):
-                    tally.leave_out(name, refusal(name, number, wrong))
+                    counters.leave_out(name, refusal(name, number, wrong))
                     continue
-            elif opens_at != due and tally.is_discontinuity(symbol, due, opens_at, previous, open_):
+            elif opens_at != due and counters.is_discontinuity(symbol, due, opens_at, previous, open_):
                 return
             due, previous, past, place = opens_at + interval, close, cells, (name, number)
             if opens_at > known:
@@ -140,7 +145,7 @@ def read_head(path: Path, name: str) -> Head:
     """What the first rows tell. Raises TapeError when there are none, or when the first is no candle."""
     opens: list[int] = []
     lasts: list[int] = []
-    with closing(_body(_File(path, name), Tally(), 0)) as body:
+    with closing(_body(_File(path, name), RowCounts(), 0)) as body:
         rows = (
             (number, width, line)
             for _, numbers, width, lines in body
@@ -159,7 +164,7 @@ def read_head(path: Path, name: str) -> Head:
     return Head(opens[0], interval if 0 < interval <= 7 * DAY and interval % SECOND == 0 else 0)
 
 
-def _body(file: Rows, tally: Tally, interval: int) -> Generator[Body, None, None]:
+def _body(file: Rows, counters: RowCounts, interval: int) -> Generator[Body, None, None]:
     """The rows. Raises TapeError when there is none, or when the first one lasts longer than `interval` (ms)."""
     name = file.name
 
@@ -171,7 +176,7 @@ def _body(file: Rows, tally: Tally, interval: int) -> Generator[Body, None, None
                 "as the file's name says; rename the file"
             )
 
-    return body(file, tally, _header, "candles", check)
+    return body(file, counters, _header, "candles", check)
 
 
 def _header(cells: list[str]) -> str | None:

@@ -15,7 +15,7 @@ from ocw_mcp.adapters.feeds.tape.merge import candle_frames, with_derivatives
 from ocw_mcp.adapters.feeds.tape.names import Stream
 from ocw_mcp.adapters.feeds.tape.order import scan
 from ocw_mcp.adapters.feeds.tape.rows import candles
-from ocw_mcp.adapters.feeds.tape.terms import PROVEN, Discontinuity, LeftOut, Tally, TapeTerms
+from ocw_mcp.adapters.feeds.tape.terms import PROVEN, Discontinuity, LeftOut, RowCounts, TapeTerms
 from ocw_mcp.adapters.feeds.tape.trades import trade_candles
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Candle, Frame, MarketIdentity, Product
@@ -29,7 +29,7 @@ class TapeFeed:
         self.selection = selection
         self._files = selection.files
         self._terms = terms
-        self._tally = Tally(terms=terms)
+        self._counters = RowCounts(terms=terms)
         self.product = selection.product
         self.interval = selection.interval
         self.symbols = tuple(selection.files)
@@ -56,31 +56,31 @@ class TapeFeed:
     @property
     def dropped(self) -> int:
         """Rows that the latest pass left out so far since they were there already."""
-        return self._tally.duplicates
+        return self._counters.duplicates
 
     @property
     def disordered(self) -> int:
         """Rows that the latest pass met so far behind a later one, and put where they belong."""
-        return self._tally.disordered
+        return self._counters.disordered
 
     @property
     def left_out(self) -> list[LeftOut]:
         """What under the path is not read, and what the latest pass could not believe so far."""
-        return [*self.selection.left_out, *self._tally.left_out.values()]
+        return [*self.selection.left_out, *self._counters.left_out.values()]
 
     @property
     def discontinuities(self) -> list[Discontinuity]:
         """The symbols that the latest pass ended so far before a price in another unit."""
-        return [self._tally.discontinuities[symbol] for symbol in sorted(self._tally.discontinuities)]
+        return [self._counters.discontinuities[symbol] for symbol in sorted(self._counters.discontinuities)]
 
     async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
         """All frames later than `after` (ms), or all there are. Raises TapeError where the tape cannot be believed."""
-        self._tally = tally = Tally(terms=self._terms, taken=0 if after is None else PROVEN)
+        self._counters = counters = RowCounts(terms=self._terms, taken=0 if after is None else PROVEN)
         selection = self.selection
         with ExitStack() as stack:
 
             def opened(groups: Files, read: Any, since: int | None) -> list[Generator[Any, None, None]]:
-                streams = [read(files, symbol, since, tally) for symbol, files in groups.items()]
+                streams = [read(files, symbol, since, counters) for symbol, files in groups.items()]
                 for stream in streams:
                     stack.callback(stream.close)
                 return streams
@@ -96,17 +96,17 @@ class TapeFeed:
                     opened(_not_over(selection.metrics, known, METRICS_EVERY), metrics, known),
                     opened(_not_over(selection.funding, known, 0), funding, known),
                     begins,
-                    tally.discontinuities,
+                    counters.discontinuities,
                 )
             seen = after is not None
             for frame in frames:
                 seen = True
                 yield frame
-            if not seen and tally.left_out:
-                raise TapeError(f"no candle is left: {next(iter(tally.left_out.values())).fault}")
+            if not seen and counters.left_out:
+                raise TapeError(f"no candle is left: {next(iter(counters.left_out.values())).fault}")
 
     def _candles(
-        self, files: Sequence[TapeFile], symbol: str, after: int | None, tally: Tally
+        self, files: Sequence[TapeFile], symbol: str, after: int | None, counters: RowCounts
     ) -> Generator[Candle, None, None]:
         read = trade_candles if self._files[symbol][0].stream is Stream.TRADES else candles
         before: deque[Candle] = deque()
@@ -114,18 +114,18 @@ class TapeFeed:
             over = [file for file in files if _is_over(file, self.interval, after)]
             files = [file for file in files if file not in over]
             # A symbol that had ended stays so, and what comes now follows what was last.
-            earlier = Tally(terms=msgspec.structs.replace(self._terms, strict=False), taken=PROVEN)
+            earlier = RowCounts(terms=msgspec.structs.replace(self._terms, strict=False), taken=PROVEN)
             before = deque(read(over, symbol, self.interval, None, earlier), maxlen=1)
-            tally.discontinuities.update(earlier.discontinuities)
-            if symbol in tally.discontinuities:
+            counters.discontinuities.update(earlier.discontinuities)
+            if symbol in counters.discontinuities:
                 return
-        yield from read(files, symbol, self.interval, after, tally, before[0] if before else None)
+        yield from read(files, symbol, self.interval, after, counters, before[0] if before else None)
 
     def _begins(self) -> int:
         """When the first candle of all opens, ms."""
         firsts: list[int] = []
         for symbol, files in self._files.items():
-            with closing(self._candles(files, symbol, None, Tally(terms=self._terms))) as stream:
+            with closing(self._candles(files, symbol, None, RowCounts(terms=self._terms))) as stream:
                 firsts += [candle.open_time for candle in islice(stream, 1)]
         return min(firsts)
 

@@ -6,8 +6,8 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.domain.errors import TapeError
+from ocw_mcp.domain.text import said
 from ocw_mcp.domain.time import SECOND, iso
-from ocw_mcp.domain.words import said
 
 CUT_OVER: Final = int(datetime(2026, 6, 25, tzinfo=UTC).timestamp()) * SECOND
 """From this moment (ms) on the archive stamps metrics with the beginning of their five minutes, no longer the end."""
@@ -83,7 +83,7 @@ class Discontinuity(msgspec.Struct, frozen=True):
         )
 
 
-class Tally(msgspec.Struct):
+class RowCounts(msgspec.Struct):
     """What the pass under way met: mended, left out, or ended."""
 
     duplicates: int = 0

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ocw_mcp.adapters.feeds.tape.body import body, refusal, shown
 from ocw_mcp.adapters.feeds.tape.faults import EARLIEST, LATEST, LEAP, MICROSECONDS
 from ocw_mcp.adapters.feeds.tape.order import Layout, Rows, in_order
-from ocw_mcp.adapters.feeds.tape.terms import Tally
+from ocw_mcp.adapters.feeds.tape.terms import RowCounts
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import DAY
 
@@ -21,7 +21,7 @@ _DIGITS = 8
 """Decimals of a volume: the exchange's quantities have no more, and the noise of adding floats is cut off."""
 
 
-class Trade(NamedTuple):
+class AggregateTrade(NamedTuple):
     """One aggregate trade: time in ms, price in quote currency, quantity in the base asset."""
 
     id: int
@@ -31,19 +31,21 @@ class Trade(NamedTuple):
     buyer_is_maker: bool
 
 
-def trades(files: Sequence[Rows], tally: Tally) -> Generator[Trade, None, None]:
+def trades(files: Sequence[Rows], counters: RowCounts) -> Generator[AggregateTrade, None, None]:
     """The trades of one symbol's files in the order of time.
 
     Raises TapeError at the first row that cannot be believed, or that contradicts one of the same id.
     """
-    last = Trade(-1, EARLIEST, 0.0, 0.0, False)
+    last = AggregateTrade(-1, EARLIEST, 0.0, 0.0, False)
     place = ("", 0)
-    for name, numbers, width, lines in in_order(files, TRADES, tally):
-        tally.rows += len(lines)
+    for name, numbers, width, lines in in_order(files, TRADES, counters):
+        counters.rows += len(lines)
         for number, line in zip(numbers, lines, strict=True):
             cells = line.split(",")
             try:
-                trade = Trade(int(cells[0]), _ms(cells[5]), float(cells[1]), float(cells[2]), _WORDS[cells[6].lower()])
+                trade = AggregateTrade(
+                    int(cells[0]), _ms(cells[5]), float(cells[1]), float(cells[2]), _WORDS[cells[6].lower()]
+                )
                 good = (
                     last.at <= trade.at < LATEST
                     and 0.0 < trade.price <= last.price * LEAP
@@ -53,20 +55,20 @@ def trades(files: Sequence[Rows], tally: Tally) -> Generator[Trade, None, None]:
                     and trade.id != last.id
                 )
             except (ValueError, IndexError, KeyError):
-                tally.leave_out(name, refusal(name, number, _fault(cells, width)))
+                counters.leave_out(name, refusal(name, number, _fault(cells, width)))
                 continue
             if not good:
                 if trade == last and not _fault(cells, width):
-                    tally.duplicates += 1
+                    counters.duplicates += 1
                     continue
                 if wrong := _fault(cells, width) or _sequel_fault(trade, last, place):
-                    tally.leave_out(name, refusal(name, number, wrong))
+                    counters.leave_out(name, refusal(name, number, wrong))
                     continue
             last, place = trade, (name, number)
             yield trade
 
 
-def _sequel_fault(trade: Trade, last: Trade, place: tuple[str, int]) -> str:
+def _sequel_fault(trade: AggregateTrade, last: AggregateTrade, place: tuple[str, int]) -> str:
     """What is wrong with a trade, good by itself, after the one before it; empty when nothing is."""
     if trade.id == last.id:
         return f"the trade {trade.id} has other numbers than in {place[0]}, line {place[1]}; expected one and the same"
@@ -81,7 +83,12 @@ def _sequel_fault(trade: Trade, last: Trade, place: tuple[str, int]) -> str:
 
 
 def trade_candles(
-    files: Sequence[Rows], symbol: str, interval: int, after: int | None, tally: Tally, before: Candle | None = None
+    files: Sequence[Rows],
+    symbol: str,
+    interval: int,
+    after: int | None,
+    counters: RowCounts,
+    before: Candle | None = None,
 ) -> Generator[Candle, None, None]:
     """Candles of `interval` (ms) that close later than `after` (ms), built from trades; none where nothing was traded.
 
@@ -92,14 +99,14 @@ def trade_candles(
     anchor = 4 * DAY if interval % (7 * DAY) == 0 else 0  # 1970 began on a Thursday, and weeks begin on Mondays
     opens_at, until = -1, -1
     open_ = high = low = close = volume = taken = 0.0
-    for _, at, price, quantity, buyer_is_maker in trades(files, tally):
+    for _, at, price, quantity, buyer_is_maker in trades(files, counters):
         if at >= until:
             if opens_at > known:
                 yield _candle(symbol, opens_at, interval, open_, high, low, close, volume, taken)
             opens_at = at - (at - anchor) % interval
             if before is not None and until < 0:
                 until, close = before.close_time, before.close
-            if opens_at > until >= 0 and tally.is_discontinuity(symbol, until, opens_at, close, price):
+            if opens_at > until >= 0 and counters.is_discontinuity(symbol, until, opens_at, close, price):
                 return
             until = opens_at + interval
             open_ = high = low = price
@@ -179,4 +186,4 @@ def _header(cells: list[str]) -> str | None:
     return f"{shown(','.join(cells))} is neither a trade nor the header of trades; expected {_FIRST},price,quantity,…"
 
 
-TRADES = Layout(_key, lambda file, tally: body(file, tally, _header, "trades"), shift=_ID_BITS)
+TRADES = Layout(_key, lambda file, counters: body(file, counters, _header, "trades"), shift=_ID_BITS)

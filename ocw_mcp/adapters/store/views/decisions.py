@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.book import Book
+from ocw_mcp.adapters.store.book import StoredBook
 from ocw_mcp.adapters.store.reader import ask_book
 from ocw_mcp.adapters.store.spent import Spent, costs_since, find_spent
 from ocw_mcp.adapters.store.totals import count
@@ -35,7 +35,7 @@ class DecisionRow(msgspec.Struct, frozen=True):
     """
 
 
-class Decisions(msgspec.Struct, frozen=True):
+class DecisionsPage(msgspec.Struct, frozen=True):
     """The newest decisions, newest last, and how many older ones there are."""
 
     decisions: list[DecisionRow]
@@ -57,7 +57,7 @@ _decode_reasons = msgspec.json.Decoder(tuple[WakeReason, ...]).decode
 _decode_decision = msgspec.json.Decoder(Decision).decode
 
 
-def read_decisions(state: Path, limit: int, *, acted: bool = False) -> Decisions:
+def read_decisions(state: Path, limit: int, *, acted: bool = False) -> DecisionsPage:
     """The newest `limit` decisions; `acted` leaves out those that only held.
 
     Raises BookError where the book cannot be read.
@@ -65,12 +65,12 @@ def read_decisions(state: Path, limit: int, *, acted: bool = False) -> Decisions
     return ask_book(state, lambda db, book: find_decisions(db, book, limit, acted=acted))
 
 
-def find_decisions(db: Database, book: Book, limit: int, *, acted: bool = False) -> Decisions:
+def find_decisions(db: Database, book: StoredBook, limit: int, *, acted: bool = False) -> DecisionsPage:
     """The same within a look at the book."""
     which = _ACTS if acted else "1"
     newest = msgspec.convert(db.execute(_NEWEST.format(which=which), (limit,)).fetchall(), list[_Row])
     paid = costs_since(db, min((row[1] for row in newest), default=0))
-    return Decisions(
+    return DecisionsPage(
         decisions=[_row(row, _cost(db, row, paid)) for row in reversed(newest)],
         more=count(db, f"SELECT count(*) FROM decisions WHERE {which}") - len(newest),
         thinking=find_spent(db),

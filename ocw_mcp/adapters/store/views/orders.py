@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.book import Book
+from ocw_mcp.adapters.store.book import StoredBook
 from ocw_mcp.adapters.store.reader import ask_book
 from ocw_mcp.adapters.store.totals import count
 from ocw_mcp.adapters.store.views.approvals import ApprovalRow, find_approvals
@@ -106,14 +106,14 @@ def read_orders(state: Path, limit: int, *, finished: bool = False) -> Orders:
     Raises BookError where the book cannot be read.
     """
 
-    def look(db: Database, book: Book) -> Orders:
+    def look(db: Database, book: StoredBook) -> Orders:
         found = find_orders(db, book, limit, finished=finished)
         return msgspec.structs.replace(found, approvals=find_approvals(db, limit))
 
     return ask_book(state, look)
 
 
-def find_orders(db: Database, book: Book, limit: int, *, finished: bool = False) -> Orders:
+def find_orders(db: Database, book: StoredBook, limit: int, *, finished: bool = False) -> Orders:
     """The same within a look at the book."""
     all_orders = count(db, "SELECT count(*) FROM orders")
     live = count(db, f"SELECT count(*) FROM orders WHERE {_LIVE}")

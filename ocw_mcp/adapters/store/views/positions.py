@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.book import Book
+from ocw_mcp.adapters.store.book import StoredBook
 from ocw_mcp.adapters.store.reader import ask_book
 from ocw_mcp.adapters.store.schema import GET_SUMMARY
 from ocw_mcp.domain.events import PositionUnprotected
@@ -54,7 +54,7 @@ def read_positions(state: Path) -> Positions:
     return ask_book(state, find_positions)
 
 
-def find_positions(db: Database, book: Book) -> Positions:
+def find_positions(db: Database, book: StoredBook) -> Positions:
     """The same within a look at the book."""
     found = db.execute(GET_SUMMARY).fetchone()
     if found is None:

@@ -12,13 +12,13 @@ from typing import Literal
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.book import Book
+from ocw_mcp.adapters.store.book import StoredBook
 from ocw_mcp.adapters.store.reader import ask_book
 from ocw_mcp.adapters.store.seen import find_seen
 from ocw_mcp.adapters.store.spent import cost_of
 from ocw_mcp.adapters.store.views.decisions import find_decisions
 from ocw_mcp.adapters.store.views.orders import RefusalRow, refusal_row
-from ocw_mcp.adapters.store.views.story_ids import Named, resolve
+from ocw_mcp.adapters.store.views.story_ids import StoryId, resolve
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import ASKED_BY, order_key
 from ocw_mcp.domain.decision import Decision
@@ -40,7 +40,7 @@ class Came(msgspec.Struct, frozen=True):
     id: str
 
 
-class Answer(msgspec.Struct, frozen=True):
+class StoryAnswer(msgspec.Struct, frozen=True):
     """What was decided at `at` (ms), and what came of its legs. A leg that held, or took an entry back, is not there.
 
     `cost_usd` is what the thinking up to it cost.
@@ -64,7 +64,7 @@ class Step(msgspec.Struct, frozen=True):
     event: DomainEvent
 
 
-class Turn(Step, frozen=True):
+class StoryTurn(Step, frozen=True):
     """An event of a wake after its first answer, and of a correction or another decision what came of its legs."""
 
     came: list[Came] = []
@@ -81,9 +81,9 @@ class Story(msgspec.Struct, frozen=True):
     """Where it is told of one symbol only."""
     woken_at: int | None
     reasons: tuple[WakeReason, ...]
-    answer: Answer | None
+    answer: StoryAnswer | None
     """The first one; None while nobody has answered."""
-    after_answer: list[Turn]
+    after_answer: list[StoryTurn]
     """A correction, how the decision ended, the rules' in its place, conditions that were set, answers too late."""
     refusals: list[RefusalRow]
     steps: list[Step]
@@ -126,7 +126,7 @@ def read_story(state: Path, asked: str) -> Story:
     return ask_book(state, lambda db, book: find_story(db, book, asked))
 
 
-def newest_story(db: Database, book: Book) -> Story:
+def newest_story(db: Database, book: StoredBook) -> Story:
     """Return the story of what acted last: a decision, or an order that a client asked for outside any wake.
 
     Where nothing acted, that of the newest refusal of a client, or of the newest decision. Raises SettingsError where
@@ -145,7 +145,7 @@ def newest_story(db: Database, book: Book) -> Story:
     return find_story(db, book, f"wake:{held[0].wake_id}" if held else "wake:1")
 
 
-def find_story(db: Database, book: Book, asked: str) -> Story:
+def find_story(db: Database, book: StoredBook, asked: str) -> Story:
     """The same within a look at the book."""
     named = resolve(db, book, asked)
     wake = answer = None
@@ -180,21 +180,21 @@ def find_story(db: Database, book: Book, asked: str) -> Story:
     )
 
 
-def _answer(step: Step, came: dict[str, Came]) -> Answer:
+def _answer(step: Step, came: dict[str, Came]) -> StoryAnswer:
     made = step.event
     assert isinstance(made, events.DecisionMade), "the projection is made of these"
     legs = _of_legs(f"wake:{made.wake_id}", made.decision, came)
-    return Answer(step.at, made.decider, made.thinking_ms, made.decision, made.cost_usd, legs, made.tainted)
+    return StoryAnswer(step.at, made.decider, made.thinking_ms, made.decision, made.cost_usd, legs, made.tainted)
 
 
-def _turn(step: Step, came: dict[str, Came]) -> Turn:
+def _turn(step: Step, came: dict[str, Came]) -> StoryTurn:
     legs: list[Came] = []
     match step.event:
         case events.DecisionCorrected(wake_id=wake_id, decision=decision):
             legs = _of_legs(f"wake:{wake_id}:again", decision, came)
         case events.DecisionMade(wake_id=wake_id, decision=decision):
             legs = _of_legs(f"wake:{wake_id}:rules", decision, came)
-    return Turn(step.seq, step.at, step.event, legs)
+    return StoryTurn(step.seq, step.at, step.event, legs)
 
 
 def _of_legs(name: str, decision: Decision, came: dict[str, Came]) -> list[Came]:
@@ -202,7 +202,7 @@ def _of_legs(name: str, decision: Decision, came: dict[str, Came]) -> list[Came]
     return [came[key] for index in range(len(decision.legs)) if (key := f"{name}:{index}") in came]
 
 
-def _what_came(db: Database, named: Named) -> dict[str, Came]:
+def _what_came(db: Database, named: StoryId) -> dict[str, Came]:
     """What came of the legs of a wake, by their keys, of the symbol that it is told of."""
     rows = db.execute(_CAME, {"wake": named.wake_id, "symbol": named.symbol})
     return {key: msgspec.convert({"symbol": of, "outcome": what, "id": id_}, Came) for key, of, what, id_ in rows}
@@ -223,7 +223,7 @@ def _asks(db: Database, steps: list[Step]) -> list[Step]:
     return sorted(found.values(), key=lambda ask: ask.seq)
 
 
-def _orders(db: Database, named: Named) -> set[OrderRef]:
+def _orders(db: Database, named: StoryId) -> set[OrderRef]:
     """The orders with which the story begins: those that the wake asked for, of the symbol that it is told of."""
     if named.refusal is not None:
         return set()
@@ -238,7 +238,7 @@ def _orders(db: Database, named: Named) -> set[OrderRef]:
     return {OrderRef(n, Purpose(leg), revision) for n, leg, revision in rows}
 
 
-def _refused(db: Database, named: Named) -> list[tuple[int, int, str]]:
+def _refused(db: Database, named: StoryId) -> list[tuple[int, int, str]]:
     """The refusals of the story as rows of the journal: sequence, time (ms) and payload."""
     if named.refusal is not None:
         return db.execute(f"{_REFUSED} refusals.seq = ?", (named.refusal,)).fetchall()

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.book import Book
+from ocw_mcp.adapters.store.book import StoredBook
 from ocw_mcp.adapters.store.totals import count
 from ocw_mcp.domain.errors import SettingsError
 
@@ -16,7 +16,7 @@ _GROUP = re.compile(f"(?:order:)?({_NUMBER})")
 _REFUSAL = re.compile(f"refusal:({_NUMBER})")
 
 
-class Named(NamedTuple):
+class StoryId(NamedTuple):
     """What was named: the wake it came from, and what to keep to. Without a wake, an order or a refusal alone."""
 
     wake_id: int | None
@@ -27,7 +27,7 @@ class Named(NamedTuple):
     """Its sequence in the journal."""
 
 
-def resolve(db: Database, book: Book, text: str) -> Named:
+def resolve(db: Database, book: StoredBook, text: str) -> StoryId:
     """What `text` names: `12`, `wake:12`, `decision:12`, `order:3`, `3-e-0`, `ocw-<book>-3-e-0` or `refusal:478`.
 
     A bare number is a wake, and the counter of an order only where there is no such wake. Raises SettingsError where
@@ -35,14 +35,14 @@ def resolve(db: Database, book: Book, text: str) -> Named:
     """
     text = text.strip()
     if (found := _WAKE.fullmatch(text)) and _has(db, "wakes", "wake_id", int(found[1])):
-        return Named(int(found[1]))
+        return StoryId(int(found[1]))
     if (found := _ORDER.fullmatch(text)) and found[1] in (None, book.book):
         named = _order(db, "n = ? AND leg = ? AND revision = ?", int(found[2]), found[3], int(found[4]))
     elif found := _GROUP.fullmatch(text):
         named = _order(db, "n = ?", int(found[1]))
     elif found := _REFUSAL.fullmatch(text):
         row = db.execute("SELECT wake_id, symbol FROM refusals WHERE seq = ?", (int(found[1]),)).fetchone()
-        named = Named(row[0], row[1], refusal=int(found[1])) if row else None
+        named = StoryId(row[0], row[1], refusal=int(found[1])) if row else None
     else:
         named = None
     if named is None:
@@ -50,7 +50,7 @@ def resolve(db: Database, book: Book, text: str) -> Named:
     return named
 
 
-def _order(db: Database, which: str, *values: int | str) -> Named | None:
+def _order(db: Database, which: str, *values: int | str) -> StoryId | None:
     """An order, with the wake that asked for it: for the guard's orders, the wake of the entry they protect."""
     row = db.execute(
         f"SELECT wake_id, symbol, n, leg, revision FROM orders WHERE {which} ORDER BY rowid LIMIT 1", values
@@ -63,14 +63,14 @@ def _order(db: Database, which: str, *values: int | str) -> Named | None:
             "SELECT wake_id FROM orders WHERE n = ? AND wake_id IS NOT NULL ORDER BY rowid LIMIT 1", (name[0],)
         ).fetchone()
         wake_id = entry[0] if entry else None
-    return Named(wake_id, symbol, order=(name[0], name[1], name[2]))
+    return StoryId(wake_id, symbol, order=(name[0], name[1], name[2]))
 
 
 def _has(db: Database, table: str, column: str, value: int) -> bool:
     return db.execute(f"SELECT 1 FROM {table} WHERE {column} = ? LIMIT 1", (value,)).fetchone() is not None
 
 
-def _what_exists(db: Database, book: Book) -> str:
+def _what_exists(db: Database, book: StoredBook) -> str:
     wakes = db.execute("SELECT min(wake_id), max(wake_id) FROM wakes").fetchone()
     orders = db.execute("SELECT min(n), max(n) FROM orders").fetchone()
     refused = db.execute("SELECT max(seq) FROM refusals").fetchone()[0]

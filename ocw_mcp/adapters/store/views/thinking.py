@@ -10,7 +10,7 @@ from ocw_mcp.domain.events import DecisionCorrected, DecisionDiscarded, Decision
 from ocw_mcp.domain.money import ZERO
 
 
-class Thought(msgspec.Struct, frozen=True):
+class DecisionCost(msgspec.Struct, frozen=True):
     """What the journal has of one wake's decision; `at` in ms, when it took effect."""
 
     wake_id: int
@@ -25,18 +25,20 @@ _NEWEST = """SELECT row, at, payload FROM events WHERE kind IN
     ('decision.made', 'decision.corrected', 'decision.ended', 'decision.discarded') ORDER BY row DESC LIMIT ?"""
 
 
-def find_thoughts(db: Database, limit: int) -> list[Thought]:
+def find_thoughts(db: Database, limit: int) -> list[DecisionCost]:
     """The decisions of the newest `limit` events about deciding, newest last."""
-    found: dict[int, Thought] = {}
+    found: dict[int, DecisionCost] = {}
     for row, at, payload in reversed(db.execute(_NEWEST, (limit,)).fetchall()):
         event = journal_event(row, payload)
         assert isinstance(event, DecisionMade | DecisionCorrected | DecisionEnded | DecisionDiscarded)
-        before = found.get(event.wake_id, Thought(event.wake_id, at, 0, "", ZERO))
+        before = found.get(event.wake_id, DecisionCost(event.wake_id, at, 0, "", ZERO))
         found[event.wake_id] = _with(before, event)
     return list(found.values())
 
 
-def _with(before: Thought, event: DecisionMade | DecisionCorrected | DecisionEnded | DecisionDiscarded) -> Thought:
+def _with(
+    before: DecisionCost, event: DecisionMade | DecisionCorrected | DecisionEnded | DecisionDiscarded
+) -> DecisionCost:
     cost = before.cost_usd + event.cost_usd
     match event:
         case DecisionMade():

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.book import Book
+from ocw_mcp.adapters.store.book import StoredBook
 from ocw_mcp.adapters.store.projections import OUTSIDE
 from ocw_mcp.adapters.store.reader import ask_book
 from ocw_mcp.domain.money import ZERO
@@ -85,7 +85,7 @@ def read_trades(state: Path, limit: int) -> Trades:
     return ask_book(state, lambda db, book: find_trades(db, book, limit))
 
 
-def find_trades(db: Database, book: Book, limit: int) -> Trades:
+def find_trades(db: Database, book: StoredBook, limit: int) -> Trades:
     """The same within a look at the book."""
     newest = msgspec.convert(db.execute(_NEWEST, (limit,)).fetchall(), list[tuple[int, str, int, int, str, str, str]])
     sums = [tuple(map(Decimal, row)) for row in db.execute("SELECT pnl, fees, funding FROM trades")]

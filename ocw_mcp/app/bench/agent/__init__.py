@@ -8,7 +8,7 @@ from typing import Any
 
 from ocw_mcp.adapters.feeds.simulated.feed import START
 from ocw_mcp.agent.caching import prices_of
-from ocw_mcp.agent.pricing import Usage, cost
+from ocw_mcp.agent.pricing import TokenUsage, cost
 from ocw_mcp.app.bench.agent import decisions, month
 from ocw_mcp.app.bench.agent.stand_in import CHARS_A_TOKEN
 from ocw_mcp.app.claude import MODEL
@@ -26,7 +26,7 @@ def measure() -> dict[str, Any]:
             "read": float(prices.read * _MILLION),
             "written_5m": float(prices.written["5m"] * _MILLION),
             "written_1h": float(prices.written["1h"] * _MILLION),
-            "out": float(cost(Usage(output=1_000), MODEL, START) * 1_000),
+            "out": float(cost(TokenUsage(output=1_000), MODEL, START) * 1_000),
         },
         "characters_a_token_estimated": CHARS_A_TOKEN,
         **asyncio.run(decisions.measure()),

@@ -10,7 +10,7 @@ import msgspec
 
 from ocw_mcp import __version__
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
-from ocw_mcp.agent.pricing import Usage, cost
+from ocw_mcp.agent.pricing import TokenUsage, cost
 from ocw_mcp.agent.tools import SUBMIT
 from ocw_mcp.app.bench.agent.diary import full_diary
 from ocw_mcp.app.bench.agent.seat import Seat, open_seat
@@ -51,7 +51,8 @@ async def measure() -> dict[str, Any]:
             "tool_rounds_at_most": await _rounds(seat),
             "input_usd": {f"rounds_{rounds}": await _priced(seat, LOOKS[:rounds]) for rounds in range(len(LOOKS) + 1)},
             "output_usd_assumed": {
-                f"tokens_{count}": float(cost(Usage(output=count), MODEL, seat.book.clock.now())) for count in OUTPUTS
+                f"tokens_{count}": float(cost(TokenUsage(output=count), MODEL, seat.book.clock.now()))
+                for count in OUTPUTS
             },
             "overhead": {
                 "decisions": DECISIONS,

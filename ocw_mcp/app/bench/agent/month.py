@@ -13,7 +13,7 @@ from typing import Any, Final
 from ocw_mcp import __version__
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.feeds.simulated.feed import START
-from ocw_mcp.agent.pricing import Usage, cost
+from ocw_mcp.agent.pricing import TokenUsage, cost
 from ocw_mcp.app.bench.agent.decisions import OUTPUTS
 from ocw_mcp.app.bench.agent.seat import open_seat
 from ocw_mcp.app.bench.agent.stand_in import StandIn
@@ -34,7 +34,7 @@ async def measure() -> dict[str, Any]:
     usual = load_policies(None)
     free = await _days(_without_budget(usual), DAYS, 0)
     asked, input_usd = free["asked_a_day"], free["usd_a_day"]
-    writing = {tokens: asked * float(cost(Usage(output=tokens), MODEL, START)) for tokens in OUTPUTS}
+    writing = {tokens: asked * float(cost(TokenUsage(output=tokens), MODEL, START)) for tokens in OUTPUTS}
     return {
         "without_a_budget": free
         | {

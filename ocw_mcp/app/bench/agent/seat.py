@@ -12,22 +12,22 @@ from ocw_mcp import __version__
 from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
-from ocw_mcp.agent.decider import ClaudeDecider, Desk
+from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
 from ocw_mcp.agent.memory.diary import Diary
 from ocw_mcp.agent.memory.keeping import Kept, write_kept
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.memory.writing import Writer, WritingTerms
 from ocw_mcp.agent.prompts import compose
-from ocw_mcp.agent.purse import Purse
+from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.app.bench.agent.stand_in import StandIn
 from ocw_mcp.app.claude import MODEL
-from ocw_mcp.app.compose import Book, stamp
+from ocw_mcp.app.compose import WiredRun, stamp
 from ocw_mcp.app.policy_loader import LoadedPolicies, load_prompts
 from ocw_mcp.app.serve import facade_of
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import CLAUDE
 from ocw_mcp.domain.protocols import Clock
-from ocw_mcp.doors.mcp.server import build
+from ocw_mcp.interfaces.mcp.server import build
 
 BOOK: Final = "bench0"
 
@@ -35,7 +35,7 @@ BOOK: Final = "bench0"
 class Seat:
     """The book, the client with which deciders look at it, and what they remember."""
 
-    def __init__(self, book: Book, client: Client, policies: LoadedPolicies, memory: Memory) -> None:
+    def __init__(self, book: WiredRun, client: Client, policies: LoadedPolicies, memory: Memory) -> None:
         self.book = book
         self._client = client
         self._policies = policies
@@ -44,7 +44,7 @@ class Seat:
     def seated(self, model: StandIn) -> ClaudeDecider:
         """A decider that begins anew at this desk, with all of a day's budget."""
         decider = _decider(model, self._policies, self.book.clock)
-        decider.attach(Desk(self._client, lambda: (ZERO, ZERO), self._memory))
+        decider.attach(EngineAccess(self._client, lambda: (ZERO, ZERO), self._memory))
         return decider
 
 
@@ -65,16 +65,16 @@ async def open_seat(
 
         try:
             agent, made = ("rules", None) if model is None else (CLAUDE, thinks)
-            book = Book(feed, agent, policies, load_prompts(None), store, commands, thinks=made)
+            book = WiredRun(feed, agent, policies, load_prompts(None), store, commands, thinks=made)
             facade = facade_of(book, directory)
             server = build(lambda: facade, __version__)
             server.signs_as = CLAUDE
             write_kept(directory, Kept(BOOK, diary=diary or Diary()))
-            purse, writer = Purse(directory, BOOK), None if model is None else _writer(model, policies)
-            memory = Memory(directory, BOOK, facade.history, policies.policies.rules, writer, purse=purse)
+            spending, writer = SpendingLog(directory, BOOK), None if model is None else _writer(model, policies)
+            memory = Memory(directory, BOOK, facade.history, policies.policies.rules, writer, spending=spending)
             async with Client(server) as client:
                 if isinstance(book.decider, ClaudeDecider):
-                    book.decider.attach(Desk(client, facade.thinking_spent_usd, memory, purse))
+                    book.decider.attach(EngineAccess(client, facade.thinking_spent_usd, memory, spending))
                 yield Seat(book, client, policies, memory)
             await memory.close()
         finally:

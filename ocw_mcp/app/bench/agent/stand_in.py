@@ -14,7 +14,7 @@ import msgspec
 from ocw_mcp.agent.caching import LIVES
 from ocw_mcp.agent.memory.recall import HEADING
 from ocw_mcp.agent.messages import Reply, Request
-from ocw_mcp.agent.pricing import Ttl, Usage, cost
+from ocw_mcp.agent.pricing import TokenUsage, Ttl, cost
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.runtime.clock import SimulatedClock
 
@@ -47,7 +47,7 @@ class StandIn:
         """What it was asked last."""
         self.longest_context = 0
         """In characters."""
-        self.billed: Counter[tuple[str, Usage]] = Counter()
+        self.billed: Counter[tuple[str, TokenUsage]] = Counter()
         """What was billed, by segment; the same bill several times counts so often."""
 
     async def create(self, request: Request) -> Reply:
@@ -59,10 +59,10 @@ class StandIn:
         self.longest_context = max(self.longest_context, characters(request.body)["context"])
         bills = self._bill(request)
         self.billed.update(bills.items())
-        usage = sum(bills.values(), Usage())
+        usage = sum(bills.values(), TokenUsage())
         last = request.turn >= len(self._looks)
         if last:
-            usage += Usage(output=self._output)
+            usage += TokenUsage(output=self._output)
             reply = Reply("end_turn", ({"type": "text", "text": "Nothing to do."},), usage)
         else:
             name, given = self._looks[request.turn]
@@ -78,7 +78,7 @@ class StandIn:
             usd[segment] += times * cost(usage, model, self.clock.now())
         return usd
 
-    def _bill(self, request: Request) -> dict[str, Usage]:
+    def _bill(self, request: Request) -> dict[str, TokenUsage]:
         now, tokens = self.clock.now(), segments(request.body)
         if request.turn == 0:
             self._known = {}
@@ -86,7 +86,7 @@ class StandIn:
         kept: Ttl | None = request.body["system"][0].get("cache_control", {}).get("ttl")
         for name in ("tools", "system"):
             if kept is None:
-                bills[name] = Usage(plain=tokens[name])
+                bills[name] = TokenUsage(plain=tokens[name])
             else:
                 bills[name] = _read_or_written(tokens[name], tokens[name] if now < self._there_until else 0, kept)
         if kept is not None:
@@ -98,7 +98,7 @@ class StandIn:
             if marks[-1]:
                 bills[name] = _read_or_written(tokens[name], known, "5m")
             else:
-                bills[name] = Usage(plain=tokens[name] - known, read=known)
+                bills[name] = TokenUsage(plain=tokens[name] - known, read=known)
         if marks[-1]:
             self._known = {name: tokens[name] for name in IN_TURNS}
         return bills
@@ -108,12 +108,12 @@ def _entry(request: Request) -> Reply:
     """What is written into memory, billed as words."""
     prompt = math.ceil(len(request.body["messages"][0]["content"][0]["text"]) / CHARS_A_TOKEN["memory"])
     said = {"type": "text", "text": "Nothing to learn from."}
-    return Reply("end_turn", (said,), Usage(plain=prompt, output=ENTRY_OUTPUT))
+    return Reply("end_turn", (said,), TokenUsage(plain=prompt, output=ENTRY_OUTPUT))
 
 
-def _read_or_written(tokens: int, known: int, ttl: Ttl) -> Usage:
+def _read_or_written(tokens: int, known: int, ttl: Ttl) -> TokenUsage:
     new = tokens - known
-    return Usage(read=known, written_5m=new if ttl == "5m" else 0, written_1h=new if ttl == "1h" else 0)
+    return TokenUsage(read=known, written_5m=new if ttl == "5m" else 0, written_1h=new if ttl == "1h" else 0)
 
 
 def characters(body: dict[str, Any]) -> dict[str, int]:

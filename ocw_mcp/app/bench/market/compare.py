@@ -23,7 +23,7 @@ MOST_DAYS = 400
 """Days of a longer tape that are compared: its last ones."""
 
 
-class Comparison(NamedTuple):
+class SeriesComparison(NamedTuple):
     """What was found, ready for JSON, and what a picture is drawn from."""
 
     found: dict[str, Any]
@@ -34,7 +34,7 @@ class Comparison(NamedTuple):
 
 def compare(
     tape: Path | None, product: Product | None, interval: str | None, symbols: tuple[str, ...], seed: int
-) -> Comparison:
+) -> SeriesComparison:
     """Measure simulated markets, and a tape where one is given.
 
     Raises TapeError when the tape cannot be believed, SettingsError when none can be simulated like it.
@@ -72,7 +72,7 @@ def compare(
         },
         "correlation": _beside([together(market) for market in markets], together(recorded) if recorded else None),
     }
-    return Comparison(found, recorded, markets)
+    return SeriesComparison(found, recorded, markets)
 
 
 def _last(series: Series) -> Series:

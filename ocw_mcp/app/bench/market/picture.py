@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ocw_mcp.app.bench.market.compare import Comparison
+from ocw_mcp.app.bench.market.compare import SeriesComparison
 from ocw_mcp.app.bench.market.facts import by_hour, correlation, local_sizes
 from ocw_mcp.app.bench.market.series import Floats, Series
 from ocw_mcp.domain.errors import SettingsError
@@ -29,7 +29,7 @@ def require_plotting() -> None:
         raise SettingsError("a picture needs matplotlib, which is not installed; pip install 'ocw-mcp[plot]'") from None
 
 
-def draw(comparison: Comparison, path: Path) -> None:
+def draw(comparison: SeriesComparison, path: Path) -> None:
     """Draw the first symbol of a comparison into a PNG file. Raises SettingsError where it cannot be written."""
     require_plotting()
     from matplotlib.figure import Figure

@@ -1,0 +1,112 @@
+"""The commands that look into a book: they only read, whether an engine runs or not."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import RenderableType
+
+from ocw_mcp.adapters.store.views.decisions import read_decisions
+from ocw_mcp.adapters.store.views.orders import read_orders
+from ocw_mcp.adapters.store.views.plain_json import jsonable
+from ocw_mcp.adapters.store.views.positions import read_positions
+from ocw_mcp.adapters.store.views.story import read_story
+from ocw_mcp.adapters.store.views.trades import read_trades
+from ocw_mcp.app.cli import lists
+from ocw_mcp.app.cli.checks import checks_text
+from ocw_mcp.app.cli.options import STATE, BookOption, JsonOption, LimitOption
+from ocw_mcp.app.cli.story import story_text
+from ocw_mcp.app.cli.tables import terminal
+from ocw_mcp.app.cli.watch import watch as draw
+from ocw_mcp.app.views.checks import CheckVerdict, examine
+
+ROWS = 20
+
+
+def positions(state: BookOption, as_json: JsonOption = False) -> None:
+    """Show the open positions: what they cost, what they are worth, and the stop each is under."""
+    view = read_positions(state)
+    _print(view, lists.positions_text(view), as_json)
+
+
+def orders(
+    state: BookOption,
+    all_: Annotated[bool, typer.Option("--all", help="Also those that are filled, canceled or rejected.")] = False,
+    limit: LimitOption = ROWS,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the live orders, and what was refused with its limit and what would have passed; newest last."""
+    view = read_orders(state, limit, finished=all_)
+    _print(view, lists.orders_text(view), as_json)
+
+
+def trades(state: BookOption, limit: LimitOption = ROWS, as_json: JsonOption = False) -> None:
+    """Show the closed trades, newest last, and what all of them came to after fees."""
+    view = read_trades(state, limit)
+    _print(view, lists.trades_text(view), as_json)
+
+
+def decisions(
+    state: BookOption,
+    limit: LimitOption = ROWS,
+    acted: Annotated[bool, typer.Option("--acted", help="Without those that only held.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what was decided and why, newest last."""
+    view = read_decisions(state, limit, acted=acted)
+    _print(view, lists.decisions_text(view, acted=acted), as_json)
+
+
+def explain(
+    id_: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="A wake (12), an order (order:3, 3-e-0, its client id) or a refusal."),
+    ],
+    state: BookOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell one wake from its reasons to its last fill: what was decided, refused, sent, filled, and how it ended."""
+    view = read_story(state, id_)
+    _print(view, story_text(view), as_json)
+
+
+def doctor(
+    state: Annotated[
+        Path | None, typer.Option("--state", envvar=STATE, show_envvar=False, help=f"Check this book, too; or {STATE}.")
+    ] = None,
+    env: Annotated[Path | None, typer.Option("--env", help="A file of settings, as a run would be given.")] = None,
+    policies: Annotated[Path | None, typer.Option("--policies", help="Policies in place of the shipped.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the installation, the settings and a book: ok, warning or problem, and what to do. 1 where one is."""
+    found = examine(state, env, policies, os.environ)
+    sound = all(check.verdict is not CheckVerdict.PROBLEM for check in found)
+    _print({"ok": sound, "checks": found}, checks_text(found), as_json)
+    if not sound:
+        raise typer.Exit(1)
+
+
+def watch(
+    state: BookOption,
+    once: Annotated[bool, typer.Option("--once", help="Draw one picture and end, as without a terminal.")] = False,
+) -> None:
+    """Watch a book in the terminal, drawn again every second; Ctrl-C ends. The engine does not notice."""
+    draw(state, terminal(), once=once)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    for command in (positions, orders, trades, decisions, explain, doctor, watch):
+        app.command()(command)
+
+
+def _print(view: Any, text: Iterable[RenderableType], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(jsonable(view), indent=2, allow_nan=False))
+        return
+    console = terminal()
+    for part in text:
+        console.print(part, crop=False)

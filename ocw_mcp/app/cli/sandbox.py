@@ -1,0 +1,43 @@
+"""`ocw sandbox`: counterparties on this machine, to try the desk against."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from ocw_mcp.domain.errors import SettingsError
+
+HOST = "127.0.0.1"
+
+sandbox = typer.Typer(
+    help="Counterparties on this machine, to try the desk against.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@sandbox.callback()
+def _root() -> None:
+    """Counterparties on this machine, to try the desk against."""
+
+
+@sandbox.command()
+def claude(
+    character: Annotated[str, typer.Option("--character", help="Who answers; an unknown one lists all.")] = "trader",
+    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0 takes any that is free.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Of the character's whims.")] = 1,
+) -> None:
+    """Serve a Messages API with a character in the place of a model. It needs no key and no network; Ctrl-C ends it."""
+    import uvicorn
+
+    from ocw_mcp.interfaces.serving import listen
+    from ocw_mcp.runtime.clock import LiveClock
+    from ocw_mcp.sandbox.claude.app import MessagesApi
+    from ocw_mcp.sandbox.claude.characters import CHARACTERS
+
+    if character not in CHARACTERS:
+        raise SettingsError(f"--character is {character[:40]!r}; expected one of {', '.join(CHARACTERS)}")
+    bound = listen(HOST, port, "--port")
+    app = MessagesApi(CHARACTERS[character], LiveClock(), seed).application()
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none"))
+    typer.echo(f"ANTHROPIC_BASE_URL=http://{HOST}:{bound.getsockname()[1]}")
+    typer.echo(f"the {character} answers there, whatever the key; Ctrl-C ends it", err=True)
+    asyncio.run(server.serve([bound]))

@@ -1,0 +1,41 @@
+"""Where an engine is served: an address on this machine, or beyond it with the names under which it is asked for."""
+
+import re
+from ipaddress import ip_address
+from typing import NamedTuple
+
+from ocw_mcp.domain.errors import SettingsError
+
+DEFAULT = "127.0.0.1:8080"
+
+
+class ListenAddress(NamedTuple):
+    """An address to serve at; `hosts` are names beside those of loopback. Port 0 is any that is free."""
+
+    host: str
+    port: int
+    hosts: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """The host as it stands in a URL."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+
+def parse_listen_address(text: str, hosts: tuple[str, ...]) -> ListenAddress:
+    """What `--serve` says. Raises SettingsError for no address, or one beyond this machine without a word for it."""
+    found = re.fullmatch(r"(?:(\[[0-9a-fA-F:]+\]|[0-9.]+|localhost):)?([0-9]{1,5})", text.strip())
+    host = (found[1] or "127.0.0.1").strip("[]") if found else ""
+    host = "127.0.0.1" if host == "localhost" else host
+    try:
+        address = ip_address(host)
+    except ValueError:
+        address = None
+    if found is None or address is None or int(found[2]) > 65_535:
+        raise SettingsError(f"--serve is {text[:40]!r}; expected an address and a port such as {DEFAULT}, or a port")
+    if not address.is_loopback and not hosts:
+        raise SettingsError(
+            f"--serve {text} would answer other machines, over plain HTTP; if that is meant, name in SERVE_HOSTS under "
+            f"which names they ask for this one, and put TLS before it; else serve at {DEFAULT}"
+        )
+    return ListenAddress(host, int(found[2]), hosts)

@@ -1,0 +1,141 @@
+"""An engine's memory over a restart, and its summary for people."""
+
+from typing import Any
+
+import msgspec
+
+from ocw_mcp.core.gate.gate import GateState
+from ocw_mcp.core.market.market import SymbolState
+from ocw_mcp.core.risk.budget import BudgetState
+from ocw_mcp.core.risk.scale import exposure_scale
+from ocw_mcp.domain.market import OrderBook
+from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.orders import OrderIntent
+from ocw_mcp.engine.account import Account, AccountState
+from ocw_mcp.engine.approvals import ApprovalsState
+from ocw_mcp.engine.config import EngineConfig
+from ocw_mcp.engine.decisions import DecisionsState
+from ocw_mcp.engine.exits import ExitsState
+from ocw_mcp.engine.guard import Guard
+from ocw_mcp.engine.manual_control import ManualControlState
+from ocw_mcp.engine.order_manager import OrderManagerState
+from ocw_mcp.engine.protection import Protection
+from ocw_mcp.engine.run_counters import RunCounters
+from ocw_mcp.engine.snapshot import positions
+
+ENGINE_FORMAT = 11
+"""Counts up whenever a field changes its name or its meaning: an older state is then refused and not misread."""
+
+
+class EngineState(msgspec.Struct):
+    """Every room's state, as of the end of one frame."""
+
+    format: int
+    market: dict[str, SymbolState]
+    gate: GateState
+    account: AccountState
+    manager: OrderManagerState
+    protections: dict[str, Protection]
+    flattening: bool
+    exits: ExitsState
+    decisions: DecisionsState
+    budget: BudgetState
+    counters: RunCounters
+    timers: dict[str, int]
+    books: dict[str, OrderBook]
+    hashes: tuple[str, str]
+    """Of the policies and the prompts that were in force."""
+    commands: list[str]
+    """The ids of the latest commands, so that each is taken once."""
+    asked_for: list[tuple[str, str]]
+    """What the latest keys of callers were used for."""
+    approvals: ApprovalsState
+    manual_control: ManualControlState
+    now: int
+
+
+def read_checkpoint(state: bytes) -> EngineState:
+    """Return a saved engine. Raises ValueError, msgspec's own among them, for one that another version saved."""
+    memory = msgspec.msgpack.decode(state, type=EngineState)
+    if memory.format != ENGINE_FORMAT:
+        raise ValueError(f"it has format {memory.format}, expected {ENGINE_FORMAT}")
+    return memory
+
+
+def summary(
+    config: EngineConfig,
+    account: Account,
+    guard: Guard,
+    gate: GateState,
+    counters: RunCounters,
+    limits: list[dict[str, str]],
+    approvals: ApprovalsState,
+    manual_control: ManualControlState,
+    now: int,
+) -> dict[str, Any]:
+    """State, equity, positions, counters and what is used of the limits, at `now` (ms).
+
+    Money is text, so that it survives JSON.
+    """
+    equity = account.ledger.equity()
+
+    return {
+        "at": now,
+        "state": account.trading_state.value,
+        "lowered": msgspec.to_builtins(account.lowered),
+        "equity": plain(equity),
+        "wallet": plain(account.ledger.wallet),
+        "fees": plain(account.ledger.fees),
+        "funding": plain(account.ledger.funding),
+        "day": account.day.today.day,
+        "daily_loss": plain(round(account.day.loss(equity), 6)),
+        "daily_loss_reached": account.day.today.reached,
+        "drawdown": msgspec.to_builtins(account.fall()),
+        "positions": [
+            {
+                "symbol": view.symbol,
+                "quantity": plain(view.quantity),
+                "average_price": plain(round(view.average_price, 8)),
+                "mark": plain(view.mark),
+                "unrealised": plain(round(view.unrealised, 8)),
+                "stop": plain(view.stop) if view.stop is not None else None,
+                "protected": view.stop is not None,
+            }
+            for view in positions(account, guard)
+        ],
+        "policies": {"name": config.policies.name, "hash": config.policy_hash},
+        "limits": limits,
+        "scale": plain(exposure_scale(config.policies.scale)),
+        "agent": {
+            "name": config.agent,
+            "paused_by": manual_control.paused_by,
+            "held": dict(sorted(manual_control.held.items())),
+        },
+        "approvals": [
+            {
+                "id": name,
+                "symbol": each.intent.symbol,
+                "action": each.leg.action.value,
+                "quantity": plain(each.intent.quantity),
+                "price": plain(each.intent.quoted) if each.intent.quoted is not None else None,
+                "side": each.intent.side.value,
+                **_terms(each.intent),
+                "by": each.intent.principal,
+                "reason": each.leg.reasoning,
+                "until": each.expires_at,
+            }
+            for name, each in approvals.waiting.items()
+        ],
+        "paused_until": paused if (paused := account.activity.state.paused_until) > now else None,
+        "candles": counters.candles,
+        "stale_candles": counters.stale_candles,
+        "evaluations": gate.evaluations,
+        "skips": dict(sorted(gate.skips.items())),
+    }
+
+
+def _terms(intent: OrderIntent) -> dict[str, str | None]:
+    """What an order asks for beside its size, as text."""
+    prices = {"stop": intent.protect_at, "target": intent.target_at, "limit": intent.limit_price}
+    shown = {name: None if value is None else plain(value) for name, value in prices.items()}
+    return shown | {"leverage": None if intent.leverage is None else str(intent.leverage)}

@@ -1,0 +1,56 @@
+"""The effects of the step under way, and the timers that are set."""
+
+from ocw_mcp.domain.cleared import ClearedOrder
+from ocw_mcp.domain.events import DomainEvent
+from ocw_mcp.domain.orders import OrderRef
+from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
+from ocw_mcp.domain.steps import Ask, Cancel, ClearTimer, Effect, GiveUp, Keep, Record, Send, SetTimer
+
+
+class EffectBuffer:
+    """Collects effects in the order in which the shell carries them out."""
+
+    def __init__(self) -> None:
+        self._effects: list[Effect] = []
+        self.now = -1
+        """Engine time (ms) of the step under way."""
+        self.timers: dict[str, int] = {}
+
+    def take(self) -> list[Effect]:
+        """The effects since the last call."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def record(self, event: DomainEvent) -> None:
+        """Journal an event."""
+        self._effects.append(Record(event))
+
+    def send(self, cleared: ClearedOrder) -> None:
+        """Hand an order to the venue, an entry only after everything recorded before it is durable."""
+        self._effects.append(Send(cleared))
+
+    def cancel(self, ref: OrderRef) -> None:
+        """Ask the venue to take an order off."""
+        self._effects.append(Cancel(ref))
+
+    def ask(self, request: DecisionRequest) -> None:
+        """Ask the decider."""
+        self._effects.append(Ask(request))
+
+    def give_up(self) -> None:
+        """Wait no longer for the decider's answer."""
+        self._effects.append(GiveUp())
+
+    def keep(self, wake_id: int, snapshot: Snapshot) -> None:
+        """Keep what a wake was shown."""
+        self._effects.append(Keep(wake_id, snapshot))
+
+    def set_timer(self, name: str, at: int) -> None:
+        """Set a timer, or move it."""
+        self.timers[name] = at
+        self._effects.append(SetTimer(name, at))
+
+    def clear_timer(self, name: str) -> None:
+        """Forget a timer."""
+        if self.timers.pop(name, None) is not None:
+            self._effects.append(ClearTimer(name))

@@ -1,0 +1,81 @@
+"""What people tell the engine: halt, flatten, resume; yes or no to an order; whose hands the agent's symbols are in."""
+
+from ocw_mcp.domain.events import CommandTaken, Incident
+from ocw_mcp.domain.state import TradingState
+from ocw_mcp.domain.steps import WITHIN_DRAWDOWN, Command, Verb
+from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.carrying import Carrier
+from ocw_mcp.engine.decisions import DecisionCycle
+from ocw_mcp.engine.effect_buffer import EffectBuffer
+from ocw_mcp.engine.guard import Guard
+from ocw_mcp.engine.manual_control import ManualControl
+from ocw_mcp.engine.order_manager import OrderManager
+
+COMMANDS_KEPT = 256
+
+
+class OperatorCommands:
+    """Takes commands, each once."""
+
+    def __init__(
+        self,
+        manager: OrderManager,
+        guard: Guard,
+        account: Account,
+        carrier: Carrier,
+        decisions: DecisionCycle,
+        manual_control: ManualControl,
+        effects: EffectBuffer,
+    ) -> None:
+        self._manager = manager
+        self._guard = guard
+        self._account = account
+        self._carrier = carrier
+        self._decisions = decisions
+        self._manual_control = manual_control
+        self._effects = effects
+        self.taken: list[str] = []
+        """The ids of the latest commands: the file of one may outlive it."""
+
+    def take(self, command: Command, now: int) -> None:
+        """Take a command, unless it was taken before."""
+        if command.command_id in self.taken:
+            return
+        self.taken = [*self.taken[1 - COMMANDS_KEPT :], command.command_id]
+        by, subject = command.by, command.subject
+        self._effects.record(CommandTaken(command.command_id, command.verb, by, command.after_frame, subject))
+        match command.verb:
+            case Verb.HALT:
+                self.halt(by)
+            case Verb.FLATTEN:
+                self.halt(by)
+                self._guard.flatten(by, now)
+            case Verb.RESUME:
+                self._resume(by, subject, now)
+            case Verb.APPROVE:
+                self._carrier.cleared(subject, by, now)
+            case Verb.DENY:
+                self._carrier.not_approved(subject, "denied", by)
+            case Verb.PAUSE:
+                self._manual_control.pause(by)
+                self._decisions.break_off(f"paused by {by}", now)
+                self._carrier.take_back(None, by)
+            case Verb.GO_ON:
+                self._manual_control.give_back(subject)
+            case Verb.TAKE_OVER:
+                self._manual_control.take_over(subject, by)
+                self._carrier.take_back(subject, by)
+
+    def _resume(self, by: str, subject: str, now: int) -> None:
+        fall = self._account.fall()
+        if subject == WITHIN_DRAWDOWN and fall.beyond and self._account.trading_state is not TradingState.ACTIVE:
+            self._effects.record(Incident(f"the resume by {by} was not taken: {fall}; confirm that, and resume again"))
+            return
+        self._guard.resume(now)
+        self._account.resume(by)
+
+    def halt(self, by: str, why: str = "") -> None:
+        """Take no new risk from here on; what waits to be entered goes."""
+        self._account.halt(by, why)
+        self._manager.cancel_entries("halted")
+        self._carrier.nobody_approves(by)

@@ -1,0 +1,137 @@
+"""Tools that tell of the account: status, portfolio, positions, orders, limits, and whether an order would pass."""
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from mcp.types import CallToolResult
+from pydantic import Field, WithJsonSchema
+
+from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.domain.requests import RequestCode, RequestError
+from ocw_mcp.interfaces.mcp import account_view, quotations
+from ocw_mcp.interfaces.mcp.access import Looks, meta, of_now
+from ocw_mcp.interfaces.mcp.arguments import ROUNDED
+from ocw_mcp.interfaces.mcp.numbers import WRITTEN
+from ocw_mcp.interfaces.mcp.results import (
+    CheckResult,
+    OrdersResult,
+    PoliciesResult,
+    PortfolioResult,
+    PositionsResult,
+    StatusResult,
+)
+from ocw_mcp.interfaces.mcp.tool import OcwTool, make
+
+LARGEST = 10**12
+Amount = Annotated[
+    Decimal,
+    Field(gt=0, le=LARGEST, max_digits=30, decimal_places=12, allow_inf_nan=False),
+    WithJsonSchema({"type": "number"}),
+    ROUNDED,
+    WRITTEN,
+]
+"""A price, a quantity or a share above 0; as a text it is taken, too."""
+
+HYPOTHETICAL = "asked"
+"""The principal of an order that nobody places."""
+
+
+def account_tools(look: Looks) -> list[OcwTool]:
+    """The tools, over whatever engine `look` finds when they are called."""
+
+    async def ocw_get_status() -> Annotated[CallToolResult, StatusResult]:
+        """The engine at a glance: mode, desk state (ACTIVE, REDUCING: no new risk, HALTED: until a person resumes),
+        equity, today's loss, what is open and under way. Start here."""
+        facade = look()
+        return account_view.status(meta(facade), facade.status())
+
+    async def portfolio_get() -> Annotated[CallToolResult, PortfolioResult]:
+        """The account: equity, free margin, exposure, loss of the day, fall from the peak, fees and funding so far.
+        Shares are fractions. Single positions: positions_get."""
+        facade = look()
+        return account_view.portfolio(meta(facade), facade.portfolio())
+
+    async def positions_get(symbol: str | None = None) -> Annotated[CallToolResult, PositionsResult]:
+        """Open positions with stop, target, profit, and how far they went for (mfe) and against (mae) them. One without
+        a stop is closed at unprotected_until."""
+        facade = look()
+        name = facade.known(symbol) if symbol is not None else None
+        held = [each for each in facade.positions() if name in (None, each.symbol)]
+        return account_view.positions(meta(facade), facade, held)
+
+    async def orders_get(
+        status: Literal["live", "all", "refused"] = "live",
+        limit: Annotated[int, Field(ge=1, le=50), WRITTEN] = 20,
+        cursor: str | None = None,
+    ) -> Annotated[CallToolResult, OrdersResult]:
+        """Orders, newest first: those that may still trade (live), all, or what policies refused, with limit, actual
+        value and the largest size that would have passed."""
+        facade = look()
+        if status == "live":
+            live = facade.orders()[::-1]
+            begin = quotations.place("live", cursor) or 0
+            more = quotations.cursor("live", begin + limit) if len(live) > begin + limit else None
+            rows = [account_view.live_order(each) for each in live[begin : begin + limit]]
+        elif status == "all":
+            page = await facade.history.orders(limit, quotations.place("orders", cursor))
+            rows, more = [account_view.past_order(each) for each in page.orders], quotations.cursor("orders", page.next)
+        else:
+            refused = await facade.history.refusals(limit, quotations.place("refusals", cursor))
+            rows = [account_view.refused_order(each) for each in refused.refusals]
+            more = quotations.cursor("refusals", refused.next)
+        return account_view.orders(meta(facade), rows, more, status)
+
+    async def policies_get() -> Annotated[CallToolResult, PoliciesResult]:
+        """Every limit in force as the policy file names it, and how much of those that fill up is used. No tool changes
+        a limit."""
+        facade = look()
+        return account_view.policies(meta(facade), facade.policy())
+
+    async def risk_check_order(
+        symbol: str,
+        action: Literal["BUY", "SHORT", "ADD", "SELL", "COVER"],
+        size: Annotated[Amount | None, Field(description="share of equity, 0.1 is 10%")] = None,
+        quantity: Annotated[Amount | None, Field(description="base asset, in place of size")] = None,
+        stop: Amount | None = None,
+        target: Amount | None = None,
+        limit: Annotated[Amount | None, Field(description="limit price")] = None,
+    ) -> Annotated[CallToolResult, CheckResult]:
+        """Would this order pass now? The code that places orders answers: each limit's verdict and the largest size
+        that would pass. Entries need size or quantity, and a stop; SELL and COVER close the whole position."""
+        facade = of_now(look)()
+        chosen = Action(action)
+        require_one_size(chosen, size, quantity, limit)
+        # With a quantity the share is not asked for; a whole one stands in for it.
+        share = size if quantity is None else Decimal(1)
+        leg = Leg(facade.known(symbol), chosen, size=share, stop=stop, target=target, limit=limit)
+        return account_view.check(meta(facade), leg, facade.check(leg, HYPOTHETICAL, quantity))
+
+    tools = (ocw_get_status, portfolio_get, positions_get, orders_get, policies_get, risk_check_order)
+    return [make(each) for each in tools]
+
+
+def require_one_size(
+    action: Action, size: Decimal | None, quantity: Decimal | None, limit: Decimal | None = None
+) -> None:
+    """Refuse an entry that has no size, or two, and a closing that has any of them. Raises RequestError."""
+    if not action.adds_risk and (beyond := beyond_closing(size, quantity, limit)):
+        raise RequestError(
+            RequestCode.BAD_ARGUMENTS,
+            what=f"{action} closes the whole position at the market",
+            limit="no size, no quantity and no limit",
+            actual=beyond,
+            next_=f"ask for {action} without it",
+        )
+    if action.adds_risk and (size is None) == (quantity is None):
+        raise RequestError(
+            RequestCode.BAD_ARGUMENTS,
+            limit="one of size and quantity",
+            actual="none" if size is None else "both",
+            next_="give the share of equity as size, or the base asset as quantity",
+        )
+
+
+def beyond_closing(size: Decimal | None, quantity: Decimal | None, limit: Decimal | None) -> str:
+    """Return what is asked for beside closing a whole position at the market, such as `size=0.5`."""
+    asked = {"size": size, "quantity": quantity, "limit": limit}
+    return ",".join(f"{name}={value}" for name, value in asked.items() if value is not None)

@@ -1,0 +1,286 @@
+"""The server over standard input and output: lists the tools by itself, and hands each call to the running engine.
+
+Nothing of the engine is imported here, so that a client has its list while the engine is still being looked for. Each
+call is one request of the protocol without sessions: an engine that was started again in between makes no difference.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, NoReturn, Protocol, cast
+
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.server.stdio import stdio_server
+from mcp.shared.exceptions import MCPError
+from mcp.shared.message import SessionMessage
+from mcp.types import (
+    CLIENT_CAPABILITIES_META_KEY,
+    CLIENT_INFO_META_KEY,
+    INTERNAL_ERROR,
+    PROTOCOL_VERSION_META_KEY,
+    CallToolRequestParams,
+    CallToolResult,
+    CompleteRequestParams,
+    CompleteResult,
+    ElicitRequestFormParams,
+    GetPromptRequestParams,
+    GetPromptResult,
+    InputRequiredResult,
+    JSONRPCError,
+    ListPromptsResult,
+    ListResourcesResult,
+    ListResourceTemplatesResult,
+    ListToolsResult,
+    PaginatedRequestParams,
+    ReadResourceRequestParams,
+    ReadResourceResult,
+    TextContent,
+)
+
+from ocw_mcp.adapters.control.address import Address
+from ocw_mcp.domain.errors import AttachError, InvariantError, OcwError
+from ocw_mcp.interfaces.mcp.asking import ASK_S, ERA, asks_in_forms
+from ocw_mcp.interfaces.mcp.callers import unknown_tool
+from ocw_mcp.interfaces.mcp.link import Cut, EngineError, Link, NoAnswerError
+from ocw_mcp.interfaces.mcp.prompts import require_arguments, texts_only
+from ocw_mcp.interfaces.mcp.server import INSTRUCTIONS, NAME, build
+from ocw_mcp.interfaces.mcp.tool import failed
+from ocw_mcp.interfaces.mcp.wire import Lines
+
+TRIES: Final = 3
+"""Engines that one call is offered to."""
+ROUNDS: Final = 4
+"""Questions to a person within one call."""
+STATUS: Final = "ocw_get_status"
+_OWN_META: Final = frozenset({PROTOCOL_VERSION_META_KEY, CLIENT_INFO_META_KEY, CLIENT_CAPABILITIES_META_KEY})
+
+_Context = ServerRequestContext[Any]
+
+
+class Attach(Protocol):
+    """Tells where the engine is. Raises AttachError."""
+
+    def __call__(self, silent: Address | None = None) -> Awaitable[Address]: ...
+
+
+class Session:
+    """What is kept for one client: its connection to the engine, and the engine that it has been told about."""
+
+    def __init__(self) -> None:
+        self.link = Link()
+        self.at: Address | None = None
+        """Where the last answer came from."""
+        self.told: Address | None = None
+
+
+class Bridge:
+    """A server whose tools are those of the engine."""
+
+    def __init__(
+        self, attach: Attach, version: str, toolsets: Sequence[str] | None = None, *, read_only: bool = False
+    ) -> None:
+        """Raises SettingsError for a toolset that there is not."""
+        self._attach = attach
+        self._offered = build(_no_engine, version, toolsets, read_only=read_only)
+        self._reads: dict[str, bool] = {}
+        """Of each tool, whether it changes nothing."""
+        self.server: Server[Any] = Server(
+            NAME,
+            version=version,
+            title=self._offered.title,
+            instructions=INSTRUCTIONS,
+            lifespan=_session,
+            on_list_tools=self._list,
+            on_call_tool=self._call,
+            on_list_resources=self._list_resources,
+            on_list_resource_templates=self._list_templates,
+            on_read_resource=self._read,
+            on_list_prompts=self._list_prompts,
+            on_get_prompt=self._prompt,
+            on_completion=self._complete,
+        )
+        self.server.middleware.append(texts_only)
+
+    async def serve(self) -> None:
+        """Serve over standard input and output until the client closes them."""
+        lines = Lines(sys.stdin.buffer)
+        async with stdio_server(stdin=cast("Any", lines)) as (incoming, outgoing):
+
+            async def refuse(error: JSONRPCError) -> None:
+                await outgoing.send(SessionMessage(error))
+
+            lines.answer_with(refuse)
+            await self.server.run(incoming, outgoing, self.server.create_initialization_options())
+
+    async def _list(self, ctx: _Context, params: PaginatedRequestParams | None) -> ListToolsResult:
+        return ListToolsResult(tools=await self._offered.list_tools())
+
+    async def _call(self, ctx: _Context, params: CallToolRequestParams) -> CallToolResult | InputRequiredResult:
+        if not self._reads:
+            listed = await self._offered.list_tools()
+            self._reads = {each.name: bool(each.annotations and each.annotations.read_only_hint) for each in listed}
+        if params.name not in self._reads:
+            return unknown_tool(params.name, self._reads)
+        try:
+            return await self._answered(ctx, params.name)
+        except EngineError as error:
+            return failed(str(error))
+        except OcwError as error:
+            return failed(_told(error))
+        except MCPError as error:
+            return failed(f"PROTOCOL: {error}. next: tell a person")
+
+    async def _list_resources(self, ctx: _Context, params: PaginatedRequestParams | None) -> ListResourcesResult:
+        return ListResourcesResult(resources=await self._offered.list_resources())
+
+    async def _list_templates(
+        self, ctx: _Context, params: PaginatedRequestParams | None
+    ) -> ListResourceTemplatesResult:
+        return ListResourceTemplatesResult(resource_templates=await self._offered.list_resource_templates())
+
+    async def _read(self, ctx: _Context, params: ReadResourceRequestParams) -> ReadResourceResult:
+        return ReadResourceResult.model_validate(await self._asked(ctx), by_name=False)
+
+    async def _list_prompts(self, ctx: _Context, params: PaginatedRequestParams | None) -> ListPromptsResult:
+        return ListPromptsResult(prompts=await self._offered.list_prompts())
+
+    async def _prompt(self, ctx: _Context, params: GetPromptRequestParams) -> GetPromptResult:
+        require_arguments(await self._offered.list_prompts(), params.name, params.arguments)
+        return GetPromptResult.model_validate(await self._asked(ctx), by_name=False)
+
+    async def _complete(self, ctx: _Context, params: CompleteRequestParams) -> CompleteResult:
+        return CompleteResult.model_validate(await self._asked(ctx), by_name=False)
+
+    async def _asked(self, ctx: _Context) -> dict[str, Any]:
+        """Where no result can say what is wrong, an error of the protocol does."""
+        try:
+            return await self._hand_over(ctx, dict(ctx.params or {}), again=True)
+        except EngineError as error:
+            raise MCPError(INTERNAL_ERROR, str(error)) from None
+        except OcwError as error:
+            raise MCPError(INTERNAL_ERROR, _told(error)) from None
+
+    async def _answered(self, ctx: _Context, tool: str) -> CallToolResult | InputRequiredResult:
+        """Hand a call over. What the engine wants to know of the person goes back to the client, as its era does it."""
+        params = dict(ctx.params or {})
+        for _ in range(ROUNDS):
+            result = await self._hand_over(ctx, params, again=self._reads[tool])
+            if result.get("resultType") != "input_required":
+                return await self._introduced(ctx, tool, CallToolResult.model_validate(result, by_name=False))
+            wanted = InputRequiredResult.model_validate(result, by_name=False)
+            if ctx.protocol_version >= ERA:
+                return wanted
+            answers = {key: await _person(ctx, each.params) for key, each in (wanted.input_requests or {}).items()}
+            params |= {"inputResponses": answers, "requestState": wanted.request_state}
+        raise EngineError(
+            f"BAD_ANSWER: the engine asks without end. limit={ROUNDS} questions actual=more next: tell a person"
+        )
+
+    async def _introduced(self, ctx: _Context, tool: str, answer: CallToolResult) -> CallToolResult:
+        """The first answer of an engine says who else trades there, if anything does."""
+        session: Session = ctx.lifespan_context
+        if session.told == session.at:
+            return answer
+        session.told = session.at
+        status = answer.structured_content
+        if tool != STATUS:
+            try:
+                asked = await self._hand_over(ctx, {"name": STATUS, "arguments": {}}, again=True)
+            except (OcwError, MCPError):
+                return answer
+            status = asked.get("structuredContent")
+        notice = ((status or {}).get("engine") or {}).get("notice")
+        if not notice:
+            return answer
+        told = answer.structured_content
+        if told is not None and isinstance(told.get("meta"), dict):
+            told = told | {"meta": told["meta"] | {"notice": notice}}
+        content = [*answer.content]
+        if content and isinstance(first := content[0], TextContent) and notice not in first.text:
+            head, _, rest = first.text.partition("\n")
+            content[0] = TextContent(type="text", text="\n".join([head, notice, *([rest] if rest else [])]))
+        return answer.model_copy(update={"content": content, "structured_content": told})
+
+    async def _found(self, ctx: _Context, silent: Address | None) -> tuple[Address, int]:
+        """Find the engine, or have one started; for how many seconds that took, which the client is told meanwhile."""
+        finding = asyncio.ensure_future(self._attach(silent))
+        waited_s = 0
+        try:
+            while not (await asyncio.wait({finding}, timeout=1.0))[0]:
+                waited_s += 1
+                await ctx.session.report_progress(waited_s, None, "waiting for the engine to start")
+            return finding.result(), waited_s
+        finally:
+            finding.cancel()
+
+    async def _hand_over(self, ctx: _Context, params: dict[str, Any], *, again: bool) -> dict[str, Any]:
+        """Ask the engine. What changes nothing is asked `again` where an engine stopped before it answered."""
+        session: Session = ctx.lifespan_context
+        silent: Address | None = None
+        for _ in range(TRIES):
+            address, waited_s = await self._found(ctx, silent)
+            try:
+                answer = await _ask(session.link, address, ctx, params, waited_s)
+            except NoAnswerError:
+                # Nothing was asked: it may be asked again.
+                silent = address
+            except Cut:
+                if not again:
+                    raise EngineError(
+                        "ENGINE_STOPPED: the engine stopped before it answered; what was asked may have been done. "
+                        "limit=a running engine actual=stopped next: ask again with the same key, which does nothing "
+                        "twice"
+                    ) from None
+                silent = address
+            else:
+                session.at = address
+                return answer
+        raise AttachError("an engine was found again and again, and did not answer")
+
+
+@asynccontextmanager
+async def _session(server: Server[Any]) -> AsyncIterator[Session]:
+    session = Session()
+    try:
+        yield session
+    finally:
+        await session.link.close()
+
+
+async def _ask(link: Link, address: Address, ctx: _Context, params: Mapping[str, Any], waited_s: int) -> dict[str, Any]:
+    named = ctx.session.client_params
+    meta = {key: value for key, value in (params.get("_meta") or {}).items() if key not in _OWN_META}
+
+    async def progress(seen: Mapping[str, Any]) -> None:
+        await ctx.session.report_progress(waited_s + seen.get("progress", 0), seen.get("total"), seen.get("message"))
+
+    return await link.ask(
+        address,
+        ctx.method,
+        {key: value for key, value in params.items() if value is not None} | {"_meta": meta},
+        None if named is None else named.client_info,
+        {"elicitation": {}} if asks_in_forms(ctx.session.client_capabilities) else {},
+        progress,
+    )
+
+
+async def _person(ctx: _Context, wanted: Any) -> dict[str, Any]:
+    """Return what the person in front of a client of the older era answers; silence reads as a cancel."""
+    if not isinstance(wanted, ElicitRequestFormParams):
+        return {"action": "cancel"}
+    try:
+        async with asyncio.timeout(ASK_S):
+            said = await ctx.session.elicit_form(wanted.message, wanted.requested_schema, ctx.request_id)
+    except (TimeoutError, MCPError):
+        return {"action": "cancel"}
+    return said.model_dump(by_alias=True, mode="json", exclude_none=True)
+
+
+def _told(error: OcwError) -> str:
+    return f"{error.code if isinstance(error, AttachError) else 'NO_ENGINE'}: {error}. next: tell a person"
+
+
+def _no_engine() -> NoReturn:
+    raise InvariantError("a tool that is only listed is not called")

@@ -1,0 +1,133 @@
+"""What is over as tools answer it: typed for programs, and as the compact text that a model reads."""
+
+from typing import TYPE_CHECKING
+
+from mcp.types import CallToolResult
+
+from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.text import name
+from ocw_mcp.engine.event_text import leg_text, reason_text
+from ocw_mcp.engine.event_text import told as event_text
+from ocw_mcp.interfaces.mcp.access import headline
+from ocw_mcp.interfaces.mcp.account_view import amount, cents, refusal_line
+from ocw_mcp.interfaces.mcp.quotations import CONCISE, DETAILED, Quotations, cursor, when
+from ocw_mcp.interfaces.mcp.results import JournalResult, Meta, StoryResult, TradeOut, TradesResult
+from ocw_mcp.interfaces.mcp.tool import told
+
+if TYPE_CHECKING:
+    from ocw_mcp.adapters.store.views.days import DayPage, EventRow
+    from ocw_mcp.adapters.store.views.story import Step, Story
+    from ocw_mcp.adapters.store.views.trades import TradePage
+
+LONGEST_LINE = 200
+"""Characters of one event; the beginning says what it was."""
+CONCISE_EVENTS = 30
+"""Events of a day up to which the answer is a concise one."""
+MOST = {False: (12, 6, 4), True: (60, 24, 16)}
+"""Steps, legs and refusals of a concise and of a detailed story."""
+
+
+def trades(meta: Meta, page: "TradePage") -> CallToolResult:
+    """A page of closed trades."""
+    rows = [
+        TradeOut(
+            id=f"order:{each.order}",
+            symbol=each.symbol,
+            side=each.side,
+            opened_at=when(each.opened_at) or "",
+            closed_at=when(each.closed_at) or "",
+            quantity=plain(each.quantity),
+            entry=amount(each.entry_price),
+            exit=amount(each.exit_price),
+            pnl=cents(each.pnl),
+            fees=cents(each.fees),
+            funding=cents(each.funding),
+            closed_by=each.closed_by,
+        )
+        for each in page.trades
+    ]
+    result = TradesResult(
+        meta=meta, trades=rows, found=page.found, won=page.won, pnl=cents(page.pnl), cursor=cursor("trades", page.next)
+    )
+    lines = [
+        f"{row.id} {row.symbol} {row.side} {row.quantity}, {row.opened_at[:16]} at {row.entry} to "
+        f"{row.closed_at[:16]} at {row.exit} by {row.closed_by}: {row.pnl}, fees {row.fees}, funding {row.funding}"
+        for row in rows
+    ]
+    sums = f"{page.found} found: {page.won} won, {page.lost} lost, {result.pnl} after {cents(page.fees)} of fees"
+    older = [f"older: cursor={result.cursor}"] if result.cursor else []
+    return told(result, "\n".join([headline(meta), sums, *lines, *older]))
+
+
+def story(meta: Meta, seen: "Story", *, detailed: bool) -> CallToolResult:
+    """A decision from its wake to its last fill, from both ends where it is long."""
+    most_steps, most_legs, most_refusals = MOST[detailed]
+    answer = seen.answer
+    legs = [] if answer is None else [leg for leg in answer.decision.legs if seen.symbol in (None, leg.symbol)]
+    quotes = Quotations(_room(detailed=detailed))
+    decided: list[str] = []
+    if answer is not None:
+        by, quote = answer.decider, quotes.quote(answer.at)
+        decided = [leg_text(leg, quote)[:LONGEST_LINE] for leg in legs[:most_legs]]
+        said = [(f"{by} on {name(leg.symbol)}", leg.reasoning) for leg in legs[:most_legs]]
+        said += [(f"{by}: cause", answer.decision.cause), (f"{by}: note to itself", answer.decision.note)]
+        for source, text in said:
+            if text:
+                quotes.add(source, answer.at, text)
+    woken, steps = seen.woken_at or 0, sorted([*seen.asks, *seen.after_answer, *seen.steps], key=lambda each: each.seq)
+    happened = len(steps)
+    if happened > most_steps:
+        steps = [*steps[: most_steps * 2 // 3], *steps[-most_steps // 3 :]]
+    result = StoryResult(
+        meta=meta,
+        wake=seen.wake_id,
+        woken_at=when(seen.woken_at),
+        reasons=[reason_text(each, quotes.quote(woken))[:LONGEST_LINE] for each in seen.reasons[:most_legs]],
+        decider=answer.decider if answer else None,
+        legs=decided,
+        refusals=[f"{each.id} {refusal_line(each, quotes.quote(each.at))}" for each in seen.refusals[:most_refusals]],
+        steps=[_line(seen.book, each, quotes) for each in steps],
+        left_out=happened - len(steps) + seen.left_out,
+        said=quotes.said,
+    )
+    return told(result, "\n".join([headline(meta), *_story_lines(result), *quotes.lines()]))
+
+
+def _story_lines(result: StoryResult) -> list[str]:
+    lines = ["no wake led to this" if result.wake is None else f"wake {result.wake} at {result.woken_at}"]
+    lines += [f"because {each}" for each in result.reasons]
+    if result.wake is not None:
+        held = "hold everything" if result.decider and not result.legs else ""
+        lines.append(f"decided by {result.decider or 'nobody yet'}: {'; '.join(result.legs) or held}".rstrip(": "))
+    lines += [f"refused: {each}" for each in result.refusals]
+    lines += result.steps or ["nothing was sent"]
+    return [
+        *lines,
+        *([f"{result.left_out} more step(s) between; detail=detailed shows more"] if result.left_out else []),
+    ]
+
+
+def journal(meta: Meta, book: str, page: "DayPage") -> CallToolResult:
+    """A page of a day."""
+    quotes = Quotations(_room(detailed=len(page.events) > CONCISE_EVENTS))
+    lines = [_line(book, each, quotes) for each in page.events]
+    result = JournalResult(
+        meta=meta,
+        day=page.day,
+        events=lines,
+        said=quotes.said,
+        total=page.total,
+        cursor=cursor("journal", page.next),
+    )
+    head = f"{page.day or 'no day yet'}: {page.total} event(s)"
+    more = [f"later: cursor={result.cursor}"] if result.cursor else []
+    return told(result, "\n".join([headline(meta), head, *lines, *quotes.lines(), *more]))
+
+
+def _line(book: str, row: "EventRow | Step", quotes: Quotations) -> str:
+    return f"{when(row.at)} {event_text(book, row.event, quotes.quote(row.at))}"[:LONGEST_LINE]
+
+
+def _room(*, detailed: bool) -> int:
+    """Characters for what others wrote."""
+    return (DETAILED if detailed else CONCISE) // 4

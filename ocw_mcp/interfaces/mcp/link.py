@@ -1,0 +1,195 @@
+"""The way from `ocw mcp` to the engine: one HTTP connection that stays open, and one request of MCP on it per question.
+
+The protocol without sessions carries everything in each request, so an engine that was started again in between makes
+no difference, and nothing but JSON has to be put together here.
+"""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from mcp.shared.exceptions import MCPError
+from mcp.shared.inbound import (
+    MCP_METHOD_HEADER,
+    MCP_NAME_HEADER,
+    MCP_PROTOCOL_VERSION_HEADER,
+    NAME_BEARING_METHODS,
+    encode_header_value,
+)
+from mcp.types import (
+    CLIENT_CAPABILITIES_META_KEY,
+    CLIENT_INFO_META_KEY,
+    PROTOCOL_VERSION_META_KEY,
+    Implementation,
+    JSONRPCError,
+)
+
+from ocw_mcp.adapters.control.address import Address
+from ocw_mcp.domain.errors import AttachError
+from ocw_mcp.interfaces.mcp.asking import ERA
+
+if TYPE_CHECKING:
+    import httpx2
+
+ANSWER_S: Final = 60.0
+"""Without a byte from the engine; while it works on a long question it sends one every fifteen seconds."""
+CONNECT_S: Final = 5.0
+LARGEST_CALL: Final = 1 << 20
+"""Bytes of one request, as the engine takes them."""
+TOO_LARGE: Final = (
+    f"TOO_LARGE: the arguments are too large. limit={LARGEST_CALL} bytes actual={{}} next: send less at a time"
+)
+IDLE_S: Final = 20.0
+"""After which an idle connection is not used again: the engine closes it after thirty seconds."""
+
+Progress = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+
+class EngineError(AttachError):
+    """The engine answered, but not to the question: its text is `CODE: what happened. ... next: ...`."""
+
+
+class NoAnswerError(AttachError):
+    """Nothing listens at the address; the question was not asked."""
+
+
+class Cut(AttachError):  # noqa: N818
+    """The question was sent, and the engine ended before it answered: what was asked may have been done."""
+
+
+class Link:
+    """A connection to the engine, kept open between questions. An engine at another address gets another."""
+
+    def __init__(self) -> None:
+        self._http: httpx2.AsyncClient | None = None
+        self._to: Address | None = None
+        self._asked = 0
+
+    async def ask(
+        self,
+        address: Address,
+        method: str,
+        params: Mapping[str, Any],
+        info: Implementation | None = None,
+        capabilities: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """Return the result of one request. Raises MCPError for the engine's own errors, EngineError, Unheard, Cut."""
+        import httpx2
+
+        named = info or Implementation(name="ocw mcp", version="1")
+        meta = dict(params.get("_meta") or {}) | {
+            PROTOCOL_VERSION_META_KEY: ERA,
+            CLIENT_INFO_META_KEY: named.model_dump(by_alias=True, mode="json", exclude_none=True),
+            CLIENT_CAPABILITIES_META_KEY: dict(capabilities or {}),
+        }
+        self._asked += 1
+        body = {"jsonrpc": "2.0", "id": self._asked, "method": method, "params": dict(params) | {"_meta": meta}}
+        headers = {MCP_PROTOCOL_VERSION_HEADER: ERA, MCP_METHOD_HEADER: method}
+        if (key := NAME_BEARING_METHODS.get(method)) is not None:
+            headers[MCP_NAME_HEADER] = encode_header_value(str(params[key]))
+        content = json.dumps(body, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(content) > LARGEST_CALL:
+            raise EngineError(TOO_LARGE.format(len(content)))
+        http = await self._connection(address)
+        try:
+            async with http.stream("POST", "/mcp", content=content, headers=headers) as response:
+                return await _answer(response, progress)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout):
+            raise NoAnswerError("nothing listens where the engine was") from None
+        except httpx2.ReadTimeout:
+            raise EngineError(
+                f"NO_ANSWER: the engine was asked and has not answered; what was asked may have been done. "
+                f"limit={ANSWER_S:g}s actual=more next: ask again with the same key"
+            ) from None
+        except httpx2.HTTPError:
+            raise Cut("the engine stopped before it answered") from None
+
+    async def close(self) -> None:
+        """Close the connection."""
+        http, self._http = self._http, None
+        if http is not None:
+            await http.aclose()
+
+    async def _connection(self, address: Address) -> "httpx2.AsyncClient":
+        if self._http is not None and self._to == address:
+            return self._http
+        import ssl
+
+        import httpx2
+
+        await self.close()
+        if self._http is None or self._to != address:
+            # The engine is on this machine, over plain HTTP and whatever proxies the environment names: no certificate
+            # is looked at, and reading all that there are takes longer than fifty questions.
+            self._to = address
+            self._http = httpx2.AsyncClient(
+                base_url=address.url,
+                headers={
+                    "authorization": f"Bearer {address.token}",
+                    "content-type": "application/json",
+                    "accept": "application/json, text/event-stream",
+                },
+                timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S),
+                limits=httpx2.Limits(max_connections=64, max_keepalive_connections=8, keepalive_expiry=IDLE_S),
+                trust_env=False,
+                verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            )
+        return self._http
+
+
+async def _answer(response: "httpx2.Response", progress: Progress | None) -> dict[str, Any]:
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if response.status_code == 200 and kind == "text/event-stream":
+        async for message in _events(response):
+            if "method" not in message:
+                return _result(message)
+            if message["method"] == "notifications/progress" and progress is not None:
+                await progress(message.get("params") or {})
+        raise Cut("the engine stopped before it answered")
+    body = await response.aread()
+    try:
+        said: Any = json.loads(body)
+    except ValueError:
+        said = None
+    if isinstance(said, dict) and "jsonrpc" in said:
+        return _result(said)
+    told = said.get("error") if isinstance(said, dict) else None
+    raise EngineError(_named(response.status_code, told if isinstance(told, str) else ""))
+
+
+async def _events(response: "httpx2.Response") -> AsyncIterator[dict[str, Any]]:
+    """Each message of an event stream."""
+    data: list[str] = []
+    async for line in response.aiter_lines():
+        if line.startswith("data:"):
+            data.append(line[5:].removeprefix(" "))
+        elif not line and data:
+            yield json.loads("\n".join(data))
+            data = []
+
+
+def _result(message: dict[str, Any]) -> dict[str, Any]:
+    if "error" in message:
+        raise MCPError.from_jsonrpc_error(JSONRPCError.model_validate(message))
+    result = message.get("result")
+    if not isinstance(result, dict):
+        raise EngineError(_named(200, ""))
+    return result
+
+
+def _named(status: int, told: str) -> str:
+    """An error of HTTP by the name of what a person or a client can do about it."""
+    match status:
+        case 401:
+            return (
+                "UNAUTHORIZED: the engine does not take the token of this program. limit=the token in serve.json "
+                "actual=another or revoked token next: a person starts the engine or this client again"
+            )
+        case 413:
+            return TOO_LARGE.format("more")
+        case 503:
+            return told or "BUSY: the engine has too many connections. limit=256 actual=more next: ask again later"
+        case _:
+            what = "what answers there is no engine"
+            return told or f"BAD_ANSWER: {what}. limit=MCP actual=HTTP {status} next: tell a person"

@@ -1,0 +1,104 @@
+"""Tools that tell of the market: the snapshot, candles, indicators, derivatives, regimes and weights."""
+
+from typing import Annotated, Literal
+
+from mcp.types import CallToolResult
+from pydantic import Field
+
+from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.unknown import Unknown
+from ocw_mcp.interfaces.mcp import market_view, quotations
+from ocw_mcp.interfaces.mcp.access import Looks, headline, meta
+from ocw_mcp.interfaces.mcp.numbers import WRITTEN
+from ocw_mcp.interfaces.mcp.results import (
+    CandlesResult,
+    DerivativesResult,
+    IndicatorsResult,
+    RegimeResult,
+    SnapshotResult,
+    WeightsResult,
+)
+from ocw_mcp.interfaces.mcp.tool import OcwTool, make, told
+
+Detail = Literal["concise", "detailed"]
+
+_NO_SOURCE = "no source is built in yet"
+_NOT_BUILT = {"liquidations": _NO_SOURCE, "perp_spot_basis": _NO_SOURCE}
+_NOTHING_LEARNS = {"learned": "nothing learns yet: the rules trade by the table of the policy file"}
+
+
+def market_tools(look: Looks) -> list[OcwTool]:
+    """The tools, over whatever engine `look` finds when they are called."""
+
+    async def market_get_snapshot(
+        symbol: str | None = None, detail: Detail = "concise"
+    ) -> Annotated[CallToolResult, SnapshotResult]:
+        """What a trading decision would see now: prices, returns, derivatives, indicators, positions, and the sizes
+        that policies would let pass. concise: key indicators of 1h and 4h; detailed: all, with forming candles (*)."""
+        facade = look()
+        snapshot = facade.snapshot(symbol)
+        return market_view.snapshot(meta(facade), snapshot, detailed=detail == "detailed")
+
+    async def market_get_candles(
+        symbol: str,
+        timeframe: str = "1h",
+        limit: Annotated[int, Field(ge=1, le=300), WRITTEN] = 24,
+        cursor: str | None = None,
+    ) -> Annotated[CallToolResult, CandlesResult]:
+        """Closed candles, oldest first; the cursor leads to older ones. Timeframes: 1m 5m 15m 1h 4h."""
+        facade = look()
+        found = facade.candles(symbol, timeframe, limit, quotations.place("candles", cursor))
+        rows: list[list[str | float]] = [[quotations.when(at) or "", *values] for at, *values in found.rows]
+        result = CandlesResult(
+            meta=meta(facade),
+            symbol=found.symbol,
+            timeframe=found.timeframe,
+            columns=["opened", "open", "high", "low", "close", "volume"],
+            rows=rows,
+            cursor=quotations.cursor("candles", found.rows[0][0]) if found.more else None,
+        )
+        return market_view.candles(result)
+
+    async def market_get_indicators(
+        symbol: str, timeframe: str | None = None
+    ) -> Annotated[CallToolResult, IndicatorsResult]:
+        """All indicators of one symbol on its last closed candles, 15m 1h 4h or one of them; of those still forming
+        with a star, as if they closed now."""
+        facade = look()
+        found = facade.indicators(symbol, timeframe)
+        return market_view.indicators(meta(facade), facade.known(symbol), found)
+
+    async def derivatives_get_summary(symbol: str | None = None) -> Annotated[CallToolResult, DerivativesResult]:
+        """Funding, open interest, taker flow, top traders' longs over shorts, and the composite (-1..1, above 0 leans
+        long), by symbol."""
+        facade = look()
+        return market_view.derivatives(meta(facade), facade.snapshot(symbol), _NOT_BUILT)
+
+    async def regime_get_current() -> Annotated[CallToolResult, RegimeResult]:
+        """Market and macro regime, and the scale on the limits of size that follows from them."""
+        facade = look()
+        snapshot = facade.snapshot()
+        readings = {"regime": snapshot.regime, "macro": snapshot.macro}
+        unavailable = {name: each.reason for name, each in readings.items() if isinstance(each, Unknown)}
+        known = {name: None if isinstance(each, Unknown) else each for name, each in readings.items()}
+        result = RegimeResult(meta=meta(facade), scale=plain(snapshot.scale), unavailable=unavailable, **known)
+        said = [f"{name}: {each or f'unavailable, {unavailable[name]}'}" for name, each in known.items()]
+        scale = f"limits of size are scaled by {result.scale}, the conservative value where a regime is unknown"
+        return told(result, "\n".join([headline(result.meta), *said, scale]))
+
+    async def weights_get() -> Annotated[CallToolResult, WeightsResult]:
+        """Learned weights of the signals, and the table that the rules trade by."""
+        facade = look()
+        rules = {name: str(value) for name, value in facade.policies.rules}
+        result = WeightsResult(meta=meta(facade), learned={}, rules=rules, unavailable=_NOTHING_LEARNS)
+        table = " ".join(f"{name}={value}" for name, value in rules.items())
+        return told(result, f"{headline(result.meta)}\nlearned: {_NOTHING_LEARNS['learned']}\nrules: {table}")
+
+    others = (
+        market_get_snapshot,
+        market_get_candles,
+        market_get_indicators,
+        derivatives_get_summary,
+        weights_get,
+    )
+    return [*(make(each) for each in others), make(regime_get_current, shows_meta=True)]

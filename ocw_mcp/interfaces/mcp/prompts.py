@@ -1,0 +1,102 @@
+"""Prompts that a person asks for by name. Their texts live in `prompts/desktop/` and are handed in as values."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Annotated, Any
+
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.prompts import Prompt
+from mcp.shared.exceptions import MCPError
+from mcp.types import INVALID_PARAMS
+from mcp.types import Prompt as Offered
+from pydantic import Field
+
+from ocw_mcp.domain.text import untrusted
+
+LONGEST_ARGUMENT = 60
+
+
+def add_prompts(server: MCPServer[Any], texts: Mapping[str, str]) -> None:
+    """Offer the prompts; `texts` by name."""
+
+    def filled(name: str, **arguments: str) -> str:
+        text = texts[name]
+        for argument, value in arguments.items():
+            text = text.replace(f"{{{argument}}}", untrusted(value, LONGEST_ARGUMENT))
+        return text
+
+    async def morning_review() -> str:
+        """The desk at the start of a day: state, risk, what changed, what is unknown."""
+        return filled("morning_review")
+
+    async def pre_trade_checklist(
+        symbol: Annotated[str, Field(description="such as BTCUSDT")],
+        action: Annotated[str, Field(description="buying or shorting")] = "buying",
+    ) -> str:
+        """What to look at before an order, ending with the size that the policies would let pass."""
+        return filled("pre_trade_checklist", symbol=symbol, action=action)
+
+    async def explain_last_decision() -> str:
+        """The newest decision that acted, from why it was asked for to how it stands."""
+        return filled("explain_last_decision")
+
+    async def post_mortem(trade: Annotated[str, Field(description="such as order:3, as trades_search tells")]) -> str:
+        """A closed trade: decision, luck, costs, and what to do differently."""
+        return filled("post_mortem", trade=trade)
+
+    async def review_positions() -> str:
+        """Every open position: keep, tighten or close, and all of them together."""
+        return filled("review_positions")
+
+    for each in (morning_review, pre_trade_checklist, explain_last_decision, post_mortem, review_positions):
+        server.add_prompt(Prompt.from_function(each))
+
+
+def require_arguments(offered: Iterable[Offered], name: str, given: Mapping[str, str] | None) -> None:
+    """Refuse a prompt that is not offered, an argument that it has not, and a missing or empty one.
+
+    Raises MCPError with -32602 and the name of what is wrong.
+    """
+    known = {each.name: each for each in offered}
+    prompt = known.get(name)
+    if prompt is None:
+        raise _invalid(f"UNKNOWN_PROMPT: there is no such prompt. limit={','.join(known)} actual={name[:40]!r}")
+    arguments = {each.name: each for each in prompt.arguments or ()}
+    named = given or {}
+    if strange := next((each for each in named if each not in arguments), None):
+        limit = ",".join(arguments) or "no argument"
+        raise _invalid(f"BAD_ARGUMENTS: {name} has no argument {strange[:40]!r}. limit={limit} actual={strange[:40]!r}")
+    for each in arguments.values():
+        value = named.get(each.name)
+        if each.required and (value is None or not value.strip()):
+            actual = "nothing" if value is None else "an empty text"
+            raise _invalid(
+                f"BAD_ARGUMENTS: {name} needs its argument {each.name}. limit={each.description} actual={actual}"
+            )
+
+
+async def texts_only(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Middleware: a prompt's name and arguments are texts, and null is none. Others are refused by name."""
+    if ctx.method != "prompts/get":
+        return await call_next(ctx)
+    params = ctx.params or {}
+    name, given = params.get("name"), params.get("arguments")
+    if not isinstance(name, str):
+        actual = "nothing" if name is None else type(name).__name__
+        raise _invalid(f"BAD_ARGUMENTS: prompts/get needs the name of a prompt. limit=name, a text actual={actual}")
+    if given is None:
+        return await call_next(ctx)
+    if not isinstance(given, dict):
+        actual = type(given).__name__
+        raise _invalid(f"BAD_ARGUMENTS: the arguments of {name[:40]} are no object. limit=arguments actual={actual}")
+    told = {name: value for name, value in given.items() if value is not None}
+    wrong = next((name for name, value in told.items() if not isinstance(value, str)), None)
+    if wrong is not None:
+        actual = type(told[wrong]).__name__
+        raise _invalid(f"BAD_ARGUMENTS: the argument {wrong[:40]} is no text. limit=a text actual={actual}")
+    return await call_next(replace(ctx, params={**params, "arguments": told}))
+
+
+def _invalid(text: str) -> MCPError:
+    return MCPError(INVALID_PARAMS, f"{text} next: see prompts/list")

@@ -1,0 +1,88 @@
+"""Resources: the same answers as the tools give, for clients that attach them to a conversation; and completions."""
+
+from typing import Any, Final
+
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
+from mcp.types import (
+    CallToolResult,
+    Completion,
+    CompletionArgument,
+    CompletionContext,
+    PromptReference,
+    ResourceTemplateReference,
+)
+
+from ocw_mcp.domain.requests import RequestCode
+from ocw_mcp.interfaces.mcp.access import Looks
+from ocw_mcp.interfaces.mcp.tool import OcwTool
+
+MOST_OFFERED: Final = 50
+_NOT_THERE: Final = (RequestCode.UNKNOWN_SYMBOL, RequestCode.UNKNOWN_ID, RequestCode.BAD_DAY)
+
+
+def add_resources(server: MCPServer[Any], look: Looks, tools: list[OcwTool]) -> None:
+    """Offer those whose tool is offered."""
+    offered = {tool.name for tool in tools}
+
+    async def told(tool: str, **arguments: str) -> str:
+        answer = await server.call_tool(tool, arguments)
+        assert isinstance(answer, CallToolResult)
+        block = answer.content[0]
+        assert block.type == "text"
+        if answer.is_error:
+            missing = block.text.startswith(_NOT_THERE)
+            raise ResourceNotFoundError(block.text) if missing else ResourceError(block.text)
+        return block.text
+
+    if "ocw_get_status" in offered:
+
+        @server.resource("ocw://status", mime_type="text/plain")
+        async def status() -> str:
+            """The engine at a glance."""
+            return await told("ocw_get_status")
+
+        @server.resource("ocw://policies", mime_type="text/plain")
+        async def policies() -> str:
+            """Every limit in force, and what is used of it."""
+            return await told("policies_get")
+
+    if "market_get_snapshot" in offered:
+
+        @server.resource("ocw://snapshot/{symbol}", mime_type="text/plain")
+        async def snapshot(symbol: str) -> str:
+            """One symbol as a decision would see it now."""
+            return await told("market_get_snapshot", symbol=symbol, detail="detailed")
+
+    if "decisions_explain" in offered:
+
+        @server.resource("ocw://decisions/{id}", mime_type="text/plain")
+        async def decision(id: str) -> str:  # noqa: A002 - the name in the address
+            """A decision from its wake to its last fill: wake:12, order:3, refusal:478."""
+            return await told("decisions_explain", id=id, detail="detailed")
+
+        @server.resource("ocw://journal/{day}", mime_type="text/plain")
+        async def journal(day: str) -> str:
+            """What happened on a UTC day, 2026-03-09: its first events."""
+            return await told("journal_get", day=day, limit="80")
+
+    async def complete(
+        ref: PromptReference | ResourceTemplateReference,
+        argument: CompletionArgument,
+        context: CompletionContext | None,
+    ) -> Completion | None:
+        """Symbols that are followed, and the wakes and trades that are newest."""
+        facade = look()
+        if argument.name == "symbol":
+            found = list(facade.symbols)
+        elif argument.name == "id":
+            newest = await facade.history.decisions(MOST_OFFERED)
+            found = [f"wake:{each.wake_id}" for each in reversed(newest.decisions)]
+        elif argument.name == "trade":
+            found = [f"order:{each.order}" for each in (await facade.history.trades(MOST_OFFERED)).trades]
+        else:
+            return None
+        fitting = [each for each in found if each.lower().startswith(argument.value.lower())]
+        return Completion(values=fitting, total=len(fitting), has_more=False)
+
+    server.completion()(complete)  # type: ignore[no-untyped-call]

@@ -1,0 +1,313 @@
+"""Tools that act: a preview and what is placed from it, cancels, closings, tighter stops, a halt, notes, decisions.
+
+None of them changes a limit, the mode or a credential, raises the desk's state, or loosens a stop: there is no argument
+for that, and the desk would refuse it. Whoever asks is named by the token, never by an argument.
+"""
+
+from collections.abc import Collection
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+import msgspec
+from mcp.server.mcpserver import AcceptedElicitation, Context, Elicit, ElicitationResult, Resolve
+from mcp.types import CallToolResult, ToolAnnotations
+from pydantic import BaseModel, Field, WithJsonSchema
+
+from ocw_mcp.domain.asks import TAINTED
+from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondition
+from ocw_mcp.domain.requests import RequestCode, RequestError
+from ocw_mcp.domain.symbols import spelt
+from ocw_mcp.interfaces.mcp import quotations, trade_view
+from ocw_mcp.interfaces.mcp.access import Looks, meta, of_now
+from ocw_mcp.interfaces.mcp.account_tools import Amount, beyond_closing, require_one_size
+from ocw_mcp.interfaces.mcp.arguments import at_most, cut, read
+from ocw_mcp.interfaces.mcp.asking import ERA, Consent, NotAsked, ask_now, can_ask
+from ocw_mcp.interfaces.mcp.callers import signed
+from ocw_mcp.interfaces.mcp.numbers import WRITTEN
+from ocw_mcp.interfaces.mcp.results import DoneResult, PreviewResult, SubmittedResult
+from ocw_mcp.interfaces.mcp.tool import OcwTool, make
+
+CHECKS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False)
+ACTS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
+WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+
+Key = Annotated[str, Field(min_length=1, max_length=64, description="same key, same answer; a new one per order")]
+LONGEST_WHY = 500
+MOST_LEGS = 64
+Why = Annotated[str, Field(max_length=LONGEST_WHY), cut(LONGEST_WHY)]
+Text = Annotated[str, Field(max_length=200), cut(200)]
+
+
+class LegIn(BaseModel, extra="forbid"):
+    """One leg of a decision."""
+
+    symbol: Annotated[str, Field(max_length=40)]
+    action: Literal["BUY", "SELL", "SHORT", "COVER", "ADD", "HOLD"]
+    size: Annotated[Amount | None, Field(description="share of equity")] = None
+    stop: Amount | None = None
+    target: Amount | None = None
+    limit: Amount | None = None
+    leverage: Annotated[int | None, Field(ge=1, le=125), WRITTEN] = None
+    confidence: Annotated[float | None, Field(ge=0, le=1), WRITTEN] = None
+    thesis: Why = ""
+    signals: Annotated[list[Text], Field(max_length=16), at_most(16)] = []
+
+
+class ConditionIn(BaseModel, extra="forbid"):
+    """When to be woken."""
+
+    symbol: Annotated[str, Field(max_length=40)]
+    metric: Annotated[Text, Field(description="price or rsi_14@1h")]
+    comparison: Literal["gt", "lt", "crosses_above", "crosses_below", "abs_change_pct_gt"]
+    threshold: Annotated[float, Field(allow_inf_nan=False), WRITTEN]
+    reason: Text = ""
+    expires_s: Annotated[int | None, Field(ge=1, le=604_800), WRITTEN] = None
+
+
+Legs = Annotated[
+    list[Any],
+    Field(max_length=MOST_LEGS),
+    WithJsonSchema({"type": "array", "maxItems": 16, "items": LegIn.model_json_schema()}),
+]
+Conditions = Annotated[
+    list[Any],
+    Field(max_length=MOST_LEGS),
+    WithJsonSchema({"type": "array", "maxItems": 16, "items": ConditionIn.model_json_schema()}),
+]
+"""Each is read by itself, so that one that cannot be read takes no other with it."""
+LONGEST_CHECK_S = 86_400
+
+
+class CheckIn(BaseModel):
+    """When to look again."""
+
+    next_check_s: Annotated[int, WRITTEN]
+
+
+def trade_tools(look: Looks) -> list[OcwTool]:
+    """The tools, over whatever engine `look` finds when they are called."""
+
+    async def orders_preview(
+        ctx: Context[Any, Any],
+        symbol: str,
+        action: Literal["BUY", "SHORT", "ADD", "SELL", "COVER"],
+        size: Annotated[Amount | None, Field(description="share of equity, 0.1 is 10%")] = None,
+        quantity: Annotated[Amount | None, Field(description="base asset, in place of size")] = None,
+        stop: Amount | None = None,
+        target: Amount | None = None,
+        limit: Annotated[Amount | None, Field(description="limit price")] = None,
+        leverage: Annotated[int | None, Field(ge=1, le=125), WRITTEN] = None,
+    ) -> Annotated[CallToolResult, PreviewResult]:
+        """Check an order by the code that places it, and bind it and the price for 60 s under a preview_id. Entries
+        need size or quantity, and a stop; SELL and COVER close the whole position. Nothing is sent."""
+        facade = of_now(look)()
+        chosen = Action(action)
+        require_one_size(chosen, size, quantity, limit)
+        leg = Leg(
+            facade.known(symbol),
+            chosen,
+            size=size if quantity is None else Decimal(1),
+            stop=stop,
+            target=target,
+            limit=limit,
+            leverage=leverage,
+        )
+        seen = facade.trading.preview(signed(ctx), leg, quantity)
+        return trade_view.preview(meta(facade), leg, seen, facade.portfolio().scale)
+
+    async def consent(
+        ctx: Context[Any, Any], preview_id: str, key: str, rationale: str
+    ) -> Consent | NotAsked | Elicit[Consent]:
+        """On paper the person in front of the client may approve; elsewhere and without one, `ocw approve` does.
+
+        The order waits for `ocw approve` before the question goes out, so that no answer leaves it waiting.
+        """
+        facade, who = look(), signed(ctx)
+        trading = facade.trading
+        if not can_ask(ctx, facade.moment().mode):
+            return NotAsked()
+        asked = trading.awaited(who, key, preview_id)
+        if asked is None and trading.needs_person(who, key, preview_id) is not None:
+            await trading.place(who, key, preview_id, rationale)
+            asked = trading.awaited(who, key, preview_id)
+        # A call that brings an answer along is asked the same again; any other learns how the order stands.
+        if asked is None or not (trading.first_time(asked.approval_id) or ctx.input_responses):
+            return NotAsked()
+        question = trade_view.question(asked.waiting)
+        keeps_the_call_open = (ctx.protocol_version or "") < ERA
+        return await ask_now(ctx, question) if keeps_the_call_open else Elicit(question, Consent)
+
+    async def orders_place(
+        ctx: Context[Any, Any],
+        preview_id: str,
+        key: Key,
+        rationale: Annotated[Why, Field(min_length=1, description="why; it is journaled")],
+        answer: Annotated[ElicitationResult[Consent], Resolve(consent)],
+    ) -> Annotated[CallToolResult, DoneResult]:
+        """Place what orders_preview gave. Every policy is asked again, at the price of this moment. One that a person
+        has to approve waits; ask again with the same key for what came of it."""
+        facade, who = look(), signed(ctx)
+        said = answer.data if isinstance(answer, AcceptedElicitation) else None
+        asked = facade.trading.awaited(who, key, preview_id) if isinstance(said, Consent) else None
+        if isinstance(said, Consent) and asked is not None:
+            await facade.trading.consent(who, asked.approval_id, yes=said.approve)
+        placed = await facade.trading.place(who, key, preview_id, rationale)
+        return trade_view.done(meta(facade), placed, "placed")
+
+    async def orders_cancel(
+        ctx: Context[Any, Any], order: Annotated[str, Field(description="3-e-0, of orders_get")], key: Key
+    ) -> Annotated[CallToolResult, DoneResult]:
+        """Take an entry off that waits. What protects or closes a position is never taken off."""
+        facade = look()
+        answer = await facade.trading.cancel(signed(ctx), key, quotations.order_ref(order))
+        return trade_view.done(meta(facade), answer, "to be taken off")
+
+    async def positions_close(
+        ctx: Context[Any, Any], symbol: str, key: Key, rationale: Why = ""
+    ) -> Annotated[CallToolResult, DoneResult]:
+        """Close a whole position at the market, reduce-only; where none is open yet, take its waiting entry back."""
+        facade = look()
+        answer = await facade.trading.close(signed(ctx), key, facade.known(symbol), rationale)
+        return trade_view.done(meta(facade), answer, trade_view.CLOSING)
+
+    async def positions_set_protection(
+        ctx: Context[Any, Any], symbol: str, key: Key, stop: Amount | None = None, target: Amount | None = None
+    ) -> Annotated[CallToolResult, DoneResult]:
+        """Tighten a position's stop, or set its target. A looser stop is refused."""
+        facade = look()
+        if stop is None and target is None:
+            raise RequestError(
+                RequestCode.BAD_ARGUMENTS, limit="a stop or a target", actual="neither", next_="see positions_get"
+            )
+        known = facade.known(symbol)
+        answer = await facade.trading.protect(signed(ctx), key, known, stop, target)
+        laid = next((each.stop for each in facade.positions() if each.symbol == known), None)
+        # What is in force is on the tick; a position that has closed meanwhile leaves what was asked for.
+        wanted = {"stop": stop and (laid or stop), "target": target and (facade.target(known) or target)}
+        moved = " and ".join(f"{name} at {value}" for name, value in wanted.items() if value is not None)
+        return trade_view.done(meta(facade), answer, f"protected with {moved}")
+
+    async def risk_halt(ctx: Context[Any, Any], key: Key, why: str = "") -> Annotated[CallToolResult, DoneResult]:
+        """Halt the desk: entries that wait go, and none passes. Positions keep their stops and may be closed. Only a
+        person resumes, outside MCP."""
+        facade = look()
+        # Nobody is kept from halting by a long reason.
+        answer = await facade.trading.halt(signed(ctx), key, why[:LONGEST_WHY])
+        return trade_view.done(meta(facade), answer, "the desk is HALTED")
+
+    async def journal_note(
+        ctx: Context[Any, Any], text: Annotated[str, Field(min_length=1, max_length=1000), cut(1000)], key: Key
+    ) -> Annotated[CallToolResult, DoneResult]:
+        """Write a note into the journal. Nobody acts on it."""
+        facade = look()
+        return trade_view.done(meta(facade), await facade.trading.note(signed(ctx), key, text), "noted")
+
+    async def decisions_submit(
+        ctx: Context[Any, Any],
+        wake: Annotated[int, Field(ge=1, le=10**9), WRITTEN],
+        legs: Legs,
+        next_check_s: Annotated[
+            Any, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": LONGEST_CHECK_S})
+        ] = None,
+        conditions: Conditions | None = None,
+        note: Why = "",
+    ) -> Annotated[CallToolResult, SubmittedResult]:
+        """Answer a wake, once, with all legs; no leg is HOLD. Each is checked and answered by itself. Legs that were
+        refused may be submitted once more, corrected. Only while ocw_get_status is deciding, on an engine that attached
+        clients decide for."""
+        facade = look()
+        decision = _decision(legs, next_check_s, conditions, note, facade.symbols)
+        # Whoever says so of itself is only held to more.
+        tainted = bool((ctx.request_context.meta or {}).get(TAINTED))
+        answer = await facade.trading.submit(signed(ctx), wake, decision, tainted=tainted)
+        return trade_view.submitted(meta(facade), wake, decision, answer, facade.trading)
+
+    return [
+        make(orders_preview, CHECKS),
+        make(orders_place, ACTS),
+        make(orders_cancel, ACTS),
+        make(positions_close, ACTS),
+        make(positions_set_protection, ACTS),
+        make(risk_halt, ACTS),
+        make(journal_note, WRITES),
+        make(decisions_submit, ACTS),
+    ]
+
+
+def _decision(
+    legs: list[Any], next_check_s: Any, conditions: list[Any] | None, note: str, symbols: Collection[str]
+) -> Decision:
+    """Return the decision, with what cannot be read kept apart. Raises RequestError where nothing of it can be read."""
+    read_legs = [_leg(each, symbols) for each in legs]
+    unread: list[str] = []
+    armed: list[WakeCondition] = []
+    for place, each in enumerate(conditions or ()):
+        condition = _condition(each, symbols)
+        if isinstance(condition, str):
+            unread.append(f"condition {place + 1} could not be read: {condition}")
+        else:
+            armed.append(condition if place == len(armed) else msgspec.structs.replace(condition, place=place + 1))
+    check = _seconds(next_check_s)
+    if isinstance(check, str):
+        unread.append(f"next_check_s could not be read: {check}")
+    wrong = [*(leg.malformed for leg in read_legs if leg.malformed), *unread]
+    if wrong and not armed and all(leg.malformed for leg in read_legs):
+        raise RequestError(
+            RequestCode.BAD_ARGUMENTS,
+            limit=wrong[0],
+            actual="nothing that could be read",
+            next_="see the input schema of decisions_submit; the wake still waits",
+        )
+    return Decision(
+        legs=tuple(read_legs),
+        next_check_s=check if isinstance(check, int) else None,
+        wake_conditions=None if conditions is None else tuple(armed),
+        note=note,
+        unread=tuple(unread),
+    )
+
+
+def _leg(given: Any, symbols: Collection[str]) -> Leg:
+    found = read(LegIn, given)
+    if not isinstance(found, str) and found.action in ("SELL", "COVER"):
+        beyond = beyond_closing(found.size, None, found.limit)
+        found = f"{beyond}: {found.action} closes the whole position at the market" if beyond else found
+    if isinstance(found, str):
+        asked = given if isinstance(given, dict) else {}
+        symbol, action = str(asked.get("symbol", ""))[:40], str(asked.get("action", ""))
+        known = Action(action) if action in Action.__members__ else Action.HOLD
+        return Leg(spelt(symbol, symbols), known, malformed=found)
+    return Leg(
+        symbol=spelt(found.symbol, symbols),
+        action=Action(found.action),
+        size=found.size,
+        stop=found.stop,
+        target=found.target,
+        limit=found.limit,
+        leverage=found.leverage,
+        confidence=found.confidence,
+        reasoning=found.thesis,
+        signals=tuple(found.signals),
+    )
+
+
+def _condition(given: Any, symbols: Collection[str]) -> WakeCondition | str:
+    found = read(ConditionIn, given)
+    if isinstance(found, str):
+        return found
+    return WakeCondition(
+        symbol=spelt(found.symbol, symbols),
+        metric=found.metric,
+        comparison=Comparison(found.comparison),
+        threshold=found.threshold,
+        reason=found.reason,
+        expires_s=found.expires_s,
+    )
+
+
+def _seconds(given: Any) -> int | str | None:
+    """Return when to look again, within what may be asked for."""
+    if given is None:
+        return None
+    found = read(CheckIn, {"next_check_s": given})
+    return found if isinstance(found, str) else max(1, min(found.next_check_s, LONGEST_CHECK_S))

@@ -1,0 +1,170 @@
+"""What came of what somebody asked for: typed for programs, and as the compact text that a model reads."""
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from mcp.types import CallToolResult
+
+from ocw_mcp.domain.asks import PREVIEW_GOOD_FOR_S, Done, Waits
+from ocw_mcp.domain.decision import Decision, Leg
+from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.text import untrusted
+from ocw_mcp.interfaces.mcp.access import headline
+from ocw_mcp.interfaces.mcp.account_view import amount, cents, largest_of, room, verdict
+from ocw_mcp.interfaces.mcp.quotations import when
+from ocw_mcp.interfaces.mcp.results import Answered, DoneResult, LegAnswered, Meta, PreviewResult, SubmittedResult
+from ocw_mcp.interfaces.mcp.tool import told
+
+if TYPE_CHECKING:
+    from ocw_mcp.engine.approvals import Waiting
+    from ocw_mcp.engine.idempotency import Answer
+    from ocw_mcp.runtime.trading import Previewed, Trading
+
+CLOSING: Final = "closing"
+
+_NEXT: Final = {
+    RefusalCode.KEY_REUSED: "a key is for one order; orders_get tells what it was used for",
+    RefusalCode.NO_WAKE: "ocw_get_status tells the wake that waits, if any",
+    RefusalCode.NO_ORDER: "see orders_get for what is live",
+    RefusalCode.PROTECTIVE: "see positions_get for what it protects",
+    RefusalCode.NO_POSITION: "see positions_get for what is open",
+    RefusalCode.LOOSER_STOP: "see positions_get for the stop in force",
+    RefusalCode.BAD_TARGET: "see positions_get for the mark price",
+    RefusalCode.ALREADY_IN_POSITION: "see positions_get for what is open",
+    RefusalCode.OPPOSITE_POSITION: "see positions_get for what is open",
+    RefusalCode.ENTRY_PENDING: "see orders_get for the entry under way",
+    RefusalCode.EXIT_PENDING: "see orders_get for the exit under way",
+    RefusalCode.PRICE_MOVED: "orders_preview shows the order at the price of now",
+    RefusalCode.STALE_DATA: "ocw_get_status says how old prices are",
+    RefusalCode.NO_PRICE: "ocw_get_status says how old prices are",
+    RefusalCode.NOT_ACTIVE: "ocw_get_status says who lowered the desk, and why",
+    RefusalCode.HELD_BY_PERSON: "ocw_get_status says what a person has taken over",
+    RefusalCode.DAILY_LOSS: "portfolio_get shows the loss of the day",
+    RefusalCode.FEES: "portfolio_get shows the fees so far",
+    RefusalCode.LOSSES_IN_A_ROW: "ocw_get_status says until when entries pause",
+    RefusalCode.ENTRY_RATE: "policies_get shows the limit and how much of it is used",
+    RefusalCode.TURNOVER: "policies_get shows the limit and how much of it is used",
+    RefusalCode.REENTRY: "trades_search tells when the last position was closed",
+    RefusalCode.OPEN_POSITIONS: "see positions_get for what is open",
+    RefusalCode.STOP_REQUIRED: "risk_check_order tells an entry's limit, positions_get the mark price of a position",
+    RefusalCode.NOT_APPROVED: "orders_preview begins anew, under another key",
+    RefusalCode.CALLER_RATE: "policies_get shows the limit; ask again in a minute",
+    RefusalCode.REDUCTION_RATE: "policies_get shows how many may be asked for in a minute",
+    RefusalCode.SYMBOL_NOT_ALLOWED: "policies_get shows the symbols of the policy",
+    RefusalCode.UNKNOWN_SYMBOL: "ocw_get_status shows the symbols that are followed",
+}
+"""Where to look after a refusal. What it is about, and never what to do: that is for whoever decides."""
+
+
+def preview(meta: Meta, leg: Leg, seen: "Previewed", scale: Decimal) -> CallToolResult:
+    """An order as it would be answered now, with all its terms; `scale` is what multiplies the limits."""
+    checked, kept = seen.checked, seen.preview
+    refusal = None if seen.needs_person else checked.refusal
+    worth = None if checked.worst_price is None else cents(checked.quantity * checked.worst_price)
+    result = PreviewResult(
+        meta=meta,
+        preview_id=None if kept is None else kept.preview_id,
+        good_for_s=PREVIEW_GOOD_FOR_S if kept else 0,
+        needs_approval=seen.needs_person,
+        refusal=None if refusal is None else said(refusal),
+        action=leg.action,
+        quantity=plain(checked.quantity),
+        price=amount(checked.price),
+        notional=worth,
+        largest=largest_of(checked.largest),
+        type=checked.intent.type,
+        limit=amount(checked.intent.limit_price),
+        stop=amount(checked.intent.protect_at),
+        target=amount(checked.intent.target_at),
+        leverage=None if (lever := checked.leverage or checked.intent.leverage) is None else str(lever),
+        scale=plain(scale),
+    )
+    terms = ", ".join(f"{name} {getattr(result, name) or 'none'}" for name in ("limit", "stop", "target", "leverage"))
+    bound = f"{result.type} order, {terms}; scale {result.scale} multiplies the limits"
+    order = f"{leg.action} {result.quantity} {leg.symbol} at about {result.price}"
+    if refusal is not None:
+        return told(result, f"{headline(meta)}\n{leg.action} {leg.symbol} would not pass. {result.refusal}\n{bound}")
+    return told(
+        result,
+        f"{headline(meta)}\n{order}, {worth} at the worst fill: {verdict(checked)}\n"
+        f"{bound}\n"
+        f"preview_id {result.preview_id}, good for {PREVIEW_GOOD_FOR_S} s; {room(checked)}",
+    )
+
+
+def question(kept: "Waiting") -> str:
+    """What a person is asked. It stays the same however often it is asked, as the order does while it waits."""
+    leg, intent = kept.leg, kept.intent
+    quoted = intent.quoted
+    assert quoted is not None, "an order that waits has the price at which it was asked"
+    prices = {"stop": intent.protect_at, "target": intent.target_at, "limit": intent.limit_price}
+    terms = [f"{name} {plain(price)}" for name, price in prices.items() if price is not None]
+    terms += [f"leverage {leg.leverage}"] if leg.leverage is not None else []
+    asked = f"{leg.action} ({intent.side}) {plain(intent.quantity)} of {leg.symbol} at about {plain(quoted)}"
+    return f"Approve this paper order? {', '.join([asked, *terms])}. Every policy is asked again before it is sent."
+
+
+def done(meta: Meta, answer: "Answer", what: str) -> CallToolResult:
+    """What came of one request; a refusal is an error, so that nobody takes it for anything else."""
+    row = answered(answer)
+    result = DoneResult(meta=meta, **row)
+    match answer:
+        case Refusal():
+            text = f"{row['refusal']} next: {_NEXT.get(answer.code, 'risk_check_order tells what every limit says')}"
+            return told(result, text, is_error=True)
+        case Waits():
+            return told(result, f"{headline(meta)}\napproval_required: {_waiting(answer)}")
+        case OrderRef(leg=leg):
+            happens = "taken back" if what == CLOSING and leg is Purpose.ENTRY else what
+            return told(result, f"{headline(meta)}\n{happens}: order {answer}; what becomes of it: orders_get")
+        case Done():
+            return told(result, f"{headline(meta)}\n{what}")
+
+
+def submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", trading: "Trading") -> CallToolResult:
+    """What came of a decision, leg by leg."""
+    if not isinstance(answer, Done):
+        return done(meta, answer, "")
+    rows = [
+        LegAnswered(symbol=untrusted(leg.symbol, 40), action=leg.action, **answered(each))
+        for leg, each in zip(decision.legs, trading.answers(answer.name, decision), strict=True)
+    ]
+    lines = [
+        f"{row.action} {row.symbol}: {row.outcome}{f' as {row.order}' if row.order else ''}"
+        f"{f', {row.refusal}' if row.refusal else ''}{f' {row.approval} until {row.until}' if row.approval else ''}"
+        for row in rows
+    ]
+    refused = [untrusted(each, 200) for each in answer.refused]
+    result = SubmittedResult(meta=meta, wake=wake, legs=rows, not_taken=refused)
+    lines = (lines or ["everything is held"]) + [f"not taken: {each}" for each in refused]
+    return told(result, "\n".join([headline(meta), f"wake {wake} is answered", *lines]))
+
+
+def answered(answer: "Answer | None") -> dict[str, Any]:
+    """An answer as the fields of a result."""
+    row = dict.fromkeys(Answered.model_fields)
+    match answer:
+        case OrderRef():
+            return row | {"outcome": "accepted", "order": str(answer)}
+        case Refusal(largest=largest):
+            return row | {"outcome": "refused", "refusal": said(answer), "largest": largest_of(largest)}
+        case Waits(name, until):
+            return row | {"outcome": "approval_required", "approval": name, "until": when(until)}
+        case Done():
+            return row | {"outcome": "done"}
+        case None:
+            return row | {"outcome": "held"}
+
+
+def said(refusal: Refusal) -> str:
+    """A refusal on one line; what it quotes of its caller's is capped."""
+    return refusal.told(untrusted(refusal.limit, 80), untrusted(refusal.actual, 80))
+
+
+def _waiting(answer: Waits) -> str:
+    return (
+        f"{answer.approval_id} waits for a person until {when(answer.expires_at)} (ocw approve {answer.approval_id}, "
+        "with the passphrase); no answer is no. Ask again with the same key for what came of it"
+    )

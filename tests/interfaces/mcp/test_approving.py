@@ -1,0 +1,268 @@
+"""An order that a person has to approve: asked in the client on paper, with `ocw approve` otherwise. Both eras."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+from mcp.client.session import ClientRequestContext
+from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestParams, ElicitResult
+
+from ocw_mcp.adapters.control.address import Address
+from ocw_mcp.domain.asks import LegRequest
+from ocw_mcp.domain.events import CallerAsked
+from ocw_mcp.domain.steps import Command, Verb
+from ocw_mcp.interfaces.mcp import asking, bridge
+from ocw_mcp.interfaces.mcp.bridge import Bridge
+from tests.support.deciders import Scripted
+from tests.support.facades import Looked
+from tests.support.runs import policies
+from tests.support.served import served
+
+ERAS = ("auto", "legacy")
+WATCHED = policies(gate={"close_wakes": ["4h"]}, approval={"above_notional": 500, "modes": [], "answer_s": 900})
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Looked]:
+    found = Looked(tmp_path / "desk", Scripted({}), policy=WATCHED)
+    asyncio.run(found.go(1))
+    yield found
+    found.store.close()
+
+
+class Person:
+    """Somebody in front of a client."""
+
+    def __init__(self, action: str = "accept", *, approve: bool = True) -> None:
+        self._answer = ElicitResult(action=action, content={"approve": approve} if action == "accept" else None)
+        self.asked: list[str] = []
+
+    async def __call__(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+        assert isinstance(params, ElicitRequestFormParams)
+        self.asked.append(params.message)
+        return self._answer
+
+
+def text(result: CallToolResult) -> str:
+    block = result.content[0]
+    assert block.type == "text"
+    return block.text
+
+
+async def place(client: Client, desk: Looked, key: str = "k1", size: str = "0.1") -> CallToolResult:
+    last = desk.facade.symbol("BTCUSDT").last
+    assert isinstance(last, float)
+    wanted = {"symbol": "BTCUSDT", "action": "BUY", "size": size, "stop": f"{last * 0.97:.0f}"}
+    previewed = await client.call_tool("orders_preview", wanted)
+    seen = previewed.structured_content
+    assert seen is not None
+    if seen["needs_approval"]:
+        assert "would pass once a person approves it\n" in text(previewed)
+        assert f"; without approval up to {seen['largest']} would pass" in text(previewed)
+    assert seen["needs_approval"] is (size == "0.1")
+    return await client.call_tool(
+        "orders_place", {"preview_id": seen["preview_id"], "key": key, "rationale": "a breakout"}
+    )
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_person_in_front_of_the_client_approves_on_paper(desk: Looked, era: str) -> None:
+    person = Person()
+    async with Client(desk.server, mode=era, elicitation_callback=person) as client:
+        answer = await place(client, desk)
+    assert not answer.is_error, text(answer)
+    (order,) = desk.facade.orders()
+    assert order.intent.approval == "in the client of mcp:insider"
+    (asked,) = person.asked
+    assert asked.startswith(f"Approve this paper order? BUY (buy) {order.intent.quantity} of BTCUSDT at about ")
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_form_filled_in_with_no_rejects_the_order(desk: Looked, era: str) -> None:
+    person = Person(approve=False)
+    async with Client(desk.server, mode=era, elicitation_callback=person) as client:
+        answer = await place(client, desk)
+    assert text(answer).startswith("NOT_APPROVED: ")
+    assert answer.is_error
+    assert len(person.asked) == 1
+    assert desk.facade.orders() == []
+    assert desk.run.engine.approvals.state.waiting == {}
+
+
+async def approve(desk: Looked, name: str = "a1") -> None:
+    command = Command(f"c-{name}", Verb.APPROVE, "ann", desk.run.simulation.cursor, name)
+    await desk.run.simulation._shell.take(command)
+
+
+@pytest.mark.parametrize(("era", "action"), [("auto", "decline"), ("legacy", "decline"), ("legacy", "cancel")])
+async def test_a_decline_without_a_form_leaves_the_order_for_ocw_approve(desk: Looked, era: str, action: str) -> None:
+    person = Person(action)
+    async with Client(desk.server, mode=era, elicitation_callback=person) as client:
+        waits = await place(client, desk)
+        assert waits.structured_content is not None
+        assert (waits.structured_content["outcome"], waits.structured_content["approval"]) == (
+            "approval_required",
+            "a1",
+        )
+        assert desk.facade.orders() == []
+        await approve(desk)
+        (order,) = desk.facade.orders()
+        assert order.intent.approval == "a1 by ann"
+        assert len(person.asked) == 1
+    assert desk.run.engine.approvals.state.waiting == {}
+
+
+class Silent(Person):
+    """A client that shows the question to nobody."""
+
+    async def __call__(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+        await asyncio.Event().wait()
+        raise AssertionError("never")
+
+
+async def test_a_client_that_never_answers_gets_the_approval_id_in_time(
+    desk: Looked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "ASK_S", 0.05)
+    async with Client(desk.server, mode="legacy", elicitation_callback=Silent()) as client:
+        waits = await place(client, desk)
+    assert waits.structured_content is not None
+    assert waits.structured_content["outcome"] == "approval_required"
+    await approve(desk)
+    assert len(desk.facade.orders()) == 1
+
+
+async def test_a_question_that_no_call_answers_leaves_an_order_to_approve(desk: Looked) -> None:
+    """In the newer era the call ends with the question; a client that never calls again has answered nothing."""
+    async with Client(desk.server, elicitation_callback=Silent()) as client:
+        calling = asyncio.ensure_future(place(client, desk))
+        while not desk.run.engine.approvals.state.waiting:
+            await asyncio.sleep(0)  # noqa: TID251 - lets the call come as far as the question
+        await approve(desk)
+        assert len(desk.facade.orders()) == 1
+        calling.cancel()
+        await asyncio.gather(calling, return_exceptions=True)
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_yes_after_ocw_approve_places_no_second_order(desk: Looked, era: str) -> None:
+    class Late(Person):
+        async def __call__(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+            await approve(desk)
+            return await super().__call__(context, params)
+
+    async with Client(desk.server, mode=era, elicitation_callback=Late()) as client:
+        answer = await place(client, desk)
+    assert answer.structured_content is not None
+    (order,) = desk.facade.orders()
+    assert answer.structured_content["order"] == str(order.ref)
+    assert order.intent.approval == "a1 by ann"
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_where_the_client_can_ask_nobody_the_order_waits_for_ocw_approve(desk: Looked, era: str) -> None:
+    async with Client(desk.server, mode=era) as client:
+        waits = await place(client, desk)
+        assert not waits.is_error
+        assert "approval_required: a1 waits for a person until " in text(waits)
+        assert waits.structured_content is not None
+        assert (waits.structured_content["outcome"], waits.structured_content["approval"]) == (
+            "approval_required",
+            "a1",
+        )
+        assert desk.facade.orders() == []
+        command = Command("c1", Verb.APPROVE, "ann", desk.run.simulation.cursor, "a1")
+        await desk.run.simulation._shell.take(command)
+        (order,) = desk.facade.orders()
+        assert order.intent.approval == "a1 by ann"
+        (asked,) = [event for _, event in desk.store.all_events() if isinstance(event, CallerAsked)]
+        assert isinstance(asked.request, LegRequest)
+        kept = asked.request.preview
+        again = await client.call_tool("orders_place", {"preview_id": kept, "key": "k1", "rationale": "well?"})
+        assert again.structured_content is not None
+        assert again.structured_content["order"] == str(order.ref)
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_nobody_is_asked_about_an_order_that_needs_no_approval(desk: Looked, era: str) -> None:
+    person = Person()
+    async with Client(desk.server, mode=era, elicitation_callback=person) as client:
+        answer = await place(client, desk, size="0.02")
+    assert not answer.is_error, text(answer)
+    assert person.asked == []
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("content", [{}, None, {"approve": None}, {"approve": 1}, {"approve": "yes"}], ids=str)
+async def test_an_answer_that_is_no_yes_and_no_no_is_the_clients_mistake(desk: Looked, era: str, content: Any) -> None:
+    person = Person()
+    person._answer = ElicitResult(action="accept", content=content)
+    async with Client(desk.server, mode=era, elicitation_callback=person) as client:
+        answer = await place(client, desk)
+    assert answer.is_error
+    assert text(answer).startswith(("BAD_ARGUMENTS: ", "NOT_APPROVED: ")), text(answer)
+    assert desk.facade.orders() == []
+
+
+async def test_that_nobody_had_to_be_asked_is_nobodys_yes(desk: Looked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The market moves between the look at the order and its placing, and now a person would have to approve it."""
+    monkeypatch.setattr(desk.facade.trading, "needs_person", lambda *_: None)
+    person = Person()
+    async with Client(desk.server, elicitation_callback=person) as client:
+        answer = await place(client, desk)
+    assert answer.structured_content is not None
+    assert answer.structured_content["outcome"] == "approval_required"
+    assert person.asked == []
+    assert desk.facade.orders() == []
+
+
+async def test_elsewhere_than_on_paper_the_client_asks_nobody(desk: Looked, monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = desk.facade.moment()
+    monkeypatch.setattr(desk.facade, "moment", lambda: type(moment)("testnet", *_rest(moment)))
+    person = Person()
+    async with Client(desk.server, elicitation_callback=person) as client:
+        waits = await place(client, desk)
+    assert waits.structured_content is not None
+    assert waits.structured_content["outcome"] == "approval_required"
+    assert person.asked == []
+
+
+def _rest(moment: Any) -> tuple[Any, ...]:
+    return tuple(getattr(moment, name) for name in moment.__struct_fields__[1:])
+
+
+async def test_silence_behind_the_stdio_server_leaves_the_order_waiting(
+    desk: Looked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bridge, "ASK_S", 0.05)
+    async with served(desk.facade, tmp_path) as door:
+
+        async def attach(silent: Address | None = None) -> Address:
+            return Address(door.url, door.trader, 1)
+
+        async with Client(Bridge(attach, "1").server, mode="legacy", elicitation_callback=Silent()) as client:
+            waits = await place(client, desk)
+    assert waits.structured_content is not None
+    assert waits.structured_content["outcome"] == "approval_required"
+    assert list(desk.run.engine.approvals.state.waiting) == ["a1"]
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("approve", [True, False])
+async def test_the_question_comes_through_the_stdio_server_to_its_client(
+    desk: Looked, tmp_path: Path, era: str, approve: bool
+) -> None:
+    person = Person(approve=approve)
+    async with served(desk.facade, tmp_path) as door:
+
+        async def attach(silent: Address | None = None) -> Address:
+            return Address(door.url, door.trader, 1)
+
+        async with Client(Bridge(attach, "1").server, mode=era, elicitation_callback=person) as client:
+            answer = await place(client, desk)
+    assert len(person.asked) == 1
+    assert answer.is_error is not approve, text(answer)
+    assert len(desk.facade.orders()) == approve

@@ -1,0 +1,241 @@
+"""Strict JSON on both transports: nothing is changed on the way, and what cannot be carried is named."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from io import BytesIO
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+from mcp.types import JSONRPCError
+
+from ocw_mcp.interfaces.mcp.wire import LONGEST_LINE, Lines, WireError, strict
+from tests.support.facades import Looked
+from tests.support.served import Served, served
+
+REFUSED = {
+    "a price beyond a double": (b'{"limit": 1e999}', "limit is not a finite number"),
+    "a negative one": (b'{"limit": -1e400}', "limit is not a finite number"),
+    "infinity": (b'{"stop": Infinity}', "stop is not a finite number"),
+    "no number": (b'{"size": NaN}', "size is not a finite number"),
+    "one in a leg": (b'{"legs": [{"stop": 1}, {"stop": 1e999}]}', r"legs\[1\].stop is not a finite number"),
+    "a huge integer": (b'{"quantity": ' + b"9" * 400 + b"}", "quantity is not a finite number"),
+    "half a character": (b'{"symbol": "\\ud800"}', "no JSON"),
+    "bytes that are no text": (b'{"symbol": "\xff"}', "no JSON"),
+    "a byte order mark": (b'\xef\xbb\xbf{"a": 1}', "byte order mark"),
+    "too deep": (b"[" * 5_000 + b"]" * 5_000, "no JSON"),
+    "an end too soon": (b'{"a": ', "no JSON"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_carried_unchanged_is_refused(text: bytes, said: str) -> None:
+    with pytest.raises(WireError, match=said):
+        strict(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b'{"a": 0.1, "b": -5e-324, "c": 1e308}', '{"a": "币安人生USDT \\ud83d\\ude00"}'.encode(), b"[1, null, true]"],
+)
+def test_what_can_be_carried_is_read_as_any_parser_reads_it(text: bytes) -> None:
+    assert strict(text) == json.loads(text)
+
+
+def call(arguments: str, number: str = "7") -> bytes:
+    return (
+        f'{{"jsonrpc": "2.0", "id": {number}, "method": "tools/call", '
+        f'"params": {{"name": "orders_preview", "arguments": {arguments}}}}}\n'
+    ).encode()
+
+
+async def heard(*lines: bytes) -> tuple[list[str], list[JSONRPCError]]:
+    refused: list[JSONRPCError] = []
+
+    async def refuse(error: JSONRPCError) -> None:
+        refused.append(error)
+
+    source = Lines(BytesIO(b"".join(lines)))
+    source.answer_with(refuse)
+    return [line async for line in source], refused
+
+
+async def test_a_bad_line_is_answered_under_its_id_and_the_next_is_heard() -> None:
+    good = call('{"limit": 100.5}')
+    taken, refused = await heard(
+        call('{"limit": 1e999}', "3"), call('{"symbol": "\\ud800"}', '"x"'), b"{nothing\n", b"\n", good
+    )
+    assert taken == [good.decode()]
+    assert [(each.error.code, each.id) for each in refused] == [(-32700, 3), (-32700, "x"), (-32700, None)]
+    assert "params.arguments.limit is not a finite number" in refused[0].error.message
+
+
+async def test_json_that_is_no_message_is_an_invalid_request() -> None:
+    batch, strange, answer = b"[]\n", b'{"id": 4, "method": "tools/call"}\n', b'{"id": 9}\n'
+    taken, refused = await heard(batch, strange, answer)
+    assert taken == []
+    assert [(each.error.code, each.id) for each in refused] == [(-32600, None), (-32600, 4), (-32600, None)]
+
+
+async def test_what_is_nested_too_deep_for_the_sdk_is_answered() -> None:
+    good = call(f'{{"text": {"[" * 100}{"]" * 100}}}')
+    taken, refused = await heard(call(f'{{"text": {"[" * 300}{"]" * 300}}}'), good)
+    assert taken == [good.decode()]
+    assert [(each.error.code, each.id) for each in refused] == [(-32700, 7)]
+
+
+@pytest.mark.parametrize("number", ["null", "1.5", "true", "[1]"])
+async def test_a_request_whose_id_is_no_id_is_answered(number: str) -> None:
+    taken, refused = await heard(call("{}", number))
+    assert (taken, [(each.error.code, each.id) for each in refused]) == ([], [(-32600, None)])
+
+
+async def test_a_line_without_end_is_refused_and_passed_over() -> None:
+    good = call("{}")
+    taken, refused = await heard(b"x" * (LONGEST_LINE + 5) + b"\n", good)
+    assert taken == [good.decode()]
+    assert [each.error.message.partition(":")[0] for each in refused] == ["TOO_LARGE"]
+
+
+@pytest.fixture(scope="module")
+def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
+    found = Looked(tmp_path_factory.mktemp("looked"))
+    asyncio.run(found.go(1))
+    yield found
+    found.store.close()
+
+
+@pytest.fixture
+async def door(looked: Looked, tmp_path: Path) -> AsyncIterator[Served]:
+    async with served(looked.facade, tmp_path) as found:
+        yield found
+
+
+MODERN = {"mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": "orders_preview"}
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+}
+HEADERS = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
+
+
+BAD_BODIES = ('{"a": "\\ud800"}', '\ufeff{"a": 1}', f'{{"a": {"9" * 400}}}', "{nothing")
+
+
+async def test_over_http_the_same_is_a_parse_error_in_both_eras(door: Served) -> None:
+    for era, text in product((MODERN, {}), BAD_BODIES):
+        answered = await door.client.post("/mcp", content=text.encode(), headers=HEADERS | era)
+        assert (answered.status_code, answered.json()["error"]["code"]) == (400, -32700), text
+
+
+async def test_over_http_json_that_is_no_message_is_an_invalid_request(door: Served) -> None:
+    for text in (b"[]", b"null", b"{}", b'{"id": 1}', *(call("{}", number) for number in ("null", "1.5", "1e999"))):
+        answered = await door.client.post("/mcp", content=text, headers=HEADERS | MODERN)
+        assert (answered.status_code, answered.json()["error"]["code"]) == (400, -32600), text
+        assert "pydantic" not in answered.text
+
+
+async def test_over_http_a_tool_that_there_is_not_is_named(door: Served) -> None:
+    begun = await door.client.post("/mcp", json=INITIALIZE, headers=HEADERS)
+    headers = HEADERS | {"mcp-session-id": begun.headers["mcp-session-id"]}
+    body = call("{}").replace(b"orders_preview", b"market_get_quotes")
+    answered = await door.client.post("/mcp", content=body, headers=headers)
+    assert "UNKNOWN_TOOL: " in answered.text
+    assert "market_get_snapshot," in answered.text
+
+
+async def test_a_prompt_without_name_or_with_no_object_of_arguments_is_named(door: Served) -> None:
+    begun = await door.client.post("/mcp", json=INITIALIZE, headers=HEADERS)
+    headers = HEADERS | {"mcp-session-id": begun.headers["mcp-session-id"]}
+    no_object = '{"name": "post_mortem", "arguments": []}'
+    for given, said in (("{}", "limit=name"), ('{"name": 5}', "limit=name"), (no_object, "limit=arguments")):
+        body = f'{{"jsonrpc": "2.0", "id": 2, "method": "prompts/get", "params": {given}}}'
+        answered = await door.client.post("/mcp", content=body, headers=headers)
+        assert '"code":-32602' in answered.text
+        assert said in answered.text
+
+
+NUMBERS = {
+    "orders_preview": ("size", "quantity", "stop", "target", "limit", "leverage"),
+    "risk_check_order": ("size", "quantity", "stop", "target", "limit"),
+    "positions_set_protection": ("stop", "target"),
+    "decisions_submit": ("wake", "next_check_s"),
+    "orders_get": ("limit",),
+    "journal_get": ("limit",),
+}
+OTHERS: dict[str, dict[str, Any]] = {
+    "orders_preview": {"symbol": "BTCUSDT", "action": "BUY"},
+    "risk_check_order": {"symbol": "BTCUSDT", "action": "BUY"},
+    "positions_set_protection": {"symbol": "BTCUSDT", "key": "k"},
+    "decisions_submit": {"wake": 1, "legs": []},
+    "orders_get": {},
+    "journal_get": {},
+}
+STRANGE: list[Any] = ["NaN", "Infinity", "1e999", "１０", "1_0", True]
+
+
+@pytest.mark.parametrize("tool", NUMBERS)
+async def test_what_is_no_number_is_refused_by_name(looked: Looked, tool: str) -> None:
+    async with Client(looked.server) as client:
+        for name in NUMBERS[tool]:
+            for value in STRANGE:
+                answered = await client.call_tool(tool, OTHERS[tool] | {name: value})
+                block = answered.content[0]
+                assert block.type == "text"
+                assert block.text.startswith(
+                    f"BAD_ARGUMENTS: an argument is missing, misspelt, of the wrong type, or "
+                    f"out of bounds. limit={name}"
+                ), (name, value, block.text)
+
+
+@pytest.mark.parametrize("name", ["size", "stop", "target", "limit", "leverage", "confidence"])
+async def test_what_is_no_number_in_a_leg_is_refused(looked: Looked, name: str) -> None:
+    """By name, or as that leg's own refusal; never taken as if it were not there."""
+    async with Client(looked.server) as client:
+        for value in STRANGE:
+            leg = {"symbol": "BTCUSDT", "action": "BUY", "size": 0.01, "stop": 1, name: value}
+            answered = await client.call_tool("decisions_submit", {"wake": 1, "legs": [leg]})
+            block = answered.content[0]
+            assert block.type == "text"
+            assert name in block.text, (value, block.text)
+            assert not block.text.startswith("NO_WAKE"), (value, block.text)
+
+
+async def test_an_infinite_threshold_is_refused(looked: Looked) -> None:
+    async with Client(looked.server) as client:
+        for value in STRANGE:
+            condition = {"symbol": "BTCUSDT", "metric": "price", "comparison": "gt", "threshold": value}
+            arguments = {"wake": 1, "legs": [], "conditions": [condition]}
+            block = (await client.call_tool("decisions_submit", arguments)).content[0]
+            assert block.type == "text"
+            assert "threshold" in block.text, (value, block.text)
+
+
+async def test_over_http_a_limit_beyond_a_double_is_refused_by_name(door: Served) -> None:
+    headers = HEADERS | {"authorization": f"Bearer {door.trader}"}
+    begun = await door.client.post("/mcp", json=INITIALIZE, headers=headers)
+    headers |= {"mcp-session-id": begun.headers["mcp-session-id"]}
+    for number, name in product(("1e999", "NaN"), ("size", "stop", "limit", "leverage", "legs")):
+        given = {"symbol": '"BTCUSDT"', "action": '"BUY"', "size": "0.1", "stop": "1", name: number}
+        arguments = ", ".join(f'"{key}": {value}' for key, value in given.items())
+        body = call(f"{{{arguments}}}")
+        if name == "legs":
+            leg = f'{{"symbol": "BTCUSDT", "action": "BUY", "size": 0.1, "confidence": {number}}}'
+            body = call(f'{{"wake": 1, "legs": [{leg}]}}').replace(b"orders_preview", b"decisions_submit")
+        answered = await door.client.post("/mcp", content=body, headers=headers)
+        assert ("BAD_ARGUMENTS" in answered.text and name in answered.text) or "confidence" in answered.text, name
+
+
+async def test_an_argument_of_a_prompt_that_is_no_text_is_named(door: Served) -> None:
+    begun = await door.client.post("/mcp", json=INITIALIZE, headers=HEADERS)
+    headers = HEADERS | {"mcp-session-id": begun.headers["mcp-session-id"]}
+    body = '{"jsonrpc": "2.0", "id": 2, "method": "prompts/get", "params": {"name": "post_mortem", "arguments": '
+    for given, said in (("5", "trade is no text"), ("null", "argument trade"), ('["x"]', "trade")):
+        answered = await door.client.post("/mcp", content=f'{body}{{"trade": {given}}}}}}}', headers=headers)
+        assert '"code":-32602' in answered.text
+        assert said in answered.text
