@@ -21,12 +21,13 @@ from ocw_mcp.domain.asks import (
     ProtectionRequest,
     SubmitRequest,
 )
+from ocw_mcp.domain.causes import Cause
 from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.events import JournalEvent
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderIntent, Purpose
 from ocw_mcp.domain.reasons import QUOTING, Refusal
-from ocw_mcp.domain.snapshot import WakeReason
+from ocw_mcp.domain.snapshot import SymbolWake
 from ocw_mcp.domain.text import cents, is_name, moment, said, span, usd
 
 VENUE, DECIDER, CLIENT = "venue", "decider", "client"
@@ -110,7 +111,7 @@ def told(book: str, event: JournalEvent, quote: Quote = inline) -> str:
         case events.WakeRaised(wake_id, reasons):
             return f"wake {wake_id}: {'; '.join(reason_text(each, quote) for each in reasons)}"
         case events.DecisionMade(wake_id, decider, thinking_ms, decision, cost):
-            cause = f" ({quote(DECIDER, decision.cause)})" if decision.cause else ""
+            cause = f" ({cause_text(decision.cause, quote)})" if decision.cause is not None else ""
             after = f"after {span(thinking_ms)}{_paid(cost)}"
             return f"{said(decider)} decided on wake {wake_id} {after}: {_legs(decision, quote)}{cause}"
         case events.StateChanged(before, after, why):
@@ -147,7 +148,7 @@ def told(book: str, event: JournalEvent, quote: Quote = inline) -> str:
         case events.ApprovalEnded(name, outcome, by):
             return f"{name} was {said(outcome)} by {said(by)}"
         case events.DecisionEnded(wake_id, cause, cost):
-            why = f": {quote(DECIDER, cause)}" if cause else ""
+            why = f": {cause_text(cause, quote)}" if cause is not None else ""
             return f"wake {wake_id} is over{_paid(cost)}{why}"
         case events.DecisionCorrected(wake_id, decider, decision, _, cost):
             return f"{said(decider)} corrected wake {wake_id}{_paid(cost)}: {_legs(decision, quote)}"
@@ -165,18 +166,22 @@ def _paid(cost_usd: Decimal) -> str:
     return f" for {usd(cost_usd)}" if cost_usd else ""
 
 
+def cause_text(cause: Cause, quote: Quote = inline, by: str = DECIDER) -> str:
+    """Return a cause in plain words; its detail is quoted, since a model or an error may have written it."""
+    return cause.told(quote(by, cause.detail) if cause.detail else "")
+
+
 def _legs(decision: Decision, quote: Quote) -> str:
     return "; ".join(leg_text(leg, quote) for leg in decision.legs) or "hold everything"
 
 
-def reason_text(reason: WakeReason, quote: Quote = inline) -> str:
+def reason_text(wake: SymbolWake, quote: Quote = inline) -> str:
     """Why a symbol was looked at: `BTCUSDT: close:1h, condition:price gt 60000, now 60010 (what its setter wrote)`."""
-    wrote = {each.about: each for each in reason.remarks}
     parts = [
-        f"{said(each)} ({quote(wrote[each].by, wrote[each].text)})" if each in wrote else said(each)
-        for each in reason.reasons
+        said(str(each)) if each.remark is None else f"{said(str(each))} ({quote(each.remark.by, each.remark.text)})"
+        for each in wake.reasons
     ]
-    return f"{said(reason.symbol or 'timer')}: {', '.join(parts)}"
+    return f"{said(wake.symbol or 'timer')}: {', '.join(parts)}"
 
 
 def refusal_text(refusal: Refusal, quote: Quote = inline) -> str:

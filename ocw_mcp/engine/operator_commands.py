@@ -1,5 +1,6 @@
 """What people tell the engine: halt, flatten, resume; yes or no to an order; whose hands the agent's symbols are in."""
 
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.events import CommandTaken, Incident
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN, Command, Verb
@@ -58,7 +59,7 @@ class OperatorCommands:
                 self._carrier.not_approved(subject, "denied", by)
             case Verb.PAUSE:
                 self._manual_control.pause(by)
-                self._decisions.break_off(f"paused by {by}", now)
+                self._decisions.break_off(Cause(CauseKind.PAUSED, f"by {by}"), now)
                 self._carrier.take_back(None, by)
             case Verb.GO_ON:
                 self._manual_control.give_back(subject)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ocw_mcp.domain.snapshot import Remark, Snapshot, WakeReason
+from ocw_mcp.domain.snapshot import Remark, Snapshot, SymbolWake
 from ocw_mcp.domain.text import quotation, untrusted
 
 LONGEST_REMARK: Final = 500
@@ -21,22 +21,26 @@ def undone(snapshot: Snapshot, reader: str) -> list[str]:
     return [f"not taken: {untrusted(each.text, LONGEST_REMARK)}" for each in snapshot.undone if each.by == reader]
 
 
-def whose(reason: WakeReason) -> str:
-    """Return the symbol of a reason to wake, or `desk`."""
-    return reason.symbol or "desk"
+def whose(wake: SymbolWake) -> str:
+    """Return the symbol of a wake, or `desk`."""
+    return wake.symbol or "desk"
 
 
-def reasons(reason: WakeReason, reader: str) -> list[str]:
-    """The engine's words, with the reader's own in brackets behind."""
-    own = {each.about: untrusted(each.text, LONGEST_REMARK) for each in reason.remarks if each.by == reader}
-    return [f"{each} ({own[each]})" if own.get(each) else each for each in reason.reasons]
+def reasons(wake: SymbolWake, reader: str) -> list[str]:
+    """Return the reasons of a symbol as text, each with the reader's own remark in brackets."""
+    texts = []
+    for each in wake.reasons:
+        remark = each.remark
+        own = untrusted(remark.text, LONGEST_REMARK) if remark is not None and remark.by == reader else ""
+        texts.append(f"{each} ({own})" if own else str(each))
+    return texts
 
 
 def said_on_wakes(snapshot: Snapshot, reader: str) -> list[str]:
     """What others wrote beside the conditions that woke, a line each."""
     return [
-        quotation(f"on {whose(reason)} {each.about}", each.by, each.at, each.text, LONGEST_REMARK)
-        for reason in snapshot.wake
-        for each in reason.remarks
-        if each.by != reader
+        quotation(f"on {whose(wake)} {each}", remark.by, remark.at, remark.text, LONGEST_REMARK)
+        for wake in snapshot.wake
+        for each in wake.reasons
+        if (remark := each.remark) is not None and remark.by != reader
     ]

@@ -1,6 +1,7 @@
 """The report of a run: what happened, what it cost and what it earned, ready for JSON."""
 
 import math
+from collections import Counter
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -51,7 +52,11 @@ def report(
         "evaluations": evaluations,
         "skip_rate": 1 - gate.woken / evaluations if evaluations else None,
         "skips": dict(sorted(gate.skips.items())),
-        "wakes": [{"t": wake.t, "symbol": wake.symbol, "reasons": list(wake.reasons)} for wake in figures.wakes],
+        "wakes": [
+            {"t": wake.t, "symbol": wake.symbol, "reasons": [str(each) for each in wake.reasons]}
+            for wake in figures.wakes
+        ],
+        "wake_reasons": dict(sorted(Counter(each.name for wake in figures.wakes for each in wake.reasons).items())),
         "decisions": figures.decisions,
         "decided": msgspec.to_builtins(figures.decided),
         "orders": figures.orders,

@@ -81,8 +81,8 @@ def _answer(answer: StoryAnswer | None, symbol: str | None) -> list[str]:
         lines.append(f"and {left} leg(s) on other symbols")
     if not answer.decision.legs:
         lines.append("hold everything")
-    if answer.decision.cause:
-        lines.append(f"cause: {said(answer.decision.cause)}")
+    if answer.decision.cause is not None:
+        lines.append(f"cause: {said(str(answer.decision.cause))}")
     if answer.decision.note:
         lines.append(f"note to itself: {said(answer.decision.note)}")
     return lines + [f"-> {said(each.symbol)} {each.outcome} as {each.id}" for each in answer.came]

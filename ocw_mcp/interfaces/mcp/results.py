@@ -280,6 +280,7 @@ class StoryResult(Result):
     woken_at: str | None
     reasons: list[str]
     decider: str | None
+    cause: str | None
     legs: list[str]
     refusals: list[str]
     steps: list[str]
