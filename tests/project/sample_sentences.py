@@ -85,7 +85,7 @@ def test_names() -> Iterator[tuple[str, str]]:
 
 def draw(seed: int, count: int) -> list[tuple[str, str]]:
     """Return `count` sentences: two thirds docstrings and tests, one third errors, pages and prompts."""
-    chance = random.Random(seed)  # noqa: TID251
+    chance = random.Random(seed)
     sources = [
         (list(docstrings()), count * 2 // 5),
         (list(errors()), count // 5),
@@ -104,4 +104,4 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, default=60)
     given = parser.parse_args()
     for number, (place, sentence) in enumerate(draw(given.seed, given.count), 1):
-        print(f"{number:2}. [{place}] {sentence}")  # noqa: T201
+        print(f"{number:2}. [{place}] {sentence}")
