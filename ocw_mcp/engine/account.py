@@ -20,12 +20,13 @@ from ocw_mcp.domain.events import (
 from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.snapshot import TRADES_SHOWN, TradeView
 from ocw_mcp.domain.state import TradingState
+from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.text import cents, moment, said
 from ocw_mcp.domain.time import SECOND, next_midnight, utc_day
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
 
-DAY_TIMER = "day"
+DAY_TIMER = Timer(TimerKind.DAY)
 TOLD_KEPT = 512
 """Outside fills and transfers whose names are remembered, so that each is booked once."""
 
