@@ -7,8 +7,9 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.reasons import RefusalCode
-from ocw_mcp.domain.text import moment, said
+from ocw_mcp.domain.text import said
 from ocw_mcp.domain.time import iso
+from ocw_mcp.render.text import moment
 
 
 class Narrator:

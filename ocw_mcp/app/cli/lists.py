@@ -14,8 +14,9 @@ from ocw_mcp.adapters.store.views.trades import Trades
 from ocw_mcp.app.cli.tables import Column, amounts, grid, money, more
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.text import average, cents, moment, said, span, usd
-from ocw_mcp.engine.event_text import leg_text
+from ocw_mcp.domain.text import said
+from ocw_mcp.render.event_text import leg_text
+from ocw_mcp.render.text import average, cents, moment, span, usd
 
 STATUS = {"partially_filled": "part filled", "cancel_requested": "canceling"}
 """Where the word of the journal is too long for a column."""

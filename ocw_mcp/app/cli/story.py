@@ -13,10 +13,11 @@ from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.reasons import MEANING, RefusalCode
 from ocw_mcp.domain.snapshot import Snapshot
-from ocw_mcp.domain.text import cents, moment, said, span, usd
+from ocw_mcp.domain.text import said
 from ocw_mcp.domain.unknown import Unknown
-from ocw_mcp.engine.event_text import HASH_SHOWN, leg_text, reason_text, told
-from ocw_mcp.engine.snapshot_text import compact
+from ocw_mcp.render.event_text import event_text, leg_text, reason_text
+from ocw_mcp.render.snapshot_text import compact
+from ocw_mcp.render.text import HASH_SHOWN, cents, moment, span, usd
 
 
 def story_text(story: Story) -> Iterator[RenderableType]:
@@ -54,7 +55,7 @@ def _sections(story: Story) -> Iterator[tuple[str, list[str]]]:
         if story.cost_usd:
             yield "cost", [f"{usd(story.cost_usd)} for all thinking on this wake"]
     if story.asks:
-        yield "asked", [f"{moment(each.at)} UTC {told(story.book, each.event)}" for each in story.asks]
+        yield "asked", [f"{moment(each.at)} UTC {event_text(story.book, each.event)}" for each in story.asks]
     if story.refusals:
         yield (
             "refused",
@@ -96,7 +97,7 @@ def _turn(story: Story, turn: StoryTurn) -> list[str]:
             what = ["corrected what was refused"] if isinstance(made, events.DecisionCorrected) else []
             return what + _answer(answer, story.symbol)
         case event:
-            return [told(story.book, event)]
+            return [event_text(story.book, event)]
 
 
 def _leg(leg: Leg) -> str:
@@ -112,7 +113,7 @@ def _steps(story: Story) -> Table:
         if story.left_out and number == FIRST_STEPS:
             steps.add_row("", f"... {story.left_out:,} more ...")
         # A time is told once; what happened at the same moment stands below it.
-        steps.add_row("" if step.at == before else moment(step.at), Text(told(story.book, step.event)))
+        steps.add_row("" if step.at == before else moment(step.at), Text(event_text(story.book, step.event)))
         before = step.at
     return steps
 

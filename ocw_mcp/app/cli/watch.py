@@ -14,7 +14,8 @@ from ocw_mcp.app.cli.operate import approval_text
 from ocw_mcp.app.cli.tables import Column, amounts, grid, money
 from ocw_mcp.app.views.live import EngineWord, FillRow, LiveSummary, read_glance
 from ocw_mcp.domain.errors import OcwError
-from ocw_mcp.domain.text import cents, day_result, moment, said
+from ocw_mcp.domain.text import said
+from ocw_mcp.render.text import cents, day_result, lowered_text, moment
 
 EVERY_S = 1.0
 ROWS_ONCE = 5
@@ -75,7 +76,7 @@ def _parts(glance: LiveSummary) -> Iterator[RenderableType]:
     if glance.engine is None:
         return
     if glance.engine.lowered is not None:
-        yield Text(f"{glance.engine.state} {glance.engine.lowered}; ocw resume ends it", style="yellow")
+        yield Text(f"{glance.engine.state} {lowered_text(glance.engine.lowered)}; ocw resume ends it", style="yellow")
     for each in glance.engine.approvals:
         yield Text(approval_text(each), style="yellow")
     if glance.positions:

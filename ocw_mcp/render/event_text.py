@@ -1,11 +1,11 @@
-"""What happened, event by event, in a sentence for people: on the page of `ocw explain`, and over MCP.
+"""Events of the journal as sentences, for `ocw explain` and for MCP.
 
-What a model, a client or the venue wrote goes through a `Quote` on its way into a sentence, so that a model that reads
-it can be shown it apart from what the engine says.
+Text by a model, a client or the venue passes a `Quote` on its way into a sentence, so that a model which reads the
+sentence can be shown that text apart from the engine's own.
 """
 
-from collections.abc import Callable
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
@@ -27,30 +27,31 @@ from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderIntent, Purpose
 from ocw_mcp.domain.reasons import QUOTING, Refusal
 from ocw_mcp.domain.snapshot import WakeReason
-from ocw_mcp.domain.text import cents, is_name, moment, said, span, usd
+from ocw_mcp.domain.text import said
+from ocw_mcp.render.quotations import Quote, is_name
+from ocw_mcp.render.text import HASH_SHOWN, cents, moment, span, usd
 
-VENUE, DECIDER, CLIENT = "venue", "decider", "client"
-"""Whose words an event can carry. The names of principals and operators are given out by whoever runs the engine."""
-HASH_SHOWN = 12
-"""Characters of a policy's hash; JSON has all of it."""
-
-
-Quote = Callable[[str, str], str]
-"""(who wrote it, text) → what stands in the sentence for it."""
+VENUE: Final = "venue"
+DECIDER: Final = "decider"
+CLIENT: Final = "client"
+"""Authors of the texts that an event can carry. Names of principals and operators come from the operator."""
 
 
 def inline(source: str, text: str) -> str:
-    """The text itself, for a person who reads it."""
+    """Return the text itself: the `Quote` for a person."""
     return said(text)
 
 
 def _named(source: str, text: str, quote: Quote) -> str:
-    """Return a name as it is, and any other text as whoever shows it lets it be read."""
+    """Return a name as it is, and any other text by way of `quote`."""
     return text if is_name(text) else quote(source, text)
 
 
 def leg_text(leg: Leg, quote: Quote = inline, quantity: Decimal | None = None) -> str:
-    """A leg in a few words: `BUY ETHUSDT 13.5% of equity, stop 2836.82`, or of so much of the base asset."""
+    """Return a leg in a few words: `BUY ETHUSDT 13.5% of equity, stop 2836.82`.
+
+    With `quantity` (base asset) the size reads `BUY 0.5 ETHUSDT` instead of a share of equity.
+    """
     symbol = _named(DECIDER, leg.symbol, quote)
     parts = [f"{leg.action} {symbol}"]
     if leg.action.adds_risk and quantity is not None:
@@ -63,8 +64,8 @@ def leg_text(leg: Leg, quote: Quote = inline, quantity: Decimal | None = None) -
     return ", ".join(parts)
 
 
-def told(book: str, event: JournalEvent, quote: Quote = inline) -> str:
-    """An event on one line."""
+def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
+    """Return an event of a book on one line."""
     match event:
         case events.OrderIntended(ref, intent, policy_hash):
             return f"order {ref.client_id(book)}: {_intent(intent, quote)}; policy {policy_hash[:HASH_SHOWN]}"
@@ -97,8 +98,8 @@ def told(book: str, event: JournalEvent, quote: Quote = inline) -> str:
         case events.PositionProtected(symbol, stop, trigger):
             return f"{said(symbol)} is protected by {stop} at {plain(trigger)}"
         case events.PositionClosed(symbol, _, pnl, fees, funding):
-            told = f" and {cents(funding, signed=True)} of funding" if funding else ""
-            return f"{said(symbol)} is flat: {cents(pnl, signed=True)} after {cents(fees)} of fees{told}"
+            funded = f" and {cents(funding, signed=True)} of funding" if funding else ""
+            return f"{said(symbol)} is flat: {cents(pnl, signed=True)} after {cents(fees)} of fees{funded}"
         case events.FundingBooked(symbol=symbol, amount=amount, rate=rate, assumed=assumed):
             known = "an assumed rate" if assumed else f"a rate of {rate:.4%}"
             return f"funding of {said(symbol)} settled: {cents(amount, signed=True)} at {known}"
@@ -170,19 +171,20 @@ def _legs(decision: Decision, quote: Quote) -> str:
 
 
 def reason_text(reason: WakeReason, quote: Quote = inline) -> str:
-    """Why a symbol was looked at: `BTCUSDT: close:1h, condition:price gt 60000, now 60010 (what its setter wrote)`."""
-    wrote = {each.about: each for each in reason.remarks}
+    """Return why a symbol woke the decider: `BTCUSDT: close:1h, condition:price gt 60000, now 60010 (remark)`."""
+    remarks = {each.about: each for each in reason.remarks}
     parts = [
-        f"{said(each)} ({quote(wrote[each].by, wrote[each].text)})" if each in wrote else said(each)
+        f"{said(each)} ({quote(remarks[each].by, remarks[each].text)})" if each in remarks else said(each)
         for each in reason.reasons
     ]
     return f"{said(reason.symbol or 'timer')}: {', '.join(parts)}"
 
 
-def refusal_text(refusal: Refusal, quote: Quote = inline) -> str:
-    """A refusal as it reads; the symbol that is not allowed is whatever was asked for."""
-    theirs = refusal.code in QUOTING
-    return refusal.told(said(refusal.limit), _named(DECIDER, refusal.actual, quote) if theirs else said(refusal.actual))
+def refusal_text(refusal: Refusal, quote: Quote = inline, author: str = DECIDER) -> str:
+    """Return a refusal; an `actual` value that repeats the text of its `author` passes `quote`."""
+    quoting = refusal.code in QUOTING
+    actual = _named(author, refusal.actual, quote) if quoting else said(refusal.actual)
+    return refusal.told(said(refusal.limit), actual)
 
 
 def _asked(request: CallerRequest, quote: Quote) -> str:
@@ -212,7 +214,7 @@ def _why(text: str, quote: Quote) -> str:
 
 
 def _as_it_is(event: JournalEvent) -> str:
-    """An event that needs no words of its own: its kind and its fields."""
+    """Return an event that has no sentence of its own: its kind and its fields."""
     fields = msgspec.to_builtins(event, builtin_types=(Decimal,))
     kind = fields.pop("kind")
     return " ".join([kind, *(f"{name}={_field(value)}" for name, value in fields.items())])

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocw_mcp.domain.text import LONGEST_NAME, is_name, name, quoted, said, untrusted
+from ocw_mcp.domain.text import said
+from ocw_mcp.render.quotations import LONGEST_NAME, is_name, name, quoted, untrusted
 
 
 @given(st.text(max_size=3_000), st.integers(1, 500))
