@@ -10,7 +10,7 @@ _INVISIBLE: Final = re.compile(
 """Characters that print as nothing although Unicode counts them as printable: fillers and variation selectors."""
 
 
-def said(text: str) -> str:
+def printable(text: str) -> str:
     """Return a text on one line, without control characters of a terminal and without invisible characters."""
     if text.isascii() and text.isprintable():
         return text.strip()

@@ -27,7 +27,7 @@ from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderIntent, Purpose
 from ocw_mcp.domain.reasons import QUOTING, Refusal
 from ocw_mcp.domain.snapshot import WakeReason
-from ocw_mcp.domain.text import said
+from ocw_mcp.domain.text import printable
 from ocw_mcp.render.quotations import Quote, is_name
 from ocw_mcp.render.text import HASH_SHOWN, cents, moment, span, usd
 
@@ -39,7 +39,7 @@ CLIENT: Final = "client"
 
 def inline(source: str, text: str) -> str:
     """Return the text itself: the `Quote` for a person."""
-    return said(text)
+    return printable(text)
 
 
 def _named(source: str, text: str, quote: Quote) -> str:
@@ -76,12 +76,12 @@ def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
             return f"{ref} accepted by the venue as {_named(VENUE, venue_order_id, quote)}"
         case events.OrderRejected(ref, code, text):
             if code == NOT_JOURNALED:
-                return f"{ref} was not sent: {said(text)}"
+                return f"{ref} was not sent: {printable(text)}"
             return f"{ref} rejected by the venue: {quote(VENUE, f'{code} {text}')}"
         case events.OrderUnknown(ref, why):
             return f"{ref} unknown: {quote(VENUE, why)}; its budget stays reserved"
         case events.OrderCancelRequested(ref, why):
-            return f"{ref} is to be canceled: {said(why)}"
+            return f"{ref} is to be canceled: {printable(why)}"
         case events.OrderCanceled(ref, why, untraded, limit):
             missed = ""
             if untraded is not None and limit is not None:
@@ -94,17 +94,17 @@ def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
                 f"fee {plain(round(event.fee, 4))}{realised}; position {plain(event.position)}"
             )
         case events.PositionUnprotected(symbol, deadline):
-            return f"{said(symbol)} has no stop yet: without one it is closed at {moment(deadline)[11:]}"
+            return f"{printable(symbol)} has no stop yet: without one it is closed at {moment(deadline)[11:]}"
         case events.PositionProtected(symbol, stop, trigger):
-            return f"{said(symbol)} is protected by {stop} at {plain(trigger)}"
+            return f"{printable(symbol)} is protected by {stop} at {plain(trigger)}"
         case events.PositionClosed(symbol, _, pnl, fees, funding):
             funded = f" and {cents(funding, signed=True)} of funding" if funding else ""
-            return f"{said(symbol)} is flat: {cents(pnl, signed=True)} after {cents(fees)} of fees{funded}"
+            return f"{printable(symbol)} is flat: {cents(pnl, signed=True)} after {cents(fees)} of fees{funded}"
         case events.FundingBooked(symbol=symbol, amount=amount, rate=rate, assumed=assumed):
             known = "an assumed rate" if assumed else f"a rate of {rate:.4%}"
-            return f"funding of {said(symbol)} settled: {cents(amount, signed=True)} at {known}"
+            return f"funding of {printable(symbol)} settled: {cents(amount, signed=True)} at {known}"
         case events.DecisionDiscarded(_, why, cost):
-            return f"an answer{_paid(cost)} was discarded: {said(why)}"
+            return f"an answer{_paid(cost)} was discarded: {printable(why)}"
         case events.WakeConditionsSet(_, armed, refused):
             wrong = f"; not taken: {'; '.join(quote(DECIDER, each) for each in refused)}" if refused else ""
             return f"{armed} wake condition(s) were set{wrong}"
@@ -113,51 +113,50 @@ def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
         case events.DecisionMade(wake_id, decider, thinking_ms, decision, cost):
             cause = f" ({quote(DECIDER, decision.cause)})" if decision.cause else ""
             after = f"after {span(thinking_ms)}{_paid(cost)}"
-            return f"{said(decider)} decided on wake {wake_id} {after}: {_legs(decision, quote)}{cause}"
+            return f"{printable(decider)} decided on wake {wake_id} {after}: {_legs(decision, quote)}{cause}"
         case events.StateChanged(before, after, why):
-            return f"the desk went from {before} to {after}: {said(why)}"
+            return f"the desk went from {before} to {after}: {printable(why)}"
         case events.CommandTaken(verb=verb, by=by, subject=subject):
-            return f"{said(verb)}{f' {said(subject)}' if subject else ''}, told by {said(by)}"
+            return f"{printable(verb)}{f' {printable(subject)}' if subject else ''}, told by {printable(by)}"
         case events.DayOpened(day, equity):
             return f"the day {day} began with equity {cents(equity)}"
         case events.RunStarted(version, agent) | events.RunResumed(version, agent):
-            return f"a process took the book, version {said(version)}, agent {said(agent)}"
+            return f"a process took the book, version {printable(version)}, agent {printable(agent)}"
         case events.RunStopped(why):
-            return f"the process let go of the book: {said(why)}"
+            return f"the process let go of the book: {printable(why)}"
         case events.CheckpointSaved():
             return "the state was saved"
         case events.ExitDecided(symbol, rule, why):
-            return f"the guard closes {said(symbol)} by {said(rule)}: {said(why)}"
+            return f"the guard closes {printable(symbol)} by {printable(rule)}: {printable(why)}"
         case events.ScoreTaken(symbol, score, band, worst):
-            return (
-                f"the score of {said(symbol)} is {score:.2f}, {said(band)}; most of it {said(worst.replace('_', ' '))}"
-            )
+            part = printable(worst.replace("_", " "))
+            return f"the score of {printable(symbol)} is {score:.2f}, {printable(band)}; most of it {part}"
         case events.OutsideFilled():
-            what = f"{event.side} {plain(event.quantity)} {said(event.symbol)} at {plain(event.price)}"
+            what = f"{event.side} {plain(event.quantity)} {printable(event.symbol)} at {plain(event.price)}"
             realised = cents(event.realised, signed=True)
-            return f"{said(event.cause)}: {what}, realised {realised}; position {plain(event.position)}"
+            return f"{printable(event.cause)}: {what}, realised {realised}; position {plain(event.position)}"
         case events.TransferBooked(amount=amount):
             return f"{cents(amount, signed=True)} were transferred"
         case events.CallerAsked(request=request):
-            return f"{said(request.principal)} asked: {_asked(request, quote)}"
+            return f"{printable(request.principal)} asked: {_asked(request, quote)}"
         case events.RequestRefused(refusal=refusal):
             return f"not done: {refusal_text(refusal, quote)}"
         case events.ApprovalAsked(name, intent, price, expires_at):
             waits = f"{name} waits for a person until {moment(expires_at)}"
             return f"{waits}: {_intent(intent, quote)}, mark {plain(price)}"
         case events.ApprovalEnded(name, outcome, by):
-            return f"{name} was {said(outcome)} by {said(by)}"
+            return f"{name} was {printable(outcome)} by {printable(by)}"
         case events.DecisionEnded(wake_id, cause, cost):
             why = f": {quote(DECIDER, cause)}" if cause else ""
             return f"wake {wake_id} is over{_paid(cost)}{why}"
         case events.DecisionCorrected(wake_id, decider, decision, _, cost):
-            return f"{said(decider)} corrected wake {wake_id}{_paid(cost)}: {_legs(decision, quote)}"
+            return f"{printable(decider)} corrected wake {wake_id}{_paid(cost)}: {_legs(decision, quote)}"
         case events.BudgetSpent(spent, until):
             return f"thinking has cost {plain(spent)} USD; the rules decide until {moment(until)}"
         case events.SymbolEnded(symbol, last):
-            return f"the market of {said(symbol)} ended: its last candle closed at {moment(last)}"
+            return f"the market of {printable(symbol)} ended: its last candle closed at {moment(last)}"
         case events.Incident(text):
-            return f"incident: {said(text)}"
+            return f"incident: {printable(text)}"
         case _:
             return _as_it_is(event)
 
@@ -174,17 +173,17 @@ def reason_text(reason: WakeReason, quote: Quote = inline) -> str:
     """Return why a symbol woke the decider: `BTCUSDT: close:1h, condition:price gt 60000, now 60010 (remark)`."""
     remarks = {each.about: each for each in reason.remarks}
     parts = [
-        f"{said(each)} ({quote(remarks[each].by, remarks[each].text)})" if each in remarks else said(each)
+        f"{printable(each)} ({quote(remarks[each].by, remarks[each].text)})" if each in remarks else printable(each)
         for each in reason.reasons
     ]
-    return f"{said(reason.symbol or 'timer')}: {', '.join(parts)}"
+    return f"{printable(reason.symbol or 'timer')}: {', '.join(parts)}"
 
 
 def refusal_text(refusal: Refusal, quote: Quote = inline, author: str = DECIDER) -> str:
     """Return a refusal; an `actual` value that repeats the text of its `author` passes `quote`."""
     quoting = refusal.code in QUOTING
-    actual = _named(author, refusal.actual, quote) if quoting else said(refusal.actual)
-    return refusal.told(said(refusal.limit), actual)
+    actual = _named(author, refusal.actual, quote) if quoting else printable(refusal.actual)
+    return refusal.told(printable(refusal.limit), actual)
 
 
 def _asked(request: CallerRequest, quote: Quote) -> str:
@@ -221,7 +220,7 @@ def _as_it_is(event: JournalEvent) -> str:
 
 
 def _field(value: object) -> str:
-    return plain(value) if isinstance(value, Decimal) else said(str(value))
+    return plain(value) if isinstance(value, Decimal) else printable(str(value))
 
 
 def _intent(intent: OrderIntent, quote: Quote) -> str:
@@ -233,5 +232,5 @@ def _intent(intent: OrderIntent, quote: Quote) -> str:
     if intent.purpose is Purpose.ENTRY and intent.protect_at is not None:
         what += f" with a stop at {plain(intent.protect_at)}"
         what += f" and a target at {plain(intent.target_at)}" if intent.target_at is not None else ""
-    asked = f", asked by {said(intent.principal)}"
+    asked = f", asked by {printable(intent.principal)}"
     return what + asked + (f" at wake {intent.wake_id}" if intent.wake_id is not None else "")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from ocw_mcp.domain.snapshot import Remark, Snapshot, WakeReason
-from ocw_mcp.domain.text import said
+from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import iso
 
 LONGEST_UNTRUSTED: Final = 400
@@ -73,7 +73,7 @@ class Quotations:
 
 def untrusted(text: str, longest: int = LONGEST_UNTRUSTED) -> str:
     """Return a text by a model or a venue on one line: capped, without links and without control characters."""
-    clean = " ".join(_LINK.sub("[link]", said(text[: 4 * longest])).split())
+    clean = " ".join(_LINK.sub("[link]", printable(text[: 4 * longest])).split())
     return clean if len(clean) <= longest else f"{clean[: longest - 1]}…"
 
 

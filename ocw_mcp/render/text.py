@@ -4,7 +4,7 @@ from decimal import Context, Decimal
 from typing import Final
 
 from ocw_mcp.domain.state import Lowered
-from ocw_mcp.domain.text import said
+from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import SECOND, iso
 
 HASH_SHOWN: Final = 12
@@ -57,5 +57,5 @@ def span(ms: int) -> str:
 
 def lowered_text(lowered: Lowered) -> str:
     """Return who lowered the trading state, when and why: `by ann at 2026-01-02 10:00:00 UTC: enough for today`."""
-    why = f": {said(lowered.why)}" if lowered.why else ""
-    return f"by {said(lowered.by)} at {moment(lowered.at)} UTC{why}"
+    why = f": {printable(lowered.why)}" if lowered.why else ""
+    return f"by {printable(lowered.by)} at {moment(lowered.at)} UTC{why}"

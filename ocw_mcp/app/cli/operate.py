@@ -20,7 +20,7 @@ from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.state import Lowered, TradingState
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN, Verb
-from ocw_mcp.domain.text import said
+from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import iso
 from ocw_mcp.engine.account import Fall
 from ocw_mcp.render.quotations import quoted
@@ -209,7 +209,7 @@ def approval_text(waiting: dict[str, Any]) -> str:
     order = f"{waiting['action']} ({waiting['side']}) {waiting['quantity']} {waiting['symbol']}"
     return (
         f"  {waiting['id']} waits until {iso(waiting['until'])} of the market: {order} at about "
-        f"{', '.join([waiting['price'], *terms])}, asked by {said(waiting['by'])}{why}; "
+        f"{', '.join([waiting['price'], *terms])}, asked by {printable(waiting['by'])}{why}; "
         f"ocw approve {waiting['id']} or ocw deny {waiting['id']}"
     )
 

@@ -26,7 +26,7 @@ from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.app.settings import load_settings, require_paper
 from ocw_mcp.domain.errors import OcwError
 from ocw_mcp.domain.state import Lowered, TradingState
-from ocw_mcp.domain.text import said
+from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import SECOND, iso
 from ocw_mcp.render.text import lowered_text
 
@@ -249,7 +249,7 @@ def _desk(state: Path) -> Check:
 
 def _positions(state: Path) -> Check:
     rows = read_positions(state).positions
-    bare = [said(row.symbol) for row in rows if not row.protected]
+    bare = [printable(row.symbol) for row in rows if not row.protected]
     if not bare:
         return Check("positions", CheckVerdict.OK, f"{len(rows)} open, each under a stop" if rows else "none open")
     which = f"{', '.join(bare)} UNPROTECTED: no stop at the venue"
