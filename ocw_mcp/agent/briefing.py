@@ -6,8 +6,8 @@ from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.core import strategy
 from ocw_mcp.domain.policies import Policies, limits_in_force
 from ocw_mcp.domain.snapshot import DecisionRequest
-from ocw_mcp.engine.event_text import leg_text
-from ocw_mcp.engine.snapshot_text import compact, standing
+from ocw_mcp.render.event_text import leg_text
+from ocw_mcp.render.snapshot_text import compact, standing
 
 REVIEWS: Final = "score:"
 """How the reasons of the guard begin that ask for a review of a position."""
