@@ -19,8 +19,7 @@ from ocw_mcp.domain.events import (
 )
 from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.snapshot import TRADES_SHOWN, TradeView
-from ocw_mcp.domain.state import TradingState
-from ocw_mcp.domain.text import cents, moment, said
+from ocw_mcp.domain.state import Fall, Lowered, TradingState
 from ocw_mcp.domain.time import SECOND, next_midnight, utc_day
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
@@ -39,33 +38,6 @@ class Opened(msgspec.Struct, frozen=True):
 
 DESK = "the desk itself"
 """Who lowered the state where nobody told it to."""
-
-
-class Lowered(msgspec.Struct, frozen=True):
-    """Who lowered the desk's state last, when (ms), and why; a reason is in the words of whoever gave one."""
-
-    by: str
-    at: int
-    why: str
-
-    def __str__(self) -> str:
-        """In a line, for a person: `by ann at 2026-01-02 10:00:00 UTC: enough for today`."""
-        return f"by {said(self.by)} at {moment(self.at)} UTC{f': {said(self.why)}' if self.why else ''}"
-
-
-class Fall(msgspec.Struct, frozen=True):
-    """A fall of equity (quote) from its peak: `share` of the peak, and whether that is beyond the policy's `limit`."""
-
-    equity: Decimal
-    peak: Decimal
-    share: Decimal
-    limit: Decimal
-    beyond: bool
-
-    def __str__(self) -> str:
-        """In a clause, for a person."""
-        amounts = f"{cents(self.peak - self.equity)}, from {cents(self.peak)} to {cents(self.equity)}"
-        return f"equity fell by {self.share:.2%} ({amounts}), and the limit is {self.limit:.2%}"
 
 
 class AccountState(msgspec.Struct):

@@ -25,10 +25,9 @@ from ocw_mcp.adapters.store.views.positions import read_positions
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.app.settings import load_settings, require_paper
 from ocw_mcp.domain.errors import OcwError
-from ocw_mcp.domain.state import TradingState
+from ocw_mcp.domain.state import Lowered, TradingState
 from ocw_mcp.domain.text import said
 from ocw_mcp.domain.time import SECOND, iso
-from ocw_mcp.engine.account import Lowered
 
 OLDEST_PYTHON = (3, 11)
 LITTLE_SPACE, TOO_LITTLE_SPACE = 1_000_000_000, 100_000_000
@@ -37,7 +36,11 @@ BUILT_AFTER = 1_767_225_600
 """2026-01-01, in seconds: this version was made later, so a clock before it is wrong."""
 FAR_AWAY = 4_102_444_800
 """2100-01-01, in seconds."""
-EXTRAS = {"matplotlib": ("plot", "pictures of a run"), "backtesting": ("bench", "a peer to measure against")}
+EXTRAS = {
+    "matplotlib": ("plot", "pictures of a run"),
+    "polars": ("parquet", "exports as parquet"),
+    "backtesting": ("bench", "a peer to measure against"),
+}
 
 
 class CheckVerdict(StrEnum):

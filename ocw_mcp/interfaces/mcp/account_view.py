@@ -35,7 +35,7 @@ from ocw_mcp.interfaces.mcp.tool import told
 if TYPE_CHECKING:
     from ocw_mcp.adapters.store.views.orders import OrderRow, RefusalRow
     from ocw_mcp.core.orders.table import TrackedOrder
-    from ocw_mcp.engine.account import Lowered
+    from ocw_mcp.domain.state import Lowered
     from ocw_mcp.engine.entries import Checked
     from ocw_mcp.engine.event_text import Quote
     from ocw_mcp.runtime.facade import Facade, PolicyView, Portfolio, Status
