@@ -4,8 +4,8 @@ from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.core import strategy
 from ocw_mcp.domain.policies import Policies, limits_in_force
 from ocw_mcp.domain.snapshot import DecisionRequest, WakeKind
-from ocw_mcp.engine.event_text import leg_text
-from ocw_mcp.engine.snapshot_text import compact, standing
+from ocw_mcp.render.event_text import leg_text
+from ocw_mcp.render.snapshot_text import compact, standing
 
 
 class Briefing:

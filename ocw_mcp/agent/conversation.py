@@ -20,7 +20,7 @@ from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.protocols import Clock
-from ocw_mcp.domain.text import said
+from ocw_mcp.domain.text import printable
 
 SAID: Final = 500
 """Characters of the model's own words that an ending keeps."""
@@ -331,7 +331,7 @@ class Conversation:
     def _ended(self, reply: Reply) -> Ending:
         """The model is done, one way or another."""
         if not self._answers:
-            if not said(reply.text):
+            if not printable(reply.text):
                 return Failed(Trouble(CauseKind.MALFORMED, "it ended its turn without a call and without a word"))
             self._words = reply.text
             return NoDecision(reply.text[:SAID])

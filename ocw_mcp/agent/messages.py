@@ -14,7 +14,7 @@ from ocw_mcp.agent.faults import by_words, fault, streamed_fault
 from ocw_mcp.agent.pricing import TokenUsage
 from ocw_mcp.agent.usage import MOST_TOKENS, Bounds, bounds, counted
 from ocw_mcp.domain.causes import CauseKind
-from ocw_mcp.domain.text import said
+from ocw_mcp.domain.text import printable
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -217,11 +217,11 @@ def parsed(body: bytes, asked: dict[str, Any] | None = None) -> Reply | Trouble:
     try:
         whole = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        beginning = said(body[:DETAIL].decode("utf-8", "replace"))
+        beginning = printable(body[:DETAIL].decode("utf-8", "replace"))
         return streamed_fault(body) or Trouble(CauseKind.MALFORMED, f"what came is no message: {beginning}"[:DETAIL])
     content = whole.get("content") if isinstance(whole, dict) else None
     if (trouble := _fault(whole, content)) is not None:
-        return msgspec.structs.replace(trouble, detail=said(trouble.detail)[:DETAIL])
+        return msgspec.structs.replace(trouble, detail=printable(trouble.detail)[:DETAIL])
     if not isinstance(content, list) or not all(map(_is_block, content)):
         return Trouble(CauseKind.MALFORMED, f"what came is no message: its content is {_shape(content)}")
     stop = whole.get("stop_reason")

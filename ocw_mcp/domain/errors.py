@@ -16,7 +16,10 @@
 An expected refusal of an order is not an error: it is a `Refusal`, a value that travels back to whoever asked.
 """
 
-from ocw_mcp.domain.causes import Cause
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ocw_mcp.domain.causes import Cause
 
 
 class OcwError(Exception):
@@ -64,7 +67,7 @@ class AttachError(OcwError):
 class CannotDecideError(OcwError):
     """The decider cannot decide; the journal keeps the cause."""
 
-    def __init__(self, cause: Cause) -> None:
+    def __init__(self, cause: "Cause") -> None:
         self.cause = cause
         super().__init__(str(cause))
 

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from rich.text import Text
+
 from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.messages import Reply, Request
 from ocw_mcp.agent.slow_answers import SlowAnswerNotice
@@ -19,8 +21,8 @@ async def test_an_answer_that_does_not_come_is_told_of_once_with_the_time_it_has
             await came.wait()
             return says("Nothing.")
 
-    def say(line: str) -> None:
-        told.append(line)
+    def say(line: Text) -> None:
+        told.append(line.plain)
         came.set()
 
     awaited = SlowAnswerNotice(UntilTold(), SimulatedClock(), 108.0, 45.0, Narrator(say).waits, noticeable_s=0)
@@ -35,6 +37,8 @@ async def test_an_answer_that_does_not_come_is_told_of_once_with_the_time_it_has
 
 async def test_an_answer_that_comes_soon_needs_no_word() -> None:
     told: list[str] = []
-    awaited = SlowAnswerNotice(Scripted(says("Nothing.")), SimulatedClock(), 108.0, 45.0, Narrator(told.append).waits)
+    awaited = SlowAnswerNotice(
+        Scripted(says("Nothing.")), SimulatedClock(), 108.0, 45.0, Narrator(lambda line: told.append(line.plain)).waits
+    )
     await awaited.create(Request(7, 0, {}))
     assert told == []

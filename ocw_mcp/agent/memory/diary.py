@@ -10,7 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from ocw_mcp.agent.memory.situations import Situation
-from ocw_mcp.domain.text import untrusted
+from ocw_mcp.render.quotations import untrusted
 
 LONGEST_REFLECTION: Final = 600
 LONGEST_LESSON: Final = 240

@@ -8,8 +8,9 @@ import msgspec
 from ocw_mcp.adapters.store.views.trades import TradeRow
 from ocw_mcp.agent.memory.situations import Situation
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.text import cents, name, quotation, span
 from ocw_mcp.domain.time import iso
+from ocw_mcp.render.quotations import name, quotation
+from ocw_mcp.render.text import cents, span
 
 
 class TradeFacts(msgspec.Struct, frozen=True):

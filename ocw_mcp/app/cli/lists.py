@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 from rich.console import RenderableType
+from rich.text import Text
 
 from ocw_mcp.adapters.store.spent import Spent
 from ocw_mcp.adapters.store.views.approvals import ApprovalRow
@@ -11,14 +12,16 @@ from ocw_mcp.adapters.store.views.decisions import DecisionRow, DecisionsPage
 from ocw_mcp.adapters.store.views.orders import OrderRow, Orders, RefusalRow
 from ocw_mcp.adapters.store.views.positions import PositionRow, Positions
 from ocw_mcp.adapters.store.views.trades import Trades
-from ocw_mcp.app.cli.tables import Column, amounts, grid, money, more
+from ocw_mcp.app.cli.tables import Column, amounts, gains, grid, more
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.text import average, cents, moment, said, span, usd
-from ocw_mcp.engine.event_text import leg_text
+from ocw_mcp.domain.text import printable
+from ocw_mcp.render.event_text import leg_text
+from ocw_mcp.render.text import average, cents, moment, span, usd
 
 STATUS = {"partially_filled": "part filled", "cancel_requested": "canceling"}
 """Where the word of the journal is too long for a column."""
+STATUS_STYLES = {"filled": "cyan", "partially_filled": "cyan", "rejected": "red", "unknown": "yellow"}
 SHORT = 36
 """Characters of a decision that is told on one line."""
 
@@ -33,7 +36,8 @@ def positions_text(view: Positions) -> Iterator[RenderableType]:
         yield positions_grid(rows)
     for row in rows:
         if not row.protected:
-            yield f"{row.symbol} is UNPROTECTED; it is closed at {moment(row.unprotected_until)} UTC at the latest"
+            until = moment(row.unprotected_until)
+            yield Text(f"{row.symbol} is UNPROTECTED; it is closed at {until} UTC at the latest", "bold red")
     yield f"{'' if rows else 'no open position '}as of {moment(view.at)} UTC, the engine's last word"
 
 
@@ -42,13 +46,13 @@ def positions_grid(rows: list[PositionRow]) -> RenderableType:
     return grid(
         "Positions",
         [
-            Column("symbol", [said(row.symbol) for row in rows]),
+            Column("symbol", [printable(row.symbol) for row in rows]),
             Column("side", ["long" if row.quantity > 0 else "short" for row in rows]),
             Column("quantity", amounts(abs(row.quantity) for row in rows), number=True),
             Column("entry", amounts(_short(row.average_price) for row in rows), number=True),
             Column("mark", amounts(row.mark for row in rows), number=True),
-            Column("unrealised", money((row.unrealised for row in rows), signed=True), number=True),
-            Column("stop", _stops(rows), number=True),
+            gains("unrealised", [row.unrealised for row in rows]),
+            Column("stop", _stops(rows), number=True, styles=["" if row.protected else "bold red" for row in rows]),
             Column("opened (UTC)", [moment(row.opened_at)[:16] for row in rows]),
         ],
     )
@@ -83,9 +87,11 @@ def _approvals_grid(rows: list[ApprovalRow]) -> RenderableType:
             Column("approval", [row.id for row in rows]),
             Column("asked (UTC)", [moment(row.at)[:16] for row in rows]),
             Column("order", [order_text(row) for row in rows]),
-            Column("answer", [f"{row.outcome}{f' by {said(row.by)}' if row.by else ''}" for row in rows], wraps=True),
+            Column(
+                "answer", [f"{row.outcome}{f' by {printable(row.by)}' if row.by else ''}" for row in rows], wraps=True
+            ),
             Column("came of it", [_came_of(row) for row in rows]),
-            Column("asked by", [said(row.principal) for row in rows], wraps=True),
+            Column("asked by", [printable(row.principal) for row in rows], wraps=True),
         ],
     )
 
@@ -105,14 +111,18 @@ def orders_grid(rows: list[OrderRow]) -> RenderableType:
         [
             Column("order", [row.name for row in rows]),
             Column("sent (UTC)", [moment(row.at)[:16] for row in rows]),
-            Column("symbol", [said(row.symbol) for row in rows]),
+            Column("symbol", [printable(row.symbol) for row in rows]),
             Column("purpose", [row.purpose for row in rows]),
             Column("side", [row.side for row in rows]),
             Column("quantity", amounts(row.quantity for row in rows), number=True),
             Column("trigger", amounts(row.trigger_price for row in rows), number=True),
-            Column("status", [STATUS.get(row.status, row.status) for row in rows]),
+            Column(
+                "status",
+                [STATUS.get(row.status, row.status) for row in rows],
+                styles=[STATUS_STYLES.get(row.status, "") for row in rows],
+            ),
             Column("price", amounts(_short(row.average_price) for row in rows), number=True),
-            Column("by", [said(row.principal) for row in rows], wraps=True),
+            Column("by", [printable(row.principal) for row in rows], wraps=True),
         ],
     )
 
@@ -124,8 +134,13 @@ def _refusals_grid(rows: list[RefusalRow], approvals: Mapping[str | None, str]) 
             Column("refusal", [row.id.removeprefix("refusal:") for row in rows], number=True),
             Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
             Column("order", [order_text(row) for row in rows]),
-            Column("refused for", [_refused_for(row, approvals) for row in rows], wraps=True),
-            Column("by", [said(row.principal) for row in rows], wraps=True),
+            Column(
+                "refused for",
+                [_refused_for(row, approvals) for row in rows],
+                wraps=True,
+                styles=["yellow"] * len(rows),
+            ),
+            Column("by", [printable(row.principal) for row in rows], wraps=True),
         ],
     )
 
@@ -139,13 +154,13 @@ def _refused_for(row: RefusalRow, approvals: Mapping[str | None, str]) -> str:
 def order_text(row: RefusalRow | ApprovalRow) -> str:
     """What was asked for, `entry buy 19.31 SOLUSDT`; without a quantity where there was none to speak of."""
     quantity = f"{plain(row.quantity)} " if row.quantity else ""
-    return f"{row.purpose} {row.side} {quantity}{said(row.symbol)}"
+    return f"{row.purpose} {row.side} {quantity}{printable(row.symbol)}"
 
 
 def refusal_text(row: RefusalRow) -> str:
     """Why it did not pass: code, limit, actual value, and the largest quantity that would have, where one would."""
     helps = f", largest {plain(row.largest)}" if row.largest else ""
-    return f"{row.code}: limit {said(row.limit)}, actual {said(row.actual)}{helps}"
+    return f"{row.code}: limit {printable(row.limit)}, actual {printable(row.actual)}{helps}"
 
 
 def trades_text(view: Trades) -> Iterator[RenderableType]:
@@ -159,14 +174,14 @@ def trades_text(view: Trades) -> Iterator[RenderableType]:
         [
             Column("order", [str(row.order or "-") for row in rows]),
             Column("closed (UTC)", [moment(row.closed_at)[:16] for row in rows]),
-            Column("symbol", [said(row.symbol) for row in rows]),
+            Column("symbol", [printable(row.symbol) for row in rows]),
             Column("side", [row.side or "-" for row in rows]),
             Column("quantity", amounts(row.quantity for row in rows), number=True),
             Column("entry", amounts(_short(row.entry_price) for row in rows), number=True),
             Column("exit", amounts(_short(row.exit_price) for row in rows), number=True),
             Column("held", [span(row.closed_at - row.opened_at) for row in rows]),
             Column("by", [row.closed_by or "-" for row in rows]),
-            Column("pnl", money((row.pnl for row in rows), signed=True), number=True),
+            gains("pnl", [row.pnl for row in rows]),
         ],
     )
     if left := more(view.more, "trade(s)"):
@@ -210,7 +225,7 @@ def decisions_grid(rows: list[DecisionRow], *, short: bool = False) -> Renderabl
         [
             Column("wake", [str(row.wake_id) for row in rows]),
             Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
-            Column("by", [said(row.decider)[:12] for row in rows]),
+            Column("by", [printable(row.decider)[:12] for row in rows]),
             Column("thought", [span(row.thinking_ms) for row in rows]),
             Column("decided", decided, wraps=not short),
             Column("sent", [str(row.orders) for row in rows], number=True),
@@ -223,12 +238,12 @@ def decisions_grid(rows: list[DecisionRow], *, short: bool = False) -> Renderabl
 def _decided(row: DecisionRow) -> str:
     legs = [leg for leg in row.decision.legs if leg.action is not Action.HOLD]
     if not legs:
-        return f"hold: {said(str(row.decision.cause or row.decision.note)) or 'no cause given'}"
-    return "\n".join(": ".join(filter(None, (leg_text(leg), said(leg.reasoning)))) for leg in legs)
+        return f"hold: {printable(str(row.decision.cause or row.decision.note)) or 'no cause given'}"
+    return "\n".join(": ".join(filter(None, (leg_text(leg), printable(leg.reasoning)))) for leg in legs)
 
 
 def _in_short(row: DecisionRow) -> str:
-    legs = [f"{leg.action} {said(leg.symbol)}" for leg in row.decision.legs if leg.action is not Action.HOLD]
+    legs = [f"{leg.action} {printable(leg.symbol)}" for leg in row.decision.legs if leg.action is not Action.HOLD]
     text = ", ".join(legs) or _decided(row)
     return text if len(text) <= SHORT else f"{text[: SHORT - 3]}..."
 

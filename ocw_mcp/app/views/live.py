@@ -16,7 +16,7 @@ from ocw_mcp.adapters.store.totals import count
 from ocw_mcp.adapters.store.views.decisions import DecisionsPage, find_decisions
 from ocw_mcp.adapters.store.views.orders import Orders, find_orders
 from ocw_mcp.adapters.store.views.positions import PositionRow, find_positions
-from ocw_mcp.engine.account import Lowered
+from ocw_mcp.domain.state import Lowered
 
 
 class EngineWord(msgspec.Struct, frozen=True):
@@ -33,6 +33,8 @@ class EngineWord(msgspec.Struct, frozen=True):
     evaluations: int
     """Looks of the gate."""
     skips: dict[str, int]
+    prices: dict[str, Decimal] = {}
+    """The last close of each symbol; none in books of before it was told."""
     approvals: list[dict[str, Any]] = []
     """What waits for a person."""
     lowered: Lowered | None = None
