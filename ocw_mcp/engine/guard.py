@@ -29,14 +29,21 @@ from ocw_mcp.domain.reasons import Refusal
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.booking import book_outside_fill
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
-from ocw_mcp.engine.filled import hold_to_clearing, shrink
-from ocw_mcp.engine.idempotency import Answer
-from ocw_mcp.engine.order_manager import Change, OrderManager
+from ocw_mcp.engine.order_manager import Change, OrderManager, Outcome
 from ocw_mcp.engine.price_board import PriceBoard
-from ocw_mcp.engine.protection import Protection, crossed, exit_failed, gone, on_tick, planned, protection_timer
+from ocw_mcp.engine.protection import (
+    Protection,
+    crossed,
+    exit_failed,
+    gone,
+    hold_to_clearing,
+    on_tick,
+    planned,
+    protection_timer,
+    shrink,
+)
 
 PRINCIPAL = GUARD
 
@@ -84,7 +91,7 @@ class Guard:
                 self._effects.clear_timer(protection_timer(symbol))
                 self._hold(symbol, now)
 
-    def tighten(self, symbol: str, stop: Decimal | None, target: Decimal | None, now: int) -> Answer:
+    def tighten(self, symbol: str, stop: Decimal | None, target: Decimal | None, now: int) -> Outcome:
         """Move an open position's stop nearer, and set its target, as asked for and checked by `callers`.
 
         The order that stands for it now, or why the desk did not take it.
@@ -127,7 +134,7 @@ class Guard:
 
     def on_outside_fill(self, fill: OutsideFill, now: int) -> None:
         """Somebody traded without an order of ours: book it, tell of it, and look after what is left."""
-        booked = book_outside_fill(fill, self._account, self._effects, now)
+        booked = self._account.book_outside_fill(fill, now)
         if booked is None:
             return
         symbol = fill.symbol
@@ -248,7 +255,7 @@ class Guard:
         tick = self._prices.instruments[symbol].tick
         self.protections[symbol] = planned(self.protections.get(symbol), entry.intent, tick, long=long)
 
-    def _hold(self, symbol: str, now: int) -> Answer:
+    def _hold(self, symbol: str, now: int) -> Outcome:
         """Have a position's stop and target stand as they should, and leave them alone where they do."""
         live = next((each for each in self._manager.orders.live(symbol, Purpose.STOP) if self._covers(each)), None)
         if live is None or (self._spot and live.order.take_at != self.protections[symbol].target):
@@ -263,12 +270,12 @@ class Guard:
         else:
             self._place_stop(symbol, now)
 
-    def _place_stop(self, symbol: str, now: int) -> Answer:
+    def _place_stop(self, symbol: str, now: int) -> Outcome:
         """Lay a stop. On spot it takes the target along, and the desk takes off the one before it first."""
         self._unprotect(symbol, now)
         return self._send_stop(symbol, now)
 
-    def _send_stop(self, symbol: str, now: int) -> Answer:
+    def _send_stop(self, symbol: str, now: int) -> Outcome:
         protection = self.protections[symbol]
         target = protection.target if self._spot and not self.flattening else None
         intent = self._manager.reduction(symbol, Purpose.STOP, PRINCIPAL, trigger=protection.trigger, target=target)

@@ -91,6 +91,15 @@ async def test_a_key_that_is_used_again_for_something_else_does_nothing() -> Non
     assert len(run.events(events.CallerAsked)) == 1
 
 
+async def test_the_same_key_gets_the_same_refusal_and_another_key_is_checked() -> None:
+    run = await flat()
+    refused = await ask(run, LegRequest("k1", "anna", leg(stop=None)))
+    assert code(refused) is RefusalCode.STOP_REQUIRED
+    assert await ask(run, LegRequest("k1", "anna", leg(stop=None))) is refused
+    assert await ask(run, LegRequest("k2", "anna", leg())) == ENTRY
+    assert len(run.events(events.OrderRefused)) == len(run.events(events.OrderIntended)) == 1
+
+
 async def test_the_same_key_of_another_caller_is_another_request() -> None:
     run = await flat()
     assert await ask(run, LegRequest("k1", "anna", leg())) == ENTRY

@@ -235,10 +235,10 @@ class Floor(RuleBasedStateMachine):
         quoted = None if shown is None else D(f"{price * (1 + shown):.7g}")
         self._ask(LegRequest(self._key(), caller, leg, quoted=quoted))
 
-    @precondition(lambda self: self.run.engine.approvals.state.waiting)
+    @precondition(lambda self: self.run.engine.approvals.state.pending)
     @rule(verb=st.sampled_from((Verb.APPROVE, Verb.APPROVE, Verb.APPROVE, Verb.DENY)), pick=st.integers(0, 9))
     def a_person_answers_what_waits(self, verb: Verb, pick: int) -> None:
-        waiting = list(self.run.engine.approvals.state.waiting)
+        waiting = list(self.run.engine.approvals.state.pending)
         self._take(Command(self._key(), verb, "anna", self.at, waiting[pick % len(waiting)]))
 
     @rule(verb=st.sampled_from((Verb.PAUSE, Verb.TAKE_OVER, *[Verb.GO_ON] * 4)), symbol=symbols)
@@ -313,7 +313,7 @@ class Floor(RuleBasedStateMachine):
                 assert any(stop.remaining >= abs(position.quantity) for stop in stops), f"{symbol} has no stop"
             else:
                 assert protection.deadline is not None
-                assert engine._manager.exit_under_way(symbol) or now <= engine.timers[protection_timer(symbol)]
+                assert engine.manager.exit_under_way(symbol) or now <= engine.timers[protection_timer(symbol)]
 
     @precondition(lambda self: hasattr(self, "run"))
     @invariant()
