@@ -85,7 +85,7 @@ async def left_by_another(decision: dict[str, Any]) -> MemoryStore:
     await first.go(MINUTE)
 
     async def ask(request: CallerRequest) -> Answer:
-        shell = first.simulation._shell
+        shell = first.simulation.shell
         await shell.take(Asked(sound_request(request), first.simulation.cursor))
         shell.commit()
         answer = first.engine.answer(request)

@@ -41,19 +41,19 @@ async def flat(script: Scripted | None = None, minutes: int = 4, mode: Mode = "p
 
 async def ask(run: Run, request: CallerRequest = LARGE) -> Answer | None:
     run.clock.advance(NOW)
-    await run.simulation._shell.take(Asked(request, NOW))
+    await run.simulation.shell.take(Asked(request, NOW))
     return run.engine.answer(request)
 
 
 async def tell(run: Run, verb: Verb, subject: str, id_: str = "c1") -> None:
-    await run.simulation._shell.take(Command(id_, verb, "ben", NOW, subject))
+    await run.simulation.shell.take(Command(id_, verb, "ben", NOW, subject))
 
 
 async def trade_at(run: Run, price: float) -> None:
     """The next candle closes at a price."""
     run.clock.advance(NOW + MINUTE)
     closed = (candle(4, price), candle(4, price, symbol="ETHUSDT"))
-    await run.simulation._shell.take(Frame(NOW + MINUTE, closed=closed))
+    await run.simulation.shell.take(Frame(NOW + MINUTE, closed=closed))
 
 
 def entries(run: Run) -> list[events.OrderIntended]:
@@ -148,9 +148,9 @@ async def test_a_no_is_an_answer_and_a_yes_after_it_changes_nothing() -> None:
 async def test_no_answer_in_time_is_no() -> None:
     run = await flat()
     await ask(run)
-    assert run.simulation._shell.timers[Timer(TimerKind.APPROVAL, "a1")] == NOW + 120 * SECOND
+    assert run.simulation.shell.timers[Timer(TimerKind.APPROVAL, "a1")] == NOW + 120 * SECOND
     run.clock.advance(NOW + 120 * SECOND)
-    await run.simulation._shell.take(TimerFired(Timer(TimerKind.APPROVAL, "a1")))
+    await run.simulation.shell.take(TimerFired(Timer(TimerKind.APPROVAL, "a1")))
     answer = run.engine.answer(LARGE)
     assert isinstance(answer, Refusal)
     assert (answer.code, answer.actual) == (RefusalCode.NOT_APPROVED, "unanswered by anybody")

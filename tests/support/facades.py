@@ -50,7 +50,7 @@ class Looked:
 
     async def ask(self, request: CallerRequest) -> Answer:
         """Take a request as a run takes it between two frames."""
-        shell = self.run.simulation._shell
+        shell = self.run.simulation.shell
         await shell.take(Asked(sound_request(request), self.run.simulation.cursor))
         shell.commit()
         answer = self.run.engine.answer(request)

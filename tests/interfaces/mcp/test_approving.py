@@ -94,7 +94,7 @@ async def test_a_form_filled_in_with_no_rejects_the_order(desk: Looked, era: str
 
 async def approve(desk: Looked, name: str = "a1") -> None:
     command = Command(f"c-{name}", Verb.APPROVE, "ann", desk.run.simulation.cursor, name)
-    await desk.run.simulation._shell.take(command)
+    await desk.run.simulation.shell.take(command)
 
 
 @pytest.mark.parametrize(("era", "action"), [("auto", "decline"), ("legacy", "decline"), ("legacy", "cancel")])
@@ -175,7 +175,7 @@ async def test_where_the_client_can_ask_nobody_the_order_waits_for_ocw_approve(d
         )
         assert desk.facade.orders() == []
         command = Command("c1", Verb.APPROVE, "ann", desk.run.simulation.cursor, "a1")
-        await desk.run.simulation._shell.take(command)
+        await desk.run.simulation.shell.take(command)
         (order,) = desk.facade.orders()
         assert order.intent.approval == "a1 by ann"
         (asked,) = [event for _, event in desk.store.all_events() if isinstance(event, CallerAsked)]
