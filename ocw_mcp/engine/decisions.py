@@ -72,12 +72,7 @@ class DecisionCycle:
     """From a wake to orders."""
 
     def __init__(
-        self,
-        config: EngineConfig,
-        executor: LegExecutor,
-        account: Account,
-        effects: EffectBuffer,
-        settle: Settle,
+        self, config: EngineConfig, executor: LegExecutor, account: Account, effects: EffectBuffer, settle: Settle
     ) -> None:
         """`settle` takes each decision and its decider, once its legs are carried out; it returns what it refused."""
         self._config = config
@@ -137,7 +132,9 @@ class DecisionCycle:
             case DecisionFailed():
                 self._failed(event, now)
             case DecisionSubmitted(request):
-                self._executor.answers.put(request_key(request), self._spoken(event, now))
+                self.budget.book(event.cost_usd, now)
+                answer = self._submit(request, event.thinking_ms, event.cost_usd, now, floor=True)
+                self._executor.answers.put(request_key(request), answer)
 
     def _ready(self, answer: DecisionReady, now: int) -> None:
         """Take an answer and carry it out, against the account and the market of this very moment."""
@@ -162,11 +159,6 @@ class DecisionCycle:
         pending = self.state.pending
         thought = now - pending.snapshot.at if pending is not None else 0
         return self._submit(request, thought, ZERO, now, floor=False)
-
-    def _spoken(self, event: DecisionSubmitted, now: int) -> Answer:
-        """Take what whoever was asked submits; it keeps the floor."""
-        self.budget.book(event.cost_usd, now)
-        return self._submit(event.request, event.thinking_ms, event.cost_usd, now, floor=True)
 
     def _submit(self, asked: SubmitRequest, thought: int, cost_usd: Decimal, now: int, *, floor: bool) -> Answer:
         pending, talk, wake_id, who = self.state.pending, self.state.talk, asked.wake_id, asked.principal

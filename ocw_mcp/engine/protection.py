@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Literal
 
 import msgspec
 
@@ -36,28 +37,30 @@ class Protection(msgspec.Struct):
     protected: bool = False
     deadline: int | None = None
     """While it is unprotected: when (ms) the position is closed."""
-    retried_at: int | None = None
-    """When (ms) a lost stop was last placed again: at most once a second, meanwhile the deadline applies."""
-    target_retried_at: int | None = None
-    """The same for a lost target: the stop stays in place meanwhile."""
+    retried_at: dict[str, int] = {}
+    """When (ms) a stop, a target, or both after a failed exit were last placed again."""
     most: Decimal | None = None
     """The largest quantity (base asset, unsigned) that may stay, while more is held; the rest is sold."""
     beyond: Decimal = ZERO
     """Notional (quote) by which the fills of its entries exceeded what was cleared for them."""
     exceeded: list[str] = []
     """The limits that its fills were reported to exceed: each is reported once."""
-    fitted_at: int | None = None
-    """When (ms) stop and target were last placed again after an exit that failed."""
 
-    def may_fit(self, now: int) -> bool:
-        """Return whether stop and target may be placed again after a failed exit, at most once a second; note it.
+    def may_retry(self, what: Literal["stop", "target", "both"], now: int) -> bool:
+        """Return whether a lost stop or target may be placed again, at most once a second; if so, note that it is.
 
-        If the venue refuses them and the exit, each refusal would otherwise lead to the other without end.
+        Meanwhile the deadline applies. A venue that refuses each order would otherwise be asked again without end.
         """
-        if self.fitted_at is not None and now - self.fitted_at < SECOND:
+        if now - self.retried_at.get(what, now - SECOND) < SECOND:
             return False
-        self.fitted_at = now
+        self.retried_at[what] = now
         return True
+
+    def tighten(self, stop: Decimal | None, target: Decimal | None, *, long: bool) -> None:
+        """Take over a stop (quote) if it is tighter, and a target (quote) if there is one."""
+        if stop is not None:
+            self.trigger = max(self.trigger, stop) if long else min(self.trigger, stop)
+        self.target = target or self.target
 
 
 def planned(known: Protection | None, intent: OrderIntent, tick: Decimal, *, long: bool) -> Protection:
@@ -66,8 +69,7 @@ def planned(known: Protection | None, intent: OrderIntent, tick: Decimal, *, lon
     assert trigger is not None
     if known is None:
         return Protection(trigger, target)
-    known.trigger = max(known.trigger, trigger) if long else min(known.trigger, trigger)
-    known.target = target or known.target
+    known.tighten(trigger, target, long=long)
     return known
 
 

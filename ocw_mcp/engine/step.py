@@ -6,7 +6,6 @@ reports come back as events → the ledger books the fills and the guard puts st
 """
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -15,8 +14,8 @@ from ocw_mcp.core.gate.gate import Gate
 from ocw_mcp.core.market.market import Closed, Market
 from ocw_mcp.core.orders.sense import nonsense
 from ocw_mcp.core.orders.table import OrderTable
-from ocw_mcp.domain.asks import CallerRequest, LegKey
-from ocw_mcp.domain.decision import Decision, Leg
+from ocw_mcp.domain.asks import CallerRequest
+from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact
@@ -36,7 +35,6 @@ from ocw_mcp.domain.steps import (
     TimerKind,
 )
 from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.approvals import Approvals
 from ocw_mcp.engine.callers import Callers
 from ocw_mcp.engine.checkpoint import ENGINE_FORMAT, EngineState, read_checkpoint, summary
 from ocw_mcp.engine.config import EngineConfig
@@ -50,7 +48,6 @@ from ocw_mcp.engine.limit_usage import limit_usage
 from ocw_mcp.engine.manual_control import ManualControl
 from ocw_mcp.engine.operator_commands import OperatorCommands
 from ocw_mcp.engine.order_manager import OrderManager
-from ocw_mcp.engine.precheck import CheckedLeg
 from ocw_mcp.engine.price_board import PriceBoard
 from ocw_mcp.engine.readings import Readings
 from ocw_mcp.engine.run_counters import RunCounters
@@ -73,12 +70,13 @@ class Engine:
         self.guard = Guard(config, self.manager, self.account, self._prices, self._effects)
         self._exits = Exits(config, self._market, self.account, self.manager, self.guard, self._effects)
         self.manual_control = ManualControl()
-        self._executor = LegExecutor(config, self.manager, self.guard, self.account, self.manual_control, self._effects)
-        self.decisions = DecisionCycle(config, self._executor, self.account, self._effects, self._after_decision)
+        self.executor = LegExecutor(config, self.manager, self.guard, self.account, self.manual_control, self._effects)
+        self.approvals, self.check = self.executor.approvals, self.executor.precheck.check
+        self.decisions = DecisionCycle(config, self.executor, self.account, self._effects, self._after_decision)
         self._operator = OperatorCommands(
-            self.manager, self.guard, self.account, self._executor, self.decisions, self.manual_control, self._effects
+            self.manager, self.guard, self.account, self.executor, self.decisions, self.manual_control, self._effects
         )
-        parts = (self.guard, self.account, self._executor, self.decisions, self._operator, self._effects)
+        parts = (self.guard, self.account, self.executor, self.decisions, self._operator, self._effects)
         self._callers = Callers(config, self.manager, *parts)
         self.counters = RunCounters()
         self._hashes = ("", "")
@@ -291,7 +289,7 @@ class Engine:
                 books=self._prices.books,
                 hashes=self._hashes,
                 commands=self._operator.taken,
-                answers=self._executor.answers.saved(),
+                answers=self.executor.answers.saved(),
                 asked_for=self._callers.asked_for.state(),
                 approvals=self.approvals.state,
                 manual_control=self.manual_control.state,
@@ -319,7 +317,7 @@ class Engine:
         self._prices.books = memory.books
         self._hashes = memory.hashes
         self._operator.taken = memory.commands
-        self._executor.answers.load(memory.answers)
+        self.executor.answers.load(memory.answers)
         self._callers.asked_for.restore(memory.asked_for)
         self.approvals.state = memory.approvals
         self.manual_control.state = memory.manual_control
@@ -328,10 +326,6 @@ class Engine:
     def answer(self, request: CallerRequest) -> Answer | None:
         """What a caller's request was answered; None where none with its key ever came, or long ago."""
         return self._callers.answer(request)
-
-    def answer_to_leg(self, key: LegKey) -> Answer | None:
-        """Return the answer to a leg of a decision; None if it is a HOLD, or was executed long ago."""
-        return self._executor.answers.get(key)
 
     def summary(self) -> dict[str, Any]:
         """What `ocw status` shows of this moment, ready for JSON."""
@@ -374,15 +368,6 @@ class Engine:
             undone=self.decisions.state.undone,
             limits=self._limits,
         )
-
-    def check(self, leg: Leg, principal: str, now: int, quantity: Decimal | None = None) -> CheckedLeg:
-        """Return the answer that a leg would get now. `quantity` (base asset) replaces the leg's share of equity."""
-        return self._executor.precheck.check(leg, principal, now, quantity)
-
-    @property
-    def approvals(self) -> Approvals:
-        """The orders that await approval."""
-        return self._executor.approvals
 
     @property
     def market(self) -> Market:

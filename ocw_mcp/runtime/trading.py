@@ -185,7 +185,7 @@ class Trading:
 
     def answers(self, key: DecisionKey, decision: Decision) -> list[Answer | None]:
         """Return the present answer to each leg of a decision; None for a HOLD."""
-        return [self._engine.answer_to_leg(key.leg(index)) for index in range(len(decision.legs))]
+        return [self._engine.executor.answers.get(key.leg(index)) for index in range(len(decision.legs))]
 
     async def ask(self, request: CallerRequest) -> Answer:
         """Have the engine take a request, and return its answer. Raises RequestError."""
