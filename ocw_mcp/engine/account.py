@@ -1,7 +1,6 @@
 """The account: what it holds, what it is worth, what state the desk is in, and how the day goes."""
 
 from collections import deque
-from decimal import Decimal
 from typing import Literal
 
 import msgspec

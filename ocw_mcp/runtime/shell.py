@@ -40,7 +40,7 @@ from ocw_mcp.runtime.clock import A_MOMENT_MS
 from ocw_mcp.runtime.commits import Commits
 from ocw_mcp.runtime.recorder import EventRecorder
 from ocw_mcp.runtime.thinking import NEVER, Recalled, Said, Submission, Thinking, unheard_end
-from ocw_mcp.runtime.validation import sound, sound_request
+from ocw_mcp.runtime.validation import validated, validated_request
 
 LONGEST_CAUSE = 500
 
@@ -152,7 +152,7 @@ class Shell:
         Raises ValueError, with one clause on the defect, for a request that cannot be meant, and BookError if the run
         ends before.
         """
-        request = sound_request(request, self.engine.config.symbols)
+        request = validated_request(request, self.engine.config.symbols)
         if isinstance(request, SubmitRequest) and request.principal == self._decider.name:
             # The decider of this run answers within its decision, when its time has come.
             answer = await self.submit(request)
@@ -253,7 +253,7 @@ class Shell:
         event: StepEvent
         try:
             thought_of = await (thinking.task or self._decider.decide(thinking.request))
-            decision = sound(thought_of, self.engine.config.symbols)
+            decision = validated(thought_of, self.engine.config.symbols)
         except Exception as error:
             # Whatever goes wrong in a decider must not stop the engine: the wake is held, and the journal says why.
             event = DecisionFailed(wake_id, self._decider.name, thought, _cause(error), self._cost_since(thinking))

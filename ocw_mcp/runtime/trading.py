@@ -195,8 +195,8 @@ class Trading:
             raise RequestError(
                 RequestCode.BAD_ARGUMENTS,
                 what=str(error).removeprefix("malformed request: "),
-                limit="what somebody could mean",
-                actual="this",
+                limit="a request within the bounds of its schema",
+                actual="another",
                 next_="see the tool's input schema",
             ) from None
         except BookError:
