@@ -57,7 +57,7 @@ def test_commands_are_completed_in_every_shell(tab: Tab, shell: str) -> None:
         ("ocw replay TAPE --policy ", ("conservative", "default", "lab")),
         ("ocw mcp --toolsets ", tuple(TOOLSETS)),
         ("ocw token new --scope ", tuple(SCOPES)),
-        ("ocw loopback claude --character ", tuple(CHARACTERS)),
+        ("ocw sandbox claude --character ", tuple(CHARACTERS)),
         ("ocw agent ", ("pause", "takeover", "resume")),
     ],
 )
