@@ -4,7 +4,8 @@ from typing import Final
 
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.core import strategy
-from ocw_mcp.domain.policies import Policies, limits_in_force
+from ocw_mcp.core.risk.limits import limits_in_force
+from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.engine.event_text import leg_text
 from ocw_mcp.engine.snapshot_text import compact, standing
