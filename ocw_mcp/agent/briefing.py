@@ -2,7 +2,8 @@
 
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.core import strategy
-from ocw_mcp.domain.policies import Policies, limits_in_force
+from ocw_mcp.core.risk.limits import limits_in_force
+from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.snapshot import DecisionRequest, WakeKind
 from ocw_mcp.render.event_text import leg_text
 from ocw_mcp.render.snapshot_text import compact, standing

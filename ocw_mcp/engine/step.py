@@ -14,13 +14,13 @@ from ocw_mcp.core.gate.gate import Gate
 from ocw_mcp.core.market.market import Closed, Market
 from ocw_mcp.core.orders.sense import nonsense
 from ocw_mcp.core.orders.table import OrderTable
+from ocw_mcp.core.risk.limits import limits_in_force
 from ocw_mcp.domain.asks import CallerRequest
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import FundingPaid, OrderRef, OutsideFill, Transferred
-from ocw_mcp.domain.policies import limits_in_force
 from ocw_mcp.domain.snapshot import Snapshot, SymbolWake, WakeReason
 from ocw_mcp.domain.steps import (
     Asked,
@@ -343,7 +343,7 @@ class Engine:
         )
 
     def limit_usage(self) -> list[dict[str, str]]:
-        """How much of each limit is used up at this moment."""
+        """Return how much of each limit is used at this moment."""
         return limit_usage(
             self.config, self.account, self._prices, self.manager.orders, self.decisions.budget, self.now
         )
