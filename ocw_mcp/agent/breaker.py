@@ -1,4 +1,4 @@
-"""Leaves the model alone for a while after it failed several times in a row."""
+"""A circuit breaker: after several failures in a row the model is not asked for a while."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -15,7 +15,7 @@ OPEN_MS: Final = 15 * MINUTE
 
 
 class BreakerState(msgspec.Struct):
-    """Failures in a row, since when the breaker is open (ms), and whether somebody tries whether it may close."""
+    """Failures in a row, the time (ms) at which the breaker opened, and whether a trial is under way."""
 
     failures: int = 0
     opened_at: int | None = None
@@ -23,14 +23,14 @@ class BreakerState(msgspec.Struct):
 
 
 class Breaker:
-    """Closed: everybody asks. Open: nobody. Half open, after `OPEN_MS`: one asks, and its answer closes or reopens."""
+    """Closed: every call is allowed. Open: none. Half open, after `OPEN_MS`: one trial, which closes or reopens it."""
 
     def __init__(self) -> None:
         self.state = BreakerState()
 
     @classmethod
     def recalled(cls, thoughts: Iterable[DecisionCost]) -> "Breaker":
-        """As it was after the latest decisions of the journal, oldest first."""
+        """Return the breaker as it was after the latest decisions of the journal, oldest first."""
         breaker = cls()
         for thought in thoughts:
             breaker._recall(thought.cause.removeprefix(FALLBACK), thought.at - thought.thinking_ms)
@@ -39,10 +39,10 @@ class Breaker:
     def _recall(self, cause: str, asked_at: int) -> None:
         name = cause.partition(":")[0]
         if cause and not cause.startswith((MEANT, UNSENT)) and name not in Cause.__members__:
-            # It was remembered, or nobody waited any more: that says nothing about the model.
+            # A repeated HOLD or a missed deadline says nothing about the model.
             return
         if name == Cause.BREAKER:
-            # It was open, though of what opened it nothing is here.
+            # The breaker was open, though the failures before are not in the journal's latest decisions.
             if self.state.opened_at is None:
                 self.state = BreakerState(FAILURES, asked_at)
         elif name in ANSWERED or not cause or cause.startswith((MEANT, UNSENT)):
@@ -51,7 +51,7 @@ class Breaker:
             self.failed(asked_at)
 
     def lets_ask(self, now: int) -> bool:
-        """Whether the model may be asked at `now` (ms). Whoever is let through says how it went."""
+        """Return whether the model may be asked at `now` (ms). The caller then reports the result."""
         state = self.state
         if state.opened_at is None:
             return True
@@ -61,22 +61,22 @@ class Breaker:
         return True
 
     def succeeded(self) -> None:
-        """It answered."""
+        """Report that the model answered: the breaker closes."""
         self.state = BreakerState()
 
     def failed(self, now: int) -> None:
-        """It did not."""
+        """Report at `now` (ms) that the model did not answer."""
         state = self.state
         state.failures += 1
         if state.trying or state.failures >= FAILURES:
             state.opened_at, state.trying = now, False
 
     def left_alone(self) -> None:
-        """It was not asked after all, which says nothing about it."""
+        """Report that the model was not asked after all: a trial ends without a result."""
         self.state.trying = False
 
     @property
     def open_until(self) -> int | None:
-        """From when (ms) on the model is asked again; None where it is asked now."""
+        """The time (ms) from which the model is asked again; None if the breaker is closed."""
         opened_at = self.state.opened_at
         return None if opened_at is None else opened_at + OPEN_MS
