@@ -1,4 +1,4 @@
-# Each target works alone on a fresh clone: whatever needs the tools waits for the stamp of the installation.
+# Each target works alone on a fresh clone: a target that needs the tools waits for the stamp of the installation.
 
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check -qq
@@ -7,19 +7,20 @@ NODE_STAMP := .node/.installed
 CLIENTS_STAMP := .clients/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test validators mutants lint bench docs bundle lock
+.PHONY: help install run test validators mutants lint bench docs docs-site bundle lock
 
 help:
 	@echo "make install   a virtual environment in .venv, from the lock, every file checked against its hash"
-	@echo "make run       a simulated day in about two minutes, the rules trading on paper; no key, no network"
+	@echo "make run       a simulated day in about two minutes, with the rules trading on paper; no key, no network"
 	@echo "make test      the tests, without the slow ones of .ci/run"
 	@echo "make validators   the official validators of MCP, into .node, and other clients' SDKs, into .clients; needs npm"
-	@echo "make mutants   which changes to the risk officer no test would notice; about ten minutes on one core"
-	@echo "make lint      ruff, mypy and the floors of the house"
-	@echo "make bench     how fast it is here"
-	@echo "make docs      docs/reference.md and packaging/ anew, from the code"
-	@echo "make bundle    dist/ocw-mcp.mcpb, which Claude Desktop installs as an extension; needs npm"
-	@echo "make lock      requirements.lock anew, after a change of pyproject.toml (needs uv)"
+	@echo "make mutants   changes of the risk check that no test notices; about ten minutes on one core"
+	@echo "make lint      ruff, mypy and the import rules"
+	@echo "make bench     how fast it is on this machine"
+	@echo "make docs      generate docs/reference.md and packaging/ from the code"
+	@echo "make docs-site build docs/ as a web site in site/, and check every internal link"
+	@echo "make bundle    build dist/ocw-mcp.mcpb, which Claude Desktop installs as an extension; needs npm"
+	@echo "make lock      generate requirements.lock, after a change of pyproject.toml; needs uv"
 
 install: $(STAMP)
 
@@ -45,13 +46,13 @@ $(NODE_STAMP): tests/validators/package.json
 	npm install --prefix .node --no-package-lock --no-audit --no-fund --loglevel=error
 	@touch $@
 
-# They bring a hundred packages, which only one slow test needs: an environment of their own keeps them out of the lock.
+# They bring a hundred packages that only one slow test needs: an environment of their own keeps them out of the lock.
 $(CLIENTS_STAMP): tests/validators/clients.txt
 	@test -x .clients/bin/python || $(PYTHON) -m venv .clients
 	.clients/bin/python -m pip --disable-pip-version-check -qq install -r $<
 	@touch $@
 
-# mutmut is not in the lock: nobody else needs it. MUTANTS can name some: make mutants MUTANTS='ocw_mcp.core.risk.pace.*'
+# mutmut is not in the lock: only this target needs it. MUTANTS can name some: make mutants MUTANTS='ocw_mcp.core.risk.pace.*'
 mutants: $(STAMP)
 	@$(PIP) install --no-build-isolation -e '.[mutation]'
 	.venv/bin/mutmut run --max-children 1 $(MUTANTS)
@@ -69,6 +70,11 @@ bench: $(STAMP)
 docs: $(STAMP)
 	.venv/bin/python -m ocw_mcp.app.reference > docs/reference.md
 	.venv/bin/python -m ocw_mcp.app.packaging
+
+# MkDocs is not in the lock: only this target needs it.
+docs-site: $(STAMP)
+	@$(PIP) install --no-build-isolation -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 bundle: $(STAMP) $(NODE_STAMP)
 	@rm -rf build/bundle

@@ -19,7 +19,7 @@ from ocw_mcp.agent.tools import SUBMIT, LegAnswer, ToolAnswer, ToolClient, call_
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.protocols import Clock
-from ocw_mcp.domain.text import said
+from ocw_mcp.domain.text import printable
 
 LONGEST_EXCERPT: Final = 500
 """Characters of the model's words, or of a refusal, that a result keeps."""
@@ -327,7 +327,7 @@ class Conversation:
     def _conclude(self, reply: Reply) -> ConversationResult:
         """Return the result after the model's last turn."""
         if not self._answers:
-            if not said(reply.text):
+            if not printable(reply.text):
                 return Failed(Trouble(Cause.MALFORMED, "it ended its turn without a call and without a word"))
             self._words = reply.text
             return NoDecision(reply.text[:LONGEST_EXCERPT])

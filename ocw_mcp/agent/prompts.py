@@ -14,8 +14,8 @@ from ocw_mcp.core import strategy
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.policies import Policies, limits_in_force, value_text
 from ocw_mcp.domain.snapshot import DecisionRequest
-from ocw_mcp.engine.event_text import leg_text
-from ocw_mcp.engine.snapshot_text import compact, standing
+from ocw_mcp.render.event_text import leg_text
+from ocw_mcp.render.snapshot_text import compact, standing
 
 FIELDS: Final[dict[str, frozenset[str]]] = {
     "system": frozenset(),

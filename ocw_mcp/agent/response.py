@@ -14,7 +14,7 @@ import msgspec
 from ocw_mcp.agent.causes import Cause, Trouble
 from ocw_mcp.agent.messages import Reply, without_cache_control
 from ocw_mcp.agent.pricing import HIDDEN_TOKENS, TokenUsage
-from ocw_mcp.domain.text import said
+from ocw_mcp.domain.text import printable
 
 LONGEST_DETAIL: Final = 300
 """Characters of an error's message that are kept."""
@@ -68,13 +68,13 @@ def parse_reply(body: bytes, request: dict[str, Any] | None = None) -> Reply | T
     try:
         whole = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        beginning = said(body[:LONGEST_DETAIL].decode("utf-8", "replace"))
+        beginning = printable(body[:LONGEST_DETAIL].decode("utf-8", "replace"))
         return _find_stream_error(body) or Trouble(
             Cause.MALFORMED, f"the body is not a message: {beginning}"[:LONGEST_DETAIL]
         )
     content = whole.get("content") if isinstance(whole, dict) else None
     if (trouble := _find_error(whole, content)) is not None:
-        return msgspec.structs.replace(trouble, detail=said(trouble.detail)[:LONGEST_DETAIL])
+        return msgspec.structs.replace(trouble, detail=printable(trouble.detail)[:LONGEST_DETAIL])
     if not isinstance(content, list) or not all(map(_is_block, content)):
         return Trouble(Cause.MALFORMED, f"the body is not a message: its content is {_shape(content)}")
     stop = whole.get("stop_reason")

@@ -3,7 +3,7 @@
 from ocw_mcp.adapters.store.ran_with import RanWith
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.domain.errors import BookError
-from ocw_mcp.engine.event_text import HASH_SHOWN
+from ocw_mcp.render.text import HASH_SHOWN
 
 
 def tell_changes(before: RanWith | None, agent: str, policies: LoadedPolicies, prompts: LoadedPrompts) -> str:

@@ -10,7 +10,7 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from ocw_mcp.app.settings import LogLevel
-from ocw_mcp.domain.text import said
+from ocw_mcp.domain.text import printable
 
 SAID_AGAIN_S: Final = 3600
 """Wall time after which an identical warning is worth another line."""
@@ -64,7 +64,7 @@ class _Forward(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Say it."""
         trace = {"exc_info": record.exc_info} if record.exc_info else {}
-        structlog.get_logger().log(record.levelno, said(record.getMessage()), **trace)
+        structlog.get_logger().log(record.levelno, printable(record.getMessage()), **trace)
 
 
 def _take_in_logging(threshold: int) -> None:

@@ -7,8 +7,9 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.reasons import RefusalCode
-from ocw_mcp.domain.text import moment, said
+from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import iso
+from ocw_mcp.render.text import moment
 
 
 class Narrator:
@@ -33,7 +34,7 @@ class Narrator:
     def _tell(self, at: int, line: str | None) -> None:
         if line:
             # Reasons are other people's words: none of them commands a terminal, or begins a line of its own.
-            self._say(f"{moment(at)[:16]}  {said(line)}")
+            self._say(f"{moment(at)[:16]}  {printable(line)}")
 
     def waits(self, at: int, what: str, longest_s: float) -> None:
         """Say at `at` (ms) that Claude's answer takes its time, and how much of it (s, wall time) it has."""

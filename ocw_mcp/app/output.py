@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from typing import Any, Final, TextIO, cast
 
-from ocw_mcp.domain.text import said
+from ocw_mcp.domain.text import printable
 
 _OF_A_STREAM: Final = {errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG, errno.EBADF}
 
@@ -79,4 +79,4 @@ def say(text: str, *, err: bool = False, nl: bool = True) -> None:
 
 def clean(text: str) -> str:
     """Return a text of several lines without control and invisible characters; indentation stays."""
-    return "\n".join(f"{line[: len(line) - len(line.lstrip(' '))]}{said(line)}" for line in text.split("\n"))
+    return "\n".join(f"{line[: len(line) - len(line.lstrip(' '))]}{printable(line)}" for line in text.split("\n"))

@@ -78,21 +78,22 @@ def written(page: str) -> str:
 
 
 def pinned(checkout: Path) -> str:
-    """Return what of the lock a bundle needs: each dependency at one version, with the hashes of its files.
+    """Return what of the lock a bundle needs: each dependency pinned, with the hashes of its files.
 
     Raises HouseRuleError for a dependency that the lock does not have.
     """
     project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = {_name(each) for each in project["dependencies"]}
     lock = (checkout / LOCK).read_text(encoding="utf-8")
-    blocks = {_name(block): block for block in re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE) if block}
-    if missing := sorted(needed - blocks.keys()):
+    # A package may have one version for older Pythons and another for newer ones: a name may have several blocks.
+    blocks = [(_name(block), block) for block in re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE) if block]
+    if missing := sorted(needed - {name for name, _ in blocks}):
         raise InvariantError(f"{LOCK} lacks {missing[0]}; make it anew with: make lock")
     before = 0
     while len(needed) > before:
         before = len(needed)
-        needed |= {name for name, block in blocks.items() if needed & _asked_by(block)}
-    return "".join(block for name, block in blocks.items() if name in needed)
+        needed |= {name for name, block in blocks if needed & _asked_by(block)}
+    return "".join(block for name, block in blocks if name in needed)
 
 
 def _name(requirement: str) -> str:

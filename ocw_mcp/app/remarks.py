@@ -4,7 +4,7 @@ from ocw_mcp.agent.causes import ANSWERED, Cause
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import FALLBACK, MEANT, UNSENT
 from ocw_mcp.domain.orders import GUARD, RULES, Purpose
-from ocw_mcp.domain.text import untrusted
+from ocw_mcp.render.quotations import untrusted
 
 LONGEST_CAUSE = 200
 STILL_DECIDES = (*ANSWERED, Cause.THROTTLED)

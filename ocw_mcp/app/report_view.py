@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ocw_mcp.domain.money import exact, plain
-from ocw_mcp.domain.text import average
 from ocw_mcp.domain.time import MINUTE, SECOND, iso
+from ocw_mcp.render.text import average
 
 
 def show(figures: dict[str, Any], why: str, console: Console) -> None:

@@ -96,14 +96,22 @@ class Feasible(msgspec.Struct, frozen=True, tag="feasible", tag_field="is"):
     min: Decimal
 
 
-class PositionView(msgspec.Struct, frozen=True):
-    """An open position. `quantity` is signed: above 0 long, below 0 short."""
+class OpenPosition(msgspec.Struct, frozen=True):
+    """The figures that every view of an open position has: prices and profit in quote currency.
+
+    `quantity` is in the base asset and signed: above 0 long, below 0 short.
+    """
 
     symbol: str
     quantity: Decimal
     average_price: Decimal
     mark: Decimal
     unrealised: Decimal
+
+
+class PositionView(OpenPosition, frozen=True):
+    """An open position as deciders and clients see it."""
+
     opened_at: int
     stop: Decimal | None
     mfe: Reading = _NOT_TAKEN
@@ -146,6 +154,12 @@ class SymbolView(msgspec.Struct, frozen=True):
     return_24h: Reading = _NOT_TAKEN
     forming: tuple[FormingView, ...] = ()
     feasible: Feasible | Unknown = _NOT_TAKEN
+
+    def all_indicators(self) -> dict[str, IndicatorValues]:
+        """Return the indicators by timeframe, first of closed candles, then of forming ones, named `1h*`."""
+        forming = (each.candle.indicators for each in self.forming if not isinstance(each.candle, Unknown))
+        closed = {each.timeframe: each for each in self.indicators}
+        return closed | {f"{each.timeframe}*": each for each in forming}
 
 
 class Correlation(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ their order. The shell in `runtime` is the only one who carries them out.
 
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -52,10 +52,38 @@ class DecisionSubmitted(msgspec.Struct, frozen=True):
     """Since the wake, or since it last submitted."""
 
 
+class TimerKind(StrEnum):
+    """The purpose of a timer. Timers that are due at the same time fire in the order of these values."""
+
+    APPROVAL = "approval"
+    """The time to answer an approval request is over; the subject is its id."""
+    CANCEL = "cancel"
+    """The venue has not answered a cancel request; the subject is the order."""
+    DAY = "day"
+    """The UTC day ends, although no candle came."""
+    DECISION = "decision"
+    """The deadline of the decision that is open."""
+    EXPIRY = "expiry"
+    """A limit entry expires; the subject is the order."""
+    POSITIONS = "positions"
+    """The next check of the open positions against the exits, although no candle came."""
+    PROTECTION = "protection"
+    """The deadline of an unprotected position; the subject is its symbol."""
+
+
+class Timer(NamedTuple):
+    """A timer of the engine; at most one with the same fields is set at a time."""
+
+    kind: TimerKind
+    subject: str | OrderRef = ""
+    times: int = 0
+    """How often a cancel was asked for."""
+
+
 class TimerFired(msgspec.Struct, frozen=True):
     """A timer that the engine set is due."""
 
-    name: str
+    timer: Timer
 
 
 class Verb(StrEnum):
@@ -142,16 +170,16 @@ class Keep(msgspec.Struct, frozen=True):
 
 
 class SetTimer(msgspec.Struct, frozen=True):
-    """Fire `TimerFired(name)` at a moment (ms); setting it again moves it."""
+    """Fire `TimerFired(timer)` at a time (ms); setting it again moves it."""
 
-    name: str
+    timer: Timer
     at: int
 
 
 class ClearTimer(msgspec.Struct, frozen=True):
     """Forget a timer, if it is set."""
 
-    name: str
+    timer: Timer
 
 
 Effect = Record | Send | Cancel | Ask | GiveUp | Keep | SetTimer | ClearTimer

@@ -19,13 +19,13 @@ from ocw_mcp.domain.events import (
 )
 from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.snapshot import TRADES_SHOWN, TradeView
-from ocw_mcp.domain.state import TradingState
-from ocw_mcp.domain.text import cents, moment, said
+from ocw_mcp.domain.state import ITSELF, Lowered, TradingState
+from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND, next_midnight, utc_day
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
 
-DAY_TIMER = "day"
+DAY_TIMER = Timer(TimerKind.DAY)
 TOLD_KEPT = 512
 """Outside fills and transfers whose names are remembered, so that each is booked once."""
 
@@ -35,22 +35,6 @@ class Opened(msgspec.Struct, frozen=True):
 
     principal: str
     side: Side
-
-
-DESK = "the desk itself"
-"""Who lowered the state where nobody told it to."""
-
-
-class Lowered(msgspec.Struct, frozen=True):
-    """Who lowered the desk's state last, when (ms), and why; a reason is in the words of whoever gave one."""
-
-    by: str
-    at: int
-    why: str
-
-    def __str__(self) -> str:
-        """In a line, for a person: `by ann at 2026-01-02 10:00:00 UTC: enough for today`."""
-        return f"by {said(self.by)} at {moment(self.at)} UTC{f': {said(self.why)}' if self.why else ''}"
 
 
 class Fall(msgspec.Struct, frozen=True):
@@ -64,7 +48,7 @@ class Fall(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         """In a clause, for a person."""
-        amounts = f"{cents(self.peak - self.equity)}, from {cents(self.peak)} to {cents(self.equity)}"
+        amounts = f"{self.peak - self.equity:,.2f}, from {self.peak:,.2f} to {self.equity:,.2f}"
         return f"equity fell by {self.share:.2%} ({amounts}), and the limit is {self.limit:.2%}"
 
 
@@ -212,7 +196,7 @@ class Account:
         if self.trading_state is not to:
             self._effects.record(StateChanged(self.trading_state, to, why))
             self.trading_state = to
-            self.lowered = None if to is TradingState.ACTIVE else Lowered(DESK, self._effects.now, why)
+            self.lowered = None if to is TradingState.ACTIVE else Lowered(ITSELF, self._effects.now, why)
             self.version += 1
 
     def state(self) -> AccountState:

@@ -11,13 +11,11 @@ from ocw_mcp.domain.asks import Waits
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.orders import OrderIntent
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.idempotency import token_of
-
-APPROVAL_PREFIX = "approval:"
-"""Timers that end the wait for an answer, by the approval's id."""
 
 MOST = 32
 """Orders that wait at a time; a further one is refused as if nobody could be asked."""
@@ -59,7 +57,7 @@ class Approvals:
         name, expires_at = f"a{self.state.last}", now + self._policy.answer_s * SECOND
         self.state.waiting[name] = Waiting(leg, intent, expires_at)
         self._effects.record(events.ApprovalAsked(name, intent, intent.quoted, expires_at))
-        self._effects.set_timer(APPROVAL_PREFIX + name, expires_at)
+        self._effects.set_timer(Timer(TimerKind.APPROVAL, name), expires_at)
         return Waits(name, expires_at)
 
     def of(self, principal: str, symbol: str) -> list[str]:
@@ -74,7 +72,7 @@ class Approvals:
         """Let an order wait no more; None where none of that name does."""
         waiting = self.state.waiting.pop(name, None)
         if waiting is not None:
-            self._effects.clear_timer(APPROVAL_PREFIX + name)
+            self._effects.clear_timer(Timer(TimerKind.APPROVAL, name))
             self._effects.record(events.ApprovalEnded(name, outcome, by))
         return waiting
 

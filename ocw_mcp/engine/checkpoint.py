@@ -11,6 +11,7 @@ from ocw_mcp.core.risk.scale import exposure_scale
 from ocw_mcp.domain.market import OrderBook
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderIntent
+from ocw_mcp.domain.steps import Timer
 from ocw_mcp.engine.account import Account, AccountState
 from ocw_mcp.engine.approvals import ApprovalsState
 from ocw_mcp.engine.config import EngineConfig
@@ -23,7 +24,7 @@ from ocw_mcp.engine.protection import Protection
 from ocw_mcp.engine.run_counters import RunCounters
 from ocw_mcp.engine.snapshot import positions
 
-ENGINE_FORMAT = 11
+ENGINE_FORMAT = 12
 """Counts up whenever a field changes its name or its meaning: an older state is then refused and not misread."""
 
 
@@ -41,7 +42,7 @@ class EngineState(msgspec.Struct):
     decisions: DecisionsState
     budget: BudgetState
     counters: RunCounters
-    timers: dict[str, int]
+    timers: dict[Timer, int]
     books: dict[str, OrderBook]
     hashes: tuple[str, str]
     """Of the policies and the prompts that were in force."""

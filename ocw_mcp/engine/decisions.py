@@ -17,7 +17,7 @@ from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import ATTACHED, RULES, OrderRef
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import DecisionRequest, Remark, Snapshot
-from ocw_mcp.domain.steps import DecisionFailed, DecisionReady, DecisionSubmitted
+from ocw_mcp.domain.steps import DecisionFailed, DecisionReady, DecisionSubmitted, Timer, TimerKind
 from ocw_mcp.domain.time import SECOND, iso
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.carrying import Carrier, LegTerms
@@ -25,7 +25,7 @@ from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.idempotency import Answer
 
-DEADLINE_TIMER = "decision"
+DEADLINE_TIMER = Timer(TimerKind.DECISION)
 NOTE_KEPT = 500
 """Characters of a note that are kept."""
 

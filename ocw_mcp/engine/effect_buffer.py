@@ -4,7 +4,7 @@ from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.orders import OrderRef
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
-from ocw_mcp.domain.steps import Ask, Cancel, ClearTimer, Effect, GiveUp, Keep, Record, Send, SetTimer
+from ocw_mcp.domain.steps import Ask, Cancel, ClearTimer, Effect, GiveUp, Keep, Record, Send, SetTimer, Timer
 
 
 class EffectBuffer:
@@ -14,7 +14,8 @@ class EffectBuffer:
         self._effects: list[Effect] = []
         self.now = -1
         """Engine time (ms) of the step under way."""
-        self.timers: dict[str, int] = {}
+        self.timers: dict[Timer, int] = {}
+        """The timers that are set, and when (ms) each is due."""
 
     def take(self) -> list[Effect]:
         """The effects since the last call."""
@@ -45,12 +46,12 @@ class EffectBuffer:
         """Keep what a wake was shown."""
         self._effects.append(Keep(wake_id, snapshot))
 
-    def set_timer(self, name: str, at: int) -> None:
-        """Set a timer, or move it."""
-        self.timers[name] = at
-        self._effects.append(SetTimer(name, at))
+    def set_timer(self, timer: Timer, at: int) -> None:
+        """Set a timer to a time (ms), or move it."""
+        self.timers[timer] = at
+        self._effects.append(SetTimer(timer, at))
 
-    def clear_timer(self, name: str) -> None:
-        """Forget a timer."""
-        if self.timers.pop(name, None) is not None:
-            self._effects.append(ClearTimer(name))
+    def clear_timer(self, timer: Timer) -> None:
+        """Forget a timer, if it is set."""
+        if self.timers.pop(timer, None) is not None:
+            self._effects.append(ClearTimer(timer))

@@ -15,6 +15,7 @@ from ocw_mcp.core.strategy.signals import read_signals
 from ocw_mcp.domain.events import ExitDecided, ScoreTaken
 from ocw_mcp.domain.policies import ExitsPolicy
 from ocw_mcp.domain.snapshot import PositionView, Snapshot
+from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import HOUR, SECOND
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.config import EngineConfig
@@ -23,7 +24,7 @@ from ocw_mcp.engine.guard import PRINCIPAL, Guard
 from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.snapshot import positions, take_holdings
 
-LOOK_TIMER: Final = "look"
+POSITIONS_TIMER: Final = Timer(TimerKind.POSITIONS)
 LOOK_EVERY_MS: Final = 30 * SECOND
 
 HOLD, REVIEW, EXIT = "hold", "review", "exit"
@@ -60,12 +61,12 @@ class Exits:
 
     def start(self, now: int) -> None:
         """Where time is real, look even when no candle comes."""
-        if self._config.live and LOOK_TIMER not in self._effects.timers:
-            self._effects.set_timer(LOOK_TIMER, now + LOOK_EVERY_MS)
+        if self._config.live and POSITIONS_TIMER not in self._effects.timers:
+            self._effects.set_timer(POSITIONS_TIMER, now + LOOK_EVERY_MS)
 
     def on_timer(self, now: int) -> list[tuple[str, str]]:
         """The timer is due: look, and look again after as long."""
-        self._effects.set_timer(LOOK_TIMER, now + LOOK_EVERY_MS)
+        self._effects.set_timer(POSITIONS_TIMER, now + LOOK_EVERY_MS)
         return self.look(now)
 
     def look(self, now: int) -> list[tuple[str, str]]:

@@ -36,10 +36,9 @@ from ocw_mcp.engine.filled import hold_to_clearing, shrink
 from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.order_manager import Change, OrderManager
 from ocw_mcp.engine.price_board import PriceBoard
-from ocw_mcp.engine.protection import Protection, crossed, exit_failed, gone, on_tick, planned
+from ocw_mcp.engine.protection import Protection, crossed, exit_failed, gone, on_tick, planned, protection_timer
 
 PRINCIPAL = GUARD
-TIMER_PREFIX = "protect:"
 
 
 class Guard:
@@ -82,7 +81,7 @@ class Guard:
         self.flattening = False
         for symbol in sorted(self._account.ledger.positions):
             if self.protections[symbol].protected:
-                self._effects.clear_timer(TIMER_PREFIX + symbol)
+                self._effects.clear_timer(protection_timer(symbol))
                 self._hold(symbol, now)
 
     def tighten(self, symbol: str, stop: Decimal | None, target: Decimal | None, now: int) -> Answer:
@@ -300,7 +299,7 @@ class Guard:
         protection.deadline = None
         if not (self.flattening or self._too_large(symbol)):
             # While something is to be sold, the timer is what comes back to it.
-            self._effects.clear_timer(TIMER_PREFIX + symbol)
+            self._effects.clear_timer(protection_timer(symbol))
         assert stop.order.trigger_price is not None
         self._effects.record(PositionProtected(symbol, stop.ref, stop.order.trigger_price))
         for other in self._manager.orders.live(symbol, Purpose.STOP):
@@ -357,7 +356,7 @@ class Guard:
         if protection.deadline is None:
             protection.deadline = now + self._deadline_ms
             self._effects.record(PositionUnprotected(symbol, protection.deadline))
-            self._effects.set_timer(TIMER_PREFIX + symbol, protection.deadline)
+            self._effects.set_timer(protection_timer(symbol), protection.deadline)
 
     def _exit_failed(self, tracked: TrackedOrder, now: int) -> None:
         symbol = tracked.order.symbol
@@ -384,17 +383,19 @@ class Guard:
 
     def _come_back(self, symbol: str, now: int) -> None:
         """Look at an unprotected position again: at its deadline, or where that is over, after as long once more."""
-        if TIMER_PREFIX + symbol not in self._effects.timers:
-            self._effects.set_timer(TIMER_PREFIX + symbol, now + self._deadline_ms)
+        if protection_timer(symbol) not in self._effects.timers:
+            self._effects.set_timer(protection_timer(symbol), now + self._deadline_ms)
 
     def _overdue(self, symbol: str) -> bool:
         """Whether an unprotected position is past its deadline, and nothing is on its way to close it."""
         protected = self.protections[symbol].protected and not self.flattening
-        return not (protected or TIMER_PREFIX + symbol in self._effects.timers or self._manager.exit_under_way(symbol))
+        return not (
+            protected or protection_timer(symbol) in self._effects.timers or self._manager.exit_under_way(symbol)
+        )
 
     def _release(self, symbol: str) -> None:
         """A flat symbol needs no stop, target or deadline, and what was to be added must not open it anew."""
         self.protections.pop(symbol, None)
-        self._effects.clear_timer(TIMER_PREFIX + symbol)
+        self._effects.clear_timer(protection_timer(symbol))
         for tracked in self._manager.orders.live(symbol):
             self._manager.cancel(tracked, "the position is flat")

@@ -36,6 +36,7 @@ from ocw_mcp.domain.orders import (
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import Feasible
 from ocw_mcp.domain.state import TradingState
+from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.account import Account, Opened
@@ -47,10 +48,6 @@ from ocw_mcp.engine.idempotency import Answer, AnsweredRequests, SavedAnswer
 from ocw_mcp.engine.price_board import PriceBoard
 from ocw_mcp.engine.reductions import Reductions, counts
 
-EXPIRY_PREFIX = "expire:"
-"""Timers that take a limit entry off, by its name."""
-CANCEL_PREFIX = "cancel:"
-"""Timers that ask for a cancel again: how often it was asked for, and the order's name."""
 CANCEL_ANSWER_MS = 10 * SECOND
 MOST_CANCELS = 4
 """So often the venue is asked to take one order off before a person is told that it says nothing."""
@@ -141,7 +138,7 @@ class OrderManager:
             self._unlock(answer.order)
         self._effects.send(answer)
         if intent.expires_at is not None:
-            self._effects.set_timer(f"{EXPIRY_PREFIX}{ref}", intent.expires_at)
+            self._effects.set_timer(Timer(TimerKind.EXPIRY, ref), intent.expires_at)
         return self.answers.remember(intent.idempotency_key, ref)
 
     def refuse(self, intent: OrderIntent, refusal: Refusal) -> Answer:
@@ -202,19 +199,20 @@ class OrderManager:
             tracked.cancel_requested = True
             self._ask_off(tracked.ref, why, 1)
 
-    def on_silence(self, name: str) -> None:
-        """The venue has not said what became of a cancel: ask again, or leave it to a person after so many times."""
-        times, _, order = name.partition(":")
-        for tracked in self.orders.live():
-            if str(tracked.ref) == order and int(times) < MOST_CANCELS:
-                self._ask_off(tracked.ref, "no answer; asked again", int(times) + 1)
-            elif str(tracked.ref) == order:
-                self._effects.record(events.Incident(f"asked {times} times to cancel {order}, the venue says nothing"))
+    def on_silence(self, ref: OrderRef, times: int) -> None:
+        """Ask again for a cancel that the venue has not answered, or report it after so many times."""
+        tracked = self.orders.get(ref)
+        if tracked is None or not tracked.status.live:
+            return
+        if times < MOST_CANCELS:
+            self._ask_off(ref, "no answer; asked again", times + 1)
+        else:
+            self._effects.record(events.Incident(f"asked {times} times to cancel {ref}, the venue says nothing"))
 
     def _ask_off(self, ref: OrderRef, why: str, times: int) -> None:
         self._effects.record(events.OrderCancelRequested(ref, why))
         self._effects.cancel(ref)
-        self._effects.set_timer(f"{CANCEL_PREFIX}{times}:{ref}", self._effects.now + CANCEL_ANSWER_MS)
+        self._effects.set_timer(Timer(TimerKind.CANCEL, ref, times), self._effects.now + CANCEL_ANSWER_MS)
 
     def cancel_entries(self, why: str, symbol: str | None = None) -> None:
         """Take off every live entry, or every one of a symbol."""
@@ -228,11 +226,11 @@ class OrderManager:
             self._account.go(TradingState.REDUCING, incident)
             self.cancel_entries("the desk only reduces")
 
-    def on_expiry(self, name: str) -> None:
-        """The time of the order with this name is up."""
-        for tracked in self.orders.live(purpose=Purpose.ENTRY):
-            if str(tracked.ref) == name:
-                self.cancel(tracked, "its time is up")
+    def on_expiry(self, ref: OrderRef) -> None:
+        """Cancel a limit entry that has expired."""
+        tracked = self.orders.get(ref)
+        if tracked is not None:
+            self.cancel(tracked, "its time is up")
 
     def apply(self, report: OrderReport, now: int) -> Change | None:
         """Take in what the venue said. None where that changes nothing."""
@@ -261,9 +259,9 @@ class OrderManager:
             if tracked.status is OrderStatus.REJECTED:
                 self._ask_off(report.ref, "it was rejected, and traded all the same", 1)
         if not tracked.status.live:
-            self._effects.clear_timer(f"{EXPIRY_PREFIX}{tracked.ref}")
+            self._effects.clear_timer(Timer(TimerKind.EXPIRY, tracked.ref))
             for times in range(1, MOST_CANCELS + 1):
-                self._effects.clear_timer(f"{CANCEL_PREFIX}{times}:{tracked.ref}")
+                self._effects.clear_timer(Timer(TimerKind.CANCEL, tracked.ref, times))
         booked, beyond = None, ZERO
         symbol = tracked.order.symbol
         match report:

@@ -7,10 +7,16 @@ import msgspec
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.domain.money import ZERO, ceil_to, floor_to
 from ocw_mcp.domain.orders import Canceled, OrderIntent, OrderReport, Rejected
+from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
 
 ALREADY_CROSSED = "-2021"
 """The exchange's code for a stop that would trigger at once."""
+
+
+def protection_timer(symbol: str) -> Timer:
+    """Return the timer after which an unprotected position is closed."""
+    return Timer(TimerKind.PROTECTION, symbol)
 
 
 class Protection(msgspec.Struct):

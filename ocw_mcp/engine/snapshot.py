@@ -125,24 +125,9 @@ def positions(account: Account, guard: Guard, *, liquidation: bool = True) -> li
     views = []
     for symbol, position in sorted(ledger.positions.items()):
         protection = guard.protections.get(symbol)
-        average = position.average_price
-        mfe, mae, best_now = position.extremes(float(average))
-        views.append(
-            PositionView(
-                symbol=symbol,
-                quantity=position.quantity,
-                average_price=average,
-                mark=ledger.marks[symbol],
-                unrealised=position.unrealised(ledger.marks[symbol]),
-                opened_at=position.opened_at,
-                stop=protection.trigger if protection and protection.protected else None,
-                mfe=mfe,
-                mae=mae,
-                leverage=position.leverage,
-                liquidation_price=_liquidation(position, guard.instruments.get(symbol)) if liquidation else None,
-                best_now=best_now,
-            )
-        )
+        stop = protection.trigger if protection and protection.protected else None
+        liquidated_at = _liquidation(position, guard.instruments.get(symbol)) if liquidation else None
+        views.append(position.view(ledger.marks[symbol], stop, liquidated_at))
     return views
 
 

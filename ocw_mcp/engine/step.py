@@ -5,6 +5,7 @@ a wake asks for a decision → its legs become intents → the desk has them che
 reports come back as events → the ledger books the fills and the guard puts stops under them.
 """
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -19,7 +20,7 @@ from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact
-from ocw_mcp.domain.orders import FundingPaid, OutsideFill, Transferred
+from ocw_mcp.domain.orders import FundingPaid, OrderRef, OutsideFill, Transferred
 from ocw_mcp.domain.policies import limits_in_force
 from ocw_mcp.domain.snapshot import Snapshot, WakeReason
 from ocw_mcp.domain.steps import (
@@ -30,25 +31,27 @@ from ocw_mcp.domain.steps import (
     DecisionSubmitted,
     Effect,
     StepEvent,
+    Timer,
     TimerFired,
+    TimerKind,
 )
-from ocw_mcp.engine.account import DAY_TIMER, Account
-from ocw_mcp.engine.approvals import APPROVAL_PREFIX, Approvals
+from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.approvals import Approvals
 from ocw_mcp.engine.booking import book_funding, book_transfer
 from ocw_mcp.engine.callers import Callers
 from ocw_mcp.engine.carrying import Carrier
 from ocw_mcp.engine.checkpoint import ENGINE_FORMAT, EngineState, read_checkpoint, summary
 from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.decisions import DEADLINE_TIMER, DecisionCycle
+from ocw_mcp.engine.decisions import DecisionCycle
 from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.entries import Checked, check
-from ocw_mcp.engine.exits import LOOK_TIMER, Exits
-from ocw_mcp.engine.guard import TIMER_PREFIX, Guard
+from ocw_mcp.engine.exits import Exits
+from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.limit_usage import limit_usage
 from ocw_mcp.engine.manual_control import ManualControl
 from ocw_mcp.engine.operator_commands import OperatorCommands
-from ocw_mcp.engine.order_manager import CANCEL_PREFIX, EXPIRY_PREFIX, OrderManager
+from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.price_board import PriceBoard
 from ocw_mcp.engine.readings import Readings
 from ocw_mcp.engine.run_counters import RunCounters
@@ -98,8 +101,8 @@ class Engine:
             # Another daily loss holds for the day under way, and a flat book would not look before it enters.
             self.account.day.hold_to_policy()
             self._watch()
-        for name, at in sorted(self._effects.timers.items()):
-            self._effects.set_timer(name, at)
+        for timer, at in sorted(self._effects.timers.items()):
+            self._effects.set_timer(timer, at)
         if (asked := self.decisions.asked) is not None:
             self._effects.ask(asked)
         return self._effects.take()
@@ -116,7 +119,7 @@ class Engine:
         if isinstance(event, Frame):
             self._on_frame(event, now)
         elif isinstance(event, TimerFired):
-            self._on_timer(event, now)
+            self._on_timer(event.timer, now)
         elif isinstance(event, DecisionReady | DecisionFailed | DecisionSubmitted):
             self.decisions.hear(event, now)
         elif isinstance(event, Command):
@@ -245,23 +248,23 @@ class Engine:
         if why := self.account.watch():
             self._manager.cancel_entries(why)
 
-    def _on_timer(self, timer: TimerFired, now: int) -> None:
-        # It has fired, so it is not set any more; whoever wants it again sets it again.
-        self._effects.timers.pop(timer.name, None)
-        if timer.name == DAY_TIMER:
-            self.account.open_day(now)
-        elif timer.name == LOOK_TIMER:
-            self._raise(self._exits.on_timer(now))
-        elif timer.name == DEADLINE_TIMER:
-            self.decisions.on_deadline(now)
-        elif timer.name.startswith(TIMER_PREFIX):
-            self.guard.on_timer(timer.name.removeprefix(TIMER_PREFIX), now)
-        elif timer.name.startswith(APPROVAL_PREFIX):
-            self._carrier.not_approved(timer.name.removeprefix(APPROVAL_PREFIX), "unanswered", "anybody")
-        elif timer.name.startswith(EXPIRY_PREFIX):
-            self._manager.on_expiry(timer.name.removeprefix(EXPIRY_PREFIX))
-        elif timer.name.startswith(CANCEL_PREFIX):
-            self._manager.on_silence(timer.name.removeprefix(CANCEL_PREFIX))
+    def _on_timer(self, timer: Timer, now: int) -> None:
+        self._effects.timers.pop(timer, None)
+        match timer:
+            case Timer(TimerKind.APPROVAL, str(approval)):
+                self._carrier.not_approved(approval, "unanswered", "anybody")
+            case Timer(TimerKind.CANCEL, OrderRef() as order, times):
+                self._manager.on_silence(order, times)
+            case Timer(TimerKind.DAY):
+                self.account.open_day(now)
+            case Timer(TimerKind.DECISION):
+                self.decisions.on_deadline(now)
+            case Timer(TimerKind.EXPIRY, OrderRef() as order):
+                self._manager.on_expiry(order)
+            case Timer(TimerKind.POSITIONS):
+                self._raise(self._exits.on_timer(now))
+            case Timer(TimerKind.PROTECTION, str(symbol)):
+                self.guard.on_timer(symbol, now)
 
     def _after_decision(self, decision: Decision, decider: str, now: int) -> tuple[str, ...]:
         self._gate.set_timer(now, decision.next_check_s)
@@ -386,6 +389,11 @@ class Engine:
     def orders(self) -> OrderTable:
         """The orders, to look at between two steps."""
         return self._manager.orders
+
+    @property
+    def timers(self) -> Mapping[Timer, int]:
+        """The timers that are set, and when (ms) each is due."""
+        return self._effects.timers
 
     @property
     def price_age_limit_ms(self) -> int:

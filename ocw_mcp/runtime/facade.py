@@ -19,14 +19,12 @@ from ocw_mcp.domain.policies import Policies, limits_in_force
 from ocw_mcp.domain.protocols import Clock, Store
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.snapshot import IndicatorValues, PositionView, Snapshot, SymbolView
-from ocw_mcp.domain.state import TradingState
+from ocw_mcp.domain.state import Lowered, TradingState
 from ocw_mcp.domain.symbols import matched
 from ocw_mcp.domain.time import span_name
-from ocw_mcp.engine.account import Lowered
 from ocw_mcp.engine.entries import Checked
 from ocw_mcp.engine.exposure import free_margin, reserved_by
 from ocw_mcp.engine.snapshot import positions
-from ocw_mcp.engine.snapshot_text import all_values
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.history import History
 from ocw_mcp.runtime.trading import Trading
@@ -244,7 +242,7 @@ class Facade:
 
         Raises RequestError.
         """
-        found = dict(all_values(self.symbol(symbol)))
+        found = self.symbol(symbol).all_indicators()
         if timeframe is None:
             return found
         chosen = {name: values for name, values in found.items() if name.rstrip("*") == timeframe}

@@ -18,7 +18,7 @@ from ocw_mcp.domain.protocols import Store, StoredEvent
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.steps import Asked, Command
 from ocw_mcp.domain.time import iso
-from ocw_mcp.engine.event_text import told
+from ocw_mcp.render.event_text import event_text
 from ocw_mcp.runtime.thinking import Said, given_up_usd, recall
 
 Listener = Callable[[int, DomainEvent], None]
@@ -64,7 +64,7 @@ class EventRecorder:
         return False
 
     def _told(self, at: int, event: DomainEvent) -> str:
-        return f"{kind_of(event)} at {iso(at)} ({told(self._store.book, event)})"
+        return f"{kind_of(event)} at {iso(at)} ({event_text(self._store.book, event)})"
 
     def known_unsent(self, ref: OrderRef) -> Rejected | None:
         """What was said of an order that, as the journal knows, was not sent."""

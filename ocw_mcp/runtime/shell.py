@@ -28,6 +28,7 @@ from ocw_mcp.domain.steps import (
     Send,
     SetTimer,
     StepEvent,
+    Timer,
     TimerFired,
 )
 from ocw_mcp.engine.idempotency import Answer
@@ -67,7 +68,7 @@ class Shell:
         self._heed = heed
         self.commits = Commits(store, engine.summary, tell)
         self._inbox: deque[StepEvent] = deque()
-        self.timers: dict[str, int] = {}
+        self.timers: dict[Timer, int] = {}
         self.thinking: Thinking | None = None
         self._still: tuple[Thinking, int] | None = None
         """For whom the clock is to stand still when the step is over, and how long (ms) what is said then takes."""
@@ -75,12 +76,12 @@ class Shell:
         self.next_due = NEVER
         """When (ms) the next timer or answer is due."""
 
-    def due(self) -> tuple[int, str | None]:
-        """What is due next, and when (ms): a timer by its name, or None for the answer; timers first, by name."""
-        at, name = min(((at, name) for name, at in self.timers.items()), default=(NEVER, ""))
+    def due(self) -> tuple[int, Timer | None]:
+        """When (ms) the next timer or answer is due, and the timer, or None for the answer; timers go first."""
+        at, timer = min(((at, timer) for timer, at in self.timers.items()), default=(NEVER, None))
         if self.thinking is not None and self.thinking.due < at:
             return self.thinking.due, None
-        return at, name
+        return at, timer
 
     async def start(self) -> None:
         """Carry out what the engine asks for before its first event."""
@@ -105,11 +106,11 @@ class Shell:
         for event in events:
             await self.take(event)
 
-    async def fire(self, name: str) -> None:
-        """A timer is due."""
-        del self.timers[name]
+    async def fire(self, timer: Timer) -> None:
+        """Let a timer that is due fire."""
+        del self.timers[timer]
         self.next_due = self.due()[0]
-        await self.take(TimerFired(name))
+        await self.take(TimerFired(timer))
 
     async def answer(self) -> None:
         """Wait for what the decision under way has to say, and let it take effect now."""
@@ -248,10 +249,10 @@ class Shell:
                         self.store.keep(wake_id, snapshot)
                 case GiveUp():
                     await self._give_up(now)
-                case SetTimer(name, at):
-                    self.timers[name] = at
-                case ClearTimer(name):
-                    self.timers.pop(name, None)
+                case SetTimer(timer, at):
+                    self.timers[timer] = at
+                case ClearTimer(timer):
+                    self.timers.pop(timer, None)
         if asked is not None:
             # After all else of the step, so that what is committed before somebody thinks is a whole step.
             await self._ask(asked)

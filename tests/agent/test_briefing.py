@@ -7,7 +7,7 @@ from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain.orders import CLAUDE
 from ocw_mcp.domain.policies import limits_in_force
 from ocw_mcp.domain.snapshot import DecisionRequest, Remark, WakeReason
-from ocw_mcp.engine.snapshot_text import compact, standing
+from ocw_mcp.render.snapshot_text import compact, standing
 from tests.support.views import RISING, holding, snapshot, view
 
 POLICIES = load_policies(None).policies

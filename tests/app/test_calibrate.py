@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
-from ocw_mcp.adapters.feeds.simulated.parameters import JUMP_DOWN, OWN, REGIME_TURNS, VOLUME_ON_VOLATILITY, Personality
+from ocw_mcp.adapters.feeds.simulated.parameters import (
+    JUMP_DOWN,
+    OWN,
+    REGIME_TRANSITIONS,
+    VOLUME_ON_VOLATILITY,
+    SymbolModel,
+)
 from ocw_mcp.adapters.feeds.simulated.regimes import regime_shares, season
 from ocw_mcp.app.calibrate.archive import Archive, read
 from ocw_mcp.app.calibrate.measures import MEASURES, correlations, derivatives, jumps, volume
@@ -83,14 +89,14 @@ def test_a_directory_without_candles_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_tables_of_the_market_hold_together() -> None:
-    assert all(sum(turns) == pytest.approx(1) for turns in REGIME_TURNS)
-    assert all(turns[place] == 0 for place, turns in enumerate(REGIME_TURNS))
+    assert all(sum(turns) == pytest.approx(1) for turns in REGIME_TRANSITIONS)
+    assert all(turns[place] == 0 for place, turns in enumerate(REGIME_TRANSITIONS))
     assert sum(regime_shares()) == pytest.approx(1)
     assert min(regime_shares()) > 0.1
     assert np.mean([np.mean(season(weekday) ** 2) for weekday in range(7)]) == pytest.approx(1)
     assert 0 < OWN < 1
     assert 0 < JUMP_DOWN < 1
-    assert "volatility" in Personality._fields
+    assert "volatility" in SymbolModel._fields
 
 
 def test_the_recorded_months_are_read_where_they_are(tapes: Path) -> None:

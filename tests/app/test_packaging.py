@@ -73,6 +73,14 @@ def test_a_bundle_pins_all_that_runs_and_nothing_of_the_tools() -> None:
                 wanted.append(needs)
 
 
+def test_bundle_pins_every_version_that_the_lock_has_of_a_package() -> None:
+    """numpy has one version for Python 3.11 and another for later ones."""
+    names = [block.partition(" \\")[0] for block in blocks()]
+    locked = re.findall(r"^numpy==.*(?= \\$)", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE)
+    assert len(locked) > 1
+    assert [name for name in names if name.startswith("numpy==")] == locked
+
+
 def test_a_bundle_whose_packages_cannot_be_checked_starts_nothing(tmp_path: Path) -> None:
     bundle(ROOT, tmp_path / "parts")
     uv = tmp_path / "uv"

@@ -10,7 +10,7 @@ from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.domain.steps import Asked, Command, TimerFired, Verb
+from ocw_mcp.domain.steps import Asked, Command, Timer, TimerFired, TimerKind, Verb
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.engine.approvals import MOST
 from ocw_mcp.engine.idempotency import Answer
@@ -145,9 +145,9 @@ async def test_a_no_is_an_answer_and_a_yes_after_it_changes_nothing() -> None:
 async def test_no_answer_in_time_is_no() -> None:
     run = await flat()
     await ask(run)
-    assert run.simulation._shell.timers["approval:a1"] == NOW + 120 * SECOND
+    assert run.simulation._shell.timers[Timer(TimerKind.APPROVAL, "a1")] == NOW + 120 * SECOND
     run.clock.advance(NOW + 120 * SECOND)
-    await run.simulation._shell.take(TimerFired("approval:a1"))
+    await run.simulation._shell.take(TimerFired(Timer(TimerKind.APPROVAL, "a1")))
     answer = run.engine.answer(LARGE)
     assert isinstance(answer, Refusal)
     assert (answer.code, answer.actual) == (RefusalCode.NOT_APPROVED, "unanswered by anybody")

@@ -4,8 +4,9 @@ import pytest
 
 from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import MINUTE
-from ocw_mcp.engine.order_manager import CANCEL_ANSWER_MS, CANCEL_PREFIX, MOST_CANCELS
+from ocw_mcp.engine.order_manager import CANCEL_ANSWER_MS, MOST_CANCELS
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.deciders import Scripted
 from tests.support.invariants import watched
@@ -26,8 +27,8 @@ def taken_back(silent: int, store: MemoryStore | None = None) -> tuple[Run, Sile
     return watched(Run(ListFeed(path([100.0] * 6)), Scripted(SCRIPT), policy=WAKES, venue=venue, store=store)), venue
 
 
-def still_to_ask(run: Run) -> list[str]:
-    return [name for name in run.engine._effects.timers if name.startswith(CANCEL_PREFIX)]
+def still_to_ask(run: Run) -> list[Timer]:
+    return [timer for timer in run.engine.timers if timer.kind is TimerKind.CANCEL]
 
 
 @pytest.mark.parametrize("silent", [0, 1, MOST_CANCELS - 1])

@@ -6,6 +6,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.time import SECOND
+from ocw_mcp.engine.protection import protection_timer
 from tests.support.deciders import Scripted
 from tests.support.invariants import never_naked, watched
 from tests.support.legs import add, buy, sell
@@ -80,7 +81,7 @@ async def test_an_exit_under_way_is_told_once_however_long_it_waits_for_a_price(
         run = Run(ListFeed([*held, *other]), script, policy=WAKES, venue=RefusesStops("-4045"))
         await never_naked(run).go()
         assert run.engine._manager.exit_under_way("BTCUSDT")
-        assert "protect:BTCUSDT" not in run.engine._effects.timers
+        assert protection_timer("BTCUSDT") not in run.engine.timers
         names = [type(each.event).__name__ for each in run.store.domain]
         return [name for name in names if name not in ("WakeRaised", "DecisionMade")]
 

@@ -7,6 +7,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.orders import Canceled, Purpose, Rejected, VenueReport
 from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.engine.protection import protection_timer
 from tests.support.deciders import Scripted
 from tests.support.legs import buy
 from tests.support.markets import START, ListFeed, candle, path
@@ -45,7 +46,7 @@ async def test_a_stop_and_an_exit_that_are_refused_do_not_call_for_each_other_wi
     done = await entering(venue).go()
     minutes = [(at - START) // MINUTE for at, _ in done.timed(events.OrderRejected)]
     assert max(map(minutes.count, minutes)) <= 2 * 4, "two looks, of two tries each at most"
-    assert "protect:BTCUSDT" in done.engine._effects.timers, "it comes back to it"
+    assert protection_timer("BTCUSDT") in done.engine.timers, "it comes back to it"
 
 
 async def test_a_rejected_stop_is_tried_once_more() -> None:

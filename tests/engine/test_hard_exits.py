@@ -9,7 +9,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.policies import ExitsPolicy
 from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
-from ocw_mcp.engine.exits import LOOK_EVERY_MS, HardExits, hard_exit
+from ocw_mcp.engine.exits import LOOK_EVERY_MS, POSITIONS_TIMER, HardExits, hard_exit
 from tests.support.deciders import Scripted
 from tests.support.invariants import watched
 from tests.support.legs import buy, short
@@ -112,13 +112,13 @@ async def test_where_time_is_real_the_guard_looks_while_no_candle_comes() -> Non
     live = Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("85")}), policy=quiet.config.policies, live=True)
     await quiet.go()
     await live.go()
-    assert "look" not in quiet.engine._effects.timers
-    due = live.engine._effects.timers["look"]
+    assert POSITIONS_TIMER not in quiet.engine.timers
+    due = live.engine.timers[POSITIONS_TIMER]
     assert START < due <= START + 4 * MINUTE + LOOK_EVERY_MS
-    await live.simulation._shell.fire("look")
-    assert live.engine._effects.timers["look"] > due - LOOK_EVERY_MS
+    await live.simulation._shell.fire(POSITIONS_TIMER)
+    assert live.engine.timers[POSITIONS_TIMER] > due - LOOK_EVERY_MS
     # Two hours later, without a single candle, the timer alone ends the position.
     live.clock.advance(START + 3 * HOUR)
-    await live.simulation._shell.fire("look")
+    await live.simulation._shell.fire(POSITIONS_TIMER)
     assert closings(live)[-1][0] == "max_hold"
     assert LOOK_EVERY_MS == 30 * SECOND

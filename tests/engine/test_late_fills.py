@@ -15,6 +15,7 @@ from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Accepted, Canceled, Filled, Order, OutcomeUnknown, Purpose, Rejected, Side
 from ocw_mcp.domain.state import TradingState
+from ocw_mcp.engine.protection import protection_timer
 from tests.support.wire import Wire, by_the_fills, replaced
 
 D = Decimal
@@ -100,7 +101,7 @@ def test_what_an_exit_fills_beyond_the_position_is_closed(purpose: Purpose, acti
     (trade,) = [each for each in wire.journal if isinstance(each, events.PositionClosed)]
     # Opened and closed at 100: the fees of 10 in and of 13 out.
     assert trade.pnl == D("-1.15")
-    assert any(name.startswith("protect:") for name in wire.engine._effects.timers)
+    assert protection_timer("BTCUSDT") in wire.engine.timers
     wire.fill(closing)
     assert (wire.held(), wire.stands()) == (D(0), [])
 
@@ -200,7 +201,7 @@ class Story:
             if wire.held(symbol):
                 protection = wire.engine.guard.protections[symbol]
                 assert protection.protected or protection.deadline is not None
-                assert wire.stands(symbol) or f"protect:{symbol}" in wire.engine._effects.timers
+                assert wire.stands(symbol) or protection_timer(symbol) in wire.engine.timers
         assert abs(ledger.equity() - 10_000 - profit) < D("1e-9")
 
 

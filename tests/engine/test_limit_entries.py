@@ -8,6 +8,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.steps import TimerKind
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.deciders import Scripted
@@ -75,7 +76,7 @@ async def test_a_limit_waits_for_an_hour_unless_told_otherwise() -> None:
 
 async def test_a_limit_that_filled_leaves_no_timer() -> None:
     done = await run({1: buy("96", limit="98")}, dip(97.0))
-    assert not [name for name in done.engine._effects.timers if name.startswith("expire:")]
+    assert not [timer for timer in done.engine.timers if timer.kind is TimerKind.EXPIRY]
 
 
 async def test_whoever_wants_out_takes_a_waiting_limit_back() -> None:

@@ -8,6 +8,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import OutsideCause, OutsideFill, Purpose, Side, Transferred
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.engine.protection import protection_timer
 from tests.support.deciders import Scripted
 from tests.support.invariants import never_naked, watched
 from tests.support.legs import buy, short
@@ -67,7 +68,7 @@ async def test_a_position_that_somebody_else_opened_is_closed() -> None:
     await tell(run, outside(Side.BUY, D(1)))
     (exit_,) = run.engine.orders.live("BTCUSDT", Purpose.EXIT)
     assert exit_.intent.principal == "guard"
-    assert run.engine._effects.timers["protect:BTCUSDT"] == NOW + WAKES.stop.deadline_s * SECOND
+    assert run.engine.timers[protection_timer("BTCUSDT")] == NOW + WAKES.stop.deadline_s * SECOND
 
 
 async def test_a_position_that_was_turned_round_elsewhere_is_closed_and_no_old_stop_is_left() -> None:

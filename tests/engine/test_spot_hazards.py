@@ -9,8 +9,9 @@ from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import Candle, Product
 from ocw_mcp.domain.orders import OutsideCause, OutsideFill, Purpose, Rejected, Side, VenueReport
-from ocw_mcp.domain.steps import Command
+from ocw_mcp.domain.steps import Command, Timer, TimerKind
 from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.engine.protection import protection_timer
 from tests.support.deciders import Scripted
 from tests.support.invariants import watched
 from tests.support.legs import buy, sell
@@ -74,7 +75,7 @@ async def test_a_spot_position_that_is_being_closed_stays_so_when_somebody_sells
     elsewhere = OutsideFill("f1", "BTCUSDT", Side.SELL, D(1), D(100), D(0), END, OutsideCause.SOMEBODY)
     await run.simulation._shell.take(elsewhere)
     assert [each.ref for each in run.engine.orders.live()] == [exit_.ref]
-    assert run.engine._effects.timers["protect:BTCUSDT"] == END + WAKES.stop.deadline_s * SECOND
+    assert run.engine.timers[protection_timer("BTCUSDT")] == END + WAKES.stop.deadline_s * SECOND
 
 
 async def test_a_person_who_resumes_gives_a_spot_position_its_target_back() -> None:
@@ -85,7 +86,7 @@ async def test_a_person_who_resumes_gives_a_spot_position_its_target_back() -> N
     (stop,) = run.engine.orders.live()
     assert (stop.order.trigger_price, stop.order.take_at) == (D(97), D(105))
     assert run.engine.guard.protections["BTCUSDT"].protected
-    assert list(run.engine._effects.timers) == ["day"]
+    assert list(run.engine.timers) == [Timer(TimerKind.DAY)]
 
 
 async def test_an_exit_that_its_stop_forestalled_is_not_tried_again_and_again_in_the_same_moment() -> None:

@@ -58,15 +58,15 @@ def told(verb: Verb, script: Script, at: tuple[int, int], store: MemoryStore | N
     box = Commands()
 
     async def says_so() -> None:
-        if claude.events(events.CommandTaken):
+        if seated.events(events.CommandTaken):
             # It was said before the process died, and is not said again.
             return
         box.put(Command("c1", verb, "a person"))
         while not box.taken:
             await asyncio.sleep(0)  # noqa: TID251 - lets the run hear it
 
-    claude = ClaudeRun(market(), Interrupted(script, at, says_so), store=store, commands=box)
-    return claude
+    seated = ClaudeRun(market(), Interrupted(script, at, says_so), store=store, commands=box)
+    return seated
 
 
 WAITS = leg("BUY", size="0.05", stop="87", limit="90")
@@ -74,16 +74,16 @@ HALTED: Script = {1: [decides(1, WAITS)], 2: [decides(2, leg("BUY", "ETHUSDT"))]
 
 
 async def test_a_halt_is_taken_while_the_model_thinks_and_what_it_then_wants_is_refused() -> None:
-    claude = told(Verb.HALT, HALTED, (2, 0))
-    await claude.go()
-    asked = next(at for at, each in claude.run.timed(events.WakeRaised) if each.wake_id == 2)
-    assert [at for at, _ in claude.run.timed(events.CommandTaken)] == [asked], "at once"
-    assert [at for at, _ in claude.run.timed(events.OrderCanceled)] == [asked], "what waited to be entered is off"
-    made = next(each for each in claude.events(events.DecisionMade) if each.wake_id == 2)
+    seated = told(Verb.HALT, HALTED, (2, 0))
+    await seated.go()
+    asked = next(at for at, each in seated.run.timed(events.WakeRaised) if each.wake_id == 2)
+    assert [at for at, _ in seated.run.timed(events.CommandTaken)] == [asked], "at once"
+    assert [at for at, _ in seated.run.timed(events.OrderCanceled)] == [asked], "what waited to be entered is off"
+    made = next(each for each in seated.events(events.DecisionMade) if each.wake_id == 2)
     assert (made.decider, made.thinking_ms > 0) == ("claude", True)
-    (refused,) = claude.events(events.OrderRefused)
+    (refused,) = seated.events(events.OrderRefused)
     assert (refused.intent.symbol, refused.refusal.code) == ("ETHUSDT", RefusalCode.NOT_ACTIVE)
-    assert claude.run.engine.account.trading_state is TradingState.HALTED
+    assert seated.run.engine.account.trading_state is TradingState.HALTED
 
 
 async def test_a_caller_is_answered_while_the_model_thinks() -> None:
@@ -91,16 +91,16 @@ async def test_a_caller_is_answered_while_the_model_thinks() -> None:
 
     async def asks() -> None:
         for request in (NoteRequest("k1", "anna", "it thinks"), LegRequest("k2", "anna", BUYS)):
-            answers.append(await claude.run.simulation.ask(request))
+            answers.append(await seated.run.simulation.ask(request))
 
-    claude = ClaudeRun(market(), Interrupted({}, (1, 0), asks))
-    await claude.go()
+    seated = ClaudeRun(market(), Interrupted({}, (1, 0), asks))
+    await seated.go()
     assert isinstance(answers[1], OrderRef)
-    assert [at for at, _ in claude.run.timed(events.CallerAsked)] == [START + MINUTE] * 2
-    died = claude.run.store.without_checkpoint()
+    assert [at for at, _ in seated.run.timed(events.CallerAsked)] == [START + MINUTE] * 2
+    died = seated.run.store.without_checkpoint()
     again = ClaudeRun(market(), ModelByWake(), store=died)
     await again.go()
-    assert again.run.store.fingerprint == claude.run.store.fingerprint
+    assert again.run.store.fingerprint == seated.run.store.fingerprint
 
 
 BUYS = Leg("BTCUSDT", Action.BUY, size=Decimal("0.1"), stop=Decimal(97))
@@ -108,12 +108,12 @@ BUYS = Leg("BTCUSDT", Action.BUY, size=Decimal("0.1"), stop=Decimal(97))
 
 async def test_a_stop_is_heard_by_a_model_that_never_answers() -> None:
     async def stops() -> None:
-        claude.run.simulation.stop()
+        seated.run.simulation.stop()
         await asyncio.Event().wait()
 
-    claude = ClaudeRun(market(), Interrupted({}, (2, 0), stops))
-    await claude.go()
-    assert [each.wake_id for each in claude.events(events.DecisionMade)] == [1]
+    seated = ClaudeRun(market(), Interrupted({}, (2, 0), stops))
+    await seated.go()
+    assert [each.wake_id for each in seated.events(events.DecisionMade)] == [1]
 
 
 async def test_what_comes_before_a_run_does_not_outlast_the_word_to_stop() -> None:

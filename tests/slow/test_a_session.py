@@ -1,4 +1,4 @@
-"""A scripted client over standard input and output, attached to a running engine: a whole session, as in README."""
+"""A scripted client over standard input and output, attached to a running engine: the session of docs/claude.md."""
 
 import asyncio
 import os

@@ -20,6 +20,7 @@ from ocw_mcp.domain.market import Candle, Frame, Opening, OrderBook, Product
 from ocw_mcp.domain.orders import OutcomeUnknown, Purpose, Rejected, VenueReport
 from ocw_mcp.domain.steps import Asked, Command, StepEvent, Verb
 from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.engine.protection import protection_timer
 from ocw_mcp.runtime.pacing import everything_due
 from tests.support.deciders import Reckless
 from tests.support.markets import START, ListFeed, candle
@@ -312,7 +313,7 @@ class Floor(RuleBasedStateMachine):
                 assert any(stop.remaining >= abs(position.quantity) for stop in stops), f"{symbol} has no stop"
             else:
                 assert protection.deadline is not None
-                assert engine._manager.exit_under_way(symbol) or now <= engine._effects.timers[f"protect:{symbol}"]
+                assert engine._manager.exit_under_way(symbol) or now <= engine.timers[protection_timer(symbol)]
 
     @precondition(lambda self: hasattr(self, "run"))
     @invariant()

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.engine.protection import protection_timer
 from tests.support.runs import Run
 
 
@@ -24,7 +25,7 @@ def never_naked(run: Run) -> Run:
             assert protection.deadline is not None, symbol
             if not engine._manager.exit_under_way(symbol):
                 assert now <= protection.deadline, "past its deadline, and no exit"
-                assert engine._effects.timers[f"protect:{symbol}"] == protection.deadline
+                assert engine.timers[protection_timer(symbol)] == protection.deadline
         return effects
 
     engine.step = look  # type: ignore[method-assign]

@@ -107,8 +107,8 @@ class Wire:
 
     def fire(self) -> None:
         """Let every timer that is set be due."""
-        for name in sorted(self.engine._effects.timers):
-            self.give(TimerFired(name))
+        for timer in sorted(self.engine.timers):
+            self.give(TimerFired(timer))
 
     def command(self, verb: str, subject: str = "") -> list[DomainEvent]:
         """A person's command."""

@@ -17,8 +17,8 @@ import msgspec
 from ocw_mcp.adapters.files import read_file, write_private
 from ocw_mcp.agent.memory.situations import Situation
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.text import untrusted
 from ocw_mcp.domain.time import iso, utc_day
+from ocw_mcp.render.quotations import untrusted
 
 LONGEST_REFLECTION: Final = 600
 LONGEST_LESSON: Final = 240

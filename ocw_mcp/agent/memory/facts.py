@@ -19,8 +19,9 @@ from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import CLAUDE, RULES
 from ocw_mcp.domain.policies import RulesPolicy
 from ocw_mcp.domain.snapshot import Snapshot
-from ocw_mcp.domain.text import cents, name, quotation, span
 from ocw_mcp.domain.time import DAY, day_begins, iso, utc_day
+from ocw_mcp.render.quotations import name, quotation
+from ocw_mcp.render.text import cents, span
 
 MOST_TRADES: Final = 12
 """Trades of a day that are listed."""

@@ -11,8 +11,9 @@ import msgspec
 
 from ocw_mcp.agent.memory.diary import Diary, Origin, Reflection
 from ocw_mcp.agent.memory.situations import Situation, similarity
-from ocw_mcp.domain.text import cents, name, quotation
 from ocw_mcp.domain.time import DAY
+from ocw_mcp.render.quotations import name, quotation
+from ocw_mcp.render.text import cents
 
 HALF_LIFE_MS: Final = 14 * DAY
 """Time without a confirmation in which a lesson loses half of its strength."""

@@ -13,8 +13,8 @@ from ocw_mcp.domain.snapshot import TRADES_SHOWN, Feasible, Remark, Snapshot, Tr
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 from ocw_mcp.engine.protection import Protection
 from ocw_mcp.engine.snapshot import take_snapshot
-from ocw_mcp.engine.snapshot_text import compact, full
 from ocw_mcp.engine.step import Engine
+from ocw_mcp.render.snapshot_text import compact, full
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 BEGIN = 20_500 * DAY

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ocw_mcp.app.views.checks import Check, CheckVerdict
-from ocw_mcp.domain.text import said
+from ocw_mcp.domain.text import printable
 
 STYLES = {CheckVerdict.OK: "green", CheckVerdict.WARNING: "yellow", CheckVerdict.PROBLEM: "bold red"}
 
@@ -19,8 +19,8 @@ def checks_text(checks: list[Check]) -> Iterator[RenderableType]:
     page.add_column(no_wrap=True)
     page.add_column(overflow="fold")
     for check in checks:
-        todo = f": {said(check.todo)}" if check.todo else ""
-        page.add_row(Text(check.verdict, style=STYLES[check.verdict]), check.name, Text(said(check.found) + todo))
+        todo = f": {printable(check.todo)}" if check.todo else ""
+        page.add_row(Text(check.verdict, style=STYLES[check.verdict]), check.name, Text(printable(check.found) + todo))
     yield page
     worst_first = (CheckVerdict.PROBLEM, CheckVerdict.WARNING, CheckVerdict.OK)
     counts = [sum(check.verdict is verdict for check in checks) for verdict in worst_first]

@@ -13,7 +13,7 @@ from ocw_mcp.app.cli.runs import parse_product
 from ocw_mcp.app.cli.tables import Clean
 from ocw_mcp.app.cli.tapes import watching
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.text import said
+from ocw_mcp.domain.text import printable
 
 if TYPE_CHECKING:
     from ocw_mcp.adapters.feeds.archive.fetch import Fetched
@@ -68,7 +68,7 @@ def _show(fetched: "Fetched", to: Path, *, as_json: bool) -> None:
     for fault in fetched.unsound:
         console.print(f"not kept: {fault}", markup=False)
     if fetched.downloaded or fetched.kept:
-        console.print(f"look at it: ocw tape info {said(str(to))}", soft_wrap=True, markup=False)
+        console.print(f"look at it: ocw tape info {printable(str(to))}", soft_wrap=True, markup=False)
 
 
 class _Bars:

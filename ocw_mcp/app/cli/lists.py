@@ -14,8 +14,9 @@ from ocw_mcp.adapters.store.views.trades import Trades
 from ocw_mcp.app.cli.tables import Column, amounts, grid, money, more
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.text import average, cents, moment, said, span, usd
-from ocw_mcp.engine.event_text import leg_text
+from ocw_mcp.domain.text import printable
+from ocw_mcp.render.event_text import leg_text
+from ocw_mcp.render.text import average, cents, moment, span, usd
 
 STATUS = {"partially_filled": "part filled", "cancel_requested": "canceling"}
 """Where the word of the journal is too long for a column."""
@@ -42,7 +43,7 @@ def positions_grid(rows: list[PositionRow]) -> RenderableType:
     return grid(
         "Positions",
         [
-            Column("symbol", [said(row.symbol) for row in rows]),
+            Column("symbol", [printable(row.symbol) for row in rows]),
             Column("side", ["long" if row.quantity > 0 else "short" for row in rows]),
             Column("quantity", amounts(abs(row.quantity) for row in rows), number=True),
             Column("entry", amounts(_short(row.average_price) for row in rows), number=True),
@@ -83,9 +84,11 @@ def _approvals_grid(rows: list[ApprovalRow]) -> RenderableType:
             Column("approval", [row.id for row in rows]),
             Column("asked (UTC)", [moment(row.at)[:16] for row in rows]),
             Column("order", [order_text(row) for row in rows]),
-            Column("answer", [f"{row.outcome}{f' by {said(row.by)}' if row.by else ''}" for row in rows], wraps=True),
+            Column(
+                "answer", [f"{row.outcome}{f' by {printable(row.by)}' if row.by else ''}" for row in rows], wraps=True
+            ),
             Column("came of it", [_came_of(row) for row in rows]),
-            Column("asked by", [said(row.principal) for row in rows], wraps=True),
+            Column("asked by", [printable(row.principal) for row in rows], wraps=True),
         ],
     )
 
@@ -105,14 +108,14 @@ def orders_grid(rows: list[OrderRow]) -> RenderableType:
         [
             Column("order", [row.name for row in rows]),
             Column("sent (UTC)", [moment(row.at)[:16] for row in rows]),
-            Column("symbol", [said(row.symbol) for row in rows]),
+            Column("symbol", [printable(row.symbol) for row in rows]),
             Column("purpose", [row.purpose for row in rows]),
             Column("side", [row.side for row in rows]),
             Column("quantity", amounts(row.quantity for row in rows), number=True),
             Column("trigger", amounts(row.trigger_price for row in rows), number=True),
             Column("status", [STATUS.get(row.status, row.status) for row in rows]),
             Column("price", amounts(_short(row.average_price) for row in rows), number=True),
-            Column("by", [said(row.principal) for row in rows], wraps=True),
+            Column("by", [printable(row.principal) for row in rows], wraps=True),
         ],
     )
 
@@ -125,7 +128,7 @@ def _refusals_grid(rows: list[RefusalRow], approvals: Mapping[str | None, str]) 
             Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
             Column("order", [order_text(row) for row in rows]),
             Column("refused for", [_refused_for(row, approvals) for row in rows], wraps=True),
-            Column("by", [said(row.principal) for row in rows], wraps=True),
+            Column("by", [printable(row.principal) for row in rows], wraps=True),
         ],
     )
 
@@ -139,13 +142,13 @@ def _refused_for(row: RefusalRow, approvals: Mapping[str | None, str]) -> str:
 def order_text(row: RefusalRow | ApprovalRow) -> str:
     """What was asked for, `entry buy 19.31 SOLUSDT`; without a quantity where there was none to speak of."""
     quantity = f"{plain(row.quantity)} " if row.quantity else ""
-    return f"{row.purpose} {row.side} {quantity}{said(row.symbol)}"
+    return f"{row.purpose} {row.side} {quantity}{printable(row.symbol)}"
 
 
 def refusal_text(row: RefusalRow) -> str:
     """Why it did not pass: code, limit, actual value, and the largest quantity that would have, where one would."""
     helps = f", largest {plain(row.largest)}" if row.largest else ""
-    return f"{row.code}: limit {said(row.limit)}, actual {said(row.actual)}{helps}"
+    return f"{row.code}: limit {printable(row.limit)}, actual {printable(row.actual)}{helps}"
 
 
 def trades_text(view: Trades) -> Iterator[RenderableType]:
@@ -159,7 +162,7 @@ def trades_text(view: Trades) -> Iterator[RenderableType]:
         [
             Column("order", [str(row.order or "-") for row in rows]),
             Column("closed (UTC)", [moment(row.closed_at)[:16] for row in rows]),
-            Column("symbol", [said(row.symbol) for row in rows]),
+            Column("symbol", [printable(row.symbol) for row in rows]),
             Column("side", [row.side or "-" for row in rows]),
             Column("quantity", amounts(row.quantity for row in rows), number=True),
             Column("entry", amounts(_short(row.entry_price) for row in rows), number=True),
@@ -210,7 +213,7 @@ def decisions_grid(rows: list[DecisionRow], *, short: bool = False) -> Renderabl
         [
             Column("wake", [str(row.wake_id) for row in rows]),
             Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
-            Column("by", [said(row.decider)[:12] for row in rows]),
+            Column("by", [printable(row.decider)[:12] for row in rows]),
             Column("thought", [span(row.thinking_ms) for row in rows]),
             Column("decided", decided, wraps=not short),
             Column("sent", [str(row.orders) for row in rows], number=True),
@@ -223,12 +226,12 @@ def decisions_grid(rows: list[DecisionRow], *, short: bool = False) -> Renderabl
 def _decided(row: DecisionRow) -> str:
     legs = [leg for leg in row.decision.legs if leg.action is not Action.HOLD]
     if not legs:
-        return f"hold: {said(row.decision.cause or row.decision.note) or 'no cause given'}"
-    return "\n".join(": ".join(filter(None, (leg_text(leg), said(leg.reasoning)))) for leg in legs)
+        return f"hold: {printable(row.decision.cause or row.decision.note) or 'no cause given'}"
+    return "\n".join(": ".join(filter(None, (leg_text(leg), printable(leg.reasoning)))) for leg in legs)
 
 
 def _in_short(row: DecisionRow) -> str:
-    legs = [f"{leg.action} {said(leg.symbol)}" for leg in row.decision.legs if leg.action is not Action.HOLD]
+    legs = [f"{leg.action} {printable(leg.symbol)}" for leg in row.decision.legs if leg.action is not Action.HOLD]
     text = ", ".join(legs) or _decided(row)
     return text if len(text) <= SHORT else f"{text[: SHORT - 3]}..."
 

@@ -18,12 +18,13 @@ from ocw_mcp.app.cli.person import require_terminal, show_who_you_are, typed
 from ocw_mcp.app.resources import write_env_example
 from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.state import TradingState
+from ocw_mcp.domain.state import Lowered, TradingState
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN, Verb
-from ocw_mcp.domain.text import average, cents, day_result, quoted, said
+from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import iso
-from ocw_mcp.engine.account import Fall, Lowered
-from ocw_mcp.engine.event_text import HASH_SHOWN
+from ocw_mcp.engine.account import Fall
+from ocw_mcp.render.quotations import quoted
+from ocw_mcp.render.text import HASH_SHOWN, average, cents, day_result, lowered_text
 
 TAKEN_WITHIN_S = 2.0
 """Wall time that a command waits for the engine to take it."""
@@ -208,7 +209,7 @@ def approval_text(waiting: dict[str, Any]) -> str:
     order = f"{waiting['action']} ({waiting['side']}) {waiting['quantity']} {waiting['symbol']}"
     return (
         f"  {waiting['id']} waits until {iso(waiting['until'])} of the market: {order} at about "
-        f"{', '.join([waiting['price'], *terms])}, asked by {said(waiting['by'])}{why}; "
+        f"{', '.join([waiting['price'], *terms])}, asked by {printable(waiting['by'])}{why}; "
         f"ocw approve {waiting['id']} or ocw deny {waiting['id']}"
     )
 
@@ -217,7 +218,8 @@ def _lowered(summary: dict[str, Any]) -> list[str]:
     lowered = summary.get("lowered")
     if lowered is None:
         return []
-    return [f"{summary['state']} {msgspec.convert(lowered, Lowered)}; ocw resume lets the desk take new risk again"]
+    by = lowered_text(msgspec.convert(lowered, Lowered))
+    return [f"{summary['state']} {by}; ocw resume lets the desk take new risk again"]
 
 
 def _ran_with(summary: dict[str, Any]) -> str:

@@ -13,16 +13,17 @@ from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.reasons import MEANING, RefusalCode
 from ocw_mcp.domain.snapshot import Snapshot
-from ocw_mcp.domain.text import cents, moment, said, span, usd
+from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.unknown import Unknown
-from ocw_mcp.engine.event_text import HASH_SHOWN, leg_text, reason_text, told
-from ocw_mcp.engine.snapshot_text import compact
+from ocw_mcp.render.event_text import event_text, leg_text, reason_text
+from ocw_mcp.render.snapshot_text import compact
+from ocw_mcp.render.text import HASH_SHOWN, cents, moment, span, usd
 
 
 def story_text(story: Story) -> Iterator[RenderableType]:
     """The page."""
     name = "no wake" if story.wake_id is None else f"wake {story.wake_id}"
-    only = f", {said(story.symbol)} only" if story.symbol else ""
+    only = f", {printable(story.symbol)} only" if story.symbol else ""
     yield Text(f"{name} of book {story.book}{only}", style="bold")
     page = _grid()
     for label, lines in _sections(story):
@@ -33,7 +34,7 @@ def story_text(story: Story) -> Iterator[RenderableType]:
     yield page
     if isinstance(story.seen, Snapshot):
         yield Text(f"\nwhat wake {story.wake_id} was shown", style="bold")
-        yield Text("\n".join(said(line) for line in compact(story.seen).splitlines()))
+        yield Text("\n".join(printable(line) for line in compact(story.seen).splitlines()))
 
 
 def _grid() -> Table:
@@ -46,7 +47,7 @@ def _grid() -> Table:
 def _sections(story: Story) -> Iterator[tuple[str, list[str]]]:
     if story.wake_id is not None:
         yield "woke", [f"{moment(story.woken_at)} UTC", *_reasons(story)]
-        missing = f"not kept: {said(story.seen.reason)}" if isinstance(story.seen, Unknown) else ""
+        missing = f"not kept: {printable(story.seen.reason)}" if isinstance(story.seen, Unknown) else ""
         yield "seen", [missing or "at the end of this page"]
         yield "decided", _answer(story.answer, story.symbol)
         for turn in story.after_answer:
@@ -54,12 +55,13 @@ def _sections(story: Story) -> Iterator[tuple[str, list[str]]]:
         if story.cost_usd:
             yield "cost", [f"{usd(story.cost_usd)} for all thinking on this wake"]
     if story.asks:
-        yield "asked", [f"{moment(each.at)} UTC {told(story.book, each.event)}" for each in story.asks]
+        yield "asked", [f"{moment(each.at)} UTC {event_text(story.book, each.event)}" for each in story.asks]
     if story.refusals:
         yield (
             "refused",
             [
-                f"{order_text(each)}, asked by {said(each.principal)} under policy {each.policy_hash[:HASH_SHOWN]}\n"
+                f"{order_text(each)}, asked by {printable(each.principal)} "
+                f"under policy {each.policy_hash[:HASH_SHOWN]}\n"
                 f"  {refusal_text(each)}\n  {MEANING[RefusalCode(each.code)]}"
                 for each in story.refusals
             ],
@@ -74,7 +76,9 @@ def _answer(answer: StoryAnswer | None, symbol: str | None) -> list[str]:
     if answer is None:
         return ["not yet: nobody has answered"]
     paid = f" for {usd(answer.cost_usd)}" if answer.cost_usd else ""
-    lines = [f"{moment(answer.at)} UTC by {said(answer.decider)}, after {span(answer.thinking_ms)} of thinking{paid}"]
+    lines = [
+        f"{moment(answer.at)} UTC by {printable(answer.decider)}, after {span(answer.thinking_ms)} of thinking{paid}"
+    ]
     legs = [leg for leg in answer.decision.legs if symbol in (None, leg.symbol)]
     lines += [_leg(leg) for leg in legs]
     if left := len(answer.decision.legs) - len(legs):
@@ -82,10 +86,10 @@ def _answer(answer: StoryAnswer | None, symbol: str | None) -> list[str]:
     if not answer.decision.legs:
         lines.append("hold everything")
     if answer.decision.cause:
-        lines.append(f"cause: {said(answer.decision.cause)}")
+        lines.append(f"cause: {printable(answer.decision.cause)}")
     if answer.decision.note:
-        lines.append(f"note to itself: {said(answer.decision.note)}")
-    return lines + [f"-> {said(each.symbol)} {each.outcome} as {each.id}" for each in answer.came]
+        lines.append(f"note to itself: {printable(answer.decision.note)}")
+    return lines + [f"-> {printable(each.symbol)} {each.outcome} as {each.id}" for each in answer.came]
 
 
 def _turn(story: Story, turn: StoryTurn) -> list[str]:
@@ -96,14 +100,14 @@ def _turn(story: Story, turn: StoryTurn) -> list[str]:
             what = ["corrected what was refused"] if isinstance(made, events.DecisionCorrected) else []
             return what + _answer(answer, story.symbol)
         case event:
-            return [told(story.book, event)]
+            return [event_text(story.book, event)]
 
 
 def _leg(leg: Leg) -> str:
     parts = [leg_text(leg)]
     parts += [f"confidence {leg.confidence:.2f}"] if leg.confidence is not None else []
-    parts += [f"signals {', '.join(map(said, leg.signals))}"] if leg.signals else []
-    return "\n  ".join(filter(None, (", ".join(parts), said(leg.reasoning))))
+    parts += [f"signals {', '.join(map(printable, leg.signals))}"] if leg.signals else []
+    return "\n  ".join(filter(None, (", ".join(parts), printable(leg.reasoning))))
 
 
 def _steps(story: Story) -> Table:
@@ -112,7 +116,7 @@ def _steps(story: Story) -> Table:
         if story.left_out and number == FIRST_STEPS:
             steps.add_row("", f"... {story.left_out:,} more ...")
         # A time is told once; what happened at the same moment stands below it.
-        steps.add_row("" if step.at == before else moment(step.at), Text(told(story.book, step.event)))
+        steps.add_row("" if step.at == before else moment(step.at), Text(event_text(story.book, step.event)))
         before = step.at
     return steps
 
@@ -123,10 +127,10 @@ def _outcome(story: Story) -> list[str]:
     for step in story.steps:
         match step.event:
             case events.OrderFilled(symbol=symbol, position=position):
-                last[symbol] = f"position of {plain(position)} {said(symbol)}, still open"
+                last[symbol] = f"position of {plain(position)} {printable(symbol)}, still open"
             case events.PositionClosed(symbol=symbol, opened_at=opened_at, pnl=pnl):
                 held = span(step.at - opened_at)
-                last[symbol] = f"{said(symbol)} closed with {cents(pnl, signed=True)} after fees, held for {held}"
+                last[symbol] = f"{printable(symbol)} closed with {cents(pnl, signed=True)} after fees, held for {held}"
     if not last:
         return ["nothing was filled" if story.steps else "nothing was sent" if story.answer else "open"]
     return list(last.values())

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.text import cents
+from ocw_mcp.render.text import cents
 
 PIPED_WIDTH = 100
 """Columns where nobody knows how wide the reader is."""

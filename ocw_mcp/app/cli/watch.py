@@ -14,7 +14,8 @@ from ocw_mcp.app.cli.operate import approval_text
 from ocw_mcp.app.cli.tables import Column, amounts, grid, money
 from ocw_mcp.app.views.live import EngineWord, FillRow, LiveSummary, read_glance
 from ocw_mcp.domain.errors import OcwError
-from ocw_mcp.domain.text import cents, day_result, moment, said
+from ocw_mcp.domain.text import printable
+from ocw_mcp.render.text import cents, day_result, lowered_text, moment
 
 EVERY_S = 1.0
 ROWS_ONCE = 5
@@ -57,7 +58,7 @@ def _again(state: Path, console: Console, last: RenderableType) -> RenderableTyp
     try:
         return picture(read_glance(state, _rows(console)))
     except OcwError as error:
-        return Group(Text(said(f"not read just now: {error}"), style="red"), last)
+        return Group(Text(printable(f"not read just now: {error}"), style="red"), last)
 
 
 def _rows(console: Console) -> int:
@@ -75,7 +76,7 @@ def _parts(glance: LiveSummary) -> Iterator[RenderableType]:
     if glance.engine is None:
         return
     if glance.engine.lowered is not None:
-        yield Text(f"{glance.engine.state} {glance.engine.lowered}; ocw resume ends it", style="yellow")
+        yield Text(f"{glance.engine.state} {lowered_text(glance.engine.lowered)}; ocw resume ends it", style="yellow")
     for each in glance.engine.approvals:
         yield Text(approval_text(each), style="yellow")
     if glance.positions:
@@ -109,7 +110,7 @@ def _fills_grid(rows: list[FillRow]) -> RenderableType:
         [
             Column("order", [row.name for row in rows]),
             Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
-            Column("symbol", [said(row.symbol) for row in rows]),
+            Column("symbol", [printable(row.symbol) for row in rows]),
             Column("side", [row.side for row in rows]),
             Column("quantity", amounts(row.quantity for row in rows), number=True),
             Column("price", amounts(row.price for row in rows), number=True),
@@ -121,7 +122,7 @@ def _fills_grid(rows: list[FillRow]) -> RenderableType:
 
 
 def _gate(glance: LiveSummary, word: EngineWord) -> str:
-    skips = ", ".join(f"{said(reason)} {number:,}" for reason, number in word.skips.items()) or "none"
+    skips = ", ".join(f"{printable(reason)} {number:,}" for reason, number in word.skips.items()) or "none"
     return (
         f"gate: {word.evaluations:,} looks on {word.candles:,} candles, {glance.wakes:,} wakes, skipped: {skips}"
         f" · refusals: {len(glance.orders.refusals) + glance.orders.more_refusals:,}"

@@ -25,10 +25,10 @@ from ocw_mcp.adapters.store.views.positions import read_positions
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.app.settings import load_settings, require_paper
 from ocw_mcp.domain.errors import OcwError
-from ocw_mcp.domain.state import TradingState
-from ocw_mcp.domain.text import said
+from ocw_mcp.domain.state import Lowered, TradingState
+from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import SECOND, iso
-from ocw_mcp.engine.account import Lowered
+from ocw_mcp.render.text import lowered_text
 
 OLDEST_PYTHON = (3, 11)
 LITTLE_SPACE, TOO_LITTLE_SPACE = 1_000_000_000, 100_000_000
@@ -241,7 +241,7 @@ def _desk(state: Path) -> Check:
     if (now := told.get("state")) == TradingState.ACTIVE:
         return Check("desk", CheckVerdict.OK, f"{now}: entries pass, inside every policy")
     lowered = told.get("lowered")
-    by = "" if lowered is None else f" {msgspec.convert(lowered, Lowered)}"
+    by = "" if lowered is None else f" {lowered_text(msgspec.convert(lowered, Lowered))}"
     first = f"delete the file {HALT}, then " if halted_by_file(state) else ""
     todo = f"once you know why: {first}ocw resume --state {state}"
     return Check("desk", CheckVerdict.WARNING, f"{now}{by}", todo)
@@ -249,7 +249,7 @@ def _desk(state: Path) -> Check:
 
 def _positions(state: Path) -> Check:
     rows = read_positions(state).positions
-    bare = [said(row.symbol) for row in rows if not row.protected]
+    bare = [printable(row.symbol) for row in rows if not row.protected]
     if not bare:
         return Check("positions", CheckVerdict.OK, f"{len(rows)} open, each under a stop" if rows else "none open")
     which = f"{', '.join(bare)} UNPROTECTED: no stop at the venue"

@@ -16,7 +16,7 @@ from ocw_mcp.adapters.store.totals import count
 from ocw_mcp.adapters.store.views.decisions import DecisionsPage, find_decisions
 from ocw_mcp.adapters.store.views.orders import Orders, find_orders
 from ocw_mcp.adapters.store.views.positions import PositionRow, find_positions
-from ocw_mcp.engine.account import Lowered
+from ocw_mcp.domain.state import Lowered
 
 
 class EngineWord(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ import msgspec
 
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import Side
+from ocw_mcp.domain.snapshot import PositionView
 
 _COST_DIGITS = 12
 
@@ -71,6 +72,25 @@ class Position(msgspec.Struct):
         """
         up, down, ahead = self.highest / average - 1, self.lowest / average - 1, self.crest / average - 1
         return (up, down, ahead) if self.quantity > 0 else (-down, -up, -ahead)
+
+    def view(self, mark: Decimal, stop: Decimal | None, liquidation_price: Decimal | None) -> PositionView:
+        """Return the position as deciders and clients see it, valued at a mark price."""
+        average = self.average_price
+        mfe, mae, best_now = self.extremes(float(average))
+        return PositionView(
+            symbol=self.symbol,
+            quantity=self.quantity,
+            average_price=average,
+            mark=mark,
+            unrealised=self.unrealised(mark),
+            opened_at=self.opened_at,
+            stop=stop,
+            mfe=mfe,
+            mae=mae,
+            leverage=self.leverage,
+            liquidation_price=liquidation_price,
+            best_now=best_now,
+        )
 
     def see(self, low: float, high: float) -> None:
         """Note how far prices went while it was what it is."""

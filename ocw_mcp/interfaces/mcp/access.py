@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 
 from ocw_mcp.domain.requests import RequestCode, RequestError
-from ocw_mcp.interfaces.mcp.quotations import when
-from ocw_mcp.interfaces.mcp.results import Meta
+from ocw_mcp.interfaces.mcp.results import Meta, from_attributes
 
 if TYPE_CHECKING:
     from ocw_mcp.runtime.facade import Facade
@@ -68,16 +67,7 @@ def _is_urgent(ctx: ServerRequestContext[Any, Any]) -> bool:
 
 def meta(facade: "Facade") -> Meta:
     """Of which engine and moment an answer is, taken with the answer between the same two steps."""
-    now = facade.moment()
-    return Meta(
-        mode=now.mode,
-        state=now.state,
-        as_of=when(now.as_of),
-        age_ms=now.age_ms,
-        source=now.source,
-        stale=now.stale,
-        catching_up=now.catching_up,
-    )
+    return from_attributes(Meta, facade.moment())
 
 
 def headline(told: Meta) -> str:

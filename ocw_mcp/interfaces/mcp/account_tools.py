@@ -8,7 +8,7 @@ from pydantic import Field, WithJsonSchema
 
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.requests import RequestCode, RequestError
-from ocw_mcp.interfaces.mcp import account_view, quotations
+from ocw_mcp.interfaces.mcp import account_view, paging
 from ocw_mcp.interfaces.mcp.access import Looks, meta, of_now
 from ocw_mcp.interfaces.mcp.arguments import ROUNDED
 from ocw_mcp.interfaces.mcp.numbers import WRITTEN
@@ -69,16 +69,16 @@ def account_tools(look: Looks) -> list[OcwTool]:
         facade = look()
         if status == "live":
             live = facade.orders()[::-1]
-            begin = quotations.place("live", cursor) or 0
-            more = quotations.cursor("live", begin + limit) if len(live) > begin + limit else None
+            begin = paging.place("live", cursor) or 0
+            more = paging.cursor("live", begin + limit) if len(live) > begin + limit else None
             rows = [account_view.live_order(each) for each in live[begin : begin + limit]]
         elif status == "all":
-            page = await facade.history.orders(limit, quotations.place("orders", cursor))
-            rows, more = [account_view.past_order(each) for each in page.orders], quotations.cursor("orders", page.next)
+            page = await facade.history.orders(limit, paging.place("orders", cursor))
+            rows, more = [account_view.past_order(each) for each in page.orders], paging.cursor("orders", page.next)
         else:
-            refused = await facade.history.refusals(limit, quotations.place("refusals", cursor))
+            refused = await facade.history.refusals(limit, paging.place("refusals", cursor))
             rows = [account_view.refused_order(each) for each in refused.refusals]
-            more = quotations.cursor("refusals", refused.next)
+            more = paging.cursor("refusals", refused.next)
         return account_view.orders(meta(facade), rows, more, status)
 
     async def policies_get() -> Annotated[CallToolResult, PoliciesResult]:

@@ -10,11 +10,9 @@ from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.reasons import QUOTING, Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import PositionView
-from ocw_mcp.domain.text import day_result, is_name, name, untrusted
-from ocw_mcp.domain.unknown import Reading, Unknown
-from ocw_mcp.engine.account import DESK
+from ocw_mcp.domain.state import ITSELF
+from ocw_mcp.domain.time import iso
 from ocw_mcp.interfaces.mcp.access import headline
-from ocw_mcp.interfaces.mcp.quotations import when
 from ocw_mcp.interfaces.mcp.results import (
     CheckResult,
     EngineOut,
@@ -29,15 +27,19 @@ from ocw_mcp.interfaces.mcp.results import (
     PositionsResult,
     StatusResult,
     VerdictOut,
+    from_attributes,
 )
 from ocw_mcp.interfaces.mcp.tool import told
+from ocw_mcp.render.event_text import refusal_text
+from ocw_mcp.render.quotations import name, untrusted
+from ocw_mcp.render.text import HASH_SHOWN, day_result
 
 if TYPE_CHECKING:
     from ocw_mcp.adapters.store.views.orders import OrderRow, RefusalRow
     from ocw_mcp.core.orders.table import TrackedOrder
-    from ocw_mcp.engine.account import Lowered
+    from ocw_mcp.domain.state import Lowered
     from ocw_mcp.engine.entries import Checked
-    from ocw_mcp.engine.event_text import Quote
+    from ocw_mcp.render.quotations import Quote
     from ocw_mcp.runtime.facade import Facade, PolicyView, Portfolio, Status
 
 
@@ -47,29 +49,15 @@ LONGEST_FIGURE = 60
 
 def status_of(meta: Meta, seen: "Status") -> StatusResult:
     """The engine at a glance, typed."""
-    return StatusResult(
-        meta=meta,
-        engine=EngineOut(
-            book=seen.book,
-            version=seen.version,
-            product=seen.product,
-            symbols=list(seen.symbols),
-            agent=seen.agent,
-            notice=_beside(seen.agent),
-            policy=f"{seen.policy} {seen.policy_hash[:12]}",
-            last_wake=seen.last_wake,
-            deciding=seen.deciding,
-            journal_head=seen.chain_head,
-        ),
-        equity=cents(seen.equity),
-        daily_loss=share(seen.daily_loss),
-        daily_loss_reached=seen.daily_loss_reached,
-        paused_until=when(seen.paused_until),
-        lowered=None if seen.lowered is None else _lowered(seen.lowered),
-        open_positions=seen.open_positions,
-        unprotected=list(seen.unprotected),
-        live_orders=seen.live_orders,
+    engine = from_attributes(
+        EngineOut,
+        seen,
+        notice=_beside(seen.agent),
+        policy=f"{seen.policy} {seen.policy_hash[:HASH_SHOWN]}",
+        journal_head=seen.chain_head,
     )
+    lowered = None if seen.lowered is None else _lowered(seen.lowered)
+    return from_attributes(StatusResult, seen, meta=meta, engine=engine, lowered=lowered)
 
 
 def status(meta: Meta, seen: "Status") -> CallToolResult:
@@ -104,10 +92,10 @@ def _beside(agent: str) -> str | None:
 
 
 def _lowered(by: "Lowered") -> LoweredOut:
-    own, words = by.by == DESK, untrusted(by.why) or None
+    own, words = by.by == ITSELF, untrusted(by.why) or None
     return LoweredOut(
         by=untrusted(by.by, LONGEST_FIGURE),
-        at=when(by.at) or "",
+        at=iso(by.at),
         why=words if own else None,
         untrusted_text=None if own else words,
     )
@@ -120,22 +108,7 @@ def _lowered_text(state: str, by: LoweredOut) -> str:
 
 def portfolio(meta: Meta, seen: "Portfolio") -> CallToolResult:
     """The account."""
-    result = PortfolioResult(
-        meta=meta,
-        equity=cents(seen.equity),
-        wallet=cents(seen.wallet),
-        free=cents(seen.free),
-        unrealised=cents(seen.unrealised),
-        gross_share=share(seen.gross_share),
-        daily_loss=share(seen.daily_loss),
-        drawdown=share(seen.drawdown),
-        fees=cents(seen.fees),
-        funding=cents(seen.funding),
-        entries_today=seen.entries_today,
-        losses_in_a_row=seen.losses_in_a_row,
-        paused_until=when(seen.paused_until),
-        scale=plain(seen.scale),
-    )
+    result = from_attributes(PortfolioResult, seen, meta=meta)
     paused = f"; entries pause until {result.paused_until}" if result.paused_until else ""
     return told(
         result,
@@ -151,20 +124,13 @@ def portfolio(meta: Meta, seen: "Portfolio") -> CallToolResult:
 def positions(meta: Meta, facade: "Facade", held: list[PositionView]) -> CallToolResult:
     """The open positions."""
     rows = [
-        PositionOut(
-            symbol=each.symbol,
+        from_attributes(
+            PositionOut,
+            each,
             side="long" if each.quantity > 0 else "short",
-            quantity=plain(abs(each.quantity)),
-            average_price=plain(round(each.average_price, 8)),
-            mark=plain(each.mark),
-            unrealised=cents(each.unrealised),
-            stop=amount(each.stop),
-            target=amount(facade.target(each.symbol)),
-            unprotected_until=when(facade.unprotected_until(each.symbol)),
-            opened_at=when(each.opened_at) or "",
-            leverage=each.leverage,
-            mfe=_number(each.mfe),
-            mae=_number(each.mae),
+            quantity=abs(each.quantity),
+            target=facade.target(each.symbol),
+            unprotected_until=facade.unprotected_until(each.symbol),
         )
         for each in held
     ]
@@ -190,10 +156,10 @@ def live_order(tracked: "TrackedOrder") -> OrderOut:
         purpose=intent.purpose.name.lower(),
         side=order.side,
         type=intent.type,
-        quantity=plain(order.quantity),
-        price=amount(order.trigger_price if order.trigger_price is not None else order.limit_price),
+        quantity=order.quantity,
+        price=order.trigger_price if order.trigger_price is not None else order.limit_price,
         status="cancel_requested" if tracked.cancel_requested else tracked.status,
-        filled=plain(tracked.filled),
+        filled=tracked.filled,
         by=intent.principal,
         refusal=None,
     )
@@ -201,32 +167,17 @@ def live_order(tracked: "TrackedOrder") -> OrderOut:
 
 def past_order(row: "OrderRow") -> OrderOut:
     """An order as the journal has it; its price is that of its fills, or where it triggers."""
-    return OrderOut(
-        id=row.name,
-        at=when(row.at),
-        symbol=row.symbol,
-        purpose=row.purpose,
-        side=row.side,
-        type=row.type,
-        quantity=plain(row.quantity),
-        price=amount(row.average_price if row.average_price is not None else row.trigger_price),
-        status=row.status,
-        filled=plain(row.filled),
-        by=row.principal,
-        refusal=None,
-    )
+    price = row.average_price if row.average_price is not None else row.trigger_price
+    return from_attributes(OrderOut, row, id=row.name, price=price, by=row.principal, refusal=None)
 
 
 def refused_order(row: "RefusalRow") -> OrderOut:
     """An order that did not pass."""
-    return OrderOut(
-        id=row.id,
-        at=when(row.at),
+    return from_attributes(
+        OrderOut,
+        row,
         symbol=name(row.symbol),
-        purpose=row.purpose,
-        side=row.side,
         type=None,
-        quantity=plain(row.quantity),
         price=None,
         status="refused",
         filled="0",
@@ -237,11 +188,9 @@ def refused_order(row: "RefusalRow") -> OrderOut:
 
 def refusal_line(row: "RefusalRow", quote: "Quote | None" = None) -> str:
     """Why an order did not pass. Its caller's words are told by `quote`; without it only where they are a name."""
-    refusal = Refusal(RefusalCode(row.code), row.limit, row.actual, row.largest)
-    actual = row.actual[:LONGEST_FIGURE]
-    if refusal.code in QUOTING:
-        actual = name(row.actual) if quote is None or is_name(row.actual) else quote(row.principal, row.actual)
-    return refusal.told(row.limit[:LONGEST_FIGURE], actual)
+    actual = row.actual if row.code in QUOTING else row.actual[:LONGEST_FIGURE]
+    refusal = Refusal(RefusalCode(row.code), row.limit[:LONGEST_FIGURE], actual, row.largest)
+    return refusal_text(refusal, quote or (lambda source, text: name(text)), row.principal)
 
 
 def orders(meta: Meta, rows: list[OrderOut], more: str | None, status: str) -> CallToolResult:
@@ -269,7 +218,8 @@ def policies(meta: Meta, seen: "PolicyView") -> CallToolResult:
     )
     used = [f"{row.name}: {row.used} now, {row.bound} {row.limit}" for row in result.limit_usage]
     limits = "; ".join(f"{name} {text}" for name, text in seen.limits)
-    return told(result, "\n".join([headline(meta), f"policy {seen.name} {seen.hash[:12]}", *used, f"limits: {limits}"]))
+    head = f"policy {seen.name} {seen.hash[:HASH_SHOWN]}"
+    return told(result, "\n".join([headline(meta), head, *used, f"limits: {limits}"]))
 
 
 def check(meta: Meta, leg: Leg, checked: "Checked") -> CallToolResult:
@@ -282,18 +232,12 @@ def check(meta: Meta, leg: Leg, checked: "Checked") -> CallToolResult:
         passes=refusal is None,
         refusal=said,
         action=leg.action,
-        quantity=plain(checked.quantity),
-        price=amount(checked.price),
-        notional=None if notional is None else cents(notional),
+        quantity=checked.quantity,
+        price=checked.price,
+        notional=notional,
         largest=largest_of(checked.largest),
         verdicts=[
-            VerdictOut(
-                code=each.code,
-                passes=each.passes,
-                limit=each.limit,
-                actual=each.actual,
-                room=None if each.room is None else cents(max(ZERO, each.room)),
-            )
+            from_attributes(VerdictOut, each, room=None if each.room is None else max(ZERO, each.room))
             for each in checked.limits
         ],
     )
@@ -323,25 +267,6 @@ def room(checked: "Checked") -> str:
 def largest_of(quantity: Decimal) -> str | None:
     """The largest quantity that would pass; None where no size helps."""
     return plain(quantity) if quantity else None
-
-
-def cents(value: Decimal) -> str:
-    """Quote currency to the cent."""
-    return plain(round(value, 2)) if value.is_finite() else str(value)
-
-
-def share(value: Decimal) -> str:
-    """A fraction at six places."""
-    return plain(round(value, 6))
-
-
-def amount(value: Decimal | None) -> str | None:
-    """A price or quantity at eight places, as exchanges have at most."""
-    return None if value is None else plain(round(value, 8))
-
-
-def _number(value: Reading) -> float | None:
-    return None if isinstance(value, Unknown) else round(value, 6)
 
 
 def _percent(value: float | None) -> str:

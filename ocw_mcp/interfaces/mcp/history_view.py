@@ -4,15 +4,23 @@ from typing import TYPE_CHECKING
 
 from mcp.types import CallToolResult
 
-from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.text import name
-from ocw_mcp.engine.event_text import leg_text, reason_text
-from ocw_mcp.engine.event_text import told as event_text
+from ocw_mcp.domain.time import iso
 from ocw_mcp.interfaces.mcp.access import headline
-from ocw_mcp.interfaces.mcp.account_view import amount, cents, refusal_line
-from ocw_mcp.interfaces.mcp.quotations import CONCISE, DETAILED, Quotations, cursor, when
-from ocw_mcp.interfaces.mcp.results import JournalResult, Meta, StoryResult, TradeOut, TradesResult
+from ocw_mcp.interfaces.mcp.account_view import refusal_line
+from ocw_mcp.interfaces.mcp.paging import CONCISE, DETAILED, cursor
+from ocw_mcp.interfaces.mcp.results import (
+    JournalResult,
+    Meta,
+    SaidOut,
+    StoryResult,
+    TradeOut,
+    TradesResult,
+    cents,
+    from_attributes,
+)
 from ocw_mcp.interfaces.mcp.tool import told
+from ocw_mcp.render.event_text import event_text, leg_text, reason_text
+from ocw_mcp.render.quotations import Quotations, name
 
 if TYPE_CHECKING:
     from ocw_mcp.adapters.store.views.days import DayPage, EventRow
@@ -30,25 +38,10 @@ MOST = {False: (12, 6, 4), True: (60, 24, 16)}
 def trades(meta: Meta, page: "TradePage") -> CallToolResult:
     """A page of closed trades."""
     rows = [
-        TradeOut(
-            id=f"order:{each.order}",
-            symbol=each.symbol,
-            side=each.side,
-            opened_at=when(each.opened_at) or "",
-            closed_at=when(each.closed_at) or "",
-            quantity=plain(each.quantity),
-            entry=amount(each.entry_price),
-            exit=amount(each.exit_price),
-            pnl=cents(each.pnl),
-            fees=cents(each.fees),
-            funding=cents(each.funding),
-            closed_by=each.closed_by,
-        )
+        from_attributes(TradeOut, each, id=f"order:{each.order}", entry=each.entry_price, exit=each.exit_price)
         for each in page.trades
     ]
-    result = TradesResult(
-        meta=meta, trades=rows, found=page.found, won=page.won, pnl=cents(page.pnl), cursor=cursor("trades", page.next)
-    )
+    result = from_attributes(TradesResult, page, meta=meta, trades=rows, cursor=cursor("trades", page.next))
     lines = [
         f"{row.id} {row.symbol} {row.side} {row.quantity}, {row.opened_at[:16]} at {row.entry} to "
         f"{row.closed_at[:16]} at {row.exit} by {row.closed_by}: {row.pnl}, fees {row.fees}, funding {row.funding}"
@@ -81,14 +74,14 @@ def story(meta: Meta, seen: "Story", *, detailed: bool) -> CallToolResult:
     result = StoryResult(
         meta=meta,
         wake=seen.wake_id,
-        woken_at=when(seen.woken_at),
+        woken_at=seen.woken_at,
         reasons=[reason_text(each, quotes.quote(woken))[:LONGEST_LINE] for each in seen.reasons[:most_legs]],
         decider=answer.decider if answer else None,
         legs=decided,
         refusals=[f"{each.id} {refusal_line(each, quotes.quote(each.at))}" for each in seen.refusals[:most_refusals]],
         steps=[_line(seen.book, each, quotes) for each in steps],
         left_out=happened - len(steps) + seen.left_out,
-        said=quotes.said,
+        said=_said(quotes),
     )
     return told(result, "\n".join([headline(meta), *_story_lines(result), *quotes.lines()]))
 
@@ -115,7 +108,7 @@ def journal(meta: Meta, book: str, page: "DayPage") -> CallToolResult:
         meta=meta,
         day=page.day,
         events=lines,
-        said=quotes.said,
+        said=_said(quotes),
         total=page.total,
         cursor=cursor("journal", page.next),
     )
@@ -125,7 +118,11 @@ def journal(meta: Meta, book: str, page: "DayPage") -> CallToolResult:
 
 
 def _line(book: str, row: "EventRow | Step", quotes: Quotations) -> str:
-    return f"{when(row.at)} {event_text(book, row.event, quotes.quote(row.at))}"[:LONGEST_LINE]
+    return f"{iso(row.at)} {event_text(book, row.event, quotes.quote(row.at))}"[:LONGEST_LINE]
+
+
+def _said(quotes: Quotations) -> list[SaidOut]:
+    return [SaidOut(source=each.source, at=each.at, untrusted_text=each.text) for each in quotes.kept]
 
 
 def _room(*, detailed: bool) -> int:

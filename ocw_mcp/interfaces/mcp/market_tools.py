@@ -6,8 +6,9 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.time import iso
 from ocw_mcp.domain.unknown import Unknown
-from ocw_mcp.interfaces.mcp import market_view, quotations
+from ocw_mcp.interfaces.mcp import market_view, paging
 from ocw_mcp.interfaces.mcp.access import Looks, headline, meta
 from ocw_mcp.interfaces.mcp.numbers import WRITTEN
 from ocw_mcp.interfaces.mcp.results import (
@@ -47,15 +48,15 @@ def market_tools(look: Looks) -> list[OcwTool]:
     ) -> Annotated[CallToolResult, CandlesResult]:
         """Closed candles, oldest first; the cursor leads to older ones. Timeframes: 1m 5m 15m 1h 4h."""
         facade = look()
-        found = facade.candles(symbol, timeframe, limit, quotations.place("candles", cursor))
-        rows: list[list[str | float]] = [[quotations.when(at) or "", *values] for at, *values in found.rows]
+        found = facade.candles(symbol, timeframe, limit, paging.place("candles", cursor))
+        rows: list[list[str | float]] = [[iso(at), *values] for at, *values in found.rows]
         result = CandlesResult(
             meta=meta(facade),
             symbol=found.symbol,
             timeframe=found.timeframe,
             columns=["opened", "open", "high", "low", "close", "volume"],
             rows=rows,
-            cursor=quotations.cursor("candles", found.rows[0][0]) if found.more else None,
+            cursor=paging.cursor("candles", found.rows[0][0]) if found.more else None,
         )
         return market_view.candles(result)
 

@@ -8,9 +8,8 @@ from mcp.types import CallToolResult
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.snapshot import Feasible, IndicatorValues, PositionView, Snapshot, SymbolView
 from ocw_mcp.domain.unknown import Reading, Unknown
-from ocw_mcp.engine.snapshot_text import VOLUME_DIGITS, compact, significant
 from ocw_mcp.interfaces.mcp.access import headline
-from ocw_mcp.interfaces.mcp.quotations import CONCISE, DETAILED
+from ocw_mcp.interfaces.mcp.paging import CONCISE, DETAILED
 from ocw_mcp.interfaces.mcp.results import (
     CandlesResult,
     DerivativesResult,
@@ -21,6 +20,7 @@ from ocw_mcp.interfaces.mcp.results import (
     SymbolOut,
 )
 from ocw_mcp.interfaces.mcp.tool import told
+from ocw_mcp.render.snapshot_text import VOLUME_DIGITS, compact, significant
 
 KEY_TIMEFRAMES = ("1h", "4h")
 KEY_INDICATORS = ("close", "rsi_14", "adx_14", "atr_14", "macd_histogram", "ema_21", "ema_50", "percent_b")

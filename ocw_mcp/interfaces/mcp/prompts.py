@@ -12,7 +12,7 @@ from mcp.types import INVALID_PARAMS
 from mcp.types import Prompt as Offered
 from pydantic import Field
 
-from ocw_mcp.domain.text import untrusted
+from ocw_mcp.render.quotations import untrusted
 
 LONGEST_ARGUMENT = 60
 

@@ -17,7 +17,7 @@ from ocw_mcp.domain.asks import TAINTED
 from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondition
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.symbols import spelt
-from ocw_mcp.interfaces.mcp import quotations, trade_view
+from ocw_mcp.interfaces.mcp import paging, trade_view
 from ocw_mcp.interfaces.mcp.access import Looks, meta, of_now
 from ocw_mcp.interfaces.mcp.account_tools import Amount, beyond_closing, require_one_size
 from ocw_mcp.interfaces.mcp.arguments import at_most, cut, read
@@ -159,7 +159,7 @@ def trade_tools(look: Looks) -> list[OcwTool]:
     ) -> Annotated[CallToolResult, DoneResult]:
         """Take an entry off that waits. What protects or closes a position is never taken off."""
         facade = look()
-        answer = await facade.trading.cancel(signed(ctx), key, quotations.order_ref(order))
+        answer = await facade.trading.cancel(signed(ctx), key, paging.order_ref(order))
         return trade_view.done(meta(facade), answer, "to be taken off")
 
     async def positions_close(

@@ -10,12 +10,12 @@ from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.domain.text import untrusted
+from ocw_mcp.domain.time import iso
 from ocw_mcp.interfaces.mcp.access import headline
-from ocw_mcp.interfaces.mcp.account_view import amount, cents, largest_of, room, verdict
-from ocw_mcp.interfaces.mcp.quotations import when
+from ocw_mcp.interfaces.mcp.account_view import largest_of, room, verdict
 from ocw_mcp.interfaces.mcp.results import Answered, DoneResult, LegAnswered, Meta, PreviewResult, SubmittedResult
 from ocw_mcp.interfaces.mcp.tool import told
+from ocw_mcp.render.quotations import untrusted
 
 if TYPE_CHECKING:
     from ocw_mcp.engine.approvals import Waiting
@@ -62,7 +62,8 @@ def preview(meta: Meta, leg: Leg, seen: "Previewed", scale: Decimal) -> CallTool
     """An order as it would be answered now, with all its terms; `scale` is what multiplies the limits."""
     checked, kept = seen.checked, seen.preview
     refusal = None if seen.needs_person else checked.refusal
-    worth = None if checked.worst_price is None else cents(checked.quantity * checked.worst_price)
+    notional = None if checked.worst_price is None else checked.quantity * checked.worst_price
+    intent = checked.intent
     result = PreviewResult(
         meta=meta,
         preview_id=None if kept is None else kept.preview_id,
@@ -70,16 +71,16 @@ def preview(meta: Meta, leg: Leg, seen: "Previewed", scale: Decimal) -> CallTool
         needs_approval=seen.needs_person,
         refusal=None if refusal is None else said(refusal),
         action=leg.action,
-        quantity=plain(checked.quantity),
-        price=amount(checked.price),
-        notional=worth,
+        quantity=checked.quantity,
+        price=checked.price,
+        notional=notional,
         largest=largest_of(checked.largest),
-        type=checked.intent.type,
-        limit=amount(checked.intent.limit_price),
-        stop=amount(checked.intent.protect_at),
-        target=amount(checked.intent.target_at),
-        leverage=None if (lever := checked.leverage or checked.intent.leverage) is None else str(lever),
-        scale=plain(scale),
+        type=intent.type,
+        limit=intent.limit_price,
+        stop=intent.protect_at,
+        target=intent.target_at,
+        leverage=None if (leverage := checked.leverage or intent.leverage) is None else str(leverage),
+        scale=scale,
     )
     terms = ", ".join(f"{name} {getattr(result, name) or 'none'}" for name in ("limit", "stop", "target", "leverage"))
     bound = f"{result.type} order, {terms}; scale {result.scale} multiplies the limits"
@@ -88,7 +89,7 @@ def preview(meta: Meta, leg: Leg, seen: "Previewed", scale: Decimal) -> CallTool
         return told(result, f"{headline(meta)}\n{leg.action} {leg.symbol} would not pass. {result.refusal}\n{bound}")
     return told(
         result,
-        f"{headline(meta)}\n{order}, {worth} at the worst fill: {verdict(checked)}\n"
+        f"{headline(meta)}\n{order}, {result.notional} at the worst fill: {verdict(checked)}\n"
         f"{bound}\n"
         f"preview_id {result.preview_id}, good for {PREVIEW_GOOD_FOR_S} s; {room(checked)}",
     )
@@ -151,7 +152,7 @@ def answered(answer: "Answer | None") -> dict[str, Any]:
         case Refusal(largest=largest):
             return row | {"outcome": "refused", "refusal": said(answer), "largest": largest_of(largest)}
         case Waits(name, until):
-            return row | {"outcome": "approval_required", "approval": name, "until": when(until)}
+            return row | {"outcome": "approval_required", "approval": name, "until": until}
         case Done():
             return row | {"outcome": "done"}
         case None:
@@ -165,6 +166,6 @@ def said(refusal: Refusal) -> str:
 
 def _waiting(answer: Waits) -> str:
     return (
-        f"{answer.approval_id} waits for a person until {when(answer.expires_at)} (ocw approve {answer.approval_id}, "
+        f"{answer.approval_id} waits for a person until {iso(answer.expires_at)} (ocw approve {answer.approval_id}, "
         "with the passphrase); no answer is no. Ask again with the same key for what came of it"
     )

@@ -1,4 +1,4 @@
-"""What the engine relies on, whichever feed it is given."""
+"""Guarantees that every feed gives the engine."""
 
 import asyncio
 from bisect import bisect_right
@@ -18,7 +18,7 @@ MIDNIGHT = 1_773_014_400_000  # 2026-03-09
 
 
 def small_tape(folder: Path) -> Feed:
-    """Two symbols of three daily files each, one with a hole, a late row, a duplicate and a day less."""
+    """Two symbols of three daily files each, one with a gap, a late row, a duplicate and a missing day."""
     for symbol, price in (("BTCUSDT", 90_000.0), ("ETHUSDT", 2_000.0)):
         for day in range(3):
             minutes = list(range(12)) + list(range(1435, 1440))
@@ -63,7 +63,7 @@ def frames_of(feed: Feed, after: int | None = None) -> list[Frame]:
     return asyncio.run(collect())
 
 
-def test_time_only_goes_forward_and_no_frame_is_empty(make_feed: Callable[[], Feed]) -> None:
+def test_frames_are_in_time_order_and_never_empty(make_feed: Callable[[], Feed]) -> None:
     frames = frames_of(make_feed())
     assert len(frames) > 10
     assert all(earlier.at < later.at for earlier, later in pairwise(frames))
@@ -76,7 +76,7 @@ def test_a_candle_is_known_only_at_its_close(make_feed: Callable[[], Feed]) -> N
         assert all(opening.at == frame.at for opening in frame.opened)
 
 
-def test_metrics_and_funding_are_known_at_their_stamp_and_never_earlier(make_feed: Callable[[], Feed]) -> None:
+def test_metrics_and_funding_come_at_their_stamp(make_feed: Callable[[], Feed]) -> None:
     seen: set[tuple[str, str, int]] = set()
     for frame in frames_of(make_feed()):
         for rows in (frame.metrics, frame.funding):
@@ -87,19 +87,19 @@ def test_metrics_and_funding_are_known_at_their_stamp_and_never_earlier(make_fee
                 seen.add((type(row).__name__, row.symbol, row.at))
 
 
-def test_history_comes_before_all_else(make_feed: Callable[[], Feed]) -> None:
+def test_history_comes_first(make_feed: Callable[[], Feed]) -> None:
     kinds = [frame.history for frame in frames_of(make_feed())]
     assert kinds == sorted(kinds, reverse=True)
     assert not kinds[-1]
 
 
-def test_takers_buy_no_more_than_is_traded(make_feed: Callable[[], Feed]) -> None:
+def test_taker_volume_is_at_most_the_volume(make_feed: Callable[[], Feed]) -> None:
     for frame in frames_of(make_feed()):
         for each in frame.closed:
             assert each.taker_volume is None or 0 <= each.taker_volume <= each.volume
 
 
-def test_every_candle_that_opens_closes_one_interval_later_at_what_it_opened_at(make_feed: Callable[[], Feed]) -> None:
+def test_every_opened_candle_closes_with_the_same_open_price(make_feed: Callable[[], Feed]) -> None:
     feed = make_feed()
     still_open: dict[str, tuple[int, float]] = {}
     for frame in frames_of(feed):
@@ -111,7 +111,7 @@ def test_every_candle_that_opens_closes_one_interval_later_at_what_it_opened_at(
     assert not still_open
 
 
-def test_symbols_come_sorted_and_are_those_of_the_identity(make_feed: Callable[[], Feed]) -> None:
+def test_symbols_are_sorted_and_match_the_identity(make_feed: Callable[[], Feed]) -> None:
     feed = make_feed()
     seen: set[str] = set()
     for frame in frames_of(feed):
@@ -121,7 +121,7 @@ def test_symbols_come_sorted_and_are_those_of_the_identity(make_feed: Callable[[
     assert tuple(sorted(seen)) == feed.identity.symbols
 
 
-def test_candles_are_consistent_and_of_the_identitys_interval(make_feed: Callable[[], Feed]) -> None:
+def test_candles_are_consistent_and_have_the_feed_interval(make_feed: Callable[[], Feed]) -> None:
     feed = make_feed()
     candles: list[Candle] = [candle for frame in frames_of(feed) for candle in frame.closed]
     for each in candles:
@@ -137,7 +137,7 @@ def test_reading_twice_gives_the_same_frames(make_feed: Callable[[], Feed]) -> N
     assert feed.identity == make_feed().identity
 
 
-def test_resuming_after_any_moment_gives_exactly_the_later_frames(make_feed: Callable[[], Feed]) -> None:
+def test_resuming_gives_exactly_the_later_frames(make_feed: Callable[[], Feed]) -> None:
     feed = make_feed()
     frames = frames_of(feed)
     times = [frame.at for frame in frames]
@@ -147,7 +147,7 @@ def test_resuming_after_any_moment_gives_exactly_the_later_frames(make_feed: Cal
         assert frames_of(feed, moment) == frames[bisect_right(times, moment) :]
 
 
-def test_nothing_comes_after_the_end_and_all_comes_after_a_moment_before_the_start(
+def test_resuming_outside_the_market_gives_none_or_all(
     make_feed: Callable[[], Feed],
 ) -> None:
     feed = make_feed()
@@ -156,7 +156,7 @@ def test_nothing_comes_after_the_end_and_all_comes_after_a_moment_before_the_sta
     assert frames_of(feed, 0) == frames_of(feed, -1) == frames
 
 
-def test_a_feed_can_be_left_in_the_middle(make_feed: Callable[[], Feed]) -> None:
+def test_feed_can_be_closed_early(make_feed: Callable[[], Feed]) -> None:
     async def first_two() -> list[Frame]:
         taken: list[Frame] = []
         async for frame in make_feed().frames():

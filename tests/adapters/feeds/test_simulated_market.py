@@ -1,4 +1,4 @@
-"""The market that needs no files."""
+"""The simulated market: its candles, derivatives, order books and history."""
 
 import asyncio
 from itertools import pairwise
@@ -34,14 +34,14 @@ def candles_of(feed: SimulatedFeed) -> dict[str, list[Candle]]:
     return candles
 
 
-def test_every_day_has_all_its_minutes_and_each_candle_opens_where_the_last_one_closed() -> None:
+def test_minutes_are_complete_and_open_at_the_previous_close() -> None:
     for candles in candles_of(SimulatedFeed(seed=3, days=1, warmup_days=1)).values():
         assert [candle.open_time for candle in candles] == list(range(START - DAY, START + DAY, MINUTE))
         assert all(earlier.close == later.open for earlier, later in pairwise(candles))
         assert all(candle.volume > 0 for candle in candles)
 
 
-def test_prices_are_on_the_tick_and_volumes_on_the_step_of_their_symbol() -> None:
+def test_prices_are_on_the_tick_and_volumes_on_the_lot() -> None:
     feed = SimulatedFeed(seed=3, symbols=("BTCUSDT", "ETHUSDT", "NEARUSDT"), days=1, warmup_days=0)
     decimals = {"BTCUSDT": (1, 3), "ETHUSDT": (2, 3), "NEARUSDT": (3, 0)}
     for symbol, candles in candles_of(feed).items():
@@ -52,27 +52,27 @@ def test_prices_are_on_the_tick_and_volumes_on_the_step_of_their_symbol() -> Non
                 assert exact(volume) == round(exact(volume), decimals[symbol][1])
 
 
-def test_symbols_move_together_and_by_a_plausible_amount() -> None:
+def test_symbols_correlate_and_move_by_a_plausible_amount() -> None:
     candles = candles_of(SimulatedFeed(seed=3, days=4))
     returns = np.array([[np.log(each.close / each.open) for each in candles[symbol]] for symbol in sorted(candles)])
     assert np.corrcoef(returns)[np.triu_indices(3, 1)].min() > 0.6
     assert ((returns.std(axis=1) > 0.0003) & (returns.std(axis=1) < 0.003)).all()
 
 
-def test_a_symbol_is_the_same_whoever_else_is_watched() -> None:
+def test_symbol_does_not_depend_on_the_other_symbols() -> None:
     alone = candles_of(SimulatedFeed(seed=3, symbols=("ETHUSDT",), days=1))
     together = candles_of(SimulatedFeed(seed=3, days=1))
     assert alone["ETHUSDT"] == together["ETHUSDT"]
 
 
 @pytest.mark.parametrize("step", [5 * SECOND, 15 * SECOND, 5 * MINUTE, HOUR])
-def test_candles_of_any_step_close_at_the_prices_of_the_minutes(step: int) -> None:
+def test_candles_of_any_step_close_at_the_minute_prices(step: int) -> None:
     minutes, others = (
         {
             each.close_time: each.close
-            for each in candles_of(SimulatedFeed(3, ("BTCUSDT",), days=1, step=way))["BTCUSDT"]
+            for each in candles_of(SimulatedFeed(3, ("BTCUSDT",), days=1, step=length))["BTCUSDT"]
         }
-        for way in (MINUTE, step)
+        for length in (MINUTE, step)
     )
     shared = minutes.keys() & others.keys()
     assert len(shared) == min(len(minutes), len(others))
@@ -88,26 +88,26 @@ def test_volatility_scales_with_the_step() -> None:
     assert deviation(15 * MINUTE) == pytest.approx(deviation(MINUTE), rel=0.25)
 
 
-def test_another_seed_is_another_market() -> None:
+def test_another_seed_gives_another_market() -> None:
     one, other = (SimulatedFeed(seed, days=1, warmup_days=0) for seed in (1, 2))
     assert one.identity.content != other.identity.content
     assert candles_of(one) != candles_of(other)
 
 
-def test_the_identity_tells_the_market_but_not_how_long_it_is_watched() -> None:
+def test_identity_names_the_market_but_not_its_length() -> None:
     identity = SimulatedFeed(seed=1, product=Product.SPOT, days=1).identity
     assert identity == SimulatedFeed(seed=1, product=Product.SPOT).identity
     assert (identity.kind, identity.product, identity.interval) == ("sim", Product.SPOT, 60_000)
     assert identity != SimulatedFeed(seed=1, product=Product.SPOT, start=START + DAY).identity
 
 
-def test_a_market_without_end_still_has_sane_prices_after_years() -> None:
+def test_prices_stay_within_bounds_after_years() -> None:
     (frame,) = frames_of(SimulatedFeed(seed=5), START + 500 * DAY, 1)
     assert frame.at == START + 500 * DAY + MINUTE
     assert 10_000 < frame.closed[0].close < 1_000_000
 
 
-def test_it_begins_with_history_for_sixty_candles_of_four_hours() -> None:
+def test_history_holds_sixty_candles_of_four_hours() -> None:
     frames = frames_of(SimulatedFeed(seed=1, symbols=("BTCUSDT",), days=1))
     history = [frame for frame in frames if frame.history]
     assert history[-1].at == START - MINUTE
@@ -115,12 +115,12 @@ def test_it_begins_with_history_for_sixty_candles_of_four_hours() -> None:
     assert SimulatedFeed(seed=1, warmup_days=0).identity == SimulatedFeed(seed=1).identity
 
 
-def test_history_is_the_past_of_the_same_market() -> None:
+def test_shorter_history_is_the_end_of_a_longer_one() -> None:
     long, short = (frames_of(SimulatedFeed(1, ("BTCUSDT",), days=1, warmup_days=days)) for days in (3, 1))
     assert [frame for frame in long if frame.at > START - DAY] == short[1:]
 
 
-def test_funding_is_settled_every_eight_hours_and_metrics_every_five_minutes() -> None:
+def test_funding_comes_every_8_hours_and_metrics_every_5_minutes() -> None:
     frames = frames_of(SimulatedFeed(1, days=2, warmup_days=1))
     funding = [row for frame in frames for row in frame.funding if row.symbol == "ETHUSDT"]
     metrics = [row for frame in frames for row in frame.metrics if row.symbol == "ETHUSDT"]
@@ -130,7 +130,7 @@ def test_funding_is_settled_every_eight_hours_and_metrics_every_five_minutes() -
     assert all(abs(row.rate) < 0.003 for row in funding)
 
 
-def test_the_takers_ratio_is_that_of_the_candles_before_it() -> None:
+def test_taker_ratio_is_that_of_the_candles_before_it() -> None:
     frames = frames_of(SimulatedFeed(1, ("ETHUSDT",), days=1, warmup_days=0))
     bought = sold = 0.0
     for frame in frames:
@@ -142,24 +142,14 @@ def test_the_takers_ratio_is_that_of_the_candles_before_it() -> None:
             bought = sold = 0.0
 
 
-def test_spot_has_no_derivatives_but_a_takers_side() -> None:
+def test_spot_has_taker_volume_but_no_derivatives() -> None:
     frames = frames_of(SimulatedFeed(1, product=Product.SPOT, days=1, warmup_days=0))
     assert not any(frame.metrics or frame.funding for frame in frames)
     assert frames[-1].closed[0].taker_volume is not None
 
 
-def test_the_spread_is_whole_ticks_and_wider_where_it_is_livelier() -> None:
-    feed = SimulatedFeed(1)
-    spreads = [feed.spread("SOLUSDT", START + minute * MINUTE) for minute in range(0, 1440, 10)]
-    assert all(exact(spread) == round(exact(spread), 2) > 0 for spread in spreads)
-    assert max(spreads) > min(spreads)
-    assert feed.spread("SOLUSDT", START) == spreads[0]
-    with pytest.raises(KeyError):
-        feed.spread("NEARUSDT", START)
-
-
 @pytest.mark.parametrize(("product", "step"), [(Product.UM, MINUTE), (Product.SPOT, MINUTE // 4), (Product.UM, HOUR)])
-def test_each_closed_candle_has_its_book_of_the_told_spread_around_its_close(product: Product, step: int) -> None:
+def test_each_closed_candle_has_an_order_book_around_its_close(product: Product, step: int) -> None:
     feed = SimulatedFeed(1, ("ETHUSDT", "SOLUSDT"), product=product, days=2, step=step, warmup_days=1)
     frames = [frame for frame in frames_of(feed) if frame.closed]
     assert frames[-1].at == START + 2 * DAY
@@ -167,12 +157,18 @@ def test_each_closed_candle_has_its_book_of_the_told_spread_around_its_close(pro
         assert [(book.symbol, book.at) for book in frame.books] == [(each.symbol, frame.at) for each in frame.closed]
         for book, closed in zip(frame.books, frame.closed, strict=True):
             assert 0 < book.bid <= closed.close <= book.ask
-            assert round(book.ask - book.bid, 9) == round(feed.spread(book.symbol, frame.at - 1), 9) > 0
             assert all(exact(price) == round(exact(price), 2) for price in (book.bid, book.ask))
             assert book.bid_depth == book.ask_depth == pytest.approx(closed.volume * 2 * MINUTE / step, rel=0.01)
 
 
-def test_a_symbol_nobody_knows_has_a_personality_of_its_own() -> None:
+def test_spread_is_at_least_one_tick_and_varies() -> None:
+    books = [book for frame in frames_of(SimulatedFeed(1, ("SOLUSDT",), days=1)) for book in frame.books]
+    spreads = {exact(book.ask) - exact(book.bid) for book in books}
+    assert min(spreads) == exact(0.01)
+    assert len(spreads) > 1
+
+
+def test_unknown_symbols_get_prices_of_their_own() -> None:
     candles = candles_of(SimulatedFeed(1, ("FOOUSDT", "BARUSDT"), days=1, warmup_days=0))
     (foo, bar) = (candles[symbol][0].open for symbol in ("FOOUSDT", "BARUSDT"))
     assert foo != bar
@@ -192,6 +188,6 @@ def test_a_symbol_nobody_knows_has_a_personality_of_its_own() -> None:
         ({"warmup_days": 15}, "0 to 14"),
     ],
 )
-def test_a_market_that_cannot_be_made_is_refused_in_one_sentence(wrong: dict[str, Any], hint: str) -> None:
+def test_impossible_market_is_refused(wrong: dict[str, Any], hint: str) -> None:
     with pytest.raises(SettingsError, match=hint):
         SimulatedFeed(**{"seed": 1, **wrong})

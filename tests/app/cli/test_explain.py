@@ -12,7 +12,7 @@ import pytest
 from ocw_mcp.adapters.store.views import story as stories
 from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import OrderRef, Purpose
-from ocw_mcp.engine.event_text import told
+from ocw_mcp.render.event_text import event_text
 from tests.adapters.store.books import BOOK, ENTRY, STORY, filled, intended, open_book, refused, tell
 from tests.support.books import write_book
 from tests.support.shell import Ocw
@@ -167,7 +167,7 @@ def test_every_event_that_is_followed_has_words() -> None:
         events.PositionClosed("BTCUSDT", 1, Decimal(-1), Decimal(1)),
     ]  # fmt: skip
     for event in followed:
-        assert not told(BOOK, event).startswith(events.kind_of(event))
+        assert not event_text(BOOK, event).startswith(events.kind_of(event))
         assert f"'{events.kind_of(event)}'" in stories._FOLLOWED
 
 

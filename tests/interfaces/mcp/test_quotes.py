@@ -16,8 +16,9 @@ from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.snapshot import DecisionRequest, Remark, WakeReason
 from ocw_mcp.interfaces.mcp.account_view import refusal_line, refused_order
 from ocw_mcp.interfaces.mcp.history_view import journal
-from ocw_mcp.interfaces.mcp.quotations import CONCISE, DETAILED, Quotations
+from ocw_mcp.interfaces.mcp.paging import CONCISE, DETAILED
 from ocw_mcp.interfaces.mcp.results import JournalResult, Meta
+from ocw_mcp.render.quotations import Quotations
 from tests.interfaces.mcp.test_read_tools import ask, content, text
 from tests.support.facades import BOOK, Looked
 
@@ -82,7 +83,7 @@ def test_the_same_words_are_kept_once_and_too_many_are_left_out() -> None:
     assert [quotes.add("venue", at, each) for at, each in enumerate(("no money", "no money", "no way"))] == [
         "said[0]", "said[0]", "(a text left out for length)",
     ]  # fmt: skip
-    assert [(each.at, each.untrusted_text) for each in quotes.said] == [("1970-01-01T00:00:00Z", "no money")]
+    assert [(each.at, each.text) for each in quotes.kept] == [(0, "no money")]
 
 
 def test_a_refused_symbol_that_is_no_name_is_not_repeated() -> None:
@@ -103,7 +104,7 @@ def test_in_a_story_a_refusals_words_are_quoted() -> None:
     )  # fmt: skip
     quotes = Quotations(room=100)
     assert refusal_line(row, quotes.quote(row.at)).endswith("actual=said[0]")
-    assert [each.untrusted_text for each in quotes.said] == [row.actual]
+    assert [each.text for each in quotes.kept] == [row.actual]
 
 
 class Commanding:

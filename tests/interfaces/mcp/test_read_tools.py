@@ -13,7 +13,7 @@ from mcp.types import CallToolResult, Tool
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.snapshot import DecisionRequest
-from ocw_mcp.interfaces.mcp.quotations import CONCISE, DETAILED
+from ocw_mcp.interfaces.mcp.paging import CONCISE, DETAILED
 from ocw_mcp.interfaces.mcp.server import TOOLSETS, build
 from tests.support.facades import BOOK, Looked
 

@@ -11,7 +11,7 @@ from mcp.types import CallToolResult
 
 from ocw_mcp.domain import events
 from ocw_mcp.domain.time import HOUR, MINUTE
-from ocw_mcp.engine.snapshot_text import compact
+from ocw_mcp.render.snapshot_text import compact
 from ocw_mcp.runtime.deciders import AttachedDecider
 from tests.support.facades import Looked
 from tests.support.runs import policies

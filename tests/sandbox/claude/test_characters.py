@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ocw_mcp.engine.snapshot_text import compact
+from ocw_mcp.render.snapshot_text import compact
 from ocw_mcp.sandbox.claude import reading
 from ocw_mcp.sandbox.claude.character import Call, ModelAnswer, Say
 from ocw_mcp.sandbox.claude.characters import CHARACTERS

@@ -14,7 +14,7 @@ import httpx2
 
 from ocw_mcp.adapters.feeds.archive.plan import Cap, cap_of
 from ocw_mcp.domain.errors import FetchError
-from ocw_mcp.domain.text import said
+from ocw_mcp.domain.text import printable
 
 ATTEMPTS = 5
 """Tries for one file before it is given up; each goes on where the one before broke off."""
@@ -181,7 +181,7 @@ class Downloader:
     @contextmanager
     def _open(self, url: str, headers: dict[str, str] | None = None) -> Iterator[httpx2.Response]:
         """Ask for an address, and go where the same host sends us. Raises FetchError for any other host."""
-        address, name = httpx2.URL(url), said(url.rpartition("/")[2])
+        address, name = httpx2.URL(url), printable(url.rpartition("/")[2])
         for _ in range(REDIRECTS):
             with self._client.stream("GET", address, headers=headers) as response:
                 if not response.has_redirect_location:
@@ -194,7 +194,7 @@ class Downloader:
                 there = httpx2.URL()
             if not _same_host(address, there):
                 raise FetchError(
-                    f"{name} is redirected to another host, {said(_origin(there))!r}; expected {_origin(address)} "
+                    f"{name} is redirected to another host, {printable(_origin(there))!r}; expected {_origin(address)} "
                     "alone; nothing was asked for there; give that address with --url if you trust it"
                 )
             address = there
@@ -312,6 +312,6 @@ def _disk(path: Path) -> Iterator[None]:
     except OSError as error:
         why = os.strerror(error.errno).lower() if error.errno else str(error)
         raise FetchError(
-            f"{said(path.name)} cannot be kept: {why}; expected a directory that can be written to; "
+            f"{printable(path.name)} cannot be kept: {why}; expected a directory that can be written to; "
             "choose another with --to"
         ) from None

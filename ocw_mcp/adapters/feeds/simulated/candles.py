@@ -1,4 +1,4 @@
-"""From minutes to candles of any step: prices on their tick, the range of a real path, volume and its taker's side."""
+"""Candles of any length from simulated minutes: prices on the tick, high and low of a real path, and volumes."""
 
 from typing import NamedTuple
 
@@ -7,14 +7,13 @@ import numpy.typing as npt
 
 from ocw_mcp.adapters.feeds.simulated import parameters as p
 from ocw_mcp.adapters.feeds.simulated.path import PricePath
-from ocw_mcp.adapters.feeds.simulated.randomness import Generator
+from ocw_mcp.adapters.feeds.simulated.processes import Floats, Generator
 from ocw_mcp.adapters.feeds.simulated.regimes import MINUTES, RegimePath
-from ocw_mcp.adapters.feeds.simulated.swings import Floats
 from ocw_mcp.domain.time import MINUTE
 
 
 class Columns(NamedTuple):
-    """A symbol's candles of a day, one row each."""
+    """One symbol's candles of a day, one row per candle."""
 
     open: Floats
     high: Floats
@@ -24,29 +23,31 @@ class Columns(NamedTuple):
     taker: Floats
 
 
-def a_day(
-    draw: Generator, who: p.Personality, weather: RegimePath, path: PricePath, step: int
+def simulate_candles(
+    draw: Generator, model: p.SymbolModel, market: RegimePath, path: PricePath, step: int
 ) -> tuple[Columns, Floats]:
-    """A symbol's candles of `step` (ms), and three rows of its minutes: closes, volumes and the taker's part.
+    """Return a symbol's candles of `step` (ms), and three rows of its minutes: closes, volumes and taker volumes.
 
-    Minutes close at the same prices whatever the step is: longer candles gather minutes, shorter ones split them.
+    Minutes close at the same prices whatever the step is: longer candles aggregate minutes, shorter ones divide them.
     """
     ends = np.concatenate(([path.level], path.level + np.cumsum(path.returns)))
-    volumes = _volumes(draw, who, weather, path, ends)
-    shares = _shares(draw, path.returns / path.deviation)
+    volumes = _volumes(draw, model, market, path, ends)
+    shares = _taker_shares(draw, path.returns / path.deviation)
     extremes = draw.random((2, MINUTES))
-    lots = 10.0**who.lot_decimals
-    minutes = np.stack((_round_up(volumes, lots), np.round(volumes * shares * lots) / lots))
+    minutes = _volume_rows(volumes, shares, model)
     if step < MINUTE:
-        columns = _split(draw, who, path, ends, volumes, MINUTE // step)
+        columns = _divided(draw, model, path, ends, volumes, MINUTE // step)
     else:
         highs, lows = _extremes(ends, path.inner, extremes)
-        columns = _gathered(who, ends, highs, lows, minutes, step // MINUTE)
-    return columns, np.vstack((on_tick(ends[1:], who.decimals), minutes))
+        columns = _aggregated(model, ends, highs, lows, minutes, step // MINUTE)
+    return columns, np.vstack((_on_tick(ends[1:], model.decimals), minutes))
 
 
-def _volumes(draw: Generator, who: p.Personality, weather: RegimePath, path: PricePath, ends: Floats) -> Floats:
-    """Base asset traded in each minute. Volume follows activity (P. K. Clark's mixture of distributions, 1973)."""
+def _volumes(draw: Generator, model: p.SymbolModel, market: RegimePath, path: PricePath, ends: Floats) -> Floats:
+    """Return the base asset traded in each minute.
+
+    Volume follows activity (the mixture of distributions hypothesis, P. K. Clark 1973).
+    """
     noise = draw.standard_normal(MINUTES) * p.VOLUME_NOISE
     size = np.abs(path.returns / path.deviation)
     beyond = np.maximum(size * np.exp(-path.flicker) - p.VOLUME_BEYOND, 0.0)
@@ -54,58 +55,57 @@ def _volumes(draw: Generator, who: p.Personality, weather: RegimePath, path: Pri
         p.VOLUME_ON_VOLATILITY * path.unusual
         + p.VOLUME_ON_FLICKER * path.flicker
         + np.log1p(beyond)
-        + weather.flow
-        + path.spells
+        + market.volume
+        + path.volume
         + noise
     )
-    volumes: Floats = who.turnover / np.exp(ends[:-1]) * np.exp(np.minimum(log_volume, 6.0))
+    volumes: Floats = model.turnover / np.exp(ends[:-1]) * np.exp(np.minimum(log_volume, 6.0))
     return volumes
 
 
-def _shares(draw: Generator, sizes: Floats) -> Floats:
-    """The buyers' part of the volume: they took more of it in what went up."""
+def _taker_shares(draw: Generator, sizes: Floats) -> Floats:
+    """Return the share of the volume that takers bought: larger in rising minutes. `sizes` are in deviations."""
     odds = p.TAKER_ON_RETURN * np.clip(sizes, -5, 5) + p.TAKER_NOISE * draw.standard_normal(sizes.shape)
     shares: Floats = 1 / (1 + np.exp(-odds))
     return shares
 
 
 def _extremes(ends: Floats, deviation: Floats, chances: Floats) -> tuple[Floats, Floats]:
-    """Highest and lowest log price between two ends: each exact for a Brownian bridge, drawn apart.
+    """Return the highest and the lowest log price between each two ends, drawn independently.
 
-    `(a + b ± sqrt((b - a)² - 2 σ² ln u)) / 2` inverts the distribution of the maximum of a bridge (Revuz and Yor,
-    Continuous Martingales and Brownian Motion, exercise III.3.14).
+    Each is exact for a Brownian bridge: `(a + b ± sqrt((b - a)² - 2 σ² ln u)) / 2` inverts the distribution of the
+    bridge's maximum (Revuz and Yor, Continuous Martingales and Brownian Motion, exercise III.3.14).
     """
     first, last = ends[:-1], ends[1:]
     spans = np.sqrt((last - first) ** 2 - 2 * deviation**2 * np.log1p(-chances))
     return (first + last + spans[0]) / 2, (first + last - spans[1]) / 2
 
 
-def _split(draw: Generator, who: p.Personality, path: PricePath, ends: Floats, volumes: Floats, parts: int) -> Columns:
-    """Candles shorter than a minute: bridges between the minutes' ends, with the minute's volume spread over them."""
+def _divided(
+    draw: Generator, model: p.SymbolModel, path: PricePath, ends: Floats, volumes: Floats, parts: int
+) -> Columns:
+    """Return candles shorter than a minute: a bridge between the minute's ends, with its volume spread over them."""
     noise = draw.standard_normal((MINUTES, parts)) * (path.inner / np.sqrt(parts))[:, None]
     moves = noise - noise.mean(axis=1, keepdims=True) + (path.returns / parts)[:, None]
     inside = ends[:-1, None] + np.cumsum(moves, axis=1)
-    inside[:, -1] = ends[1:]  # to the bit, so that every step closes its minutes alike
+    inside[:, -1] = ends[1:]  # to the bit: minutes close at the same prices for every step
     finer = np.concatenate((ends[:1], inside.ravel()))
     inner = np.repeat(path.inner / np.sqrt(parts), parts)
     highs, lows = _extremes(finer, inner, draw.random((2, MINUTES * parts)))
     weights = draw.standard_exponential((MINUTES, parts))
     weights /= weights.sum(axis=1, keepdims=True)
     spread = (volumes[:, None] * weights).ravel()
-    sizes = moves.ravel() / np.repeat(path.deviation / np.sqrt(parts), parts)
-    shares = _shares(draw, sizes)
-    lots = 10.0**who.lot_decimals
-    rows = np.stack((_round_up(spread, lots), np.round(spread * shares * lots) / lots))
-    return _on_tick(who, finer, highs, lows, rows)
+    shares = _taker_shares(draw, moves.ravel() / np.repeat(path.deviation / np.sqrt(parts), parts))
+    return _columns(model, finer, highs, lows, _volume_rows(spread, shares, model))
 
 
-def _gathered(who: p.Personality, ends: Floats, highs: Floats, lows: Floats, rows: Floats, count: int) -> Columns:
-    """Candles of one or more whole minutes."""
+def _aggregated(model: p.SymbolModel, ends: Floats, highs: Floats, lows: Floats, rows: Floats, count: int) -> Columns:
+    """Return candles of `count` whole minutes."""
     if count == 1:
-        return _on_tick(who, ends, highs, lows, rows)
-    lots = 10.0**who.lot_decimals
-    return _on_tick(
-        who,
+        return _columns(model, ends, highs, lows, rows)
+    lots = 10.0**model.lot_decimals
+    return _columns(
+        model,
         ends[::count],
         highs.reshape(-1, count).max(axis=1),
         lows.reshape(-1, count).min(axis=1),
@@ -113,21 +113,21 @@ def _gathered(who: p.Personality, ends: Floats, highs: Floats, lows: Floats, row
     )
 
 
-def _on_tick(who: p.Personality, ends: Floats, highs: Floats, lows: Floats, rows: Floats) -> Columns:
-    closes = on_tick(ends, who.decimals)
+def _columns(model: p.SymbolModel, ends: Floats, highs: Floats, lows: Floats, rows: Floats) -> Columns:
+    closes = _on_tick(ends, model.decimals)
     first, last = closes[:-1], closes[1:]
-    highest = np.maximum(on_tick(highs, who.decimals), np.maximum(first, last))
-    lowest = np.minimum(on_tick(lows, who.decimals), np.minimum(first, last))
+    highest = np.maximum(_on_tick(highs, model.decimals), np.maximum(first, last))
+    lowest = np.minimum(_on_tick(lows, model.decimals), np.minimum(first, last))
     return Columns(first, highest, lowest, last, rows[0], np.minimum(rows[1], rows[0]))
 
 
-def on_tick(levels: npt.ArrayLike, decimals: int) -> Floats:
-    """Prices of log levels, on the tick and never below one."""
+def _on_tick(levels: npt.ArrayLike, decimals: int) -> Floats:
+    """Return the prices of log levels, rounded to the tick and never below one tick."""
     prices: Floats = np.maximum(np.round(np.exp(levels), decimals), round(10.0**-decimals, decimals))
     return prices
 
 
-def _round_up(volumes: Floats, lots: float) -> Floats:
-    """On the step, and never nothing at all."""
-    result: Floats = np.maximum(np.round(volumes * lots), 1.0) / lots
-    return result
+def _volume_rows(volumes: Floats, shares: Floats, model: p.SymbolModel) -> Floats:
+    """Return volumes and taker volumes as two rows, rounded to the lot; a volume is at least one lot."""
+    lots = 10.0**model.lot_decimals
+    return np.stack((np.maximum(np.round(volumes * lots), 1.0) / lots, np.round(volumes * shares * lots) / lots))

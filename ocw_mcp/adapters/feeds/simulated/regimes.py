@@ -1,4 +1,4 @@
-"""The weather of volatility that all symbols share: season, regimes, swings, and what jumps leave behind."""
+"""The volatility that all symbols share: season, regimes, mean-reverting parts and jumps."""
 
 from functools import cache
 from typing import NamedTuple
@@ -6,39 +6,38 @@ from typing import NamedTuple
 import numpy as np
 
 from ocw_mcp.adapters.feeds.simulated import parameters as p
-from ocw_mcp.adapters.feeds.simulated.randomness import Generator
-from ocw_mcp.adapters.feeds.simulated.swings import Floats, fade, swing
+from ocw_mcp.adapters.feeds.simulated.processes import Floats, Generator, decaying_sum, mean_reverting
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 
 MINUTES = DAY // MINUTE
 
 
 class RegimePathState(NamedTuple):
-    """What the next day needs to know of the days before."""
+    """The values that the next day starts from."""
 
     regime: int = 1
     burst: float = 0.0
     fast: float = 0.0
     medium: float = 0.0
     slow: float = 0.0
-    flow: float = 0.0
-    """Mood of volume."""
+    volume: float = 0.0
 
 
 class RegimePath(NamedTuple):
-    """A day of the market as a whole, one value a minute."""
+    """One day of the whole market, one value per minute."""
 
     noise: Floats
     """Standard normal: the market's part of all returns."""
     slowly: Floats
-    """Log volatility of season, regime, SLOW and MEDIUM, of mean square one in the long run."""
+    """Log volatility of season, regime, SLOW and MEDIUM; its long-run mean square is one."""
     burst: Floats
     fast: Floats
     flicker: Floats
     """Standard normal."""
     jumps: Floats
-    """Signed sizes in local deviations; zero where there is none."""
-    flow: Floats
+    """Signed sizes in local deviations; zero in a minute without a jump."""
+    volume: Floats
+    """Log volume of the whole market."""
     season: Floats
     """Factor of volatility."""
     regimes: tuple[int, ...]
@@ -47,95 +46,96 @@ class RegimePath(NamedTuple):
 
 @cache
 def regime_shares() -> tuple[float, ...]:
-    """Share of time in each regime: the turns' stationary distribution, weighed by how long each regime lasts."""
-    turns = np.array(p.REGIME_TURNS)
-    visits = np.full(len(turns), 1 / len(turns))
+    """Return the share of time in each regime.
+
+    It is the stationary distribution of the transitions, weighted by the mean duration of each regime.
+    """
+    transitions = np.array(p.REGIME_TRANSITIONS)
+    visits = np.full(len(transitions), 1 / len(transitions))
     for _ in range(200):
-        visits = 0.5 * visits + 0.5 * visits @ turns
-    time = visits * np.array(p.REGIME_DWELL)
+        visits = 0.5 * visits + 0.5 * visits @ transitions
+    time = visits * np.array(p.REGIME_DURATIONS)
     return tuple((time / time.sum()).tolist())
 
 
 @cache
-def settled() -> float:
-    """Log by which volatility must be lowered so that its mean square over all weathers is one.
+def log_normalisation() -> float:
+    """Return the log by which volatility is lowered so that its mean square over all regimes is one.
 
-    A lognormal of deviation s has the mean square exp(2 s²); jumps and their echo add theirs.
+    A lognormal of deviation s has the mean square exp(2 s²). Jumps and their aftershocks add to it.
     """
     variance = sum(part.deviation**2 for part in (p.BURST, p.FAST, p.MEDIUM, p.SLOW)) + p.FLICKER**2
     regimes = sum(
         share * float(np.exp(2 * level)) for share, level in zip(regime_shares(), p.REGIME_LEVELS, strict=True)
     )
     jumps = (p.JUMPS_PER_DAY + p.OWN_JUMPS) / MINUTES * p.JUMP_LEAST**2 * p.JUMP_TAIL / (p.JUMP_TAIL - 2)
-    return variance + 0.5 * float(np.log(regimes)) + 0.5 * float(np.log1p(jumps)) + p.SHAKEN
+    return variance + 0.5 * float(np.log(regimes)) + 0.5 * float(np.log1p(jumps)) + p.MEAN_AFTERSHOCK
 
 
 @cache
 def season(weekday: int) -> Floats:
-    """Factor of volatility for each minute of a weekday (0 is Monday), of mean square one over the week."""
-    hours = np.array(p.HOURS)
+    """Return the factor of volatility of each minute of a weekday (0 is Monday); its mean square over a week is one."""
+    hours = np.array(p.HOUR_FACTORS)
     middles = (np.arange(-1, 25) + 0.5) * 60
     smooth = np.interp(np.arange(MINUTES) + 0.5, middles, np.concatenate((hours[-1:], hours, hours[:1])))
-    quarter = np.where(np.arange(MINUTES) % 15 == 0, p.QUARTER, 1.0)
+    quarter = np.where(np.arange(MINUTES) % 15 == 0, p.QUARTER_FACTOR, 1.0)
     shape = smooth * quarter
-    week = np.array(p.WEEKDAYS)
-    factor: Floats = shape / np.sqrt(np.mean(shape**2)) * p.WEEKDAYS[weekday] / np.sqrt(np.mean(week**2))
+    week = np.array(p.WEEKDAY_FACTORS)
+    factor: Floats = shape / np.sqrt(np.mean(shape**2)) * p.WEEKDAY_FACTORS[weekday] / np.sqrt(np.mean(week**2))
     return factor
 
 
-def jumps_of(draw: Generator, per_day: float, busy: Floats) -> Floats:
-    """Signed jumps of a day in local deviations, more often where it is busy."""
+def draw_jumps(draw: Generator, per_day: float, season: Floats) -> Floats:
+    """Return the signed jumps of a day in local deviations; they are more frequent in volatile minutes."""
     chance = draw.random(MINUTES)
-    places = np.flatnonzero(chance < per_day / MINUTES * busy)
+    minutes = np.flatnonzero(chance < per_day / MINUTES * season)
     jumps = np.zeros(MINUTES)
-    if len(places):
-        sizes = np.minimum(p.JUMP_LEAST * (1 - draw.random(len(places))) ** (-1 / p.JUMP_TAIL), p.JUMP_MOST)
-        jumps[places] = np.where(draw.random(len(places)) < p.JUMP_DOWN, -sizes, sizes)
+    if len(minutes):
+        sizes = np.minimum(p.JUMP_LEAST * (1 - draw.random(len(minutes))) ** (-1 / p.JUMP_TAIL), p.JUMP_MOST)
+        jumps[minutes] = np.where(draw.random(len(minutes)) < p.JUMP_DOWN, -sizes, sizes)
     return jumps
 
 
-def a_day(draw: Generator, weekday: int, before: RegimePathState) -> tuple[RegimePath, RegimePathState]:
-    """A day's weather, and what the next one starts from."""
+def simulate_regimes(draw: Generator, weekday: int, before: RegimePathState) -> tuple[RegimePath, RegimePathState]:
+    """Return the market's day, and the state that the next day starts from."""
     regimes = _regimes(draw.random((DAY // HOUR, 2)), before.regime)
-    noise, burst, fast, medium, flicker, flow = draw.standard_normal((6, MINUTES))
+    noise, burst, fast, medium, flicker, volume = draw.standard_normal((6, MINUTES))
     medium = p.LEVERAGE * noise + np.sqrt(1 - p.LEVERAGE**2) * medium
-    slow = swing(before.slow, draw.standard_normal(DAY // HOUR), p.SLOW, HOUR)
-    bursts = swing(before.burst, burst, p.BURST, MINUTE)
-    fasts = swing(before.fast, fast, p.FAST, MINUTE)
-    mediums = swing(before.medium, medium, p.MEDIUM, MINUTE)
-    flows = swing(before.flow, flow, p.VOLUME_MOOD, MINUTE)
+    slow = mean_reverting(before.slow, draw.standard_normal(DAY // HOUR), p.SLOW, HOUR)
+    bursts = mean_reverting(before.burst, burst, p.BURST, MINUTE)
+    fasts = mean_reverting(before.fast, fast, p.FAST, MINUTE)
+    mediums = mean_reverting(before.medium, medium, p.MEDIUM, MINUTE)
+    volumes = mean_reverting(before.volume, volume, p.MARKET_VOLUME, MINUTE)
     level = np.repeat(np.array(p.REGIME_LEVELS)[list(regimes)] + slow, HOUR // MINUTE)
     factor = season(weekday)
-    # Volatility of a minute is what was known before it: what medium makes of this return counts from the next on.
+    # The volatility of a minute is known before the minute: the effect of its own return starts at the next one.
     known = np.concatenate(([before.medium], mediums[:-1]))
-    weather = RegimePath(
+    market = RegimePath(
         noise=noise,
-        slowly=level + known + np.log(factor) - settled(),
+        slowly=level + known + np.log(factor) - log_normalisation(),
         burst=bursts,
         fast=fasts,
         flicker=flicker,
-        jumps=jumps_of(draw, p.JUMPS_PER_DAY, factor),
-        flow=flows,
+        jumps=draw_jumps(draw, p.JUMPS_PER_DAY, factor),
+        volume=volumes,
         season=factor,
         regimes=regimes,
     )
-    after = RegimePathState(
-        regimes[-1], float(bursts[-1]), float(fasts[-1]), float(mediums[-1]), float(slow[-1]), float(flows[-1])
-    )
-    return weather, after
+    last = (float(each[-1]) for each in (bursts, fasts, mediums, slow, volumes))
+    return market, RegimePathState(regimes[-1], *last)
 
 
 def _regimes(chances: Floats, regime: int) -> tuple[int, ...]:
     hours = []
     for leaves, turns in chances.tolist():
-        if leaves < HOUR / p.REGIME_DWELL[regime]:
-            ways = np.cumsum(p.REGIME_TURNS[regime])
-            regime = min(int(np.searchsorted(ways, turns, side="right")), len(ways) - 1)
+        if leaves < HOUR / p.REGIME_DURATIONS[regime]:
+            cumulative = np.cumsum(p.REGIME_TRANSITIONS[regime])
+            regime = min(int(np.searchsorted(cumulative, turns, side="right")), len(cumulative) - 1)
         hours.append(regime)
     return tuple(hours)
 
 
-def echo(before: float, jumps: Floats, size: float, half_life: int) -> Floats:
-    """What jumps add to log volatility from the minute after them on; larger ones add more, by their root."""
+def aftershocks(before: float, jumps: Floats, size: float, half_life: int) -> Floats:
+    """Return the log volatility that jumps add from the next minute on, proportional to the root of their size."""
     inflow = size * np.sqrt(np.abs(jumps) / p.JUMP_LEAST)
-    return fade(before, inflow, half_life, MINUTE)
+    return decaying_sum(before, inflow, half_life, MINUTE)

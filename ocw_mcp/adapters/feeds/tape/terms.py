@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.domain.errors import TapeError
-from ocw_mcp.domain.text import said
+from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import SECOND, iso
 
 CUT_OVER: Final = int(datetime(2026, 6, 25, tzinfo=UTC).timestamp()) * SECOND
@@ -143,4 +143,4 @@ def shown_name(name: str) -> str:
     """A file's name on one line, without anything that a terminal obeys: each such character as `\\x1b`."""
     if name.isprintable():
         return name
-    return said("".join(each if each.isprintable() else repr(each)[1:-1] for each in name))
+    return printable("".join(each if each.isprintable() else repr(each)[1:-1] for each in name))

@@ -10,16 +10,12 @@ from ocw_mcp.adapters.store.book import StoredBook
 from ocw_mcp.adapters.store.reader import ask_book
 from ocw_mcp.adapters.store.schema import GET_SUMMARY
 from ocw_mcp.domain.events import PositionUnprotected
+from ocw_mcp.domain.snapshot import OpenPosition
 
 
-class PositionRow(msgspec.Struct, frozen=True):
-    """An open position. `quantity` is signed, in the base asset; prices and money in quote currency, times in ms."""
+class PositionRow(OpenPosition, frozen=True):
+    """An open position as the last summary of a book has it. Times in ms."""
 
-    symbol: str
-    quantity: Decimal
-    average_price: Decimal
-    mark: Decimal
-    unrealised: Decimal
     stop: Decimal | None
     protected: bool
     opened_at: int | None = None

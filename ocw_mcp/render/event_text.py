@@ -1,11 +1,11 @@
-"""What happened, event by event, in a sentence for people: on the page of `ocw explain`, and over MCP.
+"""Events of the journal as sentences, for `ocw explain` and for MCP.
 
-What a model, a client or the venue wrote goes through a `Quote` on its way into a sentence, so that a model that reads
-it can be shown it apart from what the engine says.
+Text by a model, a client or the venue passes a `Quote` on its way into a sentence, so that a model which reads the
+sentence can be shown that text apart from the engine's own.
 """
 
-from collections.abc import Callable
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
@@ -27,30 +27,31 @@ from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderIntent, Purpose
 from ocw_mcp.domain.reasons import QUOTING, Refusal
 from ocw_mcp.domain.snapshot import WakeReason
-from ocw_mcp.domain.text import cents, is_name, moment, said, span, usd
+from ocw_mcp.domain.text import printable
+from ocw_mcp.render.quotations import Quote, is_name
+from ocw_mcp.render.text import HASH_SHOWN, cents, moment, span, usd
 
-VENUE, DECIDER, CLIENT = "venue", "decider", "client"
-"""Whose words an event can carry. The names of principals and operators are given out by whoever runs the engine."""
-HASH_SHOWN = 12
-"""Characters of a policy's hash; JSON has all of it."""
-
-
-Quote = Callable[[str, str], str]
-"""(who wrote it, text) → what stands in the sentence for it."""
+VENUE: Final = "venue"
+DECIDER: Final = "decider"
+CLIENT: Final = "client"
+"""Authors of the texts that an event can carry. Names of principals and operators come from the operator."""
 
 
 def inline(source: str, text: str) -> str:
-    """The text itself, for a person who reads it."""
-    return said(text)
+    """Return the text itself: the `Quote` for a person."""
+    return printable(text)
 
 
 def _named(source: str, text: str, quote: Quote) -> str:
-    """Return a name as it is, and any other text as whoever shows it lets it be read."""
+    """Return a name as it is, and any other text by way of `quote`."""
     return text if is_name(text) else quote(source, text)
 
 
 def leg_text(leg: Leg, quote: Quote = inline, quantity: Decimal | None = None) -> str:
-    """A leg in a few words: `BUY ETHUSDT 13.5% of equity, stop 2836.82`, or of so much of the base asset."""
+    """Return a leg in a few words: `BUY ETHUSDT 13.5% of equity, stop 2836.82`.
+
+    With `quantity` (base asset) the size reads `BUY 0.5 ETHUSDT` instead of a share of equity.
+    """
     symbol = _named(DECIDER, leg.symbol, quote)
     parts = [f"{leg.action} {symbol}"]
     if leg.action.adds_risk and quantity is not None:
@@ -63,8 +64,8 @@ def leg_text(leg: Leg, quote: Quote = inline, quantity: Decimal | None = None) -
     return ", ".join(parts)
 
 
-def told(book: str, event: JournalEvent, quote: Quote = inline) -> str:
-    """An event on one line."""
+def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
+    """Return an event of a book on one line."""
     match event:
         case events.OrderIntended(ref, intent, policy_hash):
             return f"order {ref.client_id(book)}: {_intent(intent, quote)}; policy {policy_hash[:HASH_SHOWN]}"
@@ -75,12 +76,12 @@ def told(book: str, event: JournalEvent, quote: Quote = inline) -> str:
             return f"{ref} accepted by the venue as {_named(VENUE, venue_order_id, quote)}"
         case events.OrderRejected(ref, code, text):
             if code == NOT_JOURNALED:
-                return f"{ref} was not sent: {said(text)}"
+                return f"{ref} was not sent: {printable(text)}"
             return f"{ref} rejected by the venue: {quote(VENUE, f'{code} {text}')}"
         case events.OrderUnknown(ref, why):
             return f"{ref} unknown: {quote(VENUE, why)}; its budget stays reserved"
         case events.OrderCancelRequested(ref, why):
-            return f"{ref} is to be canceled: {said(why)}"
+            return f"{ref} is to be canceled: {printable(why)}"
         case events.OrderCanceled(ref, why, untraded, limit):
             missed = ""
             if untraded is not None and limit is not None:
@@ -93,17 +94,17 @@ def told(book: str, event: JournalEvent, quote: Quote = inline) -> str:
                 f"fee {plain(round(event.fee, 4))}{realised}; position {plain(event.position)}"
             )
         case events.PositionUnprotected(symbol, deadline):
-            return f"{said(symbol)} has no stop yet: without one it is closed at {moment(deadline)[11:]}"
+            return f"{printable(symbol)} has no stop yet: without one it is closed at {moment(deadline)[11:]}"
         case events.PositionProtected(symbol, stop, trigger):
-            return f"{said(symbol)} is protected by {stop} at {plain(trigger)}"
+            return f"{printable(symbol)} is protected by {stop} at {plain(trigger)}"
         case events.PositionClosed(symbol, _, pnl, fees, funding):
-            told = f" and {cents(funding, signed=True)} of funding" if funding else ""
-            return f"{said(symbol)} is flat: {cents(pnl, signed=True)} after {cents(fees)} of fees{told}"
+            funded = f" and {cents(funding, signed=True)} of funding" if funding else ""
+            return f"{printable(symbol)} is flat: {cents(pnl, signed=True)} after {cents(fees)} of fees{funded}"
         case events.FundingBooked(symbol=symbol, amount=amount, rate=rate, assumed=assumed):
             known = "an assumed rate" if assumed else f"a rate of {rate:.4%}"
-            return f"funding of {said(symbol)} settled: {cents(amount, signed=True)} at {known}"
+            return f"funding of {printable(symbol)} settled: {cents(amount, signed=True)} at {known}"
         case events.DecisionDiscarded(_, why, cost):
-            return f"an answer{_paid(cost)} was discarded: {said(why)}"
+            return f"an answer{_paid(cost)} was discarded: {printable(why)}"
         case events.WakeConditionsSet(_, armed, refused):
             wrong = f"; not taken: {'; '.join(quote(DECIDER, each) for each in refused)}" if refused else ""
             return f"{armed} wake condition(s) were set{wrong}"
@@ -112,51 +113,50 @@ def told(book: str, event: JournalEvent, quote: Quote = inline) -> str:
         case events.DecisionMade(wake_id, decider, thinking_ms, decision, cost):
             cause = f" ({quote(DECIDER, decision.cause)})" if decision.cause else ""
             after = f"after {span(thinking_ms)}{_paid(cost)}"
-            return f"{said(decider)} decided on wake {wake_id} {after}: {_legs(decision, quote)}{cause}"
+            return f"{printable(decider)} decided on wake {wake_id} {after}: {_legs(decision, quote)}{cause}"
         case events.StateChanged(before, after, why):
-            return f"the desk went from {before} to {after}: {said(why)}"
+            return f"the desk went from {before} to {after}: {printable(why)}"
         case events.CommandTaken(verb=verb, by=by, subject=subject):
-            return f"{said(verb)}{f' {said(subject)}' if subject else ''}, told by {said(by)}"
+            return f"{printable(verb)}{f' {printable(subject)}' if subject else ''}, told by {printable(by)}"
         case events.DayOpened(day, equity):
             return f"the day {day} began with equity {cents(equity)}"
         case events.RunStarted(version, agent) | events.RunResumed(version, agent):
-            return f"a process took the book, version {said(version)}, agent {said(agent)}"
+            return f"a process took the book, version {printable(version)}, agent {printable(agent)}"
         case events.RunStopped(why):
-            return f"the process let go of the book: {said(why)}"
+            return f"the process let go of the book: {printable(why)}"
         case events.CheckpointSaved():
             return "the state was saved"
         case events.ExitDecided(symbol, rule, why):
-            return f"the guard closes {said(symbol)} by {said(rule)}: {said(why)}"
+            return f"the guard closes {printable(symbol)} by {printable(rule)}: {printable(why)}"
         case events.ScoreTaken(symbol, score, band, worst):
-            return (
-                f"the score of {said(symbol)} is {score:.2f}, {said(band)}; most of it {said(worst.replace('_', ' '))}"
-            )
+            part = printable(worst.replace("_", " "))
+            return f"the score of {printable(symbol)} is {score:.2f}, {printable(band)}; most of it {part}"
         case events.OutsideFilled():
-            what = f"{event.side} {plain(event.quantity)} {said(event.symbol)} at {plain(event.price)}"
+            what = f"{event.side} {plain(event.quantity)} {printable(event.symbol)} at {plain(event.price)}"
             realised = cents(event.realised, signed=True)
-            return f"{said(event.cause)}: {what}, realised {realised}; position {plain(event.position)}"
+            return f"{printable(event.cause)}: {what}, realised {realised}; position {plain(event.position)}"
         case events.TransferBooked(amount=amount):
             return f"{cents(amount, signed=True)} were transferred"
         case events.CallerAsked(request=request):
-            return f"{said(request.principal)} asked: {_asked(request, quote)}"
+            return f"{printable(request.principal)} asked: {_asked(request, quote)}"
         case events.RequestRefused(refusal=refusal):
             return f"not done: {refusal_text(refusal, quote)}"
         case events.ApprovalAsked(name, intent, price, expires_at):
             waits = f"{name} waits for a person until {moment(expires_at)}"
             return f"{waits}: {_intent(intent, quote)}, mark {plain(price)}"
         case events.ApprovalEnded(name, outcome, by):
-            return f"{name} was {said(outcome)} by {said(by)}"
+            return f"{name} was {printable(outcome)} by {printable(by)}"
         case events.DecisionEnded(wake_id, cause, cost):
             why = f": {quote(DECIDER, cause)}" if cause else ""
             return f"wake {wake_id} is over{_paid(cost)}{why}"
         case events.DecisionCorrected(wake_id, decider, decision, _, cost):
-            return f"{said(decider)} corrected wake {wake_id}{_paid(cost)}: {_legs(decision, quote)}"
+            return f"{printable(decider)} corrected wake {wake_id}{_paid(cost)}: {_legs(decision, quote)}"
         case events.BudgetSpent(spent, until):
             return f"thinking has cost {plain(spent)} USD; the rules decide until {moment(until)}"
         case events.SymbolEnded(symbol, last):
-            return f"the market of {said(symbol)} ended: its last candle closed at {moment(last)}"
+            return f"the market of {printable(symbol)} ended: its last candle closed at {moment(last)}"
         case events.Incident(text):
-            return f"incident: {said(text)}"
+            return f"incident: {printable(text)}"
         case _:
             return _as_it_is(event)
 
@@ -170,19 +170,20 @@ def _legs(decision: Decision, quote: Quote) -> str:
 
 
 def reason_text(reason: WakeReason, quote: Quote = inline) -> str:
-    """Why a symbol was looked at: `BTCUSDT: close:1h, condition:price gt 60000, now 60010 (what its setter wrote)`."""
-    wrote = {each.about: each for each in reason.remarks}
+    """Return why a symbol woke the decider: `BTCUSDT: close:1h, condition:price gt 60000, now 60010 (remark)`."""
+    remarks = {each.about: each for each in reason.remarks}
     parts = [
-        f"{said(each)} ({quote(wrote[each].by, wrote[each].text)})" if each in wrote else said(each)
+        f"{printable(each)} ({quote(remarks[each].by, remarks[each].text)})" if each in remarks else printable(each)
         for each in reason.reasons
     ]
-    return f"{said(reason.symbol or 'timer')}: {', '.join(parts)}"
+    return f"{printable(reason.symbol or 'timer')}: {', '.join(parts)}"
 
 
-def refusal_text(refusal: Refusal, quote: Quote = inline) -> str:
-    """A refusal as it reads; the symbol that is not allowed is whatever was asked for."""
-    theirs = refusal.code in QUOTING
-    return refusal.told(said(refusal.limit), _named(DECIDER, refusal.actual, quote) if theirs else said(refusal.actual))
+def refusal_text(refusal: Refusal, quote: Quote = inline, author: str = DECIDER) -> str:
+    """Return a refusal; an `actual` value that repeats the text of its `author` passes `quote`."""
+    quoting = refusal.code in QUOTING
+    actual = _named(author, refusal.actual, quote) if quoting else printable(refusal.actual)
+    return refusal.told(printable(refusal.limit), actual)
 
 
 def _asked(request: CallerRequest, quote: Quote) -> str:
@@ -212,14 +213,14 @@ def _why(text: str, quote: Quote) -> str:
 
 
 def _as_it_is(event: JournalEvent) -> str:
-    """An event that needs no words of its own: its kind and its fields."""
+    """Return an event that has no sentence of its own: its kind and its fields."""
     fields = msgspec.to_builtins(event, builtin_types=(Decimal,))
     kind = fields.pop("kind")
     return " ".join([kind, *(f"{name}={_field(value)}" for name, value in fields.items())])
 
 
 def _field(value: object) -> str:
-    return plain(value) if isinstance(value, Decimal) else said(str(value))
+    return plain(value) if isinstance(value, Decimal) else printable(str(value))
 
 
 def _intent(intent: OrderIntent, quote: Quote) -> str:
@@ -231,5 +232,5 @@ def _intent(intent: OrderIntent, quote: Quote) -> str:
     if intent.purpose is Purpose.ENTRY and intent.protect_at is not None:
         what += f" with a stop at {plain(intent.protect_at)}"
         what += f" and a target at {plain(intent.target_at)}" if intent.target_at is not None else ""
-    asked = f", asked by {said(intent.principal)}"
+    asked = f", asked by {printable(intent.principal)}"
     return what + asked + (f" at wake {intent.wake_id}" if intent.wake_id is not None else "")

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocw_mcp.domain.text import LONGEST_NAME, is_name, name, quoted, said, untrusted
+from ocw_mcp.domain.text import printable
+from ocw_mcp.render.quotations import LONGEST_NAME, is_name, name, quoted, untrusted
 
 
 @given(st.text(max_size=3_000), st.integers(1, 500))
@@ -46,7 +47,7 @@ def test_a_word_that_could_command_is_no_name(text: str) -> None:
     ],
 )
 def test_invisible_characters_are_gone(text: str) -> None:
-    assert said(text) == "BUY"
+    assert printable(text) == "BUY"
 
 
 def test_what_a_caller_wrote_is_told_from_the_engines_own_words() -> None:

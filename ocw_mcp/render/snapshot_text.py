@@ -1,8 +1,8 @@
-"""A snapshot as plain text for a model: `compact` in tables that name each column once, `full` with every label.
+"""A snapshot as plain text for a model: `compact` as tables with one header per table, `full` with a label per value.
 
-Both begin with what changes least (columns, limits, note, trades) and end with what changes at every wake, so that two
-snapshots share as long a beginning as they can. Nothing unknown is left out: `compact` shows `?` and gathers reasons.
-Notes and conditions' reasons stand as they are for `reader` if they are its own, and are quoted as data from others.
+Both begin with the parts that change least (columns, limits, note, trades) and end with those that change at every
+wake, so that two snapshots share the longest possible beginning. An unknown value is never left out: `compact` shows
+`?` and lists the reasons at its end. Remarks by `reader` stand as they are; those of other authors are quoted as data.
 """
 
 import math
@@ -21,19 +21,25 @@ from ocw_mcp.domain.snapshot import (
 )
 from ocw_mcp.domain.time import HOUR, SECOND, iso
 from ocw_mcp.domain.unknown import Reading, Unknown
-from ocw_mcp.engine.remarks_text import noted, reasons, said_on_wakes, undone, whose
+from ocw_mcp.render.quotations import (
+    not_taken_lines,
+    note_line,
+    wake_quotations,
+    wake_reasons,
+    wake_subject,
+)
 
 _PRICE_DIGITS = 6
 VOLUME_DIGITS = 5
 BRIEFED_TRADES = 5
-"""That are told to whoever can look up the others."""
+"""Trades shown to a reader that can look up earlier ones."""
 
 Beside = Callable[[float, float], str]
-"""The text of a value beside the close of its row."""
+"""(value, close of its row) → text."""
 
 
 def significant(value: float, digits: int) -> str:
-    """A number to so many significant digits, without an exponent; all digits before the point are told."""
+    """Return a number with `digits` significant digits, without an exponent; digits before the point are all kept."""
     decimals = min(12, max(0, digits - 1 - math.floor(math.log10(abs(value))))) if value else 0
     text = f"{value:.{decimals}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
@@ -115,22 +121,22 @@ _LEGEND: Final = (
 
 
 class _Unknowns:
-    """Reasons, each with the places that have it, in the order in which they came."""
+    """The reasons of unknown values, each with its places, in order of appearance."""
 
     def __init__(self) -> None:
         self._places: dict[str, dict[str, list[str]]] = {}
 
     def cell(self, value: Reading, where: str, name: str, show: Beside, close: float = 0.0) -> str:
-        """A number's text, or `?` with its reason kept."""
+        """Return the text of a number, or `?` for an unknown one; its reason is kept."""
         return self.mark(value, where, name) if isinstance(value, Unknown) else show(value, close)
 
     def mark(self, unknown: Unknown, where: str, name: str) -> str:
-        """`?`, with its reason kept."""
+        """Keep the reason of an unknown value and return `?`."""
         self._places.setdefault(unknown.reason, {}).setdefault(where, []).append(name)
         return "?"
 
     def lines(self) -> list[str]:
-        """One line a reason."""
+        """Return one line per reason."""
         return [
             f"? {reason}: " + "; ".join(f"{where} {' '.join(names)}".strip() for where, names in places.items())
             for reason, places in self._places.items()
@@ -138,31 +144,32 @@ class _Unknowns:
 
 
 def standing(limits: tuple[tuple[str, str], ...]) -> str:
-    """What is the same at every wake: what the columns of the tables mean, and the limits in force."""
+    """Return the part that is the same at every wake: the legend of the tables and the limits in force."""
     return "\n".join([_LEGEND, *_listed("limits", [f"{name} {text}" for name, text in limits])])
 
 
 def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> str:
-    """The snapshot in tables: one line per symbol and timeframe, unknowns gathered by their reason.
+    """Return the snapshot as tables: one line per symbol and timeframe, then the unknown values by reason.
 
-    Whoever is briefed was told what is `standing`, and looks up earlier trades and the indicators of forming candles.
+    For a `briefed` reader, which has `standing` in its system prompt and can look up more, the legend, the limits,
+    earlier trades and the indicators of forming candles are left out.
     """
     unknowns = _Unknowns()
-    moods = {"regime": snapshot.regime, "macro": snapshot.macro}
-    told = [f"{k} {unknowns.mark(v, '', k) if isinstance(v, Unknown) else v}" for k, v in moods.items()]
+    regimes = {"regime": snapshot.regime, "macro": snapshot.macro}
+    shown = [f"{k} {unknowns.mark(v, '', k) if isinstance(v, Unknown) else v}" for k, v in regimes.items()]
     return "\n".join(
         [
             *([] if briefed else [standing(snapshot.limits)]),
-            *([noted(snapshot.note, reader, "note")] if snapshot.note else []),
-            *undone(snapshot, reader),
+            *([note_line(snapshot.note, reader, "note")] if snapshot.note else []),
+            *not_taken_lines(snapshot, reader),
             *_listed(
                 "trades (opened, held, pnl)",
                 [_trade(each) for each in (snapshot.trades[-BRIEFED_TRADES:] if briefed else snapshot.trades)],
             ),
-            f"product {snapshot.product} {' '.join(told)} scale {plain(snapshot.scale)}",
+            f"product {snapshot.product} {' '.join(shown)} scale {plain(snapshot.scale)}",
             f"state {snapshot.state} equity {_money(snapshot.equity)} at {_time(snapshot.at)}",
-            *_listed("wake", [f"{whose(each)} {' '.join(reasons(each, reader))}" for each in snapshot.wake]),
-            *said_on_wakes(snapshot, reader),
+            *_listed("wake", [" ".join([wake_subject(each), *wake_reasons(each, reader)]) for each in snapshot.wake]),
+            *wake_quotations(snapshot, reader),
             "symbol last age_s ret1h ret4h ret24h deriv long_max short_max min",
             *(_symbol_row(view, unknowns) for view in snapshot.symbols),
             *_derivatives_rows(snapshot, unknowns),
@@ -173,7 +180,8 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
             *(
                 _values_row(f"{view.symbol} {name}", values, unknowns)
                 for view in snapshot.symbols
-                for name, values in (_closed_values(view) if briefed else all_values(view))
+                for name, values in view.all_indicators().items()
+                if not (briefed and name.endswith("*"))
             ),
             *unknowns.lines(),
         ]
@@ -200,7 +208,7 @@ def _symbol_row(view: SymbolView, unknowns: _Unknowns) -> str:
 
 
 def _derivatives_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
-    """Only where something is known: why nothing is stands beside the composite already."""
+    """Return the rows of symbols that have a known value; without one, the composite carries the reason already."""
     rows = []
     for view in snapshot.symbols:
         values = {each: getattr(view.derivatives, each.field) for each in _DERIVATIVES}
@@ -242,7 +250,7 @@ def _forming_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
 
 
 def _values_row(where: str, values: IndicatorValues, unknowns: _Unknowns) -> str:
-    # Most columns are told beside the close: a row without one says nothing.
+    # Most columns are relative to the close: without one the whole row is unknown.
     close = values.close
     cells = [
         unknowns.mark(close, where, each.short)
@@ -254,13 +262,13 @@ def _values_row(where: str, values: IndicatorValues, unknowns: _Unknowns) -> str
 
 
 def full(snapshot: Snapshot, *, reader: str = "") -> str:
-    """The snapshot with every value labelled on a line of its own, and every reason where it belongs."""
+    """Return the snapshot with a label for every value, and the reason of each unknown value in its place."""
     return "\n".join(
         [
             "Safety limits in force:",
             *([f"  {name}: {text}" for name, text in snapshot.limits] or ["  not told here"]),
-            noted(snapshot.note, reader, "Note") if snapshot.note else "Note: none",
-            *undone(snapshot, reader),
+            note_line(snapshot.note, reader, "Note") if snapshot.note else "Note: none",
+            *not_taken_lines(snapshot, reader),
             f"Last trades (opened, held, PnL), oldest first:{'' if snapshot.trades else ' none'}",
             *(f"  {_trade(each)}" for each in snapshot.trades),
             f"Product: {snapshot.product}",
@@ -269,8 +277,8 @@ def full(snapshot: Snapshot, *, reader: str = "") -> str:
             f"Scale of size limits: {plain(snapshot.scale)}",
             f"Desk: {snapshot.state}; equity: {_money(snapshot.equity)}; now: {iso(snapshot.at)}",
             "Woken by:",
-            *(f"  {whose(each)}: {', '.join(reasons(each, reader))}" for each in snapshot.wake),
-            *(f"  {each}" for each in said_on_wakes(snapshot, reader)),
+            *(f"  {wake_subject(each)}: {', '.join(wake_reasons(each, reader))}" for each in snapshot.wake),
+            *(f"  {each}" for each in wake_quotations(snapshot, reader)),
             f"Correlations of open positions:{'' if snapshot.correlations else ' none'}",
             *(f"  {each.first} with {each.second}: {_shown(each.value, _share)}" for each in snapshot.correlations),
             *(line for view in snapshot.symbols for line in _symbol_lines(view)),
@@ -324,17 +332,6 @@ def _symbol_lines(view: SymbolView) -> list[str]:
 def _values_lines(values: IndicatorValues) -> list[str]:
     shown = [f"    {each.long}: {_shown(getattr(values, each.field), each.full)}" for each in _COLUMNS]
     return [f"    close: {_shown(values.close, _price)}", *shown]
-
-
-def _closed_values(view: SymbolView) -> list[tuple[str, IndicatorValues]]:
-    return [(values.timeframe, values) for values in view.indicators]
-
-
-def all_values(view: SymbolView) -> list[tuple[str, IndicatorValues]]:
-    """The indicators of a symbol by timeframe, with a star those of a candle that is still forming."""
-    forming = (each.candle for each in view.forming if not isinstance(each.candle, Unknown))
-    stars = [(f"{candle.indicators.timeframe}*", candle.indicators) for candle in forming]
-    return _closed_values(view) + stars
 
 
 def _shown(value: Reading, show: Beside) -> str:

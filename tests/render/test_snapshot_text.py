@@ -28,11 +28,10 @@ from ocw_mcp.domain.snapshot import (
     WakeReason,
 )
 from ocw_mcp.domain.state import TradingState
-from ocw_mcp.domain.text import untrusted
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.domain.unknown import Unknown
-from ocw_mcp.engine.remarks_text import LONGEST_REMARK
-from ocw_mcp.engine.snapshot_text import compact, full
+from ocw_mcp.render.quotations import LONGEST_REMARK, untrusted
+from ocw_mcp.render.snapshot_text import compact, full
 
 D = Decimal
 NOON = 1_772_366_400_000

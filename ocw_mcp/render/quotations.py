@@ -1,0 +1,132 @@
+"""Texts by other authors (models, clients, the venue) as quoted data, apart from the engine's own sentences.
+
+A model reads its own remarks of an earlier wake as they stand. Every other text is quoted with its author and its time.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from ocw_mcp.domain.snapshot import Remark, Snapshot, WakeReason
+from ocw_mcp.domain.text import printable
+from ocw_mcp.domain.time import iso
+
+LONGEST_UNTRUSTED: Final = 400
+"""Characters."""
+LONGEST_REMARK: Final = 500
+"""Characters of a note or a condition's reason."""
+LONGEST_NAME: Final = 20
+
+_LINK: Final = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+|\bwww\.\S+", re.IGNORECASE)
+_NAME: Final = re.compile(rf"[\w.+*-]{{1,{LONGEST_NAME}}}", re.ASCII)
+_CLIENT: Final = re.compile(rf"mcp:{_NAME.pattern}(?:/{_NAME.pattern})?", re.ASCII)
+"""The engine's name for a client: its token, then the name that the program gives itself."""
+
+Quote = Callable[[str, str], str]
+"""(author, text) → the text's place in a sentence: the text itself, or a pointer to it."""
+
+
+class Quotation(NamedTuple):
+    """A text by another author: `at` is its time (ms), or None if that is unknown."""
+
+    source: str
+    at: int | None
+    text: str
+
+
+class Quotations:
+    """The texts of other authors in one answer. The answer's sentences point to them as `said[0]`, `said[1]`.
+
+    `room` is the largest number of characters of all of them together.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self.kept: list[Quotation] = []
+
+    def add(self, source: str, at: int | None, text: str) -> str:
+        """Keep a text and return the pointer to it. The same text by the same author is kept once, with its first
+        time."""
+        clean = untrusted(text)
+        for place, each in enumerate(self.kept):
+            if (each.source, each.text) == (source, clean):
+                return f"said[{place}]"
+        if len(clean) > self._room:
+            return "(a text left out for length)"
+        self._room -= len(clean)
+        self.kept.append(Quotation(source, at, clean))
+        return f"said[{len(self.kept) - 1}]"
+
+    def quote(self, at: int) -> Quote:
+        """Return the `Quote` for an event at `at` (ms): it keeps every text, however short, and points to it."""
+        return lambda source, text: self.add(source, at, text)
+
+    def lines(self) -> list[str]:
+        """Return one line per text: pointer, author, time, and the text in quotation marks."""
+        return [
+            f"said[{place}] untrusted_text by {each.source}, {None if each.at is None else iso(each.at)}: "
+            f"{json.dumps(each.text, ensure_ascii=False)}"
+            for place, each in enumerate(self.kept)
+        ]
+
+
+def untrusted(text: str, longest: int = LONGEST_UNTRUSTED) -> str:
+    """Return a text by a model or a venue on one line: capped, without links and without control characters."""
+    clean = " ".join(_LINK.sub("[link]", printable(text[: 4 * longest])).split())
+    return clean if len(clean) <= longest else f"{clean[: longest - 1]}…"
+
+
+def quoted(text: str, longest: int = LONGEST_UNTRUSTED) -> str:
+    """Return an untrusted text in quotation marks, for a line of the engine's own."""
+    return json.dumps(untrusted(text, longest), ensure_ascii=False)
+
+
+def quotation(what: str, source: str, at: int | None, text: str, longest: int = LONGEST_UNTRUSTED) -> str:
+    """Return an untrusted text as a line of data for a model, with its author and, if known, its time (ms)."""
+    since = "" if at is None else f", {iso(at)}"
+    return f"{what}, untrusted_text by {name(source)}{since}: {quoted(text, longest)}"
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text is a single short ASCII word, as symbols are."""
+    return _NAME.fullmatch(text) is not None
+
+
+def name(text: str) -> str:
+    """Return a name that another author chose, or `(no name)` for anything longer than one short word."""
+    return text if is_name(text) or _CLIENT.fullmatch(text) else "(no name)"
+
+
+def note_line(note: Remark, reader: str, label: str) -> str:
+    """Return the note of the last wake: as it stands for the decider that wrote it, quoted for any other reader."""
+    if note.by != reader:
+        return quotation(label, note.by, note.at, note.text, LONGEST_REMARK)
+    return f"{label}: {untrusted(note.text, LONGEST_REMARK)}"
+
+
+def not_taken_lines(snapshot: Snapshot, reader: str) -> list[str]:
+    """Return the parts of the reader's own last decision that were not taken. Those of another decider are left out,
+    since they repeat its words."""
+    return [f"not taken: {untrusted(each.text, LONGEST_REMARK)}" for each in snapshot.undone if each.by == reader]
+
+
+def wake_subject(reason: WakeReason) -> str:
+    """Return the symbol of a wake reason, or `desk`."""
+    return reason.symbol or "desk"
+
+
+def wake_reasons(reason: WakeReason, reader: str) -> list[str]:
+    """Return the engine's reasons for a wake, each followed in brackets by the reader's own remark on it."""
+    own = {each.about: untrusted(each.text, LONGEST_REMARK) for each in reason.remarks if each.by == reader}
+    return [f"{each} ({own[each]})" if own.get(each) else each for each in reason.reasons]
+
+
+def wake_quotations(snapshot: Snapshot, reader: str) -> list[str]:
+    """Return the remarks of other authors on the conditions of this wake, one line each."""
+    return [
+        quotation(f"on {wake_subject(reason)} {each.about}", each.by, each.at, each.text, LONGEST_REMARK)
+        for reason in snapshot.wake
+        for each in reason.remarks
+        if each.by != reader
+    ]
