@@ -64,7 +64,6 @@ class Submitted(msgspec.Struct, frozen=True):
     """A decision was submitted and answered. `legs` are as they stand after a correction, if there was one."""
 
     legs: tuple[LegAnswer, ...]
-    corrected: bool = False
     trouble: Trouble | None = None
     """The trouble that prevented a correction; the decision stands."""
 
@@ -79,8 +78,6 @@ class Failed(msgspec.Struct, frozen=True):
     """The conversation led to no decision."""
 
     trouble: Trouble
-    legs: tuple[LegAnswer, ...] = ()
-    """The refused legs, if a decision was submitted."""
 
 
 ConversationResult = Submitted | NoDecision | Failed
@@ -96,8 +93,6 @@ class ConversationSummary(msgspec.Struct, frozen=True):
     """Calls of the model, including failed ones."""
     tools: tuple[str, ...]
     """Names of the called tools, in order."""
-    took_ms: int
-    """Real time."""
     words: str = ""
     """The model's whole answer in words, if it gave one instead of a decision."""
 
@@ -153,8 +148,7 @@ class Conversation:
         `tainted` is whether the context quotes text of others.
         """
         self._tainted = tainted
-        began = self._clock.wall_ms()
-        self._ends = began + self._terms.timeout_s * 1_000
+        self._ends = self._clock.wall_ms() + self._terms.timeout_s * 1_000
         try:
             result = await self._converse(wake, system, context)
         except _Ended as ended:
@@ -162,10 +156,7 @@ class Conversation:
         except Exception as error:
             log.error("a decision of the model failed with an internal error", exc_info=error)
             result = self._fail(Trouble(Cause.INTERNAL, type(error).__name__))
-        took = round(self._clock.wall_ms() - began)
-        return ConversationSummary(
-            result, self._usage, self.cost_usd, self._calls, tuple(self._called), took, self._words
-        )
+        return ConversationSummary(result, self._usage, self.cost_usd, self._calls, tuple(self._called), self._words)
 
     async def _converse(self, wake: int, system: str, context: str) -> ConversationResult:
         tools = await self._offered()
@@ -331,22 +322,20 @@ class Conversation:
                 return Failed(Trouble(Cause.MALFORMED, "it ended its turn without a call and without a word"))
             self._words = reply.text
             return NoDecision(reply.text[:LONGEST_EXCERPT])
-        taken = [answer for answer in self._answers if not answer.failed]
-        if not taken:
+        if all(answer.failed for answer in self._answers):
             return Failed(Trouble(Cause.MALFORMED, _excerpt(self._answers[-1].text)))
-        legs = tuple(self._legs)
-        refused = [leg for leg in legs if leg.outcome == "refused"]
+        refused = [leg for leg in self._legs if leg.outcome == "refused"]
         # As in the engine, a leg with HOLD is neither an action nor a refusal.
-        if refused and all(leg.outcome in ("refused", "held") for leg in legs):
-            return Failed(Trouble(Cause.IMPOSSIBLE, _excerpt(refused[0].refusal or refused[0].symbol)), legs)
-        return Submitted(legs, corrected=len(taken) > 1)
+        if refused and all(leg.outcome in ("refused", "held") for leg in self._legs):
+            return Failed(Trouble(Cause.IMPOSSIBLE, _excerpt(refused[0].refusal or refused[0].symbol)))
+        return Submitted(tuple(self._legs))
 
     def _fail(self, trouble: Trouble) -> ConversationResult:
         """Return the result after a trouble. A decision that the engine has taken stands."""
         result = self._conclude(Reply("", (), TokenUsage())) if self._answers else None
         if isinstance(result, Submitted):
             return msgspec.structs.replace(result, trouble=trouble)
-        return Failed(trouble, tuple(self._legs))
+        return Failed(trouble)
 
     async def _within_time(self, answer: Awaitable[_Answer]) -> _Answer:
         """Return the server's answer. Ends the conversation if the call fails or takes too long."""

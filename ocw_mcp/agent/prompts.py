@@ -8,8 +8,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-import msgspec
-
 from ocw_mcp.core import strategy
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.policies import Policies, limits_in_force, value_text
@@ -31,41 +29,19 @@ REVIEW_REASON: Final = "score:"
 _FIELD = re.compile(r"\{([a-z_]+)(?:\.([a-z0-9_]+))?\}")
 
 
-class Prompts(msgspec.Struct, frozen=True):
+class Prompts:
     """The templates, with the limits in force filled in."""
 
-    system: str
-    decide: str
-    review_positions: str
-    reflect: str
-    daily_digest: str
+    def __init__(self, texts: Mapping[str, str], policies: Policies) -> None:
+        """`texts` are those of the templates, by name. Raises SettingsError that lists every problem."""
+        problems: list[str] = []
+        self._templates = {name: _fill_limits(name, texts, policies, problems.append) for name in FIELDS}
+        if problems:
+            raise SettingsError(f"the prompts: {'; '.join(problems)}")
 
-    def context(self, wake: int, snapshot: str, rules: str, *, memory: str = "", review: bool = False) -> str:
-        """Return the context of a wake from the snapshot as text, the recalled entries and the rules' decision."""
-        values = {"wake": str(wake), "snapshot": snapshot, "memory": memory and f"\n\n{memory}", "rules": rules}
-        return _fill(self.review_positions if review else self.decide, values)
-
-    def on_trade(self, facts: str) -> str:
-        """Return the prompt for a reflection on a closed trade."""
-        return _fill(self.reflect, {"facts": facts})
-
-    def on_day(self, facts: str) -> str:
-        """Return the prompt for the digest of a past day."""
-        return _fill(self.daily_digest, {"facts": facts})
-
-
-def compose(texts: Mapping[str, str], policies: Policies) -> Prompts:
-    """Return the prompts made of the templates' texts. Raises SettingsError that lists every problem."""
-    problems: list[str] = []
-    filled = {name: _fill_limits(name, texts, policies, problems.append) for name in FIELDS}
-    if problems:
-        raise SettingsError(f"the prompts: {'; '.join(problems)}")
-    return Prompts(**filled)
-
-
-def _fill(template: str, values: Mapping[str, str]) -> str:
-    # One pass: braces inside a value stay as they are.
-    return _FIELD.sub(lambda found: values[found[1]], template)
+    def fill(self, name: str, **values: str) -> str:
+        """Return a template with its bare names replaced by the values, in one pass: braces in a value stay."""
+        return _FIELD.sub(lambda found: values[found[1]], self._templates[name])
 
 
 def _fill_limits(name: str, texts: Mapping[str, str], policies: Policies, problem: Callable[[str], None]) -> str:
@@ -102,7 +78,7 @@ class Briefing:
         self._prompts = prompts
         self._reader = reader
         self._policies = policies
-        self.system = f"{prompts.system}\n\nThe tables of a wake: {standing(limits_in_force(policies))}"
+        self.system = f"{prompts.fill('system')}\n\nThe tables of a wake: {standing(limits_in_force(policies))}"
         """The system prompt, the same at every wake."""
 
     def context(self, request: DecisionRequest, memory: str = "") -> str:
@@ -112,5 +88,10 @@ class Briefing:
         rules = "; ".join(leg_text(leg) for leg in legs) or "hold everything"
         reasons = [each for reason in snapshot.wake for each in reason.reasons]
         review = bool(reasons) and all(each.startswith(REVIEW_REASON) for each in reasons)
-        shown = compact(snapshot, reader=self._reader, briefed=True)
-        return self._prompts.context(request.wake_id, shown, rules, memory=memory, review=review)
+        return self._prompts.fill(
+            "review_positions" if review else "decide",
+            wake=str(request.wake_id),
+            snapshot=compact(snapshot, reader=self._reader, briefed=True),
+            memory=memory and f"\n\n{memory}",
+            rules=rules,
+        )

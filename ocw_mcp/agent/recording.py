@@ -15,9 +15,9 @@ import math
 import os
 import stat
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 import msgspec
@@ -80,7 +80,7 @@ class Missing(msgspec.Struct, frozen=True):
     why: str
 
 
-class CallRecorder:
+class CallRecorder(AbstractContextManager["CallRecorder"]):
     """A wrapper around `Messages` that appends each call to a file."""
 
     def __init__(
@@ -98,13 +98,9 @@ class CallRecorder:
         self._file = _open_private(path, owner)
         self._writes = True
 
-    def __enter__(self) -> "CallRecorder":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
+    def __exit__(self, *error: object) -> None:
+        """Close the file."""
+        os.close(self._file)
 
     async def create(self, request: Request) -> Reply | Trouble:
         """Return what the wrapped `Messages` returns, and record it."""
@@ -121,10 +117,6 @@ class CallRecorder:
     def record_lost(self, wake: int, usd: Decimal) -> None:
         """Record lost spending that is reported with the decision on a wake, so that a replay reports it, too."""
         self._append(LostSpending(usd, wake))
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
 
     def _write(self, request: Request, began: float, answer: Reply | Trouble) -> None:
         body = self._redact(_canonical(request.body))
@@ -253,19 +245,18 @@ def _open_private(path: Path, owner: RecordingOwner) -> int:
     """Open a file of this book that only its owner can read, and return its descriptor. Raises SettingsError."""
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+        try:
+            if problem := _problem(path, file, owner):
+                raise SettingsError(f"{path} {problem}")
+            if not os.fstat(file).st_size:
+                os.write(file, msgspec.json.encode(owner) + b"\n")
+        except BaseException:
+            os.close(file)
+            raise
     except OSError as error:
-        raise _unwritable(path, error) from None
-    try:
-        if problem := _problem(path, file, owner):
-            raise SettingsError(f"{path} {problem}")
-        if not os.fstat(file).st_size:
-            os.write(file, msgspec.json.encode(owner) + b"\n")
-    except OSError as error:
-        os.close(file)
-        raise _unwritable(path, error) from None
-    except SettingsError:
-        os.close(file)
-        raise
+        raise SettingsError(
+            f"{path} cannot be written ({error.strerror}); expected a file of yours for a recording of decisions"
+        ) from None
     return file
 
 
@@ -303,9 +294,3 @@ def _owner(line: bytes) -> RecordingOwner | None:
         return msgspec.json.decode(line, type=RecordingOwner)
     except (msgspec.MsgspecError, UnicodeError):
         return None
-
-
-def _unwritable(path: Path, error: OSError) -> SettingsError:
-    return SettingsError(
-        f"{path} cannot be written ({error.strerror}); expected a file of yours for a recording of decisions"
-    )

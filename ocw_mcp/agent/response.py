@@ -63,7 +63,7 @@ _WRITTEN: Final = ("cache_creation_input_tokens", "cacheWriteInputTokens")
 _SHORT, _LONG = "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"
 
 
-def parse_reply(body: bytes, request: dict[str, Any] | None = None) -> Reply | Trouble:
+def parse_reply(body: bytes, request: dict[str, Any]) -> Reply | Trouble:
     """Return the reply in a body, or the trouble. `request` bounds a usage that cannot be read."""
     try:
         whole = msgspec.json.decode(body)
@@ -83,12 +83,8 @@ def parse_reply(body: bytes, request: dict[str, Any] | None = None) -> Reply | T
         stop = "tool_use" if any(block["type"] == "tool_use" for block in content) else "end_turn"
     if not isinstance(stop, str):
         return Trouble(Cause.MALFORMED, f"the body is not a message: its stop_reason is {_shape(stop)}")
-    most_prompt = most_output = max_tokens = LARGEST_COUNT
-    if request is not None:
-        max_tokens = request["max_tokens"]
-        most_prompt = len(msgspec.json.encode(without_cache_control(request))) + HIDDEN_TOKENS
-        most_output = min(max_tokens, len(body))
-    usage = _parse_usage(whole.get("usage"), most_prompt, most_output, max_tokens)
+    most_prompt = len(msgspec.json.encode(without_cache_control(request))) + HIDDEN_TOKENS
+    usage = _parse_usage(whole.get("usage"), most_prompt, len(body), request["max_tokens"])
     return Reply(_STOP_REASONS.get(stop, stop), tuple(content), usage)
 
 
@@ -169,11 +165,11 @@ def _provider_error(whole: dict[str, Any]) -> object:
     return whole if any(whole.get(name) for name in (*_ERROR_MESSAGES, "__type")) else None
 
 
-def _parse_usage(reported: object, most_prompt: int, most_output: int, max_tokens: int) -> TokenUsage:
+def _parse_usage(reported: object, most_prompt: int, answer_bytes: int, max_tokens: int) -> TokenUsage:
     """Return the tokens as billed. Tokens written to the cache for an unnamed time count as written for an hour."""
     usage: dict[str, Any] = reported if isinstance(reported, dict) else {}
     output = _first_count(usage, _OUTPUT)
-    output = most_output if output is None or output > max_tokens else output
+    output = min(max_tokens, answer_bytes) if output is None or output > max_tokens else output
     prompt = _parse_prompt(usage)
     # A prompt of 0 tokens is impossible: a gateway that counts nothing reports 0.
     if prompt is None or not 0 < prompt.prompt <= most_prompt:

@@ -17,7 +17,7 @@ from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.memory.writer import Writer, WriterTerms
 from ocw_mcp.agent.messages import Messages, ReportWait, SlowAnswerNotice
 from ocw_mcp.agent.pricing import priced
-from ocw_mcp.agent.prompts import compose
+from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.recording import NO_OWNER, CallRecorder, Recording, RecordingOwner
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
@@ -91,7 +91,7 @@ class ClaudeSetup:
 
         Raises SettingsError for incomplete prompts, and for the recording of another book.
         """
-        texts = compose(prompts.texts, policies.policies)
+        texts = Prompts(prompts.texts, policies.policies)
         messages: Messages | Trouble
         if self.recording is not None:
             messages = self.recording

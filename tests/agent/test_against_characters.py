@@ -92,7 +92,6 @@ async def test_trader_corrects_a_refused_leg() -> None:
     tools.judge = lambda leg: REFUSED if leg["action"] == "BUY" and len(tools.submitted) == 1 else accept(leg)
     outcome = await against("trader", tools)
     assert isinstance(outcome.result, Submitted)
-    assert outcome.result.corrected
     assert [leg["symbol"] for leg in tools.submitted[1]["legs"]] == ["BTCUSDT"]
 
 

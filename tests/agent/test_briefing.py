@@ -2,7 +2,7 @@
 
 import msgspec
 
-from ocw_mcp.agent.prompts import Briefing, compose
+from ocw_mcp.agent.prompts import Briefing, Prompts
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain.orders import CLAUDE
 from ocw_mcp.domain.policies import limits_in_force
@@ -12,7 +12,7 @@ from tests.support.views import RISING, holding, snapshot, view
 
 POLICIES = load_policies(None).policies
 LIMITS = limits_in_force(POLICIES)
-BRIEFING = Briefing(compose(load_prompts(None).texts, POLICIES), POLICIES, CLAUDE)
+BRIEFING = Briefing(Prompts(load_prompts(None).texts, POLICIES), POLICIES, CLAUDE)
 NOTE = Remark("wait for 101", CLAUDE, 0)
 SHOWN = msgspec.structs.replace(snapshot(view(RISING, position=holding("0.1"))), limits=LIMITS, note=NOTE)
 

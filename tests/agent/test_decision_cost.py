@@ -12,7 +12,7 @@ from ocw_mcp.agent.breaker import FAILURES, OPEN_MS, Breaker
 from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
 from ocw_mcp.agent.messages import Messages, Reply, Request
-from ocw_mcp.agent.prompts import compose
+from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain.errors import CannotDecideError
@@ -24,7 +24,7 @@ from tests.support.views import RISING, snapshot, view
 
 D = Decimal
 POLICIES = load_policies(None).policies
-PROMPTS = compose(load_prompts(None).texts, POLICIES)
+PROMPTS = Prompts(load_prompts(None).texts, POLICIES)
 
 
 class SilentModel:

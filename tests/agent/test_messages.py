@@ -108,7 +108,7 @@ async def test_failed_connection_is_a_cause(httpx2_mock: respx.MockRouter, error
     ],
 )
 def test_body_that_is_no_message_is_malformed(wire: object) -> None:
-    trouble = parse_reply(msgspec.json.encode(wire))
+    trouble = parse_reply(msgspec.json.encode(wire), REQUEST.body)
     assert isinstance(trouble, Trouble)
     assert trouble.cause is Cause.MALFORMED
 
@@ -158,7 +158,7 @@ def test_missing_usage_counts_at_its_upper_bound(usage: object) -> None:
 
 @pytest.mark.parametrize("stop", [None, "stop", "end_turn"])
 def test_text_turn_with_a_foreign_stop_reason_is_read(stop: str | None) -> None:
-    reply = parse_reply(msgspec.json.encode(WIRE | {"stop_reason": stop}))
+    reply = parse_reply(msgspec.json.encode(WIRE | {"stop_reason": stop}), REQUEST.body)
     assert isinstance(reply, Reply)
     assert reply.stop_reason == "end_turn"
 
@@ -166,7 +166,7 @@ def test_text_turn_with_a_foreign_stop_reason_is_read(stop: str | None) -> None:
 @pytest.mark.parametrize("stop", [None, "tool_calls", "tool_use"])
 def test_call_with_a_foreign_stop_reason_is_read(stop: str | None) -> None:
     call = {"type": "tool_use", "id": "t1", "name": "decisions_submit", "input": {}}
-    reply = parse_reply(msgspec.json.encode(WIRE | {"stop_reason": stop, "content": [call]}))
+    reply = parse_reply(msgspec.json.encode(WIRE | {"stop_reason": stop, "content": [call]}), REQUEST.body)
     assert isinstance(reply, Reply)
     assert (reply.stop_reason, reply.calls) == ("tool_use", (call,))
 
@@ -255,7 +255,7 @@ async def test_answer_that_is_not_json_is_malformed(httpx2_mock: respx.MockRoute
 
 def test_cache_write_without_a_lifetime_counts_as_an_hour() -> None:
     def usage(**reported: object) -> TokenUsage:
-        reply = parse_reply(msgspec.json.encode(WIRE | {"usage": WIRE["usage"] | reported}))
+        reply = parse_reply(msgspec.json.encode(WIRE | {"usage": WIRE["usage"] | reported}), REQUEST.body)
         assert isinstance(reply, Reply)
         return reply.usage
 

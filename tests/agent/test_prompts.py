@@ -2,7 +2,7 @@
 
 import pytest
 
-from ocw_mcp.agent.prompts import FIELDS, compose
+from ocw_mcp.agent.prompts import FIELDS, Prompts
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.policies import value_text
@@ -15,53 +15,54 @@ LEAST = {name: " ".join(["Text.", *(f"{{{field}}}" for field in sorted(fields))]
 def test_shipped_prompts_quote_the_limits_in_force() -> None:
     for policy in ("default", "conservative", "lab"):
         policies = load_policies(None, policy).policies
-        system = compose(TEXTS, policies).system
+        system = Prompts(TEXTS, policies).fill("system")
         assert f"at most {policies.stop.max_distance} of the price" in system
         assert f"next_check_s` is at most {policies.gate.timer_max_s}" in system
         assert "{" not in system
 
 
 def test_shipped_prompts_are_short() -> None:
-    prompts = compose(TEXTS, POLICIES)
+    prompts = Prompts(TEXTS, POLICIES)
     # The request with a snapshot of 6,000 characters must stay below two fifths of the prototype's.
-    assert len(prompts.system) + len(prompts.context(1, "", "")) < 2_360
+    assert len(prompts.fill("system")) + len(prompts.fill("decide", wake="1", snapshot="", memory="", rules="")) < 2_360
 
 
 def test_list_is_quoted_like_the_listed_limits() -> None:
-    quoted = compose(LEAST | {"system": "Only {symbols.allow}."}, POLICIES)
-    assert quoted.system == f"Only {value_text(POLICIES.symbols.allow, ' ')}."
+    quoted = Prompts(LEAST | {"system": "Only {symbols.allow}."}, POLICIES)
+    assert quoted.fill("system") == f"Only {value_text(POLICIES.symbols.allow, ' ')}."
 
 
 def test_braces_in_a_value_are_not_filled_in() -> None:
-    prompts = compose(LEAST, POLICIES)
-    assert prompts.context(7, "{rules} {stop.max_distance}", "BUY {wake}") == (
-        "Text.  BUY {wake} {rules} {stop.max_distance} 7"
-    )
+    prompts = Prompts(LEAST, POLICIES)
+    values = {"wake": "7", "snapshot": "{rules} {stop.max_distance}", "memory": "", "rules": "BUY {wake}"}
+    assert prompts.fill("decide", **values) == "Text.  BUY {wake} {rules} {stop.max_distance} 7"
 
 
 def test_memory_is_a_paragraph_of_its_own_or_absent() -> None:
-    prompts = compose(TEXTS, POLICIES)
-    for review in (False, True):
-        shown = prompts.context(3, "SNAPSHOT", "hold", memory="MEMORY {wake}", review=review)
+    prompts = Prompts(TEXTS, POLICIES)
+    for name in ("decide", "review_positions"):
+        values = {"wake": "3", "snapshot": "SNAPSHOT", "rules": "hold"}
+        shown = prompts.fill(name, memory="\n\nMEMORY {wake}", **values)
         assert "SNAPSHOT\n\nMEMORY {wake}\n\nThe rules" in shown
-        assert "SNAPSHOT\n\nThe rules" in prompts.context(3, "SNAPSHOT", "hold", review=review)
+        assert "SNAPSHOT\n\nThe rules" in prompts.fill(name, memory="", **values)
 
 
 @pytest.mark.parametrize("policy", ["default", "conservative", "lab"])
 def test_diary_prompts_quote_the_limits_in_force(policy: str) -> None:
     policies = load_policies(None, policy).policies
-    prompts = compose(TEXTS, policies)
-    assert f"with at most {policies.risk.max_share} of equity lost" in prompts.on_trade("")
-    assert f"has lost {policies.daily_loss.max_share} of its equity" in prompts.on_day("")
-    assert "\n\nFACTS {facts}\n\n" in prompts.on_trade("FACTS {facts}")
-    assert "\n\nFACTS {facts}\n\n" in prompts.on_day("FACTS {facts}")
+    prompts = Prompts(TEXTS, policies)
+    assert f"with at most {policies.risk.max_share} of equity lost" in prompts.fill("reflect", facts="")
+    assert f"has lost {policies.daily_loss.max_share} of its equity" in prompts.fill("daily_digest", facts="")
+    assert "\n\nFACTS {facts}\n\n" in prompts.fill("reflect", facts="FACTS {facts}")
+    assert "\n\nFACTS {facts}\n\n" in prompts.fill("daily_digest", facts="FACTS {facts}")
 
 
 def test_review_has_its_own_prompt() -> None:
-    prompts = compose(TEXTS, POLICIES)
-    asked = prompts.context(3, "SNAPSHOT", "hold", review=True)
+    prompts = Prompts(TEXTS, POLICIES)
+    values = {"wake": "3", "snapshot": "SNAPSHOT", "memory": "", "rules": "hold"}
+    asked = prompts.fill("review_positions", **values)
     assert asked.startswith("Wake 3: review")
-    assert asked != prompts.context(3, "SNAPSHOT", "hold")
+    assert asked != prompts.fill("decide", **values)
 
 
 @pytest.mark.parametrize(
@@ -77,11 +78,11 @@ def test_review_has_its_own_prompt() -> None:
 )
 def test_invalid_template_is_refused(changed: dict[str, str], says: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        compose(LEAST | changed, POLICIES)
+        Prompts(LEAST | changed, POLICIES)
     assert says in str(caught.value)
 
 
 def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
-        compose({"system": "{a.b}"}, POLICIES)
+        Prompts({"system": "{a.b}"}, POLICIES)
     assert all(f"{name}.md" in str(caught.value) for name in FIELDS)

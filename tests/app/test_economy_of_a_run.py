@@ -10,7 +10,7 @@ import pytest
 from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
 from ocw_mcp.agent.messages import Reply, Request
 from ocw_mcp.agent.pricing import TokenUsage
-from ocw_mcp.agent.prompts import compose
+from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.app.policy_loader import load_prompts
 from ocw_mcp.domain import events
 from ocw_mcp.domain.money import ZERO
@@ -47,7 +47,7 @@ def claude(
 ) -> Run:
     """A run in which a model is asked over a desk that is not there: it only ever holds."""
     clock = SimulatedClock()
-    decider = ClaudeDecider(model, compose(load_prompts(None).texts, policy), policy, clock, MODEL)
+    decider = ClaudeDecider(model, Prompts(load_prompts(None).texts, policy), policy, clock, MODEL)
     run = Run(ListFeed(path(closes)), decider, policy=policy, agent="claude", fallback=True, store=store, clock=clock)
 
     decider.attach(EngineAccess(FakeTools(), lambda: run.engine.decisions.budget.spent(clock.now())))

@@ -12,7 +12,7 @@ from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
 from ocw_mcp.agent.messages import Messages, Reply, Request
-from ocw_mcp.agent.prompts import compose
+from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.app.compose import stamp
 from ocw_mcp.app.policy_loader import load_prompts
 from ocw_mcp.domain.policies import Policies
@@ -72,7 +72,7 @@ class ClaudeRun:
         venue: PaperVenue | None = None,
     ) -> None:
         clock = clock or SimulatedClock()
-        prompts = compose(load_prompts(None).texts, policy)
+        prompts = Prompts(load_prompts(None).texts, policy)
         self.decider = ClaudeDecider(messages, prompts, policy, clock, model)
         self.run = Run(
             feed, self.decider, store=store, policy=policy, clock=clock, agent=self.decider.name, fallback=True,

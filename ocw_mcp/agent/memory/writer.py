@@ -58,11 +58,11 @@ class Writer:
 
     def reflection(self, facts: TradeFacts, earlier: Sequence[str], at: int) -> Draft:
         """Return the draft of a reflection at the prices of `at` (ms); `earlier` are lessons of similar trades."""
-        return self._draft(reflection_number(facts.trade.order), self._prompts.on_trade(facts.text(earlier)), at)
+        return self._draft(reflection_number(facts.trade.order), "reflect", facts.text(earlier), at)
 
     def digest(self, facts: DayFacts, reflections: Sequence[str], at: int) -> Draft:
         """Return the draft of a day's digest, with lines on the reflections on its trades."""
-        return self._draft(digest_number(facts.day), self._prompts.on_day(facts.text(reflections)), at)
+        return self._draft(digest_number(facts.day), "daily_digest", facts.text(reflections), at)
 
     async def write(self, draft: Draft, at: int) -> Written:
         """Return the written entry: one call, tried once."""
@@ -83,7 +83,8 @@ class Writer:
             trouble = Trouble(Cause.MALFORMED, "the model wrote no text")
         return Written("", "", spent, trouble) if trouble is not None else Written(text, lesson, spent)
 
-    def _draft(self, number: int, prompt: str, at: int) -> Draft:
+    def _draft(self, number: int, template: str, facts: str, at: int) -> Draft:
+        prompt = self._prompts.fill(template, facts=facts)
         size = len(msgspec.json.encode(self._body(prompt)))
         return Draft(number, prompt, worst_cost(size, self.terms.max_tokens, self.terms.model, at))
 

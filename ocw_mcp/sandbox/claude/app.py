@@ -3,13 +3,12 @@
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncIterator
 
 import msgspec
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -76,7 +75,7 @@ class MessagesApi:
         whole = message(answer, name, request.model, usage, request.max_tokens, thinks=model.always_thinks)
         whole |= answer.wire
         if request.stream:
-            return StreamingResponse(_each(streamed(whole)), media_type="text/event-stream", headers=headers)
+            return Response(streamed(whole), media_type="text/event-stream", headers=headers)
         return Response(msgspec.json.encode(whole), media_type="application/json", headers=headers)
 
     async def _think(self, http: Request, ms: int) -> None:
@@ -145,8 +144,3 @@ def _parse(body: bytes) -> MessagesRequest:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ApiFault(400, f"{where}: {first['msg']}" if where else first["msg"]) from None
-
-
-async def _each(events: list[bytes]) -> AsyncIterator[bytes]:
-    for event in events:
-        yield event

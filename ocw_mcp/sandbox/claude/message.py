@@ -78,7 +78,7 @@ def _cut_off(block: dict[str, Any], left: int) -> dict[str, Any]:
     return _thinking(text) if kind == "thinking" else block | {kind: text}
 
 
-def streamed(whole: dict[str, Any]) -> list[bytes]:
+def streamed(whole: dict[str, Any]) -> bytes:
     """Return a message as server-sent events."""
     start = whole | {"content": [], "stop_reason": None, "stop_details": None}
     start["usage"] = whole["usage"] | {"output_tokens": 1}
@@ -91,9 +91,7 @@ def streamed(whole: dict[str, Any]) -> list[bytes]:
     end = {name: whole[name] for name in ("stop_reason", "stop_sequence", "stop_details")}
     usage = {"output_tokens": whole["usage"]["output_tokens"]}
     events += [{"type": "message_delta", "delta": end, "usage": usage}, {"type": "message_stop"}]
-    return [
-        b"event: " + event["type"].encode() + b"\ndata: " + msgspec.json.encode(event) + b"\n\n" for event in events
-    ]
+    return b"".join(b"event: %b\ndata: %b\n\n" % (each["type"].encode(), msgspec.json.encode(each)) for each in events)
 
 
 def _deltas(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -18,7 +18,7 @@ from ocw_mcp.agent.memory.diary import MEMORY_FILE, load_memory
 from ocw_mcp.agent.memory.memory import BATCH_TRADES, KNOWN_AFTER_MS, Memory
 from ocw_mcp.agent.memory.writer import Writer, WriterTerms
 from ocw_mcp.agent.messages import Messages, Reply, Request
-from ocw_mcp.agent.prompts import compose
+from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain import events
@@ -32,7 +32,7 @@ from tests.support.memory import NOON, WRITER, trade
 from tests.support.views import RISING, snapshot, view
 
 POLICIES = load_policies(None).policies
-PROMPTS = compose(load_prompts(None).texts, POLICIES)
+PROMPTS = Prompts(load_prompts(None).texts, POLICIES)
 BOOK = "abc123"
 D = Decimal
 LATER = NOON + KNOWN_AFTER_MS + 1

@@ -11,7 +11,7 @@ from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.memory.writer import Writer, WriterTerms
 from ocw_mcp.agent.messages import Messages, Reply, Request
 from ocw_mcp.agent.pricing import TokenUsage
-from ocw_mcp.agent.prompts import compose
+from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.recording import CallRecorder, Recording
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain.decision import Decision
@@ -24,7 +24,7 @@ from tests.support.facades import BOOK, Looked
 from tests.support.memory import WRITER
 
 POLICIES = load_policies(None).policies
-PROMPTS = compose(load_prompts(None).texts, POLICIES)
+PROMPTS = Prompts(load_prompts(None).texts, POLICIES)
 HOURS = 25
 RECORDING = "decisions.jsonl"
 

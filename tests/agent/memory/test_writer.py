@@ -14,7 +14,7 @@ from ocw_mcp.agent.memory.facts import TradeFacts
 from ocw_mcp.agent.memory.writer import Draft, Writer, WriterTerms, Written, split_lesson
 from ocw_mcp.agent.messages import Messages, Reply, Request, digest_number, reflection_number, request_name
 from ocw_mcp.agent.pricing import TokenUsage, cost
-from ocw_mcp.agent.prompts import compose
+from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.time import DAY, utc_day
@@ -22,7 +22,7 @@ from tests.support.agent import ScriptedModel, calls, says
 from tests.support.claude import KEY, MODEL, served_claude
 from tests.support.memory import NOON, RISING, WRITER, trade
 
-PROMPTS = compose(load_prompts(None).texts, load_policies(None).policies)
+PROMPTS = Prompts(load_prompts(None).texts, load_policies(None).policies)
 FACTS = TradeFacts(trade(), RISING, 7, "claude", thesis="{facts} {risk.max_share}")
 TEXT = "It was late.\nIt fell back.\nLesson: Do not enter late."
 

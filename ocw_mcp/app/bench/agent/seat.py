@@ -16,7 +16,7 @@ from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
 from ocw_mcp.agent.memory.diary import Diary, MemoryState, save_memory
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.memory.writer import Writer, WriterTerms
-from ocw_mcp.agent.prompts import compose
+from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.app.bench.agent.stand_in import StandIn
 from ocw_mcp.app.claude import MODEL
@@ -82,10 +82,10 @@ async def open_seat(
 
 def _writer(model: StandIn, policies: LoadedPolicies) -> Writer:
     prompts = load_prompts(None)
-    return Writer(model, compose(prompts.texts, policies.policies), prompts.hash, WriterTerms(model=MODEL))
+    return Writer(model, Prompts(prompts.texts, policies.policies), prompts.hash, WriterTerms(model=MODEL))
 
 
 def _decider(model: StandIn, policies: LoadedPolicies, clock: Clock) -> ClaudeDecider:
     """Claude's decider, with a stand-in to ask."""
-    texts = compose(load_prompts(None).texts, policies.policies)
+    texts = Prompts(load_prompts(None).texts, policies.policies)
     return ClaudeDecider(model, texts, policies.policies, clock, MODEL)
