@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
-from platformdirs import user_data_path
-
 from ocw_mcp.adapters.control.address import Address, read_address
 from ocw_mcp.adapters.files import opened
 from ocw_mcp.domain.errors import AttachError, BookError, SettingsError
@@ -48,11 +46,6 @@ class Child(Protocol):
 
 
 Spawn = Callable[[Path], Child]
-
-
-def home() -> Path:
-    """Where a book is kept for whom no other is named."""
-    return user_data_path("ocw", appauthor=False) / "desk"
 
 
 def spawn_engine(directory: Path, agent: str = AGENT) -> Child:

@@ -11,6 +11,7 @@ from ocw_mcp.adapters.feeds.tape.terms import CUT_OVER, FACTOR, TapeTerms
 from ocw_mcp.adapters.venues.instruments import KNOWN
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.protocols import Feed
 from ocw_mcp.domain.symbols import of_market
 from ocw_mcp.domain.time import MINUTE, SECOND, span_ms
 
@@ -41,6 +42,14 @@ def open_market(
     except ValueError as error:
         raise SettingsError(f"--interval: {error}") from None
     return SimulatedFeed(seed, _simulated(symbols) or SYMBOLS, product or Product.UM, step=step)
+
+
+def market_end(feed: Feed) -> int | None:
+    """When (ms) the last candle of a market closes, as the names of a tape's files say; None if nothing says it."""
+    if not isinstance(feed, TapeFeed):
+        return None
+    ends = [file.ends for files in feed.selection.files.values() for file in files]
+    return None if None in ends else max(each for each in ends if each is not None)
 
 
 def _simulated(asked: tuple[str, ...]) -> tuple[str, ...]:

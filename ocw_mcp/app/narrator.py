@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 
+from rich.text import Text
+
+from ocw_mcp.app.output import STATE_STYLES, gain_style
 from ocw_mcp.app.remarks import Absence, Closings
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action
@@ -12,11 +15,36 @@ from ocw_mcp.domain.time import iso
 from ocw_mcp.render.text import moment
 
 
+def style_of(event: events.DomainEvent) -> str:
+    """Return the colour of an event's line: gains green, losses red, fills cyan, refusals yellow, limits bold red."""
+    match event:
+        case events.OrderFilled():
+            return "cyan"
+        case events.PositionClosed(pnl=pnl):
+            return gain_style(pnl)
+        case events.OrderRefused() | events.ApprovalAsked() | events.BudgetSpent() | events.HoleFound():
+            return "yellow"
+        case events.OrderRejected():
+            return "red"
+        case events.DailyLossReached() | events.DrawdownReached() | events.EntriesPaused() | events.Incident():
+            return "bold red"
+        case events.StateChanged(after=after):
+            return STATE_STYLES[after]
+        case events.DayOpened():
+            return "bold"
+        case events.FundingBooked():
+            return "dim"
+        case _:
+            return ""
+
+
 class Narrator:
     """Turns domain events into lines. Wakes that led to nothing are counted and told once a day."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[Text], None]) -> None:
         self._say = say
+        self.lines = 0
+        """How many lines it has said."""
         self._held = 0
         self._closings = Closings()
         self._absence = Absence()
@@ -25,20 +53,22 @@ class Narrator:
         """Take in one event at its time (ms)."""
         self._closings.take(event)
         if isinstance(event, events.DecisionMade):
-            self._tell(at, self._absence.remark(event))
+            self.tell(at, self._absence.remark(event), "yellow")
         if isinstance(event, events.DecisionMade) and all(leg.action is Action.HOLD for leg in event.decision.legs):
             self._held += 1
             return
-        self._tell(at, self._line(event))
+        self.tell(at, self._line(event), style_of(event))
 
-    def _tell(self, at: int, line: str | None) -> None:
+    def tell(self, at: int, line: str | None, style: str = "") -> None:
+        """Say a line with its time (ms); None says nothing."""
         if line:
-            # Reasons are other people's words: none of them commands a terminal, or begins a line of its own.
-            self._say(f"{moment(at)[:16]}  {printable(line)}")
+            self.lines += 1
+            # Reasons are other people's words: none of them commands a terminal, begins a line, or is markup.
+            self._say(Text.assemble((f"{moment(at)[:16]}  ", "dim"), (printable(line), style)))
 
     def waits(self, at: int, what: str, longest_s: float) -> None:
         """Say at `at` (ms) that Claude's answer takes its time, and how much of it (s, wall time) it has."""
-        self._say(f"{moment(at)[:16]}  waiting   for Claude on {what}, up to {longest_s:g} s")
+        self.tell(at, f"waiting   for Claude on {what}, up to {longest_s:g} s", "dim")
 
     def _line(self, event: events.DomainEvent) -> str | None:
         match event:

@@ -2,8 +2,11 @@
 
 import errno
 import os
-from collections.abc import Callable
-from typing import Any, Final, TextIO, cast
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any, Final, Self, TextIO, cast
 
 from ocw_mcp.domain.text import printable
 
@@ -47,6 +50,82 @@ class BlockingSafeStream:
 def steady(stream: TextIO, tell: Callable[[OSError], None] = lambda error: None) -> TextIO:
     """The stream as one that stops nobody; `tell` hears once, and why, that nothing is taken any more."""
     return cast(TextIO, BlockingSafeStream(stream, tell))
+
+
+class StatusLine:
+    """A line at the foot of a terminal that is drawn over: how far some work is.
+
+    While its `with` block runs it stands in for standard error, so that what is written there begins a line of its
+    own. If the stream is no terminal, or `quiet`, it draws nothing.
+    """
+
+    def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
+        self._stream = stream
+        self.drawn = not quiet and stream.isatty() and os.environ.get("TERM") != "dumb"
+        """Whether the line can be seen at all."""
+        self._shown = ""
+
+    def __enter__(self) -> Self:
+        sys.stderr = cast(TextIO, self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.erase()
+        sys.stderr = self._stream
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else a stream is asked for."""
+        return getattr(self._stream, name)
+
+    def show(self, text: str) -> None:
+        """Draw the line again, cut to the width of the terminal."""
+        if self.drawn and text != self._shown:
+            from rich.cells import set_cell_size
+
+            try:
+                columns = os.get_terminal_size(self._stream.fileno()).columns or 80
+            except (OSError, ValueError):
+                columns = 80
+            self._shown = text
+            self._stream.write(f"\r\x1b[2K{set_cell_size(printable(text), columns - 1).rstrip()}")
+            self._stream.flush()
+
+    def erase(self) -> None:
+        """Take the line away, for something that is printed in its place."""
+        if self._shown:
+            self._shown = ""
+            self._stream.write("\r\x1b[2K")
+            self._stream.flush()
+
+    def write(self, text: str) -> int:
+        """Write to the stream itself, after the line is gone."""
+        self.erase()
+        return self._stream.write(text)
+
+
+@contextmanager
+def working(what: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """Show what is done while the block runs, on a terminal at standard error alone; `quiet` shows nothing.
+
+    The value shows another text in its place.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(file=sys.stderr).status(Text(printable(what))) as status:
+        yield lambda text: status.update(Text(printable(text)))
+
+
+STATE_STYLES: Final = {"ACTIVE": "green", "REDUCING": "yellow", "HALTED": "bold red"}
+"""The colour of each state of a book."""
+
+
+def gain_style(amount: Decimal | float | None) -> str:
+    """Return the colour of an amount of money: green for a gain, red for a loss."""
+    return "" if not amount else "green" if amount > 0 else "red"
 
 
 def silence(stream: TextIO) -> None:

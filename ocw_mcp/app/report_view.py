@@ -4,7 +4,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from ocw_mcp.app.output import gain_style
 from ocw_mcp.domain.money import exact, plain
 from ocw_mcp.domain.time import MINUTE, SECOND, iso
 from ocw_mcp.render.text import average
@@ -16,13 +18,13 @@ def show(figures: dict[str, Any], why: str, console: Console) -> None:
     table.add_column(style="dim")
     table.add_column()
     for label, value in _rows(figures):
-        table.add_row(label, value)
+        table.add_row(label, value if isinstance(value, Text) else Text(value))
     console.print()
     console.print(table)
     console.print(f"ended because {why}; fingerprint {figures['fingerprint']}", highlight=False, soft_wrap=True)
 
 
-def _rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
+def _rows(figures: dict[str, Any]) -> list[tuple[str, str | Text]]:
     began, ended = figures["from"], figures["to"]
     refusals = ", ".join(f"{code} {count}" for code, count in figures["refusals"].items()) or "none"
     skips = ", ".join(f"{reason} {count}" for reason, count in figures["skips"].items()) or "none"
@@ -34,15 +36,26 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("wakes", f"{figures['decisions']:,} decisions, on {len(figures['wakes']):,} reasons of symbols or the timer"),
         ("decided", _decided(figures["decided"])),
         ("orders", f"{figures['orders']} sent, {figures['fills']} fills, refusals: {refusals}"),
+        *_trades(figures["trades"]),
         ("states", _states(figures["time_in_state"])),
         ("no stop", f"{figures['unprotected_ms'] / 1_000:g} s, all positions together"),
         ("holes", str(figures["holes"]) + _mended(figures)),
-        ("equity", f"{figures['equity_start']:,.2f} -> {figures['equity_end']:,.2f} ({_share(figures['return'])})"),
-        ("of which", f"{figures['realised']:+,.2f} realised, {figures['unrealised']:+,.2f} unrealised"),
+        (
+            "equity",
+            Text.assemble(
+                f"{figures['equity_start']:,.2f} -> {figures['equity_end']:,.2f} (",
+                (_share(figures["return"]), gain_style(figures["return"])),
+                ")",
+            ),
+        ),
+        (
+            "of which",
+            Text.assemble(_gain(figures["realised"]), " realised, ", _gain(figures["unrealised"]), " unrealised"),
+        ),
         *(("still open", _position(position)) for position in figures["positions"]),
         *(("waiting", _order(order)) for order in figures["orders_waiting"]),
         *(("ended early", f"{each['symbol']}, last candle at {iso(each['last'])}") for each in figures["ended"]),
-        ("buy and hold", _share(figures["buy_and_hold"])),
+        ("buy and hold", Text(_share(figures["buy_and_hold"]), gain_style(figures["buy_and_hold"]))),
         ("max drawdown", _share(figures["max_drawdown"])),
         ("sharpe", "too few days" if figures["sharpe"] is None else f"{figures['sharpe']:.2f}"),
         ("fees", f"{figures['fees']:,.2f}"),
@@ -50,6 +63,38 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("thinking", f"{figures['thinking_usd']:,.4f} USD"),
         ("flags", "; ".join(figures["flags"])),
     ]
+
+
+def _trades(told: dict[str, Any]) -> list[tuple[str, str | Text]]:
+    """The closed trades, in all and by symbol."""
+    rows: list[tuple[str, str | Text]] = [("trades", f"{told['count']:,} closed")]
+    if told["count"]:
+        averages = [part for name in ("win", "loss") for part in (f", average {name} ", _gain(told[f"average_{name}"]))]
+        rows = [
+            ("trades", f"{told['count']:,} closed, {told['won']:,} won, {told['lost']:,} lost, {_quality(told)}"),
+            ("per trade", Text.assemble(_gain(told["expectancy"]), " expected", *averages)),
+            ("exits", ", ".join(f"{reason} {count:,}" for reason, count in told["exit_reasons"].items())),
+        ]
+    if told["exposure"] is not None:
+        rows.append(("exposure", f"{_share(told['exposure'])} of the time, {_long(told['exposure_ms'])}"))
+    for symbol, each in told["by_symbol"].items():
+        quality = f", {_quality(each)}" if each["count"] else ""
+        exposure = f", exposure {_share(each['exposure'])}"
+        rows.append(
+            (f"  {symbol}", Text.assemble(f"{each['count']:,} closed, ", _gain(each["pnl"]), quality, exposure))
+        )
+    return rows
+
+
+def _gain(amount: float | None) -> tuple[str, str]:
+    """An amount of money with its sign and its colour."""
+    # There is no -0.00.
+    return ("none", "") if amount is None else (f"{round(amount, 2) + 0.0:+,.2f}", gain_style(round(amount, 2)))
+
+
+def _quality(told: dict[str, Any]) -> str:
+    factor = told["profit_factor"]
+    return f"win rate {_share(told['win_rate'])}, profit factor {'none' if factor is None else f'{factor:.2f}'}"
 
 
 def _position(held: dict[str, Any]) -> str:

@@ -25,7 +25,9 @@ from ocw_mcp.app import picture
 from ocw_mcp.app.changes import tell_changes
 from ocw_mcp.app.compose import WiredRun, decider, require_timeframes, stamp
 from ocw_mcp.app.listen import ListenAddress
+from ocw_mcp.app.markets import market_end
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
+from ocw_mcp.app.progress import TICK_MS, RunMoment, RunProgress
 from ocw_mcp.domain.protocols import Clock, Decider, Feed
 from ocw_mcp.domain.strictness import not_stricter
 from ocw_mcp.domain.time import SECOND
@@ -60,6 +62,8 @@ class Job(NamedTuple):
     """Where to let others look at it while it runs."""
     brain: "ClaudeSetup | None" = None
     """Whom to ask, where Claude decides."""
+    progress: RunProgress | None = None
+    """What shows how far the run is; None shows nothing."""
 
 
 class RunOutcome(NamedTuple):
@@ -118,6 +122,8 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
                 book.engine.orders,
             )
             if job.picture is not None:
+                if job.progress is not None:
+                    job.progress.phase("drawing the picture")
                 _draw(job.picture, job.feed, store, figures)
             log.info("stopped", why=why, chain_head=store.chain_head, fingerprint=store.fingerprint)
             if isinstance(job.feed, TapeFeed):
@@ -184,7 +190,42 @@ def _warn(problem: str) -> None:
     log.warning(problem)
 
 
+async def _show_progress(book: WiredRun, job: Job, progress: RunProgress) -> None:
+    """Show how far a run is, until it is cancelled."""
+    ends_at, engine = market_end(job.feed), book.engine
+    if job.for_ms is not None and (began := engine.counters.ran_to or engine.counters.began_at) is not None:
+        ends_at = began + job.for_ms
+    while True:
+        counters, gate = engine.counters, engine.gate.counters
+        if ends_at is None and job.for_ms is not None and counters.began_at is not None:
+            ends_at = counters.began_at + job.for_ms
+        moment = RunMoment(
+            at=book.clock.now(),
+            ends_at=ends_at,
+            catching_up=book.run.catching_up,
+            candles=counters.candles,
+            evaluations=gate.evaluations,
+            wakes=gate.woken,
+            next_timer=gate.timer_at,
+            equity=engine.account.ledger.equity(),
+            prices=engine.market.prices(),
+            positions={symbol: each.quantity for symbol, each in engine.account.ledger.positions.items()},
+        )
+        progress.tick(book.clock.wall_ms(), moment)
+        await book.clock.pause(TICK_MS)
+
+
 async def _until_the_end(book: WiredRun, job: Job, directory: Path) -> str:
+    if job.progress is None:
+        return await _run(book, job, directory)
+    shown = asyncio.create_task(_show_progress(book, job, job.progress))
+    try:
+        return await _run(book, job, directory)
+    finally:
+        shown.cancel()
+
+
+async def _run(book: WiredRun, job: Job, directory: Path) -> str:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Under nohup a terminal that closes is nobody's word to stop.

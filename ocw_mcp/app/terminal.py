@@ -1,9 +1,12 @@
-"""The terminal of standard input: whether it shows what is typed."""
+"""The terminal of standard input: whether it shows what is typed, and single keys of it."""
 
+import os
+import select
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event
 
 ASKS = (("passphrase",), ("resume",), ("approve",), ("deny",), ("agent", "resume"))
 """The first words of the commands that ask for a passphrase."""
@@ -31,6 +34,45 @@ def silent() -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, usual)
+
+
+@contextmanager
+def keys() -> Iterator[Callable[[float], str]]:
+    """Take single keys until the block ends, without echo; Ctrl-C goes on to interrupt.
+
+    The value waits for a key, for so many seconds at most, and returns what was typed. Without a terminal it waits and
+    returns nothing. However the block ends, the terminal is as it was, and what was typed is discarded.
+    """
+    try:
+        terminal = sys.stdin.fileno()
+        usual = termios.tcgetattr(terminal)
+    except (OSError, ValueError, AttributeError, termios.error):
+        yield _wait
+        return
+    ended = False
+
+    def typed(seconds: float) -> str:
+        nonlocal ended
+        if ended:
+            return _wait(seconds)
+        if not select.select([terminal], [], [], seconds)[0]:
+            return ""
+        text = os.read(terminal, 1_024).decode(errors="replace")
+        ended = not text
+        return text
+
+    single = [*usual]
+    single[3] &= ~(termios.ICANON | termios.ECHO)
+    try:
+        termios.tcsetattr(terminal, termios.TCSANOW, single)
+        yield typed
+    finally:
+        termios.tcsetattr(terminal, termios.TCSAFLUSH, usual)
+
+
+def _wait(seconds: float) -> str:
+    Event().wait(seconds)
+    return ""
 
 
 def drop_typed() -> None:

@@ -16,6 +16,18 @@ class WakeEntry(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...]
 
 
+class ClosedTrade(msgspec.Struct, frozen=True):
+    """A position from flat to flat. Times in ms; `pnl` in quote currency, net of its fees and funding."""
+
+    symbol: str
+    opened_at: int
+    closed_at: int
+    pnl: Decimal
+    exit_reason: str
+    """`stop`, `target` or `outside`; the exit rule with which the guard closed it, such as `trail`; else the principal
+    whose order closed it."""
+
+
 class Decided(msgspec.Struct, frozen=True):
     """How many decisions who made; each is counted once."""
 
@@ -46,5 +58,7 @@ class JournalFigures(msgspec.Struct, frozen=True):
     thinking_usd: Decimal = ZERO
     """What deciders were paid."""
     decided: Decided = Decided()
+    trades: list[ClosedTrade] = []
+    """Closed positions, oldest first."""
     unprotected: list[tuple[int, int | None]] = []
     """From when to when (ms) a position had no stop, where that took time; None where it has none yet."""

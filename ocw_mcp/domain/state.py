@@ -1,5 +1,6 @@
 """The desk's state. An agent can lower it and never raise it."""
 
+from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
@@ -27,3 +28,18 @@ class Lowered(msgspec.Struct, frozen=True):
     by: str
     at: int
     why: str
+
+
+class Fall(msgspec.Struct, frozen=True):
+    """A fall of equity (quote) from its peak: `share` of the peak, and whether that is beyond the policy's `limit`."""
+
+    equity: Decimal
+    peak: Decimal
+    share: Decimal
+    limit: Decimal
+    beyond: bool
+
+    def __str__(self) -> str:
+        """In a clause, for a person."""
+        amounts = f"{self.peak - self.equity:,.2f}, from {self.peak:,.2f} to {self.equity:,.2f}"
+        return f"equity fell by {self.share:.2%} ({amounts}), and the limit is {self.limit:.2%}"

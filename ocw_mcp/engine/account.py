@@ -19,7 +19,7 @@ from ocw_mcp.domain.events import (
 )
 from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.snapshot import TRADES_SHOWN, TradeView
-from ocw_mcp.domain.state import ITSELF, Lowered, TradingState
+from ocw_mcp.domain.state import ITSELF, Fall, Lowered, TradingState
 from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND, next_midnight, utc_day
 from ocw_mcp.engine.config import EngineConfig
@@ -35,21 +35,6 @@ class Opened(msgspec.Struct, frozen=True):
 
     principal: str
     side: Side
-
-
-class Fall(msgspec.Struct, frozen=True):
-    """A fall of equity (quote) from its peak: `share` of the peak, and whether that is beyond the policy's `limit`."""
-
-    equity: Decimal
-    peak: Decimal
-    share: Decimal
-    limit: Decimal
-    beyond: bool
-
-    def __str__(self) -> str:
-        """In a clause, for a person."""
-        amounts = f"{self.peak - self.equity:,.2f}, from {self.peak:,.2f} to {self.equity:,.2f}"
-        return f"equity fell by {self.share:.2%} ({amounts}), and the limit is {self.limit:.2%}"
 
 
 class AccountState(msgspec.Struct):

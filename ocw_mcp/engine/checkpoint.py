@@ -1,5 +1,6 @@
 """An engine's memory over a restart, and its summary for people."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ from ocw_mcp.core.market.market import SymbolState
 from ocw_mcp.core.risk.budget import BudgetState
 from ocw_mcp.core.risk.scale import exposure_scale
 from ocw_mcp.domain.market import OrderBook
-from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.money import exact, plain
 from ocw_mcp.domain.orders import OrderIntent
 from ocw_mcp.domain.steps import Timer
 from ocw_mcp.engine.account import Account, AccountState
@@ -72,6 +73,7 @@ def summary(
     limits: list[dict[str, str]],
     approvals: ApprovalsState,
     manual_control: ManualControlState,
+    prices: Mapping[str, float],
     now: int,
 ) -> dict[str, Any]:
     """State, equity, positions, counters and what is used of the limits, at `now` (ms).
@@ -92,6 +94,7 @@ def summary(
         "daily_loss": plain(round(account.day.loss(equity), 6)),
         "daily_loss_reached": account.day.today.reached,
         "drawdown": msgspec.to_builtins(account.fall()),
+        "prices": {symbol: plain(exact(price)) for symbol, price in prices.items()},
         "positions": [
             {
                 "symbol": view.symbol,

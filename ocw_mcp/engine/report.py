@@ -1,6 +1,8 @@
 """The report of a run: what happened, what it cost and what it earned, ready for JSON."""
 
 import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -10,8 +12,9 @@ import msgspec
 from ocw_mcp.core.gate.gate import GateState
 from ocw_mcp.core.market.market import Market
 from ocw_mcp.core.orders.table import OrderTable
-from ocw_mcp.domain.figures import JournalFigures
+from ocw_mcp.domain.figures import ClosedTrade, JournalFigures
 from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.engine.account import Account
@@ -57,6 +60,12 @@ def report(
         "orders": figures.orders,
         "fills": figures.fills,
         "refusals": dict(sorted(figures.refusals.items())),
+        "trades": trade_statistics(
+            figures.trades,
+            {symbol: position.opened_at for symbol, position in account.ledger.positions.items()},
+            counters.first_open_time,
+            counters.last_close_time,
+        ),
         "time_in_state": time_in_state(figures.state_changes, counters.first_open_time, counters.last_close_time),
         "holes": figures.holes,
         "stale_candles": counters.stale_candles,
@@ -78,6 +87,71 @@ def report(
         "flags": _flags(config, counters),
         "fingerprint": fingerprint,
     }
+
+
+def trade_statistics(
+    trades: Sequence[ClosedTrade], open_since: Mapping[str, int], since: int | None, until: int | None
+) -> dict[str, Any]:
+    """Return figures of the closed trades of a run from `since` to `until` (ms), and the same of each symbol.
+
+    A trade is a position from flat to flat; its result `pnl` is net of fees and funding (quote). A trade above 0 is
+    won, one below 0 is lost. `win_rate` is the share of all trades that are won. `profit_factor` is `gross_profit` over
+    `gross_loss`; both are 0 or more, and without a loss it is None. `average_loss` is 0 or less. `expectancy` is the
+    mean result of a trade. `exposure_ms` is the time in which a position was open, those of `open_since` (ms, by
+    symbol) included, and `exposure` its share of the run: time with two open positions counts once.
+    """
+    symbols = sorted({trade.symbol for trade in trades} | open_since.keys())
+    return {
+        **_statistics(trades, open_since.values(), since, until),
+        "by_symbol": {
+            symbol: _statistics(
+                [trade for trade in trades if trade.symbol == symbol],
+                [opened_at for name, opened_at in open_since.items() if name == symbol],
+                since,
+                until,
+            )
+            for symbol in symbols
+        },
+    }
+
+
+def _statistics(
+    trades: Sequence[ClosedTrade], open_since: Iterable[int], since: int | None, until: int | None
+) -> dict[str, Any]:
+    won = [trade.pnl for trade in trades if trade.pnl > 0]
+    lost = [trade.pnl for trade in trades if trade.pnl < 0]
+    profit, loss, pnl = sum(won, ZERO), -sum(lost, ZERO), sum((trade.pnl for trade in trades), ZERO)
+    exposed = 0
+    if since is not None and until is not None:
+        spans = [(trade.opened_at, trade.closed_at) for trade in trades]
+        exposed = _covered([*spans, *((opened_at, until) for opened_at in open_since)], since, until)
+    return {
+        "count": len(trades),
+        "won": len(won),
+        "lost": len(lost),
+        "pnl": float(pnl),
+        "win_rate": len(won) / len(trades) if trades else None,
+        "gross_profit": float(profit),
+        "gross_loss": float(loss),
+        "profit_factor": float(profit / loss) if loss else None,
+        "average_win": float(profit / len(won)) if won else None,
+        "average_loss": -float(loss / len(lost)) if lost else None,
+        "expectancy": float(pnl / len(trades)) if trades else None,
+        "exit_reasons": dict(Counter(trade.exit_reason for trade in trades).most_common()),
+        "exposure_ms": exposed,
+        "exposure": exposed / (until - since) if since is not None and until is not None and until > since else None,
+    }
+
+
+def _covered(spans: Iterable[tuple[int, int]], since: int, until: int) -> int:
+    """Return how much of [since, until) the spans cover together."""
+    covered, reached = 0, since
+    for begins, ends in sorted(spans):
+        begins, ends = max(begins, reached), min(ends, until)
+        if ends > begins:
+            covered += ends - begins
+            reached = ends
+    return covered
 
 
 def _open_positions(

@@ -346,6 +346,7 @@ class Engine:
             self.limit_usage(),
             self.approvals.state,
             self.manual_control.state,
+            self._market.prices(),
             self.now,
         )
 

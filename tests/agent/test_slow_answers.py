@@ -2,6 +2,8 @@
 
 import asyncio
 
+from rich.text import Text
+
 from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.messages import Reply, Request, SlowAnswerNotice
 from ocw_mcp.app.narrator import Narrator
@@ -11,20 +13,21 @@ from tests.support.agent import ScriptedModel, says
 
 async def test_slow_answer_is_reported_once_with_its_timeout() -> None:
     lines: list[str] = []
-    came = asyncio.Event()
+    reported = asyncio.Event()
 
     class UntilReported:
         async def create(self, request: Request) -> Reply | Trouble:
-            await came.wait()
+            await reported.wait()
             return says("Nothing.")
 
-    def say(line: str) -> None:
-        lines.append(line)
-        came.set()
+    def narrate(line: Text) -> None:
+        lines.append(line.plain)
+        reported.set()
 
-    notice = SlowAnswerNotice(UntilReported(), SimulatedClock(), 108.0, 45.0, Narrator(say).waits, notice_after_s=0)
+    report = Narrator(narrate).waits
+    notice = SlowAnswerNotice(UntilReported(), SimulatedClock(), 108.0, 45.0, report, notice_after_s=0)
     await notice.create(Request(7, 0, {}))
-    came.clear()
+    reported.clear()
     await notice.create(Request(-2, 0, {}))
     assert lines == [
         "1970-01-01 00:00  waiting   for Claude on wake 7, up to 108 s",
@@ -33,7 +36,7 @@ async def test_slow_answer_is_reported_once_with_its_timeout() -> None:
 
 
 async def test_quick_answer_is_not_reported() -> None:
-    lines: list[str] = []
+    lines: list[Text] = []
     notice = SlowAnswerNotice(
         ScriptedModel(says("Nothing.")), SimulatedClock(), 108.0, 45.0, Narrator(lines.append).waits
     )

@@ -19,7 +19,7 @@ HOUR = 3_600_000
 def told(*happened: events.DomainEvent) -> list[str]:
     """What is said of some events, without its times."""
     lines: list[str] = []
-    narrator = Narrator(lines.append)
+    narrator = Narrator(lambda line: lines.append(line.plain))
     for event in happened:
         narrator(0, event)
     return [line.removeprefix("1970-01-01 00:00  ") for line in lines]

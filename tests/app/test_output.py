@@ -108,7 +108,7 @@ def test_what_an_encoding_does_not_have_is_written_as_escapes() -> None:
 def test_a_reason_is_neither_markup_nor_more_than_one_line() -> None:
     lines: list[str] = []
     leg = Leg(symbol="BTCUSDT", action=Action.BUY, reasoning="a [/b] \x1b[2J\nfake line")
-    Narrator(lines.append)(0, DecisionMade(1, "claude", 0, Decision((leg,))))
+    Narrator(lambda line: lines.append(line.plain))(0, DecisionMade(1, "claude", 0, Decision((leg,))))
     assert lines == ["1970-01-01 00:00  decision  claude: BUY BTCUSDT (a [/b]  [2J fake line)"]
 
 

@@ -159,7 +159,7 @@ async def test_what_a_market_entry_missed_is_told_with_its_limit() -> None:
     lines: list[str] = []
     run = await Run(ListFeed(jump(108.0)), Scripted({1: buy("95.5", "0.15", symbol=SOL)}), policy=LIMITED).go()
     for at, event in run.timed(events.OrderCanceled):
-        Narrator(lines.append)(at, event)
+        Narrator(lambda line: lines.append(line.plain))(at, event)
         assert event_text("book", event).endswith("; 14.97 of it did not trade within its limit of 100.2")
     (line,) = lines
     assert line.endswith("canceled  1-e-0: 14.97 of it did not trade within its limit of 100.2")

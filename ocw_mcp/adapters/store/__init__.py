@@ -1,1 +1,16 @@
-"""The journal of a book, and what is kept beside it."""
+"""The journal of a book in SQLite, and all that is read from it.
+
+sqlite-utils imports numpy and pandas if they are installed, for column types that no table here has. That would take a
+third of the time of `ocw status`, so they count as not installed while it is imported.
+"""
+
+import sys
+
+_HIDDEN = [name for name in ("numpy", "pandas") if name not in sys.modules]
+for _name in _HIDDEN:
+    sys.modules[_name] = None  # type: ignore[assignment]  # what Python documents for this purpose
+try:
+    import sqlite_utils  # noqa: F401 - imported here, before any module of the store does
+finally:
+    for _name in _HIDDEN:
+        del sys.modules[_name]

@@ -65,10 +65,12 @@ def read_book(directory: Path) -> BookView:
     return _read(directory, look)
 
 
-def verify_book(directory: Path, expected_head: str | None = None) -> Verification:
+def verify_book(
+    directory: Path, expected_head: str | None = None, tell: Callable[[int], None] = lambda rows: None
+) -> Verification:
     """Walk the journal of a book from outside; see `verify_journal`. Raises BookError when there is none."""
     made = peek_book(directory)
-    return _read(directory, lambda db: verify_journal(db, made.book, expected_head))
+    return _read(directory, lambda db: verify_journal(db, made.book, expected_head, tell))
 
 
 def ask_book(directory: Path, question: Callable[[Database, StoredBook], _T]) -> _T:

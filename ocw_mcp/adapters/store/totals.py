@@ -1,17 +1,28 @@
 """What a run's report needs from the journal, by query."""
 
-from collections import Counter
+from collections import Counter, deque
 from decimal import Decimal
 
 import msgspec
 from sqlite_utils import Database
 
 from ocw_mcp.domain.decision import FALLBACK, REMEMBERED
-from ocw_mcp.domain.events import HoleFound, PositionClosed, PositionProtected, PositionUnprotected, StateChanged
-from ocw_mcp.domain.figures import Decided, JournalFigures, WakeEntry
+from ocw_mcp.domain.events import (
+    ExitDecided,
+    HoleFound,
+    PositionClosed,
+    PositionProtected,
+    PositionUnprotected,
+    StateChanged,
+)
+from ocw_mcp.domain.figures import ClosedTrade, Decided, JournalFigures, WakeEntry
 from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.orders import GUARD, Purpose
 from ocw_mcp.domain.snapshot import WakeReason
 
+OUTSIDE_REASON = "outside"
+"""The exit reason of a position that an order of nobody here closed."""
+_LEGS = {Purpose.STOP.value: "stop", Purpose.TARGET.value: "target"}
 _decode_change = msgspec.json.Decoder(StateChanged).decode
 _decode_reasons = msgspec.json.Decoder(tuple[WakeReason, ...]).decode
 
@@ -43,8 +54,33 @@ def journal_figures(db: Database) -> JournalFigures:
                 "SELECT at, payload FROM events WHERE kind = ? ORDER BY seq", (str(StateChanged.__struct_config__.tag),)
             )
         ],
+        trades=_trades(db),
         unprotected=_unprotected(db),
     )
+
+
+# The event of a closing follows the fill that made the position flat.
+_CLOSED = """SELECT trades.seq, trades.symbol, opened_at, closed_at, pnl, fills.leg, orders.principal FROM trades
+    LEFT JOIN fills ON fills.seq = (SELECT seq FROM fills AS closing
+        WHERE closing.symbol = trades.symbol AND closing.seq < trades.seq ORDER BY closing.seq DESC LIMIT 1)
+    LEFT JOIN orders ON (orders.n, orders.leg, orders.revision) = (fills.n, fills.leg, fills.revision)
+    ORDER BY trades.seq"""
+_EXIT_RULES = """SELECT seq, json_extract(payload, '$.symbol'), json_extract(payload, '$.rule') FROM events
+    WHERE kind = ? ORDER BY seq"""
+
+
+def _trades(db: Database) -> list[ClosedTrade]:
+    decided = deque(db.execute(_EXIT_RULES, (str(ExitDecided.__struct_config__.tag),)).fetchall())
+    rules: dict[str, str] = {}
+    trades: list[ClosedTrade] = []
+    for seq, symbol, opened_at, closed_at, pnl, leg, principal in db.execute(_CLOSED).fetchall():
+        while decided and decided[0][0] < seq:
+            _, of_symbol, rule = decided.popleft()
+            rules[of_symbol] = rule
+        rule = rules.pop(symbol, GUARD)
+        reason = _LEGS.get(leg) or (rule if principal == GUARD else principal) or OUTSIDE_REASON
+        trades.append(ClosedTrade(symbol, opened_at, closed_at, Decimal(pnl), reason))
+    return trades
 
 
 def _unprotected(db: Database) -> list[tuple[int, int | None]]:

@@ -7,6 +7,7 @@ such as in the log.
 """
 
 import sqlite3
+from collections.abc import Callable
 from itertools import zip_longest
 from typing import Any
 
@@ -30,6 +31,8 @@ from ocw_mcp.domain.errors import JournalError
 from ocw_mcp.domain.events import CheckpointSaved, LifecycleEvent, kind_of
 
 PROBLEMS_TOLD = 20
+TOLD_EVERY = 10_000
+"""Rows between two words on how far a walk is."""
 
 
 class Verification(msgspec.Struct, frozen=True):
@@ -42,16 +45,21 @@ class Verification(msgspec.Struct, frozen=True):
     problems: list[str]
 
 
-def verify_journal(db: Database, book: str, expected_head: str | None = None) -> Verification:
+def verify_journal(
+    db: Database, book: str, expected_head: str | None = None, tell: Callable[[int], None] = lambda rows: None
+) -> Verification:
     """Check every row, every digest and every projection, as of one moment.
 
-    `expected_head` is a head that was noted earlier: the journal must have a row with it, be it the last or not.
+    `expected_head` is a head that was noted earlier: the journal must have a row with it, be it the last or not. `tell`
+    gets the number of rows that are checked, now and then.
     """
     walk = _Walk(book, expected_head)
     try:
         with db.atomic():
             for row in db.execute(ALL_EVENTS):
                 walk.take(row)
+                if walk.events % TOLD_EVERY == 0:
+                    tell(walk.events)
             walk.compare_ends(db)
             walk.compare_projections(db)
     except sqlite3.Error as error:

@@ -8,6 +8,7 @@ import typer
 from ocw_mcp.adapters.feeds.simulated import parameters
 from ocw_mcp.app.calibrate.archive import read
 from ocw_mcp.app.calibrate.measures import MEASURES
+from ocw_mcp.app.output import working
 from ocw_mcp.domain.errors import OcwError
 
 
@@ -16,14 +17,17 @@ def main(
 ) -> None:
     """Measure recorded data, and print what the simulated market is made of beside it."""
     try:
-        archive = read(directory)
+        with working("reading the archive") as tell:
+            archive = read(directory, lambda path: tell(f"reading {path.name}"))
     except OcwError as error:
         typer.echo(f"calibrate: {error}", err=True)
         sys.exit(2)
     typer.echo(f"minutes: {', '.join(archive.minutes)}\nhours: {', '.join(archive.hours)}")
     for title, measure in MEASURES.items():
         typer.echo(f"\n== {title}")
-        for name, value in measure(archive).items():
+        with working(f"measuring {title}"):
+            found = measure(archive)
+        for name, value in found.items():
             typer.echo(f"{name:60} {value:.4g}")
     typer.echo("\n== in the code")
     for name, value in vars(parameters).items():

@@ -4,6 +4,7 @@ import gzip
 import re
 import zipfile
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,8 +30,8 @@ class Archive(NamedTuple):
     """Rates in order of time."""
 
 
-def read(directory: Path) -> Archive:
-    """Read a directory. Raises SettingsError where it holds no candles."""
+def read(directory: Path, tell: Callable[[Path], None] = lambda path: None) -> Archive:
+    """Read a directory; `tell` gets each file before it is read. Raises SettingsError where it holds no candles."""
     found: dict[str, dict[str, list[Path]]] = {kind: defaultdict(list) for kind in ("1m", "1h", "metrics", "funding")}
     for path in sorted(directory.rglob("*")):
         if path.suffix not in {".zip", ".gz", ".csv"}:
@@ -45,12 +46,21 @@ def read(directory: Path) -> Archive:
             found["funding"][match["symbol"]].append(path)
     if not found["1m"]:
         raise SettingsError(f"{directory} holds no candles of 1m; expected files of the public archive; choose another")
+
+    def told(paths: list[Path]) -> Iterator[Path]:
+        for path in paths:
+            tell(path)
+            yield path
+
     return Archive(
-        minutes=_whole({name: _candles(paths, MINUTE) for name, paths in found["1m"].items()}),
-        hours={name: _candles(paths, HOUR) for name, paths in found["1h"].items()},
-        metrics={name: np.concatenate([_metrics(path) for path in paths]) for name, paths in found["metrics"].items()},
+        minutes=_whole({name: _candles(told(paths), MINUTE) for name, paths in found["1m"].items()}),
+        hours={name: _candles(told(paths), HOUR) for name, paths in found["1h"].items()},
+        metrics={
+            name: np.concatenate([_metrics(path) for path in told(paths)]) for name, paths in found["metrics"].items()
+        },
         funding={
-            name: np.concatenate([_numbers(path)[:, 2] for path in paths]) for name, paths in found["funding"].items()
+            name: np.concatenate([_numbers(path)[:, 2] for path in told(paths)])
+            for name, paths in found["funding"].items()
         },
     )
 
@@ -74,7 +84,7 @@ def _numbers(path: Path) -> Floats:
     return np.array(_lines(path), dtype=np.float64)
 
 
-def _candles(paths: list[Path], step: int) -> Series:
+def _candles(paths: Iterable[Path], step: int) -> Series:
     pieces = []
     for path in paths:
         rows = _numbers(path)

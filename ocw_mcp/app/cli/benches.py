@@ -7,9 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from ocw_mcp.app.cli.options import JsonOption
-from ocw_mcp.app.cli.runs import parse_product, parse_symbols
-from ocw_mcp.app.cli.tables import Clean
+from ocw_mcp.app.cli.options import IntervalOption, JsonOption, ProductOption, SeedOption, SymbolsOption
 
 bench = typer.Typer(
     help="Measurements on this machine; without a name all of the engine's, in some minutes.", rich_markup_mode=None
@@ -65,20 +63,25 @@ def market(
     picture: Annotated[
         Path | None, typer.Option("--picture", help="Draw it into this PNG file, too; needs the extra plot.")
     ] = None,
-    product: Annotated[str | None, typer.Option("--product", help="spot or um; default um.")] = None,
-    interval: Annotated[str | None, typer.Option("--interval", help="Of the candles: 1m, 15m, 1h.")] = None,
-    symbols: Annotated[str | None, typer.Option("--symbols", help="Only these: BTCUSDT,ETHUSDT.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated market.")] = 1,
+    product: ProductOption = None,
+    interval: IntervalOption = None,
+    symbols: SymbolsOption = None,
+    seed: SeedOption = 1,
 ) -> None:
     """How real the simulated market is, beside a tape: tails, memory of volatility, jumps, volume, season, range."""
     from ocw_mcp.app.bench.market import compare, table
     from ocw_mcp.app.bench.market import picture as pictures
+    from ocw_mcp.app.cli.runs import parse_product, parse_symbols
+    from ocw_mcp.app.cli.tables import Clean
+    from ocw_mcp.app.output import working
 
     if picture is not None:
         pictures.require_plotting()  # told before the minute of work, not after it
-    comparison = compare(tape, parse_product(product), interval, parse_symbols(symbols), seed)
-    if picture is not None:
-        pictures.draw(comparison, picture)
+    with working("simulating markets and measuring them", quiet=as_json) as tell:
+        comparison = compare(tape, parse_product(product), interval, parse_symbols(symbols), seed)
+        if picture is not None:
+            tell("drawing the picture")
+            pictures.draw(comparison, picture)
     if as_json:
         typer.echo(json.dumps(comparison.found, allow_nan=False))
     else:

@@ -7,24 +7,34 @@ from typing import Annotated
 import typer
 
 from ocw_mcp import __version__
-from ocw_mcp.app.cli import control, gate, inspect, operate
+from ocw_mcp.app.cli import control, gate, inspect
 from ocw_mcp.app.cli.benches import bench
 from ocw_mcp.app.cli.install import install
 from ocw_mcp.app.cli.mcp import mcp
-from ocw_mcp.app.cli.options import BookOption, FreshOption, JsonOption, PoliciesOption, PolicyOption, StateOption
+from ocw_mcp.app.cli.options import (
+    BookOption,
+    FreshOption,
+    IntervalOption,
+    JsonOption,
+    PoliciesOption,
+    PolicyOption,
+    ProductOption,
+    SeedOption,
+    StateOption,
+    SymbolsOption,
+    one_of,
+)
 from ocw_mcp.app.cli.person import person
 from ocw_mcp.app.cli.policies import policies
 from ocw_mcp.app.cli.sandbox import sandbox
 from ocw_mcp.app.cli.tokens import tokens
 from ocw_mcp.app.output import say
-from ocw_mcp.domain.steps import Verb
 
 app = typer.Typer(
     help="A trading desk for Claude, with a risk officer that cannot be talked out of anything.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 journal = typer.Typer(help="The journal of a book.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(journal, name="journal")
@@ -38,23 +48,26 @@ app.add_typer(sandbox, name="sandbox")
 AgentOption = Annotated[
     str,
     typer.Option(
-        "--agent", help="Who decides: rules, claude, attached (whoever is), none, or reckless to try the policies."
+        "--agent",
+        help="Who decides: rules, claude, attached (whoever is), none, or reckless to try the policies.",
+        autocompletion=one_of("rules", "claude", "attached", "none", "reckless"),
     ),
 ]
 ForOption = Annotated[
     str | None, typer.Option("--for", help="Run so much market time, from where the book stands: 24h, 7d.")
 ]
+MarketOption = Annotated[
+    str, typer.Option("--market", help="sim, or the path of a tape.", autocompletion=one_of("sim"))
+]
 PromptsOption = Annotated[Path | None, typer.Option("--prompts", help="A directory of prompts, in place of ours.")]
 EnvOption = Annotated[Path | None, typer.Option("--env", help="A file of settings; the environment wins over it.")]
-ProductOption = Annotated[
-    str | None, typer.Option("--product", help="spot or um (USD-M futures), where the path does not tell; default um.")
-]
-IntervalOption = Annotated[
-    str | None, typer.Option("--interval", help="Which candles to take, where a tape holds several: 1m, 15m, 1h.")
-]
-SymbolsOption = Annotated[str | None, typer.Option("--symbols", help="Only these: BTCUSDT,ETHUSDT.")]
 SpeedOption = Annotated[
-    str, typer.Option("--speed", help="Simulated time over the wall's: 1 is real time, 60 an hour a minute, or max.")
+    str,
+    typer.Option(
+        "--speed",
+        help="Simulated time over the wall's: 1 is real time, 60 an hour a minute, or max.",
+        autocompletion=one_of("1", "60", "max"),
+    ),
 ]
 PictureOption = Annotated[
     Path | None, typer.Option("--picture", help="Draw prices, wakes and trades into this PNG (needs ocw-mcp[plot]).")
@@ -86,9 +99,10 @@ StampsOption = Annotated[
     typer.Option(
         "--metrics-stamps",
         help="What stamps of metrics mean: end or beginning of five minutes, or the day of the change; 2026-06-25.",
+        autocompletion=one_of("end", "beginning"),
     ),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the simulated market.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Print the report alone, and warnings.")]
 
 
 def _version(wanted: bool) -> None:
@@ -108,7 +122,7 @@ def _root(
 
 @app.command()
 def run(
-    market: Annotated[str, typer.Option("--market", help="sim, or the path of a tape.")],
+    market: MarketOption,
     agent: AgentOption = "rules",
     for_: ForOption = None,
     state: StateOption = None,
@@ -130,6 +144,7 @@ def run(
     strict: StrictOption = False,
     discontinuity: DiscontinuityOption = None,
     metrics_stamps: StampsOption = None,
+    quiet: QuietOption = False,
 ) -> None:
     """Run a book on paper: on the simulated market, or on a tape. Ctrl-C stops it, with a report."""
     # Looking at a book needs no indicators: it begins sooner, and the doctor can tell that TA-Lib is broken.
@@ -137,7 +152,7 @@ def run(
 
     wish = runs.RunRequest(
         market, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, seed, speed, picture,
-        serve, record, decisions, memory, strict, discontinuity, metrics_stamps,
+        serve, record, decisions, memory, strict, discontinuity, metrics_stamps, quiet,
     )  # fmt: skip
     runs.run_and_print(wish, as_json=as_json)
 
@@ -165,13 +180,14 @@ def replay(
     strict: StrictOption = False,
     discontinuity: DiscontinuityOption = None,
     metrics_stamps: StampsOption = None,
+    quiet: QuietOption = False,
 ) -> None:
     """Run a tape from its beginning to its end, as fast as it goes."""
     from ocw_mcp.app.cli import runs
 
     wish = runs.RunRequest(
         tape, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, 1, "max", picture,
-        None, record, decisions, memory, strict, discontinuity, metrics_stamps,
+        None, record, decisions, memory, strict, discontinuity, metrics_stamps, quiet,
     )  # fmt: skip
     runs.run_and_print(wish, as_json=as_json, tape_only=True)
 
@@ -179,8 +195,15 @@ def replay(
 @app.command()
 def status(state: BookOption, as_json: JsonOption = False) -> None:
     """Show a book: its state, positions, stops and counters. It is only read, whether an engine runs or not."""
+    from ocw_mcp.app.cli import operate
+
     view = operate.status(state)
-    say(json.dumps(view, indent=2) if as_json else operate.status_text(view))
+    if as_json:
+        say(json.dumps(view, indent=2))
+        return
+    from ocw_mcp.app.cli.tables import terminal
+
+    terminal().print(operate.status_text(view), soft_wrap=True)
 
 
 inspect.add_to(app)
@@ -192,15 +215,21 @@ app.add_typer(install, name="install")
 
 
 @app.command()
-def halt(state: BookOption) -> None:
+def halt(state: BookOption, as_json: JsonOption = False) -> None:
     """No new risk from here on: entries are cancelled, stops stay. A running engine takes it within a second."""
-    say(operate.leave(state, Verb.HALT))
+    from ocw_mcp.app.cli.operate import leave, show
+    from ocw_mcp.domain.steps import Verb
+
+    show(leave(state, Verb.HALT), as_json=as_json)
 
 
 @app.command()
-def flatten(state: BookOption) -> None:
+def flatten(state: BookOption, as_json: JsonOption = False) -> None:
     """Halt, take entries and targets off, and close every position; each stop goes when its position is flat."""
-    say(operate.leave(state, Verb.FLATTEN))
+    from ocw_mcp.app.cli.operate import leave, show
+    from ocw_mcp.domain.steps import Verb
+
+    show(leave(state, Verb.FLATTEN), as_json=as_json)
 
 
 @app.command()
@@ -213,17 +242,22 @@ def resume(
             "--accept-drawdown", help="Yes: equity fell beyond the drawdown limit, and is measured anew from here."
         ),
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Let a halted book take new risk again: a person's word, by --paper on paper, else by the passphrase.
 
     Where equity fell beyond the drawdown limit, that is named, and takes a second confirmation.
     """
-    say(operate.resume(state, paper=paper, accept_drawdown=accept_drawdown))
+    from ocw_mcp.app.cli import operate
+
+    operate.show(operate.resume(state, paper=paper, accept_drawdown=accept_drawdown), as_json=as_json)
 
 
 @app.command()
 def init(state: BookOption) -> None:
     """Make a state directory with a `.env` to fill in, readable by you alone."""
+    from ocw_mcp.app.cli import operate
+
     say(operate.init(state))
 
 
@@ -236,7 +270,9 @@ def verify(
     ] = None,
 ) -> None:
     """Check the journal from its first row: chain, sequence, fingerprint, and all that is derived from it."""
-    result = operate.verify(state, head)
+    from ocw_mcp.app.cli import operate
+
+    result = operate.verify(state, head, quiet=as_json)
     say(json.dumps(result, indent=2) if as_json else operate.verify_text(result))
     if not result["ok"]:
         raise typer.Exit(1)
@@ -274,6 +310,7 @@ def tape_fetch(
             "--streams",
             help="Some of klines,metrics,fundingRate,aggTrades (spot: klines,aggTrades); "
             "without it all but aggTrades, which are large.",
+            autocompletion=one_of("klines", "metrics", "fundingRate", "aggTrades"),
         ),
     ] = None,
     to: Annotated[Path, typer.Option("--to", help="The directory, laid out as the archive is.")] = Path("tapes"),

@@ -1,19 +1,13 @@
 """A person's hand on the desk: yes or no to an order that waits, and whose hands the symbols are in."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from ocw_mcp.adapters.control import passphrase
-from ocw_mcp.adapters.store.reader import read_book
-from ocw_mcp.app.cli.operate import approval_text, leave, require_person
-from ocw_mcp.app.cli.options import BookOption
-from ocw_mcp.app.cli.person import show_who_you_are
+from ocw_mcp.app.cli.options import BookOption, JsonOption
 from ocw_mcp.app.output import say
 from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.domain.steps import Verb
-from ocw_mcp.domain.symbols import of_market
 
 agent = typer.Typer(
     help="Whose hands the book is in: pause the agent, or take a symbol over.",
@@ -34,26 +28,32 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(agent, name="agent")
 
 
-def approve(id_: IdArgument, state: BookOption) -> None:
+def approve(id_: IdArgument, state: BookOption, as_json: JsonOption = False) -> None:
     """Let an order pass that waits for a person, with the passphrase; every policy is asked again at today's price."""
-    _answer(state, id_, Verb.APPROVE)
+    _answer(state, id_, approved=True, as_json=as_json)
 
 
-def deny(id_: IdArgument, state: BookOption) -> None:
+def deny(id_: IdArgument, state: BookOption, as_json: JsonOption = False) -> None:
     """Say no to an order that waits, with the passphrase. So does whoever says nothing until its time is up."""
-    _answer(state, id_, Verb.DENY)
+    _answer(state, id_, approved=False, as_json=as_json)
 
 
 @agent.command()
-def pause(state: BookOption) -> None:
+def pause(state: BookOption, as_json: JsonOption = False) -> None:
     """Wake the agent no more. Positions keep their stops, and the guard goes on."""
-    say(leave(state, Verb.PAUSE))
+    from ocw_mcp.app.cli.operate import leave, show
+    from ocw_mcp.domain.steps import Verb
+
+    show(leave(state, Verb.PAUSE), as_json=as_json)
 
 
 @agent.command()
-def takeover(symbol: SymbolArgument, state: BookOption) -> None:
+def takeover(symbol: SymbolArgument, state: BookOption, as_json: JsonOption = False) -> None:
     """Take a symbol out of the agent's hands: it is not shown it, not woken for it, and may not trade it."""
-    say(leave(state, Verb.TAKE_OVER, _known(state, symbol)))
+    from ocw_mcp.app.cli.operate import leave, show
+    from ocw_mcp.domain.steps import Verb
+
+    show(leave(state, Verb.TAKE_OVER, _known(state, symbol)), as_json=as_json)
 
 
 @agent.command()
@@ -61,15 +61,25 @@ def resume(
     state: BookOption,
     symbol: Annotated[str | None, typer.Argument(help="Give back only this one.")] = None,
     paper: Annotated[bool, typer.Option("--paper", help="Yes: on paper, without the passphrase.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Let the agent go on, and give it back every symbol: a person's word, by --paper on paper, else the passphrase."""
+    from ocw_mcp.app.cli.operate import leave, require_person, show
+    from ocw_mcp.domain.steps import Verb
+
     subject = "" if symbol is None else _known(state, symbol)
     require_person(state, "let the agent of this {mode} book go on", paper=paper)
-    say(leave(state, Verb.GO_ON, subject))
+    show(leave(state, Verb.GO_ON, subject), as_json=as_json)
 
 
-def _answer(state: Path, id_: str, verb: Verb) -> None:
-    waiting = _summary(state).get("approvals", [])
+def _answer(state: Path, id_: str, *, approved: bool, as_json: bool) -> None:
+    from ocw_mcp.adapters.control import passphrase
+    from ocw_mcp.adapters.store.reader import read_book
+    from ocw_mcp.app.cli.operate import approval_text, leave, show
+    from ocw_mcp.app.cli.person import show_who_you_are
+    from ocw_mcp.domain.steps import Verb
+
+    waiting = (read_book(state).summary or {}).get("approvals", [])
     found = next((each for each in waiting if each["id"] == id_), None)
     if found is None:
         there = f"there waits {', '.join(each['id'] for each in waiting)}" if waiting else "none waits at all"
@@ -79,20 +89,23 @@ def _answer(state: Path, id_: str, verb: Verb) -> None:
             f"whoever answers {id_} has to show who they are; set a passphrase first, at a terminal: "
             f"ocw passphrase set --state {state}"
         )
-    say(approval_text(found).strip())
+    verb = Verb.APPROVE if approved else Verb.DENY
+    say(approval_text(found).strip(), err=as_json)
     show_who_you_are(state, f"the passphrase, to {verb} it: ")
-    say(leave(state, verb, id_))
-    if verb is Verb.APPROVE:
-        say(f"every policy is asked again, at the price of that moment; ocw orders shows what came of {id_}")
+    done = leave(state, verb, id_)
+    if approved:
+        done = done.followed_by(
+            f"every policy is asked again, at the price of that moment; ocw orders shows what came of {id_}"
+        )
+    show(done, as_json=as_json)
 
 
 def _known(state: Path, symbol: str) -> str:
+    from ocw_mcp.adapters.store.reader import read_book
+    from ocw_mcp.domain.symbols import of_market
+
     symbols = read_book(state).stamp.market.symbols
     name = of_market(symbol, symbols)
     if name is None:
         raise SettingsError(f"this book has no {symbol[:40]!r}; it has {', '.join(symbols)}")
     return name
-
-
-def _summary(state: Path) -> dict[str, Any]:
-    return read_book(state).summary or {}

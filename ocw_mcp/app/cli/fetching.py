@@ -1,6 +1,7 @@
 """`ocw tape fetch`."""
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from ocw_mcp.adapters.feeds.archive.plan import pieces, wanted
 from ocw_mcp.app.cli.runs import parse_product
 from ocw_mcp.app.cli.tables import Clean
-from ocw_mcp.app.cli.tapes import watching
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.text import printable
 
@@ -43,7 +43,7 @@ def fetch_and_print(
     plan = list(pieces(wanted(symbol, first, last, parse_product(product) or Product.UM, interval, chosen)))
     came: list[Fetched] = []
     try:
-        with _Bars(len(plan)) as bars:
+        with _Bars(len(plan), quiet=as_json) as bars:
             wait = time.sleep  # noqa: TID251 - no engine runs
             fetch(plan, to, bars, wait, ARCHIVE if url is None else url, done=came.append)
     finally:
@@ -74,15 +74,14 @@ def _show(fetched: "Fetched", to: Path, *, as_json: bool) -> None:
 class _Bars:
     """How far it is, on standard error: files of the plan, and bytes of the file under way."""
 
-    def __init__(self, pieces: int) -> None:
-        console = watching()
+    def __init__(self, pieces: int, *, quiet: bool) -> None:
         self._progress = Progress(
             MofNCompleteColumn(),
             BarColumn(),
             TextColumn("{task.fields[size]:>16} {task.description}"),
-            console=console,
+            console=Clean(file=sys.stderr, highlight=False),
             transient=True,
-            disable=not console.is_terminal,  # a log gets the outcome alone
+            disable=quiet or not sys.stderr.isatty(),  # a log gets the outcome alone
         )
         self._total = pieces
         self._plan = self._progress.add_task("", total=pieces, size="")

@@ -1,38 +1,48 @@
 """`ocw gate-report`."""
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from ocw_mcp.app.cli.options import JsonOption, PoliciesOption, PolicyOption
-from ocw_mcp.app.cli.tables import Clean
-from ocw_mcp.domain.time import iso
+from ocw_mcp.app.cli.options import (
+    IntervalOption,
+    JsonOption,
+    PoliciesOption,
+    PolicyOption,
+    ProductOption,
+    SeedOption,
+    SymbolsOption,
+    one_of,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 MONTH = "30d"
 """How long the gate is judged on the simulated market, which has no end."""
 
 
 def gate_report(
-    market: Annotated[str, typer.Argument(help="sim, or the path of a tape.")],
+    market: Annotated[str, typer.Argument(help="sim, or the path of a tape.", autocompletion=one_of("sim"))],
     for_: Annotated[
         str | None, typer.Option("--for", help=f"So much simulated time; without it all of a tape, {MONTH} of sim.")
     ] = None,
     policies: PoliciesOption = None,
     policy: PolicyOption = "default",
-    product: Annotated[str | None, typer.Option("--product", help="spot or um, where the path does not tell.")] = None,
-    interval: Annotated[str | None, typer.Option("--interval", help="Which candles to take: 1m, 15m, 1h.")] = None,
-    symbols: Annotated[str | None, typer.Option("--symbols", help="Only these: BTCUSDT,ETHUSDT.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated market.")] = 1,
+    product: ProductOption = None,
+    interval: IntervalOption = None,
+    symbols: SymbolsOption = None,
+    seed: SeedOption = 1,
     as_json: JsonOption = False,
 ) -> None:
     """How often the gate wakes on a market where nobody trades, and which of its largest moves it sleeps through."""
     from ocw_mcp.app import log
     from ocw_mcp.app.cli.runs import parse_product, parse_span, parse_symbols
+    from ocw_mcp.app.cli.tables import Clean
     from ocw_mcp.app.gate_report import measure
     from ocw_mcp.app.markets import SIMULATED, open_market
+    from ocw_mcp.app.output import working
     from ocw_mcp.app.policy_loader import load_policies, load_prompts
     from ocw_mcp.app.settings import LogLevel
 
@@ -41,14 +51,19 @@ def gate_report(
         market, product=parse_product(product), interval=interval, symbols=parse_symbols(symbols), seed=seed
     )
     for_ms = parse_span(for_ or (MONTH if market == SIMULATED else None))
-    found = measure(feed, load_policies(policies, policy), load_prompts(None), for_ms)
+    with working("running the gate over the market", quiet=as_json):
+        found = measure(feed, load_policies(policies, policy), load_prompts(None), for_ms)
     if as_json:
         print(json.dumps(found))  # noqa: T201 - the result
     else:
         _show(found, Clean(highlight=False, soft_wrap=True))
 
 
-def _show(found: dict[str, Any], console: Console) -> None:
+def _show(found: dict[str, Any], console: "Console") -> None:
+    from rich.table import Table
+
+    from ocw_mcp.domain.time import iso
+
     if not found["candles"]:
         console.print("no candle closed, so there is nothing to judge")
         return

@@ -2,32 +2,27 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import RenderableType
 
-from ocw_mcp.adapters.store.views.decisions import read_decisions
-from ocw_mcp.adapters.store.views.orders import read_orders
-from ocw_mcp.adapters.store.views.plain_json import jsonable
-from ocw_mcp.adapters.store.views.positions import read_positions
-from ocw_mcp.adapters.store.views.story import read_story
-from ocw_mcp.adapters.store.views.trades import read_trades
-from ocw_mcp.app.cli import lists
-from ocw_mcp.app.cli.checks import checks_text
-from ocw_mcp.app.cli.options import STATE, BookOption, JsonOption, LimitOption
-from ocw_mcp.app.cli.story import story_text
-from ocw_mcp.app.cli.tables import terminal
-from ocw_mcp.app.cli.watch import watch as draw
-from ocw_mcp.app.views.checks import CheckVerdict, examine
+from ocw_mcp.app.cli.options import STATE, BookOption, JsonOption, LimitOption, one_of
+from ocw_mcp.app.output import say
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 ROWS = 20
 
 
 def positions(state: BookOption, as_json: JsonOption = False) -> None:
     """Show the open positions: what they cost, what they are worth, and the stop each is under."""
+    from ocw_mcp.adapters.store.views.positions import read_positions
+    from ocw_mcp.app.cli import lists
+
     view = read_positions(state)
     _print(view, lists.positions_text(view), as_json)
 
@@ -39,12 +34,18 @@ def orders(
     as_json: JsonOption = False,
 ) -> None:
     """Show the live orders, and what was refused with its limit and what would have passed; newest last."""
+    from ocw_mcp.adapters.store.views.orders import read_orders
+    from ocw_mcp.app.cli import lists
+
     view = read_orders(state, limit, finished=all_)
     _print(view, lists.orders_text(view), as_json)
 
 
 def trades(state: BookOption, limit: LimitOption = ROWS, as_json: JsonOption = False) -> None:
     """Show the closed trades, newest last, and what all of them came to after fees."""
+    from ocw_mcp.adapters.store.views.trades import read_trades
+    from ocw_mcp.app.cli import lists
+
     view = read_trades(state, limit)
     _print(view, lists.trades_text(view), as_json)
 
@@ -56,6 +57,9 @@ def decisions(
     as_json: JsonOption = False,
 ) -> None:
     """Show what was decided and why, newest last."""
+    from ocw_mcp.adapters.store.views.decisions import read_decisions
+    from ocw_mcp.app.cli import lists
+
     view = read_decisions(state, limit, acted=acted)
     _print(view, lists.decisions_text(view, acted=acted), as_json)
 
@@ -69,6 +73,9 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Tell one wake from its reasons to its last fill: what was decided, refused, sent, filled, and how it ended."""
+    from ocw_mcp.adapters.store.views.story import read_story
+    from ocw_mcp.app.cli.story import story_text
+
     view = read_story(state, id_)
     _print(view, story_text(view), as_json)
 
@@ -82,6 +89,9 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Check the installation, the settings and a book: ok, warning or problem, and what to do. 1 where one is."""
+    from ocw_mcp.app.cli.checks import checks_text
+    from ocw_mcp.app.views.checks import CheckVerdict, examine
+
     found = examine(state, env, policies, os.environ)
     sound = all(check.verdict is not CheckVerdict.PROBLEM for check in found)
     _print({"ok": sound, "checks": found}, checks_text(found), as_json)
@@ -93,20 +103,60 @@ def watch(
     state: BookOption,
     once: Annotated[bool, typer.Option("--once", help="Draw one picture and end, as without a terminal.")] = False,
 ) -> None:
-    """Watch a book in the terminal, drawn again every second; Ctrl-C ends. The engine does not notice."""
-    draw(state, terminal(), once=once)
+    """Watch a book in the terminal, drawn again every second; q quits. The engine does not notice."""
+    from ocw_mcp.app.cli.tables import terminal
+    from ocw_mcp.app.cli.watch import watch as draw
+
+    # FORCE_COLOR asks for colours in a pipe, and not for a screen there.
+    draw(state, terminal(), once=once or not sys.stdout.isatty())
+
+
+def export(
+    table: Annotated[
+        str,
+        typer.Argument(
+            help="trades, equity (as each UTC day began, and now), orders or decisions.",
+            autocompletion=one_of("trades", "equity", "orders", "decisions"),
+        ),
+    ],
+    state: BookOption,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format", help="csv, or parquet (needs ocw-mcp[parquet]).", autocompletion=one_of("csv", "parquet")
+        ),
+    ] = "csv",
+    output: Annotated[Path | None, typer.Option("--output", help="A file; without it CSV on standard output.")] = None,
+) -> None:
+    """Write a table of a book for other programs: exact amounts, UTC times with milliseconds, oldest row first."""
+    from ocw_mcp.app import export as exporting
+    from ocw_mcp.app.output import working
+
+    exporting.require_export(table, format_, output)
+    with working(f"reading {table}"):
+        rows = exporting.read_table(state, table)
+        data = exporting.encoded(table, rows, format_)
+    if output is None:
+        typer.echo(data.decode(), nl=False)
+        return
+    exporting.write(output, data)
+    say(f"{len(rows):,} rows of {table} are in {output}", err=True)
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (positions, orders, trades, decisions, explain, doctor, watch):
+    for command in (positions, orders, trades, decisions, explain, doctor, watch, export):
         app.command()(command)
 
 
-def _print(view: Any, text: Iterable[RenderableType], as_json: bool) -> None:
+def _print(view: Any, text: "Iterable[RenderableType]", as_json: bool) -> None:
     if as_json:
+        from ocw_mcp.adapters.store.views.plain_json import jsonable
+
         typer.echo(json.dumps(jsonable(view), indent=2, allow_nan=False))
         return
+    from ocw_mcp.app.cli.tables import terminal
+
     console = terminal()
     for part in text:
         console.print(part, crop=False)

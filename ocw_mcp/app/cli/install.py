@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from ocw_mcp.app import install as installing
 from ocw_mcp.app.cli.options import BookOption
 from ocw_mcp.app.output import say
 
@@ -26,6 +25,8 @@ def claude_desktop(
     config: Annotated[Path | None, typer.Option("--config", help="Another configuration file.")] = None,
 ) -> None:
     """Add OCW to Claude Desktop's configuration, beside whatever stands there; the file as it was is kept."""
+    from ocw_mcp.app import install as installing
+
     path = config if config is not None else installing.desktop_config()
     done = installing.for_claude_desktop(path, state, read_only=read_only, dry_run=dry_run)
     if dry_run:
@@ -41,4 +42,6 @@ def claude_desktop(
 @install.command("claude-code")
 def claude_code(state: BookOption, read_only: ReadOnlyOption = False) -> None:
     """Print the command that adds OCW to Claude Code; it is run by whoever wants it."""
+    from ocw_mcp.app import install as installing
+
     say(installing.for_claude_code(state, read_only=read_only))

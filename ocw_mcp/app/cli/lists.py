@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 from rich.console import RenderableType
+from rich.text import Text
 
 from ocw_mcp.adapters.store.spent import Spent
 from ocw_mcp.adapters.store.views.approvals import ApprovalRow
@@ -11,7 +12,7 @@ from ocw_mcp.adapters.store.views.decisions import DecisionRow, DecisionsPage
 from ocw_mcp.adapters.store.views.orders import OrderRow, Orders, RefusalRow
 from ocw_mcp.adapters.store.views.positions import PositionRow, Positions
 from ocw_mcp.adapters.store.views.trades import Trades
-from ocw_mcp.app.cli.tables import Column, amounts, grid, money, more
+from ocw_mcp.app.cli.tables import Column, amounts, gains, grid, more
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.text import printable
@@ -20,6 +21,7 @@ from ocw_mcp.render.text import average, cents, moment, span, usd
 
 STATUS = {"partially_filled": "part filled", "cancel_requested": "canceling"}
 """Where the word of the journal is too long for a column."""
+STATUS_STYLES = {"filled": "cyan", "partially_filled": "cyan", "rejected": "red", "unknown": "yellow"}
 SHORT = 36
 """Characters of a decision that is told on one line."""
 
@@ -34,7 +36,8 @@ def positions_text(view: Positions) -> Iterator[RenderableType]:
         yield positions_grid(rows)
     for row in rows:
         if not row.protected:
-            yield f"{row.symbol} is UNPROTECTED; it is closed at {moment(row.unprotected_until)} UTC at the latest"
+            until = moment(row.unprotected_until)
+            yield Text(f"{row.symbol} is UNPROTECTED; it is closed at {until} UTC at the latest", "bold red")
     yield f"{'' if rows else 'no open position '}as of {moment(view.at)} UTC, the engine's last word"
 
 
@@ -48,8 +51,8 @@ def positions_grid(rows: list[PositionRow]) -> RenderableType:
             Column("quantity", amounts(abs(row.quantity) for row in rows), number=True),
             Column("entry", amounts(_short(row.average_price) for row in rows), number=True),
             Column("mark", amounts(row.mark for row in rows), number=True),
-            Column("unrealised", money((row.unrealised for row in rows), signed=True), number=True),
-            Column("stop", _stops(rows), number=True),
+            gains("unrealised", [row.unrealised for row in rows]),
+            Column("stop", _stops(rows), number=True, styles=["" if row.protected else "bold red" for row in rows]),
             Column("opened (UTC)", [moment(row.opened_at)[:16] for row in rows]),
         ],
     )
@@ -113,7 +116,11 @@ def orders_grid(rows: list[OrderRow]) -> RenderableType:
             Column("side", [row.side for row in rows]),
             Column("quantity", amounts(row.quantity for row in rows), number=True),
             Column("trigger", amounts(row.trigger_price for row in rows), number=True),
-            Column("status", [STATUS.get(row.status, row.status) for row in rows]),
+            Column(
+                "status",
+                [STATUS.get(row.status, row.status) for row in rows],
+                styles=[STATUS_STYLES.get(row.status, "") for row in rows],
+            ),
             Column("price", amounts(_short(row.average_price) for row in rows), number=True),
             Column("by", [printable(row.principal) for row in rows], wraps=True),
         ],
@@ -127,7 +134,12 @@ def _refusals_grid(rows: list[RefusalRow], approvals: Mapping[str | None, str]) 
             Column("refusal", [row.id.removeprefix("refusal:") for row in rows], number=True),
             Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
             Column("order", [order_text(row) for row in rows]),
-            Column("refused for", [_refused_for(row, approvals) for row in rows], wraps=True),
+            Column(
+                "refused for",
+                [_refused_for(row, approvals) for row in rows],
+                wraps=True,
+                styles=["yellow"] * len(rows),
+            ),
             Column("by", [printable(row.principal) for row in rows], wraps=True),
         ],
     )
@@ -169,7 +181,7 @@ def trades_text(view: Trades) -> Iterator[RenderableType]:
             Column("exit", amounts(_short(row.exit_price) for row in rows), number=True),
             Column("held", [span(row.closed_at - row.opened_at) for row in rows]),
             Column("by", [row.closed_by or "-" for row in rows]),
-            Column("pnl", money((row.pnl for row in rows), signed=True), number=True),
+            gains("pnl", [row.pnl for row in rows]),
         ],
     )
     if left := more(view.more, "trade(s)"):

@@ -1,12 +1,12 @@
 """`ocw mcp`: the server over standard input and output that Claude Desktop and Claude Code start."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ocw_mcp import __version__
+from ocw_mcp.app.cli.options import home, one_of
 
 
 def mcp(
@@ -21,13 +21,19 @@ def mcp(
     ] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Offer no tool that changes anything.")] = False,
     toolsets: Annotated[
-        str | None, typer.Option("--toolsets", help="Offer only these: some of market,account,history,trade.")
+        str | None,
+        typer.Option(
+            "--toolsets",
+            help="Offer only these: some of market,account,history,trade.",
+            autocompletion=one_of("market", "account", "history", "trade"),
+        ),
     ] = None,
     agent: Annotated[
         str | None,
         typer.Option(
             "--agent",
             show_default=False,
+            autocompletion=one_of("none", "attached", "rules"),
             help="Who decides on an engine that is started here: none, attached (the client answers its wakes, and "
             "rules those that it does not answer), or rules, which trade by themselves beside the client. "
             "[default: none; a book that ran before keeps its agent]",
@@ -40,7 +46,9 @@ def mcp(
     then outlives whoever started it. An engine that runs already, and a book that ran before, keep the agent that they
     have: where rules or another agent trade there beside the client, ocw_get_status and the first answer say so.
     """
-    from ocw_mcp.app.attach import Attachment, home
+    import asyncio
+
+    from ocw_mcp.app.attach import Attachment
     from ocw_mcp.interfaces.mcp.bridge import Bridge
 
     chosen = [name.strip() for name in toolsets.split(",")] if toolsets is not None else None

@@ -1,12 +1,14 @@
 """What a person does to a book from outside: look at it, halt it, resume it, check it."""
 
+import json
 import os
 import time
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+from rich.text import Text
 
 from ocw_mcp.adapters.control import commands, passphrase
 from ocw_mcp.adapters.store.lock import is_locked
@@ -15,14 +17,14 @@ from ocw_mcp.adapters.store.spent import Spent
 from ocw_mcp.adapters.store.views.plain_json import jsonable
 from ocw_mcp.app.cli.lists import spent_text
 from ocw_mcp.app.cli.person import require_terminal, show_who_you_are, typed
+from ocw_mcp.app.output import STATE_STYLES, clean, gain_style, say, working
 from ocw_mcp.app.resources import write_env_example
 from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.state import Lowered, TradingState
+from ocw_mcp.domain.state import Fall, Lowered, TradingState
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN, Verb
 from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import iso
-from ocw_mcp.engine.account import Fall
 from ocw_mcp.render.quotations import quoted
 from ocw_mcp.render.text import HASH_SHOWN, average, cents, day_result, lowered_text
 
@@ -46,6 +48,34 @@ _OUTCOMES = {
 """What a command comes to, by its verb."""
 
 
+class CommandResult(msgspec.Struct, frozen=True):
+    """What became of a command that a person left for an engine."""
+
+    command: str
+    """Its verb."""
+    id: str
+    subject: str | None
+    """An approval or a symbol; None for the whole book."""
+    result: Literal["taken", "refused", "pending", "waiting"]
+    """`pending`: an engine runs and has not taken it within `TAKEN_WITHIN_S`. `waiting`: no engine runs; the next start
+    takes it."""
+    state: str | None
+    """The state of the book afterwards; None if its engine has not begun."""
+    positions: dict[str, str]
+    """The open positions afterwards: signed quantities in the base asset."""
+    message: str
+    """The same as a sentence."""
+
+    def followed_by(self, sentence: str) -> "CommandResult":
+        """The result with one more line in its message."""
+        return msgspec.structs.replace(self, message=f"{self.message}\n{sentence}")
+
+
+def show(done: CommandResult, *, as_json: bool) -> None:
+    """Print what became of a command: its sentence, or all of it as one JSON document."""
+    say(json.dumps(msgspec.to_builtins(done), indent=2) if as_json else done.message)
+
+
 def status(state: Path) -> dict[str, Any]:
     """A book as its store tells it, read-only; ready for JSON.
 
@@ -59,17 +89,22 @@ def status(state: Path) -> dict[str, Any]:
     }
 
 
-def status_text(view: dict[str, Any]) -> str:
+def status_text(view: dict[str, Any]) -> Text:
     """A book's status for people."""
     summary, stamp = view["summary"] or {}, view["stamp"]
     market = stamp["market"]
-    lines = [
+    state = summary.get("state", "not started")
+    lines: list[str | Text] = [
         f"book {view['book']} · {stamp['mode']} · {market['kind']} {stamp['product']} {', '.join(market['symbols'])}",
-        f"engine {'running' if view['running'] else 'not running'} · state {summary.get('state', 'not started')}"
-        + _waiting(view["waiting_commands"]),
+        Text.assemble(
+            f"engine {'running' if view['running'] else 'not running'} · state ",
+            (clean(state), STATE_STYLES.get(state, "")),
+            _waiting(view["waiting_commands"]),
+        ),
     ]
     if view["halt_file"]:
-        lines.append(f"the file {commands.HALT} lies here: the desk halts, and nothing resumes until it is deleted")
+        halted = f"the file {commands.HALT} lies here: the desk halts, and nothing resumes until it is deleted"
+        lines.append(Text(halted, "bold red"))
     if summary:
         lines += [
             f"as of {iso(summary['at'])} · equity {cents(Decimal(summary['equity']))} · "
@@ -80,41 +115,63 @@ def status_text(view: dict[str, Any]) -> str:
             "" if summary["positions"] else "no open position",
             _ran_with(summary),
             *_agent(summary.get("agent", {})),
-            *(approval_text(each) for each in summary.get("approvals", ())),
+            *(Text(clean(approval_text(each)), "yellow") for each in summary.get("approvals", ())),
         ]
     lines += [
         spent_text(msgspec.convert(view["thinking"], Spent | None)),
         f"journal {view['events']} events, {view['orders']} orders, {view['fills']} fills · head {view['chain_head']}",
         f"fingerprint {view['fingerprint']}",
     ]
-    return "\n".join(line for line in lines if line)
+    return Text("\n").join(line if isinstance(line, Text) else Text(clean(line)) for line in lines if line)
 
 
-def leave(state: Path, verb: Verb, subject: str = "") -> str:
-    """Leave a command for the engine of a book; return what became of it within `TAKEN_WITHIN_S`, for the person.
+def leave(state: Path, verb: Verb, subject: str = "") -> CommandResult:
+    """Leave a command for the engine of a book; return what became of it within `TAKEN_WITHIN_S`.
 
     Raises BookError if there is no book or the command cannot be written.
     """
     read_book(state)
     now_ns = time.time_ns()  # noqa: TID251 - orders commands by arrival; it never enters the engine
     id_ = f"{now_ns:x}-{os.getpid():x}"
-    outcome = _OUTCOMES[verb].format(subject=subject or "every symbol")
     left = commands.leave(state, verb, by=_person(), command_id=id_, at_ns=now_ns, subject=subject)
-    if not is_locked(state):
-        return f"{verb}: it waits, since no engine runs on this book; at the next start {outcome}"
-    if not _taken(left):
-        return (
-            f"{verb}: {outcome} once the engine takes it; it has not within {TAKEN_WITHIN_S:g} s, since it reads its "
-            "journal or its market's history, or is busy; ocw status shows when it has"
-        )
-    if commands.refused(left):
-        return f"{verb}: the engine refused it, and nothing was done; its log says why"
+    result = _result(state, left)
     summary = read_book(state).summary or {}
+    return CommandResult(
+        command=verb.value,
+        id=id_,
+        subject=None if subject in ("", WITHIN_DRAWDOWN) else subject,
+        result=result,
+        state=summary.get("state"),
+        positions={each["symbol"]: each["quantity"] for each in summary.get("positions", ())},
+        message=f"{verb}: {_message(verb, subject, result, summary)}",
+    )
+
+
+def _result(state: Path, left: Path) -> Literal["taken", "refused", "pending", "waiting"]:
+    if not is_locked(state):
+        return "waiting"
+    if not _taken(left):
+        return "pending"
+    return "refused" if commands.refused(left) else "taken"
+
+
+def _message(verb: Verb, subject: str, result: str, summary: dict[str, Any]) -> str:
+    outcome = _OUTCOMES[verb].format(subject=subject or "every symbol")
+    match result:
+        case "waiting":
+            return f"it waits, since no engine runs on this book; at the next start {outcome}"
+        case "pending":
+            return (
+                f"{outcome} once the engine takes it; it has not within {TAKEN_WITHIN_S:g} s, since it reads its "
+                "journal or its market's history, or is busy; ocw status shows when it has"
+            )
+        case "refused":
+            return "the engine refused it, and nothing was done; its log says why"
     if verb is Verb.RESUME and summary.get("state") != TradingState.ACTIVE:
-        return f"{verb}: the engine has taken it, and takes no new risk all the same: {_stands(summary)}; resume again"
+        return f"the engine has taken it, and takes no new risk all the same: {_stands(summary)}; resume again"
     if verb is Verb.FLATTEN and summary.get("positions"):
         outcome = "no new risk is taken, and what is open is being closed"
-    return f"{verb}: {outcome}; the engine has taken it: {_stands(summary)}"
+    return f"{outcome}; the engine has taken it: {_stands(summary)}"
 
 
 def _taken(left: Path) -> bool:
@@ -132,7 +189,7 @@ def _stands(summary: dict[str, Any]) -> str:
     return f"{summary.get('state', 'not started')}, {'still open: ' + ', '.join(held) if held else 'no open position'}"
 
 
-def resume(state: Path, *, paper: bool, accept_drawdown: bool = False) -> str:
+def resume(state: Path, *, paper: bool, accept_drawdown: bool = False) -> CommandResult:
     """Leave a resume, a person's word: on paper `paper` says it, elsewhere and without it the passphrase does.
 
     A fall beyond the drawdown limit takes a second confirmation: `accept_drawdown`, or a typed yes.
@@ -151,7 +208,8 @@ def resume(state: Path, *, paper: bool, accept_drawdown: bool = False) -> str:
     require_person(state, "let this {mode} book take new risk again", paper=paper)
     if not accept_drawdown and typed(f"{what}. Type yes to resume all the same: ").strip().lower() != "yes":
         raise SettingsError("that is not yes; nothing was changed")
-    return f"{what}\n{leave(state, Verb.RESUME)}"
+    done = leave(state, Verb.RESUME)
+    return msgspec.structs.replace(done, message=f"{what}\n{done.message}")
 
 
 def _fall(state: Path) -> Fall | None:
@@ -186,9 +244,11 @@ def init(state: Path) -> str:
     return f"{path} is made, readable by you alone; fill in what you have, nothing is needed for paper"
 
 
-def verify(state: Path, head: str | None) -> dict[str, Any]:
-    """Check a book's journal; ready for JSON. Raises BookError where there is no book."""
-    result = msgspec.to_builtins(verify_book(state, head))
+def verify(state: Path, head: str | None, *, quiet: bool = False) -> dict[str, Any]:
+    """Check a book's journal; ready for JSON. `quiet` shows no progress. Raises BookError where there is no book."""
+    with working("checking the journal", quiet=quiet) as tell:
+        found = verify_book(state, head, lambda rows: tell(f"checking the journal: {rows:,} rows"))
+    result = msgspec.to_builtins(found)
     assert isinstance(result, dict)
     return result
 
@@ -238,12 +298,15 @@ def _waiting(count: int | None) -> str:
     return f" · {count} command(s) waiting" if count else ""
 
 
-def _position(position: dict[str, Any]) -> str:
+def _position(position: dict[str, Any]) -> Text:
     stop = f"stop {position['stop']}" if position["protected"] else "UNPROTECTED"
-    paid = plain(average(Decimal(position["average_price"])))
-    return (
-        f"  {position['symbol']} {position['quantity']} at {paid}, mark {position['mark']}, "
-        f"unrealised {cents(Decimal(position['unrealised']), signed=True)}, {stop}"
+    paid, unrealised = plain(average(Decimal(position["average_price"]))), Decimal(position["unrealised"])
+    return Text.assemble(
+        clean(f"  {position['symbol']} {position['quantity']} at {paid}, mark {position['mark']}, unrealised"),
+        " ",
+        (cents(unrealised, signed=True), gain_style(unrealised)),
+        ", ",
+        (stop, "" if position["protected"] else "bold red"),
     )
 
 

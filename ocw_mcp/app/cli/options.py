@@ -1,17 +1,48 @@
 """Options that several commands share."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from ocw_mcp.app.attach import home
 from ocw_mcp.domain.errors import SettingsError
 
 MOST_ROWS = 10_000
 
 STATE: Final = "OCW_STATE"
 """The environment variable that names a state directory in place of `--state`."""
+
+
+def home() -> Path:
+    """Return the state directory of a book that is named nowhere: one with the user's data."""
+    from platformdirs import user_data_path
+
+    return user_data_path("ocw", appauthor=False) / "desk"
+
+
+def one_of(*values: str) -> Callable[[str], list[str]]:
+    """Return what completes a value in a shell: those of `values` that begin with what is typed."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [value for value in values if value.startswith(incomplete)]
+
+    return complete
+
+
+def _policy_names(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of a policy file: of the directory of `--policies` if one is given, else of the shipped."""
+    from ocw_mcp.app.resources import shipped
+
+    folder = context.params.get("policies") or context.params.get("file")
+    try:
+        names = sorted(path.stem for path in (Path(folder) if folder else shipped("policies")).glob("*.toml"))
+    except (OSError, SettingsError):
+        return []
+    # Some shells evaluate what completes a word: a name with a character that means something to them is left out.
+    return [name for name in names if name.startswith(incomplete) and re.fullmatch(r"[\w.-]+", name)]
+
 
 StateOption = Annotated[
     Path | None,
@@ -26,7 +57,25 @@ FreshOption = Annotated[
 PoliciesOption = Annotated[
     Path | None, typer.Option("--policies", help="A directory of policy files, or one file, in place of the shipped.")
 ]
-PolicyOption = Annotated[str, typer.Option("--policy", help="The policy file's name, without .toml.")]
+PolicyOption = Annotated[
+    str, typer.Option("--policy", help="The policy file's name, without .toml.", autocompletion=_policy_names)
+]
+ProductOption = Annotated[
+    str | None,
+    typer.Option(
+        "--product", help="spot or um (USD-M futures), where the path does not tell; default um.",
+        autocompletion=one_of("spot", "um"),
+    ),
+]  # fmt: skip
+IntervalOption = Annotated[
+    str | None,
+    typer.Option(
+        "--interval", help="Which candles to take, where a tape holds several: 1m, 15m, 1h.",
+        autocompletion=one_of("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h"),
+    ),
+]  # fmt: skip
+SymbolsOption = Annotated[str | None, typer.Option("--symbols", help="Only these: BTCUSDT,ETHUSDT.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the simulated market.")]
 BookOption = Annotated[
     Path,
     typer.Option(

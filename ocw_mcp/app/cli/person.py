@@ -5,8 +5,6 @@ from pathlib import Path
 
 import typer
 
-from ocw_mcp.adapters.control import passphrase
-from ocw_mcp.adapters.store.directory import prepare
 from ocw_mcp.app.cli.options import BookOption
 from ocw_mcp.app.terminal import drop_typed, silent
 from ocw_mcp.domain.errors import BookError, SettingsError
@@ -26,6 +24,9 @@ def _group() -> None:
 @person.command("set")
 def set_passphrase(state: BookOption) -> None:
     """Set the passphrase of a book, or change it; typed twice at a terminal, and never shown or passed in."""
+    from ocw_mcp.adapters.control import passphrase
+    from ocw_mcp.adapters.store.directory import prepare
+
     require_terminal("a passphrase is set")
     if not state.is_dir():
         raise BookError(f"the state directory {state} does not exist; make it first: ocw init --state {state}")
@@ -46,6 +47,8 @@ def show_who_you_are(state: Path, prompt: str, otherwise: str = "") -> None:
     `otherwise` is a clause on what else would do. Raises SettingsError without a terminal, BookError for a passphrase
     that is missing or cannot be trusted.
     """
+    from ocw_mcp.adapters.control import passphrase
+
     require_terminal("a passphrase is checked", otherwise)
     passphrase.require_sound(state)
     with silent():

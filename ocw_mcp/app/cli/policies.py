@@ -6,11 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ocw_mcp.app import policies_view
 from ocw_mcp.app.cli.options import JsonOption, PoliciesOption, PolicyOption
-from ocw_mcp.app.cli.tables import Clean
 from ocw_mcp.app.output import say
-from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.domain.errors import SettingsError
 
 UsedOption = Annotated[
@@ -26,6 +23,8 @@ def check_policies(
     as_json: JsonOption = False,
 ) -> None:
     """See whether a policy file would be taken, or each of a directory; every problem is named at once."""
+    from ocw_mcp.app.policy_loader import load_policies
+
     files = sorted(file.glob("*.toml")) if file.is_dir() else []
     problems: list[str] = []
     for each in files or [file]:
@@ -48,6 +47,10 @@ def show_policies(
     as_json: JsonOption = False,
 ) -> None:
     """Show a policy file with the meaning of each key; or with --state what a book has used of its limits."""
+    from ocw_mcp.app import policies_view
+    from ocw_mcp.app.cli.tables import Clean
+    from ocw_mcp.app.policy_loader import load_policies
+
     console = Clean(highlight=False)
     if state is not None:
         view = policies_view.of_book(state)

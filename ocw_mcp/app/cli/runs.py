@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import typer
+from rich.text import Text
 
 from ocw_mcp.app import log
 from ocw_mcp.app.cli.tables import Clean
 from ocw_mcp.app.listen import parse_listen_address
 from ocw_mcp.app.markets import SIMULATED, open_market, tape_terms
 from ocw_mcp.app.narrator import Narrator
-from ocw_mcp.app.output import complaint, steady
+from ocw_mcp.app.output import StatusLine, complaint, steady
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
+from ocw_mcp.app.progress import RunProgress
 from ocw_mcp.app.report_view import show
 from ocw_mcp.app.runner import Job, run
 from ocw_mcp.app.settings import Settings, load_settings, require_paper
@@ -56,6 +58,7 @@ class RunRequest(NamedTuple):
     strict: bool = False
     discontinuity: float | None = None
     metrics_stamps: str | None = None
+    quiet: bool = False
 
 
 def run_and_print(wish: RunRequest, *, as_json: bool, tape_only: bool = False) -> None:
@@ -67,6 +70,8 @@ def run_and_print(wish: RunRequest, *, as_json: bool, tape_only: bool = False) -
     log.configure(settings.log_level, quiet=not as_json)
     unwritten: list[str] = []
 
+    quiet = as_json or wish.quiet
+
     def lost(error: OSError) -> None:
         if said := complaint(error):
             unwritten.append(said)
@@ -76,38 +81,48 @@ def run_and_print(wish: RunRequest, *, as_json: bool, tape_only: bool = False) -
     console = Clean(file=steady(sys.stdout, lost), highlight=False, markup=False, emoji=False, soft_wrap=True)
     for warning in settings.warnings:
         print(f"ocw: {warning}", file=sys.stderr)  # noqa: T201 - a warning to the person at the terminal
-    narrator = None if as_json else Narrator(console.print)
+    line = StatusLine(sys.stderr, quiet=quiet)
+
+    def say(text: Text) -> None:
+        line.erase()
+        console.print(text)
+
+    narrator = None if quiet else Narrator(say)
     require_paper(settings)
     if not wish.market:
         raise SettingsError("the market is an empty text; expected sim, or the path of a tape")
     # A directory may be called sim; a replay means it, a run means the market.
     market = f"./{wish.market}" if tape_only and wish.market == SIMULATED else wish.market
     door = parse_listen_address(wish.serve, settings.serve_hosts) if wish.serve is not None else None
-    job = Job(
-        feed=open_market(
-            market,
-            product=parse_product(wish.product),
-            interval=wish.interval,
-            symbols=parse_symbols(wish.symbols),
-            seed=wish.seed,
-            terms=tape_terms(wish.strict, wish.discontinuity, wish.metrics_stamps),
-        ),
-        agent=wish.agent,
-        policies=load_policies(wish.policies, wish.policy),
-        prompts=load_prompts(wish.prompts),
-        for_ms=parse_span(wish.for_),
-        state=wish.state,
-        speed=_speed(wish.speed),
-        picture=wish.picture,
-        serve=door,
-        brain=_brain(wish, settings, narrator),
-    )
-    outcome = run(job, narrator)
+    speed = _speed(wish.speed)
+    with line:
+        line.show("opening the market")
+        job = Job(
+            feed=open_market(
+                market,
+                product=parse_product(wish.product),
+                interval=wish.interval,
+                symbols=parse_symbols(wish.symbols),
+                seed=wish.seed,
+                terms=tape_terms(wish.strict, wish.discontinuity, wish.metrics_stamps),
+            ),
+            agent=wish.agent,
+            policies=load_policies(wish.policies, wish.policy),
+            prompts=load_prompts(wish.prompts),
+            for_ms=parse_span(wish.for_),
+            state=wish.state,
+            speed=speed,
+            picture=wish.picture,
+            serve=door,
+            brain=_brain(wish, settings, narrator),
+            progress=None if narrator is None else RunProgress(line, narrator, paced=speed is not None),
+        )
+        outcome = run(job, narrator)
     if as_json:
         print(json.dumps(outcome.report, allow_nan=False))  # noqa: T201 - the result
     else:
         show(outcome.report, outcome.why, console)
-        if wish.state is None and not tape_only:
+        if wish.state is None and not tape_only and not wish.quiet:
             console.print("this book was temporary, and is gone; --state DIR or OCW_STATE keeps one")
     if unwritten:
         raise typer.Exit(1)

@@ -1,6 +1,5 @@
 """`ocw sandbox`: counterparties on this machine, to try the desk against."""
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -19,13 +18,24 @@ def _root() -> None:
     """Counterparties on this machine, to try the desk against."""
 
 
+def _characters(incomplete: str) -> list[str]:
+    from ocw_mcp.sandbox.claude.characters import CHARACTERS
+
+    return [name for name in CHARACTERS if name.startswith(incomplete)]
+
+
 @sandbox.command()
 def claude(
-    character: Annotated[str, typer.Option("--character", help="Who answers; an unknown one lists all.")] = "trader",
+    character: Annotated[
+        str,
+        typer.Option("--character", help="Who answers; an unknown one lists all.", autocompletion=_characters),
+    ] = "trader",
     port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0 takes any that is free.")] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Of the character's whims.")] = 1,
 ) -> None:
     """Serve a Messages API with a character in the place of a model. It needs no key and no network; Ctrl-C ends it."""
+    import asyncio
+
     import uvicorn
 
     from ocw_mcp.interfaces.serving import listen

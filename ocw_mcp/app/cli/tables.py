@@ -13,6 +13,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from ocw_mcp.app.output import gain_style
 from ocw_mcp.domain.money import plain
 from ocw_mcp.render.text import cents
 
@@ -33,6 +34,8 @@ class Column(NamedTuple):
     cells: Sequence[str]
     number: bool = False
     wraps: bool = False
+    styles: Sequence[str] = ()
+    """The colour of each cell, if they have any."""
 
 
 class Clean(Console):
@@ -86,7 +89,14 @@ def grid(title: str, columns: Iterable[Column]) -> Table:
 
 def _cells(column: Column) -> list[Text]:
     pad = len(column.head) if column.number else 0
-    return [Text(cell.rjust(pad)) for cell in column.cells]
+    styles = column.styles or [""] * len(column.cells)
+    return [Text(cell.rjust(pad), style) for cell, style in zip(column.cells, styles, strict=True)]
+
+
+def gains(head: str, values: Iterable[Decimal | None]) -> Column:
+    """A column of gains and losses in quote currency."""
+    shown = list(values)
+    return Column(head, money(shown, signed=True), number=True, styles=[gain_style(value) for value in shown])
 
 
 def amounts(values: Iterable[Decimal | None]) -> list[str]:

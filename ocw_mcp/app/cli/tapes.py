@@ -1,7 +1,6 @@
 """`ocw tape info` and `ocw tape fetch`."""
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from ocw_mcp.adapters.feeds.tape.stamps import StampFit
 from ocw_mcp.adapters.feeds.tape.terms import LeftOut, TapeTerms
 from ocw_mcp.app.cli.runs import parse_product, parse_symbols
 from ocw_mcp.app.cli.tables import Clean
+from ocw_mcp.app.output import working
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND, iso
 
@@ -32,12 +32,15 @@ def info_and_print(
     Raises TapeError when the path holds no tape, or, after what could be read is printed, at its first fault.
     """
     chosen = parse_product(product)
-    with watching().status("looking") as status:
-
-        def say(stream: StreamInfo) -> None:
-            status.update(f"reading {_name(stream)}")
-
-        found = inspect(Path(path), chosen, interval, parse_symbols(symbols) or None, say, terms)
+    with working("looking", quiet=as_json) as tell:
+        found = inspect(
+            Path(path),
+            chosen,
+            interval,
+            parse_symbols(symbols) or None,
+            lambda stream: tell(f"reading {_name(stream)}"),
+            terms,
+        )
     if as_json:
         print(json.dumps(_view(found)))  # noqa: T201 - the result
     else:
@@ -103,11 +106,6 @@ def refuse_faults(found: TapeInfo) -> None:
     if faults:
         more = f" (and {len(faults) - 1} more streams stop at a fault)" if len(faults) > 1 else ""
         raise TapeError(f"{faults[0].fault}{more}")
-
-
-def watching() -> Console:
-    """Where progress is shown: standard error, so that standard output holds the result alone."""
-    return Clean(file=sys.stderr, highlight=False)
 
 
 def _name(stream: StreamInfo) -> str:

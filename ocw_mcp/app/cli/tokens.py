@@ -1,18 +1,14 @@
 """`ocw token`: who may come in through the doors of a running engine."""
 
-import time
+import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from ocw_mcp.adapters.control.tokens import add_token, read_tokens, revoke_token
-from ocw_mcp.adapters.store.directory import prepare
-from ocw_mcp.app.cli.options import BookOption
-from ocw_mcp.app.cli.tables import Clean
+from ocw_mcp.app.cli.options import BookOption, JsonOption, home, one_of
 from ocw_mcp.app.output import say
-from ocw_mcp.domain.errors import BookError
-from ocw_mcp.domain.time import iso
+from ocw_mcp.domain.errors import BookError, OcwError
 
 tokens = typer.Typer(
     help="Tokens for HTTP and MCP: made, listed, taken away.", no_args_is_help=True, rich_markup_mode=None
@@ -22,10 +18,23 @@ tokens = typer.Typer(
 @tokens.command("new")
 def new_token(
     state: BookOption,
-    scope: Annotated[str, typer.Option("--scope", help="read, trade (reads, too), or operate (trades, too).")] = "read",
+    scope: Annotated[
+        str,
+        typer.Option(
+            "--scope",
+            help="read, trade (reads, too), or operate (trades, too).",
+            autocompletion=one_of("read", "trade", "operate"),
+        ),
+    ] = "read",
     name: Annotated[str | None, typer.Option("--name", help="What orders and logs call whoever has it.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a token and print it, this once: only its hash is kept. A running engine knows it at once."""
+    import time
+
+    from ocw_mcp.adapters.control.tokens import add_token
+    from ocw_mcp.adapters.store.directory import prepare
+
     if not state.is_dir():
         raise BookError(
             f"the state directory {state} does not exist; give that of a book, or make one first: "
@@ -33,27 +42,58 @@ def new_token(
         )
     prepare(state)  # it exists, so this only looks
     token, row = add_token(state, scope, name, time.time_ns() // 1_000_000)  # noqa: TID251 - a date for people
+    if as_json:
+        say(json.dumps({"name": row.name, "scope": row.scope, "created_at": row.created_at, "token": token}, indent=2))
+        return
     say(f"token {row.name}, scope {row.scope}; it is not shown again:", err=True)
     say(token)
 
 
 @tokens.command("list")
-def list_tokens(state: BookOption) -> None:
+def list_tokens(state: BookOption, as_json: JsonOption = False) -> None:
     """List the tokens by name; not even their hashes are shown."""
+    from ocw_mcp.adapters.control.tokens import read_tokens
+
     rows = read_tokens(state)
+    if as_json:
+        shown = [{"name": row.name, "scope": row.scope, "created_at": row.created_at} for row in rows]
+        say(json.dumps({"tokens": shown}, indent=2))
+        return
     if not rows:
         say("there is no token; make one with ocw token new --scope read")
         return
+    from rich.table import Table
+
+    from ocw_mcp.app.cli.tables import Clean
+    from ocw_mcp.render.text import moment
+
     table = Table(box=None, title="Tokens", title_justify="left", pad_edge=False)
     for head in ("name", "scope", "made (UTC)"):
         table.add_column(head)
     for row in rows:
-        table.add_row(row.name, row.scope, iso(row.created_at)[:16].replace("T", " "))
+        table.add_row(row.name, row.scope, moment(row.created_at)[:16])
     Clean(highlight=False).print(table)
 
 
+def _names(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of a token of the book."""
+    from ocw_mcp.adapters.control.tokens import read_tokens
+
+    try:
+        rows = read_tokens(Path(context.params.get("state") or home()))
+    except OcwError:
+        return []
+    return [row.name for row in rows if row.name.startswith(incomplete)]
+
+
 @tokens.command("revoke")
-def revoke(name: Annotated[str, typer.Argument(help="As ocw token list shows it.")], state: BookOption) -> None:
+def revoke(
+    name: Annotated[str, typer.Argument(help="As ocw token list shows it.", autocompletion=_names)],
+    state: BookOption,
+    as_json: JsonOption = False,
+) -> None:
     """Revoke a token: a running engine refuses its next request and ends its open streams."""
+    from ocw_mcp.adapters.control.tokens import revoke_token
+
     revoke_token(state, name)
-    say(f"token {name} is revoked")
+    say(json.dumps({"revoked": name}, indent=2) if as_json else f"token {name} is revoked")

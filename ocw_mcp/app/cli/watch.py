@@ -2,8 +2,8 @@
 
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -11,41 +11,58 @@ from rich.text import Text
 
 from ocw_mcp.app.cli.lists import decisions_grid, orders_grid, positions_grid
 from ocw_mcp.app.cli.operate import approval_text
-from ocw_mcp.app.cli.tables import Column, amounts, grid, money
+from ocw_mcp.app.cli.tables import Column, amounts, gains, grid, money
+from ocw_mcp.app.output import STATE_STYLES
+from ocw_mcp.app.terminal import keys
 from ocw_mcp.app.views.live import EngineWord, FillRow, LiveSummary, read_glance
 from ocw_mcp.domain.errors import OcwError
+from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.text import printable
 from ocw_mcp.render.text import cents, day_result, lowered_text, moment
 
 EVERY_S = 1.0
+QUIT = "q"
 ROWS_ONCE = 5
-_LINES_AROUND = 14
+_LINES_AROUND = 16
 """Lines that are no rows of a list: heads, titles and counters."""
-_STATES = {"ACTIVE": "green", "REDUCING": "yellow", "HALTED": "bold red"}
 
 
-def watch(state: Path, console: Console, *, once: bool, wait: Callable[[float], object] | None = None) -> None:
-    """Draw the book until somebody interrupts; once where that is wished, or where there is no terminal.
+def watch(state: Path, console: Console, *, once: bool, wait: Callable[[float], str] | None = None) -> None:
+    """Draw the book until `q` is pressed or it is interrupted; once if that is wished, or there is no terminal.
 
-    `wait` lets so many seconds pass. Raises BookError where there is no book to begin with.
+    `wait` lets so many seconds pass and returns the keys that were pressed. Raises BookError if there is no book to
+    begin with.
     """
     if once or not console.is_terminal:
         console.print(picture(read_glance(state, ROWS_ONCE)), crop=False)
         return
-    # Whoever is told to end leaves the terminal as it was, as with Ctrl-C.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     last: RenderableType = ""
     try:
-        last = picture(read_glance(state, _rows(console)))
-        with Live(last, console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
-            while True:
-                live.update(last, refresh=True)
-                (wait or Event().wait)(EVERY_S)
-                last = _again(state, console, last)
+        with _interrupted_by_signals(), keys() as typed:
+            last = picture(read_glance(state, _rows(console)))
+            with Live(last, console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
+                while True:
+                    live.update(Group(last, Text("\nq quits", "dim")), refresh=True)
+                    if QUIT in (wait or typed)(EVERY_S).lower():
+                        break
+                    last = _again(state, console, last)
     except KeyboardInterrupt:
-        console.print(last, crop=False)
+        pass
+    console.print(last, crop=False)
+
+
+@contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """Let each signal that ends a process raise KeyboardInterrupt, so that the terminal is left as it was."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)}
+    try:
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, signal.default_int_handler)
+        yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def picture(glance: LiveSummary) -> RenderableType:
@@ -75,6 +92,8 @@ def _parts(glance: LiveSummary) -> Iterator[RenderableType]:
     yield _state(glance)
     if glance.engine is None:
         return
+    if glance.engine.prices:
+        yield Text(" · ".join(f"{printable(symbol)} {plain(price)}" for symbol, price in glance.engine.prices.items()))
     if glance.engine.lowered is not None:
         yield Text(f"{glance.engine.state} {lowered_text(glance.engine.lowered)}; ocw resume ends it", style="yellow")
     for each in glance.engine.approvals:
@@ -94,7 +113,7 @@ def _state(glance: LiveSummary) -> Text:
     word = glance.engine
     if word is None:
         return line.append("nothing has happened yet")
-    line.append(word.state, style=_STATES.get(word.state, ""))
+    line.append(word.state, style=STATE_STYLES.get(word.state, ""))
     line.append(f" · {moment(word.at)} UTC · equity {cents(word.equity)} · {day_result(word.daily_loss)}")
     if word.daily_loss_reached:
         line.append(", at its limit: no entries today", style="red")
@@ -112,10 +131,10 @@ def _fills_grid(rows: list[FillRow]) -> RenderableType:
             Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
             Column("symbol", [printable(row.symbol) for row in rows]),
             Column("side", [row.side for row in rows]),
-            Column("quantity", amounts(row.quantity for row in rows), number=True),
-            Column("price", amounts(row.price for row in rows), number=True),
+            Column("quantity", amounts(row.quantity for row in rows), number=True, styles=["cyan"] * len(rows)),
+            Column("price", amounts(row.price for row in rows), number=True, styles=["cyan"] * len(rows)),
             Column("fee", money(row.fee for row in rows), number=True),
-            Column("realised", money((row.realised for row in rows), signed=True), number=True),
+            gains("realised", [row.realised for row in rows]),
             Column("position", amounts(row.position for row in rows), number=True),
         ],
     )

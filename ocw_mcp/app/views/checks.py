@@ -37,7 +37,11 @@ BUILT_AFTER = 1_767_225_600
 """2026-01-01, in seconds: this version was made later, so a clock before it is wrong."""
 FAR_AWAY = 4_102_444_800
 """2100-01-01, in seconds."""
-EXTRAS = {"matplotlib": ("plot", "pictures of a run"), "backtesting": ("bench", "a peer to measure against")}
+EXTRAS = {
+    "matplotlib": ("plot", "pictures of a run"),
+    "polars": ("parquet", "exports as parquet"),
+    "backtesting": ("bench", "a peer to measure against"),
+}
 
 
 class CheckVerdict(StrEnum):

@@ -33,6 +33,8 @@ class EngineWord(msgspec.Struct, frozen=True):
     evaluations: int
     """Looks of the gate."""
     skips: dict[str, int]
+    prices: dict[str, Decimal] = {}
+    """The last close of each symbol; none in books of before it was told."""
     approvals: list[dict[str, Any]] = []
     """What waits for a person."""
     lowered: Lowered | None = None

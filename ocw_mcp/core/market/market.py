@@ -211,6 +211,11 @@ class Market:
         self._correlations: dict[tuple[str, str], tuple[int, int, Reading]] = {}
         """The last answers, each with the opening times of the candles that it stands on."""
 
+    def prices(self) -> dict[str, float]:
+        """Return the last close (quote) of each symbol that has one."""
+        last = {name: symbol.last for name, symbol in self.symbols.items()}
+        return {name: price for name, price in last.items() if not isinstance(price, Unknown)}
+
     def correlation(self, first: str, second: str) -> Reading:
         """How alike two symbols' returns of an hour were of late, or of a base candle where that is longer."""
         wanted = max(HOUR, self.interval)

@@ -16,7 +16,7 @@ from ocw_mcp.adapters.store.projections import TABLES
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent
-from ocw_mcp.domain.figures import Decided, JournalFigures, WakeEntry
+from ocw_mcp.domain.figures import ClosedTrade, Decided, JournalFigures, WakeEntry
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import RefusalCode
 from tests.adapters.store.books import DOMAIN_EVENTS, ENTRY, FUNDED, STORY, filled, intended, open_book, refused, tell
@@ -106,6 +106,7 @@ def test_figures_are_counted_from_what_is_committed(tmp_path: Path) -> None:
             funding=Decimal("-0.18"),
             day_equities=[("2026-03-09", Decimal(10_000))],
             decided=Decided({"rules": 1}),
+            trades=[ClosedTrade("BTCUSDT", 5, 10, Decimal("-1.2"), "rules")],
         )
 
 

@@ -113,6 +113,15 @@ def test_an_order_is_answered_with_the_passphrase_at_a_terminal(
     assert waiting(book) == [(verb, "a1")]
 
 
+def test_an_answer_as_json_shows_the_order_beside_it(ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with person(monkeypatch, WORD) as someone:
+        said = ocw("approve", "a1", "--json", "--state", book)
+    assert "a1 waits until " in someone.screen
+    done = json.loads(said.out)
+    assert (said.code, done["command"], done["subject"], done["result"]) == (0, "approve", "a1", "waiting")
+    assert waiting(book) == [("approve", "a1")]
+
+
 def test_whoever_does_not_know_the_passphrase_or_is_no_person_answers_nothing(
     ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

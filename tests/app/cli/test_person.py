@@ -18,8 +18,8 @@ from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.app import cli
+from ocw_mcp.domain.state import Fall
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN
-from ocw_mcp.engine.account import Fall
 from tests.adapters.store.books import BOOK, STAMP, open_book, tell
 from tests.support.shell import Ocw
 from tests.support.terminal import GONE, person

@@ -1,11 +1,18 @@
 """`ocw watch` draws a book from its store until somebody interrupts."""
 
 import asyncio
+import contextlib
 import io
+import json
 import os
+import pty
 import shutil
 import signal
+import sys
+import termios
+from collections.abc import Iterator
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -45,19 +52,22 @@ def shown(console: Console) -> str:
 
 
 class Waits:
-    """Passes the time by doing the next thing of a script; Ctrl-C when it is over."""
+    """Passes the time by the next thing of a script: something that happens, or keys; Ctrl-C when it is over."""
 
     def __init__(self, *things: object) -> None:
         self._things = list(things)
         self.waited: list[float] = []
 
-    def __call__(self, seconds: float) -> None:
+    def __call__(self, seconds: float) -> str:
         self.waited.append(seconds)
         if not self._things:
             raise KeyboardInterrupt
         thing = self._things.pop(0)
+        if isinstance(thing, str):
+            return thing
         assert callable(thing)
         thing()
+        return ""
 
 
 @pytest.mark.parametrize("once", [("--once",), ()])
@@ -110,6 +120,94 @@ def test_a_book_that_cannot_be_read_for_a_while_keeps_its_last_picture(tmp_path:
     watch(book, console, once=False, wait=Waits(lambda: shutil.move(book, away)))
     assert "not read just now" in shown(console)
     assert "12,345.67" in shown(console).rpartition("not read just now")[2]
+
+
+@pytest.fixture
+def keyboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int]]:
+    """A pseudo-terminal as standard input: its outer and its inner end."""
+    outside, inside = pty.openpty()
+    with open(inside, closefd=False) as stdin, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", stdin)
+        yield outside, inside
+    os.close(outside)
+    os.close(inside)
+
+
+def test_a_key_other_than_q_goes_on_and_q_quits(tmp_path: Path) -> None:
+    console = a_terminal()
+    open_book(tmp_path).close()
+    waits = Waits("x", "", "Q", lambda: pytest.fail("it went on"))
+    watch(tmp_path, console, once=False, wait=waits)
+    assert len(waits.waited) == 3
+    begun, _, ended = shown(console).rpartition(CLEAR)
+    assert "q quits" in begun
+    assert "nothing has happened yet" in ended
+    assert "q quits" not in ended
+
+
+def test_q_is_read_from_the_terminal_without_a_newline(tmp_path: Path, keyboard: tuple[int, int]) -> None:
+    outside, inside = keyboard
+    usual = termios.tcgetattr(inside)
+    open_book(tmp_path).close()
+    os.write(outside, b"q")
+    watch(tmp_path, a_terminal(), once=False)
+    assert termios.tcgetattr(inside) == usual
+
+
+def fail() -> None:
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "q",
+        fail,
+        *(lambda number=number: os.kill(os.getpid(), number) for number in (signal.SIGINT, signal.SIGTERM)),
+        *(lambda number=number: os.kill(os.getpid(), number) for number in (signal.SIGHUP, signal.SIGQUIT)),
+    ],
+    ids=["q", "an error", "SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"],
+)
+def test_the_terminal_is_as_it_was_however_it_ends(tmp_path: Path, keyboard: tuple[int, int], end: object) -> None:
+    _, inside = keyboard
+    usual, modes = termios.tcgetattr(inside), []
+    open_book(tmp_path).close()
+    waits = Waits(lambda: modes.append(termios.tcgetattr(inside)[3]), end, lambda: None)
+    console = a_terminal()
+    with contextlib.suppress(ZeroDivisionError):
+        watch(tmp_path, console, once=False, wait=waits)
+    assert not modes[0] & (termios.ICANON | termios.ECHO)
+    assert termios.tcgetattr(inside) == usual
+    assert CLEAR in shown(console)
+
+
+def test_the_modes_are_restored_if_there_is_no_book(tmp_path: Path, keyboard: tuple[int, int]) -> None:
+    _, inside = keyboard
+    usual = termios.tcgetattr(inside)
+    with pytest.raises(BookError):
+        watch(tmp_path / "none", a_terminal(), once=False)
+    assert termios.tcgetattr(inside) == usual
+
+
+def test_prices_and_equity_are_shown_while_flat(ocw: Ocw, tmp_path: Path) -> None:
+    with closing(open_book(tmp_path)) as store:
+        tell(store)
+        store.commit(summary=SUMMARY | {"prices": {"BTCUSDT": "65210.1", "ETHUSDT": "3412.5"}})
+    said = ocw("watch", "--state", tmp_path).out
+    assert "BTCUSDT 65210.1 · ETHUSDT 3412.5\n" in said
+    assert "equity 12,345.67" in said
+    assert " · flat" in said
+
+
+def test_a_running_book_tells_the_prices_of_all_symbols(ocw: Ocw, desk: Path) -> None:
+    prices = json.loads(ocw("status", "--json", "--state", desk).out)["summary"]["prices"]
+    assert list(prices) == ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+    assert all(Decimal(price) > 0 for price in prices.values())
+
+
+def test_forced_colours_make_no_screen_of_a_pipe(ocw: Ocw, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert CLEAR not in ocw("watch", "--state", desk).out
 
 
 def test_whoever_ends_it_politely_gets_the_terminal_back(tmp_path: Path) -> None:

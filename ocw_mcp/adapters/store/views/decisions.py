@@ -46,13 +46,10 @@ class DecisionsPage(msgspec.Struct, frozen=True):
 
 _ACTS = """EXISTS (SELECT 1 FROM json_each(decision, '$.legs') AS leg
     WHERE json_extract(leg.value, '$.action') <> 'HOLD')"""
-_NEWEST = """SELECT seq, wake_id, at, decider, thinking_ms,
-    (SELECT reasons FROM wakes WHERE wakes.wake_id = decisions.wake_id LIMIT 1), decision,
-    (SELECT count(*) FROM orders WHERE orders.wake_id = decisions.wake_id),
-    (SELECT count(*) FROM refusals WHERE refusals.wake_id = decisions.wake_id)
-    FROM decisions WHERE {which} ORDER BY seq DESC LIMIT ?"""
+_NEWEST = """SELECT seq, wake_id, at, decider, thinking_ms, decision FROM decisions WHERE {which}
+    ORDER BY seq DESC LIMIT ?"""
 
-_Row = tuple[int, int, int, str, int, str | None, str, int, int]
+_Row = tuple[int, int, int, str, int, str]
 _decode_reasons = msgspec.json.Decoder(tuple[WakeReason, ...]).decode
 _decode_decision = msgspec.json.Decoder(Decision).decode
 
@@ -69,37 +66,58 @@ def find_decisions(db: Database, book: StoredBook, limit: int, *, acted: bool = 
     """The same within a look at the book."""
     which = _ACTS if acted else "1"
     newest = msgspec.convert(db.execute(_NEWEST.format(which=which), (limit,)).fetchall(), list[_Row])
-    paid = costs_since(db, min((row[1] for row in newest), default=0))
+    beside = _Beside(db, min((row[0] for row in newest), default=0), min((row[1] for row in newest), default=0))
     return DecisionsPage(
-        decisions=[_row(row, _cost(db, row, paid)) for row in reversed(newest)],
+        decisions=[_row(row, beside) for row in reversed(newest)],
         more=count(db, f"SELECT count(*) FROM decisions WHERE {which}") - len(newest),
         thinking=find_spent(db),
     )
 
 
-def _cost(db: Database, row: _Row, paid: dict[int, list[tuple[int, Decimal]]] | None) -> Decimal | None:
-    """What was paid from this decision on until the next one on the same wake, which is that of the rules."""
-    if paid is None:
-        return None
-    since, wake_id = row[:2]
-    costs = paid.get(wake_id)
-    if not costs:
-        return ZERO
-    next_ = "SELECT min(seq) FROM decisions WHERE wake_id = ? AND seq > ?"
-    until = db.execute(next_, (wake_id, since)).fetchone()[0] or costs[-1][0] + 1
-    return sum((usd for seq, usd in costs if since <= seq < until), ZERO)
+class _Beside:
+    """What other tables hold about decisions from a sequence and a wake on, each read once."""
+
+    def __init__(self, db: Database, since: int, wake_id: int) -> None:
+        self.reasons: dict[int, str] = {}
+        for wake, reasons in db.execute(
+            "SELECT wake_id, reasons FROM wakes WHERE wake_id >= ? ORDER BY seq", (wake_id,)
+        ):
+            self.reasons.setdefault(wake, reasons)
+        self.orders = _counts(db, "orders", wake_id)
+        self.refusals = _counts(db, "refusals", wake_id)
+        self._next: dict[int, int] = {}
+        last: dict[int, int] = {}
+        for seq, wake in db.execute("SELECT seq, wake_id FROM decisions WHERE seq >= ? ORDER BY seq", (since,)):
+            if wake in last:
+                self._next[last[wake]] = seq
+            last[wake] = seq
+        self._paid = costs_since(db, wake_id)
+
+    def cost(self, seq: int, wake_id: int) -> Decimal | None:
+        """What was paid from a decision on until the next one on the same wake, which is that of the rules."""
+        if self._paid is None:
+            return None
+        until = self._next.get(seq)
+        costs = self._paid.get(wake_id, ())
+        return sum((usd for at, usd in costs if seq <= at and (until is None or at < until)), ZERO)
 
 
-def _row(row: _Row, cost_usd: Decimal | None) -> DecisionRow:
-    _, wake_id, at, decider, thinking_ms, reasons, decision, orders, refused = row
+def _counts(db: Database, table: str, wake_id: int) -> dict[int, int]:
+    return dict(
+        db.execute(f"SELECT wake_id, count(*) FROM {table} WHERE wake_id >= ? GROUP BY wake_id", (wake_id,)).fetchall()
+    )
+
+
+def _row(row: _Row, beside: _Beside) -> DecisionRow:
+    seq, wake_id, at, decider, thinking_ms, decision = row
     return DecisionRow(
         wake_id=wake_id,
         at=at,
         decider=decider,
         thinking_ms=thinking_ms,
-        reasons=_decode_reasons(reasons or "[]"),
+        reasons=_decode_reasons(beside.reasons.get(wake_id, "[]")),
         decision=_decode_decision(decision),
-        orders=orders,
-        refusals=refused,
-        cost_usd=cost_usd,
+        orders=beside.orders.get(wake_id, 0),
+        refusals=beside.refusals.get(wake_id, 0),
+        cost_usd=beside.cost(seq, wake_id),
     )

@@ -1,0 +1,237 @@
+"""Tables of a book as files for other programs: CSV, or Parquet with polars.
+
+Amounts are exact: plain decimal text in CSV, `decimal(38, 18)` in Parquet. A quotient, which is an average price, is
+rounded to 8 places. Times are UTC with milliseconds: ISO-8601 text in CSV, `timestamp[ms, UTC]` in Parquet. In CSV an
+empty cell is a value that is not known, and a text is on one line; one that a spreadsheet would take for a formula
+begins with an apostrophe.
+"""
+
+import csv
+import io
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import Enum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+from sqlite_utils import Database
+
+from ocw_mcp.adapters.store.book import StoredBook
+from ocw_mcp.adapters.store.reader import ask_book
+from ocw_mcp.adapters.store.schema import GET_SUMMARY
+from ocw_mcp.adapters.store.views.decisions import find_decisions
+from ocw_mcp.adapters.store.views.orders import find_orders
+from ocw_mcp.adapters.store.views.trades import find_trades
+from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.text import printable
+from ocw_mcp.render.event_text import reason_text
+
+if TYPE_CHECKING:
+    import polars
+
+CSV: Final = "csv"
+PARQUET: Final = "parquet"
+FORMATS: Final = (CSV, PARQUET)
+EXTRA: Final = "ocw-mcp[parquet]"
+DIGITS: Final = 38
+PLACES: Final = 18
+"""Digits of a Parquet decimal, and those of them behind the point."""
+_QUOTIENT_PLACES: Final = 8
+_ALL: Final = 1 << 62
+_FORMULA: Final = re.compile(r"(^|;)(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
+"""Where a spreadsheet would begin a formula: in front of a cell, or after what separates cells in some countries."""
+
+
+class Kind(Enum):
+    """What a column holds."""
+
+    TEXT = "text"
+    COUNT = "count"
+    AMOUNT = "amount"
+    TIME = "time"
+
+
+class ExportColumn(NamedTuple):
+    """A column: its name, what it holds, and how a row gives its value; without it by an attribute of that name."""
+
+    name: str
+    kind: Kind
+    value: Callable[[Any], Any] | None = None
+
+    def of(self, row: Any) -> Any:
+        """The value of a row."""
+        return getattr(row, self.name) if self.value is None else self.value(row)
+
+
+class EquityPoint(NamedTuple):
+    """The equity (quote) at a moment (ms): as a UTC day began, or as the engine last said."""
+
+    at: int
+    equity: Decimal
+
+
+def _equity(db: Database, book: StoredBook) -> list[EquityPoint]:
+    points = [EquityPoint(at, Decimal(equity)) for at, equity in db.execute("SELECT at, equity FROM days ORDER BY seq")]
+    last = db.execute(GET_SUMMARY).fetchone()
+    told = {} if last is None else msgspec.json.decode(last[0])
+    if "equity" in told and (not points or told["at"] > points[-1].at):
+        points.append(EquityPoint(told["at"], Decimal(told["equity"])))
+    return points
+
+
+def _average(row: Any) -> Decimal | None:
+    return None if row.average_price is None else round(row.average_price, _QUOTIENT_PLACES)
+
+
+def _columns(text: str, **values: Callable[[Any], Any]) -> tuple[ExportColumn, ...]:
+    """Columns from `name:kind` words; those in `values` are worked out."""
+    pairs = (word.split(":") for word in text.split())
+    return tuple(ExportColumn(name, Kind(kind), values.get(name)) for name, kind in pairs)
+
+
+class ExportTable(NamedTuple):
+    """A table that can be exported."""
+
+    rows: Callable[[Database, StoredBook], Sequence[Any]]
+    columns: tuple[ExportColumn, ...]
+
+
+TABLES: Final = {
+    "trades": ExportTable(
+        lambda db, book: find_trades(db, book, _ALL).trades,
+        _columns(
+            "order:count symbol:text side:text opened_at:time closed_at:time quantity:amount entry_price:amount "
+            "exit_price:amount fees:amount funding:amount pnl:amount closed_by:text"
+        ),
+    ),
+    "equity": ExportTable(_equity, _columns("at:time equity:amount")),
+    "orders": ExportTable(
+        lambda db, book: find_orders(db, book, _ALL, finished=True).orders,
+        _columns(
+            "id:text name:text at:time updated_at:time symbol:text purpose:text side:text type:text quantity:amount "
+            "trigger_price:amount status:text filled:amount average_price:amount fees:amount principal:text "
+            "wake_id:count policy_hash:text venue_order_id:text",
+            average_price=_average,
+        ),
+    ),
+    "decisions": ExportTable(
+        lambda db, book: find_decisions(db, book, _ALL).decisions,
+        _columns(
+            "wake_id:count at:time decider:text thinking_ms:count reasons:text cause:text note:text legs:text "
+            "orders:count refusals:count cost_usd:amount",
+            reasons=lambda row: "; ".join(map(reason_text, row.reasons)),
+            cause=lambda row: row.decision.cause,
+            note=lambda row: row.decision.note,
+            legs=lambda row: msgspec.json.encode(row.decision.legs).decode(),
+        ),
+    ),
+}
+
+
+def require_export(table: str, format_: str, output: Path | None) -> None:
+    """See that a table can be exported before the book is read. Raises SettingsError with what is wrong."""
+    if table not in TABLES:
+        raise SettingsError(f"there is no table {table[:40]!r}; expected one of {', '.join(TABLES)}")
+    if format_ not in FORMATS:
+        raise SettingsError(f"--format is {format_[:40]!r}; expected one of {', '.join(FORMATS)}")
+    if format_ == PARQUET and find_spec("polars") is None:
+        raise SettingsError(f"parquet needs polars, which is not installed; install it: pip install '{EXTRA}'")
+    if output is None:
+        if format_ == PARQUET:
+            raise SettingsError(f"parquet is no text for a terminal; expected a file; add --output {table}.parquet")
+        return
+    if os.path.isdir(output) or not os.path.isdir(output.parent):
+        raise SettingsError(f"--output {output} has no place; expected a file name in a folder that exists")
+    if os.path.lexists(output) and output.suffix != f".{format_}":
+        # A journal, or any other file of a person's, is not lost to a slip.
+        raise SettingsError(
+            f"--output {output} exists and is no .{format_} file, so it is left as it is; choose another name"
+        )
+
+
+def read_table(state: Path, table: str) -> list[Any]:
+    """All rows of a table of `TABLES`, oldest first. Raises BookError if the book cannot be read."""
+    return list(ask_book(state, TABLES[table].rows))
+
+
+def encoded(table: str, rows: Sequence[Any], format_: str) -> bytes:
+    """The content of a file: UTF-8 text, or Parquet. Raises SettingsError for an amount that Parquet cannot hold."""
+    return csv_text(table, rows).encode() if format_ == CSV else parquet_bytes(table, rows)
+
+
+def csv_text(table: str, rows: Iterable[Any]) -> str:
+    """Rows as CSV (RFC 4180, lines end with a line feed), with the names of the columns first."""
+    columns = TABLES[table].columns
+    page = io.StringIO()
+    writer = csv.writer(page, lineterminator="\n")
+    writer.writerow(column.name for column in columns)
+    writer.writerows([_cell(column.kind, column.of(row)) for column in columns] for row in rows)
+    return page.getvalue()
+
+
+def parquet_bytes(table: str, rows: Sequence[Any]) -> bytes:
+    """Rows as a Parquet file. Raises SettingsError for an amount that has more digits than its columns."""
+    frame = _frame(TABLES[table].columns, rows)
+    page = io.BytesIO()
+    frame.write_parquet(page)
+    return page.getvalue()
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file. Raises SettingsError if it cannot be written; it is then not whole."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written: {error.strerror}; choose another file with --output") from None
+
+
+def _cell(kind: Kind, value: Any) -> str:
+    if value is None:
+        return ""
+    match kind:
+        case Kind.AMOUNT:
+            return plain(value)
+        case Kind.TIME:
+            return datetime.fromtimestamp(value / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        case Kind.COUNT:
+            return str(value)
+        case Kind.TEXT:
+            return _FORMULA.sub(r"\1'", printable(value))
+
+
+def _frame(columns: Sequence[ExportColumn], rows: Sequence[Any]) -> "polars.DataFrame":
+    import polars
+
+    types: dict[Kind, Any] = {
+        Kind.TEXT: polars.String,
+        Kind.COUNT: polars.Int64,
+        Kind.AMOUNT: polars.Decimal(DIGITS, PLACES),
+        Kind.TIME: polars.Int64,
+    }
+    series = []
+    for column in columns:
+        values = [column.of(row) for row in rows]
+        if column.kind is Kind.AMOUNT:
+            _require_exact(column.name, values)
+        made = polars.Series(column.name, values, dtype=types[column.kind])
+        series.append(made.cast(polars.Datetime("ms", "UTC")) if column.kind is Kind.TIME else made)
+    return polars.DataFrame(series)
+
+
+def _require_exact(name: str, values: Iterable[Decimal | None]) -> None:
+    """Raises SettingsError for an amount that a Parquet decimal cannot hold as it is."""
+    for value in values:
+        if value is None:
+            continue
+        exponent = value.as_tuple().exponent
+        if not isinstance(exponent, int) or exponent < -PLACES or value.adjusted() >= DIGITS - PLACES:
+            raise SettingsError(
+                f"{name} holds {value}, and a parquet decimal has {PLACES} places and {DIGITS - PLACES} digits before "
+                "them; use --format csv, which has all of it"
+            )

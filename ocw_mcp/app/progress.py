@@ -1,0 +1,114 @@
+"""How far a run is: a line at the foot of the terminal, and a line of the feed when a paced run has been quiet."""
+
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from ocw_mcp.app.narrator import Narrator
+from ocw_mcp.app.output import StatusLine
+from ocw_mcp.domain.money import exact, plain
+from ocw_mcp.domain.time import HOUR, SECOND
+from ocw_mcp.render.text import cents, moment
+
+TICK_MS: Final = 250
+"""Wall time between two looks at a run."""
+QUIET_MS: Final = HOUR
+"""Simulated time without a line of the feed after which a paced run says how it stands, ..."""
+QUIET_WALL_MS: Final = 300 * SECOND
+"""... or wall time, whichever passes first, ..."""
+LEAST_WALL_MS: Final = 5 * SECOND
+"""... and not more often than this, at any pace."""
+MOST_NAMED: Final = 5
+"""Symbols whose price is shown."""
+
+
+class RunMoment(NamedTuple):
+    """A run between two frames. Times in ms, prices and equity in quote currency, positions signed in base assets."""
+
+    at: int
+    ends_at: int | None
+    """When its market or its time ends; None if that is not known."""
+    catching_up: bool
+    """Whether it does again what the journal has already."""
+    candles: int
+    evaluations: int
+    wakes: int
+    next_timer: int | None
+    """When the gate wakes at the latest."""
+    equity: Decimal
+    prices: dict[str, float]
+    positions: dict[str, Decimal]
+
+
+class RunProgress:
+    """Shows a run while it goes on."""
+
+    def __init__(self, line: StatusLine, narrator: Narrator, *, paced: bool) -> None:
+        self._line = line
+        self._narrator = narrator
+        self._paced = paced
+        self._first: tuple[float, RunMoment] | None = None
+        self._lines = 0
+        self._quiet_since: tuple[float, int] | None = None
+
+    def phase(self, what: str) -> None:
+        """Show what is done before or after the run itself."""
+        self._line.show(what)
+
+    def tick(self, wall_ms: float, now: RunMoment) -> None:
+        """Look at the run at a monotonic reading of the wall's clock (ms)."""
+        if not now.candles:
+            self._line.show(f"reading the market's history{f': {_time(now.at)}' if now.at > 0 else ''}")
+            return
+        if now.catching_up:
+            self._line.show(f"going over what the journal has already: {_time(now.at)}")
+            return
+        if self._first is None:
+            self._first = (wall_ms, now)
+        if self._paced:
+            self._beat(wall_ms, now)
+            self._line.show(f"{_time(now.at)}  {standing(now)}")
+        else:
+            self._line.show(self._far(wall_ms, now))
+
+    def _beat(self, wall_ms: float, now: RunMoment) -> None:
+        if self._quiet_since is not None and self._lines == self._narrator.lines:
+            wall, at = wall_ms - self._quiet_since[0], now.at - self._quiet_since[1]
+            if wall < QUIET_WALL_MS and (at < QUIET_MS or wall < LEAST_WALL_MS):
+                return
+            self._narrator.tell(now.at, f"quiet     {standing(now)}", "dim")
+        self._lines, self._quiet_since = self._narrator.lines, (wall_ms, now.at)
+
+    def _far(self, wall_ms: float, now: RunMoment) -> str:
+        """How far a run is that goes as fast as it can."""
+        assert self._first is not None
+        began_ms, first = self._first
+        parts, done, took = [_time(now.at)], now.candles - first.candles, wall_ms - began_ms
+        if now.ends_at is not None and now.ends_at > first.at:
+            share = min(1.0, (now.at - first.at) / (now.ends_at - first.at))
+            left = f", {_left(took * (1 - share) / share)} left" if share > 0 and took >= SECOND else ""
+            parts.append(f"{share:.0%}{left}")
+        pace = f", {done * SECOND / took:,.0f}/s" if done and took >= SECOND else ""
+        parts += [f"{now.candles:,} candles{pace}", f"{now.wakes:,} wakes", f"equity {cents(now.equity)}"]
+        return "  ".join(parts)
+
+
+def standing(now: RunMoment) -> str:
+    """Return equity, positions, prices and the gate's counters in one line."""
+    named = [f"{symbol} {plain(exact(price))}" for symbol, price in list(now.prices.items())[:MOST_NAMED]]
+    more = len(now.prices) - len(named)
+    held = [f"{symbol} {plain(quantity)}" for symbol, quantity in now.positions.items()]
+    timer = "" if now.next_timer is None else f", next by the timer at {_time(now.next_timer)[11:]}"
+    return (
+        f"equity {cents(now.equity)}, {', '.join(held) or 'flat'}; "
+        f"{', '.join([*named, *([f'{more} more'] if more else [])]) or 'no price yet'}; "
+        f"{now.evaluations:,} evaluations, {now.wakes:,} wakes{timer}"
+    )
+
+
+def _time(ms: int) -> str:
+    return moment(ms)[:16]
+
+
+def _left(ms: float) -> str:
+    seconds = max(1, round(ms / SECOND))
+    return f"{seconds} s" if seconds < 100 else f"{seconds // 60} min"

@@ -1,0 +1,194 @@
+"""What a terminal shows while something takes its time, and that nothing else shows it."""
+
+import io
+import sys
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from ocw_mcp.app.narrator import Narrator
+from ocw_mcp.app.output import StatusLine, working
+from ocw_mcp.app.progress import RunMoment, RunProgress
+from ocw_mcp.domain import events
+from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
+from tests.adapters.store.books import open_book, tell
+from tests.support.shell import Ocw
+from tests.support.terminal import person
+
+DAWN = 1_767_225_600_000
+ERASE = "\r\x1b[2K"
+RUN = ("run", "--market", "sim", "--interval", "15m", "--for", "1d")
+
+
+@pytest.fixture
+def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ocw:
+    return Ocw(monkeypatch, capsys)
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def seen(after_ms: int = 0, **changes: object) -> RunMoment:
+    """A run that began at dawn and goes on for ten hours."""
+    usual = RunMoment(
+        at=DAWN + after_ms,
+        ends_at=DAWN + 10 * HOUR,
+        catching_up=False,
+        candles=1 + 2 * after_ms // MINUTE,
+        evaluations=after_ms // MINUTE,
+        wakes=3,
+        next_timer=DAWN + 4 * HOUR,
+        equity=Decimal("10012.35"),
+        prices={"BTCUSDT": 65210.1, "ETHUSDT": 3412.5},
+        positions={"ETHUSDT": Decimal("-0.10")},
+    )
+    return usual._replace(**changes)  # type: ignore[arg-type]
+
+
+class Watched:
+    """A run that is looked at: what its feed said, and what its line shows last."""
+
+    def __init__(self, *, paced: bool = False) -> None:
+        self.lines: list[str] = []
+        self.screen = Screen()
+        self.narrator = Narrator(lambda text: self.lines.append(text.plain))
+        self.progress = RunProgress(StatusLine(self.screen), self.narrator, paced=paced)
+
+    def look(self, wall_s: float, now: RunMoment) -> str:
+        self.progress.tick(wall_s * SECOND, now)
+        return self.screen.getvalue().rpartition(ERASE)[2]
+
+
+def test_a_line_is_drawn_over_itself_and_cut_to_the_width() -> None:
+    screen = Screen()
+    line = StatusLine(screen)
+    line.show("one")
+    line.show("one")
+    line.show("two \x1b[2J\n" + "x" * 200)
+    assert screen.getvalue() == f"{ERASE}one{ERASE}two  [2J " + "x" * (79 - len("two  [2J "))
+
+
+def test_what_is_written_meanwhile_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with StatusLine(screen) as line:
+        line.show("half")
+        print("a warning", file=sys.stderr)
+        line.show("whole")
+    assert sys.stderr is screen
+    assert screen.getvalue() == f"{ERASE}half{ERASE}a warning\n{ERASE}whole{ERASE}"
+
+
+@pytest.mark.parametrize(("stream", "quiet"), [(io.StringIO(), False), (Screen(), True)])
+def test_without_a_terminal_or_if_quiet_nothing_is_drawn(
+    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, quiet: bool
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(sys, "stderr", stream)
+    with StatusLine(stream, quiet=quiet) as line:
+        line.show("half")
+    with working("reading", quiet=quiet) as tell:
+        tell("still reading")
+    assert stream.getvalue() == ""
+
+
+def test_a_name_with_markup_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with working("reading [red]tape[/red]"):
+        pass
+    assert "reading [red]tape[/red]" in screen.getvalue()
+
+
+def test_history_and_what_is_done_again_are_named() -> None:
+    run = Watched()
+    assert run.look(0, seen(candles=0, at=0)) == "reading the market's history"
+    assert run.look(0, seen(candles=0)) == "reading the market's history: 2026-01-01 00:00"
+    assert run.look(0, seen(HOUR, catching_up=True)) == "going over what the journal has already: 2026-01-01 01:00"
+
+
+def test_a_fast_run_shows_share_pace_and_time_left() -> None:
+    run = Watched()
+    assert run.look(5, seen()) == "2026-01-01 00:00  0%  1 candles  3 wakes  equity 10,012.35"
+    shown = run.look(9, seen(4 * HOUR))
+    assert shown == "2026-01-01 04:00  40%, 6 s left  481 candles, 120/s  3 wakes  equity 10,012.35"
+    assert run.lines == []
+
+
+def test_a_run_without_a_known_end_shows_no_share() -> None:
+    assert "%" not in Watched().look(5, seen(ends_at=None))
+
+
+def test_a_paced_run_shows_prices_and_equity() -> None:
+    shown = Watched(paced=True).look(5, seen(HOUR, positions={}))
+    assert shown == "2026-01-01 01:00  equity 10,012.35, flat; BTCUSDT 65210.1, ETHUSDT 3412.5; 60 e"
+
+
+def test_a_paced_run_that_is_quiet_for_an_hour_tells_its_state() -> None:
+    run = Watched(paced=True)
+    for minutes in range(0, 150, 10):
+        run.look(minutes, seen(minutes * MINUTE))
+    assert run.lines == [
+        f"2026-01-01 {at}  quiet     equity 10,012.35, ETHUSDT -0.1; BTCUSDT 65210.1, ETHUSDT 3412.5; "
+        f"{evaluations} evaluations, 3 wakes, next by the timer at 04:00"
+        for at, evaluations in (("01:00", 60), ("02:00", 120))
+    ]
+
+
+def test_a_line_of_the_feed_begins_the_quiet_anew() -> None:
+    run = Watched(paced=True)
+    run.look(0, seen())
+    run.look(50, seen(50 * MINUTE))
+    run.narrator(DAWN, events.Incident("a word"))
+    run.look(60, seen(60 * MINUTE))
+    run.look(110, seen(110 * MINUTE))
+    assert len(run.lines) == 1
+    run.look(120, seen(120 * MINUTE))
+    assert len(run.lines) == 2
+
+
+def test_a_fast_pace_is_told_of_every_five_seconds_at_most() -> None:
+    run = Watched(paced=True)
+    for second in range(13):
+        run.look(second, seen(second * HOUR))
+    assert [line[11:16] for line in run.lines] == ["05:00", "10:00"]
+
+
+def test_at_a_slow_pace_five_minutes_of_quiet_are_enough() -> None:
+    run = Watched(paced=True)
+    for minute in range(6):
+        run.look(minute * 60, seen(minute * MINUTE))
+    assert len(run.lines) == 1
+
+
+def test_a_run_shows_its_progress_at_a_terminal_alone(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:
+    with person(monkeypatch) as someone:
+        said = ocw(*RUN)
+    assert "opening the market" in someone.screen
+    assert said.code == 0
+    assert "\x1b[2K" not in said.out
+    assert ocw(*RUN).err == ""
+
+
+@pytest.mark.parametrize("flag", ["--json", "--quiet"])
+def test_a_quiet_run_prints_its_report_alone(ocw: Ocw, monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
+    with person(monkeypatch) as someone:
+        said = ocw(*RUN, flag)
+    assert "opening the market" not in someone.screen
+    assert said.out.strip().startswith("Report" if flag == "--quiet" else "{")
+    assert " fill " not in said.out
+
+
+@pytest.mark.parametrize(("flag", "shown"), [((), True), (("--json",), False)])
+def test_a_check_of_a_journal_shows_that_it_goes_on(
+    ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: tuple[str, ...], shown: bool
+) -> None:
+    with closing(open_book(tmp_path / "book")) as store:
+        tell(store)
+    with person(monkeypatch) as someone:
+        assert ocw("journal", "verify", "--state", tmp_path / "book", *flag).code == 0
+    assert ("checking the journal" in someone.screen) is shown
