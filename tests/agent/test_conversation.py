@@ -185,9 +185,9 @@ async def test_endless_reading_gets_one_error_round_then_ends() -> None:
     assert cause(outcome) is Cause.TOOL_LOOP
     assert outcome.calls == 4
     assert outcome.tools == (READ_TOOL, READ_TOOL)
-    told = [block for turn in bodies(model)[-1]["messages"] for block in turn["content"]][-1]
-    assert told["is_error"]
-    assert told["content"].startswith("ENOUGH")
+    result = [block for turn in bodies(model)[-1]["messages"] for block in turn["content"]][-1]
+    assert result["is_error"]
+    assert result["content"].startswith("ENOUGH")
     assert isinstance(
         (await converse(ScriptedModel(reads(), reads(), reads(), submits(BUY)))).result,
         Submitted,
@@ -309,7 +309,7 @@ async def test_cost_so_far_reduces_the_allowance() -> None:
 
 async def test_model_without_a_price_is_not_asked() -> None:
     model = ScriptedModel(submits(BUY))
-    assert cause(await converse(model, terms=msgspec.structs.replace(TERMS, model="claude-nobody"))) is Cause.NO_PRICE
+    assert cause(await converse(model, terms=msgspec.structs.replace(TERMS, model="claude-unknown"))) is Cause.NO_PRICE
     assert model.requests == []
 
 

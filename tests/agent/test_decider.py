@@ -86,9 +86,9 @@ async def test_refused_leg_is_corrected_after_the_correction_time() -> None:
     assert again.thinking_ms == made(claude, 1).thinking_ms + CORRECTION_MS
     entries = [each for each in claude.events(events.OrderIntended) if each.intent.purpose is Purpose.ENTRY]
     assert [each.intent.symbol for each in entries] == list(BOTH)
-    told = model.requests[1].body["messages"][-1]["content"][0]["content"]
-    assert "ETHUSDT: refused, ORDER_NOTIONAL" in told
-    assert "largest=" in told
+    result = model.requests[1].body["messages"][-1]["content"][0]["content"]
+    assert "ETHUSDT: refused, ORDER_NOTIONAL" in result
+    assert "largest=" in result
 
 
 @pytest.mark.requirement("A01")
@@ -167,11 +167,11 @@ async def test_rules_decide_every_wake_without_a_key() -> None:
 
 async def test_model_without_a_price_takes_no_thinking_time() -> None:
     model = ModelByWake()
-    claude = ClaudeRun(market(), model, model="claude-nobody")
+    claude = ClaudeRun(market(), model, model="claude-unknown")
     await claude.go(4 * MINUTE)
-    told = {(each.decider, each.thinking_ms, each.decision.cause) for each in claude.events(events.DecisionMade)}
-    why = "fallback: NO_PRICE: nobody tells what the model costs, so no budget could hold; claude-nobody"
-    assert told == {("rules", 0, why)}
+    decisions = {(each.decider, each.thinking_ms, each.decision.cause) for each in claude.events(events.DecisionMade)}
+    why = "fallback: NO_PRICE: nobody tells what the model costs, so no budget could hold; claude-unknown"
+    assert decisions == {("rules", 0, why)}
     assert model.requests == []
 
 
@@ -222,8 +222,8 @@ async def test_rules_decide_once_the_budget_is_spent() -> None:
     assert {
         each.decision.cause.partition(":")[2].strip().partition(":")[0] for each in claude.events(events.DecisionMade)
     } == {"BUDGET"}
-    (told,) = claude.events(events.BudgetSpent)
-    assert (told.spent_usd, told.until % DAY) == (0, 0)
+    (spent,) = claude.events(events.BudgetSpent)
+    assert (spent.spent_usd, spent.until % DAY) == (0, 0)
 
 
 @pytest.mark.requirement("A02")

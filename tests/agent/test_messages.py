@@ -84,7 +84,7 @@ async def test_error_status_is_a_cause_without_retry_or_redirect(
     ("error", "cause"),
     [
         (httpcore2.ConnectError("refused"), Cause.UNREACHABLE),
-        (httpcore2.ConnectTimeout("nobody there"), Cause.UNREACHABLE),
+        (httpcore2.ConnectTimeout("no answer"), Cause.UNREACHABLE),
         (httpcore2.RemoteProtocolError("gone"), Cause.CONNECTION),
         (httpcore2.ReadTimeout("slow"), Cause.TIMEOUT),
     ],
@@ -298,7 +298,7 @@ async def test_retired_and_unknown_models_are_troubles() -> None:
         messages = SdkMessages(Credentials(url, SecretStr(KEY)))
         facts = await messages.retrieve_model(MODEL)
         retired = await messages.retrieve_model(RETIRED)
-        unknown = await messages.retrieve_model("claude-nobody")
+        unknown = await messages.retrieve_model("claude-unknown")
         await messages.close()
     assert facts == ModelFacts("active", None)
     assert isinstance(retired, Trouble)

@@ -68,6 +68,6 @@ def test_worst_case_uses_the_tokens_that_the_api_counted() -> None:
 
 def test_unknown_model_has_no_price() -> None:
     assert priced(MODEL, AT)
-    assert not priced("claude-nobody", AT)
+    assert not priced("claude-unknown", AT)
     with pytest.raises(LookupError):
-        cost(TokenUsage(plain=1), "claude-nobody", AT)
+        cost(TokenUsage(plain=1), "claude-unknown", AT)

@@ -101,7 +101,7 @@ def test_recorded_gaps_and_calls_replace_the_priors() -> None:
 
 
 def test_model_without_a_price_is_not_cached() -> None:
-    assert CachePlanner().plan("claude-nobody", AT) == CachePlan(None, turns=False)
+    assert CachePlanner().plan("claude-unknown", AT) == CachePlan(None, turns=False)
 
 
 async def test_recording_answers_whatever_the_cache_plan(tmp_path: Path) -> None:

@@ -154,10 +154,10 @@ async def test_closed_trade_is_recalled_two_wakes_later(tmp_path: Path) -> None:
     model = ScriptedModel(WROTE)
     one = memory(tmp_path, FakePast(trade(1, NOON - HOUR)), model)
     assert await wake(one, NOON) == ""
-    told = await wake(one, LATER)
-    assert 'untrusted_text by claude-haiku-4-5, 2024-10-04T12:05:00Z: "It broke out, and fell back."' in told
-    assert "lesson, long BTCUSDT alike lost 1 of 1 (orders 1)" in told
-    assert await wake(one, LATER + HOUR) == told
+    recalled = await wake(one, LATER)
+    assert 'untrusted_text by claude-haiku-4-5, 2024-10-04T12:05:00Z: "It broke out, and fell back."' in recalled
+    assert "lesson, long BTCUSDT alike lost 1 of 1 (orders 1)" in recalled
+    assert await wake(one, LATER + HOUR) == recalled
     (asked,) = model.requests
     prompt = asked.body["messages"][0]["content"][0]["text"]
     assert 'thesis, untrusted_text by claude: "It breaks out."' in prompt
@@ -169,8 +169,8 @@ async def test_closed_trade_is_recalled_two_wakes_later(tmp_path: Path) -> None:
 async def test_writer_gets_the_lessons_of_similar_trades(tmp_path: Path) -> None:
     model = ScriptedModel(WROTE)
     one = memory(tmp_path, FakePast(trade(1, NOON - HOUR), trade(2, NOON + MINUTE)), model)
-    for moment in (NOON, LATER, LATER + HOUR):
-        await wake(one, moment)
+    for time in (NOON, LATER, LATER + HOUR):
+        await wake(one, time)
     first, second = (each.body["messages"][0]["content"][0]["text"] for each in model.requests)
     assert "earlier lesson, " not in first
     assert "earlier lesson, long BTCUSDT alike lost 1 of 1 (orders 1), untrusted_text by" in second
@@ -225,7 +225,7 @@ async def test_disabled_memory_recalls_and_writes_nothing(tmp_path: Path) -> Non
     await wake(first, LATER)
     before = (tmp_path / MEMORY_FILE).read_bytes()
     off = memory(tmp_path, past, model, enabled=False)
-    assert [await wake(off, moment) for moment in (NOON, LATER, LATER + HOUR)] == ["", "", ""]
+    assert [await wake(off, time) for time in (NOON, LATER, LATER + HOUR)] == ["", "", ""]
     assert len(model.requests) == 1
     assert (tmp_path / MEMORY_FILE).read_bytes() == before
     assert "trade of order 1" in await wake(memory(tmp_path, past, None), LATER)
@@ -238,10 +238,10 @@ async def test_failed_entry_is_not_retried_and_the_rest_waits(tmp_path: Path, ca
     assert await wake(one, LATER) == ""
     assert [each.wake for each in model.requests] == [-2]
     assert spent(tmp_path) > D("0.001")
-    told = await wake(one, LATER + HOUR)
+    recalled = await wake(one, LATER + HOUR)
     assert [each.wake for each in model.requests] == [-2, -4]
-    assert "trade of order 2" in told
-    assert "trade of order 1" not in told
+    assert "trade of order 2" in recalled
+    assert "trade of order 1" not in recalled
     assert "TIMEOUT: no answer came in time; late" in caplog.text
 
 
@@ -345,9 +345,9 @@ async def test_failed_save_is_reported_once_and_memory_works(tmp_path: Path) -> 
     past = FakePast(trade(1, NOON - 2), trade(2, NOON - 1))
     one = memory(tmp_path / "gone", past, ScriptedModel(WROTE), warn=warnings.append)
     await wake(one, NOON)
-    told = await wake(one, LATER)
-    assert "trade of order 1" in told
-    assert "trade of order 2" in told
+    recalled = await wake(one, LATER)
+    assert "trade of order 1" in recalled
+    assert "trade of order 2" in recalled
     (sentence,) = warnings
     assert sentence.endswith("until then the memory lasts only as long as this run")
 
@@ -361,8 +361,8 @@ async def test_no_failure_of_the_memory_reaches_a_decision(
     if fails == "past":
         past.fails = RequestError(RequestCode.UNREADABLE, limit="a readable book", actual="none", next_="try again")
     model = ScriptedModel(answer)
-    one = memory(tmp_path, past, model, name="claude-nobody" if fails == "price" else WRITER)
-    assert [await wake(one, moment) for moment in (NOON, LATER)] == ["", ""]
+    one = memory(tmp_path, past, model, name="claude-unknown" if fails == "price" else WRITER)
+    assert [await wake(one, time) for time in (NOON, LATER)] == ["", ""]
     await one.close()
     levels = {each.levelno for each in caplog.records if each.name.startswith("ocw_mcp")}
     assert levels == {logging.ERROR if fails == "inside" else logging.WARNING}

@@ -104,11 +104,11 @@ async def test_models_report_limits_and_lifecycle() -> None:
         model = await client.models.retrieve(MODEL)
         retired = await client.models.retrieve(RETIRED)
         with pytest.raises(anthropic.NotFoundError):
-            await client.models.retrieve("claude-nobody")
+            await client.models.retrieve("claude-unknown")
         with pytest.raises(anthropic.NotFoundError):
             await client.messages.create(**asked(model=RETIRED))
         with pytest.raises(anthropic.NotFoundError):
-            await client.messages.create(**asked(model="claude-nobody"))
+            await client.messages.create(**asked(model="claude-unknown"))
     assert (model.lifecycle, retired.lifecycle) == ("active", "retired")
     assert model.max_tokens == 64_000
 
