@@ -11,7 +11,7 @@ import msgspec
 from ocw_mcp.core import strategy
 from ocw_mcp.core.risk.budget import Budget
 from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import Done, SubmitRequest, order_key
+from ocw_mcp.domain.asks import DecisionKey, Done, SubmitRequest, request_key
 from ocw_mcp.domain.decision import FALLBACK, MEANT, REMEMBERED, UNAFFORDABLE, UNREADABLE, UNSENT, Decision
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import ATTACHED, RULES, OrderRef
@@ -20,10 +20,11 @@ from ocw_mcp.domain.snapshot import DecisionRequest, Remark, Snapshot
 from ocw_mcp.domain.steps import DecisionFailed, DecisionReady, DecisionSubmitted, Timer, TimerKind
 from ocw_mcp.domain.time import SECOND, iso
 from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.carrying import Carrier, LegTerms
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.idempotency import Answer
+from ocw_mcp.engine.leg_executor import LegExecutor
+from ocw_mcp.engine.precheck import Instruction
 
 DEADLINE_TIMER = Timer(TimerKind.DECISION)
 NOTE_KEPT = 500
@@ -71,16 +72,11 @@ class DecisionCycle:
     """From a wake to orders."""
 
     def __init__(
-        self,
-        config: EngineConfig,
-        carrier: Carrier,
-        account: Account,
-        effects: EffectBuffer,
-        settle: Settle,
+        self, config: EngineConfig, executor: LegExecutor, account: Account, effects: EffectBuffer, settle: Settle
     ) -> None:
         """`settle` takes each decision and its decider, once its legs are carried out; it returns what it refused."""
         self._config = config
-        self._carrier = carrier
+        self._executor = executor
         self._account = account
         self._effects = effects
         self._settle = settle
@@ -136,7 +132,9 @@ class DecisionCycle:
             case DecisionFailed():
                 self._failed(event, now)
             case DecisionSubmitted(request):
-                self._carrier.remember(order_key(request), self._spoken(event, now))
+                self.budget.book(event.cost_usd, now)
+                answer = self._submit(request, event.thinking_ms, event.cost_usd, now, floor=True)
+                self._executor.answers.put(request_key(request), answer)
 
     def _ready(self, answer: DecisionReady, now: int) -> None:
         """Take an answer and carry it out, against the account and the market of this very moment."""
@@ -162,11 +160,6 @@ class DecisionCycle:
         thought = now - pending.snapshot.at if pending is not None else 0
         return self._submit(request, thought, ZERO, now, floor=False)
 
-    def _spoken(self, event: DecisionSubmitted, now: int) -> Answer:
-        """Take what whoever was asked submits; it keeps the floor."""
-        self.budget.book(event.cost_usd, now)
-        return self._submit(event.request, event.thinking_ms, event.cost_usd, now, floor=True)
-
     def _submit(self, asked: SubmitRequest, thought: int, cost_usd: Decimal, now: int, *, floor: bool) -> Answer:
         pending, talk, wake_id, who = self.state.pending, self.state.talk, asked.wake_id, asked.principal
         if pending is not None and pending.wake_id == wake_id:
@@ -176,13 +169,13 @@ class DecisionCycle:
             # Whoever was asked has the snapshot before it, whatever it says of itself.
             tainted = asked.tainted or (floor and self._quotes_others(who))
             untaken = self._take(wake_id, who, thought, asked.decision, now, cost_usd, tainted=tainted)
-            name = f"wake:{wake_id}"
-            refused = self._refused(name, asked.decision)
+            key = DecisionKey(wake_id)
+            refused = self._refused(key, asked.decision)
             accepted = not refused or _passed(asked.decision, refused)
             self.state.talk = SubmittedDecision(pending, who, refused, accepted, floor, tainted)
             if floor:
                 self._effects.set_timer(DEADLINE_TIMER, pending.deadline)
-            return Done(name, untaken)
+            return Done(key, untaken)
         if talk is None or not talk.may_correct(asked, now):
             waits = f"wake {pending.wake_id}" if pending is not None else "no wake waits"
             return Refusal(RefusalCode.NO_WAKE, limit=waits, actual=f"wake {wake_id}")
@@ -193,22 +186,29 @@ class DecisionCycle:
         if wrong is not None:
             limit = f"corrections of {','.join(talk.refused)}"
             return Refusal(RefusalCode.NO_WAKE, limit=limit, actual=f"a leg on {wrong}")
-        name = f"wake:{wake_id}:again"
+        key = DecisionKey(wake_id, "again")
         # Whoever has read something once has read it.
         tainted = asked.tainted or talk.tainted
         self._effects.record(events.DecisionCorrected(wake_id, who, asked.decision, thought, cost_usd, tainted))
-        self._carry_out(asked.decision, name, who, wake_id, now, tainted=tainted)
-        refused = self._refused(name, asked.decision)
+        self._carry_out(asked.decision, key, who, now, tainted=tainted)
+        refused = self._refused(key, asked.decision)
         left = {*talk.refused}.difference(leg.symbol for leg in asked.decision.legs).union(refused)
         accepted = talk.accepted or not left or _passed(asked.decision, refused)
         self.state.talk = msgspec.structs.replace(talk, refused=(), accepted=accepted)
         untaken = _beside_legs(asked.decision)
         self.state.undone += tuple(Remark(each, who, now) for each in untaken)
-        return Done(name, untaken)
+        return Done(key, untaken)
 
-    def _refused(self, name: str, decision: Decision) -> tuple[str, ...]:
+    def takes(self, request: SubmitRequest, now: int) -> bool:
+        """Return whether a submission answers the open wake, or corrects the decision on the last one."""
+        pending, talk = self.state.pending, self.state.talk
+        answers = pending is not None and pending.wake_id == request.wake_id
+        return answers or (talk is not None and talk.may_correct(request, now))
+
+    def _refused(self, key: DecisionKey, decision: Decision) -> tuple[str, ...]:
+        answers = self._executor.answers
         legs = enumerate(decision.legs)
-        return tuple(leg.symbol for i, leg in legs if isinstance(self._carrier.answer(f"{name}:{i}"), Refusal))
+        return tuple(leg.symbol for i, leg in legs if isinstance(answers.get(key.leg(i)), Refusal))
 
     def break_off(self, why: str, now: int) -> None:
         """Nobody is to decide any more: what is being decided on is held."""
@@ -326,10 +326,10 @@ class DecisionCycle:
                 self.state.note = None
         elif decision.note:
             self.state.note = Remark(decision.note[:NOTE_KEPT], decider, now)
-        # After a decision that came to nothing the rules have names of their own.
-        name = f"wake:{wake_id}:rules" if asked is None else f"wake:{wake_id}"
-        self._carry_out(decision, name, decider, wake_id, now, tainted=tainted)
-        self._count_idle(name, decision)
+        # After a decision that came to nothing, the rules' decision has keys of its own.
+        key = DecisionKey(wake_id, "rules" if asked is None else "")
+        self._carry_out(decision, key, decider, now, tainted=tainted)
+        self._count_idle(key, decision)
         untaken = self._settle(decision, decider, now)
         told = list(untaken)
         if tainted and told:
@@ -362,19 +362,19 @@ class DecisionCycle:
         if asked is not None and by_a_model and decision.holds and (not cause or cause.startswith(MEANT)):
             self.state.held = msgspec.structs.replace(asked, held=None)
 
-    def _count_idle(self, name: str, decision: Decision) -> None:
+    def _count_idle(self, key: DecisionKey, decision: Decision) -> None:
         """Tell a person where a model has done nothing for long: what only costs is broken, however well it argues."""
         if not self._config.fallback:
             return
         most = self._config.policies.decision.idle_wakes
-        done = any(isinstance(self._carrier.answer(f"{name}:{i}"), OrderRef) for i in range(len(decision.legs)))
+        done = any(isinstance(self._executor.answers.get(key.leg(i)), OrderRef) for i in range(len(decision.legs)))
         self.state.idle = 0 if done else self.state.idle + 1
         if self.state.idle and self.state.idle % most == 0:
             self._effects.record(events.Incident(f"nothing was done for {self.state.idle} decisions in a row"))
 
-    def _carry_out(self, decision: Decision, name: str, decider: str, wake_id: int, now: int, *, tainted: bool) -> None:
+    def _carry_out(self, decision: Decision, key: DecisionKey, decider: str, now: int, *, tainted: bool) -> None:
         for index, leg in enumerate(decision.legs):
-            self._carrier.carry_out(leg, f"{name}:{index}", decider, wake_id, now, LegTerms(tainted=tainted))
+            self._executor.execute(Instruction(leg, decider, key.leg(index), tainted=tainted), now)
 
 
 def _passed(decision: Decision, refused: tuple[str, ...]) -> bool:

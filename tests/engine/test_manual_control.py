@@ -112,7 +112,7 @@ async def test_a_paused_agent_corrects_nothing() -> None:
     run = await Run(market([100.0] * 3), AttachedDecider(), policy=SLOW, agent="attached", fallback=True).go(
         for_ms=MINUTE
     )
-    shell = run.simulation._shell
+    shell = run.simulation.shell
     await shell.take(Asked(SubmitRequest("k1", "mcp:x", 1, submit), -1))
     await shell.take(told(Verb.PAUSE))
     again = SubmitRequest("k2", "mcp:x", 1, buy("97", "0.1"))

@@ -121,7 +121,7 @@ async def test_used_limits_count_live_entries_and_what_thinking_cost() -> None:
     policy = policies(gate=gate, mandate=mandate, margin={"min_free": "0.2"}, budget=budget)
     run = await Run(ListFeed(path([100.0] * 4)), Dear(script), policy=policy, agent="dear", fallback=True).go()
     used = {row["name"]: (D(row["limit"]), D(row["used"])) for row in run.engine.summary()["limits"]}
-    view = run.engine._manager.view("BTCUSDT", START + 4 * MINUTE)
+    view = run.engine.manager.view("BTCUSDT", START + 4 * MINUTE)
     assert view is not None
     assert used["mandate.amount"] == (D(5_000), view.gross)
     assert view.gross > 0

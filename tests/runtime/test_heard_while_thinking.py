@@ -91,7 +91,7 @@ async def test_a_caller_is_answered_while_the_model_thinks() -> None:
 
     async def asks() -> None:
         for request in (NoteRequest("k1", "anna", "it thinks"), LegRequest("k2", "anna", BUYS)):
-            answers.append(await seated.run.simulation.ask(request))
+            answers.append(await seated.run.simulation.shell.ask(request))
 
     seated = ClaudeRun(market(), Interrupted({}, (1, 0), asks))
     await seated.go()

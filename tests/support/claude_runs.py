@@ -88,7 +88,7 @@ class ClaudeRun:
             stamp(SimulatedFeed(1)),
             History(Path("nowhere")),
             "1.2.3",
-            Trading(self.run.engine, simulation.ask, clock),
+            Trading(self.run.engine, simulation.shell.ask, clock),
             catching_up=lambda: simulation.catching_up,
         )
 

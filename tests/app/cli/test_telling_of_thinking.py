@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import CloseRequest, LegRequest, order_key
+from ocw_mcp.domain.asks import CloseRequest, LegRequest, request_key
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.orders import OrderRef, Purpose
@@ -110,15 +110,15 @@ def test_what_a_client_said_why_it_wanted_an_order_is_told_with_it(ocw: Ocw, tmp
     enters = LegRequest("k1", "mcp:anna", msgspec.structs.replace(BUY, reasoning="the chart\x1b[31m says so"))
     others = LegRequest("k1", "mcp:ben", msgspec.structs.replace(BUY, reasoning="another's"))
     leaves = CloseRequest("k2", "mcp:anna", "BTCUSDT", "enough of it")
-    exit_ = keyed(intended(OrderRef(1, Purpose.EXIT)), order_key(leaves), principal="mcp:anna", wake_id=None)
+    exit_ = keyed(intended(OrderRef(1, Purpose.EXIT)), str(request_key(leaves)), principal="mcp:anna", wake_id=None)
     happened = (
         events.CallerAsked(enters, 1),
         events.CallerAsked(others, 1),
-        keyed(intended(), order_key(enters), principal="mcp:anna", wake_id=None),
+        keyed(intended(), str(request_key(enters)), principal="mcp:anna", wake_id=None),
         *STORY[4:7],
         events.CallerAsked(leaves, 2),
         exit_,
-        keyed(refused(), order_key(others), principal="mcp:ben", wake_id=None, symbol="ETHUSDT"),
+        keyed(refused(), str(request_key(others)), principal="mcp:ben", wake_id=None, symbol="ETHUSDT"),
     )
     with closing(open_book(tmp_path)) as store:
         tell(store, happened)
