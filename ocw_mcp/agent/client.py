@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 from pydantic import SecretStr
 
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.messages import Reply, Request
 from ocw_mcp.agent.response import cause_of_words, parse_reply
 from ocw_mcp.domain.addresses import is_loopback, may_be_sent_a_key
+from ocw_mcp.domain.causes import CauseKind
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -65,16 +66,17 @@ def credentials(
     """Return the credentials of the settings, or the trouble that prevents every call. The key precedes the token."""
     if base_url is not None and not may_be_sent_a_key(base_url):
         return Trouble(
-            Cause.NO_KEY, "ANTHROPIC_BASE_URL must not be sent a key; expected an https address, or one on this machine"
+            CauseKind.NO_KEY,
+            "ANTHROPIC_BASE_URL must not be sent a key; expected https, or an address on this machine",
         )
     if api_key is not None:
         return Credentials(base_url or API, api_key)
     if auth_token is None:
         return Trouble(
-            Cause.NO_KEY, "set ANTHROPIC_API_KEY, or ANTHROPIC_AUTH_TOKEN with ANTHROPIC_BASE_URL for a gateway"
+            CauseKind.NO_KEY, "set ANTHROPIC_API_KEY, or ANTHROPIC_AUTH_TOKEN with ANTHROPIC_BASE_URL for a gateway"
         )
     if base_url is None:
-        return Trouble(Cause.NO_KEY, "ANTHROPIC_AUTH_TOKEN is for a gateway; set ANTHROPIC_BASE_URL, too")
+        return Trouble(CauseKind.NO_KEY, "ANTHROPIC_AUTH_TOKEN is for a gateway; set ANTHROPIC_BASE_URL, too")
     return Credentials(base_url, auth_token=auth_token)
 
 
@@ -120,9 +122,9 @@ class SdkMessages:
         except AnthropicError as error:
             return self._trouble(error)
         except (msgspec.MsgspecError, UnicodeError) as error:
-            return Trouble(Cause.MALFORMED, f"the API's description of {name} cannot be read: {error}")
+            return Trouble(CauseKind.MALFORMED, f"the API's description of {name} cannot be read: {error}")
         if facts.lifecycle == "retired":
-            return Trouble(Cause.NO_MODEL, f"{name} is retired; set CLAUDE_MODEL to a model that is not")
+            return Trouble(CauseKind.NO_MODEL, f"{name} is retired; set CLAUDE_MODEL to a model that is not")
         return facts
 
     async def close(self) -> None:
@@ -164,29 +166,29 @@ def classify_error(error: Exception) -> Trouble:
     import anthropic
     import httpx2
 
-    causes: dict[type[Exception], Cause] = {
-        anthropic.AuthenticationError: Cause.BAD_KEY,
-        anthropic.PermissionDeniedError: Cause.BAD_KEY,
-        anthropic.PaymentRequiredError: Cause.NO_CREDIT,
-        anthropic.NotFoundError: Cause.NO_MODEL,
-        anthropic.RateLimitError: Cause.RATE_LIMITED,
-        anthropic.OverloadedError: Cause.OVERLOADED,
-        anthropic.RequestTimeoutError: Cause.TIMEOUT,
-        anthropic.GatewayTimeoutError: Cause.TIMEOUT,
-        anthropic.InternalServerError: Cause.SERVER,
-        anthropic.APIStatusError: Cause.BAD_REQUEST,
-        anthropic.APITimeoutError: Cause.TIMEOUT,
-        anthropic.APIConnectionError: Cause.CONNECTION,
+    causes: dict[type[Exception], CauseKind] = {
+        anthropic.AuthenticationError: CauseKind.BAD_KEY,
+        anthropic.PermissionDeniedError: CauseKind.BAD_KEY,
+        anthropic.PaymentRequiredError: CauseKind.NO_CREDIT,
+        anthropic.NotFoundError: CauseKind.NO_MODEL,
+        anthropic.RateLimitError: CauseKind.RATE_LIMITED,
+        anthropic.OverloadedError: CauseKind.OVERLOADED,
+        anthropic.RequestTimeoutError: CauseKind.TIMEOUT,
+        anthropic.GatewayTimeoutError: CauseKind.TIMEOUT,
+        anthropic.InternalServerError: CauseKind.SERVER,
+        anthropic.APIStatusError: CauseKind.BAD_REQUEST,
+        anthropic.APITimeoutError: CauseKind.TIMEOUT,
+        anthropic.APIConnectionError: CauseKind.CONNECTION,
     }
-    cause = next((cause for kind, cause in causes.items() if isinstance(error, kind)), Cause.MALFORMED)
+    cause = next((cause for kind, cause in causes.items() if isinstance(error, kind)), CauseKind.MALFORMED)
     if isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout):
         # Nothing was sent, so nothing is billed.
-        cause = Cause.UNREACHABLE
+        cause = CauseKind.UNREACHABLE
     detail, retry_after_s = type(error).__name__, None
     if isinstance(error, anthropic.APIStatusError):
         # The API reports a missing balance with status 400; gateways use 403 and 429, too.
-        if cause_of_words(f"{error.body} {error.api_message}") is Cause.NO_CREDIT:
-            cause = Cause.NO_CREDIT
+        if cause_of_words(f"{error.body} {error.api_message}") is CauseKind.NO_CREDIT:
+            cause = CauseKind.NO_CREDIT
         detail = f"{error.status_code} {error.api_message or ''}".strip()
         retry_after_s = _seconds(error.response.headers.get("retry-after"))
     return Trouble(cause, " ".join(detail.split())[:LONGEST_DETAIL], retry_after_s)

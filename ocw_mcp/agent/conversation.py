@@ -12,10 +12,11 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from ocw_mcp.agent.causes import RETRIED, Cause, Trouble
+from ocw_mcp.agent.causes import RETRIED, Trouble
 from ocw_mcp.agent.messages import Messages, Reply, Request, trouble_of, without_cache_control
 from ocw_mcp.agent.pricing import TokenUsage, Ttl, cost, worst_cost
 from ocw_mcp.agent.tools import SUBMIT, LegAnswer, ToolAnswer, ToolClient, call_tool, offered_tools
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.protocols import Clock
@@ -25,7 +26,7 @@ LONGEST_EXCERPT: Final = 500
 """Characters of the model's words, or of a refusal, that a result keeps."""
 CALLS_PER_TURN: Final = 8
 """Tool calls of one turn that are answered; further ones get an error."""
-MAY_BE_BILLED: Final = frozenset({Cause.TIMEOUT, Cause.CONNECTION, Cause.MALFORMED})
+MAY_BE_BILLED: Final = frozenset({CauseKind.TIMEOUT, CauseKind.CONNECTION, CauseKind.MALFORMED})
 """Causes after which the model may have worked on the call, so that its worst-case cost is counted."""
 MAX_TOKENS: Final = 4_000
 RETRY_WAIT_S: Final = 2.0
@@ -155,7 +156,7 @@ class Conversation:
             result = ended.result
         except Exception as error:
             log.error("a decision of the model failed with an internal error", exc_info=error)
-            result = self._fail(Trouble(Cause.INTERNAL, type(error).__name__))
+            result = self._fail(Trouble(CauseKind.INTERNAL, type(error).__name__))
         return ConversationSummary(result, self._usage, self.cost_usd, self._calls, tuple(self._called), self._words)
 
     async def _converse(self, wake: int, system: str, context: str) -> ConversationResult:
@@ -177,7 +178,7 @@ class Conversation:
                 rounds += 1
                 # One round beyond the limit gets errors as results; the next ends the conversation.
                 if rounds > self._terms.tool_rounds + 1:
-                    return self._fail(Trouble(Cause.TOOL_LOOP, f"{rounds} rounds of calls without a decision"))
+                    return self._fail(Trouble(CauseKind.TOOL_LOOP, f"{rounds} rounds of calls without a decision"))
             results = await self._results(calls, names, may_read=rounds <= self._terms.tool_rounds)
             if submits and (len(self._answers) > 1 or not self._needs_correction()):
                 return self._conclude(reply)
@@ -187,7 +188,7 @@ class Conversation:
     async def _offered(self) -> list[dict[str, Any]]:
         tools = offered_tools(await self._within_time(self._tools.list_tools()), self._terms.reads)
         if all(tool["name"] != SUBMIT for tool in tools):
-            raise _Ended(Failed(Trouble(Cause.TOOLS, f"the server does not offer {SUBMIT}")))
+            raise _Ended(Failed(Trouble(CauseKind.TOOLS, f"the server does not offer {SUBMIT}")))
         return tools
 
     def _request_body(self, tools: list[dict[str, Any]], system: str, *, last_round: bool) -> dict[str, Any]:
@@ -232,7 +233,7 @@ class Conversation:
             self._usage += reply.usage
             self._cost += cost(reply.usage, self._terms.model, self._clock.now())
             self._counted = reply.usage
-        elif reply.may_be_billed or reply.cause in MAY_BE_BILLED:
+        elif reply.may_be_billed or reply.kind in MAY_BE_BILLED:
             self._cost += worst
         self._reserved = ZERO
         return reply
@@ -248,23 +249,23 @@ class Conversation:
         try:
             worst = worst_cost(size, terms.max_tokens, terms.model, self._clock.now(), known)
         except LookupError:
-            raise _Ended(self._fail(Trouble(Cause.NO_PRICE, terms.model))) from None
+            raise _Ended(self._fail(Trouble(CauseKind.NO_PRICE, terms.model))) from None
         left = terms.allowance_usd - self._cost
         if worst > left:
             detail = f"it costs {plain(round(worst, 4))} USD at most, and {plain(round(left, 4))} USD is left"
-            raise _Ended(self._fail(Trouble(Cause.BUDGET, detail)))
+            raise _Ended(self._fail(Trouble(CauseKind.BUDGET, detail)))
         if self._record_cost is not None:
             try:
                 await self._record_cost(self._cost + worst)
             except BookError as error:
-                raise _Ended(self._fail(Trouble(Cause.NOT_KEPT, str(error)))) from None
+                raise _Ended(self._fail(Trouble(CauseKind.NOT_KEPT, str(error)))) from None
         return worst
 
     async def _wait_to_retry(self, trouble: Trouble) -> bool:
         """Wait in real time as long as the API asks, and return True; return False if that is too long or no use."""
         wait_s = RETRY_WAIT_S if trouble.retry_after_s is None else trouble.retry_after_s
         longest_s = min(self._terms.timeout_s * LONGEST_WAIT_SHARE, self._remaining_s())
-        if trouble.cause not in RETRIED or trouble.may_be_billed or wait_s > longest_s:
+        if trouble.kind not in RETRIED or trouble.may_be_billed or wait_s > longest_s:
             return False
         await self._clock.pause(wait_s * 1_000)
         return True
@@ -302,7 +303,7 @@ class Conversation:
         except Exception as error:
             log.error("a decision could not be submitted", exc_info=error)
             unknown = f"{type(error).__name__}; the submitted decision may have been carried out"
-            raise _Ended(self._fail(Trouble(Cause.TOOLS, unknown))) from None
+            raise _Ended(self._fail(Trouble(CauseKind.TOOLS, unknown))) from None
         self._tainted |= answer.quotes_others
         self._answers.append(answer)
         again = {leg.symbol for leg in answer.legs}
@@ -319,15 +320,15 @@ class Conversation:
         """Return the result after the model's last turn."""
         if not self._answers:
             if not printable(reply.text):
-                return Failed(Trouble(Cause.MALFORMED, "it ended its turn without a call and without a word"))
+                return Failed(Trouble(CauseKind.MALFORMED, "it ended its turn without a call and without a word"))
             self._words = reply.text
             return NoDecision(reply.text[:LONGEST_EXCERPT])
         if all(answer.failed for answer in self._answers):
-            return Failed(Trouble(Cause.MALFORMED, _excerpt(self._answers[-1].text)))
+            return Failed(Trouble(CauseKind.MALFORMED, _excerpt(self._answers[-1].text)))
         refused = [leg for leg in self._legs if leg.outcome == "refused"]
         # As in the engine, a leg with HOLD is neither an action nor a refusal.
         if refused and all(leg.outcome in ("refused", "held") for leg in self._legs):
-            return Failed(Trouble(Cause.IMPOSSIBLE, _excerpt(refused[0].refusal or refused[0].symbol)))
+            return Failed(Trouble(CauseKind.IMPOSSIBLE, _excerpt(refused[0].refusal or refused[0].symbol)))
         return Submitted(tuple(self._legs))
 
     def _fail(self, trouble: Trouble) -> ConversationResult:
@@ -346,10 +347,10 @@ class Conversation:
             raise _Ended(self._fail(self._timed_out())) from None
         except Exception as error:
             log.error("a tool failed", exc_info=error)
-            raise _Ended(self._fail(Trouble(Cause.TOOLS, type(error).__name__))) from None
+            raise _Ended(self._fail(Trouble(CauseKind.TOOLS, type(error).__name__))) from None
 
     def _timed_out(self) -> Trouble:
-        return Trouble(Cause.TIMEOUT, f"not within {self._terms.timeout_s:g} s")
+        return Trouble(CauseKind.TIMEOUT, f"not within {self._terms.timeout_s:g} s")
 
     def _remaining_s(self) -> float:
         return max(0.0, (self._ends - self._clock.wall_ms()) / 1_000)

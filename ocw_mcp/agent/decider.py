@@ -14,7 +14,7 @@ import msgspec
 
 from ocw_mcp.agent.breaker import Breaker
 from ocw_mcp.agent.budget_throttle import Spent, throttled
-from ocw_mcp.agent.causes import ANSWERED, UNASKED, Cause, Trouble
+from ocw_mcp.agent.causes import ANSWERED, UNASKED, Trouble
 from ocw_mcp.agent.conversation import (
     MAX_TOKENS,
     Conversation,
@@ -24,7 +24,7 @@ from ocw_mcp.agent.conversation import (
     NoDecision,
     Submitted,
 )
-from ocw_mcp.agent.decision_cache import remembered
+from ocw_mcp.agent.decision_cache import repeated_hold
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.messages import Messages
 from ocw_mcp.agent.pricing import priced, worst_cost
@@ -33,7 +33,8 @@ from ocw_mcp.agent.prompts import Briefing, Prompts
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.agent.text_decisions import contains_decision
 from ocw_mcp.agent.tools import ToolClient
-from ocw_mcp.domain.decision import MEANT, UNSENT, Decision
+from ocw_mcp.domain.causes import Cause, CauseKind
+from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.errors import BookError, CannotDecideError
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import CLAUDE
@@ -90,9 +91,9 @@ class ClaudeDecider:
         self._model = model
         self._engine: EngineAccess | None = None
         self._cache_planner = CachePlanner()
-        self._under_way: tuple[int, Conversation] | None = None
-        self._spent: tuple[int, Decimal] = (0, ZERO)
-        self._foreseen: tuple[int, Decision | Trouble | None] = (0, None)
+        self._latest: tuple[int, Conversation] | None = None
+        """The latest wake that the model was asked about, and its conversation."""
+        self._prepared: tuple[int, Decision | Trouble | None] = (0, None)
         """The wake whose thinking time was asked for last, and its answer without the model, if any."""
         self.outcomes: list[ConversationSummary] = []
         """Summaries of the latest conversations, for measurements."""
@@ -106,9 +107,9 @@ class ClaudeDecider:
 
         It ends before the deadline.
         """
-        unasked = self._unasked(request)
-        self._foreseen = (request.wake_id, unasked)
-        if unasked is not None:
+        answer = self._without_call(request)
+        self._prepared = (request.wake_id, answer)
+        if answer is not None:
             return 0
         draw = int.from_bytes(hashlib.sha256(f"thinking on wake {request.wake_id}".encode()).digest()[:4])
         takes = QUICKEST_MS + draw * (SLOWEST_MS - QUICKEST_MS) // 2**32
@@ -121,9 +122,9 @@ class ClaudeDecider:
     def cost_usd(self, wake_id: int) -> Decimal:
         """Return the cost of a wake so far, with the earlier costs that are reported with it."""
         carried = ZERO if self._engine is None else self._engine.spending.carried_usd(wake_id)
-        if self._under_way is not None and self._under_way[0] == wake_id:
-            return self._under_way[1].cost_usd + carried
-        return (self._spent[1] if self._spent[0] == wake_id else ZERO) + carried
+        if self._latest is not None and self._latest[0] == wake_id:
+            return self._latest[1].cost_usd + carried
+        return carried
 
     async def decide(self, request: DecisionRequest) -> Decision:
         """Return the decision of a conversation, or repeat a HOLD that still applies.
@@ -131,21 +132,21 @@ class ClaudeDecider:
         Raises CannotDecideError with the cause if the rules have to decide.
         """
         # The answer must be the one that the thinking time was given for.
-        foreseen = self._foreseen[0] == request.wake_id
-        unasked = self._foreseen[1] if foreseen else self._unasked(request)
-        if isinstance(unasked, Trouble):
-            raise CannotDecideError(str(unasked))
-        if unasked is not None:
-            return unasked
+        wake_id, prepared = self._prepared
+        answer = prepared if wake_id == request.wake_id else self._without_call(request)
+        if isinstance(answer, Trouble):
+            raise CannotDecideError(answer.cause)
+        if answer is not None:
+            return answer
         engine, messages = self._engine, self._messages
         assert engine is not None
         assert not isinstance(messages, Trouble)
-        if not engine.breaker.lets_ask(self._clock.now()):
-            raise CannotDecideError(str(Trouble(Cause.BREAKER)))
+        if not engine.breaker.allows(self._clock.now()):
+            raise CannotDecideError(Cause(CauseKind.BREAKER))
         try:
-            return self._judge(await self._ask(request, messages, engine), engine)
+            return self._finish(await self._ask(request, messages, engine), engine)
         finally:
-            engine.breaker.left_alone()
+            engine.breaker.cancel_trial()
 
     async def _ask(self, request: DecisionRequest, messages: Messages, engine: EngineAccess) -> ConversationSummary:
         wake = request.wake_id
@@ -155,17 +156,14 @@ class ClaudeDecider:
         try:
             await engine.spending.start_decision(wake)
         except BookError as error:
-            raise CannotDecideError(str(Trouble(Cause.NOT_KEPT, str(error)))) from None
+            raise CannotDecideError(Cause(CauseKind.NOT_KEPT, str(error))) from None
         # The costs that are reported with this decision are not booked yet.
         terms = self._terms(max(ZERO, self._left(engine) - engine.spending.carried_usd(wake)), plan)
         conversation = Conversation(messages, engine.tools, self._clock, terms, engine.spending.record_cost)
-        try:
-            self._under_way = (wake, conversation)
-            context = self._briefing.context(request, memory)
-            tainted = request.snapshot.quotes_others(self.name)
-            outcome = await conversation.run(wake, self._briefing.system, context, tainted=tainted)
-        finally:
-            self._spent, self._under_way = (wake, conversation.cost_usd), None
+        self._latest = (wake, conversation)
+        context = self._briefing.context(request, memory)
+        tainted = request.snapshot.quotes_others(self.name)
+        outcome = await conversation.run(wake, self._briefing.system, context, tainted=tainted)
         with suppress(BookError):
             # If this cannot be stored, the worst case stays recorded.
             await engine.spending.record_cost(outcome.cost_usd)
@@ -179,22 +177,22 @@ class ClaudeDecider:
         today, this_month = engine.spent_usd()
         return today + pending, this_month + pending
 
-    def _unasked(self, request: DecisionRequest) -> Decision | Trouble | None:
+    def _without_call(self, request: DecisionRequest) -> Decision | Trouble | None:
         """Return the answer to a wake without asking the model; None if the model has to be asked."""
         if isinstance(self._messages, Trouble):
             return self._messages
         engine, now = self._engine, self._clock.now()
         if engine is None:
-            return Trouble(Cause.TOOLS, "no engine is attached yet")
+            return Trouble(CauseKind.TOOLS, "no engine is attached yet")
         if not priced(self._model, now):
-            return Trouble(Cause.NO_PRICE, self._model)
-        if as_before := remembered(request):
-            return Decision(cause=as_before)
+            return Trouble(CauseKind.NO_PRICE, self._model)
+        if repeated := repeated_hold(request):
+            return Decision(cause=repeated)
         worst = worst_cost(WORST_PROMPT, MAX_TOKENS, self._model, now)
-        if spare := throttled(request, self._spent_usd(engine), self._policies.budget, worst):
-            return spare
+        if throttle := throttled(request, self._spent_usd(engine), self._policies.budget, worst):
+            return throttle
         open_until = engine.breaker.open_until
-        return Trouble(Cause.BREAKER) if open_until is not None and now < open_until else None
+        return Trouble(CauseKind.BREAKER) if open_until is not None and now < open_until else None
 
     def _left(self, engine: EngineAccess) -> Decimal:
         """Return the rest of the budget (USD)."""
@@ -211,16 +209,17 @@ class ClaudeDecider:
             turns_cached=plan.turns,
         )
 
-    def _judge(self, outcome: ConversationSummary, engine: EngineAccess) -> Decision:
+    def _finish(self, outcome: ConversationSummary, engine: EngineAccess) -> Decision:
         """Report the result to the breaker, and return the decision for the engine. Raises CannotDecideError."""
         result = outcome.result
         trouble = result.trouble if isinstance(result, Submitted | Failed) else None
-        if trouble is None or trouble.cause in ANSWERED:
+        if trouble is None or trouble.kind in ANSWERED:
             engine.breaker.succeeded()
-        elif trouble.cause not in UNASKED:
+        elif trouble.kind not in UNASKED:
             engine.breaker.failed(self._clock.now())
         if trouble is not None:
-            raise CannotDecideError(str(trouble))
+            raise CannotDecideError(trouble.cause)
         if isinstance(result, NoDecision):
-            return Decision(cause=f"{UNSENT if contains_decision(outcome.words) else MEANT}{result.why}")
+            kind = CauseKind.UNSENT if contains_decision(outcome.words) else CauseKind.MODEL_HOLDS
+            return Decision(cause=Cause(kind, result.why))
         return Decision()

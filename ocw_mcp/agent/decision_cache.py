@@ -6,8 +6,8 @@ the request, from its own state, so that a resumed run repeats the same.
 
 from typing import Final
 
-from ocw_mcp.domain.decision import REMEMBERED
-from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
+from ocw_mcp.domain.causes import Cause, CauseKind
+from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot, WakeKind
 from ocw_mcp.domain.time import HOUR, MINUTE
 from ocw_mcp.domain.unknown import Unknown
 
@@ -15,11 +15,11 @@ TOLERANCE: Final = 0.002
 """The largest move of a price, as a share, that counts as no change: about the cost of two market orders."""
 LONGEST_MS: Final = 2 * HOUR
 """The largest age of a repeated answer: the longest time that the gate allows between two wakes."""
-KINDS: Final = ("timer", "close:", "outlier:")
-"""Prefixes of the wake reasons that a repeated HOLD may answer: no condition of the agent, no review of a position."""
+KINDS: Final = frozenset({WakeKind.TIMER, WakeKind.CLOSE, WakeKind.OUTLIER})
+"""The wake reasons that a repeated HOLD may answer: no condition of the agent, no review of a position."""
 
 
-def remembered(request: DecisionRequest) -> str | None:
+def repeated_hold(request: DecisionRequest) -> Cause | None:
     """Return the cause of a HOLD that repeats the last answer; None if the model has to be asked.
 
     A HOLD is repeated if each price is within `TOLERANCE`, the account's version (positions, orders, stops, state), the
@@ -31,24 +31,24 @@ def remembered(request: DecisionRequest) -> str | None:
     then = held.snapshot
     age = now.at - then.at
     kinds = _kinds(now)
-    if age > LONGEST_MS or not kinds <= _kinds(then) or not all(kind.startswith(KINDS) for kind in kinds):
+    if age > LONGEST_MS or not kinds <= _kinds(then) or not all(kind in KINDS for kind, _ in kinds):
         return None
-    if _frame(now) != _frame(then) or not _prices_stand(now, then):
+    if _context(now) != _context(then) or not _prices_unchanged(now, then):
         return None
-    return f"{REMEMBERED}as at wake {held.wake_id}, {age // MINUTE} min ago; nothing that matters has changed since"
+    return Cause(CauseKind.REMEMBERED, f"at wake {held.wake_id}, {age // MINUTE} min ago")
 
 
-def _kinds(snapshot: Snapshot) -> set[str]:
+def _kinds(snapshot: Snapshot) -> set[tuple[WakeKind, str]]:
     """Return the reasons without numbers and symbols; the prices of all symbols are compared anyway."""
-    return {reason.split(" ")[0] for each in snapshot.wake for reason in each.reasons}
+    return {(reason.kind, reason.subject) for each in snapshot.wake for reason in each.reasons}
 
 
-def _frame(snapshot: Snapshot) -> tuple[object, ...]:
+def _context(snapshot: Snapshot) -> tuple[object, ...]:
     names = tuple(view.symbol for view in snapshot.symbols)
     return (names, snapshot.state, snapshot.limits, snapshot.regime, snapshot.macro, snapshot.scale)
 
 
-def _prices_stand(now: Snapshot, then: Snapshot) -> bool:
+def _prices_unchanged(now: Snapshot, then: Snapshot) -> bool:
     for here, there in zip(now.symbols, then.symbols, strict=True):
         if isinstance(here.last, Unknown) or isinstance(there.last, Unknown):
             return False

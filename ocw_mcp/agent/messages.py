@@ -9,8 +9,9 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.pricing import TokenUsage
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.domain.time import DAY, day_begins, utc_day
 
@@ -65,11 +66,11 @@ def trouble_of(reply: Reply) -> Trouble | None:
         case "end_turn" | "stop_sequence":
             return None
         case "refusal":
-            return Trouble(Cause.REFUSAL)
+            return Trouble(CauseKind.REFUSAL)
         case "max_tokens" | "model_context_window_exceeded":
-            return Trouble(Cause.CUT_OFF, reply.stop_reason)
+            return Trouble(CauseKind.CUT_OFF, reply.stop_reason)
         case _:
-            return Trouble(Cause.MALFORMED, f"its stop_reason is {reply.stop_reason[:40]!r}")
+            return Trouble(CauseKind.MALFORMED, f"its stop_reason is {reply.stop_reason[:40]!r}")
 
 
 def without_cache_control(body: Any) -> Any:

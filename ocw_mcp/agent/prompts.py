@@ -11,7 +11,7 @@ from typing import Final
 from ocw_mcp.core import strategy
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.policies import Policies, limits_in_force, value_text
-from ocw_mcp.domain.snapshot import DecisionRequest
+from ocw_mcp.domain.snapshot import DecisionRequest, WakeKind
 from ocw_mcp.render.event_text import leg_text
 from ocw_mcp.render.snapshot_text import compact, standing
 
@@ -23,8 +23,6 @@ FIELDS: Final[dict[str, frozenset[str]]] = {
     "daily_digest": frozenset({"facts"}),
 }
 """The bare names of each template. `system` has none, because it is cached."""
-REVIEW_REASON: Final = "score:"
-"""Prefix of the guard's wake reasons that ask for a review of a position."""
 
 _FIELD = re.compile(r"\{([a-z_]+)(?:\.([a-z0-9_]+))?\}")
 
@@ -86,10 +84,9 @@ class Briefing:
         snapshot = request.snapshot
         legs = strategy.decide(snapshot, self._policies).legs
         rules = "; ".join(leg_text(leg) for leg in legs) or "hold everything"
-        reasons = [each for reason in snapshot.wake for each in reason.reasons]
-        review = bool(reasons) and all(each.startswith(REVIEW_REASON) for each in reasons)
+        kinds = {each.kind for wake in snapshot.wake for each in wake.reasons}
         return self._prompts.fill(
-            "review_positions" if review else "decide",
+            "review_positions" if kinds == {WakeKind.SCORE} else "decide",
             wake=str(request.wake_id),
             snapshot=compact(snapshot, reader=self._reader, briefed=True),
             memory=memory and f"\n\n{memory}",

@@ -23,9 +23,10 @@ from typing import Any, Final
 import msgspec
 
 from ocw_mcp.adapters.files import FileRefused, read_file
-from ocw_mcp.agent.causes import RETRIED, Cause, Trouble
+from ocw_mcp.agent.causes import RETRIED, Trouble
 from ocw_mcp.agent.client import scrub
 from ocw_mcp.agent.messages import Messages, Reply, Request, request_name, without_cache_control
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.protocols import Clock
@@ -109,7 +110,7 @@ class CallRecorder(AbstractContextManager["CallRecorder"]):
             answer = await self._messages.create(request)
         except asyncio.CancelledError:
             # The caller stopped waiting, so a replay must not answer in time either.
-            self._write(request, began, Trouble(Cause.TIMEOUT, "cancelled while it was under way"))
+            self._write(request, began, Trouble(CauseKind.TIMEOUT, "cancelled while it was under way"))
             raise
         self._write(request, began, answer)
         return answer
@@ -188,12 +189,12 @@ class Recording:
         call = calls.get(request.turn)
         why = self._difference(call, request) if call is not None else "no such call was recorded"
         answer = (call.reply or call.trouble) if call is not None else None
-        if isinstance(answer, Trouble) and answer.cause in RETRIED:
+        if isinstance(answer, Trouble) and answer.kind in RETRIED:
             # A replay does not wait: it retries at once if a further call was recorded, and else never.
             answer = msgspec.structs.replace(answer, retry_after_s=0 if request.turn + 1 in calls else math.inf)
         if why or answer is None:
             self.missing.append(Missing(request.wake, request.turn, why))
-            return Trouble(Cause.NOT_RECORDED, f"{request_name(request.wake)}, call {request.turn}: {why}")
+            return Trouble(CauseKind.NOT_RECORDED, f"{request_name(request.wake)}, call {request.turn}: {why}")
         return answer
 
     def unanswered_wakes(self) -> dict[int, str]:

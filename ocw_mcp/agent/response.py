@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import msgspec
 
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.messages import Reply, without_cache_control
 from ocw_mcp.agent.pricing import HIDDEN_TOKENS, TokenUsage
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.text import printable
 
 LONGEST_DETAIL: Final = 300
@@ -31,26 +32,26 @@ _STOP_REASONS: Final = {
 """Stop reasons of other providers, by the API's own."""
 _CAUSES_BY_WORDS: Final = (
     (
-        Cause.NO_CREDIT,
+        CauseKind.NO_CREDIT,
         r"credit balance|insufficient[_ ](?:quota|credit|fund|balance)|current quota|payment[_ ]required|"
         r"billing[_ ]error|balance[^.]{0,20}(?:insufficient|not enough|too low)|"
         r"(?:not enough|out of|no) (?:credit|fund|balance)|\b402\b",
     ),
-    (Cause.OVERLOADED, r"overloaded|over capacity|at capacity|unavailable|\b529\b|\b503\b"),
+    (CauseKind.OVERLOADED, r"overloaded|over capacity|at capacity|unavailable|\b529\b|\b503\b"),
     (
-        Cause.RATE_LIMITED,
+        CauseKind.RATE_LIMITED,
         r"rate[_ -]?(?:limit|exceed)|too many (?:requests|tokens)|throttl|resource[_ ]exhausted|\b429\b",
     ),
-    (Cause.BAD_KEY, r"authenticat|access[_ ]?denied|unauthori[sz]ed|permission|api[_ -]?key|\b401\b|\b403\b"),
-    (Cause.NO_MODEL, r"not_found|model[_ ]not[_ ]found|no such model|\b404\b"),
-    (Cause.TIMEOUT, r"timed? ?out|\b504\b"),
-    (Cause.BAD_REQUEST, r"invalid_request|bad request|too long|\b400\b"),
-    (Cause.SERVER, r"api_error|server_error|internal|bad gateway|\b50[02]\b"),
+    (CauseKind.BAD_KEY, r"authenticat|access[_ ]?denied|unauthori[sz]ed|permission|api[_ -]?key|\b401\b|\b403\b"),
+    (CauseKind.NO_MODEL, r"not_found|model[_ ]not[_ ]found|no such model|\b404\b"),
+    (CauseKind.TIMEOUT, r"timed? ?out|\b504\b"),
+    (CauseKind.BAD_REQUEST, r"invalid_request|bad request|too long|\b400\b"),
+    (CauseKind.SERVER, r"api_error|server_error|internal|bad gateway|\b50[02]\b"),
 )
 _STREAM_DATA: Final = re.compile(rb"^data: *(\{.*\}) *$", re.MULTILINE)
 _ERROR_KINDS: Final = ("__type", "type", "code", "status")
 _ERROR_MESSAGES: Final = ("message", "Message", "msg", "detail", "error_message")
-_MAY_HAVE_WORKED: Final = frozenset({Cause.SERVER, Cause.TIMEOUT, Cause.MALFORMED})
+_MAY_HAVE_WORKED: Final = frozenset({CauseKind.SERVER, CauseKind.TIMEOUT, CauseKind.MALFORMED})
 """Causes of an error in a 200 before which the model may have worked, so that the call may be billed."""
 
 _DIGITS: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,6})?", re.ASCII)
@@ -70,19 +71,19 @@ def parse_reply(body: bytes, request: dict[str, Any]) -> Reply | Trouble:
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         beginning = printable(body[:LONGEST_DETAIL].decode("utf-8", "replace"))
         return _find_stream_error(body) or Trouble(
-            Cause.MALFORMED, f"the body is not a message: {beginning}"[:LONGEST_DETAIL]
+            CauseKind.MALFORMED, f"the body is not a message: {beginning}"[:LONGEST_DETAIL]
         )
     content = whole.get("content") if isinstance(whole, dict) else None
     if (trouble := _find_error(whole, content)) is not None:
         return msgspec.structs.replace(trouble, detail=printable(trouble.detail)[:LONGEST_DETAIL])
     if not isinstance(content, list) or not all(map(_is_block, content)):
-        return Trouble(Cause.MALFORMED, f"the body is not a message: its content is {_shape(content)}")
+        return Trouble(CauseKind.MALFORMED, f"the body is not a message: its content is {_shape(content)}")
     stop = whole.get("stop_reason")
     if stop is None:
         # The content shows how the turn ended.
         stop = "tool_use" if any(block["type"] == "tool_use" for block in content) else "end_turn"
     if not isinstance(stop, str):
-        return Trouble(Cause.MALFORMED, f"the body is not a message: its stop_reason is {_shape(stop)}")
+        return Trouble(CauseKind.MALFORMED, f"the body is not a message: its stop_reason is {_shape(stop)}")
     most_prompt = len(msgspec.json.encode(without_cache_control(request))) + HIDDEN_TOKENS
     usage = _parse_usage(whole.get("usage"), most_prompt, len(body), request["max_tokens"])
     return Reply(_STOP_REASONS.get(stop, stop), tuple(content), usage)
@@ -96,7 +97,7 @@ def _shape(part: object) -> str:
     return "missing or null" if part is None else f"of type {type(part).__name__}"
 
 
-def cause_of_words(words: str) -> Cause | None:
+def cause_of_words(words: str) -> CauseKind | None:
     """Return the cause that the kind and message of an error name; None if they name none."""
     lower = words.lower()
     return next((cause for cause, pattern in _CAUSES_BY_WORDS if re.search(pattern, lower)), None)
@@ -150,7 +151,7 @@ def _error_in(whole: object, *, has_content: bool) -> Trouble | None:
     fields: dict[str, Any] = error if isinstance(error, dict) else {"message": error}
     kind = " ".join(str(fields[name]) for name in _ERROR_KINDS if fields.get(name) is not None)
     message = str(next((fields[name] for name in _ERROR_MESSAGES if fields.get(name)), "") or kind or "no reason given")
-    cause = cause_of_words(f"{kind} {message}") or Cause.MALFORMED
+    cause = cause_of_words(f"{kind} {message}") or CauseKind.MALFORMED
     return Trouble(cause, f"200 {message}", may_be_billed=cause in _MAY_HAVE_WORKED)
 
 

@@ -138,7 +138,7 @@ class ClaudeSetup:
         )
         try:
             async with _alone(), Client(server) as client:
-                breaker = Breaker.recalled(thoughts)
+                breaker = Breaker.from_journal(thoughts)
                 decider.attach(EngineAccess(client, facade.thinking_spent_usd, memory, spending, breaker))
                 yield
         finally:

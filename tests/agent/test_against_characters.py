@@ -11,7 +11,6 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult
 from pydantic import SecretStr
 
-from ocw_mcp.agent.causes import Cause
 from ocw_mcp.agent.client import Credentials, SdkMessages
 from ocw_mcp.agent.conversation import (
     Conversation,
@@ -22,6 +21,7 @@ from ocw_mcp.agent.conversation import (
     Submitted,
 )
 from ocw_mcp.agent.tools import SUBMIT, ToolClient
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.runtime.clock import LiveClock
 from ocw_mcp.sandbox.claude.character import Character, ModelAnswer, SeededRandom
@@ -101,9 +101,9 @@ async def test_second_call_of_a_decision_reads_the_cache() -> None:
     assert outcome.usage.written_5m > 900
 
 
-def cause(outcome: ConversationSummary) -> Cause:
+def cause(outcome: ConversationSummary) -> CauseKind:
     assert isinstance(outcome.result, Failed)
-    return outcome.result.trouble.cause
+    return outcome.result.trouble.kind
 
 
 async def test_failing_characters_lead_to_their_causes() -> None:
@@ -114,21 +114,21 @@ async def test_failing_characters_lead_to_their_causes() -> None:
         few = await there.run("trader", terms=msgspec.structs.replace(TERMS, max_tokens=40))
         gone = await there.run("trader", terms=msgspec.structs.replace(TERMS, model="claude-sonnet-5-5@gone"))
     assert {name: (cause(outcome), outcome.calls) for name, outcome in came.items()} == {
-        "overloaded": (Cause.OVERLOADED, 2),
-        "limited": (Cause.RATE_LIMITED, 1),
-        "broken": (Cause.SERVER, 2),
-        "dropped": (Cause.CONNECTION, 1),
-        "refuser": (Cause.REFUSAL, 1),
+        "overloaded": (CauseKind.OVERLOADED, 2),
+        "limited": (CauseKind.RATE_LIMITED, 1),
+        "broken": (CauseKind.SERVER, 2),
+        "dropped": (CauseKind.CONNECTION, 1),
+        "refuser": (CauseKind.REFUSAL, 1),
     }
-    assert cause(few) is Cause.CUT_OFF
-    assert cause(gone) is Cause.NO_MODEL
+    assert cause(few) is CauseKind.CUT_OFF
+    assert cause(gone) is CauseKind.NO_MODEL
 
 
 async def test_empty_answer_is_malformed_not_hold() -> None:
     async with stage() as there:
         for content in EMPTY:
             outcome = await there.run(lambda request, rng, said=content: ModelAnswer(wire={"content": said}))  # type: ignore[misc]
-            assert (cause(outcome), outcome.calls) == (Cause.MALFORMED, 1), content
+            assert (cause(outcome), outcome.calls) == (CauseKind.MALFORMED, 1), content
 
 
 async def test_foreign_usage_is_billed_within_bounds() -> None:
@@ -150,10 +150,10 @@ async def test_error_in_a_200_has_its_cause_and_message() -> None:
     async with stage() as there:
         came = [await there.run(lambda request, rng, said=each: ModelAnswer(wire=said)) for each in ERRORS]  # type: ignore[misc]
     assert [(cause(outcome), outcome.calls, bool(outcome.cost_usd)) for outcome in came] == [
-        (Cause.OVERLOADED, 2, False),
-        (Cause.NO_CREDIT, 1, False),
-        (Cause.SERVER, 1, True),
-        (Cause.MALFORMED, 1, True),
+        (CauseKind.OVERLOADED, 2, False),
+        (CauseKind.NO_CREDIT, 1, False),
+        (CauseKind.SERVER, 1, True),
+        (CauseKind.MALFORMED, 1, True),
     ]
     messages = ["Overloaded", "Your credit balance is too low", "Upstream failed", "no such luck"]
     assert [str(outcome.result.trouble).partition("; 200 ")[2] for outcome in came] == messages  # type: ignore[union-attr]
@@ -166,13 +166,13 @@ async def test_overload_in_a_200_is_retried_once() -> None:
 
 
 async def test_wrong_key_is_a_bad_key() -> None:
-    assert cause(await against("trader", key="sk-ant-another")) is Cause.BAD_KEY
+    assert cause(await against("trader", key="sk-ant-another")) is CauseKind.BAD_KEY
 
 
 async def test_silent_character_times_out() -> None:
     outcome = await against("silent", terms=msgspec.structs.replace(TERMS, timeout_s=0.3), clock=LiveClock())
     assert isinstance(outcome.result, Failed)
-    assert outcome.result.trouble.cause is Cause.TIMEOUT
+    assert outcome.result.trouble.kind is CauseKind.TIMEOUT
 
 
 async def test_inventions_call_no_tool_that_was_not_offered() -> None:
@@ -184,7 +184,7 @@ async def test_inventions_call_no_tool_that_was_not_offered() -> None:
             if invention is a_result:
                 assert isinstance(outcome.result, NoDecision)
             else:
-                assert cause(outcome) in (Cause.TOOL_LOOP, Cause.IMPOSSIBLE, Cause.MALFORMED), invention
+                assert cause(outcome) in (CauseKind.TOOL_LOOP, CauseKind.IMPOSSIBLE, CauseKind.MALFORMED), invention
 
 
 async def test_obedient_model_gets_only_offered_tools() -> None:
@@ -192,7 +192,7 @@ async def test_obedient_model_gets_only_offered_tools() -> None:
     tools = FakeTools(lambda leg: REFUSED if leg["symbol"] == "DOGEUSDT" else accept(leg))
     outcome = await against("victim", tools, context=f"{CONTEXT}\n{said}")
     assert isinstance(outcome.result, Failed)
-    assert outcome.result.trouble.cause is Cause.IMPOSSIBLE
+    assert outcome.result.trouble.kind is CauseKind.IMPOSSIBLE
     assert {name for name, _ in tools.called} == {SUBMIT}
 
 

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.conversation import Conversation, ConversationSummary, Failed, NoDecision, Submitted
 from ocw_mcp.agent.messages import Reply, Request
 from ocw_mcp.agent.pricing import TokenUsage, cost
 from ocw_mcp.agent.tools import SUBMIT
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.runtime.clock import LiveClock, SimulatedClock
 from tests.support.agent import (
     ACCEPTED,
@@ -42,9 +43,9 @@ def refuses(*symbols: str) -> FakeTools:
     return FakeTools(lambda leg: REFUSED if leg["symbol"] in symbols else accept(leg))
 
 
-def cause(outcome: ConversationSummary) -> Cause:
+def cause(outcome: ConversationSummary) -> CauseKind:
     assert isinstance(outcome.result, Failed)
-    return outcome.result.trouble.cause
+    return outcome.result.trouble.kind
 
 
 async def test_accepted_decision_ends_the_conversation() -> None:
@@ -154,7 +155,7 @@ async def test_refused_leg_may_stay_uncorrected() -> None:
 
 async def test_decision_with_only_refused_legs_is_impossible() -> None:
     outcome = await converse(ScriptedModel(submits(BUY, ("ETHUSDT", "HOLD"))), refuses("BTCUSDT"))
-    assert cause(outcome) is Cause.IMPOSSIBLE
+    assert cause(outcome) is CauseKind.IMPOSSIBLE
     assert isinstance(outcome.result, Failed)
     assert "POSITION_SHARE" in outcome.result.trouble.detail
 
@@ -170,19 +171,19 @@ async def test_malformed_decision_may_be_corrected_once(given_: object) -> None:
     right = await converse(ScriptedModel(calls((SUBMIT, given_)), submits(BUY)))
     assert isinstance(right.result, Submitted)
     wrong = await converse(ScriptedModel(calls((SUBMIT, given_))))
-    assert cause(wrong) is Cause.MALFORMED
+    assert cause(wrong) is CauseKind.MALFORMED
     assert wrong.calls == 2
 
 
 async def test_decision_on_another_wake_is_malformed() -> None:
-    assert cause(await converse(ScriptedModel(submits(BUY, wake=8)))) is Cause.MALFORMED
-    assert cause(await converse(ScriptedModel(submits(BUY, wake=8), says("Oh.")))) is Cause.MALFORMED
+    assert cause(await converse(ScriptedModel(submits(BUY, wake=8)))) is CauseKind.MALFORMED
+    assert cause(await converse(ScriptedModel(submits(BUY, wake=8), says("Oh.")))) is CauseKind.MALFORMED
 
 
 async def test_endless_reading_gets_one_error_round_then_ends() -> None:
     model, tools = ScriptedModel(reads()), FakeTools()
     outcome = await converse(model, tools)
-    assert cause(outcome) is Cause.TOOL_LOOP
+    assert cause(outcome) is CauseKind.TOOL_LOOP
     assert outcome.calls == 4
     assert outcome.tools == (READ_TOOL, READ_TOOL)
     result = [block for turn in bodies(model)[-1]["messages"] for block in turn["content"]][-1]
@@ -217,18 +218,18 @@ async def test_only_one_decision_of_a_turn_is_submitted() -> None:
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (says(stop_reason="refusal"), Cause.REFUSAL),
-        (says(stop_reason="max_tokens"), Cause.CUT_OFF),
-        (says(stop_reason="model_context_window_exceeded"), Cause.CUT_OFF),
-        (says(stop_reason="pause_turn"), Cause.MALFORMED),
-        (says(stop_reason="tool_use"), Cause.MALFORMED),
-        (Trouble(Cause.BAD_KEY), Cause.BAD_KEY),
-        (Trouble(Cause.CONNECTION), Cause.CONNECTION),
-        (Trouble(Cause.NO_MODEL), Cause.NO_MODEL),
-        (RuntimeError("not an error of the SDK"), Cause.INTERNAL),
+        (says(stop_reason="refusal"), CauseKind.REFUSAL),
+        (says(stop_reason="max_tokens"), CauseKind.CUT_OFF),
+        (says(stop_reason="model_context_window_exceeded"), CauseKind.CUT_OFF),
+        (says(stop_reason="pause_turn"), CauseKind.MALFORMED),
+        (says(stop_reason="tool_use"), CauseKind.MALFORMED),
+        (Trouble(CauseKind.BAD_KEY), CauseKind.BAD_KEY),
+        (Trouble(CauseKind.CONNECTION), CauseKind.CONNECTION),
+        (Trouble(CauseKind.NO_MODEL), CauseKind.NO_MODEL),
+        (RuntimeError("not an error of the SDK"), CauseKind.INTERNAL),
     ],
 )
-async def test_unusable_answer_fails_with_its_cause(answer: Reply | Trouble | Exception, expected: Cause) -> None:
+async def test_unusable_answer_fails_with_its_cause(answer: Reply | Trouble | Exception, expected: CauseKind) -> None:
     outcome = await converse(ScriptedModel(answer))
     assert cause(outcome) is expected
     assert outcome.calls == 1
@@ -237,11 +238,11 @@ async def test_unusable_answer_fails_with_its_cause(answer: Reply | Trouble | Ex
 async def test_cut_off_call_is_not_carried_out() -> None:
     tools = FakeTools()
     cut = msgspec.structs.replace(submits(BUY), stop_reason="max_tokens")
-    assert cause(await converse(ScriptedModel(cut), tools)) is Cause.CUT_OFF
+    assert cause(await converse(ScriptedModel(cut), tools)) is CauseKind.CUT_OFF
     assert tools.called == []
 
 
-@pytest.mark.parametrize("answer", [Trouble(Cause.OVERLOADED), says(stop_reason="refusal"), RuntimeError()])
+@pytest.mark.parametrize("answer", [Trouble(CauseKind.OVERLOADED), says(stop_reason="refusal"), RuntimeError()])
 async def test_taken_decision_stands_when_its_correction_fails(
     answer: Reply | Trouble | Exception,
 ) -> None:
@@ -250,8 +251,8 @@ async def test_taken_decision_stands_when_its_correction_fails(
     assert outcome.result.trouble is not None
 
 
-@pytest.mark.parametrize("cause_", [Cause.RATE_LIMITED, Cause.OVERLOADED, Cause.SERVER])
-async def test_passing_failure_is_retried_once_after_a_wait(cause_: Cause) -> None:
+@pytest.mark.parametrize("cause_", [CauseKind.RATE_LIMITED, CauseKind.OVERLOADED, CauseKind.SERVER])
+async def test_passing_failure_is_retried_once_after_a_wait(cause_: CauseKind) -> None:
     model, clock = ScriptedModel(Trouble(cause_, retry_after_s=5), submits(BUY)), Waits()
     outcome = await converse(model, clock=clock)
     assert clock.waited == [5_000], "in real time, although engine time is simulated"
@@ -261,8 +262,8 @@ async def test_passing_failure_is_retried_once_after_a_wait(cause_: Cause) -> No
 
 
 async def test_long_retry_after_is_not_waited_for() -> None:
-    outcome = await converse(ScriptedModel(Trouble(Cause.RATE_LIMITED, retry_after_s=60), submits(BUY)))
-    assert cause(outcome) is Cause.RATE_LIMITED
+    outcome = await converse(ScriptedModel(Trouble(CauseKind.RATE_LIMITED, retry_after_s=60), submits(BUY)))
+    assert cause(outcome) is CauseKind.RATE_LIMITED
     assert outcome.calls == 1
 
 
@@ -276,7 +277,7 @@ class Silent:
 
 async def test_silent_model_times_out_at_worst_case_cost() -> None:
     outcome = await converse(Silent(), terms=msgspec.structs.replace(TERMS, timeout_s=0.01), clock=LiveClock())
-    assert cause(outcome) is Cause.TIMEOUT
+    assert cause(outcome) is CauseKind.TIMEOUT
     assert outcome.cost_usd > cost(TokenUsage(output=TERMS.max_tokens), MODEL, 0)
 
 
@@ -295,7 +296,7 @@ async def test_call_above_the_allowance_is_not_made() -> None:
     model = ScriptedModel(submits(BUY))
     assert (
         cause(await converse(model, terms=msgspec.structs.replace(TERMS, allowance_usd=Decimal("0.03"))))
-        is Cause.BUDGET
+        is CauseKind.BUDGET
     )
     assert model.requests == []
 
@@ -303,20 +304,22 @@ async def test_call_above_the_allowance_is_not_made() -> None:
 async def test_cost_so_far_reduces_the_allowance() -> None:
     dear = msgspec.structs.replace(reads(), usage=TokenUsage(plain=200_000, output=10))
     model = ScriptedModel(dear, submits(BUY))
-    assert cause(await converse(model)) is Cause.BUDGET
+    assert cause(await converse(model)) is CauseKind.BUDGET
     assert len(model.requests) == 1
 
 
 async def test_model_without_a_price_is_not_asked() -> None:
     model = ScriptedModel(submits(BUY))
-    assert cause(await converse(model, terms=msgspec.structs.replace(TERMS, model="claude-unknown"))) is Cause.NO_PRICE
+    assert (
+        cause(await converse(model, terms=msgspec.structs.replace(TERMS, model="claude-unknown"))) is CauseKind.NO_PRICE
+    )
     assert model.requests == []
 
 
 async def test_broken_tools_fail_with_a_cause() -> None:
     tools = FakeTools()
     tools.breaks = {READ_TOOL, SUBMIT}
-    assert cause(await converse(ScriptedModel(reads()), tools)) is Cause.TOOLS
+    assert cause(await converse(ScriptedModel(reads()), tools)) is CauseKind.TOOLS
     outcome = await converse(ScriptedModel(submits(BUY)), tools)
     assert isinstance(outcome.result, Failed)
     assert "may have been carried out" in outcome.result.trouble.detail
@@ -328,7 +331,7 @@ CALL = st.tuples(
 ANSWER: st.SearchStrategy[Any] = st.one_of(
     st.builds(says, st.text(max_size=5), st.sampled_from(["end_turn", "refusal", "tool_use", "max_tokens", "x"])),
     st.lists(CALL, max_size=4).map(lambda made: calls(*made)),
-    st.builds(Trouble, st.sampled_from(Cause), st.just(""), st.sampled_from([None, 0.0, 1.0, 1e9])),
+    st.builds(Trouble, st.sampled_from(CauseKind), st.just(""), st.sampled_from([None, 0.0, 1.0, 1e9])),
 )
 
 

@@ -8,10 +8,11 @@ import pytest
 from mcp import Client
 from mcp.types import CallToolResult
 
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.decider import CORRECTION_MS, QUICKEST_MS, SLOWEST_MS
 from ocw_mcp.agent.messages import Reply, Request
 from ocw_mcp.domain import events
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.time import DAY, MINUTE
 from ocw_mcp.interfaces.mcp.server import build
@@ -22,7 +23,7 @@ from tests.support.runs import policies
 from tests.support.stores import Crash, MemoryStore
 
 BOTH = ("BTCUSDT", "ETHUSDT")
-LOST = "error: the process ended before it was through"
+LOST = Cause(CauseKind.ERROR, "the process ended before it was through")
 FLAT = [100.0] * 8
 
 
@@ -68,7 +69,8 @@ async def test_turn_without_a_decision_is_journaled_as_hold() -> None:
     claude = ClaudeRun(market(), ModelByWake({1: [says("Nothing moved.")]}))
     await claude.go(2 * MINUTE)
     first = made(claude, 1)
-    assert (first.decider, first.decision.legs, first.decision.cause) == ("claude", (), "model: Nothing moved.")
+    assert (first.decider, first.decision.legs) == ("claude", ())
+    assert first.decision.cause == Cause(CauseKind.MODEL_HOLDS, "Nothing moved.")
 
 
 async def test_refused_leg_is_corrected_after_the_correction_time() -> None:
@@ -98,7 +100,7 @@ async def test_rules_decide_if_every_leg_is_refused() -> None:
     await claude.go(3 * MINUTE)
     decided = [each for each in claude.events(events.DecisionMade) if each.wake_id == 1]
     assert [each.decider for each in decided] == ["claude", "rules"]
-    assert decided[1].decision.cause.startswith("fallback: IMPOSSIBLE: ")
+    assert decided[1].decision.cause_kind is CauseKind.IMPOSSIBLE
     assert claude.events(events.OrderIntended) == []
 
 
@@ -108,7 +110,8 @@ async def test_rules_decide_if_only_hold_legs_pass() -> None:
     await claude.go(3 * MINUTE)
     assert [each.decider for each in claude.events(events.DecisionMade) if each.wake_id == 1] == ["claude", "rules"]
     (ended,) = claude.events(events.DecisionEnded)
-    assert ended.cause.startswith("IMPOSSIBLE: ")
+    assert ended.cause is not None
+    assert ended.cause.kind is CauseKind.IMPOSSIBLE
 
 
 async def test_refused_leg_corrected_to_hold_stands() -> None:
@@ -130,21 +133,21 @@ async def test_passed_leg_stands_beside_a_refused_one_on_its_symbol() -> None:
     claude = ClaudeRun(market(), ModelByWake({1: [twice, says("So be it.")]}))
     await claude.go(3 * MINUTE)
     (ended,) = [each for each in claude.events(events.DecisionEnded) if each.wake_id == 1]
-    assert ended.cause == ""
+    assert ended.cause is None
 
 
 TROUBLES: dict[str, Trouble | Reply] = {
-    "NO_KEY": Trouble(Cause.NO_KEY),
-    "BAD_KEY": Trouble(Cause.BAD_KEY, "401"),
-    "RATE_LIMITED": Trouble(Cause.RATE_LIMITED, "429", retry_after_s=900),
-    "OVERLOADED": Trouble(Cause.OVERLOADED, "529", retry_after_s=900),
-    "TIMEOUT": Trouble(Cause.TIMEOUT),
-    "CONNECTION": Trouble(Cause.CONNECTION),
+    "NO_KEY": Trouble(CauseKind.NO_KEY),
+    "BAD_KEY": Trouble(CauseKind.BAD_KEY, "401"),
+    "RATE_LIMITED": Trouble(CauseKind.RATE_LIMITED, "429", retry_after_s=900),
+    "OVERLOADED": Trouble(CauseKind.OVERLOADED, "529", retry_after_s=900),
+    "TIMEOUT": Trouble(CauseKind.TIMEOUT),
+    "CONNECTION": Trouble(CauseKind.CONNECTION),
     "REFUSAL": says("No.", "refusal"),
     "CUT_OFF": says("I would", "max_tokens"),
     "MALFORMED": calls(("decisions_submit", {"wake": 1, "legs": "all of them"})),
     "TOOL_LOOP": calls(("market_get_candles", {"symbol": "BTCUSDT"})),
-    "NO_MODEL": Trouble(Cause.NO_MODEL, "retired"),
+    "NO_MODEL": Trouble(CauseKind.NO_MODEL, "retired"),
 }
 
 
@@ -155,12 +158,12 @@ async def test_rules_decide_with_the_cause_if_claude_cannot(cause: str, answer: 
     await claude.go(3 * MINUTE)
     first = made(claude, 1)
     assert first.decider == "rules"
-    assert first.decision.cause.startswith(f"fallback: {cause}: ")
+    assert first.decision.cause_kind == cause
     assert made(claude, 2).decider == "claude"
 
 
 async def test_rules_decide_every_wake_without_a_key() -> None:
-    claude = ClaudeRun(market(), Trouble(Cause.NO_KEY, "set ANTHROPIC_API_KEY"))
+    claude = ClaudeRun(market(), Trouble(CauseKind.NO_KEY, "set ANTHROPIC_API_KEY"))
     await claude.go(4 * MINUTE)
     assert {(each.decider, each.thinking_ms) for each in claude.events(events.DecisionMade)} == {("rules", 0)}
 
@@ -170,7 +173,7 @@ async def test_model_without_a_price_takes_no_thinking_time() -> None:
     claude = ClaudeRun(market(), model, model="claude-unknown")
     await claude.go(4 * MINUTE)
     decisions = {(each.decider, each.thinking_ms, each.decision.cause) for each in claude.events(events.DecisionMade)}
-    why = "fallback: NO_PRICE: nobody tells what the model costs, so no budget could hold; claude-unknown"
+    why = Cause(CauseKind.NO_PRICE, "claude-unknown")
     assert decisions == {("rules", 0, why)}
     assert model.requests == []
 
@@ -196,13 +199,11 @@ async def test_model_is_asked_even_with_a_deadline_of_one_second() -> None:
 
 
 async def test_breaker_opens_after_three_failures_in_a_run() -> None:
-    down: list[Reply | Trouble] = [Trouble(Cause.CONNECTION)]
+    down: list[Reply | Trouble] = [Trouble(CauseKind.CONNECTION)]
     model = ModelByWake(dict.fromkeys(range(1, 30), down))
     claude = ClaudeRun(market([100.0] * 22), model)
     await claude.go()
-    causes = [
-        each.decision.cause.removeprefix("fallback: ").partition(":")[0] for each in claude.events(events.DecisionMade)
-    ]
+    causes = [each.decision.cause_kind for each in claude.events(events.DecisionMade)]
     assert causes[:3] == ["CONNECTION"] * 3
     assert set(causes[3:16]) == {"BREAKER"}
     assert {each.thinking_ms for each in claude.events(events.DecisionMade)[3:16]} == {0}
@@ -219,9 +220,7 @@ async def test_rules_decide_once_the_budget_is_spent() -> None:
     claude = ClaudeRun(market(), model, policy=poor)
     await claude.go()
     assert model.requests == [], "the worst-case cost is not left"
-    assert {
-        each.decision.cause.partition(":")[2].strip().partition(":")[0] for each in claude.events(events.DecisionMade)
-    } == {"BUDGET"}
+    assert {each.decision.cause_kind for each in claude.events(events.DecisionMade)} == {CauseKind.BUDGET}
     (spent,) = claude.events(events.BudgetSpent)
     assert (spent.spent_usd, spent.until % DAY) == (0, 0)
 
@@ -281,7 +280,7 @@ async def test_run_killed_at_any_event_resumes_to_the_same_result() -> None:
             decides(1, leg("BUY"), leg("BUY", "ETHUSDT", size="0.9")),
             decides(1, leg("BUY", "ETHUSDT", size="0.1")),
         ],
-        2: [Trouble(Cause.OVERLOADED, "529", retry_after_s=900)],
+        2: [Trouble(CauseKind.OVERLOADED, "529", retry_after_s=900)],
         3: [decides(3, leg("SELL"))],
         4: [decides(4, leg("BUY", "MOONUSDT", size="1", stop="1"))] * 2,
     }

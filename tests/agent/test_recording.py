@@ -10,11 +10,12 @@ import msgspec
 import pytest
 from pydantic import SecretStr
 
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.client import Credentials
 from ocw_mcp.agent.conversation import Conversation, ConversationSummary, Failed, Submitted
 from ocw_mcp.agent.messages import Messages, Reply, Request
 from ocw_mcp.agent.recording import CallRecorder, Missing, Recording, RecordingOwner
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.runtime.clock import SimulatedClock
 from tests.support.agent import (
@@ -55,7 +56,7 @@ async def test_replay_of_a_recorded_decision_is_the_same(tmp_path: Path) -> None
 
 async def test_failure_is_record(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
-    was = await record(path, Trouble(Cause.OVERLOADED, "529"), Trouble(Cause.BAD_KEY, "401"))
+    was = await record(path, Trouble(CauseKind.OVERLOADED, "529"), Trouble(CauseKind.BAD_KEY, "401"))
     assert isinstance(was.result, Failed)
     assert await decide(Recording.read(path)) == was
 
@@ -72,13 +73,13 @@ async def test_cancelled_call_is_recorded_as_timeout(tmp_path: Path) -> None:
         was = await converse(recorder, terms=terms)
     again = await converse(Recording.read(path))
     assert isinstance(again.result, Failed)
-    assert again.result.trouble.cause is Cause.TIMEOUT
+    assert again.result.trouble.kind is CauseKind.TIMEOUT
     assert again.cost_usd == was.cost_usd
 
 
 async def test_recording_is_private_and_has_no_key(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
-    leaky = Trouble(Cause.BAD_KEY, f"the key {SECRET} and sk-ant-api03-0123456789")
+    leaky = Trouble(CauseKind.BAD_KEY, f"the key {SECRET} and sk-ant-api03-0123456789")
     await record(path, leaky, context=f"{CONTEXT} {SECRET}")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     text = path.read_text()
@@ -96,7 +97,7 @@ async def test_changed_part_of_a_request_is_named(tmp_path: Path) -> None:
     recording = Recording.read(path)
     outcome = await decide(recording, system="You decide otherwise.")
     assert isinstance(outcome.result, Failed)
-    assert outcome.result.trouble.cause is Cause.NOT_RECORDED
+    assert outcome.result.trouble.kind is CauseKind.NOT_RECORDED
     assert outcome.cost_usd == 0
     await decide(recording, context=f"{CONTEXT}!")
     await recording.create(Request(8, 0, {}))
@@ -133,7 +134,7 @@ async def test_last_answer_to_a_repeated_wake_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("asked_for_s", [None, 0.5, 5.0])
 async def test_replay_repeats_a_retry_without_waiting(tmp_path: Path, asked_for_s: float | None) -> None:
     path = tmp_path / "decisions.jsonl"
-    busy = Trouble(Cause.RATE_LIMITED, "429", retry_after_s=asked_for_s)
+    busy = Trouble(CauseKind.RATE_LIMITED, "429", retry_after_s=asked_for_s)
     clock = Waits()
     with CallRecorder(path, ScriptedModel(busy, submits(BUY)), clock) as recorder:
         was = await converse(recorder, clock=clock)
@@ -145,17 +146,17 @@ async def test_replay_repeats_a_retry_without_waiting(tmp_path: Path, asked_for_
 
 async def test_replay_does_not_retry_an_unretried_call(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
-    model = ScriptedModel(Trouble(Cause.OVERLOADED, "529", retry_after_s=900))
+    model = ScriptedModel(Trouble(CauseKind.OVERLOADED, "529", retry_after_s=900))
     with CallRecorder(path, model, SimulatedClock()) as recorder:
         await decide(recorder)
     # The file of a process that died while it waited for a retry.
-    with CallRecorder(path, ScriptedModel(Trouble(Cause.SERVER, "500")), SimulatedClock()) as recorder:
+    with CallRecorder(path, ScriptedModel(Trouble(CauseKind.SERVER, "500")), SimulatedClock()) as recorder:
         await recorder.create(Request(8, 0, {}))
     recording = Recording.read(path)
-    for request, cause in ((model.requests[0], Cause.OVERLOADED), (Request(8, 0, {}), Cause.SERVER)):
+    for request, cause in ((model.requests[0], CauseKind.OVERLOADED), (Request(8, 0, {}), CauseKind.SERVER)):
         answer = await recording.create(request)
         assert isinstance(answer, Trouble)
-        assert (answer.cause, answer.retry_after_s) == (cause, math.inf)
+        assert (answer.kind, answer.retry_after_s) == (cause, math.inf)
 
 
 def test_shared_or_incomplete_file_is_refused(tmp_path: Path) -> None:

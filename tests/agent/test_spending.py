@@ -22,7 +22,7 @@ BOOK = "abc123"
 def spending(directory: Path, *booked: str, spends: bool = True, wake: int = 7) -> SpendingLog:
     """Return the log of a process that finds these costs of a wake in its journal."""
     replays = None if spends else Recording([])
-    return SpendingLog(directory, BOOK, [DecisionCost(wake, 0, 0, "", D(each)) for each in booked], replayed=replays)
+    return SpendingLog(directory, BOOK, [DecisionCost(wake, 0, 0, None, D(each)) for each in booked], replayed=replays)
 
 
 async def test_cost_of_a_dead_process_is_carried_to_a_decision(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ async def test_unbooked_rest_of_a_decision_is_lost(tmp_path: Path, booked: Seque
     dies = spending(tmp_path)
     await dies.start_decision(7)
     await dies.record_cost(D("0.09"))
-    thoughts = [DecisionCost(7, 0, 0, "", sum(map(D, booked), D(0)))]
+    thoughts = [DecisionCost(7, 0, 0, None, sum(map(D, booked), D(0)))]
     assert SpendingLog(tmp_path, BOOK, thoughts).pending_usd == D(lost)
 
 
@@ -146,7 +146,7 @@ async def test_decision_before_the_journal_loses_nothing(tmp_path: Path) -> None
     one = spending(tmp_path)
     await one.start_decision(7)
     await one.record_cost(D("0.09"))
-    later = [DecisionCost(wake, 0, 0, "", D(0)) for wake in (300, 301)]
+    later = [DecisionCost(wake, 0, 0, None, D(0)) for wake in (300, 301)]
     assert SpendingLog(tmp_path, BOOK, later).pending_usd == 0
 
 

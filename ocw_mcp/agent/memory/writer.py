@@ -7,12 +7,13 @@ from typing import Final
 
 import msgspec
 
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.conversation import MAY_BE_BILLED
 from ocw_mcp.agent.memory.facts import DayFacts, TradeFacts
 from ocw_mcp.agent.messages import Messages, Request, digest_number, reflection_number, trouble_of
 from ocw_mcp.agent.pricing import cost, worst_cost
 from ocw_mcp.agent.prompts import Prompts
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.money import ZERO
 
 LESSON: Final = "Lesson:"
@@ -72,15 +73,15 @@ class Writer:
             async with asyncio.timeout(terms.timeout_s):
                 reply = await self._messages.create(request)
         except TimeoutError:
-            reply = Trouble(Cause.TIMEOUT, f"not within {terms.timeout_s:g} s")
+            reply = Trouble(CauseKind.TIMEOUT, f"not within {terms.timeout_s:g} s")
         if isinstance(reply, Trouble):
-            billed = reply.may_be_billed or reply.cause in MAY_BE_BILLED
+            billed = reply.may_be_billed or reply.kind in MAY_BE_BILLED
             return Written("", "", draft.worst_usd if billed else ZERO, reply)
         spent = cost(reply.usage, terms.model, at)
         trouble = trouble_of(reply)
         text, lesson = split_lesson(reply.text)
         if trouble is None and (reply.calls or not text):
-            trouble = Trouble(Cause.MALFORMED, "the model wrote no text")
+            trouble = Trouble(CauseKind.MALFORMED, "the model wrote no text")
         return Written("", "", spent, trouble) if trouble is not None else Written(text, lesson, spent)
 
     def _draft(self, number: int, template: str, facts: str, at: int) -> Draft:

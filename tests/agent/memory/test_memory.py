@@ -13,7 +13,7 @@ import pytest
 from ocw_mcp.adapters.store.views.days import DayPage, EventRow
 from ocw_mcp.adapters.store.views.story import Step, Story, StoryAnswer
 from ocw_mcp.adapters.store.views.trades import TradePage, TradeRow
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.memory.diary import MEMORY_FILE, load_memory
 from ocw_mcp.agent.memory.memory import BATCH_TRADES, KNOWN_AFTER_MS, Memory
 from ocw_mcp.agent.memory.writer import Writer, WriterTerms
@@ -22,6 +22,7 @@ from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain import events
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.requests import RequestCode, RequestError
@@ -232,7 +233,7 @@ async def test_disabled_memory_recalls_and_writes_nothing(tmp_path: Path) -> Non
 
 
 async def test_failed_entry_is_not_retried_and_the_rest_waits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    model = ScriptedModel(Trouble(Cause.TIMEOUT, "late"), WROTE)
+    model = ScriptedModel(Trouble(CauseKind.TIMEOUT, "late"), WROTE)
     one = memory(tmp_path, FakePast(trade(1, NOON - 2), trade(2, NOON - 1)), model)
     await wake(one, NOON)
     assert await wake(one, LATER) == ""
