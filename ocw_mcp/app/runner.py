@@ -130,8 +130,8 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
             if isinstance(job.feed, TapeFeed):
                 figures |= _of_the_tape(job.feed, figures["flags"])
             if job.brain is not None and job.brain.recording is not None:
-                figures["not_recorded"] = len(job.brain.recording.unanswered())
-                if told := job.brain.recording.in_words():
+                figures["not_recorded"] = len(job.brain.recording.unanswered_wakes())
+                if told := job.brain.recording.unanswered_text():
                     _warn(told)
             return RunOutcome(_with_speed(figures, wall_s, book.engine.counters.candles - candles_before), why)
         finally:

@@ -14,7 +14,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.render.event_text import event_text
 from tests.adapters.store.books import BOOK, ENTRY, STORY, filled, intended, open_book, refused, tell
-from tests.support.agents import write_desk
+from tests.support.books import write_book
 from tests.support.shell import Ocw
 
 STOP = OrderRef(1, Purpose.STOP)
@@ -23,7 +23,7 @@ STOP = OrderRef(1, Purpose.STOP)
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("desk") / "book"
-    asyncio.run(write_desk(directory))
+    asyncio.run(write_book(directory))
     return directory
 
 

@@ -7,8 +7,8 @@ import asyncio
 from typing import Any
 
 from ocw_mcp.adapters.feeds.simulated.feed import START
-from ocw_mcp.agent.caching import prices_of
 from ocw_mcp.agent.pricing import TokenUsage, cost
+from ocw_mcp.agent.prompt_caching import cache_prices
 from ocw_mcp.app.bench.agent import decisions, month
 from ocw_mcp.app.bench.agent.stand_in import CHARS_A_TOKEN
 from ocw_mcp.app.claude import MODEL
@@ -18,7 +18,7 @@ _MILLION = 1_000_000
 
 def measure() -> dict[str, Any]:
     """The request beside the prototype's, rounds, what a decision and a month cost, our own time; some minutes."""
-    prices = prices_of(MODEL, START)
+    prices = cache_prices(MODEL, START)
     return {
         "model": MODEL,
         "usd_per_million": {

@@ -37,8 +37,8 @@ def full_diary(shown: Snapshot, rules: RulesPolicy) -> Diary:
             text=_text(LONGEST_REFLECTION),
             lesson=_text(LONGEST_LESSON),
         )
-        diary = diary.reflected(reflection)
-    return diary.digested(Digest(Origin(at, MODEL, "bench"), utc_day(at - DAY), _text(LONGEST_DIGEST)))
+        diary = diary.with_entry(reflection)
+    return diary.with_entry(Digest(Origin(at, MODEL, "bench"), utc_day(at - DAY), _text(LONGEST_DIGEST)))
 
 
 def _text(characters: int) -> str:

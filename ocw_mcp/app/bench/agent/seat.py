@@ -13,11 +13,10 @@ from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
-from ocw_mcp.agent.memory.diary import Diary
-from ocw_mcp.agent.memory.keeping import Kept, write_kept
+from ocw_mcp.agent.memory.diary import Diary, MemoryState, save_memory
 from ocw_mcp.agent.memory.memory import Memory
-from ocw_mcp.agent.memory.writing import Writer, WritingTerms
-from ocw_mcp.agent.prompts import compose
+from ocw_mcp.agent.memory.writer import Writer, WriterTerms
+from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.app.bench.agent.stand_in import StandIn
 from ocw_mcp.app.claude import MODEL
@@ -69,7 +68,7 @@ async def open_seat(
             facade = facade_of(book, directory)
             server = build(lambda: facade, __version__)
             server.signs_as = CLAUDE
-            write_kept(directory, Kept(BOOK, diary=diary or Diary()))
+            save_memory(directory, MemoryState(BOOK, diary=diary or Diary()))
             spending, writer = SpendingLog(directory, BOOK), None if model is None else _writer(model, policies)
             memory = Memory(directory, BOOK, facade.history, policies.policies.rules, writer, spending=spending)
             async with Client(server) as client:
@@ -83,10 +82,10 @@ async def open_seat(
 
 def _writer(model: StandIn, policies: LoadedPolicies) -> Writer:
     prompts = load_prompts(None)
-    return Writer(model, compose(prompts.texts, policies.policies), prompts.hash, WritingTerms(model=MODEL))
+    return Writer(model, Prompts(prompts.texts, policies.policies), prompts.hash, WriterTerms(model=MODEL))
 
 
 def _decider(model: StandIn, policies: LoadedPolicies, clock: Clock) -> ClaudeDecider:
     """Claude's decider, with a stand-in to ask."""
-    texts = compose(load_prompts(None).texts, policies.policies)
+    texts = Prompts(load_prompts(None).texts, policies.policies)
     return ClaudeDecider(model, texts, policies.policies, clock, MODEL)

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import msgspec
 
-from ocw_mcp.agent.caching import LIVES
 from ocw_mcp.agent.memory.recall import HEADING
 from ocw_mcp.agent.messages import Reply, Request
 from ocw_mcp.agent.pricing import TokenUsage, Ttl, cost
+from ocw_mcp.agent.prompt_caching import LIFETIME_MS
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.runtime.clock import SimulatedClock
 
@@ -90,7 +90,7 @@ class StandIn:
             else:
                 bills[name] = _read_or_written(tokens[name], tokens[name] if now < self._there_until else 0, kept)
         if kept is not None:
-            self._there_until = now + LIVES[kept]
+            self._there_until = now + LIFETIME_MS[kept]
         # A turn that is marked is kept with all before it; what comes after it is plain.
         marks = ["cache_control" in turn["content"][-1] for turn in request.body["messages"]]
         for name in IN_TURNS:

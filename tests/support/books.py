@@ -1,4 +1,4 @@
-"""Books on disk for those who only look: what a run left, with everything in it."""
+"""Books on disk, for tests of the commands that read them."""
 
 from contextlib import closing
 from pathlib import Path
@@ -16,8 +16,8 @@ from tests.support.stores import MemoryStore
 BOOK = "desk00"
 
 
-async def write_desk(directory: Path, decider: Decider | None = None, hours: int = 20) -> None:
-    """Run a simulated market and leave the book in `directory`; a reckless decider fills and is refused a lot."""
+async def write_book(directory: Path, decider: Decider | None = None, hours: int = 20) -> None:
+    """Run a simulated market and leave its book in `directory`; the reckless decider has many fills and refusals."""
     feed = SimulatedFeed(1, warmup_days=0)
     with closing(SqliteStore.open(directory, stamp(feed), book_id=BOOK, created_at=0)) as store:
         await Run(feed, decider or Reckless(3), store=cast(MemoryStore, store)).go(hours * HOUR)

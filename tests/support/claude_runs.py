@@ -1,4 +1,4 @@
-"""Claude at a desk: the decider, the in-process client and server, and an engine over a small market, put together."""
+"""Runs that Claude decides: the decider, the in-process MCP client and server, and an engine over a small market."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
 from ocw_mcp.agent.messages import Messages, Reply, Request
-from ocw_mcp.agent.prompts import compose
+from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.app.compose import stamp
 from ocw_mcp.app.policy_loader import load_prompts
 from ocw_mcp.domain.policies import Policies
@@ -30,33 +30,33 @@ from tests.support.stores import MemoryStore
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, budget={"usd_per_day": 1_000, "usd_per_month": 10_000})
 
 
-class ByWake:
-    """A model that answers by wake, one thing after another; where nothing is written for it, it holds."""
+class ModelByWake:
+    """A model with a script of answers for each wake; without one it holds. It records the requests."""
 
     def __init__(self, script: dict[int, list[Reply | Trouble]] | None = None) -> None:
         self._script = script or {}
-        self.asked: list[Request] = []
+        self.requests: list[Request] = []
 
     async def create(self, request: Request) -> Reply | Trouble:
-        """The next answer on this wake."""
-        self.asked.append(request)
+        """Return the next answer to this wake."""
+        self.requests.append(request)
         answers = self._script.get(request.wake, [])
         return answers[request.turn] if request.turn < len(answers) else says()
 
 
 def leg(action: str, symbol: str = "BTCUSDT", **terms: Any) -> dict[str, Any]:
-    """A leg as a model writes it."""
+    """Return a leg as a model writes it."""
     entering = {"size": "0.1", "stop": "97"} if action == "BUY" else {}
     return {"symbol": symbol, "action": action, "thesis": "because", **entering, **terms}
 
 
 def decides(wake: int, *legs: dict[str, Any], **more: Any) -> Reply:
-    """A decision on a wake."""
+    """Return a turn that submits a decision on a wake."""
     return calls(("decisions_submit", {"wake": wake, "legs": list(legs), **more}))
 
 
-class Seated:
-    """One process in which Claude decides."""
+class ClaudeRun:
+    """A run in one process in which Claude decides."""
 
     def __init__(
         self,
@@ -66,19 +66,20 @@ class Seated:
         store: MemoryStore | None = None,
         policy: Policies = WAKES,
         clock: Clock | None = None,
-        texts: dict[str, str] | None = None,
+        model: str = MODEL,
         strict: Policies | None = None,
         commands: Commands | None = None,
         venue: PaperVenue | None = None,
     ) -> None:
         clock = clock or SimulatedClock()
-        prompts = compose(texts or load_prompts(None).texts, policy)
-        self.decider = ClaudeDecider(messages, prompts, policy, clock, MODEL)
+        prompts = Prompts(load_prompts(None).texts, policy)
+        self.decider = ClaudeDecider(messages, prompts, policy, clock, model)
         self.run = Run(
             feed, self.decider, store=store, policy=policy, clock=clock, agent=self.decider.name, fallback=True,
             strict=strict, commands=commands, venue=venue,
         )  # fmt: skip
-        self.calls: Callable[..., Awaitable[CallToolResult]] | None = None
+        self.intercept: Callable[..., Awaitable[CallToolResult]] | None = None
+        """Called instead of the client, if set."""
         simulation = self.run.simulation
         self.facade = Facade(
             self.run.engine,
@@ -92,7 +93,7 @@ class Seated:
         )
 
     async def go(self, for_ms: int | None = None) -> Run:
-        """Run to the end."""
+        """Run to the end of the market, or for so long."""
         server = build(lambda: self.facade, "1.2.3")
         server.signs_as = self.decider.name
         async with Client(server) as self.client:
@@ -100,15 +101,15 @@ class Seated:
             return await self.run.go(for_ms)
 
     async def list_tools(self) -> ListToolsResult:
-        """Those of the client."""
+        """Return the tools of the client."""
         return await self.client.list_tools()
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any] | None = None, *, meta: RequestParamsMeta | None = None
     ) -> CallToolResult:
-        """Through the client, unless a test puts something in between."""
-        return await (self.calls or self.client.call_tool)(name, arguments, meta=meta)
+        """Call a tool through the client, unless a test intercepts it."""
+        return await (self.intercept or self.client.call_tool)(name, arguments, meta=meta)
 
     def events(self, kind: type) -> list[Any]:
-        """The journal's events of one kind."""
+        """Return the journal's events of one kind."""
         return self.run.events(kind)

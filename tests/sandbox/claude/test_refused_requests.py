@@ -1,4 +1,4 @@
-"""Requests that the API does not take, as it says so itself."""
+"""Requests that the API refuses, with its own error messages."""
 
 import asyncio
 from typing import Any
@@ -59,26 +59,26 @@ def conversation(*turns: tuple[str, Any]) -> list[dict[str, Any]]:
         ({"messages": conversation(("user", "word " * 200_000))}, "too long"),
     ],
 )
-async def test_what_the_api_does_not_take_answers_400(wrong: dict[str, Any], says: str) -> None:
+async def test_invalid_request_is_refused_with_400(wrong: dict[str, Any], says: str) -> None:
     answer = await asking(asked(**wrong))
     assert answer.status_code == 400
-    told = answer.json()
-    assert told["error"]["type"] == "invalid_request_error"
-    assert says in told["error"]["message"]
-    assert told["request_id"] == answer.headers["request-id"]
+    error = answer.json()
+    assert error["error"]["type"] == "invalid_request_error"
+    assert says in error["error"]["message"]
+    assert error["request_id"] == answer.headers["request-id"]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b'{"model": 1}'])
-async def test_what_is_no_request_answers_400(body: bytes) -> None:
+async def test_body_that_is_no_request_is_refused_with_400(body: bytes) -> None:
     assert (await asking(body)).status_code == 400
 
 
-async def test_a_request_without_key_or_version_is_not_looked_at() -> None:
+async def test_request_without_key_or_version_is_refused() -> None:
     assert (await asking(b"{", {"anthropic-version": "2023-06-01"})).status_code == 401
     assert (await asking(b"{", {"x-api-key": KEY})).status_code == 400
 
 
-async def test_a_body_of_no_end_is_refused() -> None:
+async def test_body_above_the_limit_is_refused() -> None:
     assert (await asking(b" " * (LONGEST_BODY + 1))).status_code == 413
 
 
@@ -100,5 +100,5 @@ BODY = st.fixed_dictionaries(
 
 @settings(max_examples=40)
 @given(BODY)
-def test_no_request_is_odd_enough_to_break_it(odd: dict[str, Any]) -> None:
+def test_odd_requests_get_a_status_not_a_crash(odd: dict[str, Any]) -> None:
     assert asyncio.run(asking(asked() | odd)).status_code in (200, 400, 404)

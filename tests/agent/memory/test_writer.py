@@ -1,4 +1,4 @@
-"""How an entry is written, and what it costs."""
+"""Writing a diary entry: the request, the result and the cost."""
 
 import asyncio
 from decimal import Decimal
@@ -9,36 +9,27 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.credentials import Credentials
+from ocw_mcp.agent.client import Credentials, SdkMessages
 from ocw_mcp.agent.memory.facts import TradeFacts
-from ocw_mcp.agent.memory.writing import (
-    Draft,
-    Writer,
-    WritingTerms,
-    Written,
-    asked_for,
-    day_number,
-    parted,
-    trade_number,
-)
-from ocw_mcp.agent.messages import Messages, Reply, Request, SdkMessages
+from ocw_mcp.agent.memory.writer import Draft, Writer, WriterTerms, Written, split_lesson
+from ocw_mcp.agent.messages import Messages, Reply, Request, digest_number, reflection_number, request_name
 from ocw_mcp.agent.pricing import TokenUsage, cost
-from ocw_mcp.agent.prompts import compose
+from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.time import DAY, utc_day
-from tests.support.agent import Scripted, calls, says
+from tests.support.agent import ScriptedModel, calls, says
 from tests.support.claude import KEY, MODEL, served_claude
 from tests.support.memory import NOON, RISING, WRITER, trade
 
-PROMPTS = compose(load_prompts(None).texts, load_policies(None).policies)
+PROMPTS = Prompts(load_prompts(None).texts, load_policies(None).policies)
 FACTS = TradeFacts(trade(), RISING, 7, "claude", thesis="{facts} {risk.max_share}")
 TEXT = "It was late.\nIt fell back.\nLesson: Do not enter late."
 
 
 def writer(messages: Messages, **terms: object) -> Writer:
-    return Writer(messages, PROMPTS, "prompts", WritingTerms(model=WRITER, **terms))  # type: ignore[arg-type]
+    return Writer(messages, PROMPTS, "prompts", WriterTerms(model=WRITER, **terms))  # type: ignore[arg-type]
 
 
 def drafted(one: Writer) -> Draft:
@@ -46,13 +37,13 @@ def drafted(one: Writer) -> Draft:
 
 
 async def wrote(answer: Reply | Trouble, **terms: object) -> tuple[Draft, Written]:
-    one = writer(Scripted(answer), **terms)
+    one = writer(ScriptedModel(answer), **terms)
     draft = drafted(one)
     return draft, await one.write(draft, NOON)
 
 
-async def test_an_entry_is_one_call_without_tools_and_what_it_used_is_counted() -> None:
-    model = Scripted(says(TEXT))
+async def test_entry_is_one_call_without_tools() -> None:
+    model = ScriptedModel(says(TEXT))
     one = writer(model)
     draft = drafted(one)
     written = await one.write(draft, NOON)
@@ -60,13 +51,13 @@ async def test_an_entry_is_one_call_without_tools_and_what_it_used_is_counted() 
         "It was late.\nIt fell back.", "Do not enter late.", cost(TokenUsage(plain=100, output=10), WRITER, NOON)
     )
     assert 0 < written.cost_usd < draft.worst_usd
-    (request,) = model.asked
+    (request,) = model.requests
     assert (request.wake, request.turn, set(request.body)) == (-2, 0, {"model", "max_tokens", "messages"})
     assert request.body["messages"][0]["content"][0]["text"] == draft.prompt
 
 
-async def test_the_prompt_quotes_the_limits_and_what_is_filled_in_is_not_looked_at_again() -> None:
-    prompt = drafted(writer(Scripted(says()))).prompt
+async def test_prompt_quotes_limits_and_keeps_braces_of_facts() -> None:
+    prompt = drafted(writer(ScriptedModel(says()))).prompt
     assert "0.01 of equity lost at its stop" in prompt
     assert '"{facts} {risk.max_share}"' in prompt
     assert "earlier lesson: …" in prompt
@@ -82,7 +73,7 @@ async def test_the_prompt_quotes_the_limits_and_what_is_filled_in_is_not_looked_
         (Trouble(CauseKind.MALFORMED), CauseKind.MALFORMED, True),
     ],
 )
-async def test_a_call_that_fails_writes_nothing_and_counts_at_its_worst_where_it_may_be_billed(
+async def test_failed_call_counts_at_worst_case_if_it_may_be_billed(
     answer: Trouble, cause: CauseKind, billed: bool
 ) -> None:
     draft, written = await wrote(answer)
@@ -99,7 +90,7 @@ async def test_a_call_that_fails_writes_nothing_and_counts_at_its_worst_where_it
         (calls(("orders_place", {"symbol": "BTCUSDT"})), CauseKind.MALFORMED),
     ],
 )
-async def test_an_answer_that_is_none_writes_nothing_and_costs_what_it_cost(answer: Reply, cause: CauseKind) -> None:
+async def test_unusable_answer_is_billed_and_writes_nothing(answer: Reply, cause: CauseKind) -> None:
     _, written = await wrote(answer)
     assert written.trouble is not None
     assert written.trouble.kind is cause
@@ -107,7 +98,7 @@ async def test_an_answer_that_is_none_writes_nothing_and_costs_what_it_cost(answ
     assert written.cost_usd == cost(answer.usage, WRITER, NOON)
 
 
-async def test_an_answer_that_does_not_come_in_time_counts_at_its_worst() -> None:
+async def test_late_answer_counts_at_worst_case_cost() -> None:
     class Silent:
         async def create(self, request: Request) -> Reply | Trouble:
             await asyncio.Event().wait()
@@ -130,32 +121,30 @@ async def test_an_answer_that_does_not_come_in_time_counts_at_its_worst() -> Non
         ("", ("", "")),
     ],
 )
-def test_a_lesson_is_the_last_line_where_it_says_so(text: str, parts: tuple[str, str]) -> None:
-    assert parted(text) == parts
+def test_lesson_is_split_off_the_last_line(text: str, parts: tuple[str, str]) -> None:
+    assert split_lesson(text) == parts
 
 
 @given(st.lists(st.integers(1, 10**9), unique=True), st.lists(st.integers(0, 40_000), unique=True))
-def test_trades_and_days_are_recorded_where_no_wake_is_each_in_its_own_place(
-    orders: list[int], days: list[int]
-) -> None:
-    numbers = [*map(trade_number, orders), *(day_number(utc_day(day * DAY)) for day in days)]
+def test_request_numbers_of_entries_are_negative_and_unique(orders: list[int], days: list[int]) -> None:
+    numbers = [*map(reflection_number, orders), *(digest_number(utc_day(day * DAY)) for day in days)]
     assert len(set(numbers)) == len(orders) + len(days)
     assert all(number < 0 for number in numbers)
 
 
-async def test_it_is_written_over_a_real_socket() -> None:
+async def test_entry_is_written_over_a_real_socket() -> None:
     async with served_claude() as url:
         messages = SdkMessages(Credentials(url, SecretStr(KEY)))
-        one = Writer(messages, PROMPTS, "prompts", WritingTerms(model=MODEL))
+        one = Writer(messages, PROMPTS, "prompts", WriterTerms(model=MODEL))
         draft = drafted(one)
         written = await one.write(draft, NOON)
         await messages.close()
     assert written.trouble is None
     assert written.text
-    assert Decimal(0) < written.cost_usd < draft.worst_usd < WritingTerms(model=MODEL).usd_per_day
+    assert Decimal(0) < written.cost_usd < draft.worst_usd < WriterTerms(model=MODEL).usd_per_day
 
 
-def test_what_a_number_stands_for_is_told_in_words() -> None:
-    assert asked_for(7) == "wake 7"
-    assert asked_for(trade_number(1)) == "the reflection on order 1"
-    assert asked_for(day_number("2026-01-01")) == "the digest of 2026-01-01"
+def test_request_number_has_a_name() -> None:
+    assert request_name(7) == "wake 7"
+    assert request_name(reflection_number(1)) == "the reflection on order 1"
+    assert request_name(digest_number("2026-01-01")) == "the digest of 2026-01-01"

@@ -1,4 +1,4 @@
-"""The real SDK over a real socket: what it gets, and each way in which it gets nothing."""
+"""The real SDK against the sandbox over a real socket: messages, errors and models."""
 
 from typing import Any
 
@@ -6,14 +6,12 @@ import anthropic
 import pytest
 
 from ocw_mcp.runtime.clock import LiveClock
-from ocw_mcp.sandbox.claude.answer import Call, ModelAnswer, Say
-from ocw_mcp.sandbox.claude.catalogue import RETIRED
-from ocw_mcp.sandbox.claude.dice import SeededRandom
-from ocw_mcp.sandbox.claude.request import MessagesRequest
+from ocw_mcp.sandbox.claude.character import Call, ModelAnswer, Say, SeededRandom
+from ocw_mcp.sandbox.claude.request import RETIRED, MessagesRequest
 from tests.support.claude import MODEL, asked, sdk
 
 
-async def test_a_character_decides_over_json_and_over_a_stream_alike() -> None:
+async def test_json_and_stream_give_the_same_message() -> None:
     async with sdk() as client:
         whole = await client.messages.create(**asked())
         async with client.messages.stream(**asked()) as stream:
@@ -30,7 +28,7 @@ async def test_a_character_decides_over_json_and_over_a_stream_alike() -> None:
     assert whole.usage.output_tokens == pieced.usage.output_tokens > 10
 
 
-async def test_usage_tells_what_was_written_to_the_cache_and_read_from_it() -> None:
+async def test_usage_reports_cache_writes_and_reads() -> None:
     system = [{"type": "text", "text": "word " * 1_000, "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
     async with sdk() as client:
         cold = (await client.messages.create(**asked(system=system))).usage
@@ -50,9 +48,7 @@ FAULTS: list[tuple[str, type[anthropic.APIStatusError], str]] = [
 
 
 @pytest.mark.parametrize(("character", "error", "kind"), FAULTS)
-async def test_a_fault_is_the_error_that_the_sdk_knows(
-    character: str, error: type[anthropic.APIStatusError], kind: str
-) -> None:
+async def test_error_status_is_the_sdks_error(character: str, error: type[anthropic.APIStatusError], kind: str) -> None:
     async with sdk(character) as client:
         with pytest.raises(error) as caught:
             await client.messages.create(**asked())
@@ -61,19 +57,19 @@ async def test_a_fault_is_the_error_that_the_sdk_knows(
     assert ("retry-after" in caught.value.response.headers) == (character == "limited")
 
 
-async def test_a_line_that_goes_dead_is_a_connection_error() -> None:
+async def test_dropped_connection_is_a_connection_error() -> None:
     async with sdk("dropped") as client:
         with pytest.raises(anthropic.APIConnectionError):
             await client.messages.create(**asked())
 
 
-async def test_who_is_silent_is_waited_for_until_the_time_is_out() -> None:
+async def test_silent_character_times_out_in_the_sdk() -> None:
     async with sdk("silent", clock=LiveClock(), timeout_s=0.2) as client:
         with pytest.raises(anthropic.APITimeoutError):
             await client.messages.create(**asked())
 
 
-async def test_only_the_right_key_is_let_in() -> None:
+async def test_only_the_right_key_is_accepted() -> None:
     async with sdk(key="sk-ant-another") as client:
         with pytest.raises(anthropic.AuthenticationError):
             await client.messages.create(**asked())
@@ -81,15 +77,15 @@ async def test_only_the_right_key_is_let_in() -> None:
             await client.models.retrieve(MODEL)
 
 
-async def test_a_refusal_ends_the_turn_without_content() -> None:
+async def test_refusal_ends_the_turn_without_content() -> None:
     async with sdk("refuser") as client:
         message = await client.messages.create(**asked())
     assert message.stop_reason == "refusal"
     assert message.content == []
 
 
-async def test_an_answer_is_cut_off_where_the_tokens_end() -> None:
-    def talks(request: MessagesRequest, dice: SeededRandom) -> ModelAnswer:
+async def test_answer_is_cut_off_at_max_tokens() -> None:
+    def talks(request: MessagesRequest, rng: SeededRandom) -> ModelAnswer:
         return ModelAnswer((Say("x" * 400), Call("decisions_submit", {"wake": 1, "legs": []})), thought="")
 
     async with sdk(talks) as client:
@@ -103,16 +99,16 @@ async def test_an_answer_is_cut_off_where_the_tokens_end() -> None:
     assert whole.stop_reason == "tool_use"
 
 
-async def test_models_tell_their_limits_and_whether_they_are_retired() -> None:
+async def test_models_report_limits_and_lifecycle() -> None:
     async with sdk() as client:
         model = await client.models.retrieve(MODEL)
         retired = await client.models.retrieve(RETIRED)
         with pytest.raises(anthropic.NotFoundError):
-            await client.models.retrieve("claude-nobody")
+            await client.models.retrieve("claude-unknown")
         with pytest.raises(anthropic.NotFoundError):
             await client.messages.create(**asked(model=RETIRED))
         with pytest.raises(anthropic.NotFoundError):
-            await client.messages.create(**asked(model="claude-nobody"))
+            await client.messages.create(**asked(model="claude-unknown"))
     assert (model.lifecycle, retired.lifecycle) == ("active", "retired")
     assert model.max_tokens == 64_000
 
@@ -121,7 +117,7 @@ def conversation(*turns: tuple[str, Any]) -> list[dict[str, Any]]:
     return [{"role": role, "content": content} for role, content in turns]
 
 
-async def test_a_thought_comes_back_as_it_was_or_is_refused() -> None:
+async def test_changed_thinking_block_is_refused() -> None:
     async with sdk() as client:
         first = await client.messages.create(**asked())
         thought, call = first.content

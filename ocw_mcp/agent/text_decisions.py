@@ -1,14 +1,14 @@
-"""Finds a decision that a model wrote as text instead of calling the tool: then nothing was sent, and that is said."""
+"""Detects a decision that a model wrote as text instead of calling the tool: it was not sent, which is reported."""
 
 import json
 import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-MOST_TRIED: Final = 40
-"""Braces of one text at which a JSON value is looked for."""
+MOST_BRACES: Final = 40
+"""Opening braces and brackets of one text at which a JSON value is tried."""
 
-_ACTS: Final = ("BUY", "SELL", "SHORT", "COVER", "ADD")
+_ACTIONS: Final = ("BUY", "SELL", "SHORT", "COVER", "ADD")
 _VERB: Final = (
     r"(?:buy(?:ing)?|sell(?:ing)?|short(?:ing)?|cover(?:ing)?|add(?:ing)?|clos(?:e|ing)|open(?:ing)?|enter(?:ing)?|"
     r"exit(?:ing)?|reduc(?:e|ing)|trim(?:ming)?|go(?:ing)? (?:long|short))"
@@ -22,7 +22,7 @@ _BETWEEN: Final = (
 )
 _ORDER: Final = re.compile(rf"\b{_VERB}\b[\s:*`\"'\[(]*{_BETWEEN}{_SYMBOL}", re.IGNORECASE)
 _TARGETED: Final = re.compile(
-    rf"(?i:{_SYMBOL})(?:[\s:=*`\"'>|-]*(?:{'|'.join(_ACTS)})|\s*[:=|][\s*`\"']*(?i:{'|'.join(_ACTS)}))\b"
+    rf"(?i:{_SYMBOL})(?:[\s:=*`\"'>|-]*(?:{'|'.join(_ACTIONS)})|\s*[:=|][\s*`\"']*(?i:{'|'.join(_ACTIONS)}))\b"
 )
 _SIDE: Final = re.compile(rf"^[\s*#>\"'-]*(?:long|short)\s+{_SYMBOL}\s*(?:[,:@(]|at\b|with\b|$)", re.IGNORECASE)
 _NAMED: Final = re.compile(
@@ -37,7 +37,7 @@ _STOP: Final = re.compile(
     rf"(?:the |its |my |our )?(?:stop(?:-loss)?|target|protection)\b.{{0,40}}(?:{_SYMBOL}|\bto\s+\$?\d)",
     re.IGNORECASE,
 )
-_FIELD: Final = re.compile(rf"\b(?:action|side)\b[\s:=*`\"']{{1,8}}(?:{'|'.join(_ACTS)})\b", re.IGNORECASE)
+_FIELD: Final = re.compile(rf"\b(?:action|side)\b[\s:=*`\"']{{1,8}}(?:{'|'.join(_ACTIONS)})\b", re.IGNORECASE)
 _CLAIM: Final = re.compile(
     r"\b(?:i|i've|we|we've)\s+(?:have\s+|just\s+|already\s+|now\s+|then\s+)*"
     r"(?:submitted|placed|executed|sent|bought|sold|shorted|opened|closed|covered|added|entered|exited)\b"
@@ -50,42 +50,42 @@ _DENIED: Final = re.compile(rf"\b(?:{_DENIAL})\b", re.IGNORECASE)
 _DOUBTED: Final = re.compile(
     rf"\b(?:{_DENIAL}|if|unless|until|would|could|might|wait|waiting|before|once|when)\b", re.IGNORECASE
 )
-"""In a whole sentence."""
+"""Words with which a whole sentence is no decision."""
 _ASIDE: Final = re.compile(
     r"\b(?:instead|rather|hold|holding|why|reason|signals?|rules|was|were|yesterday|earlier|previous|previously|last)\b",
     re.IGNORECASE,
 )
-"""In one clause: what is said beside it does not take a decision back."""
+"""Words with which a clause is no decision; the other clauses of the sentence are read all the same."""
 _OPENS: Final = re.compile(r"[\[{]")
 _CLAUSE: Final = re.compile(r",\s|\s(?:because|since)\s", re.IGNORECASE)
 _SENTENCE: Final = re.compile(r"[.;!?]\s+|[\r\n]+")
 
 
-def unsent(text: str) -> bool:
-    """Return whether a text decides on a trade, as JSON or in a sentence, or says that one was sent.
+def contains_decision(text: str) -> bool:
+    """Return whether a text asks for a trade, as JSON or in a sentence, or claims that one was sent.
 
-    A sentence that denies, doubts or looks back is no decision.
+    A sentence that denies, doubts or describes the past is no decision.
     """
-    if any(map(_decides, _values(text))):
+    if any(map(_asks_in_json, _json_values(text))):
         return True
-    for each in _SENTENCE.split(text):
-        if _FIELD.search(each) or (_CLAIM.search(each) and not _DENIED.search(each)):
+    for sentence in _SENTENCE.split(text):
+        if _FIELD.search(sentence) or (_CLAIM.search(sentence) and not _DENIED.search(sentence)):
             return True
-        if not _DOUBTED.search(each) and any(map(_asks, _CLAUSE.split(each))):
+        if not _DOUBTED.search(sentence) and any(map(_asks, _CLAUSE.split(sentence))):
             return True
     return False
 
 
 def _asks(clause: str) -> bool:
-    """Return whether a clause names what is to be done, and does not look back or aside."""
+    """Return whether a clause asks for a trade, and does not only describe one."""
     forms = (_ORDER, _TARGETED, _SIDE, _NAMED, _PLACED, _STOP)
     return any(form.search(clause) for form in forms) and not _ASIDE.search(clause)
 
 
-def _values(text: str) -> Iterator[Any]:
-    """Yield the JSON values that begin at braces of a text."""
+def _json_values(text: str) -> Iterator[Any]:
+    """Yield the JSON objects and lists of a text."""
     decoder, place = json.JSONDecoder(), 0
-    for _ in range(MOST_TRIED):
+    for _ in range(MOST_BRACES):
         found = _OPENS.search(text, place)
         if found is None:
             return
@@ -97,14 +97,14 @@ def _values(text: str) -> Iterator[Any]:
         yield value
 
 
-def _decides(value: Any, depth: int = 0) -> bool:
-    """Return whether a JSON value has a leg in it that asks for something."""
+def _asks_in_json(value: Any, depth: int = 0) -> bool:
+    """Return whether a JSON value has a leg that asks for a trade, at most four levels deep."""
     if depth > 4:
         return False
     if isinstance(value, list):
-        return any(_decides(each, depth + 1) for each in value)
+        return any(_asks_in_json(each, depth + 1) for each in value)
     if not isinstance(value, dict):
         return False
-    asked = (str(value.get(name, "")).strip().upper() for name in ("action", "side", "decision", "type"))
-    decides = any(each in (*_ACTS, "LONG", "CLOSE") for each in asked)
-    return decides or any(_decides(each, depth + 1) for each in value.values())
+    words = (str(value.get(name, "")).strip().upper() for name in ("action", "side", "decision", "type"))
+    asks = any(each in (*_ACTIONS, "LONG", "CLOSE") for each in words)
+    return asks or any(_asks_in_json(each, depth + 1) for each in value.values())

@@ -1,11 +1,11 @@
-"""Late in a day's budget every other routine wake is left to the rules, and no other."""
+"""The budget throttle: late in a budget the rules decide every other routine wake, and no other."""
 
 from decimal import Decimal
 
 import msgspec
 import pytest
 
-from ocw_mcp.agent.budget_throttle import routine, throttled
+from ocw_mcp.agent.budget_throttle import is_routine, throttled
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.policies import BudgetPolicy
 from ocw_mcp.domain.snapshot import DecisionRequest, SymbolWake
@@ -24,7 +24,7 @@ def request(wake_id: int, *reasons: SymbolWake, held: bool = False) -> DecisionR
 
 
 @pytest.mark.parametrize(
-    ("reasons", "held", "is_routine"),
+    ("reasons", "held", "expected"),
     [
         ((ROUTINE,), False, True),
         ((wake(None, "timer"), ROUTINE), False, True),
@@ -35,34 +35,30 @@ def request(wake_id: int, *reasons: SymbolWake, held: bool = False) -> DecisionR
         ((wake("BTCUSDT", "score:0.55 time"),), True, False),
     ],
 )
-def test_routine_is_what_only_says_that_time_has_passed(
-    reasons: tuple[SymbolWake, ...], held: bool, is_routine: bool
-) -> None:
-    assert routine(request(2, *reasons, held=held).snapshot) is is_routine
+def test_routine_wake_has_only_reasons_of_time(reasons: tuple[SymbolWake, ...], held: bool, expected: bool) -> None:
+    assert is_routine(request(2, *reasons, held=held).snapshot) is expected
 
 
-def left_out(today: str, this_month: str = "0") -> list[bool]:
+def throttled_wakes(today: str, this_month: str = "0") -> list[bool]:
     spent = (D(today), D(this_month))
     return [throttled(request(wake, ROUTINE), spent, BUDGET, WORST) is not None for wake in (1, 2, 3, 4)]
 
 
 @pytest.mark.parametrize(
-    ("today", "this_month", "thins"), [("0.3999", "7.999", False), ("0.4", "0", True), ("0", "8", True)]
+    ("today", "this_month", "throttles"), [("0.3999", "7.999", False), ("0.4", "0", True), ("0", "8", True)]
 )
-def test_from_four_fifths_of_what_a_day_or_a_month_can_use_every_other_routine_wake_is_left_out(
-    today: str, this_month: str, thins: bool
-) -> None:
-    assert left_out(today, this_month) == [False, thins, False, thins]
+def test_every_other_routine_wake_is_throttled_from_80_percent(today: str, this_month: str, throttles: bool) -> None:
+    assert throttled_wakes(today, this_month) == [False, throttles, False, throttles]
 
 
-def test_an_outlier_is_asked_about_to_the_last_cent() -> None:
+def test_outlier_is_never_throttled() -> None:
     outlier = request(2, wake("BTCUSDT", "outlier:15m z=+3.1"))
     assert throttled(outlier, (D("0.59"), D("10")), BUDGET, WORST) is None
 
 
-def test_the_cause_names_the_budget_and_the_share() -> None:
+def test_throttle_cause_names_the_budget_and_the_share() -> None:
     trouble = throttled(request(2, ROUTINE), (D("0.52"), D("3")), BUDGET, WORST)
     assert trouble is not None
     assert trouble.kind is CauseKind.THROTTLED
     assert "budget" in str(trouble)
-    assert str(trouble).endswith("0.52 of 0.6 USD of the day is spent, and that is so from 80% of what can be used on")
+    assert str(trouble).endswith("0.52 of 0.6 USD of the day is spent; this applies from 80% of the usable budget on")

@@ -1,4 +1,4 @@
-"""A decision that a model writes down in place of calling the tool: nothing is sent, and that is said."""
+"""A decision that a model writes as text instead of calling the tool: nothing is sent, and the run reports that."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ import pytest
 from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.messages import Reply
 from ocw_mcp.agent.pricing import TokenUsage
-from ocw_mcp.agent.unsent import unsent
+from ocw_mcp.agent.text_decisions import contains_decision
 from ocw_mcp.domain import events
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Decision
 from tests.support.agent import says
+from tests.support.claude_runs import ClaudeRun, ModelByWake, decides, leg
 from tests.support.markets import ListFeed, path
 from tests.support.runs import policies
-from tests.support.seated import ByWake, Seated, decides, leg
 
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, budget={"usd_per_day": 1_000, "usd_per_month": 10_000})
 
@@ -63,27 +63,27 @@ HELD = [
 
 
 @pytest.mark.parametrize("text", WRITTEN)
-def test_a_decision_in_words_or_json_is_found(text: str) -> None:
-    assert unsent(text)
+def test_decision_in_words_or_json_is_detected(text: str) -> None:
+    assert contains_decision(text)
 
 
 @pytest.mark.parametrize("text", HELD)
-def test_a_reason_to_hold_is_no_decision(text: str) -> None:
-    assert not unsent(text)
+def test_reason_to_hold_is_no_decision(text: str) -> None:
+    assert not contains_decision(text)
 
 
 @pytest.mark.parametrize("text", [WRITTEN[0], WRITTEN[9]])
-async def test_a_written_decision_holds_and_is_said_to_be_unsent(text: str) -> None:
-    model = ByWake({1: [says(text)]})
-    seated = Seated(ListFeed(path([100.0] * 5)), model, policy=WAKES)
-    await seated.go()
-    made = seated.events(events.DecisionMade)
+async def test_written_decision_is_a_hold_and_reported_as_unsent(text: str) -> None:
+    model = ModelByWake({1: [says(text)]})
+    claude = ClaudeRun(ListFeed(path([100.0] * 5)), model, policy=WAKES)
+    await claude.go()
+    made = claude.events(events.DecisionMade)
     assert (made[0].decider, made[0].decision) == ("claude", Decision(cause=Cause(CauseKind.UNSENT, text)))
-    assert seated.events(events.OrderIntended) == []
-    assert [each.text for each in seated.events(events.Incident)] == [
+    assert claude.events(events.OrderIntended) == []
+    assert [each.text for each in claude.events(events.Incident)] == [
         "claude wrote its decision on wake 1 as text; nothing was sent"
     ]
-    first, second = (str(request.body["messages"]) for request in model.asked[:2])
+    first, second = (str(request.body["messages"]) for request in model.requests[:2])
     line = "not taken: wake 1 was answered in words, not with decisions_submit: nothing was sent"
     assert (line in first, line in second) == (False, True)
 
@@ -92,37 +92,37 @@ NO_WORDS = Reply("end_turn", (), TokenUsage(plain=100, output=1))
 
 
 @pytest.mark.parametrize("between", [Trouble(CauseKind.OVERLOADED), NO_WORDS])
-async def test_what_came_to_nothing_is_said_when_the_model_is_next_heard(between: Reply | Trouble) -> None:
+async def test_unsent_decision_is_shown_at_the_next_answered_wake(between: Reply | Trouble) -> None:
     refused = decides(1, conditions=[{"symbol": "DOGE", "metric": "price", "comparison": "gt", "threshold": 1}])
     for first, line in ((says(WRITTEN[0]), "nothing was sent"), (refused, "condition 1 (DOGE price)")):
-        model = ByWake({1: [first], 2: [between] * 9})
-        seated = Seated(ListFeed(path([100.0] * 6)), model, policy=WAKES)
-        await seated.go()
-        assert seated.events(events.DecisionMade)[1].decider == "rules"
-        assert line in str(next(request for request in model.asked if request.wake == 3).body["messages"])
+        model = ModelByWake({1: [first], 2: [between] * 9})
+        claude = ClaudeRun(ListFeed(path([100.0] * 6)), model, policy=WAKES)
+        await claude.go()
+        assert claude.events(events.DecisionMade)[1].decider == "rules"
+        assert line in str(next(request for request in model.requests if request.wake == 3).body["messages"])
 
 
-async def test_a_written_decision_is_not_repeated_from_memory() -> None:
-    model = ByWake({1: [says(WRITTEN[0])]})
-    seated = Seated(ListFeed(path([100.0] * 4)), model, policy=WAKES)
-    await seated.go()
-    assert [request.wake for request in model.asked][:2] == [1, 2]
+async def test_written_decision_is_not_repeated_from_the_cache() -> None:
+    model = ModelByWake({1: [says(WRITTEN[0])]})
+    claude = ClaudeRun(ListFeed(path([100.0] * 4)), model, policy=WAKES)
+    await claude.go()
+    assert [request.wake for request in model.requests][:2] == [1, 2]
 
 
-async def test_a_decision_by_call_is_no_incident() -> None:
-    seated = Seated(ListFeed(path([100.0] * 4)), ByWake({1: [decides(1, leg("BUY"))]}), policy=WAKES)
-    await seated.go()
-    assert seated.events(events.Incident) == []
+async def test_submitted_decision_is_no_incident() -> None:
+    claude = ClaudeRun(ListFeed(path([100.0] * 4)), ModelByWake({1: [decides(1, leg("BUY"))]}), policy=WAKES)
+    await claude.go()
+    assert claude.events(events.Incident) == []
 
 
 @pytest.mark.parametrize("content", [(), ({"type": "text", "text": " \u200b\n"},), ({"type": "text", "text": None},)])
-async def test_an_empty_answer_leaves_the_wake_to_the_rules(content: tuple[dict[str, Any], ...]) -> None:
+async def test_empty_answer_leaves_the_wake_to_the_rules(content: tuple[dict[str, Any], ...]) -> None:
     empty = Reply("end_turn", content, TokenUsage(plain=100, output=1))
-    model = ByWake({wake: [empty] for wake in (1, 2, 3)})
-    seated = Seated(ListFeed(path([100.0] * 7)), model, policy=WAKES)
-    await seated.go()
-    made = seated.events(events.DecisionMade)
+    model = ModelByWake({wake: [empty] for wake in (1, 2, 3)})
+    claude = ClaudeRun(ListFeed(path([100.0] * 7)), model, policy=WAKES)
+    await claude.go()
+    made = claude.events(events.DecisionMade)
     assert all(each.decider == "rules" for each in made)
     assert [each.decision.cause_kind for each in made[:4]] == [*["MALFORMED"] * 3, "BREAKER"]
-    assert len(seated.events(events.Incident)) == 3
-    assert seated.run.engine.decisions.state.held is None
+    assert len(claude.events(events.Incident)) == 3
+    assert claude.run.engine.decisions.state.held is None

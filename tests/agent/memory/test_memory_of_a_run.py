@@ -1,17 +1,17 @@
-"""Memory beside a whole engine: what it finds in a book, and that what is done again is remembered the same."""
+"""The memory beside a whole engine: its facts of a book, and the same recall in a replay."""
 
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from ocw_mcp.agent.memory.gathering import day_facts, trade_facts
-from ocw_mcp.agent.memory.keeping import MEMORY
+from ocw_mcp.agent.memory.diary import MEMORY_FILE
+from ocw_mcp.agent.memory.facts import day_facts, trade_facts
 from ocw_mcp.agent.memory.memory import Memory
-from ocw_mcp.agent.memory.writing import Writer, WritingTerms
+from ocw_mcp.agent.memory.writer import Writer, WriterTerms
 from ocw_mcp.agent.messages import Messages, Reply, Request
 from ocw_mcp.agent.pricing import TokenUsage
-from ocw_mcp.agent.prompts import compose
+from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.recording import CallRecorder, Recording
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain.decision import Decision
@@ -24,13 +24,13 @@ from tests.support.facades import BOOK, Looked
 from tests.support.memory import WRITER
 
 POLICIES = load_policies(None).policies
-PROMPTS = compose(load_prompts(None).texts, POLICIES)
+PROMPTS = Prompts(load_prompts(None).texts, POLICIES)
 HOURS = 25
 RECORDING = "decisions.jsonl"
 
 
 class Diarist:
-    """Writes something on whatever it is asked about."""
+    """A model that writes a reflection with a lesson on each request."""
 
     async def create(self, request: Request) -> Reply:
         text = f"On {request.wake}: it was as it was.\nLesson: so it goes, {request.wake}."
@@ -38,29 +38,29 @@ class Diarist:
 
 
 class Reminded(Reckless):
-    """Decides at random, and keeps what it was reminded of."""
+    """Decides at random, and records the recalled entries."""
 
     memory: Memory
 
     def __init__(self) -> None:
         super().__init__(3)
-        self.told: list[tuple[Snapshot, str]] = []
+        self.recalled: list[tuple[Snapshot, str]] = []
 
     def thinking_ms(self, request: DecisionRequest) -> int:
         return 20 * SECOND
 
     async def decide(self, request: DecisionRequest) -> Decision:
-        self.told.append((request.snapshot, await self.memory.at_wake(request.snapshot, Decimal(1))))
+        self.recalled.append((request.snapshot, await self.memory.at_wake(request.snapshot, Decimal(1))))
         return await super().decide(request)
 
 
 def memory(directory: Path, past: Path, messages: Messages | None) -> Memory:
-    terms = WritingTerms(model=WRITER)
+    terms = WriterTerms(model=WRITER)
     writer = None if messages is None else Writer(messages, PROMPTS, "prompts", terms)
-    return Memory(directory, BOOK, History(past), POLICIES.rules, writer, tell=pytest.fail)
+    return Memory(directory, BOOK, History(past), POLICIES.rules, writer, warn=pytest.fail)
 
 
-async def test_a_run_is_reminded_of_its_own_trades_and_again_of_the_same_when_it_is_done_again(tmp_path: Path) -> None:
+async def test_run_recalls_its_trades_and_a_replay_the_same(tmp_path: Path) -> None:
     book, again = tmp_path / "book", tmp_path / "again"
     again.mkdir()
     decider = Reminded()
@@ -70,22 +70,22 @@ async def test_a_run_is_reminded_of_its_own_trades_and_again_of_the_same_when_it
         await looked.go(HOURS)
         await decider.memory.close()
     looked.store.close()
-    texts = [text for _, text in decider.told]
+    texts = [text for _, text in decider.recalled]
     assert texts[0] == ""
     kinds = ("] trade of order", "] lesson", "] digest of 2026-01-01")
     assert all(any(kind in text for text in texts) for kind in kinds)
 
-    # From the recording, though by now the store holds all that came after.
+    # From the recording, although the store now has later events, too.
     recording = Recording.read(tmp_path / RECORDING)
     anew = memory(again, book, recording)
-    assert [await anew.at_wake(snapshot, Decimal(1)) for snapshot, _ in decider.told] == texts
+    assert [await anew.at_wake(snapshot, Decimal(1)) for snapshot, _ in decider.recalled] == texts
     await anew.close()
     assert recording.missing == []
-    assert (again / MEMORY).read_bytes() == (book / MEMORY).read_bytes()
+    assert (again / MEMORY_FILE).read_bytes() == (book / MEMORY_FILE).read_bytes()
 
-    # From the file, as a book that goes on from an earlier moment finds it: what was written later is not seen.
+    # From the file, as a book that resumes from an earlier time finds it: later entries are not recalled.
     kept = memory(again, book, None)
-    assert [await kept.at_wake(snapshot, Decimal(1)) for snapshot, _ in decider.told] == texts
+    assert [await kept.at_wake(snapshot, Decimal(1)) for snapshot, _ in decider.recalled] == texts
 
     past = History(book)
     (trade,) = (await past.trades(1)).trades

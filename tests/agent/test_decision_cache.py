@@ -1,11 +1,11 @@
-"""When a HOLD is repeated without asking: nothing that matters has changed, and what has does not matter."""
+"""The decision cache: which changes let a HOLD be repeated, and which ask the model."""
 
 from typing import Any
 
 import msgspec
 import pytest
 
-from ocw_mcp.agent.decision_cache import LONGEST_MS, remembered
+from ocw_mcp.agent.decision_cache import LONGEST_MS, repeated_hold
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 from ocw_mcp.domain.state import TradingState
@@ -21,23 +21,23 @@ THEN = msgspec.structs.replace(
 
 
 def woken(**changes: Any) -> Snapshot:
-    """The same half an hour later, but for some changes."""
+    """Return the same snapshot half an hour later, with some changes."""
     return msgspec.structs.replace(THEN, **({"at": NOON + 30 * MINUTE} | changes))
 
 
 def priced(first: Any, second: Any) -> dict[str, Any]:
-    """With other last prices."""
+    """Return the change to other last prices."""
     btc, eth = THEN.symbols
     replace = msgspec.structs.replace
     return {"symbols": (replace(btc, last=first, age_ms=4_000), replace(eth, last=second))}
 
 
 def answer(now: Snapshot, version: int = 4) -> Cause | None:
-    """What is remembered at a wake, where wake 7 was held on version 4 of the account."""
-    return remembered(DecisionRequest(9, now, 0, version, DecisionRequest(7, THEN, 0, 4)))
+    """Return the cause of the repeated HOLD, if wake 7 was HOLD at version 4 of the account."""
+    return repeated_hold(DecisionRequest(9, now, 0, version, DecisionRequest(7, THEN, 0, 4)))
 
 
-def test_the_same_again_is_held_as_at_the_wake_before() -> None:
+def test_unchanged_snapshot_repeats_the_hold() -> None:
     assert answer(woken()) == Cause(CauseKind.REMEMBERED, "at wake 7, 30 min ago")
 
 
@@ -50,9 +50,9 @@ def test_the_same_again_is_held_as_at_the_wake_before() -> None:
         {"wake": (*REASONS, wake("ETHUSDT", "close:1h"))},
         {"note": "another note"},
     ],
-    ids=["age", "prices that hardly moved", "fewer kinds of reasons", "whose reasons they are", "its own note"],
+    ids=["age", "small price moves", "fewer kinds of reasons", "symbol of the reason", "own note"],
 )
-def test_what_does_not_matter_changes_nothing(changes: dict[str, Any]) -> None:
+def test_irrelevant_change_repeats_the_hold(changes: dict[str, Any]) -> None:
     assert answer(woken(**changes)) is not None
 
 
@@ -71,20 +71,20 @@ def test_what_does_not_matter_changes_nothing(changes: dict[str, Any]) -> None:
         {"wake": (wake("BTCUSDT", "close:4h"),)},
     ],
 )
-def test_what_matters_is_asked_about_anew(changes: dict[str, Any]) -> None:
+def test_relevant_change_asks_the_model(changes: dict[str, Any]) -> None:
     assert answer(woken(**changes)) is None
 
 
-def test_another_version_of_the_account_is_asked_about_anew() -> None:
+def test_changed_account_asks_the_model() -> None:
     assert answer(woken(), version=5) is None
 
 
 @pytest.mark.parametrize("reason", ["score:0.55 profit given back", "condition:price gt 100, now 101", "and 3 more"])
-def test_a_review_or_a_condition_is_asked_about_even_where_it_was_there_before(reason: str) -> None:
+def test_review_or_condition_always_asks_the_model(reason: str) -> None:
     again = (wake("BTCUSDT", reason),)
     then = msgspec.structs.replace(THEN, wake=again)
-    assert remembered(DecisionRequest(9, woken(wake=again), 0, 4, DecisionRequest(7, then, 0, 4))) is None
+    assert repeated_hold(DecisionRequest(9, woken(wake=again), 0, 4, DecisionRequest(7, then, 0, 4))) is None
 
 
-def test_where_nothing_was_held_nothing_is_remembered() -> None:
-    assert remembered(DecisionRequest(9, woken(), 0, 4)) is None
+def test_nothing_is_repeated_without_an_earlier_hold() -> None:
+    assert repeated_hold(DecisionRequest(9, woken(), 0, 4)) is None
