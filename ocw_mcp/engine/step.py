@@ -12,7 +12,7 @@ import msgspec
 
 from ocw_mcp.core.gate.gate import Gate
 from ocw_mcp.core.market.market import Closed, Market
-from ocw_mcp.core.orders.sense import nonsense
+from ocw_mcp.core.orders.machine import invalid_report
 from ocw_mcp.core.orders.table import OrderTable
 from ocw_mcp.domain.asks import CallerRequest
 from ocw_mcp.domain.decision import Decision
@@ -120,7 +120,7 @@ class Engine:
             self._operator.take(event, now)
         elif isinstance(event, Asked):
             self._callers.take(event, now)
-        elif why := nonsense(event):
+        elif why := invalid_report(event):
             self.manager.lower(f"the venue told of {why} ({type(event).__name__}); nothing of it was booked")
         elif isinstance(event, FundingPaid):
             if self.account.book_funding(event):
