@@ -37,13 +37,13 @@ class Person:
     """Somebody in front of a client."""
 
     def __init__(self, action: str = "accept", *, approve: bool = True) -> None:
-        self._answer = ElicitResult(action=action, content={"approve": approve} if action == "accept" else None)
+        self.answer = ElicitResult(action=action, content={"approve": approve} if action == "accept" else None)
         self.asked: list[str] = []
 
     async def __call__(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
         assert isinstance(params, ElicitRequestFormParams)
         self.asked.append(params.message)
-        return self._answer
+        return self.answer
 
 
 def text(result: CallToolResult) -> str:
@@ -197,7 +197,7 @@ async def test_nobody_is_asked_about_an_order_that_needs_no_approval(desk: Looke
 @pytest.mark.parametrize("content", [{}, None, {"approve": None}, {"approve": 1}, {"approve": "yes"}], ids=str)
 async def test_an_answer_that_is_neither_yes_nor_no_is_an_error(desk: Looked, era: str, content: Any) -> None:
     person = Person()
-    person._answer = ElicitResult(action="accept", content=content)
+    person.answer = ElicitResult(action="accept", content=content)
     async with Client(desk.server, mode=era, elicitation_callback=person) as client:
         answer = await place(client, desk)
     assert answer.is_error
