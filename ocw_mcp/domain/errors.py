@@ -9,12 +9,17 @@
     ├── JournalError            the journal cannot be written or does not hold together: no entry leaves
     │   └── JournalDiverged     a resumed run did not repeat what was journaled: the engine stops
     ├── AttachError             no engine can be attached to: the caller is told, and nothing else happens
-    ├── CannotDecideError       whoever was asked about a wake cannot decide: the rules do, or everything is held
+    ├── CannotDecideError       the decider cannot decide on a wake: the rules do, or it is a HOLD with its cause
     ├── RequestError            a caller asked for what is not there (in `requests.py`, with its codes): nothing happens
     └── HouseRuleError          a programming error against a rule of the house: never caught
 
 An expected refusal of an order is not an error: it is a `Refusal`, a value that travels back to whoever asked.
 """
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ocw_mcp.domain.causes import Cause
 
 
 class OcwError(Exception):
@@ -60,7 +65,11 @@ class AttachError(OcwError):
 
 
 class CannotDecideError(OcwError):
-    """Whoever was asked cannot decide; its text is a clause that stands in the journal as the cause."""
+    """The decider cannot decide; the journal keeps the cause."""
+
+    def __init__(self, cause: "Cause") -> None:
+        self.cause = cause
+        super().__init__(str(cause))
 
 
 class InvariantError(Exception):

@@ -1,6 +1,7 @@
 """What an agent is shown when it is woken: one value, made at one moment. Analytics are floats, money is Decimal."""
 
 from decimal import Decimal
+from enum import StrEnum
 from typing import Literal
 
 import msgspec
@@ -177,18 +178,54 @@ class Remark(msgspec.Struct, frozen=True):
     by: str
     """The principal."""
     at: int
-    about: str = ""
-    """The reason of a wake that it belongs to, if any."""
+
+
+class WakeKind(StrEnum):
+    """The kinds of reasons to wake the agent."""
+
+    TIMER = "timer"
+    """The agent's timer is due."""
+    CLOSE = "close"
+    """A candle closed; the subject is its timeframe."""
+    OUTLIER = "outlier"
+    """A return lies far off those before it; the subject is its length."""
+    CONDITION = "condition"
+    """A wake condition is met; the subject is its metric."""
+    SCORE = "score"
+    """The score of a position asks for a review; the subject is the score."""
+    MORE = "more"
+    """Reasons beyond those that are kept; the detail is their number."""
+    EARLIER = "earlier"
+    """A reason that an earlier version of OCW journaled as text, which is the detail."""
 
 
 class WakeReason(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why the gate woke the agent: the symbol that gave the reason, or None for the timer."""
+    """One reason to wake the agent."""
+
+    kind: WakeKind
+    subject: str = ""
+    detail: str = ""
+    remark: Remark | None = None
+    """The words of the principal that set the condition, if it gave any."""
+
+    @property
+    def name(self) -> str:
+        """The reason without its numbers: `close:1h`."""
+        return f"{self.kind}:{self.subject}" if self.subject else self.kind.value
+
+    def __str__(self) -> str:
+        if self.kind is WakeKind.EARLIER:
+            return self.detail
+        if self.kind is WakeKind.MORE:
+            return f"and {self.detail} more"
+        return f"{self.name} {self.detail}" if self.detail else self.name
+
+
+class SymbolWake(msgspec.Struct, frozen=True):
+    """The reasons of one symbol to wake the agent; the symbol is None for the timer."""
 
     symbol: str | None
-    reasons: tuple[str, ...]
-    """In the engine's own words."""
-    remarks: tuple[Remark, ...] = ()
-    """What whoever set the conditions among them wrote beside these."""
+    reasons: tuple[WakeReason, ...]
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -199,7 +236,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     state: TradingState
     equity: Decimal
     symbols: tuple[SymbolView, ...]
-    wake: tuple[WakeReason, ...]
+    wake: tuple[SymbolWake, ...]
     regime: str | Unknown
     macro: str | Unknown
     scale: Decimal
@@ -217,9 +254,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     def quotes_others(self, reader: str) -> bool:
         """Whether words of somebody else than `reader` stand in it."""
-        remarks = [each for reason in self.wake for each in reason.remarks]
-        remarks += [self.note] if self.note is not None else []
-        return any(each.by != reader for each in remarks)
+        remarks = [self.note, *(each.remark for wake in self.wake for each in wake.reasons)]
+        return any(each is not None and each.by != reader for each in remarks)
 
     def symbol(self, name: str) -> SymbolView | None:
         """The view of one symbol, or None."""

@@ -59,12 +59,16 @@ class EngineState(msgspec.Struct):
     now: int
 
 
+class _Format(msgspec.Struct):
+    format: int
+
+
 def read_checkpoint(state: bytes) -> EngineState:
     """Return a saved engine. Raises ValueError, msgspec's own among them, for one that another version saved."""
-    memory = msgspec.msgpack.decode(state, type=EngineState)
-    if memory.format != ENGINE_FORMAT:
-        raise ValueError(f"it has format {memory.format}, expected {ENGINE_FORMAT}")
-    return memory
+    found = msgspec.msgpack.decode(state, type=_Format).format
+    if found != ENGINE_FORMAT:
+        raise ValueError(f"it has format {found}, expected {ENGINE_FORMAT}")
+    return msgspec.msgpack.decode(state, type=EngineState)
 
 
 def summary(

@@ -12,7 +12,8 @@ from ocw_mcp.core import strategy
 from ocw_mcp.core.risk.budget import Budget
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import DecisionKey, Done, SubmitRequest, request_key
-from ocw_mcp.domain.decision import FALLBACK, MEANT, REMEMBERED, UNAFFORDABLE, UNREADABLE, UNSENT, Decision
+from ocw_mcp.domain.causes import MODEL_ANSWERED, Cause, CauseKind
+from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import ATTACHED, RULES, OrderRef
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
@@ -140,13 +141,13 @@ class DecisionCycle:
         """Take an answer and carry it out, against the account and the market of this very moment."""
         self.budget.book(answer.cost_usd, now)
         if self._ends(answer.wake_id):
-            self._over(answer.thinking_ms, "", answer.cost_usd, now)
+            self._over(answer.thinking_ms, None, answer.cost_usd, now)
         elif self._expected(answer) is not None:
             if answer.decider != RULES:
                 self._account.decided_anew()
             decision = answer.decision
             # What is repeated, or could not be made, was made without a look at what others wrote.
-            tainted = decision.cause.startswith((MEANT, UNSENT)) and self._quotes_others(answer.decider)
+            tainted = decision.cause_kind in MODEL_ANSWERED and self._quotes_others(answer.decider)
             self._take(
                 answer.wake_id, answer.decider, answer.thinking_ms, decision, now, answer.cost_usd, tainted=tainted
             )
@@ -210,7 +211,7 @@ class DecisionCycle:
         legs = enumerate(decision.legs)
         return tuple(leg.symbol for i, leg in legs if isinstance(answers.get(key.leg(i)), Refusal))
 
-    def break_off(self, why: str, now: int) -> None:
+    def break_off(self, why: Cause, now: int) -> None:
         """Nobody is to decide any more: what is being decided on is held."""
         pending, talk = self.state.pending, self.floor
         if pending is not None:
@@ -229,11 +230,11 @@ class DecisionCycle:
         if self._ends(failure.wake_id):
             self._over(failure.thinking_ms, failure.cause, failure.cost_usd, now)
         elif (pending := self._expected(failure)) is not None:
-            if failure.cause.startswith(UNREADABLE):
+            if failure.cause.kind is CauseKind.MALFORMED:
                 self._effects.record(
                     events.Incident(f"no decision could be read from an answer on wake {failure.wake_id}")
                 )
-            if failure.cause.startswith(UNAFFORDABLE):
+            if failure.cause.kind is CauseKind.BUDGET:
                 self._tell_spent(self.budget.renewed(now), now)
             self._without(pending, failure.decider, failure.thinking_ms, failure.cause, now, failure.cost_usd)
 
@@ -244,7 +245,7 @@ class DecisionCycle:
             return
         waited = now - asked.snapshot.at
         self._effects.give_up()
-        cause = f"deadline: no answer within {waited / SECOND:g}s"
+        cause = Cause(CauseKind.DEADLINE, f"{waited / SECOND:g} s after the wake")
         if pending is not None:
             self._without(pending, self._config.agent, waited, cause, now)
         else:
@@ -254,15 +255,15 @@ class DecisionCycle:
         """Whether this ends a decision that was submitted."""
         return self.floor is not None and self.floor.request.wake_id == wake_id
 
-    def _over(self, thought: int, cause: str, cost_usd: Decimal, now: int) -> None:
+    def _over(self, thought: int, cause: Cause | None, cost_usd: Decimal, now: int) -> None:
         """Whoever had the floor is through. Where nothing was done of it and something went wrong, the rules decide."""
         talk = self.floor
         assert talk is not None, "whoever has not the floor does not give it back"
         self._hand_back(talk, cause, cost_usd)
-        if cause and not talk.accepted:
+        if cause is not None and not talk.accepted:
             self._without(talk.request, talk.principal, thought, cause, now)
 
-    def _hand_back(self, talk: SubmittedDecision, cause: str, cost_usd: Decimal) -> None:
+    def _hand_back(self, talk: SubmittedDecision, cause: Cause | None, cost_usd: Decimal) -> None:
         self.state.talk = None
         self._effects.clear_timer(DEADLINE_TIMER)
         self._effects.record(events.DecisionEnded(talk.request.wake_id, cause, cost_usd))
@@ -270,15 +271,15 @@ class DecisionCycle:
     def _spent_out(self, pending: DecisionRequest, until: int, now: int) -> None:
         self._tell_spent(until, now)
         today, this_month = self.budget.spent(now)
-        cause = f"budget: {plain(today)} USD spent today, {plain(this_month)} this month; the next from {iso(until)} on"
-        self._without(pending, self._config.agent, 0, cause, now)
+        spent = f"{plain(today)} USD spent today, {plain(this_month)} this month; the next from {iso(until)} on"
+        self._without(pending, self._config.agent, 0, Cause(CauseKind.BUDGET, spent), now)
 
     def _tell_spent(self, until: int, now: int) -> None:
         if self.budget.tells(until):
             self._effects.record(events.BudgetSpent(self.budget.spent(now)[1], until))
 
     def _without(
-        self, pending: DecisionRequest, agent: str, thinking_ms: int, why: str, now: int, cost_usd: Decimal = ZERO
+        self, pending: DecisionRequest, agent: str, thinking_ms: int, why: Cause, now: int, cost_usd: Decimal = ZERO
     ) -> None:
         """Go on without an answer: the rules decide on what the agent was shown, or everything is held.
 
@@ -291,7 +292,7 @@ class DecisionCycle:
         legs = strategy.decide(pending.snapshot, policies).legs
         if policies.fallback.rules == "manage":
             legs = tuple(leg for leg in legs if not leg.action.adds_risk)
-        self._take(pending.wake_id, RULES, thinking_ms, Decision(legs, cause=f"{FALLBACK}{why}"), now, cost_usd)
+        self._take(pending.wake_id, RULES, thinking_ms, Decision(legs, cause=why), now, cost_usd)
 
     def _expected(self, answer: DecisionReady | DecisionFailed) -> DecisionRequest | None:
         pending = self.state.pending
@@ -334,13 +335,13 @@ class DecisionCycle:
         told = list(untaken)
         if tainted and told:
             told = [f"{len(told)} of its conditions and times were not taken"]
-        if decision.cause.startswith(UNSENT):
+        if decision.cause_kind is CauseKind.UNSENT:
             told.append(f"wake {wake_id} was answered in words, not with decisions_submit: nothing was sent")
             self._effects.record(
                 events.Incident(f"{decider} wrote its decision on wake {wake_id} as text; nothing was sent")
             )
         # What the rules, a memory or a failure decided between is no word of the model that is yet to read it.
-        if decider != RULES and (not decision.cause or decision.cause.startswith((MEANT, UNSENT))):
+        if decider != RULES and decision.answered:
             self.state.undone = tuple(Remark(each, decider, now) for each in told)
         if told:
             # Who holds in the belief to be woken is asked again.
@@ -354,12 +355,11 @@ class DecisionCycle:
 
     def _remember(self, asked: DecisionRequest | None, decider: str, decision: Decision) -> None:
         """Keep the wake of a HOLD that a model meant, until something else is decided than to repeat that."""
-        cause = decision.cause
-        if cause.startswith(REMEMBERED):
+        if decision.cause_kind is CauseKind.REMEMBERED:
             return
         self.state.held = None
         by_a_model = self._config.fallback and decider == self._config.agent
-        if asked is not None and by_a_model and decision.holds and (not cause or cause.startswith(MEANT)):
+        if asked is not None and by_a_model and decision.holds and decision.cause_kind in (None, CauseKind.MODEL_HOLDS):
             self.state.held = msgspec.structs.replace(asked, held=None)
 
     def _count_idle(self, key: DecisionKey, decision: Decision) -> None:

@@ -1,5 +1,6 @@
 """Commands of the operator: halt, flatten, resume; approve or deny an order; pause the agent, take over a symbol."""
 
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.events import CommandTaken, Incident
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN, Command, Verb
@@ -58,7 +59,7 @@ class OperatorCommands:
                 self._executor.approvals.deny(subject, by)
             case Verb.PAUSE:
                 self._manual_control.pause(by)
-                self._decisions.break_off(f"paused by {by}", now)
+                self._decisions.break_off(Cause(CauseKind.PAUSED, f"by {by}"), now)
                 self._executor.withdraw(by)
             case Verb.GO_ON:
                 self._manual_control.give_back(subject)

@@ -20,7 +20,7 @@ from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import FundingPaid, OrderRef, OutsideFill, Transferred
 from ocw_mcp.domain.policies import limits_in_force
-from ocw_mcp.domain.snapshot import Snapshot, WakeReason
+from ocw_mcp.domain.snapshot import Snapshot, SymbolWake, WakeReason
 from ocw_mcp.domain.steps import (
     Asked,
     Command,
@@ -232,8 +232,8 @@ class Engine:
                 position.see(candle.low, candle.high)
         return change
 
-    def _raise(self, reasons: list[tuple[str, str]]) -> None:
-        """Whoever decides is asked about these, unless a person holds them."""
+    def _raise(self, reasons: list[tuple[str, WakeReason]]) -> None:
+        """Give the gate reasons to wake, except for symbols under manual control."""
         for symbol, reason in reasons:
             if symbol not in self.manual_control.state.held:
                 self.gate.raise_reason(symbol, reason)
@@ -351,7 +351,7 @@ class Engine:
         """Engine time (ms) of the last step."""
         return self._time.now
 
-    def snapshot(self, now: int, wake: tuple[WakeReason, ...] = ()) -> Snapshot:
+    def snapshot(self, now: int, wake: tuple[SymbolWake, ...] = ()) -> Snapshot:
         """The world at `now` (ms): what a wake carries, and what anybody may look at between two steps."""
         return take_snapshot(
             self.config,

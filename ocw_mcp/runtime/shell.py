@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
 
 from ocw_mcp.domain.asks import CallerRequest, SubmitRequest
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.errors import BookError, CannotDecideError
 from ocw_mcp.domain.money import ZERO
@@ -255,7 +256,7 @@ class Shell:
             thought_of = await (thinking.task or self._decider.decide(thinking.request))
             decision = validated(thought_of, self.engine.config.symbols)
         except Exception as error:
-            # Whatever goes wrong in a decider must not stop the engine: the wake is held, and the journal says why.
+            # Whatever goes wrong in a decider must not stop the engine: the wake is a HOLD, with its cause.
             event = DecisionFailed(wake_id, self._decider.name, thought, _cause(error), self._cost_since(thinking))
         else:
             event = DecisionReady(wake_id, self._decider.name, thought, decision, self._cost_since(thinking))
@@ -335,7 +336,7 @@ class Shell:
         await self.close()
         if given_up is not None and (cost := self._cost_since(given_up)):
             wake_id, thought = given_up.request.wake_id, now - given_up.request.snapshot.at
-            self._inbox.append(DecisionFailed(wake_id, self._decider.name, thought, "given up", cost))
+            self._inbox.append(DecisionFailed(wake_id, self._decider.name, thought, Cause(CauseKind.GIVEN_UP), cost))
 
     def _cost_since(self, thinking: Thinking) -> Decimal:
         """What its thinking has cost beyond what the engine was told."""
@@ -380,7 +381,9 @@ def _not_durable() -> RequestError:
     )
 
 
-def _cause(error: Exception) -> str:
-    """An error as a cause in the journal: capped, and in characters that can be stored."""
-    text = str(error) if isinstance(error, CannotDecideError) else f"error: {type(error).__name__}: {error}"
-    return text.encode(errors="replace").decode()[:LONGEST_CAUSE]
+def _cause(error: Exception) -> Cause:
+    """Return an error as a cause for the journal: capped, and in characters that can be stored."""
+    kind, detail = CauseKind.ERROR, f"{type(error).__name__}: {error}"
+    if isinstance(error, CannotDecideError):
+        kind, detail = error.cause.kind, error.cause.detail
+    return Cause(kind, detail.encode(errors="replace").decode()[:LONGEST_CAUSE])

@@ -22,6 +22,7 @@ from ocw_mcp.domain.asks import (
     ProtectionRequest,
     SubmitRequest,
 )
+from ocw_mcp.domain.causes import Cause
 from ocw_mcp.domain.decision import LONGEST_CLAUSE, Action, Decision, Leg, WakeCondition
 from ocw_mcp.domain.orders import GUARD, RULES
 from ocw_mcp.domain.symbols import spelt
@@ -74,13 +75,14 @@ def validated(answer: object, symbols: Collection[str] = ()) -> Decision:
     problems = [*(f"{leg.symbol} {leg.malformed}".strip() for leg in read if leg.malformed), *unread]
     if problems and not conditions and all(leg.malformed for leg in read):
         raise ValueError(f"malformed answer: {problems[0]}")
+    cause = answer.cause
     rest = msgspec.structs.replace(
         answer,
         legs=(),
         wake_conditions=None,
         next_check_s=next_check_s,
         note=_cut(answer.note),
-        cause=_cut(answer.cause),
+        cause=cause if cause is None else Cause(cause.kind, _cut(cause.detail)),
     )
     return msgspec.structs.replace(
         _storable(rest, Decision, "answer"),

@@ -2,23 +2,25 @@
 
 from decimal import Decimal
 
+from ocw_mcp.domain.causes import Cause
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events.event import Event
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.snapshot import WakeReason
+from ocw_mcp.domain.orders import RULES
+from ocw_mcp.domain.snapshot import SymbolWake
 
 
 class WakeRaised(Event, frozen=True, tag="wake.raised"):
     """The gate woke the agent."""
 
     wake_id: int
-    reasons: tuple[WakeReason, ...]
+    reasons: tuple[SymbolWake, ...]
 
 
 class DecisionMade(Event, frozen=True, tag="decision.made"):
-    """An answer to a wake, `thinking_ms` after it, from whoever decides. A failure to decide is a HOLD with a cause.
+    """An answer to a wake, `thinking_ms` after it. A failure to decide is a HOLD with a cause.
 
-    Where the rules stood in for an agent, the decider is `rules`, and the cause tells why.
+    When the rules decided in an agent's place, the decider is `rules`, and the cause is the agent's failure.
     """
 
     wake_id: int
@@ -29,6 +31,12 @@ class DecisionMade(Event, frozen=True, tag="decision.made"):
     """What the thinking cost."""
     tainted: bool = False
     """Whether what others wrote was read on the way to it."""
+
+    @property
+    def in_its_place(self) -> Cause | None:
+        """The failure of an agent in whose place the rules decided; None if they did not."""
+        cause = self.decision.cause
+        return cause if self.decider == RULES and cause is not None and cause.kind.failed else None
 
 
 class DecisionCorrected(Event, frozen=True, tag="decision.corrected"):
@@ -48,8 +56,8 @@ class DecisionEnded(Event, frozen=True, tag="decision.ended"):
     """Whoever had submitted legs, and kept the floor, is through."""
 
     wake_id: int
-    cause: str
-    """What kept it from going on, if something did."""
+    cause: Cause | None
+    """The failure that kept it from going on, if any."""
     cost_usd: Decimal = ZERO
     """What its thinking cost since it last submitted."""
 

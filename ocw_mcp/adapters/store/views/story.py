@@ -14,6 +14,7 @@ from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import StoredBook
 from ocw_mcp.adapters.store.reader import ask_book
+from ocw_mcp.adapters.store.rows import domain_event, read_payload
 from ocw_mcp.adapters.store.seen import find_seen
 from ocw_mcp.adapters.store.spent import cost_of
 from ocw_mcp.adapters.store.views.decisions import find_decisions
@@ -25,7 +26,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import OrderRef, Purpose
-from ocw_mcp.domain.snapshot import Snapshot, WakeReason
+from ocw_mcp.domain.snapshot import Snapshot, SymbolWake
 from ocw_mcp.domain.unknown import Unknown
 
 FIRST_STEPS, LAST_STEPS = 60, 20
@@ -80,7 +81,7 @@ class Story(msgspec.Struct, frozen=True):
     symbol: str | None
     """Where it is told of one symbol only."""
     woken_at: int | None
-    reasons: tuple[WakeReason, ...]
+    reasons: tuple[SymbolWake, ...]
     answer: StoryAnswer | None
     """The first one; None while nobody has answered."""
     after_answer: list[StoryTurn]
@@ -114,8 +115,7 @@ _FOLLOWED = """SELECT seq, at, payload FROM events WHERE seq > ? AND kind IN ('o
     'position.unprotected', 'position.protected', 'position.closed', 'score.taken', 'exit.decided', 'outside.filled')
     ORDER BY seq"""
 
-_decode = msgspec.json.Decoder(DomainEvent).decode
-_decode_reasons = msgspec.json.Decoder(tuple[WakeReason, ...]).decode
+_reasons = msgspec.json.Decoder(tuple[SymbolWake, ...])
 
 
 def read_story(state: Path, asked: str) -> Story:
@@ -165,7 +165,7 @@ def find_story(db: Database, book: StoredBook, asked: str) -> Story:
         wake_id=named.wake_id,
         symbol=named.symbol,
         woken_at=msgspec.convert(wake[1], int) if wake else None,
-        reasons=_decode_reasons(wake[2]) if wake else (),
+        reasons=read_payload(_reasons, wake[2]) if wake else (),
         answer=_answer(_step(answer), came) if answer else None,
         after_answer=[
             _turn(_step(row), came)
@@ -346,7 +346,7 @@ def _bounded(steps: Iterator[Step]) -> tuple[list[Step], list[Step], int]:
 
 def _step(row: tuple[int, int, str]) -> Step:
     seq, at, payload = msgspec.convert(row, tuple[int, int, str])
-    return Step(seq, at, _decode(payload))
+    return Step(seq, at, domain_event(seq, payload))
 
 
 def _key(ask: Step) -> str:
