@@ -184,7 +184,7 @@ class Facade:
             as_of=now if ages and self.begun else None,
             age_ms=age,
             source=self._source,
-            stale=behind or age is None or age > self._engine.price_age_limit_ms or not self.begun,
+            stale=behind or age is None or age > self._engine.prices.age_limit_ms or not self.begun,
             catching_up=behind,
         )
 
