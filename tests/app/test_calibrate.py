@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
-from ocw_mcp.adapters.feeds.simulated.parameters import JUMP_DOWN, OWN, REGIME_TRANSITIONS, VOLUME_ON_VOLATILITY, SymbolModel
+from ocw_mcp.adapters.feeds.simulated.parameters import (
+    JUMP_DOWN,
+    OWN,
+    REGIME_TRANSITIONS,
+    VOLUME_ON_VOLATILITY,
+    SymbolModel,
+)
 from ocw_mcp.adapters.feeds.simulated.regimes import regime_shares, season
 from ocw_mcp.app.calibrate.archive import Archive, read
 from ocw_mcp.app.calibrate.measures import MEASURES, correlations, derivatives, jumps, volume
