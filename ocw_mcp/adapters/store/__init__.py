@@ -1,1 +1,1 @@
-"""The journal of a book, and what is kept beside it."""
+"""The store of a book: its journal, the state directory around it, and views of both."""

@@ -1,8 +1,8 @@
-"""Tables for people and queries, made from events alone: each event changes a row or two, and all can be remade.
+"""Projections: tables for people and queries, made from events alone. Each event changes a row or two.
 
-An order's state is the word of its latest event, except that nothing un-fills an order and a late fill of a canceled
-or rejected one leaves it so until it is complete. Quantities in the base asset, prices and money in quote currency, as
-text of Decimals; times in ms.
+An order's state comes from its latest event, with two exceptions: a filled order stays filled, and a late fill of a
+canceled or rejected order leaves its state until the order is complete. Quantities are in the base asset, prices and
+money in quote currency, as text of Decimals; times are in ms.
 """
 
 from collections.abc import Iterable
@@ -17,10 +17,10 @@ from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderRef
 
 OUTSIDE = "o"
-"""In place of a leg: a fill that no order of ours made."""
+"""Stands for the leg of a fill without an order of OCW."""
 
 PROJECTIONS_VERSION = 6
-"""Raise it when a table or what fills it changes: older books are then rebuilt when they are opened."""
+"""Raise it when a table or its content changes: older books are then rebuilt when they are opened."""
 
 TABLES: dict[str, tuple[str, str]] = {
     "orders": (
@@ -66,7 +66,7 @@ Value = str | int | None
 Change = tuple[str, dict[str, Value]]
 """A statement and its parameters."""
 
-# An order's name is used once; were it used again, the latest intent would have it, and the journal would go on.
+# An order reference is used once. If one were used again, the latest intent would replace it, and the journal goes on.
 _ADD_ORDER = """INSERT OR REPLACE INTO orders VALUES (:n, :leg, :revision, :client_id, :symbol, :side, :type, :purpose,
     :quantity, :trigger_price, :limit_price, :principal, :wake_id, :idempotency_key, :policy_hash, 'intended', '0', '0',
     NULL, '0', NULL, :at, :at)"""
@@ -95,38 +95,38 @@ _FILL = f"""UPDATE orders SET updated_at = :at,
     state = CASE WHEN dec_reaches(dec_add(filled, :quantity), quantity) THEN 'filled'
                  WHEN state IN ('canceled', 'rejected') THEN state ELSE 'partially_filled' END {_THIS_ORDER}"""
 
-# Without traps: an absurd number ends as NaN in a table that can be remade, and never keeps the journal from writing.
+# Without traps: an absurd number ends as NaN in a table that can be rebuilt, and never stops the journal.
 _money = Context(prec=28, traps=[])
 
 
 def dec_add(a: str, b: str) -> str:
-    """SQL: a + b."""
+    """Return a + b, in SQL."""
     return plain(_money.add(Decimal(a), Decimal(b)))
 
 
 def dec_mul(a: str, b: str) -> str:
-    """SQL: a · b."""
+    """Return a · b, in SQL."""
     return plain(_money.multiply(Decimal(a), Decimal(b)))
 
 
 def dec_div(a: str, b: str) -> str:
-    """SQL: a / b."""
+    """Return a / b, in SQL."""
     return plain(_money.divide(Decimal(a), Decimal(b)))
 
 
 def dec_reaches(a: str, b: str) -> bool:
-    """SQL: a ≥ b."""
+    """Return a ≥ b, in SQL."""
     return _money.compare(Decimal(a), Decimal(b)) in (0, 1)
 
 
 def register_functions(db: Database) -> None:
-    """Teach a connection the arithmetic of Decimals, which the statements use."""
+    """Register Decimal arithmetic on a connection, for the statements that use it."""
     for function in (dec_add, dec_mul, dec_div, dec_reaches):
         db.register_function(function, deterministic=True)
 
 
 def remake_tables(db: Database) -> None:
-    """Drop all projections and make them empty; the caller holds the transaction."""
+    """Drop all projections and create them empty; the caller holds the transaction."""
     for name, (columns, _) in TABLES.items():
         db.execute(f"DROP TABLE IF EXISTS {name}")
         db.execute(f"CREATE TABLE {name} ({columns})")
@@ -134,14 +134,14 @@ def remake_tables(db: Database) -> None:
 
 
 def apply(db: Database, changes: Iterable[Change]) -> None:
-    """Carry out changes; the caller holds the transaction."""
+    """Execute changes; the caller holds the transaction."""
     execute = db.conn.execute
     for statement, parameters in changes:
         execute(statement, parameters)
 
 
 def changes_of(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]:
-    """What an event changes in the projections of a book."""
+    """Return the changes that an event makes in the projections of a book."""
     match event:
         case events.OrderIntended(ref, intent, policy_hash):
             order: dict[str, Value] = {
@@ -202,13 +202,13 @@ def changes_of(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]
                 "cause": decision.cause,
                 "decision": _json(decision),
             }
-            return [(_ADD_DECISION, made), *_paid(seq, at, wake_id, cost_usd)]
+            return [(_ADD_DECISION, made), *_cost(seq, at, wake_id, cost_usd)]
         case (
             events.DecisionCorrected(wake_id=wake_id, cost_usd=cost_usd)
             | events.DecisionEnded(wake_id=wake_id, cost_usd=cost_usd)
             | events.DecisionDiscarded(wake_id=wake_id, cost_usd=cost_usd)
         ):
-            return _paid(seq, at, wake_id, cost_usd)
+            return _cost(seq, at, wake_id, cost_usd)
         case events.PositionClosed(symbol, opened_at, pnl, fees, funding):
             closed: dict[str, Value] = {"seq": seq, "at": at, "symbol": symbol, "opened_at": opened_at}
             money = {"pnl": plain(pnl), "fees": plain(fees), "funding": plain(funding)}
@@ -232,19 +232,19 @@ def changes_of(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]
             return []
 
 
-def _paid(seq: int, at: int, wake_id: int, cost_usd: Decimal) -> list[Change]:
+def _cost(seq: int, at: int, wake_id: int, cost_usd: Decimal) -> list[Change]:
     return [(_ADD_COST, {"seq": seq, "at": at, "wake_id": wake_id, "cost_usd": plain(cost_usd)})] if cost_usd else []
 
 
 def _of_fill(seq: int, at: int, fill: events.OrderFilled) -> list[Change]:
-    named = {**_name(fill.ref), "maker": int(fill.maker), "base_fee": plain(fill.base_fee)}
-    told = _of_trade(seq, at, fill) | named
-    return [(_ADD_FILL, told), (_FILL, told)]
+    of_order = {**_name(fill.ref), "maker": int(fill.maker), "base_fee": plain(fill.base_fee)}
+    values = _of_trade(seq, at, fill) | of_order
+    return [(_ADD_FILL, values), (_FILL, values)]
 
 
 def _of_outside_fill(seq: int, at: int, fill: events.OutsideFilled) -> list[Change]:
-    nameless: dict[str, Value] = {"n": 0, "leg": OUTSIDE, "revision": 0, "maker": 0, "base_fee": "0"}
-    return [(_ADD_FILL, _of_trade(seq, at, fill) | nameless)]
+    without_order: dict[str, Value] = {"n": 0, "leg": OUTSIDE, "revision": 0, "maker": 0, "base_fee": "0"}
+    return [(_ADD_FILL, _of_trade(seq, at, fill) | without_order)]
 
 
 def _of_trade(seq: int, at: int, fill: events.OrderFilled | events.OutsideFilled) -> dict[str, Value]:

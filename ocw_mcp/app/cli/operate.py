@@ -11,8 +11,8 @@ import msgspec
 from ocw_mcp.adapters.control import commands, passphrase
 from ocw_mcp.adapters.store.lock import is_locked
 from ocw_mcp.adapters.store.reader import read_book, verify_book
-from ocw_mcp.adapters.store.spent import Spent
 from ocw_mcp.adapters.store.views.plain_json import jsonable
+from ocw_mcp.adapters.store.views.thinking import ThinkingCost
 from ocw_mcp.app.cli.lists import spent_text
 from ocw_mcp.app.cli.person import require_terminal, show_who_you_are, typed
 from ocw_mcp.app.resources import write_env_example
@@ -82,7 +82,7 @@ def status_text(view: dict[str, Any]) -> str:
             *(approval_text(each) for each in summary.get("approvals", ())),
         ]
     lines += [
-        spent_text(msgspec.convert(view["thinking"], Spent | None)),
+        spent_text(msgspec.convert(view["thinking"], ThinkingCost | None)),
         f"journal {view['events']} events, {view['orders']} orders, {view['fills']} fills · head {view['chain_head']}",
         f"fingerprint {view['fingerprint']}",
     ]
@@ -98,7 +98,7 @@ def leave(state: Path, verb: Verb, subject: str = "") -> str:
     now_ns = time.time_ns()  # noqa: TID251 - orders commands by arrival; it never enters the engine
     id_ = f"{now_ns:x}-{os.getpid():x}"
     outcome = _OUTCOMES[verb].format(subject=subject or "every symbol")
-    left = commands.leave(state, verb, by=_person(), command_id=id_, at_ns=now_ns, subject=subject)
+    left = commands.write_command(state, verb, by=_person(), command_id=id_, at_ns=now_ns, subject=subject)
     if not is_locked(state):
         return f"{verb}: it waits, since no engine runs on this book; at the next start {outcome}"
     if not _taken(left):
@@ -106,7 +106,7 @@ def leave(state: Path, verb: Verb, subject: str = "") -> str:
             f"{verb}: {outcome} once the engine takes it; it has not within {TAKEN_WITHIN_S:g} s, since it reads its "
             "journal or its market's history, or is busy; ocw status shows when it has"
         )
-    if commands.refused(left):
+    if commands.is_refused(left):
         return f"{verb}: the engine refused it, and nothing was done; its log says why"
     summary = read_book(state).summary or {}
     if verb is Verb.RESUME and summary.get("state") != TradingState.ACTIVE:

@@ -1,47 +1,44 @@
-"""The decisions of a book, and what came of each."""
+"""The decisions of a book, with the orders, refusals and LLM cost of each."""
 
 from decimal import Decimal
-from pathlib import Path
 
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.book import StoredBook
-from ocw_mcp.adapters.store.reader import ask_book
-from ocw_mcp.adapters.store.spent import Spent, costs_since, find_spent
-from ocw_mcp.adapters.store.totals import count
+from ocw_mcp.adapters.store.figures import count
+from ocw_mcp.adapters.store.views.thinking import ThinkingCost, costs_since, find_thinking_cost
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.snapshot import WakeReason
 
 
 class DecisionRow(msgspec.Struct, frozen=True):
-    """An answer to a wake, `thinking_ms` after it. Times in ms."""
+    """The answer to a wake, `thinking_ms` after it. Times are in ms."""
 
     wake_id: int
     at: int
     decider: str
     thinking_ms: int
     reasons: tuple[WakeReason, ...]
-    """Why the gate woke."""
+    """The reasons of the wake."""
     decision: Decision
     orders: int
-    """How many orders it led to."""
+    """Number of orders that it led to."""
     refusals: int
     cost_usd: Decimal | None
-    """What its thinking cost until another decision on the wake took its place, a late answer included.
+    """The LLM cost up to the next decision on the wake, a late answer included.
 
-    None where no engine of this version has opened the book yet.
+    None if no engine of this version has opened the book yet.
     """
 
 
 class DecisionsPage(msgspec.Struct, frozen=True):
-    """The newest decisions, newest last, and how many older ones there are."""
+    """The newest decisions, newest last, and the number of older ones."""
 
     decisions: list[DecisionRow]
     more: int
-    thinking: Spent | None
-    """What all of them cost; None where nobody can tell yet."""
+    thinking: ThinkingCost | None
+    """The LLM cost of all decisions; None if it is unknown."""
 
 
 _ACTS = """EXISTS (SELECT 1 FROM json_each(decision, '$.legs') AS leg
@@ -57,37 +54,29 @@ _decode_reasons = msgspec.json.Decoder(tuple[WakeReason, ...]).decode
 _decode_decision = msgspec.json.Decoder(Decision).decode
 
 
-def read_decisions(state: Path, limit: int, *, acted: bool = False) -> DecisionsPage:
-    """The newest `limit` decisions; `acted` leaves out those that only held.
-
-    Raises BookError where the book cannot be read.
-    """
-    return ask_book(state, lambda db, book: find_decisions(db, book, limit, acted=acted))
-
-
-def find_decisions(db: Database, book: StoredBook, limit: int, *, acted: bool = False) -> DecisionsPage:
-    """The same within a look at the book."""
+def find_decisions(db: Database, limit: int, *, acted: bool = False) -> DecisionsPage:
+    """Return the newest `limit` decisions; `acted` leaves out those with HOLD alone."""
     which = _ACTS if acted else "1"
     newest = msgspec.convert(db.execute(_NEWEST.format(which=which), (limit,)).fetchall(), list[_Row])
-    paid = costs_since(db, min((row[1] for row in newest), default=0))
+    costs = costs_since(db, min((row[1] for row in newest), default=0))
     return DecisionsPage(
-        decisions=[_row(row, _cost(db, row, paid)) for row in reversed(newest)],
+        decisions=[_row(row, _cost(db, row, costs)) for row in reversed(newest)],
         more=count(db, f"SELECT count(*) FROM decisions WHERE {which}") - len(newest),
-        thinking=find_spent(db),
+        thinking=find_thinking_cost(db),
     )
 
 
-def _cost(db: Database, row: _Row, paid: dict[int, list[tuple[int, Decimal]]] | None) -> Decimal | None:
-    """What was paid from this decision on until the next one on the same wake, which is that of the rules."""
-    if paid is None:
+def _cost(db: Database, row: _Row, costs: dict[int, list[tuple[int, Decimal]]] | None) -> Decimal | None:
+    """Return the cost from this decision to the next one on the same wake, which is that of the strategy."""
+    if costs is None:
         return None
     since, wake_id = row[:2]
-    costs = paid.get(wake_id)
-    if not costs:
+    of_wake = costs.get(wake_id)
+    if not of_wake:
         return ZERO
     next_ = "SELECT min(seq) FROM decisions WHERE wake_id = ? AND seq > ?"
-    until = db.execute(next_, (wake_id, since)).fetchone()[0] or costs[-1][0] + 1
-    return sum((usd for seq, usd in costs if since <= seq < until), ZERO)
+    until = db.execute(next_, (wake_id, since)).fetchone()[0] or of_wake[-1][0] + 1
+    return sum((usd for seq, usd in of_wake if since <= seq < until), ZERO)
 
 
 def _row(row: _Row, cost_usd: Decimal | None) -> DecisionRow:
