@@ -37,13 +37,13 @@ from ocw_mcp.adapters.store.schema import (
     journal_event,
     link,
     payload_of,
+    schema_of,
 )
 from ocw_mcp.adapters.store.snapshots import SnapshotWriter
 from ocw_mcp.adapters.store.verify import (
     Verification,
     checkpoint_problem,
     digest_of,
-    schema_of,
     structure_problems,
     verify_journal,
 )
