@@ -24,7 +24,6 @@ HALT = "HALT"
 _FOLDER = "commands"
 _REFUSED = "refused"
 _LARGEST = 4_096
-_PROBLEMS_KEPT = 100
 FILES_PER_CHECK = 64
 """Files that one check reads or sets aside; the others wait for the next check."""
 CHECKS_PER_LISTING = 2
@@ -118,8 +117,7 @@ class CommandFiles:
         self._ignored: set[str] = set()
         self._unread: deque[str] = deque()
         self._checks_to_listing = 0
-        self.problems: list[str] = []
-        """One sentence about each file that was moved aside, or could not be: the latest hundred."""
+        self._last_problem = ""
 
     def waiting(self) -> Sequence[Command]:
         """Return the waiting commands, oldest first. Cheap: two `stat` if nothing changed since the last call.
@@ -243,11 +241,9 @@ class CommandFiles:
         self._report(f"{name!r} in {self._folder} was moved to {_REFUSED}: {why}")
 
     def _report(self, problem: str) -> None:
-        if problem not in self.problems[-1:]:
-            self.problems.append(problem)
-            if self._listener is not None:
-                self._listener(problem)
-            del self.problems[:-_PROBLEMS_KEPT]
+        if problem != self._last_problem and self._listener is not None:
+            self._listener(problem)
+        self._last_problem = problem
 
 
 def _fault(command: _CommandFile) -> str:

@@ -99,5 +99,5 @@ def _read(directory: Path, look: Callable[[Database], _T]) -> _T:
         return look_at(directory / JOURNAL, look)
     except (sqlite3.Error, OSError, msgspec.MsgspecError) as error:
         raise BookError(
-            f"the book in {directory} cannot be read: {error}; ask as the user who runs the engine, or verify the book"
+            f"the book in {directory} cannot be read: {error}; run as the user who runs the engine, or verify the book"
         ) from None

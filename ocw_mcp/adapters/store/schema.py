@@ -5,6 +5,7 @@ it. It cannot show a cut tail, because the rest is whole; the head is therefore 
 """
 
 import hashlib
+from typing import TypeVar
 
 import msgspec
 from sqlite_utils import Database
@@ -76,6 +77,7 @@ CHAIN_GENESIS = hashlib.sha256(b"ocw journal 1").hexdigest()
 _encode = msgspec.json.Encoder().encode
 _any: msgspec.json.Decoder[JournalEvent] = msgspec.json.Decoder(JournalEvent)
 _domain: msgspec.json.Decoder[DomainEvent] = msgspec.json.Decoder(DomainEvent)
+_T = TypeVar("_T")
 
 
 def payload_of(event: JournalEvent) -> str:
@@ -92,18 +94,12 @@ def link(
 
 def journal_event(row: int, payload: str) -> JournalEvent:
     """Return the event of a row. Raises JournalError if it holds none."""
-    try:
-        return _any.decode(payload)
-    except (msgspec.MsgspecError, UnicodeError) as error:
-        raise _unreadable(row, error) from None
+    return _decoded(_any, row, payload)
 
 
 def domain_event(row: int, payload: str) -> DomainEvent:
     """Return the domain event of a row. Raises JournalError if it holds none."""
-    try:
-        return _domain.decode(payload)
-    except (msgspec.MsgspecError, UnicodeError) as error:
-        raise _unreadable(row, error) from None
+    return _decoded(_domain, row, payload)
 
 
 def schema_of(db: Database) -> int:
@@ -112,5 +108,10 @@ def schema_of(db: Database) -> int:
     return 0 if found is None else int(found[0])
 
 
-def _unreadable(row: int, error: Exception) -> JournalError:
-    return JournalError(f"row {row} of the journal holds no event that this version knows: {error}; verify the journal")
+def _decoded(decoder: msgspec.json.Decoder[_T], row: int, payload: str) -> _T:
+    try:
+        return decoder.decode(payload)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise JournalError(
+            f"row {row} of the journal holds no event that this version knows: {error}; verify the journal"
+        ) from None

@@ -149,7 +149,7 @@ class PaperVenue:
     def state(self) -> bytes:
         """Return the state to save."""
         return msgspec.msgpack.encode(
-            PaperState(STATE_FORMAT, self._counter, self.account.state(), self._orders, self._matching.trading.state())
+            PaperState(STATE_FORMAT, self._counter, self.account.state(), self._orders, self._matching.trading.market)
         )
 
     def restore(self, state: bytes) -> None:
@@ -161,7 +161,7 @@ class PaperVenue:
         self._orders.waiting = saved.orders.waiting
         self._orders.limits = saved.orders.limits
         self._orders.conditional = saved.orders.conditional
-        self._matching.trading.restore(saved.market)
+        self._matching.trading.market = saved.market
 
     def _place(self, resting: Resting) -> None:
         order = resting.order

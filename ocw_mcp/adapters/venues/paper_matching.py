@@ -72,7 +72,7 @@ class PaperMatching:
         reports: list[VenueReport] = []
         for resting in [each for each in self.orders.waiting if each.order.reduce_only]:
             symbol = resting.order.symbol
-            closed = self.trading.closed.get(symbol)
+            closed = self.trading.market.closed.get(symbol)
             if closed is None or closed.close_time != now or self._terms.latency_ms > closed.interval:
                 continue
             price = exact(self.account.last[symbol])
@@ -86,7 +86,7 @@ class PaperMatching:
         """
         symbol, orders = candle.symbol, self.orders
         self.account.last[symbol] = candle.close
-        self.trading.closed[symbol] = candle
+        self.trading.market.closed[symbol] = candle
         if not (orders.conditional or orders.limits or self.account.liquidations):
             return ()
         low, high = candle.low, candle.high
@@ -239,7 +239,7 @@ class PaperMatching:
 
     def _is_in_transit(self, resting: Resting, opening: Opening) -> bool:
         """Return whether an order has not arrived yet, if the latency is longer than a candle."""
-        closed = self.trading.closed.get(opening.symbol)
+        closed = self.trading.market.closed.get(opening.symbol)
         return resting.arrives > opening.at and closed is not None and self._terms.latency_ms > closed.interval
 
 

@@ -31,11 +31,12 @@ _WORSE = {Side.BUY: "cost more than", Side.SELL: "bring less than"}
 
 
 class PaperMarketState(msgspec.Struct):
-    """The saved state of the market."""
+    """The state of the market, which is saved."""
 
-    closed: dict[str, Candle]
-    books: dict[str, OrderBook]
-    liquidations: int
+    closed: dict[str, Candle] = {}
+    """Each symbol's last closed candle."""
+    books: dict[str, OrderBook] = {}
+    liquidations: int = 0
 
 
 class PaperTrading:
@@ -45,15 +46,12 @@ class PaperTrading:
         self.terms = terms
         self.account = account
         self.orders = orders
-        self.closed: dict[str, Candle] = {}
-        """Each symbol's last closed candle."""
-        self._books: dict[str, OrderBook] = {}
-        self._liquidations = 0
+        self.market = PaperMarketState()
 
     def on_books(self, books: Sequence[OrderBook]) -> None:
         """Record the current best prices."""
         for book in books:
-            self._books[book.symbol] = book
+            self.market.books[book.symbol] = book
 
     def fill_as_taker(
         self, resting: Resting, price: Decimal, at: int, share: Decimal | None = None
@@ -109,8 +107,8 @@ class PaperTrading:
 
     def liquidate(self, symbol: str, at: int) -> list[VenueReport]:
         """Liquidate a position, and cancel its reduce-only orders."""
-        self._liquidations += 1
-        reports: list[VenueReport] = [self.account.liquidate(symbol, f"liquidation-{self._liquidations}", at)]
+        self.market.liquidations += 1
+        reports: list[VenueReport] = [self.account.liquidate(symbol, f"liquidation-{self.market.liquidations}", at)]
         for resting in [each for each in self.orders if each.order.symbol == symbol and each.order.reduce_only]:
             self.orders.remove(resting)
             reports.append(Canceled(resting.order.ref, "expired: the position is gone"))
@@ -119,22 +117,15 @@ class PaperTrading:
     def room(self, symbol: str, price: Decimal) -> Decimal | None:
         """Return the quantity (base asset) that one order can trade at once; None before the first candle."""
         step = self.account.instruments.get(symbol, float(price)).step
-        return room(self.closed.get(symbol), step, self.terms)
-
-    def state(self) -> PaperMarketState:
-        """Return the state to save."""
-        return PaperMarketState(self.closed, self._books, self._liquidations)
-
-    def restore(self, state: PaperMarketState) -> None:
-        """Restore a saved state."""
-        self.closed = state.closed
-        self._books = state.books
-        self._liquidations = state.liquidations
+        return room(self.market.closed.get(symbol), step, self.terms)
 
     def _taker_price(self, resting: Resting, quantity: Decimal, price: Decimal, at: int) -> Decimal:
         """Return the price (quote) of taking a quantity: with half the spread, slippage and the move in the latency."""
         order = resting.order
-        closed, instrument = self.closed.get(order.symbol), self.account.instruments.get(order.symbol, float(price))
+        closed, instrument = (
+            self.market.closed.get(order.symbol),
+            self.account.instruments.get(order.symbol, float(price)),
+        )
         shares = pressure(resting.filled + quantity, closed, instrument.step, self.terms)
         late = expected_move(closed, resting.arrives - at) if order.trigger_price is None else ZERO
         cost = self._half_spread(order.symbol, at, price, instrument.tick) + slippage(self.terms, shares) + late
@@ -184,7 +175,7 @@ class PaperTrading:
 
     def _half_spread(self, symbol: str, at: int, price: Decimal, tick: Decimal) -> Decimal:
         """Return the taker's half of the spread, as a share. Without a recent order book it is at least half a tick."""
-        book = self._books.get(symbol)
+        book = self.market.books.get(symbol)
         quoted = half_spread(book) if book is not None and at - book.at <= QUOTE_MAX_AGE_MS else None
         if quoted is not None or not self.terms.half_spread:
             return self.terms.half_spread if quoted is None else quoted

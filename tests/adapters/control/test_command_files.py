@@ -105,12 +105,13 @@ def test_unchanged_folder_is_not_listed_again(tmp_path: Path, monkeypatch: pytes
 def test_invalid_command_is_moved_aside_and_reported(tmp_path: Path, content: bytes) -> None:
     write_command(tmp_path, "halt", "ada", "good", at_ns=5)
     (tmp_path / "commands" / "bad.json").write_bytes(content)
-    box = CommandFiles(tmp_path)
+    reports: list[str] = []
+    box = CommandFiles(tmp_path, reports.append)
     assert [command.command_id for command in box.waiting()] == ["good"]
     assert [command.command_id for command in box.waiting()] == ["good"]
     assert (tmp_path / "commands" / "refused" / "bad.json").read_bytes() == content
-    assert len(box.problems) == 1
-    assert "bad.json" in box.problems[0]
+    assert len(reports) == 1
+    assert "bad.json" in reports[0]
 
 
 def test_special_files_are_moved_aside_unopened(tmp_path: Path) -> None:
@@ -119,18 +120,20 @@ def test_special_files_are_moved_aside_unopened(tmp_path: Path) -> None:
     os.mkfifo(commands / "pipe")
     (tmp_path / "elsewhere").write_bytes(b'{"verb": "halt", "by": "ada", "command_id": "x"}')
     (commands / "link").symlink_to(tmp_path / "elsewhere")
-    box = CommandFiles(tmp_path)
+    reports: list[str] = []
+    box = CommandFiles(tmp_path, reports.append)
     assert list(box.waiting()) == []
     assert sorted(path.name for path in (commands / "refused").iterdir()) == ["folder", "link", "pipe"]
-    assert len(box.problems) == 3
+    assert len(reports) == 3
 
 
 def test_repeated_id_is_moved_aside(tmp_path: Path) -> None:
     write_command(tmp_path, "halt", "ada", "same", at_ns=1)
     write_command(tmp_path, "resume", "eve", "same", at_ns=2)
-    box = CommandFiles(tmp_path)
+    reports: list[str] = []
+    box = CommandFiles(tmp_path, reports.append)
     assert list(box.waiting()) == [Command("same", "halt", "ada")]
-    assert "repeats the id" in box.problems[0]
+    assert "repeats the id" in reports[0]
 
 
 def test_file_that_cannot_be_moved_is_reported_once(tmp_path: Path) -> None:
@@ -138,11 +141,12 @@ def test_file_that_cannot_be_moved_is_reported_once(tmp_path: Path) -> None:
     commands.mkdir()
     (commands / "refused").write_text("in the way")
     (commands / "bad.json").write_text("?")
-    box = CommandFiles(tmp_path)
+    reports: list[str] = []
+    box = CommandFiles(tmp_path, reports.append)
     for number in range(3):
         (commands / f".touch{number}").touch()
         assert list(box.waiting()) == []
-    assert len(box.problems) == 1
+    assert len(reports) == 1
     write_command(tmp_path, "halt", "ada", "c1", at_ns=1)
     assert len(box.waiting()) == 1
 
@@ -150,9 +154,10 @@ def test_file_that_cannot_be_moved_is_reported_once(tmp_path: Path) -> None:
 def test_half_written_command_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "commands").mkdir()
     (tmp_path / "commands" / ".00000000000000000001-c1.json").write_text('{"verb": "ha')
-    box = CommandFiles(tmp_path)
+    reports: list[str] = []
+    box = CommandFiles(tmp_path, reports.append)
     assert list(box.waiting()) == []
-    assert box.problems == []
+    assert reports == []
 
 
 def test_deleted_folder_holds_no_commands(tmp_path: Path) -> None:

@@ -80,8 +80,7 @@ def read_candles(
                 good = False
             if not good:  # this is also the path of the first row, which has no previous price
                 if wrong := _row_fault(cells, width, grid):
-                    often = _is_off_grid(cells[0], grid)
-                    counters.leave_out(name, refusal(name, number, wrong), often=often)
+                    counters.leave_out(name, number, wrong, often=_is_off_grid(cells[0], grid))
                     continue
                 opens_at, (open_, high, low, close, volume) = _open_ms(cells[0]), map(float, cells[1:6])
                 taker = _taker_volume(cells, volume)
@@ -89,15 +88,14 @@ def read_candles(
                     if opens_at == _open_ms(past[0]) and list(map(float, cells[1:6])) == list(map(float, past[1:6])):
                         counters.duplicates += 1
                     else:
-                        wrong = order_fault(opens_at, _open_ms(past[0]), *place)
-                        counters.leave_out(name, refusal(name, number, wrong))
+                        counters.leave_out(name, number, order_fault(opens_at, _open_ms(past[0]), *place))
                     continue
                 if not past and before is not None and opens_at > before.close_time:
                     due, previous = before.close_time, before.close
                 if previous and opens_at > due and counters.is_discontinuity(symbol, due, opens_at, previous, open_):
                     return
                 if wrong := _sequel_fault(opens_at, due, low, high, previous or open_):
-                    counters.leave_out(name, refusal(name, number, wrong))
+                    counters.leave_out(name, number, wrong)
                     continue
             elif opens_at != due and counters.is_discontinuity(symbol, due, opens_at, previous, open_):
                 return

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from ocw_mcp.adapters.feeds.tape.faults import EARLIEST, LATEST, columns_fault, order_fault, refusal, shown
+from ocw_mcp.adapters.feeds.tape.faults import EARLIEST, LATEST, columns_fault, order_fault, shown
 from ocw_mcp.adapters.feeds.tape.options import RowCounts
 from ocw_mcp.adapters.feeds.tape.ordering import in_order
 from ocw_mcp.adapters.feeds.tape.reading import Layout, RowBlock, RowFile, row_blocks
@@ -95,12 +95,11 @@ def _read(
         try:
             row = make(cells, name, after_it.replace('"', ""))
         except ValueError as error:
-            counters.leave_out(name, refusal(name, number, str(error)))
+            counters.leave_out(name, number, str(error))
             continue
         if last is not None and row.at <= last.at:
             if row != last:
-                wrong = order_fault(row.at, last.at, *place)
-                counters.leave_out(name, refusal(name, number, wrong))
+                counters.leave_out(name, number, order_fault(row.at, last.at, *place))
             else:
                 counters.duplicates += 1
             continue

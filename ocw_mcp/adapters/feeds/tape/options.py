@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from ocw_mcp.adapters.feeds.tape.faults import refusal
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.time import SECOND, iso
 
@@ -101,12 +102,13 @@ class RowCounts(msgspec.Struct):
     discontinuities: dict[str, Discontinuity] = {}
     """By symbol."""
 
-    def leave_out(self, file: str, fault: TapeError, *, often: bool = False) -> None:
-        """Leave one row out and name it.
+    def leave_out(self, file: str, number: int, wrong: str, *, often: bool = False) -> None:
+        """Leave one row out, by its file and line number, and name what is wrong with it.
 
         Raises the fault if the options are strict, or if more than a tenth of the rows so far are left out: such a
         file is of another kind. Rows of a frequent fault (`often`) do not count.
         """
+        fault = refusal(file, number, wrong)
         if self.options.strict:
             raise fault
         if not often:

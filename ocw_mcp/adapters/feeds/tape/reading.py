@@ -12,7 +12,7 @@ from typing import IO, NamedTuple
 
 import msgspec
 
-from ocw_mcp.adapters.feeds.tape.faults import AGAIN, refusal
+from ocw_mcp.adapters.feeds.tape.faults import AGAIN
 from ocw_mcp.adapters.feeds.tape.options import RowCounts
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.text import said
@@ -177,7 +177,7 @@ def row_blocks(
         counters.taken += len(block)
         if start == 1 and lines and lines[0] and (wrong := header(lines[0].split(","))) is not None:
             if wrong:
-                counters.leave_out(name, refusal(name, 1, wrong))
+                counters.leave_out(name, 1, wrong)
             start, lines = 2, lines[1:]
         if not blank and "" in lines:
             blank = start + lines.index("")
@@ -185,7 +185,7 @@ def row_blocks(
             if any(lines[max(0, blank - start) :]):
                 one = "candle" if what == "candles" else "row"
                 fault = f"the line is blank though others follow; expected one {one} a line"
-                counters.leave_out(name, refusal(name, blank, fault))
+                counters.leave_out(name, blank, fault)
                 # From here on in this block the line numbers are not consecutive, so each row is a block of its own.
                 for place, line in enumerate(lines, start):
                     if line:

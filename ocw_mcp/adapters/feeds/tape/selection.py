@@ -257,16 +257,7 @@ def tape_file(found: FoundFile) -> TapeFile:
                 f"{GOOD_NAMES}; rename the file"
             )
         interval = span_name(length)
-    return TapeFile(
-        path=found.path,
-        name=found.name,
-        starts=parts.starts,
-        ends=parts.ends,
-        stream=parts.stream,
-        symbol=parts.symbol,
-        interval=interval,
-        product=parts.product,
-    )
+    return TapeFile(path=found.path, name=found.name, **msgspec.structs.asdict(parts) | {"interval": interval})
 
 
 def layout_of(file: TapeFile) -> Layout:

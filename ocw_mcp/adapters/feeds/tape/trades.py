@@ -11,7 +11,6 @@ from ocw_mcp.adapters.feeds.tape.faults import (
     MICROSECONDS,
     columns_fault,
     leap_fault,
-    refusal,
     shown,
 )
 from ocw_mcp.adapters.feeds.tape.options import RowCounts
@@ -64,14 +63,14 @@ def read_trades(files: Sequence[RowFile], counters: RowCounts) -> Generator[Aggr
                     and trade.id != last.id
                 )
             except (ValueError, IndexError, KeyError):
-                counters.leave_out(name, refusal(name, number, _fault(cells, width)))
+                counters.leave_out(name, number, _fault(cells, width))
                 continue
             if not good:
                 if trade == last and not _fault(cells, width):
                     counters.duplicates += 1
                     continue
                 if wrong := _fault(cells, width) or _sequel_fault(trade, last, place):
-                    counters.leave_out(name, refusal(name, number, wrong))
+                    counters.leave_out(name, number, wrong)
                     continue
             last, place = trade, (name, number)
             yield trade

@@ -1,6 +1,7 @@
 """The orders of a book, those that were refused, and those that waited for a person."""
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 from sqlite_utils import Database
@@ -156,20 +157,22 @@ def find_orders(db: Database, limit: int, *, finished: bool = False, approvals: 
 
 def page_orders(db: Database, limit: int, before: int | None) -> OrderPage:
     """Return `limit` orders of any state, newest first, from before row `before`."""
-    rows = db.execute(
-        f"SELECT rowid, {_COLUMNS} FROM orders WHERE rowid < ? ORDER BY rowid DESC LIMIT ?",
-        (_NO_ROW if before is None else before, limit + 1),
-    ).fetchall()
-    return OrderPage([order_row(row[1:]) for row in rows[:limit]], rows[limit - 1][0] if len(rows) > limit else None)
+    query = f"SELECT rowid, {_COLUMNS} FROM orders WHERE rowid < ? ORDER BY rowid DESC LIMIT ?"
+    rows, following = _page(db, query, limit, before)
+    return OrderPage([order_row(row[1:]) for row in rows], following)
 
 
 def page_refusals(db: Database, limit: int, before: int | None) -> RefusalPage:
     """Return `limit` refusals, newest first, from before sequence `before`."""
-    rows = db.execute(
-        f"{REFUSED} WHERE refusals.seq < ? ORDER BY refusals.seq DESC LIMIT ?",
-        (_NO_ROW if before is None else before, limit + 1),
-    ).fetchall()
-    return RefusalPage([refusal_row(*row) for row in rows[:limit]], rows[limit - 1][0] if len(rows) > limit else None)
+    query = f"{REFUSED} WHERE refusals.seq < ? ORDER BY refusals.seq DESC LIMIT ?"
+    rows, following = _page(db, query, limit, before)
+    return RefusalPage([refusal_row(*row) for row in rows], following)
+
+
+def _page(db: Database, query: str, limit: int, before: int | None) -> tuple[list[Any], int | None]:
+    """Return the rows of a page, and the first column of its last row if more rows follow."""
+    rows = db.execute(query, (_NO_ROW if before is None else before, limit + 1)).fetchall()
+    return rows[:limit], rows[limit - 1][0] if len(rows) > limit else None
 
 
 def find_approvals(db: Database, limit: int) -> list[ApprovalRow]:
