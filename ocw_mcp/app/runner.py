@@ -93,14 +93,14 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
             stamp(job.feed),
             book_id=_book_id(identity.content),
             created_at=made_at,
-            held=lock.require_held,
+            check_lock=lock.require_held,
             accept=partial(_accept, job),
         )
         try:
             strict_remark = not_stricter(job.policies.strict, job.policies.policies)
             for remark in (*job.policies.remarks, *([strict_remark] if strict_remark else [])):
                 _warn(remark)
-            if changed := tell_changes(store.ran_with(), job.agent, job.policies, job.prompts):
+            if changed := tell_changes(store.last_run(), job.agent, job.policies, job.prompts):
                 _warn(changed)
             thinks = None if job.brain is None else partial(_seated, job, job.brain, kept, store)
             book = WiredRun(
@@ -162,7 +162,7 @@ def _of_the_tape(feed: TapeFeed, flags: list[str]) -> dict[str, Any]:
 
 def _accept(job: Job, store: SqliteStore) -> None:
     """Refuse a book of an earlier version that this run could not go on with. Raises BookError."""
-    tell_changes(store.ran_with(), job.agent, job.policies, job.prompts)
+    tell_changes(store.last_run(), job.agent, job.policies, job.prompts)
     saved = store.checkpoint()
     try:
         if saved is not None:

@@ -82,7 +82,7 @@ def same_books(run: Run) -> Run:
                     # What an exit is selling cannot be under a stop as well.
                     selling = engine.orders.live(symbol, Purpose.EXIT)
                     position = replace(position, quantity=position.quantity - sum(each.remaining for each in selling))
-                step = venue.account.instruments[symbol].step
+                step = venue.account.instruments.filters[symbol].step
                 assert any(stop.quantity > abs(position.quantity) - step for stop in stops), (
                     f"the venue has no {symbol} stop"
                 )

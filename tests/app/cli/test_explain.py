@@ -78,7 +78,7 @@ def test_a_wake_on_which_nothing_was_done_says_that_what_it_saw_was_not_kept(ocw
         tell(store)
     assert explain(ocw, tmp_path, "1")["seen"]["is"] == "unknown"
     said = " ".join(ocw("explain", "1", "--state", tmp_path).out.split())
-    assert "not kept: snapshots are kept of the newest 2,000 wakes that did more than hold" in said
+    assert "not kept: snapshots are kept for the newest 2,000 wakes whose decision was not only HOLD" in said
 
 
 def test_a_book_from_before_snapshots_were_kept_is_read_and_later_keeps_them(ocw: Ocw, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_book_from_before_snapshots_were_kept_is_read_and_later_keeps_them(ocw
     said = " ".join(ocw("explain", "1", "--state", tmp_path).out.split())
     assert "not kept: this book was written by a version that kept no snapshots" in said
     open_book(tmp_path).close()
-    assert "did more than hold" in " ".join(ocw("explain", "1", "--state", tmp_path).out.split())
+    assert "was not only HOLD" in " ".join(ocw("explain", "1", "--state", tmp_path).out.split())
 
 
 def test_every_wake_order_and_refusal_of_a_book_can_be_told(ocw: Ocw, desk: Path) -> None:
@@ -168,7 +168,7 @@ def test_every_event_that_is_followed_has_words() -> None:
     ]  # fmt: skip
     for event in followed:
         assert not event_text(BOOK, event).startswith(events.kind_of(event))
-        assert f"'{events.kind_of(event)}'" in stories._FOLLOWED
+        assert f"'{events.kind_of(event)}'" in stories.STEP_EVENTS
 
 
 UNKNOWN = (

@@ -1,7 +1,8 @@
-"""What a run's report needs from the journal, by query."""
+"""Queries over the whole journal: the figures of a run's report, and the last run of a book."""
 
 from collections import Counter, deque
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 from sqlite_utils import Database
@@ -10,9 +11,12 @@ from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.events import (
     ExitDecided,
     HoleFound,
+    PoliciesLoaded,
     PositionClosed,
     PositionProtected,
     PositionUnprotected,
+    RunResumed,
+    RunStarted,
     StateChanged,
 )
 from ocw_mcp.domain.figures import ClosedTrade, Decided, JournalFigures, WakeEntry
@@ -20,15 +24,50 @@ from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import GUARD, RULES, Purpose
 from ocw_mcp.domain.snapshot import SymbolWake
 
+_POLICIES = "SELECT payload FROM events WHERE kind = 'policies.loaded' ORDER BY row DESC LIMIT 1"
+# A failed start leaves a row about itself, but no domain event after it.
+_RUN = """SELECT payload FROM events WHERE kind IN ('run.started', 'run.resumed')
+    AND row < (SELECT row FROM events WHERE seq IS NOT NULL ORDER BY seq DESC LIMIT 1) ORDER BY row DESC LIMIT 1"""
+_INTERRUPTED = "SELECT coalesce((SELECT max(seq) FROM events), 0) > coalesce((SELECT seq FROM checkpoint), 0)"
+
 OUTSIDE_REASON = "outside"
-"""The exit reason of a position that an order of nobody here closed."""
+"""The exit reason of a position that an order from outside OCW closed."""
 _LEGS = {Purpose.STOP.value: "stop", Purpose.TARGET.value: "target"}
 _decode_change = msgspec.json.Decoder(StateChanged).decode
 _decode_reasons = msgspec.json.Decoder(tuple[SymbolWake, ...]).decode
+_decode_run = msgspec.json.Decoder(PoliciesLoaded | RunStarted | RunResumed).decode
+
+
+class LastRun(msgspec.Struct, frozen=True):
+    """The last run of a book: agent, policies by name and hash, hash of the prompts, and version of OCW."""
+
+    agent: str
+    policy: str
+    policy_hash: str
+    prompts_hash: str
+    version: str
+    to_be_repeated: bool
+    """Whether it was interrupted, so that the events after its checkpoint must be repeated exactly."""
+
+
+def read_last_run(db: Database) -> LastRun | None:
+    """Return the last run with an event; None in a new book. Raises sqlite3.Error and msgspec's errors."""
+    run, policies = _one(db, _RUN), _one(db, _POLICIES)
+    if not isinstance(run, RunStarted | RunResumed) or not isinstance(policies, PoliciesLoaded):
+        return None
+    (interrupted,) = db.execute(_INTERRUPTED).fetchone()
+    return LastRun(
+        run.agent, policies.name, policies.policy_hash, policies.prompts_hash, run.version, bool(interrupted)
+    )
+
+
+def _one(db: Database, query: str) -> Any:
+    found = db.execute(query).fetchone()
+    return None if found is None else _decode_run(found[0])
 
 
 def journal_figures(db: Database) -> JournalFigures:
-    """Counts and sums over all committed events. Money in quote currency."""
+    """Return counts and sums over all committed events. Money is in quote currency."""
     wakes = [
         WakeEntry(at, reason.symbol, reason.reasons)
         for at, reasons in db.execute("SELECT at, reasons FROM wakes ORDER BY seq")
@@ -40,7 +79,7 @@ def journal_figures(db: Database) -> JournalFigures:
         orders=count(db, "SELECT count(*) FROM orders"),
         fills=count(db, "SELECT count(*) FROM fills"),
         refusals=dict(db.execute("SELECT code, count(*) FROM refusals GROUP BY code ORDER BY code").fetchall()),
-        holes=count(db, "SELECT count(*) FROM events WHERE kind = ?", str(HoleFound.__struct_config__.tag)),
+        holes=count(db, "SELECT count(*) FROM events WHERE kind = ?", _tag(HoleFound)),
         fees=total(db, "SELECT fee FROM fills ORDER BY seq"),
         funding=total(db, "SELECT amount FROM funding ORDER BY seq"),
         day_equities=[
@@ -51,12 +90,16 @@ def journal_figures(db: Database) -> JournalFigures:
         state_changes=[
             (at, _decode_change(payload).after)
             for at, payload in db.execute(
-                "SELECT at, payload FROM events WHERE kind = ? ORDER BY seq", (str(StateChanged.__struct_config__.tag),)
+                "SELECT at, payload FROM events WHERE kind = ? ORDER BY seq", (_tag(StateChanged),)
             )
         ],
         trades=_trades(db),
         unprotected=_unprotected(db),
     )
+
+
+def _tag(kind: type[msgspec.Struct]) -> str:
+    return str(kind.__struct_config__.tag)
 
 
 # The event of a closing follows the fill that made the position flat.
@@ -84,8 +127,8 @@ def _trades(db: Database) -> list[ClosedTrade]:
 
 
 def _unprotected(db: Database) -> list[tuple[int, int | None]]:
-    """When positions had no stop, where that took time."""
-    kinds = [str(each.__struct_config__.tag) for each in (PositionUnprotected, PositionProtected, PositionClosed)]
+    """Return the times (ms) from which and until which a position had no stop; None while it still has none."""
+    kinds = [_tag(each) for each in (PositionUnprotected, PositionProtected, PositionClosed)]
     rows = db.execute(
         "SELECT at, kind, json_extract(payload, '$.symbol') FROM events WHERE kind IN (?, ?, ?) ORDER BY seq", kinds
     )
@@ -113,10 +156,10 @@ def _decided(db: Database) -> Decided:
 
 
 def total(db: Database, query: str) -> Decimal:
-    """The sum of the amounts that a query gives; SQLite itself would add the texts as floats."""
+    """Return the sum of a query's amounts; SQLite itself would add the texts as floats."""
     return sum((Decimal(amount) for (amount,) in db.execute(query)), ZERO)
 
 
 def count(db: Database, query: str, *parameters: str) -> int:
-    """The single number that a query gives."""
+    """Return the single number of a query."""
     return int(db.execute(query, parameters).fetchone()[0])
