@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from ocw_mcp.core import strategy
+from ocw_mcp.core.risk.limits import limits_in_force
 from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.domain.policies import Policies, limits_in_force, value_text
+from ocw_mcp.domain.policies import Policies, value_text
 from ocw_mcp.domain.snapshot import DecisionRequest, WakeKind
 from ocw_mcp.render.event_text import leg_text
 from ocw_mcp.render.snapshot_text import compact, standing

@@ -97,7 +97,8 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
             accept=partial(_accept, job),
         )
         try:
-            if remark := not_stricter(job.policies.strict, job.policies.policies):
+            strict_remark = not_stricter(job.policies.strict, job.policies.policies)
+            for remark in (*job.policies.remarks, *([strict_remark] if strict_remark else [])):
                 _warn(remark)
             if changed := tell_changes(store.ran_with(), job.agent, job.policies, job.prompts):
                 _warn(changed)

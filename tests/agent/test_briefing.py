@@ -4,8 +4,8 @@ import msgspec
 
 from ocw_mcp.agent.prompts import Briefing, Prompts
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
+from ocw_mcp.core.risk.limits import limits_in_force
 from ocw_mcp.domain.orders import CLAUDE
-from ocw_mcp.domain.policies import limits_in_force
 from ocw_mcp.domain.snapshot import DecisionRequest, Remark
 from ocw_mcp.render.snapshot_text import compact, standing
 from tests.support.views import RISING, holding, snapshot, view

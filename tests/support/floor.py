@@ -124,9 +124,9 @@ class Floor(RuleBasedStateMachine):
         self.run = Run(feed, self.decider, store=self.store, policy=POLICIES, venue=moody())
         self.oracle.engine = self.run.engine
         simulation = self.run.simulation
-        simulation.shell.recorder._listener = self.oracle.hear
+        simulation.shell.recorder.listener = self.oracle.hear
         simulation.cursor = self.at if self.store.checkpoint() else -1
-        self._do(simulation._begin(self.at, "test"))
+        self._do(simulation.begin(self.at, "test"))
 
     def _do(self, work: Any) -> Any:
         return self.loop.run_until_complete(work)
@@ -136,7 +136,7 @@ class Floor(RuleBasedStateMachine):
 
     def _frame(self, frame: Frame) -> None:
         self._do(everything_due(frame.at - 1, self.run.simulation.shell, self.run.clock))
-        self._do(self.run.simulation._take(frame))
+        self._do(self.run.simulation.take(frame))
         self.at = frame.at
 
     def _minute(self, changes: dict[str, float], gap: float, volume: float) -> None:

@@ -56,7 +56,7 @@ def within_limits(run: Run) -> Run:
 def same_books(run: Run) -> Run:
     """The run, looked at after every frame: book and venue have the same money, positions and orders."""
     engine, venue = run.engine, run.venue
-    take = run.simulation._take
+    take = run.simulation.take
 
     async def settled(frame) -> None:  # type: ignore[no-untyped-def]
         await take(frame)
@@ -87,7 +87,7 @@ def same_books(run: Run) -> Run:
                     f"the venue has no {symbol} stop"
                 )
 
-    run.simulation._take = settled  # type: ignore[method-assign]
+    run.simulation.take = settled  # type: ignore[method-assign]
     return run
 
 

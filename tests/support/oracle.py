@@ -105,7 +105,7 @@ class Oracle:
         live = list(engine.orders.live(purpose=Purpose.ENTRY))
         ledger = engine.account.ledger
         equity = ledger.equity()
-        quote = engine._prices.get(order.symbol, at)
+        quote = engine.prices.get(order.symbol, at)
         assert quote is not None
         # Whether at all.
         assert self.state is engine.account.trading_state is TradingState.ACTIVE
@@ -159,7 +159,7 @@ class Oracle:
         if intent.quoted is not None:
             assert abs(quote.price - intent.quoted) <= policies.price.max_move * intent.quoted * A_LITTLE
         book = self.books.get(order.symbol)
-        if book is not None and 0 <= at - book.at <= engine._prices.age_limit_ms:
+        if book is not None and 0 <= at - book.at <= engine.prices.age_limit_ms:
             spread = D(2 * (book.ask - book.bid) / (book.ask + book.bid))
             _at_most(spread, policies.book.max_spread, "spread")
             depth = book.ask_depth if order.side is Side.BUY else book.bid_depth
@@ -173,7 +173,7 @@ class Oracle:
         """Held with all of this entry, the position is not liquidated before its stop."""
         assert self.engine is not None
         order, way = entry.order, entry.order.side.sign
-        brackets, stop = self.engine._prices.instruments[order.symbol].margin_brackets, entry.intent.protect_at
+        brackets, stop = self.engine.prices.instruments[order.symbol].margin_brackets, entry.intent.protect_at
         assert brackets is not None
         assert stop is not None
         paid = order.limit_price or price

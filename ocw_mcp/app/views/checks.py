@@ -122,7 +122,10 @@ def _policies(path: Path | None) -> Check:
         loaded = load_policies(path)
     except OcwError as error:
         return Check("policies", CheckVerdict.PROBLEM, _line(error))
-    return Check("policies", CheckVerdict.OK, f"{loaded.source_name} is valid, SHA-256 {loaded.hash}")
+    found = f"{loaded.source_name} is valid, SHA-256 {loaded.hash}"
+    if loaded.remarks:
+        return Check("policies", CheckVerdict.WARNING, found, "; ".join(loaded.remarks))
+    return Check("policies", CheckVerdict.OK, found)
 
 
 def _ta_lib() -> Check:
