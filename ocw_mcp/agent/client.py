@@ -39,11 +39,6 @@ class Credentials:
     api_key: SecretStr | None = field(default=None, repr=False)
     auth_token: SecretStr | None = field(default=None, repr=False)
 
-    @property
-    def local(self) -> bool:
-        """Whether the address is on this machine, so that no proxy is used."""
-        return is_loopback(self.base_url)
-
     def scrub(self, text: str) -> str:
         """Return the text without the key, the token and anything that looks like one."""
         for secret in (self.api_key, self.auth_token):
@@ -147,14 +142,15 @@ def _client(credentials: Credentials) -> "AsyncAnthropic":
     from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
 
     key, token = credentials.api_key, credentials.auth_token
-    # Both are given explicitly, so the SDK takes neither from the environment or a profile. No key follows a redirect.
+    # Both are given explicitly, so the SDK takes neither from the environment or a profile. No key follows a redirect,
+    # and no proxy is used for an address on this machine.
     client = AsyncAnthropic(
         api_key=None if key is None else key.get_secret_value(),
         auth_token=None if token is None else token.get_secret_value(),
         base_url=credentials.base_url,
         max_retries=0,
         open_telemetry=False,
-        http_client=DefaultAsyncHttpxClient(follow_redirects=False, trust_env=not credentials.local),
+        http_client=DefaultAsyncHttpxClient(follow_redirects=False, trust_env=not is_loopback(credentials.base_url)),
     )
     # The SDK adds ANTHROPIC_CUSTOM_HEADERS to all requests, and has no option against it.
     client._custom_headers = {}

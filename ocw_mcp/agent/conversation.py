@@ -160,8 +160,10 @@ class Conversation:
         return ConversationSummary(result, self._usage, self.cost_usd, self._calls, tuple(self._called), self._words)
 
     async def _converse(self, wake: int, system: str, context: str) -> ConversationResult:
-        tools = await self._offered()
+        tools = offered_tools(await self._within_time(self._tools.list_tools()), self._terms.reads)
         names = {tool["name"] for tool in tools}
+        if SUBMIT not in names:
+            return Failed(Trouble(CauseKind.TOOLS, f"the server does not offer {SUBMIT}"))
         self._turns.append({"role": "user", "content": [{"type": "text", "text": context}]})
         rounds = 0
         while True:
@@ -184,12 +186,6 @@ class Conversation:
                 return self._conclude(reply)
             self._turns.append({"role": "assistant", "content": list(reply.content)})
             self._turns.append({"role": "user", "content": results})
-
-    async def _offered(self) -> list[dict[str, Any]]:
-        tools = offered_tools(await self._within_time(self._tools.list_tools()), self._terms.reads)
-        if all(tool["name"] != SUBMIT for tool in tools):
-            raise _Ended(Failed(Trouble(CauseKind.TOOLS, f"the server does not offer {SUBMIT}")))
-        return tools
 
     def _request_body(self, tools: list[dict[str, Any]], system: str, *, last_round: bool) -> dict[str, Any]:
         """Return the request. Tools and system come first and never change, so that they are cached as one prefix."""

@@ -33,10 +33,8 @@ class TokenUsage(msgspec.Struct, frozen=True):
         return self.plain + self.read + self.written_5m + self.written_1h
 
     def __add__(self, other: "TokenUsage") -> "TokenUsage":
-        return TokenUsage(*(mine + theirs for mine, theirs in zip(self._counts(), other._counts(), strict=True)))
-
-    def _counts(self) -> tuple[int, ...]:
-        return msgspec.structs.astuple(self)
+        astuple = msgspec.structs.astuple
+        return TokenUsage(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
 def cost(usage: TokenUsage, model: str, at: int) -> Decimal:

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.client import API, REDACTED, Credentials, credentials, scrub
+from ocw_mcp.domain.addresses import is_loopback
 from ocw_mcp.domain.causes import MEANING_OF_CAUSE, CauseKind
 
 KEY = SecretStr("plain-looking-secret-1234")
@@ -51,12 +52,11 @@ def test_token_with_special_characters_is_scrubbed(odd: str) -> None:
         assert given.scrub(text).strip('{"}').removeprefix('said": "') == REDACTED
 
 
-def test_loopback_address_is_local() -> None:
-    for url in ("http://127.0.0.1:8000", "http://localhost", "http://[::1]:1"):
-        found = credentials(KEY, base_url=url)
-        assert isinstance(found, Credentials)
-        assert found.local
-    assert not Credentials(API, KEY).local
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "http://localhost", "http://[::1]:1"])
+def test_key_may_go_to_a_loopback_address_without_a_proxy(url: str) -> None:
+    assert is_loopback(url)
+    assert not is_loopback(API)
+    assert credentials(KEY, base_url=url) == Credentials(url, KEY)
 
 
 def test_credentials_are_not_in_their_repr() -> None:

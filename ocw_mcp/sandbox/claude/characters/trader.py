@@ -24,10 +24,10 @@ def trader(request: MessagesRequest, rng: SeededRandom) -> ModelAnswer:
         return ModelAnswer((Say("Looking first."), *(Call(name, {}) for name in first)))
     if all(tool.name != reading.SUBMIT for tool in request.tools):
         return ModelAnswer((Say("There is no tool to decide with, so everything is held."),))
-    return _submit(request, legs(request, rng), rng)
+    return _submit(request, _legs(request, rng), rng)
 
 
-def legs(request: MessagesRequest, rng: SeededRandom) -> list[dict[str, Any]]:
+def _legs(request: MessagesRequest, rng: SeededRandom) -> list[dict[str, Any]]:
     """Return a leg for each symbol of the request."""
     held = {row["position"]: row for row in reading.table(request, "position", "quantity")}
     hourly = {row["symbol"]: row for row in reading.table(request, "symbol", "tf") if row["tf"] == "1h"}
