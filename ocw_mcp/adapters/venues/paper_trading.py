@@ -11,12 +11,12 @@ from ocw_mcp.adapters.venues.paper_orders import PaperOrders, Refused, Resting
 from ocw_mcp.core.matching.on_candles import (
     FillTerms,
     expected_move,
+    fillable_volume,
     half_spread,
     largest_within,
     limit_of,
-    pressure,
-    room,
     slippage,
+    volume_shares,
     worsened,
     would_take,
 )
@@ -116,7 +116,7 @@ class PaperTrading:
 
     def room(self, symbol: str, price: Decimal) -> Decimal | None:
         """How much (base asset) one order can trade against the volume; None where no candle is known."""
-        return room(self.closed.get(symbol), self.account.instrument(symbol, float(price)).step, self.terms)
+        return fillable_volume(self.closed.get(symbol), self.account.instrument(symbol, float(price)).step, self.terms)
 
     def state(self) -> PaperMarketState:
         """What is known of the market."""
@@ -132,7 +132,7 @@ class PaperTrading:
         """What taking a quantity costs (quote): the price, half the spread, the slippage and the move on the way."""
         order = resting.order
         closed, instrument = self.closed.get(order.symbol), self.account.instrument(order.symbol, float(price))
-        shares = pressure(resting.filled + quantity, closed, instrument.step, self.terms)
+        shares = volume_shares(resting.filled + quantity, closed, instrument.step, self.terms)
         late = expected_move(closed, resting.arrives - at) if order.trigger_price is None else ZERO
         cost = self._half_spread(order.symbol, at, price, instrument.tick) + slippage(self.terms, shares) + late
         return worsened(order.side, price, instrument.tick, cost)
