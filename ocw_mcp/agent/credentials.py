@@ -13,7 +13,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from ocw_mcp.agent.causes import Cause, Trouble
-from ocw_mcp.domain.addresses import is_loopback, may_be_sent_a_key
+from ocw_mcp.domain.addresses import is_loopback, may_receive_secrets
 
 API: Final = "https://api.anthropic.com"
 REDACTED: Final = "[redacted]"
@@ -54,7 +54,7 @@ def credentials(
     api_key: SecretStr | None = None, auth_token: SecretStr | None = None, base_url: str | None = None
 ) -> Credentials | Trouble:
     """What to ask with, or why nobody can be asked. The key comes first where both are there."""
-    if base_url is not None and not may_be_sent_a_key(base_url):
+    if base_url is not None and not may_receive_secrets(base_url):
         return Trouble(
             Cause.NO_KEY, "ANTHROPIC_BASE_URL is no address that a key may be sent to: https, or this machine"
         )

@@ -16,7 +16,7 @@ from ocw_mcp.adapters.store.projections import TABLES
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent
-from ocw_mcp.domain.figures import ClosedTrade, Decided, JournalFigures, WakeEntry
+from ocw_mcp.domain.figures import ClosedTrade, DecisionCounts, JournalFigures, WakeEntry
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import RefusalCode
 from tests.adapters.store.books import DOMAIN_EVENTS, ENTRY, FUNDED, STORY, filled, intended, open_book, refused, tell
@@ -105,7 +105,7 @@ def test_figures_are_counted_from_what_is_committed(tmp_path: Path) -> None:
             fees=Decimal("0.72"),
             funding=Decimal("-0.18"),
             day_equities=[("2026-03-09", Decimal(10_000))],
-            decided=Decided({"rules": 1}),
+            decided=DecisionCounts({"rules": 1}),
             trades=[ClosedTrade("BTCUSDT", 5, 10, Decimal("-1.2"), "rules")],
         )
 
@@ -119,7 +119,7 @@ def test_who_decided_is_counted_with_why_the_rules_did_in_an_agents_place(tmp_pa
     made = [events.DecisionMade(n, decider, 0, Decision(cause=cause)) for n, (decider, cause) in enumerate(causes)]
     with closing(open_book(tmp_path)) as store:
         tell(store, tuple(made))
-        assert store.figures().decided == Decided({"claude": 2}, 1, {"BREAKER": 2, "SERVER": 1, "DEADLINE": 1})
+        assert store.figures().decided == DecisionCounts({"claude": 2}, 1, {"BREAKER": 2, "SERVER": 1, "DEADLINE": 1})
 
 
 def test_an_absurd_amount_does_not_keep_the_journal_from_writing(tmp_path: Path) -> None:
