@@ -6,8 +6,8 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.adapters.store.views.thinking import DecisionCost
-from ocw_mcp.agent.causes import ANSWERED, UNASKED, Cause
-from ocw_mcp.domain.decision import FALLBACK, MEANT, UNSENT
+from ocw_mcp.agent.causes import ANSWERED, UNASKED
+from ocw_mcp.domain.causes import MODEL_ANSWERED, Cause, CauseKind
 from ocw_mcp.domain.time import MINUTE
 
 FAILURES: Final = 3
@@ -33,21 +33,18 @@ class Breaker:
         """As it was after the latest decisions of the journal, oldest first."""
         breaker = cls()
         for thought in thoughts:
-            breaker._recall(thought.cause.removeprefix(FALLBACK), thought.at - thought.thinking_ms)
+            breaker._recall(thought.cause, thought.at - thought.thinking_ms)
         return breaker
 
-    def _recall(self, cause: str, asked_at: int) -> None:
-        name = cause.partition(":")[0]
-        if cause and not cause.startswith((MEANT, UNSENT)) and name not in Cause.__members__:
-            # It was remembered, or nobody waited any more: that says nothing about the model.
-            return
-        if name == Cause.BREAKER:
-            # It was open, though of what opened it nothing is here.
+    def _recall(self, cause: Cause | None, asked_at: int) -> None:
+        kind = None if cause is None else cause.kind
+        if kind is CauseKind.BREAKER:
+            # It was open, though the failures that opened it are not among the decisions.
             if self.state.opened_at is None:
                 self.state = BreakerState(FAILURES, asked_at)
-        elif name in ANSWERED or not cause or cause.startswith((MEANT, UNSENT)):
+        elif kind is None or kind in MODEL_ANSWERED or kind in ANSWERED:
             self.succeeded()
-        elif name not in UNASKED and self.lets_ask(asked_at):
+        elif kind.failed and kind not in UNASKED and self.lets_ask(asked_at):
             self.failed(asked_at)
 
     def lets_ask(self, now: int) -> bool:

@@ -1,16 +1,11 @@
 """What the model is told at a wake: what stands at every wake once, in the cached prefix, and what is new each time."""
 
-from typing import Final
-
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.core import strategy
 from ocw_mcp.domain.policies import Policies, limits_in_force
-from ocw_mcp.domain.snapshot import DecisionRequest
+from ocw_mcp.domain.snapshot import DecisionRequest, WakeKind
 from ocw_mcp.render.event_text import leg_text
 from ocw_mcp.render.snapshot_text import compact, standing
-
-REVIEWS: Final = "score:"
-"""How the reasons of the guard begin that ask for a review of a position."""
 
 
 class Briefing:
@@ -29,7 +24,7 @@ class Briefing:
         snapshot = request.snapshot
         legs = strategy.decide(snapshot, self._policies).legs
         would = "; ".join(leg_text(leg) for leg in legs) or "hold everything"
-        reasons = [each for reason in snapshot.wake for each in reason.reasons]
-        review = bool(reasons) and all(each.startswith(REVIEWS) for each in reasons)
+        kinds = {each.kind for wake in snapshot.wake for each in wake.reasons}
+        review = kinds == {WakeKind.SCORE}
         seen = compact(snapshot, reader=self._reader, briefed=True)
         return self._prompts.context(request.wake_id, seen, would, memory=memory, review=review)

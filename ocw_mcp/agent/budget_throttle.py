@@ -6,25 +6,26 @@ Which ones follows from the number of the wake, so that a resumed run leaves the
 from decimal import Decimal
 from typing import Final
 
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import Trouble
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.policies import BudgetPolicy
-from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
+from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot, WakeKind
 
 Spent = tuple[Decimal, Decimal]
 """USD in a UTC day and in its month."""
 
 THROTTLES_FROM: Final = Decimal("0.8")
 """The share of a budget from which on routine wakes thin out."""
-ROUTINE: Final = ("timer", "close:")
-"""How the reasons begin that only say that time has passed."""
+ROUTINE: Final = frozenset({WakeKind.TIMER, WakeKind.CLOSE})
+"""Reasons to wake that only say that time has passed."""
 
 
 def routine(snapshot: Snapshot) -> bool:
     """Whether a wake only says that time has passed: no outlier, no condition, nothing about an open position."""
     held = {view.symbol for view in snapshot.symbols if view.position is not None}
     return all(
-        each.symbol not in held and all(reason.startswith(ROUTINE) for reason in each.reasons) for each in snapshot.wake
+        each.symbol not in held and all(reason.kind in ROUTINE for reason in each.reasons) for each in snapshot.wake
     )
 
 
@@ -38,5 +39,7 @@ def throttled(request: DecisionRequest, spent: Spent, budget: BudgetPolicy, wors
     for usd, most, of_what in zip(spent, (budget.usd_per_day, budget.usd_per_month), ("day", "month"), strict=True):
         if 0 < THROTTLES_FROM * (most - worst_usd) <= usd:
             money = f"{plain(round(usd, 4))} of {plain(most)} USD of the {of_what} is spent"
-            return Trouble(Cause.THROTTLED, f"{money}, and that is so from {THROTTLES_FROM:.0%} of what can be used on")
+            return Trouble(
+                CauseKind.THROTTLED, f"{money}, and that is so from {THROTTLES_FROM:.0%} of what can be used on"
+            )
     return None

@@ -12,10 +12,11 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from ocw_mcp.agent.causes import RETRIED, Cause, Trouble
+from ocw_mcp.agent.causes import RETRIED, Trouble
 from ocw_mcp.agent.messages import Messages, Reply, Request, unfinished, unmarked
 from ocw_mcp.agent.pricing import TokenUsage, Ttl, cost, worst_cost
 from ocw_mcp.agent.tools import SUBMIT, LegAnswer, ToolAnswer, ToolClient, called, offered
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.protocols import Clock
@@ -25,7 +26,7 @@ SAID: Final = 500
 """Characters of the model's own words that an ending keeps."""
 CALLS_AT_ONCE: Final = 8
 """Tool calls of one turn that are answered; who asks for more is told."""
-MAY_BE_BILLED: Final = frozenset({Cause.TIMEOUT, Cause.CONNECTION, Cause.MALFORMED})
+MAY_BE_BILLED: Final = frozenset({CauseKind.TIMEOUT, CauseKind.CONNECTION, CauseKind.MALFORMED})
 """Nobody knows whether the model worked on such a call, so it counts at its worst."""
 MAX_TOKENS: Final = 4_000
 WAIT_S: Final = 2.0
@@ -162,7 +163,7 @@ class Conversation:
             ending = over.ending
         except Exception as error:
             log.error("a decision of the model failed inside", exc_info=error)
-            ending = self._broken_off(Trouble(Cause.INTERNAL, type(error).__name__))
+            ending = self._broken_off(Trouble(CauseKind.INTERNAL, type(error).__name__))
         took = round(self._clock.wall_ms() - began)
         return ConversationOutcome(
             ending, self._usage, self.cost_usd, self._calls, tuple(self._called), took, self._words
@@ -186,7 +187,7 @@ class Conversation:
                 looks += 1
                 # It is told once that it has looked enough; then it is over.
                 if looks > self._terms.tool_rounds + 1:
-                    return self._broken_off(Trouble(Cause.TOOL_LOOP, f"{looks} rounds of calls without a decision"))
+                    return self._broken_off(Trouble(CauseKind.TOOL_LOOP, f"{looks} rounds of calls without a decision"))
             results = await self._results(calls, names, may_look=looks <= self._terms.tool_rounds)
             if submits and (len(self._answers) > 1 or not self._to_correct()):
                 return self._ended(reply)
@@ -197,7 +198,7 @@ class Conversation:
         listed = await self._asked(self._tools.list_tools())
         tools = offered(listed, self._terms.reads)
         if all(tool["name"] != SUBMIT for tool in tools):
-            raise _Over(Failed(Trouble(Cause.TOOLS, f"the desk does not offer {SUBMIT}")))
+            raise _Over(Failed(Trouble(CauseKind.TOOLS, f"the desk does not offer {SUBMIT}")))
         return tools
 
     def _body(self, tools: list[dict[str, Any]], system: str, *, closes: bool) -> dict[str, Any]:
@@ -244,7 +245,7 @@ class Conversation:
             self._usage += reply.usage
             self._cost += cost(reply.usage, self._terms.model, self._clock.now())
             self._known = reply.usage
-        elif reply.may_be_billed or reply.cause in MAY_BE_BILLED:
+        elif reply.may_be_billed or reply.kind in MAY_BE_BILLED:
             self._cost += worst
         self._under_way = ZERO
         return reply
@@ -260,23 +261,23 @@ class Conversation:
         try:
             worst = worst_cost(size, terms.max_tokens, terms.model, self._clock.now(), known)
         except LookupError:
-            raise _Over(self._broken_off(Trouble(Cause.NO_PRICE, terms.model))) from None
+            raise _Over(self._broken_off(Trouble(CauseKind.NO_PRICE, terms.model))) from None
         left = terms.allowance_usd - self._cost
         if worst > left:
             detail = f"it costs {plain(round(worst, 4))} USD at most, and {plain(round(left, 4))} is left"
-            raise _Over(self._broken_off(Trouble(Cause.BUDGET, detail)))
+            raise _Over(self._broken_off(Trouble(CauseKind.BUDGET, detail)))
         if self._writes_down is not None:
             try:
                 await self._writes_down(self._cost + worst)
             except BookError as error:
-                raise _Over(self._broken_off(Trouble(Cause.NOT_KEPT, str(error)))) from None
+                raise _Over(self._broken_off(Trouble(CauseKind.NOT_KEPT, str(error)))) from None
         return worst
 
     async def _worth_waiting(self, trouble: Trouble) -> bool:
         """Wait by the wall, by which the API lives, as long as it asks for: if that is short and may help."""
         wait_s = WAIT_S if trouble.retry_after_s is None else trouble.retry_after_s
         longest = min(self._terms.timeout_s * LONGEST_WAIT_SHARE, self._left_s())
-        if trouble.cause not in RETRIED or trouble.may_be_billed or wait_s > longest:
+        if trouble.kind not in RETRIED or trouble.may_be_billed or wait_s > longest:
             return False
         await self._clock.pause(wait_s * 1_000)
         return True
@@ -314,7 +315,7 @@ class Conversation:
         except Exception as error:
             log.error("a decision could not be handed over", exc_info=error)
             unknown = f"{type(error).__name__}; what was submitted may have been carried out"
-            raise _Over(self._broken_off(Trouble(Cause.TOOLS, unknown))) from None
+            raise _Over(self._broken_off(Trouble(CauseKind.TOOLS, unknown))) from None
         self._tainted |= answer.outside
         self._answers.append(answer)
         again = {leg.symbol for leg in answer.legs}
@@ -331,17 +332,17 @@ class Conversation:
         """The model is done, one way or another."""
         if not self._answers:
             if not printable(reply.text):
-                return Failed(Trouble(Cause.MALFORMED, "it ended its turn without a call and without a word"))
+                return Failed(Trouble(CauseKind.MALFORMED, "it ended its turn without a call and without a word"))
             self._words = reply.text
             return NoDecision(reply.text[:SAID])
         taken = [answer for answer in self._answers if not answer.failed]
         if not taken:
-            return Failed(Trouble(Cause.MALFORMED, _first_line(self._answers[-1].text)))
+            return Failed(Trouble(CauseKind.MALFORMED, _first_line(self._answers[-1].text)))
         legs = tuple(self._legs)
         refused = [leg for leg in legs if leg.outcome == "refused"]
         # The engine reckons the same way: a leg that is HOLD is nothing done, and nothing refused.
         if refused and all(leg.outcome in ("refused", "held") for leg in legs):
-            return Failed(Trouble(Cause.IMPOSSIBLE, _first_line(refused[0].refusal or refused[0].symbol)), legs)
+            return Failed(Trouble(CauseKind.IMPOSSIBLE, _first_line(refused[0].refusal or refused[0].symbol)), legs)
         return Submitted(legs, corrected=len(taken) > 1)
 
     def _broken_off(self, trouble: Trouble) -> Ending:
@@ -360,10 +361,10 @@ class Conversation:
             raise _Over(self._broken_off(self._too_late())) from None
         except Exception as error:
             log.error("a tool failed", exc_info=error)
-            raise _Over(self._broken_off(Trouble(Cause.TOOLS, type(error).__name__))) from None
+            raise _Over(self._broken_off(Trouble(CauseKind.TOOLS, type(error).__name__))) from None
 
     def _too_late(self) -> Trouble:
-        return Trouble(Cause.TIMEOUT, f"not within {self._terms.timeout_s:g} s")
+        return Trouble(CauseKind.TIMEOUT, f"not within {self._terms.timeout_s:g} s")
 
     def _left_s(self) -> float:
         return max(0.0, (self._ends - self._clock.wall_ms()) / 1_000)

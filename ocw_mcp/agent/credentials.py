@@ -12,8 +12,9 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.domain.addresses import is_loopback, may_receive_secrets
+from ocw_mcp.domain.causes import CauseKind
 
 API: Final = "https://api.anthropic.com"
 REDACTED: Final = "[redacted]"
@@ -56,14 +57,14 @@ def credentials(
     """What to ask with, or why nobody can be asked. The key comes first where both are there."""
     if base_url is not None and not may_receive_secrets(base_url):
         return Trouble(
-            Cause.NO_KEY, "ANTHROPIC_BASE_URL is no address that a key may be sent to: https, or this machine"
+            CauseKind.NO_KEY, "ANTHROPIC_BASE_URL is no address that a key may be sent to: https, or this machine"
         )
     if api_key is not None:
         return Credentials(base_url or API, api_key)
     if auth_token is None:
         return Trouble(
-            Cause.NO_KEY, "set ANTHROPIC_API_KEY, or ANTHROPIC_AUTH_TOKEN with ANTHROPIC_BASE_URL for a gateway"
+            CauseKind.NO_KEY, "set ANTHROPIC_API_KEY, or ANTHROPIC_AUTH_TOKEN with ANTHROPIC_BASE_URL for a gateway"
         )
     if base_url is None:
-        return Trouble(Cause.NO_KEY, "ANTHROPIC_AUTH_TOKEN is for a gateway; set ANTHROPIC_BASE_URL, too")
+        return Trouble(CauseKind.NO_KEY, "ANTHROPIC_AUTH_TOKEN is for a gateway; set ANTHROPIC_BASE_URL, too")
     return Credentials(base_url, auth_token=auth_token)

@@ -16,7 +16,7 @@ from ocw_mcp.agent.breaker import Breaker
 from ocw_mcp.agent.briefing import Briefing
 from ocw_mcp.agent.budget_throttle import Spent, throttled
 from ocw_mcp.agent.caching import Plan, Rhythm
-from ocw_mcp.agent.causes import ANSWERED, UNASKED, Cause, Trouble
+from ocw_mcp.agent.causes import ANSWERED, UNASKED, Trouble
 from ocw_mcp.agent.conversation import (
     MAX_TOKENS,
     Conversation,
@@ -34,7 +34,8 @@ from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.agent.tools import ToolClient
 from ocw_mcp.agent.unsent import unsent
-from ocw_mcp.domain.decision import MEANT, UNSENT, Decision
+from ocw_mcp.domain.causes import Cause, CauseKind
+from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.errors import BookError, CannotDecideError
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import CLAUDE
@@ -134,14 +135,14 @@ class ClaudeDecider:
         foreseen = self._foreseen[0] == request.wake_id
         unasked = self._foreseen[1] if foreseen else self._unasked(request)
         if isinstance(unasked, Trouble):
-            raise CannotDecideError(str(unasked))
+            raise CannotDecideError(unasked.cause)
         if unasked is not None:
             return unasked
         engine, messages = self._engine, self._messages
         assert engine is not None
         assert not isinstance(messages, Trouble)
         if not engine.breaker.lets_ask(self._clock.now()):
-            raise CannotDecideError(str(Trouble(Cause.BREAKER)))
+            raise CannotDecideError(Cause(CauseKind.BREAKER))
         try:
             return self._judge(await self._ask(request, messages, engine), engine)
         finally:
@@ -155,7 +156,7 @@ class ClaudeDecider:
         try:
             await engine.spending.begins(wake)
         except BookError as error:
-            raise CannotDecideError(str(Trouble(Cause.NOT_KEPT, str(error)))) from None
+            raise CannotDecideError(Cause(CauseKind.NOT_KEPT, str(error))) from None
         # What is told with this decision is not booked yet.
         terms = self._terms(max(ZERO, self._left(engine) - engine.spending.told_usd(wake)), plan)
         conversation = Conversation(messages, engine.tools, self._clock, terms, engine.spending.costs)
@@ -185,16 +186,16 @@ class ClaudeDecider:
             return self._messages
         engine, now = self._engine, self._clock.now()
         if engine is None:
-            return Trouble(Cause.TOOLS, "no desk is there yet")
+            return Trouble(CauseKind.TOOLS, "no desk is there yet")
         if not priced(self._model, now):
-            return Trouble(Cause.NO_PRICE, self._model)
+            return Trouble(CauseKind.NO_PRICE, self._model)
         if as_before := remembered(request):
             return Decision(cause=as_before)
         worst = worst_cost(WORST_PROMPT, MAX_TOKENS, self._model, now)
         if spare := throttled(request, self._spent_usd(engine), self._policies.budget, worst):
             return spare
         open_until = engine.breaker.open_until
-        return Trouble(Cause.BREAKER) if open_until is not None and now < open_until else None
+        return Trouble(CauseKind.BREAKER) if open_until is not None and now < open_until else None
 
     def _left(self, engine: EngineAccess) -> Decimal:
         """What may be spent (USD)."""
@@ -215,12 +216,13 @@ class ClaudeDecider:
         """Tell the breaker how it went, and the engine what to do."""
         ending = outcome.ending
         trouble = ending.trouble if isinstance(ending, Submitted | Failed) else None
-        if trouble is None or trouble.cause in ANSWERED:
+        if trouble is None or trouble.kind in ANSWERED:
             engine.breaker.succeeded()
-        elif trouble.cause not in UNASKED:
+        elif trouble.kind not in UNASKED:
             engine.breaker.failed(self._clock.now())
         if trouble is not None:
-            raise CannotDecideError(str(trouble))
+            raise CannotDecideError(trouble.cause)
         if isinstance(ending, NoDecision):
-            return Decision(cause=f"{UNSENT if unsent(outcome.words) else MEANT}{ending.why}")
+            kind = CauseKind.UNSENT if unsent(outcome.words) else CauseKind.MODEL_HOLDS
+            return Decision(cause=Cause(kind, ending.why))
         return Decision()

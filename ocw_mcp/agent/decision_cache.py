@@ -6,8 +6,8 @@ request, out of the engine's own state, so a resumed run remembers the same.
 
 from typing import Final
 
-from ocw_mcp.domain.decision import REMEMBERED
-from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
+from ocw_mcp.domain.causes import Cause, CauseKind
+from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot, WakeKind
 from ocw_mcp.domain.time import HOUR, MINUTE
 from ocw_mcp.domain.unknown import Unknown
 
@@ -15,11 +15,11 @@ TOLERANCE: Final = 0.002
 """How far a price may have moved, as a share, to be the same: about what two trades at the market cost."""
 LONGEST_MS: Final = 2 * HOUR
 """How old an answer may be, however little has happened: the longest that the gate lets anybody sleep."""
-KINDS: Final = ("timer", "close:", "outlier:")
-"""How reasons begin that may be answered from memory: no condition of the agent's own, and no review of a position."""
+KINDS: Final = frozenset({WakeKind.TIMER, WakeKind.CLOSE, WakeKind.OUTLIER})
+"""Reasons to wake that may be answered from memory: no condition of the agent's own, and no review of a position."""
 
 
-def remembered(request: DecisionRequest) -> str | None:
+def remembered(request: DecisionRequest) -> Cause | None:
     """The cause of a HOLD that repeats the last answer; None where it has to be asked anew.
 
     What matters: the symbols' prices within `TOLERANCE`, the account's version (positions, orders, stops, state), the
@@ -31,16 +31,16 @@ def remembered(request: DecisionRequest) -> str | None:
     then = held.snapshot
     age = now.at - then.at
     kinds = _kinds(now)
-    if age > LONGEST_MS or not kinds <= _kinds(then) or not all(kind.startswith(KINDS) for kind in kinds):
+    if age > LONGEST_MS or not kinds <= _kinds(then) or not all(kind in KINDS for kind, _ in kinds):
         return None
     if _frame(now) != _frame(then) or not _prices_stand(now, then):
         return None
-    return f"{REMEMBERED}as at wake {held.wake_id}, {age // MINUTE} min ago; nothing that matters has changed since"
+    return Cause(CauseKind.REMEMBERED, f"at wake {held.wake_id}, {age // MINUTE} min ago")
 
 
-def _kinds(snapshot: Snapshot) -> set[str]:
+def _kinds(snapshot: Snapshot) -> set[tuple[WakeKind, str]]:
     """The reasons without their numbers. Whose they are does not matter: the prices of all symbols are compared."""
-    return {reason.split(" ")[0] for each in snapshot.wake for reason in each.reasons}
+    return {(reason.kind, reason.subject) for each in snapshot.wake for reason in each.reasons}
 
 
 def _frame(snapshot: Snapshot) -> tuple[object, ...]:

@@ -4,34 +4,35 @@ import json
 import re
 from typing import Any, Final
 
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import Trouble
+from ocw_mcp.domain.causes import CauseKind
 
 _BY_WORDS: Final = (
     (
-        Cause.NO_CREDIT,
+        CauseKind.NO_CREDIT,
         r"credit balance|insufficient[_ ](?:quota|credit|fund|balance)|current quota|payment[_ ]required|"
         r"billing[_ ]error|balance[^.]{0,20}(?:insufficient|not enough|too low)|"
         r"(?:not enough|out of|no) (?:credit|fund|balance)|\b402\b",
     ),
-    (Cause.OVERLOADED, r"overloaded|over capacity|at capacity|unavailable|\b529\b|\b503\b"),
+    (CauseKind.OVERLOADED, r"overloaded|over capacity|at capacity|unavailable|\b529\b|\b503\b"),
     (
-        Cause.RATE_LIMITED,
+        CauseKind.RATE_LIMITED,
         r"rate[_ -]?(?:limit|exceed)|too many (?:requests|tokens)|throttl|resource[_ ]exhausted|\b429\b",
     ),
-    (Cause.BAD_KEY, r"authenticat|access[_ ]?denied|unauthori[sz]ed|permission|api[_ -]?key|\b401\b|\b403\b"),
-    (Cause.NO_MODEL, r"not_found|model[_ ]not[_ ]found|no such model|\b404\b"),
-    (Cause.TIMEOUT, r"timed? ?out|\b504\b"),
-    (Cause.BAD_REQUEST, r"invalid_request|bad request|too long|\b400\b"),
-    (Cause.SERVER, r"api_error|server_error|internal|bad gateway|\b50[02]\b"),
+    (CauseKind.BAD_KEY, r"authenticat|access[_ ]?denied|unauthori[sz]ed|permission|api[_ -]?key|\b401\b|\b403\b"),
+    (CauseKind.NO_MODEL, r"not_found|model[_ ]not[_ ]found|no such model|\b404\b"),
+    (CauseKind.TIMEOUT, r"timed? ?out|\b504\b"),
+    (CauseKind.BAD_REQUEST, r"invalid_request|bad request|too long|\b400\b"),
+    (CauseKind.SERVER, r"api_error|server_error|internal|bad gateway|\b50[02]\b"),
 )
 _IN_A_STREAM: Final = re.compile(rb"^data: *(\{.*\}) *$", re.MULTILINE)
 _KINDS: Final = ("__type", "type", "code", "status")
 _MESSAGES: Final = ("message", "Message", "msg", "detail", "error_message")
-_WORKED: Final = frozenset({Cause.SERVER, Cause.TIMEOUT, Cause.MALFORMED})
+_WORKED: Final = frozenset({CauseKind.SERVER, CauseKind.TIMEOUT, CauseKind.MALFORMED})
 """Causes with which the model may have worked before the error, where the answer was a 200."""
 
 
-def by_words(words: str) -> Cause | None:
+def by_words(words: str) -> CauseKind | None:
     """Return the cause that an error's kind and message name; None where they name none."""
     lower = words.lower()
     return next((cause for cause, pattern in _BY_WORDS if re.search(pattern, lower)), None)
@@ -59,7 +60,7 @@ def fault(whole: object, *, message_due: bool = True) -> Trouble | None:
     told: dict[str, Any] = error if isinstance(error, dict) else {"message": error}
     kind = " ".join(str(told[name]) for name in _KINDS if told.get(name) is not None)
     message = str(next((told[name] for name in _MESSAGES if told.get(name)), "") or kind or "no word on why")
-    cause = by_words(f"{kind} {message}") or Cause.MALFORMED
+    cause = by_words(f"{kind} {message}") or CauseKind.MALFORMED
     return Trouble(cause, f"200 {message}", may_be_billed=cause in _WORKED)
 
 

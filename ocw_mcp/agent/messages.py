@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import msgspec
 
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.credentials import Credentials
 from ocw_mcp.agent.faults import by_words, fault, streamed_fault
 from ocw_mcp.agent.pricing import TokenUsage
 from ocw_mcp.agent.usage import MOST_TOKENS, Bounds, bounds, counted
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.text import printable
 
 if TYPE_CHECKING:
@@ -57,11 +58,11 @@ def unfinished(reply: Reply) -> Trouble | None:
         case "end_turn" | "stop_sequence":
             return None
         case "refusal":
-            return Trouble(Cause.REFUSAL)
+            return Trouble(CauseKind.REFUSAL)
         case "max_tokens" | "model_context_window_exceeded":
-            return Trouble(Cause.CUT_OFF, reply.stop_reason)
+            return Trouble(CauseKind.CUT_OFF, reply.stop_reason)
         case _:
-            return Trouble(Cause.MALFORMED, f"it stopped for {reply.stop_reason[:40]!r}")
+            return Trouble(CauseKind.MALFORMED, f"it stopped for {reply.stop_reason[:40]!r}")
 
 
 def unmarked(body: Any) -> Any:
@@ -133,9 +134,9 @@ class SdkMessages:
         except AnthropicError as error:
             return self._trouble(error)
         except (msgspec.MsgspecError, UnicodeError) as error:
-            return Trouble(Cause.MALFORMED, f"what is told of {name} cannot be read: {error}")
+            return Trouble(CauseKind.MALFORMED, f"what is told of {name} cannot be read: {error}")
         if facts.lifecycle == "retired":
-            return Trouble(Cause.NO_MODEL, f"{name} is retired; set CLAUDE_MODEL to one that is not")
+            return Trouble(CauseKind.NO_MODEL, f"{name} is retired; set CLAUDE_MODEL to one that is not")
         return facts
 
     async def close(self) -> None:
@@ -172,32 +173,35 @@ def _client(credentials: Credentials) -> "AsyncAnthropic":
     return client
 
 
-def classified(error: Exception) -> tuple[Cause, str, float | None]:
+def classified(error: Exception) -> tuple[CauseKind, str, float | None]:
     """An error of the SDK as a cause, its own words, and how long (s) it asks to be left alone."""
     import anthropic
     import httpx2
 
-    causes: dict[type[Exception], Cause] = {
-        anthropic.AuthenticationError: Cause.BAD_KEY,
-        anthropic.PermissionDeniedError: Cause.BAD_KEY,
-        anthropic.PaymentRequiredError: Cause.NO_CREDIT,
-        anthropic.NotFoundError: Cause.NO_MODEL,
-        anthropic.RateLimitError: Cause.RATE_LIMITED,
-        anthropic.OverloadedError: Cause.OVERLOADED,
-        anthropic.RequestTimeoutError: Cause.TIMEOUT,
-        anthropic.GatewayTimeoutError: Cause.TIMEOUT,
-        anthropic.InternalServerError: Cause.SERVER,
-        anthropic.APIStatusError: Cause.BAD_REQUEST,
-        anthropic.APITimeoutError: Cause.TIMEOUT,
-        anthropic.APIConnectionError: Cause.CONNECTION,
+    causes: dict[type[Exception], CauseKind] = {
+        anthropic.AuthenticationError: CauseKind.BAD_KEY,
+        anthropic.PermissionDeniedError: CauseKind.BAD_KEY,
+        anthropic.PaymentRequiredError: CauseKind.NO_CREDIT,
+        anthropic.NotFoundError: CauseKind.NO_MODEL,
+        anthropic.RateLimitError: CauseKind.RATE_LIMITED,
+        anthropic.OverloadedError: CauseKind.OVERLOADED,
+        anthropic.RequestTimeoutError: CauseKind.TIMEOUT,
+        anthropic.GatewayTimeoutError: CauseKind.TIMEOUT,
+        anthropic.InternalServerError: CauseKind.SERVER,
+        anthropic.APIStatusError: CauseKind.BAD_REQUEST,
+        anthropic.APITimeoutError: CauseKind.TIMEOUT,
+        anthropic.APIConnectionError: CauseKind.CONNECTION,
     }
-    cause = next((cause for kind, cause in causes.items() if isinstance(error, kind)), Cause.MALFORMED)
-    if isinstance(error, anthropic.APIStatusError) and by_words(f"{error.body} {error.api_message}") is Cause.NO_CREDIT:
+    cause = next((cause for kind, cause in causes.items() if isinstance(error, kind)), CauseKind.MALFORMED)
+    if (
+        isinstance(error, anthropic.APIStatusError)
+        and by_words(f"{error.body} {error.api_message}") is CauseKind.NO_CREDIT
+    ):
         # An account that cannot pay is told so under 400, and by gateways under 403 and 429, too.
-        cause = Cause.NO_CREDIT
+        cause = CauseKind.NO_CREDIT
     if isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout):
         # Nothing was sent, so nothing is billed.
-        cause = Cause.UNREACHABLE
+        cause = CauseKind.UNREACHABLE
     detail, retry_after_s = type(error).__name__, None
     if isinstance(error, anthropic.APIStatusError):
         detail = f"{error.status_code} {error.api_message or ''}".strip()
@@ -214,18 +218,18 @@ def parsed(body: bytes, asked: dict[str, Any] | None = None) -> Reply | Trouble:
         whole = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         beginning = printable(body[:DETAIL].decode("utf-8", "replace"))
-        return streamed_fault(body) or Trouble(Cause.MALFORMED, f"what came is no message: {beginning}"[:DETAIL])
+        return streamed_fault(body) or Trouble(CauseKind.MALFORMED, f"what came is no message: {beginning}"[:DETAIL])
     content = whole.get("content") if isinstance(whole, dict) else None
     if (trouble := _fault(whole, content)) is not None:
         return msgspec.structs.replace(trouble, detail=printable(trouble.detail)[:DETAIL])
     if not isinstance(content, list) or not all(map(_is_block, content)):
-        return Trouble(Cause.MALFORMED, f"what came is no message: its content is {_shape(content)}")
+        return Trouble(CauseKind.MALFORMED, f"what came is no message: its content is {_shape(content)}")
     stop = whole.get("stop_reason")
     if stop is None:
         # The content shows how the turn ended.
         stop = "tool_use" if any(block["type"] == "tool_use" for block in content) else "end_turn"
     if not isinstance(stop, str):
-        return Trouble(Cause.MALFORMED, f"what came is no message: its stop_reason is {_shape(stop)}")
+        return Trouble(CauseKind.MALFORMED, f"what came is no message: its stop_reason is {_shape(stop)}")
     if asked is None:
         most, max_tokens = Bounds(), MOST_TOKENS
     else:

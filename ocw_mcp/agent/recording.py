@@ -23,10 +23,11 @@ from typing import Any, Final
 import msgspec
 
 from ocw_mcp.adapters.files import FileRefused, read_file
-from ocw_mcp.agent.causes import RETRIED, Cause, Trouble
+from ocw_mcp.agent.causes import RETRIED, Trouble
 from ocw_mcp.agent.credentials import scrub
 from ocw_mcp.agent.memory.writing import asked_for
 from ocw_mcp.agent.messages import Messages, Reply, Request, unmarked
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.protocols import Clock
@@ -113,7 +114,7 @@ class CallRecorder:
             answer = await self._messages.create(request)
         except asyncio.CancelledError:
             # Whoever waited has given up: in a replay, too, no answer is to come in time.
-            self._write(request, began, Trouble(Cause.TIMEOUT, "given up while it was under way"))
+            self._write(request, began, Trouble(CauseKind.TIMEOUT, "given up while it was under way"))
             raise
         self._write(request, began, answer)
         return answer
@@ -196,12 +197,12 @@ class Recording:
         call = calls.get(request.turn)
         why = self._differs(call, request) if call is not None else "nothing was asked there"
         answer = (call.reply or call.trouble) if call is not None else None
-        if isinstance(answer, Trouble) and answer.cause in RETRIED:
+        if isinstance(answer, Trouble) and answer.kind in RETRIED:
             # Nobody waits again; whether it was worth waiting for then is told by what followed.
             answer = msgspec.structs.replace(answer, retry_after_s=0 if request.turn + 1 in calls else math.inf)
         if why or answer is None:
             self.missing.append(Missing(request.wake, request.turn, why))
-            return Trouble(Cause.NOT_RECORDED, f"{asked_for(request.wake)}, call {request.turn}: {why}")
+            return Trouble(CauseKind.NOT_RECORDED, f"{asked_for(request.wake)}, call {request.turn}: {why}")
         return answer
 
     def unanswered(self) -> dict[int, str]:

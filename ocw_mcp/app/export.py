@@ -126,7 +126,7 @@ TABLES: Final = {
             "wake_id:count at:time decider:text thinking_ms:count reasons:text cause:text note:text legs:text "
             "orders:count refusals:count cost_usd:amount",
             reasons=lambda row: "; ".join(map(reason_text, row.reasons)),
-            cause=lambda row: row.decision.cause,
+            cause=lambda row: str(row.decision.cause or ""),
             note=lambda row: row.decision.note,
             legs=lambda row: msgspec.json.encode(row.decision.legs).decode(),
         ),

@@ -8,7 +8,6 @@ symbols. Wakes that fell at random would miss exp(−wakes · span / time), whic
 import asyncio
 import math
 from array import array
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import median
@@ -39,7 +38,6 @@ def measure(feed: Feed, policies: LoadedPolicies, prompts: LoadedPrompts, for_ms
     wakes = sorted({wake["t"] for wake in told["wakes"]})
     first, last = told["from"], told["to"]
     days = (last - first) / DAY if told["candles"] else 0.0
-    reasons = Counter(reason.split(" ")[0] for wake in told["wakes"] for reason in wake["reasons"])
     closes = asyncio.run(_closes(feed, last)) if told["candles"] else {}
     gaps = [later - earlier for earlier, later in pairwise(wakes)]
     return {
@@ -51,7 +49,7 @@ def measure(feed: Feed, policies: LoadedPolicies, prompts: LoadedPrompts, for_ms
         "wakes": len(wakes),
         "wakes_a_day": round(len(wakes) / days, 1) if days else None,
         "median_gap_min": median(gaps) / MINUTE if gaps else None,
-        "reasons": dict(sorted(reasons.items())),
+        "reasons": told["wake_reasons"],
         "largest": LARGEST,
         "moves": [
             judge({symbol: moves(each, span, interval) for symbol, each in closes.items()}, span, wakes, last - first)

@@ -74,7 +74,7 @@ class Narrator:
         match event:
             case events.DayOpened(day=day, equity=equity):
                 held, self._held = self._held, 0
-                before = f", {held} wakes held since the last day" if held else ""
+                before = f", {held} wakes were HOLD since the last day" if held else ""
                 return f"day       {day} opens with {plain(round(equity, 2))}{before}"
             case events.DecisionMade(decider=decider, decision=decision):
                 legs = [leg for leg in decision.legs if leg.action is not Action.HOLD]

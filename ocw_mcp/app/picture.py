@@ -17,6 +17,7 @@ from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.events import JournalEvent
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.protocols import Feed
+from ocw_mcp.domain.snapshot import WakeKind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,7 +92,7 @@ def gather(journal: Iterable[tuple[int, JournalEvent]]) -> ChartData:
             case events.DayOpened(equity=equity):
                 story.equity.append((at, float(equity)))
             case events.WakeRaised(reasons=reasons):
-                story.wakes.extend((at, each.symbol, _kind(each.reasons[0])) for each in reasons)
+                story.wakes.extend((at, each.symbol, _kind(each.reasons[0].kind)) for each in reasons)
             case events.OrderFilled(symbol=symbol):
                 last[symbol] = event
                 if event.position and symbol not in open_trades:
@@ -200,8 +201,7 @@ def _draw_equity(axis: "Axes", points: list[tuple[int, float]]) -> None:
     axis.set_xlabel("UTC   ▲ long  ▼ short  o closed  x stopped; green won, red lost")
 
 
-def _kind(reason: str) -> str:
-    kind = reason.partition(":")[0]
+def _kind(kind: WakeKind) -> str:
     return kind if kind in KINDS else "condition"
 
 

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 from pydantic.fields import FieldInfo
 
-from ocw_mcp.agent.causes import CAUSE_MEANING
 from ocw_mcp.app.policy_loader import load_policies, table_of
+from ocw_mcp.domain.causes import MEANING_OF_CAUSE
 from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import MEANING
@@ -57,8 +57,8 @@ def _requests() -> Iterator[str]:
 
 
 def _causes() -> Iterator[str]:
-    yield from ("", "## Why a decision did not come from Claude", "", "| cause | meaning |", "|---|---|")
-    for cause, meaning in CAUSE_MEANING.items():
+    yield from ("", "## Causes of a decision", "", "| cause | meaning |", "|---|---|")
+    for cause, meaning in MEANING_OF_CAUSE.items():
         yield f"| `{cause}` | {meaning} |"
 
 

@@ -1,13 +1,13 @@
 """What a feed has to remember of earlier events to say why something happened, and once."""
 
-from ocw_mcp.agent.causes import ANSWERED, Cause
+from ocw_mcp.agent.causes import ANSWERED
 from ocw_mcp.domain import events
-from ocw_mcp.domain.decision import FALLBACK, MEANT, UNSENT
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.orders import GUARD, RULES, Purpose
 from ocw_mcp.render.quotations import untrusted
 
 LONGEST_CAUSE = 200
-STILL_DECIDES = (*ANSWERED, Cause.THROTTLED)
+STILL_DECIDES = (*ANSWERED, CauseKind.THROTTLED)
 """Causes with which the rules decided at one wake, and the agent does at others."""
 
 _LEGS = {Purpose.STOP: "its stop", Purpose.TARGET: "its target"}
@@ -51,14 +51,12 @@ class Absence:
 
     def remark(self, made: events.DecisionMade) -> str | None:
         """What a decision shows of that; None where it shows nothing new."""
-        cause = made.decision.cause
-        if made.decider == RULES and cause.startswith(FALLBACK):
-            why = cause.removeprefix(FALLBACK)
-            if self._absent or why.partition(":")[0] in STILL_DECIDES:
+        if (failure := made.in_its_place) is not None:
+            if self._absent or failure.kind in STILL_DECIDES:
                 return None
             self._absent = True
-            return f"agent     cannot decide, the rules do in its place: {untrusted(why, LONGEST_CAUSE)}"
-        if self._absent and made.decider != RULES and (not cause or cause.startswith((MEANT, UNSENT))):
+            return f"agent     cannot decide, the rules do in its place: {untrusted(str(failure), LONGEST_CAUSE)}"
+        if self._absent and made.decider != RULES and made.decision.answered:
             self._absent = False
             return f"agent     {made.decider} decides again"
         return None

@@ -32,7 +32,7 @@ WARM_UP_S: Final = 30.0
 
 def facade_of(book: WiredRun, directory: Path) -> Facade:
     """What everybody looks at, and acts through."""
-    trading = Trading(book.engine, book.run.ask, book.clock)
+    trading = Trading(book.engine, book.run.shell.ask, book.clock)
     return Facade(
         book.engine,
         book.clock,

@@ -1,9 +1,8 @@
-"""What somebody attached to the running engine can ask for, outside any wake. All of it goes through the one door."""
+"""What an attached client can ask the running engine for outside a wake, and the keys under which it is answered."""
 
 import hashlib
-import re
 from decimal import Decimal
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -11,31 +10,31 @@ from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.orders import OrderRef, Side
 
 PREVIEW_GOOD_FOR_S: Final = 60
-"""A person's minute: it is the wall's, however fast a simulated market runs. The mark price binds beside it."""
+"""Seconds of real time, however fast a simulated market runs. The mark price of the preview binds as well."""
 TAINTED: Final = "ocw/tainted"
-"""In the `_meta` of a call: whoever calls has read what others wrote on the way to it."""
+"""The field in the `_meta` of a call that says that the caller has read texts of others before it."""
 
 
 class LegRequest(msgspec.Struct, frozen=True, tag="leg", tag_field="asks"):
-    """Carry out one leg: enter, add, or close a whole position."""
+    """Execute one leg: enter, add, or close a whole position."""
 
     key: str
     """The same key of the same caller gets the same answer, however often it is sent."""
     principal: str
-    """Who asks."""
+    """The caller's name."""
     leg: Leg
     quantity: Decimal | None = None
     """Base asset, in place of the leg's share of equity."""
     side: Side | None = None
-    """The side that the caller was shown: what an ADD means hangs on the position."""
+    """The side that the caller was shown: the meaning of an ADD depends on the position."""
     quoted: Decimal | None = None
-    """The mark price that the caller was shown: the order does not pass where the market has left it."""
+    """The mark price that the caller was shown: the order is refused if the market has moved too far from it."""
     preview: str = ""
     """The preview that it places, if any."""
 
 
 class CloseRequest(msgspec.Struct, frozen=True, tag="close", tag_field="asks"):
-    """Close a symbol's whole position, whichever way it goes, or take back an entry that waits to open one."""
+    """Close a symbol's whole position, long or short, or cancel a live entry that would open one."""
 
     key: str
     principal: str
@@ -44,7 +43,7 @@ class CloseRequest(msgspec.Struct, frozen=True, tag="close", tag_field="asks"):
 
 
 class CancelRequest(msgspec.Struct, frozen=True, tag="cancel", tag_field="asks"):
-    """Take a live entry off. What protects or closes a position is never taken off on request."""
+    """Cancel a live entry. An order that protects or closes a position is never cancelled on request."""
 
     key: str
     principal: str
@@ -52,7 +51,7 @@ class CancelRequest(msgspec.Struct, frozen=True, tag="cancel", tag_field="asks")
 
 
 class ProtectionRequest(msgspec.Struct, frozen=True, tag="protection", tag_field="asks"):
-    """Tighten a position's stop, or set its target (quote). None leaves the one or the other as it is."""
+    """Tighten a position's stop, or set its target (quote). None leaves the stop or the target as it is."""
 
     key: str
     principal: str
@@ -62,7 +61,7 @@ class ProtectionRequest(msgspec.Struct, frozen=True, tag="protection", tag_field
 
 
 class HaltRequest(msgspec.Struct, frozen=True, tag="halt", tag_field="asks"):
-    """Halt the desk. Nothing that can be asked for here resumes it."""
+    """Halt the engine. No request of a client can resume it."""
 
     key: str
     principal: str
@@ -70,7 +69,7 @@ class HaltRequest(msgspec.Struct, frozen=True, tag="halt", tag_field="asks"):
 
 
 class NoteRequest(msgspec.Struct, frozen=True, tag="note", tag_field="asks"):
-    """Write something down in the journal. It is data: nobody acts on it."""
+    """Write a note into the journal. It is data and has no effect."""
 
     key: str
     principal: str
@@ -78,39 +77,24 @@ class NoteRequest(msgspec.Struct, frozen=True, tag="note", tag_field="asks"):
 
 
 class ConsentRequest(msgspec.Struct, frozen=True, tag="consent", tag_field="asks"):
-    """Give the answer of the person in front of a client to an order of that client's that waits; on paper only."""
+    """Pass on the answer of the person in front of a client to a pending order of that client; on paper only."""
 
     key: str
     principal: str
     approval: str
-    """The id under which the order waits."""
+    """The id of the approval request."""
     yes: bool
 
 
 class SubmitRequest(msgspec.Struct, frozen=True, tag="submit", tag_field="asks"):
-    """Answer a wake, with all legs at once; once more, where some were refused, to correct those."""
+    """Answer a wake, with all legs at once. Legs that were refused may be submitted once more, corrected."""
 
     key: str
     principal: str
     wake_id: int
     decision: Decision
     tainted: bool = False
-    """Whether what others wrote was read on the way to it."""
-
-
-class Waits(msgspec.Struct, frozen=True, tag="waits", tag_field="answer"):
-    """An order that a person has to approve; nothing is sent meanwhile, and no answer until `expires_at` (ms) is no."""
-
-    approval_id: str
-    expires_at: int
-
-
-class Done(msgspec.Struct, frozen=True, tag="done", tag_field="answer"):
-    """It was done, and no order came of it. `name` is under what its parts were answered, if it had some."""
-
-    name: str = ""
-    refused: tuple[str, ...] = ()
-    """What of a decision was not taken beside its legs, such as a wake condition: one sentence each."""
+    """Whether the caller has read texts of others before it decided."""
 
 
 CallerRequest = (
@@ -125,52 +109,111 @@ CallerRequest = (
 )
 
 
-ASKED_BY: Final = "asked by "
-"""How the key of what a caller asked for begins; that of a wake's leg does not."""
-_CALLER: Final = re.compile(rf"""{ASKED_BY}('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"): """)
+class RequestKey(msgspec.Struct, frozen=True, tag="request"):
+    """The key of a caller's request. The text of it is the idempotency key of the order that the request leads to."""
+
+    caller: str
+    """The caller's name."""
+    key: str
+
+    def __str__(self) -> str:
+        return f"asked by {self.caller!r}: {self.key}"
+
+    @property
+    def token(self) -> str:
+        """The caller without the name that its client gives itself."""
+        return token_of(self.caller)
 
 
-def order_key(request: CallerRequest) -> str:
-    """The idempotency key of what a request does: no other caller has it, and no wake."""
-    return f"{ASKED_BY}{request.principal!r}: {request.key}"
+class DecisionKey(msgspec.Struct, frozen=True):
+    """The key of a decision on a wake."""
+
+    wake_id: int
+    turn: Literal["", "again", "rules"] = ""
+    """The first answer, the correction of its refused legs, or the rules' decision after an answer that failed."""
+
+    def __str__(self) -> str:
+        return f"wake:{self.wake_id}:{self.turn}" if self.turn else f"wake:{self.wake_id}"
+
+    def leg(self, index: int) -> "LegKey":
+        """Return the key of one of its legs."""
+        return LegKey(self, index)
 
 
-def asked_by(key: str) -> str:
-    """Whose such a key is, as it is written there; nothing for the keys of wakes."""
-    found = _CALLER.match(key)
-    return found[1] if found else ""
+class LegKey(msgspec.Struct, frozen=True, tag="leg"):
+    """The key of one leg of a decision. The text of it is the idempotency key of the leg's order."""
+
+    decision: DecisionKey
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.decision}:{self.index}"
+
+    @property
+    def token(self) -> str:
+        """No caller: the legs of all decisions are kept together."""
+        return ""
+
+
+AnswerKey = RequestKey | LegKey
+
+
+def request_key(request: CallerRequest) -> RequestKey:
+    """Return the key under which a request is answered: no request of another caller has it, and no leg of a wake."""
+    return RequestKey(request.principal, request.key)
+
+
+def token_of(principal: str) -> str:
+    """Return a caller's name without the part that its client chose: all clients of one token are one caller."""
+    return principal.partition("/")[0]
+
+
+class AwaitsApproval(msgspec.Struct, frozen=True, tag="waits", tag_field="answer"):
+    """An order that a person has to approve. It is not sent before, and it is refused at `expires_at` (ms)."""
+
+    approval_id: str
+    expires_at: int
+
+
+class Done(msgspec.Struct, frozen=True, tag="done", tag_field="answer"):
+    """A request was carried out, and no single order came of it."""
+
+    decision: DecisionKey | None = None
+    """The key of the decision that was submitted, whose legs are answered one by one."""
+    refused: tuple[str, ...] = ()
+    """Parts of a decision beside its legs that were refused, such as a wake condition: one sentence each."""
 
 
 def submit_key(wake_id: int, decision: Decision) -> str:
-    """The key of an answer to a wake: the same legs are the same answer, however it is put; others are a correction."""
+    """Return the key of an answer to a wake. Answers with the same legs have the same key; a correction has another."""
     return f"wake:{wake_id}:{_digest([_wordless(leg) for leg in decision.legs])[:16]}"
 
 
 def substance(request: CallerRequest) -> str:
-    """A digest of what is asked for, by which a key that is used again for something else is told.
+    """Return a digest of the request's meaning, which shows whether a key is used again for something else.
 
-    Words do not count, nor what was shown: whoever asks again because no answer came may put it differently.
+    Texts do not count, nor the price that was shown: a caller who repeats a request may word it differently.
     """
     match request:
         case LegRequest(preview=preview) if preview:
-            what: object = ("place", preview)
+            meaning: object = ("place", preview)
         case LegRequest(leg=leg, quantity=quantity):
-            what = ("leg", _wordless(leg), quantity)
+            meaning = ("leg", _wordless(leg), quantity)
         case CloseRequest(symbol=symbol):
-            what = ("close", symbol)
+            meaning = ("close", symbol)
         case HaltRequest():
-            what = "halt"
+            meaning = "halt"
         case SubmitRequest(wake_id=wake_id, decision=decision):
-            what = ("submit", submit_key(wake_id, decision))
+            meaning = ("submit", submit_key(wake_id, decision))
         case _:
-            what = request
-    return _digest(what)[:32]
+            meaning = request
+    return _digest(meaning)[:32]
 
 
 def _wordless(leg: Leg) -> Leg:
-    """What a leg does, without why and how surely."""
+    """Return a leg without its reasons and its confidence."""
     return msgspec.structs.replace(leg, reasoning="", signals=(), confidence=None)
 
 
-def _digest(what: object) -> str:
-    return hashlib.sha256(msgspec.json.encode(what, order="sorted")).hexdigest()
+def _digest(meaning: object) -> str:
+    return hashlib.sha256(msgspec.json.encode(meaning, order="sorted")).hexdigest()

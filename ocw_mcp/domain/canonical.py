@@ -59,7 +59,8 @@ def _as_stored(value: Any, stored: Any) -> Any:
         return {key: _as_stored(value[key], item) if key in value else item for key, item in stored.items()}
     if isinstance(value, list) and isinstance(stored, list) and len(value) == len(stored):
         return [_as_stored(one, other) for one, other in zip(value, stored, strict=True)]
-    return value
+    # What is a value of its own today was text.
+    return stored if isinstance(stored, str) and not isinstance(value, str) else value
 
 
 def chain(previous: str, line: bytes) -> str:

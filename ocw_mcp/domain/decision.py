@@ -6,19 +6,7 @@ from typing import Final
 
 import msgspec
 
-MEANT: Final = "model: "
-"""How the cause of a HOLD begins that a model meant."""
-FALLBACK: Final = "fallback: "
-"""How a cause begins where the rules stood in for an agent; why follows."""
-UNAFFORDABLE: Final = "BUDGET"
-"""How an agent's own reason begins where its next call might cost more than may be spent."""
-UNREADABLE: Final = "MALFORMED"
-"""How an agent's own reason begins where no decision could be read from its answer."""
-UNSENT: Final = "unsent: "
-"""How the cause of a HOLD begins where a model wrote its decision as text: its words follow, and nothing was sent."""
-REMEMBERED: Final = "memory: "
-"""How the cause of a HOLD begins that repeats what the model meant at an earlier wake."""
-
+from ocw_mcp.domain.causes import MODEL_ANSWERED, Cause, CauseKind
 
 LONGEST_CLAUSE: Final = 200
 """Characters on what of a decision could not be read."""
@@ -113,8 +101,8 @@ class Decision(msgspec.Struct, frozen=True):
     wake_conditions: tuple[WakeCondition, ...] | None = None
     """What replaces the agent's wake conditions; None leaves them as they are."""
     note: str = ""
-    cause: str = ""
-    """Why nothing is done, when nothing is done; or why the rules decided in the agent's place."""
+    cause: Cause | None = None
+    """Why everything is held, or why the rules decided in the agent's place; None for the decider's own legs."""
     unread: tuple[str, ...] = ()
     """The parts beside its legs that could not be read: one sentence each."""
 
@@ -122,3 +110,13 @@ class Decision(msgspec.Struct, frozen=True):
     def holds(self) -> bool:
         """Whether it leaves every symbol as it is."""
         return not any(leg.asks for leg in self.legs)
+
+    @property
+    def cause_kind(self) -> CauseKind | None:
+        """The kind of its cause; None without one."""
+        return None if self.cause is None else self.cause.kind
+
+    @property
+    def answered(self) -> bool:
+        """Whether it is a new answer of the decider itself: its legs, or a HOLD that a model meant."""
+        return self.cause is None or self.cause.kind in MODEL_ANSWERED

@@ -16,6 +16,11 @@
 An expected refusal of an order is not an error. It is a `Refusal`, a value that is returned to the caller.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ocw_mcp.domain.causes import Cause
+
 
 class OcwError(Exception):
     """An error that the user can correct. Its text is one sentence: what was wrong, what was expected, what to do."""
@@ -61,7 +66,11 @@ class AttachError(OcwError):
 
 
 class CannotDecideError(OcwError):
-    """A decider cannot answer a wake. The text is a clause that the journal stores as the cause."""
+    """A decider cannot answer a wake; the journal stores the cause."""
+
+    def __init__(self, cause: "Cause") -> None:
+        self.cause = cause
+        super().__init__(str(cause))
 
 
 class InvariantError(Exception):

@@ -5,6 +5,7 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.snapshot import WakeReason
 from ocw_mcp.domain.state import TradingState
 
 
@@ -13,7 +14,7 @@ class WakeEntry(msgspec.Struct, frozen=True):
 
     t: int
     symbol: str | None
-    reasons: tuple[str, ...]
+    reasons: tuple[WakeReason, ...]
 
 
 class ClosedTrade(msgspec.Struct, frozen=True):

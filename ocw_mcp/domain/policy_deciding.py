@@ -48,7 +48,7 @@ class DecisionPolicy(Table):
     """How long a decision may take."""
 
     deadline_s: Annotated[int, Field(ge=1, le=900)]
-    """How many seconds a decision may take; after that the wake is held, and the answer discarded."""
+    """How many seconds a decision may take; after that the wake is a HOLD with its cause, or the rules decide."""
     idle_wakes: Annotated[int, Field(ge=1, le=100_000)]
     """How many decisions in a row of which nothing was done are an incident: somebody should look."""
 

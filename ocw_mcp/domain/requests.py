@@ -1,4 +1,4 @@
-"""What a caller may have got wrong when it asked for something: one code each, and the sentence that explains it."""
+"""The errors of a caller's request: a code for each, and the sentence that explains it."""
 
 from enum import StrEnum
 
@@ -7,7 +7,7 @@ from ocw_mcp.domain.time import day_begins
 
 
 class RequestCode(StrEnum):
-    """The codes of a request that cannot be answered. What they mean is in `REQUEST_MEANING`."""
+    """The codes of a request that cannot be answered. Their meaning is in `REQUEST_MEANING`."""
 
     BAD_ARGUMENTS = "BAD_ARGUMENTS"
     UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL"
@@ -28,21 +28,21 @@ REQUEST_MEANING: dict[RequestCode, str] = {
     RequestCode.BAD_ARGUMENTS: "an argument is missing, misspelt, of the wrong type, or out of bounds",
     RequestCode.UNKNOWN_SYMBOL: "this engine does not follow that symbol",
     RequestCode.UNKNOWN_TIMEFRAME: "candles of that length are not built here",
-    RequestCode.UNKNOWN_ID: "the book has no wake, order or refusal of that name",
-    RequestCode.BAD_DAY: "that is no day",
+    RequestCode.UNKNOWN_ID: "the book has no wake, order or refusal with that id",
+    RequestCode.BAD_DAY: "that is not a day",
     RequestCode.BAD_CURSOR: "the cursor is not one that this tool gave",
-    RequestCode.UNREADABLE: "the book's store cannot be read just now",
-    RequestCode.FORBIDDEN: "the token that was shown is not for this",
+    RequestCode.UNREADABLE: "the book's store cannot be read now",
+    RequestCode.FORBIDDEN: "the token of this call does not allow it",
     RequestCode.UNKNOWN_PREVIEW: "this caller has no such preview: it was placed, or there are too many newer ones",
     RequestCode.STALE_PREVIEW: "the preview is too old to be placed",
-    RequestCode.WARMING_UP: "the engine takes in history, and the market has not begun: there is no price of now",
-    RequestCode.NOT_DURABLE: "it was taken, but the journal could not be written: a crash now would forget it",
-    RequestCode.ENDED: "the run ended before this was taken, and nothing was done",
+    RequestCode.WARMING_UP: "the engine is reading history, and the market has not begun: there is no current price",
+    RequestCode.NOT_DURABLE: "it was carried out, but the journal could not be written: a crash now would lose it",
+    RequestCode.ENDED: "the run ended before the request was taken, and nothing was done",
 }
 
 
 class RequestError(OcwError):
-    """A caller asked for what is not there: it is told what would be, and nothing else happens."""
+    """A caller's request cannot be answered. The text has the limit, the actual value and what to do next."""
 
     def __init__(self, code: RequestCode, *, limit: str, actual: str, next_: str, what: str = "") -> None:
         self.code = code
@@ -51,7 +51,7 @@ class RequestError(OcwError):
 
 
 def day_of(text: str) -> int:
-    """The first moment (ms) of the UTC day that a caller named. Raises RequestError."""
+    """Return the first ms of the UTC day that a caller named. Raises RequestError."""
     try:
         return day_begins(text)
     except (ValueError, OverflowError):
@@ -59,5 +59,5 @@ def day_of(text: str) -> int:
             RequestCode.BAD_DAY,
             limit="a UTC day such as 2026-03-09",
             actual=repr(text[:20]),
-            next_="write the day that way, or leave it out",
+            next_="write the day like that, or leave it out",
         ) from None

@@ -1,6 +1,7 @@
 """The snapshot that a decider gets at a wake: one immutable value. Analytics are floats, money is Decimal."""
 
 from decimal import Decimal
+from enum import StrEnum
 from typing import Literal
 
 import msgspec
@@ -177,18 +178,54 @@ class Remark(msgspec.Struct, frozen=True):
     by: str
     """The principal that wrote it."""
     at: int
-    about: str = ""
-    """The wake reason that it belongs to, if any."""
+
+
+class WakeKind(StrEnum):
+    """The kinds of reasons to wake the agent."""
+
+    TIMER = "timer"
+    """The agent's timer is due."""
+    CLOSE = "close"
+    """A candle closed; the subject is its timeframe."""
+    OUTLIER = "outlier"
+    """A return is an outlier among those before it; the subject is its length."""
+    CONDITION = "condition"
+    """A wake condition is met; the subject is its metric."""
+    SCORE = "score"
+    """The score of a position requires a review; the subject is the score."""
+    MORE = "more"
+    """Reasons beyond those that are kept; the detail is their number."""
+    EARLIER = "earlier"
+    """A reason that an earlier version of OCW journaled as text, which is the detail."""
 
 
 class WakeReason(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The reasons why the gate woke the agent, for one symbol, or for None: the timer."""
+    """One reason to wake the agent."""
+
+    kind: WakeKind
+    subject: str = ""
+    detail: str = ""
+    remark: Remark | None = None
+    """The remark of the principal that set the condition, if any."""
+
+    @property
+    def name(self) -> str:
+        """The reason without its numbers: `close:1h`."""
+        return f"{self.kind}:{self.subject}" if self.subject else self.kind.value
+
+    def __str__(self) -> str:
+        if self.kind is WakeKind.EARLIER:
+            return self.detail
+        if self.kind is WakeKind.MORE:
+            return f"and {self.detail} more"
+        return f"{self.name} {self.detail}" if self.detail else self.name
+
+
+class SymbolWake(msgspec.Struct, frozen=True):
+    """The reasons of one symbol to wake the agent; the symbol is None for the timer."""
 
     symbol: str | None
-    reasons: tuple[str, ...]
-    """Texts of the engine, such as `close:1h`."""
-    remarks: tuple[Remark, ...] = ()
-    """Remarks that the authors of wake conditions attached to them."""
+    reasons: tuple[WakeReason, ...]
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -199,7 +236,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     state: TradingState
     equity: Decimal
     symbols: tuple[SymbolView, ...]
-    wake: tuple[WakeReason, ...]
+    wake: tuple[SymbolWake, ...]
     regime: str | Unknown
     macro: str | Unknown
     scale: Decimal
@@ -217,9 +254,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     def quotes_others(self, reader: str) -> bool:
         """Return whether the snapshot contains remarks of another principal than `reader`."""
-        remarks = [each for reason in self.wake for each in reason.remarks]
-        remarks += [self.note] if self.note is not None else []
-        return any(each.by != reader for each in remarks)
+        remarks = [self.note, *(each.remark for wake in self.wake for each in wake.reasons)]
+        return any(each is not None and each.by != reader for each in remarks)
 
     def symbol(self, name: str) -> SymbolView | None:
         """Return the view of one symbol, or None."""

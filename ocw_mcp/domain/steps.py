@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ocw_mcp.domain.asks import CallerRequest, SubmitRequest
+from ocw_mcp.domain.causes import Cause
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent
@@ -31,12 +32,12 @@ class DecisionReady(msgspec.Struct, frozen=True):
 
 
 class DecisionFailed(msgspec.Struct, frozen=True):
-    """Whoever was asked could not answer; `cause` is one clause for people."""
+    """The decider could not answer."""
 
     wake_id: int
     decider: str
     thinking_ms: int
-    cause: str
+    cause: Cause
     cost_usd: Decimal = ZERO
 
 

@@ -1,11 +1,11 @@
 """The account: what it holds, what it is worth, what state the desk is in, and how the day goes."""
 
 from collections import deque
-from decimal import Decimal
+from typing import Literal
 
 import msgspec
 
-from ocw_mcp.core.orders.ledger import Ledger, LedgerState
+from ocw_mcp.core.orders.ledger import Booked, Ledger, LedgerState, Position
 from ocw_mcp.core.risk.activity import Activity, ActivityState
 from ocw_mcp.core.risk.day import DailyLoss, DayState
 from ocw_mcp.core.risk.drawdown import Drawdown, DrawdownState
@@ -14,10 +14,14 @@ from ocw_mcp.domain.events import (
     DayOpened,
     DrawdownReached,
     EntriesPaused,
+    FundingBooked,
+    OutsideFilled,
+    PositionClosed,
     StateChanged,
     SymbolEnded,
+    TransferBooked,
 )
-from ocw_mcp.domain.orders import Side
+from ocw_mcp.domain.orders import FundingPaid, OutsideFill, Side, Transferred
 from ocw_mcp.domain.snapshot import TRADES_SHOWN, TradeView
 from ocw_mcp.domain.state import ITSELF, Fall, Lowered, TradingState
 from ocw_mcp.domain.steps import Timer, TimerKind
@@ -76,7 +80,7 @@ class Account:
         """The last closed ones, oldest first."""
         self.funded_until: dict[str, int] = {}
         """The stamp (ms) of each symbol's last funding."""
-        self._operator: list[str] = []
+        self._reported: list[str] = []
         self._just_paused = False
         self.opened: dict[str, Opened] = {}
         """By symbol, until whoever opened it is done with it."""
@@ -113,12 +117,62 @@ class Account:
             why = why or "today's fees have reached their limit"
         return why
 
-    def closed(self, trade: TradeView) -> None:
-        """Note a closed trade, which may have been one loss too many in a row."""
-        self.trades.append(trade)
-        if self.activity.closed(trade.symbol, trade.pnl, trade.closed_at):
+    def close_trade(self, closed: Position, closing: Side, now: int) -> None:
+        """Journal a closed position as a trade; `closing` is the side that closed it. Losses in a row pause entries."""
+        mfe, mae = (round(each, 6) for each in closed.excursions())
+        self._effects.record(
+            PositionClosed(closed.symbol, closed.opened_at, closed.pnl, closed.fees, closed.funding, mfe, mae)
+        )
+        side: Literal["long", "short"] = "short" if closing is Side.BUY else "long"
+        self.trades.append(TradeView(closed.symbol, side, closed.opened_at, now, closed.pnl))
+        if self.activity.closed(closed.symbol, closed.pnl, now):
             self._effects.record(EntriesPaused(self.activity.state.paused_until))
             self._just_paused = True
+
+    def book_outside_fill(self, fill: OutsideFill, now: int) -> Booked | None:
+        """Book a trade that no order of this engine made, once; None if it was booked before."""
+        if not self._first_time(f"fill {fill.symbol} {fill.fill_id}"):
+            return None
+        self.version += 1
+        booked = self.ledger.book(fill.symbol, fill.side, fill.quantity, fill.price, fill.fee, now)
+        self.activity.filled(fill.quantity * fill.price, fill.fee)
+        self._effects.record(
+            OutsideFilled(
+                fill_id=fill.fill_id,
+                symbol=fill.symbol,
+                side=fill.side,
+                quantity=fill.quantity,
+                price=fill.price,
+                fee=fill.fee,
+                traded_at=fill.at,
+                cause=fill.cause,
+                realised=booked.realised,
+                position=booked.position,
+            )
+        )
+        if booked.closed is not None:
+            self.close_trade(booked.closed, fill.side, now)
+        return booked
+
+    def book_funding(self, paid: FundingPaid) -> bool:
+        """Book one funding settlement, once: a venue may report it again. Return whether it was booked."""
+        if paid.at <= self.funded_until.get(paid.symbol, -1):
+            return False
+        self.funded_until[paid.symbol] = paid.at
+        self.version += 1
+        self.ledger.fund(paid.symbol, paid.amount)
+        self._effects.record(
+            FundingBooked(
+                symbol=paid.symbol,
+                amount=paid.amount,
+                rate=paid.rate,
+                quantity=paid.quantity,
+                mark=paid.mark,
+                settled_at=paid.at,
+                assumed=paid.assumed,
+            )
+        )
+        return True
 
     def done_with(self, symbol: str, principal: str) -> None:
         """A position was closed on somebody's order: who opened it himself has no view of the symbol any more."""
@@ -135,14 +189,17 @@ class Account:
         self.ended[symbol] = last
         self._effects.record(SymbolEnded(symbol, last))
 
-    def transfer(self, amount: Decimal) -> None:
-        """Money came (`amount` above 0, quote) or left: what is lost, as a share, is the same after it as before.
+    def book_transfer(self, transfer: Transferred) -> bool:
+        """Book a deposit or withdrawal, once. Return whether it was booked.
 
-        That is how the return of a fund is told where money comes and goes (time-weighted). An account that is emptied
-        begins anew with what it gets.
+        The loss of the day and the drawdown, as shares, are the same after it as before, as in the time-weighted return
+        of a fund. An account that was emptied begins anew with its next deposit.
         """
+        if not self._first_time(f"transfer {transfer.transfer_id}"):
+            return False
+        self.version += 1
         before = self.ledger.equity()
-        self.ledger.transfer(amount)
+        self.ledger.transfer(transfer.amount)
         after = self.ledger.equity()
         if before > 0 and after > 0:
             self.day.rescale(after / before)
@@ -150,12 +207,14 @@ class Account:
         else:
             self.day.open(self.day.today.day, after)
             self.drawdown = Drawdown(self._policies.drawdown, after)
+        self._effects.record(TransferBooked(transfer.transfer_id, transfer.amount, transfer.at))
+        return True
 
-    def first_time(self, name: str) -> bool:
-        """Whether the venue tells this for the first time, as far as anybody remembers."""
-        if name in self._operator:
+    def _first_time(self, name: str) -> bool:
+        """Return whether the venue reports this for the first time, among those that are remembered."""
+        if name in self._reported:
             return False
-        self._operator = [*self._operator[1 - TOLD_KEPT :], name]
+        self._reported = [*self._reported[1 - TOLD_KEPT :], name]
         return True
 
     def resume(self, by: str) -> None:
@@ -196,7 +255,7 @@ class Account:
             self.activity.state,
             list(self.trades),
             self.funded_until,
-            self._operator,
+            self._reported,
             self.opened,
             self.lowered,
             self.ended,
@@ -213,7 +272,7 @@ class Account:
         self.activity.state = state.activity
         self.trades.extend(state.trades)
         self.funded_until = state.funded_until
-        self._operator = state.told
+        self._reported = state.told
         self.opened = state.opened
         self.lowered = state.lowered
         self.ended = state.ended

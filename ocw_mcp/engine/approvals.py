@@ -1,86 +1,185 @@
-"""Orders that wait for a person: they passed every limit but the one that asks for a yes.
+"""Orders that a person has to approve: they passed every limit but the one that asks for an approval.
 
-Nothing is reserved and nothing is sent meanwhile. A yes has every policy asked again, at the price of that moment,
-which has to be near the one that the order was asked at. No answer in time is a no.
+Meanwhile nothing is reserved and nothing is sent. When a person approves an order, it is checked against every policy
+again, at the mark price of that time, which has to be near the one that the approval was asked for at. An order that
+nobody answers in time is refused.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import Waits
-from ocw_mcp.domain.decision import Leg
+from ocw_mcp.domain.asks import AwaitsApproval, ConsentRequest, token_of
+from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderIntent
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
-from ocw_mcp.engine.idempotency import token_of
+from ocw_mcp.engine.idempotency import Answers
+from ocw_mcp.engine.order_manager import OrderManager
+from ocw_mcp.engine.precheck import Instruction
 
 MOST = 32
-"""Orders that wait at a time; a further one is refused as if nobody could be asked."""
+"""Pending orders; a further one is refused as if no person could be asked."""
 MOST_OF_ONE = 8
-"""Of one caller, so that none takes the place of all others."""
+"""Pending orders of one caller, so that no caller takes the place of all others."""
 
 
-class Waiting(msgspec.Struct, frozen=True):
-    """An order that waits. Its intent has the size that was checked, and the mark price that it was asked at."""
+class PendingOrder(msgspec.Struct, frozen=True):
+    """An order that awaits approval."""
 
-    leg: Leg
+    approval_id: str
+    given: Instruction
     intent: OrderIntent
+    """The order as it was checked, with its size and the mark price that the person is shown."""
     expires_at: int
+    """When (ms) it is refused."""
 
 
 class ApprovalsState(msgspec.Struct):
-    """What waits, by its id, and the number of the last one."""
+    """The pending orders by approval id, and the number of the last id."""
 
     last: int = 0
-    waiting: dict[str, Waiting] = {}
+    pending: dict[str, PendingOrder] = {}
 
 
 class Approvals:
-    """Keeps what waits for a person."""
+    """Keeps the orders that await approval, and takes the answers."""
 
-    def __init__(self, config: EngineConfig, effects: EffectBuffer) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        manager: OrderManager,
+        answers: Answers,
+        effects: EffectBuffer,
+        place: Callable[[Instruction, int], object],
+    ) -> None:
+        """`place` checks and sends an approved order at a time (ms)."""
         self._policy = config.policies.approval
+        self._by_clients = config.mode == "paper"
+        self._manager = manager
+        self._answers = answers
         self._effects = effects
+        self._place = place
         self.state = ApprovalsState()
 
-    def ask(self, leg: Leg, intent: OrderIntent, now: int) -> Waits | None:
-        """Let an order wait; None where too many do already."""
-        assert self._policy is not None, "an approval is asked for where the policy wants one"
-        assert intent.quoted is not None, "whoever approves an order is shown a price"
-        theirs = [each for each in self.state.waiting.values() if _caller(each.intent) == _caller(intent)]
-        if len(self.state.waiting) >= MOST or len(theirs) >= MOST_OF_ONE:
-            return None
+    def request(self, given: Instruction, intent: OrderIntent, refusal: Refusal, now: int) -> AwaitsApproval | Refusal:
+        """Let an order await approval at the mark price of now, in place of an earlier one of its caller and symbol.
+
+        The answer is `refusal` if too many are pending.
+        """
+        assert self._policy is not None, "an approval is only required by a policy"
+        account = self._manager.view(intent.symbol, now)
+        assert account is not None, "an order that only needs approval has a price"
+        asked_at = account.price
+        for pending in self.pending:
+            if (pending.intent.principal, pending.intent.symbol) == (intent.principal, intent.symbol):
+                self._refuse(pending.approval_id, "superseded", intent.principal)
+        token = token_of(intent.principal)
+        own = sum(token_of(pending.intent.principal) == token for pending in self.pending)
+        if len(self.state.pending) >= MOST or own >= MOST_OF_ONE:
+            return refusal
+        intent = msgspec.structs.replace(intent, quoted=asked_at)
         self.state.last += 1
         name, expires_at = f"a{self.state.last}", now + self._policy.answer_s * SECOND
-        self.state.waiting[name] = Waiting(leg, intent, expires_at)
-        self._effects.record(events.ApprovalAsked(name, intent, intent.quoted, expires_at))
+        self.state.pending[name] = PendingOrder(name, given, intent, expires_at)
+        self._effects.record(events.ApprovalAsked(name, intent, asked_at, expires_at))
         self._effects.set_timer(Timer(TimerKind.APPROVAL, name), expires_at)
-        return Waits(name, expires_at)
+        return AwaitsApproval(name, expires_at)
 
-    def of(self, principal: str, symbol: str) -> list[str]:
-        """The ids of what somebody has waiting for a symbol."""
+    def grant(self, approval_id: str, by: str, now: int, approval: str = "") -> None:
+        """Check a pending order against every policy again, and send it if it passes.
+
+        `approval` is the text that its intent carries; None of that id is pending: nothing happens.
+        """
+        pending = self._end(approval_id, "approved", by)
+        if pending is None:
+            return
+        asked, given = pending.intent, pending.given
+        self._place(
+            msgspec.structs.replace(
+                given,
+                quantity=asked.quantity,
+                quoted=asked.quoted,
+                side=asked.side,
+                approval=approval or f"{approval_id} by {by}",
+            ),
+            now,
+        )
+
+    def deny(self, approval_id: str, by: str) -> None:
+        """Refuse a pending order, if one of that id is pending."""
+        self._refuse(approval_id, "denied", by)
+
+    def expire(self, approval_id: str) -> None:
+        """Refuse a pending order that was not answered in time."""
+        self._refuse(approval_id, "unanswered", "anybody")
+
+    def cancel_all(self, outcome: str, by: str, *, of_agent: bool = False, symbol: str | None = None) -> None:
+        """Refuse all pending orders, or those of the agent that decides here, of all symbols or of one."""
+        for pending in self.pending:
+            if symbol in (None, pending.intent.symbol) and not (of_agent and pending.intent.wake_id is None):
+                self._refuse(pending.approval_id, outcome, by)
+
+    def may_consent(self, request: ConsentRequest) -> bool:
+        """Return whether the person in front of a client may answer: on paper, about an order of that client."""
+        pending = self.state.pending.get(request.approval)
+        return self._by_clients and pending is not None and pending.intent.principal == request.principal
+
+    def consent(self, request: ConsentRequest, now: int) -> bool:
+        """Take the answer of the person in front of a client. Return whether that person may give it."""
+        if not self.may_consent(request):
+            return False
+        if request.yes:
+            self.grant(request.approval, request.principal, now, f"in the client of {request.principal}")
+        else:
+            self.deny(request.approval, f"the person in front of {request.principal}")
+        return True
+
+    @property
+    def pending(self) -> list[PendingOrder]:
+        """The orders that await approval, oldest first."""
+        return list(self.state.pending.values())
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Return the pending orders as `ocw status` shows them, ready for JSON. Money is text."""
         return [
-            name
-            for name, each in self.state.waiting.items()
-            if (each.intent.principal, each.intent.symbol) == (principal, symbol)
+            {
+                "id": each.approval_id,
+                "symbol": each.intent.symbol,
+                "action": each.given.leg.action.value,
+                "quantity": plain(each.intent.quantity),
+                "price": plain(each.intent.quoted) if each.intent.quoted is not None else None,
+                "side": each.intent.side.value,
+                **_terms(each.intent),
+                "by": each.intent.principal,
+                "reason": each.given.leg.reasoning,
+                "until": each.expires_at,
+            }
+            for each in self.pending
         ]
 
-    def end(self, name: str, outcome: str, by: str) -> Waiting | None:
-        """Let an order wait no more; None where none of that name does."""
-        waiting = self.state.waiting.pop(name, None)
-        if waiting is not None:
-            self._effects.clear_timer(Timer(TimerKind.APPROVAL, name))
-            self._effects.record(events.ApprovalEnded(name, outcome, by))
-        return waiting
+    def _refuse(self, approval_id: str, outcome: str, by: str) -> None:
+        pending = self._end(approval_id, outcome, by)
+        if pending is not None:
+            refusal = Refusal(RefusalCode.NOT_APPROVED, limit="a person's yes", actual=f"{outcome} by {by}")
+            self._manager.refuse(pending.intent, refusal)
+            self._answers.put(pending.given.key, refusal)
+
+    def _end(self, approval_id: str, outcome: str, by: str) -> PendingOrder | None:
+        pending = self.state.pending.pop(approval_id, None)
+        if pending is not None:
+            self._effects.clear_timer(Timer(TimerKind.APPROVAL, approval_id))
+            self._effects.record(events.ApprovalEnded(approval_id, outcome, by))
+        return pending
 
 
-def _caller(intent: OrderIntent) -> str:
-    return token_of(intent.principal)
-
-
-def not_approved(outcome: str, by: str) -> Refusal:
-    """What an order is answered that a person did not approve."""
-    return Refusal(RefusalCode.NOT_APPROVED, limit="a person's yes", actual=f"{outcome} by {by}")
+def _terms(intent: OrderIntent) -> dict[str, str | None]:
+    """Return the prices and the leverage that an order asks for, as text."""
+    prices = {"stop": intent.protect_at, "target": intent.target_at, "limit": intent.limit_price}
+    shown = {name: None if value is None else plain(value) for name, value in prices.items()}
+    return shown | {"leverage": None if intent.leverage is None else str(intent.leverage)}

@@ -1,7 +1,11 @@
-"""What somebody attached asks for, outside any wake: entries and exits, taking an entry off, a tighter stop.
+"""Requests of attached clients outside a wake: entries and exits, cancels, protection, a halt, notes.
 
-Each request is journaled with whoever asks, and answered once: the same key of a caller gets the same answer again.
+Each request is journaled with its caller and answered once: the same key of a caller gets the same answer again. A
+caller that wrote too many notes or was refused too often in a minute is answered, but not journaled, so that no caller
+fills the journal alone.
 """
+
+from collections import deque
 
 import msgspec
 
@@ -16,8 +20,9 @@ from ocw_mcp.domain.asks import (
     LegRequest,
     NoteRequest,
     ProtectionRequest,
+    RequestKey,
     SubmitRequest,
-    order_key,
+    request_key,
     substance,
 )
 from ocw_mcp.domain.decision import Action, Leg
@@ -27,19 +32,18 @@ from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Asked
+from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.carrying import Carrier, LegTerms
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DecisionCycle
 from ocw_mcp.engine.effect_buffer import EffectBuffer
-from ocw_mcp.engine.entries import check
 from ocw_mcp.engine.guard import Guard
-from ocw_mcp.engine.idempotency import Answer, Latest, token_of
-from ocw_mcp.engine.legs import FLAT
+from ocw_mcp.engine.idempotency import CALLERS_KEPT, Answer, Latest, drop_oldest
+from ocw_mcp.engine.leg_executor import LegExecutor
 from ocw_mcp.engine.operator_commands import OperatorCommands
 from ocw_mcp.engine.order_manager import OrderManager
+from ocw_mcp.engine.precheck import FLAT, Instruction
 from ocw_mcp.engine.protection import on_tick
-from ocw_mcp.engine.quotas import Quotas
 
 
 class Callers:
@@ -51,91 +55,89 @@ class Callers:
         manager: OrderManager,
         guard: Guard,
         account: Account,
-        carrier: Carrier,
+        executor: LegExecutor,
         decisions: DecisionCycle,
         operator: OperatorCommands,
         effects: EffectBuffer,
     ) -> None:
-        self._most_a_minute = config.policies.pace.reductions_per_minute
-        self._consent_counts = config.mode == "paper"
+        self._reductions_per_minute = config.policies.pace.reductions_per_minute
         self._manager = manager
         self._guard = guard
         self._account = account
-        self._carrier = carrier
+        self._executor = executor
         self._decisions = decisions
         self._operator = operator
         self._effects = effects
         self.asked_for = Latest[str]()
-        """What the latest keys were used for."""
-        self._quotas = Quotas(config.policies.callers)
-        self._turned_away: tuple[str, Answer] | None = None
-        """The request that was last turned away, and what it is answered: neither is kept for longer."""
+        """The meaning of the requests that the latest keys were used for."""
+        self._notes = _Quota(config.policies.callers.notes_per_minute, "notes")
+        self._refusals = _Quota(config.policies.callers.refusals_per_minute, "refused requests")
+        self._turned_away: tuple[RequestKey, Answer] | None = None
+        """The last request that was turned away, and its answer: neither is kept for longer."""
 
     def answer(self, request: CallerRequest) -> Answer | None:
-        """What a request was answered; None where none with its key ever came, or long ago."""
-        key = order_key(request)
+        """Return the answer to a request; None if no request with its key ever came, or only long ago."""
+        key = request_key(request)
         if self.asked_for.get(key) not in (None, substance(request)):
             return Refusal(RefusalCode.KEY_REUSED, limit="what it was first used for", actual="something else")
-        known = self._manager.answers.get(key)
+        known = self._executor.answers.get(key)
         if known is None and self._turned_away is not None and self._turned_away[0] == key:
             return self._turned_away[1]
         return known
 
     def take(self, asked: Asked, now: int) -> None:
-        """Take a request, unless its key was used before. `answer` tells what came of it."""
-        request, key = asked.request, order_key(asked.request)
-        known = self._manager.answers.get(key)
-        if known is not None and not self._counts_again(request, known):
+        """Take a request, unless its key was used before. `answer` returns the answer to it."""
+        request, key = asked.request, request_key(asked.request)
+        known = self._executor.answers.get(key)
+        if known is not None and not self._may_repeat(request, known):
             return
-        who, self._turned_away = token_of(request.principal), None
-        if (over := self._over(request, who, now)) is not None:
-            self._turned_away = key, over
+        token, self._turned_away = key.token, None
+        if (answer := self._beyond_quota(request, token, now)) is not None:
+            self._turned_away = key, answer
             return
         self.asked_for.put(key, substance(request))
         self._effects.record(CallerAsked(request, asked.after_frame))
         if isinstance(request, NoteRequest) or self._done_before(request) is not None:
-            self._quotas.noted(who, now)
-        answer = self._answer(request, now)
+            self._notes.count(token, now)
+        answer = self._carry_out(request, now)
         if isinstance(answer, Refusal):
-            self._quotas.refused(who, now)
+            self._refusals.count(token, now)
         if isinstance(answer, Refusal) and not isinstance(request, LegRequest | CloseRequest):
             # A refused leg is journaled as the order that it would have been.
             self._effects.record(RequestRefused(request.key, answer))
-        self._manager.answers.remember(key, answer)
+        self._executor.answers.put(key, answer)
 
-    def _over(self, request: CallerRequest, who: str, now: int) -> Answer | None:
-        """What a request is answered that is turned away: its caller spent a quota, and it adds risk or does nothing.
+    def _beyond_quota(self, request: CallerRequest, token: str, now: int) -> Answer | None:
+        """Return the answer to a request that is turned away: its caller's quota is spent, and it reduces no risk.
 
-        What was done before is done, whether it is journaled or not.
+        A request that was carried out before is answered as done, whether it is journaled or not.
         """
-        over = self._quotas.no_refusal(who, now)
-        if (before := self._done_before(request)) is not None:
-            return before if over or self._quotas.no_note(who, now) else None
+        refusal = self._refusals.spent(token, now)
+        if (done := self._done_before(request)) is not None:
+            return done if refusal or self._notes.spent(token, now) else None
         match request:
             case NoteRequest():
-                return over or self._quotas.no_note(who, now)
-            case _ if over is None:
+                return refusal or self._notes.spent(token, now)
+            case _ if refusal is None:
                 return None
             case LegRequest(leg=leg, principal=principal):
                 turned_away = leg.action.adds_risk or self._is_idle(leg, principal, now)
             case CloseRequest(symbol=symbol, principal=principal):
                 turned_away = self._is_idle(self._closing(symbol), principal, now)
-            case ConsentRequest(approval=approval, principal=principal):
-                turned_away = not (self._consent_counts and self._carrier.waits(approval, principal))
+            case ConsentRequest():
+                turned_away = not self._executor.approvals.may_consent(request)
             case CancelRequest():
                 turned_away = isinstance(self._cancellable(request), Refusal)
             case ProtectionRequest():
                 turned_away = self._unprotectable(request, now) is not None
             case SubmitRequest():
-                pending, talk = self._decisions.state.pending, self._decisions.state.talk
-                awaited = pending is not None and pending.wake_id == request.wake_id
-                turned_away = not awaited and not (talk is not None and talk.may_correct(request, now))
+                turned_away = not self._decisions.takes(request, now)
             case _:
                 turned_away = False
-        return over if turned_away else None
+        return refusal if turned_away else None
 
     def _done_before(self, request: CallerRequest) -> Answer | None:
-        """The answer to a request of which everything was done before, so that it is a note like any other."""
+        """Return the answer to a request that would change nothing, since all of it was done before."""
         match request:
             case HaltRequest() if self._account.trading_state is TradingState.HALTED:
                 return Done()
@@ -150,38 +152,37 @@ class Callers:
                 return None
 
     def _is_idle(self, leg: Leg, principal: str, now: int) -> bool:
-        """Whether a leg that adds no risk changes nothing: it takes no entry back, and no exit of it would be sent."""
+        """Return whether a leg that adds no risk changes nothing: it cancels no entry, and sends no exit."""
         if any(not each.cancel_requested for each in self._manager.orders.live(leg.symbol, Purpose.ENTRY)):
             return False
-        refused = leg.malformed or check(leg, self._manager, self._guard, principal, now).refusal is not None
+        refused = leg.malformed or self._executor.precheck.check(leg, principal, now).refusal is not None
         return bool(refused) or not leg.asks
 
     def _closing(self, symbol: str) -> Leg:
-        """The leg that closes whatever is held of a symbol."""
+        """Return the leg that closes the position of a symbol."""
         return Leg(symbol, Action.COVER if self._account.ledger.quantity(symbol) < ZERO else Action.SELL)
 
-    def _counts_again(self, request: CallerRequest, known: Answer) -> bool:
-        """Whether a key that was used is heard again: what keeps risk away is never lost on a key."""
+    def _may_repeat(self, request: CallerRequest, known: Answer) -> bool:
+        """Return whether a request is taken although its key was used: no halt is lost because of its key."""
         match request:
             case HaltRequest():
                 return self._account.trading_state is not TradingState.HALTED
             case SubmitRequest():
-                # A wake that did not wait for an answer yesterday may be one that does today.
+                # A wake that was not open for an answer before may be open now.
                 return isinstance(known, Refusal)
             case _:
                 return False
 
-    def _answer(self, request: CallerRequest, now: int) -> Answer:
+    def _carry_out(self, request: CallerRequest, now: int) -> Answer:
         match request:
-            case LegRequest(leg=leg, principal=principal):
-                terms = LegTerms(request.quantity, request.quoted, request.side)
-                answer = self._carrier.carry_out(leg, order_key(request), principal, None, now, terms)
+            case LegRequest(leg=leg):
+                terms = (request.quantity, request.quoted, request.side)
+                answer = self._executor.execute(Instruction(leg, request.principal, request_key(request), *terms), now)
                 return answer or Refusal(RefusalCode.NO_ORDER, limit="an order", actual=leg.action)
             case CloseRequest(symbol=symbol):
-                # Flat, it takes back an entry that waits; where there is none, too, it is told that nothing is open.
                 leg = msgspec.structs.replace(self._closing(symbol), reasoning=request.why)
-                answer = self._carrier.carry_out(leg, order_key(request), request.principal, None, now)
-                assert answer is not None, "a closing leg is never nothing to do"
+                answer = self._executor.execute(Instruction(leg, request.principal, request_key(request)), now)
+                assert answer is not None, "a closing leg always has an answer"
                 return answer
             case CancelRequest():
                 return self._cancel(request)
@@ -191,11 +192,12 @@ class Callers:
                 self._operator.halt(request.principal, request.why)
                 return Done()
             case NoteRequest():
-                # It stands in the journal, and that is all.
+                # The note is in the journal already, as the request.
                 return Done()
-            case ConsentRequest(principal=principal, approval=approval, yes=yes):
-                if not self._consent_counts or not self._carrier.answered(approval, principal, now, yes=yes):
-                    return Refusal(RefusalCode.NO_ORDER, limit="an order of this caller that waits", actual=approval)
+            case ConsentRequest():
+                if not self._executor.approvals.consent(request, now):
+                    limit = "an order of this caller that waits"
+                    return Refusal(RefusalCode.NO_ORDER, limit=limit, actual=request.approval)
                 return Done()
             case SubmitRequest():
                 return self._decisions.submitted(request, now)
@@ -208,10 +210,11 @@ class Callers:
         return request.ref
 
     def _cancellable(self, request: CancelRequest) -> TrackedOrder | Refusal:
-        """Return the entry that is to be taken off, or why there is none."""
+        """Return the live entry that a request cancels, or the reason why it cancels none."""
         tracked = self._manager.orders.get(request.ref)
         if tracked is None or not tracked.status.live:
-            return Refusal(RefusalCode.NO_ORDER, limit="a live order", actual=_standing(tracked))
+            actual = "none of that name" if tracked is None else tracked.status
+            return Refusal(RefusalCode.NO_ORDER, limit="a live order", actual=actual)
         if tracked.purpose is not Purpose.ENTRY:
             return Refusal(RefusalCode.PROTECTIVE, limit="an entry", actual=tracked.purpose.name.lower())
         return tracked
@@ -223,7 +226,7 @@ class Callers:
         return self._guard.tighten(request.symbol, request.stop, request.target, now)
 
     def _unprotectable(self, request: ProtectionRequest, now: int) -> Refusal | None:
-        """Return why a position's stop or target stays as it is, or None."""
+        """Return the reason why a request leaves a position's stop and target as they are; None if it moves them."""
         symbol = request.symbol
         view, protection = self._manager.view(symbol, now), self._guard.protections.get(symbol)
         if view is None or protection is None or not view.quantity:
@@ -231,9 +234,9 @@ class Callers:
         way = 1 if view.quantity > 0 else -1
         if self._manager.exit_under_way(symbol):
             return Refusal(RefusalCode.EXIT_PENDING, limit="no exit under way", actual="under way")
-        most, asked = self._most_a_minute, view.pace.reductions_last_minute
+        most, asked = self._reductions_per_minute, view.pace.reductions_last_minute
         if asked >= most:
-            # Each is an order at the venue; on spot it takes the stop before it off for a moment.
+            # Each change is an order at the venue; on spot it cancels the previous stop for a moment.
             return Refusal(RefusalCode.REDUCTION_RATE, limit=f"{most} a minute", actual=str(asked))
         stop, target = on_tick(request.stop, request.target, view.instrument.tick, long=way > 0)
         if stop is not None and not (stop.is_finite() and stop > ZERO and (view.price - stop) * way > ZERO):
@@ -247,5 +250,27 @@ class Callers:
         return None
 
 
-def _standing(tracked: TrackedOrder | None) -> str:
-    return "none of that name" if tracked is None else tracked.status
+class _Quota:
+    """How often each caller may do something in a minute of engine time.
+
+    A request beyond the quota is neither journaled nor kept, so nothing of it has to survive a restart: a request that
+    is taken again from the journal was within the quota when it was first taken.
+    """
+
+    def __init__(self, most: int, what: str) -> None:
+        self._most = most
+        self._what = what
+        self._times: dict[str, deque[int]] = {}
+
+    def count(self, token: str, now: int) -> None:
+        """Count one, at a time (ms)."""
+        times = self._times[token] = self._times.pop(token, deque(maxlen=self._most))
+        times.append(now)
+        drop_oldest(self._times, CALLERS_KEPT)
+
+    def spent(self, token: str, now: int) -> Refusal | None:
+        """Return a refusal if a caller has used up its quota of the last minute."""
+        times = self._times.get(token)
+        if times is None or len(times) < self._most or times[0] <= now - MINUTE:
+            return None
+        return Refusal(RefusalCode.CALLER_RATE, limit=f"{self._most} {self._what} a minute", actual="more")

@@ -9,23 +9,24 @@ from ocw_mcp.core.gate.gate import GateState
 from ocw_mcp.core.market.market import SymbolState
 from ocw_mcp.core.risk.budget import BudgetState
 from ocw_mcp.core.risk.scale import exposure_scale
+from ocw_mcp.domain.asks import AnswerKey
 from ocw_mcp.domain.market import OrderBook
 from ocw_mcp.domain.money import exact, plain
-from ocw_mcp.domain.orders import OrderIntent
 from ocw_mcp.domain.steps import Timer
 from ocw_mcp.engine.account import Account, AccountState
-from ocw_mcp.engine.approvals import ApprovalsState
+from ocw_mcp.engine.approvals import Approvals, ApprovalsState
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DecisionsState
 from ocw_mcp.engine.exits import ExitsState
 from ocw_mcp.engine.guard import Guard
+from ocw_mcp.engine.idempotency import SavedAnswer
 from ocw_mcp.engine.manual_control import ManualControlState
 from ocw_mcp.engine.order_manager import OrderManagerState
 from ocw_mcp.engine.protection import Protection
 from ocw_mcp.engine.run_counters import RunCounters
 from ocw_mcp.engine.snapshot import positions
 
-ENGINE_FORMAT = 12
+ENGINE_FORMAT = 13
 """Counts up whenever a field changes its name or its meaning: an older state is then refused and not misread."""
 
 
@@ -49,19 +50,25 @@ class EngineState(msgspec.Struct):
     """Of the policies and the prompts that were in force."""
     commands: list[str]
     """The ids of the latest commands, so that each is taken once."""
-    asked_for: list[tuple[str, str]]
-    """What the latest keys of callers were used for."""
+    answers: list[tuple[AnswerKey, SavedAnswer]]
+    """The latest answers to callers and to the legs of decisions."""
+    asked_for: list[tuple[AnswerKey, str]]
+    """The meaning of the requests that the latest keys were used for."""
     approvals: ApprovalsState
     manual_control: ManualControlState
     now: int
 
 
+class _Format(msgspec.Struct):
+    format: int
+
+
 def read_checkpoint(state: bytes) -> EngineState:
     """Return a saved engine. Raises ValueError, msgspec's own among them, for one that another version saved."""
-    memory = msgspec.msgpack.decode(state, type=EngineState)
-    if memory.format != ENGINE_FORMAT:
-        raise ValueError(f"it has format {memory.format}, expected {ENGINE_FORMAT}")
-    return memory
+    found = msgspec.msgpack.decode(state, type=_Format).format
+    if found != ENGINE_FORMAT:
+        raise ValueError(f"it has format {found}, expected {ENGINE_FORMAT}")
+    return msgspec.msgpack.decode(state, type=EngineState)
 
 
 def summary(
@@ -71,7 +78,7 @@ def summary(
     gate: GateState,
     counters: RunCounters,
     limits: list[dict[str, str]],
-    approvals: ApprovalsState,
+    approvals: Approvals,
     manual_control: ManualControlState,
     prices: Mapping[str, float],
     now: int,
@@ -115,31 +122,10 @@ def summary(
             "paused_by": manual_control.paused_by,
             "held": dict(sorted(manual_control.held.items())),
         },
-        "approvals": [
-            {
-                "id": name,
-                "symbol": each.intent.symbol,
-                "action": each.leg.action.value,
-                "quantity": plain(each.intent.quantity),
-                "price": plain(each.intent.quoted) if each.intent.quoted is not None else None,
-                "side": each.intent.side.value,
-                **_terms(each.intent),
-                "by": each.intent.principal,
-                "reason": each.leg.reasoning,
-                "until": each.expires_at,
-            }
-            for name, each in approvals.waiting.items()
-        ],
+        "approvals": approvals.summary(),
         "paused_until": paused if (paused := account.activity.state.paused_until) > now else None,
         "candles": counters.candles,
         "stale_candles": counters.stale_candles,
         "evaluations": gate.evaluations,
         "skips": dict(sorted(gate.skips.items())),
     }
-
-
-def _terms(intent: OrderIntent) -> dict[str, str | None]:
-    """What an order asks for beside its size, as text."""
-    prices = {"stop": intent.protect_at, "target": intent.target_at, "limit": intent.limit_price}
-    shown = {name: None if value is None else plain(value) for name, value in prices.items()}
-    return shown | {"leverage": None if intent.leverage is None else str(intent.leverage)}

@@ -11,8 +11,9 @@ import msgspec
 from ocw_mcp.core import strategy
 from ocw_mcp.core.risk.budget import Budget
 from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import Done, SubmitRequest, order_key
-from ocw_mcp.domain.decision import FALLBACK, MEANT, REMEMBERED, UNAFFORDABLE, UNREADABLE, UNSENT, Decision
+from ocw_mcp.domain.asks import DecisionKey, Done, SubmitRequest, request_key
+from ocw_mcp.domain.causes import MODEL_ANSWERED, Cause, CauseKind
+from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import ATTACHED, RULES, OrderRef
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
@@ -20,10 +21,11 @@ from ocw_mcp.domain.snapshot import DecisionRequest, Remark, Snapshot
 from ocw_mcp.domain.steps import DecisionFailed, DecisionReady, DecisionSubmitted, Timer, TimerKind
 from ocw_mcp.domain.time import SECOND, iso
 from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.carrying import Carrier, LegTerms
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.idempotency import Answer
+from ocw_mcp.engine.leg_executor import LegExecutor
+from ocw_mcp.engine.precheck import Instruction
 
 DEADLINE_TIMER = Timer(TimerKind.DECISION)
 NOTE_KEPT = 500
@@ -71,16 +73,11 @@ class DecisionCycle:
     """From a wake to orders."""
 
     def __init__(
-        self,
-        config: EngineConfig,
-        carrier: Carrier,
-        account: Account,
-        effects: EffectBuffer,
-        settle: Settle,
+        self, config: EngineConfig, executor: LegExecutor, account: Account, effects: EffectBuffer, settle: Settle
     ) -> None:
         """`settle` takes each decision and its decider, once its legs are carried out; it returns what it refused."""
         self._config = config
-        self._carrier = carrier
+        self._executor = executor
         self._account = account
         self._effects = effects
         self._settle = settle
@@ -136,19 +133,21 @@ class DecisionCycle:
             case DecisionFailed():
                 self._failed(event, now)
             case DecisionSubmitted(request):
-                self._carrier.remember(order_key(request), self._spoken(event, now))
+                self.budget.book(event.cost_usd, now)
+                answer = self._submit(request, event.thinking_ms, event.cost_usd, now, floor=True)
+                self._executor.answers.put(request_key(request), answer)
 
     def _ready(self, answer: DecisionReady, now: int) -> None:
         """Take an answer and carry it out, against the account and the market of this very moment."""
         self.budget.book(answer.cost_usd, now)
         if self._ends(answer.wake_id):
-            self._over(answer.thinking_ms, "", answer.cost_usd, now)
+            self._over(answer.thinking_ms, None, answer.cost_usd, now)
         elif self._expected(answer) is not None:
             if answer.decider != RULES:
                 self._account.decided_anew()
             decision = answer.decision
             # What is repeated, or could not be made, was made without a look at what others wrote.
-            tainted = decision.cause.startswith((MEANT, UNSENT)) and self._quotes_others(answer.decider)
+            tainted = decision.cause_kind in MODEL_ANSWERED and self._quotes_others(answer.decider)
             self._take(
                 answer.wake_id, answer.decider, answer.thinking_ms, decision, now, answer.cost_usd, tainted=tainted
             )
@@ -162,11 +161,6 @@ class DecisionCycle:
         thought = now - pending.snapshot.at if pending is not None else 0
         return self._submit(request, thought, ZERO, now, floor=False)
 
-    def _spoken(self, event: DecisionSubmitted, now: int) -> Answer:
-        """Take what whoever was asked submits; it keeps the floor."""
-        self.budget.book(event.cost_usd, now)
-        return self._submit(event.request, event.thinking_ms, event.cost_usd, now, floor=True)
-
     def _submit(self, asked: SubmitRequest, thought: int, cost_usd: Decimal, now: int, *, floor: bool) -> Answer:
         pending, talk, wake_id, who = self.state.pending, self.state.talk, asked.wake_id, asked.principal
         if pending is not None and pending.wake_id == wake_id:
@@ -176,13 +170,13 @@ class DecisionCycle:
             # Whoever was asked has the snapshot before it, whatever it says of itself.
             tainted = asked.tainted or (floor and self._quotes_others(who))
             untaken = self._take(wake_id, who, thought, asked.decision, now, cost_usd, tainted=tainted)
-            name = f"wake:{wake_id}"
-            refused = self._refused(name, asked.decision)
+            key = DecisionKey(wake_id)
+            refused = self._refused(key, asked.decision)
             accepted = not refused or _passed(asked.decision, refused)
             self.state.talk = SubmittedDecision(pending, who, refused, accepted, floor, tainted)
             if floor:
                 self._effects.set_timer(DEADLINE_TIMER, pending.deadline)
-            return Done(name, untaken)
+            return Done(key, untaken)
         if talk is None or not talk.may_correct(asked, now):
             waits = f"wake {pending.wake_id}" if pending is not None else "no wake waits"
             return Refusal(RefusalCode.NO_WAKE, limit=waits, actual=f"wake {wake_id}")
@@ -193,24 +187,31 @@ class DecisionCycle:
         if wrong is not None:
             limit = f"corrections of {','.join(talk.refused)}"
             return Refusal(RefusalCode.NO_WAKE, limit=limit, actual=f"a leg on {wrong}")
-        name = f"wake:{wake_id}:again"
+        key = DecisionKey(wake_id, "again")
         # Whoever has read something once has read it.
         tainted = asked.tainted or talk.tainted
         self._effects.record(events.DecisionCorrected(wake_id, who, asked.decision, thought, cost_usd, tainted))
-        self._carry_out(asked.decision, name, who, wake_id, now, tainted=tainted)
-        refused = self._refused(name, asked.decision)
+        self._carry_out(asked.decision, key, who, now, tainted=tainted)
+        refused = self._refused(key, asked.decision)
         left = {*talk.refused}.difference(leg.symbol for leg in asked.decision.legs).union(refused)
         accepted = talk.accepted or not left or _passed(asked.decision, refused)
         self.state.talk = msgspec.structs.replace(talk, refused=(), accepted=accepted)
         untaken = _beside_legs(asked.decision)
         self.state.undone += tuple(Remark(each, who, now) for each in untaken)
-        return Done(name, untaken)
+        return Done(key, untaken)
 
-    def _refused(self, name: str, decision: Decision) -> tuple[str, ...]:
+    def takes(self, request: SubmitRequest, now: int) -> bool:
+        """Return whether a submission answers the open wake, or corrects the decision on the last one."""
+        pending, talk = self.state.pending, self.state.talk
+        answers = pending is not None and pending.wake_id == request.wake_id
+        return answers or (talk is not None and talk.may_correct(request, now))
+
+    def _refused(self, key: DecisionKey, decision: Decision) -> tuple[str, ...]:
+        answers = self._executor.answers
         legs = enumerate(decision.legs)
-        return tuple(leg.symbol for i, leg in legs if isinstance(self._carrier.answer(f"{name}:{i}"), Refusal))
+        return tuple(leg.symbol for i, leg in legs if isinstance(answers.get(key.leg(i)), Refusal))
 
-    def break_off(self, why: str, now: int) -> None:
+    def break_off(self, why: Cause, now: int) -> None:
         """Nobody is to decide any more: what is being decided on is held."""
         pending, talk = self.state.pending, self.floor
         if pending is not None:
@@ -229,11 +230,11 @@ class DecisionCycle:
         if self._ends(failure.wake_id):
             self._over(failure.thinking_ms, failure.cause, failure.cost_usd, now)
         elif (pending := self._expected(failure)) is not None:
-            if failure.cause.startswith(UNREADABLE):
+            if failure.cause.kind is CauseKind.MALFORMED:
                 self._effects.record(
                     events.Incident(f"no decision could be read from an answer on wake {failure.wake_id}")
                 )
-            if failure.cause.startswith(UNAFFORDABLE):
+            if failure.cause.kind is CauseKind.BUDGET:
                 self._tell_spent(self.budget.renewed(now), now)
             self._without(pending, failure.decider, failure.thinking_ms, failure.cause, now, failure.cost_usd)
 
@@ -244,7 +245,7 @@ class DecisionCycle:
             return
         waited = now - asked.snapshot.at
         self._effects.give_up()
-        cause = f"deadline: no answer within {waited / SECOND:g}s"
+        cause = Cause(CauseKind.DEADLINE, f"{waited / SECOND:g} s after the wake")
         if pending is not None:
             self._without(pending, self._config.agent, waited, cause, now)
         else:
@@ -254,15 +255,15 @@ class DecisionCycle:
         """Whether this ends a decision that was submitted."""
         return self.floor is not None and self.floor.request.wake_id == wake_id
 
-    def _over(self, thought: int, cause: str, cost_usd: Decimal, now: int) -> None:
+    def _over(self, thought: int, cause: Cause | None, cost_usd: Decimal, now: int) -> None:
         """Whoever had the floor is through. Where nothing was done of it and something went wrong, the rules decide."""
         talk = self.floor
         assert talk is not None, "whoever has not the floor does not give it back"
         self._hand_back(talk, cause, cost_usd)
-        if cause and not talk.accepted:
+        if cause is not None and not talk.accepted:
             self._without(talk.request, talk.principal, thought, cause, now)
 
-    def _hand_back(self, talk: SubmittedDecision, cause: str, cost_usd: Decimal) -> None:
+    def _hand_back(self, talk: SubmittedDecision, cause: Cause | None, cost_usd: Decimal) -> None:
         self.state.talk = None
         self._effects.clear_timer(DEADLINE_TIMER)
         self._effects.record(events.DecisionEnded(talk.request.wake_id, cause, cost_usd))
@@ -270,15 +271,15 @@ class DecisionCycle:
     def _spent_out(self, pending: DecisionRequest, until: int, now: int) -> None:
         self._tell_spent(until, now)
         today, this_month = self.budget.spent(now)
-        cause = f"budget: {plain(today)} USD spent today, {plain(this_month)} this month; the next from {iso(until)} on"
-        self._without(pending, self._config.agent, 0, cause, now)
+        spent = f"{plain(today)} USD spent today, {plain(this_month)} this month; the next from {iso(until)} on"
+        self._without(pending, self._config.agent, 0, Cause(CauseKind.BUDGET, spent), now)
 
     def _tell_spent(self, until: int, now: int) -> None:
         if self.budget.tells(until):
             self._effects.record(events.BudgetSpent(self.budget.spent(now)[1], until))
 
     def _without(
-        self, pending: DecisionRequest, agent: str, thinking_ms: int, why: str, now: int, cost_usd: Decimal = ZERO
+        self, pending: DecisionRequest, agent: str, thinking_ms: int, why: Cause, now: int, cost_usd: Decimal = ZERO
     ) -> None:
         """Go on without an answer: the rules decide on what the agent was shown, or everything is held.
 
@@ -291,7 +292,7 @@ class DecisionCycle:
         legs = strategy.decide(pending.snapshot, policies).legs
         if policies.fallback.rules == "manage":
             legs = tuple(leg for leg in legs if not leg.action.adds_risk)
-        self._take(pending.wake_id, RULES, thinking_ms, Decision(legs, cause=f"{FALLBACK}{why}"), now, cost_usd)
+        self._take(pending.wake_id, RULES, thinking_ms, Decision(legs, cause=why), now, cost_usd)
 
     def _expected(self, answer: DecisionReady | DecisionFailed) -> DecisionRequest | None:
         pending = self.state.pending
@@ -326,21 +327,21 @@ class DecisionCycle:
                 self.state.note = None
         elif decision.note:
             self.state.note = Remark(decision.note[:NOTE_KEPT], decider, now)
-        # After a decision that came to nothing the rules have names of their own.
-        name = f"wake:{wake_id}:rules" if asked is None else f"wake:{wake_id}"
-        self._carry_out(decision, name, decider, wake_id, now, tainted=tainted)
-        self._count_idle(name, decision)
+        # After a decision that came to nothing, the rules' decision has keys of its own.
+        key = DecisionKey(wake_id, "rules" if asked is None else "")
+        self._carry_out(decision, key, decider, now, tainted=tainted)
+        self._count_idle(key, decision)
         untaken = self._settle(decision, decider, now)
         told = list(untaken)
         if tainted and told:
             told = [f"{len(told)} of its conditions and times were not taken"]
-        if decision.cause.startswith(UNSENT):
+        if decision.cause_kind is CauseKind.UNSENT:
             told.append(f"wake {wake_id} was answered in words, not with decisions_submit: nothing was sent")
             self._effects.record(
                 events.Incident(f"{decider} wrote its decision on wake {wake_id} as text; nothing was sent")
             )
         # What the rules, a memory or a failure decided between is no word of the model that is yet to read it.
-        if decider != RULES and (not decision.cause or decision.cause.startswith((MEANT, UNSENT))):
+        if decider != RULES and decision.answered:
             self.state.undone = tuple(Remark(each, decider, now) for each in told)
         if told:
             # Who holds in the belief to be woken is asked again.
@@ -354,27 +355,26 @@ class DecisionCycle:
 
     def _remember(self, asked: DecisionRequest | None, decider: str, decision: Decision) -> None:
         """Keep the wake of a HOLD that a model meant, until something else is decided than to repeat that."""
-        cause = decision.cause
-        if cause.startswith(REMEMBERED):
+        if decision.cause_kind is CauseKind.REMEMBERED:
             return
         self.state.held = None
         by_a_model = self._config.fallback and decider == self._config.agent
-        if asked is not None and by_a_model and decision.holds and (not cause or cause.startswith(MEANT)):
+        if asked is not None and by_a_model and decision.holds and decision.cause_kind in (None, CauseKind.MODEL_HOLDS):
             self.state.held = msgspec.structs.replace(asked, held=None)
 
-    def _count_idle(self, name: str, decision: Decision) -> None:
+    def _count_idle(self, key: DecisionKey, decision: Decision) -> None:
         """Tell a person where a model has done nothing for long: what only costs is broken, however well it argues."""
         if not self._config.fallback:
             return
         most = self._config.policies.decision.idle_wakes
-        done = any(isinstance(self._carrier.answer(f"{name}:{i}"), OrderRef) for i in range(len(decision.legs)))
+        done = any(isinstance(self._executor.answers.get(key.leg(i)), OrderRef) for i in range(len(decision.legs)))
         self.state.idle = 0 if done else self.state.idle + 1
         if self.state.idle and self.state.idle % most == 0:
             self._effects.record(events.Incident(f"nothing was done for {self.state.idle} decisions in a row"))
 
-    def _carry_out(self, decision: Decision, name: str, decider: str, wake_id: int, now: int, *, tainted: bool) -> None:
+    def _carry_out(self, decision: Decision, key: DecisionKey, decider: str, now: int, *, tainted: bool) -> None:
         for index, leg in enumerate(decision.legs):
-            self._carrier.carry_out(leg, f"{name}:{index}", decider, wake_id, now, LegTerms(tainted=tainted))
+            self._executor.execute(Instruction(leg, decider, key.leg(index), tainted=tainted), now)
 
 
 def _passed(decision: Decision, refused: tuple[str, ...]) -> bool:

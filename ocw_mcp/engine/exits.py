@@ -14,7 +14,7 @@ from ocw_mcp.core.strategy.position_score import PositionScore, score_position
 from ocw_mcp.core.strategy.signals import read_signals
 from ocw_mcp.domain.events import ExitDecided, ScoreTaken
 from ocw_mcp.domain.policies import ExitsPolicy
-from ocw_mcp.domain.snapshot import PositionView, Snapshot
+from ocw_mcp.domain.snapshot import PositionView, Snapshot, WakeKind, WakeReason
 from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import HOUR, SECOND
 from ocw_mcp.engine.account import Account
@@ -64,12 +64,12 @@ class Exits:
         if self._config.live and POSITIONS_TIMER not in self._effects.timers:
             self._effects.set_timer(POSITIONS_TIMER, now + LOOK_EVERY_MS)
 
-    def on_timer(self, now: int) -> list[tuple[str, str]]:
+    def on_timer(self, now: int) -> list[tuple[str, WakeReason]]:
         """The timer is due: look, and look again after as long."""
         self._effects.set_timer(POSITIONS_TIMER, now + LOOK_EVERY_MS)
         return self.look(now)
 
-    def look(self, now: int) -> list[tuple[str, str]]:
+    def look(self, now: int) -> list[tuple[str, WakeReason]]:
         """Close what has to be closed; the symbols that who decides has to look at, each with the reason."""
         held = self._account.ledger.positions
         if not held:
@@ -91,7 +91,7 @@ class Exits:
         self.state.scored_at = now
         return self._score(now)
 
-    def _score(self, now: int) -> list[tuple[str, str]]:
+    def _score(self, now: int) -> list[tuple[str, WakeReason]]:
         """Take every position's score; those that rose into the review band, with the reason to ask about them."""
         held = positions(self._account, self._guard, liquidation=False)
         snapshot = take_holdings(self._config, self._market, self._account, held, now)
@@ -107,7 +107,7 @@ class Exits:
             if band == EXIT:
                 self._close(view.symbol, "score", f"a score of {score.total:.2f} against it, most of it {worst}", now)
             elif band == REVIEW and before == HOLD:
-                asked.append((view.symbol, f"score:{score.total:.2f} {worst}"))
+                asked.append((view.symbol, WakeReason(WakeKind.SCORE, f"{score.total:.2f}", worst)))
         self.state.bands = bands
         return asked
 

@@ -1,4 +1,4 @@
-"""The account as risk sees it: what stands, and what live entries hold of the budget until they are over."""
+"""The account as the risk officer sees it: the positions, and the budget that live entries reserve until they end."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -17,25 +17,28 @@ from ocw_mcp.engine.price_board import PriceBoard, Quote
 
 
 class Reserved(msgspec.Struct):
-    """What live entries hold at their worst fill, unknown ones included: notional and margin (quote), and quantity."""
+    """The budget of live entries at their worst fill, of those with unknown outcome as well.
+
+    Notional and margin in quote currency, quantity in the base asset.
+    """
 
     notional: Decimal = ZERO
     margin: Decimal = ZERO
     quantity: Decimal = ZERO
 
 
-def seen_by_risk(
+def account_view(
     symbol: str, now: int, config: EngineConfig, account: Account, prices: PriceBoard, orders: OrderTable, quote: Quote
 ) -> AccountView:
-    """The account as the risk officer has to see it for one symbol at its quote."""
+    """Return the account as the risk officer sees it for one symbol at its quote."""
     ledger = account.ledger
     reserved = reserved_by(orders)
-    on_its_way = sum((each.notional for each in reserved.values()), ZERO)
+    pending = sum((each.notional for each in reserved.values()), ZERO)
     own = reserved.get(symbol) or Reserved()
     quantity = ledger.quantity(symbol)
     equity = ledger.equity()
     patterns = config.policies.correlated.symbols
-    together = moving_as_one(patterns, ledger, orders) if is_one(symbol, patterns) else {}
+    together = correlated_exposure(patterns, ledger, orders) if moves_together(symbol, patterns) else {}
     opened, book = account.opened.get(symbol), prices.book(symbol, now)
     return AccountView(
         version=account.version,
@@ -46,11 +49,11 @@ def seen_by_risk(
         product=config.product,
         instrument=quote.instrument,
         equity=equity,
-        gross=ledger.gross() + on_its_way,
+        gross=ledger.gross() + pending,
         quantity=quantity,
         symbol_notional=abs(quantity) * quote.price + own.notional,
         price=quote.price,
-        # A price that no other follows is stale at once.
+        # The last price of an ended symbol is stale at once.
         price_age_ms=quote.age_ms + (prices.age_limit_ms + 1 if symbol in account.ended else 0),
         price_age_limit_ms=prices.age_limit_ms,
         daily_loss_reached=account.day.today.reached,
@@ -59,7 +62,7 @@ def seen_by_risk(
         correlated_long=together[Side.BUY] if together else None,
         correlated_short=together[Side.SELL] if together else None,
         other_symbols=len({*ledger.positions, *reserved} - {symbol}),
-        pace=account.activity.seen(symbol, now, on_its_way),
+        pace=account.activity.seen(symbol, now, pending),
         free_margin=free_margin(ledger, equity, reserved),
         symbol_quantity=abs(quantity) + own.quantity,
         held=joined(symbol, ledger, orders),
@@ -72,24 +75,24 @@ def seen_by_risk(
 
 
 def free_margin(ledger: Ledger, equity: Decimal, reserved: dict[str, Reserved]) -> Decimal:
-    """What no position or live entry claims (quote). A loss that is not realised yet has still to be made good."""
+    """Return the margin (quote) that no position or live entry uses. An unrealised loss is deducted, a gain is not."""
     lost = min(ZERO, equity - ledger.wallet)
     return ledger.free() + lost - sum((each.margin for each in reserved.values()), ZERO)
 
 
 def reserved_by(orders: OrderTable) -> dict[str, Reserved]:
-    """What live entries hold, by symbol."""
+    """Return the budget that live entries reserve, by symbol."""
     reserved: dict[str, Reserved] = {}
     for tracked in orders.live(purpose=Purpose.ENTRY):
-        held, notional = reserved.setdefault(tracked.order.symbol, Reserved()), tracked.remaining * tracked.worst_price
-        held.notional += notional
-        held.margin += notional / tracked.order.leverage
-        held.quantity += tracked.remaining
+        own, notional = reserved.setdefault(tracked.order.symbol, Reserved()), tracked.remaining * tracked.worst_price
+        own.notional += notional
+        own.margin += notional / tracked.order.leverage
+        own.quantity += tracked.remaining
     return reserved
 
 
 def joined(symbol: str, ledger: Ledger, orders: OrderTable) -> PositionTerms | None:
-    """What an addition to a symbol joins."""
+    """Return the terms of the position, or of the live entry, that an addition to a symbol joins."""
     position = ledger.positions.get(symbol)
     if position is not None:
         lost = max(ZERO, abs(position.cost) / position.leverage - position.margin) / abs(position.quantity)
@@ -98,19 +101,19 @@ def joined(symbol: str, ledger: Ledger, orders: OrderTable) -> PositionTerms | N
     return PositionTerms(first.worst_price, first.order.leverage) if first is not None else None
 
 
-def is_one(symbol: str, patterns: Sequence[str]) -> bool:
-    """Whether a symbol is one of those that move as one."""
+def moves_together(symbol: str, patterns: Sequence[str]) -> bool:
+    """Return whether a symbol is one of the correlated symbols of the policy."""
     return any(fnmatchcase(symbol, pattern) for pattern in patterns)
 
 
-def moving_as_one(patterns: Sequence[str], ledger: Ledger, orders: OrderTable) -> dict[Side, Decimal]:
-    """What stands and is on its way (quote) in symbols that move as one, each way."""
+def correlated_exposure(patterns: Sequence[str], ledger: Ledger, orders: OrderTable) -> dict[Side, Decimal]:
+    """Return the positions and live entries (quote) in correlated symbols, long and short apart."""
     together = {Side.BUY: ZERO, Side.SELL: ZERO}
     for symbol, position in ledger.positions.items():
-        if is_one(symbol, patterns):
+        if moves_together(symbol, patterns):
             side = Side.BUY if position.quantity > 0 else Side.SELL
             together[side] += abs(position.quantity) * ledger.marks[symbol]
     for tracked in orders.live(purpose=Purpose.ENTRY):
-        if is_one(tracked.order.symbol, patterns):
+        if moves_together(tracked.order.symbol, patterns):
             together[tracked.order.side] += tracked.remaining * tracked.worst_price
     return together

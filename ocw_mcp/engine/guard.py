@@ -29,14 +29,21 @@ from ocw_mcp.domain.reasons import Refusal
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.booking import book_outside_fill
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
-from ocw_mcp.engine.filled import hold_to_clearing, shrink
-from ocw_mcp.engine.idempotency import Answer
-from ocw_mcp.engine.order_manager import Change, OrderManager
+from ocw_mcp.engine.order_manager import Change, OrderManager, Outcome
 from ocw_mcp.engine.price_board import PriceBoard
-from ocw_mcp.engine.protection import Protection, crossed, exit_failed, gone, on_tick, planned, protection_timer
+from ocw_mcp.engine.protection import (
+    Protection,
+    crossed,
+    exit_failed,
+    gone,
+    hold_to_clearing,
+    on_tick,
+    planned,
+    protection_timer,
+    shrink,
+)
 
 PRINCIPAL = GUARD
 
@@ -51,18 +58,14 @@ class Guard:
         self._spot = config.product is Product.SPOT
         self._manager = manager
         self._account = account
-        self._prices = prices
+        self.instruments: Mapping[str, Instrument] = prices.instruments
+        """The filters of every symbol that had a price."""
         self._effects = effects
         self._farthest_stop = config.policies.stop.max_distance
         self._deadline_ms = config.policies.stop.deadline_s * SECOND
         self.protections: dict[str, Protection] = {}
         self.flattening = False
         """Whether a person wants everything closed: what opens meanwhile is closed, too."""
-
-    @property
-    def instruments(self) -> Mapping[str, Instrument]:
-        """The filters of every symbol that had a price."""
-        return self._prices.instruments
 
     def flatten(self, by: str, now: int) -> None:
         """Close every position at the market, and come back to it until it is flat. Stops stay until then."""
@@ -84,18 +87,14 @@ class Guard:
                 self._effects.clear_timer(protection_timer(symbol))
                 self._hold(symbol, now)
 
-    def tighten(self, symbol: str, stop: Decimal | None, target: Decimal | None, now: int) -> Answer:
-        """Move an open position's stop nearer, and set its target, as asked for and checked by `callers`.
+    def tighten(self, symbol: str, stop: Decimal | None, target: Decimal | None, now: int) -> Outcome:
+        """Tighten an open position's stop, and set its target, as a client asked for and `Callers` checked.
 
-        The order that stands for it now, or why the desk did not take it.
+        Return the order that protects it now, or the reason why none was sent.
         """
-        protection = self.protections[symbol]
         long = self._account.ledger.quantity(symbol) > 0
-        tick = self._prices.instruments[symbol].tick
-        stop, target = on_tick(stop, target, tick, long=long)
-        protection.target = target or protection.target
-        if stop is not None:
-            protection.trigger = max(protection.trigger, stop) if long else min(protection.trigger, stop)
+        stop, target = on_tick(stop, target, self.instruments[symbol].tick, long=long)
+        self.protections[symbol].tighten(stop, target, long=long)
         held = self._hold(symbol, now)
         if stop is None and isinstance(held, OrderRef):
             # Where a target was asked for alone, it is the answer; on spot the stop's order takes it along.
@@ -117,17 +116,14 @@ class Guard:
             # The market is at the target or better already, so this is where the position was to be closed.
             self._manager.close(symbol, PRINCIPAL, now)
         elif tracked.purpose is Purpose.TARGET and gone(tracked, change.report) and held:
-            protection = self.protections[symbol]
-            lately = protection.target_retried_at is not None and now - protection.target_retried_at < SECOND
-            if not lately:
-                protection.target_retried_at = now
+            if self.protections[symbol].may_retry("target", now):
                 self._place_target(symbol, now)
         elif tracked.purpose is Purpose.EXIT and isinstance(change.report, Rejected | Canceled | OutcomeUnknown):
             self._exit_failed(tracked, now)
 
     def on_outside_fill(self, fill: OutsideFill, now: int) -> None:
         """Somebody traded without an order of ours: book it, tell of it, and look after what is left."""
-        booked = book_outside_fill(fill, self._account, self._effects, now)
+        booked = self._account.book_outside_fill(fill, now)
         if booked is None:
             return
         symbol = fill.symbol
@@ -206,7 +202,7 @@ class Guard:
     def _too_large(self, symbol: str) -> bool:
         """Whether more of a position is held than may stay."""
         most, held = self.protections[symbol].most, abs(self._account.ledger.quantity(symbol))
-        return most is not None and held - most >= self._prices.instruments[symbol].step
+        return most is not None and held - most >= self.instruments[symbol].step
 
     def _cut(self, symbol: str, now: int) -> None:
         """Sell what is too much of a position, unless an exit is under way: then at its end."""
@@ -245,10 +241,10 @@ class Guard:
     def _plan(self, entry: TrackedOrder) -> None:
         """Set stop and target for what an entry has filled so far; an addition only ever tightens what is there."""
         symbol, long = entry.order.symbol, self._account.ledger.quantity(entry.order.symbol) > 0
-        tick = self._prices.instruments[symbol].tick
+        tick = self.instruments[symbol].tick
         self.protections[symbol] = planned(self.protections.get(symbol), entry.intent, tick, long=long)
 
-    def _hold(self, symbol: str, now: int) -> Answer:
+    def _hold(self, symbol: str, now: int) -> Outcome:
         """Have a position's stop and target stand as they should, and leave them alone where they do."""
         live = next((each for each in self._manager.orders.live(symbol, Purpose.STOP) if self._covers(each)), None)
         if live is None or (self._spot and live.order.take_at != self.protections[symbol].target):
@@ -263,12 +259,12 @@ class Guard:
         else:
             self._place_stop(symbol, now)
 
-    def _place_stop(self, symbol: str, now: int) -> Answer:
+    def _place_stop(self, symbol: str, now: int) -> Outcome:
         """Lay a stop. On spot it takes the target along, and the desk takes off the one before it first."""
         self._unprotect(symbol, now)
         return self._send_stop(symbol, now)
 
-    def _send_stop(self, symbol: str, now: int) -> Answer:
+    def _send_stop(self, symbol: str, now: int) -> Outcome:
         protection = self.protections[symbol]
         target = protection.target if self._spot and not self.flattening else None
         intent = self._manager.reduction(symbol, Purpose.STOP, PRINCIPAL, trigger=protection.trigger, target=target)
@@ -367,18 +363,16 @@ class Guard:
             insists = protection is None or self.flattening or self._too_large(symbol)
             self._effects.record(Incident(exit_failed(tracked, insists=insists)))
             self._come_back(symbol, now)
-        if self._spot and protection is not None and not self._covered(symbol):
-            # Its stop was taken off for the exit.
-            self._put_back(symbol, now)
-        elif not (self._spot or tracked.status.live or self.flattening) and protection and protection.may_fit(now):
+        if self._spot:
+            if protection is not None and not self._covered(symbol):
+                # Its stop was cancelled for the exit.
+                self._put_back(symbol, now)
+        elif not (tracked.status.live or self.flattening) and protection and protection.may_retry("both", now):
             self._fit(symbol, now)
 
     def _put_back(self, symbol: str, now: int) -> None:
         """Lay a stop again that failed or is gone, unless something that will do is on its way."""
-        protection = self.protections[symbol]
-        lately = protection.retried_at is not None and now - protection.retried_at < SECOND
-        if not (lately or self._coming(symbol)):
-            protection.retried_at = now
+        if not self._coming(symbol) and self.protections[symbol].may_retry("stop", now):
             self._place_stop(symbol, now)
 
     def _come_back(self, symbol: str, now: int) -> None:

@@ -17,7 +17,7 @@ from ocw_mcp.domain.orders import Purpose, Side
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.exposure import is_one, seen_by_risk
+from ocw_mcp.engine.exposure import account_view, moves_together
 from ocw_mcp.engine.price_board import PriceBoard, Quote
 
 AT_MOST, AT_LEAST = "at most", "at least"
@@ -68,14 +68,14 @@ def _views(
     """The account as risk sees it for each symbol that stands, and one that moves with others; the first is any."""
     marks = account.ledger.marks
     standing = {*account.ledger.positions, *(each.order.symbol for each in orders.live(purpose=Purpose.ENTRY))}
-    as_one = [symbol for symbol in config.symbols if is_one(symbol, config.policies.correlated.symbols)]
+    as_one = [symbol for symbol in config.symbols if moves_together(symbol, config.policies.correlated.symbols)]
     asked = sorted(standing | set(as_one[:1])) or config.symbols[:1]
     views = []
     for symbol in asked:
         # Before its first price a symbol has no filters; none is asked for here.
         unpriced = Quote(marks.get(symbol, ONE), 0, Instrument(symbol, config.product, ONE, ONE, ONE, ONE))
         quote = prices.get(symbol, now) or unpriced
-        views.append(seen_by_risk(symbol, now, config, account, prices, orders, quote))
+        views.append(account_view(symbol, now, config, account, prices, orders, quote))
     return views
 
 

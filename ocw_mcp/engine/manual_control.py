@@ -1,6 +1,6 @@
-"""Whose hands the book is in: the agent's, unless a person has paused it, or taken a symbol over.
+"""The operator's manual control: the agent is paused, or a symbol is taken over from it.
 
-The guard looks after every position all the same, and whoever is attached may ask for what the policies allow.
+The guard protects every position all the same, and attached clients may ask for everything that the policies allow.
 """
 
 import msgspec
@@ -10,47 +10,47 @@ from ocw_mcp.domain.snapshot import Snapshot
 
 
 class ManualControlState(msgspec.Struct):
-    """Who paused the agent, if anybody, and who holds which symbol."""
+    """The name of the operator who paused the agent, if one did, and of those who took over a symbol, by symbol."""
 
     paused_by: str = ""
     held: dict[str, str] = {}
 
 
 class ManualControl:
-    """What the agent has to leave alone."""
+    """Keeps what the agent may not trade."""
 
     def __init__(self) -> None:
         self.state = ManualControlState()
 
     @property
     def paused(self) -> bool:
-        """Whether nobody is woken."""
+        """Whether the agent is paused, so that no wake is raised."""
         return bool(self.state.paused_by)
 
     def pause(self, by: str) -> None:
-        """Wake the agent no more."""
+        """Raise no more wakes."""
         self.state.paused_by = by
 
     def take_over(self, symbol: str, by: str) -> None:
-        """Take a symbol out of the agent's hands."""
+        """Take a symbol over from the agent."""
         self.state.held[symbol] = by
 
     def give_back(self, symbol: str) -> None:
-        """Give the agent a symbol back; without one, all of them, and let it go on."""
+        """Give a symbol back to the agent; without a symbol, give all of them back and end the pause."""
         if symbol:
             self.state.held.pop(symbol, None)
         else:
             self.state = ManualControlState()
 
     def objection(self, symbol: str) -> Refusal | None:
-        """What speaks against a leg of the agent's."""
+        """Return a refusal of the agent's legs on a symbol that the operator has taken over."""
         by = self.state.held.get(symbol)
         if by is None:
             return None
         return Refusal(RefusalCode.HELD_BY_PERSON, limit="the agent's symbols", actual=f"held by {by}")
 
     def leave_out(self, seen: Snapshot) -> Snapshot:
-        """What the agent is shown: nothing of a symbol that a person holds."""
+        """Return a snapshot for the agent, without the symbols that the operator has taken over."""
         held = self.state.held
         if not held:
             return seen

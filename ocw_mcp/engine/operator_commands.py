@@ -1,13 +1,14 @@
-"""What people tell the engine: halt, flatten, resume; yes or no to an order; whose hands the agent's symbols are in."""
+"""Commands of the operator: halt, flatten, resume; approve or deny an order; pause the agent, take over a symbol."""
 
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.events import CommandTaken, Incident
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN, Command, Verb
 from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.carrying import Carrier
 from ocw_mcp.engine.decisions import DecisionCycle
 from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.guard import Guard
+from ocw_mcp.engine.leg_executor import LegExecutor
 from ocw_mcp.engine.manual_control import ManualControl
 from ocw_mcp.engine.order_manager import OrderManager
 
@@ -22,7 +23,7 @@ class OperatorCommands:
         manager: OrderManager,
         guard: Guard,
         account: Account,
-        carrier: Carrier,
+        executor: LegExecutor,
         decisions: DecisionCycle,
         manual_control: ManualControl,
         effects: EffectBuffer,
@@ -30,12 +31,12 @@ class OperatorCommands:
         self._manager = manager
         self._guard = guard
         self._account = account
-        self._carrier = carrier
+        self._executor = executor
         self._decisions = decisions
         self._manual_control = manual_control
         self._effects = effects
         self.taken: list[str] = []
-        """The ids of the latest commands: the file of one may outlive it."""
+        """The ids of the latest commands: the file of a command may still be there after it was taken."""
 
     def take(self, command: Command, now: int) -> None:
         """Take a command, unless it was taken before."""
@@ -53,18 +54,18 @@ class OperatorCommands:
             case Verb.RESUME:
                 self._resume(by, subject, now)
             case Verb.APPROVE:
-                self._carrier.cleared(subject, by, now)
+                self._executor.approvals.grant(subject, by, now)
             case Verb.DENY:
-                self._carrier.not_approved(subject, "denied", by)
+                self._executor.approvals.deny(subject, by)
             case Verb.PAUSE:
                 self._manual_control.pause(by)
-                self._decisions.break_off(f"paused by {by}", now)
-                self._carrier.take_back(None, by)
+                self._decisions.break_off(Cause(CauseKind.PAUSED, f"by {by}"), now)
+                self._executor.withdraw(by)
             case Verb.GO_ON:
                 self._manual_control.give_back(subject)
             case Verb.TAKE_OVER:
                 self._manual_control.take_over(subject, by)
-                self._carrier.take_back(subject, by)
+                self._executor.withdraw(by, subject)
 
     def _resume(self, by: str, subject: str, now: int) -> None:
         fall = self._account.fall()
@@ -75,7 +76,7 @@ class OperatorCommands:
         self._account.resume(by)
 
     def halt(self, by: str, why: str = "") -> None:
-        """Take no new risk from here on; what waits to be entered goes."""
+        """Take no new risk from now on: live entries are cancelled, and pending orders refused."""
         self._account.halt(by, why)
         self._manager.cancel_entries("halted")
-        self._carrier.nobody_approves(by)
+        self._executor.approvals.cancel_all("halted", by)

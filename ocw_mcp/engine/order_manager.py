@@ -1,8 +1,8 @@
-"""The one door: every order of every caller goes out here, and every report of the venue comes in here.
+"""The only way to the venue: every order of every caller is sent here, and every report of the venue is applied here.
 
 An intent becomes an order only through the risk officer. It is recorded, and its budget reserved, within the step that
-approved it; the shell makes the record durable before a byte leaves. What the venue reports moves the order on, and its
-fills move the ledger.
+cleared it; the shell makes the record durable before a byte leaves. A report of the venue changes the order's status,
+and its fills are booked in the ledger.
 """
 
 from decimal import Decimal
@@ -40,11 +40,9 @@ from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.account import Account, Opened
-from ocw_mcp.engine.booking import book_fill, book_trade
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
-from ocw_mcp.engine.exposure import seen_by_risk
-from ocw_mcp.engine.idempotency import Answer, AnsweredRequests, SavedAnswer
+from ocw_mcp.engine.exposure import account_view
 from ocw_mcp.engine.price_board import PriceBoard
 from ocw_mcp.engine.reductions import Reductions, counts
 
@@ -53,15 +51,19 @@ MOST_CANCELS = 4
 """So often the venue is asked to take one order off before a person is told that it says nothing."""
 
 
+Outcome = OrderRef | Refusal
+"""The order that was sent, or the reason why none was."""
+
+
 class Group(msgspec.Struct):
-    """The counter under which a position's orders are named, and the next revision of each leg."""
+    """The counter under which a position's orders are named, and the next revision of each purpose."""
 
     n: int
     revisions: dict[Purpose, int] = {}
 
 
 class Change(msgspec.Struct, frozen=True):
-    """What a report changed."""
+    """The effect of a report on an order and on the ledger."""
 
     tracked: TrackedOrder
     report: OrderReport
@@ -71,15 +73,14 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class OrderManagerState(msgspec.Struct):
-    """A desk, to be restored."""
+    """The orders and their groups in a saved state."""
 
     orders: TableState
     groups: dict[str, Group]
-    answers: list[tuple[str, SavedAnswer]]
 
 
 class OrderManager:
-    """Places orders, and follows them."""
+    """Sends orders, and applies the venue's reports on them."""
 
     def __init__(self, config: EngineConfig, account: Account, prices: PriceBoard, effects: EffectBuffer) -> None:
         self._config = config
@@ -95,20 +96,13 @@ class OrderManager:
         self.to_cover = self._reductions.to_cover
         self.least_sold = self._reductions.least
         self._groups: dict[str, Group] = {}
-        self.answers = AnsweredRequests()
 
-    def submit(self, intent: OrderIntent, now: int, account: AccountView | None = None) -> Answer:
-        """Check an intent and send it. The answer is the order's name, or why it did not pass.
+    def submit(self, intent: OrderIntent, now: int, account: AccountView | None = None) -> Outcome:
+        """Check an intent against every limit, and send it if it passes.
 
-        Whoever has looked at the account in this very step hands its view on.
-
-        The same idempotency key gets the same answer again, and nothing is sent twice. An intent without a key, as the
-        guard's are, is a new one each time.
+        `account` is the view of the account in this very step, if the caller has it.
         """
-        known = self.answers.get(intent.idempotency_key) if intent.idempotency_key else None
-        if known is not None:
-            return known
-        ref = self._name(intent)
+        ref = self._new_ref(intent)
         account = account or self.view(intent.symbol, now)
         if account is None:
             return self.refuse(intent, Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none"))
@@ -119,9 +113,9 @@ class OrderManager:
         if isinstance(answer, Refusal):
             return self.refuse(intent, answer)
         if answer.version != self._account.version:
-            raise InvariantError(f"order {ref} was approved on another version of the account than it is placed on")
+            raise InvariantError(f"order {ref} was cleared on another version of the account than it is sent on")
         if intent.quantity != answer.order.quantity:
-            # What is written down is what is sent: an order is through once all of that has traded.
+            # The journal has the quantity that is sent: an order is filled once all of that has traded.
             intent = msgspec.structs.replace(intent, quantity=answer.order.quantity)
         worst = self.officer.worst_of(intent, account) if intent.purpose is Purpose.ENTRY else account.price
         self.orders.add(TrackedOrder(answer.order, intent, worst, cleared_equity=account.equity))
@@ -139,65 +133,47 @@ class OrderManager:
         self._effects.send(answer)
         if intent.expires_at is not None:
             self._effects.set_timer(Timer(TimerKind.EXPIRY, ref), intent.expires_at)
-        return self.answers.remember(intent.idempotency_key, ref)
+        return ref
 
-    def refuse(self, intent: OrderIntent, refusal: Refusal) -> Answer:
-        """Write down that an intent did not pass; nothing is sent."""
+    def refuse(self, intent: OrderIntent, refusal: Refusal) -> Refusal:
+        """Journal that an intent was refused; nothing is sent."""
         self._effects.record(events.OrderRefused(intent, refusal, self._config.policy_hash))
-        return self.answers.remember(intent.idempotency_key, refusal)
+        return refusal
 
-    def close(
-        self, symbol: str, principal: str, now: int, *, key: str | None = None, wake_id: int | None = None
-    ) -> Answer:
-        """Close a whole position at the market, reduce-only. Its stop stays until it is flat, its entries go.
+    def close(self, symbol: str, principal: str, now: int, *, key: str = "", wake_id: int | None = None) -> Outcome:
+        """Close a whole position at the market, reduce-only: cancel its entries, and keep its stop until it is flat.
 
-        Where a part of it is being sold already, the rest is. An exit of unknown outcome does not count, since a second
-        cannot do harm: the venue cuts it down to the position.
+        If a part of it is being sold already, the rest is sold. An exit of unknown outcome does not count: a second one
+        does no harm, because the venue cuts it down to the position.
         """
         self.cancel_entries("the position is being closed", symbol)
         intent = self.reduction(symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id)
         if self.closing(symbol):
-            return self._refuse_exit(intent, Refusal(RefusalCode.EXIT_PENDING, limit="one exit", actual="under way"))
+            refusal = Refusal(RefusalCode.EXIT_PENDING, limit="one exit", actual="under way")
+            # The guard, which has no key, tries again by itself; a refusal each time would only fill the journal.
+            return self.refuse(intent, refusal) if key else refusal
         return self.submit(intent, now)
 
-    def reduce(
-        self,
-        symbol: str,
-        quantity: Decimal,
-        principal: str,
-        now: int,
-        *,
-        key: str | None = None,
-        wake_id: int | None = None,
-    ) -> Answer:
-        """Sell so much (base asset) of a position at the market, reduce-only; all of it where too little would stay.
+    def reduce(self, symbol: str, quantity: Decimal, principal: str, now: int) -> Outcome:
+        """Sell a part (base asset) of a position at the market, reduce-only; all of it if too little would stay.
 
-        The guard re-sizes its stop and its target. The answer is the order's name, or the refusal.
+        The guard then resizes its stop and its target.
         """
-        known = self.answers.get(key) if key else None
-        if known is not None:
-            return known
-        intent, account = (
-            self.reduction(symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id),
-            self.view(symbol, now),
-        )
-        none = Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
-        part = none if account is None else self._reductions.part(symbol, quantity, account)
+        intent, account = self.reduction(symbol, Purpose.EXIT, principal), self.view(symbol, now)
+        if account is None:
+            return Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
+        part = self._reductions.part(symbol, quantity, account)
         if isinstance(part, Refusal):
-            return self._refuse_exit(msgspec.structs.replace(intent, quantity=quantity), part)
+            return part
         if part >= intent.quantity:
-            return self.close(symbol, principal, now, key=key, wake_id=wake_id)
+            return self.close(symbol, principal, now)
         return self.submit(msgspec.structs.replace(intent, quantity=part), now, account)
 
-    def _refuse_exit(self, intent: OrderIntent, refusal: Refusal) -> Answer:
-        # The guard comes back by itself; telling the journal each time would only fill it.
-        return self.refuse(intent, refusal) if intent.idempotency_key else refusal
-
     def cancel(self, tracked: TrackedOrder, why: str) -> None:
-        """Ask the venue to take an order off, once."""
+        """Ask the venue to cancel an order, once."""
         if tracked.status.live and not tracked.cancel_requested:
             tracked.cancel_requested = True
-            self._ask_off(tracked.ref, why, 1)
+            self._request_cancel(tracked.ref, why, 1)
 
     def on_silence(self, ref: OrderRef, times: int) -> None:
         """Ask again for a cancel that the venue has not answered, or report it after so many times."""
@@ -205,26 +181,26 @@ class OrderManager:
         if tracked is None or not tracked.status.live:
             return
         if times < MOST_CANCELS:
-            self._ask_off(ref, "no answer; asked again", times + 1)
+            self._request_cancel(ref, "no answer; asked again", times + 1)
         else:
             self._effects.record(events.Incident(f"asked {times} times to cancel {ref}, the venue says nothing"))
 
-    def _ask_off(self, ref: OrderRef, why: str, times: int) -> None:
+    def _request_cancel(self, ref: OrderRef, why: str, times: int) -> None:
         self._effects.record(events.OrderCancelRequested(ref, why))
         self._effects.cancel(ref)
         self._effects.set_timer(Timer(TimerKind.CANCEL, ref, times), self._effects.now + CANCEL_ANSWER_MS)
 
     def cancel_entries(self, why: str, symbol: str | None = None) -> None:
-        """Take off every live entry, or every one of a symbol."""
+        """Cancel every live entry, or every live entry of a symbol."""
         for tracked in self.orders.live(symbol, Purpose.ENTRY):
             self.cancel(tracked, why)
 
     def lower(self, incident: str) -> None:
-        """Tell of something that should not happen, and take no new risk until a person resumes."""
+        """Report an incident, and take no new risk until the operator resumes."""
         self._effects.record(events.Incident(incident))
         if self._account.trading_state is TradingState.ACTIVE:
             self._account.go(TradingState.REDUCING, incident)
-            self.cancel_entries("the desk only reduces")
+            self.cancel_entries("the engine only reduces positions")
 
     def on_expiry(self, ref: OrderRef) -> None:
         """Cancel a limit entry that has expired."""
@@ -233,31 +209,29 @@ class OrderManager:
             self.cancel(tracked, "its time is up")
 
     def apply(self, report: OrderReport, now: int) -> Change | None:
-        """Take in what the venue said. None where that changes nothing."""
+        """Apply a report of the venue. None if it changes nothing."""
         known = self.orders.get(report.ref)
         long_over = known is None and isinstance(report, Filled)
         if long_over:
             known = self.orders.recall(report.ref)
         if known is None:
-            self._tell(report, f"the venue reported on order {report.ref}, which is not in the book")
+            self._report_misfit(report, f"the venue reported on order {report.ref}, which is not in the book")
             return None
         if isinstance(report, Filled) and report.fill_id in known.fill_ids:
             return None
         reserved = known.remaining if known.status.live else ZERO
-        odd = _odd(known, report, long_over=long_over) if isinstance(report, Filled) else ""
+        misfit = _misfit(known, report, long_over=long_over) if isinstance(report, Filled) else ""
         tracked = self.orders.apply(report)
         if tracked is None:
             if not isinstance(report, Accepted | Canceled):
-                self._tell(
-                    report,
-                    f"the venue reported {type(report).__name__} on order {report.ref}, a {known.status} one",
-                )
+                kind = type(report).__name__
+                self._report_misfit(report, f"the venue reported {kind} on order {report.ref}, a {known.status} one")
             return None
         self._account.version += 1
-        if odd:
-            self.lower(f"the venue reported Filled on order {report.ref}, {odd}; it is booked")
+        if misfit:
+            self.lower(f"the venue reported Filled on order {report.ref}, {misfit}; it is booked")
             if tracked.status is OrderStatus.REJECTED:
-                self._ask_off(report.ref, "it was rejected, and traded all the same", 1)
+                self._request_cancel(report.ref, "it was rejected, and traded all the same", 1)
         if not tracked.status.live:
             self._effects.clear_timer(Timer(TimerKind.EXPIRY, tracked.ref))
             for times in range(1, MOST_CANCELS + 1):
@@ -285,20 +259,20 @@ class OrderManager:
         return Change(tracked, report, booked, beyond)
 
     def view(self, symbol: str, now: int) -> AccountView | None:
-        """The account as the risk officer has to see it for one symbol; None where the symbol has no price."""
+        """Return the account as the risk officer sees it for one symbol; None if the symbol has no price."""
         quote = self._prices.get(symbol, now)
         if quote is None:
             return None
-        return seen_by_risk(symbol, now, self._config, self._account, self._prices, self.orders, quote)
+        return account_view(symbol, now, self._config, self._account, self._prices, self.orders, quote)
 
     def inactive(self) -> Refusal | None:
-        """Return why the state of the desk lets no entry pass; None while it is ACTIVE."""
+        """Return a refusal of every entry unless the engine is ACTIVE."""
         state = self._account.trading_state
         active = state is TradingState.ACTIVE
         return None if active else Refusal(RefusalCode.NOT_ACTIVE, limit=TradingState.ACTIVE, actual=state)
 
     def feasible(self, symbol: str, now: int) -> Feasible | Unknown:
-        """The sizes of an entry that would pass at this moment, given a stop that the policy takes."""
+        """Return the sizes of an entry that would pass now, with a stop that the policy accepts."""
         account = self.view(symbol, now)
         if account is None:
             return Unknown("no price yet")
@@ -306,43 +280,40 @@ class OrderManager:
             return Unknown("an order of this symbol is under way")
         return self.officer.feasible(symbol, account)
 
-    def memory(self) -> OrderManagerState:
-        """All that must survive a restart."""
-        return OrderManagerState(self.orders.state(), self._groups, self.answers.saved())
+    def state(self) -> OrderManagerState:
+        """Return the orders and their groups for a checkpoint."""
+        return OrderManagerState(self.orders.state(), self._groups)
 
-    def restore(self, memory: OrderManagerState) -> None:
-        """Put back what `memory` gave."""
-        self.orders.restore(memory.orders)
-        self._groups = memory.groups
-        self.answers.put_back(memory.answers)
+    def restore(self, state: OrderManagerState) -> None:
+        """Restore what `state` returned."""
+        self.orders.restore(state.orders)
+        self._groups = state.groups
 
-    def _tell(self, report: OrderReport, incident: str) -> None:
-        """Tell of a report that does not fit. Where it is a fill, money moved that is not in the books."""
+    def _report_misfit(self, report: OrderReport, incident: str) -> None:
+        """Report an incident. After a fill that fits no order, money moved that is not in the book."""
         if isinstance(report, Filled):
             self.lower(incident)
         else:
             self._effects.record(events.Incident(incident))
 
-    def _name(self, intent: OrderIntent) -> OrderRef:
-        if intent.purpose is Purpose.ENTRY:
-            return OrderRef(self.orders.last_n + 1, Purpose.ENTRY)
-        return self._next(intent.symbol, intent.purpose)
-
-    def _next(self, symbol: str, purpose: Purpose) -> OrderRef:
-        group = self._groups.get(symbol) or Group(self.orders.last_n + 1)
+    def _new_ref(self, intent: OrderIntent) -> OrderRef:
+        purpose = intent.purpose
+        if purpose is Purpose.ENTRY:
+            return OrderRef(self.orders.last_n + 1, purpose)
+        group = self._groups.get(intent.symbol) or Group(self.orders.last_n + 1)
         return OrderRef(group.n, purpose, group.revisions.get(purpose, 0))
 
     def _unlock(self, order: Order) -> None:
-        """Take off what locks the balance that an order means to sell; the guard puts a stop back where that fails."""
+        """Cancel the orders that lock the balance to be sold; the guard places a new stop if the order fails."""
         for tracked in self.orders.live(order.symbol):
             another_part = tracked.purpose is Purpose.EXIT and counts(tracked)
             if tracked.order.reduce_only and tracked.ref != order.ref and not another_part:
                 self.cancel(tracked, f"it locks what {order.ref} sells")
 
     def _is_dust(self, symbol: str, *, sold: bool) -> bool:
-        """Whether a position is left that is too small to be sold, and nothing is on its way that would change that.
+        """Return whether a position is left that is too small to be sold, and no live order would change that.
 
-        Where it was `sold` down to that it counts as flat even if an entry is: that must not open it anew.
+        If it was `sold` down to that, it counts as flat even with a live entry, which must not open it again.
         """
         position = self._account.ledger.positions.get(symbol)
         if position is None:
@@ -354,36 +325,64 @@ class OrderManager:
         return not any(
             each.filled or each.purpose is Purpose.EXIT if each.purpose.reduces else not sold
             for each in self.orders.live(symbol)
-            # As everywhere, an exit of which nobody knows is not counted on.
+            # As everywhere, an exit of unknown outcome does not count.
             if not (each.purpose is Purpose.EXIT and each.status is OrderStatus.UNKNOWN)
         )
 
     def _sweep(self, symbol: str, booked: Booked | None, now: int) -> Booked:
-        """What is left counts as flat. The trade is closed with it."""
+        """Count what is left of a position as flat, and close the trade."""
         realised = booked.realised if booked else ZERO
         closed = self._account.ledger.sweep(symbol, self._account.ledger.marks[symbol])
         self._groups.pop(symbol, None)
-        book_trade(closed, Side.SELL, self._account, self._effects, now)
+        self._account.close_trade(closed, Side.SELL, now)
         return Booked(realised, ZERO, closed, opened=False)
 
     def _book(self, tracked: TrackedOrder, fill: Filled, now: int) -> Booked:
-        symbol, principal = tracked.order.symbol, tracked.intent.principal
-        booked = book_fill(tracked.order, fill, self._account, self._effects, now)
+        """Book a fill in the ledger, and journal it with the position that it led to."""
+        order, symbol, principal = tracked.order, tracked.order.symbol, tracked.intent.principal
+        booked = self._account.ledger.book(
+            symbol,
+            order.side,
+            fill.quantity,
+            fill.price,
+            fill.fee,
+            now,
+            leverage=order.leverage,
+            base_fee=fill.base_fee,
+        )
+        self._account.activity.filled(fill.quantity * fill.price, fill.fee)
+        self._effects.record(
+            events.OrderFilled(
+                ref=fill.ref,
+                fill_id=fill.fill_id,
+                symbol=symbol,
+                side=order.side,
+                quantity=fill.quantity,
+                price=fill.price,
+                fee=fill.fee,
+                traded_at=fill.traded_at,
+                maker=fill.maker,
+                realised=booked.realised,
+                position=booked.position,
+                base_fee=fill.base_fee,
+            )
+        )
         if booked.closed is not None:
+            self._account.close_trade(booked.closed, order.side, now)
             self._groups.pop(symbol, None)
             self._account.done_with(symbol, principal)
         if booked.opened:
             self._groups.pop(symbol, None)
             if tracked.purpose is Purpose.ENTRY:
-                self._account.opened[symbol] = Opened(principal, tracked.order.side)
+                self._account.opened[symbol] = Opened(principal, order.side)
                 if len(tracked.fill_ids) == 1:
-                    # The first fill: no other position's orders were named after this entry.
+                    # The first fill: no order of another position has this entry's number.
                     self._groups[symbol] = Group(tracked.ref.n)
         return booked
 
 
-def _odd(known: TrackedOrder, fill: Filled, *, long_over: bool) -> str:
-    """What about an order a fill does not fit; empty where it fits."""
+def _misfit(known: TrackedOrder, fill: Filled, *, long_over: bool) -> str:
+    """Return a clause on why a fill does not fit its order; empty if it fits."""
     if fill.quantity > known.remaining:
         return f"{plain(fill.quantity)} where {plain(known.remaining)} were left of it"
     if known.status is OrderStatus.REJECTED:

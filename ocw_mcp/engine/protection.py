@@ -1,14 +1,24 @@
-"""How each position is protected, and how large it may be."""
+"""The protection of each position: its stop, its target, and how large it may be after the fills of its entries."""
 
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import Literal
 
 import msgspec
 
 from ocw_mcp.core.orders.table import TrackedOrder
-from ocw_mcp.domain.money import ZERO, ceil_to, floor_to
-from ocw_mcp.domain.orders import Canceled, OrderIntent, OrderReport, Rejected
+from ocw_mcp.core.risk.account import AccountView
+from ocw_mcp.core.risk.fills import FilledEntry, LimitExcess, Remedy
+from ocw_mcp.domain.events import Incident
+from ocw_mcp.domain.money import ZERO, ceil_to, floor_to, plain
+from ocw_mcp.domain.orders import Canceled, Filled, OrderIntent, OrderReport, Rejected, Side
 from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
+from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.config import EngineConfig
+from ocw_mcp.engine.effect_buffer import EffectBuffer
+from ocw_mcp.engine.exposure import moves_together
+from ocw_mcp.engine.order_manager import Change, OrderManager
 
 ALREADY_CROSSED = "-2021"
 """The exchange's code for a stop that would trigger at once."""
@@ -20,52 +30,53 @@ def protection_timer(symbol: str) -> Timer:
 
 
 class Protection(msgspec.Struct):
-    """How one position is protected. Prices in quote currency."""
+    """The protection of one position. Prices in quote currency."""
 
     trigger: Decimal
     target: Decimal | None
     protected: bool = False
     deadline: int | None = None
-    """While unprotected: when (ms) the position is closed."""
-    retried_at: int | None = None
-    """When (ms) a stop was last put back: once a second at most, meanwhile the deadline decides."""
-    target_retried_at: int | None = None
-    """The same of a target: its stop stands meanwhile."""
+    """While it is unprotected: when (ms) the position is closed."""
+    retried_at: dict[str, int] = {}
+    """When (ms) a stop, a target, or both after a failed exit were last placed again."""
     most: Decimal | None = None
-    """The largest quantity (base asset, unsigned) that may stay, while more than that is held; the rest is sold."""
+    """The largest quantity (base asset, unsigned) that may stay, while more is held; the rest is sold."""
     beyond: Decimal = ZERO
-    """Notional (quote) that the fills of its entries took beyond what was cleared for them."""
+    """Notional (quote) by which the fills of its entries exceeded what was cleared for them."""
     exceeded: list[str] = []
     """The limits that its fills were reported to exceed: each is reported once."""
-    fitted_at: int | None = None
-    """When (ms) stop and target were last laid again after an exit that failed."""
 
-    def may_fit(self, now: int) -> bool:
-        """Return whether a failed exit has stop and target laid again, once a second at most; it then counts as done.
+    def may_retry(self, what: Literal["stop", "target", "both"], now: int) -> bool:
+        """Return whether a lost stop or target may be placed again, at most once a second; if so, note that it is.
 
-        Where the venue refuses them and the exit, the one would lead to the other without an end.
+        Meanwhile the deadline applies. A venue that refuses each order would otherwise be asked again without end.
         """
-        if self.fitted_at is not None and now - self.fitted_at < SECOND:
+        if now - self.retried_at.get(what, now - SECOND) < SECOND:
             return False
-        self.fitted_at = now
+        self.retried_at[what] = now
         return True
+
+    def tighten(self, stop: Decimal | None, target: Decimal | None, *, long: bool) -> None:
+        """Take over a stop (quote) if it is tighter, and a target (quote) if there is one."""
+        if stop is not None:
+            self.trigger = max(self.trigger, stop) if long else min(self.trigger, stop)
+        self.target = target or self.target
 
 
 def planned(known: Protection | None, intent: OrderIntent, tick: Decimal, *, long: bool) -> Protection:
-    """Return the protection of a position of which an entry was filled; what is there is only ever tightened."""
+    """Return the protection of a position after a fill of an entry; one that exists is only ever tightened."""
     trigger, target = on_tick(intent.protect_at, intent.target_at, tick, long=long)
     assert trigger is not None
     if known is None:
         return Protection(trigger, target)
-    known.trigger = max(known.trigger, trigger) if long else min(known.trigger, trigger)
-    known.target = target or known.target
+    known.tighten(trigger, target, long=long)
     return known
 
 
 def on_tick(
     stop: Decimal | None, target: Decimal | None, tick: Decimal, *, long: bool
 ) -> tuple[Decimal | None, Decimal | None]:
-    """Return the stop and the target as they are sent: on the tick, and rather nearer than they were meant."""
+    """Return the stop and the target as they are sent: on the tick, rounded towards the price."""
     nearer_stop, nearer_target = (ceil_to, floor_to) if long else (floor_to, ceil_to)
     return (
         stop if stop is None or not stop.is_finite() else nearer_stop(stop, tick),
@@ -74,16 +85,117 @@ def on_tick(
 
 
 def gone(tracked: TrackedOrder, report: OrderReport) -> bool:
-    """Whether an order is gone though nobody here asked for that."""
+    """Return whether an order was rejected or cancelled without a cancel request of the engine."""
     return isinstance(report, Rejected | Canceled) and not tracked.cancel_requested
 
 
 def crossed(report: OrderReport) -> bool:
-    """Whether the venue would not take a conditional order because the market has passed it."""
+    """Return whether the venue rejected a conditional order because the market has passed its trigger."""
     return isinstance(report, Rejected) and report.code == ALREADY_CROSSED
 
 
 def exit_failed(tracked: TrackedOrder, *, insists: bool) -> str:
-    """Return what is said of an exit that failed, or that may have. `insists`: the position is closed all the same."""
+    """Return the text about an exit that failed, or may have. `insists`: the position is closed in any case."""
     what = f"the exit {tracked.ref} of {tracked.order.symbol} {'may have failed' if tracked.status.live else 'failed'}"
     return f"{what}; {'it is tried again' if insists else 'it is tried again only if no stop stands by the deadline'}"
+
+
+def hold_to_clearing(
+    change: Change,
+    protections: Mapping[str, Protection],
+    manager: OrderManager,
+    account: Account,
+    config: EngineConfig,
+    effects: EffectBuffer,
+) -> None:
+    """Compare a fill of an entry with what was cleared: tighten the stop, or set how much of the position may stay.
+
+    Each limit that is exceeded is one incident of the position.
+    """
+    tracked, fill = change.tracked, change.report
+    symbol = tracked.order.symbol
+    protection, view = protections[symbol], manager.view(symbol, effects.now)
+    protection.beyond += change.beyond
+    if view is None or not isinstance(fill, Filled) or view.quantity * tracked.order.side.sign <= 0:
+        return
+    entered = _entered_by(tracked, fill, view, account, protections, config)
+    remedy, held = manager.officer.remedy(entered), abs(view.quantity)
+    if not remedy.excesses:
+        return
+    for incident in _incidents(symbol, remedy, protection, held):
+        effects.record(Incident(incident))
+    protection.exceeded += [each.code for each in remedy.excesses if each.code not in protection.exceeded]
+    protection.trigger = remedy.stop
+    if remedy.most < held:
+        protection.most = remedy.most if protection.most is None else min(protection.most, remedy.most)
+    if not tracked.order.immediate:
+        manager.cancel(tracked, "its fill exceeds what was cleared")
+
+
+def shrink(change: Change, protection: Protection | None) -> None:
+    """Reduce the excess of a position's fills in proportion to the part of it that was sold."""
+    assert change.booked is not None
+    left = abs(change.booked.position)
+    if protection is not None and protection.beyond and isinstance(change.report, Filled):
+        protection.beyond *= left / (left + change.report.quantity)
+
+
+def _entered_by(
+    tracked: TrackedOrder,
+    fill: Filled,
+    view: AccountView,
+    account: Account,
+    protections: Mapping[str, Protection],
+    config: EngineConfig,
+) -> FilledEntry:
+    """Return a position after a fill of its entry, as the limits see it.
+
+    The price is that of the fill, unless a later one is known. The part of the entry that has still to trade does not
+    count: if a limit is exceeded, it is cancelled.
+    """
+    symbol, protection, ledger = tracked.order.symbol, protections[tracked.order.symbol], account.ledger
+    later = view.now - view.price_age_ms > fill.traded_at
+    price = view.price if later else fill.price
+    value = abs(view.quantity) * price
+    rest = tracked.remaining * tracked.worst_price if tracked.status.live else ZERO
+    more = value - abs(view.quantity) * ledger.marks[symbol] - rest
+    long, patterns = tracked.order.side is Side.BUY, config.policies.correlated.symbols
+    seen = msgspec.structs.replace(
+        view,
+        price=price,
+        symbol_notional=value,
+        gross=view.gross + more,
+        correlated_long=_plus(view.correlated_long, more if long else ZERO),
+        correlated_short=_plus(view.correlated_short, ZERO if long else more),
+    )
+    together = [
+        each.beyond
+        for name, each in protections.items()
+        if moves_together(name, patterns) and (ledger.quantity(name) > ZERO) is long
+    ]
+    beyond = LimitExcess(
+        order=tracked.beyond,
+        position=protection.beyond,
+        gross=sum((each.beyond for each in protections.values()), ZERO),
+        correlated=sum(together, ZERO),
+    )
+    return FilledEntry(
+        tracked.intent, seen, fill.price, protection.trigger, tracked.cost, tracked.cleared_equity, beyond
+    )
+
+
+def _incidents(symbol: str, remedy: Remedy, protection: Protection, held: Decimal) -> list[str]:
+    """Return one sentence for each limit that the fills exceed and that was not reported yet."""
+    if remedy.most < held:
+        done = f"{plain(held - remedy.most)} of {plain(held)} are sold" if remedy.most else "it is closed"
+    else:
+        done = f"its stop goes from {plain(protection.trigger)} to {plain(remedy.stop)}"
+    return [
+        f"the fill of {symbol} exceeds {each.key} ({each.code}): {each.actual} where {each.limit} is allowed; {done}"
+        for each in remedy.excesses
+        if each.code not in protection.exceeded
+    ]
+
+
+def _plus(amount: Decimal | None, more: Decimal) -> Decimal | None:
+    return None if amount is None else amount + more

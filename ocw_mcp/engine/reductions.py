@@ -1,4 +1,4 @@
-"""The intents that close a position or a part of it, and how much of it is being closed already."""
+"""Orders that close a position or a part of it, and how much of it is being closed already."""
 
 from decimal import Decimal
 
@@ -21,7 +21,7 @@ _REDUCES_BY = {
 
 
 class Reductions:
-    """Reads what is held and what is being sold of it."""
+    """Reads the positions and their live exits."""
 
     def __init__(self, product: Product, account: Account, prices: PriceBoard, orders: OrderTable) -> None:
         self._spot = product is Product.SPOT
@@ -35,19 +35,20 @@ class Reductions:
         purpose: Purpose,
         principal: str,
         *,
-        key: str | None = None,
+        key: str = "",
         trigger: Decimal | None = None,
         target: Decimal | None = None,
         wake_id: int | None = None,
     ) -> OrderIntent:
-        """The intent that would end a symbol's whole position; a stop with a `target` takes that, too (spot).
+        """Return the order that would close a symbol's whole position; a stop with a `target` is an OCO order (spot).
 
-        An exit leaves out what other exits are closing already, and so does a stop on spot, where nothing sells twice.
+        The quantity of an exit leaves out what other exits are closing already, and so does that of a stop on spot,
+        where one balance cannot be sold twice.
         """
         quantity = self._account.ledger.quantity(symbol)
         left = abs(quantity) - (self.selling(symbol) if self._spot or purpose is Purpose.EXIT else ZERO)
         return OrderIntent(
-            idempotency_key=key or "",
+            idempotency_key=key,
             principal=principal,
             symbol=symbol,
             side=closing_side(quantity),
@@ -60,23 +61,23 @@ class Reductions:
         )
 
     def selling(self, symbol: str) -> Decimal:
-        """Return how much (base asset) of a position is being closed by exits that can be counted on."""
+        """Return how much (base asset) of a position is being closed by exits that count."""
         exits = self._orders.live(symbol, Purpose.EXIT)
         return sum((each.remaining for each in exits if counts(each)), ZERO)
 
     def under_way(self, symbol: str) -> bool:
-        """Whether an exit is on its way that can be counted on."""
+        """Return whether an exit that counts is live."""
         return self.selling(symbol) > ZERO
 
     def closing(self, symbol: str) -> bool:
-        """Whether exits on their way close all of a position that can be sold."""
+        """Return whether live exits close all of a position that can be sold."""
         selling = self.selling(symbol)
         return selling > ZERO and selling >= self._on_step(symbol, abs(self._account.ledger.quantity(symbol)))
 
     def to_cover(self, symbol: str) -> Decimal:
-        """Return how much (base asset) of a position its stop has to cover: on spot not what is being sold.
+        """Return how much (base asset) of a position its stop has to cover: on spot, not the part that is being sold.
 
-        What a fee took of a spot purchase may leave less than a step, which no order can sell.
+        A fee on a spot purchase may leave less than one step, which no order can sell.
         """
         selling = self.selling(symbol) if self._spot else ZERO
         return self._on_step(symbol, max(ZERO, abs(self._account.ledger.quantity(symbol)) - selling))
@@ -88,16 +89,16 @@ class Reductions:
     def least(self, symbol: str) -> Decimal:
         """Return the smallest part (base asset) of a position that can be sold.
 
-        The exchange takes a reduction of any notional on futures, and on spot none below its smallest.
+        The exchange accepts a reduction of any notional on futures, and on spot none below its minimum.
         """
         instrument = self._prices.instruments[symbol]
         return smallest(instrument, self._account.ledger.marks[symbol]) if self._spot else instrument.min_quantity
 
     def part(self, symbol: str, quantity: Decimal, account: AccountView) -> Decimal | Refusal:
-        """Return how much of a position is sold where `quantity` (base asset) is asked for, or why nothing is.
+        """Return how much of a position is sold if `quantity` (base asset) is asked for, or why nothing is.
 
-        It is on the step, and all of the position where too little would stay. Nothing is sold while another exit may
-        still trade, since both could sell more than was meant. On futures one of unknown outcome does not count.
+        It is on the step, and all of the position if too little would stay. Nothing is sold while another exit may
+        still trade, because both could sell more than intended. On futures an exit of unknown outcome does not count.
         """
         instrument, held, spot = account.instrument, abs(account.quantity), self._spot
         if not (quantity.is_finite() and quantity > ZERO):
@@ -113,10 +114,10 @@ class Reductions:
 
 
 def counts(tracked: TrackedOrder) -> bool:
-    """Whether a live exit can be counted on: its outcome is known, and it is not being cancelled."""
+    """Return whether a live exit counts: its outcome is known, and it is not being cancelled."""
     return tracked.status is not OrderStatus.UNKNOWN and not tracked.cancel_requested
 
 
 def closing_side(quantity: Decimal) -> Side:
-    """The side that closes a signed position."""
+    """Return the side that closes a signed position."""
     return Side.SELL if quantity > 0 else Side.BUY

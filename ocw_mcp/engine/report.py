@@ -54,7 +54,11 @@ def report(
         "evaluations": evaluations,
         "skip_rate": 1 - gate.woken / evaluations if evaluations else None,
         "skips": dict(sorted(gate.skips.items())),
-        "wakes": [{"t": wake.t, "symbol": wake.symbol, "reasons": list(wake.reasons)} for wake in figures.wakes],
+        "wakes": [
+            {"t": wake.t, "symbol": wake.symbol, "reasons": [str(each) for each in wake.reasons]}
+            for wake in figures.wakes
+        ],
+        "wake_reasons": dict(sorted(Counter(each.name for wake in figures.wakes for each in wake.reasons).items())),
         "decisions": figures.decisions,
         "decided": msgspec.to_builtins(figures.decided),
         "orders": figures.orders,

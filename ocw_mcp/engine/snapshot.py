@@ -20,8 +20,8 @@ from ocw_mcp.domain.snapshot import (
     Remark,
     Snapshot,
     SymbolView,
+    SymbolWake,
     TradeView,
-    WakeReason,
 )
 from ocw_mcp.domain.time import DAY, HOUR, span_ms, span_name
 from ocw_mcp.domain.unknown import Unknown
@@ -42,7 +42,7 @@ def take_snapshot(
     market: Market,
     account: Account,
     guard: Guard,
-    wake: tuple[WakeReason, ...],
+    wake: tuple[SymbolWake, ...],
     now: int,
     *,
     feasible: Sizes | None = None,

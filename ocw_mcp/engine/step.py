@@ -6,7 +6,6 @@ reports come back as events → the ledger books the fills and the guard puts st
 """
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -16,13 +15,13 @@ from ocw_mcp.core.market.market import Closed, Market
 from ocw_mcp.core.orders.sense import nonsense
 from ocw_mcp.core.orders.table import OrderTable
 from ocw_mcp.domain.asks import CallerRequest
-from ocw_mcp.domain.decision import Decision, Leg
+from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import FundingPaid, OrderRef, OutsideFill, Transferred
 from ocw_mcp.domain.policies import limits_in_force
-from ocw_mcp.domain.snapshot import Snapshot, WakeReason
+from ocw_mcp.domain.snapshot import Snapshot, SymbolWake, WakeReason
 from ocw_mcp.domain.steps import (
     Asked,
     Command,
@@ -36,18 +35,15 @@ from ocw_mcp.domain.steps import (
     TimerKind,
 )
 from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.approvals import Approvals
-from ocw_mcp.engine.booking import book_funding, book_transfer
 from ocw_mcp.engine.callers import Callers
-from ocw_mcp.engine.carrying import Carrier
 from ocw_mcp.engine.checkpoint import ENGINE_FORMAT, EngineState, read_checkpoint, summary
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DecisionCycle
 from ocw_mcp.engine.effect_buffer import EffectBuffer
-from ocw_mcp.engine.entries import Checked, check
 from ocw_mcp.engine.exits import Exits
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.idempotency import Answer
+from ocw_mcp.engine.leg_executor import LegExecutor
 from ocw_mcp.engine.limit_usage import limit_usage
 from ocw_mcp.engine.manual_control import ManualControl
 from ocw_mcp.engine.operator_commands import OperatorCommands
@@ -70,20 +66,18 @@ class Engine:
         self._prices = PriceBoard(config, self._market)
         self._readings = Readings(self._market)
         self.account = Account(config, self._effects)
-        self._manager = OrderManager(config, self.account, self._prices, self._effects)
-        self.guard = Guard(config, self._manager, self.account, self._prices, self._effects)
-        self._exits = Exits(config, self._market, self.account, self._manager, self.guard, self._effects)
-        self.approvals = Approvals(config, self._effects)
+        self.manager = OrderManager(config, self.account, self._prices, self._effects)
+        self.guard = Guard(config, self.manager, self.account, self._prices, self._effects)
+        self._exits = Exits(config, self._market, self.account, self.manager, self.guard, self._effects)
         self.manual_control = ManualControl()
-        self._carrier = Carrier(
-            config.symbols, self._manager, self.guard, self.account, self.approvals, self.manual_control
-        )
-        self.decisions = DecisionCycle(config, self._carrier, self.account, self._effects, self._after_decision)
+        self.executor = LegExecutor(config, self.manager, self.guard, self.account, self.manual_control, self._effects)
+        self.approvals, self.check = self.executor.approvals, self.executor.precheck.check
+        self.decisions = DecisionCycle(config, self.executor, self.account, self._effects, self._after_decision)
         self._operator = OperatorCommands(
-            self._manager, self.guard, self.account, self._carrier, self.decisions, self.manual_control, self._effects
+            self.manager, self.guard, self.account, self.executor, self.decisions, self.manual_control, self._effects
         )
-        rooms = (self.guard, self.account, self._carrier, self.decisions, self._operator, self._effects)
-        self._callers = Callers(config, self._manager, *rooms)
+        parts = (self.guard, self.account, self.executor, self.decisions, self._operator, self._effects)
+        self._callers = Callers(config, self.manager, *parts)
         self.counters = RunCounters()
         self._hashes = ("", "")
         self._limits = limits_in_force(config.policies)
@@ -114,7 +108,7 @@ class Engine:
         """
         self.steps += 1
         if why := self._time.move_to(now):
-            self._manager.lower(why)
+            self.manager.lower(why)
         now = self._effects.now = self._time.now
         if isinstance(event, Frame):
             self._on_frame(event, now)
@@ -127,19 +121,19 @@ class Engine:
         elif isinstance(event, Asked):
             self._callers.take(event, now)
         elif why := nonsense(event):
-            self._manager.lower(f"the venue told of {why} ({type(event).__name__}); nothing of it was booked")
+            self.manager.lower(f"the venue told of {why} ({type(event).__name__}); nothing of it was booked")
         elif isinstance(event, FundingPaid):
-            if book_funding(event, self.account, self._effects):
+            if self.account.book_funding(event):
                 self.counters.paid(event)
                 self._watch()
         elif isinstance(event, Transferred):
-            if book_transfer(event, self.account, self._effects):
+            if self.account.book_transfer(event):
                 self._watch()
         elif isinstance(event, OutsideFill):
             self.guard.on_outside_fill(event, now)
             self._watch()
         else:
-            change = self._manager.apply(event, now)
+            change = self.manager.apply(event, now)
             if change is not None:
                 self.guard.react(change, now)
                 self._watch()
@@ -162,7 +156,7 @@ class Engine:
             self._on_history(frame)
             return
         if why := self._time.compare(frame.at):
-            self._manager.lower(why)
+            self.manager.lower(why)
         if self.counters.began_at is None:
             self.counters.began_at = now
             self.account.open_day(now)
@@ -185,7 +179,7 @@ class Engine:
                 changes.append((candle, change))
         for symbol in frame.ended:
             self.account.end(symbol, frame.at)
-            self._manager.cancel_entries("its market has ended", symbol)
+            self.manager.cancel_entries("its market has ended", symbol)
         if held and frame.closed:
             self._watch()
             self._raise(self._exits.look(now))
@@ -238,29 +232,29 @@ class Engine:
                 position.see(candle.low, candle.high)
         return change
 
-    def _raise(self, reasons: list[tuple[str, str]]) -> None:
-        """Whoever decides is asked about these, unless a person holds them."""
+    def _raise(self, reasons: list[tuple[str, WakeReason]]) -> None:
+        """Give the gate reasons to wake, except for symbols under manual control."""
         for symbol, reason in reasons:
             if symbol not in self.manual_control.state.held:
                 self._gate.raise_reason(symbol, reason)
 
     def _watch(self) -> None:
         if why := self.account.watch():
-            self._manager.cancel_entries(why)
+            self.manager.cancel_entries(why)
 
     def _on_timer(self, timer: Timer, now: int) -> None:
         self._effects.timers.pop(timer, None)
         match timer:
             case Timer(TimerKind.APPROVAL, str(approval)):
-                self._carrier.not_approved(approval, "unanswered", "anybody")
+                self.approvals.expire(approval)
             case Timer(TimerKind.CANCEL, OrderRef() as order, times):
-                self._manager.on_silence(order, times)
+                self.manager.on_silence(order, times)
             case Timer(TimerKind.DAY):
                 self.account.open_day(now)
             case Timer(TimerKind.DECISION):
                 self.decisions.on_deadline(now)
             case Timer(TimerKind.EXPIRY, OrderRef() as order):
-                self._manager.on_expiry(order)
+                self.manager.on_expiry(order)
             case Timer(TimerKind.POSITIONS):
                 self._raise(self._exits.on_timer(now))
             case Timer(TimerKind.PROTECTION, str(symbol)):
@@ -284,7 +278,7 @@ class Engine:
                 market=self._market.state(),
                 gate=self._gate.state(),
                 account=self.account.state(),
-                manager=self._manager.memory(),
+                manager=self.manager.state(),
                 protections=self.guard.protections,
                 flattening=self.guard.flattening,
                 exits=self._exits.state,
@@ -295,6 +289,7 @@ class Engine:
                 books=self._prices.books,
                 hashes=self._hashes,
                 commands=self._operator.taken,
+                answers=self.executor.answers.saved(),
                 asked_for=self._callers.asked_for.state(),
                 approvals=self.approvals.state,
                 manual_control=self.manual_control.state,
@@ -311,7 +306,7 @@ class Engine:
         self._market.restore(memory.market)
         self._gate.restore(memory.gate)
         self.account.restore(memory.account)
-        self._manager.restore(memory.manager)
+        self.manager.restore(memory.manager)
         self.guard.protections = memory.protections
         self.guard.flattening = memory.flattening
         self._exits.state = memory.exits
@@ -322,6 +317,7 @@ class Engine:
         self._prices.books = memory.books
         self._hashes = memory.hashes
         self._operator.taken = memory.commands
+        self.executor.answers.load(memory.answers)
         self._callers.asked_for.restore(memory.asked_for)
         self.approvals.state = memory.approvals
         self.manual_control.state = memory.manual_control
@@ -330,10 +326,6 @@ class Engine:
     def answer(self, request: CallerRequest) -> Answer | None:
         """What a caller's request was answered; None where none with its key ever came, or long ago."""
         return self._callers.answer(request)
-
-    def answer_under(self, key: str) -> Answer | None:
-        """What was answered under a key of the desk's own, such as that of a decision's leg."""
-        return self._manager.answers.get(key)
 
     def summary(self) -> dict[str, Any]:
         """What `ocw status` shows of this moment, ready for JSON."""
@@ -344,7 +336,7 @@ class Engine:
             self._gate.counters,
             self.counters,
             self.limit_usage(),
-            self.approvals.state,
+            self.approvals,
             self.manual_control.state,
             self._market.prices(),
             self.now,
@@ -353,7 +345,7 @@ class Engine:
     def limit_usage(self) -> list[dict[str, str]]:
         """How much of each limit is used up at this moment."""
         return limit_usage(
-            self.config, self.account, self._prices, self._manager.orders, self.decisions.budget, self.now
+            self.config, self.account, self._prices, self.manager.orders, self.decisions.budget, self.now
         )
 
     @property
@@ -361,7 +353,7 @@ class Engine:
         """Engine time (ms) of the last step."""
         return self._time.now
 
-    def snapshot(self, now: int, wake: tuple[WakeReason, ...] = ()) -> Snapshot:
+    def snapshot(self, now: int, wake: tuple[SymbolWake, ...] = ()) -> Snapshot:
         """The world at `now` (ms): what a wake carries, and what anybody may look at between two steps."""
         return take_snapshot(
             self.config,
@@ -370,16 +362,12 @@ class Engine:
             self.guard,
             wake,
             now,
-            feasible=lambda symbol: self._manager.feasible(symbol, now),
+            feasible=lambda symbol: self.manager.feasible(symbol, now),
             trades=tuple(self.account.trades),
             note=self.decisions.state.note,
             undone=self.decisions.state.undone,
             limits=self._limits,
         )
-
-    def check(self, leg: Leg, principal: str, now: int, quantity: Decimal | None = None) -> Checked:
-        """What the desk would answer to a leg now; `quantity` (base asset) stands in for its share of equity."""
-        return check(leg, self._manager, self.guard, principal, now, quantity)
 
     @property
     def market(self) -> Market:
@@ -389,7 +377,7 @@ class Engine:
     @property
     def orders(self) -> OrderTable:
         """The orders, to look at between two steps."""
-        return self._manager.orders
+        return self.manager.orders
 
     @property
     def timers(self) -> Mapping[Timer, int]:

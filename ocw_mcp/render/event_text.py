@@ -21,12 +21,13 @@ from ocw_mcp.domain.asks import (
     ProtectionRequest,
     SubmitRequest,
 )
+from ocw_mcp.domain.causes import Cause
 from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.events import JournalEvent
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderIntent, Purpose
 from ocw_mcp.domain.reasons import QUOTING, Refusal
-from ocw_mcp.domain.snapshot import WakeReason
+from ocw_mcp.domain.snapshot import SymbolWake
 from ocw_mcp.domain.text import printable
 from ocw_mcp.render.quotations import Quote, is_name
 from ocw_mcp.render.text import HASH_SHOWN, cents, moment, span, usd
@@ -111,7 +112,7 @@ def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
         case events.WakeRaised(wake_id, reasons):
             return f"wake {wake_id}: {'; '.join(reason_text(each, quote) for each in reasons)}"
         case events.DecisionMade(wake_id, decider, thinking_ms, decision, cost):
-            cause = f" ({quote(DECIDER, decision.cause)})" if decision.cause else ""
+            cause = f" ({cause_text(decision.cause, quote)})" if decision.cause is not None else ""
             after = f"after {span(thinking_ms)}{_paid(cost)}"
             return f"{printable(decider)} decided on wake {wake_id} {after}: {_legs(decision, quote)}{cause}"
         case events.StateChanged(before, after, why):
@@ -147,7 +148,7 @@ def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
         case events.ApprovalEnded(name, outcome, by):
             return f"{name} was {printable(outcome)} by {printable(by)}"
         case events.DecisionEnded(wake_id, cause, cost):
-            why = f": {quote(DECIDER, cause)}" if cause else ""
+            why = f": {cause_text(cause, quote)}" if cause is not None else ""
             return f"wake {wake_id} is over{_paid(cost)}{why}"
         case events.DecisionCorrected(wake_id, decider, decision, _, cost):
             return f"{printable(decider)} corrected wake {wake_id}{_paid(cost)}: {_legs(decision, quote)}"
@@ -165,18 +166,23 @@ def _paid(cost_usd: Decimal) -> str:
     return f" for {usd(cost_usd)}" if cost_usd else ""
 
 
+def cause_text(cause: Cause, quote: Quote = inline, by: str = DECIDER) -> str:
+    """Return a cause in plain words; its detail is quoted, since a model or an error may have written it."""
+    return cause.told(quote(by, cause.detail) if cause.detail else "")
+
+
 def _legs(decision: Decision, quote: Quote) -> str:
     return "; ".join(leg_text(leg, quote) for leg in decision.legs) or "hold everything"
 
 
-def reason_text(reason: WakeReason, quote: Quote = inline) -> str:
+def reason_text(wake: SymbolWake, quote: Quote = inline) -> str:
     """Return why a symbol woke the decider: `BTCUSDT: close:1h, condition:price gt 60000, now 60010 (remark)`."""
-    remarks = {each.about: each for each in reason.remarks}
-    parts = [
-        f"{printable(each)} ({quote(remarks[each].by, remarks[each].text)})" if each in remarks else printable(each)
-        for each in reason.reasons
-    ]
-    return f"{printable(reason.symbol or 'timer')}: {', '.join(parts)}"
+    parts = []
+    for each in wake.reasons:
+        remark = each.remark
+        text = printable(str(each))
+        parts.append(text if remark is None else f"{text} ({quote(remark.by, remark.text)})")
+    return f"{printable(wake.symbol or 'timer')}: {', '.join(parts)}"
 
 
 def refusal_text(refusal: Refusal, quote: Quote = inline, author: str = DECIDER) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from ocw_mcp.domain.snapshot import Remark, Snapshot, WakeReason
+from ocw_mcp.domain.snapshot import Remark, Snapshot, SymbolWake
 from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import iso
 
@@ -111,22 +111,26 @@ def not_taken_lines(snapshot: Snapshot, reader: str) -> list[str]:
     return [f"not taken: {untrusted(each.text, LONGEST_REMARK)}" for each in snapshot.undone if each.by == reader]
 
 
-def wake_subject(reason: WakeReason) -> str:
-    """Return the symbol of a wake reason, or `desk`."""
-    return reason.symbol or "desk"
+def wake_subject(wake: SymbolWake) -> str:
+    """Return the symbol of a wake, or `desk` for the timer."""
+    return wake.symbol or "desk"
 
 
-def wake_reasons(reason: WakeReason, reader: str) -> list[str]:
+def wake_reasons(wake: SymbolWake, reader: str) -> list[str]:
     """Return the engine's reasons for a wake, each followed in brackets by the reader's own remark on it."""
-    own = {each.about: untrusted(each.text, LONGEST_REMARK) for each in reason.remarks if each.by == reader}
-    return [f"{each} ({own[each]})" if own.get(each) else each for each in reason.reasons]
+    texts = []
+    for each in wake.reasons:
+        remark = each.remark
+        own = untrusted(remark.text, LONGEST_REMARK) if remark is not None and remark.by == reader else ""
+        texts.append(f"{each} ({own})" if own else str(each))
+    return texts
 
 
 def wake_quotations(snapshot: Snapshot, reader: str) -> list[str]:
     """Return the remarks of other authors on the conditions of this wake, one line each."""
     return [
-        quotation(f"on {wake_subject(reason)} {each.about}", each.by, each.at, each.text, LONGEST_REMARK)
-        for reason in snapshot.wake
-        for each in reason.remarks
-        if each.by != reader
+        quotation(f"on {wake_subject(wake)} {each}", remark.by, remark.at, remark.text, LONGEST_REMARK)
+        for wake in snapshot.wake
+        for each in wake.reasons
+        if (remark := each.remark) is not None and remark.by != reader
     ]

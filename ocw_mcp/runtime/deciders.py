@@ -4,6 +4,7 @@ import asyncio
 
 from ocw_mcp.core import strategy
 from ocw_mcp.core.strategy import reckless
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.domain.orders import ATTACHED
@@ -68,4 +69,4 @@ class NoDecider:
 
     async def decide(self, request: DecisionRequest) -> Decision:
         """A HOLD."""
-        return Decision(cause="no agent: this run was started to hold")
+        return Decision(cause=Cause(CauseKind.NO_AGENT))

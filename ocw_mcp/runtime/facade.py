@@ -22,8 +22,8 @@ from ocw_mcp.domain.snapshot import IndicatorValues, PositionView, Snapshot, Sym
 from ocw_mcp.domain.state import Lowered, TradingState
 from ocw_mcp.domain.symbols import matched
 from ocw_mcp.domain.time import span_name
-from ocw_mcp.engine.entries import Checked
 from ocw_mcp.engine.exposure import free_margin, reserved_by
+from ocw_mcp.engine.precheck import CheckedLeg
 from ocw_mcp.engine.snapshot import positions
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.history import History
@@ -312,8 +312,8 @@ class Facade:
         limits = (*limits_in_force(config.policies), ("scale", scale))
         return PolicyView(config.policies.name, config.policy_hash, self._engine.limit_usage(), limits)
 
-    def check(self, leg: Leg, principal: str, quantity: Decimal | None = None) -> Checked:
-        """What the desk would answer to a leg now, by the very code of placing it. Raises RequestError."""
+    def check(self, leg: Leg, principal: str, quantity: Decimal | None = None) -> CheckedLeg:
+        """Return the answer that a leg would get now, from the code that would execute it. Raises RequestError."""
         leg = msgspec.structs.replace(leg, symbol=self.known(leg.symbol))
         return self._engine.check(leg, principal, self._clock.now(), quantity)
 

@@ -6,7 +6,6 @@ for a price.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -14,21 +13,17 @@ from typing import Any
 import msgspec
 
 from ocw_mcp.core.matching.funding import STAMPED_LATE_MS
-from ocw_mcp.domain.asks import CallerRequest, SubmitRequest
 from ocw_mcp.domain.errors import BookError, TapeError
 from ocw_mcp.domain.events import RunResumed, RunStarted, RunStopped
 from ocw_mcp.domain.market import Frame, Funding
 from ocw_mcp.domain.protocols import Checkpoint, Clock, CommandBox, Decider, Feed, SimulatedVenue, Store
-from ocw_mcp.domain.requests import RequestCode, RequestError
-from ocw_mcp.domain.steps import Asked, Command
+from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import HOUR
-from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.ahead import Ahead
 from ocw_mcp.runtime.pacing import everything_due, paced
 from ocw_mcp.runtime.recorder import EventRecorder, Listener
 from ocw_mcp.runtime.shell import Shell
-from ocw_mcp.runtime.validation import sound_request
 
 CHECKPOINT_EVERY = 4_096
 """Frames between two checkpoints: at most so many are done again after a crash."""
@@ -65,7 +60,7 @@ class BookRun:
             _restore(engine, venue, saved)
             clock.advance(saved.market_at)
         recorder = EventRecorder(store, saved.seq if saved else 0, listener)
-        self._shell = Shell(engine, venue, store, recorder, clock, decider, tell, self._heed)
+        self.shell = Shell(engine, venue, store, recorder, clock, decider, tell, self._heed)
         self._engine = engine
         self._feed = feed
         self._venue = venue
@@ -77,51 +72,28 @@ class BookRun:
         self._frames = 0
         self._warmed = 0
         self._begun = False
-        self._ended = False
         self._why = ""
         self._shown_at = self._heeded_at = clock.wall_ms()
         self._seen_commands: set[str] = set()
         self._ahead: Ahead | None = None
-        self._requests: deque[tuple[CallerRequest, asyncio.Future[Answer | None]]] = deque()
 
     @property
     def catching_up(self) -> bool:
         """Whether the engine still does again what the journal has already: what it stands at is the past."""
-        return self._shell.recorder.reading
+        return self.shell.recorder.reading
 
     def stop(self) -> None:
         """Stop after the frame under way; safe to call from a signal handler."""
         self._stopping = True
-        self._shell.hurry()
+        self.shell.hurry()
 
     async def unless_stopped(self, work: Coroutine[Any, Any, object]) -> None:
         """Wait for something that comes before the run, and no longer than until the word to stop."""
-        working, stopped = asyncio.ensure_future(work), asyncio.ensure_future(self._shell.hurried.wait())
+        working, stopped = asyncio.ensure_future(work), asyncio.ensure_future(self.shell.hurried.wait())
         await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         if not working.cancel():
             await working
-
-    async def ask(self, request: CallerRequest) -> Answer:
-        """Ask for something outside any wake; the answer, once the engine has taken it between two frames.
-
-        Raises ValueError, with one clause on what is wrong, for what nobody can mean, and BookError where the run ends
-        before.
-        """
-        request = sound_request(request, self._engine.config.symbols)
-        if isinstance(request, SubmitRequest) and request.principal == self._decider.name:
-            # Whoever was asked by this run answers within it, when its time has come.
-            answer = await self._shell.submit(request)
-            if answer is None:
-                raise BookError("this wake is not waited for any more; nothing was done")
-            return answer
-        waiting: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
-        if not self._ended:
-            self._requests.append((request, waiting))
-        answer = None if self._ended else await waiting
-        if answer is None:
-            raise BookError("the run ended before this was taken; nothing was done; start it again and ask again")
-        return answer
 
     async def run(self, version: str, for_ms: int | None = None) -> str:
         """Run to the end of the market, of `for_ms`, or until stopped; return which it was.
@@ -137,7 +109,7 @@ class BookRun:
             async with (
                 aclosing(self._feed.frames(self.cursor if self.cursor >= 0 else None)) as source,
                 aclosing(self._within(for_ms, version, source)) as frames,
-                aclosing(paced(frames, self._shell, self._clock, self._meanwhile)) as moments,
+                aclosing(paced(frames, self.shell, self._clock, self._meanwhile)) as moments,
             ):
                 async for frame in moments:
                     await self._take(frame)
@@ -148,12 +120,7 @@ class BookRun:
             self._finish(f"the tape is at fault: {error}")
             raise
         finally:
-            self._ended = True
-            while self._requests:
-                _, waiting = self._requests.popleft()
-                if not waiting.done():
-                    waiting.set_result(None)
-            await self._shell.close()
+            await self.shell.end()
         if self._stopping:
             self._why = "it was stopped"
         self._finish(self._why)
@@ -183,12 +150,12 @@ class BookRun:
         kind = RunResumed if self._resumes else RunStarted
         config = self._engine.config
         self._store.note(self._clock.now(), kind(version, self._decider.name, config.policy_hash))
-        await self._shell.start()
+        await self.shell.start()
         self._store.commit()
         await self._heed()
 
     async def _take(self, frame: Frame) -> None:
-        shell = self._shell
+        shell = self.shell
         self._clock.advance(frame.at)
         now = self._clock.now()
         if frame.history:
@@ -241,7 +208,7 @@ class BookRun:
         if self._engine.config.policies.data.on_end == "close":
             for symbol in ended:
                 if held := self._engine.account.ledger.quantity(symbol):
-                    await self._shell.take_all(self._venue.close_out(symbol, held, now))
+                    await self.shell.take_all(self._venue.close_out(symbol, held, now))
 
     async def _rates_at(self, frame: Frame) -> Sequence[Funding]:
         """The rates that the exchange settles at a whole hour, with those that it stamps a little later."""
@@ -255,7 +222,7 @@ class BookRun:
             await self._heed()
         elif self.cursor >= 0 and (
             self._commands.waiting()
-            or self._shell.recorder.reading
+            or self.shell.recorder.reading
             # The run before was killed: this one ends it properly.
             or self._engine.counters.ran_to != self.cursor
         ):
@@ -269,57 +236,31 @@ class BookRun:
     async def _heed(self) -> None:
         """Take the commands that have come; while reading along, those that the journal has at this place."""
         self._heeded_at = self._clock.wall_ms()
-        while (known := self._shell.recorder.known_word(self.cursor)) is not None:
-            await self._take_word(known)
+        while (known := self.shell.recorder.known_word(self.cursor)) is not None:
+            await self.shell.take_from_outside(known)
             if isinstance(known, Command):
                 self._seen_commands.add(known.command_id)
-        if self._shell.recorder.reading:
+        if self.shell.recorder.reading:
             return
-        while self._requests:
-            request, waiting = self._requests.popleft()
-            if waiting.cancelled():
-                # Whoever asked has gone before anything was done; it stays undone.
-                continue
-            await self._take_word(Asked(request, self.cursor))
-            durable = self._shell.commit()
-            if waiting.done():
-                continue
-            if durable:
-                waiting.set_result(self._engine.answer(request))
-            else:
-                waiting.set_exception(_not_durable())
+        await self.shell.take_requests(self.cursor)
         for command in self._commands.waiting():
             if command.command_id not in self._seen_commands:
                 self._seen_commands.add(command.command_id)
-                await self._take_word(msgspec.structs.replace(command, after_frame=self.cursor))
-                self._shell.commit()
-            if self._shell.commits.durable:
+                await self.shell.take_from_outside(msgspec.structs.replace(command, after_frame=self.cursor))
+                self.shell.commit()
+            if self.shell.commits.durable:
                 self._commands.done(command)
         if self._clock.wall_ms() - self._shown_at >= SHOW_EVERY_MS:
             self._shown_at = self._clock.wall_ms()
-            self._shell.commit()
-
-    async def _take_word(self, word: Command | Asked) -> None:
-        """Take what a person or a caller wants. What it closes trades at the price of this moment, at any pace."""
-        await self._shell.take(word)
-        await self._shell.take_all(self._venue.fill_reductions(self._clock.now()))
+            self.shell.commit()
 
     def _finish(self, why: str) -> None:
         if not self._begun:
             return
         self._store.note(self._clock.now(), RunStopped(why))
         self._engine.counters.ran_to = self.cursor
-        self._shell.checkpoint(self.cursor)
-        self._shell.commits.last()
-
-
-def _not_durable() -> RequestError:
-    return RequestError(
-        RequestCode.NOT_DURABLE,
-        limit="a disk that takes the journal",
-        actual="it takes nothing now",
-        next_="ask again with the same key for what came of it; a person makes room on the disk",
-    )
+        self.shell.checkpoint(self.cursor)
+        self.shell.commits.last()
 
 
 def _restore(engine: Engine, venue: SimulatedVenue, saved: Checkpoint) -> None:

@@ -6,18 +6,22 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
 
-from ocw_mcp.domain.asks import SubmitRequest
+from ocw_mcp.domain.asks import CallerRequest, SubmitRequest
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.cleared import ClearedOrder
-from ocw_mcp.domain.errors import CannotDecideError
+from ocw_mcp.domain.errors import BookError, CannotDecideError
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import NOT_JOURNALED, Rejected, VenueReport
 from ocw_mcp.domain.protocols import Checkpoint, Clock, Converses, Decider, Priced, SimulatedVenue, Store
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.steps import (
     Ask,
+    Asked,
     Cancel,
     ClearTimer,
+    Command,
     DecisionFailed,
     DecisionReady,
     DecisionSubmitted,
@@ -37,7 +41,7 @@ from ocw_mcp.runtime.clock import A_MOMENT_MS
 from ocw_mcp.runtime.commits import Commits
 from ocw_mcp.runtime.recorder import EventRecorder
 from ocw_mcp.runtime.thinking import NEVER, Recalled, Said, Submission, Thinking, unheard_end
-from ocw_mcp.runtime.validation import sound
+from ocw_mcp.runtime.validation import validated, validated_request
 
 LONGEST_CAUSE = 500
 
@@ -68,6 +72,8 @@ class Shell:
         self._heed = heed
         self.commits = Commits(store, engine.summary, tell)
         self._inbox: deque[StepEvent] = deque()
+        self._requests: deque[tuple[CallerRequest, asyncio.Future[Answer | None]]] = deque()
+        self._ended = False
         self.timers: dict[Timer, int] = {}
         self.thinking: Thinking | None = None
         self._still: tuple[Thinking, int] | None = None
@@ -141,6 +147,57 @@ class Shell:
             return Refusal(RefusalCode.NO_WAKE, limit=waits, actual=f"wake {request.wake_id}")
         return await thinking.submit(request)
 
+    async def ask(self, request: CallerRequest) -> Answer:
+        """Return the answer to a client's request, once the engine has taken it between two frames.
+
+        Raises ValueError, with one clause on the defect, for a request that cannot be meant, and BookError if the run
+        ends before.
+        """
+        request = validated_request(request, self.engine.config.symbols)
+        if isinstance(request, SubmitRequest) and request.principal == self._decider.name:
+            # The decider of this run answers within its decision, when its time has come.
+            answer = await self.submit(request)
+            if answer is None:
+                raise BookError("this wake is not waited for any more; nothing was done")
+            return answer
+        waiting: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+        if not self._ended:
+            self._requests.append((request, waiting))
+        answer = None if self._ended else await waiting
+        if answer is None:
+            raise BookError("the run ended before this was taken; nothing was done; start it again and ask again")
+        return answer
+
+    async def take_requests(self, after_frame: int) -> None:
+        """Take the requests that have come since the last frame, and answer them once they are durable."""
+        while self._requests:
+            request, waiting = self._requests.popleft()
+            if waiting.cancelled():
+                # The client has gone before anything was done, so nothing is done.
+                continue
+            await self.take_from_outside(Asked(request, after_frame))
+            durable = self.commit()
+            if waiting.done():
+                continue
+            if durable:
+                waiting.set_result(self.engine.answer(request))
+            else:
+                waiting.set_exception(_not_durable())
+
+    async def take_from_outside(self, event: Command | Asked) -> None:
+        """Take a command or a request. The orders that close a position trade at the price of now, at any pace."""
+        await self.take(event)
+        await self.take_all(self.venue.fill_reductions(self.clock.now()))
+
+    async def end(self) -> None:
+        """Take no more requests, and give up the decision under way, if any."""
+        self._ended = True
+        while self._requests:
+            _, waiting = self._requests.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+        await self.close()
+
     def hurry(self) -> None:
         """Do not let the clock stand still for a decision any longer: the run is to end."""
         self.hurried.set()
@@ -197,9 +254,9 @@ class Shell:
         event: StepEvent
         try:
             thought_of = await (thinking.task or self._decider.decide(thinking.request))
-            decision = sound(thought_of, self.engine.config.symbols)
+            decision = validated(thought_of, self.engine.config.symbols)
         except Exception as error:
-            # Whatever goes wrong in a decider must not stop the engine: the wake is held, and the journal says why.
+            # Whatever goes wrong in a decider must not stop the engine: the wake is a HOLD, with its cause.
             event = DecisionFailed(wake_id, self._decider.name, thought, _cause(error), self._cost_since(thinking))
         else:
             event = DecisionReady(wake_id, self._decider.name, thought, decision, self._cost_since(thinking))
@@ -279,7 +336,7 @@ class Shell:
         await self.close()
         if given_up is not None and (cost := self._cost_since(given_up)):
             wake_id, thought = given_up.request.wake_id, now - given_up.request.snapshot.at
-            self._inbox.append(DecisionFailed(wake_id, self._decider.name, thought, "given up", cost))
+            self._inbox.append(DecisionFailed(wake_id, self._decider.name, thought, Cause(CauseKind.GIVEN_UP), cost))
 
     def _cost_since(self, thinking: Thinking) -> Decimal:
         """What its thinking has cost beyond what the engine was told."""
@@ -315,7 +372,18 @@ class Shell:
             self._still = self.thinking, takes
 
 
-def _cause(error: Exception) -> str:
-    """An error as a cause in the journal: capped, and in characters that can be stored."""
-    text = str(error) if isinstance(error, CannotDecideError) else f"error: {type(error).__name__}: {error}"
-    return text.encode(errors="replace").decode()[:LONGEST_CAUSE]
+def _not_durable() -> RequestError:
+    return RequestError(
+        RequestCode.NOT_DURABLE,
+        limit="a disk that takes the journal",
+        actual="it takes nothing now",
+        next_="make room on the disk, and ask again with the same key for the answer",
+    )
+
+
+def _cause(error: Exception) -> Cause:
+    """Return an error as a cause for the journal: capped, and in characters that can be stored."""
+    kind, detail = CauseKind.ERROR, f"{type(error).__name__}: {error}"
+    if isinstance(error, CannotDecideError):
+        kind, detail = error.cause.kind, error.cause.detail
+    return Cause(kind, detail.encode(errors="replace").decode()[:LONGEST_CAUSE])

@@ -12,18 +12,18 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from ocw_mcp.domain.asks import SubmitRequest, submit_key
-from ocw_mcp.domain.decision import FALLBACK, Decision
+from ocw_mcp.domain.causes import Cause, CauseKind
+from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DecisionCorrected, DecisionDiscarded, DecisionEnded, DecisionMade
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import RULES
 from ocw_mcp.domain.protocols import StoredEvent
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.steps import DecisionFailed, DecisionReady, DecisionSubmitted
 from ocw_mcp.engine.idempotency import Answer
 
 NEVER = 1 << 62
-ELSEWHERE = ("deadline: ", "paused by ")
-"""How causes begin that the engine finds by itself: nobody has to say anything for them again."""
+ELSEWHERE = (CauseKind.DEADLINE, CauseKind.PAUSED)
+"""Causes that the engine itself gives: a resumed run comes to them again without the decider."""
 
 Said = DecisionReady | DecisionFailed | DecisionSubmitted
 
@@ -119,14 +119,14 @@ def recall(known: Iterable[StoredEvent], request: DecisionRequest, decider: str)
                 asked = _submitted(wake_id, decider, event.decision, tainted=event.tainted)
                 script.append((at, DecisionSubmitted(asked, event.thinking_ms, event.cost_usd)))
             case DecisionEnded(wake_id=of, cause=cause, cost_usd=cost) if of == wake_id:
-                if cause.startswith(ELSEWHERE):
+                if cause is not None and cause.kind in ELSEWHERE:
                     # Until that comes, it keeps the floor and says nothing.
                     return [*script, (NEVER, unheard_end(wake_id, decider, 0, settled=True))]
                 # The rules, which follow where nothing was done of it, tell how long it took.
                 thought = at - request.snapshot.at
                 ended = (
                     DecisionFailed(wake_id, decider, thought, cause, cost)
-                    if cause
+                    if cause is not None
                     else DecisionReady(wake_id, decider, thought, Decision(), cost)
                 )
                 return [*script, (at, ended)]
@@ -150,17 +150,19 @@ def unheard_end(wake_id: int, decider: str, thinking_ms: int, *, settled: bool) 
     """
     if settled:
         return DecisionReady(wake_id, decider, thinking_ms, Decision())
-    return DecisionFailed(wake_id, decider, thinking_ms, "error: the process ended before it was through")
+    return DecisionFailed(
+        wake_id, decider, thinking_ms, Cause(CauseKind.ERROR, "the process ended before it was through")
+    )
 
 
 def _made(event: DecisionMade, decider: str) -> Said | None:
     wake_id, thought, cost = event.wake_id, event.thinking_ms, event.cost_usd
-    cause = event.decision.cause.removeprefix(FALLBACK)
-    if cause.startswith(ELSEWHERE):
+    cause = event.decision.cause
+    if cause is not None and cause.kind in ELSEWHERE:
         return None
-    if event.decider == RULES and event.decision.cause.startswith(FALLBACK):
-        return DecisionFailed(wake_id, decider, thought, cause, cost)
-    if cause:
+    if (failure := event.in_its_place) is not None:
+        return DecisionFailed(wake_id, decider, thought, failure, cost)
+    if cause is not None:
         return DecisionReady(wake_id, decider, thought, event.decision, cost)
     asked = _submitted(wake_id, decider, event.decision, tainted=event.tainted)
     return DecisionSubmitted(asked, thought, cost)

@@ -1,168 +1,202 @@
-"""What whoever is attached does to the running engine: each order of theirs begins here, and goes through the one door.
+"""How an attached client acts on the running engine: previews of orders, and requests.
 
-The engine takes each request between two frames, journals it with the name of who asks, and answers it once per key.
+The engine takes each request between two frames, journals it with the caller's name, and answers it once per key.
 """
 
-import secrets  # noqa: TID251 - previews need names that nobody had before; none decides anything
+import secrets  # noqa: TID251 - previews need new ids; no decision depends on one
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
 from ocw_mcp.domain.asks import (
+    PREVIEW_GOOD_FOR_S,
+    AwaitsApproval,
     CallerRequest,
-    CancelRequest,
-    CloseRequest,
     ConsentRequest,
-    HaltRequest,
+    DecisionKey,
     LegRequest,
-    NoteRequest,
-    ProtectionRequest,
     SubmitRequest,
-    Waits,
     submit_key,
+    token_of,
 )
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.errors import BookError
-from ocw_mcp.domain.orders import OrderRef
+from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.protocols import Clock
-from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.requests import RequestCode, RequestError
-from ocw_mcp.engine.approvals import Waiting
-from ocw_mcp.engine.entries import Checked
-from ocw_mcp.engine.idempotency import Answer
+from ocw_mcp.engine.approvals import PendingOrder
+from ocw_mcp.engine.idempotency import CALLERS_KEPT, Answer, drop_oldest
+from ocw_mcp.engine.precheck import CheckedLeg
 from ocw_mcp.engine.step import Engine
-from ocw_mcp.runtime.previews import Preview, Previews
 
 Ask = Callable[[CallerRequest], Awaitable[Answer]]
 
+MOST: Final = 32
+"""Previews that are kept of one caller."""
+MOST_NAMES: Final = 8
+"""Names of clients of one token whose previews are kept."""
+
 _NO_LEG = Leg("", Action.HOLD)
-"""Stands for the leg of a preview where only its name counts."""
+"""The leg of a request that is only compared by its preview."""
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """One entry or exit as it was checked. Quantity in the base asset, prices in quote currency."""
+
+    preview_id: str
+    leg: Leg
+    quantity: Decimal | None
+    """None for an exit."""
+    quoted: Decimal
+    """The mark price at which it was checked."""
+    side: Side
+    made_at: float
+    """Real time in ms, from the clock."""
 
 
 class Previewed(msgspec.Struct, frozen=True):
-    """An order as it would be answered now; `preview` is there to be placed where only a person could stop it."""
+    """The answer that an order would get now, and the preview to place it by, if it passes or only needs approval."""
 
-    checked: Checked
+    checked: CheckedLeg
     preview: Preview | None
 
-    @property
-    def needs_person(self) -> bool:
-        """Whether somebody has to approve it."""
-        return only_a_person_stops(self.checked)
 
+class Previews:
+    """The newest previews of each caller, in this process. A client that lost one asks for another."""
 
-class PendingApproval(msgspec.Struct, frozen=True):
-    """An order that waits for a person, under the id by which it is approved."""
+    def __init__(self, clock: Clock, new_id: Callable[[], str]) -> None:
+        """`new_id` returns ids that were never used before."""
+        self._clock = clock
+        self._new_id = new_id
+        self._kept: dict[str, dict[str, Preview]] = {}
 
-    approval_id: str
-    waiting: Waiting
+    def keep(self, caller: str, leg: Leg, quantity: Decimal | None, quoted: Decimal, side: Side) -> Preview:
+        """Keep a preview, and drop a caller's oldest if it has too many."""
+        made = Preview(self._new_id(), leg, quantity, quoted, side, self._clock.wall_ms())
+        own = self._kept[caller] = self._kept.pop(caller, {})
+        own[made.preview_id] = made
+        drop_oldest(own, MOST)
+        self._drop_names(token_of(caller))
+        return made
+
+    def _drop_names(self, token: str) -> None:
+        """Drop a token's oldest names if it has too many, and the token that was silent for the longest."""
+        names = [name for name in self._kept if token_of(name) == token]
+        tokens = list(dict.fromkeys(token_of(name) for name in reversed(self._kept)))
+        silent = set(tokens[CALLERS_KEPT:])
+        for name in [*names[:-MOST_NAMES], *(each for each in self._kept if token_of(each) in silent)]:
+            del self._kept[name]
+
+    def spend(self, caller: str, preview_id: str) -> Preview:
+        """Take a preview to place it: it is good for one order. Raises RequestError."""
+        found = self.find(caller, preview_id)
+        del self._kept[caller][preview_id]
+        return found
+
+    def find(self, caller: str, preview_id: str) -> Preview:
+        """Return a preview of this caller while it is valid. Raises RequestError."""
+        found = self._kept.get(caller, {}).get(preview_id)
+        if found is None:
+            raise RequestError(
+                RequestCode.UNKNOWN_PREVIEW,
+                limit="a preview_id that orders_preview gave this caller",
+                actual=repr(preview_id[:40]),
+                next_="preview the order again with orders_preview",
+            )
+        age_s = (self._clock.wall_ms() - found.made_at) / 1_000
+        if age_s > PREVIEW_GOOD_FOR_S:
+            raise RequestError(
+                RequestCode.STALE_PREVIEW,
+                limit=f"{PREVIEW_GOOD_FOR_S}s",
+                actual=f"{age_s:.0f}s",
+                next_="preview the order again with orders_preview",
+            )
+        return found
 
 
 class Trading:
-    """One running engine, to be traded with. `who` is the name under which the journal has what somebody asks for."""
+    """The actions of clients on one running engine. `caller` is the name that the journal has of the client."""
 
-    def __init__(self, engine: Engine, ask: Ask, clock: Clock) -> None:
-        """`ask` has the engine take a request; `BookRun.ask` is one."""
+    def __init__(self, engine: Engine, take: Ask, clock: Clock) -> None:
+        """`take` has the engine take a request and returns its answer; `BookRun.ask` is one."""
         self._engine = engine
-        self._take = ask
+        self._take = take
         self._clock = clock
         self._asked_about: set[str] = set()
-        self._previews = Previews(clock.wall_ms, lambda: f"p{secrets.token_hex(5)}")
+        self._previews = Previews(clock, lambda: f"p{secrets.token_hex(5)}")
 
-    def preview(self, who: str, leg: Leg, quantity: Decimal | None = None) -> Previewed:
-        """Check an order by the code that places it, and keep what was checked for a minute.
+    def preview(self, caller: str, leg: Leg, quantity: Decimal | None = None) -> Previewed:
+        """Check an order with the code that would place it, and keep the checked order for a minute.
 
-        `quantity` (base asset) stands in for an entering leg's share of equity.
+        `quantity` (base asset) takes the place of an entering leg's share of equity.
         """
-        checked = self._engine.check(leg, who, self._clock.now(), quantity)
-        passes = checked.refusal is None or only_a_person_stops(checked)
+        checked = self._engine.check(leg, caller, self._clock.now(), quantity)
+        passes = checked.refusal is None or checked.needs_approval
         if not passes or checked.price is None:
             return Previewed(checked, None)
         bound = checked.quantity if leg.action.adds_risk else None
-        return Previewed(checked, self._previews.keep(who, leg, bound, checked.price, checked.intent.side))
+        return Previewed(checked, self._previews.keep(caller, leg, bound, checked.price, checked.intent.side))
 
-    def needs_person(self, who: str, key: str, preview_id: str) -> Preview | None:
-        """What a person would have to approve if this preview were placed now; None where nobody can or has to."""
-        if self._answered(who, key, preview_id) is not None:
-            return None
+    async def place(self, caller: str, key: str, preview_id: str, rationale: str) -> Answer:
+        """Send a previewed order, if every policy still lets it pass. Raises RequestError."""
+        # A key that was used is answered even if its preview is long gone: nothing is done again.
+        if (known := self._answered(caller, key, preview_id)) is not None:
+            return known
+        found = self._previews.spend(caller, preview_id)
+        leg = msgspec.structs.replace(found.leg, reasoning=rationale)
+        return await self.ask(LegRequest(key, caller, leg, found.quantity, found.side, found.quoted, preview_id))
+
+    def needs_approval(self, caller: str, key: str, preview_id: str) -> bool:
+        """Return whether a preview, if it were placed now, would only need the approval of a person."""
+        if self._answered(caller, key, preview_id) is not None:
+            return False
         try:
-            found = self._previews.find(who, preview_id)
+            found = self._previews.find(caller, preview_id)
         except RequestError:
-            return None
-        checked = self._engine.check(found.leg, who, self._clock.now(), found.quantity)
-        return found if only_a_person_stops(checked) else None
+            return False
+        return self._engine.check(found.leg, caller, self._clock.now(), found.quantity).needs_approval
 
-    def awaited(self, who: str, key: str, preview_id: str) -> PendingApproval | None:
-        """Return what this key has waiting for a person; None where nothing does."""
-        answer = self._answered(who, key, preview_id)
-        waiting = self._engine.approvals.state.waiting.get(answer.approval_id) if isinstance(answer, Waits) else None
-        return PendingApproval(answer.approval_id, waiting) if isinstance(answer, Waits) and waiting else None
+    def pending(self, caller: str, key: str, preview_id: str) -> PendingOrder | None:
+        """Return the order of this key that awaits approval; None if there is none."""
+        answer = self._answered(caller, key, preview_id)
+        pending = self._engine.approvals.state.pending
+        return pending.get(answer.approval_id) if isinstance(answer, AwaitsApproval) else None
 
     def first_time(self, approval_id: str) -> bool:
-        """Whether nobody in front of a client was asked about this order yet in this process; from now on one was."""
+        """Return whether no client was asked to approve this order before in this process, and note that one was."""
         new = approval_id not in self._asked_about
-        # No id comes again, so that one that waits no more is not looked for: none pushes another's out.
-        waiting = self._engine.approvals.state.waiting
-        self._asked_about = {approval_id, *(each for each in self._asked_about if each in waiting)}
+        # An id is never used again, so that those of orders that are not pending can be dropped.
+        pending = self._engine.approvals.state.pending
+        self._asked_about = {approval_id, *(each for each in self._asked_about if each in pending)}
         return new
 
-    async def consent(self, who: str, approval_id: str, *, yes: bool) -> None:
-        """Take the answer of the person in front of a client. Raises RequestError."""
-        await self._ask(ConsentRequest(f"{approval_id} answered", who, approval_id, yes))
+    async def consent(self, caller: str, approval_id: str, *, yes: bool) -> None:
+        """Pass on the answer of the person in front of a client. Raises RequestError."""
+        await self.ask(ConsentRequest(f"{approval_id} answered", caller, approval_id, yes))
 
-    async def place(self, who: str, key: str, preview_id: str, rationale: str) -> Answer:
-        """Send what was previewed, if every policy still lets it pass. Raises RequestError."""
-        # A key that was used is answered even where its preview is long forgotten: nothing is done again.
-        if (again := self._answered(who, key, preview_id)) is not None:
-            return again
-        found = self._previews.spend(who, preview_id)
-        leg = msgspec.structs.replace(found.leg, reasoning=rationale)
-        return await self._ask(LegRequest(key, who, leg, found.quantity, found.side, found.quoted, preview_id))
-
-    async def cancel(self, who: str, key: str, ref: OrderRef) -> Answer:
-        """Take an entry off. Raises RequestError."""
-        return await self._ask(CancelRequest(key, who, ref))
-
-    async def close(self, who: str, key: str, symbol: str, why: str) -> Answer:
-        """Close a position at the market. Raises RequestError."""
-        return await self._ask(CloseRequest(key, who, symbol, why))
-
-    async def protect(self, who: str, key: str, symbol: str, stop: Decimal | None, target: Decimal | None) -> Answer:
-        """Tighten a stop, set a target (quote). Raises RequestError."""
-        return await self._ask(ProtectionRequest(key, who, symbol, stop, target))
-
-    async def halt(self, who: str, key: str, why: str) -> Answer:
-        """Halt the desk. Raises RequestError."""
-        return await self._ask(HaltRequest(key, who, why))
-
-    async def note(self, who: str, key: str, text: str) -> Answer:
-        """Write something into the journal. Raises RequestError."""
-        return await self._ask(NoteRequest(key, who, text))
-
-    async def submit(self, who: str, wake_id: int, decision: Decision, *, tainted: bool = False) -> Answer:
+    async def submit(self, caller: str, wake_id: int, decision: Decision, *, tainted: bool = False) -> Answer:
         """Answer a wake. The same answer to the same wake is taken once. Raises RequestError.
 
-        One that is `tainted` was made after reading what others wrote, and is held to the stricter policies, too.
+        An answer is `tainted` if the caller has read texts of others: then the stricter policies apply as well.
         """
-        return await self._ask(SubmitRequest(submit_key(wake_id, decision), who, wake_id, decision, tainted))
+        return await self.ask(SubmitRequest(submit_key(wake_id, decision), caller, wake_id, decision, tainted))
 
-    def answers(self, name: str, decision: Decision) -> list[Answer | None]:
-        """What each leg of a decision was answered by now; None where it held."""
-        return [self._engine.answer_under(f"{name}:{index}") for index in range(len(decision.legs))]
+    def answers(self, key: DecisionKey, decision: Decision) -> list[Answer | None]:
+        """Return the present answer to each leg of a decision; None for a HOLD."""
+        return [self._engine.executor.answers.get(key.leg(index)) for index in range(len(decision.legs))]
 
-    def _answered(self, who: str, key: str, preview_id: str) -> Answer | None:
-        return self._engine.answer(LegRequest(key, who, _NO_LEG, preview=preview_id))
-
-    async def _ask(self, request: CallerRequest) -> Answer:
+    async def ask(self, request: CallerRequest) -> Answer:
+        """Have the engine take a request, and return its answer. Raises RequestError."""
         try:
             return await self._take(request)
         except ValueError as error:
             raise RequestError(
                 RequestCode.BAD_ARGUMENTS,
                 what=str(error).removeprefix("malformed request: "),
-                limit="what somebody could mean",
-                actual="this",
+                limit="a request within the bounds of its schema",
+                actual="another",
                 next_="see the tool's input schema",
             ) from None
         except BookError:
@@ -170,7 +204,5 @@ class Trading:
                 RequestCode.ENDED, limit="a running engine", actual="ended", next_="ask again with the same key"
             ) from None
 
-
-def only_a_person_stops(checked: Checked) -> bool:
-    """Whether an order passes everything but for a person's yes."""
-    return checked.refusal is not None and checked.refusal.code is RefusalCode.APPROVAL_REQUIRED
+    def _answered(self, caller: str, key: str, preview_id: str) -> Answer | None:
+        return self._engine.answer(LegRequest(key, caller, _NO_LEG, preview=preview_id))

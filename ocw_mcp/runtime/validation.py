@@ -1,8 +1,8 @@
-"""What a decider answers and a caller asks for is data: it is checked before anything of it enters the engine.
+"""Validates the answers of deciders and the requests of callers before they enter the engine: they are data.
 
-It has to be of its type throughout, storable as it is, and of sizes that somebody could mean. A decision is checked
-part by part: a leg or a condition that cannot be read does not take the others with it. Numbers with too many decimal
-places are rounded. Whether it makes sense on the account is for the desk to say.
+Each value must have its type throughout, must be storable, and must lie within bounds that no real order exceeds. A
+decision is validated part by part: a leg or a condition that cannot be read does not affect the others. Numbers with
+too many decimal places are rounded. Whether a decision makes sense on the account is checked by the engine.
 """
 
 from collections.abc import Collection, Sequence
@@ -22,6 +22,7 @@ from ocw_mcp.domain.asks import (
     ProtectionRequest,
     SubmitRequest,
 )
+from ocw_mcp.domain.causes import Cause
 from ocw_mcp.domain.decision import LONGEST_CLAUSE, Action, Decision, Leg, WakeCondition
 from ocw_mcp.domain.orders import GUARD, RULES
 from ocw_mcp.domain.symbols import spelt
@@ -37,20 +38,20 @@ LONGEST_TEXT = 4_000
 """Characters of any text of an answer."""
 LARGEST = Decimal("1e15")
 FINEST = -18
-"""Decimal places beyond which no price or size lies."""
+"""The finest decimal place of a price or a size."""
 NUMBERS = ("size", "stop", "target", "limit")
 """Of a leg."""
 LONGEST_SPAN_S = 10**9
 MOST_LEVERAGE = 1_000
-"""What is above, or as far below 0, nobody means; what the policy allows is for the desk to say."""
+"""The bound of a leverage, above and below 0. The policy's own limit is checked by the engine."""
 
 _Kind = TypeVar("_Kind")
 
 
-def sound(answer: object, symbols: Collection[str] = ()) -> Decision:
-    """Return the answer as the journal can hold it, with symbols spelt as the engine spells them.
+def validated(answer: object, symbols: Collection[str] = ()) -> Decision:
+    """Return a decider's answer as the journal can store it, with symbols spelt as the engine spells them.
 
-    Raises ValueError, or msgspec's ValidationError, with one clause on what is wrong, where no part of it can be read.
+    Raises ValueError, or msgspec's ValidationError, with one clause on the defect, if no part of it can be read.
     """
     if not isinstance(answer, Decision):
         return _storable(answer, Decision, "answer")
@@ -74,13 +75,14 @@ def sound(answer: object, symbols: Collection[str] = ()) -> Decision:
     problems = [*(f"{leg.symbol} {leg.malformed}".strip() for leg in read if leg.malformed), *unread]
     if problems and not conditions and all(leg.malformed for leg in read):
         raise ValueError(f"malformed answer: {problems[0]}")
+    cause = answer.cause
     rest = msgspec.structs.replace(
         answer,
         legs=(),
         wake_conditions=None,
         next_check_s=next_check_s,
         note=_cut(answer.note),
-        cause=_cut(answer.cause),
+        cause=cause if cause is None else Cause(cause.kind, _cut(cause.detail)),
     )
     return msgspec.structs.replace(
         _storable(rest, Decision, "answer"),
@@ -90,14 +92,14 @@ def sound(answer: object, symbols: Collection[str] = ()) -> Decision:
     )
 
 
-def sound_request(request: CallerRequest, symbols: Collection[str] = ()) -> CallerRequest:
-    """Return the request as the journal can hold it, with symbols spelt as the engine spells them.
+def validated_request(request: CallerRequest, symbols: Collection[str] = ()) -> CallerRequest:
+    """Return a request as the journal can store it, with symbols spelt as the engine spells them.
 
-    Raises ValueError with one clause on what is wrong: with what it asks for, its key, or the name of who asks.
+    Raises ValueError with one clause on the defect of the request, of its key, or of the caller's name.
     """
     if isinstance(request, SubmitRequest):
         try:
-            request = msgspec.structs.replace(request, decision=sound(request.decision, symbols))
+            request = msgspec.structs.replace(request, decision=validated(request.decision, symbols))
         except ValueError as error:
             raise ValueError(f"malformed request: {str(error).removeprefix('malformed answer: ')}") from None
     request = _storable(request, type(request), "request")
@@ -105,15 +107,15 @@ def sound_request(request: CallerRequest, symbols: Collection[str] = ()) -> Call
         if not 0 < len(name) <= LONGEST_NAME:
             raise ValueError(f"malformed request: its {what} has {len(name)} characters, not 1 to {LONGEST_NAME}")
     if request.principal in (GUARD, RULES):
-        raise ValueError(f"malformed request: {request.principal} is a part of the engine, and nobody else's name")
+        raise ValueError(f"malformed request: {request.principal} is the name of a part of the engine, not of a caller")
     wrong = ""
     match request:
         case LegRequest(leg=leg, quantity=quantity, quoted=quoted):
             leg = _leg(leg, symbols)
             request = msgspec.structs.replace(request, leg=leg, quantity=_rounded(quantity))
             wrong = leg.malformed
-            if not wrong and not (_meant(quantity) and _meant(quoted)):
-                wrong = f"a number of the leg on {leg.symbol} is absurd"
+            if not wrong and not (_in_range(quantity) and _in_range(quoted)):
+                wrong = f"a number of the leg on {leg.symbol} is out of range"
         case SubmitRequest(wake_id=wake_id):
             wrong = "no wake has such a number" if abs(wake_id) > LONGEST_SPAN_S else ""
         case HaltRequest(why=text) | NoteRequest(text=text):
@@ -123,8 +125,8 @@ def sound_request(request: CallerRequest, symbols: Collection[str] = ()) -> Call
             request = msgspec.structs.replace(request, symbol=spelt(symbol, symbols), stop=stop, target=target)
             if len(symbol) > LONGEST_SYMBOL:
                 wrong = "a symbol is too long"
-            elif not (_meant(stop) and _meant(target)):
-                wrong = f"a price on {symbol} is absurd"
+            elif not (_in_range(stop) and _in_range(target)):
+                wrong = f"a price on {symbol} is out of range"
         case CloseRequest(symbol=symbol, why=why):
             request = msgspec.structs.replace(request, symbol=spelt(symbol, symbols), why=_cut(why))
             wrong = "a symbol is too long" if len(symbol) > LONGEST_SYMBOL else ""
@@ -139,10 +141,10 @@ def sound_request(request: CallerRequest, symbols: Collection[str] = ()) -> Call
 
 
 def _leg(given: object, symbols: Collection[str]) -> Leg:
-    """Return a leg as it can be stored, or what is left of it with the reason why it cannot be read."""
+    """Return a leg as it can be stored; a leg that cannot be read comes back with the reason in `malformed`."""
     try:
         leg = _storable(_trimmed(given), Leg, "leg")
-        wrong = leg.malformed or _absurd(leg)
+        wrong = leg.malformed or _defect(leg)
     except (ValueError, RecursionError) as error:
         wrong = str(error).removeprefix("malformed leg: ")
     if not wrong:
@@ -156,14 +158,14 @@ def _leg(given: object, symbols: Collection[str]) -> Leg:
 
 
 def _trimmed(given: object) -> object:
-    """Return a leg with its numbers rounded, as far as they are numbers."""
+    """Return a leg with its numbers rounded, if they are numbers."""
     if not isinstance(given, Leg):
         return given
     return msgspec.structs.replace(given, **{name: _rounded(getattr(given, name)) for name in NUMBERS})
 
 
 def _condition(given: object, place: int, symbols: Collection[str], unread: list[str]) -> WakeCondition | None:
-    """Return a condition as it can be stored; None where it cannot be read, with the reason added to `unread`."""
+    """Return a condition as it can be stored. If it cannot be read, add the reason to `unread` and return None."""
     try:
         if isinstance(given, WakeCondition):
             given = msgspec.structs.replace(given, metric=_cut(given.metric), reason=_cut(given.reason))
@@ -189,24 +191,24 @@ def _storable(given: object, kind: type[_Kind], what: str) -> _Kind:
         raise ValueError(f"malformed {what}: {error}") from error
 
 
-def _absurd(leg: Leg) -> str:
-    """Return one clause on what nobody can mean about a leg, or nothing."""
+def _defect(leg: Leg) -> str:
+    """Return one clause on a value of a leg that is out of bounds, or an empty string."""
     if len(leg.signals) > MOST_SIGNALS:
         return f"its {len(leg.signals)} signals are too many"
     if len(leg.symbol) > LONGEST_SYMBOL or any(len(text) > LONGEST_TEXT for text in (leg.reasoning, *leg.signals)):
         return "a text of it is too long"
     for name in NUMBERS:
-        if not _meant(getattr(leg, name)):
-            return f"its {name} is absurd"
+        if not _in_range(getattr(leg, name)):
+            return f"its {name} is out of range"
     if leg.leverage is not None and abs(leg.leverage) > MOST_LEVERAGE:
-        return "its leverage is absurd"
+        return "its leverage is out of range"
     if leg.limit_expires_s is not None and not _span(leg.limit_expires_s):
         return "its limit_expires_s is no span of time"
     return ""
 
 
-def _meant(number: Decimal | None) -> bool:
-    """Return whether a number can be reckoned with; NaN and infinity can, since the desk refuses them by name."""
+def _in_range(number: Decimal | None) -> bool:
+    """Return whether a number is within bounds. NaN and infinity are, because the engine refuses them by name."""
     if number is None:
         return True
     if not number.is_finite():
@@ -216,7 +218,7 @@ def _meant(number: Decimal | None) -> bool:
 
 
 def _rounded(number: Decimal | None) -> Decimal | None:
-    """Return a number without the decimal places beyond the finest price; one that would be nothing stays as it is."""
+    """Return a number rounded to the finest decimal place; a number that would become 0 stays as it is."""
     if not isinstance(number, Decimal) or not number.is_finite():
         return number
     exponent = number.as_tuple().exponent
@@ -229,12 +231,12 @@ def _rounded(number: Decimal | None) -> Decimal | None:
 
 
 def _span(seconds: object) -> bool:
-    """Return whether a number of seconds can be reckoned with."""
+    """Return whether a number of seconds is within bounds."""
     return isinstance(seconds, int) and not isinstance(seconds, bool) and abs(seconds) <= LONGEST_SPAN_S
 
 
 def _cut(text: str, longest: int = LONGEST_TEXT) -> str:
-    """Return the beginning of a text; anything that is no text is left for the check of its type."""
+    """Return the beginning of a text. A value of another type is returned for the check of its type."""
     return text[:longest] if isinstance(text, str) else text
 
 

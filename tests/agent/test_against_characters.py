@@ -11,7 +11,6 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult
 from pydantic import SecretStr
 
-from ocw_mcp.agent.causes import Cause
 from ocw_mcp.agent.conversation import (
     Conversation,
     ConversationOutcome,
@@ -23,6 +22,7 @@ from ocw_mcp.agent.conversation import (
 from ocw_mcp.agent.credentials import Credentials
 from ocw_mcp.agent.messages import SdkMessages
 from ocw_mcp.agent.tools import SUBMIT, ToolClient
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.runtime.clock import LiveClock
 from ocw_mcp.sandbox.claude.answer import ModelAnswer
@@ -104,9 +104,9 @@ async def test_a_second_look_in_the_same_decision_reads_the_first_from_the_cache
     assert outcome.usage.written_5m > 900
 
 
-def cause(outcome: ConversationOutcome) -> Cause:
+def cause(outcome: ConversationOutcome) -> CauseKind:
     assert isinstance(outcome.ending, Failed)
-    return outcome.ending.trouble.cause
+    return outcome.ending.trouble.kind
 
 
 async def test_who_cannot_answer_leaves_a_cause() -> None:
@@ -117,21 +117,21 @@ async def test_who_cannot_answer_leaves_a_cause() -> None:
         few = await there.hold("trader", terms=msgspec.structs.replace(TERMS, max_tokens=40))
         gone = await there.hold("trader", terms=msgspec.structs.replace(TERMS, model="claude-sonnet-5-5@gone"))
     assert {name: (cause(outcome), outcome.calls) for name, outcome in came.items()} == {
-        "overloaded": (Cause.OVERLOADED, 2),
-        "limited": (Cause.RATE_LIMITED, 1),
-        "broken": (Cause.SERVER, 2),
-        "dropped": (Cause.CONNECTION, 1),
-        "refuser": (Cause.REFUSAL, 1),
+        "overloaded": (CauseKind.OVERLOADED, 2),
+        "limited": (CauseKind.RATE_LIMITED, 1),
+        "broken": (CauseKind.SERVER, 2),
+        "dropped": (CauseKind.CONNECTION, 1),
+        "refuser": (CauseKind.REFUSAL, 1),
     }
-    assert cause(few) is Cause.CUT_OFF
-    assert cause(gone) is Cause.NO_MODEL
+    assert cause(few) is CauseKind.CUT_OFF
+    assert cause(gone) is CauseKind.NO_MODEL
 
 
 async def test_an_empty_answer_is_malformed_and_no_hold() -> None:
     async with stage() as there:
         for content in EMPTY:
             outcome = await there.hold(lambda request, dice, said=content: ModelAnswer(wire={"content": said}))  # type: ignore[misc]
-            assert (cause(outcome), outcome.calls) == (Cause.MALFORMED, 1), content
+            assert (cause(outcome), outcome.calls) == (CauseKind.MALFORMED, 1), content
 
 
 async def test_odd_usage_without_a_stop_reason_is_paid_for_within_bounds() -> None:
@@ -153,10 +153,10 @@ async def test_an_error_inside_a_200_leaves_its_cause_and_message() -> None:
     async with stage() as there:
         came = [await there.hold(lambda request, dice, said=each: ModelAnswer(wire=said)) for each in ERRORS]  # type: ignore[misc]
     assert [(cause(outcome), outcome.calls, bool(outcome.cost_usd)) for outcome in came] == [
-        (Cause.OVERLOADED, 2, False),
-        (Cause.NO_CREDIT, 1, False),
-        (Cause.SERVER, 1, True),
-        (Cause.MALFORMED, 1, True),
+        (CauseKind.OVERLOADED, 2, False),
+        (CauseKind.NO_CREDIT, 1, False),
+        (CauseKind.SERVER, 1, True),
+        (CauseKind.MALFORMED, 1, True),
     ]
     messages = ["Overloaded", "Your credit balance is too low", "Upstream failed", "no such luck"]
     assert [str(outcome.ending.trouble).partition("; 200 ")[2] for outcome in came] == messages  # type: ignore[union-attr]
@@ -169,13 +169,13 @@ async def test_an_overload_inside_a_200_is_tried_once_more() -> None:
 
 
 async def test_a_wrong_key_leaves_a_cause() -> None:
-    assert cause(await against("trader", key="sk-ant-another")) is Cause.BAD_KEY
+    assert cause(await against("trader", key="sk-ant-another")) is CauseKind.BAD_KEY
 
 
 async def test_who_is_silent_leaves_a_cause() -> None:
     outcome = await against("silent", terms=msgspec.structs.replace(TERMS, timeout_s=0.3), clock=LiveClock())
     assert isinstance(outcome.ending, Failed)
-    assert outcome.ending.trouble.cause is Cause.TIMEOUT
+    assert outcome.ending.trouble.kind is CauseKind.TIMEOUT
 
 
 async def test_whatever_is_invented_the_desk_is_asked_for_nothing_that_it_does_not_offer() -> None:
@@ -187,7 +187,7 @@ async def test_whatever_is_invented_the_desk_is_asked_for_nothing_that_it_does_n
             if invention is a_result:
                 assert isinstance(outcome.ending, NoDecision)
             else:
-                assert cause(outcome) in (Cause.TOOL_LOOP, Cause.IMPOSSIBLE, Cause.MALFORMED), invention
+                assert cause(outcome) in (CauseKind.TOOL_LOOP, CauseKind.IMPOSSIBLE, CauseKind.MALFORMED), invention
 
 
 async def test_a_victim_gets_no_tool_that_was_not_offered_and_the_desk_judges_its_legs() -> None:
@@ -195,7 +195,7 @@ async def test_a_victim_gets_no_tool_that_was_not_offered_and_the_desk_judges_it
     desk = FakeDesk(lambda leg: REFUSED if leg["symbol"] == "DOGEUSDT" else accept(leg))
     outcome = await against("victim", desk, context=f"{CONTEXT}\n{said}")
     assert isinstance(outcome.ending, Failed)
-    assert outcome.ending.trouble.cause is Cause.IMPOSSIBLE
+    assert outcome.ending.trouble.kind is CauseKind.IMPOSSIBLE
     assert {name for name, _ in desk.asked} == {SUBMIT}
 
 

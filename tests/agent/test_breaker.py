@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from ocw_mcp.adapters.store.views.thinking import DecisionCost
 from ocw_mcp.agent.breaker import FAILURES, OPEN_MS, Breaker
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.time import MINUTE
 
 NOW = 1_000_000
@@ -79,39 +80,39 @@ def test_in_no_quarter_of_an_hour_do_more_than_three_fail_in_a_row(asks: list[tu
             assert len(row) <= FAILURES or now - row[-2] >= OPEN_MS
 
 
-HOW: dict[str, str] = {
-    "": "succeeded",
-    "model: Nothing moved.": "succeeded",
-    "fallback: IMPOSSIBLE: every leg": "succeeded",
-    "fallback: SERVER: 500": "failed",
-    "TIMEOUT: after it had submitted": "failed",
-    "fallback: BUDGET: little is left": "unasked",
-    "memory: as at wake 1": "unasked",
-    "fallback: deadline: no answer within 120s": "unasked",
-    "paused by somebody": "unasked",
+HOW: dict[CauseKind | None, str] = {
+    None: "succeeded",
+    CauseKind.MODEL_HOLDS: "succeeded",
+    CauseKind.IMPOSSIBLE: "succeeded",
+    CauseKind.SERVER: "failed",
+    CauseKind.TIMEOUT: "failed",
+    CauseKind.BUDGET: "unasked",
+    CauseKind.REMEMBERED: "unasked",
+    CauseKind.DEADLINE: "unasked",
+    CauseKind.PAUSED: "unasked",
 }
 """Causes as the journal has them, and what the breaker was told of them."""
 
 
 @settings(max_examples=200)
-@given(st.lists(st.tuples(st.integers(MINUTE, OPEN_MS // 2), st.sampled_from(sorted(HOW))), max_size=40))
-def test_a_run_that_goes_on_finds_it_as_the_journal_tells(asks: list[tuple[int, str]]) -> None:
+@given(st.lists(st.tuples(st.integers(MINUTE, OPEN_MS // 2), st.sampled_from(list(HOW))), max_size=40))
+def test_a_run_that_goes_on_finds_it_as_the_journal_tells(asks: list[tuple[int, CauseKind | None]]) -> None:
     breaker, now, journal = Breaker(), 0, list[DecisionCost]()
-    for wake, (later, cause) in enumerate(asks):
+    for wake, (later, kind) in enumerate(asks):
         now += later
-        how = HOW[cause]
+        how = HOW[kind]
         if how != "unasked" and not breaker.lets_ask(now):
-            cause = "fallback: BREAKER: too many failed"
+            kind = CauseKind.BREAKER
         elif how == "succeeded":
             breaker.succeeded()
         elif how == "failed":
             breaker.failed(now)
-        journal.append(DecisionCost(wake, now + 5_000, 5_000, cause, Decimal(0)))
+        journal.append(DecisionCost(wake, now + 5_000, 5_000, None if kind is None else Cause(kind), Decimal(0)))
         assert Breaker.recalled(journal).state == breaker.state
 
 
 def test_of_a_breaker_that_opened_before_the_journal_that_is_looked_at_it_is_known_that_it_is_open() -> None:
-    journal = [DecisionCost(wake, NOW, 0, "fallback: BREAKER: too many failed", Decimal(0)) for wake in (1, 2)]
+    journal = [DecisionCost(wake, NOW, 0, Cause(CauseKind.BREAKER), Decimal(0)) for wake in (1, 2)]
     recalled = Breaker.recalled(journal)
     assert not recalled.lets_ask(NOW + OPEN_MS - 1)
     assert recalled.lets_ask(NOW + OPEN_MS)

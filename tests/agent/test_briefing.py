@@ -7,9 +7,10 @@ from ocw_mcp.agent.prompts import compose
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain.orders import CLAUDE
 from ocw_mcp.domain.policies import limits_in_force
-from ocw_mcp.domain.snapshot import DecisionRequest, Remark, WakeReason
+from ocw_mcp.domain.snapshot import DecisionRequest, Remark
 from ocw_mcp.render.snapshot_text import compact, standing
 from tests.support.views import RISING, holding, snapshot, view
+from tests.support.wakes import wake
 
 POLICIES = load_policies(None).policies
 LIMITS = limits_in_force(POLICIES)
@@ -19,7 +20,7 @@ SHOWN = msgspec.structs.replace(snapshot(view(RISING, position=holding("0.1"))),
 
 
 def context(*reasons: str) -> str:
-    shown = msgspec.structs.replace(SHOWN, wake=(WakeReason("BTCUSDT", reasons),))
+    shown = msgspec.structs.replace(SHOWN, wake=(wake("BTCUSDT", *reasons),))
     return BRIEFING.context(DecisionRequest(7, shown, 0))
 
 
@@ -33,7 +34,7 @@ def test_columns_and_limits_are_told_before_and_not_at_each_wake() -> None:
 
 def test_what_is_new_is_all_there() -> None:
     told = context("close:1h")
-    whole = compact(msgspec.structs.replace(SHOWN, wake=(WakeReason("BTCUSDT", ("close:1h",)),)), reader=CLAUDE)
+    whole = compact(msgspec.structs.replace(SHOWN, wake=(wake("BTCUSDT", "close:1h"),)), reader=CLAUDE)
     assert told.startswith("Wake 7\n")
     assert whole.removeprefix(f"{standing(LIMITS)}\n") in told
     assert "note: wait for 101" in told

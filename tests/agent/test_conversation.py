@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.conversation import Conversation, ConversationOutcome, Failed, NoDecision, Submitted
 from ocw_mcp.agent.messages import Reply, Request
 from ocw_mcp.agent.pricing import TokenUsage, cost
 from ocw_mcp.agent.tools import SUBMIT
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.runtime.clock import LiveClock, SimulatedClock
 from tests.support.agent import (
     ACCEPTED,
@@ -42,9 +43,9 @@ def refuses(*symbols: str) -> FakeDesk:
     return FakeDesk(lambda leg: REFUSED if leg["symbol"] in symbols else accept(leg))
 
 
-def cause(outcome: ConversationOutcome) -> Cause:
+def cause(outcome: ConversationOutcome) -> CauseKind:
     assert isinstance(outcome.ending, Failed)
-    return outcome.ending.trouble.cause
+    return outcome.ending.trouble.kind
 
 
 async def test_a_decision_that_is_taken_whole_ends_the_conversation() -> None:
@@ -151,7 +152,7 @@ async def test_a_refusal_may_be_taken_as_it_is() -> None:
 
 async def test_a_decision_of_which_nothing_passes_is_impossible() -> None:
     outcome = await held(Scripted(submits(BUY, ("ETHUSDT", "HOLD"))), refuses("BTCUSDT"))
-    assert cause(outcome) is Cause.IMPOSSIBLE
+    assert cause(outcome) is CauseKind.IMPOSSIBLE
     assert isinstance(outcome.ending, Failed)
     assert "POSITION_SHARE" in outcome.ending.trouble.detail
 
@@ -167,19 +168,19 @@ async def test_a_decision_that_is_none_may_be_put_right_once(given_: object) -> 
     right = await held(Scripted(calls((SUBMIT, given_)), submits(BUY)))
     assert isinstance(right.ending, Submitted)
     wrong = await held(Scripted(calls((SUBMIT, given_))))
-    assert cause(wrong) is Cause.MALFORMED
+    assert cause(wrong) is CauseKind.MALFORMED
     assert wrong.calls == 2
 
 
 async def test_the_answer_to_another_wake_is_none() -> None:
-    assert cause(await held(Scripted(submits(BUY, wake=8)))) is Cause.MALFORMED
-    assert cause(await held(Scripted(submits(BUY, wake=8), says("Oh.")))) is Cause.MALFORMED
+    assert cause(await held(Scripted(submits(BUY, wake=8)))) is CauseKind.MALFORMED
+    assert cause(await held(Scripted(submits(BUY, wake=8), says("Oh.")))) is CauseKind.MALFORMED
 
 
 async def test_who_only_looks_is_told_once_that_it_is_enough() -> None:
     model, desk = Scripted(looks()), FakeDesk()
     outcome = await held(model, desk)
-    assert cause(outcome) is Cause.TOOL_LOOP
+    assert cause(outcome) is CauseKind.TOOL_LOOP
     assert outcome.calls == 4
     assert outcome.tools == (LOOK, LOOK)
     told = [block for turn in bodies(model)[-1]["messages"] for block in turn["content"]][-1]
@@ -208,18 +209,18 @@ async def test_one_decision_a_turn_is_taken_and_every_call_is_answered() -> None
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (says(stop_reason="refusal"), Cause.REFUSAL),
-        (says(stop_reason="max_tokens"), Cause.CUT_OFF),
-        (says(stop_reason="model_context_window_exceeded"), Cause.CUT_OFF),
-        (says(stop_reason="pause_turn"), Cause.MALFORMED),
-        (says(stop_reason="tool_use"), Cause.MALFORMED),
-        (Trouble(Cause.BAD_KEY), Cause.BAD_KEY),
-        (Trouble(Cause.CONNECTION), Cause.CONNECTION),
-        (Trouble(Cause.NO_MODEL), Cause.NO_MODEL),
-        (RuntimeError("what no SDK raises"), Cause.INTERNAL),
+        (says(stop_reason="refusal"), CauseKind.REFUSAL),
+        (says(stop_reason="max_tokens"), CauseKind.CUT_OFF),
+        (says(stop_reason="model_context_window_exceeded"), CauseKind.CUT_OFF),
+        (says(stop_reason="pause_turn"), CauseKind.MALFORMED),
+        (says(stop_reason="tool_use"), CauseKind.MALFORMED),
+        (Trouble(CauseKind.BAD_KEY), CauseKind.BAD_KEY),
+        (Trouble(CauseKind.CONNECTION), CauseKind.CONNECTION),
+        (Trouble(CauseKind.NO_MODEL), CauseKind.NO_MODEL),
+        (RuntimeError("what no SDK raises"), CauseKind.INTERNAL),
     ],
 )
-async def test_an_answer_that_is_none_is_a_cause(answer: Reply | Trouble | Exception, expected: Cause) -> None:
+async def test_an_answer_that_is_none_is_a_cause(answer: Reply | Trouble | Exception, expected: CauseKind) -> None:
     outcome = await held(Scripted(answer))
     assert cause(outcome) is expected
     assert outcome.calls == 1
@@ -228,11 +229,11 @@ async def test_an_answer_that_is_none_is_a_cause(answer: Reply | Trouble | Excep
 async def test_a_cut_off_call_is_not_carried_out() -> None:
     desk = FakeDesk()
     cut = msgspec.structs.replace(submits(BUY), stop_reason="max_tokens")
-    assert cause(await held(Scripted(cut), desk)) is Cause.CUT_OFF
+    assert cause(await held(Scripted(cut), desk)) is CauseKind.CUT_OFF
     assert desk.asked == []
 
 
-@pytest.mark.parametrize("answer", [Trouble(Cause.OVERLOADED), says(stop_reason="refusal"), RuntimeError()])
+@pytest.mark.parametrize("answer", [Trouble(CauseKind.OVERLOADED), says(stop_reason="refusal"), RuntimeError()])
 async def test_a_decision_that_was_taken_stands_whatever_happens_to_its_correction(
     answer: Reply | Trouble | Exception,
 ) -> None:
@@ -241,8 +242,8 @@ async def test_a_decision_that_was_taken_stands_whatever_happens_to_its_correcti
     assert outcome.ending.trouble is not None
 
 
-@pytest.mark.parametrize("cause_", [Cause.RATE_LIMITED, Cause.OVERLOADED, Cause.SERVER])
-async def test_a_moment_of_bad_luck_is_waited_out_once(cause_: Cause) -> None:
+@pytest.mark.parametrize("cause_", [CauseKind.RATE_LIMITED, CauseKind.OVERLOADED, CauseKind.SERVER])
+async def test_a_moment_of_bad_luck_is_waited_out_once(cause_: CauseKind) -> None:
     model, clock = Scripted(Trouble(cause_, retry_after_s=5), submits(BUY)), Waits()
     outcome = await held(model, clock=clock)
     assert clock.waited == [5_000], "by the wall, though engine time is simulated"
@@ -252,8 +253,8 @@ async def test_a_moment_of_bad_luck_is_waited_out_once(cause_: Cause) -> None:
 
 
 async def test_who_asks_to_be_left_alone_for_long_is_left_alone() -> None:
-    outcome = await held(Scripted(Trouble(Cause.RATE_LIMITED, retry_after_s=60), submits(BUY)))
-    assert cause(outcome) is Cause.RATE_LIMITED
+    outcome = await held(Scripted(Trouble(CauseKind.RATE_LIMITED, retry_after_s=60), submits(BUY)))
+    assert cause(outcome) is CauseKind.RATE_LIMITED
     assert outcome.calls == 1
 
 
@@ -267,7 +268,7 @@ class Silent:
 
 async def test_silence_ends_with_the_time_and_counts_at_its_worst() -> None:
     outcome = await held(Silent(), terms=msgspec.structs.replace(TERMS, timeout_s=0.01), clock=LiveClock())
-    assert cause(outcome) is Cause.TIMEOUT
+    assert cause(outcome) is CauseKind.TIMEOUT
     assert outcome.cost_usd > cost(TokenUsage(output=TERMS.max_tokens), MODEL, 0)
 
 
@@ -284,27 +285,28 @@ async def test_what_is_under_way_when_the_desk_gives_up_counts_at_its_worst() ->
 
 async def test_no_call_is_made_whose_worst_is_not_left() -> None:
     model = Scripted(submits(BUY))
-    assert cause(await held(model, terms=msgspec.structs.replace(TERMS, allowance_usd=Decimal("0.03")))) is Cause.BUDGET
+    poor = msgspec.structs.replace(TERMS, allowance_usd=Decimal("0.03"))
+    assert cause(await held(model, terms=poor)) is CauseKind.BUDGET
     assert model.asked == []
 
 
 async def test_what_was_spent_counts_for_the_next_call() -> None:
     dear = msgspec.structs.replace(looks(), usage=TokenUsage(plain=200_000, output=10))
     model = Scripted(dear, submits(BUY))
-    assert cause(await held(model)) is Cause.BUDGET
+    assert cause(await held(model)) is CauseKind.BUDGET
     assert len(model.asked) == 1
 
 
 async def test_a_model_without_a_price_is_not_asked() -> None:
     model = Scripted(submits(BUY))
-    assert cause(await held(model, terms=msgspec.structs.replace(TERMS, model="claude-nobody"))) is Cause.NO_PRICE
+    assert cause(await held(model, terms=msgspec.structs.replace(TERMS, model="claude-nobody"))) is CauseKind.NO_PRICE
     assert model.asked == []
 
 
 async def test_a_desk_that_cannot_be_asked_is_a_cause() -> None:
     desk = FakeDesk()
     desk.breaks = {LOOK, SUBMIT}
-    assert cause(await held(Scripted(looks()), desk)) is Cause.TOOLS
+    assert cause(await held(Scripted(looks()), desk)) is CauseKind.TOOLS
     outcome = await held(Scripted(submits(BUY)), desk)
     assert isinstance(outcome.ending, Failed)
     assert "may have been carried out" in outcome.ending.trouble.detail
@@ -316,7 +318,7 @@ CALL = st.tuples(
 ANSWER: st.SearchStrategy[Any] = st.one_of(
     st.builds(says, st.text(max_size=5), st.sampled_from(["end_turn", "refusal", "tool_use", "max_tokens", "x"])),
     st.lists(CALL, max_size=4).map(lambda made: calls(*made)),
-    st.builds(Trouble, st.sampled_from(Cause), st.just(""), st.sampled_from([None, 0.0, 1.0, 1e9])),
+    st.builds(Trouble, st.sampled_from(CauseKind), st.just(""), st.sampled_from([None, 0.0, 1.0, 1e9])),
 )
 
 

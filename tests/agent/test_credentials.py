@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from ocw_mcp.agent.causes import CAUSE_MEANING, Cause, Trouble
+from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.credentials import API, REDACTED, Credentials, credentials, scrub
+from ocw_mcp.domain.causes import MEANING_OF_CAUSE, CauseKind
 
 KEY = SecretStr("plain-looking-secret-1234")
 GATEWAY = "https://gateway.example.org/claude"
@@ -38,7 +39,7 @@ def test_the_key_comes_first_and_a_token_needs_a_gateway() -> None:
 def test_what_cannot_be_asked_with_is_a_cause_that_shows_nothing(given: dict[str, Any]) -> None:
     trouble = credentials(**given)
     assert isinstance(trouble, Trouble)
-    assert trouble.cause is Cause.NO_KEY
+    assert trouble.kind is CauseKind.NO_KEY
     assert "secret" not in str(trouble)
     assert "pass" not in str(trouble)
 
@@ -74,5 +75,5 @@ def test_a_text_is_scrubbed_of_them_and_of_what_looks_like_one() -> None:
 
 
 def test_every_cause_has_its_sentence() -> None:
-    assert set(CAUSE_MEANING) == set(Cause)
-    assert str(Trouble(Cause.BUDGET, "0.01 is left")).endswith("may be spent; 0.01 is left")
+    assert set(MEANING_OF_CAUSE) == set(CauseKind)
+    assert str(Trouble(CauseKind.BUDGET, "0.01 is left")).endswith("may be spent; 0.01 is left")

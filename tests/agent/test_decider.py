@@ -8,10 +8,11 @@ import pytest
 from mcp import Client
 from mcp.types import CallToolResult
 
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.decider import CORRECTION_MS, QUICKEST_MS, SLOWEST_MS
 from ocw_mcp.agent.messages import Reply, Request
 from ocw_mcp.domain import events
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.time import DAY, MINUTE
 from ocw_mcp.interfaces.mcp.server import build
@@ -22,7 +23,7 @@ from tests.support.seated import ByWake, Seated, decides, leg
 from tests.support.stores import Crash, MemoryStore
 
 BOTH = ("BTCUSDT", "ETHUSDT")
-LOST = "error: the process ended before it was through"
+LOST = Cause(CauseKind.ERROR, "the process ended before it was through")
 FLAT = [100.0] * 8
 
 
@@ -68,7 +69,11 @@ async def test_a_turn_without_a_decision_is_a_hold_of_the_models_own() -> None:
     seated = Seated(market(), ByWake({1: [says("Nothing moved.")]}))
     await seated.go(2 * MINUTE)
     first = made(seated, 1)
-    assert (first.decider, first.decision.legs, first.decision.cause) == ("claude", (), "model: Nothing moved.")
+    assert (first.decider, first.decision.legs, first.decision.cause) == (
+        "claude",
+        (),
+        Cause(CauseKind.MODEL_HOLDS, "Nothing moved."),
+    )
 
 
 async def test_what_was_refused_is_corrected_once_in_its_own_time() -> None:
@@ -93,7 +98,7 @@ async def test_a_decision_of_which_nothing_can_be_done_is_left_to_the_rules() ->
     await seated.go(3 * MINUTE)
     decided = [each for each in seated.events(events.DecisionMade) if each.wake_id == 1]
     assert [each.decider for each in decided] == ["claude", "rules"]
-    assert decided[1].decision.cause.startswith("fallback: IMPOSSIBLE: ")
+    assert decided[1].decision.cause_kind is CauseKind.IMPOSSIBLE
     assert seated.events(events.OrderIntended) == []
 
 
@@ -103,7 +108,8 @@ async def test_a_leg_that_holds_beside_refused_ones_is_nothing_done() -> None:
     await seated.go(3 * MINUTE)
     assert [each.decider for each in seated.events(events.DecisionMade) if each.wake_id == 1] == ["claude", "rules"]
     (ended,) = seated.events(events.DecisionEnded)
-    assert ended.cause.startswith("IMPOSSIBLE: ")
+    assert ended.cause is not None
+    assert ended.cause.kind is CauseKind.IMPOSSIBLE
 
 
 async def test_a_refused_leg_that_is_corrected_to_a_hold_is_a_hold_that_stands() -> None:
@@ -125,21 +131,21 @@ async def test_of_two_legs_on_one_symbol_the_one_that_passed_stands() -> None:
     seated = Seated(market(), ByWake({1: [twice, says("So be it.")]}))
     await seated.go(3 * MINUTE)
     (ended,) = [each for each in seated.events(events.DecisionEnded) if each.wake_id == 1]
-    assert ended.cause == ""
+    assert ended.cause is None
 
 
 TROUBLES: dict[str, Trouble | Reply] = {
-    "NO_KEY": Trouble(Cause.NO_KEY),
-    "BAD_KEY": Trouble(Cause.BAD_KEY, "401"),
-    "RATE_LIMITED": Trouble(Cause.RATE_LIMITED, "429", retry_after_s=900),
-    "OVERLOADED": Trouble(Cause.OVERLOADED, "529", retry_after_s=900),
-    "TIMEOUT": Trouble(Cause.TIMEOUT),
-    "CONNECTION": Trouble(Cause.CONNECTION),
+    "NO_KEY": Trouble(CauseKind.NO_KEY),
+    "BAD_KEY": Trouble(CauseKind.BAD_KEY, "401"),
+    "RATE_LIMITED": Trouble(CauseKind.RATE_LIMITED, "429", retry_after_s=900),
+    "OVERLOADED": Trouble(CauseKind.OVERLOADED, "529", retry_after_s=900),
+    "TIMEOUT": Trouble(CauseKind.TIMEOUT),
+    "CONNECTION": Trouble(CauseKind.CONNECTION),
     "REFUSAL": says("No.", "refusal"),
     "CUT_OFF": says("I would", "max_tokens"),
     "MALFORMED": calls(("decisions_submit", {"wake": 1, "legs": "all of them"})),
     "TOOL_LOOP": calls(("market_get_candles", {"symbol": "BTCUSDT"})),
-    "NO_MODEL": Trouble(Cause.NO_MODEL, "retired"),
+    "NO_MODEL": Trouble(CauseKind.NO_MODEL, "retired"),
 }
 
 
@@ -152,12 +158,12 @@ async def test_where_claude_cannot_decide_the_rules_do_and_the_journal_says_why(
     await seated.go(3 * MINUTE)
     first = made(seated, 1)
     assert first.decider == "rules"
-    assert first.decision.cause.startswith(f"fallback: {cause}: ")
+    assert first.decision.cause_kind == cause
     assert made(seated, 2).decider == "claude"
 
 
 async def test_without_a_key_every_wake_is_the_rules() -> None:
-    seated = Seated(market(), Trouble(Cause.NO_KEY, "set ANTHROPIC_API_KEY"))
+    seated = Seated(market(), Trouble(CauseKind.NO_KEY, "set ANTHROPIC_API_KEY"))
     await seated.go(4 * MINUTE)
     assert {(each.decider, each.thinking_ms) for each in seated.events(events.DecisionMade)} == {("rules", 0)}
 
@@ -168,7 +174,7 @@ async def test_a_model_that_nobody_prices_is_not_asked_and_takes_no_time() -> No
     seated.decider._model = "claude-nobody"
     await seated.go(4 * MINUTE)
     told = {(each.decider, each.thinking_ms, each.decision.cause) for each in seated.events(events.DecisionMade)}
-    why = "fallback: NO_PRICE: nobody tells what the model costs, so no budget could hold; claude-nobody"
+    why = Cause(CauseKind.NO_PRICE, "claude-nobody")
     assert told == {("rules", 0, why)}
     assert model.asked == []
 
@@ -194,13 +200,11 @@ async def test_with_a_deadline_of_a_second_the_model_is_still_asked() -> None:
 
 
 async def test_after_three_failures_the_model_is_left_alone_for_a_quarter_of_an_hour() -> None:
-    down: list[Reply | Trouble] = [Trouble(Cause.CONNECTION)]
+    down: list[Reply | Trouble] = [Trouble(CauseKind.CONNECTION)]
     model = ByWake(dict.fromkeys(range(1, 30), down))
     seated = Seated(market([100.0] * 22), model)
     await seated.go()
-    causes = [
-        each.decision.cause.removeprefix("fallback: ").partition(":")[0] for each in seated.events(events.DecisionMade)
-    ]
+    causes = [each.decision.cause_kind for each in seated.events(events.DecisionMade)]
     assert causes[:3] == ["CONNECTION"] * 3
     assert set(causes[3:16]) == {"BREAKER"}
     assert {each.thinking_ms for each in seated.events(events.DecisionMade)[3:16]} == {0}
@@ -217,9 +221,7 @@ async def test_with_the_budget_spent_the_rules_decide_and_say_so() -> None:
     seated = Seated(market(), model, policy=poor)
     await seated.go()
     assert model.asked == [], "what it may cost at the worst is not there"
-    assert {
-        each.decision.cause.partition(":")[2].strip().partition(":")[0] for each in seated.events(events.DecisionMade)
-    } == {"BUDGET"}
+    assert {each.decision.cause_kind for each in seated.events(events.DecisionMade)} == {CauseKind.BUDGET}
     (told,) = seated.events(events.BudgetSpent)
     assert (told.spent_usd, told.until % DAY) == (0, 0)
 
@@ -277,7 +279,7 @@ async def killed_again(
 async def test_killed_at_any_event_and_resumed_it_comes_to_the_same_and_asks_nobody_twice() -> None:
     script: dict[int, list[Reply | Trouble]] = {
         1: [decides(1, leg("BUY"), leg("BUY", "ETHUSDT", size="0.9")), decides(1, leg("BUY", "ETHUSDT", size="0.1"))],
-        2: [Trouble(Cause.OVERLOADED, "529", retry_after_s=900)],
+        2: [Trouble(CauseKind.OVERLOADED, "529", retry_after_s=900)],
         3: [decides(3, leg("SELL"))],
         4: [decides(4, leg("BUY", "MOONUSDT", size="1", stop="1"))] * 2,
     }

@@ -8,10 +8,11 @@ import pytest
 import respx
 from pydantic import SecretStr
 
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.credentials import Credentials, credentials
 from ocw_mcp.agent.messages import ModelFacts, Reply, Request, SdkMessages, parsed
 from ocw_mcp.agent.pricing import TokenUsage
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.sandbox.claude.catalogue import RETIRED
 from tests.support.claude import KEY, MODEL, asked, served_claude
 
@@ -51,25 +52,25 @@ async def test_a_reply_keeps_every_block_as_it_came(httpx2_mock: respx.MockRoute
 @pytest.mark.parametrize(
     ("status", "cause"),
     [
-        (400, Cause.BAD_REQUEST),
-        (401, Cause.BAD_KEY),
-        (402, Cause.NO_CREDIT),
-        (403, Cause.BAD_KEY),
-        (404, Cause.NO_MODEL),
-        (408, Cause.TIMEOUT),
-        (413, Cause.BAD_REQUEST),
-        (418, Cause.BAD_REQUEST),
-        (429, Cause.RATE_LIMITED),
-        (500, Cause.SERVER),
-        (503, Cause.SERVER),
-        (504, Cause.TIMEOUT),
-        (529, Cause.OVERLOADED),
-        (302, Cause.BAD_REQUEST),
-        (307, Cause.BAD_REQUEST),
+        (400, CauseKind.BAD_REQUEST),
+        (401, CauseKind.BAD_KEY),
+        (402, CauseKind.NO_CREDIT),
+        (403, CauseKind.BAD_KEY),
+        (404, CauseKind.NO_MODEL),
+        (408, CauseKind.TIMEOUT),
+        (413, CauseKind.BAD_REQUEST),
+        (418, CauseKind.BAD_REQUEST),
+        (429, CauseKind.RATE_LIMITED),
+        (500, CauseKind.SERVER),
+        (503, CauseKind.SERVER),
+        (504, CauseKind.TIMEOUT),
+        (529, CauseKind.OVERLOADED),
+        (302, CauseKind.BAD_REQUEST),
+        (307, CauseKind.BAD_REQUEST),
     ],
 )
 async def test_a_status_is_a_cause_and_neither_tried_again_nor_followed_elsewhere(
-    httpx2_mock: respx.MockRouter, status: int, cause: Cause
+    httpx2_mock: respx.MockRouter, status: int, cause: CauseKind
 ) -> None:
     error = {"type": "error", "error": {"type": "x", "message": f"no {SECRET}\nno"}}
     headers = {"retry-after": "7", "location": "https://elsewhere.example.org/"}
@@ -82,17 +83,17 @@ async def test_a_status_is_a_cause_and_neither_tried_again_nor_followed_elsewher
 @pytest.mark.parametrize(
     ("error", "cause"),
     [
-        (httpcore2.ConnectError("refused"), Cause.UNREACHABLE),
-        (httpcore2.ConnectTimeout("nobody there"), Cause.UNREACHABLE),
-        (httpcore2.RemoteProtocolError("gone"), Cause.CONNECTION),
-        (httpcore2.ReadTimeout("slow"), Cause.TIMEOUT),
+        (httpcore2.ConnectError("refused"), CauseKind.UNREACHABLE),
+        (httpcore2.ConnectTimeout("nobody there"), CauseKind.UNREACHABLE),
+        (httpcore2.RemoteProtocolError("gone"), CauseKind.CONNECTION),
+        (httpcore2.ReadTimeout("slow"), CauseKind.TIMEOUT),
     ],
 )
-async def test_a_line_that_fails_is_a_cause(httpx2_mock: respx.MockRouter, error: Exception, cause: Cause) -> None:
+async def test_a_line_that_fails_is_a_cause(httpx2_mock: respx.MockRouter, error: Exception, cause: CauseKind) -> None:
     httpx2_mock.post(URL).mock(side_effect=error)
     trouble = await create(SdkMessages(GIVEN))
     assert isinstance(trouble, Trouble)
-    assert trouble.cause is cause
+    assert trouble.kind is cause
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ async def test_a_line_that_fails_is_a_cause(httpx2_mock: respx.MockRouter, error
 def test_what_is_no_message_is_malformed(wire: object) -> None:
     trouble = parsed(msgspec.json.encode(wire))
     assert isinstance(trouble, Trouble)
-    assert trouble.cause is Cause.MALFORMED
+    assert trouble.kind is CauseKind.MALFORMED
 
 
 MOST = TokenUsage(written_1h=len(msgspec.json.encode(REQUEST.body)) + 1_000, output=3)
@@ -175,44 +176,44 @@ def test_a_call_without_the_apis_own_stop_reason_is_read(stop: str | None) -> No
     [
         (
             {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
-            (Cause.OVERLOADED, "Overloaded", False),
+            (CauseKind.OVERLOADED, "Overloaded", False),
         ),
         (
             {"error": {"message": "busy", "type": "server_error", "code": "rate_limit_exceeded"}},
-            (Cause.RATE_LIMITED, "busy", False),
+            (CauseKind.RATE_LIMITED, "busy", False),
         ),
         (
             {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}},
-            (Cause.NO_CREDIT, "You exceeded your current quota", False),
+            (CauseKind.NO_CREDIT, "You exceeded your current quota", False),
         ),
-        ({"error": "upstream timed out"}, (Cause.TIMEOUT, "upstream timed out", True)),
-        ({"error": {"message": "boom", "type": "api_error"}}, (Cause.SERVER, "boom", True)),
-        ({"error": {"message": f"no key {SECRET}", "code": 401}}, (Cause.BAD_KEY, "no key [redacted]", False)),
-        ({"error": {"message": "who knows"}, "content": []}, (Cause.MALFORMED, "who knows", True)),
-        ({"type": "error", "message": "odd\u001b[2J"}, (Cause.MALFORMED, "odd [2J", True)),
+        ({"error": "upstream timed out"}, (CauseKind.TIMEOUT, "upstream timed out", True)),
+        ({"error": {"message": "boom", "type": "api_error"}}, (CauseKind.SERVER, "boom", True)),
+        ({"error": {"message": f"no key {SECRET}", "code": 401}}, (CauseKind.BAD_KEY, "no key [redacted]", False)),
+        ({"error": {"message": "who knows"}, "content": []}, (CauseKind.MALFORMED, "who knows", True)),
+        ({"type": "error", "message": "odd\u001b[2J"}, (CauseKind.MALFORMED, "odd [2J", True)),
         (
             {"message": "Too many requests, please wait."},
-            (Cause.RATE_LIMITED, "Too many requests, please wait.", False),
+            (CauseKind.RATE_LIMITED, "Too many requests, please wait.", False),
         ),
-        ({"__type": "ThrottlingException", "message": "slower"}, (Cause.RATE_LIMITED, "slower", False)),
-        ({"Output": {"__type": "ServiceUnavailable"}}, (Cause.OVERLOADED, "ServiceUnavailable", False)),
-        ([{"error": {"code": 503, "message": "busy", "status": "UNAVAILABLE"}}], (Cause.OVERLOADED, "busy", False)),
-        ({"choices": [{"error": {"code": 529, "message": "busy"}}]}, (Cause.OVERLOADED, "busy", False)),
-        ({"errors": [{"message": "overloaded"}]}, (Cause.OVERLOADED, "overloaded", False)),
-        ({"detail": "Not authenticated"}, (Cause.BAD_KEY, "Not authenticated", False)),
-        ("Overloaded", (Cause.OVERLOADED, "Overloaded", False)),
+        ({"__type": "ThrottlingException", "message": "slower"}, (CauseKind.RATE_LIMITED, "slower", False)),
+        ({"Output": {"__type": "ServiceUnavailable"}}, (CauseKind.OVERLOADED, "ServiceUnavailable", False)),
+        ([{"error": {"code": 503, "message": "busy", "status": "UNAVAILABLE"}}], (CauseKind.OVERLOADED, "busy", False)),
+        ({"choices": [{"error": {"code": 529, "message": "busy"}}]}, (CauseKind.OVERLOADED, "busy", False)),
+        ({"errors": [{"message": "overloaded"}]}, (CauseKind.OVERLOADED, "overloaded", False)),
+        ({"detail": "Not authenticated"}, (CauseKind.BAD_KEY, "Not authenticated", False)),
+        ("Overloaded", (CauseKind.OVERLOADED, "Overloaded", False)),
         (
             WIRE | {"error": {"type": "overloaded_error", "message": "Overloaded"}, "content": [{"type": "text"}]},
-            (Cause.OVERLOADED, "Overloaded", False),
+            (CauseKind.OVERLOADED, "Overloaded", False),
         ),
         (
             WIRE | {"content": [{"type": "text", "text": '{"error": {"message": "Overloaded"}}'}]},
-            (Cause.OVERLOADED, "Overloaded", False),
+            (CauseKind.OVERLOADED, "Overloaded", False),
         ),
     ],
 )
 async def test_an_error_inside_a_200_is_read_by_its_words(
-    httpx2_mock: respx.MockRouter, wire: object, told: tuple[Cause, str, bool]
+    httpx2_mock: respx.MockRouter, wire: object, told: tuple[CauseKind, str, bool]
 ) -> None:
     httpx2_mock.post(URL).respond(json=wire)
     trouble = await create(SdkMessages(GIVEN))
@@ -224,7 +225,7 @@ async def test_an_error_in_an_event_stream_that_nothing_asked_for_is_read(httpx2
     event = b'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}\n\n'
     httpx2_mock.post(URL).respond(content=event)
     trouble = await create(SdkMessages(GIVEN))
-    assert trouble == Trouble(Cause.OVERLOADED, "200 Overloaded")
+    assert trouble == Trouble(CauseKind.OVERLOADED, "200 Overloaded")
 
 
 @pytest.mark.parametrize("status", [400, 403, 429])
@@ -233,7 +234,7 @@ async def test_a_credit_balance_that_is_too_low_is_no_credit(httpx2_mock: respx.
     httpx2_mock.post(URL).respond(status, json={"type": "error", "error": error})
     trouble = await create(SdkMessages(GIVEN))
     assert isinstance(trouble, Trouble)
-    assert trouble.cause is Cause.NO_CREDIT
+    assert trouble.kind is CauseKind.NO_CREDIT
 
 
 async def test_a_rate_limit_that_speaks_of_billing_is_a_rate_limit(httpx2_mock: respx.MockRouter) -> None:
@@ -241,7 +242,7 @@ async def test_a_rate_limit_that_speaks_of_billing_is_a_rate_limit(httpx2_mock: 
     httpx2_mock.post(URL).respond(429, json={"error": {"message": words}})
     trouble = await create(SdkMessages(GIVEN))
     assert isinstance(trouble, Trouble)
-    assert trouble.cause is Cause.RATE_LIMITED
+    assert trouble.kind is CauseKind.RATE_LIMITED
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>busy</html>", b"\xff\xfe", b"{"])
@@ -249,7 +250,7 @@ async def test_a_gateway_that_answers_something_else_is_malformed(httpx2_mock: r
     httpx2_mock.post(URL).respond(content=body)
     trouble = await create(SdkMessages(GIVEN))
     assert isinstance(trouble, Trouble)
-    assert trouble.cause is Cause.MALFORMED
+    assert trouble.kind is CauseKind.MALFORMED
 
 
 def test_what_was_written_to_the_cache_without_a_word_on_for_how_long_counts_as_the_dearer() -> None:
@@ -303,7 +304,7 @@ async def test_a_model_is_looked_up_and_a_retired_one_is_trouble() -> None:
     assert isinstance(retired, Trouble)
     assert "is retired; set CLAUDE_MODEL" in retired.detail
     assert isinstance(unknown, Trouble)
-    assert retired.cause is unknown.cause is Cause.NO_MODEL
+    assert retired.kind is unknown.kind is CauseKind.NO_MODEL
 
 
 async def test_a_model_that_is_told_of_in_another_way_is_malformed(httpx2_mock: respx.MockRouter) -> None:
@@ -312,4 +313,4 @@ async def test_a_model_that_is_told_of_in_another_way_is_malformed(httpx2_mock: 
     trouble = await messages.model(MODEL)
     await messages.close()
     assert isinstance(trouble, Trouble)
-    assert trouble.cause is Cause.MALFORMED
+    assert trouble.kind is CauseKind.MALFORMED

@@ -22,7 +22,7 @@ BOOK = "abc123"
 def spending(directory: Path, *booked: str, spends: bool = True, wake: int = 7) -> SpendingLog:
     """That of a process which finds these costs of a wake in the journal."""
     replays = None if spends else Recording([])
-    return SpendingLog(directory, BOOK, [DecisionCost(wake, 0, 0, "", D(each)) for each in booked], replays=replays)
+    return SpendingLog(directory, BOOK, [DecisionCost(wake, 0, 0, None, D(each)) for each in booked], replays=replays)
 
 
 async def test_a_process_that_dies_in_a_call_has_lost_its_worst_case_and_the_next_tells_of_it(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ async def test_of_a_decision_that_was_submitted_the_rest_is_lost(
     dies = spending(tmp_path)
     await dies.begins(7)
     await dies.costs(D("0.09"))
-    thoughts = [DecisionCost(7, 0, 0, "", sum(map(D, booked), D(0)))]
+    thoughts = [DecisionCost(7, 0, 0, None, sum(map(D, booked), D(0)))]
     assert SpendingLog(tmp_path, BOOK, thoughts).untold_usd == D(lost)
 
 
@@ -152,7 +152,7 @@ async def test_of_a_decision_that_is_long_over_nothing_is_lost(tmp_path: Path) -
     one = spending(tmp_path)
     await one.begins(7)
     await one.costs(D("0.09"))
-    later = [DecisionCost(wake, 0, 0, "", D(0)) for wake in (300, 301)]
+    later = [DecisionCost(wake, 0, 0, None, D(0)) for wake in (300, 301)]
     assert SpendingLog(tmp_path, BOOK, later).untold_usd == 0
 
 

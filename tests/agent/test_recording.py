@@ -10,11 +10,12 @@ import msgspec
 import pytest
 from pydantic import SecretStr
 
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.conversation import Conversation, ConversationOutcome, Failed, Submitted
 from ocw_mcp.agent.credentials import Credentials
 from ocw_mcp.agent.messages import Messages, Reply, Request
 from ocw_mcp.agent.recording import CallRecorder, Missing, Recording, RecordingOwner
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.runtime.clock import SimulatedClock
 from tests.support.agent import SYSTEM, TERMS, FakeDesk, Scripted, held, looks, says, submits
@@ -49,7 +50,7 @@ async def test_a_recorded_decision_comes_out_the_same_without_anybody_to_ask(tmp
 
 async def test_a_failure_is_recorded_too(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
-    was = await recorded(path, Trouble(Cause.OVERLOADED, "529"), Trouble(Cause.BAD_KEY, "401"))
+    was = await recorded(path, Trouble(CauseKind.OVERLOADED, "529"), Trouble(CauseKind.BAD_KEY, "401"))
     assert isinstance(was.ending, Failed)
     assert await conversed(Recording.read(path)) == was
 
@@ -66,13 +67,13 @@ async def test_what_is_given_up_is_recorded_as_too_late(tmp_path: Path) -> None:
         was = await held(recorder, terms=terms)
     again = await held(Recording.read(path))
     assert isinstance(again.ending, Failed)
-    assert again.ending.trouble.cause is Cause.TIMEOUT
+    assert again.ending.trouble.kind is CauseKind.TIMEOUT
     assert again.cost_usd == was.cost_usd
 
 
 async def test_the_file_is_its_owners_and_holds_no_key(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
-    leaky = Trouble(Cause.BAD_KEY, f"the key {SECRET} and sk-ant-api03-0123456789")
+    leaky = Trouble(CauseKind.BAD_KEY, f"the key {SECRET} and sk-ant-api03-0123456789")
     await recorded(path, leaky, context=f"{CONTEXT} {SECRET}")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     text = path.read_text()
@@ -90,7 +91,7 @@ async def test_a_changed_prompt_is_told_from_a_changed_market(tmp_path: Path) ->
     recording = Recording.read(path)
     outcome = await conversed(recording, system="You decide otherwise.")
     assert isinstance(outcome.ending, Failed)
-    assert outcome.ending.trouble.cause is Cause.NOT_RECORDED
+    assert outcome.ending.trouble.kind is CauseKind.NOT_RECORDED
     assert outcome.cost_usd == 0
     await conversed(recording, context=f"{CONTEXT}!")
     await recording.create(Request(8, 0, {}))
@@ -126,7 +127,7 @@ async def test_a_replay_waits_for_nobody_and_tries_again_where_it_was_tried_agai
     tmp_path: Path, asked_for_s: float | None
 ) -> None:
     path = tmp_path / "decisions.jsonl"
-    busy = Trouble(Cause.RATE_LIMITED, "429", retry_after_s=asked_for_s)
+    busy = Trouble(CauseKind.RATE_LIMITED, "429", retry_after_s=asked_for_s)
     clock = Waits()
     with CallRecorder(path, Scripted(busy, submits(BUY)), clock) as recorder:
         was = await held(recorder, clock=clock)
@@ -138,16 +139,16 @@ async def test_a_replay_waits_for_nobody_and_tries_again_where_it_was_tried_agai
 
 async def test_a_replay_does_not_try_again_where_it_was_left_at_that(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
-    await recorded(path, Trouble(Cause.OVERLOADED, "529", retry_after_s=900))
+    await recorded(path, Trouble(CauseKind.OVERLOADED, "529", retry_after_s=900))
     # As a process leaves it that died while it waited.
-    with CallRecorder(path, Scripted(Trouble(Cause.SERVER, "500")), SimulatedClock()) as recorder:
+    with CallRecorder(path, Scripted(Trouble(CauseKind.SERVER, "500")), SimulatedClock()) as recorder:
         await recorder.create(Request(8, 0, {}))
     recording = Recording.read(path)
-    for wake, cause in ((7, Cause.OVERLOADED), (8, Cause.SERVER)):
+    for wake, cause in ((7, CauseKind.OVERLOADED), (8, CauseKind.SERVER)):
         body = msgspec.json.decode(recording._calls[wake][0].request)
         answer = await recording.create(Request(wake, 0, body))
         assert isinstance(answer, Trouble)
-        assert (answer.cause, answer.retry_after_s) == (cause, math.inf)
+        assert (answer.kind, answer.retry_after_s) == (cause, math.inf)
 
 
 def test_a_file_that_is_open_to_others_or_cut_off_is_not_gone_on_with(tmp_path: Path) -> None:

@@ -6,36 +6,37 @@ import msgspec
 import pytest
 
 from ocw_mcp.agent.budget_throttle import routine, throttled
-from ocw_mcp.agent.causes import Cause
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.policies import BudgetPolicy
-from ocw_mcp.domain.snapshot import DecisionRequest, WakeReason
+from ocw_mcp.domain.snapshot import DecisionRequest, SymbolWake
 from tests.support.views import RISING, holding, snapshot, view
+from tests.support.wakes import wake
 
 D = Decimal
 BUDGET = BudgetPolicy(usd_per_day=D("0.6"), usd_per_month=D("10.1"))
 WORST = D("0.1")
-ROUTINE = WakeReason("BTCUSDT", ("close:4h",))
+ROUTINE = wake("BTCUSDT", "close:4h")
 
 
-def request(wake: int, *reasons: WakeReason, held: bool = False) -> DecisionRequest:
+def request(wake_id: int, *reasons: SymbolWake, held: bool = False) -> DecisionRequest:
     shown = snapshot(view(RISING, position=holding("0.1") if held else None), view(symbol="ETHUSDT"))
-    return DecisionRequest(wake, msgspec.structs.replace(shown, wake=reasons), 0)
+    return DecisionRequest(wake_id, msgspec.structs.replace(shown, wake=reasons), 0)
 
 
 @pytest.mark.parametrize(
     ("reasons", "held", "is_routine"),
     [
         ((ROUTINE,), False, True),
-        ((WakeReason(None, ("timer",)), ROUTINE), False, True),
-        ((WakeReason("ETHUSDT", ("close:1h",)),), True, True),
+        ((wake(None, "timer"), ROUTINE), False, True),
+        ((wake("ETHUSDT", "close:1h"),), True, True),
         ((ROUTINE,), True, False),
-        ((WakeReason("BTCUSDT", ("close:4h", "outlier:15m z=+3.1")),), False, False),
-        ((ROUTINE, WakeReason("ETHUSDT", ("condition:price gt 5, now 6",))), False, False),
-        ((WakeReason("BTCUSDT", ("score:0.55 time",)),), True, False),
+        ((wake("BTCUSDT", "close:4h", "outlier:15m z=+3.1"),), False, False),
+        ((ROUTINE, wake("ETHUSDT", "condition:price gt 5, now 6")), False, False),
+        ((wake("BTCUSDT", "score:0.55 time"),), True, False),
     ],
 )
 def test_routine_is_what_only_says_that_time_has_passed(
-    reasons: tuple[WakeReason, ...], held: bool, is_routine: bool
+    reasons: tuple[SymbolWake, ...], held: bool, is_routine: bool
 ) -> None:
     assert routine(request(2, *reasons, held=held).snapshot) is is_routine
 
@@ -55,13 +56,13 @@ def test_from_four_fifths_of_what_a_day_or_a_month_can_use_every_other_routine_w
 
 
 def test_an_outlier_is_asked_about_to_the_last_cent() -> None:
-    outlier = request(2, WakeReason("BTCUSDT", ("outlier:15m z=+3.1",)))
+    outlier = request(2, wake("BTCUSDT", "outlier:15m z=+3.1"))
     assert throttled(outlier, (D("0.59"), D("10")), BUDGET, WORST) is None
 
 
 def test_the_cause_names_the_budget_and_the_share() -> None:
     trouble = throttled(request(2, ROUTINE), (D("0.52"), D("3")), BUDGET, WORST)
     assert trouble is not None
-    assert trouble.cause is Cause.THROTTLED
+    assert trouble.kind is CauseKind.THROTTLED
     assert "budget" in str(trouble)
     assert str(trouble).endswith("0.52 of 0.6 USD of the day is spent, and that is so from 80% of what can be used on")

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.messages import Reply
 from ocw_mcp.agent.pricing import TokenUsage
 from ocw_mcp.agent.unsent import unsent
 from ocw_mcp.domain import events
-from ocw_mcp.domain.decision import UNSENT
+from ocw_mcp.domain.causes import Cause, CauseKind
+from ocw_mcp.domain.decision import Decision
 from tests.support.agent import says
 from tests.support.markets import ListFeed, path
 from tests.support.runs import policies
@@ -77,7 +78,7 @@ async def test_a_written_decision_holds_and_is_said_to_be_unsent(text: str) -> N
     seated = Seated(ListFeed(path([100.0] * 5)), model, policy=WAKES)
     await seated.go()
     made = seated.events(events.DecisionMade)
-    assert (made[0].decider, made[0].decision.legs, made[0].decision.cause) == ("claude", (), f"{UNSENT}{text}")
+    assert (made[0].decider, made[0].decision) == ("claude", Decision(cause=Cause(CauseKind.UNSENT, text)))
     assert seated.events(events.OrderIntended) == []
     assert [each.text for each in seated.events(events.Incident)] == [
         "claude wrote its decision on wake 1 as text; nothing was sent"
@@ -87,7 +88,10 @@ async def test_a_written_decision_holds_and_is_said_to_be_unsent(text: str) -> N
     assert (line in first, line in second) == (False, True)
 
 
-@pytest.mark.parametrize("between", [Trouble(Cause.OVERLOADED), Reply("end_turn", (), TokenUsage(plain=100, output=1))])
+NO_WORDS = Reply("end_turn", (), TokenUsage(plain=100, output=1))
+
+
+@pytest.mark.parametrize("between", [Trouble(CauseKind.OVERLOADED), NO_WORDS])
 async def test_what_came_to_nothing_is_said_when_the_model_is_next_heard(between: Reply | Trouble) -> None:
     refused = decides(1, conditions=[{"symbol": "DOGE", "metric": "price", "comparison": "gt", "threshold": 1}])
     for first, line in ((says(WRITTEN[0]), "nothing was sent"), (refused, "condition 1 (DOGE price)")):
@@ -119,6 +123,6 @@ async def test_an_empty_answer_leaves_the_wake_to_the_rules(content: tuple[dict[
     await seated.go()
     made = seated.events(events.DecisionMade)
     assert all(each.decider == "rules" for each in made)
-    assert [each.decision.cause.split(":")[1].strip() for each in made[:4]] == [*["MALFORMED"] * 3, "BREAKER"]
+    assert [each.decision.cause_kind for each in made[:4]] == [*["MALFORMED"] * 3, "BREAKER"]
     assert len(seated.events(events.Incident)) == 3
     assert seated.run.engine.decisions.state.held is None

@@ -26,7 +26,7 @@ from ocw_mcp.runtime.deciders import AttachedDecider
 from ocw_mcp.runtime.facade import Facade
 from ocw_mcp.runtime.history import History
 from ocw_mcp.runtime.trading import Trading
-from ocw_mcp.runtime.validation import sound_request
+from ocw_mcp.runtime.validation import validated_request
 from tests.support.agent import calls, says
 from tests.support.markets import ListFeed, path
 from tests.support.runs import Run, policies
@@ -85,8 +85,8 @@ async def left_by_another(decision: dict[str, Any]) -> MemoryStore:
     await first.go(MINUTE)
 
     async def ask(request: CallerRequest) -> Answer:
-        shell = first.simulation._shell
-        await shell.take(Asked(sound_request(request), first.simulation.cursor))
+        shell = first.simulation.shell
+        await shell.take(Asked(validated_request(request), first.simulation.cursor))
         shell.commit()
         answer = first.engine.answer(request)
         assert answer is not None

@@ -22,6 +22,7 @@ from ocw_mcp.app.policy_loader import LoadedPrompts, load_policies, load_prompts
 from ocw_mcp.app.serve import facade_of
 from ocw_mcp.app.settings import Settings
 from ocw_mcp.domain import events
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.runtime.clock import SimulatedClock
@@ -109,7 +110,7 @@ async def test_a_changed_prompt_shows_which_decisions_have_no_recording(tmp_path
     async with ran(tmp_path / "again", replaying, replace(changed, texts=texts)) as (_, told):
         made = [each for each in told if isinstance(each, events.DecisionMade)]
     assert {each.decider for each in made} == {"rules"}
-    assert all(each.decision.cause.startswith("fallback: NOT_RECORDED: ") for each in made)
+    assert all(each.decision.cause_kind is CauseKind.NOT_RECORDED for each in made)
     assert replaying.recording is not None
     missing = replaying.recording.missing
     assert missing[0].why == "system differ from what was asked then"
@@ -133,7 +134,7 @@ async def test_each_trouble_of_the_api_ends_with_the_rules_having_decided(
     async with served_claude(character) as url, ran(tmp_path / "desk", ClaudeSetup(settings(url))) as (_, told):
         first = next(each for each in told if isinstance(each, events.DecisionMade))
     assert first.decider == "rules"
-    assert first.decision.cause.startswith(f"fallback: {cause}: ")
+    assert first.decision.cause_kind == cause
 
 
 async def test_without_a_key_or_with_a_wrong_one_the_person_is_told_at_the_start(

@@ -13,6 +13,7 @@ from ocw_mcp.agent.pricing import TokenUsage
 from ocw_mcp.agent.prompts import compose
 from ocw_mcp.app.policy_loader import load_prompts
 from ocw_mcp.domain import events
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.time import HOUR, MINUTE
@@ -57,12 +58,12 @@ async def test_the_same_snapshot_again_is_answered_from_memory_and_not_for_ever(
     model = Holds()
     run = await claude(model, [100.0] * 300, QUIET).go()
     made = run.timed(events.DecisionMade)
-    asked = [at for at, each in made if each.decision.cause.startswith("model: ")]
+    asked = [at for at, each in made if each.decision.cause_kind is CauseKind.MODEL_HOLDS]
     assert len(made) == 20
     assert model.asked == [1, 10, 19]
     assert all(2 * HOUR < later - earlier < 2 * HOUR + 16 * MINUTE for earlier, later in pairwise(asked))
-    assert made[1][1].decision.cause == "memory: as at wake 1, 15 min ago; nothing that matters has changed since"
-    assert {each.cost_usd for _, each in made if each.decision.cause.startswith("memory: ")} == {D(0)}
+    assert made[1][1].decision.cause == Cause(CauseKind.REMEMBERED, "at wake 1, 15 min ago")
+    assert {each.cost_usd for _, each in made if each.decision.cause_kind is CauseKind.REMEMBERED} == {D(0)}
 
 
 async def test_a_market_that_moves_is_asked_about_each_time() -> None:
@@ -75,8 +76,8 @@ async def test_what_is_remembered_survives_a_kill_at_any_moment(monkeypatch: pyt
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 7)
     closes = [100.0] * 100 + [101.0] * 60
     undisturbed = await claude(Holds(), closes, QUIET, MemoryStore()).go()
-    causes = [each.decision.cause.split(":")[0] for each in undisturbed.events(events.DecisionMade)]
-    assert causes == ["model", *["memory"] * 5, "model", "model", *["memory"] * 3]
+    causes = [each.decision.cause_kind for each in undisturbed.events(events.DecisionMade)]
+    assert causes == ["MODEL_HOLDS", *["REMEMBERED"] * 5, "MODEL_HOLDS", "MODEL_HOLDS", *["REMEMBERED"] * 3]
     for moment in range(1, undisturbed.store.touches + 1, 2):
         dying = MemoryStore()
         dying.die_at = moment
@@ -94,18 +95,13 @@ async def test_with_little_money_left_routine_wakes_thin_out_and_with_none_the_r
     dear = msgspec.structs.replace(says(), usage=TokenUsage(plain=25_000, output=1))
     run = await claude(Scripted(dear), rising, policy).go()
     made = run.events(events.DecisionMade)
-    who = {each.wake_id: _who(each) for each in made}
-    assert {who[wake] for wake in range(1, 36)} == {"model", "memory"}
+    who = {each.wake_id: each.decision.cause_kind for each in made}
+    assert {who[wake] for wake in range(1, 36)} == {"MODEL_HOLDS", "REMEMBERED"}
     assert [who[wake] for wake in range(36, 46)] == [
-        *("THROTTLED", "model", "THROTTLED", "model", "memory"),
-        *("model", "THROTTLED", "model", "THROTTLED", "model"),
+        *("THROTTLED", "MODEL_HOLDS", "THROTTLED", "MODEL_HOLDS", "REMEMBERED"),
+        *("MODEL_HOLDS", "THROTTLED", "MODEL_HOLDS", "THROTTLED", "MODEL_HOLDS"),
     ]
     assert {who[wake] for wake in range(47, len(made) + 1)} == {"THROTTLED", "BUDGET"}
     assert sum((each.cost_usd for each in made), ZERO) <= policy.budget.usd_per_day
     assert run.events(events.OrderIntended)
     assert {each.intent.principal for each in run.events(events.OrderIntended)} == {"rules", "guard"}
-
-
-def _who(made: events.DecisionMade) -> str:
-    """Who decided, or why the rules did."""
-    return made.decision.cause.removeprefix("fallback: ").split(":")[0]

@@ -16,6 +16,7 @@ from ocw_mcp.adapters.store.views.orders import read_orders
 from ocw_mcp.adapters.store.views.trades import read_trades
 from ocw_mcp.app import export
 from ocw_mcp.domain import events
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.errors import SettingsError
 from tests.adapters.store.books import open_book, tell
@@ -140,7 +141,14 @@ def test_an_amount_that_parquet_cannot_hold_is_refused() -> None:
 def test_words_of_a_model_are_no_formula(ocw: Ocw, tmp_path: Path, written: str, cell: str) -> None:
     legs = (Leg("BTCUSDT", Action.HOLD, reasoning=written),)
     with closing(open_book(tmp_path)) as store:
-        tell(store, (events.DecisionMade(1, "claude", 0, Decision(legs, cause=written, note=written)),))
+        tell(
+            store,
+            (
+                events.DecisionMade(
+                    1, "claude", 0, Decision(legs, cause=Cause(CauseKind.EARLIER, written), note=written)
+                ),
+            ),
+        )
     (row,) = table(ocw("export", "decisions", "--state", tmp_path).out)
     assert (row["note"], row["cause"]) == (cell, cell)
     assert row["legs"].startswith("[{")

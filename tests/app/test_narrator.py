@@ -7,6 +7,7 @@ import pytest
 
 from ocw_mcp.app.narrator import Narrator
 from ocw_mcp.domain import events
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
@@ -25,7 +26,7 @@ def told(*happened: events.DomainEvent) -> list[str]:
     return [line.removeprefix("1970-01-01 00:00  ") for line in lines]
 
 
-def made(decider: str, cause: str = "", *legs: Leg) -> events.DecisionMade:
+def made(decider: str, cause: Cause | None = None, *legs: Leg) -> events.DecisionMade:
     return events.DecisionMade(1, decider, 0, Decision(legs, cause=cause))
 
 
@@ -66,22 +67,22 @@ def test_why_one_position_closed_is_not_told_of_the_next() -> None:
 
 
 def test_that_the_agent_cannot_decide_is_told_once_with_its_cause_and_once_that_it_can_again() -> None:
-    broken = made("rules", "fallback: SERVER: the API failed inside (5xx); see https://evil.example")
-    open_ = made("rules", "fallback: BREAKER: too many failed")
-    remembered = made("claude", "memory: as at wake 3")
+    broken = made("rules", Cause(CauseKind.SERVER, "see https://evil.example"))
+    open_ = made("rules", Cause(CauseKind.BREAKER))
+    remembered = made("claude", Cause(CauseKind.REMEMBERED, "at wake 3"))
     assert told(made("claude"), broken, broken, open_, remembered, open_, made("claude"), made("claude")) == [
         "agent     cannot decide, the rules do in its place: SERVER: the API failed inside (5xx); see [link]",
         "agent     claude decides again",
     ]
 
 
-@pytest.mark.parametrize("cause", ["THROTTLED: little is left", "IMPOSSIBLE: every leg was refused"])
-def test_an_agent_that_left_one_wake_to_the_rules_is_not_absent(cause: str) -> None:
-    assert told(made("rules", f"fallback: {cause}")) == []
+@pytest.mark.parametrize("kind", [CauseKind.THROTTLED, CauseKind.IMPOSSIBLE])
+def test_an_agent_that_left_one_wake_to_the_rules_is_not_absent(kind: CauseKind) -> None:
+    assert told(made("rules", Cause(kind))) == []
 
 
 def test_rules_that_decide_for_themselves_stand_in_for_nobody() -> None:
-    assert told(made("rules"), made("rules", "no signal")) == []
+    assert told(made("rules"), made("rules", Cause(CauseKind.NOTHING_TO_DO))) == []
 
 
 def test_what_waits_for_a_person_is_told_with_its_id_and_how_to_answer() -> None:

@@ -13,9 +13,9 @@ from ocw_mcp.app.cli.commands import app
 from ocw_mcp.domain import events
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.orders import OrderRef, Purpose
-from ocw_mcp.domain.snapshot import WakeReason
 from ocw_mcp.domain.time import MINUTE
 from tests.support.markets import START, ListFeed, candle, path
+from tests.support.wakes import wake
 
 D = Decimal
 PNG = b"\x89PNG\r\n"
@@ -44,9 +44,9 @@ def test_trades_run_from_the_first_fill_to_the_last_and_tell_which_were_stopped(
 
 def test_wakes_are_told_by_the_kind_of_their_first_reason() -> None:
     reasons = (
-        WakeReason("BTCUSDT", ("outlier:15m z=+3.00", "close:1h")),
-        WakeReason("ETHUSDT", ("condition:price gt 5, now 6",)),
-        WakeReason(None, ("timer",)),
+        wake("BTCUSDT", "outlier:15m z=+3.00", "close:1h"),
+        wake("ETHUSDT", "condition:price gt 5, now 6"),
+        wake(None, "timer"),
     )
     wakes = picture.gather([(7, events.WakeRaised(1, reasons))]).wakes
     assert wakes == [(7, "BTCUSDT", "outlier"), (7, "ETHUSDT", "condition"), (7, None, "timer")]

@@ -23,8 +23,8 @@ from ocw_mcp.domain.events import (
     kind_of,
 )
 from ocw_mcp.domain.orders import OrderRef, Purpose
-from ocw_mcp.domain.snapshot import WakeReason
 from ocw_mcp.domain.state import TradingState
+from tests.support.wakes import wake
 
 AT = 1_767_225_600_000
 
@@ -94,10 +94,10 @@ def test_no_digit_of_a_decimal_is_dropped() -> None:
 
 
 def test_canonical_form_of_tuples_enums_structs_and_none() -> None:
-    woken = WakeRaised(1, (WakeReason("BTCUSDT", ("close:4h",)), WakeReason(None, ("timer",))))
+    woken = WakeRaised(1, (wake("BTCUSDT", "close:4h"), wake(None, "timer")))
     assert canonical(1, 5, woken) == (
-        b'[1,5,"wake.raised",{"reasons":[{"reasons":["close:4h"],"symbol":"BTCUSDT"},'
-        b'{"reasons":["timer"],"symbol":null}],"wake_id":1}]'
+        b'[1,5,"wake.raised",{"reasons":[{"reasons":[{"kind":"close","subject":"4h"}],"symbol":"BTCUSDT"},'
+        b'{"reasons":[{"kind":"timer"}],"symbol":null}],"wake_id":1}]'
     )
     changed = StateChanged(TradingState.ACTIVE, TradingState.HALTED, "halted by ann")
     assert canonical(1, 5, changed) == (

@@ -54,19 +54,19 @@ async def test_a_report_that_cannot_be_books_nothing_and_closes_entries_until_a_
     report, told = absurd(stop)[which]
     before = run.engine.account.state()
     wallet, quantity = before.ledger.wallet, run.engine.account.ledger.quantity("BTCUSDT")
-    await run.simulation._shell.take(report)
+    await run.simulation.shell.take(report)
     assert told in run.events(events.Incident)[-1].text
     assert (run.engine.account.ledger.wallet, run.engine.account.ledger.quantity("BTCUSDT")) == (wallet, quantity)
     assert run.engine.account.trading_state is TradingState.REDUCING
     assert list(run.engine.orders.live(purpose=Purpose.ENTRY)) == []
     assert [each.ref for each in run.engine.orders.live("BTCUSDT", Purpose.STOP)] == [stop]
-    await run.simulation._shell.take(report)
-    await run.simulation._shell.take(Command("c1", "resume", "a person"))
+    await run.simulation.shell.take(report)
+    await run.simulation.shell.take(Command("c1", "resume", "a person"))
     went = [(each.before, each.after) for each in run.events(events.StateChanged)]
     assert went == [(TradingState.ACTIVE, TradingState.REDUCING), (TradingState.REDUCING, TradingState.ACTIVE)]
 
 
 async def test_a_late_word_without_money_closes_nothing() -> None:
     run, _ = await holding()
-    await run.simulation._shell.take(Canceled(OrderRef(77, Purpose.STOP), "who?"))
+    await run.simulation.shell.take(Canceled(OrderRef(77, Purpose.STOP), "who?"))
     assert run.engine.account.trading_state is TradingState.ACTIVE

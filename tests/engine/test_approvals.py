@@ -5,10 +5,11 @@ from decimal import Decimal
 import pytest
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import CallerRequest, ConsentRequest, Done, LegRequest, Waits
+from ocw_mcp.domain.asks import AwaitsApproval, CallerRequest, ConsentRequest, Done, LegRequest
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.policies import Mode
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.steps import Asked, Command, Timer, TimerFired, TimerKind, Verb
 from ocw_mcp.domain.time import MINUTE, SECOND
@@ -27,30 +28,32 @@ WATCHED = policies(
     gate={"close_wakes": ["1m"], "cooldown_s": 0},
     approval={"above_notional": 500, "modes": [], "answer_s": 120},
     price={"max_move": "0.01"},
+    mandate={"amount": 1_000_000, "symbols": ["*"], "expires": "2100-01-01T00:00:00Z"},
 )
 LARGE = LegRequest("k1", "anna", Leg("BTCUSDT", Action.BUY, size=D("0.1"), stop=D(97), reasoning="a breakout"))
 
 
-async def flat(script: Scripted | None = None, minutes: int = 4) -> Run:
+async def flat(script: Scripted | None = None, minutes: int = 4, mode: Mode = "paper") -> Run:
     both = [*path([100.0] * 4), *path([100.0] * 4, "ETHUSDT")]
-    return await Run(ListFeed(both), script or Scripted({}), policy=WATCHED).go(for_ms=minutes * MINUTE)
+    run = Run(ListFeed(both), script or Scripted({}), policy=WATCHED, mode=mode)
+    return await run.go(for_ms=minutes * MINUTE)
 
 
 async def ask(run: Run, request: CallerRequest = LARGE) -> Answer | None:
     run.clock.advance(NOW)
-    await run.simulation._shell.take(Asked(request, NOW))
+    await run.simulation.shell.take(Asked(request, NOW))
     return run.engine.answer(request)
 
 
 async def tell(run: Run, verb: Verb, subject: str, id_: str = "c1") -> None:
-    await run.simulation._shell.take(Command(id_, verb, "ben", NOW, subject))
+    await run.simulation.shell.take(Command(id_, verb, "ben", NOW, subject))
 
 
 async def trade_at(run: Run, price: float) -> None:
     """The next candle closes at a price."""
     run.clock.advance(NOW + MINUTE)
     closed = (candle(4, price), candle(4, price, symbol="ETHUSDT"))
-    await run.simulation._shell.take(Frame(NOW + MINUTE, closed=closed))
+    await run.simulation.shell.take(Frame(NOW + MINUTE, closed=closed))
 
 
 def entries(run: Run) -> list[events.OrderIntended]:
@@ -60,7 +63,7 @@ def entries(run: Run) -> list[events.OrderIntended]:
 async def test_an_order_that_only_a_person_can_let_pass_waits_and_nothing_is_sent_or_reserved() -> None:
     run = await flat()
     answer = await ask(run)
-    assert answer == Waits("a1", NOW + 120 * SECOND)
+    assert answer == AwaitsApproval("a1", NOW + 120 * SECOND)
     assert entries(run) == []
     assert list(run.engine.orders.live()) == []
     (asked,) = run.events(events.ApprovalAsked)
@@ -145,9 +148,9 @@ async def test_a_no_is_an_answer_and_a_yes_after_it_changes_nothing() -> None:
 async def test_no_answer_in_time_is_no() -> None:
     run = await flat()
     await ask(run)
-    assert run.simulation._shell.timers[Timer(TimerKind.APPROVAL, "a1")] == NOW + 120 * SECOND
+    assert run.simulation.shell.timers[Timer(TimerKind.APPROVAL, "a1")] == NOW + 120 * SECOND
     run.clock.advance(NOW + 120 * SECOND)
-    await run.simulation._shell.take(TimerFired(Timer(TimerKind.APPROVAL, "a1")))
+    await run.simulation.shell.take(TimerFired(Timer(TimerKind.APPROVAL, "a1")))
     answer = run.engine.answer(LARGE)
     assert isinstance(answer, Refusal)
     assert (answer.code, answer.actual) == (RefusalCode.NOT_APPROVED, "unanswered by anybody")
@@ -160,7 +163,7 @@ async def test_a_yes_to_what_nobody_asked_changes_nothing() -> None:
     await ask(run)
     await tell(run, Verb.APPROVE, "a7")
     assert entries(run) == []
-    assert isinstance(run.engine.answer(LARGE), Waits)
+    assert isinstance(run.engine.answer(LARGE), AwaitsApproval)
 
 
 async def test_whoever_asks_anew_for_a_symbol_gives_up_what_waited() -> None:
@@ -168,8 +171,8 @@ async def test_whoever_asks_anew_for_a_symbol_gives_up_what_waited() -> None:
     await ask(run)
     again = LegRequest("k2", "anna", Leg("BTCUSDT", Action.BUY, size=D("0.08"), stop=D(98)))
     other = LegRequest("k3", "cleo", Leg("BTCUSDT", Action.BUY, size=D("0.08"), stop=D(98)))
-    assert await ask(run, again) == Waits("a2", NOW + 120 * SECOND)
-    assert await ask(run, other) == Waits("a3", NOW + 120 * SECOND)
+    assert await ask(run, again) == AwaitsApproval("a2", NOW + 120 * SECOND)
+    assert await ask(run, other) == AwaitsApproval("a3", NOW + 120 * SECOND)
     first = run.engine.answer(LARGE)
     assert isinstance(first, Refusal)
     assert first.actual == "superseded by anna"
@@ -212,16 +215,15 @@ async def test_the_person_in_front_of_the_client_answers_what_waits(yes: bool) -
 
 
 @pytest.mark.parametrize(
-    ("who", "name", "mode"), [("cleo", "a1", "paper"), ("anna", "a2", "paper"), ("anna", "a1", "")]
+    ("who", "name", "mode"), [("cleo", "a1", "paper"), ("anna", "a2", "paper"), ("anna", "a1", "demo")]
 )
-async def test_an_answer_counts_for_the_clients_own_order_on_paper_only(who: str, name: str, mode: str) -> None:
-    run = await flat()
-    run.engine._callers._consent_counts = mode == "paper"
+async def test_a_client_answers_only_for_its_own_order_on_paper(who: str, name: str, mode: Mode) -> None:
+    run = await flat(mode=mode)
     await ask(run)
     answer = await ask(run, ConsentRequest("k", who, name, True))
     assert isinstance(answer, Refusal)
     assert answer.code is RefusalCode.NO_ORDER
-    assert isinstance(run.engine.answer(LARGE), Waits)
+    assert isinstance(run.engine.answer(LARGE), AwaitsApproval)
     assert entries(run) == []
 
 
@@ -231,6 +233,6 @@ async def test_what_waits_survives_a_restart() -> None:
     again = Engine(run.config)
     again.restore(run.engine.state())
     assert again.state() == run.engine.state()
-    assert again.answer(LARGE) == Waits("a1", NOW + 120 * SECOND)
+    assert again.answer(LARGE) == AwaitsApproval("a1", NOW + 120 * SECOND)
     effects = again.step(Command("c1", Verb.APPROVE, "ben", NOW, "a1"), NOW)
     assert any(type(each).__name__ == "Send" for each in effects)

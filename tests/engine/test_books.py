@@ -24,7 +24,7 @@ async def told(*books: OrderBook) -> Run:
 
 
 def seen(run: Run, at: int = START + 3 * MINUTE) -> AccountView:
-    view = run.engine._manager.view("BTCUSDT", at)
+    view = run.engine.manager.view("BTCUSDT", at)
     assert view is not None
     return view
 

@@ -73,7 +73,7 @@ async def test_a_minute_later_the_quota_is_whole_again() -> None:
         await noted(run, "anna", number)
     run.clock.advance(NOW + MINUTE)
     later = NoteRequest("n9", "anna", "noise")
-    await run.simulation._shell.take(Asked(later, NOW))
+    await run.simulation.shell.take(Asked(later, NOW))
     assert run.engine.answer(later) == Done()
 
 

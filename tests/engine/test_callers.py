@@ -48,7 +48,7 @@ async def flat() -> Run:
 
 async def ask(run: Run, request: CallerRequest) -> Answer:
     run.clock.advance(NOW)
-    await run.simulation._shell.take(Asked(request, NOW))
+    await run.simulation.shell.take(Asked(request, NOW))
     answer = run.engine.answer(request)
     assert answer is not None
     return answer
@@ -91,6 +91,15 @@ async def test_a_key_that_is_used_again_for_something_else_does_nothing() -> Non
     assert len(run.events(events.CallerAsked)) == 1
 
 
+async def test_the_same_key_gets_the_same_refusal_and_another_key_is_checked() -> None:
+    run = await flat()
+    refused = await ask(run, LegRequest("k1", "anna", leg(stop=None)))
+    assert code(refused) is RefusalCode.STOP_REQUIRED
+    assert await ask(run, LegRequest("k1", "anna", leg(stop=None))) is refused
+    assert await ask(run, LegRequest("k2", "anna", leg())) == ENTRY
+    assert len(run.events(events.OrderRefused)) == len(run.events(events.OrderIntended)) == 1
+
+
 async def test_the_same_key_of_another_caller_is_another_request() -> None:
     run = await flat()
     assert await ask(run, LegRequest("k1", "anna", leg())) == ENTRY
@@ -99,7 +108,7 @@ async def test_the_same_key_of_another_caller_is_another_request() -> None:
 
 async def test_no_key_of_a_caller_keeps_a_decision_from_being_carried_out() -> None:
     run = Run(ListFeed(path([100.0] * 6)), Scripted({1: buy("97"), 3: sell()}), policy=WAKES)
-    await run.simulation._shell.take(Asked(LegRequest("wake:3:0", "anna", leg(Action.COVER)), -1))
+    await run.simulation.shell.take(Asked(LegRequest("wake:3:0", "anna", leg(Action.COVER)), -1))
     await run.go()
     assert [fill.ref.leg for fill in run.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.EXIT]
 
@@ -230,7 +239,7 @@ async def test_a_halt_halts_whatever_its_key_was_used_for_before() -> None:
     run = await holding()
     again = HaltRequest("halt-1", "anna", "prices crash")
     assert await ask(run, HaltRequest("halt-1", "anna")) == Done()
-    await run.simulation._shell.take(Command("c1", Verb.RESUME, "ben", NOW))
+    await run.simulation.shell.take(Command("c1", Verb.RESUME, "ben", NOW))
     assert await ask(run, again) == Done()
     assert run.engine.account.trading_state is TradingState.HALTED
 

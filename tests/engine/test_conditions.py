@@ -6,6 +6,7 @@ from ocw_mcp.domain.time import MINUTE
 from tests.support.deciders import Scripted
 from tests.support.markets import START, ListFeed, path
 from tests.support.runs import Run, policies
+from tests.support.wakes import texts
 
 QUIET = policies(
     gate={
@@ -31,7 +32,7 @@ async def test_a_decision_sets_conditions_and_one_of_them_wakes_again_once() -> 
     (told,) = run.events(events.WakeConditionsSet)
     assert (told.wake_id, told.armed) == (2, 1)
     assert "luck@1h" in told.refused[0]
-    woken = [(at, wake.reasons) for at, event in run.timed(events.WakeRaised) for wake in event.reasons]
+    woken = [(at, texts(wake)) for at, event in run.timed(events.WakeRaised) for wake in event.reasons]
     (by_condition,) = [(at, reasons) for at, reasons in woken if "condition" in reasons[0]]
     assert by_condition == (START + 248 * MINUTE, ("condition:price crosses_above 102.5, now 103",))
 
@@ -42,4 +43,4 @@ async def test_an_indicator_can_be_watched() -> None:
     script = Scripted({2: asking(wished)})
     run = await Run(ListFeed(path(closes)), script, policy=QUIET).go()
     assert run.events(events.WakeConditionsSet)[0].armed == 1
-    assert any("rsi_14@15m" in wake.reasons[0] for event in run.events(events.WakeRaised) for wake in event.reasons)
+    assert any("rsi_14@15m" in texts(wake)[0] for event in run.events(events.WakeRaised) for wake in event.reasons)

@@ -72,7 +72,7 @@ class Shown(Scenario):
         for symbol, price in zip(("BTCUSDT", "ETHUSDT"), self.quoted, strict=True):
             leg = Leg(symbol, Action.BUY, size=D("0.1"), stop=D(97))
             at = run.clock.now()
-            await run.simulation._shell.take(Asked(LegRequest(symbol, "anna", leg, quoted=price), at))
+            await run.simulation.shell.take(Asked(LegRequest(symbol, "anna", leg, quoted=price), at))
         return run
 
 

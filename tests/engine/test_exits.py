@@ -80,7 +80,7 @@ async def test_an_exit_under_way_is_told_once_however_long_it_waits_for_a_price(
         script = Scripted({1: buy("97")})
         run = Run(ListFeed([*held, *other]), script, policy=WAKES, venue=RefusesStops("-4045"))
         await never_naked(run).go()
-        assert run.engine._manager.exit_under_way("BTCUSDT")
+        assert run.engine.manager.exit_under_way("BTCUSDT")
         assert protection_timer("BTCUSDT") not in run.engine.timers
         names = [type(each.event).__name__ for each in run.store.domain]
         return [name for name in names if name not in ("WakeRaised", "DecisionMade")]

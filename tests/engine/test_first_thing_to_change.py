@@ -94,7 +94,7 @@ async def test_the_largest_of_a_tainted_decision_passes_the_stricter_policies_to
         decision = buy("97", str(asked or run.events(events.OrderRefused)[0].refusal.largest * D("100.2") / 10_000))
         wake = run.engine.decisions.state.last_wake
         request = SubmitRequest(f"k{asked}", "anna", wake, decision, tainted=True)
-        await run.simulation._shell.take(DecisionSubmitted(request, 0))
+        await run.simulation.shell.take(DecisionSubmitted(request, 0))
     (refusal,) = [each.refusal for each in run.events(events.OrderRefused)]
     assert refusal.largest * D("100.2") <= 500 < (refusal.largest + D("0.001")) * D("100.2")
     assert [each.intent.quantity for each in run.events(events.OrderIntended)] == [refusal.largest]

@@ -76,7 +76,7 @@ async def test_a_stop_that_somebody_cancelled_at_the_venue_is_put_back() -> None
     await run.go()
     (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
     run.clock.advance(START + 10 * MINUTE)
-    await run.simulation._shell.take(Canceled(stop.ref, "by hand, in the app"))
+    await run.simulation.shell.take(Canceled(stop.ref, "by hand, in the app"))
     (again,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
     assert again.ref.revision == stop.ref.revision + 1
     assert again.order.trigger_price == stop.order.trigger_price
@@ -89,7 +89,7 @@ async def test_a_report_about_an_order_nobody_sent_is_an_incident_and_changes_no
     (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
     before = run.engine.summary()
     foreign = Canceled(type(stop.ref)(77, Purpose.STOP), "who?")
-    await run.simulation._shell.take(foreign)
+    await run.simulation.shell.take(foreign)
     assert "77-s-0" in run.events(events.Incident)[-1].text
     assert run.engine.summary()["positions"] == before["positions"]
 

@@ -115,10 +115,10 @@ async def test_where_time_is_real_the_guard_looks_while_no_candle_comes() -> Non
     assert POSITIONS_TIMER not in quiet.engine.timers
     due = live.engine.timers[POSITIONS_TIMER]
     assert START < due <= START + 4 * MINUTE + LOOK_EVERY_MS
-    await live.simulation._shell.fire(POSITIONS_TIMER)
+    await live.simulation.shell.fire(POSITIONS_TIMER)
     assert live.engine.timers[POSITIONS_TIMER] > due - LOOK_EVERY_MS
     # Two hours later, without a single candle, the timer alone ends the position.
     live.clock.advance(START + 3 * HOUR)
-    await live.simulation._shell.fire(POSITIONS_TIMER)
+    await live.simulation.shell.fire(POSITIONS_TIMER)
     assert closings(live)[-1][0] == "max_hold"
     assert LOOK_EVERY_MS == 30 * SECOND

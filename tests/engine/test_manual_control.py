@@ -2,6 +2,7 @@
 
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import SubmitRequest
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
@@ -53,7 +54,7 @@ async def test_what_a_paused_agent_was_deciding_on_is_held() -> None:
     assert first.engine.decisions.state.pending is not None
     paused = await then(first, Scripted({}, 90_000), told(Verb.PAUSE), closes=[100.0] * 8)
     last = paused.events(events.DecisionMade)[-1]
-    assert (last.decision.legs, last.decision.cause) == ((), "paused by ann")
+    assert (last.decision.legs, last.decision.cause) == ((), Cause(CauseKind.PAUSED, "by ann"))
     assert paused.engine.decisions.state.pending is None
 
 
@@ -112,7 +113,7 @@ async def test_a_paused_agent_corrects_nothing() -> None:
     run = await Run(market([100.0] * 3), AttachedDecider(), policy=SLOW, agent="attached", fallback=True).go(
         for_ms=MINUTE
     )
-    shell = run.simulation._shell
+    shell = run.simulation.shell
     await shell.take(Asked(SubmitRequest("k1", "mcp:x", 1, submit), -1))
     await shell.take(told(Verb.PAUSE))
     again = SubmitRequest("k2", "mcp:x", 1, buy("97", "0.1"))

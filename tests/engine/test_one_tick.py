@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from ocw_mcp.domain import events
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.policies import Policies
@@ -154,7 +155,7 @@ async def test_a_decider_that_fails_holds_and_the_journal_says_why() -> None:
     decisions = done.events(events.DecisionMade)
     assert decisions
     assert all(each.decision.legs == () for each in decisions)
-    assert decisions[0].decision.cause == "error: ConnectionError: the line is dead"
+    assert decisions[0].decision.cause == Cause(CauseKind.ERROR, "ConnectionError: the line is dead")
 
 
 async def test_an_entry_that_finds_no_price_for_a_long_time_expires_while_an_exit_waits_on() -> None:

@@ -1,4 +1,4 @@
-"""The desk places an order on the very account it was approved on."""
+"""An order is sent on the very version of the account that it was cleared on."""
 
 from decimal import Decimal
 
@@ -21,7 +21,7 @@ WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
 
 class Outrun(RiskOfficer):
-    """While this officer looks at an order, the account moves on."""
+    """An officer during whose check the account changes."""
 
     def __init__(self, run: Run) -> None:
         super().__init__(run.config.policies)
@@ -40,38 +40,35 @@ class Outrun(RiskOfficer):
         return answer
 
 
-def entry(key: str, symbol: str = "BTCUSDT") -> OrderIntent:
+def entry(symbol: str = "BTCUSDT") -> OrderIntent:
     """A small long."""
     return OrderIntent(
-        key, "a person", symbol, Side.BUY, OrderType.MARKET, Purpose.ENTRY, Decimal(1), protect_at=Decimal(97)
+        "", "a person", symbol, Side.BUY, OrderType.MARKET, Purpose.ENTRY, Decimal(1), protect_at=Decimal(97)
     )
 
 
-async def test_an_entry_approved_on_another_version_of_the_account_breaks_a_rule_of_the_house() -> None:
+async def test_entry_cleared_on_another_account_version_is_an_error() -> None:
     run = await Run(ListFeed(path([100.0] * 4)), policy=WAKES).go()
-    run.engine._manager.officer = Outrun(run)
+    run.engine.manager.officer = Outrun(run)
     with pytest.raises(InvariantError, match="another version of the account"):
-        run.engine._manager.submit(entry("one"), START + 4 * MINUTE)
+        run.engine.manager.submit(entry(), START + 4 * MINUTE)
     assert not list(run.engine.orders.live())
     assert run.events(events.OrderIntended) == []
 
 
-async def test_so_does_an_exit() -> None:
+async def test_exit_cleared_on_another_account_version_is_an_error() -> None:
     run = await Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=WAKES).go()
-    run.engine._manager.officer = Outrun(run)
+    run.engine.manager.officer = Outrun(run)
     with pytest.raises(InvariantError, match="another version of the account"):
-        run.engine._manager.close("BTCUSDT", "a person", START + 4 * MINUTE)
+        run.engine.manager.close("BTCUSDT", "a person", START + 4 * MINUTE)
     assert not list(run.engine.orders.live(purpose=Purpose.EXIT))
 
 
-async def test_the_same_key_gets_the_same_answer_and_another_key_a_new_one() -> None:
+async def test_an_entry_on_a_symbol_without_a_price_is_refused() -> None:
     run = await Run(ListFeed(path([100.0] * 4)), policy=WAKES).go()
-    desk, now = run.engine._manager, START + 4 * MINUTE
-    first = desk.submit(entry("one"), now)
-    assert desk.submit(entry("one"), now) is first
-    assert desk.submit(entry("two"), now) == OrderRef(2, Purpose.ENTRY)
-    refused = desk.submit(entry("three", symbol="NOSUCH"), now)
+    manager, now = run.engine.manager, START + 4 * MINUTE
+    assert manager.submit(entry(), now) == OrderRef(1, Purpose.ENTRY)
+    refused = manager.submit(entry(symbol="NOSUCH"), now)
     assert isinstance(refused, Refusal)
     assert refused.code == "NO_PRICE"
-    assert desk.submit(entry("three"), now) is refused
-    assert len(list(desk.orders.live())) == 2
+    assert len(list(manager.orders.live())) == 1

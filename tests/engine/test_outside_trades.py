@@ -39,7 +39,7 @@ def held(run: Run) -> Decimal:
 
 
 async def tell(run: Run, event: OutsideFill | Transferred) -> None:
-    await run.simulation._shell.take(event)
+    await run.simulation.shell.take(event)
 
 
 async def test_a_position_that_its_owner_closed_elsewhere_is_flat_here_and_its_stop_goes() -> None:

@@ -8,6 +8,7 @@ from tests.support.deciders import Scripted
 from tests.support.legs import buy
 from tests.support.markets import START, ListFeed, path
 from tests.support.runs import Run, policies
+from tests.support.wakes import texts
 
 # Without a signal a position alone stands at 0.25, half of what regime and momentum weigh. Spread and slippage of its
 # entry count as a little of its path, and every minute of the hour that it may last adds 0.0025. It opens in minute 2.
@@ -37,7 +38,7 @@ async def test_a_score_in_the_exit_band_closes_the_position() -> None:
 async def test_a_score_in_the_review_band_asks_who_decides_once() -> None:
     done = await run(30, every_s=60, review=0.28, exit=0.9).go()
     assert bands(done) == [(13, "review")]
-    asked = [reason for wake in done.events(events.WakeRaised) for each in wake.reasons for reason in each.reasons]
+    asked = [text for wake in done.events(events.WakeRaised) for each in wake.reasons for text in texts(each)]
     assert [reason for reason in asked if reason.startswith("score:")] == ["score:0.28 regime change"]
     assert len(done.engine.summary()["positions"]) == 1
 

@@ -18,7 +18,6 @@ from ocw_mcp.domain.snapshot import (
     Remark,
     Snapshot,
     TradeView,
-    WakeReason,
 )
 from ocw_mcp.domain.time import HOUR, MINUTE
 from ocw_mcp.domain.unknown import Unknown
@@ -28,6 +27,7 @@ from ocw_mcp.engine.snapshot import take_snapshot
 from ocw_mcp.engine.step import Engine
 from tests.support.markets import START, candle
 from tests.support.runs import policies
+from tests.support.wakes import wake
 
 D = Decimal
 BTC, ETH = "BTCUSDT", "ETHUSDT"
@@ -52,7 +52,7 @@ def taken(minutes: int, *, held: bool = False, **told: Any) -> Snapshot:
         ledger.positions[BTC].see(95.0, 110.0)
         engine.guard.protections[BTC] = Protection(D(90), None, protected=True)
     now = START + minutes * MINUTE
-    return take_snapshot(config, market, engine.account, engine.guard, (WakeReason(BTC, ("close:1h",)),), now, **told)
+    return take_snapshot(config, market, engine.account, engine.guard, (wake(BTC, "close:1h"),), now, **told)
 
 
 def test_a_snapshot_shows_three_timeframes_what_is_forming_and_returns() -> None:

@@ -91,9 +91,9 @@ async def test_an_addition_lays_one_stop_over_the_whole() -> None:
 async def test_a_stop_comes_back_when_the_exit_for_which_it_was_taken_off_fails() -> None:
     done = await run(path([100.0] * 4), {1: buy("97")}).go()
     done.clock.advance(START + 5 * MINUTE)
-    shell = done.simulation._shell
+    shell = done.simulation.shell
     # The exit is rejected in the same breath in which the stop was taken off.
-    done.engine._manager.close("BTCUSDT", "guard", done.clock.now())
+    done.engine.manager.close("BTCUSDT", "guard", done.clock.now())
     (exit_,) = done.engine.orders.live("BTCUSDT", Purpose.EXIT)
     await shell.follow([e for e in done.engine._effects.take() if type(e).__name__ != "Send"], done.clock.now())
     await shell.take(Rejected(exit_.ref, "-2010", "Account has insufficient balance for requested action."))

@@ -73,7 +73,7 @@ async def test_a_spot_position_that_is_being_closed_stays_so_when_somebody_sells
     run = await on_spot(path([100.0] * 4), {1: buy("97"), 4: sell()}).go()
     (exit_,) = run.engine.orders.live(purpose=Purpose.EXIT)
     elsewhere = OutsideFill("f1", "BTCUSDT", Side.SELL, D(1), D(100), D(0), END, OutsideCause.OTHER_TRADER)
-    await run.simulation._shell.take(elsewhere)
+    await run.simulation.shell.take(elsewhere)
     assert [each.ref for each in run.engine.orders.live()] == [exit_.ref]
     assert run.engine.timers[protection_timer("BTCUSDT")] == END + WAKES.stop.deadline_s * SECOND
 
@@ -82,7 +82,7 @@ async def test_a_person_who_resumes_gives_a_spot_position_its_target_back() -> N
     run = on_spot(path([100.0] * 4), {1: buy("97", target="105")}, venue=RefusesOneExit())
     await run.go()
     for verb in ("flatten", "resume"):
-        await run.simulation._shell.take(Command(verb, verb, "anna", END))
+        await run.simulation.shell.take(Command(verb, verb, "anna", END))
     (stop,) = run.engine.orders.live()
     assert (stop.order.trigger_price, stop.order.take_at) == (D(97), D(105))
     assert run.engine.guard.protections["BTCUSDT"].protected

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from ocw_mcp.domain import events
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.time import DAY, MINUTE, SECOND
@@ -17,6 +18,7 @@ from tests.support.stores import Crash, MemoryStore
 
 D = Decimal
 EAGER = {"timeframe": "15m", "entry_score": 0.1, "exit_score": 0.3, "rsi_too_high": 100, "adx_range": 1, "adx_trend": 2}
+DEAD = Cause(CauseKind.ERROR, "ConnectionError: the line is dead")
 RISING = [100 * 1.0003**minute + 0.3 * math.sin(minute / 7) for minute in range(900)]
 """Enough to know the average of 50 quarters of an hour, and up all the way."""
 
@@ -29,7 +31,7 @@ async def test_an_agent_that_fails_is_stood_in_for_by_the_rules_and_the_journal_
     run = await Run(ListFeed(path(RISING)), Failing(), policy=rules_may("trade"), agent="model", fallback=True).go()
     made = run.events(events.DecisionMade)
     assert {each.decider for each in made} == {"rules"}
-    assert {each.decision.cause for each in made} == {"fallback: error: ConnectionError: the line is dead"}
+    assert {each.decision.cause for each in made} == {DEAD}
     assert run.engine.account.ledger.quantity("BTCUSDT") > 0
     assert {each.intent.principal for each in run.events(events.OrderIntended)} == {"rules", "guard"}
 
@@ -43,14 +45,17 @@ async def test_rules_that_may_only_manage_want_no_entry() -> None:
 async def test_where_nobody_stands_in_a_failure_is_held_as_before() -> None:
     run = await Run(ListFeed(path(RISING[:40])), Failing(), policy=rules_may("trade"), agent="model").go()
     made = run.events(events.DecisionMade)[0]
-    assert (made.decider, made.decision) == ("failing", Decision(cause="error: ConnectionError: the line is dead"))
+    assert (made.decider, made.decision) == (
+        "failing",
+        Decision(cause=DEAD),
+    )
 
 
 async def test_an_answer_that_is_too_late_is_stood_in_for_and_costs_all_the_same() -> None:
     policy = policies(gate={"close_wakes": ["15m"], "cooldown_s": 0}, decision={"deadline_s": 60})
     run = Run(ListFeed(path([100.0] * 40)), Dear({}, 200 * SECOND), policy=policy, agent="dear", fallback=True)
     made = (await run.go()).events(events.DecisionMade)
-    assert {each.decision.cause for each in made} == {"fallback: deadline: no answer within 60s"}
+    assert {each.decision.cause for each in made} == {Cause(CauseKind.DEADLINE, "60 s after the wake")}
     assert {each.cost_usd for each in made} == {D(0)}
     assert [each.cost_usd for each in run.events(events.DecisionDiscarded)] == [D("0.2")] * len(made)
 
@@ -80,8 +85,8 @@ async def test_once_the_budget_is_spent_the_rules_decide_until_the_next_day_and_
         assert [each.decider for each in day[:4]] == ["dear", "dear", "dear", "rules"]
         assert [each.cost_usd for each in day[:4]] == [D("0.2"), D("0.2"), D("0.2"), D(0)]
         assert {each.decider for each in day[3:]} == {"rules"}
-    assert before[3].decision.cause == (
-        "fallback: budget: 0.6 USD spent today, 0.6 this month; the next from 2026-01-02T00:00:00Z on"
+    assert before[3].decision.cause == Cause(
+        CauseKind.BUDGET, "0.6 USD spent today, 0.6 this month; the next from 2026-01-02T00:00:00Z on"
     )
     spent = run.events(events.BudgetSpent)
     assert [(each.spent_usd, each.until) for each in spent] == [(D("0.6"), START + DAY), (D("1.2"), START + 2 * DAY)]
@@ -121,7 +126,7 @@ async def test_used_limits_count_live_entries_and_what_thinking_cost() -> None:
     policy = policies(gate=gate, mandate=mandate, margin={"min_free": "0.2"}, budget=budget)
     run = await Run(ListFeed(path([100.0] * 4)), Dear(script), policy=policy, agent="dear", fallback=True).go()
     used = {row["name"]: (D(row["limit"]), D(row["used"])) for row in run.engine.summary()["limits"]}
-    view = run.engine._manager.view("BTCUSDT", START + 4 * MINUTE)
+    view = run.engine.manager.view("BTCUSDT", START + 4 * MINUTE)
     assert view is not None
     assert used["mandate.amount"] == (D(5_000), view.gross)
     assert view.gross > 0

@@ -32,7 +32,7 @@ async def test_a_looser_stop_that_is_accepted_late_leaves_the_tighter_one_alone(
     await never_naked(run).go()
     before = [each.stop for each in run.events(events.PositionProtected)]
     assert before == [OrderRef(1, Purpose.STOP, 1)]
-    await run.simulation._shell.take(Accepted(LATE, "v-late"))
+    await run.simulation.shell.take(Accepted(LATE, "v-late"))
     assert stops(run) == {LATE: Decimal(96), OrderRef(1, Purpose.STOP, 1): Decimal(97)}
     assert [each.stop for each in run.events(events.PositionProtected)] == before
     # This venue says nothing to a cancel of it, so it is asked for again.
@@ -43,7 +43,7 @@ async def test_a_looser_stop_that_is_accepted_late_is_no_protection() -> None:
     script = Scripted({1: buy("96"), 2: add("97")})
     run = Run(ListFeed(path([100.0] * 4)), script, policy=PATIENT, venue=RefusesStops(LOST, first=2))
     await never_naked(run).go()
-    await run.simulation._shell.take(Accepted(LATE, "v-late"))
+    await run.simulation.shell.take(Accepted(LATE, "v-late"))
     assert run.events(events.PositionProtected) == []
     assert run.engine.summary()["positions"][0]["protected"] is False
     assert run.engine.guard.protections["BTCUSDT"].deadline == START + MINUTE + 600 * SECOND
@@ -53,7 +53,7 @@ async def test_a_stop_for_less_than_the_position_is_no_protection() -> None:
     script = Scripted({1: buy("97"), 2: add("97")})
     run = Run(ListFeed(path([100.0] * 4)), script, policy=PATIENT, venue=RefusesStops(LOST, first=2))
     await never_naked(run).go()
-    await run.simulation._shell.take(Accepted(LATE, "v-late"))
+    await run.simulation.shell.take(Accepted(LATE, "v-late"))
     assert run.events(events.PositionProtected) == []
 
 
@@ -63,8 +63,8 @@ async def test_a_looser_stop_is_no_protection_even_if_it_is_large_enough() -> No
     await never_naked(run).go()
     (leaving,) = run.engine.orders.live("BTCUSDT", Purpose.EXIT)
     added = run.events(events.OrderFilled)[1].quantity
-    await run.simulation._shell.take(Filled(leaving.ref, "part", added, Decimal(100), Decimal(0), START))
-    await run.simulation._shell.take(Accepted(LATE, "v-late"))
+    await run.simulation.shell.take(Filled(leaving.ref, "part", added, Decimal(100), Decimal(0), START))
+    await run.simulation.shell.take(Accepted(LATE, "v-late"))
     late = run.engine.orders.get(LATE)
     assert late is not None
     assert late.remaining == run.engine.account.ledger.quantity("BTCUSDT")
@@ -85,7 +85,7 @@ async def test_a_stop_that_is_dropped_at_another_moment_is_put_back_again() -> N
     for moment in (10, 20, 30):
         run.clock.advance(START + moment * MINUTE)
         (stop,) = stops(run)
-        await run.simulation._shell.take(Canceled(stop, "by hand, in the app"))
+        await run.simulation.shell.take(Canceled(stop, "by hand, in the app"))
         (again,) = stops(run)
         assert again.revision == stop.revision + 1
 

@@ -75,7 +75,7 @@ async def test_a_target_that_somebody_took_off_in_the_app_is_put_back() -> None:
     (target,) = run.engine.orders.live("BTCUSDT", Purpose.TARGET)
     run.clock.advance(START + 10 * MINUTE)
     for report in await run.venue.cancel(target.ref, run.clock.now()):
-        await run.simulation._shell.take(report)
+        await run.simulation.shell.take(report)
     (again,) = run.engine.orders.live("BTCUSDT", Purpose.TARGET)
     assert again.ref != target.ref
     assert again.order.trigger_price == target.order.trigger_price

@@ -12,7 +12,7 @@ from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.events import OrderRefused
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.time import HOUR, MINUTE
-from ocw_mcp.engine.entries import LimitSays
+from ocw_mcp.engine.precheck import CheckedLimit
 from ocw_mcp.engine.step import Engine
 from tests.support.deciders import Scripted
 from tests.support.facades import Looked
@@ -83,7 +83,7 @@ def oracle(engine: Engine) -> dict[str, Decimal]:
     }
 
 
-def verdicts(engine: Engine, symbol: str, action: Action) -> dict[str, LimitSays]:
+def verdicts(engine: Engine, symbol: str, action: Action) -> dict[str, CheckedLimit]:
     """What every limit says of one more entry."""
     stop = D(95 if action is Action.BUY else 105)
     found = engine.check(Leg(symbol, action, size=D("0.01"), stop=stop), "anna", engine.now)

@@ -66,7 +66,7 @@ async def through(
     run = watched(Run(feed, policy=DEFAULT.policies))
     going = asyncio.ensure_future(run.go())
     for request in requests:
-        asking = asyncio.ensure_future(run.simulation.ask(request))
+        asking = asyncio.ensure_future(run.simulation.shell.ask(request))
         while not asking.done():
             feed.give(1)
             await asyncio.sleep(0)  # noqa: TID251 - lets the run go on
@@ -155,8 +155,8 @@ async def test_a_stop_that_is_tightened_within_a_candle_is_met_where_the_one_bef
         now = frame.at
         await run.simulation._take(frame)
         if now == START + MINUTE:
-            await run.simulation._shell.take(Asked(asks(way, Action.BUY, 95.2), now))
+            await run.simulation.shell.take(Asked(asks(way, Action.BUY, 95.2), now))
         if now == START + 3 * MINUTE:
             run.clock.advance(now + 30_000)
-            await run.simulation._shell.take(Asked(moves(way, 95.5), now))
+            await run.simulation.shell.take(Asked(moves(way, 95.5), now))
     assert fills(run, way) == [(ENTRY, 100.0), (STOP, 95.2)]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.errors import CannotDecideError
 from ocw_mcp.domain.snapshot import DecisionRequest
@@ -11,8 +12,8 @@ from tests.support.markets import ListFeed, path
 from tests.support.runs import Run, policies
 
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
-MEANT = Decision(cause="model: nothing to do")
-AGAIN = Decision(cause="memory: as at wake 1")
+MEANT = Decision(cause=Cause(CauseKind.MODEL_HOLDS, "nothing to do"))
+AGAIN = Decision(cause=Cause(CauseKind.REMEMBERED, "at wake 1"))
 
 
 class Model(Scripted):
@@ -27,7 +28,7 @@ class Model(Scripted):
     async def decide(self, request: DecisionRequest) -> Decision:
         decision = await super().decide(request)
         if request.wake_id in self._fails:
-            raise CannotDecideError("overloaded")
+            raise CannotDecideError(Cause(CauseKind.OVERLOADED))
         return decision
 
 
@@ -48,7 +49,7 @@ async def test_to_repeat_it_leaves_the_wake_that_is_repeated() -> None:
     assert await told(MEANT, AGAIN, AGAIN, MEANT, AGAIN) == [None, 1, 1, 1, 4, 4]
 
 
-@pytest.mark.parametrize("other", [None, buy("97"), Decision(cause="paused by anna")])
+@pytest.mark.parametrize("other", [None, buy("97"), Decision(cause=Cause(CauseKind.PAUSED, "by anna"))])
 async def test_whatever_else_is_decided_takes_its_place(other: Decision | None) -> None:
     assert await told(MEANT, other) == [None, 1, None]
 

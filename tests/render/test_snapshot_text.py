@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ocw_mcp.app.bench.snapshot import SYMBOLS, measure
 from ocw_mcp.domain.market import Product
@@ -24,14 +25,15 @@ from ocw_mcp.domain.snapshot import (
     Remark,
     Snapshot,
     SymbolView,
+    SymbolWake,
     TradeView,
-    WakeReason,
 )
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.render.quotations import LONGEST_REMARK, untrusted
 from ocw_mcp.render.snapshot_text import compact, full
+from tests.support.wakes import reason, wake
 
 D = Decimal
 NOON = 1_772_366_400_000
@@ -58,7 +60,7 @@ def snapshot(*views: SymbolView, **changes: Any) -> Snapshot:
         state=TradingState.ACTIVE,
         equity=D("9987.654321"),
         symbols=views,
-        wake=(WakeReason("BTCUSDT", ("close:1h", "outlier:15m z=+3.02")), WakeReason(None, ("timer",))),
+        wake=(wake("BTCUSDT", "close:1h", "outlier:15m z=+3.02"), wake(None, "timer")),
         regime=Unknown("no model"),
         macro="goldilocks",
         scale=D("0.54"),
@@ -182,9 +184,9 @@ def test_snapshots_of_two_wakes_share_their_beginning_up_to_what_changes_at_ever
 @given(text=st.text(max_size=1_500), form=st.sampled_from((compact, full)))
 def test_whatever_others_wrote_stands_on_lines_of_its_own_as_data(text: str, form: Any) -> None:
     met = "condition:price gt 5, now 6"
-    by_others = (WakeReason("BTCUSDT", (met,), (Remark(text, "mcp:desk", NOON, met),)),)
+    by_others = (SymbolWake("BTCUSDT", (replace(reason(met), remark=Remark(text, "mcp:desk", NOON)),)),)
     told = form(snapshot(note=Remark(text, "mcp:desk", NOON), wake=by_others), reader="claude")
-    bare = form(snapshot(note=None, wake=(WakeReason("BTCUSDT", (met,)),)), reader="claude")
+    bare = form(snapshot(note=None, wake=(wake("BTCUSDT", met),)), reader="claude")
     left = [each for each in told.splitlines() if each not in bare.splitlines()]
     quoted = [each.partition(", untrusted_text by mcp:desk, 2026-03-01T12:00:00Z: ") for each in left]
     assert [what.strip().lower() for what, _, _ in quoted] == ["note", f"on btcusdt {met}"]

@@ -44,7 +44,7 @@ TAKES = LegRequest("k2", "ben", Leg("BTCUSDT", Action.BUY, size=D("0.1"), stop=D
 
 async def between_frames(run: Run, feed: HandFed, request: CallerRequest) -> Answer:
     """The answer to a request, once so many frames have passed that the run looks at what people want."""
-    asking = asyncio.ensure_future(run.simulation.ask(request))
+    asking = asyncio.ensure_future(run.simulation.shell.ask(request))
     while not asking.done():
         feed.give(1)
         await asyncio.sleep(0)  # noqa: TID251 - lets the run go on
@@ -128,11 +128,11 @@ async def test_who_asks_a_run_that_breaks_off_or_has_ended_is_told_so() -> None:
     feed.give(2)
     while run.simulation.cursor < 0:
         await asyncio.sleep(0)  # noqa: TID251 - lets the run go on
-    asking = asyncio.ensure_future(run.simulation.ask(WAITS))
+    asking = asyncio.ensure_future(run.simulation.shell.ask(WAITS))
     feed.give(20)
     with pytest.raises(TapeError):
         await going
-    for ask in (asking, run.simulation.ask(TAKES)):
+    for ask in (asking, run.simulation.shell.ask(TAKES)):
         with pytest.raises(BookError, match="ended before"):
             await ask
     assert run.events(events.CallerAsked) == []
@@ -142,7 +142,7 @@ async def test_whoever_has_gone_before_it_was_taken_has_asked_for_nothing() -> N
     feed = HandFed(path(PRICES))
     run = Run(feed, policy=WAKES)
     going = asyncio.ensure_future(run.go())
-    asking = asyncio.ensure_future(run.simulation.ask(TAKES))
+    asking = asyncio.ensure_future(run.simulation.shell.ask(TAKES))
     await asyncio.sleep(0)  # noqa: TID251 - lets it ask
     asking.cancel()
     feed.give(2 * len(PRICES))
@@ -198,5 +198,5 @@ UNSOUND: dict[str, CallerRequest] = {
 async def test_what_nobody_can_mean_is_told_so_and_never_comes_to_the_engine(request_: CallerRequest) -> None:
     run = await Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=WAKES).go()
     with pytest.raises(ValueError, match="malformed request: "):
-        await run.simulation.ask(request_)
+        await run.simulation.shell.ask(request_)
     assert run.events(events.CallerAsked) == []

@@ -10,6 +10,7 @@ from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.messages import Reply, Request
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import LegRequest, NoteRequest
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import RefusalCode
@@ -25,7 +26,7 @@ from tests.support.stores import Crash, MemoryStore
 BOTH = ("BTCUSDT", "ETHUSDT")
 Meanwhile = Callable[[], Awaitable[object]]
 Script = dict[int, list[Reply | Trouble]]
-LOST = "error: the process ended before it was through"
+LOST = Cause(CauseKind.ERROR, "the process ended before it was through")
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +92,7 @@ async def test_a_caller_is_answered_while_the_model_thinks() -> None:
 
     async def asks() -> None:
         for request in (NoteRequest("k1", "anna", "it thinks"), LegRequest("k2", "anna", BUYS)):
-            answers.append(await seated.run.simulation.ask(request))
+            answers.append(await seated.run.simulation.shell.ask(request))
 
     seated = Seated(market(), Interrupted({}, (1, 0), asks))
     await seated.go()

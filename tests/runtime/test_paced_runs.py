@@ -76,7 +76,7 @@ async def test_what_is_done_again_after_a_crash_is_not_waited_for_again() -> Non
 
     class Watching(PacedClock):
         async def approach(self, at: int) -> bool:
-            assert not run.simulation._shell.recorder.reading, "it waits for what it waited for already"
+            assert not run.simulation.shell.recorder.reading, "it waits for what it waited for already"
             return True
 
     died = first.store.without_checkpoint()

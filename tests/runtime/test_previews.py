@@ -4,18 +4,20 @@ from decimal import Decimal
 
 import pytest
 
+from ocw_mcp.domain.asks import RequestKey
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.orders import MOST_TOKENS, Side
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.engine.idempotency import CALLERS_KEPT, Latest
-from ocw_mcp.runtime.previews import MOST, MOST_NAMES, Preview, Previews
+from ocw_mcp.runtime.trading import MOST, MOST_NAMES, Preview, Previews
+from tests.support.runs import Unhurried
 
 LEG = Leg("BTCUSDT", Action.BUY, Decimal("0.1"))
 
 
 def previews() -> Previews:
     numbers = iter(range(1_000_000))
-    return Previews(lambda: 0.0, lambda: f"p{next(numbers)}")
+    return Previews(Unhurried(), lambda: f"p{next(numbers)}")
 
 
 def keep(kept: Previews, who: str) -> Preview:
@@ -50,6 +52,6 @@ def test_as_many_callers_are_kept_as_there_can_be_tokens() -> None:
     callers = [f"mcp:token-{number}" for number in range(MOST_TOKENS)]
     made = [keep(kept, who) for who in callers]
     for number, who in enumerate(callers):
-        answers.put(f"asked by {who!r}: k", number)
+        answers.put(RequestKey(who, "k"), number)
     assert [kept.find(who, each.preview_id) for who, each in zip(callers, made, strict=True)] == made
-    assert [answers.get(f"asked by {who!r}: k") for who in callers] == list(range(MOST_TOKENS))
+    assert [answers.get(RequestKey(who, "k")) for who in callers] == list(range(MOST_TOKENS))

@@ -3,6 +3,7 @@
 import pytest
 
 from ocw_mcp.domain import events
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.deciders import Scripted
@@ -38,7 +39,7 @@ def every(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 async def test_killed_at_any_touch_of_the_store_it_comes_to_the_same_fingerprint() -> None:
     undisturbed = await run(MemoryStore(), Mortal())
-    missed = [e for e in undisturbed.events(events.DecisionMade) if e.decision.cause.startswith("deadline: ")]
+    missed = [e for e in undisturbed.events(events.DecisionMade) if e.decision.cause_kind is CauseKind.DEADLINE]
     assert len(missed) == 3
     for moment in range(1, undisturbed.store.touches + 1):
         dying = MemoryStore()

@@ -10,12 +10,13 @@ import msgspec
 import pytest
 
 from ocw_mcp.domain import events
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondition
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.time import MINUTE, SECOND
-from ocw_mcp.runtime.validation import MOST_LEGS, MOST_SIGNALS, sound
+from ocw_mcp.runtime.validation import MOST_LEGS, MOST_SIGNALS, validated
 from tests.adapters.store.books import open_book
 from tests.support.legs import buy
 from tests.support.markets import ListFeed, candle, path
@@ -102,8 +103,8 @@ async def test_an_unsound_answer_is_held_with_its_cause_and_the_next_one_counts(
 ) -> None:
     run = await Run(ListFeed(path([100.0] * 5)), Babbling(answer(), thinking_ms), policy=WAKES).go()
     first = run.events(events.DecisionMade)[0]
-    assert first.decision.cause.startswith("error: ")
-    assert msgspec.structs.replace(first.decision, cause="") == Decision()
+    assert first.decision.cause_kind is CauseKind.ERROR
+    assert msgspec.structs.replace(first.decision, cause=None) == Decision()
     assert [fill.ref.leg for fill in run.events(events.OrderFilled)] == [Purpose.ENTRY]
     assert len(run.store.fingerprint) == 64
 
@@ -119,20 +120,20 @@ async def test_a_journal_with_an_unsound_answer_can_be_read_and_resumed(
             assert run.engine.counters.candles == minutes
             assert store.verify().ok
             decisions = [e.event for e in store.events_after(0) if isinstance(e.event, events.DecisionMade)]
-            assert decisions[0].decision.cause.startswith("error: ")
+            assert decisions[0].decision.cause_kind is CauseKind.ERROR
 
 
 @pytest.mark.parametrize("answer", UNSOUND.values(), ids=UNSOUND.keys())
 def test_an_unsound_answer_is_refused_before_the_engine_sees_it(answer: Callable[[], object]) -> None:
     with pytest.raises((ValueError, RecursionError)):
-        sound(answer())
+        validated(answer())
 
 
 @pytest.mark.parametrize(
     "answer", [leg(), leg(size=Decimal("NaN")), leg(stop=Decimal("-Infinity")), condition(expires_s=60), Decision()]
 )
 def test_whatever_the_desk_can_refuse_by_itself_is_let_in(answer: Decision) -> None:
-    assert str(sound(answer)) == str(answer)
+    assert str(validated(answer)) == str(answer)
 
 
 @pytest.mark.parametrize("price", ["1e15", "-1e15", "1e12", "-1e12", "1e-18", "0.000000000000000001"])
@@ -143,7 +144,7 @@ async def test_the_widest_numbers_that_are_let_in_are_refused_by_a_limit(price: 
         answer = leg(**({"symbol": "TINYUSDT", "stop": Decimal(f"{market * 0.97:.12f}")} | changes))
         run = await Run(ListFeed(quotes), Babbling(answer), policy=WAKES).go()
         made = run.events(events.DecisionMade)[0]
-        assert made.decision.cause == ""
+        assert made.decision.cause is None
         assert len(run.events(events.OrderRefused)) >= 1
 
 
@@ -177,10 +178,10 @@ async def test_a_sound_leg_is_carried_out_beside_an_unsound_one(tmp_path: Path, 
 @pytest.mark.parametrize("symbol", ["BTC/USDT", "btcusdt", "BTC-USDT", "BTC/USDT:USDT"])
 def test_symbols_of_legs_and_conditions_are_spelt_as_the_engine_spells_them(symbol: str) -> None:
     wished = WakeCondition(symbol, "price", Comparison.GT, 101.0)
-    read = sound(Decision((*leg(symbol=symbol).legs,), wake_conditions=(wished,)), ("BTCUSDT", "ETHUSDT"))
+    read = validated(Decision((*leg(symbol=symbol).legs,), wake_conditions=(wished,)), ("BTCUSDT", "ETHUSDT"))
     assert (read.legs[0].symbol, (read.wake_conditions or ())[0].symbol) == ("BTCUSDT", "BTCUSDT")
 
 
 def test_decimal_places_beyond_the_finest_price_are_rounded() -> None:
-    read = sound(leg(size=Decimal("0.1000000000000000000004"), stop=Decimal("97.00000000000000000001")))
+    read = validated(leg(size=Decimal("0.1000000000000000000004"), stop=Decimal("97.00000000000000000001")))
     assert (read.legs[0].size, read.legs[0].stop) == (Decimal("0.1"), Decimal("97"))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from random import Random  # noqa: TID251 - seeded, by whoever asks
 
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.time import SECOND
@@ -24,7 +25,7 @@ class Scripted:
 
     async def decide(self, request: DecisionRequest) -> Decision:
         self.asked.append(request)
-        return self._script.get(request.wake_id, Decision(cause="nothing in the script"))
+        return self._script.get(request.wake_id, Decision(cause=Cause(CauseKind.NOTHING_TO_DO)))
 
 
 class Failing:

@@ -17,7 +17,7 @@ from ocw_mcp.interfaces.mcp.server import build
 from ocw_mcp.runtime.facade import Facade
 from ocw_mcp.runtime.history import History
 from ocw_mcp.runtime.trading import Trading
-from ocw_mcp.runtime.validation import sound_request
+from ocw_mcp.runtime.validation import validated_request
 from tests.support.deciders import Reckless
 from tests.support.runs import Run
 from tests.support.stores import MemoryStore
@@ -50,8 +50,8 @@ class Looked:
 
     async def ask(self, request: CallerRequest) -> Answer:
         """Take a request as a run takes it between two frames."""
-        shell = self.run.simulation._shell
-        await shell.take(Asked(sound_request(request), self.run.simulation.cursor))
+        shell = self.run.simulation.shell
+        await shell.take(Asked(validated_request(request), self.run.simulation.cursor))
         shell.commit()
         answer = self.run.engine.answer(request)
         assert answer is not None

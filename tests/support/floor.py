@@ -124,7 +124,7 @@ class Floor(RuleBasedStateMachine):
         self.run = Run(feed, self.decider, store=self.store, policy=POLICIES, venue=moody())
         self.oracle.engine = self.run.engine
         simulation = self.run.simulation
-        simulation._shell.recorder._listener = self.oracle.hear
+        simulation.shell.recorder._listener = self.oracle.hear
         simulation.cursor = self.at if self.store.checkpoint() else -1
         self._do(simulation._begin(self.at, "test"))
 
@@ -132,10 +132,10 @@ class Floor(RuleBasedStateMachine):
         return self.loop.run_until_complete(work)
 
     def _take(self, event: StepEvent) -> None:
-        self._do(self.run.simulation._shell.take(event))
+        self._do(self.run.simulation.shell.take(event))
 
     def _frame(self, frame: Frame) -> None:
-        self._do(everything_due(frame.at - 1, self.run.simulation._shell, self.run.clock))
+        self._do(everything_due(frame.at - 1, self.run.simulation.shell, self.run.clock))
         self._do(self.run.simulation._take(frame))
         self.at = frame.at
 
@@ -235,10 +235,10 @@ class Floor(RuleBasedStateMachine):
         quoted = None if shown is None else D(f"{price * (1 + shown):.7g}")
         self._ask(LegRequest(self._key(), caller, leg, quoted=quoted))
 
-    @precondition(lambda self: self.run.engine.approvals.state.waiting)
+    @precondition(lambda self: self.run.engine.approvals.state.pending)
     @rule(verb=st.sampled_from((Verb.APPROVE, Verb.APPROVE, Verb.APPROVE, Verb.DENY)), pick=st.integers(0, 9))
     def a_person_answers_what_waits(self, verb: Verb, pick: int) -> None:
-        waiting = list(self.run.engine.approvals.state.waiting)
+        waiting = list(self.run.engine.approvals.state.pending)
         self._take(Command(self._key(), verb, "anna", self.at, waiting[pick % len(waiting)]))
 
     @rule(verb=st.sampled_from((Verb.PAUSE, Verb.TAKE_OVER, *[Verb.GO_ON] * 4)), symbol=symbols)
@@ -296,8 +296,8 @@ class Floor(RuleBasedStateMachine):
     @rule()
     def the_process_is_stopped_and_starts_again(self) -> None:
         simulation = self.run.simulation
-        simulation._shell.checkpoint(self.at)
-        self._do(simulation._shell.close())
+        simulation.shell.checkpoint(self.at)
+        self._do(simulation.shell.close())
         self.store = self.store.reopened()
         self._start()
 
@@ -313,7 +313,7 @@ class Floor(RuleBasedStateMachine):
                 assert any(stop.remaining >= abs(position.quantity) for stop in stops), f"{symbol} has no stop"
             else:
                 assert protection.deadline is not None
-                assert engine._manager.exit_under_way(symbol) or now <= engine.timers[protection_timer(symbol)]
+                assert engine.manager.exit_under_way(symbol) or now <= engine.timers[protection_timer(symbol)]
 
     @precondition(lambda self: hasattr(self, "run"))
     @invariant()
@@ -330,5 +330,5 @@ class Floor(RuleBasedStateMachine):
         if hasattr(self, "run"):
             for kind, count in self.oracle.seen.items():
                 Floor.bites[kind] = Floor.bites.get(kind, 0) + count
-            self._do(self.run.simulation._shell.close())
+            self._do(self.run.simulation.shell.close())
             self.loop.close()

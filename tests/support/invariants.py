@@ -23,7 +23,7 @@ def never_naked(run: Run) -> Run:
                 assert any(engine.orders.live(symbol, Purpose.STOP)), f"{symbol} has no stop"
                 continue
             assert protection.deadline is not None, symbol
-            if not engine._manager.exit_under_way(symbol):
+            if not engine.manager.exit_under_way(symbol):
                 assert now <= protection.deadline, "past its deadline, and no exit"
                 assert engine.timers[protection_timer(symbol)] == protection.deadline
         return effects
@@ -42,7 +42,7 @@ def within_limits(run: Run) -> Run:
         effects = step(event, now)
         for order in engine.orders.live():
             if order.ref not in before and not order.order.reduce_only:
-                view = engine._manager.view(order.order.symbol, now)
+                view = engine.manager.view(order.order.symbol, now)
                 assert view is not None
                 assert view.gross <= view.equity * limits.exposure.max_gross
                 assert view.symbol_notional <= view.equity * limits.position.max_share

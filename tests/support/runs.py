@@ -6,7 +6,7 @@ from typing import Any
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.app.policy_loader import load_policies
-from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.policies import Mode, Policies
 from ocw_mcp.domain.protocols import Clock, Decider, Feed
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.engine.config import EngineConfig
@@ -101,6 +101,7 @@ class Run:
         agent: str = "test",
         fallback: bool = False,
         strict: Policies | None = None,
+        mode: Mode = "paper",
     ) -> None:
         identity = feed.identity
         self.store = store or MemoryStore()
@@ -121,6 +122,7 @@ class Run:
             live=live,
             fallback=fallback,
             strict=strict,
+            mode=mode,
         )
         self.engine = Engine(self.config)
         self.simulation = BookRun(

@@ -87,7 +87,7 @@ class Seated:
             stamp(SimulatedFeed(1)),
             History(Path("nowhere")),
             "1.2.3",
-            Trading(self.run.engine, simulation.ask, clock),
+            Trading(self.run.engine, simulation.shell.ask, clock),
             catching_up=lambda: simulation.catching_up,
         )
 

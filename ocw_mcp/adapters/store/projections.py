@@ -19,7 +19,7 @@ from ocw_mcp.domain.orders import OrderRef
 OUTSIDE = "o"
 """In place of a leg: a fill that no order of ours made."""
 
-PROJECTIONS_VERSION = 6
+PROJECTIONS_VERSION = 7
 """Raise it when a table or what fills it changes: older books are then rebuilt when they are opened."""
 
 TABLES: dict[str, tuple[str, str]] = {
@@ -199,7 +199,7 @@ def changes_of(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]
                 "decider": decider,
                 "thinking_ms": thinking_ms,
                 "legs": len(decision.legs),
-                "cause": decision.cause,
+                "cause": decision.cause_kind,
                 "decision": _json(decision),
             }
             return [(_ADD_DECISION, made), *_paid(seq, at, wake_id, cost_usd)]

@@ -5,11 +5,16 @@ it. It cannot show a cut tail, since what is left is whole; the head is therefor
 """
 
 import hashlib
+from typing import Any, TypeVar
 
 import msgspec
 
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import JournalError
 from ocw_mcp.domain.events import DomainEvent, JournalEvent
+from ocw_mcp.domain.snapshot import WakeKind
+
+_T = TypeVar("_T")
 
 CHAIN_GENESIS = hashlib.sha256(b"ocw journal 1").hexdigest()
 
@@ -35,19 +40,39 @@ def link(
 
 def journal_event(row: int, payload: str) -> JournalEvent:
     """The event of a row. Raises JournalError when it holds none."""
-    try:
-        return _any.decode(payload)
-    except (msgspec.MsgspecError, UnicodeError) as error:
-        raise _unreadable(row, error) from None
+    return _event(_any, row, payload)
 
 
 def domain_event(row: int, payload: str) -> DomainEvent:
     """The domain event of a row. Raises JournalError when it holds none."""
+    return _event(_domain, row, payload)
+
+
+def _event(decoder: "msgspec.json.Decoder[_T]", row: int, payload: str) -> _T:
     try:
-        return _domain.decode(payload)
+        return read_payload(decoder, payload)
     except (msgspec.MsgspecError, UnicodeError) as error:
-        raise _unreadable(row, error) from None
+        raise JournalError(
+            f"row {row} of the journal holds no event that this version knows: {error}; verify the journal"
+        ) from None
 
 
-def _unreadable(row: int, error: Exception) -> JournalError:
-    return JournalError(f"row {row} of the journal holds no event that this version knows: {error}; verify the journal")
+def read_payload(decoder: "msgspec.json.Decoder[_T]", payload: str) -> _T:
+    """Return what a stored payload holds, also one of an earlier version. Raises msgspec's errors."""
+    try:
+        return decoder.decode(payload)
+    except msgspec.ValidationError:
+        return decoder.decode(_encode(_upgraded(msgspec.json.decode(payload))))
+
+
+def _upgraded(value: Any, key: str = "") -> Any:
+    """Give causes and reasons to wake, which were text up to version 2, the form that they have today."""
+    if isinstance(value, dict):
+        return {name: _upgraded(each, name) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_upgraded(each, key) for each in value]
+    if isinstance(value, str) and key == "cause":
+        return {"kind": CauseKind.EARLIER, "detail": value} if value else None
+    if isinstance(value, str) and key == "reasons":
+        return {"kind": WakeKind.EARLIER, "detail": value}
+    return value

@@ -1,6 +1,6 @@
 """The tables that are not projections: the book's stamp, the journal itself, the checkpoint and the summary."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Version of these tables and of the events' payloads; a book with a higher one belongs to a newer OCW."""
 DIGESTS_SINCE = 2
 """Version from which on the digest of each checkpoint is journaled; a book of an earlier one is taken over as it is."""

@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.domain.decision import FALLBACK, REMEMBERED
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.events import (
     ExitDecided,
     HoleFound,
@@ -17,14 +17,14 @@ from ocw_mcp.domain.events import (
 )
 from ocw_mcp.domain.figures import ClosedTrade, DecisionCounts, JournalFigures, WakeEntry
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import GUARD, Purpose
-from ocw_mcp.domain.snapshot import WakeReason
+from ocw_mcp.domain.orders import GUARD, RULES, Purpose
+from ocw_mcp.domain.snapshot import SymbolWake
 
 OUTSIDE_REASON = "outside"
 """The exit reason of a position that an order of nobody here closed."""
 _LEGS = {Purpose.STOP.value: "stop", Purpose.TARGET.value: "target"}
 _decode_change = msgspec.json.Decoder(StateChanged).decode
-_decode_reasons = msgspec.json.Decoder(tuple[WakeReason, ...]).decode
+_decode_reasons = msgspec.json.Decoder(tuple[SymbolWake, ...]).decode
 
 
 def journal_figures(db: Database) -> JournalFigures:
@@ -102,10 +102,10 @@ def _unprotected(db: Database) -> list[tuple[int, int | None]]:
 def _decided(db: Database) -> DecisionCounts:
     by, in_its_place, remembered = Counter[str](), Counter[str](), 0
     for decider, cause in db.execute("SELECT decider, cause FROM decisions"):
-        if cause.startswith(FALLBACK):
-            # What a budget or a deadline says of itself is in small letters; it is the same cause.
-            in_its_place[cause.removeprefix(FALLBACK).partition(":")[0].upper()] += 1
-        elif cause.startswith(REMEMBERED):
+        kind = CauseKind(cause) if cause else None
+        if decider == RULES and kind is not None and kind.failed:
+            in_its_place[kind] += 1
+        elif kind is CauseKind.REMEMBERED:
             remembered += 1
         else:
             by[decider] += 1

@@ -7,12 +7,13 @@ from typing import Final
 
 import msgspec
 
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.conversation import MAY_BE_BILLED
 from ocw_mcp.agent.memory.facts import DayFacts, TradeFacts
 from ocw_mcp.agent.messages import Messages, Request, unfinished
 from ocw_mcp.agent.pricing import cost, worst_cost
 from ocw_mcp.agent.prompts import Prompts
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.time import DAY, day_begins, utc_day
 
@@ -73,16 +74,16 @@ class Writer:
             async with asyncio.timeout(terms.timeout_s):
                 reply = await self._messages.create(request)
         except TimeoutError:
-            reply = Trouble(Cause.TIMEOUT, f"not within {terms.timeout_s:g} s")
+            reply = Trouble(CauseKind.TIMEOUT, f"not within {terms.timeout_s:g} s")
         if isinstance(reply, Trouble):
             return Written(
-                "", "", draft.worst_usd if reply.may_be_billed or reply.cause in MAY_BE_BILLED else ZERO, reply
+                "", "", draft.worst_usd if reply.may_be_billed or reply.kind in MAY_BE_BILLED else ZERO, reply
             )
         spent = cost(reply.usage, terms.model, at)
         trouble = unfinished(reply)
         text, lesson = parted(reply.text)
         if trouble is None and (reply.calls or not text):
-            trouble = Trouble(Cause.MALFORMED, "it wrote nothing")
+            trouble = Trouble(CauseKind.MALFORMED, "it wrote nothing")
         return Written("", "", spent, trouble) if trouble is not None else Written(text, lesson, spent)
 
     def _draft(self, number: int, prompt: str, at: int) -> Draft:

@@ -9,7 +9,16 @@ from ocw_mcp.app.bench.config import paper_config
 from ocw_mcp.core.market.market import Market
 from ocw_mcp.domain.market import Candle, Funding, Metrics
 from ocw_mcp.domain.orders import CLAUDE, Side
-from ocw_mcp.domain.snapshot import TRADES_SHOWN, Feasible, Remark, Snapshot, TradeView, WakeReason
+from ocw_mcp.domain.snapshot import (
+    TRADES_SHOWN,
+    Feasible,
+    Remark,
+    Snapshot,
+    SymbolWake,
+    TradeView,
+    WakeKind,
+    WakeReason,
+)
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 from ocw_mcp.engine.protection import Protection
 from ocw_mcp.engine.snapshot import take_snapshot
@@ -62,7 +71,7 @@ def example(symbols: tuple[str, ...]) -> Snapshot:
         market,
         engine.account,
         engine.guard,
-        (WakeReason(held, ("close:1h", "outlier:15m z=+3.02")),),
+        (SymbolWake(held, (WakeReason(WakeKind.CLOSE, "1h"), WakeReason(WakeKind.OUTLIER, "15m", "z=+3.02"))),),
         now,
         feasible=lambda symbol: Feasible(Decimal("0.052"), Decimal("0.052"), Decimal("0.001")),
         trades=(trade,) * TRADES_SHOWN,

@@ -238,7 +238,7 @@ def decisions_grid(rows: list[DecisionRow], *, short: bool = False) -> Renderabl
 def _decided(row: DecisionRow) -> str:
     legs = [leg for leg in row.decision.legs if leg.action is not Action.HOLD]
     if not legs:
-        return f"hold: {printable(row.decision.cause or row.decision.note) or 'no cause given'}"
+        return f"hold: {printable(str(row.decision.cause or row.decision.note)) or 'no cause given'}"
     return "\n".join(": ".join(filter(None, (leg_text(leg), printable(leg.reasoning)))) for leg in legs)
 
 

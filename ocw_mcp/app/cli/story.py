@@ -85,8 +85,8 @@ def _answer(answer: StoryAnswer | None, symbol: str | None) -> list[str]:
         lines.append(f"and {left} leg(s) on other symbols")
     if not answer.decision.legs:
         lines.append("hold everything")
-    if answer.decision.cause:
-        lines.append(f"cause: {printable(answer.decision.cause)}")
+    if answer.decision.cause is not None:
+        lines.append(f"cause: {printable(str(answer.decision.cause))}")
     if answer.decision.note:
         lines.append(f"note to itself: {printable(answer.decision.note)}")
     return lines + [f"-> {printable(each.symbol)} {each.outcome} as {each.id}" for each in answer.came]

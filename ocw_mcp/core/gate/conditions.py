@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import msgspec
 
 from ocw_mcp.domain.decision import Comparison, WakeCondition
-from ocw_mcp.domain.snapshot import Remark
+from ocw_mcp.domain.snapshot import Remark, WakeKind, WakeReason
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.domain.unknown import Reading, Unknown
 
@@ -29,13 +28,6 @@ class ArmedCondition(msgspec.Struct):
     expires_at: int
     reference: float
     last: float
-
-
-class Fired(NamedTuple):
-    """A condition that was met: the engine's words on it, and those of whoever set it."""
-
-    reason: str
-    remark: Remark | None
 
 
 class Conditions:
@@ -68,11 +60,11 @@ class Conditions:
                 self.armed.append(ArmedCondition(condition, by, at, at + lasts * SECOND, value, value))
         return refused
 
-    def check(self, symbol: str, at: int, read: Read) -> list[Fired]:
+    def check(self, symbol: str, at: int, read: Read) -> list[WakeReason]:
         """Look at a symbol: the conditions that fire now. An unknown reading fires nothing and waits."""
         if not self.armed:
             return []
-        met: list[Fired] = []
+        met: list[WakeReason] = []
         waiting: list[ArmedCondition] = []
         for armed in self.armed:
             if at > armed.expires_at:
@@ -104,9 +96,8 @@ def _fires(armed: ArmedCondition, value: float) -> bool:
             return abs(value - armed.reference) > abs(armed.reference) * threshold / 100
 
 
-def _fired(armed: ArmedCondition, value: float) -> Fired:
-    condition = armed.condition
-    reason = f"condition:{condition.metric} {condition.comparison} {condition.threshold:g}, now {value:.6g}"
-    if not condition.reason:
-        return Fired(reason, None)
-    return Fired(reason, Remark(condition.reason[:LONGEST_REASON], armed.by, armed.set_at, reason))
+def _fired(armed: ArmedCondition, value: float) -> WakeReason:
+    condition, words = armed.condition, armed.condition.reason[:LONGEST_REASON]
+    met = f"{condition.comparison} {condition.threshold:g}, now {value:.6g}"
+    remark = Remark(words, armed.by, armed.set_at) if words else None
+    return WakeReason(WakeKind.CONDITION, condition.metric, met, remark)

@@ -13,11 +13,11 @@ symbols. Every look ends as a wake or as a skip with its reason, and both are co
 
 import msgspec
 
-from ocw_mcp.core.gate.conditions import ArmedCondition, Conditions, Fired, Read
+from ocw_mcp.core.gate.conditions import ArmedCondition, Conditions, Read
 from ocw_mcp.core.gate.outlier import ReturnSpan, SpanState
 from ocw_mcp.domain.decision import WakeCondition
 from ocw_mcp.domain.policies import GatePolicy
-from ocw_mcp.domain.snapshot import Remark, WakeReason
+from ocw_mcp.domain.snapshot import SymbolWake, WakeKind, WakeReason
 from ocw_mcp.domain.time import MINUTE, SECOND, span_ms, span_name
 
 _KEPT_PER_SYMBOL = 16
@@ -33,10 +33,8 @@ class GateState(msgspec.Struct):
     skips: dict[str, int] = {}
     last_wake_at: int | None = None
     timer_at: int | None = None
-    kept: dict[str, list[str]] = {}
+    kept: dict[str, list[WakeReason]] = {}
     kept_beyond: dict[str, int] = {}
-    remarks: dict[str, list[Remark]] = {}
-    """On the kept reasons, by symbol."""
     escalated: bool = False
     """Whether one of the kept reasons may not wait for the cooldown's end."""
     armed: list[ArmedCondition] = []
@@ -76,34 +74,31 @@ class Gate:
     ) -> None:
         """Look at a symbol whose base candle closed at `at` (ms), with the timeframes that closed with it."""
         wanted = self._wakes_on_in_position if in_position else self._wakes_on
-        reasons = [f"close:{span_name(each)}" for each in closed if each in wanted]
+        reasons = [WakeReason(WakeKind.CLOSE, span_name(each)) for each in closed if each in wanted]
         skip = "quiet"
         for length, span in self._spans[symbol].items():
             if not span.ready:
                 skip = "warming"
             z = span.look(close, after_hole=after_hole)
             if z is not None:
-                reasons.append(f"outlier:{length} z={z:+.2f}")
+                reasons.append(WakeReason(WakeKind.OUTLIER, length, f"z={z:+.2f}"))
                 if abs(z) >= self._escalation_z:
                     self._state.escalated = True
-        met: list[Fired] = []
         if self._conditions.armed:
-            met = self._conditions.check(symbol, at, read)
-            reasons += [each.reason for each in met]
+            reasons += self._conditions.check(symbol, at, read)
         state = self._state
         state.evaluations += 1
         if reasons:
             skip = ""
             self._keep(symbol, reasons)
-            self._keep_remarks(symbol, met)
         if skip and symbol not in state.kept:
             state.skips[skip] = state.skips.get(skip, 0) + 1
         else:
             # Whether this look wakes or has to wait is known at the end of the moment.
             self._looked.append((symbol, skip))
 
-    def raise_reason(self, symbol: str, reason: str) -> None:
-        """Somebody who watches the positions has a reason to ask about one; it is kept like any other."""
+    def raise_reason(self, symbol: str, reason: WakeReason) -> None:
+        """Keep a reason of the check of positions, like any other."""
         self._keep(symbol, [reason])
 
     def warm(self, symbol: str, close: float, *, after_hole: bool) -> None:
@@ -111,7 +106,7 @@ class Gate:
         for span in self._spans[symbol].values():
             span.warm(close, after_hole=after_hole)
 
-    def wake(self, at: int, *, busy: bool) -> tuple[WakeReason, ...]:
+    def wake(self, at: int, *, busy: bool) -> tuple[SymbolWake, ...]:
         """End the looks of this moment: the reasons to wake now, or nothing.
 
         `busy` is whether a decision is under way: one at a time.
@@ -120,7 +115,7 @@ class Gate:
         if state.timer_at is None:
             state.timer_at = at + self._policy.timer_max_s * SECOND
         if at >= state.timer_at and "" not in state.kept:
-            state.kept[""] = ["timer"]
+            state.kept[""] = [WakeReason(WakeKind.TIMER)]
         if not state.kept:
             return ()
         looked, self._looked = self._looked, []
@@ -130,13 +125,11 @@ class Gate:
                 state.skips[skip or held] = state.skips.get(skip or held, 0) + 1
             return ()
         reasons = tuple(
-            WakeReason(symbol or None, (*kept, *self._beyond(symbol)), tuple(state.remarks.get(symbol, ())))
-            for symbol, kept in sorted(state.kept.items())
+            SymbolWake(symbol or None, (*kept, *self._beyond(symbol))) for symbol, kept in sorted(state.kept.items())
         )
         state.woken += len(looked)
         state.kept = {}
         state.kept_beyond = {}
-        state.remarks = {}
         state.escalated = False
         state.last_wake_at = at
         state.timer_at = at + self._policy.timer_max_s * SECOND
@@ -170,7 +163,7 @@ class Gate:
                 if (span := self._spans[symbol].get(length)) is not None:
                     span.restore(saved)
 
-    def _keep(self, symbol: str, reasons: list[str]) -> None:
+    def _keep(self, symbol: str, reasons: list[WakeReason]) -> None:
         kept = self._state.kept.setdefault(symbol, [])
         room = _KEPT_PER_SYMBOL - len(kept)
         kept.extend(reasons[:room])
@@ -178,18 +171,9 @@ class Gate:
             beyond = self._state.kept_beyond
             beyond[symbol] = beyond.get(symbol, 0) + len(reasons) - room
 
-    def _keep_remarks(self, symbol: str, met: list[Fired]) -> None:
-        """Those on reasons that are kept, one each, so that they are as bounded as these."""
-        kept = self._state.kept[symbol]
-        for each in met:
-            remarks = self._state.remarks.get(symbol, [])
-            if each.remark is None or each.reason not in kept or any(have.about == each.reason for have in remarks):
-                continue
-            self._state.remarks[symbol] = [*remarks, each.remark]
-
-    def _beyond(self, symbol: str) -> tuple[str, ...]:
+    def _beyond(self, symbol: str) -> tuple[WakeReason, ...]:
         count = self._state.kept_beyond.get(symbol, 0)
-        return (f"and {count} more",) if count else ()
+        return (WakeReason(WakeKind.MORE, detail=str(count)),) if count else ()
 
     def _held(self, at: int, busy: bool) -> str | None:
         """Why a reason has to wait, if it has to."""

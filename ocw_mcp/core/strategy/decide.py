@@ -9,6 +9,7 @@ from decimal import Decimal
 from ocw_mcp.core.strategy.exits import exit_reason
 from ocw_mcp.core.strategy.signals import Signals, read_signals
 from ocw_mcp.core.strategy.sizing import Sizing
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import exact
@@ -28,7 +29,7 @@ def decide(snapshot: Snapshot, policies: Policies) -> Decision:
             leg = _entry(view, signals, snapshot, policies, sizing) if signals is not None else None
         if leg is not None:
             legs.append(leg)
-    return Decision(legs=tuple(legs), cause="" if legs else "rules: nothing to do")
+    return Decision(legs=tuple(legs), cause=None if legs else Cause(CauseKind.NOTHING_TO_DO))
 
 
 def _exit(position: PositionView, signals: Signals | None, policies: Policies) -> Leg | None:

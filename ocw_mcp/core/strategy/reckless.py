@@ -7,6 +7,7 @@ import hashlib
 from decimal import Decimal
 from typing import Final
 
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.snapshot import DecisionRequest, SymbolView
@@ -21,7 +22,7 @@ DISTANCES: Final = (0.002, 0.01, 0.03, 0.045, 0.2, -0.01, None)
 def decide(request: DecisionRequest) -> Decision:
     """Return one leg for every symbol that has a price, whether a position is open or not."""
     legs = [leg for view in request.snapshot.symbols if (leg := _leg(request.wake_id, view)) is not None]
-    return Decision(tuple(legs), cause="" if legs else "reckless: no symbol has a price yet")
+    return Decision(tuple(legs), cause=None if legs else Cause(CauseKind.NOTHING_TO_DO, "no symbol has a price yet"))
 
 
 def _leg(wake_id: int, view: SymbolView) -> Leg | None:

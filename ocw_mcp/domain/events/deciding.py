@@ -2,23 +2,25 @@
 
 from decimal import Decimal
 
+from ocw_mcp.domain.causes import Cause
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events.event import Event
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.snapshot import WakeReason
+from ocw_mcp.domain.orders import RULES
+from ocw_mcp.domain.snapshot import SymbolWake
 
 
 class WakeRaised(Event, frozen=True, tag="wake.raised"):
     """The gate woke the agent."""
 
     wake_id: int
-    reasons: tuple[WakeReason, ...]
+    reasons: tuple[SymbolWake, ...]
 
 
 class DecisionMade(Event, frozen=True, tag="decision.made"):
     """The decision on a wake, `thinking_ms` after it. A failure to decide is a HOLD with a cause.
 
-    If the rules decided in place of a model, the decider is `rules`, and the cause gives the reason.
+    If the rules decided in place of an agent, the decider is `rules`, and the cause is the agent's failure.
     """
 
     wake_id: int
@@ -29,6 +31,12 @@ class DecisionMade(Event, frozen=True, tag="decision.made"):
     """The LLM cost of the decision."""
     tainted: bool = False
     """Whether the decider had read text of other authors."""
+
+    @property
+    def in_its_place(self) -> Cause | None:
+        """The failure of an agent in whose place the rules decided; None if they did not."""
+        cause = self.decision.cause
+        return cause if self.decider == RULES and cause is not None and cause.kind.failed else None
 
 
 class DecisionCorrected(Event, frozen=True, tag="decision.corrected"):
@@ -48,8 +56,8 @@ class DecisionEnded(Event, frozen=True, tag="decision.ended"):
     """A decider that had submitted legs and left its decision open has ended it."""
 
     wake_id: int
-    cause: str
-    """The failure that ended it, if any."""
+    cause: Cause | None
+    """The failure that ended the decision, if any."""
     cost_usd: Decimal = ZERO
     """The LLM cost since the last submission."""
 

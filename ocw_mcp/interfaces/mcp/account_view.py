@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ocw_mcp.adapters.store.views.orders import OrderRow, RefusalRow
     from ocw_mcp.core.orders.table import TrackedOrder
     from ocw_mcp.domain.state import Lowered
-    from ocw_mcp.engine.entries import Checked
+    from ocw_mcp.engine.precheck import CheckedLeg
     from ocw_mcp.render.quotations import Quote
     from ocw_mcp.runtime.facade import Facade, PolicyView, Portfolio, Status
 
@@ -222,7 +222,7 @@ def policies(meta: Meta, seen: "PolicyView") -> CallToolResult:
     return told(result, "\n".join([headline(meta), head, *used, f"limits: {limits}"]))
 
 
-def check(meta: Meta, leg: Leg, checked: "Checked") -> CallToolResult:
+def check(meta: Meta, leg: Leg, checked: "CheckedLeg") -> CallToolResult:
     """Whether an order would pass."""
     refusal = checked.refusal
     notional = checked.quantity * checked.worst_price if checked.worst_price is not None else None
@@ -252,12 +252,12 @@ def check(meta: Meta, leg: Leg, checked: "Checked") -> CallToolResult:
     return told(result, "\n".join([headline(meta), f"{order}{worth}: {answer}", *more, *failing, *kept]))
 
 
-def verdict(checked: "Checked") -> str:
+def verdict(checked: "CheckedLeg") -> str:
     """What is told of an order that passes, or that a person alone could stop."""
     return "would pass" if checked.refusal is None else "would pass once a person approves it"
 
 
-def room(checked: "Checked") -> str:
+def room(checked: "CheckedLeg") -> str:
     """How large such an order may be."""
     if checked.refusal is None:
         return f"largest that would pass: {plain(checked.largest)}"

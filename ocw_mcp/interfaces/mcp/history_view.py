@@ -19,7 +19,7 @@ from ocw_mcp.interfaces.mcp.results import (
     from_attributes,
 )
 from ocw_mcp.interfaces.mcp.tool import told
-from ocw_mcp.render.event_text import event_text, leg_text, reason_text
+from ocw_mcp.render.event_text import cause_text, event_text, leg_text, reason_text
 from ocw_mcp.render.quotations import Quotations, name
 
 if TYPE_CHECKING:
@@ -59,11 +59,14 @@ def story(meta: Meta, seen: "Story", *, detailed: bool) -> CallToolResult:
     legs = [] if answer is None else [leg for leg in answer.decision.legs if seen.symbol in (None, leg.symbol)]
     quotes = Quotations(_room(detailed=detailed))
     decided: list[str] = []
+    cause = None
     if answer is not None:
         by, quote = answer.decider, quotes.quote(answer.at)
         decided = [leg_text(leg, quote)[:LONGEST_LINE] for leg in legs[:most_legs]]
         said = [(f"{by} on {name(leg.symbol)}", leg.reasoning) for leg in legs[:most_legs]]
-        said += [(f"{by}: cause", answer.decision.cause), (f"{by}: note to itself", answer.decision.note)]
+        said.append((f"{by}: note to itself", answer.decision.note))
+        if answer.decision.cause is not None:
+            cause = cause_text(answer.decision.cause, quote, by=f"{by}: cause")
         for source, text in said:
             if text:
                 quotes.add(source, answer.at, text)
@@ -77,6 +80,7 @@ def story(meta: Meta, seen: "Story", *, detailed: bool) -> CallToolResult:
         woken_at=seen.woken_at,
         reasons=[reason_text(each, quotes.quote(woken))[:LONGEST_LINE] for each in seen.reasons[:most_legs]],
         decider=answer.decider if answer else None,
+        cause=cause,
         legs=decided,
         refusals=[f"{each.id} {refusal_line(each, quotes.quote(each.at))}" for each in seen.refusals[:most_refusals]],
         steps=[_line(seen.book, each, quotes) for each in steps],
@@ -91,7 +95,10 @@ def _story_lines(result: StoryResult) -> list[str]:
     lines += [f"because {each}" for each in result.reasons]
     if result.wake is not None:
         held = "hold everything" if result.decider and not result.legs else ""
-        lines.append(f"decided by {result.decider or 'nobody yet'}: {'; '.join(result.legs) or held}".rstrip(": "))
+        because = f" ({result.cause})" if result.cause else ""
+        lines.append(
+            f"decided by {result.decider or 'nobody yet'}: {'; '.join(result.legs) or held}{because}".rstrip(": ")
+        )
     lines += [f"refused: {each}" for each in result.refusals]
     lines += result.steps or ["nothing was sent"]
     return [

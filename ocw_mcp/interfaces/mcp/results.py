@@ -322,6 +322,7 @@ class StoryResult(Result):
     woken_at: Time | None
     reasons: list[str]
     decider: str | None
+    cause: str | None
     legs: list[str]
     refusals: list[str]
     steps: list[str]

@@ -13,7 +13,7 @@ from mcp.server.mcpserver import AcceptedElicitation, Context, Elicit, Elicitati
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from ocw_mcp.domain.asks import TAINTED
+from ocw_mcp.domain.asks import TAINTED, CancelRequest, CloseRequest, HaltRequest, NoteRequest, ProtectionRequest
 from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondition
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.symbols import spelt
@@ -126,14 +126,14 @@ def trade_tools(look: Looks) -> list[OcwTool]:
         trading = facade.trading
         if not can_ask(ctx, facade.moment().mode):
             return NotAsked()
-        asked = trading.awaited(who, key, preview_id)
-        if asked is None and trading.needs_person(who, key, preview_id) is not None:
+        asked = trading.pending(who, key, preview_id)
+        if asked is None and trading.needs_approval(who, key, preview_id):
             await trading.place(who, key, preview_id, rationale)
-            asked = trading.awaited(who, key, preview_id)
+            asked = trading.pending(who, key, preview_id)
         # A call that brings an answer along is asked the same again; any other learns how the order stands.
         if asked is None or not (trading.first_time(asked.approval_id) or ctx.input_responses):
             return NotAsked()
-        question = trade_view.question(asked.waiting)
+        question = trade_view.question(asked)
         keeps_the_call_open = (ctx.protocol_version or "") < ERA
         return await ask_now(ctx, question) if keeps_the_call_open else Elicit(question, Consent)
 
@@ -148,7 +148,7 @@ def trade_tools(look: Looks) -> list[OcwTool]:
         has to approve waits; ask again with the same key for what came of it."""
         facade, who = look(), signed(ctx)
         said = answer.data if isinstance(answer, AcceptedElicitation) else None
-        asked = facade.trading.awaited(who, key, preview_id) if isinstance(said, Consent) else None
+        asked = facade.trading.pending(who, key, preview_id) if isinstance(said, Consent) else None
         if isinstance(said, Consent) and asked is not None:
             await facade.trading.consent(who, asked.approval_id, yes=said.approve)
         placed = await facade.trading.place(who, key, preview_id, rationale)
@@ -159,7 +159,7 @@ def trade_tools(look: Looks) -> list[OcwTool]:
     ) -> Annotated[CallToolResult, DoneResult]:
         """Take an entry off that waits. What protects or closes a position is never taken off."""
         facade = look()
-        answer = await facade.trading.cancel(signed(ctx), key, paging.order_ref(order))
+        answer = await facade.trading.ask(CancelRequest(key, signed(ctx), paging.order_ref(order)))
         return trade_view.done(meta(facade), answer, "to be taken off")
 
     async def positions_close(
@@ -167,7 +167,7 @@ def trade_tools(look: Looks) -> list[OcwTool]:
     ) -> Annotated[CallToolResult, DoneResult]:
         """Close a whole position at the market, reduce-only; where none is open yet, take its waiting entry back."""
         facade = look()
-        answer = await facade.trading.close(signed(ctx), key, facade.known(symbol), rationale)
+        answer = await facade.trading.ask(CloseRequest(key, signed(ctx), facade.known(symbol), rationale))
         return trade_view.done(meta(facade), answer, trade_view.CLOSING)
 
     async def positions_set_protection(
@@ -180,7 +180,7 @@ def trade_tools(look: Looks) -> list[OcwTool]:
                 RequestCode.BAD_ARGUMENTS, limit="a stop or a target", actual="neither", next_="see positions_get"
             )
         known = facade.known(symbol)
-        answer = await facade.trading.protect(signed(ctx), key, known, stop, target)
+        answer = await facade.trading.ask(ProtectionRequest(key, signed(ctx), known, stop, target))
         laid = next((each.stop for each in facade.positions() if each.symbol == known), None)
         # What is in force is on the tick; a position that has closed meanwhile leaves what was asked for.
         wanted = {"stop": stop and (laid or stop), "target": target and (facade.target(known) or target)}
@@ -192,7 +192,7 @@ def trade_tools(look: Looks) -> list[OcwTool]:
         person resumes, outside MCP."""
         facade = look()
         # Nobody is kept from halting by a long reason.
-        answer = await facade.trading.halt(signed(ctx), key, why[:LONGEST_WHY])
+        answer = await facade.trading.ask(HaltRequest(key, signed(ctx), why[:LONGEST_WHY]))
         return trade_view.done(meta(facade), answer, "the desk is HALTED")
 
     async def journal_note(
@@ -200,7 +200,8 @@ def trade_tools(look: Looks) -> list[OcwTool]:
     ) -> Annotated[CallToolResult, DoneResult]:
         """Write a note into the journal. Nobody acts on it."""
         facade = look()
-        return trade_view.done(meta(facade), await facade.trading.note(signed(ctx), key, text), "noted")
+        answer = await facade.trading.ask(NoteRequest(key, signed(ctx), text))
+        return trade_view.done(meta(facade), answer, "noted")
 
     async def decisions_submit(
         ctx: Context[Any, Any],

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcp.types import CallToolResult
 
-from ocw_mcp.domain.asks import PREVIEW_GOOD_FOR_S, Done, Waits
+from ocw_mcp.domain.asks import PREVIEW_GOOD_FOR_S, AwaitsApproval, Done
 from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderRef, Purpose
@@ -18,7 +18,7 @@ from ocw_mcp.interfaces.mcp.tool import told
 from ocw_mcp.render.quotations import untrusted
 
 if TYPE_CHECKING:
-    from ocw_mcp.engine.approvals import Waiting
+    from ocw_mcp.engine.approvals import PendingOrder
     from ocw_mcp.engine.idempotency import Answer
     from ocw_mcp.runtime.trading import Previewed, Trading
 
@@ -61,14 +61,14 @@ _NEXT: Final = {
 def preview(meta: Meta, leg: Leg, seen: "Previewed", scale: Decimal) -> CallToolResult:
     """An order as it would be answered now, with all its terms; `scale` is what multiplies the limits."""
     checked, kept = seen.checked, seen.preview
-    refusal = None if seen.needs_person else checked.refusal
+    refusal = None if checked.needs_approval else checked.refusal
     notional = None if checked.worst_price is None else checked.quantity * checked.worst_price
     intent = checked.intent
     result = PreviewResult(
         meta=meta,
         preview_id=None if kept is None else kept.preview_id,
         good_for_s=PREVIEW_GOOD_FOR_S if kept else 0,
-        needs_approval=seen.needs_person,
+        needs_approval=checked.needs_approval,
         refusal=None if refusal is None else said(refusal),
         action=leg.action,
         quantity=checked.quantity,
@@ -95,9 +95,9 @@ def preview(meta: Meta, leg: Leg, seen: "Previewed", scale: Decimal) -> CallTool
     )
 
 
-def question(kept: "Waiting") -> str:
+def question(pending: "PendingOrder") -> str:
     """What a person is asked. It stays the same however often it is asked, as the order does while it waits."""
-    leg, intent = kept.leg, kept.intent
+    leg, intent = pending.given.leg, pending.intent
     quoted = intent.quoted
     assert quoted is not None, "an order that waits has the price at which it was asked"
     prices = {"stop": intent.protect_at, "target": intent.target_at, "limit": intent.limit_price}
@@ -115,7 +115,7 @@ def done(meta: Meta, answer: "Answer", what: str) -> CallToolResult:
         case Refusal():
             text = f"{row['refusal']} next: {_NEXT.get(answer.code, 'risk_check_order tells what every limit says')}"
             return told(result, text, is_error=True)
-        case Waits():
+        case AwaitsApproval():
             return told(result, f"{headline(meta)}\napproval_required: {_waiting(answer)}")
         case OrderRef(leg=leg):
             happens = "taken back" if what == CLOSING and leg is Purpose.ENTRY else what
@@ -126,11 +126,11 @@ def done(meta: Meta, answer: "Answer", what: str) -> CallToolResult:
 
 def submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", trading: "Trading") -> CallToolResult:
     """What came of a decision, leg by leg."""
-    if not isinstance(answer, Done):
+    if not isinstance(answer, Done) or answer.decision is None:
         return done(meta, answer, "")
     rows = [
         LegAnswered(symbol=untrusted(leg.symbol, 40), action=leg.action, **answered(each))
-        for leg, each in zip(decision.legs, trading.answers(answer.name, decision), strict=True)
+        for leg, each in zip(decision.legs, trading.answers(answer.decision, decision), strict=True)
     ]
     lines = [
         f"{row.action} {row.symbol}: {row.outcome}{f' as {row.order}' if row.order else ''}"
@@ -151,7 +151,7 @@ def answered(answer: "Answer | None") -> dict[str, Any]:
             return row | {"outcome": "accepted", "order": str(answer)}
         case Refusal(largest=largest):
             return row | {"outcome": "refused", "refusal": said(answer), "largest": largest_of(largest)}
-        case Waits(name, until):
+        case AwaitsApproval(name, until):
             return row | {"outcome": "approval_required", "approval": name, "until": until}
         case Done():
             return row | {"outcome": "done"}
@@ -164,7 +164,7 @@ def said(refusal: Refusal) -> str:
     return refusal.told(untrusted(refusal.limit, 80), untrusted(refusal.actual, 80))
 
 
-def _waiting(answer: Waits) -> str:
+def _waiting(answer: AwaitsApproval) -> str:
     return (
         f"{answer.approval_id} waits for a person until {iso(answer.expires_at)} (ocw approve {answer.approval_id}, "
         "with the passphrase); no answer is no. Ask again with the same key for what came of it"

@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 from ocw_mcp.adapters.store.book import BookStamp
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.domain import events
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.market import MarketIdentity, Product
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.domain.snapshot import WakeReason
+from ocw_mcp.domain.snapshot import SymbolWake, WakeKind, WakeReason
+from tests.support.wakes import wake
 
 MARKET = MarketIdentity("tape", Product.UM, 60_000, ("BTCUSDT", "ETHUSDT"), "5a0b")
 STAMP = BookStamp("paper", "paper", "main", Product.UM, MARKET)
@@ -64,7 +66,7 @@ FUNDED = events.FundingBooked(
 
 STORY: tuple[DomainEvent, ...] = (
     events.DayOpened("2026-03-09", Decimal("10000.00")),
-    events.WakeRaised(1, (WakeReason("BTCUSDT", ("move 1.5%", "volume")), WakeReason(None, ("timer",)))),
+    events.WakeRaised(1, (wake("BTCUSDT", "outlier:15m z=+4.10", "close:1h"), wake(None, "timer"))),
     events.DecisionMade(1, "rules", 0, Decision((Leg("BTCUSDT", Action.BUY, Decimal("0.1"), confidence=1 / 3),))),
     intended(),
     events.OrderAccepted(ENTRY, "v1"),
@@ -88,6 +90,9 @@ _REFS = st.builds(OrderRef, st.integers(1, 3), st.sampled_from([Purpose.ENTRY, P
 _AMOUNTS = st.decimals("0", "99999", places=4, allow_nan=False)
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
+_REASONS = st.builds(WakeReason, st.sampled_from(WakeKind), _TEXTS, _TEXTS)
+_WAKES = st.builds(SymbolWake, st.none() | _TEXTS, st.tuples(_REASONS))
+
 DOMAIN_EVENTS: st.SearchStrategy[DomainEvent] = st.one_of(
     st.builds(intended, _REFS, _AMOUNTS.map(str)),
     st.builds(events.OrderAccepted, _REFS, _TEXTS),
@@ -97,7 +102,9 @@ DOMAIN_EVENTS: st.SearchStrategy[DomainEvent] = st.one_of(
     st.builds(events.OrderCanceled, _REFS, _TEXTS),
     st.builds(filled, _REFS, _AMOUNTS.map(str), _AMOUNTS.map(str), _AMOUNTS.map(str)),
     st.builds(refused, st.sampled_from(RefusalCode)),
-    st.builds(events.WakeRaised, st.integers(1, 9), st.tuples(st.builds(WakeReason, st.none() | _TEXTS, st.tuples()))),
+    st.builds(
+        events.WakeRaised, st.integers(1, 9), st.tuples(st.builds(SymbolWake, st.none() | _TEXTS, st.tuples(_REASONS)))
+    ),
     st.builds(
         events.DecisionMade,
         st.integers(1, 9),
@@ -114,7 +121,7 @@ DOMAIN_EVENTS: st.SearchStrategy[DomainEvent] = st.one_of(
                     confidence=st.none() | st.floats(allow_nan=False, allow_infinity=False),
                 )
             ),
-            cause=_TEXTS,
+            cause=st.none() | st.builds(Cause, st.sampled_from(CauseKind), _TEXTS),
         ),
     ),
     st.builds(

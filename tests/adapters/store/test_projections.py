@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.store.projections import TABLES
 from ocw_mcp.domain import events
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.figures import ClosedTrade, DecisionCounts, JournalFigures, WakeEntry
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import RefusalCode
 from tests.adapters.store.books import DOMAIN_EVENTS, ENTRY, FUNDED, STORY, filled, intended, open_book, refused, tell
+from tests.support.wakes import reason
 
 
 def tables(store: SqliteStore) -> dict[str, list[dict[str, Any]]]:
@@ -96,7 +98,10 @@ def test_figures_are_counted_from_what_is_committed(tmp_path: Path) -> None:
         tell(store, (*STORY, FUNDED, refused(), refused(RefusalCode.NO_PRICE)))
         store.append(99, refused())
         assert store.figures() == JournalFigures(
-            wakes=[WakeEntry(2, "BTCUSDT", ("move 1.5%", "volume")), WakeEntry(2, None, ("timer",))],
+            wakes=[
+                WakeEntry(2, "BTCUSDT", (reason("outlier:15m z=+4.10"), reason("close:1h"))),
+                WakeEntry(2, None, (reason("timer"),)),
+            ],
             decisions=1,
             orders=1,
             fills=2,
@@ -112,11 +117,16 @@ def test_figures_are_counted_from_what_is_committed(tmp_path: Path) -> None:
 
 def test_who_decided_is_counted_with_why_the_rules_did_in_an_agents_place(tmp_path: Path) -> None:
     causes = [
-        ("claude", ""), ("claude", "model: nothing to do"), ("claude", "memory: as at wake 1"),
-        ("rules", "fallback: SERVER: the API failed; overloaded: yes"), ("rules", "fallback: BREAKER: left"),
-        ("rules", "fallback: BREAKER: left alone"), ("rules", "fallback: deadline: no answer within 120s"),
-    ]  # fmt: skip
-    made = [events.DecisionMade(n, decider, 0, Decision(cause=cause)) for n, (decider, cause) in enumerate(causes)]
+        ("claude", None),
+        ("claude", CauseKind.MODEL_HOLDS),
+        ("claude", CauseKind.REMEMBERED),
+        ("rules", CauseKind.SERVER),
+        ("rules", CauseKind.BREAKER),
+        ("rules", CauseKind.BREAKER),
+        ("rules", CauseKind.DEADLINE),
+    ]
+    given = [(decider, None if kind is None else Cause(kind, "why")) for decider, kind in causes]
+    made = [events.DecisionMade(n, decider, 0, Decision(cause=cause)) for n, (decider, cause) in enumerate(given)]
     with closing(open_book(tmp_path)) as store:
         tell(store, tuple(made))
         assert store.figures().decided == DecisionCounts({"claude": 2}, 1, {"BREAKER": 2, "SERVER": 1, "DEADLINE": 1})

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ocw_mcp.adapters.store.reader import ask_book
 from ocw_mcp.adapters.store.views.thinking import DecisionCost, find_thoughts
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.events import DecisionCorrected, DecisionDiscarded, DecisionEnded, DecisionMade, DomainEvent
 from tests.adapters.store.books import open_book, tell
@@ -15,19 +16,19 @@ BUYS = Decision((Leg("BTCUSDT", Action.BUY),))
 TOLD: list[DomainEvent] = [
     DecisionMade(1, "claude", 5_000, BUYS, D("0.01")),
     DecisionCorrected(1, "claude", BUYS, 9_000, D("0.002")),
-    DecisionEnded(1, "TIMEOUT: late", D("0.09")),
-    DecisionMade(2, "claude", 4_000, Decision(cause="model: Nothing moved."), D("0.004")),
-    DecisionMade(3, "rules", 6_000, Decision(cause="fallback: SERVER: 500")),
+    DecisionEnded(1, Cause(CauseKind.TIMEOUT, "late"), D("0.09")),
+    DecisionMade(2, "claude", 4_000, Decision(cause=Cause(CauseKind.MODEL_HOLDS, "Nothing moved.")), D("0.004")),
+    DecisionMade(3, "rules", 6_000, Decision(cause=Cause(CauseKind.SERVER, "500"))),
     DecisionDiscarded(3, "too late", D("0.001")),
     DecisionMade(4, "claude", 7_000, BUYS, D("0.02")),
-    DecisionEnded(4, "IMPOSSIBLE: refused", D("0.003")),
-    DecisionMade(4, "rules", 7_000, Decision(cause="fallback: IMPOSSIBLE: refused")),
+    DecisionEnded(4, Cause(CauseKind.IMPOSSIBLE, "refused"), D("0.003")),
+    DecisionMade(4, "rules", 7_000, Decision(cause=Cause(CauseKind.IMPOSSIBLE, "refused"))),
 ]
 FOUND = [
-    (1, 5_000, "TIMEOUT: late", D("0.102")),
-    (2, 4_000, "model: Nothing moved.", D("0.004")),
-    (3, 6_000, "fallback: SERVER: 500", D("0.001")),
-    (4, 7_000, "IMPOSSIBLE: refused", D("0.023")),
+    (1, 5_000, Cause(CauseKind.TIMEOUT, "late"), D("0.102")),
+    (2, 4_000, Cause(CauseKind.MODEL_HOLDS, "Nothing moved."), D("0.004")),
+    (3, 6_000, Cause(CauseKind.SERVER, "500"), D("0.001")),
+    (4, 7_000, Cause(CauseKind.IMPOSSIBLE, "refused"), D("0.023")),
 ]
 
 

@@ -13,7 +13,7 @@ import pytest
 from ocw_mcp.adapters.store.views.days import DayPage, EventRow
 from ocw_mcp.adapters.store.views.story import Step, Story, StoryAnswer
 from ocw_mcp.adapters.store.views.trades import TradePage, TradeRow
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.memory.keeping import MEMORY, read_kept
 from ocw_mcp.agent.memory.memory import BATCH, KNOWN_AFTER_MS, Memory
 from ocw_mcp.agent.memory.writing import Writer, WritingTerms
@@ -22,6 +22,7 @@ from ocw_mcp.agent.prompts import compose
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain import events
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.requests import RequestCode, RequestError
@@ -234,7 +235,7 @@ async def test_turned_off_it_tells_nothing_writes_nothing_and_touches_no_file(tm
 async def test_a_failure_leaves_no_entry_and_is_not_asked_for_again_and_the_rest_waits(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model = Scripted(Trouble(Cause.TIMEOUT, "late"), WROTE)
+    model = Scripted(Trouble(CauseKind.TIMEOUT, "late"), WROTE)
     one = memory(tmp_path, FakePast(trade(1, NOON - 2), trade(2, NOON - 1)), model)
     await wake(one, NOON)
     assert await wake(one, LATER) == ""

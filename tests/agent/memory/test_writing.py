@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from ocw_mcp.agent.causes import Cause, Trouble
+from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.credentials import Credentials
 from ocw_mcp.agent.memory.facts import TradeFacts
 from ocw_mcp.agent.memory.writing import (
@@ -25,6 +25,7 @@ from ocw_mcp.agent.messages import Messages, Reply, Request, SdkMessages
 from ocw_mcp.agent.pricing import TokenUsage, cost
 from ocw_mcp.agent.prompts import compose
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.time import DAY, utc_day
 from tests.support.agent import Scripted, calls, says
@@ -74,15 +75,15 @@ async def test_the_prompt_quotes_the_limits_and_what_is_filled_in_is_not_looked_
 @pytest.mark.parametrize(
     ("answer", "cause", "billed"),
     [
-        (Trouble(Cause.OVERLOADED), Cause.OVERLOADED, False),
-        (Trouble(Cause.BAD_KEY), Cause.BAD_KEY, False),
-        (Trouble(Cause.TIMEOUT), Cause.TIMEOUT, True),
-        (Trouble(Cause.CONNECTION), Cause.CONNECTION, True),
-        (Trouble(Cause.MALFORMED), Cause.MALFORMED, True),
+        (Trouble(CauseKind.OVERLOADED), CauseKind.OVERLOADED, False),
+        (Trouble(CauseKind.BAD_KEY), CauseKind.BAD_KEY, False),
+        (Trouble(CauseKind.TIMEOUT), CauseKind.TIMEOUT, True),
+        (Trouble(CauseKind.CONNECTION), CauseKind.CONNECTION, True),
+        (Trouble(CauseKind.MALFORMED), CauseKind.MALFORMED, True),
     ],
 )
 async def test_a_call_that_fails_writes_nothing_and_counts_at_its_worst_where_it_may_be_billed(
-    answer: Trouble, cause: Cause, billed: bool
+    answer: Trouble, cause: CauseKind, billed: bool
 ) -> None:
     draft, written = await wrote(answer)
     assert written == Written("", "", draft.worst_usd if billed else ZERO, answer)
@@ -91,17 +92,17 @@ async def test_a_call_that_fails_writes_nothing_and_counts_at_its_worst_where_it
 @pytest.mark.parametrize(
     ("answer", "cause"),
     [
-        (says("I will not.", "refusal"), Cause.REFUSAL),
-        (says("It was", "max_tokens"), Cause.CUT_OFF),
-        (says("It was", "pause_turn"), Cause.MALFORMED),
-        (says(" \n "), Cause.MALFORMED),
-        (calls(("orders_place", {"symbol": "BTCUSDT"})), Cause.MALFORMED),
+        (says("I will not.", "refusal"), CauseKind.REFUSAL),
+        (says("It was", "max_tokens"), CauseKind.CUT_OFF),
+        (says("It was", "pause_turn"), CauseKind.MALFORMED),
+        (says(" \n "), CauseKind.MALFORMED),
+        (calls(("orders_place", {"symbol": "BTCUSDT"})), CauseKind.MALFORMED),
     ],
 )
-async def test_an_answer_that_is_none_writes_nothing_and_costs_what_it_cost(answer: Reply, cause: Cause) -> None:
+async def test_an_answer_that_is_none_writes_nothing_and_costs_what_it_cost(answer: Reply, cause: CauseKind) -> None:
     _, written = await wrote(answer)
     assert written.trouble is not None
-    assert written.trouble.cause is cause
+    assert written.trouble.kind is cause
     assert (written.text, written.lesson) == ("", "")
     assert written.cost_usd == cost(answer.usage, WRITER, NOON)
 
@@ -114,7 +115,7 @@ async def test_an_answer_that_does_not_come_in_time_counts_at_its_worst() -> Non
 
     one = writer(Silent(), timeout_s=0.01)
     written = await one.write(drafted(one), NOON)
-    assert written == Written("", "", drafted(one).worst_usd, Trouble(Cause.TIMEOUT, "not within 0.01 s"))
+    assert written == Written("", "", drafted(one).worst_usd, Trouble(CauseKind.TIMEOUT, "not within 0.01 s"))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from ocw_mcp.adapters.control import passphrase
 from ocw_mcp.adapters.control.commands import CommandFiles
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Decision
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.steps import Command
@@ -30,7 +31,7 @@ class WantsOne(Scripted):
         view = request.snapshot.symbols[0]
         assert isinstance(view.last, float)
         if request.wake_id > 1:
-            return Decision(cause="one is enough")
+            return Decision(cause=Cause(CauseKind.NOTHING_TO_DO))
         return entry(Action.BUY, f"{view.last * 0.97:.0f}", "0.1", symbol=view.symbol)
 
 

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import CloseRequest, LegRequest, order_key
+from ocw_mcp.domain.asks import CloseRequest, LegRequest, request_key
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.orders import OrderRef, Purpose
@@ -34,14 +35,15 @@ def keyed(event: Any, key: str, **changes: Any) -> Any:
     return msgspec.structs.replace(event, intent=intent)
 
 
+IMPOSSIBLE = Cause(CauseKind.IMPOSSIBLE)
 STOOD_IN: tuple[DomainEvent, ...] = (
     *STORY[:2],
     events.DecisionMade(1, "claude", 2_500, Decision((BUY,)), D("0.0123")),
     keyed(refused(), "wake:1:0"),
     events.DecisionCorrected(1, "claude", Decision((SMALLER,)), 4_500, D("0.002")),
     keyed(refused(), "wake:1:again:0"),
-    events.DecisionEnded(1, "IMPOSSIBLE: every leg was refused", D("0.0007")),
-    events.DecisionMade(1, "rules", 4_500, Decision((BUY,), cause="fallback: IMPOSSIBLE: every leg was refused")),
+    events.DecisionEnded(1, IMPOSSIBLE, D("0.0007")),
+    events.DecisionMade(1, "rules", 4_500, Decision((BUY,), cause=IMPOSSIBLE)),
     keyed(intended(), "wake:1:rules:0"),
 )
 
@@ -61,8 +63,8 @@ def test_a_decision_that_the_rules_took_over_is_told_from_first_to_last(ocw: Ocw
     in_order = (
         "by claude, after 2.5s of thinking for 0.0123 USD", "confidence 0.70", "it goes up", "refused as refusal:4",
         "corrected what was refused", "then less of it", "refused as refusal:6",
-        "wake 1 is over for 0.0007 USD: IMPOSSIBLE: every leg was refused", "by rules", "cause: fallback: IMPOSSIBLE",
-        "sent as ocw-b00k07-1-e-0", "0.0150 USD for all thinking on this wake",
+        "wake 1 is over for 0.0007 USD: IMPOSSIBLE: every leg of the decision was refused", "by rules",
+        "cause: IMPOSSIBLE: every leg", "sent as ocw-b00k07-1-e-0", "0.0150 USD for all thinking on this wake",
     )  # fmt: skip
     places = [text.index(part) for part in in_order]
     assert places == sorted(places)
@@ -110,15 +112,15 @@ def test_what_a_client_said_why_it_wanted_an_order_is_told_with_it(ocw: Ocw, tmp
     enters = LegRequest("k1", "mcp:anna", msgspec.structs.replace(BUY, reasoning="the chart\x1b[31m says so"))
     others = LegRequest("k1", "mcp:ben", msgspec.structs.replace(BUY, reasoning="another's"))
     leaves = CloseRequest("k2", "mcp:anna", "BTCUSDT", "enough of it")
-    exit_ = keyed(intended(OrderRef(1, Purpose.EXIT)), order_key(leaves), principal="mcp:anna", wake_id=None)
+    exit_ = keyed(intended(OrderRef(1, Purpose.EXIT)), str(request_key(leaves)), principal="mcp:anna", wake_id=None)
     happened = (
         events.CallerAsked(enters, 1),
         events.CallerAsked(others, 1),
-        keyed(intended(), order_key(enters), principal="mcp:anna", wake_id=None),
+        keyed(intended(), str(request_key(enters)), principal="mcp:anna", wake_id=None),
         *STORY[4:7],
         events.CallerAsked(leaves, 2),
         exit_,
-        keyed(refused(), order_key(others), principal="mcp:ben", wake_id=None, symbol="ETHUSDT"),
+        keyed(refused(), str(request_key(others)), principal="mcp:ben", wake_id=None, symbol="ETHUSDT"),
     )
     with closing(open_book(tmp_path)) as store:
         tell(store, happened)

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from ocw_mcp.core.gate.gate import Gate, GateState
 from ocw_mcp.domain.policies import GatePolicy
-from ocw_mcp.domain.snapshot import WakeReason
+from ocw_mcp.domain.snapshot import SymbolWake
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
 from ocw_mcp.domain.unknown import Reading
+from tests.support.wakes import texts, wake
 
 BTC, ETH, SOL = "BTCUSDT", "ETHUSDT", "SOLUSDT"
 SYMBOLS = (BTC, ETH, SOL)
@@ -69,7 +70,7 @@ def test_a_close_wakes_by_timeframe_and_by_more_of_them_in_a_position(
 ) -> None:
     gate = gate_of()
     look(gate, BTC, *closed, in_position=in_position)
-    assert gate.wake(T0, busy=False) == ((WakeReason(BTC, reasons),) if reasons else ())
+    assert gate.wake(T0, busy=False) == ((wake(BTC, *reasons),) if reasons else ())
 
 
 @pytest.mark.parametrize(("interval", "name"), [(DAY, "1d"), (12 * HOUR, "12h"), (8 * HOUR, "8h")])
@@ -78,7 +79,7 @@ def test_a_base_candle_longer_than_the_timeframe_wakes_in_its_place(interval: in
     for in_position in (False, True):
         gate.look(BTC, 100.0, (interval,), at=T0, read=unread, after_hole=False, in_position=in_position)
         reasons = gate.wake(T0 + in_position * DAY, busy=False)
-        assert WakeReason(BTC, (f"close:{name}",)) in reasons
+        assert wake(BTC, f"close:{name}") in reasons
 
 
 @pytest.mark.parametrize("symbol", SYMBOLS)
@@ -86,7 +87,7 @@ def test_any_symbol_can_wake_and_one_wake_carries_them_all(symbol: str) -> None:
     gate = gate_of()
     for each in SYMBOLS:
         look(gate, each, *([4 * HOUR] if each == symbol else []))
-    assert gate.wake(T0, busy=False) == (WakeReason(symbol, ("close:4h",)),)
+    assert gate.wake(T0, busy=False) == (wake(symbol, "close:4h"),)
     for each in SYMBOLS:
         look(gate, each, 4 * HOUR)
     assert [each.symbol for each in gate.wake(T0 + HOUR, busy=False)] == sorted(SYMBOLS)
@@ -103,7 +104,7 @@ def test_an_outlier_in_any_symbol_wakes(symbol: str) -> None:
         look(gate, each, close=120.0 if each == symbol else 100.0)
     (reason,) = gate.wake(T0 + 20 * MINUTE, busy=False)
     assert reason.symbol == symbol
-    assert reason.reasons[0].startswith("outlier:1m z=+")
+    assert texts(reason)[0].startswith("outlier:1m z=+")
 
 
 def test_reasons_of_the_cooldown_wake_at_the_first_look_after_it() -> None:
@@ -115,7 +116,7 @@ def test_reasons_of_the_cooldown_wake_at_the_first_look_after_it() -> None:
     look(gate, BTC)
     assert gate.wake(T0 + 2 * MINUTE - 1, busy=False) == ()
     look(gate, BTC)
-    assert gate.wake(T0 + 2 * MINUTE, busy=False) == (WakeReason(ETH, ("close:4h",)),)
+    assert gate.wake(T0 + 2 * MINUTE, busy=False) == (wake(ETH, "close:4h"),)
     assert gate.counters.skips == {"cooldown": 1, "warming": 2}
 
 
@@ -127,8 +128,8 @@ def test_reasons_wait_while_a_decision_is_under_way_however_long() -> None:
     assert gate.wake(T0 + HOUR, busy=True) == ()
     look(gate, SOL)
     assert gate.wake(T0 + HOUR + MINUTE, busy=False) == (
-        WakeReason(BTC, ("close:4h",)),
-        WakeReason(ETH, ("close:4h",)),
+        wake(BTC, "close:4h"),
+        wake(ETH, "close:4h"),
     )
     assert gate.counters.skips["deciding"] == 2
 
@@ -142,21 +143,21 @@ def test_reasons_of_one_symbol_are_kept_in_order_and_beyond_sixteen_as_a_number(
         assert gate.wake(T0 + minute * MINUTE, busy=False) == ()
     look(gate)
     (reason,) = gate.wake(T0 + HOUR, busy=False)
-    assert reason == WakeReason(BTC, (*["close:1m"] * KEPT, "and 4 more"))
+    assert reason == wake(BTC, *["close:1m"] * KEPT, "and 4 more")
     look(gate)
-    assert gate.wake(T0 + 3 * HOUR, busy=False)[-1] == WakeReason(BTC, ("close:1m",))
+    assert gate.wake(T0 + 3 * HOUR, busy=False)[-1] == wake(BTC, "close:1m")
 
 
 def test_the_timer_fires_at_the_first_look_at_or_after_its_time() -> None:
     gate = gate_of()
     gate.wake(T0, busy=False)
     gate.set_timer(T0, 90)
-    for after, expected in ((60, ()), (89, ()), (120, (WakeReason(None, ("timer",)),))):
+    for after, expected in ((60, ()), (89, ()), (120, (wake(None, "timer"),))):
         look(gate)
         assert gate.wake(T0 + after * SECOND, busy=False) == expected
     gate.set_timer(T0 + 120 * SECOND, 180)
     look(gate)
-    assert gate.wake(T0 + 300 * SECOND, busy=False) == (WakeReason(None, ("timer",)),)
+    assert gate.wake(T0 + 300 * SECOND, busy=False) == (wake(None, "timer"),)
 
 
 def test_a_gate_that_nobody_sets_a_timer_for_wakes_after_the_longest_time_allowed() -> None:
@@ -177,7 +178,7 @@ def test_the_timer_stays_inside_the_bounds_of_the_policy(wished: int | None, aft
     gate = gate_of()
     gate.set_timer(T0, wished)
     assert gate.wake(T0 + after_s * SECOND - 1, busy=False) == ()
-    assert gate.wake(T0 + after_s * SECOND, busy=False) == (WakeReason(None, ("timer",)),)
+    assert gate.wake(T0 + after_s * SECOND, busy=False) == (wake(None, "timer"),)
 
 
 def test_a_wake_for_another_reason_puts_the_timer_off() -> None:
@@ -198,7 +199,7 @@ def test_a_timer_that_falls_due_in_the_cooldown_is_told_once_after_it() -> None:
         look(gate)
         assert gate.wake(T0 + minute * MINUTE, busy=False) == ()
     look(gate)
-    assert gate.wake(T0 + 10 * MINUTE, busy=False) == (WakeReason(None, ("timer",)),)
+    assert gate.wake(T0 + 10 * MINUTE, busy=False) == (wake(None, "timer"),)
 
 
 def test_every_look_is_counted_once_with_its_reason() -> None:
@@ -255,7 +256,7 @@ many = settings(deadline=None, max_examples=120, suppress_health_check=[HealthCh
 
 def play(
     gate: Gate, moments: Sequence[Moment], after: Callable[[Gate, int], Gate] = lambda gate, _: gate
-) -> list[tuple[WakeReason, ...]]:
+) -> list[tuple[SymbolWake, ...]]:
     """Live through the moments; `after` may exchange the gate between two of them."""
     at, told = T0, []
     for index, moment in enumerate(moments):
@@ -281,7 +282,7 @@ def test_every_reason_is_told_in_order_by_the_first_wake_that_may_be(moments: li
     told = play(gate, flat)
     waiting: dict[str, list[str]] = {}
     at, last, timer = T0, -DAY, None
-    for moment, wake in zip(flat, told, strict=True):
+    for moment, woken in zip(flat, told, strict=True):
         at += moment.after_s * SECOND
         for symbol, (closed, in_position, _) in moment.looks.items():
             wanted = [4 * HOUR, HOUR] if in_position else [4 * HOUR]
@@ -296,10 +297,10 @@ def test_every_reason_is_told_in_order_by_the_first_wake_that_may_be(moments: li
                 symbol: (*reasons[:KEPT], *([f"and {len(reasons) - KEPT} more"] if len(reasons) > KEPT else []))
                 for symbol, reasons in waiting.items()
             }
-            assert {each.symbol or "": each.reasons for each in wake} == expected
+            assert {each.symbol or "": texts(each) for each in woken} == expected
             waiting, last, timer = {}, at, at + 7_200 * SECOND
         else:
-            assert wake == ()
+            assert woken == ()
         if not isinstance(moment.timer, str):
             wished = 7_200 if moment.timer is None else max(60, moment.timer)
             timer = at + wished * SECOND

@@ -159,7 +159,7 @@ def woken(tested: Gate, closes: list[float], interval: int) -> dict[int, tuple[s
         at = place * interval
         tested.look(SYMBOL, close, (interval,), at=at, read=unread, after_hole=False, in_position=False)
         for reason in tested.wake(at, busy=False):
-            found[place] = tuple(each.split(" ")[0] for each in reason.reasons)
+            found[place] = tuple(each.name for each in reason.reasons)
     return found
 
 

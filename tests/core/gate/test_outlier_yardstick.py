@@ -13,6 +13,7 @@ from ocw_mcp.core.gate.outlier import Yardstick
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.domain.unknown import Reading
+from tests.support.wakes import texts
 
 SYMBOL = "BTCUSDT"
 WINDOW = 50
@@ -44,7 +45,7 @@ def woken(closes: list[float], holes: frozenset[int] = frozenset()) -> dict[int,
         wake = gate.wake(place * MINUTE, busy=False)
         if wake:
             assert [each.symbol for each in wake] == [SYMBOL]
-            (told[place],) = wake[0].reasons
+            (told[place],) = texts(wake[0])
     return told
 
 

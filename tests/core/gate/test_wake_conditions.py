@@ -9,6 +9,7 @@ from ocw_mcp.domain.decision import Comparison, WakeCondition
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.domain.unknown import Reading, Unknown
+from tests.support.wakes import texts
 
 BTC, ETH = "BTCUSDT", "ETHUSDT"
 BY = "claude"
@@ -121,7 +122,7 @@ def test_a_crossing_in_the_cooldown_is_kept_and_wakes_after_it_and_after_a_resta
     def look(which: Gate, place: int, price: float) -> tuple[str, ...]:
         board.values["price"] = price
         which.look(BTC, price, (MINUTE,), at=place * MINUTE, read=board.read, after_hole=False, in_position=False)
-        return tuple(reason for wake in which.wake(place * MINUTE, busy=False) for reason in wake.reasons)
+        return tuple(text for wake in which.wake(place * MINUTE, busy=False) for text in texts(wake))
 
     look(gate, 0, 100.0)
     gate.set_conditions((condition(OP.GT, 105, reason="breakout"), condition(OP.CROSSES_BELOW, 99)), BY, 0, board.read)

@@ -3,6 +3,7 @@
 import pytest
 
 from ocw_mcp.core.strategy import decide
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.snapshot import DerivativesView, IndicatorValues
@@ -30,7 +31,7 @@ def only_leg(decision: Decision) -> Leg:
 
 
 def does_nothing(decision: Decision) -> bool:
-    return decision == Decision(legs=(), cause="rules: nothing to do")
+    return decision == Decision(legs=(), cause=Cause(CauseKind.NOTHING_TO_DO))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_each_symbol_is_decided_separately() -> None:
         ("SOLUSDT", Action.SELL),
         ("XRPUSDT", Action.SHORT),
     ]
-    assert decision.cause == ""
+    assert decision.cause is None
 
 
 def test_derivatives_of_one_symbol_do_not_affect_another() -> None:

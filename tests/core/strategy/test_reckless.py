@@ -3,7 +3,7 @@
 from ocw_mcp.core.strategy.reckless import decide
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.snapshot import DecisionRequest
-from ocw_mcp.runtime.validation import sound
+from ocw_mcp.runtime.validation import validated
 from tests.support.views import FLAT, NOTHING, holding, snapshot, view
 
 
@@ -26,5 +26,5 @@ def test_reckless_legs_include_oversize_and_no_stop() -> None:
 
 def test_reckless_decision_is_valid_and_empty_without_price() -> None:
     for wake in range(100):
-        assert sound(decide(request(wake))) == decide(request(wake))
+        assert validated(decide(request(wake))) == decide(request(wake))
     assert decide(DecisionRequest(1, snapshot(view(FLAT, last=NOTHING)), 0)).legs == ()

@@ -89,12 +89,12 @@ async def test_a_form_filled_in_with_no_rejects_the_order(desk: Looked, era: str
     assert answer.is_error
     assert len(person.asked) == 1
     assert desk.facade.orders() == []
-    assert desk.run.engine.approvals.state.waiting == {}
+    assert desk.run.engine.approvals.state.pending == {}
 
 
 async def approve(desk: Looked, name: str = "a1") -> None:
     command = Command(f"c-{name}", Verb.APPROVE, "ann", desk.run.simulation.cursor, name)
-    await desk.run.simulation._shell.take(command)
+    await desk.run.simulation.shell.take(command)
 
 
 @pytest.mark.parametrize(("era", "action"), [("auto", "decline"), ("legacy", "decline"), ("legacy", "cancel")])
@@ -112,7 +112,7 @@ async def test_a_decline_without_a_form_leaves_the_order_for_ocw_approve(desk: L
         (order,) = desk.facade.orders()
         assert order.intent.approval == "a1 by ann"
         assert len(person.asked) == 1
-    assert desk.run.engine.approvals.state.waiting == {}
+    assert desk.run.engine.approvals.state.pending == {}
 
 
 class Silent(Person):
@@ -139,7 +139,7 @@ async def test_a_question_that_no_call_answers_leaves_an_order_to_approve(desk: 
     """In the newer era the call ends with the question; a client that never calls again has answered nothing."""
     async with Client(desk.server, elicitation_callback=Silent()) as client:
         calling = asyncio.ensure_future(place(client, desk))
-        while not desk.run.engine.approvals.state.waiting:
+        while not desk.run.engine.approvals.state.pending:
             await asyncio.sleep(0)  # noqa: TID251 - lets the call come as far as the question
         await approve(desk)
         assert len(desk.facade.orders()) == 1
@@ -175,7 +175,7 @@ async def test_where_the_client_can_ask_nobody_the_order_waits_for_ocw_approve(d
         )
         assert desk.facade.orders() == []
         command = Command("c1", Verb.APPROVE, "ann", desk.run.simulation.cursor, "a1")
-        await desk.run.simulation._shell.take(command)
+        await desk.run.simulation.shell.take(command)
         (order,) = desk.facade.orders()
         assert order.intent.approval == "a1 by ann"
         (asked,) = [event for _, event in desk.store.all_events() if isinstance(event, CallerAsked)]
@@ -209,7 +209,7 @@ async def test_an_answer_that_is_no_yes_and_no_no_is_the_clients_mistake(desk: L
 
 async def test_that_nobody_had_to_be_asked_is_nobodys_yes(desk: Looked, monkeypatch: pytest.MonkeyPatch) -> None:
     """The market moves between the look at the order and its placing, and now a person would have to approve it."""
-    monkeypatch.setattr(desk.facade.trading, "needs_person", lambda *_: None)
+    monkeypatch.setattr(desk.facade.trading, "needs_approval", lambda *_: False)
     person = Person()
     async with Client(desk.server, elicitation_callback=person) as client:
         answer = await place(client, desk)
@@ -247,7 +247,7 @@ async def test_silence_behind_the_stdio_server_leaves_the_order_waiting(
             waits = await place(client, desk)
     assert waits.structured_content is not None
     assert waits.structured_content["outcome"] == "approval_required"
-    assert list(desk.run.engine.approvals.state.waiting) == ["a1"]
+    assert list(desk.run.engine.approvals.state.pending) == ["a1"]
 
 
 @pytest.mark.parametrize("era", ERAS)

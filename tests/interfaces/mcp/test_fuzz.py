@@ -111,7 +111,7 @@ def test_whatever_the_tools_that_act_are_asked_no_limit_breaks_and_no_stop_loose
     oracle = Oracle()
     oracle.engine = desk.run.engine
     # The oracle asserts within the listener: whatever breaks a limit fails this test.
-    shell = desk.run.simulation._shell
+    shell = desk.run.simulation.shell
     shell.recorder._listener = oracle.hear
     asyncio.run(desk.go(2))
     server = desk.server

@@ -10,6 +10,7 @@ from mcp import Client
 from mcp.types import CallToolResult
 
 from ocw_mcp.domain import events
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.time import HOUR, MINUTE
 from ocw_mcp.render.snapshot_text import compact
 from ocw_mcp.runtime.deciders import AttachedDecider
@@ -139,7 +140,7 @@ async def test_an_answer_to_a_wake_that_comes_later_is_taken_when_it_is_there(de
 async def test_where_nobody_answers_in_time_the_rules_decide_and_the_journal_says_why(desk: Looked) -> None:
     await desk.run.go(HOUR + 20 * MINUTE)
     (made,) = told(desk, events.DecisionMade)
-    assert (made.decider, made.decision.cause) == ("rules", "fallback: deadline: no answer within 900s")
+    assert (made.decider, made.decision.cause) == ("rules", Cause(CauseKind.DEADLINE, "900 s after the wake"))
 
 
 async def test_an_engine_whose_agent_is_another_takes_no_answer_from_outside(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from ocw_mcp.domain.asks import PREVIEW_GOOD_FOR_S
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.interfaces.mcp.server import build
-from ocw_mcp.runtime.previews import MOST
+from ocw_mcp.runtime.trading import MOST
 from tests.support.deciders import Scripted
 from tests.support.facades import Looked
 from tests.support.runs import policies
@@ -76,7 +76,8 @@ async def test_the_same_key_gets_the_same_answer_also_when_its_preview_is_long_g
     seen = await previewed(desk, era)
     asked = {"preview_id": seen["preview_id"], "key": "k1"}
     first = content(await call(desk, "orders_place", era, **asked, rationale="once"))
-    desk.facade.trading._previews._kept.clear()
+    for _ in range(MOST):
+        await previewed(desk)
     again = content(await call(desk, "orders_place", era, **asked, rationale="no answer came, so once more"))
     assert again["order"] == first["order"]
     assert len(desk.facade.orders()) == 1
@@ -96,13 +97,12 @@ async def test_a_preview_is_good_for_a_minute_and_for_whoever_asked_for_it(
 ) -> None:
     await desk.go(1)
     seen = await previewed(desk)
-    kept = desk.facade.trading._previews
-    assert kept._kept.keys() == {"mcp:insider"}
     wall = desk.run.clock.wall_ms() + (PREVIEW_GOOD_FOR_S + 1) * 1_000
-    monkeypatch.setattr(kept, "_wall_ms", lambda: wall)
+    monkeypatch.setattr(desk.run.clock, "wall_ms", lambda: wall)
     stale = await call(desk, "orders_place", preview_id=seen["preview_id"], key="k1", rationale="late")
     assert text(stale).startswith("STALE_PREVIEW: ")
-    kept._kept["mcp:other"] = kept._kept.pop("mcp:insider")
+    seen = await previewed(desk)
+    monkeypatch.setattr(desk.server, "signs_as", "mcp:other")
     foreign = await call(desk, "orders_place", preview_id=seen["preview_id"], key="k1", rationale="not mine")
     assert text(foreign).startswith("UNKNOWN_PREVIEW: ")
     assert desk.facade.orders() == []

@@ -14,6 +14,7 @@ from mcp import Client
 from ocw_mcp.adapters.control import passphrase
 from ocw_mcp.adapters.control.address import Address, write_address
 from ocw_mcp.adapters.control.tokens import add_token
+from ocw_mcp.domain.asks import HaltRequest
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.interfaces.mcp.server import tools
@@ -51,7 +52,7 @@ async def halted_with_a_position(desk: Looked) -> None:
     assert preview is not None
     await desk.facade.trading.place("somebody", "k", preview.preview_id, "for the test")
     await desk.go(2)
-    await desk.facade.trading.halt("somebody", "h", "for the test")
+    await desk.facade.trading.ask(HaltRequest("h", "somebody", "for the test"))
     assert desk.facade.positions()[0].stop is not None
 
 
@@ -105,7 +106,7 @@ def test_no_tool_raises_a_limit_or_the_state_strips_a_stop_changes_the_mode_or_r
 def stop_of(desk: Looked) -> Any:
     """The stop of the position, which nobody may loosen; None once it was closed."""
     held = desk.facade.positions()
-    assert not held or held[0].stop is not None or desk.run.engine._manager.exit_under_way(held[0].symbol)
+    assert not held or held[0].stop is not None or desk.run.engine.manager.exit_under_way(held[0].symbol)
     return held[0].stop if held else None
 
 

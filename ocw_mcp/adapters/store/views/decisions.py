@@ -8,11 +8,12 @@ from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import StoredBook
 from ocw_mcp.adapters.store.reader import ask_book
+from ocw_mcp.adapters.store.rows import read_payload
 from ocw_mcp.adapters.store.spent import Spent, costs_since, find_spent
 from ocw_mcp.adapters.store.totals import count
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.snapshot import WakeReason
+from ocw_mcp.domain.snapshot import SymbolWake
 
 
 class DecisionRow(msgspec.Struct, frozen=True):
@@ -22,7 +23,7 @@ class DecisionRow(msgspec.Struct, frozen=True):
     at: int
     decider: str
     thinking_ms: int
-    reasons: tuple[WakeReason, ...]
+    reasons: tuple[SymbolWake, ...]
     """Why the gate woke."""
     decision: Decision
     orders: int
@@ -50,8 +51,8 @@ _NEWEST = """SELECT seq, wake_id, at, decider, thinking_ms, decision FROM decisi
     ORDER BY seq DESC LIMIT ?"""
 
 _Row = tuple[int, int, int, str, int, str]
-_decode_reasons = msgspec.json.Decoder(tuple[WakeReason, ...]).decode
-_decode_decision = msgspec.json.Decoder(Decision).decode
+_reasons = msgspec.json.Decoder(tuple[SymbolWake, ...])
+_decision = msgspec.json.Decoder(Decision)
 
 
 def read_decisions(state: Path, limit: int, *, acted: bool = False) -> DecisionsPage:
@@ -115,8 +116,8 @@ def _row(row: _Row, beside: _Beside) -> DecisionRow:
         at=at,
         decider=decider,
         thinking_ms=thinking_ms,
-        reasons=_decode_reasons(beside.reasons.get(wake_id, "[]")),
-        decision=_decode_decision(decision),
+        reasons=read_payload(_reasons, beside.reasons.get(wake_id, "[]")),
+        decision=read_payload(_decision, decision),
         orders=beside.orders.get(wake_id, 0),
         refusals=beside.refusals.get(wake_id, 0),
         cost_usd=beside.cost(seq, wake_id),

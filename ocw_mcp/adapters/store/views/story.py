@@ -14,18 +14,19 @@ from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import StoredBook
 from ocw_mcp.adapters.store.reader import ask_book
+from ocw_mcp.adapters.store.rows import domain_event, read_payload
 from ocw_mcp.adapters.store.seen import find_seen
 from ocw_mcp.adapters.store.spent import cost_of
 from ocw_mcp.adapters.store.views.decisions import find_decisions
 from ocw_mcp.adapters.store.views.orders import RefusalRow, refusal_row
 from ocw_mcp.adapters.store.views.story_ids import StoryId, resolve
 from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import ASKED_BY, order_key
+from ocw_mcp.domain.asks import DecisionKey, request_key
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import OrderRef, Purpose
-from ocw_mcp.domain.snapshot import Snapshot, WakeReason
+from ocw_mcp.domain.snapshot import Snapshot, SymbolWake
 from ocw_mcp.domain.unknown import Unknown
 
 FIRST_STEPS, LAST_STEPS = 60, 20
@@ -80,7 +81,7 @@ class Story(msgspec.Struct, frozen=True):
     symbol: str | None
     """Where it is told of one symbol only."""
     woken_at: int | None
-    reasons: tuple[WakeReason, ...]
+    reasons: tuple[SymbolWake, ...]
     answer: StoryAnswer | None
     """The first one; None while nobody has answered."""
     after_answer: list[StoryTurn]
@@ -105,8 +106,8 @@ _CAME = """SELECT idempotency_key, symbol, 'sent', client_id FROM orders
     WHERE wake_id = :wake AND (:symbol IS NULL OR symbol = :symbol)
     UNION ALL SELECT json_extract(payload, '$.intent.idempotency_key'), symbol, 'refused', 'refusal:' || refusals.seq
     FROM refusals JOIN events USING (seq) WHERE wake_id = :wake AND (:symbol IS NULL OR symbol = :symbol)"""
-_NEWEST_ASKED = """SELECT intended_at, n || '-' || leg || '-' || revision FROM orders WHERE idempotency_key LIKE ?
-    ORDER BY rowid DESC LIMIT 1"""
+_NEWEST_ASKED = """SELECT intended_at, n || '-' || leg || '-' || revision FROM orders
+    WHERE wake_id IS NULL AND idempotency_key <> '' ORDER BY rowid DESC LIMIT 1"""
 _NEWEST_REFUSED = "SELECT 'refusal:' || seq FROM refusals WHERE wake_id IS NULL ORDER BY seq DESC LIMIT 1"
 _ASKED = "SELECT seq, at, payload FROM events WHERE kind = 'caller.asked' AND seq < ? ORDER BY seq DESC"
 _FOLLOWED = """SELECT seq, at, payload FROM events WHERE seq > ? AND kind IN ('order.intended', 'order.refused',
@@ -114,8 +115,7 @@ _FOLLOWED = """SELECT seq, at, payload FROM events WHERE seq > ? AND kind IN ('o
     'position.unprotected', 'position.protected', 'position.closed', 'score.taken', 'exit.decided', 'outside.filled')
     ORDER BY seq"""
 
-_decode = msgspec.json.Decoder(DomainEvent).decode
-_decode_reasons = msgspec.json.Decoder(tuple[WakeReason, ...]).decode
+_reasons = msgspec.json.Decoder(tuple[SymbolWake, ...])
 
 
 def read_story(state: Path, asked: str) -> Story:
@@ -133,7 +133,7 @@ def newest_story(db: Database, book: StoredBook) -> Story:
     the book has none of them.
     """
     acted = find_decisions(db, book, 1, acted=True).decisions
-    asked = db.execute(_NEWEST_ASKED, (f"{ASKED_BY}%",)).fetchone()
+    asked = db.execute(_NEWEST_ASKED).fetchone()
     if asked is not None and not (acted and acted[0].at > asked[0]):
         return find_story(db, book, asked[1])
     if acted:
@@ -165,7 +165,7 @@ def find_story(db: Database, book: StoredBook, asked: str) -> Story:
         wake_id=named.wake_id,
         symbol=named.symbol,
         woken_at=msgspec.convert(wake[1], int) if wake else None,
-        reasons=_decode_reasons(wake[2]) if wake else (),
+        reasons=read_payload(_reasons, wake[2]) if wake else (),
         answer=_answer(_step(answer), came) if answer else None,
         after_answer=[
             _turn(_step(row), came)
@@ -183,7 +183,7 @@ def find_story(db: Database, book: StoredBook, asked: str) -> Story:
 def _answer(step: Step, came: dict[str, Came]) -> StoryAnswer:
     made = step.event
     assert isinstance(made, events.DecisionMade), "the projection is made of these"
-    legs = _of_legs(f"wake:{made.wake_id}", made.decision, came)
+    legs = _of_legs(DecisionKey(made.wake_id), made.decision, came)
     return StoryAnswer(step.at, made.decider, made.thinking_ms, made.decision, made.cost_usd, legs, made.tainted)
 
 
@@ -191,15 +191,15 @@ def _turn(step: Step, came: dict[str, Came]) -> StoryTurn:
     legs: list[Came] = []
     match step.event:
         case events.DecisionCorrected(wake_id=wake_id, decision=decision):
-            legs = _of_legs(f"wake:{wake_id}:again", decision, came)
+            legs = _of_legs(DecisionKey(wake_id, "again"), decision, came)
         case events.DecisionMade(wake_id=wake_id, decision=decision):
-            legs = _of_legs(f"wake:{wake_id}:rules", decision, came)
+            legs = _of_legs(DecisionKey(wake_id, "rules"), decision, came)
     return StoryTurn(step.seq, step.at, step.event, legs)
 
 
-def _of_legs(name: str, decision: Decision, came: dict[str, Came]) -> list[Came]:
-    """What came of each leg; `name` is that of the decision in the keys of its legs."""
-    return [came[key] for index in range(len(decision.legs)) if (key := f"{name}:{index}") in came]
+def _of_legs(decided: DecisionKey, decision: Decision, came: dict[str, Came]) -> list[Came]:
+    """Return the order or the refusal of each leg that led to one."""
+    return [came[key] for index in range(len(decision.legs)) if (key := str(decided.leg(index))) in came]
 
 
 def _what_came(db: Database, named: StoryId) -> dict[str, Came]:
@@ -215,7 +215,7 @@ def _asks(db: Database, steps: list[Step]) -> list[Step]:
         match step.event:
             case events.OrderIntended(intent=intent) | events.OrderRefused(intent=intent):
                 key = intent.idempotency_key
-                if key.startswith(ASKED_BY) and key not in found:
+                if intent.wake_id is None and key and key not in found:
                     # It was asked for just before, unless a person had to say yes meanwhile.
                     asks = map(_step, db.execute(_ASKED, (step.seq,)))
                     ask = next((each for each in asks if _key(each) == key), None)
@@ -346,8 +346,8 @@ def _bounded(steps: Iterator[Step]) -> tuple[list[Step], list[Step], int]:
 
 def _step(row: tuple[int, int, str]) -> Step:
     seq, at, payload = msgspec.convert(row, tuple[int, int, str])
-    return Step(seq, at, _decode(payload))
+    return Step(seq, at, domain_event(seq, payload))
 
 
 def _key(ask: Step) -> str:
-    return order_key(ask.event.request) if isinstance(ask.event, events.CallerAsked) else ""
+    return str(request_key(ask.event.request)) if isinstance(ask.event, events.CallerAsked) else ""

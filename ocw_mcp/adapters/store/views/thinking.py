@@ -6,6 +6,7 @@ import msgspec
 from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.rows import journal_event
+from ocw_mcp.domain.causes import Cause
 from ocw_mcp.domain.events import DecisionCorrected, DecisionDiscarded, DecisionEnded, DecisionMade
 from ocw_mcp.domain.money import ZERO
 
@@ -16,8 +17,8 @@ class DecisionCost(msgspec.Struct, frozen=True):
     wake_id: int
     at: int
     thinking_ms: int
-    cause: str
-    """Why it is none of the model's own, or what it says itself; empty where legs were submitted and stand."""
+    cause: Cause | None
+    """Why it is not the model's own, or its HOLD; None if legs were submitted and stand."""
     cost_usd: Decimal
 
 
@@ -31,7 +32,7 @@ def find_thoughts(db: Database, limit: int) -> list[DecisionCost]:
     for row, at, payload in reversed(db.execute(_NEWEST, (limit,)).fetchall()):
         event = journal_event(row, payload)
         assert isinstance(event, DecisionMade | DecisionCorrected | DecisionEnded | DecisionDiscarded)
-        before = found.get(event.wake_id, DecisionCost(event.wake_id, at, 0, "", ZERO))
+        before = found.get(event.wake_id, DecisionCost(event.wake_id, at, 0, None, ZERO))
         found[event.wake_id] = _with(before, event)
     return list(found.values())
 

@@ -19,7 +19,7 @@ from ocw_mcp.app.bench.agent.seat import open_seat
 from ocw_mcp.app.bench.agent.stand_in import StandIn
 from ocw_mcp.app.claude import MODEL
 from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies
-from ocw_mcp.domain.decision import REMEMBERED
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.events import DecisionMade, WakeRaised
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.time import DAY, MINUTE
@@ -79,6 +79,6 @@ async def _days(policies: LoadedPolicies, days: int, output_tokens: int) -> dict
 
 
 def _origin(made: DecisionMade) -> str:
-    if made.decision.cause.startswith(REMEMBERED):
+    if made.decision.cause_kind is CauseKind.REMEMBERED:
         return "remembered"
     return "rules" if made.decider == "rules" else "asked"

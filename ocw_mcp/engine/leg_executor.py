@@ -1,0 +1,123 @@
+"""Executes legs, of a decision or of a caller: against the account and the market of now, through the order manager."""
+
+import msgspec
+
+from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.orders import OrderIntent, OrderType, Purpose, Side
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.approvals import Approvals
+from ocw_mcp.engine.config import EngineConfig
+from ocw_mcp.engine.effect_buffer import EffectBuffer
+from ocw_mcp.engine.guard import Guard
+from ocw_mcp.engine.idempotency import Answer, Answers
+from ocw_mcp.engine.manual_control import ManualControl
+from ocw_mcp.engine.order_manager import OrderManager
+from ocw_mcp.engine.precheck import Instruction, Precheck, exit_objection
+
+
+class LegExecutor:
+    """Turns legs into orders, and remembers the answers."""
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        manager: OrderManager,
+        guard: Guard,
+        account: Account,
+        manual_control: ManualControl,
+        effects: EffectBuffer,
+    ) -> None:
+        self._manager = manager
+        self._account = account
+        self._manual_control = manual_control
+        self.precheck = Precheck(config.symbols, manager, guard)
+        self.answers = Answers()
+        self.approvals = Approvals(config, manager, self.answers, effects, self._place)
+
+    def execute(self, given: Instruction, now: int) -> Answer | None:
+        """Execute a leg. Return its order or the reason for its refusal; None for a HOLD.
+
+        The same key gets the same answer again, and nothing is sent twice.
+        """
+        if not given.leg.asks:
+            return None
+        known = self.answers.get(given.key)
+        if known is not None:
+            return known
+        if (refusal := self.precheck.unreadable(given.leg)) is not None:
+            answer: Answer = self._manager.refuse(_unchecked_intent(given), refusal)
+        elif given.leg.action.adds_risk:
+            return self._place(given, now)
+        else:
+            answer = self._exit(given, now)
+        self.answers.put(given.key, answer)
+        return answer
+
+    def withdraw(self, by: str, symbol: str | None = None) -> None:
+        """Cancel the agent's live entries and pending orders, of a symbol or of all, because an operator takes over."""
+        for tracked in self._manager.orders.live(symbol, Purpose.ENTRY):
+            if tracked.intent.wake_id is not None:
+                self._manager.cancel(tracked, f"taken out of the agent's hands by {by}")
+        self.approvals.cancel_all("taken back", by, of_agent=True, symbol=symbol)
+
+    def _place(self, given: Instruction, now: int) -> Answer:
+        """Check an entry and send it, or have it approved if only an approval is missing."""
+        found = self.precheck.entry(given, now)
+        intent = found.intent
+        objection = found.barred or self._held_by_operator(given) or found.objection or _turned(intent, given)
+        if objection is not None:
+            answer: Answer = self._manager.refuse(intent, objection)
+        else:
+            answer = self._manager.submit(intent, now, found.account)
+            if isinstance(answer, Refusal) and answer.code is RefusalCode.APPROVAL_REQUIRED:
+                answer = self.approvals.request(given, intent, answer, now)
+        self.answers.put(given.key, answer)
+        return answer
+
+    def _exit(self, given: Instruction, now: int) -> Answer:
+        """Close a whole position, or cancel the live entry that would open one."""
+        leg, manager, held = given.leg, self._manager, self._account.ledger.quantity(given.leg.symbol)
+        refusal = self._held_by_operator(given)
+        entries = list(manager.orders.live(leg.symbol, Purpose.ENTRY))
+        if refusal is None and not held and entries:
+            manager.cancel_entries(f"taken back by {given.principal}", leg.symbol)
+            return entries[0].ref
+        refusal = refusal or exit_objection(leg, held)
+        key, wake_id = str(given.key), given.wake_id
+        if refusal is None:
+            return manager.close(leg.symbol, given.principal, now, key=key, wake_id=wake_id)
+        intent = manager.reduction(leg.symbol, Purpose.EXIT, given.principal, key=key, wake_id=wake_id)
+        return manager.refuse(msgspec.structs.replace(intent, side=_named_side(leg)), refusal)
+
+    def _held_by_operator(self, given: Instruction) -> Refusal | None:
+        """Return a refusal if the operator has taken over the symbol of a decision's leg."""
+        return self._manual_control.objection(given.leg.symbol) if given.wake_id is not None else None
+
+
+def _unchecked_intent(given: Instruction) -> OrderIntent:
+    """Return the order that is journaled for a leg that no account is checked for: it has no quantity."""
+    leg = given.leg
+    return OrderIntent(
+        idempotency_key=str(given.key),
+        principal=given.principal,
+        symbol=leg.symbol,
+        side=_named_side(leg),
+        type=OrderType.MARKET,
+        purpose=Purpose.EXIT if leg.action in (Action.SELL, Action.COVER) else Purpose.ENTRY,
+        quantity=ZERO,
+        wake_id=given.wake_id,
+    )
+
+
+def _named_side(leg: Leg) -> Side:
+    """Return the side that a leg names. An ADD names none, and counts as one to a long."""
+    return Side.BUY if leg.action in (Action.BUY, Action.ADD, Action.COVER) else Side.SELL
+
+
+def _turned(intent: OrderIntent, given: Instruction) -> Refusal | None:
+    """Return a refusal of an addition to a position that has changed sides since the caller saw it."""
+    if given.side in (None, intent.side):
+        return None
+    return Refusal(RefusalCode.OPPOSITE_POSITION, limit=f"a {given.side}, as it was shown", actual=f"a {intent.side}")

@@ -1,0 +1,322 @@
+"""The answer that a leg would get now: the order it means, what speaks against it, and the verdict of every limit.
+
+The executor sends what `entry` returns, and a preview or a check shows the same, so both get the same answer.
+"""
+
+from collections.abc import Collection
+from decimal import Decimal
+from typing import NamedTuple
+
+import msgspec
+
+from ocw_mcp.core.risk.account import AccountView
+from ocw_mcp.core.risk.prices import expected_fill, rounded_limit, sane_limit
+from ocw_mcp.core.risk.verdict import UNLIMITED
+from ocw_mcp.domain.asks import AnswerKey, LegKey, RequestKey
+from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
+from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.time import SECOND
+from ocw_mcp.engine.guard import Guard
+from ocw_mcp.engine.order_manager import OrderManager
+from ocw_mcp.engine.protection import on_tick
+
+LIMIT_EXPIRES_S = 3_600
+"""Seconds after which a limit entry expires, if its leg names none."""
+FLAT = Refusal(RefusalCode.NO_POSITION, limit="an open position", actual="flat")
+"""The answer to a request that needs a position, if there is none."""
+
+
+class Instruction(msgspec.Struct, frozen=True):
+    """A leg with its sender and the terms that bind it. Quantity in the base asset, price in quote currency."""
+
+    leg: Leg
+    principal: str
+    key: AnswerKey
+    """The key under which it is answered."""
+    quantity: Decimal | None = None
+    """In place of the leg's share of equity."""
+    quoted: Decimal | None = None
+    """The mark price that the caller was shown."""
+    side: Side | None = None
+    """The side that the caller was shown."""
+    approval: str = ""
+    """The approval of a person."""
+    tainted: bool = False
+    """Whether texts of others were read before it was decided."""
+
+    @property
+    def wake_id(self) -> int | None:
+        """The wake that it answers; None for a request of a caller."""
+        return self.key.decision.wake_id if isinstance(self.key, LegKey) else None
+
+
+class EntryCheck(NamedTuple):
+    """An entry before its limits are checked."""
+
+    intent: OrderIntent
+    account: AccountView | None
+    """The account that it was checked against; None if the symbol has no price."""
+    barred: Refusal | None
+    """The reason why no entry passes now, whatever the order."""
+    objection: Refusal | None
+    """The reason why the leg makes no sense on this account."""
+
+
+class CheckedLimit(msgspec.Struct, frozen=True):
+    """The verdict of one limit on one entry. `room` is the notional (quote) that it lets pass; None if it has none."""
+
+    code: RefusalCode
+    passes: bool
+    limit: str
+    actual: str
+    room: Decimal | None
+
+
+class CheckedLeg(msgspec.Struct, frozen=True):
+    """The answer that a leg would get now. Quantity in the base asset, prices and notional in quote currency."""
+
+    intent: OrderIntent
+    quantity: Decimal
+    """The quantity of the order, after rounding; 0 if the leg makes no sense."""
+    price: Decimal | None
+    worst_price: Decimal | None
+    """The price at which the entry is checked and its budget reserved."""
+    refusal: Refusal | None
+    """The first reason why it would not pass; None if it would."""
+    largest: Decimal
+    """The largest quantity of this very order that would pass."""
+    limits: tuple[CheckedLimit, ...] = ()
+    """Empty for an exit, which no limit refuses."""
+    leverage: int | None = None
+    """The leverage at which it would be sent; None for an exit, and if it cannot be known."""
+
+    @property
+    def needs_approval(self) -> bool:
+        """Whether it passes every limit but the one that asks for a person's approval."""
+        return self.refusal is not None and self.refusal.code is RefusalCode.APPROVAL_REQUIRED
+
+
+class Precheck:
+    """Checks legs against the account and the market as they are between two events."""
+
+    def __init__(self, symbols: Collection[str], manager: OrderManager, guard: Guard) -> None:
+        self._symbols = symbols
+        self._manager = manager
+        self._guard = guard
+
+    def unreadable(self, leg: Leg) -> Refusal | None:
+        """Return the defect of a leg on any account: it could not be read, or its symbol is not followed."""
+        if leg.malformed:
+            return Refusal(RefusalCode.MALFORMED, limit="a leg as the schema has it", actual=leg.malformed)
+        if leg.symbol not in self._symbols:
+            known = ",".join(self._symbols)
+            return Refusal(RefusalCode.UNKNOWN_SYMBOL, limit=known, actual=repr(leg.symbol[:20]))
+        return None
+
+    def entry(self, given: Instruction, now: int) -> EntryCheck:
+        """Return the order that an entering leg means, rounded as it would be sent, and the objections to it.
+
+        If the leg is tainted, the largest size that a refusal names passes under the stricter policies as well.
+        """
+        leg, manager, officer = given.leg, self._manager, self._manager.officer
+        account = manager.view(leg.symbol, now)
+        protection = self._guard.protections.get(leg.symbol)
+        stop = protection.trigger if protection and leg.action is Action.ADD else None
+        intent = _entry_intent(given, account, stop, now)
+        bad_size = _bad_size(leg, given.quantity)
+        if given.quantity is not None and bad_size is None:
+            quantity = given.quantity if account is None else floor_to(given.quantity, account.instrument.step)
+            intent = msgspec.structs.replace(intent, quantity=quantity)
+        elif account is not None and leg.size is not None and _is_share(leg.size):
+            worst = officer.worst_of(intent, account)
+            if worst > ZERO:
+                quantity = floor_to(leg.size * account.equity / worst, account.instrument.step)
+                intent = msgspec.structs.replace(intent, quantity=max(ZERO, quantity))
+        if account is None:
+            return EntryCheck(intent, None, manager.inactive(), None)
+        # The order that is shown, checked and approved is the order that is sent.
+        protect_at, target_at = on_tick(
+            intent.protect_at, intent.target_at, account.instrument.tick, long=intent.side is Side.BUY
+        )
+        limit = rounded_limit(intent, account.instrument) or intent.limit_price
+        if (protect_at, target_at, limit) != (intent.protect_at, intent.target_at, intent.limit_price):
+            intent = msgspec.structs.replace(intent, protect_at=protect_at, target_at=target_at, limit_price=limit)
+        barred = officer.barred(intent, account)
+        target = leg.target if target_at == leg.target else target_at
+        objection = self._objection(leg, target, account, stop)
+        if bad_size is not None and objection is None and barred is None:
+            objection = msgspec.structs.replace(bad_size, largest=officer.largest(intent, account))
+        return EntryCheck(intent, account, barred, objection)
+
+    def check(self, leg: Leg, principal: str, now: int, quantity: Decimal | None = None) -> CheckedLeg:
+        """Return the answer that a leg would get at `now` (ms). Nothing is recorded, reserved or sent.
+
+        `quantity` (base asset) takes the place of the leg's share of equity.
+        """
+        if not leg.action.adds_risk:
+            return self._check_exit(leg, principal, now)
+        found = self.entry(Instruction(leg, principal, RequestKey(principal, "check"), quantity), now)
+        if found.account is None:
+            refusal = found.barred or Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
+            return CheckedLeg(found.intent, ZERO, None, None, refusal, ZERO)
+        intent, account, officer = found.intent, found.account, self._manager.officer
+        worst = officer.worst_of(intent, account)
+        if found.objection is not None:
+            refusal = found.barred or found.objection
+            return CheckedLeg(intent, ZERO, account.price, worst, refusal, refusal.largest)
+        # The cleared order is dropped: it is good for one use within this step, and nothing uses it.
+        answer = officer.check_entry(intent, account, OrderRef(self._manager.orders.last_n + 1, Purpose.ENTRY), now)
+        if isinstance(answer, Refusal) and answer.code is RefusalCode.BAD_LIMIT:
+            # With a limit that is no price on the venue's ticks, no limit on the size can be checked.
+            return CheckedLeg(intent, ZERO, account.price, None, found.barred or answer, ZERO)
+        rounded = floor_to(intent.quantity, account.instrument.step)
+        return CheckedLeg(
+            intent=intent,
+            quantity=rounded,
+            price=account.price,
+            worst_price=worst,
+            refusal=found.barred or (answer if isinstance(answer, Refusal) else None),
+            largest=officer.largest(intent, account),
+            leverage=officer.leverage(intent, account, rounded * worst),
+            limits=tuple(
+                CheckedLimit(
+                    verdict.code,
+                    verdict.passes(rounded * worst),
+                    str(verdict.limit),
+                    str(verdict.actual),
+                    None if verdict.room == UNLIMITED else verdict.room,
+                )
+                for verdict in officer.verdicts(intent, account)
+            ),
+        )
+
+    def _check_exit(self, leg: Leg, principal: str, now: int) -> CheckedLeg:
+        manager = self._manager
+        account = manager.view(leg.symbol, now)
+        # Without a key it would count as the guard's own exit, whose pace is not limited.
+        intent = manager.reduction(leg.symbol, Purpose.EXIT, principal, key="check")
+        price = account.price if account else None
+        refusal: Refusal | None = None
+        if account is None:
+            refusal = Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
+        elif (refusal := exit_objection(leg, account.quantity)) is None:
+            if manager.closing(leg.symbol):
+                refusal = Refusal(RefusalCode.EXIT_PENDING, limit="one exit", actual="under way")
+            else:
+                ref = OrderRef(manager.orders.last_n + 1, Purpose.EXIT)
+                answer = manager.officer.approve_reduction(intent, account, ref, now)
+                refusal = answer if isinstance(answer, Refusal) else None
+        quantity = ZERO if refusal else intent.quantity
+        return CheckedLeg(intent, quantity, price, price, refusal, quantity)
+
+    def _objection(
+        self, leg: Leg, target: Decimal | None, account: AccountView, stop: Decimal | None
+    ) -> Refusal | None:
+        """Return the reason why an entering leg makes no sense on this account, before any limit is checked.
+
+        `target` is the leg's target on the tick; `stop` is that of the open position, for an addition.
+        """
+        orders = self._manager.orders
+        if any(orders.live(leg.symbol, Purpose.ENTRY)):
+            return Refusal(RefusalCode.ENTRY_PENDING, limit="one entry", actual="under way")
+        if any(orders.live(leg.symbol, Purpose.EXIT)):
+            # An exit of unknown outcome counts: it may still close what an entry adds.
+            return Refusal(RefusalCode.EXIT_PENDING, limit="no exit under way", actual="under way")
+        if (refusal := _position_objection(leg, account.quantity, stop)) is not None:
+            return refusal
+        if leg.stop is not None and not (leg.stop.is_finite() and leg.stop > 0):
+            return Refusal(RefusalCode.STOP_REQUIRED, limit="a price above 0", actual=str(leg.stop))
+        if leg.limit is not None and not sane_limit(leg.limit):
+            return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(leg.limit))
+        if leg.limit is not None and _expires_s(leg) <= 0:
+            return Refusal(RefusalCode.BAD_LIMIT, limit="above 0 s", actual=f"{_expires_s(leg)} s")
+        if leg.leverage is not None and leg.leverage < 1:
+            return Refusal(RefusalCode.LEVERAGE, limit="1 or more", actual=str(leg.leverage))
+        if target is not None:
+            side = _entry_side(leg, account.quantity)
+            begins = expected_fill(side, leg.limit, account.price)
+            if not (target.is_finite() and target > 0 and (target - begins) * side.sign > 0):
+                return Refusal(RefusalCode.BAD_TARGET, limit=f"beyond {begins}", actual=str(target))
+        return None
+
+
+def exit_objection(leg: Leg, held: Decimal) -> Refusal | None:
+    """Return the reason why a leg closes nothing: there is no position, or none on its side. `held` is signed."""
+    if not held:
+        return FLAT
+    if (held > 0) != (leg.action is Action.SELL):
+        wanted = "long" if leg.action is Action.SELL else "short"
+        return Refusal(RefusalCode.NO_POSITION, limit=f"a {wanted}", actual=plain(held))
+    return None
+
+
+def _entry_intent(given: Instruction, account: AccountView | None, stop: Decimal | None, now: int) -> OrderIntent:
+    """Return the order that an entering leg means, with no quantity yet.
+
+    `stop` is that of the open position, which an addition without a stop of its own takes over.
+    """
+    leg = given.leg
+    return OrderIntent(
+        idempotency_key=str(given.key),
+        principal=given.principal,
+        symbol=leg.symbol,
+        side=_entry_side(leg, account.quantity if account else ZERO),
+        type=OrderType.MARKET if leg.limit is None else OrderType.LIMIT,
+        purpose=Purpose.ENTRY,
+        quantity=ZERO,
+        protect_at=leg.stop if leg.stop is not None else stop,
+        target_at=leg.target,
+        wake_id=given.wake_id,
+        limit_price=leg.limit,
+        post_only=leg.post_only and leg.limit is not None,
+        expires_at=None if leg.limit is None else now + _expires_s(leg) * SECOND,
+        leverage=leg.leverage,
+        approval=given.approval,
+        tainted=given.tainted,
+        quoted=given.quoted,
+    )
+
+
+def _entry_side(leg: Leg, held: Decimal) -> Side:
+    """Return the side on which an entering leg trades; `held` is the signed position."""
+    if leg.action is Action.ADD:
+        return Side.BUY if held >= 0 else Side.SELL
+    return Side.BUY if leg.action is Action.BUY else Side.SELL
+
+
+def _expires_s(leg: Leg) -> int:
+    return LIMIT_EXPIRES_S if leg.limit_expires_s is None else leg.limit_expires_s
+
+
+def _bad_size(leg: Leg, quantity: Decimal | None) -> Refusal | None:
+    """Return why an entering leg has no valid size; `quantity` (base asset) takes the place of its share of equity."""
+    if quantity is not None:
+        if quantity.is_finite() and quantity > ZERO:
+            return None
+        return Refusal(RefusalCode.BAD_SIZE, limit="a quantity above 0", actual=str(quantity))
+    if leg.size is None or not _is_share(leg.size):
+        actual = "none" if leg.size is None else str(leg.size)
+        return Refusal(RefusalCode.BAD_SIZE, limit="above 0, up to 1", actual=actual)
+    return None
+
+
+def _is_share(size: Decimal) -> bool:
+    return size.is_finite() and ZERO < size <= ONE
+
+
+def _position_objection(leg: Leg, held: Decimal, stop: Decimal | None) -> Refusal | None:
+    if leg.action is not Action.ADD:
+        if not held:
+            return None
+        same = (held > 0) == (leg.action is Action.BUY)
+        code = RefusalCode.ALREADY_IN_POSITION if same else RefusalCode.OPPOSITE_POSITION
+        return Refusal(code, limit="flat", actual=plain(held))
+    if not held:
+        return FLAT
+    if leg.stop is None or stop is None or not leg.stop.is_finite():
+        return None
+    if leg.stop < stop if held > 0 else leg.stop > stop:
+        return Refusal(RefusalCode.LOOSER_STOP, limit=plain(stop), actual=plain(leg.stop))
+    return None
