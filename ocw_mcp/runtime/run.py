@@ -112,7 +112,7 @@ class BookRun:
                 aclosing(paced(frames, self.shell, self._clock, self._meanwhile)) as moments,
             ):
                 async for frame in moments:
-                    await self._take(frame)
+                    await self.take_frame(frame)
                     if self._stopping:
                         break
             await self._hear_out(version)
@@ -139,10 +139,10 @@ class BookRun:
                     self._why = "its time is up"
                     return
             if not self._begun:
-                await self._begin(frame.at, version)
+                await self.begin(frame.at, version)
             yield frame
 
-    async def _begin(self, at: int, version: str) -> None:
+    async def begin(self, at: int, version: str) -> None:
         """A new book begins at its first frame; a resumed one where it stands, even before it had any."""
         self._begun = True
         if not self._resumes or self.cursor < 0:
@@ -154,7 +154,8 @@ class BookRun:
         self._store.commit()
         await self._heed()
 
-    async def _take(self, frame: Frame) -> None:
+    async def take_frame(self, frame: Frame) -> None:
+        """Process one frame: closing candles, funding, due timers and answers, then openings."""
         shell = self.shell
         self._clock.advance(frame.at)
         now = self._clock.now()
@@ -226,7 +227,7 @@ class BookRun:
             # The run before was killed: this one ends it properly.
             or self._engine.counters.ran_to != self.cursor
         ):
-            await self._begin(self.cursor, version)
+            await self.begin(self.cursor, version)
 
     async def _meanwhile(self) -> bool:
         """While time has to pass: people may want something. Whether to go on."""
