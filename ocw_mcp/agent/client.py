@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.messages import Reply, Request
 from ocw_mcp.agent.response import cause_of_words, parse_reply
-from ocw_mcp.domain.addresses import is_loopback, may_be_sent_a_key
+from ocw_mcp.domain.addresses import is_loopback, may_receive_secrets
 from ocw_mcp.domain.causes import CauseKind
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def credentials(
     api_key: SecretStr | None = None, auth_token: SecretStr | None = None, base_url: str | None = None
 ) -> Credentials | Trouble:
     """Return the credentials of the settings, or the trouble that prevents every call. The key precedes the token."""
-    if base_url is not None and not may_be_sent_a_key(base_url):
+    if base_url is not None and not may_receive_secrets(base_url):
         return Trouble(
             CauseKind.NO_KEY,
             "ANTHROPIC_BASE_URL must not be sent a key; expected https, or an address on this machine",

@@ -96,7 +96,7 @@ def test_compact_tells_prices_from_the_close_and_strengths_as_they_are() -> None
 
 def test_compact_gathers_what_is_unknown_by_its_reason() -> None:
     text = compact(snapshot(view("BTCUSDT"), view("ETHUSDT")))
-    assert line(text, "? not taken") == "? not taken: BTCUSDT deriv sizes; ETHUSDT deriv sizes"
+    assert line(text, "? not computed") == "? not computed: BTCUSDT deriv sizes; ETHUSDT deriv sizes"
     assert line(text, "? no model") == "? no model: regime"
     assert line(text, "? no day") == "? no day: BTCUSDT ret24h; ETHUSDT ret24h"
     assert line(text, "? no close").startswith("? no close: BTCUSDT 4h rsi7 rsi14 k d macd")

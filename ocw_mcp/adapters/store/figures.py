@@ -19,7 +19,7 @@ from ocw_mcp.domain.events import (
     RunStarted,
     StateChanged,
 )
-from ocw_mcp.domain.figures import ClosedTrade, Decided, JournalFigures, WakeEntry
+from ocw_mcp.domain.figures import ClosedTrade, DecisionCounts, JournalFigures, WakeEntry
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import GUARD, RULES, Purpose
 from ocw_mcp.domain.snapshot import SymbolWake
@@ -142,7 +142,7 @@ def _unprotected(db: Database) -> list[tuple[int, int | None]]:
     return [*gaps, *((began, None) for began in since.values())]
 
 
-def _decided(db: Database) -> Decided:
+def _decided(db: Database) -> DecisionCounts:
     by, in_its_place, remembered = Counter[str](), Counter[str](), 0
     for decider, cause in db.execute("SELECT decider, cause FROM decisions"):
         kind = CauseKind(cause) if cause else None
@@ -152,7 +152,7 @@ def _decided(db: Database) -> Decided:
             remembered += 1
         else:
             by[decider] += 1
-    return Decided(dict(sorted(by.items())), remembered, dict(in_its_place.most_common()))
+    return DecisionCounts(dict(sorted(by.items())), remembered, dict(in_its_place.most_common()))
 
 
 def total(db: Database, query: str) -> Decimal:

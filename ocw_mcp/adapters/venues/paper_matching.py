@@ -97,7 +97,7 @@ class PaperMatching:
     def _walk(self, candle: Candle, now: int, down_first: bool) -> Iterator[VenueReport]:
         symbol = candle.symbol
         path = self._path = CandlePath(candle, down_first=down_first)
-        for leg in path.legs():
+        for leg in path.segments():
             while (hit := self._next(path, leg)) is not None:
                 path.price = leg.moved(path.price, hit.price)
                 self.account.last[symbol] = float(path.price)

@@ -11,12 +11,12 @@ from ocw_mcp.adapters.venues.paper_orders import PaperOrders, Resting
 from ocw_mcp.core.matching.on_candles import (
     FillTerms,
     expected_move,
+    fillable_volume,
     half_spread,
     largest_within,
     limit_of,
-    pressure,
-    room,
     slippage,
+    volume_shares,
     worsened,
     would_take,
 )
@@ -117,16 +117,14 @@ class PaperTrading:
     def room(self, symbol: str, price: Decimal) -> Decimal | None:
         """Return the quantity (base asset) that one order can trade at once; None before the first candle."""
         step = self.account.instruments.get(symbol, float(price)).step
-        return room(self.market.closed.get(symbol), step, self.terms)
+        return fillable_volume(self.market.closed.get(symbol), step, self.terms)
 
     def _taker_price(self, resting: Resting, quantity: Decimal, price: Decimal, at: int) -> Decimal:
         """Return the price (quote) of taking a quantity: with half the spread, slippage and the move in the latency."""
         order = resting.order
-        closed, instrument = (
-            self.market.closed.get(order.symbol),
-            self.account.instruments.get(order.symbol, float(price)),
-        )
-        shares = pressure(resting.filled + quantity, closed, instrument.step, self.terms)
+        closed = self.market.closed.get(order.symbol)
+        instrument = self.account.instruments.get(order.symbol, float(price))
+        shares = volume_shares(resting.filled + quantity, closed, instrument.step, self.terms)
         late = expected_move(closed, resting.arrives - at) if order.trigger_price is None else ZERO
         cost = self._half_spread(order.symbol, at, price, instrument.tick) + slippage(self.terms, shares) + late
         return worsened(order.side, price, instrument.tick, cost)

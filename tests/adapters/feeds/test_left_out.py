@@ -14,7 +14,7 @@ import pytest
 from ocw_mcp.adapters.feeds.tape import ordering
 from ocw_mcp.domain.time import DAY, MINUTE
 from tests.support.markets import START, path
-from tests.support.shell import Ocw, Said
+from tests.support.shell import CommandResult, Ocw
 from tests.support.tapes import rows
 
 SECOND = 1_000
@@ -50,7 +50,7 @@ def summed(file: Path, digest: str | None = None) -> None:
     file.with_name(file.name + ".CHECKSUM").write_text(f"{entry}  {file.name}\n")
 
 
-def report(said: Said) -> dict[str, Any]:
+def report(said: CommandResult) -> dict[str, Any]:
     assert said.code == 0, said.err
     return json.loads(said.out)  # type: ignore[no-any-return]
 

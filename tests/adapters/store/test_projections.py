@@ -18,7 +18,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent
-from ocw_mcp.domain.figures import ClosedTrade, Decided, JournalFigures, WakeEntry
+from ocw_mcp.domain.figures import ClosedTrade, DecisionCounts, JournalFigures, WakeEntry
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import RefusalCode
 from tests.adapters.store.books import DOMAIN_EVENTS, ENTRY, FUNDED, STORY, filled, intended, open_book, refused, tell
@@ -112,7 +112,7 @@ def test_figures_count_committed_events(tmp_path: Path) -> None:
             fees=Decimal("0.72"),
             funding=Decimal("-0.18"),
             day_equities=[("2026-03-09", Decimal(10_000))],
-            decided=Decided({"rules": 1}),
+            decided=DecisionCounts({"rules": 1}),
             trades=[ClosedTrade("BTCUSDT", 5, 10, Decimal("-1.2"), "rules")],
         )
 
@@ -131,7 +131,7 @@ def test_deciders_and_fallback_causes_are_counted(tmp_path: Path) -> None:
     made = [events.DecisionMade(n, decider, 0, Decision(cause=cause)) for n, (decider, cause) in enumerate(given)]
     with closing(open_book(tmp_path)) as store:
         tell(store, tuple(made))
-        assert store.figures().decided == Decided({"claude": 2}, 1, {"BREAKER": 2, "SERVER": 1, "DEADLINE": 1})
+        assert store.figures().decided == DecisionCounts({"claude": 2}, 1, {"BREAKER": 2, "SERVER": 1, "DEADLINE": 1})
 
 
 def test_absurd_amount_does_not_stop_the_journal(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def foreign_member(path: Path, name: str, symbol: str) -> str:
     if inside is None or inside.symbol == symbol:
         return ""
     return (
-        f"{name} holds a file of {inside.symbol}, {printable_name(member or '')}; expected {symbol} as in its own name; "
+        f"{name} holds a file of {inside.symbol}, {printable_name(member or '')}; expected {symbol} as in the name; "
         "rename the zip file, or download it again"
     )
 

@@ -1,6 +1,7 @@
-"""What a decision of Claude's takes: characters, rounds, money and time, with a stand-in for the model.
+"""The cost of a decision of Claude in characters, rounds, money and time, measured with a stand-in for the model.
 
-Money is by the prices of `genai-prices` and the stand-in's estimate of tokens; what a model writes is an assumption.
+Money is computed from the prices of `genai-prices` and the stand-in's estimate of tokens. The length of a model's
+output is an assumption.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ _MILLION = 1_000_000
 
 
 def measure() -> dict[str, Any]:
-    """The request beside the prototype's, rounds, what a decision and a month cost, our own time; some minutes."""
+    """Return sizes of the request, rounds, costs of a decision and of a month, and own time. It takes some minutes."""
     prices = cache_prices(MODEL, START)
     return {
         "model": MODEL,

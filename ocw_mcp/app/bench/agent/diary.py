@@ -1,4 +1,4 @@
-"""A diary that is full of what is like now, so that a wake is told as much of it as there is room for."""
+"""A diary full of entries that match the present situation, so that a request contains as many as are allowed."""
 
 from decimal import Decimal
 from typing import Final
@@ -22,7 +22,7 @@ WORDS: Final = "The trend of the hour held, and the stop lay where it had to; wh
 
 
 def full_diary(shown: Snapshot, rules: RulesPolicy) -> Diary:
-    """Of trades in situations like those that are shown, and of the day before."""
+    """Return a diary of trades in the situations of the snapshot, and of the day before."""
     diary, at = Diary(), shown.at - HOUR
     for order, each in enumerate(situations(shown, rules) * 3, 1):
         reflection = Reflection(

@@ -1,4 +1,4 @@
-"""A book on the simulated market, with Claude's decider at its desk and a stand-in for the model."""
+"""A book on the simulated market, with Claude's decider and a stand-in for the model."""
 
 import tempfile
 from collections.abc import AsyncIterator
@@ -32,7 +32,7 @@ BOOK: Final = "bench0"
 
 
 class Seat:
-    """The book, the client with which deciders look at it, and what they remember."""
+    """A book, the MCP client through which deciders read it, and their memory."""
 
     def __init__(self, book: WiredRun, client: Client, policies: LoadedPolicies, memory: Memory) -> None:
         self.book = book
@@ -41,7 +41,7 @@ class Seat:
         self._memory = memory
 
     def seated(self, model: StandIn) -> ClaudeDecider:
-        """A decider that begins anew at this desk, with all of a day's budget."""
+        """Return a new decider for this book, with the full budget of a day."""
         decider = _decider(model, self._policies, self.book.clock)
         decider.attach(EngineAccess(self._client, lambda: (ZERO, ZERO), self._memory))
         return decider
@@ -51,7 +51,7 @@ class Seat:
 async def open_seat(
     feed: SimulatedFeed, policies: LoadedPolicies, model: StandIn | None = None, diary: Diary | None = None
 ) -> AsyncIterator[Seat]:
-    """Open a book for which a model decides, or the rules where there is none, with a diary to remember."""
+    """Open a book with a diary, for which a model decides, or the rules if there is no model."""
     with tempfile.TemporaryDirectory(prefix="ocw-bench-") as name:
         directory = Path(name)
         store = SqliteStore.open(directory, stamp(feed), book_id=BOOK, created_at=0)
@@ -86,6 +86,6 @@ def _writer(model: StandIn, policies: LoadedPolicies) -> Writer:
 
 
 def _decider(model: StandIn, policies: LoadedPolicies, clock: Clock) -> ClaudeDecider:
-    """Claude's decider, with a stand-in to ask."""
+    """Return Claude's decider with a stand-in for the model."""
     texts = Prompts(load_prompts(None).texts, policies.policies)
     return ClaudeDecider(model, texts, policies.policies, clock, MODEL)
