@@ -277,10 +277,10 @@ class Conversation:
                 submitted = True
                 answer = await self._submit(call.get("input"))
             elif name == SUBMIT:
-                answer = ToolAnswer("BAD_ARGUMENTS: one decision a turn, with all of its legs", failed=True)
+                answer = ToolAnswer("BAD_ARGUMENTS: one decision per turn, with all its legs", failed=True)
             elif name not in names:
                 answer = ToolAnswer(
-                    f"UNKNOWN_TOOL: there is no such tool. next: {SUBMIT}, or end your turn", failed=True
+                    f"UNKNOWN_TOOL: no tool has that name. next: {SUBMIT}, or end your turn", failed=True
                 )
             elif not may_read or index >= CALLS_PER_TURN:
                 answer = ToolAnswer(f"ENOUGH: no more look-ups now. next: {SUBMIT}, or end your turn", failed=True)

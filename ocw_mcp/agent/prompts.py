@@ -77,7 +77,7 @@ class Briefing:
         self._prompts = prompts
         self._reader = reader
         self._policies = policies
-        self.system = f"{prompts.fill('system')}\n\nThe tables of a wake: {standing(limits_in_force(policies))}"
+        self.system = f"{prompts.fill('system')}\n\nLegend: {standing(limits_in_force(policies))}"
         """The system prompt, the same at every wake."""
 
     def context(self, request: DecisionRequest, memory: str = "") -> str:

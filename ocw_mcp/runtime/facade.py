@@ -338,7 +338,7 @@ class Facade:
         """Who decides, and what a person keeps from it."""
         hands = self._engine.manual_control.state
         kept = [f"paused by {hands.paused_by}"] if hands.paused_by else []
-        kept += [f"without {', '.join(sorted(hands.held))}"] if hands.held else []
+        kept += [f"manual control of {', '.join(sorted(hands.held))}"] if hands.held else []
         return "; ".join([self._engine.config.agent, *kept])
 
     def _protected(self, symbol: str) -> bool:

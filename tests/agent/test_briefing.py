@@ -36,8 +36,8 @@ def test_context_has_the_whole_snapshot() -> None:
     whole = compact(msgspec.structs.replace(SHOWN, wake=(wake("BTCUSDT", "close:1h"),)), reader=CLAUDE)
     assert shown.startswith("Wake 7\n")
     assert whole.removeprefix(f"{standing(LIMITS)}\n") in shown
-    assert "note: wait for 101" in shown
-    assert "The rules would: " in shown
+    assert "note of 1970-01-01T00:00: wait for 101" in shown
+    assert "The built-in rules would: " in shown
 
 
 def test_review_is_asked_for_if_only_a_score_woke() -> None:

@@ -58,7 +58,7 @@ async def test_context_has_the_snapshot_and_the_rules_decision() -> None:
     said = body["messages"][0]["content"][0]["text"]
     assert said.startswith("Wake 1\n")
     assert "BTCUSDT" in said
-    assert "The rules would: " in said
+    assert "The built-in rules would: " in said
     assert "0.05" in body["system"][0]["text"], "limits are quoted from the policy file"
     names = [tool["name"] for tool in body["tools"]]
     assert "decisions_submit" in names

@@ -17,7 +17,7 @@ def test_shipped_prompts_quote_the_limits_in_force() -> None:
         policies = load_policies(None, policy).policies
         system = Prompts(TEXTS, policies).fill("system")
         assert f"at most {policies.stop.max_distance} of the price" in system
-        assert f"next_check_s` is at most {policies.gate.timer_max_s}" in system
+        assert f"the latest, at most {policies.gate.timer_max_s}." in system
         assert "{" not in system
 
 
@@ -43,16 +43,18 @@ def test_memory_is_a_paragraph_of_its_own_or_absent() -> None:
     for name in ("decide", "review_positions"):
         values = {"wake": "3", "snapshot": "SNAPSHOT", "rules": "hold"}
         shown = prompts.fill(name, memory="\n\nMEMORY {wake}", **values)
-        assert "SNAPSHOT\n\nMEMORY {wake}\n\nThe rules" in shown
-        assert "SNAPSHOT\n\nThe rules" in prompts.fill(name, memory="", **values)
+        assert "SNAPSHOT\n\nMEMORY {wake}\n\nThe built-in rules" in shown
+        assert "SNAPSHOT\n\nThe built-in rules" in prompts.fill(name, memory="", **values)
 
 
 @pytest.mark.parametrize("policy", ["default", "conservative", "lab"])
 def test_diary_prompts_quote_the_limits_in_force(policy: str) -> None:
     policies = load_policies(None, policy).policies
     prompts = Prompts(TEXTS, policies)
-    assert f"with at most {policies.risk.max_share} of equity lost" in prompts.fill("reflect", facts="")
-    assert f"has lost {policies.daily_loss.max_share} of its equity" in prompts.fill("daily_digest", facts="")
+    assert f"may lose at most {policies.risk.max_share} of equity at its stop" in prompts.fill("reflect", facts="")
+    assert f"After a loss of {policies.daily_loss.max_share} of the day's first equity" in prompts.fill(
+        "daily_digest", facts=""
+    )
     assert "\n\nFACTS {facts}\n\n" in prompts.fill("reflect", facts="FACTS {facts}")
     assert "\n\nFACTS {facts}\n\n" in prompts.fill("daily_digest", facts="FACTS {facts}")
 

@@ -21,7 +21,7 @@ from ocw_mcp.domain.policies import RulesPolicy
 from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.time import DAY, day_begins, iso, utc_day
 from ocw_mcp.render.quotations import name, quotation
-from ocw_mcp.render.text import cents, span
+from ocw_mcp.render.text import cents, funding_text, span
 
 MOST_TRADES: Final = 12
 """Trades of a day that are listed."""
@@ -58,21 +58,21 @@ class TradeFacts(msgspec.Struct, frozen=True):
         trade = self.trade
         yield (
             f"trade of order {trade.order}: {name(trade.side)} {name(trade.symbol)}, {iso(trade.opened_at)} to "
-            f"{iso(trade.closed_at)}, held {span(trade.closed_at - trade.opened_at)}"
+            f"{iso(trade.closed_at)}, open for {span(trade.closed_at - trade.opened_at)}"
         )
         yield (
             f"quantity {plain(trade.quantity)}, entry {_plain(trade.entry_price)}, exit {_plain(trade.exit_price)}, "
-            f"pnl {cents(trade.pnl, signed=True)} after fees {cents(trade.fees)} and funding "
-            f"{cents(trade.funding, signed=True)}"
+            f"pnl {cents(trade.pnl, signed=True)} after fees {cents(trade.fees)} and "
+            f"{funding_text(trade.funding)}"
         )
-        yield f"largest move in its favour (mfe) {_percent(self.mfe)}, against it (mae) {_percent(self.mae)}"
+        yield f"best gain (mfe) {_percent(self.mfe)}, worst (mae) {_percent(self.mae)}"
         rule = f", decided by the guard: {name(self.rule)}" if self.rule else ""
         yield f"closed by {name(trade.closed_by)}{rule}"
         signals = " ".join(f"{signal} {value:+.2f}" for signal, value in self.situation.signals) or "?"
         regime = "?" if self.situation.regime is None else name(self.situation.regime)
-        yield f"when it was decided on: regime {regime}, signals {signals}"
+        yield f"at the decision: regime {regime}, signals {signals}"
         if self.wake is None:
-            yield "no wake led to it: an attached client or the operator traded"
+            yield "no wake: an attached client or the operator traded"
             return
         sure = "" if self.confidence is None else f", confidence {self.confidence:.2f}"
         yield f"decided by {name(self.decider)} at wake {self.wake}{sure}"
@@ -110,14 +110,14 @@ class DayFacts(msgspec.Struct, frozen=True):
         yield f"day {self.day}: equity {_cents(self.opened_with)} to {_cents(self.closed_with)}"
         yield (
             f"trades closed {self.closed}, pnl {cents(self.pnl, signed=True)} after fees {cents(self.fees)} and "
-            f"funding {cents(self.funding, signed=True)}"
+            f"{funding_text(self.funding)}"
         )
-        yield f"wakes {self.wakes}, answers {_counts(self.decided)}, of which acted {self.acted}"
+        yield f"wakes {self.wakes}, decided by {_counts(self.decided)}; with a trade {self.acted}"
         yield f"orders refused {_counts(self.refused)}, incidents {self.incidents}"
         for trade in self.trades:
             yield (
                 f"trade of order {trade.order}: {name(trade.side)} {name(trade.symbol)} "
-                f"{cents(trade.pnl, signed=True)}, held {span(trade.closed_at - trade.opened_at)}, closed by "
+                f"{cents(trade.pnl, signed=True)}, open for {span(trade.closed_at - trade.opened_at)}, closed by "
                 f"{name(trade.closed_by)}"
             )
 

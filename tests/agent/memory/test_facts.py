@@ -15,11 +15,11 @@ FACTS = TradeFacts(trade(), RISING, 7, "claude", "It broke out.", ("momentum", "
 
 def test_facts_of_a_trade_have_its_decision_and_its_end() -> None:
     assert FACTS.text(["earlier lesson: none"]).splitlines() == [
-        "trade of order 1: long BTCUSDT, 2024-10-04T09:00:00Z to 2024-10-04T12:00:00Z, held 3h 0m",
+        "trade of order 1: long BTCUSDT, 2024-10-04T09:00:00Z to 2024-10-04T12:00:00Z, open for 3h 0m",
         "quantity 0.1, entry 60000, exit 59900, pnl -12.50 after fees 2.50 and funding 0.00",
-        "largest move in its favour (mfe) +1.20%, against it (mae) -3.00%",
+        "best gain (mfe) +1.20%, worst (mae) -3.00%",
         "closed by stop, decided by the guard: max_loss",
-        "when it was decided on: regime ?, signals momentum +0.80 reversion -0.60 trend +1.00",
+        "at the decision: regime ?, signals momentum +0.80 reversion -0.60 trend +1.00",
         "decided by claude at wake 7, confidence 0.60",
         'thesis, untrusted_text by claude: "It broke out."',
         'signals named, untrusted_text by claude: "momentum, adx"',
@@ -30,9 +30,9 @@ def test_facts_of_a_trade_have_its_decision_and_its_end() -> None:
 def test_unknown_facts_of_a_trade_are_question_marks() -> None:
     text = TradeFacts(trade(entry_price=None), Situation("BTCUSDT")).text()
     assert "entry ?, exit 59900" in text
-    assert "(mfe) ?, against it (mae) ?" in text
+    assert "best gain (mfe) ?, worst (mae) ?" in text
     assert "regime ?, signals ?" in text
-    assert text.endswith("no wake led to it: an attached client or the operator traded")
+    assert text.endswith("no wake: an attached client or the operator traded")
 
 
 def test_texts_in_a_trade_are_quoted_and_odd_names_hidden() -> None:
@@ -62,8 +62,8 @@ def test_facts_of_a_day_have_counts_and_trades() -> None:
     assert facts.text(["on order 3: …"]).splitlines() == [
         "day 2026-03-09: equity 10,000.00 to ?",
         "trades closed 1, pnl -12.50 after fees 2.50 and funding 0.00",
-        "wakes 30, answers claude 28, rules 2, of which acted 3",
+        "wakes 30, decided by claude 28, rules 2; with a trade 3",
         "orders refused none, incidents 0",
-        "trade of order 3: long BTCUSDT -12.50, held 3h 0m, closed by stop",
+        "trade of order 3: long BTCUSDT -12.50, open for 3h 0m, closed by stop",
         "on order 3: …",
     ]

@@ -157,7 +157,7 @@ async def test_closed_trade_is_recalled_two_wakes_later(tmp_path: Path) -> None:
     assert await wake(one, NOON) == ""
     recalled = await wake(one, LATER)
     assert 'untrusted_text by claude-haiku-4-5, 2024-10-04T12:05:00Z: "It broke out, and fell back."' in recalled
-    assert "lesson, long BTCUSDT alike lost 1 of 1 (orders 1)" in recalled
+    assert "lesson, similar long BTCUSDT lost 1 of 1 (orders 1)" in recalled
     assert await wake(one, LATER + HOUR) == recalled
     (asked,) = model.requests
     prompt = asked.body["messages"][0]["content"][0]["text"]
@@ -174,7 +174,7 @@ async def test_writer_gets_the_lessons_of_similar_trades(tmp_path: Path) -> None
         await wake(one, time)
     first, second = (each.body["messages"][0]["content"][0]["text"] for each in model.requests)
     assert "earlier lesson, " not in first
-    assert "earlier lesson, long BTCUSDT alike lost 1 of 1 (orders 1), untrusted_text by" in second
+    assert "earlier lesson, similar long BTCUSDT lost 1 of 1 (orders 1), untrusted_text by" in second
     assert "lost 2 of 2 (orders 1, 2)" in await wake(one, LATER + HOUR)
 
 

@@ -58,7 +58,7 @@ async def test_entry_is_one_call_without_tools() -> None:
 
 async def test_prompt_quotes_limits_and_keeps_braces_of_facts() -> None:
     prompt = drafted(writer(ScriptedModel(says()))).prompt
-    assert "0.01 of equity lost at its stop" in prompt
+    assert "may lose at most 0.01 of equity at its stop" in prompt
     assert '"{facts} {risk.max_share}"' in prompt
     assert "earlier lesson: …" in prompt
 

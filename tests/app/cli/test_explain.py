@@ -129,7 +129,7 @@ def test_an_answer_that_came_too_late_and_what_was_set_belong_to_the_wake(ocw: O
     with closing(open_book(tmp_path)) as store:
         tell(store, (*STORY[:3], events.DecisionDiscarded(2, "another's"), *after))
     text = ocw("explain", "1", "--state", tmp_path).out
-    assert "2 wake condition(s) were set; not taken: no such metric" in text
+    assert "2 wake condition(s) set; not taken: no such metric" in text
     assert "an answer was discarded: too late" in text
     assert "another's" not in text
 
@@ -219,5 +219,5 @@ def test_why_the_guard_closed_a_position_and_what_others_did_to_it_is_told(ocw: 
         "score.taken", "exit.decided", "outside.filled", "position.closed",
     ]  # fmt: skip
     text = ocw("explain", "wake:1", "--state", tmp_path).out
-    assert "the guard closes BTCUSDT by max_loss: it is 5.10% behind" in text
+    assert "exit rule max_loss closes BTCUSDT: it is 5.10% behind" in text
     assert "liquidation: sell 0.03 BTCUSDT at 57000, realised -90.00" in text

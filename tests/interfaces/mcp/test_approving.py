@@ -61,7 +61,7 @@ async def place(client: Client, desk: Looked, key: str = "k1", size: str = "0.1"
     assert seen is not None
     if seen["needs_approval"]:
         assert "would pass once a person approves it\n" in text(previewed)
-        assert f"; without approval up to {seen['largest']} would pass" in text(previewed)
+        assert f"; largest that would pass without approval: {seen['largest']}" in text(previewed)
     assert seen["needs_approval"] is (size == "0.1")
     return await client.call_tool(
         "orders_place", {"preview_id": seen["preview_id"], "key": key, "rationale": "a breakout"}
@@ -165,7 +165,7 @@ async def test_a_client_without_forms_leaves_the_order_pending(desk: Looked, era
     async with Client(desk.server, mode=era) as client:
         waits = await place(client, desk)
         assert not waits.is_error
-        assert "approval_required: a1 waits for a person until " in text(waits)
+        assert "approval_required: a1 waits until " in text(waits)
         assert waits.structured_content is not None
         assert (waits.structured_content["outcome"], waits.structured_content["approval"]) == (
             "approval_required",
