@@ -22,7 +22,7 @@ ROUTINE: Final = ("timer", "close:")
 
 def routine(snapshot: Snapshot) -> bool:
     """Whether a wake only says that time has passed: no outlier, no condition, nothing about an open position."""
-    held = {view.symbol for view in snapshot.symbols if view.position is not None}
+    held = snapshot.positions
     return all(
         each.symbol not in held and all(reason.startswith(ROUTINE) for reason in each.reasons) for each in snapshot.wake
     )

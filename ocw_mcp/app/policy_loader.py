@@ -4,7 +4,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from difflib import get_close_matches
@@ -19,6 +19,7 @@ from ocw_mcp.app.resources import shipped, shipper
 from ocw_mcp.app.settings import read_text, refusal
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.time import span_ms, span_name
 
 # No limit that a person means lies outside; what does would cost megabytes to print or vanish in rounding.
 _SMALLEST = Decimal("1e-12")
@@ -62,6 +63,24 @@ def load_policies(directory: Path | None, name: str = "default") -> LoadedPolici
         raise refusal(str(path), [f"tainted.policy names a file beside it, or one that is shipped: {error}"]) from None
     digest = hashlib.sha256(f"{text}\0{other}".encode()).hexdigest()
     return LoadedPolicies(policies, digest, path.name, strict)
+
+
+def with_every(loaded: LoadedPolicies, every: str) -> LoadedPolicies:
+    """Return the policies with a fixed time between wakes, such as `15m`, under a name and a hash of their own.
+
+    Raises SettingsError for a text that is no span of time.
+    """
+    try:
+        name = span_name(span_ms(every))
+    except ValueError as error:
+        raise SettingsError(f"every: {error}") from None
+    used = loaded.policies
+    gate = used.gate.model_copy(update={"every": name})
+    return replace(
+        loaded,
+        policies=used.model_copy(update={"gate": gate, "name": f"{used.name} every {name}"}),
+        hash=hashlib.sha256(f"{loaded.hash}\0every={name}".encode()).hexdigest(),
+    )
 
 
 def _read(path: Path) -> tuple[Policies, str]:

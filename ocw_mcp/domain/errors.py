@@ -9,6 +9,7 @@
     ├── JournalError            the journal cannot be written or does not hold together: no entry leaves
     │   └── JournalDiverged     a resumed run did not repeat what was journaled: the engine stops
     ├── AttachError             no engine can be attached to: the caller is told, and nothing else happens
+    ├── StrategyError           a strategy, or something that it returned, is none: nothing is sent for it
     ├── CannotDecideError       whoever was asked about a wake cannot decide: the rules do, or everything is held
     ├── RequestError            a caller asked for what is not there (in `requests.py`, with its codes): nothing happens
     └── HouseRuleError          a programming error against a rule of the house: never caught
@@ -57,6 +58,10 @@ class AttachError(OcwError):
     def __init__(self, what: str, code: str = "NO_ENGINE") -> None:
         self.code = code
         super().__init__(what)
+
+
+class StrategyError(OcwError):
+    """A strategy cannot be found or called, or it returned something that is no decision; nothing is sent for it."""
 
 
 class CannotDecideError(OcwError):

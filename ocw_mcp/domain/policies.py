@@ -341,4 +341,6 @@ def value_text(value: object, between: str) -> str:
     """A policy's value for people; what a list holds is told with `between` in between."""
     if isinstance(value, tuple):
         return between.join(map(str, value)) or "none"
+    if value is None:
+        return "none"
     return iso(round(value.timestamp() * SECOND)) if isinstance(value, datetime) else str(value)

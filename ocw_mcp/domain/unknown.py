@@ -1,12 +1,21 @@
 """Unknown is not fine: what is not known travels as a value with its reason, and means the conservative answer."""
 
+from typing import Literal
+
 import msgspec
 
 
 class Unknown(msgspec.Struct, frozen=True, tag="unknown", tag_field="is"):
-    """A reading that is missing. `reason` is one clause for people: `needs 28 candles, has 3`."""
+    """A reading that is missing. `reason` is one clause for people: `needs 28 candles, has 3`.
+
+    It is false in a condition, as a reading of 0.0 is: `isinstance(reading, Unknown)` tells the two apart.
+    """
 
     reason: str
+
+    def __bool__(self) -> Literal[False]:
+        """Return False, so that `if view.last:` is true for a price alone."""
+        return False
 
 
 Reading = float | Unknown

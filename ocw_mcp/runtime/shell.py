@@ -34,11 +34,14 @@ from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.clock import A_MOMENT_MS
 from ocw_mcp.runtime.commits import Commits
+from ocw_mcp.runtime.deciders import StrategyDecider
 from ocw_mcp.runtime.recorder import EventRecorder
 from ocw_mcp.runtime.thinking import NEVER, Recalled, Said, Submission, Thinking, unheard_end
 from ocw_mcp.runtime.validation import sound
 
 LONGEST_CAUSE = 500
+FAILED = "error: "
+"""How the cause of a HOLD begins whose decider raised an error."""
 
 
 class Shell:
@@ -64,6 +67,8 @@ class Shell:
         self._decider = decider
         self._priced = decider if isinstance(decider, Priced) else None
         self._converses = decider if isinstance(decider, Converses) else None
+        self._recalls = isinstance(decider, StrategyDecider)
+        """Whether what it decided before a crash is taken from the journal: it may not decide the same again."""
         self._heed = heed
         self.commits = Commits(store, engine.summary, tell)
         self._inbox: deque[StepEvent] = deque()
@@ -194,9 +199,13 @@ class Shell:
         """The answer is over, one way or another."""
         wake_id, thought = thinking.request.wake_id, self.clock.now() - thinking.request.snapshot.at
         event: StepEvent
+        known = self.recorder.known_decision(wake_id) if self._recalls else None
         try:
-            thought_of = await (thinking.task or self._decider.decide(thinking.request))
-            decision = sound(thought_of, self.engine.config.symbols)
+            if known is not None and known.cause.startswith(FAILED):
+                raise CannotDecideError(known.cause)
+            decision = known or sound(
+                await (thinking.task or self._decider.decide(thinking.request)), self.engine.config.symbols
+            )
         except Exception as error:
             # Whatever goes wrong in a decider must not stop the engine: the wake is held, and the journal says why.
             event = DecisionFailed(wake_id, self._decider.name, thought, _cause(error), self._cost_since(thinking))
@@ -316,5 +325,5 @@ class Shell:
 
 def _cause(error: Exception) -> str:
     """An error as a cause in the journal: capped, and in characters that can be stored."""
-    text = str(error) if isinstance(error, CannotDecideError) else f"error: {type(error).__name__}: {error}"
+    text = str(error) if isinstance(error, CannotDecideError) else f"{FAILED}{type(error).__name__}: {error}"
     return text.encode(errors="replace").decode()[:LONGEST_CAUSE]

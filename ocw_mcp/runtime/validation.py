@@ -22,7 +22,7 @@ from ocw_mcp.domain.asks import (
     ProtectionRequest,
     SubmitRequest,
 )
-from ocw_mcp.domain.decision import LONGEST_CLAUSE, Action, Decision, Leg, WakeCondition
+from ocw_mcp.domain.decision import LONGEST_CLAUSE, NUMBERS, Action, Decision, Leg, WakeCondition
 from ocw_mcp.domain.orders import GUARD, RULES
 from ocw_mcp.domain.symbols import spelt
 
@@ -38,8 +38,6 @@ LONGEST_TEXT = 4_000
 LARGEST = Decimal("1e15")
 FINEST = -18
 """Decimal places beyond which no price or size lies."""
-NUMBERS = ("size", "stop", "target", "limit")
-"""Of a leg."""
 LONGEST_SPAN_S = 10**9
 MOST_LEVERAGE = 1_000
 """What is above, or as far below 0, nobody means; what the policy allows is for the desk to say."""

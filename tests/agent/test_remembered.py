@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from ocw_mcp.agent.decision_cache import LONGEST_MS, remembered
-from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot, WakeReason
+from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot, SymbolViews, WakeReason
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.domain.unknown import Unknown
@@ -25,9 +25,10 @@ def woken(**changes: Any) -> Snapshot:
 
 def priced(first: Any, second: Any) -> dict[str, Any]:
     """With other last prices."""
-    btc, eth = THEN.symbols
+    btc, eth = THEN.symbols.values()
     replace = msgspec.structs.replace
-    return {"symbols": (replace(btc, last=first, age_ms=4_000), replace(eth, last=second))}
+    views = (replace(btc, last=first, age_ms=4_000), replace(eth, last=second))
+    return {"symbols": SymbolViews.of(views)}
 
 
 def answer(now: Snapshot, version: int = 4) -> str | None:
@@ -61,7 +62,7 @@ def test_what_does_not_matter_changes_nothing(changes: dict[str, Any]) -> None:
         priced(100.21, 50.0),
         priced(100.0, 49.89),
         priced(Unknown("no candle yet"), 50.0),
-        {"symbols": THEN.symbols[:1]},
+        {"symbols": dict([*THEN.symbols.items()][:1])},
         {"state": TradingState.REDUCING},
         {"limits": (("order.max_notional", "2000"),)},
         {"regime": "calm"},

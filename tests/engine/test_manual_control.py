@@ -63,7 +63,7 @@ async def test_a_symbol_that_a_person_took_over_is_not_shown_not_woken_for_and_n
     run = await then(first, script, told(Verb.TAKE_OVER, "BTCUSDT"), closes=[100.0] * 8)
     assert script.asked
     for request in script.asked:
-        assert [view.symbol for view in request.snapshot.symbols] == ["ETHUSDT"]
+        assert list(request.snapshot.symbols) == ["ETHUSDT"]
         assert {reason.symbol for reason in request.snapshot.wake} <= {"ETHUSDT"}
     refused = run.events(events.OrderRefused)
     assert {each.refusal.code for each in refused} == {RefusalCode.HELD_BY_PERSON}
@@ -93,7 +93,7 @@ async def test_one_symbol_is_given_back_or_all_of_them() -> None:
     script = Scripted({})
     run = await then(run, script, told(Verb.GO_ON, id_="c4"), closes=[100.0] * 12)
     assert run.engine.summary()["agent"] == {"name": "test", "paused_by": "", "held": {}}
-    assert {view.symbol for view in script.asked[-1].snapshot.symbols} == set(BOTH)
+    assert set(script.asked[-1].snapshot.symbols) == set(BOTH)
 
 
 async def test_what_the_agent_has_waiting_goes_when_a_person_lays_a_hand_on_it() -> None:

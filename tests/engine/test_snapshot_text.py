@@ -24,6 +24,7 @@ from ocw_mcp.domain.snapshot import (
     Remark,
     Snapshot,
     SymbolView,
+    SymbolViews,
     TradeView,
     WakeReason,
 )
@@ -58,7 +59,7 @@ def snapshot(*views: SymbolView, **changes: Any) -> Snapshot:
         product=Product.UM,
         state=TradingState.ACTIVE,
         equity=D("9987.654321"),
-        symbols=views,
+        symbols=SymbolViews.of(views),
         wake=(WakeReason("BTCUSDT", ("close:1h", "outlier:15m z=+3.02")), WakeReason(None, ("timer",))),
         regime=Unknown("no model"),
         macro="goldilocks",

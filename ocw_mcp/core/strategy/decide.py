@@ -20,7 +20,7 @@ def decide(snapshot: Snapshot, policies: Policies) -> Decision:
     """The decision for the whole portfolio; holding needs no leg."""
     legs: list[Leg] = []
     sizing = Sizing(snapshot, policies)
-    for view in snapshot.symbols:
+    for view in snapshot.symbols.values():
         signals = read_signals(view, policies.rules)
         if view.position is not None:
             leg = _exit(view.position, signals, policies)

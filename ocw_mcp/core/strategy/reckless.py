@@ -20,7 +20,7 @@ DISTANCES: Final = (0.002, 0.01, 0.03, 0.045, 0.2, -0.01, None)
 
 def decide(request: DecisionRequest) -> Decision:
     """One leg for every symbol that has a price, whatever is held."""
-    legs = [leg for view in request.snapshot.symbols if (leg := _leg(request.wake_id, view)) is not None]
+    legs = [leg for view in request.snapshot.symbols.values() if (leg := _leg(request.wake_id, view)) is not None]
     return Decision(tuple(legs), cause="" if legs else "reckless: no symbol has a price yet")
 
 

@@ -1,13 +1,17 @@
 """What wakes were shown is kept beside the journal, of the newest ones, and lost with nothing that is durable."""
 
 import sqlite3
+import zlib
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
+from sqlite_utils import Database
 
 from ocw_mcp.adapters.store import seen
+from ocw_mcp.adapters.store.database import JOURNAL
 from ocw_mcp.adapters.store.seen import find_seen
 from ocw_mcp.domain import events
 from ocw_mcp.domain.errors import JournalError
@@ -75,3 +79,17 @@ def test_a_book_that_cannot_be_read_says_so(tmp_path: Path) -> None:
     store.close()
     with pytest.raises(sqlite3.Error):
         find_seen(store._db, 1)
+
+
+def test_a_snapshot_of_an_earlier_format_is_refused_with_why(tmp_path: Path) -> None:
+    with closing(open_book(tmp_path)) as store:
+        store.append(1, events.Incident("a decision"))
+        store.keep(7, SHOWN)
+        store.commit()
+    built = msgspec.to_builtins(SHOWN)
+    packed = zlib.compress(msgspec.msgpack.encode(built | {"symbols": list(built["symbols"].values())}))
+    db = Database(tmp_path / JOURNAL)
+    assert find_seen(db, 7) == SHOWN
+    db.execute("UPDATE seen SET snapshot = ?", (packed,))
+    assert find_seen(db, 7) == Unknown("the snapshot was kept by another version, and this one cannot read it")
+    db.close()

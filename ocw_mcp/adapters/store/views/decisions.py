@@ -46,11 +46,13 @@ class DecisionsPage(msgspec.Struct, frozen=True):
 
 _ACTS = """EXISTS (SELECT 1 FROM json_each(decision, '$.legs') AS leg
     WHERE json_extract(leg.value, '$.action') <> 'HOLD')"""
-_NEWEST = """SELECT seq, wake_id, at, decider, thinking_ms,
-    (SELECT reasons FROM wakes WHERE wakes.wake_id = decisions.wake_id LIMIT 1), decision,
-    (SELECT count(*) FROM orders WHERE orders.wake_id = decisions.wake_id),
-    (SELECT count(*) FROM refusals WHERE refusals.wake_id = decisions.wake_id)
-    FROM decisions WHERE {which} ORDER BY seq DESC LIMIT ?"""
+# Joined and not asked for row by row: no table has an index by wake, and a book may have many.
+_NEWEST = """SELECT seq, wake_id, at, decider, thinking_ms, reasons, decision, coalesce(sent, 0), coalesce(refused, 0)
+    FROM decisions
+    LEFT JOIN (SELECT wake_id, reasons, min(seq) FROM wakes GROUP BY wake_id) USING (wake_id)
+    LEFT JOIN (SELECT wake_id, count(*) AS sent FROM orders GROUP BY wake_id) USING (wake_id)
+    LEFT JOIN (SELECT wake_id, count(*) AS refused FROM refusals GROUP BY wake_id) USING (wake_id)
+    WHERE {which} ORDER BY seq DESC LIMIT ?"""
 
 _Row = tuple[int, int, int, str, int, str | None, str, int, int]
 _decode_reasons = msgspec.json.Decoder(tuple[WakeReason, ...]).decode
