@@ -23,7 +23,7 @@ ROUTINE: Final = frozenset({WakeKind.TIMER, WakeKind.CLOSE})
 
 def is_routine(snapshot: Snapshot) -> bool:
     """Return whether a wake only states that time has passed: no outlier, no condition, and no open position."""
-    held = {view.symbol for view in snapshot.symbols if view.position is not None}
+    held = snapshot.positions
     return all(
         each.symbol not in held and all(reason.kind in ROUTINE for reason in each.reasons) for each in snapshot.wake
     )

@@ -44,12 +44,12 @@ def _kinds(snapshot: Snapshot) -> set[tuple[WakeKind, str]]:
 
 
 def _context(snapshot: Snapshot) -> tuple[object, ...]:
-    names = tuple(view.symbol for view in snapshot.symbols)
+    names = tuple(snapshot.symbols)
     return (names, snapshot.state, snapshot.limits, snapshot.regime, snapshot.macro, snapshot.scale)
 
 
 def _prices_unchanged(now: Snapshot, then: Snapshot) -> bool:
-    for here, there in zip(now.symbols, then.symbols, strict=True):
+    for here, there in zip(now.symbols.values(), then.symbols.values(), strict=True):
         if isinstance(here.last, Unknown) or isinstance(there.last, Unknown):
             return False
         if abs(here.last - there.last) > TOLERANCE * there.last:

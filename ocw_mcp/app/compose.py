@@ -71,10 +71,15 @@ class WiredRun:
 def require_timeframes(policies: LoadedPolicies, interval: int) -> None:
     """Refuse a policy that waits for closes which never come; a timeframe below the candles' own means theirs.
 
-    Raises SettingsError naming what is not built.
+    A fixed time between wakes has to be a multiple of the candle length. Raises SettingsError.
     """
     built = timeframes(interval)
     gate = policies.policies.gate
+    if gate.every is not None and span_ms(gate.every) % interval:
+        raise SettingsError(
+            f"{policies.source_name} wakes every {gate.every}, which is no multiple of the candle length; expected a "
+            f"multiple of {span_name(interval)}; choose another time, or candles of another length"
+        )
     absent = sorted(
         name for name in {*gate.close_wakes, *gate.close_wakes_in_position} if max(span_ms(name), interval) not in built
     )

@@ -4,7 +4,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from difflib import get_close_matches
@@ -19,6 +19,7 @@ from ocw_mcp.app.settings import read_text, refusal
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.policies import Policies, policy_keys, table_of, value_of, value_text
 from ocw_mcp.domain.policy_table import OPTIONAL
+from ocw_mcp.domain.time import span_ms, span_name
 
 # No limit that a person means lies outside; what does would cost megabytes to print or vanish in rounding.
 _SMALLEST = Decimal("1e-12")
@@ -93,6 +94,24 @@ def load_policies(directory: Path | None, name: str = "default") -> LoadedPolici
     chains = {path: usual, strict_path: strict}
     remarks = tuple(chain.remark(each.name) for each, chain in chains.items() if chain.missing)
     return LoadedPolicies(usual.policies, digest, path.name, strict.policies, usual.origins, remarks)
+
+
+def with_every(loaded: LoadedPolicies, every: str) -> LoadedPolicies:
+    """Return the policies with a fixed time between wakes, such as `15m`, under a name and a hash of their own.
+
+    Raises SettingsError for a text that is not a span of time.
+    """
+    try:
+        name = span_name(span_ms(every))
+    except ValueError as error:
+        raise SettingsError(f"every: {error}") from None
+    used = loaded.policies
+    gate = used.gate.model_copy(update={"every": name})
+    return replace(
+        loaded,
+        policies=used.model_copy(update={"gate": gate, "name": f"{used.name} every {name}"}),
+        hash=hashlib.sha256(f"{loaded.hash}\0every={name}".encode()).hexdigest(),
+    )
 
 
 def _read(path: Path) -> _Chain:

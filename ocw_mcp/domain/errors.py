@@ -9,6 +9,7 @@
     ├── JournalError            the journal cannot be written or is inconsistent: no entry is sent
     │   └── JournalDiverged     a resumed run differs from its journal: the engine stops
     ├── AttachError             a client cannot attach to an engine: the caller gets the reason
+    ├── StrategyError           a strategy is not callable, or returned no valid decision: no order follows
     ├── CannotDecideError       a decider cannot answer a wake: the rules decide, or everything is held
     └── RequestError            a request names an unknown object (in `requests.py`, with its codes): no action follows
     InvariantError              a programming error against a rule of the project: never caught
@@ -63,6 +64,10 @@ class AttachError(OcwError):
     def __init__(self, text: str, code: str = "NO_ENGINE") -> None:
         self.code = code
         super().__init__(text)
+
+
+class StrategyError(OcwError):
+    """A strategy cannot be found or called, or it returned something that is no decision; nothing is sent for it."""
 
 
 class CannotDecideError(OcwError):

@@ -35,11 +35,15 @@ class GatePolicy(Table):
     """The longest time that a wake condition of the agent waits."""
     cooldown_s: Annotated[int, Field(ge=0, le=3600)] = 600
     """The seconds after a wake in which there is no other wake; their reasons are kept for the next one."""
+    every: str | None = None
+    """A fixed time between wakes, such as `15m`, at candle closes. With it, closes, outliers, scores and the timer do
+    not wake, and no cooldown holds; wake conditions still wake. May be left out."""
 
     @model_validator(mode="after")
     def _spans_are_spans(self) -> Self:
-        for text in (*self.close_wakes, *self.close_wakes_in_position, self.outlier_over):
-            span_ms(text)
+        for text in (*self.close_wakes, *self.close_wakes_in_position, self.outlier_over, self.every):
+            if text is not None:
+                span_ms(text)
         if self.gives("timer_min_s", "timer_max_s") and self.timer_min_s > self.timer_max_s:
             raise ValueError(f"timer_min_s ({self.timer_min_s}) is above timer_max_s ({self.timer_max_s})")
         if self.gives("escalation_z", "outlier_z") and self.escalation_z < self.outlier_z:

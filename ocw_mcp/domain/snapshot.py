@@ -1,8 +1,9 @@
 """The snapshot that a decider gets at a wake: one immutable value. Analytics are floats, money is Decimal."""
 
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal, NoReturn, Self
 
 import msgspec
 
@@ -162,6 +163,44 @@ class SymbolView(msgspec.Struct, frozen=True):
         closed = {each.timeframe: each for each in self.indicators}
         return closed | {f"{each.timeframe}*": each for each in forming}
 
+    def reading(self, metric: str) -> Reading:
+        """Return a reading by the name that a wake condition gives it: `price`, `funding_8h` or `rsi_14@1h`.
+
+        An indicator is that of the last closed candle. Unknown when the snapshot has no such reading.
+        """
+        if metric == "price":
+            return self.last
+        if metric in DerivativesView.__struct_fields__:
+            return _number(self.derivatives, metric)
+        name, _, timeframe = metric.partition("@")
+        for values in self.indicators:
+            if values.timeframe == timeframe and name in IndicatorValues.__struct_fields__[2:]:
+                return _number(values, name)
+        there = ", ".join(values.timeframe for values in self.indicators) or "none yet"
+        return Unknown(f"{metric[:40]!r} is not in this snapshot; expected such as rsi_14@1h, on one of {there}")
+
+
+def _number(values: msgspec.Struct, name: str) -> Reading:
+    found: Reading = getattr(values, name)
+    return found
+
+
+class SymbolViews(dict[str, SymbolView]):
+    """The symbols of a snapshot by name, in the engine's order. It cannot be changed."""
+
+    @classmethod
+    def of(cls, views: Iterable[SymbolView]) -> Self:
+        """Return the views under their own names."""
+        return cls({view.symbol: view for view in views})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (dict(self),)
+
+    def _refuse(self, *arguments: object, **named: object) -> NoReturn:
+        raise TypeError("a snapshot cannot be changed")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
 
 class Correlation(msgspec.Struct, frozen=True):
     """The correlation of the latest hourly returns of two symbols, −1..1."""
@@ -235,7 +274,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     product: Product
     state: TradingState
     equity: Decimal
-    symbols: tuple[SymbolView, ...]
+    symbols: Mapping[str, SymbolView]
+    """By name, in the engine's order."""
     wake: tuple[SymbolWake, ...]
     regime: str | Unknown
     macro: str | Unknown
@@ -252,14 +292,19 @@ class Snapshot(msgspec.Struct, frozen=True):
     correlations: tuple[Correlation, ...] = ()
     """The correlations of every open position with every other symbol."""
 
+    def __post_init__(self) -> None:
+        if type(self.symbols) is not SymbolViews:
+            msgspec.structs.force_setattr(self, "symbols", SymbolViews(self.symbols))
+
+    @property
+    def positions(self) -> dict[str, PositionView]:
+        """The open positions by symbol, of the symbols of this snapshot; empty when nothing is open."""
+        return {name: view.position for name, view in self.symbols.items() if view.position is not None}
+
     def quotes_others(self, reader: str) -> bool:
         """Return whether the snapshot contains remarks of another principal than `reader`."""
         remarks = [self.note, *(each.remark for wake in self.wake for each in wake.reasons)]
         return any(each is not None and each.by != reader for each in remarks)
-
-    def symbol(self, name: str) -> SymbolView | None:
-        """Return the view of one symbol, or None."""
-        return next((view for view in self.symbols if view.symbol == name), None)
 
     def correlation(self, first: str, second: str) -> Reading:
         """Return the correlation of two symbols, in either order."""

@@ -112,7 +112,7 @@ class Exits:
         return asked
 
     def _score_of(self, view: PositionView, snapshot: Snapshot) -> PositionScore:
-        seen = snapshot.symbol(view.symbol)
+        seen = snapshot.symbols.get(view.symbol)
         signals = read_signals(seen, self._policies.rules) if seen is not None else None
         return score_position(view, signals, snapshot, self._policies.exits.max_hold_h)
 

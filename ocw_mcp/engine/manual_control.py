@@ -6,7 +6,7 @@ The guard protects every position all the same, and attached clients may ask for
 import msgspec
 
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.domain.snapshot import Snapshot
+from ocw_mcp.domain.snapshot import Snapshot, SymbolViews
 
 
 class ManualControlState(msgspec.Struct):
@@ -56,7 +56,7 @@ class ManualControl:
             return seen
         return msgspec.structs.replace(
             seen,
-            symbols=tuple(view for view in seen.symbols if view.symbol not in held),
+            symbols=SymbolViews.of(view for name, view in seen.symbols.items() if name not in held),
             correlations=tuple(each for each in seen.correlations if not {each.first, each.second} & set(held)),
             wake=tuple(reason for reason in seen.wake if reason.symbol not in held),
         )

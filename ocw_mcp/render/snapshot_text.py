@@ -171,7 +171,7 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
             *_listed("woken by", [wake_line(each, reader) for each in snapshot.wake]),
             *wake_quotations(snapshot, reader),
             "symbol last age_s ret1h ret4h ret24h deriv long_max short_max min",
-            *(_symbol_row(view, unknowns) for view in snapshot.symbols),
+            *(_symbol_row(view, unknowns) for view in snapshot.symbols.values()),
             *_derivatives_rows(snapshot, unknowns),
             *_position_rows(snapshot, unknowns),
             *_listed("correlation", [_correlation(each, unknowns) for each in snapshot.correlations]),
@@ -179,7 +179,7 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
             " ".join(["symbol tf close", *(column.short for column in _IN_COMPACT)]),
             *(
                 _values_row(f"{view.symbol} {name}", values, unknowns)
-                for view in snapshot.symbols
+                for view in snapshot.symbols.values()
                 for name, values in view.all_indicators().items()
                 if not (briefed and name.endswith("*"))
             ),
@@ -210,7 +210,7 @@ def _symbol_row(view: SymbolView, unknowns: _Unknowns) -> str:
 def _derivatives_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
     """Return the rows of symbols that have a known value; without one, the composite carries the reason already."""
     rows = []
-    for view in snapshot.symbols:
+    for view in snapshot.symbols.values():
         values = {each: getattr(view.derivatives, each.field) for each in _DERIVATIVES}
         if not all(isinstance(value, Unknown) for value in values.values()):
             cells = [unknowns.cell(value, view.symbol, each.short, each.compact) for each, value in values.items()]
@@ -229,15 +229,14 @@ def _position_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
         f"{_money(held.unrealised)} {_stop(held)} {held.leverage}x {_liquidation(held)} "
         f"{unknowns.cell(held.mfe, held.symbol, 'mfe', _percent)} "
         f"{unknowns.cell(held.mae, held.symbol, 'mae', _percent)} {_time(held.opened_at)}"
-        for view in snapshot.symbols
-        if (held := view.position)
+        for held in snapshot.positions.values()
     ]
     return ["position quantity average mark pnl stop lev liq mfe mae since", *rows] if rows else ["no open position"]
 
 
 def _forming_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
     rows = []
-    for view in snapshot.symbols:
+    for view in snapshot.symbols.values():
         for each in view.forming:
             if isinstance(each.candle, Unknown):
                 unknowns.mark(each.candle, f"{view.symbol} {each.timeframe}*", "candle")
@@ -281,7 +280,7 @@ def full(snapshot: Snapshot, *, reader: str = "") -> str:
             *(f"  {each}" for each in wake_quotations(snapshot, reader)),
             f"Correlations of open positions:{'' if snapshot.correlations else ' none'}",
             *(f"  {each.first} with {each.second}: {_shown(each.value, _share)}" for each in snapshot.correlations),
-            *(line for view in snapshot.symbols for line in _symbol_lines(view)),
+            *(line for view in snapshot.symbols.values() for line in _symbol_lines(view)),
         ]
     )
 

@@ -224,8 +224,7 @@ class Facade:
             return whole
         name = self.known(symbol)
         pairs = tuple(each for each in whole.correlations if name in (each.first, each.second))
-        views = tuple(view for view in whole.symbols if view.symbol == name)
-        return msgspec.structs.replace(whole, symbols=views, correlations=pairs)
+        return msgspec.structs.replace(whole, symbols={name: whole.symbols[name]}, correlations=pairs)
 
     def _whole(self) -> Snapshot:
         """The snapshot of this moment, taken once however many ask for it between two steps."""
@@ -236,7 +235,7 @@ class Facade:
 
     def symbol(self, symbol: str) -> SymbolView:
         """One symbol of the snapshot. Raises RequestError."""
-        return self.snapshot(symbol).symbols[0]
+        return self.snapshot(symbol).symbols[self.known(symbol)]
 
     def indicators(self, symbol: str, timeframe: str | None = None) -> dict[str, IndicatorValues]:
         """Indicators of a symbol by timeframe, of one or of all that have some; of a forming candle as `1h*`.

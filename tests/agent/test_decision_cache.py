@@ -7,7 +7,7 @@ import pytest
 
 from ocw_mcp.agent.decision_cache import LONGEST_MS, repeated_hold
 from ocw_mcp.domain.causes import Cause, CauseKind
-from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
+from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot, SymbolViews
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.domain.unknown import Unknown
@@ -27,9 +27,9 @@ def woken(**changes: Any) -> Snapshot:
 
 def priced(first: Any, second: Any) -> dict[str, Any]:
     """Return the change to other last prices."""
-    btc, eth = THEN.symbols
+    btc, eth = THEN.symbols.values()
     replace = msgspec.structs.replace
-    return {"symbols": (replace(btc, last=first, age_ms=4_000), replace(eth, last=second))}
+    return {"symbols": SymbolViews.of((replace(btc, last=first, age_ms=4_000), replace(eth, last=second)))}
 
 
 def answer(now: Snapshot, version: int = 4) -> Cause | None:
@@ -63,7 +63,7 @@ def test_irrelevant_change_repeats_the_hold(changes: dict[str, Any]) -> None:
         priced(100.21, 50.0),
         priced(100.0, 49.89),
         priced(Unknown("no candle yet"), 50.0),
-        {"symbols": THEN.symbols[:1]},
+        {"symbols": dict([*THEN.symbols.items()][:1])},
         {"state": TradingState.REDUCING},
         {"limits": (("order.max_notional", "2000"),)},
         {"regime": "calm"},

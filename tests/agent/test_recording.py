@@ -217,7 +217,7 @@ async def test_full_disk_ends_the_recording_not_the_decision(
 
 def test_pipe_is_refused_as_recording(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe", 0o600)
-    with pytest.raises(SettingsError, match="no file but a pipe"):
+    with pytest.raises(SettingsError, match="it is a pipe, a device or a socket"):
         Recording.read(tmp_path / "pipe")
     with pytest.raises(SettingsError, match="not a regular file"):
         CallRecorder(tmp_path / "pipe", ScriptedModel(), SimulatedClock())

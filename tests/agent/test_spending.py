@@ -152,5 +152,5 @@ async def test_decision_before_the_journal_loses_nothing(tmp_path: Path) -> None
 
 def test_pipe_as_spending_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / SPENDING_FILE, 0o600)
-    with pytest.raises(BookError, match="no file but a pipe"):
+    with pytest.raises(BookError, match="it is a pipe, a device or a socket"):
         SpendingLog(tmp_path, BOOK)

@@ -92,8 +92,7 @@ async def test_a_wish_for_leverage_reaches_the_order_and_the_position() -> None:
     run = await Scenario({1: with_leverage(buy("97"), 4)}, {}, decider=Watches).run()
     held = run.engine.account.ledger.positions["BTCUSDT"]
     assert (held.leverage, held.margin) == (4, held.cost / 4)
-    view = asked[-1].snapshot.symbol("BTCUSDT")
-    assert view is not None
+    view = asked[-1].snapshot.symbols["BTCUSDT"]
     assert view.position is not None
     assert view.position.leverage == 4
     # The first bracket of BTCUSDT: margin + q p - cost = 0.004 q p.

@@ -64,7 +64,7 @@ async def test_a_taken_over_symbol_is_not_shown_and_not_traded() -> None:
     run = await then(first, script, told(Verb.TAKE_OVER, "BTCUSDT"), closes=[100.0] * 8)
     assert script.asked
     for request in script.asked:
-        assert [view.symbol for view in request.snapshot.symbols] == ["ETHUSDT"]
+        assert list(request.snapshot.symbols) == ["ETHUSDT"]
         assert {reason.symbol for reason in request.snapshot.wake} <= {"ETHUSDT"}
     refused = run.events(events.OrderRefused)
     assert {each.refusal.code for each in refused} == {RefusalCode.HELD_BY_PERSON}
@@ -94,7 +94,7 @@ async def test_one_symbol_is_given_back_or_all_of_them() -> None:
     script = Scripted({})
     run = await then(run, script, told(Verb.GO_ON, id_="c4"), closes=[100.0] * 12)
     assert run.engine.summary()["agent"] == {"name": "test", "paused_by": "", "held": {}}
-    assert {view.symbol for view in script.asked[-1].snapshot.symbols} == set(BOTH)
+    assert set(script.asked[-1].snapshot.symbols) == set(BOTH)
 
 
 async def test_pause_and_takeover_cancel_the_agents_entries() -> None:

@@ -25,6 +25,7 @@ from ocw_mcp.domain.snapshot import (
     Remark,
     Snapshot,
     SymbolView,
+    SymbolViews,
     SymbolWake,
     TradeView,
 )
@@ -59,7 +60,7 @@ def snapshot(*views: SymbolView, **changes: Any) -> Snapshot:
         product=Product.UM,
         state=TradingState.ACTIVE,
         equity=D("9987.654321"),
-        symbols=views,
+        symbols=SymbolViews.of(views),
         wake=(wake("BTCUSDT", "close:1h", "outlier:15m z=+3.02"), wake(None, "timer")),
         regime=Unknown("no model"),
         macro="goldilocks",

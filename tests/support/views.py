@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.snapshot import Correlation, IndicatorValues, PositionView, Snapshot, SymbolView
+from ocw_mcp.domain.snapshot import Correlation, IndicatorValues, PositionView, Snapshot, SymbolView, SymbolViews
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.domain.unknown import Unknown
@@ -100,7 +100,7 @@ def snapshot(
         product=product,
         state=TradingState.ACTIVE,
         equity=D(equity),
-        symbols=views,
+        symbols=SymbolViews.of(views),
         wake=(),
         regime=Unknown("no source"),
         macro=Unknown("no source"),

@@ -28,12 +28,12 @@ class Situation(msgspec.Struct, frozen=True):
 
 def situations(snapshot: Snapshot, rules: RulesPolicy) -> tuple[Situation, ...]:
     """Return the situation of each symbol of a snapshot."""
-    return tuple(_of(view, snapshot, rules) for view in snapshot.symbols)
+    return tuple(_of(view, snapshot, rules) for view in snapshot.symbols.values())
 
 
 def situation(snapshot: Snapshot, symbol: str, rules: RulesPolicy) -> Situation:
     """Return the situation of one symbol; an empty one if the snapshot does not have it."""
-    view = snapshot.symbol(symbol)
+    view = snapshot.symbols.get(symbol)
     return Situation(symbol) if view is None else _of(view, snapshot, rules)
 
 

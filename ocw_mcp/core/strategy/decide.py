@@ -21,7 +21,7 @@ def decide(snapshot: Snapshot, policies: Policies) -> Decision:
     """Return the decision for the whole portfolio. A symbol without a leg is held."""
     legs: list[Leg] = []
     sizing = Sizing(snapshot, policies)
-    for view in snapshot.symbols:
+    for view in snapshot.symbols.values():
         signals = read_signals(view, policies.rules)
         if view.position is not None:
             leg = _exit(view.position, signals, policies)

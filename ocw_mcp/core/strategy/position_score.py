@@ -55,7 +55,7 @@ def score_position(
 def _correlation(position: PositionView, sign: int, snapshot: Snapshot) -> float | None:
     """Return the strongest correlation with another open position, counted if both profit from the same move."""
     strongest = 0.0
-    for view in snapshot.symbols:
+    for view in snapshot.symbols.values():
         other = view.position
         if other is None or other.symbol == position.symbol:
             continue

@@ -21,7 +21,7 @@ DISTANCES: Final = (0.002, 0.01, 0.03, 0.045, 0.2, -0.01, None)
 
 def decide(request: DecisionRequest) -> Decision:
     """Return one leg for every symbol that has a price, whether a position is open or not."""
-    legs = [leg for view in request.snapshot.symbols if (leg := _leg(request.wake_id, view)) is not None]
+    legs = [leg for view in request.snapshot.symbols.values() if (leg := _leg(request.wake_id, view)) is not None]
     return Decision(tuple(legs), cause=None if legs else Cause(CauseKind.NOTHING_TO_DO, "no symbol has a price yet"))
 
 

@@ -19,9 +19,9 @@ class Sizing:
     def __init__(self, snapshot: Snapshot, policies: Policies) -> None:
         self._snapshot = snapshot
         self._policies = policies
-        positions = [view.position for view in snapshot.symbols if view.position is not None]
         self._entered: list[tuple[str, int, Decimal]] = [
-            (each.symbol, 1 if each.quantity > 0 else -1, abs(each.quantity) * each.mark) for each in positions
+            (each.symbol, 1 if each.quantity > 0 else -1, abs(each.quantity) * each.mark)
+            for each in snapshot.positions.values()
         ]
         """Symbol, sign (1 long, -1 short) and notional (quote) of each open position and entry."""
 

@@ -86,7 +86,7 @@ async def test_trader_reads_the_real_snapshot(tmp_path: Path) -> None:
     looked = await Looked(tmp_path).go(6)
     snapshot = looked.facade.snapshot()
     decided = legs(answered("trader", parsed(f"Wake 9\n{compact(snapshot)}")))
-    assert set(decided) == {view.symbol for view in snapshot.symbols}
+    assert set(decided) == set(snapshot.symbols)
     assert all("too little" not in leg["thesis"] for leg in decided.values())
     assert reading.figure(parsed(compact(snapshot)), "equity") == pytest.approx(float(snapshot.equity), abs=0.01)
 
