@@ -207,7 +207,7 @@ class Facade:
             open_positions=len(account.ledger.positions),
             unprotected=tuple(each for each in sorted(account.ledger.positions) if not self._protected(each)),
             live_orders=sum(1 for _ in engine.orders.live()),
-            last_wake=engine.decisions.state.last_wake,
+            last_wake=engine.decisions.state().last_wake,
             deciding=engine.decisions.asked is not None,
             policy=config.policies.name,
             policy_hash=config.policy_hash,
@@ -266,7 +266,7 @@ class Facade:
     def portfolio(self) -> Portfolio:
         """The account."""
         account = self._engine.account
-        ledger, activity = account.ledger, account.activity.state
+        ledger, activity = account.ledger, account.activity.state()
         equity, gross = ledger.equity(), ledger.gross()
         return Portfolio(
             equity=equity,
@@ -279,7 +279,7 @@ class Facade:
             funding=ledger.funding,
             day_opening=account.day.today.opening,
             daily_loss=account.day.loss(equity) if self.begun else ZERO,
-            peak=account.drawdown.state.watched,
+            peak=account.drawdown.state().watched,
             drawdown=account.drawdown.fall(equity),
             entries_today=activity.entries_today,
             losses_in_a_row=activity.losses_in_a_row,
@@ -335,7 +335,7 @@ class Facade:
 
     def _agent(self) -> str:
         """Who decides, and what a person keeps from it."""
-        hands = self._engine.manual_control.state
+        hands = self._engine.manual_control.state()
         kept = [f"paused by {hands.paused_by}"] if hands.paused_by else []
         kept += [f"without {', '.join(sorted(hands.held))}"] if hands.held else []
         return "; ".join([self._engine.config.agent, *kept])
@@ -345,7 +345,7 @@ class Facade:
         return protection is not None and protection.protected
 
     def _paused_until(self) -> int | None:
-        until = self._engine.account.activity.state.paused_until
+        until = self._engine.account.activity.state().paused_until
         return until if until > self._clock.now() else None
 
     @staticmethod

@@ -108,7 +108,7 @@ def test_a_run_that_goes_on_finds_it_as_the_journal_tells(asks: list[tuple[int, 
         elif how == "failed":
             breaker.failed(now)
         journal.append(DecisionCost(wake, now + 5_000, 5_000, None if kind is None else Cause(kind), Decimal(0)))
-        assert Breaker.recalled(journal).state == breaker.state
+        assert Breaker.recalled(journal).state() == breaker.state()
 
 
 def test_of_a_breaker_that_opened_before_the_journal_that_is_looked_at_it_is_known_that_it_is_open() -> None:

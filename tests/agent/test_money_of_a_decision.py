@@ -97,4 +97,4 @@ async def test_a_trial_of_the_half_open_breaker_that_is_broken_off_leaves_it_hal
     answers = Scripted(says())
     await seated(answers, SpendingLog(), breaker).decide(request(2))
     assert len(answers.asked) == 1
-    assert msgspec.structs.astuple(breaker.state) == (0, None, False)
+    assert msgspec.structs.astuple(breaker.state()) == (0, None, False)

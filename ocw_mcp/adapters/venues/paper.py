@@ -165,7 +165,9 @@ class PaperVenue:
     def state(self) -> bytes:
         """All of the venue."""
         return msgspec.msgpack.encode(
-            PaperState(STATE_FORMAT, self._counter, self.account.state(), self._orders, self._matching.trading.state())
+            PaperState(
+                STATE_FORMAT, self._counter, self.account.state(), self._orders.state(), self._matching.trading.state()
+            )
         )
 
     def restore(self, state: bytes) -> None:
@@ -177,9 +179,7 @@ class PaperVenue:
         self._counter = saved.counter
         self.account.restore(saved.account)
         self.next_funding = self.account.next_funding
-        self._orders.waiting = saved.orders.waiting
-        self._orders.limits = saved.orders.limits
-        self._orders.conditional = saved.orders.conditional
+        self._orders.restore(saved.orders)
         self._matching.trading.restore(saved.market)
 
     def _rest(self, resting: Resting) -> None:

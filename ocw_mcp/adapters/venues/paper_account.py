@@ -112,7 +112,7 @@ class PaperAccount:
     @property
     def next_funding(self) -> int:
         """The next stamp (ms) that may have to be settled; NEVER on spot."""
-        return NEVER if self.product is Product.SPOT else self._stamps.state.next
+        return NEVER if self.product is Product.SPOT else self._stamps.state().next
 
     def opens(self, symbol: str, at: int) -> None:
         """Note what is held before an opening at `at` (ms) trades: a funding stamp of this hour is settled on it."""
@@ -130,7 +130,7 @@ class PaperAccount:
             return []
         stamps, reports = self._stamps, list[FundingPaid]()
         stamps.learn(told, self.ledger.positions)
-        for symbol in sorted(self.ledger.positions.keys() | stamps.state.known.keys()):
+        for symbol in sorted(self.ledger.positions.keys() | stamps.state().known.keys()):
             if symbols is None or symbol in symbols:
                 for due in stamps.due(symbol, until, held=symbol in self.ledger.positions):
                     reports += self._fund(symbol, due)
@@ -139,14 +139,14 @@ class PaperAccount:
 
     def state(self) -> PaperAccountState:
         """All of the account."""
-        return PaperAccountState(self.ledger.state(), self.filters, self.last, self._stamps.state)
+        return PaperAccountState(self.ledger.state(), self.filters, self.last, self._stamps.state())
 
     def restore(self, state: PaperAccountState) -> None:
         """Put back what `state` gave."""
         self.ledger.restore(state.ledger)
         self.filters = state.instruments
         self.last = state.last
-        self._stamps.state = state.funding
+        self._stamps.restore(state.funding)
         self.liquidations = {}
         for symbol in self.ledger.positions:
             self._look_at_margin(symbol)

@@ -77,6 +77,14 @@ class PaperOrders(msgspec.Struct):
         """The order of a name, if it is there."""
         return next((each for each in self if each.order.ref == ref), None)
 
+    def state(self) -> "PaperOrders":
+        """Return all orders."""
+        return self
+
+    def restore(self, state: "PaperOrders", /) -> None:
+        """Take back what `state` returned."""
+        self.waiting, self.limits, self.conditional = state.waiting, state.limits, state.conditional
+
     def forget(self, resting: Resting) -> None:
         """It has traded or gone."""
         for orders in (self.waiting, self.limits, self.conditional):

@@ -170,7 +170,7 @@ class Derivatives:
         """All that must survive a restart."""
         return DerivativesState(list(self._rows), self._funding)
 
-    def restore(self, state: DerivativesState) -> None:
+    def restore(self, state: DerivativesState, /) -> None:
         """Put back what `state` gave."""
         for row in state.rows:
             self.take(row)

@@ -194,7 +194,7 @@ class SymbolMarket:
         """All candles that indicators stand on, and the forming ones."""
         return SymbolState(tuple(each.state() for each in self._all), self.derivatives.state())
 
-    def restore(self, state: SymbolState) -> None:
+    def restore(self, state: SymbolState, /) -> None:
         """Put back what `state` gave; indicators are opened from the same candles, to the same bits."""
         for each, saved in zip(self._all, state.timeframes, strict=True):
             each.restore(saved)
@@ -232,7 +232,7 @@ class Market:
         """Every symbol's state."""
         return {name: symbol.state() for name, symbol in self.symbols.items()}
 
-    def restore(self, state: dict[str, SymbolState]) -> None:
+    def restore(self, state: dict[str, SymbolState], /) -> None:
         """Put back what `state` gave."""
         for name, symbol in self.symbols.items():
             symbol.restore(state[name])

@@ -93,7 +93,7 @@ class CandleSeries:
         o, h, low, c, v = (column.tobytes() for column in self._columns)
         return SeriesState(self.last_open_time, (o, h, low, c, v), self.open_times.tobytes())
 
-    def restore(self, state: SeriesState) -> None:
+    def restore(self, state: SeriesState, /) -> None:
         """Put back what `state` gave."""
         self.last_open_time = state.last_open_time
         self._reopen_from = (

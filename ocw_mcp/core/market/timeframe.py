@@ -83,7 +83,7 @@ class Timeframe:
         """All candles that indicators stand on, and the forming one."""
         return TimeframeState(self.series.state(), self.forming)
 
-    def restore(self, state: TimeframeState) -> None:
+    def restore(self, state: TimeframeState, /) -> None:
         """Put back what `state` gave; indicators are opened from the same candles, to the same bits."""
         self.series.restore(state.series)
         self.forming = state.forming

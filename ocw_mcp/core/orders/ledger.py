@@ -264,7 +264,7 @@ class Ledger:
         """All that the account holds."""
         return LedgerState(self.wallet, self.fees, self.positions, self.marks, self.funding, self.dust)
 
-    def restore(self, state: LedgerState) -> None:
+    def restore(self, state: LedgerState, /) -> None:
         """Put back what `state` gave."""
         self.wallet = state.wallet
         self.fees = state.fees

@@ -161,7 +161,7 @@ class OrderTable:
         finished, records = list(self._finished.values()), list(self._records.values())
         return TableState(self.last_n, list(self._live.values()), finished, records)
 
-    def restore(self, state: TableState) -> None:
+    def restore(self, state: TableState, /) -> None:
         """Put back what `state` gave."""
         self.last_n = state.last_n
         self._live = {tracked.ref: tracked for tracked in state.live}

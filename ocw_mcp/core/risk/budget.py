@@ -6,6 +6,7 @@ import msgspec
 
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.policies import BudgetPolicy
+from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.time import next_midnight, next_month, utc_day
 
 
@@ -19,18 +20,18 @@ class BudgetState(msgspec.Struct):
     """Of the last exhaustion that was told of: when (ms) it ends."""
 
 
-class Budget:
+class Budget(Stateful[BudgetState]):
     """Counts what thinking costs."""
 
     def __init__(self, policy: BudgetPolicy) -> None:
         self._policy = policy
-        self.state = BudgetState()
+        super().__init__(BudgetState())
 
     def book(self, cost: Decimal, at: int) -> None:
         """Something was spent (USD) at `at` (ms)."""
         self._roll(at)
-        self.state.spent_today += cost
-        self.state.spent_this_month += cost
+        self._state.spent_today += cost
+        self._state.spent_this_month += cost
 
     def spent_out(self, at: int) -> int | None:
         """Until when (ms) nothing may be spent any more; None while something may."""
@@ -48,15 +49,15 @@ class Budget:
     def spent(self, at: int) -> tuple[Decimal, Decimal]:
         """What was spent (USD) in the day and in the month of `at` (ms)."""
         self._roll(at)
-        return self.state.spent_today, self.state.spent_this_month
+        return self._state.spent_today, self._state.spent_this_month
 
     def tells(self, until: int) -> bool:
         """Whether an exhaustion until `until` (ms) is told for the first time; it then counts as told."""
-        first, self.state.told_until = until != self.state.told_until, until
+        first, self._state.told_until = until != self._state.told_until, until
         return first
 
     def _roll(self, at: int) -> None:
-        day, state = utc_day(at), self.state
+        day, state = utc_day(at), self._state
         if day == state.day:
             return
         if day[:7] != state.day[:7]:

@@ -6,6 +6,7 @@ import msgspec
 
 from ocw_mcp.domain.money import ONE, ZERO
 from ocw_mcp.domain.policies import DailyLossPolicy
+from ocw_mcp.domain.stateful import Stateful
 
 
 class DayState(msgspec.Struct):
@@ -18,16 +19,21 @@ class DayState(msgspec.Struct):
     reached: bool = False
 
 
-class DailyLoss:
+class DailyLoss(Stateful[DayState]):
     """Closes entries for the rest of a UTC day once its loss reaches the limit, even if equity comes back."""
 
     def __init__(self, policy: DailyLossPolicy) -> None:
         self._policy = policy
-        self.today = DayState("", ZERO, ZERO)
+        super().__init__(DayState("", ZERO, ZERO))
+
+    @property
+    def today(self) -> DayState:
+        """The day under way."""
+        return self._state
 
     def open(self, day: str, equity: Decimal) -> None:
         """Begin a day."""
-        self.today = DayState(day, equity, equity * (ONE - self._policy.max_share))
+        self._state = DayState(day, equity, equity * (ONE - self._policy.max_share))
 
     def hold_to_policy(self) -> None:
         """Hold the day under way to the policy, which may be another one since it began."""

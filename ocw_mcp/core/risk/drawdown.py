@@ -6,6 +6,7 @@ import msgspec
 
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.policies import DrawdownPolicy
+from ocw_mcp.domain.stateful import Stateful
 
 
 class DrawdownState(msgspec.Struct):
@@ -19,16 +20,16 @@ class DrawdownState(msgspec.Struct):
     """Whether the limit was passed since a person last resumed."""
 
 
-class Drawdown:
+class Drawdown(Stateful[DrawdownState]):
     """Follows equity down from its peak, and tells when it fell too far."""
 
     def __init__(self, policy: DrawdownPolicy, equity: Decimal) -> None:
         self._policy = policy
-        self.state = DrawdownState(equity, equity)
+        super().__init__(DrawdownState(equity, equity))
 
     def watch(self, equity: Decimal) -> bool:
         """Look at equity; True while it is as far below the watched peak as the limit, or farther."""
-        state = self.state
+        state = self._state
         if equity > state.peak:
             state.peak = equity
         elif state.peak > 0:
@@ -38,31 +39,31 @@ class Drawdown:
 
     def beyond(self, equity: Decimal) -> bool:
         """Whether equity is as far below the watched peak as the limit, or farther."""
-        watched = self.state.watched
+        watched = self._state.watched
         return watched - equity >= watched * self._policy.max_share
 
     def fall(self, equity: Decimal) -> Decimal:
         """The fall from the watched peak, as a share of it."""
-        watched = self.state.watched
+        watched = self._state.watched
         return (watched - equity) / watched if watched > 0 else ZERO
 
     def passes(self, equity: Decimal) -> bool:
         """Look at equity; True the first time that it is beyond the limit, until `resume`."""
-        first = self.watch(equity) and not self.state.reached
-        self.state.reached = self.state.reached or first
+        first = self.watch(equity) and not self._state.reached
+        self._state.reached = self._state.reached or first
         return first
 
     def rescale(self, factor: Decimal) -> None:
         """A transfer made equity so many times what it was: the fall from the peak stays what it is."""
-        self.state.peak *= factor
-        self.state.watched *= factor
+        self._state.peak *= factor
+        self._state.watched *= factor
 
     def begin_anew(self, equity: Decimal) -> None:
         """A person has seen the fall and resumes: from here on it is held against equity as it stands."""
-        self.state.watched = equity
+        self._state.watched = equity
 
     def resume(self, equity: Decimal) -> None:
         """A person resumes: a fall beyond the limit is measured anew, a smaller one goes on."""
         if self.watch(equity):
             self.begin_anew(equity)
-        self.state.reached = False
+        self._state.reached = False

@@ -89,7 +89,7 @@ async def test_a_form_filled_in_with_no_rejects_the_order(desk: Looked, era: str
     assert answer.is_error
     assert len(person.asked) == 1
     assert desk.facade.orders() == []
-    assert desk.run.engine.approvals.state.pending == {}
+    assert desk.run.engine.approvals.state().pending == {}
 
 
 async def approve(desk: Looked, name: str = "a1") -> None:
@@ -112,7 +112,7 @@ async def test_a_decline_without_a_form_leaves_the_order_for_ocw_approve(desk: L
         (order,) = desk.facade.orders()
         assert order.intent.approval == "a1 by ann"
         assert len(person.asked) == 1
-    assert desk.run.engine.approvals.state.pending == {}
+    assert desk.run.engine.approvals.state().pending == {}
 
 
 class Silent(Person):
@@ -139,7 +139,7 @@ async def test_a_question_that_no_call_answers_leaves_an_order_to_approve(desk: 
     """In the newer era the call ends with the question; a client that never calls again has answered nothing."""
     async with Client(desk.server, elicitation_callback=Silent()) as client:
         calling = asyncio.ensure_future(place(client, desk))
-        while not desk.run.engine.approvals.state.pending:
+        while not desk.run.engine.approvals.state().pending:
             await asyncio.sleep(0)  # noqa: TID251 - lets the call come as far as the question
         await approve(desk)
         assert len(desk.facade.orders()) == 1
@@ -247,7 +247,7 @@ async def test_silence_behind_the_stdio_server_leaves_the_order_waiting(
             waits = await place(client, desk)
     assert waits.structured_content is not None
     assert waits.structured_content["outcome"] == "approval_required"
-    assert list(desk.run.engine.approvals.state.pending) == ["a1"]
+    assert list(desk.run.engine.approvals.state().pending) == ["a1"]
 
 
 @pytest.mark.parametrize("era", ERAS)
