@@ -17,10 +17,8 @@ from ocw_mcp.domain.policy_deciding import FallbackPolicy as FallbackPolicy
 from ocw_mcp.domain.policy_deciding import GatePolicy as GatePolicy
 from ocw_mcp.domain.policy_deciding import RulesPolicy as RulesPolicy
 from ocw_mcp.domain.policy_table import Positive, Share, Table
+from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import SECOND, iso
-
-Mode = Literal["paper", "demo", "live"]
-"""Whose money it is, and at which venue."""
 
 
 class SymbolPolicy(Table):

@@ -15,6 +15,7 @@ from ocw_mcp.domain.asks import AwaitsApproval, ConsentRequest, token_of
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderIntent
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
@@ -61,7 +62,7 @@ class Approvals(Stateful[ApprovalsState]):
     ) -> None:
         """`place` checks and sends an approved order at a time (ms)."""
         self._policy = config.policies.approval
-        self._by_clients = config.mode == "paper"
+        self._by_clients = config.mode is Mode.PAPER
         self._manager = manager
         self._answers = answers
         self._effects = effects

@@ -19,7 +19,7 @@ from ocw_mcp.domain.policies import Policies, limits_in_force
 from ocw_mcp.domain.protocols import Clock, Store
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.snapshot import IndicatorValues, PositionView, Snapshot, SymbolView
-from ocw_mcp.domain.state import Lowered, TradingState
+from ocw_mcp.domain.state import Lowered, Mode, TradingState
 from ocw_mcp.domain.symbols import matched
 from ocw_mcp.domain.time import span_name
 from ocw_mcp.engine.exposure import free_margin, reserved_by
@@ -33,7 +33,7 @@ from ocw_mcp.runtime.trading import Trading
 class Moment(msgspec.Struct, frozen=True):
     """What every answer says of itself. `as_of` in ms; None before the market begins, warming up included."""
 
-    mode: str
+    mode: Mode
     state: TradingState
     as_of: int | None
     age_ms: int | None

@@ -14,7 +14,7 @@ from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.policies import ApprovalPolicy, FallbackPolicy, MandatePolicy, Policies, RiskPolicy
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.domain.state import TradingState
+from ocw_mcp.domain.state import Mode, TradingState
 from ocw_mcp.domain.time import HOUR
 from tests.support.accounts import CALM, ETH, QUIET
 from tests.support.runs import policies
@@ -284,12 +284,12 @@ _ROWS: list[tuple[Any, ...]] = [
         "0",
         under(mandate=MANDATE),
     ),
-    (CODE.MANDATE, LONG, account(mode="live"), "a mandate in mode live", "none", "0"),
+    (CODE.MANDATE, LONG, account(mode=Mode.LIVE), "a mandate in mode live", "none", "0"),
     (CODE.APPROVAL_REQUIRED, LONG, CALM, "800", "1002", "0.798", under(approval=APPROVAL)),
     (
         CODE.APPROVAL_REQUIRED,
         LONG,
-        account(mode="live"),
+        account(mode=Mode.LIVE),
         "an approval in mode live",
         "none",
         "0",

@@ -11,6 +11,7 @@ from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import RULES, OrderIntent
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import iso
 
 
@@ -21,7 +22,7 @@ def mandate(intent: OrderIntent, account: AccountView, policies: Policies, notio
     """
     code, given = RefusalCode.MANDATE, policies.mandate
     if given is None:
-        return all_or_nothing(code, f"a mandate in mode {account.mode}", "none", passes=account.mode == "paper")
+        return all_or_nothing(code, f"a mandate in mode {account.mode}", "none", passes=account.mode is Mode.PAPER)
     if account.now >= given.expires_ms:
         return Verdict(code, f"until {iso(given.expires_ms)}", iso(account.now), ZERO)
     if not any(fnmatchcase(intent.symbol, pattern) for pattern in given.symbols):

@@ -13,6 +13,7 @@ from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestPara
 from ocw_mcp.adapters.control.address import Address
 from ocw_mcp.domain.asks import LegRequest
 from ocw_mcp.domain.events import CallerAsked
+from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.steps import Command, Verb
 from ocw_mcp.interfaces.mcp import asking, bridge
 from ocw_mcp.interfaces.mcp.bridge import Bridge
@@ -221,7 +222,7 @@ async def test_that_nobody_had_to_be_asked_is_nobodys_yes(desk: Looked, monkeypa
 
 async def test_elsewhere_than_on_paper_the_client_asks_nobody(desk: Looked, monkeypatch: pytest.MonkeyPatch) -> None:
     moment = desk.facade.moment()
-    monkeypatch.setattr(desk.facade, "moment", lambda: type(moment)("testnet", *_rest(moment)))
+    monkeypatch.setattr(desk.facade, "moment", lambda: type(moment)(Mode.DEMO, *_rest(moment)))
     person = Person()
     async with Client(desk.server, elicitation_callback=person) as client:
         waits = await place(client, desk)
