@@ -1,3 +1,3 @@
-"""A trading desk for Claude, with a risk officer that cannot be talked out of anything."""
+"""Lets Claude trade crypto behind hard risk limits that no prompt can change."""
 
 __version__ = "0.1.0"

@@ -93,13 +93,14 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
             stamp(job.feed),
             book_id=_book_id(identity.content),
             created_at=made_at,
-            held=lock.require_held,
+            check_lock=lock.require_held,
             accept=partial(_accept, job),
         )
         try:
-            if remark := not_stricter(job.policies.strict, job.policies.policies):
+            strict_remark = not_stricter(job.policies.strict, job.policies.policies)
+            for remark in (*job.policies.remarks, *([strict_remark] if strict_remark else [])):
                 _warn(remark)
-            if changed := tell_changes(store.ran_with(), job.agent, job.policies, job.prompts):
+            if changed := tell_changes(store.last_run(), job.agent, job.policies, job.prompts):
                 _warn(changed)
             thinks = None if job.brain is None else partial(_seated, job, job.brain, kept, store)
             book = WiredRun(
@@ -129,8 +130,8 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
             if isinstance(job.feed, TapeFeed):
                 figures |= _of_the_tape(job.feed, figures["flags"])
             if job.brain is not None and job.brain.recording is not None:
-                figures["not_recorded"] = len(job.brain.recording.unanswered())
-                if told := job.brain.recording.in_words():
+                figures["not_recorded"] = len(job.brain.recording.unanswered_wakes())
+                if told := job.brain.recording.unanswered_text():
                     _warn(told)
             return RunOutcome(_with_speed(figures, wall_s, book.engine.counters.candles - candles_before), why)
         finally:
@@ -161,7 +162,7 @@ def _of_the_tape(feed: TapeFeed, flags: list[str]) -> dict[str, Any]:
 
 def _accept(job: Job, store: SqliteStore) -> None:
     """Refuse a book of an earlier version that this run could not go on with. Raises BookError."""
-    tell_changes(store.ran_with(), job.agent, job.policies, job.prompts)
+    tell_changes(store.last_run(), job.agent, job.policies, job.prompts)
     saved = store.checkpoint()
     try:
         if saved is not None:

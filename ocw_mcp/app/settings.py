@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, SecretStr, ValidationError, ValidationInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ocw_mcp.adapters.files import FileRefused, read_file, require_own_directory
-from ocw_mcp.domain.addresses import may_be_sent_a_key
+from ocw_mcp.domain.addresses import may_receive_secrets
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.state import Mode
 
@@ -66,7 +66,7 @@ def _secret(value: Any) -> Any:
 
 def _url(value: Any) -> Any:
     # The value is not shown: a URL may carry a password, and keys are pasted into the wrong line.
-    if isinstance(value, str) and not may_be_sent_a_key(value):
+    if isinstance(value, str) and not may_receive_secrets(value):
         raise ValueError(
             "is no address that a key may be sent to; expected https and a host, or http to this machine "
             "(localhost, 127.0.0.1, [::1]), without user, query or fragment; correct it, or remove the line"

@@ -7,8 +7,7 @@ import msgspec
 
 from ocw_mcp.core.orders.ledger import Booked, Ledger, LedgerState, Position
 from ocw_mcp.core.risk.activity import Activity, ActivityState
-from ocw_mcp.core.risk.day import DailyLoss, DayState
-from ocw_mcp.core.risk.drawdown import Drawdown, DrawdownState
+from ocw_mcp.core.risk.equity import DailyLoss, DayState, Drawdown, DrawdownState
 from ocw_mcp.domain.events import (
     DailyLossReached,
     DayOpened,

@@ -41,7 +41,7 @@ class ManualControl(Stateful[ManualControlState]):
         if symbol:
             self._state.held.pop(symbol, None)
         else:
-            super().__init__(ManualControlState())
+            self._state = ManualControlState()
 
     def objection(self, symbol: str) -> Refusal | None:
         """Return a refusal of the agent's legs on a symbol that the operator has taken over."""

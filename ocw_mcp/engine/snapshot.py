@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from ocw_mcp.core.market.market import FormingValues, Market, SymbolMarket, TimeframeValues
 from ocw_mcp.core.orders.ledger import Position
-from ocw_mcp.core.risk.scale import exposure_scale
+from ocw_mcp.core.risk.sizes import exposure_scale
 from ocw_mcp.domain.market import Instrument
 from ocw_mcp.domain.money import floor_to
 from ocw_mcp.domain.snapshot import (

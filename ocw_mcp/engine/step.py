@@ -12,15 +12,14 @@ import msgspec
 
 from ocw_mcp.core.gate.gate import Gate
 from ocw_mcp.core.market.market import Closed, Market
-from ocw_mcp.core.orders.sense import nonsense
-from ocw_mcp.core.orders.table import OrderTable
+from ocw_mcp.core.orders.machine import invalid_report
+from ocw_mcp.core.risk.limits import limits_in_force
 from ocw_mcp.domain.asks import CallerRequest
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import FundingPaid, OrderRef, OutsideFill, Transferred
-from ocw_mcp.domain.policies import limits_in_force
 from ocw_mcp.domain.snapshot import Snapshot, SymbolWake, WakeReason
 from ocw_mcp.domain.stateful import SavedPart
 from ocw_mcp.domain.steps import (
@@ -57,19 +56,20 @@ from ocw_mcp.engine.timekeeper import Timekeeper
 
 
 class Engine:
-    """One book's engine."""
+    """The engine of one book. Its parts may be read between two steps."""
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self._effects = EffectBuffer()
-        self._market = Market(config.interval, config.symbols)
-        self._gate = Gate(config.policies.gate, config.interval, config.symbols)
-        self._prices = PriceBoard(config, self._market)
-        self._readings = Readings(self._market)
+        self.market = Market(config.interval, config.symbols)
+        self.gate = Gate(config.policies.gate, config.interval, config.symbols)
+        self.prices = PriceBoard(config, self.market)
+        self._readings = Readings(self.market)
         self.account = Account(config, self._effects)
-        self.manager = OrderManager(config, self.account, self._prices, self._effects)
-        self.guard = Guard(config, self.manager, self.account, self._prices, self._effects)
-        self._exits = Exits(config, self._market, self.account, self.manager, self.guard, self._effects)
+        self.manager = OrderManager(config, self.account, self.prices, self._effects)
+        self.orders = self.manager.orders
+        self.guard = Guard(config, self.manager, self.account, self.prices, self._effects)
+        self._exits = Exits(config, self.market, self.account, self.manager, self.guard, self._effects)
         self.manual_control = ManualControl()
         self.executor = LegExecutor(config, self.manager, self.guard, self.account, self.manual_control, self._effects)
         self.approvals, self.check = self.executor.approvals, self.executor.precheck.check
@@ -83,9 +83,9 @@ class Engine:
         self._limits = limits_in_force(config.policies)
         self._time = Timekeeper()
         self._parts: dict[str, SavedPart] = {
-            "market": self._market,
-            "gate": self._gate,
-            "order_books": self._prices,
+            "market": self.market,
+            "gate": self.gate,
+            "order_books": self.prices,
             "account": self.account,
             "manager": self.manager,
             "guard": self.guard,
@@ -140,7 +140,7 @@ class Engine:
             self._operator.take(event, now)
         elif isinstance(event, Asked):
             self._callers.take(event, now)
-        elif why := nonsense(event):
+        elif why := invalid_report(event):
             self.manager.lower(f"the venue told of {why} ({type(event).__name__}); nothing of it was booked")
         elif isinstance(event, FundingPaid):
             if self.account.book_funding(event):
@@ -167,9 +167,9 @@ class Engine:
             self._warm(candle)
 
     def _warm(self, candle: Candle) -> None:
-        change = self._market.symbols[candle.symbol].close(candle)
+        change = self.market.symbols[candle.symbol].close(candle)
         if change is not None:
-            self._gate.warm(candle.symbol, candle.close, after_hole=change.hole_since is not None)
+            self.gate.warm(candle.symbol, candle.close, after_hole=change.hole_since is not None)
 
     def _on_frame(self, frame: Frame, now: int) -> None:
         if frame.history:
@@ -183,7 +183,7 @@ class Engine:
             self._exits.start(now)
         self._take_derivatives(frame)
         for book in frame.books:
-            self._prices.tell(book)
+            self.prices.tell(book)
         # A candle that closes at midnight is the last of its day; what is decided on it is of the next one.
         if frame.at > self.account.day_ends:
             self.account.open_day(frame.at - 1)
@@ -206,9 +206,9 @@ class Engine:
         for candle, change in changes:
             if candle.symbol in self.manual_control.state().held:
                 # Nobody is asked about it, and what it does is still part of the yardstick.
-                self._gate.warm(candle.symbol, candle.close, after_hole=change.hole_since is not None)
+                self.gate.warm(candle.symbol, candle.close, after_hole=change.hole_since is not None)
                 continue
-            self._gate.look(
+            self.gate.look(
                 candle.symbol,
                 candle.close,
                 change.timeframes,
@@ -221,19 +221,19 @@ class Engine:
             self.account.open_day(frame.at)
         if not frame.closed:
             return
-        reasons = self._gate.wake(now, busy=self.decisions.under_way or self.manual_control.paused)
+        reasons = self.gate.wake(now, busy=self.decisions.under_way or self.manual_control.paused)
         if reasons:
             self.decisions.ask(self.manual_control.leave_out(self.snapshot(now, reasons)), now)
 
     def _take_derivatives(self, frame: Frame) -> None:
         for row in frame.metrics:
-            self._market.symbols[row.symbol].derivatives.take(row)
+            self.market.symbols[row.symbol].derivatives.take(row)
         for funding in frame.funding:
-            self._market.symbols[funding.symbol].derivatives.settle(funding)
+            self.market.symbols[funding.symbol].derivatives.settle(funding)
             self.counters.settled(funding)
 
     def _take(self, candle: Candle) -> Closed | None:
-        change = self._market.symbols[candle.symbol].close(candle)
+        change = self.market.symbols[candle.symbol].close(candle)
         if change is None:
             self.counters.stale_candles += 1
             return None
@@ -256,7 +256,7 @@ class Engine:
         """Give the gate reasons to wake, except for symbols under manual control."""
         for symbol, reason in reasons:
             if symbol not in self.manual_control.state().held:
-                self._gate.raise_reason(symbol, reason)
+                self.gate.raise_reason(symbol, reason)
 
     def _watch(self) -> None:
         if why := self.account.watch():
@@ -281,10 +281,10 @@ class Engine:
                 self.guard.on_timer(symbol, now)
 
     def _after_decision(self, decision: Decision, decider: str, now: int) -> tuple[str, ...]:
-        self._gate.set_timer(now, decision.next_check_s)
+        self.gate.set_timer(now, decision.next_check_s)
         refused = list(decision.unread)
         if decision.wake_conditions is not None:
-            refused = self._gate.set_conditions(decision.wake_conditions, decider, now, self._readings.read)
+            refused = self.gate.set_conditions(decision.wake_conditions, decider, now, self._readings.read)
             armed = len(decision.wake_conditions) - len(refused)
             refused += decision.unread
             self._effects.record(WakeConditionsSet(self.decisions.state().last_wake, armed, tuple(refused)))
@@ -314,20 +314,18 @@ class Engine:
             self.config,
             self.account,
             self.guard,
-            self._gate.counters,
+            self.gate.counters,
             self.counters,
             self.limit_usage(),
             self.approvals,
             self.manual_control.state(),
-            self._market.prices(),
+            self.market.prices(),
             self.now,
         )
 
     def limit_usage(self) -> list[dict[str, str]]:
-        """How much of each limit is used up at this moment."""
-        return limit_usage(
-            self.config, self.account, self._prices, self.manager.orders, self.decisions.budget, self.now
-        )
+        """Return how much of each limit is used at this moment."""
+        return limit_usage(self.config, self.account, self.prices, self.manager.orders, self.decisions.budget, self.now)
 
     @property
     def now(self) -> int:
@@ -338,7 +336,7 @@ class Engine:
         """The world at `now` (ms): what a wake carries, and what anybody may look at between two steps."""
         return take_snapshot(
             self.config,
-            self._market,
+            self.market,
             self.account,
             self.guard,
             wake,
@@ -351,26 +349,6 @@ class Engine:
         )
 
     @property
-    def market(self) -> Market:
-        """Candles, indicators and derivatives, to look at between two steps."""
-        return self._market
-
-    @property
-    def orders(self) -> OrderTable:
-        """The orders, to look at between two steps."""
-        return self.manager.orders
-
-    @property
     def timers(self) -> Mapping[Timer, int]:
         """The timers that are set, and when (ms) each is due."""
         return self._effects.timers
-
-    @property
-    def price_age_limit_ms(self) -> int:
-        """How old a price may be for an entry."""
-        return self._prices.age_limit_ms
-
-    @property
-    def gate(self) -> Gate:
-        """The gate, for its counters."""
-        return self._gate

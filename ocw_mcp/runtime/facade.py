@@ -12,10 +12,11 @@ import msgspec
 
 from ocw_mcp.adapters.store.book import BookStamp
 from ocw_mcp.core.orders.table import TrackedOrder
-from ocw_mcp.core.risk.scale import exposure_scale
+from ocw_mcp.core.risk.limits import ALL_LIMITS, limits_in_force
+from ocw_mcp.core.risk.sizes import exposure_scale
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.money import ZERO, plain
-from ocw_mcp.domain.policies import Policies, limits_in_force
+from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.protocols import Clock, Store
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.snapshot import IndicatorValues, PositionView, Snapshot, SymbolView
@@ -183,7 +184,7 @@ class Facade:
             as_of=now if ages and self.begun else None,
             age_ms=age,
             source=self._source,
-            stale=behind or age is None or age > self._engine.price_age_limit_ms or not self.begun,
+            stale=behind or age is None or age > self._engine.prices.age_limit_ms or not self.begun,
             catching_up=behind,
         )
 
@@ -306,10 +307,10 @@ class Facade:
         return list(self._engine.orders.live())
 
     def policy(self) -> PolicyView:
-        """The limits in force and their headroom."""
+        """Return the limits in force and the use of each."""
         config = self._engine.config
         scale = f"{plain(exposure_scale(config.policies.scale))} x position, risk, exposure and correlated limits"
-        limits = (*limits_in_force(config.policies), ("scale", scale))
+        limits = (*limits_in_force(config.policies, ALL_LIMITS), ("scale", scale))
         return PolicyView(config.policies.name, config.policy_hash, self._engine.limit_usage(), limits)
 
     def check(self, leg: Leg, principal: str, quantity: Decimal | None = None) -> CheckedLeg:
@@ -337,7 +338,7 @@ class Facade:
         """Who decides, and what a person keeps from it."""
         hands = self._engine.manual_control.state()
         kept = [f"paused by {hands.paused_by}"] if hands.paused_by else []
-        kept += [f"without {', '.join(sorted(hands.held))}"] if hands.held else []
+        kept += [f"manual control of {', '.join(sorted(hands.held))}"] if hands.held else []
         return "; ".join([self._engine.config.agent, *kept])
 
     def _protected(self, symbol: str) -> bool:

@@ -29,7 +29,7 @@ class EventRecorder:
 
     def __init__(self, store: Store, after_seq: int, listener: Listener | None = None) -> None:
         self._store = store
-        self._listener = listener
+        self.listener = listener
         self._known: deque[StoredEvent] = deque(store.events_after(after_seq))
         self._unsent = {
             each.event.ref: Rejected(each.event.ref, each.event.code, each.event.text)
@@ -52,8 +52,8 @@ class EventRecorder:
         self.seq += 1
         if not self._known:
             self._store.append(at, event)
-            if self._listener is not None:
-                self._listener(at, event)
+            if self.listener is not None:
+                self.listener(at, event)
             return True
         known = self._known.popleft()
         if canonical(known.seq, known.at, known.event) != canonical(self.seq, at, event):

@@ -60,20 +60,20 @@ class BookRun:
             _restore(engine, venue, saved)
             clock.advance(saved.market_at)
         recorder = EventRecorder(store, saved.seq if saved else 0, listener)
-        self.shell = Shell(engine, venue, store, recorder, clock, decider, tell, self._heed)
+        self.shell = Shell(engine, venue, store, recorder, clock, decider, tell, self.poll)
         self._engine = engine
         self._feed = feed
         self._venue = venue
         self._store = store
         self._clock = clock
         self._decider = decider
-        self._commands = commands
+        self.commands = commands
         self._stopping = False
         self._frames = 0
         self._warmed = 0
         self._begun = False
         self._why = ""
-        self._shown_at = self._heeded_at = clock.wall_ms()
+        self._shown_at = self._polled_at = clock.wall_ms()
         self._seen_commands: set[str] = set()
         self._ahead: Ahead | None = None
 
@@ -112,7 +112,7 @@ class BookRun:
                 aclosing(paced(frames, self.shell, self._clock, self._meanwhile)) as moments,
             ):
                 async for frame in moments:
-                    await self._take(frame)
+                    await self.take_frame(frame)
                     if self._stopping:
                         break
             await self._hear_out(version)
@@ -139,10 +139,10 @@ class BookRun:
                     self._why = "its time is up"
                     return
             if not self._begun:
-                await self._begin(frame.at, version)
+                await self.begin(frame.at, version)
             yield frame
 
-    async def _begin(self, at: int, version: str) -> None:
+    async def begin(self, at: int, version: str) -> None:
         """A new book begins at its first frame; a resumed one where it stands, even before it had any."""
         self._begun = True
         if not self._resumes or self.cursor < 0:
@@ -152,9 +152,10 @@ class BookRun:
         self._store.note(self._clock.now(), kind(version, self._decider.name, config.policy_hash))
         await self.shell.start()
         self._store.commit()
-        await self._heed()
+        await self.poll()
 
-    async def _take(self, frame: Frame) -> None:
+    async def take_frame(self, frame: Frame) -> None:
+        """Process one frame: closing candles, funding, due timers and answers, then openings."""
         shell = self.shell
         self._clock.advance(frame.at)
         now = self._clock.now()
@@ -196,9 +197,9 @@ class BookRun:
         if (
             self._frames % LOOK_UP_EVERY == 0
             or shell.recorder.reading
-            or self._clock.wall_ms() - self._heeded_at >= LOOK_UP_EVERY_MS
+            or self._clock.wall_ms() - self._polled_at >= LOOK_UP_EVERY_MS
         ):
-            await self._heed()
+            await self.poll()
             await self._clock.wait_until(now)
         if self._frames % CHECKPOINT_EVERY == 0:
             shell.checkpoint(self.cursor)
@@ -219,23 +220,23 @@ class BookRun:
     async def _hear_out(self, version: str) -> None:
         """No frame comes any more: take what people wanted since the last look, or of a book that is through."""
         if self._begun:
-            await self._heed()
+            await self.poll()
         elif self.cursor >= 0 and (
-            self._commands.waiting()
+            self.commands.waiting()
             or self.shell.recorder.reading
             # The run before was killed: this one ends it properly.
             or self._engine.counters.ran_to != self.cursor
         ):
-            await self._begin(self.cursor, version)
+            await self.begin(self.cursor, version)
 
     async def _meanwhile(self) -> bool:
         """While time has to pass: people may want something. Whether to go on."""
-        await self._heed()
+        await self.poll()
         return not self._stopping
 
-    async def _heed(self) -> None:
+    async def poll(self) -> None:
         """Take the commands that have come; while reading along, those that the journal has at this place."""
-        self._heeded_at = self._clock.wall_ms()
+        self._polled_at = self._clock.wall_ms()
         while (known := self.shell.recorder.known_word(self.cursor)) is not None:
             await self.shell.take_from_outside(known)
             if isinstance(known, Command):
@@ -243,13 +244,13 @@ class BookRun:
         if self.shell.recorder.reading:
             return
         await self.shell.take_requests(self.cursor)
-        for command in self._commands.waiting():
+        for command in self.commands.waiting():
             if command.command_id not in self._seen_commands:
                 self._seen_commands.add(command.command_id)
                 await self.shell.take_from_outside(msgspec.structs.replace(command, after_frame=self.cursor))
                 self.shell.commit()
             if self.shell.commits.durable:
-                self._commands.done(command)
+                self.commands.done(command)
         if self._clock.wall_ms() - self._shown_at >= SHOW_EVERY_MS:
             self._shown_at = self._clock.wall_ms()
             self.shell.commit()

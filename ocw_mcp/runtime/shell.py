@@ -58,9 +58,9 @@ class Shell:
         clock: Clock,
         decider: Decider,
         tell: Callable[[str], None],
-        heed: Callable[[], Awaitable[None]],
+        poll: Callable[[], Awaitable[None]],
     ) -> None:
-        """`heed` takes what people want; it is called again and again while the clock stands still."""
+        """`poll` takes the commands and requests that have come, again and again while the clock stands still."""
         self.engine = engine
         self.venue = venue
         self.store = store
@@ -69,7 +69,7 @@ class Shell:
         self._decider = decider
         self._priced = decider if isinstance(decider, Priced) else None
         self._converses = decider if isinstance(decider, Converses) else None
-        self._heed = heed
+        self._poll = poll
         self.commits = Commits(store, engine.summary, tell)
         self._inbox: deque[StepEvent] = deque()
         self._requests: deque[tuple[CallerRequest, asyncio.Future[Answer | None]]] = deque()
@@ -226,7 +226,7 @@ class Shell:
         if not self.clock.simulated:
             return
         now = self.clock.now()
-        await self._heed()
+        await self._poll()
         if isinstance(thinking, Recalled):
             return
         heard, hurried = asyncio.ensure_future(thinking.heard()), asyncio.ensure_future(self.hurried.wait())
@@ -235,7 +235,7 @@ class Shell:
                 done, _ = await asyncio.wait({heard, hurried}, timeout=A_MOMENT_MS / 1_000, return_when=FIRST_COMPLETED)
                 if done:
                     break
-                await self._heed()
+                await self._poll()
         finally:
             heard.cancel()
             hurried.cancel()

@@ -60,7 +60,7 @@ def entries(run: Run) -> list[events.OrderIntended]:
     return [each for each in run.events(events.OrderIntended) if each.intent.purpose is Purpose.ENTRY]
 
 
-async def test_an_order_that_only_a_person_can_let_pass_waits_and_nothing_is_sent_or_reserved() -> None:
+async def test_an_order_that_awaits_approval_is_not_sent() -> None:
     run = await flat()
     answer = await ask(run)
     assert answer == AwaitsApproval("a1", NOW + 120 * SECOND)
@@ -72,7 +72,7 @@ async def test_an_order_that_only_a_person_can_let_pass_waits_and_nothing_is_sen
     assert (shown["id"], shown["symbol"], shown["by"], shown["reason"]) == ("a1", "BTCUSDT", "anna", "a breakout")
 
 
-async def test_a_person_is_shown_the_quantity_that_is_sent() -> None:
+async def test_approval_shows_the_quantity_that_is_sent() -> None:
     run = await flat()
     await ask(run, LegRequest("k1", "anna", Leg("BTCUSDT", Action.BUY, stop=D(97)), D("10.1234567")))
     await tell(run, Verb.APPROVE, "a1")
@@ -81,7 +81,7 @@ async def test_a_person_is_shown_the_quantity_that_is_sent() -> None:
     assert asked.intent.quantity == sent.order.quantity == D("10.123")
 
 
-async def test_a_yes_sends_the_very_order_that_was_asked_about_and_the_key_then_answers_with_it() -> None:
+async def test_approved_order_is_sent_and_answers_its_key() -> None:
     run = await flat()
     await ask(run)
     await tell(run, Verb.APPROVE, "a1")
@@ -96,7 +96,7 @@ async def test_a_yes_sends_the_very_order_that_was_asked_about_and_the_key_then_
 
 
 @pytest.mark.parametrize(("price", "passes"), [(100.9, True), (99.1, True), (101.1, False), (98.9, False)])
-async def test_a_yes_holds_inside_the_collar_around_the_price_that_was_shown(price: float, passes: bool) -> None:
+async def test_approval_holds_within_the_collar_of_the_shown_price(price: float, passes: bool) -> None:
     run = await flat()
     await ask(run)
     await trade_at(run, price)
@@ -110,7 +110,7 @@ async def test_a_yes_holds_inside_the_collar_around_the_price_that_was_shown(pri
         assert entries(run) == []
 
 
-async def test_a_yes_is_held_against_every_policy_again() -> None:
+async def test_approved_order_is_checked_against_every_policy_again() -> None:
     run = await flat()
     await ask(run)
     other = LegRequest("k2", "cleo", Leg("BTCUSDT", Action.BUY, size=D("0.01"), stop=D(97)))
@@ -122,7 +122,7 @@ async def test_a_yes_is_held_against_every_policy_again() -> None:
     assert len(entries(run)) == 1
 
 
-async def test_a_halt_ends_what_waits_and_nothing_of_it_comes_back_with_a_resume() -> None:
+async def test_a_halt_refuses_pending_orders_for_good() -> None:
     run = await flat()
     await ask(run)
     await tell(run, Verb.HALT, "", "c0")
@@ -134,7 +134,7 @@ async def test_a_halt_ends_what_waits_and_nothing_of_it_comes_back_with_a_resume
     assert entries(run) == []
 
 
-async def test_a_no_is_an_answer_and_a_yes_after_it_changes_nothing() -> None:
+async def test_an_approval_after_a_denial_changes_nothing() -> None:
     run = await flat()
     await ask(run)
     await tell(run, Verb.DENY, "a1")
@@ -145,7 +145,7 @@ async def test_a_no_is_an_answer_and_a_yes_after_it_changes_nothing() -> None:
     assert entries(run) == []
 
 
-async def test_no_answer_in_time_is_no() -> None:
+async def test_a_pending_order_without_an_answer_is_refused() -> None:
     run = await flat()
     await ask(run)
     assert run.simulation.shell.timers[Timer(TimerKind.APPROVAL, "a1")] == NOW + 120 * SECOND
@@ -158,7 +158,7 @@ async def test_no_answer_in_time_is_no() -> None:
     assert entries(run) == []
 
 
-async def test_a_yes_to_what_nobody_asked_changes_nothing() -> None:
+async def test_an_approval_of_an_unknown_id_changes_nothing() -> None:
     run = await flat()
     await ask(run)
     await tell(run, Verb.APPROVE, "a7")
@@ -166,7 +166,7 @@ async def test_a_yes_to_what_nobody_asked_changes_nothing() -> None:
     assert isinstance(run.engine.answer(LARGE), AwaitsApproval)
 
 
-async def test_whoever_asks_anew_for_a_symbol_gives_up_what_waited() -> None:
+async def test_a_new_request_supersedes_the_pending_one() -> None:
     run = await flat()
     await ask(run)
     again = LegRequest("k2", "anna", Leg("BTCUSDT", Action.BUY, size=D("0.08"), stop=D(98)))
@@ -179,7 +179,7 @@ async def test_whoever_asks_anew_for_a_symbol_gives_up_what_waited() -> None:
     assert [each["id"] for each in run.engine.summary()["approvals"]] == ["a2", "a3"]
 
 
-async def test_only_so_many_orders_wait_at_a_time() -> None:
+async def test_only_so_many_orders_await_approval_at_a_time() -> None:
     run = await flat()
     for number in range(MOST):
         await ask(run, LegRequest("k", f"caller {number}", LARGE.leg))
@@ -188,7 +188,7 @@ async def test_only_so_many_orders_wait_at_a_time() -> None:
     assert answer.code is RefusalCode.APPROVAL_REQUIRED
 
 
-async def test_what_an_agent_decides_waits_too_and_is_sent_in_its_name() -> None:
+async def test_an_agents_order_awaits_approval_too() -> None:
     run = await flat(Scripted({1: buy("97")}), minutes=1)
     (asked,) = run.events(events.ApprovalAsked)
     assert (asked.intent.principal, asked.intent.wake_id) == ("scripted", 1)
@@ -198,7 +198,7 @@ async def test_what_an_agent_decides_waits_too_and_is_sent_in_its_name() -> None
 
 
 @pytest.mark.parametrize("yes", [True, False])
-async def test_the_person_in_front_of_the_client_answers_what_waits(yes: bool) -> None:
+async def test_the_person_at_the_client_answers_a_pending_order(yes: bool) -> None:
     run = await flat()
     await ask(run)
     consent = ConsentRequest("a1 answered", "anna", "a1", yes)
@@ -227,7 +227,7 @@ async def test_a_client_answers_only_for_its_own_order_on_paper(who: str, name: 
     assert entries(run) == []
 
 
-async def test_what_waits_survives_a_restart() -> None:
+async def test_pending_orders_survive_a_restart() -> None:
     run = await flat()
     await ask(run)
     again = Engine(run.config)

@@ -59,26 +59,26 @@ async def test_a_market_that_tells_of_no_book_or_no_depth_leaves_it_open() -> No
 )
 async def test_a_book_that_makes_no_sense_or_is_older_leaves_the_one_before_it(changes: dict[str, Any]) -> None:
     run = await told(GOOD)
-    run.engine._prices.tell(msgspec.structs.replace(GOOD, **{"at": START + 2 * MINUTE} | changes))
-    assert run.engine._prices.state() == {"BTCUSDT": GOOD}
+    run.engine.prices.tell(msgspec.structs.replace(GOOD, **{"at": START + 2 * MINUTE} | changes))
+    assert run.engine.prices.state() == {"BTCUSDT": GOOD}
 
 
 async def test_a_book_of_a_symbol_that_is_not_traded_is_not_kept() -> None:
     run = await told(GOOD)
-    run.engine._prices.tell(msgspec.structs.replace(GOOD, symbol="NOSUCH"))
-    assert list(run.engine._prices.state()) == ["BTCUSDT"]
+    run.engine.prices.tell(msgspec.structs.replace(GOOD, symbol="NOSUCH"))
+    assert list(run.engine.prices.state()) == ["BTCUSDT"]
 
 
 async def test_a_book_older_than_a_price_may_be_counts_as_not_told() -> None:
     run = await told(GOOD)
-    last = GOOD.at + run.engine._prices.age_limit_ms
-    assert run.engine._prices.book("BTCUSDT", last) == Liquidity(D("0.002"), D(5), D("7.5"))
-    assert run.engine._prices.book("BTCUSDT", last + 1) is None
+    last = GOOD.at + run.engine.prices.age_limit_ms
+    assert run.engine.prices.book("BTCUSDT", last) == Liquidity(D("0.002"), D(5), D("7.5"))
+    assert run.engine.prices.book("BTCUSDT", last + 1) is None
 
 
 async def test_a_book_survives_a_restart() -> None:
     run = await told(GOOD)
     again = Engine(run.config)
     again.restore(run.engine.state())
-    assert again._prices.book("BTCUSDT", START + 3 * MINUTE) == run.engine._prices.book("BTCUSDT", START + 3 * MINUTE)
+    assert again.prices.book("BTCUSDT", START + 3 * MINUTE) == run.engine.prices.book("BTCUSDT", START + 3 * MINUTE)
     assert again.state() == run.engine.state()

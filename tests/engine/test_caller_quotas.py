@@ -99,7 +99,7 @@ async def test_a_caller_out_of_quota_still_reduces_risk() -> None:
     assert await ask(run, HaltRequest("h", "anna", "enough")) == Done()
 
 
-async def test_requests_that_change_nothing_fill_no_journal_either() -> None:
+async def test_requests_that_change_nothing_fill_no_journal() -> None:
     run = await run_with(policies(**FEW))
     useless: tuple[Callable[[str], CallerRequest], ...] = (
         lambda key: CancelRequest(key, "anna", OrderRef(77, Purpose.ENTRY)),
@@ -113,7 +113,7 @@ async def test_requests_that_change_nothing_fill_no_journal_either() -> None:
     assert [code(each) for each in answers[4:]] == [RefusalCode.CALLER_RATE] * (len(answers) - 4)
 
 
-async def test_what_is_refused_beside_a_position_fills_no_journal_either() -> None:
+async def test_refusals_beside_a_position_fill_no_journal() -> None:
     run = await run_with(policies(**FEW, pace={"reductions_per_minute": 2}), {1: buy("97")})
     for number in range(6):
         await ask(run, LegRequest(f"k{number}", "anna", leg(size="9")))
@@ -137,7 +137,7 @@ async def test_what_is_refused_beside_a_position_fills_no_journal_either() -> No
 
 
 @pytest.mark.parametrize("refused", [0, 4])
-async def test_a_halt_always_counts_and_is_not_journaled_without_end(refused: int) -> None:
+async def test_a_repeated_halt_counts_but_fills_no_journal(refused: int) -> None:
     run = await run_with(policies(**FEW))
     for number in range(refused):
         await ask(run, LegRequest(f"k{number}", "anna", leg(size="9")))
@@ -147,7 +147,7 @@ async def test_a_halt_always_counts_and_is_not_journaled_without_end(refused: in
     assert journaled(run, "anna") == (5 if refused else 1 + 3)
 
 
-def test_an_entry_is_taken_back_once_however_often_that_is_asked() -> None:
+def test_an_entry_is_cancelled_once_however_often_asked() -> None:
     wire = Wire(policy=policies(**FEW))
     entry = wire.enter(limit=D(98), stop=D(95))
     assert isinstance(entry, Order)
@@ -164,7 +164,7 @@ def test_an_entry_is_taken_back_once_however_often_that_is_asked() -> None:
     assert sum(isinstance(each, events.CallerAsked) for each in wire.journal) == 1 + 1 + 3
 
 
-async def test_one_caller_leaves_room_for_the_approvals_of_another() -> None:
+async def test_one_caller_cannot_use_up_all_approvals() -> None:
     policy = policies(gate=FEW["gate"], approval={"above_notional": "0", "modes": [], "answer_s": 600})
     run = await run_with(policy)
     asked = leg(size="0.01")

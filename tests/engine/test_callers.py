@@ -82,7 +82,7 @@ async def test_the_same_key_is_the_same_order_even_with_other_words() -> None:
     assert len(run.events(events.CallerAsked)) == 1
 
 
-async def test_a_key_that_is_used_again_for_something_else_does_nothing() -> None:
+async def test_a_key_used_for_another_request_does_nothing() -> None:
     run = await flat()
     await ask(run, LegRequest("k1", "anna", leg()))
     assert code(await ask(run, LegRequest("k1", "anna", leg(size="0.2")))) is RefusalCode.KEY_REUSED
@@ -91,7 +91,7 @@ async def test_a_key_that_is_used_again_for_something_else_does_nothing() -> Non
     assert len(run.events(events.CallerAsked)) == 1
 
 
-async def test_the_same_key_gets_the_same_refusal_and_another_key_is_checked() -> None:
+async def test_same_key_gets_the_same_refusal_another_is_checked() -> None:
     run = await flat()
     refused = await ask(run, LegRequest("k1", "anna", leg(stop=None)))
     assert code(refused) is RefusalCode.STOP_REQUIRED
@@ -106,20 +106,20 @@ async def test_the_same_key_of_another_caller_is_another_request() -> None:
     assert code(await ask(run, LegRequest("k1", "ben", leg()))) is RefusalCode.ENTRY_PENDING
 
 
-async def test_no_key_of_a_caller_keeps_a_decision_from_being_carried_out() -> None:
+async def test_no_key_of_a_caller_stops_a_decision() -> None:
     run = Run(ListFeed(path([100.0] * 6)), Scripted({1: buy("97"), 3: sell()}), policy=WAKES)
     await run.simulation.shell.take(Asked(LegRequest("wake:3:0", "anna", leg(Action.COVER)), -1))
     await run.go()
     assert [fill.ref.leg for fill in run.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.EXIT]
 
 
-async def test_two_callers_cannot_both_take_the_same_room() -> None:
+async def test_two_callers_cannot_use_the_same_room() -> None:
     run = await flat()
     assert await ask(run, LegRequest("k1", "anna", leg(size="0.25", limit="99"))) == ENTRY
     assert code(await ask(run, LegRequest("k2", "ben", leg(size="0.25", limit="99")))) is RefusalCode.ENTRY_PENDING
 
 
-async def test_a_leg_that_breaks_a_limit_is_refused_and_written_down_as_the_order_it_would_have_been() -> None:
+async def test_a_refused_leg_is_journaled_as_the_order_it_means() -> None:
     run = await flat()
     assert code(await ask(run, LegRequest("k1", "anna", leg(stop=None)))) is RefusalCode.STOP_REQUIRED
     (refused,) = run.events(events.OrderRefused)
@@ -134,14 +134,14 @@ async def test_a_caller_closes_a_position() -> None:
     assert answer.leg is Purpose.EXIT
 
 
-async def test_a_waiting_entry_is_taken_off_on_request() -> None:
+async def test_a_waiting_entry_is_cancelled_on_request() -> None:
     run = await flat()
     await ask(run, LegRequest("k1", "anna", leg(limit="90", stop="88")))
     assert await ask(run, CancelRequest("k2", "ben", ENTRY)) == ENTRY
     assert list(run.engine.orders.live()) == []
 
 
-async def test_whoever_wants_out_takes_back_an_entry_that_waits() -> None:
+async def test_a_closing_leg_cancels_a_waiting_entry() -> None:
     run = await flat()
     await ask(run, LegRequest("k1", "anna", leg(limit="90", stop="88")))
     assert await ask(run, LegRequest("k2", "anna", leg(Action.SELL))) == ENTRY
@@ -149,7 +149,7 @@ async def test_whoever_wants_out_takes_back_an_entry_that_waits() -> None:
 
 
 @pytest.mark.parametrize("purpose", [Purpose.STOP, Purpose.TARGET])
-async def test_what_protects_a_position_is_never_taken_off_on_request(purpose: Purpose) -> None:
+async def test_a_protective_order_is_never_cancelled_on_request(purpose: Purpose) -> None:
     run = await holding(target="120")
     (order,) = run.engine.orders.live("BTCUSDT", purpose)
     assert code(await ask(run, CancelRequest("k1", "anna", order.ref))) is RefusalCode.PROTECTIVE
@@ -158,24 +158,24 @@ async def test_what_protects_a_position_is_never_taken_off_on_request(purpose: P
     assert refused.key == "k1"
 
 
-async def test_an_exit_under_way_is_never_taken_off_on_request() -> None:
+async def test_a_live_exit_is_never_cancelled_on_request() -> None:
     run = await holding()
     ref = await ask(run, LegRequest("k1", "anna", leg(Action.SELL)))
     assert isinstance(ref, OrderRef)
     assert code(await ask(run, CancelRequest("k2", "anna", ref))) is RefusalCode.PROTECTIVE
 
 
-async def test_nothing_is_taken_off_that_is_not_there() -> None:
+async def test_cancel_of_no_live_order_is_refused() -> None:
     run = await holding()
     assert code(await ask(run, CancelRequest("k1", "anna", OrderRef(77, Purpose.ENTRY)))) is RefusalCode.NO_ORDER
     assert code(await ask(run, CancelRequest("k2", "anna", ENTRY))) is RefusalCode.NO_ORDER
 
 
-async def test_a_caller_who_asks_to_hold_is_told_that_there_is_no_order_in_it() -> None:
+async def test_a_leg_that_holds_is_refused_as_no_order() -> None:
     run = await holding()
     answer = await ask(run, LegRequest("k1", "anna", leg(Action.HOLD)))
     assert str(answer) == (
-        "NO_ORDER: there is no order in what was asked for, or none of that name is live. limit=an order actual=HOLD"
+        "NO_ORDER: the request names no order, or none of that name is live. limit=an order actual=HOLD"
     )
     assert len(run.events(events.OrderIntended)) == 2, "the entry and its stop"
 
@@ -197,7 +197,7 @@ async def test_the_same_stop_again_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("stop", ["96.9", "1", "0", "-5", "NaN", "Infinity", "100", "101"])
-async def test_a_stop_is_not_loosened_and_not_put_beyond_the_price(stop: str) -> None:
+async def test_a_looser_stop_or_one_beyond_the_price_is_refused(stop: str) -> None:
     run = await holding("97")
     before = [each.ref for each in run.engine.orders.live("BTCUSDT")]
     answer = code(await ask(run, ProtectionRequest("k1", "anna", "BTCUSDT", stop=D(stop))))
@@ -214,13 +214,13 @@ async def test_a_target_is_set_and_moved() -> None:
 
 
 @pytest.mark.parametrize("target", ["99", "100", "-1", "NaN", "Infinity"])
-async def test_a_target_that_does_not_win_is_refused(target: str) -> None:
+async def test_a_target_on_the_losing_side_is_refused(target: str) -> None:
     run = await holding()
     assert code(await ask(run, ProtectionRequest("k1", "anna", "BTCUSDT", target=D(target)))) is RefusalCode.BAD_TARGET
     assert list(run.engine.orders.live("BTCUSDT", Purpose.TARGET)) == []
 
 
-async def test_there_is_no_protection_without_a_position() -> None:
+async def test_protection_without_a_position_is_refused() -> None:
     run = await flat()
     assert code(await ask(run, ProtectionRequest("k1", "anna", "BTCUSDT", stop=D(97)))) is RefusalCode.NO_POSITION
     assert code(await ask(run, ProtectionRequest("k2", "anna", "NOUSDT", stop=D(97)))) is RefusalCode.NO_POSITION
@@ -235,7 +235,7 @@ async def test_a_stop_is_not_moved_more_often_than_a_minute_allows() -> None:
     assert stop.ref == told[1]
 
 
-async def test_a_halt_halts_whatever_its_key_was_used_for_before() -> None:
+async def test_a_halt_halts_even_with_a_used_key() -> None:
     run = await holding()
     again = HaltRequest("halt-1", "anna", "prices crash")
     assert await ask(run, HaltRequest("halt-1", "anna")) == Done()
@@ -244,14 +244,14 @@ async def test_a_halt_halts_whatever_its_key_was_used_for_before() -> None:
     assert run.engine.account.trading_state is TradingState.HALTED
 
 
-async def test_an_addition_is_to_the_side_that_was_shown_or_none() -> None:
+async def test_an_addition_on_another_side_than_shown_is_refused() -> None:
     run = await holding()
     more = msgspec.structs.replace(leg(Action.ADD, stop=None), size=D("0.05"))
     assert code(await ask(run, LegRequest("k1", "anna", more, side=Side.SELL))) is RefusalCode.OPPOSITE_POSITION
     assert isinstance(await ask(run, LegRequest("k2", "anna", more, side=Side.BUY)), OrderRef)
 
 
-async def test_a_noisy_caller_pushes_out_none_of_anothers_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_noisy_caller_displaces_no_answer_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idempotency, "KEPT", 4)
     run = await holding()
     limit = LegRequest("once", "anna", leg(size="0.01", limit="98"))
@@ -266,7 +266,7 @@ async def test_a_noisy_caller_pushes_out_none_of_anothers_answers(monkeypatch: p
     assert code(await ask(run, limit)) is RefusalCode.KEY_REUSED
 
 
-async def test_of_too_many_callers_the_one_that_was_silent_longest_is_forgotten(
+async def test_the_caller_silent_for_longest_is_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(idempotency, "CALLERS_KEPT", 2)
@@ -277,7 +277,7 @@ async def test_of_too_many_callers_the_one_that_was_silent_longest_is_forgotten(
     assert found == [Done(), None, Done()]
 
 
-async def test_the_names_that_a_client_gives_itself_are_no_callers_of_their_own(
+async def test_client_names_of_one_token_are_one_caller(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(idempotency, "CALLERS_KEPT", 2)
@@ -288,7 +288,7 @@ async def test_the_names_that_a_client_gives_itself_are_no_callers_of_their_own(
         assert run.engine.answer(NoteRequest("k", caller, "hello")) == Done()
 
 
-async def test_before_a_candle_of_this_run_an_entry_is_told_that_only_history_is_read() -> None:
+async def test_entry_is_refused_while_only_history_is_read() -> None:
     run = Run(ListFeed(path([100.0] * 4)), Scripted({}), policy=WAKES)
     past = Candle("BTCUSDT", START - MINUTE, MINUTE, 100.0, 101.0, 99.0, 100.0, 5.0)
     run.engine.step(Frame(START, (past,), history=True), START)

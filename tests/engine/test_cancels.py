@@ -43,7 +43,7 @@ async def test_a_cancel_is_asked_for_until_the_venue_answers(silent: int) -> Non
     assert still_to_ask(run) == []
 
 
-async def test_a_venue_that_never_answers_is_left_alone_in_the_end_and_a_person_is_told() -> None:
+async def test_a_cancel_is_given_up_and_reported_in_the_end() -> None:
     run, venue = taken_back(1_000)
     await run.go()
     assert len(venue.asked) == MOST_CANCELS
@@ -53,7 +53,7 @@ async def test_a_venue_that_never_answers_is_left_alone_in_the_end_and_a_person_
     assert still_to_ask(run) == []
 
 
-async def test_killed_while_it_waits_it_asks_on_as_it_would_have(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_killed_while_a_cancel_waits_it_asks_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 1)
     undisturbed, _ = taken_back(1_000)
     await undisturbed.go()

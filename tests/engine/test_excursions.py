@@ -95,9 +95,9 @@ def test_what_a_candle_reached_before_an_addition_within_it_is_not_its_gain() ->
     enter(wire, Action.BUY, 100, stop=D(90))
     seen(wire, 100)
     added = wire.enter(Action.ADD, limit=D(96))
-    wire._minute += 1
+    wire.minute += 1
     wire.fill(added, price="96")  # type: ignore[arg-type]
-    wire._minute -= 1
+    wire.minute -= 1
     wire.tick({BTC: 97.0}, highs=100.0, lows=95.0)
     assert told(wire) == about(0, 97 / 98 - 1)
 

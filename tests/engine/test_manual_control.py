@@ -37,7 +37,7 @@ async def begun(script: dict[int, Decision], minutes: int = 3) -> Run:
     return await Run(market([100.0] * 8), Scripted(script), policy=WAKES).go(for_ms=minutes * MINUTE)
 
 
-async def test_a_paused_agent_is_not_asked_until_a_person_lets_it_go_on() -> None:
+async def test_a_paused_agent_is_not_woken_until_it_is_resumed() -> None:
     first = await begun({})
     script = Scripted({})
     paused = await then(first, script, told(Verb.PAUSE), closes=[100.0] * 8)
@@ -48,7 +48,7 @@ async def test_a_paused_agent_is_not_asked_until_a_person_lets_it_go_on() -> Non
     assert len(again.asked) == 4
 
 
-async def test_what_a_paused_agent_was_deciding_on_is_held() -> None:
+async def test_a_pause_holds_the_decision_under_way() -> None:
     slow = Scripted({}, 90_000)
     first = await Run(market([100.0] * 8), slow, policy=WAKES).go(for_ms=3 * MINUTE)
     assert first.engine.decisions.state().pending is not None
@@ -58,7 +58,7 @@ async def test_what_a_paused_agent_was_deciding_on_is_held() -> None:
     assert paused.engine.decisions.state().pending is None
 
 
-async def test_a_symbol_that_a_person_took_over_is_not_shown_not_woken_for_and_not_traded() -> None:
+async def test_a_taken_over_symbol_is_not_shown_and_not_traded() -> None:
     first = await begun({1: buy("97")})
     script = Scripted({wake: sell() for wake in range(2, 12)})
     run = await then(first, script, told(Verb.TAKE_OVER, "BTCUSDT"), closes=[100.0] * 8)
@@ -72,13 +72,13 @@ async def test_a_symbol_that_a_person_took_over_is_not_shown_not_woken_for_and_n
     assert run.engine.summary()["agent"]["held"] == {"BTCUSDT": "ann"}
 
 
-async def test_the_stop_of_a_symbol_that_was_taken_over_still_works() -> None:
+async def test_the_stop_of_a_taken_over_symbol_still_works() -> None:
     first = await begun({1: buy("97")})
     run = await then(first, Scripted({}), told(Verb.TAKE_OVER, "BTCUSDT"), closes=[100.0] * 5 + [96.0] * 3)
     assert [each.ref.leg for each in run.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.STOP]
 
 
-async def test_an_entry_on_a_symbol_that_was_taken_over_is_refused() -> None:
+async def test_an_entry_on_a_taken_over_symbol_is_refused() -> None:
     first = await begun({})
     script = Scripted({wake: buy("97") for wake in range(2, 12)})
     run = await then(first, script, told(Verb.TAKE_OVER, "BTCUSDT"), closes=[100.0] * 8)
@@ -97,7 +97,7 @@ async def test_one_symbol_is_given_back_or_all_of_them() -> None:
     assert {view.symbol for view in script.asked[-1].snapshot.symbols} == set(BOTH)
 
 
-async def test_what_the_agent_has_waiting_goes_when_a_person_lays_a_hand_on_it() -> None:
+async def test_pause_and_takeover_cancel_the_agents_entries() -> None:
     low = buy("88", limit="90")
     for verb, subject in ((Verb.TAKE_OVER, "BTCUSDT"), (Verb.PAUSE, "")):
         first = await begun({1: low})

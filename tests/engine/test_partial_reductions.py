@@ -123,7 +123,7 @@ async def test_on_futures_a_stop_stands_at_every_moment_of_a_reduction() -> None
     assert sizes[0] > sizes[1]
 
 
-async def test_on_spot_the_gap_of_a_reduction_is_journaled_and_ends_within_the_deadline() -> None:
+async def test_spot_reduction_is_unprotected_until_its_deadline() -> None:
     """The stop of the first part is taken off for the sale."""
     thin = market({0: 100.0, 1: 1e6})
     run = await watched(run_of(thin, Product.SPOT)).go()
@@ -156,7 +156,7 @@ async def test_on_futures_a_reduction_of_unknown_outcome_is_sent_again() -> None
     assert D("0.2485") < share(run) < D("0.2501")
 
 
-async def test_on_spot_nothing_is_sold_beside_a_reduction_of_unknown_outcome() -> None:
+async def test_spot_sells_nothing_beside_an_unknown_reduction() -> None:
     run = await run_of(market(), Product.SPOT, venue=FailsExits(Product.SPOT, 1, loses=True)).go()
     exits = [each for each in run.events(events.OrderIntended) if each.ref.leg is Purpose.EXIT]
     assert len(exits) == 1
@@ -164,7 +164,7 @@ async def test_on_spot_nothing_is_sold_beside_a_reduction_of_unknown_outcome() -
 
 
 @PRODUCTS
-async def test_everything_closed_during_a_reduction_sells_exactly_what_is_held(product: Product) -> None:
+async def test_flatten_during_a_reduction_sells_the_exact_position(product: Product) -> None:
     # Little can trade after the entry, so the reduction is under way for minutes.
     thin = market({1: 5.0, 2: 5.0, 3: 5.0, 4: 5.0}, 9)
     first = await run_of(thin, product).go(3 * MINUTE)

@@ -3,9 +3,10 @@
 import math
 from decimal import Decimal
 
+from ocw_mcp.core.risk.limits import limits_in_force
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import Candle, Funding, Metrics
-from ocw_mcp.domain.policies import Policies, limits_in_force
+from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.snapshot import Feasible, Remark, Snapshot
 from ocw_mcp.domain.time import HOUR, MINUTE
 from ocw_mcp.domain.unknown import Unknown

@@ -5,11 +5,12 @@ from decimal import Decimal
 import pytest
 
 from ocw_mcp.domain import events
+from ocw_mcp.domain.asks import CloseRequest
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import Candle, Product
 from ocw_mcp.domain.money import floor_to
 from ocw_mcp.domain.orders import Purpose, Rejected
-from ocw_mcp.domain.steps import Command
+from ocw_mcp.domain.steps import Asked, Command, Send
 from ocw_mcp.domain.time import MINUTE
 from tests.support.deciders import Reckless, Scripted
 from tests.support.invariants import never_naked, watched
@@ -88,14 +89,14 @@ async def test_an_addition_lays_one_stop_over_the_whole() -> None:
     assert done.engine.summary()["positions"][0]["protected"] is True
 
 
-async def test_a_stop_comes_back_when_the_exit_for_which_it_was_taken_off_fails() -> None:
+async def test_a_stop_cancelled_for_an_exit_that_fails_is_replaced() -> None:
     done = await run(path([100.0] * 4), {1: buy("97")}).go()
     done.clock.advance(START + 5 * MINUTE)
     shell = done.simulation.shell
-    # The exit is rejected in the same breath in which the stop was taken off.
-    done.engine.manager.close("BTCUSDT", "guard", done.clock.now())
+    # The exit is rejected in the same step in which the stop is cancelled for it.
+    effects = done.engine.step(Asked(CloseRequest("k", "anna", "BTCUSDT")), done.clock.now())
     (exit_,) = done.engine.orders.live("BTCUSDT", Purpose.EXIT)
-    await shell.follow([e for e in done.engine._effects.take() if type(e).__name__ != "Send"], done.clock.now())
+    await shell.follow([each for each in effects if not isinstance(each, Send)], done.clock.now())
     await shell.take(Rejected(exit_.ref, "-2010", "Account has insufficient balance for requested action."))
     (stop,) = done.engine.orders.live("BTCUSDT", Purpose.STOP)
     assert stop.order.trigger_price == D(97)

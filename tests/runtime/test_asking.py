@@ -81,7 +81,7 @@ async def test_a_request_is_durable_when_it_is_answered() -> None:
     await going
 
 
-async def test_a_resumed_run_takes_the_requests_from_the_journal_at_their_place() -> None:
+async def test_a_resumed_run_takes_requests_from_the_journal() -> None:
     store = MemoryStore()
     run, _ = await asked_in_the_middle(store)
     # The process died without a checkpoint: all of it is done again, without anybody asking.
@@ -99,7 +99,7 @@ WATCHED = policies(
 SUBMITS = SubmitRequest("k1", "anna", 1, buy("97", "0.1"))
 
 
-async def test_what_is_submitted_approved_noted_and_halted_is_done_again_at_its_place_too() -> None:
+async def test_every_kind_of_request_is_replayed_at_its_place() -> None:
     store, feed, box = MemoryStore(), HandFed(path(PRICES)), Commands()
     run = Run(feed, AttachedDecider(), policy=WATCHED, store=store, commands=box, agent="attached", fallback=True)
     going = asyncio.ensure_future(run.go())
@@ -121,7 +121,7 @@ async def test_what_is_submitted_approved_noted_and_halted_is_done_again_at_its_
     assert again.engine.account.trading_state is TradingState.HALTED
 
 
-async def test_who_asks_a_run_that_breaks_off_or_has_ended_is_told_so() -> None:
+async def test_a_request_to_an_ended_run_raises_an_error() -> None:
     feed = HandFed(path([100.0] * 8), breaks_at=START + 5 * MINUTE)
     run = Run(feed, policy=WAKES)
     going = asyncio.ensure_future(run.go())
@@ -138,7 +138,7 @@ async def test_who_asks_a_run_that_breaks_off_or_has_ended_is_told_so() -> None:
     assert run.events(events.CallerAsked) == []
 
 
-async def test_whoever_has_gone_before_it_was_taken_has_asked_for_nothing() -> None:
+async def test_a_request_of_a_client_that_has_gone_is_not_taken() -> None:
     feed = HandFed(path(PRICES))
     run = Run(feed, policy=WAKES)
     going = asyncio.ensure_future(run.go())
@@ -150,7 +150,7 @@ async def test_whoever_has_gone_before_it_was_taken_has_asked_for_nothing() -> N
     assert run.events(events.CallerAsked) == []
 
 
-async def test_whoever_asks_while_the_disk_takes_nothing_is_told_that_a_crash_would_forget_it() -> None:
+async def test_a_request_on_a_full_disk_is_answered_not_durable() -> None:
     feed = HandFed(path(PRICES))
     store = FullFor(4, 10**9)
     run = Run(feed, policy=WAKES, store=store)
@@ -195,7 +195,7 @@ UNSOUND: dict[str, CallerRequest] = {
 
 
 @pytest.mark.parametrize("request_", UNSOUND.values(), ids=UNSOUND.keys())
-async def test_what_nobody_can_mean_is_told_so_and_never_comes_to_the_engine(request_: CallerRequest) -> None:
+async def test_a_request_out_of_bounds_never_reaches_the_engine(request_: CallerRequest) -> None:
     run = await Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=WAKES).go()
     with pytest.raises(ValueError, match="malformed request: "):
         await run.simulation.shell.ask(request_)

@@ -303,6 +303,6 @@ def test_each_code_of_a_request_is_explained() -> None:
     assert set(REQUEST_MEANING) == set(RequestCode)
 
 
-def test_headroom_names_the_limits_of_the_policy_file(facade: Facade) -> None:
+def test_limit_usage_names_keys_of_the_policy_file(facade: Facade) -> None:
     view = facade.policy()
     assert {row["name"] for row in view.limit_usage} <= {name for name, _ in view.limits}

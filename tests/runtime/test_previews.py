@@ -24,7 +24,7 @@ def keep(kept: Previews, who: str) -> Preview:
     return kept.keep(who, LEG, None, Decimal(1), Side.BUY)
 
 
-def test_a_caller_with_many_names_pushes_out_its_own_previews_alone() -> None:
+def test_many_names_displace_only_previews_of_their_token() -> None:
     kept = previews()
     others, first = keep(kept, "mcp:other"), keep(kept, "mcp:attached/0")
     for number in range(10 * MOST):
@@ -36,7 +36,7 @@ def test_a_caller_with_many_names_pushes_out_its_own_previews_alone() -> None:
     assert [kept.find(f"mcp:attached/{number}", each.preview_id) for number, each in enumerate(last)] == last
 
 
-def test_a_caller_with_many_previews_pushes_out_its_oldest_alone() -> None:
+def test_many_previews_displace_only_their_callers_oldest() -> None:
     kept = previews()
     other = keep(kept, "mcp:attached/other")
     mine = [keep(kept, "mcp:attached/mine") for _ in range(MOST + 1)]

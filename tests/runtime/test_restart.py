@@ -81,14 +81,14 @@ async def test_a_halt_cancels_entries_leaves_stops_and_lets_exits_pass() -> None
     halted = Run(
         ListFeed(path([100.0] * 8)), Scripted({1: buy("97"), 4: add("98"), 5: sell()}), policy=WAKES, commands=box
     )
-    heed = halted.simulation._heed
+    heed = halted.simulation.poll
 
     async def heed_after_three_frames() -> None:
         if halted.simulation.cursor == START + 3 * MINUTE:
             box.put(Command("c1", "halt", "a person"))
         await heed()
 
-    halted.simulation._heed = heed_after_three_frames  # type: ignore[method-assign]
+    halted.simulation.poll = heed_after_three_frames  # type: ignore[method-assign]
     look_up_every, runtime_run.LOOK_UP_EVERY = runtime_run.LOOK_UP_EVERY, 1
     try:
         await halted.go()

@@ -98,7 +98,7 @@ UNSOUND: dict[str, Callable[[], object]] = {
 
 @pytest.mark.parametrize("thinking_ms", [0, 20 * SECOND])
 @pytest.mark.parametrize("answer", UNSOUND.values(), ids=UNSOUND.keys())
-async def test_an_unsound_answer_is_held_with_its_cause_and_the_next_one_counts(
+async def test_an_invalid_answer_is_held_and_the_next_one_counts(
     answer: Callable[[], object], thinking_ms: int
 ) -> None:
     run = await Run(ListFeed(path([100.0] * 5)), Babbling(answer(), thinking_ms), policy=WAKES).go()
@@ -110,9 +110,7 @@ async def test_an_unsound_answer_is_held_with_its_cause_and_the_next_one_counts(
 
 
 @pytest.mark.parametrize("answer", UNSOUND.values(), ids=UNSOUND.keys())
-async def test_a_journal_with_an_unsound_answer_can_be_read_and_resumed(
-    tmp_path: Path, answer: Callable[[], object]
-) -> None:
+async def test_a_journal_with_an_invalid_answer_is_resumed(tmp_path: Path, answer: Callable[[], object]) -> None:
     for minutes in (2, 4):
         with closing(open_book(tmp_path)) as store:
             run = Run(ListFeed(path([100.0] * 4)), Babbling(answer()), store=cast(MemoryStore, store), policy=WAKES)
@@ -124,7 +122,7 @@ async def test_a_journal_with_an_unsound_answer_can_be_read_and_resumed(
 
 
 @pytest.mark.parametrize("answer", UNSOUND.values(), ids=UNSOUND.keys())
-def test_an_unsound_answer_is_refused_before_the_engine_sees_it(answer: Callable[[], object]) -> None:
+def test_an_invalid_answer_never_reaches_the_engine(answer: Callable[[], object]) -> None:
     with pytest.raises((ValueError, RecursionError)):
         validated(answer())
 
@@ -132,13 +130,13 @@ def test_an_unsound_answer_is_refused_before_the_engine_sees_it(answer: Callable
 @pytest.mark.parametrize(
     "answer", [leg(), leg(size=Decimal("NaN")), leg(stop=Decimal("-Infinity")), condition(expires_s=60), Decision()]
 )
-def test_whatever_the_desk_can_refuse_by_itself_is_let_in(answer: Decision) -> None:
+def test_values_that_the_engine_can_refuse_are_valid(answer: Decision) -> None:
     assert str(validated(answer)) == str(answer)
 
 
 @pytest.mark.parametrize("price", ["1e15", "-1e15", "1e12", "-1e12", "1e-18", "0.000000000000000001"])
 @pytest.mark.parametrize("market", [1e-8, 1e8])
-async def test_the_widest_numbers_that_are_let_in_are_refused_by_a_limit(price: str, market: float) -> None:
+async def test_the_largest_valid_numbers_are_refused_by_a_limit(price: str, market: float) -> None:
     quotes = [candle(index, market, symbol="TINYUSDT") for index in range(4)]
     for changes in ({"stop": Decimal(price)}, {"target": Decimal(price)}, {"size": Decimal(price)}):
         answer = leg(**({"symbol": "TINYUSDT", "stop": Decimal(f"{market * 0.97:.12f}")} | changes))
@@ -158,7 +156,7 @@ PARTLY: dict[str, Callable[[], Decision]] = {
 
 
 @pytest.mark.parametrize("bad", PARTLY.values(), ids=PARTLY.keys())
-async def test_a_sound_leg_is_carried_out_beside_an_unsound_one(tmp_path: Path, bad: Callable[[], Decision]) -> None:
+async def test_a_valid_leg_is_executed_beside_an_invalid_one(tmp_path: Path, bad: Callable[[], Decision]) -> None:
     answer = Decision((*bad().legs, *buy("97").legs), next_check_s=10**12)
     fingerprints = []
     for minutes in ((2, 4), (4,)):
@@ -176,7 +174,7 @@ async def test_a_sound_leg_is_carried_out_beside_an_unsound_one(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("symbol", ["BTC/USDT", "btcusdt", "BTC-USDT", "BTC/USDT:USDT"])
-def test_symbols_of_legs_and_conditions_are_spelt_as_the_engine_spells_them(symbol: str) -> None:
+def test_symbols_are_spelt_as_the_engine_spells_them(symbol: str) -> None:
     wished = WakeCondition(symbol, "price", Comparison.GT, 101.0)
     read = validated(Decision((*leg(symbol=symbol).legs,), wake_conditions=(wished,)), ("BTCUSDT", "ETHUSDT"))
     assert (read.legs[0].symbol, (read.wake_conditions or ())[0].symbol) == ("BTCUSDT", "BTCUSDT")

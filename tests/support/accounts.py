@@ -1,4 +1,4 @@
-"""The account as the risk officer sees it, with nothing that would refuse an entry."""
+"""An account view for the risk check that passes every limit."""
 
 from decimal import Decimal
 

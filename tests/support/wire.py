@@ -50,12 +50,12 @@ class Wire:
         self.journal: list[DomainEvent] = []
         self.reported: list[tuple[Order, Filled]] = []
         """Fills that were reported, each once, with their orders."""
-        self._minute, self._keys, self._fills = -1, count(1), count(1)
+        self.minute, self._keys, self._fills = -1, count(1), count(1)
         self.tick(dict.fromkeys(symbols, 100.0))
 
     @property
     def now(self) -> int:
-        return START + (self._minute + 1) * MINUTE
+        return START + (self.minute + 1) * MINUTE
 
     def give(self, event: StepEvent) -> list[DomainEvent]:
         """Hand an event to the engine; what it journaled."""
@@ -72,9 +72,9 @@ class Wire:
 
     def tick(self, closes: dict[str, float], *, highs: float | None = None, lows: float | None = None) -> None:
         """A minute passes and closes at these prices."""
-        self._minute += 1
+        self.minute += 1
         made = [
-            candle(self._minute, close, symbol=symbol, high=highs, low=lows) for symbol, close in sorted(closes.items())
+            candle(self.minute, close, symbol=symbol, high=highs, low=lows) for symbol, close in sorted(closes.items())
         ]
         self.give(Frame(self.now, tuple(made)))
 

@@ -31,7 +31,7 @@ from ocw_mcp.app.cli.tokens import tokens
 from ocw_mcp.app.output import say
 
 app = typer.Typer(
-    help="A trading desk for Claude, with a risk officer that cannot be talked out of anything.",
+    help="Lets Claude trade crypto behind hard risk limits that no prompt can change.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -117,7 +117,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """A trading desk for Claude, with a risk officer that cannot be talked out of anything."""
+    """Lets Claude trade crypto behind hard risk limits that no prompt can change."""
 
 
 @app.command()

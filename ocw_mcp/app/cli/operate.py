@@ -13,8 +13,8 @@ from rich.text import Text
 from ocw_mcp.adapters.control import commands, passphrase
 from ocw_mcp.adapters.store.lock import is_locked
 from ocw_mcp.adapters.store.reader import read_book, verify_book
-from ocw_mcp.adapters.store.spent import Spent
 from ocw_mcp.adapters.store.views.plain_json import jsonable
+from ocw_mcp.adapters.store.views.thinking import ThinkingCost
 from ocw_mcp.app.cli.lists import spent_text
 from ocw_mcp.app.cli.person import require_terminal, show_who_you_are, typed
 from ocw_mcp.app.output import STATE_STYLES, clean, gain_style, say, working
@@ -115,7 +115,7 @@ def status_text(view: dict[str, Any]) -> Text:
             *(Text(clean(approval_text(each)), "yellow") for each in summary.get("approvals", ())),
         ]
     lines += [
-        spent_text(msgspec.convert(view["thinking"], Spent | None)),
+        spent_text(msgspec.convert(view["thinking"], ThinkingCost | None)),
         f"journal {view['events']} events, {view['orders']} orders, {view['fills']} fills · head {view['chain_head']}",
         f"fingerprint {view['fingerprint']}",
     ]
@@ -130,7 +130,7 @@ def leave(state: Path, verb: Verb, subject: str = "") -> CommandResult:
     read_book(state)
     now_ns = time.time_ns()  # noqa: TID251 - orders commands by arrival; it never enters the engine
     id_ = f"{now_ns:x}-{os.getpid():x}"
-    left = commands.leave(state, verb, by=_person(), command_id=id_, at_ns=now_ns, subject=subject)
+    left = commands.write_command(state, verb, by=_person(), command_id=id_, at_ns=now_ns, subject=subject)
     result = _result(state, left)
     summary = read_book(state).summary or {}
     return CommandResult(
@@ -149,7 +149,7 @@ def _result(state: Path, left: Path) -> Literal["taken", "refused", "pending", "
         return "waiting"
     if not _taken(left):
         return "pending"
-    return "refused" if commands.refused(left) else "taken"
+    return "refused" if commands.is_refused(left) else "taken"
 
 
 def _message(verb: Verb, subject: str, result: str, summary: dict[str, Any]) -> str:

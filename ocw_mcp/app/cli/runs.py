@@ -134,7 +134,7 @@ def _brain(wish: RunRequest, settings: Settings, narrator: Narrator | None) -> "
         from ocw_mcp.app.claude import ClaudeSetup
 
         tell = None if narrator is None else narrator.waits
-        return ClaudeSetup(settings, wish.record, wish.decisions, remembers=wish.memory, tell_of_wait=tell)
+        return ClaudeSetup(settings, wish.record, wish.decisions, remembers=wish.memory, report_wait=tell)
     for option, given in (("--record", wish.record), ("--decisions", wish.decisions)):
         if given is not None:
             raise SettingsError(f"{option} is about Claude's decisions, and --agent is {wish.agent}; expected claude")

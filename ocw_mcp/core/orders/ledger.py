@@ -1,12 +1,12 @@
-"""What the account holds, from fills and funding alone. All amounts in quote currency, as Decimal.
+"""The wallet and the positions of the account, from fills and funding alone. All amounts in quote currency, as Decimal.
 
-A position keeps its cost, the signed sum of quantity × price, instead of an average price: then what a closing fill
-realises and what stays unrealised add up to the cash that really moved. The one division, the share of the cost that a
-partial close takes out, is rounded to twelve digits and taken out as rounded, so nothing is lost to it.
+A position keeps its cost, the signed sum of quantity × price, instead of an average price: then the realised and the
+unrealised profit add up to the cash that moved. The one division, the share of the cost that a partial close removes,
+is rounded to twelve digits and removed as rounded, so nothing is lost to it.
 
-A position has a margin isolated for it, its cost over its leverage. On spot, where the leverage is 1, that is all that
-was paid for it. What a spot position leaves that is too small to be sold is dust: it counts as flat, is kept at the
-price at which it was left, and is part of the next purchase.
+A position has an isolated margin, its cost over its leverage. On spot, where the leverage is 1, that is all that was
+paid for it. The rest of a spot position that is too small to be sold is dust: the position counts as flat, the dust is
+valued at the price at which it was left, and it becomes part of the next purchase.
 """
 
 from decimal import Decimal
@@ -114,7 +114,7 @@ class Position(msgspec.Struct):
 
 
 class Booked(msgspec.Struct, frozen=True):
-    """What a fill did: profit realised before fees, the position after it, and the one it closed, if it closed one."""
+    """The effect of a fill: profit realised before fees, the position after it, and the position it closed, if any."""
 
     realised: Decimal
     position: Decimal
@@ -123,14 +123,14 @@ class Booked(msgspec.Struct, frozen=True):
 
 
 class Dust(msgspec.Struct, frozen=True):
-    """What is left of a spot position and too small to be sold: base asset, and what it is kept at (quote)."""
+    """The rest of a spot position that is too small to be sold: quantity (base asset) and value (quote)."""
 
     quantity: Decimal
     cost: Decimal
 
 
 class LedgerState(msgspec.Struct):
-    """A ledger, to be restored."""
+    """A ledger in a saved state."""
 
     wallet: Decimal
     fees: Decimal
@@ -147,34 +147,34 @@ class Ledger:
         self.wallet = wallet
         self.fees = ZERO
         self.funding = ZERO
-        """All that funding gave; below 0 it took."""
+        """All funding that was received; below 0 it was paid."""
         self.positions: dict[str, Position] = {}
         self.marks: dict[str, Decimal] = {}
         self.dust: dict[str, Dust] = {}
 
     def quantity(self, symbol: str) -> Decimal:
-        """The signed position; 0 when flat."""
+        """Return the signed position; 0 if flat."""
         position = self.positions.get(symbol)
         return position.quantity if position else ZERO
 
     def mark(self, symbol: str, price: Decimal) -> None:
-        """Note the price at which a symbol is valued."""
+        """Set the price at which a symbol is valued."""
         self.marks[symbol] = price
 
     def equity(self) -> Decimal:
-        """Wallet plus what is unrealised."""
+        """Return the wallet plus unrealised profit and loss."""
         equity = self.wallet
         for symbol, position in self.positions.items():
             equity += position.quantity * self.marks[symbol] - position.cost
         return equity
 
     def free(self) -> Decimal:
-        """Wallet less all that is isolated for positions: what new ones can be opened with."""
+        """Return the wallet less the margin of all positions: the money that new positions can be opened with."""
         held = sum((position.margin for position in self.positions.values()), ZERO)
         return self.wallet - held - sum((dust.cost for dust in self.dust.values()), ZERO)
 
     def gross(self) -> Decimal:
-        """Sum of absolute position values at their marks."""
+        """Return the sum of the absolute position values at their mark prices."""
         return sum((abs(p.quantity) * self.marks[symbol] for symbol, p in self.positions.items()), ZERO)
 
     def book(
@@ -189,10 +189,10 @@ class Ledger:
         leverage: int = 1,
         base_fee: Decimal = ZERO,
     ) -> Booked:
-        """Book a fill. One that is larger than an opposite position closes it and opens the rest the other way.
+        """Book a fill. A fill that is larger than an opposite position closes it and opens the rest on the other side.
 
-        `leverage` is that of the position it may open; `base_fee` is what the fee took of what was bought (base asset),
-        its worth being in `fee` already.
+        `leverage` is that of the position it may open. `base_fee` is the part of the purchase that was kept as a fee
+        (base asset); its value is part of `fee` already.
         """
         quantity -= base_fee
         self.fees += fee
@@ -200,7 +200,7 @@ class Ledger:
         signed = side.sign * quantity
         position = self.positions.get(symbol)
         if position is None:
-            # A mark from before is as old as the last position: until the next one, the position is worth what it cost.
+            # An earlier mark is as old as the last position: until the next one, the position is valued at its cost.
             self.marks[symbol] = price
             position = self.positions[symbol] = _opened(symbol, signed, price, at, fee, leverage)
             if symbol in self.dust:
@@ -216,9 +216,9 @@ class Ledger:
         return self._reduce(position, signed, price, at, leverage)
 
     def sweep(self, symbol: str, price: Decimal) -> Position:
-        """Count a position that is too small to be sold as closed: what is left of it is dust, kept at `price` (quote).
+        """Count a position that is too small to be sold as closed: the rest of it is dust, valued at `price` (quote).
 
-        What it gained or lost until then is realised.
+        Its gain or loss until then is realised.
         """
         position = self.positions.pop(symbol)
         realised = position.quantity * price - position.cost
@@ -228,11 +228,11 @@ class Ledger:
         return position
 
     def transfer(self, amount: Decimal) -> None:
-        """Money came (above 0) or left: neither profit nor loss."""
+        """Book a deposit (above 0) or a withdrawal: neither is profit or loss."""
         self.wallet += amount
 
     def fund(self, symbol: str, amount: Decimal) -> None:
-        """Book funding: `amount` is gained, below 0 paid. A position that is closed by now has no part in it."""
+        """Book funding: `amount` is received, below 0 paid. A position that is closed by now is not changed."""
         self.funding += amount
         self.wallet += amount
         position = self.positions.get(symbol)
@@ -261,11 +261,11 @@ class Ledger:
         return Booked(realised, rest, position, opened=bool(rest))
 
     def state(self) -> LedgerState:
-        """All that the account holds."""
+        """Return the ledger for a checkpoint."""
         return LedgerState(self.wallet, self.fees, self.positions, self.marks, self.funding, self.dust)
 
-    def restore(self, state: LedgerState, /) -> None:
-        """Put back what `state` gave."""
+    def restore(self, state: LedgerState) -> None:
+        """Restore what `state` returned."""
         self.wallet = state.wallet
         self.fees = state.fees
         self.positions = state.positions

@@ -1,12 +1,28 @@
-"""What may become of an order: one table of legal transitions."""
+"""The status of an order, the one table of its legal transitions, and the reports that no venue can mean."""
 
+from decimal import Decimal
 from enum import StrEnum
 
-from ocw_mcp.domain.orders import Accepted, Canceled, Filled, OrderReport, OutcomeUnknown, Rejected
+from ocw_mcp.domain.money import ZERO, plain
+from ocw_mcp.domain.orders import (
+    Accepted,
+    Canceled,
+    Filled,
+    FundingPaid,
+    OrderReport,
+    OutcomeUnknown,
+    OutsideFill,
+    Rejected,
+    Transferred,
+    VenueReport,
+)
+
+HIGHEST_REBATE = Decimal("0.001")
+"""Share of the notional: every exchange pays makers less than this."""
 
 
 class OrderStatus(StrEnum):
-    """Where an order stands, as far as the venue has told."""
+    """The status of an order, as far as the venue has reported it."""
 
     INTENDED = "intended"
     """Durable in the journal; the venue has not answered."""
@@ -16,16 +32,16 @@ class OrderStatus(StrEnum):
     CANCELED = "canceled"
     REJECTED = "rejected"
     UNKNOWN = "unknown"
-    """Sent, and nobody knows: the budget stays reserved."""
+    """Sent, and the outcome is not known: the budget stays reserved."""
 
     @property
     def live(self) -> bool:
-        """Whether the order may still trade, as far as anybody knows."""
+        """Whether the order may still trade, as far as is known."""
         return self not in (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.REJECTED)
 
 
-class Word(StrEnum):
-    """What a venue's report says, seen from the order."""
+class ReportKind(StrEnum):
+    """The kind of a venue's report, seen from the order."""
 
     ACCEPT = "accept"
     REJECT = "reject"
@@ -36,80 +52,105 @@ class Word(StrEnum):
 
 
 _S = OrderStatus
-_W = Word
+_R = ReportKind
 
-TRANSITIONS: dict[OrderStatus, dict[Word, OrderStatus]] = {
+TRANSITIONS: dict[OrderStatus, dict[ReportKind, OrderStatus]] = {
     _S.INTENDED: {
-        _W.ACCEPT: _S.ACCEPTED,
-        _W.REJECT: _S.REJECTED,
-        _W.LOSE: _S.UNKNOWN,
-        _W.CANCEL: _S.CANCELED,
-        # A stream can be quicker than the answer to the request.
-        _W.FILL_PART: _S.PARTIALLY_FILLED,
-        _W.FILL_ALL: _S.FILLED,
+        _R.ACCEPT: _S.ACCEPTED,
+        _R.REJECT: _S.REJECTED,
+        _R.LOSE: _S.UNKNOWN,
+        _R.CANCEL: _S.CANCELED,
+        # A fill on the stream can come before the answer to the request.
+        _R.FILL_PART: _S.PARTIALLY_FILLED,
+        _R.FILL_ALL: _S.FILLED,
     },
     _S.ACCEPTED: {
-        _W.ACCEPT: _S.ACCEPTED,
-        _W.CANCEL: _S.CANCELED,
-        _W.FILL_PART: _S.PARTIALLY_FILLED,
-        _W.FILL_ALL: _S.FILLED,
+        _R.ACCEPT: _S.ACCEPTED,
+        _R.CANCEL: _S.CANCELED,
+        _R.FILL_PART: _S.PARTIALLY_FILLED,
+        _R.FILL_ALL: _S.FILLED,
         # A stop that was accepted can still be refused when it triggers.
-        _W.REJECT: _S.REJECTED,
+        _R.REJECT: _S.REJECTED,
     },
     _S.PARTIALLY_FILLED: {
-        _W.ACCEPT: _S.PARTIALLY_FILLED,
-        _W.CANCEL: _S.CANCELED,
-        _W.FILL_PART: _S.PARTIALLY_FILLED,
-        _W.FILL_ALL: _S.FILLED,
+        _R.ACCEPT: _S.PARTIALLY_FILLED,
+        _R.CANCEL: _S.CANCELED,
+        _R.FILL_PART: _S.PARTIALLY_FILLED,
+        _R.FILL_ALL: _S.FILLED,
     },
     _S.FILLED: {
-        # Late echoes of what is over.
-        _W.ACCEPT: _S.FILLED,
-        _W.CANCEL: _S.FILLED,
+        # Late reports on an order that is over.
+        _R.ACCEPT: _S.FILLED,
+        _R.CANCEL: _S.FILLED,
         # The venue traded more than was ordered: money moved, so it counts.
-        _W.FILL_PART: _S.FILLED,
-        _W.FILL_ALL: _S.FILLED,
+        _R.FILL_PART: _S.FILLED,
+        _R.FILL_ALL: _S.FILLED,
     },
     _S.CANCELED: {
-        _W.ACCEPT: _S.CANCELED,
-        _W.CANCEL: _S.CANCELED,
-        # A fill that happened before the cancel can be told after it, and counts.
-        _W.FILL_PART: _S.CANCELED,
-        _W.FILL_ALL: _S.FILLED,
+        _R.ACCEPT: _S.CANCELED,
+        _R.CANCEL: _S.CANCELED,
+        # A fill from before the cancel can be reported after it, and counts.
+        _R.FILL_PART: _S.CANCELED,
+        _R.FILL_ALL: _S.FILLED,
     },
     _S.REJECTED: {
-        _W.REJECT: _S.REJECTED,
+        _R.REJECT: _S.REJECTED,
         # The rejection was wrong. Money moved, so it counts.
-        _W.FILL_PART: _S.REJECTED,
-        _W.FILL_ALL: _S.FILLED,
+        _R.FILL_PART: _S.REJECTED,
+        _R.FILL_ALL: _S.FILLED,
     },
     _S.UNKNOWN: {
-        _W.LOSE: _S.UNKNOWN,
-        # A late appearance is adopted.
-        _W.ACCEPT: _S.ACCEPTED,
-        _W.REJECT: _S.REJECTED,
-        _W.CANCEL: _S.CANCELED,
-        _W.FILL_PART: _S.PARTIALLY_FILLED,
-        _W.FILL_ALL: _S.FILLED,
+        _R.LOSE: _S.UNKNOWN,
+        # An order that appears late at the venue is adopted.
+        _R.ACCEPT: _S.ACCEPTED,
+        _R.REJECT: _S.REJECTED,
+        _R.CANCEL: _S.CANCELED,
+        _R.FILL_PART: _S.PARTIALLY_FILLED,
+        _R.FILL_ALL: _S.FILLED,
     },
 }
 
 
-def word_of(report: OrderReport, *, completes: bool) -> Word:
-    """The word a report says; `completes` tells a full fill from a partial one."""
+def kind_of_report(report: OrderReport, *, completes: bool) -> ReportKind:
+    """Return the kind of a report; `completes` says whether a fill is the last one of its order."""
     match report:
         case Accepted():
-            return Word.ACCEPT
+            return ReportKind.ACCEPT
         case Rejected():
-            return Word.REJECT
+            return ReportKind.REJECT
         case OutcomeUnknown():
-            return Word.LOSE
+            return ReportKind.LOSE
         case Canceled():
-            return Word.CANCEL
+            return ReportKind.CANCEL
         case Filled():
-            return Word.FILL_ALL if completes else Word.FILL_PART
+            return ReportKind.FILL_ALL if completes else ReportKind.FILL_PART
 
 
-def after(status: OrderStatus, word: Word) -> OrderStatus | None:
-    """The status after a word, or None where no venue should ever say it."""
-    return TRANSITIONS[status].get(word)
+def after(status: OrderStatus, kind: ReportKind) -> OrderStatus | None:
+    """Return the status after a report; None if no venue should ever send that report in this status."""
+    return TRANSITIONS[status].get(kind)
+
+
+def invalid_report(report: VenueReport) -> str:
+    """Return one clause on an amount of a report that cannot be true, or an empty string.
+
+    Such are amounts that are no number, trades of nothing, and fees that are earned.
+    """
+    match report:
+        case Filled(quantity=quantity, price=price, fee=fee) | OutsideFill(quantity=quantity, price=price, fee=fee):
+            for name, value in (("a quantity", quantity), ("a price", price)):
+                if not (value.is_finite() and value > ZERO):
+                    return f"{name} of {value}"
+            if not fee.is_finite():
+                return f"a fee of {fee}"
+            if fee < -HIGHEST_REBATE * quantity * price:
+                return f"a rebate of {plain(-fee)} on {plain(quantity)} at {plain(price)}"
+            if isinstance(report, Filled) and not (report.base_fee.is_finite() and ZERO <= report.base_fee <= quantity):
+                return f"a fee of {report.base_fee} taken out of {plain(quantity)}"
+        case FundingPaid(amount=amount):
+            if not amount.is_finite():
+                return f"funding of {amount}"
+        case Transferred(amount=amount):
+            if not amount.is_finite():
+                return f"a transfer of {amount}"
+    return ""

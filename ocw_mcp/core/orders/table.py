@@ -1,7 +1,7 @@
 """The orders of a book: the live ones, and enough of the finished ones to book a late fill.
 
-The latest 256 finished orders are kept whole, and of the 4,096 before them a record that a fill can be booked by. A
-fill of an order that is older than both cannot be booked, since nothing says which symbol it traded.
+The latest 256 finished orders are kept whole, and of the 4,096 before them a record that is enough to book a fill. A
+fill of an order that is older than both cannot be booked, because its symbol is not known any more.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import msgspec
 
-from ocw_mcp.core.orders.machine import OrderStatus, after, word_of
+from ocw_mcp.core.orders.machine import OrderStatus, after, kind_of_report
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import Filled, Order, OrderIntent, OrderRef, OrderReport, OrderType, Purpose, Side
 
@@ -18,7 +18,7 @@ _RECORDS_KEPT = 4_096
 
 
 class TrackedOrder(msgspec.Struct):
-    """An order with all that is known of it. Quantities in the base asset."""
+    """An order with its intent, its status and its fills. Quantities in the base asset."""
 
     order: Order
     intent: OrderIntent
@@ -33,25 +33,25 @@ class TrackedOrder(msgspec.Struct):
     cost: Decimal = ZERO
     """Notional (quote) of its fills."""
     beyond: Decimal = ZERO
-    """Notional (quote) that its fills took beyond what was cleared for them; below 0 they took less."""
+    """Notional (quote) by which its fills exceeded what was cleared; below 0 they took less."""
 
     @property
     def ref(self) -> OrderRef:
-        """The order's name in the book."""
+        """The order's id in the book."""
         return self.order.ref
 
     @property
     def purpose(self) -> Purpose:
-        """What the order is for."""
+        """The purpose of the order."""
         return self.intent.purpose
 
     @property
     def remaining(self) -> Decimal:
-        """What may still trade."""
+        """The quantity that may still trade."""
         return max(ZERO, self.order.quantity - self.filled)
 
     def count(self, fill: Filled, reserved: Decimal) -> Decimal:
-        """Add a fill to the cost, and return by how much (quote) the order went beyond what was cleared for it.
+        """Add a fill to the cost, and return the notional (quote) by which the order now exceeds what was cleared.
 
         `reserved` is the quantity (base asset) for which the budget was still reserved when the fill came.
         """
@@ -62,7 +62,7 @@ class TrackedOrder(msgspec.Struct):
 
 
 class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What is kept of an order that finished long ago: as much as booking a late fill takes."""
+    """The record of an order that finished long ago: enough to book a late fill."""
 
     ref: OrderRef
     symbol: str
@@ -79,7 +79,7 @@ class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class TableState(msgspec.Struct):
-    """All orders, to be restored."""
+    """All orders in a saved state."""
 
     last_n: int
     live: list[TrackedOrder]
@@ -88,7 +88,7 @@ class TableState(msgspec.Struct):
 
 
 class OrderTable:
-    """Orders by name. Live ones are few, finished ones are kept whole for a while and then as a record."""
+    """Orders by id. Live ones are few; finished ones are kept whole for a while, and then as a record."""
 
     def __init__(self) -> None:
         self.last_n = 0
@@ -97,30 +97,30 @@ class OrderTable:
         self._records: dict[OrderRef, OrderRecord] = {}
 
     def add(self, tracked: TrackedOrder) -> None:
-        """Track an order from its intent on."""
+        """Add an order whose intent is journaled."""
         self._live[tracked.ref] = tracked
         self.last_n = max(self.last_n, tracked.ref.n)
 
     def get(self, ref: OrderRef) -> TrackedOrder | None:
-        """An order, live or lately finished."""
+        """Return an order that is live or finished lately."""
         return self._live.get(ref) or self._finished.get(ref)
 
     def recall(self, ref: OrderRef) -> TrackedOrder | None:
-        """An order that finished long ago, as its record says; None where there is no record."""
+        """Return an order that finished long ago, from its record; None if there is no record."""
         record = self._records.get(ref)
         return None if record is None else _from_record(record)
 
     def live(self, symbol: str | None = None, purpose: Purpose | None = None) -> Iterator[TrackedOrder]:
-        """Orders that may still trade, oldest first, by symbol and purpose where given."""
+        """Yield the orders that may still trade, oldest first, of a symbol and of a purpose if given."""
         for tracked in list(self._live.values()):
             if symbol in (None, tracked.order.symbol) and purpose in (None, tracked.purpose):
                 yield tracked
 
     def apply(self, report: OrderReport) -> TrackedOrder | None:
-        """Move an order on. None when the report changes nothing: a repetition, or nothing that fits the order.
+        """Apply a report to its order. None if it changes nothing: it is a repetition, or does not fit the order.
 
-        Each fill of an order that is known counts once, by its id, whatever the order's status and size. Only a fill of
-        no quantity does not.
+        Each fill of a known order counts once, by its id, whatever the order's status and size. Only a fill of no
+        quantity does not count.
         """
         tracked = self.get(report.ref)
         if tracked is None and isinstance(report, Filled):
@@ -132,7 +132,7 @@ class OrderTable:
             if report.fill_id in tracked.fill_ids or not (report.quantity.is_finite() and report.quantity > ZERO):
                 return None
             completes = report.quantity >= tracked.remaining
-        status = after(tracked.status, word_of(report, completes=completes))
+        status = after(tracked.status, kind_of_report(report, completes=completes))
         if status is None or (status is tracked.status and not isinstance(report, Filled)):
             return None
         if isinstance(report, Filled):
@@ -143,7 +143,7 @@ class OrderTable:
         return tracked
 
     def _put(self, tracked: TrackedOrder) -> None:
-        """Keep a finished order, and of the oldest ones a record, or nothing."""
+        """Keep a finished order; keep only a record of older ones, and nothing of the oldest."""
         if tracked.status.live:
             return
         ref = tracked.ref
@@ -157,12 +157,12 @@ class OrderTable:
             del self._records[next(iter(self._records))]
 
     def state(self) -> TableState:
-        """All orders."""
+        """Return all orders for a checkpoint."""
         finished, records = list(self._finished.values()), list(self._records.values())
         return TableState(self.last_n, list(self._live.values()), finished, records)
 
-    def restore(self, state: TableState, /) -> None:
-        """Put back what `state` gave."""
+    def restore(self, state: TableState) -> None:
+        """Restore what `state` returned."""
         self.last_n = state.last_n
         self._live = {tracked.ref: tracked for tracked in state.live}
         self._finished = {tracked.ref: tracked for tracked in state.finished}

@@ -58,8 +58,8 @@ def no_answer() -> RequestError:
     """The error of a form that says neither yes nor no."""
     return RequestError(
         RequestCode.BAD_ARGUMENTS,
-        what="what the client answered to the question is neither yes nor no",
-        limit="the form that was asked for",
+        what="the answer of the client to the question is neither yes nor no",
+        limit="the requested form",
         actual="something else",
-        next_="the order waits for ocw approve; see orders_place with the same key for what came of it",
+        next_="the order waits for ocw approve; call orders_place with the same key to see the outcome",
     )

@@ -111,9 +111,10 @@ def derivatives(meta: Meta, taken: Snapshot, not_built: Mapping[str, str]) -> Ca
 
 def position_line(held: PositionView) -> str:
     """A position in a few words."""
-    stop = f"stop {plain(held.stop)}" if held.stop is not None else "UNPROTECTED"
+    stop = f"stop at {plain(held.stop)}" if held.stop is not None else "UNPROTECTED"
     average = plain(round(held.average_price, 8))
-    return f"{plain(held.quantity)} at {average}, mark {plain(held.mark)}, {plain(round(held.unrealised, 2))}, {stop}"
+    unrealised = plain(round(held.unrealised, 2))
+    return f"{plain(held.quantity)} at {average}, mark {plain(held.mark)}, unrealised {unrealised}, {stop}"
 
 
 def _concise(taken: Snapshot) -> Snapshot:

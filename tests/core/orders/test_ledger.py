@@ -48,7 +48,7 @@ def test_an_addition_averages_and_realises_nothing() -> None:
 
 
 @pytest.mark.parametrize(("opening", "closing", "gain"), [(BUY, SELL, 10), (SELL, BUY, -10)])
-def test_a_reduction_realises_its_share_and_keeps_the_average_price(opening: Side, closing: Side, gain: int) -> None:
+def test_a_reduction_keeps_the_average_price(opening: Side, closing: Side, gain: int) -> None:
     ledger = Ledger(START)
     book(ledger, opening, "4", "100")
     booked = ledger.book(BTC, closing, Decimal(1), Decimal(110), Decimal(0), 6)
@@ -57,7 +57,7 @@ def test_a_reduction_realises_its_share_and_keeps_the_average_price(opening: Sid
     assert ledger.wallet == START + gain
 
 
-def test_a_full_close_leaves_nothing_and_tells_what_the_position_made() -> None:
+def test_a_full_close_returns_the_profit_of_the_position() -> None:
     ledger = Ledger(START)
     book(ledger, BUY, "3", "100", "0.3", at=1)
     book(ledger, SELL, "1", "90", "0.1", at=2)
@@ -100,7 +100,7 @@ def test_equity_follows_the_mark() -> None:
         assert ledger.gross() == 2 * price
 
 
-def test_a_position_that_opens_long_after_the_last_one_is_not_valued_at_its_old_mark() -> None:
+def test_a_new_position_is_not_valued_at_an_old_mark() -> None:
     ledger = Ledger(START)
     book(ledger, BUY, "10", "100")
     ledger.mark(BTC, Decimal(100))
@@ -160,9 +160,7 @@ def booked(fills: list[Fill], marks: dict[str, Decimal]) -> Ledger:
 
 @settings(deadline=None, max_examples=200)
 @given(FILLS, MARKS)
-def test_equity_is_the_start_plus_all_cash_that_moved_plus_what_is_held(
-    fills: list[Fill], marks: dict[str, Decimal]
-) -> None:
+def test_equity_is_start_plus_cash_flows_plus_positions(fills: list[Fill], marks: dict[str, Decimal]) -> None:
     ledger = booked(fills, marks)
     equity, held = account(fills, marks)
     assert abs(ledger.equity() - equity) < Decimal("1e-17")
@@ -213,7 +211,7 @@ def test_excursions_are_told_from_the_positions_side() -> None:
     assert ledger.positions["ETHUSDT"].excursions() == pytest.approx((0.05, -0.10))
 
 
-def test_funding_moves_the_wallet_and_is_part_of_what_the_position_made() -> None:
+def test_funding_is_part_of_the_profit_of_a_position() -> None:
     ledger = Ledger(START)
     book(ledger, BUY, "2", "100", "0.1")
     ledger.fund(BTC, Decimal("-0.06"))
@@ -225,7 +223,7 @@ def test_funding_moves_the_wallet_and_is_part_of_what_the_position_made() -> Non
     assert ledger.wallet == START + closed.pnl
 
 
-def test_funding_of_a_position_that_is_gone_still_moves_the_wallet() -> None:
+def test_funding_of_a_closed_position_moves_the_wallet() -> None:
     ledger = Ledger(START)
     ledger.fund(BTC, Decimal(-3))
     assert ledger.wallet == START + ledger.funding == START - 3
@@ -233,7 +231,7 @@ def test_funding_of_a_position_that_is_gone_still_moves_the_wallet() -> None:
 
 @settings(deadline=None, max_examples=100)
 @given(FILLS, st.lists(st.tuples(st.integers(0, 25), amounts("-9", "9", 8)), max_size=9), MARKS)
-def test_with_funding_anywhere_between_the_fills_cash_still_adds_up(
+def test_cash_adds_up_with_funding_between_fills(
     fills: list[Fill], funded: list[tuple[int, Decimal]], marks: dict[str, Decimal]
 ) -> None:
     ledger = Ledger(START)
@@ -253,7 +251,7 @@ def test_with_funding_anywhere_between_the_fills_cash_still_adds_up(
 
 
 @pytest.mark.parametrize(("side", "leverage"), [(BUY, 1), (BUY, 5), (SELL, 5)])
-def test_a_position_isolates_its_cost_over_its_leverage_and_gives_it_back_in_shares(side: Side, leverage: int) -> None:
+def test_margin_is_cost_over_leverage_and_is_freed_in_shares(side: Side, leverage: int) -> None:
     ledger = Ledger(START)
     ledger.book(BTC, side, Decimal(2), Decimal(100), Decimal(0), 1, leverage=leverage)
     ledger.book(BTC, side, Decimal(2), Decimal(120), Decimal(0), 2, leverage=50)
@@ -273,7 +271,7 @@ def test_funding_is_paid_out_of_the_margin() -> None:
     assert ledger.free() == START - 10
 
 
-def test_a_fee_in_the_asset_bought_leaves_less_of_it_and_costs_the_same() -> None:
+def test_a_base_fee_leaves_less_of_the_asset_at_the_same_cost() -> None:
     ours, usual = Ledger(START), Ledger(START)
     ours.book(BTC, BUY, Decimal(2), Decimal(100), Decimal("0.2"), 1, base_fee=Decimal("0.002"))
     usual.book(BTC, BUY, Decimal(2), Decimal(100), Decimal("0.2"), 1)
@@ -282,7 +280,7 @@ def test_a_fee_in_the_asset_bought_leaves_less_of_it_and_costs_the_same() -> Non
     assert ours.free() == START - 200, "what was paid is paid"
 
 
-def test_dust_counts_as_flat_is_kept_at_its_price_and_is_part_of_the_next_purchase() -> None:
+def test_dust_is_flat_and_part_of_the_next_purchase() -> None:
     ledger = Ledger(START)
     ledger.book(BTC, BUY, Decimal("1.0005"), Decimal(100), Decimal(0), 1)
     ledger.book(BTC, SELL, Decimal(1), Decimal(120), Decimal(0), 2)

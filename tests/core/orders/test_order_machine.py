@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from ocw_mcp.core.orders.machine import TRANSITIONS, OrderStatus, Word, after, word_of
+from ocw_mcp.core.orders.machine import TRANSITIONS, OrderStatus, ReportKind, after, kind_of_report
 from ocw_mcp.domain.orders import Accepted, Canceled, Filled, OrderRef, OrderReport, OutcomeUnknown, Purpose, Rejected
 
 REF = OrderRef(1, Purpose.ENTRY)
@@ -30,11 +30,13 @@ def cells() -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize(("status", "word", "to"), cells())
 def test_every_word_either_leads_somewhere_or_is_refused(status: str, word: str, to: str) -> None:
-    assert after(OrderStatus(status), Word(word)) == (None if to == "." else OrderStatus(to))
+    assert after(OrderStatus(status), ReportKind(word)) == (None if to == "." else OrderStatus(to))
 
 
-def test_the_table_speaks_of_every_status_and_word() -> None:
-    assert {(status, word) for status, word, _ in cells()} == {(one, word) for one in OrderStatus for word in Word}
+def test_the_table_has_every_status_and_report_kind() -> None:
+    assert {(status, word) for status, word, _ in cells()} == {
+        (one, word) for one in OrderStatus for word in ReportKind
+    }
     assert set(TRANSITIONS) == set(OrderStatus)
 
 
@@ -46,30 +48,33 @@ def test_no_word_brings_an_ended_order_back_to_life() -> None:
 
 def test_only_a_fill_may_change_how_an_order_ended() -> None:
     changes = {(status, word) for status in ENDED for word, to in TRANSITIONS[status].items() if to is not status}
-    assert changes == {(OrderStatus.CANCELED, Word.FILL_ALL), (OrderStatus.REJECTED, Word.FILL_ALL)}
+    assert changes == {(OrderStatus.CANCELED, ReportKind.FILL_ALL), (OrderStatus.REJECTED, ReportKind.FILL_ALL)}
 
 
 def test_every_order_that_is_not_over_can_end_by_fill_or_cancel() -> None:
     for status in set(OrderStatus) - set(ENDED):
         assert status.live
-        assert after(status, Word.FILL_ALL) is OrderStatus.FILLED
-        assert after(status, Word.CANCEL) is OrderStatus.CANCELED
+        assert after(status, ReportKind.FILL_ALL) is OrderStatus.FILLED
+        assert after(status, ReportKind.CANCEL) is OrderStatus.CANCELED
 
 
-def test_only_an_order_that_nobody_has_answered_for_can_become_unknown() -> None:
-    assert {status for status in OrderStatus if after(status, Word.LOSE)} == {OrderStatus.INTENDED, OrderStatus.UNKNOWN}
+def test_only_an_unanswered_order_can_become_unknown() -> None:
+    assert {status for status in OrderStatus if after(status, ReportKind.LOSE)} == {
+        OrderStatus.INTENDED,
+        OrderStatus.UNKNOWN,
+    }
 
 
 @pytest.mark.parametrize(
     ("report", "completes", "word"),
     [
-        (Accepted(REF, "v1"), False, Word.ACCEPT),
-        (Rejected(REF, "-2019", "no"), False, Word.REJECT),
-        (OutcomeUnknown(REF, "timeout"), False, Word.LOSE),
-        (Canceled(REF, "on request"), False, Word.CANCEL),
-        (Filled(REF, "f1", Decimal(1), Decimal(10), Decimal(0), 5), False, Word.FILL_PART),
-        (Filled(REF, "f1", Decimal(1), Decimal(10), Decimal(0), 5), True, Word.FILL_ALL),
+        (Accepted(REF, "v1"), False, ReportKind.ACCEPT),
+        (Rejected(REF, "-2019", "no"), False, ReportKind.REJECT),
+        (OutcomeUnknown(REF, "timeout"), False, ReportKind.LOSE),
+        (Canceled(REF, "on request"), False, ReportKind.CANCEL),
+        (Filled(REF, "f1", Decimal(1), Decimal(10), Decimal(0), 5), False, ReportKind.FILL_PART),
+        (Filled(REF, "f1", Decimal(1), Decimal(10), Decimal(0), 5), True, ReportKind.FILL_ALL),
     ],
 )
-def test_each_report_says_one_word(report: OrderReport, completes: bool, word: Word) -> None:
-    assert word_of(report, completes=completes) is word
+def test_each_report_has_one_kind(report: OrderReport, completes: bool, word: ReportKind) -> None:
+    assert kind_of_report(report, completes=completes) is word

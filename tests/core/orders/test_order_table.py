@@ -118,7 +118,7 @@ def test_a_fill_of_a_rejected_order_counts_and_leaves_it_ended() -> None:
     assert told(table, [fill("b", "6")]) == (OrderStatus.FILLED, Decimal(10))
 
 
-def test_an_unknown_order_stays_live_and_a_late_appearance_is_adopted() -> None:
+def test_an_unknown_order_stays_live_until_it_is_reported() -> None:
     table = table_with()
     assert told(table, [OutcomeUnknown(REF, "timeout")])[0] is OrderStatus.UNKNOWN
     assert [order.ref for order in table.live()] == [REF]
@@ -135,14 +135,14 @@ def test_a_repetition_changes_nothing_and_says_so() -> None:
     assert table.apply(Accepted(REF, "v1")) is None
 
 
-def test_a_report_on_an_order_that_is_not_in_the_book_changes_nothing() -> None:
+def test_a_report_on_an_unknown_order_changes_nothing() -> None:
     table = table_with()
     assert table.apply(fill("a", "1", OrderRef(2, Purpose.ENTRY))) is None
     assert table.apply(fill("a", "1", OrderRef(1, Purpose.ENTRY, 1))) is None
     assert found(table).filled == 0
 
 
-def test_live_orders_are_found_by_symbol_and_purpose_oldest_first() -> None:
+def test_live_orders_are_listed_by_symbol_and_purpose() -> None:
     stop = OrderRef(1, Purpose.STOP)
     other = OrderRef(2, Purpose.ENTRY)
     table = table_with(tracked(), tracked(stop), tracked(other, symbol="ETHUSDT"))
@@ -161,7 +161,7 @@ def test_orders_may_be_moved_on_while_the_live_ones_are_read() -> None:
     assert list(table.live()) == []
 
 
-def test_finished_orders_are_remembered_for_a_while_and_then_forgotten() -> None:
+def test_finished_orders_are_kept_for_a_while() -> None:
     table = OrderTable()
     for n in range(1, 1_001):
         ref = OrderRef(n, Purpose.ENTRY)

@@ -18,7 +18,6 @@ from ocw_mcp.domain.time import HOUR
 from tests.support.accounts import CALM, ETH, QUIET
 from tests.support.entries import (
     APPROVAL,
-    CASES,
     LIMITED,
     LONG,
     MANAGED,
@@ -26,7 +25,6 @@ from tests.support.entries import (
     NOW,
     REF,
     SHORT,
-    Case,
     account,
     asks,
     bracketed,
@@ -37,6 +35,7 @@ from tests.support.entries import (
     under,
     waits,
 )
+from tests.support.limit_cases import CASES, Case
 
 D = Decimal
 
@@ -66,9 +65,7 @@ def test_what_breaks_a_limit_is_refused_with_code_limit_actual_and_what_would_pa
 
 
 def test_every_limit_there_is_has_a_case_that_breaks_it() -> None:
-    assert {case.code for case in CASES} == {limit(LONG, CALM, LIMITED, D(1_000)).code for limit in LIMITS} | {
-        RefusalCode.BELOW_MINIMUM
-    }
+    assert {case.code for case in CASES} == {limit.code for limit in LIMITS} | {RefusalCode.BELOW_MINIMUM}
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.core.risk.day import DailyLoss, DayState
+from ocw_mcp.core.risk.equity import DailyLoss, DayState
 from ocw_mcp.core.risk.officer import APPROVAL_MS, RiskOfficer
-from ocw_mcp.core.risk.scale import exposure_scale
+from ocw_mcp.core.risk.sizes import exposure_scale
 from ocw_mcp.domain.cleared import ClearedOrder, RiskSeal, claim_risk_seal
 from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side

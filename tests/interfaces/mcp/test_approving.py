@@ -38,13 +38,13 @@ class Person:
     """Somebody in front of a client."""
 
     def __init__(self, action: str = "accept", *, approve: bool = True) -> None:
-        self._answer = ElicitResult(action=action, content={"approve": approve} if action == "accept" else None)
+        self.answer = ElicitResult(action=action, content={"approve": approve} if action == "accept" else None)
         self.asked: list[str] = []
 
     async def __call__(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
         assert isinstance(params, ElicitRequestFormParams)
         self.asked.append(params.message)
-        return self._answer
+        return self.answer
 
 
 def text(result: CallToolResult) -> str:
@@ -62,7 +62,7 @@ async def place(client: Client, desk: Looked, key: str = "k1", size: str = "0.1"
     assert seen is not None
     if seen["needs_approval"]:
         assert "would pass once a person approves it\n" in text(previewed)
-        assert f"; without approval up to {seen['largest']} would pass" in text(previewed)
+        assert f"; largest that would pass without approval: {seen['largest']}" in text(previewed)
     assert seen["needs_approval"] is (size == "0.1")
     return await client.call_tool(
         "orders_place", {"preview_id": seen["preview_id"], "key": key, "rationale": "a breakout"}
@@ -99,7 +99,7 @@ async def approve(desk: Looked, name: str = "a1") -> None:
 
 
 @pytest.mark.parametrize(("era", "action"), [("auto", "decline"), ("legacy", "decline"), ("legacy", "cancel")])
-async def test_a_decline_without_a_form_leaves_the_order_for_ocw_approve(desk: Looked, era: str, action: str) -> None:
+async def test_a_decline_without_a_form_leaves_the_order_pending(desk: Looked, era: str, action: str) -> None:
     person = Person(action)
     async with Client(desk.server, mode=era, elicitation_callback=person) as client:
         waits = await place(client, desk)
@@ -124,9 +124,7 @@ class Silent(Person):
         raise AssertionError("never")
 
 
-async def test_a_client_that_never_answers_gets_the_approval_id_in_time(
-    desk: Looked, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_silent_client_gets_the_approval_id_in_time(desk: Looked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "ASK_S", 0.05)
     async with Client(desk.server, mode="legacy", elicitation_callback=Silent()) as client:
         waits = await place(client, desk)
@@ -136,7 +134,7 @@ async def test_a_client_that_never_answers_gets_the_approval_id_in_time(
     assert len(desk.facade.orders()) == 1
 
 
-async def test_a_question_that_no_call_answers_leaves_an_order_to_approve(desk: Looked) -> None:
+async def test_an_unanswered_question_leaves_the_order_pending(desk: Looked) -> None:
     """In the newer era the call ends with the question; a client that never calls again has answered nothing."""
     async with Client(desk.server, elicitation_callback=Silent()) as client:
         calling = asyncio.ensure_future(place(client, desk))
@@ -164,11 +162,11 @@ async def test_a_yes_after_ocw_approve_places_no_second_order(desk: Looked, era:
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_where_the_client_can_ask_nobody_the_order_waits_for_ocw_approve(desk: Looked, era: str) -> None:
+async def test_a_client_without_forms_leaves_the_order_pending(desk: Looked, era: str) -> None:
     async with Client(desk.server, mode=era) as client:
         waits = await place(client, desk)
         assert not waits.is_error
-        assert "approval_required: a1 waits for a person until " in text(waits)
+        assert "approval_required: a1 waits until " in text(waits)
         assert waits.structured_content is not None
         assert (waits.structured_content["outcome"], waits.structured_content["approval"]) == (
             "approval_required",
@@ -198,9 +196,9 @@ async def test_nobody_is_asked_about_an_order_that_needs_no_approval(desk: Looke
 
 @pytest.mark.parametrize("era", ERAS)
 @pytest.mark.parametrize("content", [{}, None, {"approve": None}, {"approve": 1}, {"approve": "yes"}], ids=str)
-async def test_an_answer_that_is_no_yes_and_no_no_is_the_clients_mistake(desk: Looked, era: str, content: Any) -> None:
+async def test_an_answer_that_is_neither_yes_nor_no_is_an_error(desk: Looked, era: str, content: Any) -> None:
     person = Person()
-    person._answer = ElicitResult(action="accept", content=content)
+    person.answer = ElicitResult(action="accept", content=content)
     async with Client(desk.server, mode=era, elicitation_callback=person) as client:
         answer = await place(client, desk)
     assert answer.is_error
@@ -208,7 +206,7 @@ async def test_an_answer_that_is_no_yes_and_no_no_is_the_clients_mistake(desk: L
     assert desk.facade.orders() == []
 
 
-async def test_that_nobody_had_to_be_asked_is_nobodys_yes(desk: Looked, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_order_that_now_needs_approval_is_not_sent(desk: Looked, monkeypatch: pytest.MonkeyPatch) -> None:
     """The market moves between the look at the order and its placing, and now a person would have to approve it."""
     monkeypatch.setattr(desk.facade.trading, "needs_approval", lambda *_: False)
     person = Person()
@@ -235,7 +233,7 @@ def _rest(moment: Any) -> tuple[Any, ...]:
     return tuple(getattr(moment, name) for name in moment.__struct_fields__[1:])
 
 
-async def test_silence_behind_the_stdio_server_leaves_the_order_waiting(
+async def test_silence_behind_stdio_leaves_the_order_pending(
     desk: Looked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bridge, "ASK_S", 0.05)
@@ -253,7 +251,7 @@ async def test_silence_behind_the_stdio_server_leaves_the_order_waiting(
 
 @pytest.mark.parametrize("era", ERAS)
 @pytest.mark.parametrize("approve", [True, False])
-async def test_the_question_comes_through_the_stdio_server_to_its_client(
+async def test_the_question_reaches_a_client_of_the_stdio_server(
     desk: Looked, tmp_path: Path, era: str, approve: bool
 ) -> None:
     person = Person(approve=approve)

@@ -53,7 +53,7 @@ def test_every_tool_that_reads_answers_whatever_it_is_asked(
     calls = data.draw(st.lists(arguments(TOOLS[tool]), min_size=1, max_size=8))
     before = looked.run.engine.state()
     for era in ("auto", "legacy"):
-        asyncio.run(call_all(server, era, [(tool, each) for each in calls]))
+        asyncio.run(call_all(server, era, [(tool, each) for each in calls], []))
     assert looked.run.engine.state() == before
 
 
@@ -112,17 +112,18 @@ def test_whatever_the_tools_that_act_are_asked_no_limit_breaks_and_no_stop_loose
     oracle.engine = desk.run.engine
     # The oracle asserts within the listener: whatever breaks a limit fails this test.
     shell = desk.run.simulation.shell
-    shell.recorder._listener = oracle.hear
+    shell.recorder.listener = oracle.hear
     asyncio.run(desk.go(2))
     server = desk.server
     person = itertools.count()
+    previews: list[str] = []
 
     @given(calls=st.lists(meant(), min_size=10, max_size=30), era=st.sampled_from(["auto", "legacy"]))
     # The desk goes on from call to call, so what failed once is not made smaller by trying it again.
     @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.generate], database=None)
     def call_anything(calls: list[tuple[str, dict[str, Any]]], era: str) -> None:
         asyncio.run(shell.take(Command(f"c{next(person)}", Verb.RESUME, "a person")))
-        asyncio.run(call_all(server, era, (placing(desk, each) for each in calls)))
+        asyncio.run(call_all(server, era, (placing(desk, each, previews) for each in calls), previews))
         halts = sum(tool == "risk_halt" for tool, _ in calls)
         assert halts or desk.run.engine.account.trading_state is TradingState.ACTIVE
 
@@ -137,8 +138,8 @@ def test_whatever_the_tools_that_act_are_asked_no_limit_breaks_and_no_stop_loose
     desk.store.close()
 
 
-def placing(desk: Looked, call: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    """The call, with a preview that there is where it places one, and prices in quote currency."""
+def placing(desk: Looked, call: tuple[str, dict[str, Any]], previews: list[str]) -> tuple[str, dict[str, Any]]:
+    """Return a call with prices in quote currency; one that places an order places the newest preview."""
     tool, given_ = call
     symbol = given_.get("symbol")
     last = desk.facade.symbol(symbol).last if symbol in desk.facade.symbols else 1.0
@@ -146,11 +147,14 @@ def placing(desk: Looked, call: tuple[str, dict[str, Any]]) -> tuple[str, dict[s
     for name, value in given_.items():
         if isinstance(value, str) and re.fullmatch(r"@[01]\.[0-9]+", value):
             given_ = given_ | {name: f"{float(value[1:]) * last:.1f}"}
-    kept = [name for each in desk.facade.trading._previews._kept.values() for name in each]
-    return (tool, given_ | {"preview_id": kept[-1]}) if tool == "orders_place" and kept else (tool, given_)
+    placed = {"preview_id": previews[-1]} if tool == "orders_place" and previews else {}
+    return tool, given_ | placed
 
 
-async def call_all(server: MCPServer[Any], era: str, calls: Iterable[tuple[str, dict[str, Any]]]) -> None:
+async def call_all(
+    server: MCPServer[Any], era: str, calls: Iterable[tuple[str, dict[str, Any]]], previews: list[str]
+) -> None:
+    """Call the tools one after the other, and note the previews that are still to be placed."""
     async with Client(server, mode=era) as client:
         await client.list_tools()
         for tool, given_ in calls:
@@ -158,3 +162,8 @@ async def call_all(server: MCPServer[Any], era: str, calls: Iterable[tuple[str, 
             said = answered.content[0]
             assert said.type == "text"
             assert answered.is_error == (said.text.partition(":")[0] in CODES), (given_, said.text)
+            row = answered.structured_content or {}
+            if tool == "orders_preview" and row.get("preview_id"):
+                previews.append(row["preview_id"])
+            elif tool == "orders_place" and previews:
+                previews.pop()

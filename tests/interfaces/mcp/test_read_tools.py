@@ -224,7 +224,7 @@ async def test_what_breaks_inside_is_told_without_its_words(looked: Looked, capl
     async with Client(build(broken, "1")) as client:
         answered = await client.call_tool("ocw_get_status", {})
     assert answered.is_error
-    assert text(answered).startswith("INTERNAL: ocw_get_status failed inside")
+    assert text(answered).startswith("INTERNAL: ocw_get_status failed; ")
     assert "hunter2" not in text(answered)
     assert "tool ocw_get_status failed" in caplog.text
 
