@@ -32,6 +32,7 @@ from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
 from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.policies import Policies, ScalePolicy
 from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import iso
 
 
@@ -250,7 +251,7 @@ def mandate(entry: Proposal, account: AccountView, policies: Policies) -> Verdic
     """
     code, given, used = RefusalCode.MANDATE, policies.mandate, _mandate(account, policies)
     if given is None or used is None:
-        return all_or_nothing(code, f"a mandate in mode {account.mode}", "none", passes=account.mode == "paper")
+        return all_or_nothing(code, f"a mandate in mode {account.mode}", "none", passes=account.mode is Mode.PAPER)
     if account.now >= given.expires_ms:
         return Verdict(code, f"until {iso(given.expires_ms)}", iso(account.now), ZERO)
     if not any(fnmatchcase(entry.intent.symbol, pattern) for pattern in given.symbols):
