@@ -158,5 +158,5 @@ async def test_of_a_decision_that_is_long_over_nothing_is_lost(tmp_path: Path) -
 
 def test_a_pipe_in_its_place_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / SPENDING, 0o600)
-    with pytest.raises(BookError, match="no file but a pipe"):
+    with pytest.raises(BookError, match="it is a pipe"):
         SpendingLog(tmp_path, BOOK)

@@ -208,7 +208,7 @@ async def test_a_full_disk_ends_the_record_and_not_the_decision(
 
 def test_a_pipe_is_neither_read_nor_written(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe", 0o600)
-    with pytest.raises(SettingsError, match="no file but a pipe"):
+    with pytest.raises(SettingsError, match="it is a pipe"):
         Recording.read(tmp_path / "pipe")
     with pytest.raises(SettingsError, match="no plain file"):
         CallRecorder(tmp_path / "pipe", Scripted(), SimulatedClock())

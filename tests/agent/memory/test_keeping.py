@@ -85,7 +85,7 @@ def test_neither_a_pipe_is_waited_for_nor_a_link_followed(tmp_path: Path) -> Non
     elsewhere.write_bytes(msgspec.json.encode(KEPT))
     path = tmp_path / MEMORY
     os.mkfifo(path)
-    assert "it is no file" in read_kept(tmp_path, "abc123")[1]
+    assert "it is a pipe" in read_kept(tmp_path, "abc123")[1]
     path.symlink_to(elsewhere)
     assert read_kept(tmp_path, "abc123")[0] == Kept("abc123")
     assert elsewhere.read_bytes() == msgspec.json.encode(KEPT)
