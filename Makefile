@@ -51,7 +51,7 @@ $(CLIENTS_STAMP): tests/validators/clients.txt
 	.clients/bin/python -m pip --disable-pip-version-check -qq install -r $<
 	@touch $@
 
-# mutmut is not in the lock: nobody else needs it. MUTANTS can name some: make mutants MUTANTS='ocw_mcp.core.risk.pace.*'
+# mutmut is not in the lock: nobody else needs it. MUTANTS can name some: make mutants MUTANTS='ocw_mcp.core.risk.sizes.*'
 mutants: $(STAMP)
 	@$(PIP) install --no-build-isolation -e '.[mutation]'
 	.venv/bin/mutmut run --max-children 1 $(MUTANTS)
