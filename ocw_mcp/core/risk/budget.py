@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import msgspec
 
+from ocw_mcp.core.risk.verdict import LimitUse
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.policies import BudgetPolicy
 from ocw_mcp.domain.stateful import Stateful
@@ -50,6 +51,12 @@ class Budget(Stateful[BudgetState]):
         """Return the cost (USD) in the day and in the month of `at` (ms)."""
         self._roll(at)
         return self._state.spent_today, self._state.spent_this_month
+
+    def usage(self, at: int) -> tuple[LimitUse, LimitUse]:
+        """Measure the cost (USD) in the day and in the month of `at` (ms)."""
+        (today, this_month), policy = self.spent(at), self._policy
+        day = LimitUse("budget.usd_per_day", policy.usd_per_day, today)
+        return day, LimitUse("budget.usd_per_month", policy.usd_per_month, this_month)
 
     def tells(self, until: int) -> bool:
         """Return whether an exhaustion until `until` (ms) was not reported yet; it then counts as reported."""

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import msgspec
 
+from ocw_mcp.core.risk.verdict import LimitUse
 from ocw_mcp.domain.money import ONE, ZERO
 from ocw_mcp.domain.policies import DailyLossPolicy, DrawdownPolicy
 from ocw_mcp.domain.stateful import Stateful
@@ -95,6 +96,10 @@ class Drawdown(Stateful[DrawdownState]):
         """Return the fall from the watched peak, as a share of it."""
         watched = self._state.watched
         return (watched - equity) / watched if watched > 0 else ZERO
+
+    def usage(self, equity: Decimal) -> LimitUse:
+        """Measure the fall from the watched peak, as a share of it."""
+        return LimitUse("drawdown.max_share", self._policy.max_share, max(ZERO, self.fall(equity)))
 
     def passes(self, equity: Decimal) -> bool:
         """Take in equity, and return whether it is the first value beyond the limit since `resume`."""

@@ -122,7 +122,7 @@ def test_an_entry_that_is_to_be_post_only_is_sent_as_one() -> None:
 
 def test_the_worst_price_counts_and_not_the_last_one() -> None:
     officer = RiskOfficer(LIMITED)
-    assert officer.worst_price(D(1_000)) == D(1_002)
+    assert officer.worst_of(LONG, CALM) == D(1_002)
     assert refusal(asks(LONG, quantity=D("2.496"))).code is RefusalCode.POSITION_SHARE
     assert D("2.496") * 1_000 < 2_500
 
