@@ -1,4 +1,4 @@
-"""The public surface for type checkers: the names of `__init__.py`, and where they come from."""
+"""The public surface for type checkers: the names of `__init__.py`, each from its own module."""
 
 from ocw_mcp.adapters.store.views.decisions import DecisionRow as DecisionRow
 from ocw_mcp.adapters.store.views.orders import OrderRow as OrderRow

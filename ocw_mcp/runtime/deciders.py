@@ -50,11 +50,11 @@ class RecklessDecider:
 class StrategyDecider:
     """A function of the snapshot decides. It needs no time to think.
 
-    A resumed run takes what it decided from the journal, and does not call it again for the same wake.
+    A resumed run takes its earlier decisions from the journal, and does not call it again for those wakes.
     """
 
     def __init__(self, strategy: Strategy, name: str, failed: Callable[[Exception], None]) -> None:
-        """`failed` takes what the strategy raises; the wake is then held."""
+        """`failed` takes each exception of the strategy; its wake is then held."""
         self.name = name
         self._strategy = strategy
         self._failed = failed
@@ -64,7 +64,7 @@ class StrategyDecider:
         return 0
 
     async def decide(self, request: DecisionRequest) -> Decision:
-        """Return the strategy's answer. Raises StrategyError for one that is no decision, and what it raises."""
+        """Return the strategy's answer. Raises StrategyError for one that is no decision, and the strategy's own."""
         try:
             answer = self._strategy(request.snapshot)
             if answer is None:

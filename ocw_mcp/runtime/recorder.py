@@ -76,7 +76,7 @@ class EventRecorder:
         return recall(self._known, request, decider)
 
     def known_decision(self, wake_id: int) -> Decision | None:
-        """Return what the journal has of a decision that is being done again; None when it has nothing."""
+        """Return the journal's decision on a wake that is being repeated; None when the journal has none."""
         for each in self._known:
             if isinstance(each.event, DecisionMade) and each.event.wake_id == wake_id:
                 return each.event.decision

@@ -71,7 +71,7 @@ class Shell:
         self._priced = decider if isinstance(decider, Priced) else None
         self._converses = decider if isinstance(decider, Converses) else None
         self._recalls = isinstance(decider, StrategyDecider)
-        """Whether its decisions from before a crash are taken from the journal: it may not decide the same again."""
+        """Whether decisions before a crash are taken from the journal: the decider may not repeat them."""
         self._poll = poll
         self.commits = Commits(store, engine.summary, tell)
         self._inbox: deque[StepEvent] = deque()
