@@ -53,7 +53,7 @@ $(CLIENTS_STAMP): tests/validators/clients.txt
 	@touch $@
 
 # mutmut is not in the lock, since only this target needs it. MUTANTS selects mutants:
-# make mutants MUTANTS='ocw_mcp.core.risk.pace.*'
+# make mutants MUTANTS='ocw_mcp.core.risk.sizes.*'
 mutants: $(STAMP)
 	@$(PIP) install --no-build-isolation -e '.[mutation]'
 	.venv/bin/mutmut run --max-children 1 $(MUTANTS)

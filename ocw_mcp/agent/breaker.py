@@ -8,6 +8,7 @@ import msgspec
 from ocw_mcp.adapters.store.views.thinking import DecisionCost
 from ocw_mcp.agent.causes import ANSWERED, UNASKED
 from ocw_mcp.domain.causes import MODEL_ANSWERED, Cause, CauseKind
+from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.time import MINUTE
 
 FAILURES: Final = 3
@@ -22,11 +23,11 @@ class BreakerState(msgspec.Struct):
     trying: bool = False
 
 
-class Breaker:
+class Breaker(Stateful[BreakerState]):
     """Closed: every call is allowed. Open: none. Half open, after `OPEN_MS`: one trial, which closes or reopens it."""
 
     def __init__(self) -> None:
-        self.state = BreakerState()
+        super().__init__(BreakerState())
 
     @classmethod
     def from_journal(cls, thoughts: Iterable[DecisionCost]) -> "Breaker":
@@ -40,8 +41,8 @@ class Breaker:
         kind = None if cause is None else cause.kind
         if kind is CauseKind.BREAKER:
             # The breaker was open, though the failures before are not among the decisions.
-            if self.state.opened_at is None:
-                self.state = BreakerState(FAILURES, asked_at)
+            if self._state.opened_at is None:
+                self._state = BreakerState(FAILURES, asked_at)
         elif kind is None or kind in MODEL_ANSWERED or kind in ANSWERED:
             self.succeeded()
         elif kind.failed and kind not in UNASKED and self.allows(asked_at):
@@ -49,7 +50,7 @@ class Breaker:
 
     def allows(self, now: int) -> bool:
         """Return whether the model may be asked at `now` (ms). The caller then reports the result."""
-        state = self.state
+        state = self._state
         if state.opened_at is None:
             return True
         if state.trying or now < state.opened_at + OPEN_MS:
@@ -59,21 +60,21 @@ class Breaker:
 
     def succeeded(self) -> None:
         """Report that the model answered: the breaker closes."""
-        self.state = BreakerState()
+        self._state = BreakerState()
 
     def failed(self, now: int) -> None:
         """Report at `now` (ms) that the model did not answer."""
-        state = self.state
+        state = self._state
         state.failures += 1
         if state.trying or state.failures >= FAILURES:
             state.opened_at, state.trying = now, False
 
     def cancel_trial(self) -> None:
         """Report that the model was not asked after all: a trial ends without a result."""
-        self.state.trying = False
+        self._state.trying = False
 
     @property
     def open_until(self) -> int | None:
         """The time (ms) from which the model is asked again; None if the breaker is closed."""
-        opened_at = self.state.opened_at
+        opened_at = self._state.opened_at
         return None if opened_at is None else opened_at + OPEN_MS

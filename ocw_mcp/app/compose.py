@@ -10,6 +10,7 @@ from ocw_mcp.core.market.market import timeframes
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.orders import ATTACHED, CLAUDE
 from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, Feed, Store
+from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import MINUTE, span_ms, span_name
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.step import Engine
@@ -110,5 +111,5 @@ def stamp(feed: Feed) -> BookStamp:
     """What a paper book of this market is stamped with at its first start."""
     market = feed.identity
     return BookStamp(
-        mode="paper", venue="paper", account=f"paper-{START_EQUITY}", product=market.product, market=market
+        mode=Mode.PAPER, venue="paper", account=f"paper-{START_EQUITY}", product=market.product, market=market
     )

@@ -9,7 +9,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -51,21 +51,13 @@ class LoadedPolicies:
     """One sentence for each of both policies that lacks keys, naming the keys and the values that they take."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Chain:
-    """A policy file with those that it extends: values, all texts, and where each key comes from."""
+class _Chain(NamedTuple):
+    """A policy file with those that it extends: values, all texts, the origin of each key, and the missing keys."""
 
     policies: Policies
-    texts: tuple[str, ...]
+    texts: list[str]
     origins: dict[str, str]
     missing: str
-    """Keys that no file gives, with their strictest values."""
-
-    def remark(self, name: str) -> str:
-        return (
-            f"{name} lacks keys, and each takes its strictest value: {self.missing}; give them, or give only what "
-            f'differs from a shipped policy, with {_EXTENDS} = "default" before the first table'
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +77,15 @@ def load_policies(directory: Path | None, name: str = "default") -> LoadedPolici
     path = folder if folder.is_file() else _policy_path(folder, name)
     usual = _read(path)
     strict_path = _named(path, "tainted.policy", usual.policies.tainted.policy, itself=True)
-    try:
-        strict = _read(strict_path)
-    except SettingsError as error:
-        raise _unnamed(path, "tainted.policy", error) from None
+    strict = _read(strict_path)
     covered = [*usual.texts, *strict.texts, *filter(None, (usual.missing, strict.missing))]
+    remarks = tuple(
+        f"{each.name} lacks keys, and each takes its strictest value: {chain.missing}; give them, or give only what "
+        f'differs from a shipped policy, with {_EXTENDS} = "default" before the first table'
+        for each, chain in {path: usual, strict_path: strict}.items()
+        if chain.missing
+    )
     digest = hashlib.sha256("\0".join(covered).encode()).hexdigest()
-    chains = {path: usual, strict_path: strict}
-    remarks = tuple(chain.remark(each.name) for each, chain in chains.items() if chain.missing)
     return LoadedPolicies(usual.policies, digest, path.name, strict.policies, usual.origins, remarks)
 
 
@@ -143,7 +136,7 @@ def _read(path: Path) -> _Chain:
     }
     lacking = [key for key, origin in origins.items() if origin == STRICTEST]
     missing = ", ".join(f"{key} {value_text(value_of(policies, key), ' ')}" for key in lacking)
-    return _Chain(policies, tuple(text for text, _ in files.values()), origins, missing)
+    return _Chain(policies, [text for text, _ in files.values()], origins, missing)
 
 
 def _chain(path: Path) -> dict[Path, tuple[str, dict[str, Any]]]:
@@ -184,11 +177,8 @@ def _named(path: Path, key: str, name: object, *, itself: bool) -> Path:
             return beside
         return _policy_path(shipped("policies"), name)
     except (SettingsError, OSError, ValueError) as error:
-        raise _unnamed(path, key, error) from None
-
-
-def _unnamed(path: Path, key: str, error: Exception) -> SettingsError:
-    return refusal(str(path), [f"{key} names a file beside it, or one that is shipped: {error}"])
+        problem = f"{key} names a file beside it, or one that is shipped: {error}"
+        raise refusal(str(path), [problem]) from None
 
 
 def _label(path: Path, first: Path) -> str:

@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from ocw_mcp.adapters.files import FileRefused, read_file, require_own_directory
 from ocw_mcp.domain.addresses import may_receive_secrets
 from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.state import Mode
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
@@ -26,14 +27,6 @@ _LONGEST_SHOWN = 16
 """Characters. Keys are longer than this, so a key that was pasted into the wrong line is not shown either."""
 LARGEST_TEXT = 1 << 20
 """Bytes of a file of settings, policies or prompts."""
-
-
-class Mode(StrEnum):
-    """Whose money is at stake: nobody's, the exchange's play money, or yours."""
-
-    PAPER = "paper"
-    DEMO = "demo"
-    LIVE = "live"
 
 
 class LogLevel(StrEnum):

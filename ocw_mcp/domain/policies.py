@@ -21,10 +21,8 @@ from ocw_mcp.domain.policy_deciding import FallbackPolicy as FallbackPolicy
 from ocw_mcp.domain.policy_deciding import GatePolicy as GatePolicy
 from ocw_mcp.domain.policy_deciding import RulesPolicy as RulesPolicy
 from ocw_mcp.domain.policy_table import FEWER, HIGHER, LOWER, MORE, OPTIONAL, Positive, Share, Table
+from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import SECOND, iso
-
-Mode = Literal["paper", "demo", "live"]
-"""The kind of account: simulated, the exchange's test money, or real money."""
 
 
 class SymbolPolicy(Table):
@@ -163,7 +161,7 @@ class ApprovalPolicy(Table):
 
     above_notional: Annotated[Decimal, Field(ge=0), LOWER] = Decimal(0)
     """The notional, in quote currency, above which an entry has to be approved."""
-    modes: Annotated[tuple[Mode, ...], MORE] = ("paper", "demo", "live")
+    modes: Annotated[tuple[Mode, ...], MORE] = tuple(Mode)
     """The modes in which every entry has to be approved, whatever its size."""
     answer_s: Annotated[int, Field(ge=1, le=86_400), LOWER] = 60
     """The seconds that an order waits for the answer; no answer until then is a no."""

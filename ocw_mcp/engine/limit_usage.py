@@ -9,7 +9,7 @@ from ocw_mcp.core.orders.table import OrderTable
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.budget import Budget
 from ocw_mcp.core.risk.limits import ALL_LIMITS, AT_LEAST, bound_of
-from ocw_mcp.core.risk.verdict import Counters, LimitUse
+from ocw_mcp.core.risk.verdict import LimitUse
 from ocw_mcp.domain.market import Instrument
 from ocw_mcp.domain.money import ONE, ZERO, plain
 from ocw_mcp.domain.orders import Purpose
@@ -28,10 +28,12 @@ def limit_usage(
     as they do when another entry is checked. Of an at-least limit, `used` is the part that is there.
     """
     views = _views(config, account, prices, orders, now)
-    spent = budget.spent(now) if config.fallback else None
-    counters = Counters(views, account.drawdown.fall(views[0].equity), spent)
-    measured = (measure(counters, config.policies) for limit in ALL_LIMITS for measure in limit.usage)
-    return [_row(each) for each in measured if each is not None]
+    rows = [account.drawdown.usage(views[0].equity), *(budget.usage(now) if config.fallback else ())]
+    for measure in (each for limit in ALL_LIMITS for each in limit.usage):
+        # A measure of the whole account is the same in each view; of a symbol the fullest one counts.
+        found = [use for view in views if (use := measure(view, config.policies)) is not None]
+        rows += [max(found, key=lambda use: use.used)] if found else []
+    return [_row(each) for each in rows]
 
 
 def _views(

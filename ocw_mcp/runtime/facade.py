@@ -20,7 +20,7 @@ from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.protocols import Clock, Store
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.snapshot import IndicatorValues, PositionView, Snapshot, SymbolView
-from ocw_mcp.domain.state import Lowered, TradingState
+from ocw_mcp.domain.state import Lowered, Mode, TradingState
 from ocw_mcp.domain.symbols import matched
 from ocw_mcp.domain.time import span_name
 from ocw_mcp.engine.exposure import free_margin, reserved_by
@@ -34,7 +34,7 @@ from ocw_mcp.runtime.trading import Trading
 class Moment(msgspec.Struct, frozen=True):
     """What every answer says of itself. `as_of` in ms; None before the market begins, warming up included."""
 
-    mode: str
+    mode: Mode
     state: TradingState
     as_of: int | None
     age_ms: int | None
@@ -208,7 +208,7 @@ class Facade:
             open_positions=len(account.ledger.positions),
             unprotected=tuple(each for each in sorted(account.ledger.positions) if not self._protected(each)),
             live_orders=sum(1 for _ in engine.orders.live()),
-            last_wake=engine.decisions.state.last_wake,
+            last_wake=engine.decisions.state().last_wake,
             deciding=engine.decisions.asked is not None,
             policy=config.policies.name,
             policy_hash=config.policy_hash,
@@ -266,7 +266,7 @@ class Facade:
     def portfolio(self) -> Portfolio:
         """The account."""
         account = self._engine.account
-        ledger, activity = account.ledger, account.activity.state
+        ledger, activity = account.ledger, account.activity.state()
         equity, gross = ledger.equity(), ledger.gross()
         return Portfolio(
             equity=equity,
@@ -279,7 +279,7 @@ class Facade:
             funding=ledger.funding,
             day_opening=account.day.today.opening,
             daily_loss=account.day.loss(equity) if self.begun else ZERO,
-            peak=account.drawdown.state.watched,
+            peak=account.drawdown.state().watched,
             drawdown=account.drawdown.fall(equity),
             entries_today=activity.entries_today,
             losses_in_a_row=activity.losses_in_a_row,
@@ -335,7 +335,7 @@ class Facade:
 
     def _agent(self) -> str:
         """Who decides, and what a person keeps from it."""
-        hands = self._engine.manual_control.state
+        hands = self._engine.manual_control.state()
         kept = [f"paused by {hands.paused_by}"] if hands.paused_by else []
         kept += [f"manual control of {', '.join(sorted(hands.held))}"] if hands.held else []
         return "; ".join([self._engine.config.agent, *kept])
@@ -345,7 +345,7 @@ class Facade:
         return protection is not None and protection.protected
 
     def _paused_until(self) -> int | None:
-        until = self._engine.account.activity.state.paused_until
+        until = self._engine.account.activity.state().paused_until
         return until if until > self._clock.now() else None
 
     @staticmethod

@@ -108,7 +108,7 @@ def test_breaker_is_restored_from_the_journal(asks: list[tuple[int, CauseKind | 
         elif how == "failed":
             breaker.failed(now)
         journal.append(DecisionCost(wake, now + 5_000, 5_000, None if kind is None else Cause(kind), Decimal(0)))
-        assert Breaker.from_journal(journal).state == breaker.state
+        assert Breaker.from_journal(journal).state() == breaker.state()
 
 
 def test_breaker_opened_before_the_journal_is_restored_open() -> None:

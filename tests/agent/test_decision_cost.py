@@ -97,4 +97,4 @@ async def test_cancelled_trial_leaves_the_breaker_half_open() -> None:
     answers = ScriptedModel(says())
     await decider_of(answers, SpendingLog(), breaker).decide(request(2))
     assert len(answers.requests) == 1
-    assert msgspec.structs.astuple(breaker.state) == (0, None, False)
+    assert msgspec.structs.astuple(breaker.state()) == (0, None, False)

@@ -125,4 +125,4 @@ async def test_empty_answer_leaves_the_wake_to_the_rules(content: tuple[dict[str
     assert all(each.decider == "rules" for each in made)
     assert [each.decision.cause_kind for each in made[:4]] == [*["MALFORMED"] * 3, "BREAKER"]
     assert len(claude.events(events.Incident)) == 3
-    assert claude.run.engine.decisions.state.held is None
+    assert claude.run.engine.decisions.state().held is None

@@ -16,6 +16,7 @@ from ocw_mcp.app.resources import shipped
 from ocw_mcp.core.risk.limits import limits_in_force
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.policies import ApprovalPolicy, MandatePolicy, Policies
+from ocw_mcp.domain.state import Mode
 
 DEFAULT = (shipped("policies") / "default.toml").read_text(encoding="utf-8")
 
@@ -203,7 +204,7 @@ def test_a_mandate_and_approvals_may_be_left_out_or_given(tmp_path: Path) -> Non
         amount=Decimal(2_500), symbols=("BTC*", "ETH*"), expires=datetime(2026, 12, 31, tzinfo=UTC)
     )
     assert given.mandate.expires_ms == 1_798_675_200_000
-    assert given.approval == ApprovalPolicy(above_notional=Decimal(1_000), modes=("demo", "live"), answer_s=900)
+    assert given.approval == ApprovalPolicy(above_notional=Decimal(1_000), modes=(Mode.DEMO, Mode.LIVE), answer_s=900)
     told = dict(limits_in_force(given))
     assert told["mandate.expires"] == "2026-12-31T00:00:00Z"
     assert told["approval.modes"] == "demo live"

@@ -61,7 +61,7 @@ async def test_stops_and_a_persons_flatten_are_not_held_to_that() -> None:
     run = await Run(feed, Scripted({}), policy=policy, commands=box, store=first.store.reopened()).go()
     assert run.engine.account.ledger.positions == {}
     assert run.events(events.OrderRefused) == []
-    assert run.engine.account.activity.state.reduced == []
+    assert run.engine.account.activity.state().reduced == []
 
 
 async def test_nothing_that_is_decided_carries_an_approval() -> None:

@@ -51,11 +51,11 @@ async def test_a_paused_agent_is_not_woken_until_it_is_resumed() -> None:
 async def test_a_pause_holds_the_decision_under_way() -> None:
     slow = Scripted({}, 90_000)
     first = await Run(market([100.0] * 8), slow, policy=WAKES).go(for_ms=3 * MINUTE)
-    assert first.engine.decisions.state.pending is not None
+    assert first.engine.decisions.state().pending is not None
     paused = await then(first, Scripted({}, 90_000), told(Verb.PAUSE), closes=[100.0] * 8)
     last = paused.events(events.DecisionMade)[-1]
     assert (last.decision.legs, last.decision.cause) == ((), Cause(CauseKind.PAUSED, "by ann"))
-    assert paused.engine.decisions.state.pending is None
+    assert paused.engine.decisions.state().pending is None
 
 
 async def test_a_taken_over_symbol_is_not_shown_and_not_traded() -> None:

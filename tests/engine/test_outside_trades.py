@@ -105,13 +105,13 @@ async def test_a_transfer_is_neither_profit_nor_loss(amount: Decimal) -> None:
     account = run.engine.account
     loss, fall, equity = (
         account.day.loss(account.ledger.equity()),
-        account.drawdown.state.deepest,
+        account.drawdown.state().deepest,
         account.ledger.equity(),
     )
     await tell(run, Transferred("t1", amount, NOW))
     assert account.ledger.equity() == equity + amount
     assert account.day.loss(account.ledger.equity()) == pytest.approx(loss)
-    assert account.drawdown.state.deepest == pytest.approx(fall)
+    assert account.drawdown.state().deepest == pytest.approx(fall)
     assert account.trading_state is TradingState.ACTIVE
     assert not account.day.today.reached
     await tell(run, Transferred("t1", amount, NOW))

@@ -234,10 +234,10 @@ class Floor(RuleBasedStateMachine):
         quoted = None if shown is None else D(f"{price * (1 + shown):.7g}")
         self._ask(LegRequest(self._key(), caller, leg, quoted=quoted))
 
-    @precondition(lambda self: self.run.engine.approvals.state.pending)
+    @precondition(lambda self: self.run.engine.approvals.state().pending)
     @rule(verb=st.sampled_from((Verb.APPROVE, Verb.APPROVE, Verb.APPROVE, Verb.DENY)), pick=st.integers(0, 9))
     def a_person_answers_an_approval(self, verb: Verb, pick: int) -> None:
-        waiting = list(self.run.engine.approvals.state.pending)
+        waiting = list(self.run.engine.approvals.state().pending)
         self._take(Command(self._key(), verb, "anna", self.at, waiting[pick % len(waiting)]))
 
     @rule(verb=st.sampled_from((Verb.PAUSE, Verb.TAKE_OVER, *[Verb.GO_ON] * 4)), symbol=symbols)

@@ -6,8 +6,9 @@ from typing import Any
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.app.policy_loader import load_policies
-from ocw_mcp.domain.policies import Mode, Policies
+from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.protocols import Clock, Decider, Feed
+from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.step import Engine
@@ -102,7 +103,7 @@ class Run:
         agent: str = "test",
         fallback: bool = False,
         strict: Policies | None = None,
-        mode: Mode = "paper",
+        mode: Mode = Mode.PAPER,
         listener: Listener | None = None,
     ) -> None:
         identity = feed.identity

@@ -13,6 +13,7 @@ from ocw_mcp.adapters.store.projections import register_functions, remake_tables
 from ocw_mcp.adapters.store.schema import GET_BOOK, SCHEMA_VERSION, TABLES
 from ocw_mcp.domain.errors import BookError, InvariantError
 from ocw_mcp.domain.market import MarketIdentity, Product
+from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import span_name
 
 UNFINISHED = f"{JOURNAL}.new"
@@ -22,7 +23,7 @@ UNFINISHED = f"{JOURNAL}.new"
 class BookStamp(msgspec.Struct, frozen=True):
     """The mode, venue, account, product and market of a book. It never changes, and no other run may use the book."""
 
-    mode: str
+    mode: Mode
     venue: str
     account: str
     product: Product

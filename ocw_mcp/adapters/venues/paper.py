@@ -158,9 +158,7 @@ class PaperVenue:
         self._counter = saved.counter
         self.account.restore(saved.account)
         self.next_funding = self.account.next_funding
-        self._orders.waiting = saved.orders.waiting
-        self._orders.limits = saved.orders.limits
-        self._orders.conditional = saved.orders.conditional
+        self._orders.restore(saved.orders)
         self._matching.trading.market = saved.market
 
     def _place(self, resting: Resting) -> None:

@@ -102,7 +102,7 @@ class PaperAccount:
     @property
     def next_funding(self) -> int:
         """The next stamp (ms) that may have to be settled; NEVER on spot."""
-        return NEVER if self.product is Product.SPOT else self._stamps.state.next
+        return NEVER if self.product is Product.SPOT else self._stamps.state().next
 
     def note_position(self, symbol: str, at: int) -> None:
         """Record the position before an opening at `at` (ms) trades: a funding stamp of this hour settles on it."""
@@ -120,7 +120,7 @@ class PaperAccount:
             return []
         stamps, reports = self._stamps, list[FundingPaid]()
         stamps.add_rates(rates, self.ledger.positions)
-        for symbol in sorted(self.ledger.positions.keys() | stamps.state.known.keys()):
+        for symbol in sorted(self.ledger.positions.keys() | stamps.state().known.keys()):
             if symbols is None or symbol in symbols:
                 for due in stamps.take_due(symbol, until, held=symbol in self.ledger.positions):
                     reports += self._fund(symbol, due)
@@ -129,14 +129,14 @@ class PaperAccount:
 
     def state(self) -> PaperAccountState:
         """Return the state to save."""
-        return PaperAccountState(self.ledger.state(), self.instruments, self.last, self._stamps.state)
+        return PaperAccountState(self.ledger.state(), self.instruments, self.last, self._stamps.state())
 
     def restore(self, state: PaperAccountState) -> None:
         """Restore a saved state."""
         self.ledger.restore(state.ledger)
         self.instruments = state.instruments
         self.last = state.last
-        self._stamps.state = state.funding
+        self._stamps.restore(state.funding)
         self.liquidations = {}
         for symbol in self.ledger.positions:
             self._update_liquidation(symbol)

@@ -13,6 +13,7 @@ import msgspec
 from ocw_mcp.core.matching.funding import ASSUMED_RATE, assumed_stamps, next_stamp, whole_stamp
 from ocw_mcp.domain.market import Funding
 from ocw_mcp.domain.money import exact
+from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.time import HOUR
 
 NEVER: Final = 1 << 62
@@ -50,40 +51,40 @@ class FundingState(msgspec.Struct):
     """The next stamp that may have to be settled."""
 
 
-class FundingStamps:
+class FundingStamps(Stateful[FundingState]):
     """The funding stamps of one account's symbols."""
 
     def __init__(self) -> None:
-        self.state = FundingState()
+        super().__init__(FundingState())
 
     def note_position(self, symbol: str, at: int, quantity: Decimal, last: float | None) -> None:
         """Record the position before an opening at `at` (ms) trades, once per hour."""
-        noted = self.state.held.get(symbol)
+        noted = self._state.held.get(symbol)
         if noted is not None and noted.at <= at < noted.at + HOUR:
             return
-        self.state.held[symbol] = HeldQuantity(at // HOUR * HOUR, quantity, exact(last or 0))
+        self._state.held[symbol] = HeldQuantity(at // HOUR * HOUR, quantity, exact(last or 0))
         if not quantity:
-            self.state.settled[symbol] = max(self.state.settled.get(symbol, -1), at)
+            self._state.settled[symbol] = max(self._state.settled.get(symbol, -1), at)
 
     def add_rates(self, rates: Sequence[Funding], held: Collection[str]) -> None:
         """Add rates; those of stamps without a position are settled at once. `held` are the symbols held now."""
         for each in sorted(rates, key=lambda rate: rate.at):
             symbol, at = each.symbol, whole_stamp(each.at)
-            self.state.covered[symbol] = max(self.state.covered.get(symbol, 0), at + each.interval_hours * HOUR)
-            if at <= self.state.settled.get(symbol, -1):
+            self._state.covered[symbol] = max(self._state.covered.get(symbol, 0), at + each.interval_hours * HOUR)
+            if at <= self._state.settled.get(symbol, -1):
                 continue
             position = self._position_at(symbol, at)
             if position.quantity if position is not None else symbol in held:
-                self.state.known.setdefault(symbol, {})[at] = exact(each.rate)
+                self._state.known.setdefault(symbol, {})[at] = exact(each.rate)
             else:
-                self.state.settled[symbol] = at
+                self._state.settled[symbol] = at
 
     def take_due(self, symbol: str, until: int, *, held: bool) -> list[DueStamp]:
         """Return the stamps of a symbol to settle up to `until` (ms), and mark them settled.
 
         Stamps without a known rate get the assumed one, if the symbol is `held` now.
         """
-        state = self.state
+        state = self._state
         known, covered = state.known.get(symbol, {}), state.covered.get(symbol, 0)
         stamps = {at for at in known if at <= until}
         if held:
@@ -100,12 +101,12 @@ class FundingStamps:
 
     def schedule_next(self, held: Collection[str], until: int) -> None:
         """Update the next stamp, after all that can be settled up to `until` (ms) are settled."""
-        coming = [min(rates) for rates in self.state.known.values()]
+        coming = [min(rates) for rates in self._state.known.values()]
         for symbol in held:
-            after = max(self.state.settled.get(symbol, -1), self.state.covered.get(symbol, 0) - 1)
+            after = max(self._state.settled.get(symbol, -1), self._state.covered.get(symbol, 0) - 1)
             coming.append(next_stamp(after))
-        self.state.next = min(coming, default=next_stamp(until))
+        self._state.next = min(coming, default=next_stamp(until))
 
     def _position_at(self, symbol: str, at: int) -> HeldQuantity | None:
-        noted = self.state.held.get(symbol)
+        noted = self._state.held.get(symbol)
         return noted if noted is not None and noted.at == at else None

@@ -58,6 +58,14 @@ class PaperOrders(msgspec.Struct):
         """Return the order of a reference, or None."""
         return next((each for each in self if each.order.ref == ref), None)
 
+    def state(self) -> "PaperOrders":
+        """Return the state to save."""
+        return self
+
+    def restore(self, state: "PaperOrders") -> None:
+        """Restore a saved state."""
+        self.waiting, self.limits, self.conditional = state.waiting, state.limits, state.conditional
+
     def remove(self, resting: Resting) -> None:
         """Remove an order that is filled or cancelled."""
         for orders in (self.waiting, self.limits, self.conditional):

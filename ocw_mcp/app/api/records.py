@@ -11,7 +11,7 @@ import msgspec
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.snapshot import WakeReason
+from ocw_mcp.domain.snapshot import SymbolWake
 
 R = TypeVar("R", bound=msgspec.Struct)
 SHOWN: Final = 10
@@ -103,7 +103,7 @@ def _text(name: str, value: Any) -> str:
         return plain(round(value, 8))
     if isinstance(value, Decision):
         value = "; ".join(f"{leg.action} {leg.symbol}" for leg in value.legs) or "hold"
-    elif isinstance(value, tuple) and all(isinstance(each, WakeReason) for each in value):
+    elif isinstance(value, tuple) and all(isinstance(each, SymbolWake) for each in value):
         value = "; ".join(
             " ".join([*([each.symbol] if each.symbol else []), *map(str, each.reasons)]) for each in value
         )

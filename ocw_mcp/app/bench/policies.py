@@ -14,6 +14,7 @@ from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.market import OrderBook
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.policies import ApprovalPolicy, MandatePolicy, Policies
+from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.effect_buffer import EffectBuffer
@@ -83,5 +84,5 @@ def _order_manager() -> tuple[OrderManager, int]:
 def _every_limit() -> Policies:
     """Return the shipped policies with their optional tables, so that every limit is checked."""
     mandate = MandatePolicy(amount=Decimal(5_000), symbols=("*USDT",), expires=datetime(2100, 1, 1, tzinfo=UTC))
-    approval = ApprovalPolicy(above_notional=Decimal(4_000), modes=("live",), answer_s=900)
+    approval = ApprovalPolicy(above_notional=Decimal(4_000), modes=(Mode.LIVE,), answer_s=900)
     return load_policies(None).policies.model_copy(update={"mandate": mandate, "approval": approval})

@@ -21,7 +21,7 @@ from ocw_mcp.app.output import STATE_STYLES, clean, gain_style, say, working
 from ocw_mcp.app.resources import write_env_example
 from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.state import Fall, Lowered, TradingState
+from ocw_mcp.domain.state import Fall, Lowered, Mode, TradingState
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN, Verb
 from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import iso
@@ -31,9 +31,6 @@ from ocw_mcp.render.text import HASH_SHOWN, average, cents, day_result, lowered_
 TAKEN_WITHIN_S = 2.0
 """Wall time that a command waits for the engine to take it."""
 _LOOK_S = 0.02
-
-PAPER = "paper"
-"""The mode of a book on which nobody's money is at stake."""
 
 _OUTCOMES = {
     Verb.HALT: "no new risk is taken, and stops stay",
@@ -225,16 +222,16 @@ def require_person(state: Path, what: str, *, paper: bool) -> None:
     Raises BookError where there is no book, SettingsError where no person can be asked.
     """
     mode = read_book(state).stamp.mode
-    if paper and mode == PAPER:
+    if paper and mode is Mode.PAPER:
         return
     what = what.format(mode=mode)
     if not passphrase.is_set(state):
-        word = "say so with --paper, or set" if mode == PAPER else "set"
+        word = "say so with --paper, or set" if mode is Mode.PAPER else "set"
         raise SettingsError(
             f"to {what} is a person's decision; {word} a passphrase and type it here: "
             f"ocw passphrase set --state {state}"
         )
-    otherwise = "; on paper --paper says it, without a passphrase" if mode == PAPER else ""
+    otherwise = "; on paper --paper says it, without a passphrase" if mode is Mode.PAPER else ""
     show_who_you_are(state, f"the passphrase, to {what}: ", otherwise)
 
 

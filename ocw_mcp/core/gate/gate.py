@@ -161,16 +161,16 @@ class Gate:
 
     def state(self) -> GateState:
         """All that must survive a restart."""
-        self._state.armed = self._conditions.armed
+        self._state.armed = self._conditions.state()
         self._state.spans = {
             symbol: {length: span.state() for length, span in spans.items()} for symbol, spans in self._spans.items()
         }
         return self._state
 
-    def restore(self, state: GateState) -> None:
+    def restore(self, state: GateState, /) -> None:
         """Put back what `state` gave."""
         self._state = state
-        self._conditions.armed = state.armed
+        self._conditions.restore(state.armed)
         for symbol, spans in state.spans.items():
             for length, saved in spans.items():
                 # A policy that came since may look over other spans: those begin anew.

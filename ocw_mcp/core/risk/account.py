@@ -8,8 +8,7 @@ from ocw_mcp.core.risk.activity import Pace
 from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import Side
-from ocw_mcp.domain.policies import Mode
-from ocw_mcp.domain.state import TradingState
+from ocw_mcp.domain.state import Mode, TradingState
 
 
 class PositionTerms(msgspec.Struct, frozen=True):

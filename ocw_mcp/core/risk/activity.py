@@ -7,6 +7,7 @@ import msgspec
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import GUARD, OrderIntent
 from ocw_mcp.domain.policies import LossesPolicy, PacePolicy
+from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.time import MINUTE, SECOND
 
 
@@ -48,37 +49,37 @@ def asked_for(reduction: OrderIntent) -> bool:
     return bool(reduction.idempotency_key) and reduction.principal != GUARD
 
 
-class Activity:
+class Activity(Stateful[ActivityState]):
     """Counts what is sent, filled and closed."""
 
     def __init__(self, pace: PacePolicy, losses: LossesPolicy) -> None:
         self._pace = pace
         self._losses = losses
-        self.state = ActivityState()
+        super().__init__(ActivityState())
 
     def open_day(self) -> None:
         """Begin a UTC day."""
-        self.state.entries_today = 0
-        self.state.turnover_today = ZERO
-        self.state.fees_today = ZERO
+        self._state.entries_today = 0
+        self._state.turnover_today = ZERO
+        self._state.fees_today = ZERO
 
     def sent(self, now: int) -> None:
         """Count an entry that was sent."""
-        self.state.entries_today += 1
-        self.state.sent = [*self.state.sent, now][-self._pace.entries_per_minute :]
+        self._state.entries_today += 1
+        self._state.sent = [*self._state.sent, now][-self._pace.entries_per_minute :]
 
     def reduced(self, now: int) -> None:
         """Count a closing that an agent asked for and that was sent."""
-        self.state.reduced = [*self.state.reduced, now][-self._pace.reductions_per_minute :]
+        self._state.reduced = [*self._state.reduced, now][-self._pace.reductions_per_minute :]
 
     def filled(self, notional: Decimal, fee: Decimal) -> None:
         """Count the fill of an order of any purpose."""
-        self.state.turnover_today += notional
-        self.state.fees_today += fee
+        self._state.turnover_today += notional
+        self._state.fees_today += fee
 
     def closed(self, symbol: str, pnl: Decimal, now: int) -> bool:
         """Count a closed trade, and return whether entries pause after it."""
-        state = self.state
+        state = self._state
         recent = now - self._pace.reentry_s * SECOND
         state.closed_at = {name: at for name, at in state.closed_at.items() if at > recent} | {symbol: now}
         state.losses_in_a_row = state.losses_in_a_row + 1 if pnl < 0 else 0
@@ -93,7 +94,7 @@ class Activity:
 
         `pending` is the notional (quote) that live entries may still trade.
         """
-        state = self.state
+        state = self._state
         closed = state.closed_at.get(symbol)
         return Pace(
             entries_last_minute=sum(at > now - MINUTE for at in state.sent),

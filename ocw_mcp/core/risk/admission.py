@@ -8,15 +8,13 @@ from ocw_mcp.core.risk.prices import Proposal, limit_of
 from ocw_mcp.core.risk.verdict import (
     UNLIMITED,
     DurationText,
+    EntryLimit,
     LazyText,
-    Limit,
     LimitUse,
     ShareText,
     Verdict,
     all_or_nothing,
     count,
-    entry_limit,
-    of_account,
 )
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ONE, ZERO
@@ -29,14 +27,12 @@ from ocw_mcp.domain.time import SECOND
 WAY: Final = {Side.BUY: "long", Side.SELL: "short"}
 
 
-@entry_limit(RefusalCode.NOT_ACTIVE, standing=True)
 def active(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Pass an order that adds risk in state ACTIVE only."""
     passes = account.state is TradingState.ACTIVE
     return all_or_nothing(RefusalCode.NOT_ACTIVE, TradingState.ACTIVE, account.state, passes=passes)
 
 
-@entry_limit(RefusalCode.SYMBOL_NOT_ALLOWED, "symbols.allow", standing=True)
 def symbols(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Pass the symbols that the policy names."""
     allowed, symbol = policies.symbols.allow, entry.intent.symbol
@@ -44,14 +40,12 @@ def symbols(entry: Proposal, account: AccountView, policies: Policies) -> Verdic
     return all_or_nothing(RefusalCode.SYMBOL_NOT_ALLOWED, ",".join(allowed), symbol, passes=passes)
 
 
-@entry_limit(RefusalCode.SIDE_NOT_ALLOWED, "symbols.sides", standing=True, one_side=True)
 def sides(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Pass the directions that the policy names."""
     allowed, way = policies.symbols.sides, WAY[entry.intent.side]
     return all_or_nothing(RefusalCode.SIDE_NOT_ALLOWED, ",".join(allowed), way, passes=way in allowed)
 
 
-@entry_limit(RefusalCode.SPOT_CANNOT_SHORT, standing=True, one_side=True)
 def product(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Refuse a short on spot."""
     way = WAY[entry.intent.side]
@@ -59,7 +53,6 @@ def product(entry: Proposal, account: AccountView, policies: Policies) -> Verdic
     return all_or_nothing(RefusalCode.SPOT_CANNOT_SHORT, account.product, way, passes=passes)
 
 
-@entry_limit(RefusalCode.FALLBACK, "fallback.rules", standing=True, one_side=True)
 def fallback(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Let the rules enter in an agent's place only if the policy says so, and never against its last position."""
     code, may, side = RefusalCode.FALLBACK, policies.fallback.rules, entry.intent.side
@@ -72,7 +65,6 @@ def fallback(entry: Proposal, account: AccountView, policies: Policies) -> Verdi
     return all_or_nothing(code, limit, WAY[side], passes=not reverses)
 
 
-@entry_limit(RefusalCode.STALE_DATA, "data.slack_s", standing=True)
 def fresh(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Pass on fresh data only, and not before the book's first day has begun."""
     if not account.begun:
@@ -81,7 +73,6 @@ def fresh(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     return all_or_nothing(RefusalCode.STALE_DATA, DurationText(limit), DurationText(age), passes=age <= limit)
 
 
-@entry_limit(RefusalCode.PRICE_COLLAR, "price.max_deviation", one_side=True)
 def price_collar(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Keep the limit of an order near the mark price."""
     farthest, limit = policies.price.max_deviation, limit_of(entry.intent)
@@ -93,7 +84,6 @@ def price_collar(entry: Proposal, account: AccountView, policies: Policies) -> V
     )
 
 
-@entry_limit(RefusalCode.PRICE_MOVED, "price.max_move")
 def price_moved(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Keep the mark price near the price that was shown before the order was requested or approved."""
     farthest, quoted = policies.price.max_move, entry.intent.quoted
@@ -103,7 +93,6 @@ def price_moved(entry: Proposal, account: AccountView, policies: Policies) -> Ve
     return all_or_nothing(RefusalCode.PRICE_MOVED, ShareText(farthest), ShareText(move), passes=move <= farthest)
 
 
-@entry_limit(RefusalCode.SPREAD, "book.max_spread")
 def spread(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Keep the best prices of the order book near each other."""
     widest, known = policies.book.max_spread, account.spread
@@ -118,7 +107,6 @@ def _daily_loss(account: AccountView, policies: Policies) -> LimitUse:
     return LimitUse("daily_loss.max_share", limit, max(lost, limit) if account.daily_loss_reached else lost)
 
 
-@entry_limit(RefusalCode.DAILY_LOSS, "daily_loss.max_share", usage=[of_account(_daily_loss)])
 def daily_loss(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Close entries after the loss of a UTC day until the next day, even if equity comes back."""
     limit, passes = policies.daily_loss.max_share, _daily_loss(account, policies).left > ZERO
@@ -131,7 +119,6 @@ def _losses(account: AccountView, policies: Policies) -> LimitUse:
     return count("losses.in_a_row", limit, limit if pace.paused_ms else pace.losses_in_a_row)
 
 
-@entry_limit(RefusalCode.LOSSES_IN_A_ROW, "losses.in_a_row", "losses.pause_s", usage=[of_account(_losses)])
 def losses_in_a_row(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Pause entries after so many losing trades in a row."""
     paused = account.pace.paused_ms
@@ -152,12 +139,6 @@ def _entries_in_a_day(account: AccountView, policies: Policies) -> LimitUse:
     return count("pace.entries_per_day", policies.pace.entries_per_day, account.pace.entries_today)
 
 
-@entry_limit(
-    RefusalCode.ENTRY_RATE,
-    "pace.entries_per_minute",
-    "pace.entries_per_day",
-    usage=[of_account(_entries_in_a_minute), of_account(_entries_in_a_day)],
-)
 def entry_rate(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Pass so many entries in a minute, and so many in a day."""
     minute, day = _entries_in_a_minute(account, policies), _entries_in_a_day(account, policies)
@@ -166,7 +147,6 @@ def entry_rate(entry: Proposal, account: AccountView, policies: Policies) -> Ver
     return all_or_nothing(RefusalCode.ENTRY_RATE, f"{shown.limit} a {span}", str(shown.used), passes=passes)
 
 
-@entry_limit(RefusalCode.REENTRY, "pace.reentry_s")
 def reentry(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Keep a symbol closed for a while after its position was closed. An addition to a position passes."""
     since, wait = account.pace.since_close_ms, policies.pace.reentry_s * SECOND
@@ -180,7 +160,6 @@ def _fees(account: AccountView, policies: Policies) -> LimitUse:
     return LimitUse("pace.max_fees", policies.pace.max_fees, account.pace.fees_today, account.day_opening)
 
 
-@entry_limit(RefusalCode.FEES, "pace.max_fees", usage=[of_account(_fees)])
 def fees(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Close entries once the fees of a day are such a share of the equity with which it began."""
     used = _fees(account, policies)
@@ -188,7 +167,6 @@ def fees(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     return all_or_nothing(RefusalCode.FEES, ShareText(used.limit), actual, passes=used.whole > 0 and used.left > 0)
 
 
-@entry_limit(RefusalCode.STOP_REQUIRED, "stop.max_distance", one_side=True, at_fill="stop")
 def stop_required(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Require a stop on the losing side of the price, within a distance from it."""
     farthest, stop, begins = policies.stop.max_distance, entry.intent.protect_at, entry.begins
@@ -199,21 +177,34 @@ def stop_required(entry: Proposal, account: AccountView, policies: Policies) -> 
     return all_or_nothing(RefusalCode.STOP_REQUIRED, limit, ShareText(distance), passes=ZERO < distance <= farthest)
 
 
-LIMITS: Final[tuple[Limit, ...]] = (
-    active,
-    symbols,
-    sides,
-    product,
-    fallback,
-    fresh,
-    price_collar,
-    price_moved,
-    spread,
-    daily_loss,
-    losses_in_a_row,
-    entry_rate,
-    reentry,
-    fees,
-    stop_required,
+LIMITS: Final[tuple[EntryLimit, ...]] = (
+    EntryLimit((), RefusalCode.NOT_ACTIVE, judge=active, standing=True),
+    EntryLimit(("symbols.allow",), RefusalCode.SYMBOL_NOT_ALLOWED, judge=symbols, standing=True),
+    EntryLimit(("symbols.sides",), RefusalCode.SIDE_NOT_ALLOWED, judge=sides, standing=True, one_side=True),
+    EntryLimit((), RefusalCode.SPOT_CANNOT_SHORT, judge=product, standing=True, one_side=True),
+    EntryLimit(("fallback.rules",), RefusalCode.FALLBACK, judge=fallback, standing=True, one_side=True),
+    EntryLimit(("data.slack_s",), RefusalCode.STALE_DATA, judge=fresh, standing=True),
+    EntryLimit(("price.max_deviation",), RefusalCode.PRICE_COLLAR, judge=price_collar, one_side=True),
+    EntryLimit(("price.max_move",), RefusalCode.PRICE_MOVED, judge=price_moved),
+    EntryLimit(("book.max_spread",), RefusalCode.SPREAD, judge=spread),
+    EntryLimit(("daily_loss.max_share",), RefusalCode.DAILY_LOSS, judge=daily_loss, usage=(_daily_loss,)),
+    EntryLimit(
+        ("losses.in_a_row", "losses.pause_s"),
+        RefusalCode.LOSSES_IN_A_ROW,
+        judge=losses_in_a_row,
+        usage=(_losses,),
+    ),
+    EntryLimit(
+        ("pace.entries_per_minute", "pace.entries_per_day"),
+        RefusalCode.ENTRY_RATE,
+        judge=entry_rate,
+        usage=(
+            _entries_in_a_minute,
+            _entries_in_a_day,
+        ),
+    ),
+    EntryLimit(("pace.reentry_s",), RefusalCode.REENTRY, judge=reentry),
+    EntryLimit(("pace.max_fees",), RefusalCode.FEES, judge=fees, usage=(_fees,)),
+    EntryLimit(("stop.max_distance",), RefusalCode.STOP_REQUIRED, judge=stop_required, one_side=True, at_fill="stop"),
 )
 """In the order in which the first refusal is shown."""

@@ -4,8 +4,10 @@ from decimal import Decimal
 
 import msgspec
 
+from ocw_mcp.core.risk.verdict import LimitUse
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.policies import BudgetPolicy
+from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.time import next_midnight, next_month, utc_day
 
 
@@ -19,18 +21,18 @@ class BudgetState(msgspec.Struct):
     """The end (ms) of the last exhaustion that was reported."""
 
 
-class Budget:
+class Budget(Stateful[BudgetState]):
     """Counts the cost of model calls."""
 
     def __init__(self, policy: BudgetPolicy) -> None:
         self._policy = policy
-        self.state = BudgetState()
+        super().__init__(BudgetState())
 
     def book(self, cost: Decimal, at: int) -> None:
         """Count a cost (USD) at `at` (ms)."""
         self._roll(at)
-        self.state.spent_today += cost
-        self.state.spent_this_month += cost
+        self._state.spent_today += cost
+        self._state.spent_this_month += cost
 
     def spent_out(self, at: int) -> int | None:
         """Return the time (ms) until which the budget is spent; None if some of it is left."""
@@ -48,15 +50,21 @@ class Budget:
     def spent(self, at: int) -> tuple[Decimal, Decimal]:
         """Return the cost (USD) in the day and in the month of `at` (ms)."""
         self._roll(at)
-        return self.state.spent_today, self.state.spent_this_month
+        return self._state.spent_today, self._state.spent_this_month
+
+    def usage(self, at: int) -> tuple[LimitUse, LimitUse]:
+        """Measure the cost (USD) in the day and in the month of `at` (ms)."""
+        (today, this_month), policy = self.spent(at), self._policy
+        day = LimitUse("budget.usd_per_day", policy.usd_per_day, today)
+        return day, LimitUse("budget.usd_per_month", policy.usd_per_month, this_month)
 
     def tells(self, until: int) -> bool:
         """Return whether an exhaustion until `until` (ms) was not reported yet; it then counts as reported."""
-        first, self.state.told_until = until != self.state.told_until, until
+        first, self._state.told_until = until != self._state.told_until, until
         return first
 
     def _roll(self, at: int) -> None:
-        day, state = utc_day(at), self.state
+        day, state = utc_day(at), self._state
         if day == state.day:
             return
         if day[:7] != state.day[:7]:

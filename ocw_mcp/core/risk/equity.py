@@ -4,8 +4,10 @@ from decimal import Decimal
 
 import msgspec
 
+from ocw_mcp.core.risk.verdict import LimitUse
 from ocw_mcp.domain.money import ONE, ZERO
 from ocw_mcp.domain.policies import DailyLossPolicy, DrawdownPolicy
+from ocw_mcp.domain.stateful import Stateful
 
 
 class DayState(msgspec.Struct):
@@ -18,16 +20,21 @@ class DayState(msgspec.Struct):
     reached: bool = False
 
 
-class DailyLoss:
+class DailyLoss(Stateful[DayState]):
     """Closes entries for the rest of a UTC day once its loss reaches the limit, even if equity comes back."""
 
     def __init__(self, policy: DailyLossPolicy) -> None:
         self._policy = policy
-        self.today = DayState("", ZERO, ZERO)
+        super().__init__(DayState("", ZERO, ZERO))
+
+    @property
+    def today(self) -> DayState:
+        """The current day."""
+        return self._state
 
     def open(self, day: str, equity: Decimal) -> None:
         """Begin a day."""
-        self.today = DayState(day, equity, equity * (ONE - self._policy.max_share))
+        self._state = DayState(day, equity, equity * (ONE - self._policy.max_share))
 
     def hold_to_policy(self) -> None:
         """Apply the policy to the current day, which may have begun under another policy."""
@@ -63,16 +70,16 @@ class DrawdownState(msgspec.Struct):
     """Whether equity fell beyond the limit since a person last resumed."""
 
 
-class Drawdown:
+class Drawdown(Stateful[DrawdownState]):
     """Follows the fall of equity from its peak, and reports a fall beyond the limit."""
 
     def __init__(self, policy: DrawdownPolicy, equity: Decimal) -> None:
         self._policy = policy
-        self.state = DrawdownState(equity, equity)
+        super().__init__(DrawdownState(equity, equity))
 
     def watch(self, equity: Decimal) -> bool:
         """Take in equity, and return whether it is as far below the watched peak as the limit, or farther."""
-        state = self.state
+        state = self._state
         if equity > state.peak:
             state.peak = equity
         elif state.peak > 0:
@@ -82,31 +89,35 @@ class Drawdown:
 
     def beyond(self, equity: Decimal) -> bool:
         """Return whether equity is as far below the watched peak as the limit, or farther."""
-        watched = self.state.watched
+        watched = self._state.watched
         return watched - equity >= watched * self._policy.max_share
 
     def fall(self, equity: Decimal) -> Decimal:
         """Return the fall from the watched peak, as a share of it."""
-        watched = self.state.watched
+        watched = self._state.watched
         return (watched - equity) / watched if watched > 0 else ZERO
+
+    def usage(self, equity: Decimal) -> LimitUse:
+        """Measure the fall from the watched peak, as a share of it."""
+        return LimitUse("drawdown.max_share", self._policy.max_share, max(ZERO, self.fall(equity)))
 
     def passes(self, equity: Decimal) -> bool:
         """Take in equity, and return whether it is the first value beyond the limit since `resume`."""
-        first = self.watch(equity) and not self.state.reached
-        self.state.reached = self.state.reached or first
+        first = self.watch(equity) and not self._state.reached
+        self._state.reached = self._state.reached or first
         return first
 
     def rescale(self, factor: Decimal) -> None:
         """Follow a transfer that multiplied equity by a factor: the fall from the peak stays the same."""
-        self.state.peak *= factor
-        self.state.watched *= factor
+        self._state.peak *= factor
+        self._state.watched *= factor
 
     def begin_anew(self, equity: Decimal) -> None:
         """Measure the fall from this equity on: a person has seen the fall and resumes."""
-        self.state.watched = equity
+        self._state.watched = equity
 
     def resume(self, equity: Decimal) -> None:
         """Follow a person's resume: a fall beyond the limit is measured anew, a smaller one goes on."""
         if self.watch(equity):
             self.begin_anew(equity)
-        self.state.reached = False
+        self._state.reached = False

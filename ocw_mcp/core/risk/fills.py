@@ -15,7 +15,7 @@ from ocw_mcp.core.risk import admission, sizes
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.limits import LIMITS
 from ocw_mcp.core.risk.prices import propose, smallest, smallest_at
-from ocw_mcp.core.risk.verdict import Limit, ShareText, Verdict
+from ocw_mcp.core.risk.verdict import Judge, ShareText, Verdict
 from ocw_mcp.domain.money import ONE, ZERO, ceil_to, floor_to
 from ocw_mcp.domain.orders import OrderIntent, OrderType
 from ocw_mcp.domain.policies import Policies
@@ -124,7 +124,7 @@ def _distance(entered: FilledEntry, stop: Decimal, policies: Policies) -> tuple[
     within = (ceil_to if way > 0 else floor_to)(entered.filled_at * (ONE - way * farthest), tick)
     if actual is None or actual <= farthest * (ONE + TOLERANCE):
         return None, within
-    return _excess(admission.stop_required, str(ShareText(farthest)), verdict), within
+    return _excess(verdict, str(ShareText(farthest))), within
 
 
 def _risk(entered: FilledEntry, stop: Decimal, policies: Policies) -> tuple[Excess | None, Decimal]:
@@ -134,16 +134,16 @@ def _risk(entered: FilledEntry, stop: Decimal, policies: Policies) -> tuple[Exce
     limit, actual = _value(verdict.limit) or ZERO, _value(verdict.actual)
     if actual is None or actual <= limit * (ONE + TOLERANCE):
         return None, limit * view.equity
-    return _excess(sizes.risk_per_trade, str(verdict.limit), verdict), limit * view.equity
+    return _excess(verdict, str(verdict.limit)), limit * view.equity
 
 
 def _exposures(entered: FilledEntry, policies: Policies) -> list[tuple[Excess, Decimal]]:
     """Return the excesses of size, each with the notional (quote) beyond its limit."""
     account, found = entered.account, []
     for limit in _EXPOSURES:
-        of_order = limit is sizes.order_notional
+        of_order = limit.judge is sizes.order_notional
         unit = ONE if of_order else account.equity
-        verdict = _verdict(limit, entered.intent, account, policies, entered.cost if of_order else ZERO)
+        verdict = _verdict(limit.judge, entered.intent, account, policies, entered.cost if of_order else ZERO)
         most, actual = _value(verdict.limit), _value(verdict.actual)
         if most is None or actual is None or unit <= ZERO:
             continue
@@ -151,21 +151,21 @@ def _exposures(entered: FilledEntry, policies: Policies) -> list[tuple[Excess, D
         over, caused = (actual - most) * unit, getattr(entered.beyond, limit.at_fill)
         caused *= ONE + most if unit != ONE else ONE
         if min(over, caused) > most * unit * TOLERANCE:
-            found.append((_excess(limit, str(verdict.limit), verdict), over))
+            found.append((_excess(verdict, str(verdict.limit)), over))
     return found
 
 
 def _verdict(
-    limit: Limit, intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal = ZERO
+    judge: Judge, intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal = ZERO
 ) -> Verdict:
     """Return the verdict of a limit on an order that adds so much (quote) to the account."""
-    assert limit.judge is not None
     entry = propose(intent, account, policies.order.price_allowance)
-    return limit.judge(msgspec.structs.replace(entry, notional=notional), account, policies)
+    return judge(msgspec.structs.replace(entry, notional=notional), account, policies)
 
 
-def _excess(limit: Limit, most: str, verdict: Verdict) -> Excess:
-    return Excess(verdict.code, limit.keys[0], most, str(verdict.actual))
+def _excess(verdict: Verdict, limit: str) -> Excess:
+    key = next(each.keys[0] for each in LIMITS if each.code is verdict.code)
+    return Excess(verdict.code, key, limit, str(verdict.actual))
 
 
 def _at_fill(entered: FilledEntry) -> AccountView:

@@ -8,26 +8,18 @@ from typing import Final
 
 from ocw_mcp.core.risk import admission, sizes
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.core.risk.verdict import Limit, LimitUse, Measure, count, of_account
-from ocw_mcp.domain.money import ZERO
+from ocw_mcp.core.risk.verdict import EntryLimit, Limit, LimitUse, count
 from ocw_mcp.domain.policies import Policies, policy_keys, value_of, value_text
 from ocw_mcp.domain.policy_table import HIGHER, stricter_of
 from ocw_mcp.domain.reasons import RefusalCode
 
-LIMITS: Final[tuple[Limit, ...]] = (*admission.LIMITS, *sizes.LIMITS)
+LIMITS: Final[tuple[EntryLimit, ...]] = (*admission.LIMITS, *sizes.LIMITS)
 """The limits on an entry, in the order in which the first refusal is shown: first whether, then how large."""
 
 
 def reductions_in_a_minute(account: AccountView, policies: Policies) -> LimitUse:
     """Count the reductions of the last 60 seconds that an agent asked for."""
     return count("pace.reductions_per_minute", policies.pace.reductions_per_minute, account.pace.reductions_last_minute)
-
-
-def _spent(position: int, key: str) -> Measure:
-    """Return the measure of the cost of model calls, in the day (0) or in the month (1)."""
-    return lambda counters, policies: (
-        None if counters.spent is None else LimitUse(key, value_of(policies, key), counters.spent[position])
-    )
 
 
 OTHER_LIMITS: Final[tuple[Limit, ...]] = (
@@ -40,7 +32,7 @@ OTHER_LIMITS: Final[tuple[Limit, ...]] = (
         meaning="limits of size are multiplied by both while the regime and the macro reading are unknown",
     ),
     Limit(("tainted.policy",), meaning="an entry decided on after reading others' text has to pass two policies"),
-    Limit(("pace.reductions_per_minute",), RefusalCode.REDUCTION_RATE, usage=(of_account(reductions_in_a_minute),)),
+    Limit(("pace.reductions_per_minute",), RefusalCode.REDUCTION_RATE, usage=(reductions_in_a_minute,)),
     Limit(("stop.deadline_s",), meaning="a position without a live stop is closed after this time"),
     Limit(
         ("exits.max_loss", "exits.take_profit", "exits.trail_from", "exits.trail_gives_back", "exits.max_hold_h"),
@@ -52,12 +44,7 @@ OTHER_LIMITS: Final[tuple[Limit, ...]] = (
     ),
     Limit(
         ("drawdown.max_share",),
-        meaning="equity that falls so far from its peak halts the desk until a person resumes",
-        usage=(
-            lambda counters, policies: LimitUse(
-                "drawdown.max_share", policies.drawdown.max_share, max(ZERO, counters.fall)
-            ),
-        ),
+        meaning="equity that falls so far from its peak halts trading until a person resumes",
     ),
 )
 """The limits on orders, positions and the account that no single entry is checked against."""
@@ -67,12 +54,11 @@ QUOTAS: Final[tuple[Limit, ...]] = (
     Limit(
         ("budget.usd_per_day", "budget.usd_per_month"),
         meaning="once the cost of model calls reaches either amount, the rules decide",
-        usage=(_spent(0, "budget.usd_per_day"), _spent(1, "budget.usd_per_month")),
     ),
 )
 """The limits on callers, and on the cost of model calls. They limit no trade."""
 
-TRADING_LIMITS: Final = (*LIMITS, *OTHER_LIMITS)
+TRADING_LIMITS: Final[tuple[Limit, ...]] = (*LIMITS, *OTHER_LIMITS)
 ALL_LIMITS: Final = (*TRADING_LIMITS, *QUOTAS)
 
 SETTINGS: Final = ("data.on_end", "gate", "decision", "rules")

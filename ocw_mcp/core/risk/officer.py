@@ -40,10 +40,10 @@ _SEAL: Final = claim_risk_seal()
 APPROVAL_MS: Final = 5 * SECOND
 """How long an approval holds."""
 
-_ALL: Final = tuple(limit.judge for limit in LIMITS if limit.judge is not None)
-_STANDING: Final = tuple(limit.judge for limit in LIMITS if limit.judge is not None and limit.standing)
-_ONE_SIDE: Final = tuple(limit.judge for limit in LIMITS if limit.judge is not None and limit.one_side)
-_EITHER_SIDE: Final = tuple(limit.judge for limit in LIMITS if limit.judge is not None and not limit.one_side)
+_ALL: Final = tuple(limit.judge for limit in LIMITS)
+_STANDING: Final = tuple(limit.judge for limit in LIMITS if limit.standing)
+_ONE_SIDE: Final = tuple(limit.judge for limit in LIMITS if limit.one_side)
+_EITHER_SIDE: Final = tuple(limit.judge for limit in LIMITS if not limit.one_side)
 
 
 class Assessment(msgspec.Struct, frozen=True):
@@ -70,12 +70,8 @@ class RiskOfficer:
         self._both = (policies,) if strict is None else (policies, strict)
         self._at_fill = tuple(exactly(each) for each in self._both)
 
-    def worst_price(self, price: Decimal) -> Decimal:
-        """Return the price at which a market entry is sized, checked and reserved: somewhat worse than the last one."""
-        return worst_fill(Side.BUY, None, price, self._policies.order.price_allowance)
-
     def worst_of(self, intent: OrderIntent, account: AccountView) -> Decimal:
-        """Return the same price for any entry: one with a limit has its own worst price."""
+        """Return the worst price of an entry: it is sized and checked at it, and its budget is reserved at it."""
         limit = rounded_limit(intent, account.instrument)
         return worst_fill(intent.side, limit, account.price, self._highest_allowance(intent))
 

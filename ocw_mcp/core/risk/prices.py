@@ -81,7 +81,7 @@ def propose(intent: OrderIntent, account: AccountView, allowance: Decimal, highe
     limit = limit_of(intent)
     dearest = worst_fill(side, limit, price, allowance)
     worst = dearest if highest is None else worst_fill(side, limit, price, highest)
-    quantity = floor_to(intent.quantity, account.instrument.step)
+    quantity = floor_to(intent.quantity, account.instrument.step) if intent.quantity else ZERO
     adverse = price * (ONE + side.sign * allowance) if limit is None else limit
     return Proposal(intent, quantity, worst, quantity * worst, expected_fill(side, limit, price), dearest, adverse)
 

@@ -14,16 +14,13 @@ from ocw_mcp.core.risk.prices import Proposal
 from ocw_mcp.core.risk.verdict import (
     UNLIMITED,
     AmountText,
+    EntryLimit,
     LazyText,
-    Limit,
     LimitUse,
     ShareText,
     Verdict,
     all_or_nothing,
-    entry_limit,
     in_force,
-    of_account,
-    of_fullest,
     of_usage,
 )
 from ocw_mcp.domain.margin import Brackets, allowed_maintenance
@@ -32,6 +29,7 @@ from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
 from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.policies import Policies, ScalePolicy
 from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import iso
 
 
@@ -50,7 +48,6 @@ def _scaled(key: str, limit: Decimal, used: Decimal, account: AccountView, polic
     return LimitUse(key, limit * scale, used, account.equity, scale)
 
 
-@entry_limit(RefusalCode.LEVERAGE, "leverage.max", "leverage.usual", one_side=True)
 def leverage(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Keep the leverage within the policy and the bracket of the whole position, and equal to the position's own."""
     code, asked, held, brackets = RefusalCode.LEVERAGE, entry.intent.leverage, account.held, _brackets(account)
@@ -73,14 +70,12 @@ def _positions(account: AccountView, policies: Policies) -> LimitUse:
     return LimitUse("positions.max_open", Decimal(policies.positions.max_open), Decimal(standing))
 
 
-@entry_limit(RefusalCode.OPEN_POSITIONS, "positions.max_open", usage=[of_account(_positions)])
 def open_positions(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Limit the number of positions and open entries. An addition to a position makes no other."""
     limit, others = Decimal(policies.positions.max_open), account.other_symbols
     return all_or_nothing(RefusalCode.OPEN_POSITIONS, str(limit), str(others + 1), passes=others < limit)
 
 
-@entry_limit(RefusalCode.ORDER_NOTIONAL, "order.max_notional", at_fill="order")
 def order_notional(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Limit the notional of one order."""
     limit = policies.order.max_notional
@@ -92,7 +87,6 @@ def _position(account: AccountView, policies: Policies) -> LimitUse:
     return _scaled("position.max_share", policies.position.max_share, account.symbol_notional, account, policies)
 
 
-@entry_limit(RefusalCode.POSITION_SHARE, "position.max_share", usage=[of_fullest(_position)], at_fill="position")
 def position_share(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Limit one position, with its live entries, to a share of equity."""
     return of_usage(RefusalCode.POSITION_SHARE, _position(account, policies), entry.notional)
@@ -103,7 +97,6 @@ def _gross(account: AccountView, policies: Policies) -> LimitUse:
     return _scaled("exposure.max_gross", policies.exposure.max_gross, account.gross, account, policies)
 
 
-@entry_limit(RefusalCode.GROSS_EXPOSURE, "exposure.max_gross", usage=[of_account(_gross)], at_fill="gross")
 def gross_exposure(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Limit all positions and live entries together to a multiple of equity."""
     return of_usage(RefusalCode.GROSS_EXPOSURE, _gross(account, policies), entry.notional)
@@ -119,14 +112,6 @@ def _correlated(account: AccountView, policies: Policies) -> LimitUse:
     return _together(max(account.correlated_long or ZERO, account.correlated_short or ZERO), account, policies)
 
 
-@entry_limit(
-    RefusalCode.CORRELATED_EXPOSURE,
-    "correlated.max_share",
-    "correlated.symbols",
-    usage=[of_fullest(_correlated)],
-    one_side=True,
-    at_fill="correlated",
-)
 def correlated_exposure(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Limit the symbols that move as one, with their live entries, to a share of equity in one direction."""
     code = RefusalCode.CORRELATED_EXPOSURE
@@ -136,7 +121,6 @@ def correlated_exposure(entry: Proposal, account: AccountView, policies: Policie
     return of_usage(code, _together(used, account, policies), entry.notional)
 
 
-@entry_limit(RefusalCode.RISK_PER_TRADE, "risk.max_share", "risk.gap_allowance", one_side=True, at_fill="stop")
 def risk_per_trade(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Limit the loss of the whole position at the new stop, and a gap beyond the stop, to a share of equity.
 
@@ -161,7 +145,6 @@ def _risk(account: AccountView, policies: Policies, distance: Decimal) -> LimitU
     return _scaled("risk.max_share", policies.risk.max_share, used, account, policies)
 
 
-@entry_limit(RefusalCode.LIQUIDATION, "stop.liquidation_buffer", one_side=True)
 def liquidation(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Keep the stop before the price of liquidation, by a share of the last price.
 
@@ -200,7 +183,6 @@ def _free_margin(account: AccountView, policies: Policies) -> LimitUse:
     return LimitUse("margin.min_free", policies.margin.min_free, account.free_margin, account.equity)
 
 
-@entry_limit(RefusalCode.FREE_MARGIN, "margin.min_free", usage=[of_account(_free_margin)], one_side=True)
 def free_margin(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Keep a share of equity free of margin after the order."""
     used = _free_margin(account, policies)
@@ -214,7 +196,6 @@ def free_margin(entry: Proposal, account: AccountView, policies: Policies) -> Ve
     return Verdict(RefusalCode.FREE_MARGIN, ShareText(used.limit), LazyText(left), max(ZERO, room))
 
 
-@entry_limit(RefusalCode.DEPTH, "book.max_depth_share", one_side=True)
 def depth(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Limit an entry to a share of the quantity offered near the best price. A post-only entry takes nothing."""
     code, share, intent = RefusalCode.DEPTH, policies.book.max_depth_share, entry.intent
@@ -231,7 +212,6 @@ def _turnover(account: AccountView, policies: Policies) -> LimitUse:
     return LimitUse("pace.max_turnover", policies.pace.max_turnover, account.pace.turnover_today, account.day_opening)
 
 
-@entry_limit(RefusalCode.TURNOVER, "pace.max_turnover", usage=[of_account(_turnover)])
 def turnover(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Limit the purchases and sales of a day to a multiple of the equity with which the day began."""
     return of_usage(RefusalCode.TURNOVER, _turnover(account, policies), entry.notional)
@@ -242,7 +222,6 @@ def _mandate(account: AccountView, policies: Policies) -> LimitUse | None:
     return None if policies.mandate is None else LimitUse("mandate.amount", policies.mandate.amount, account.gross)
 
 
-@entry_limit(RefusalCode.MANDATE, "mandate.amount", "mandate.symbols", "mandate.expires", usage=[of_account(_mandate)])
 def mandate(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Require a mandate that covers the entry: its time, its symbols, and an amount for all positions and entries.
 
@@ -250,7 +229,7 @@ def mandate(entry: Proposal, account: AccountView, policies: Policies) -> Verdic
     """
     code, given, used = RefusalCode.MANDATE, policies.mandate, _mandate(account, policies)
     if given is None or used is None:
-        return all_or_nothing(code, f"a mandate in mode {account.mode}", "none", passes=account.mode == "paper")
+        return all_or_nothing(code, f"a mandate in mode {account.mode}", "none", passes=account.mode is Mode.PAPER)
     if account.now >= given.expires_ms:
         return Verdict(code, f"until {iso(given.expires_ms)}", iso(account.now), ZERO)
     if not any(fnmatchcase(entry.intent.symbol, pattern) for pattern in given.symbols):
@@ -258,7 +237,6 @@ def mandate(entry: Proposal, account: AccountView, policies: Policies) -> Verdic
     return Verdict(code, AmountText(used.limit), AmountText(used.used + entry.notional), used.left)
 
 
-@entry_limit(RefusalCode.APPROVAL_REQUIRED, "approval.above_notional", "approval.modes", "approval.answer_s")
 def approval(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Require a person's approval of a large entry, or of every entry in some modes."""
     code, asked, given = RefusalCode.APPROVAL_REQUIRED, policies.approval, entry.intent.approval
@@ -267,25 +245,6 @@ def approval(entry: Proposal, account: AccountView, policies: Policies) -> Verdi
     if account.mode in asked.modes:
         return Verdict(code, f"an approval in mode {account.mode}", "none", ZERO)
     return Verdict(code, AmountText(asked.above_notional), AmountText(entry.notional), asked.above_notional)
-
-
-LIMITS: Final[tuple[Limit, ...]] = (
-    leverage,
-    open_positions,
-    order_notional,
-    position_share,
-    gross_exposure,
-    correlated_exposure,
-    risk_per_trade,
-    liquidation,
-    free_margin,
-    depth,
-    turnover,
-    mandate,
-    # Last: a person is not asked to approve an entry that cannot pass.
-    approval,
-)
-"""In the order in which the first refusal is shown."""
 
 
 def leverage_of(entry: Proposal, account: AccountView, policies: Policies) -> int:
@@ -321,3 +280,62 @@ def _room(entry: Proposal, account: AccountView, policies: Policies, fits: Calla
             return max(room, most)
         room = max(room, ends)
     return room
+
+
+LIMITS: Final[tuple[EntryLimit, ...]] = (
+    EntryLimit(("leverage.max", "leverage.usual"), RefusalCode.LEVERAGE, judge=leverage, one_side=True),
+    EntryLimit(("positions.max_open",), RefusalCode.OPEN_POSITIONS, judge=open_positions, usage=(_positions,)),
+    EntryLimit(("order.max_notional",), RefusalCode.ORDER_NOTIONAL, judge=order_notional, at_fill="order"),
+    EntryLimit(
+        ("position.max_share",),
+        RefusalCode.POSITION_SHARE,
+        judge=position_share,
+        usage=(_position,),
+        at_fill="position",
+    ),
+    EntryLimit(
+        ("exposure.max_gross",),
+        RefusalCode.GROSS_EXPOSURE,
+        judge=gross_exposure,
+        usage=(_gross,),
+        at_fill="gross",
+    ),
+    EntryLimit(
+        ("correlated.max_share", "correlated.symbols"),
+        RefusalCode.CORRELATED_EXPOSURE,
+        judge=correlated_exposure,
+        usage=(_correlated,),
+        one_side=True,
+        at_fill="correlated",
+    ),
+    EntryLimit(
+        ("risk.max_share", "risk.gap_allowance"),
+        RefusalCode.RISK_PER_TRADE,
+        judge=risk_per_trade,
+        one_side=True,
+        at_fill="stop",
+    ),
+    EntryLimit(("stop.liquidation_buffer",), RefusalCode.LIQUIDATION, judge=liquidation, one_side=True),
+    EntryLimit(
+        ("margin.min_free",),
+        RefusalCode.FREE_MARGIN,
+        judge=free_margin,
+        usage=(_free_margin,),
+        one_side=True,
+    ),
+    EntryLimit(("book.max_depth_share",), RefusalCode.DEPTH, judge=depth, one_side=True),
+    EntryLimit(("pace.max_turnover",), RefusalCode.TURNOVER, judge=turnover, usage=(_turnover,)),
+    EntryLimit(
+        ("mandate.amount", "mandate.symbols", "mandate.expires"),
+        RefusalCode.MANDATE,
+        judge=mandate,
+        usage=(_mandate,),
+    ),
+    # Last: a person is not asked to approve an entry that cannot pass.
+    EntryLimit(
+        ("approval.above_notional", "approval.modes", "approval.answer_s"),
+        RefusalCode.APPROVAL_REQUIRED,
+        judge=approval,
+    ),
+)
+"""In the order in which the first refusal is shown."""

@@ -1,6 +1,6 @@
 """A limit's declaration, the verdict of a limit on one entry, and the use of a limit; with their texts for people."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Final, Literal
 
@@ -107,74 +107,41 @@ class LimitUse(msgspec.Struct, frozen=True, gc=False):
         return max(ZERO, self.limit * self.whole - self.used)
 
 
-class Counters(msgspec.Struct, frozen=True):
-    """Everything that uses up a limit at one moment."""
-
-    views: Sequence[AccountView]
-    """The account as seen for each symbol with a position or a live entry; at least one."""
-    fall: Decimal
-    """The fall of equity from its watched peak, as a share of it."""
-    spent: tuple[Decimal, Decimal] | None
-    """The cost (USD) of model calls in this day and this month; None if no model decides."""
-
-
 Judge = Callable[[Proposal, AccountView, Policies], Verdict]
 """Evaluates a limit: (entry, account, policies) → verdict."""
-Measure = Callable[[Counters, Policies], LimitUse | None]
-"""Measures the use of a limit; None if nothing is limited now."""
+Measure = Callable[[AccountView, Policies], LimitUse | None]
+"""Measures the use of a limit, in one symbol or in the account; None if nothing is limited now."""
 
 AtFill = Literal["", "stop", "order", "position", "gross", "correlated"]
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """One limit, declared once. Enum, reference, snapshot, usage and tests are derived from the declarations.
+    """One limit, declared once. The reference, the snapshot, the usage and the tests are derived from the declarations.
 
-    The bounds, the text, the strictest value and the direction of its keys are in the policy models.
+    The bounds, the text, the strictest value and the direction of each key are in the policy models.
     """
 
-    keys: tuple[str, ...] = ()
+    keys: tuple[str, ...]
     """The keys of the policy file that set it, first the one that gives its value. Each key belongs to one limit."""
     code: RefusalCode | None = None
     """The code of a refusal, which has the meaning of the limit; None for a limit that refuses no order."""
     meaning: str = ""
     """The meaning of a limit without a code."""
-    judge: Judge | None = None
-    """The evaluation of an entry; None for a limit that no single entry is checked against."""
     usage: tuple[Measure, ...] = ()
+    """The measures of its use. The drawdown and the budget, which have counters of their own, measure themselves."""
+
+
+class EntryLimit(Limit, frozen=True, kw_only=True):
+    """A limit that each entry is checked against."""
+
+    judge: Judge
+    """The evaluation of an entry."""
     standing: bool = False
     """Whether it can close the engine, a symbol or a side to every entry. Such limits are asked before any other."""
     one_side: bool = False
     """Whether the answer depends on the side of the entry or on its stop."""
     at_fill: AtFill = ""
     """The amount of `fills.Beyond` if an entry's fills are held to it again; "stop" if a tighter stop is a remedy."""
-
-
-def entry_limit(
-    code: RefusalCode,
-    *keys: str,
-    usage: Sequence[Measure] = (),
-    standing: bool = False,
-    one_side: bool = False,
-    at_fill: AtFill = "",
-) -> Callable[[Judge], Limit]:
-    """Declare the decorated verdict function as the evaluation of a limit on entries."""
-
-    def declare(judge: Judge) -> Limit:
-        return Limit(keys, code, "", judge, tuple(usage), standing, one_side, at_fill)
-
-    return declare
-
-
-def of_account(measure: Callable[[AccountView, Policies], LimitUse | None]) -> Measure:
-    """Return the measure of a limit whose use is the same for every symbol."""
-    return lambda counters, policies: measure(counters.views[0], policies)
-
-
-def of_fullest(measure: Callable[[AccountView, Policies], LimitUse]) -> Measure:
-    """Return the measure of a limit on each symbol: that of the symbol with the highest use."""
-    return lambda counters, policies: max(
-        (measure(each, policies) for each in counters.views), key=lambda usage: usage.used
-    )
 
 
 def count(key: str, limit: int, used: int) -> LimitUse:

@@ -18,10 +18,11 @@ from ocw_mcp.domain.market import MarketIdentity, Product
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import SymbolWake, WakeKind, WakeReason
+from ocw_mcp.domain.state import Mode
 from tests.support.wakes import wake
 
 MARKET = MarketIdentity("tape", Product.UM, 60_000, ("BTCUSDT", "ETHUSDT"), "5a0b")
-STAMP = BookStamp("paper", "paper", "main", Product.UM, MARKET)
+STAMP = BookStamp(Mode.PAPER, "paper", "main", Product.UM, MARKET)
 
 ENTRY = OrderRef(1, Purpose.ENTRY)
 

@@ -16,6 +16,7 @@ from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.adapters.store.reader import read_book
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.state import Mode
 from tests.adapters.store.books import MARKET, STAMP, open_book, tell
 
 
@@ -44,7 +45,7 @@ def test_book_keeps_its_id_and_stamp(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "difference"),
     [
-        (msgspec.structs.replace(STAMP, mode="live"), "mode paper, and this start asks for mode live"),
+        (msgspec.structs.replace(STAMP, mode=Mode.LIVE), "mode paper, and this start asks for mode live"),
         (
             msgspec.structs.replace(STAMP, venue="binance", account="x"),
             "venue paper, account main, and this start asks",

@@ -41,7 +41,7 @@ def test_snapshot_is_kept_with_the_commit_of_its_events(tmp_path: Path) -> None:
         assert store.verify().ok
 
 
-def test_snapshot_refused_by_a_full_disk_goes_with_the_next_commit(tmp_path: Path) -> None:
+def test_snapshot_refused_by_a_full_disk_is_kept_later(tmp_path: Path) -> None:
     store, db = open_with_connection(tmp_path)
     with closing(store):
         tell(store)

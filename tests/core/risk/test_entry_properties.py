@@ -125,7 +125,7 @@ def test_a_limit_that_asks_for_no_side_answers_both_sides_alike(
     other = asks(intent, side=Side.SELL if intent.side is Side.BUY else Side.BUY, protect_at=view.price)
     entries = [propose(each, view, limited.order.price_allowance) for each in (intent, other)]
     for limit in LIMITS:
-        if not limit.one_side and limit.judge is not None:
+        if not limit.one_side:
             rooms = {limit.judge(entry, view, limited).room for entry in entries}
             assert len(rooms) == 1, limit.code
 

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from msgspec.structs import fields
 
+from ocw_mcp.core.risk.budget import Budget
+from ocw_mcp.core.risk.equity import Drawdown
 from ocw_mcp.core.risk.fills import LimitExcess
 from ocw_mcp.core.risk.limits import ALL_LIMITS, LIMITS, QUOTAS, SETTINGS, bound_of, limits_in_force
 from ocw_mcp.core.risk.prices import propose
-from ocw_mcp.core.risk.verdict import Counters, Limit
+from ocw_mcp.core.risk.verdict import Limit
 from ocw_mcp.domain.policies import Policies, policy_keys, value_of
 from ocw_mcp.domain.policy_table import stricter_of
 from tests.support.accounts import CALM
@@ -40,26 +42,32 @@ def test_each_code_is_declared_once_and_each_limit_has_a_meaning() -> None:
     codes = [limit.code for limit in ALL_LIMITS if limit.code is not None]
     assert len(set(codes)) == len(codes)
     assert all((limit.code is None) != (limit.meaning == "") for limit in ALL_LIMITS)
-    assert all((limit.judge is not None) == (limit in LIMITS) for limit in ALL_LIMITS)
 
 
 @pytest.mark.parametrize("limit", [limit for limit in ALL_LIMITS if limit.usage], ids=lambda limit: limit.keys[0])
 def test_a_limit_measures_its_own_keys(limit: Limit) -> None:
-    counters = Counters([CALM], D("0.01"), (D("0.1"), D(2)))
-    policies = under(mandate=MANDATE)
-    measured = [measure(counters, policies) for measure in limit.usage]
+    measured = [measure(CALM, under(mandate=MANDATE)) for measure in limit.usage]
     assert all(each is not None and each.key in limit.keys for each in measured)
     assert all(each is not None and each.used >= 0 for each in measured)
 
 
-def test_only_a_key_that_is_stricter_when_higher_is_an_at_least_limit() -> None:
-    measured = {
-        each.key: bound_of(each.key)
-        for limit in ALL_LIMITS
-        for measure in limit.usage
-        if (each := measure(Counters([CALM], D(0), (D(0), D(0))), LIMITED)) is not None
-    }
-    assert [key for key, bound in measured.items() if bound == "at least"] == ["margin.min_free"]
+def test_the_drawdown_and_the_budget_measure_themselves() -> None:
+    drawdown = Drawdown(LIMITED.drawdown, D(10_000)).usage(D(9_000))
+    assert (drawdown.key, drawdown.used) == ("drawdown.max_share", D("0.1"))
+    budget = Budget(LIMITED.budget)
+    budget.book(D("0.1"), 0)
+    assert [(each.key, each.used) for each in budget.usage(0)] == [
+        ("budget.usd_per_day", D("0.1")),
+        ("budget.usd_per_month", D("0.1")),
+    ]
+    claimed = {key for limit in ALL_LIMITS if not limit.usage for key in limit.keys}
+    assert {drawdown.key, *(each.key for each in budget.usage(0))} <= claimed
+
+
+def test_a_measure_of_a_higher_is_stricter_key_is_at_least() -> None:
+    measured = [measure(CALM, LIMITED) for limit in ALL_LIMITS for measure in limit.usage]
+    keys = [each.key for each in measured if each is not None and bound_of(each.key) == "at least"]
+    assert keys == ["margin.min_free"]
 
 
 def test_a_fill_is_held_to_limits_that_beyond_has_an_amount_for() -> None:
@@ -94,7 +102,6 @@ def test_each_key_moves_the_verdict_of_its_limit(key: str) -> None:
     (limit,) = (each for each in LIMITS if key in each.keys)
 
     def answer(case: Case, policies: Policies) -> tuple[Any, ...]:
-        assert limit.judge is not None
         entry = propose(case.intent, case.view, policies.order.price_allowance)
         verdict = limit.judge(entry, case.view, policies)
         return verdict.room, str(verdict.limit), str(verdict.actual)

@@ -9,7 +9,7 @@ from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.admission import stop_required
 from ocw_mcp.core.risk.prices import propose
 from ocw_mcp.core.risk.sizes import free_margin, liquidation, risk_per_trade
-from ocw_mcp.core.risk.verdict import UNLIMITED, Limit, Verdict
+from ocw_mcp.core.risk.verdict import UNLIMITED, Judge, Verdict
 from ocw_mcp.domain.orders import OrderIntent
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import RefusalCode
@@ -20,12 +20,11 @@ D = Decimal
 
 
 def ask(
-    limit: Limit, intent: OrderIntent, view: AccountView = CALM, limited: Policies = LIMITED, notional: str = "1000"
+    judge: Judge, intent: OrderIntent, view: AccountView = CALM, limited: Policies = LIMITED, notional: str = "1000"
 ) -> Verdict:
     """The verdict of one limit on an entry of this notional."""
-    assert limit.judge is not None
     entry = replace(propose(intent, view, limited.order.price_allowance), notional=D(notional))
-    return limit.judge(entry, view, limited)
+    return judge(entry, view, limited)
 
 
 @pytest.mark.parametrize("stop", [None, D("NaN"), D("-Infinity")])
@@ -38,7 +37,7 @@ def ask(
     ],
 )
 def test_each_limit_that_looks_at_the_stop_lets_nothing_pass_without_one(
-    limit: Limit, told: tuple[str, str, str], stop: Decimal | None
+    limit: Judge, told: tuple[str, str, str], stop: Decimal | None
 ) -> None:
     verdict = ask(limit, asks(LONG, protect_at=stop))
     assert (verdict.code, str(verdict.limit), str(verdict.actual)) == told
