@@ -48,7 +48,7 @@ from ocw_mcp.engine.reductions import Reductions, counts
 
 CANCEL_ANSWER_MS = 10 * SECOND
 MOST_CANCELS = 4
-"""So often the venue is asked to take one order off before a person is told that it says nothing."""
+"""Cancel requests for one order; if the venue answers none of them, an incident is reported."""
 
 
 Outcome = OrderRef | Refusal
@@ -69,7 +69,7 @@ class Change(msgspec.Struct, frozen=True):
     report: OrderReport
     booked: Booked | None = None
     beyond: Decimal = ZERO
-    """Notional (quote) by which the order went further beyond what was cleared for it."""
+    """Notional (quote) by which the fill exceeds what was cleared for its order."""
 
 
 class OrderManagerState(msgspec.Struct):
