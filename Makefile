@@ -1,4 +1,4 @@
-# Each target works alone on a fresh clone: a target that needs the tools waits for the stamp of the installation.
+# Each target works on a fresh clone: a target that needs the tools depends on the stamp file of the installation.
 
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check -qq
@@ -10,15 +10,15 @@ CLIENTS_STAMP := .clients/.installed
 .PHONY: help install run test validators mutants lint bench docs docs-site bundle lock
 
 help:
-	@echo "make install   a virtual environment in .venv, from the lock, every file checked against its hash"
-	@echo "make run       a simulated day in about two minutes, with the rules trading on paper; no key, no network"
-	@echo "make test      the tests, without the slow ones of .ci/run"
-	@echo "make validators   the official validators of MCP, into .node, and other clients' SDKs, into .clients; needs npm"
-	@echo "make mutants   changes of the risk check that no test notices; about ten minutes on one core"
-	@echo "make lint      ruff, mypy and the import rules"
-	@echo "make bench     how fast it is on this machine"
+	@echo "make install   install into .venv from the lock, with the hash of every file checked"
+	@echo "make run       run a simulated day of paper trading by rules in about two minutes; needs no key or network"
+	@echo "make test      run the tests, except the slow ones of .ci/run"
+	@echo "make validators   install the official MCP validators into .node and SDKs of clients into .clients; needs npm"
+	@echo "make mutants   list changes of the risk check that no test detects; about ten minutes on one core"
+	@echo "make lint      run ruff, mypy and the import rules"
+	@echo "make bench     measure the speed on this machine"
 	@echo "make docs      generate docs/reference.md and packaging/ from the code"
-	@echo "make docs-site build docs/ as a web site in site/, and check every internal link"
+	@echo "make docs-site build docs/ as a web site in site/ and check every internal link"
 	@echo "make bundle    build dist/ocw-mcp.mcpb, which Claude Desktop installs as an extension; needs npm"
 	@echo "make lock      generate requirements.lock, after a change of pyproject.toml; needs uv"
 
@@ -37,7 +37,7 @@ run: $(STAMP)
 test: $(STAMP)
 	.venv/bin/pytest -n 2
 
-# npm keeps no lock here: one would hold addresses. The versions are those of package.json.
+# There is no npm lock file, since it would contain addresses. package.json pins the versions.
 validators: $(NODE_STAMP) $(CLIENTS_STAMP)
 
 $(NODE_STAMP): tests/validators/package.json
@@ -46,13 +46,14 @@ $(NODE_STAMP): tests/validators/package.json
 	npm install --prefix .node --no-package-lock --no-audit --no-fund --loglevel=error
 	@touch $@
 
-# They bring a hundred packages that only one slow test needs: an environment of their own keeps them out of the lock.
+# Only one slow test needs these hundred packages. A separate environment keeps them out of the lock.
 $(CLIENTS_STAMP): tests/validators/clients.txt
 	@test -x .clients/bin/python || $(PYTHON) -m venv .clients
 	.clients/bin/python -m pip --disable-pip-version-check -qq install -r $<
 	@touch $@
 
-# mutmut is not in the lock: only this target needs it. MUTANTS can name some: make mutants MUTANTS='ocw_mcp.core.risk.pace.*'
+# mutmut is not in the lock, since only this target needs it. MUTANTS selects mutants:
+# make mutants MUTANTS='ocw_mcp.core.risk.sizes.*'
 mutants: $(STAMP)
 	@$(PIP) install --no-build-isolation -e '.[mutation]'
 	.venv/bin/mutmut run --max-children 1 $(MUTANTS)
@@ -71,7 +72,7 @@ docs: $(STAMP)
 	.venv/bin/python -m ocw_mcp.app.reference > docs/reference.md
 	.venv/bin/python -m ocw_mcp.app.packaging
 
-# MkDocs is not in the lock: only this target needs it.
+# MkDocs is not in the lock, since only this target needs it.
 docs-site: $(STAMP)
 	@$(PIP) install --no-build-isolation -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
@@ -81,7 +82,7 @@ bundle: $(STAMP) $(NODE_STAMP)
 	.venv/bin/python -m ocw_mcp.app.packaging build/bundle
 	.node/node_modules/.bin/mcpb pack build/bundle dist/ocw-mcp.mcpb
 
-# The options leave out every address: `uv.lock` and `pylock.toml` would hold those of a package index.
+# The options omit every address. `uv.lock` and `pylock.toml` would contain those of a package index.
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--extra dev pyproject.toml -o requirements.lock

@@ -1,1 +1,1 @@
-"""Feeds, venues, the store and the control files: all that touches the world."""
+"""Adapters: everything that reads or writes outside the process. The engine uses them only through protocols."""

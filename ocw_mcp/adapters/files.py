@@ -1,10 +1,11 @@
-"""Opens every file that a user keeps, and checks the directory of a book before anything in it is read.
+"""Opens the user's files, and checks the directory of a book before anything in it is read.
 
-A file is read when it is a regular file, belongs to the user or to root, cannot be written by other users, and is not
-larger than its kind can be. A pipe, a device or a socket is never waited for. A directory of a book belongs to the user
-who runs ocw and cannot be written by others: its `.env` says where keys are sent, and its commands move positions.
-A link to such a directory is followed when the link belongs to the user or to root. The directories above are not
-checked: one that others put in the place of a book's belongs to them, and is refused.
+A file is read if it is a regular file, belongs to the user or to root, cannot be written by other users, and is not
+larger than its kind can be. A pipe, a device or a socket is refused without waiting. The directory of a book must
+belong to the user who runs ocw and not be writable by others, because its `.env` names the host that gets the keys, and
+its command files move positions. A link to such a directory is followed if the link belongs to the user or to root. The
+directories above are not checked: a directory that another user put in the place of a book's belongs to that user, and
+is refused.
 """
 
 import errno
@@ -24,24 +25,26 @@ OTHERS_MAY_DO_ANYTHING = 0o077
 _ROOT = 0
 
 
-class FileRefused(ValueError):  # noqa: N818 - it is caught and told as the caller's own kind of error
-    """A file is not read; the text is one sentence: the path, what is wrong, and what mends it."""
+class FileRefused(ValueError):  # noqa: N818 - callers catch it and raise their own kind of error
+    """The refusal to read a file, in one sentence: the path, what is wrong, and how to correct it."""
 
 
 @contextmanager
-def opened(path: Path, *, link: bool = False, folder: int | None = None) -> Iterator[tuple[BinaryIO, os.stat_result]]:
-    """Open a regular file for reading, with its status. A link is followed where `link` says so.
+def open_regular(
+    path: Path, *, link: bool = False, folder: int | None = None
+) -> Iterator[tuple[BinaryIO, os.stat_result]]:
+    """Open a regular file for reading; yield it with its status. A link is followed only if `link` is set.
 
     `folder` is the descriptor of the directory that `path` is relative to. Raises FileRefused and OSError.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (0 if link else os.O_NOFOLLOW)
-    # A device may do something when it is opened, so it is looked at before.
+    # Opening a device may have an effect, so the type is checked before.
     _require_regular(path, os.stat(path, dir_fd=folder, follow_symlinks=link).st_mode)
     descriptor = os.open(path, flags, dir_fd=folder)
     with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        _require_regular(path, found.st_mode)
-        yield file, found
+        status = os.fstat(descriptor)
+        _require_regular(path, status.st_mode)
+        yield file, status
 
 
 def read_file(
@@ -53,26 +56,24 @@ def read_file(
     owners: tuple[int, ...] = (),
     folder: int | None = None,
 ) -> bytes:
-    """Return the bytes of a file of the user's, of at most `most` bytes.
+    """Return the bytes of a user's file, at most `most` bytes.
 
-    `link`: whether a link in its place is followed. `private`: whether a file that others can read is refused, too.
-    `owners` are users beside this one and root whose files are read. Raises FileRefused and OSError.
+    With `link`, a link in its place is followed. With `private`, a file that others can read is refused, too. `owners`
+    are users besides this one and root whose files are read. Raises FileRefused and OSError.
     """
-    with opened(path, link=link, folder=folder) as (file, found):
-        if problem := _foreign(path, found, (*owners, os.geteuid(), _ROOT)):
+    with open_regular(path, link=link, folder=folder) as (file, status):
+        if problem := _foreign(path, status, (*owners, os.geteuid(), _ROOT)):
             raise FileRefused(problem)
-        mode, name = stat.S_IMODE(found.st_mode), shlex.quote(str(path))
+        mode, name = stat.S_IMODE(status.st_mode), shlex.quote(str(path))
         if private and mode & OTHERS_MAY_DO_ANYTHING:
-            raise FileRefused(
-                f"{path} is open to other users (mode {mode:04o}); expected 0600; make it so: chmod 600 {name}"
-            )
+            raise FileRefused(f"{path} is open to other users (mode {mode:04o}); expected 0600; run: chmod 600 {name}")
         if mode & OTHERS_MAY_WRITE:
             raise FileRefused(
-                f"{path} can be written by other users (mode {mode:04o}); expected its owner alone; make it so: "
+                f"{path} can be written by other users (mode {mode:04o}); expected its owner alone; run: "
                 f"chmod go-w {name}"
             )
-        data = b"" if found.st_size > most else file.read(most + 1)
-        if found.st_size > most or len(data) > most:
+        data = b"" if status.st_size > most else file.read(most + 1)
+        if status.st_size > most or len(data) > most:
             raise FileRefused(
                 f"{path} is larger than {most:,} bytes; expected a file of its kind; check the path, or move it away"
             )
@@ -80,24 +81,25 @@ def read_file(
 
 
 def require_own_file(path: Path) -> None:
-    """Refuse what is no regular file, or belongs to another user, where a library opens it. One that is missing passes.
+    """Refuse a path that is not a regular file or belongs to another user, before a library opens it. None may be
+    there.
 
     Raises FileRefused.
     """
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return
-    if not stat.S_ISDIR(found.st_mode):
-        _require_regular(path, found.st_mode)
-    if problem := _foreign(path, found, (os.geteuid(), _ROOT)):
+    if not stat.S_ISDIR(status.st_mode):
+        _require_regular(path, status.st_mode)
+    if problem := _foreign(path, status, (os.geteuid(), _ROOT)):
         raise FileRefused(problem)
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a file wholly or not at all, readable by its owner only, whatever the umask. Raises BookError.
+    """Write a file completely or not at all, readable by its owner only, for any umask. Raises BookError.
 
-    What root writes belongs to the owner of the directory.
+    A file written by root gets the owner of the directory.
     """
     try:
         handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -122,7 +124,7 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def make_private(path: Path) -> None:
-    """Create an empty file that its owner alone can read and write, whatever the umask. Raises OSError."""
+    """Create an empty file that only its owner can read and write, for any umask. Raises OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         os.fchmod(descriptor, 0o600)
@@ -130,10 +132,19 @@ def make_private(path: Path) -> None:
         os.close(descriptor)
 
 
-def make_directory(directory: Path) -> None:
-    """Make a directory of mode 0700 and those above it, which others cannot write, whatever the umask.
+def sync_directory(directory: Path) -> None:
+    """Make a rename in a directory durable. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
-    One that is there is left as it is. Raises OSError.
+
+def make_directory(directory: Path) -> None:
+    """Create a directory of mode 0700, and missing parents that others cannot write, for any umask.
+
+    An existing directory is left unchanged. Raises OSError.
     """
     if os.path.isdir(directory):
         return
@@ -151,31 +162,31 @@ def make_directory(directory: Path) -> None:
 
 
 def require_own_directory(directory: Path) -> None:
-    """Refuse the directory of another user, or one that others can write. One that is missing passes.
+    """Refuse the directory of another user, or one that others can write; a missing one passes.
 
-    Nothing in it is looked at. Raises BookError with what is wrong and the command that mends it.
+    Nothing in it is read. Raises BookError with the fault and the command that corrects it.
     """
     try:
         link = os.lstat(directory)
-        found = os.stat(directory) if stat.S_ISLNK(link.st_mode) else link
+        status = os.stat(directory) if stat.S_ISLNK(link.st_mode) else link
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
         raise BookError(
-            f"the state directory {directory} cannot be looked into: {error.strerror}; act as its owner, or use "
+            f"the state directory {directory} cannot be read: {error.strerror}; act as its owner, or use "
             "another --state directory"
         ) from None
-    if not stat.S_ISDIR(found.st_mode):
-        return  # Each reader says what it expected in its place.
+    if not stat.S_ISDIR(status.st_mode):
+        return  # Each reader reports what it expected in its place.
     if stat.S_ISLNK(link.st_mode) and (problem := _foreign(directory, link, (os.geteuid(), _ROOT))):
         raise BookError(f"the link {problem}, or give the directory itself as --state")
-    if found.st_uid != os.geteuid():
-        raise BookError(f"the state directory {_foreign(directory, found, ())}, or use another --state directory")
-    mode = stat.S_IMODE(found.st_mode)
+    if status.st_uid != os.geteuid():
+        raise BookError(f"the state directory {_foreign(directory, status, ())}, or use another --state directory")
+    mode = stat.S_IMODE(status.st_mode)
     if mode & OTHERS_MAY_WRITE:
         raise BookError(
             f"the state directory {directory} can be written by other users (mode {mode:04o}), so nothing in it can be "
-            f"trusted; see that all in it is yours, then make it yours alone: chmod 700 {shlex.quote(str(directory))}"
+            f"trusted; check that all files in it are yours, then run: chmod 700 {shlex.quote(str(directory))}"
         )
 
 
@@ -186,17 +197,17 @@ def _require_regular(path: Path, mode: int) -> None:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     if not stat.S_ISREG(mode):
         raise FileRefused(
-            f"{path} cannot be read: it is no file but a pipe, a device or a socket; expected a regular file; move it "
-            "away, or name another"
+            f"{path} cannot be read: it is a pipe, a device or a socket; expected a regular file; move it away, or "
+            "name another"
         )
 
 
-def _foreign(path: Path, found: os.stat_result, owners: tuple[int, ...]) -> str:
-    """A clause on a file or directory of another user, or nothing."""
-    if found.st_uid in owners:
+def _foreign(path: Path, status: os.stat_result, owners: tuple[int, ...]) -> str:
+    """Return a clause if a file or directory belongs to another user; else an empty text."""
+    if status.st_uid in owners:
         return ""
     me = os.geteuid()
     return (
-        f"{path} belongs to user {found.st_uid}, and you are user {me}; expected your own; act as its owner, or see "
-        f"that all in it is yours and take it over: chown -R {me} {shlex.quote(str(path))}"
+        f"{path} belongs to user {status.st_uid}, and you are user {me}; expected your own; act as its owner, or check "
+        f"that all in it is yours and run: chown -R {me} {shlex.quote(str(path))}"
     )

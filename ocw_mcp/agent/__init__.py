@@ -1,1 +1,1 @@
-"""Claude as a trader: what it is told, what it may call, what it may cost, and what happens when it cannot decide."""
+"""Claude as the deciding agent: prompts, tools, cost limits, memory, and the causes for which the rules decide."""

@@ -1,4 +1,4 @@
-"""Leaves the model alone for a while after it failed several times in a row."""
+"""A circuit breaker: after several failures in a row the model is not asked for a while."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -8,6 +8,7 @@ import msgspec
 from ocw_mcp.adapters.store.views.thinking import DecisionCost
 from ocw_mcp.agent.causes import ANSWERED, UNASKED
 from ocw_mcp.domain.causes import MODEL_ANSWERED, Cause, CauseKind
+from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.time import MINUTE
 
 FAILURES: Final = 3
@@ -15,41 +16,41 @@ OPEN_MS: Final = 15 * MINUTE
 
 
 class BreakerState(msgspec.Struct):
-    """Failures in a row, since when the breaker is open (ms), and whether somebody tries whether it may close."""
+    """Failures in a row, the time (ms) at which the breaker opened, and whether a trial is under way."""
 
     failures: int = 0
     opened_at: int | None = None
     trying: bool = False
 
 
-class Breaker:
-    """Closed: everybody asks. Open: nobody. Half open, after `OPEN_MS`: one asks, and its answer closes or reopens."""
+class Breaker(Stateful[BreakerState]):
+    """Closed: every call is allowed. Open: none. Half open, after `OPEN_MS`: one trial, which closes or reopens it."""
 
     def __init__(self) -> None:
-        self.state = BreakerState()
+        super().__init__(BreakerState())
 
     @classmethod
-    def recalled(cls, thoughts: Iterable[DecisionCost]) -> "Breaker":
-        """As it was after the latest decisions of the journal, oldest first."""
+    def from_journal(cls, thoughts: Iterable[DecisionCost]) -> "Breaker":
+        """Return the breaker as it was after the latest decisions of the journal, oldest first."""
         breaker = cls()
         for thought in thoughts:
-            breaker._recall(thought.cause, thought.at - thought.thinking_ms)
+            breaker._apply(thought.cause, thought.at - thought.thinking_ms)
         return breaker
 
-    def _recall(self, cause: Cause | None, asked_at: int) -> None:
+    def _apply(self, cause: Cause | None, asked_at: int) -> None:
         kind = None if cause is None else cause.kind
         if kind is CauseKind.BREAKER:
-            # It was open, though the failures that opened it are not among the decisions.
-            if self.state.opened_at is None:
-                self.state = BreakerState(FAILURES, asked_at)
+            # The breaker was open, though the failures before are not among the decisions.
+            if self._state.opened_at is None:
+                self._state = BreakerState(FAILURES, asked_at)
         elif kind is None or kind in MODEL_ANSWERED or kind in ANSWERED:
             self.succeeded()
-        elif kind.failed and kind not in UNASKED and self.lets_ask(asked_at):
+        elif kind.failed and kind not in UNASKED and self.allows(asked_at):
             self.failed(asked_at)
 
-    def lets_ask(self, now: int) -> bool:
-        """Whether the model may be asked at `now` (ms). Whoever is let through says how it went."""
-        state = self.state
+    def allows(self, now: int) -> bool:
+        """Return whether the model may be asked at `now` (ms). The caller then reports the result."""
+        state = self._state
         if state.opened_at is None:
             return True
         if state.trying or now < state.opened_at + OPEN_MS:
@@ -58,22 +59,22 @@ class Breaker:
         return True
 
     def succeeded(self) -> None:
-        """It answered."""
-        self.state = BreakerState()
+        """Report that the model answered: the breaker closes."""
+        self._state = BreakerState()
 
     def failed(self, now: int) -> None:
-        """It did not."""
-        state = self.state
+        """Report at `now` (ms) that the model did not answer."""
+        state = self._state
         state.failures += 1
         if state.trying or state.failures >= FAILURES:
             state.opened_at, state.trying = now, False
 
-    def left_alone(self) -> None:
-        """It was not asked after all, which says nothing about it."""
-        self.state.trying = False
+    def cancel_trial(self) -> None:
+        """Report that the model was not asked after all: a trial ends without a result."""
+        self._state.trying = False
 
     @property
     def open_until(self) -> int | None:
-        """From when (ms) on the model is asked again; None where it is asked now."""
-        opened_at = self.state.opened_at
+        """The time (ms) from which the model is asked again; None if the breaker is closed."""
+        opened_at = self._state.opened_at
         return None if opened_at is None else opened_at + OPEN_MS

@@ -1,6 +1,6 @@
-"""Fewer questions when money gets short: late in a budget every other routine wake is left to the rules.
+"""The budget throttle: once most of a budget is spent, the rules decide every other routine wake.
 
-Which ones follows from the number of the wake, so that a resumed run leaves the same.
+The number of the wake decides which ones, so that a resumed run leaves the same wakes to the rules.
 """
 
 from decimal import Decimal
@@ -13,33 +13,33 @@ from ocw_mcp.domain.policies import BudgetPolicy
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot, WakeKind
 
 Spent = tuple[Decimal, Decimal]
-"""USD in a UTC day and in its month."""
+"""USD spent in a UTC day and in its month."""
 
 THROTTLES_FROM: Final = Decimal("0.8")
-"""The share of a budget from which on routine wakes thin out."""
+"""The share of a usable budget from which on the throttle applies."""
 ROUTINE: Final = frozenset({WakeKind.TIMER, WakeKind.CLOSE})
-"""Reasons to wake that only say that time has passed."""
+"""Wake reasons that only state that time has passed."""
 
 
-def routine(snapshot: Snapshot) -> bool:
-    """Whether a wake only says that time has passed: no outlier, no condition, nothing about an open position."""
-    held = {view.symbol for view in snapshot.symbols if view.position is not None}
+def is_routine(snapshot: Snapshot) -> bool:
+    """Return whether a wake only states that time has passed: no outlier, no condition, and no open position."""
+    held = snapshot.positions
     return all(
         each.symbol not in held and all(reason.kind in ROUTINE for reason in each.reasons) for each in snapshot.wake
     )
 
 
 def throttled(request: DecisionRequest, spent: Spent, budget: BudgetPolicy, worst_usd: Decimal) -> Trouble | None:
-    """Why a wake is left to the rules with so much spent; None where the model is to be asked.
+    """Return the trouble for which the rules decide a wake; None if the model may be asked.
 
-    The last call that a budget allows has to fit into it at its worst (`worst_usd`), so that much of it is never used.
+    The usable budget is smaller by `worst_usd`, the worst-case cost of a call, since the last call has to fit into it.
     """
-    if request.wake_id % 2 or not routine(request.snapshot):
+    if request.wake_id % 2 or not is_routine(request.snapshot):
         return None
     for usd, most, of_what in zip(spent, (budget.usd_per_day, budget.usd_per_month), ("day", "month"), strict=True):
         if 0 < THROTTLES_FROM * (most - worst_usd) <= usd:
             money = f"{plain(round(usd, 4))} of {plain(most)} USD of the {of_what} is spent"
             return Trouble(
-                CauseKind.THROTTLED, f"{money}, and that is so from {THROTTLES_FROM:.0%} of what can be used on"
+                CauseKind.THROTTLED, f"{money}; this applies from {THROTTLES_FROM:.0%} of the usable budget on"
             )
     return None

@@ -1,4 +1,4 @@
-"""Failures of calls to the model, and which of them say something about the model."""
+"""Failures of calls to the model, and the kinds after which the model is not blamed, or asked again."""
 
 from typing import Final
 
@@ -20,23 +20,22 @@ UNASKED: Final = frozenset(
         CauseKind.NOT_RECORDED,
     }
 )
-"""Causes that say nothing about whether the model would have answered."""
+"""Kinds with which the model was not asked or not waited for, so that they say nothing about its answers."""
 ANSWERED: Final = frozenset({CauseKind.IMPOSSIBLE})
-"""Causes that show it did."""
-
+"""Kinds that show that the model answered."""
 RETRIED: Final = frozenset({CauseKind.RATE_LIMITED, CauseKind.OVERLOADED, CauseKind.SERVER})
-"""Worth a second try: nothing was billed, and a moment later it may go."""
+"""Kinds after which a retry is worthwhile: nothing was billed, and the next call may succeed."""
 
 
 class Trouble(msgspec.Struct, frozen=True):
-    """The failure of one call: data for a person, never for a model."""
+    """The failure of one call, for people to read; it is never shown to a model."""
 
     kind: CauseKind = msgspec.field(name="cause")
     detail: str = ""
     retry_after_s: float | None = None
-    """How long the API asks to be left alone, if it does."""
+    """The wait (s) that the API asks for, if it does."""
     may_be_billed: bool = False
-    """Whether the model may have worked on the call all the same: then it counts at its worst, and is not repeated."""
+    """Whether the model may have worked on the call: then its worst-case cost counts, and it is not retried."""
 
     @property
     def cause(self) -> Cause:

@@ -1,7 +1,7 @@
-"""One decision as a conversation: the model looks with the desk's tools, submits, and mends once what was refused.
+"""One decision as a conversation: the model reads with the tools, submits, and corrects refused legs once.
 
-Each way in which it can end is an `Ending`; nothing is raised but a cancellation. Before a call is made, what it costs
-at its worst has to be left of what may be spent on this decision.
+Every way in which it can end is a `ConversationResult`; only a cancellation is raised. Before each call, the most that
+it can cost is compared with the rest of the decision's allowance.
 """
 
 import asyncio
@@ -13,28 +13,28 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from ocw_mcp.agent.causes import RETRIED, Trouble
-from ocw_mcp.agent.messages import Messages, Reply, Request, unfinished, unmarked
+from ocw_mcp.agent.messages import Messages, Reply, Request, trouble_of, without_cache_control
 from ocw_mcp.agent.pricing import TokenUsage, Ttl, cost, worst_cost
-from ocw_mcp.agent.tools import SUBMIT, LegAnswer, ToolAnswer, ToolClient, called, offered
+from ocw_mcp.agent.tools import SUBMIT, LegAnswer, ToolAnswer, ToolClient, call_tool, offered_tools
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.domain.text import printable
 
-SAID: Final = 500
-"""Characters of the model's own words that an ending keeps."""
-CALLS_AT_ONCE: Final = 8
-"""Tool calls of one turn that are answered; who asks for more is told."""
+LONGEST_EXCERPT: Final = 500
+"""Characters of the model's words, or of a refusal, that a result keeps."""
+CALLS_PER_TURN: Final = 8
+"""Tool calls of one turn that are answered; further ones get an error."""
 MAY_BE_BILLED: Final = frozenset({CauseKind.TIMEOUT, CauseKind.CONNECTION, CauseKind.MALFORMED})
-"""Nobody knows whether the model worked on such a call, so it counts at its worst."""
+"""Causes after which the model may have worked on the call, so that its worst-case cost is counted."""
 MAX_TOKENS: Final = 4_000
-WAIT_S: Final = 2.0
+RETRY_WAIT_S: Final = 2.0
 LONGEST_WAIT_SHARE: Final = 0.25
-"""Of the time for the decision; where the API asks for more, the rules are quicker."""
+"""Share of the decision's time that a retry may wait; if the API asks for more, the rules decide sooner."""
 
-WritesDown = Callable[[Decimal], Awaitable[None]]
-"""Keeps what the decision may have cost (USD), before a call is made; raises BookError where that cannot be."""
+RecordCost = Callable[[Decimal], Awaitable[None]]
+"""Stores what the decision may have cost (USD) before a call is made. Raises BookError if it cannot."""
 
 _Answer = TypeVar("_Answer")
 
@@ -42,78 +42,72 @@ log = logging.getLogger(__name__)
 
 
 class ConversationTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """How a decision is asked for, and what it may take."""
+    """The model of a decision, and its limits in tokens, rounds, time and money."""
 
     model: str
     max_tokens: int = MAX_TOKENS
-    """Of one answer, thinking included."""
+    """Output tokens of one answer, including thinking."""
     tool_rounds: int = 2
-    """How often it may look before it decides."""
+    """Turns in which the model may read before it decides."""
     timeout_s: float = 100
-    """For all of it, but for the desk's own answer to what was submitted."""
+    """Time for the whole conversation, except for the engine's answer to a submitted decision."""
     allowance_usd: Decimal
-    """What may be spent."""
-    effort: str | None = None
+    """The most that the conversation may cost."""
     prefix_ttl: Ttl | None = "1h"
-    """How long tools and system are to be cached; None where they would be cold at the next wake anyway."""
+    """Cache lifetime of tools and system; None if they would have expired at the next wake anyway."""
     turns_cached: bool = True
-    """Whether what was said so far is cached for the next call of the same decision."""
+    """Whether the turns so far are cached for the next call of the same decision."""
     reads: tuple[str, ...] | None = None
-    """The reading tools that are offered; None is all."""
+    """Names of the reading tools that are offered; None offers all."""
 
 
 class Submitted(msgspec.Struct, frozen=True):
-    """A decision was submitted and answered; `legs` as they stand after a correction, if there was one."""
+    """A decision was submitted and answered. `legs` are as they stand after a correction, if there was one."""
 
     legs: tuple[LegAnswer, ...]
-    corrected: bool = False
     trouble: Trouble | None = None
-    """What kept the model from correcting, where something did. The decision stands."""
+    """The trouble that prevented a correction; the decision stands."""
 
 
 class NoDecision(msgspec.Struct, frozen=True):
-    """The model ended its turn without a decision, which is HOLD; `why` is what it said, in its own words."""
+    """The model ended its turn without a decision, which is HOLD; `why` are its own words."""
 
     why: str
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """No decision came of it."""
+    """The conversation led to no decision."""
 
     trouble: Trouble
-    legs: tuple[LegAnswer, ...] = ()
-    """What was refused, where something was submitted."""
 
 
-Ending = Submitted | NoDecision | Failed
+ConversationResult = Submitted | NoDecision | Failed
 
 
-class ConversationOutcome(msgspec.Struct, frozen=True):
-    """How a conversation ended, and what it took."""
+class ConversationSummary(msgspec.Struct, frozen=True):
+    """The result of a conversation, and what it cost."""
 
-    ending: Ending
+    result: ConversationResult
     usage: TokenUsage
     cost_usd: Decimal
     calls: int
-    """Of the model, failed ones included."""
+    """Calls of the model, including failed ones."""
     tools: tuple[str, ...]
-    """That were called, in order."""
-    took_ms: int
-    """By the wall."""
+    """Names of the called tools, in order."""
     words: str = ""
-    """All that the model said in place of a decision."""
+    """The model's whole answer in words, if it gave one instead of a decision."""
 
 
-class _Over(Exception):  # noqa: N818
-    """The conversation is over; carries its ending."""
+class _Ended(Exception):  # noqa: N818
+    """Ends the conversation with a result."""
 
-    def __init__(self, ending: Ending) -> None:
+    def __init__(self, result: ConversationResult) -> None:
         super().__init__()
-        self.ending = ending
+        self.result = result
 
 
 class Conversation:
-    """One decision. It is held once."""
+    """The conversation of one decision; it runs once."""
 
     def __init__(
         self,
@@ -121,171 +115,161 @@ class Conversation:
         tools: ToolClient,
         clock: Clock,
         terms: ConversationTerms,
-        writes_down: WritesDown | None = None,
+        record_cost: RecordCost | None = None,
     ) -> None:
         self._messages = messages
         self._tools = tools
         self._clock = clock
         self._terms = terms
-        self._writes_down = writes_down
+        self._record_cost = record_cost
         self._usage = TokenUsage()
         self._cost = ZERO
-        self._under_way = ZERO
-        """What a call that is not answered yet may cost."""
+        self._reserved = ZERO
+        """The worst-case cost of a call that is not answered yet."""
         self._calls = 0
         self._called: list[str] = []
         self._tainted = False
-        """Whether it has read what others wrote."""
+        """Whether the model has read text of others."""
         self._turns: list[dict[str, Any]] = []
-        self._known = TokenUsage()
-        """Of the last answered call: what the API has counted already."""
+        self._counted = TokenUsage()
+        """Usage of the last answered call, which the API has counted."""
         self._words = ""
         self._answers: list[ToolAnswer] = []
-        """To what was submitted: the decision, and its correction."""
+        """The answers to the submitted decision and to its correction."""
         self._legs: list[LegAnswer] = []
 
     @property
     def cost_usd(self) -> Decimal:
-        """What was spent so far, a call that is under way at its worst."""
-        return self._cost + self._under_way
+        """The cost so far, including the worst case of a call under way."""
+        return self._cost + self._reserved
 
-    async def hold(self, wake: int, system: str, context: str, *, tainted: bool = False) -> ConversationOutcome:
-        """Have the model decide on what `context` shows. `system` stays the same from wake to wake.
+    async def run(self, wake: int, system: str, context: str, *, tainted: bool = False) -> ConversationSummary:
+        """Have the model decide on `context`. `system` is the same at every wake.
 
-        `tainted` is whether the context quotes what others wrote.
+        `tainted` is whether the context quotes text of others.
         """
         self._tainted = tainted
-        began = self._clock.wall_ms()
-        self._ends = began + self._terms.timeout_s * 1_000
+        self._ends = self._clock.wall_ms() + self._terms.timeout_s * 1_000
         try:
-            ending = await self._go(wake, system, context)
-        except _Over as over:
-            ending = over.ending
+            result = await self._converse(wake, system, context)
+        except _Ended as ended:
+            result = ended.result
         except Exception as error:
-            log.error("a decision of the model failed inside", exc_info=error)
-            ending = self._broken_off(Trouble(CauseKind.INTERNAL, type(error).__name__))
-        took = round(self._clock.wall_ms() - began)
-        return ConversationOutcome(
-            ending, self._usage, self.cost_usd, self._calls, tuple(self._called), took, self._words
-        )
+            log.error("a decision of the model failed with an internal error", exc_info=error)
+            result = self._fail(Trouble(CauseKind.INTERNAL, type(error).__name__))
+        return ConversationSummary(result, self._usage, self.cost_usd, self._calls, tuple(self._called), self._words)
 
-    async def _go(self, wake: int, system: str, context: str) -> Ending:
-        tools = await self._offered()
+    async def _converse(self, wake: int, system: str, context: str) -> ConversationResult:
+        tools = offered_tools(await self._within_time(self._tools.list_tools()), self._terms.reads)
         names = {tool["name"] for tool in tools}
+        if SUBMIT not in names:
+            return Failed(Trouble(CauseKind.TOOLS, f"the server does not offer {SUBMIT}"))
         self._turns.append({"role": "user", "content": [{"type": "text", "text": context}]})
-        looks = 0
+        rounds = 0
         while True:
-            # Once it may look no more, hardly anything follows: what would be cached then is not read again.
-            reply = await self._ask(wake, self._body(tools, system, closes=looks == self._terms.tool_rounds))
-            if (trouble := unfinished(reply)) is not None:
-                raise _Over(self._broken_off(trouble))
+            # After the last reading round hardly any turn follows, so that caching it would not pay.
+            body = self._request_body(tools, system, last_round=rounds == self._terms.tool_rounds)
+            reply = await self._ask(wake, body)
+            if (trouble := trouble_of(reply)) is not None:
+                raise _Ended(self._fail(trouble))
             calls = reply.calls
             if not calls:
-                return self._ended(reply)
+                return self._conclude(reply)
             submits = any(call.get("name") == SUBMIT for call in calls)
             if not submits:
-                looks += 1
-                # It is told once that it has looked enough; then it is over.
-                if looks > self._terms.tool_rounds + 1:
-                    return self._broken_off(Trouble(CauseKind.TOOL_LOOP, f"{looks} rounds of calls without a decision"))
-            results = await self._results(calls, names, may_look=looks <= self._terms.tool_rounds)
-            if submits and (len(self._answers) > 1 or not self._to_correct()):
-                return self._ended(reply)
+                rounds += 1
+                # One round beyond the limit gets errors as results; the next ends the conversation.
+                if rounds > self._terms.tool_rounds + 1:
+                    return self._fail(Trouble(CauseKind.TOOL_LOOP, f"{rounds} rounds of calls without a decision"))
+            results = await self._results(calls, names, may_read=rounds <= self._terms.tool_rounds)
+            if submits and (len(self._answers) > 1 or not self._needs_correction()):
+                return self._conclude(reply)
             self._turns.append({"role": "assistant", "content": list(reply.content)})
             self._turns.append({"role": "user", "content": results})
 
-    async def _offered(self) -> list[dict[str, Any]]:
-        listed = await self._asked(self._tools.list_tools())
-        tools = offered(listed, self._terms.reads)
-        if all(tool["name"] != SUBMIT for tool in tools):
-            raise _Over(Failed(Trouble(CauseKind.TOOLS, f"the desk does not offer {SUBMIT}")))
-        return tools
-
-    def _body(self, tools: list[dict[str, Any]], system: str, *, closes: bool) -> dict[str, Any]:
-        """The request. Tools and system come first and never change, so that they are cached as one prefix."""
+    def _request_body(self, tools: list[dict[str, Any]], system: str, *, last_round: bool) -> dict[str, Any]:
+        """Return the request. Tools and system come first and never change, so that they are cached as one prefix."""
         terms = self._terms
-        kept = {} if terms.prefix_ttl is None else {"cache_control": _control(terms.prefix_ttl)}
-        effort = {} if terms.effort is None else {"output_config": {"effort": terms.effort}}
+        cached = {} if terms.prefix_ttl is None else {"cache_control": _cache_control(terms.prefix_ttl)}
         turns = list(self._turns)
         if terms.turns_cached:
-            # The last turn of the desk's, or the one before it.
-            place = len(turns) - (3 if closes and len(turns) > 1 else 1)
+            # The breakpoint is at the last user turn, or in the last round at the one before it.
+            place = len(turns) - (3 if last_round and len(turns) > 1 else 1)
             *before, last = turns[place]["content"]
-            turns[place] = {**turns[place], "content": [*before, last | {"cache_control": _control("5m")}]}
+            turns[place] = {**turns[place], "content": [*before, last | {"cache_control": _cache_control("5m")}]}
         return {
             "model": terms.model,
             "max_tokens": terms.max_tokens,
             "tools": tools,
-            "system": [{"type": "text", "text": system, **kept}],
+            "system": [{"type": "text", "text": system, **cached}],
             "messages": turns,
-            **effort,
         }
 
     async def _ask(self, wake: int, body: dict[str, Any]) -> Reply:
-        """One answer, paid for. Ends the conversation where none comes."""
+        """Return the reply of one call, retried once if that is worthwhile. Ends the conversation without a reply."""
         worst = await self._reserve(body)
         reply = await self._call(Request(wake, self._calls, body), worst)
-        if isinstance(reply, Trouble) and await self._worth_waiting(reply):
+        if isinstance(reply, Trouble) and await self._wait_to_retry(reply):
             reply = await self._call(Request(wake, self._calls, body), worst)
         if isinstance(reply, Trouble):
-            raise _Over(self._broken_off(reply))
+            raise _Ended(self._fail(reply))
         return reply
 
     async def _call(self, request: Request, worst: Decimal) -> Reply | Trouble:
-        """One try, and what it cost."""
+        """Make one call and count its cost."""
         self._calls += 1
-        self._under_way = worst
+        self._reserved = worst
         reply: Reply | Trouble
         try:
-            async with asyncio.timeout(self._left_s()):
+            async with asyncio.timeout(self._remaining_s()):
                 reply = await self._messages.create(request)
         except TimeoutError:
-            reply = self._too_late()
+            reply = self._timed_out()
         if isinstance(reply, Reply):
             self._usage += reply.usage
             self._cost += cost(reply.usage, self._terms.model, self._clock.now())
-            self._known = reply.usage
+            self._counted = reply.usage
         elif reply.may_be_billed or reply.kind in MAY_BE_BILLED:
             self._cost += worst
-        self._under_way = ZERO
+        self._reserved = ZERO
         return reply
 
     async def _reserve(self, body: dict[str, Any]) -> Decimal:
-        """What the next call costs at its worst, written down. Ends the conversation where more is not left."""
+        """Record and return the worst-case cost of the next call. Ends the conversation if it exceeds the allowance."""
         terms = self._terms
-        # What was said before the last answer is counted already, and so is that answer, as output.
-        new = body if not self._known.prompt else body["messages"][-1:]
-        known = self._known.prompt + self._known.output
-        # How it is cached hangs on the process, and must not decide whether a call is made.
-        size = len(msgspec.json.encode(unmarked(new)))
+        # The API has counted the turns before the last answer, and that answer as output.
+        new = body if not self._counted.prompt else body["messages"][-1:]
+        known = self._counted.prompt + self._counted.output
+        # The cache plan depends on the process, and must not decide whether a call is made.
+        size = len(msgspec.json.encode(without_cache_control(new)))
         try:
             worst = worst_cost(size, terms.max_tokens, terms.model, self._clock.now(), known)
         except LookupError:
-            raise _Over(self._broken_off(Trouble(CauseKind.NO_PRICE, terms.model))) from None
+            raise _Ended(self._fail(Trouble(CauseKind.NO_PRICE, terms.model))) from None
         left = terms.allowance_usd - self._cost
         if worst > left:
-            detail = f"it costs {plain(round(worst, 4))} USD at most, and {plain(round(left, 4))} is left"
-            raise _Over(self._broken_off(Trouble(CauseKind.BUDGET, detail)))
-        if self._writes_down is not None:
+            detail = f"it costs {plain(round(worst, 4))} USD at most, and {plain(round(left, 4))} USD is left"
+            raise _Ended(self._fail(Trouble(CauseKind.BUDGET, detail)))
+        if self._record_cost is not None:
             try:
-                await self._writes_down(self._cost + worst)
+                await self._record_cost(self._cost + worst)
             except BookError as error:
-                raise _Over(self._broken_off(Trouble(CauseKind.NOT_KEPT, str(error)))) from None
+                raise _Ended(self._fail(Trouble(CauseKind.NOT_KEPT, str(error)))) from None
         return worst
 
-    async def _worth_waiting(self, trouble: Trouble) -> bool:
-        """Wait by the wall, by which the API lives, as long as it asks for: if that is short and may help."""
-        wait_s = WAIT_S if trouble.retry_after_s is None else trouble.retry_after_s
-        longest = min(self._terms.timeout_s * LONGEST_WAIT_SHARE, self._left_s())
-        if trouble.kind not in RETRIED or trouble.may_be_billed or wait_s > longest:
+    async def _wait_to_retry(self, trouble: Trouble) -> bool:
+        """Wait in real time as long as the API asks, and return True; return False if that is too long or no use."""
+        wait_s = RETRY_WAIT_S if trouble.retry_after_s is None else trouble.retry_after_s
+        longest_s = min(self._terms.timeout_s * LONGEST_WAIT_SHARE, self._remaining_s())
+        if trouble.kind not in RETRIED or trouble.may_be_billed or wait_s > longest_s:
             return False
         await self._clock.pause(wait_s * 1_000)
         return True
 
     async def _results(
-        self, calls: tuple[dict[str, Any], ...], names: Collection[str], *, may_look: bool
+        self, calls: tuple[dict[str, Any], ...], names: Collection[str], *, may_read: bool
     ) -> list[dict[str, Any]]:
-        """Answer every call of a turn, in order. A decision is taken once a turn."""
+        """Return the results of a turn's calls, in order. Only the first decision of a turn is submitted."""
         blocks, submitted = [], False
         for index, call in enumerate(calls):
             name = str(call.get("name"))
@@ -293,86 +277,84 @@ class Conversation:
                 submitted = True
                 answer = await self._submit(call.get("input"))
             elif name == SUBMIT:
-                answer = ToolAnswer("BAD_ARGUMENTS: one decision a turn, with all of its legs", failed=True)
+                answer = ToolAnswer("BAD_ARGUMENTS: one decision per turn, with all its legs", failed=True)
             elif name not in names:
                 answer = ToolAnswer(
-                    f"UNKNOWN_TOOL: there is no such tool. next: {SUBMIT}, or end your turn", failed=True
+                    f"UNKNOWN_TOOL: no tool has that name. next: {SUBMIT}, or end your turn", failed=True
                 )
-            elif not may_look or index >= CALLS_AT_ONCE:
+            elif not may_read or index >= CALLS_PER_TURN:
                 answer = ToolAnswer(f"ENOUGH: no more look-ups now. next: {SUBMIT}, or end your turn", failed=True)
             else:
                 self._called.append(name)
-                answer = await self._asked(called(self._tools, name, call.get("input")))
-                self._tainted |= answer.outside
+                answer = await self._within_time(call_tool(self._tools, name, call.get("input")))
+                self._tainted |= answer.quotes_others
             blocks.append(answer.block(str(call.get("id"))))
         return blocks
 
     async def _submit(self, arguments: object) -> ToolAnswer:
-        """Hand a decision to the desk. Nothing cuts this short: what was handed over may have been carried out."""
+        """Submit a decision. No timeout applies, since a submitted decision may have been carried out."""
         self._called.append(SUBMIT)
         try:
-            answer = await called(self._tools, SUBMIT, arguments, tainted=self._tainted)
+            answer = await call_tool(self._tools, SUBMIT, arguments, tainted=self._tainted)
         except Exception as error:
-            log.error("a decision could not be handed over", exc_info=error)
-            unknown = f"{type(error).__name__}; what was submitted may have been carried out"
-            raise _Over(self._broken_off(Trouble(CauseKind.TOOLS, unknown))) from None
-        self._tainted |= answer.outside
+            log.error("a decision could not be submitted", exc_info=error)
+            unknown = f"{type(error).__name__}; the submitted decision may have been carried out"
+            raise _Ended(self._fail(Trouble(CauseKind.TOOLS, unknown))) from None
+        self._tainted |= answer.quotes_others
         self._answers.append(answer)
         again = {leg.symbol for leg in answer.legs}
         self._legs = [leg for leg in self._legs if leg.outcome != "refused" or leg.symbol not in again]
         self._legs += answer.legs
         return answer
 
-    def _to_correct(self) -> bool:
-        """Whether the desk took the last decision for none, or refused some of its legs."""
+    def _needs_correction(self) -> bool:
+        """Return whether the last decision was refused as a whole or in some of its legs."""
         last = self._answers[-1]
         return last.failed or any(leg.outcome == "refused" for leg in last.legs)
 
-    def _ended(self, reply: Reply) -> Ending:
-        """The model is done, one way or another."""
+    def _conclude(self, reply: Reply) -> ConversationResult:
+        """Return the result after the model's last turn."""
         if not self._answers:
             if not printable(reply.text):
                 return Failed(Trouble(CauseKind.MALFORMED, "it ended its turn without a call and without a word"))
             self._words = reply.text
-            return NoDecision(reply.text[:SAID])
-        taken = [answer for answer in self._answers if not answer.failed]
-        if not taken:
-            return Failed(Trouble(CauseKind.MALFORMED, _first_line(self._answers[-1].text)))
-        legs = tuple(self._legs)
-        refused = [leg for leg in legs if leg.outcome == "refused"]
-        # The engine reckons the same way: a leg that is HOLD is nothing done, and nothing refused.
-        if refused and all(leg.outcome in ("refused", "held") for leg in legs):
-            return Failed(Trouble(CauseKind.IMPOSSIBLE, _first_line(refused[0].refusal or refused[0].symbol)), legs)
-        return Submitted(legs, corrected=len(taken) > 1)
+            return NoDecision(reply.text[:LONGEST_EXCERPT])
+        if all(answer.failed for answer in self._answers):
+            return Failed(Trouble(CauseKind.MALFORMED, _excerpt(self._answers[-1].text)))
+        refused = [leg for leg in self._legs if leg.outcome == "refused"]
+        # As in the engine, a leg with HOLD is neither an action nor a refusal.
+        if refused and all(leg.outcome in ("refused", "held") for leg in self._legs):
+            return Failed(Trouble(CauseKind.IMPOSSIBLE, _excerpt(refused[0].refusal or refused[0].symbol)))
+        return Submitted(tuple(self._legs))
 
-    def _broken_off(self, trouble: Trouble) -> Ending:
-        """Something went wrong. A decision that the desk has taken stands all the same."""
-        ended = self._ended(Reply("", (), TokenUsage())) if self._answers else None
-        if isinstance(ended, Submitted):
-            return msgspec.structs.replace(ended, trouble=trouble)
-        return Failed(trouble, tuple(self._legs))
+    def _fail(self, trouble: Trouble) -> ConversationResult:
+        """Return the result after a trouble. A decision that the engine has taken stands."""
+        result = self._conclude(Reply("", (), TokenUsage())) if self._answers else None
+        if isinstance(result, Submitted):
+            return msgspec.structs.replace(result, trouble=trouble)
+        return Failed(trouble)
 
-    async def _asked(self, answer: Awaitable[_Answer]) -> _Answer:
-        """What the desk answers to a look. Ends the conversation where nothing comes, or too late."""
+    async def _within_time(self, answer: Awaitable[_Answer]) -> _Answer:
+        """Return the server's answer. Ends the conversation if the call fails or takes too long."""
         try:
-            async with asyncio.timeout(self._left_s()):
+            async with asyncio.timeout(self._remaining_s()):
                 return await answer
         except TimeoutError:
-            raise _Over(self._broken_off(self._too_late())) from None
+            raise _Ended(self._fail(self._timed_out())) from None
         except Exception as error:
             log.error("a tool failed", exc_info=error)
-            raise _Over(self._broken_off(Trouble(CauseKind.TOOLS, type(error).__name__))) from None
+            raise _Ended(self._fail(Trouble(CauseKind.TOOLS, type(error).__name__))) from None
 
-    def _too_late(self) -> Trouble:
+    def _timed_out(self) -> Trouble:
         return Trouble(CauseKind.TIMEOUT, f"not within {self._terms.timeout_s:g} s")
 
-    def _left_s(self) -> float:
+    def _remaining_s(self) -> float:
         return max(0.0, (self._ends - self._clock.wall_ms()) / 1_000)
 
 
-def _control(ttl: Ttl) -> dict[str, str]:
+def _cache_control(ttl: Ttl) -> dict[str, str]:
     return {"type": "ephemeral", "ttl": ttl}
 
 
-def _first_line(text: str) -> str:
-    return " ".join(text.split())[:SAID]
+def _excerpt(text: str) -> str:
+    return " ".join(text.split())[:LONGEST_EXCERPT]

@@ -1,4 +1,4 @@
-"""What calls cost, by the offline table of `genai-prices`; USD."""
+"""The cost of calls in USD, by the offline price table of `genai-prices`."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,13 +12,14 @@ from ocw_mcp.domain.time import utc_day
 
 PROVIDER: Final = "anthropic"
 HIDDEN_TOKENS: Final = 1_000
-"""Tokens that the API may add to a request by itself: what it tells the model about tools, and the frame of blocks."""
+"""Tokens that the API may add to a request: its instructions on tools, and the frame of blocks."""
 
 Ttl = Literal["5m", "1h"]
 
 
 class TokenUsage(msgspec.Struct, frozen=True):
-    """Tokens as they are billed. The prompt is the sum of the first four."""
+    """Billed tokens: prompt tokens outside the cache (`plain`), read from it, and written to it for five minutes or an
+    hour; and output tokens."""
 
     plain: int = 0
     read: int = 0
@@ -28,28 +29,21 @@ class TokenUsage(msgspec.Struct, frozen=True):
 
     @property
     def prompt(self) -> int:
-        """All tokens of the prompt."""
+        """All tokens of the prompt, cached or not."""
         return self.plain + self.read + self.written_5m + self.written_1h
 
     def __add__(self, other: "TokenUsage") -> "TokenUsage":
-        return TokenUsage(*(mine + theirs for mine, theirs in zip(self._counts(), other._counts(), strict=True)))
-
-    def _counts(self) -> tuple[int, ...]:
-        return msgspec.structs.astuple(self)
-
-
-def read_table() -> None:
-    """Read the table. It takes a third of a second once, which an event loop does not have."""
-    import genai_prices  # noqa: F401 - what counts is that it is there
+        astuple = msgspec.structs.astuple
+        return TokenUsage(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
 def cost(usage: TokenUsage, model: str, at: int) -> Decimal:
-    """What tokens cost at the prices of the day of `at` (ms). Raises LookupError for a model that nobody prices."""
+    """Return the cost of tokens at the prices of the day of `at` (ms). Raises LookupError for an unpriced model."""
     return _cost(usage, model, utc_day(at))
 
 
 def priced(model: str, at: int) -> bool:
-    """Whether anybody tells what a model costs on the day of `at` (ms)."""
+    """Return whether the price table has a model on the day of `at` (ms)."""
     try:
         cost(TokenUsage(plain=1), model, at)
     except LookupError:
@@ -58,11 +52,11 @@ def priced(model: str, at: int) -> bool:
 
 
 def worst_cost(prompt_bytes: int, max_tokens: int, model: str, at: int, known_tokens: int = 0) -> Decimal:
-    """The most that a call can cost: all of it is written to the cache for an hour, the dearest kind, and all tokens of
-    the answer are used. So it does not hang on how a prompt is cached, nor whether a call may be made.
+    """Return the most that a call can cost: the whole prompt written to the cache for an hour, which is the dearest
+    kind, and an answer of `max_tokens`. So neither the result nor whether the call is made depends on caching.
 
-    A token is a byte at least, so a text has no more tokens than bytes (UTF-8). `known_tokens` were counted by the API
-    already; `prompt_bytes` is what came after them. Raises LookupError as `cost` does.
+    A token is at least one byte, so a text has at most as many tokens as bytes (UTF-8). `known_tokens` were counted by
+    the API before; `prompt_bytes` is the size of the text after them. Raises LookupError like `cost`.
     """
     tokens = known_tokens + prompt_bytes + HIDDEN_TOKENS
     return cost(TokenUsage(written_1h=tokens, output=max_tokens), model, at)
@@ -82,5 +76,5 @@ def _cost(usage: TokenUsage, model: str, day: str) -> Decimal:
         cache_write_1h_tokens=usage.written_1h,
         output_tokens=usage.output,
     )
-    moment = datetime.fromisoformat(day).replace(tzinfo=UTC)
-    return calc_price(billed, model, provider_id=PROVIDER, genai_request_timestamp=moment).total_price
+    at = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    return calc_price(billed, model, provider_id=PROVIDER, genai_request_timestamp=at).total_price

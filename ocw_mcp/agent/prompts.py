@@ -1,17 +1,20 @@
-"""What the model is told: the texts of `prompts/`, with the limits in force quoted from the policy file.
+"""The texts that the model reads: the templates of `prompts/` with the limits in force, and the context of a wake.
 
-In a text `{table.key}` stands for a value of the policy file, so that no limit is typed twice, and a bare `{name}` for
-what is filled in at each wake.
+In a template `{table.key}` stands for a value of the policy file, so that no limit is typed twice, and a bare `{name}`
+for a text that is filled in at each use.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-import msgspec
-
+from ocw_mcp.core import strategy
+from ocw_mcp.core.risk.limits import limits_in_force
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.policies import Policies, value_text
+from ocw_mcp.domain.snapshot import DecisionRequest, WakeKind
+from ocw_mcp.render.event_text import leg_text
+from ocw_mcp.render.snapshot_text import compact, standing
 
 FIELDS: Final[dict[str, frozenset[str]]] = {
     "system": frozenset(),
@@ -20,67 +23,73 @@ FIELDS: Final[dict[str, frozenset[str]]] = {
     "reflect": frozenset({"facts"}),
     "daily_digest": frozenset({"facts"}),
 }
-"""The prompts, and what is filled into each when it is used. `system` has nothing of the kind: it is cached."""
+"""The bare names of each template. `system` has none, because it is cached."""
 
 _FIELD = re.compile(r"\{([a-z_]+)(?:\.([a-z0-9_]+))?\}")
 
 
-class Prompts(msgspec.Struct, frozen=True):
-    """The prompts with limits quoted."""
+class Prompts:
+    """The templates, with the limits in force filled in."""
 
-    system: str
-    decide: str
-    review_positions: str
-    reflect: str
-    daily_digest: str
+    def __init__(self, texts: Mapping[str, str], policies: Policies) -> None:
+        """`texts` are those of the templates, by name. Raises SettingsError that lists every problem."""
+        problems: list[str] = []
+        self._templates = {name: _fill_limits(name, texts, policies, problems.append) for name in FIELDS}
+        if problems:
+            raise SettingsError(f"the prompts: {'; '.join(problems)}")
 
-    def context(self, wake: int, snapshot: str, rules: str, *, memory: str = "", review: bool = False) -> str:
-        """What the model is told at a wake: the snapshot as text, what is remembered, and what the rules would do."""
-        values = {"wake": str(wake), "snapshot": snapshot, "memory": memory and f"\n\n{memory}", "rules": rules}
-        return _filled(self.review_positions if review else self.decide, values)
-
-    def on_trade(self, facts: str) -> str:
-        """What the model is told to have it reflect on a closed trade."""
-        return _filled(self.reflect, {"facts": facts})
-
-    def on_day(self, facts: str) -> str:
-        """The same for a day that is over."""
-        return _filled(self.daily_digest, {"facts": facts})
+    def fill(self, name: str, **values: str) -> str:
+        """Return a template with its bare names replaced by the values, in one pass: braces in a value stay."""
+        return _FIELD.sub(lambda found: values[found[1]], self._templates[name])
 
 
-def compose(texts: Mapping[str, str], policies: Policies) -> Prompts:
-    """The prompts out of their files' texts. Raises SettingsError naming every problem."""
-    problems: list[str] = []
-    quoted = {name: _quoted(name, texts, policies, problems.append) for name in FIELDS}
-    if problems:
-        raise SettingsError(f"the prompts: {'; '.join(problems)}")
-    return Prompts(**quoted)
-
-
-def _filled(template: str, values: Mapping[str, str]) -> str:
-    # What is filled in is not looked at again: it may hold anything, braces too.
-    return _FIELD.sub(lambda found: values[found[1]], template)
-
-
-def _quoted(name: str, texts: Mapping[str, str], policies: Policies, problem: Callable[[str], None]) -> str:
+def _fill_limits(name: str, texts: Mapping[str, str], policies: Policies, problem: Callable[[str], None]) -> str:
     text = texts.get(name, "").strip()
     if not text:
-        problem(f"{name}.md is missing or empty; expected one of {', '.join(f'{each}.md' for each in FIELDS)} each")
+        problem(
+            f"{name}.md is missing or empty; expected a text in each of {', '.join(f'{each}.md' for each in FIELDS)}"
+        )
         return ""
     used = {found[1] for found in _FIELD.finditer(text) if found[2] is None}
-    for strange in sorted(used - FIELDS[name]):
+    for unknown in sorted(used - FIELDS[name]):
         known = ", ".join(f"{{{each}}}" for each in sorted(FIELDS[name])) or "none"
-        problem(f"{name}.md has {{{strange}}}, which is nothing that is filled in there; expected {known}")
+        problem(f"{name}.md has {{{unknown}}}, which is not filled in there; expected {known}")
     for missing in sorted(FIELDS[name] - used):
-        problem(f"{name}.md lacks {{{missing}}}; write where it is to stand")
+        problem(f"{name}.md lacks {{{missing}}}; write it at the place of its text")
 
     def value(found: re.Match[str]) -> str:
         if found[2] is None:
             return found[0]
-        quoted = getattr(getattr(policies, found[1], None), found[2], None)
-        if quoted is None:
+        limit = getattr(getattr(policies, found[1], None), found[2], None)
+        if limit is None:
             problem(f"{name}.md quotes {found[0]}, which is no limit of the policy file; ocw policies show lists them")
             return ""
-        return value_text(quoted, " ")
+        return value_text(limit, " ")
 
     return _FIELD.sub(value, text)
+
+
+class Briefing:
+    """The system prompt and the contexts of a run, under the policies in force."""
+
+    def __init__(self, prompts: Prompts, policies: Policies, reader: str) -> None:
+        """`reader` is the principal of the model's decisions; quotes of its own words are not marked as untrusted."""
+        self._prompts = prompts
+        self._reader = reader
+        self._policies = policies
+        self.system = f"{prompts.fill('system')}\n\nLegend: {standing(limits_in_force(policies))}"
+        """The system prompt, the same at every wake."""
+
+    def context(self, request: DecisionRequest, memory: str = "") -> str:
+        """Return the context of a wake: snapshot, wake reasons, recalled entries, and the decision of the rules."""
+        snapshot = request.snapshot
+        legs = strategy.decide(snapshot, self._policies).legs
+        rules = "; ".join(leg_text(leg) for leg in legs) or "hold everything"
+        kinds = {each.kind for wake in snapshot.wake for each in wake.reasons}
+        return self._prompts.fill(
+            "review_positions" if kinds == {WakeKind.SCORE} else "decide",
+            wake=str(request.wake_id),
+            snapshot=compact(snapshot, reader=self._reader, briefed=True),
+            memory=memory and f"\n\n{memory}",
+            rules=rules,
+        )

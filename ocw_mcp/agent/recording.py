@@ -1,11 +1,11 @@
-"""Requests and answers of the model on disk, and a run over again from them, without a network.
+"""A file of the model's requests and answers, and the replay of a run from it without a network.
 
-The first line names the book, whose own run may go on with the file; nobody else's may, since one wake would have two
-answers. Then one line of JSON a call: the request, its answer and how long that took; and one for what a process had
-spent that died, since the next one tells of it. Keys and tokens are taken out
-before anything is written, and the file is its owner's alone. A request is found again by its wake, its number and its
-content; where the content differs, it counts as not recorded, and is listed with what differs. How a prompt was cached
-is no part of it: that changes the bill, which is recorded, and no answer.
+The first line names the book, and only a run of that book may append to the file: otherwise one wake would have two
+answers. Each further line is JSON: a call with its request, its answer and its duration, or the spending of a process
+that died, which a later process reports. Keys and tokens are removed before anything is written, and only the owner can
+read the file. A replay finds an answer by wake, call number and content of the request; if the content differs, the
+request counts as not recorded, and the differing parts are listed. Cache breakpoints do not count as content: they
+change the bill, which is recorded, and no answer.
 """
 
 import asyncio
@@ -15,18 +15,17 @@ import math
 import os
 import stat
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 import msgspec
 
 from ocw_mcp.adapters.files import FileRefused, read_file
 from ocw_mcp.agent.causes import RETRIED, Trouble
-from ocw_mcp.agent.credentials import scrub
-from ocw_mcp.agent.memory.writing import asked_for
-from ocw_mcp.agent.messages import Messages, Reply, Request, unmarked
+from ocw_mcp.agent.client import scrub
+from ocw_mcp.agent.messages import Messages, Reply, Request, request_name, without_cache_control
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.money import ZERO
@@ -39,23 +38,24 @@ LONGEST_FIRST_LINE: Final = 1_000
 LARGEST: Final = 1 << 30
 """Bytes of a recording."""
 PARTS: Final = ("model", "tools", "system", "messages")
-"""What is compared one by one, so that a changed prompt is told from a changed market; the rest counts as terms."""
-TOLD: Final = 3
-"""Wakes without an answer that a sentence names."""
+"""The parts of a request that are compared one by one, to tell a changed prompt from a changed market. The rest is
+compared as `terms`."""
+LISTED_WAKES: Final = 3
+"""Wakes without an answer that the summary lists."""
 
 
 class RecordingOwner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The book that a recording belongs to, and when (ms, wall time) it was made: books of one market share a name."""
+    """The book of a recording, and when (ms, real time) the book was made: books of one market share a name."""
 
     book: str
     made_at: int
 
 
-NOBODYS: Final = RecordingOwner("", 0)
+NO_OWNER: Final = RecordingOwner("", 0)
 
 
 class RecordedCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A call as it is kept; `parts` are digests of what was asked. Either `reply` or `trouble` is there."""
+    """A call as it is stored. `parts` are digests of the request's parts. Either `reply` or `trouble` is present."""
 
     wake: int
     turn: int
@@ -66,23 +66,23 @@ class RecordedCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trouble: Trouble | None = None
 
 
-class Lost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What earlier processes had spent (USD) and died with, as it was told with the decision on a wake."""
+class LostSpending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Spending (USD) of processes that died before they reported it; it was reported with the decision on `wake`."""
 
     lost_usd: Decimal
     wake: int
 
 
 class Missing(msgspec.Struct, frozen=True):
-    """A request that the recording holds no answer to, and why."""
+    """A request without an answer in the recording, and why."""
 
     wake: int
     turn: int
     why: str
 
 
-class CallRecorder:
-    """Asks somebody else, and writes down what came of it."""
+class CallRecorder(AbstractContextManager["CallRecorder"]):
+    """A wrapper around `Messages` that appends each call to a file."""
 
     def __init__(
         self,
@@ -90,42 +90,34 @@ class CallRecorder:
         messages: Messages,
         clock: Clock,
         redact: Callable[[str], str] = scrub,
-        whose: RecordingOwner = NOBODYS,
+        owner: RecordingOwner = NO_OWNER,
     ) -> None:
-        """Opens the file, or goes on with that of the same book. Raises SettingsError."""
+        """Create the file, or open the one of the same book. Raises SettingsError."""
         self._messages = messages
         self._clock = clock
         self._redact = redact
-        self._file = _private(path, whose)
+        self._file = _open_private(path, owner)
         self._writes = True
 
-    def __enter__(self) -> "CallRecorder":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
+    def __exit__(self, *error: object) -> None:
+        """Close the file."""
+        os.close(self._file)
 
     async def create(self, request: Request) -> Reply | Trouble:
-        """One call."""
+        """Return what the wrapped `Messages` returns, and record it."""
         began = self._clock.wall_ms()
         try:
             answer = await self._messages.create(request)
         except asyncio.CancelledError:
-            # Whoever waited has given up: in a replay, too, no answer is to come in time.
-            self._write(request, began, Trouble(CauseKind.TIMEOUT, "given up while it was under way"))
+            # The caller stopped waiting, so a replay must not answer in time either.
+            self._write(request, began, Trouble(CauseKind.TIMEOUT, "cancelled while it was under way"))
             raise
         self._write(request, began, answer)
         return answer
 
-    def lose(self, wake: int, usd: Decimal) -> None:
-        """What earlier processes died with is told with the decision on a wake: a replay tells it, too."""
-        self._append(Lost(usd, wake))
-
-    def close(self) -> None:
-        """End the file."""
-        os.close(self._file)
+    def record_lost(self, wake: int, usd: Decimal) -> None:
+        """Record lost spending that is reported with the decision on a wake, so that a replay reports it, too."""
+        self._append(LostSpending(usd, wake))
 
     def _write(self, request: Request, began: float, answer: Reply | Trouble) -> None:
         body = self._redact(_canonical(request.body))
@@ -140,30 +132,30 @@ class CallRecorder:
         )
         self._append(line)
 
-    def _append(self, line: RecordedCall | Lost) -> None:
+    def _append(self, line: RecordedCall | LostSpending) -> None:
         data = self._redact(msgspec.json.encode(line).decode()).encode() + b"\n"
         if self._writes:
-            # A decision is worth more than its record: where the disk takes no more, the run goes on without one.
+            # A decision is worth more than its record: if the disk is full, the run continues without one.
             try:
                 self._writes = os.write(self._file, data) == len(data)
             except OSError:
                 self._writes = False
             if not self._writes:
-                log.error("the recording of decisions ends with %s: the disk takes no more", asked_for(line.wake))
+                log.error("the recording of decisions ends with %s: the disk is full", request_name(line.wake))
 
 
 class Recording:
-    """What was recorded, to be asked in the place of a model."""
+    """Recorded answers, given instead of a model's."""
 
-    def __init__(self, lines: list[RecordedCall | Lost], redact: Callable[[str], str] = scrub) -> None:
+    def __init__(self, lines: list[RecordedCall | LostSpending], redact: Callable[[str], str] = scrub) -> None:
         self._calls: dict[int, dict[int, RecordedCall]] = {}
         self._lost: dict[int, Decimal] = {}
         self._redact = redact
         self.missing: list[Missing] = []
-        """The requests so far that no answer was there for."""
+        """The requests so far without an answer."""
         for line in lines:
-            # A wake that was asked about anew, after a crash, counts as it was answered last.
-            if isinstance(line, Lost):
+            # If a wake was decided again after a crash, the last answers count.
+            if isinstance(line, LostSpending):
                 self._lost[line.wake] = line.lost_usd
                 continue
             if line.turn == 0:
@@ -172,11 +164,11 @@ class Recording:
 
     @classmethod
     def read(cls, path: Path, redact: Callable[[str], str] = scrub) -> "Recording":
-        """The recording of a file. A last line that was cut off is left out. Raises SettingsError."""
+        """Return the recording in a file, without an incomplete last line. Raises SettingsError."""
         try:
-            *lines, _cut_off = read_file(path, LARGEST, link=True).split(b"\n")
-            # What an earlier version wrote has no first line of its own.
-            calls = lines[1:] if lines and _whose(lines[0]) is not None else lines
+            *lines, _incomplete = read_file(path, LARGEST, link=True).split(b"\n")
+            # Files of an earlier version have no owner in the first line.
+            calls = lines[1:] if lines and _owner(lines[0]) is not None else lines
             return cls([_decode(line) for line in calls], redact)
         except OSError as error:
             raise SettingsError(
@@ -185,55 +177,56 @@ class Recording:
         except FileRefused as error:
             raise SettingsError(str(error)) from None
         except (msgspec.MsgspecError, UnicodeError) as error:
-            raise SettingsError(f"{path} is no recording of decisions: {error}; expected what --record wrote") from None
+            raise SettingsError(f"{path} is no recording of decisions: {error}; expected a file of --record") from None
 
-    def lost(self, wake: int) -> Decimal:
-        """What earlier processes had died with (USD), as it was told with the decision on a wake."""
+    def lost_usd(self, wake: int) -> Decimal:
+        """Return the lost spending (USD) that was reported with the decision on a wake."""
         return self._lost.get(wake, ZERO)
 
     async def create(self, request: Request) -> Reply | Trouble:
-        """The answer to the same request at the same place, as it came then."""
+        """Return the recorded answer to the same request of the same wake and call number, or NOT_RECORDED."""
         calls = self._calls.get(request.wake, {})
         call = calls.get(request.turn)
-        why = self._differs(call, request) if call is not None else "nothing was asked there"
+        why = self._difference(call, request) if call is not None else "no such call was recorded"
         answer = (call.reply or call.trouble) if call is not None else None
         if isinstance(answer, Trouble) and answer.kind in RETRIED:
-            # Nobody waits again; whether it was worth waiting for then is told by what followed.
+            # A replay does not wait: it retries at once if a further call was recorded, and else never.
             answer = msgspec.structs.replace(answer, retry_after_s=0 if request.turn + 1 in calls else math.inf)
         if why or answer is None:
             self.missing.append(Missing(request.wake, request.turn, why))
-            return Trouble(CauseKind.NOT_RECORDED, f"{asked_for(request.wake)}, call {request.turn}: {why}")
+            return Trouble(CauseKind.NOT_RECORDED, f"{request_name(request.wake)}, call {request.turn}: {why}")
         return answer
 
-    def unanswered(self) -> dict[int, str]:
-        """The wakes so far without an answer to some request, each with why it had none at first."""
+    def unanswered_wakes(self) -> dict[int, str]:
+        """Return the wakes so far with an unanswered request, each with the reason for its first one."""
         return {each.wake: each.why for each in reversed(self.missing) if each.wake > 0}
 
-    def in_words(self) -> str:
-        """One sentence on what had no answer, the first few wakes with the reason; empty where all had one."""
-        wakes = sorted(self.unanswered().items())
+    def unanswered_text(self) -> str:
+        """Return a sentence on the unanswered requests, the first wakes with the reason; empty if there are none."""
+        wakes = sorted(self.unanswered_wakes().items())
         entries = len({each.wake for each in self.missing if each.wake < 0})
-        told = [f"wake {wake}: {why}" for wake, why in wakes[:TOLD]]
-        told += [f"and {len(wakes) - TOLD} more"] if len(wakes) > TOLD else []
-        told += [f"{entries} of its diary's entries"] if entries else []
-        return f"the recording had no answer for {_counted(len(wakes), 'wake')}; {'; '.join(told)}" if told else ""
+        parts = [f"wake {wake}: {why}" for wake, why in wakes[:LISTED_WAKES]]
+        parts += [f"and {len(wakes) - LISTED_WAKES} more"] if len(wakes) > LISTED_WAKES else []
+        parts += [_counted(entries, "diary entry", "diary entries")] if entries else []
+        count = _counted(len(wakes), "wake", "wakes")
+        return f"the recording had no answer for {count}; {'; '.join(parts)}" if parts else ""
 
-    def _differs(self, call: RecordedCall, request: Request) -> str:
+    def _difference(self, call: RecordedCall, request: Request) -> str:
         parts = _parts(msgspec.json.decode(self._redact(_canonical(request.body))))
         other = [name for name in parts if parts[name] != call.parts.get(name)]
-        return f"{' and '.join(other)} differ from what was asked then" if other else ""
+        return f"{' and '.join(other)} differ from the recorded request" if other else ""
 
 
 _decode_call = msgspec.json.Decoder(RecordedCall).decode
-_decode_lost = msgspec.json.Decoder(Lost).decode
+_decode_lost = msgspec.json.Decoder(LostSpending).decode
 
 
-def _decode(line: bytes) -> RecordedCall | Lost:
+def _decode(line: bytes) -> RecordedCall | LostSpending:
     return _decode_lost(line) if line.startswith(b'{"lost_usd"') else _decode_call(line)
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 def _canonical(body: dict[str, Any]) -> str:
@@ -244,68 +237,61 @@ def _parts(body: dict[str, Any]) -> dict[str, str]:
     terms = {name: value for name, value in body.items() if name not in PARTS}
     whole = {name: body.get(name) for name in PARTS} | {"terms": terms}
     return {
-        name: hashlib.sha256(msgspec.json.encode(unmarked(value), order="sorted")).hexdigest()[:16]
+        name: hashlib.sha256(msgspec.json.encode(without_cache_control(value), order="sorted")).hexdigest()[:16]
         for name, value in whole.items()
     }
 
 
-def _private(path: Path, whose: RecordingOwner) -> int:
-    """Open a file that nobody else may read and that is this book's. Raises SettingsError."""
+def _open_private(path: Path, owner: RecordingOwner) -> int:
+    """Open a file of this book that only its owner can read, and return its descriptor. Raises SettingsError."""
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+        try:
+            if problem := _problem(path, file, owner):
+                raise SettingsError(f"{path} {problem}")
+            if not os.fstat(file).st_size:
+                os.write(file, msgspec.json.encode(owner) + b"\n")
+        except BaseException:
+            os.close(file)
+            raise
     except OSError as error:
-        raise _unwritable(path, error) from None
-    try:
-        if problem := _problem(path, file, whose):
-            raise SettingsError(f"{path} {problem}")
-        if not os.fstat(file).st_size:
-            os.write(file, msgspec.json.encode(whose) + b"\n")
-    except OSError as error:
-        os.close(file)
-        raise _unwritable(path, error) from None
-    except SettingsError:
-        os.close(file)
-        raise
+        raise SettingsError(
+            f"{path} cannot be written ({error.strerror}); expected a file of yours for a recording of decisions"
+        ) from None
     return file
 
 
-def _problem(path: Path, file: int, whose: RecordingOwner) -> str:
-    """Why an open file is not to be gone on with, or nothing."""
+def _problem(path: Path, file: int, owner: RecordingOwner) -> str:
+    """Return why an open file must not be appended to, and what to do; empty if it may."""
     found = os.fstat(file)
     mode = stat.S_IMODE(found.st_mode)
     if not stat.S_ISREG(found.st_mode):
-        return "is no plain file; expected a file of yours; name another file"
+        return "is not a regular file; expected a file of yours; name another file"
     if found.st_uid != os.geteuid():
         return f"belongs to user {found.st_uid}; expected a file of yours; name another file"
     if mode & 0o077:
-        return f"is open to other users (mode {mode:04o}); expected 0600; make it so: chmod 600 {path}"
+        return f"is open to other users (mode {mode:04o}); expected 0600; run: chmod 600 {path}"
     if not found.st_size:
         return ""
     if os.pread(file, 1, found.st_size - 1) != b"\n":
-        return "ends in the middle of a line; expected a whole recording to go on with; name another file"
-    before = _whose(os.pread(file, LONGEST_FIRST_LINE, 0).partition(b"\n")[0])
+        return "ends in the middle of a line; expected a complete recording; name another file"
+    before = _owner(os.pread(file, LONGEST_FIRST_LINE, 0).partition(b"\n")[0])
     if before is None:
         return (
             "names no book in its first line, so it may be another's; expected a new file, or the recording of this "
-            "very book; name another file (--decisions replays this one all the same)"
+            "book; name another file (--decisions can still replay this one)"
         )
-    if before != whose:
+    if before != owner:
         return (
-            f"is the recording of another book ({before.book}, made {iso(before.made_at)}), and two in one file replay "
-            "as neither; expected a new file, or the recording of this very book; name another file"
+            f"is the recording of another book ({before.book}, made {iso(before.made_at)}), and a file of two books "
+            "cannot be replayed; expected a new file, or the recording of this book; name another file"
         )
     return ""
 
 
-def _whose(line: bytes) -> RecordingOwner | None:
-    """The book that a first line names, if it names one."""
+def _owner(line: bytes) -> RecordingOwner | None:
+    """Return the owner that a first line names, or None."""
     try:
         return msgspec.json.decode(line, type=RecordingOwner)
     except (msgspec.MsgspecError, UnicodeError):
         return None
-
-
-def _unwritable(path: Path, error: OSError) -> SettingsError:
-    return SettingsError(
-        f"{path} cannot be written ({error.strerror}); expected a file of yours for a recording of decisions"
-    )

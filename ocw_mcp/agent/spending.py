@@ -1,7 +1,7 @@
-"""What thinking costs beside what the engine has booked, so that no budget is broken by a process that dies.
+"""The log of LLM spending that the engine has not booked yet, kept on disk so that a crash cannot exceed a budget.
 
-Before a call goes out, what it may cost at its worst is durable. The engine books a decision's cost when it hears of
-it; what was spent and never told of, and what writing into memory cost, is told with the next decision.
+Before each call its worst-case cost is stored. The engine books the cost of a decision when it gets the decision; the
+spending of a process that died, and the cost of diary entries, is reported with the next decision.
 """
 
 import asyncio
@@ -18,26 +18,29 @@ from ocw_mcp.agent.recording import CallRecorder, Recording
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.money import ZERO
 
-SPENDING: Final = "spending.json"
+SPENDING_FILE: Final = "spending.json"
 LOST: Final = "lost"
+"""The name under which the spending of processes that died is reported."""
 _LARGEST: Final = 1 << 20
-"""Under what name stands what a process that died had spent."""
+
+_KEYS: Final = {"decision": "usd", "carried": "told", "pending": "beside", "entries": "writing"}
+"""Keys of the file, by field."""
 
 
-class Spending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All that is kept; USD."""
+class Spending(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=_KEYS):
+    """The contents of the file; amounts in USD."""
 
     book: str
     wake: int = 0
-    """The latest that somebody was asked about."""
-    usd: Decimal = ZERO
-    """What to ask about it has cost so far, a call under way at its worst."""
-    told: dict[str, Decimal] = {}
-    """What is told with that decision, by what it is."""
-    beside: dict[str, Decimal] = {}
-    """What is to be told with the next one."""
-    writing: Decimal = ZERO
-    """What the entries under way may cost."""
+    """The latest wake that the model was asked about."""
+    decision: Decimal = ZERO
+    """Cost of that wake's decision so far, a call under way at its worst case."""
+    carried: dict[str, Decimal] = {}
+    """Earlier costs that are reported with that decision, by name."""
+    pending: dict[str, Decimal] = {}
+    """Costs to report with the next decision, by name."""
+    entries: Decimal = ZERO
+    """Worst-case cost of the diary entries under way."""
 
 
 class SpendingLog:
@@ -49,99 +52,96 @@ class SpendingLog:
         book: str = "",
         journaled: Sequence[DecisionCost] = (),
         *,
-        records: CallRecorder | None = None,
-        replays: Recording | None = None,
+        recorder: CallRecorder | None = None,
+        replayed: Recording | None = None,
     ) -> None:
-        """`journaled` is what the journal has of the latest decisions, `records` who writes down what was lost.
+        """Read the file and add what an earlier process lost. `journaled` are the latest decisions of the journal.
 
-        In a replay nothing is really spent, so nothing is lost either: what is done again is told as it was. Raises
-        BookError for a file that cannot be believed.
+        `recorder` records lost spending. A replay (`replayed`) spends nothing, so it loses nothing; it reports the lost
+        spending of its recording. Raises BookError for a file that is invalid or of another book.
         """
-        self._path = None if directory is None else directory / SPENDING
-        self._spends = replays is None
-        self._records = records
-        self._replays = replays
+        self._path = None if directory is None else directory / SPENDING_FILE
+        self._spends = replayed is None
+        self._recorder = recorder
+        self._replayed = replayed
         self._saving = asyncio.Lock()
-        self._kept = _read(self._path, book)
-        if journaled and self._kept.wake < journaled[0].wake_id:
-            # That decision has long been over, with all that it cost.
-            self._kept = Spending(book, beside=self._kept.beside, writing=self._kept.writing)
-        booked = sum((each.cost_usd for each in journaled if each.wake_id == self._kept.wake), ZERO)
+        self._state = _read(self._path, book)
+        if journaled and self._state.wake < journaled[0].wake_id:
+            # That decision ended long ago, and its cost was settled.
+            self._state = Spending(book, pending=self._state.pending, entries=self._state.entries)
+        booked = sum((each.cost_usd for each in journaled if each.wake_id == self._state.wake), ZERO)
         self._recover(booked)
 
     @property
-    def untold_usd(self) -> Decimal:
-        """What was spent and the engine has not heard of, the decision under way left out."""
-        return sum(self._kept.beside.values(), ZERO)
+    def pending_usd(self) -> Decimal:
+        """Spending that the engine does not know, without that of the decision under way."""
+        return sum(self._state.pending.values(), ZERO)
 
-    def told_usd(self, wake: int) -> Decimal:
-        """What is told with the decision on a wake, on top of its own cost."""
-        return sum(self._kept.told.values(), ZERO) if wake == self._kept.wake else ZERO
+    def carried_usd(self, wake: int) -> Decimal:
+        """Return the earlier costs that are reported with the decision on a wake, in addition to its own cost."""
+        return sum(self._state.carried.values(), ZERO) if wake == self._state.wake else ZERO
 
-    async def begins(self, wake: int) -> None:
-        """A decision begins, with which all that is untold is told. Raises BookError."""
-        kept = self._kept
-        told = kept.beside
-        if self._replays is not None and (lost := self._replays.lost(wake)):
-            told = told | {LOST: lost}
-        if self._records is not None and LOST in told:
-            self._records.lose(wake, told[LOST])
-        self._kept = msgspec.structs.replace(kept, wake=wake, usd=ZERO, told=told, beside={})
-        if told or kept.told:
+    async def start_decision(self, wake: int) -> None:
+        """Start a decision and carry all pending costs over to it. Raises BookError."""
+        state = self._state
+        carried = state.pending
+        if self._replayed is not None and (lost := self._replayed.lost_usd(wake)):
+            carried = carried | {LOST: lost}
+        if self._recorder is not None and LOST in carried:
+            self._recorder.record_lost(wake, carried[LOST])
+        self._state = msgspec.structs.replace(state, wake=wake, decision=ZERO, carried=carried, pending={})
+        if carried or state.carried:
             await self._save()
 
-    async def costs(self, usd: Decimal) -> None:
-        """The decision under way has cost so much, at the worst. Raises BookError."""
+    async def record_cost(self, usd: Decimal) -> None:
+        """Record the cost of the decision so far, a call under way at its worst case. Raises BookError."""
         if self._spends:
-            self._kept = msgspec.structs.replace(self._kept, usd=usd)
-            await self._save()
+            await self._save(decision=usd)
 
-    async def writes(self, usd: Decimal) -> None:
-        """An entry is asked for, which costs so much at its worst; or is done, where below 0. Raises BookError."""
+    async def reserve_entry(self, usd: Decimal) -> None:
+        """Reserve the worst-case cost of a diary entry before its call, or release it if below 0. Raises BookError."""
         if self._spends:
-            self._kept = msgspec.structs.replace(self._kept, writing=self._kept.writing + usd)
-            await self._save()
+            await self._save(entries=self._state.entries + usd)
 
-    async def wrote(self, name: str, usd: Decimal) -> None:
-        """Entries that go by a name are written, and cost so much. Raises BookError."""
-        beside = self._kept.beside | ({name: usd} if usd else {})
-        self._kept = msgspec.structs.replace(self._kept, beside=beside, writing=ZERO)
-        await self._save()
+    async def settle_entries(self, name: str, usd: Decimal) -> None:
+        """End the reservation of a batch of diary entries; its cost is pending under `name`. Raises BookError."""
+        await self._save(pending=self._state.pending | ({name: usd} if usd else {}), entries=ZERO)
 
     def _recover(self, booked: Decimal) -> None:
-        """Sort out what a process that died, or was stopped, left behind."""
-        kept = self._kept
-        told = sum(kept.told.values(), ZERO)
-        # A replay finds what was lost in its recording again.
-        again = {name: usd for name, usd in kept.told.items() if self._spends or name != LOST}
-        beside = kept.beside if booked else kept.beside | again
-        unbooked = max(ZERO, kept.usd + told - booked) if booked else kept.usd
-        lost = (unbooked + kept.writing) if self._spends else ZERO
+        """Turn what an earlier process has spent and not reported into pending costs."""
+        state = self._state
+        carried = sum(state.carried.values(), ZERO)
+        # A replay reads lost spending from its recording again.
+        again = {name: usd for name, usd in state.carried.items() if self._spends or name != LOST}
+        pending = state.pending if booked else state.pending | again
+        unbooked = max(ZERO, state.decision + carried - booked) if booked else state.decision
+        lost = (unbooked + state.entries) if self._spends else ZERO
         if lost:
-            beside = beside | {LOST: beside.get(LOST, ZERO) + lost}
-        self._kept = Spending(kept.book, wake=0 if not booked else kept.wake, beside=beside)
+            pending = pending | {LOST: pending.get(LOST, ZERO) + lost}
+        self._state = Spending(state.book, wake=0 if not booked else state.wake, pending=pending)
 
-    async def _save(self) -> None:
+    async def _save(self, **changes: object) -> None:
+        self._state = msgspec.structs.replace(self._state, **changes)
         if self._path is not None:
-            # A decision and the diary save at once; what is written last has to be what came last.
+            # A decision and the diary may save at the same time; the last write must hold the last state.
             async with self._saving:
-                await asyncio.to_thread(write_private, self._path, msgspec.json.encode(self._kept))
+                await asyncio.to_thread(write_private, self._path, msgspec.json.encode(self._state))
 
 
 def _read(path: Path | None, book: str) -> Spending:
     if path is None:
         return Spending(book)
     try:
-        kept = msgspec.json.decode(read_file(path, _LARGEST), type=Spending)
-        amounts = (kept.usd, kept.writing, *kept.told.values(), *kept.beside.values())
-        if all(each.is_finite() and each >= 0 for each in amounts) and kept.book == book:
-            return kept
-        problem = f"it is of book {kept.book[:20]!r}" if kept.book != book else "an amount in it is none"
+        state = msgspec.json.decode(read_file(path, _LARGEST), type=Spending)
+        amounts = (state.decision, state.entries, *state.carried.values(), *state.pending.values())
+        if all(each.is_finite() and each >= 0 for each in amounts) and state.book == book:
+            return state
+        problem = f"it is of book {state.book[:20]!r}" if state.book != book else "it has an invalid amount"
     except FileNotFoundError:
         return Spending(book)
     except (OSError, msgspec.MsgspecError, ValueError) as error:
         problem = " ".join(str(error).split())[:200]
     raise BookError(
-        f"{path} cannot be used ({problem}); it tells what thinking has cost; expected what this book wrote; "
-        "put it back as it was, or delete it, which forgets some of what was spent"
+        f"{path} cannot be used ({problem}); it holds the LLM cost that is not booked yet; expected the file that this "
+        "book wrote; restore it, or delete it, which forgets some of the spending"
     )

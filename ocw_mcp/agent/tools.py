@@ -1,4 +1,4 @@
-"""The desk's tools as the model gets them: the reading ones and `decisions_submit`, and what each call answers."""
+"""The tools that the model may call: those that only read, and `decisions_submit`; and their results as text."""
 
 import math
 from collections.abc import Collection
@@ -14,11 +14,11 @@ OWN: Final = CLAUDE
 """The source of quotes that are the model's own earlier words."""
 SUBMIT: Final = "decisions_submit"
 LONGEST_RESULT: Final = 24_000
-"""Characters of one result; the server keeps its own below."""
+"""Characters of a result that the model gets; the server's own limit is lower."""
 
 
 class ToolClient(Protocol):
-    """Whoever has the tools; the in-process client of the MCP server is one."""
+    """Anything that lists and calls tools, such as the in-process client of the MCP server."""
 
     async def list_tools(self) -> ListToolsResult: ...
 
@@ -28,7 +28,7 @@ class ToolClient(Protocol):
 
 
 class LegAnswer(msgspec.Struct, frozen=True):
-    """What became of one leg of a decision."""
+    """The engine's answer to one leg of a decision."""
 
     symbol: str
     action: str
@@ -37,16 +37,16 @@ class LegAnswer(msgspec.Struct, frozen=True):
 
 
 class ToolAnswer(msgspec.Struct, frozen=True):
-    """What a call answered: the text that the model reads, and of a decision what became of its legs."""
+    """The result of a call: the text for the model, and for a decision the answers to its legs."""
 
     text: str
     failed: bool
     legs: tuple[LegAnswer, ...] = ()
-    outside: bool = False
-    """Whether it quotes what somebody else than the decider wrote."""
+    quotes_others: bool = False
+    """Whether the result quotes text that was not written by the decider itself."""
 
     def block(self, call_id: str) -> dict[str, Any]:
-        """It, as it goes back to the model."""
+        """Return the content block that goes back to the model."""
         failed = {"is_error": True} if self.failed else {}
         return {"type": "tool_result", "tool_use_id": call_id, "content": self.text, **failed}
 
@@ -55,8 +55,8 @@ class _Submitted(msgspec.Struct):
     legs: tuple[LegAnswer, ...]
 
 
-def offered(listed: ListToolsResult, reads: Collection[str] | None = None) -> list[dict[str, Any]]:
-    """The tools as the API takes them: those that only read, all or the named ones, and the one that decides."""
+def offered_tools(listed: ListToolsResult, reads: Collection[str] | None = None) -> list[dict[str, Any]]:
+    """Return the tools in the API's form: `decisions_submit` and the tools that only read, all or those in `reads`."""
     return [
         {"name": tool.name, "description": tool.description or "", "input_schema": tool.input_schema}
         for tool in listed.tools
@@ -64,21 +64,21 @@ def offered(listed: ListToolsResult, reads: Collection[str] | None = None) -> li
     ]
 
 
-def _carried(part: Any) -> Any:
-    """Return arguments with numbers that are not finite as text, which is refused by its name: JSON makes them null."""
+def _with_finite_numbers(part: Any) -> Any:
+    """Return arguments with infinite numbers and NaN as text, which is refused by name; JSON would make them null."""
     if isinstance(part, dict):
-        return {name: _carried(each) for name, each in part.items()}
+        return {name: _with_finite_numbers(each) for name, each in part.items()}
     if isinstance(part, list):
-        return [_carried(each) for each in part]
+        return [_with_finite_numbers(each) for each in part]
     return str(part) if isinstance(part, float) and not math.isfinite(part) else part
 
 
-async def called(client: ToolClient, name: str, arguments: object, *, tainted: bool = False) -> ToolAnswer:
-    """Call a tool with whatever the model wrote. Only what goes wrong with the client itself is raised."""
+async def call_tool(client: ToolClient, name: str, arguments: object, *, tainted: bool = False) -> ToolAnswer:
+    """Call a tool with the model's arguments, whatever they are. Only errors of the client itself are raised."""
     if not isinstance(arguments, dict):
-        return ToolAnswer("BAD_ARGUMENTS: the arguments are no object", failed=True)
-    carried: dict[str, Any] = _carried(arguments)
-    result = await client.call_tool(name, carried, meta=cast(RequestParamsMeta, {TAINTED: True}) if tainted else None)
+        return ToolAnswer("BAD_ARGUMENTS: the arguments are not an object", failed=True)
+    sent: dict[str, Any] = _with_finite_numbers(arguments)
+    result = await client.call_tool(name, sent, meta=cast(RequestParamsMeta, {TAINTED: True}) if tainted else None)
     text = "\n".join(each.text for each in result.content if isinstance(each, TextContent))
     if len(text) > LONGEST_RESULT:
         text = f"{text[:LONGEST_RESULT]}\n(cut off here)"
@@ -88,7 +88,7 @@ async def called(client: ToolClient, name: str, arguments: object, *, tainted: b
 
 
 def _quotes_others(part: object) -> bool:
-    """Whether somewhere in a result stands what a client, a venue or anybody else wrote."""
+    """Return whether a result holds text that a client, a venue or another agent wrote."""
     if isinstance(part, dict):
         if part.get("untrusted_text") and part.get("source") != OWN:
             return True

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from ocw_mcp.adapters.control.address import Address, read_address
-from ocw_mcp.adapters.files import opened
+from ocw_mcp.adapters.files import open_regular
 from ocw_mcp.domain.errors import AttachError, BookError, SettingsError
 
 LOG: Final = "engine.log"
@@ -170,7 +170,7 @@ class Attachment:
 
     def _last_word(self) -> str:
         try:
-            with opened(self._directory / LOG) as (file, found):
+            with open_regular(self._directory / LOG) as (file, found):
                 file.seek(max(0, found.st_size - LAST_WORDS))
                 lines = file.read(LAST_WORDS).decode(errors="replace").splitlines()
         except (OSError, ValueError):

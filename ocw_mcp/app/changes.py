@@ -1,12 +1,12 @@
 """What a start changes about a book that ran before: its agent, its policies, its prompts. It is never silent."""
 
-from ocw_mcp.adapters.store.ran_with import RanWith
+from ocw_mcp.adapters.store.figures import LastRun
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.render.text import HASH_SHOWN
 
 
-def tell_changes(before: RanWith | None, agent: str, policies: LoadedPolicies, prompts: LoadedPrompts) -> str:
+def tell_changes(before: LastRun | None, agent: str, policies: LoadedPolicies, prompts: LoadedPrompts) -> str:
     """One line on what this start changes; empty where it changes nothing.
 
     Raises BookError where nothing may change, since the last run did not stop but broke off.

@@ -11,15 +11,14 @@ from mcp import Client
 from ocw_mcp import __version__
 from ocw_mcp.agent.breaker import Breaker
 from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.credentials import credentials, scrub
-from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess, patience_s
+from ocw_mcp.agent.client import ModelFacts, SdkMessages, credentials, scrub
+from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess, conversation_timeout_s
 from ocw_mcp.agent.memory.memory import Memory
-from ocw_mcp.agent.memory.writing import Writer, WritingTerms
-from ocw_mcp.agent.messages import Messages, ModelFacts, SdkMessages
+from ocw_mcp.agent.memory.writer import Writer, WriterTerms
+from ocw_mcp.agent.messages import Messages, ReportWait, SlowAnswerNotice
 from ocw_mcp.agent.pricing import priced
-from ocw_mcp.agent.prompts import compose
-from ocw_mcp.agent.recording import NOBODYS, CallRecorder, Recording, RecordingOwner
-from ocw_mcp.agent.slow_answers import SlowAnswerNotice, TellOfWait
+from ocw_mcp.agent.prompts import Prompts
+from ocw_mcp.agent.recording import NO_OWNER, CallRecorder, Recording, RecordingOwner
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.app.settings import Settings
@@ -60,9 +59,9 @@ class ClaudeSetup:
         decisions: Path | None = None,
         *,
         remembers: bool = True,
-        tell_of_wait: TellOfWait | None = None,
+        report_wait: ReportWait | None = None,
     ) -> None:
-        """`remembers`: whether it has a memory; `tell_of_wait` hears what an answer is waited for that takes its time.
+        """`remembers`: whether it has a memory; `report_wait` hears what an answer is waited for that takes its time.
 
         Raises SettingsError for a recording that cannot be read or written.
         """
@@ -70,7 +69,7 @@ class ClaudeSetup:
             raise SettingsError("--record and --decisions contradict each other: what is replayed is recorded already")
         self.model = settings.claude_model or MODEL
         self._remembers = remembers
-        self._tell_of_wait = tell_of_wait
+        self._report_wait = report_wait
         self._writer: Writer | None = None
         self._recorder: CallRecorder | None = None
         self._record = record
@@ -86,13 +85,13 @@ class ClaudeSetup:
         prompts: LoadedPrompts,
         kept: ExitStack,
         clock: Clock,
-        whose: RecordingOwner = NOBODYS,
+        whose: RecordingOwner = NO_OWNER,
     ) -> ClaudeDecider:
         """The decider; `kept` closes what has to be closed at the end, and `whose` names the book in a recording.
 
         Raises SettingsError for incomplete prompts, and for the recording of another book.
         """
-        texts = compose(prompts.texts, policies.policies)
+        texts = Prompts(prompts.texts, policies.policies)
         messages: Messages | Trouble
         if self.recording is not None:
             messages = self.recording
@@ -102,10 +101,10 @@ class ClaudeSetup:
                 recorder = CallRecorder(self._record, messages, clock, self._redact, whose)
                 messages = self._recorder = kept.enter_context(recorder)
         if not isinstance(messages, Trouble):
-            terms = WritingTerms(model=self.model)
-            if self._tell_of_wait is not None:
+            terms = WriterTerms(model=self.model)
+            if self._report_wait is not None:
                 messages = SlowAnswerNotice(
-                    messages, clock, patience_s(policies.policies), terms.timeout_s, self._tell_of_wait
+                    messages, clock, conversation_timeout_s(policies.policies), terms.timeout_s, self._report_wait
                 )
             self._writer = Writer(messages, texts, prompts.hash, terms)
         return ClaudeDecider(messages, texts, policies.policies, clock, self.model)
@@ -126,20 +125,20 @@ class ClaudeSetup:
         server = build(lambda: facade, __version__)
         server.signs_as = decider.name
         thoughts = await facade.history.thoughts(REMEMBERED_THOUGHTS)
-        spending = SpendingLog(directory, facade.book, thoughts, records=self._recorder, replays=self.recording)
+        spending = SpendingLog(directory, facade.book, thoughts, recorder=self._recorder, replayed=self.recording)
         memory = Memory(
             directory,
             facade.book,
             facade.history,
             facade.policies.rules,
             self._writer,
-            on=self._remembers,
+            enabled=self._remembers,
             spending=spending,
-            tell=log.warning,
+            warn=log.warning,
         )
         try:
             async with _alone(), Client(server) as client:
-                breaker = Breaker.recalled(thoughts)
+                breaker = Breaker.from_journal(thoughts)
                 decider.attach(EngineAccess(client, facade.thinking_spent_usd, memory, spending, breaker))
                 yield
         finally:
@@ -161,7 +160,7 @@ class ClaudeSetup:
         facts: ModelFacts | Trouble
         try:
             async with asyncio.timeout(LOOK_S):
-                facts = self._api if isinstance(self._api, Trouble) else await self._api.model(self.model)
+                facts = self._api if isinstance(self._api, Trouble) else await self._api.retrieve_model(self.model)
         except TimeoutError:
             log.warning(
                 f"the API did not say within {LOOK_S:g} s whether it has {self.model}; the run goes on, and the rules "

@@ -10,6 +10,7 @@ from ocw_mcp.core.market.market import timeframes
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.orders import ATTACHED, CLAUDE
 from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, Feed, Store
+from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import MINUTE, span_ms, span_name
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.step import Engine
@@ -71,10 +72,15 @@ class WiredRun:
 def require_timeframes(policies: LoadedPolicies, interval: int) -> None:
     """Refuse a policy that waits for closes which never come; a timeframe below the candles' own means theirs.
 
-    Raises SettingsError naming what is not built.
+    A fixed time between wakes has to be a multiple of the candle length. Raises SettingsError.
     """
     built = timeframes(interval)
     gate = policies.policies.gate
+    if gate.every is not None and span_ms(gate.every) % interval:
+        raise SettingsError(
+            f"{policies.source_name} wakes every {gate.every}, which is no multiple of the candle length; expected a "
+            f"multiple of {span_name(interval)}; choose another time, or candles of another length"
+        )
     absent = sorted(
         name for name in {*gate.close_wakes, *gate.close_wakes_in_position} if max(span_ms(name), interval) not in built
     )
@@ -105,5 +111,5 @@ def stamp(feed: Feed) -> BookStamp:
     """What a paper book of this market is stamped with at its first start."""
     market = feed.identity
     return BookStamp(
-        mode="paper", venue="paper", account=f"paper-{START_EQUITY}", product=market.product, market=market
+        mode=Mode.PAPER, venue="paper", account=f"paper-{START_EQUITY}", product=market.product, market=market
     )

@@ -104,7 +104,7 @@ class ExportTable(NamedTuple):
 
 TABLES: Final = {
     "trades": ExportTable(
-        lambda db, book: find_trades(db, book, _ALL).trades,
+        lambda db, _book: find_trades(db, _ALL).trades,
         _columns(
             "order:count symbol:text side:text opened_at:time closed_at:time quantity:amount entry_price:amount "
             "exit_price:amount fees:amount funding:amount pnl:amount closed_by:text"
@@ -112,7 +112,7 @@ TABLES: Final = {
     ),
     "equity": ExportTable(_equity, _columns("at:time equity:amount")),
     "orders": ExportTable(
-        lambda db, book: find_orders(db, book, _ALL, finished=True).orders,
+        lambda db, _book: find_orders(db, _ALL, finished=True).orders,
         _columns(
             "id:text name:text at:time updated_at:time symbol:text purpose:text side:text type:text quantity:amount "
             "trigger_price:amount status:text filled:amount average_price:amount fees:amount principal:text "
@@ -121,7 +121,7 @@ TABLES: Final = {
         ),
     ),
     "decisions": ExportTable(
-        lambda db, book: find_decisions(db, book, _ALL).decisions,
+        lambda db, _book: find_decisions(db, _ALL).decisions,
         _columns(
             "wake_id:count at:time decider:text thinking_ms:count reasons:text cause:text note:text legs:text "
             "orders:count refusals:count cost_usd:amount",

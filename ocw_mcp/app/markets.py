@@ -7,7 +7,7 @@ from pathlib import Path
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.feeds.simulated.feed import SYMBOLS
 from ocw_mcp.adapters.feeds.tape import TapeFeed
-from ocw_mcp.adapters.feeds.tape.terms import CUT_OVER, FACTOR, TapeTerms
+from ocw_mcp.adapters.feeds.tape.options import DISCONTINUITY_FACTOR, STAMP_CHANGE, TapeOptions
 from ocw_mcp.adapters.venues.instruments import KNOWN
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Product
@@ -16,7 +16,7 @@ from ocw_mcp.domain.symbols import of_market
 from ocw_mcp.domain.time import MINUTE, SECOND, span_ms
 
 SIMULATED = "sim"
-LENIENT = TapeTerms(strict=False)
+LENIENT = TapeOptions(strict=False)
 """A tape's rows and files that cannot be believed are left out and named."""
 
 MarketFeed = SimulatedFeed | TapeFeed
@@ -29,7 +29,7 @@ def open_market(
     interval: str | None = None,
     symbols: tuple[str, ...] = (),
     seed: int = 1,
-    terms: TapeTerms = LENIENT,
+    terms: TapeOptions = LENIENT,
 ) -> MarketFeed:
     """The simulated market for `sim`, a tape for the path of one.
 
@@ -65,16 +65,18 @@ def _simulated(asked: tuple[str, ...]) -> tuple[str, ...]:
 END, BEGINNING = "end", "beginning"
 
 
-def tape_terms(strict: bool, discontinuity: float | None, stamps: str | None) -> TapeTerms:
+def tape_terms(strict: bool, discontinuity: float | None, stamps: str | None) -> TapeOptions:
     """How a tape is read, from the words of the command line; None is the usual.
 
     `stamps` is what the stamp of metrics means: `end` or `beginning` of five minutes, or the day from which on it is
     the beginning. Raises SettingsError for what is none of these, or for a factor that is not above 1.
     """
-    factor = FACTOR if discontinuity is None else discontinuity
+    factor = DISCONTINUITY_FACTOR if discontinuity is None else discontinuity
     if not 1 < factor < inf:
-        raise SettingsError(f"--discontinuity is {factor:g}; expected a factor above 1 such as {FACTOR:g}; correct it")
-    begins_from = {None: CUT_OVER, END: _NEVER, BEGINNING: 0}.get(stamps)
+        raise SettingsError(
+            f"--discontinuity is {factor:g}; expected a factor above 1 such as {DISCONTINUITY_FACTOR:g}; correct it"
+        )
+    begins_from = {None: STAMP_CHANGE, END: _NEVER, BEGINNING: 0}.get(stamps)
     if begins_from is None:
         try:
             day = date.fromisoformat(stamps or "")
@@ -84,7 +86,7 @@ def tape_terms(strict: bool, discontinuity: float | None, stamps: str | None) ->
                 "beginning, such as 2026-06-25; correct it"
             ) from None
         begins_from = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * SECOND
-    return TapeTerms(strict, factor, begins_from)
+    return TapeOptions(strict, factor, begins_from)
 
 
 _NEVER = 1 << 62

@@ -1,7 +1,7 @@
-"""What others read to install OCW: the manifest of a bundle for Claude Desktop, and an entry for the MCP registry.
+"""Files for the installation of OCW: the manifest of a Claude Desktop bundle, and an entry of the MCP registry.
 
-`python -m ocw_mcp.app.packaging` writes both into `packaging/`; `make docs` does that, and a test holds them against
-the code. With a directory it puts together there what goes into a bundle. Neither holds a key, and none is asked for.
+`python -m ocw_mcp.app.packaging` writes both into `packaging/`; `make docs` runs it, and a test compares them with the
+code. With a directory as argument it writes the contents of a bundle there. Neither file contains or requires a key.
 """
 
 import json
@@ -16,11 +16,11 @@ from ocw_mcp import __version__
 from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.interfaces.mcp.server import tools
 
-TITLE: Final = "OCW trading desk"
-SUMMARY: Final = "A trading desk for Claude, with a risk officer that cannot be talked out of anything."
+TITLE: Final = "OCW trading engine"
+SUMMARY: Final = "Lets Claude trade crypto behind hard risk limits that no prompt can change."
 PACKAGE: Final = "ocw-mcp"
 REGISTERED: Final = "io.github.ocw-mcp/ocw-mcp"
-"""The name in the registry. Whoever publishes has to own what stands before the slash, and to say it in README.md."""
+"""The name in the registry. The publisher must own the part before the slash, and state it in README.md."""
 SCHEMA: Final = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
 ENTRY: Final = "desktop.py"
 LOCK: Final = "requirements.lock"
@@ -28,7 +28,7 @@ BUNDLED: Final = ("ocw_mcp", "policies", "prompts", "pyproject.toml", "README.md
 
 
 def manifest() -> dict[str, Any]:
-    """The manifest of a bundle (MCPB 0.4): uv brings Python, and `ENTRY` the pinned dependencies by it."""
+    """Return the manifest of a bundle (MCPB 0.4): uv installs Python, and `ENTRY` installs the pinned dependencies."""
     return {
         "manifest_version": "0.4",
         "name": PACKAGE,
@@ -50,7 +50,7 @@ def manifest() -> dict[str, Any]:
 
 
 def registry_entry() -> dict[str, Any]:
-    """The registry's `server.json`: `uvx ocw-mcp mcp`, over standard input and output."""
+    """Return the registry's `server.json`: `uvx ocw-mcp mcp`, over standard input and output."""
     package = {
         "registryType": "pypi",
         "identifier": PACKAGE,
@@ -73,45 +73,45 @@ PAGES: Final = {"manifest.json": manifest, "server.json": registry_entry}
 
 
 def written(page: str) -> str:
-    """A page as it stands in its file."""
+    """Return the text of a page's file."""
     return json.dumps(PAGES[page](), indent=2, ensure_ascii=False) + "\n"
 
 
 def pinned(checkout: Path) -> str:
-    """Return what of the lock a bundle needs: each dependency pinned, with the hashes of its files.
+    """Return the part of the lock that a bundle needs: pinned dependencies with the hashes of their files.
 
-    Raises HouseRuleError for a dependency that the lock does not have.
+    Raises InvariantError for a dependency that is not in the lock.
     """
     project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = {_name(each) for each in project["dependencies"]}
     lock = (checkout / LOCK).read_text(encoding="utf-8")
-    # A package may have one version for older Pythons and another for newer ones: a name may have several blocks.
+    # A package may have different versions for older and newer Pythons, and so several blocks.
     blocks = [(_name(block), block) for block in re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE) if block]
     if missing := sorted(needed - {name for name, _ in blocks}):
-        raise InvariantError(f"{LOCK} lacks {missing[0]}; make it anew with: make lock")
+        raise InvariantError(f"{LOCK} lacks {missing[0]}; update it with: make lock")
     before = 0
     while len(needed) > before:
         before = len(needed)
-        needed |= {name for name, block in blocks if needed & _asked_by(block)}
+        needed |= {name for name, block in blocks if needed & _required_by(block)}
     return "".join(block for name, block in blocks if name in needed)
 
 
 def _name(requirement: str) -> str:
-    """The name that a requirement begins with, as indexes have it."""
+    """Return the name at the begin of a requirement, normalised as package indexes do."""
     found = re.match(r"[A-Za-z0-9._-]*[A-Za-z0-9]", requirement)
     assert found is not None, "a requirement begins with a name"
     return re.sub(r"[-_.]+", "-", found[0]).lower()
 
 
-def _asked_by(block: str) -> set[str]:
-    """The packages for whose sake the lock has one."""
+def _required_by(block: str) -> set[str]:
+    """Return the packages that require the package of a block of the lock."""
     _, _, remark = block.partition("# via")
     lines = (line.strip(" #") for line in remark.splitlines())
     return {_name(line) for line in lines if line and not line.startswith(PACKAGE)}
 
 
 def bundle(checkout: Path, into: Path) -> None:
-    """Put together what goes into a bundle, in an empty directory."""
+    """Write the contents of a bundle into a new directory."""
     into.mkdir(parents=True)
     for name in BUNDLED:
         source = checkout / name
@@ -121,13 +121,13 @@ def bundle(checkout: Path, into: Path) -> None:
             shutil.copy(source, into)
     shutil.copy(checkout / "packaging" / ENTRY, into)
     (into / LOCK).write_text(pinned(checkout), encoding="utf-8")
-    # The tool leaves out whatever is called .env, but the project does not build without its example.
+    # The packing tool excludes files named .env*, but the project does not build without .env.example.
     (into / ".mcpbignore").write_text("!.env.example\n", encoding="utf-8")
     (into / "manifest.json").write_text(written("manifest.json"), encoding="utf-8")
 
 
 def _no_engine() -> NoReturn:
-    raise InvariantError("a list of tools asks no engine")
+    raise InvariantError("a list of tools needs no engine")
 
 
 if __name__ == "__main__":

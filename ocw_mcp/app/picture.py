@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from math import nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -132,6 +132,11 @@ async def read_prices(feed: Feed, until: int, candles: int) -> dict[str, ChartPr
                 row.point(candle.close_time, candle.close, candle.low, candle.high)
             seen[candle.symbol] += 1
     return prices
+
+
+def title(figures: dict[str, Any]) -> str:
+    """Return the title of the picture of a run, from its report."""
+    return f"{', '.join(figures['symbols'])}: {figures['return']:+.2%}, buy and hold {figures['buy_and_hold']:+.2%}"
 
 
 def draw(

@@ -1,4 +1,4 @@
-"""Policies for people: what a file says, and how much of it a book has used up."""
+"""Policies for people: the keys and values of a file, and how much of its limits a book has used."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -9,45 +9,50 @@ from rich.markup import escape
 from rich.table import Table
 
 from ocw_mcp.adapters.store.reader import read_book
-from ocw_mcp.app.policy_loader import LoadedPolicies, table_of
+from ocw_mcp.app.policy_loader import LoadedPolicies
+from ocw_mcp.core.risk.limits import AT_MOST
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.money import ZERO, plain
-from ocw_mcp.domain.policies import value_text
+from ocw_mcp.domain.policies import table_of, value_text
+from ocw_mcp.domain.policy_table import OPTIONAL
 from ocw_mcp.domain.time import iso
-from ocw_mcp.engine.limit_usage import AT_MOST
 
 
 def of_file(loaded: LoadedPolicies) -> dict[str, Any]:
-    """Every table and key of a policy file, ready for JSON."""
-    return {"file": loaded.source_name, "hash": loaded.hash, **loaded.policies.model_dump(mode="json")}
+    """Return every table and key of a policy file, and the file that gives each key, ready for JSON."""
+    tables = loaded.policies.model_dump(mode="json")
+    return {"file": loaded.source_name, "hash": loaded.hash, "origins": dict(loaded.origins), **tables}
 
 
 def of_book(state: Path) -> dict[str, Any]:
-    """The limits that a book was last run under, with what is used of each; read-only, ready for JSON.
+    """Return the limits that a book was last run under, with the use of each; read-only, ready for JSON.
 
-    Raises BookError where there is no book, or one that has not begun.
+    Raises BookError if there is no book, or if it has not begun.
     """
     view = msgspec.to_builtins(read_book(state))
     summary = view["summary"]
     if not summary:
-        raise BookError(f"the book in {state} has not begun, so nothing of any limit is used; run it first")
+        raise BookError(f"the book in {state} has not begun, so no limit is used; run it first")
     shown = {name: summary[name] for name in ("at", "state", "policies", "limits", "paused_until")}
-    # Books of earlier versions say nothing of the scale: it was none of their limits.
+    # Books of earlier versions have no scale: it was none of their limits.
     return {"book": view["book"], **shown, "scale": summary.get("scale", "1")}
 
 
 def file_table(loaded: LoadedPolicies) -> Table:
-    """A policy file as a table."""
+    """Return a policy file as a table, with the file that gives each key if there are several."""
     table = Table(title=f"{loaded.source_name}, hash {loaded.hash[:12]}", title_justify="left", box=None)
-    for name, style in (("policy", ""), ("value", "bold"), ("meaning", "dim")):
+    several = set(loaded.origins.values()) - {loaded.source_name, OPTIONAL}
+    columns = [("policy", ""), ("value", "bold"), *([("from", "")] if several else []), ("meaning", "dim")]
+    for name, style in columns:
         table.add_column(name, style=style, overflow="fold")
     for name, field in type(loaded.policies).model_fields.items():
         kind, part = table_of(field), getattr(loaded.policies, name)
         if kind is not None and part is None:
-            table.add_row(name, "left out", _in_a_line(kind.__doc__))
+            table.add_row(name, "left out", *([""] if several else []), _in_a_line(kind.__doc__))
         elif kind is not None:
             for key, info in kind.model_fields.items():
-                table.add_row(f"{name}.{key}", value_text(getattr(part, key), ", "), _in_a_line(info.description))
+                row, origin = f"{name}.{key}", [loaded.origins[f"{name}.{key}"]] if several else []
+                table.add_row(row, value_text(getattr(part, key), ", "), *origin, _in_a_line(info.description))
     return table
 
 
@@ -56,7 +61,7 @@ def _in_a_line(text: str | None) -> str:
 
 
 def book_table(view: dict[str, Any]) -> Table:
-    """The limits of a book as a table: what is used and what is left."""
+    """Return the limits of a book as a table: the used and the unused part of each."""
     policies = view["policies"]
     title = (
         f"book {view['book']}, {view['state']}, {iso(view['at'])}\npolicies {policies['name']} {policies['hash'][:12]}"
@@ -66,7 +71,7 @@ def book_table(view: dict[str, Any]) -> Table:
         table.add_column(name, justify="left" if name in ("policy", "") else "right")
     for row in view["limits"]:
         limit, used = Decimal(row["limit"]), Decimal(row["used"])
-        # Books of before it was told have the other way alone.
+        # Books of earlier versions have no bound: each of their limits is one at most.
         bound = row.get("bound", AT_MOST)
         left = limit - used if bound == AT_MOST else used - limit
         table.add_row(row["name"], bound, row["limit"], row["used"], plain(max(ZERO, left)))

@@ -4,38 +4,60 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from ocw_mcp.app.resources import shipped, shipper
 from ocw_mcp.app.settings import read_text, refusal
 from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.policies import Policies, policy_keys, table_of, value_of, value_text
+from ocw_mcp.domain.policy_table import OPTIONAL
+from ocw_mcp.domain.time import span_ms, span_name
 
 # No limit that a person means lies outside; what does would cost megabytes to print or vanish in rounding.
 _SMALLEST = Decimal("1e-12")
 _LARGEST = Decimal("1e15")
 
+_EXTENDS = "extends"
+_LONGEST_NAME = 40
+_LONGEST_CHAIN = 3
+"""Files: a policy file, and those that it extends."""
+STRICTEST = "strictest value"
+"""The origin of a key that no file of a chain gives."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedPolicies:
-    """A policy file as values. `hash` is the SHA-256 of its text (UTF-8, line feeds); `source_name` the file's name.
+    """A policy file as values, with the policy that `[tainted]` names in `strict`. `source_name` is the file's name.
 
-    `strict` is what `[tainted]` names; the hash is then over both texts.
+    `hash` is the SHA-256 over the texts (UTF-8, line feeds) of the file, of every file that it extends, and of the same
+    for `strict`; and over the strictest values that were taken for missing keys.
     """
 
     policies: Policies
     hash: str
     source_name: str
     strict: Policies
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """For each key, such as `order.max_notional`, the file that gives it, or `STRICTEST`, or `OPTIONAL`."""
+    remarks: tuple[str, ...] = ()
+    """One sentence for each of both policies that lacks keys, naming the keys and the values that they take."""
+
+
+class _Chain(NamedTuple):
+    """A policy file with those that it extends: values, all texts, the origin of each key, and the missing keys."""
+
+    policies: Policies
+    texts: list[str]
+    origins: dict[str, str]
+    missing: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,34 +75,121 @@ def load_policies(directory: Path | None, name: str = "default") -> LoadedPolici
     """
     folder = shipped("policies") if directory is None else directory
     path = folder if folder.is_file() else _policy_path(folder, name)
-    policies, text = _read(path)
-    name = policies.tainted.policy
-    beside = path.parent / f"{name}.toml"
-    try:
-        strict, other = _read(beside if beside.is_file() else _policy_path(shipped("policies"), name))
-    except SettingsError as error:
-        raise refusal(str(path), [f"tainted.policy names a file beside it, or one that is shipped: {error}"]) from None
-    digest = hashlib.sha256(f"{text}\0{other}".encode()).hexdigest()
-    return LoadedPolicies(policies, digest, path.name, strict)
+    usual = _read(path)
+    strict_path = _named(path, "tainted.policy", usual.policies.tainted.policy, itself=True)
+    strict = _read(strict_path)
+    covered = [*usual.texts, *strict.texts, *filter(None, (usual.missing, strict.missing))]
+    remarks = tuple(
+        f"{each.name} lacks keys, and each takes its strictest value: {chain.missing}; give them, or give only what "
+        f'differs from a shipped policy, with {_EXTENDS} = "default" before the first table'
+        for each, chain in {path: usual, strict_path: strict}.items()
+        if chain.missing
+    )
+    digest = hashlib.sha256("\0".join(covered).encode()).hexdigest()
+    return LoadedPolicies(usual.policies, digest, path.name, strict.policies, usual.origins, remarks)
 
 
-def _read(path: Path) -> tuple[Policies, str]:
-    """A policy file and its text. Raises SettingsError naming every problem of the file."""
-    text = read_text(path, shipper())
+def with_every(loaded: LoadedPolicies, every: str) -> LoadedPolicies:
+    """Return the policies with a fixed time between wakes, such as `15m`, under a name and a hash of their own.
+
+    Raises SettingsError for a text that is not a span of time.
+    """
     try:
-        data = tomllib.loads(text, parse_float=Decimal)
-    except (ValueError, ArithmeticError, RecursionError) as error:
-        raise refusal(str(path), [f"is no TOML: {error}; correct the file there"]) from error
+        name = span_name(span_ms(every))
+    except ValueError as error:
+        raise SettingsError(f"every: {error}") from None
+    used = loaded.policies
+    gate = used.gate.model_copy(update={"every": name})
+    return replace(
+        loaded,
+        policies=used.model_copy(update={"gate": gate, "name": f"{used.name} every {name}"}),
+        hash=hashlib.sha256(f"{loaded.hash}\0every={name}".encode()).hexdigest(),
+    )
+
+
+def _read(path: Path) -> _Chain:
+    """Read a policy file and those that it extends. Raises SettingsError naming every problem of the whole."""
+    files = _chain(path)
+    data: dict[str, Any] = {}
+    given: dict[str, str] = {}
+    for each, (_, own) in reversed(files.items()):
+        # A name is not inherited.
+        data.pop("name", None)
+        for table, values in own.items():
+            is_table = isinstance(values, Mapping)
+            data[table] = {**data[table], **values} if is_table and isinstance(data.get(table), dict) else values
+            keys = [f"{table}.{key}" for key in values] if is_table else [table]
+            given |= dict.fromkeys(keys, _label(each, path))
     numbers = dict(_bad_leaves(data, Policies, ()))
-    problems = list(numbers.values())
+    problems = list(numbers.items())
     policies = None
     try:
         policies = Policies.model_validate(data)
     except ValidationError as error:
         problems += _sentences(error, numbers)
     if policies is None or problems:
-        raise refusal(str(path), problems)
-    return policies, text
+        raise refusal(str(path), [_located(place, told, given, path) for place, told in problems])
+    origins = {
+        key: given.get(key, OPTIONAL if OPTIONAL in declared.metadata else STRICTEST)
+        for key, declared in policy_keys()
+        if value_of(policies, key) is not None
+    }
+    lacking = [key for key, origin in origins.items() if origin == STRICTEST]
+    missing = ", ".join(f"{key} {value_text(value_of(policies, key), ' ')}" for key in lacking)
+    return _Chain(policies, [text for text, _ in files.values()], origins, missing)
+
+
+def _chain(path: Path) -> dict[Path, tuple[str, dict[str, Any]]]:
+    """Read the text and the tables of a policy file and of those that it extends, the file itself first."""
+    files: dict[Path, tuple[str, dict[str, Any]]] = {}
+    base: Path | None = path
+    while base is not None:
+        if base in files:
+            raise refusal(str(path), [f"extends in a circle: {_arrows(files, base)}; let one of them extend nothing"])
+        if len(files) == _LONGEST_CHAIN:
+            chain = _arrows(files, base)
+            raise refusal(str(path), [f"extends too far: {chain}; expected a chain of at most {_LONGEST_CHAIN} files"])
+        text = read_text(base, shipper())
+        try:
+            data = tomllib.loads(text, parse_float=Decimal)
+        except (ValueError, ArithmeticError, RecursionError) as error:
+            raise refusal(str(base), [f"is no TOML: {error}; correct the file there"]) from error
+        files[base] = (text, data)
+        base = _named(base, _EXTENDS, data.pop(_EXTENDS), itself=False) if _EXTENDS in data else None
+    return files
+
+
+def _arrows(files: Mapping[Path, Any], last: Path) -> str:
+    return " -> ".join(each.name for each in (*files, last))
+
+
+def _named(path: Path, key: str, name: object, *, itself: bool) -> Path:
+    """Return the policy file that a key of another one names: beside that one, or shipped.
+
+    `itself` allows the file to name itself. Raises SettingsError.
+    """
+    if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
+        expected = f"expected the name of a policy, of at most {_LONGEST_NAME} characters and in quotes"
+        raise refusal(str(path), [f"{key} is {_shown(name)}; {expected}; correct it"])
+    beside = path.parent / f"{name}.toml"
+    try:
+        if beside.is_file() and (itself or not beside.samefile(path)):
+            return beside
+        return _policy_path(shipped("policies"), name)
+    except (SettingsError, OSError, ValueError) as error:
+        problem = f"{key} names a file beside it, or one that is shipped: {error}"
+        raise refusal(str(path), [problem]) from None
+
+
+def _label(path: Path, first: Path) -> str:
+    """Return the name of a file of a chain; two may have the same name if one of them is shipped."""
+    return f"{path.name} (shipped)" if path != first and path.parent == shipped("policies") else path.name
+
+
+def _located(place: tuple[str, ...], told: str, given: Mapping[str, str], first: Path) -> str:
+    """Return a problem with the name of the file that has it, unless that is the first of the chain."""
+    origin = given.get(".".join(place[:2]), first.name)
+    return told if origin == first.name else f"{told} (in {origin})"
 
 
 def load_prompts(directory: Path | None) -> LoadedPrompts:
@@ -130,12 +239,6 @@ def _bad_leaves(
             yield place, f"{_dotted(place)} is {_shown(value)}; expected {_MOMENT}"
 
 
-def table_of(declared: FieldInfo) -> type[BaseModel] | None:
-    """The table that a field of the policies holds, if it does, whether it may be left out or not."""
-    kinds = (declared.annotation, *get_args(declared.annotation))
-    return next((each for each in kinds if isinstance(each, type) and issubclass(each, BaseModel)), None)
-
-
 def _fault_of_number(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         return f"is {_shown(value)}; expected a number; write it without quotes"
@@ -147,19 +250,19 @@ def _fault_of_number(value: Any) -> str | None:
     return None
 
 
-def _sentences(error: ValidationError, told: Mapping[tuple[str, ...], str]) -> Iterator[str]:
+def _sentences(error: ValidationError, told: Mapping[tuple[str, ...], str]) -> Iterator[tuple[tuple[str, ...], str]]:
     # A check over a whole table means nothing while one of its numbers is no number.
     doubtful = {*told, *(place[:-1] for place in told)}
     found = [one for one in error.errors(include_url=False) if _place(one) not in doubtful]
     unknown = {_place(one): _meant(one) for one in found if one["type"] == "extra_forbidden"}
     for one in found:
-        # A misspelt key is also a missing one: the misspelling says both.
+        # A misspelt key that has to be given is also a missing one: the misspelling says both.
         if one["type"] == "missing" and _place(one) in unknown.values():
             continue
         # A list whose entries are refused also counts as short of entries.
         if one["type"] == "too_short" and one["input"]:
             continue
-        yield _sentence(one, unknown)
+        yield _place(one), _sentence(one, unknown)
 
 
 def _sentence(one: ErrorDetails, unknown: Mapping[tuple[str, ...], tuple[str, ...] | None]) -> str:
@@ -218,7 +321,7 @@ def _known(above: tuple[str, ...]) -> list[str]:
         table = table_of(model.model_fields[key])
         assert table is not None
         model = table
-    return list(model.model_fields)
+    return [*model.model_fields, *(() if above else (_EXTENDS,))]
 
 
 def _did_you_mean(name: str, offered: Mapping[str, Any]) -> str:

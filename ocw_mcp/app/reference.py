@@ -8,11 +8,13 @@ from typing import Any, NoReturn
 
 from pydantic.fields import FieldInfo
 
-from ocw_mcp.app.policy_loader import load_policies, table_of
+from ocw_mcp.app.policy_loader import load_policies
+from ocw_mcp.core.risk.limits import ALL_LIMITS
 from ocw_mcp.domain.causes import MEANING_OF_CAUSE
 from ocw_mcp.domain.errors import InvariantError
-from ocw_mcp.domain.policies import Policies
-from ocw_mcp.domain.reasons import MEANING
+from ocw_mcp.domain.policies import Policies, table_of
+from ocw_mcp.domain.policy_table import stricter_of
+from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.requests import REQUEST_MEANING
 from ocw_mcp.interfaces.mcp.server import TOOLSETS
 
@@ -25,29 +27,42 @@ def page() -> str:
 
 def _policies() -> Iterator[str]:
     shipped = load_policies(None).policies
-    yield "## Policies"
+    yield from ("## Policies", "")
+    yield (
+        "Every key of a policy file, with its bounds, its value in `policies/default.toml`, and its strictest value, "
+        "which it takes if a file lacks it. Each key of a limit has a direction in which it is stricter."
+    )
     yield ""
-    yield "Every key of a policy file, with its bounds and its value in `policies/default.toml`. None may be left out."
+    yield (
+        'A file may begin with `extends = "NAME"`, the name of a file beside it or of a shipped policy, and give only '
+        "the keys that differ. A chain has at most three files. Its hash covers the text of each."
+    )
     for name, field in Policies.model_fields.items():
         kind = table_of(field)
         if kind is None:
             continue
         table = getattr(shipped, name)
         yield from ("", f"### `[{name}]`", "", " ".join((kind.__doc__ or "").split()), "")
-        yield from ("| key | bounds | default | meaning |", "|---|---|---|---|")
+        yield from ("| key | bounds | stricter | default | if missing | meaning |", "|---|---|---|---|---|---|")
         for key, info in kind.model_fields.items():
+            direction = stricter_of(info)
+            stricter = direction.value if direction is not None else ""
             meaning = " ".join((info.description or "").split())
             value = "not set" if table is None else f"`{_value(getattr(table, key))}`"
-            yield f"| `{key}` | {_bounds(info)} | {value} | {meaning} |"
-        # A table may be absent; no limit has a default in the code.
-        assert field.is_required() or table is None, f"[{name}] has a default in the code"
+            missing = "required" if info.is_required() else f"`{_value(info.default)}`"
+            yield f"| `{key}` | {_bounds(info)} | {stricter} | {value} | {missing} | {meaning} |"
     yield ""
 
 
 def _refusals() -> Iterator[str]:
-    yield from ("## Refusals", "", "| code | meaning |", "|---|---|")
-    for code, meaning in MEANING.items():
-        yield f"| `{code}` | {meaning} |"
+    keys = {limit.code: ", ".join(f"`{key}`" for key in limit.keys) for limit in ALL_LIMITS}
+    yield from ("## Refusals", "", "| code | meaning | keys of its limit |", "|---|---|---|")
+    for code in RefusalCode:
+        yield f"| `{code}` | {code.meaning} | {keys.get(code) or 'none'} |"
+    yield from ("", "## Limits that refuse no order", "", "| keys | meaning |", "|---|---|")
+    for limit in ALL_LIMITS:
+        if limit.code is None:
+            yield f"| {', '.join(f'`{key}`' for key in limit.keys)} | {limit.meaning} |"
 
 
 def _requests() -> Iterator[str]:

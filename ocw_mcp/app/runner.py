@@ -6,7 +6,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -28,11 +28,13 @@ from ocw_mcp.app.listen import ListenAddress
 from ocw_mcp.app.markets import market_end
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.app.progress import TICK_MS, RunMoment, RunProgress
+from ocw_mcp.app.strategies import NamedStrategy
 from ocw_mcp.domain.protocols import Clock, Decider, Feed
 from ocw_mcp.domain.strictness import not_stricter
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.checkpoint import read_checkpoint
 from ocw_mcp.engine.report import report
+from ocw_mcp.runtime.deciders import StrategyDecider
 from ocw_mcp.runtime.recorder import Listener
 from ocw_mcp.runtime.run import other_version
 
@@ -64,6 +66,10 @@ class Job(NamedTuple):
     """Whom to ask, where Claude decides."""
     progress: RunProgress | None = None
     """What shows how far the run is; None shows nothing."""
+    strategy: NamedStrategy | None = None
+    """The function that decides, when a trader's strategy does; `agent` is then its name."""
+    embedded: bool = False
+    """Whether another program runs it: nothing is logged, signals stay as they are, and warnings are in the outcome."""
 
 
 class RunOutcome(NamedTuple):
@@ -71,21 +77,26 @@ class RunOutcome(NamedTuple):
 
     report: dict[str, Any]
     why: str
+    warnings: tuple[str, ...] = ()
+    """The warnings of the run; they are logged unless another program runs it."""
 
 
 def run(job: Job, listener: Listener | None = None) -> RunOutcome:
     """Run a book to its end, and report.
 
-    Raises SettingsError, BookError, TapeError or JournalError, each with one sentence for the user.
+    Raises SettingsError, BookError, TapeError or JournalError, each with one sentence for the user. An exception of a
+    strategy is raised unchanged when the run is not paced; the run has then been stopped and saved.
     """
+    warnings: list[str] = []
+    warn = warnings.append if job.embedded else _warn
     # Whatever can be refused is refused before a directory is touched.
-    if job.brain is None:
+    if job.brain is None and job.strategy is None:
         decider(job.agent, job.policies)
     require_timeframes(job.policies, job.feed.identity.interval)
     if job.picture is not None:
         picture.require(job.picture)
     with ExitStack() as kept, _directory(job.state) as directory, StateLock(directory) as lock:
-        commands = CommandFiles(directory, _warn)
+        commands = CommandFiles(directory, warn)
         identity = job.feed.identity
         made_at = time.time_ns() // 1_000_000  # noqa: TID251 - tells books apart; it never enters the engine
         store = SqliteStore.open(
@@ -93,21 +104,34 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
             stamp(job.feed),
             book_id=_book_id(identity.content),
             created_at=made_at,
-            held=lock.require_held,
+            check_lock=lock.require_held,
             accept=partial(_accept, job),
         )
         try:
-            if remark := not_stricter(job.policies.strict, job.policies.policies):
-                _warn(remark)
-            if changed := tell_changes(store.ran_with(), job.agent, job.policies, job.prompts):
-                _warn(changed)
-            thinks = None if job.brain is None else partial(_seated, job, job.brain, kept, store)
+            strict_remark = not_stricter(job.policies.strict, job.policies.policies)
+            for remark in (*job.policies.remarks, *([strict_remark] if strict_remark else [])):
+                warn(remark)
+            if changed := tell_changes(store.last_run(), job.agent, job.policies, job.prompts):
+                warn(changed)
+            failures: list[Exception] = []
+
+            def failed(error: Exception) -> None:
+                failures.append(error)
+                if job.speed is None:
+                    book.run.stop()
+                else:
+                    log.error("the strategy failed, and the wake is a HOLD", exc_info=error)
+
+            thinks = _thinks(job, kept, store, failed)
             book = WiredRun(
-                job.feed, job.agent, job.policies, job.prompts, store, commands, listener, job.speed, _warn, thinks
+                job.feed, job.agent, job.policies, job.prompts, store, commands, listener, job.speed, warn, thinks
             )
-            log.debug("running", market=str(identity), agent=job.agent, book=store.book)
+            if not job.embedded:
+                log.debug("running", market=str(identity), agent=job.agent, book=store.book)
             started, candles_before = book.clock.wall_ms(), book.engine.counters.candles
             why = asyncio.run(_until_the_end(book, job, directory))
+            if failures and job.speed is None:
+                raise failures[0]
             wall_s = (book.clock.wall_ms() - started) / SECOND
             figures = report(
                 book.config,
@@ -125,31 +149,33 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
                 if job.progress is not None:
                     job.progress.phase("drawing the picture")
                 _draw(job.picture, job.feed, store, figures)
-            log.info("stopped", why=why, chain_head=store.chain_head, fingerprint=store.fingerprint)
+            if not job.embedded:
+                log.info("stopped", why=why, chain_head=store.chain_head, fingerprint=store.fingerprint)
             if isinstance(job.feed, TapeFeed):
-                figures |= _of_the_tape(job.feed, figures["flags"])
+                figures |= _of_the_tape(job.feed, figures["flags"], warn)
             if job.brain is not None and job.brain.recording is not None:
-                figures["not_recorded"] = len(job.brain.recording.unanswered())
-                if told := job.brain.recording.in_words():
-                    _warn(told)
-            return RunOutcome(_with_speed(figures, wall_s, book.engine.counters.candles - candles_before), why)
+                figures["not_recorded"] = len(job.brain.recording.unanswered_wakes())
+                if missing := job.brain.recording.unanswered_text():
+                    warn(missing)
+            figures = _with_speed(figures, wall_s, book.engine.counters.candles - candles_before)
+            return RunOutcome(figures, why, tuple(warnings))
         finally:
             store.close()
 
 
-def _of_the_tape(feed: TapeFeed, flags: list[str]) -> dict[str, Any]:
+def _of_the_tape(feed: TapeFeed, flags: list[str], warn: Callable[[str], None]) -> dict[str, Any]:
     """What a tape was mended for, what of it was left out, and where symbols ended; warns of the latter two."""
     left_out, breaks = feed.left_out, feed.discontinuities
     for each in left_out[:WARNED_OF]:
-        _warn(str(each))
+        warn(str(each))
     if len(left_out) > WARNED_OF:
-        _warn(f"left out: {len(left_out) - WARNED_OF} more; `ocw tape info` and --json list them all")
+        warn(f"left out: {len(left_out) - WARNED_OF} more; `ocw tape info` and --json list them all")
     told = [
         f"discontinuity: {each}; that is another unit and no gain or loss, so the symbol ends before it"
         for each in breaks
     ]
     for flag in told:
-        _warn(flag)
+        warn(flag)
     return {
         "flags": [*flags, *told],
         "duplicates": feed.dropped,
@@ -161,7 +187,7 @@ def _of_the_tape(feed: TapeFeed, flags: list[str]) -> dict[str, Any]:
 
 def _accept(job: Job, store: SqliteStore) -> None:
     """Refuse a book of an earlier version that this run could not go on with. Raises BookError."""
-    tell_changes(store.ran_with(), job.agent, job.policies, job.prompts)
+    tell_changes(store.last_run(), job.agent, job.policies, job.prompts)
     saved = store.checkpoint()
     try:
         if saved is not None:
@@ -169,6 +195,18 @@ def _accept(job: Job, store: SqliteStore) -> None:
             read_state(saved.venue)
     except (msgspec.MsgspecError, ValueError) as error:
         raise other_version(error) from error
+
+
+def _thinks(
+    job: Job, kept: ExitStack, store: SqliteStore, failed: Callable[[Exception], None]
+) -> Callable[[Clock], Decider] | None:
+    """Return a maker of the decider; None when the decider is made by its name."""
+    if job.brain is not None:
+        return partial(_seated, job, job.brain, kept, store)
+    if job.strategy is None:
+        return None
+    strategy = StrategyDecider(job.strategy.decide, job.strategy.name, failed)
+    return lambda clock: strategy
 
 
 def _seated(job: Job, brain: "ClaudeSetup", kept: ExitStack, store: SqliteStore, clock: Clock) -> Decider:
@@ -182,8 +220,7 @@ def _draw(path: Path, feed: Feed, store: SqliteStore, figures: dict[str, Any]) -
         return
     until, equity = figures["to"], figures["equity_end"]
     prices = asyncio.run(picture.read_prices(feed, until, figures["candles"]))
-    title = f"{', '.join(figures['symbols'])}: {figures['return']:+.2%}, buy and hold {figures['buy_and_hold']:+.2%}"
-    picture.draw(path, prices, picture.gather(store.all_events()), (until, equity), title)
+    picture.draw(path, prices, picture.gather(store.all_events()), (until, equity), picture.title(figures))
 
 
 def _warn(problem: str) -> None:
@@ -227,7 +264,7 @@ async def _until_the_end(book: WiredRun, job: Job, directory: Path) -> str:
 
 async def _run(book: WiredRun, job: Job, directory: Path) -> str:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in () if job.embedded else (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Under nohup a terminal that closes is nobody's word to stop.
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, book.run.stop)

@@ -10,7 +10,7 @@ from typing import Final
 
 from ocw_mcp import __version__
 from ocw_mcp.adapters.control.address import Address, forget_address, write_address
-from ocw_mcp.adapters.control.tokens import SCOPES, Keyring, Principal, fresh
+from ocw_mcp.adapters.control.tokens import SCOPES, Keyring, Principal, new_token
 from ocw_mcp.app.compose import WiredRun
 from ocw_mcp.app.listen import ListenAddress
 from ocw_mcp.app.policy_loader import load_prompts
@@ -48,7 +48,7 @@ def facade_of(book: WiredRun, directory: Path) -> Facade:
 @asynccontextmanager
 async def serve_engine(door: ListenAddress, facade: Facade, directory: Path) -> AsyncIterator[None]:
     """Serve a book while the block runs, and tell its state directory where. Raises SettingsError and BookError."""
-    token = fresh()
+    token = new_token()
     keyring = Keyring(directory, [(token, OWNERS)])
     texts = load_prompts(shipped("prompts") / "desktop").texts
     server = build(lambda: facade, __version__, prompts=texts, warm_up_s=WARM_UP_S)

@@ -17,8 +17,9 @@ from pydantic import BeforeValidator, SecretStr, ValidationError, ValidationInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ocw_mcp.adapters.files import FileRefused, read_file, require_own_directory
-from ocw_mcp.domain.addresses import may_be_sent_a_key
+from ocw_mcp.domain.addresses import may_receive_secrets
 from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.state import Mode
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
@@ -26,14 +27,6 @@ _LONGEST_SHOWN = 16
 """Characters. Keys are longer than this, so a key that was pasted into the wrong line is not shown either."""
 LARGEST_TEXT = 1 << 20
 """Bytes of a file of settings, policies or prompts."""
-
-
-class Mode(StrEnum):
-    """Whose money is at stake: nobody's, the exchange's play money, or yours."""
-
-    PAPER = "paper"
-    DEMO = "demo"
-    LIVE = "live"
 
 
 class LogLevel(StrEnum):
@@ -73,7 +66,7 @@ def _secret(value: Any) -> Any:
 
 def _url(value: Any) -> Any:
     # The value is not shown: a URL may carry a password, and keys are pasted into the wrong line.
-    if isinstance(value, str) and not may_be_sent_a_key(value):
+    if isinstance(value, str) and not may_receive_secrets(value):
         raise ValueError(
             "is no address that a key may be sent to; expected https and a host, or http to this machine "
             "(localhost, 127.0.0.1, [::1]), without user, query or fragment; correct it, or remove the line"

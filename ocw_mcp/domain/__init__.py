@@ -1,1 +1,1 @@
-"""What the whole house speaks of: values, and the protocols by which its rooms meet."""
+"""The values, events, policies and errors shared by all packages, and the protocols between them."""

@@ -1,12 +1,12 @@
-"""Addresses that a secret may be sent to."""
+"""Checks of the addresses to which a secret may be sent."""
 
 import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 
-def may_be_sent_a_key(text: str) -> bool:
-    """Whether this is https and a host, or http to this machine, without user, query or fragment."""
+def may_receive_secrets(text: str) -> bool:
+    """Return whether this is an https address, or http to this machine, without user, query or fragment."""
     if re.search(r"[^!-~]|\\", text):
         return False
     try:
@@ -22,7 +22,7 @@ def may_be_sent_a_key(text: str) -> bool:
 
 
 def is_loopback(text: str) -> bool:
-    """Whether an address is one of this machine."""
+    """Return whether an address is one of this machine."""
     return _is_this_machine(urlsplit(text).hostname or "")
 
 

@@ -1,11 +1,12 @@
-"""The canonical form of an event, and the fingerprint over all of them.
+"""The canonical form of an event, and the fingerprint over all events.
 
-Two runs that did the same have the same fingerprint: events in order, with sequence, simulated time, kind and payload;
-Decimals as plain text without trailing zeros, floats at 10 significant digits, keys sorted. The run, the path, the
-host, the version and the wall clock are not in it, and neither is the book's random name, which no event carries.
+Two runs with the same behaviour have the same fingerprint. It covers the events in order, each with sequence, simulated
+time, kind and payload: Decimals as plain text without trailing zeros, floats with 10 significant digits, sorted keys.
+It does not cover the run, the path, the host, the version, real time, or the random name of the book, which no event
+contains.
 
-The fingerprint is a chain, digest_n = SHA-256(digest_{n-1} || canonical_n): a book that was stopped and resumed goes on
-from its last digest, without reading its whole past again.
+The fingerprint is a chain, digest_n = SHA-256(digest_{n-1} || canonical_n): a book that was stopped and resumed
+continues from its last digest, without reading its earlier events.
 """
 
 import hashlib
@@ -22,15 +23,14 @@ GENESIS = hashlib.sha256(b"ocw fingerprint 1").hexdigest()
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
-
-_AS_THEY_ARE = frozenset({str, int, bool, type(None)})
+_UNCHANGED_TYPES = frozenset({str, int, bool, type(None)})
 
 
 def _normal(value: Any) -> Any:
-    if type(value) in _AS_THEY_ARE:
+    if type(value) in _UNCHANGED_TYPES:
         return value
     if isinstance(value, float):
-        # JSON has no NaN: the journal stores null for it, and the fingerprint must not know more than the journal.
+        # JSON has no NaN: the journal stores null, and the fingerprint must depend on nothing else than the journal.
         return format(value, ".10g") if math.isfinite(value) else None
     if isinstance(value, Decimal):
         return plain(value)
@@ -42,10 +42,10 @@ def _normal(value: Any) -> Any:
 
 
 def canonical(seq: int, at: int, event: JournalEvent, stored: Any = None) -> bytes:
-    """The event as the fingerprint sees it: one line of JSON.
+    """Return the canonical form of an event: one line of JSON.
 
-    `stored` is the decoded JSON of a row that holds the event: an earlier version knew other fields, and the
-    fingerprint of its time is over those that the row has.
+    `stored` is the decoded JSON of the journal row of the event. A row of an earlier version may have other fields, and
+    its fingerprint was computed over the fields of the row.
     """
     payload = _normal(msgspec.to_builtins(event, builtin_types=(Decimal,)))
     if stored is not None:
@@ -64,5 +64,5 @@ def _as_stored(value: Any, stored: Any) -> Any:
 
 
 def chain(previous: str, line: bytes) -> str:
-    """The digest after one more line; digests are hex text."""
+    """Return the digest after one more line; digests are hexadecimal text."""
     return hashlib.sha256(previous.encode() + line).hexdigest()

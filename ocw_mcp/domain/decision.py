@@ -1,15 +1,25 @@
 """What an agent decides: the type that Claude returns, and the rules too."""
 
-from decimal import Decimal
+from collections.abc import Sequence
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from typing import Final
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
 from ocw_mcp.domain.causes import MODEL_ANSWERED, Cause, CauseKind
+from ocw_mcp.domain.errors import StrategyError
 
 LONGEST_CLAUSE: Final = 200
 """Characters on what of a decision could not be read."""
+NUMBERS: Final = ("size", "stop", "target", "limit")
+"""The fields of a leg that are Decimals."""
+
+Number = Decimal | int | float | str
+"""What a leg takes for a Decimal. A float counts as it is written: 0.1 is Decimal("0.1")."""
+_Word = TypeVar("_Word", bound=StrEnum)
 
 
 class Action(StrEnum):
@@ -35,7 +45,12 @@ class Action(StrEnum):
 
 
 class Leg(msgspec.Struct, frozen=True):
-    """The decision about one symbol. Prices in quote currency."""
+    """The decision about one symbol. Prices in quote currency.
+
+    `action` may be the text of an Action; `size`, `stop`, `target` and `limit` may be any `Number`. The engine puts
+    prices on the venue's tick. Raises StrategyError for a text that is no action or no number, and for a float that is
+    not finite.
+    """
 
     symbol: str
     action: Action
@@ -58,6 +73,34 @@ class Leg(msgspec.Struct, frozen=True):
     malformed: str = ""
     """What kept the leg from being read, in one clause: it is refused, and the others are carried out."""
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            symbol: str,
+            action: Action | str,
+            size: Number | None = None,
+            stop: Number | None = None,
+            target: Number | None = None,
+            limit: Number | None = None,
+            limit_expires_s: int | None = None,
+            post_only: bool = False,
+            leverage: int | None = None,
+            confidence: float | None = None,
+            reasoning: str = "",
+            signals: tuple[str, ...] = (),
+            malformed: str = "",
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        for name in NUMBERS:
+            value = getattr(self, name)
+            if value is not None and type(value) is not Decimal:
+                msgspec.structs.force_setattr(self, name, _decimal(value, f"{name} of the leg on {self.symbol}"))
+        if type(self.action) is not Action:
+            action = _word(self.action, Action, f"action of the leg on {self.symbol}")
+            msgspec.structs.force_setattr(self, "action", action)
+
     @property
     def asks(self) -> bool:
         """Whether the leg asks for something: all but HOLD do, and a leg that could not be read."""
@@ -78,7 +121,10 @@ class Comparison(StrEnum):
 
 
 class WakeCondition(msgspec.Struct, frozen=True):
-    """When the agent wants to be woken: once, as soon as a reading of a symbol meets the threshold."""
+    """When the agent wants to be woken: once, as soon as a reading of a symbol meets the threshold.
+
+    `comparison` may be the text of a Comparison, and `threshold` any `Number`. Raises StrategyError for other texts.
+    """
 
     symbol: str
     metric: str
@@ -91,9 +137,33 @@ class WakeCondition(msgspec.Struct, frozen=True):
     place: int = 0
     """Which of those that were given it is, from 1 on; 0 where it stands at its own place."""
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            symbol: str,
+            metric: str,
+            comparison: Comparison | str,
+            threshold: Number,
+            reason: str = "",
+            expires_s: int | None = None,
+            place: int = 0,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        if type(self.threshold) is not float:
+            threshold = float(_decimal(self.threshold, f"threshold of the condition on {self.symbol}"))
+            msgspec.structs.force_setattr(self, "threshold", threshold)
+        if type(self.comparison) is not Comparison:
+            comparison = _word(self.comparison, Comparison, f"comparison of the condition on {self.symbol}")
+            msgspec.structs.force_setattr(self, "comparison", comparison)
+
 
 class Decision(msgspec.Struct, frozen=True):
-    """One answer to one wake, for the whole portfolio. No leg for a symbol means HOLD."""
+    """One answer to one wake, for the whole portfolio. Symbols without a leg are held.
+
+    `legs` and `wake_conditions` may be lists.
+    """
 
     legs: tuple[Leg, ...] = ()
     next_check_s: int | None = None
@@ -105,6 +175,24 @@ class Decision(msgspec.Struct, frozen=True):
     """Why everything is held, or why the rules decided in the agent's place; None for the decider's own legs."""
     unread: tuple[str, ...] = ()
     """The parts beside its legs that could not be read: one sentence each."""
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            legs: Sequence[Leg] = (),
+            next_check_s: int | None = None,
+            wake_conditions: Sequence[WakeCondition] | None = None,
+            note: str = "",
+            cause: Cause | None = None,
+            unread: tuple[str, ...] = (),
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        for name in ("legs", "wake_conditions"):
+            value = getattr(self, name)
+            if type(value) is list:
+                msgspec.structs.force_setattr(self, name, tuple(value))
 
     @property
     def holds(self) -> bool:
@@ -120,3 +208,29 @@ class Decision(msgspec.Struct, frozen=True):
     def answered(self) -> bool:
         """Whether it is a new answer of the decider itself: its legs, or a HOLD that a model meant."""
         return self.cause is None or self.cause.kind in MODEL_ANSWERED
+
+
+def _decimal(value: Any, what: str) -> Decimal:
+    """Return a number as the Decimal that was written. Raises StrategyError, which names the number as `what`."""
+    number = Decimal("NaN")
+    if isinstance(value, str | Decimal):
+        with suppress(InvalidOperation):
+            number = Decimal(value)
+    elif isinstance(value, Integral) and value is not True and value is not False:
+        number = Decimal(int(value))
+    elif isinstance(value, Real) and not isinstance(value, Integral):
+        number = Decimal(repr(float(value)))
+    if not number.is_finite():
+        shown = value if isinstance(value, float) else repr(value)[:40]
+        raise StrategyError(
+            f"{what} is {shown}; expected a finite number: a Decimal, an int, a float, or a text such as '0.1'"
+        )
+    return number
+
+
+def _word(value: object, kind: type[_Word], what: str) -> _Word:
+    """Return the member of an enumeration that a text names. Raises StrategyError with its members."""
+    for each in kind:
+        if isinstance(value, str) and value.upper() == each.value.upper():
+            return each
+    raise StrategyError(f"{what} is {repr(value)[:40]}; expected one of {', '.join(kind)}")

@@ -1,19 +1,20 @@
 """Errors, one small tree.
 
-    OcwError                    the caller is told in one sentence; nothing was half done
-    ├── SettingsError           settings or policies are unclear: the engine does not start
-    ├── TapeError               a market file cannot be believed: the run stops where it stood
-    ├── FetchError              the archive cannot be read from: what came before stays, the same command goes on
+    OcwError                    an error that the user can correct; its text is one sentence; no action is half done
+    ├── SettingsError           a setting or policy is invalid: the engine does not start
+    ├── TapeError               a market file is invalid: the run stops at that point
+    ├── FetchError              the public archive cannot be read: fetched files stay, and the command can be repeated
     ├── BookError               a state directory cannot be used: the engine does not start
-    │   └── BookBusy            another engine holds it
-    ├── JournalError            the journal cannot be written or does not hold together: no entry leaves
-    │   └── JournalDiverged     a resumed run did not repeat what was journaled: the engine stops
-    ├── AttachError             no engine can be attached to: the caller is told, and nothing else happens
-    ├── CannotDecideError       the decider cannot decide on a wake: the rules do, or it is a HOLD with its cause
-    ├── RequestError            a caller asked for what is not there (in `requests.py`, with its codes): nothing happens
-    └── HouseRuleError          a programming error against a rule of the house: never caught
+    │   └── BookBusy            another engine uses the state directory
+    ├── JournalError            the journal cannot be written or is inconsistent: no entry is sent
+    │   └── JournalDiverged     a resumed run differs from its journal: the engine stops
+    ├── AttachError             a client cannot attach to an engine: the caller gets the reason
+    ├── StrategyError           a strategy is not callable, or returned no valid decision: no order follows
+    ├── CannotDecideError       a decider cannot answer a wake: the rules decide, or everything is held
+    └── RequestError            a request names an unknown object (in `requests.py`, with its codes): no action follows
+    InvariantError              a programming error against a rule of the project: never caught
 
-An expected refusal of an order is not an error: it is a `Refusal`, a value that travels back to whoever asked.
+An expected refusal of an order is not an error. It is a `Refusal`, a value that is returned to the caller.
 """
 
 from typing import TYPE_CHECKING
@@ -23,49 +24,54 @@ if TYPE_CHECKING:
 
 
 class OcwError(Exception):
-    """Anything a user can mend; its text is one sentence: what was wrong, what was expected, what to do."""
+    """An error that the user can correct. Its text is one sentence: what was wrong, what was expected, what to do."""
 
 
 class SettingsError(OcwError):
-    """A setting or a policy file is unclear; the engine refuses to start and names every problem at once."""
+    """A setting or a policy file is invalid. The engine does not start, and the text lists every problem."""
 
 
 class TapeError(OcwError):
-    """A market file is missing, foreign or absurd; the engine stops, with everything up to there journaled."""
+    """A market file is missing, of another format, or has impossible values. The engine stops after journaling."""
 
 
 class FetchError(OcwError):
-    """A file of the public archive cannot be had or kept; no engine runs meanwhile, and no file is left half named."""
+    """A file of the public archive cannot be downloaded or stored. No incomplete file keeps the final name."""
 
 
 class BookError(OcwError):
-    """A state directory is foreign, read-only or made for another market; the engine refuses to start."""
+    """A state directory is not one of OCW, is read-only, or belongs to another market. The engine does not start."""
 
 
 class BookBusy(BookError):  # noqa: N818
-    """Another engine owns this state directory; the second one refuses to start."""
+    """Another engine uses this state directory. The second engine does not start."""
 
 
 class JournalError(OcwError):
-    """The journal cannot be written, or its chain is broken. What was recorded is kept and tried again for a while; no
-    entry is sent meanwhile.
+    """The journal cannot be written, or its digest chain is broken.
+
+    Recorded events stay in memory, and the write is retried for some time. No entry is sent meanwhile.
     """
 
 
 class JournalDiverged(JournalError):  # noqa: N818
-    """After a restart the engine did something else than the journal says it did; it stops and changes nothing."""
+    """After a restart the engine did not repeat the events of the journal. It stops and changes nothing."""
 
 
 class AttachError(OcwError):
-    """No served engine answers, and none could be started; whoever asked is told why, under a code."""
+    """No served engine answers, and none could be started. The text gives the reason, and `code` classifies it."""
 
-    def __init__(self, what: str, code: str = "NO_ENGINE") -> None:
+    def __init__(self, text: str, code: str = "NO_ENGINE") -> None:
         self.code = code
-        super().__init__(what)
+        super().__init__(text)
+
+
+class StrategyError(OcwError):
+    """A strategy cannot be found or called, or it returned something that is no decision; nothing is sent for it."""
 
 
 class CannotDecideError(OcwError):
-    """The decider cannot decide; the journal keeps the cause."""
+    """A decider cannot answer a wake; the journal stores the cause."""
 
     def __init__(self, cause: "Cause") -> None:
         self.cause = cause
@@ -73,4 +79,4 @@ class CannotDecideError(OcwError):
 
 
 class InvariantError(Exception):
-    """Code broke a rule of the house, such as making an ApprovedOrder outside the risk room; nothing catches this."""
+    """Code broke a rule of the project, such as creating a ClearedOrder outside core/risk. It is never caught."""

@@ -1,4 +1,4 @@
-"""What a run's report takes from the journal."""
+"""The counts and sums of a journal from which a run's report is made."""
 
 from decimal import Decimal
 
@@ -10,7 +10,7 @@ from ocw_mcp.domain.state import TradingState
 
 
 class WakeEntry(msgspec.Struct, frozen=True):
-    """One symbol's share in a wake: when (ms), which symbol (None for the timer), and why."""
+    """One symbol's part of a wake: its time (ms), the symbol (None for the timer), and the reasons."""
 
     t: int
     symbol: str | None
@@ -18,30 +18,29 @@ class WakeEntry(msgspec.Struct, frozen=True):
 
 
 class ClosedTrade(msgspec.Struct, frozen=True):
-    """A position from flat to flat. Times in ms; `pnl` in quote currency, net of its fees and funding."""
+    """A position from its opening until it was flat. Times in ms; `pnl` in quote currency, after fees and funding."""
 
     symbol: str
     opened_at: int
     closed_at: int
     pnl: Decimal
     exit_reason: str
-    """`stop`, `target` or `outside`; the exit rule with which the guard closed it, such as `trail`; else the principal
-    whose order closed it."""
+    """`stop`, `target` or `outside`; the guard's exit rule, such as `trail`; otherwise the principal that closed it."""
 
 
-class Decided(msgspec.Struct, frozen=True):
-    """How many decisions who made; each is counted once."""
+class DecisionCounts(msgspec.Struct, frozen=True):
+    """Numbers of decisions by their origin; each decision is counted once."""
 
     by: dict[str, int] = {}
-    """By name, for itself."""
+    """Decisions by decider, without those of the rules in place of a model."""
     remembered: int = 0
-    """A model's HOLD that was repeated without asking it."""
+    """HOLD decisions of a model that were repeated without a request to it."""
     in_its_place: dict[str, int] = {}
-    """By the rules in an agent's place, by cause: `SERVER`, `BREAKER`, `DEADLINE`."""
+    """Decisions of the rules in place of a model, by cause: `SERVER`, `BREAKER`, `DEADLINE`."""
 
 
 class JournalFigures(msgspec.Struct, frozen=True):
-    """Counts and sums over a whole journal. Money in quote currency, but for what thinking cost."""
+    """Counts and sums over a whole journal. Money in quote currency, except the LLM cost."""
 
     wakes: list[WakeEntry]
     decisions: int
@@ -51,15 +50,15 @@ class JournalFigures(msgspec.Struct, frozen=True):
     holes: int
     fees: Decimal
     funding: Decimal
-    """What funding gave; below 0 it took."""
+    """Funding received; below 0 it was paid."""
     day_equities: list[tuple[str, Decimal]]
-    """The equity with which each UTC day began, oldest first."""
+    """Each UTC day with its opening equity, oldest first."""
     state_changes: list[tuple[int, TradingState]] = []
-    """When (ms) the desk went into which state, oldest first; before the first it was ACTIVE."""
+    """Time (ms) and new state of each change, oldest first; the initial state is ACTIVE."""
     thinking_usd: Decimal = ZERO
-    """What deciders were paid."""
-    decided: Decided = Decided()
+    """The LLM cost of all deciders."""
+    decided: DecisionCounts = DecisionCounts()
     trades: list[ClosedTrade] = []
     """Closed positions, oldest first."""
     unprotected: list[tuple[int, int | None]] = []
-    """From when to when (ms) a position had no stop, where that took time; None where it has none yet."""
+    """Periods (ms) in which a position had no stop, without those of length 0. The end is None if it lasts."""

@@ -1,6 +1,6 @@
-"""Isolated margin of perpetual futures: what a position must keep, and the prices at which it is taken over.
+"""Isolated margin of perpetual futures: maintenance margins, liquidation prices and bankruptcy prices.
 
-A position is liquidated at the mark price p at which what is left of its margin no longer covers its maintenance:
+A position is liquidated at the mark price p at which its remaining margin no longer covers its maintenance margin:
 margin + quantity × p − cost = |quantity| × p × rate − amount, with the bracket's rate and amount (Binance, How to
 Calculate Liquidation Price of USDⓈ-M Futures Contracts, for one-way mode and isolated margin).
 """
@@ -17,7 +17,7 @@ from ocw_mcp.domain.money import ONE, ZERO
 
 
 class Bracket(msgspec.Struct, frozen=True):
-    """One bracket of notional: up to `cap` (quote), at most `max_leverage`, maintenance at `rate` of the notional."""
+    """One bracket of notional: its upper end `cap` (quote), its highest leverage, and its maintenance `rate`."""
 
     cap: Decimal
     max_leverage: int
@@ -25,30 +25,30 @@ class Bracket(msgspec.Struct, frozen=True):
 
 
 class Brackets(msgspec.Struct, frozen=True, dict=True):
-    """A symbol's brackets, the smallest first. Beyond the last one nothing may be held."""
+    """A symbol's brackets, the smallest first. No position may exceed the last one."""
 
     rows: tuple[Bracket, ...]
 
     @cached_property
     def amounts(self) -> tuple[Decimal, ...]:
-        """What each bracket takes off its maintenance (quote), so that it joins the one before without a step."""
+        """Each bracket's deduction from the maintenance (quote), which makes it continuous between brackets."""
         amounts = [ZERO]
         for lower, upper in zip(self.rows, self.rows[1:], strict=False):
             amounts.append(amounts[-1] + lower.cap * (upper.rate - lower.rate))
         return tuple(amounts)
 
     def maintenance(self, notional: Decimal) -> Decimal:
-        """Margin (quote) that a position of this notional (quote) has to keep."""
+        """Return the maintenance margin (quote) of a position of this notional (quote)."""
         last = len(self.rows) - 1
-        at = next((place for place, row in enumerate(self.rows) if notional <= row.cap), last)
-        return notional * self.rows[at].rate - self.amounts[at]
+        index = next((index for index, row in enumerate(self.rows) if notional <= row.cap), last)
+        return notional * self.rows[index].rate - self.amounts[index]
 
     def max_leverage(self, notional: Decimal) -> int:
-        """The highest leverage of a position of this notional (quote); 0 where it is larger than any may be."""
+        """Return the highest leverage of a position of this notional (quote); 0 beyond the last bracket."""
         return next((row.max_leverage for row in self.rows if notional <= row.cap), 0)
 
     def cap(self, leverage: int) -> Decimal:
-        """The largest notional (quote) that may be held at this leverage; 0 where none may."""
+        """Return the largest notional (quote) that is allowed at this leverage; 0 if none is."""
         return max((row.cap for row in self.rows if row.max_leverage >= leverage), default=ZERO)
 
     @cached_property
@@ -56,58 +56,61 @@ class Brackets(msgspec.Struct, frozen=True, dict=True):
         return {}
 
     def steps(self, wanted: int) -> tuple[tuple[int, Decimal], ...]:
-        """What becomes of a wanted leverage as the position grows: each leverage, and up to which notional (quote)."""
+        """Return the leverages that a wanted one is reduced to as the position grows, each with its largest notional.
+
+        Notionals are in quote currency, the smallest first.
+        """
         if wanted not in self._steps:
             by_leverage = groupby(self.rows, key=lambda row: min(wanted, row.max_leverage))
             self._steps[wanted] = tuple((leverage, deque(rows, 1)[0].cap) for leverage, rows in by_leverage)
         return self._steps[wanted]
 
     def largest(self, share: Decimal) -> Decimal:
-        """The largest notional (quote), in any bracket, whose maintenance is at most this share of it; 0 where none is.
+        """Return the largest notional (quote) whose maintenance is at most this share of it; 0 if there is none.
 
         Within a bracket the maintenance is rate × notional − amount.
         """
-        largest = floor = ZERO
+        largest = lower_end = ZERO
         for row, amount in zip(self.rows, self.amounts, strict=True):
             if row.rate * row.cap - amount <= share * row.cap:
                 largest = row.cap
-            elif row.rate > share and (edge := amount / (row.rate - share)) > floor:
+            elif row.rate > share and (edge := amount / (row.rate - share)) > lower_end:
                 largest = edge
-            floor = row.cap
+            lower_end = row.cap
         return largest
 
     def liquidation_price(self, quantity: Decimal, cost: Decimal, margin: Decimal) -> Decimal | None:
-        """The mark price (quote) at which a position is liquidated; None where no price above 0 does it.
+        """Return the mark price (quote) at which a position is liquidated; None if no price above 0 liquidates it.
 
-        `quantity` and `cost` are signed, as the ledger keeps them; `margin` is what is isolated for it.
+        `quantity` and `cost` are signed, as in the ledger; `margin` is the isolated margin of the position.
         """
-        size, way = abs(quantity), 1 if quantity > 0 else -1
-        floor = ZERO
+        size, sign = abs(quantity), 1 if quantity > 0 else -1
+        lower_end = ZERO
         for row, amount in zip(self.rows, self.amounts, strict=True):
-            # way × size × p − cost + margin = size × p × rate − amount, solved for p.
-            price = (cost - margin - amount) / (size * (way - row.rate))
-            if floor < size * price <= row.cap:
+            # sign × size × p − cost + margin = size × p × rate − amount, solved for p.
+            price = (cost - margin - amount) / (size * (sign - row.rate))
+            if lower_end < size * price <= row.cap:
                 return price
-            floor = row.cap
-        # A notional that falls towards 0 needs no maintenance: a long with more margin than cost outlives every price.
-        return price if price > 0 and size * price > floor else None
+            lower_end = row.cap
+        # As the notional falls to 0, so does the maintenance: a long with more margin than cost is never liquidated.
+        return price if price > 0 and size * price > lower_end else None
 
 
 CAUTIOUS: Final = Brackets((Bracket(Decimal(10) ** 9, 20, Decimal("0.05")),))
-"""What a perpetual is held to whose brackets nobody tells: a guess on the strict side, at the sizes policies allow.
+"""The brackets assumed for a perpetual whose venue reports none: a strict assumption at the sizes policies allow.
 
-It refuses what lives by a thin margin, and does not keep a symbol from being traded because its figures are missing.
+They prevent positions with a thin margin, but do not exclude a symbol because its brackets are missing.
 """
 
 
 def bankruptcy_price(quantity: Decimal, cost: Decimal, margin: Decimal) -> Decimal:
-    """The price (quote) at which a position's margin is all gone: margin + quantity × p − cost = 0; never below 0."""
+    """Return the price p (quote, at least 0) at which a position's margin is lost: margin + quantity × p − cost = 0."""
     return max(ZERO, (cost - margin) / quantity)
 
 
-def allowed_maintenance(entry: Decimal, stop: Decimal, leverage: int, way: int) -> Decimal:
-    """The share of its notional at `stop` that a position begun at `entry` still has as margin there (prices: quote).
+def allowed_maintenance(entry: Decimal, stop: Decimal, leverage: int, sign: int) -> Decimal:
+    """Return the margin that a position opened at `entry` has left at `stop` (prices: quote), as a share of notional.
 
-    Where its brackets ask for more than that, it is liquidated before its stop. `way` is 1 for a long, -1 for a short.
+    A position whose brackets require more is liquidated before its stop. `sign` is 1 for a long, -1 for a short.
     """
-    return (entry / leverage + way * (stop - entry)) / stop if stop > 0 else -ONE
+    return (entry / leverage + sign * (stop - entry)) / stop if stop > 0 else -ONE

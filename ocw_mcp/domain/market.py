@@ -1,4 +1,4 @@
-"""Candles, the frames in which a feed hands them over, and what an instrument's filters allow."""
+"""Market data: candles, derivatives metrics, order books, the frames of a feed, and the filters of instruments."""
 
 from decimal import Decimal
 from enum import StrEnum
@@ -9,7 +9,7 @@ from ocw_mcp.domain.margin import CAUTIOUS, Brackets
 
 
 class Product(StrEnum):
-    """Spot and USD-M perpetual futures are different products with different rules."""
+    """The product traded: spot, or USD-M perpetual futures. Their rules differ."""
 
     SPOT = "spot"
     UM = "um"
@@ -18,7 +18,7 @@ class Product(StrEnum):
 class Candle(msgspec.Struct, frozen=True, gc=False):
     """One closed candle. Prices in quote currency, volume in the base asset, times in ms.
 
-    Prices are floats since analytics read them; `money.exact` gives back the text they were written as.
+    Prices are floats, for analytics; `money.exact` returns the Decimal of the text they were read from.
     """
 
     symbol: str
@@ -30,16 +30,16 @@ class Candle(msgspec.Struct, frozen=True, gc=False):
     close: float
     volume: float
     taker_volume: float | None = None
-    """The part of the volume that buyers took from the book; None where the source does not tell."""
+    """The part of the volume that takers bought (base asset); None if the source does not report it."""
 
     @property
     def close_time(self) -> int:
-        """The moment the candle is known: the open of the next one (the exchange's own stamp is 1 ms less)."""
+        """The time (ms) from which the candle is known: the open of the next one. The exchange's stamp is 1 ms less."""
         return self.open_time + self.interval
 
 
 class Opening(msgspec.Struct, frozen=True, gc=False):
-    """The first price of a new candle, at the moment it opens: what an order waiting for a price is filled at."""
+    """The first price (quote) of a new candle, at its open time (ms). Waiting market orders fill at it."""
 
     symbol: str
     at: int
@@ -47,30 +47,30 @@ class Opening(msgspec.Struct, frozen=True, gc=False):
 
 
 class Metrics(msgspec.Struct, frozen=True, gc=False):
-    """What the exchange tells of a symbol's derivatives every five minutes. A field it left empty is None.
+    """The derivatives metrics that the exchange reports for a symbol every five minutes. An empty field is None.
 
-    `at` (ms) is the end of the five minutes that a row describes, and the row is known from then on, never earlier. The
-    archive stamped that moment until 2026-06-25 00:00 UTC, and stamps the beginning since.
+    `at` (ms) is the end of the five minutes that a row describes; the row is not known earlier. The archive's stamp was
+    this end until 2026-06-25 00:00 UTC, and has been the beginning since.
     """
 
     symbol: str
     at: int
     open_interest: float | None = None
-    """Base asset."""
+    """In the base asset."""
     open_interest_value: float | None = None
-    """Quote currency."""
+    """In quote currency."""
     top_accounts_ratio: float | None = None
-    """Long accounts over short ones, among the top traders."""
+    """Accounts with a long position over those with a short one, among the top traders."""
     top_positions_ratio: float | None = None
     """Long over short positions of the top traders."""
     accounts_ratio: float | None = None
-    """Long accounts over short ones, among all."""
+    """Accounts with a long position over those with a short one, among all traders."""
     taker_ratio: float | None = None
     """Taker buy volume over taker sell volume."""
 
 
 class Funding(msgspec.Struct, frozen=True, gc=False):
-    """A funding rate that was settled at `at` (ms): longs pay `rate` × notional to shorts, for the hours before it."""
+    """A funding rate settled at `at` (ms): longs pay `rate` × notional to shorts, for the `interval_hours` before."""
 
     symbol: str
     at: int
@@ -79,27 +79,28 @@ class Funding(msgspec.Struct, frozen=True, gc=False):
 
 
 class OrderBook(msgspec.Struct, frozen=True, gc=False):
-    """The best prices on both sides (quote), and what is offered (base asset) within `BOOK_BAND` of their middle."""
+    """The best prices of both sides (quote), and the depth (base asset) within `BOOK_BAND` of the mid price."""
 
     symbol: str
     at: int
     bid: float
     ask: float
     bid_depth: float | None = None
-    """What could be sold there; None where the source does not tell."""
+    """The quantity that buyers bid for; None if the source does not report it."""
     ask_depth: float | None = None
-    """What could be bought there."""
+    """The quantity that sellers offer; None if the source does not report it."""
 
 
 BOOK_BAND = 0.002
+"""Distance from the mid price, as a share, within which depth is counted."""
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """All that a feed knows at one moment, in the order in which it counts.
+    """All market data of one time `at` (ms), in the order in which the engine processes it.
 
-    First come the candles that close at `at`, with the metrics and funding known from `at` on, each sorted by symbol;
-    they are what may be decided on. Then whatever is due at `at` happens: decisions, timers. Only then come the
-    openings, so that an order decided on the close of candle n meets the open of n+1 and never a price of n.
+    First come the candles that close at `at`, with the metrics and funding known from `at` on, each sorted by symbol:
+    decisions may use them. Then follow the decisions and timers that are due at `at`. The openings come last, so that
+    an order decided at the close of candle n fills at the open of n+1 and never at a price of n.
     """
 
     at: int
@@ -108,17 +109,17 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     metrics: tuple[Metrics, ...] = ()
     funding: tuple[Funding, ...] = ()
     history: bool = False
-    """From before the book's beginning: indicators warm up on it, and nothing else happens."""
+    """Whether the frame is before the book's beginning: it only warms up the indicators."""
     books: tuple[OrderBook, ...] = ()
-    """What stood in the order books at `at`, where the source tells; sorted by symbol."""
+    """The order books at `at`, sorted by symbol, if the source reports them."""
     ended: tuple[str, ...] = ()
-    """Symbols whose last candle closes at `at`, while others go on."""
+    """Symbols whose last candle closes at `at`, while other symbols continue."""
 
 
 class Instrument(msgspec.Struct, frozen=True):
     """A symbol's filters at the venue: price tick, quantity step, smallest quantity and smallest notional (quote).
 
-    `brackets` are those of its maintenance margin; spot has none.
+    `brackets` are the brackets of its maintenance margin; spot has none.
     """
 
     symbol: str
@@ -131,19 +132,19 @@ class Instrument(msgspec.Struct, frozen=True):
 
     @property
     def margin_brackets(self) -> Brackets | None:
-        """The brackets that a position is held to: cautious ones where the venue tells none; None on spot."""
+        """The brackets that apply to a position: `CAUTIOUS` if the venue reports none; None on spot."""
         return None if self.product is Product.SPOT else self.brackets or CAUTIOUS
 
 
 class MarketIdentity(msgspec.Struct, frozen=True):
-    """Names a market so that a book can refuse any other: no path, no host, only what the candles are."""
+    """The identity of a market, by which a book refuses any other one. It contains no path and no host."""
 
     kind: str
     product: Product
     interval: int
     symbols: tuple[str, ...]
     content: str
-    """Fingerprint of the source: names and sizes of a tape's files, or the seed and model of a simulated market."""
+    """Fingerprint of the source: names and sizes of a tape's files, or seed and model of a simulated market."""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.product} {','.join(self.symbols)} {self.interval // 1000}s #{self.content[:12]}"

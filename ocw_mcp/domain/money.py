@@ -1,4 +1,4 @@
-"""Money is Decimal from intent to fill. Rounding goes by the exchange's filters, and always names its direction."""
+"""Decimal arithmetic of money. Amounts are rounded to the exchange's filters, each function in a named direction."""
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
@@ -7,25 +7,25 @@ ONE = Decimal(1)
 
 
 def exact(number: float) -> Decimal:
-    """The Decimal that a float was written as: `exact(1935.98) == Decimal("1935.98")`.
+    """Return the Decimal of the text that a float was read from: `exact(1935.98) == Decimal("1935.98")`.
 
-    A float keeps every decimal text of up to 15 digits, and its repr gives that text back.
+    A float preserves every decimal text of up to 15 digits, and its repr restores it.
     """
     return Decimal(repr(number))
 
 
 def floor_to(value: Decimal, unit: Decimal) -> Decimal:
-    """The largest multiple of `unit` that is not above `value`."""
+    """Return the largest multiple of `unit` that is not above `value`."""
     return (value / unit).to_integral_value(ROUND_FLOOR) * unit
 
 
 def ceil_to(value: Decimal, unit: Decimal) -> Decimal:
-    """The smallest multiple of `unit` that is not below `value`."""
+    """Return the smallest multiple of `unit` that is not below `value`."""
     return (value / unit).to_integral_value(ROUND_CEILING) * unit
 
 
 def plain(value: Decimal) -> str:
-    """A Decimal for people: no exponent, no trailing zeros, and one zero without a sign."""
+    """Return a Decimal as text without exponent and trailing zeros; zero is `0`, without a sign."""
     if not value:
         return "0"
     text = format(value, "f")

@@ -1,4 +1,4 @@
-"""Orders as they are meant, named and answered. What became of one is kept by `core.orders`."""
+"""Orders: intents, references, and the reports of venues. `core.orders` tracks the state of each order."""
 
 from decimal import Decimal
 from enum import StrEnum
@@ -10,35 +10,35 @@ from ocw_mcp.domain.money import ZERO
 
 RULES: Final = "rules"
 GUARD: Final = "guard"
-"""The principals that are not somebody with a mind of their own."""
+"""The principals of the engine itself: the rule strategy and the position guard."""
 ATTACHED: Final = "attached"
 CLAUDE: Final = "claude"
-"""Who decides where attached clients do, and where the loop does."""
+"""The deciders of a book: attached clients, or the autonomous loop with Claude."""
 MOST_TOKENS: Final = 64
-"""Tokens of one book: for so many callers, and for those without a token, something is kept."""
+"""Largest number of access tokens of one book; data kept per caller is bounded by it."""
 
 
 class Side(StrEnum):
-    """Which way an order trades."""
+    """The direction of an order."""
 
     BUY = "buy"
     SELL = "sell"
 
     @property
     def sign(self) -> int:
-        """+1 for a buy, -1 for a sell: what a fill does to a signed position."""
+        """+1 for a buy, -1 for a sell: the sign of a fill's effect on a position."""
         return 1 if self is Side.BUY else -1
 
     @property
     def opposite(self) -> "Side":
-        """The side that undoes this one."""
+        """The other side."""
         return Side.SELL if self is Side.BUY else Side.BUY
 
 
 class OrderType(StrEnum):
-    """How an order meets the market; the two conditional ones rest at the venue and trigger a market order.
+    """The type of an order. The two conditional types rest at the venue and trigger a market order.
 
-    A limit order is good till it is cancelled.
+    A limit order is good till cancelled.
     """
 
     MARKET = "market"
@@ -48,7 +48,7 @@ class OrderType(StrEnum):
 
 
 class Purpose(StrEnum):
-    """What an order is for. The letter is its leg in the client id."""
+    """The purpose of an order. Its letter is the leg in the client order id."""
 
     ENTRY = "e"
     STOP = "s"
@@ -57,12 +57,12 @@ class Purpose(StrEnum):
 
     @property
     def reduces(self) -> bool:
-        """Everything but an entry is sent reduce-only."""
+        """Whether the order is sent reduce-only: true for every purpose except an entry."""
         return self is not Purpose.ENTRY
 
 
 class OrderRef(msgspec.Struct, frozen=True, order=True):
-    """An order's name inside the book: its counter in the journal, its leg and its revision."""
+    """The reference of an order within the book: its counter in the journal, its leg and its revision."""
 
     n: int
     leg: Purpose
@@ -72,47 +72,47 @@ class OrderRef(msgspec.Struct, frozen=True, order=True):
         return f"{self.n}-{self.leg}-{self.revision}"
 
     def client_id(self, book: str) -> str:
-        """The id under which the venue knows the order; at most 36 characters."""
+        """Return the client order id, under which the venue knows the order; at most 36 characters."""
         return f"ocw-{book}-{self}"
 
 
 class OrderIntent(msgspec.Struct, frozen=True):
-    """What somebody wants, before anybody has checked it. Quantity in the base asset, prices in quote currency."""
+    """An order as requested, before the risk check. Quantity in the base asset, prices in quote currency."""
 
     idempotency_key: str
-    """The same key gives the same answer, however often it is sent. The guard's own orders have none."""
+    """A repeated request with the same key gets the same answer. The guard's own orders have no key."""
     principal: str
-    """Who asked: `rules`, `agent`, `guard`, or a person's name."""
+    """The origin of the request: `rules`, `agent`, `guard`, or a person's name."""
     symbol: str
     side: Side
     type: OrderType
     purpose: Purpose
     quantity: Decimal
     trigger_price: Decimal | None = None
-    """Where a stop or a target triggers."""
+    """The price at which a stop or a target triggers."""
     protect_at: Decimal | None = None
-    """The stop that an entry brings along; a stop-less entry does not pass."""
+    """The stop price of an entry; an entry without a stop is refused."""
     target_at: Decimal | None = None
-    """The take-profit that an entry brings along, if any."""
+    """The take-profit price of an entry, if any."""
     wake_id: int | None = None
     limit_price: Decimal | None = None
-    """The worst price of a limit order."""
+    """The limit price of a limit order."""
     post_only: bool = False
-    """A limit order that is rather refused than pay as a taker."""
+    """Whether the venue must reject a limit order that would be a taker."""
     expires_at: int | None = None
-    """When (ms) what has not traded of it is taken off."""
+    """The time (ms) at which the unfilled rest of the order is cancelled."""
     leverage: int | None = None
-    """At which an entry opens its position; None is the policy's usual one."""
+    """The leverage of the position that an entry opens; None means the policy's usual one."""
     approval: str = ""
-    """A person's approval of this very order, if it has one: its id, or where they gave it."""
+    """The approval of this order by a person, if any: its id, or the interface on which it was given."""
     tainted: bool = False
-    """Whether whoever decided had read what others wrote: the stricter policies of the file hold, too."""
+    """Whether the decider had read text of other authors: the file's stricter policies then apply as well."""
     quoted: Decimal | None = None
-    """The mark price that whoever asks was shown; an entry passes only near it. None was shown none."""
+    """The mark price (quote) shown to the caller: an entry passes only near it. None if no price was shown."""
 
 
 class Order(msgspec.Struct, frozen=True):
-    """An order as a venue receives it: already quantised, named, and allowed."""
+    """An order as a venue receives it: rounded to the filters, referenced and cleared."""
 
     ref: OrderRef
     symbol: str
@@ -124,26 +124,26 @@ class Order(msgspec.Struct, frozen=True):
     limit_price: Decimal | None = None
     post_only: bool = False
     immediate: bool = False
-    """Immediate or cancel: a limit order that trades at once, no worse than its limit. The venue cancels the rest."""
+    """Immediate or cancel: a limit order that fills at once within its limit; the venue cancels the rest."""
     leverage: int = 1
-    """Of the position that an entry opens: its margin is its cost over this."""
+    """The leverage of the position that an entry opens: its margin is its cost divided by this."""
     take_at: Decimal | None = None
-    """A stop on spot that sells at a profit there instead, whichever comes first: an OCO, under one name."""
+    """The profit-taking price of a spot stop: both form an OCO with one reference."""
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
-    """The venue has the order."""
+    """The venue has accepted the order."""
 
     ref: OrderRef
     venue_order_id: str
 
 
 NOT_JOURNALED = "NOT_JOURNALED"
-"""In place of a venue's code: the order was never sent, since the disk did not take its intent."""
+"""Used in place of a venue's code: the order was never sent, since its intent could not be written to disk."""
 
 
 class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
-    """The venue proved that it does not have the order and never will. `code` is the venue's own, or NOT_JOURNALED."""
+    """The venue proved that it does not and will not have the order. `code` is the venue's, or NOT_JOURNALED."""
 
     ref: OrderRef
     code: str
@@ -151,14 +151,14 @@ class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
 
 
 class OutcomeUnknown(msgspec.Struct, frozen=True, tag="outcome_unknown"):
-    """Nobody knows whether the venue has the order: its budget stays reserved and nothing is sent again."""
+    """It is unknown whether the venue has the order: its budget stays reserved, and it is not sent again."""
 
     ref: OrderRef
     why: str
 
 
 class Filled(msgspec.Struct, frozen=True, tag="filled"):
-    """Part or all of an order traded. Price and fee in quote currency, fee ≥ 0; `traded_at` in ms, venue's time."""
+    """A fill of an order. Price and fee (≥ 0) in quote currency; `traded_at` is the venue's time (ms)."""
 
     ref: OrderRef
     fill_id: str
@@ -168,20 +168,20 @@ class Filled(msgspec.Struct, frozen=True, tag="filled"):
     traded_at: int
     maker: bool = False
     base_fee: Decimal = ZERO
-    """The part of a spot purchase that was kept as its fee, in the base asset; `fee` is what it is worth."""
+    """The part of a spot purchase deducted as fee, in the base asset; `fee` is its value."""
 
 
 class Canceled(msgspec.Struct, frozen=True, tag="canceled"):
-    """The rest of an order is gone from the book of the venue; `why` says who took it away."""
+    """The rest of an order is no longer at the venue; `why` gives the cause."""
 
     ref: OrderRef
     why: str
 
 
 class FundingPaid(msgspec.Struct, frozen=True, tag="funding_paid"):
-    """Funding was settled on the position held at `at` (ms). `amount` (quote) is gained: below 0 it is paid.
+    """Funding was settled on the position open at `at` (ms). `amount` (quote) is received; below 0 it is paid.
 
-    A venue tells each of a symbol's settlements once, in the order of their stamps.
+    A venue reports each settlement of a symbol once, in order of time.
     """
 
     symbol: str
@@ -189,24 +189,24 @@ class FundingPaid(msgspec.Struct, frozen=True, tag="funding_paid"):
     rate: Decimal
     """Per settlement; above 0 longs pay shorts."""
     quantity: Decimal
-    """The signed position that it was settled on."""
+    """The signed position on which it was settled."""
     mark: Decimal
     at: int
     assumed: bool = False
-    """Nobody told the rate, and the venue assumed one that costs either side."""
+    """Whether the rate was unknown, and the venue assumed one that both sides pay."""
 
 
 class OutsideCause(StrEnum):
-    """Who traded on the account without an order of ours."""
+    """The cause of a trade on the account that no order of the engine made."""
 
     LIQUIDATION = "liquidation"
     DELEVERAGING = "auto-deleveraging"
-    SOMEBODY = "somebody else"
+    OTHER_TRADER = "somebody else"
     ENDED = "the end of its market"
 
 
 class OutsideFill(msgspec.Struct, frozen=True, tag="outside_fill"):
-    """A trade on this account that no order of ours made. Price and fee in quote currency; `at` in ms."""
+    """A trade on the account that no order of the engine made. Price and fee in quote currency; `at` in ms."""
 
     fill_id: str
     symbol: str
@@ -219,7 +219,7 @@ class OutsideFill(msgspec.Struct, frozen=True, tag="outside_fill"):
 
 
 class Transferred(msgspec.Struct, frozen=True, tag="transferred"):
-    """Money came into the account or left it: `amount` (quote) above 0 came. It is neither profit nor loss."""
+    """A deposit (`amount` above 0, quote) or withdrawal of the account, neither a profit nor a loss."""
 
     transfer_id: str
     amount: Decimal
@@ -227,7 +227,7 @@ class Transferred(msgspec.Struct, frozen=True, tag="transferred"):
 
 
 OrderReport = Accepted | Rejected | OutcomeUnknown | Filled | Canceled
-"""All that a venue can say about an order."""
+"""Every report of a venue about an order."""
 
 VenueReport = OrderReport | FundingPaid | OutsideFill | Transferred
-"""All that a venue can say."""
+"""Every report of a venue."""

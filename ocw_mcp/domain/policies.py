@@ -1,200 +1,207 @@
-"""The policy file as typed values: the only source of every limit. Read at start, hashed, and never changed by a tool.
+"""The policy file as typed values: the only source of every limit. It is read at start, hashed, and no tool changes it.
 
-An unknown key is an error, and so is a limit that no one could mean. Shares are fractions (0.25 is a quarter).
-Who is asked when, and what the rules want, is in `policy_deciding`.
+An unknown key is an error, and so is an impossible limit. A key that the file lacks takes its default here,
+which is its strictest value; `[mandate]` and `[approval]` may be left out. Shares are fractions (0.25 is a quarter).
+When the agent is called, and how the rules trade, is in `policy_deciding`. Which limit a key belongs to is declared in
+`core.risk.limits`.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AwareDatetime, Field, model_validator
+from pydantic.fields import FieldInfo
 
 from ocw_mcp.domain.policy_deciding import BudgetPolicy as BudgetPolicy
 from ocw_mcp.domain.policy_deciding import DecisionPolicy as DecisionPolicy
 from ocw_mcp.domain.policy_deciding import FallbackPolicy as FallbackPolicy
 from ocw_mcp.domain.policy_deciding import GatePolicy as GatePolicy
 from ocw_mcp.domain.policy_deciding import RulesPolicy as RulesPolicy
-from ocw_mcp.domain.policy_table import Positive, Share, Table
+from ocw_mcp.domain.policy_table import FEWER, HIGHER, LOWER, MORE, OPTIONAL, Positive, Share, Table
+from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import SECOND, iso
-
-Mode = Literal["paper", "demo", "live"]
-"""Whose money it is, and at which venue."""
 
 
 class SymbolPolicy(Table):
-    """Which symbols may be entered, and which way. `*` and `?` are wildcards."""
+    """The symbols and the directions that may be entered. `*` and `?` are wildcards."""
 
-    allow: Annotated[tuple[str, ...], Field(min_length=1)]
+    allow: Annotated[tuple[str, ...], Field(min_length=1), FEWER] = ("BTCUSDT", "ETHUSDT")
     """Patterns of the symbols that may be entered."""
-    sides: Annotated[tuple[Literal["long", "short"], ...], Field(min_length=1)]
-    """Which ways may be entered: long, short or both. Spot has no short whatever stands here."""
+    sides: Annotated[tuple[Literal["long", "short"], ...], Field(min_length=1), FEWER] = ("long",)
+    """The directions that may be entered: long, short or both. Spot has no short in any case."""
 
 
 class OrderPolicy(Table):
     """The size of one order."""
 
-    max_notional: Positive
+    max_notional: Annotated[Positive, LOWER] = Decimal(2000)
     """The largest notional of one order, in quote currency."""
-    price_allowance: Annotated[Decimal, Field(ge=0, le=Decimal("0.1"))]
-    """How much worse than the last price a market entry may fill: it is sized, checked and limited there."""
+    price_allowance: Annotated[Decimal, Field(ge=0, le=Decimal("0.1")), LOWER] = Decimal("0.002")
+    """The share by which a market entry may fill worse than the last price: it is sized, checked and limited there."""
 
 
 class PositionPolicy(Table):
     """The size of one position."""
 
-    max_share: Share
-    """The largest share of equity that one position may be."""
+    max_share: Annotated[Share, LOWER] = Decimal("0.1")
+    """The largest notional of one position, as a share of equity."""
 
 
 class ExposurePolicy(Table):
     """All positions and open entries together."""
 
-    max_gross: Annotated[Decimal, Field(gt=0, le=20)]
+    max_gross: Annotated[Decimal, Field(gt=0, le=20), LOWER] = Decimal("0.2")
     """The largest sum of absolute notionals, as a multiple of equity."""
 
 
 class CorrelatedPolicy(Table):
-    """Symbols that move as one: long positions in them are one bet, and so are short ones."""
+    """Symbols that move together: long positions in them are one bet, and so are short positions."""
 
-    symbols: tuple[str, ...]
-    """Patterns of the symbols that move as one; `*` and `?` are wildcards."""
-    max_share: Annotated[Decimal, Field(gt=0, le=20)]
-    """The largest share of equity that all of them together may be, one way."""
+    symbols: Annotated[tuple[str, ...], MORE] = ("BTC*", "ETH*", "SOL*")
+    """Patterns of the symbols that move together; `*` and `?` are wildcards."""
+    max_share: Annotated[Decimal, Field(gt=0, le=20), LOWER] = Decimal("0.2")
+    """The largest notional of all of them together in one direction, as a share of equity."""
 
 
 class PositionsPolicy(Table):
-    """How many positions there may be at once."""
+    """The number of positions at one time."""
 
-    max_open: Annotated[int, Field(ge=1, le=1000)]
+    max_open: Annotated[int, Field(ge=1, le=1000), LOWER] = 2
     """The most symbols that may have a position or an open entry."""
 
 
 class RiskPolicy(Table):
-    """What one position may lose at its stop."""
+    """The loss of one position at its stop."""
 
-    max_share: Share
-    """The largest share of equity that may be lost at the stop, filled as far beyond it as the allowance says."""
-    gap_allowance: Annotated[Decimal, Field(ge=0, le=Decimal("0.5"))]
-    """How far beyond its price a stop is assumed to fill, as a share of the price."""
+    max_share: Annotated[Share, LOWER] = Decimal("0.004")
+    """The largest loss at the stop, the gap allowance included, as a share of equity."""
+    gap_allowance: Annotated[Decimal, Field(ge=0, le=Decimal("0.5")), HIGHER] = Decimal("0.01")
+    """The distance beyond its price at which a stop is assumed to fill, as a share of the price."""
 
 
 class StopPolicy(Table):
-    """The stop every entry brings along. There is no switch to turn it off."""
+    """The stop that every entry needs. No setting turns it off."""
 
-    max_distance: Annotated[Decimal, Field(gt=0, le=Decimal("0.5"))]
-    """How far a stop may lie from the price at which its entry is expected to begin, as a share of it: the last price,
+    max_distance: Annotated[Decimal, Field(gt=0, le=Decimal("0.5")), LOWER] = Decimal("0.03")
+    """The largest distance of a stop from the price at which its entry should begin, as a share of it: the last price,
     or the limit of an order that waits for a better one."""
-    deadline_s: Annotated[int, Field(ge=1, le=600)]
-    """How many seconds a position may be without a live stop before it is closed."""
-    liquidation_buffer: Annotated[Decimal, Field(ge=0, le=Decimal("0.5"))]
-    """How far before the price of liquidation the stop has to lie, as a share of the last price."""
+    deadline_s: Annotated[int, Field(ge=1, le=600), LOWER] = 15
+    """The seconds after which a position without a live stop is closed."""
+    liquidation_buffer: Annotated[Decimal, Field(ge=0, le=Decimal("0.5")), HIGHER] = Decimal("0.05")
+    """The smallest distance of the stop from the price of liquidation, as a share of the last price."""
 
 
 class LeveragePolicy(Table):
-    """The leverage of a position: its margin is its cost over it. Spot has none, whatever stands here."""
+    """The leverage of a position: its margin is its cost divided by the leverage. Spot has none in any case."""
 
-    max: Annotated[int, Field(ge=1, le=125)]
+    max: Annotated[int, Field(ge=1, le=125), LOWER] = 2
     """The highest leverage that an entry may ask for."""
-    usual: Annotated[int, Field(ge=1, le=125)]
+    usual: Annotated[int, Field(ge=1, le=125), LOWER] = 1
     """The leverage of an entry that asks for none."""
+
+    @property
+    def unasked(self) -> int:
+        """The leverage of an entry that asks for none: `usual`, at most `max`."""
+        return min(self.usual, self.max)
 
     @model_validator(mode="after")
     def _usual_is_allowed(self) -> Self:
-        if self.usual > self.max:
+        if self.gives("usual", "max") and self.usual > self.max:
             raise ValueError(f"usual ({self.usual}) is above max ({self.max})")
         return self
 
 
 class MarginPolicy(Table):
-    """What is left free for bad times."""
+    """The part of equity that stays free of margin."""
 
-    min_free: Annotated[Decimal, Field(ge=0, lt=1)]
-    """Share of equity that no position or entry may claim as margin."""
+    min_free: Annotated[Decimal, Field(ge=0, lt=1), HIGHER] = Decimal("0.5")
+    """The share of equity that no position or entry may use as margin."""
 
 
 class PricePolicy(Table):
-    """The collar around the mark price: what lies outside is a slip of the finger or a broken reading."""
+    """The collar around the mark price: a price outside it is a typing error or a broken reading."""
 
-    max_deviation: Annotated[Decimal, Field(gt=0, le=1)]
-    """How far from the mark price, as a share of it, the limit of an entry may lie."""
-    max_move: Share
-    """How far the mark price may have moved since whoever asks was shown it, for a preview or an approval to hold."""
+    max_deviation: Annotated[Decimal, Field(gt=0, le=1), LOWER] = Decimal("0.03")
+    """The largest distance of an entry's limit from the mark price, as a share of it."""
+    max_move: Annotated[Share, LOWER] = Decimal("0.003")
+    """The largest move of the mark price since it was shown in a preview or an approval, as a share of it."""
 
 
 class BookPolicy(Table):
-    """What the order book has to look like for an entry, where the market tells."""
+    """The state of the order book that an entry needs, if the market reports the order book."""
 
-    max_spread: Share
+    max_spread: Annotated[Share, LOWER] = Decimal("0.001")
     """The largest distance of the best prices, as a share of their middle."""
-    max_depth_share: Share
-    """The largest share that one entry may take of what is offered near the best price."""
+    max_depth_share: Annotated[Share, LOWER] = Decimal("0.1")
+    """The largest share that one entry may take of the quantity offered near the best price."""
 
 
 class MandatePolicy(Table):
-    """What a person has put in the desk's hands, and until when. On paper it may be left out, elsewhere nothing may be
-    entered without one."""
+    """The amount and the symbols that a person lets the engine trade, and until when. On paper it may be left out. In
+    the other modes no entry passes without one. It has no strictest values: each of its keys has to be given."""
 
-    amount: Positive
-    """What all positions and open entries together may come to, in quote currency."""
-    symbols: Annotated[tuple[str, ...], Field(min_length=1)]
+    amount: Annotated[Positive, LOWER]
+    """The largest notional of all positions and open entries together, in quote currency."""
+    symbols: Annotated[tuple[str, ...], Field(min_length=1), FEWER]
     """Patterns of the symbols that the mandate covers."""
-    expires: AwareDatetime
-    """When the mandate ends: no entry passes from then on."""
+    expires: Annotated[AwareDatetime, LOWER]
+    """The moment at which the mandate ends: no entry passes from then on."""
 
     @cached_property
     def expires_ms(self) -> int:
-        """The same as a moment in ms."""
+        """The same moment in ms."""
         return round(self.expires.timestamp() * SECOND)
 
 
 class ApprovalPolicy(Table):
-    """Which entries a person has to approve, each by itself. May be left out."""
+    """The entries that a person has to approve one by one. The table may be left out."""
 
-    above_notional: Annotated[Decimal, Field(ge=0)]
+    above_notional: Annotated[Decimal, Field(ge=0), LOWER] = Decimal(0)
     """The notional, in quote currency, above which an entry has to be approved."""
-    modes: tuple[Mode, ...]
+    modes: Annotated[tuple[Mode, ...], MORE] = tuple(Mode)
     """The modes in which every entry has to be approved, whatever its size."""
-    answer_s: Annotated[int, Field(ge=1, le=86_400)]
-    """How many seconds an order waits for the answer; none until then is no."""
+    answer_s: Annotated[int, Field(ge=1, le=86_400), LOWER] = 60
+    """The seconds that an order waits for the answer; no answer until then is a no."""
 
 
 class TaintedPolicy(Table):
-    """What holds, too, for entries that were decided on after reading what others wrote."""
+    """A second policy for entries that were decided on after reading text of others."""
 
-    policy: Annotated[str, Field(min_length=1, max_length=40)]
+    policy: Annotated[str, Field(min_length=1, max_length=40)] = "conservative"
     """The name of another policy file, beside this one or shipped: an entry has to pass the limits of both."""
 
 
 class ExitsPolicy(Table):
-    """When the guard closes a position, whoever opened it and whatever anybody thinks."""
+    """The conditions under which the guard closes a position, for every agent and without asking."""
 
-    max_loss: Share
-    """How far a position may fall behind its average price, as a share of it, before it is closed."""
-    take_profit: Positive
-    """How far a position has to be ahead of its average price, as a share of it, to be closed with its profit."""
-    trail_from: Share
-    """How far ahead, as a share of its average price, a position must have been for its gain to be guarded."""
-    trail_gives_back: Share
-    """The share of the most that it was ahead which a guarded position may give back before it is closed."""
-    max_hold_h: Annotated[float, Field(gt=0, le=8760)]
-    """How many hours after its opening a position is closed."""
+    max_loss: Annotated[Share, LOWER] = Decimal("0.03")
+    """The loss at which a position is closed, as a share of its average price."""
+    take_profit: Annotated[Positive, LOWER] = Decimal("0.15")
+    """The profit at which a position is closed, as a share of its average price."""
+    trail_from: Annotated[Share, LOWER] = Decimal("0.02")
+    """The profit from which a position's gain is guarded, as a share of its average price."""
+    trail_gives_back: Annotated[Share, LOWER] = Decimal("0.5")
+    """The share of its highest profit that a guarded position may give back before it is closed."""
+    max_hold_h: Annotated[float, Field(gt=0, le=8760), LOWER] = 96
+    """The hours after its opening at which a position is closed."""
 
 
 class ScorePolicy(Table):
-    """The rules' score of every open position, 0 to 1 against holding it, taken again and again."""
+    """The rules' score of every open position, taken repeatedly: 0 to 1, high for closing it."""
 
-    every_s: Annotated[int, Field(ge=1, le=86_400)]
-    """How many seconds may pass at most before the score is taken again."""
-    review: Annotated[float, Field(gt=0, le=1)]
-    """The score at which whoever decides is asked about the position."""
-    exit: Annotated[float, Field(gt=0, le=1)]
+    every_s: Annotated[int, Field(ge=1, le=86_400), LOWER] = 180
+    """The longest time in seconds until the score is taken again."""
+    review: Annotated[float, Field(gt=0, le=1), LOWER] = 0.45
+    """The score at which the agent that decides is asked about the position."""
+    exit: Annotated[float, Field(gt=0, le=1), LOWER] = 0.55
     """The score at which the position is closed."""
 
     @model_validator(mode="after")
     def _asks_before_it_closes(self) -> Self:
-        if self.review > self.exit:
+        if self.gives("review", "exit") and self.review > self.exit:
             raise ValueError(f"review ({self.review:g}) is above exit ({self.exit:g})")
         return self
 
@@ -202,143 +209,132 @@ class ScorePolicy(Table):
 class DailyLossPolicy(Table):
     """The loss of a UTC day, unrealised included, that closes entries until the next day."""
 
-    max_share: Share
-    """The share of the equity with which the day began that may be lost in it."""
+    max_share: Annotated[Share, LOWER] = Decimal("0.01")
+    """The loss of a day that closes entries, as a share of the equity with which the day began."""
 
 
 class DrawdownPolicy(Table):
-    """The fall of equity from its peak that halts the desk until a person resumes; the peak then begins anew."""
+    """The fall of equity from its peak that halts trading until a person resumes; the peak then begins anew."""
 
-    max_share: Share
-    """The share of the peak by which equity may fall."""
+    max_share: Annotated[Share, LOWER] = Decimal("0.05")
+    """The fall of equity that halts trading, as a share of the peak."""
 
 
 class LossesPolicy(Table):
     """Losing trades in a row that pause entries."""
 
-    in_a_row: Annotated[int, Field(ge=1, le=100)]
-    """How many losing trades in a row, whatever the symbols, pause entries; one that does not lose ends the row."""
-    pause_s: Annotated[int, Field(ge=0, le=604_800)]
-    """How many seconds entries pause after so many losses in a row."""
+    in_a_row: Annotated[int, Field(ge=1, le=100), LOWER] = 3
+    """The number of losing trades in a row, in any symbols, that pauses entries; any other trade ends the row."""
+    pause_s: Annotated[int, Field(ge=0, le=604_800), HIGHER] = 86400
+    """The seconds that entries pause after so many losses in a row."""
 
 
 class PacePolicy(Table):
-    """How much may be traded. Only entries are held to it: what lowers risk always passes, and counts."""
+    """The pace of trading. It limits entries; an order that reduces risk passes, and counts."""
 
-    entries_per_minute: Annotated[int, Field(ge=1, le=1000)]
+    entries_per_minute: Annotated[int, Field(ge=1, le=1000), LOWER] = 1
     """The most entries that may be sent in any 60 seconds."""
-    entries_per_day: Annotated[int, Field(ge=1, le=100_000)]
+    entries_per_day: Annotated[int, Field(ge=1, le=100_000), LOWER] = 6
     """The most entries that may be sent in a UTC day."""
-    max_turnover: Annotated[Decimal, Field(gt=0, le=1000)]
-    """The most that may be bought and sold in a UTC day, as a multiple of the equity with which it began."""
-    max_fees: Share
-    """The most that the fees of a UTC day may come to, as a share of the equity with which it began."""
-    reductions_per_minute: Annotated[int, Field(ge=1, le=1000)]
-    """The most closings that an agent may ask for in any 60 seconds; the guard's own are not held to it."""
-    reentry_s: Annotated[int, Field(ge=0, le=604_800)]
-    """How many seconds a symbol is left alone after its position was closed."""
+    max_turnover: Annotated[Decimal, Field(gt=0, le=1000), LOWER] = Decimal(2)
+    """The largest turnover (bought and sold) of a UTC day, as a multiple of the equity with which it began."""
+    max_fees: Annotated[Share, LOWER] = Decimal("0.002")
+    """The fees of a UTC day that close entries, as a share of the equity with which it began."""
+    reductions_per_minute: Annotated[int, Field(ge=1, le=1000), LOWER] = 10
+    """The most closings that an agent may ask for in any 60 seconds; the guard's own closings do not count."""
+    reentry_s: Annotated[int, Field(ge=0, le=604_800), HIGHER] = 14400
+    """The seconds after the close of a position in which its symbol takes no entry."""
 
 
 class CallersPolicy(Table):
-    """How much each attached caller may write into the journal. Closing, cancelling and halting are not held to it."""
+    """The quotas of each attached caller in the journal. Closing, cancelling and halting always pass."""
 
-    notes_per_minute: Annotated[int, Field(ge=1, le=10_000)]
+    notes_per_minute: Annotated[int, Field(ge=1, le=10_000), LOWER] = 30
     """The most notes that one caller may write in any 60 seconds."""
-    refusals_per_minute: Annotated[int, Field(ge=1, le=10_000)]
-    """How often one caller may be refused in any 60 seconds; its entries and notes are then turned away unread."""
+    refusals_per_minute: Annotated[int, Field(ge=1, le=10_000), LOWER] = 150
+    """The most refusals of one caller in any 60 seconds; after that its entries and notes are rejected unread."""
 
 
 class DataPolicy(Table):
-    """How old a price may be for an entry, the feed's cadence plus a slack, and what a market's end does."""
+    """The age of a price at which an entry still passes, and the end of a symbol's data."""
 
-    slack_s: Annotated[int, Field(ge=0, le=3600)]
-    """How many seconds a price may be older than the length of a candle."""
-    on_end: Literal["close", "keep"] = "close"
-    """What becomes of a position whose symbol's candles end while others go on: `close` it at its last price with the
-    usual fee, or `keep` it, at that price and reported as not closed."""
+    slack_s: Annotated[int, Field(ge=0, le=3600), LOWER] = 30
+    """The seconds by which a price may be older than the length of a candle."""
+    on_end: Annotated[Literal["close", "keep"], OPTIONAL] = "close"
+    """The treatment of a position whose symbol's candles end while others go on: `close` it at its last price with the
+    usual fee, or `keep` it at that price and report it as not closed."""
 
 
 class ScalePolicy(Table):
-    """What limits of size are multiplied by while a reading is unknown: position.max_share, risk.max_share,
-    exposure.max_gross and correlated.max_share, by the product of both, at most 1. What is asked for is never scaled.
-    """
+    """The factors on limits of size while a reading is unknown: the product of both, at most 1, multiplies
+    position.max_share, risk.max_share, exposure.max_gross and correlated.max_share. The size of a request is never
+    scaled."""
 
-    regime_unknown: Share
-    """What limits of size are multiplied by while no model tells the regime."""
-    macro_unknown: Share
-    """What limits of size are multiplied by while nothing tells the macro picture."""
+    regime_unknown: Annotated[Share, LOWER] = Decimal("0.5")
+    """The factor on limits of size while no model gives the regime."""
+    macro_unknown: Annotated[Share, LOWER] = Decimal("0.8")
+    """The factor on limits of size while no source gives a macro reading."""
 
 
 class Policies(Table):
-    """A whole policy file."""
+    """A whole policy file. A table that it lacks takes the strictest value of each key."""
 
     name: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[\w .+-]+$")]
-    symbols: SymbolPolicy
-    order: OrderPolicy
-    price: PricePolicy
-    book: BookPolicy
-    position: PositionPolicy
-    positions: PositionsPolicy
-    exposure: ExposurePolicy
-    correlated: CorrelatedPolicy
-    leverage: LeveragePolicy
-    margin: MarginPolicy
-    stop: StopPolicy
-    risk: RiskPolicy
-    exits: ExitsPolicy
-    score: ScorePolicy
-    daily_loss: DailyLossPolicy
-    drawdown: DrawdownPolicy
-    losses: LossesPolicy
-    pace: PacePolicy
-    callers: CallersPolicy
-    data: DataPolicy
-    scale: ScalePolicy
-    tainted: TaintedPolicy
-    gate: GatePolicy
-    decision: DecisionPolicy
-    fallback: FallbackPolicy
-    budget: BudgetPolicy
-    rules: RulesPolicy
+    symbols: SymbolPolicy = SymbolPolicy()
+    order: OrderPolicy = OrderPolicy()
+    price: PricePolicy = PricePolicy()
+    book: BookPolicy = BookPolicy()
+    position: PositionPolicy = PositionPolicy()
+    positions: PositionsPolicy = PositionsPolicy()
+    exposure: ExposurePolicy = ExposurePolicy()
+    correlated: CorrelatedPolicy = CorrelatedPolicy()
+    leverage: LeveragePolicy = LeveragePolicy()
+    margin: MarginPolicy = MarginPolicy()
+    stop: StopPolicy = StopPolicy()
+    risk: RiskPolicy = RiskPolicy()
+    exits: ExitsPolicy = ExitsPolicy()
+    score: ScorePolicy = ScorePolicy()
+    daily_loss: DailyLossPolicy = DailyLossPolicy()
+    drawdown: DrawdownPolicy = DrawdownPolicy()
+    losses: LossesPolicy = LossesPolicy()
+    pace: PacePolicy = PacePolicy()
+    callers: CallersPolicy = CallersPolicy()
+    data: DataPolicy = DataPolicy()
+    scale: ScalePolicy = ScalePolicy()
+    tainted: TaintedPolicy = TaintedPolicy()
+    gate: GatePolicy = GatePolicy()
+    decision: DecisionPolicy = DecisionPolicy()
+    fallback: FallbackPolicy = FallbackPolicy()
+    budget: BudgetPolicy = BudgetPolicy()
+    rules: RulesPolicy = RulesPolicy()
     mandate: MandatePolicy | None = None
     approval: ApprovalPolicy | None = None
 
 
-_SAFETY_TABLES = (
-    "symbols",
-    "order",
-    "price",
-    "book",
-    "position",
-    "positions",
-    "exposure",
-    "correlated",
-    "leverage",
-    "margin",
-    "stop",
-    "risk",
-    "exits",
-    "daily_loss",
-    "drawdown",
-    "losses",
-    "pace",
-    "mandate",
-    "approval",
-    "tainted",
-)
+def table_of(declared: FieldInfo) -> type[Table] | None:
+    """Return the table that a field of the policies holds, optional or not; None for a field that is no table."""
+    kinds = (declared.annotation, *get_args(declared.annotation))
+    return next((each for each in kinds if isinstance(each, type) and issubclass(each, Table)), None)
 
 
-def limits_in_force(policies: Policies) -> tuple[tuple[str, str], ...]:
-    """The safety limits as people and models read them: the name that the file gives, and its value as text."""
-    limits = []
-    for table in _SAFETY_TABLES:
-        for key, value in getattr(policies, table) or ():
-            limits.append((f"{table}.{key}", value_text(value, " ")))
-    return tuple(limits)
+def policy_keys() -> Iterator[tuple[str, FieldInfo]]:
+    """Yield every key of a policy file, as `table.key`, with its declaration, in the order of the models."""
+    for table, field in Policies.model_fields.items():
+        kind = table_of(field)
+        for key, declared in kind.model_fields.items() if kind is not None else ():
+            yield f"{table}.{key}", declared
+
+
+def value_of(policies: Policies, key: str) -> Any:
+    """Return the value of a key, such as `order.max_notional`; None if its table is left out."""
+    table, name = key.split(".")
+    return getattr(getattr(policies, table), name, None)
 
 
 def value_text(value: object, between: str) -> str:
-    """A policy's value for people; what a list holds is told with `between` in between."""
+    """Return a policy's value as text; the entries of a list are separated by `between`."""
     if isinstance(value, tuple):
         return between.join(map(str, value)) or "none"
+    if value is None:
+        return "none"
     return iso(round(value.timestamp() * SECOND)) if isinstance(value, datetime) else str(value)

@@ -1,45 +1,52 @@
-"""The policies about deciding: when somebody is asked, how long and how dear it may be, and how the rules trade."""
+"""The policies about deciding: when the agent is called, how long it may take, what it may cost, how the rules trade.
+
+A key that a file lacks takes its default here: the value of the shipped conservative policy.
+"""
 
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ocw_mcp.domain.policy_table import Share, Table
+from ocw_mcp.domain.policy_table import EARLIER, LOWER, Share, Table
 from ocw_mcp.domain.time import span_ms
 
 
 class GatePolicy(Table):
-    """When to wake the agent."""
+    """The events that wake the agent."""
 
-    close_wakes: tuple[str, ...]
+    close_wakes: tuple[str, ...] = ("4h",)
     """The timeframes whose close wakes."""
-    close_wakes_in_position: tuple[str, ...]
-    """More timeframes whose close wakes, for a symbol with an open position."""
-    timer_min_s: Annotated[int, Field(ge=1)]
+    close_wakes_in_position: tuple[str, ...] = ("1h",)
+    """More timeframes whose close wakes, only for a symbol with an open position."""
+    timer_min_s: Annotated[int, Field(ge=1)] = 300
     """The shortest time an agent may ask to be woken after."""
-    timer_max_s: Annotated[int, Field(le=86_400)]
+    timer_max_s: Annotated[int, Field(le=86_400)] = 7200
     """The longest time without a wake, while candles come."""
-    outlier_z: Annotated[float, Field(gt=0)]
-    """How many standard deviations off the earlier returns a return has to be to wake."""
-    outlier_over: str
-    """The time over which the return of an outlier is taken; a base candle at least."""
-    outlier_window: Annotated[int, Field(ge=10, le=1000)]
-    """How many earlier returns make the yardstick of an outlier."""
-    escalation_z: Annotated[float, Field(gt=0)]
-    """The standard deviations from which an outlier wakes even in a cooldown, and a single minute's return does."""
-    condition_max_s: Annotated[int, Field(ge=60, le=604_800)]
+    outlier_z: Annotated[float, Field(gt=0)] = 3.5
+    """The distance of a return from the earlier returns, in standard deviations, that wakes."""
+    outlier_over: str = "15m"
+    """The time over which the return of an outlier is measured; at least a base candle."""
+    outlier_window: Annotated[int, Field(ge=10, le=1000)] = 50
+    """The number of earlier returns that an outlier is compared with."""
+    escalation_z: Annotated[float, Field(gt=0)] = 8.0
+    """The standard deviations from which an outlier wakes even in a cooldown, as does the return of one minute."""
+    condition_max_s: Annotated[int, Field(ge=60, le=604_800)] = 604800
     """The longest time that a wake condition of the agent waits."""
-    cooldown_s: Annotated[int, Field(ge=0, le=3600)]
-    """How many seconds after a wake there is no other; what comes meanwhile is kept."""
+    cooldown_s: Annotated[int, Field(ge=0, le=3600)] = 600
+    """The seconds after a wake in which there is no other wake; their reasons are kept for the next one."""
+    every: str | None = None
+    """A fixed time between wakes, such as `15m`, at candle closes. With it, closes, outliers, scores and the timer do
+    not wake, and no cooldown holds; wake conditions still wake. May be left out."""
 
     @model_validator(mode="after")
     def _spans_are_spans(self) -> Self:
-        for text in (*self.close_wakes, *self.close_wakes_in_position, self.outlier_over):
-            span_ms(text)
-        if self.timer_min_s > self.timer_max_s:
+        for text in (*self.close_wakes, *self.close_wakes_in_position, self.outlier_over, self.every):
+            if text is not None:
+                span_ms(text)
+        if self.gives("timer_min_s", "timer_max_s") and self.timer_min_s > self.timer_max_s:
             raise ValueError(f"timer_min_s ({self.timer_min_s}) is above timer_max_s ({self.timer_max_s})")
-        if self.escalation_z < self.outlier_z:
+        if self.gives("escalation_z", "outlier_z") and self.escalation_z < self.outlier_z:
             raise ValueError(f"escalation_z ({self.escalation_z}) is below outlier_z ({self.outlier_z})")
         return self
 
@@ -47,53 +54,53 @@ class GatePolicy(Table):
 class DecisionPolicy(Table):
     """How long a decision may take."""
 
-    deadline_s: Annotated[int, Field(ge=1, le=900)]
-    """How many seconds a decision may take; after that the wake is a HOLD with its cause, or the rules decide."""
-    idle_wakes: Annotated[int, Field(ge=1, le=100_000)]
-    """How many decisions in a row of which nothing was done are an incident: somebody should look."""
+    deadline_s: Annotated[int, Field(ge=1, le=900)] = 120
+    """The seconds that a decision may take; after that the wake is a HOLD with its cause, or the rules decide."""
+    idle_wakes: Annotated[int, Field(ge=1, le=100_000)] = 500
+    """The number of decisions in a row without any effect that is reported as an incident to a person."""
 
 
 class FallbackPolicy(Table):
-    """What the rules may do when they stand in for an agent that cannot decide."""
+    """The part of the rules that stand in for an agent that cannot decide."""
 
-    rules: Literal["manage", "trade"]
-    """Whether the rules only manage what is open, or trade, too. They never reverse a position of the agent's."""
+    rules: Annotated[Literal["manage", "trade"], EARLIER] = "manage"
+    """Whether the rules only manage open positions, or trade, too. They never reverse a position of the agent."""
 
 
 class BudgetPolicy(Table):
-    """What thinking may cost. It stops no order: once it is spent, the rules decide."""
+    """The budget for model calls. It stops no order: once it is spent, the rules decide."""
 
-    usd_per_day: Annotated[Decimal, Field(ge=0)]
-    """The most that thinking may cost in a UTC day, in USD."""
-    usd_per_month: Annotated[Decimal, Field(ge=0)]
-    """The most that thinking may cost in a UTC month, in USD."""
+    usd_per_day: Annotated[Decimal, Field(ge=0), LOWER] = Decimal("0.25")
+    """The largest cost of model calls in a UTC day, in USD."""
+    usd_per_month: Annotated[Decimal, Field(ge=0), LOWER] = Decimal(5)
+    """The largest cost of model calls in a UTC month, in USD."""
 
 
 class RulesPolicy(Table):
-    """How the rules trade."""
+    """The trading of the rules."""
 
-    timeframe: str
-    """The candles that the rules read: the shortest that are not shorter than this."""
-    entry_size: Share
-    """The share of equity that an entry of the rules is, or less where less passes."""
-    adx_range: Annotated[float, Field(ge=0, le=100)]
-    """The ADX up to which a market counts as ranging, while nothing tells the regime."""
-    adx_trend: Annotated[float, Field(ge=0, le=100)]
-    """The ADX from which a market counts as trending; in between it is some of both."""
-    entry_score: Annotated[float, Field(gt=0, le=1)]
-    """How strong the signals have to be for an entry, 0 to 1."""
-    exit_score: Annotated[float, Field(gt=0, le=1)]
-    """How far the signals have to turn against a position to close it, 0 to 1."""
-    derivatives_tilt: Annotated[float, Field(ge=0, le=1)]
-    """What derivatives add to the signals at most, where they are known."""
-    rsi_too_high: Annotated[float, Field(ge=50, le=100)]
-    """The RSI from which the rules enter no long."""
-    rsi_too_low: Annotated[float, Field(ge=0, le=50)]
-    """The RSI down from which the rules enter no short."""
-    stop_atr: Annotated[float, Field(gt=0, le=20)]
+    timeframe: str = "4h"
+    """The candles that the rules read: the shortest timeframe that is at least this long."""
+    entry_size: Share = Decimal("0.2")
+    """The notional of an entry of the rules, as a share of equity; less if a limit lets less pass."""
+    adx_range: Annotated[float, Field(ge=0, le=100)] = 18
+    """The ADX up to which a market counts as ranging, while the regime is unknown."""
+    adx_trend: Annotated[float, Field(ge=0, le=100)] = 26
+    """The ADX from which a market counts as trending; in between it counts as partly ranging."""
+    entry_score: Annotated[float, Field(gt=0, le=1)] = 0.75
+    """The strength of the signals that an entry needs, 0 to 1."""
+    exit_score: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """The strength of the signals against a position that closes it, 0 to 1."""
+    derivatives_tilt: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """The most that derivatives add to the signals, if they are known."""
+    rsi_too_high: Annotated[float, Field(ge=50, le=100)] = 70
+    """The RSI from which upward the rules enter no long."""
+    rsi_too_low: Annotated[float, Field(ge=0, le=50)] = 30
+    """The RSI from which downward the rules enter no short."""
+    stop_atr: Annotated[float, Field(gt=0, le=20)] = 2.0
     """The distance of the stop in ATRs; the stop policy caps it."""
-    trail_atr: Annotated[float, Field(gt=0, le=20)]
-    """How many ATRs a position has to have been ahead for the rules to close it once it gave as many back."""
+    trail_atr: Annotated[float, Field(gt=0, le=20)] = 2.5
+    """The profit in ATRs after which the rules close a position that gave back as many ATRs."""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:

@@ -1,8 +1,9 @@
-"""What an agent is shown when it is woken: one value, made at one moment. Analytics are floats, money is Decimal."""
+"""The snapshot that a decider gets at a wake: one immutable value. Analytics are floats, money is Decimal."""
 
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal, NoReturn, Self
 
 import msgspec
 
@@ -12,18 +13,18 @@ from ocw_mcp.domain.unknown import Reading, Unknown
 
 TRADES_SHOWN = 10
 
-_NOT_TAKEN = Unknown("not taken")
+_NOT_COMPUTED = Unknown("not computed")
 
 
 class IndicatorValues(msgspec.Struct, frozen=True):
-    """Indicators on the last closed candle of one timeframe, or on a forming one as if it closed now.
+    """The indicators at the last closed candle of one timeframe, or at a forming one as if it closed now.
 
-    EMA, ATR, MACD and Supertrend in quote currency; RSI, StochRSI, MFI and ADX in 0..100; the rest are shares.
+    EMA, ATR, MACD and Supertrend are in quote currency; RSI, StochRSI, MFI and ADX are 0..100; the others are shares.
     """
 
     timeframe: str
     candles: int
-    """How many closed candles of this timeframe the values were computed from, at most."""
+    """Number of closed candles of this timeframe that were available to the computation."""
     close: Reading
     ema_9: Reading
     ema_21: Reading
@@ -31,30 +32,30 @@ class IndicatorValues(msgspec.Struct, frozen=True):
     rsi_14: Reading
     atr_14: Reading
     adx_14: Reading
-    rsi_7: Reading = _NOT_TAKEN
-    stoch_rsi_k: Reading = _NOT_TAKEN
-    stoch_rsi_d: Reading = _NOT_TAKEN
-    macd: Reading = _NOT_TAKEN
-    macd_signal: Reading = _NOT_TAKEN
-    macd_histogram: Reading = _NOT_TAKEN
-    percent_b: Reading = _NOT_TAKEN
+    rsi_7: Reading = _NOT_COMPUTED
+    stoch_rsi_k: Reading = _NOT_COMPUTED
+    stoch_rsi_d: Reading = _NOT_COMPUTED
+    macd: Reading = _NOT_COMPUTED
+    macd_signal: Reading = _NOT_COMPUTED
+    macd_histogram: Reading = _NOT_COMPUTED
+    percent_b: Reading = _NOT_COMPUTED
     """0 on the lower Bollinger band (20, 2), 1 on the upper one."""
-    bandwidth: Reading = _NOT_TAKEN
-    """Distance of the bands over the middle one."""
-    vwap_deviation: Reading = _NOT_TAKEN
-    """The close over the volume-weighted average price of the UTC day so far, less 1."""
-    mfi_14: Reading = _NOT_TAKEN
-    obv_change_14: Reading = _NOT_TAKEN
+    bandwidth: Reading = _NOT_COMPUTED
+    """The distance between the bands as a share of the middle band."""
+    vwap_deviation: Reading = _NOT_COMPUTED
+    """The close over the volume-weighted average price of the UTC day so far, minus 1."""
+    mfi_14: Reading = _NOT_COMPUTED
+    obv_change_14: Reading = _NOT_COMPUTED
     """The change of on-balance volume over 14 candles, as a share of their volume: −1..1."""
-    obv_divergence_14: Reading = _NOT_TAKEN
-    """−1..1; above 0 volume comes in while price falls, below 0 it leaves while price rises."""
-    supertrend: Reading = _NOT_TAKEN
-    supertrend_direction: Reading = _NOT_TAKEN
+    obv_divergence_14: Reading = _NOT_COMPUTED
+    """−1..1; above 0 volume flows in while the price falls, below 0 it flows out while the price rises."""
+    supertrend: Reading = _NOT_COMPUTED
+    supertrend_direction: Reading = _NOT_COMPUTED
     """1 while the price is above Supertrend (10, 3), −1 below."""
 
 
 class FormingCandle(msgspec.Struct, frozen=True, tag="candle", tag_field="is"):
-    """A candle that has not closed yet: prices in quote currency and volume in the base asset, so far."""
+    """A candle that has not closed, with its values so far: prices in quote currency, volume in the base asset."""
 
     opened_at: int
     open: float
@@ -66,31 +67,31 @@ class FormingCandle(msgspec.Struct, frozen=True, tag="candle", tag_field="is"):
 
 
 class FormingView(msgspec.Struct, frozen=True):
-    """What is forming in one timeframe, or why nothing is known of it."""
+    """The forming candle of one timeframe, or the reason why it is unknown."""
 
     timeframe: str
     candle: FormingCandle | Unknown
 
 
 class DerivativesView(msgspec.Struct, frozen=True):
-    """What derivatives say of a symbol, each reading as of the moment of the snapshot."""
+    """The derivatives readings of a symbol as of the time of the snapshot."""
 
-    composite: Reading = _NOT_TAKEN
-    """−1..1; above 0 all of it together leans long."""
-    funding_8h: Reading = _NOT_TAKEN
-    """The last settled rate, per eight hours; longs pay when it is above 0."""
-    open_interest_change_24h: Reading = _NOT_TAKEN
-    """A share."""
-    taker_ratio_1h: Reading = _NOT_TAKEN
-    """Volume that buyers took over volume that sellers took, in the last hour."""
-    long_short: Reading = _NOT_TAKEN
+    composite: Reading = _NOT_COMPUTED
+    """The weighted sum of the readings, −1..1; above 0 it favours a long position."""
+    funding_8h: Reading = _NOT_COMPUTED
+    """The last settled rate per eight hours; above 0 longs pay."""
+    open_interest_change_24h: Reading = _NOT_COMPUTED
+    """The change as a share."""
+    taker_ratio_1h: Reading = _NOT_COMPUTED
+    """Taker buy volume over taker sell volume in the last hour."""
+    long_short: Reading = _NOT_COMPUTED
     """Long over short positions of the top traders."""
-    long_short_z: Reading = _NOT_TAKEN
-    """Its standard deviations off the day before."""
+    long_short_z: Reading = _NOT_COMPUTED
+    """The z-score of `long_short` among its values of the day before."""
 
 
 class Feasible(msgspec.Struct, frozen=True, tag="feasible", tag_field="is"):
-    """The sizes of an entry that today's policies would let pass, in the base asset; a largest one of 0 is none."""
+    """The entry sizes that pass the policies now, in the base asset; a largest size of 0 means that none passes."""
 
     long_max: Decimal
     short_max: Decimal
@@ -98,7 +99,7 @@ class Feasible(msgspec.Struct, frozen=True, tag="feasible", tag_field="is"):
 
 
 class OpenPosition(msgspec.Struct, frozen=True):
-    """The figures that every view of an open position has: prices and profit in quote currency.
+    """The fields common to every view of an open position: prices and profit in quote currency.
 
     `quantity` is in the base asset and signed: above 0 long, below 0 short.
     """
@@ -111,23 +112,23 @@ class OpenPosition(msgspec.Struct, frozen=True):
 
 
 class PositionView(OpenPosition, frozen=True):
-    """An open position as deciders and clients see it."""
+    """An open position as shown to deciders and clients."""
 
     opened_at: int
     stop: Decimal | None
-    mfe: Reading = _NOT_TAKEN
-    """The best unrealised gain so far, as a share of the average price of that moment."""
-    mae: Reading = _NOT_TAKEN
-    """The worst unrealised gain so far, as a share of the average price of that moment: below 0 where it was a loss."""
+    mfe: Reading = _NOT_COMPUTED
+    """The largest unrealised gain so far, as a share of the average price at that time."""
+    mae: Reading = _NOT_COMPUTED
+    """The smallest unrealised gain so far, as a share of the average price at that time: below 0 for a loss."""
     leverage: int = 1
     liquidation_price: Decimal | None = None
-    """The mark price at which the venue takes the position over; None where none does."""
-    best_now: Reading = _NOT_TAKEN
-    """The most that it was ahead, as a share of what it costs now. It differs from `mfe` after an addition."""
+    """The mark price at which the venue liquidates the position; None if there is none."""
+    best_now: Reading = _NOT_COMPUTED
+    """The largest gain so far as a share of the present cost. It differs from `mfe` after an addition."""
 
     @property
     def best(self) -> Reading:
-        """The gain from which is measured what the position gave back."""
+        """The largest gain, from which the gain given back is measured."""
         return self.mfe if isinstance(self.best_now, Unknown) else self.best_now
 
 
@@ -142,7 +143,7 @@ class TradeView(msgspec.Struct, frozen=True):
 
 
 class SymbolView(msgspec.Struct, frozen=True):
-    """One symbol as the engine sees it. Returns are shares, up to the last base candle's close."""
+    """The market data and the position of one symbol. Returns are shares, up to the last base candle's close."""
 
     symbol: str
     last: Reading
@@ -150,21 +151,59 @@ class SymbolView(msgspec.Struct, frozen=True):
     indicators: tuple[IndicatorValues, ...]
     position: PositionView | None
     derivatives: DerivativesView = DerivativesView()
-    return_1h: Reading = _NOT_TAKEN
-    return_4h: Reading = _NOT_TAKEN
-    return_24h: Reading = _NOT_TAKEN
+    return_1h: Reading = _NOT_COMPUTED
+    return_4h: Reading = _NOT_COMPUTED
+    return_24h: Reading = _NOT_COMPUTED
     forming: tuple[FormingView, ...] = ()
-    feasible: Feasible | Unknown = _NOT_TAKEN
+    feasible: Feasible | Unknown = _NOT_COMPUTED
 
     def all_indicators(self) -> dict[str, IndicatorValues]:
-        """Return the indicators by timeframe, first of closed candles, then of forming ones, named `1h*`."""
+        """Return the indicators by timeframe: those of closed candles, then those of forming ones, named `1h*`."""
         forming = (each.candle.indicators for each in self.forming if not isinstance(each.candle, Unknown))
         closed = {each.timeframe: each for each in self.indicators}
         return closed | {f"{each.timeframe}*": each for each in forming}
 
+    def reading(self, metric: str) -> Reading:
+        """Return a reading by the name that a wake condition gives it: `price`, `funding_8h` or `rsi_14@1h`.
+
+        An indicator is that of the last closed candle. Unknown when the snapshot has no such reading.
+        """
+        if metric == "price":
+            return self.last
+        if metric in DerivativesView.__struct_fields__:
+            return _number(self.derivatives, metric)
+        name, _, timeframe = metric.partition("@")
+        for values in self.indicators:
+            if values.timeframe == timeframe and name in IndicatorValues.__struct_fields__[2:]:
+                return _number(values, name)
+        there = ", ".join(values.timeframe for values in self.indicators) or "none yet"
+        return Unknown(f"{metric[:40]!r} is not in this snapshot; expected such as rsi_14@1h, on one of {there}")
+
+
+def _number(values: msgspec.Struct, name: str) -> Reading:
+    found: Reading = getattr(values, name)
+    return found
+
+
+class SymbolViews(dict[str, SymbolView]):
+    """The symbols of a snapshot by name, in the engine's order. It cannot be changed."""
+
+    @classmethod
+    def of(cls, views: Iterable[SymbolView]) -> Self:
+        """Return the views under their own names."""
+        return cls({view.symbol: view for view in views})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (dict(self),)
+
+    def _refuse(self, *arguments: object, **named: object) -> NoReturn:
+        raise TypeError("a snapshot cannot be changed")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
 
 class Correlation(msgspec.Struct, frozen=True):
-    """How alike two symbols' hourly returns were of late, −1..1."""
+    """The correlation of the latest hourly returns of two symbols, −1..1."""
 
     first: str
     second: str
@@ -172,11 +211,11 @@ class Correlation(msgspec.Struct, frozen=True):
 
 
 class Remark(msgspec.Struct, frozen=True):
-    """What somebody wrote to be read at a later wake, and when (ms)."""
+    """A text written for the reader of a later wake, and its time (ms)."""
 
     text: str
     by: str
-    """The principal."""
+    """The principal that wrote it."""
     at: int
 
 
@@ -188,11 +227,11 @@ class WakeKind(StrEnum):
     CLOSE = "close"
     """A candle closed; the subject is its timeframe."""
     OUTLIER = "outlier"
-    """A return lies far off those before it; the subject is its length."""
+    """A return is an outlier among those before it; the subject is its length."""
     CONDITION = "condition"
     """A wake condition is met; the subject is its metric."""
     SCORE = "score"
-    """The score of a position asks for a review; the subject is the score."""
+    """The score of a position requires a review; the subject is the score."""
     MORE = "more"
     """Reasons beyond those that are kept; the detail is their number."""
     EARLIER = "earlier"
@@ -206,7 +245,7 @@ class WakeReason(msgspec.Struct, frozen=True, omit_defaults=True):
     subject: str = ""
     detail: str = ""
     remark: Remark | None = None
-    """The words of the principal that set the condition, if it gave any."""
+    """The remark of the principal that set the condition, if any."""
 
     @property
     def name(self) -> str:
@@ -229,54 +268,60 @@ class SymbolWake(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """The input contract of a decision."""
+    """The input of a decision."""
 
     at: int
     product: Product
     state: TradingState
     equity: Decimal
-    symbols: tuple[SymbolView, ...]
+    symbols: Mapping[str, SymbolView]
+    """By name, in the engine's order."""
     wake: tuple[SymbolWake, ...]
     regime: str | Unknown
     macro: str | Unknown
     scale: Decimal
-    """What limits of size are multiplied by under this regime and macro reading; the smallest one when unknown."""
+    """The factor of the size limits under this regime and macro reading; the smallest one if they are unknown."""
     trades: tuple[TradeView, ...] = ()
-    """The last trades, oldest first; at most `TRADES_SHOWN`."""
+    """The last closed trades, oldest first; at most `TRADES_SHOWN`."""
     note: Remark | None = None
-    """What was left at an earlier wake for the next."""
+    """The note left at an earlier wake for the next one."""
     undone: tuple[Remark, ...] = ()
-    """What of the last decision came to nothing beside its legs, one sentence each, by whoever decided."""
+    """Parts of the last decision, other than legs, that had no effect; one sentence each, with the decider."""
     limits: tuple[tuple[str, str], ...] = ()
-    """The safety limits in force: name and text."""
+    """The safety limits in force, as names and texts."""
     correlations: tuple[Correlation, ...] = ()
-    """Of every open position with every other symbol."""
+    """The correlations of every open position with every other symbol."""
+
+    def __post_init__(self) -> None:
+        if type(self.symbols) is not SymbolViews:
+            msgspec.structs.force_setattr(self, "symbols", SymbolViews(self.symbols))
+
+    @property
+    def positions(self) -> dict[str, PositionView]:
+        """The open positions by symbol, of the symbols of this snapshot; empty when nothing is open."""
+        return {name: view.position for name, view in self.symbols.items() if view.position is not None}
 
     def quotes_others(self, reader: str) -> bool:
-        """Whether words of somebody else than `reader` stand in it."""
+        """Return whether the snapshot contains remarks of another principal than `reader`."""
         remarks = [self.note, *(each.remark for wake in self.wake for each in wake.reasons)]
         return any(each is not None and each.by != reader for each in remarks)
 
-    def symbol(self, name: str) -> SymbolView | None:
-        """The view of one symbol, or None."""
-        return next((view for view in self.symbols if view.symbol == name), None)
-
     def correlation(self, first: str, second: str) -> Reading:
-        """The correlation of two symbols, whichever comes first."""
+        """Return the correlation of two symbols, in either order."""
         for each in self.correlations:
             if {each.first, each.second} == {first, second}:
                 return each.value
-        return Unknown(f"the correlation of {first} and {second} was not taken")
+        return Unknown(f"the correlation of {first} and {second} was not computed")
 
 
 class DecisionRequest(msgspec.Struct, frozen=True):
-    """A wake, handed to whoever decides."""
+    """A wake with its snapshot, sent to the decider."""
 
     wake_id: int
     snapshot: Snapshot
     deadline: int
-    """Engine time (ms) after which an answer is no longer taken."""
+    """Engine time (ms) after which an answer is not accepted."""
     version: int = 0
-    """Of the account, as the snapshot shows it: the same one means the same positions, orders, stops and state."""
+    """Version of the account in the snapshot: equal versions mean equal positions, orders, stops and state."""
     held: "DecisionRequest | None" = None
-    """The last wake, if a model that was asked about it meant to hold everything."""
+    """The previous wake, if a model answered it with HOLD for everything."""

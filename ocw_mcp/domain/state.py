@@ -7,6 +7,14 @@ from typing import Final
 import msgspec
 
 
+class Mode(StrEnum):
+    """Whose money is traded: simulated money, the exchange's test money, or real money."""
+
+    PAPER = "paper"
+    DEMO = "demo"
+    LIVE = "live"
+
+
 class TradingState(StrEnum):
     """What the desk may do. Stops stay in every state, and what lowers risk passes in every state."""
 

@@ -1,73 +1,51 @@
-"""Whether one policy is stricter than another: `[tainted] policy` names one that has to be."""
+"""Whether one policy is stricter than another: `[tainted] policy` has to name a stricter one."""
 
-from decimal import Decimal
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Any, Final, get_args
 
-from ocw_mcp.domain.policies import Policies
+from pydantic.fields import FieldInfo
 
-_LOWER: Final = (
-    "order.max_notional",
-    "order.price_allowance",
-    "price.max_deviation",
-    "price.max_move",
-    "book.max_spread",
-    "book.max_depth_share",
-    "position.max_share",
-    "positions.max_open",
-    "exposure.max_gross",
-    "correlated.max_share",
-    "leverage.max",
-    "stop.max_distance",
-    "risk.max_share",
-    "daily_loss.max_share",
-    "drawdown.max_share",
-    "losses.in_a_row",
-    "pace.entries_per_minute",
-    "pace.entries_per_day",
-    "pace.max_turnover",
-    "pace.max_fees",
-    "data.slack_s",
-    "scale.regime_unknown",
-    "scale.macro_unknown",
-)
-"""Limits that are stricter when they are lower."""
-_HIGHER: Final = (
-    "margin.min_free",
-    "stop.liquidation_buffer",
-    "risk.gap_allowance",
-    "losses.pause_s",
-    "pace.reentry_s",
-)
-"""Limits that are stricter when they are higher."""
+from ocw_mcp.domain.policies import Policies, policy_keys, value_of
+from ocw_mcp.domain.policy_table import Stricter, stricter_of
+
 _KEYS_SHOWN: Final = 5
 
 
+def as_strict(declared: FieldInfo, one: Any, other: Any) -> bool:
+    """Return whether `one` is at least as strict as `other`, both values of a limit's key."""
+    match stricter_of(declared):
+        case Stricter.LOWER:
+            return bool(one <= other)
+        case Stricter.HIGHER:
+            return bool(one >= other)
+        case Stricter.FEWER:
+            return _covers(other, one)
+        case Stricter.MORE:
+            return _covers(one, other)
+        case _:
+            choices = get_args(declared.annotation)
+            return choices.index(one) <= choices.index(other)
+
+
 def looser_and_stricter(one: Policies, than: Policies) -> tuple[list[str], list[str]]:
-    """Return the keys in which one policy is looser than another, and those in which it is stricter."""
+    """Return the keys in which one policy is looser than another, and those in which it is stricter.
+
+    Only keys of limits count, and a table that either of them leaves out does not.
+    """
     looser, stricter = [], []
-    for keys, tighter in ((_LOWER, _below), (_HIGHER, _above)):
-        for key in keys:
-            mine, theirs = _value(one, key), _value(than, key)
-            if tighter(mine, theirs):
-                stricter.append(key)
-            elif mine != theirs:
-                looser.append(key)
-    for key, mine, theirs in (
-        ("symbols.allow", one.symbols.allow, than.symbols.allow),
-        ("symbols.sides", one.symbols.sides, than.symbols.sides),
-    ):
-        if not _covers(theirs, mine):
+    for key, declared in policy_keys():
+        mine, theirs = value_of(one, key), value_of(than, key)
+        if stricter_of(declared) is None or mine is None or theirs is None:
+            continue
+        if not as_strict(declared, mine, theirs):
             looser.append(key)
-        elif not _covers(mine, theirs):
+        elif not as_strict(declared, theirs, mine):
             stricter.append(key)
-    if not _covers(one.correlated.symbols, than.correlated.symbols):
-        looser.append("correlated.symbols")
     return looser, stricter
 
 
 def not_stricter(strict: Policies, usual: Policies) -> str:
-    """Return a sentence where the policy of `[tainted]` is not stricter than the one that names it, else nothing."""
+    """Return a sentence if the policy of `[tainted]` is not stricter than the one that names it; else nothing."""
     looser, stricter = looser_and_stricter(strict, usual)
     if stricter and not looser:
         return ""
@@ -82,19 +60,6 @@ def not_stricter(strict: Policies, usual: Policies) -> str:
     )
 
 
-def _value(policies: Policies, key: str) -> Any:
-    table, name = key.split(".")
-    return getattr(getattr(policies, table), name)
-
-
-def _below(mine: Decimal, theirs: Decimal) -> bool:
-    return mine < theirs
-
-
-def _above(mine: Decimal, theirs: Decimal) -> bool:
-    return mine > theirs
-
-
 def _covers(patterns: tuple[str, ...], others: tuple[str, ...]) -> bool:
-    """Whether each of some patterns is one of others, or matched by one."""
+    """Return whether each of `others` is one of some patterns, or is matched by one."""
     return all(any(other == pattern or fnmatchcase(other, pattern) for pattern in patterns) for other in others)

@@ -1,36 +1,36 @@
-"""The names of symbols: one spelling inside the engine, and the spellings of other programs that mean the same."""
+"""Names of symbols: the engine's one spelling, and equivalent spellings of other programs."""
 
 from collections.abc import Collection
 from typing import Final
 
 QUOTES: Final = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD")
-"""The quote currencies that a base asset alone may stand for."""
+"""Quote currencies that are tried after a base asset that is given alone."""
 _SEPARATORS: Final = dict.fromkeys(map(ord, "/-_ "))
 
 
 def matched(text: str, symbols: Collection[str]) -> str | None:
-    """Return the one of `symbols` that a text means, or None where it means none of them, or several.
+    """Return the one of `symbols` that a text names; None if it names none of them, or several.
 
-    `BTC/USDT`, `btcusdt`, `BTC-USDT`, `BTC_USDT` and ccxt's `BTC/USDT:USDT` all mean `BTCUSDT`. A symbol that is
-    spelt exactly wins over one that is only spelt alike.
+    `BTC/USDT`, `btcusdt`, `BTC-USDT`, `BTC_USDT` and ccxt's `BTC/USDT:USDT` all mean `BTCUSDT`. An exact
+    spelling takes precedence over an equivalent one.
     """
     exact = text.strip()
     if exact in symbols:
         return exact
-    wanted = _plain(exact)
-    alike = [symbol for symbol in symbols if _plain(symbol) == wanted]
-    return alike[0] if wanted and len(alike) == 1 else None
+    name = _plain(exact)
+    equivalent = [symbol for symbol in symbols if _plain(symbol) == name]
+    return equivalent[0] if name and len(equivalent) == 1 else None
 
 
 def spelt(text: str, symbols: Collection[str]) -> str:
-    """Return the symbol that a text means, or the text itself without outer blanks where it means none."""
+    """Return the symbol that a text names; the text itself without outer blanks if it names none."""
     return matched(text, symbols) or text.strip()
 
 
 def of_market(text: str, symbols: Collection[str]) -> str | None:
-    """Return the one of a market's symbols that a person means; a base asset alone, such as `eth`, will do.
+    """Return the one of a market's symbols that a text names; a base asset alone, such as `eth`, is enough.
 
-    None where it means none of them, or several.
+    Return None if the text names none of them, or several.
     """
     found = matched(text, symbols)
     if found is not None:
@@ -41,8 +41,8 @@ def of_market(text: str, symbols: Collection[str]) -> str | None:
 
 
 def _plain(text: str) -> str:
-    """Return the letters and digits of a name in capitals; empty for a settlement currency that is not the quote."""
-    # Other scripts are left as they are: a letter that only looks like one of ours is another symbol.
+    """Return a name in capitals without separators; empty if its settlement currency is not the quote currency."""
+    # Letters of other scripts stay unchanged: a letter that only looks like a Latin one names another symbol.
     upper = "".join(each.upper() if each.isascii() else each for each in text.strip())
     name, colon, settles_in = upper.partition(":")
     quote = name.translate({ord("-"): "/", ord("_"): "/"}).rpartition("/")[2]

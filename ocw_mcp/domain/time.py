@@ -1,4 +1,4 @@
-"""Moments and spans: whole milliseconds since 1970 in UTC, everywhere."""
+"""Times and spans in whole milliseconds; times are counted from 1970 in UTC."""
 
 import re
 from datetime import UTC, date, datetime
@@ -14,20 +14,20 @@ _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 
 @lru_cache(maxsize=256)
 def span_ms(text: str) -> int:
-    """Milliseconds in a span such as `90s`, `15m`, `4h` or `7d`.
+    """Return the milliseconds of a span such as `90s`, `15m`, `4h` or `7d`.
 
-    Raises ValueError for anything else, `1M` and `1mo` included: a month has no fixed length.
+    Raises ValueError for any other text. `1M` and `1mo` are invalid, since a month has no fixed length.
     """
     if re.fullmatch(r"\d{7,}[smhdw]", text):
         raise ValueError(f"{text[:20]!r} is too long a span; write at most six digits, such as 365d")
     match = re.fullmatch(r"(\d{1,6})([smhdw])", text)
     if match is None or int(match[1]) == 0:
-        raise ValueError(f"{text!r} is no span of time; write a number and one of s, m, h, d, w, such as 15m or 24h")
+        raise ValueError(f"{text!r} is not a span of time; write a number and one of s, m, h, d, w, such as 15m or 24h")
     return int(match[1]) * _UNITS[match[2]]
 
 
 def span_name(ms: int) -> str:
-    """The exchange's short name of a span: `1m`, `15m`, `4h`, `1d`."""
+    """Return the exchange's short name of a span: `1m`, `15m`, `4h`, `1d`."""
     for unit in ("d", "h", "m", "s"):
         if ms % _UNITS[unit] == 0:
             return f"{ms // _UNITS[unit]}{unit}"
@@ -35,13 +35,13 @@ def span_name(ms: int) -> str:
 
 
 def iso(ms: int) -> str:
-    """ISO-8601 in UTC, with milliseconds only where there are some: `2026-03-09T00:01:00Z`."""
-    moment = datetime.fromtimestamp(ms / SECOND, UTC)
-    return moment.isoformat(timespec="milliseconds" if ms % SECOND else "seconds").replace("+00:00", "Z")
+    """Return a time as ISO 8601 text in UTC: `2026-03-09T00:01:00Z`. Milliseconds are omitted if they are 0."""
+    time = datetime.fromtimestamp(ms / SECOND, UTC)
+    return time.isoformat(timespec="milliseconds" if ms % SECOND else "seconds").replace("+00:00", "Z")
 
 
 def utc_day(ms: int) -> str:
-    """The UTC day that a moment belongs to: `2026-03-09`."""
+    """Return the UTC day of a time: `2026-03-09`."""
     return _day_name(ms // DAY)
 
 
@@ -51,18 +51,18 @@ def _day_name(day: int) -> str:
 
 
 def next_month(ms: int) -> int:
-    """The first midnight (UTC) of the month after a moment's."""
-    moment = datetime.fromtimestamp(ms / SECOND, UTC)
-    year, month = divmod(moment.year * 12 + moment.month, 12)
+    """Return the first midnight (UTC) of the next month."""
+    time = datetime.fromtimestamp(ms / SECOND, UTC)
+    year, month = divmod(time.year * 12 + time.month, 12)
     return int(datetime(year, month + 1, 1, tzinfo=UTC).timestamp()) * SECOND
 
 
 def day_begins(day: str) -> int:
-    """The first moment (ms) of a UTC day such as `2026-03-09`. Raises ValueError for what is none."""
+    """Return the begin (ms) of a UTC day such as `2026-03-09`. Raises ValueError for an invalid date."""
     found = date.fromisoformat(day)
     return int(datetime(found.year, found.month, found.day, tzinfo=UTC).timestamp()) * SECOND
 
 
 def next_midnight(ms: int) -> int:
-    """The first UTC midnight after a moment."""
+    """Return the first UTC midnight after a time."""
     return (ms // DAY + 1) * DAY

@@ -1,14 +1,13 @@
 """The account: what it holds, what it is worth, what state the desk is in, and how the day goes."""
 
 from collections import deque
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from ocw_mcp.core.orders.ledger import Booked, Ledger, LedgerState, Position
 from ocw_mcp.core.risk.activity import Activity, ActivityState
-from ocw_mcp.core.risk.day import DailyLoss, DayState
-from ocw_mcp.core.risk.drawdown import Drawdown, DrawdownState
+from ocw_mcp.core.risk.equity import DailyLoss, DayState, Drawdown, DrawdownState
 from ocw_mcp.domain.events import (
     DailyLossReached,
     DayOpened,
@@ -46,17 +45,21 @@ class AccountState(msgspec.Struct):
 
     ledger: LedgerState
     day: DayState
-    day_ends: int
-    trading_state: TradingState
-    version: int
     drawdown: DrawdownState
     activity: ActivityState
     trades: list[TradeView]
+    reported: list[str]
+    day_ends: int
+    trading_state: TradingState
+    version: int
     funded_until: dict[str, int]
-    told: list[str]
     opened: dict[str, Opened]
-    lowered: Lowered | None = None
-    ended: dict[str, int] = {}
+    lowered: Lowered | None
+    ended: dict[str, int]
+
+
+_SAVED_AS_THEY_ARE: Final = ("day_ends", "trading_state", "version", "funded_until", "opened", "lowered", "ended")
+"""Attributes of an account that are fields of its saved state."""
 
 
 class Account:
@@ -107,13 +110,13 @@ class Account:
         why = "too many trades lost in a row" if self._just_paused else ""
         self._just_paused = False
         if self.drawdown.passes(equity):
-            self._effects.record(DrawdownReached(equity, self.drawdown.state.watched))
+            self._effects.record(DrawdownReached(equity, self.drawdown.state().watched))
             why = "the drawdown limit is reached"
             self.go(TradingState.HALTED, why)
         if self.day.watch(equity):
             self._effects.record(DailyLossReached(self.day.today.day, equity, self.day.today.floor))
             why = why or "the daily loss limit is reached"
-        if self.activity.state.fees_today >= self._policies.pace.max_fees * self.day.today.opening > 0:
+        if self.activity.state().fees_today >= self._policies.pace.max_fees * self.day.today.opening > 0:
             why = why or "today's fees have reached their limit"
         return why
 
@@ -126,7 +129,7 @@ class Account:
         side: Literal["long", "short"] = "short" if closing is Side.BUY else "long"
         self.trades.append(TradeView(closed.symbol, side, closed.opened_at, now, closed.pnl))
         if self.activity.closed(closed.symbol, closed.pnl, now):
-            self._effects.record(EntriesPaused(self.activity.state.paused_until))
+            self._effects.record(EntriesPaused(self.activity.state().paused_until))
             self._just_paused = True
 
     def book_outside_fill(self, fill: OutsideFill, now: int) -> Booked | None:
@@ -225,7 +228,7 @@ class Account:
 
     def fall(self) -> Fall:
         """The fall of equity from the peak that the limit is held against."""
-        equity, watched = self.ledger.equity(), self.drawdown.state.watched
+        equity, watched = self.ledger.equity(), self.drawdown.state().watched
         limit = self._policies.drawdown.max_share
         return Fall(equity, watched, self.drawdown.fall(equity), limit, self.drawdown.beyond(equity))
 
@@ -244,35 +247,24 @@ class Account:
             self.version += 1
 
     def state(self) -> AccountState:
-        """All that must survive a restart."""
+        """Return all that must survive a restart."""
         return AccountState(
-            self.ledger.state(),
-            self.day.today,
-            self.day_ends,
-            self.trading_state,
-            self.version,
-            self.drawdown.state,
-            self.activity.state,
-            list(self.trades),
-            self.funded_until,
-            self._reported,
-            self.opened,
-            self.lowered,
-            self.ended,
+            ledger=self.ledger.state(),
+            day=self.day.state(),
+            drawdown=self.drawdown.state(),
+            activity=self.activity.state(),
+            trades=list(self.trades),
+            reported=self._reported,
+            **{name: getattr(self, name) for name in _SAVED_AS_THEY_ARE},
         )
 
-    def restore(self, state: AccountState) -> None:
-        """Put back what `state` gave."""
+    def restore(self, state: AccountState, /) -> None:
+        """Take back what `state` returned."""
         self.ledger.restore(state.ledger)
-        self.day.today = state.day
-        self.day_ends = state.day_ends
-        self.trading_state = state.trading_state
-        self.version = state.version
-        self.drawdown.state = state.drawdown
-        self.activity.state = state.activity
+        self.day.restore(state.day)
+        self.drawdown.restore(state.drawdown)
+        self.activity.restore(state.activity)
         self.trades.extend(state.trades)
-        self.funded_until = state.funded_until
-        self._reported = state.told
-        self.opened = state.opened
-        self.lowered = state.lowered
-        self.ended = state.ended
+        self._reported = state.reported
+        for name in _SAVED_AS_THEY_ARE:
+            setattr(self, name, getattr(state, name))

@@ -15,6 +15,8 @@ from ocw_mcp.domain.asks import AwaitsApproval, ConsentRequest, token_of
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderIntent
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.state import Mode
+from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.config import EngineConfig
@@ -47,7 +49,7 @@ class ApprovalsState(msgspec.Struct):
     pending: dict[str, PendingOrder] = {}
 
 
-class Approvals:
+class Approvals(Stateful[ApprovalsState]):
     """Keeps the orders that await approval, and takes the answers."""
 
     def __init__(
@@ -60,12 +62,12 @@ class Approvals:
     ) -> None:
         """`place` checks and sends an approved order at a time (ms)."""
         self._policy = config.policies.approval
-        self._by_clients = config.mode == "paper"
+        self._by_clients = config.mode is Mode.PAPER
         self._manager = manager
         self._answers = answers
         self._effects = effects
         self._place = place
-        self.state = ApprovalsState()
+        super().__init__(ApprovalsState())
 
     def request(self, given: Instruction, intent: OrderIntent, refusal: Refusal, now: int) -> AwaitsApproval | Refusal:
         """Let an order await approval at the mark price of now, in place of an earlier one of its caller and symbol.
@@ -81,12 +83,12 @@ class Approvals:
                 self._refuse(pending.approval_id, "superseded", intent.principal)
         token = token_of(intent.principal)
         own = sum(token_of(pending.intent.principal) == token for pending in self.pending)
-        if len(self.state.pending) >= MOST or own >= MOST_OF_ONE:
+        if len(self._state.pending) >= MOST or own >= MOST_OF_ONE:
             return refusal
         intent = msgspec.structs.replace(intent, quoted=asked_at)
-        self.state.last += 1
-        name, expires_at = f"a{self.state.last}", now + self._policy.answer_s * SECOND
-        self.state.pending[name] = PendingOrder(name, given, intent, expires_at)
+        self._state.last += 1
+        name, expires_at = f"a{self._state.last}", now + self._policy.answer_s * SECOND
+        self._state.pending[name] = PendingOrder(name, given, intent, expires_at)
         self._effects.record(events.ApprovalAsked(name, intent, asked_at, expires_at))
         self._effects.set_timer(Timer(TimerKind.APPROVAL, name), expires_at)
         return AwaitsApproval(name, expires_at)
@@ -127,7 +129,7 @@ class Approvals:
 
     def may_consent(self, request: ConsentRequest) -> bool:
         """Return whether the person in front of a client may answer: on paper, about an order of that client."""
-        pending = self.state.pending.get(request.approval)
+        pending = self._state.pending.get(request.approval)
         return self._by_clients and pending is not None and pending.intent.principal == request.principal
 
     def consent(self, request: ConsentRequest, now: int) -> bool:
@@ -143,7 +145,7 @@ class Approvals:
     @property
     def pending(self) -> list[PendingOrder]:
         """The orders that await approval, oldest first."""
-        return list(self.state.pending.values())
+        return list(self._state.pending.values())
 
     def summary(self) -> list[dict[str, Any]]:
         """Return the pending orders as `ocw status` shows them, ready for JSON. Money is text."""
@@ -171,7 +173,7 @@ class Approvals:
             self._answers.put(pending.given.key, refusal)
 
     def _end(self, approval_id: str, outcome: str, by: str) -> PendingOrder | None:
-        pending = self.state.pending.pop(approval_id, None)
+        pending = self._state.pending.pop(approval_id, None)
         if pending is not None:
             self._effects.clear_timer(Timer(TimerKind.APPROVAL, approval_id))
             self._effects.record(events.ApprovalEnded(approval_id, outcome, by))

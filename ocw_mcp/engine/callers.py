@@ -38,7 +38,7 @@ from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DecisionCycle
 from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.guard import Guard
-from ocw_mcp.engine.idempotency import CALLERS_KEPT, Answer, Latest, drop_oldest
+from ocw_mcp.engine.idempotency import CALLERS_KEPT, Answer, RequestMeanings, drop_oldest
 from ocw_mcp.engine.leg_executor import LegExecutor
 from ocw_mcp.engine.operator_commands import OperatorCommands
 from ocw_mcp.engine.order_manager import OrderManager
@@ -68,7 +68,7 @@ class Callers:
         self._decisions = decisions
         self._operator = operator
         self._effects = effects
-        self.asked_for = Latest[str]()
+        self.meanings = RequestMeanings()
         """The meaning of the requests that the latest keys were used for."""
         self._notes = _Quota(config.policies.callers.notes_per_minute, "notes")
         self._refusals = _Quota(config.policies.callers.refusals_per_minute, "refused requests")
@@ -78,7 +78,7 @@ class Callers:
     def answer(self, request: CallerRequest) -> Answer | None:
         """Return the answer to a request; None if no request with its key ever came, or only long ago."""
         key = request_key(request)
-        if self.asked_for.get(key) not in (None, substance(request)):
+        if self.meanings.get(key) not in (None, substance(request)):
             return Refusal(RefusalCode.KEY_REUSED, limit="what it was first used for", actual="something else")
         known = self._executor.answers.get(key)
         if known is None and self._turned_away is not None and self._turned_away[0] == key:
@@ -95,7 +95,7 @@ class Callers:
         if (answer := self._beyond_quota(request, token, now)) is not None:
             self._turned_away = key, answer
             return
-        self.asked_for.put(key, substance(request))
+        self.meanings.put(key, substance(request))
         self._effects.record(CallerAsked(request, asked.after_frame))
         if isinstance(request, NoteRequest) or self._done_before(request) is not None:
             self._notes.count(token, now)

@@ -8,7 +8,7 @@ import msgspec
 from ocw_mcp.core.gate.gate import GateState
 from ocw_mcp.core.market.market import SymbolState
 from ocw_mcp.core.risk.budget import BudgetState
-from ocw_mcp.core.risk.scale import exposure_scale
+from ocw_mcp.core.risk.sizes import exposure_scale
 from ocw_mcp.domain.asks import AnswerKey
 from ocw_mcp.domain.market import OrderBook
 from ocw_mcp.domain.money import exact, plain
@@ -22,7 +22,7 @@ from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.idempotency import SavedAnswer
 from ocw_mcp.engine.manual_control import ManualControlState
 from ocw_mcp.engine.order_manager import OrderManagerState
-from ocw_mcp.engine.protection import Protection
+from ocw_mcp.engine.protection import GuardState
 from ocw_mcp.engine.run_counters import RunCounters
 from ocw_mcp.engine.snapshot import positions
 
@@ -31,32 +31,26 @@ ENGINE_FORMAT = 13
 
 
 class EngineState(msgspec.Struct):
-    """Every room's state, as of the end of one frame."""
+    """The state of each part of the engine, by the name of the part, as of the end of one frame."""
 
     format: int
     market: dict[str, SymbolState]
     gate: GateState
+    order_books: dict[str, OrderBook]
     account: AccountState
     manager: OrderManagerState
-    protections: dict[str, Protection]
-    flattening: bool
+    guard: GuardState
     exits: ExitsState
     decisions: DecisionsState
     budget: BudgetState
-    counters: RunCounters
-    timers: dict[Timer, int]
-    books: dict[str, OrderBook]
-    hashes: tuple[str, str]
-    """Of the policies and the prompts that were in force."""
-    commands: list[str]
-    """The ids of the latest commands, so that each is taken once."""
-    answers: list[tuple[AnswerKey, SavedAnswer]]
-    """The latest answers to callers and to the legs of decisions."""
-    asked_for: list[tuple[AnswerKey, str]]
-    """The meaning of the requests that the latest keys were used for."""
     approvals: ApprovalsState
     manual_control: ManualControlState
-    now: int
+    answers: list[tuple[AnswerKey, SavedAnswer]]
+    meanings: list[tuple[AnswerKey, str]]
+    commands: list[str]
+    counters: RunCounters
+    timers: dict[Timer, int]
+    time: int
 
 
 class _Format(msgspec.Struct):
@@ -123,7 +117,7 @@ def summary(
             "held": dict(sorted(manual_control.held.items())),
         },
         "approvals": approvals.summary(),
-        "paused_until": paused if (paused := account.activity.state.paused_until) > now else None,
+        "paused_until": paused if (paused := account.activity.state().paused_until) > now else None,
         "candles": counters.candles,
         "stale_candles": counters.stale_candles,
         "evaluations": gate.evaluations,

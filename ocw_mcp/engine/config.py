@@ -6,7 +6,8 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.domain.market import Instrument, Product
-from ocw_mcp.domain.policies import Mode, Policies
+from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.state import Mode
 
 
 class EngineConfig(msgspec.Struct, frozen=True):
@@ -26,6 +27,6 @@ class EngineConfig(msgspec.Struct, frozen=True):
     """What holds beside `policies` for what was decided after reading what others wrote."""
     live: bool = False
     """Whether time is the machine's: then the engine looks by itself while no candle comes."""
-    mode: Mode = "paper"
+    mode: Mode = Mode.PAPER
     fallback: bool = False
     """Whether the rules decide where the agent does not: for agents that are models, and cost money."""

@@ -18,6 +18,7 @@ from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import ATTACHED, RULES, OrderRef
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import DecisionRequest, Remark, Snapshot
+from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.steps import DecisionFailed, DecisionReady, DecisionSubmitted, Timer, TimerKind
 from ocw_mcp.domain.time import SECOND, iso
 from ocw_mcp.engine.account import Account
@@ -69,7 +70,7 @@ class DecisionsState(msgspec.Struct):
 Settle = Callable[[Decision, str, int], tuple[str, ...]]
 
 
-class DecisionCycle:
+class DecisionCycle(Stateful[DecisionsState]):
     """From a wake to orders."""
 
     def __init__(
@@ -82,23 +83,23 @@ class DecisionCycle:
         self._effects = effects
         self._settle = settle
         self.budget = Budget(config.policies.budget)
-        self.state = DecisionsState()
+        super().__init__(DecisionsState())
 
     @property
     def under_way(self) -> bool:
         """Whether somebody is thinking."""
-        return self.state.pending is not None or self.floor is not None
+        return self._state.pending is not None or self.floor is not None
 
     @property
     def floor(self) -> SubmittedDecision | None:
         """The decision that was submitted and is not over, if there is one."""
-        talk = self.state.talk
+        talk = self._state.talk
         return talk if talk is not None and talk.floor else None
 
     @property
     def asked(self) -> DecisionRequest | None:
         """What somebody is thinking about, or has the floor for."""
-        return self.state.pending or (self.floor.request if self.floor is not None else None)
+        return self._state.pending or (self.floor.request if self.floor is not None else None)
 
     @property
     def correctable(self) -> bool:
@@ -112,18 +113,18 @@ class DecisionCycle:
 
     def ask(self, snapshot: Snapshot, now: int) -> None:
         """Raise a wake. Where thinking costs money and all of it is spent, the rules decide at once."""
-        self.state.last_wake += 1
-        self.state.talk = None
+        self._state.last_wake += 1
+        self._state.talk = None
         deadline = now + self._config.policies.decision.deadline_s * SECOND
-        version, held = self._account.version, self.state.held
-        self.state.pending = DecisionRequest(self.state.last_wake, snapshot, deadline, version, held)
-        self._effects.record(events.WakeRaised(self.state.last_wake, snapshot.wake))
+        version, held = self._account.version, self._state.held
+        self._state.pending = DecisionRequest(self._state.last_wake, snapshot, deadline, version, held)
+        self._effects.record(events.WakeRaised(self._state.last_wake, snapshot.wake))
         until = self.budget.spent_out(now) if self._config.fallback else None
         if until is not None:
-            self._spent_out(self.state.pending, until, now)
+            self._spent_out(self._state.pending, until, now)
             return
         self._effects.set_timer(DEADLINE_TIMER, deadline)
-        self._effects.ask(self.state.pending)
+        self._effects.ask(self._state.pending)
 
     def hear(self, event: DecisionReady | DecisionFailed | DecisionSubmitted, now: int) -> None:
         """Take in what whoever was asked has to say; what it submitted is answered under the key of its request."""
@@ -157,12 +158,12 @@ class DecisionCycle:
         if self._config.agent != ATTACHED:
             limit = f"an engine that attached clients decide for (--agent {ATTACHED})"
             return Refusal(RefusalCode.NO_WAKE, limit=limit, actual=f"--agent {self._config.agent}")
-        pending = self.state.pending
+        pending = self._state.pending
         thought = now - pending.snapshot.at if pending is not None else 0
         return self._submit(request, thought, ZERO, now, floor=False)
 
     def _submit(self, asked: SubmitRequest, thought: int, cost_usd: Decimal, now: int, *, floor: bool) -> Answer:
-        pending, talk, wake_id, who = self.state.pending, self.state.talk, asked.wake_id, asked.principal
+        pending, talk, wake_id, who = self._state.pending, self._state.talk, asked.wake_id, asked.principal
         if pending is not None and pending.wake_id == wake_id:
             if not floor:
                 self._effects.give_up()
@@ -173,7 +174,7 @@ class DecisionCycle:
             key = DecisionKey(wake_id)
             refused = self._refused(key, asked.decision)
             accepted = not refused or _passed(asked.decision, refused)
-            self.state.talk = SubmittedDecision(pending, who, refused, accepted, floor, tainted)
+            self._state.talk = SubmittedDecision(pending, who, refused, accepted, floor, tainted)
             if floor:
                 self._effects.set_timer(DEADLINE_TIMER, pending.deadline)
             return Done(key, untaken)
@@ -195,14 +196,14 @@ class DecisionCycle:
         refused = self._refused(key, asked.decision)
         left = {*talk.refused}.difference(leg.symbol for leg in asked.decision.legs).union(refused)
         accepted = talk.accepted or not left or _passed(asked.decision, refused)
-        self.state.talk = msgspec.structs.replace(talk, refused=(), accepted=accepted)
+        self._state.talk = msgspec.structs.replace(talk, refused=(), accepted=accepted)
         untaken = _beside_legs(asked.decision)
-        self.state.undone += tuple(Remark(each, who, now) for each in untaken)
+        self._state.undone += tuple(Remark(each, who, now) for each in untaken)
         return Done(key, untaken)
 
     def takes(self, request: SubmitRequest, now: int) -> bool:
         """Return whether a submission answers the open wake, or corrects the decision on the last one."""
-        pending, talk = self.state.pending, self.state.talk
+        pending, talk = self._state.pending, self._state.talk
         answers = pending is not None and pending.wake_id == request.wake_id
         return answers or (talk is not None and talk.may_correct(request, now))
 
@@ -213,7 +214,7 @@ class DecisionCycle:
 
     def break_off(self, why: Cause, now: int) -> None:
         """Nobody is to decide any more: what is being decided on is held."""
-        pending, talk = self.state.pending, self.floor
+        pending, talk = self._state.pending, self.floor
         if pending is not None:
             self._effects.give_up()
             waited = now - pending.snapshot.at
@@ -222,7 +223,7 @@ class DecisionCycle:
             self._effects.give_up()
             self._hand_back(talk, why, ZERO)
         # Nothing of it is corrected any more, either.
-        self.state.talk = None
+        self._state.talk = None
 
     def _failed(self, failure: DecisionFailed, now: int) -> None:
         """Whoever was asked could not answer, and the journal says why."""
@@ -240,7 +241,7 @@ class DecisionCycle:
 
     def on_deadline(self, now: int) -> None:
         """The answer did not come in time."""
-        pending, asked = self.state.pending, self.asked
+        pending, asked = self._state.pending, self.asked
         if asked is None:
             return
         waited = now - asked.snapshot.at
@@ -264,7 +265,7 @@ class DecisionCycle:
             self._without(talk.request, talk.principal, thought, cause, now)
 
     def _hand_back(self, talk: SubmittedDecision, cause: Cause | None, cost_usd: Decimal) -> None:
-        self.state.talk = None
+        self._state.talk = None
         self._effects.clear_timer(DEADLINE_TIMER)
         self._effects.record(events.DecisionEnded(talk.request.wake_id, cause, cost_usd))
 
@@ -295,7 +296,7 @@ class DecisionCycle:
         self._take(pending.wake_id, RULES, thinking_ms, Decision(legs, cause=why), now, cost_usd)
 
     def _expected(self, answer: DecisionReady | DecisionFailed) -> DecisionRequest | None:
-        pending = self.state.pending
+        pending = self._state.pending
         if pending is not None and pending.wake_id == answer.wake_id:
             return pending
         why = "this wake is not waiting for an answer any more"
@@ -314,7 +315,7 @@ class DecisionCycle:
         tainted: bool = False,
     ) -> tuple[str, ...]:
         """Take a decision and carry it out; what of it was refused beside its legs, one sentence each."""
-        asked, self.state.pending = self.state.pending, None
+        asked, self._state.pending = self._state.pending, None
         self._effects.clear_timer(DEADLINE_TIMER)
         self._effects.record(events.DecisionMade(wake_id, decider, thinking_ms, decision, cost_usd, tainted))
         if asked is not None and not decision.holds:
@@ -323,10 +324,10 @@ class DecisionCycle:
         if tainted:
             # What is written after reading others' words may be theirs again: the journal has it, no later wake does.
             decision = _without_words(decision)
-            if self.state.note is not None and self.state.note.by != decider:
-                self.state.note = None
+            if self._state.note is not None and self._state.note.by != decider:
+                self._state.note = None
         elif decision.note:
-            self.state.note = Remark(decision.note[:NOTE_KEPT], decider, now)
+            self._state.note = Remark(decision.note[:NOTE_KEPT], decider, now)
         # After a decision that came to nothing, the rules' decision has keys of its own.
         key = DecisionKey(wake_id, "rules" if asked is None else "")
         self._carry_out(decision, key, decider, now, tainted=tainted)
@@ -342,25 +343,25 @@ class DecisionCycle:
             )
         # What the rules, a memory or a failure decided between is no word of the model that is yet to read it.
         if decider != RULES and decision.answered:
-            self.state.undone = tuple(Remark(each, decider, now) for each in told)
+            self._state.undone = tuple(Remark(each, decider, now) for each in told)
         if told:
             # Who holds in the belief to be woken is asked again.
-            self.state.held = None
+            self._state.held = None
         return untaken
 
     def _quotes_others(self, reader: str) -> bool:
         """Whether the wake that waits shows words of somebody else than `reader`."""
-        pending = self.state.pending
+        pending = self._state.pending
         return pending is not None and pending.snapshot.quotes_others(reader)
 
     def _remember(self, asked: DecisionRequest | None, decider: str, decision: Decision) -> None:
         """Keep the wake of a HOLD that a model meant, until something else is decided than to repeat that."""
         if decision.cause_kind is CauseKind.REMEMBERED:
             return
-        self.state.held = None
+        self._state.held = None
         by_a_model = self._config.fallback and decider == self._config.agent
         if asked is not None and by_a_model and decision.holds and decision.cause_kind in (None, CauseKind.MODEL_HOLDS):
-            self.state.held = msgspec.structs.replace(asked, held=None)
+            self._state.held = msgspec.structs.replace(asked, held=None)
 
     def _count_idle(self, key: DecisionKey, decision: Decision) -> None:
         """Tell a person where a model has done nothing for long: what only costs is broken, however well it argues."""
@@ -368,9 +369,9 @@ class DecisionCycle:
             return
         most = self._config.policies.decision.idle_wakes
         done = any(isinstance(self._executor.answers.get(key.leg(i)), OrderRef) for i in range(len(decision.legs)))
-        self.state.idle = 0 if done else self.state.idle + 1
-        if self.state.idle and self.state.idle % most == 0:
-            self._effects.record(events.Incident(f"nothing was done for {self.state.idle} decisions in a row"))
+        self._state.idle = 0 if done else self._state.idle + 1
+        if self._state.idle and self._state.idle % most == 0:
+            self._effects.record(events.Incident(f"nothing was done for {self._state.idle} decisions in a row"))
 
     def _carry_out(self, decision: Decision, key: DecisionKey, decider: str, now: int, *, tainted: bool) -> None:
         for index, leg in enumerate(decision.legs):

@@ -17,6 +17,14 @@ class EffectBuffer:
         self.timers: dict[Timer, int] = {}
         """The timers that are set, and when (ms) each is due."""
 
+    def state(self) -> dict[Timer, int]:
+        """Return the timers, which are all that must survive a restart."""
+        return self.timers
+
+    def restore(self, state: dict[Timer, int], /) -> None:
+        """Take back what `state` returned."""
+        self.timers = state
+
     def take(self) -> list[Effect]:
         """The effects since the last call."""
         effects, self._effects = self._effects, []

@@ -13,14 +13,16 @@ from ocw_mcp.core.market.market import Market
 from ocw_mcp.core.strategy.position_score import PositionScore, score_position
 from ocw_mcp.core.strategy.signals import read_signals
 from ocw_mcp.domain.events import ExitDecided, ScoreTaken
+from ocw_mcp.domain.orders import GUARD
 from ocw_mcp.domain.policies import ExitsPolicy
 from ocw_mcp.domain.snapshot import PositionView, Snapshot, WakeKind, WakeReason
+from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import HOUR, SECOND
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
-from ocw_mcp.engine.guard import PRINCIPAL, Guard
+from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.snapshot import positions, take_holdings
 
@@ -37,7 +39,7 @@ class ExitsState(msgspec.Struct):
     bands: dict[str, str] = {}
 
 
-class Exits:
+class Exits(Stateful[ExitsState]):
     """Closes what the policy does not let anybody hold."""
 
     def __init__(
@@ -57,7 +59,7 @@ class Exits:
         self._manager = manager
         self._guard = guard
         self._effects = effects
-        self.state = ExitsState()
+        super().__init__(ExitsState())
 
     def start(self, now: int) -> None:
         """Where time is real, look even when no candle comes."""
@@ -73,7 +75,7 @@ class Exits:
         """Close what has to be closed; the symbols that who decides has to look at, each with the reason."""
         held = self._account.ledger.positions
         if not held:
-            self.state.bands.clear()
+            self._state.bands.clear()
             return []
         for symbol in sorted(held):
             if symbol in self._account.ended:
@@ -86,9 +88,9 @@ class Exits:
             found = hard_exit(gain, best, now - position.opened_at, self._hard, best_now)
             if found is not None:
                 self._close(symbol, *found, now)
-        if now - self.state.scored_at < self._policies.score.every_s * SECOND:
+        if now - self._state.scored_at < self._policies.score.every_s * SECOND:
             return []
-        self.state.scored_at = now
+        self._state.scored_at = now
         return self._score(now)
 
     def _score(self, now: int) -> list[tuple[str, WakeReason]]:
@@ -99,7 +101,7 @@ class Exits:
         for view in held:
             score = self._score_of(view, snapshot)
             band = self._band(score.total)
-            before = self.state.bands.get(view.symbol, HOLD)
+            before = self._state.bands.get(view.symbol, HOLD)
             bands[view.symbol] = band
             if band != before:
                 self._effects.record(ScoreTaken(view.symbol, round(score.total, 4), band, score.worst))
@@ -108,11 +110,11 @@ class Exits:
                 self._close(view.symbol, "score", f"a score of {score.total:.2f} against it, most of it {worst}", now)
             elif band == REVIEW and before == HOLD:
                 asked.append((view.symbol, WakeReason(WakeKind.SCORE, f"{score.total:.2f}", worst)))
-        self.state.bands = bands
+        self._state.bands = bands
         return asked
 
     def _score_of(self, view: PositionView, snapshot: Snapshot) -> PositionScore:
-        seen = snapshot.symbol(view.symbol)
+        seen = snapshot.symbols.get(view.symbol)
         signals = read_signals(seen, self._policies.rules) if seen is not None else None
         return score_position(view, signals, snapshot, self._policies.exits.max_hold_h)
 
@@ -124,7 +126,7 @@ class Exits:
         if self._manager.closing(symbol) or symbol in self._account.ended:
             return
         self._effects.record(ExitDecided(symbol, rule, why))
-        self._manager.close(symbol, PRINCIPAL, now)
+        self._manager.close(symbol, GUARD, now)
 
 
 class HardExits(NamedTuple):

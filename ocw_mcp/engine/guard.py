@@ -34,6 +34,7 @@ from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.order_manager import Change, OrderManager, Outcome
 from ocw_mcp.engine.price_board import PriceBoard
 from ocw_mcp.engine.protection import (
+    GuardState,
     Protection,
     crossed,
     exit_failed,
@@ -44,8 +45,6 @@ from ocw_mcp.engine.protection import (
     protection_timer,
     shrink,
 )
-
-PRINCIPAL = GUARD
 
 
 class Guard:
@@ -66,6 +65,14 @@ class Guard:
         self.protections: dict[str, Protection] = {}
         self.flattening = False
         """Whether a person wants everything closed: what opens meanwhile is closed, too."""
+
+    def state(self) -> GuardState:
+        """Return all that must survive a restart."""
+        return GuardState(self.protections, self.flattening)
+
+    def restore(self, state: GuardState, /) -> None:
+        """Take back what `state` returned."""
+        self.protections, self.flattening = state.protections, state.flattening
 
     def flatten(self, by: str, now: int) -> None:
         """Close every position at the market, and come back to it until it is flat. Stops stay until then."""
@@ -114,7 +121,7 @@ class Guard:
             self._after_stop_report(change, now)
         elif tracked.purpose is Purpose.TARGET and crossed(change.report) and held:
             # The market is at the target or better already, so this is where the position was to be closed.
-            self._manager.close(symbol, PRINCIPAL, now)
+            self._manager.close(symbol, GUARD, now)
         elif tracked.purpose is Purpose.TARGET and gone(tracked, change.report) and held:
             if self.protections[symbol].may_retry("target", now):
                 self._place_target(symbol, now)
@@ -149,7 +156,7 @@ class Guard:
         trigger = (ceil_to if long else floor_to)(farthest, self._config.instruments(symbol, float(mark)).tick)
         self.protections[symbol] = Protection(trigger, target=None)
         self._unprotect(symbol, now)
-        self._manager.close(symbol, PRINCIPAL, now)
+        self._manager.close(symbol, GUARD, now)
 
     def on_timer(self, symbol: str, now: int) -> None:
         """The deadline of an unprotected position: close it. What becomes of the exit tells how to go on.
@@ -161,7 +168,7 @@ class Guard:
         if self.protections[symbol].protected and not self.flattening:
             self._cut(symbol, now)
             return
-        self._manager.close(symbol, PRINCIPAL, now)
+        self._manager.close(symbol, GUARD, now)
         if not self._manager.exit_under_way(symbol):
             self._come_back(symbol, now)
 
@@ -183,7 +190,7 @@ class Guard:
             self._cover_anew(symbol, now)
             self._cut(symbol, now)
             if self.flattening:
-                self._manager.close(symbol, PRINCIPAL, now)
+                self._manager.close(symbol, GUARD, now)
             return
         if symbol not in self.protections:
             # A closing order opened it.
@@ -210,9 +217,9 @@ class Guard:
         if not self._too_large(symbol):
             protection.most = None
         elif protection.most and not (self.flattening or self._manager.exit_under_way(symbol)):
-            self._manager.reduce(symbol, max(held - protection.most, self._manager.least_sold(symbol)), PRINCIPAL, now)
+            self._manager.reduce(symbol, max(held - protection.most, self._manager.least_sold(symbol)), GUARD, now)
         elif not protection.most:
-            self._manager.close(symbol, PRINCIPAL, now)
+            self._manager.close(symbol, GUARD, now)
         if self._too_large(symbol) and not self._manager.exit_under_way(symbol):
             self._come_back(symbol, now)
 
@@ -267,7 +274,7 @@ class Guard:
     def _send_stop(self, symbol: str, now: int) -> Outcome:
         protection = self.protections[symbol]
         target = protection.target if self._spot and not self.flattening else None
-        intent = self._manager.reduction(symbol, Purpose.STOP, PRINCIPAL, trigger=protection.trigger, target=target)
+        intent = self._manager.reduction(symbol, Purpose.STOP, GUARD, trigger=protection.trigger, target=target)
         answer = self._manager.submit(intent, now)
         if isinstance(answer, Refusal):
             self._effects.record(Incident(f"the stop of {symbol} was refused by the desk itself: {answer}"))
@@ -280,7 +287,7 @@ class Guard:
                 self._protected_by(stop, now)
             case Rejected() if crossed(change.report) or self._is_at_target(stop):
                 self._unprotect(symbol, now)
-                self._manager.close(symbol, PRINCIPAL, now)
+                self._manager.close(symbol, GUARD, now)
             case Rejected() | Canceled():
                 if not self._covered(symbol):
                     self._unprotect(symbol, now)
@@ -313,7 +320,7 @@ class Guard:
             return
         for each in live:
             self._manager.cancel(each, "the position or its target changed")
-        intent = self._manager.reduction(symbol, Purpose.TARGET, PRINCIPAL, trigger=protection.target)
+        intent = self._manager.reduction(symbol, Purpose.TARGET, GUARD, trigger=protection.target)
         self._manager.submit(intent, now)
 
     def _covered(self, symbol: str) -> bool:
@@ -382,10 +389,8 @@ class Guard:
 
     def _overdue(self, symbol: str) -> bool:
         """Whether an unprotected position is past its deadline, and nothing is on its way to close it."""
-        protected = self.protections[symbol].protected and not self.flattening
-        return not (
-            protected or protection_timer(symbol) in self._effects.timers or self._manager.exit_under_way(symbol)
-        )
+        waits = protection_timer(symbol) in self._effects.timers or self._manager.exit_under_way(symbol)
+        return not (waits or (self.protections[symbol].protected and not self.flattening))
 
     def _release(self, symbol: str) -> None:
         """A flat symbol needs no stop, target or deadline, and what was to be added must not open it anew."""

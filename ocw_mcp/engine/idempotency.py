@@ -38,14 +38,22 @@ class Latest(Generic[_T]):
         drop_oldest(own, KEPT)
         drop_oldest(self._kept, CALLERS_KEPT)
 
-    def state(self) -> list[tuple[AnswerKey, _T]]:
+    def entries(self) -> list[tuple[AnswerKey, _T]]:
         """Return all entries. Those of the caller that was silent for the longest come first."""
         return [pair for own in self._kept.values() for pair in own.items()]
 
-    def restore(self, state: Iterable[tuple[AnswerKey, _T]]) -> None:
-        """Restore what `state` returned."""
-        for key, value in state:
-            self.put(key, value)
+
+class RequestMeanings(Latest[str]):
+    """The meaning of the requests that the latest keys were used for."""
+
+    def state(self) -> list[tuple[AnswerKey, str]]:
+        """Return all entries."""
+        return self.entries()
+
+    def restore(self, state: Iterable[tuple[AnswerKey, str]], /) -> None:
+        """Take back what `state` returned."""
+        for key, meaning in state:
+            self.put(key, meaning)
 
 
 class SavedAnswer(msgspec.Struct, frozen=True):
@@ -59,13 +67,13 @@ class SavedAnswer(msgspec.Struct, frozen=True):
 class Answers(Latest[Answer]):
     """The latest answers."""
 
-    def saved(self) -> list[tuple[AnswerKey, SavedAnswer]]:
-        """Return all answers for a checkpoint."""
-        return [(key, _saved(answer)) for key, answer in self.state()]
+    def state(self) -> list[tuple[AnswerKey, SavedAnswer]]:
+        """Return all answers, each in a form that tells its type."""
+        return [(key, _saved(answer)) for key, answer in self.entries()]
 
-    def load(self, saved: Iterable[tuple[AnswerKey, SavedAnswer]]) -> None:
-        """Restore what `saved` returned."""
-        for key, each in saved:
+    def restore(self, state: Iterable[tuple[AnswerKey, SavedAnswer]], /) -> None:
+        """Take back what `state` returned."""
+        for key, each in state:
             answer = each.ref or each.refusal or each.other
             assert answer is not None
             self.put(key, answer)

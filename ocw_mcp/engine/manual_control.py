@@ -6,7 +6,8 @@ The guard protects every position all the same, and attached clients may ask for
 import msgspec
 
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.domain.snapshot import Snapshot
+from ocw_mcp.domain.snapshot import Snapshot, SymbolViews
+from ocw_mcp.domain.stateful import Stateful
 
 
 class ManualControlState(msgspec.Struct):
@@ -16,47 +17,47 @@ class ManualControlState(msgspec.Struct):
     held: dict[str, str] = {}
 
 
-class ManualControl:
+class ManualControl(Stateful[ManualControlState]):
     """Keeps what the agent may not trade."""
 
     def __init__(self) -> None:
-        self.state = ManualControlState()
+        super().__init__(ManualControlState())
 
     @property
     def paused(self) -> bool:
         """Whether the agent is paused, so that no wake is raised."""
-        return bool(self.state.paused_by)
+        return bool(self._state.paused_by)
 
     def pause(self, by: str) -> None:
         """Raise no more wakes."""
-        self.state.paused_by = by
+        self._state.paused_by = by
 
     def take_over(self, symbol: str, by: str) -> None:
         """Take a symbol over from the agent."""
-        self.state.held[symbol] = by
+        self._state.held[symbol] = by
 
     def give_back(self, symbol: str) -> None:
         """Give a symbol back to the agent; without a symbol, give all of them back and end the pause."""
         if symbol:
-            self.state.held.pop(symbol, None)
+            self._state.held.pop(symbol, None)
         else:
-            self.state = ManualControlState()
+            self._state = ManualControlState()
 
     def objection(self, symbol: str) -> Refusal | None:
         """Return a refusal of the agent's legs on a symbol that the operator has taken over."""
-        by = self.state.held.get(symbol)
+        by = self._state.held.get(symbol)
         if by is None:
             return None
         return Refusal(RefusalCode.HELD_BY_PERSON, limit="the agent's symbols", actual=f"held by {by}")
 
     def leave_out(self, seen: Snapshot) -> Snapshot:
         """Return a snapshot for the agent, without the symbols that the operator has taken over."""
-        held = self.state.held
+        held = self._state.held
         if not held:
             return seen
         return msgspec.structs.replace(
             seen,
-            symbols=tuple(view for view in seen.symbols if view.symbol not in held),
+            symbols=SymbolViews.of(view for name, view in seen.symbols.items() if name not in held),
             correlations=tuple(each for each in seen.correlations if not {each.first, each.second} & set(held)),
             wake=tuple(reason for reason in seen.wake if reason.symbol not in held),
         )

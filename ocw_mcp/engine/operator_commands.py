@@ -35,14 +35,22 @@ class OperatorCommands:
         self._decisions = decisions
         self._manual_control = manual_control
         self._effects = effects
-        self.taken: list[str] = []
+        self._taken: list[str] = []
         """The ids of the latest commands: the file of a command may still be there after it was taken."""
+
+    def state(self) -> list[str]:
+        """Return the ids of the latest commands."""
+        return self._taken
+
+    def restore(self, state: list[str], /) -> None:
+        """Take back what `state` returned."""
+        self._taken = state
 
     def take(self, command: Command, now: int) -> None:
         """Take a command, unless it was taken before."""
-        if command.command_id in self.taken:
+        if command.command_id in self._taken:
             return
-        self.taken = [*self.taken[1 - COMMANDS_KEPT :], command.command_id]
+        self._taken = [*self._taken[1 - COMMANDS_KEPT :], command.command_id]
         by, subject = command.by, command.subject
         self._effects.record(CommandTaken(command.command_id, command.verb, by, command.after_frame, subject))
         match command.verb:

@@ -284,7 +284,7 @@ class OrderManager:
         """Return the orders and their groups for a checkpoint."""
         return OrderManagerState(self.orders.state(), self._groups)
 
-    def restore(self, state: OrderManagerState) -> None:
+    def restore(self, state: OrderManagerState, /) -> None:
         """Restore what `state` returned."""
         self.orders.restore(state.orders)
         self._groups = state.groups

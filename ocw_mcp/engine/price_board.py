@@ -63,8 +63,16 @@ class PriceBoard:
         self.age_limit_ms = config.interval + config.policies.data.slack_s * SECOND
         """The feed's cadence plus slack: an entry needs a price that is not older."""
         self.instruments = Filters(config, market)
-        self.books: dict[str, OrderBook] = {}
+        self._books: dict[str, OrderBook] = {}
         """The latest of each symbol that makes sense."""
+
+    def state(self) -> dict[str, OrderBook]:
+        """Return the latest order book of each symbol."""
+        return self._books
+
+    def restore(self, state: dict[str, OrderBook], /) -> None:
+        """Take back what `state` returned."""
+        self._books = state
 
     def get(self, symbol: str, now: int) -> Quote | None:
         """The quote of a symbol, or None where there is no price or no such symbol."""
@@ -76,13 +84,13 @@ class PriceBoard:
 
     def tell(self, book: OrderBook) -> None:
         """Take in an order book, if it can be believed."""
-        known = self.books.get(book.symbol)
+        known = self._books.get(book.symbol)
         if book.symbol in self._market.symbols and _believable(book) and (known is None or known.at <= book.at):
-            self.books[book.symbol] = book
+            self._books[book.symbol] = book
 
     def book(self, symbol: str, now: int) -> Liquidity | None:
         """What the order book of a symbol offers; None where nobody told of late."""
-        book = self.books.get(symbol)
+        book = self._books.get(symbol)
         if book is None or not 0 <= now - book.at <= self.age_limit_ms:
             return None
         bid, ask = exact(book.bid), exact(book.ask)

@@ -63,6 +63,13 @@ class Protection(msgspec.Struct):
         self.target = target or self.target
 
 
+class GuardState(msgspec.Struct):
+    """The protection of each position, and whether everything is being closed."""
+
+    protections: dict[str, Protection]
+    flattening: bool
+
+
 def planned(known: Protection | None, intent: OrderIntent, tick: Decimal, *, long: bool) -> Protection:
     """Return the protection of a position after a fill of an entry; one that exists is only ever tightened."""
     trigger, target = on_tick(intent.protect_at, intent.target_at, tick, long=long)

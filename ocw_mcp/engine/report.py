@@ -82,7 +82,7 @@ def report(
         "ended": [{"symbol": symbol, "last": last} for symbol, last in sorted(account.ended.items())],
         "return": float(end / start - 1),
         "buy_and_hold": _buy_and_hold(config.symbols, counters, entry_fee),
-        "max_drawdown": float(account.drawdown.state.deepest),
+        "max_drawdown": float(account.drawdown.state().deepest),
         "sharpe": sharpe([float(equity) for _, equity in figures.day_equities]),
         "fees": float(figures.fees),
         "funding": float(figures.funding),

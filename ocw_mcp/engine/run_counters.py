@@ -30,6 +30,18 @@ class RunCounters(msgspec.Struct):
     assumed_stamps: dict[str, int] = {}
     """How many funding stamps of a symbol were settled at an assumed rate."""
 
+    hashes: tuple[str, str] = ("", "")
+    """Of the policies and the prompts that were in force last."""
+
+    def state(self) -> "RunCounters":
+        """Return the counters."""
+        return self
+
+    def restore(self, state: "RunCounters", /) -> None:
+        """Take back what `state` returned."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(state, name))
+
     def paid(self, paid: FundingPaid) -> None:
         """Count a settlement at an assumed rate."""
         if paid.assumed:

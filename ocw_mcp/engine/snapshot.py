@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from ocw_mcp.core.market.market import FormingValues, Market, SymbolMarket, TimeframeValues
 from ocw_mcp.core.orders.ledger import Position
-from ocw_mcp.core.risk.scale import exposure_scale
+from ocw_mcp.core.risk.sizes import exposure_scale
 from ocw_mcp.domain.market import Instrument
 from ocw_mcp.domain.money import floor_to
 from ocw_mcp.domain.snapshot import (
@@ -20,6 +20,7 @@ from ocw_mcp.domain.snapshot import (
     Remark,
     Snapshot,
     SymbolView,
+    SymbolViews,
     SymbolWake,
     TradeView,
 )
@@ -58,7 +59,7 @@ def take_snapshot(
         product=config.product,
         state=account.trading_state,
         equity=account.ledger.equity(),
-        symbols=tuple(
+        symbols=SymbolViews.of(
             _symbol(
                 symbol, market.symbols[symbol], held.get(symbol), feasible(symbol) if feasible else _NO_FEASIBLE, now
             )
@@ -106,7 +107,7 @@ def take_holdings(
         product=config.product,
         state=account.trading_state,
         equity=account.ledger.equity(),
-        symbols=tuple(views),
+        symbols=SymbolViews.of(views),
         wake=(),
         regime=_NO_REGIME,
         macro=_NO_MACRO,

@@ -13,14 +13,15 @@ import msgspec
 from ocw_mcp.core.gate.gate import Gate
 from ocw_mcp.core.market.market import Closed, Market
 from ocw_mcp.core.orders.machine import invalid_report
+from ocw_mcp.core.risk.limits import limits_in_force
 from ocw_mcp.domain.asks import CallerRequest
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import FundingPaid, OrderRef, OutsideFill, Transferred
-from ocw_mcp.domain.policies import limits_in_force
 from ocw_mcp.domain.snapshot import Snapshot, SymbolWake, WakeReason
+from ocw_mcp.domain.stateful import SavedPart
 from ocw_mcp.domain.steps import (
     Asked,
     Command,
@@ -76,20 +77,39 @@ class Engine:
         self._operator = OperatorCommands(
             self.manager, self.guard, self.account, self.executor, self.decisions, self.manual_control, self._effects
         )
-        parts = (self.guard, self.account, self.executor, self.decisions, self._operator, self._effects)
-        self._callers = Callers(config, self.manager, *parts)
+        others = (self.guard, self.account, self.executor, self.decisions, self._operator, self._effects)
+        self._callers = Callers(config, self.manager, *others)
         self.counters = RunCounters()
-        self._hashes = ("", "")
         self._limits = limits_in_force(config.policies)
         self._time = Timekeeper()
+        self._parts: dict[str, SavedPart] = {
+            "market": self.market,
+            "gate": self.gate,
+            "order_books": self.prices,
+            "account": self.account,
+            "manager": self.manager,
+            "guard": self.guard,
+            "exits": self._exits,
+            "decisions": self.decisions,
+            "budget": self.decisions.budget,
+            "approvals": self.approvals,
+            "manual_control": self.manual_control,
+            "answers": self.executor.answers,
+            "meanings": self._callers.meanings,
+            "commands": self._operator,
+            "counters": self.counters,
+            "timers": self._effects,
+            "time": self._time,
+        }
+        """The parts with a saved state, by their field of `EngineState`."""
         self.steps = 0
         """Events taken in by this process: while it stands still, so does everything that can be looked at."""
 
     def start(self) -> list[Effect]:
         """What a process has to carry out before its first event: timers that are set, a decision that is under way."""
         hashes = (self.config.policy_hash, self.config.prompts_hash)
-        if self._hashes != hashes:
-            self._hashes = hashes
+        if self.counters.hashes != hashes:
+            self.counters.hashes = hashes
             policies = self.config.policies
             self._effects.record(PoliciesLoaded(policies.name, self.config.policy_hash, self.config.prompts_hash))
             # Another daily loss holds for the day under way, and a flat book would not look before it enters.
@@ -184,7 +204,7 @@ class Engine:
             self._watch()
             self._raise(self._exits.look(now))
         for candle, change in changes:
-            if candle.symbol in self.manual_control.state.held:
+            if candle.symbol in self.manual_control.state().held:
                 # Nobody is asked about it, and what it does is still part of the yardstick.
                 self.gate.warm(candle.symbol, candle.close, after_hole=change.hole_since is not None)
                 continue
@@ -235,7 +255,7 @@ class Engine:
     def _raise(self, reasons: list[tuple[str, WakeReason]]) -> None:
         """Give the gate reasons to wake, except for symbols under manual control."""
         for symbol, reason in reasons:
-            if symbol not in self.manual_control.state.held:
+            if symbol not in self.manual_control.state().held:
                 self.gate.raise_reason(symbol, reason)
 
     def _watch(self) -> None:
@@ -267,61 +287,22 @@ class Engine:
             refused = self.gate.set_conditions(decision.wake_conditions, decider, now, self._readings.read)
             armed = len(decision.wake_conditions) - len(refused)
             refused += decision.unread
-            self._effects.record(WakeConditionsSet(self.decisions.state.last_wake, armed, tuple(refused)))
+            self._effects.record(WakeConditionsSet(self.decisions.state().last_wake, armed, tuple(refused)))
         return tuple(refused)
 
     def state(self) -> bytes:
         """All that must survive a restart."""
-        return msgspec.msgpack.encode(
-            EngineState(
-                format=ENGINE_FORMAT,
-                market=self.market.state(),
-                gate=self.gate.state(),
-                account=self.account.state(),
-                manager=self.manager.state(),
-                protections=self.guard.protections,
-                flattening=self.guard.flattening,
-                exits=self._exits.state,
-                decisions=self.decisions.state,
-                budget=self.decisions.budget.state,
-                counters=self.counters,
-                timers=self._effects.timers,
-                books=self.prices.books,
-                hashes=self._hashes,
-                commands=self._operator.taken,
-                answers=self.executor.answers.saved(),
-                asked_for=self._callers.asked_for.state(),
-                approvals=self.approvals.state,
-                manual_control=self.manual_control.state,
-                now=self._time.now,
-            )
-        )
+        parts = {name: part.state() for name, part in self._parts.items()}
+        return msgspec.msgpack.encode(EngineState(format=ENGINE_FORMAT, **parts))
 
     def restore(self, state: bytes) -> None:
-        """Put back what `state` gave, in an engine of the same configuration.
+        """Take back what `state` returned, in an engine of the same configuration.
 
-        Raises ValueError, msgspec's own among them, for a state that another version gave.
+        Raises ValueError, msgspec's own among them, for a state that another version saved.
         """
-        memory = read_checkpoint(state)
-        self.market.restore(memory.market)
-        self.gate.restore(memory.gate)
-        self.account.restore(memory.account)
-        self.manager.restore(memory.manager)
-        self.guard.protections = memory.protections
-        self.guard.flattening = memory.flattening
-        self._exits.state = memory.exits
-        self.decisions.state = memory.decisions
-        self.decisions.budget.state = memory.budget
-        self.counters = memory.counters
-        self._effects.timers = memory.timers
-        self.prices.books = memory.books
-        self._hashes = memory.hashes
-        self._operator.taken = memory.commands
-        self.executor.answers.load(memory.answers)
-        self._callers.asked_for.restore(memory.asked_for)
-        self.approvals.state = memory.approvals
-        self.manual_control.state = memory.manual_control
-        self._time.now = memory.now
+        saved = read_checkpoint(state)
+        for name, part in self._parts.items():
+            part.restore(getattr(saved, name))
 
     def answer(self, request: CallerRequest) -> Answer | None:
         """What a caller's request was answered; None where none with its key ever came, or long ago."""
@@ -337,13 +318,13 @@ class Engine:
             self.counters,
             self.limit_usage(),
             self.approvals,
-            self.manual_control.state,
+            self.manual_control.state(),
             self.market.prices(),
             self.now,
         )
 
     def limit_usage(self) -> list[dict[str, str]]:
-        """How much of each limit is used up at this moment."""
+        """Return how much of each limit is used at this moment."""
         return limit_usage(self.config, self.account, self.prices, self.manager.orders, self.decisions.budget, self.now)
 
     @property
@@ -362,8 +343,8 @@ class Engine:
             now,
             feasible=lambda symbol: self.manager.feasible(symbol, now),
             trades=tuple(self.account.trades),
-            note=self.decisions.state.note,
-            undone=self.decisions.state.undone,
+            note=self.decisions.state().note,
+            undone=self.decisions.state().undone,
             limits=self._limits,
         )
 

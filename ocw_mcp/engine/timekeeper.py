@@ -17,6 +17,14 @@ class Timekeeper:
         self._behind = False
         self._ahead = False
 
+    def state(self) -> int:
+        """Return engine time, ms."""
+        return self.now
+
+    def restore(self, state: int, /) -> None:
+        """Take back what `state` returned."""
+        self.now = state
+
     def move_to(self, now: int) -> str:
         """Move on to `now` (ms), or stay; a sentence for a person where the clock has just fallen back too far."""
         fell = self.now - now

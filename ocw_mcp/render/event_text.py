@@ -30,7 +30,7 @@ from ocw_mcp.domain.reasons import QUOTING, Refusal
 from ocw_mcp.domain.snapshot import SymbolWake
 from ocw_mcp.domain.text import printable
 from ocw_mcp.render.quotations import Quote, is_name
-from ocw_mcp.render.text import HASH_SHOWN, cents, moment, span, usd
+from ocw_mcp.render.text import HASH_SHOWN, cents, funding_text, moment, span, usd
 
 VENUE: Final = "venue"
 DECIDER: Final = "decider"
@@ -80,35 +80,35 @@ def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
                 return f"{ref} was not sent: {printable(text)}"
             return f"{ref} rejected by the venue: {quote(VENUE, f'{code} {text}')}"
         case events.OrderUnknown(ref, why):
-            return f"{ref} unknown: {quote(VENUE, why)}; its budget stays reserved"
+            return f"the outcome of {ref} is unknown: {quote(VENUE, why)}; its budget stays reserved"
         case events.OrderCancelRequested(ref, why):
-            return f"{ref} is to be canceled: {printable(why)}"
+            return f"cancel of {ref} requested: {printable(why)}"
         case events.OrderCanceled(ref, why, untraded, limit):
             missed = ""
             if untraded is not None and limit is not None:
-                missed = f"; {plain(untraded)} of it did not trade within its limit of {plain(limit)}"
+                missed = f"; {plain(untraded)} did not fill within the limit price {plain(limit)}"
             return f"{ref} canceled: {_named(VENUE, why, quote)}{missed}"
         case events.OrderFilled():
             realised = f", realised {cents(event.realised, signed=True)} before fees" if event.realised else ""
             return (
-                f"{event.ref} filled: {event.side} {plain(event.quantity)} at {plain(event.price)}, "
-                f"fee {plain(round(event.fee, 4))}{realised}; position {plain(event.position)}"
+                f"{event.ref} filled: {event.side} {plain(event.quantity)} {printable(event.symbol)} at "
+                f"{plain(event.price)}, fee {plain(round(event.fee, 4))}{realised}; position {plain(event.position)}"
             )
         case events.PositionUnprotected(symbol, deadline):
-            return f"{printable(symbol)} has no stop yet: without one it is closed at {moment(deadline)[11:]}"
+            return f"{printable(symbol)} has no stop yet; without one it is closed at {moment(deadline)[11:]}"
         case events.PositionProtected(symbol, stop, trigger):
-            return f"{printable(symbol)} is protected by {stop} at {plain(trigger)}"
+            return f"{printable(symbol)} is protected by stop {stop} at {plain(trigger)}"
         case events.PositionClosed(symbol, _, pnl, fees, funding):
-            funded = f" and {cents(funding, signed=True)} of funding" if funding else ""
-            return f"{printable(symbol)} is flat: {cents(pnl, signed=True)} after {cents(fees)} of fees{funded}"
+            funded = f" and {funding_text(funding)}" if funding else ""
+            return f"{printable(symbol)} closed: {cents(pnl, signed=True)} after fees {cents(fees)}{funded}"
         case events.FundingBooked(symbol=symbol, amount=amount, rate=rate, assumed=assumed):
-            known = "an assumed rate" if assumed else f"a rate of {rate:.4%}"
-            return f"funding of {printable(symbol)} settled: {cents(amount, signed=True)} at {known}"
+            at = "an assumed rate" if assumed else f"a rate of {rate:.4%}"
+            return f"{printable(symbol)} {funding_text(amount)} at {at}"
         case events.DecisionDiscarded(_, why, cost):
             return f"an answer{_paid(cost)} was discarded: {printable(why)}"
         case events.WakeConditionsSet(_, armed, refused):
             wrong = f"; not taken: {'; '.join(quote(DECIDER, each) for each in refused)}" if refused else ""
-            return f"{armed} wake condition(s) were set{wrong}"
+            return f"{armed} wake condition(s) set{wrong}"
         case events.WakeRaised(wake_id, reasons):
             return f"wake {wake_id}: {'; '.join(reason_text(each, quote) for each in reasons)}"
         case events.DecisionMade(wake_id, decider, thinking_ms, decision, cost):
@@ -116,50 +116,52 @@ def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
             after = f"after {span(thinking_ms)}{_paid(cost)}"
             return f"{printable(decider)} decided on wake {wake_id} {after}: {_legs(decision, quote)}{cause}"
         case events.StateChanged(before, after, why):
-            return f"the desk went from {before} to {after}: {printable(why)}"
+            return f"trading state {before} -> {after}: {printable(why)}"
         case events.CommandTaken(verb=verb, by=by, subject=subject):
-            return f"{printable(verb)}{f' {printable(subject)}' if subject else ''}, told by {printable(by)}"
+            return f"command {printable(verb)}{f' {printable(subject)}' if subject else ''} by {printable(by)}"
         case events.DayOpened(day, equity):
-            return f"the day {day} began with equity {cents(equity)}"
+            return f"day {day} opened with equity {cents(equity)}"
         case events.RunStarted(version, agent) | events.RunResumed(version, agent):
-            return f"a process took the book, version {printable(version)}, agent {printable(agent)}"
+            verb = "started" if isinstance(event, events.RunStarted) else "resumed"
+            return f"run {verb}, version {printable(version)}, agent {printable(agent)}"
         case events.RunStopped(why):
-            return f"the process let go of the book: {printable(why)}"
+            return f"run stopped: {printable(why)}"
         case events.CheckpointSaved():
-            return "the state was saved"
+            return "checkpoint saved"
         case events.ExitDecided(symbol, rule, why):
-            return f"the guard closes {printable(symbol)} by {printable(rule)}: {printable(why)}"
+            return f"exit rule {printable(rule)} closes {printable(symbol)}: {printable(why)}"
         case events.ScoreTaken(symbol, score, band, worst):
             part = printable(worst.replace("_", " "))
-            return f"the score of {printable(symbol)} is {score:.2f}, {printable(band)}; most of it {part}"
+            return f"score against holding {printable(symbol)} {score:.2f}, {printable(band)}; largest part: {part}"
         case events.OutsideFilled():
             what = f"{event.side} {plain(event.quantity)} {printable(event.symbol)} at {plain(event.price)}"
             realised = cents(event.realised, signed=True)
             return f"{printable(event.cause)}: {what}, realised {realised}; position {plain(event.position)}"
         case events.TransferBooked(amount=amount):
-            return f"{cents(amount, signed=True)} were transferred"
+            return f"transfer of {cents(amount, signed=True)}"
         case events.CallerAsked(request=request):
-            return f"{printable(request.principal)} asked: {_asked(request, quote)}"
+            return f"{printable(request.principal)} requested: {_requested(request, quote)}"
         case events.RequestRefused(refusal=refusal):
-            return f"not done: {refusal_text(refusal, quote)}"
+            return f"request refused: {refusal_text(refusal, quote)}"
         case events.ApprovalAsked(name, intent, price, expires_at):
-            waits = f"{name} waits for a person until {moment(expires_at)}"
-            return f"{waits}: {_intent(intent, quote)}, mark {plain(price)}"
+            return (
+                f"{name} waits for approval until {moment(expires_at)}: {_intent(intent, quote)}, mark {plain(price)}"
+            )
         case events.ApprovalEnded(name, outcome, by):
-            return f"{name} was {printable(outcome)} by {printable(by)}"
+            return f"{name} {printable(outcome)} by {printable(by)}"
         case events.DecisionEnded(wake_id, cause, cost):
             why = f": {cause_text(cause, quote)}" if cause is not None else ""
-            return f"wake {wake_id} is over{_paid(cost)}{why}"
+            return f"wake {wake_id} ended{_paid(cost)}{why}"
         case events.DecisionCorrected(wake_id, decider, decision, _, cost):
             return f"{printable(decider)} corrected wake {wake_id}{_paid(cost)}: {_legs(decision, quote)}"
         case events.BudgetSpent(spent, until):
-            return f"thinking has cost {plain(spent)} USD; the rules decide until {moment(until)}"
+            return f"LLM cost reached {plain(spent)} USD; the rules decide until {moment(until)}"
         case events.SymbolEnded(symbol, last):
-            return f"the market of {printable(symbol)} ended: its last candle closed at {moment(last)}"
+            return f"the market of {printable(symbol)} ended; its last candle closed at {moment(last)}"
         case events.Incident(text):
             return f"incident: {printable(text)}"
         case _:
-            return _as_it_is(event)
+            return _kind_and_fields(event)
 
 
 def _paid(cost_usd: Decimal) -> str:
@@ -182,7 +184,7 @@ def reason_text(wake: SymbolWake, quote: Quote = inline) -> str:
         remark = each.remark
         text = printable(str(each))
         parts.append(text if remark is None else f"{text} ({quote(remark.by, remark.text)})")
-    return f"{printable(wake.symbol or 'timer')}: {', '.join(parts)}"
+    return f"{printable(wake.symbol)}: {', '.join(parts)}" if wake.symbol else ", ".join(parts)
 
 
 def refusal_text(refusal: Refusal, quote: Quote = inline, author: str = DECIDER) -> str:
@@ -192,33 +194,33 @@ def refusal_text(refusal: Refusal, quote: Quote = inline, author: str = DECIDER)
     return refusal.told(printable(refusal.limit), actual)
 
 
-def _asked(request: CallerRequest, quote: Quote) -> str:
+def _requested(request: CallerRequest, quote: Quote) -> str:
     match request:
         case LegRequest(leg=leg, quantity=quantity):
             return leg_text(leg, lambda _, text: quote(CLIENT, text), quantity) + _why(leg.reasoning, quote)
         case HaltRequest(why=why):
             return f"halt{_why(why, quote)}"
         case NoteRequest(text=text):
-            return f"note this{_why(text, quote)}"
+            return f"note{_why(text, quote)}"
         case ConsentRequest(approval=approval, yes=yes):
-            return f"{'approve' if yes else 'deny'} {quote(CLIENT, approval)}, says the person in front of the client"
+            return f"{'approve' if yes else 'deny'} {quote(CLIENT, approval)}, answered by the person at the client"
         case SubmitRequest(wake_id=wake_id, decision=decision):
             return f"on wake {wake_id}: {_legs(decision, quote)}"
         case CloseRequest(symbol=symbol, why=why):
             return f"close {_named(CLIENT, symbol, quote)}{_why(why, quote)}"
         case CancelRequest(ref=ref):
-            return f"take {ref} off"
+            return f"cancel {ref}"
         case ProtectionRequest(symbol=symbol, stop=stop, target=target):
-            wanted = [f"a stop at {plain(stop)}"] if stop is not None else []
-            wanted += [f"a target at {plain(target)}"] if target is not None else []
-            return f"{' and '.join(wanted) or 'nothing'} for {_named(CLIENT, symbol, quote)}"
+            wanted = [f"stop at {plain(stop)}"] if stop is not None else []
+            wanted += [f"target at {plain(target)}"] if target is not None else []
+            return f"{' and '.join(wanted) or 'no stop and no target'} for {_named(CLIENT, symbol, quote)}"
 
 
 def _why(text: str, quote: Quote) -> str:
     return f": {quote(CLIENT, text)}" if text else ""
 
 
-def _as_it_is(event: JournalEvent) -> str:
+def _kind_and_fields(event: JournalEvent) -> str:
     """Return an event that has no sentence of its own: its kind and its fields."""
     fields = msgspec.to_builtins(event, builtin_types=(Decimal,))
     kind = fields.pop("kind")
@@ -236,7 +238,7 @@ def _intent(intent: OrderIntent, quote: Quote) -> str:
     if intent.trigger_price is not None:
         what += f", triggers at {plain(intent.trigger_price)}"
     if intent.purpose is Purpose.ENTRY and intent.protect_at is not None:
-        what += f" with a stop at {plain(intent.protect_at)}"
-        what += f" and a target at {plain(intent.target_at)}" if intent.target_at is not None else ""
-    asked = f", asked by {printable(intent.principal)}"
-    return what + asked + (f" at wake {intent.wake_id}" if intent.wake_id is not None else "")
+        what += f" with stop at {plain(intent.protect_at)}"
+        what += f" and target at {plain(intent.target_at)}" if intent.target_at is not None else ""
+    by = f", requested by {printable(intent.principal)}"
+    return what + by + (f" at wake {intent.wake_id}" if intent.wake_id is not None else "")

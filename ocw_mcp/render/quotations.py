@@ -99,10 +99,10 @@ def name(text: str) -> str:
 
 
 def note_line(note: Remark, reader: str, label: str) -> str:
-    """Return the note of the last wake: as it stands for the decider that wrote it, quoted for any other reader."""
+    """Return the note of an earlier wake with its time: as it stands for its author, quoted for any other reader."""
     if note.by != reader:
         return quotation(label, note.by, note.at, note.text, LONGEST_REMARK)
-    return f"{label}: {untrusted(note.text, LONGEST_REMARK)}"
+    return f"{label} of {iso(note.at)[:16]}: {untrusted(note.text, LONGEST_REMARK)}"
 
 
 def not_taken_lines(snapshot: Snapshot, reader: str) -> list[str]:
@@ -111,25 +111,21 @@ def not_taken_lines(snapshot: Snapshot, reader: str) -> list[str]:
     return [f"not taken: {untrusted(each.text, LONGEST_REMARK)}" for each in snapshot.undone if each.by == reader]
 
 
-def wake_subject(wake: SymbolWake) -> str:
-    """Return the symbol of a wake, or `desk` for the timer."""
-    return wake.symbol or "desk"
-
-
-def wake_reasons(wake: SymbolWake, reader: str) -> list[str]:
-    """Return the engine's reasons for a wake, each followed in brackets by the reader's own remark on it."""
+def wake_line(wake: SymbolWake, reader: str) -> str:
+    """Return the engine's reasons for a wake after their symbol, each with the reader's own remark in brackets."""
     texts = []
     for each in wake.reasons:
         remark = each.remark
         own = untrusted(remark.text, LONGEST_REMARK) if remark is not None and remark.by == reader else ""
         texts.append(f"{each} ({own})" if own else str(each))
-    return texts
+    reasons = ", ".join(texts)
+    return f"{wake.symbol} {reasons}" if wake.symbol else reasons
 
 
 def wake_quotations(snapshot: Snapshot, reader: str) -> list[str]:
     """Return the remarks of other authors on the conditions of this wake, one line each."""
     return [
-        quotation(f"on {wake_subject(wake)} {each}", remark.by, remark.at, remark.text, LONGEST_REMARK)
+        quotation(f"on {wake.symbol} {each}", remark.by, remark.at, remark.text, LONGEST_REMARK)
         for wake in snapshot.wake
         for each in wake.reasons
         if (remark := each.remark) is not None and remark.by != reader

@@ -24,9 +24,8 @@ from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.render.quotations import (
     not_taken_lines,
     note_line,
+    wake_line,
     wake_quotations,
-    wake_reasons,
-    wake_subject,
 )
 
 _PRICE_DIGITS = 6
@@ -91,7 +90,7 @@ _COLUMNS: Final = (
     _Column("percent_b", "%b", "Bollinger %B (20, 2)", _share, _share),
     _Column("bandwidth", "bw", "Bollinger bandwidth, %", _percent, _percent),
     _Column("atr_14", "atr", "ATR 14", _of_close, _price),
-    _Column("vwap_deviation", "vwap", "away from the VWAP of the UTC day, %", _percent, _percent),
+    _Column("vwap_deviation", "vwap", "close from the VWAP of the UTC day, %", _percent, _percent),
     _Column("mfi_14", "mfi", "MFI 14", _points, _points),
     _Column("obv_change_14", "obv", "OBV change over 14 candles, share of their volume", _share, _share),
     _Column("obv_divergence_14", "div", "OBV divergence over 14 candles", _share, _share),
@@ -107,16 +106,17 @@ _DERIVATIVES: Final = (
     _Column("open_interest_change_24h", "oi24h", "open interest over 24h, %", _percent, _percent),
     _Column("taker_ratio_1h", "taker1h", "taker buys over sells, 1h", _share, _share),
     _Column("long_short", "ls", "top traders' long over short positions", _share, _share),
-    _Column("long_short_z", "lsz", "the same, standard deviations off the day before", _share, _share),
+    _Column("long_short_z", "lsz", "its z-score against the day before", _share, _share),
 )
 
 _LEGEND: Final = (
-    "? unknown, reasons at the end; * candle still forming; rsi, k d (StochRSI), mfi, adx 0..100; macd sig hist atr in "
-    "% of close; ema and st (Supertrend; below 0 it is up): % from the close to them; vwap: % from the VWAP of the UTC "
-    "day to the close; bw bandwidth in %; %b 0..1 inside the bands; obv (change over 14 candles by volume) and "
-    "div (above 0: volume in, price down) -1..1; deriv -1..1, above 0 leans long; fund8h, oi24h in %; taker1h buys "
-    "over sells; ls top traders' longs over shorts, lsz deviations; lev leverage, liq price of liquidation; ret, mfe, "
-    "mae in %; sizes in base asset; times UTC"
+    "? unknown, reasons in the last lines; * candle still forming; um USD-M futures; times UTC, sizes in base asset, a "
+    "quantity below 0 is short. In %: ret, mfe, mae (best, worst gain so far), fund8h (funding in 8 h, above 0 longs "
+    "pay), oi24h (open interest). deriv: all derivatives, -1..1, above 0 leans long; taker1h taker buys over sells; ls "
+    "top traders' longs over shorts, lsz its z-score; liq liquidation price. rsi, k d (StochRSI), mfi, adx: 0..100. "
+    "macd sig hist atr: % of close. ema, st (Supertrend): % from close to line, st below 0 in an uptrend. vwap: % from "
+    "the VWAP of the UTC day to close. %b: 0 lower, 1 upper Bollinger band; bw their width, %. -1..1: obv (change in "
+    "14 candles over volume), div (above 0: volume in, price down)"
 )
 
 
@@ -163,15 +163,15 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
             *([note_line(snapshot.note, reader, "note")] if snapshot.note else []),
             *not_taken_lines(snapshot, reader),
             *_listed(
-                "trades (opened, held, pnl)",
+                "trades (opened, duration, pnl)",
                 [_trade(each) for each in (snapshot.trades[-BRIEFED_TRADES:] if briefed else snapshot.trades)],
             ),
             f"product {snapshot.product} {' '.join(shown)} scale {plain(snapshot.scale)}",
             f"state {snapshot.state} equity {_money(snapshot.equity)} at {_time(snapshot.at)}",
-            *_listed("wake", [" ".join([wake_subject(each), *wake_reasons(each, reader)]) for each in snapshot.wake]),
+            *_listed("woken by", [wake_line(each, reader) for each in snapshot.wake]),
             *wake_quotations(snapshot, reader),
             "symbol last age_s ret1h ret4h ret24h deriv long_max short_max min",
-            *(_symbol_row(view, unknowns) for view in snapshot.symbols),
+            *(_symbol_row(view, unknowns) for view in snapshot.symbols.values()),
             *_derivatives_rows(snapshot, unknowns),
             *_position_rows(snapshot, unknowns),
             *_listed("correlation", [_correlation(each, unknowns) for each in snapshot.correlations]),
@@ -179,7 +179,7 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
             " ".join(["symbol tf close", *(column.short for column in _IN_COMPACT)]),
             *(
                 _values_row(f"{view.symbol} {name}", values, unknowns)
-                for view in snapshot.symbols
+                for view in snapshot.symbols.values()
                 for name, values in view.all_indicators().items()
                 if not (briefed and name.endswith("*"))
             ),
@@ -210,7 +210,7 @@ def _symbol_row(view: SymbolView, unknowns: _Unknowns) -> str:
 def _derivatives_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
     """Return the rows of symbols that have a known value; without one, the composite carries the reason already."""
     rows = []
-    for view in snapshot.symbols:
+    for view in snapshot.symbols.values():
         values = {each: getattr(view.derivatives, each.field) for each in _DERIVATIVES}
         if not all(isinstance(value, Unknown) for value in values.values()):
             cells = [unknowns.cell(value, view.symbol, each.short, each.compact) for each, value in values.items()]
@@ -229,15 +229,14 @@ def _position_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
         f"{_money(held.unrealised)} {_stop(held)} {held.leverage}x {_liquidation(held)} "
         f"{unknowns.cell(held.mfe, held.symbol, 'mfe', _percent)} "
         f"{unknowns.cell(held.mae, held.symbol, 'mae', _percent)} {_time(held.opened_at)}"
-        for view in snapshot.symbols
-        if (held := view.position)
+        for held in snapshot.positions.values()
     ]
-    return ["position quantity average mark pnl stop lev liq mfe mae since", *rows] if rows else ["no position"]
+    return ["position quantity average mark pnl stop lev liq mfe mae since", *rows] if rows else ["no open position"]
 
 
 def _forming_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
     rows = []
-    for view in snapshot.symbols:
+    for view in snapshot.symbols.values():
         for each in view.forming:
             if isinstance(each.candle, Unknown):
                 unknowns.mark(each.candle, f"{view.symbol} {each.timeframe}*", "candle")
@@ -266,22 +265,22 @@ def full(snapshot: Snapshot, *, reader: str = "") -> str:
     return "\n".join(
         [
             "Safety limits in force:",
-            *([f"  {name}: {text}" for name, text in snapshot.limits] or ["  not told here"]),
+            *([f"  {name}: {text}" for name, text in snapshot.limits] or ["  not shown here"]),
             note_line(snapshot.note, reader, "Note") if snapshot.note else "Note: none",
             *not_taken_lines(snapshot, reader),
-            f"Last trades (opened, held, PnL), oldest first:{'' if snapshot.trades else ' none'}",
+            f"Last trades (opened, duration, PnL), oldest first:{'' if snapshot.trades else ' none'}",
             *(f"  {_trade(each)}" for each in snapshot.trades),
             f"Product: {snapshot.product}",
             f"Market regime: {_or_why(snapshot.regime)}",
             f"Macro regime: {_or_why(snapshot.macro)}",
             f"Scale of size limits: {plain(snapshot.scale)}",
-            f"Desk: {snapshot.state}; equity: {_money(snapshot.equity)}; now: {iso(snapshot.at)}",
+            f"State: {snapshot.state}; equity: {_money(snapshot.equity)}; now: {iso(snapshot.at)}",
             "Woken by:",
-            *(f"  {wake_subject(each)}: {', '.join(wake_reasons(each, reader))}" for each in snapshot.wake),
+            *(f"  {wake_line(each, reader)}" for each in snapshot.wake),
             *(f"  {each}" for each in wake_quotations(snapshot, reader)),
             f"Correlations of open positions:{'' if snapshot.correlations else ' none'}",
             *(f"  {each.first} with {each.second}: {_shown(each.value, _share)}" for each in snapshot.correlations),
-            *(line for view in snapshot.symbols for line in _symbol_lines(view)),
+            *(line for view in snapshot.symbols.values() for line in _symbol_lines(view)),
         ]
     )
 
@@ -290,7 +289,7 @@ def _symbol_lines(view: SymbolView) -> list[str]:
     lines = [
         view.symbol,
         f"  last price: {_shown(view.last, _price)}",
-        f"  seconds since it: {_age(view.age_ms)}",
+        f"  age of it, s: {_age(view.age_ms)}",
         f"  return over 1h, %: {_shown(view.return_1h, _percent)}; 4h: {_shown(view.return_4h, _percent)}; "
         f"24h: {_shown(view.return_24h, _percent)}",
         f"  derivatives, -1..1: {_shown(view.derivatives.composite, _share)}",
@@ -309,7 +308,7 @@ def _symbol_lines(view: SymbolView) -> list[str]:
         lines += [
             f"  position: {plain(held.quantity)} at {_price(float(held.average_price))} since {_time(held.opened_at)}",
             f"    mark: {plain(held.mark)}; unrealised: {_money(held.unrealised)}; stop: {_stop(held)}",
-            f"    leverage: {held.leverage}; liquidated at: {_liquidation(held)}",
+            f"    leverage: {held.leverage}; liquidation price: {_liquidation(held)}",
             f"    most favourable excursion, %: {_shown(held.mfe, _percent)}; "
             f"most adverse: {_shown(held.mae, _percent)}",
         ]

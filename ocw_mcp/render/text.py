@@ -34,6 +34,12 @@ def usd(value: Decimal) -> str:
     return f"{value:,.4f} USD"
 
 
+def funding_text(amount: Decimal) -> str:
+    """Return funding in words, from its amount in quote currency (above 0 received): `funding paid 0.10`."""
+    direction = "received " if amount > 0 else "paid " if amount < 0 else ""
+    return f"funding {direction}{cents(abs(amount))}"
+
+
 def moment(ms: int | None) -> str:
     """Return a time in UTC to the second, `2026-01-03 10:03:00`; `-` for None."""
     if ms is None:

@@ -12,14 +12,15 @@ import msgspec
 
 from ocw_mcp.adapters.store.book import BookStamp
 from ocw_mcp.core.orders.table import TrackedOrder
-from ocw_mcp.core.risk.scale import exposure_scale
+from ocw_mcp.core.risk.limits import ALL_LIMITS, limits_in_force
+from ocw_mcp.core.risk.sizes import exposure_scale
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.money import ZERO, plain
-from ocw_mcp.domain.policies import Policies, limits_in_force
+from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.protocols import Clock, Store
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.snapshot import IndicatorValues, PositionView, Snapshot, SymbolView
-from ocw_mcp.domain.state import Lowered, TradingState
+from ocw_mcp.domain.state import Lowered, Mode, TradingState
 from ocw_mcp.domain.symbols import matched
 from ocw_mcp.domain.time import span_name
 from ocw_mcp.engine.exposure import free_margin, reserved_by
@@ -33,7 +34,7 @@ from ocw_mcp.runtime.trading import Trading
 class Moment(msgspec.Struct, frozen=True):
     """What every answer says of itself. `as_of` in ms; None before the market begins, warming up included."""
 
-    mode: str
+    mode: Mode
     state: TradingState
     as_of: int | None
     age_ms: int | None
@@ -207,7 +208,7 @@ class Facade:
             open_positions=len(account.ledger.positions),
             unprotected=tuple(each for each in sorted(account.ledger.positions) if not self._protected(each)),
             live_orders=sum(1 for _ in engine.orders.live()),
-            last_wake=engine.decisions.state.last_wake,
+            last_wake=engine.decisions.state().last_wake,
             deciding=engine.decisions.asked is not None,
             policy=config.policies.name,
             policy_hash=config.policy_hash,
@@ -223,8 +224,7 @@ class Facade:
             return whole
         name = self.known(symbol)
         pairs = tuple(each for each in whole.correlations if name in (each.first, each.second))
-        views = tuple(view for view in whole.symbols if view.symbol == name)
-        return msgspec.structs.replace(whole, symbols=views, correlations=pairs)
+        return msgspec.structs.replace(whole, symbols={name: whole.symbols[name]}, correlations=pairs)
 
     def _whole(self) -> Snapshot:
         """The snapshot of this moment, taken once however many ask for it between two steps."""
@@ -235,7 +235,7 @@ class Facade:
 
     def symbol(self, symbol: str) -> SymbolView:
         """One symbol of the snapshot. Raises RequestError."""
-        return self.snapshot(symbol).symbols[0]
+        return self.snapshot(symbol).symbols[self.known(symbol)]
 
     def indicators(self, symbol: str, timeframe: str | None = None) -> dict[str, IndicatorValues]:
         """Indicators of a symbol by timeframe, of one or of all that have some; of a forming candle as `1h*`.
@@ -266,7 +266,7 @@ class Facade:
     def portfolio(self) -> Portfolio:
         """The account."""
         account = self._engine.account
-        ledger, activity = account.ledger, account.activity.state
+        ledger, activity = account.ledger, account.activity.state()
         equity, gross = ledger.equity(), ledger.gross()
         return Portfolio(
             equity=equity,
@@ -279,7 +279,7 @@ class Facade:
             funding=ledger.funding,
             day_opening=account.day.today.opening,
             daily_loss=account.day.loss(equity) if self.begun else ZERO,
-            peak=account.drawdown.state.watched,
+            peak=account.drawdown.state().watched,
             drawdown=account.drawdown.fall(equity),
             entries_today=activity.entries_today,
             losses_in_a_row=activity.losses_in_a_row,
@@ -306,10 +306,10 @@ class Facade:
         return list(self._engine.orders.live())
 
     def policy(self) -> PolicyView:
-        """The limits in force and their headroom."""
+        """Return the limits in force and the use of each."""
         config = self._engine.config
         scale = f"{plain(exposure_scale(config.policies.scale))} x position, risk, exposure and correlated limits"
-        limits = (*limits_in_force(config.policies), ("scale", scale))
+        limits = (*limits_in_force(config.policies, ALL_LIMITS), ("scale", scale))
         return PolicyView(config.policies.name, config.policy_hash, self._engine.limit_usage(), limits)
 
     def check(self, leg: Leg, principal: str, quantity: Decimal | None = None) -> CheckedLeg:
@@ -335,9 +335,9 @@ class Facade:
 
     def _agent(self) -> str:
         """Who decides, and what a person keeps from it."""
-        hands = self._engine.manual_control.state
+        hands = self._engine.manual_control.state()
         kept = [f"paused by {hands.paused_by}"] if hands.paused_by else []
-        kept += [f"without {', '.join(sorted(hands.held))}"] if hands.held else []
+        kept += [f"manual control of {', '.join(sorted(hands.held))}"] if hands.held else []
         return "; ".join([self._engine.config.agent, *kept])
 
     def _protected(self, symbol: str) -> bool:
@@ -345,7 +345,7 @@ class Facade:
         return protection is not None and protection.protected
 
     def _paused_until(self) -> int | None:
-        until = self._engine.account.activity.state.paused_until
+        until = self._engine.account.activity.state().paused_until
         return until if until > self._clock.now() else None
 
     @staticmethod

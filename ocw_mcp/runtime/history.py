@@ -59,7 +59,7 @@ class History:
 
     async def decisions(self, limit: int, *, acted: bool = False) -> DecisionsPage:
         """The newest decisions, newest last. Raises RequestError."""
-        return await self._ask(lambda db, book: find_decisions(db, book, limit, acted=acted))
+        return await self._ask(lambda db, book: find_decisions(db, limit, acted=acted))
 
     async def thoughts(self, limit: int) -> list[DecisionCost]:
         """How the latest decisions were come to, by so many events about them, newest last. Raises RequestError."""

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from ocw_mcp.domain.canonical import canonical
+from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.errors import JournalDiverged
-from ocw_mcp.domain.events import CallerAsked, CommandTaken, DomainEvent, OrderRejected, kind_of
+from ocw_mcp.domain.events import CallerAsked, CommandTaken, DecisionMade, DomainEvent, OrderRejected, kind_of
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderRef, Rejected
 from ocw_mcp.domain.protocols import Store, StoredEvent
 from ocw_mcp.domain.snapshot import DecisionRequest
@@ -73,6 +74,13 @@ class EventRecorder:
     def recall(self, request: DecisionRequest, decider: str) -> list[tuple[int, Said]] | None:
         """What the journal has of a decision that is being done again; None where it has nothing."""
         return recall(self._known, request, decider)
+
+    def known_decision(self, wake_id: int) -> Decision | None:
+        """Return the journal's decision on a wake that is being repeated; None when the journal has none."""
+        for each in self._known:
+            if isinstance(each.event, DecisionMade) and each.event.wake_id == wake_id:
+                return each.event.decision
+        return None
 
     def given_up_usd(self, wake_id: int) -> Decimal:
         """What the journal knows that thinking had cost which was given up."""

@@ -112,7 +112,7 @@ class BookRun:
                 aclosing(paced(frames, self.shell, self._clock, self._meanwhile)) as moments,
             ):
                 async for frame in moments:
-                    await self.take(frame)
+                    await self.take_frame(frame)
                     if self._stopping:
                         break
             await self._hear_out(version)
@@ -154,7 +154,8 @@ class BookRun:
         self._store.commit()
         await self.poll()
 
-    async def take(self, frame: Frame) -> None:
+    async def take_frame(self, frame: Frame) -> None:
+        """Process one frame: closing candles, funding, due timers and answers, then openings."""
         shell = self.shell
         self._clock.advance(frame.at)
         now = self._clock.now()

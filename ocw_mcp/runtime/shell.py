@@ -39,6 +39,7 @@ from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.clock import A_MOMENT_MS
 from ocw_mcp.runtime.commits import Commits
+from ocw_mcp.runtime.deciders import StrategyDecider
 from ocw_mcp.runtime.recorder import EventRecorder
 from ocw_mcp.runtime.thinking import NEVER, Recalled, Said, Submission, Thinking, unheard_end
 from ocw_mcp.runtime.validation import validated, validated_request
@@ -69,6 +70,8 @@ class Shell:
         self._decider = decider
         self._priced = decider if isinstance(decider, Priced) else None
         self._converses = decider if isinstance(decider, Converses) else None
+        self._recalls = isinstance(decider, StrategyDecider)
+        """Whether decisions before a crash are taken from the journal: the decider may not repeat them."""
         self._poll = poll
         self.commits = Commits(store, engine.summary, tell)
         self._inbox: deque[StepEvent] = deque()
@@ -251,9 +254,13 @@ class Shell:
         """The answer is over, one way or another."""
         wake_id, thought = thinking.request.wake_id, self.clock.now() - thinking.request.snapshot.at
         event: StepEvent
+        known = self.recorder.known_decision(wake_id) if self._recalls else None
         try:
-            thought_of = await (thinking.task or self._decider.decide(thinking.request))
-            decision = validated(thought_of, self.engine.config.symbols)
+            if known is not None and known.cause is not None and known.cause.kind.failed:
+                raise CannotDecideError(known.cause)
+            decision = known or validated(
+                await (thinking.task or self._decider.decide(thinking.request)), self.engine.config.symbols
+            )
         except Exception as error:
             # Whatever goes wrong in a decider must not stop the engine: the wake is a HOLD, with its cause.
             event = DecisionFailed(wake_id, self._decider.name, thought, _cause(error), self._cost_since(thinking))

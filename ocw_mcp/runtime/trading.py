@@ -162,14 +162,14 @@ class Trading:
     def pending(self, caller: str, key: str, preview_id: str) -> PendingOrder | None:
         """Return the order of this key that awaits approval; None if there is none."""
         answer = self._answered(caller, key, preview_id)
-        pending = self._engine.approvals.state.pending
+        pending = self._engine.approvals.state().pending
         return pending.get(answer.approval_id) if isinstance(answer, AwaitsApproval) else None
 
     def first_time(self, approval_id: str) -> bool:
         """Return whether no client was asked to approve this order before in this process, and note that one was."""
         new = approval_id not in self._asked_about
         # An id is never used again, so that those of orders that are not pending can be dropped.
-        pending = self._engine.approvals.state.pending
+        pending = self._engine.approvals.state().pending
         self._asked_about = {approval_id, *(each for each in self._asked_about if each in pending)}
         return new
 

@@ -23,7 +23,7 @@ from ocw_mcp.domain.asks import (
     SubmitRequest,
 )
 from ocw_mcp.domain.causes import Cause
-from ocw_mcp.domain.decision import LONGEST_CLAUSE, Action, Decision, Leg, WakeCondition
+from ocw_mcp.domain.decision import LONGEST_CLAUSE, NUMBERS, Action, Decision, Leg, WakeCondition
 from ocw_mcp.domain.orders import GUARD, RULES
 from ocw_mcp.domain.symbols import spelt
 
@@ -39,8 +39,6 @@ LONGEST_TEXT = 4_000
 LARGEST = Decimal("1e15")
 FINEST = -18
 """The finest decimal place of a price or a size."""
-NUMBERS = ("size", "stop", "target", "limit")
-"""Of a leg."""
 LONGEST_SPAN_S = 10**9
 MOST_LEVERAGE = 1_000
 """The bound of a leverage, above and below 0. The policy's own limit is checked by the engine."""

@@ -1,1 +1,1 @@
-"""The other side of the wire, on this machine: counterparties for tests, and for people who try OCW without a key."""
+"""Local counterparties for tests and for users who try OCW without an API key."""

@@ -1,4 +1,4 @@
-"""When the model is left alone, and for how long."""
+"""The circuit breaker: when it opens, closes, and how it is restored from the journal."""
 
 from decimal import Decimal
 
@@ -16,60 +16,60 @@ NOW = 1_000_000
 def opened() -> Breaker:
     breaker = Breaker()
     for _ in range(FAILURES):
-        assert breaker.lets_ask(NOW)
+        assert breaker.allows(NOW)
         breaker.failed(NOW)
     return breaker
 
 
-def test_three_failures_in_a_row_open_it_for_a_quarter_of_an_hour() -> None:
+def test_three_failures_in_a_row_open_the_breaker() -> None:
     breaker = opened()
     assert breaker.open_until == NOW + 15 * 60_000
-    assert not breaker.lets_ask(NOW + OPEN_MS - 1)
-    assert breaker.lets_ask(NOW + OPEN_MS)
+    assert not breaker.allows(NOW + OPEN_MS - 1)
+    assert breaker.allows(NOW + OPEN_MS)
 
 
-def test_an_answer_in_between_begins_the_count_anew() -> None:
+def test_answer_resets_the_failure_count() -> None:
     breaker = Breaker()
     for _ in range(FAILURES - 1):
         breaker.failed(NOW)
     breaker.succeeded()
     for _ in range(FAILURES - 1):
         breaker.failed(NOW)
-    assert breaker.lets_ask(NOW)
+    assert breaker.allows(NOW)
 
 
-def test_half_open_one_tries_and_its_answer_closes_it() -> None:
+def test_successful_trial_closes_the_breaker() -> None:
     breaker = opened()
-    assert breaker.lets_ask(NOW + OPEN_MS)
-    assert not breaker.lets_ask(NOW + OPEN_MS)
+    assert breaker.allows(NOW + OPEN_MS)
+    assert not breaker.allows(NOW + OPEN_MS)
     breaker.succeeded()
     assert breaker.open_until is None
-    assert breaker.lets_ask(NOW + OPEN_MS)
+    assert breaker.allows(NOW + OPEN_MS)
 
 
-def test_half_open_a_failure_opens_it_again_at_once() -> None:
+def test_failed_trial_reopens_the_breaker() -> None:
     breaker = opened()
     later = NOW + OPEN_MS
-    assert breaker.lets_ask(later)
+    assert breaker.allows(later)
     breaker.failed(later)
-    assert not breaker.lets_ask(later + OPEN_MS - 1)
-    assert breaker.lets_ask(later + OPEN_MS)
+    assert not breaker.allows(later + OPEN_MS - 1)
+    assert breaker.allows(later + OPEN_MS)
 
 
-def test_who_was_let_through_and_did_not_ask_leaves_it_half_open() -> None:
+def test_trial_without_a_call_leaves_it_half_open() -> None:
     breaker = opened()
-    assert breaker.lets_ask(NOW + OPEN_MS)
-    breaker.left_alone()
-    assert breaker.lets_ask(NOW + OPEN_MS)
+    assert breaker.allows(NOW + OPEN_MS)
+    breaker.cancel_trial()
+    assert breaker.allows(NOW + OPEN_MS)
 
 
 @settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, OPEN_MS), st.booleans()), max_size=40))
-def test_in_no_quarter_of_an_hour_do_more_than_three_fail_in_a_row(asks: list[tuple[int, bool]]) -> None:
+def test_at_most_three_failures_in_a_row_per_open_time(asks: list[tuple[int, bool]]) -> None:
     breaker, now, row = Breaker(), 0, list[int]()
     for later, answers in asks:
         now += later
-        if not breaker.lets_ask(now):
+        if not breaker.allows(now):
             continue
         if answers:
             breaker.succeeded()
@@ -91,28 +91,28 @@ HOW: dict[CauseKind | None, str] = {
     CauseKind.DEADLINE: "unasked",
     CauseKind.PAUSED: "unasked",
 }
-"""Causes as the journal has them, and what the breaker was told of them."""
+"""Causes as the journal has them, and what was reported to the breaker."""
 
 
 @settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(MINUTE, OPEN_MS // 2), st.sampled_from(list(HOW))), max_size=40))
-def test_a_run_that_goes_on_finds_it_as_the_journal_tells(asks: list[tuple[int, CauseKind | None]]) -> None:
+def test_breaker_is_restored_from_the_journal(asks: list[tuple[int, CauseKind | None]]) -> None:
     breaker, now, journal = Breaker(), 0, list[DecisionCost]()
     for wake, (later, kind) in enumerate(asks):
         now += later
         how = HOW[kind]
-        if how != "unasked" and not breaker.lets_ask(now):
+        if how != "unasked" and not breaker.allows(now):
             kind = CauseKind.BREAKER
         elif how == "succeeded":
             breaker.succeeded()
         elif how == "failed":
             breaker.failed(now)
         journal.append(DecisionCost(wake, now + 5_000, 5_000, None if kind is None else Cause(kind), Decimal(0)))
-        assert Breaker.recalled(journal).state == breaker.state
+        assert Breaker.from_journal(journal).state() == breaker.state()
 
 
-def test_of_a_breaker_that_opened_before_the_journal_that_is_looked_at_it_is_known_that_it_is_open() -> None:
+def test_breaker_opened_before_the_journal_is_restored_open() -> None:
     journal = [DecisionCost(wake, NOW, 0, Cause(CauseKind.BREAKER), Decimal(0)) for wake in (1, 2)]
-    recalled = Breaker.recalled(journal)
-    assert not recalled.lets_ask(NOW + OPEN_MS - 1)
-    assert recalled.lets_ask(NOW + OPEN_MS)
+    recalled = Breaker.from_journal(journal)
+    assert not recalled.allows(NOW + OPEN_MS - 1)
+    assert recalled.allows(NOW + OPEN_MS)

@@ -1,4 +1,4 @@
-"""With what is asked and where; and that neither is ever shown."""
+"""Credentials: where a key or token is sent, and that neither is ever shown."""
 
 import json
 from typing import Any
@@ -7,19 +7,20 @@ import pytest
 from pydantic import SecretStr
 
 from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.credentials import API, REDACTED, Credentials, credentials, scrub
+from ocw_mcp.agent.client import API, REDACTED, Credentials, credentials, scrub
+from ocw_mcp.domain.addresses import is_loopback
 from ocw_mcp.domain.causes import MEANING_OF_CAUSE, CauseKind
 
 KEY = SecretStr("plain-looking-secret-1234")
 GATEWAY = "https://gateway.example.org/claude"
 
 
-def test_a_key_goes_to_the_api_or_to_where_somebody_says() -> None:
+def test_key_goes_to_the_api_or_to_the_configured_address() -> None:
     assert credentials(KEY) == Credentials(API, KEY)
     assert credentials(KEY, base_url=GATEWAY) == Credentials(GATEWAY, KEY)
 
 
-def test_the_key_comes_first_and_a_token_needs_a_gateway() -> None:
+def test_key_precedes_the_token_which_needs_a_gateway() -> None:
     assert credentials(KEY, SecretStr("token"), GATEWAY) == Credentials(GATEWAY, KEY)
     assert credentials(None, KEY, GATEWAY) == Credentials(GATEWAY, auth_token=KEY)
     assert isinstance(credentials(None, KEY), Trouble)
@@ -36,7 +37,7 @@ def test_the_key_comes_first_and_a_token_needs_a_gateway() -> None:
         {"auth_token": KEY, "base_url": "http://127.0.0.1.example.org"},
     ],
 )
-def test_what_cannot_be_asked_with_is_a_cause_that_shows_nothing(given: dict[str, Any]) -> None:
+def test_unusable_credentials_are_a_trouble_without_secrets(given: dict[str, Any]) -> None:
     trouble = credentials(**given)
     assert isinstance(trouble, Trouble)
     assert trouble.kind is CauseKind.NO_KEY
@@ -45,27 +46,26 @@ def test_what_cannot_be_asked_with_is_a_cause_that_shows_nothing(given: dict[str
 
 
 @pytest.mark.parametrize("odd", ['gw"7\\x', "gw/7+x==", "gw:7 x", "gw-\u00fc7"])
-def test_an_odd_token_is_taken_out_of_plain_text_and_of_json(odd: str) -> None:
+def test_token_with_special_characters_is_scrubbed(odd: str) -> None:
     given = Credentials(GATEWAY, auth_token=SecretStr(odd))
     for text in (odd, json.dumps({"said": odd}), json.dumps({"said": odd}, ensure_ascii=False)):
         assert given.scrub(text).strip('{"}').removeprefix('said": "') == REDACTED
 
 
-def test_an_address_of_this_machine_is_known_as_one() -> None:
-    for url in ("http://127.0.0.1:8000", "http://localhost", "http://[::1]:1"):
-        asked_with = credentials(KEY, base_url=url)
-        assert isinstance(asked_with, Credentials)
-        assert asked_with.local
-    assert not Credentials(API, KEY).local
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "http://localhost", "http://[::1]:1"])
+def test_key_may_go_to_a_loopback_address_without_a_proxy(url: str) -> None:
+    assert is_loopback(url)
+    assert not is_loopback(API)
+    assert credentials(KEY, base_url=url) == Credentials(url, KEY)
 
 
-def test_no_text_of_the_credentials_holds_them() -> None:
+def test_credentials_are_not_in_their_repr() -> None:
     given = Credentials(GATEWAY, KEY, SecretStr("another-secret-5678"))
     for text in (repr(given), str(given), f"{given}", str([given])):
         assert "secret" not in text
 
 
-def test_a_text_is_scrubbed_of_them_and_of_what_looks_like_one() -> None:
+def test_secrets_and_lookalikes_are_scrubbed() -> None:
     given = Credentials(GATEWAY, KEY)
     said = (
         f"{KEY.get_secret_value()} sk-ant-api03-abc_DEF ocw_0123456789abcdefghij Authorization: Bearer abc.def-gh/i=="

@@ -1,4 +1,4 @@
-"""The API behind the SDK: what becomes of each answer that there can be."""
+"""The client of the API: the reply or trouble that each answer becomes."""
 
 from typing import Any
 
@@ -9,11 +9,12 @@ import respx
 from pydantic import SecretStr
 
 from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.credentials import Credentials, credentials
-from ocw_mcp.agent.messages import ModelFacts, Reply, Request, SdkMessages, parsed
+from ocw_mcp.agent.client import Credentials, ModelFacts, SdkMessages, credentials
+from ocw_mcp.agent.messages import Reply, Request
 from ocw_mcp.agent.pricing import TokenUsage
+from ocw_mcp.agent.response import parse_reply
 from ocw_mcp.domain.causes import CauseKind
-from ocw_mcp.sandbox.claude.catalogue import RETIRED
+from ocw_mcp.sandbox.claude.request import RETIRED
 from tests.support.claude import KEY, MODEL, asked, served_claude
 
 SECRET = "plain-looking-secret-1234"
@@ -37,7 +38,7 @@ async def create(messages: SdkMessages) -> Reply | Trouble:
         await messages.close()
 
 
-async def test_a_reply_keeps_every_block_as_it_came(httpx2_mock: respx.MockRouter) -> None:
+async def test_reply_keeps_every_block_unchanged(httpx2_mock: respx.MockRouter) -> None:
     route = httpx2_mock.post(URL).respond(json=WIRE)
     reply = await create(SdkMessages(GIVEN))
     assert isinstance(reply, Reply)
@@ -69,7 +70,7 @@ async def test_a_reply_keeps_every_block_as_it_came(httpx2_mock: respx.MockRoute
         (307, CauseKind.BAD_REQUEST),
     ],
 )
-async def test_a_status_is_a_cause_and_neither_tried_again_nor_followed_elsewhere(
+async def test_error_status_is_a_cause_without_retry_or_redirect(
     httpx2_mock: respx.MockRouter, status: int, cause: CauseKind
 ) -> None:
     error = {"type": "error", "error": {"type": "x", "message": f"no {SECRET}\nno"}}
@@ -84,12 +85,12 @@ async def test_a_status_is_a_cause_and_neither_tried_again_nor_followed_elsewher
     ("error", "cause"),
     [
         (httpcore2.ConnectError("refused"), CauseKind.UNREACHABLE),
-        (httpcore2.ConnectTimeout("nobody there"), CauseKind.UNREACHABLE),
+        (httpcore2.ConnectTimeout("no answer"), CauseKind.UNREACHABLE),
         (httpcore2.RemoteProtocolError("gone"), CauseKind.CONNECTION),
         (httpcore2.ReadTimeout("slow"), CauseKind.TIMEOUT),
     ],
 )
-async def test_a_line_that_fails_is_a_cause(httpx2_mock: respx.MockRouter, error: Exception, cause: CauseKind) -> None:
+async def test_failed_connection_is_a_cause(httpx2_mock: respx.MockRouter, error: Exception, cause: CauseKind) -> None:
     httpx2_mock.post(URL).mock(side_effect=error)
     trouble = await create(SdkMessages(GIVEN))
     assert isinstance(trouble, Trouble)
@@ -107,14 +108,14 @@ async def test_a_line_that_fails_is_a_cause(httpx2_mock: respx.MockRouter, error
         None,
     ],
 )
-def test_what_is_no_message_is_malformed(wire: object) -> None:
-    trouble = parsed(msgspec.json.encode(wire))
+def test_body_that_is_no_message_is_malformed(wire: object) -> None:
+    trouble = parse_reply(msgspec.json.encode(wire), REQUEST.body)
     assert isinstance(trouble, Trouble)
     assert trouble.kind is CauseKind.MALFORMED
 
 
 MOST = TokenUsage(written_1h=len(msgspec.json.encode(REQUEST.body)) + 1_000, output=3)
-"""The most that the prompt can have taken: a token is a byte at least."""
+"""The upper bound of the prompt: a token is at least one byte."""
 
 
 @pytest.mark.parametrize(
@@ -143,36 +144,36 @@ MOST = TokenUsage(written_1h=len(msgspec.json.encode(REQUEST.body)) + 1_000, out
     ],
 )
 def test_usage_in_any_form_is_counted_or_bounded(usage: dict[str, Any], counted: TokenUsage) -> None:
-    reply = parsed(msgspec.json.encode(WIRE | {"usage": usage}), REQUEST.body)
+    reply = parse_reply(msgspec.json.encode(WIRE | {"usage": usage}), REQUEST.body)
     assert isinstance(reply, Reply)
     assert reply.usage == counted
 
 
 @pytest.mark.parametrize("usage", [None, {}, [], "free", {"output_tokens": 10**9}, {"output_tokens": float(10**9)}])
-def test_missing_usage_counts_at_the_most_that_it_can_be(usage: object) -> None:
+def test_missing_usage_counts_at_its_upper_bound(usage: object) -> None:
     body = msgspec.json.encode(WIRE | {"usage": usage})
-    reply = parsed(body, REQUEST.body)
+    reply = parse_reply(body, REQUEST.body)
     assert isinstance(reply, Reply)
     assert (reply.usage.prompt, reply.usage.output) == (MOST.prompt, len(body))
 
 
 @pytest.mark.parametrize("stop", [None, "stop", "end_turn"])
-def test_a_turn_without_the_apis_own_stop_reason_is_read(stop: str | None) -> None:
-    reply = parsed(msgspec.json.encode(WIRE | {"stop_reason": stop}))
+def test_text_turn_with_a_foreign_stop_reason_is_read(stop: str | None) -> None:
+    reply = parse_reply(msgspec.json.encode(WIRE | {"stop_reason": stop}), REQUEST.body)
     assert isinstance(reply, Reply)
     assert reply.stop_reason == "end_turn"
 
 
 @pytest.mark.parametrize("stop", [None, "tool_calls", "tool_use"])
-def test_a_call_without_the_apis_own_stop_reason_is_read(stop: str | None) -> None:
+def test_call_with_a_foreign_stop_reason_is_read(stop: str | None) -> None:
     call = {"type": "tool_use", "id": "t1", "name": "decisions_submit", "input": {}}
-    reply = parsed(msgspec.json.encode(WIRE | {"stop_reason": stop, "content": [call]}))
+    reply = parse_reply(msgspec.json.encode(WIRE | {"stop_reason": stop, "content": [call]}), REQUEST.body)
     assert isinstance(reply, Reply)
     assert (reply.stop_reason, reply.calls) == ("tool_use", (call,))
 
 
 @pytest.mark.parametrize(
-    ("wire", "told"),
+    ("wire", "expected"),
     [
         (
             {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
@@ -212,16 +213,16 @@ def test_a_call_without_the_apis_own_stop_reason_is_read(stop: str | None) -> No
         ),
     ],
 )
-async def test_an_error_inside_a_200_is_read_by_its_words(
-    httpx2_mock: respx.MockRouter, wire: object, told: tuple[CauseKind, str, bool]
+async def test_error_in_a_200_is_classified_by_its_words(
+    httpx2_mock: respx.MockRouter, wire: object, expected: tuple[CauseKind, str, bool]
 ) -> None:
     httpx2_mock.post(URL).respond(json=wire)
     trouble = await create(SdkMessages(GIVEN))
-    cause, message, may_be_billed = told
+    cause, message, may_be_billed = expected
     assert trouble == Trouble(cause, f"200 {message}", may_be_billed=may_be_billed)
 
 
-async def test_an_error_in_an_event_stream_that_nothing_asked_for_is_read(httpx2_mock: respx.MockRouter) -> None:
+async def test_error_in_an_event_stream_is_read(httpx2_mock: respx.MockRouter) -> None:
     event = b'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}\n\n'
     httpx2_mock.post(URL).respond(content=event)
     trouble = await create(SdkMessages(GIVEN))
@@ -229,7 +230,7 @@ async def test_an_error_in_an_event_stream_that_nothing_asked_for_is_read(httpx2
 
 
 @pytest.mark.parametrize("status", [400, 403, 429])
-async def test_a_credit_balance_that_is_too_low_is_no_credit(httpx2_mock: respx.MockRouter, status: int) -> None:
+async def test_low_credit_balance_is_no_credit(httpx2_mock: respx.MockRouter, status: int) -> None:
     error = {"type": "invalid_request_error", "message": "Your credit balance is too low to access the API."}
     httpx2_mock.post(URL).respond(status, json={"type": "error", "error": error})
     trouble = await create(SdkMessages(GIVEN))
@@ -237,7 +238,7 @@ async def test_a_credit_balance_that_is_too_low_is_no_credit(httpx2_mock: respx.
     assert trouble.kind is CauseKind.NO_CREDIT
 
 
-async def test_a_rate_limit_that_speaks_of_billing_is_a_rate_limit(httpx2_mock: respx.MockRouter) -> None:
+async def test_rate_limit_that_mentions_billing_is_a_rate_limit(httpx2_mock: respx.MockRouter) -> None:
     words = "Rate limit reached. Add a payment method at https://example.com/account/billing to raise it."
     httpx2_mock.post(URL).respond(429, json={"error": {"message": words}})
     trouble = await create(SdkMessages(GIVEN))
@@ -246,16 +247,16 @@ async def test_a_rate_limit_that_speaks_of_billing_is_a_rate_limit(httpx2_mock: 
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>busy</html>", b"\xff\xfe", b"{"])
-async def test_a_gateway_that_answers_something_else_is_malformed(httpx2_mock: respx.MockRouter, body: bytes) -> None:
+async def test_answer_that_is_not_json_is_malformed(httpx2_mock: respx.MockRouter, body: bytes) -> None:
     httpx2_mock.post(URL).respond(content=body)
     trouble = await create(SdkMessages(GIVEN))
     assert isinstance(trouble, Trouble)
     assert trouble.kind is CauseKind.MALFORMED
 
 
-def test_what_was_written_to_the_cache_without_a_word_on_for_how_long_counts_as_the_dearer() -> None:
-    def usage(**told: object) -> TokenUsage:
-        reply = parsed(msgspec.json.encode(WIRE | {"usage": WIRE["usage"] | told}))
+def test_cache_write_without_a_lifetime_counts_as_an_hour() -> None:
+    def usage(**reported: object) -> TokenUsage:
+        reply = parse_reply(msgspec.json.encode(WIRE | {"usage": WIRE["usage"] | reported}), REQUEST.body)
         assert isinstance(reply, Reply)
         return reply.usage
 
@@ -267,7 +268,7 @@ def test_what_was_written_to_the_cache_without_a_word_on_for_how_long_counts_as_
     )
 
 
-async def test_neither_key_nor_address_is_taken_from_the_environment(
+async def test_key_and_address_are_not_taken_from_the_environment(
     httpx2_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL"):
@@ -279,7 +280,7 @@ async def test_neither_key_nor_address_is_taken_from_the_environment(
     assert "elsewhere" not in str(route.calls.last.request.headers)
 
 
-async def test_no_header_is_taken_from_the_environment(
+async def test_headers_are_not_taken_from_the_environment(
     httpx2_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = (
@@ -293,24 +294,24 @@ async def test_no_header_is_taken_from_the_environment(
     assert SECRET in sent["authorization"] + sent.get("x-api-key", "")
 
 
-async def test_a_model_is_looked_up_and_a_retired_one_is_trouble() -> None:
+async def test_retired_and_unknown_models_are_troubles() -> None:
     async with served_claude() as url:
         messages = SdkMessages(Credentials(url, SecretStr(KEY)))
-        facts = await messages.model(MODEL)
-        retired = await messages.model(RETIRED)
-        unknown = await messages.model("claude-nobody")
+        facts = await messages.retrieve_model(MODEL)
+        retired = await messages.retrieve_model(RETIRED)
+        unknown = await messages.retrieve_model("claude-unknown")
         await messages.close()
-    assert facts == ModelFacts("active", None, 200_000, 64_000)
+    assert facts == ModelFacts("active", None)
     assert isinstance(retired, Trouble)
     assert "is retired; set CLAUDE_MODEL" in retired.detail
     assert isinstance(unknown, Trouble)
     assert retired.kind is unknown.kind is CauseKind.NO_MODEL
 
 
-async def test_a_model_that_is_told_of_in_another_way_is_malformed(httpx2_mock: respx.MockRouter) -> None:
+async def test_unreadable_model_description_is_malformed(httpx2_mock: respx.MockRouter) -> None:
     httpx2_mock.get(f"https://gateway.example.org/v1/models/{MODEL}").respond(json={"lifecycle": "asleep"})
     messages = SdkMessages(GIVEN)
-    trouble = await messages.model(MODEL)
+    trouble = await messages.retrieve_model(MODEL)
     await messages.close()
     assert isinstance(trouble, Trouble)
     assert trouble.kind is CauseKind.MALFORMED

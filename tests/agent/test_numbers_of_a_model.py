@@ -1,17 +1,17 @@
-"""Numbers as a model writes them, on the way to the tools: one that is none is refused by its name, never left out."""
+"""Numbers of a model that are not finite are refused by name; they are never left out."""
 
 import pytest
 
 from ocw_mcp.domain import events
+from tests.support.claude_runs import ClaudeRun, ModelByWake, decides, leg
 from tests.support.markets import ListFeed, path
-from tests.support.seated import ByWake, Seated, decides, leg
 
 
 @pytest.mark.parametrize("name", ["limit", "target", "leverage"])
 @pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
-async def test_a_number_that_is_none_is_refused_by_its_name(name: str, number: float) -> None:
-    model = ByWake({1: [decides(1, leg("BUY") | {name: number}, leg("SELL", "ETHUSDT"))]})
-    seated = Seated(ListFeed(path([100.0] * 4)), model)
-    await seated.go()
-    assert seated.events(events.OrderIntended) == []
-    assert name in seated.events(events.DecisionMade)[0].decision.legs[0].malformed
+async def test_non_finite_number_is_refused_by_name(name: str, number: float) -> None:
+    model = ModelByWake({1: [decides(1, leg("BUY") | {name: number}, leg("SELL", "ETHUSDT"))]})
+    claude = ClaudeRun(ListFeed(path([100.0] * 4)), model)
+    await claude.go()
+    assert claude.events(events.OrderIntended) == []
+    assert name in claude.events(events.DecisionMade)[0].decision.legs[0].malformed

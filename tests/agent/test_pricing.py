@@ -1,4 +1,4 @@
-"""What calls cost, and what they can cost at most."""
+"""The cost of calls, and the most that a call can cost."""
 
 from decimal import Decimal
 
@@ -25,17 +25,17 @@ MILLION = 1_000_000
         (TokenUsage(), "0"),
     ],
 )
-def test_each_kind_of_token_has_the_price_of_the_table(usage: TokenUsage, usd: str) -> None:
+def test_each_kind_of_token_has_its_price(usage: TokenUsage, usd: str) -> None:
     assert cost(usage, MODEL, AT) == Decimal(usd)
 
 
-def test_what_is_read_from_the_cache_costs_a_tenth_at_most() -> None:
+def test_cached_tokens_cost_at_most_a_tenth() -> None:
     assert 0 < cost(TokenUsage(read=MILLION), MODEL, AT) <= cost(TokenUsage(plain=MILLION), MODEL, AT) / 10
 
 
 @settings(max_examples=40)
 @given(*[st.integers(0, MILLION)] * 5)
-def test_a_bill_is_the_sum_of_its_kinds(plain: int, read: int, short: int, long: int, output: int) -> None:
+def test_cost_is_the_sum_of_its_kinds(plain: int, read: int, short: int, long: int, output: int) -> None:
     whole = TokenUsage(plain, read, short, long, output)
     parts = [
         TokenUsage(plain),
@@ -50,24 +50,24 @@ def test_a_bill_is_the_sum_of_its_kinds(plain: int, read: int, short: int, long:
 
 @settings(max_examples=40)
 @given(text=st.text(max_size=300), output=st.integers(0, 4_000))
-def test_no_call_costs_more_than_its_worst_case_however_it_is_cached(text: str, output: int) -> None:
-    counted = tokens(text) + HIDDEN_TOKENS
+def test_worst_case_covers_every_kind_of_caching(text: str, output: int) -> None:
+    prompt = tokens(text) + HIDDEN_TOKENS
     kinds = [
-        TokenUsage(plain=counted),
-        TokenUsage(read=counted),
-        TokenUsage(written_5m=counted),
-        TokenUsage(written_1h=counted),
+        TokenUsage(plain=prompt),
+        TokenUsage(read=prompt),
+        TokenUsage(written_5m=prompt),
+        TokenUsage(written_1h=prompt),
     ]
     worst = worst_cost(len(text.encode()), 4_000, MODEL, AT)
     assert all(cost(kind + TokenUsage(output=output), MODEL, AT) <= worst for kind in kinds)
 
 
-def test_what_the_api_has_counted_is_not_guessed_again() -> None:
+def test_worst_case_uses_the_tokens_that_the_api_counted() -> None:
     assert worst_cost(100, 50, MODEL, AT, known_tokens=7) == worst_cost(107, 50, MODEL, AT)
 
 
-def test_a_model_that_nobody_prices_has_no_cost() -> None:
+def test_unknown_model_has_no_price() -> None:
     assert priced(MODEL, AT)
-    assert not priced("claude-nobody", AT)
+    assert not priced("claude-unknown", AT)
     with pytest.raises(LookupError):
-        cost(TokenUsage(plain=1), "claude-nobody", AT)
+        cost(TokenUsage(plain=1), "claude-unknown", AT)

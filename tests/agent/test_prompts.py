@@ -1,8 +1,8 @@
-"""What the model is told: limits from the policy file, and nothing typed twice."""
+"""The prompts: templates with limits from the policy file."""
 
 import pytest
 
-from ocw_mcp.agent.prompts import FIELDS, compose
+from ocw_mcp.agent.prompts import FIELDS, Prompts
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.policies import value_text
@@ -12,56 +12,59 @@ TEXTS = load_prompts(None).texts
 LEAST = {name: " ".join(["Text.", *(f"{{{field}}}" for field in sorted(fields))]) for name, fields in FIELDS.items()}
 
 
-def test_the_shipped_prompts_quote_the_limits_in_force() -> None:
+def test_shipped_prompts_quote_the_limits_in_force() -> None:
     for policy in ("default", "conservative", "lab"):
         policies = load_policies(None, policy).policies
-        system = compose(TEXTS, policies).system
+        system = Prompts(TEXTS, policies).fill("system")
         assert f"at most {policies.stop.max_distance} of the price" in system
-        assert f"next_check_s` is at most {policies.gate.timer_max_s}" in system
+        assert f"the latest, at most {policies.gate.timer_max_s}." in system
         assert "{" not in system
 
 
-def test_the_shipped_prompts_are_short() -> None:
-    prompts = compose(TEXTS, POLICIES)
-    # The prototype's were 11,900 characters; with a snapshot of 6,000 ours stay below two fifths of its request.
-    assert len(prompts.system) + len(prompts.context(1, "", "")) < 2_360
+def test_shipped_prompts_are_short() -> None:
+    prompts = Prompts(TEXTS, POLICIES)
+    # The request with a snapshot of 6,000 characters must stay below two fifths of the prototype's.
+    assert len(prompts.fill("system")) + len(prompts.fill("decide", wake="1", snapshot="", memory="", rules="")) < 2_360
 
 
-def test_a_list_is_quoted_as_the_limits_are_told() -> None:
-    quoted = compose(LEAST | {"system": "Only {symbols.allow}."}, POLICIES)
-    assert quoted.system == f"Only {value_text(POLICIES.symbols.allow, ' ')}."
+def test_list_is_quoted_like_the_listed_limits() -> None:
+    quoted = Prompts(LEAST | {"system": "Only {symbols.allow}."}, POLICIES)
+    assert quoted.fill("system") == f"Only {value_text(POLICIES.symbols.allow, ' ')}."
 
 
-def test_what_is_filled_in_is_not_looked_at_again() -> None:
-    prompts = compose(LEAST, POLICIES)
-    assert prompts.context(7, "{rules} {stop.max_distance}", "BUY {wake}") == (
-        "Text.  BUY {wake} {rules} {stop.max_distance} 7"
-    )
+def test_braces_in_a_value_are_not_filled_in() -> None:
+    prompts = Prompts(LEAST, POLICIES)
+    values = {"wake": "7", "snapshot": "{rules} {stop.max_distance}", "memory": "", "rules": "BUY {wake}"}
+    assert prompts.fill("decide", **values) == "Text.  BUY {wake} {rules} {stop.max_distance} 7"
 
 
-def test_what_is_remembered_stands_apart_and_leaves_no_trace_where_nothing_is() -> None:
-    prompts = compose(TEXTS, POLICIES)
-    for review in (False, True):
-        told = prompts.context(3, "SNAPSHOT", "hold", memory="MEMORY {wake}", review=review)
-        assert "SNAPSHOT\n\nMEMORY {wake}\n\nThe rules" in told
-        assert "SNAPSHOT\n\nThe rules" in prompts.context(3, "SNAPSHOT", "hold", review=review)
+def test_memory_is_a_paragraph_of_its_own_or_absent() -> None:
+    prompts = Prompts(TEXTS, POLICIES)
+    for name in ("decide", "review_positions"):
+        values = {"wake": "3", "snapshot": "SNAPSHOT", "rules": "hold"}
+        shown = prompts.fill(name, memory="\n\nMEMORY {wake}", **values)
+        assert "SNAPSHOT\n\nMEMORY {wake}\n\nThe built-in rules" in shown
+        assert "SNAPSHOT\n\nThe built-in rules" in prompts.fill(name, memory="", **values)
 
 
 @pytest.mark.parametrize("policy", ["default", "conservative", "lab"])
-def test_those_for_the_diary_quote_the_limits_in_force(policy: str) -> None:
+def test_diary_prompts_quote_the_limits_in_force(policy: str) -> None:
     policies = load_policies(None, policy).policies
-    prompts = compose(TEXTS, policies)
-    assert f"with at most {policies.risk.max_share} of equity lost" in prompts.on_trade("")
-    assert f"has lost {policies.daily_loss.max_share} of its equity" in prompts.on_day("")
-    assert "\n\nFACTS {facts}\n\n" in prompts.on_trade("FACTS {facts}")
-    assert "\n\nFACTS {facts}\n\n" in prompts.on_day("FACTS {facts}")
+    prompts = Prompts(TEXTS, policies)
+    assert f"may lose at most {policies.risk.max_share} of equity at its stop" in prompts.fill("reflect", facts="")
+    assert f"After a loss of {policies.daily_loss.max_share} of the day's first equity" in prompts.fill(
+        "daily_digest", facts=""
+    )
+    assert "\n\nFACTS {facts}\n\n" in prompts.fill("reflect", facts="FACTS {facts}")
+    assert "\n\nFACTS {facts}\n\n" in prompts.fill("daily_digest", facts="FACTS {facts}")
 
 
-def test_a_review_is_asked_for_in_words_of_its_own() -> None:
-    prompts = compose(TEXTS, POLICIES)
-    asked = prompts.context(3, "SNAPSHOT", "hold", review=True)
+def test_review_has_its_own_prompt() -> None:
+    prompts = Prompts(TEXTS, POLICIES)
+    values = {"wake": "3", "snapshot": "SNAPSHOT", "memory": "", "rules": "hold"}
+    asked = prompts.fill("review_positions", **values)
     assert asked.startswith("Wake 3: review")
-    assert asked != prompts.context(3, "SNAPSHOT", "hold")
+    assert asked != prompts.fill("decide", **values)
 
 
 @pytest.mark.parametrize(
@@ -69,19 +72,19 @@ def test_a_review_is_asked_for_in_words_of_its_own() -> None:
     [
         ({"system": "At most {stop.distance}."}, "no limit of the policy file"),
         ({"system": "At most {stops.max_distance}."}, "no limit of the policy file"),
-        ({"system": "{snapshot}"}, "nothing that is filled in there; expected none"),
+        ({"system": "{snapshot}"}, "which is not filled in there; expected none"),
         ({"decide": "{wake} {snapshot} {rules} {mood}"}, "expected {memory}, {rules}, {snapshot}, {wake}"),
         ({"decide": "{wake} {rules}"}, "lacks {snapshot}"),
         ({"review_positions": "  "}, "review_positions.md is missing or empty"),
     ],
 )
-def test_a_prompt_that_cannot_be_filled_in_refuses_to_start(changed: dict[str, str], says: str) -> None:
+def test_invalid_template_is_refused(changed: dict[str, str], says: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        compose(LEAST | changed, POLICIES)
+        Prompts(LEAST | changed, POLICIES)
     assert says in str(caught.value)
 
 
-def test_every_problem_is_named_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
-        compose({"system": "{a.b}"}, POLICIES)
+        Prompts({"system": "{a.b}"}, POLICIES)
     assert all(f"{name}.md" in str(caught.value) for name in FIELDS)

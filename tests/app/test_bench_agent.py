@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from ocw_mcp.agent.briefing import Briefing
 from ocw_mcp.agent.messages import Request
 from ocw_mcp.agent.pricing import TokenUsage, cost
-from ocw_mcp.agent.prompts import compose
+from ocw_mcp.agent.prompts import Briefing, Prompts
 from ocw_mcp.app.bench.agent.decisions import PROTOTYPE
 from ocw_mcp.app.bench.agent.stand_in import StandIn, segments
 from ocw_mcp.app.bench.snapshot import SYMBOLS, example
@@ -14,7 +13,7 @@ from ocw_mcp.domain.orders import CLAUDE
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.runtime.clock import SimulatedClock
-from tests.support.agent import LOOK, TERMS, FakeDesk, held
+from tests.support.agent import READ_TOOL, TERMS, FakeTools, converse
 from tests.support.claude import MODEL
 
 
@@ -57,10 +56,10 @@ async def test_without_breakpoints_all_of_it_is_plain() -> None:
 
 
 async def test_what_the_segments_cost_is_what_the_decision_cost() -> None:
-    model = StandIn(((LOOK, {}), (LOOK, {})), output_tokens=800)
-    outcome = await held(model, FakeDesk(), TERMS)
+    model = StandIn(((READ_TOOL, {}), (READ_TOOL, {})), output_tokens=800)
+    outcome = await converse(model, FakeTools(), TERMS)
     assert outcome.calls == 3
-    assert outcome.tools == (LOOK, LOOK)
+    assert outcome.tools == (READ_TOOL, READ_TOOL)
     by_segment = model.cost_usd(MODEL)
     assert sum(by_segment.values()) + cost(TokenUsage(output=800), MODEL, 0) == outcome.cost_usd
     assert all(by_segment[name] > 0 for name in ("tools", "system", "context", "results"))
@@ -68,6 +67,6 @@ async def test_what_the_segments_cost_is_what_the_decision_cost() -> None:
 
 def test_our_request_for_three_symbols_is_at_most_two_fifths_of_the_prototypes() -> None:
     policies = load_policies(None).policies
-    briefing = Briefing(compose(load_prompts(None).texts, policies), policies, CLAUDE)
+    briefing = Briefing(Prompts(load_prompts(None).texts, policies), policies, CLAUDE)
     ours = len(briefing.system) + len(briefing.context(DecisionRequest(1, example(SYMBOLS), 0)))
     assert ours <= 0.4 * sum(PROTOTYPE.values())

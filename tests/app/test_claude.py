@@ -113,8 +113,8 @@ async def test_a_changed_prompt_shows_which_decisions_have_no_recording(tmp_path
     assert all(each.decision.cause_kind is CauseKind.NOT_RECORDED for each in made)
     assert replaying.recording is not None
     missing = replaying.recording.missing
-    assert missing[0].why == "system differ from what was asked then"
-    assert all("system" in each.why or each.why == "nothing was asked there" for each in missing)
+    assert missing[0].why == "system differ from the recorded request"
+    assert all("system" in each.why or each.why == "no such call was recorded" for each in missing)
 
 
 async def at_once(clock: SimulatedClock, ms: float) -> None:
@@ -189,7 +189,7 @@ def test_which_wakes_had_no_recording_is_told_at_the_end(
     report = json.loads(said.out)
     assert report["not_recorded"] == report["decisions"] > 0
     assert f"the recording had no answer for {report['not_recorded']} wake" in said.err
-    assert "wake 1: nothing was asked there" in said.err
+    assert "wake 1: no such call was recorded" in said.err
 
 
 def test_options_about_claudes_decisions_want_claude(

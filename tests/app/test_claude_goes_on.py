@@ -12,8 +12,9 @@ from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.memory.keeping import MEMORY
-from ocw_mcp.agent.messages import Reply, Request, SdkMessages
+from ocw_mcp.agent.client import SdkMessages
+from ocw_mcp.agent.memory.diary import MEMORY_FILE
+from ocw_mcp.agent.messages import Reply, Request
 from ocw_mcp.app.claude import ClaudeSetup
 from ocw_mcp.app.compose import WiredRun, stamp
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
@@ -56,7 +57,7 @@ async def test_stopped_at_any_time_a_recorded_run_comes_to_the_same(tmp_path: Pa
         expected, told = await run(tmp_path / "live", asks, HOURS * HOUR)
     kinds = {each.decision.cause_kind for each in told if isinstance(each, events.DecisionMade)}
     assert (CauseKind.BREAKER in kinds) == (character == "refuser")
-    assert (b'reflections":[{' in (tmp_path / "live" / MEMORY).read_bytes()) == (character == "trader")
+    assert (b'reflections":[{' in (tmp_path / "live" / MEMORY_FILE).read_bytes()) == (character == "trader")
     stopped = tmp_path / "stopped"
     for minutes in (35, 121, 240, 345, 487, HOURS * 60):
         replays = ClaudeSetup(nobody, decisions=record)

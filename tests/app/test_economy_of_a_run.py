@@ -10,7 +10,7 @@ import pytest
 from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
 from ocw_mcp.agent.messages import Reply, Request
 from ocw_mcp.agent.pricing import TokenUsage
-from ocw_mcp.agent.prompts import compose
+from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.app.policy_loader import load_prompts
 from ocw_mcp.domain import events
 from ocw_mcp.domain.causes import Cause, CauseKind
@@ -19,7 +19,7 @@ from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.time import HOUR, MINUTE
 from ocw_mcp.runtime import run as runtime_run
 from ocw_mcp.runtime.clock import SimulatedClock
-from tests.support.agent import FakeDesk, Scripted, says
+from tests.support.agent import FakeTools, ScriptedModel, says
 from tests.support.claude import MODEL
 from tests.support.markets import ListFeed, path
 from tests.support.runs import Run, policies
@@ -43,13 +43,15 @@ class Holds:
         return says(f"Held when asked at wake {request.wake}.")
 
 
-def claude(model: Holds | Scripted, closes: list[float], policy: Policies, store: MemoryStore | None = None) -> Run:
+def claude(
+    model: Holds | ScriptedModel, closes: list[float], policy: Policies, store: MemoryStore | None = None
+) -> Run:
     """A run in which a model is asked over a desk that is not there: it only ever holds."""
     clock = SimulatedClock()
-    decider = ClaudeDecider(model, compose(load_prompts(None).texts, policy), policy, clock, MODEL)
+    decider = ClaudeDecider(model, Prompts(load_prompts(None).texts, policy), policy, clock, MODEL)
     run = Run(ListFeed(path(closes)), decider, policy=policy, agent="claude", fallback=True, store=store, clock=clock)
 
-    decider.attach(EngineAccess(FakeDesk(), lambda: run.engine.decisions.budget.spent(clock.now())))
+    decider.attach(EngineAccess(FakeTools(), lambda: run.engine.decisions.budget.spent(clock.now())))
     return run
 
 
@@ -93,7 +95,7 @@ async def test_with_little_money_left_routine_wakes_thin_out_and_with_none_the_r
     rising = [100 * 1.0003**minute + 0.3 * math.sin(minute / 7) for minute in range(900)]
     policy = policies(gate=GATE, rules=EAGER, budget={"usd_per_day": "1.5", "usd_per_month": 10})
     dear = msgspec.structs.replace(says(), usage=TokenUsage(plain=25_000, output=1))
-    run = await claude(Scripted(dear), rising, policy).go()
+    run = await claude(ScriptedModel(dear), rising, policy).go()
     made = run.events(events.DecisionMade)
     who = {each.wake_id: each.decision.cause_kind for each in made}
     assert {who[wake] for wake in range(1, 36)} == {"MODEL_HOLDS", "REMEMBERED"}

@@ -11,16 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from ocw_mcp.adapters.store.views.decisions import read_decisions
-from ocw_mcp.adapters.store.views.orders import read_orders
-from ocw_mcp.adapters.store.views.trades import read_trades
+from ocw_mcp.adapters.store.reader import ask_book
+from ocw_mcp.adapters.store.views.decisions import find_decisions
+from ocw_mcp.adapters.store.views.orders import find_orders
+from ocw_mcp.adapters.store.views.trades import find_trades
 from ocw_mcp.app import export
 from ocw_mcp.domain import events
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.errors import SettingsError
 from tests.adapters.store.books import open_book, tell
-from tests.support.agents import write_desk
+from tests.support.books import write_book
 from tests.support.shell import Ocw
 
 D = Decimal
@@ -34,7 +35,7 @@ def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("desk") / "book"
-    asyncio.run(write_desk(directory))
+    asyncio.run(write_book(directory))
     return directory
 
 
@@ -53,19 +54,19 @@ def amount(text: str) -> Decimal | None:
 
 def test_trades_are_exported_with_every_digit(ocw: Ocw, desk: Path) -> None:
     rows = table(ocw("export", "trades", "--state", desk).out)
-    trades = read_trades(desk, 10_000).trades
+    trades = ask_book(desk, lambda db, _: find_trades(db, 10_000)).trades
     assert len(rows) == len(trades) > 3
     for row, trade in zip(rows, trades, strict=True):
         assert (int(row["order"]), row["symbol"], row["side"]) == (trade.order, trade.symbol, trade.side)
         assert (ms(row["opened_at"]), ms(row["closed_at"])) == (trade.opened_at, trade.closed_at)
         for name in ("quantity", "entry_price", "exit_price", "fees", "funding", "pnl"):
             assert amount(row[name]) == getattr(trade, name)
-    assert sum(D(row["pnl"]) for row in rows) == read_trades(desk, 1).pnl
+    assert sum(D(row["pnl"]) for row in rows) == ask_book(desk, lambda db, _: find_trades(db, 1)).pnl
 
 
 def test_orders_are_exported_with_those_that_are_through(ocw: Ocw, desk: Path) -> None:
     rows = table(ocw("export", "orders", "--state", desk).out)
-    orders = read_orders(desk, 10_000, finished=True).orders
+    orders = ask_book(desk, lambda db, _: find_orders(db, 10_000, finished=True)).orders
     assert [row["id"] for row in rows] == [order.id for order in orders]
     assert [amount(row["quantity"]) for row in rows] == [order.quantity for order in orders]
     assert [row["wake_id"] for row in rows] == ["" if order.wake_id is None else str(order.wake_id) for order in orders]
@@ -73,7 +74,7 @@ def test_orders_are_exported_with_those_that_are_through(ocw: Ocw, desk: Path) -
 
 def test_decisions_are_exported_with_their_legs(ocw: Ocw, desk: Path) -> None:
     rows = table(ocw("export", "decisions", "--state", desk).out)
-    decisions = read_decisions(desk, 10_000).decisions
+    decisions = ask_book(desk, lambda db, _: find_decisions(db, 10_000)).decisions
     assert [int(row["wake_id"]) for row in rows] == [each.wake_id for each in decisions]
     assert [int(row["refusals"]) for row in rows] == [each.refusals for each in decisions]
     acted = next(row for row in rows if row["legs"] != "[]")

@@ -107,7 +107,7 @@ def test_a_link_is_refused_when_it_or_its_target_is_of_another_user(desk: Path, 
 
 @pytest.mark.parametrize(
     ("kind", "told"),
-    [("pipe", "no file but a pipe"), ("sparse", "larger than"), ("writable", "chmod go-w"), ("device", "no file but")],
+    [("pipe", "it is a pipe"), ("sparse", "larger than"), ("writable", "chmod go-w"), ("device", "it is a")],
 )
 @pytest.mark.parametrize("name", ["the --env", ".env", "a policy"])
 def test_a_file_that_is_none_of_ours_is_not_read(ocw: Ocw, tmp_path: Path, name: str, kind: str, told: str) -> None:
@@ -133,7 +133,7 @@ def test_a_file_that_is_none_of_ours_is_not_read(ocw: Ocw, tmp_path: Path, name:
 def test_a_pipe_in_the_place_of_a_journal_is_not_waited_for(desk: Path, name: str) -> None:
     (desk / name).unlink(missing_ok=True)
     os.mkfifo(desk / name)
-    with pytest.raises(BookError, match=f"{name} cannot be read: it is no file but a pipe"):
+    with pytest.raises(BookError, match=f"{name} cannot be read: it is a pipe"):
         read_book(desk)
 
 

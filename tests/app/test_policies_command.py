@@ -9,9 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from ocw_mcp.app.cli.commands import app
-from ocw_mcp.app.policy_loader import load_policies, table_of
+from ocw_mcp.app.policy_loader import load_policies
+from ocw_mcp.core.risk.limits import limits_in_force
 from ocw_mcp.domain.errors import BookError, SettingsError
-from ocw_mcp.domain.policies import Policies, limits_in_force
+from ocw_mcp.domain.policies import Policies, table_of
 
 D = Decimal
 DEFAULT_FILE = Path(__file__).resolve().parents[2] / "policies" / "default.toml"

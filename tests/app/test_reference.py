@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from ocw_mcp.app.reference import page
-from ocw_mcp.domain.reasons import MEANING, RefusalCode
 
 
 def test_the_reference_page_is_the_one_that_the_code_makes() -> None:
@@ -12,6 +11,5 @@ def test_the_reference_page_is_the_one_that_the_code_makes() -> None:
 
 
 def test_every_refusal_code_has_a_meaning_and_every_policy_key_too() -> None:
-    assert set(MEANING) == set(RefusalCode)
     rows = [line for line in page().splitlines() if line.startswith("| `")]
     assert not [row for row in rows if row.endswith("|  |")]

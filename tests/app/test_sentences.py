@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from ocw_mcp.adapters.control.commands import leave
+from ocw_mcp.adapters.control.commands import write_command
 from ocw_mcp.app.cli.commands import app
 from ocw_mcp.domain.steps import Verb
 from tests.support.shell import Ocw
@@ -47,7 +47,7 @@ def test_what_to_do_with_a_journal_that_does_not_hold_together_is_something_that
 
 def test_the_doctor_says_where_commands_wait(ocw: Ocw, tmp_path: Path) -> None:
     ocw(*RUN, "--interval", "15m", "--state", tmp_path)
-    leave(tmp_path, Verb.HALT, by="me", command_id="c1", at_ns=1, subject="")
+    write_command(tmp_path, Verb.HALT, by="me", command_id="c1", at_ns=1, subject="")
     said = ocw("doctor", "--state", tmp_path)
     # However the terminal folds it.
     assert "".join(f"delete what lies in {tmp_path / 'commands'}".split()) in "".join(said.out.split())

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ocw_mcp.app.settings import KEYS, SECRET_KEYS, LogLevel, Mode, load_settings, require_paper
+from ocw_mcp.app.settings import KEYS, SECRET_KEYS, LogLevel, load_settings, require_paper
 from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.state import Mode
 
 CANARY = "sk-canary-7d0f1c35b2"
 

@@ -1,4 +1,4 @@
-"""The canonical form of an event, and the chain over all of them."""
+"""The canonical form of an event, and the digest chain over all events."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ def decided(confidence: float, size: str = "0.25") -> DecisionMade:
     return DecisionMade(wake_id=7, decider="rules", thinking_ms=0, decision=Decision(legs=(leg,)))
 
 
-def test_an_event_is_one_line_of_json_with_sequence_time_kind_and_sorted_payload() -> None:
+def test_canonical_event_is_one_line_of_sorted_json() -> None:
     event = CommandTaken(command_id="c1", verb="halt", by="ann", after_frame=-1)
     expected = (
         b'[3,1767225600000,"command.taken",{"after_frame":-1,"by":"ann","command_id":"c1","subject":"","verb":"halt"}]'
@@ -63,7 +63,7 @@ def test_keys_are_sorted_at_every_depth() -> None:
         ("100", "100"),
     ],
 )
-def test_a_decimal_is_plain_text_without_trailing_zeros(value: str, text: str) -> None:
+def test_decimal_is_plain_text_without_trailing_zeros(value: str, text: str) -> None:
     assert canonical(1, AT, DayOpened("2026-01-01", Decimal(value))).endswith(
         b'{"day":"2026-01-01","equity":"%s"}]' % text.encode()
     )
@@ -80,11 +80,11 @@ def test_a_decimal_is_plain_text_without_trailing_zeros(value: str, text: str) -
         (12345678901.0, "1.23456789e+10"),
     ],
 )
-def test_a_float_keeps_ten_significant_digits(value: float, text: str) -> None:
+def test_float_keeps_ten_significant_digits(value: float, text: str) -> None:
     assert b'"confidence":"%s"' % text.encode() in canonical(1, AT, decided(value))
 
 
-def test_what_differs_beyond_the_tenth_digit_of_a_float_is_the_same_event() -> None:
+def test_float_digits_beyond_the_tenth_do_not_count() -> None:
     assert canonical(1, AT, decided(0.5)) == canonical(1, AT, decided(0.5 + 1e-13))
     assert canonical(1, AT, decided(0.5)) != canonical(1, AT, decided(0.5 + 1e-9))
 
@@ -93,7 +93,7 @@ def test_no_digit_of_a_decimal_is_dropped() -> None:
     assert canonical(1, AT, decided(0.5, "0.25")) != canonical(1, AT, decided(0.5, "0.25000000000000000001"))
 
 
-def test_tuples_enums_structs_and_none_have_a_form_of_their_own() -> None:
+def test_canonical_form_of_tuples_enums_structs_and_none() -> None:
     woken = WakeRaised(1, (wake("BTCUSDT", "close:4h"), wake(None, "timer")))
     assert canonical(1, 5, woken) == (
         b'[1,5,"wake.raised",{"reasons":[{"reasons":[{"kind":"close","subject":"4h"}],"symbol":"BTCUSDT"},'
@@ -105,7 +105,7 @@ def test_tuples_enums_structs_and_none_have_a_form_of_their_own() -> None:
     )
 
 
-def test_a_fill_carries_its_order_without_the_name_of_the_book() -> None:
+def test_canonical_fill_contains_the_order_without_book_name() -> None:
     fill = OrderFilled(
         ref=OrderRef(4, Purpose.STOP, 2),
         fill_id="paper-9-1",
@@ -126,14 +126,14 @@ def test_a_fill_carries_its_order_without_the_name_of_the_book() -> None:
     assert b"ocw-" not in line
 
 
-def test_the_kind_stands_beside_the_payload_and_not_in_it() -> None:
+def test_kind_is_beside_the_payload_only() -> None:
     event: DomainEvent = DayOpened("2026-01-01", Decimal(1))
     assert kind_of(event) == "day.opened"
     assert canonical(1, AT, event).count(b"day.opened") == 1
     assert b'"kind"' not in canonical(1, AT, event)
 
 
-def test_the_chain_goes_on_from_the_last_digest() -> None:
+def test_chain_continues_from_the_last_digest() -> None:
     lines = [canonical(seq, AT + seq, DayOpened("2026-01-01", Decimal(seq))) for seq in range(1, 6)]
     whole = GENESIS
     for line in lines:
@@ -145,12 +145,12 @@ def test_the_chain_goes_on_from_the_last_digest() -> None:
     assert len(whole) == 64
 
 
-def test_a_link_is_the_digest_of_the_one_before_and_the_line() -> None:
+def test_digest_covers_the_previous_digest_and_the_line() -> None:
     line = b'[1,5,"day.opened",{}]'
     assert chain(GENESIS, line) == hashlib.sha256(GENESIS.encode() + line).hexdigest()
 
 
-def test_order_sequence_time_and_content_all_count() -> None:
+def test_digest_depends_on_order_sequence_time_and_content() -> None:
     one, two = DayOpened("2026-01-01", Decimal(1)), DayOpened("2026-01-02", Decimal(2))
     forward = chain(chain(GENESIS, canonical(1, 5, one)), canonical(2, 6, two))
     variants = {
@@ -176,7 +176,7 @@ print(chain(GENESIS, canonical(1, 5, DecisionMade(1, "rules", 0, Decision(legs=l
 """
 
 
-def test_the_digest_does_not_depend_on_the_hash_seed() -> None:
+def test_digest_does_not_depend_on_the_hash_seed() -> None:
     digests = {
         subprocess.run(
             [sys.executable, "-c", _PROGRAM],
@@ -191,7 +191,7 @@ def test_the_digest_does_not_depend_on_the_hash_seed() -> None:
     assert len(digests.pop().strip()) == 64
 
 
-def test_a_row_of_an_earlier_version_counts_with_the_fields_it_has() -> None:
+def test_stored_row_of_an_old_version_keeps_its_fields() -> None:
     event = CommandTaken(command_id="c1", verb="halt", by="ann", after_frame=-1)
     stored = {"kind": "command.taken", "command_id": "c1", "verb": "halt", "by": "ann", "after_frame": -1, "old": "0"}
     assert canonical(3, AT, event, stored) == (
@@ -199,7 +199,7 @@ def test_a_row_of_an_earlier_version_counts_with_the_fields_it_has() -> None:
     )
 
 
-def test_a_changed_value_of_an_earlier_version_still_shows() -> None:
+def test_changed_value_of_a_stored_row_changes_the_form() -> None:
     event = decided(0.5)
     stored = json.loads(msgspec.json.encode(event))
     assert canonical(3, AT, event, stored) == canonical(3, AT, event)

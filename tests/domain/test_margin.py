@@ -1,4 +1,4 @@
-"""Isolated margin: where a position is liquidated, and how large one may be so that its stop comes first."""
+"""Isolated margin: liquidation prices, and the largest position whose stop is reached before its liquidation."""
 
 from decimal import Decimal
 
@@ -17,13 +17,13 @@ BRACKETS = Brackets(
 ROWS = Brackets((Bracket(D(1_000), 50, D("0.01")), Bracket(D(9_000), 20, D("0.02")), Bracket(D(50_000), 5, D("0.1"))))
 
 
-def test_the_brackets_join_without_a_step() -> None:
+def test_maintenance_is_continuous_between_brackets() -> None:
     assert BRACKETS.amounts == (D(0), D(50), D(3_050))
     for cap in (D(50_000), D(600_000)):
         assert BRACKETS.maintenance(cap) == pytest.approx(BRACKETS.maintenance(cap + D("0.000001")))
 
 
-def test_a_known_position_is_liquidated_where_the_exchange_says() -> None:
+def test_liquidation_price_equals_the_exchange_example() -> None:
     # 1 BTC at 50,000 with 20x: margin 2,500; (50,000 - 2,500) / (1 - 0.004) in the first bracket.
     price = BRACKETS.liquidation_price(D(1), D(50_000), D(2_500))
     assert price is not None
@@ -34,12 +34,12 @@ def test_a_known_position_is_liquidated_where_the_exchange_says() -> None:
     assert round(short, 2) == D("52288.56")
 
 
-def test_a_long_that_is_paid_for_whole_has_no_liquidation_price() -> None:
+def test_fully_paid_long_has_no_liquidation_price() -> None:
     assert BRACKETS.liquidation_price(D(1), D(50_000), D(50_000)) is None
     assert bankruptcy_price(D(1), D(50_000), D(50_000)) == 0
 
 
-def test_a_bracket_allows_its_leverage_and_beyond_the_last_nothing_is_held() -> None:
+def test_max_leverage_by_notional_and_0_beyond_the_last_bracket() -> None:
     assert [BRACKETS.max_leverage(D(n)) for n in (50_000, 50_001, 3_000_000, 3_000_001)] == [125, 100, 50, 0]
 
 
@@ -47,37 +47,37 @@ def test_a_bracket_allows_its_leverage_and_beyond_the_last_nothing_is_held() -> 
     price=st.decimals("0.1", "100000", places=2),
     quantity=st.decimals("0.001", "100", places=3),
     leverage=st.integers(1, 50),
-    way=st.sampled_from([1, -1]),
+    sign=st.sampled_from([1, -1]),
 )
-def test_at_the_liquidation_price_the_margin_just_covers_the_maintenance(
-    price: Decimal, quantity: Decimal, leverage: int, way: int
+def test_margin_equals_maintenance_at_the_liquidation_price(
+    price: Decimal, quantity: Decimal, leverage: int, sign: int
 ) -> None:
-    cost = way * quantity * price
+    cost = sign * quantity * price
     margin = abs(cost) / leverage
-    found = BRACKETS.liquidation_price(way * quantity, cost, margin)
+    found = BRACKETS.liquidation_price(sign * quantity, cost, margin)
     assume(found is not None)
     assert found is not None
-    left = margin + way * quantity * found - cost
+    left = margin + sign * quantity * found - cost
     assert left == pytest.approx(BRACKETS.maintenance(quantity * found), abs=D("1e-9"))
-    # It comes before the margin is gone.
-    assert (found - bankruptcy_price(way * quantity, cost, margin)) * way >= 0
+    # The liquidation price is reached before the margin is 0.
+    assert (found - bankruptcy_price(sign * quantity, cost, margin)) * sign >= 0
 
 
 @given(
     entry=st.decimals("10", "1000", places=2),
     distance=st.decimals("0.001", "0.2", places=3),
     leverage=st.integers(1, 50),
-    way=st.sampled_from([1, -1]),
+    sign=st.sampled_from([1, -1]),
 )
-def test_the_largest_position_that_keeps_its_stop_before_the_liquidation_is_just_that(
-    entry: Decimal, distance: Decimal, leverage: int, way: int
+def test_largest_notional_just_reaches_its_stop_unliquidated(
+    entry: Decimal, distance: Decimal, leverage: int, sign: int
 ) -> None:
-    stop = entry * (1 - way * distance)
-    largest = BRACKETS.largest(allowed_maintenance(entry, stop, leverage, way))
+    stop = entry * (1 - sign * distance)
+    largest = BRACKETS.largest(allowed_maintenance(entry, stop, leverage, sign))
 
     def survives(notional_at_stop: Decimal) -> bool:
         quantity = notional_at_stop / stop
-        left = quantity * entry / leverage + way * quantity * (stop - entry)
+        left = quantity * entry / leverage + sign * quantity * (stop - entry)
         return left >= BRACKETS.maintenance(notional_at_stop)
 
     if largest > 0:
@@ -89,12 +89,12 @@ def test_the_largest_position_that_keeps_its_stop_before_the_liquidation_is_just
 @pytest.mark.parametrize(
     ("leverage", "cap"), [(51, 0), (50, 1_000), (21, 1_000), (20, 9_000), (6, 9_000), (5, 50_000), (1, 50_000)]
 )
-def test_a_leverage_has_a_largest_notional(leverage: int, cap: int) -> None:
+def test_each_leverage_has_a_largest_notional(leverage: int, cap: int) -> None:
     assert ROWS.cap(leverage) == cap
     assert cap == 0 or ROWS.max_leverage(D(cap)) >= leverage > ROWS.max_leverage(D(cap) + 1)
 
 
-def test_a_perpetual_without_brackets_is_held_to_cautious_ones_and_spot_to_none() -> None:
+def test_perpetual_without_brackets_gets_cautious_ones() -> None:
     assert ETH.brackets is None
     assert ETH.margin_brackets is CAUTIOUS
     assert type(ETH)("ETHUSDT", Product.UM, ETH.tick, ETH.step, ETH.step, D(5), ROWS).margin_brackets is ROWS
@@ -102,7 +102,7 @@ def test_a_perpetual_without_brackets_is_held_to_cautious_ones_and_spot_to_none(
 
 
 @given(st.integers(1, 130), st.decimals(0, 60_000, places=2))
-def test_the_steps_of_a_leverage_are_what_the_brackets_leave_of_it(wanted: int, notional: Decimal) -> None:
+def test_leverage_steps_agree_with_the_max_leverage(wanted: int, notional: Decimal) -> None:
     steps = ROWS.steps(wanted)
     found = next((leverage for leverage, cap in steps if notional <= cap), 0)
     assert found == min(wanted, ROWS.max_leverage(notional))
@@ -114,14 +114,14 @@ def test_the_steps_of_a_leverage_are_what_the_brackets_leave_of_it(wanted: int, 
     steps=st.lists(st.tuples(st.integers(1, 150), st.integers(0, 120)), min_size=1, max_size=5),
     share=st.decimals("-0.01", "0.5", places=3),
 )
-def test_the_largest_size_is_found_in_whichever_bracket_it_is(steps: list[tuple[int, int]], share: Decimal) -> None:
+def test_largest_notional_is_found_in_any_bracket(steps: list[tuple[int, int]], share: Decimal) -> None:
     rows, cap, rate = [], 0, D("0.004")
     for wide, more in steps:
         cap, rate = cap + wide, rate + D(more) / 1_000
         rows.append(Bracket(D(cap), 20, rate))
 
     def maintenance(notional: int) -> Decimal:
-        """The sum over the brackets, as tax is reckoned: each slice at its own rate."""
+        """Return the sum over the brackets, each slice of the notional at its own rate, as income tax is computed."""
         slices, below = D(0), D(0)
         for row in rows:
             slices += max(D(0), min(D(notional), row.cap) - below) * row.rate

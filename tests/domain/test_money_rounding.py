@@ -1,4 +1,4 @@
-"""Money: exact texts, and roundings that name their direction."""
+"""Money: exact conversion to and from text, and rounding in a named direction."""
 
 from decimal import Decimal
 
@@ -18,19 +18,19 @@ quick = settings(deadline=None, max_examples=200)
 
 @quick
 @given(st.integers(-(10**15) + 1, 10**15 - 1), st.integers(0, 12))
-def test_a_text_of_fifteen_digits_survives_the_way_through_a_float(digits: int, places: int) -> None:
+def test_text_of_15_digits_survives_conversion_to_float(digits: int, places: int) -> None:
     written = Decimal(digits).scaleb(-places)
     assert exact(float(written)) == written
 
 
 @pytest.mark.parametrize("text", ["1935.98", "0.1", "65000.0", "0.00001234", "1e-08", "123456789.12345", "1e+22"])
-def test_the_price_on_the_tape_is_the_price_in_the_ledger(text: str) -> None:
+def test_exact_restores_the_written_price(text: str) -> None:
     assert exact(float(text)) == Decimal(text)
 
 
 @quick
 @given(AMOUNTS, UNITS)
-def test_floor_is_the_largest_multiple_that_is_not_above(value: Decimal, unit_text: str) -> None:
+def test_floor_is_the_largest_multiple_not_above(value: Decimal, unit_text: str) -> None:
     unit = Decimal(unit_text)
     rounded = floor_to(value, unit)
     assert rounded <= value < rounded + unit
@@ -39,7 +39,7 @@ def test_floor_is_the_largest_multiple_that_is_not_above(value: Decimal, unit_te
 
 @quick
 @given(AMOUNTS, UNITS)
-def test_ceiling_is_the_smallest_multiple_that_is_not_below(value: Decimal, unit_text: str) -> None:
+def test_ceiling_is_the_smallest_multiple_not_below(value: Decimal, unit_text: str) -> None:
     unit = Decimal(unit_text)
     rounded = ceil_to(value, unit)
     assert rounded - unit < value <= rounded
@@ -48,21 +48,21 @@ def test_ceiling_is_the_smallest_multiple_that_is_not_below(value: Decimal, unit
 
 @quick
 @given(AMOUNTS, UNITS)
-def test_ceiling_is_the_floor_seen_from_the_other_side(value: Decimal, unit_text: str) -> None:
+def test_ceiling_is_the_negated_floor_of_the_negated_value(value: Decimal, unit_text: str) -> None:
     unit = Decimal(unit_text)
     assert ceil_to(value, unit) == -floor_to(-value, unit)
 
 
 @quick
 @given(st.integers(-(10**9), 10**9), UNITS)
-def test_a_multiple_stays_where_it_is(times: int, unit_text: str) -> None:
+def test_multiple_of_the_unit_is_not_rounded(times: int, unit_text: str) -> None:
     unit = Decimal(unit_text)
     assert floor_to(times * unit, unit) == ceil_to(times * unit, unit) == times * unit
 
 
 @quick
 @given(AMOUNTS)
-def test_plain_text_keeps_the_value_and_has_no_exponent_and_no_idle_zero(value: Decimal) -> None:
+def test_plain_text_has_no_exponent_or_trailing_zeros(value: Decimal) -> None:
     text = plain(value)
     assert Decimal(text) == value
     assert "E" not in text.upper()
@@ -81,5 +81,5 @@ def test_plain_text_keeps_the_value_and_has_no_exponent_and_no_idle_zero(value: 
         ("1E-8", "0.00000001"),
     ],
 )
-def test_plain_text_of_awkward_decimals(value: str, text: str) -> None:
+def test_plain_text_of_special_decimals(value: str, text: str) -> None:
     assert plain(Decimal(value)) == text

@@ -1,4 +1,4 @@
-"""One spelling of a symbol inside, and the spellings of other programs that mean the same."""
+"""Spellings of symbols: other programs' spellings match one followed symbol or none."""
 
 import pytest
 from hypothesis import given
@@ -13,12 +13,12 @@ FOLLOWED = ("BTCUSDT", "ETHUSDT", "1000PEPEUSDT", "币安人生USDT", "BTCUSD_PE
     "text",
     ["BTCUSDT", "btcusdt", "BTC/USDT", "btc-usdt", "BTC_USDT", " BTC USDT\n", "BTC/USDT:USDT", "btc/usdt:usdt"],
 )
-def test_spellings_of_other_programs_mean_the_symbol(text: str) -> None:
+def test_other_spellings_match_the_symbol(text: str) -> None:
     assert matched(text, FOLLOWED) == "BTCUSDT"
 
 
 @pytest.mark.parametrize("symbol", FOLLOWED)
-def test_a_symbol_as_it_is_means_itself(symbol: str) -> None:
+def test_exact_symbol_matches_itself(symbol: str) -> None:
     assert matched(symbol, FOLLOWED) == symbol
 
 
@@ -26,15 +26,15 @@ def test_a_symbol_as_it_is_means_itself(symbol: str) -> None:
     "text",
     ["", "/", ":", "BTC", "BTCUSD", "BTC/USD", "BTC/USDT:USDC", "BTC/USDT:USDT-260327", "ВTCUSDT", "BTCUSDT:"],
 )
-def test_what_means_no_followed_symbol_is_none(text: str) -> None:
+def test_text_of_no_followed_symbol_matches_none(text: str) -> None:
     assert matched(text, FOLLOWED) is None
     assert spelt(text, FOLLOWED) == text.strip()
 
 
-def test_what_means_several_symbols_is_none() -> None:
+def test_text_of_several_symbols_matches_none() -> None:
     assert matched("BTC/USDT", ("BTC_USDT", "BTC-USDT")) is None
 
 
 @given(st.text(max_size=30))
-def test_any_text_means_a_followed_symbol_or_none(text: str) -> None:
+def test_any_text_matches_a_followed_symbol_or_none(text: str) -> None:
     assert matched(text, FOLLOWED) in (None, *FOLLOWED)

@@ -9,8 +9,8 @@ from ocw_mcp.domain.asks import AwaitsApproval, CallerRequest, ConsentRequest, D
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.orders import OrderRef, Purpose
-from ocw_mcp.domain.policies import Mode
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.steps import Asked, Command, Timer, TimerFired, TimerKind, Verb
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.engine.approvals import MOST
@@ -33,7 +33,7 @@ WATCHED = policies(
 LARGE = LegRequest("k1", "anna", Leg("BTCUSDT", Action.BUY, size=D("0.1"), stop=D(97), reasoning="a breakout"))
 
 
-async def flat(script: Scripted | None = None, minutes: int = 4, mode: Mode = "paper") -> Run:
+async def flat(script: Scripted | None = None, minutes: int = 4, mode: Mode = Mode.PAPER) -> Run:
     both = [*path([100.0] * 4), *path([100.0] * 4, "ETHUSDT")]
     run = Run(ListFeed(both), script or Scripted({}), policy=WATCHED, mode=mode)
     return await run.go(for_ms=minutes * MINUTE)
@@ -215,7 +215,7 @@ async def test_the_person_at_the_client_answers_a_pending_order(yes: bool) -> No
 
 
 @pytest.mark.parametrize(
-    ("who", "name", "mode"), [("cleo", "a1", "paper"), ("anna", "a2", "paper"), ("anna", "a1", "demo")]
+    ("who", "name", "mode"), [("cleo", "a1", Mode.PAPER), ("anna", "a2", Mode.PAPER), ("anna", "a1", Mode.DEMO)]
 )
 async def test_a_client_answers_only_for_its_own_order_on_paper(who: str, name: str, mode: Mode) -> None:
     run = await flat(mode=mode)

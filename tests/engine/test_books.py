@@ -60,13 +60,13 @@ async def test_a_market_that_tells_of_no_book_or_no_depth_leaves_it_open() -> No
 async def test_a_book_that_makes_no_sense_or_is_older_leaves_the_one_before_it(changes: dict[str, Any]) -> None:
     run = await told(GOOD)
     run.engine.prices.tell(msgspec.structs.replace(GOOD, **{"at": START + 2 * MINUTE} | changes))
-    assert run.engine.prices.books == {"BTCUSDT": GOOD}
+    assert run.engine.prices.state() == {"BTCUSDT": GOOD}
 
 
 async def test_a_book_of_a_symbol_that_is_not_traded_is_not_kept() -> None:
     run = await told(GOOD)
     run.engine.prices.tell(msgspec.structs.replace(GOOD, symbol="NOSUCH"))
-    assert list(run.engine.prices.books) == ["BTCUSDT"]
+    assert list(run.engine.prices.state()) == ["BTCUSDT"]
 
 
 async def test_a_book_older_than_a_price_may_be_counts_as_not_told() -> None:

@@ -175,7 +175,7 @@ async def test_a_leg_that_holds_is_refused_as_no_order() -> None:
     run = await holding()
     answer = await ask(run, LegRequest("k1", "anna", leg(Action.HOLD)))
     assert str(answer) == (
-        "NO_ORDER: there is no order in what was asked for, or none of that name is live. limit=an order actual=HOLD"
+        "NO_ORDER: the request names no order, or none of that name is live. limit=an order actual=HOLD"
     )
     assert len(run.events(events.OrderIntended)) == 2, "the entry and its stop"
 

@@ -42,8 +42,7 @@ def seen(wire: Wire, price: float) -> None:
 
 
 def told(wire: Wire) -> tuple[float, float]:
-    position = wire.engine.snapshot(wire.now).symbols[0].position
-    assert position is not None
+    (position,) = wire.engine.snapshot(wire.now).positions.values()
     assert isinstance(position.mfe, float)
     assert isinstance(position.mae, float)
     return position.mfe, position.mae

@@ -27,7 +27,8 @@ def test_add_is_refused_while_an_exit_may_trade(lost: bool, restarts: bool, prod
     if restarts:
         wire.restart()
     assert code(wire.enter(Action.ADD)) == "EXIT_PENDING"
-    assert wire.engine.snapshot(wire.now).symbols[0].feasible.reason == "an order of this symbol is under way"  # type: ignore[union-attr]
+    view = next(iter(wire.engine.snapshot(wire.now).symbols.values()))
+    assert view.feasible.reason == "an order of this symbol is under way"  # type: ignore[union-attr]
     again = wire.close()
     assert code(again) == ("sent" if lost else "EXIT_PENDING")
     if isinstance(again, Order):

@@ -160,7 +160,7 @@ async def test_what_a_market_entry_missed_is_told_with_its_limit() -> None:
     run = await Run(ListFeed(jump(108.0)), Scripted({1: buy("95.5", "0.15", symbol=SOL)}), policy=LIMITED).go()
     for at, event in run.timed(events.OrderCanceled):
         Narrator(lambda line: lines.append(line.plain))(at, event)
-        assert event_text("book", event).endswith("; 14.97 of it did not trade within its limit of 100.2")
+        assert event_text("book", event).endswith("; 14.97 did not fill within the limit price 100.2")
     (line,) = lines
     assert line.endswith("canceled  1-e-0: 14.97 of it did not trade within its limit of 100.2")
     (past,) = [each for each in run.engine.orders.state().finished if each.purpose is Purpose.ENTRY]

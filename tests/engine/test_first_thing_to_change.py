@@ -92,7 +92,7 @@ async def test_the_largest_of_a_tainted_decision_passes_the_stricter_policies_to
     run = await Run(ListFeed(path([100.0] * 2)), thinking, policy=QUARTER, strict=strict).go()
     for asked in (D(size), None):
         decision = buy("97", str(asked or run.events(events.OrderRefused)[0].refusal.largest * D("100.2") / 10_000))
-        wake = run.engine.decisions.state.last_wake
+        wake = run.engine.decisions.state().last_wake
         request = SubmitRequest(f"k{asked}", "anna", wake, decision, tainted=True)
         await run.simulation.shell.take(DecisionSubmitted(request, 0))
     (refusal,) = [each.refusal for each in run.events(events.OrderRefused)]

@@ -29,7 +29,7 @@ async def holding(closes: tuple[float, ...] = (100.0,) * 4) -> Run:
 
 
 def outside(
-    side: Side, quantity: Decimal, cause: OutsideCause = OutsideCause.SOMEBODY, name: str = "f1"
+    side: Side, quantity: Decimal, cause: OutsideCause = OutsideCause.OTHER_TRADER, name: str = "f1"
 ) -> OutsideFill:
     return OutsideFill(name, "BTCUSDT", side, quantity, D(98), D("0.5"), NOW, cause)
 
@@ -105,13 +105,13 @@ async def test_a_transfer_is_neither_profit_nor_loss(amount: Decimal) -> None:
     account = run.engine.account
     loss, fall, equity = (
         account.day.loss(account.ledger.equity()),
-        account.drawdown.state.deepest,
+        account.drawdown.state().deepest,
         account.ledger.equity(),
     )
     await tell(run, Transferred("t1", amount, NOW))
     assert account.ledger.equity() == equity + amount
     assert account.day.loss(account.ledger.equity()) == pytest.approx(loss)
-    assert account.drawdown.state.deepest == pytest.approx(fall)
+    assert account.drawdown.state().deepest == pytest.approx(fall)
     assert account.trading_state is TradingState.ACTIVE
     assert not account.day.today.reached
     await tell(run, Transferred("t1", amount, NOW))
@@ -125,7 +125,7 @@ async def test_the_loss_of_the_day_is_measured_on_what_is_there_after_a_transfer
     # Lost 50 of what was 10,000 is nothing; of 1,000 it is 5 %.
     await tell(run, Transferred("t1", D(-9_000), NOW))
     assert not run.engine.account.day.today.reached
-    await tell(run, OutsideFill("f1", "BTCUSDT", Side.SELL, held(run), D(98), D(0), NOW, OutsideCause.SOMEBODY))
+    await tell(run, OutsideFill("f1", "BTCUSDT", Side.SELL, held(run), D(98), D(0), NOW, OutsideCause.OTHER_TRADER))
     assert run.engine.account.day.today.reached
 
 
@@ -145,7 +145,7 @@ async def test_a_liquidation_on_paper_leaves_book_and_venue_alike_and_halts_the_
 @pytest.mark.parametrize(("side", "trigger"), [(Side.BUY, "95.02"), (Side.SELL, "105.01")])
 def test_the_stop_of_an_adopted_position_is_on_the_tick(side: Side, trigger: str) -> None:
     wire = Wire()
-    wire.give(OutsideFill("f1", "ETHUSDT", side, D(2), D("100.0133"), D("0.1"), wire.now, OutsideCause.SOMEBODY))
+    wire.give(OutsideFill("f1", "ETHUSDT", side, D(2), D("100.0133"), D("0.1"), wire.now, OutsideCause.OTHER_TRADER))
     protection = wire.engine.guard.protections["ETHUSDT"]
     assert protection.trigger == D(trigger)
     assert protection.deadline is not None

@@ -185,7 +185,7 @@ async def test_entries_of_one_decision_cannot_all_have_the_same_turnover() -> No
     policy = every_candle(pace={"max_turnover": "0.3"})
     run = await Run(ListFeed(candles), Scripted({1: Decision(legs)}), policy=policy).go()
     assert codes(run) == [RefusalCode.TURNOVER, RefusalCode.TURNOVER]
-    assert run.engine.account.activity.state.turnover_today <= 3_000
+    assert run.engine.account.activity.state().turnover_today <= 3_000
 
 
 async def test_halt_and_resume_do_not_measure_a_fall_anew_that_is_within_its_limit() -> None:
@@ -194,9 +194,9 @@ async def test_halt_and_resume_do_not_measure_a_fall_anew_that_is_within_its_lim
     script = {1: buy("95", size="0.25")}
     policy = every_candle(drawdown={"max_share": "0.02"})
     first = await Run(ListFeed(path(closes)), Scripted(script), policy=policy).go(for_ms=4 * 60_000)
-    watched = first.engine.account.drawdown.state.watched
+    watched = first.engine.account.drawdown.state().watched
     again = await Run(
         ListFeed(path(closes)), Scripted({}), policy=policy, commands=box, store=first.store.reopened()
     ).go()
     assert again.engine.account.trading_state is TradingState.ACTIVE
-    assert again.engine.account.drawdown.state.watched == watched > again.engine.account.ledger.equity()
+    assert again.engine.account.drawdown.state().watched == watched > again.engine.account.ledger.equity()

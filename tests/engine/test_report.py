@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from ocw_mcp.app.report_view import show
-from ocw_mcp.domain.figures import Decided, JournalFigures
+from ocw_mcp.domain.figures import DecisionCounts, JournalFigures
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import MINUTE
@@ -79,7 +79,7 @@ async def test_what_deciders_were_paid_is_told_in_the_report_as_a_number() -> No
 
 async def test_who_decided_is_told_in_the_report() -> None:
     run = await Run(ListFeed(two_symbols())).go()
-    counted = replace(NOTHING_JOURNALED, decided=Decided({"claude": 20}, 4, {"BREAKER": 40, "SERVER": 12}))
+    counted = replace(NOTHING_JOURNALED, decided=DecisionCounts({"claude": 20}, 4, {"BREAKER": 40, "SERVER": 12}))
     engine = run.engine
     figures = report(engine.config, engine.counters, engine.account, engine.gate.counters, counted, FEE, "f00")
     assert figures["decided"] == {

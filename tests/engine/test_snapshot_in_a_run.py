@@ -3,9 +3,10 @@
 import math
 from decimal import Decimal
 
+from ocw_mcp.core.risk.limits import limits_in_force
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import Candle, Funding, Metrics
-from ocw_mcp.domain.policies import Policies, limits_in_force
+from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.snapshot import Feasible, Remark, Snapshot
 from ocw_mcp.domain.time import HOUR, MINUTE
 from ocw_mcp.domain.unknown import Unknown
@@ -63,7 +64,7 @@ async def test_a_note_stays_until_the_next_one_and_is_cut_at_its_length() -> Non
 async def test_feasible_sizes_are_those_of_this_moment_and_unknown_while_an_order_is_under_way() -> None:
     candles = [*path([100.0, 100.0]), candle(2, 100.0)]
     snapshots = await seen(ListFeed(candles), {1: buy("97", size="0.1")})
-    before, after = (each.symbols[0].feasible for each in snapshots[:2])
+    before, after = (each.symbols["BTCUSDT"].feasible for each in snapshots[:2])
     assert isinstance(before, Feasible)
     assert isinstance(after, Feasible)
     assert before.long_max == before.short_max > 0
@@ -74,8 +75,8 @@ async def test_feasible_sizes_are_those_of_this_moment_and_unknown_while_an_orde
 async def test_no_size_is_told_while_an_entry_waits_for_a_price() -> None:
     late = [candle(0, 100.0), candle(0, 50.0, symbol="ETHUSDT"), candle(1, 50.0, symbol="ETHUSDT")]
     snapshots = await seen(ListFeed(late), {1: buy("97", size="0.1")})
-    assert snapshots[1].symbols[0].feasible == Unknown("an order of this symbol is under way")
-    assert isinstance(snapshots[1].symbols[1].feasible, Feasible)
+    assert snapshots[1].symbols["BTCUSDT"].feasible == Unknown("an order of this symbol is under way")
+    assert isinstance(snapshots[1].symbols["ETHUSDT"].feasible, Feasible)
 
 
 async def test_the_limits_are_quoted_from_the_policy_file() -> None:
@@ -88,14 +89,14 @@ async def test_the_limits_are_quoted_from_the_policy_file() -> None:
 async def test_derivatives_are_known_from_their_stamp_on_and_never_before() -> None:
     rate = Funding("BTCUSDT", START + 2 * MINUTE, 0.0001, 8)
     snapshots = await seen(ListFeed(path([100.0] * 4), funding=[rate]))
-    told = [each.symbols[0].derivatives.funding_8h for each in snapshots]
+    told = [each.symbols["BTCUSDT"].derivatives.funding_8h for each in snapshots]
     assert isinstance(told[0], Unknown)
     assert told[1:] == [0.0001, 0.0001, 0.0001]
 
 
 async def test_an_hour_of_metrics_gives_a_taker_ratio() -> None:
     feed = ListFeed(path([100.0] * 62), metrics=metrics(13))
-    derivatives = (await seen(feed))[-1].symbols[0].derivatives
+    derivatives = (await seen(feed))[-1].symbols["BTCUSDT"].derivatives
     assert isinstance(derivatives.taker_ratio_1h, float)
     assert math.isclose(derivatives.taker_ratio_1h, 1.1)
     assert derivatives.long_short == 1.5

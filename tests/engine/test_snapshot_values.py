@@ -56,7 +56,7 @@ def taken(minutes: int, *, held: bool = False, **told: Any) -> Snapshot:
 
 
 def test_a_snapshot_shows_three_timeframes_what_is_forming_and_returns() -> None:
-    view = taken(1_600).symbols[0]
+    view = taken(1_600).symbols[BTC]
     assert [values.timeframe for values in view.indicators] == ["15m", "1h", "4h"]
     assert [values.candles for values in view.indicators] == [106, 26, 6]
     assert [each.timeframe for each in view.forming] == ["1h", "4h"]
@@ -70,7 +70,7 @@ def test_a_snapshot_shows_three_timeframes_what_is_forming_and_returns() -> None
 
 
 def test_a_symbol_without_candles_is_all_unknown_with_reasons() -> None:
-    view = taken(100).symbols[1]
+    view = taken(100).symbols[ETH]
     assert (view.last, view.age_ms) == (Unknown("no candle yet"), -1)
     assert view.return_24h == Unknown("no candle yet")
     assert all(isinstance(each.candle, Unknown) for each in view.forming)
@@ -78,8 +78,7 @@ def test_a_symbol_without_candles_is_all_unknown_with_reasons() -> None:
 
 
 def test_a_position_shows_how_far_it_went_either_way() -> None:
-    position = taken(10, held=True).symbols[0].position
-    assert position is not None
+    position = taken(10, held=True).positions[BTC]
     assert (position.unrealised, position.stop) == (D(2), D(90))
     assert position.mfe == pytest.approx(0.10)
     assert position.mae == pytest.approx(-0.05)
@@ -87,7 +86,7 @@ def test_a_position_shows_how_far_it_went_either_way() -> None:
 
 def test_what_nobody_tells_is_unknown_or_empty() -> None:
     snapshot = taken(10)
-    assert isinstance(snapshot.symbols[0].feasible, Unknown)
+    assert isinstance(snapshot.symbols[BTC].feasible, Unknown)
     assert (snapshot.trades, snapshot.note, snapshot.limits) == ((), None, ())
 
 
@@ -96,7 +95,7 @@ def test_what_others_tell_is_in_it_and_only_the_last_trades() -> None:
     trades = tuple(msgspec.structs.replace(TRADE, pnl=D(place)) for place in range(TRADES_SHOWN + 3))
     limits = (("order", "at most 2000"),)
     snapshot = taken(10, feasible=sizes.__getitem__, trades=trades, note=NOTE, limits=limits)
-    assert [view.feasible for view in snapshot.symbols] == [sizes[BTC], sizes[ETH]]
+    assert {name: view.feasible for name, view in snapshot.symbols.items()} == sizes
     assert [trade.pnl for trade in snapshot.trades] == [D(place) for place in range(3, TRADES_SHOWN + 3)]
     assert (snapshot.note, snapshot.limits) == (NOTE, limits)
 

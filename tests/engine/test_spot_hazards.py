@@ -72,7 +72,7 @@ async def test_a_spot_position_that_was_bought_beyond_its_target_is_closed_at_on
 async def test_a_spot_position_that_is_being_closed_stays_so_when_somebody_sells_a_part_of_it_elsewhere() -> None:
     run = await on_spot(path([100.0] * 4), {1: buy("97"), 4: sell()}).go()
     (exit_,) = run.engine.orders.live(purpose=Purpose.EXIT)
-    elsewhere = OutsideFill("f1", "BTCUSDT", Side.SELL, D(1), D(100), D(0), END, OutsideCause.SOMEBODY)
+    elsewhere = OutsideFill("f1", "BTCUSDT", Side.SELL, D(1), D(100), D(0), END, OutsideCause.OTHER_TRADER)
     await run.simulation.shell.take(elsewhere)
     assert [each.ref for each in run.engine.orders.live()] == [exit_.ref]
     assert run.engine.timers[protection_timer("BTCUSDT")] == END + WAKES.stop.deadline_s * SECOND

@@ -53,7 +53,7 @@ def rows(engine: Engine) -> dict[str, tuple[Decimal, Decimal]]:
 
 def oracle(engine: Engine) -> dict[str, Decimal]:
     """What is used of each limit, recomputed from positions, live orders and the counters of the day."""
-    ledger, used = engine.account.ledger, engine.account.activity.state
+    ledger, used = engine.account.ledger, engine.account.activity.state()
     equity, opening = ledger.equity(), engine.account.day.today.opening
     live = list(engine.orders.live(purpose=Purpose.ENTRY))
     worth = {each: D(0) for each in SYMBOLS}

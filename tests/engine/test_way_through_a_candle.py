@@ -153,7 +153,7 @@ async def test_a_stop_that_is_tightened_within_a_candle_is_met_where_the_one_bef
     run = watched(Run(feed, policy=policies()))
     async for frame in feed.frames():
         now = frame.at
-        await run.simulation.take(frame)
+        await run.simulation.take_frame(frame)
         if now == START + MINUTE:
             await run.simulation.shell.take(Asked(asks(way, Action.BUY, 95.2), now))
         if now == START + 3 * MINUTE:

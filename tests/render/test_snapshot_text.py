@@ -25,6 +25,7 @@ from ocw_mcp.domain.snapshot import (
     Remark,
     Snapshot,
     SymbolView,
+    SymbolViews,
     SymbolWake,
     TradeView,
 )
@@ -59,7 +60,7 @@ def snapshot(*views: SymbolView, **changes: Any) -> Snapshot:
         product=Product.UM,
         state=TradingState.ACTIVE,
         equity=D("9987.654321"),
-        symbols=views,
+        symbols=SymbolViews.of(views),
         wake=(wake("BTCUSDT", "close:1h", "outlier:15m z=+3.02"), wake(None, "timer")),
         regime=Unknown("no model"),
         macro="goldilocks",
@@ -96,7 +97,7 @@ def test_compact_tells_prices_from_the_close_and_strengths_as_they_are() -> None
 
 def test_compact_gathers_what_is_unknown_by_its_reason() -> None:
     text = compact(snapshot(view("BTCUSDT"), view("ETHUSDT")))
-    assert line(text, "? not taken") == "? not taken: BTCUSDT deriv sizes; ETHUSDT deriv sizes"
+    assert line(text, "? not computed") == "? not computed: BTCUSDT deriv sizes; ETHUSDT deriv sizes"
     assert line(text, "? no model") == "? no model: regime"
     assert line(text, "? no day") == "? no day: BTCUSDT ret24h; ETHUSDT ret24h"
     assert line(text, "? no close").startswith("? no close: BTCUSDT 4h rsi7 rsi14 k d macd")
@@ -134,12 +135,12 @@ def test_positions_sizes_trades_and_money_are_written_as_a_person_would() -> Non
     held = view("BTCUSDT", position=HELD, feasible=Feasible(D("0.500"), D(0), D("0.001")))
     text = compact(snapshot(held))
     assert "BTCUSDT -0.5 190.123 200 -4.94 210 3x 251.7 3.10 -1.23 2026-03-01T11:00" in text.splitlines()
-    assert "leverage: 3; liquidated at: 251.7" in full(snapshot(held))
+    assert "leverage: 3; liquidation price: 251.7" in full(snapshot(held))
     assert "BTCUSDT 0.0000123457 1 1.23 -2.00 ? ? 0.5 0 0.001" in text.splitlines()
     assert "ETHUSDT short 2026-03-01T07:00 3.0h +12.35" in text
     assert "equity 9987.65 " in text
     assert "note, untrusted_text by claude, 2026-03-01T" in text
-    assert "note: first second\n" in compact(snapshot(held), reader="claude")
+    assert "note of 2026-03-01T11:00: first second\n" in compact(snapshot(held), reader="claude")
     assert "sizes that would pass: long up to 0.5, short up to 0, at least 0.001" in full(snapshot(held))
 
 
@@ -195,7 +196,7 @@ def test_whatever_others_wrote_stands_on_lines_of_its_own_as_data(text: str, for
 
 def test_an_empty_snapshot_still_reads() -> None:
     bare = snapshot(trades=(), note=None, limits=(), wake=())
-    assert "no position" in compact(bare)
+    assert "no open position" in compact(bare)
     assert "Note: none" in full(bare)
 
 

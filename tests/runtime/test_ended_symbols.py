@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from ocw_mcp.adapters.feeds.tape.tape import TapeFeed
+from ocw_mcp.adapters.feeds.tape.feed import TapeFeed
 from ocw_mcp.app.report_view import show
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Decision

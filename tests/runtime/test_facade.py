@@ -74,8 +74,7 @@ def test_the_snapshot_is_the_one_a_wake_would_carry(looked: Looked) -> None:
     engine, now = looked.run.engine, looked.run.clock.now()
     assert looked.facade.snapshot() == engine.snapshot(now)
     one = looked.facade.snapshot("ethusdt")
-    assert [view.symbol for view in one.symbols] == ["ETHUSDT"]
-    assert one.symbols[0] == engine.snapshot(now).symbol("ETHUSDT")
+    assert one.symbols == {"ETHUSDT": engine.snapshot(now).symbols["ETHUSDT"]}
 
 
 async def test_a_snapshot_is_taken_once_between_two_steps_and_anew_after_one(tmp_path: Path) -> None:
@@ -122,8 +121,7 @@ def test_a_timeframe_that_is_not_built_is_told_which_are(facade: Facade) -> None
 
 
 def test_positions_and_orders_agree_with_the_snapshot(facade: Facade) -> None:
-    held = {view.symbol: view.position for view in facade.snapshot().symbols if view.position}
-    assert {each.symbol: each for each in facade.positions()} == held
+    assert {each.symbol: each for each in facade.positions()} == facade.snapshot().positions
     portfolio = facade.portfolio()
     assert portfolio.equity == portfolio.wallet + sum((each.unrealised for each in facade.positions()), ZERO)
 
@@ -156,7 +154,8 @@ class Asking:
     async def decide(self, request: DecisionRequest) -> Decision:
         assert self.facade is not None
         size = Decimal(("0.02", "0.3", "1")[request.wake_id % 3])
-        view = request.snapshot.symbols[request.wake_id % len(request.snapshot.symbols)]
+        views = list(request.snapshot.symbols.values())
+        view = views[request.wake_id % len(views)]
         stop = Decimal(f"{view.last * 0.98:.2f}") if isinstance(view.last, float) else None
         wanted = Leg(view.symbol, Action.SELL if view.position else Action.BUY, size=size, stop=stop)
         refusal = self.facade.check(wanted, self.name).refusal
@@ -303,6 +302,6 @@ def test_each_code_of_a_request_is_explained() -> None:
     assert set(REQUEST_MEANING) == set(RequestCode)
 
 
-def test_headroom_names_the_limits_of_the_policy_file(facade: Facade) -> None:
+def test_limit_usage_names_keys_of_the_policy_file(facade: Facade) -> None:
     view = facade.policy()
     assert {row["name"] for row in view.limit_usage} <= {name for name, _ in view.limits}

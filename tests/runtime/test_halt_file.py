@@ -21,14 +21,14 @@ WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 async def run(store: MemoryStore, directory: Path) -> Run:
     """A run in which somebody makes the file after the third minute."""
     one = Run(ListFeed(path([100.0] * 8)), Scripted({1: buy("97"), 5: add("98")}), policy=WAKES, store=store)
-    take = one.simulation.take
+    take = one.simulation.take_frame
 
     async def watched(frame) -> None:  # type: ignore[no-untyped-def]
         if frame.at == START + 3 * MINUTE and not (directory / "HALT").exists():
             (directory / "HALT").touch()
         await take(frame)
 
-    one.simulation.take = watched  # type: ignore[method-assign]
+    one.simulation.take_frame = watched  # type: ignore[method-assign]
     one.simulation.commands = CommandFiles(directory)
     return await one.go()
 

@@ -18,9 +18,9 @@ from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command, Verb
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.runtime import shell
+from tests.support.claude_runs import ClaudeRun, ModelByWake, decides, leg
 from tests.support.markets import START, ListFeed, path
 from tests.support.runs import Commands, Run
-from tests.support.seated import ByWake, Seated, decides, leg
 from tests.support.stores import Crash, MemoryStore
 
 BOTH = ("BTCUSDT", "ETHUSDT")
@@ -40,7 +40,7 @@ def market() -> ListFeed:
     return ListFeed([each for symbol in BOTH for each in path(closes, symbol)])
 
 
-class Interrupted(ByWake):
+class Interrupted(ModelByWake):
     """A model that says nothing at one place before something else has happened."""
 
     def __init__(self, script: Script, at: tuple[int, int], meanwhile: Meanwhile) -> None:
@@ -54,7 +54,7 @@ class Interrupted(ByWake):
         return await super().create(request)
 
 
-def told(verb: Verb, script: Script, at: tuple[int, int], store: MemoryStore | None = None) -> Seated:
+def told(verb: Verb, script: Script, at: tuple[int, int], store: MemoryStore | None = None) -> ClaudeRun:
     """A run in which a person says something while the model thinks at one place."""
     box = Commands()
 
@@ -66,7 +66,7 @@ def told(verb: Verb, script: Script, at: tuple[int, int], store: MemoryStore | N
         while not box.taken:
             await asyncio.sleep(0)  # noqa: TID251 - lets the run hear it
 
-    seated = Seated(market(), Interrupted(script, at, says_so), store=store, commands=box)
+    seated = ClaudeRun(market(), Interrupted(script, at, says_so), store=store, commands=box)
     return seated
 
 
@@ -94,12 +94,12 @@ async def test_a_caller_is_answered_while_the_model_thinks() -> None:
         for request in (NoteRequest("k1", "anna", "it thinks"), LegRequest("k2", "anna", BUYS)):
             answers.append(await seated.run.simulation.shell.ask(request))
 
-    seated = Seated(market(), Interrupted({}, (1, 0), asks))
+    seated = ClaudeRun(market(), Interrupted({}, (1, 0), asks))
     await seated.go()
     assert isinstance(answers[1], OrderRef)
     assert [at for at, _ in seated.run.timed(events.CallerAsked)] == [START + MINUTE] * 2
     died = seated.run.store.without_checkpoint()
-    again = Seated(market(), ByWake(), store=died)
+    again = ClaudeRun(market(), ModelByWake(), store=died)
     await again.go()
     assert again.run.store.fingerprint == seated.run.store.fingerprint
 
@@ -112,7 +112,7 @@ async def test_a_stop_is_heard_by_a_model_that_never_answers() -> None:
         seated.run.simulation.stop()
         await asyncio.Event().wait()
 
-    seated = Seated(market(), Interrupted({}, (2, 0), stops))
+    seated = ClaudeRun(market(), Interrupted({}, (2, 0), stops))
     await seated.go()
     assert [each.wake_id for each in seated.events(events.DecisionMade)] == [1]
 
@@ -145,10 +145,10 @@ async def test_what_was_said_meanwhile_is_done_again_at_its_place_and_nobody_is_
     whole = told(verb, script, at)
     await whole.go()
     assert len(whole.events(events.CommandTaken)) == 1
-    again = Seated(market(), model := ByWake(script), store=whole.run.store.without_checkpoint())
+    again = ClaudeRun(market(), model := ModelByWake(script), store=whole.run.store.without_checkpoint())
     await again.go()
     assert again.run.store.fingerprint == whole.run.store.fingerprint
-    assert at[0] not in {request.wake for request in model.asked}
+    assert at[0] not in {request.wake for request in model.requests}
 
 
 @pytest.mark.parametrize("verb", [Verb.HALT, Verb.FLATTEN])

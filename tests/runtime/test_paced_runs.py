@@ -60,8 +60,7 @@ async def test_history_warms_indicators_up_and_nothing_else_happens_on_it() -> N
     assert run.engine.counters.candles == 20
     assert run.engine.counters.began_at == START + 60 * MINUTE
     assert run.timed(events.WakeRaised)[0][0] == START + 61 * MINUTE
-    first = script.asked[0].snapshot.symbol("BTCUSDT")
-    assert first is not None
+    first = script.asked[0].snapshot.symbols["BTCUSDT"]
     assert isinstance(first.last, float)
     assert run.engine.gate.counters.skips.get("warming") is None
 

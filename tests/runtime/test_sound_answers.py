@@ -72,9 +72,6 @@ UNSOUND: dict[str, Callable[[], object]] = {
     "None for a leg": lambda: Decision(cast(Any, (None,))),
     "None for an answer": lambda: None,
     "a text for an answer": lambda: "BUY!",
-    "a text for a size": lambda: leg(size="a lot"),
-    "a text for a stop": lambda: leg(stop="97 or so"),
-    "an action nobody knows": lambda: leg(action="YOLO"),
     "a span beyond all clocks": lambda: condition(expires_s=10**30),
     "a span beyond all calendars": lambda: condition(expires_s=10**12),
     "a next check beyond all calendars": lambda: Decision(next_check_s=-(10**12)),
@@ -147,8 +144,8 @@ async def test_the_largest_valid_numbers_are_refused_by_a_limit(price: str, mark
 
 
 PARTLY: dict[str, Callable[[], Decision]] = {
-    "a size that is a text": lambda: leg(size="a lot"),
-    "an action nobody knows": lambda: leg(action="YOLO"),
+    "half a leverage": lambda: leg(leverage=2.5),
+    "a novel": lambda: leg(reasoning="x" * 100_000),
     "a stop beyond all prices": lambda: leg(stop=1e30),
     "half a character": lambda: leg(reasoning="to the moon \ud83d"),
     "no leg at all": lambda: Decision(cast(Any, (None,))),

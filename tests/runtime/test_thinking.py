@@ -35,8 +35,7 @@ async def test_what_happens_meanwhile_has_happened_when_the_answer_comes() -> No
     script = Scripted({1: buy("97"), 2: add("97")}, lambda wake: 0 if wake == 1 else 90 * SECOND)
     run = Run(ListFeed(prices), script, policy=WAKES)
     await run.go()
-    seen = script.asked[1].snapshot.symbol("BTCUSDT")
-    assert seen is not None
+    seen = script.asked[1].snapshot.symbols["BTCUSDT"]
     assert seen.position is not None
     (refused,) = run.events(events.OrderRefused)
     assert refused.refusal.code is RefusalCode.NO_POSITION
@@ -74,8 +73,7 @@ async def test_the_snapshot_shows_nothing_later_than_the_wake() -> None:
     run = Run(ListFeed(path([100.0, 101.0, 102.0, 103.0, 104.0])), script, policy=WAKES)
     await run.go()
     for request in script.asked:
-        view = request.snapshot.symbol("BTCUSDT")
-        assert view is not None
+        view = request.snapshot.symbols["BTCUSDT"]
         closes = {START + (index + 1) * MINUTE: 100.0 + index for index in range(5)}
         assert view.last == closes[request.snapshot.at]
 

@@ -41,7 +41,7 @@ class EachMinute:
         return 0
 
     async def decide(self, request: DecisionRequest) -> Decision:
-        (view,) = request.snapshot.symbols
+        (view,) = request.snapshot.symbols.values()
         if view.position is not None:
             return Decision((Leg(NEW, Action.SELL if view.position.quantity > 0 else Action.COVER),))
         sign = -1 if self._action is Action.SHORT else 1

@@ -114,8 +114,9 @@ async def test_a_client_looks_trades_is_refused_halts_and_finds_it_all_in_the_jo
 
         journal = await call("journal_get", about="desk", limit=80)
         told = "\n".join(journal["events"])
-        assert f"mcp:attached/mcp asked: BUY {preview['quantity']} ETHUSDT" in told
+        assert f"mcp:attached/mcp requested: BUY {preview['quantity']} ETHUSDT" in told
         assert "the range broke upwards" in [each["untrusted_text"] for each in journal["said"]]
-        assert told.count("mcp:attached/mcp asked: a stop at ") == 2
-        assert "not done: LOOSER_STOP" in "\n".join((await call("journal_get", about="orders", limit=80))["events"])
+        assert told.count("mcp:attached/mcp requested: stop at ") == 2
+        orders = await call("journal_get", about="orders", limit=80)
+        assert "request refused: LOOSER_STOP" in "\n".join(orders["events"])
         assert "halted by mcp:attached/mcp" in told

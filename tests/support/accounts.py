@@ -1,11 +1,11 @@
-"""The account as the risk officer sees it, with nothing that would refuse an entry."""
+"""An account view for the risk check that passes every limit."""
 
 from decimal import Decimal
 
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.activity import Pace
 from ocw_mcp.domain.market import Instrument, Product
-from ocw_mcp.domain.state import TradingState
+from ocw_mcp.domain.state import Mode, TradingState
 
 D = Decimal
 ETH = Instrument("ETHUSDT", Product.UM, D("0.01"), D("0.001"), D("0.001"), D(20))
@@ -21,7 +21,7 @@ QUIET = Pace(
 CALM = AccountView(
     version=3,
     now=1_767_225_600_000,
-    mode="paper",
+    mode=Mode.PAPER,
     agent="test",
     state=TradingState.ACTIVE,
     product=Product.UM,

@@ -1,4 +1,4 @@
-"""A desk of which only the tools are there, a model that says what it is told to, and a conversation of the two."""
+"""Fake tools, a scripted model, and a conversation of the two."""
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -8,7 +8,7 @@ import msgspec
 from mcp.types import CallToolResult, ListToolsResult, RequestParamsMeta, TextContent, Tool, ToolAnnotations
 
 from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.conversation import Conversation, ConversationOutcome, ConversationTerms
+from ocw_mcp.agent.conversation import Conversation, ConversationSummary, ConversationTerms
 from ocw_mcp.agent.messages import Messages, Reply, Request
 from ocw_mcp.agent.pricing import TokenUsage
 from ocw_mcp.agent.tools import SUBMIT
@@ -18,7 +18,7 @@ from tests.support.clocks import Waits
 
 TERMS = ConversationTerms(model=MODEL, allowance_usd=Decimal("0.5"))
 SYSTEM = "You decide."
-LOOK = "market_get_snapshot"
+READ_TOOL = "market_get_snapshot"
 ACCEPTED = {"outcome": "accepted", "order": "1-e-0"}
 REFUSED = {"outcome": "refused", "refusal": "POSITION_SHARE: too much. limit=0.25 actual=1 largest=0.005"}
 
@@ -26,32 +26,32 @@ Judge = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def accept(leg: dict[str, Any]) -> dict[str, Any]:
-    """What the desk says to a leg: it takes all that acts."""
+    """Accept every leg but HOLD."""
     return {"outcome": "held"} if leg["action"] == "HOLD" else ACCEPTED
 
 
-class FakeDesk:
-    """Offers one tool that reads, one that acts, and `decisions_submit`; keeps what it was asked."""
+class FakeTools:
+    """Tools that read, one that acts, and `decisions_submit`; it records the calls."""
 
     def __init__(self, judge: Judge = accept, snapshot: str = CONTEXT) -> None:
         self.judge = judge
         self._snapshot = snapshot
-        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.called: list[tuple[str, dict[str, Any]]] = []
         self.breaks: set[str] = set()
         self.metas: list[RequestParamsMeta | None] = []
 
     @property
     def submitted(self) -> list[dict[str, Any]]:
-        """The decisions that came."""
-        return [arguments for name, arguments in self.asked if name == SUBMIT]
+        """The submitted decisions."""
+        return [arguments for name, arguments in self.called if name == SUBMIT]
 
     async def list_tools(self) -> ListToolsResult:
-        """All of them, that which acts, too."""
+        """Return all tools."""
         reads, acts = ToolAnnotations(read_only_hint=True), ToolAnnotations(read_only_hint=False)
         nothing: dict[str, Any] = {"type": "object", "properties": {}}
         return ListToolsResult(
             tools=[
-                Tool(name=LOOK, description="Look.", input_schema=nothing, annotations=reads),
+                Tool(name=READ_TOOL, description="Read.", input_schema=nothing, annotations=reads),
                 Tool(name="policies_get", input_schema=nothing, annotations=reads),
                 Tool(name="orders_place", input_schema=nothing, annotations=acts),
                 Tool(name=SUBMIT, input_schema=SUBMIT_SCHEMA, annotations=acts),
@@ -61,12 +61,12 @@ class FakeDesk:
     async def call_tool(
         self, name: str, arguments: dict[str, Any] | None = None, *, meta: RequestParamsMeta | None = None
     ) -> CallToolResult:
-        """Answer as the desk does."""
+        """Answer as the MCP server does."""
         self.metas.append(meta)
         given = arguments or {}
-        self.asked.append((name, given))
+        self.called.append((name, given))
         if name in self.breaks:
-            raise ConnectionError("the desk is gone")
+            raise ConnectionError("the server is gone")
         if name != SUBMIT:
             return CallToolResult(content=[TextContent(type="text", text=self._snapshot)])
         legs = given.get("legs")
@@ -86,55 +86,55 @@ def _is_leg(leg: object) -> bool:
     return isinstance(leg, dict) and leg.get("action") in actions and isinstance(leg.get("symbol"), str)
 
 
-class Scripted:
-    """A model that answers one thing after another, the last again and again; keeps what it was asked."""
+class ScriptedModel:
+    """A model that gives one answer after another, and then the last one again; it records the requests."""
 
     def __init__(self, *answers: Reply | Trouble | Exception) -> None:
         self._answers = answers
-        self.asked: list[Request] = []
+        self.requests: list[Request] = []
 
     async def create(self, request: Request) -> Reply | Trouble:
-        """The next answer."""
-        # What is changed later is not what was asked.
-        self.asked.append(msgspec.json.decode(msgspec.json.encode(request), type=Request))
-        answer = self._answers[min(len(self.asked), len(self._answers)) - 1]
+        """Return or raise the next answer."""
+        # A copy: the body may change later.
+        self.requests.append(msgspec.json.decode(msgspec.json.encode(request), type=Request))
+        answer = self._answers[min(len(self.requests), len(self._answers)) - 1]
         if isinstance(answer, Exception):
             raise answer
         return answer
 
 
 def says(text: str = "Nothing to do.", stop_reason: str = "end_turn") -> Reply:
-    """A turn of words."""
+    """Return a turn of text."""
     return Reply(stop_reason, ({"type": "text", "text": text},), TokenUsage(plain=100, output=10))
 
 
 def calls(*named: tuple[str, object]) -> Reply:
-    """A turn of calls."""
+    """Return a turn of tool calls."""
     blocks = [
         {"type": "tool_use", "id": f"t{n}", "name": name, "input": given} for n, (name, given) in enumerate(named)
     ]
     return Reply("tool_use", tuple(blocks), TokenUsage(plain=100, output=10))
 
 
-def looks() -> Reply:
-    """A look at the market."""
-    return calls((LOOK, {}))
+def reads() -> Reply:
+    """Return a turn that reads the market."""
+    return calls((READ_TOOL, {}))
 
 
 def submits(*legs: tuple[str, str], wake: int = 7) -> Reply:
-    """A decision."""
+    """Return a turn that submits a decision of these symbols and actions."""
     rows = [{"symbol": symbol, "action": action, "thesis": "because"} for symbol, action in legs]
     return calls((SUBMIT, {"wake": wake, "legs": rows}))
 
 
-async def held(
-    messages: Messages, desk: FakeDesk | None = None, terms: ConversationTerms = TERMS, clock: Clock | None = None
-) -> ConversationOutcome:
-    """The whole conversation about wake 7."""
-    conversation = Conversation(messages, desk or FakeDesk(), clock or Waits(), terms)
-    return await conversation.hold(7, SYSTEM, CONTEXT)
+async def converse(
+    messages: Messages, tools: FakeTools | None = None, terms: ConversationTerms = TERMS, clock: Clock | None = None
+) -> ConversationSummary:
+    """Run the conversation about wake 7."""
+    conversation = Conversation(messages, tools or FakeTools(), clock or Waits(), terms)
+    return await conversation.run(7, SYSTEM, CONTEXT)
 
 
-def bodies(model: Scripted) -> Sequence[dict[str, Any]]:
-    """What a scripted model was asked."""
-    return [request.body for request in model.asked]
+def bodies(model: ScriptedModel) -> Sequence[dict[str, Any]]:
+    """Return the bodies of the requests to a scripted model."""
+    return [request.body for request in model.requests]

@@ -1,4 +1,4 @@
-"""A public archive of our own, on the loopback interface."""
+"""A stand-in for the public archive on the loopback interface."""
 
 import hashlib
 import threading
@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 
 class Archive:
-    """Files by their path below `data/`, what was asked for, and how the server misbehaves."""
+    """Files by their path below `data/`, the requests received, and the failures to simulate."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -17,13 +17,13 @@ class Archive:
         """Each request's path below `data/`, and its Range."""
         self.ranges = True
         self.cuts: list[int] = []
-        """The next bodies of files break off after so many bytes."""
+        """The next file bodies end after so many bytes."""
         self.failures: list[int] = []
         """The next requests are answered with these statuses."""
         self.lengths = True
-        """Whether the length of a file is told."""
+        """Whether responses have a Content-Length."""
         self.moved: dict[str, str] = {}
-        """Where paths are redirected to."""
+        """Redirects: path to location."""
         self.url = ""
 
     def publish(self, path: str, content: bytes, checksum: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Calls of tools as anybody might make them, drawn from the tools' own schemas."""
+"""Hypothesis strategies for tool calls, most of them valid, drawn from the tools' own schemas."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ NUMBERS = st.one_of(st.integers(-5, 500), st.floats(allow_nan=False, allow_infin
 
 
 def fitting(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Values that a property's schema takes."""
+    """Return a strategy for the valid values of a property."""
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
@@ -38,13 +38,13 @@ def fitting(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 
 def element(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Values for one place of a list."""
+    """Return a strategy for the items of a list."""
     return arguments(schema) if schema["type"] == "object" else fitting(schema)
 
 
 @st.composite
 def arguments(draw: st.DrawFn, schema: dict[str, Any]) -> dict[str, Any]:
-    """Arguments for a tool: most of them fit its schema, some are junk, some are missing, some nobody asked for."""
+    """Draw arguments for a tool: most fit its schema, some are junk, missing or unknown."""
     given_: dict[str, Any] = {}
     for name, each in schema["properties"].items():
         if name in schema.get("required", ()) or draw(st.booleans()):

@@ -1,4 +1,4 @@
-"""A Messages API that is really served, and the real SDK in front of it."""
+"""The sandbox Messages API on a real socket, and the real SDK in front of it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,10 +9,9 @@ from anthropic import AsyncAnthropic
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.interfaces.serving import listen, serving
 from ocw_mcp.runtime.clock import SimulatedClock
-from ocw_mcp.sandbox.claude.answer import ModelAnswer
 from ocw_mcp.sandbox.claude.app import MessagesApi
-from ocw_mcp.sandbox.claude.characters import CHARACTERS, Character
-from ocw_mcp.sandbox.claude.dice import SeededRandom
+from ocw_mcp.sandbox.claude.character import Character, ModelAnswer, SeededRandom
+from ocw_mcp.sandbox.claude.characters import CHARACTERS
 from ocw_mcp.sandbox.claude.request import MessagesRequest
 
 KEY = "sk-ant-test-0123456789abcdef"
@@ -41,7 +40,7 @@ SUBMIT_SCHEMA: dict[str, Any] = {
     },
     "required": ["wake", "legs"],
 }
-"""The tool as the engine will offer it, in what matters here."""
+"""The schema of `decisions_submit`, in the parts that matter here."""
 SUBMIT_TOOL: dict[str, Any] = {"name": "decisions_submit", "input_schema": SUBMIT_SCHEMA}
 SNAPSHOT_TOOL: dict[str, Any] = {
     "name": "market_get_snapshot",
@@ -63,7 +62,7 @@ BTCUSDT 1h 30 80000 21.0 30.7 0.743
 
 
 def asked(text: str = CONTEXT, **more: Any) -> dict[str, Any]:
-    """The arguments of a request of one turn."""
+    """Return the arguments of a request of one turn."""
     return {
         "model": MODEL,
         "max_tokens": 2_000,
@@ -73,18 +72,18 @@ def asked(text: str = CONTEXT, **more: Any) -> dict[str, Any]:
 
 
 def parsed(text: str = CONTEXT, **more: Any) -> MessagesRequest:
-    """The same, as a character sees it."""
+    """Return the same request as a character sees it."""
     return MessagesRequest.model_validate(asked(text, **more))
 
 
 def answered(character: str, request: MessagesRequest, seed: int = 1) -> ModelAnswer:
-    """What a character answers to a request."""
+    """Return the answer of a character to a request."""
     return CHARACTERS[character](request, SeededRandom(seed, request.model_dump_json().encode()))
 
 
 @asynccontextmanager
 async def served_claude(character: Character | str = "trader", *, clock: Clock | None = None) -> AsyncIterator[str]:
-    """Serve a character; the address of it."""
+    """Serve a character, and yield its address."""
     chosen = CHARACTERS[character] if isinstance(character, str) else character
     api = MessagesApi(chosen, clock if clock is not None else SimulatedClock(), key=KEY)
     bound = listen("127.0.0.1", 0)
@@ -97,7 +96,7 @@ async def served_claude(character: Character | str = "trader", *, clock: Clock |
 async def sdk(
     character: Character | str = "trader", *, key: str = KEY, clock: Clock | None = None, timeout_s: float = 20
 ) -> AsyncIterator[AsyncAnthropic]:
-    """The SDK, in front of a served character; it tries once."""
+    """Yield the SDK in front of a served character; it does not retry."""
     async with (
         served_claude(character, clock=clock) as url,
         AsyncAnthropic(api_key=key, base_url=url, max_retries=0, timeout=timeout_s) as client,

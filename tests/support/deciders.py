@@ -54,7 +54,7 @@ class Reckless:
     async def decide(self, request: DecisionRequest) -> Decision:
         draw = Random(f"{self._seed} decides {request.wake_id}")
         legs = []
-        for view in request.snapshot.symbols:
+        for view in request.snapshot.symbols.values():
             action = draw.choice(tuple(Action))
             price = view.last if isinstance(view.last, float) else 1.0
             side = -1 if action is Action.SHORT or (view.position and view.position.quantity < 0) else 1

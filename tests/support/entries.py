@@ -1,8 +1,8 @@
-"""Entries and the accounts they meet: one case for every way in which a limit can be broken."""
+"""Entries, and the accounts and policies that they are checked against."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -10,12 +10,10 @@ from ocw_mcp.core.risk.account import AccountView, PositionTerms
 from ocw_mcp.core.risk.officer import RiskOfficer
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.margin import Bracket, Brackets
-from ocw_mcp.domain.market import Instrument, Product
+from ocw_mcp.domain.market import Instrument
 from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.policies import ApprovalPolicy, FallbackPolicy, MandatePolicy, Policies, RiskPolicy
-from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.domain.state import TradingState
-from ocw_mcp.domain.time import HOUR
+from ocw_mcp.domain.reasons import Refusal
 from tests.support.accounts import CALM, ETH, QUIET
 from tests.support.runs import policies
 
@@ -99,18 +97,6 @@ def refusal(intent: OrderIntent, view: AccountView = CALM, limited: Policies = L
     return answer
 
 
-class Case(NamedTuple):
-    """What breaks one limit and no other, what is told of the limit and of the value, and the largest that passes."""
-
-    code: RefusalCode
-    intent: OrderIntent
-    view: AccountView
-    limit: str
-    actual: str
-    largest: str
-    under: Policies = LIMITED
-
-
 def waits(intent: OrderIntent, limit: str, **changes: Any) -> OrderIntent:
     """The same as a limit order."""
     return asks(intent, type=OrderType.LIMIT, limit_price=D(limit), **changes)
@@ -131,183 +117,3 @@ def holding(quantity: str, price: str, leverage: int, lost: str = "0", **changes
     size = abs(D(quantity))
     changes = {"symbol_notional": size * 1_000, "gross": size * 1_000, "symbol_quantity": size} | changes
     return account(quantity=D(quantity), held=PositionTerms(D(price), leverage, D(lost)), **changes)
-
-
-CODE = RefusalCode
-RICH = account(equity=D(10**6), free_margin=D(10**6))
-STEEP = ((1_000, 10, "0.1"), (100_000, 5, "0.2"))
-_ROWS: list[tuple[Any, ...]] = [
-    (CODE.NOT_ACTIVE, LONG, account(state=TradingState.REDUCING), "ACTIVE", "REDUCING", "0"),
-    (CODE.NOT_ACTIVE, LONG, account(state=TradingState.HALTED), "ACTIVE", "HALTED", "0"),
-    (CODE.SYMBOL_NOT_ALLOWED, asks(LONG, symbol="ETHEUR"), CALM, "*USDT,ETHBTC", "ETHEUR", "0"),
-    (CODE.SYMBOL_NOT_ALLOWED, asks(LONG, symbol="ethusdt"), CALM, "*USDT,ETHBTC", "ethusdt", "0"),
-    (CODE.SPOT_CANNOT_SHORT, SHORT, account(product=Product.SPOT), "spot", "short", "0"),
-    (CODE.STALE_DATA, LONG, account(price_age_ms=150_001), "150s", "150.001s", "0"),
-    (CODE.DAILY_LOSS, LONG, account(daily_loss_reached=True, daily_loss=D("0.0312")), "3%", "3.12%", "0"),
-    (CODE.DAILY_LOSS, LONG, account(daily_loss_reached=True, daily_loss=D("-0.01")), "3%", "-1%", "0"),
-    (CODE.STOP_REQUIRED, asks(LONG, protect_at=None), CALM, "a stop within 5%", "none", "0"),
-    (CODE.STOP_REQUIRED, asks(LONG, protect_at=D("949.99")), CALM, "a stop within 5%", "5.001%", "0"),
-    (CODE.STOP_REQUIRED, asks(LONG, protect_at=D(1_000)), CALM, "a stop within 5%", "0%", "0"),
-    (CODE.STOP_REQUIRED, asks(LONG, protect_at=D(1_030)), CALM, "a stop within 5%", "-3%", "0"),
-    (CODE.STOP_REQUIRED, asks(LONG, protect_at=D(1_030)), CALM, "a stop within 5%", "-3%", "0", GAPLESS),
-    (CODE.STOP_REQUIRED, asks(SHORT, protect_at=D(970)), CALM, "a stop within 5%", "-3%", "0"),
-    (CODE.STOP_REQUIRED, asks(SHORT, protect_at=D(1_060)), CALM, "a stop within 5%", "6%", "0"),
-    (CODE.STOP_REQUIRED, asks(SHORT, protect_at=D(1_000)), CALM, "a stop within 5%", "0%", "0"),
-    (
-        CODE.ORDER_NOTIONAL,
-        asks(LONG, quantity=D(5)),
-        account(equity=D(10**6), free_margin=D(10**6)),
-        "5000",
-        "5010",
-        "4.99",
-    ),
-    (CODE.POSITION_SHARE, asks(LONG, quantity=D(3)), CALM, "25%", "30.06%", "2.495"),
-    (CODE.POSITION_SHARE, LONG, account(symbol_notional=D(2_000), gross=D(2_000)), "25%", "30.02%", "0.499"),
-    (CODE.POSITION_SHARE, LONG, account(symbol_notional=D(2_500), gross=D(2_500)), "25%", "35.02%", "0"),
-    (CODE.POSITION_SHARE, LONG, account(equity=D(0)), "25%", "no equity", "0"),
-    (CODE.POSITION_SHARE, LONG, account(equity=D(-50)), "25%", "no equity", "0"),
-    (CODE.POSITION_SHARE, LONG, account(equity=D("0.5")), "25%", "200400%", "0"),
-    (CODE.GROSS_EXPOSURE, LONG, account(gross=D(9_500)), "100%", "105.02%", "0.499"),
-    (CODE.GROSS_EXPOSURE, LONG, account(gross=D(10_500)), "100%", "115.02%", "0"),
-    (CODE.OPEN_POSITIONS, LONG, account(other_symbols=3), "3", "4", "0"),
-    (
-        CODE.CORRELATED_EXPOSURE,
-        LONG,
-        account(correlated_long=D(3_500), correlated_short=D(0)),
-        "40%",
-        "45.02%",
-        "0.499",
-    ),
-    (CODE.CORRELATED_EXPOSURE, SHORT, account(correlated_short=D(4_000)), "40%", "50.02%", "0"),
-    (CODE.RISK_PER_TRADE, asks(LONG, quantity=D("2.4"), protect_at=D(950)), CALM, "1%", "1.2961%", "1.851"),
-    (CODE.SIDE_NOT_ALLOWED, SHORT, CALM, "long", "short", "0", LONG_ONLY),
-    (CODE.LOSSES_IN_A_ROW, LONG, paced(paused_ms=1_500), "a pause of 600s", "1.5s of it left", "0"),
-    (CODE.ENTRY_RATE, LONG, paced(entries_last_minute=2, entries_today=2), "2 a minute", "2", "0"),
-    (CODE.ENTRY_RATE, LONG, paced(entries_today=20), "20 a day", "20", "0"),
-    (CODE.REENTRY, LONG, paced(since_close_ms=899_999), "900s after the last", "899.999s", "0"),
-    (CODE.FEES, LONG, paced(fees_today=D(100)), "1%", "1%", "0"),
-    (CODE.FEES, LONG, account(day_opening=D(0)), "1%", "no equity", "0"),
-    (CODE.FEES, LONG, paced(fees_today=D(-1), day_opening=D(0)), "1%", "no equity", "0"),
-    (CODE.FEES, LONG, paced(fees_today=D("0.005"), day_opening=D("0.5")), "1%", "1%", "0"),
-    (CODE.TURNOVER, LONG, paced(fees_today=D("0.0049"), day_opening=D("0.5")), "500%", "200400%", "0"),
-    (CODE.TURNOVER, LONG, paced(turnover_today=D(49_500)), "500%", "505.02%", "0.499"),
-    (CODE.LEVERAGE, asks(LONG, leverage=6), CALM, "1 to 5", "6", "0"),
-    (CODE.LEVERAGE, asks(LONG, leverage=0), CALM, "1 to 5", "0", "0"),
-    (CODE.LEVERAGE, asks(LONG, leverage=-3), CALM, "1 to 5", "-3", "0"),
-    (CODE.LEVERAGE, asks(LONG, leverage=2), account(product=Product.SPOT), "1 on spot", "2", "0"),
-    (CODE.LEVERAGE, asks(LONG, leverage=2), holding("1", "1000", 3), "3, as the position has", "2", "0"),
-    (CODE.LEVERAGE, LONG, holding("1", "1000", 7), "1 to 5", "7", "0"),
-    (
-        CODE.LEVERAGE,
-        asks(LONG, leverage=5, quantity=D(2)),
-        bracketed((1_500, 10, "0.01"), (9_000, 4, "0.02")),
-        "4 for a position so large",
-        "5",
-        "1.497",
-    ),
-    (
-        CODE.LEVERAGE,
-        asks(LONG, quantity=D(2)),
-        bracketed((1_500, 10, "0.01"), (2_000, 4, "0.02")),
-        "0 for a position so large",
-        "3",
-        "1.996",
-    ),
-    (
-        CODE.LEVERAGE,
-        LONG,
-        holding("1", "1000", 5, instrument=with_brackets((1_500, 10, "0.01"), (9_000, 2, "0.02"))),
-        "2 for a position so large",
-        "5",
-        "0.499",
-    ),
-    (
-        CODE.FREE_MARGIN,
-        LONG,
-        bracketed((1_500, 10, "0.01"), (9_000, 1, "0.02"), symbol_notional=D(1_000), free_margin=D(2_300)),
-        "20%",
-        "12.98%",
-        "0.499",
-    ),
-    (CODE.FREE_MARGIN, LONG, account(product=Product.SPOT, free_margin=D(2_500)), "20%", "14.98%", "0.499"),
-    (CODE.FREE_MARGIN, LONG, account(free_margin=D(2_300)), "20%", "19.66%", "0.898"),
-    (CODE.FREE_MARGIN, asks(LONG, leverage=1), account(free_margin=D(2_300)), "20%", "12.98%", "0.299"),
-    (CODE.FREE_MARGIN, LONG, account(free_margin=D(2_000)), "20%", "16.66%", "0"),
-    (
-        CODE.LIQUIDATION,
-        asks(LONG, leverage=5, quantity=D("2.45"), protect_at=D(970)),
-        bracketed(*STEEP),
-        "beyond 950",
-        "at 950.97",
-        "2.403",
-        GAPLESS,
-    ),
-    (CODE.LIQUIDATION, asks(LONG, leverage=5), bracketed((10**6, 5, "0.2")), "beyond 950", "at 1002", "0"),
-    (CODE.LIQUIDATION, asks(SHORT, leverage=5), bracketed((10**6, 5, "0.2")), "beyond 1050", "at 998", "0"),
-    (
-        CODE.LIQUIDATION,
-        waits(LONG, "990", leverage=5),
-        bracketed((10**6, 5, "0.2")),
-        "beyond 950",
-        "at 990",
-        "0",
-    ),
-    (
-        CODE.LIQUIDATION,
-        asks(LONG, leverage=5, quantity=D(0)),
-        bracketed((10**6, 5, "0.2")),
-        "beyond 950",
-        "none",
-        "0",
-    ),
-    (CODE.LIQUIDATION, LONG, holding("1", "1500", 5), "beyond 950", "at 1263.15", "0"),
-    (CODE.LIQUIDATION, SHORT, holding("-1", "700", 5), "beyond 1050", "at 800", "0"),
-    (CODE.LIQUIDATION, LONG, holding("1", "1000", 5, lost="190"), "beyond 950", "at 1043.78", "0"),
-    (CODE.PRICE_COLLAR, waits(LONG, "940", protect_at=D(920)), CALM, "5%", "6%", "0"),
-    (CODE.PRICE_COLLAR, waits(SHORT, "940", protect_at=D(1_030)), CALM, "5%", "6%", "0"),
-    (CODE.PRICE_COLLAR, waits(LONG, "1050.01"), CALM, "5%", "5.001%", "0"),
-    (CODE.PRICE_MOVED, asks(LONG, quoted=D("994.99")), CALM, "0.5%", "0.5035%", "0"),
-    (CODE.PRICE_MOVED, asks(SHORT, quoted=D("1005.1")), CALM, "0.5%", "0.5074%", "0"),
-    (CODE.PRICE_MOVED, asks(LONG, quoted=D(0)), CALM, "0.5%", "100%", "0"),
-    (CODE.SPREAD, LONG, account(spread=D("0.0021")), "0.2%", "0.21%", "0"),
-    (CODE.DEPTH, LONG, account(ask_depth=D(2), bid_depth=D(99)), "25%", "50%", "0.5"),
-    (CODE.DEPTH, LONG, account(ask_depth=D("0.0005")), "25%", "200000%", "0"),
-    (CODE.DEPTH, SHORT, account(bid_depth=D(0), ask_depth=D(99)), "25%", "nothing is offered", "0"),
-    (CODE.MANDATE, LONG, account(gross=D(1_000)), "1500", "2002", "0.499", under(mandate=MANDATE)),
-    (CODE.MANDATE, asks(LONG, symbol="BTCUSDT"), CALM, "ETH*,SOL*", "BTCUSDT", "0", under(mandate=MANDATE)),
-    (
-        CODE.MANDATE,
-        LONG,
-        account(now=NOW + HOUR),
-        "until 2026-01-01T01:00:00Z",
-        "2026-01-01T01:00:00Z",
-        "0",
-        under(mandate=MANDATE),
-    ),
-    (CODE.MANDATE, LONG, account(mode="live"), "a mandate in mode live", "none", "0"),
-    (CODE.APPROVAL_REQUIRED, LONG, CALM, "800", "1002", "0.798", under(approval=APPROVAL)),
-    (
-        CODE.APPROVAL_REQUIRED,
-        LONG,
-        account(mode="live"),
-        "an approval in mode live",
-        "none",
-        "0",
-        under(mandate=MANDATE, approval=APPROVAL),
-    ),
-    (CODE.FALLBACK, asks(LONG, principal="rules"), CALM, "manage", "an entry", "0", MANAGED),
-    (
-        CODE.FALLBACK,
-        asks(LONG, principal="rules"),
-        account(opened=Side.SELL),
-        "trade, but stay short",
-        "long",
-        "0",
-    ),
-    (CODE.BELOW_MINIMUM, asks(LONG, quantity=D("0.0009")), CALM, "0.001 units", "0 units", "2.495"),
-    (CODE.BELOW_MINIMUM, asks(LONG, quantity=D("0.019")), CALM, "20 quote", "19 quote", "2.495"),
-    (CODE.BELOW_MINIMUM, waits(LONG, "1041", quantity=D("0.019")), CALM, "20 quote", "19.78 quote", "2.401"),
-    (CODE.BELOW_MINIMUM, asks(LONG, quantity=D(0)), CALM, "0.001 units", "0 units", "2.495"),
-    (CODE.BELOW_MINIMUM, asks(LONG, quantity=D(-1)), CALM, "0.001 units", "-1 units", "2.495"),
-]
-CASES = [Case(*row) for row in _ROWS]

@@ -1,7 +1,7 @@
-"""A trading floor for Hypothesis: one book, an agent that is woken, two callers, and a market that does anything.
+"""A state machine for Hypothesis: one book, an agent, two callers, and an arbitrary market.
 
-Its rules are what callers, people, the market and the venue can do. After each of them the oracle has held every entry
-against every limit, and the invariants hold.
+Its rules are the possible actions of callers, operators, the market and the venue. After each of them the oracle has
+checked every entry against every limit, and the invariants hold.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ NARROW: dict[str, dict[str, Any]] = {
     "gate": {"close_wakes": ["5m"], "cooldown_s": 0},
     "price": {"max_deviation": "0.03", "max_move": "0.005"},
 }
-"""Limits so near to each other, once the scale is applied, that each of them bites."""
+"""Limits so close to each other, after scaling, that each of them refuses some entries."""
 
 _data = DEFAULT.policies.model_dump()
 for _table, _changes in NARROW.items():
@@ -70,7 +70,7 @@ POLICIES = type(DEFAULT.policies).model_validate(_data)
 
 
 class Moody(PaperVenue):
-    """A paper venue that at times refuses, loses or swallows what it is sent."""
+    """A paper venue that, depending on `mood`, rejects an order, or does not answer and executes or ignores it."""
 
     mood = ""
 
@@ -97,7 +97,7 @@ callers = st.sampled_from(CALLERS)
 
 
 class Floor(RuleBasedStateMachine):
-    """The floor. `steps` counts the rules of all machines of this process."""
+    """The state machine. `steps` counts the rules of all machines of this process."""
 
     steps = 0
     bites: ClassVar[dict[str, int]] = {}
@@ -119,12 +119,11 @@ class Floor(RuleBasedStateMachine):
             self._minute(dict.fromkeys(SYMBOLS, 0.0005), 0.0, 1e9)
 
     def _start(self) -> None:
-        """A process takes the book, for the first time or again."""
+        """Start a process that opens the book, for the first time or after a stop."""
         feed = ListFeed([candle(0, FIRST[symbol], symbol=symbol) for symbol in SYMBOLS])
-        self.run = Run(feed, self.decider, store=self.store, policy=POLICIES, venue=moody())
+        self.run = Run(feed, self.decider, store=self.store, policy=POLICIES, venue=moody(), listener=self.oracle.hear)
         self.oracle.engine = self.run.engine
         simulation = self.run.simulation
-        simulation.shell.recorder.listener = self.oracle.hear
         simulation.cursor = self.at if self.store.checkpoint() else -1
         self._do(simulation.begin(self.at, "test"))
 
@@ -136,7 +135,7 @@ class Floor(RuleBasedStateMachine):
 
     def _frame(self, frame: Frame) -> None:
         self._do(everything_due(frame.at - 1, self.run.simulation.shell, self.run.clock))
-        self._do(self.run.simulation.take(frame))
+        self._do(self.run.simulation.take_frame(frame))
         self.at = frame.at
 
     def _minute(self, changes: dict[str, float], gap: float, volume: float) -> None:
@@ -151,7 +150,7 @@ class Floor(RuleBasedStateMachine):
         self._frame(Frame(self.at + MINUTE, tuple(closed), tuple(opened), books=self._books()))
 
     def _books(self) -> tuple[OrderBook, ...]:
-        """What the order books look like at the next frame, if anybody tells."""
+        """Return the order books of the next frame; none if the market reports none."""
         if self.spread is None:
             return ()
         books = []
@@ -185,7 +184,7 @@ class Floor(RuleBasedStateMachine):
         self._minute(dict.fromkeys(SYMBOLS, move), 0.0, volume)
 
     @rule(minutes=st.sampled_from((2, 7, 61, 600, 1_500)), gap=moves)
-    def the_clock_jumps_and_no_candle_came(self, minutes: int, gap: float) -> None:
+    def time_passes_without_candles(self, minutes: int, gap: float) -> None:
         for symbol in SYMBOLS:
             self.prices[symbol] = float(f"{self.prices[symbol] * (1 + gap):.7g}")
         at = self.at + minutes * MINUTE
@@ -207,7 +206,7 @@ class Floor(RuleBasedStateMachine):
         aims=st.booleans(),
         shown=st.none() | st.none() | st.sampled_from((0.0, 0.0, 0.004, -0.02)),
     )
-    def a_caller_wants_in(
+    def a_caller_enters(
         self,
         caller: str,
         symbol: str,
@@ -235,14 +234,14 @@ class Floor(RuleBasedStateMachine):
         quoted = None if shown is None else D(f"{price * (1 + shown):.7g}")
         self._ask(LegRequest(self._key(), caller, leg, quoted=quoted))
 
-    @precondition(lambda self: self.run.engine.approvals.state.pending)
+    @precondition(lambda self: self.run.engine.approvals.state().pending)
     @rule(verb=st.sampled_from((Verb.APPROVE, Verb.APPROVE, Verb.APPROVE, Verb.DENY)), pick=st.integers(0, 9))
-    def a_person_answers_what_waits(self, verb: Verb, pick: int) -> None:
-        waiting = list(self.run.engine.approvals.state.pending)
+    def a_person_answers_an_approval(self, verb: Verb, pick: int) -> None:
+        waiting = list(self.run.engine.approvals.state().pending)
         self._take(Command(self._key(), verb, "anna", self.at, waiting[pick % len(waiting)]))
 
     @rule(verb=st.sampled_from((Verb.PAUSE, Verb.TAKE_OVER, *[Verb.GO_ON] * 4)), symbol=symbols)
-    def a_person_lays_a_hand_on_the_agent(self, verb: Verb, symbol: str) -> None:
+    def a_person_uses_manual_control(self, verb: Verb, symbol: str) -> None:
         self._take(Command(self._key(), verb, "anna", self.at, symbol if verb is Verb.TAKE_OVER else ""))
 
     def _holds(self) -> bool:
@@ -253,12 +252,12 @@ class Floor(RuleBasedStateMachine):
 
     @precondition(lambda self: self._has_orders())
     @rule(caller=callers, symbol=symbols, action=st.sampled_from((Action.SELL, Action.COVER)))
-    def a_caller_wants_out(self, caller: str, symbol: str, action: Action) -> None:
+    def a_caller_exits(self, caller: str, symbol: str, action: Action) -> None:
         self._ask(LegRequest(self._key(), caller, Leg(symbol, action)))
 
     @precondition(lambda self: self._has_orders())
     @rule(caller=callers, pick=st.integers(0, 9))
-    def a_caller_takes_an_order_off(self, caller: str, pick: int) -> None:
+    def a_caller_cancels_an_order(self, caller: str, pick: int) -> None:
         live = list(self.run.engine.orders.live())
         self._ask(CancelRequest(self._key(), caller, live[pick % len(live)].ref))
 
@@ -276,21 +275,21 @@ class Floor(RuleBasedStateMachine):
         self._ask(ProtectionRequest(self._key(), caller, symbol, target=D(f"{self.prices[symbol] * 1.01:.7g}")))
 
     @rule(mood=st.sampled_from(("lost", "swallowed", "-4045", "-2021", "-2019")))
-    def the_venue_is_in_a_mood(self, mood: str) -> None:
+    def the_venue_has_a_fault(self, mood: str) -> None:
         assert isinstance(self.run.venue, Moody)
         self.run.venue.mood = mood
         self.troubled |= mood in ("lost", "swallowed")
 
     @precondition(lambda self: self._holds())
     @rule(symbol=symbols)
-    def somebody_takes_a_stop_off_in_the_app(self, symbol: str) -> None:
+    def the_owner_cancels_a_stop_at_the_venue(self, symbol: str) -> None:
         stops = [each.ref for each in self.run.engine.orders.live(symbol, Purpose.STOP)]
         for ref in stops[:1]:
             for report in self._do(self.run.venue.cancel(ref, self.run.clock.now())):
                 self._take(report)
 
     @rule(verb=st.sampled_from(("halt", "flatten", *["resume"] * 6)))
-    def a_person_says_so(self, verb: str) -> None:
+    def a_person_sends_a_command(self, verb: str) -> None:
         self._take(Command(self._key(), Verb(verb), "anna", self.at))
 
     @rule()

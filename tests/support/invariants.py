@@ -1,4 +1,4 @@
-"""What holds after every event of every run."""
+"""Invariants that are checked during a run, after every event or frame."""
 
 from decimal import Decimal
 
@@ -11,11 +11,11 @@ from tests.support.runs import Run
 
 
 def never_naked(run: Run) -> Run:
-    """The run, looked at after every event: each position is protected, or its deadline runs, or it is being closed."""
+    """Check after every event that each position is protected, has a deadline, or is being closed; return the run."""
     engine = run.engine
     step = engine.step
 
-    def look(event, now):  # type: ignore[no-untyped-def]
+    def checked(event, now):  # type: ignore[no-untyped-def]
         effects = step(event, now)
         for symbol in engine.account.ledger.positions:
             protection = engine.guard.protections[symbol]
@@ -24,20 +24,20 @@ def never_naked(run: Run) -> Run:
                 continue
             assert protection.deadline is not None, symbol
             if not engine.manager.exit_under_way(symbol):
-                assert now <= protection.deadline, "past its deadline, and no exit"
+                assert now <= protection.deadline, "the position is past its deadline without an exit"
                 assert engine.timers[protection_timer(symbol)] == protection.deadline
         return effects
 
-    engine.step = look  # type: ignore[method-assign]
+    engine.step = checked  # type: ignore[method-assign]
     return run
 
 
 def within_limits(run: Run) -> Run:
-    """The run, looked at after every event: no new entry, with all that is held and reserved, exceeds a limit."""
+    """Check after every event that positions, reservations and new entries are within the limits; return the run."""
     engine, limits = run.engine, run.config.policies
     step = engine.step
 
-    def look(event, now):  # type: ignore[no-untyped-def]
+    def checked(event, now):  # type: ignore[no-untyped-def]
         before = {order.ref for order in engine.orders.live()}
         effects = step(event, now)
         for order in engine.orders.live():
@@ -49,23 +49,23 @@ def within_limits(run: Run) -> Run:
                 assert view.free_margin >= view.equity * limits.margin.min_free
         return effects
 
-    engine.step = look  # type: ignore[method-assign]
+    engine.step = checked  # type: ignore[method-assign]
     return run
 
 
 def same_books(run: Run) -> Run:
-    """The run, looked at after every frame: book and venue have the same money, positions and orders."""
+    """Check after every frame that book and venue have the same money, positions and orders; return the run."""
     engine, venue = run.engine, run.venue
-    take = run.simulation.take
+    take = run.simulation.take_frame
 
-    async def settled(frame) -> None:  # type: ignore[no-untyped-def]
+    async def compared(frame) -> None:  # type: ignore[no-untyped-def]
         await take(frame)
         ours, theirs = engine.account.ledger, venue.account.ledger
-        # What is too small to be sold is dust to the book, and a balance like any other to the venue.
+        # A quantity too small to be sold is dust in the book, but an ordinary balance at the venue.
         held = {s: d.quantity for s, d in ours.dust.items()} | {s: p.quantity for s, p in ours.positions.items()}
         assert held == {s: p.quantity for s, p in theirs.positions.items()}
         if run.config.product is Product.SPOT:
-            # To the twelve digits to which either rounds a part of a cost.
+            # Both round a part of a cost to twelve digits.
             assert abs(ours.free() - theirs.free()) < Decimal("1e-9")
         else:
             assert ours.wallet == theirs.wallet
@@ -79,18 +79,18 @@ def same_books(run: Run) -> Run:
             if engine.guard.protections[symbol].protected:
                 stops = [o for o in resting.values() if o.symbol == symbol and o.ref.leg is Purpose.STOP]
                 if run.config.product is Product.SPOT:
-                    # What an exit is selling cannot be under a stop as well.
+                    # A quantity that an exit is selling cannot be covered by a stop, too.
                     selling = engine.orders.live(symbol, Purpose.EXIT)
                     position = replace(position, quantity=position.quantity - sum(each.remaining for each in selling))
-                step = venue.account.instruments[symbol].step
+                step = venue.account.instruments.filters[symbol].step
                 assert any(stop.quantity > abs(position.quantity) - step for stop in stops), (
                     f"the venue has no {symbol} stop"
                 )
 
-    run.simulation.take = settled  # type: ignore[method-assign]
+    run.simulation.take_frame = compared  # type: ignore[method-assign]
     return run
 
 
 def watched(run: Run) -> Run:
-    """All of them."""
+    """Check all of these invariants; return the run."""
     return same_books(within_limits(never_naked(run)))

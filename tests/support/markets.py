@@ -1,4 +1,4 @@
-"""Small markets made by hand."""
+"""Small markets with given candles."""
 
 import asyncio
 from collections import defaultdict
@@ -23,9 +23,9 @@ def candle(
     interval: int = MINUTE,
     volume: float = 1e6,
 ) -> Candle:
-    """The candle that opens `index` intervals after START; high and low span open and close unless given.
+    """Return the candle that opens `index` intervals after START; high and low span open and close unless given.
 
-    Its volume is more than anybody could want, unless given.
+    The default volume is large enough for every order.
     """
     opening = close if open_ is None else open_
     return Candle(
@@ -41,7 +41,7 @@ def candle(
 
 
 def path(closes: Sequence[float], symbol: str = "BTCUSDT") -> list[Candle]:
-    """Minute candles whose opens are the closes before them."""
+    """Return minute candles, each of which opens at the previous close."""
     return [
         candle(index, close, open_=closes[index - 1] if index else close, symbol=symbol)
         for index, close in enumerate(closes)
@@ -49,7 +49,7 @@ def path(closes: Sequence[float], symbol: str = "BTCUSDT") -> list[Candle]:
 
 
 class ListFeed:
-    """A feed over candles in a list, of any symbols, with what derivatives tell of them."""
+    """A feed of listed candles of any symbols, with derivatives metrics, funding and order books."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class ListFeed:
 
 
 class HandFed(ListFeed):
-    """Gives its frames when the test says so."""
+    """A feed that yields its frames when the test allows it."""
 
     def __init__(self, candles: Sequence[Candle], *, breaks_at: int | None = None) -> None:
         super().__init__(candles, breaks_at=breaks_at)

@@ -1,4 +1,4 @@
-"""Entries of a diary, and strategies of them."""
+"""Diary entries, and Hypothesis strategies for them."""
 
 from decimal import Decimal
 from typing import Any
@@ -17,34 +17,34 @@ FALLING = Situation("BTCUSDT", None, (("momentum", -0.8), ("reversion", 0.6), ("
 
 
 def origin(at: int = NOON) -> Origin:
-    """An entry's, known at `at`."""
+    """Return the origin of an entry that is known from `at`."""
     return Origin(at, WRITER, "prompts")
 
 
 def reflection(
     order: int = 1, at: int = NOON, *, pnl: str = "-12.5", situation: Situation = RISING, **more: Any
 ) -> Reflection:
-    """On a long that was stopped out."""
+    """Return a reflection on a long that was stopped out."""
     fields: dict[str, Any] = {"wake": 7, "side": "long", "closed_at": at - HOUR, "closed_by": "stop"}
     fields |= {"text": f"Text of {order}."} | more
     return Reflection(origin(at), order, situation=situation, pnl=Decimal(pnl), **fields)
 
 
 def digest(at: int = NOON, text: str = "A quiet day.") -> Digest:
-    """Of the day before."""
+    """Return the digest of a day."""
     return Digest(origin(at), "2026-03-09", text)
 
 
 def diary(*entries: Reflection | Digest) -> Diary:
-    """Of entries in the order in which they became known."""
+    """Return a diary of entries, in the order in which they became known."""
     made = Diary()
     for each in entries:
-        made = made.reflected(each) if isinstance(each, Reflection) else made.digested(each)
+        made = made.with_entry(each)
     return made
 
 
 def trade(order: int = 1, closed_at: int = NOON, pnl: str = "-12.5", **more: Any) -> TradeRow:
-    """A long that was stopped out after three hours."""
+    """Return a long that was stopped out after three hours."""
     fields: dict[str, Any] = {
         "symbol": "BTCUSDT",
         "side": "long",
@@ -72,7 +72,7 @@ situations = st.builds(
 
 @st.composite
 def diaries(draw: st.DrawFn, most: int = 8) -> Diary:
-    """Of reflections within some weeks, lessons among them."""
+    """Draw a diary of reflections within 60 days, some with a lesson."""
     times = sorted(draw(st.lists(st.integers(0, 60 * DAY), max_size=most)))
     return diary(
         *(

@@ -1,7 +1,7 @@
-"""Holds every entry against every limit, by its own arithmetic and its own counts: it asks no part of the risk room.
+"""An oracle that checks every entry against every limit, without any code of core/risk.
 
-It listens to the journal. What it counts, it counts from events; what stands, it reads from the ledger and the table of
-orders at the moment at which an entry is intended, which is before the venue hears of it.
+It listens to the journal and counts events. It reads positions and open orders from the ledger and the order table when
+an entry is intended, before the entry is sent to the venue.
 """
 
 from decimal import Decimal
@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.domain import events
 from ocw_mcp.domain.market import OrderBook
+from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import Order, OrderRef, Purpose, Side
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import DAY, MINUTE, SECOND
@@ -20,7 +21,7 @@ A_LITTLE = D("1.000000001")
 
 
 class Oracle:
-    """Listens to one book over all its restarts."""
+    """The oracle of one book over all its restarts."""
 
     def __init__(self) -> None:
         self.engine: Engine | None = None
@@ -35,14 +36,14 @@ class Oracle:
         self.closed_at: dict[str, int] = {}
         self.reductions: list[int] = []
         self.books: dict[str, OrderBook] = {}
-        """The order books that the market last told of."""
+        """The last order books that the market reported."""
         self.cleared: set[str] = set()
         self.tightest: dict[str, Decimal] = {}
         self.seen: dict[str, int] = {}
-        """How often each kind of event came."""
+        """Number of events of each kind."""
 
     def hear(self, at: int, event: events.DomainEvent) -> None:
-        """Take in an event of the journal, the moment it is written."""
+        """Process an event of the journal when it is written."""
         kind = type(event).__name__
         self.seen[kind] = self.seen.get(kind, 0) + 1
         match event:
@@ -68,7 +69,7 @@ class Oracle:
                 self.closed_at[event.symbol] = at
                 self.tightest.pop(event.symbol, None)
             case events.PositionProtected():
-                self._never_looser(event)
+                self._stop_is_not_looser(event)
             case events.OrderRefused() | events.RequestRefused():
                 code = f"refused {event.refusal.code}"
                 self.seen[code] = self.seen.get(code, 0) + 1
@@ -78,7 +79,7 @@ class Oracle:
             case events.OrderIntended():
                 self._reduces(at, event)
 
-    def _never_looser(self, event: events.PositionProtected) -> None:
+    def _stop_is_not_looser(self, event: events.PositionProtected) -> None:
         assert self.engine is not None
         quantity = self.engine.account.ledger.quantity(event.symbol)
         before = self.tightest.get(event.symbol)
@@ -94,7 +95,7 @@ class Oracle:
             assert sum(t > at - MINUTE for t in self.reductions) < most
             self.reductions.append(at)
         held = self.engine.account.ledger.quantity(event.intent.symbol)
-        assert event.intent.side.sign * held < 0, f"{event.ref} does not lower risk"
+        assert event.intent.side.sign * held < 0, f"{event.ref} does not reduce risk"
 
     def _within_every_limit(self, at: int, ref: OrderRef) -> None:
         assert self.engine is not None
@@ -105,42 +106,44 @@ class Oracle:
         live = list(engine.orders.live(purpose=Purpose.ENTRY))
         ledger = engine.account.ledger
         equity = ledger.equity()
-        quote = engine.prices.get(order.symbol, at)
-        assert quote is not None
-        # Whether at all.
+        candles = engine.market.symbols[order.symbol]
+        assert isinstance(candles.last, float)
+        assert candles.known_at is not None
+        price, price_age_ms = exact(candles.last), at - candles.known_at
+        # Conditions under which any entry is allowed.
         assert self.state is engine.account.trading_state is TradingState.ACTIVE
         assert any(fnmatchcase(order.symbol, pattern) for pattern in policies.symbols.allow)
         assert ("long" if order.side is Side.BUY else "short") in policies.symbols.sides
-        assert quote.age_ms <= engine.config.interval + policies.data.slack_s * SECOND
+        assert price_age_ms <= engine.config.interval + policies.data.slack_s * SECOND
         assert not self.day_reached
         assert equity > self.day_equity * (1 - policies.daily_loss.max_share)
         assert at < self.day_opened_at + 2 * DAY
-        # How often.
+        # Pace.
         assert at >= self.paused_until
         assert sum(t > at - MINUTE for t in self.entries) < policies.pace.entries_per_minute
         assert len(self.entries) < policies.pace.entries_per_day
         assert self.fees < policies.pace.max_fees * self.day_equity
         if not ledger.quantity(order.symbol) and order.symbol in self.closed_at:
             assert at - self.closed_at[order.symbol] >= policies.pace.reentry_s * SECOND
-        # How large: everything that stands, and everything on its way at the worst it may cost.
+        # Size: all positions, and all open entries at their worst price.
         reserved = {each.ref: each.remaining * self._worst(each) for each in live}
         notional = order.quantity * self._worst(entry)
         _at_most(notional, policies.order.max_notional, "order")
         gross = ledger.gross() + sum(reserved.values())
         scaled = min(D(1), policies.scale.regime_unknown * policies.scale.macro_unknown) * equity
         _at_most(gross, policies.exposure.max_gross * scaled, "gross exposure")
-        in_symbol = abs(ledger.quantity(order.symbol)) * quote.price + sum(
+        in_symbol = abs(ledger.quantity(order.symbol)) * price + sum(
             reserved[each.ref] for each in live if each.order.symbol == order.symbol
         )
         _at_most(in_symbol, policies.position.max_share * scaled, "position")
-        _at_most(self._one_way(order, live, reserved), policies.correlated.max_share * scaled, "correlated")
+        _at_most(self._correlated(order, live, reserved), policies.correlated.max_share * scaled, "correlated")
         symbols = {*ledger.positions, *(each.order.symbol for each in live)}
         assert len(symbols) <= policies.positions.max_open
         _at_most(self.turnover + sum(reserved.values()), policies.pace.max_turnover * self.day_equity, "turnover")
-        # The stop, and what is lost at it.
+        # The stop, and the loss at the stop.
         stop = intent.protect_at
         assert stop is not None
-        begins = quote.price if order.limit_price is None else _better(order, quote.price)
+        begins = price if order.limit_price is None else _better(order, price)
         distance = (begins - stop) / begins * order.side.sign
         assert 0 < distance <= policies.stop.max_distance * A_LITTLE
         way = order.side.sign
@@ -151,13 +154,13 @@ class Oracle:
         margins = sum(reserved[each.ref] / each.order.leverage for each in live)
         free = min(ledger.free(), equity - (ledger.wallet - ledger.free())) - margins
         assert free >= policies.margin.min_free * equity * D("0.999999999"), f"free {free} of {equity}"
-        self._survives_to_its_stop(entry, quote.price)
+        self._survives_to_its_stop(entry, price)
         if policies.mandate is not None:
             _at_most(gross, policies.mandate.amount, "mandate")
         if policies.approval is not None and intent.approval.partition(" ")[0] not in self.cleared:
-            _at_most(notional, policies.approval.above_notional, "an order that nobody approved")
+            _at_most(notional, policies.approval.above_notional, "an order without approval")
         if intent.quoted is not None:
-            assert abs(quote.price - intent.quoted) <= policies.price.max_move * intent.quoted * A_LITTLE
+            assert abs(price - intent.quoted) <= policies.price.max_move * intent.quoted * A_LITTLE
         book = self.books.get(order.symbol)
         if book is not None and 0 <= at - book.at <= engine.prices.age_limit_ms:
             spread = D(2 * (book.ask - book.bid) / (book.ask + book.bid))
@@ -167,13 +170,14 @@ class Oracle:
             if not order.post_only:
                 _at_most(order.quantity, policies.book.max_depth_share * D(depth) * D("1.000001"), "depth")
         if order.limit_price is not None:
-            assert abs(order.limit_price - quote.price) <= policies.price.max_deviation * quote.price * A_LITTLE
+            assert abs(order.limit_price - price) <= policies.price.max_deviation * price * A_LITTLE
 
     def _survives_to_its_stop(self, entry: TrackedOrder, price: Decimal) -> None:
-        """Held with all of this entry, the position is not liquidated before its stop."""
+        """Check that the position, with the whole entry, is not liquidated before its stop."""
         assert self.engine is not None
         order, way = entry.order, entry.order.side.sign
-        brackets, stop = self.engine.prices.instruments[order.symbol].margin_brackets, entry.intent.protect_at
+        instrument = self.engine.config.instruments(order.symbol, float(price))
+        brackets, stop = instrument.margin_brackets, entry.intent.protect_at
         assert brackets is not None
         assert stop is not None
         paid = order.limit_price or price
@@ -188,11 +192,11 @@ class Oracle:
             assert (stop - taken) * way >= buffer * D("0.9999"), f"stop {stop}, liquidated at {taken}"
 
     def _worst(self, each: TrackedOrder) -> Decimal:
-        """What it may cost: its limit, or what the desk reserved for it."""
+        """Return the worst price of an entry: its limit, or the price with which it is reserved."""
         limit = each.order.limit_price
         return each.worst_price if limit is None else limit
 
-    def _one_way(self, order: Order, live: list[TrackedOrder], reserved: dict[OrderRef, Decimal]) -> Decimal:
+    def _correlated(self, order: Order, live: list[TrackedOrder], reserved: dict[OrderRef, Decimal]) -> Decimal:
         assert self.engine is not None
         patterns = self.engine.config.policies.correlated.symbols
 

@@ -1,4 +1,4 @@
-"""A whole run over a small market, put together from stand-ins."""
+"""A complete run over a small market, composed of test doubles."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -6,12 +6,14 @@ from typing import Any
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.app.policy_loader import load_policies
-from ocw_mcp.domain.policies import Mode, Policies
+from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.protocols import Clock, Decider, Feed
+from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.clock import SimulatedClock
+from ocw_mcp.runtime.recorder import Listener
 from ocw_mcp.runtime.run import BookRun
 from tests.support.deciders import Scripted
 from tests.support.markets import ListFeed
@@ -45,7 +47,7 @@ WIDE: dict[str, dict[str, Any]] = {
     "fallback": {"rules": "trade"},
     "gate": {"outlier_over": "1m"},
 }
-"""Limits that a test would trip over without meaning to: opened wide unless it names them, with a gate that has seen
+"""Limits so wide that a test does not reach them unless it sets them itself, and a gate that has collected
 enough for its yardsticks within the first hour."""
 
 
@@ -58,7 +60,7 @@ def policies(**tables: dict[str, Any]) -> Policies:
 
 
 class Commands:
-    """A box of commands that a test fills."""
+    """A command box that a test fills."""
 
     def __init__(self, waiting: Sequence[Command] = ()) -> None:
         self._waiting = list(waiting)
@@ -76,14 +78,14 @@ class Commands:
 
 
 class Unhurried(SimulatedClock):
-    """However long a machine takes, no run commits for the sake of whoever looks: what is counted is the same again."""
+    """A clock whose real time stands still, so that no run commits for the display and counts are reproducible."""
 
     def wall_ms(self) -> float:
         return 0.0
 
 
 class Run:
-    """One process's run of a book."""
+    """The run of a book in one process."""
 
     def __init__(
         self,
@@ -101,7 +103,8 @@ class Run:
         agent: str = "test",
         fallback: bool = False,
         strict: Policies | None = None,
-        mode: Mode = "paper",
+        mode: Mode = Mode.PAPER,
+        listener: Listener | None = None,
     ) -> None:
         identity = feed.identity
         self.store = store or MemoryStore()
@@ -133,6 +136,7 @@ class Run:
             self.clock,
             decider or Scripted({}),
             self.commands,
+            listener,
             tell=self.told.append,
         )
 
@@ -145,7 +149,7 @@ class Run:
         return self
 
     def events(self, kind: type) -> list[Any]:
-        """The journal's events of one kind, in order."""
+        """Return the journal's events of one kind, in order."""
         return self.store.events(kind)
 
     def timed(self, kind: type) -> list[tuple[int, Any]]:

@@ -1,4 +1,4 @@
-"""The command line, called in this process."""
+"""The command line, run in the process of the tests."""
 
 import sys
 from typing import NamedTuple
@@ -8,8 +8,8 @@ import pytest
 from ocw_mcp.app.cli import main
 
 
-class Said(NamedTuple):
-    """What a command did."""
+class CommandResult(NamedTuple):
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -17,14 +17,14 @@ class Said(NamedTuple):
 
 
 class Ocw:
-    """Calls `ocw` with arguments and an environment without any of our settings."""
+    """Runs `ocw` with arguments, in an environment without settings of OCW."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch = monkeypatch
         self._capsys = capsys
         monkeypatch.delenv("OCW_STATE", raising=False)
 
-    def __call__(self, *arguments: object) -> Said:
+    def __call__(self, *arguments: object) -> CommandResult:
         self._monkeypatch.setattr(sys, "argv", ["ocw", *(str(each) for each in arguments)])
         self._capsys.readouterr()
         code = 0
@@ -33,4 +33,4 @@ class Ocw:
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else 1 if stop.code else 0
         out, err = self._capsys.readouterr()
-        return Said(code, out, err)
+        return CommandResult(code, out, err)

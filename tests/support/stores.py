@@ -1,6 +1,6 @@
-"""A store in memory that can die like a process: what was not committed is gone."""
+"""A store in memory that simulates a crash: uncommitted events are lost."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ocw_mcp.domain.canonical import GENESIS, canonical, chain
@@ -11,18 +11,20 @@ from ocw_mcp.domain.snapshot import Snapshot
 
 
 class Crash(BaseException):
-    """The process died; nothing may catch it."""
+    """The simulated crash of a process; no code catches it."""
 
 
 class MemoryStore:
-    """Keeps a journal in lists. `die_at` counts appends and commits together: at that one the process dies."""
+    """A journal in lists. The process crashes at touch number `die_at`; appends and commits are touches."""
 
     book = "mem000"
 
-    def __init__(self) -> None:
-        self._committed: list[tuple[int, JournalEvent]] = []
+    def __init__(
+        self, committed: Iterable[tuple[int, JournalEvent]] = (), checkpoint: Checkpoint | None = None
+    ) -> None:
+        self._committed = list(committed)
         self._pending: list[tuple[int, JournalEvent]] = []
-        self._checkpoint: Checkpoint | None = None
+        self._checkpoint = checkpoint
         self._touches = 0
         self.die_at: int | None = None
         self.summary: dict[str, Any] = {}
@@ -89,17 +91,12 @@ class MemoryStore:
         return [stored.event for stored in self.domain if isinstance(stored.event, kind)]
 
     def reopened(self) -> "MemoryStore":
-        """The store as the next process finds it."""
-        again = MemoryStore()
-        again._committed = list(self._committed)
-        again._checkpoint = self._checkpoint
-        return again
+        """Return the store as the next process reads it."""
+        return MemoryStore(self._committed, self._checkpoint)
 
     def without_checkpoint(self) -> "MemoryStore":
-        """The store of a process that died before it made any checkpoint."""
-        again = self.reopened()
-        again._checkpoint = None
-        return again
+        """Return the store as the next process reads it after a crash before the first checkpoint."""
+        return MemoryStore(self._committed)
 
     def close(self) -> None:
         pass
@@ -111,13 +108,13 @@ class MemoryStore:
 
 
 class FullFor(MemoryStore):
-    """A disk that takes nothing from one domain event of the run to another."""
+    """A store on a full disk: commits fail from one domain event of the run to another."""
 
     def __init__(self, first: int, last: int = 1 << 30) -> None:
         super().__init__()
         self._full = range(first, last + 1)
         self.mended_at: int | None = None
-        """How often it had been touched when it took events again."""
+        """Number of touches at the first commit that succeeded again."""
 
     def commit(self, checkpoint: Checkpoint | None = None, summary: dict[str, Any] | None = None) -> None:
         if self.last_seq in self._full:

@@ -1,4 +1,4 @@
-"""Calls of the tools that act, as a client makes them."""
+"""Calls of the trading tools, as a client makes them."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ async def placed(desk: Looked, key: str, era: str = "auto", **changes: Any) -> C
 
 
 async def holding(desk: Looked) -> Looked:
-    """A desk with a long position whose stop is at the venue."""
+    """Open a long position whose stop is at the venue."""
     await desk.go(1)
     content(await placed(desk, "enter"))
     await desk.go(2)

@@ -1,4 +1,4 @@
-"""Paper venues with a flaw."""
+"""Paper venues with a fault."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -22,18 +22,18 @@ from ocw_mcp.domain.time import MINUTE
 from tests.support.stores import Crash
 
 LOST = "lost"
-"""In place of a code: nobody knows what became of the order."""
+"""Used in place of a code: the outcome of the order is unknown."""
 
 
 class Flawed(PaperVenue):
-    """A paper venue with the money that test runs begin with."""
+    """A paper venue with the initial equity of test runs."""
 
     def __init__(self, product: Product = Product.UM) -> None:
         super().__init__(product, Decimal(10_000), patience_ms=5 * MINUTE)
 
 
 class _Unbounded(NamedTuple):
-    """An approved order without its limit."""
+    """A cleared order without its limit."""
 
     cleared: ClearedOrder
 
@@ -47,7 +47,7 @@ class _Unbounded(NamedTuple):
 
 
 class IgnoresLimits(Flawed):
-    """Fills every limit entry at the next opening, wherever that is."""
+    """Fills every limit entry at the next opening, at any price."""
 
     async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
         if cleared.order.limit_price is not None:
@@ -56,7 +56,7 @@ class IgnoresLimits(Flawed):
 
 
 class RefusesStops(Flawed):
-    """Answers stops with one code, or loses them; all, or as many as it is told."""
+    """Rejects stops with a code, or loses them: the first `first` ones."""
 
     def __init__(self, code: str, *, first: int = 1_000) -> None:
         super().__init__()
@@ -74,24 +74,24 @@ class RefusesStops(Flawed):
 
 
 class DropsStops(Flawed):
-    """Takes a stop and throws it out again in the same breath."""
+    """Accepts each stop and cancels it at once."""
 
     def __init__(self) -> None:
         super().__init__()
         self.dropped: list[int] = []
-        """When (ms)."""
+        """The times (ms) of these cancellations."""
 
     async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
         reports = await super().submit(cleared, now)
         if cleared.order.type is not OrderType.STOP_MARKET:
             return reports
         self.dropped.append(now)
-        assert len(self.dropped) < 50, "there is no end to it"
+        assert len(self.dropped) < 50, "stops are placed without end"
         return [*reports, *await self.cancel(cleared.order.ref, now)]
 
 
 class TooLateToCancel(RefusesStops):
-    """No cancellation of an entry ever arrives in time; with a code, it refuses stops, too."""
+    """Never cancels an entry in time; with a code, it also rejects stops."""
 
     def __init__(self, code: str = "") -> None:
         super().__init__(code, first=1_000 if code else 0)
@@ -101,13 +101,13 @@ class TooLateToCancel(RefusesStops):
 
 
 class SilentOnCancels(Flawed):
-    """Says nothing to the first cancels, and does nothing about them."""
+    """Ignores the first cancel requests without an answer."""
 
     def __init__(self, first: int) -> None:
         super().__init__()
         self._left = first
         self.asked: list[tuple[int, OrderRef]] = []
-        """When (ms), and for which order."""
+        """The time (ms) and the order of each cancel request."""
 
     async def cancel(self, ref: OrderRef, now: int) -> Sequence[VenueReport]:
         self.asked.append((now, ref))
@@ -118,7 +118,7 @@ class SilentOnCancels(Flawed):
 
 
 class RejectsExits(Flawed):
-    """Refuses every stop, and the first exits."""
+    """Rejects every stop, and the first exits."""
 
     def __init__(self, exits: int) -> None:
         super().__init__()
@@ -133,9 +133,9 @@ class RejectsExits(Flawed):
 
 
 class LosesExits(Flawed):
-    """Does not answer the first exits. Where they arrive all the same, they do so together with the one after them.
+    """Does not answer the first exits. With `arrives` they are executed together with the next exit.
 
-    It may refuse stops, too.
+    Without `stops` it also rejects stops.
     """
 
     def __init__(self, exits: int, *, arrives: bool, stops: bool = True, product: Product = Product.UM) -> None:
@@ -159,13 +159,13 @@ class LosesExits(Flawed):
             return [OutcomeUnknown(cleared.order.ref, "timeout")]
         late, self._late = self._late, []
         for each in late:
-            # Its approval was for the moment it was sent at.
+            # The clearance is valid for the time at which the order was sent.
             await super().submit(each, each.expires_at)
         return await super().submit(cleared, now)
 
 
 class Mortal(Flawed):
-    """The process dies as this venue is touched for the `die_at`th time, before or after it did what was asked."""
+    """The process crashes at touch number `die_at` of this venue, before or after it executes the request."""
 
     def __init__(self, die_at: int | None = None) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Snapshots for the rules, put together from a few numbers."""
+"""Snapshots for tests of the rules, built from a few numbers."""
 
 from decimal import Decimal
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.snapshot import Correlation, IndicatorValues, PositionView, Snapshot, SymbolView
+from ocw_mcp.domain.snapshot import Correlation, IndicatorValues, PositionView, Snapshot, SymbolView, SymbolViews
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.domain.unknown import Unknown
@@ -43,32 +43,32 @@ RISING = IndicatorValues(
     adx_14=40.0,
     percent_b=0.9,
 )
-"""A trend up: all of momentum."""
+"""An upward trend: the score is momentum only."""
 FALLING = msgspec.structs.replace(RISING, ema_9=101.0, ema_21=103.0, ema_50=107.0, rsi_14=28.0, percent_b=0.1)
 LOW_IN_RANGE = msgspec.structs.replace(
     RISING, ema_9=100.0, ema_21=100.0, ema_50=100.0, rsi_14=27.0, adx_14=12.0, percent_b=-0.05
 )
-"""Far below the middle of a range: all of mean reversion, for a long."""
+"""Far below the middle of a range: the score is mean reversion only, in favour of a long."""
 HIGH_IN_RANGE = msgspec.structs.replace(LOW_IN_RANGE, rsi_14=73.0, percent_b=1.05)
 FLAT = msgspec.structs.replace(LOW_IN_RANGE, rsi_14=50.0, percent_b=0.5)
 
 
 def values(base: IndicatorValues, **changes: Any) -> IndicatorValues:
-    """Indicators with some changed."""
+    """Return indicators with some values changed."""
     return msgspec.structs.replace(base, **changes)
 
 
 def holding(quantity: str, symbol: str = "BTCUSDT", **changes: Any) -> PositionView:
-    """A position at 100 that stands at 101, an hour old, with its stop 4 away."""
-    way = 1 if D(quantity) > 0 else -1
+    """Return a position opened at 100 an hour ago, with a gain of 1 and its stop at a distance of 4."""
+    sign = 1 if D(quantity) > 0 else -1
     held = PositionView(
         symbol,
         D(quantity),
         average_price=D(100),
-        mark=D(100) + way,
+        mark=D(100) + sign,
         unrealised=abs(D(quantity)),
         opened_at=NOON - HOUR,
-        stop=D(100) - 4 * way,
+        stop=D(100) - 4 * sign,
         mfe=0.01,
         mae=0.0,
     )
@@ -83,7 +83,7 @@ def view(
     return_4h: Any = 0.0,
     **more: Any,
 ) -> SymbolView:
-    """One symbol's view."""
+    """Return the view of one symbol."""
     return SymbolView(symbol, last, 0, indicators, position, return_4h=return_4h, **more)
 
 
@@ -94,13 +94,13 @@ def snapshot(
     equity: str = "10000",
     correlations: tuple[Correlation, ...] = (),
 ) -> Snapshot:
-    """A snapshot of some views at noon."""
+    """Return a snapshot of some views at noon."""
     return Snapshot(
         at=NOON,
         product=product,
         state=TradingState.ACTIVE,
         equity=D(equity),
-        symbols=views,
+        symbols=SymbolViews.of(views),
         wake=(),
         regime=Unknown("no source"),
         macro=Unknown("no source"),

@@ -1,1 +1,1 @@
-"""How a person reaches a running engine through its state directory."""
+"""Control from outside: command files, passphrase, tokens and the address of the engine."""

@@ -1,4 +1,4 @@
-"""Where the running engine of a state directory is served, and the token with which its owner's programs attach."""
+"""The address of a state directory's running engine, and the token with which its owner's programs attach."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +13,7 @@ _LARGEST = 4_096
 
 
 class Address(msgspec.Struct, frozen=True):
-    """A served engine: `url` is that of its root. The token lives as long as the process does."""
+    """The address of a served engine: `url` is its root. The token lives as long as the process."""
 
     url: str
     token: str
@@ -27,12 +27,12 @@ _decode = msgspec.json.Decoder(Address).decode
 
 
 def write_address(directory: Path, address: Address) -> None:
-    """Tell the owner's programs, and nobody else. Raises BookError."""
+    """Write the address for the owner's programs alone. Raises BookError."""
     write_private(directory / ADDRESS, msgspec.json.encode(address))
 
 
 def read_address(directory: Path) -> Address | None:
-    """What the last engine told; true only while the directory is locked. None where there is nothing to read.
+    """Return the address of the last engine, which is valid only while the directory is locked; None if there is none.
 
     Raises BookError for the directory of another user, or one that others can write.
     """
@@ -44,7 +44,7 @@ def read_address(directory: Path) -> Address | None:
 
 
 def forget_address(directory: Path, address: Address) -> None:
-    """The engine is not served any more; the address of another engine is left where it is."""
+    """Delete the address of an engine that is no longer served; that of another engine stays."""
     with suppress(OSError, BookError):
         if read_address(directory) == address:
             (directory / ADDRESS).unlink(missing_ok=True)

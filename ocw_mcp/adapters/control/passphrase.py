@@ -1,7 +1,7 @@
-"""A person's passphrase: what it takes to let a book take new risk again. Only its scrypt digest is kept.
+"""The operator's passphrase, which is required to let a book take new risk again. Only its scrypt digest is stored.
 
-It keeps out whoever can run `ocw` but not write to the state directory, and an agent with tools; whoever owns the
-directory owns the book.
+It stops a person who can run `ocw` but cannot write to the state directory, and an agent with tools. It does not stop
+the owner of the directory, who owns the book.
 """
 
 import hashlib
@@ -9,12 +9,11 @@ import hmac
 import os
 import stat
 import unicodedata
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from ocw_mcp.adapters.files import FileRefused, opened
+from ocw_mcp.adapters.files import FileRefused, open_regular, sync_directory, write_private
 from ocw_mcp.domain.errors import BookError, SettingsError
 
 PASSPHRASE = "passphrase"
@@ -26,7 +25,7 @@ _MOST_MEMORY = 1 << 30
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """What one guess costs, by scrypt's own names: 128 · n · r bytes of memory, about half a second."""
+    """The cost of one guess, as parameters of scrypt: 128 · n · r bytes of memory, about half a second."""
 
     n: int = 1 << 17
     r: int = 8
@@ -36,7 +35,7 @@ class Cost(msgspec.Struct, frozen=True):
 USUAL = Cost()
 
 
-class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _PassphraseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     form: str
     cost: Cost
     salt: str
@@ -44,115 +43,87 @@ class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def is_set(directory: Path) -> bool:
-    """Whether a state directory has a passphrase, sound or not."""
+    """Return whether a state directory has a passphrase file, valid or not."""
     return os.path.lexists(directory / PASSPHRASE)
 
 
 def require_sound(directory: Path) -> None:
-    """Refuse a passphrase that somebody else could have put there or can read. Raises BookError with what to do."""
+    """Refuse a passphrase file that another user could have written or can read. Raises BookError with the remedy."""
     _read(directory)
 
 
 def keep(directory: Path, passphrase: str, cost: Cost) -> None:
-    """Keep a passphrase from here on, in place of an older one; wholly or not at all, for the owner alone.
+    """Store a passphrase in place of an older one: completely or not at all, for the owner alone.
 
-    What root keeps belongs to the owner of the directory. Raises SettingsError for one that is too short or too long,
-    BookError when it cannot be written.
+    A file written by root gets the owner of the directory. Raises SettingsError for a passphrase that is too short or
+    too long, BookError if it cannot be written.
     """
     if not SHORTEST <= len(passphrase) <= LONGEST:
         raise SettingsError(
             f"the passphrase has {len(passphrase)} characters; expected {SHORTEST} to {LONGEST:,}; choose another"
         )
     salt = os.urandom(16)  # noqa: TID251 - a salt has to be unforeseeable; it never comes near the engine
-    kept = _Kept(_FORM, cost, salt.hex(), _digest(passphrase, salt, cost).hex())
-    unfinished = directory / f".{PASSPHRASE}.{os.getpid()}"
-    try:
-        with suppress(FileNotFoundError):
-            unfinished.unlink()
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o600)
-            file.write(msgspec.json.encode(kept))
-            if os.geteuid() == 0:
-                owner = directory.stat()
-                os.fchown(descriptor, owner.st_uid, owner.st_gid)
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(unfinished, directory / PASSPHRASE)
-        _sync(directory)
-    except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink()
-        raise BookError(
-            f"the passphrase could not be kept in {directory}: {error.strerror}; expected a state directory that you "
-            "may write to; check --state"
-        ) from None
+    stored = _PassphraseFile(_FORM, cost, salt.hex(), _digest(passphrase, salt, cost).hex())
+    write_private(directory / PASSPHRASE, msgspec.json.encode(stored))
+    sync_directory(directory)
 
 
 def matches(directory: Path, passphrase: str) -> bool:
-    """Whether this is the passphrase; a near miss takes as long as any other. Raises BookError as `require_sound`."""
-    kept = _read(directory)
-    digest = _digest(passphrase, bytes.fromhex(kept.salt), kept.cost)
-    return hmac.compare_digest(digest, bytes.fromhex(kept.digest))
+    """Return whether this is the passphrase, in constant time. Raises BookError as `require_sound` does."""
+    stored = _read(directory)
+    digest = _digest(passphrase, bytes.fromhex(stored.salt), stored.cost)
+    return hmac.compare_digest(digest, bytes.fromhex(stored.digest))
 
 
 def _digest(passphrase: str, salt: bytes, cost: Cost) -> bytes:
-    # The same letters can be typed as different characters; a terminal may also send bytes that are none.
+    # One letter can be typed as different characters; a terminal may also send bytes that are not text.
     text = unicodedata.normalize("NFKC", passphrase).encode(errors="surrogateescape")
     memory = 128 * cost.r * (cost.n + cost.p + 2)
     return hashlib.scrypt(text, salt=salt, n=cost.n, r=cost.r, p=cost.p, maxmem=memory, dklen=32)
 
 
-def _read(directory: Path) -> _Kept:
+def _read(directory: Path) -> _PassphraseFile:
     path = directory / PASSPHRASE
     try:
-        with opened(path) as (file, found):
-            _require_trusted(path, found)
+        with open_regular(path) as (file, status):
+            _require_trusted(path, status)
             text = file.read(_LARGEST)
     except FileRefused:
-        raise _unsound(path, "is no plain file", "move it away and set a passphrase anew") from None
+        raise _unsound(path, "is not a regular file", "move it away and set a new passphrase") from None
     except FileNotFoundError:
         raise BookError(
             f"no passphrase is set in {directory}; set one, at a terminal: ocw passphrase set --state {directory}"
         ) from None
     except OSError as error:
         raise BookError(
-            f"the passphrase in {directory} cannot be read: {error.strerror}; ask as the user who owns the directory"
+            f"the passphrase in {directory} cannot be read: {error.strerror}; run as the user who owns the directory"
         ) from None
     try:
-        kept = msgspec.json.decode(text, type=_Kept)
-        sound = kept.form == _FORM and _bearable(kept.cost) and len(bytes.fromhex(kept.digest)) == 32
-        bytes.fromhex(kept.salt)
+        stored = msgspec.json.decode(text, type=_PassphraseFile)
+        sound = stored.form == _FORM and _is_affordable(stored.cost) and len(bytes.fromhex(stored.digest)) == 32
+        bytes.fromhex(stored.salt)
     except (msgspec.MsgspecError, UnicodeError, ValueError):
         sound = False
     if not sound:
-        raise _unsound(path, "was not written by this version of ocw", "move it away and set a passphrase anew")
-    return kept
+        raise _unsound(path, "was not written by this version of ocw", "move it away and set a new passphrase")
+    return stored
 
 
-def _require_trusted(path: Path, found: os.stat_result) -> None:
+def _require_trusted(path: Path, status: os.stat_result) -> None:
     owner = path.parent.stat().st_uid
-    if found.st_uid != owner or os.geteuid() not in (0, owner):
-        whose = f"belongs to user {found.st_uid}, the directory to user {owner}, and you are user {os.geteuid()}"
-        raise _unsound(path, whose, "act as the owner of both, or move it away and set a passphrase anew")
-    if found.st_mode & 0o077:
-        mode = f"is open to other users (mode {stat.S_IMODE(found.st_mode):04o})"
-        raise _unsound(path, mode, f"make it yours alone: chmod 600 {path}; and set another passphrase")
+    if status.st_uid != owner or os.geteuid() not in (0, owner):
+        whose = f"belongs to user {status.st_uid}, the directory to user {owner}, and you are user {os.geteuid()}"
+        raise _unsound(path, whose, "act as the owner of both, or move it away and set a new passphrase")
+    if status.st_mode & 0o077:
+        mode = f"is open to other users (mode {stat.S_IMODE(status.st_mode):04o})"
+        raise _unsound(path, mode, f"run chmod 600 {path}, and set another passphrase")
 
 
-def _bearable(cost: Cost) -> bool:
-    """Whether scrypt takes these, and this machine may."""
-    power = cost.n > 1 and cost.n & (cost.n - 1) == 0
-    return power and 1 <= cost.r <= 64 and 1 <= cost.p <= 16 and 128 * cost.r * cost.n <= _MOST_MEMORY
+def _is_affordable(cost: Cost) -> bool:
+    """Return whether scrypt accepts these parameters, within the memory limit."""
+    power_of_two = cost.n > 1 and cost.n & (cost.n - 1) == 0
+    return power_of_two and 1 <= cost.r <= 64 and 1 <= cost.p <= 16 and 128 * cost.r * cost.n <= _MOST_MEMORY
 
 
 def _unsound(path: Path, what: str, todo: str) -> BookError:
     return BookError(f"the passphrase {path} {what}, so it cannot be trusted; {todo}")
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,7 +1,7 @@
-"""Bearer tokens: who may come in through the doors, and for what. Kept in the state directory, for its owner alone.
+"""Bearer tokens for HTTP and MCP, with their scopes. They are stored in the state directory, for its owner alone.
 
-A token is 256 random bits, so it is kept as a plain SHA-256: nobody guesses it, and the file gives none away. Scopes
-contain each other: `trade` reads, too, and `operate` trades, too.
+A token has 256 random bits, so a plain SHA-256 is stored: it cannot be guessed, and the file reveals none. Scopes
+contain each other: `trade` includes `read`, and `operate` includes `trade`.
 """
 
 import fcntl
@@ -19,24 +19,24 @@ import msgspec
 
 from ocw_mcp.adapters.files import FileRefused, read_file, require_own_directory, write_private
 from ocw_mcp.domain.errors import BookError, SettingsError
-from ocw_mcp.domain.orders import MOST_TOKENS as MOST
+from ocw_mcp.domain.orders import MOST_TOKENS
 
 TOKENS: Final = "tokens.json"
 SCOPES: Final = {"read": ("read",), "trade": ("read", "trade"), "operate": ("read", "trade", "operate")}
 PREFIX: Final = "ocw_"
-"""A token begins with it, so that whoever finds one knows what it opens."""
+"""Every token begins with it, so that a leaked one can be recognised."""
 _LARGEST: Final = 1 << 18
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who came in, and what it may do."""
+    """The caller of a token, and its scopes."""
 
     name: str
     scopes: tuple[str, ...]
 
 
 class TokenRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A token as it is kept; `created_at` in ms."""
+    """A stored token; `created_at` is in ms."""
 
     name: str
     scope: str
@@ -47,20 +47,20 @@ class TokenRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _decode = msgspec.json.Decoder(list[TokenRow]).decode
 
 
-def digest(token: str) -> str:
-    """What is kept of a token."""
+def token_digest(token: str) -> str:
+    """Return the digest of a token, which is stored in its place."""
     return hashlib.sha256(token.encode(errors="replace")).hexdigest()
 
 
-def fresh() -> str:
-    """A new token."""
+def new_token() -> str:
+    """Return a new token."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
 def read_tokens(directory: Path) -> list[TokenRow]:
-    """The tokens of a state directory.
+    """Return the tokens of a state directory.
 
-    Raises BookError for a file or directory that is not the user's alone, and for a file that holds no tokens.
+    Raises BookError if file or directory do not belong to the user alone, or if the file holds no tokens.
     """
     require_own_directory(directory)
     path = directory / TOKENS
@@ -71,39 +71,41 @@ def read_tokens(directory: Path) -> list[TokenRow]:
     except FileRefused as error:
         raise BookError(str(error)) from None
     except OSError as error:
-        raise BookError(f"{path} cannot be read: {error.strerror}; ask as the user who runs the engine") from None
+        raise BookError(f"{path} cannot be read: {error.strerror}; run as the user who runs the engine") from None
     try:
         return _decode(data)
     except (msgspec.MsgspecError, UnicodeError):
-        raise BookError(f"{path} holds no tokens of ocw; move it away, and make new ones with ocw token new") from None
+        raise BookError(f"{path} holds no tokens of ocw; move it away, and create others with ocw token new") from None
 
 
 def add_token(directory: Path, scope: str, name: str | None, created_at: int) -> tuple[str, TokenRow]:
-    """Make a token; it is given back this once. Raises SettingsError and BookError."""
+    """Create a token and return it, this once. Raises SettingsError and BookError."""
     if scope not in SCOPES:
         raise SettingsError(f"--scope is {scope!r}; expected one of {', '.join(SCOPES)}")
-    with _changing(directory) as rows:
-        token, row = _added(rows, scope, name, created_at)
+    with _locked_rows(directory) as rows:
+        token, row = _new_row(rows, scope, name, created_at)
         _write(directory, [*rows, row])
     return token, row
 
 
-def _added(rows: list[TokenRow], scope: str, name: str | None, created_at: int) -> tuple[str, TokenRow]:
-    """A fresh token beside those that there are, and its row. Raises SettingsError."""
+def _new_row(rows: list[TokenRow], scope: str, name: str | None, created_at: int) -> tuple[str, TokenRow]:
+    """Return a new token and its row beside the existing ones. Raises SettingsError."""
     taken = {row.name for row in rows}
-    chosen = name or next(f"{scope}-{number}" for number in range(1, MOST + 2) if f"{scope}-{number}" not in taken)
+    chosen = name or next(
+        f"{scope}-{number}" for number in range(1, MOST_TOKENS + 2) if f"{scope}-{number}" not in taken
+    )
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,30}", chosen):
         raise SettingsError(f"--name is {chosen[:40]!r}; expected up to 31 of a-z, 0-9, '.', '_' and '-'")
-    if chosen in taken or len(rows) >= MOST:
-        what = f"there is a token {chosen!r} already" if chosen in taken else f"there are {MOST} tokens already"
+    if chosen in taken or len(rows) >= MOST_TOKENS:
+        what = f"there is a token {chosen!r} already" if chosen in taken else f"there are {MOST_TOKENS} tokens already"
         raise SettingsError(f"{what}; choose another --name, or revoke one with ocw token revoke NAME")
-    token = fresh()
-    return token, TokenRow(chosen, scope, digest(token), created_at)
+    token = new_token()
+    return token, TokenRow(chosen, scope, token_digest(token), created_at)
 
 
 def revoke_token(directory: Path, name: str) -> None:
-    """Take a token away; a running engine heeds it at once. Raises SettingsError and BookError."""
-    with _changing(directory) as rows:
+    """Delete a token; a running engine applies it at once. Raises SettingsError and BookError."""
+    with _locked_rows(directory) as rows:
         left = [row for row in rows if row.name != name]
         if len(left) == len(rows):
             there = ", ".join(row.name for row in rows) or "none"
@@ -112,8 +114,8 @@ def revoke_token(directory: Path, name: str) -> None:
 
 
 @contextmanager
-def _changing(directory: Path) -> Iterator[list[TokenRow]]:
-    """The tokens, while no other process can change them: its change waits for this one. Raises BookError."""
+def _locked_rows(directory: Path) -> Iterator[list[TokenRow]]:
+    """Yield the tokens; the change of any other process waits until this one is done. Raises BookError."""
     require_own_directory(directory)
     try:
         # The lock is on the directory itself: the file in it is replaced by each change.
@@ -128,36 +130,36 @@ def _changing(directory: Path) -> Iterator[list[TokenRow]]:
 
 
 def _write(directory: Path, rows: list[TokenRow]) -> None:
-    """Write the tokens and read them back. Raises BookError where the file then holds others."""
+    """Write the tokens and read them back. Raises BookError if the file then holds others."""
     write_private(directory / TOKENS, msgspec.json.encode(rows))
     if read_tokens(directory) != rows:
         raise BookError(
-            f"{directory / TOKENS} was changed by another program while it was written; see ocw token list, and ask "
-            "for the same again"
+            f"{directory / TOKENS} was changed by another program while it was written; check ocw token list, and "
+            "repeat the command"
         )
 
 
 class Keyring:
-    """The tokens as the running engine knows them: those of the file, read again when it changes, and its own."""
+    """The tokens of a running engine: those of the file, read again after each change, and its own."""
 
     def __init__(self, directory: Path, own: Sequence[tuple[str, Principal]] = ()) -> None:
-        """`own` are tokens that live as long as this process. Raises BookError for a file that cannot be believed."""
+        """`own` are tokens that live as long as this process. Raises BookError for a file that cannot be trusted."""
         self._path = directory / TOKENS
         self._directory = directory
-        self._own = [(digest(token), principal) for token, principal in own]
-        self._seen: object = None
+        self._own = [(token_digest(token), principal) for token, principal in own]
+        self._status: object = None
         self._known: list[tuple[str, Principal]] = []
-        self._mark()
+        self._has_changed()
         self._known = self._read()
 
     def find(self, token: str) -> Principal | None:
-        """Whose token it is, or None. A file that cannot be believed any more lets nobody in."""
-        if self._mark():
+        """Return the principal of a token, or None. A file that can no longer be trusted admits no token."""
+        if self._has_changed():
             try:
                 self._known = self._read()
             except BookError:
                 self._known = []
-        given = digest(token)
+        given = token_digest(token)
         found = None
         for known, principal in (*self._own, *self._known):
             if hmac.compare_digest(known, given):
@@ -168,12 +170,12 @@ class Keyring:
         rows = read_tokens(self._directory)
         return [(row.sha256, Principal(row.name, SCOPES[row.scope])) for row in rows if row.scope in SCOPES]
 
-    def _mark(self) -> bool:
-        """Whether the file changed since the last look."""
+    def _has_changed(self) -> bool:
+        """Return whether the file changed since the last call."""
         try:
             found = self._path.lstat()
-            seen: object = (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_mode)
+            status: object = (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_mode)
         except OSError:
-            seen = None
-        changed, self._seen = seen != self._seen, seen
+            status = None
+        changed, self._status = status != self._status, status
         return changed

@@ -1,1 +1,1 @@
-"""Where candles come from."""
+"""Market data feeds: simulated, recorded on tapes, and the public archive from which tapes are fetched."""

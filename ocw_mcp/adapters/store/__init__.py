@@ -1,4 +1,4 @@
-"""The journal of a book in SQLite, and all that is read from it.
+"""The store of a book: its journal in SQLite, the state directory around it, and views of both.
 
 sqlite-utils imports numpy and pandas if they are installed, for column types that no table here has. That would take a
 third of the time of `ocw status`, so they count as not installed while it is imported.

@@ -1,4 +1,4 @@
-"""What a book is: six characters that name it, and the stamp that says which trading it belongs to."""
+"""A book: its id of six characters, and the stamp with its mode, venue, account and market."""
 
 import os
 import re
@@ -7,22 +7,23 @@ from pathlib import Path
 
 import msgspec
 
-from ocw_mcp.adapters.files import FileRefused, make_private, require_own_directory, require_own_file
-from ocw_mcp.adapters.store.database import JOURNAL, connect_to_write, look_at, sync_directory
+from ocw_mcp.adapters.files import FileRefused, make_private, require_own_directory, require_own_file, sync_directory
+from ocw_mcp.adapters.store.database import JOURNAL, connect_to_write, database_files, look_at
 from ocw_mcp.adapters.store.projections import register_functions, remake_tables
 from ocw_mcp.adapters.store.schema import GET_BOOK, SCHEMA_VERSION, TABLES
 from ocw_mcp.domain.errors import BookError, InvariantError
 from ocw_mcp.domain.market import MarketIdentity, Product
+from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import span_name
 
 UNFINISHED = f"{JOURNAL}.new"
-"""A book is made under this name and then renamed, so that `journal.db` is always a whole book."""
+"""A book is created under this name and then renamed, so that `journal.db` is always a whole book."""
 
 
 class BookStamp(msgspec.Struct, frozen=True):
-    """Which trading a book belongs to. It never changes, and nothing else may use the book."""
+    """The mode, venue, account, product and market of a book. It never changes, and no other run may use the book."""
 
-    mode: str
+    mode: Mode
     venue: str
     account: str
     product: Product
@@ -30,7 +31,7 @@ class BookStamp(msgspec.Struct, frozen=True):
 
 
 class StoredBook(msgspec.Struct, frozen=True):
-    """A book as it was made. `created_at` in ms, by the clock of whoever made it."""
+    """A book as it was created. `created_at` is in ms, by its creator's clock."""
 
     book: str
     stamp: BookStamp
@@ -38,9 +39,10 @@ class StoredBook(msgspec.Struct, frozen=True):
 
 
 def peek_book(directory: Path) -> StoredBook:
-    """Read whose book a directory holds, without making or changing any file in it.
+    """Return the book of a directory, without creating or changing a file in it.
 
-    Raises BookError when there is no journal, or one that is not ours, and for a directory or file of another user.
+    Raises BookError if there is no journal, if it is not a journal of OCW, or if directory or files belong to another
+    user.
     """
     require_own_directory(directory)
     path = directory / JOURNAL
@@ -50,7 +52,7 @@ def peek_book(directory: Path) -> StoredBook:
             "an earlier run with --state or OCW_STATE"
         )
     try:
-        for each in (path, path.with_name(f"{JOURNAL}-wal"), path.with_name(f"{JOURNAL}-shm")):
+        for each in database_files(directory):
             require_own_file(each)
     except FileRefused as error:
         raise BookError(str(error)) from None
@@ -73,9 +75,11 @@ def peek_book(directory: Path) -> StoredBook:
 
 
 def create_book(directory: Path, book: StoredBook) -> None:
-    """Make an empty book in a directory that may hold one, wholly or not at all. Raises sqlite3.Error and OSError."""
+    """Create an empty book in a directory that may hold one, completely or not at all. Raises sqlite3.Error and
+    OSError.
+    """
     if not re.fullmatch("[a-z0-9]{6}", book.book):
-        raise InvariantError(f"a book is named by six lower-case letters and digits, not by {book.book!r}")
+        raise InvariantError(f"the id of a book is six lower-case letters and digits, not {book.book!r}")
     unfinished = directory / UNFINISHED
     for leftover in directory.glob(f"{UNFINISHED}*"):
         leftover.unlink()
@@ -100,7 +104,7 @@ def create_book(directory: Path, book: StoredBook) -> None:
 
 
 def require_same(directory: Path, stamped: BookStamp, asked: BookStamp) -> None:
-    """Refuse a start that does not fit the book. Raises BookError, which names every difference."""
+    """Refuse a start that does not match the book's stamp. Raises BookError, which names every difference."""
     differences = list(_differences("", stamped, asked))
     if differences:
         was = ", ".join(f"{name} {before}" for name, before, _ in differences)
@@ -113,7 +117,7 @@ def require_same(directory: Path, stamped: BookStamp, asked: BookStamp) -> None:
 
 
 _SIMULATION = "simulated market (its seed and model)"
-"""What the content of a market means where nothing but a seed and a model of ours makes it."""
+"""The content of a simulated market is determined by its seed and model alone."""
 _CONTENT_SHOWN = 12
 
 

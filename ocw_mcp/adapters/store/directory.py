@@ -1,4 +1,4 @@
-"""Which directories may hold a book. Somebody's home is none, and a refusal leaves everything as it was."""
+"""Decides which directories may hold a book. A home directory may not, and a refusal changes nothing."""
 
 import os
 from pathlib import Path
@@ -17,13 +17,13 @@ _ALLOWED_WITHOUT_A_BOOK = frozenset(
 
 
 def prepare(directory: Path) -> StoredBook | None:
-    """Make the directory (mode 0700) if it is missing, and give the book in it, or None when one may be made.
+    """Create the directory (mode 0700) if it is missing, and return its book, or None if one may be created.
 
-    Raises BookError when it is a file, foreign or read-only, of another user or writable by others; nothing in it is
-    read and nothing is written then.
+    Raises BookError if it is a file, holds other files, is read-only, belongs to another user or can be written by
+    others. Nothing in it is then read or written.
     """
     if os.path.isdir(directory) and _may(directory, os.R_OK | os.X_OK):
-        # One that this user cannot write is refused for that.
+        # The write permission is checked first, because it is the clearer refusal.
         _require_writable(directory)
         require_own_directory(directory)
     try:
@@ -53,7 +53,7 @@ def prepare(directory: Path) -> StoredBook | None:
 
 
 def _ours(name: str) -> bool:
-    """Return whether a name may stand where no book is yet; a file that another command is writing may, too."""
+    """Return whether a file may exist before the book does; so may the draft of such a file by another command."""
     written, dot, _ = name.removeprefix(".").rpartition(".")
     is_draft = name.startswith(".") and dot != "" and written in _ALLOWED_WITHOUT_A_BOOK
     return is_draft or name in _ALLOWED_WITHOUT_A_BOOK or name.startswith(UNFINISHED)

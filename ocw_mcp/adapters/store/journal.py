@@ -1,4 +1,4 @@
-"""The journal in SQLite: one writer, one append-only table, and everything else rebuilt from it."""
+"""The journal in SQLite: one writer and one append-only table; everything else is rebuilt from it."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -11,12 +11,7 @@ from sqlite_utils import Database
 from ocw_mcp.adapters.store.book import BookStamp, StoredBook, create_book, require_same
 from ocw_mcp.adapters.store.database import JOURNAL, close_to_others, connect_to_write
 from ocw_mcp.adapters.store.directory import prepare
-from ocw_mcp.adapters.store.intact import (
-    checkpoint_problem,
-    digest_of,
-    schema_of,
-    structure_problems,
-)
+from ocw_mcp.adapters.store.figures import LastRun, journal_figures, read_last_run
 from ocw_mcp.adapters.store.projections import (
     PROJECTIONS_VERSION,
     apply,
@@ -24,10 +19,9 @@ from ocw_mcp.adapters.store.projections import (
     register_functions,
     remake_tables,
 )
-from ocw_mcp.adapters.store.ran_with import RanWith, read_ran_with
-from ocw_mcp.adapters.store.rows import CHAIN_GENESIS, Row, domain_event, journal_event, link, payload_of
 from ocw_mcp.adapters.store.schema import (
     ADD_EVENT,
+    CHAIN_GENESIS,
     DOMAIN_ROWS_AFTER,
     GET_CHECKPOINT,
     GET_SUMMARY,
@@ -38,10 +32,21 @@ from ocw_mcp.adapters.store.schema import (
     ROWS_AFTER,
     SCHEMA_VERSION,
     SET_SCHEMA,
+    Row,
+    domain_event,
+    journal_event,
+    link,
+    payload_of,
+    schema_of,
 )
-from ocw_mcp.adapters.store.seen import Seen
-from ocw_mcp.adapters.store.totals import journal_figures
-from ocw_mcp.adapters.store.verify import Verification, verify_journal
+from ocw_mcp.adapters.store.snapshots import SnapshotWriter
+from ocw_mcp.adapters.store.verify import (
+    Verification,
+    checkpoint_problem,
+    digest_of,
+    structure_problems,
+    verify_journal,
+)
 from ocw_mcp.domain.canonical import GENESIS, canonical, chain
 from ocw_mcp.domain.errors import BookError, JournalError
 from ocw_mcp.domain.events import CheckpointSaved, DomainEvent, JournalEvent, LifecycleEvent, kind_of
@@ -50,17 +55,17 @@ from ocw_mcp.domain.protocols import Checkpoint, StoredEvent
 from ocw_mcp.domain.snapshot import Snapshot
 
 _PAGE = 1_000
-"""Rows read at a time: a cursor that stays open would not survive a rollback of the writer."""
+"""Rows read at a time: an open cursor would not survive a rollback of the writer."""
 
 _T = TypeVar("_T")
 
 
 class SqliteStore:
-    """The memory of a book, in `journal.db`. The caller holds the StateLock: there is one writer."""
+    """The store of a book, in `journal.db`. The caller holds the StateLock, so there is one writer."""
 
-    def __init__(self, db: Database, book: StoredBook, held: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, db: Database, book: StoredBook, check_lock: Callable[[], None] = lambda: None) -> None:
         self._db = db
-        self._held = held
+        self._check_lock = check_lock
         self._book = book
         row, at, head, _ = db.execute(LAST_ROW).fetchone() or (0, 0, CHAIN_GENESIS, 0)
         seq, digest = db.execute(LAST_DOMAIN_EVENT).fetchone() or (0, GENESIS)
@@ -76,7 +81,7 @@ class SqliteStore:
         self._rows: list[Row] = []
         self._events: list[StoredEvent] = []
         self._checkpoint: Checkpoint | None = None
-        self._seen = Seen(db)
+        self._snapshots = SnapshotWriter(db)
 
     @classmethod
     def open(
@@ -86,16 +91,16 @@ class SqliteStore:
         *,
         book_id: str,
         created_at: int,
-        held: Callable[[], None] = lambda: None,
+        check_lock: Callable[[], None] = lambda: None,
         accept: Callable[["SqliteStore"], None] = lambda store: None,
     ) -> Self:
-        """Open the book of a state directory, or make one: named `book_id`, at `created_at` (ms).
+        """Open the book of a state directory, or create one with the id `book_id` at `created_at` (ms).
 
-        `held` is called before each commit, and raises where another engine may have the book. `accept` is called
-        before a book of an earlier version is changed, and raises where the run would refuse it anyway.
+        `check_lock` is called before each commit; it raises if another engine may have the book. `accept` is called
+        before a book of an earlier version is changed; it raises if the run would refuse the book anyway.
 
-        Raises BookError when the directory cannot hold a book or holds one with another stamp, JournalError when the
-        journal ends before its checkpoint.
+        Raises BookError if the directory cannot hold a book or holds one with another stamp, JournalError if the
+        journal ends before its checkpoint or was changed from outside.
         """
         book = prepare(directory)
         if book is not None:
@@ -110,8 +115,8 @@ class SqliteStore:
             raise _unusable(directory, error) from None
         try:
             register_functions(db)
-            store = cls(db, book, held)
-            store._catch_up(accept)
+            store = cls(db, book, check_lock)
+            store._require_intact(accept)
         except sqlite3.Error as error:
             db.close()
             raise _unusable(directory, error) from None
@@ -122,22 +127,22 @@ class SqliteStore:
 
     @property
     def book(self) -> str:
-        """The six characters that name the book in every client id."""
+        """The six characters that identify the book in every client order id."""
         return self._book.book
 
     @property
     def created_at(self) -> int:
-        """When (ms) the book was made, by the clock of whoever made it."""
+        """When (ms) the book was created, by its creator's clock."""
         return self._book.created_at
 
     @property
     def stamp(self) -> BookStamp:
-        """What the book was made for."""
+        """The mode, venue, account and market of the book."""
         return self._book.stamp
 
     @property
     def last_seq(self) -> int:
-        """Sequence of the last domain event, appended or committed; 0 when there is none."""
+        """Sequence of the last domain event, appended or committed; 0 if there is none."""
         return self._seq
 
     @property
@@ -151,7 +156,7 @@ class SqliteStore:
         return self._stored_head
 
     def append(self, at: int, event: DomainEvent) -> int:
-        """Add a domain event to the current transaction; returns its sequence."""
+        """Add a domain event to the current transaction; return its sequence."""
         seq = self._seq + 1
         digest = chain(self._digest, canonical(seq, at, event))
         self._add(seq, at, event, digest)
@@ -164,16 +169,16 @@ class SqliteStore:
         self._add(None, at, event, None)
 
     def keep(self, wake_id: int, snapshot: Snapshot) -> None:
-        """Keep what a wake was shown, with the next commit that has events."""
-        self._seen.keep(wake_id, snapshot)
+        """Keep the snapshot of a wake with the next commit that has events."""
+        self._snapshots.keep(wake_id, snapshot)
 
     def commit(self, checkpoint: Checkpoint | None = None, summary: dict[str, Any] | None = None) -> None:
-        """Make all that was appended durable, and with it a checkpoint and the summary that `ocw status` shows.
+        """Make all appended events durable, with a checkpoint and the summary for `ocw status` if given.
 
-        Raises JournalError when the disk does not take it; everything is then still pending, the checkpoint and the
-        summary included, and goes with the next commit. Raises BookError when another engine may have the book.
+        Raises JournalError if the disk refuses; everything then stays pending for the next commit, the checkpoint and
+        the summary included. Raises BookError if another engine may have the book.
         """
-        self._held()
+        self._check_lock()
         if checkpoint is not None:
             self._checkpoint = checkpoint
         if summary is not None:
@@ -181,7 +186,7 @@ class SqliteStore:
         new_summary = self._summary != self._stored_summary
         if not self._rows and self._checkpoint is None and not new_summary:
             return
-        values = None if self._checkpoint is None else _values(self._checkpoint)
+        values = None if self._checkpoint is None else _checkpoint_row(self._checkpoint)
         rows = self._rows if values is None else [*self._rows, self._digest_row(values)]
         try:
             with self._db.atomic():
@@ -189,7 +194,7 @@ class SqliteStore:
                     self._db.conn.executemany(ADD_EVENT, rows)
                 for known in self._events:
                     apply(self._db, changes_of(self.book, known.seq, known.at, known.event))
-                self._seen.write()
+                self._snapshots.write()
                 if values is not None:
                     self._db.conn.execute(PUT_CHECKPOINT, values)
                 if new_summary:
@@ -197,50 +202,50 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise JournalError(
                 f"the journal did not take {len(self._rows)} new events: {error}; they are kept and go with the next "
-                "commit; make room on the disk, or let go of the file"
+                "commit; make room on the disk, or release the file"
             ) from error
         if rows:
-            self._stand_at(rows[-1])
+            self._advance_to(rows[-1])
         self._stored_head, self._stored_summary = self._head, self._summary
         self._rows.clear()
         self._events.clear()
-        self._seen.written()
+        self._snapshots.on_committed()
         self._checkpoint = None
 
     def checkpoint(self) -> Checkpoint | None:
-        """The latest stored checkpoint, or None in a new book. Raises JournalError."""
+        """Return the latest stored checkpoint, or None in a new book. Raises JournalError."""
         found = self._ask(lambda: self._db.execute(GET_CHECKPOINT).fetchone())
         return None if found is None else Checkpoint(*found)
 
     def events_after(self, seq: int) -> Iterator[StoredEvent]:
-        """Committed domain events with a higher sequence, in order. Raises JournalError where one cannot be read."""
+        """Yield committed domain events with a higher sequence, in order. Raises JournalError for an unreadable one."""
         while page := self._page(DOMAIN_ROWS_AFTER, seq):
             for row, seq, at, payload in page:
                 yield StoredEvent(seq, at, domain_event(row, payload))
 
     def all_events(self) -> Iterator[tuple[int, JournalEvent]]:
-        """Every committed event with its time (ms), in order. Raises JournalError where one cannot be read."""
+        """Yield every committed event with its time (ms), in order. Raises JournalError for an unreadable one."""
         row = 0
         while page := self._page(ROWS_AFTER, row):
             for row, at, payload in page:
                 yield at, journal_event(row, payload)
 
-    def ran_with(self) -> RanWith | None:
-        """What the book ran with when its last committed event came; None in a new book. Raises JournalError."""
-        return self._ask(lambda: read_ran_with(self._db))
+    def last_run(self) -> LastRun | None:
+        """Return agent, policies and prompts of the last run with an event; None in a new book. Raises JournalError."""
+        return self._ask(lambda: read_last_run(self._db))
 
     def figures(self) -> JournalFigures:
-        """What a run's report needs, from committed events. Raises JournalError."""
+        """Return the figures of a run's report, from committed events. Raises JournalError."""
         return self._ask(lambda: journal_figures(self._db))
 
     def verify(self, expected_head: str | None = None) -> Verification:
-        """Walk all that is committed; see `verify_journal` for what is found and what cannot be."""
+        """Verify all that is committed; `verify_journal` describes what is found."""
         return verify_journal(self._db, self.book, expected_head)
 
     def rebuild(self) -> None:
-        """Drop every projection and make it again from the committed events, in one transaction.
+        """Rebuild every projection from the committed events, in one transaction.
 
-        Raises JournalError; the projections are then as they were.
+        Raises JournalError; the projections are then unchanged.
         """
         try:
             with self._db.atomic():
@@ -253,12 +258,12 @@ class SqliteStore:
             ) from error
 
     def close(self) -> None:
-        """Let go of the file; what was not committed is gone. Closing twice does nothing."""
+        """Close the file; uncommitted events are lost. Closing twice does nothing."""
         self._db.close()
 
     def _add(self, seq: int | None, at: int, event: JournalEvent, digest: str | None) -> None:
         self._rows.append(self._next_row(seq, at, event, digest))
-        self._stand_at(self._rows[-1])
+        self._advance_to(self._rows[-1])
 
     def _next_row(self, seq: int | None, at: int, event: JournalEvent, digest: str | None) -> Row:
         row, kind, payload = self._row + 1, kind_of(event), payload_of(event)
@@ -266,14 +271,14 @@ class SqliteStore:
         return row, seq, at, kind, SCHEMA_VERSION, payload, digest, head
 
     def _digest_row(self, values: tuple[Any, ...]) -> Row:
-        """The row that goes with a checkpoint, in one transaction, after all others."""
+        """Return the row that journals a checkpoint's digest, in one transaction with it, after all other rows."""
         return self._next_row(None, max(self._at, values[0]), CheckpointSaved(digest_of(values)), None)
 
-    def _stand_at(self, row: Row) -> None:
+    def _advance_to(self, row: Row) -> None:
         self._row, self._at, self._head = row[0], row[2], row[-1]
 
-    def _catch_up(self, accept: Callable[["SqliteStore"], None]) -> None:
-        """Refuse a journal whose tail was cut, or that was changed from outside; take over one of another version."""
+    def _require_intact(self, accept: Callable[["SqliteStore"], None]) -> None:
+        """Refuse a journal whose tail was cut or that was changed from outside; migrate one of an earlier version."""
         saved = self.checkpoint()
         if saved is not None and saved.seq > self._seq:
             raise JournalError(
@@ -293,20 +298,20 @@ class SqliteStore:
                 "whole state directory from one backup, or begin another book"
             )
         if schema_of(self._db) < SCHEMA_VERSION:
-            self._take_over(saved)
+            self._migrate(saved)
 
     def _version_problem(self) -> str:
         last, version = self._db.execute(LAST_ROW).fetchone(), schema_of(self._db)
         return f"its version was changed to {version}" if last is not None and last[3] > version else ""
 
-    def _take_over(self, saved: Checkpoint | None) -> None:
-        """Make a book of an earlier version one of this: from here on the digest of its checkpoint is journaled."""
-        rows = [] if saved is None else [self._digest_row(_values(saved))]
+    def _migrate(self, saved: Checkpoint | None) -> None:
+        """Make a book of an earlier version one of this version, which journals the digest of its checkpoint."""
+        rows = [] if saved is None else [self._digest_row(_checkpoint_row(saved))]
         with self._db.atomic():
             self._db.conn.executemany(ADD_EVENT, rows)
             self._db.conn.execute(SET_SCHEMA, (SCHEMA_VERSION,))
         for row in rows:
-            self._stand_at(row)
+            self._advance_to(row)
         self._stored_head = self._head
 
     def _page(self, query: str, after: int) -> list[Any]:
@@ -321,7 +326,7 @@ class SqliteStore:
             ) from error
 
 
-def _values(checkpoint: Checkpoint) -> tuple[int, int, bytes, bytes]:
+def _checkpoint_row(checkpoint: Checkpoint) -> tuple[int, int, bytes, bytes]:
     return checkpoint.market_at, checkpoint.seq, checkpoint.engine, checkpoint.venue
 
 

@@ -1,4 +1,4 @@
-"""One engine to a book: a lock on the state directory that the operating system lets go of with the process."""
+"""One engine per book: a lock on the state directory, which the operating system releases with the process."""
 
 import fcntl
 import os
@@ -12,16 +12,16 @@ from ocw_mcp.adapters.store.directory import LOCK, LOCK_OWNER, prepare
 from ocw_mcp.domain.errors import BookBusy, BookError
 
 PATIENCE_S = 0.1
-"""How long a start waits: long enough for a program that only looked whether the book is locked."""
+"""How long a start waits: long enough for a program that only checks whether the book is locked."""
 _LOOK_S = PATIENCE_S / 10
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LARGEST_OWNER = 64
 
 
 class StateLock:
-    """Holds a state directory as long as the `with` block runs.
+    """Holds a state directory while the `with` block runs.
 
-    Entering raises BookBusy when another process holds it, and BookError when the directory cannot hold a book.
+    Entering raises BookBusy if another process holds it, and BookError if the directory cannot hold a book.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -50,7 +50,7 @@ class StateLock:
                 "another --state directory"
             ) from None
         self._descriptor, self._identity = descriptor, (found.st_dev, found.st_ino)
-        # The lock is as good without this file: it only tells who holds it.
+        # The lock is valid without this file, which only names the holder.
         with suppress(OSError, BookError):
             write_private(self._directory / LOCK_OWNER, f"{os.getpid()}\n".encode())
         return self
@@ -65,7 +65,7 @@ class StateLock:
         self._descriptor = -1
 
     def require_held(self) -> None:
-        """Refuse to go on when the lock file was replaced or deleted: another engine may have the book then.
+        """Refuse to continue if the lock file was replaced or deleted, because another engine may then have the book.
 
         Cheap: one `stat`. Raises BookError.
         """
@@ -84,7 +84,7 @@ class StateLock:
 
 
 def lock_owner(directory: Path) -> int | None:
-    """The id of the process that says it holds the lock; true only while `is_locked`."""
+    """Return the id of the process that wrote itself as the holder of the lock; it is valid only while `is_locked`."""
     try:
         return int(read_file(directory / LOCK_OWNER, _LARGEST_OWNER))
     except (OSError, ValueError):
@@ -92,7 +92,7 @@ def lock_owner(directory: Path) -> int | None:
 
 
 def is_locked(directory: Path) -> bool:
-    """Whether an engine holds the directory. Makes no file; raises BookError when it cannot be found out."""
+    """Return whether an engine holds the directory. Creates no file; raises BookError if that cannot be determined."""
     require_own_directory(directory)
     try:
         descriptor = os.open(directory / LOCK, _FLAGS)
@@ -100,7 +100,7 @@ def is_locked(directory: Path) -> bool:
         return False
     except OSError as error:
         raise BookError(
-            f"the lock of {directory} cannot be looked at: {error.strerror}; ask as the user who runs the engine"
+            f"the lock of {directory} cannot be checked: {error.strerror}; try as the user who runs the engine"
         ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -112,7 +112,7 @@ def is_locked(directory: Path) -> bool:
 
 
 def _acquired(descriptor: int) -> bool:
-    """Whether the lock came within `PATIENCE_S`."""
+    """Return whether the lock was acquired within `PATIENCE_S`."""
     until = time.monotonic() + PATIENCE_S  # noqa: TID251 - waits for another process, before any engine runs
     while True:
         try:

@@ -1,12 +1,15 @@
-"""Tables for people and queries, made from events alone: each event changes a row or two, and all can be remade.
+"""Projections: tables for people and queries, made from events alone. Each event changes a row or two.
 
-An order's state is the word of its latest event, except that nothing un-fills an order and a late fill of a canceled
-or rejected one leaves it so until it is complete. Quantities in the base asset, prices and money in quote currency, as
-text of Decimals; times in ms.
+An order's state comes from its latest event, with two exceptions: a filled order stays filled, and a late fill of a
+canceled or rejected order leaves its state until the order is complete. Quantities are in the base asset, prices and
+money in quote currency, as text of Decimals; times are in ms.
 """
 
+import re
 from collections.abc import Iterable
 from decimal import Context, Decimal
+from enum import Enum
+from typing import Any
 
 import msgspec
 from sqlite_utils import Database
@@ -17,10 +20,10 @@ from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderRef
 
 OUTSIDE = "o"
-"""In place of a leg: a fill that no order of ours made."""
+"""Stands for the leg of a fill without an order of OCW."""
 
 PROJECTIONS_VERSION = 7
-"""Raise it when a table or what fills it changes: older books are then rebuilt when they are opened."""
+"""Raise it when a table or its content changes: older books are then rebuilt when they are opened."""
 
 TABLES: dict[str, tuple[str, str]] = {
     "orders": (
@@ -62,26 +65,21 @@ TABLES: dict[str, tuple[str, str]] = {
 }
 """Columns of each table, and its order."""
 
+_COLUMN = r'"?(\w+)"? (?:INTEGER|TEXT)'
+
 Value = str | int | None
 Change = tuple[str, dict[str, Value]]
 """A statement and its parameters."""
 
-# An order's name is used once; were it used again, the latest intent would have it, and the journal would go on.
+# An order reference is used once. If one were used again, the latest intent would replace it, and the journal goes on.
 _ADD_ORDER = """INSERT OR REPLACE INTO orders VALUES (:n, :leg, :revision, :client_id, :symbol, :side, :type, :purpose,
     :quantity, :trigger_price, :limit_price, :principal, :wake_id, :idempotency_key, :policy_hash, 'intended', '0', '0',
     NULL, '0', NULL, :at, :at)"""
-_ADD_FILL = """INSERT INTO fills VALUES (:seq, :at, :n, :leg, :revision, :fill_id, :symbol, :side, :quantity, :price,
-    :fee, :traded_at, :maker, :realised, :position, :base_fee)"""
-_ADD_WAKE = "INSERT INTO wakes VALUES (:seq, :at, :wake_id, :reasons)"
-_ADD_DECISION = """INSERT INTO decisions VALUES (:seq, :at, :wake_id, :decider, :thinking_ms, :legs, :cause,
-    :decision)"""
-_ADD_COST = "INSERT INTO thinking VALUES (:seq, :at, :wake_id, :cost_usd)"
-_ADD_REFUSAL = """INSERT INTO refusals VALUES (:seq, :at, :code, :symbol, :limit, :actual, :largest, :principal,
-    :wake_id, :policy_hash)"""
-_ADD_TRADE = "INSERT INTO trades VALUES (:seq, :symbol, :opened_at, :at, :pnl, :fees, :funding)"
-_ADD_FUNDING = """INSERT INTO funding VALUES (:seq, :at, :symbol, :amount, :rate, :quantity, :mark, :settled_at,
-    :assumed)"""
-_ADD_DAY = "INSERT INTO days VALUES (:seq, :at, :day, :equity)"
+_INSERTS = {
+    table: f"INSERT INTO {table} VALUES ({', '.join(':' + name for name in re.findall(_COLUMN, columns))})"
+    for table, (columns, _) in TABLES.items()
+    if table != "orders"
+}
 
 _THIS_ORDER = "WHERE n = :n AND leg = :leg AND revision = :revision"
 _ACCEPT = f"""UPDATE orders SET venue_order_id = :venue_order_id, updated_at = :at,
@@ -95,38 +93,38 @@ _FILL = f"""UPDATE orders SET updated_at = :at,
     state = CASE WHEN dec_reaches(dec_add(filled, :quantity), quantity) THEN 'filled'
                  WHEN state IN ('canceled', 'rejected') THEN state ELSE 'partially_filled' END {_THIS_ORDER}"""
 
-# Without traps: an absurd number ends as NaN in a table that can be remade, and never keeps the journal from writing.
+# Without traps: an absurd number ends as NaN in a table that can be rebuilt, and never stops the journal.
 _money = Context(prec=28, traps=[])
 
 
 def dec_add(a: str, b: str) -> str:
-    """SQL: a + b."""
+    """Return a + b, in SQL."""
     return plain(_money.add(Decimal(a), Decimal(b)))
 
 
 def dec_mul(a: str, b: str) -> str:
-    """SQL: a · b."""
+    """Return a · b, in SQL."""
     return plain(_money.multiply(Decimal(a), Decimal(b)))
 
 
 def dec_div(a: str, b: str) -> str:
-    """SQL: a / b."""
+    """Return a / b, in SQL."""
     return plain(_money.divide(Decimal(a), Decimal(b)))
 
 
 def dec_reaches(a: str, b: str) -> bool:
-    """SQL: a ≥ b."""
+    """Return a ≥ b, in SQL."""
     return _money.compare(Decimal(a), Decimal(b)) in (0, 1)
 
 
 def register_functions(db: Database) -> None:
-    """Teach a connection the arithmetic of Decimals, which the statements use."""
+    """Register Decimal arithmetic on a connection, for the statements that use it."""
     for function in (dec_add, dec_mul, dec_div, dec_reaches):
         db.register_function(function, deterministic=True)
 
 
 def remake_tables(db: Database) -> None:
-    """Drop all projections and make them empty; the caller holds the transaction."""
+    """Drop all projections and create them empty; the caller holds the transaction."""
     for name, (columns, _) in TABLES.items():
         db.execute(f"DROP TABLE IF EXISTS {name}")
         db.execute(f"CREATE TABLE {name} ({columns})")
@@ -134,32 +132,18 @@ def remake_tables(db: Database) -> None:
 
 
 def apply(db: Database, changes: Iterable[Change]) -> None:
-    """Carry out changes; the caller holds the transaction."""
+    """Execute changes; the caller holds the transaction."""
     execute = db.conn.execute
     for statement, parameters in changes:
         execute(statement, parameters)
 
 
 def changes_of(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]:
-    """What an event changes in the projections of a book."""
+    """Return the changes that an event makes in the projections of a book."""
     match event:
         case events.OrderIntended(ref, intent, policy_hash):
-            order: dict[str, Value] = {
-                "at": at,
-                **_name(ref),
-                "client_id": ref.client_id(book),
-                "symbol": intent.symbol,
-                "side": intent.side.value,
-                "type": intent.type.value,
-                "purpose": intent.purpose.name.lower(),
-                "quantity": plain(intent.quantity),
-                "trigger_price": None if intent.trigger_price is None else plain(intent.trigger_price),
-                "limit_price": None if intent.limit_price is None else plain(intent.limit_price),
-                "principal": intent.principal,
-                "wake_id": intent.wake_id,
-                "idempotency_key": intent.idempotency_key,
-                "policy_hash": policy_hash,
-            }
+            order = _values(intent, *_TERMS, "principal", "idempotency_key") | {"at": at, "policy_hash": policy_hash}
+            order |= {**_name(ref), "client_id": ref.client_id(book), "purpose": intent.purpose.name.lower()}
             return [(_ADD_ORDER, order)]
         case events.OrderAccepted(ref, venue_order_id):
             return [(_ACCEPT, {"at": at, **_name(ref), "venue_order_id": venue_order_id})]
@@ -171,96 +155,71 @@ def changes_of(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]
             return [_move(ref, at, "cancel_requested")]
         case events.OrderCanceled(ref):
             return [_move(ref, at, "canceled")]
-        case events.OrderFilled():
-            return _of_fill(seq, at, event)
+        case events.OrderFilled(ref=ref):
+            insert, row = _row("fills", seq, at, event, *_TRADE, "maker", "base_fee", **_name(ref))
+            return [(insert, row), (_FILL, row)]
         case events.OutsideFilled():
-            return _of_outside_fill(seq, at, event)
+            without_order: dict[str, Value] = {"n": 0, "leg": OUTSIDE, "revision": 0, "maker": 0, "base_fee": "0"}
+            return [_row("fills", seq, at, event, *_TRADE, **without_order)]
         case events.OrderRefused(intent, refusal, policy_hash):
-            refused: dict[str, Value] = {
-                "seq": seq,
-                "at": at,
-                "code": refusal.code.value,
-                "symbol": intent.symbol,
-                "limit": refusal.limit,
-                "actual": refusal.actual,
-                "largest": plain(refusal.largest),
-                "principal": intent.principal,
-                "wake_id": intent.wake_id,
-                "policy_hash": policy_hash,
-            }
-            return [(_ADD_REFUSAL, refused)]
-        case events.WakeRaised(wake_id, reasons):
-            return [(_ADD_WAKE, {"seq": seq, "at": at, "wake_id": wake_id, "reasons": _json(reasons)})]
-        case events.DecisionMade(wake_id, decider, thinking_ms, decision, cost_usd):
+            asked = _values(intent, "symbol", "principal", "wake_id") | {"policy_hash": policy_hash}
+            return [_row("refusals", seq, at, refusal, "code", "limit", "actual", "largest", **asked)]
+        case events.WakeRaised(reasons=reasons):
+            return [_row("wakes", seq, at, event, "wake_id", reasons=_json(reasons))]
+        case events.DecisionMade(decision=decision):
             made: dict[str, Value] = {
-                "seq": seq,
-                "at": at,
-                "wake_id": wake_id,
-                "decider": decider,
-                "thinking_ms": thinking_ms,
                 "legs": len(decision.legs),
                 "cause": decision.cause_kind,
                 "decision": _json(decision),
             }
-            return [(_ADD_DECISION, made), *_paid(seq, at, wake_id, cost_usd)]
-        case (
-            events.DecisionCorrected(wake_id=wake_id, cost_usd=cost_usd)
-            | events.DecisionEnded(wake_id=wake_id, cost_usd=cost_usd)
-            | events.DecisionDiscarded(wake_id=wake_id, cost_usd=cost_usd)
-        ):
-            return _paid(seq, at, wake_id, cost_usd)
-        case events.PositionClosed(symbol, opened_at, pnl, fees, funding):
-            closed: dict[str, Value] = {"seq": seq, "at": at, "symbol": symbol, "opened_at": opened_at}
-            money = {"pnl": plain(pnl), "fees": plain(fees), "funding": plain(funding)}
-            return [(_ADD_TRADE, closed | money)]
-        case events.FundingBooked(symbol, amount, rate, quantity, mark, settled_at, assumed):
-            settled: dict[str, Value] = {
-                "seq": seq,
-                "at": at,
-                "symbol": symbol,
-                "amount": plain(amount),
-                "rate": plain(rate),
-                "quantity": plain(quantity),
-                "mark": plain(mark),
-                "settled_at": settled_at,
-                "assumed": int(assumed),
-            }
-            return [(_ADD_FUNDING, settled)]
-        case events.DayOpened(day, equity):
-            return [(_ADD_DAY, {"seq": seq, "at": at, "day": day, "equity": plain(equity)})]
+            add = _row("decisions", seq, at, event, "wake_id", "decider", "thinking_ms", **made)
+            return [add, *_cost(seq, at, event)]
+        case events.DecisionCorrected() | events.DecisionEnded() | events.DecisionDiscarded():
+            return _cost(seq, at, event)
+        case events.PositionClosed():
+            return [_row("trades", seq, at, event, "symbol", "opened_at", "pnl", "fees", "funding", closed_at=at)]
+        case events.FundingBooked():
+            return [_row("funding", seq, at, event, *_FUNDING)]
+        case events.DayOpened():
+            return [_row("days", seq, at, event, "day", "equity")]
         case _:
             return []
 
 
-def _paid(seq: int, at: int, wake_id: int, cost_usd: Decimal) -> list[Change]:
-    return [(_ADD_COST, {"seq": seq, "at": at, "wake_id": wake_id, "cost_usd": plain(cost_usd)})] if cost_usd else []
+_TERMS = ("symbol", "side", "type", "quantity", "trigger_price", "limit_price", "wake_id")
+_TRADE = ("fill_id", "symbol", "side", "quantity", "price", "fee", "traded_at", "realised", "position")
+_FUNDING = ("symbol", "amount", "rate", "quantity", "mark", "settled_at", "assumed")
 
 
-def _of_fill(seq: int, at: int, fill: events.OrderFilled) -> list[Change]:
-    named = {**_name(fill.ref), "maker": int(fill.maker), "base_fee": plain(fill.base_fee)}
-    told = _of_trade(seq, at, fill) | named
-    return [(_ADD_FILL, told), (_FILL, told)]
+def _row(table: str, seq: int, at: int, source: msgspec.Struct, *fields: str, **more: Value) -> Change:
+    """Return the insertion of a row from fields of a struct and other values."""
+    return _INSERTS[table], {"seq": seq, "at": at, **_values(source, *fields), **more}
 
 
-def _of_outside_fill(seq: int, at: int, fill: events.OutsideFilled) -> list[Change]:
-    nameless: dict[str, Value] = {"n": 0, "leg": OUTSIDE, "revision": 0, "maker": 0, "base_fee": "0"}
-    return [(_ADD_FILL, _of_trade(seq, at, fill) | nameless)]
+def _cost(
+    seq: int,
+    at: int,
+    event: events.DecisionMade | events.DecisionCorrected | events.DecisionEnded | events.DecisionDiscarded,
+) -> list[Change]:
+    return [_row("thinking", seq, at, event, "wake_id", "cost_usd")] if event.cost_usd else []
 
 
-def _of_trade(seq: int, at: int, fill: events.OrderFilled | events.OutsideFilled) -> dict[str, Value]:
-    return {
-        "seq": seq,
-        "at": at,
-        "fill_id": fill.fill_id,
-        "symbol": fill.symbol,
-        "side": fill.side,
-        "quantity": plain(fill.quantity),
-        "price": plain(fill.price),
-        "fee": plain(fill.fee),
-        "traded_at": fill.traded_at,
-        "realised": plain(fill.realised),
-        "position": plain(fill.position),
-    }
+def _values(source: msgspec.Struct, *fields: str) -> dict[str, Value]:
+    """Return fields of a struct as values of SQL: Decimals as plain text, booleans as integers."""
+    return {field: _value(getattr(source, field)) for field in fields}
+
+
+def _value(value: Any) -> Value:
+    match value:
+        case Decimal():
+            return plain(value)
+        case Enum():
+            return str(value.value)
+        case bool():
+            return int(value)
+        case str() | int() | None:
+            return value
+    raise TypeError(f"{value!r} is not a value of SQL")
 
 
 def _move(ref: OrderRef, at: int, state: str) -> Change:

@@ -10,11 +10,10 @@ from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import BookStamp, StoredBook, peek_book
 from ocw_mcp.adapters.store.database import JOURNAL, look_at
-from ocw_mcp.adapters.store.rows import CHAIN_GENESIS
-from ocw_mcp.adapters.store.schema import GET_SUMMARY, LAST_DOMAIN_EVENT, LAST_ROW
-from ocw_mcp.adapters.store.spent import Spent, find_spent
-from ocw_mcp.adapters.store.totals import count
+from ocw_mcp.adapters.store.figures import count
+from ocw_mcp.adapters.store.schema import CHAIN_GENESIS, GET_SUMMARY, LAST_DOMAIN_EVENT, LAST_ROW
 from ocw_mcp.adapters.store.verify import Verification, verify_journal
+from ocw_mcp.adapters.store.views.thinking import ThinkingCost, find_thinking_cost
 from ocw_mcp.domain.canonical import GENESIS
 from ocw_mcp.domain.errors import BookError, JournalError
 
@@ -22,25 +21,25 @@ _T = TypeVar("_T")
 
 
 class BookView(msgspec.Struct, frozen=True):
-    """A book at one moment, as far as it is committed. `events` counts all rows; times in ms."""
+    """The committed state of a book. `events` counts all rows; times are in ms."""
 
     book: str
     stamp: BookStamp
     created_at: int
     summary: dict[str, Any] | None
-    """What the engine last said of itself; None when it never did."""
+    """The engine's last summary of its state; None if there was none."""
     events: int
     orders: int
     fills: int
-    thinking: Spent | None
-    """What deciders were paid; None where nobody can tell yet."""
+    thinking: ThinkingCost | None
+    """The LLM cost; None if it is unknown."""
     chain_head: str
     fingerprint: str
     last_event_at: int | None
 
 
 def read_book(directory: Path) -> BookView:
-    """Look at a book. Raises BookError when there is none, or one that cannot be read."""
+    """Return the state of a book. Raises BookError if there is none, or if it cannot be read."""
     made = peek_book(directory)
 
     def look(db: Database) -> BookView:
@@ -56,7 +55,7 @@ def read_book(directory: Path) -> BookView:
                 events=last[0] if last else 0,
                 orders=count(db, "SELECT count(*) FROM orders"),
                 fills=count(db, "SELECT count(*) FROM fills"),
-                thinking=find_spent(db),
+                thinking=find_thinking_cost(db),
                 chain_head=last[2] if last else CHAIN_GENESIS,
                 fingerprint=domain[1] if domain else GENESIS,
                 last_event_at=last[1] if last else None,
@@ -66,23 +65,23 @@ def read_book(directory: Path) -> BookView:
 
 
 def verify_book(
-    directory: Path, expected_head: str | None = None, tell: Callable[[int], None] = lambda rows: None
+    directory: Path, expected_head: str | None = None, report: Callable[[int], None] = lambda rows: None
 ) -> Verification:
-    """Walk the journal of a book from outside; see `verify_journal`. Raises BookError when there is none."""
+    """Verify the journal of a book from outside; see `verify_journal`. Raises BookError if there is none."""
     made = peek_book(directory)
-    return _read(directory, lambda db: verify_journal(db, made.book, expected_head, tell))
+    return _read(directory, lambda db: verify_journal(db, made.book, expected_head, report))
 
 
 def ask_book(directory: Path, question: Callable[[Database, StoredBook], _T]) -> _T:
-    """Ask a book something by query, as of one moment; `question` gets the database and whose it is.
+    """Return the answer of `question` on a book, in one read transaction; it gets the database and the stored book.
 
-    Raises BookError when there is none, or one that cannot be read.
+    Raises BookError if there is no book, or if it cannot be read.
     """
     try:
         made = peek_book(directory)
     except OSError as error:
         raise BookError(
-            f"the state directory {directory} cannot be looked into: {error.strerror}; check the path, or ask as the "
+            f"the state directory {directory} cannot be read: {error.strerror}; check the path, or run as the "
             "user who runs the engine"
         ) from None
 
@@ -91,7 +90,7 @@ def ask_book(directory: Path, question: Callable[[Database, StoredBook], _T]) ->
             with db.atomic():
                 return question(db, made)
         except (msgspec.MsgspecError, JournalError, ArithmeticError, ValueError, TypeError) as error:
-            # Where somebody began to write meanwhile, rows may make no sense: `look_at` then looks again.
+            # If a writer started meanwhile, rows may make no sense: `look_at` then reads again.
             raise sqlite3.DatabaseError(str(error)) from None
 
     return _read(directory, look)
@@ -102,5 +101,5 @@ def _read(directory: Path, look: Callable[[Database], _T]) -> _T:
         return look_at(directory / JOURNAL, look)
     except (sqlite3.Error, OSError, msgspec.MsgspecError) as error:
         raise BookError(
-            f"the book in {directory} cannot be read: {error}; ask as the user who runs the engine, or verify the book"
+            f"the book in {directory} cannot be read: {error}; run as the user who runs the engine, or verify the book"
         ) from None

@@ -1,9 +1,24 @@
-"""The tables that are not projections: the book's stamp, the journal itself, the checkpoint and the summary."""
+"""The journal's own tables and rows: stamp, events, checkpoint and summary, and how each row is chained.
+
+The chain is over the rows as stored, digest_n = SHA-256(digest_{n-1} || row_n): a changed, missing or moved row breaks
+it. It cannot show a cut tail, because the rest is whole; the head is therefore also shown outside the journal.
+"""
+
+import hashlib
+from typing import Any, TypeVar
+
+import msgspec
+from sqlite_utils import Database
+
+from ocw_mcp.domain.causes import CauseKind
+from ocw_mcp.domain.errors import JournalError
+from ocw_mcp.domain.events import DomainEvent, JournalEvent
+from ocw_mcp.domain.snapshot import WakeKind
 
 SCHEMA_VERSION = 3
-"""Version of these tables and of the events' payloads; a book with a higher one belongs to a newer OCW."""
+"""Version of these tables and of the payloads of events; a book with a higher one belongs to a newer OCW."""
 DIGESTS_SINCE = 2
-"""Version from which on the digest of each checkpoint is journaled; a book of an earlier one is taken over as it is."""
+"""Version from which on the digest of each checkpoint is journaled; an earlier book is accepted without one."""
 
 TABLES = (
     """CREATE TABLE book (
@@ -41,7 +56,11 @@ TABLES = (
     )""",
 )
 
-ADD_EVENT = "INSERT INTO events (row, seq, at, kind, version, payload, digest, chain) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_COLUMNS = "row, seq, at, kind, version, payload, digest, chain"
+Row = tuple[int, int | None, int, str, int, str, str | None, str]
+"""The columns of an event; `at` in ms."""
+
+ADD_EVENT = f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 PUT_CHECKPOINT = "INSERT OR REPLACE INTO checkpoint (id, market_at, seq, engine, venue) VALUES (1, ?, ?, ?, ?)"
 PUT_SUMMARY = "INSERT OR REPLACE INTO summary (id, json) VALUES (1, ?)"
 
@@ -51,6 +70,71 @@ GET_CHECKPOINT = "SELECT market_at, seq, engine, venue FROM checkpoint WHERE id 
 GET_SUMMARY = "SELECT json FROM summary WHERE id = 1"
 LAST_ROW = "SELECT row, at, chain, version FROM events ORDER BY row DESC LIMIT 1"
 LAST_DOMAIN_EVENT = "SELECT seq, digest FROM events WHERE seq IS NOT NULL ORDER BY seq DESC LIMIT 1"
-ALL_EVENTS = "SELECT row, seq, at, kind, version, payload, digest, chain FROM events ORDER BY row"
+EVENTS_FROM = f"SELECT {_COLUMNS} FROM events WHERE row >= ? ORDER BY row"
 ROWS_AFTER = "SELECT row, at, payload FROM events WHERE row > ? ORDER BY row LIMIT ?"
 DOMAIN_ROWS_AFTER = "SELECT row, seq, at, payload FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+
+CHAIN_GENESIS = hashlib.sha256(b"ocw journal 1").hexdigest()
+
+_encode = msgspec.json.Encoder().encode
+_any: msgspec.json.Decoder[JournalEvent] = msgspec.json.Decoder(JournalEvent)
+_domain: msgspec.json.Decoder[DomainEvent] = msgspec.json.Decoder(DomainEvent)
+_T = TypeVar("_T")
+
+
+def payload_of(event: JournalEvent) -> str:
+    """Return the stored form of an event: JSON at full precision, Decimals as text."""
+    return _encode(event).decode()
+
+
+def link(
+    previous: str, row: int, seq: int | None, at: int, kind: str, version: int, payload: str, digest: str | None
+) -> str:
+    """Return the digest of the chain at a row."""
+    return hashlib.sha256(previous.encode() + _encode((row, seq, at, kind, version, payload, digest))).hexdigest()
+
+
+def journal_event(row: int, payload: str) -> JournalEvent:
+    """Return the event of a row. Raises JournalError if it holds none."""
+    return _decoded(_any, row, payload)
+
+
+def domain_event(row: int, payload: str) -> DomainEvent:
+    """Return the domain event of a row. Raises JournalError if it holds none."""
+    return _decoded(_domain, row, payload)
+
+
+def schema_of(db: Database) -> int:
+    """Return the schema version of a book. Raises sqlite3.Error."""
+    found = db.execute("SELECT schema FROM book WHERE id = 1").fetchone()
+    return 0 if found is None else int(found[0])
+
+
+def _decoded(decoder: "msgspec.json.Decoder[_T]", row: int, payload: str) -> _T:
+    try:
+        return read_payload(decoder, payload)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise JournalError(
+            f"row {row} of the journal holds no event that this version knows: {error}; verify the journal"
+        ) from None
+
+
+def read_payload(decoder: "msgspec.json.Decoder[_T]", payload: str) -> _T:
+    """Return the value of a stored payload, also of one from an earlier version. Raises msgspec's errors."""
+    try:
+        return decoder.decode(payload)
+    except msgspec.ValidationError:
+        return decoder.decode(_encode(_upgraded(msgspec.json.decode(payload))))
+
+
+def _upgraded(value: Any, key: str = "") -> Any:
+    """Return a payload with causes and reasons to wake in their present form; up to version 2 they were text."""
+    if isinstance(value, dict):
+        return {name: _upgraded(each, name) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_upgraded(each, key) for each in value]
+    if isinstance(value, str) and key == "cause":
+        return {"kind": CauseKind.EARLIER, "detail": value} if value else None
+    if isinstance(value, str) and key == "reasons":
+        return {"kind": WakeKind.EARLIER, "detail": value}
+    return value

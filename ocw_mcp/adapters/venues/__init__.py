@@ -1,1 +1,1 @@
-"""Where orders go."""
+"""Venues: the paper venue, a simulated exchange in this process."""

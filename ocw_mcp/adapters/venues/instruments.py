@@ -1,17 +1,20 @@
-"""Filters of the instruments that paper trades: facts of the exchange where they are known, an estimate elsewhere.
+"""Filters and margin brackets of the instruments that paper trades: the exchange's where known, else an estimate.
 
-The USD-M figures are those of exchangeInfo in July 2026; their brackets are in `brackets.toml`. A live venue reads its
-own. The tick and the step of any other symbol follow the prices of its market, and only ever become finer, so that
-every order and position stays valid.
+The USD-M filters are those of exchangeInfo in July 2026. The brackets are in `brackets.toml`, because the exchange
+shows them only to its members. A live venue reads its own filters. The tick and the step of any other symbol follow the
+prices of its market, and only ever become finer, so that every order and position stays valid.
 """
 
 import math
+import tomllib
 from decimal import Decimal
+from functools import cache
+from importlib.resources import files
 from typing import Final
 
 import msgspec
 
-from ocw_mcp.adapters.venues.brackets import paper_brackets
+from ocw_mcp.domain.margin import Bracket, Brackets
 from ocw_mcp.domain.market import Instrument, Product
 
 _UM = {
@@ -36,29 +39,29 @@ _SPOT = {
 }
 
 KNOWN: Final = tuple(sorted({*_UM, *_SPOT}))
-"""The symbols whose filters are those of the exchange."""
+"""The symbols with the filters of the exchange."""
 
 _USUAL_DIGITS: Final = 5
-"""Significant digits of a price, where the market's own prices do not show how many it has."""
+"""Significant digits of a price, until the market's own prices show how many it has."""
 _MOST_DIGITS: Final = 8
-"""More digits than these are noise of a calculation, not decimals of an exchange."""
+"""More digits than this are the noise of a calculation, not decimals of an exchange."""
 _COARSEST: Final = 2
 """A tick is at most 10**-2 of the lowest price."""
 _ENOUGH: Final = 32
-"""Different prices after which the decimals of the market's prices are believed to be all there are."""
+"""After this many different prices, their decimals are taken to be all that there are."""
 
 
 class SeenPrices(msgspec.Struct):
-    """What the prices of a symbol have shown: the lowest and the highest (quote), and the most decimals of any."""
+    """The lowest and the highest price of a symbol so far (quote), and the most decimals of any."""
 
     low: float
     high: float
     decimals: int = 0
     different: list[float] = []
-    """The first different prices, until they are enough."""
+    """The first different prices, up to _ENOUGH."""
 
-    def take(self, price: float) -> bool:
-        """Take in a price; whether the filters may change with it."""
+    def add(self, price: float) -> bool:
+        """Add a price; return whether the filters may change with it."""
         changed = False
         if price < self.low:
             changed, self.low = _magnitude(price) != _magnitude(self.low), price
@@ -72,9 +75,10 @@ class SeenPrices(msgspec.Struct):
         return changed
 
     def tick(self) -> Decimal:
-        """The tick (quote) that these prices show: five digits of the lowest, or as many decimals as they have.
+        """Return the tick (quote) of these prices: five digits of the lowest, or as many decimals as they have.
 
-        Few prices may all end in a zero by chance, and whole numbers show nothing, so those only make it finer.
+        Few prices may all end in a zero by chance, and whole numbers show nothing, so such decimals only make the tick
+        finer.
         """
         magnitude, shown = _magnitude(self.low), Decimal(10) ** -self.decimals
         if self.decimals and len(self.different) >= _ENOUGH:
@@ -82,7 +86,7 @@ class SeenPrices(msgspec.Struct):
         return min(shown, Decimal(10) ** (magnitude + 1 - _USUAL_DIGITS))
 
     def step(self) -> Decimal:
-        """The step (base asset) that is worth between 1 and 10 of the quote currency at the highest price."""
+        """Return the step (base asset) that is worth between 1 and 10 of the quote currency at the highest price."""
         return Decimal(10) ** -_magnitude(self.high)
 
     def _most_decimals(self) -> int:
@@ -90,36 +94,35 @@ class SeenPrices(msgspec.Struct):
 
 
 class PaperInstruments(msgspec.Struct):
-    """The filters of all symbols of one paper account, and what they stand on. All of it survives a restart."""
+    """The filters of one paper account's symbols, and the prices they derive from. All of it survives a restart."""
 
     product: Product
     filters: dict[str, Instrument] = {}
-    """Of every symbol that was asked for."""
+    """Of every symbol requested so far."""
     seen: dict[str, SeenPrices] = {}
     """Of every symbol whose filters follow its prices."""
 
     def get(self, symbol: str, price: float) -> Instrument:
-        """The filters of a symbol; `price` (quote) is its first one where the market has shown none yet."""
+        """Return the current filters of a symbol; `price` (quote) is its first price if the market has shown none."""
         known = self.filters.get(symbol)
         if known is None:
             if symbol not in self.seen and symbol not in _TABLES[self.product]:
-                self.take(symbol, price)
+                self.observe(symbol, price)
             known = self.filters[symbol] = self._first(symbol)
         return known
 
-    def take(self, symbol: str, price: float) -> None:
-        """Follow a price (quote) of the market, in the order of time."""
+    def observe(self, symbol: str, price: float) -> None:
+        """Let the filters follow a price (quote) of the market; prices come in time order.
+
+        A price at which the exchange's own tick is fine enough changes nothing.
+        """
+        if price >= _FOLLOWED_BELOW[self.product].get(symbol, math.inf):
+            return
         seen = self.seen.get(symbol)
         if seen is None:
-            if price >= self.followed_below(symbol):
-                return
             seen = self.seen[symbol] = SeenPrices(price, price)
-        if seen.take(price) and symbol in self.filters:
+        if seen.add(price) and symbol in self.filters:
             self._refine(symbol, seen)
-
-    def followed_below(self, symbol: str) -> float:
-        """The price (quote) below which the filters of a symbol follow its prices; infinite for an unknown symbol."""
-        return FOLLOWED_BELOW[self.product].get(symbol, math.inf)
 
     def _first(self, symbol: str) -> Instrument:
         known, seen = _TABLES[self.product].get(symbol), self.seen.get(symbol)
@@ -135,7 +138,7 @@ class PaperInstruments(msgspec.Struct):
         return Instrument(symbol, self.product, tick, step, min_quantity, min_notional, brackets)
 
     def _refine(self, symbol: str, seen: SeenPrices) -> None:
-        """Make the filters as fine as prices show them, and never coarser: a known step stays."""
+        """Make the filters as fine as the prices, never coarser; the step of a known symbol stays."""
         old = self.filters[symbol]
         new = msgspec.structs.replace(old, tick=min(old.tick, seen.tick()))
         if symbol not in _TABLES[self.product]:
@@ -145,20 +148,35 @@ class PaperInstruments(msgspec.Struct):
 
 
 _TABLES: Final = {Product.UM: _UM, Product.SPOT: _SPOT}
-FOLLOWED_BELOW: Final = {
+_FOLLOWED_BELOW: Final = {
     product: {symbol: float(tick) * 10**_COARSEST for symbol, (tick, *_) in table.items()}
     for product, table in _TABLES.items()
 }
-"""By product and known symbol, the price (quote) below which its tick is too coarse, and follows the prices."""
+"""By product and known symbol: the price (quote) below which the exchange's tick is too coarse."""
+
+
+def paper_brackets(symbol: str) -> Brackets:
+    """Return the margin brackets of a symbol; for one that is not in the file, the strictest of any symbol."""
+    known = _all_brackets()
+    return known.get(symbol, known["UNKNOWN"])
+
+
+@cache
+def _all_brackets() -> dict[str, Brackets]:
+    text = files(__package__).joinpath("brackets.toml").read_text(encoding="utf-8")
+    return {
+        symbol: Brackets(tuple(Bracket(Decimal(cap), leverage, Decimal(rate)) for cap, leverage, rate in rows))
+        for symbol, rows in tomllib.loads(text, parse_float=Decimal).items()
+    }
 
 
 def _magnitude(price: float) -> int:
-    """The power of ten of a price's first digit."""
+    """Return the power of ten of a price's first digit."""
     return math.floor(math.log10(price))
 
 
 def _decimals(price: float) -> int:
-    """How many decimals a price is written with."""
+    """Return the number of decimals with which a price is written."""
     exponent = Decimal(repr(price)).normalize().as_tuple().exponent
     assert isinstance(exponent, int)
     return max(0, -exponent)

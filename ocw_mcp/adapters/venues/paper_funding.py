@@ -1,7 +1,7 @@
-"""Which funding stamps the paper venue has settled, and on what: each stamp of a symbol once, in the order of time.
+"""Tracks the funding stamps that the paper venue has settled: each stamp of a symbol once, in time order.
 
-A stamp is settled on what was held at its moment, before the opening of that moment traded. A rate that comes a little
-later, as the exchange stamps it, is settled on the same.
+A stamp is settled on the position at its time, before the opening of that time traded. A rate that comes a little
+later, as the exchange stamps it, is settled on the same position.
 """
 
 from collections.abc import Collection, Sequence
@@ -13,21 +13,22 @@ import msgspec
 from ocw_mcp.core.matching.funding import ASSUMED_RATE, assumed_stamps, next_stamp, whole_stamp
 from ocw_mcp.domain.market import Funding
 from ocw_mcp.domain.money import exact
+from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.time import HOUR
 
 NEVER: Final = 1 << 62
 
 
 class HeldQuantity(msgspec.Struct, frozen=True):
-    """What was held of a symbol at a whole hour `at` (ms): the signed quantity, and the last price before (quote)."""
+    """The position of a symbol at the whole hour `at` (ms): its signed quantity, and the last price before (quote)."""
 
     at: int
     quantity: Decimal
     mark: Decimal
 
 
-class Due(msgspec.Struct, frozen=True):
-    """A stamp (ms) to be settled, with its rate and what was held then; None where that is what is held now."""
+class DueStamp(msgspec.Struct, frozen=True):
+    """A stamp (ms) to settle, its rate, and the position at its time; None if that is the current position."""
 
     at: int
     rate: Decimal
@@ -39,73 +40,73 @@ class FundingState(msgspec.Struct):
     """The funding stamps that are settled, and those still to settle, by symbol. Times in ms."""
 
     settled: dict[str, int] = {}
-    """The last stamp that is settled, or that passed while nothing was held."""
+    """The last stamp that is settled, or that passed without a position."""
     covered: dict[str, int] = {}
-    """The end of the interval that began at the latest stamp with a known rate: before it none is assumed."""
+    """The end of the interval that began at the latest stamp with a known rate: before it no rate is assumed."""
     known: dict[str, dict[int, Decimal]] = {}
-    """Rates by stamp that are not settled yet."""
+    """Rates that are not settled yet, by stamp."""
     held: dict[str, HeldQuantity] = {}
-    """What was held at the latest whole hour."""
+    """The position at the latest whole hour."""
     next: int = 0
     """The next stamp that may have to be settled."""
 
 
-class FundingStamps:
-    """The stamps of one account's symbols."""
+class FundingStamps(Stateful[FundingState]):
+    """The funding stamps of one account's symbols."""
 
     def __init__(self) -> None:
-        self.state = FundingState()
+        super().__init__(FundingState())
 
-    def opens(self, symbol: str, at: int, quantity: Decimal, last: float | None) -> None:
-        """Note what is held before an opening at `at` (ms) trades, once an hour."""
-        hour = at // HOUR * HOUR
-        noted = self.state.held.get(symbol)
-        if noted is not None and noted.at == hour:
+    def note_position(self, symbol: str, at: int, quantity: Decimal, last: float | None) -> None:
+        """Record the position before an opening at `at` (ms) trades, once per hour."""
+        noted = self._state.held.get(symbol)
+        if noted is not None and noted.at <= at < noted.at + HOUR:
             return
-        self.state.held[symbol] = HeldQuantity(hour, quantity, exact(last or 0))
+        self._state.held[symbol] = HeldQuantity(at // HOUR * HOUR, quantity, exact(last or 0))
         if not quantity:
-            self.state.settled[symbol] = max(self.state.settled.get(symbol, -1), at)
+            self._state.settled[symbol] = max(self._state.settled.get(symbol, -1), at)
 
-    def learn(self, rates: Sequence[Funding], held: Collection[str]) -> None:
-        """Take in rates; those of stamps at which nothing was held are done with. `held` are the symbols held now."""
+    def add_rates(self, rates: Sequence[Funding], held: Collection[str]) -> None:
+        """Add rates; those of stamps without a position are settled at once. `held` are the symbols held now."""
         for each in sorted(rates, key=lambda rate: rate.at):
             symbol, at = each.symbol, whole_stamp(each.at)
-            self.state.covered[symbol] = max(self.state.covered.get(symbol, 0), at + each.interval_hours * HOUR)
-            if at <= self.state.settled.get(symbol, -1):
+            self._state.covered[symbol] = max(self._state.covered.get(symbol, 0), at + each.interval_hours * HOUR)
+            if at <= self._state.settled.get(symbol, -1):
                 continue
-            then = self._then(symbol, at)
-            if then.quantity if then is not None else symbol in held:
-                self.state.known.setdefault(symbol, {})[at] = exact(each.rate)
+            position = self._position_at(symbol, at)
+            if position.quantity if position is not None else symbol in held:
+                self._state.known.setdefault(symbol, {})[at] = exact(each.rate)
             else:
-                self.state.settled[symbol] = at
+                self._state.settled[symbol] = at
 
-    def due(self, symbol: str, until: int, *, held: bool) -> list[Due]:
-        """Take the stamps of a symbol up to `until` (ms) that are to be settled, with known and with assumed rates.
+    def take_due(self, symbol: str, until: int, *, held: bool) -> list[DueStamp]:
+        """Return the stamps of a symbol to settle up to `until` (ms), and mark them settled.
 
-        `held` is whether anything is held of it now.
+        Stamps without a known rate get the assumed one, if the symbol is `held` now.
         """
-        state = self.state
+        state = self._state
         known, covered = state.known.get(symbol, {}), state.covered.get(symbol, 0)
         stamps = {at for at in known if at <= until}
         if held:
             stamps.update(at for at in assumed_stamps(state.settled.get(symbol, -1), until) if at >= covered)
-        due: list[Due] = []
+        due: list[DueStamp] = []
         for at in sorted(stamps):
             rate = known.pop(at, None)
             state.settled[symbol] = at
-            due.append(Due(at, ASSUMED_RATE if rate is None else rate, rate is None, self._then(symbol, at)))
+            position = self._position_at(symbol, at)
+            due.append(DueStamp(at, ASSUMED_RATE if rate is None else rate, rate is None, position))
         if not known:
             state.known.pop(symbol, None)
         return due
 
-    def wait_for(self, held: Collection[str], until: int) -> None:
-        """Work out the next stamp, with all up to `until` (ms) settled that could be."""
-        coming = [min(rates) for rates in self.state.known.values()]
+    def schedule_next(self, held: Collection[str], until: int) -> None:
+        """Update the next stamp, after all that can be settled up to `until` (ms) are settled."""
+        coming = [min(rates) for rates in self._state.known.values()]
         for symbol in held:
-            after = max(self.state.settled.get(symbol, -1), self.state.covered.get(symbol, 0) - 1)
+            after = max(self._state.settled.get(symbol, -1), self._state.covered.get(symbol, 0) - 1)
             coming.append(next_stamp(after))
-        self.state.next = min(coming, default=next_stamp(until))
+        self._state.next = min(coming, default=next_stamp(until))
 
-    def _then(self, symbol: str, at: int) -> HeldQuantity | None:
-        noted = self.state.held.get(symbol)
+    def _position_at(self, symbol: str, at: int) -> HeldQuantity | None:
+        noted = self._state.held.get(symbol)
         return noted if noted is not None and noted.at == at else None

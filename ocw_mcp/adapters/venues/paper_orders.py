@@ -1,37 +1,18 @@
-"""What the paper venue keeps of an order, and the words with which it refuses one: the exchange's own."""
+"""The orders of the paper venue, and which of them a range of prices may reach."""
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Final
 
 import msgspec
 
-from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import Order, OrderRef, OrderType
 
-Refused = tuple[str, str]
-"""A code of the exchange, and its words."""
-
-STOP_CROSSED: Final = ("-2021", "Order would immediately trigger.")
-WOULD_TAKE: Final = {
-    Product.SPOT: ("-2010", "Order would immediately match and take."),
-    Product.UM: ("-5022", "Due to the order could not be executed as maker, the Post Only order will be rejected."),
-}
-NO_MONEY: Final = {
-    Product.SPOT: ("-2010", "Account has insufficient balance for requested action."),
-    Product.UM: ("-2019", "Margin is insufficient."),
-}
-TOO_LARGE: Final = ("-2027", "Exceeded the maximum allowable position at current leverage.")
-OCO_PRICES: Final = ("-2010", "The relationship of the prices for the orders is not correct.")
-NO_IMMEDIATE: Final = ("-1115", "Invalid timeInForce.")
-NO_OCO: Final = ("-1106", "Parameter 'take_at' sent when not required.")
-
 
 class Resting(msgspec.Struct):
-    """An order at the venue: its id there, when it came and when it had arrived (ms).
+    """An order at the venue: its id there, when it was sent and when it arrives (ms).
 
-    The two differ by what it takes to send it. Whoever has begun to trade is patient anew, from `since` on.
+    The two differ by the latency. After each fill, the patience of the rest counts anew from `since`.
     """
 
     order: Order
@@ -39,30 +20,30 @@ class Resting(msgspec.Struct):
     since: int
     arrives: int
     trigger: float = 0.0
-    """The trigger or limit price, near enough to see at a glance that a price has not come to it."""
+    """The trigger or limit price as a float, for a fast comparison."""
     falls: bool = False
     """Whether it waits for the price to fall to it, rather than to rise."""
     take: float | None = None
-    """The same of the other side of an OCO, which waits for the price to go the other way."""
+    """The take-profit price of an OCO as a float; the price must move the other way to reach it."""
     takes: bool = False
-    """A limit order that had crossed the last price when it came: it trades as a taker at the next opening."""
+    """Whether a limit order had crossed the last price when it came: it trades as a taker at the next opening."""
     filled: Decimal = ZERO
     fills: int = 0
     before: tuple[tuple[Decimal, int], ...] = ()
-    """Of a stop: the triggers of the looser ones that it took the place of, and since when (ms) each was there."""
+    """For a stop: the triggers of the looser stops that it replaced, each with the time (ms) since when it rested."""
 
-    def stood(self, since: int) -> Decimal | None:
-        """Return the tightest trigger of the stops before this one that had come by `since` (ms); None without one."""
+    def earlier_trigger(self, since: int) -> Decimal | None:
+        """Return the tightest trigger of the replaced stops that rested by `since` (ms); None without one."""
         return next((trigger for trigger, came in reversed(self.before) if came <= since), None)
 
     @property
     def remaining(self) -> Decimal:
-        """What has not traded, in the base asset."""
+        """The quantity that has not traded, in the base asset."""
         return self.order.quantity - self.filled
 
 
 class PaperOrders(msgspec.Struct):
-    """All orders at the venue: those that wait for an opening, limits, and those that wait for a trigger."""
+    """All orders at the venue: those that wait for an opening, limit orders, and conditional orders."""
 
     waiting: list[Resting] = []
     limits: list[Resting] = []
@@ -74,23 +55,31 @@ class PaperOrders(msgspec.Struct):
         yield from self.conditional
 
     def find(self, ref: OrderRef) -> Resting | None:
-        """The order of a name, if it is there."""
+        """Return the order of a reference, or None."""
         return next((each for each in self if each.order.ref == ref), None)
 
-    def forget(self, resting: Resting) -> None:
-        """It has traded or gone."""
+    def state(self) -> "PaperOrders":
+        """Return the state to save."""
+        return self
+
+    def restore(self, state: "PaperOrders") -> None:
+        """Restore a saved state."""
+        self.waiting, self.limits, self.conditional = state.waiting, state.limits, state.conditional
+
+    def remove(self, resting: Resting) -> None:
+        """Remove an order that is filled or cancelled."""
         for orders in (self.waiting, self.limits, self.conditional):
             if resting in orders:
                 orders.remove(resting)
 
 
-def touched(orders: list[Resting], symbol: str, low: float, high: float) -> list[Resting]:
-    """Those of a symbol that a range of prices may have come to, stops first."""
-    found = [each for each in orders if each.order.symbol == symbol and _may_touch(each, low, high)]
+def reachable(orders: list[Resting], symbol: str, low: float, high: float) -> list[Resting]:
+    """Return the orders of a symbol that a range of prices may reach, stops first."""
+    found = [each for each in orders if each.order.symbol == symbol and _may_reach(each, low, high)]
     return sorted(found, key=lambda each: each.order.type is not OrderType.STOP_MARKET) if found else found
 
 
-def _may_touch(resting: Resting, low: float, high: float) -> bool:
+def _may_reach(resting: Resting, low: float, high: float) -> bool:
     take = resting.take
     if low <= resting.trigger if resting.falls else high >= resting.trigger:
         return True

@@ -1,4 +1,4 @@
-"""How one order of the paper venue trades: how much, at which price and fee; and how a position is liquidated."""
+"""Fills one order of the paper venue: quantity, price and fee; and liquidates a position."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -6,17 +6,17 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.adapters.venues.paper_account import Liquidation, PaperAccount
-from ocw_mcp.adapters.venues.paper_margin import too_large, unaffordable
-from ocw_mcp.adapters.venues.paper_orders import PaperOrders, Refused, Resting
+from ocw_mcp.adapters.venues.paper_checks import leverage_refusal, money_refusal
+from ocw_mcp.adapters.venues.paper_orders import PaperOrders, Resting
 from ocw_mcp.core.matching.on_candles import (
     FillTerms,
     expected_move,
+    fillable_volume,
     half_spread,
     largest_within,
     limit_of,
-    pressure,
-    room,
     slippage,
+    volume_shares,
     worsened,
     would_take,
 )
@@ -25,114 +25,106 @@ from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import Canceled, Filled, OrderType, Rejected, Side, VenueReport
 from ocw_mcp.domain.time import MINUTE
 
-BOOK_BELIEVED_MS = MINUTE
-"""How old the best prices may be for their spread to be paid."""
+QUOTE_MAX_AGE_MS = MINUTE
+"""Age of the best prices up to which their spread counts."""
 _WORSE = {Side.BUY: "cost more than", Side.SELL: "bring less than"}
 
 
 class PaperMarketState(msgspec.Struct):
-    """What is known of the market, to be restored."""
+    """The state of the market, which is saved."""
 
-    closed: dict[str, Candle]
-    books: dict[str, OrderBook]
-    liquidations: int
+    closed: dict[str, Candle] = {}
+    """Each symbol's last closed candle."""
+    books: dict[str, OrderBook] = {}
+    liquidations: int = 0
 
 
 class PaperTrading:
-    """Trades orders of one account at prices that it is given."""
+    """Trades the orders of one account at given prices."""
 
     def __init__(self, account: PaperAccount, orders: PaperOrders, terms: FillTerms) -> None:
         self.terms = terms
         self.account = account
         self.orders = orders
-        self.closed: dict[str, Candle] = {}
-        """Each symbol's last closed candle."""
-        self._books: dict[str, OrderBook] = {}
-        self._liquidations = 0
+        self.market = PaperMarketState()
 
     def on_books(self, books: Sequence[OrderBook]) -> None:
-        """Note the best prices of this moment."""
+        """Record the current best prices."""
         for book in books:
-            self._books[book.symbol] = book
+            self.market.books[book.symbol] = book
 
-    def take(self, resting: Resting, price: Decimal, at: int, share: Decimal | None = None) -> list[VenueReport]:
-        """Trade as a taker at `price` (quote) and what taking costs, up to a share of the volume where one is given.
+    def fill_as_taker(
+        self, resting: Resting, price: Decimal, at: int, share: Decimal | None = None
+    ) -> list[VenueReport]:
+        """Fill at `price` (quote) plus the cost of taking, up to a share of the volume if one is given.
 
-        A reduce-only order trades no more than there is to reduce, an order with a limit no more than its limit allows.
+        A reduce-only order trades at most the position, an order with a limit at most the quantity within its limit.
         """
         order = resting.order
-        quantity = self._reducible(resting)
+        quantity = self._fillable(resting)
         if not quantity:
-            self.orders.forget(resting)
+            self.orders.remove(resting)
             return [Canceled(order.ref, "expired: reduce-only, and there is no position to reduce")]
         quantity = quantity if share is None else min(quantity, share)
         if order.limit_price is not None:
 
             def fits(part: Decimal) -> bool:
-                return would_take(order, self._modelled(resting, part, price, at))
+                return would_take(order, self._taker_price(resting, part, price, at))
 
-            step = self.account.instrument(order.symbol, float(price)).step
+            step = self.account.instruments.get(order.symbol, float(price)).step
             quantity = largest_within(fits, quantity, step)
-        reports = self._fill(resting, quantity, self._modelled(resting, quantity, price, at), at)
+        reports = self._fill(resting, quantity, self._taker_price(resting, quantity, price, at), at)
         if order.reduce_only and resting.remaining and not self.account.ledger.quantity(order.symbol):
-            self.orders.forget(resting)
+            self.orders.remove(resting)
             reports.append(Canceled(order.ref, "expired: reduce-only, and nothing is left to reduce"))
         return reports
 
-    def take_at_once(self, resting: Resting, price: Decimal, at: int) -> list[VenueReport]:
-        """Trade an immediate-or-cancel order as deep as its limit allows; the rest is cancelled."""
+    def fill_immediate(self, resting: Resting, price: Decimal, at: int) -> list[VenueReport]:
+        """Fill an immediate-or-cancel order as far as its limit allows; the rest is cancelled."""
         order = resting.order
-        reports = self.take(resting, price, at)
+        reports = self.fill_as_taker(resting, price, at)
         if resting.remaining and self.orders.find(order.ref) is resting:
-            self.orders.forget(resting)
+            self.orders.remove(resting)
             rest = plain(resting.remaining)
             why = f"at {plain(price)}, {rest} would {_WORSE[order.side]} its limit of {plain(limit_of(order))}"
             reports.append(Canceled(order.ref, f"expired: immediate or cancel: {why}"))
         return reports
 
-    def make(self, resting: Resting, at: int) -> list[VenueReport]:
-        """Trade a resting limit at its own price, up to a share of the volume."""
+    def fill_as_maker(self, resting: Resting, at: int) -> list[VenueReport]:
+        """Fill a resting limit order at its own price, up to a share of the volume."""
         limit = limit_of(resting.order)
-        share, quantity = self.room(resting.order.symbol, limit), self._reducible(resting)
+        share, quantity = self.room(resting.order.symbol, limit), self._fillable(resting)
         return self._fill(resting, quantity if share is None else min(quantity, share), limit, at, maker=True)
 
-    def take_profit(self, resting: Resting, at: int) -> list[VenueReport]:
-        """Trade the side of an OCO that takes a profit: whole, at its own price."""
+    def fill_take_profit(self, resting: Resting, at: int) -> list[VenueReport]:
+        """Fill the take-profit side of an OCO whole, at its own price."""
         return self._fill(resting, resting.remaining, limit_of(resting.order), at, maker=True)
 
     def liquidation(self, symbol: str, low: float, high: float) -> Liquidation | None:
-        """The liquidation of a position, if a range of prices reached it."""
+        """Return the liquidation of a position if a range of prices reached it."""
         there = self.account.liquidations.get(symbol)
         return there if there is not None and there.reached(low, high) else None
 
     def liquidate(self, symbol: str, at: int) -> list[VenueReport]:
-        """The venue takes a position over, and what was to reduce it goes."""
-        self._liquidations += 1
-        reports: list[VenueReport] = [self.account.liquidate(symbol, f"liquidation-{self._liquidations}", at)]
+        """Liquidate a position, and cancel its reduce-only orders."""
+        self.market.liquidations += 1
+        reports: list[VenueReport] = [self.account.liquidate(symbol, f"liquidation-{self.market.liquidations}", at)]
         for resting in [each for each in self.orders if each.order.symbol == symbol and each.order.reduce_only]:
-            self.orders.forget(resting)
+            self.orders.remove(resting)
             reports.append(Canceled(resting.order.ref, "expired: the position is gone"))
         return reports
 
     def room(self, symbol: str, price: Decimal) -> Decimal | None:
-        """How much (base asset) one order can trade against the volume; None where no candle is known."""
-        return room(self.closed.get(symbol), self.account.instrument(symbol, float(price)).step, self.terms)
+        """Return the quantity (base asset) that one order can trade at once; None before the first candle."""
+        step = self.account.instruments.get(symbol, float(price)).step
+        return fillable_volume(self.market.closed.get(symbol), step, self.terms)
 
-    def state(self) -> PaperMarketState:
-        """What is known of the market."""
-        return PaperMarketState(self.closed, self._books, self._liquidations)
-
-    def restore(self, state: PaperMarketState) -> None:
-        """Put back what `state` gave."""
-        self.closed = state.closed
-        self._books = state.books
-        self._liquidations = state.liquidations
-
-    def _modelled(self, resting: Resting, quantity: Decimal, price: Decimal, at: int) -> Decimal:
-        """What taking a quantity costs (quote): the price, half the spread, the slippage and the move on the way."""
+    def _taker_price(self, resting: Resting, quantity: Decimal, price: Decimal, at: int) -> Decimal:
+        """Return the price (quote) of taking a quantity: with half the spread, slippage and the move in the latency."""
         order = resting.order
-        closed, instrument = self.closed.get(order.symbol), self.account.instrument(order.symbol, float(price))
-        shares = pressure(resting.filled + quantity, closed, instrument.step, self.terms)
+        closed = self.market.closed.get(order.symbol)
+        instrument = self.account.instruments.get(order.symbol, float(price))
+        shares = volume_shares(resting.filled + quantity, closed, instrument.step, self.terms)
         late = expected_move(closed, resting.arrives - at) if order.trigger_price is None else ZERO
         cost = self._half_spread(order.symbol, at, price, instrument.tick) + slippage(self.terms, shares) + late
         return worsened(order.side, price, instrument.tick, cost)
@@ -144,16 +136,20 @@ class PaperTrading:
             return []
         order, spot = resting.order, self.account.product is Product.SPOT
         if not spot and self.account.ledger.quantity(order.symbol) * order.side.sign < 0:
-            # Whatever closes a position, reduce-only or not, loses no more than its margin.
+            # Any order that closes a position, reduce-only or not, loses at most its margin.
             worst = self.account.bankruptcy(order.symbol)
             paid = max(paid, worst) if order.side is Side.SELL else min(paid, worst)
         rate = self.terms.maker_fee if maker else self.terms.taker_fee
-        # On spot the fee of a purchase is kept from what was bought.
+        # On spot the fee of a purchase is deducted from the bought quantity.
         base_fee = quantity * rate if spot and order.side is Side.BUY else ZERO
         fee = (base_fee or quantity * rate) * paid
-        refused = self._refusal(resting, quantity, paid, ZERO if base_fee else fee)
+        refused = None
+        if order.type is OrderType.MARKET or order.immediate:
+            refused = leverage_refusal(order, quantity, paid, self.account, self.orders, resting)
+        quote_fee = ZERO if base_fee else fee
+        refused = refused or money_refusal(order, quantity, paid, quote_fee, self.account, self.orders, resting)
         if refused is not None:
-            self.orders.forget(resting)
+            self.orders.remove(resting)
             if resting.fills:
                 return [Canceled(order.ref, f"expired: the rest was refused: {refused[1]}")]
             return [Rejected(order.ref, *refused)]
@@ -164,19 +160,11 @@ class PaperTrading:
         filled = Filled(order.ref, fill_id, quantity, paid, fee, at, maker, base_fee)
         self.account.book(order, filled)
         if not resting.remaining:
-            self.orders.forget(resting)
+            self.orders.remove(resting)
         return [filled]
 
-    def _refusal(self, resting: Resting, quantity: Decimal, paid: Decimal, fee: Decimal) -> Refused | None:
-        order = resting.order
-        if order.type is OrderType.MARKET or order.immediate:
-            large = too_large(order, quantity, paid, self.account, self.orders, resting)
-            if large is not None:
-                return large
-        return unaffordable(order, quantity, paid, fee, self.account, self.orders, resting)
-
-    def _reducible(self, resting: Resting) -> Decimal:
-        """What is left of an order, if it is reduce-only no more than the position that it reduces."""
+    def _fillable(self, resting: Resting) -> Decimal:
+        """Return the rest of an order; for a reduce-only order at most the position that it reduces."""
         order = resting.order
         if not order.reduce_only:
             return resting.remaining
@@ -184,9 +172,9 @@ class PaperTrading:
         return min(resting.remaining, abs(held)) if held * order.side.sign < 0 else ZERO
 
     def _half_spread(self, symbol: str, at: int, price: Decimal, tick: Decimal) -> Decimal:
-        """What a taker pays of the spread, as a share. Where no order book tells it, a spread has one tick at least."""
-        book = self._books.get(symbol)
-        told = half_spread(book) if book is not None and at - book.at <= BOOK_BELIEVED_MS else None
-        if told is not None or not self.terms.half_spread:
-            return self.terms.half_spread if told is None else told
+        """Return the taker's half of the spread, as a share. Without a recent order book it is at least half a tick."""
+        book = self.market.books.get(symbol)
+        quoted = half_spread(book) if book is not None and at - book.at <= QUOTE_MAX_AGE_MS else None
+        if quoted is not None or not self.terms.half_spread:
+            return self.terms.half_spread if quoted is None else quoted
         return max(self.terms.half_spread, tick / 2 / price)

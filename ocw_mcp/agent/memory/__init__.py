@@ -1,4 +1,4 @@
-"""What Claude remembers: a diary of trades, days and lessons, of which it is shown what is nearest to now.
+"""The memory of Claude: a diary of trades, days and lessons, of which a wake is shown the entries most similar to now.
 
-Nothing in it is parsed for anything but a model's eyes, and nothing in it permits anything.
+Its texts are shown to a model only; they are never parsed, and they permit nothing.
 """

@@ -1,31 +1,47 @@
-"""The diary's entries, each with where it comes from, and how many are kept. Texts are the model's; all else is facts.
+"""The diary: reflections on trades and digests of days, each with its origin, and the file that keeps them.
 
-Lessons are no entries of their own: `lessons.py` derives them, so that a look at an earlier moment finds them as they
-stood then.
+The texts are the model's; everything else is a fact of the engine. Lessons are not stored: `recall.py` derives them
+from the reflections, so that a replay of an earlier time finds them as they were then.
+
+The file is small, readable by its owner only, and written as a whole. Trading does not depend on it: a file that cannot
+be read, or that is another book's, is set aside, and the memory begins empty.
 """
 
+import os
 from decimal import Decimal
+from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
+from ocw_mcp.adapters.files import read_file, write_private
 from ocw_mcp.agent.memory.situations import Situation
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.time import iso, utc_day
 from ocw_mcp.render.quotations import untrusted
 
 LONGEST_REFLECTION: Final = 600
 LONGEST_LESSON: Final = 240
 LONGEST_DIGEST: Final = 800
 """Characters."""
-REFLECTIONS_SEEN: Final = 128
-DIGESTS_SEEN: Final = 8
-"""A look sees so many of the newest that were known then."""
+REFLECTIONS_RECALLED: Final = 128
+DIGESTS_RECALLED: Final = 8
+"""Entries that a recall considers: the newest that were known at its time."""
 REFLECTIONS_KEPT: Final = 256
 DIGESTS_KEPT: Final = 32
-"""More than are seen: a book that goes on from an earlier moment is to see what was seen then."""
+"""More than a recall considers, so that a book that resumes from an earlier time recalls the same as then."""
+MEMORY_FILE: Final = "memory.json"
+ASIDE_FILE: Final = "memory.json.aside"
+"""The name of an unusable file that was set aside; it replaces an earlier one."""
+FORMAT: Final = 2
+MOST_BYTES: Final = 4_000_000
+DONE_KEPT: Final = 1_024
+DAYS_KEPT: Final = 7
+"""Days of spending that are kept; only the latest one counts."""
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Since when an entry is known (engine time, ms), and what wrote it, told what."""
+    """The time from which an entry is known (engine time, ms), and the model and prompts that wrote it."""
 
     known_at: int
     model: str
@@ -33,15 +49,15 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class Reflection(msgspec.Struct, frozen=True):
-    """What a closed trade teaches. `order` is the counter of the order that opened it, `pnl` in quote currency."""
+    """A reflection on a closed trade. `order` is the counter of the order that opened it, `pnl` in quote currency."""
 
     origin: Origin
     order: int
     wake: int | None
-    """At which it was decided on; None where no wake led to it."""
+    """The wake of the decision; None if no wake led to the trade."""
     side: Literal["long", "short"]
     situation: Situation
-    """When it was decided on."""
+    """At the time of the decision."""
     closed_at: int
     closed_by: str
     pnl: Decimal
@@ -50,12 +66,12 @@ class Reflection(msgspec.Struct, frozen=True):
 
     @property
     def won(self) -> bool:
-        """Whether anything was left after fees and funding."""
+        """Whether the trade made a profit after fees and funding."""
         return self.pnl > 0
 
 
 class Digest(msgspec.Struct, frozen=True):
-    """A UTC day in a few sentences."""
+    """A digest of a UTC day."""
 
     origin: Origin
     day: str
@@ -68,20 +84,107 @@ class Diary(msgspec.Struct, frozen=True):
     reflections: tuple[Reflection, ...] = ()
     digests: tuple[Digest, ...] = ()
 
-    def reflected(self, entry: Reflection) -> "Diary":
-        """With one more; the oldest goes where there are too many."""
-        entry = msgspec.structs.replace(
-            entry, text=untrusted(entry.text, LONGEST_REFLECTION), lesson=untrusted(entry.lesson, LONGEST_LESSON)
-        )
+    def with_entry(self, entry: Reflection | Digest) -> "Diary":
+        """Return the diary with one more entry, cut to length, and without the oldest if there are too many."""
+        if isinstance(entry, Digest):
+            entry = msgspec.structs.replace(entry, text=untrusted(entry.text, LONGEST_DIGEST))
+            return Diary(self.reflections, (*self.digests, entry)[-DIGESTS_KEPT:])
+        text, lesson = untrusted(entry.text, LONGEST_REFLECTION), untrusted(entry.lesson, LONGEST_LESSON)
+        entry = msgspec.structs.replace(entry, text=text, lesson=lesson)
         return Diary((*self.reflections, entry)[-REFLECTIONS_KEPT:], self.digests)
 
-    def digested(self, entry: Digest) -> "Diary":
-        """The same for a day."""
-        entry = msgspec.structs.replace(entry, text=untrusted(entry.text, LONGEST_DIGEST))
-        return Diary(self.reflections, (*self.digests, entry)[-DIGESTS_KEPT:])
-
     def before(self, at: int) -> "Diary":
-        """What of it was known before a moment (ms), the newest of that."""
+        """Return the newest entries that were known before a time (ms)."""
         reflections = tuple(each for each in self.reflections if each.origin.known_at < at)
         digests = tuple(each for each in self.digests if each.origin.known_at < at)
-        return Diary(reflections[-REFLECTIONS_SEEN:], digests[-DIGESTS_SEEN:])
+        return Diary(reflections[-REFLECTIONS_RECALLED:], digests[-DIGESTS_RECALLED:])
+
+
+class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Entries that are being written. A resumed run writes the missing ones as of the same wake, at `at` (ms)."""
+
+    at: int
+    trades: tuple[str, ...]
+    day: str | None
+    usd: Decimal
+    """The most that all entries may cost."""
+    spent: Decimal = ZERO
+    """The cost of the entries that are written."""
+
+    @property
+    def left(self) -> Decimal:
+        """The rest that may be spent on the batch (USD)."""
+        return self.usd - self.spent
+
+
+class MemoryState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The contents of the file: the diary of a book, and the progress and cost of writing it."""
+
+    book: str
+    format: int = FORMAT
+    diary: Diary = Diary()
+    done: tuple[str, ...] = ()
+    """Trades and days whose entry was written or failed; none is tried twice."""
+    batch: Batch | None = None
+    spent: dict[str, Decimal] = {}
+    """USD by UTC day."""
+
+    def with_cost(self, usd: Decimal) -> "MemoryState":
+        """Return the state with the cost of one more entry of the current batch."""
+        assert self.batch is not None
+        day = utc_day(self.batch.at)
+        spent = self.spent | {day: self.spent.get(day, ZERO) + usd}
+        batch = msgspec.structs.replace(self.batch, spent=self.batch.spent + usd)
+        return msgspec.structs.replace(self, batch=batch, spent=dict(sorted(spent.items())[-DAYS_KEPT:]))
+
+    def with_batch_stopped(self) -> "MemoryState":
+        """Return the state with no further entry to write in the current batch."""
+        assert self.batch is not None
+        return msgspec.structs.replace(self, batch=msgspec.structs.replace(self.batch, trades=(), day=None))
+
+    def with_done(self, key: str) -> "MemoryState":
+        """Return the state with one more trade or day done."""
+        return msgspec.structs.replace(self, done=(*self.done, key)[-DONE_KEPT:])
+
+
+def load_memory(directory: Path, book: str) -> tuple[MemoryState, str]:
+    """Return the memory of a book, and a sentence on the problem with its file, or an empty text."""
+    path = directory / MEMORY_FILE
+    try:
+        state = _checked(msgspec.json.decode(read_file(path, MOST_BYTES), type=MemoryState))
+        problem = f"it is of book {state.book[:20]!r}" if state.book != book else ""
+        if state.format != FORMAT:
+            problem = f"it has format {state.format}, and this version reads format {FORMAT}"
+    except FileNotFoundError:
+        return MemoryState(book), ""
+    except (OSError, msgspec.MsgspecError, ValueError, OverflowError) as error:
+        state, problem = MemoryState(book), " ".join(str(error).split())[:200]
+    return (MemoryState(book), _set_aside(path, problem)) if problem else (state, "")
+
+
+def save_memory(directory: Path, state: MemoryState) -> None:
+    """Write the file, readable by its owner only. Raises BookError."""
+    write_private(directory / MEMORY_FILE, msgspec.json.encode(state))
+
+
+def _checked(state: MemoryState) -> MemoryState:
+    """Return a valid state. Raises ValueError or OverflowError for an impossible amount, time or order of entries."""
+    of_batch = [] if state.batch is None else [state.batch.usd, state.batch.spent]
+    amounts = [*state.spent.values(), *of_batch, *(each.pnl for each in state.diary.reflections)]
+    if not all(amount.is_finite() for amount in amounts):
+        raise ValueError("it has an invalid amount")
+    reflected = [each.origin.known_at for each in state.diary.reflections]
+    digested = [each.origin.known_at for each in state.diary.digests]
+    for at in (state.batch.at if state.batch is not None else 0, *reflected, *digested):
+        iso(at)
+    if reflected != sorted(reflected) or digested != sorted(digested):
+        raise ValueError("its entries are out of order")
+    return state
+
+
+def _set_aside(path: Path, problem: str) -> str:
+    try:
+        os.replace(path, path.with_name(ASIDE_FILE))
+    except OSError as error:
+        return f"{path} cannot be used ({problem}) and not be set aside ({error.strerror}); the memory begins empty"
+    return f"{path} cannot be used ({problem}); it is set aside as {ASIDE_FILE}, and the memory begins empty"

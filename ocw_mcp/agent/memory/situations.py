@@ -1,4 +1,4 @@
-"""What a market was like, and how alike two of these are: by regime, by what the signals said, a little by symbol."""
+"""Market situations and their similarity: by the signals of the rules, by regime, and a little by symbol."""
 
 from functools import lru_cache
 from typing import Final
@@ -10,45 +10,45 @@ from ocw_mcp.domain.policies import RulesPolicy
 from ocw_mcp.domain.snapshot import Snapshot, SymbolView
 from ocw_mcp.domain.unknown import Unknown
 
-OF_SIGNALS: Final = 0.65
-OF_REGIME: Final = 0.30
-OF_SYMBOL: Final = 0.05
-"""What each adds to likeness."""
+SIGNALS_WEIGHT: Final = 0.65
+REGIME_WEIGHT: Final = 0.30
+SYMBOL_WEIGHT: Final = 0.05
+"""Shares of the similarity."""
 
 
 class Situation(msgspec.Struct, frozen=True):
-    """One symbol at one moment."""
+    """The market of one symbol at one time."""
 
     symbol: str
     regime: str | None = None
-    """None where nothing told it."""
+    """None if it was unknown."""
     signals: tuple[tuple[str, float], ...] = ()
-    """Names and values, −1..1; none where they could not be read."""
+    """Names and values, −1..1; empty if they could not be computed."""
 
 
 def situations(snapshot: Snapshot, rules: RulesPolicy) -> tuple[Situation, ...]:
-    """Of every symbol of a snapshot."""
-    return tuple(_of(view, snapshot, rules) for view in snapshot.symbols)
+    """Return the situation of each symbol of a snapshot."""
+    return tuple(_of(view, snapshot, rules) for view in snapshot.symbols.values())
 
 
 def situation(snapshot: Snapshot, symbol: str, rules: RulesPolicy) -> Situation:
-    """Of one symbol of a snapshot; one of which nothing is known where it is not in it."""
-    view = snapshot.symbol(symbol)
+    """Return the situation of one symbol; an empty one if the snapshot does not have it."""
+    view = snapshot.symbols.get(symbol)
     return Situation(symbol) if view is None else _of(view, snapshot, rules)
 
 
 @lru_cache(maxsize=8_192)
-def likeness(one: Situation, other: Situation) -> float:
-    """0 for nothing in common, 1 for the same. What one of the two does not tell is not alike.
+def similarity(one: Situation, other: Situation) -> float:
+    """Return 0 for nothing in common up to 1 for the same.
 
-    A regime that neither tells is left out: it says nothing either way.
+    A signal or regime that only one of the two has counts as different. A regime that neither has is left out.
     """
-    parts = [(OF_SIGNALS, _signals(one, other)), (OF_SYMBOL, float(one.symbol == other.symbol))]
+    parts = [(SIGNALS_WEIGHT, _signal_similarity(one, other)), (SYMBOL_WEIGHT, float(one.symbol == other.symbol))]
     if one.regime is not None or other.regime is not None:
-        parts.append((OF_REGIME, float(one.regime == other.regime)))
+        parts.append((REGIME_WEIGHT, float(one.regime == other.regime)))
     total = sum(weight for weight, _ in parts)
-    # Rounded, so that sums in another order do not make another order of memories.
-    return round(sum(weight * alike for weight, alike in parts) / total, 9)
+    # Rounded, so that the order of summation cannot change the order of entries.
+    return round(sum(weight * share for weight, share in parts) / total, 9)
 
 
 def _of(view: SymbolView, snapshot: Snapshot, rules: RulesPolicy) -> Situation:
@@ -63,8 +63,8 @@ def _of(view: SymbolView, snapshot: Snapshot, rules: RulesPolicy) -> Situation:
     return Situation(view.symbol, regime, tuple((name, round(value, 4)) for name, value in signals.items()))
 
 
-def _signals(one: Situation, other: Situation) -> float:
-    """The mean over all that either tells; 0 where nobody tells anything."""
+def _signal_similarity(one: Situation, other: Situation) -> float:
+    """Return the mean over the signals that at least one of the two has; 0 if there are none."""
     mine, theirs = dict(one.signals), dict(other.signals)
     names = mine.keys() | theirs.keys()
     both = mine.keys() & theirs.keys()

@@ -1,4 +1,4 @@
-"""Measurements on this machine. Absolute figures are the machine's; the ratios are what to compare."""
+"""Performance measurements on this machine. Absolute figures depend on the machine; only ratios are comparable."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -19,18 +19,18 @@ MEASURES: Final[dict[str, Callable[[], dict[str, Any]]]] = {
 }
 
 
-def measure(what: str | None = None, tell: Callable[[str], None] = lambda name: None) -> dict[str, Any]:
-    """One measurement by name, or all of them, each under its name; `tell` hears each name as it begins.
+def measure(only: str | None = None, progress: Callable[[str], None] = lambda name: None) -> dict[str, Any]:
+    """Return the result of one measurement, or of all by name. `progress` gets the name of each one as it begins.
 
-    Raises SettingsError for a name that nothing has.
+    Raises SettingsError for an unknown name.
     """
-    if what is None:
+    if only is None:
         measured = {}
         for name, one in MEASURES.items():
-            tell(name)
+            progress(name)
             measured[name] = one()
         return measured
-    if what not in MEASURES:
-        raise SettingsError(f"there is no measurement {what!r}; expected one of {', '.join(MEASURES)}")
-    tell(what)
-    return MEASURES[what]()
+    if only not in MEASURES:
+        raise SettingsError(f"there is no measurement {only!r}; expected one of {', '.join(MEASURES)}")
+    progress(only)
+    return MEASURES[only]()

@@ -1,4 +1,4 @@
-"""An engine's settings for measurements that need no run."""
+"""The engine configuration of measurements without a run."""
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.app.compose import START_EQUITY
@@ -10,7 +10,10 @@ from ocw_mcp.engine.config import EngineConfig
 
 
 def paper_config(symbols: tuple[str, ...], policies: Policies | None = None) -> EngineConfig:
-    """Minute candles of perpetuals on paper, under the shipped default policies unless others are given."""
+    """Return a configuration for paper trading of perpetuals on minute candles.
+
+    The policies are the shipped default ones unless others are given.
+    """
     return EngineConfig(
         policies=policies or load_policies(None).policies,
         policy_hash="",

@@ -1,4 +1,4 @@
-"""How long an order's intent takes to be durable, as every order waits for it before it is sent."""
+"""The time until an order's intent is durable. Every order waits for this before it is sent."""
 
 import sqlite3
 import statistics
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ocw_mcp.adapters.store.journal import SqliteStore
-from ocw_mcp.adapters.store.rows import payload_of
+from ocw_mcp.adapters.store.schema import payload_of
 from ocw_mcp.app.bench.config import paper_config
 from ocw_mcp.app.bench.recorded import SYMBOL, record
 from ocw_mcp.app.compose import stamp
@@ -24,10 +24,10 @@ COMMITS: Final = 2_000
 
 
 def measure() -> dict[str, Any]:
-    """Milliseconds from a recorded intent to the return of its commit, with all that a run commits beside it.
+    """Return the milliseconds from recording an intent to the end of its commit, with everything a run commits.
 
-    Next to each, one row of the same size in a bare SQLite file on the same disk, with the same durability (write-ahead
-    log, synchronous FULL); `ratio` is ours over that, median over median.
+    The reference is the insertion of a row of the same size into a bare SQLite file on the same disk, with the same
+    durability (write-ahead log, synchronous FULL). `ratio` is the median of OCW over the median of the reference.
     """
     market = record(COMMITS)
     clock = SimulatedClock()
@@ -38,34 +38,34 @@ def measure() -> dict[str, Any]:
             closing(_bare(directory / "bare.db")) as bare,
         ):
             engine = Engine(paper_config(market.identity.symbols))
-            recorder, commits = EventRecorder(store, 0), Commits(store, engine.summary, tell=_nobody)
-            ours, theirs = [], []
+            recorder, commits = EventRecorder(store, 0), Commits(store, engine.summary, tell=_ignore)
+            durations, reference = [], []
             for n, frame in enumerate(market.recorded[:COMMITS], 1):
                 engine.step(frame, frame.at)
                 intended = _intended(n)
                 started = clock.wall_ms()
                 recorder.record(frame.at, intended)
                 commits.commit()
-                between = clock.wall_ms()
+                ended = clock.wall_ms()
                 bare.execute("INSERT INTO rows (text) VALUES (?)", (payload_of(intended),))
-                theirs.append(clock.wall_ms() - between)
-                ours.append(between - started)
+                reference.append(clock.wall_ms() - ended)
+                durations.append(ended - started)
     return {
         "commits": COMMITS,
-        "p50_ms": _percentile(ours, 50),
-        "p99_ms": _percentile(ours, 99),
-        "bare_p50_ms": _percentile(theirs, 50),
-        "bare_p99_ms": _percentile(theirs, 99),
-        "ratio": round(statistics.median(ours) / statistics.median(theirs), 2),
+        "p50_ms": _percentile(durations, 50),
+        "p99_ms": _percentile(durations, 99),
+        "bare_p50_ms": _percentile(reference, 50),
+        "bare_p99_ms": _percentile(reference, 99),
+        "ratio": round(statistics.median(durations) / statistics.median(reference), 2),
     }
 
 
-def _nobody(problem: str) -> None:
-    """A disk that takes nothing while it is measured shows in the figures."""
+def _ignore(problem: str) -> None:
+    """Discard a report of a failed write: its delay is part of the measured time."""
 
 
 def _bare(path: Path) -> sqlite3.Connection:
-    """A file in which each statement is a transaction of its own."""
+    """Return a connection in which each statement is its own transaction."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode=WAL").fetchall()
     connection.execute("PRAGMA synchronous=FULL")

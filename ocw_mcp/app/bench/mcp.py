@@ -1,6 +1,6 @@
-"""What a look over MCP costs beside the SDK itself: in process, over HTTP with many clients, over stdio, at the start.
+"""The duration of MCP calls relative to the SDK alone: in process, over HTTP with many clients, over stdio, at start.
 
-Each pair is measured in turns within one run, so that the ratio says something on a busy machine, too.
+The two sides of a pair alternate within one run, so that their ratio is valid on a busy machine.
 """
 
 import asyncio
@@ -40,12 +40,12 @@ from ocw_mcp.runtime.facade import Facade
 ROUNDS: Final = 300
 CLIENTS: Final = 50
 TOKENS: Final = 5
-"""Callers among these clients: one token may have so many requests open, and no more."""
+"""Number of tokens that these clients share, since the open requests of one token are limited."""
 CALLS: Final = 1_000
-"""Of each client."""
+"""Number of calls of each client."""
 STARTS: Final = 7
 BOOK_HOURS: Final = 6
-ERA: Final = "2026-07-28"
+PROTOCOL: Final = "2026-07-28"
 
 EMPTY_SERVER: Final = """
 from mcp.server.mcpserver import MCPServer
@@ -60,7 +60,7 @@ _Call = Callable[[], Awaitable[Any]]
 
 
 def measure() -> dict[str, Any]:
-    """Ratios to the SDK, and the answers of 50 clients; some minutes."""
+    """Return the ratios to the SDK and the response times with 50 clients. This takes some minutes."""
     with tempfile.TemporaryDirectory(prefix="ocw-bench-") as directory:
         return asyncio.run(_measure(Path(directory)))
 
@@ -89,11 +89,11 @@ def _book(directory: Path) -> WiredRun:
 
 
 async def _in_process(facade: Facade) -> dict[str, Any]:
-    """Medians in microseconds: the SDK's tool that does nothing beside our status, a constant beside our snapshot."""
+    """Return medians (µs) of the status tool beside an empty tool of the SDK, and of the snapshot beside a constant."""
     plain: MCPServer[Any] = MCPServer("plain", log_level="ERROR")
     async with AsyncExitStack() as stack:
-        ours = await stack.enter_async_context(Client(build(lambda: facade, __version__)))
-        taken = SnapshotResult.model_validate((await ours.call_tool("market_get_snapshot", {})).structured_content)
+        ocw = await stack.enter_async_context(Client(build(lambda: facade, __version__)))
+        taken = SnapshotResult.model_validate((await ocw.call_tool("market_get_snapshot", {})).structured_content)
 
         @plain.tool()
         async def nothing() -> str:
@@ -104,8 +104,8 @@ async def _in_process(facade: Facade) -> dict[str, Any]:
             return taken
 
         sdk = await stack.enter_async_context(Client(plain))
-        empty, status = await _in_turns(_call(sdk, "nothing"), _call(ours, "ocw_get_status"))
-        same, snapshot = await _in_turns(_call(sdk, "constant"), _call(ours, "market_get_snapshot"))
+        empty, status = await _in_turns(_call(sdk, "nothing"), _call(ocw, "ocw_get_status"))
+        same, snapshot = await _in_turns(_call(sdk, "constant"), _call(ocw, "market_get_snapshot"))
     return {
         "sdk_empty_tool_us": empty,
         "status_us": status,
@@ -132,7 +132,7 @@ async def _in_turns(*calls: _Call) -> list[float]:
 
 
 async def _many_clients(address: Address, tokens: Sequence[str]) -> dict[str, Any]:
-    """Many clients over HTTP, each calling one after the other; milliseconds from call to answer."""
+    """Return response times (ms) of many HTTP clients, each of which makes one call after the other."""
     clock, taken = SimulatedClock(), list[float]()
     errors = 0
 
@@ -165,11 +165,11 @@ async def _client(address: Address, token: str) -> AsyncIterator[Client]:
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=120, trust_env=False))
         transport = streamable_http_client(f"{address.url}/mcp", http_client=http)
-        yield await stack.enter_async_context(Client(transport, mode=ERA))
+        yield await stack.enter_async_context(Client(transport, mode=PROTOCOL))
 
 
 async def _over_stdio(directory: Path, address: Address) -> dict[str, Any]:
-    """Medians in milliseconds: a call through `ocw mcp`, beside the same over HTTP; the engine is this process."""
+    """Return medians (ms) of a call through `ocw mcp` and of the same call over HTTP; this process is the engine."""
     arguments = ["-m", "ocw_mcp", "mcp", "--state", str(directory)]
     bridge = stdio_client(StdioServerParameters(command=sys.executable, args=arguments, env=dict(os.environ)))
     async with Client(bridge, mode="legacy") as stdio, _client(address, address.token) as http:
@@ -178,10 +178,10 @@ async def _over_stdio(directory: Path, address: Address) -> dict[str, Any]:
 
 
 def _starts(directory: Path) -> dict[str, Any]:
-    """Seconds from the start of a process to its list of tools: the SDK's empty server beside `ocw mcp`."""
+    """Return the seconds from process start to the list of tools, for an empty server of the SDK and `ocw mcp`."""
     empty = [sys.executable, "-c", EMPTY_SERVER]
-    ours = [sys.executable, "-m", "ocw_mcp", "mcp", "--state", str(directory / "none")]
-    pairs = [(_listed(empty), _listed(ours)) for _ in range(STARTS)]
+    ocw = [sys.executable, "-m", "ocw_mcp", "mcp", "--state", str(directory / "none")]
+    pairs = [(_seconds_to_list(empty), _seconds_to_list(ocw)) for _ in range(STARTS)]
     return {
         "sdk_stdio_list_s": round(median(first for first, _ in pairs), 3),
         "stdio_list_s": round(median(second for _, second in pairs), 3),
@@ -189,9 +189,9 @@ def _starts(directory: Path) -> dict[str, Any]:
     }
 
 
-def _listed(command: list[str]) -> float:
+def _seconds_to_list(command: list[str]) -> float:
     hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
-    said = [
+    messages = [
         {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello},
         {"jsonrpc": "2.0", "method": "notifications/initialized"},
         {"jsonrpc": "2.0", "id": 2, "method": "tools/list"},
@@ -200,7 +200,7 @@ def _listed(command: list[str]) -> float:
     began = clock.wall_ms()
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]
-        process.stdin.write("".join(f"{json.dumps(each)}\n" for each in said))
+        process.stdin.write("".join(f"{json.dumps(each)}\n" for each in messages))
         process.stdin.flush()
         while json.loads(process.stdout.readline()).get("id") != 2:
             pass

@@ -1,4 +1,4 @@
-"""How much memory years of candles take: a run in a process of its own, since memory is a process's."""
+"""The memory that a run over years of candles uses, measured in a separate process."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ SYMBOLS: Final = "BTCUSDT,ETHUSDT,SOLUSDT"
 
 
 def measure() -> dict[str, Any]:
-    """The report's figures of two years of three symbols, by the minute, on the simulated market with rules trading."""
+    """Return figures of the report of a run of the rules over two years of minute candles of three symbols."""
     arguments = ["-m", "ocw_mcp", "run", "--market", "sim", "--symbols", SYMBOLS, "--for", SPAN, "--json"]
     done = subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.PIPE)
     report = json.loads(done.stdout)

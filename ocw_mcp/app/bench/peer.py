@@ -1,7 +1,7 @@
-"""backtesting.py on the same candles, where it is installed: somebody else's engine, for comparison.
+"""A run of backtesting.py on the same candles, if it is installed, as a reference for speed.
 
-It computes its indicators on whole arrays before it begins, keeps no journal and has no gate, stops of its own or
-policies: the ratio tells what the house around a candle costs, not which of the two is better.
+It computes its indicators on whole arrays before the run, and has no journal, gate, policies or protective stops. The
+ratio shows the cost of these per candle, and not which of the two is better.
 """
 
 from importlib import import_module
@@ -14,16 +14,16 @@ import talib
 from ocw_mcp.app.bench.recorded import FramesInMemory
 from ocw_mcp.runtime.clock import SimulatedClock
 
-_TREND: Final = 20
+_ADX_OF_A_TREND: Final = 20
 
 
 def installed() -> bool:
-    """Whether it is there to be measured."""
+    """Return whether backtesting.py is installed."""
     return find_spec("backtesting") is not None
 
 
 def us_per_candle(market: FramesInMemory) -> float:
-    """Microseconds per candle of one backtest."""
+    """Return the microseconds per candle of one backtest."""
     backtesting, pandas = import_module("backtesting"), import_module("pandas")
     candles = [candle for frame in market.recorded for candle in frame.closed]
     columns = {
@@ -43,7 +43,7 @@ def us_per_candle(market: FramesInMemory) -> float:
 
 def _strategy(backtesting: Any) -> Any:
     class Averages(backtesting.Strategy):  # type: ignore[misc]
-        """In with the order of three averages in a trend, out when the fast one turns: about what a rule looks at."""
+        """Buys if three averages are in order in a trend, and closes when the fast one falls below the middle one."""
 
         def init(self) -> None:
             close, high, low = (
@@ -59,7 +59,7 @@ def _strategy(backtesting: Any) -> Any:
             if self.position:
                 if fast < middle:
                     self.position.close()
-            elif fast > middle > self.slow[-1] and self.adx[-1] > _TREND and self.rsi[-1] < 75:
+            elif fast > middle > self.slow[-1] and self.adx[-1] > _ADX_OF_A_TREND and self.rsi[-1] < 75:
                 self.buy(size=0.1, sl=self.data.Close[-1] - 3 * self.atr[-1])
 
     return Averages

@@ -1,4 +1,4 @@
-"""What it costs to hold one entry against every policy."""
+"""The duration of checking one entry against every limit."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,6 +14,7 @@ from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.market import OrderBook
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.policies import ApprovalPolicy, MandatePolicy, Policies
+from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.effect_buffer import EffectBuffer
@@ -26,12 +27,12 @@ BATCH: Final = 100
 
 
 def measure() -> dict[str, Any]:
-    """Microseconds to see the account as one entry has to, and to check it against every limit; it passes them all.
+    """Return the microseconds to build the account view of an entry and to check the entry, which passes every limit.
 
-    The median of batches, and the fastest of them: the other is what else the machine did.
+    Both the median and the fastest of the batches are given; the difference is due to other load of the machine.
     """
-    desk, now = _desk()
-    view = desk.view(SYMBOL, now)
+    manager, now = _order_manager()
+    view = manager.view(SYMBOL, now)
     assert view is not None
     intent = OrderIntent(
         idempotency_key="",
@@ -46,27 +47,27 @@ def measure() -> dict[str, Any]:
         leverage=2,
     )
     clock, ref = SimulatedClock(), OrderRef(1, Purpose.ENTRY)
-    took = []
+    durations = []
     for _ in range(CHECKS // BATCH):
         started = clock.wall_ms()
         for _ in range(BATCH):
-            view = desk.view(SYMBOL, now)
+            view = manager.view(SYMBOL, now)
             assert view is not None
-            assert isinstance(desk.officer.check_entry(intent, view, ref, now), ClearedOrder)
-        took.append((clock.wall_ms() - started) * 1_000 / BATCH)
+            assert isinstance(manager.officer.check_entry(intent, view, ref, now), ClearedOrder)
+        durations.append((clock.wall_ms() - started) * 1_000 / BATCH)
     return {
         "limits": len(LIMITS),
         "checks": CHECKS,
-        "us_per_check": round(median(took), 2),
-        "us_per_check_fastest": round(min(took), 2),
+        "us_per_check": round(median(durations), 2),
+        "us_per_check_fastest": round(min(durations), 2),
     }
 
 
-def _desk() -> tuple[OrderManager, int]:
-    """A desk over a few candles of the simulated market, and the moment (ms) of the last."""
+def _order_manager() -> tuple[OrderManager, int]:
+    """Return an order manager after a few candles of the simulated market, and the time (ms) of the last one."""
     recorded = record(10)
     symbols = recorded.identity.symbols
-    config = paper_config(symbols, _everything())
+    config = paper_config(symbols, _every_limit())
     market, out = Market(MINUTE, symbols), EffectBuffer()
     for frame in recorded.recorded:
         for candle in frame.closed:
@@ -80,8 +81,8 @@ def _desk() -> tuple[OrderManager, int]:
     return OrderManager(config, account, quotes, out), now
 
 
-def _everything() -> Policies:
-    """The shipped policies with what may be left out of them, so that no limit is idle."""
+def _every_limit() -> Policies:
+    """Return the shipped policies with their optional tables, so that every limit is checked."""
     mandate = MandatePolicy(amount=Decimal(5_000), symbols=("*USDT",), expires=datetime(2100, 1, 1, tzinfo=UTC))
-    approval = ApprovalPolicy(above_notional=Decimal(4_000), modes=("live",), answer_s=900)
+    approval = ApprovalPolicy(above_notional=Decimal(4_000), modes=(Mode.LIVE,), answer_s=900)
     return load_policies(None).policies.model_copy(update={"mandate": mandate, "approval": approval})

@@ -1,4 +1,4 @@
-"""A stretch of the simulated market, held in memory: what is measured on it is the engine, not the market's making."""
+"""Frames of the simulated market in memory, so that only the engine is measured and not the market's simulation."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -10,41 +10,41 @@ SYMBOL = "BTCUSDT"
 
 
 class FramesInMemory:
-    """Frames of one market, without those before its beginning."""
+    """A feed of frames in memory, without the warm-up frames."""
 
     def __init__(self, identity: MarketIdentity, recorded: Sequence[Frame]) -> None:
         self.identity = identity
         self.recorded = recorded
-        self._from, self._wall_ms = 0, _no_clock
+        self._timed_from, self._wall_ms = 0, _no_clock
         self.started = 0.0
-        """Reading of the clock as the timed frames began."""
+        """Clock reading (ms) at the begin of the timed frames."""
         self.candles = 0
-        """Number of candles from there on."""
+        """Number of candles in the timed frames."""
 
     def timed(self, last: int, wall_ms: Callable[[], float]) -> None:
-        """Note the time on `wall_ms` at which the last so many frames begin."""
-        self._from, self._wall_ms = len(self.recorded) - last, wall_ms
-        self.candles = sum(len(frame.closed) for frame in self.recorded[self._from :])
+        """Time the last `last` frames: record the reading of `wall_ms` when they begin."""
+        self._timed_from, self._wall_ms = len(self.recorded) - last, wall_ms
+        self.candles = sum(len(frame.closed) for frame in self.recorded[self._timed_from :])
 
     async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
-        """All of them."""
+        """Yield the frames after `after` (ms), or all of them."""
         for place, frame in enumerate(self.recorded):
-            if place == self._from:
+            if place == self._timed_from:
                 self.started = self._wall_ms()
             if after is None or frame.at > after:
                 yield frame
 
     def first(self, frames: int) -> "FramesInMemory":
-        """A market of the first so many frames."""
+        """Return a feed of the first `frames` frames."""
         return FramesInMemory(self.identity, self.recorded[:frames])
 
     def last(self, frames: int) -> "FramesInMemory":
-        """A market of the last so many frames."""
+        """Return a feed of the last `frames` frames."""
         return FramesInMemory(self.identity, self.recorded[-frames:])
 
 
 def record(candles: int) -> FramesInMemory:
-    """So many candles of one symbol of the simulated market."""
+    """Return a feed of `candles` candles of one symbol of the simulated market."""
     feed = open_market(SIMULATED, symbols=(SYMBOL,))
     return FramesInMemory(feed.identity, asyncio.run(_take(feed.frames(), candles)))
 

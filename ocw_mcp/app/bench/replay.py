@@ -1,4 +1,4 @@
-"""How fast candles go through the whole engine, journal and checkpoints included, and whether history slows it down."""
+"""The speed of a replay with journal and checkpoints, and its dependence on the length of the history."""
 
 import asyncio
 import statistics
@@ -23,15 +23,15 @@ PAIRS: Final = 7
 
 
 def measure() -> dict[str, Any]:
-    """Candles a second with the rules trading, and with a wake that reads every indicator at each close of 15m.
+    """Return the candles per second with the rules trading, and with a wake that reads all indicators every 15 minutes.
 
-    Both on the same candles, interleaved; the medians of `RUNS`. Where backtesting.py is installed, it runs a strategy
-    of a few indicators beside it, and `ratio` is our speed over its.
+    Both are medians of `RUNS` alternating runs on the same candles. If backtesting.py is installed, it runs a strategy
+    with a few indicators on them, and `ratio` is the speed of OCW over its speed.
     """
-    market, usual = record(CANDLES), load_policies(None)
-    reading = _reading_all(usual)
-    _us_per_candle(market.first(2_000), usual)  # warms caches and imports up
-    runs = [(_us_per_candle(market, usual), _us_per_candle(market, reading)) for _ in range(RUNS)]
+    market, default = record(CANDLES), load_policies(None)
+    reading = _reading_all(default)
+    _us_per_candle(market.first(2_000), default)  # warms up caches and imports
+    runs = [(_us_per_candle(market, default), _us_per_candle(market, reading)) for _ in range(RUNS)]
     trading, all_read = (statistics.median(run[place] for run in runs) for place in (0, 1))
     result: dict[str, Any] = {
         "symbols": 1,
@@ -42,7 +42,7 @@ def measure() -> dict[str, Any]:
         "runs": RUNS,
     }
     if peer.installed():
-        pairs = [(_us_per_candle(market, usual), peer.us_per_candle(market)) for _ in range(RUNS)]
+        pairs = [(_us_per_candle(market, default), peer.us_per_candle(market)) for _ in range(RUNS)]
         result["backtesting_py"] = {
             "candles_per_s": round(1e6 / statistics.median(pair[1] for pair in pairs)),
             "ratio": round(statistics.median(pair[1] / pair[0] for pair in pairs), 3),
@@ -51,16 +51,16 @@ def measure() -> dict[str, Any]:
 
 
 def measure_history() -> dict[str, Any]:
-    """What a candle costs after much history over what the same candle costs after little.
+    """Return the time per candle after a long history over the time for the same candles after a short one.
 
-    Two books take in the same `WINDOW` candles at the end, one after `LONG` others and one after the last `SHORT` of
-    these; the ratio is the median of interleaved pairs.
+    Two books process the same last `WINDOW` candles, one after `LONG` earlier candles and one after the last `SHORT` of
+    these. The ratio is the median of alternating pairs.
     """
-    usual = load_policies(None)
+    default = load_policies(None)
     long_market = record(LONG + WINDOW)
     short_market = long_market.last(SHORT + WINDOW)
-    _us_per_candle(short_market, usual)
-    pairs = [(_us_at_the_end(short_market, usual), _us_at_the_end(long_market, usual)) for _ in range(PAIRS)]
+    _us_per_candle(short_market, default)
+    pairs = [(_us_at_the_end(short_market, default), _us_at_the_end(long_market, default)) for _ in range(PAIRS)]
     return {
         "candles_before_short": SHORT,
         "candles_before_long": LONG,
@@ -72,19 +72,19 @@ def measure_history() -> dict[str, Any]:
     }
 
 
-def _reading_all(usual: LoadedPolicies) -> LoadedPolicies:
-    """Policies under which each close of 15m, 1h and 4h wakes, so that a snapshot reads every indicator."""
-    gate = usual.policies.gate.model_copy(update={"close_wakes": ("15m", "1h", "4h"), "cooldown_s": 0})
-    return replace(usual, policies=usual.policies.model_copy(update={"gate": gate}))
+def _reading_all(default: LoadedPolicies) -> LoadedPolicies:
+    """Return policies under which each close of 15m, 1h and 4h is a wake, whose snapshot reads every indicator."""
+    gate = default.policies.gate.model_copy(update={"close_wakes": ("15m", "1h", "4h"), "cooldown_s": 0})
+    return replace(default, policies=default.policies.model_copy(update={"gate": gate}))
 
 
 def _us_per_candle(market: FramesInMemory, policies: LoadedPolicies) -> float:
-    """Microseconds per candle of one run in a fresh book."""
+    """Return the microseconds per candle of one run in a new book."""
     return _run(market, policies, len(market.recorded))
 
 
 def _us_at_the_end(market: FramesInMemory, policies: LoadedPolicies) -> float:
-    """Microseconds per candle of the last `WINDOW` candles of a run."""
+    """Return the microseconds per candle of the last `WINDOW` candles of a run."""
     return _run(market, policies, WINDOW)
 
 

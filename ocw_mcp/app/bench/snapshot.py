@@ -1,4 +1,4 @@
-"""How large a snapshot is as text: what a model reads at every wake."""
+"""The size of a snapshot as the text that a model reads at every wake."""
 
 import math
 from decimal import Decimal
@@ -28,15 +28,16 @@ from ocw_mcp.render.snapshot_text import compact, full
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 BEGIN = 20_500 * DAY
 CANDLES = 10 * 1440 + 100
-"""Minutes: enough for every indicator on 4h, and a candle that is forming on each timeframe."""
+"""Number of minutes: enough for every indicator on 4h, and a forming candle on each timeframe."""
 
 NOTE = "The trend of 4h holds while ADX stays above 25; take half off at 62400, and do not chase after news."
 
 
 def measure() -> dict[str, Any]:
-    """Characters of both forms for one symbol and for three, with one open position and everything known.
+    """Return the characters of both text forms for one symbol and for three, with one open position.
 
-    Ten trades, a note and the texts of some limits are in it; a young book's snapshot is shorter.
+    Every reading is known, and the snapshot has ten trades, a note and the texts of some limits. The snapshot of a new
+    book is shorter.
     """
     sizes = {}
     for count in (1, len(SYMBOLS)):
@@ -49,7 +50,7 @@ def measure() -> dict[str, Any]:
 
 
 def example(symbols: tuple[str, ...]) -> Snapshot:
-    """A snapshot of these symbols in which everything is known, with a position in the first."""
+    """Return a snapshot of these symbols in which every reading is known, with a position in the first one."""
     config = paper_config(symbols)
     engine, market = Engine(config), Market(MINUTE, symbols)
     for place, symbol in enumerate(symbols):
@@ -80,7 +81,7 @@ def example(symbols: tuple[str, ...]) -> Snapshot:
 
 
 def _candles(symbol: str, level: float) -> list[Candle]:
-    """A market that moves in several rhythms, so that no reading is a round number."""
+    """Return candles whose price is a sum of waves, so that no reading is a round number."""
     prices = [level * (1 + math.sin(n / 3_000) / 20 + math.sin(n * 0.7) / 900) for n in range(CANDLES + 1)]
     return [
         Candle(
@@ -98,7 +99,7 @@ def _candles(symbol: str, level: float) -> list[Candle]:
 
 
 def _metrics(symbol: str) -> list[Metrics]:
-    """A day of derivatives up to the last candle."""
+    """Return one day of derivatives metrics up to the last candle."""
     last = BEGIN + CANDLES * MINUTE
     return [
         Metrics(

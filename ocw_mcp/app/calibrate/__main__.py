@@ -1,4 +1,4 @@
-"""`python -m ocw_mcp.app.calibrate DIRECTORY`."""
+"""The command `python -m ocw_mcp.app.calibrate DIRECTORY`."""
 
 import sys
 from pathlib import Path
@@ -13,12 +13,12 @@ from ocw_mcp.domain.errors import OcwError
 
 
 def main(
-    directory: Path = typer.Argument(..., help="Recorded candles, metrics and funding, in any folders below it."),  # noqa: B008
+    directory: Path = typer.Argument(..., help="Recorded candles, metrics and funding, in any subfolders."),  # noqa: B008
 ) -> None:
-    """Measure recorded data, and print what the simulated market is made of beside it."""
+    """Measure recorded data, and print the parameters of the simulated market beside the results."""
     try:
-        with working("reading the archive") as tell:
-            archive = read(directory, lambda path: tell(f"reading {path.name}"))
+        with working("reading the archive") as progress:
+            archive = read(directory, lambda path: progress(f"reading {path.name}"))
     except OcwError as error:
         typer.echo(f"calibrate: {error}", err=True)
         sys.exit(2)

@@ -1,4 +1,4 @@
-"""Reads whole files of the archive as columns, for statistics; the tape feed is what trades on them."""
+"""Whole files of the public archive as columns, for statistics. Replays use the tape feed instead."""
 
 import gzip
 import re
@@ -20,18 +20,21 @@ _FUNDING = re.compile(r"(?P<symbol>[A-Z0-9]{5,12})-fundingRate-\d{4}")
 
 
 class Archive(NamedTuple):
-    """Everything below a directory, by a name that is unique for a symbol and recording."""
+    """All recordings below a directory, by a name that is unique for a symbol and recording."""
 
     minutes: dict[str, Series]
     hours: dict[str, Series]
     metrics: dict[str, Floats]
-    """Rows of time (ms), open interest, its value and four ratios, NaN where left empty."""
+    """Rows of time (ms), open interest, its value and four ratios, NaN for empty fields."""
     funding: dict[str, Floats]
-    """Rates in order of time."""
+    """Funding rates in order of time."""
 
 
-def read(directory: Path, tell: Callable[[Path], None] = lambda path: None) -> Archive:
-    """Read a directory; `tell` gets each file before it is read. Raises SettingsError where it holds no candles."""
+def read(directory: Path, progress: Callable[[Path], None] = lambda path: None) -> Archive:
+    """Return the recordings of a directory. `progress` gets each file before it is read.
+
+    Raises SettingsError if the directory has no candles of 1m.
+    """
     found: dict[str, dict[str, list[Path]]] = {kind: defaultdict(list) for kind in ("1m", "1h", "metrics", "funding")}
     for path in sorted(directory.rglob("*")):
         if path.suffix not in {".zip", ".gz", ".csv"}:
@@ -45,28 +48,31 @@ def read(directory: Path, tell: Callable[[Path], None] = lambda path: None) -> A
         elif match := _FUNDING.match(path.name):
             found["funding"][match["symbol"]].append(path)
     if not found["1m"]:
-        raise SettingsError(f"{directory} holds no candles of 1m; expected files of the public archive; choose another")
+        raise SettingsError(
+            f"{directory} holds no candles of 1m; expected files of the public archive; choose another directory"
+        )
 
-    def told(paths: list[Path]) -> Iterator[Path]:
+    def announced(paths: list[Path]) -> Iterator[Path]:
         for path in paths:
-            tell(path)
+            progress(path)
             yield path
 
     return Archive(
-        minutes=_whole({name: _candles(told(paths), MINUTE) for name, paths in found["1m"].items()}),
-        hours={name: _candles(told(paths), HOUR) for name, paths in found["1h"].items()},
+        minutes=_long_enough({name: _candles(announced(paths), MINUTE) for name, paths in found["1m"].items()}),
+        hours={name: _candles(announced(paths), HOUR) for name, paths in found["1h"].items()},
         metrics={
-            name: np.concatenate([_metrics(path) for path in told(paths)]) for name, paths in found["metrics"].items()
+            name: np.concatenate([_metrics(path) for path in announced(paths)])
+            for name, paths in found["metrics"].items()
         },
         funding={
-            name: np.concatenate([_numbers(path)[:, 2] for path in told(paths)])
+            name: np.concatenate([_numbers(path)[:, 2] for path in announced(paths)])
             for name, paths in found["funding"].items()
         },
     )
 
 
-def _whole(recordings: dict[str, Series]) -> dict[str, Series]:
-    """Those of ten days or more; less tells of its weather alone."""
+def _long_enough(recordings: dict[str, Series]) -> dict[str, Series]:
+    """Return the recordings of ten days or more; shorter ones are not representative."""
     return {name: series for name, series in recordings.items() if len(series.close) >= 10 * 1440}
 
 
@@ -88,7 +94,7 @@ def _candles(paths: Iterable[Path], step: int) -> Series:
     pieces = []
     for path in paths:
         rows = _numbers(path)
-        rows[:, 0] = np.where(rows[:, 0] > 1e14, rows[:, 0] // 1000, rows[:, 0])  # microseconds, in spot since 2025
+        rows[:, 0] = np.where(rows[:, 0] > 1e14, rows[:, 0] // 1000, rows[:, 0])  # spot has microseconds since 2025
         taker = rows[:, 9:10] if rows.shape[1] > 9 else np.full((len(rows), 1), np.nan)
         pieces.append(np.hstack((rows[:, :6], taker)))
     together = np.concatenate(pieces)

@@ -1,4 +1,4 @@
-"""What is measured, and how: each function returns names with what the recordings say."""
+"""The measurements of recordings: each function returns values by name."""
 
 from collections.abc import Callable, Iterable
 
@@ -14,13 +14,13 @@ Found = dict[str, float]
 MINUTE_LAGS = (1, 5, 10, 60, 240, 480, 1440, 2880)
 HOUR_LAGS = (1, 8, 24, 168, 720, 1440, 2880)
 FLOOR = 1e-5
-"""Added to |return| before its logarithm, since a standstill within a tick is no volatility of zero."""
+"""Added to |return| before its logarithm, since a move below one tick is not a volatility of 0."""
 
 
 def volatility(archive: Archive) -> Found:
-    """Level of each symbol from its hours, and how log volatility is remembered at every lag.
+    """Return the annual volatility of each symbol, and the autocovariance of log volatility by lag.
 
-    ln|r| is log volatility plus noise that remembers nothing, so their autocovariances agree at all lags above zero.
+    ln|r| is log volatility plus noise without memory, so their autocovariances agree at all lags above 0.
     """
     found = {
         f"annual volatility {name}": float(np.nanstd(each.returns) * np.sqrt(365 * DAY / HOUR))
@@ -34,7 +34,7 @@ def volatility(archive: Archive) -> Found:
 
 
 def season(archive: Archive) -> Found:
-    """Root mean square of hourly returns by hour and weekday, cut at five deviations, over their mean."""
+    """Return the root mean square of hourly returns by hour and weekday, cut at five deviations, over the mean."""
     found: Found = {}
     for title, count, span, first in (("hour", 24, HOUR, 0), ("weekday", 7, DAY, 3)):  # 1970 began on a Thursday
         shapes = [_shape(each, (each.time // span + first) % count, count) for each in archive.hours.values()]
@@ -48,10 +48,10 @@ def season(archive: Archive) -> Found:
 
 
 def jumps(archive: Archive) -> Found:
-    """Jumps, tails and what follows: medians of the facts that `ocw bench market` tells, and the echo of jumps."""
-    told = [facts(each) for each in archive.minutes.values()]
+    """Return medians of the facts about jumps and tails of `ocw bench market`, and of |return| after jumps."""
+    measured = [facts(each) for each in archive.minutes.values()]
     names = ("hill_index", "kurtosis_1m", "kurtosis_15m", "kurtosis_1h", "jumps_per_day", "jump_share", "jumps_down")
-    found = {name: _middle(value for each in told if (value := each[name]) is not None) for name in names}
+    found = {name: _middle(value for each in measured if (value := each[name]) is not None) for name in names}
     for after in (1, 5, 15, 30, 60):
         found[f"|r| {after} to {after + 5} min after a jump, over before"] = _middle(
             value for each in archive.minutes.values() if (value := _echo(each, after)) is not None
@@ -61,7 +61,7 @@ def jumps(archive: Archive) -> Found:
 
 
 def volume(archive: Archive) -> Found:
-    """Log volume on log volatility around the minute and on its own |return|; what is left; the taker's side."""
+    """Return the regression of log volume on local log volatility and |return|, its residual, and the taker side."""
     fits, rests, takers = [], [], []
     for each in archive.minutes.values():
         size, logs = np.nan_to_num(np.abs(each.returns)), np.log(np.maximum(each.volume, 1e-3))
@@ -88,7 +88,7 @@ def volume(archive: Archive) -> Found:
 
 
 def correlations(archive: Archive) -> Found:
-    """Correlation of minutes and hours of every two symbols that were recorded at once."""
+    """Return the correlation of minutes and of hours of every two symbols that were recorded at the same time."""
     found: Found = {}
     for series, unit in ((archive.minutes, "1m"), (archive.hours, "1h")):
         found |= {f"{pair} {unit}": value for pair, value in together(series).items() if value is not None}
@@ -96,7 +96,7 @@ def correlations(archive: Archive) -> Found:
 
 
 def derivatives(archive: Archive) -> Found:
-    """Levels of the metrics, how they follow returns over spans of time, and the quantiles of funding."""
+    """Return levels of the metrics, their regression on returns over several spans, and quantiles of funding."""
     found: Found = {}
     titles = ("open interest", "its value", "top accounts", "top positions", "all accounts", "takers")
     for symbol, rows in archive.metrics.items():

@@ -31,7 +31,7 @@ from ocw_mcp.app.cli.tokens import tokens
 from ocw_mcp.app.output import say
 
 app = typer.Typer(
-    help="A trading desk for Claude, with a risk officer that cannot be talked out of anything.",
+    help="Lets Claude trade crypto behind hard risk limits that no prompt can change.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -52,6 +52,13 @@ AgentOption = Annotated[
         help="Who decides: rules, claude, attached (whoever is), none, or reckless to try the policies.",
         autocompletion=one_of("rules", "claude", "attached", "none", "reckless"),
     ),
+]
+StrategyOption = Annotated[
+    str | None,
+    typer.Option("--strategy", help="A function of yours decides: MODULE:FUNCTION, found from the current directory."),
+]
+EveryOption = Annotated[
+    str | None, typer.Option("--every", help="Ask who decides at fixed times, such as 15m, and not as the gate says.")
 ]
 ForOption = Annotated[
     str | None, typer.Option("--for", help="Run so much market time, from where the book stands: 24h, 7d.")
@@ -117,7 +124,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """A trading desk for Claude, with a risk officer that cannot be talked out of anything."""
+    """Lets Claude trade crypto behind hard risk limits that no prompt can change."""
 
 
 @app.command()
@@ -145,6 +152,8 @@ def run(
     discontinuity: DiscontinuityOption = None,
     metrics_stamps: StampsOption = None,
     quiet: QuietOption = False,
+    strategy: StrategyOption = None,
+    every: EveryOption = None,
 ) -> None:
     """Run a book on paper: on the simulated market, or on a tape. Ctrl-C stops it, with a report."""
     # Looking at a book needs no indicators: it begins sooner, and the doctor can tell that TA-Lib is broken.
@@ -152,7 +161,7 @@ def run(
 
     wish = runs.RunRequest(
         market, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, seed, speed, picture,
-        serve, record, decisions, memory, strict, discontinuity, metrics_stamps, quiet,
+        serve, record, decisions, memory, strict, discontinuity, metrics_stamps, quiet, strategy, every,
     )  # fmt: skip
     runs.run_and_print(wish, as_json=as_json)
 
@@ -181,13 +190,15 @@ def replay(
     discontinuity: DiscontinuityOption = None,
     metrics_stamps: StampsOption = None,
     quiet: QuietOption = False,
+    strategy: StrategyOption = None,
+    every: EveryOption = None,
 ) -> None:
     """Run a tape from its beginning to its end, as fast as it goes."""
     from ocw_mcp.app.cli import runs
 
     wish = runs.RunRequest(
         tape, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, 1, "max", picture,
-        None, record, decisions, memory, strict, discontinuity, metrics_stamps, quiet,
+        None, record, decisions, memory, strict, discontinuity, metrics_stamps, quiet, strategy, every,
     )  # fmt: skip
     runs.run_and_print(wish, as_json=as_json, tape_only=True)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from ocw_mcp.adapters.feeds.archive.plan import pieces, wanted
+from ocw_mcp.adapters.feeds.archive.plan import fetch_request, plan_files
 from ocw_mcp.app.cli.runs import parse_product
 from ocw_mcp.app.cli.tables import Clean
 from ocw_mcp.domain.market import Product
@@ -40,7 +40,7 @@ def fetch_and_print(
     from ocw_mcp.adapters.feeds.archive.fetch import ARCHIVE, fetch  # the client takes a while to import
 
     chosen = None if streams is None else [each.strip() for each in streams.split(",") if each.strip()]
-    plan = list(pieces(wanted(symbol, first, last, parse_product(product) or Product.UM, interval, chosen)))
+    plan = list(plan_files(fetch_request(symbol, first, last, parse_product(product) or Product.UM, interval, chosen)))
     came: list[Fetched] = []
     try:
         with _Bars(len(plan), quiet=as_json) as bars:
@@ -99,7 +99,7 @@ class _Bars:
     def size(self, done: int, total: int | None) -> None:
         self._progress.update(self._plan, size=f"{done / 1e6:.1f} of {total / 1e6:.1f} MB" if total else f"{done:,} B")
 
-    def piece(self, more: int) -> None:
+    def finished(self, more: int) -> None:
         self._total += more
         self._progress.update(self._plan, total=self._total)
         self._progress.advance(self._plan)

@@ -20,10 +20,11 @@ ROWS = 20
 
 def positions(state: BookOption, as_json: JsonOption = False) -> None:
     """Show the open positions: what they cost, what they are worth, and the stop each is under."""
-    from ocw_mcp.adapters.store.views.positions import read_positions
+    from ocw_mcp.adapters.store.reader import ask_book
+    from ocw_mcp.adapters.store.views.positions import find_positions
     from ocw_mcp.app.cli import lists
 
-    view = read_positions(state)
+    view = ask_book(state, lambda db, _book: find_positions(db))
     _print(view, lists.positions_text(view), as_json)
 
 
@@ -34,19 +35,21 @@ def orders(
     as_json: JsonOption = False,
 ) -> None:
     """Show the live orders, and what was refused with its limit and what would have passed; newest last."""
-    from ocw_mcp.adapters.store.views.orders import read_orders
+    from ocw_mcp.adapters.store.reader import ask_book
+    from ocw_mcp.adapters.store.views.orders import find_orders
     from ocw_mcp.app.cli import lists
 
-    view = read_orders(state, limit, finished=all_)
+    view = ask_book(state, lambda db, _book: find_orders(db, limit, finished=all_, approvals=True))
     _print(view, lists.orders_text(view), as_json)
 
 
 def trades(state: BookOption, limit: LimitOption = ROWS, as_json: JsonOption = False) -> None:
     """Show the closed trades, newest last, and what all of them came to after fees."""
-    from ocw_mcp.adapters.store.views.trades import read_trades
+    from ocw_mcp.adapters.store.reader import ask_book
+    from ocw_mcp.adapters.store.views.trades import find_trades
     from ocw_mcp.app.cli import lists
 
-    view = read_trades(state, limit)
+    view = ask_book(state, lambda db, _book: find_trades(db, limit))
     _print(view, lists.trades_text(view), as_json)
 
 
@@ -57,10 +60,11 @@ def decisions(
     as_json: JsonOption = False,
 ) -> None:
     """Show what was decided and why, newest last."""
-    from ocw_mcp.adapters.store.views.decisions import read_decisions
+    from ocw_mcp.adapters.store.reader import ask_book
+    from ocw_mcp.adapters.store.views.decisions import find_decisions
     from ocw_mcp.app.cli import lists
 
-    view = read_decisions(state, limit, acted=acted)
+    view = ask_book(state, lambda db, _book: find_decisions(db, limit, acted=acted))
     _print(view, lists.decisions_text(view, acted=acted), as_json)
 
 
@@ -73,10 +77,11 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Tell one wake from its reasons to its last fill: what was decided, refused, sent, filled, and how it ended."""
-    from ocw_mcp.adapters.store.views.story import read_story
+    from ocw_mcp.adapters.store.reader import ask_book
+    from ocw_mcp.adapters.store.views.story import find_story
     from ocw_mcp.app.cli.story import story_text
 
-    view = read_story(state, id_)
+    view = ask_book(state, lambda db, book: find_story(db, book, id_))
     _print(view, story_text(view), as_json)
 
 

@@ -6,11 +6,10 @@ from decimal import Decimal
 from rich.console import RenderableType
 from rich.text import Text
 
-from ocw_mcp.adapters.store.spent import Spent
-from ocw_mcp.adapters.store.views.approvals import ApprovalRow
 from ocw_mcp.adapters.store.views.decisions import DecisionRow, DecisionsPage
-from ocw_mcp.adapters.store.views.orders import OrderRow, Orders, RefusalRow
+from ocw_mcp.adapters.store.views.orders import ApprovalRow, OrderRow, Orders, RefusalRow
 from ocw_mcp.adapters.store.views.positions import PositionRow, Positions
+from ocw_mcp.adapters.store.views.thinking import ThinkingCost
 from ocw_mcp.adapters.store.views.trades import Trades
 from ocw_mcp.app.cli.tables import Column, amounts, gains, grid, more
 from ocw_mcp.domain.decision import Action
@@ -206,7 +205,7 @@ def decisions_text(view: DecisionsPage, *, acted: bool) -> Iterator[RenderableTy
     yield "ocw explain WAKE tells one from wake to fill" + ("" if acted else "; --acted leaves out those that held")
 
 
-def spent_text(spent: Spent | None) -> str:
+def spent_text(spent: ThinkingCost | None) -> str:
     """What thinking has cost; empty where nothing was paid, or nobody can tell."""
     if spent is None or not spent.total_usd:
         return ""

@@ -13,15 +13,15 @@ from rich.text import Text
 from ocw_mcp.adapters.control import commands, passphrase
 from ocw_mcp.adapters.store.lock import is_locked
 from ocw_mcp.adapters.store.reader import read_book, verify_book
-from ocw_mcp.adapters.store.spent import Spent
 from ocw_mcp.adapters.store.views.plain_json import jsonable
+from ocw_mcp.adapters.store.views.thinking import ThinkingCost
 from ocw_mcp.app.cli.lists import spent_text
 from ocw_mcp.app.cli.person import require_terminal, show_who_you_are, typed
 from ocw_mcp.app.output import STATE_STYLES, clean, gain_style, say, working
 from ocw_mcp.app.resources import write_env_example
 from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.state import Fall, Lowered, TradingState
+from ocw_mcp.domain.state import Fall, Lowered, Mode, TradingState
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN, Verb
 from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import iso
@@ -31,9 +31,6 @@ from ocw_mcp.render.text import HASH_SHOWN, average, cents, day_result, lowered_
 TAKEN_WITHIN_S = 2.0
 """Wall time that a command waits for the engine to take it."""
 _LOOK_S = 0.02
-
-PAPER = "paper"
-"""The mode of a book on which nobody's money is at stake."""
 
 _OUTCOMES = {
     Verb.HALT: "no new risk is taken, and stops stay",
@@ -118,7 +115,7 @@ def status_text(view: dict[str, Any]) -> Text:
             *(Text(clean(approval_text(each)), "yellow") for each in summary.get("approvals", ())),
         ]
     lines += [
-        spent_text(msgspec.convert(view["thinking"], Spent | None)),
+        spent_text(msgspec.convert(view["thinking"], ThinkingCost | None)),
         f"journal {view['events']} events, {view['orders']} orders, {view['fills']} fills · head {view['chain_head']}",
         f"fingerprint {view['fingerprint']}",
     ]
@@ -133,7 +130,7 @@ def leave(state: Path, verb: Verb, subject: str = "") -> CommandResult:
     read_book(state)
     now_ns = time.time_ns()  # noqa: TID251 - orders commands by arrival; it never enters the engine
     id_ = f"{now_ns:x}-{os.getpid():x}"
-    left = commands.leave(state, verb, by=_person(), command_id=id_, at_ns=now_ns, subject=subject)
+    left = commands.write_command(state, verb, by=_person(), command_id=id_, at_ns=now_ns, subject=subject)
     result = _result(state, left)
     summary = read_book(state).summary or {}
     return CommandResult(
@@ -152,7 +149,7 @@ def _result(state: Path, left: Path) -> Literal["taken", "refused", "pending", "
         return "waiting"
     if not _taken(left):
         return "pending"
-    return "refused" if commands.refused(left) else "taken"
+    return "refused" if commands.is_refused(left) else "taken"
 
 
 def _message(verb: Verb, subject: str, result: str, summary: dict[str, Any]) -> str:
@@ -225,16 +222,16 @@ def require_person(state: Path, what: str, *, paper: bool) -> None:
     Raises BookError where there is no book, SettingsError where no person can be asked.
     """
     mode = read_book(state).stamp.mode
-    if paper and mode == PAPER:
+    if paper and mode is Mode.PAPER:
         return
     what = what.format(mode=mode)
     if not passphrase.is_set(state):
-        word = "say so with --paper, or set" if mode == PAPER else "set"
+        word = "say so with --paper, or set" if mode is Mode.PAPER else "set"
         raise SettingsError(
             f"to {what} is a person's decision; {word} a passphrase and type it here: "
             f"ocw passphrase set --state {state}"
         )
-    otherwise = "; on paper --paper says it, without a passphrase" if mode == PAPER else ""
+    otherwise = "; on paper --paper says it, without a passphrase" if mode is Mode.PAPER else ""
     show_who_you_are(state, f"the passphrase, to {what}: ", otherwise)
 
 

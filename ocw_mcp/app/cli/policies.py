@@ -1,4 +1,4 @@
-"""`ocw policies`: a file checked and explained, and what a book has used of its limits."""
+"""`ocw policies`: check a file, explain it, and show how much of its limits a book has used."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def check_policies(
     file: Annotated[Path, typer.Argument(metavar="PATH", help="A policy file, or a directory of them.")],
     as_json: JsonOption = False,
 ) -> None:
-    """See whether a policy file would be taken, or each of a directory; every problem is named at once."""
+    """Check a policy file, or each file of a directory; every problem is named at once."""
     from ocw_mcp.app.policy_loader import load_policies
 
     files = sorted(file.glob("*.toml")) if file.is_dir() else []
@@ -34,7 +34,10 @@ def check_policies(
             problems.append(str(error))
             continue
         said = {"ok": True, "file": loaded.source_name, "name": loaded.policies.name, "hash": loaded.hash}
-        say(json.dumps(said) if as_json else f"{loaded.source_name} is a policy file: hash {loaded.hash}")
+        if as_json:
+            say(json.dumps(said | {"remarks": loaded.remarks}))
+        else:
+            say("\n".join([f"{loaded.source_name} is a policy file: hash {loaded.hash}", *loaded.remarks]))
     if problems:
         raise SettingsError("\n".join(problems))
 
@@ -46,7 +49,7 @@ def show_policies(
     policy: PolicyOption = "default",
     as_json: JsonOption = False,
 ) -> None:
-    """Show a policy file with the meaning of each key; or with --state what a book has used of its limits."""
+    """Show a policy file with the meaning of each key; or, with --state, how much of its limits a book has used."""
     from ocw_mcp.app import policies_view
     from ocw_mcp.app.cli.tables import Clean
     from ocw_mcp.app.policy_loader import load_policies

@@ -17,14 +17,15 @@ from ocw_mcp.app.listen import parse_listen_address
 from ocw_mcp.app.markets import SIMULATED, open_market, tape_terms
 from ocw_mcp.app.narrator import Narrator
 from ocw_mcp.app.output import StatusLine, complaint, steady
-from ocw_mcp.app.policy_loader import load_policies, load_prompts
+from ocw_mcp.app.policy_loader import load_policies, load_prompts, with_every
 from ocw_mcp.app.progress import RunProgress
 from ocw_mcp.app.report_view import show
 from ocw_mcp.app.runner import Job, run
 from ocw_mcp.app.settings import Settings, load_settings, require_paper
+from ocw_mcp.app.strategies import NamedStrategy, load_strategy
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.orders import CLAUDE
+from ocw_mcp.domain.orders import CLAUDE, RULES
 from ocw_mcp.domain.time import span_ms
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class RunRequest(NamedTuple):
     discontinuity: float | None = None
     metrics_stamps: str | None = None
     quiet: bool = False
+    strategy: str | None = None
+    every: str | None = None
 
 
 def run_and_print(wish: RunRequest, *, as_json: bool, tape_only: bool = False) -> None:
@@ -94,7 +97,8 @@ def run_and_print(wish: RunRequest, *, as_json: bool, tape_only: bool = False) -
     # A directory may be called sim; a replay means it, a run means the market.
     market = f"./{wish.market}" if tape_only and wish.market == SIMULATED else wish.market
     door = parse_listen_address(wish.serve, settings.serve_hosts) if wish.serve is not None else None
-    speed = _speed(wish.speed)
+    speed, strategy = _speed(wish.speed), _strategy(wish)
+    policies = load_policies(wish.policies, wish.policy)
     with line:
         line.show("opening the market")
         job = Job(
@@ -106,8 +110,8 @@ def run_and_print(wish: RunRequest, *, as_json: bool, tape_only: bool = False) -
                 seed=wish.seed,
                 terms=tape_terms(wish.strict, wish.discontinuity, wish.metrics_stamps),
             ),
-            agent=wish.agent,
-            policies=load_policies(wish.policies, wish.policy),
+            agent=wish.agent if strategy is None else strategy.name,
+            policies=policies if wish.every is None else with_every(policies, wish.every),
             prompts=load_prompts(wish.prompts),
             for_ms=parse_span(wish.for_),
             state=wish.state,
@@ -115,6 +119,7 @@ def run_and_print(wish: RunRequest, *, as_json: bool, tape_only: bool = False) -
             picture=wish.picture,
             serve=door,
             brain=_brain(wish, settings, narrator),
+            strategy=strategy,
             progress=None if narrator is None else RunProgress(line, narrator, paced=speed is not None),
         )
         outcome = run(job, narrator)
@@ -128,13 +133,21 @@ def run_and_print(wish: RunRequest, *, as_json: bool, tape_only: bool = False) -
         raise typer.Exit(1)
 
 
+def _strategy(wish: RunRequest) -> NamedStrategy | None:
+    if wish.strategy is None:
+        return None
+    if wish.agent != RULES:
+        raise SettingsError(f"--strategy and --agent {wish.agent} both say who decides; expected one of them")
+    return load_strategy(wish.strategy, Path.cwd())
+
+
 def _brain(wish: RunRequest, settings: Settings, narrator: Narrator | None) -> "ClaudeSetup | None":
     if wish.agent == CLAUDE:
         # Only who asks Claude waits for the SDKs.
         from ocw_mcp.app.claude import ClaudeSetup
 
         tell = None if narrator is None else narrator.waits
-        return ClaudeSetup(settings, wish.record, wish.decisions, remembers=wish.memory, tell_of_wait=tell)
+        return ClaudeSetup(settings, wish.record, wish.decisions, remembers=wish.memory, report_wait=tell)
     for option, given in (("--record", wish.record), ("--decisions", wish.decisions)):
         if given is not None:
             raise SettingsError(f"{option} is about Claude's decisions, and --agent is {wish.agent}; expected claude")

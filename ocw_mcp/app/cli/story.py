@@ -11,7 +11,7 @@ from ocw_mcp.app.cli.lists import order_text, refusal_text
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.reasons import MEANING, RefusalCode
+from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.unknown import Unknown
@@ -62,7 +62,7 @@ def _sections(story: Story) -> Iterator[tuple[str, list[str]]]:
             [
                 f"{order_text(each)}, asked by {printable(each.principal)} "
                 f"under policy {each.policy_hash[:HASH_SHOWN]}\n"
-                f"  {refusal_text(each)}\n  {MEANING[RefusalCode(each.code)]}"
+                f"  {refusal_text(each)}\n  {RefusalCode(each.code).meaning}"
                 for each in story.refusals
             ],
         )

@@ -9,9 +9,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from ocw_mcp.adapters.feeds.tape.info import Gaps, StreamInfo, TapeInfo, inspect
-from ocw_mcp.adapters.feeds.tape.stamps import StampFit
-from ocw_mcp.adapters.feeds.tape.terms import LeftOut, TapeTerms
+from ocw_mcp.adapters.feeds.tape.info import Gaps, StampFit, StreamInfo, TapeInfo, inspect
+from ocw_mcp.adapters.feeds.tape.options import LeftOut, TapeOptions
 from ocw_mcp.app.cli.runs import parse_product, parse_symbols
 from ocw_mcp.app.cli.tables import Clean
 from ocw_mcp.app.output import working
@@ -25,7 +24,7 @@ _WIDTH = 140
 
 
 def info_and_print(
-    path: str, product: str | None, interval: str | None, symbols: str | None, terms: TapeTerms, *, as_json: bool
+    path: str, product: str | None, interval: str | None, symbols: str | None, terms: TapeOptions, *, as_json: bool
 ) -> None:
     """Read a tape and print what it holds, for people or as JSON.
 

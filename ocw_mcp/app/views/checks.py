@@ -20,8 +20,8 @@ from ocw_mcp.adapters.control.passphrase import is_set, require_sound
 from ocw_mcp.adapters.store.database import JOURNAL
 from ocw_mcp.adapters.store.directory import prepare
 from ocw_mcp.adapters.store.lock import is_locked, lock_owner
-from ocw_mcp.adapters.store.reader import read_book, verify_book
-from ocw_mcp.adapters.store.views.positions import read_positions
+from ocw_mcp.adapters.store.reader import ask_book, read_book, verify_book
+from ocw_mcp.adapters.store.views.positions import find_positions
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.app.settings import load_settings, require_paper
 from ocw_mcp.domain.errors import OcwError
@@ -122,7 +122,10 @@ def _policies(path: Path | None) -> Check:
         loaded = load_policies(path)
     except OcwError as error:
         return Check("policies", CheckVerdict.PROBLEM, _line(error))
-    return Check("policies", CheckVerdict.OK, f"{loaded.source_name} is valid, SHA-256 {loaded.hash}")
+    found = f"{loaded.source_name} is valid, SHA-256 {loaded.hash}"
+    if loaded.remarks:
+        return Check("policies", CheckVerdict.WARNING, found, "; ".join(loaded.remarks))
+    return Check("policies", CheckVerdict.OK, found)
 
 
 def _ta_lib() -> Check:
@@ -252,7 +255,7 @@ def _desk(state: Path) -> Check:
 
 
 def _positions(state: Path) -> Check:
-    rows = read_positions(state).positions
+    rows = ask_book(state, lambda db, _book: find_positions(db)).positions
     bare = [printable(row.symbol) for row in rows if not row.protected]
     if not bare:
         return Check("positions", CheckVerdict.OK, f"{len(rows)} open, each under a stop" if rows else "none open")

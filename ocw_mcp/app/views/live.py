@@ -9,10 +9,10 @@ from sqlite_utils import Database
 
 from ocw_mcp.adapters.control.commands import count_waiting
 from ocw_mcp.adapters.store.book import BookStamp, StoredBook
+from ocw_mcp.adapters.store.figures import count
 from ocw_mcp.adapters.store.lock import is_locked
 from ocw_mcp.adapters.store.reader import ask_book
 from ocw_mcp.adapters.store.schema import GET_SUMMARY
-from ocw_mcp.adapters.store.totals import count
 from ocw_mcp.adapters.store.views.decisions import DecisionsPage, find_decisions
 from ocw_mcp.adapters.store.views.orders import Orders, find_orders
 from ocw_mcp.adapters.store.views.positions import PositionRow, find_positions
@@ -92,9 +92,9 @@ def _look(db: Database, book: StoredBook, rows: int) -> LiveSummary:
         running=False,
         waiting_commands=None,
         engine=_decode_word(told[0]) if told else None,
-        positions=find_positions(db, book).positions,
-        orders=find_orders(db, book, rows),
-        decisions=find_decisions(db, book, rows),
+        positions=find_positions(db).positions,
+        orders=find_orders(db, rows),
+        decisions=find_decisions(db, rows),
         fills=[_fill(row) for row in reversed(fills)],
         wakes=count(db, "SELECT count(*) FROM wakes"),
     )

@@ -37,6 +37,14 @@ class Conditions:
         self._longest_s = longest_s
         self.armed: list[ArmedCondition] = []
 
+    def state(self) -> list[ArmedCondition]:
+        """Return the conditions that wait."""
+        return self.armed
+
+    def restore(self, state: list[ArmedCondition], /) -> None:
+        """Take back what `state` returned."""
+        self.armed = state
+
     def replace(self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read) -> list[str]:
         """Arm these in place of all others, in the name of `by`.
 

@@ -5,6 +5,9 @@
 3. A return lies far off the returns before it, in any symbol: over some minutes, or very far within a single one.
 4. A wake condition is met that whoever decided last has set.
 
+With `every` in the policy the gate wakes at fixed times instead: at the first candle close at or after each multiple of
+it in UTC, and when a wake condition is met. Nothing else gives a reason then.
+
 The guard can give one, too: the score of a position rose into its band of review. Reasons are kept, never dropped:
 those that come in the cooldown after a wake, or while a decision is under way, wake at the first look after it. An
 outlier far beyond the others breaks a cooldown, and nothing breaks a decision. One wake carries the reasons of all
@@ -49,7 +52,8 @@ class Gate:
         self._policy = policy
         self._escalation_z = policy.escalation_z
         self._conditions = Conditions(policy.condition_max_s)
-        self._cooldown = policy.cooldown_s * SECOND
+        self._every = None if policy.every is None else span_ms(policy.every)
+        self._cooldown = policy.cooldown_s * SECOND if self._every is None else 0
         self._wakes_on = _at_least(policy.close_wakes, interval)
         self._wakes_on_in_position = self._wakes_on | _at_least(policy.close_wakes_in_position, interval)
         self._spans = {symbol: _spans(policy, interval) for symbol in symbols}
@@ -73,17 +77,21 @@ class Gate:
         in_position: bool,
     ) -> None:
         """Look at a symbol whose base candle closed at `at` (ms), with the timeframes that closed with it."""
-        wanted = self._wakes_on_in_position if in_position else self._wakes_on
-        reasons = [WakeReason(WakeKind.CLOSE, span_name(each)) for each in closed if each in wanted]
+        reasons: list[WakeReason] = []
         skip = "quiet"
-        for length, span in self._spans[symbol].items():
-            if not span.ready:
-                skip = "warming"
-            z = span.look(close, after_hole=after_hole)
-            if z is not None:
-                reasons.append(WakeReason(WakeKind.OUTLIER, length, f"z={z:+.2f}"))
-                if abs(z) >= self._escalation_z:
-                    self._state.escalated = True
+        if self._every is None:
+            wanted = self._wakes_on_in_position if in_position else self._wakes_on
+            reasons = [WakeReason(WakeKind.CLOSE, span_name(each)) for each in closed if each in wanted]
+            for length, span in self._spans[symbol].items():
+                if not span.ready:
+                    skip = "warming"
+                z = span.look(close, after_hole=after_hole)
+                if z is not None:
+                    reasons.append(WakeReason(WakeKind.OUTLIER, length, f"z={z:+.2f}"))
+                    if abs(z) >= self._escalation_z:
+                        self._state.escalated = True
+        else:
+            self.warm(symbol, close, after_hole=after_hole)
         if self._conditions.armed:
             reasons += self._conditions.check(symbol, at, read)
         state = self._state
@@ -98,8 +106,9 @@ class Gate:
             self._looked.append((symbol, skip))
 
     def raise_reason(self, symbol: str, reason: WakeReason) -> None:
-        """Keep a reason of the check of positions, like any other."""
-        self._keep(symbol, [reason])
+        """Keep a reason of the check of positions, like any other. With fixed times between wakes it is dropped."""
+        if self._every is None:
+            self._keep(symbol, [reason])
 
     def warm(self, symbol: str, close: float, *, after_hole: bool) -> None:
         """Take a close from before the book's beginning into the yardsticks; nothing is looked at."""
@@ -113,7 +122,7 @@ class Gate:
         """
         state = self._state
         if state.timer_at is None:
-            state.timer_at = at + self._policy.timer_max_s * SECOND
+            state.timer_at = self._next_timer(at)
         if at >= state.timer_at and "" not in state.kept:
             state.kept[""] = [WakeReason(WakeKind.TIMER)]
         if not state.kept:
@@ -132,11 +141,16 @@ class Gate:
         state.kept_beyond = {}
         state.escalated = False
         state.last_wake_at = at
-        state.timer_at = at + self._policy.timer_max_s * SECOND
+        state.timer_at = self._next_timer(at)
         return reasons
 
     def set_timer(self, at: int, seconds: int | None) -> None:
-        """Wake again `seconds` after `at` at the latest, inside the policy's bounds; None is the longest."""
+        """Wake again `seconds` after `at` at the latest, inside the policy's bounds; None is the longest.
+
+        Fixed times between wakes stay as they are.
+        """
+        if self._every is not None:
+            return
         policy = self._policy
         wished = policy.timer_max_s if seconds is None else seconds
         self._state.timer_at = at + min(max(wished, policy.timer_min_s), policy.timer_max_s) * SECOND
@@ -147,16 +161,16 @@ class Gate:
 
     def state(self) -> GateState:
         """All that must survive a restart."""
-        self._state.armed = self._conditions.armed
+        self._state.armed = self._conditions.state()
         self._state.spans = {
             symbol: {length: span.state() for length, span in spans.items()} for symbol, spans in self._spans.items()
         }
         return self._state
 
-    def restore(self, state: GateState) -> None:
+    def restore(self, state: GateState, /) -> None:
         """Put back what `state` gave."""
         self._state = state
-        self._conditions.armed = state.armed
+        self._conditions.restore(state.armed)
         for symbol, spans in state.spans.items():
             for length, saved in spans.items():
                 # A policy that came since may look over other spans: those begin anew.
@@ -170,6 +184,12 @@ class Gate:
         if len(reasons) > room:
             beyond = self._state.kept_beyond
             beyond[symbol] = beyond.get(symbol, 0) + len(reasons) - room
+
+    def _next_timer(self, at: int) -> int:
+        """Return when (ms) the timer wakes after an evaluation at `at`, unless it is set to an earlier time."""
+        if self._every is not None:
+            return (at // self._every + 1) * self._every
+        return at + self._policy.timer_max_s * SECOND
 
     def _beyond(self, symbol: str) -> tuple[WakeReason, ...]:
         count = self._state.kept_beyond.get(symbol, 0)

@@ -135,7 +135,7 @@ class ReturnSpan:
         self._state.returns = self._yardstick.state()
         return self._state
 
-    def restore(self, state: SpanState) -> None:
+    def restore(self, state: SpanState, /) -> None:
         """Put back what `state` gave."""
         self._state = state
         self._yardstick.restore(state.returns)

@@ -1,1 +1,1 @@
-"""Candles and their indicators."""
+"""Candles, indicators, derivatives readings and correlations of the traded symbols."""

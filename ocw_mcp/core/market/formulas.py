@@ -1,6 +1,7 @@
-"""What TA-Lib does not compute, or computes in a way that says too much of a market that stands still.
+"""Indicators that TA-Lib lacks, or for which it gives a misleading value while the price does not change.
 
-Each function takes the newest candle last. Nothing here remembers anything, so nothing depends on where history began.
+Each function takes the newest candle last. The functions keep no state, so their results do not depend on the candle at
+which the history begins.
 """
 
 from array import array
@@ -16,15 +17,15 @@ from ocw_mcp.domain.time import DAY
 from ocw_mcp.domain.unknown import Reading, Unknown
 
 FLOW_CANDLES = 14
-"""Candles over which volume is weighed."""
+"""Number of candles in the volume indicators."""
 STOCHASTIC = 14
 SMOOTHING = 3
 _NOISE = 1e-9
-"""RSI points: what rounding alone moves an RSI by stays far below."""
+"""In RSI points: a change of RSI that is not larger is taken for a rounding error."""
 
 
 class Bar(NamedTuple):
-    """A candle that is still forming, as indicators see it. Prices in quote currency, time in ms."""
+    """A forming candle, as the indicators use it. Prices in quote currency, time in ms."""
 
     open_time: int
     open: float
@@ -35,7 +36,7 @@ class Bar(NamedTuple):
 
 
 class Recent(NamedTuple):
-    """The last `FLOW_CANDLES` + 1 candles, or as many as there are: every change over `FLOW_CANDLES` is in them."""
+    """The last `FLOW_CANDLES` + 1 candles, or all if there are fewer: they contain `FLOW_CANDLES` changes."""
 
     highs: "array[float]"
     lows: "array[float]"
@@ -44,7 +45,7 @@ class Recent(NamedTuple):
 
 
 def recent(series: CandleSeries, forming: Bar | None = None) -> Recent:
-    """The newest candles of a series, the forming one included if it is given."""
+    """Return the newest candles of a series, with the forming one as the last if it is given."""
     first = max(0, len(series) - FLOW_CANDLES - (forming is None))
     window = Recent(series.highs[first:], series.lows[first:], series.closes[first:], series.volumes[first:])
     if forming is not None:
@@ -54,78 +55,79 @@ def recent(series: CandleSeries, forming: Bar | None = None) -> Recent:
 
 
 def stoch_rsi(rsi: Sequence[float]) -> tuple[Reading, Reading]:
-    """%K and %D of StochRSI (14, 14, 3), 0..100, from the last 16 values of RSI 14; fewer values give what they can.
+    """Return %K and %D of StochRSI (14, 14, 3), 0..100, from the last 16 values of RSI 14. Fewer values may do for %K.
 
-    %K = 100 × (RSI − lowest RSI) / (highest − lowest) over 14 values, %D the plain average of the last three %K
-    (T. Chande and S. Kroll, The New Technical Trader, 1994). An RSI that has not moved has no place in its range:
-    TA-Lib says 0 there, which would read as oversold.
+    %K = 100 × (RSI − lowest RSI) / (highest − lowest) over 14 values, %D the simple average of the last three %K
+    (T. Chande and S. Kroll, The New Technical Trader, 1994). The result is Unknown if RSI did not change: TA-Lib's
+    value is 0, which would mean oversold.
     """
-    fast = [_place_in_range(rsi[end - STOCHASTIC : end]) for end in range(STOCHASTIC, len(rsi) + 1)][-SMOOTHING:]
-    known = [value for value in fast if value is not None]
-    still = Unknown(f"RSI has not moved in {STOCHASTIC} candles")
-    k = fast[-1] if fast and fast[-1] is not None else still
-    d = sum(known) / SMOOTHING if len(known) == SMOOTHING else still
+    k_values = [_position_in_range(rsi[end - STOCHASTIC : end]) for end in range(STOCHASTIC, len(rsi) + 1)][-SMOOTHING:]
+    known = [value for value in k_values if value is not None]
+    unchanged = Unknown(f"RSI has not changed in {STOCHASTIC} candles")
+    k = k_values[-1] if k_values and k_values[-1] is not None else unchanged
+    d = sum(known) / SMOOTHING if len(known) == SMOOTHING else unchanged
     return k, d
 
 
-def _place_in_range(values: Sequence[float]) -> float | None:
+def _position_in_range(values: Sequence[float]) -> float | None:
     lowest, highest = min(values), max(values)
     return 100 * (values[-1] - lowest) / (highest - lowest) if highest - lowest > _NOISE else None
 
 
 def percent_b(close: float, upper: float, lower: float) -> Reading:
-    """Where the close lies between the Bollinger bands: 0 on the lower, 1 on the upper one, and beyond them outside."""
+    """Return the position of the close between the Bollinger bands: 0 on the lower, 1 on the upper band."""
     if upper - lower <= abs(upper) * 1e-12:
         return Unknown("the bands have no width")
     return (close - lower) / (upper - lower)
 
 
 class Flow(NamedTuple):
-    """What volume says of the last 14 candles."""
+    """The volume indicators of the last 14 candles."""
 
     money: bool
-    """Whether MFI has anything to weigh: volume on a typical price (high + low + close) that moved.
+    """Whether MFI is defined: some candle has volume and a changed typical price (high + low + close).
 
-    Without any TA-Lib says 0, which would read as all of it flowing out.
+    If not, TA-Lib's value is 0, which would mean that all money flows out.
     """
     change: Reading
     """The change of on-balance volume as a share of the volume: −1..1.
 
-    OBV adds a candle's volume when it closes higher and takes it away when lower (J. Granville, 1963). Its level is an
-    accident of where history began, its change is not.
+    OBV adds a candle's volume when it closes higher and subtracts it when it closes lower (J. Granville, 1963). The
+    level of OBV depends on the first candle of the history, its change does not.
     """
     divergence: Reading
-    """How much volume and price disagree, −1..1; above 0 volume comes in while price falls. A formula of our own.
+    """The disagreement of volume and price, −1..1: above 0 if volume flows in while the price falls.
 
-    With path = (net change of the close) / (sum of its absolute changes), which is Kaufman's efficiency ratio with its
-    sign: (change − path) / 2 where the two have opposite signs, else 0.
+    This formula is the project's own. With path = (net change of the close) / (sum of its absolute changes), which is
+    Kaufman's efficiency ratio with its sign: (change − path) / 2 where the two have opposite signs, else 0.
     """
 
 
 def flow(window: Recent) -> Flow:
-    """Weigh the changes of price in a window by volume."""
-    money, total, signed, way = False, 0.0, 0.0, 0.0
+    """Return the volume indicators of a window of candles."""
+    money, total, signed, distance = False, 0.0, 0.0, 0.0
     before, typical_before = window.closes[0], window.highs[0] + window.lows[0] + window.closes[0]
     for high, low, close, volume in islice(zip(*window, strict=True), 1, None):
         typical = high + low + close
         money = money or (volume > 0 and typical != typical_before)
         total += volume
         signed += volume if close > before else -volume if close < before else 0.0
-        way += abs(close - before)
+        distance += abs(close - before)
         before, typical_before = close, typical
     change: Reading = signed / total if total > 0 else Unknown(f"no volume in {FLOW_CANDLES} candles")
     if isinstance(change, Unknown):
         return Flow(money, change, change)
-    if way == 0:
-        return Flow(money, change, Unknown(f"no close has moved in {FLOW_CANDLES} candles"))
-    path = (window.closes[-1] - window.closes[0]) / way
+    if distance == 0:
+        return Flow(money, change, Unknown(f"the close has not changed in {FLOW_CANDLES} candles"))
+    path = (window.closes[-1] - window.closes[0]) / distance
     return Flow(money, change, (change - path) / 2 if change * path < 0 else 0.0)
 
 
 def vwap_deviation(series: CandleSeries, forming: Bar | None = None) -> Reading:
-    """The last close over the volume-weighted average price of its UTC day so far, less 1.
+    """Return the last close over the volume-weighted average price (VWAP) of its UTC day so far, minus 1.
 
-    TA-Lib's VWAP is cumulative: it is opened from the first candle of the day, so its bits depend on that day alone.
+    TA-Lib's VWAP is cumulative. It is computed from the first candle of the day, so that its exact bits depend on the
+    candles of that day only.
     """
     if series.interval >= DAY:
         return Unknown("needs candles shorter than a day")

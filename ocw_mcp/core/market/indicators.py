@@ -1,8 +1,9 @@
-"""The indicators of one series, most of them kept by TA-Lib's streaming handles.
+"""The indicators of one series, most of them computed incrementally by TA-Lib's streaming handles.
 
-Formulas are TA-Lib's own, the rest is in `formulas.py`: EMA seeded with a simple average, Wilder's smoothing in RSI,
-ATR and ADX, MACD seeded so that line and signal begin together. RSI, StochRSI, MFI and ADX run from 0 to 100; EMA, ATR,
-MACD and Supertrend are in quote currency; bandwidth and VWAP deviation are shares; Supertrend's direction is 1 or −1.
+The formulas are TA-Lib's: EMA seeded with a simple average, Wilder's smoothing in RSI, ATR and ADX, MACD seeded so that
+line and signal begin at the same candle. The other indicators are in `formulas.py`. RSI, StochRSI, MFI and ADX run from
+0 to 100; EMA, ATR, MACD and Supertrend are in quote currency; bandwidth and VWAP deviation are shares; Supertrend's
+direction is 1 or −1.
 """
 
 from collections.abc import Mapping
@@ -19,10 +20,10 @@ from ocw_mcp.domain.unknown import Reading, Unknown
 
 class _Spec(NamedTuple):
     open: Any
-    """The class of the handle."""
+    """The class of the streaming handle."""
     options: dict[str, float]
     needs: int
-    """Fewest candles from which TA-Lib gives a value."""
+    """The smallest number of candles from which TA-Lib gives a value."""
 
 
 ON_CLOSE: Final = {
@@ -34,34 +35,34 @@ ON_CLOSE: Final = {
     "macd": _Spec(stream.MACD, {"fastperiod": 12, "slowperiod": 26, "signalperiod": 9}, 34),
     "bands": _Spec(stream.BBANDS, {"timeperiod": 20, "nbdevup": 2.0, "nbdevdn": 2.0}, 20),
 }
-"""Handles on the close alone."""
+"""Handles that take the close only."""
 
 ON_RANGE: Final = {
     "atr_14": _Spec(stream.ATR, {"timeperiod": 14}, 15),
     "adx_14": _Spec(stream.ADX, {"timeperiod": 14}, 28),
     "supertrend": _Spec(stream.SUPERTREND, {"timeperiod": 10, "multiplier": 3.0}, 11),
 }
-"""Handles on high, low and close."""
+"""Handles that take high, low and close."""
 
 ON_FLOW: Final = {"mfi_14": _Spec(stream.MFI, {"timeperiod": 14}, 15)}
-"""Handles on high, low, close and volume."""
+"""Handles that take high, low, close and volume."""
 
 _ALL: Final = {**ON_CLOSE, **ON_RANGE, **ON_FLOW}
 
 _K_NEEDS, _D_NEEDS = 28, 30
-"""Candles for StochRSI: 15 for the first RSI, 14 of them for %K, three %K for %D."""
+"""Candles that StochRSI needs: 15 for the first RSI, 14 values of RSI for %K, three values of %K for %D."""
 _RSI_KEPT = formulas.STOCHASTIC + formulas.SMOOTHING - 1
-_SHOWN_AS_THEY_ARE = ("ema_9", "ema_21", "ema_50", "atr_14", "adx_14")
-_NEVER_MOVED: Final = Unknown("the price has never moved")
+_SHOWN_UNCHANGED = ("ema_9", "ema_21", "ema_50", "atr_14", "adx_14")
+_NEVER_MOVED: Final = Unknown("the price has never changed")
 
-_WORTH_OPENING = 16
-"""From so many candles behind, opening anew is cheaper than catching up; the bits are the same either way."""
+_REOPEN_AFTER = 16
+"""From this number of new candles, reopening the handles is cheaper than updating them; the results are identical."""
 
 
 class Indicators:
-    """The indicators of one series. They always stand on all of the series' candles, from its first on.
+    """The indicators of one series, always computed from all of its candles, the first one included.
 
-    Nothing is computed until somebody reads: the handles then take in what has come since the last time.
+    The computation is lazy: a read updates the handles with the candles added since the previous read.
     """
 
     __slots__ = ("_handles", "_rsi", "_series", "_taken", "_values")
@@ -70,18 +71,18 @@ class Indicators:
         self._series = series
         self._handles: dict[str, Any] = {}
         self._rsi: list[float] = []
-        """The last values of RSI 14, which StochRSI is made of."""
+        """The last values of RSI 14, from which StochRSI is computed."""
         self._taken = 0
-        """How many of the series' candles the handles have taken in."""
+        """Number of the series' candles that the handles have processed."""
         self._values: dict[str, Reading] | None = None
 
     def reopen(self) -> None:
-        """Forget every handle: the series begins with another candle now."""
+        """Discard every handle, since the first candle of the series has changed."""
         self._forget()
         self._taken = 0
 
     def values(self) -> Mapping[str, Reading]:
-        """Every indicator's value on the last closed candle, or why there is none."""
+        """Return the value of every indicator at the last closed candle, Unknown with its reason if there is none."""
         if self._values is None or self._taken != len(self._series):
             self._catch_up()
             outputs = {name: handle.value for name, handle in self._handles.items()}
@@ -89,11 +90,13 @@ class Indicators:
         return self._values
 
     def peek(self, forming: Bar) -> Mapping[str, Reading]:
-        """What every indicator would be if the candle that is forming closed as it is now; nothing is taken in."""
+        """Return the values that the indicators would have if the forming candle closed now; nothing is stored."""
         self.values()
-        last = forming.close, (forming.high, forming.low, forming.close), forming[2:]
+        candle_range, candle_flow = (forming.high, forming.low, forming.close), forming[2:]
         outputs = {
-            name: handle.peek(last[0]) if name in ON_CLOSE else handle.peek(*(last[1] if name in ON_RANGE else last[2]))
+            name: handle.peek(forming.close)
+            if name in ON_CLOSE
+            else handle.peek(*(candle_range if name in ON_RANGE else candle_flow))
             for name, handle in self._handles.items()
         }
         rsi = [*self._rsi, float(outputs["rsi_14"])] if "rsi_14" in outputs else []
@@ -101,7 +104,7 @@ class Indicators:
 
     def _catch_up(self) -> None:
         count = len(self._series)
-        if count - self._taken > _WORTH_OPENING:
+        if count - self._taken > _REOPEN_AFTER:
             self._forget()
         else:
             self._update(count)
@@ -149,15 +152,15 @@ class Indicators:
                 self._handles[name] = spec.open(highs, lows, closes, np.array(series.volumes), **spec.options)
 
     def _readings(self, outputs: dict[str, Any], rsi: list[float], forming: Bar | None) -> dict[str, Reading]:
-        """What is shown, from what the handles gave: on the last closed candle, or with the forming one at the end."""
+        """Return the readings for these outputs of the handles, with the forming candle as the last if there is one."""
         count, series = self._taken, self._series
         window = formulas.recent(series, forming)
-        readings = {name: _or_needs(name, count, outputs) for name in _SHOWN_AS_THEY_ARE}
+        readings = {name: _or_needs(name, count, outputs) for name in _SHOWN_UNCHANGED}
         readings |= self._oscillators(outputs, rsi, window, count)
-        readings |= _of_macd(outputs, count)
-        readings |= _of_bands(outputs, window, count)
+        readings |= _macd_readings(outputs, count)
+        readings |= _band_readings(outputs, window, count)
         readings |= self._supertrend(outputs, window, count)
-        readings |= _of_volume(outputs, window, count)
+        readings |= _volume_readings(outputs, window, count)
         readings["vwap_deviation"] = formulas.vwap_deviation(series, forming)
         return readings
 
@@ -165,7 +168,7 @@ class Indicators:
         readings = {name: _or_needs(name, count, outputs) for name in ("rsi_7", "rsi_14")}
         closes = self._series.closes
         if readings["rsi_7"] == 0 and min(closes) == max(closes) == window.closes[-1]:
-            # TA-Lib's RSI of no gain and no loss is 0, which would read as oversold.
+            # TA-Lib's RSI is 0 if there are neither gains nor losses, which would mean oversold.
             readings = {name: _NEVER_MOVED if name in outputs else value for name, value in readings.items()}
         k, d = formulas.stoch_rsi(rsi[-_RSI_KEPT:])
         readings["stoch_rsi_k"] = k if count >= _K_NEEDS else _needs(_K_NEEDS, count)
@@ -178,19 +181,19 @@ class Indicators:
         value, direction = outputs["supertrend"]
         lows, highs = self._series.lows, self._series.highs
         if value == window.closes[-1] and min(lows) == max(highs) == window.lows[-1] == window.highs[-1]:
-            # TA-Lib calls a market without any range a rising one.
+            # TA-Lib reports a rising market if no candle has a range.
             return {"supertrend": _NEVER_MOVED, "supertrend_direction": _NEVER_MOVED}
         return {"supertrend": float(value), "supertrend_direction": float(direction)}
 
 
-def _of_macd(outputs: dict[str, Any], count: int) -> dict[str, Reading]:
+def _macd_readings(outputs: dict[str, Any], count: int) -> dict[str, Reading]:
     names = ("macd", "macd_signal", "macd_histogram")
     if "macd" not in outputs:
         return dict.fromkeys(names, _or_needs("macd", count, outputs))
     return dict(zip(names, map(float, outputs["macd"]), strict=True))
 
 
-def _of_bands(outputs: dict[str, Any], window: Recent, count: int) -> dict[str, Reading]:
+def _band_readings(outputs: dict[str, Any], window: Recent, count: int) -> dict[str, Reading]:
     if "bands" not in outputs:
         return dict.fromkeys(("percent_b", "bandwidth"), _or_needs("bands", count, outputs))
     upper, middle, lower = map(float, outputs["bands"])
@@ -200,12 +203,12 @@ def _of_bands(outputs: dict[str, Any], window: Recent, count: int) -> dict[str, 
     }
 
 
-def _of_volume(outputs: dict[str, Any], window: Recent, count: int) -> dict[str, Reading]:
+def _volume_readings(outputs: dict[str, Any], window: Recent, count: int) -> dict[str, Reading]:
     names = ("mfi_14", "obv_change_14", "obv_divergence_14")
     if "mfi_14" not in outputs:
         return dict.fromkeys(names, _or_needs("mfi_14", count, outputs))
     flow = formulas.flow(window)
-    mfi = float(outputs["mfi_14"]) if flow.money else Unknown(f"no money flowed in {FLOW_CANDLES} candles")
+    mfi = float(outputs["mfi_14"]) if flow.money else Unknown(f"no volume at a changed price in {FLOW_CANDLES} candles")
     return dict(zip(names, (mfi, flow.change, flow.divergence), strict=True))
 
 

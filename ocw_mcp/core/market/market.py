@@ -1,4 +1,4 @@
-"""Every symbol's candles: the base interval as it comes, and longer timeframes, each built from the one below it."""
+"""The candles of all symbols: the base interval, and longer timeframes, each built from the next shorter one."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -25,21 +25,21 @@ __all__ = ["Closed", "FormingValues", "Market", "SymbolMarket", "SymbolState", "
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False):
-    """What one base candle closed: its own timeframe and the longer ones, and the hole it found before it, if any."""
+    """The timeframes (ms) that a base candle closed, and since when (ms) candles before it are missing, if any are."""
 
     timeframes: tuple[int, ...]
     hole_since: int | None = None
 
 
 class SymbolState(msgspec.Struct, frozen=True):
-    """One symbol's timeframes, shortest first, and its derivatives."""
+    """The saved state of one symbol: its timeframes, shortest first, and its derivatives."""
 
     timeframes: tuple[TimeframeState, ...]
     derivatives: DerivativesState
 
 
 class TimeframeValues(NamedTuple):
-    """One timeframe as it was at its last close: its length in ms, its number of candles, its close and indicators."""
+    """One timeframe at its last close: its length in ms, its number of candles, the close and the indicators."""
 
     interval: int
     candles: int
@@ -48,11 +48,11 @@ class TimeframeValues(NamedTuple):
 
 
 class FormingValues(NamedTuple):
-    """The candle of one timeframe that has not closed yet, and what indicators would say if it closed now."""
+    """The forming candle of one timeframe, and the values that the indicators would have if it closed now."""
 
     interval: int
     candles: int
-    """Closed candles before it."""
+    """Number of closed candles before it."""
     bar: Bar | Unknown
     values: Mapping[str, Reading]
 
@@ -70,16 +70,16 @@ class SymbolMarket:
 
     @property
     def last(self) -> Reading:
-        """The last close, or Unknown before the first candle."""
+        """The last close (quote); Unknown before the first candle."""
         return self._base.series.closes[-1] if len(self._base.series) else Unknown("no candle yet")
 
     @property
     def known_at(self) -> int | None:
-        """The moment (ms) at which the last candle closed."""
+        """The time (ms) at which the last candle closed; None before the first candle."""
         return self._base.series.last_open_time + self._interval if len(self._base.series) else None
 
     def close(self, candle: Candle) -> Closed | None:
-        """Take in a closed base candle. None when it is not later than the last one: such a candle changes nothing."""
+        """Add a closed base candle. Return None, and change nothing, if it is not later than the last one."""
         series = self._base.series
         last = series.last_open_time
         if candle.open_time <= last:
@@ -96,7 +96,7 @@ class SymbolMarket:
         return Closed((self._interval, *sorted({*late, *closed})), hole_since)
 
     def _pass_up(self, level: int, piece: "Candle | Forming", until: int) -> list[int]:
-        """Hand a closed candle to the next longer timeframe, and on from there; the timeframes it closed."""
+        """Add a closed candle to the next longer timeframe, and so on. Return the timeframes (ms) that this closed."""
         closed: list[int] = []
         built = self._built
         while level < len(built):
@@ -109,7 +109,10 @@ class SymbolMarket:
         return closed
 
     def _finish_overdue(self, open_time: int) -> list[int]:
-        """After a hole, close what should have closed in it, as the exchange's own candles did; shortest first."""
+        """After missing candles, close each longer candle that ended among them, as the exchange does, shortest first.
+
+        Return the timeframes (ms) that were closed.
+        """
         closed: list[int] = []
         for level, each in enumerate(self._built):
             if each.overdue(open_time):
@@ -120,28 +123,16 @@ class SymbolMarket:
         return closed
 
     def indicators(self) -> list[TimeframeValues]:
-        """Every timeframe that carries indicators, shortest first."""
-        return [
-            TimeframeValues(
-                each.interval,
-                len(each.series),
-                each.series.closes[-1] if len(each.series) else Unknown("no closed candle of this timeframe yet"),
-                each.indicators.values(),
-            )
-            for each in self._all
-            if each.interval >= INDICATORS_FROM
-        ]
+        """Return the values of every timeframe that has indicators, shortest first."""
+        return [_values_of(each) for each in self._all if each.interval >= INDICATORS_FROM]
 
     def indicators_of(self, wanted: int) -> TimeframeValues | None:
-        """Those of the shortest timeframe that carries indicators and is not shorter than `wanted` (ms)."""
-        for each in self._all:
-            if each.interval >= max(wanted, INDICATORS_FROM):
-                close = each.series.closes[-1] if len(each.series) else Unknown("no closed candle yet")
-                return TimeframeValues(each.interval, len(each.series), close, each.indicators.values())
-        return None
+        """Return the values of the shortest timeframe of at least `wanted` ms that has indicators, or None."""
+        shortest = max(wanted, INDICATORS_FROM)
+        return next((_values_of(each) for each in self._all if each.interval >= shortest), None)
 
     def forming(self) -> list[FormingValues]:
-        """The candles of 1h and 4h as they are forming, where these are built; computed anew at each call."""
+        """Return the forming candles of 1h and 4h if these timeframes are built. Each call computes them."""
         shown = []
         for level, each in enumerate(self._built):
             if each.interval in FORMING_SHOWN:
@@ -151,11 +142,11 @@ class SymbolMarket:
         return shown
 
     def _bar(self, level: int) -> Bar | Unknown:
-        """What is forming at one level: what has closed below it, then what is still forming there."""
+        """Return the forming candle at one level, joined with the forming candles of all shorter timeframes."""
         longer_first = [self._built[level], *reversed(self._built[:level])]
         pieces = [each.forming for each in longer_first if each.forming.open_time >= 0]
         if not pieces:
-            return Unknown("nothing of this candle has closed yet")
+            return Unknown("no part of this candle has closed yet")
         interval, first = self._built[level].interval, pieces[0]
         if not first.whole or (first.open_time % interval and not len(self._built[level].series)):
             return Unknown("this candle began before the first one known")
@@ -169,14 +160,14 @@ class SymbolMarket:
         )
 
     def series(self, interval: int) -> CandleSeries:
-        """The closed candles of one of the built timeframes (ms)."""
+        """Return the closed candles of a timeframe (ms) of this market."""
         return next(each.series for each in self._all if each.interval == interval)
 
     def change_over(self, span: int) -> Reading:
-        """The return of the last close over `span` ms, as a share.
+        """Return the change of the last close over `span` ms, as a share.
 
-        It is held against the close that was the last one known then, from the shortest timeframe that reaches back so
-        far: exact to a base candle where those do, and else to a quarter of the span at worst.
+        The reference is the last close known `span` ms ago, from the shortest timeframe that reaches back that far. Its
+        time is exact to one base candle if base candles reach back, otherwise to a quarter of the span.
         """
         now, last = self.known_at, self.last
         if now is None or isinstance(last, Unknown):
@@ -191,25 +182,31 @@ class SymbolMarket:
         return Unknown(f"no candle from {span_name(span)} ago")
 
     def state(self) -> SymbolState:
-        """All candles that indicators stand on, and the forming ones."""
+        """Return the candles from which indicators are computed, the forming candles and the derivatives."""
         return SymbolState(tuple(each.state() for each in self._all), self.derivatives.state())
 
     def restore(self, state: SymbolState) -> None:
-        """Put back what `state` gave; indicators are opened from the same candles, to the same bits."""
+        """Restore the result of `state`. The indicators are reopened from the same candles and give the same bits."""
         for each, saved in zip(self._all, state.timeframes, strict=True):
             each.restore(saved)
         self.derivatives.restore(state.derivatives)
 
 
+def _values_of(timeframe: Timeframe) -> TimeframeValues:
+    closes = timeframe.series.closes
+    close = closes[-1] if len(closes) else Unknown("no closed candle of this timeframe yet")
+    return TimeframeValues(timeframe.interval, len(closes), close, timeframe.indicators.values())
+
+
 class Market:
-    """All symbols. `interval` is the base candle's length in ms."""
+    """The market data of all symbols. `interval` is the length of a base candle in ms."""
 
     def __init__(self, interval: int, symbols: tuple[str, ...]) -> None:
         self.interval = interval
         self.timeframes = timeframes(interval)
         self.symbols = {symbol: SymbolMarket(interval, self.timeframes[1:]) for symbol in symbols}
         self._correlations: dict[tuple[str, str], tuple[int, int, Reading]] = {}
-        """The last answers, each with the opening times of the candles that it stands on."""
+        """Cached correlations by pair, each after the open times (ms) of the last candles it was computed from."""
 
     def prices(self) -> dict[str, float]:
         """Return the last close (quote) of each symbol that has one."""
@@ -217,7 +214,7 @@ class Market:
         return {name: price for name, price in last.items() if not isinstance(price, Unknown)}
 
     def correlation(self, first: str, second: str) -> Reading:
-        """How alike two symbols' returns of an hour were of late, or of a base candle where that is longer."""
+        """Return the correlation of two symbols' latest hourly returns, or of base candles if these are longer."""
         wanted = max(HOUR, self.interval)
         if wanted not in self.timeframes:
             return Unknown(f"{span_name(HOUR)} is not built from candles of {span_name(self.interval)}")
@@ -229,10 +226,10 @@ class Market:
         return known[2]
 
     def state(self) -> dict[str, SymbolState]:
-        """Every symbol's state."""
+        """Return the state of every symbol."""
         return {name: symbol.state() for name, symbol in self.symbols.items()}
 
     def restore(self, state: dict[str, SymbolState]) -> None:
-        """Put back what `state` gave."""
+        """Restore the result of `state`."""
         for name, symbol in self.symbols.items():
             symbol.restore(state[name])

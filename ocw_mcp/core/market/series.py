@@ -1,9 +1,8 @@
-"""The closed candles of one symbol and timeframe, as many as indicators may ever look back on.
+"""The closed candles of one symbol and timeframe that the indicators are computed from.
 
 History is bounded: at fixed engine times, every `REOPEN_EVERY` candles of the timeframe, all but the last `HISTORY`
-candles are dropped and the indicators are opened again from those. A handle's last bits depend on the candle at which
-its history began; since the series always starts exactly there, a restart opens from the same candles and gets the
-same bits.
+candles are dropped and the indicators are reopened from these. The exact bits of an indicator depend on the candle at
+which its history begins. The series always begins at that candle, so a restart gives the same bits.
 """
 
 from array import array
@@ -12,13 +11,13 @@ from bisect import bisect_left
 import msgspec
 
 HISTORY = 500
-"""Candles kept at a re-opening."""
+"""Number of candles kept when indicators are reopened."""
 REOPEN_EVERY = 500
-"""Candles of the timeframe between two re-openings."""
+"""Number of candles of the timeframe between two reopenings."""
 
 
 class SeriesState(msgspec.Struct, frozen=True):
-    """A series as bytes in machine order: 64-bit times in ms, and 64-bit floats, one column after the other."""
+    """A saved series as bytes in machine order: 64-bit times in ms, and columns of 64-bit floats."""
 
     last_open_time: int
     columns: tuple[bytes, bytes, bytes, bytes, bytes]
@@ -59,7 +58,7 @@ class CandleSeries:
         return len(self.closes)
 
     def append(self, open_time: int, open_: float, high: float, low: float, close: float, volume: float) -> bool:
-        """Add a closed candle; True when the series was cut to `HISTORY` and indicators must be opened again."""
+        """Add a closed candle; return True if the series was cut to `HISTORY` and indicators must be reopened."""
         reopen = False
         if open_time >= self._reopen_from:
             reopen = len(self.closes) >= HISTORY
@@ -77,24 +76,24 @@ class CandleSeries:
                 del column[:-HISTORY]
         return reopen
 
-    def first_from(self, moment: int) -> int:
-        """The place of the first candle that opened at `moment` (ms) or later; the length when there is none."""
-        return bisect_left(self.open_times, moment)
+    def first_from(self, at: int) -> int:
+        """Return the index of the first candle that opened at `at` (ms) or later; the length if there is none."""
+        return bisect_left(self.open_times, at)
 
-    def close_at(self, moment: int) -> float | None:
-        """The close that was the last one known at `moment` (ms); None where it is out of reach or lies in a hole."""
-        place = self.first_from(moment - self.interval + 1) - 1
-        if place < 0 or self.open_times[place] <= moment - 2 * self.interval:
+    def close_at(self, at: int) -> float | None:
+        """Return the last close known at `at` (ms); None if it is before the series begins or missing."""
+        index = self.first_from(at - self.interval + 1) - 1
+        if index < 0 or self.open_times[index] <= at - 2 * self.interval:
             return None
-        return self.closes[place]
+        return self.closes[index]
 
     def state(self) -> SeriesState:
-        """All candles, to be restored bit by bit."""
+        """Return all candles as bytes, which `restore` reproduces exactly."""
         o, h, low, c, v = (column.tobytes() for column in self._columns)
         return SeriesState(self.last_open_time, (o, h, low, c, v), self.open_times.tobytes())
 
     def restore(self, state: SeriesState) -> None:
-        """Put back what `state` gave."""
+        """Restore the result of `state`."""
         self.last_open_time = state.last_open_time
         self._reopen_from = (
             (state.last_open_time // self._period + 1) * self._period if state.last_open_time >= 0 else 0

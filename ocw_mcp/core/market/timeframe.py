@@ -9,13 +9,13 @@ from ocw_mcp.domain.time import HOUR, MINUTE
 
 BUILT_TIMEFRAMES = (5 * MINUTE, 15 * MINUTE, HOUR, 4 * HOUR)
 INDICATORS_FROM = 15 * MINUTE
-"""Timeframes that are not shorter carry indicators; the others are candles only."""
+"""The shortest timeframe (ms) that has indicators; shorter ones have candles only."""
 FORMING_SHOWN = (HOUR, 4 * HOUR)
 """Built timeframes whose forming candle is shown."""
 
 
 def timeframes(interval: int) -> tuple[int, ...]:
-    """The timeframes (ms) of a market with candles of `interval` ms: its own, then the multiples that are built."""
+    """Return the timeframes (ms) of a market with candles of `interval` ms: its own, then the longer ones."""
     return (interval, *(each for each in BUILT_TIMEFRAMES if each > interval and each % interval == 0))
 
 
@@ -29,11 +29,11 @@ class Forming(msgspec.Struct, array_like=True, gc=False):
     close: float = 0.0
     volume: float = 0.0
     whole: bool = False
-    """False for the first bucket of a tape that begins in its midst: what came before is not known."""
+    """False if the market's first candle lies inside this one, so that its beginning is not known."""
 
 
 class TimeframeState(msgspec.Struct, frozen=True):
-    """One timeframe, to be restored."""
+    """The saved state of one timeframe."""
 
     series: SeriesState
     forming: Forming
@@ -51,10 +51,10 @@ class Timeframe:
         self.forming = Forming()
 
     def take(self, piece: Candle | Forming, until: int) -> Forming | None:
-        """Take in a candle of the next shorter timeframe, closed at `until`; what that closed here, if anything."""
-        bucket = piece.open_time // self.interval * self.interval
+        """Add a candle of the next shorter timeframe that closed at `until` (ms); return the candle this closes."""
+        open_time = piece.open_time // self.interval * self.interval
         forming = self.forming
-        if bucket == forming.open_time:
+        if open_time == forming.open_time:
             if piece.high > forming.high:
                 forming.high = piece.high
             if piece.low < forming.low:
@@ -62,16 +62,16 @@ class Timeframe:
             forming.close = piece.close
             forming.volume += piece.volume
         else:
-            whole = piece.open_time == bucket or len(self.series) > 0
-            self.forming = Forming(bucket, piece.open, piece.high, piece.low, piece.close, piece.volume, whole)
-        return self.finish() if until == bucket + self.interval else None
+            whole = piece.open_time == open_time or len(self.series) > 0
+            self.forming = Forming(open_time, piece.open, piece.high, piece.low, piece.close, piece.volume, whole)
+        return self.finish() if until == open_time + self.interval else None
 
     def overdue(self, open_time: int) -> bool:
-        """Whether the forming candle ended before a candle that opens at `open_time`, its last part missing."""
+        """Return whether the forming candle ended before one that opens at `open_time` (ms), its last part missing."""
         return 0 <= self.forming.open_time <= open_time - self.interval
 
     def finish(self) -> Forming | None:
-        """Close the forming candle. A partial first one is forgotten."""
+        """Close and return the forming candle. A first candle whose beginning is not known is discarded."""
         done, self.forming = self.forming, Forming()
         if not done.whole:
             return None
@@ -80,11 +80,11 @@ class Timeframe:
         return done
 
     def state(self) -> TimeframeState:
-        """All candles that indicators stand on, and the forming one."""
+        """Return the candles from which indicators are computed, and the forming one."""
         return TimeframeState(self.series.state(), self.forming)
 
     def restore(self, state: TimeframeState) -> None:
-        """Put back what `state` gave; indicators are opened from the same candles, to the same bits."""
+        """Restore the result of `state`. The indicators are reopened from the same candles and give the same bits."""
         self.series.restore(state.series)
         self.forming = state.forming
         self.indicators.reopen()

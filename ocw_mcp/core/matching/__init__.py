@@ -1,1 +1,1 @@
-"""What an exchange would have done with an order, given only candles."""
+"""Models of an exchange's matching and funding, given only candles."""

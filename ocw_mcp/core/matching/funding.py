@@ -1,8 +1,8 @@
-"""What funding costs a position of a perpetual future, and when.
+"""Funding payments of positions in perpetual futures, and their settlement times.
 
-At each of its stamps the exchange moves rate × notional from longs to shorts, at the mark price. A position that is not
-held at that moment pays nothing. Where no rate is known, the exchange's usual one is charged to both sides: whatever
-the side would have been on which it fell, nothing is gained from an assumption.
+At each settlement the exchange transfers rate × notional, at the mark price, from longs to shorts. A position that is
+not open at that time pays nothing. If no rate is known, the exchange's usual rate is charged to both sides, so that no
+position profits from the assumption.
 """
 
 from collections.abc import Iterator
@@ -12,15 +12,15 @@ from typing import Final
 from ocw_mcp.domain.time import HOUR, SECOND
 
 ASSUMED_RATE: Final = Decimal("0.0001")
-"""Per eight hours: the interest part of the exchange's rate, which is what it is while the premium is small."""
+"""Rate per eight hours: the interest part of the exchange's rate, to which it is equal while the premium is small."""
 ASSUMED_EVERY: Final = 8 * HOUR
-"""Stamps at 00:00, 08:00 and 16:00 UTC (ms)."""
+"""Time between assumed settlements (ms), which are at 00:00, 08:00 and 16:00 UTC."""
 STAMPED_LATE_MS: Final = 10 * SECOND
-"""How long after the whole hour that it settles the exchange may stamp a rate; some milliseconds are usual."""
+"""Longest delay (ms) of a rate's time stamp after the full hour that it settles; some milliseconds are usual."""
 
 
 def payment(quantity: Decimal, mark: Decimal, rate: Decimal) -> Decimal:
-    """What a signed position gains at a stamp, in the currency of `mark`; below 0 it pays.
+    """Return the amount that a signed position receives at a settlement, in the currency of `mark`; below 0 it pays.
 
     −quantity × mark × rate (Binance, Introduction to Funding Rates: funding amount = notional at mark × rate).
     """
@@ -28,20 +28,20 @@ def payment(quantity: Decimal, mark: Decimal, rate: Decimal) -> Decimal:
 
 
 def assumed_payment(quantity: Decimal, mark: Decimal) -> Decimal:
-    """The same where no rate is known: long and short both pay."""
+    """Return the same amount for an unknown rate: both a long and a short pay."""
     return -abs(quantity) * mark * ASSUMED_RATE
 
 
 def whole_stamp(at: int) -> int:
-    """Return the moment (ms) that a rate stamped `at` settles: the whole hour, where it was stamped a little late."""
+    """Return the settlement time (ms) of a rate stamped `at`: the full hour if the stamp is slightly later."""
     return at // HOUR * HOUR if at % HOUR <= STAMPED_LATE_MS else at
 
 
 def next_stamp(after: int) -> int:
-    """The first assumed stamp later than `after` (ms)."""
+    """Return the first assumed settlement time later than `after` (ms)."""
     return (after // ASSUMED_EVERY + 1) * ASSUMED_EVERY
 
 
 def assumed_stamps(after: int, until: int) -> Iterator[int]:
-    """Yield the assumed stamps later than `after` and up to `until` (ms)."""
+    """Yield the assumed settlement times later than `after` and up to `until` (ms)."""
     return iter(range(next_stamp(after), until + 1, ASSUMED_EVERY))

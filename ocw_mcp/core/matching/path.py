@@ -1,7 +1,7 @@
-"""The way that a price is taken to have gone through a candle: from open to one extreme, to the other, to the close.
+"""The assumed price path within a candle: from the open to one extreme, to the other extreme, to the close.
 
-A candle does not say which extreme came first. The matching chooses the one that is worse for the account; this is the
-arithmetic of the way.
+A candle does not show which extreme came first. The matching chooses the order that is worse for the account; this
+module computes the path.
 """
 
 from collections.abc import Iterator
@@ -15,54 +15,54 @@ from ocw_mcp.domain.orders import OrderRef
 
 
 class PathSegment(msgspec.Struct, frozen=True):
-    """One part of the way, on which the price only falls, or only rises, to `end` (quote)."""
+    """One part of the path, in which the price only falls, or only rises, to `end` (quote)."""
 
     end: Decimal
     falls: bool
 
     def reaches(self, price: Decimal) -> bool:
-        """Whether the price comes to this one by the end of the leg; one that is behind it counts as reached."""
+        """Return whether the path has reached `price` at the end of this segment, in it or before it."""
         return self.end <= price if self.falls else self.end >= price
 
     def goes_beyond(self, limit: Decimal, begin: Decimal) -> bool:
-        """Whether the price goes strictly beyond a limit and, where it begins beyond it, farther than there."""
+        """Return whether the segment ends strictly beyond both the limit and its own beginning (quote)."""
         return self.end < min(limit, begin) if self.falls else self.end > max(limit, begin)
 
     def nearness(self, price: Decimal) -> Decimal:
-        """A number by which prices sort in the order in which the leg comes to them."""
+        """Return a sort key of prices: the segment reaches prices with a smaller key first."""
         return -price if self.falls else price
 
     def moved(self, begin: Decimal, price: Decimal) -> Decimal:
-        """Where the price stands after it was met at `price`: there, or where it was if that lies behind."""
+        """Return the current price after an order at `price` was met: this price, or `begin` if it is farther along."""
         return min(begin, price) if self.falls else max(begin, price)
 
 
 class CandlePath:
-    """The way through one candle, as far as the price has come."""
+    """The price path through one candle, with the current price on it."""
 
     def __init__(self, candle: Candle, *, down_first: bool) -> None:
         self.candle = candle
         self.price = exact(candle.open)
-        """Where the price stands (quote)."""
+        """The current price (quote)."""
         self.met: set[OrderRef] = set()
-        """The orders that the price has come to: each is met once."""
+        """Orders whose price the path has reached; each is met once."""
         self.laid: set[OrderRef] = set()
-        """The orders that came while the price was on its way: they meet the rest of it."""
+        """Orders placed in reaction to fills on this path; they meet the rest of it."""
         low, high, close = exact(candle.low), exact(candle.high), exact(candle.close)
         first, second = PathSegment(low, falls=True), PathSegment(high, falls=False)
-        self._legs = (first, second, PathSegment(close, falls=True))
+        self._segments = (first, second, PathSegment(close, falls=True))
         if not down_first:
-            self._legs = (second, first, PathSegment(close, falls=False))
+            self._segments = (second, first, PathSegment(close, falls=False))
 
-    def legs(self) -> Iterator[PathSegment]:
-        """The legs one after the other; the price stands at the end of each once the next one is asked for."""
-        for leg in self._legs:
-            yield leg
-            self.price = leg.end
+    def segments(self) -> Iterator[PathSegment]:
+        """Yield the segments in order. Requesting the next one sets the current price to the end of the last."""
+        for segment in self._segments:
+            yield segment
+            self.price = segment.end
 
     def knows(self, ref: OrderRef, since: int) -> bool:
-        """Whether an order that came at `since` (ms) meets prices of this candle other than its close.
+        """Return whether an order placed at `since` (ms) can meet prices of this candle other than its close.
 
-        One that came while the candle was open, from outside, knows nothing of the range before that.
+        An order that came from outside while the candle was open cannot, since part of the range was before it.
         """
         return since <= self.candle.open_time or ref in self.laid

@@ -1,4 +1,4 @@
-"""What the risk officer looks at: the account and the market at one instant, every reservation counted in."""
+"""The account and the market at one instant, as the risk officer sees them, with every reservation counted."""
 
 from decimal import Decimal
 
@@ -8,17 +8,16 @@ from ocw_mcp.core.risk.activity import Pace
 from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import Side
-from ocw_mcp.domain.policies import Mode
-from ocw_mcp.domain.state import TradingState
+from ocw_mcp.domain.state import Mode, TradingState
 
 
 class PositionTerms(msgspec.Struct, frozen=True):
-    """What an addition joins: a position's average price and leverage, or those of the entry about to open it."""
+    """The position that an addition joins: its average price and leverage, or those of the entry that will open it."""
 
     price: Decimal
     leverage: int
     lost: Decimal = ZERO
-    """What funding took of its margin, for each unit."""
+    """The funding paid from its margin, for each unit."""
 
 
 class AccountView(msgspec.Struct, frozen=True):
@@ -28,7 +27,7 @@ class AccountView(msgspec.Struct, frozen=True):
     now: int
     mode: Mode
     agent: str
-    """Who decides on this book; the rules may stand in for it."""
+    """The name of the agent that decides on this book; the rules may stand in for it."""
     state: TradingState
     product: Product
     instrument: Instrument
@@ -40,7 +39,7 @@ class AccountView(msgspec.Struct, frozen=True):
     symbol_notional: Decimal
     """Absolute value of the symbol's position, plus its live entries and unknown orders at their worst fill."""
     price: Decimal
-    """Mark price; on a market without one the last price."""
+    """Mark price; the last price if the market has no mark price."""
     price_age_ms: int
     price_age_limit_ms: int
     daily_loss_reached: bool
@@ -49,24 +48,24 @@ class AccountView(msgspec.Struct, frozen=True):
     day_opening: Decimal
     """Equity with which the UTC day began."""
     correlated_long: Decimal | None
-    """Absolute value of all long positions and entries in symbols that move as one; None where this is not one."""
+    """Absolute value of all long positions and entries in symbols that move as one; None if this symbol does not."""
     correlated_short: Decimal | None
     other_symbols: int
-    """How many other symbols have a position or a live entry."""
+    """The number of other symbols with a position or a live entry."""
     pace: Pace
     free_margin: Decimal
-    """What is not isolated for positions and live entries, less what is lost on positions so far."""
+    """The wallet without the margin of positions and live entries, less the unrealised loss."""
     symbol_quantity: Decimal
-    """Absolute value of the symbol's position, plus what its live entries may still add."""
+    """Absolute value of the symbol's position, plus the quantity that its live entries may still add."""
     held: PositionTerms | None = None
-    """The symbol's position, or its first live entry, as far as margin goes; None where there is neither."""
+    """The margin terms of the symbol's position, or else of its first live entry; None if there is neither."""
     opened: Side | None = None
-    """Which way the symbol's last position went, if somebody else than the rules opened it and is not done with it."""
+    """The side of the symbol's last position, if an agent other than the rules opened it and has not closed it."""
     spread: Decimal | None = None
-    """Distance of the best prices, as a share of their middle; None where the market does not tell."""
+    """Distance of the best prices, as a share of their middle; None if it is not known."""
     bid_depth: Decimal | None = None
-    """What can be sold near the best price; None where the market does not tell."""
+    """The quantity that can be sold near the best price; None if it is not known."""
     ask_depth: Decimal | None = None
-    """What can be bought there."""
+    """The quantity that can be bought near the best price; None if it is not known."""
     begun: bool = True
-    """Whether the book's first day is open; until its first candle only the history before it is read."""
+    """Whether the book's first day has begun; before that the engine only reads history."""

@@ -1,4 +1,4 @@
-"""What was traded of late, so that limits on pace can be held: bounded, and the same after a restart."""
+"""Counters of recent trading for the limits on pace: bounded, and the same after a restart."""
 
 from decimal import Decimal
 
@@ -7,6 +7,7 @@ import msgspec
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import GUARD, OrderIntent
 from ocw_mcp.domain.policies import LossesPolicy, PacePolicy
+from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.time import MINUTE, SECOND
 
 
@@ -16,69 +17,69 @@ class ActivityState(msgspec.Struct):
     sent: list[int] = []
     """Times of the last entries, at most as many as a minute may have."""
     reduced: list[int] = []
-    """Times of the last closings that somebody asked for, at most as many as a minute may have."""
+    """Times of the last closings that an agent asked for, at most as many as a minute may have."""
     entries_today: int = 0
     turnover_today: Decimal = ZERO
     fees_today: Decimal = ZERO
     closed_at: dict[str, int] = {}
-    """When each symbol's last position was closed, as long as that matters."""
+    """The time of each symbol's last close, for as long as re-entry is limited."""
     losses_in_a_row: int = 0
     paused_until: int = 0
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """The counters as one entry has to see them at one moment."""
+    """The counters for one entry at one moment."""
 
     entries_last_minute: int
     entries_today: int
     turnover_today: Decimal
-    """What was traded, and what live entries may still trade."""
+    """Notional traded today, and the notional that live entries may still trade."""
     fees_today: Decimal
     since_close_ms: int | None
-    """Since the symbol's last position was closed; None when that is long ago."""
+    """Time since the symbol's last position was closed; None if re-entry is no longer limited."""
     losses_in_a_row: int
     paused_ms: int
-    """For how long entries still pause; 0 when they do not."""
+    """The rest of the pause of entries; 0 if there is none."""
     reductions_last_minute: int = 0
-    """Those that somebody asked for."""
+    """Reductions that an agent asked for."""
 
 
 def asked_for(reduction: OrderIntent) -> bool:
-    """Whether a reduction is held to the pace: the guard's and a person's flatten, which has no key, are not."""
+    """Return whether a reduction counts for the pace. The guard's, and a person's flatten, which has no key, do not."""
     return bool(reduction.idempotency_key) and reduction.principal != GUARD
 
 
-class Activity:
+class Activity(Stateful[ActivityState]):
     """Counts what is sent, filled and closed."""
 
     def __init__(self, pace: PacePolicy, losses: LossesPolicy) -> None:
         self._pace = pace
         self._losses = losses
-        self.state = ActivityState()
+        super().__init__(ActivityState())
 
     def open_day(self) -> None:
         """Begin a UTC day."""
-        self.state.entries_today = 0
-        self.state.turnover_today = ZERO
-        self.state.fees_today = ZERO
+        self._state.entries_today = 0
+        self._state.turnover_today = ZERO
+        self._state.fees_today = ZERO
 
     def sent(self, now: int) -> None:
-        """An entry was sent."""
-        self.state.entries_today += 1
-        self.state.sent = [*self.state.sent, now][-self._pace.entries_per_minute :]
+        """Count an entry that was sent."""
+        self._state.entries_today += 1
+        self._state.sent = [*self._state.sent, now][-self._pace.entries_per_minute :]
 
     def reduced(self, now: int) -> None:
-        """A closing that somebody asked for was sent."""
-        self.state.reduced = [*self.state.reduced, now][-self._pace.reductions_per_minute :]
+        """Count a closing that an agent asked for and that was sent."""
+        self._state.reduced = [*self._state.reduced, now][-self._pace.reductions_per_minute :]
 
     def filled(self, notional: Decimal, fee: Decimal) -> None:
-        """An order, of whatever purpose, was filled."""
-        self.state.turnover_today += notional
-        self.state.fees_today += fee
+        """Count the fill of an order of any purpose."""
+        self._state.turnover_today += notional
+        self._state.fees_today += fee
 
     def closed(self, symbol: str, pnl: Decimal, now: int) -> bool:
-        """A trade was closed; True when that made entries pause."""
-        state = self.state
+        """Count a closed trade, and return whether entries pause after it."""
+        state = self._state
         recent = now - self._pace.reentry_s * SECOND
         state.closed_at = {name: at for name, at in state.closed_at.items() if at > recent} | {symbol: now}
         state.losses_in_a_row = state.losses_in_a_row + 1 if pnl < 0 else 0
@@ -89,8 +90,11 @@ class Activity:
         return True
 
     def seen(self, symbol: str, now: int, pending: Decimal = ZERO) -> Pace:
-        """The counters for an entry of a symbol at `now` (ms); `pending` is what live entries may still trade."""
-        state = self.state
+        """Return the counters for an entry of a symbol at `now` (ms).
+
+        `pending` is the notional (quote) that live entries may still trade.
+        """
+        state = self._state
         closed = state.closed_at.get(symbol)
         return Pace(
             entries_last_minute=sum(at > now - MINUTE for at in state.sent),

@@ -1,62 +1,70 @@
-"""What thinking may cost in a UTC day and a UTC month. It stops no order: while it is spent, the rules decide."""
+"""The budget for model calls in a UTC day and a UTC month. It stops no order: when it is spent, the rules decide."""
 
 from decimal import Decimal
 
 import msgspec
 
+from ocw_mcp.core.risk.verdict import LimitUse
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.policies import BudgetPolicy
+from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.time import next_midnight, next_month, utc_day
 
 
 class BudgetState(msgspec.Struct):
-    """What was spent (USD), and in which day and month."""
+    """The cost so far (USD), with its day and month."""
 
     day: str = ""
     spent_today: Decimal = ZERO
     spent_this_month: Decimal = ZERO
     told_until: int = 0
-    """Of the last exhaustion that was told of: when (ms) it ends."""
+    """The end (ms) of the last exhaustion that was reported."""
 
 
-class Budget:
-    """Counts what thinking costs."""
+class Budget(Stateful[BudgetState]):
+    """Counts the cost of model calls."""
 
     def __init__(self, policy: BudgetPolicy) -> None:
         self._policy = policy
-        self.state = BudgetState()
+        super().__init__(BudgetState())
 
     def book(self, cost: Decimal, at: int) -> None:
-        """Something was spent (USD) at `at` (ms)."""
+        """Count a cost (USD) at `at` (ms)."""
         self._roll(at)
-        self.state.spent_today += cost
-        self.state.spent_this_month += cost
+        self._state.spent_today += cost
+        self._state.spent_this_month += cost
 
     def spent_out(self, at: int) -> int | None:
-        """Until when (ms) nothing may be spent any more; None while something may."""
+        """Return the time (ms) until which the budget is spent; None if some of it is left."""
         today, this_month = self.spent(at)
         if this_month < self._policy.usd_per_month and today < self._policy.usd_per_day:
             return None
         return self.renewed(at)
 
     def renewed(self, at: int) -> int:
-        """When (ms) that which runs out first, the day's or the month's, begins anew."""
+        """Return the time (ms) at which the scarcer of both budgets begins anew."""
         today, this_month = self.spent(at)
         of_the_month = self._policy.usd_per_month - this_month
         return next_month(at) if of_the_month <= max(ZERO, self._policy.usd_per_day - today) else next_midnight(at)
 
     def spent(self, at: int) -> tuple[Decimal, Decimal]:
-        """What was spent (USD) in the day and in the month of `at` (ms)."""
+        """Return the cost (USD) in the day and in the month of `at` (ms)."""
         self._roll(at)
-        return self.state.spent_today, self.state.spent_this_month
+        return self._state.spent_today, self._state.spent_this_month
+
+    def usage(self, at: int) -> tuple[LimitUse, LimitUse]:
+        """Measure the cost (USD) in the day and in the month of `at` (ms)."""
+        (today, this_month), policy = self.spent(at), self._policy
+        day = LimitUse("budget.usd_per_day", policy.usd_per_day, today)
+        return day, LimitUse("budget.usd_per_month", policy.usd_per_month, this_month)
 
     def tells(self, until: int) -> bool:
-        """Whether an exhaustion until `until` (ms) is told for the first time; it then counts as told."""
-        first, self.state.told_until = until != self.state.told_until, until
+        """Return whether an exhaustion until `until` (ms) was not reported yet; it then counts as reported."""
+        first, self._state.told_until = until != self._state.told_until, until
         return first
 
     def _roll(self, at: int) -> None:
-        day, state = utc_day(at), self.state
+        day, state = utc_day(at), self._state
         if day == state.day:
             return
         if day[:7] != state.day[:7]:

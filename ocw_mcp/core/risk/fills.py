@@ -1,8 +1,8 @@
-"""What the fills of an entry take beyond the limits that cleared it, measured by the functions that cleared it.
+"""The excess of an entry's fills over the limits that cleared it, measured by the same functions.
 
-An entry is cleared at the worst price it was thought to fill at. Where it fills at a worse one, larger, or after its
-reservation was released, a limit can be exceeded all the same. An excess counts only as far as the fills caused it: not
-where the market alone moved what was cleared. Up to `TOLERANCE` of a limit is rounding.
+An entry is cleared at its worst expected price. A fill can still exceed a limit if its price is worse, if it is larger,
+or if the reservation was released before. An excess counts only as far as the fills caused it, not as far as the market
+moved after the clearing. Up to `TOLERANCE` of a limit is rounding.
 """
 
 from collections.abc import Sequence
@@ -11,21 +11,24 @@ from typing import Final
 
 import msgspec
 
-from ocw_mcp.core.risk import sizes, standing
+from ocw_mcp.core.risk import admission, sizes
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.core.risk.prices import smallest, smallest_at
-from ocw_mcp.core.risk.verdict import ShareText, Verdict
+from ocw_mcp.core.risk.limits import LIMITS
+from ocw_mcp.core.risk.prices import propose, smallest, smallest_at
+from ocw_mcp.core.risk.verdict import Judge, ShareText, Verdict
 from ocw_mcp.domain.money import ONE, ZERO, ceil_to, floor_to
 from ocw_mcp.domain.orders import OrderIntent, OrderType
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import RefusalCode
 
+_EXPOSURES: Final = tuple(limit for limit in LIMITS if limit.at_fill not in ("", "stop"))
+"""The limits of size that fills can exceed. An excess of one that depends on the stop gives a tighter stop first."""
 TOLERANCE: Final = Decimal("0.02")
 """The share of a limit by which a fill may exceed it."""
 
 
 class LimitExcess(msgspec.Struct, frozen=True):
-    """Notional (quote) that fills took beyond what was cleared for them."""
+    """Notional (quote) of fills beyond their clearing, for the order, its position, all positions, correlated ones."""
 
     order: Decimal
     position: Decimal
@@ -37,11 +40,11 @@ class FilledEntry(msgspec.Struct, frozen=True):
     """A position after a fill of its entry. Prices in quote currency."""
 
     intent: OrderIntent
-    """The entry's."""
+    """The intent of the entry."""
     account: AccountView
-    """After the fill. What the entry itself still has to trade is not in it, and the position is at `account.price`."""
+    """The account after the fill, without the unfilled rest of the entry; the position is valued at `account.price`."""
     filled_at: Decimal
-    """The price of the fill: what the stop's distance and the risk are measured from."""
+    """The price of the fill. The stop's distance and the risk are measured from it."""
     stop: Decimal
     """The position's stop."""
     cost: Decimal
@@ -56,13 +59,13 @@ class Excess(msgspec.Struct, frozen=True):
 
     code: RefusalCode
     key: str
-    """The limit's name in the policy file."""
+    """The key of the limit in the policy file."""
     limit: str
     actual: str
 
 
 class Remedy(msgspec.Struct, frozen=True):
-    """What brings a position back within its limits: its stop, and the largest quantity (unsigned) that may stay."""
+    """The way back within the limits: the stop of a position, and the largest quantity (unsigned) that may stay."""
 
     excesses: tuple[Excess, ...]
     stop: Decimal
@@ -75,10 +78,11 @@ def exactly(policies: Policies) -> Policies:
 
 
 def remedy(entered: FilledEntry, held_to: Sequence[Policies]) -> Remedy:
-    """Return what the fills exceed, and what is to be done about it; `held_to` are policies of `exactly`.
+    """Return the limits that the fills exceed, and the remedy; `held_to` are policies of `exactly`.
 
-    Too far a stop, or too much risk at it, gives a tighter stop. Where that would lie at the market or beyond it, the
-    position has to become smaller, or 0. So it does where the order, the position or an exposure is too large.
+    A stop that is too far away, or too much risk at the stop, gives a tighter stop. If that stop would lie at the
+    market or beyond it, the position has to become smaller, or 0. The same is the remedy for too large an order,
+    position or exposure.
     """
     account, held = entered.account, abs(entered.account.quantity)
     excesses: dict[RefusalCode, Excess] = {}
@@ -89,7 +93,7 @@ def remedy(entered: FilledEntry, held_to: Sequence[Policies]) -> Remedy:
             excesses[distance.code] = distance
             stop, most = (reachable, most) if _before_market(reachable, entered) else (stop, ZERO)
     for policies in held_to:
-        # The risk is told of the stop that the entry brought along, and mended from the one it has got by now.
+        # The excess is reported for the stop of the entry; the remedy starts from the stop that was tightened above.
         risk, amount = _risk(entered, entered.stop, policies)
         if risk is None:
             continue
@@ -113,49 +117,59 @@ def remedy(entered: FilledEntry, held_to: Sequence[Policies]) -> Remedy:
 
 
 def _distance(entered: FilledEntry, stop: Decimal, policies: Policies) -> tuple[Excess | None, Decimal]:
-    """The excess of the stop's distance, if there is one, and the stop that is as far away as it may be."""
-    verdict = standing.stop_required(_probe(entered, stop), _at_fill(entered), policies, ZERO)
+    """Return the excess of the stop's distance, if there is one, and the farthest stop that is allowed."""
+    verdict = _verdict(admission.stop_required, _probe(entered, stop), _at_fill(entered), policies)
     farthest, actual = policies.stop.max_distance, _value(verdict.actual)
     way, tick = entered.intent.side.sign, entered.account.instrument.tick
     within = (ceil_to if way > 0 else floor_to)(entered.filled_at * (ONE - way * farthest), tick)
     if actual is None or actual <= farthest * (ONE + TOLERANCE):
         return None, within
-    return Excess(verdict.code, "stop.max_distance", str(ShareText(farthest)), str(verdict.actual)), within
+    return _excess(verdict, str(ShareText(farthest))), within
 
 
 def _risk(entered: FilledEntry, stop: Decimal, policies: Policies) -> tuple[Excess | None, Decimal]:
-    """The excess of what is lost at a stop, if there is one, and the amount (quote) that may be lost."""
+    """Return the excess of the loss at a stop, if there is one, and the amount (quote) that may be lost."""
     view = _at_fill(entered)
-    verdict = sizes.risk_per_trade(_probe(entered, stop), view, policies, ZERO)
+    verdict = _verdict(sizes.risk_per_trade, _probe(entered, stop), view, policies)
     limit, actual = _value(verdict.limit) or ZERO, _value(verdict.actual)
     if actual is None or actual <= limit * (ONE + TOLERANCE):
         return None, limit * view.equity
-    return Excess(verdict.code, "risk.max_share", str(verdict.limit), str(verdict.actual)), limit * view.equity
+    return _excess(verdict, str(verdict.limit)), limit * view.equity
 
 
 def _exposures(entered: FilledEntry, policies: Policies) -> list[tuple[Excess, Decimal]]:
-    """The excesses of size, each with the notional (quote) that is too much."""
-    account, beyond, found = entered.account, entered.beyond, []
-    rows = (
-        ("order.max_notional", sizes.order_notional, entered.cost, ONE, beyond.order),
-        ("position.max_share", sizes.position_share, ZERO, account.equity, beyond.position),
-        ("exposure.max_gross", sizes.gross_exposure, ZERO, account.equity, beyond.gross),
-        ("correlated.max_share", sizes.correlated_exposure, ZERO, account.equity, beyond.correlated),
-    )
-    for key, rule, notional, unit, caused in rows:
-        verdict: Verdict = rule(entered.intent, account, policies, notional)
-        limit, actual = _value(verdict.limit), _value(verdict.actual)
-        if limit is None or actual is None or unit <= ZERO:
+    """Return the excesses of size, each with the notional (quote) beyond its limit."""
+    account, found = entered.account, []
+    for limit in _EXPOSURES:
+        of_order = limit.judge is sizes.order_notional
+        unit = ONE if of_order else account.equity
+        verdict = _verdict(limit.judge, entered.intent, account, policies, entered.cost if of_order else ZERO)
+        most, actual = _value(verdict.limit), _value(verdict.actual)
+        if most is None or actual is None or unit <= ZERO:
             continue
-        # What a fill costs more is missing in equity, too.
-        over, caused = (actual - limit) * unit, caused * (ONE + limit if unit != ONE else ONE)
-        if min(over, caused) > limit * unit * TOLERANCE:
-            found.append((Excess(verdict.code, key, str(verdict.limit), str(verdict.actual)), over))
+        # A higher price of a fill also lowers equity.
+        over, caused = (actual - most) * unit, getattr(entered.beyond, limit.at_fill)
+        caused *= ONE + most if unit != ONE else ONE
+        if min(over, caused) > most * unit * TOLERANCE:
+            found.append((_excess(verdict, str(verdict.limit)), over))
     return found
 
 
+def _verdict(
+    judge: Judge, intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal = ZERO
+) -> Verdict:
+    """Return the verdict of a limit on an order that adds so much (quote) to the account."""
+    entry = propose(intent, account, policies.order.price_allowance)
+    return judge(msgspec.structs.replace(entry, notional=notional), account, policies)
+
+
+def _excess(verdict: Verdict, limit: str) -> Excess:
+    key = next(each.keys[0] for each in LIMITS if each.code is verdict.code)
+    return Excess(verdict.code, key, limit, str(verdict.actual))
+
+
 def _at_fill(entered: FilledEntry) -> AccountView:
-    """The account with the position at the price of the fill, and no poorer than it was when the entry was cleared."""
+    """Return the account with the position at the price of the fill, and at least the equity of the clearing."""
     account, price = entered.account, entered.filled_at
     return msgspec.structs.replace(
         account,
@@ -166,7 +180,7 @@ def _at_fill(entered: FilledEntry) -> AccountView:
 
 
 def _probe(entered: FilledEntry, stop: Decimal) -> OrderIntent:
-    """An entry at the market like the one that filled, under this stop."""
+    """Return an entry at the market like the one that filled, with this stop."""
     return msgspec.structs.replace(entered.intent, type=OrderType.MARKET, limit_price=None, protect_at=stop)
 
 
@@ -175,9 +189,9 @@ def _loss(entered: FilledEntry, stop: Decimal) -> Decimal:
 
 
 def _stop_for(loss: Decimal, entered: FilledEntry, policies: Policies) -> Decimal:
-    """The stop at which so much (quote) is lost of each unit, a gap beyond it included; on the tick, rather too tight.
+    """Return the stop at which each unit loses so much (quote), a gap beyond it included; rounded to the tighter tick.
 
-    The inverse of `sizes.risk_per_trade`.
+    It is the inverse of `sizes.risk_per_trade`.
     """
     way, price, tick = entered.intent.side.sign, entered.filled_at, entered.account.instrument.tick
     at = price - way * (loss - policies.risk.gap_allowance * price)
@@ -185,7 +199,7 @@ def _stop_for(loss: Decimal, entered: FilledEntry, policies: Policies) -> Decima
 
 
 def _before_market(stop: Decimal, entered: FilledEntry) -> bool:
-    """Whether the market has not come to a stop: as far as its fill and its last price tell."""
+    """Return whether the market has not reached a stop yet, judged by the fill and the last price."""
     way, market = entered.intent.side.sign, entered.account.price
     return (market - stop) * way > ZERO
 
@@ -194,7 +208,7 @@ def _smallest_price(entered: FilledEntry, stop: Decimal, policies: Policies) -> 
     return smallest_at(_probe(entered, stop), entered.account, policies.risk.gap_allowance)
 
 
-def _value(told: object) -> Decimal | None:
-    """The number behind a limit or an actual value; None where it is only text."""
-    value = getattr(told, "value", None)
+def _value(shown: object) -> Decimal | None:
+    """Return the number of a limit or an actual value; None if it is only text."""
+    value = getattr(shown, "value", None)
     return value if isinstance(value, Decimal) else None

@@ -1,66 +1,89 @@
-"""Every limit on an entry, in the order in which the first refusal is told: what may be at all, how much, how large."""
+"""Every limit there is. A key of the policy file belongs to one limit, or it is a plain setting.
+
+The limits on entries are declared beside their evaluation, in `admission` and in `sizes`. This module declares those
+that no single entry is checked against.
+"""
 
 from typing import Final
 
-from ocw_mcp.core.risk import consent, margins, market, pace, sizes, standing
-from ocw_mcp.core.risk.verdict import Limit
+from ocw_mcp.core.risk import admission, sizes
+from ocw_mcp.core.risk.account import AccountView
+from ocw_mcp.core.risk.verdict import EntryLimit, Limit, LimitUse, count
+from ocw_mcp.domain.policies import Policies, policy_keys, value_of, value_text
+from ocw_mcp.domain.policy_table import HIGHER, stricter_of
+from ocw_mcp.domain.reasons import RefusalCode
 
-LIMITS: Final[tuple[Limit, ...]] = (
-    standing.active,
-    standing.symbols,
-    standing.sides,
-    standing.product,
-    consent.fallback,
-    standing.fresh,
-    market.price_collar,
-    market.price_moved,
-    market.spread,
-    standing.daily_loss,
-    pace.losses_in_a_row,
-    pace.entry_rate,
-    pace.reentry,
-    pace.fees,
-    standing.stop_required,
-    margins.leverage,
-    sizes.open_positions,
-    sizes.order_notional,
-    sizes.position_share,
-    sizes.gross_exposure,
-    sizes.correlated_exposure,
-    sizes.risk_per_trade,
-    margins.liquidation,
-    margins.free_margin,
-    market.depth,
-    pace.turnover,
-    consent.mandate,
-    # Last: nobody is asked to approve what could not pass anyway.
-    consent.approval,
-)
+LIMITS: Final[tuple[EntryLimit, ...]] = (*admission.LIMITS, *sizes.LIMITS)
+"""The limits on an entry, in the order in which the first refusal is shown: first whether, then how large."""
 
-STANDING: Final[tuple[Limit, ...]] = (
-    standing.active,
-    standing.symbols,
-    standing.sides,
-    standing.product,
-    consent.fallback,
-    standing.fresh,
-)
-"""Those that close the desk, a symbol or a side to every entry. The engine asks them before it looks at the position.
-"""
 
-ONE_SIDE: Final[tuple[Limit, ...]] = (
-    standing.sides,
-    standing.product,
-    consent.fallback,
-    market.price_collar,
-    standing.stop_required,
-    margins.leverage,
-    sizes.correlated_exposure,
-    sizes.risk_per_trade,
-    margins.liquidation,
-    margins.free_margin,
-    market.depth,
+def reductions_in_a_minute(account: AccountView, policies: Policies) -> LimitUse:
+    """Count the reductions of the last 60 seconds that an agent asked for."""
+    return count("pace.reductions_per_minute", policies.pace.reductions_per_minute, account.pace.reductions_last_minute)
+
+
+OTHER_LIMITS: Final[tuple[Limit, ...]] = (
+    Limit(
+        ("order.price_allowance",),
+        meaning="an entry at the market is sized, checked and limited at a price so much worse than the last one",
+    ),
+    Limit(
+        ("scale.regime_unknown", "scale.macro_unknown"),
+        meaning="limits of size are multiplied by both while the regime and the macro reading are unknown",
+    ),
+    Limit(("tainted.policy",), meaning="an entry decided on after reading others' text has to pass two policies"),
+    Limit(("pace.reductions_per_minute",), RefusalCode.REDUCTION_RATE, usage=(reductions_in_a_minute,)),
+    Limit(("stop.deadline_s",), meaning="a position without a live stop is closed after this time"),
+    Limit(
+        ("exits.max_loss", "exits.take_profit", "exits.trail_from", "exits.trail_gives_back", "exits.max_hold_h"),
+        meaning="the guard closes a position at a loss, at a profit, when it gives a gain back, and after a time",
+    ),
+    Limit(
+        ("score.every_s", "score.review", "score.exit"),
+        meaning="each position is scored again and again: it is reviewed at one score and closed at a higher one",
+    ),
+    Limit(
+        ("drawdown.max_share",),
+        meaning="equity that falls so far from its peak halts trading until a person resumes",
+    ),
 )
-"""Those whose answer may hang on the side of an entry or on its stop."""
-EITHER_SIDE: Final[tuple[Limit, ...]] = tuple(limit for limit in LIMITS if limit not in ONE_SIDE)
-"""The others: they answer an entry of either side alike."""
+"""The limits on orders, positions and the account that no single entry is checked against."""
+
+QUOTAS: Final[tuple[Limit, ...]] = (
+    Limit(("callers.notes_per_minute", "callers.refusals_per_minute"), RefusalCode.CALLER_RATE),
+    Limit(
+        ("budget.usd_per_day", "budget.usd_per_month"),
+        meaning="once the cost of model calls reaches either amount, the rules decide",
+    ),
+)
+"""The limits on callers, and on the cost of model calls. They limit no trade."""
+
+TRADING_LIMITS: Final[tuple[Limit, ...]] = (*LIMITS, *OTHER_LIMITS)
+ALL_LIMITS: Final = (*TRADING_LIMITS, *QUOTAS)
+
+SETTINGS: Final = ("data.on_end", "gate", "decision", "rules")
+"""Keys and tables that limit nothing."""
+
+AT_MOST: Final = "at most"
+AT_LEAST: Final = "at least"
+"""The two ways in which a limit bounds its use."""
+
+_HIGHER: Final = frozenset(key for key, declared in policy_keys() if stricter_of(declared) is HIGHER)
+
+
+def limits_in_force(policies: Policies, limits: tuple[Limit, ...] = TRADING_LIMITS) -> tuple[tuple[str, str], ...]:
+    """Return every key of some limits and its value as text, for people and models, in the order of the policy models.
+
+    A table that the policies leave out has no keys.
+    """
+    claimed = {key for limit in limits for key in limit.keys}
+    return tuple(
+        (key, value_text(value, " "))
+        for key, _ in policy_keys()
+        if key in claimed and (value := value_of(policies, key)) is not None
+    )
+
+
+def bound_of(key: str) -> str:
+    """Return `at least` for a key that is stricter when it is higher, else `at most`."""
+    return AT_LEAST if key in _HIGHER else AT_MOST

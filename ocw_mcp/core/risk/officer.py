@@ -1,7 +1,7 @@
-"""The risk officer: turns an intent into an ApprovedOrder or a refusal. Nothing else in the house can make one.
+"""The risk officer: turns an intent into an ApprovedOrder or a refusal. No other module can make an ApprovedOrder.
 
-An approval holds for one use, for a few seconds, and for the version of the account it was given on; the desk asks and
-reserves within one step of the engine, so two callers can never both fit into the same room.
+An approval holds for one use, for a few seconds, and for the version of the account that was checked. The engine checks
+and reserves within one step, so two callers can never both use the same room.
 """
 
 from collections.abc import Sequence
@@ -10,14 +10,22 @@ from typing import Final
 
 import msgspec
 
-from ocw_mcp.core.risk import usage
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.activity import asked_for
 from ocw_mcp.core.risk.fills import FilledEntry, Remedy, exactly, remedy
-from ocw_mcp.core.risk.limits import EITHER_SIDE, LIMITS, ONE_SIDE, STANDING
-from ocw_mcp.core.risk.margins import leverage_of
-from ocw_mcp.core.risk.prices import dearest, limit_of, market_bound, rounded_limit, smallest, smallest_at, worst_fill
-from ocw_mcp.core.risk.verdict import UNLIMITED, Limit, Verdict
+from ocw_mcp.core.risk.limits import LIMITS, reductions_in_a_minute
+from ocw_mcp.core.risk.prices import (
+    Proposal,
+    limit_of,
+    market_bound,
+    propose,
+    rounded_limit,
+    smallest,
+    smallest_at,
+    worst_fill,
+)
+from ocw_mcp.core.risk.sizes import leverage_of
+from ocw_mcp.core.risk.verdict import UNLIMITED, Judge, Verdict
 from ocw_mcp.domain.cleared import ClearedOrder, claim_risk_seal
 from ocw_mcp.domain.market import Instrument
 from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
@@ -32,94 +40,117 @@ _SEAL: Final = claim_risk_seal()
 APPROVAL_MS: Final = 5 * SECOND
 """How long an approval holds."""
 
+_ALL: Final = tuple(limit.judge for limit in LIMITS)
+_STANDING: Final = tuple(limit.judge for limit in LIMITS if limit.standing)
+_ONE_SIDE: Final = tuple(limit.judge for limit in LIMITS if limit.one_side)
+_EITHER_SIDE: Final = tuple(limit.judge for limit in LIMITS if not limit.one_side)
+
+
+class Assessment(msgspec.Struct, frozen=True):
+    """An entry after every limit was asked."""
+
+    entry: Proposal
+    verdicts: tuple[Verdict, ...]
+    """Of the limits in the order in which the first refusal is shown; of a tainted entry, under both policies."""
+    leverage: int
+    bound: Decimal | None
+    """The limit under which an entry at the market is sent."""
+    largest: Decimal
+    """The largest quantity of this entry that every limit lets pass now; 0 if none."""
+    refusal: Refusal | None
+    """The first refusal; None if the entry passes."""
+
 
 class RiskOfficer:
     """Checks orders against one set of policies."""
 
     def __init__(self, policies: Policies, strict: Policies | None = None) -> None:
-        """`strict` holds beside `policies` for tainted entries."""
+        """`strict` applies to tainted entries, beside `policies`."""
         self._policies = policies
         self._both = (policies,) if strict is None else (policies, strict)
         self._at_fill = tuple(exactly(each) for each in self._both)
 
-    def worst_price(self, price: Decimal) -> Decimal:
-        """The price at which a market entry is sized, checked and reserved: somewhat worse than the last one."""
-        return worst_fill(Side.BUY, None, price, self._policies.order.price_allowance)
-
     def worst_of(self, intent: OrderIntent, account: AccountView) -> Decimal:
-        """The same for any entry: one with a limit has its own worst price."""
-        allowance = max(policies.order.price_allowance for policies in self._held_to(intent))
-        return dearest(_on_tick(intent, account.instrument), account.price, allowance)
+        """Return the worst price of an entry: it is sized and checked at it, and its budget is reserved at it."""
+        limit = rounded_limit(intent, account.instrument)
+        return worst_fill(intent.side, limit, account.price, self._highest_allowance(intent))
 
     def leverage(self, intent: OrderIntent, account: AccountView, notional: Decimal) -> int:
         """Return the leverage at which an entry of this notional (quote) would be carried out."""
-        return leverage_of(intent, account, self._policies, notional)
+        entry = msgspec.structs.replace(self._propose(intent, account, self._policies), notional=notional)
+        return leverage_of(entry, account, self._policies)
 
-    def check_entry(self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int) -> ClearedOrder | Refusal:
-        """Hold an entry against every limit; the refusal names the first that says no, and what all would let pass."""
+    def assess(self, intent: OrderIntent, account: AccountView) -> Assessment | Refusal:
+        """Ask every limit about an entry. A refusal alone is the answer if a price of the entry is not above 0."""
         limit = rounded_limit(intent, account.instrument)
         if limit is not None and limit <= ZERO:
             return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(intent.limit_price))
-        bound = market_bound(intent, account, self._policies.order.price_allowance)
+        entries = [(self._propose(intent, account, policies), policies) for policies in self._held_to(intent)]
+        (entry, policies), instrument = entries[0], account.instrument
+        bound = market_bound(entry, instrument.tick)
         if bound is not None and bound <= ZERO:
             # The tick is above the price.
             return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(bound))
-        intent = _on_tick(intent, account.instrument)
-        worst = self.worst_of(intent, account)
-        price = smallest_at(intent, account, self._policies.risk.gap_allowance)
-        quantity = floor_to(intent.quantity, account.instrument.step)
-        notional = quantity * worst
-        verdicts = self.verdicts(intent, account)
-        refused = next((verdict for verdict in verdicts if not verdict.passes(notional)), None)
+        verdicts = tuple(judge(each, account, held_to) for each, held_to in entries for judge in _ALL)
+        smallest_price = smallest_at(entry.intent, account, policies.risk.gap_allowance)
+        largest = _largest(min(verdict.room for verdict in verdicts), entry.worst, instrument, smallest_price)
+        refused = next((verdict for verdict in verdicts if not verdict.passes(entry.notional)), None)
         if refused is not None:
-            largest = _largest(_least(verdicts), worst, account.instrument, price)
-            return Refusal(refused.code, str(refused.limit), str(refused.actual), largest)
-        minimum = _below_minimum(quantity, price, account.instrument)
-        if minimum is not None:
-            largest = _largest(_least(verdicts), worst, account.instrument, price)
-            return msgspec.structs.replace(minimum, largest=largest)
-        leverage = leverage_of(intent, account, self._policies, notional)
-        return self._approve(intent, ref, quantity, account, now, leverage, bound)
+            refusal: Refusal | None = Refusal(refused.code, str(refused.limit), str(refused.actual), largest)
+        elif (refusal := _below_minimum(entry.quantity, smallest_price, instrument)) is not None:
+            refusal = msgspec.structs.replace(refusal, largest=largest)
+        leverage = leverage_of(entry, account, policies)
+        return Assessment(entry, verdicts, leverage, bound, largest, refusal)
+
+    def check_entry(self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int) -> ClearedOrder | Refusal:
+        """Check an entry against every limit. The refusal names the first limit that refuses, and the largest size."""
+        found = self.assess(intent, account)
+        if isinstance(found, Refusal):
+            return found
+        if found.refusal is not None:
+            return found.refusal
+        entry = found.entry
+        return self._approve(entry.intent, ref, entry.quantity, account, now, found.leverage, found.bound)
 
     def barred(self, intent: OrderIntent, account: AccountView) -> Refusal | None:
-        """Return why no entry passes at all here and now, whatever the order; None where one may."""
-        verdicts = (limit(intent, account, self._policies, ZERO) for limit in STANDING)
+        """Return why no entry passes at all here and now, whatever the order; None if one may pass."""
+        entry = self._propose(intent, account, self._policies)
+        verdicts = (judge(entry, account, self._policies) for judge in _STANDING)
         refused = next((verdict for verdict in verdicts if not verdict.passes(ZERO)), None)
         return None if refused is None else Refusal(refused.code, str(refused.limit), str(refused.actual))
 
-    def verdicts(self, intent: OrderIntent, account: AccountView) -> list[Verdict]:
-        """What every limit says of an entry, in the order in which the first refusal is told."""
-        intent = _on_tick(intent, account.instrument)
-        notional = floor_to(intent.quantity, account.instrument.step) * self.worst_of(intent, account)
-        return [rule(intent, account, policies, notional) for policies in self._held_to(intent) for rule in LIMITS]
+    def verdicts(self, intent: OrderIntent, account: AccountView) -> tuple[Verdict, ...]:
+        """Return the verdict of every limit on an entry; none if a price of the entry is not above 0."""
+        found = self.assess(intent, account)
+        return () if isinstance(found, Refusal) else found.verdicts
+
+    def largest(self, intent: OrderIntent, account: AccountView) -> Decimal:
+        """Return the largest quantity of this entry that every limit lets pass now; 0 if none."""
+        found = self.assess(intent, account)
+        return ZERO if isinstance(found, Refusal) else found.largest
+
+    def _propose(self, intent: OrderIntent, account: AccountView, policies: Policies) -> Proposal:
+        return propose(intent, account, policies.order.price_allowance, self._highest_allowance(intent))
+
+    def _highest_allowance(self, intent: OrderIntent) -> Decimal:
+        return max(policies.order.price_allowance for policies in self._held_to(intent))
 
     def _held_to(self, intent: OrderIntent) -> tuple[Policies, ...]:
         return self._both if intent.tainted else self._both[:1]
 
-    def largest(self, intent: OrderIntent, account: AccountView) -> Decimal:
-        """The largest quantity of this very entry that every limit lets pass now; 0 when none."""
-        limit = rounded_limit(intent, account.instrument)
-        if limit is not None and limit <= ZERO:
-            return ZERO
-        intent = _on_tick(intent, account.instrument)
-        price = smallest_at(intent, account, self._policies.risk.gap_allowance)
-        return _largest(
-            _least(self.verdicts(intent, account)), self.worst_of(intent, account), account.instrument, price
-        )
-
     def feasible(self, symbol: str, account: AccountView) -> Feasible:
-        """The largest long and short entry that every limit would let pass now, each with a stop within the policy.
+        """Return the largest long and short entry that every limit lets pass now, each with a stop within the policy.
 
-        One against an open position is 0: that is closed first.
+        An entry against an open position is 0: the position is closed first.
         """
         long, short = (self._probe(symbol, side, account) for side in (Side.BUY, Side.SELL))
-        least = smallest(account.instrument, smallest_at(long, account, self._policies.risk.gap_allowance))
-        either = self._room(long, account, EITHER_SIDE)
+        least = smallest(account.instrument, smallest_at(long.intent, account, self._policies.risk.gap_allowance))
+        either = self._room(long, account, _EITHER_SIDE)
         return Feasible(self._most(long, account, either), self._most(short, account, either), least)
 
-    def _probe(self, symbol: str, side: Side, account: AccountView) -> OrderIntent:
-        """An entry of no size, with a stop that the policy takes."""
-        return OrderIntent(
+    def _probe(self, symbol: str, side: Side, account: AccountView) -> Proposal:
+        """Return an entry of no size, with a stop that the policy accepts."""
+        intent = OrderIntent(
             idempotency_key="",
             principal="",
             symbol=symbol,
@@ -129,39 +160,40 @@ class RiskOfficer:
             quantity=ZERO,
             protect_at=account.price * (ONE - side.sign * self._policies.stop.max_distance / 2),
         )
+        return propose(intent, account, self._policies.order.price_allowance)
 
-    def _room(self, probe: OrderIntent, account: AccountView, limits: Sequence[Limit]) -> Decimal:
-        """The notional (quote) that these limits let pass; 0 as soon as one of them lets nothing pass."""
+    def _room(self, probe: Proposal, account: AccountView, judges: Sequence[Judge]) -> Decimal:
+        """Return the notional (quote) that these limits let pass; 0 as soon as one of them lets nothing pass."""
         room = UNLIMITED
-        for limit in limits:
-            left = limit(probe, account, self._policies, ZERO).room
+        for judge in judges:
+            left = judge(probe, account, self._policies).room
             if left < room:
                 if left <= ZERO:
                     return ZERO
                 room = left
         return room
 
-    def _most(self, probe: OrderIntent, account: AccountView, either: Decimal) -> Decimal:
-        """The largest entry like this one, where `either` is what the limits that ask for no side let pass."""
-        if account.quantity * probe.side.sign < 0 or not either:
+    def _most(self, probe: Proposal, account: AccountView, either: Decimal) -> Decimal:
+        """Return the largest entry like this one; `either` is the room of the limits that do not depend on the side."""
+        if account.quantity * probe.intent.side.sign < 0 or not either:
             return ZERO
-        room = min(either, self._room(probe, account, ONE_SIDE))
-        price = smallest_at(probe, account, self._policies.risk.gap_allowance)
-        return _largest(room, self.worst_price(account.price), account.instrument, price)
+        room = min(either, self._room(probe, account, _ONE_SIDE))
+        price = smallest_at(probe.intent, account, self._policies.risk.gap_allowance)
+        return _largest(room, probe.dearest, account.instrument, price)
 
     def remedy(self, entered: FilledEntry) -> Remedy:
-        """What an entry's fills exceed of the limits that it was held to, and what is to be done about it."""
+        """Return the limits that an entry's fills exceed, and the remedy."""
         return remedy(entered, self._at_fill if entered.intent.tainted else self._at_fill[:1])
 
     def approve_reduction(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
     ) -> ClearedOrder | Refusal:
-        """Pass what lowers risk: in every state, on stale data, past every limit but the venue's step.
+        """Pass an order that reduces risk: in every state, on stale data, past every limit but the venue's step.
 
-        Only so many may be asked for in a minute. The guard's own, and a person's flatten, are not held to that.
+        An agent may ask for so many in a minute. The guard's own and a person's flatten are not limited.
 
-        Whether it does lower risk is told by the position, not by the caller: it has to trade against the position and
-        is cut down to it.
+        The position decides whether an order reduces risk, not the caller: the order has to trade against the position,
+        and its quantity is cut down to the position's.
         """
         against = intent.side.sign * account.quantity < 0
         quantity = floor_to(min(intent.quantity, abs(account.quantity)), account.instrument.step) if against else ZERO
@@ -171,7 +203,7 @@ class RiskOfficer:
                 limit=f"a position to {intent.side}",
                 actual=plain(account.quantity),
             )
-        rate = usage.reductions_in_a_minute(account, self._policies)
+        rate = reductions_in_a_minute(account, self._policies)
         if asked_for(intent) and not rate.left:
             return Refusal(RefusalCode.REDUCTION_RATE, limit=f"{rate.limit} a minute", actual=str(rate.used))
         return self._approve(intent, ref, quantity, account, now)
@@ -201,16 +233,6 @@ class RiskOfficer:
             leverage=leverage,
         )
         return ClearedOrder(_SEAL, order, account.version, now + APPROVAL_MS)
-
-
-def _on_tick(intent: OrderIntent, instrument: Instrument) -> OrderIntent:
-    """The intent with its limit, if it has one, as the venue would take it."""
-    limit = rounded_limit(intent, instrument)
-    return intent if limit in (None, intent.limit_price) else msgspec.structs.replace(intent, limit_price=limit)
-
-
-def _least(verdicts: Sequence[Verdict]) -> Decimal:
-    return min(verdict.room for verdict in verdicts)
 
 
 def _largest(room: Decimal, worst: Decimal, instrument: Instrument, price: Decimal) -> Decimal:

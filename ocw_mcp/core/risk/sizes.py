@@ -1,72 +1,341 @@
-"""Limits on how large: an order, a position, all of them, those that move as one, and what one may lose at its stop."""
+"""Limits that depend on the size of an entry: leverage, exposure, the loss at the stop, margin, depth, consent.
 
+Margin is isolated. An entry that asks for no leverage has the policy's usual one, or as much of it as its brackets
+allow at its size. On spot every leverage is 1 and nothing is liquidated.
+"""
+
+from collections.abc import Callable
 from decimal import Decimal
+from fnmatch import fnmatchcase
+from typing import Final
 
-from ocw_mcp.core.risk import usage
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.core.risk.prices import beginning
-from ocw_mcp.core.risk.verdict import UNLIMITED, AmountText, Verdict, all_or_nothing, limit_of, of_usage
-from ocw_mcp.domain.money import ONE, ZERO
-from ocw_mcp.domain.orders import OrderIntent
-from ocw_mcp.domain.policies import Policies
+from ocw_mcp.core.risk.prices import Proposal
+from ocw_mcp.core.risk.verdict import (
+    UNLIMITED,
+    AmountText,
+    EntryLimit,
+    LazyText,
+    LimitUse,
+    ShareText,
+    Verdict,
+    all_or_nothing,
+    in_force,
+    of_usage,
+)
+from ocw_mcp.domain.margin import Brackets, allowed_maintenance
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
+from ocw_mcp.domain.orders import Side
+from ocw_mcp.domain.policies import Policies, ScalePolicy
 from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.state import Mode
+from ocw_mcp.domain.time import iso
 
 
-def order_notional(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
-    """One order is at most so large."""
+def exposure_scale(policy: ScalePolicy) -> Decimal:
+    """Return the scale of the regime times that of the macro reading, at most 1.
+
+    It multiplies `position.max_share`, `risk.max_share`, `exposure.max_gross` and `correlated.max_share`, and never
+    the size of a request. Neither reading has a source yet, so both are unknown.
+    """
+    return min(ONE, policy.regime_unknown * policy.macro_unknown)
+
+
+def _scaled(key: str, limit: Decimal, used: Decimal, account: AccountView, policies: Policies) -> LimitUse:
+    """Measure a limit that is a share of equity, under the scale."""
+    scale = exposure_scale(policies.scale)
+    return LimitUse(key, limit * scale, used, account.equity, scale)
+
+
+def leverage(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Keep the leverage within the policy and the bracket of the whole position, and equal to the position's own."""
+    code, asked, held, brackets = RefusalCode.LEVERAGE, entry.intent.leverage, account.held, _brackets(account)
+    if brackets is None:
+        return all_or_nothing(code, "1 on spot", str(asked), passes=asked in (None, 1))
+    if held is not None and asked not in (None, held.leverage):
+        return Verdict(code, f"{held.leverage}, as the position has", str(asked), ZERO)
+    wanted, usual, most = held.leverage if held is not None else asked, policies.leverage.unasked, policies.leverage.max
+    if wanted is not None and not 1 <= wanted <= most:
+        return Verdict(code, f"1 to {most}", str(wanted), ZERO)
+    room = brackets.cap(wanted or 1) - account.symbol_notional
+    largest = account.symbol_notional + entry.notional
+    allowed = LazyText(lambda: f"{brackets.max_leverage(largest)} for a position so large")
+    return Verdict(code, allowed, str(wanted or usual), max(ZERO, room))
+
+
+def _positions(account: AccountView, policies: Policies) -> LimitUse:
+    """Count the symbols with a position or a live entry, with this one if it has one."""
+    standing = account.other_symbols + (account.symbol_quantity > ZERO)
+    return LimitUse("positions.max_open", Decimal(policies.positions.max_open), Decimal(standing))
+
+
+def open_positions(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Limit the number of positions and open entries. An addition to a position makes no other."""
+    limit, others = Decimal(policies.positions.max_open), account.other_symbols
+    return all_or_nothing(RefusalCode.OPEN_POSITIONS, str(limit), str(others + 1), passes=others < limit)
+
+
+def order_notional(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Limit the notional of one order."""
     limit = policies.order.max_notional
-    return Verdict(RefusalCode.ORDER_NOTIONAL, AmountText(limit), AmountText(notional), limit)
+    return Verdict(RefusalCode.ORDER_NOTIONAL, AmountText(limit), AmountText(entry.notional), limit)
 
 
-def position_share(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
-    """One position, with its live entries, is at most such a share of equity."""
-    return of_usage(RefusalCode.POSITION_SHARE, usage.position(account, policies), notional)
+def _position(account: AccountView, policies: Policies) -> LimitUse:
+    """Measure the symbol's position with its live entries, of equity."""
+    return _scaled("position.max_share", policies.position.max_share, account.symbol_notional, account, policies)
 
 
-def gross_exposure(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
-    """All positions and live entries together are at most such a multiple of equity."""
-    return of_usage(RefusalCode.GROSS_EXPOSURE, usage.gross(account, policies), notional)
+def position_share(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Limit one position, with its live entries, to a share of equity."""
+    return of_usage(RefusalCode.POSITION_SHARE, _position(account, policies), entry.notional)
 
 
-def correlated_exposure(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
-    """Symbols that move as one, with their live entries, are at most such a share of equity one way."""
-    used = usage.correlated(account, policies, intent.side)
+def _gross(account: AccountView, policies: Policies) -> LimitUse:
+    """Measure all positions and live entries, as a multiple of equity."""
+    return _scaled("exposure.max_gross", policies.exposure.max_gross, account.gross, account, policies)
+
+
+def gross_exposure(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Limit all positions and live entries together to a multiple of equity."""
+    return of_usage(RefusalCode.GROSS_EXPOSURE, _gross(account, policies), entry.notional)
+
+
+def _together(used: Decimal, account: AccountView, policies: Policies) -> LimitUse:
+    """Measure the symbols that move as one, of equity; `used` (quote) is their exposure in one direction."""
+    return _scaled("correlated.max_share", policies.correlated.max_share, used, account, policies)
+
+
+def _correlated(account: AccountView, policies: Policies) -> LimitUse:
+    """Measure the symbols that move as one, in the direction that has more exposure."""
+    return _together(max(account.correlated_long or ZERO, account.correlated_short or ZERO), account, policies)
+
+
+def correlated_exposure(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Limit the symbols that move as one, with their live entries, to a share of equity in one direction."""
+    code = RefusalCode.CORRELATED_EXPOSURE
+    used = account.correlated_long if entry.intent.side is Side.BUY else account.correlated_short
     if used is None:
-        limit = limit_of(usage.no_correlated(account, policies))
-        return Verdict(RefusalCode.CORRELATED_EXPOSURE, limit, "not one of them", UNLIMITED)
-    return of_usage(RefusalCode.CORRELATED_EXPOSURE, used, notional)
+        return Verdict(code, in_force(_together(ZERO, account, policies)), "not one of them", UNLIMITED)
+    return of_usage(code, _together(used, account, policies), entry.notional)
 
 
-def open_positions(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
-    """There are at most so many positions and open entries; adding to one makes no other."""
-    others = account.other_symbols
-    used = usage.positions(account, policies)
-    passes = others < used.limit
-    return all_or_nothing(RefusalCode.OPEN_POSITIONS, str(used.limit), str(others + 1), passes=passes)
+def risk_per_trade(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Limit the loss of the whole position at the new stop, and a gap beyond the stop, to a share of equity.
 
-
-def risk_per_trade(intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal) -> Verdict:
-    """What the whole position would lose at the new stop, and a gap beyond it, is at most such a share of equity.
-
-    Loss = position × (distance from the price to the stop + allowance); the position as it stands counts in, since the
-    stop of an addition holds for all of it.
+    Loss = position × (distance from the worst fill to the stop + gap allowance). The worst fill is the price at which
+    the entry should begin, and the price allowance against it. The position so far counts, since the stop of an
+    addition holds for all of it.
     """
-    stop, code = intent.protect_at, RefusalCode.RISK_PER_TRADE
+    stop, way, code = entry.intent.protect_at, entry.intent.side.sign, RefusalCode.RISK_PER_TRADE
     if stop is None or not stop.is_finite():
-        limit = usage.risk(account, policies, ZERO)
-        return all_or_nothing(code, limit_of(limit), "no stop", passes=False)
-    distance = loss_at(stop, intent, account.price, policies)
-    used = usage.risk(account, policies, distance)
+        return all_or_nothing(code, in_force(_risk(account, policies, ZERO)), "no stop", passes=False)
+    worst = entry.begins * (ONE + way * policies.order.price_allowance)
+    distance = max(ZERO, (worst - stop) * way / worst) + policies.risk.gap_allowance
+    used = _risk(account, policies, distance)
     if distance == 0:
-        return all_or_nothing(code, limit_of(used), "0%", passes=True)
-    return of_usage(code, used, notional, distance)
+        return all_or_nothing(code, in_force(used), "0%", passes=True)
+    return of_usage(code, used, entry.notional, distance)
 
 
-def loss_at(stop: Decimal, intent: OrderIntent, price: Decimal, policies: Policies) -> Decimal:
-    """Return the share of an entry's notional that is lost at its stop, from its worst fill to a gap beyond the stop.
+def _risk(account: AccountView, policies: Policies, distance: Decimal) -> LimitUse:
+    """Measure the loss of the symbol's position when the price moves by `distance` (a share of it), of equity."""
+    used = account.symbol_notional * distance
+    return _scaled("risk.max_share", policies.risk.max_share, used, account, policies)
 
-    The worst fill is the price at which it is expected to begin, and the allowance against it.
+
+def liquidation(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Keep the stop before the price of liquidation, by a share of the last price.
+
+    The whole position is assumed to begin at its average price or at the adverse price of the entry, whichever is
+    worse. The less favourable the beginning, the less margin is left at the stop, so a mixture of both has at least as
+    much. The funding paid from the margin is taken off every unit; an addition only spreads it over more units.
     """
-    way = intent.side.sign
-    worst = beginning(intent, price) * (ONE + way * policies.order.price_allowance)
-    return max(ZERO, (worst - stop) * way / worst) + policies.risk.gap_allowance
+    code, brackets, stop = RefusalCode.LIQUIDATION, _brackets(account), entry.intent.protect_at
+    if brackets is None:
+        return all_or_nothing(code, "none", "none on spot", passes=True)
+    if stop is None or not stop.is_finite():
+        return all_or_nothing(code, "a stop before it", "no stop", passes=False)
+    way, held, begins, worst = entry.intent.side.sign, account.held, entry.adverse, entry.dearest
+    if held is not None:
+        begins = max(begins, held.price) if way > 0 else min(begins, held.price)
+    lost = held.lost if held is not None else ZERO
+    tick = account.instrument.tick
+    last = max(tick, stop - way * policies.stop.liquidation_buffer * account.price)
+
+    def fits(leverage: int) -> Decimal:
+        largest = brackets.largest(allowed_maintenance(begins, last, leverage, way) - lost / last)
+        return (largest / last - account.symbol_quantity) * worst
+
+    def price() -> str:
+        quantity = account.symbol_quantity + entry.notional / worst
+        margin = quantity * (begins / leverage_of(entry, account, policies) - lost)
+        found = brackets.liquidation_price(way * quantity, way * quantity * begins, margin) if quantity > 0 else None
+        return "none" if found is None else f"at {plain(floor_to(found, tick))}"
+
+    beyond = LazyText(lambda: f"beyond {plain(floor_to(last, tick))}")
+    return Verdict(code, beyond, LazyText(price), max(ZERO, _room(entry, account, policies, fits)))
+
+
+def _free_margin(account: AccountView, policies: Policies) -> LimitUse:
+    """Measure the margin that no position or live entry claims, less losses so far, of equity: a limit at least."""
+    return LimitUse("margin.min_free", policies.margin.min_free, account.free_margin, account.equity)
+
+
+def free_margin(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Keep a share of equity free of margin after the order."""
+    used = _free_margin(account, policies)
+    equity, spare = used.whole, used.used - used.limit * used.whole
+    room = _room(entry, account, policies, lambda leverage: spare * leverage)
+
+    def left() -> str:
+        after = used.used - entry.notional / leverage_of(entry, account, policies)
+        return str(ShareText(after / equity)) if equity > 0 else "no equity"
+
+    return Verdict(RefusalCode.FREE_MARGIN, ShareText(used.limit), LazyText(left), max(ZERO, room))
+
+
+def depth(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Limit an entry to a share of the quantity offered near the best price. A post-only entry takes nothing."""
+    code, share, intent = RefusalCode.DEPTH, policies.book.max_depth_share, entry.intent
+    offered = account.ask_depth if intent.side is Side.BUY else account.bid_depth
+    if offered is None or intent.post_only:
+        return Verdict(code, ShareText(share), "not known" if offered is None else "none", UNLIMITED)
+    worth = offered * entry.dearest
+    actual = ShareText(entry.notional / worth) if worth > 0 else "nothing is offered"
+    return Verdict(code, ShareText(share), actual, share * worth)
+
+
+def _turnover(account: AccountView, policies: Policies) -> LimitUse:
+    """Measure the turnover of today and of live entries, as a multiple of the day's first equity."""
+    return LimitUse("pace.max_turnover", policies.pace.max_turnover, account.pace.turnover_today, account.day_opening)
+
+
+def turnover(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Limit the purchases and sales of a day to a multiple of the equity with which the day began."""
+    return of_usage(RefusalCode.TURNOVER, _turnover(account, policies), entry.notional)
+
+
+def _mandate(account: AccountView, policies: Policies) -> LimitUse | None:
+    """Measure all positions and live entries (quote)."""
+    return None if policies.mandate is None else LimitUse("mandate.amount", policies.mandate.amount, account.gross)
+
+
+def mandate(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Require a mandate that covers the entry: its time, its symbols, and an amount for all positions and entries.
+
+    On paper a mandate may be left out.
+    """
+    code, given, used = RefusalCode.MANDATE, policies.mandate, _mandate(account, policies)
+    if given is None or used is None:
+        return all_or_nothing(code, f"a mandate in mode {account.mode}", "none", passes=account.mode is Mode.PAPER)
+    if account.now >= given.expires_ms:
+        return Verdict(code, f"until {iso(given.expires_ms)}", iso(account.now), ZERO)
+    if not any(fnmatchcase(entry.intent.symbol, pattern) for pattern in given.symbols):
+        return Verdict(code, ",".join(given.symbols), entry.intent.symbol, ZERO)
+    return Verdict(code, AmountText(used.limit), AmountText(used.used + entry.notional), used.left)
+
+
+def approval(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Require a person's approval of a large entry, or of every entry in some modes."""
+    code, asked, given = RefusalCode.APPROVAL_REQUIRED, policies.approval, entry.intent.approval
+    if asked is None or given:
+        return Verdict(code, "none needed", given, UNLIMITED)
+    if account.mode in asked.modes:
+        return Verdict(code, f"an approval in mode {account.mode}", "none", ZERO)
+    return Verdict(code, AmountText(asked.above_notional), AmountText(entry.notional), asked.above_notional)
+
+
+def leverage_of(entry: Proposal, account: AccountView, policies: Policies) -> int:
+    """Return the leverage at which an entry is carried out: at least 1."""
+    brackets = _brackets(account)
+    if brackets is None:
+        return 1
+    most = brackets.max_leverage(account.symbol_notional + entry.notional)
+    return _settled(entry, account) or max(1, min(policies.leverage.unasked, most))
+
+
+def _brackets(account: AccountView) -> Brackets | None:
+    return None if account.product is Product.SPOT else account.instrument.margin_brackets
+
+
+def _settled(entry: Proposal, account: AccountView) -> int | None:
+    """Return the leverage of the position that an entry joins, or else the one that it asks for."""
+    return account.held.leverage if account.held is not None else entry.intent.leverage
+
+
+def _room(entry: Proposal, account: AccountView, policies: Policies, fits: Callable[[int], Decimal]) -> Decimal:
+    """Return the notional up to which every size fits; `fits` gives the notional that would fit at one leverage.
+
+    The leverage falls when a larger position comes into a higher bracket.
+    """
+    brackets = _brackets(account)
+    if brackets is None:
+        return fits(1)
+    room = ZERO
+    for leverage, cap in brackets.steps(max(1, _settled(entry, account) or policies.leverage.unasked)):
+        most, ends = fits(leverage), cap - account.symbol_notional
+        if most < ends:
+            return max(room, most)
+        room = max(room, ends)
+    return room
+
+
+LIMITS: Final[tuple[EntryLimit, ...]] = (
+    EntryLimit(("leverage.max", "leverage.usual"), RefusalCode.LEVERAGE, judge=leverage, one_side=True),
+    EntryLimit(("positions.max_open",), RefusalCode.OPEN_POSITIONS, judge=open_positions, usage=(_positions,)),
+    EntryLimit(("order.max_notional",), RefusalCode.ORDER_NOTIONAL, judge=order_notional, at_fill="order"),
+    EntryLimit(
+        ("position.max_share",),
+        RefusalCode.POSITION_SHARE,
+        judge=position_share,
+        usage=(_position,),
+        at_fill="position",
+    ),
+    EntryLimit(
+        ("exposure.max_gross",),
+        RefusalCode.GROSS_EXPOSURE,
+        judge=gross_exposure,
+        usage=(_gross,),
+        at_fill="gross",
+    ),
+    EntryLimit(
+        ("correlated.max_share", "correlated.symbols"),
+        RefusalCode.CORRELATED_EXPOSURE,
+        judge=correlated_exposure,
+        usage=(_correlated,),
+        one_side=True,
+        at_fill="correlated",
+    ),
+    EntryLimit(
+        ("risk.max_share", "risk.gap_allowance"),
+        RefusalCode.RISK_PER_TRADE,
+        judge=risk_per_trade,
+        one_side=True,
+        at_fill="stop",
+    ),
+    EntryLimit(("stop.liquidation_buffer",), RefusalCode.LIQUIDATION, judge=liquidation, one_side=True),
+    EntryLimit(
+        ("margin.min_free",),
+        RefusalCode.FREE_MARGIN,
+        judge=free_margin,
+        usage=(_free_margin,),
+        one_side=True,
+    ),
+    EntryLimit(("book.max_depth_share",), RefusalCode.DEPTH, judge=depth, one_side=True),
+    EntryLimit(("pace.max_turnover",), RefusalCode.TURNOVER, judge=turnover, usage=(_turnover,)),
+    EntryLimit(
+        ("mandate.amount", "mandate.symbols", "mandate.expires"),
+        RefusalCode.MANDATE,
+        judge=mandate,
+        usage=(_mandate,),
+    ),
+    # Last: a person is not asked to approve an entry that cannot pass.
+    EntryLimit(
+        ("approval.above_notional", "approval.modes", "approval.answer_s"),
+        RefusalCode.APPROVAL_REQUIRED,
+        judge=approval,
+    ),
+)
+"""In the order in which the first refusal is shown."""

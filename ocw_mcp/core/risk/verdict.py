@@ -1,15 +1,14 @@
-"""What one limit says about one entry: the room it leaves, with the limit and the actual value for people."""
+"""A limit's declaration, the verdict of a limit on one entry, and the use of a limit; with their texts for people."""
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.core.risk.usage import LimitUsage
+from ocw_mcp.core.risk.prices import Proposal
 from ocw_mcp.domain.money import ONE, ZERO, plain
-from ocw_mcp.domain.orders import OrderIntent
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import RefusalCode
 
@@ -17,7 +16,7 @@ UNLIMITED: Final = Decimal("Infinity")
 
 
 class ShareText(msgspec.Struct, frozen=True, gc=False):
-    """A share that reads as text: `25%`. It is written only where somebody reads it, which is after a refusal."""
+    """A share, shown as `25%`. The text is made only when a person or a model reads it, which is after a refusal."""
 
     value: Decimal
 
@@ -27,7 +26,7 @@ class ShareText(msgspec.Struct, frozen=True, gc=False):
 
 
 class ScaledShareText(msgspec.Struct, frozen=True, gc=False):
-    """A share that the scale was applied to, and reads as text: `13.5% (25% x 0.54)`, or `25%` where the scale is 1."""
+    """A share multiplied by the scale, shown as `13.5% (25% x 0.54)`, or as `25%` if the scale is 1."""
 
     value: Decimal
     scale: Decimal
@@ -38,7 +37,7 @@ class ScaledShareText(msgspec.Struct, frozen=True, gc=False):
 
 
 class DurationText(msgspec.Struct, frozen=True, gc=False):
-    """A span of time that reads as text: `90s`."""
+    """A span of time, shown as `90s`."""
 
     ms: int
 
@@ -47,7 +46,7 @@ class DurationText(msgspec.Struct, frozen=True, gc=False):
 
 
 class AmountText(msgspec.Struct, frozen=True, gc=False):
-    """An amount in quote currency that reads as text: `5000`, with two decimals at most."""
+    """An amount in quote currency, shown as `5000`, with two decimals at most."""
 
     value: Decimal
 
@@ -56,7 +55,7 @@ class AmountText(msgspec.Struct, frozen=True, gc=False):
 
 
 class LazyText(msgspec.Struct, frozen=True):
-    """What takes a while to say."""
+    """A text that takes a while to make."""
 
     say: Callable[[], str]
 
@@ -64,42 +63,104 @@ class LazyText(msgspec.Struct, frozen=True):
         return self.say()
 
 
-OperatorCommands = str | ShareText | ScaledShareText | DurationText | AmountText | LazyText
-"""What a person is told of a limit, or of the value held against it."""
+Shown = str | ShareText | ScaledShareText | DurationText | AmountText | LazyText
+"""A limit, or the actual value it is compared with, as it is shown to a person."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What one limit says. `room` is the notional that it lets pass at the worst assumed fill, in quote currency.
+    """The answer of one limit to one entry. `room` is the notional (quote) that it lets pass at the worst fill.
 
-    No room at all is how a limit that knows no size says no.
+    A limit that does not depend on the size refuses by a room of 0.
     """
 
     code: RefusalCode
-    limit: OperatorCommands
-    actual: OperatorCommands
+    limit: Shown
+    actual: Shown
     room: Decimal
 
     def passes(self, notional: Decimal) -> bool:
-        """Whether an entry of this notional has room."""
+        """Return whether an entry of this notional has room."""
         return self.room > ZERO and notional <= self.room
 
 
-Limit = Callable[[OrderIntent, AccountView, Policies, Decimal], Verdict]
-"""(intent, account, policies, notional at the worst fill) → verdict."""
+class LimitUse(msgspec.Struct, frozen=True, gc=False):
+    """One key of a limit, and how much of it is used. The verdicts and every view of the limits share it.
+
+    `limit` is in the unit of the policy and already multiplied by `scale`; `used` is in the unit of `limit × whole`.
+    """
+
+    key: str
+    limit: Decimal
+    used: Decimal
+    whole: Decimal = ONE
+    """The amount (quote) that the limit is a share of: equity now or at the start of the day; 1 for a count."""
+    scale: Decimal = ONE
+
+    @property
+    def share(self) -> Decimal:
+        """The used part, in the unit of the limit. Without equity all of the limit is used."""
+        return self.used / self.whole if self.whole > 0 else self.limit
+
+    @property
+    def left(self) -> Decimal:
+        """The unused part, in the unit of `used`; at least 0."""
+        return max(ZERO, self.limit * self.whole - self.used)
 
 
-def all_or_nothing(code: RefusalCode, limit: OperatorCommands, actual: OperatorCommands, *, passes: bool) -> Verdict:
-    """The verdict of a limit that knows no size."""
+Judge = Callable[[Proposal, AccountView, Policies], Verdict]
+"""Evaluates a limit: (entry, account, policies) → verdict."""
+Measure = Callable[[AccountView, Policies], LimitUse | None]
+"""Measures the use of a limit, in one symbol or in the account; None if nothing is limited now."""
+
+AtFill = Literal["", "stop", "order", "position", "gross", "correlated"]
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """One limit, declared once. The reference, the snapshot, the usage and the tests are derived from the declarations.
+
+    The bounds, the text, the strictest value and the direction of each key are in the policy models.
+    """
+
+    keys: tuple[str, ...]
+    """The keys of the policy file that set it, first the one that gives its value. Each key belongs to one limit."""
+    code: RefusalCode | None = None
+    """The code of a refusal, which has the meaning of the limit; None for a limit that refuses no order."""
+    meaning: str = ""
+    """The meaning of a limit without a code."""
+    usage: tuple[Measure, ...] = ()
+    """The measures of its use. The drawdown and the budget, which have counters of their own, measure themselves."""
+
+
+class EntryLimit(Limit, frozen=True, kw_only=True):
+    """A limit that each entry is checked against."""
+
+    judge: Judge
+    """The evaluation of an entry."""
+    standing: bool = False
+    """Whether it can close the engine, a symbol or a side to every entry. Such limits are asked before any other."""
+    one_side: bool = False
+    """Whether the answer depends on the side of the entry or on its stop."""
+    at_fill: AtFill = ""
+    """The amount of `fills.Beyond` if an entry's fills are held to it again; "stop" if a tighter stop is a remedy."""
+
+
+def count(key: str, limit: int, used: int) -> LimitUse:
+    """Return the use of a limit on a number of things."""
+    return LimitUse(key, Decimal(limit), Decimal(used))
+
+
+def all_or_nothing(code: RefusalCode, limit: Shown, actual: Shown, *, passes: bool) -> Verdict:
+    """Return the verdict of a limit that does not depend on the size."""
     return Verdict(code, limit, actual, UNLIMITED if passes else ZERO)
 
 
-def limit_of(usage: LimitUsage) -> ScaledShareText:
-    """The limit in force, with what it was scaled by."""
+def in_force(usage: LimitUse) -> ScaledShareText:
+    """Return the limit in force, with its scale."""
     return ScaledShareText(usage.limit, usage.scale)
 
 
-def of_usage(code: RefusalCode, usage: LimitUsage, notional: Decimal, share: Decimal = ONE) -> Verdict:
-    """The verdict of a limit of which some is used and an entry takes `share` of its notional (quote) more."""
+def of_usage(code: RefusalCode, usage: LimitUse, notional: Decimal, share: Decimal = ONE) -> Verdict:
+    """Return the verdict of a limit that is partly used, on an entry that uses `share` of its notional (quote) more."""
     whole = usage.whole
-    actual: OperatorCommands = ShareText((usage.used + notional * share) / whole) if whole > 0 else "no equity"
-    return Verdict(code, limit_of(usage), actual, usage.left if share == ONE else usage.left / share)
+    actual: Shown = ShareText((usage.used + notional * share) / whole) if whole > 0 else "no equity"
+    return Verdict(code, in_force(usage), actual, usage.left if share == ONE else usage.left / share)

@@ -1,6 +1,6 @@
-"""What trades when Claude cannot: `decide` is the whole of it, made of signals, entries and exits.
+"""The rule strategy, which trades when no model does: `decide` combines signals, sizing and exits.
 
-The score of a position, which the guard takes again and again, is in `position_score`.
+The score of an open position, which the position guard computes regularly, is in `position_score`.
 """
 
 from ocw_mcp.core.strategy.decide import decide

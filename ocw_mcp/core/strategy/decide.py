@@ -1,7 +1,7 @@
-"""The rules' decision: one leg for each symbol that they have something to do with.
+"""The decision of the rules: one leg for each symbol that they enter or exit.
 
-They enter where the signals are strong enough, with a stop a number of ATRs away, no farther than the stop policy
-allows and as large as `sizing` lets them, and leave by `exits`. What is unknown opens nothing, and closes nothing.
+The rules enter if the signals are strong enough. The stop is a number of ATRs away, but no farther than the stop policy
+allows, and `sizing` computes the size. Exits follow `exits`. Unknown readings neither open nor close a position.
 """
 
 from decimal import Decimal
@@ -18,10 +18,10 @@ from ocw_mcp.domain.snapshot import PositionView, Snapshot, SymbolView
 
 
 def decide(snapshot: Snapshot, policies: Policies) -> Decision:
-    """The decision for the whole portfolio; holding needs no leg."""
+    """Return the decision for the whole portfolio. A symbol without a leg is held."""
     legs: list[Leg] = []
     sizing = Sizing(snapshot, policies)
-    for view in snapshot.symbols:
+    for view in snapshot.symbols.values():
         signals = read_signals(view, policies.rules)
         if view.position is not None:
             leg = _exit(view.position, signals, policies)
@@ -36,9 +36,9 @@ def _exit(position: PositionView, signals: Signals | None, policies: Policies) -
     reason = exit_reason(position, signals, policies.rules)
     if reason is None:
         return None
-    signal, sentence = reason
+    signal, explanation = reason
     action = Action.SELL if position.quantity > 0 else Action.COVER
-    return Leg(position.symbol, action, reasoning=sentence, signals=(signal,))
+    return Leg(position.symbol, action, reasoning=explanation, signals=(signal,))
 
 
 def _entry(view: SymbolView, signals: Signals, snapshot: Snapshot, policies: Policies, sizing: Sizing) -> Leg | None:
@@ -47,28 +47,28 @@ def _entry(view: SymbolView, signals: Signals, snapshot: Snapshot, policies: Pol
         return None
     distance = min(rules.stop_atr * signals.atr / signals.last, float(policies.stop.max_distance) * 0.98)
     if score > 0:
-        late, action, stop = signals.rsi >= rules.rsi_too_high, Action.BUY, signals.last * (1 - distance)
+        too_late, action, stop = signals.rsi >= rules.rsi_too_high, Action.BUY, signals.last * (1 - distance)
     else:
-        late = signals.rsi <= rules.rsi_too_low or snapshot.product is not Product.UM
+        too_late = signals.rsi <= rules.rsi_too_low or snapshot.product is not Product.UM
         action, stop = Action.SHORT, signals.last * (1 + distance)
-    if late:
+    if too_late:
         return None
-    at = _significant(stop)
-    size = sizing.enter(view, 1 if score > 0 else -1, exact(signals.last), at)
+    stop_price = _rounded(stop)
+    size = sizing.enter(view, 1 if score > 0 else -1, exact(signals.last), stop_price)
     if size is None:
         return None
     return Leg(
         view.symbol,
         action,
         size=size,
-        stop=at,
+        stop=stop_price,
         confidence=abs(score),
-        reasoning=_sentence(signals),
-        signals=_used(signals),
+        reasoning=_reasoning(signals),
+        signals=_contributing(signals),
     )
 
 
-def _sentence(signals: Signals) -> str:
+def _reasoning(signals: Signals) -> str:
     tilt = f", derivatives {signals.tilt:+.2f}" if signals.tilt else ""
     return (
         f"on {signals.timeframe} momentum {signals.momentum:+.2f}, reversion {signals.reversion:+.2f}, "
@@ -76,17 +76,19 @@ def _sentence(signals: Signals) -> str:
     )
 
 
-def _used(signals: Signals) -> tuple[str, ...]:
-    """The signals that pulled the way of the entry, the strongest first."""
-    way = 1 if signals.score > 0 else -1
-    pulls = {
-        "momentum": way * signals.trend * signals.momentum,
-        "reversion": way * (1 - signals.trend) * signals.reversion,
-        "derivatives": way * signals.tilt,
+def _contributing(signals: Signals) -> tuple[str, ...]:
+    """Return the names of the signals that favour the direction of the entry, the strongest first."""
+    sign = 1 if signals.score > 0 else -1
+    contributions = {
+        "momentum": sign * signals.trend * signals.momentum,
+        "reversion": sign * (1 - signals.trend) * signals.reversion,
+        "derivatives": sign * signals.tilt,
     }
-    return tuple(sorted((name for name, pull in pulls.items() if pull > 0), key=lambda name: -pulls[name]))
+    return tuple(
+        sorted((name for name, value in contributions.items() if value > 0), key=lambda name: -contributions[name])
+    )
 
 
-def _significant(price: float) -> Decimal:
-    """Eight significant digits are more than any tick asks for; the desk rounds to the tick."""
+def _rounded(price: float) -> Decimal:
+    """Return a price with eight significant digits, more than any tick needs; the order manager rounds to the tick."""
     return exact(float(f"{price:.8g}"))

@@ -1,6 +1,6 @@
-"""When the rules close a position at a wake: it gave back what a trend had brought, or the signals turned against it.
+"""The exits of the rules at a wake: a position that gave back a part of its gain, or signals that reversed.
 
-What a position may lose, how long it may last and what its score may come to are the guard's, from the policy file.
+The position guard enforces the largest loss, the longest duration and the highest score, from the policy file.
 """
 
 from ocw_mcp.core.strategy.signals import Signals
@@ -10,17 +10,17 @@ from ocw_mcp.domain.unknown import Unknown
 
 
 def exit_reason(position: PositionView, signals: Signals | None, rules: RulesPolicy) -> tuple[str, str] | None:
-    """The signal and the sentence that close a position, or None while it is held."""
+    """Return the signal and the explanation for closing a position; None if it is held."""
     if signals is None:
         return None
-    way = 1 if position.quantity > 0 else -1
+    sign = 1 if position.quantity > 0 else -1
     average = float(position.average_price)
-    now = way * (float(position.mark) / average - 1)
+    gain = sign * (float(position.mark) / average - 1)
     best = position.best
     if not (isinstance(position.mfe, Unknown) or isinstance(best, Unknown)):
         trail = rules.trail_atr * signals.atr / average
-        if position.mfe >= trail and best - now >= trail:
-            return "trail", f"was {position.mfe:.2%} ahead and gave back {best - now:.2%}"
-    if way * signals.score <= -rules.exit_score:
+        if position.mfe >= trail and best - gain >= trail:
+            return "trail", f"was {position.mfe:.2%} ahead and gave back {best - gain:.2%}"
+    if sign * signals.score <= -rules.exit_score:
         return "reversal", f"the signals turned to {signals.score:+.2f}"
     return None

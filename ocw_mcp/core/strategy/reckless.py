@@ -1,6 +1,6 @@
-"""A decider that wants everything: too large, too often, without a stop, against itself. The policies are its test.
+"""A decider that tests the policies with excessive orders: too large, too frequent, without stops, contradictory.
 
-It is deterministic: what it wants hangs on the wake's number and the symbol alone.
+It is deterministic: each leg depends only on the number of the wake and the symbol.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ from ocw_mcp.domain.unknown import Unknown
 ACTIONS: Final = (Action.BUY, Action.SHORT, Action.ADD, Action.BUY, Action.SHORT, Action.SELL, Action.COVER)
 SIZES: Final = tuple(map(Decimal, ("0.05", "0.2", "0.4", "1", "3")))
 DISTANCES: Final = (0.002, 0.01, 0.03, 0.045, 0.2, -0.01, None)
-"""Of the stop from the price, on the losing side; None is no stop at all."""
+"""Distances of the stop from the price, on the losing side, as shares; None means no stop."""
 
 
 def decide(request: DecisionRequest) -> Decision:
-    """One leg for every symbol that has a price, whatever is held."""
-    legs = [leg for view in request.snapshot.symbols if (leg := _leg(request.wake_id, view)) is not None]
+    """Return one leg for every symbol that has a price, whether a position is open or not."""
+    legs = [leg for view in request.snapshot.symbols.values() if (leg := _leg(request.wake_id, view)) is not None]
     return Decision(tuple(legs), cause=None if legs else Cause(CauseKind.NOTHING_TO_DO, "no symbol has a price yet"))
 
 

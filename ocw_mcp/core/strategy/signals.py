@@ -1,7 +1,7 @@
-"""What the rules read from one timeframe: momentum, mean reversion, and how much of each the market is in.
+"""The rules' signals on one timeframe: momentum, mean reversion, and their weights.
 
-Every signal is −1..1, above 0 for long. While nothing tells the regime, ADX does: in a trend momentum speaks, in a
-range mean reversion, and in between both in proportion. Derivatives tilt the sum where they are known.
+Every signal is −1..1, above 0 for long. ADX takes the place of a regime model: momentum counts in a trend, mean
+reversion in a range, and both in proportion in between. Known derivatives tilt the sum.
 """
 
 import math
@@ -13,12 +13,12 @@ from ocw_mcp.domain.snapshot import IndicatorValues, SymbolView
 from ocw_mcp.domain.time import span_ms
 from ocw_mcp.domain.unknown import Unknown
 
-RSI_MIDDLE, RSI_REACH = 50.0, 25.0
-"""RSI points: 25 off the middle are a full signal."""
+RSI_MIDDLE, RSI_RANGE = 50.0, 25.0
+"""RSI points: a distance of 25 from the middle is a full signal."""
 
 
 class Signals(msgspec.Struct, frozen=True):
-    """One symbol's signals on one timeframe. `atr` and `last` in quote currency."""
+    """The signals of one symbol on one timeframe. `atr` and `last` are in quote currency."""
 
     timeframe: str
     last: float
@@ -30,17 +30,17 @@ class Signals(msgspec.Struct, frozen=True):
     momentum: float
     reversion: float
     tilt: float
-    """What derivatives add; 0 while they are unknown."""
+    """The contribution of derivatives; 0 if they are unknown."""
 
     @property
     def score(self) -> float:
-        """All of it, −1..1."""
+        """The weighted sum of the signals, −1..1."""
         blend = self.trend * self.momentum + (1 - self.trend) * self.reversion
         return max(-1.0, min(1.0, blend + self.tilt))
 
 
 def read_signals(view: SymbolView, rules: RulesPolicy) -> Signals | None:
-    """The signals of a symbol on the rules' timeframe; None where a reading that they stand on is unknown."""
+    """Return the signals of a symbol on the rules' timeframe; None if a required reading is unknown."""
     values = timeframe_values(view, span_ms(rules.timeframe))
     if values is None or isinstance(view.last, Unknown) or isinstance(values.adx_14, Unknown):
         return None
@@ -64,19 +64,19 @@ def read_signals(view: SymbolView, rules: RulesPolicy) -> Signals | None:
 
 
 def timeframe_values(view: SymbolView, wanted: int) -> IndicatorValues | None:
-    """The shortest timeframe that is not shorter than the wanted one (ms)."""
+    """Return the indicators of the shortest timeframe of at least `wanted` ms; None if there is none."""
     return next((each for each in view.indicators if span_ms(each.timeframe) >= wanted), None)
 
 
 def _trend(adx: float, rules: RulesPolicy) -> float:
-    """From 0 at the ADX of a range to 1 at that of a trend."""
+    """Return 0 at the ADX of a range, 1 at the ADX of a trend, and a linear share in between."""
     if rules.adx_trend <= rules.adx_range:
         return float(adx >= rules.adx_trend)
     return max(0.0, min(1.0, (adx - rules.adx_range) / (rules.adx_trend - rules.adx_range)))
 
 
 def _momentum(view: SymbolView, values: IndicatorValues, atr: float) -> float | None:
-    """The mean of four: EMA 9 over 21, EMA 21 over 50, both in ATRs, RSI, and the return of four hours in ATRs."""
+    """Return the mean of four terms: EMA 9 − EMA 21, EMA 21 − EMA 50 and the 4-hour move, in ATRs, and RSI."""
     fast, middle, slow, rsi = values.ema_9, values.ema_21, values.ema_50, values.rsi_14
     if (
         isinstance(fast, Unknown)
@@ -86,22 +86,22 @@ def _momentum(view: SymbolView, values: IndicatorValues, atr: float) -> float | 
         or isinstance(view.last, Unknown)
     ):
         return None
-    moved = 0.0 if isinstance(view.return_4h, Unknown) else view.return_4h * view.last
+    move = 0.0 if isinstance(view.return_4h, Unknown) else view.return_4h * view.last
     return (
         math.tanh((fast - middle) / atr)
         + math.tanh((middle - slow) / (2 * atr))
-        + _off_middle(rsi)
-        + math.tanh(moved / (2 * atr))
+        + _rsi_signal(rsi)
+        + math.tanh(move / (2 * atr))
     ) / 4
 
 
 def _reversion(values: IndicatorValues, rsi: float) -> float | None:
-    """The mean of two, both against the way the price went: its place between the Bollinger bands, and RSI."""
-    place = values.percent_b
-    if isinstance(place, Unknown):
+    """Return the mean of %b (position between the Bollinger bands) and RSI, both with the opposite sign."""
+    percent_b = values.percent_b
+    if isinstance(percent_b, Unknown):
         return None
-    return (max(-1.0, min(1.0, 1 - 2 * place)) - _off_middle(rsi)) / 2
+    return (max(-1.0, min(1.0, 1 - 2 * percent_b)) - _rsi_signal(rsi)) / 2
 
 
-def _off_middle(rsi: float) -> float:
-    return max(-1.0, min(1.0, (rsi - RSI_MIDDLE) / RSI_REACH))
+def _rsi_signal(rsi: float) -> float:
+    return max(-1.0, min(1.0, (rsi - RSI_MIDDLE) / RSI_RANGE))

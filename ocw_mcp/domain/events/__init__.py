@@ -1,8 +1,8 @@
-"""What is journaled: wakes, decisions, orders, fills and states, as canonical events.
+"""The events of the journal: wakes, decisions, orders, fills and states.
 
-Candles are not journaled; the market is named by its identity and position. Every event has a `kind` and is appended
-once; whatever else the store shows is rebuilt from them. `run.*` events tell of processes, not of trading: they are
-journaled and left out of the fingerprint.
+Candles are not journaled; the market is recorded by its identity and position. Every event has a `kind` and is appended
+once; all other data of the store is rebuilt from events. `run.*` events describe processes and not trading: they are
+journaled, but are not part of the fingerprint.
 """
 
 from ocw_mcp.domain.events.deciding import (
@@ -103,7 +103,7 @@ JournalEvent = DomainEvent | LifecycleEvent
 
 
 def kind_of(event: JournalEvent) -> str:
-    """The event's kind: `order.filled`."""
+    """Return the kind of an event, such as `order.filled`."""
     tag = event.__struct_config__.tag
     assert isinstance(tag, str)
     return tag

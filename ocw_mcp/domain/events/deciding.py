@@ -1,4 +1,4 @@
-"""Events about deciding: wakes, decisions, what they cost, and what the guard decides by itself."""
+"""Events about deciding: wakes, decisions with their LLM cost, and decisions of the position guard."""
 
 from decimal import Decimal
 
@@ -18,9 +18,9 @@ class WakeRaised(Event, frozen=True, tag="wake.raised"):
 
 
 class DecisionMade(Event, frozen=True, tag="decision.made"):
-    """An answer to a wake, `thinking_ms` after it. A failure to decide is a HOLD with a cause.
+    """The decision on a wake, `thinking_ms` after it. A failure to decide is a HOLD with a cause.
 
-    When the rules decided in an agent's place, the decider is `rules`, and the cause is the agent's failure.
+    If the rules decided in place of an agent, the decider is `rules`, and the cause is the agent's failure.
     """
 
     wake_id: int
@@ -28,9 +28,9 @@ class DecisionMade(Event, frozen=True, tag="decision.made"):
     thinking_ms: int
     decision: Decision
     cost_usd: Decimal = ZERO
-    """What the thinking cost."""
+    """The LLM cost of the decision."""
     tainted: bool = False
-    """Whether what others wrote was read on the way to it."""
+    """Whether the decider had read text of other authors."""
 
     @property
     def in_its_place(self) -> Cause | None:
@@ -40,39 +40,39 @@ class DecisionMade(Event, frozen=True, tag="decision.made"):
 
 
 class DecisionCorrected(Event, frozen=True, tag="decision.corrected"):
-    """Legs that were refused were decided on once more, by whoever had decided."""
+    """The decider replaced legs that had been refused."""
 
     wake_id: int
     decider: str
     decision: Decision
     thinking_ms: int = 0
-    """Since the wake."""
+    """Time since the wake."""
     cost_usd: Decimal = ZERO
-    """What the thinking cost since the first answer."""
+    """The LLM cost since the first answer."""
     tainted: bool = False
 
 
 class DecisionEnded(Event, frozen=True, tag="decision.ended"):
-    """Whoever had submitted legs, and kept the floor, is through."""
+    """A decider that had submitted legs and left its decision open has ended it."""
 
     wake_id: int
     cause: Cause | None
-    """The failure that kept it from going on, if any."""
+    """The failure that ended the decision, if any."""
     cost_usd: Decimal = ZERO
-    """What its thinking cost since it last submitted."""
+    """The LLM cost since the last submission."""
 
 
 class DecisionDiscarded(Event, frozen=True, tag="decision.discarded"):
-    """An answer came that nobody waited for any more, or a second one."""
+    """An answer arrived too late, or was a second one, and had no effect."""
 
     wake_id: int
     why: str
     cost_usd: Decimal = ZERO
-    """What its thinking cost all the same."""
+    """The LLM cost of the discarded answer."""
 
 
 class WakeConditionsSet(Event, frozen=True, tag="wake_conditions.set"):
-    """The agent's wake conditions were replaced; `refused` tells what was wrong with those that were not taken."""
+    """The agent's wake conditions were replaced; `refused` has the reason for each one that was not accepted."""
 
     wake_id: int
     armed: int
@@ -80,14 +80,14 @@ class WakeConditionsSet(Event, frozen=True, tag="wake_conditions.set"):
 
 
 class BudgetSpent(Event, frozen=True, tag="budget.spent"):
-    """Thinking has cost what it may; the rules decide until a time (ms)."""
+    """The LLM budget is spent; the rules decide until a time (ms)."""
 
     spent_usd: Decimal
     until: int
 
 
 class ScoreTaken(Event, frozen=True, tag="score.taken"):
-    """The rules' score of a position came into another band; `worst` is the part that adds most."""
+    """The rules' score of a position entered another band; `worst` is the part with the largest contribution."""
 
     symbol: str
     score: float
@@ -96,7 +96,7 @@ class ScoreTaken(Event, frozen=True, tag="score.taken"):
 
 
 class ExitDecided(Event, frozen=True, tag="exit.decided"):
-    """The guard closes a position: which rule of the policy file it is that ends it, and one clause for people."""
+    """The guard closes a position: the exit rule of the policy file, and one clause that explains it."""
 
     symbol: str
     rule: str

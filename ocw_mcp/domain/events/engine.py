@@ -1,4 +1,4 @@
-"""Events about the desk as a whole: limits, days, losses, states, holes in the market."""
+"""Events about the engine as a whole: limits, days, losses, states, data gaps."""
 
 from decimal import Decimal
 
@@ -7,7 +7,7 @@ from ocw_mcp.domain.state import TradingState
 
 
 class PoliciesLoaded(Event, frozen=True, tag="policies.loaded"):
-    """The limits in force from here on, by the hash of their text; the hash of the prompts stands beside it."""
+    """The limits in force from now on, as the hash of their text, and the hash of the prompts."""
 
     name: str
     policy_hash: str
@@ -15,14 +15,14 @@ class PoliciesLoaded(Event, frozen=True, tag="policies.loaded"):
 
 
 class DayOpened(Event, frozen=True, tag="day.opened"):
-    """A UTC day began with this equity; the daily loss is held against it."""
+    """A UTC day began with this equity, from which the daily loss is measured."""
 
     day: str
     equity: Decimal
 
 
 class DailyLossReached(Event, frozen=True, tag="daily_loss.reached"):
-    """Entries are closed until the next UTC day."""
+    """The daily loss limit was reached: no entries until the next UTC day. `floor` is the lowest allowed equity."""
 
     day: str
     equity: Decimal
@@ -30,20 +30,20 @@ class DailyLossReached(Event, frozen=True, tag="daily_loss.reached"):
 
 
 class DrawdownReached(Event, frozen=True, tag="drawdown.reached"):
-    """Equity fell so far from its peak that the desk halts until a person resumes."""
+    """Equity fell so far below its peak that the engine halts until a person resumes it."""
 
     equity: Decimal
     peak: Decimal
 
 
 class EntriesPaused(Event, frozen=True, tag="entries.paused"):
-    """So many trades lost in a row that entries pause until a time (ms)."""
+    """Consecutive losing trades reached the limit: entries pause until a time (ms)."""
 
     until: int
 
 
 class HoleFound(Event, frozen=True, tag="market.hole"):
-    """Candles of a symbol are missing: none opened in [since, until)."""
+    """A data gap: no candle of a symbol opened in [since, until) (ms)."""
 
     symbol: str
     since: int
@@ -51,20 +51,20 @@ class HoleFound(Event, frozen=True, tag="market.hole"):
 
 
 class SymbolEnded(Event, frozen=True, tag="market.ended"):
-    """No candle of a symbol comes any more, while others go on; its last one closed at `last` (ms)."""
+    """The data of a symbol ended while other symbols continue; its last candle closed at `last` (ms)."""
 
     symbol: str
     last: int
 
 
 class Incident(Event, frozen=True, tag="incident"):
-    """Something that should not happen did: one sentence for a person."""
+    """An unexpected condition, described in one sentence for the operator."""
 
     text: str
 
 
 class StateChanged(Event, frozen=True, tag="state.changed"):
-    """The desk's state went up or down, and why."""
+    """The trading state changed, and why."""
 
     before: TradingState
     after: TradingState

@@ -1,7 +1,7 @@
-"""What all events are."""
+"""The base class of all events."""
 
 import msgspec
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="kind"):
-    """Something that happened; its tag is its kind."""
+    """An event of the journal; the tag of its class is its kind."""

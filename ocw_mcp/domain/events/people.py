@@ -1,4 +1,4 @@
-"""Events about people and callers: what they asked for, and what came of it."""
+"""Events about operators and callers: their requests and commands, and the results."""
 
 from decimal import Decimal
 
@@ -9,32 +9,32 @@ from ocw_mcp.domain.reasons import Refusal
 
 
 class CallerAsked(Event, frozen=True, tag="caller.asked"):
-    """Somebody attached to the engine asked for something outside any wake; what came of it follows."""
+    """An attached client sent a request outside any wake; events with its result follow."""
 
     request: CallerRequest
     after_frame: int
-    """The time (ms) of the frame after which it was taken: a resumed run gives it at the same place."""
+    """The time (ms) of the frame after which it was processed: a resumed run repeats it at the same place."""
 
 
 class RequestRefused(Event, frozen=True, tag="request.refused"):
-    """What was asked for under `key` was not done; a refused order has an event of its own."""
+    """The request with `key` was refused; a refused order has its own event."""
 
     key: str
     refusal: Refusal
 
 
 class ApprovalAsked(Event, frozen=True, tag="approval.asked"):
-    """An order waits for a person: it passed every other limit at the mark price `price` (quote)."""
+    """An order waits for a person's approval; it passed every other limit at the mark price `price` (quote)."""
 
     approval_id: str
     intent: OrderIntent
     price: Decimal
     expires_at: int
-    """When (ms) no answer counts as no."""
+    """The time (ms) after which a missing answer counts as a denial."""
 
 
 class ApprovalEnded(Event, frozen=True, tag="approval.ended"):
-    """An order waits for a person no more: approved, denied, unanswered, or superseded by another one."""
+    """An approval request ended: approved, denied, unanswered, or superseded by another one."""
 
     approval_id: str
     outcome: str
@@ -42,12 +42,12 @@ class ApprovalEnded(Event, frozen=True, tag="approval.ended"):
 
 
 class CommandTaken(Event, frozen=True, tag="command.taken"):
-    """A person's command reached the engine, at a position of the market."""
+    """An operator's command reached the engine, at a position of the market."""
 
     command_id: str
     verb: str
     by: str
     after_frame: int
-    """The time (ms) of the frame after which it took effect: a resumed run gives it at the same place."""
+    """The time (ms) of the frame after which it took effect: a resumed run repeats it at the same place."""
     subject: str = ""
-    """What it was about: an approval, or a symbol."""
+    """The id of an approval, or a symbol, if the verb needs one."""

@@ -1,10 +1,10 @@
-"""Events about processes: journaled, and no part of the fingerprint."""
+"""Events about processes, which are journaled but are not part of the fingerprint."""
 
 from ocw_mcp.domain.events.event import Event
 
 
 class RunStarted(Event, frozen=True, tag="run.started"):
-    """A process took the book for the first time."""
+    """A process opened the book for the first time."""
 
     version: str
     agent: str
@@ -12,7 +12,7 @@ class RunStarted(Event, frozen=True, tag="run.started"):
 
 
 class RunResumed(Event, frozen=True, tag="run.resumed"):
-    """A process took the book again."""
+    """A process opened the book again."""
 
     version: str
     agent: str
@@ -20,12 +20,12 @@ class RunResumed(Event, frozen=True, tag="run.resumed"):
 
 
 class CheckpointSaved(Event, frozen=True, tag="checkpoint.saved"):
-    """The state of engine and venue was saved with the events up to here; `digest` is the SHA-256 of what was saved."""
+    """The state of engine and venue was saved with the events so far; `digest` is the SHA-256 of the saved bytes."""
 
     digest: str
 
 
 class RunStopped(Event, frozen=True, tag="run.stopped"):
-    """A process let go of the book in good order."""
+    """A process closed the book without an error."""
 
     why: str

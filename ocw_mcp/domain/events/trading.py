@@ -9,7 +9,7 @@ from ocw_mcp.domain.reasons import Refusal
 
 
 class OrderIntended(Event, frozen=True, tag="order.intended"):
-    """An order passed every policy. Durable before a byte leaves."""
+    """An order passed every policy. The event is durable before the order is sent."""
 
     ref: OrderRef
     intent: OrderIntent
@@ -17,7 +17,7 @@ class OrderIntended(Event, frozen=True, tag="order.intended"):
 
 
 class OrderRefused(Event, frozen=True, tag="order.refused"):
-    """An order did not pass; nothing was sent."""
+    """An order was refused by the policies and not sent."""
 
     intent: OrderIntent
     refusal: Refusal
@@ -25,7 +25,7 @@ class OrderRefused(Event, frozen=True, tag="order.refused"):
 
 
 class OrderAccepted(Event, frozen=True, tag="order.accepted"):
-    """The venue has the order."""
+    """The venue accepted the order."""
 
     ref: OrderRef
     venue_order_id: str
@@ -40,21 +40,21 @@ class OrderRejected(Event, frozen=True, tag="order.rejected"):
 
 
 class OrderUnknown(Event, frozen=True, tag="order.unknown"):
-    """Nobody knows; the budget stays reserved."""
+    """It is unknown whether the venue has the order; its budget stays reserved."""
 
     ref: OrderRef
     why: str
 
 
 class OrderCancelRequested(Event, frozen=True, tag="order.cancel_requested"):
-    """The desk asked the venue to take an order off."""
+    """The order manager sent a cancel request to the venue."""
 
     ref: OrderRef
     why: str
 
 
 class OrderCanceled(Event, frozen=True, tag="order.canceled"):
-    """The rest of an order is gone. Of a market entry: how much did not trade (base asset), and its limit (quote)."""
+    """The rest of an order was cancelled. A market entry has its unfilled quantity (base asset) and limit (quote)."""
 
     ref: OrderRef
     why: str
@@ -63,7 +63,7 @@ class OrderCanceled(Event, frozen=True, tag="order.canceled"):
 
 
 class OrderFilled(Event, frozen=True, tag="order.filled"):
-    """A fill, with the position it led to. Price and fee in quote currency; `realised` before fees."""
+    """A fill, and the position after it. Price and fee in quote currency; `realised` is before fees."""
 
     ref: OrderRef
     fill_id: str
@@ -77,11 +77,11 @@ class OrderFilled(Event, frozen=True, tag="order.filled"):
     realised: Decimal
     position: Decimal
     base_fee: Decimal = ZERO
-    """What the fee took of a spot purchase, in the base asset."""
+    """The part of a spot purchase that was deducted as fee, in the base asset."""
 
 
 class PositionUnprotected(Event, frozen=True, tag="position.unprotected"):
-    """A position has no live stop; at `deadline` it is closed."""
+    """A position has no live stop; it will be closed at `deadline` (ms)."""
 
     symbol: str
     deadline: int
@@ -96,21 +96,21 @@ class PositionProtected(Event, frozen=True, tag="position.protected"):
 
 
 class PositionClosed(Event, frozen=True, tag="position.closed"):
-    """A position is flat again. `pnl` is net of all fees and funding since it was opened, in quote currency."""
+    """A position was closed. `pnl` (quote) is net of all fees and funding since its opening."""
 
     symbol: str
     opened_at: int
     pnl: Decimal
     fees: Decimal
     funding: Decimal = ZERO
-    """What funding added to `pnl`; below 0 it was paid."""
+    """Funding received, as contained in `pnl`; below 0 it was paid."""
     mfe: float | None = None
     mae: float | None = None
-    """How far it went at most for and against it, as shares of its price; None in books of before it was told."""
+    """The largest and the smallest gain, as shares of the average price; None in books of earlier versions."""
 
 
 class FundingBooked(Event, frozen=True, tag="funding.booked"):
-    """Funding was settled on a position. `amount` (quote) is what the wallet gained: below 0 it paid."""
+    """Funding was settled on a position. `amount` (quote) is received by the wallet; below 0 it is paid."""
 
     symbol: str
     amount: Decimal
@@ -119,11 +119,11 @@ class FundingBooked(Event, frozen=True, tag="funding.booked"):
     mark: Decimal
     settled_at: int
     assumed: bool
-    """The market told no rate, and the venue assumed one."""
+    """Whether the market reported no rate, and the venue assumed one."""
 
 
 class OutsideFilled(Event, frozen=True, tag="outside.filled"):
-    """Somebody traded on this account without an order of ours: the venue itself, or its owner."""
+    """A fill on this account that no order of the engine made: a trade of the venue or of the account's owner."""
 
     fill_id: str
     symbol: str
@@ -138,7 +138,7 @@ class OutsideFilled(Event, frozen=True, tag="outside.filled"):
 
 
 class TransferBooked(Event, frozen=True, tag="transfer.booked"):
-    """Money came into the account (`amount` above 0, quote) or left it; day and drawdown are measured net of it."""
+    """A deposit (`amount` above 0, quote) or withdrawal; daily loss and drawdown are measured net of it."""
 
     transfer_id: str
     amount: Decimal

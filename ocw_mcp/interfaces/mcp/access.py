@@ -32,7 +32,7 @@ def of_now(look: Looks) -> Looks:
                 RequestCode.WARMING_UP,
                 limit="a market that has begun",
                 actual="history only",
-                next_=f"ask again in {SOON_S} s; history takes some seconds",
+                next_=f"call again in {SOON_S} s; loading history takes some seconds",
             )
         return facade
 
@@ -57,7 +57,7 @@ async def _wait(ctx: ServerRequestContext[Any, Any], facade: "Facade", patience_
         await asyncio.sleep(LOOK_S)  # noqa: TID251 - waits on the wall for an engine that this loop runs
         if now() - told >= 1:
             told = now()
-            await ctx.session.report_progress(round(told - began), patience_s, "the engine takes in history")
+            await ctx.session.report_progress(round(told - began), patience_s, "the engine loads history")
 
 
 def _is_urgent(ctx: ServerRequestContext[Any, Any]) -> bool:
@@ -73,10 +73,10 @@ def meta(facade: "Facade") -> Meta:
 def headline(told: Meta) -> str:
     """The same at the head of a text."""
     if told.catching_up:
-        # Nobody is to take what a killed engine does again for what is: a position may be open that is not seen yet.
-        past = f"what is told is the past, as of {told.as_of}" if told.as_of else "nothing of the book is seen yet"
-        return f"[{told.mode} {told.state}, STALE: catching up after a restart, {past}; ask again]"
+        # An engine that replays after a crash may not know an open position yet: its answers must not look current.
+        past = f"this shows the past as of {told.as_of}" if told.as_of else "nothing is replayed yet"
+        return f"[{told.mode} {told.state}, STALE: catching up after a restart, {past}; call again]"
     if told.as_of is None:
-        return f"[{told.mode} {told.state}, STALE: the market has not begun, history may still be read]"
+        return f"[{told.mode} {told.state}, STALE: the market has not begun; history may still be loading]"
     age = "a price missing" if told.age_ms is None else f"prices {told.age_ms / 1000:g}s old"
     return f"[{told.mode} {told.state} as of {told.as_of}, {age}{', STALE' if told.stale else ''}]"

@@ -40,20 +40,20 @@ def account_tools(look: Looks) -> list[OcwTool]:
     """The tools, over whatever engine `look` finds when they are called."""
 
     async def ocw_get_status() -> Annotated[CallToolResult, StatusResult]:
-        """The engine at a glance: mode, desk state (ACTIVE, REDUCING: no new risk, HALTED: until a person resumes),
-        equity, today's loss, what is open and under way. Start here."""
+        """Status: mode, trading state (ACTIVE; REDUCING: no new risk; HALTED: no new risk until a person resumes),
+        equity, today's loss, open positions, live orders. Start here."""
         facade = look()
         return account_view.status(meta(facade), facade.status())
 
     async def portfolio_get() -> Annotated[CallToolResult, PortfolioResult]:
-        """The account: equity, free margin, exposure, loss of the day, fall from the peak, fees and funding so far.
-        Shares are fractions. Single positions: positions_get."""
+        """The account: equity, free margin, exposure, loss of the day, drawdown, fees and funding so far. Shares are
+        fractions. Single positions: positions_get."""
         facade = look()
         return account_view.portfolio(meta(facade), facade.portfolio())
 
     async def positions_get(symbol: str | None = None) -> Annotated[CallToolResult, PositionsResult]:
-        """Open positions with stop, target, profit, and how far they went for (mfe) and against (mae) them. One without
-        a stop is closed at unprotected_until."""
+        """Open positions with stop, target, profit, best (mfe) and worst (mae) gain so far. A position without a stop
+        is closed at unprotected_until."""
         facade = look()
         name = facade.known(symbol) if symbol is not None else None
         held = [each for each in facade.positions() if name in (None, each.symbol)]
@@ -64,8 +64,8 @@ def account_tools(look: Looks) -> list[OcwTool]:
         limit: Annotated[int, Field(ge=1, le=50), WRITTEN] = 20,
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, OrdersResult]:
-        """Orders, newest first: those that may still trade (live), all, or what policies refused, with limit, actual
-        value and the largest size that would have passed."""
+        """Orders, newest first: live ones, all, or those that policies refused, with limit, actual value and the
+        largest size that would have passed."""
         facade = look()
         if status == "live":
             live = facade.orders()[::-1]
@@ -82,8 +82,8 @@ def account_tools(look: Looks) -> list[OcwTool]:
         return account_view.orders(meta(facade), rows, more, status)
 
     async def policies_get() -> Annotated[CallToolResult, PoliciesResult]:
-        """Every limit in force as the policy file names it, and how much of those that fill up is used. No tool changes
-        a limit."""
+        """All limits in force by their names in the policy file, and how much of each is used. No tool changes a
+        limit."""
         facade = look()
         return account_view.policies(meta(facade), facade.policy())
 
@@ -91,13 +91,13 @@ def account_tools(look: Looks) -> list[OcwTool]:
         symbol: str,
         action: Literal["BUY", "SHORT", "ADD", "SELL", "COVER"],
         size: Annotated[Amount | None, Field(description="share of equity, 0.1 is 10%")] = None,
-        quantity: Annotated[Amount | None, Field(description="base asset, in place of size")] = None,
+        quantity: Annotated[Amount | None, Field(description="base asset, instead of size")] = None,
         stop: Amount | None = None,
         target: Amount | None = None,
         limit: Annotated[Amount | None, Field(description="limit price")] = None,
     ) -> Annotated[CallToolResult, CheckResult]:
-        """Would this order pass now? The code that places orders answers: each limit's verdict and the largest size
-        that would pass. Entries need size or quantity, and a stop; SELL and COVER close the whole position."""
+        """Check whether an order would pass now, by the code that places orders: each limit's verdict and the largest
+        size that would pass. Entries need size or quantity, and a stop; SELL and COVER close the whole position."""
         facade = of_now(look)()
         chosen = Action(action)
         require_one_size(chosen, size, quantity, limit)

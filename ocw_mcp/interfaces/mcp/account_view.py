@@ -1,4 +1,4 @@
-"""The account as tools answer it: typed for programs, and as the compact text that a model reads."""
+"""Answers of the account tools: typed results for programs, with compact text for models."""
 
 import json
 from decimal import Decimal
@@ -32,7 +32,7 @@ from ocw_mcp.interfaces.mcp.results import (
 from ocw_mcp.interfaces.mcp.tool import told
 from ocw_mcp.render.event_text import refusal_text
 from ocw_mcp.render.quotations import name, untrusted
-from ocw_mcp.render.text import HASH_SHOWN, day_result
+from ocw_mcp.render.text import HASH_SHOWN, day_result, funding_text
 
 if TYPE_CHECKING:
     from ocw_mcp.adapters.store.views.orders import OrderRow, RefusalRow
@@ -44,15 +44,15 @@ if TYPE_CHECKING:
 
 
 LONGEST_FIGURE = 60
-"""Characters of a limit, or of what it was held against."""
+"""Characters of a limit or of an actual value in a refusal."""
 
 
 def status_of(meta: Meta, seen: "Status") -> StatusResult:
-    """The engine at a glance, typed."""
+    """Return the status as a typed result."""
     engine = from_attributes(
         EngineOut,
         seen,
-        notice=_beside(seen.agent),
+        notice=_notice(seen.agent),
         policy=f"{seen.policy} {seen.policy_hash[:HASH_SHOWN]}",
         journal_head=seen.chain_head,
     )
@@ -61,32 +61,32 @@ def status_of(meta: Meta, seen: "Status") -> StatusResult:
 
 
 def status(meta: Meta, seen: "Status") -> CallToolResult:
-    """The engine at a glance."""
+    """Return the answer of `ocw_get_status`."""
     result = status_of(meta, seen)
     reached = ", limit reached: no entries today" if seen.daily_loss_reached else ""
-    paused = f"; entries pause until {result.paused_until}" if result.paused_until else ""
+    paused = f"; entries paused until {result.paused_until}" if result.paused_until else ""
     lowered = f"\n{_lowered_text(meta.state, result.lowered)}" if result.lowered else ""
-    bare = f"; UNPROTECTED: {', '.join(seen.unprotected)}" if seen.unprotected else ""
-    thinking = ", being decided on" if seen.deciding else ""
-    beside = f"{result.engine.notice}\n" if result.engine.notice else ""
+    unprotected = f"; UNPROTECTED: {', '.join(seen.unprotected)}" if seen.unprotected else ""
+    deciding = ", its decision is open" if seen.deciding else ""
+    notice = f"{result.engine.notice}\n" if result.engine.notice else ""
     return told(
         result,
         f"{headline(meta)}\n"
         f"book {seen.book}: {seen.product} {', '.join(seen.symbols)}; agent {seen.agent}; "
-        f"policy {result.engine.policy}\n{beside}"
+        f"policy {result.engine.policy}\n{notice}"
         f"equity {result.equity}, {day_result(seen.daily_loss)}{reached}{paused}{lowered}\n"
-        f"{seen.open_positions} position(s), {seen.live_orders} live order(s){bare}; "
-        f"last wake {seen.last_wake}{thinking}",
+        f"{seen.open_positions} position(s), {seen.live_orders} live order(s){unprotected}; "
+        f"last wake {seen.last_wake}{deciding}",
     )
 
 
-def _beside(agent: str) -> str | None:
-    """Who trades this book without being asked by the client that reads this; None where nobody does."""
+def _notice(agent: str) -> str | None:
+    """Return a notice for clients if the engine's own agent trades this book as well; None if it does not."""
     match agent.partition(";")[0]:
         case "rules" | "claude" | "reckless" as name:
-            return f"agent {name} trades this book by itself, beside every client: positions open and close unasked"
+            return f"agent {name} trades this book on its own: positions open and close without a client's request"
         case "attached":
-            return "rules trade this book where no attached client answers a wake in time"
+            return "the rules decide each wake that no attached client answers in time"
         case _:
             return None
 
@@ -103,26 +103,26 @@ def _lowered(by: "Lowered") -> LoweredOut:
 
 def _lowered_text(state: str, by: LoweredOut) -> str:
     given = f", untrusted_text {json.dumps(by.untrusted_text, ensure_ascii=False)}" if by.untrusted_text else ""
-    return f"{state} by {by.by} at {by.at}{f': {by.why}' if by.why else ''}{given}; a person resumes, outside MCP"
+    return f"{state} by {by.by} at {by.at}{f': {by.why}' if by.why else ''}{given}; only a person resumes, outside MCP"
 
 
 def portfolio(meta: Meta, seen: "Portfolio") -> CallToolResult:
-    """The account."""
+    """Return the answer of `portfolio_get`."""
     result = from_attributes(PortfolioResult, seen, meta=meta)
-    paused = f"; entries pause until {result.paused_until}" if result.paused_until else ""
+    paused = f"; entries paused until {result.paused_until}" if result.paused_until else ""
     return told(
         result,
         f"{headline(meta)}\n"
         f"equity {result.equity}: wallet {result.wallet}, free margin {result.free}, unrealised {result.unrealised}\n"
-        f"gross exposure {seen.gross_share:.2%} of equity; {day_result(seen.daily_loss)}; {seen.drawdown:.2%} "
-        f"below the peak\n"
-        f"fees {result.fees}, funding {result.funding} since the beginning; {result.entries_today} entries today, "
-        f"{result.losses_in_a_row} losses in a row{paused}; limits of size are scaled by {result.scale}",
+        f"gross exposure {seen.gross_share:.2%} of equity; {day_result(seen.daily_loss)}; drawdown "
+        f"{seen.drawdown:.2%}\n"
+        f"since the start fees paid {result.fees}, {funding_text(seen.funding)}; {result.entries_today} entries today, "
+        f"{result.losses_in_a_row} losses in a row{paused}; size limits are scaled by {result.scale}",
     )
 
 
 def positions(meta: Meta, facade: "Facade", held: list[PositionView]) -> CallToolResult:
-    """The open positions."""
+    """Return the answer of `positions_get`."""
     rows = [
         from_attributes(
             PositionOut,
@@ -135,19 +135,19 @@ def positions(meta: Meta, facade: "Facade", held: list[PositionView]) -> CallToo
         for each in held
     ]
     lines = [
-        f"{row.symbol} {row.side} {row.quantity} at {row.average_price}, mark {row.mark}, {row.unrealised}, "
-        f"{f'stop {row.stop}' if row.stop else f'UNPROTECTED, closed at {row.unprotected_until}'}"
+        f"{row.symbol} {row.side} {row.quantity} at {row.average_price}, mark {row.mark}, unrealised {row.unrealised}, "
+        f"{f'stop {row.stop}' if row.stop else f'UNPROTECTED, will be closed at {row.unprotected_until}'}"
         f"{f', target {row.target}' if row.target else ''}, since {row.opened_at[:16]}, mfe {_percent(row.mfe)}, "
         f"mae {_percent(row.mae)}, leverage {row.leverage}"
         for row in rows
     ]
     return told(
-        PositionsResult(meta=meta, positions=rows), "\n".join([headline(meta), *(lines or ["no open position"])])
+        PositionsResult(meta=meta, positions=rows), "\n".join([headline(meta), *(lines or ["no open positions"])])
     )
 
 
 def live_order(tracked: "TrackedOrder") -> OrderOut:
-    """An order as the desk has it."""
+    """Return an order that may still trade."""
     order, intent = tracked.order, tracked.intent
     return OrderOut(
         id=str(tracked.ref),
@@ -166,13 +166,13 @@ def live_order(tracked: "TrackedOrder") -> OrderOut:
 
 
 def past_order(row: "OrderRow") -> OrderOut:
-    """An order as the journal has it; its price is that of its fills, or where it triggers."""
+    """Return an order of the journal; its price is the average of its fills, or its trigger price before a fill."""
     price = row.average_price if row.average_price is not None else row.trigger_price
     return from_attributes(OrderOut, row, id=row.name, price=price, by=row.principal, refusal=None)
 
 
 def refused_order(row: "RefusalRow") -> OrderOut:
-    """An order that did not pass."""
+    """Return a refused order."""
     return from_attributes(
         OrderOut,
         row,
@@ -187,28 +187,28 @@ def refused_order(row: "RefusalRow") -> OrderOut:
 
 
 def refusal_line(row: "RefusalRow", quote: "Quote | None" = None) -> str:
-    """Why an order did not pass. Its caller's words are told by `quote`; without it only where they are a name."""
+    """Return why an order was refused. Its caller's text passes `quote`; without it only a name is shown."""
     actual = row.actual if row.code in QUOTING else row.actual[:LONGEST_FIGURE]
     refusal = Refusal(RefusalCode(row.code), row.limit[:LONGEST_FIGURE], actual, row.largest)
     return refusal_text(refusal, quote or (lambda source, text: name(text)), row.principal)
 
 
 def orders(meta: Meta, rows: list[OrderOut], more: str | None, status: str) -> CallToolResult:
-    """A page of orders."""
+    """Return the answer of `orders_get`: a page of orders."""
     lines = [
         f"{row.id} {f'{row.at[:16]} ' if row.at else ''}{row.symbol} {row.purpose} {row.side} {row.quantity}"
         f"{f' {row.type}' if row.type else ''}{f' at {row.price}' if row.price else ''}, {row.status}, "
         f"filled {row.filled}, by {row.by}{f'; {row.refusal}' if row.refusal else ''}"
         for row in rows
     ]
-    none = {"live": "no order is live", "all": "no order has been sent", "refused": "nothing was refused"}[status]
+    none = {"live": "no live orders", "all": "no orders yet", "refused": "no refused orders"}[status]
     older = [f"older: cursor={more}"] if more else []
     result = OrdersResult(meta=meta, orders=rows, cursor=more)
     return told(result, "\n".join([headline(meta), *(lines or [none]), *older]))
 
 
 def policies(meta: Meta, seen: "PolicyView") -> CallToolResult:
-    """The limits in force."""
+    """Return the answer of `policies_get`."""
     result = PoliciesResult(
         meta=meta,
         policy=seen.name,
@@ -223,14 +223,14 @@ def policies(meta: Meta, seen: "PolicyView") -> CallToolResult:
 
 
 def check(meta: Meta, leg: Leg, checked: "CheckedLeg") -> CallToolResult:
-    """Whether an order would pass."""
+    """Return the answer of `risk_check_order`."""
     refusal = checked.refusal
     notional = checked.quantity * checked.worst_price if checked.worst_price is not None else None
-    said = None if refusal is None else str(refusal)
+    refused = None if refusal is None else str(refusal)
     result = CheckResult(
         meta=meta,
         passes=refusal is None,
-        refusal=said,
+        refusal=refused,
         action=leg.action,
         quantity=checked.quantity,
         price=checked.price,
@@ -244,28 +244,28 @@ def check(meta: Meta, leg: Leg, checked: "CheckedLeg") -> CallToolResult:
     order = f"{leg.action} {f'{result.quantity} ' if checked.quantity else ''}{leg.symbol}"
     worth = f", {result.notional} at the worst fill" if notional else ""
     passes = refusal is None or refusal.code is RefusalCode.APPROVAL_REQUIRED
-    answer = verdict(checked) if passes else f"would not pass. {said}"
+    answer = verdict(checked) if passes else f"would not pass. {refused}"
     more = [room(checked)] if passes else []
-    failing = [f"NO {row.code}: limit {row.limit}, actual {row.actual}" for row in result.verdicts if not row.passes]
-    held = sum(row.passes for row in result.verdicts)
-    kept = [f"limits kept: {held}"] if held else []
+    failing = [f"FAILS {row.code}: limit {row.limit}, actual {row.actual}" for row in result.verdicts if not row.passes]
+    passing = sum(row.passes for row in result.verdicts)
+    kept = [f"{passing} limits pass"] if passing else []
     return told(result, "\n".join([headline(meta), f"{order}{worth}: {answer}", *more, *failing, *kept]))
 
 
 def verdict(checked: "CheckedLeg") -> str:
-    """What is told of an order that passes, or that a person alone could stop."""
+    """Return the verdict on an order that no limit refuses: it passes, at once or after a person's approval."""
     return "would pass" if checked.refusal is None else "would pass once a person approves it"
 
 
 def room(checked: "CheckedLeg") -> str:
-    """How large such an order may be."""
+    """Return how large such an order may be."""
     if checked.refusal is None:
         return f"largest that would pass: {plain(checked.largest)}"
-    return f"without approval {f'up to {plain(checked.largest)}' if checked.largest else 'none'} would pass"
+    return f"largest that would pass without approval: {plain(checked.largest) if checked.largest else 'none'}"
 
 
 def largest_of(quantity: Decimal) -> str | None:
-    """The largest quantity that would pass; None where no size helps."""
+    """Return the largest quantity that would pass; None if no size would."""
     return plain(quantity) if quantity else None
 
 

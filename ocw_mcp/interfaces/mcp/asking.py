@@ -13,6 +13,7 @@ from mcp.types import ClientCapabilities
 from pydantic import BaseModel, Field, ValidationError
 
 from ocw_mcp.domain.requests import RequestCode, RequestError
+from ocw_mcp.domain.state import Mode
 
 ERA: Final = "2026-07-28"
 """The first era in which a call ends with a question, and comes again with its answer."""
@@ -36,9 +37,9 @@ def asks_in_forms(capabilities: ClientCapabilities | None) -> bool:
     return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
 
 
-def can_ask(context: Context[Any, Any], mode: str) -> bool:
+def can_ask(context: Context[Any, Any], mode: Mode) -> bool:
     """Whether the person in front of the client can be asked, and their word is enough."""
-    return mode == "paper" and asks_in_forms(context.client_capabilities)
+    return mode is Mode.PAPER and asks_in_forms(context.client_capabilities)
 
 
 async def ask_now(context: Context[Any, Any], question: str) -> Consent | NotAsked:
@@ -57,8 +58,8 @@ def no_answer() -> RequestError:
     """The error of a form that says neither yes nor no."""
     return RequestError(
         RequestCode.BAD_ARGUMENTS,
-        what="what the client answered to the question is neither yes nor no",
-        limit="the form that was asked for",
+        what="the answer of the client to the question is neither yes nor no",
+        limit="the requested form",
         actual="something else",
-        next_="the order waits for ocw approve; see orders_place with the same key for what came of it",
+        next_="the order waits for ocw approve; call orders_place with the same key to see the outcome",
     )

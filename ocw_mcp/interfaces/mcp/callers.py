@@ -48,7 +48,7 @@ class OcwServer(MCPServer[Any]):
 def unknown_tool(name: str, offered: Iterable[str]) -> CallToolResult:
     """The error of a call of a tool that there is not."""
     text = (
-        f"UNKNOWN_TOOL: no tool of that name is offered here. limit={','.join(offered)} actual={name[:40]!r} "
+        f"UNKNOWN_TOOL: no tool has that name here. limit={','.join(offered)} actual={name[:40]!r} "
         "next: call one of these"
     )
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)

@@ -21,6 +21,7 @@ from ocw_mcp.interfaces.mcp.results import (
 from ocw_mcp.interfaces.mcp.tool import told
 from ocw_mcp.render.event_text import cause_text, event_text, leg_text, reason_text
 from ocw_mcp.render.quotations import Quotations, name
+from ocw_mcp.render.text import funding_text
 
 if TYPE_CHECKING:
     from ocw_mcp.adapters.store.views.days import DayPage, EventRow
@@ -44,10 +45,11 @@ def trades(meta: Meta, page: "TradePage") -> CallToolResult:
     result = from_attributes(TradesResult, page, meta=meta, trades=rows, cursor=cursor("trades", page.next))
     lines = [
         f"{row.id} {row.symbol} {row.side} {row.quantity}, {row.opened_at[:16]} at {row.entry} to "
-        f"{row.closed_at[:16]} at {row.exit} by {row.closed_by}: {row.pnl}, fees {row.fees}, funding {row.funding}"
-        for row in rows
+        f"{row.closed_at[:16]} at {row.exit}, closed by {row.closed_by}: pnl {row.pnl}, fees {row.fees}, "
+        f"{funding_text(each.funding)}"
+        for row, each in zip(rows, page.trades, strict=True)
     ]
-    sums = f"{page.found} found: {page.won} won, {page.lost} lost, {result.pnl} after {cents(page.fees)} of fees"
+    sums = f"{page.found} found: {page.won} won, {page.lost} lost, pnl {result.pnl} after fees {cents(page.fees)}"
     older = [f"older: cursor={result.cursor}"] if result.cursor else []
     return told(result, "\n".join([headline(meta), sums, *lines, *older]))
 
@@ -91,19 +93,21 @@ def story(meta: Meta, seen: "Story", *, detailed: bool) -> CallToolResult:
 
 
 def _story_lines(result: StoryResult) -> list[str]:
-    lines = ["no wake led to this" if result.wake is None else f"wake {result.wake} at {result.woken_at}"]
-    lines += [f"because {each}" for each in result.reasons]
-    if result.wake is not None:
-        held = "hold everything" if result.decider and not result.legs else ""
+    if result.wake is None:
+        lines = ["no wake: requested outside the decisions of a wake"]
+    else:
         because = f" ({result.cause})" if result.cause else ""
-        lines.append(
-            f"decided by {result.decider or 'nobody yet'}: {'; '.join(result.legs) or held}{because}".rstrip(": ")
-        )
+        decided = f"decided by {result.decider}: {'; '.join(result.legs) or 'hold everything'}{because}"
+        lines = [
+            f"wake {result.wake} at {result.woken_at}",
+            *(f"woken by {each}" for each in result.reasons),
+            decided if result.decider else "not decided yet",
+        ]
     lines += [f"refused: {each}" for each in result.refusals]
-    lines += result.steps or ["nothing was sent"]
+    lines += result.steps or ["no order was sent"]
     return [
         *lines,
-        *([f"{result.left_out} more step(s) between; detail=detailed shows more"] if result.left_out else []),
+        *([f"{result.left_out} more step(s) left out; detail=detailed shows more"] if result.left_out else []),
     ]
 
 
@@ -119,7 +123,7 @@ def journal(meta: Meta, book: str, page: "DayPage") -> CallToolResult:
         total=page.total,
         cursor=cursor("journal", page.next),
     )
-    head = f"{page.day or 'no day yet'}: {page.total} event(s)"
+    head = f"{page.day or 'no events yet'}: {page.total} event(s)"
     more = [f"later: cursor={result.cursor}"] if result.cursor else []
     return told(result, "\n".join([headline(meta), head, *lines, *quotes.lines(), *more]))
 

@@ -120,8 +120,9 @@ class Link:
 
         await self.close()
         if self._http is None or self._to != address:
-            # The engine is on this machine, over plain HTTP and whatever proxies the environment names: no certificate
+            # An engine on this machine is asked over plain HTTP, whatever proxies the environment names: no certificate
             # is looked at, and reading all that there are takes longer than fifty questions.
+            plain = not address.url.startswith("https:")
             self._to = address
             self._http = httpx2.AsyncClient(
                 base_url=address.url,
@@ -133,7 +134,7 @@ class Link:
                 timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S),
                 limits=httpx2.Limits(max_connections=64, max_keepalive_connections=8, keepalive_expiry=IDLE_S),
                 trust_env=False,
-                verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+                verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else ssl.create_default_context(),
             )
         return self._http
 

@@ -23,9 +23,9 @@ from ocw_mcp.interfaces.mcp.tool import OcwTool, make, told
 
 Detail = Literal["concise", "detailed"]
 
-_NO_SOURCE = "no source is built in yet"
+_NO_SOURCE = "no data source yet"
 _NOT_BUILT = {"liquidations": _NO_SOURCE, "perp_spot_basis": _NO_SOURCE}
-_NOTHING_LEARNS = {"learned": "nothing learns yet: the rules trade by the table of the policy file"}
+_NOTHING_LEARNS = {"learned": "no learning yet; the rules use the parameters of the policy file"}
 
 
 def market_tools(look: Looks) -> list[OcwTool]:
@@ -34,8 +34,8 @@ def market_tools(look: Looks) -> list[OcwTool]:
     async def market_get_snapshot(
         symbol: str | None = None, detail: Detail = "concise"
     ) -> Annotated[CallToolResult, SnapshotResult]:
-        """What a trading decision would see now: prices, returns, derivatives, indicators, positions, and the sizes
-        that policies would let pass. concise: key indicators of 1h and 4h; detailed: all, with forming candles (*)."""
+        """The market as a decision would see it now: prices, returns, derivatives, indicators, positions, and the sizes
+        that would pass. concise: key indicators of 1h and 4h; detailed: all, with forming candles (*)."""
         facade = look()
         snapshot = facade.snapshot(symbol)
         return market_view.snapshot(meta(facade), snapshot, detailed=detail == "detailed")
@@ -46,7 +46,7 @@ def market_tools(look: Looks) -> list[OcwTool]:
         limit: Annotated[int, Field(ge=1, le=300), WRITTEN] = 24,
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, CandlesResult]:
-        """Closed candles, oldest first; the cursor leads to older ones. Timeframes: 1m 5m 15m 1h 4h."""
+        """Closed candles, oldest first; cursor for older ones. Timeframes: 1m 5m 15m 1h 4h."""
         facade = look()
         found = facade.candles(symbol, timeframe, limit, paging.place("candles", cursor))
         rows: list[list[str | float]] = [[iso(at), *values] for at, *values in found.rows]
@@ -63,20 +63,20 @@ def market_tools(look: Looks) -> list[OcwTool]:
     async def market_get_indicators(
         symbol: str, timeframe: str | None = None
     ) -> Annotated[CallToolResult, IndicatorsResult]:
-        """All indicators of one symbol on its last closed candles, 15m 1h 4h or one of them; of those still forming
-        with a star, as if they closed now."""
+        """All indicators of one symbol on the last closed candle of 15m, 1h and 4h, or of one of them. A star marks a
+        forming candle, taken as if it closed now."""
         facade = look()
         found = facade.indicators(symbol, timeframe)
         return market_view.indicators(meta(facade), facade.known(symbol), found)
 
     async def derivatives_get_summary(symbol: str | None = None) -> Annotated[CallToolResult, DerivativesResult]:
-        """Funding, open interest, taker flow, top traders' longs over shorts, and the composite (-1..1, above 0 leans
+        """Funding, open interest, taker flow, top traders' longs over shorts, and their composite (-1..1, above 0 leans
         long), by symbol."""
         facade = look()
         return market_view.derivatives(meta(facade), facade.snapshot(symbol), _NOT_BUILT)
 
     async def regime_get_current() -> Annotated[CallToolResult, RegimeResult]:
-        """Market and macro regime, and the scale on the limits of size that follows from them."""
+        """Market and macro regime, and the scale that they put on size limits."""
         facade = look()
         snapshot = facade.snapshot()
         readings = {"regime": snapshot.regime, "macro": snapshot.macro}
@@ -84,11 +84,11 @@ def market_tools(look: Looks) -> list[OcwTool]:
         known = {name: None if isinstance(each, Unknown) else each for name, each in readings.items()}
         result = RegimeResult(meta=meta(facade), scale=plain(snapshot.scale), unavailable=unavailable, **known)
         said = [f"{name}: {each or f'unavailable, {unavailable[name]}'}" for name, each in known.items()]
-        scale = f"limits of size are scaled by {result.scale}, the conservative value where a regime is unknown"
+        scale = f"size limits are scaled by {result.scale}; an unknown regime takes its most conservative value"
         return told(result, "\n".join([headline(result.meta), *said, scale]))
 
     async def weights_get() -> Annotated[CallToolResult, WeightsResult]:
-        """Learned weights of the signals, and the table that the rules trade by."""
+        """Learned weights of the signals, and the parameters of the rules."""
         facade = look()
         rules = {name: str(value) for name, value in facade.policies.rules}
         result = WeightsResult(meta=meta(facade), learned={}, rules=rules, unavailable=_NOTHING_LEARNS)

@@ -6,7 +6,7 @@ import msgspec
 from mcp.types import CallToolResult
 
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.snapshot import Feasible, IndicatorValues, PositionView, Snapshot, SymbolView
+from ocw_mcp.domain.snapshot import Feasible, IndicatorValues, PositionView, Snapshot, SymbolView, SymbolViews
 from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.interfaces.mcp.access import headline
 from ocw_mcp.interfaces.mcp.paging import CONCISE, DETAILED
@@ -61,10 +61,11 @@ class _Reasons:
 def snapshot(meta: Meta, taken: Snapshot, *, detailed: bool) -> CallToolResult:
     """A snapshot of as many symbols as fit; the others are named."""
     whole, most = (taken, DETAILED) if detailed else (_concise(taken), CONCISE)
-    shown = len(whole.symbols)
+    names = list(whole.symbols)
+    shown = len(names)
     while True:
-        part = msgspec.structs.replace(whole, symbols=whole.symbols[:shown])
-        left_out = [view.symbol for view in whole.symbols[shown:]]
+        part = msgspec.structs.replace(whole, symbols={name: whole.symbols[name] for name in names[:shown]})
+        left_out = names[shown:]
         result, text = _snapshot(meta, part, left_out, detailed=detailed), _snapshot_text(meta, part, left_out)
         if shown <= 1 or max(len(text), len(result.model_dump_json())) <= most:
             return told(result, text)
@@ -102,7 +103,7 @@ def indicators(meta: Meta, symbol: str, found: Mapping[str, IndicatorValues]) ->
 def derivatives(meta: Meta, taken: Snapshot, not_built: Mapping[str, str]) -> CallToolResult:
     """Derivatives of some symbols, and what is not told of any."""
     reasons = _Reasons()
-    symbols = {view.symbol: _derivatives(view, reasons) for view in taken.symbols}
+    symbols = {name: _derivatives(view, reasons) for name, view in taken.symbols.items()}
     result = DerivativesResult(meta=meta, symbols=symbols, unknown=reasons.told(), unavailable=dict(not_built))
     lines = [f"{symbol}: {_pairs(readings)}" for symbol, readings in symbols.items()]
     missing = [f"{name}: unavailable, {why}" for name, why in not_built.items()]
@@ -111,24 +112,26 @@ def derivatives(meta: Meta, taken: Snapshot, not_built: Mapping[str, str]) -> Ca
 
 def position_line(held: PositionView) -> str:
     """A position in a few words."""
-    stop = f"stop {plain(held.stop)}" if held.stop is not None else "UNPROTECTED"
+    stop = f"stop at {plain(held.stop)}" if held.stop is not None else "UNPROTECTED"
     average = plain(round(held.average_price, 8))
-    return f"{plain(held.quantity)} at {average}, mark {plain(held.mark)}, {plain(round(held.unrealised, 2))}, {stop}"
+    unrealised = plain(round(held.unrealised, 2))
+    return f"{plain(held.quantity)} at {average}, mark {plain(held.mark)}, unrealised {unrealised}, {stop}"
 
 
 def _concise(taken: Snapshot) -> Snapshot:
-    views = tuple(
+    views = SymbolViews.of(
         msgspec.structs.replace(
             view, indicators=tuple(each for each in view.indicators if each.timeframe in KEY_TIMEFRAMES), forming=()
         )
-        for view in taken.symbols
+        for view in taken.symbols.values()
     )
     return msgspec.structs.replace(taken, symbols=views, limits=(), trades=())
 
 
 def _snapshot(meta: Meta, taken: Snapshot, left_out: list[str], *, detailed: bool) -> SnapshotResult:
     reasons = _Reasons()
-    symbols = [_symbol(view, reasons, _ALL_INDICATORS if detailed else KEY_INDICATORS) for view in taken.symbols]
+    names = _ALL_INDICATORS if detailed else KEY_INDICATORS
+    symbols = [_symbol(view, reasons, names) for view in taken.symbols.values()]
     for name, mood in (("regime", taken.regime), ("macro", taken.macro)):
         if isinstance(mood, Unknown):
             reasons.add(name, mood)

@@ -24,7 +24,7 @@ def order_ref(text: str) -> OrderRef:
             RequestCode.BAD_ARGUMENTS,
             limit="an order's id such as 3-e-0",
             actual=repr(text[:40]),
-            next_="see orders_get for what is live",
+            next_="orders_get shows the live orders",
         )
     return OrderRef(int(found[1]), Purpose(found[2]), int(found[3]))
 

@@ -27,21 +27,21 @@ def add_prompts(server: MCPServer[Any], texts: Mapping[str, str]) -> None:
         return text
 
     async def morning_review() -> str:
-        """The desk at the start of a day: state, risk, what changed, what is unknown."""
+        """The account at the start of a day: state, risk, changes, unknowns."""
         return filled("morning_review")
 
     async def pre_trade_checklist(
         symbol: Annotated[str, Field(description="such as BTCUSDT")],
         action: Annotated[str, Field(description="buying or shorting")] = "buying",
     ) -> str:
-        """What to look at before an order, ending with the size that the policies would let pass."""
+        """Checks before an order, ending with the largest size that the policies would pass."""
         return filled("pre_trade_checklist", symbol=symbol, action=action)
 
     async def explain_last_decision() -> str:
-        """The newest decision that acted, from why it was asked for to how it stands."""
+        """The newest decision that traded, from its wake to its present result."""
         return filled("explain_last_decision")
 
-    async def post_mortem(trade: Annotated[str, Field(description="such as order:3, as trades_search tells")]) -> str:
+    async def post_mortem(trade: Annotated[str, Field(description="id from trades_search, such as order:3")]) -> str:
         """A closed trade: decision, luck, costs, and what to do differently."""
         return filled("post_mortem", trade=trade)
 
@@ -61,7 +61,7 @@ def require_arguments(offered: Iterable[Offered], name: str, given: Mapping[str,
     known = {each.name: each for each in offered}
     prompt = known.get(name)
     if prompt is None:
-        raise _invalid(f"UNKNOWN_PROMPT: there is no such prompt. limit={','.join(known)} actual={name[:40]!r}")
+        raise _invalid(f"UNKNOWN_PROMPT: no prompt has that name. limit={','.join(known)} actual={name[:40]!r}")
     arguments = {each.name: each for each in prompt.arguments or ()}
     named = given or {}
     if strange := next((each for each in named if each not in arguments), None):
@@ -89,12 +89,12 @@ async def texts_only(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -
         return await call_next(ctx)
     if not isinstance(given, dict):
         actual = type(given).__name__
-        raise _invalid(f"BAD_ARGUMENTS: the arguments of {name[:40]} are no object. limit=arguments actual={actual}")
+        raise _invalid(f"BAD_ARGUMENTS: arguments of {name[:40]} are not an object. limit=an object actual={actual}")
     told = {name: value for name, value in given.items() if value is not None}
     wrong = next((name for name, value in told.items() if not isinstance(value, str)), None)
     if wrong is not None:
         actual = type(told[wrong]).__name__
-        raise _invalid(f"BAD_ARGUMENTS: the argument {wrong[:40]} is no text. limit=a text actual={actual}")
+        raise _invalid(f"BAD_ARGUMENTS: the argument {wrong[:40]} is not a text. limit=a text actual={actual}")
     return await call_next(replace(ctx, params={**params, "arguments": told}))
 
 

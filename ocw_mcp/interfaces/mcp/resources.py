@@ -39,12 +39,12 @@ def add_resources(server: MCPServer[Any], look: Looks, tools: list[OcwTool]) -> 
 
         @server.resource("ocw://status", mime_type="text/plain")
         async def status() -> str:
-            """The engine at a glance."""
+            """Status of the engine."""
             return await told("ocw_get_status")
 
         @server.resource("ocw://policies", mime_type="text/plain")
         async def policies() -> str:
-            """Every limit in force, and what is used of it."""
+            """All limits in force, and how much of each is used."""
             return await told("policies_get")
 
     if "market_get_snapshot" in offered:
@@ -63,7 +63,7 @@ def add_resources(server: MCPServer[Any], look: Looks, tools: list[OcwTool]) -> 
 
         @server.resource("ocw://journal/{day}", mime_type="text/plain")
         async def journal(day: str) -> str:
-            """What happened on a UTC day, 2026-03-09: its first events."""
+            """The first events of a UTC day, 2026-03-09."""
             return await told("journal_get", day=day, limit="80")
 
     async def complete(

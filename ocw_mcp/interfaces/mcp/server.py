@@ -21,11 +21,11 @@ TOOLS_FRESH_MS = 3_600_000
 """Tools do not change while an engine runs."""
 
 INSTRUCTIONS = """\
-OCW is a trading desk with a risk officer in code. Every result says in `meta` its mode (paper: simulated fills), the
-desk's state, and whether prices are stale; read it before anything else. Times are UTC; money is text in quote
-currency; shares are fractions. What is unknown is null or `?`, with its reason: treat it as unfavourable. Start with
+OCW trades one account inside risk limits that are written in code. `meta` in every result gives the mode (paper:
+simulated fills), the trading state, and whether prices are stale: read it first. Times are UTC, money is text in quote
+currency, shares are fractions. An unknown value is null or `?`, with a reason: treat it as unfavourable. Start with
 ocw_get_status. Errors read `CODE: what happened. limit=... actual=... next: ...`. No tool changes a limit, the mode or
-a credential, or raises the desk's state."""
+a credential, or raises the trading state."""
 
 TOOLSETS: Final[dict[str, Callable[[Looks], list[OcwTool]]]] = {
     "market": lambda look: market_tools(of_now(look)),
@@ -65,7 +65,7 @@ def build(
     offered = tools(look, toolsets, read_only=read_only)
     server = OcwServer(
         NAME,
-        title="OCW trading desk",
+        title="OCW trading",
         version=version,
         instructions=INSTRUCTIONS,
         tools=list(offered),

@@ -84,7 +84,7 @@ class OcwTool(Tool):
             if isinstance(cause, ValidationError) and not isinstance(raised, UnexpectedToolError):
                 return failed(str(_bad_arguments(cause, self.name)))
             log.error("tool %s failed", self.name, exc_info=cause)
-            return failed(f"INTERNAL: {self.name} failed inside, and the engine goes on. next: have the log looked at")
+            return failed(f"INTERNAL: {self.name} failed; the engine keeps running. next: ask the operator for the log")
 
 
 def make(answer: _Answering, annotations: ToolAnnotations = READS, *, shows_meta: bool = False) -> OcwTool:

@@ -31,7 +31,7 @@ CHECKS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempoten
 ACTS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
 WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
-Key = Annotated[str, Field(min_length=1, max_length=64, description="same key, same answer; a new one per order")]
+Key = Annotated[str, Field(min_length=1, max_length=64, description="same key on a retry, a new one per order")]
 LONGEST_WHY = 500
 MOST_LEGS = 64
 Why = Annotated[str, Field(max_length=LONGEST_WHY), cut(LONGEST_WHY)]
@@ -54,10 +54,10 @@ class LegIn(BaseModel, extra="forbid"):
 
 
 class ConditionIn(BaseModel, extra="forbid"):
-    """When to be woken."""
+    """Wakes you once."""
 
     symbol: Annotated[str, Field(max_length=40)]
-    metric: Annotated[Text, Field(description="price or rsi_14@1h")]
+    metric: Annotated[Text, Field(description="price, funding_8h or rsi_14@1h")]
     comparison: Literal["gt", "lt", "crosses_above", "crosses_below", "abs_change_pct_gt"]
     threshold: Annotated[float, Field(allow_inf_nan=False), WRITTEN]
     reason: Text = ""
@@ -92,14 +92,14 @@ def trade_tools(look: Looks) -> list[OcwTool]:
         symbol: str,
         action: Literal["BUY", "SHORT", "ADD", "SELL", "COVER"],
         size: Annotated[Amount | None, Field(description="share of equity, 0.1 is 10%")] = None,
-        quantity: Annotated[Amount | None, Field(description="base asset, in place of size")] = None,
+        quantity: Annotated[Amount | None, Field(description="base asset, instead of size")] = None,
         stop: Amount | None = None,
         target: Amount | None = None,
         limit: Annotated[Amount | None, Field(description="limit price")] = None,
         leverage: Annotated[int | None, Field(ge=1, le=125), WRITTEN] = None,
     ) -> Annotated[CallToolResult, PreviewResult]:
-        """Check an order by the code that places it, and bind it and the price for 60 s under a preview_id. Entries
-        need size or quantity, and a stop; SELL and COVER close the whole position. Nothing is sent."""
+        """Check an order by the code that places it, and keep it and its price for 60 s as a preview_id. Nothing is
+        sent. Entries need size or quantity, and a stop; SELL and COVER close the whole position."""
         facade = of_now(look)()
         chosen = Action(action)
         require_one_size(chosen, size, quantity, limit)
@@ -144,8 +144,8 @@ def trade_tools(look: Looks) -> list[OcwTool]:
         rationale: Annotated[Why, Field(min_length=1, description="why; it is journaled")],
         answer: Annotated[ElicitationResult[Consent], Resolve(consent)],
     ) -> Annotated[CallToolResult, DoneResult]:
-        """Place what orders_preview gave. Every policy is asked again, at the price of this moment. One that a person
-        has to approve waits; ask again with the same key for what came of it."""
+        """Place the order of a preview_id. Every policy is checked again at the current price. An order that needs a
+        person's approval waits; call again with the same key to see its outcome."""
         facade, who = look(), signed(ctx)
         said = answer.data if isinstance(answer, AcceptedElicitation) else None
         asked = facade.trading.pending(who, key, preview_id) if isinstance(said, Consent) else None
@@ -155,17 +155,17 @@ def trade_tools(look: Looks) -> list[OcwTool]:
         return trade_view.done(meta(facade), placed, "placed")
 
     async def orders_cancel(
-        ctx: Context[Any, Any], order: Annotated[str, Field(description="3-e-0, of orders_get")], key: Key
+        ctx: Context[Any, Any], order: Annotated[str, Field(description="id from orders_get: 3-e-0")], key: Key
     ) -> Annotated[CallToolResult, DoneResult]:
-        """Take an entry off that waits. What protects or closes a position is never taken off."""
+        """Cancel a waiting entry. Stops, targets and exits cannot be cancelled."""
         facade = look()
         answer = await facade.trading.ask(CancelRequest(key, signed(ctx), paging.order_ref(order)))
-        return trade_view.done(meta(facade), answer, "to be taken off")
+        return trade_view.done(meta(facade), answer, "cancel requested")
 
     async def positions_close(
         ctx: Context[Any, Any], symbol: str, key: Key, rationale: Why = ""
     ) -> Annotated[CallToolResult, DoneResult]:
-        """Close a whole position at the market, reduce-only; where none is open yet, take its waiting entry back."""
+        """Close a whole position at the market, reduce-only. If none is open yet, cancel its waiting entry."""
         facade = look()
         answer = await facade.trading.ask(CloseRequest(key, signed(ctx), facade.known(symbol), rationale))
         return trade_view.done(meta(facade), answer, trade_view.CLOSING)
@@ -177,7 +177,7 @@ def trade_tools(look: Looks) -> list[OcwTool]:
         facade = look()
         if stop is None and target is None:
             raise RequestError(
-                RequestCode.BAD_ARGUMENTS, limit="a stop or a target", actual="neither", next_="see positions_get"
+                RequestCode.BAD_ARGUMENTS, limit="a stop or a target", actual="neither", next_="give one of them"
             )
         known = facade.known(symbol)
         answer = await facade.trading.ask(ProtectionRequest(key, signed(ctx), known, stop, target))
@@ -185,23 +185,23 @@ def trade_tools(look: Looks) -> list[OcwTool]:
         # What is in force is on the tick; a position that has closed meanwhile leaves what was asked for.
         wanted = {"stop": stop and (laid or stop), "target": target and (facade.target(known) or target)}
         moved = " and ".join(f"{name} at {value}" for name, value in wanted.items() if value is not None)
-        return trade_view.done(meta(facade), answer, f"protected with {moved}")
+        return trade_view.done(meta(facade), answer, f"protection set, {moved}")
 
     async def risk_halt(ctx: Context[Any, Any], key: Key, why: str = "") -> Annotated[CallToolResult, DoneResult]:
-        """Halt the desk: entries that wait go, and none passes. Positions keep their stops and may be closed. Only a
-        person resumes, outside MCP."""
+        """Halt trading: waiting entries are cancelled, new ones refused. Positions keep their stops and may be closed.
+        Only a person resumes, outside MCP."""
         facade = look()
         # Nobody is kept from halting by a long reason.
         answer = await facade.trading.ask(HaltRequest(key, signed(ctx), why[:LONGEST_WHY]))
-        return trade_view.done(meta(facade), answer, "the desk is HALTED")
+        return trade_view.done(meta(facade), answer, "trading is HALTED")
 
     async def journal_note(
         ctx: Context[Any, Any], text: Annotated[str, Field(min_length=1, max_length=1000), cut(1000)], key: Key
     ) -> Annotated[CallToolResult, DoneResult]:
-        """Write a note into the journal. Nobody acts on it."""
+        """Write a note into the journal. It triggers nothing."""
         facade = look()
         answer = await facade.trading.ask(NoteRequest(key, signed(ctx), text))
-        return trade_view.done(meta(facade), answer, "noted")
+        return trade_view.done(meta(facade), answer, "note written")
 
     async def decisions_submit(
         ctx: Context[Any, Any],
@@ -213,9 +213,9 @@ def trade_tools(look: Looks) -> list[OcwTool]:
         conditions: Conditions | None = None,
         note: Why = "",
     ) -> Annotated[CallToolResult, SubmittedResult]:
-        """Answer a wake, once, with all legs; no leg is HOLD. Each is checked and answered by itself. Legs that were
-        refused may be submitted once more, corrected. Only while ocw_get_status is deciding, on an engine that attached
-        clients decide for."""
+        """Answer a wake once, with all legs. Symbols without a leg are held. Each leg is checked and answered by
+        itself; refused ones may be submitted once more, corrected. Attached clients: only while ocw_get_status shows
+        deciding."""
         facade = look()
         decision = _decision(legs, next_check_s, conditions, note, facade.symbols)
         # Whoever says so of itself is only held to more.
@@ -257,7 +257,7 @@ def _decision(
             RequestCode.BAD_ARGUMENTS,
             limit=wrong[0],
             actual="nothing that could be read",
-            next_="see the input schema of decisions_submit; the wake still waits",
+            next_="see the input schema of decisions_submit; the decision is still open",
         )
     return Decision(
         legs=tuple(read_legs),

@@ -1,4 +1,4 @@
-"""What came of what somebody asked for: typed for programs, and as the compact text that a model reads."""
+"""Answers of the trading tools: typed results for programs, with compact text for models."""
 
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -25,41 +25,41 @@ if TYPE_CHECKING:
 CLOSING: Final = "closing"
 
 _NEXT: Final = {
-    RefusalCode.KEY_REUSED: "a key is for one order; orders_get tells what it was used for",
-    RefusalCode.NO_WAKE: "ocw_get_status tells the wake that waits, if any",
-    RefusalCode.NO_ORDER: "see orders_get for what is live",
-    RefusalCode.PROTECTIVE: "see positions_get for what it protects",
-    RefusalCode.NO_POSITION: "see positions_get for what is open",
-    RefusalCode.LOOSER_STOP: "see positions_get for the stop in force",
-    RefusalCode.BAD_TARGET: "see positions_get for the mark price",
-    RefusalCode.ALREADY_IN_POSITION: "see positions_get for what is open",
-    RefusalCode.OPPOSITE_POSITION: "see positions_get for what is open",
-    RefusalCode.ENTRY_PENDING: "see orders_get for the entry under way",
-    RefusalCode.EXIT_PENDING: "see orders_get for the exit under way",
-    RefusalCode.PRICE_MOVED: "orders_preview shows the order at the price of now",
-    RefusalCode.STALE_DATA: "ocw_get_status says how old prices are",
-    RefusalCode.NO_PRICE: "ocw_get_status says how old prices are",
-    RefusalCode.NOT_ACTIVE: "ocw_get_status says who lowered the desk, and why",
-    RefusalCode.HELD_BY_PERSON: "ocw_get_status says what a person has taken over",
+    RefusalCode.KEY_REUSED: "a key stands for one order; orders_get shows which one",
+    RefusalCode.NO_WAKE: "ocw_get_status shows the wake whose decision is open, if any",
+    RefusalCode.NO_ORDER: "orders_get shows the live orders",
+    RefusalCode.PROTECTIVE: "positions_get shows the position that it protects",
+    RefusalCode.NO_POSITION: "positions_get shows the open positions",
+    RefusalCode.LOOSER_STOP: "positions_get shows the stop in force",
+    RefusalCode.BAD_TARGET: "positions_get shows the mark price",
+    RefusalCode.ALREADY_IN_POSITION: "positions_get shows the open positions",
+    RefusalCode.OPPOSITE_POSITION: "positions_get shows the open positions",
+    RefusalCode.ENTRY_PENDING: "orders_get shows the waiting entry",
+    RefusalCode.EXIT_PENDING: "orders_get shows the exit in progress",
+    RefusalCode.PRICE_MOVED: "orders_preview shows the order at the current price",
+    RefusalCode.STALE_DATA: "ocw_get_status shows how old prices are",
+    RefusalCode.NO_PRICE: "ocw_get_status shows how old prices are",
+    RefusalCode.NOT_ACTIVE: "ocw_get_status shows who lowered the trading state, and why",
+    RefusalCode.HELD_BY_PERSON: "ocw_get_status shows what a person trades by hand",
     RefusalCode.DAILY_LOSS: "portfolio_get shows the loss of the day",
     RefusalCode.FEES: "portfolio_get shows the fees so far",
-    RefusalCode.LOSSES_IN_A_ROW: "ocw_get_status says until when entries pause",
-    RefusalCode.ENTRY_RATE: "policies_get shows the limit and how much of it is used",
-    RefusalCode.TURNOVER: "policies_get shows the limit and how much of it is used",
-    RefusalCode.REENTRY: "trades_search tells when the last position was closed",
-    RefusalCode.OPEN_POSITIONS: "see positions_get for what is open",
-    RefusalCode.STOP_REQUIRED: "risk_check_order tells an entry's limit, positions_get the mark price of a position",
-    RefusalCode.NOT_APPROVED: "orders_preview begins anew, under another key",
-    RefusalCode.CALLER_RATE: "policies_get shows the limit; ask again in a minute",
-    RefusalCode.REDUCTION_RATE: "policies_get shows how many may be asked for in a minute",
+    RefusalCode.LOSSES_IN_A_ROW: "ocw_get_status shows until when entries are paused",
+    RefusalCode.ENTRY_RATE: "policies_get shows the limit and its usage",
+    RefusalCode.TURNOVER: "policies_get shows the limit and its usage",
+    RefusalCode.REENTRY: "trades_search shows when the last position was closed",
+    RefusalCode.OPEN_POSITIONS: "positions_get shows the open positions",
+    RefusalCode.STOP_REQUIRED: "risk_check_order shows the limit of an entry, positions_get a position's mark price",
+    RefusalCode.NOT_APPROVED: "orders_preview starts again, with another key",
+    RefusalCode.CALLER_RATE: "policies_get shows the limit; try again in a minute",
+    RefusalCode.REDUCTION_RATE: "policies_get shows the limit per minute",
     RefusalCode.SYMBOL_NOT_ALLOWED: "policies_get shows the symbols of the policy",
-    RefusalCode.UNKNOWN_SYMBOL: "ocw_get_status shows the symbols that are followed",
+    RefusalCode.UNKNOWN_SYMBOL: "ocw_get_status shows the symbols that the engine follows",
 }
-"""Where to look after a refusal. What it is about, and never what to do: that is for whoever decides."""
+"""The tool that shows more about a refusal. It never suggests an action: that is the decider's part."""
 
 
 def preview(meta: Meta, leg: Leg, seen: "Previewed", scale: Decimal) -> CallToolResult:
-    """An order as it would be answered now, with all its terms; `scale` is what multiplies the limits."""
+    """Return the answer of `orders_preview`: the order with all its terms. `scale` multiplies the size limits."""
     checked, kept = seen.checked, seen.preview
     refusal = None if checked.needs_approval else checked.refusal
     notional = None if checked.worst_price is None else checked.quantity * checked.worst_price
@@ -83,7 +83,7 @@ def preview(meta: Meta, leg: Leg, seen: "Previewed", scale: Decimal) -> CallTool
         scale=scale,
     )
     terms = ", ".join(f"{name} {getattr(result, name) or 'none'}" for name in ("limit", "stop", "target", "leverage"))
-    bound = f"{result.type} order, {terms}; scale {result.scale} multiplies the limits"
+    bound = f"{result.type} order, {terms}; scale {result.scale} multiplies the size limits"
     order = f"{leg.action} {result.quantity} {leg.symbol} at about {result.price}"
     if refusal is not None:
         return told(result, f"{headline(meta)}\n{leg.action} {leg.symbol} would not pass. {result.refusal}\n{bound}")
@@ -91,41 +91,43 @@ def preview(meta: Meta, leg: Leg, seen: "Previewed", scale: Decimal) -> CallTool
         result,
         f"{headline(meta)}\n{order}, {result.notional} at the worst fill: {verdict(checked)}\n"
         f"{bound}\n"
-        f"preview_id {result.preview_id}, good for {PREVIEW_GOOD_FOR_S} s; {room(checked)}",
+        f"preview_id {result.preview_id}, valid for {PREVIEW_GOOD_FOR_S} s; {room(checked)}",
     )
 
 
 def question(pending: "PendingOrder") -> str:
-    """What a person is asked. It stays the same however often it is asked, as the order does while it waits."""
+    """Return the question to the person at the client. It stays the same while the order waits."""
     leg, intent = pending.given.leg, pending.intent
     quoted = intent.quoted
-    assert quoted is not None, "an order that waits has the price at which it was asked"
+    assert quoted is not None, "a waiting order has the price that it was requested at"
     prices = {"stop": intent.protect_at, "target": intent.target_at, "limit": intent.limit_price}
     terms = [f"{name} {plain(price)}" for name, price in prices.items() if price is not None]
     terms += [f"leverage {leg.leverage}"] if leg.leverage is not None else []
     asked = f"{leg.action} ({intent.side}) {plain(intent.quantity)} of {leg.symbol} at about {plain(quoted)}"
-    return f"Approve this paper order? {', '.join([asked, *terms])}. Every policy is asked again before it is sent."
+    return f"Approve this paper order? {', '.join([asked, *terms])}. Every policy is checked again before it is sent."
 
 
 def done(meta: Meta, answer: "Answer", what: str) -> CallToolResult:
-    """What came of one request; a refusal is an error, so that nobody takes it for anything else."""
+    """Return the answer to one request. A refusal is an error, so that it cannot be taken for a success."""
     row = answered(answer)
     result = DoneResult(meta=meta, **row)
     match answer:
         case Refusal():
-            text = f"{row['refusal']} next: {_NEXT.get(answer.code, 'risk_check_order tells what every limit says')}"
+            text = (
+                f"{row['refusal']} next: {_NEXT.get(answer.code, 'risk_check_order shows the verdict of every limit')}"
+            )
             return told(result, text, is_error=True)
         case AwaitsApproval():
             return told(result, f"{headline(meta)}\napproval_required: {_waiting(answer)}")
         case OrderRef(leg=leg):
-            happens = "taken back" if what == CLOSING and leg is Purpose.ENTRY else what
-            return told(result, f"{headline(meta)}\n{happens}: order {answer}; what becomes of it: orders_get")
+            happens = "entry canceled" if what == CLOSING and leg is Purpose.ENTRY else what
+            return told(result, f"{headline(meta)}\n{happens}: order {answer}; follow it with orders_get")
         case Done():
             return told(result, f"{headline(meta)}\n{what}")
 
 
 def submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", trading: "Trading") -> CallToolResult:
-    """What came of a decision, leg by leg."""
+    """Return the answer of `decisions_submit`, leg by leg."""
     if not isinstance(answer, Done) or answer.decision is None:
         return done(meta, answer, "")
     rows = [
@@ -139,12 +141,12 @@ def submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", tradi
     ]
     refused = [untrusted(each, 200) for each in answer.refused]
     result = SubmittedResult(meta=meta, wake=wake, legs=rows, not_taken=refused)
-    lines = (lines or ["everything is held"]) + [f"not taken: {each}" for each in refused]
-    return told(result, "\n".join([headline(meta), f"wake {wake} is answered", *lines]))
+    lines = (lines or ["every symbol is held"]) + [f"not taken: {each}" for each in refused]
+    return told(result, "\n".join([headline(meta), f"wake {wake} answered", *lines]))
 
 
 def answered(answer: "Answer | None") -> dict[str, Any]:
-    """An answer as the fields of a result."""
+    """Return the fields of `Answered` for an answer."""
     row = dict.fromkeys(Answered.model_fields)
     match answer:
         case OrderRef():
@@ -160,12 +162,13 @@ def answered(answer: "Answer | None") -> dict[str, Any]:
 
 
 def said(refusal: Refusal) -> str:
-    """A refusal on one line; what it quotes of its caller's is capped."""
+    """Return a refusal on one line, with the caller's text in it capped."""
     return refusal.told(untrusted(refusal.limit, 80), untrusted(refusal.actual, 80))
 
 
 def _waiting(answer: AwaitsApproval) -> str:
     return (
-        f"{answer.approval_id} waits for a person until {iso(answer.expires_at)} (ocw approve {answer.approval_id}, "
-        "with the passphrase); no answer is no. Ask again with the same key for what came of it"
+        f"{answer.approval_id} waits until {iso(answer.expires_at)} for a person's approval (ocw approve "
+        f"{answer.approval_id}, with the passphrase); without an answer it is denied. Call again with the same key to "
+        "see the outcome"
     )

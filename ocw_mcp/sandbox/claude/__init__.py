@@ -1,1 +1,1 @@
-"""A Messages API on loopback, behind which no model sits but a seeded character."""
+"""A local Messages API, answered by a seeded character instead of a model."""

@@ -1,29 +1,30 @@
-"""The prompt cache: which beginnings of prompts were seen lately, and what of a new prompt they save.
+"""The prompt cache: stores the prefixes of prompts, and counts how many tokens of a new prompt are read from them.
 
-A prompt is tools, system, messages, in that order, and each block's digest stands for everything up to it. A breakpoint
-writes the prefix that ends with its block. A later prompt reads the longest prefix that is still there and ends at one
-of its own breakpoints, or at most `LOOKED_BACK` blocks before one. To read a prefix renews it.
+A prompt is tools, system and messages, in that order; the digest of a block covers everything up to it. A breakpoint
+writes the prefix that ends with its block. A later prompt reads the longest cached prefix that ends at one of its own
+breakpoints, or at most `LOOKBACK` blocks before one. Reading a prefix renews its lifetime.
 """
 
 import hashlib
 from itertools import accumulate
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
+from ocw_mcp.agent.messages import without_cache_control
 from ocw_mcp.domain.time import HOUR, MINUTE
-from ocw_mcp.sandbox.claude.request import CacheControl, MessagesRequest, ThinkingBlock
+from ocw_mcp.sandbox.claude.request import MessagesRequest, ThinkingBlock
 
-LIVES: Final = {"5m": 5 * MINUTE, "1h": HOUR}
-LOOKED_BACK = 20
-MOST = 4_096
-"""Prefixes that are kept; the oldest goes first."""
+LIFETIME_MS: Final = {"5m": 5 * MINUTE, "1h": HOUR}
+LOOKBACK = 20
+MOST_PREFIXES = 4_096
+"""Cached prefixes; the oldest is dropped first."""
 CHARS_A_TOKEN = 4
-"""Nobody outside knows how the models count; this is the usual rule of thumb."""
+"""A rule of thumb: how the models count tokens is not published."""
 
 
 def tokens(text: str) -> int:
-    """How many tokens a text is taken for."""
+    """Return the estimated tokens of a text."""
     return -(-len(text) // CHARS_A_TOKEN)
 
 
@@ -37,70 +38,58 @@ class CacheUsage(NamedTuple):
 
     @property
     def prompt(self) -> int:
-        """All of them."""
+        """All tokens of the prompt."""
         return sum(self)
 
 
 class PrefixCache:
-    """What is cached; times in ms, from whoever asks."""
+    """The cached prefixes; times in ms, given by the caller."""
 
     def __init__(self) -> None:
-        self._kept: dict[bytes, tuple[int, int]] = {}
-        """Until when, and how long anew once it is read."""
+        self._prefixes: dict[bytes, tuple[int, int]] = {}
+        """By digest: the time of expiry, and the lifetime after a read."""
 
     def use(self, request: MessagesRequest, cached_from: int, now: int) -> CacheUsage:
-        """What a prompt costs at `now`; from then on its prefixes are there."""
-        texts, marks = _prompt(request)
-        whole = tuple(accumulate(map(tokens, texts)))
+        """Return the billed tokens of a prompt at `now`, and cache its prefixes of at least `cached_from` tokens."""
+        texts, breakpoints = _prompt(request)
+        sizes = tuple(accumulate(map(tokens, texts)))
         digests = _digests(request.model, texts)
-        self._kept = {digest: kept for digest, kept in self._kept.items() if kept[0] > now}
-        worth = {place: ttl for place, ttl in marks.items() if whole[place] >= cached_from}
-        near = {place for mark in worth for place in range(max(0, mark - LOOKED_BACK), mark + 1)}
-        found = max((place for place in near if digests[place] in self._kept), default=None)
+        self._prefixes = {digest: prefix for digest, prefix in self._prefixes.items() if prefix[0] > now}
+        cached = {place: ttl for place, ttl in breakpoints.items() if sizes[place] >= cached_from}
+        near = {place for mark in cached for place in range(max(0, mark - LOOKBACK), mark + 1)}
+        found = max((place for place in near if digests[place] in self._prefixes), default=None)
         read = 0
         if found is not None:
-            read = whole[found]
-            self._keep(digests[found], self._kept[digests[found]][1], now)
-        to = {"5m": read, "1h": read}
-        for place, ttl in worth.items():
-            self._keep(digests[place], LIVES[ttl], now)
-            to[ttl] = max(to[ttl], whole[place])
-        written_1h = to["1h"] - read
-        written_5m = max(0, to["5m"] - to["1h"])
-        return CacheUsage(whole[-1] - read - written_1h - written_5m, read, written_5m, written_1h)
+            read = sizes[found]
+            self._store(digests[found], self._prefixes[digests[found]][1], now)
+        upto = {"5m": read, "1h": read}
+        for place, ttl in cached.items():
+            self._store(digests[place], LIFETIME_MS[ttl], now)
+            upto[ttl] = max(upto[ttl], sizes[place])
+        written_1h = upto["1h"] - read
+        written_5m = max(0, upto["5m"] - upto["1h"])
+        return CacheUsage(sizes[-1] - read - written_1h - written_5m, read, written_5m, written_1h)
 
-    def _keep(self, digest: bytes, life: int, now: int) -> None:
-        longer = max(life, self._kept.pop(digest, (0, 0))[1])
-        self._kept[digest] = (now + longer, longer)
-        while len(self._kept) > MOST:
-            del self._kept[next(iter(self._kept))]
+    def _store(self, digest: bytes, lifetime: int, now: int) -> None:
+        longer = max(lifetime, self._prefixes.pop(digest, (0, 0))[1])
+        self._prefixes[digest] = (now + longer, longer)
+        while len(self._prefixes) > MOST_PREFIXES:
+            del self._prefixes[next(iter(self._prefixes))]
 
 
 def _prompt(request: MessagesRequest) -> tuple[list[str], dict[int, str]]:
-    """The blocks as texts, and the breakpoints: their place and how long they last."""
+    """Return the blocks as texts, and the breakpoints: their places and lifetimes."""
     texts: list[str] = []
-    marks: dict[int, str] = {}
+    breakpoints: dict[int, str] = {}
     for role, block in request.sections():
-        told = _bare(block.model_dump(exclude_none=True))
         control = None if isinstance(block, ThinkingBlock) else block.cache_control
         if control is not None:
-            marks[len(texts)] = control.ttl
-        texts.append(msgspec.json.encode([role, told], order="sorted").decode())
-    marks |= _automatic(request.cache_control, len(texts) - 1)
-    return texts, marks
-
-
-def _automatic(control: CacheControl | None, last: int) -> dict[int, str]:
-    return {} if control is None else {last: control.ttl}
-
-
-def _bare(value: Any) -> Any:
-    """Without breakpoints, which are no part of what is cached."""
-    if isinstance(value, list):
-        return [_bare(each) for each in value]
-    if isinstance(value, dict):
-        return {key: _bare(each) for key, each in value.items() if key != "cache_control"}
-    return value
+            breakpoints[len(texts)] = control.ttl
+        bare = without_cache_control(block.model_dump(exclude_none=True))
+        texts.append(msgspec.json.encode([role, bare], order="sorted").decode())
+    if request.cache_control is not None:
+        breakpoints[len(texts) - 1] = request.cache_control.ttl
+    return texts, breakpoints
 
 
 def _digests(model: str, texts: list[str]) -> list[bytes]:

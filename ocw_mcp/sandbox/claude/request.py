@@ -1,15 +1,88 @@
-"""A request as the API takes it, and what it refuses."""
+"""The requests that the API accepts, the models that it serves, and the errors that it answers with.
+
+The limits of the models are round numbers of this project; their other properties are those of the API's documentation.
+"""
 
 import hashlib
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ocw_mcp.sandbox.claude.catalogue import Model
-from ocw_mcp.sandbox.claude.faults import ApiFault
-
 MOST_BREAKPOINTS = 4
+RETIRED: Final = "claude-loopback-retired"
+"""A retired model for tests; no model of that name was ever served."""
+ERROR_TYPES: Final = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    529: "overloaded_error",
+}
+
+
+class ApiFault(Exception):  # noqa: N818
+    """Ends the request with an HTTP status; `retry_after_s` goes into the header."""
+
+    def __init__(self, status: int, message: str, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class ConnectionDropped(Exception):  # noqa: N818
+    """Ends the connection in the middle of the answer."""
+
+
+class Model(NamedTuple):
+    """A model, and the limits of its requests."""
+
+    id: str
+    cached_from: int
+    """Tokens of the shortest prefix that is cached."""
+    always_thinks: bool = False
+    """Whether each answer begins with a thinking block; then thinking cannot be disabled, nor an answer forced or
+    prefilled."""
+    lifecycle: str = "active"
+    max_input: int = 200_000
+    max_output: int = 64_000
+
+    def info(self) -> dict[str, Any]:
+        """Return the model as `GET /v1/models/ID` describes it."""
+        return {
+            "type": "model",
+            "id": self.id,
+            "display_name": self.id.replace("-", " ").title(),
+            "created_at": "1970-01-01T00:00:00Z",
+            "lifecycle": self.lifecycle,
+            "deprecated_at": "1970-01-01T00:00:00Z" if self.lifecycle == "retired" else None,
+            "retires_at": None,
+            "max_input_tokens": self.max_input,
+            "max_tokens": self.max_output,
+        }
+
+
+MODELS: Final = {
+    model.id: model
+    for model in (
+        Model("claude-opus-5-5", 512, always_thinks=True),
+        Model("claude-sonnet-5-5", 512, always_thinks=True),
+        Model("claude-haiku-5-5", 512, always_thinks=True),
+        Model("claude-sonnet-4-6", 1_024),
+        Model("claude-haiku-4-5", 4_096),
+        Model(RETIRED, 1_024, lifecycle="retired"),
+    )
+}
+
+
+def find_model(name: str, *, serving: bool = False) -> Model:
+    """Return a known model; with `serving` only one that is not retired. Raises ApiFault with status 404."""
+    model = MODELS.get(name)
+    if model is None or (serving and model.lifecycle == "retired"):
+        raise ApiFault(404, f"model: {name}")
+    return model
 
 
 class _Part(BaseModel):
@@ -17,14 +90,14 @@ class _Part(BaseModel):
 
 
 class CacheControl(_Part):
-    """A breakpoint: what comes up to here is cached."""
+    """A breakpoint: the prompt up to here is cached."""
 
     type: Literal["ephemeral"]
     ttl: Literal["5m", "1h"] = "5m"
 
 
 class TextBlock(_Part):
-    """Text."""
+    """A text."""
 
     type: Literal["text"]
     text: str = Field(min_length=1)
@@ -32,7 +105,7 @@ class TextBlock(_Part):
 
 
 class ThinkingBlock(_Part):
-    """What a model thought; it comes back as it was given out, or not at all."""
+    """A thought of the model; a client sends it back unchanged, or leaves it out."""
 
     type: Literal["thinking"]
     thinking: str
@@ -40,7 +113,7 @@ class ThinkingBlock(_Part):
 
 
 class ToolUseBlock(_Part):
-    """A call that the model made."""
+    """A tool call of the model."""
 
     type: Literal["tool_use"]
     id: str
@@ -51,7 +124,7 @@ class ToolUseBlock(_Part):
 
 
 class ToolResultBlock(_Part):
-    """What came of a call."""
+    """The result of a tool call."""
 
     type: Literal["tool_result"]
     tool_use_id: str
@@ -61,7 +134,7 @@ class ToolResultBlock(_Part):
 
     @property
     def text(self) -> str:
-        """All of it."""
+        """The whole content as text."""
         return self.content if isinstance(self.content, str) else "\n".join(each.text for each in self.content)
 
 
@@ -76,7 +149,7 @@ class InputMessage(_Part):
 
     @property
     def blocks(self) -> list[Block]:
-        """Its blocks; a plain text is one."""
+        """The blocks; a plain text is one block."""
         return [TextBlock(type="text", text=self.content)] if isinstance(self.content, str) else self.content
 
 
@@ -92,7 +165,7 @@ class Tool(_Part):
 
 
 class ToolChoice(_Part):
-    """Whether the model has to call one."""
+    """Whether the model must call a tool."""
 
     type: Literal["auto", "any", "tool", "none"]
     name: str | None = None
@@ -108,13 +181,13 @@ class ThinkingConfig(_Part):
 
 
 class OutputConfig(_Part):
-    """How much effort goes into the answer."""
+    """The effort of the answer."""
 
     effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
 
 
 class MessagesRequest(_Part):
-    """The body of `POST /v1/messages`. There is no temperature, no top_p and no top_k."""
+    """The body of `POST /v1/messages`. It has no temperature, no top_p and no top_k."""
 
     model: str
     max_tokens: int = Field(ge=1)
@@ -129,7 +202,7 @@ class MessagesRequest(_Part):
     stream: bool = False
 
     def sections(self) -> Iterator[tuple[str, Tool | Block]]:
-        """What the prompt is made of, in the order in which it is cached: tools, system, messages."""
+        """Yield the parts of the prompt in the order in which they are cached: tools, system, messages."""
         yield from (("tool", tool) for tool in self.tools)
         system = [TextBlock(type="text", text=self.system)] if isinstance(self.system, str) and self.system else []
         yield from (("system", block) for block in (self.system if isinstance(self.system, list) else system))
@@ -137,12 +210,12 @@ class MessagesRequest(_Part):
 
 
 def signature(thought: str) -> str:
-    """What proves that a thinking block was given out here."""
+    """Return the signature that proves that this API sent a thinking block."""
     return hashlib.sha256(f"thought here: {thought}".encode()).hexdigest()
 
 
 def check(request: MessagesRequest, model: Model) -> None:
-    """Refuse what the types let pass. Raises ApiFault with status 400."""
+    """Check the rules that the types do not express. Raises ApiFault with status 400."""
     for problem in _problems(request, model):
         raise ApiFault(400, problem)
 
@@ -166,12 +239,12 @@ def _problems(request: MessagesRequest, model: Model) -> Iterator[str]:
         yield "messages: first message must use the 'user' role"
     if last.role == "assistant" and model.always_thinks:
         yield "messages: this model does not support prefill; the conversation must end with a user message"
-    yield from _unanswered(request)
-    yield from _breakpoints(request)
+    yield from _turn_problems(request)
+    yield from _breakpoint_problems(request)
 
 
-def _unanswered(request: MessagesRequest) -> Iterator[str]:
-    """Every call has its result in the very next message, and no result comes without a call."""
+def _turn_problems(request: MessagesRequest) -> Iterator[str]:
+    """Yield calls without a result in the next message, results without a call, and thoughts of other origin."""
     asked: set[str] = set()
     for index, turn in enumerate(request.messages):
         answered = {block.tool_use_id for block in turn.blocks if isinstance(block, ToolResultBlock)}
@@ -187,14 +260,14 @@ def _unanswered(request: MessagesRequest) -> Iterator[str]:
         yield "messages: the conversation ends with a `tool_use` that has no `tool_result`"
 
 
-def _breakpoints(request: MessagesRequest) -> Iterator[str]:
-    spans = [
+def _breakpoint_problems(request: MessagesRequest) -> Iterator[str]:
+    ttls = [
         block.cache_control.ttl
         for _, block in request.sections()
         if not isinstance(block, ThinkingBlock) and block.cache_control is not None
     ]
-    spans += [request.cache_control.ttl] if request.cache_control is not None else []
-    if len(spans) > MOST_BREAKPOINTS:
-        yield f"A maximum of {MOST_BREAKPOINTS} blocks with cache_control may be provided. Found {len(spans)}."
-    if "5m" in spans and "1h" in spans[spans.index("5m") :]:
+    ttls += [request.cache_control.ttl] if request.cache_control is not None else []
+    if len(ttls) > MOST_BREAKPOINTS:
+        yield f"A maximum of {MOST_BREAKPOINTS} blocks with cache_control may be provided. Found {len(ttls)}."
+    if "5m" in ttls and "1h" in ttls[ttls.index("5m") :]:
         yield "cache_control: a ttl='1h' block must not come after a ttl='5m' block"

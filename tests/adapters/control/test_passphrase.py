@@ -1,4 +1,4 @@
-"""A passphrase is kept as a digest that only its owner can read, and believed only where nobody else could put it."""
+"""A passphrase is stored as a digest for its owner alone, and is trusted only if no other user could write it."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ CHEAP = Cost(n=16)
 WORD = "correct horse battery"
 
 
-def test_only_the_same_words_match(tmp_path: Path) -> None:
+def test_only_the_same_passphrase_matches(tmp_path: Path) -> None:
     assert not is_set(tmp_path)
     keep(tmp_path, WORD, CHEAP)
     assert is_set(tmp_path)
@@ -24,7 +24,7 @@ def test_only_the_same_words_match(tmp_path: Path) -> None:
     assert not any(matches(tmp_path, each) for each in ("", WORD[:-1], f"{WORD} ", WORD.upper()))
 
 
-def test_what_is_kept_is_the_scrypt_digest_with_a_salt_of_its_own_for_the_owner_alone(tmp_path: Path) -> None:
+def test_salted_scrypt_digest_is_stored_for_the_owner_alone(tmp_path: Path) -> None:
     previous, texts = os.umask(0), []
     try:
         for _ in range(2):
@@ -43,28 +43,28 @@ def test_what_is_kept_is_the_scrypt_digest_with_a_salt_of_its_own_for_the_owner_
     assert len(bytes.fromhex(kept["salt"])) == 16
 
 
-def test_the_usual_cost_is_what_one_should_pay() -> None:
+def test_default_cost_uses_at_least_128_mb() -> None:
     assert 128 * USUAL.n * USUAL.r * USUAL.p >= 128 * 2**20
 
 
-def test_the_same_letters_typed_as_other_characters_match(tmp_path: Path) -> None:
+def test_equivalent_characters_match(tmp_path: Path) -> None:
     keep(tmp_path, "Z\u00fcrich ist sch\u00f6n", CHEAP)
     assert matches(tmp_path, "Zu\u0308rich ist scho\u0308n")
 
 
-def test_bytes_that_are_no_text_are_a_wrong_passphrase_and_no_failure(tmp_path: Path) -> None:
+def test_bytes_that_are_not_text_do_not_match(tmp_path: Path) -> None:
     keep(tmp_path, WORD, CHEAP)
     assert not matches(tmp_path, "caf\udce9 au lait")
 
 
 @pytest.mark.parametrize("word", ["", "1234567", "x" * 1_001])
-def test_one_that_is_too_short_or_too_long_is_refused_and_nothing_is_written(tmp_path: Path, word: str) -> None:
+def test_too_short_or_too_long_passphrase_is_refused(tmp_path: Path, word: str) -> None:
     with pytest.raises(SettingsError, match="expected 8 to 1,000"):
         keep(tmp_path, word, CHEAP)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_takes_nothing_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_leaves_the_old_passphrase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keep(tmp_path, WORD, CHEAP)
 
     def full(*_: object) -> None:
@@ -77,12 +77,12 @@ def test_a_disk_that_takes_nothing_leaves_the_old_one(tmp_path: Path, monkeypatc
     assert [each.name for each in tmp_path.iterdir()] == [PASSPHRASE]
 
 
-def test_without_one_the_sentence_says_how_to_set_it(tmp_path: Path) -> None:
+def test_missing_passphrase_error_says_how_to_set_it(tmp_path: Path) -> None:
     with pytest.raises(BookError, match="ocw passphrase set --state"):
         require_sound(tmp_path)
 
 
-def test_one_that_is_open_to_others_is_not_believed(tmp_path: Path) -> None:
+def test_passphrase_open_to_others_is_not_trusted(tmp_path: Path) -> None:
     keep(tmp_path, WORD, CHEAP)
     (tmp_path / PASSPHRASE).chmod(0o640)
     for look in (lambda: require_sound(tmp_path), lambda: matches(tmp_path, WORD)):
@@ -90,7 +90,7 @@ def test_one_that_is_open_to_others_is_not_believed(tmp_path: Path) -> None:
             look()
 
 
-def test_one_of_another_user_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passphrase_of_another_user_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keep(tmp_path, WORD, CHEAP)
     monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
     with pytest.raises(BookError, match="belongs to user"):
@@ -98,7 +98,7 @@ def test_one_of_another_user_is_not_believed(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_what_root_sets_belongs_to_the_owner_of_the_book(tmp_path: Path) -> None:
+def test_passphrase_set_by_root_gets_the_owner_of_the_book(tmp_path: Path) -> None:
     os.chown(tmp_path, 1234, 1234)
     keep(tmp_path, WORD, CHEAP)
     assert (tmp_path / PASSPHRASE).stat().st_uid == 1234
@@ -108,7 +108,7 @@ def test_what_root_sets_belongs_to_the_owner_of_the_book(tmp_path: Path) -> None
         matches(tmp_path, WORD)
 
 
-def test_a_link_or_a_folder_in_its_place_is_not_followed(tmp_path: Path) -> None:
+def test_link_or_pipe_in_its_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "book").mkdir()
     keep(tmp_path, WORD, CHEAP)
     place = tmp_path / "book" / PASSPHRASE
@@ -117,7 +117,7 @@ def test_a_link_or_a_folder_in_its_place_is_not_followed(tmp_path: Path) -> None
         matches(tmp_path / "book", WORD)
     place.unlink()
     os.mkfifo(place, 0o600)
-    with pytest.raises(BookError, match="no plain file"):
+    with pytest.raises(BookError, match="not a regular file"):
         matches(tmp_path / "book", WORD)
 
 
@@ -132,7 +132,7 @@ def test_a_link_or_a_folder_in_its_place_is_not_followed(tmp_path: Path) -> None
         b'{"form":"scrypt","cost":{"n":1073741824},"salt":"00","digest":"' + b"00" * 32 + b'"}',
     ],
 )  # fmt: skip
-def test_what_is_no_passphrase_of_ours_matches_nothing(tmp_path: Path, text: bytes) -> None:
+def test_invalid_passphrase_file_matches_nothing(tmp_path: Path, text: bytes) -> None:
     (tmp_path / PASSPHRASE).write_bytes(text)
     (tmp_path / PASSPHRASE).chmod(0o600)
     with pytest.raises(BookError, match="not written by this version"):

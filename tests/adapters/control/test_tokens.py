@@ -1,4 +1,4 @@
-"""Tokens are changed by many processes at once, and no change is lost."""
+"""Tokens can be changed by many processes at once, and no change is lost."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ for name in names:
 """
 
 
-def test_changes_at_once_are_all_kept(tmp_path: Path) -> None:
+def test_concurrent_changes_are_all_kept(tmp_path: Path) -> None:
     names = [f"t{number}" for number in range(20)]
     for name in names:
         add_token(tmp_path, "read", name, 0)
@@ -36,7 +36,7 @@ def test_changes_at_once_are_all_kept(tmp_path: Path) -> None:
     assert left == {"t18", "t19", *(f"new-{name}" for name in names)}
 
 
-def test_a_file_that_another_command_is_writing_is_no_foreign_file(tmp_path: Path) -> None:
+def test_drafts_of_known_files_are_not_foreign(tmp_path: Path) -> None:
     place = tmp_path / "desk"
     assert prepare(place) is None
     for name in (".tokens.json.1_fr8mjn", ".passphrase.77", ".serve.json.abc_1"):
@@ -48,7 +48,7 @@ def test_a_file_that_another_command_is_writing_is_no_foreign_file(tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_changes_of_many_processes_at_once_are_all_kept(tmp_path: Path) -> None:
+def test_concurrent_changes_of_processes_are_all_kept(tmp_path: Path) -> None:
     names = [f"t{number}" for number in range(20)]
     for name in names:
         add_token(tmp_path, "read", name, 0)
@@ -63,9 +63,7 @@ def test_changes_of_many_processes_at_once_are_all_kept(tmp_path: Path) -> None:
     assert sorted(row.name for row in read_tokens(tmp_path)) == sorted(f"new-{name}" for name in names)
 
 
-def test_a_change_that_is_overwritten_by_another_program_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_overwritten_change_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_token(tmp_path, "read", "one", 0)
     before = (tmp_path / TOKENS).read_bytes()
 

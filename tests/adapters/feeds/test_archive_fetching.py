@@ -1,4 +1,4 @@
-"""Files of the public archive, fetched from a loopback server that behaves and misbehaves."""
+"""Fetching files of the public archive, from a server on the loopback interface that can misbehave."""
 
 import hashlib
 import io
@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ocw_mcp.adapters.feeds.archive.download import ATTEMPTS
-from ocw_mcp.adapters.feeds.archive.fetch import Fetched, fetch
-from ocw_mcp.adapters.feeds.archive.plan import Cap, Piece, cap_of, pieces, wanted
+from ocw_mcp.adapters.feeds.archive.fetch import ATTEMPTS, Fetched, fetch
+from ocw_mcp.adapters.feeds.archive.plan import PlannedFile, SizeLimit, fetch_request, plan_files, size_limit
 from ocw_mcp.domain.errors import FetchError, SettingsError
 from ocw_mcp.domain.market import Product
 from tests.support.archive import Archive, serving
@@ -22,13 +21,13 @@ CONTENT = bytes(range(256)) * 400
 
 
 class Silent:
-    """Nobody watches."""
+    """Ignores the progress."""
 
     def file(self, path: str) -> None: ...
 
     def size(self, done: int, total: int | None) -> None: ...
 
-    def piece(self, more: int) -> None: ...
+    def finished(self, more: int) -> None: ...
 
 
 @pytest.fixture
@@ -39,7 +38,7 @@ def archive() -> Iterator[Archive]:
 
 def bring(archive: Archive, directory: Path, *paths: str, waits: list[float] | None = None) -> Fetched:
     pauses: list[float] = [] if waits is None else waits
-    return fetch([Piece(path) for path in paths], directory, Silent(), pauses.append, archive.url)
+    return fetch([PlannedFile(path) for path in paths], directory, Silent(), pauses.append, archive.url)
 
 
 def part_of(directory: Path, path: str, content: bytes) -> Path:
@@ -49,7 +48,7 @@ def part_of(directory: Path, path: str, content: bytes) -> Path:
     return part
 
 
-def test_a_file_comes_to_its_place_with_its_checksum_beside_it(archive: Archive, tmp_path: Path) -> None:
+def test_file_is_stored_with_its_checksum_beside_it(archive: Archive, tmp_path: Path) -> None:
     archive.publish(ONE, CONTENT)
     fetched = bring(archive, tmp_path, ONE)
     assert (fetched.downloaded, fetched.bytes) == (1, len(CONTENT))
@@ -58,7 +57,7 @@ def test_a_file_comes_to_its_place_with_its_checksum_beside_it(archive: Archive,
     assert len(list((tmp_path / ONE).parent.iterdir())) == 2  # nothing half done is left over
 
 
-def test_a_second_fetch_asks_for_nothing(archive: Archive, tmp_path: Path) -> None:
+def test_second_fetch_makes_no_request(archive: Archive, tmp_path: Path) -> None:
     archive.publish(ONE, CONTENT)
     bring(archive, tmp_path, ONE)
     archive.asked.clear()
@@ -67,7 +66,7 @@ def test_a_second_fetch_asks_for_nothing(archive: Archive, tmp_path: Path) -> No
     assert archive.asked == []
 
 
-def test_a_file_that_somebody_put_there_is_checked_and_kept(archive: Archive, tmp_path: Path) -> None:
+def test_file_that_was_there_is_checked_and_kept(archive: Archive, tmp_path: Path) -> None:
     archive.publish(ONE, CONTENT)
     (tmp_path / ONE).parent.mkdir(parents=True)
     (tmp_path / ONE).write_bytes(CONTENT)
@@ -75,7 +74,7 @@ def test_a_file_that_somebody_put_there_is_checked_and_kept(archive: Archive, tm
     assert archive.downloads == []
 
 
-def test_a_file_damaged_on_disk_is_fetched_again(archive: Archive, tmp_path: Path) -> None:
+def test_file_damaged_on_disk_is_fetched_again(archive: Archive, tmp_path: Path) -> None:
     archive.publish(ONE, CONTENT)
     bring(archive, tmp_path, ONE)
     (tmp_path / ONE).write_bytes(CONTENT[:-1])
@@ -83,7 +82,7 @@ def test_a_file_damaged_on_disk_is_fetched_again(archive: Archive, tmp_path: Pat
     assert (tmp_path / ONE).read_bytes() == CONTENT
 
 
-def test_what_arrived_before_is_not_fetched_again(archive: Archive, tmp_path: Path) -> None:
+def test_partial_file_is_completed(archive: Archive, tmp_path: Path) -> None:
     archive.publish(ONE, CONTENT)
     part_of(tmp_path, ONE, CONTENT[:60_000])
     fetched = bring(archive, tmp_path, ONE)
@@ -92,14 +91,14 @@ def test_what_arrived_before_is_not_fetched_again(archive: Archive, tmp_path: Pa
     assert (tmp_path / ONE).read_bytes() == CONTENT
 
 
-def test_a_part_that_was_all_is_only_checked(archive: Archive, tmp_path: Path) -> None:
+def test_complete_part_is_only_checked(archive: Archive, tmp_path: Path) -> None:
     archive.publish(ONE, CONTENT)
     part_of(tmp_path, ONE, CONTENT)
     assert bring(archive, tmp_path, ONE).bytes == 0
     assert (tmp_path / ONE).read_bytes() == CONTENT
 
 
-def test_a_server_that_knows_no_ranges_sends_all_of_it(archive: Archive, tmp_path: Path) -> None:
+def test_server_without_ranges_sends_the_whole_file(archive: Archive, tmp_path: Path) -> None:
     archive.publish(ONE, CONTENT)
     archive.ranges = False
     part_of(tmp_path, ONE, CONTENT[:60_000])
@@ -107,7 +106,7 @@ def test_a_server_that_knows_no_ranges_sends_all_of_it(archive: Archive, tmp_pat
     assert (tmp_path / ONE).read_bytes() == CONTENT
 
 
-def test_a_part_of_another_version_is_thrown_away(archive: Archive, tmp_path: Path) -> None:
+def test_part_of_another_version_is_discarded(archive: Archive, tmp_path: Path) -> None:
     archive.publish(ONE, CONTENT)
     part_of(tmp_path, ONE, b"x" * 5_000)
     bring(archive, tmp_path, ONE)
@@ -115,31 +114,31 @@ def test_a_part_of_another_version_is_thrown_away(archive: Archive, tmp_path: Pa
     assert (tmp_path / ONE).read_bytes() == CONTENT
 
 
-def test_a_body_that_breaks_off_is_completed(archive: Archive, tmp_path: Path) -> None:
+def test_interrupted_download_is_completed(archive: Archive, tmp_path: Path) -> None:
     archive.publish(ONE, CONTENT)
     archive.cuts = [10_000, 20_000]
     waits: list[float] = []
     fetched = bring(archive, tmp_path, ONE, waits=waits)
-    assert [wanted_range for _, wanted_range in archive.downloads] == [None, "bytes=10000-", "bytes=30000-"]
+    assert [requested_range for _, requested_range in archive.downloads] == [None, "bytes=10000-", "bytes=30000-"]
     assert fetched.bytes == len(CONTENT)
     assert waits == [0.5, 1.0]
     assert (tmp_path / ONE).read_bytes() == CONTENT
 
 
-def test_a_file_without_its_checksum_never_gets_its_name(archive: Archive, tmp_path: Path) -> None:
+def test_file_with_a_wrong_checksum_is_not_kept(archive: Archive, tmp_path: Path) -> None:
     archive.publish(ONE, CONTENT, checksum="0" * 64)
     with pytest.raises(FetchError, match=r"ETHUSDT-1m-2026-03-09\.zip does not have its checksum"):
         bring(archive, tmp_path, ONE)
     assert list((tmp_path / ONE).parent.iterdir()) == []
 
 
-def test_a_checksum_that_is_none_is_refused(archive: Archive, tmp_path: Path) -> None:
+def test_invalid_checksum_is_refused(archive: Archive, tmp_path: Path) -> None:
     archive.publish(ONE, CONTENT, checksum="<html>")
-    with pytest.raises(FetchError, match="is no SHA-256"):
+    with pytest.raises(FetchError, match="is not a SHA-256"):
         bring(archive, tmp_path, ONE)
 
 
-def test_a_day_that_is_not_published_is_counted_and_the_rest_comes(archive: Archive, tmp_path: Path) -> None:
+def test_unpublished_day_is_counted_and_the_rest_fetched(archive: Archive, tmp_path: Path) -> None:
     archive.publish(DAY.format(9), CONTENT)
     archive.publish(DAY.format(11), CONTENT)
     fetched = bring(archive, tmp_path, *(DAY.format(day) for day in (9, 10, 11)))
@@ -147,11 +146,11 @@ def test_a_day_that_is_not_published_is_counted_and_the_rest_comes(archive: Arch
     assert fetched.absent == ["ETHUSDT-1m-2026-03-10.zip"]
 
 
-def test_a_month_that_is_not_published_is_fetched_by_days_and_then_left_alone(archive: Archive, tmp_path: Path) -> None:
-    plan = list(pieces(wanted("ETHUSDT", "2026-02-01", "2026-02-28", streams=["klines"])))
-    assert [piece.path for piece in plan] == [MONTH]
-    for piece in plan[0].instead:
-        archive.publish(piece.path, CONTENT[:100])
+def test_unpublished_month_is_fetched_by_days_once(archive: Archive, tmp_path: Path) -> None:
+    plan = list(plan_files(fetch_request("ETHUSDT", "2026-02-01", "2026-02-28", streams=["klines"])))
+    assert [planned.path for planned in plan] == [MONTH]
+    for planned in plan[0].instead:
+        archive.publish(planned.path, CONTENT[:100])
     fetched = fetch(plan, tmp_path, Silent(), print, archive.url)
     assert (fetched.downloaded, fetched.absent) == (28, [])
     archive.asked.clear()
@@ -159,7 +158,7 @@ def test_a_month_that_is_not_published_is_fetched_by_days_and_then_left_alone(ar
     assert archive.asked == []
 
 
-def test_a_server_in_trouble_is_asked_again_a_few_times_and_then_given_up(archive: Archive, tmp_path: Path) -> None:
+def test_failing_server_is_retried_a_few_times(archive: Archive, tmp_path: Path) -> None:
     archive.publish(ONE, CONTENT)
     archive.failures = [503, 429]
     assert bring(archive, tmp_path, ONE).downloaded == 1
@@ -172,7 +171,7 @@ def test_a_server_in_trouble_is_asked_again_a_few_times_and_then_given_up(archiv
     assert len(archive.failures) == 100 - ATTEMPTS
 
 
-def test_a_refusal_is_not_asked_again(archive: Archive, tmp_path: Path) -> None:
+def test_refused_request_is_not_retried(archive: Archive, tmp_path: Path) -> None:
     archive.failures = [403]
     waits: list[float] = []
     with pytest.raises(FetchError, match="the server answered 403"):
@@ -180,7 +179,7 @@ def test_a_refusal_is_not_asked_again(archive: Archive, tmp_path: Path) -> None:
     assert waits == []
 
 
-def test_a_server_that_is_not_there_is_told_in_one_sentence(tmp_path: Path) -> None:
+def test_unreachable_server_gives_one_sentence(tmp_path: Path) -> None:
     with serving(Archive()) as gone:
         pass
     with pytest.raises(FetchError, match=r"ETHUSDT-1m-2026-03-09\.zip\.CHECKSUM could not be fetched"):
@@ -188,20 +187,22 @@ def test_a_server_that_is_not_there_is_told_in_one_sentence(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("url", ["", "nonsense", "ftp://host", "http://", "http://[", "http://host:port"])
-def test_an_address_that_is_none_is_refused(tmp_path: Path, url: str) -> None:
+def test_invalid_url_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(FetchError, match="--url is"):
-        fetch([Piece(ONE)], tmp_path, Silent(), print, url)
+        fetch([PlannedFile(ONE)], tmp_path, Silent(), print, url)
 
 
-def test_a_directory_that_cannot_be_is_refused(archive: Archive, tmp_path: Path) -> None:
+def test_impossible_directory_is_refused(archive: Archive, tmp_path: Path) -> None:
     archive.publish(ONE, CONTENT)
     (tmp_path / "futures").write_text("a file")
     with pytest.raises(FetchError, match=r"cannot be kept.*--to"):
         bring(archive, tmp_path, ONE)
 
 
-def test_whole_months_come_as_months_and_the_rest_by_days() -> None:
-    plan = [piece.path for piece in pieces(wanted("ethusdt", "2026-01-30", "2026-03-02", streams=["klines"]))]
+def test_whole_months_are_planned_as_months_and_the_rest_by_days() -> None:
+    plan = [
+        planned.path for planned in plan_files(fetch_request("ethusdt", "2026-01-30", "2026-03-02", streams=["klines"]))
+    ]
     top = "futures/um/{}/klines/ETHUSDT/1m/ETHUSDT-1m-{}.zip"
     assert plan == [
         top.format("daily", "2026-01-30"),
@@ -212,26 +213,28 @@ def test_whole_months_come_as_months_and_the_rest_by_days() -> None:
     ]
 
 
-def test_metrics_come_by_days_and_funding_by_months_alone() -> None:
-    plan = list(pieces(wanted("BTCUSDT", "2024-02", "2024-02", streams=["metrics", "fundingRate", "aggTrades"])))
+def test_metrics_are_planned_by_day_and_funding_by_month() -> None:
+    plan = list(
+        plan_files(fetch_request("BTCUSDT", "2024-02", "2024-02", streams=["metrics", "fundingRate", "aggTrades"]))
+    )
     assert len(plan) == 31
     assert plan[28].path == "futures/um/daily/metrics/BTCUSDT/BTCUSDT-metrics-2024-02-29.zip"
-    assert plan[29] == Piece("futures/um/monthly/fundingRate/BTCUSDT/BTCUSDT-fundingRate-2024-02.zip")
+    assert plan[29] == PlannedFile("futures/um/monthly/fundingRate/BTCUSDT/BTCUSDT-fundingRate-2024-02.zip")
     assert plan[30].path == "futures/um/monthly/aggTrades/BTCUSDT/BTCUSDT-aggTrades-2024-02.zip"
     assert len(plan[30].instead) == 29
 
 
 def test_spot_has_candles_and_trades() -> None:
-    plan = list(pieces(wanted("BTCUSDT", "2024-02-01", "2024-02-01", Product.SPOT, "15m")))
+    plan = list(plan_files(fetch_request("BTCUSDT", "2024-02-01", "2024-02-01", Product.SPOT, "15m")))
     assert [each.path for each in plan] == ["spot/daily/klines/BTCUSDT/15m/BTCUSDT-15m-2024-02-01.zip"]
 
 
 @pytest.mark.parametrize(
     ("wish", "fault"),
     [
-        (("ETH/USDT", "2026-03-09", "2026-03-09"), "is no symbol"),
-        (("ETHUSDT", "2026-03-32", "2026-03-09"), "is no day"),
-        (("ETHUSDT", "yesterday", "2026-03-09"), "is no day"),
+        (("ETH/USDT", "2026-03-09", "2026-03-09"), "is not a symbol"),
+        (("ETHUSDT", "2026-03-32", "2026-03-09"), "is not a day"),
+        (("ETHUSDT", "yesterday", "2026-03-09"), "is not a day"),
         (("ETHUSDT", "2026-03-10", "2026-03-09"), "swap them"),
         (("ETHUSDT", "1980-03-10", "2026-03-09"), "before the archive"),
         (("ETHUSDT", "2026-03-09", "2026-03-09", Product.UM, "7m"), "--interval is '7m'"),
@@ -240,21 +243,21 @@ def test_spot_has_candles_and_trades() -> None:
         (("ETHUSDT", "2026-03-09", "2026-03-09", Product.UM, "1m", []), "--streams is empty"),
     ],
 )
-def test_a_wish_that_the_archive_cannot_fulfil_is_refused(wish: tuple[str, str, str], fault: str) -> None:
+def test_impossible_request_is_refused(wish: tuple[str, str, str], fault: str) -> None:
     with pytest.raises(SettingsError, match=fault):
-        wanted(*wish)
+        fetch_request(*wish)
 
 
-def test_one_wrong_checksum_and_one_missing_are_named_and_the_rest_comes(archive: Archive, tmp_path: Path) -> None:
+def test_files_with_bad_checksums_are_named_and_the_rest_fetched(archive: Archive, tmp_path: Path) -> None:
     archive.publish(DAY.format(9), CONTENT, checksum="0" * 64)
     archive.publish(DAY.format(10), CONTENT)
     archive.publish(DAY.format(11), CONTENT)
     del archive.files[DAY.format(10) + ".CHECKSUM"]
-    came: list[Fetched] = []
-    plan = [Piece(DAY.format(day)) for day in (9, 10, 11, 12)]
+    fetched_results: list[Fetched] = []
+    plan = [PlannedFile(DAY.format(day)) for day in (9, 10, 11, 12)]
     with pytest.raises(FetchError, match=r"03-09\.zip does not have its checksum.*and 1 more file not kept"):
-        fetch(plan, tmp_path, Silent(), print, archive.url, done=came.append)
-    (fetched,) = came
+        fetch(plan, tmp_path, Silent(), print, archive.url, done=fetched_results.append)
+    (fetched,) = fetched_results
     assert (fetched.downloaded, fetched.absent) == (1, ["ETHUSDT-1m-2026-03-12.zip"])
     assert [each.split()[0] for each in fetched.unsound] == ["ETHUSDT-1m-2026-03-09.zip", "ETHUSDT-1m-2026-03-10.zip"]
     assert "without its CHECKSUM" in fetched.unsound[1]
@@ -270,36 +273,32 @@ def bomb(size: int) -> bytes:
     return packed.getvalue()
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_a_file_over_the_cap_is_not_kept_whether_its_length_is_told_or_not(
-    archive: Archive, tmp_path: Path, told: bool
-) -> None:
+@pytest.mark.parametrize("has_length", [True, False])
+def test_file_over_the_size_limit_is_not_kept(archive: Archive, tmp_path: Path, has_length: bool) -> None:
     archive.publish(ONE, CONTENT)
-    archive.lengths = told
+    archive.lengths = has_length
     with pytest.raises(FetchError, match=r"or more; expected at most 50,000; nothing was kept"):
-        fetch([Piece(ONE)], tmp_path, Silent(), print, archive.url, lambda _: Cap(50_000, 10**9))
+        fetch([PlannedFile(ONE)], tmp_path, Silent(), print, archive.url, lambda _: SizeLimit(50_000, 10**9))
     assert list((tmp_path / ONE).parent.iterdir()) == []
 
 
-def test_a_zip_file_that_would_unpack_to_more_than_the_cap_is_not_kept(archive: Archive, tmp_path: Path) -> None:
+def test_zip_file_over_the_unpacked_limit_is_not_kept(archive: Archive, tmp_path: Path) -> None:
     archive.publish(ONE, bomb(3_000_000))
     with pytest.raises(FetchError, match=r"would unpack to 3,000,000 bytes; expected at most 2,999,999"):
-        fetch([Piece(ONE)], tmp_path, Silent(), print, archive.url, lambda _: Cap(10**6, 2_999_999))
+        fetch([PlannedFile(ONE)], tmp_path, Silent(), print, archive.url, lambda _: SizeLimit(10**6, 2_999_999))
     assert list((tmp_path / ONE).parent.iterdir()) == []
     bring(archive, tmp_path, ONE)
 
 
-def test_every_stream_of_the_archive_has_a_cap() -> None:
+def test_every_stream_has_a_size_limit() -> None:
     for stream in ("klines", "aggTrades", "metrics", "fundingRate"):
-        (piece, *_) = pieces(wanted("BTCUSDT", "2024-02", "2024-02", streams=[stream]))
-        assert 0 < cap_of(piece.path).packed < cap_of(piece.path).unpacked
+        (planned, *_) = plan_files(fetch_request("BTCUSDT", "2024-02", "2024-02", streams=[stream]))
+        assert 0 < size_limit(planned.path).packed < size_limit(planned.path).unpacked
 
 
 @pytest.mark.parametrize("ending", ["", ".CHECKSUM"])
 @pytest.mark.parametrize("there", ["http://localhost:{port}/x", "http://127.0.0.1:1/x", "https://example.com", "//["])
-def test_a_redirect_to_another_host_is_refused_in_one_sentence(
-    archive: Archive, tmp_path: Path, ending: str, there: str
-) -> None:
+def test_redirect_to_another_host_is_refused(archive: Archive, tmp_path: Path, ending: str, there: str) -> None:
     archive.publish(ONE, CONTENT)
     archive.moved = {ONE + ending: there.format(port=archive.url.rpartition(":")[2])}
     with pytest.raises(FetchError, match="redirected to another host") as caught:
@@ -309,7 +308,7 @@ def test_a_redirect_to_another_host_is_refused_in_one_sentence(
     assert len(archive.asked) == (1 if ending else 2)
 
 
-def test_a_redirect_at_the_same_host_is_followed_but_not_for_ever(archive: Archive, tmp_path: Path) -> None:
+def test_redirect_within_the_host_is_followed_within_a_limit(archive: Archive, tmp_path: Path) -> None:
     archive.publish(DAY.format(10), CONTENT)
     archive.files[ONE + ".CHECKSUM"] = archive.files[DAY.format(10) + ".CHECKSUM"]
     archive.moved = {ONE: f"/data/{DAY.format(10)}"}
@@ -320,9 +319,9 @@ def test_a_redirect_at_the_same_host_is_followed_but_not_for_ever(archive: Archi
         bring(archive, tmp_path, DAY.format(11))
 
 
-def test_a_symbol_of_any_letters_is_fetched(archive: Archive, tmp_path: Path) -> None:
-    (piece,) = pieces(wanted("币安人生usdt", "2026-03-09", "2026-03-09", streams=["klines"]))
-    assert piece.path == "futures/um/daily/klines/币安人生USDT/1m/币安人生USDT-1m-2026-03-09.zip"
-    archive.publish(piece.path, CONTENT)
-    assert bring(archive, tmp_path, piece.path).downloaded == 1
-    assert (tmp_path / piece.path).read_bytes() == CONTENT
+def test_symbol_of_another_script_is_fetched(archive: Archive, tmp_path: Path) -> None:
+    (planned,) = plan_files(fetch_request("币安人生usdt", "2026-03-09", "2026-03-09", streams=["klines"]))
+    assert planned.path == "futures/um/daily/klines/币安人生USDT/1m/币安人生USDT-1m-2026-03-09.zip"
+    archive.publish(planned.path, CONTENT)
+    assert bring(archive, tmp_path, planned.path).downloaded == 1
+    assert (tmp_path / planned.path).read_bytes() == CONTENT

@@ -1,4 +1,4 @@
-"""A price in another unit after a hole, such as a token swap 1000:1, is no gain and no loss: the symbol ends there."""
+"""A price in another unit after a gap, such as a token swap 1000:1, ends the symbol without gain or loss."""
 
 import json
 from decimal import Decimal
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ocw_mcp.adapters.feeds.tape import TapeFeed
-from ocw_mcp.adapters.feeds.tape.terms import TapeTerms
+from ocw_mcp.adapters.feeds.tape.options import TapeOptions
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import Candle, Product
 from ocw_mcp.domain.time import DAY, MINUTE
@@ -22,7 +22,7 @@ from tests.support.tapes import rows
 
 D = Decimal
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
-HOLE = 3 * 1440
+GAP = 3 * 1440
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def moved(candles: list[Candle], minutes: int) -> list[Candle]:
     ]
 
 
-def tape(folder: Path, factor: float, hole: int = HOLE, symbol: str = "NEWUSDT") -> Path:
-    """Ten minutes near 100, a hole, and ten minutes near 100 times a factor."""
+def tape(folder: Path, factor: float, hole: int = GAP, symbol: str = "NEWUSDT") -> Path:
+    """Write ten minutes near 100, a gap, and ten minutes near 100 times a factor."""
     folder.mkdir(exist_ok=True)
     before = path([100.0 + n % 3 for n in range(10)], symbol)
     after = moved(path([(100.0 + n % 3) * factor for n in range(10)], symbol), 10 + hole)
@@ -62,7 +62,7 @@ LIMIT = buy("85", symbol="NEWUSDT", limit="88", expires_s=86_400 * 5)
     ("decision", "product"),
     [(LONG, Product.UM), (SHORT, Product.UM), (LONG, Product.SPOT), (TARGET, Product.SPOT), (LIMIT, Product.UM)],
 )
-async def test_a_book_does_what_it_does_on_a_tape_that_ends_at_the_hole(
+async def test_run_equals_that_of_a_tape_ending_at_the_gap(
     tmp_path: Path, factor: float, decision: Decision, product: Product
 ) -> None:
     whole = tape(tmp_path / "whole", factor)
@@ -75,24 +75,22 @@ async def test_a_book_does_what_it_does_on_a_tape_that_ends_at_the_hole(
     assert D(9_900) < run.engine.account.ledger.equity() < D(10_100)
 
 
-@pytest.mark.parametrize(("factor", "hole"), [(1000.0, 0), (0.05, 0), (9.9, HOLE), (0.11, HOLE)])
-async def test_without_a_hole_or_within_the_factor_it_is_a_move(tmp_path: Path, factor: float, hole: int) -> None:
+@pytest.mark.parametrize(("factor", "hole"), [(1000.0, 0), (0.05, 0), (9.9, GAP), (0.11, GAP)])
+async def test_move_without_gap_or_within_factor_is_traded(tmp_path: Path, factor: float, hole: int) -> None:
     feed = TapeFeed.open(tape(tmp_path, factor, hole))
     run = await Run(feed, policy=WAKES).go()
     assert (run.engine.counters.candles, feed.discontinuities) == (20, [])
 
 
-async def test_the_factor_is_a_setting_and_part_of_the_market(tmp_path: Path) -> None:
-    usual, wide = TapeTerms(), TapeTerms(discontinuity=2_000)
-    feeds = [TapeFeed.open(tape(tmp_path, 1000.0), terms=terms) for terms in (usual, wide)]
+async def test_factor_is_an_option_and_part_of_the_identity(tmp_path: Path) -> None:
+    usual, wide = TapeOptions(), TapeOptions(discontinuity=2_000)
+    feeds = [TapeFeed.open(tape(tmp_path, 1000.0), options=options) for options in (usual, wide)]
     candles = [(await Run(feed, policy=WAKES).go()).engine.counters.candles for feed in feeds]
     assert candles == [10, 20]
     assert feeds[0].identity != feeds[1].identity
 
 
-async def test_other_symbols_go_on_and_a_restart_after_the_hole_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_other_symbols_continue_also_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 4)
     folder = tape(tape(tmp_path, 1000.0), 1.0, symbol="BTCUSDT")
     script = {2: LONG, 14: buy("97"), 17: buy("97", symbol="NEWUSDT")}
@@ -104,12 +102,12 @@ async def test_other_symbols_go_on_and_a_restart_after_the_hole_changes_nothing(
 
     undisturbed = await run(MemoryStore())
     assert undisturbed.engine.counters.candles == 30
-    for minutes in (5, 10, HOLE + 12, HOLE + 15):
+    for minutes in (5, 10, GAP + 12, GAP + 15):
         first = await run(MemoryStore(), minutes)
         assert (await run(first.store.reopened())).store.fingerprint == undisturbed.store.fingerprint
 
 
-async def test_candles_built_from_trades_end_there_too(tmp_path: Path) -> None:
+async def test_candles_from_trades_end_at_a_discontinuity(tmp_path: Path) -> None:
     lines = [
         f"{n},{price},1,{n},{n},{START + at},false"
         for n, (at, price) in enumerate([(0, 5.0), (MINUTE, 5.1), (DAY, 5_000.0), (DAY + MINUTE, 5_000.0)])
@@ -117,19 +115,19 @@ async def test_candles_built_from_trades_end_there_too(tmp_path: Path) -> None:
     (tmp_path / "NEWUSDT-aggTrades-2026-01.csv").write_text("\n".join(lines))
     feed = TapeFeed.open(tmp_path)
     assert [candle.close async for frame in feed.frames() for candle in frame.closed] == [5.0, 5.1]
-    (told,) = feed.discontinuities
-    assert (told.before, told.after, told.until) == (5.1, 5_000.0, START + DAY)
+    (found,) = feed.discontinuities
+    assert (found.before, found.after, found.until) == (5.1, 5_000.0, START + DAY)
 
 
-def test_report_and_info_say_so(ocw: Ocw, tmp_path: Path) -> None:
+def test_report_and_info_name_the_discontinuity(ocw: Ocw, tmp_path: Path) -> None:
     folder = tape(tmp_path, 1000.0)
     report = json.loads(ocw("replay", folder, "--json").out)
     assert report["candles"] == 10
-    (told,) = report["discontinuities"]
-    assert (told["symbol"], told["before"], told["after"]) == ("NEWUSDT", 100.0, 100_000.0)
+    (found,) = report["discontinuities"]
+    assert (found["symbol"], found["before"], found["after"]) == ("NEWUSDT", 100.0, 100_000.0)
     assert any(flag.startswith("discontinuity: NEWUSDT goes from 100.0 to 100000.0") for flag in report["flags"])
     assert json.loads(ocw("replay", folder, "--json", "--discontinuity", "5000").out)["discontinuities"] == []
     assert ocw("replay", folder, "--discontinuity", "1").code == 2
     assert "discontinuity, NEWUSDT goes from 100.0 to 100000.0" in ocw("tape", "info", folder).out
     (stream,) = json.loads(ocw("tape", "info", folder, "--json").out)["streams"]
-    assert stream["discontinuity"]["until"] == START + (10 + HOLE) * MINUTE
+    assert stream["discontinuity"]["until"] == START + (10 + GAP) * MINUTE

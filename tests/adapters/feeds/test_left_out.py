@@ -1,4 +1,4 @@
-"""What of a tape cannot be believed is left out and named, the rest goes on, and nothing is skipped in silence."""
+"""Invalid rows and files of a tape are left out and named, and the rest is read."""
 
 import hashlib
 import json
@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from ocw_mcp.adapters.feeds.tape import order
+from ocw_mcp.adapters.feeds.tape import ordering
 from ocw_mcp.domain.time import DAY, MINUTE
 from tests.support.markets import START, path
-from tests.support.shell import Ocw, Said
+from tests.support.shell import CommandResult, Ocw
 from tests.support.tapes import rows
 
 SECOND = 1_000
@@ -46,11 +46,11 @@ def packed(folder: Path, name: str, text: str, member: str | None = None) -> Pat
 
 
 def summed(file: Path, digest: str | None = None) -> None:
-    told = digest or hashlib.sha256(file.read_bytes()).hexdigest()
-    file.with_name(file.name + ".CHECKSUM").write_text(f"{told}  {file.name}\n")
+    entry = digest or hashlib.sha256(file.read_bytes()).hexdigest()
+    file.with_name(file.name + ".CHECKSUM").write_text(f"{entry}  {file.name}\n")
 
 
-def report(said: Said) -> dict[str, Any]:
+def report(said: CommandResult) -> dict[str, Any]:
     assert said.code == 0, said.err
     return json.loads(said.out)  # type: ignore[no-any-return]
 
@@ -58,8 +58,8 @@ def report(said: Said) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("bad", "count", "why"),
     [
-        (lines(40, START + 31 * MINUTE + 17 * SECOND), 40, "is no multiple of 1m"),  # after an outage, as in 2018-02
-        ("soon,1,1,1,1,1\n", 1, "is no whole number of milliseconds"),
+        (lines(40, START + 31 * MINUTE + 17 * SECOND), 40, "is not a multiple of 1m"),  # after an outage, as in 2018-02
+        ("soon,1,1,1,1,1\n", 1, "is not a whole number of milliseconds"),
         (f"{START + 31 * MINUTE},100,99,101,100,5\n", 1, "the high 99.0 is below the low 101.0"),
         (f"{START + 29 * MINUTE},100,102,99,100,5\n", 1, "has other numbers than the one in"),
         (f"{START + 30 * MINUTE},1e9,1e9,1e9,1e9,5\n", 1, "over a million times off"),
@@ -67,17 +67,15 @@ def report(said: Said) -> dict[str, Any]:
         (f"{START + 31 * MINUTE},100,101\n", 1, "the row has 3 columns; expected 6"),
     ],
 )
-def test_rows_that_cannot_be_believed_are_named_and_the_rest_goes_on(
-    ocw: Ocw, tmp_path: Path, bad: str, count: int, why: str
-) -> None:
+def test_invalid_rows_are_named_and_the_rest_is_read(ocw: Ocw, tmp_path: Path, bad: str, count: int, why: str) -> None:
     write(tmp_path, f"{FIRST}.csv", lines() + bad + lines(30, START + DAY // 2))
     said = ocw("replay", tmp_path, "--json")
     figures = report(said)
     assert figures["candles"] == 60
-    (told,) = figures["left_out"]
-    assert (told["file"], told["rows"]) == (f"{FIRST}.csv", count)
-    assert why in told["why"]
-    assert "line 31" in told["why"]
+    (entry,) = figures["left_out"]
+    assert (entry["file"], entry["rows"]) == (f"{FIRST}.csv", count)
+    assert why in entry["why"]
+    assert "line 31" in entry["why"]
     assert f"left out: {FIRST}.csv, line 31" in said.err
     info = ocw("tape", "info", tmp_path)
     assert info.code == 0
@@ -87,12 +85,12 @@ def test_rows_that_cannot_be_believed_are_named_and_the_rest_goes_on(
     assert why in strict.err
 
 
-def test_metrics_funding_and_trades_are_read_on_past_a_bad_row(ocw: Ocw, tmp_path: Path) -> None:
+def test_reading_continues_after_a_bad_row_in_every_stream(ocw: Ocw, tmp_path: Path) -> None:
     write(tmp_path, f"{FIRST}.csv", lines(900))
     metrics = "2026-01-01 {at:%H:%M:%S},BTCUSDT,{interest},6,1,1,1,1\n"
     times = [datetime.fromtimestamp(START / 1000 + n * 300, UTC) for n in range(20)]
-    told = "".join(metrics.format(at=at, interest="lots" if n == 7 else 5) for n, at in enumerate(times))
-    write(tmp_path, "BTCUSDT-metrics-2026-01-01.csv", told)
+    entry = "".join(metrics.format(at=at, interest="lots" if n == 7 else 5) for n, at in enumerate(times))
+    write(tmp_path, "BTCUSDT-metrics-2026-01-01.csv", entry)
     write(tmp_path, "BTCUSDT-fundingRate-2026-01.csv", f"{START},8,0.0001\n{START + 800 * MINUTE},8,7\n")
     trade = "{n},100,1,1,1,{at},false\n"
     write(
@@ -109,7 +107,7 @@ def test_metrics_funding_and_trades_are_read_on_past_a_bad_row(ocw: Ocw, tmp_pat
     }  # fmt: skip
 
 
-def test_a_file_that_is_damaged_or_has_another_checksum_is_named_and_the_rest_goes_on(ocw: Ocw, tmp_path: Path) -> None:
+def test_damaged_files_are_named_and_the_rest_is_read(ocw: Ocw, tmp_path: Path) -> None:
     for day in range(1, 5):
         file = packed(tmp_path, f"BTCUSDT-1m-2026-01-0{day}", lines(10, START + (day - 1) * DAY))
         if day != 3:
@@ -117,16 +115,16 @@ def test_a_file_that_is_damaged_or_has_another_checksum_is_named_and_the_rest_go
     (tmp_path / "BTCUSDT-1m-2026-01-05.zip").write_bytes(b"PK\x03\x04 cut off")
     figures = report(ocw("replay", tmp_path, "--json"))
     assert figures["candles"] == 30
-    told = {each["file"][-6:-4]: (each["why"], each["read"]) for each in figures["left_out"]}
-    assert sorted(told) == ["02", "03", "05"]
-    assert "does not have the checksum beside it" in told["02"][0]
-    assert told["03"] == ("no CHECKSUM lies beside it", True)
-    assert "is damaged or cut off" in told["05"][0]
+    entry = {each["file"][-6:-4]: (each["why"], each["read"]) for each in figures["left_out"]}
+    assert sorted(entry) == ["02", "03", "05"]
+    assert "does not have the checksum beside it" in entry["02"][0]
+    assert entry["03"] == ("no CHECKSUM lies beside it", True)
+    assert "is damaged or cut off" in entry["05"][0]
     assert ocw("replay", tmp_path, "--strict").code == 2
 
 
 @pytest.mark.parametrize("sound", [0, 2, 300])
-def test_a_tape_of_which_every_tenth_row_is_at_fault_is_refused(ocw: Ocw, tmp_path: Path, sound: int) -> None:
+def test_tape_with_many_invalid_rows_is_refused(ocw: Ocw, tmp_path: Path, sound: int) -> None:
     write(tmp_path, f"{FIRST}.csv", lines(sound) + lines(200, START + DAY // 2, price=math.nan))
     if not sound:
         write(tmp_path, f"{FIRST}.csv", "soon,1,1,1,1,1\n" + lines(1))
@@ -135,11 +133,11 @@ def test_a_tape_of_which_every_tenth_row_is_at_fault_is_refused(ocw: Ocw, tmp_pa
     assert f"{FIRST}.csv, line " in said.err
 
 
-def test_trades_far_out_of_order_are_sorted_and_later_ones_named(
+def test_trades_are_sorted_within_the_window_and_named_beyond(
     ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert order.WINDOW > 240_000
-    monkeypatch.setattr(order, "WINDOW", 100)
+    assert ordering.WINDOW > 240_000
+    monkeypatch.setattr(ordering, "WINDOW", 100)
     trades = [f"{n},100,1,{n},{n},{START + n * SECOND},false" for n in range(600)]
     woven = [each for pair in zip(trades[:60], trades[60:120], strict=True) for each in pair] + trades[120:]
     write(tmp_path / "a", "BTCUSDT-aggTrades-2026-01-01.csv", "\n".join(woven))
@@ -151,7 +149,7 @@ def test_trades_far_out_of_order_are_sorted_and_later_ones_named(
     assert (figures["candles"], [each["rows"] for each in figures["left_out"]]) == (10, [1])
 
 
-def test_symbols_are_what_the_exchange_has(ocw: Ocw, tmp_path: Path) -> None:
+def test_symbols_of_other_scripts_are_read(ocw: Ocw, tmp_path: Path) -> None:
     name = "币安人生USDT"
     write(tmp_path, f"futures/um/daily/klines/{name}/1m/{name}-1m-2026-01-01.csv", lines())
     write(tmp_path, f"futures/um/daily/klines/BTCUSDT/1m/{FIRST}.csv", lines())
@@ -160,15 +158,15 @@ def test_symbols_are_what_the_exchange_has(ocw: Ocw, tmp_path: Path) -> None:
     assert name in ocw("tape", "info", tmp_path).out
 
 
-def test_everything_in_the_directory_that_is_not_read_is_listed_with_the_reason(ocw: Ocw, tmp_path: Path) -> None:
+def test_unread_files_are_listed_with_the_reason(ocw: Ocw, tmp_path: Path) -> None:
     write(tmp_path, f"{FIRST}.csv", lines())
     others = {
-        "README.md": "no .zip",
-        "notes.csv": "its name does not tell a symbol",
-        "UNRATE.csv": "its first line is no candle",
-        "markPriceKlines/BTCUSDT-1m-2026-01-02.csv": "of a folder that holds no trades",
-        "cm/BTCUSDT-1m-2026-01-02.csv": "of a folder that holds no trades",
-        "BTCUSDT-trades-2026-01-02.csv": "its name does not tell",
+        "README.md": "not a .zip",
+        "notes.csv": "its name does not give a symbol",
+        "UNRATE.csv": "its first line is not a candle",
+        "markPriceKlines/BTCUSDT-1m-2026-01-02.csv": "in a folder that holds no trades",
+        "cm/BTCUSDT-1m-2026-01-02.csv": "in a folder that holds no trades",
+        "BTCUSDT-trades-2026-01-02.csv": "its name does not give",
         f"{NEXT}.zip.part": "the unfinished part of a download",
         f".{NEXT}.csv": "hidden",
         "ETHUSDT-metrics-2026-01-01.csv": "there are no candles of ETHUSDT",
@@ -187,7 +185,7 @@ def test_everything_in_the_directory_that_is_not_read_is_listed_with_the_reason(
 
 
 @pytest.mark.parametrize("above", ["cm", "option", "spot", "futures/um/daily", "markPriceKlines", "spot/daily/klines"])
-def test_folders_above_the_tape_change_nothing(ocw: Ocw, tmp_path: Path, above: str) -> None:
+def test_folders_above_the_tape_do_not_matter(ocw: Ocw, tmp_path: Path, above: str) -> None:
     tape = tmp_path / above / "mine"
     file = write(tape, f"{FIRST}.csv", lines())
     for given in (tape, file):
@@ -196,19 +194,19 @@ def test_folders_above_the_tape_change_nothing(ocw: Ocw, tmp_path: Path, above: 
     assert report(ocw("replay", tape, "--json", "--product", "spot"))["candles"] == 30
 
 
-def test_a_zip_file_of_another_symbol_is_named_and_not_traded_on(ocw: Ocw, tmp_path: Path) -> None:
+def test_zip_file_of_another_symbol_is_left_out(ocw: Ocw, tmp_path: Path) -> None:
     packed(tmp_path, FIRST, lines())
     packed(tmp_path, NEXT, lines(30, START + DAY), "ETHUSDT-1m-2026-01-02.csv")
     packed(tmp_path, "BTCUSDT-1m-2026-01-03", lines(30, START + 2 * DAY), "data.csv")  # which names none
     figures = report(ocw("replay", tmp_path, "--json"))
     assert figures["candles"] == 60
-    (told,) = figures["left_out"]
-    assert "holds a file of ETHUSDT, ETHUSDT-1m-2026-01-02.csv; expected BTCUSDT" in told["why"]
+    (entry,) = figures["left_out"]
+    assert "holds a file of ETHUSDT, ETHUSDT-1m-2026-01-02.csv; expected BTCUSDT" in entry["why"]
     assert "holds a file of ETHUSDT" in ocw("tape", "info", tmp_path).out
     assert ocw("replay", tmp_path, "--strict").code == 2
 
 
-def test_info_counts_candles_whose_price_moved_on_no_volume(ocw: Ocw, tmp_path: Path) -> None:
+def test_info_counts_price_moves_without_volume(ocw: Ocw, tmp_path: Path) -> None:
     candles = path([100.0, 100.0, 101.0, 101.0, 102.0])
     text = rows(candles).splitlines()
     for place in (1, 2, 4):  # of which one stood still
@@ -221,7 +219,7 @@ def test_info_counts_candles_whose_price_moved_on_no_volume(ocw: Ocw, tmp_path: 
     assert "2 candles whose price moved on no volume" in ocw("tape", "info", tmp_path).out
 
 
-def test_no_control_character_of_a_name_comes_out(ocw: Ocw, tmp_path: Path) -> None:
+def test_control_characters_of_names_are_escaped(ocw: Ocw, tmp_path: Path) -> None:
     odd = "\x1b]0;gone\x07\u202e"
     tape = tmp_path / f"t{odd}"
     write(tape, f"{odd}/{FIRST}.csv", lines() + "soon,1,1,1,1,1\n")
@@ -243,17 +241,17 @@ def test_no_control_character_of_a_name_comes_out(ocw: Ocw, tmp_path: Path) -> N
     assert r"read\x1b]0;gone\x07\u202eme.md" in said[0].out
 
 
-def test_a_folder_of_which_nothing_is_read_says_why(ocw: Ocw, tmp_path: Path) -> None:
+def test_folder_with_no_readable_file_gives_the_reason(ocw: Ocw, tmp_path: Path) -> None:
     for day in (1, 2):
         write(tmp_path, f"futures/cm/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2026-01-0{day}.csv", lines())
     for command in (("replay",), ("tape", "info")):
         said = ocw(*command, tmp_path)
         assert said.code == 2
-        assert "BTCUSDT-1m-2026-01-01.csv: of a folder that holds no trades" in said.err
+        assert "BTCUSDT-1m-2026-01-01.csv: in a folder that holds no trades" in said.err
         assert "and 1 more are left out" in said.err
 
 
-def test_info_names_a_file_that_is_left_out_once(ocw: Ocw, tmp_path: Path) -> None:
+def test_info_names_a_left_out_file_once(ocw: Ocw, tmp_path: Path) -> None:
     packed(tmp_path, FIRST, lines())
     summed(packed(tmp_path, NEXT, lines(30, START + DAY)), "0" * 64)
     said = ocw("tape", "info", tmp_path)
@@ -262,7 +260,7 @@ def test_info_names_a_file_that_is_left_out_once(ocw: Ocw, tmp_path: Path) -> No
     assert line.count(NEXT) == 1
 
 
-def test_links_to_folders_and_checksums_of_nothing_are_named(ocw: Ocw, tmp_path: Path) -> None:
+def test_links_to_folders_and_stray_checksums_are_named(ocw: Ocw, tmp_path: Path) -> None:
     write(tmp_path / "elsewhere", f"{NEXT}.csv", lines(30, START + DAY))
     write(tmp_path / "tape", f"{FIRST}.csv", lines())
     summed(tmp_path / "tape" / f"{FIRST}.csv")
@@ -278,8 +276,8 @@ def test_links_to_folders_and_checksums_of_nothing_are_named(ocw: Ocw, tmp_path:
     assert report(ocw("replay", tmp_path / "tape" / "linked", "--json"))["candles"] == 30
 
 
-def test_a_pipe_in_a_tape_is_named_and_not_waited_for(ocw: Ocw, tmp_path: Path) -> None:
+def test_pipe_in_a_tape_is_left_out_without_waiting(ocw: Ocw, tmp_path: Path) -> None:
     write(tmp_path, f"{FIRST}.csv", lines())
     os.mkfifo(tmp_path / f"{NEXT}.csv")
-    (told,) = report(ocw("replay", tmp_path, "--json"))["left_out"]
-    assert (told["file"], told["why"]) == (f"{NEXT}.csv", "a pipe or a device, not a file")
+    (entry,) = report(ocw("replay", tmp_path, "--json"))["left_out"]
+    assert (entry["file"], entry["why"]) == (f"{NEXT}.csv", "a pipe or a device, not a file")

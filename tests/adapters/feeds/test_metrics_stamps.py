@@ -1,4 +1,4 @@
-"""Metrics are known when their five minutes are over, before and after the archive changed what it stamps."""
+"""Metrics are known when their five minutes are over, before and after the archive changed its stamps."""
 
 import asyncio
 import json
@@ -9,8 +9,8 @@ from random import Random  # noqa: TID251 - seeded
 
 import pytest
 
-from ocw_mcp.adapters.feeds.tape import TapeFeed, streams
-from ocw_mcp.adapters.feeds.tape.terms import CUT_OVER, TapeTerms
+from ocw_mcp.adapters.feeds.tape import TapeFeed, reading
+from ocw_mcp.adapters.feeds.tape.options import STAMP_CHANGE, TapeOptions
 from ocw_mcp.domain.market import Frame, Metrics
 from ocw_mcp.domain.time import MINUTE, iso
 from tests.support.shell import Ocw
@@ -28,12 +28,12 @@ def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return Ocw(monkeypatch, capsys)
 
 
-def test_the_change_is_at_midnight_of_the_25th_of_june_2026() -> None:
-    assert datetime.fromtimestamp(CUT_OVER / 1000, UTC) == datetime(2026, 6, 25, tzinfo=UTC)
+def test_stamps_change_at_midnight_of_2026_06_25() -> None:
+    assert datetime.fromtimestamp(STAMP_CHANGE / 1000, UTC) == datetime(2026, 6, 25, tzinfo=UTC)
 
 
 class Tape:
-    """Candles around the change, and what the takers bought in each five minutes: bought over sold."""
+    """Candles around the stamp change, with a taker ratio (bought over sold) for each five minutes."""
 
     def __init__(self, folder: Path, since: int = -60, until: int = 60) -> None:
         self.folder = folder
@@ -41,7 +41,7 @@ class Tape:
         self.ratios: dict[int, float] = {}
         lines = []
         for minute in range(since, until):
-            at = CUT_OVER + minute * MINUTE
+            at = STAMP_CHANGE + minute * MINUTE
             ratio = self.ratios.setdefault(at - at % FIVE, round(math.exp(draw.uniform(-1, 1)), 6))
             bought = 100 * ratio / (1 + ratio)
             lines.append(f"{at},100,101,99,100,100,{at + MINUTE - 1},1,1,{bought},1,0")
@@ -49,16 +49,19 @@ class Tape:
         (folder / "BTCUSDT-1m-2026-06.csv").write_text("\n".join(lines))
 
     def row(self, begin: int, stamped: str) -> str:
-        """The row of the five minutes from `begin` (ms)."""
+        """Return the metrics row of the five minutes from `begin` (ms)."""
         stamp = iso(begin + (FIVE if stamped == END else 0))[:19].replace("T", " ")
-        return f"{stamp},BTCUSDT,{(begin - CUT_OVER) / MINUTE + 1e6},6,1,1,1,{self.ratios[begin]}"
+        return f"{stamp},BTCUSDT,{(begin - STAMP_CHANGE) / MINUTE + 1e6},6,1,1,1,{self.ratios[begin]}"
 
     def write(self, name: str, *rows: str) -> None:
         (self.folder / name).write_text("\n".join([HEADER, *rows]))
 
     def usual(self) -> None:
-        """Two daily files as a fetch across the change brings them: midnight is stamped in both."""
-        old, new = sorted(at for at in self.ratios if at < CUT_OVER), sorted(at for at in self.ratios if at >= CUT_OVER)
+        """Write two daily files as a fetch across the change brings them; both have a row stamped midnight."""
+        old, new = (
+            sorted(at for at in self.ratios if at < STAMP_CHANGE),
+            sorted(at for at in self.ratios if at >= STAMP_CHANGE),
+        )
         self.write("BTCUSDT-metrics-2026-06-24.csv", *(self.row(at, END) for at in old))
         self.write("BTCUSDT-metrics-2026-06-25.csv", *(self.row(at, BEGINNING) for at in new))
 
@@ -74,7 +77,7 @@ def known(feed: TapeFeed, after: int | None = None) -> list[tuple[int, Metrics]]
     return [(frame.at, row) for frame in frames_of(feed, after) for row in frame.metrics]
 
 
-def test_no_row_is_known_before_its_five_minutes_are_over(tmp_path: Path) -> None:
+def test_metrics_are_known_after_their_five_minutes(tmp_path: Path) -> None:
     tape = Tape(tmp_path)
     tape.usual()
     feed = TapeFeed.open(tmp_path)
@@ -85,63 +88,61 @@ def test_no_row_is_known_before_its_five_minutes_are_over(tmp_path: Path) -> Non
     assert feed.dropped == 0
 
 
-def test_a_tape_across_the_change_resumes_after_any_moment(tmp_path: Path) -> None:
+def test_tape_across_the_change_resumes_at_any_time(tmp_path: Path) -> None:
     tape = Tape(tmp_path, -20, 20)
     tape.usual()
     feed = TapeFeed.open(tmp_path)
     frames = frames_of(feed)
-    for moment in range(CUT_OVER - 20 * MINUTE, CUT_OVER + 20 * MINUTE, MINUTE // 2):
+    for moment in range(STAMP_CHANGE - 20 * MINUTE, STAMP_CHANGE + 20 * MINUTE, MINUTE // 2):
         assert frames_of(feed, moment) == [frame for frame in frames if frame.at > moment]
 
 
 @pytest.mark.parametrize("name", ["BTCUSDT-metrics.csv", "BTCUSDT-metrics-2026-06.csv"])
 def test_one_file_may_hold_both_rows_of_midnight(tmp_path: Path, name: str) -> None:
     tape = Tape(tmp_path, -20, 20)
-    tape.write(name, *(tape.row(at, END if at < CUT_OVER else BEGINNING) for at in sorted(tape.ratios)))
+    tape.write(name, *(tape.row(at, END if at < STAMP_CHANGE else BEGINNING) for at in sorted(tape.ratios)))
     assert [at for at, _ in known(TapeFeed.open(tmp_path))] == [begin + FIVE for begin in sorted(tape.ratios)]
 
 
 @pytest.mark.parametrize("swapped", [0, 6])
-def test_both_rows_of_midnight_are_told_apart_in_a_shuffled_file_too(tmp_path: Path, swapped: int) -> None:
+def test_both_rows_of_midnight_are_read_from_a_shuffled_file(tmp_path: Path, swapped: int) -> None:
     tape = Tape(tmp_path)
-    rows = [tape.row(at, END if at < CUT_OVER else BEGINNING) for at in sorted(tape.ratios)]
+    rows = [tape.row(at, END if at < STAMP_CHANGE else BEGINNING) for at in sorted(tape.ratios)]
     rows[swapped], rows[swapped + 1] = rows[swapped + 1], rows[swapped]
     tape.write("BTCUSDT-metrics.csv", *rows)
     assert [at for at, _ in known(TapeFeed.open(tmp_path))] == [begin + FIVE for begin in sorted(tape.ratios)]
 
 
-def test_both_rows_of_midnight_may_stand_in_two_blocks_of_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_of_midnight_may_be_in_two_blocks_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tape = Tape(tmp_path, -20, 20)
     tape.write(
-        "BTCUSDT-metrics.csv", *(tape.row(at, END if at < CUT_OVER else BEGINNING) for at in sorted(tape.ratios))
+        "BTCUSDT-metrics.csv", *(tape.row(at, END if at < STAMP_CHANGE else BEGINNING) for at in sorted(tape.ratios))
     )
     for size in range(60, 90):
-        monkeypatch.setattr(streams, "BLOCK", size)
+        monkeypatch.setattr(reading, "BLOCK", size)
         assert [at for at, _ in known(TapeFeed.open(tmp_path))] == [begin + FIVE for begin in sorted(tape.ratios)]
 
 
-def test_a_midnight_that_stands_there_once_or_twice_the_same_looks_not_ahead(tmp_path: Path) -> None:
+def test_repeated_row_of_midnight_counts_as_a_beginning(tmp_path: Path) -> None:
     tape = Tape(tmp_path, -5, 20)
-    rows = [tape.row(at, BEGINNING) for at in sorted(tape.ratios) if at >= CUT_OVER]
+    rows = [tape.row(at, BEGINNING) for at in sorted(tape.ratios) if at >= STAMP_CHANGE]
     tape.write("BTCUSDT-metrics.csv", rows[0], *rows)
     feed = TapeFeed.open(tmp_path)
-    assert [at for at, _ in known(feed)] == [begin + FIVE for begin in sorted(tape.ratios) if begin >= CUT_OVER]
+    assert [at for at, _ in known(feed)] == [begin + FIVE for begin in sorted(tape.ratios) if begin >= STAMP_CHANGE]
     assert feed.dropped == 1
 
 
 @pytest.mark.parametrize("stamped", [END, BEGINNING])
-def test_what_stamps_mean_is_a_setting(tmp_path: Path, stamped: str) -> None:
+def test_meaning_of_stamps_is_an_option(tmp_path: Path, stamped: str) -> None:
     tape = Tape(tmp_path)
     tape.write("BTCUSDT-metrics.csv", *(tape.row(at, stamped) for at in sorted(tape.ratios)))
-    terms = TapeTerms(begins_from=0 if stamped == BEGINNING else 1 << 62)
-    feed = TapeFeed.open(tmp_path, terms=terms)
+    options = TapeOptions(begins_from=0 if stamped == BEGINNING else 1 << 62)
+    feed = TapeFeed.open(tmp_path, options=options)
     assert [at for at, _ in known(feed)] == [begin + FIVE for begin in sorted(tape.ratios)]
     assert feed.identity != TapeFeed.open(tmp_path).identity
 
 
-def test_info_says_which_reading_fits_and_warns_where_another_does(ocw: Ocw, tmp_path: Path) -> None:
+def test_info_warns_when_the_other_stamp_reading_fits(ocw: Ocw, tmp_path: Path) -> None:
     tape = Tape(tmp_path / "usual")
     tape.usual()
     metrics = json.loads(ocw("tape", "info", tmp_path / "usual", "--json").out)["streams"][1]

@@ -1,4 +1,4 @@
-"""Real candles, where this machine has them."""
+"""Recorded market data; the tests are skipped on a machine without it."""
 
 import asyncio
 from pathlib import Path
@@ -32,7 +32,7 @@ def head_of(feed: TapeFeed, count: int = 1_000_000, after: int | None = None) ->
     return asyncio.run(collect())
 
 
-def test_a_day_of_futures_minutes_has_them_all() -> None:
+def test_day_of_futures_minutes_is_complete() -> None:
     feed = TapeFeed.open(tape("vision/futures/um/daily/klines/ETHUSDT/1m/ETHUSDT-1m-2026-03-09.zip"))
     frames = head_of(feed)
     assert (feed.product, feed.interval, feed.symbols) == (Product.UM, MINUTE, ("ETHUSDT",))
@@ -44,7 +44,7 @@ def test_a_day_of_futures_minutes_has_them_all() -> None:
     assert feed.dropped == 0
 
 
-def test_a_spot_month_in_microseconds_is_read_in_milliseconds() -> None:
+def test_spot_month_in_microseconds_is_read() -> None:
     feed = TapeFeed.open(tape("vision/spot/monthly/klines/BTCUSDT/15m/BTCUSDT-15m-2025-01.zip"))
     frames = head_of(feed)
     assert (feed.product, feed.interval) == (Product.SPOT, 15 * MINUTE)
@@ -52,13 +52,13 @@ def test_a_spot_month_in_microseconds_is_read_in_milliseconds() -> None:
     assert len(frames) == 31 * 96 + 1
 
 
-def test_the_turn_from_milliseconds_to_microseconds_leaves_no_hole() -> None:
+def test_change_to_microseconds_leaves_no_gap() -> None:
     feed = TapeFeed.open(tape("vision/spot/monthly/klines/SOLUSDT/15m"))
     frames = head_of(feed, 400)
     assert [frame.at - frames[0].at for frame in frames] == [place * 15 * MINUTE for place in range(400)]
 
 
-def test_three_symbols_of_plain_candles_come_in_step() -> None:
+def test_three_symbols_close_together() -> None:
     feed = TapeFeed.open(tape("ohlcv"), product=Product.UM)
     assert (feed.symbols, feed.interval) == (("BTCUSDT", "ETHUSDT", "SOLUSDT"), MINUTE)
     for frame in head_of(feed, 500)[1:]:
@@ -73,7 +73,7 @@ def test_resuming_across_files_gives_the_same_frames() -> None:
     assert [iso(at) for at in hole] == ["2026-03-23T00:00:00Z", "2026-04-01T00:00:00Z"]
 
 
-def test_the_whole_collection_asks_which_product_and_interval_are_meant() -> None:
+def test_whole_collection_requires_product_and_interval() -> None:
     path = tape("vision")
     with pytest.raises(TapeError, match="--product"):
         TapeFeed.open(path)
@@ -81,7 +81,7 @@ def test_the_whole_collection_asks_which_product_and_interval_are_meant() -> Non
         TapeFeed.open(path, Product.SPOT)
 
 
-def test_candles_built_from_a_day_of_trades_are_the_exchanges_own() -> None:
+def test_candles_from_trades_equal_those_of_the_exchange() -> None:
     built = head_of(TapeFeed.open(tape("vision/futures/um/daily/aggTrades/SOLUSDT")))
     told = head_of(TapeFeed.open(tape("vision/futures/um/daily/klines/SOLUSDT")))
     pairs = [(mine.closed[0], theirs.closed[0]) for mine, theirs in zip(built[1:], told[1:], strict=True)]
@@ -97,7 +97,7 @@ def test_candles_built_from_a_day_of_trades_are_the_exchanges_own() -> None:
         assert mine == pytest.approx(theirs, rel=2e-4)
 
 
-def test_a_week_with_everything_brings_metrics_and_funding_at_their_stamps() -> None:
+def test_week_has_metrics_and_funding_at_their_stamps() -> None:
     feed = TapeFeed.open(tape("vision/futures/um"), interval="1m", symbols=["ETHUSDT"])
     frames = head_of(feed)
     rows = [(frame.at, row.at) for frame in frames for row in frame.metrics]

@@ -1,4 +1,4 @@
-"""Metrics, funding and trades beside candles: what is known when."""
+"""Metrics, funding and trades beside candles, and the time from which each is known."""
 
 import asyncio
 from pathlib import Path
@@ -51,8 +51,8 @@ def frames_of(feed: TapeFeed, after: int | None = None) -> list[Frame]:
     return asyncio.run(collect())
 
 
-def told(frames: list[Frame]) -> dict[int, list[int]]:
-    """The minutes of metrics by the minute of the frame that they come with."""
+def metrics_by_frame(frames: list[Frame]) -> dict[int, list[int]]:
+    """Return the minutes of metrics by the minute of their frame."""
     return {
         (frame.at - T0) // MINUTE: [(row.at - T0) // MINUTE for row in frame.metrics]
         for frame in frames
@@ -60,32 +60,32 @@ def told(frames: list[Frame]) -> dict[int, list[int]]:
     }
 
 
-def test_a_metrics_row_is_known_when_its_window_is_over_and_never_before(tmp_path: Path) -> None:
+def test_metrics_are_known_when_their_window_is_over(tmp_path: Path) -> None:
     candles(tmp_path, list(range(12)))
     metrics(tmp_path, [0, 5, 10])
     frames = frames_of(TapeFeed.open(tmp_path))
-    assert told(frames) == {0: [0], 5: [5], 10: [10]}
+    assert metrics_by_frame(frames) == {0: [0], 5: [5], 10: [10]}
     five = frames[5]
     assert five.closed[0].close_time == five.at == five.metrics[0].at
     assert five.metrics == (Metrics("ETHUSDT", T0 + 5 * MINUTE, 5_005.0, 6.0, 1.1, 1.2, 1.3, 1.4),)
 
 
-def test_the_day_before_the_first_candle_comes_with_it_and_what_is_after_the_last_is_left_out(tmp_path: Path) -> None:
+def test_first_frame_carries_the_metrics_of_the_day_before(tmp_path: Path) -> None:
     candles(tmp_path, [0, 1])
     metrics(tmp_path, [-1441, -1440, -1439, -5, 0, 2, 5, 10])
-    assert told(frames_of(TapeFeed.open(tmp_path))) == {0: [-1439, -5, 0], 2: [2]}
+    assert metrics_by_frame(frames_of(TapeFeed.open(tmp_path))) == {0: [-1439, -5, 0], 2: [2]}
 
 
-def test_in_a_hole_of_the_candles_the_metrics_go_on(tmp_path: Path) -> None:
+def test_metrics_continue_in_a_gap_of_the_candles(tmp_path: Path) -> None:
     candles(tmp_path, [0, 1, 20])
     metrics(tmp_path, [5, 10, 15, 20])
     frames = frames_of(TapeFeed.open(tmp_path))
-    assert told(frames) == {5: [5], 10: [10], 15: [15], 20: [20]}
+    assert metrics_by_frame(frames) == {5: [5], 10: [10], 15: [15], 20: [20]}
     assert [(frame.at - T0) // MINUTE for frame in frames] == [0, 1, 2, 5, 10, 15, 20, 21]
     assert [len(frame.closed) + len(frame.opened) for frame in frames[3:6]] == [0, 0, 0]
 
 
-def test_metrics_of_a_symbol_without_candles_and_of_one_not_asked_for_are_ignored(tmp_path: Path) -> None:
+def test_metrics_of_other_symbols_are_ignored(tmp_path: Path) -> None:
     for symbol in ("ETHUSDT", "SOLUSDT"):
         candles(tmp_path, [0, 1], symbol)
     for symbol in ("BTCUSDT", "ETHUSDT", "SOLUSDT"):
@@ -96,14 +96,14 @@ def test_metrics_of_a_symbol_without_candles_and_of_one_not_asked_for_are_ignore
     assert [row.symbol for row in only[1].metrics] == ["SOLUSDT"]
 
 
-def test_ratios_that_the_exchange_left_empty_are_none(tmp_path: Path) -> None:
+def test_empty_ratios_are_none(tmp_path: Path) -> None:
     candles(tmp_path, [0])
     write(tmp_path, "ETHUSDT-metrics-2026-03-09.csv", METRICS, '2026-03-09 00:00:00,ETHUSDT,5.0,6.0,"","","",""')
     assert frames_of(TapeFeed.open(tmp_path))[0].metrics == (Metrics("ETHUSDT", T0, 5.0, 6.0),)
 
 
 @pytest.mark.parametrize(("late", "known"), [(0, 0), (1, 1000), (7, 1000), (-2, 0)])
-def test_funding_is_known_at_its_stamp_or_at_the_whole_second_after_it(tmp_path: Path, late: int, known: int) -> None:
+def test_funding_is_known_at_its_stamp_rounded_up_to_a_second(tmp_path: Path, late: int, known: int) -> None:
     candles(tmp_path, [478, 479, 480, 481])
     write(tmp_path, "ETHUSDT-fundingRate-2026-03.csv", FUNDING, f"{T0 + 8 * HOUR + late},8,-0.0001")
     (frame,) = [frame for frame in frames_of(TapeFeed.open(tmp_path)) if frame.funding]
@@ -111,7 +111,7 @@ def test_funding_is_known_at_its_stamp_or_at_the_whole_second_after_it(tmp_path:
     assert frame.funding == (Funding("ETHUSDT", frame.at, -0.0001, 8),)
 
 
-def test_a_tape_with_everything_resumes_after_any_moment(tmp_path: Path) -> None:
+def test_tape_with_derivatives_resumes_at_any_time(tmp_path: Path) -> None:
     candles(tmp_path, [0, 1, 2, 12, 13])
     candles(tmp_path, [1, 2, 4, 13], "SOLUSDT")
     metrics(tmp_path, [-1450, -5, 0, 5, 10, 15])
@@ -126,18 +126,18 @@ def test_a_tape_with_everything_resumes_after_any_moment(tmp_path: Path) -> None
     assert all(frame.closed or frame.opened or frame.metrics or frame.funding for frame in frames)
 
 
-def test_metrics_change_the_identity_of_a_tape(tmp_path: Path) -> None:
+def test_metrics_are_part_of_the_identity(tmp_path: Path) -> None:
     candles(tmp_path, [0])
     before = TapeFeed.open(tmp_path).identity
     metrics(tmp_path, [0])
     assert TapeFeed.open(tmp_path).identity != before
 
 
-def test_repeated_and_shuffled_rows_are_mended_and_counted(tmp_path: Path) -> None:
+def test_repeated_and_shuffled_metrics_are_sorted_and_counted(tmp_path: Path) -> None:
     candles(tmp_path, list(range(20)))
     metrics(tmp_path, [5, 15, 10, 5])
     feed = TapeFeed.open(tmp_path)
-    assert told(frames_of(feed)) == {5: [5], 10: [10], 15: [15]}
+    assert metrics_by_frame(frames_of(feed)) == {5: [5], 10: [10], 15: [15]}
     assert (feed.dropped, feed.disordered) == (1, 2)
 
 
@@ -146,7 +146,7 @@ def test_repeated_and_shuffled_rows_are_mended_and_counted(tmp_path: Path) -> No
     [
         (metric(5, 9.0), "has other numbers than the one in"),
         (metric(10, symbol="XRPUSDT"), "the row is of 'XRPUSDT'; expected ETHUSDT"),
-        ("2026-03-09 25:00:00,ETHUSDT,1,2,3,4,5,6", "is no time; expected one such as 2026-03-22 00:05:00"),
+        ("2026-03-09 25:00:00,ETHUSDT,1,2,3,4,5,6", "is not a time; expected one such as 2026-03-22 00:05:00"),
         ("2026-03-09 00:10:00,ETHUSDT,1,2,3,4,5", "the row has 7 columns; expected 8"),
         ("2026-03-09 00:10:00,ETHUSDT,lots,2,3,4,5,6", "the sum_open_interest 'lots' is not a number"),
         ("2026-03-09 00:10:00,ETHUSDT,nan,2,3,4,5,6", "the sum_open_interest is nan"),
@@ -156,7 +156,7 @@ def test_repeated_and_shuffled_rows_are_mended_and_counted(tmp_path: Path) -> No
         ("1999-03-09 00:10:00,ETHUSDT,1,2,3,4,5,6", "is not between 2009 and 2100"),
     ],
 )
-def test_a_metrics_row_that_cannot_be_believed_is_named(tmp_path: Path, row: str, fault: str) -> None:
+def test_invalid_metrics_row_is_named(tmp_path: Path, row: str, fault: str) -> None:
     candles(tmp_path, list(range(20)))
     write(tmp_path, "ETHUSDT-metrics-2026-03-09.csv", METRICS, metric(5, 8.0), row)
     with pytest.raises(TapeError, match=r"ETHUSDT-metrics-2026-03-09\.csv, line 3: ") as caught:
@@ -172,10 +172,10 @@ def test_a_metrics_row_that_cannot_be_believed_is_named(tmp_path: Path, row: str
         (f"{T0 + HOUR},8,high", "the rate 'high' is not a number"),
         (f"{T0 + HOUR},8,5", "is a whole notional or more"),
         (f"{T0 + HOUR},8,nan", "is a whole notional or more"),
-        ("soon,8,0.1", "the time 'soon' is no whole number"),
+        ("soon,8,0.1", "the time 'soon' is not a whole number"),
     ],
 )
-def test_a_funding_row_that_cannot_be_believed_is_named(tmp_path: Path, row: str, fault: str) -> None:
+def test_invalid_funding_row_is_named(tmp_path: Path, row: str, fault: str) -> None:
     candles(tmp_path, list(range(20)))
     write(tmp_path, "ETHUSDT-fundingRate-2026-03.csv", FUNDING, f"{T0},8,0.1", row)
     with pytest.raises(TapeError, match=r"ETHUSDT-fundingRate-2026-03\.csv, line 3: ") as caught:
@@ -183,7 +183,7 @@ def test_a_funding_row_that_cannot_be_believed_is_named(tmp_path: Path, row: str
     assert fault in str(caught.value)
 
 
-def test_candles_are_built_from_trades_where_there_are_none(tmp_path: Path) -> None:
+def test_candles_are_built_from_trades(tmp_path: Path) -> None:
     rows = [
         trade(1, 0, 100.0, 1.0),
         trade(2, 30_000, 103.0, 0.1, "true"),
@@ -201,14 +201,14 @@ def test_candles_are_built_from_trades_where_there_are_none(tmp_path: Path) -> N
     assert (hour.open_time, hour.high, hour.close, hour.volume) == (T0, 103.0, 98.0, 3.3)
 
 
-def test_spot_trades_in_microseconds_without_a_header_are_read(tmp_path: Path) -> None:
+def test_spot_trades_in_microseconds_are_read(tmp_path: Path) -> None:
     row = f"1,100.0,1.0,1,1,{T0 * 1000 + 123_456},True,True"
     write(tmp_path, "spot/ETHUSDT-aggTrades-2026-03-09.csv", row)
     (candle,) = [candle for frame in frames_of(TapeFeed.open(tmp_path)) for candle in frame.closed]
     assert (candle.open_time, candle.taker_volume) == (T0, 0.0)
 
 
-def test_candles_win_over_trades(tmp_path: Path) -> None:
+def test_candles_are_preferred_to_trades(tmp_path: Path) -> None:
     candles(tmp_path, [0])
     write(tmp_path, "ETHUSDT-aggTrades-2026-03-09.csv", "no trades at all")
     write(tmp_path, "SOLUSDT-aggTrades-2026-03-09.csv", TRADES, trade(1, 0, 50.0, 1.0))
@@ -216,7 +216,7 @@ def test_candles_win_over_trades(tmp_path: Path) -> None:
     assert [(candle.symbol, candle.close) for candle in frame.closed] == [("ETHUSDT", 100.5), ("SOLUSDT", 50.0)]
 
 
-def test_shuffled_and_repeated_trades_build_the_same_candles(tmp_path: Path) -> None:
+def test_shuffled_and_repeated_trades_give_the_same_candles(tmp_path: Path) -> None:
     rows = [trade(number, number * 7_000, 100.0 + number % 5, 0.1 * number) for number in range(1, 60)]
     write(tmp_path / "a", "ETHUSDT-aggTrades-2026-03-09.csv", TRADES, *rows)
     write(tmp_path / "b", "ETHUSDT-aggTrades-2026-03-09.csv", TRADES, *rows[40:], *rows[:40])
@@ -226,7 +226,7 @@ def test_shuffled_and_repeated_trades_build_the_same_candles(tmp_path: Path) -> 
     assert (feed.dropped, feed.disordered) == (30, 40)
 
 
-def test_trades_resume_after_any_moment(tmp_path: Path) -> None:
+def test_trades_resume_at_any_time(tmp_path: Path) -> None:
     for day in range(2):
         rows = [trade(day * 100 + each, day * DAY + each * 41_000, 100.0 + each, 1.0) for each in range(20)]
         write(tmp_path, f"ETHUSDT-aggTrades-2026-03-{9 + day:02d}.csv", TRADES, *rows)
@@ -246,11 +246,11 @@ def test_trades_resume_after_any_moment(tmp_path: Path) -> None:
         (f"2,0,1,2,2,{T0},true", "the price is 0.0"),
         (f"2,100,nan,2,2,{T0},true", "the quantity is nan"),
         ("2,100,1,2,2,5,true", "is not between 2009 and 2100"),
-        (f"x,100,1,2,2,{T0},true", "is no id"),
+        (f"x,100,1,2,2,{T0},true", "is not an id"),
         (f"2,100e9,1,2,2,{T0},true", "over a million times off"),
     ],
 )
-def test_a_trade_that_cannot_be_believed_is_named(tmp_path: Path, row: str, fault: str) -> None:
+def test_invalid_trade_is_named(tmp_path: Path, row: str, fault: str) -> None:
     write(tmp_path, "ETHUSDT-aggTrades-2026-03-09.csv", TRADES, trade(1, 0, 100.0, 1.0), row)
     with pytest.raises(TapeError, match=r"ETHUSDT-aggTrades-2026-03-09\.csv, line 3: ") as caught:
         frames_of(TapeFeed.open(tmp_path))

@@ -1,4 +1,4 @@
-"""Shuffled rows, repeated rows, files that overlap: put in order, counted, or refused."""
+"""Shuffled rows, repeated rows and overlapping files: sorted, counted, or refused."""
 
 import asyncio
 from itertools import pairwise
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.adapters.feeds.tape import TapeFeed, order
+from ocw_mcp.adapters.feeds.tape import TapeFeed, ordering
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.time import DAY, MINUTE
@@ -36,7 +36,7 @@ def minutes_of(feed: TapeFeed) -> list[int]:
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=60), st.integers(0, 60), st.integers(0, 60))
-def test_any_split_and_any_shuffle_give_the_frames_of_the_sorted_rows(rows: list[int], one: int, two: int) -> None:
+def test_any_split_and_shuffle_gives_the_sorted_frames(rows: list[int], one: int, two: int) -> None:
     with TemporaryDirectory() as folder:
         whole = Path(folder, "whole", "ETHUSDT-1m-2026-03-09.csv")
         whole.parent.mkdir()
@@ -56,7 +56,7 @@ def test_any_split_and_any_shuffle_give_the_frames_of_the_sorted_rows(rows: list
             assert frames_of(feed, frame.at) == [each for each in expected if each.at > frame.at]
 
 
-def test_a_month_beside_its_days_is_read_once(tmp_path: Path) -> None:
+def test_month_beside_its_days_is_read_once(tmp_path: Path) -> None:
     minutes = list(range(0, 3 * 1440, 7))
     (tmp_path / "ETHUSDT-1m-2026-03.csv").write_text("".join(map(row, minutes)))
     for day in range(3):
@@ -67,19 +67,19 @@ def test_a_month_beside_its_days_is_read_once(tmp_path: Path) -> None:
     assert (feed.dropped, feed.disordered) == (len(minutes), 0)
 
 
-def test_rows_of_the_next_day_in_a_days_file_do_no_harm(tmp_path: Path) -> None:
+def test_rows_of_the_next_day_in_a_file_are_sorted(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m-2026-03-09.csv").write_text("".join(map(row, [0, 1, 1440, 1442])))
     (tmp_path / "ETHUSDT-1m-2026-03-10.csv").write_text("".join(map(row, [1439, 1440, 1441])))
     assert minutes_of(TapeFeed.open(tmp_path)) == [0, 1, 1439, 1440, 1441, 1442]
 
 
-def test_names_that_lie_about_their_days_lose_nothing(tmp_path: Path) -> None:
+def test_rows_under_a_wrong_date_are_kept(tmp_path: Path) -> None:
     for day, minutes in ((20, [0, 1]), (21, [2, 3]), (22, [4]), (9, [5, 6])):
         (tmp_path / f"ETHUSDT-1m-2026-03-{day:02d}.csv").write_text("".join(map(row, minutes)))
     assert minutes_of(TapeFeed.open(tmp_path)) == list(range(7))
 
 
-def test_a_year_backwards_is_put_in_order(tmp_path: Path) -> None:
+def test_reversed_year_is_sorted(tmp_path: Path) -> None:
     minutes = list(range(0, 525_600, 60))
     (tmp_path / "ETHUSDT-1m.csv").write_text("".join(map(row, reversed(minutes))))
     feed = TapeFeed.open(tmp_path)
@@ -87,7 +87,7 @@ def test_a_year_backwards_is_put_in_order(tmp_path: Path) -> None:
     assert feed.disordered == len(minutes) - 1
 
 
-def test_one_row_under_a_wrong_place_counts_once(tmp_path: Path) -> None:
+def test_one_misplaced_row_counts_once(tmp_path: Path) -> None:
     minutes = [*range(1, 3000), 0]
     (tmp_path / "ETHUSDT-1m.csv").write_text("".join(map(row, minutes)))
     feed = TapeFeed.open(tmp_path)
@@ -95,10 +95,8 @@ def test_one_row_under_a_wrong_place_counts_once(tmp_path: Path) -> None:
     assert feed.disordered == 1
 
 
-def test_a_row_later_than_the_window_is_refused_by_file_and_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(order, "WINDOW", 10)
+def test_row_later_than_the_window_is_refused_by_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ordering, "WINDOW", 10)
     (tmp_path / "ETHUSDT-1m.csv").write_text("".join(map(row, [*range(1, 30), 0])))
     with pytest.raises(
         TapeError, match=r"ETHUSDT-1m\.csv, line 30: .* comes long after .*; expected rows in the order"
@@ -109,7 +107,7 @@ def test_a_row_later_than_the_window_is_refused_by_file_and_line(
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
-def test_rows_that_contradict_each_other_are_refused_and_both_are_named(tmp_path: Path, elsewhere: bool) -> None:
+def test_contradicting_rows_are_refused_and_both_named(tmp_path: Path, elsewhere: bool) -> None:
     other = "ETHUSDT-1m-2026-03.csv" if elsewhere else "ETHUSDT-1m-2026-03-09.csv"
     (tmp_path / other).write_text(row(0) + row(1) + ("" if elsewhere else row(1, 102.0)))
     if elsewhere:
@@ -123,7 +121,7 @@ def test_rows_that_contradict_each_other_are_refused_and_both_are_named(tmp_path
     )
 
 
-def test_plain_candles_and_the_archives_of_the_same_minutes_agree(tmp_path: Path) -> None:
+def test_candles_of_6_and_12_columns_are_equal(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m-2026-03.csv").write_text(row(0) + row(1))
     short = ",".join(row(1).split(",")[:6])
     (tmp_path / "ETHUSDT-1m-2026-03-09.csv").write_text(short + "\n")
@@ -132,13 +130,13 @@ def test_plain_candles_and_the_archives_of_the_same_minutes_agree(tmp_path: Path
     assert feed.dropped == 1
 
 
-def test_a_bad_line_in_a_shuffled_file_is_named(tmp_path: Path) -> None:
+def test_bad_line_in_a_shuffled_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m.csv").write_text(row(0) + row(2) + row(1) + "soon,1,2,3,4,5,6,7,8,9,10,11\n" + row(3))
-    with pytest.raises(TapeError, match=r"ETHUSDT-1m\.csv, line 4: open_time 'soon' is no whole number"):
+    with pytest.raises(TapeError, match=r"ETHUSDT-1m\.csv, line 4: open_time 'soon' is not a whole number"):
         frames_of(TapeFeed.open(tmp_path))
 
 
-def test_the_taker_side_of_the_volume_is_known_where_the_archive_tells_it(tmp_path: Path) -> None:
+def test_taker_volume_is_read_when_the_archive_has_it(tmp_path: Path) -> None:
     lines = [
         row(0),
         row(5).replace(",3,0,", ",3,4.5,"),
@@ -153,7 +151,7 @@ def test_the_taker_side_of_the_volume_is_known_where_the_archive_tells_it(tmp_pa
         frames_of(TapeFeed.open(tmp_path))
 
 
-def test_daily_files_that_all_lap_over_stay_in_order(tmp_path: Path) -> None:
+def test_overlapping_daily_files_stay_in_order(tmp_path: Path) -> None:
     for day in range(6):
         minutes = range(day * 1440, (day + 1) * 1440 + 1, 60)
         (tmp_path / f"ETHUSDT-1m-2026-03-{9 + day:02d}.csv").write_text("".join(map(row, minutes)))

@@ -1,4 +1,4 @@
-"""Good tapes: every way of writing candles down gives the same frames."""
+"""Valid tapes: every format of the same candles gives the same frames."""
 
 import asyncio
 import gzip
@@ -49,7 +49,7 @@ def candles_of(feed: TapeFeed) -> list[Candle]:
     return [candle for frame in frames_of(feed) for candle in frame.closed]
 
 
-def test_two_candles_make_three_frames_and_the_last_close_is_among_them(tmp_path: Path) -> None:
+def test_two_candles_give_three_frames_with_the_last_close(tmp_path: Path) -> None:
     file = tmp_path / "ETHUSDT-1m-2026-03-09.csv"
     file.write_text(text([0, 1]))
     one = Candle("ETHUSDT", T0, MINUTE, 100.0, 101.0, 99.0, 100.5, 7.0, 2.0)
@@ -61,7 +61,7 @@ def test_two_candles_make_three_frames_and_the_last_close_is_among_them(tmp_path
     ]
 
 
-def test_missing_candles_are_simply_absent(tmp_path: Path) -> None:
+def test_missing_candles_give_no_frames(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m.csv").write_text(text([0, 5]))
     frames = frames_of(TapeFeed.open(tmp_path))
     assert [(frame.at - T0) // MINUTE for frame in frames] == [0, 1, 5, 6]
@@ -69,7 +69,7 @@ def test_missing_candles_are_simply_absent(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("D03")
-def test_duplicates_are_dropped_and_disorder_is_put_in_order_and_both_are_counted(tmp_path: Path) -> None:
+def test_duplicates_are_dropped_and_disorder_is_sorted(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m-2026-03-09.csv").write_text(text([0, 1, 1, 3, 2, 0, 4]))
     (tmp_path / "ETHUSDT-1m-2026-03-10.csv").write_text(text([4, 5]))
     feed = TapeFeed.open(tmp_path)
@@ -86,7 +86,7 @@ def test_duplicates_are_dropped_and_disorder_is_put_in_order_and_both_are_counte
         min_size=1,
     )
 )
-def test_merging_symbols_keeps_each_symbols_candles_and_the_order_of_time(minutes: dict[str, list[int]]) -> None:
+def test_merging_symbols_keeps_all_candles_in_time_order(minutes: dict[str, list[int]]) -> None:
     with TemporaryDirectory() as folder:
         alone: list[Candle] = []
         for place, (symbol, each) in enumerate(minutes.items()):
@@ -112,7 +112,7 @@ def test_merging_symbols_keeps_each_symbols_candles_and_the_order_of_time(minute
     st.sampled_from(["\n", "\r\n"]),
     st.sampled_from(["", "\n", "\n\n\n"]),
 )
-def test_zip_csv_and_gzip_in_milliseconds_or_microseconds_with_or_without_header_are_equal(
+def test_all_file_formats_give_the_same_frames(
     minutes: list[int], micro: bool, header: bool, narrow: bool, newline: str, tail: str
 ) -> None:
     plain = [row(minute, 90.0 + minute % 7) for minute in minutes]
@@ -137,12 +137,12 @@ def test_zip_csv_and_gzip_in_milliseconds_or_microseconds_with_or_without_header
         assert frames_of(TapeFeed.open(archive)) == expected
 
 
-def test_the_unit_of_time_may_change_from_one_row_to_the_next(tmp_path: Path) -> None:
+def test_time_unit_may_change_between_rows(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m.csv").write_text(row(0) + "\n" + row(1, unit=1000) + "\n")
     assert [candle.open_time for candle in candles_of(TapeFeed.open(tmp_path))] == [T0, T0 + MINUTE]
 
 
-def test_daily_monthly_and_undated_files_of_a_symbol_are_read_in_time_order(tmp_path: Path) -> None:
+def test_files_of_any_period_are_read_in_time_order(tmp_path: Path) -> None:
     february = -20 * 24 * 60
     zipped(tmp_path / "ETHUSDT-1m-2026-02.zip", text([february, february + 1]))
     (tmp_path / "ETHUSDT-1m-2026-03-09.csv").write_text(text([0, 1]))
@@ -154,7 +154,7 @@ def test_daily_monthly_and_undated_files_of_a_symbol_are_read_in_time_order(tmp_
     assert feed.dropped == 0
 
 
-def test_a_resumed_pass_does_not_read_the_rows_of_files_that_are_over(tmp_path: Path) -> None:
+def test_resumed_pass_skips_files_that_are_over(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m-2026-03-09.csv").write_text("nonsense,1,2,3,4,5\n" + row(1) + "\n")
     (tmp_path / "ETHUSDT-1m-2026-03-10.csv").write_text(text([1440, 1441]))
     feed = TapeFeed.open(tmp_path)
@@ -163,7 +163,7 @@ def test_a_resumed_pass_does_not_read_the_rows_of_files_that_are_over(tmp_path: 
     assert [frame.at for frame in frames_of(feed, T0 + DAY)] == [T0 + DAY + MINUTE, T0 + DAY + 2 * MINUTE]
 
 
-def test_resuming_believes_the_rows_where_a_name_promises_an_earlier_end(tmp_path: Path) -> None:
+def test_resuming_reads_rows_beyond_the_date_in_a_name(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m-2026-03-09.csv").write_text(text([0, 1440, 2880]))
     feed = TapeFeed.open(tmp_path)
     frames = frames_of(feed)
@@ -171,7 +171,7 @@ def test_resuming_believes_the_rows_where_a_name_promises_an_earlier_end(tmp_pat
         assert frames_of(feed, frame.at) == [each for each in frames if each.at > frame.at]
 
 
-def test_a_fault_far_away_does_not_stop_what_comes_before_it(tmp_path: Path) -> None:
+def test_frames_before_a_fault_are_delivered(tmp_path: Path) -> None:
     minutes = list(range(1400))
     (tmp_path / "ETHUSDT-1m-2026-03-09.csv").write_text(text(minutes) + "1,2,3\n")
 
@@ -196,9 +196,7 @@ def test_a_fault_far_away_does_not_stop_what_comes_before_it(tmp_path: Path) -> 
         ([HEADER, short(row(0, interval=DAY)), short(row(1, interval=DAY))], DAY),
     ],
 )
-def test_an_interval_that_no_name_tells_is_inferred_from_the_rows(
-    tmp_path: Path, lines: list[str], interval: int
-) -> None:
+def test_interval_missing_in_the_name_is_inferred_from_rows(tmp_path: Path, lines: list[str], interval: int) -> None:
     (tmp_path / "ETHUSDT.csv").write_text("\n".join(lines))
     feed = TapeFeed.open(tmp_path)
     assert feed.interval == feed.identity.interval == interval
@@ -210,7 +208,7 @@ def test_weekly_candles_open_on_mondays(tmp_path: Path) -> None:
     assert [frame.at for frame in frames_of(TapeFeed.open(tmp_path))] == [T0, T0 + 7 * DAY, T0 + 14 * DAY]
 
 
-def test_other_kinds_of_archive_files_are_left_alone(tmp_path: Path) -> None:
+def test_other_kinds_of_archive_files_are_ignored(tmp_path: Path) -> None:
     klines = tmp_path / "futures" / "um" / "daily" / "klines" / "ETHUSDT" / "1m"
     marks = tmp_path / "futures" / "um" / "daily" / "markPriceKlines" / "ETHUSDT" / "1m"
     for folder in (klines, marks):
@@ -240,7 +238,7 @@ def test_other_kinds_of_archive_files_are_left_alone(tmp_path: Path) -> None:
         ("ETHUSDT-1m.csv", Product.UM),
     ],
 )
-def test_the_product_is_told_by_folder_or_name(tmp_path: Path, name: str, product: Product) -> None:
+def test_product_comes_from_folder_or_name(tmp_path: Path, name: str, product: Product) -> None:
     file = tmp_path / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text([0]))
@@ -250,12 +248,12 @@ def test_the_product_is_told_by_folder_or_name(tmp_path: Path, name: str, produc
         assert feed.symbols == feed.identity.symbols == ("ETHUSDT",)
 
 
-def test_the_product_can_be_told_where_no_path_tells_it(tmp_path: Path) -> None:
+def test_product_can_be_given_when_no_path_names_it(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m.csv").write_text(text([0]))
     assert TapeFeed.open(tmp_path, product=Product.SPOT).product == Product.SPOT
 
 
-def test_interval_product_and_symbols_pick_files(tmp_path: Path) -> None:
+def test_interval_product_and_symbols_select_files(tmp_path: Path) -> None:
     for name, interval in (
         ("spot-ETHUSDT-1m.csv", MINUTE),
         ("um-ETHUSDT-1m.csv", MINUTE),
@@ -270,7 +268,7 @@ def test_interval_product_and_symbols_pick_files(tmp_path: Path) -> None:
     assert TapeFeed.open(tmp_path, Product.SPOT).interval == MINUTE
 
 
-def test_a_tape_that_moved_is_the_same_market_and_one_that_changed_is_not(tmp_path: Path) -> None:
+def test_identity_survives_a_move_but_not_a_change(tmp_path: Path) -> None:
     here, there = tmp_path / "a", tmp_path / "b" / "c"
     for folder in (here, there):
         folder.mkdir(parents=True)

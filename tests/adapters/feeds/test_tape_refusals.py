@@ -1,4 +1,4 @@
-"""Bad tapes: each is refused with one sentence that names the file, the fault and the way out."""
+"""Invalid tapes: each is refused with one sentence that names the file, the fault and the remedy."""
 
 import asyncio
 import gzip
@@ -29,7 +29,7 @@ def read(path: Path, product: Product | None = None, interval: str | None = None
 
 
 def refusal(path: Path, product: Product | None = None, interval: str | None = None) -> str:
-    """The sentence with which a path is refused; it is one line and gives nothing of this machine away."""
+    """Return the sentence that refuses a path; it is one line without any path of this machine."""
     with pytest.raises(TapeError) as caught:
         read(path, product, interval)
     sentence = str(caught.value)
@@ -47,10 +47,10 @@ BAD_ROWS = {
     "two rows in one": (f"{NEXT},100,101,99,100.5,7,{NEXT},1,1,1,1,1", "the row has 12 columns; expected 6"),
     "half-written time": ("17730", "the row has 1 column; expected 6"),
     "half-written volume": (f"{NEXT},100,101,99,100.5,", "the volume '' is not a number"),
-    "no time": ("soon,100,101,99,100.5,7", "open_time 'soon' is no whole number of milliseconds"),
-    "time with decimals": (f"{NEXT}.5,100,101,99,100.5,7", "is no whole number of milliseconds"),
-    "time off the grid": (f"{NEXT + 1},100,101,99,100.5,7", "2026-03-09T00:01:00.001Z is no multiple of 1m"),
-    "µs off the ms": (f"{NEXT * 1000 + 1},100,101,99,100.5,7", "is no whole number of milliseconds"),
+    "no time": ("soon,100,101,99,100.5,7", "open_time 'soon' is not a whole number of milliseconds"),
+    "time with decimals": (f"{NEXT}.5,100,101,99,100.5,7", "is not a whole number of milliseconds"),
+    "time off the grid": (f"{NEXT + 1},100,101,99,100.5,7", "2026-03-09T00:01:00.001Z is not a multiple of 1m"),
+    "µs off the ms": (f"{NEXT * 1000 + 1},100,101,99,100.5,7", "is not a whole number of milliseconds"),
     "time in seconds": (f"{NEXT // 1000},100,101,99,100.5,7", "is not between 2009 and 2100"),
     "time in ns": (f"{NEXT * 10**6},100,101,99,100.5,7", "is not between 2009 and 2100"),
     "time before 2009": (f"{1_230_768_000_000 - 60_000},100,101,99,100.5,7", "is not between 2009 and 2100"),
@@ -74,14 +74,14 @@ BAD_ROWS = {
     "10⁹ times the high": (f"{NEXT},100,100e9,99,100,7", "the high 100000000000.0 is over a million times off"),
     "a billionth of the price": (f"{NEXT},1e-7,1e-7,1e-7,1e-7,7", "the low 1e-07 is over a million times off"),
     "text": ("the quick brown fox", "the row has 1 column"),
-    "second header": (HEADER.strip(), "open_time 'open_time' is no whole number"),
+    "second header": (HEADER.strip(), "open_time 'open_time' is not a whole number"),
 }
 
 
 @pytest.mark.requirement("D07")
 @pytest.mark.parametrize("bad", BAD_ROWS)
 @pytest.mark.parametrize(("header", "newline"), [("", "\n"), (HEADER, "")])
-def test_a_malformed_row_stops_the_tape_at_its_line(tmp_path: Path, bad: str, header: str, newline: str) -> None:
+def test_malformed_row_stops_the_tape_at_its_line(tmp_path: Path, bad: str, header: str, newline: str) -> None:
     line, fault = BAD_ROWS[bad]
     folder = tmp_path / "tape" / "deep"
     folder.mkdir(parents=True)
@@ -94,7 +94,7 @@ def test_a_malformed_row_stops_the_tape_at_its_line(tmp_path: Path, bad: str, he
 
 @pytest.mark.requirement("D07")
 @pytest.mark.parametrize("bad", sorted(set(BAD_ROWS) - {"too many columns", "two rows in one", "second header"}))
-def test_a_malformed_first_row_is_refused_too(tmp_path: Path, bad: str) -> None:
+def test_malformed_first_row_is_refused(tmp_path: Path, bad: str) -> None:
     line, _ = BAD_ROWS[bad]
     file = tmp_path / f"{NAME}.csv"
     file.write_text(HEADER + line + "\n")
@@ -122,7 +122,7 @@ def test_a_malformed_first_row_is_refused_too(tmp_path: Path, bad: str) -> None:
         ("1,2,3\n", "line 1: the row has 3 columns; expected 12, or 6"),
     ],
 )
-def test_a_file_that_is_no_tape_is_refused(tmp_path: Path, content: str, fault: str) -> None:
+def test_file_that_is_not_a_tape_is_refused(tmp_path: Path, content: str, fault: str) -> None:
     for path in (tmp_path / f"{NAME}.csv", tmp_path / f"{NAME}.csv.gz", tmp_path / f"{NAME}.zip"):
         if path.suffix == ".gz":
             path.write_bytes(gzip.compress(content.encode()))
@@ -137,7 +137,7 @@ def test_a_file_that_is_no_tape_is_refused(tmp_path: Path, content: str, fault: 
 
 
 def packed(suffix: str) -> bytes:
-    """A good packed file whose content does not compress to next to nothing, so that a cut meets data."""
+    """Return a good packed file whose content compresses badly, so that a cut removes data."""
     lines = "".join(f"{T0 + minute * 60_000},100,101,99,100.5,{minute * 7919 % 1009}\n" for minute in range(300))
     if suffix == ".csv.gz":
         return gzip.compress(lines.encode())
@@ -148,7 +148,7 @@ def packed(suffix: str) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", [".csv.gz", ".zip"])
-def test_a_packed_file_cut_off_anywhere_is_refused(tmp_path: Path, suffix: str) -> None:
+def test_truncated_packed_file_is_refused(tmp_path: Path, suffix: str) -> None:
     whole = packed(suffix)
     file = tmp_path / (NAME + suffix)
     for size in (0, 1, 10, 30, len(whole) // 2, len(whole) - 30, len(whole) - 5, len(whole) - 1):
@@ -157,7 +157,7 @@ def test_a_packed_file_cut_off_anywhere_is_refused(tmp_path: Path, suffix: str) 
 
 
 @pytest.mark.parametrize("suffix", [".csv.gz", ".zip"])
-def test_a_packed_file_with_flipped_bytes_is_refused_or_harmless(tmp_path: Path, suffix: str) -> None:
+def test_packed_file_with_flipped_bytes_is_refused_or_equal(tmp_path: Path, suffix: str) -> None:
     whole = packed(suffix)
     file = tmp_path / (NAME + suffix)
     file.write_bytes(whole)
@@ -175,7 +175,7 @@ def test_a_packed_file_with_flipped_bytes_is_refused_or_harmless(tmp_path: Path,
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".zip"])
-def test_a_foreign_binary_file_is_refused(tmp_path: Path, suffix: str) -> None:
+def test_binary_file_is_refused(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / (NAME + suffix)
     file.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 50)
     assert refusal(file).startswith(file.name)
@@ -189,7 +189,7 @@ def test_a_foreign_binary_file_is_refused(tmp_path: Path, suffix: str) -> None:
         (["a.csv", "b.csv"], "holds 2 csv files; expected exactly one"),
     ],
 )
-def test_a_zip_must_hold_exactly_one_csv(tmp_path: Path, members: list[str], fault: str) -> None:
+def test_zip_without_exactly_one_csv_is_refused(tmp_path: Path, members: list[str], fault: str) -> None:
     file = tmp_path / f"{NAME}.zip"
     with zipfile.ZipFile(file, "w") as archive:
         for member in members:
@@ -197,33 +197,33 @@ def test_a_zip_must_hold_exactly_one_csv(tmp_path: Path, members: list[str], fau
     assert fault in refusal(file)
 
 
-def test_what_is_no_tape_at_all_is_refused(tmp_path: Path) -> None:
+def test_path_without_a_tape_is_refused(tmp_path: Path) -> None:
     assert "does not exist" in refusal(tmp_path / "nowhere")
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "empty holds no candle files" in refusal(empty)
     (empty / "candles.csv").write_text(GOOD)
     assert "such as ETHUSDT-1m-2026-03-09.zip" in refusal(empty)
-    assert "candles.csv does not tell which symbol" in refusal(empty / "candles.csv")
+    assert "candles.csv does not name the symbol" in refusal(empty / "candles.csv")
     (empty / "ETHUSDT-metrics-2026-03-09.csv").write_text("create_time,symbol\n")
     assert "holds metrics but no candles" in refusal(empty / "ETHUSDT-metrics-2026-03-09.csv")
     (empty / "ETHUSDT-trades-2026-03-09.csv").write_text("id,price,qty\n")
-    assert "does not tell which symbol's candles" in refusal(empty / "ETHUSDT-trades-2026-03-09.csv")
+    assert "does not name the symbol of its candles" in refusal(empty / "ETHUSDT-trades-2026-03-09.csv")
     (empty / "notes.md").write_text("hello")
-    assert "notes.md is no candle file" in refusal(empty / "notes.md")
+    assert "notes.md is not a candle file" in refusal(empty / "notes.md")
     os.mkfifo(empty / f"{NAME}.csv")
-    assert "is no candle file" in refusal(empty / f"{NAME}.csv")
+    assert "is not a candle file" in refusal(empty / f"{NAME}.csv")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is unreadable to this user")
-def test_what_may_not_be_read_is_refused(tmp_path: Path) -> None:
+def test_unreadable_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / f"{NAME}.csv"
     file.write_text(GOOD)
     file.chmod(0)
     assert "permission denied" in refusal(file)
 
 
-def test_a_file_that_vanishes_before_it_is_read_is_refused(tmp_path: Path) -> None:
+def test_file_deleted_before_reading_is_refused(tmp_path: Path) -> None:
     file = tmp_path / f"{NAME}.csv"
     file.write_text(GOOD)
     feed = TapeFeed.open(tmp_path)
@@ -232,7 +232,7 @@ def test_a_file_that_vanishes_before_it_is_read_is_refused(tmp_path: Path) -> No
         asyncio.run(anext(aiter(feed.frames())))  # type: ignore[arg-type]
 
 
-def test_several_intervals_are_named_and_one_must_be_picked(tmp_path: Path) -> None:
+def test_several_intervals_require_a_choice(tmp_path: Path) -> None:
     for interval in ("1d", "15m", "1mo", "1h"):
         (tmp_path / f"ETHUSDT-{interval}-2026-03.csv").write_text(GOOD)
     sentence = refusal(tmp_path)
@@ -248,18 +248,18 @@ def test_candles_of_a_month_are_refused(tmp_path: Path) -> None:
     assert "no fixed length" in refusal(tmp_path)
 
 
-def test_an_interval_that_nothing_tells_is_asked_for(tmp_path: Path) -> None:
+def test_unknown_interval_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT.csv").write_text(GOOD)
-    assert "ETHUSDT.csv does not tell how long its candles are" in refusal(tmp_path)
+    assert "ETHUSDT.csv does not show how long its candles are" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("closes_at", ["9" * 30, "1" * 5000, "²", "", "soon", str(T0 - 1000), str(T0 + 500)])
-def test_an_absurd_close_time_tells_no_interval(tmp_path: Path, closes_at: str) -> None:
+def test_absurd_close_time_gives_no_interval(tmp_path: Path, closes_at: str) -> None:
     (tmp_path / "ETHUSDT.csv").write_text(WIDE.replace(str(T0 + 59_999), closes_at))
-    assert "ETHUSDT.csv does not tell how long its candles are" in refusal(tmp_path)
+    assert "ETHUSDT.csv does not show how long its candles are" in refusal(tmp_path)
 
 
-def test_both_products_under_one_path_are_refused(tmp_path: Path) -> None:
+def test_both_products_under_one_path_require_a_choice(tmp_path: Path) -> None:
     (tmp_path / "spot-ETHUSDT-1m.csv").write_text(GOOD)
     (tmp_path / "um-ETHUSDT-1m.csv").write_text(GOOD)
     assert "--product" in refusal(tmp_path)
@@ -267,20 +267,20 @@ def test_both_products_under_one_path_are_refused(tmp_path: Path) -> None:
     assert "candles of um but --product says spot" in sentence
 
 
-def test_symbols_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_missing_symbols_are_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / f"{NAME}.csv").write_text(GOOD)
     with pytest.raises(TapeError, match="no candles of BTCUSDT and XRPUSDT; it has ETHUSDT"):
         TapeFeed.open(tmp_path, symbols=["XRPUSDT", "ethusdt", "BTCUSDT"])
-    with pytest.raises(TapeError, match="no symbol was asked for"):
+    with pytest.raises(TapeError, match="the list of symbols is empty"):
         TapeFeed.open(tmp_path, symbols=[])
 
 
-def test_every_symbol_must_have_the_interval(tmp_path: Path) -> None:
+def test_symbol_without_the_interval_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m.csv").write_text(GOOD)
     (tmp_path / "SOLUSDT-1h.csv").write_text(GOOD)
     assert "no candles of 1h for ETHUSDT" in refusal(tmp_path, interval="1h")
 
 
-def test_weekly_candles_must_not_overlap(tmp_path: Path) -> None:
+def test_overlapping_weekly_candles_are_refused(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1w.csv").write_text(GOOD + GOOD.replace(str(T0), str(T0 + 3 * 86_400_000)))
     assert "line 2: the candle opens at 2026-03-12T00:00:00Z, before the previous one closes" in refusal(tmp_path)

@@ -1,12 +1,15 @@
-"""Books for the tests of the store: a stamp, a story of events, and what can be drawn for Hypothesis."""
+"""Books for the tests of the store: a stamp, a story of events, and strategies for Hypothesis."""
 
 from decimal import Decimal
 from pathlib import Path
 
 from hypothesis import strategies as st
+from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.book import BookStamp
+from ocw_mcp.adapters.store.book import BookStamp, peek_book
+from ocw_mcp.adapters.store.database import JOURNAL, connect_to_write
 from ocw_mcp.adapters.store.journal import SqliteStore
+from ocw_mcp.adapters.store.projections import register_functions
 from ocw_mcp.domain import events
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
@@ -15,10 +18,11 @@ from ocw_mcp.domain.market import MarketIdentity, Product
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import SymbolWake, WakeKind, WakeReason
+from ocw_mcp.domain.state import Mode
 from tests.support.wakes import wake
 
 MARKET = MarketIdentity("tape", Product.UM, 60_000, ("BTCUSDT", "ETHUSDT"), "5a0b")
-STAMP = BookStamp("paper", "paper", "main", Product.UM, MARKET)
+STAMP = BookStamp(Mode.PAPER, "paper", "main", Product.UM, MARKET)
 
 ENTRY = OrderRef(1, Purpose.ENTRY)
 
@@ -27,12 +31,20 @@ BOOK = "b00k07"
 
 
 def open_book(directory: Path, book: str = BOOK, stamp: BookStamp = STAMP) -> SqliteStore:
-    """Open the book of a directory, or make it."""
+    """Open the book of a directory, or create it."""
     return SqliteStore.open(directory, stamp, book_id=book, created_at=1_000)
 
 
+def open_with_connection(directory: Path) -> tuple[SqliteStore, Database]:
+    """Open the book of a directory, or create it; return it with the connection that it writes to."""
+    open_book(directory).close()
+    db = connect_to_write(directory / JOURNAL)
+    register_functions(db)
+    return SqliteStore(db, peek_book(directory)), db
+
+
 def intended(ref: OrderRef = ENTRY, quantity: str = "0.030") -> events.OrderIntended:
-    """An order for BTCUSDT that passed."""
+    """Return the intent of an order for BTCUSDT."""
     intent = OrderIntent(
         f"key-{ref}",
         "rules",
@@ -48,7 +60,7 @@ def intended(ref: OrderRef = ENTRY, quantity: str = "0.030") -> events.OrderInte
 
 
 def filled(ref: OrderRef = ENTRY, quantity: str = "0.010", price: str = "60000.5", fee: str = "0.24") -> DomainEvent:
-    """A fill of an order for BTCUSDT."""
+    """Return a fill of an order for BTCUSDT."""
     size = Decimal(quantity)
     return events.OrderFilled(
         ref, f"f-{ref}", "BTCUSDT", "buy", size, Decimal(price), Decimal(fee), 5, False, Decimal(0), size
@@ -56,7 +68,7 @@ def filled(ref: OrderRef = ENTRY, quantity: str = "0.010", price: str = "60000.5
 
 
 def refused(code: RefusalCode = RefusalCode.NOT_ACTIVE) -> events.OrderRefused:
-    """An order that did not pass."""
+    """Return the refusal of an order."""
     return events.OrderRefused(intended().intent, Refusal(code, "1", "2.50", Decimal("0.5")), "policy")
 
 
@@ -76,11 +88,11 @@ STORY: tuple[DomainEvent, ...] = (
     events.HoleFound("ETHUSDT", 60_000, 180_000),
     events.PositionClosed("BTCUSDT", 5, Decimal("-1.20"), Decimal("0.72"), Decimal("-0.18")),
 )
-"""A short day: one wake, one order in two fills, one refusal, one hole, one trade."""
+"""A short day: one wake, one order in two fills, one refusal, one gap, one trade."""
 
 
 def tell(store: SqliteStore, story: tuple[DomainEvent, ...] = STORY, at: int = 1) -> None:
-    """Append events a millisecond apart, and commit."""
+    """Append events a millisecond apart, and commit them."""
     for offset, event in enumerate(story):
         store.append(at + offset, event)
     store.commit()
@@ -133,4 +145,4 @@ DOMAIN_EVENTS: st.SearchStrategy[DomainEvent] = st.one_of(
     st.builds(events.DayOpened, st.just("2026-03-09"), _AMOUNTS),
     st.builds(events.Incident, _TEXTS),
 )
-"""Events in any order, sensible or not: the journal must take them all."""
+"""Events in any order, sensible or not: the journal must accept them all."""

@@ -1,4 +1,4 @@
-"""A state directory is one book. Whatever else it is, or is asked to be, gets one sentence and stays as it was."""
+"""A state directory is one book; any other directory or start is refused in one sentence and left unchanged."""
 
 import os
 import sqlite3
@@ -16,11 +16,12 @@ from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.adapters.store.reader import read_book
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.state import Mode
 from tests.adapters.store.books import MARKET, STAMP, open_book, tell
 
 
 def listing(directory: Path) -> dict[str, tuple[int, int, int, bytes]]:
-    """Everything under a directory: mode, size, time of change and content."""
+    """Return mode, size, time of change and content of everything under a directory."""
     found = {}
     for path in [directory, *sorted(directory.rglob("*"))]:
         known = path.lstat()
@@ -29,12 +30,12 @@ def listing(directory: Path) -> dict[str, tuple[int, int, int, bytes]]:
     return found
 
 
-def test_a_new_state_directory_belongs_to_its_user_alone(tmp_path: Path) -> None:
+def test_new_state_directory_is_private(tmp_path: Path) -> None:
     open_book(tmp_path / "a" / "state").close()
     assert stat.S_IMODE((tmp_path / "a" / "state").stat().st_mode) == 0o700
 
 
-def test_a_book_keeps_the_name_and_the_stamp_it_was_made_with(tmp_path: Path) -> None:
+def test_book_keeps_its_id_and_stamp(tmp_path: Path) -> None:
     for asked in ("abc123", "xyz789"):
         with closing(open_book(tmp_path, asked)) as store:
             assert store.book == "abc123"
@@ -44,7 +45,7 @@ def test_a_book_keeps_the_name_and_the_stamp_it_was_made_with(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("asked", "difference"),
     [
-        (msgspec.structs.replace(STAMP, mode="live"), "mode paper, and this start asks for mode live"),
+        (msgspec.structs.replace(STAMP, mode=Mode.LIVE), "mode paper, and this start asks for mode live"),
         (
             msgspec.structs.replace(STAMP, venue="binance", account="x"),
             "venue paper, account main, and this start asks",
@@ -56,7 +57,7 @@ def test_a_book_keeps_the_name_and_the_stamp_it_was_made_with(tmp_path: Path) ->
         ),
     ],
 )
-def test_a_book_refuses_any_other_start(tmp_path: Path, asked: BookStamp, difference: str) -> None:
+def test_book_refuses_a_start_with_another_stamp(tmp_path: Path, asked: BookStamp, difference: str) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
     before = listing(tmp_path)
@@ -140,16 +141,16 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("make", "told"), BAD)
-def test_what_cannot_be_a_book_is_refused_and_left_alone(
-    tmp_path: Path, make: Callable[[Path], None], told: str
+@pytest.mark.parametrize(("make", "message"), BAD)
+def test_unsuitable_directory_is_refused_and_unchanged(
+    tmp_path: Path, make: Callable[[Path], None], message: str
 ) -> None:
     place = tmp_path / "state"
     make(place)
     before = listing(tmp_path)
     with pytest.raises(BookError) as refusal:
         open_book(place)
-    assert told in str(refusal.value)
+    assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
     with pytest.raises(BookError), StateLock(place):
         pass
@@ -159,8 +160,8 @@ def test_what_cannot_be_a_book_is_refused_and_left_alone(
 
 
 @contextmanager
-def as_nobody() -> Iterator[None]:
-    """Root may write anywhere; be somebody who may not."""
+def unprivileged() -> Iterator[None]:
+    """Run as an unprivileged user, since root may write anywhere."""
     if os.geteuid() != 0:
         yield
         return
@@ -171,8 +172,8 @@ def as_nobody() -> Iterator[None]:
         os.seteuid(0)
 
 
-@pytest.mark.parametrize(("book_inside", "told"), [(True, "is read-only"), (False, "is read-only")])
-def test_a_read_only_directory_is_refused(book_inside: bool, told: str) -> None:
+@pytest.mark.parametrize(("book_inside", "message"), [(True, "is read-only"), (False, "is read-only")])
+def test_read_only_directory_is_refused(book_inside: bool, message: str) -> None:
     # Not under tmp_path, where only its owner gets in at all.
     with tempfile.TemporaryDirectory() as top:
         place = Path(top, "state")
@@ -182,10 +183,10 @@ def test_a_read_only_directory_is_refused(book_inside: bool, told: str) -> None:
         place.chmod(0o555)
         Path(top).chmod(0o755)
         before = listing(Path(top))
-        with as_nobody():
-            with pytest.raises(BookError, match=told):
+        with unprivileged():
+            with pytest.raises(BookError, match=message):
                 open_book(place)
-            with pytest.raises(BookError, match=told), StateLock(place):
+            with pytest.raises(BookError, match=message), StateLock(place):
                 pass
             with pytest.raises(BookError, match="cannot be made"):
                 open_book(place / "deeper" / "state")
@@ -193,17 +194,17 @@ def test_a_read_only_directory_is_refused(book_inside: bool, told: str) -> None:
         place.chmod(0o755)
 
 
-def test_a_directory_that_may_not_be_looked_into_is_refused() -> None:
+def test_unreadable_directory_is_refused() -> None:
     with tempfile.TemporaryDirectory() as top:
         place = Path(top, "state")
         place.mkdir(mode=0o000)
         Path(top).chmod(0o755)
-        with as_nobody(), pytest.raises(BookError, match="cannot be read"):
+        with unprivileged(), pytest.raises(BookError, match="cannot be read"):
             open_book(place)
         place.chmod(0o755)
 
 
-def test_settings_lock_and_commands_may_be_there_before_the_book(tmp_path: Path) -> None:
+def test_settings_lock_and_commands_may_exist_before_the_book(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("OCW_MODE=paper")
     (tmp_path / "lock").touch()
     (tmp_path / "commands").mkdir()
@@ -211,7 +212,7 @@ def test_settings_lock_and_commands_may_be_there_before_the_book(tmp_path: Path)
     assert (tmp_path / ".env").read_text() == "OCW_MODE=paper"
 
 
-def test_a_first_start_that_died_half_way_is_begun_again(tmp_path: Path) -> None:
+def test_interrupted_first_start_is_repeated(tmp_path: Path) -> None:
     (tmp_path / "journal.db.new").write_bytes(b"SQLite format 3\x00 and then the power went")
     (tmp_path / "journal.db.new-journal").write_bytes(b"half")
     with closing(open_book(tmp_path)) as store:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ocw_mcp.adapters.store.reader import verify_book
-from ocw_mcp.adapters.store.rows import CHAIN_GENESIS, link
-from ocw_mcp.adapters.store.views.decisions import read_decisions
-from ocw_mcp.adapters.store.views.story import read_story
+from ocw_mcp.adapters.store.reader import ask_book, verify_book
+from ocw_mcp.adapters.store.schema import CHAIN_GENESIS, link
+from ocw_mcp.adapters.store.views.decisions import find_decisions
+from ocw_mcp.adapters.store.views.story import find_story
 from ocw_mcp.domain.canonical import GENESIS, chain
 from ocw_mcp.domain.causes import Cause, CauseKind
 from tests.adapters.store.books import open_book
@@ -58,10 +58,12 @@ def book(tmp_path: Path) -> Path:
 def test_rows_of_version_2_verify_and_their_text_is_shown(book: Path) -> None:
     for _ in range(2):
         assert verify_book(book).problems == []
-        (row,) = read_decisions(book, 9).decisions
+        (row,) = ask_book(book, lambda db, _: find_decisions(db, 9)).decisions
         assert [texts(each) for each in row.reasons] == [("close:1h", "condition:price gt 5, now 6"), ("timer",)]
         assert row.decision.cause == Cause(CauseKind.EARLIER, "fallback: SERVER: 500")
-        assert str(read_story(book, "wake:1").answer.decision.cause) == "fallback: SERVER: 500"  # type: ignore[union-attr]
+        answer = ask_book(book, lambda db, stored: find_story(db, stored, "wake:1")).answer
+        assert answer is not None
+        assert str(answer.decision.cause) == "fallback: SERVER: 500"
         # The next start takes the book over.
         open_book(book).close()
 

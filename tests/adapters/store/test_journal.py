@@ -1,4 +1,4 @@
-"""The journal keeps what was committed, gives it back exactly, and loses nothing to a disk that fails."""
+"""The journal returns committed events exactly, and loses none to a failing disk."""
 
 import resource
 import sqlite3
@@ -8,20 +8,21 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.domain.canonical import GENESIS
 from ocw_mcp.domain.errors import InvariantError, JournalError
 from ocw_mcp.domain.events import DecisionMade, Incident, RunResumed, RunStarted, RunStopped
 from ocw_mcp.domain.protocols import Checkpoint, Store
-from tests.adapters.store.books import STAMP, STORY, open_book, tell
+from tests.adapters.store.books import STAMP, STORY, open_book, open_with_connection, tell
 
 CHECKPOINT = Checkpoint(60_000, len(STORY), b"engine \x00 state", b"venue state")
 LARGE = Incident("x" * 40_000)
-"""More than fits into what the file already has."""
+"""Larger than the free space inside the file."""
 
 
-def test_a_new_book_begins_at_nothing(tmp_path: Path) -> None:
+def test_new_book_is_empty(tmp_path: Path) -> None:
     with closing(open_book(tmp_path / "state")) as store:
         known: Store = store
         assert (known.last_seq, known.fingerprint, known.checkpoint()) == (0, GENESIS, None)
@@ -30,7 +31,7 @@ def test_a_new_book_begins_at_nothing(tmp_path: Path) -> None:
         assert len(known.book) == 6
 
 
-def test_a_reopened_book_goes_on_where_it_stood(tmp_path: Path) -> None:
+def test_reopened_book_continues_where_it_ended(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
         store.commit(CHECKPOINT)
@@ -41,7 +42,7 @@ def test_a_reopened_book_goes_on_where_it_stood(tmp_path: Path) -> None:
         assert store.append(99, Incident("next")) == len(STORY) + 1
 
 
-def test_stopping_and_reopening_gives_the_fingerprint_of_going_through(tmp_path: Path) -> None:
+def test_reopening_after_each_event_keeps_the_fingerprint(tmp_path: Path) -> None:
     with closing(open_book(tmp_path / "through")) as store:
         tell(store)
         through = store.fingerprint, store.chain_head
@@ -53,7 +54,7 @@ def test_stopping_and_reopening_gives_the_fingerprint_of_going_through(tmp_path:
     assert stopped == through
 
 
-def test_events_come_back_as_they_went_in(tmp_path: Path) -> None:
+def test_events_are_returned_exactly(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         store.note(0, RunStarted("1.0", "rules", "policy"))
         tell(store)
@@ -66,14 +67,14 @@ def test_events_come_back_as_they_went_in(tmp_path: Path) -> None:
         assert repr(made.decision.legs[0].size) == repr(Decimal("0.1"))
 
 
-def test_reading_many_events_gives_each_once_and_in_order(tmp_path: Path) -> None:
+def test_many_events_are_read_once_and_in_order(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store, tuple(Incident(str(number)) for number in range(2_500)))
         assert [stored.event for stored in store.events_after(400)] == [Incident(str(n)) for n in range(400, 2_500)]
         assert len(list(store.all_events())) == 2_500
 
 
-def test_what_was_not_committed_is_gone_on_reopening(tmp_path: Path) -> None:
+def test_uncommitted_events_are_gone_after_reopening(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
         committed = store.last_seq, store.fingerprint, store.chain_head
@@ -84,7 +85,7 @@ def test_what_was_not_committed_is_gone_on_reopening(tmp_path: Path) -> None:
         assert (store.last_seq, store.fingerprint, store.chain_head) == committed
 
 
-def test_the_fingerprint_ignores_events_about_processes(tmp_path: Path) -> None:
+def test_fingerprint_ignores_events_about_processes(tmp_path: Path) -> None:
     with closing(open_book(tmp_path / "plain")) as store:
         tell(store)
         plain = store.fingerprint, store.last_seq, store.chain_head
@@ -107,7 +108,7 @@ def test_the_fingerprint_ignores_events_about_processes(tmp_path: Path) -> None:
         "INSERT OR REPLACE INTO events SELECT row, seq, 0, kind, version, payload, digest, chain FROM events",
     ],
 )
-def test_events_are_neither_changed_nor_deleted(tmp_path: Path, statement: str) -> None:
+def test_events_cannot_be_changed_or_deleted(tmp_path: Path, statement: str) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
     with closing(sqlite3.connect(tmp_path / "journal.db")) as raw:
@@ -116,7 +117,7 @@ def test_events_are_neither_changed_nor_deleted(tmp_path: Path, statement: str) 
             raw.execute(statement)
 
 
-def test_a_commit_without_news_writes_nothing(tmp_path: Path) -> None:
+def test_commit_without_changes_writes_nothing(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
         store.commit(summary={"state": "ACTIVE"})
@@ -136,16 +137,16 @@ def test_only_the_latest_checkpoint_is_kept(tmp_path: Path) -> None:
 
 
 @contextmanager
-def full(store: SqliteStore, directory: Path) -> Iterator[None]:
-    """No page can be added."""
-    store._db.execute("PRAGMA max_page_count = 1")
+def full(db: Database, directory: Path) -> Iterator[None]:
+    """Let the file not grow."""
+    db.execute("PRAGMA max_page_count = 1")
     yield
-    store._db.execute("PRAGMA max_page_count = 1000000")
+    db.execute("PRAGMA max_page_count = 1000000")
 
 
 @contextmanager
-def no_room_for_the_log(store: SqliteStore, directory: Path) -> Iterator[None]:
-    """The operating system refuses to make the write-ahead log longer."""
+def no_room_for_the_log(db: Database, directory: Path) -> Iterator[None]:
+    """Let the operating system refuse a longer write-ahead log."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, ((directory / "journal.db-wal").stat().st_size + 5_000, hard))
     try:
@@ -155,36 +156,37 @@ def no_room_for_the_log(store: SqliteStore, directory: Path) -> Iterator[None]:
 
 
 @contextmanager
-def read_only(store: SqliteStore, directory: Path) -> Iterator[None]:
-    """Nothing can be written at all."""
-    store._db.execute("PRAGMA query_only = 1")
+def read_only(db: Database, directory: Path) -> Iterator[None]:
+    """Let the connection refuse every write."""
+    db.execute("PRAGMA query_only = 1")
     yield
-    store._db.execute("PRAGMA query_only = 0")
+    db.execute("PRAGMA query_only = 0")
 
 
 @contextmanager
-def locked(store: SqliteStore, directory: Path) -> Iterator[None]:
-    """Somebody else writes and does not end."""
-    store._db.execute("PRAGMA busy_timeout = 20")
+def locked(db: Database, directory: Path) -> Iterator[None]:
+    """Let another connection hold the write lock."""
+    db.execute("PRAGMA busy_timeout = 20")
     with closing(sqlite3.connect(directory / "journal.db")) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
 
 
-Failing = Callable[[SqliteStore, Path], AbstractContextManager[None]]
+Failing = Callable[[Database, Path], AbstractContextManager[None]]
 
 
 @pytest.mark.parametrize("failing", [full, no_room_for_the_log, read_only, locked])
-def test_a_commit_that_fails_loses_and_repeats_nothing(tmp_path: Path, failing: Failing) -> None:
+def test_failed_commit_loses_and_repeats_nothing(tmp_path: Path, failing: Failing) -> None:
     with closing(open_book(tmp_path / "undisturbed")) as store:
         for at, event in enumerate((*STORY, LARGE, Incident("after")), 1):
             store.append(at, event)
         store.commit(CHECKPOINT)
         undisturbed = store.fingerprint, store.chain_head, list(store.all_events())
-    with closing(open_book(tmp_path / "disturbed")) as store:
+    store, db = open_with_connection(tmp_path / "disturbed")
+    with closing(store):
         tell(store, STORY[:3])
         before = store.chain_head
-        with failing(store, tmp_path / "disturbed"):
+        with failing(db, tmp_path / "disturbed"):
             for at, event in enumerate((*STORY[3:], LARGE), 4):
                 store.append(at, event)
             for _ in range(2):
@@ -200,10 +202,11 @@ def test_a_commit_that_fails_loses_and_repeats_nothing(tmp_path: Path, failing: 
         assert store.verify().problems == []
 
 
-def test_what_a_full_disk_refused_is_not_there_after_a_crash(tmp_path: Path) -> None:
-    with closing(open_book(tmp_path)) as store:
+def test_events_refused_by_a_full_disk_are_gone_after_a_crash(tmp_path: Path) -> None:
+    store, db = open_with_connection(tmp_path)
+    with closing(store):
         tell(store, STORY[:3])
-        with full(store, tmp_path):
+        with full(db, tmp_path):
             store.append(4, LARGE)
             with pytest.raises(JournalError):
                 store.commit()
@@ -212,7 +215,7 @@ def test_what_a_full_disk_refused_is_not_there_after_a_crash(tmp_path: Path) -> 
         assert store.verify().ok
 
 
-def test_a_journal_that_ends_before_its_checkpoint_does_not_open(tmp_path: Path) -> None:
+def test_journal_that_ends_before_its_checkpoint_is_refused(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
         store.commit(CHECKPOINT)
@@ -223,7 +226,7 @@ def test_a_journal_that_ends_before_its_checkpoint_does_not_open(tmp_path: Path)
         open_book(tmp_path)
 
 
-def test_an_event_of_the_future_is_named_and_not_guessed(tmp_path: Path) -> None:
+def test_unknown_event_is_reported_by_row(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store, STORY[:3])
     with closing(sqlite3.connect(tmp_path / "journal.db")) as raw, raw:
@@ -238,7 +241,7 @@ def test_an_event_of_the_future_is_named_and_not_guessed(tmp_path: Path) -> None
             list(store.all_events())
 
 
-def test_a_book_is_not_named_at_will(tmp_path: Path) -> None:
+def test_invalid_book_id_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvariantError):
         SqliteStore.open(tmp_path, STAMP, book_id="Too Long", created_at=0)
 

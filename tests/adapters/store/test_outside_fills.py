@@ -1,4 +1,4 @@
-"""Trades that no order of ours made are in the tables like any other, under a leg of their own."""
+"""Fills without an order of OCW are in the tables like any other, under their own leg."""
 
 from decimal import Decimal
 
@@ -21,7 +21,7 @@ def book(*happened: events.DomainEvent) -> Database:
     return db
 
 
-def test_a_position_that_was_liquidated_is_a_trade_that_was_closed_from_outside() -> None:
+def test_liquidated_position_is_a_trade_closed_from_outside() -> None:
     entry = events.OrderFilled(
         OrderRef(3, Purpose.ENTRY), "f1", "BTCUSDT", "buy", D(2), D(100), D("0.1"), 1_000, False, D(0), D(2)
     )
@@ -33,7 +33,7 @@ def test_a_position_that_was_liquidated_is_a_trade_that_was_closed_from_outside(
     assert (trade.closed_by, trade.order, trade.entry_price, trade.exit_price) == ("outside", 3, D(100), D(90))
 
 
-def test_what_a_fee_took_of_a_purchase_is_no_turn_of_the_position() -> None:
+def test_base_fee_of_a_purchase_does_not_reverse_a_position() -> None:
     buys = events.OrderFilled(
         OrderRef(1, Purpose.ENTRY), "f1", "BTCUSDT", "buy", D(1), D(100), D("0.1"), 1_000, False, D(0), D("0.999"),
         D("0.001"),

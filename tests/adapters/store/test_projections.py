@@ -1,4 +1,4 @@
-"""Projections are what the events say, however they were committed, and can be made again at any time."""
+"""Projections follow from the events, for any grouping into commits, and can be rebuilt at any time."""
 
 import sqlite3
 from contextlib import closing
@@ -10,42 +10,44 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.store.projections import TABLES
+from ocw_mcp.adapters.store.reader import ask_book
 from ocw_mcp.domain import events
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent
-from ocw_mcp.domain.figures import ClosedTrade, Decided, JournalFigures, WakeEntry
+from ocw_mcp.domain.figures import ClosedTrade, DecisionCounts, JournalFigures, WakeEntry
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import RefusalCode
 from tests.adapters.store.books import DOMAIN_EVENTS, ENTRY, FUNDED, STORY, filled, intended, open_book, refused, tell
 from tests.support.wakes import reason
 
 
-def tables(store: SqliteStore) -> dict[str, list[dict[str, Any]]]:
-    return {
-        name: list(store._db.query(f"SELECT * FROM {name} ORDER BY {order}")) for name, (_, order) in TABLES.items()
-    }
+def tables(directory: Path) -> dict[str, list[dict[str, Any]]]:
+    def rows(db: Database, _book: object) -> dict[str, list[dict[str, Any]]]:
+        return {name: list(db.query(f"SELECT * FROM {name} ORDER BY {order}")) for name, (_, order) in TABLES.items()}
+
+    return ask_book(directory, rows)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.lists(DOMAIN_EVENTS, max_size=8), max_size=4))
-def test_projections_equal_a_rebuild_whatever_happened(commits: list[list[DomainEvent]]) -> None:
+def test_projections_equal_a_rebuild(commits: list[list[DomainEvent]]) -> None:
     with TemporaryDirectory() as directory, closing(open_book(Path(directory))) as store:
         for story in commits:
             tell(store, tuple(story))
         assert store.verify().problems == []
-        grown = tables(store)
+        grown = tables(Path(directory))
         store.rebuild()
-        assert tables(store) == grown
+        assert tables(Path(directory)) == grown
 
 
-def test_an_order_is_followed_from_its_intent_to_its_last_fill(tmp_path: Path) -> None:
+def test_order_row_follows_intent_to_last_fill(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
-        (order,) = tables(store)["orders"]
+        (order,) = tables(tmp_path)["orders"]
         assert order["client_id"] == f"ocw-{store.book}-1-e-0"
         assert (order["state"], order["purpose"], order["venue_order_id"]) == ("filled", "entry", "v1")
         assert (order["filled"], order["average_price"], order["fees"]) == ("0.03", "60002.5", "0.72")
@@ -68,16 +70,16 @@ def test_an_order_is_followed_from_its_intent_to_its_last_fill(tmp_path: Path) -
         ((intended(), filled(quantity="0.03"), events.OrderCanceled(ENTRY, "echo")), "filled"),
     ],
 )
-def test_the_state_of_an_order_is_a_plain_word(tmp_path: Path, story: tuple[DomainEvent, ...], state: str) -> None:
+def test_order_state_follows_from_its_events(tmp_path: Path, story: tuple[DomainEvent, ...], state: str) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store, story)
-        assert [order["state"] for order in tables(store)["orders"]] == [state]
+        assert [order["state"] for order in tables(tmp_path)["orders"]] == [state]
 
 
-def test_what_was_decided_refused_earned_and_opened_has_its_table(tmp_path: Path) -> None:
+def test_decisions_refusals_trades_and_days_have_tables(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store, (*STORY, FUNDED))
-        made = tables(store)
+        made = tables(tmp_path)
     assert [(row["decider"], row["legs"], row["thinking_ms"]) for row in made["decisions"]] == [("rules", 1, 0)]
     assert [(row["code"], row["limit"], row["largest"]) for row in made["refusals"]] == [("NOT_ACTIVE", "1", "0.5")]
     (trade,) = made["trades"]
@@ -93,7 +95,7 @@ def test_what_was_decided_refused_earned_and_opened_has_its_table(tmp_path: Path
     assert [row["quantity"] for row in made["fills"]] == ["0.01", "0.02"]
 
 
-def test_figures_are_counted_from_what_is_committed(tmp_path: Path) -> None:
+def test_figures_count_committed_events(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store, (*STORY, FUNDED, refused(), refused(RefusalCode.NO_PRICE)))
         store.append(99, refused())
@@ -110,12 +112,12 @@ def test_figures_are_counted_from_what_is_committed(tmp_path: Path) -> None:
             fees=Decimal("0.72"),
             funding=Decimal("-0.18"),
             day_equities=[("2026-03-09", Decimal(10_000))],
-            decided=Decided({"rules": 1}),
+            decided=DecisionCounts({"rules": 1}),
             trades=[ClosedTrade("BTCUSDT", 5, 10, Decimal("-1.2"), "rules")],
         )
 
 
-def test_who_decided_is_counted_with_why_the_rules_did_in_an_agents_place(tmp_path: Path) -> None:
+def test_deciders_and_fallback_causes_are_counted(tmp_path: Path) -> None:
     causes = [
         ("claude", None),
         ("claude", CauseKind.MODEL_HOLDS),
@@ -129,30 +131,30 @@ def test_who_decided_is_counted_with_why_the_rules_did_in_an_agents_place(tmp_pa
     made = [events.DecisionMade(n, decider, 0, Decision(cause=cause)) for n, (decider, cause) in enumerate(given)]
     with closing(open_book(tmp_path)) as store:
         tell(store, tuple(made))
-        assert store.figures().decided == Decided({"claude": 2}, 1, {"BREAKER": 2, "SERVER": 1, "DEADLINE": 1})
+        assert store.figures().decided == DecisionCounts({"claude": 2}, 1, {"BREAKER": 2, "SERVER": 1, "DEADLINE": 1})
 
 
-def test_an_absurd_amount_does_not_keep_the_journal_from_writing(tmp_path: Path) -> None:
+def test_absurd_amount_does_not_stop_the_journal(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store, (intended(quantity="0"), filled(quantity="0"), filled(quantity="NaN"), filled(price="Infinity")))
         assert store.last_seq == 4
         assert store.verify().ok
 
 
-def test_projections_of_another_version_are_rebuilt_on_opening(tmp_path: Path) -> None:
+def test_projections_of_another_version_are_rebuilt(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
-        made = tables(store)
+        made = tables(tmp_path)
     with closing(sqlite3.connect(tmp_path / "journal.db")) as raw, raw:
         raw.execute("PRAGMA user_version = 0")
         raw.execute("DROP TABLE orders")
     with closing(open_book(tmp_path)) as store:
-        assert tables(store) == made
+        assert tables(tmp_path) == made
 
 
-def test_gaps_without_a_stop_are_counted_from_the_journal(tmp_path: Path) -> None:
+def test_times_without_a_stop_are_found_in_the_journal(tmp_path: Path) -> None:
     stop = OrderRef(1, Purpose.STOP)
-    told: list[tuple[int, events.DomainEvent]] = [
+    events_at: list[tuple[int, events.DomainEvent]] = [
         (10, events.PositionUnprotected("BTCUSDT", 40)),
         (10, events.PositionProtected("BTCUSDT", stop, Decimal(95))),
         (50, events.PositionUnprotected("BTCUSDT", 80)),
@@ -160,7 +162,7 @@ def test_gaps_without_a_stop_are_counted_from_the_journal(tmp_path: Path) -> Non
         (60, events.PositionProtected("BTCUSDT", stop, Decimal(95))),
     ]
     with closing(open_book(tmp_path)) as store:
-        for at, event in told:
+        for at, event in events_at:
             store.append(at, event)
         store.commit()
         assert store.figures().unprotected == [(50, 60), (55, None)]

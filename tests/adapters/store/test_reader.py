@@ -1,4 +1,4 @@
-"""A book is read from outside, beside a running engine, after a killed one or without any, and nothing is left."""
+"""A book is read from outside, beside a running or after a killed engine, without leaving a file."""
 
 import shutil
 from contextlib import closing
@@ -18,7 +18,7 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-def test_a_new_book_can_be_read(tmp_path: Path) -> None:
+def test_new_book_can_be_read(tmp_path: Path) -> None:
     open_book(tmp_path).close()
     view = read_book(tmp_path)
     assert (view.stamp, view.created_at, view.summary) == (STAMP, 1_000, None)
@@ -26,7 +26,7 @@ def test_a_new_book_can_be_read(tmp_path: Path) -> None:
     assert view.fingerprint == GENESIS
 
 
-def test_reading_sees_each_commit_of_a_running_engine(tmp_path: Path) -> None:
+def test_reader_sees_each_commit_of_a_running_engine(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         for number, event in enumerate(STORY, 1):
             store.append(number, event)
@@ -39,7 +39,7 @@ def test_reading_sees_each_commit_of_a_running_engine(tmp_path: Path) -> None:
         assert verify_book(tmp_path).ok
 
 
-def test_reading_a_closed_book_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_reading_a_closed_book_leaves_no_file(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
     assert read_book(tmp_path).events == len(STORY)
@@ -48,11 +48,11 @@ def test_reading_a_closed_book_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("without", [[], ["journal.db-shm"]])
-def test_what_a_killed_engine_committed_is_read_and_resumed(tmp_path: Path, without: list[str]) -> None:
+def test_commits_of_a_killed_engine_are_read_and_resumed(tmp_path: Path, without: list[str]) -> None:
     left = tmp_path / "left"
     with closing(open_book(tmp_path / "running")) as store:
         tell(store)
-        # What lies on the disk while the engine runs is what a killed one leaves.
+        # The files of a running engine are those that a killed one leaves.
         shutil.copytree(tmp_path / "running", left, ignore=shutil.ignore_patterns(*without))
         head = store.chain_head
     assert read_book(left).chain_head == head
@@ -61,7 +61,7 @@ def test_what_a_killed_engine_committed_is_read_and_resumed(tmp_path: Path, with
         assert store.chain_head == head
 
 
-def test_where_there_is_no_book_there_is_a_sentence(tmp_path: Path) -> None:
+def test_reading_without_a_book_is_refused(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "missing"):
         with pytest.raises(BookError, match="holds no book"):
             read_book(place)
@@ -70,8 +70,8 @@ def test_where_there_is_no_book_there_is_a_sentence(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def killed_while_carrying_the_log_over(directory: Path, into: Path) -> None:
-    """What a kill leaves in the midst of a checkpoint: pages of the main file that make sense with the log only."""
+def killed_during_a_checkpoint(directory: Path, into: Path) -> None:
+    """Write the files of an engine killed during a checkpoint: the main file makes sense only with its log."""
     into.mkdir()
     for name in ("journal.db", "journal.db-wal"):
         shutil.copy(directory / name, into / name)
@@ -80,19 +80,19 @@ def killed_while_carrying_the_log_over(directory: Path, into: Path) -> None:
     frames = range(32, len(log) - size, 24 + size)
     newest = {int.from_bytes(log[frame : frame + 4]): log[frame + 24 : frame + 24 + size] for frame in frames}
     with (into / "journal.db").open("r+b") as main:
-        # The head of the file is carried over already; of the pages it speaks of, half are torn.
+        # The header page is complete; the other pages are torn in half.
         for page, content in sorted(newest.items()):
             main.seek((page - 1) * size)
             main.write(content if page == 1 else content[: size // 2] + b"\xa5" * (size - size // 2))
         main.truncate(main.tell() - size)
 
 
-def test_a_book_whose_engine_was_killed_while_it_carried_the_log_over_is_whole(tmp_path: Path) -> None:
+def test_book_killed_during_a_checkpoint_is_whole(tmp_path: Path) -> None:
     running = tmp_path / "running"
     with closing(open_book(running)) as store:
         tell(store)
         store.commit(summary={"seen": 1})
-        killed_while_carrying_the_log_over(running, tmp_path / "killed")
+        killed_during_a_checkpoint(running, tmp_path / "killed")
         head, seq = store.chain_head, store.last_seq
     view = read_book(tmp_path / "killed")
     assert (view.chain_head, view.summary) == (head, {"seen": 1})
@@ -102,13 +102,13 @@ def test_a_book_whose_engine_was_killed_while_it_carried_the_log_over_is_whole(t
     assert verify_book(tmp_path / "killed").ok
 
 
-def test_what_a_question_cannot_make_sense_of_is_a_sentence_about_the_book(tmp_path: Path) -> None:
+def test_failed_question_reports_an_unreadable_book(tmp_path: Path) -> None:
     open_book(tmp_path).close()
     for error in (ValueError("no number"), JournalError("row 1"), InvalidOperation("NaN")):
         with pytest.raises(BookError, match="cannot be read"):
             ask_book(tmp_path, partial(raises, error))
     assert ask_book(tmp_path, lambda db, book: book.stamp) == STAMP
-    with pytest.raises(BookError, match="cannot be looked into"):
+    with pytest.raises(BookError, match="cannot be read: File name too long"):
         ask_book(tmp_path / ("x" * 300), lambda db, book: None)
 
 

@@ -1,4 +1,4 @@
-"""A whole run keeps its book on disk: the same one as in memory, and no order leaves when the disk fails."""
+"""A whole run on disk: its book equals that in memory, and no order is sent when the disk fails."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -25,7 +25,7 @@ PRICES = [100.0, 100.0, 101.0, 102.0, 101.0, 100.0, 99.0, 100.0]
 
 
 class LittleRoom(SqliteStore):
-    """From one domain event to another the file may not grow, so that SQLite itself soon says that the disk is full."""
+    """A store whose file may not grow between two domain events, so that SQLite reports a full disk."""
 
     full_from = 10
     full_to = 1 << 30
@@ -40,7 +40,7 @@ class LittleRoom(SqliteStore):
 
 
 class Watching(Flawed):
-    """Takes an entry only if its intent is durable."""
+    """Asserts that the intent of each entry is durable when it is submitted."""
 
     def __init__(self, store: SqliteStore) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ def a_run(store: SqliteStore | MemoryStore) -> Run:
     )
 
 
-async def test_a_run_on_disk_is_the_run_in_memory(tmp_path: Path) -> None:
+async def test_run_on_disk_equals_the_run_in_memory(tmp_path: Path) -> None:
     in_memory = MemoryStore()
     await a_run(in_memory).go()
     with closing(open_book(tmp_path)) as store:
@@ -71,7 +71,7 @@ async def test_a_run_on_disk_is_the_run_in_memory(tmp_path: Path) -> None:
 
 
 def a_busy_run(store: SqliteStore) -> Run:
-    """In and out of the market, two minutes each."""
+    """Return a run that enters and exits the market every two minutes."""
     wakes = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
     script = {n: buy("97", size="0.01") if n % 4 else sell() for n in range(2, 120, 2)}
     feed = ListFeed(path([100.0] * 120))
@@ -79,7 +79,7 @@ def a_busy_run(store: SqliteStore) -> Run:
 
 
 @pytest.mark.requirement("E06")
-async def test_no_entry_leaves_while_the_disk_is_full_and_all_of_it_is_kept_until_there_is_room(tmp_path: Path) -> None:
+async def test_no_entry_is_sent_while_the_disk_is_full(tmp_path: Path) -> None:
     with closing(LittleRoom.open(tmp_path, STAMP, book_id=BOOK, created_at=0)) as store:
         store.full_to = 300
         run = await a_busy_run(store).go()
@@ -91,7 +91,7 @@ async def test_no_entry_leaves_while_the_disk_is_full_and_all_of_it_is_kept_unti
         assert store.verify().ok
 
 
-async def test_a_disk_that_stays_full_loses_the_end_of_the_run_and_says_so(tmp_path: Path) -> None:
+async def test_disk_that_stays_full_loses_the_end_of_the_run(tmp_path: Path) -> None:
     with closing(LittleRoom.open(tmp_path, STAMP, book_id=BOOK, created_at=0)) as store:
         with pytest.raises(JournalError, match=r"events are lost.*database or disk is full"):
             await a_busy_run(store).go()

@@ -1,4 +1,4 @@
-"""One engine to a book: a second one is told which process has it, and a killed one holds nothing."""
+"""One engine per book: a second one is refused with the holder's process id, and a killed one holds nothing."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ with StateLock(Path(sys.argv[1])):
 
 @contextmanager
 def another_process(directory: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that holds the lock until its input ends."""
+    """Run a process that holds the lock until its input ends."""
     command = [sys.executable, "-c", HOLD, str(directory)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -39,7 +39,7 @@ def another_process(directory: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_a_second_engine_is_told_who_has_the_book(tmp_path: Path) -> None:
+def test_second_engine_is_refused_with_the_holder(tmp_path: Path) -> None:
     with another_process(tmp_path) as holder:
         assert is_locked(tmp_path)
         assert lock_owner(tmp_path) == holder.pid
@@ -51,7 +51,7 @@ def test_a_second_engine_is_told_who_has_the_book(tmp_path: Path) -> None:
     assert lock_owner(tmp_path) is None
 
 
-def test_the_lock_goes_with_a_killed_process(tmp_path: Path) -> None:
+def test_lock_of_a_killed_process_is_released(tmp_path: Path) -> None:
     with another_process(tmp_path) as holder:
         holder.kill()
         holder.wait(timeout=10)
@@ -61,7 +61,7 @@ def test_the_lock_goes_with_a_killed_process(tmp_path: Path) -> None:
         assert lock_owner(tmp_path) == os.getpid()
 
 
-def test_two_locks_in_one_process_exclude_each_other_too(tmp_path: Path) -> None:
+def test_two_locks_in_one_process_exclude_each_other(tmp_path: Path) -> None:
     with (
         StateLock(tmp_path / "state"),
         pytest.raises(BookBusy, match=f"process {os.getpid()}"),
@@ -70,31 +70,31 @@ def test_two_locks_in_one_process_exclude_each_other_too(tmp_path: Path) -> None
         pass
 
 
-def test_a_lock_can_be_taken_again_and_again(tmp_path: Path) -> None:
+def test_lock_can_be_acquired_again(tmp_path: Path) -> None:
     for _ in range(3):
         with StateLock(tmp_path):
             assert is_locked(tmp_path)
         assert not is_locked(tmp_path)
 
 
-def test_a_garbled_owner_is_another_process(tmp_path: Path) -> None:
+def test_garbled_owner_is_reported_as_another_process(tmp_path: Path) -> None:
     with StateLock(tmp_path):
         (tmp_path / "lock.pid").write_text("not a number")
         with pytest.raises(BookBusy, match=r"^another process"), StateLock(tmp_path):
             pass
 
 
-def test_asking_makes_no_file(tmp_path: Path) -> None:
+def test_is_locked_creates_no_file(tmp_path: Path) -> None:
     assert not is_locked(tmp_path)
     assert not is_locked(tmp_path / "missing")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("how", ["deleted", "replaced", "linked", "moved"])
-def test_an_engine_whose_lock_file_was_replaced_writes_nothing_more(tmp_path: Path, how: str) -> None:
+def test_replaced_lock_file_stops_the_engine(tmp_path: Path, how: str) -> None:
     place, lock = tmp_path / "desk", tmp_path / "desk" / "lock"
     with StateLock(place) as held:
-        store = SqliteStore.open(place, STAMP, book_id=BOOK, created_at=1_000, held=held.require_held)
+        store = SqliteStore.open(place, STAMP, book_id=BOOK, created_at=1_000, check_lock=held.require_held)
         tell(store)
         if how == "moved":
             place = place.rename(tmp_path / "elsewhere")

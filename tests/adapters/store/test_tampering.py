@@ -1,4 +1,4 @@
-"""A start and `ocw journal verify` find a checkpoint, a trigger or a table that was changed from outside."""
+"""A start and `ocw journal verify` find a checkpoint, trigger or table that was changed from outside."""
 
 import sqlite3
 from contextlib import closing
@@ -33,7 +33,7 @@ def book(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_an_honest_book_starts_again(book: Path) -> None:
+def test_intact_book_starts_again(book: Path) -> None:
     for _ in range(2):
         with closing(open_book(book)) as store:
             assert store.checkpoint() == SAVED
@@ -56,17 +56,20 @@ def test_an_honest_book_starts_again(book: Path) -> None:
         ),
         (
             "CREATE TRIGGER more AFTER INSERT ON fills BEGIN UPDATE fills SET price = '1'; END",
-            "trigger more is none of ocw's",
+            "trigger more is not one of ocw's",
         ),
         ("DROP TABLE refusals", "table refusals is missing"),
-        ("CREATE TABLE more (id INTEGER)", "table more is none of ocw's"),
-        ("CREATE TRIGGER sqlitemore AFTER INSERT ON fills BEGIN SELECT 1; END", "trigger sqlitemore is none of ocw's"),
+        ("CREATE TABLE more (id INTEGER)", "table more is not one of ocw's"),
+        (
+            "CREATE TRIGGER sqlitemore AFTER INSERT ON fills BEGIN SELECT 1; END",
+            "trigger sqlitemore is not one of ocw's",
+        ),
         ("UPDATE book SET schema = 1", "version was changed to 1"),
-        ("CREATE VIEW more AS SELECT * FROM events", "view more is none of ocw's"),
+        ("CREATE VIEW more AS SELECT * FROM events", "view more is not one of ocw's"),
         ("DROP TABLE summary; CREATE TABLE summary (id INTEGER, json TEXT)", "table summary was changed"),
     ],
 )
-def test_a_change_from_outside_is_found_by_verify_and_refuses_a_start(book: Path, script: str, problem: str) -> None:
+def test_change_from_outside_fails_verify_and_refuses_a_start(book: Path, script: str, problem: str) -> None:
     edit(book, script)
     assert problem in " ".join(verify_book(book).problems)
     before = (book / "journal.db").read_bytes()
@@ -76,8 +79,8 @@ def test_a_change_from_outside_is_found_by_verify_and_refuses_a_start(book: Path
     assert (book / "journal.db").read_bytes() == before
 
 
-def test_an_older_checkpoint_that_was_put_back_is_found(book: Path) -> None:
-    """It was journaled once, too; only the latest counts."""
+def test_restored_older_checkpoint_is_found(book: Path) -> None:
+    """It was journaled, too, but only the latest counts."""
     edit(book, """UPDATE checkpoint SET market_at = 1, seq = 4, engine = '{"state": "ACTIVE"}'""")
     with pytest.raises(JournalError, match="the checkpoint is not the one"):
         open_book(book)
@@ -92,7 +95,7 @@ def test_an_older_checkpoint_that_was_put_back_is_found(book: Path) -> None:
         ("DELETE FROM events WHERE row = 11", "its tail was cut"),
     ],
 )
-def test_a_digest_that_was_edited_refuses_a_start(book: Path, script: str, problem: str) -> None:
+def test_edited_digest_refuses_a_start(book: Path, script: str, problem: str) -> None:
     with closing(sqlite3.connect(book / "journal.db")) as raw:
         triggers = raw.execute("SELECT sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
     edit(book, NO_TRIGGERS + script + ";" + ";".join(sql for (sql,) in triggers))
@@ -101,7 +104,7 @@ def test_a_digest_that_was_edited_refuses_a_start(book: Path, script: str, probl
         open_book(book)
 
 
-def test_a_digest_is_no_part_of_the_fingerprint(tmp_path: Path) -> None:
+def test_digest_is_not_part_of_the_fingerprint(tmp_path: Path) -> None:
     with closing(open_book(tmp_path / "a")) as saved, closing(open_book(tmp_path / "b")) as unsaved:
         for store in (saved, unsaved):
             tell(store)
@@ -112,7 +115,7 @@ def test_a_digest_is_no_part_of_the_fingerprint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("with_checkpoint", [True, False])
-def test_a_book_of_the_version_before_is_taken_over(tmp_path: Path, with_checkpoint: bool) -> None:
+def test_book_of_the_previous_version_is_migrated(tmp_path: Path, with_checkpoint: bool) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
     as_before = "UPDATE book SET schema = 1; UPDATE events SET version = 1;"
@@ -130,13 +133,13 @@ def test_a_book_of_the_version_before_is_taken_over(tmp_path: Path, with_checkpo
         open_book(tmp_path)
 
 
-def test_a_book_of_a_newer_version_is_refused(book: Path) -> None:
+def test_book_of_a_newer_version_is_refused(book: Path) -> None:
     edit(book, "UPDATE book SET schema = 99")
     with pytest.raises(BookError, match="upgrade ocw"):
         open_book(book)
 
 
-def test_a_refused_start_leaves_a_book_of_an_earlier_version_as_it_was(book: Path) -> None:
+def test_refused_start_does_not_migrate_a_book(book: Path) -> None:
     edit(book, "PRAGMA user_version = 5; PRAGMA wal_checkpoint(TRUNCATE)")
     before = (book / "journal.db").read_bytes()
 

@@ -1,4 +1,4 @@
-"""How decisions were come to, read from a journal."""
+"""Causes and LLM costs of decisions, read from a journal."""
 
 from contextlib import closing
 from decimal import Decimal
@@ -13,7 +13,7 @@ from tests.adapters.store.books import open_book, tell
 
 D = Decimal
 BUYS = Decision((Leg("BTCUSDT", Action.BUY),))
-TOLD: list[DomainEvent] = [
+EVENTS: list[DomainEvent] = [
     DecisionMade(1, "claude", 5_000, BUYS, D("0.01")),
     DecisionCorrected(1, "claude", BUYS, 9_000, D("0.002")),
     DecisionEnded(1, Cause(CauseKind.TIMEOUT, "late"), D("0.09")),
@@ -36,15 +36,15 @@ def thoughts(directory: Path, limit: int) -> list[DecisionCost]:
     return ask_book(directory, lambda db, book: find_thoughts(db, limit))
 
 
-def test_each_wake_has_what_went_wrong_and_all_that_it_cost(tmp_path: Path) -> None:
+def test_each_wake_has_its_cause_and_total_cost(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
-        tell(store, tuple(TOLD))
+        tell(store, tuple(EVENTS))
     found = thoughts(tmp_path, 100)
     assert [(each.wake_id, each.thinking_ms, each.cause, each.cost_usd) for each in found] == FOUND
     assert [each.wake_id for each in thoughts(tmp_path, 2)] == [4]
 
 
-def test_a_book_without_decisions_has_none(tmp_path: Path) -> None:
+def test_book_without_decisions_has_no_thoughts(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)):
         pass
     assert thoughts(tmp_path, 10) == []

@@ -1,4 +1,4 @@
-"""A walk over the journal finds whatever was tampered with, and names the row."""
+"""Verification of a journal finds tampering and names the row."""
 
 import sqlite3
 from contextlib import closing
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ocw_mcp.adapters.store.reader import verify_book
-from ocw_mcp.adapters.store.rows import link
+from ocw_mcp.adapters.store.schema import link
 from ocw_mcp.domain.events import Incident, RunStarted
 from ocw_mcp.domain.protocols import Checkpoint
 from tests.adapters.store.books import STORY, open_book, tell
@@ -21,7 +21,7 @@ SWAP = """
 
 
 def tamper(directory: Path, script: str) -> None:
-    """Change what a journal holds, and leave its triggers as they were."""
+    """Change the content of a journal, and keep its triggers."""
     with closing(sqlite3.connect(directory / "journal.db")) as raw:
         triggers = raw.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
         raw.executescript("".join(f"DROP TRIGGER {name};" for name, _ in triggers) + script)
@@ -29,19 +29,19 @@ def tamper(directory: Path, script: str) -> None:
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Path:
+def book(tmp_path: Path) -> Path:
     with closing(open_book(tmp_path)) as store:
         store.note(0, RunStarted("1.0", "rules", "policy"))
         tell(store)
     return tmp_path
 
 
-def test_an_honest_journal_verifies(told: Path) -> None:
-    with closing(open_book(told)) as store:
+def test_intact_journal_verifies(book: Path) -> None:
+    with closing(open_book(book)) as store:
         found = store.verify(expected_head=store.chain_head)
         assert found.ok
         assert (found.events, found.head, found.fingerprint) == (11, store.chain_head, store.fingerprint)
-    assert verify_book(told) == found
+    assert verify_book(book) == found
 
 
 @pytest.mark.parametrize(
@@ -71,66 +71,66 @@ def test_an_honest_journal_verifies(told: Path) -> None:
         ("DROP TABLE trades", "the projection trades cannot be read"),
     ],
 )
-def test_tampering_is_found(told: Path, script: str, problem: str) -> None:
-    tamper(told, script)
-    found = verify_book(told)
+def test_tampering_is_found(book: Path, script: str, problem: str) -> None:
+    tamper(book, script)
+    found = verify_book(book)
     assert not found.ok
     assert problem in " ".join(found.problems)
 
 
-def test_one_change_is_told_once(told: Path) -> None:
-    tamper(told, "UPDATE events SET at = at + 1 WHERE row = 10")
-    assert len(verify_book(told).problems) == 2, "the chain and the fingerprint, at this row and at no later one"
+def test_one_change_is_reported_once(book: Path) -> None:
+    tamper(book, "UPDATE events SET at = at + 1 WHERE row = 10")
+    assert len(verify_book(book).problems) == 2, "the chain and the fingerprint, at this row and at no later one"
 
 
-def test_a_row_rewritten_with_a_fitting_link_is_found_by_the_next(told: Path) -> None:
-    with closing(sqlite3.connect(told / "journal.db")) as raw:
+def test_row_with_a_forged_link_is_found_at_the_next_row(book: Path) -> None:
+    with closing(sqlite3.connect(book / "journal.db")) as raw:
         (before,) = raw.execute("SELECT chain FROM events WHERE row = 4").fetchone()
         row, seq, at, kind, version, payload, digest = raw.execute(
             "SELECT row, seq, at, kind, version, payload, digest FROM events WHERE row = 5"
         ).fetchone()
     forged = link(before, row, seq, at + 1, kind, version, payload, digest)
-    tamper(told, f"UPDATE events SET at = at + 1, chain = '{forged}' WHERE row = 5")
-    assert "row 6 does not continue the chain" in " ".join(verify_book(told).problems)
+    tamper(book, f"UPDATE events SET at = at + 1, chain = '{forged}' WHERE row = 5")
+    assert "row 6 does not continue the chain" in " ".join(verify_book(book).problems)
 
 
-def test_a_cut_tail_shows_only_against_a_head_noted_outside(told: Path) -> None:
-    head = verify_book(told).head
-    tamper(told, "DELETE FROM events WHERE row > 9; DELETE FROM trades")
-    assert verify_book(told).ok
-    assert "no row has the expected head" in " ".join(verify_book(told, expected_head=head).problems)
+def test_cut_tail_is_found_with_a_head_noted_outside(book: Path) -> None:
+    head = verify_book(book).head
+    tamper(book, "DELETE FROM events WHERE row > 9; DELETE FROM trades")
+    assert verify_book(book).ok
+    assert "no row has the expected head" in " ".join(verify_book(book, expected_head=head).problems)
 
 
-def test_a_tail_cut_behind_the_checkpoint_is_found(told: Path) -> None:
-    with closing(open_book(told)) as store:
+def test_tail_cut_before_the_checkpoint_is_found(book: Path) -> None:
+    with closing(open_book(book)) as store:
         store.commit(Checkpoint(1, len(STORY), b"", b""))
-    tamper(told, "DELETE FROM events WHERE row > 9; DELETE FROM trades")
-    assert "the checkpoint stands at event 10" in " ".join(verify_book(told).problems)
+    tamper(book, "DELETE FROM events WHERE row > 9; DELETE FROM trades")
+    assert "the checkpoint stands at event 10" in " ".join(verify_book(book).problems)
 
 
-def test_a_head_noted_long_ago_is_still_expected_to_be_there(told: Path) -> None:
-    with closing(open_book(told)) as store:
+def test_earlier_head_must_still_be_in_the_journal(book: Path) -> None:
+    with closing(open_book(book)) as store:
         noted = store.chain_head
         tell(store, (Incident("later"),), at=50)
         assert store.verify(expected_head=noted).ok
         assert not store.verify(expected_head="f" * 64).ok
 
 
-def test_rebuilding_heals_projections(told: Path) -> None:
-    tamper(told, "UPDATE orders SET state = 'canceled'; DELETE FROM wakes; DELETE FROM fills")
-    with closing(open_book(told)) as store:
+def test_rebuilding_repairs_projections(book: Path) -> None:
+    tamper(book, "UPDATE orders SET state = 'canceled'; DELETE FROM wakes; DELETE FROM fills")
+    with closing(open_book(book)) as store:
         assert not store.verify().ok
         store.rebuild()
         assert store.verify().ok
 
 
-def test_a_file_damaged_in_the_middle_is_a_problem_and_no_crash(told: Path) -> None:
-    with closing(open_book(told)) as store:
+def test_file_damaged_in_the_middle_is_a_problem(book: Path) -> None:
+    with closing(open_book(book)) as store:
         tell(store, tuple(Incident("y" * 500) for _ in range(400)), at=50)
-    journal = told / "journal.db"
+    journal = book / "journal.db"
     content = bytearray(journal.read_bytes())
     content[len(content) // 2 :: 4_096] = b"\xff" * len(content[len(content) // 2 :: 4_096])
     half = len(content) // 2 // 4_096 * 4_096
     content[half : half + 4_096 * 8] = b"\xff" * (4_096 * 8)
     journal.write_bytes(content)
-    assert not verify_book(told).ok
+    assert not verify_book(book).ok

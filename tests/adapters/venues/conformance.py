@@ -1,7 +1,7 @@
-"""What every venue must do, whatever it is: checks against the Venue protocol, and what a venue brings to be checked.
+"""Stages for the conformance suite of venues: what a venue must provide to be tested, and helpers of the tests.
 
-A stage is a venue together with its market. A new venue writes one, and adds it to the stages that
-`test_venue_conformance.py` and `test_venue_conformance_money.py` run through.
+A stage is a venue together with its market. For a new venue, write one and add it to STAGES;
+`test_venue_conformance.py` and `test_venue_conformance_money.py` run on each of them.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,11 +17,11 @@ from ocw_mcp.domain.money import floor_to, plain
 from ocw_mcp.domain.orders import Accepted, Filled, OutsideFill, Purpose, Rejected, Side, VenueReport
 from ocw_mcp.domain.protocols import Venue
 from ocw_mcp.domain.time import HOUR, MINUTE
-from tests.adapters.venues.papers import ETH, T0, approval
+from tests.adapters.venues.papers import ETH, T0, cleared_order
 
 
 class Stage(Protocol):
-    """A venue whose market a test moves. Every test begins with a last price of 1,000 and 100,000 in the wallet."""
+    """A venue whose market a test moves. It begins with a last price of 1,000 and a wallet of 100,000."""
 
     product: Product
 
@@ -32,32 +32,32 @@ class Stage(Protocol):
     def now(self) -> int: ...
 
     def moves(self, price: float) -> list[VenueReport]:
-        """A minute passes, and the market trades at this price; what the venue tells of it."""
+        """Let a minute pass in which the market trades at this price; return the venue's reports."""
         ...
 
     def spans(self, low: float, high: float, close: float) -> list[VenueReport]:
-        """A minute passes that begins where the one before ended, and reaches two prices before it closes."""
+        """Let a minute pass from the last close over `low` and `high` to `close`; return the venue's reports."""
         ...
 
     def settles(self, rate: float) -> list[VenueReport]:
-        """Funding is settled at this rate; what the venue tells of it."""
+        """Settle funding at this rate; return the venue's reports."""
         ...
 
     def position(self) -> Decimal:
-        """What the venue itself says is held."""
+        """Return the position by the venue's own account."""
         ...
 
     def wallet(self) -> Decimal:
-        """What the venue itself says is there in quote currency, with what it holds as margin (on spot: paid for)."""
+        """Return the venue's wallet in quote currency, margin included; on spot without the assets bought."""
         ...
 
     def restart(self) -> None:
-        """The process ends and comes back."""
+        """Restart the venue from its saved state."""
         ...
 
 
 class PaperStage:
-    """Paper, on one product."""
+    """The paper venue, on one product."""
 
     def __init__(self, product: Product) -> None:
         self.product = product
@@ -101,14 +101,14 @@ STAGES: dict[str, Callable[[], Stage]] = {f"paper {product}": partial(PaperStage
 
 
 async def send(stage: Stage, side: Side, quantity: str, purpose: Purpose = Purpose.ENTRY, **more: Any) -> VenueReport:
-    """Send an order now; the venue's answer, of which there is one."""
-    cleared = approval(side, quantity, purpose, now=stage.now, product=stage.product, **more)
+    """Send an order now; return the venue's only report."""
+    cleared = cleared_order(side, quantity, purpose, now=stage.now, product=stage.product, **more)
     (answer,) = await stage.venue.submit(cleared, stage.now)
     return answer
 
 
 async def refusal(stage: Stage, side: Side, quantity: str, purpose: Purpose = Purpose.ENTRY, **more: Any) -> str:
-    """Send an order that the venue must not take, now or when it would trade; the code it is refused with."""
+    """Send an order that the venue must refuse, now or when it would trade; return the code of the refusal."""
     answer = await send(stage, side, quantity, purpose, **more)
     if isinstance(answer, Accepted):
         (answer,) = stage.moves(1_000.0)
@@ -117,29 +117,29 @@ async def refusal(stage: Stage, side: Side, quantity: str, purpose: Purpose = Pu
 
 
 async def hold(stage: Stage, quantity: str = "2", side: Side = Side.BUY, leverage: int = 1) -> str:
-    """Enter, so that there is something to reduce; what of it can be sold, which on spot is what the fee left."""
+    """Open a position to reduce; return the quantity that can be sold, which on spot is reduced by the fee."""
     await send(stage, side, quantity, n=900, leverage=leverage)
-    got = booked(stage.moves(1_000.0)) * side.sign
-    assert got == stage.position()
-    return plain(floor_to(abs(got), stage.venue.instrument(ETH, 1_000.0).step))
+    received = booked(stage.moves(1_000.0)) * side.sign
+    assert received == stage.position()
+    return plain(floor_to(abs(received), stage.venue.instrument(ETH, 1_000.0).step))
 
 
 def traded(reports: Iterable[VenueReport]) -> Decimal:
-    """How much was filled."""
+    """Return the filled quantity."""
     return sum((each.quantity for each in reports if isinstance(each, Filled)), Decimal(0))
 
 
 def booked(reports: Iterable[VenueReport]) -> Decimal:
-    """The same less what was kept of it as a fee."""
+    """Return the filled quantity minus the fees deducted from it."""
     return sum((each.quantity - each.base_fee for each in reports if isinstance(each, Filled)), Decimal(0))
 
 
 def outside(reports: Iterable[VenueReport]) -> list[OutsideFill]:
-    """What was traded without an order."""
+    """Return the fills without an order."""
     return [each for each in reports if isinstance(each, OutsideFill)]
 
 
 def only(product: Product) -> pytest.MarkDecorator:
-    """Stages of one product: for what the other does not know."""
+    """Run a test on the stages of one product only."""
     names = [name for name in STAGES if name.endswith(f" {product}")]
     return pytest.mark.parametrize("make_stage", [STAGES[name] for name in names], ids=names)

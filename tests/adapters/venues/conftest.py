@@ -1,4 +1,4 @@
-"""The venues that the conformance suite runs on."""
+"""Fixtures with the venues of the conformance suite."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""A paper venue to try, orders that were approved, and candles to fill them on."""
+"""Paper venues, cleared orders and candles for tests."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -13,6 +13,7 @@ from ocw_mcp.domain.market import Candle, Instrument, Opening, Product
 from ocw_mcp.domain.orders import (
     Accepted,
     Filled,
+    Order,
     OrderIntent,
     OrderRef,
     OrderType,
@@ -41,7 +42,7 @@ FINE = D("0.0000001")
 TYPES = {Purpose.STOP: OrderType.STOP_MARKET, Purpose.TARGET: OrderType.TAKE_PROFIT_MARKET}
 
 
-def approval(
+def cleared_order(
     side: Side,
     quantity: str,
     purpose: Purpose = Purpose.ENTRY,
@@ -58,10 +59,10 @@ def approval(
     take_at: str | None = None,
     immediate: bool = False,
 ) -> ClearedOrder:
-    """An approval from the risk officer, who is told whatever lets the order pass: the venue has to look for itself.
+    """Return an order cleared by the risk officer on an account that lets it pass: the venue must check for itself.
 
-    Leverage, the other side of an OCO and immediate-or-cancel are put in behind the officer's back; an entry at the
-    market is sent without the officer's limit, unless it is immediate.
+    Leverage, take-profit price and immediate-or-cancel are set after the check, and a market entry loses the officer's
+    limit unless it is immediate.
     """
     price, size = D(1_000), D(quantity)
     account = msgspec.structs.replace(
@@ -89,7 +90,7 @@ def approval(
     ask = OFFICER.approve_reduction if purpose.reduces else OFFICER.check_entry
     answer = ask(intent, account, OrderRef(n, purpose, revision), now)
     assert isinstance(answer, ClearedOrder), str(answer)
-    answer._order = msgspec.structs.replace(
+    order = msgspec.structs.replace(
         answer.order,
         type=intent.type,
         limit_price=intent.limit_price,
@@ -97,11 +98,27 @@ def approval(
         leverage=leverage,
         take_at=None if take_at is None else D(take_at),
     )
-    return answer
+    return answer if order == answer.order else AlteredOrder(answer, order)
+
+
+class AlteredOrder(ClearedOrder):
+    """A cleared order whose terms were changed after the check."""
+
+    def __init__(self, cleared: ClearedOrder, order: Order) -> None:
+        self.version, self.expires_at = cleared.version, cleared.expires_at
+        self._cleared, self._altered = cleared, order
+
+    @property
+    def order(self) -> Order:
+        return self._altered
+
+    def redeem(self, now: int) -> Order:
+        self._cleared.redeem(now)
+        return self._altered
 
 
 async def send(venue: PaperVenue, cleared: ClearedOrder) -> list[VenueReport]:
-    """Submit an order at the moment of its approval."""
+    """Submit an order at the time of its clearing."""
     return list(await venue.submit(cleared, cleared.expires_at - APPROVAL_MS))
 
 
@@ -117,9 +134,9 @@ def opens(venue: PaperVenue, price: float, minute: int = 0, symbol: str = ETH) -
 def trades(
     venue: PaperVenue, low: float, high: float, close: float, minute: int = 0, volume: float = 1e6
 ) -> list[VenueReport]:
-    """The candle that opened at `minute` closes, and nothing is sent meanwhile.
+    """Close the candle that opened at `minute`, without sending an order; return the reports.
 
-    Its first price is the last one that was seen, as far as the candle holds it.
+    Its open is the last price, moved into the candle's range.
     """
     return list(venue.on_candle(_candle(venue, low, high, close, minute, volume), T0 + (minute + 1) * MINUTE))
 
@@ -127,14 +144,14 @@ def trades(
 async def answered(
     venue: PaperVenue, low: float, high: float, close: float, *answers: ClearedOrder, minute: int = 0
 ) -> list[VenueReport]:
-    """The same, with the next of these orders sent as each fill is told, while the price is still on its way."""
-    told: list[VenueReport] = []
+    """Close a candle and send the next of these orders after each fill, within the candle; return all reports."""
+    reports: list[VenueReport] = []
     coming = iter(answers)
     for report in venue.on_candle(_candle(venue, low, high, close, minute, 1e6), T0 + (minute + 1) * MINUTE):
-        told.append(report)
+        reports.append(report)
         if isinstance(report, Filled) and (answer := next(coming, None)) is not None:
-            told += await send(venue, answer)
-    return told
+            reports += await send(venue, answer)
+    return reports
 
 
 def _candle(venue: PaperVenue, low: float, high: float, close: float, minute: int, volume: float) -> Candle:
@@ -151,15 +168,15 @@ def fill_of(reports: Sequence[VenueReport]) -> Filled:
 async def holding(
     side: Side, quantity: str, price: float = 1_000.0, wallet: int = 10_000, leverage: int = 2
 ) -> PaperVenue:
-    """A venue with a position, opened at T0."""
+    """Return a venue with a position, opened at T0."""
     venue = venue_with(wallet)
-    await venue.submit(approval(side, quantity, leverage=leverage), T0)
+    await venue.submit(cleared_order(side, quantity, leverage=leverage), T0)
     assert fill_of(opens(venue, price)).quantity == D(quantity)
     return venue
 
 
 async def rest(venue: PaperVenue, side: Side, quantity: str, purpose: Purpose, trigger: str, at: int = T0) -> OrderRef:
-    """Lay a stop or a target; its name."""
-    cleared = approval(side, quantity, purpose, trigger=trigger, now=at)
+    """Place a stop or a target; return its reference."""
+    cleared = cleared_order(side, quantity, purpose, trigger=trigger, now=at)
     assert isinstance((await venue.submit(cleared, at))[0], Accepted)
     return cleared.order.ref

@@ -1,4 +1,4 @@
-"""Immediate-or-cancel on paper: one opening, as deep as the limit allows, and the rest is cancelled."""
+"""Immediate-or-cancel orders on paper: filled at one opening as far as the limit allows; the rest is cancelled."""
 
 import math
 from decimal import Decimal
@@ -12,23 +12,23 @@ from ocw_mcp.core.matching.on_candles import FillTerms
 from ocw_mcp.domain.market import Candle, Opening, OrderBook, Product
 from ocw_mcp.domain.orders import Accepted, Canceled, Filled, OrderRef, Purpose, Rejected, Side, VenueReport
 from ocw_mcp.domain.time import MINUTE
-from tests.adapters.venues.papers import BUY, ETH, SELL, T0, approval, fill_of, opens, send, trades, venue_with
+from tests.adapters.venues.papers import BUY, ETH, SELL, T0, cleared_order, fill_of, opens, send, trades, venue_with
 
 D = Decimal
 ENTRY = OrderRef(1, Purpose.ENTRY)
 
 
 async def sent(venue: PaperVenue, side: Side, quantity: str, limit: str, product: Product = Product.UM) -> None:
-    """Send an immediate order after a minute that traded 100."""
+    """Send an immediate order after a minute with a volume of 100."""
     opens(venue, 1_000.0)
     trades(venue, 1_000.0, 1_000.0, 1_000.0, 0, 100.0)
-    order = approval(side, quantity, limit=limit, product=product, now=T0 + MINUTE, immediate=True, leverage=5)
-    (told,) = await send(venue, order)
-    assert isinstance(told, Accepted)
+    order = cleared_order(side, quantity, limit=limit, product=product, now=T0 + MINUTE, immediate=True, leverage=5)
+    (answer,) = await send(venue, order)
+    assert isinstance(answer, Accepted)
 
 
 @pytest.mark.parametrize(("side", "limit", "paid"), [(BUY, "1002", "1000.5"), (SELL, "998", "999.5")])
-async def test_it_trades_at_the_modelled_price_as_a_taker(side: Side, limit: str, paid: str) -> None:
+async def test_immediate_order_takes_at_the_modelled_price(side: Side, limit: str, paid: str) -> None:
     venue = venue_with()
     await sent(venue, side, "2", limit)
     fill = fill_of(opens(venue, 1_000.0, 1))
@@ -40,7 +40,7 @@ async def test_it_trades_at_the_modelled_price_as_a_taker(side: Side, limit: str
 @pytest.mark.parametrize(
     ("side", "limit", "opening"), [(BUY, "1002", 1_002.0), (BUY, "1002", 1_080.0), (SELL, "998", 997.0)]
 )
-async def test_without_a_price_within_its_limit_it_is_cancelled_whole(side: Side, limit: str, opening: float) -> None:
+async def test_immediate_order_beyond_its_limit_is_cancelled(side: Side, limit: str, opening: float) -> None:
     venue = venue_with()
     await sent(venue, side, "2", limit)
     (gone,) = opens(venue, opening, 1)
@@ -56,9 +56,7 @@ async def test_without_a_price_within_its_limit_it_is_cancelled_whole(side: Side
     ("product", "side", "limit", "paid"),
     [(Product.UM, BUY, "1001", "1001"), (Product.UM, SELL, "999", "999"), (Product.SPOT, BUY, "1001", "1001")],
 )
-async def test_it_trades_once_as_deep_as_its_limit_and_the_rest_is_cancelled(
-    product: Product, side: Side, limit: str, paid: str
-) -> None:
+async def test_immediate_order_fills_up_to_its_limit_once(product: Product, side: Side, limit: str, paid: str) -> None:
     venue = venue_with(wallet=10**6, product=product)
     await sent(venue, side, "100", limit, product)
     filled, gone = opens(venue, 1_000.0, 1)
@@ -74,7 +72,7 @@ async def test_it_trades_once_as_deep_as_its_limit_and_the_rest_is_cancelled(
 
 
 @pytest.mark.parametrize("product", Product)
-async def test_a_restart_between_acceptance_and_opening_changes_nothing(product: Product) -> None:
+async def test_restart_before_the_opening_changes_nothing(product: Product) -> None:
     venue = venue_with(wallet=10**6, product=product)
     await sent(venue, BUY, "100", "1001", product)
     again = venue_with(wallet=1, product=product)
@@ -84,30 +82,30 @@ async def test_a_restart_between_acceptance_and_opening_changes_nothing(product:
 
 
 @pytest.mark.parametrize(("product", "code"), [(Product.UM, "-2019"), (Product.SPOT, "-2010")])
-async def test_its_money_is_held_at_its_limit_from_acceptance_to_the_opening(product: Product, code: str) -> None:
+async def test_immediate_order_locks_money_at_its_limit(product: Product, code: str) -> None:
     venue = venue_with(product=product)
     opens(venue, 1_000.0)
-    (told,) = await send(venue, approval(BUY, "10", limit="1001", product=product, immediate=True))
-    assert isinstance(told, Rejected)
-    assert told.code == code
-    (told,) = await send(venue, approval(BUY, "6", n=2, limit="1001", product=product, immediate=True))
-    assert isinstance(told, Accepted)
-    (told,) = await send(venue, approval(BUY, "5", n=3, limit="1001", product=product, immediate=True))
-    assert isinstance(told, Rejected)
+    (answer,) = await send(venue, cleared_order(BUY, "10", limit="1001", product=product, immediate=True))
+    assert isinstance(answer, Rejected)
+    assert answer.code == code
+    (answer,) = await send(venue, cleared_order(BUY, "6", n=2, limit="1001", product=product, immediate=True))
+    assert isinstance(answer, Accepted)
+    (answer,) = await send(venue, cleared_order(BUY, "5", n=3, limit="1001", product=product, immediate=True))
+    assert isinstance(answer, Rejected)
 
 
-async def test_it_does_not_wait_for_ever_for_an_opening() -> None:
+async def test_immediate_order_expires_without_an_opening() -> None:
     venue = venue_with()
     await sent(venue, BUY, "2", "1002")
     (gone,) = opens(venue, 1_000.0, 7)
     assert gone == Canceled(ENTRY, "expired: no price came while it waited")
 
 
-async def test_it_cannot_be_post_only() -> None:
+async def test_immediate_order_cannot_be_post_only() -> None:
     venue = venue_with()
-    (told,) = await send(venue, approval(BUY, "2", limit="1002", post_only=True, immediate=True))
-    assert isinstance(told, Rejected)
-    assert told.code == "-1115"
+    (answer,) = await send(venue, cleared_order(BUY, "2", limit="1002", post_only=True, immediate=True))
+    assert isinstance(answer, Rejected)
+    assert answer.code == "-1115"
 
 
 @settings(max_examples=60, deadline=None)
@@ -120,7 +118,7 @@ async def test_it_cannot_be_post_only() -> None:
     st.sampled_from([0, 250]),
     st.sampled_from([None, 20, 200]),
 )
-async def test_no_larger_quantity_fits_its_limit_and_no_price_is_better_than_modelled(
+async def test_immediate_fill_is_the_largest_within_the_limit(
     side: Side, thousandths: int, volume: int, span: int, away: int, latency_ms: int, spread: int | None
 ) -> None:
     terms = FillTerms(D("0.0005"), D("0.0001"), D("0.0004"), latency_ms=latency_ms)
@@ -135,8 +133,8 @@ async def test_no_larger_quantity_fits_its_limit_and_no_price_is_better_than_mod
     quantity = D(thousandths) / 1_000
     if quantity * limit < 20:
         quantity = D("0.1")
-    await send(venue, approval(side, str(quantity), limit=str(limit), now=T0 + MINUTE, immediate=True))
-    told: list[VenueReport] = list(venue.on_opening(Opening(ETH, T0 + MINUTE, 1_000.0), T0 + MINUTE))
+    await send(venue, cleared_order(side, str(quantity), limit=str(limit), now=T0 + MINUTE, immediate=True))
+    reports: list[VenueReport] = list(venue.on_opening(Opening(ETH, T0 + MINUTE, 1_000.0), T0 + MINUTE))
 
     # The model by itself: half the spread, the expected move, and 0.04 % × √(tenths of the volume).
     move = math.log(high / low) * 0.4791785 * math.sqrt(latency_ms / MINUTE)
@@ -147,14 +145,14 @@ async def test_no_larger_quantity_fits_its_limit_and_no_price_is_better_than_mod
         return half_spread + move + 0.0004 * math.sqrt(max(1.0, amount / max(share, 0.001)))
 
     allowed = away / 100 / 1_000
-    filled = sum((each.quantity for each in told if isinstance(each, Filled)), D(0))
+    filled = sum((each.quantity for each in reports if isinstance(each, Filled)), D(0))
     if filled:
-        fill = fill_of(told)
+        fill = fill_of(reports)
         paid = float(abs(fill.price - 1_000)) / 1_000
         assert costs(float(filled)) - 1e-9 <= paid <= costs(float(filled)) + 0.01001 / 1_000
         assert costs(float(filled)) <= allowed + 1e-9
     if filled < quantity:
         assert costs(float(filled) + 0.001) > allowed - 1e-9
-        assert isinstance(told[-1], Canceled)
+        assert isinstance(reports[-1], Canceled)
     assert venue.orders == []
-    assert len(told) == (filled > 0) + (filled < quantity)
+    assert len(reports) == (filled > 0) + (filled < quantity)

@@ -1,4 +1,4 @@
-"""Limit orders on the paper venue: filled where the price went through them, as a maker unless they took at once."""
+"""Limit orders on the paper venue: filled when the price goes through them, as a maker unless they take at once."""
 
 from decimal import Decimal
 
@@ -14,7 +14,7 @@ from tests.adapters.venues.papers import (
     SELL,
     T0,
     answered,
-    approval,
+    cleared_order,
     fill_of,
     opens,
     rest,
@@ -28,11 +28,11 @@ ENTRY = OrderRef(1, Purpose.ENTRY)
 
 
 async def waiting(side: Side, limit: str, *, at: int = T0, post_only: bool = False) -> PaperVenue:
-    """A venue whose last price is 1,000, with a limit order for two."""
+    """Return a venue with a last price of 1,000 and a limit order for two."""
     venue = venue_with()
     opens(venue, 1_000.0)
-    (told,) = await send(venue, approval(side, "2", limit=limit, now=at, post_only=post_only))
-    assert isinstance(told, Accepted)
+    (answer,) = await send(venue, cleared_order(side, "2", limit=limit, now=at, post_only=post_only))
+    assert isinstance(answer, Accepted)
     return venue
 
 
@@ -40,7 +40,7 @@ async def waiting(side: Side, limit: str, *, at: int = T0, post_only: bool = Fal
     ("side", "limit", "touching", "through"),
     [(BUY, "990", (990.0, 1_001.0), (989.99, 1_001.0)), (SELL, "1010", (999.0, 1_010.0), (999.0, 1_010.01))],
 )
-async def test_a_limit_fills_at_its_price_only_where_the_price_went_through_it(
+async def test_limit_fills_at_its_price_when_the_price_goes_through(
     side: Side, limit: str, touching: tuple[float, float], through: tuple[float, float]
 ) -> None:
     venue = await waiting(side, limit)
@@ -52,21 +52,19 @@ async def test_a_limit_fills_at_its_price_only_where_the_price_went_through_it(
     assert venue.orders == []
 
 
-async def test_the_makers_fee_is_the_exchanges() -> None:
+async def test_maker_fee_is_that_of_the_exchange() -> None:
     assert (TERMS[Product.UM].maker_fee, TERMS[Product.SPOT].maker_fee) == (D("0.0002"), D("0.001"))
 
 
 @pytest.mark.parametrize(("side", "limit", "opening"), [(BUY, "990", 985.0), (SELL, "1010", 1_015.0)])
-async def test_a_limit_that_rested_trades_at_its_own_price_at_an_opening_beyond_it(
-    side: Side, limit: str, opening: float
-) -> None:
+async def test_opening_beyond_a_resting_limit_fills_at_the_limit(side: Side, limit: str, opening: float) -> None:
     venue = await waiting(side, limit)
     trades(venue, 995.0, 1_005.0, 1_000.0)
     fill = fill_of(opens(venue, opening, 1))
     assert (fill.price, fill.maker) == (D(limit), True)
 
 
-async def test_after_a_hole_it_has_traded_at_its_limit_while_nobody_looked() -> None:
+async def test_gap_beyond_a_limit_fills_at_the_limit() -> None:
     venue = await waiting(BUY, "990")
     trades(venue, 995.0, 1_005.0, 1_000.0)
     assert fill_of(opens(venue, 900.0, 9)).price == 990
@@ -81,9 +79,7 @@ async def test_after_a_hole_it_has_traded_at_its_limit_while_nobody_looked() -> 
         (SELL, "999.5", 1_000.0, "999.5"),
     ],
 )
-async def test_a_limit_across_the_price_takes_at_the_next_opening_at_the_modelled_price(
-    side: Side, limit: str, opening: float, paid: str
-) -> None:
+async def test_crossed_limit_takes_at_the_modelled_price(side: Side, limit: str, opening: float, paid: str) -> None:
     venue = await waiting(side, limit)
     fill = fill_of(opens(venue, opening, 1))
     assert (fill.price, fill.maker) == (D(paid), False)
@@ -93,9 +89,7 @@ async def test_a_limit_across_the_price_takes_at_the_next_opening_at_the_modelle
 @pytest.mark.parametrize(
     ("side", "limit", "on"), [(BUY, "1000.2", (999.0, 1_001.0)), (SELL, "999.8", (999.0, 1_001.0))]
 )
-async def test_a_limit_does_not_make_the_price_of_a_taker_better_and_rests(
-    side: Side, limit: str, on: tuple[float, float]
-) -> None:
+async def test_crossed_limit_rests_when_the_price_exceeds_it(side: Side, limit: str, on: tuple[float, float]) -> None:
     venue = await waiting(side, limit)
     assert opens(venue, 1_000.0, 1) == []
     assert trades(venue, 1_000.0, 1_000.0, 1_000.0, 1) == []
@@ -103,14 +97,14 @@ async def test_a_limit_does_not_make_the_price_of_a_taker_better_and_rests(
     assert (fill.price, fill.maker) == (D(limit), True)
 
 
-async def test_a_limit_that_would_take_does_not_trade_before_an_opening() -> None:
+async def test_crossed_limit_does_not_trade_before_an_opening() -> None:
     venue = await waiting(BUY, "1010", at=T0 + 30_000)
     assert trades(venue, 990.0, 1_001.0, 1_000.0) == []
     fill = fill_of(opens(venue, 1_000.0, 1))
     assert (fill.price, fill.maker) == (D("1000.5"), False)
 
 
-async def test_a_limit_that_the_opening_ran_away_from_rests_and_is_a_maker_later() -> None:
+async def test_crossed_limit_left_by_the_opening_fills_as_maker() -> None:
     venue = await waiting(BUY, "1001")
     assert opens(venue, 1_005.0, 1) == []
     assert fill_of(trades(venue, 1_000.0, 1_006.0, 1_005.0, 1)).maker
@@ -118,12 +112,12 @@ async def test_a_limit_that_the_opening_ran_away_from_rests_and_is_a_maker_later
 
 @pytest.mark.parametrize(("product", "code"), [(Product.UM, "-5022"), (Product.SPOT, "-2010")])
 @pytest.mark.parametrize("limit", ["1000", "1001"])
-async def test_post_only_is_rejected_where_it_would_take(product: Product, code: str, limit: str) -> None:
+async def test_post_only_that_would_take_is_rejected(product: Product, code: str, limit: str) -> None:
     venue = venue_with(product=product)
     opens(venue, 1_000.0)
-    (told,) = await send(venue, approval(BUY, "2", limit=limit, post_only=True, product=product))
-    assert isinstance(told, Rejected)
-    assert told.code == code
+    (answer,) = await send(venue, cleared_order(BUY, "2", limit=limit, post_only=True, product=product))
+    assert isinstance(answer, Rejected)
+    assert answer.code == code
     assert venue.orders == []
 
 
@@ -132,21 +126,21 @@ async def test_post_only_below_the_price_rests() -> None:
     assert fill_of(trades(venue, 999.0, 1_000.0, 1_000.0)).maker
 
 
-async def test_a_limit_that_came_within_a_candle_knows_only_its_close() -> None:
+async def test_limit_sent_within_a_candle_meets_only_its_close() -> None:
     venue = await waiting(BUY, "990", at=T0 + 30_000)
     assert trades(venue, 900.0, 1_000.0, 995.0) == []
     opens(venue, 995.0, 1)
     assert fill_of(trades(venue, 980.0, 995.0, 985.0, 1)).price == 990
 
 
-async def test_a_limit_that_the_money_cannot_carry_is_rejected_when_it_comes() -> None:
+async def test_unaffordable_limit_is_rejected_at_once() -> None:
     venue = venue_with(wallet=1_000)
-    (told,) = await send(venue, approval(BUY, "2.01", limit="1000"))
-    assert isinstance(told, Rejected)
-    assert told.code == "-2019"
+    (answer,) = await send(venue, cleared_order(BUY, "2.01", limit="1000"))
+    assert isinstance(answer, Rejected)
+    assert answer.code == "-2019"
 
 
-async def test_a_limit_waits_for_longer_than_an_order_at_the_market_and_can_be_cancelled() -> None:
+async def test_limit_outlasts_the_patience_and_can_be_cancelled() -> None:
     venue = await waiting(BUY, "990")
     assert opens(venue, 1_000.0, 500) == []
     assert await venue.cancel(ENTRY, T0) == [Canceled(ENTRY, "on request")]
@@ -154,11 +148,9 @@ async def test_a_limit_waits_for_longer_than_an_order_at_the_market_and_can_be_c
 
 
 @pytest.mark.parametrize(("low", "hit"), [(949.0, True), (951.0, False)])
-async def test_a_stop_laid_under_a_limit_that_just_filled_counts_for_the_rest_of_that_candle(
-    low: float, hit: bool
-) -> None:
+async def test_stop_placed_after_a_fill_meets_the_rest_of_the_candle(low: float, hit: bool) -> None:
     venue = await waiting(BUY, "990")
-    stop = approval(SELL, "2", Purpose.STOP, trigger="950", now=T0 + MINUTE)
+    stop = cleared_order(SELL, "2", Purpose.STOP, trigger="950", now=T0 + MINUTE)
     filled, accepted, *then = await answered(venue, low, 1_001.0, 995.0, stop)
     assert isinstance(filled, Filled)
     assert filled.price == 990
@@ -176,11 +168,11 @@ async def test_a_stop_laid_under_a_limit_that_just_filled_counts_for_the_rest_of
     ("side", "limit", "crossed", "low", "high"),
     [(BUY, "990", "995", 940.0, 1_001.0), (SELL, "1010", "1005", 999.0, 1_060.0), (BUY, "990", "990", 940.0, 1_001.0)],
 )
-async def test_a_stop_that_the_price_had_passed_before_it_came_is_refused(
+async def test_stop_that_the_price_has_passed_is_refused(
     side: Side, limit: str, crossed: str, low: float, high: float
 ) -> None:
     venue = await waiting(side, limit)
-    stop = approval(side.opposite, "2", Purpose.STOP, trigger=crossed, now=T0 + MINUTE)
+    stop = cleared_order(side.opposite, "2", Purpose.STOP, trigger=crossed, now=T0 + MINUTE)
     filled, refused, *then = await answered(venue, low, high, 1_000.0, stop)
     assert isinstance(filled, Filled)
     assert refused == Rejected(stop.order.ref, "-2021", "Order would immediately trigger.")
@@ -188,16 +180,16 @@ async def test_a_stop_that_the_price_had_passed_before_it_came_is_refused(
     assert venue.account.ledger.quantity("ETHUSDT") == 2 * side.sign
 
 
-async def test_a_target_gains_nothing_from_the_candle_in_which_the_entry_filled() -> None:
+async def test_target_gains_nothing_from_the_candle_of_its_entry() -> None:
     venue = await waiting(BUY, "990")
-    target = approval(SELL, "2", Purpose.TARGET, trigger="1100", now=T0 + MINUTE)
+    target = cleared_order(SELL, "2", Purpose.TARGET, trigger="1100", now=T0 + MINUTE)
     fill_of(await answered(venue, 980.0, 1_200.0, 995.0, target))
     assert opens(venue, 995.0, 1) == []
     assert venue.orders == [target.order]
 
 
 @pytest.mark.parametrize("restarts", [False, True])
-async def test_a_candle_that_is_over_means_nothing_to_a_stop_that_comes_later(restarts: bool) -> None:
+async def test_stop_ignores_earlier_candles(restarts: bool) -> None:
     venue = await waiting(BUY, "990")
     fill_of(trades(venue, 940.0, 1_001.0, 995.0))
     if restarts:
@@ -207,7 +199,7 @@ async def test_a_candle_that_is_over_means_nothing_to_a_stop_that_comes_later(re
     assert opens(venue, 996.0, 1) == []
 
 
-async def test_a_restart_keeps_a_resting_limit_and_whether_it_takes() -> None:
+async def test_restart_keeps_a_resting_limit_and_whether_it_takes() -> None:
     for limit, maker in (("1001", False), ("990", True)):
         venue = await waiting(BUY, limit)
         again = venue_with()

@@ -1,4 +1,4 @@
-"""Stop and profit under one name on spot: whichever is reached first fills the whole."""
+"""OCO orders on spot: a stop and a take-profit price under one reference; the first one reached fills the whole."""
 
 from decimal import Decimal
 
@@ -7,22 +7,22 @@ import pytest
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Accepted, Purpose, Rejected
-from tests.adapters.venues.papers import BUY, SELL, T0, approval, fill_of, opens, send, trades, venue_with
+from tests.adapters.venues.papers import BUY, SELL, T0, cleared_order, fill_of, opens, send, trades, venue_with
 
 D = Decimal
 
 
 async def guarded(at: int = T0) -> PaperVenue:
-    """Spot bought at 1,000, with a stop at 950 that takes a profit at 1,050."""
+    """Return a spot position bought at 1,000, with a stop at 950 and a take-profit price of 1,050."""
     venue = venue_with(product=Product.SPOT)
-    await send(venue, approval(BUY, "2", product=Product.SPOT))
+    await send(venue, cleared_order(BUY, "2", product=Product.SPOT))
     opens(venue, 1_000.0)
-    oco = approval(SELL, "1.9", Purpose.STOP, trigger="950", take_at="1050", product=Product.SPOT, now=at)
+    oco = cleared_order(SELL, "1.9", Purpose.STOP, trigger="950", take_at="1050", product=Product.SPOT, now=at)
     assert isinstance((await send(venue, oco))[0], Accepted)
     return venue
 
 
-async def test_the_profit_is_taken_at_its_own_price_at_an_opening_beyond_it() -> None:
+async def test_opening_beyond_the_target_fills_at_the_target() -> None:
     venue = await guarded()
     trades(venue, 990.0, 1_010.0, 1_000.0)
     fill = fill_of(opens(venue, 1_060.0, 1))
@@ -30,52 +30,52 @@ async def test_the_profit_is_taken_at_its_own_price_at_an_opening_beyond_it() ->
     assert venue.orders == []
 
 
-async def test_after_a_hole_the_profit_was_taken_while_nobody_looked() -> None:
+async def test_gap_beyond_the_target_fills_at_the_target() -> None:
     venue = await guarded()
     trades(venue, 990.0, 1_010.0, 1_000.0)
     assert fill_of(opens(venue, 1_060.0, 9)).price == 1_050
 
 
-async def test_an_opening_beyond_the_stop_is_not_forgiven() -> None:
+async def test_opening_beyond_the_stop_fills_at_the_opening() -> None:
     venue = await guarded()
     fill = fill_of(opens(venue, 900.0, 1))
     assert fill.price == D("899.55")
     assert not fill.maker
 
 
-async def test_neither_side_looks_at_a_range_from_before_it_came() -> None:
+async def test_neither_side_meets_the_range_before_it_was_sent() -> None:
     venue = await guarded(at=T0 + 30_000)
     assert trades(venue, 900.0, 1_100.0, 1_000.0) == []
     opens(venue, 1_000.0, 1)
     assert fill_of(trades(venue, 1_000.0, 1_051.0, 1_040.0, 1)).price == 1_050
 
 
-async def test_the_profit_is_taken_whole_however_thin_the_market() -> None:
+async def test_target_fills_whole_in_a_thin_market() -> None:
     venue = await guarded()
     assert fill_of(trades(venue, 1_000.0, 1_051.0, 1_040.0, volume=0.1)).quantity == D("1.9")
 
 
-async def test_it_locks_what_it_sells_once() -> None:
+async def test_oco_locks_its_quantity_once() -> None:
     venue = await guarded()
-    (told,) = await send(venue, approval(SELL, "0.1", Purpose.EXIT, product=Product.SPOT))
-    assert isinstance(told, Rejected)
-    assert told.code == "-2010"
-    (told,) = await send(venue, approval(SELL, "0.098", Purpose.EXIT, product=Product.SPOT))
-    assert isinstance(told, Accepted)
+    (answer,) = await send(venue, cleared_order(SELL, "0.1", Purpose.EXIT, product=Product.SPOT))
+    assert isinstance(answer, Rejected)
+    assert answer.code == "-2010"
+    (answer,) = await send(venue, cleared_order(SELL, "0.098", Purpose.EXIT, product=Product.SPOT))
+    assert isinstance(answer, Accepted)
 
 
-async def test_a_profit_off_the_tick_is_rejected() -> None:
+async def test_target_off_the_tick_is_rejected() -> None:
     venue = venue_with(product=Product.SPOT)
-    await send(venue, approval(BUY, "2", product=Product.SPOT))
+    await send(venue, cleared_order(BUY, "2", product=Product.SPOT))
     opens(venue, 1_000.0)
-    oco = approval(SELL, "1", Purpose.STOP, trigger="950", take_at="1050.001", product=Product.SPOT)
-    (told,) = await send(venue, oco)
-    assert isinstance(told, Rejected)
-    assert told.code == "-1013"
+    oco = cleared_order(SELL, "1", Purpose.STOP, trigger="950", take_at="1050.001", product=Product.SPOT)
+    (answer,) = await send(venue, oco)
+    assert isinstance(answer, Rejected)
+    assert answer.code == "-1013"
 
 
 @pytest.mark.parametrize("step", range(4))
-async def test_a_restart_at_any_point_gives_the_same_reports(step: int) -> None:
+async def test_restart_at_any_point_gives_the_same_reports(step: int) -> None:
     venue, twin = await guarded(), await guarded()
     prices = ((990.0, 1_000.0), (980.0, 1_050.0), (970.0, 1_050.01), (900.0, 1_000.0))
     for minute, (low, high) in enumerate(prices):

@@ -1,4 +1,4 @@
-"""An order takes a share of the volume; what is left goes on, at a worse price. What is triggered trades whole."""
+"""Partial fills: an order takes a share of the volume and its rest trades later; a triggered order trades whole."""
 
 from decimal import Decimal
 
@@ -13,7 +13,7 @@ from tests.adapters.venues.papers import (
     BUY,
     SELL,
     T0,
-    approval,
+    cleared_order,
     fill_of,
     opens,
     rest,
@@ -27,7 +27,7 @@ ENTRY = OrderRef(1, Purpose.ENTRY)
 
 
 def minute(venue: PaperVenue, number: int, volume: float, low: float = 999.0, high: float = 1_001.0) -> None:
-    """A minute at 1,000 that does nothing to orders but tell its volume."""
+    """Report a minute at 1,000 that only sets the volume."""
     assert trades(venue, low, high, 1_000.0, number, volume) == []
 
 
@@ -35,15 +35,15 @@ def amounts(reports: list[VenueReport]) -> list[Decimal]:
     return [report.quantity for report in reports if isinstance(report, Filled)]
 
 
-async def test_what_is_left_of_a_market_order_goes_on_at_the_next_openings_and_pays_more() -> None:
+async def test_rest_of_a_market_order_fills_at_the_next_openings() -> None:
     venue = venue_with()
     minute(venue, 0, 10.0)
-    await send(venue, approval(BUY, "2.5"))
-    told = []
+    await send(venue, cleared_order(BUY, "2.5"))
+    reports = []
     for number in range(1, 5):
-        told += opens(venue, 1_000.0, number)
+        reports += opens(venue, 1_000.0, number)
         minute(venue, number, 10.0)
-    fills = [report for report in told if isinstance(report, Filled)]
+    fills = [report for report in reports if isinstance(report, Filled)]
     assert [(fill.quantity, fill.price) for fill in fills] == [
         (D(1), D("1000.5")),
         (D(1), D("1000.67")),  # 0.01 % + 0.04 % × √2
@@ -53,18 +53,18 @@ async def test_what_is_left_of_a_market_order_goes_on_at_the_next_openings_and_p
     assert venue.orders == []
 
 
-async def test_only_the_candle_that_has_closed_tells_the_volume() -> None:
+async def test_share_of_volume_is_that_of_the_closed_candle() -> None:
     venue = venue_with()
     minute(venue, 0, 10.0)
     minute(venue, 1, 30.0)
-    await send(venue, approval(BUY, "9"))
+    await send(venue, cleared_order(BUY, "9"))
     assert amounts(opens(venue, 1_000.0, 2)) == [D(3)]
 
 
-async def test_an_order_waits_where_nobody_trades_and_an_entry_not_for_ever() -> None:
+async def test_order_waits_without_volume_and_an_entry_expires() -> None:
     venue = venue_with(patience_ms=5 * MINUTE)
     minute(venue, 0, 10.0)
-    await send(venue, approval(BUY, "1.5"))
+    await send(venue, cleared_order(BUY, "1.5"))
     assert amounts(opens(venue, 1_000.0, 1)) == [D(1)]
     minute(venue, 1, 0.0)
     assert opens(venue, 1_000.0, 6) == []
@@ -72,12 +72,12 @@ async def test_an_order_waits_where_nobody_trades_and_an_entry_not_for_ever() ->
     assert isinstance(gone, Canceled)
 
 
-async def test_an_exit_goes_on_until_it_is_flat_and_is_no_larger_than_what_a_stop_left() -> None:
+async def test_exit_continues_until_flat_and_never_beyond() -> None:
     venue = venue_with()
-    await send(venue, approval(BUY, "3"))
+    await send(venue, cleared_order(BUY, "3"))
     opens(venue, 1_000.0)
     minute(venue, 0, 10.0)
-    await send(venue, approval(SELL, "3", Purpose.EXIT, now=T0 + MINUTE))
+    await send(venue, cleared_order(SELL, "3", Purpose.EXIT, now=T0 + MINUTE))
     assert amounts(opens(venue, 1_000.0, 1)) == [D(1)]
     stop = await rest(venue, SELL, "3", Purpose.STOP, "950", at=T0 + MINUTE)
     stopped, canceled = trades(venue, 940.0, 1_000.0, 945.0, 1, 10.0)
@@ -90,19 +90,19 @@ async def test_an_exit_goes_on_until_it_is_flat_and_is_no_larger_than_what_a_sto
 
 
 @pytest.mark.parametrize(("volume", "paid"), [(1e6, "949.52"), (20.0, "949.24"), (0.0, "920.47")])
-async def test_a_stop_trades_whole_and_a_thin_market_costs_it_the_price(volume: float, paid: str) -> None:
+async def test_stop_trades_whole_at_a_worse_price_in_a_thin_market(volume: float, paid: str) -> None:
     venue = venue_with()
-    await send(venue, approval(BUY, "6"))
+    await send(venue, cleared_order(BUY, "6"))
     opens(venue, 1_000.0)
     await rest(venue, SELL, "6", Purpose.STOP, "950")
     fill = fill_of(trades(venue, 940.0, 1_000.0, 945.0, 0, volume))
     assert (fill.quantity, fill.price) == (D(6), D(paid))
 
 
-async def test_a_limit_takes_a_share_of_each_candle_that_goes_through_it() -> None:
+async def test_limit_takes_a_share_of_each_candle_through_it() -> None:
     venue = venue_with()
     opens(venue, 1_000.0)
-    await send(venue, approval(BUY, "2.5", limit="990"))
+    await send(venue, cleared_order(BUY, "2.5", limit="990"))
     assert amounts(trades(venue, 985.0, 1_000.0, 995.0, 0, 10.0)) == [D(1)]
     assert amounts(trades(venue, 990.0, 1_000.0, 995.0, 1, 10.0)) == []
     assert amounts(opens(venue, 989.0, 2)) == [D(1)]
@@ -110,19 +110,19 @@ async def test_a_limit_takes_a_share_of_each_candle_that_goes_through_it() -> No
     assert venue.orders == []
 
 
-async def test_what_is_left_of_a_limit_can_be_cancelled_and_what_filled_stays() -> None:
+async def test_rest_of_a_limit_can_be_cancelled() -> None:
     venue = venue_with()
     opens(venue, 1_000.0)
-    await send(venue, approval(BUY, "2.5", limit="990"))
+    await send(venue, cleared_order(BUY, "2.5", limit="990"))
     trades(venue, 985.0, 1_000.0, 995.0, 0, 10.0)
     assert await venue.cancel(ENTRY, T0 + MINUTE) == [Canceled(ENTRY, "on request")]
     assert venue.account.ledger.quantity("ETHUSDT") == 1
 
 
-async def test_a_rest_that_the_money_does_not_carry_is_taken_off_and_not_rejected() -> None:
+async def test_unaffordable_rest_is_cancelled_and_not_rejected() -> None:
     venue = venue_with(wallet=1_000)
     opens(venue, 1_000.0)
-    await send(venue, approval(BUY, "1.99", limit="1000", leverage=2))
+    await send(venue, cleared_order(BUY, "1.99", limit="1000", leverage=2))
     minute(venue, 0, 10.0, low=1_000.0)
     assert amounts(opens(venue, 999.0, 1)) == [D(1)]
     minute(venue, 1, 90.0, low=1_000.0)
@@ -137,20 +137,20 @@ async def test_a_rest_that_the_money_does_not_carry_is_taken_off_and_not_rejecte
     st.lists(st.tuples(st.floats(0, 100), st.floats(900, 1_100)), min_size=1, max_size=12),
     st.sampled_from([None, "950", "1000", "1050"]),
 )
-async def test_fills_never_exceed_the_order_nor_the_share_and_a_limit_is_kept(
+async def test_fills_stay_within_order_share_and_limit(
     quantity: Decimal, minutes: list[tuple[float, float]], limit: str | None
 ) -> None:
     venue = venue_with(wallet=10**6)
     minute(venue, 0, 10.0)
-    cleared = approval(BUY, str(quantity), limit=limit)
+    cleared = cleared_order(BUY, str(quantity), limit=limit)
     await send(venue, cleared)
     volume, total, last_price = 10.0, D(0), D(0)
     for number, (next_volume, price) in enumerate(minutes, 1):
-        told = opens(venue, round(price, 2), number)
-        assert sum(amounts(told), D(0)) <= D(repr(volume)) / 10
+        reports = opens(venue, round(price, 2), number)
+        assert sum(amounts(reports), D(0)) <= D(repr(volume)) / 10
         inside = trades(venue, round(price, 2) - 10, round(price, 2) + 10, round(price, 2), number, next_volume)
         assert sum(amounts(inside), D(0)) <= D(repr(next_volume)) / 10
-        for report in (*told, *inside):
+        for report in (*reports, *inside):
             if isinstance(report, Filled):
                 total += report.quantity
                 last_price = report.price

@@ -1,4 +1,4 @@
-"""The order in which a candle's price comes to resting orders, held against a walk over every tick of it."""
+"""The order in which a candle's price reaches resting orders, compared with a walk over every tick of it."""
 
 from decimal import Decimal
 from itertools import pairwise
@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from ocw_mcp.domain.market import Candle, Opening, Product
 from ocw_mcp.domain.orders import Filled, OrderRef, OutsideFill, Purpose, Side
 from ocw_mcp.domain.time import MINUTE
-from tests.adapters.venues.papers import BUY, ETH, SELL, T0, approval, send, venue_with
+from tests.adapters.venues.papers import BUY, ETH, SELL, T0, cleared_order, send, venue_with
 
 D = Decimal
 STOP, TARGET, ENTRY = Purpose.STOP, Purpose.TARGET, Purpose.ENTRY
 
 
 class Laid(NamedTuple):
-    """An order of one unit around an open of 1,000."""
+    """An order of one unit near an open of 1,000."""
 
     purpose: Purpose
     side: Side
@@ -29,14 +29,14 @@ class Laid(NamedTuple):
         return (self.side is BUY) == (self.purpose is not STOP)
 
     def met(self, price: float) -> bool:
-        """A conditional order where the price touches it, a limit only beyond it."""
+        """Return whether a price reaches it: a conditional order at its price, a limit only beyond it."""
         if self.purpose is ENTRY:
             return price < self.price if self.falls else price > self.price
         return price <= self.price if self.falls else price >= self.price
 
 
 def walked(held: int, orders: list[Laid], low: int, high: int, close: int) -> tuple[list[tuple[OrderRef, int]], int]:
-    """What every half tick of the way fills: which order at which of their prices; and what is held at the end."""
+    """Return the fills of a walk over every half tick, as order and price, and the position at the end."""
     reached = [each for each in orders if each.met(low if each.falls else high)]
     if held:
         stopped = any(each.purpose is STOP for each in reached)
@@ -71,13 +71,13 @@ ORDERS = st.lists(
 @example(-2, [(STOP, 1, True), (ENTRY, 4, False)], 0, 7, 0.9)
 @example(1, [(TARGET, 5, True), (ENTRY, 4, True)], 7, 7, 0.5)
 @example(0, [(ENTRY, 5, True), (ENTRY, 4, False)], 7, 7, 0.5)
-async def test_orders_trade_in_the_order_in_which_a_walk_over_every_tick_meets_them(
+async def test_orders_fill_in_the_order_of_a_tick_by_tick_walk(
     held: int, drawn: list[tuple[Purpose, int, bool]], down: int, up: int, where: float
 ) -> None:
     venue = venue_with(wallet=10**6)
     venue.on_opening(Opening(ETH, T0 - MINUTE, 1_000.0), T0 - MINUTE)
     if held:
-        entry = approval(BUY if held > 0 else SELL, str(abs(held)), n=900, now=T0 - MINUTE)
+        entry = cleared_order(BUY if held > 0 else SELL, str(abs(held)), n=900, now=T0 - MINUTE)
         await send(venue, entry)
         venue.on_opening(Opening(ETH, T0 - MINUTE, 1_000.0), T0 - MINUTE)
     orders: list[Laid] = []
@@ -89,15 +89,15 @@ async def test_orders_trade_in_the_order_in_which_a_walk_over_every_tick_meets_t
         price = 1_000 - away if falls else 1_000 + away
         ref = OrderRef(number, purpose)
         limit, trigger = (str(price), None) if purpose is ENTRY else (None, str(price))
-        await send(venue, approval(side, "1", purpose, n=number, now=T0, limit=limit, trigger=trigger))
+        await send(venue, cleared_order(side, "1", purpose, n=number, now=T0, limit=limit, trigger=trigger))
         orders.append(Laid(purpose, side, price, ref))
     low, high = 1_000 - down, 1_000 + up
     close = low + round(where * (high - low))
     candle = Candle(ETH, T0, MINUTE, 1_000.0, float(high), float(low), float(close), 1e6)
-    told = list(venue.on_candle(candle, T0 + MINUTE))
-    assert not any(isinstance(each, OutsideFill) for each in told)
+    reports = list(venue.on_candle(candle, T0 + MINUTE))
+    assert not any(isinstance(each, OutsideFill) for each in reports)
     expected, left = walked(held, orders, low, high, close)
-    fills = [each for each in told if isinstance(each, Filled)]
+    fills = [each for each in reports if isinstance(each, Filled)]
     assert [each.ref for each in fills] == [ref for ref, _ in expected]
     for fill, (_, price) in zip(fills, expected, strict=True):
         assert abs(fill.price - price) <= (0 if fill.maker else D("0.0006") * price)

@@ -1,4 +1,4 @@
-"""Stops and targets on paper: reached within candles, over gaps, and both at once."""
+"""Stops and targets on paper: reached within candles, over gaps, and both in one candle."""
 
 from decimal import Decimal
 
@@ -17,7 +17,7 @@ from tests.adapters.venues.papers import (
     BUY,
     SELL,
     T0,
-    approval,
+    cleared_order,
     fill_of,
     holding,
     opens,
@@ -32,7 +32,7 @@ D = Decimal
     ("held", "closing", "trigger", "gap", "paid"),
     [(BUY, SELL, "950", 900.0, "899.55"), (SELL, BUY, "1050", 1_100.0, "1100.55")],
 )
-async def test_a_gap_through_the_stop_fills_at_the_opening(
+async def test_gap_through_the_stop_fills_at_the_opening(
     held: Side, closing: Side, trigger: str, gap: float, paid: str
 ) -> None:
     venue = await holding(held, "2")
@@ -46,7 +46,7 @@ async def test_a_gap_through_the_stop_fills_at_the_opening(
     ("held", "closing", "trigger", "low", "high", "paid"),
     [(BUY, SELL, "950", 950.0, 1_000.0, "949.52"), (SELL, BUY, "1050", 1_000.0, 1_050.0, "1050.53")],
 )
-async def test_a_stop_that_a_candle_reaches_fills_at_its_price_worsened(
+async def test_stop_reached_in_a_candle_fills_at_its_worsened_price(
     held: Side, closing: Side, trigger: str, low: float, high: float, paid: str
 ) -> None:
     venue = await holding(held, "2")
@@ -60,7 +60,7 @@ async def test_a_stop_that_a_candle_reaches_fills_at_its_price_worsened(
 @pytest.mark.parametrize(
     ("held", "closing", "stop_at", "target_at"), [(BUY, SELL, "950", "1050"), (SELL, BUY, "1050", "950")]
 )
-async def test_where_a_candle_reaches_both_the_stop_comes_first_and_the_target_finds_nothing(
+async def test_stop_comes_before_the_target_in_one_candle(
     held: Side, closing: Side, stop_at: str, target_at: str
 ) -> None:
     venue = await holding(held, "2")
@@ -75,7 +75,7 @@ async def test_where_a_candle_reaches_both_the_stop_comes_first_and_the_target_f
     assert opens(venue, 1_200.0, 1) == opens(venue, 800.0, 2) == []
 
 
-async def test_a_target_alone_fills_at_its_price_worsened() -> None:
+async def test_target_fills_at_its_worsened_price() -> None:
     venue = await holding(BUY, "2")
     await rest(venue, SELL, "2", Purpose.TARGET, "1050")
     assert fill_of(trades(venue, 990.0, 1_060.0, 1_055.0, 0)).price == D("1049.47")
@@ -93,11 +93,11 @@ async def test_a_target_alone_fills_at_its_price_worsened() -> None:
         (BUY, Purpose.TARGET, "1000.01", True),
     ],
 )
-async def test_a_conditional_order_that_is_crossed_already_is_rejected(
+async def test_crossed_conditional_order_is_rejected(
     closing: Side, purpose: Purpose, trigger: str, crossed: bool
 ) -> None:
     venue = await holding(closing.opposite, "2", leverage=1)
-    (report,) = await venue.submit(approval(closing, "2", purpose, trigger=trigger), T0)
+    (report,) = await venue.submit(cleared_order(closing, "2", purpose, trigger=trigger), T0)
     if crossed:
         assert report == Rejected(OrderRef(1, purpose), "-2021", "Order would immediately trigger.")
         assert trades(venue, 500.0, 1_500.0, 1_000.0, 0) == []
@@ -105,7 +105,7 @@ async def test_a_conditional_order_that_is_crossed_already_is_rejected(
         assert isinstance(report, Accepted)
 
 
-async def test_an_order_that_came_within_a_candle_is_not_triggered_by_the_range_before_it() -> None:
+async def test_order_sent_within_a_candle_ignores_the_earlier_range() -> None:
     venue = await holding(BUY, "2")
     await rest(venue, SELL, "2", Purpose.STOP, "950", at=T0 + 30_000)
     assert trades(venue, 900.0, 1_000.0, 960.0, 0) == []
@@ -113,7 +113,7 @@ async def test_an_order_that_came_within_a_candle_is_not_triggered_by_the_range_
     assert fill_of(trades(venue, 940.0, 960.0, 955.0, 1)).price == D("949.52")
 
 
-async def test_an_order_that_came_within_a_candle_is_triggered_by_its_close_at_the_close() -> None:
+async def test_order_sent_within_a_candle_triggers_at_its_close() -> None:
     venue = await holding(BUY, "2")
     await rest(venue, SELL, "2", Purpose.STOP, "950", at=T0 + 30_000)
     assert fill_of(trades(venue, 900.0, 1_000.0, 940.0, 0)).price == D("939.53")

@@ -1,4 +1,4 @@
-"""Every venue keeps an account: money, margin, liquidation, the fees in what was bought, and funding."""
+"""Every venue keeps an account: money, margin, liquidation, fees in the bought asset, and funding."""
 
 from decimal import Decimal
 
@@ -23,13 +23,13 @@ BUY, SELL = Side.BUY, Side.SELL
 
 
 @pytest.mark.parametrize("limit", [None, "1000"])
-async def test_an_entry_that_the_money_does_not_carry_is_rejected(stage: Stage, limit: str | None) -> None:
+async def test_unaffordable_entry_is_rejected(stage: Stage, limit: str | None) -> None:
     code = "-2010" if stage.product is Product.SPOT else "-2019"
     assert await refusal(stage, BUY, "100.1", limit=limit) == code
     assert stage.position() == 0
 
 
-async def test_a_limit_that_rests_holds_its_money_until_it_is_cancelled(stage: Stage) -> None:
+async def test_resting_limit_locks_money_until_cancelled(stage: Stage) -> None:
     await send(stage, BUY, "60", limit="990")
     assert await refusal(stage, BUY, "60", n=2) == ("-2010" if stage.product is Product.SPOT else "-2019")
     await stage.venue.cancel(OrderRef(1, Purpose.ENTRY), stage.now)
@@ -38,7 +38,7 @@ async def test_a_limit_that_rests_holds_its_money_until_it_is_cancelled(stage: S
 
 
 @only(Product.UM)
-async def test_leverage_carries_a_larger_position_and_no_larger_one_than_its_bracket(stage: Stage) -> None:
+async def test_leverage_allows_a_position_up_to_its_bracket(stage: Stage) -> None:
     brackets = stage.venue.instrument(ETH, 1_000.0).brackets
     assert brackets is not None
     most = brackets.rows[0].max_leverage
@@ -49,26 +49,24 @@ async def test_leverage_carries_a_larger_position_and_no_larger_one_than_its_bra
 
 
 @only(Product.UM)
-async def test_an_open_position_keeps_its_leverage(stage: Stage) -> None:
+async def test_open_position_keeps_its_leverage(stage: Stage) -> None:
     await hold(stage, "90", leverage=1)
     assert await refusal(stage, BUY, "20", n=2, leverage=10) == "-2019"
 
 
 @only(Product.UM)
 @pytest.mark.parametrize(("side", "far"), [(BUY, 880.0), (SELL, 1_120.0)])
-async def test_a_position_whose_margin_is_used_up_is_liquidated_and_what_was_to_reduce_it_goes(
-    stage: Stage, side: Side, far: float
-) -> None:
+async def test_liquidation_closes_the_position_and_its_reductions(stage: Stage, side: Side, far: float) -> None:
     before = stage.wallet()
     await hold(stage, "20", side, leverage=10)
     fees = before - stage.wallet()
     await send(stage, side.opposite, "20", Purpose.STOP, n=2, trigger="850" if side is BUY else "1150")
-    told = stage.moves(far)
-    (gone,) = outside(told)
+    reports = stage.moves(far)
+    (gone,) = outside(reports)
     assert (gone.cause, gone.side, gone.quantity) == (OutsideCause.LIQUIDATION, side.opposite, D(20))
-    (canceled,) = (each for each in told if isinstance(each, Canceled))
+    (canceled,) = (each for each in reports if isinstance(each, Canceled))
     assert canceled.ref == OrderRef(2, Purpose.STOP)
-    assert told.index(gone) < told.index(canceled)
+    assert reports.index(gone) < reports.index(canceled)
     assert stage.position() == 0
     # No more is lost than the tenth of its cost that was its margin.
     assert D(1_990) < before - fees - stage.wallet() <= D("2002")
@@ -76,7 +74,7 @@ async def test_a_position_whose_margin_is_used_up_is_liquidated_and_what_was_to_
 
 
 @only(Product.SPOT)
-async def test_on_spot_nothing_is_liquidated(stage: Stage) -> None:
+async def test_spot_is_never_liquidated(stage: Stage) -> None:
     await hold(stage)
     assert stage.moves(0.5) == []
 
@@ -87,7 +85,7 @@ async def test_on_spot_nothing_is_liquidated(stage: Stage) -> None:
     [(949.0, 1_000.0, D(950), False), (1_000.0, 1_050.01, D(1_050), True), (949.0, 1_051.0, D(950), False)],
     ids=["the stop", "the profit", "both"],
 )
-async def test_an_oco_trades_whole_on_the_side_that_is_reached_and_both_mean_the_stop(
+async def test_oco_fills_whole_on_the_side_reached(
     stage: Stage, low: float, high: float, paid: Decimal, maker: bool
 ) -> None:
     held = await hold(stage)
@@ -102,19 +100,19 @@ async def test_an_oco_trades_whole_on_the_side_that_is_reached_and_both_mean_the
 
 @only(Product.SPOT)
 @pytest.mark.parametrize("take_at", ["1000", "960", "900"])
-async def test_an_oco_whose_profit_is_no_profit_is_rejected(stage: Stage, take_at: str) -> None:
+async def test_oco_without_a_profit_is_rejected(stage: Stage, take_at: str) -> None:
     held = await hold(stage)
     assert await refusal(stage, SELL, held, Purpose.STOP, trigger="950", take_at=take_at) == "-2010"
 
 
 @only(Product.UM)
-async def test_there_is_no_oco_on_futures(stage: Stage) -> None:
+async def test_oco_on_futures_is_rejected(stage: Stage) -> None:
     held = await hold(stage)
     assert await refusal(stage, SELL, held, Purpose.STOP, trigger="950", take_at="1050") == "-1106"
 
 
 @only(Product.SPOT)
-async def test_a_spot_purchase_pays_in_what_it_bought_and_a_sale_in_quote(stage: Stage) -> None:
+async def test_spot_buy_pays_in_base_and_a_sale_in_quote(stage: Stage) -> None:
     before = stage.wallet()
     await send(stage, BUY, "2")
     (bought,) = stage.moves(1_000.0)
@@ -130,9 +128,7 @@ async def test_a_spot_purchase_pays_in_what_it_bought_and_a_sale_in_quote(stage:
 
 @only(Product.UM)
 @pytest.mark.parametrize(("side", "sign"), [(BUY, -1), (SELL, 1)])
-async def test_funding_moves_the_wallet_by_what_is_told_and_only_of_who_holds(
-    stage: Stage, side: Side, sign: int
-) -> None:
+async def test_funding_moves_the_wallet_of_a_holder_by_the_rate(stage: Stage, side: Side, sign: int) -> None:
     assert stage.settles(0.001) == []
     stage.moves(1_000.0)
     await hold(stage, side=side)

@@ -1,4 +1,4 @@
-"""Memory at work: when entries are written, what they may cost, and what nothing of it may stop."""
+"""The memory of a run: when entries are written, their cost, and failures that must not reach a decision."""
 
 import asyncio
 import logging
@@ -14,11 +14,11 @@ from ocw_mcp.adapters.store.views.days import DayPage, EventRow
 from ocw_mcp.adapters.store.views.story import Step, Story, StoryAnswer
 from ocw_mcp.adapters.store.views.trades import TradePage, TradeRow
 from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.memory.keeping import MEMORY, read_kept
-from ocw_mcp.agent.memory.memory import BATCH, KNOWN_AFTER_MS, Memory
-from ocw_mcp.agent.memory.writing import Writer, WritingTerms
+from ocw_mcp.agent.memory.diary import MEMORY_FILE, load_memory
+from ocw_mcp.agent.memory.memory import BATCH_TRADES, KNOWN_AFTER_MS, Memory
+from ocw_mcp.agent.memory.writer import Writer, WriterTerms
 from ocw_mcp.agent.messages import Messages, Reply, Request
-from ocw_mcp.agent.prompts import compose
+from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain import events
@@ -28,21 +28,21 @@ from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, utc_day
-from tests.support.agent import Scripted, says
+from tests.support.agent import ScriptedModel, says
 from tests.support.memory import NOON, WRITER, trade
 from tests.support.views import RISING, snapshot, view
 
 POLICIES = load_policies(None).policies
-PROMPTS = compose(load_prompts(None).texts, POLICIES)
+PROMPTS = Prompts(load_prompts(None).texts, POLICIES)
 BOOK = "abc123"
 D = Decimal
 LATER = NOON + KNOWN_AFTER_MS + 1
-"""When what was begun at noon is known."""
+"""A wake at which the entries begun at noon are known."""
 WROTE = says("It broke out, and fell back.\nLesson: Wait for the close.")
 
 
 class FakePast:
-    """A book with some trades, each decided at wake 7, and a day behind it where one is asked for."""
+    """A history of some trades, each decided at wake 7, and of some days."""
 
     def __init__(self, *trades: TradeRow, days: Sequence[str] = ()) -> None:
         self.all = list(trades)
@@ -85,8 +85,8 @@ class FakePast:
         return DayPage(day, rows, len(rows), None)
 
 
-class Slow(Scripted):
-    """Answers when it is let."""
+class Slow(ScriptedModel):
+    """A model that waits for an event before each answer."""
 
     def __init__(self, *answers: Reply | Trouble) -> None:
         super().__init__(*answers)
@@ -99,27 +99,27 @@ class Slow(Scripted):
         return await super().create(request)
 
 
-def at(moment: int) -> Snapshot:
-    """What a wake is shown: the same at any moment."""
-    return msgspec.structs.replace(snapshot(view(RISING)), at=moment)
+def at(time: int) -> Snapshot:
+    """Return the snapshot of a wake, the same at any time."""
+    return msgspec.structs.replace(snapshot(view(RISING)), at=time)
 
 
 def memory(directory: Path, past: FakePast, model: Messages | None, **more: Any) -> Memory:
-    terms = WritingTerms(model=more.pop("name", WRITER), usd_per_day=more.pop("usd_per_day", D("0.05")))
+    terms = WriterTerms(model=more.pop("name", WRITER), usd_per_day=more.pop("usd_per_day", D("0.05")))
     writer = None if model is None else Writer(model, PROMPTS, "hash of prompts", terms)
     return Memory(directory, BOOK, past, POLICIES.rules, writer, **more)
 
 
 def spent(directory: Path) -> Decimal:
-    return sum(read_kept(directory, BOOK)[0].spent.values(), ZERO)
+    return sum(load_memory(directory, BOOK)[0].spent.values(), ZERO)
 
 
 def no_disk(sentence: str) -> None:
-    """It may well be told that the disk takes nothing."""
+    """Accept the warning that the file cannot be written."""
 
 
-class Lets:
-    """Asks somebody slow, and lets some of its answers through."""
+class QuickThenSlow:
+    """A model that answers the first requests at once, and the others slowly."""
 
     def __init__(self, slow: Slow, first: int) -> None:
         self._slow, self._left = slow, first
@@ -131,54 +131,54 @@ class Lets:
         return await self._slow.create(request)
 
 
-async def wake(one: Memory, moment: int, left: str = "1") -> str:
-    return await one.at_wake(at(moment), D(left))
+async def wake(one: Memory, time: int, left: str = "1") -> str:
+    return await one.at_wake(at(time), D(left))
 
 
 @pytest.mark.requirement("A02")
 @pytest.mark.parametrize(
-    ("decider", "tainted", "is_told"),
+    ("decider", "tainted", "is_shown"),
     [("claude", False, True), ("rules", False, True), ("claude", True, False), ("mcp:desk", False, False)],
 )
-async def test_words_of_others_on_a_trade_are_not_written_on_nor_those_that_came_of_them(
-    tmp_path: Path, decider: str, tainted: bool, is_told: bool
+async def test_thesis_of_others_is_not_given_to_the_writer(
+    tmp_path: Path, decider: str, tainted: bool, is_shown: bool
 ) -> None:
-    model, past = Scripted(WROTE), FakePast(trade(1, NOON - HOUR))
+    model, past = ScriptedModel(WROTE), FakePast(trade(1, NOON - HOUR))
     past.decider, past.tainted = decider, tainted
     await wake(one := memory(tmp_path, past, model), NOON)
     await wake(one, LATER)
-    prompt = model.asked[0].body["messages"][0]["content"][0]["text"]
-    assert ("It breaks out." in prompt, "momentum" in prompt.partition("signals named")[2]) == (is_told, is_told)
+    prompt = model.requests[0].body["messages"][0]["content"][0]["text"]
+    assert ("It breaks out." in prompt, "momentum" in prompt.partition("signals named")[2]) == (is_shown, is_shown)
 
 
-async def test_a_closed_trade_is_written_on_at_the_next_wake_and_told_of_at_one_after_that(tmp_path: Path) -> None:
-    model = Scripted(WROTE)
+async def test_closed_trade_is_recalled_two_wakes_later(tmp_path: Path) -> None:
+    model = ScriptedModel(WROTE)
     one = memory(tmp_path, FakePast(trade(1, NOON - HOUR)), model)
     assert await wake(one, NOON) == ""
-    told = await wake(one, LATER)
-    assert 'untrusted_text by claude-haiku-4-5, 2024-10-04T12:05:00Z: "It broke out, and fell back."' in told
-    assert "lesson, long BTCUSDT alike lost 1 of 1 (orders 1)" in told
-    assert await wake(one, LATER + HOUR) == told
-    (asked,) = model.asked
+    recalled = await wake(one, LATER)
+    assert 'untrusted_text by claude-haiku-4-5, 2024-10-04T12:05:00Z: "It broke out, and fell back."' in recalled
+    assert "lesson, similar long BTCUSDT lost 1 of 1 (orders 1)" in recalled
+    assert await wake(one, LATER + HOUR) == recalled
+    (asked,) = model.requests
     prompt = asked.body["messages"][0]["content"][0]["text"]
     assert 'thesis, untrusted_text by claude: "It breaks out."' in prompt
     assert "(mfe) +2.00%" in prompt
-    (entry,) = read_kept(tmp_path, BOOK)[0].diary.reflections
+    (entry,) = load_memory(tmp_path, BOOK)[0].diary.reflections
     assert (entry.order, entry.wake, entry.origin.prompts_hash) == (1, 7, "hash of prompts")
 
 
-async def test_whoever_writes_on_a_trade_is_told_the_lessons_of_like_ones(tmp_path: Path) -> None:
-    model = Scripted(WROTE)
+async def test_writer_gets_the_lessons_of_similar_trades(tmp_path: Path) -> None:
+    model = ScriptedModel(WROTE)
     one = memory(tmp_path, FakePast(trade(1, NOON - HOUR), trade(2, NOON + MINUTE)), model)
-    for moment in (NOON, LATER, LATER + HOUR):
-        await wake(one, moment)
-    first, second = (each.body["messages"][0]["content"][0]["text"] for each in model.asked)
+    for time in (NOON, LATER, LATER + HOUR):
+        await wake(one, time)
+    first, second = (each.body["messages"][0]["content"][0]["text"] for each in model.requests)
     assert "earlier lesson, " not in first
-    assert "earlier lesson, long BTCUSDT alike lost 1 of 1 (orders 1), untrusted_text by" in second
+    assert "earlier lesson, similar long BTCUSDT lost 1 of 1 (orders 1), untrusted_text by" in second
     assert "lost 2 of 2 (orders 1, 2)" in await wake(one, LATER + HOUR)
 
 
-async def test_only_a_wake_at_which_entries_are_due_waits_for_them(tmp_path: Path) -> None:
+async def test_only_a_wake_after_the_due_time_waits_for_entries(tmp_path: Path) -> None:
     model = Slow(WROTE)
     one = memory(tmp_path, FakePast(trade(1, NOON - HOUR), trade(2, NOON + MINUTE)), model)
     await wake(one, NOON)
@@ -191,7 +191,7 @@ async def test_only_a_wake_at_which_entries_are_due_waits_for_them(tmp_path: Pat
     await one.close()
 
 
-async def test_a_decision_that_is_given_up_leaves_the_writing_alone(tmp_path: Path) -> None:
+async def test_cancelled_wake_does_not_stop_the_writing(tmp_path: Path) -> None:
     model = Slow(WROTE)
     one = memory(tmp_path, FakePast(trade(1, NOON - HOUR)), model)
     await wake(one, NOON)
@@ -203,170 +203,168 @@ async def test_a_decision_that_is_given_up_leaves_the_writing_alone(tmp_path: Pa
     assert "trade of order 1" in await wake(one, LATER)
 
 
-async def test_so_many_at_once_and_the_day_after_its_trades(tmp_path: Path) -> None:
+async def test_batch_is_limited_and_the_digest_comes_last(tmp_path: Path) -> None:
     yesterday = utc_day(NOON - DAY)
-    model = Scripted(WROTE)
-    trades = [trade(n, NOON - 13 * HOUR + n) for n in range(1, BATCH + 2)]
+    model = ScriptedModel(WROTE)
+    trades = [trade(n, NOON - 13 * HOUR + n) for n in range(1, BATCH_TRADES + 2)]
     one = memory(tmp_path, FakePast(*trades, days=[yesterday]), model)
     for n in range(4):
         await wake(one, NOON + n * HOUR)
     await one.close()
-    numbers = [each.wake for each in model.asked]
+    numbers = [each.wake for each in model.requests]
     assert numbers == [-2, -4, -6, -8, numbers[-1]]
-    prompt = model.asked[-1].body["messages"][0]["content"][0]["text"]
+    prompt = model.requests[-1].body["messages"][0]["content"][0]["text"]
     assert f"day {yesterday}: equity 10,000.00 to ?" in prompt
     assert "on order 4, untrusted_text by claude-haiku-4-5" in prompt
     assert f"digest of {yesterday}" in await wake(one, NOON + 5 * HOUR)
 
 
-async def test_turned_off_it_tells_nothing_writes_nothing_and_touches_no_file(tmp_path: Path) -> None:
-    model, past = Scripted(WROTE), FakePast(trade(1, NOON - HOUR))
+async def test_disabled_memory_recalls_and_writes_nothing(tmp_path: Path) -> None:
+    model, past = ScriptedModel(WROTE), FakePast(trade(1, NOON - HOUR))
     first = memory(tmp_path, past, model)
     await wake(first, NOON)
     await wake(first, LATER)
-    before = (tmp_path / MEMORY).read_bytes()
-    off = memory(tmp_path, past, model, on=False)
-    assert [await wake(off, moment) for moment in (NOON, LATER, LATER + HOUR)] == ["", "", ""]
-    assert len(model.asked) == 1
-    assert (tmp_path / MEMORY).read_bytes() == before
+    before = (tmp_path / MEMORY_FILE).read_bytes()
+    off = memory(tmp_path, past, model, enabled=False)
+    assert [await wake(off, time) for time in (NOON, LATER, LATER + HOUR)] == ["", "", ""]
+    assert len(model.requests) == 1
+    assert (tmp_path / MEMORY_FILE).read_bytes() == before
     assert "trade of order 1" in await wake(memory(tmp_path, past, None), LATER)
 
 
-async def test_a_failure_leaves_no_entry_and_is_not_asked_for_again_and_the_rest_waits(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    model = Scripted(Trouble(CauseKind.TIMEOUT, "late"), WROTE)
+async def test_failed_entry_is_not_retried_and_the_rest_waits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = ScriptedModel(Trouble(CauseKind.TIMEOUT, "late"), WROTE)
     one = memory(tmp_path, FakePast(trade(1, NOON - 2), trade(2, NOON - 1)), model)
     await wake(one, NOON)
     assert await wake(one, LATER) == ""
-    assert [each.wake for each in model.asked] == [-2]
+    assert [each.wake for each in model.requests] == [-2]
     assert spent(tmp_path) > D("0.001")
-    told = await wake(one, LATER + HOUR)
-    assert [each.wake for each in model.asked] == [-2, -4]
-    assert "trade of order 2" in told
-    assert "trade of order 1" not in told
+    recalled = await wake(one, LATER + HOUR)
+    assert [each.wake for each in model.requests] == [-2, -4]
+    assert "trade of order 2" in recalled
+    assert "trade of order 1" not in recalled
     assert "TIMEOUT: no answer came in time; late" in caplog.text
 
 
 @pytest.mark.parametrize("budget", [{"usd_per_day": D("0.0005")}, {}])
-async def test_nothing_is_asked_whose_worst_case_is_not_left(tmp_path: Path, budget: dict[str, Any]) -> None:
-    model = Scripted(WROTE)
+async def test_entry_above_the_budget_is_not_written(tmp_path: Path, budget: dict[str, Any]) -> None:
+    model = ScriptedModel(WROTE)
     one = memory(tmp_path, FakePast(trade(1, NOON - HOUR)), model, **budget)
     left = "1" if budget else "0.0005"
     await wake(one, NOON, left)
     await wake(one, LATER, left)
     await one.close()
-    assert model.asked == []
+    assert model.requests == []
     assert spent(tmp_path) == 0
 
 
-async def test_what_was_spent_holds_for_the_day_and_is_remembered(tmp_path: Path) -> None:
+async def test_daily_spending_is_kept_across_runs(tmp_path: Path) -> None:
     past = FakePast(*(trade(n, NOON - HOUR + n) for n in range(1, 9)))
-    model = Scripted(WROTE)
+    model = ScriptedModel(WROTE)
     for n in range(5):
-        # Each entry costs 0.00015 at most 0.0078: the day's 0.01 is enough for all while little is really spent.
+        # An entry costs 0.00015, and 0.0078 at worst: the day's 0.01 suffices for all, since the real costs are small.
         one = memory(tmp_path, past, model, usd_per_day=D("0.01"))
         await wake(one, NOON + n * HOUR)
         await wake(one, NOON + n * HOUR + KNOWN_AFTER_MS + 1)
         await one.close()
-    assert spent(tmp_path) == len(model.asked) * D("0.00015")
+    assert spent(tmp_path) == len(model.requests) * D("0.00015")
 
 
-async def test_what_entries_may_cost_is_set_aside_while_they_are_written_and_what_they_did_is_told_of_once(
+async def test_entry_cost_is_reserved_then_reported_once(
     tmp_path: Path,
 ) -> None:
     model, spending = Slow(WROTE), SpendingLog()
     one = memory(tmp_path, FakePast(trade(1, NOON - HOUR)), model, spending=spending)
     await wake(one, NOON, "0.03")
-    assert (one.set_aside_usd, spending.untold_usd) == (D("0.03"), D(0))
+    assert (one.reserved_usd, spending.pending_usd) == (D("0.03"), D(0))
     model.go.set()
     await wake(one, NOON + KNOWN_AFTER_MS)
-    assert one.set_aside_usd == D("0.03"), "however quickly it was written"
+    assert one.reserved_usd == D("0.03"), "although it is written"
     await wake(one, LATER)
-    assert (one.set_aside_usd, spending.untold_usd) == (D(0), D("0.00015"))
+    assert (one.reserved_usd, spending.pending_usd) == (D(0), D("0.00015"))
     await wake(one, LATER + HOUR)
-    assert spending.untold_usd == D("0.00015")
+    assert spending.pending_usd == D("0.00015")
 
 
-async def test_entries_that_were_written_when_a_run_stopped_are_told_of_once(tmp_path: Path) -> None:
-    model, past = Scripted(WROTE), FakePast(trade(1, NOON - HOUR))
+async def test_entries_of_a_stopped_run_are_reported_once(tmp_path: Path) -> None:
+    model, past = ScriptedModel(WROTE), FakePast(trade(1, NOON - HOUR))
     one = memory(tmp_path, past, model, spending=SpendingLog(tmp_path, BOOK))
     await wake(one, NOON)
-    assert one._writing is not None
-    await one._writing
+    (writing,) = (task for task in asyncio.all_tasks() if task.get_name() == "memory")
+    await writing
     await one.close()
     spending = SpendingLog(tmp_path, BOOK)
-    assert spending.untold_usd == 0
-    await wake(memory(tmp_path, past, Scripted(WROTE), spending=spending), LATER)
-    assert spending.untold_usd == D("0.00015")
+    assert spending.pending_usd == 0
+    await wake(memory(tmp_path, past, ScriptedModel(WROTE), spending=spending), LATER)
+    assert spending.pending_usd == D("0.00015")
 
 
 @pytest.mark.parametrize("written", [0, 1, 2])
-async def test_what_a_killed_run_was_writing_is_written_as_of_the_same_wake(tmp_path: Path, written: int) -> None:
+async def test_resumed_run_writes_missing_entries_as_of_the_wake(tmp_path: Path, written: int) -> None:
     past = FakePast(*(trade(n, NOON - HOUR + n) for n in (1, 2, 3)))
-    undisturbed = memory(tmp_path / "undisturbed", past, Scripted(WROTE), spending=SpendingLog(), tell=no_disk)
+    undisturbed = memory(tmp_path / "undisturbed", past, ScriptedModel(WROTE), spending=SpendingLog(), warn=no_disk)
     await wake(undisturbed, NOON)
     expected = await wake(undisturbed, LATER)
 
     model = Slow()
-    killed = memory(tmp_path, past, Lets(model, written), spending=SpendingLog())
+    killed = memory(tmp_path, past, QuickThenSlow(model, written), spending=SpendingLog())
     await wake(killed, NOON)
     await model.began.wait()
     await killed.close()
     past.all.append(trade(4, NOON + MINUTE))
     spending = SpendingLog()
-    resumed = memory(tmp_path, past, Scripted(WROTE), spending=spending)
-    assert resumed.set_aside_usd > 0
+    resumed = memory(tmp_path, past, ScriptedModel(WROTE), spending=spending)
+    assert resumed.reserved_usd > 0
     assert await wake(resumed, LATER) == expected
-    assert spending.untold_usd == 3 * D("0.00015")
+    assert spending.pending_usd == 3 * D("0.00015")
 
 
-async def test_what_is_given_up_at_the_end_of_a_run_is_asked_for_by_the_next(tmp_path: Path) -> None:
+async def test_unfinished_entries_are_written_by_the_next_run(tmp_path: Path) -> None:
     model, past = Slow(WROTE), FakePast(trade(1, NOON - HOUR))
     one = memory(tmp_path, past, model)
     await wake(one, NOON)
     await model.began.wait()
     await one.close()
     await one.close()
-    next_one = memory(tmp_path, past, Scripted(WROTE))
+    next_one = memory(tmp_path, past, ScriptedModel(WROTE))
     await wake(next_one, LATER)
     assert "trade of order 1" in await wake(next_one, LATER + HOUR)
 
 
-async def test_a_file_of_no_use_is_told_of_and_stops_nothing(tmp_path: Path) -> None:
-    (tmp_path / MEMORY).write_bytes(b"{]")
-    heard: list[str] = []
-    one = memory(tmp_path, FakePast(trade(1, NOON - HOUR)), Scripted(WROTE), tell=heard.append)
+async def test_unusable_file_is_reported_and_writing_continues(tmp_path: Path) -> None:
+    (tmp_path / MEMORY_FILE).write_bytes(b"{]")
+    warnings: list[str] = []
+    one = memory(tmp_path, FakePast(trade(1, NOON - HOUR)), ScriptedModel(WROTE), warn=warnings.append)
     await wake(one, NOON)
     assert "trade of order 1" in await wake(one, LATER)
-    (sentence,) = heard
-    assert "memory begins anew" in sentence
+    (sentence,) = warnings
+    assert "the memory begins empty" in sentence
 
 
-async def test_a_disk_that_takes_nothing_is_told_of_once_and_stops_nothing(tmp_path: Path) -> None:
-    heard: list[str] = []
+async def test_failed_save_is_reported_once_and_memory_works(tmp_path: Path) -> None:
+    warnings: list[str] = []
     past = FakePast(trade(1, NOON - 2), trade(2, NOON - 1))
-    one = memory(tmp_path / "gone", past, Scripted(WROTE), tell=heard.append)
+    one = memory(tmp_path / "gone", past, ScriptedModel(WROTE), warn=warnings.append)
     await wake(one, NOON)
-    told = await wake(one, LATER)
-    assert "trade of order 1" in told
-    assert "trade of order 2" in told
-    (sentence,) = heard
-    assert sentence.endswith("until then memory lasts no longer than this run")
+    recalled = await wake(one, LATER)
+    assert "trade of order 1" in recalled
+    assert "trade of order 2" in recalled
+    (sentence,) = warnings
+    assert sentence.endswith("until then the memory lasts only as long as this run")
 
 
 @pytest.mark.parametrize("fails", ["past", "inside", "price"])
-async def test_nothing_that_goes_wrong_with_it_reaches_a_decision(
+async def test_no_failure_of_the_memory_reaches_a_decision(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, fails: str
 ) -> None:
     past = FakePast(trade(1, NOON - HOUR))
     answer: Any = RuntimeError("broken") if fails == "inside" else WROTE
     if fails == "past":
         past.fails = RequestError(RequestCode.UNREADABLE, limit="a readable book", actual="none", next_="try again")
-    model = Scripted(answer)
-    one = memory(tmp_path, past, model, name="claude-nobody" if fails == "price" else WRITER)
-    assert [await wake(one, moment) for moment in (NOON, LATER)] == ["", ""]
+    model = ScriptedModel(answer)
+    one = memory(tmp_path, past, model, name="claude-unknown" if fails == "price" else WRITER)
+    assert [await wake(one, time) for time in (NOON, LATER)] == ["", ""]
     await one.close()
     levels = {each.levelno for each in caplog.records if each.name.startswith("ocw_mcp")}
     assert levels == {logging.ERROR if fails == "inside" else logging.WARNING}
-    assert bool(model.asked) == (fails == "inside")
+    assert bool(model.requests) == (fails == "inside")

@@ -1,9 +1,9 @@
-"""How alike two situations are."""
+"""The similarity of situations."""
 
 import msgspec
 from hypothesis import given
 
-from ocw_mcp.agent.memory.situations import Situation, likeness, situation
+from ocw_mcp.agent.memory.situations import Situation, similarity, situation
 from ocw_mcp.agent.memory.situations import situations as read
 from ocw_mcp.domain.snapshot import DerivativesView
 from tests.support.memory import FALLING, RISING, situations
@@ -13,33 +13,33 @@ from tests.support.views import RISING as RISES
 
 
 @given(situations, situations)
-def test_likeness_is_a_share_and_the_same_both_ways(one: Situation, other: Situation) -> None:
-    assert likeness(one, other) == likeness(other, one)
-    assert 0 <= likeness(one, other) <= 1
+def test_similarity_is_a_symmetric_share(one: Situation, other: Situation) -> None:
+    assert similarity(one, other) == similarity(other, one)
+    assert 0 <= similarity(one, other) <= 1
 
 
 @given(situations)
-def test_what_is_told_is_wholly_like_itself(one: Situation) -> None:
-    assert (likeness(one, one) == 1) == bool(one.signals)
+def test_known_situation_equals_itself(one: Situation) -> None:
+    assert (similarity(one, one) == 1) == bool(one.signals)
 
 
-def test_the_signals_count_most_then_the_regime_then_the_symbol() -> None:
+def test_signals_outweigh_the_regime_and_the_symbol() -> None:
     calm = msgspec.structs.replace(RISING, regime="calm")
-    same = likeness(calm, calm)
-    elsewhere = likeness(calm, msgspec.structs.replace(calm, symbol="ETHUSDT"))
-    wild = likeness(calm, msgspec.structs.replace(calm, regime="wild"))
-    turned = likeness(calm, msgspec.structs.replace(FALLING, regime="calm"))
+    same = similarity(calm, calm)
+    elsewhere = similarity(calm, msgspec.structs.replace(calm, symbol="ETHUSDT"))
+    wild = similarity(calm, msgspec.structs.replace(calm, regime="wild"))
+    turned = similarity(calm, msgspec.structs.replace(FALLING, regime="calm"))
     assert same > elsewhere > wild > turned
 
 
-def test_what_one_does_not_tell_is_not_alike_and_what_neither_tells_says_nothing() -> None:
+def test_unknown_parts_of_a_situation_count_as_different() -> None:
     calm = msgspec.structs.replace(RISING, regime="calm")
-    assert likeness(RISING, RISING) == 1
-    assert likeness(RISING, calm) < 0.75
-    assert likeness(Situation("BTCUSDT"), Situation("BTCUSDT")) < 0.1
+    assert similarity(RISING, RISING) == 1
+    assert similarity(RISING, calm) < 0.75
+    assert similarity(Situation("BTCUSDT"), Situation("BTCUSDT")) < 0.1
 
 
-def test_a_snapshot_tells_a_situation_of_each_symbol_by_the_rules_own_signals() -> None:
+def test_situations_of_a_snapshot_have_the_rules_signals() -> None:
     leaning = DerivativesView(composite=0.4)
     shown = snapshot(view(RISES, derivatives=leaning), view(FALLS, symbol="ETHUSDT"), view(symbol="SOLUSDT"))
     rising, falling, unread = read(shown, POLICIES.rules)

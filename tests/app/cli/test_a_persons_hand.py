@@ -28,7 +28,7 @@ class WantsOne(Scripted):
     """Buys at its first wake, with a stop that the policy takes."""
 
     async def decide(self, request: DecisionRequest) -> Decision:
-        view = request.snapshot.symbols[0]
+        view = next(iter(request.snapshot.symbols.values()))
         assert isinstance(view.last, float)
         if request.wake_id > 1:
             return Decision(cause=Cause(CauseKind.NOTHING_TO_DO))

@@ -117,7 +117,7 @@ def test_settings_and_policies_that_refuse_a_start_are_problems(
 
 
 def test_commands_that_wait_for_nobody_are_a_warning(ocw: Ocw, book: Path) -> None:
-    commands.leave(book, "halt", "ann", "c1", 1)
+    commands.write_command(book, "halt", "ann", "c1", 1)
     assert examined(ocw, "--state", book)["commands"]["verdict"] == "warning"
     with StateLock(book):
         assert examined(ocw, "--state", book)["commands"]["found"] == "1 waiting"

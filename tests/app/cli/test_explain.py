@@ -14,7 +14,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.render.event_text import event_text
 from tests.adapters.store.books import BOOK, ENTRY, STORY, filled, intended, open_book, refused, tell
-from tests.support.agents import write_desk
+from tests.support.books import write_book
 from tests.support.shell import Ocw
 
 STOP = OrderRef(1, Purpose.STOP)
@@ -23,7 +23,7 @@ STOP = OrderRef(1, Purpose.STOP)
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("desk") / "book"
-    asyncio.run(write_desk(directory))
+    asyncio.run(write_book(directory))
     return directory
 
 
@@ -78,7 +78,7 @@ def test_a_wake_on_which_nothing_was_done_says_that_what_it_saw_was_not_kept(ocw
         tell(store)
     assert explain(ocw, tmp_path, "1")["seen"]["is"] == "unknown"
     said = " ".join(ocw("explain", "1", "--state", tmp_path).out.split())
-    assert "not kept: snapshots are kept of the newest 2,000 wakes that did more than hold" in said
+    assert "not kept: snapshots are kept for the newest 2,000 wakes whose decision was not only HOLD" in said
 
 
 def test_a_book_from_before_snapshots_were_kept_is_read_and_later_keeps_them(ocw: Ocw, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_book_from_before_snapshots_were_kept_is_read_and_later_keeps_them(ocw
     said = " ".join(ocw("explain", "1", "--state", tmp_path).out.split())
     assert "not kept: this book was written by a version that kept no snapshots" in said
     open_book(tmp_path).close()
-    assert "did more than hold" in " ".join(ocw("explain", "1", "--state", tmp_path).out.split())
+    assert "was not only HOLD" in " ".join(ocw("explain", "1", "--state", tmp_path).out.split())
 
 
 def test_every_wake_order_and_refusal_of_a_book_can_be_told(ocw: Ocw, desk: Path) -> None:
@@ -129,7 +129,7 @@ def test_an_answer_that_came_too_late_and_what_was_set_belong_to_the_wake(ocw: O
     with closing(open_book(tmp_path)) as store:
         tell(store, (*STORY[:3], events.DecisionDiscarded(2, "another's"), *after))
     text = ocw("explain", "1", "--state", tmp_path).out
-    assert "2 wake condition(s) were set; not taken: no such metric" in text
+    assert "2 wake condition(s) set; not taken: no such metric" in text
     assert "an answer was discarded: too late" in text
     assert "another's" not in text
 
@@ -168,7 +168,7 @@ def test_every_event_that_is_followed_has_words() -> None:
     ]  # fmt: skip
     for event in followed:
         assert not event_text(BOOK, event).startswith(events.kind_of(event))
-        assert f"'{events.kind_of(event)}'" in stories._FOLLOWED
+        assert f"'{events.kind_of(event)}'" in stories.STEP_EVENTS
 
 
 UNKNOWN = (
@@ -219,5 +219,5 @@ def test_why_the_guard_closed_a_position_and_what_others_did_to_it_is_told(ocw: 
         "score.taken", "exit.decided", "outside.filled", "position.closed",
     ]  # fmt: skip
     text = ocw("explain", "wake:1", "--state", tmp_path).out
-    assert "the guard closes BTCUSDT by max_loss: it is 5.10% behind" in text
+    assert "exit rule max_loss closes BTCUSDT: it is 5.10% behind" in text
     assert "liquidation: sell 0.03 BTCUSDT at 57000, realised -90.00" in text

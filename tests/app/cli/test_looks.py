@@ -17,7 +17,7 @@ from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from tests.adapters.store.books import STORY, filled, intended, open_book, refused, tell
-from tests.support.agents import BOOK, write_desk
+from tests.support.books import BOOK, write_book
 from tests.support.shell import Ocw
 
 LISTS = ("positions", "orders", "trades", "decisions")
@@ -26,7 +26,7 @@ LISTS = ("positions", "orders", "trades", "decisions")
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("desk") / "book"
-    asyncio.run(write_desk(directory))
+    asyncio.run(write_book(directory))
     return directory
 
 

@@ -18,7 +18,7 @@ from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.app import cli
-from ocw_mcp.domain.state import Fall
+from ocw_mcp.domain.state import Fall, Mode
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN
 from tests.adapters.store.books import BOOK, STAMP, open_book, tell
 from tests.support.shell import Ocw
@@ -173,7 +173,7 @@ def test_without_a_passphrase_the_sentence_names_both_ways(ocw: Ocw, book: Path)
 def test_where_money_is_at_stake_only_the_passphrase_does(
     ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    live = type(STAMP)("live", "binance", "a1", STAMP.product, STAMP.market)
+    live = type(STAMP)(Mode.LIVE, "binance", "a1", STAMP.product, STAMP.market)
     SqliteStore.open(tmp_path / "live", live, book_id=BOOK, created_at=0).close()
     said = ocw("resume", "--state", tmp_path / "live", "--paper")
     assert (said.code, "--paper" in said.err, "ocw passphrase set" in said.err) == (2, False, True)

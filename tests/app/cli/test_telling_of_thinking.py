@@ -63,7 +63,7 @@ def test_a_decision_that_the_rules_took_over_is_told_from_first_to_last(ocw: Ocw
     in_order = (
         "by claude, after 2.5s of thinking for 0.0123 USD", "confidence 0.70", "it goes up", "refused as refusal:4",
         "corrected what was refused", "then less of it", "refused as refusal:6",
-        "wake 1 is over for 0.0007 USD: IMPOSSIBLE: every leg of the decision was refused", "by rules",
+        "wake 1 ended for 0.0007 USD: IMPOSSIBLE: every leg of the decision was refused", "by rules",
         "cause: IMPOSSIBLE: every leg", "sent as ocw-b00k07-1-e-0", "0.0150 USD for all thinking on this wake",
     )  # fmt: skip
     places = [text.index(part) for part in in_order]
@@ -127,7 +127,7 @@ def test_what_a_client_said_why_it_wanted_an_order_is_told_with_it(ocw: Ocw, tmp
     story = json.loads(ocw("explain", f"order:{ENTRY}", "--state", tmp_path, "--json").out)
     assert [each["event"]["request"]["key"] for each in story["asks"]] == ["k1", "k2"]
     text = " ".join(ocw("explain", f"order:{ENTRY}", "--state", tmp_path).out.split())
-    assert "mcp:anna asked: BUY BTCUSDT 90% of equity, stop 59000: the chart [31m says so" in text
+    assert "mcp:anna requested: BUY BTCUSDT 90% of equity, stop 59000: the chart [31m says so" in text
     assert "enough of it" in text
     assert "another's" not in text
     assert "another's" in ocw("explain", "refusal:9", "--state", tmp_path).out

@@ -22,7 +22,7 @@ from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.app.cli.watch import watch
 from ocw_mcp.domain.errors import BookError
 from tests.adapters.store.books import STORY, open_book, tell
-from tests.support.agents import BOOK, write_desk
+from tests.support.books import BOOK, write_book
 from tests.support.shell import Ocw
 
 CLEAR = "\x1b[?1049l"
@@ -32,7 +32,7 @@ CLEAR = "\x1b[?1049l"
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("desk") / "book"
-    asyncio.run(write_desk(directory))
+    asyncio.run(write_book(directory))
     return directory
 
 

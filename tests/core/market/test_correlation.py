@@ -1,4 +1,4 @@
-"""How alike two symbols move: over the hours that both have."""
+"""The correlation of two symbols, over the hours that both have."""
 
 import math
 
@@ -25,30 +25,32 @@ WAVES = [100 * math.exp(0.01 * math.sin(place) + 0.003 * math.sin(place * 2.7)) 
 OTHERS = [50 * math.exp(0.02 * math.sin(place + 0.8)) for place in range(90)]
 
 
-def test_it_is_pearsons_over_the_last_returns_of_both() -> None:
+def test_correlation_is_pearsons_over_the_last_returns() -> None:
     first, second = (np.diff(np.log(each[-RETURNS - 1 :])) for each in (WAVES, OTHERS))
     assert correlation(series(WAVES), series(OTHERS)) == pytest.approx(np.corrcoef(first, second)[0, 1])
 
 
-def test_a_symbol_is_wholly_like_itself_and_wholly_unlike_its_mirror() -> None:
+def test_correlation_of_equal_and_of_inverse_prices() -> None:
     assert correlation(series(WAVES), series(WAVES)) == pytest.approx(1)
     assert correlation(series(WAVES), series([1 / close for close in WAVES])) == pytest.approx(-1)
 
 
-def test_only_hours_that_both_have_are_compared() -> None:
+def test_only_hours_present_in_both_series_are_compared() -> None:
     pierced = series(WAVES, holes=(50, 51, 70))
     assert correlation(pierced, series(WAVES)) == pytest.approx(1)
     assert correlation(series([2 * close for close in WAVES]), pierced) == pytest.approx(1)
 
 
-def test_too_few_hours_or_a_price_that_stands_still_are_unknown() -> None:
+def test_correlation_of_few_hours_or_a_flat_price_is_unknown() -> None:
     assert correlation(series(WAVES[:24]), series(OTHERS[:24])) == Unknown(
-        "needs 25 candles of both symbols at once, has 24"
+        "needs 25 candles that both symbols have, has 24"
     )
-    assert correlation(series(WAVES), series([7.0] * 90)) == Unknown("one of the two has not moved")
+    assert correlation(series(WAVES), series([7.0] * 90)) == Unknown(
+        "the price of one of the two symbols has not changed"
+    )
 
 
-def test_a_market_compares_its_hours_or_longer_candles() -> None:
+def test_market_correlates_hourly_or_longer_candles() -> None:
     for interval, count in ((MINUTE, 60 * 40), (DAY, 40)):
         market = Market(interval, ("BTCUSDT", "ETHUSDT"))
         for place in range(count):
@@ -60,6 +62,6 @@ def test_a_market_compares_its_hours_or_longer_candles() -> None:
         assert value > 0.5
 
 
-def test_candles_of_which_no_hour_can_be_built_have_no_correlation() -> None:
+def test_correlation_is_unknown_if_no_hour_can_be_built() -> None:
     market = Market(7 * MINUTE, ("BTCUSDT", "ETHUSDT"))
     assert isinstance(market.correlation("BTCUSDT", "ETHUSDT"), Unknown)

@@ -1,4 +1,4 @@
-"""Derivatives: what each reading is made of, when it is known, and how they add up."""
+"""Derivatives: how each reading is computed, when it is known, and how the composite is formed."""
 
 import math
 from typing import Any
@@ -31,7 +31,7 @@ def row(steps_ago: int = 0, **changes: Any) -> Metrics:
     return msgspec.structs.replace(plain, **changes)
 
 
-def told(*rows: Metrics, funding: Funding | None = None) -> Derivatives:
+def reported(*rows: Metrics, funding: Funding | None = None) -> Derivatives:
     derivatives = Derivatives()
     for each in rows:
         derivatives.take(each)
@@ -52,72 +52,72 @@ def is_unknown(value: Any, clause: str) -> bool:
     return isinstance(value, Unknown) and clause in value.reason
 
 
-def test_the_readings_are_those_of_the_snapshot() -> None:
+def test_reading_names_are_those_of_the_snapshot() -> None:
     assert set(Derivatives().values(NOW)) == set(DerivativesView.__struct_fields__)
 
 
-def test_before_anything_is_told_all_is_unknown() -> None:
+def test_every_reading_is_unknown_before_the_first_report() -> None:
     assert all(isinstance(value, Unknown) for value in Derivatives().values(NOW).values())
 
 
-def test_funding_is_told_per_eight_hours_whatever_its_interval() -> None:
-    assert reading(told(funding=Funding("BTCUSDT", NOW, 0.0001, 4)), "funding_8h") == pytest.approx(0.0002)
+def test_funding_is_shown_per_8h_for_every_interval() -> None:
+    assert reading(reported(funding=Funding("BTCUSDT", NOW, 0.0001, 4)), "funding_8h") == pytest.approx(0.0002)
 
 
-def test_funding_is_forgotten_after_two_of_its_intervals() -> None:
-    derivatives = told(funding=Funding("BTCUSDT", NOW - 16 * HOUR, 0.0001, 8))
+def test_funding_is_unknown_after_two_of_its_intervals() -> None:
+    derivatives = reported(funding=Funding("BTCUSDT", NOW - 16 * HOUR, 0.0001, 8))
     assert reading(derivatives, "funding_8h") == 0.0001
     assert is_unknown(reading(derivatives, "funding_8h", NOW + 1), "16 h old")
 
 
-def test_open_interest_is_held_against_that_of_a_day_before() -> None:
-    assert reading(told(*a_day(open_interest=1_100.0)), "open_interest_change_24h") == pytest.approx(0.1)
-    assert is_unknown(reading(told(*a_day()[2:][4:]), "open_interest_change_24h"), "from 1d ago")
+def test_open_interest_change_compares_with_one_day_before() -> None:
+    assert reading(reported(*a_day(open_interest=1_100.0)), "open_interest_change_24h") == pytest.approx(0.1)
+    assert is_unknown(reading(reported(*a_day()[2:][4:]), "open_interest_change_24h"), "from 1d ago")
 
 
-def test_a_hole_of_up_to_a_quarter_of_an_hour_a_day_ago_is_bridged() -> None:
+def test_gap_of_15_minutes_one_day_ago_is_bridged() -> None:
     rows = a_day(open_interest=1_100.0)
-    assert reading(told(*rows[3:]), "open_interest_change_24h") == pytest.approx(0.1)
-    assert isinstance(reading(told(*rows[4:]), "open_interest_change_24h"), Unknown)
+    assert reading(reported(*rows[3:]), "open_interest_change_24h") == pytest.approx(0.1)
+    assert isinstance(reading(reported(*rows[4:]), "open_interest_change_24h"), Unknown)
 
 
-def test_the_taker_ratio_evens_out_over_an_hour() -> None:
+def test_taker_ratio_is_the_geometric_mean_of_an_hour() -> None:
     ratios = [row(ago, taker_ratio=2.0 if ago % 2 else 0.5) for ago in range(11, -1, -1)]
-    assert reading(told(row(12, taker_ratio=50.0), *ratios), "taker_ratio_1h") == pytest.approx(1.0)
-    assert is_unknown(reading(told(*ratios[-5:]), "taker_ratio_1h"), "has 5")
+    assert reading(reported(row(12, taker_ratio=50.0), *ratios), "taker_ratio_1h") == pytest.approx(1.0)
+    assert is_unknown(reading(reported(*ratios[-5:]), "taker_ratio_1h"), "has 5")
 
 
-def test_the_crowd_is_measured_by_the_day_before_it_and_never_by_itself() -> None:
-    calm = [row(ago) for ago in range(100, 0, -1)]
-    z = reading(told(*calm, row(top_positions_ratio=1.6)), "long_short_z")
-    ratios = [each.top_positions_ratio or 0 for each in calm]
+def test_long_short_z_compares_with_earlier_ratios_only() -> None:
+    earlier = [row(ago) for ago in range(100, 0, -1)]
+    z = reading(reported(*earlier, row(top_positions_ratio=1.6)), "long_short_z")
+    ratios = [each.top_positions_ratio or 0 for each in earlier]
     mean = sum(ratios) / 100
     deviation = math.sqrt(sum((each - mean) ** 2 for each in ratios) / 99)
     assert z == pytest.approx((1.6 - mean) / deviation)
-    assert is_unknown(reading(told(*calm[-47:], row()), "long_short_z"), "has 47")
+    assert is_unknown(reading(reported(*earlier[-47:], row()), "long_short_z"), "has 47")
 
 
-def test_a_crowd_that_never_moved_has_no_deviation() -> None:
+def test_long_short_z_of_a_constant_ratio_is_unknown() -> None:
     still = [row(ago, top_positions_ratio=1.5) for ago in range(100, -1, -1)]
-    assert is_unknown(reading(told(*still), "long_short_z"), "has not moved")
+    assert is_unknown(reading(reported(*still), "long_short_z"), "has not changed")
 
 
-def test_an_early_row_whose_ratios_the_exchange_left_empty_is_unknown_there_alone() -> None:
+def test_empty_ratios_are_unknown_and_open_interest_is_known() -> None:
     bare = [msgspec.structs.replace(each, top_positions_ratio=None, taker_ratio=None) for each in a_day()]
-    values = told(*bare).values(NOW)
+    values = reported(*bare).values(NOW)
     assert values["open_interest_change_24h"] == 0
     assert all(isinstance(values[name], Unknown) for name in ("taker_ratio_1h", "long_short", "long_short_z"))
 
 
-def test_metrics_that_stopped_coming_are_unknown_after_three_missed_rows() -> None:
-    derivatives = told(*a_day())
+def test_metrics_are_unknown_after_three_missing_rows() -> None:
+    derivatives = reported(*a_day())
     assert reading(derivatives, "long_short", NOW + STALE_AFTER) == 1.5
     late = derivatives.values(NOW + STALE_AFTER + 1)
     assert all(is_unknown(late[name], "15 min old") for name in late if name not in ("funding_8h", "composite"))
 
 
-def test_a_row_or_a_rate_that_is_not_later_changes_nothing() -> None:
-    derivatives = told(*a_day(), funding=Funding("BTCUSDT", NOW, 0.0001, 8))
+def test_row_or_rate_that_is_not_later_is_ignored() -> None:
+    derivatives = reported(*a_day(), funding=Funding("BTCUSDT", NOW, 0.0001, 8))
     before = derivatives.values(NOW)
     derivatives.take(row(1, open_interest=5.0))
     derivatives.take(row(0, open_interest=5.0))
@@ -125,8 +125,8 @@ def test_a_row_or_a_rate_that_is_not_later_changes_nothing() -> None:
     assert derivatives.values(NOW) == before
 
 
-def test_memory_holds_a_day_and_no_more_and_survives_a_restart() -> None:
-    derivatives = told(*(row(ago) for ago in range(5 * FULL, -1, -1)), funding=Funding("BTCUSDT", NOW, 0.0001, 8))
+def test_one_day_of_rows_is_kept_and_restored() -> None:
+    derivatives = reported(*(row(ago) for ago in range(5 * FULL, -1, -1)), funding=Funding("BTCUSDT", NOW, 0.0001, 8))
     state = derivatives.state()
     assert len(state.rows) == FULL
     again = Derivatives()
@@ -134,31 +134,31 @@ def test_memory_holds_a_day_and_no_more_and_survives_a_restart() -> None:
     assert again.values(NOW) == derivatives.values(NOW)
 
 
-def parts(**known: float) -> dict[str, Any]:
+def components(**known: float) -> dict[str, Any]:
     names = ("funding_8h", "taker_ratio_1h", "long_short_z", "open_interest_change_24h", "price_change_24h")
-    return {name: known.get(name, Unknown("not told")) for name in names}
+    return {name: known.get(name, Unknown("not reported")) for name in names}
 
 
-def test_the_composite_reads_funding_and_the_crowd_the_other_way_and_flow_as_it_goes() -> None:
-    extreme = parts(
+def test_composite_signs_of_funding_long_short_and_taker_flow() -> None:
+    extreme = components(
         funding_8h=0.0005, taker_ratio_1h=1.15, long_short_z=1.5, open_interest_change_24h=0.1, price_change_24h=0.02
     )
     one = math.tanh(1)
     assert composite(extreme) == pytest.approx(one * (-0.35 + 0.30 - 0.25 + 0.10))
 
 
-def test_open_interest_confirms_the_way_that_the_price_went() -> None:
+def test_open_interest_counts_in_the_direction_of_the_price() -> None:
     known = {"funding_8h": 0.0, "taker_ratio_1h": 1.0, "open_interest_change_24h": 0.1}
-    up, down, still = (composite(parts(**known, price_change_24h=moved)) for moved in (0.02, -0.02, 0.0))
+    up, down, still = (composite(components(**known, price_change_24h=moved)) for moved in (0.02, -0.02, 0.0))
     assert up == pytest.approx(0.1 * math.tanh(1))
     assert down == pytest.approx(-0.1 * math.tanh(1))
     assert still == 0
 
 
-def test_a_part_that_is_unknown_counts_as_nothing_and_too_few_parts_are_unknown() -> None:
-    half = composite(parts(funding_8h=-0.0005, taker_ratio_1h=1.0))
+def test_composite_of_too_few_known_components_is_unknown() -> None:
+    half = composite(components(funding_8h=-0.0005, taker_ratio_1h=1.0))
     assert half == pytest.approx(0.35 * math.tanh(1))
-    assert composite(parts(funding_8h=-0.0005)) == Unknown(
+    assert composite(components(funding_8h=-0.0005)) == Unknown(
         "too little is known of derivatives: no taker flow, long short, open interest"
     )
 
@@ -166,7 +166,7 @@ def test_a_part_that_is_unknown_counts_as_nothing_and_too_few_parts_are_unknown(
 @given(
     st.fixed_dictionaries(
         {
-            name: st.floats(-1e6, 1e6) | st.just(Unknown("not told"))
+            name: st.floats(-1e6, 1e6) | st.just(Unknown("not reported"))
             for name in (
                 "funding_8h",
                 "taker_ratio_1h",
@@ -177,7 +177,7 @@ def test_a_part_that_is_unknown_counts_as_nothing_and_too_few_parts_are_unknown(
         }
     )
 )
-def test_the_composite_stays_between_minus_one_and_one(readings: dict[str, Any]) -> None:
+def test_composite_is_between_minus_one_and_one(readings: dict[str, Any]) -> None:
     value = composite(readings)
     assert isinstance(value, Unknown) or -1 <= value <= 1
     assert sum(WEIGHTS.values()) == pytest.approx(1)

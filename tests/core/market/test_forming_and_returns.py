@@ -1,4 +1,4 @@
-"""Candles that are still forming, what indicators would say of them, and returns."""
+"""Forming candles, the indicator values that they would give, and returns over spans of time."""
 
 import math
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.core.market.formulas import Bar
+from ocw_mcp.core.market.indicators import Indicators
 from ocw_mcp.core.market.market import FormingValues, Market, SymbolMarket
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
@@ -18,7 +19,7 @@ DAY_ZERO = 20_000 * DAY
 
 
 def candle(at: int, interval: int = MINUTE) -> Candle:
-    """A candle whose figures follow from its place; sums of its volumes are exact."""
+    """Return a candle computed from its open time; sums of such volumes are exact."""
     place = (at - DAY_ZERO) // interval
     last = 100 + 10 * math.sin(place / 90) + place * 7919 % 101 / 100
     first = 100 + 10 * math.sin((place - 1) / 90)
@@ -36,13 +37,13 @@ def minutes(places: Sequence[int]) -> tuple[list[Candle], SymbolMarket]:
 
 
 def joined(candles: Sequence[Candle], timeframe: int) -> Bar | None:
-    """The last bucket that has not ended, put together from all its minutes; None when it has ended."""
-    bucket = candles[-1].open_time // timeframe * timeframe
-    inside = [each for each in candles if each.open_time >= bucket]
-    if inside[-1].close_time == bucket + timeframe:
+    """Return the candle of `timeframe` that has not ended, joined from all its minutes; None if it has ended."""
+    opens = candles[-1].open_time // timeframe * timeframe
+    inside = [each for each in candles if each.open_time >= opens]
+    if inside[-1].close_time == opens + timeframe:
         return None
     return Bar(
-        bucket,
+        opens,
         inside[0].open,
         max(each.high for each in inside),
         min(each.low for each in inside),
@@ -57,14 +58,14 @@ def forming(symbol: SymbolMarket, timeframe: int) -> FormingValues:
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(1, 700), st.integers(0, 60), st.integers(1, 200))
-def test_a_forming_candle_is_made_of_all_its_minutes_whatever_is_missing(before: int, hole: int, after: int) -> None:
+def test_forming_candle_joins_all_known_minutes(before: int, hole: int, after: int) -> None:
     candles, symbol = minutes([*range(before), *range(before + hole, before + hole + after)])
     for timeframe in (HOUR, 4 * HOUR):
-        expected = joined(candles, timeframe) or Unknown("nothing of this candle has closed yet")
+        expected = joined(candles, timeframe) or Unknown("no part of this candle has closed yet")
         assert forming(symbol, timeframe).bar == expected
 
 
-def test_a_candle_that_began_before_the_first_one_known_is_not_shown() -> None:
+def test_forming_candle_without_its_beginning_is_unknown() -> None:
     _, symbol = minutes(range(17, 50))
     assert forming(symbol, HOUR).bar == Unknown("this candle began before the first one known")
     _, symbol = minutes(range(17, 62))
@@ -73,14 +74,14 @@ def test_a_candle_that_began_before_the_first_one_known_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize("base", [15 * MINUTE, HOUR])
-def test_what_a_forming_candle_shows_is_what_it_would_show_had_it_closed(base: int) -> None:
-    """At its last piece, but that one: peeking at the whole candle, and then closing it, must agree to the bit."""
+def test_forming_values_equal_the_values_after_the_close(base: int) -> None:
+    """Compare the values of the complete forming candle with those after it has closed."""
     symbol = Market(base, (SYMBOL,)).symbols[SYMBOL]
+    indicators = Indicators(symbol.series(4 * HOUR))
     pieces = 4 * HOUR // base
     checked = 0
     for place in range(60 * pieces):
         each = candle(DAY_ZERO + place * base, base)
-        frame = symbol._built[-1]
         bar = forming(symbol, 4 * HOUR).bar
         if place % pieces == pieces - 1 and isinstance(bar, Bar):
             whole = Bar(
@@ -91,9 +92,9 @@ def test_what_a_forming_candle_shows_is_what_it_would_show_had_it_closed(base: i
                 each.close,
                 bar.volume + each.volume,
             )
-            peeked = frame.indicators.peek(whole)
+            peeked = indicators.peek(whole)
             symbol.close(each)
-            closed = frame.indicators.values()
+            closed = symbol.indicators()[-1].values
             for name, value in closed.items():
                 if isinstance(peeked[name], float):
                     assert peeked[name] == value, name
@@ -103,7 +104,7 @@ def test_what_a_forming_candle_shows_is_what_it_would_show_had_it_closed(base: i
     assert checked > 60 * 10
 
 
-def test_looking_at_what_is_forming_changes_nothing() -> None:
+def test_reading_the_forming_candle_changes_no_state() -> None:
     _, symbol = minutes(range(3_000))
     _, untouched = minutes(range(3_000))
     first = symbol.forming()
@@ -112,13 +113,13 @@ def test_looking_at_what_is_forming_changes_nothing() -> None:
     assert symbol.state() == untouched.state()
 
 
-def test_candles_as_long_as_a_timeframe_have_nothing_forming_in_it() -> None:
+def test_base_timeframe_has_no_forming_candle() -> None:
     assert [each.interval for each in Market(HOUR, (SYMBOL,)).symbols[SYMBOL].forming()] == [4 * HOUR]
     assert Market(4 * HOUR, (SYMBOL,)).symbols[SYMBOL].forming() == []
 
 
 @pytest.mark.parametrize(
-    ("base", "carrying"),
+    ("base", "expected"),
     [
         (MINUTE, [15 * MINUTE, HOUR, 4 * HOUR]),
         (5 * MINUTE, [15 * MINUTE, HOUR, 4 * HOUR]),
@@ -128,18 +129,16 @@ def test_candles_as_long_as_a_timeframe_have_nothing_forming_in_it() -> None:
         (DAY, [DAY]),
     ],
 )
-def test_timeframes_from_15m_on_carry_indicators_and_shorter_ones_are_candles_only(
-    base: int, carrying: list[int]
-) -> None:
+def test_timeframes_from_15m_on_have_indicators(base: int, expected: list[int]) -> None:
     symbol = Market(base, (SYMBOL,)).symbols[SYMBOL]
-    assert [row.interval for row in symbol.indicators()] == carrying
+    assert [row.interval for row in symbol.indicators()] == expected
 
 
 def returns(symbol: SymbolMarket) -> list[Reading]:
     return [symbol.change_over(hours * HOUR) for hours in (1, 4, 24)]
 
 
-def test_returns_over_hours_are_exact_to_the_minute_and_over_a_day_to_five() -> None:
+def test_return_times_are_exact_to_1m_and_for_a_day_to_5m() -> None:
     candles, symbol = minutes(range(3_003))
     last = candles[-1].close
     day_ago = candles[-1].close_time - DAY
@@ -147,7 +146,7 @@ def test_returns_over_hours_are_exact_to_the_minute_and_over_a_day_to_five() -> 
     assert returns(symbol) == [last / candles[-61].close - 1, last / candles[-241].close - 1, last / five.close - 1]
 
 
-def test_a_return_is_unknown_until_its_span_is_over_and_when_its_beginning_lies_in_a_hole() -> None:
+def test_return_without_its_first_close_is_unknown() -> None:
     assert returns(minutes([])[1]) == [Unknown("no candle yet")] * 3
     _, symbol = minutes(range(60))
     assert returns(symbol)[0] == Unknown("no candle from 1h ago")
@@ -157,7 +156,7 @@ def test_a_return_is_unknown_until_its_span_is_over_and_when_its_beginning_lies_
     assert returns(symbol)[0] == Unknown("no candle from 1h ago")
 
 
-def test_a_return_over_less_than_a_candle_is_unknown() -> None:
+def test_return_over_less_than_one_candle_is_unknown() -> None:
     symbol = Market(4 * HOUR, (SYMBOL,)).symbols[SYMBOL]
     candles = [candle(DAY_ZERO + place * 4 * HOUR, 4 * HOUR) for place in range(7)]
     for each in candles:

@@ -1,4 +1,4 @@
-"""History stays bounded, is cut at fixed engine times, and a restart gives the same bits."""
+"""History is bounded and cut at fixed engine times, and a restart gives the same bits."""
 
 import math
 from functools import cache
@@ -17,19 +17,19 @@ from ocw_mcp.domain.unknown import Reading
 SYMBOL = "BTCUSDT"
 PERIOD = HOUR * REOPEN_EVERY
 BOUNDARY = 1_000 * PERIOD
-"""A moment at which hourly series are cut."""
+"""A time (ms) at which hourly series are cut."""
 
 Shown = tuple[list[TimeframeValues], list[FormingValues], list[Reading]]
 
 
 @cache
 def price(place: int) -> float:
-    """A curve without end and without repetition, the same in every run."""
+    """Return a price of an endless curve without repetition, the same in every run."""
     return round(1000 + 60 * math.sin(place / 17) + 25 * math.sin(place * 1.37) + 9 * math.sin(place * place / 50), 2)
 
 
 def candle(at: int, interval: int) -> Candle:
-    """A candle from the price before to the price at its place, with a wick at both ends."""
+    """Return a candle from the previous price to the price of its place, with a wick at both ends."""
     place = at // interval
     first, last = price(place - 1), price(place)
     high, low = max(first, last) + place % 7 / 10, min(first, last) - place % 5 / 10
@@ -37,7 +37,7 @@ def candle(at: int, interval: int) -> Candle:
 
 
 def market_from(start: int, count: int, interval: int = HOUR) -> Market:
-    """A market that has seen `count` candles from `start` on."""
+    """Return a market after `count` candles from `start` (ms) on."""
     market = Market(interval, (SYMBOL,))
     for place in range(count):
         market.symbols[SYMBOL].close(candle(start + place * interval, interval))
@@ -45,20 +45,20 @@ def market_from(start: int, count: int, interval: int = HOUR) -> Market:
 
 
 def shown(market: Market) -> Shown:
-    """All that can be read: indicators, what is forming, and returns."""
+    """Return the indicators, the forming candles and the returns of a market."""
     symbol = market.symbols[SYMBOL]
     return symbol.indicators(), symbol.forming(), [symbol.change_over(hours * HOUR) for hours in (1, 4, 24)]
 
 
 def lengths(market: Market) -> list[int]:
-    """How many candles each timeframe keeps, shortest first."""
+    """Return the number of candles that each timeframe keeps, shortest first."""
     kept = [timeframe.series for timeframe in market.state()[SYMBOL].timeframes]
     assert all(len(column) == len(series.open_times) for series in kept for column in series.columns)
     return [len(series.open_times) // 8 for series in kept]
 
 
 def restarted(market: Market) -> Market:
-    """Another process's market, from the bytes that this one leaves behind."""
+    """Return a new market restored from the encoded state of another."""
     stored = msgspec.msgpack.encode(market.state())
     again = Market(market.interval, (SYMBOL,))
     again.restore(msgspec.msgpack.decode(stored, type=dict[str, SymbolState]))
@@ -74,7 +74,7 @@ def test_history_stays_bounded_in_every_timeframe(interval: int, count: int) -> 
     seen: dict[int, int] = dict.fromkeys(market.timeframes, 0)
     for place in range(count):
         if place % 1_000 < 3:
-            continue  # holes, so that a cut is not always due on a candle
+            continue  # gaps, so that some cuts are due when there is no candle
         closed = market.symbols[SYMBOL].close(candle(start + place * interval, interval))
         assert closed is not None
         for timeframe in closed.timeframes:
@@ -90,12 +90,12 @@ def test_history_stays_bounded_in_every_timeframe(interval: int, count: int) -> 
     assert all(least[timeframe] >= HISTORY for timeframe in cut)
 
 
-def test_what_a_checkpoint_holds_does_not_grow_with_history() -> None:
+def test_checkpoint_size_does_not_grow_with_history() -> None:
     sizes = [len(msgspec.msgpack.encode(market_from(BOUNDARY, count).state())) for count in (2_600, 6_600)]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.01)
 
 
-def test_a_series_is_cut_at_multiples_of_its_period_and_nowhere_else() -> None:
+def test_series_is_cut_only_at_multiples_of_its_period() -> None:
     for begin in (0, 1, 250, 499):
         market = Market(HOUR, (SYMBOL,))
         cuts, before = [], 0
@@ -110,7 +110,7 @@ def test_a_series_is_cut_at_multiples_of_its_period_and_nowhere_else() -> None:
         assert cuts == [BOUNDARY + period * PERIOD for period in range(1 if begin == 0 else 2, 6)]
 
 
-def test_a_cut_that_falls_into_a_hole_comes_with_the_first_candle_after_it() -> None:
+def test_cut_in_a_data_gap_happens_at_the_next_candle() -> None:
     market = market_from(BOUNDARY, 990)
     market.symbols[SYMBOL].close(candle(BOUNDARY + 1_010 * HOUR, HOUR))
     assert lengths(market)[0] == HISTORY
@@ -118,7 +118,7 @@ def test_a_cut_that_falls_into_a_hole_comes_with_the_first_candle_after_it() -> 
     assert lengths(market)[0] == HISTORY + 1
 
 
-def test_runs_that_began_at_different_candles_agree_to_the_bit_after_a_common_cut() -> None:
+def test_runs_with_different_begins_agree_after_a_common_cut() -> None:
     early, late = market_from(BOUNDARY, 1_000), market_from(BOUNDARY + 437 * HOUR, 563)
     assert shown(early)[0][0].values["ema_50"] != shown(late)[0][0].values["ema_50"]
     for place in range(1_000, 1_100):
@@ -130,8 +130,8 @@ def test_runs_that_began_at_different_candles_agree_to_the_bit_after_a_common_cu
 @pytest.mark.parametrize(
     "cut", [0, 1, 8, 9, 14, 15, 27, 28, 49, 50, 110, 498, 499, 500, 501, 923, 924, 925, 1_400, 1_423, 1_424, 1_425]
 )
-def test_a_restart_gives_the_same_bits_now_and_ever_after(cut: int) -> None:
-    start = BOUNDARY + 76 * HOUR  # re-openings with the candles 924 and 1424
+def test_one_restart_gives_the_same_bits_at_once_and_later(cut: int) -> None:
+    start = BOUNDARY + 76 * HOUR  # indicators are reopened at the candles 924 and 1424
     market = market_from(start, cut)
     again = restarted(market)
     assert shown(again) == shown(market)
@@ -151,7 +151,7 @@ def test_a_restart_gives_the_same_bits_now_and_ever_after(cut: int) -> None:
     further=st.integers(1, 700),
     again_after=st.integers(1, 300),
 )
-def test_any_number_of_restarts_anywhere_leaves_the_same_bits(
+def test_many_restarts_at_any_candle_give_the_same_bits(
     interval: int, phase: int, cut: int, further: int, again_after: int
 ) -> None:
     start = BOUNDARY + phase * interval
@@ -169,7 +169,7 @@ def test_any_number_of_restarts_anywhere_leaves_the_same_bits(
     assert restored.state() == market.state()
 
 
-def test_a_restart_in_the_midst_of_a_first_partial_bucket_keeps_it_partial() -> None:
+def test_partial_first_candle_stays_partial_after_a_restart() -> None:
     market = Market(MINUTE, (SYMBOL,))
     for place in range(2, 4):
         market.symbols[SYMBOL].close(candle(BOUNDARY + place * MINUTE, MINUTE))

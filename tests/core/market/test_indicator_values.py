@@ -1,4 +1,4 @@
-"""Indicators: Unknown until there is enough, and then what others compute, too."""
+"""Indicators: Unknown below the required number of candles, then equal to other implementations."""
 
 import csv
 import json
@@ -46,7 +46,7 @@ NEEDS = {
     "supertrend_direction": 11,
     "adx_14": 28,
 }
-"""`vwap_deviation` is not in it: what it needs is a day."""
+"""Candles that each indicator requires; `vwap_deviation` is absent since it requires the beginning of a day."""
 RANGES = {
     "rsi_7": (0, 100),
     "rsi_14": (0, 100),
@@ -62,7 +62,7 @@ INDICATORS = Path(__file__).resolve().parents[3].parent / "shared" / "oracles" /
 
 
 def wavy(count: int) -> list[Candle]:
-    """Daily candles that rise and fall at several rhythms."""
+    """Return daily candles whose price is a sum of several waves."""
     closes = [
         100 + 12 * math.sin(day / 9) + 5 * math.sin(day * 1.7) + 2 * math.sin(day * day / 31) for day in range(count)
     ]
@@ -73,7 +73,7 @@ def wavy(count: int) -> list[Candle]:
 
 
 def run(candles: list[Candle]) -> list[Mapping[str, Reading]]:
-    """The indicators of the base timeframe after each candle."""
+    """Return the indicators of the base timeframe after each candle."""
     symbol = Market(candles[0].interval, (SYMBOL,)).symbols[SYMBOL]
     values = []
     for candle in candles:
@@ -83,7 +83,7 @@ def run(candles: list[Candle]) -> list[Mapping[str, Reading]]:
 
 
 def quarters(candles: list[Candle], begin: int = 0) -> list[Candle]:
-    """The same candles as quarters of an hour, from `begin` (ms) on."""
+    """Return the same candles as 15-minute candles from `begin` (ms) on."""
     span = 15 * MINUTE
     return [
         msgspec.structs.replace(each, open_time=begin + place * span, interval=span)
@@ -97,7 +97,7 @@ def number(reading: Reading) -> float:
 
 
 @pytest.mark.parametrize("name", NEEDS)
-def test_an_indicator_is_unknown_below_its_need_and_known_from_there_on(name: str) -> None:
+def test_indicator_is_known_from_its_required_candles_on(name: str) -> None:
     values = [after[name] for after in run(wavy(NEEDS[name] + 5))]
     known = [not isinstance(value, Unknown) for value in values]
     assert known == [False] * (NEEDS[name] - 1) + [True] * 6
@@ -105,7 +105,7 @@ def test_an_indicator_is_unknown_below_its_need_and_known_from_there_on(name: st
     assert all(math.isfinite(number(value)) for value in values[NEEDS[name] - 1 :])
 
 
-def test_before_the_first_candle_everything_is_unknown() -> None:
+def test_every_indicator_is_unknown_before_the_first_candle() -> None:
     interval, count, close, values = Market(DAY, (SYMBOL,)).symbols[SYMBOL].indicators()[0]
     assert (interval, count) == (DAY, 0)
     assert isinstance(close, Unknown)
@@ -114,22 +114,22 @@ def test_before_the_first_candle_everything_is_unknown() -> None:
 
 
 @pytest.mark.parametrize("volume", [0.0, 7.0])
-def test_a_market_that_never_moves_is_neutral_or_unknown_and_neither_oversold_nor_rising(volume: float) -> None:
+def test_flat_market_is_neutral_or_unknown(volume: float) -> None:
     flat = [Candle(SYMBOL, day * DAY, DAY, 5.0, 5.0, 5.0, 5.0, volume) for day in range(60)]
     values = run(quarters(flat))[-1]
     known = {name: value for name, value in values.items() if not isinstance(value, Unknown)}
-    still = {"ema_9": 5.0, "ema_21": 5.0, "ema_50": 5.0, "macd": 0.0, "macd_signal": 0.0, "macd_histogram": 0.0}
+    constant = {"ema_9": 5.0, "ema_21": 5.0, "ema_50": 5.0, "macd": 0.0, "macd_signal": 0.0, "macd_histogram": 0.0}
     traded = {"vwap_deviation": 0.0, "obv_change_14": 0.0} if volume else {}
-    assert known == {**still, "bandwidth": 0.0, "atr_14": 0.0, "adx_14": 0.0, **traded}
-    assert values["rsi_14"] == values["supertrend_direction"] == Unknown("the price has never moved")
-    assert values["stoch_rsi_k"] == Unknown("RSI has not moved in 14 candles")
+    assert known == {**constant, "bandwidth": 0.0, "atr_14": 0.0, "adx_14": 0.0, **traded}
+    assert values["rsi_14"] == values["supertrend_direction"] == Unknown("the price has never changed")
+    assert values["stoch_rsi_k"] == Unknown("RSI has not changed in 14 candles")
     assert values["percent_b"] == Unknown("the bands have no width")
-    assert values["mfi_14"] == Unknown("no money flowed in 14 candles")
+    assert values["mfi_14"] == Unknown("no volume at a changed price in 14 candles")
 
 
-def test_without_volume_only_what_weighs_it_is_unknown() -> None:
-    dry = [msgspec.structs.replace(each, volume=0.0) for each in wavy(80)]
-    values = run(quarters(dry))[-1]
+def test_only_volume_indicators_are_unknown_without_volume() -> None:
+    without_volume = [msgspec.structs.replace(each, volume=0.0) for each in wavy(80)]
+    values = run(quarters(without_volume))[-1]
     unknown = {name for name, value in values.items() if isinstance(value, Unknown)}
     assert unknown == {"mfi_14", "obv_change_14", "obv_divergence_14", "vwap_deviation"}
     assert values["vwap_deviation"] == Unknown("no volume since the UTC day began")
@@ -150,7 +150,7 @@ MOVES = st.lists(
 
 @settings(deadline=None, max_examples=40)
 @given(PRICES, MOVES)
-def test_no_market_however_still_or_wild_gives_a_value_that_is_no_number_or_out_of_range(
+def test_indicators_are_finite_and_in_range_on_any_market(
     price: float, stretches: list[tuple[int, int, float, bool]]
 ) -> None:
     symbol = Market(15 * MINUTE, (SYMBOL,)).symbols[SYMBOL]
@@ -172,7 +172,7 @@ def test_no_market_however_still_or_wild_gives_a_value_that_is_no_number_or_out_
                 assert lowest - 1e-9 <= value <= highest + 1e-9, f"{name} is {value}"
 
 
-def test_the_first_ema_is_the_plain_average_and_the_next_one_moves_by_its_weight() -> None:
+def test_ema_begins_with_the_simple_average() -> None:
     candles = wavy(10)
     closes = [candle.close for candle in candles]
     first, second = (number(after["ema_9"]) for after in run(candles)[8:])
@@ -180,7 +180,7 @@ def test_the_first_ema_is_the_plain_average_and_the_next_one_moves_by_its_weight
     assert second == pytest.approx(first + (closes[9] - first) * 2 / 10, rel=1e-12)
 
 
-def test_a_market_that_only_rises_has_full_strength_and_trend() -> None:
+def test_rising_market_has_rsi_and_adx_of_100() -> None:
     rising = [
         Candle(SYMBOL, day * DAY, DAY, 100.0 + day, 101.0 + day, 99.5 + day, 100.5 + day, 1.0) for day in range(60)
     ]
@@ -191,21 +191,21 @@ def test_a_market_that_only_rises_has_full_strength_and_trend() -> None:
 
 
 def money_flow_index(candles: list[Candle]) -> float:
-    """MFI over all changes in `candles` by its definition (G. Quong and A. Soudack, 1989); talipp has none."""
+    """Return MFI over all changes in `candles`, as G. Quong and A. Soudack defined it (1989); talipp lacks it."""
     typical = [(each.high + each.low + each.close) / 3 for each in candles]
     flows = [(b - a, b * each.volume) for (a, b), each in zip(pairwise(typical), candles[1:], strict=True)]
     total = sum(flow for change, flow in flows if change)
     return 100 * sum(flow for change, flow in flows if change > 0) / total if total else 50.0
 
 
-def test_talipp_agrees_after_the_warm_up() -> None:
+def test_indicators_equal_talipp_after_the_warm_up() -> None:
     candles = wavy(700)
     closes = [candle.close for candle in candles]
     bars = [OHLCV(each.open, each.high, each.low, each.close, each.volume) for each in candles]
     bands = BB(20, 2, closes)
     macd, trend, stochastic = MACD(12, 26, 9, closes), SuperTrend(10, 3, bars), StochRSI(14, 14, 1, 3, closes)
     obv = list(OBV(bars))
-    theirs: dict[str, list[Any]] = {
+    reference: dict[str, list[Any]] = {
         "ema_9": list(EMA(9, closes)),
         "ema_21": list(EMA(21, closes)),
         "ema_50": list(EMA(50, closes)),
@@ -229,22 +229,22 @@ def test_talipp_agrees_after_the_warm_up() -> None:
         "adx_14": [value.adx if value else None for value in ADX(14, 14, bars)],
     }
     for index, ours in list(enumerate(run(candles)))[400:]:
-        for name, values in theirs.items():
+        for name, values in reference.items():
             assert number(ours[name]) == pytest.approx(values[index], rel=1e-9, abs=1e-9), f"{name} at {index}"
 
 
-def test_vwap_agrees_with_talipp_within_each_day_and_begins_anew_at_midnight() -> None:
+def test_vwap_equals_talipp_and_restarts_at_midnight() -> None:
     candles = quarters(wavy(3 * 96))
     values = run(candles)
     for day in range(3):
         inside = candles[day * 96 : (day + 1) * 96]
-        theirs = list(VWAP([OHLCV(each.open, each.high, each.low, each.close, each.volume) for each in inside]))
-        for place, (each, average) in enumerate(zip(inside, theirs, strict=True)):
+        reference = list(VWAP([OHLCV(each.open, each.high, each.low, each.close, each.volume) for each in inside]))
+        for place, (each, average) in enumerate(zip(inside, reference, strict=True)):
             ours = number(values[day * 96 + place]["vwap_deviation"])
             assert ours == pytest.approx(each.close / average - 1, rel=1e-9, abs=1e-12)
 
 
-def test_the_vwap_of_a_day_whose_beginning_is_not_known_is_unknown_until_the_next_one() -> None:
+def test_vwap_of_a_day_without_its_beginning_is_unknown() -> None:
     values = [after["vwap_deviation"] for after in run(quarters(wavy(100), begin=5 * 15 * MINUTE))]
     assert values[0] == values[90] == Unknown("the UTC day began before the first candle")
     assert all(isinstance(value, float) for value in values[91:])
@@ -252,11 +252,9 @@ def test_the_vwap_of_a_day_whose_beginning_is_not_known_is_unknown_until_the_nex
 
 
 @pytest.mark.parametrize(("sign", "volumes", "expected"), [(1, (9, 1), -0.65), (-1, (9, 1), 0.65), (1, (1, 9), 0.0)])
-def test_volume_against_the_price_is_a_divergence_and_volume_with_it_is_none(
-    sign: int, volumes: tuple[float, float], expected: float
-) -> None:
+def test_volume_against_the_price_is_a_divergence(sign: int, volumes: tuple[float, float], expected: float) -> None:
     price, candles = 100.0, []
-    for place in range(15):  # seven steps of 1 back on large volume, seven of 3 ahead on small volume, or the reverse
+    for place in range(15):  # seven steps back by 1 on one volume, seven ahead by 3 on the other
         back = place % 2 == 1
         last = price if place == 0 else price + sign * (-1 if back else 3)
         volume = volumes[0] if back else volumes[1]
@@ -269,7 +267,7 @@ def test_volume_against_the_price_is_a_divergence_and_volume_with_it_is_none(
 
 @pytest.fixture(scope="module")
 def standard() -> list[Candle]:
-    """The candles on which the oracles were computed."""
+    """The candles from which the oracle values were computed."""
     path = INDICATORS / "default.csv"
     if not path.is_file():
         pytest.skip("the indicator oracles are not beside this checkout (expected ../shared/oracles/indicators)")
@@ -290,7 +288,7 @@ def standard() -> list[Candle]:
 
 
 def oracle(name: str, column: str) -> list[float | None]:
-    """One value a candle, None in the warm-up."""
+    """Return one value per candle, None in the warm-up."""
     rows = json.loads((INDICATORS / f"{name}.standard.json").read_text(encoding="utf-8"))
     return [row[column] for row in rows]
 
@@ -312,7 +310,9 @@ def oracle(name: str, column: str) -> list[float | None]:
         ("supertrend", "superTrend", "supertrend", 10),
     ],
 )
-def test_the_oracle_agrees(standard: list[Candle], file: str, column: str, ours: str, from_candle: int) -> None:
+def test_indicators_equal_the_oracle(
+    standard: list[Candle], file: str, column: str, ours: str, from_candle: int
+) -> None:
     expected = oracle(file, column)
     values = run(standard)
     assert len(values) == len(expected) == 502
@@ -321,20 +321,20 @@ def test_the_oracle_agrees(standard: list[Candle], file: str, column: str, ours:
         assert value == pytest.approx(expected[index], rel=1e-9, abs=1e-9), f"{ours} at {index}"
 
 
-def test_the_oracle_agrees_on_which_side_supertrend_is(standard: list[Candle]) -> None:
+def test_supertrend_direction_equals_the_oracle(standard: list[Candle]) -> None:
     below = oracle("supertrend", "lowerBand")
     for index, values in list(enumerate(run(standard)))[10:]:
         assert values["supertrend_direction"] == (-1.0 if below[index] is None else 1.0)
 
 
-def test_the_oracle_agrees_on_every_change_of_obv(standard: list[Candle]) -> None:
+def test_obv_changes_equal_the_oracle(standard: list[Candle]) -> None:
     level = [value or 0.0 for value in oracle("obv", "obv")]
     for index, values in list(enumerate(run(standard)))[14:]:
         traded = sum(each.volume for each in standard[index - 13 : index + 1])
         assert number(values["obv_change_14"]) == pytest.approx((level[index] - level[index - 14]) / traded, abs=1e-12)
 
 
-def test_the_oracle_agrees_on_vwap_in_a_day_of_its_first_candles(standard: list[Candle]) -> None:
+def test_vwap_of_one_day_equals_the_oracle(standard: list[Candle]) -> None:
     expected = oracle("vwap", "vwap")
     for index, values in enumerate(run(quarters(standard[:96]))):
         average = expected[index]
@@ -342,7 +342,7 @@ def test_the_oracle_agrees_on_vwap_in_a_day_of_its_first_candles(standard: list[
         assert number(values["vwap_deviation"]) == pytest.approx(standard[index].close / average - 1, abs=1e-12)
 
 
-def test_the_oracle_of_the_ema_agrees_at_its_own_period(standard: list[Candle]) -> None:
+def test_ema_20_equals_the_oracle(standard: list[Candle]) -> None:
     closes = np.array([candle.close for candle in standard])
     handle = ON_CLOSE["ema_21"].open(closes[:20], timeperiod=20)
     expected = oracle("ema", "ema")
@@ -351,7 +351,7 @@ def test_the_oracle_of_the_ema_agrees_at_its_own_period(standard: list[Candle]) 
         assert float(handle.value) == pytest.approx(expected[index], rel=1e-12)
 
 
-def test_adx_differs_from_the_oracle_in_its_seed_only(standard: list[Candle]) -> None:
+def test_adx_differs_from_the_oracle_only_in_its_seed(standard: list[Candle]) -> None:
     expected = oracle("adx", "adx")
     values = run(standard)
     gaps = [abs(number(values[index]["adx_14"]) - (expected[index] or 0.0)) for index in (28, 60, 100, 200)]

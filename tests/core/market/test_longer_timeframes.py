@@ -1,4 +1,4 @@
-"""Longer timeframes are built from base candles as one would build them by hand."""
+"""Longer timeframes are built from base candles and equal a simple aggregation of them."""
 
 from array import array
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ calm = settings(deadline=None, max_examples=60, suppress_health_check=[HealthChe
 
 
 def candle(at: int, interval: int = MINUTE) -> Candle:
-    """A candle whose figures follow from its place and are sums of quarters, so that every order of adding is exact."""
+    """Return a candle computed from its open time; all figures are multiples of 1/4, so that sums are exact."""
     place = (at - DAY_ZERO) // interval
     middle = 100 + (place * 7919 % 1009) / 4
     return Candle(
@@ -41,7 +41,7 @@ def candle(at: int, interval: int = MINUTE) -> Candle:
 
 
 def aggregated(candles: Sequence[Candle], timeframe: int) -> dict[int, Row]:
-    """Open time → open, high, low, close, volume of every bucket that has a candle in it."""
+    """Return open time → (open, high, low, close, volume) of every longer candle that contains a base candle."""
     buckets: dict[int, list[Candle]] = {}
     for each in candles:
         buckets.setdefault(each.open_time // timeframe * timeframe, []).append(each)
@@ -58,9 +58,9 @@ def aggregated(candles: Sequence[Candle], timeframe: int) -> dict[int, Row]:
 
 
 def known_whole(candles: Sequence[Candle], timeframes: Sequence[int]) -> Buckets:
-    """The same without the buckets in whose midst the tape began: those before the first one that begins whole.
+    """Return the same by timeframe, without the candles before the first one whose beginning is known.
 
-    A bucket begins whole when a known candle of the next shorter timeframe opens with it.
+    The beginning of a candle is known if a known candle of the next shorter timeframe has the same open time.
     """
     known: Buckets = {timeframes[0]: aggregated(candles, timeframes[0])}
     for shorter, timeframe in pairwise(timeframes):
@@ -71,9 +71,9 @@ def known_whole(candles: Sequence[Candle], timeframes: Sequence[int]) -> Buckets
 
 
 def closes_with(candles: Sequence[Candle], known: Buckets) -> tuple[list[set[int]], Buckets]:
-    """For each candle the timeframes that close with it, and the buckets that have closed in the end.
+    """Return the timeframes that close with each base candle, and all longer candles that have closed at the end.
 
-    A bucket closes with the candle that ends where it ends, or else with the first candle after it.
+    A longer candle closes with the base candle that ends at the same time, otherwise with the first one after it.
     """
     closing: list[set[int]] = [set() for _ in candles]
     done: Buckets = {timeframe: {} for timeframe in known}
@@ -94,7 +94,7 @@ def closes_with(candles: Sequence[Candle], known: Buckets) -> tuple[list[set[int
 
 
 def columns(market: Market, level: int) -> tuple[list[Row], int]:
-    """The closed candles of one timeframe, and when the last one opened."""
+    """Return the closed candles of one timeframe, and the open time (ms) of the last one."""
     series = market.state()[SYMBOL].timeframes[level].series
     opened = array("q")
     opened.frombytes(series.open_times)
@@ -110,7 +110,7 @@ def columns(market: Market, level: int) -> tuple[list[Row], int]:
 
 @st.composite
 def minutes(draw: st.DrawFn) -> list[int]:
-    """Places of candles in time: runs and holes, from anywhere in a four-hour bucket on."""
+    """Draw minutes that have a candle: runs and gaps, beginning anywhere in a four-hour candle."""
     place = draw(st.integers(0, 240))
     places: list[int] = []
     for run, hole in draw(
@@ -123,7 +123,7 @@ def minutes(draw: st.DrawFn) -> list[int]:
 
 @calm
 @given(minutes())
-def test_every_timeframe_equals_a_plain_aggregation_of_minutes_whatever_is_missing(places: list[int]) -> None:
+def test_timeframes_equal_a_simple_aggregation_of_minutes(places: list[int]) -> None:
     candles = [candle(DAY_ZERO + place * MINUTE) for place in places]
     market = Market(MINUTE, (SYMBOL,))
     closing, done = closes_with(candles, known_whole(candles, market.timeframes))
@@ -150,36 +150,36 @@ def test_every_timeframe_equals_a_plain_aggregation_of_minutes_whatever_is_missi
         (DAY, (DAY,)),
     ],
 )
-def test_every_base_builds_the_timeframes_it_divides_and_no_others(base: int, timeframes: tuple[int, ...]) -> None:
+def test_each_base_interval_builds_only_its_multiples(base: int, timeframes: tuple[int, ...]) -> None:
     market = Market(base, (SYMBOL,))
     assert market.timeframes == timeframes
     places = [place for place in range(3, 330) if place % 29 and not 100 < place < 140]
     candles = [candle(DAY_ZERO + place * base, base) for place in places]
     closing, done = closes_with(candles, known_whole(candles, timeframes))
-    told = [market.symbols[SYMBOL].close(each) for each in candles]
-    assert [set(closed.timeframes) for closed in told if closed] == closing
+    closes = [market.symbols[SYMBOL].close(each) for each in candles]
+    assert [set(closed.timeframes) for closed in closes if closed] == closing
     for level, timeframe in enumerate(timeframes):
         assert columns(market, level)[0] == list(done[timeframe].values())
 
 
 def feed(market: Market, *places: int) -> list[tuple[int, ...]]:
-    """Close minute candles at these places; the timeframes in minutes that each one closed."""
-    told = [market.symbols[SYMBOL].close(candle(DAY_ZERO + place * MINUTE)) for place in places]
-    return [tuple(each // MINUTE for each in closed.timeframes) if closed else () for closed in told]
+    """Close the candles of these minutes; return the timeframes (minutes) that each one closed."""
+    closes = [market.symbols[SYMBOL].close(candle(DAY_ZERO + place * MINUTE)) for place in places]
+    return [tuple(each // MINUTE for each in closed.timeframes) if closed else () for closed in closes]
 
 
-def test_the_bucket_in_whose_midst_the_tape_begins_is_never_closed() -> None:
+def test_candle_without_its_beginning_is_never_closed() -> None:
     market = Market(MINUTE, (SYMBOL,))
-    told = feed(market, *range(2, 31))
-    assert told[2] == (1,)  # minute 4 ends the first five minutes, of which two were never seen
-    assert told[7] == (1, 5)
-    assert told[12] == (1, 5)  # minute 14 ends a quarter of an hour that began before the tape
-    assert told[27] == (1, 5, 15)
+    closed = feed(market, *range(2, 31))
+    assert closed[2] == (1,)  # minute 4 ends the first 5m candle, of which two minutes are missing
+    assert closed[7] == (1, 5)
+    assert closed[12] == (1, 5)  # minute 14 ends a 15m candle that began before the first minute
+    assert closed[27] == (1, 5, 15)
     assert len(columns(market, 1)[0]) == 5
     assert len(columns(market, 2)[0]) == 1
 
 
-def test_a_candle_whose_last_minutes_are_missing_closes_on_the_first_candle_after_the_hole() -> None:
+def test_candle_without_its_end_closes_at_the_next_base_candle() -> None:
     market = Market(MINUTE, (SYMBOL,))
     assert feed(market, 0, 1, 2) == [(1,), (1,), (1,)]
     closed = market.symbols[SYMBOL].close(candle(DAY_ZERO + 7 * MINUTE))
@@ -191,26 +191,26 @@ def test_a_candle_whose_last_minutes_are_missing_closes_on_the_first_candle_afte
     assert last == DAY_ZERO
 
 
-def test_one_candle_after_a_hole_can_close_what_ended_in_the_hole_and_what_ends_with_itself() -> None:
+def test_one_candle_closes_the_overdue_and_the_current_5m_candle() -> None:
     market = Market(MINUTE, (SYMBOL,))
     assert feed(market, 0, 1, 2, 9)[-1] == (1, 5)
     assert len(columns(market, 1)[0]) == 2
 
 
-def test_a_hole_over_hours_closes_every_timeframe_once() -> None:
+def test_gap_of_hours_closes_every_timeframe_once() -> None:
     market = Market(MINUTE, (SYMBOL,))
     assert feed(market, *range(7), 500)[-1] == (1, 5, 15, 60, 240)
     assert [len(columns(market, level)[0]) for level in range(5)] == [8, 2, 1, 1, 1]
 
 
-def test_a_hole_is_told_with_the_first_missing_moment_and_the_first_candle_is_no_hole() -> None:
+def test_gap_is_reported_with_its_first_missing_time() -> None:
     market = Market(MINUTE, (SYMBOL,))
     symbol = market.symbols[SYMBOL]
-    told = [symbol.close(candle(DAY_ZERO + place * MINUTE)) for place in (5, 6, 8)]
-    assert [closed.hole_since if closed else None for closed in told] == [None, None, DAY_ZERO + 7 * MINUTE]
+    closes = [symbol.close(candle(DAY_ZERO + place * MINUTE)) for place in (5, 6, 8)]
+    assert [closed.hole_since if closed else None for closed in closes] == [None, None, DAY_ZERO + 7 * MINUTE]
 
 
-def test_the_last_close_and_its_moment_are_those_of_the_last_base_candle() -> None:
+def test_last_close_and_its_time_come_from_the_base_candle() -> None:
     market = Market(MINUTE, (SYMBOL,))
     symbol = market.symbols[SYMBOL]
     assert (symbol.known_at, symbol.last) == (None, Unknown("no candle yet"))
@@ -220,7 +220,7 @@ def test_the_last_close_and_its_moment_are_those_of_the_last_base_candle() -> No
 
 @pytest.mark.requirement("D03")
 @pytest.mark.parametrize("late", [0, 1, 37, 118, 119])
-def test_a_late_or_repeated_candle_changes_nothing(late: int) -> None:
+def test_late_or_repeated_candle_is_ignored(late: int) -> None:
     market = Market(MINUTE, (SYMBOL,))
     feed(market, *range(120))
     symbol = market.symbols[SYMBOL]
@@ -234,9 +234,7 @@ def test_a_late_or_repeated_candle_changes_nothing(late: int) -> None:
 @pytest.mark.requirement("D03")
 @calm
 @given(minutes(), st.data())
-def test_late_and_repeated_candles_anywhere_leave_the_market_of_the_orderly_ones(
-    places: list[int], data: st.DataObject
-) -> None:
+def test_late_candles_at_any_place_do_not_change_the_market(places: list[int], data: st.DataObject) -> None:
     orderly, disturbed = Market(MINUTE, (SYMBOL,)), Market(MINUTE, (SYMBOL,))
     noisy = set(data.draw(st.lists(st.sampled_from(places), max_size=6)))
     for index, place in enumerate(places):
@@ -250,7 +248,7 @@ def test_late_and_repeated_candles_anywhere_leave_the_market_of_the_orderly_ones
 
 
 @pytest.mark.requirement("D03")
-def test_a_candle_that_is_still_forming_shows_in_no_indicator() -> None:
+def test_forming_candle_does_not_change_closed_indicators() -> None:
     market = Market(MINUTE, (SYMBOL,))
     feed(market, *range(60))
     hourly = [row for row in market.symbols[SYMBOL].indicators() if row[0] == HOUR]
@@ -260,7 +258,7 @@ def test_a_candle_that_is_still_forming_shows_in_no_indicator() -> None:
     assert [row for row in market.symbols[SYMBOL].indicators() if row[0] == HOUR] != hourly
 
 
-def test_symbols_do_not_touch_each_other() -> None:
+def test_symbols_are_independent_of_each_other() -> None:
     market = Market(MINUTE, (SYMBOL, "BTCUSDT"))
     before = market.symbols["BTCUSDT"].state()
     feed(market, *range(20))

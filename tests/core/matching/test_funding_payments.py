@@ -1,4 +1,4 @@
-"""Funding: who pays whom, and when."""
+"""Funding: the amount, the paying side and the settlement times."""
 
 from decimal import Decimal
 
@@ -21,12 +21,12 @@ def test_longs_pay_a_positive_rate_to_shorts(quantity: str, rate: str, gained: s
 
 
 @pytest.mark.parametrize("quantity", ["2", "-2"])
-def test_what_is_assumed_is_paid_by_either_side(quantity: str) -> None:
+def test_assumed_funding_is_paid_by_both_sides(quantity: str) -> None:
     assert assumed_payment(D(quantity), D(1_000)) == D("-0.2")
 
 
 @given(st.integers(0, 1 << 42))
-def test_a_stamp_is_at_midnight_eight_or_sixteen_utc_and_later_than_asked(moment: int) -> None:
-    stamp = next_stamp(moment)
+def test_next_assumed_settlement_is_at_00_08_or_16_utc(at: int) -> None:
+    stamp = next_stamp(at)
     assert stamp % (8 * HOUR) == 0
-    assert moment < stamp <= moment + ASSUMED_EVERY
+    assert at < stamp <= at + ASSUMED_EVERY

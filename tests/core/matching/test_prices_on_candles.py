@@ -1,4 +1,4 @@
-"""Nothing is assumed in the trader's favour."""
+"""Prices of simulated fills: no assumption favours the trader."""
 
 import math
 from decimal import Decimal
@@ -40,9 +40,7 @@ def conditional(side: Side, kind: OrderType, trigger: str) -> Order:
         (Side.SELL, "0.0001", "0.0001", "0.0001"),
     ],
 )
-def test_a_price_is_worsened_by_what_it_costs_and_rounded_against_the_trader(
-    side: Side, price: str, tick: str, paid: str
-) -> None:
+def test_price_is_worsened_and_rounded_against_the_trader(side: Side, price: str, tick: str, paid: str) -> None:
     assert worsened(side, D(price), D(tick), COST) == D(paid)
 
 
@@ -52,7 +50,7 @@ def test_a_price_is_worsened_by_what_it_costs_and_rounded_against_the_trader(
     st.decimals("0.01", "99999", places=4, allow_nan=False, allow_infinity=False),
     st.sampled_from(["0.0001", "0.01", "0.1", "1"]),
 )
-def test_nobody_ever_trades_better_than_the_market(side: Side, price: Decimal, tick_text: str) -> None:
+def test_fill_price_is_never_better_than_the_market(side: Side, price: Decimal, tick_text: str) -> None:
     tick = D(tick_text)
     paid = worsened(side, price, tick, COST)
     assert paid > 0
@@ -64,7 +62,7 @@ def test_nobody_ever_trades_better_than_the_market(side: Side, price: Decimal, t
 
 
 @pytest.mark.parametrize(
-    ("side", "kind", "falls"),
+    ("side", "kind", "on_fall"),
     [
         (Side.SELL, OrderType.STOP_MARKET, True),
         (Side.BUY, OrderType.STOP_MARKET, False),
@@ -72,16 +70,16 @@ def test_nobody_ever_trades_better_than_the_market(side: Side, price: Decimal, t
         (Side.BUY, OrderType.TAKE_PROFIT_MARKET, True),
     ],
 )
-def test_a_trigger_is_passed_at_its_price_and_beyond(side: Side, kind: OrderType, falls: bool) -> None:
+def test_trigger_is_reached_at_its_price_and_beyond(side: Side, kind: OrderType, on_fall: bool) -> None:
     order = conditional(side, kind, "100")
-    assert falls_to(order) is falls
+    assert falls_to(order) is on_fall
     assert passed(order, D(100))
-    assert passed(order, D("99.99")) is falls
-    assert passed(order, D("100.01")) is not falls
+    assert passed(order, D("99.99")) is on_fall
+    assert passed(order, D("100.01")) is not on_fall
 
 
 @pytest.mark.parametrize("product", Product)
-def test_trading_costs_something_on_every_product(product: Product) -> None:
+def test_trading_has_a_cost_on_every_product(product: Product) -> None:
     terms = TERMS[product]
     assert terms.taker_fee > 0
     assert terms.half_spread + terms.slippage > 0
@@ -97,7 +95,7 @@ def flat(high: float, low: float) -> Candle:
     return Candle("ETHUSDT", 0, MINUTE, low, high, low, low, 1.0)
 
 
-def test_the_expected_move_is_the_mean_of_a_normal_one_with_the_deviation_that_the_range_tells() -> None:
+def test_expected_move_follows_from_the_candle_range() -> None:
     deviation = math.log(1_010 / 1_000) / math.sqrt(4 * math.log(2)) * math.sqrt(250 / MINUTE)
     moved = expected_move(flat(1_010.0, 1_000.0), 250)
     assert float(moved) == pytest.approx(deviation * math.sqrt(2 / math.pi), rel=1e-6)
@@ -105,12 +103,12 @@ def test_the_expected_move_is_the_mean_of_a_normal_one_with_the_deviation_that_t
 
 
 @pytest.mark.parametrize(("candle", "ms"), [(None, 250), (flat(1_000.0, 1_000.0), 250), (flat(1_010.0, 1_000.0), 0)])
-def test_nothing_is_expected_of_a_price_that_does_not_move_or_has_no_time_to(candle: Candle | None, ms: int) -> None:
+def test_expected_move_is_0_without_range_or_time(candle: Candle | None, ms: int) -> None:
     assert expected_move(candle, ms) == 0
 
 
 @pytest.mark.parametrize(
-    ("bid", "ask", "told"),
+    ("bid", "ask", "expected"),
     [
         (999.0, 1_001.0, "0.001"),
         (1_000.0, 1_000.0, "0"),
@@ -121,7 +119,5 @@ def test_nothing_is_expected_of_a_price_that_does_not_move_or_has_no_time_to(can
         (1.0, math.inf, None),
     ],
 )
-def test_half_a_spread_is_a_share_of_the_middle_and_nonsense_tells_none(
-    bid: float, ask: float, told: str | None
-) -> None:
-    assert half_spread(OrderBook("ETHUSDT", 0, bid, ask)) == (None if told is None else D(told))
+def test_half_spread_is_a_share_and_none_for_invalid_quotes(bid: float, ask: float, expected: str | None) -> None:
+    assert half_spread(OrderBook("ETHUSDT", 0, bid, ask)) == (None if expected is None else D(expected))

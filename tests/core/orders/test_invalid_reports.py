@@ -23,7 +23,7 @@ from ocw_mcp.domain.orders import (
 D = Decimal
 REF = OrderRef(1, Purpose.ENTRY)
 FILL = Filled(REF, "f1", D("0.5"), D(200), D("0.05"), 1)
-OUTSIDE = OutsideFill("o1", "BTCUSDT", Side.BUY, D("0.5"), D(200), D("0.05"), 1, OutsideCause.SOMEBODY)
+OUTSIDE = OutsideFill("o1", "BTCUSDT", Side.BUY, D("0.5"), D(200), D("0.05"), 1, OutsideCause.OTHER_TRADER)
 FUNDING = FundingPaid("BTCUSDT", D(-1), D("0.0001"), D(1), D(100), 1)
 
 SOUND = [

@@ -89,7 +89,7 @@ def test_what_was_closed_long_ago_is_forgotten() -> None:
     activity = fresh()
     for place in range(1_000):
         activity.closed(f"S{place}", D(5), NOW + place * MINUTE)
-    assert len(activity.state.closed_at) <= 16
+    assert len(activity.state().closed_at) <= 16
 
 
 def test_losses_in_a_row_pause_entries_and_the_count_begins_anew() -> None:
@@ -126,7 +126,7 @@ def test_memory_is_bounded_and_survives_a_restart(happened: list[tuple[str, int]
             case "day":
                 activity.open_day()
     again = fresh()
-    again.state = msgspec.msgpack.decode(msgspec.msgpack.encode(activity.state), type=ActivityState)
+    again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(activity.state()), type=ActivityState))
     assert all(again.seen(f"S{place}", now) == activity.seen(f"S{place}", now) for place in range(9))
-    assert len(activity.state.reduced) <= PACE.reductions_per_minute
-    assert len(activity.state.sent) <= PACE.entries_per_minute
+    assert len(activity.state().reduced) <= PACE.reductions_per_minute
+    assert len(activity.state().sent) <= PACE.entries_per_minute

@@ -45,7 +45,7 @@ def test_each_exhaustion_is_told_once_and_a_restart_does_not_forget() -> None:
     spending = budget(day="0")
     assert spending.tells(NEW_YEAR + DAY)
     again = budget(day="0")
-    again.state = msgspec.msgpack.decode(msgspec.msgpack.encode(spending.state), type=BudgetState)
+    again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(spending.state()), type=BudgetState))
     assert not again.tells(NEW_YEAR + DAY)
     assert again.tells(NEW_YEAR + 2 * DAY)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocw_mcp.core.risk.drawdown import Drawdown
+from ocw_mcp.core.risk.equity import Drawdown
 from ocw_mcp.domain.policies import DrawdownPolicy
 
 D = Decimal
@@ -45,7 +45,7 @@ def test_the_deepest_fall_is_told_of_all_time() -> None:
         drawdown.watch(D(equity))
     drawdown.begin_anew(D(11_000))
     drawdown.watch(D(10_500))
-    assert drawdown.state.deepest == D("0.2")
+    assert drawdown.state().deepest == D("0.2")
 
 
 @pytest.mark.parametrize("factor", ["0.5", "3"])
@@ -56,19 +56,19 @@ def test_money_that_comes_or_leaves_is_no_fall_and_makes_up_for_none(factor: str
     drawdown.rescale(D(factor))
     assert drawdown.fall(D(8_100) * D(factor)) == D("0.1")
     drawdown.watch(D(8_400) * D(factor))
-    assert drawdown.state.deepest == D("0.3")
+    assert drawdown.state().deepest == D("0.3")
 
 
 def test_an_account_of_less_than_one_unit_falls_as_any_other_does() -> None:
     drawdown = Drawdown(DrawdownPolicy(max_share=D("0.15")), D("0.8"))
     drawdown.watch(D("0.72"))
-    assert drawdown.state.deepest == drawdown.fall(D("0.72")) == D("0.1")
+    assert drawdown.state().deepest == drawdown.fall(D("0.72")) == D("0.1")
 
 
 def test_an_account_that_never_had_anything_is_at_its_limit_but_has_not_fallen() -> None:
     drawdown = Drawdown(DrawdownPolicy(max_share=D("0.15")), D(0))
     assert drawdown.watch(D(-5))
-    assert drawdown.state.deepest == drawdown.fall(D(-5)) == 0
+    assert drawdown.state().deepest == drawdown.fall(D(-5)) == 0
 
 
 @given(st.lists(st.decimals("-1000", "100000", places=2), max_size=50))
@@ -78,4 +78,4 @@ def test_the_deepest_fall_is_that_of_the_whole_path(path: list[Decimal]) -> None
         peak = max(peak, equity)
         deepest = max(deepest, (peak - equity) / peak)
         assert drawdown.watch(equity) is (peak - equity >= peak * D("0.15"))
-    assert drawdown.state.deepest == deepest
+    assert drawdown.state().deepest == deepest

@@ -13,12 +13,11 @@ from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Order, OrderIntent, OrderType, Side
 from ocw_mcp.domain.policies import LeveragePolicy, Policies
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.domain.state import TradingState
+from ocw_mcp.domain.state import Mode, TradingState
 from ocw_mcp.domain.time import HOUR
 from tests.support.accounts import CALM, ETH, QUIET
 from tests.support.entries import (
     APPROVAL,
-    CASES,
     LIMITED,
     LONG,
     MANAGED,
@@ -26,7 +25,6 @@ from tests.support.entries import (
     NOW,
     REF,
     SHORT,
-    Case,
     account,
     asks,
     bracketed,
@@ -37,6 +35,7 @@ from tests.support.entries import (
     under,
     waits,
 )
+from tests.support.limit_cases import CASES, Case
 
 D = Decimal
 
@@ -66,9 +65,7 @@ def test_what_breaks_a_limit_is_refused_with_code_limit_actual_and_what_would_pa
 
 
 def test_every_limit_there_is_has_a_case_that_breaks_it() -> None:
-    assert {case.code for case in CASES} == {limit(LONG, CALM, LIMITED, D(1_000)).code for limit in LIMITS} | {
-        RefusalCode.BELOW_MINIMUM
-    }
+    assert {case.code for case in CASES} == {limit.code for limit in LIMITS} | {RefusalCode.BELOW_MINIMUM}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +122,7 @@ def test_an_entry_that_is_to_be_post_only_is_sent_as_one() -> None:
 
 def test_the_worst_price_counts_and_not_the_last_one() -> None:
     officer = RiskOfficer(LIMITED)
-    assert officer.worst_price(D(1_000)) == D(1_002)
+    assert officer.worst_of(LONG, CALM) == D(1_002)
     assert refusal(asks(LONG, quantity=D("2.496"))).code is RefusalCode.POSITION_SHARE
     assert D("2.496") * 1_000 < 2_500
 
@@ -158,10 +155,10 @@ def test_a_desk_that_takes_no_risk_says_so_even_of_an_entry_of_nothing() -> None
     ("intent", "view", "limited"),
     [
         (LONG, account(gross=D(498), now=NOW + HOUR - 1), under(mandate=MANDATE)),
-        (LONG, account(mode="live"), under(mandate=MANDATE)),
+        (LONG, account(mode=Mode.LIVE), under(mandate=MANDATE)),
         (asks(LONG, quantity=D("0.798")), CALM, under(approval=APPROVAL)),
         (asks(LONG, approval="a-1"), CALM, under(approval=APPROVAL)),
-        (asks(LONG, approval="a-1"), account(mode="live"), under(mandate=MANDATE, approval=APPROVAL)),
+        (asks(LONG, approval="a-1"), account(mode=Mode.LIVE), under(mandate=MANDATE, approval=APPROVAL)),
         (asks(LONG, principal="rules"), account(agent="rules"), MANAGED),
         (LONG, CALM, MANAGED),
     ],

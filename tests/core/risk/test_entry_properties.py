@@ -10,6 +10,8 @@ from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.core.risk.account import AccountView, PositionTerms
+from ocw_mcp.core.risk.limits import LIMITS
+from ocw_mcp.core.risk.prices import propose
 from ocw_mcp.domain.margin import CAUTIOUS, Bracket, Brackets
 from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.orders import Order, OrderIntent, Side
@@ -112,6 +114,20 @@ def brackets(draw: st.DrawFn) -> Brackets:
 def joined(draw: st.DrawFn, price: Decimal) -> PositionTerms:
     """The position that an entry joins, near the price or not."""
     return PositionTerms(price * draw(money("0.8", "1.2")), draw(st.integers(1, 10)), price * draw(money("0", "0.03")))
+
+
+@settings(deadline=None)
+@given(situations())
+def test_a_limit_that_asks_for_no_side_answers_both_sides_alike(
+    situation: tuple[OrderIntent, AccountView, Policies],
+) -> None:
+    intent, view, limited = situation
+    other = asks(intent, side=Side.SELL if intent.side is Side.BUY else Side.BUY, protect_at=view.price)
+    entries = [propose(each, view, limited.order.price_allowance) for each in (intent, other)]
+    for limit in LIMITS:
+        if not limit.one_side:
+            rooms = {limit.judge(entry, view, limited).room for entry in entries}
+            assert len(rooms) == 1, limit.code
 
 
 @settings(deadline=None, max_examples=200)

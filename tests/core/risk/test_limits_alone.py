@@ -3,16 +3,28 @@
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
-from ocw_mcp.core.risk.margins import free_margin, liquidation
-from ocw_mcp.core.risk.sizes import risk_per_trade
-from ocw_mcp.core.risk.standing import stop_required
-from ocw_mcp.core.risk.verdict import UNLIMITED, Limit
+from ocw_mcp.core.risk.account import AccountView
+from ocw_mcp.core.risk.admission import stop_required
+from ocw_mcp.core.risk.prices import propose
+from ocw_mcp.core.risk.sizes import free_margin, liquidation, risk_per_trade
+from ocw_mcp.core.risk.verdict import UNLIMITED, Judge, Verdict
+from ocw_mcp.domain.orders import OrderIntent
+from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import RefusalCode
 from tests.support.accounts import CALM
 from tests.support.entries import GAPLESS, LIMITED, LONG, account, asks
 
 D = Decimal
+
+
+def ask(
+    judge: Judge, intent: OrderIntent, view: AccountView = CALM, limited: Policies = LIMITED, notional: str = "1000"
+) -> Verdict:
+    """The verdict of one limit on an entry of this notional."""
+    entry = replace(propose(intent, view, limited.order.price_allowance), notional=D(notional))
+    return judge(entry, view, limited)
 
 
 @pytest.mark.parametrize("stop", [None, D("NaN"), D("-Infinity")])
@@ -25,20 +37,20 @@ D = Decimal
     ],
 )
 def test_each_limit_that_looks_at_the_stop_lets_nothing_pass_without_one(
-    limit: Limit, told: tuple[str, str, str], stop: Decimal | None
+    limit: Judge, told: tuple[str, str, str], stop: Decimal | None
 ) -> None:
-    verdict = limit(asks(LONG, protect_at=stop), CALM, LIMITED, D(1_000))
+    verdict = ask(limit, asks(LONG, protect_at=stop))
     assert (verdict.code, str(verdict.limit), str(verdict.actual)) == told
     assert verdict.room == 0
 
 
 def test_what_loses_nothing_at_its_stop_risks_nothing_at_any_size() -> None:
-    verdict = risk_per_trade(asks(LONG, protect_at=D(1_030)), CALM, GAPLESS, D(1_000))
+    verdict = ask(risk_per_trade, asks(LONG, protect_at=D(1_030)), limited=GAPLESS)
     assert (verdict.code, str(verdict.limit), str(verdict.actual)) == (RefusalCode.RISK_PER_TRADE, "100%", "0%")
     assert verdict.room == UNLIMITED
 
 
 @pytest.mark.parametrize(("equity", "told"), [("-50", "no equity"), ("0", "no equity"), ("0.5", "40%")])
 def test_what_stays_free_of_margin_is_told_where_there_is_equity_at_all(equity: str, told: str) -> None:
-    verdict = free_margin(LONG, account(equity=D(equity), free_margin=D("0.4")), LIMITED, D("0.6"))
+    verdict = ask(free_margin, LONG, account(equity=D(equity), free_margin=D("0.4")), notional="0.6")
     assert str(verdict.actual) == told

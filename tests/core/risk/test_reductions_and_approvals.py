@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.core.risk.day import DailyLoss, DayState
+from ocw_mcp.core.risk.equity import DailyLoss, DayState
 from ocw_mcp.core.risk.officer import APPROVAL_MS, RiskOfficer
-from ocw_mcp.core.risk.scale import exposure_scale
+from ocw_mcp.core.risk.sizes import exposure_scale
 from ocw_mcp.domain.cleared import ClearedOrder, RiskSeal, claim_risk_seal
 from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side
@@ -236,7 +236,7 @@ def test_a_transfer_leaves_the_share_that_is_lost_as_it_is() -> None:
 
 def test_a_day_under_way_is_held_to_another_policy() -> None:
     daily = DailyLoss(DailyLossPolicy(max_share=D("0.1")))
-    daily.today = day().today
+    daily.restore(day().state())
     daily.hold_to_policy()
     assert not daily.watch(D("9000.01"))
     assert daily.watch(D(9_000))
@@ -246,7 +246,7 @@ def test_a_day_survives_a_restart() -> None:
     daily = day()
     daily.watch(D(9_000))
     again = DailyLoss(DailyLossPolicy(max_share=D("0.03")))
-    again.today = msgspec.msgpack.decode(msgspec.msgpack.encode(daily.today), type=DayState)
+    again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(daily.state()), type=DayState))
     assert again.today == daily.today
     assert not again.watch(D(5_000))
 

@@ -1,4 +1,4 @@
-"""The rules' decision: strong signals open, with a stop and a size inside the policies; the unknown opens nothing."""
+"""The rules' decision: strong signals open a position within the policies, and an unknown reading opens none."""
 
 import pytest
 
@@ -43,7 +43,7 @@ def does_nothing(decision: Decision) -> bool:
         (HIGH_IN_RANGE, Action.SHORT, "102.5", "reversion"),
     ],
 )
-def test_a_trend_is_followed_and_a_range_is_faded_with_a_stop_on_the_losing_side(
+def test_entry_follows_a_trend_and_fades_a_range(
     indicators: IndicatorValues, action: Action, stop: str, signal: str
 ) -> None:
     leg = only_leg(decide(snapshot(view(indicators)), POLICIES))
@@ -59,14 +59,14 @@ def test_weak_signals_open_nothing() -> None:
     assert does_nothing(decide(snapshot(view(values(RISING, adx_14=25.0))), POLICIES))
 
 
-def test_derivatives_tip_the_balance() -> None:
-    nearly = values(LOW_IN_RANGE, rsi_14=37.0, percent_b=0.25)
-    assert does_nothing(decide(snapshot(view(nearly)), POLICIES))
-    leg = only_leg(decide(snapshot(view(nearly, derivatives=DerivativesView(composite=0.9))), POLICIES))
+def test_derivatives_tilt_can_decide_an_entry() -> None:
+    weak = values(LOW_IN_RANGE, rsi_14=37.0, percent_b=0.25)
+    assert does_nothing(decide(snapshot(view(weak)), POLICIES))
+    leg = only_leg(decide(snapshot(view(weak, derivatives=DerivativesView(composite=0.9))), POLICIES))
     assert (leg.action, leg.signals) == (Action.BUY, ("reversion", "derivatives"))
 
 
-def test_a_move_that_is_late_is_not_joined() -> None:
+def test_overbought_or_oversold_trend_is_not_entered() -> None:
     assert does_nothing(decide(snapshot(view(values(RISING, rsi_14=80.0))), POLICIES))
     assert does_nothing(decide(snapshot(view(values(FALLING, rsi_14=20.0))), POLICIES))
 
@@ -77,7 +77,7 @@ def test_spot_never_shorts_and_still_buys() -> None:
 
 
 @pytest.mark.parametrize("name", ["ema_9", "ema_21", "ema_50", "rsi_14", "atr_14", "adx_14", "percent_b"])
-def test_anything_unknown_opens_nothing(name: str) -> None:
+def test_unknown_indicator_opens_nothing(name: str) -> None:
     for base in (RISING, FALLING, LOW_IN_RANGE, HIGH_IN_RANGE):
         assert does_nothing(decide(snapshot(view(values(base, **{name: NOTHING}))), POLICIES))
 
@@ -88,19 +88,19 @@ def test_an_empty_portfolio_and_an_unknown_price_open_nothing() -> None:
 
 
 @pytest.mark.parametrize(("quantity", "against", "action"), [("2", FALLING, Action.SELL), ("-2", RISING, Action.COVER)])
-def test_a_position_that_is_let_go_is_closed_whole(quantity: str, against: IndicatorValues, action: Action) -> None:
+def test_exit_closes_the_whole_position(quantity: str, against: IndicatorValues, action: Action) -> None:
     leg = only_leg(decide(snapshot(view(against, position=holding(quantity))), POLICIES))
     assert (leg.action, leg.size, leg.stop, leg.signals) == (action, None, None, ("reversal",))
     assert not leg.action.adds_risk
 
 
-def test_an_open_position_is_neither_added_to_nor_turned_around_in_one_go() -> None:
+def test_open_position_is_neither_increased_nor_reversed() -> None:
     assert does_nothing(decide(snapshot(view(RISING, position=holding("2"))), POLICIES))
     assert only_leg(decide(snapshot(view(FALLING, position=holding("2"))), POLICIES)).action is Action.SELL
 
 
 @pytest.mark.parametrize("atr", [0.5, 1.0, 1.9, 3.0, 50.0])
-def test_a_stop_is_never_farther_than_the_policy_allows(atr: float) -> None:
+def test_stop_is_never_farther_than_the_policy_allows(atr: float) -> None:
     for base, sign in ((LOW_IN_RANGE, 1), (HIGH_IN_RANGE, -1)):
         stop = only_leg(decide(snapshot(view(values(base, atr_14=atr))), POLICIES)).stop
         assert stop is not None
@@ -110,17 +110,17 @@ def test_a_stop_is_never_farther_than_the_policy_allows(atr: float) -> None:
 
 
 @pytest.mark.parametrize(("scale", "size"), [("1", "0.1"), ("0.5", "0.05"), ("0.25", "0.025")])
-def test_the_size_stays_inside_the_scaled_limit_of_a_position(scale: str, size: str) -> None:
+def test_size_stays_within_the_scaled_position_limit(scale: str, size: str) -> None:
     position = policies(stop={"max_distance": "0.05"}, rules=RULES, position={"max_share": "0.1"})
     assert only_leg(decide(snapshot(view(RISING), scale=scale), position)).size == D(size)
 
 
-def test_the_size_stays_inside_the_limit_of_an_order() -> None:
+def test_size_stays_within_the_order_limit() -> None:
     order = policies(stop={"max_distance": "0.05"}, rules=RULES, order={"max_notional": 500})
     assert only_leg(decide(snapshot(view(RISING), scale="1"), order)).size == D("0.05")
 
 
-def test_each_symbol_is_decided_on_its_own() -> None:
+def test_each_symbol_is_decided_separately() -> None:
     decision = decide(
         snapshot(
             view(RISING, symbol="BTCUSDT"),
@@ -138,6 +138,6 @@ def test_each_symbol_is_decided_on_its_own() -> None:
     assert decision.cause is None
 
 
-def test_hot_symbols_and_derivatives_do_not_leak_into_each_other() -> None:
+def test_derivatives_of_one_symbol_do_not_affect_another() -> None:
     tilted = view(FLAT, symbol="ETHUSDT", derivatives=DerivativesView(composite=1.0))
     assert does_nothing(decide(snapshot(view(FLAT), tilted), POLICIES))

@@ -1,4 +1,4 @@
-"""The rules' score of a position: five parts, each 0 to 1, and what cannot be known counts half."""
+"""The rules' score of a position: five parts, each 0 to 1; an unknown part counts half of its weight."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ from tests.support.views import FALLING, FLAT, NOON, POLICIES, RISING, D, holdin
 
 
 def score(
-    position: PositionView, indicators: IndicatorValues | None = FLAT, *others: Any, **told: Any
+    position: PositionView, indicators: IndicatorValues | None = FLAT, *others: Any, **changes: Any
 ) -> PositionScore:
     seen = view(*([indicators] if indicators else []), position=position)
     signals = read_signals(seen, POLICIES.rules)
-    return score_position(position, signals, snapshot(seen, *others, **told), max_hold_h=48)
+    return score_position(position, signals, snapshot(seen, *others, **changes), max_hold_h=48)
 
 
-def test_the_weights_are_those_of_the_plan_and_add_up_to_one() -> None:
+def test_weights_have_their_documented_values_and_sum_to_1() -> None:
     assert WEIGHTS == {
         "regime_change": 0.25,
         "momentum_reversal": 0.25,
@@ -34,7 +34,7 @@ def test_the_weights_are_those_of_the_plan_and_add_up_to_one() -> None:
 
 
 @pytest.mark.parametrize(("quantity", "against", "along"), [("1", FALLING, RISING), ("-1", RISING, FALLING)])
-def test_a_trend_against_the_position_is_a_regime_that_turned(
+def test_trend_against_the_position_is_a_regime_change(
     quantity: str, against: IndicatorValues, along: IndicatorValues
 ) -> None:
     turned = score(holding(quantity), against).parts
@@ -45,14 +45,14 @@ def test_a_trend_against_the_position_is_a_regime_that_turned(
     assert (with_it["regime_change"], with_it["momentum_reversal"]) == (0, 0)
 
 
-def test_momentum_against_the_position_in_a_range_is_no_change_of_regime() -> None:
+def test_adverse_momentum_in_a_range_is_no_regime_change() -> None:
     parts = score(holding("1"), values(FALLING, adx_14=10.0)).parts
     assert parts["regime_change"] == 0
     assert parts["momentum_reversal"] is not None
     assert parts["momentum_reversal"] > 0.6
 
 
-def test_another_position_on_the_same_move_is_the_same_bet() -> None:
+def test_correlated_position_in_the_same_direction_counts() -> None:
     alike = (Correlation("BTCUSDT", "ETHUSDT", 0.8),)
     for quantity, counts in (("3", 0.8), ("-3", 0.0)):
         other = view(FLAT, symbol="ETHUSDT", position=holding(quantity, "ETHUSDT"))
@@ -62,7 +62,7 @@ def test_another_position_on_the_same_move_is_the_same_bet() -> None:
     assert score(holding("1"), FLAT, other, correlations=opposite).parts["correlation"] == 0.7
 
 
-def test_a_position_alone_is_correlated_with_nothing() -> None:
+def test_single_position_has_no_correlation() -> None:
     alike = (Correlation("BTCUSDT", "ETHUSDT", 0.9),)
     assert score(holding("1"), FLAT, view(FLAT, symbol="ETHUSDT"), correlations=alike).parts["correlation"] == 0
 
@@ -70,23 +70,23 @@ def test_a_position_alone_is_correlated_with_nothing() -> None:
 @pytest.mark.parametrize(
     ("mark", "mfe", "part"), [("106", 0.06, 0.0), ("101", 0.06, 0.5), ("96", 0.06, 1.0), ("90", 0.06, 1.0)]
 )
-def test_the_path_of_profit_runs_from_its_best_to_the_stop(mark: str, mfe: float, part: float) -> None:
+def test_pnl_path_runs_from_the_best_price_to_the_stop(mark: str, mfe: float, part: float) -> None:
     held = holding("1", mark=D(mark), mfe=mfe)
     assert score(held).parts["pnl_path"] == pytest.approx(part)
 
 
-def test_the_path_of_a_short_is_the_mirror() -> None:
+def test_pnl_path_of_a_short_is_mirrored() -> None:
     held = holding("-1", mark=D(99), mfe=0.06)
     assert held.stop == 104
     assert score(held).parts["pnl_path"] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(("hours", "part"), [(0, 0.0), (12, 0.25), (48, 1.0), (500, 1.0)])
-def test_time_runs_out_at_the_longest_hold(hours: int, part: float) -> None:
+def test_time_decay_is_complete_at_the_longest_hold(hours: int, part: float) -> None:
     assert score(holding("1", opened_at=NOON - hours * HOUR)).parts["time_decay"] == pytest.approx(part)
 
 
-def test_what_is_unknown_counts_as_half_of_its_weight() -> None:
+def test_unknown_part_counts_half_of_its_weight() -> None:
     unknown = (Correlation("BTCUSDT", "ETHUSDT", Unknown("too few candles")),)
     other = view(FLAT, symbol="ETHUSDT", position=holding("3", "ETHUSDT"))
     result = score(holding("1", stop=None, opened_at=NOON), None, other, correlations=unknown)
@@ -94,7 +94,7 @@ def test_what_is_unknown_counts_as_half_of_its_weight() -> None:
     assert result.total == pytest.approx(UNKNOWN_COUNTS * (1 - WEIGHTS["time_decay"]))
 
 
-def test_the_worst_part_is_the_one_that_adds_most() -> None:
+def test_worst_part_is_the_largest_contribution() -> None:
     assert score(holding("1", opened_at=NOON - 48 * HOUR)).worst == "time_decay"
     assert score(holding("1"), FALLING).worst == "regime_change"
 
@@ -107,7 +107,7 @@ def test_the_worst_part_is_the_one_that_adds_most() -> None:
     quantity=st.sampled_from(["1", "-1"]),
     base=st.sampled_from([RISING, FALLING, FLAT]),
 )
-def test_a_score_and_its_parts_stay_between_nothing_and_one(
+def test_score_and_its_parts_are_between_0_and_1(
     mark: Any, stop: Any, mfe: Any, opened: int, quantity: str, base: IndicatorValues
 ) -> None:
     result = score(holding(quantity, mark=mark, stop=stop, mfe=mfe, opened_at=opened), base)

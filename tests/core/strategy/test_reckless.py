@@ -1,4 +1,4 @@
-"""The reckless decider: it wants too much, always the same at the same wake, and never what cannot be stored."""
+"""The reckless decider: its orders are excessive, reproducible for a wake, and always storable."""
 
 from ocw_mcp.core.strategy.reckless import decide
 from ocw_mcp.domain.decision import Action
@@ -12,19 +12,19 @@ def request(wake_id: int) -> DecisionRequest:
     return DecisionRequest(wake_id, seen, 0)
 
 
-def test_it_wants_the_same_at_the_same_wake_and_something_else_at_another() -> None:
+def test_reckless_decision_depends_on_the_wake_only() -> None:
     assert decide(request(7)) == decide(request(7))
     assert len({decide(request(wake)).legs for wake in range(50)}) > 40
 
 
-def test_it_tries_every_action_sizes_beyond_all_equity_and_entries_without_a_stop() -> None:
+def test_reckless_legs_include_oversize_and_no_stop() -> None:
     legs = [leg for wake in range(300) for leg in decide(request(wake)).legs]
     assert {leg.action for leg in legs} == set(Action) - {Action.HOLD}
     assert any(leg.size is not None and leg.size > 1 for leg in legs)
     assert any(leg.stop is None for leg in legs)
 
 
-def test_what_it_says_is_sound_and_it_is_silent_where_there_is_no_price() -> None:
+def test_reckless_decision_is_valid_and_empty_without_price() -> None:
     for wake in range(100):
         assert validated(decide(request(wake))) == decide(request(wake))
     assert decide(DecisionRequest(1, snapshot(view(FLAT, last=NOTHING)), 0)).legs == ()

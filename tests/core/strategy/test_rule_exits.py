@@ -1,4 +1,4 @@
-"""When the rules let a position go, and that they hold it while nothing of the kind is so."""
+"""The reasons for which the rules close a position; without one they hold it."""
 
 import pytest
 
@@ -8,31 +8,31 @@ from ocw_mcp.domain.snapshot import IndicatorValues, PositionView
 from tests.support.views import FALLING, FLAT, POLICIES, RISING, D, holding, view
 
 
-def why(position: PositionView, indicators: IndicatorValues | None = FLAT, **told: object) -> str | None:
+def closing_signal(position: PositionView, indicators: IndicatorValues | None = FLAT) -> str | None:
     seen = view(*([indicators] if indicators else []), position=position)
     reason = exit_reason(position, read_signals(seen, POLICIES.rules), POLICIES.rules)
     return reason[0] if reason else None
 
 
 @pytest.mark.parametrize(("quantity", "indicators"), [("2", RISING), ("-2", FALLING), ("2", FLAT), ("-2", FLAT)])
-def test_a_position_is_held_while_nothing_speaks_against_it(quantity: str, indicators: IndicatorValues) -> None:
-    assert why(holding(quantity), indicators) is None
+def test_position_is_held_while_signals_agree_or_are_neutral(quantity: str, indicators: IndicatorValues) -> None:
+    assert closing_signal(holding(quantity), indicators) is None
 
 
 @pytest.mark.parametrize(("quantity", "mark"), [("1", "102"), ("-1", "98")])
-def test_a_profit_given_back_by_so_many_atrs_ends_it(quantity: str, mark: str) -> None:
-    assert why(holding(quantity, mark=D(mark), mfe=0.0499)) is None
-    assert why(holding(quantity, mark=D(mark), mfe=0.0501)) == "trail"
+def test_position_is_closed_after_giving_back_the_trail(quantity: str, mark: str) -> None:
+    assert closing_signal(holding(quantity, mark=D(mark), mfe=0.0499)) is None
+    assert closing_signal(holding(quantity, mark=D(mark), mfe=0.0501)) == "trail"
 
 
-def test_a_position_that_was_never_so_far_ahead_is_not_trailed() -> None:
-    assert why(holding("1", mark=D(97), mfe=0.029)) is None
+def test_trail_begins_only_after_a_large_enough_gain() -> None:
+    assert closing_signal(holding("1", mark=D(97), mfe=0.029)) is None
 
 
 @pytest.mark.parametrize(("quantity", "against"), [("1", FALLING), ("-1", RISING)])
-def test_signals_that_turned_against_it_end_it(quantity: str, against: IndicatorValues) -> None:
-    assert why(holding(quantity), against) == "reversal"
+def test_position_is_closed_when_signals_reverse(quantity: str, against: IndicatorValues) -> None:
+    assert closing_signal(holding(quantity), against) == "reversal"
 
 
-def test_a_position_is_left_to_its_stop_while_the_signals_are_unknown() -> None:
-    assert why(holding("1"), None) is None
+def test_position_is_held_while_signals_are_unknown() -> None:
+    assert closing_signal(holding("1"), None) is None

@@ -1,4 +1,4 @@
-"""What the rules read: momentum in a trend, mean reversion in a range, derivatives as a tilt where they are known."""
+"""The rules' signals: momentum in a trend, mean reversion in a range, and the tilt of known derivatives."""
 
 import math
 
@@ -29,62 +29,62 @@ def read(seen: SymbolView) -> Signals:
 
 
 def mirrored(base: IndicatorValues) -> IndicatorValues:
-    """The same market upside down, around a price of 100."""
+    """Return the indicators of the market mirrored at a price of 100."""
     assert isinstance(base.rsi_14, float)
     assert isinstance(base.percent_b, float)
     averages = {name: 200.0 - getattr(base, name) for name in ("ema_9", "ema_21", "ema_50")}
     return values(base, rsi_14=100 - base.rsi_14, percent_b=1 - base.percent_b, **averages)
 
 
-def test_momentum_is_the_mean_of_two_averages_rsi_and_the_return_of_four_hours() -> None:
+def test_momentum_is_the_mean_of_ema_rsi_and_return_terms() -> None:
     signals = read(view(RISING, return_4h=0.03))
     parts = (math.tanh(2), math.tanh(4 / 2), 22 / 25, math.tanh(3 / 2))
     assert signals.momentum == pytest.approx(sum(parts) / 4)
 
 
-def test_a_return_that_is_unknown_counts_as_none() -> None:
+def test_unknown_return_counts_as_zero() -> None:
     assert read(view(RISING, return_4h=NOTHING)).momentum == read(view(RISING, return_4h=0.0)).momentum
 
 
-def test_reversion_goes_against_the_place_in_the_bands_and_rsi() -> None:
+def test_reversion_is_opposite_to_percent_b_and_rsi() -> None:
     assert read(view(LOW_IN_RANGE)).reversion == pytest.approx((1 + 23 / 25) / 2)
     assert read(view(HIGH_IN_RANGE)).reversion == pytest.approx(-(1 + 23 / 25) / 2)
     assert read(view(FLAT)).reversion == 0
 
 
 @pytest.mark.parametrize(("adx", "trend"), [(0.0, 0.0), (20.0, 0.0), (25.0, 0.5), (30.0, 1.0), (80.0, 1.0)])
-def test_adx_tells_how_much_of_a_trend_there_is(adx: float, trend: float) -> None:
+def test_adx_sets_the_share_of_momentum(adx: float, trend: float) -> None:
     signals = read(view(values(RISING, adx_14=adx)))
     assert signals.trend == pytest.approx(trend)
     assert signals.score == pytest.approx(trend * signals.momentum + (1 - trend) * signals.reversion)
 
 
-def test_a_market_upside_down_gives_the_opposite_signals() -> None:
+def test_mirrored_market_gives_opposite_signals() -> None:
     for base in (RISING, LOW_IN_RANGE, values(RISING, adx_14=26.0)):
         up, down = read(view(base, return_4h=0.01)), read(view(mirrored(base), return_4h=-0.01))
         assert down.score == pytest.approx(-up.score)
 
 
-def test_derivatives_tilt_where_they_are_known_and_are_silent_where_not() -> None:
+def test_unknown_derivatives_add_no_tilt() -> None:
     crowded = view(FLAT, derivatives=DerivativesView(composite=-0.5))
     assert (read(crowded).tilt, read(crowded).score) == (-0.1, -0.1)
     assert read(view(FLAT, derivatives=DerivativesView(composite=Unknown("no metrics")))).tilt == 0
 
 
 @pytest.mark.parametrize("name", ["ema_9", "ema_21", "ema_50", "rsi_14", "atr_14", "adx_14", "percent_b"])
-def test_a_reading_that_is_unknown_leaves_no_signal(name: str) -> None:
+def test_unknown_reading_gives_no_signals(name: str) -> None:
     for base in (RISING, FALLING, LOW_IN_RANGE):
         assert read_signals(view(values(base, **{name: NOTHING})), POLICIES.rules) is None
 
 
-def test_without_a_price_a_range_or_the_timeframe_there_is_no_signal() -> None:
+def test_no_signals_without_price_atr_or_timeframe() -> None:
     assert read_signals(view(RISING, last=NOTHING), POLICIES.rules) is None
     assert read_signals(view(values(RISING, atr_14=0.0)), POLICIES.rules) is None
     assert read_signals(view(), POLICIES.rules) is None
     assert read_signals(view(values(RISING, timeframe="15m")), POLICIES.rules) is None
 
 
-def test_the_timeframe_is_the_shortest_that_is_not_shorter_than_the_wanted_one() -> None:
+def test_timeframe_is_the_shortest_one_that_is_long_enough() -> None:
     short, wanted, longer = values(FALLING, timeframe="15m"), RISING, values(FALLING, timeframe="4h")
     assert read(view(short, wanted, longer)).timeframe == "1h"
     assert read(view(short, longer)).timeframe == "4h"
@@ -102,7 +102,7 @@ def test_the_timeframe_is_the_shortest_that_is_not_shorter_than_the_wanted_one()
     composite=st.floats(-1, 1),
     moved=st.floats(-0.99, 10),
 )
-def test_every_signal_stays_between_minus_one_and_one(base: IndicatorValues, composite: float, moved: float) -> None:
+def test_signals_are_between_minus_one_and_one(base: IndicatorValues, composite: float, moved: float) -> None:
     signals = read(view(base, return_4h=moved, derivatives=DerivativesView(composite=composite)))
     for value in (signals.momentum, signals.reversion, signals.score):
         assert -1 <= value <= 1

@@ -1,4 +1,4 @@
-"""The rules ask for at most what passes: each leg of a decision goes through the officer, one after the other."""
+"""The rules' sizes pass the risk check: the officer checks the legs of a decision one after the other."""
 
 from decimal import Decimal
 from typing import Any
@@ -22,27 +22,30 @@ from tests.support.views import FALLING, RISING, RULES, snapshot, values, view
 
 D = Decimal
 SYMBOLS = ("BTCUSDT", "DOGEUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")
-ONE_BET = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+CORRELATED = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 
 
 def seen(symbol: str, entered: dict[str, tuple[Side, Decimal]], **changes: Any) -> AccountView:
-    """The account with what was entered so far (quote), for one symbol."""
-    one_way = {side: sum(n for name, (way, n) in entered.items() if way is side and name in ONE_BET) for side in Side}
-    bet = symbol in ONE_BET
+    """Return the account as seen for one symbol, with the notionals (quote) entered so far."""
+    by_side = {
+        side: sum(n for name, (entered_side, n) in entered.items() if entered_side is side and name in CORRELATED)
+        for side in Side
+    }
+    correlated = symbol in CORRELATED
     return msgspec.structs.replace(
         CALM,
         instrument=Instrument(symbol, Product.UM, D("0.01"), D("0.001"), D("0.001"), D(5)),
         price=D(100),
         gross=sum((n for _, n in entered.values()), D(0)),
-        correlated_long=D(one_way[Side.BUY]) if bet else None,
-        correlated_short=D(one_way[Side.SELL]) if bet else None,
+        correlated_long=D(by_side[Side.BUY]) if correlated else None,
+        correlated_short=D(by_side[Side.SELL]) if correlated else None,
         other_symbols=len(entered),
         **changes,
     )
 
 
-def asked(leg: Leg, account: AccountView, limited: Policies) -> OrderIntent:
-    """The leg as the engine would turn it into an order."""
+def intent_of(leg: Leg, account: AccountView, limited: Policies) -> OrderIntent:
+    """Return the order intent that the engine would make of a leg."""
     assert leg.size is not None
     side = Side.BUY if leg.action == "BUY" else Side.SELL
     worst = account.price * (1 + limited.order.price_allowance)
@@ -53,13 +56,13 @@ def asked(leg: Leg, account: AccountView, limited: Policies) -> OrderIntent:
 @settings(max_examples=60, deadline=None)
 @given(
     atrs=st.lists(st.sampled_from([0.4, 1.0, 1.9, 5.0]), min_size=5, max_size=5),
-    ways=st.lists(st.sampled_from([RISING, FALLING]), min_size=5, max_size=5),
+    trends=st.lists(st.sampled_from([RISING, FALLING]), min_size=5, max_size=5),
     scale=st.sampled_from(["1", "0.5", "0.08"]),
     free=st.sampled_from(["10000", "2300", "2003"]),
     default=st.booleans(),
 )
-def test_each_leg_of_the_rules_passes_when_it_is_carried_out(
-    atrs: list[float], ways: list[Any], scale: str, free: str, default: bool
+def test_every_leg_of_the_rules_passes_the_risk_check(
+    atrs: list[float], trends: list[Any], scale: str, free: str, default: bool
 ) -> None:
     scaling = {"regime_unknown": scale, "macro_unknown": 1}
     usual = DEFAULT.policies.model_dump() | {"scale": scaling, "rules": DEFAULT.policies.rules.model_dump() | RULES}
@@ -70,23 +73,23 @@ def test_each_leg_of_the_rules_passes_when_it_is_carried_out(
     )
     officer = RiskOfficer(limited)
     views = []
-    for symbol, atr, way in zip(SYMBOLS, atrs, ways, strict=True):
+    for symbol, atr, trend in zip(SYMBOLS, atrs, trends, strict=True):
         feasible = officer.feasible(symbol, seen(symbol, {}, free_margin=D(free)))
         views.append(
-            view(values(way, atr_14=atr, ema_9=100 + (way.ema_9 - 100) * atr), symbol=symbol, feasible=feasible)
+            view(values(trend, atr_14=atr, ema_9=100 + (trend.ema_9 - 100) * atr), symbol=symbol, feasible=feasible)
         )
     decision = decide(snapshot(*views, scale=scale), limited)
     event(f"{len(decision.legs)} legs")
     entered: dict[str, tuple[Side, Decimal]] = {}
     for leg in decision.legs:
         account = seen(leg.symbol, entered, free_margin=D(10_000))
-        intent = asked(leg, account, limited)
+        intent = intent_of(leg, account, limited)
         answer = officer.check_entry(intent, account, OrderRef(1, Purpose.ENTRY), 0)
         assert isinstance(answer, ClearedOrder), f"{leg}: {answer}"
         entered[leg.symbol] = (intent.side, answer.order.quantity * account.price * D("1.002"))
 
 
-def test_the_rules_ask_for_less_where_their_stop_is_far() -> None:
+def test_size_is_smaller_with_a_distant_stop() -> None:
     limited = policies(stop={"max_distance": "0.05"}, rules=RULES, risk={"max_share": "0.01", "gap_allowance": "0.005"})
     (near,) = decide(snapshot(view(RISING), scale="0.5"), limited).legs
     (far,) = decide(snapshot(view(values(RISING, atr_14=1.8, ema_9=104.0)), scale="0.5"), limited).legs
@@ -100,7 +103,7 @@ def test_the_rules_ask_for_less_where_their_stop_is_far() -> None:
     assert sizes[1] < sizes[0] == D("0.125")
 
 
-def test_the_rules_leave_a_symbol_alone_for_which_nothing_passes() -> None:
+def test_no_entry_for_a_symbol_without_a_feasible_size() -> None:
     limited = policies(stop={"max_distance": "0.05"}, rules=RULES)
     officer = RiskOfficer(limited)
     full = officer.feasible("BTCUSDT", msgspec.structs.replace(CALM, daily_loss_reached=True))

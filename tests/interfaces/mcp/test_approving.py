@@ -13,6 +13,7 @@ from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestPara
 from ocw_mcp.adapters.control.address import Address
 from ocw_mcp.domain.asks import LegRequest
 from ocw_mcp.domain.events import CallerAsked
+from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.steps import Command, Verb
 from ocw_mcp.interfaces.mcp import asking, bridge
 from ocw_mcp.interfaces.mcp.bridge import Bridge
@@ -61,7 +62,7 @@ async def place(client: Client, desk: Looked, key: str = "k1", size: str = "0.1"
     assert seen is not None
     if seen["needs_approval"]:
         assert "would pass once a person approves it\n" in text(previewed)
-        assert f"; without approval up to {seen['largest']} would pass" in text(previewed)
+        assert f"; largest that would pass without approval: {seen['largest']}" in text(previewed)
     assert seen["needs_approval"] is (size == "0.1")
     return await client.call_tool(
         "orders_place", {"preview_id": seen["preview_id"], "key": key, "rationale": "a breakout"}
@@ -89,7 +90,7 @@ async def test_a_form_filled_in_with_no_rejects_the_order(desk: Looked, era: str
     assert answer.is_error
     assert len(person.asked) == 1
     assert desk.facade.orders() == []
-    assert desk.run.engine.approvals.state.pending == {}
+    assert desk.run.engine.approvals.state().pending == {}
 
 
 async def approve(desk: Looked, name: str = "a1") -> None:
@@ -112,7 +113,7 @@ async def test_a_decline_without_a_form_leaves_the_order_pending(desk: Looked, e
         (order,) = desk.facade.orders()
         assert order.intent.approval == "a1 by ann"
         assert len(person.asked) == 1
-    assert desk.run.engine.approvals.state.pending == {}
+    assert desk.run.engine.approvals.state().pending == {}
 
 
 class Silent(Person):
@@ -137,7 +138,7 @@ async def test_an_unanswered_question_leaves_the_order_pending(desk: Looked) -> 
     """In the newer era the call ends with the question; a client that never calls again has answered nothing."""
     async with Client(desk.server, elicitation_callback=Silent()) as client:
         calling = asyncio.ensure_future(place(client, desk))
-        while not desk.run.engine.approvals.state.pending:
+        while not desk.run.engine.approvals.state().pending:
             await asyncio.sleep(0)  # noqa: TID251 - lets the call come as far as the question
         await approve(desk)
         assert len(desk.facade.orders()) == 1
@@ -165,7 +166,7 @@ async def test_a_client_without_forms_leaves_the_order_pending(desk: Looked, era
     async with Client(desk.server, mode=era) as client:
         waits = await place(client, desk)
         assert not waits.is_error
-        assert "approval_required: a1 waits for a person until " in text(waits)
+        assert "approval_required: a1 waits until " in text(waits)
         assert waits.structured_content is not None
         assert (waits.structured_content["outcome"], waits.structured_content["approval"]) == (
             "approval_required",
@@ -219,7 +220,7 @@ async def test_an_order_that_now_needs_approval_is_not_sent(desk: Looked, monkey
 
 async def test_elsewhere_than_on_paper_the_client_asks_nobody(desk: Looked, monkeypatch: pytest.MonkeyPatch) -> None:
     moment = desk.facade.moment()
-    monkeypatch.setattr(desk.facade, "moment", lambda: type(moment)("testnet", *_rest(moment)))
+    monkeypatch.setattr(desk.facade, "moment", lambda: type(moment)(Mode.DEMO, *_rest(moment)))
     person = Person()
     async with Client(desk.server, elicitation_callback=person) as client:
         waits = await place(client, desk)
@@ -245,7 +246,7 @@ async def test_silence_behind_stdio_leaves_the_order_pending(
             waits = await place(client, desk)
     assert waits.structured_content is not None
     assert waits.structured_content["outcome"] == "approval_required"
-    assert list(desk.run.engine.approvals.state.pending) == ["a1"]
+    assert list(desk.run.engine.approvals.state().pending) == ["a1"]
 
 
 @pytest.mark.parametrize("era", ERAS)

@@ -63,8 +63,8 @@ async def test_until_an_engine_has_caught_up_every_look_says_that_it_is_the_past
         await looked.go(HOURS + 1)
     assert list(told) == [(True, False), (True, True), (False, True)]
     unseen, past, present = told.values()
-    assert unseen == "[paper ACTIVE, STALE: catching up after a restart, nothing of the book is seen yet; ask again]"
-    assert past.startswith("[paper ACTIVE, STALE: catching up after a restart, what is told is the past, as of 2026-")
+    assert unseen == "[paper ACTIVE, STALE: catching up after a restart, nothing is replayed yet; call again]"
+    assert past.startswith("[paper ACTIVE, STALE: catching up after a restart, this shows the past as of 2026-")
     assert present.startswith("[paper ACTIVE as of 2026-")
     looked.store.close()
 

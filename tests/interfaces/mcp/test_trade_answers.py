@@ -33,7 +33,7 @@ async def test_a_target_alone_is_answered_with_the_target(desk: Looked) -> None:
     answer = await call(desk, "positions_set_protection", symbol="BTC/USDT", key="k1", target=target)
     (order,) = desk.run.engine.orders.live("BTCUSDT", Purpose.TARGET)
     assert content(answer)["order"] == str(order.ref)
-    assert f"protected with target at {target}: order {order.ref}" in text(answer)
+    assert f"protection set, target at {target}: order {order.ref}" in text(answer)
 
 
 async def test_a_second_target_is_answered_with_the_second(desk: Looked) -> None:
@@ -69,7 +69,7 @@ async def test_prices_are_shown_as_they_are_sent(desk: Looked, action: str, stop
     moved = {"stop": f"{last * (1 + stop) / 2:.1f}7", "target": f"{last * (1 + 2 * target) / 3:.1f}7"}
     answer = await call(desk, "positions_set_protection", symbol="btc-usdt", key="k2", **moved)
     (held,) = desk.facade.positions()
-    assert f"protected with stop at {held.stop} and target at {desk.facade.target('BTCUSDT')}" in text(answer)
+    assert f"protection set, stop at {held.stop} and target at {desk.facade.target('BTCUSDT')}" in text(answer)
 
 
 async def test_a_stop_that_is_none_on_the_tick_is_refused(desk: Looked) -> None:
@@ -87,7 +87,7 @@ async def test_a_refusal_points_to_the_tool_that_helps(desk: Looked) -> None:
     await holding(desk)
     twice = await placed_anyway(desk)
     assert text(twice).startswith("ALREADY_IN_POSITION: ")
-    assert "next: see positions_get" in text(twice)
+    assert "next: positions_get" in text(twice)
     await call(desk, "risk_halt", key="halt")
     halted = await placed_anyway(desk, symbol="ETHUSDT")
     assert text(halted).startswith("NOT_ACTIVE: ")

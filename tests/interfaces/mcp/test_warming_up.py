@@ -64,7 +64,7 @@ async def test_before_the_market_begins_no_look_is_answered_with_history(cold: L
                 answered = await client.call_tool(tool, arguments)
                 assert answered.is_error, tool
                 assert text(answered).startswith("WARMING_UP: "), tool
-                assert "ask again in 5 s" in text(answered)
+                assert "call again in 5 s" in text(answered)
             with pytest.raises(MCPError, match="WARMING_UP: "):
                 await client.read_resource("ocw://snapshot/BTCUSDT")
             status = await client.call_tool("ocw_get_status", {})

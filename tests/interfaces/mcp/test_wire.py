@@ -153,7 +153,7 @@ async def test_a_prompt_without_name_or_with_no_object_of_arguments_is_named(doo
     begun = await door.client.post("/mcp", json=INITIALIZE, headers=HEADERS)
     headers = HEADERS | {"mcp-session-id": begun.headers["mcp-session-id"]}
     no_object = '{"name": "post_mortem", "arguments": []}'
-    for given, said in (("{}", "limit=name"), ('{"name": 5}', "limit=name"), (no_object, "limit=arguments")):
+    for given, said in (("{}", "limit=name"), ('{"name": 5}', "limit=name"), (no_object, "limit=an object")):
         body = f'{{"jsonrpc": "2.0", "id": 2, "method": "prompts/get", "params": {given}}}'
         answered = await door.client.post("/mcp", content=body, headers=headers)
         assert '"code":-32602' in answered.text
@@ -235,7 +235,7 @@ async def test_an_argument_of_a_prompt_that_is_no_text_is_named(door: Served) ->
     begun = await door.client.post("/mcp", json=INITIALIZE, headers=HEADERS)
     headers = HEADERS | {"mcp-session-id": begun.headers["mcp-session-id"]}
     body = '{"jsonrpc": "2.0", "id": 2, "method": "prompts/get", "params": {"name": "post_mortem", "arguments": '
-    for given, said in (("5", "trade is no text"), ("null", "argument trade"), ('["x"]', "trade")):
+    for given, said in (("5", "trade is not a text"), ("null", "argument trade"), ('["x"]', "trade")):
         answered = await door.client.post("/mcp", content=f'{body}{{"trade": {given}}}}}}}', headers=headers)
         assert '"code":-32602' in answered.text
         assert said in answered.text

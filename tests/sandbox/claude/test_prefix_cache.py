@@ -1,4 +1,4 @@
-"""What is read from the cache, what is written, and for how long it is there."""
+"""The prompt cache: the tokens that are read and written, and the lifetime of a prefix."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.domain.time import MINUTE, SECOND
-from ocw_mcp.sandbox.claude.cache import LOOKED_BACK, CacheUsage, PrefixCache
+from ocw_mcp.sandbox.claude.cache import LOOKBACK, CacheUsage, PrefixCache
 from ocw_mcp.sandbox.claude.request import MessagesRequest
 from tests.support.claude import asked
 
@@ -27,7 +27,7 @@ LONG = "a" * 4 * LEAST
 OTHER = "b" * 4 * LEAST
 
 
-def test_a_prefix_lasts_five_minutes_and_is_renewed_by_reading() -> None:
+def test_prefix_expires_five_minutes_after_its_last_read() -> None:
     cache, asks = PrefixCache(), prompt(block(LONG, "5m"))
     first = cache.use(asks, LEAST, 0)
     assert first.written_5m > LEAST
@@ -37,7 +37,7 @@ def test_a_prefix_lasts_five_minutes_and_is_renewed_by_reading() -> None:
     assert cache.use(asks, LEAST, 14 * MINUTE) == first
 
 
-def test_an_hour_is_billed_apart_and_lasts_an_hour() -> None:
+def test_hour_prefix_is_billed_separately() -> None:
     cache, asks = PrefixCache(), prompt(block(LONG, "1h"), block(OTHER, "5m"))
     first = cache.use(asks, LEAST, 0)
     assert first.written_1h > LEAST
@@ -46,19 +46,19 @@ def test_an_hour_is_billed_apart_and_lasts_an_hour() -> None:
     assert (later.read, later.written_1h, later.written_5m) == (first.written_1h, 0, first.written_5m)
 
 
-def test_what_is_shorter_than_the_minimum_is_not_cached() -> None:
+def test_short_prefix_is_not_cached() -> None:
     cache, asks = PrefixCache(), prompt(block("a" * 400, "5m"))
     assert cache.use(asks, LEAST, 0) == cache.use(asks, LEAST, 1) == CacheUsage(cache.use(asks, LEAST, 2).prompt)
     assert cache.use(asks, 100, 3).written_5m > 100
 
 
-def test_without_a_breakpoint_nothing_is_cached() -> None:
+def test_prompt_without_a_breakpoint_is_not_cached() -> None:
     cache, asks = PrefixCache(), prompt(block(LONG))
     cache.use(asks, LEAST, 0)
     assert cache.use(asks, LEAST, 1).read == 0
 
 
-def test_a_change_in_what_comes_first_costs_all_that_follows() -> None:
+def test_change_at_the_beginning_invalidates_the_prefix() -> None:
     cache = PrefixCache()
     tool = {"name": "look", "input_schema": {"type": "object"}}
     cache.use(prompt(block(LONG, "5m"), tools=[tool]), LEAST, 0)
@@ -67,7 +67,7 @@ def test_a_change_in_what_comes_first_costs_all_that_follows() -> None:
     assert cache.use(prompt(block(LONG, "5m"), tools=[tool], model="claude-haiku-5-5"), LEAST, SECOND).read == 0
 
 
-def test_a_conversation_that_grows_reads_what_it_had_written() -> None:
+def test_growing_conversation_reads_its_earlier_prefix() -> None:
     cache = PrefixCache()
     short = prompt(block(LONG), user=[block("one", "5m")])
     longer = prompt(block(LONG), user=[block("one"), block("two", "5m")])
@@ -75,17 +75,17 @@ def test_a_conversation_that_grows_reads_what_it_had_written() -> None:
     assert cache.use(longer, LEAST, SECOND).read == written
 
 
-def test_no_prefix_is_found_too_far_before_the_breakpoint() -> None:
+def test_prefix_beyond_the_lookback_is_not_found() -> None:
     cache = PrefixCache()
     cache.use(prompt(block(LONG, "5m")), LEAST, 0)
-    near = [block(str(n)) for n in range(LOOKED_BACK - 1)]
+    near = [block(str(n)) for n in range(LOOKBACK - 1)]
     assert cache.use(prompt(block(LONG), user=[*near, block("end", "5m")]), LEAST, 1).read > 0
     other = PrefixCache()
     other.use(prompt(block(LONG, "5m")), LEAST, 0)
     assert other.use(prompt(block(LONG), user=[*near, block("more"), block("end", "5m")]), LEAST, 1).read == 0
 
 
-def test_the_whole_request_can_be_marked_at_once() -> None:
+def test_whole_request_can_be_cached() -> None:
     cache, asks = PrefixCache(), prompt(block(LONG), cache_control={"type": "ephemeral"})
     first = cache.use(asks, LEAST, 0)
     assert (first.plain, first.written_5m) == (0, first.prompt)
@@ -96,7 +96,7 @@ BLOCKS = st.lists(st.tuples(st.sampled_from(["a" * 900, "b" * 900]), st.sampled_
 
 @settings(max_examples=40)
 @given(st.lists(st.tuples(BLOCKS, st.integers(0, 4 * MINUTE)), min_size=1, max_size=6))
-def test_every_token_is_billed_once_and_nothing_is_read_that_was_not_written(
+def test_every_token_is_billed_exactly_once(
     asks: list[tuple[list[tuple[str, str | None]], int]],
 ) -> None:
     cache, now, written = PrefixCache(), 0, 0

@@ -1,1 +1,1 @@
-"""The exchange's public archive: which files it has, and how they come onto this machine."""
+"""The exchange's public archive: plans which of its files to fetch, and fetches them."""

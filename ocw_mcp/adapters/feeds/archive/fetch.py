@@ -1,48 +1,81 @@
-"""Everything that is wanted, file by file."""
+"""Fetches files of the archive: each is downloaded beside its name, checked, and only then renamed to it."""
 
-from collections.abc import Callable, Sequence
+import os
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol, TypeVar
 
+import httpx2
 import msgspec
 
-from ocw_mcp.adapters.feeds.archive.download import Downloader, Got, UnsoundFileError
-from ocw_mcp.adapters.feeds.archive.plan import Cap, Piece, cap_of
+from ocw_mcp.adapters.feeds.archive.plan import PlannedFile, SizeLimit, size_limit
+from ocw_mcp.adapters.feeds.tape.finding import PART
+from ocw_mcp.adapters.feeds.tape.reading import CHECKSUM, parse_digest, sha256
 from ocw_mcp.domain.errors import FetchError
+from ocw_mcp.domain.text import printable
 
 ARCHIVE = "https://data.binance.vision"
 """The exchange's public archive."""
+ATTEMPTS = 5
+"""Attempts per file; each continues where the one before broke off."""
+PAUSE_S = 0.5
+"""Before the second attempt; doubled before each further one."""
+REDIRECTS = 5
+"""Requests for one file, the first included."""
+LONGEST_PAUSE_S = 60.0
+"""The longest pause, even if the server requests a longer one."""
+
+T = TypeVar("T")
+
+_CHUNK = 1 << 18
+_BUSY = {408, 425, 429}
 
 
-class Watcher(Protocol):
-    """Whoever wants to see how far it is."""
+class UnsoundFileError(FetchError):
+    """One file that cannot be kept even after retries; other files can still be fetched."""
+
+
+class FetchOutcome(StrEnum):
+    """The outcome for one file."""
+
+    NEW = "downloaded"
+    KEPT = "already there"
+    ABSENT = "not published"
+
+
+class FetchProgress(Protocol):
+    """Receives the progress of a fetch."""
 
     def file(self, path: str) -> None:
-        """A file is looked at."""
+        """Work on a file begins."""
 
     def size(self, done: int, total: int | None) -> None:
-        """So many bytes of it are here, of so many if that is known."""
+        """`done` bytes of the file are here, of `total` if that is known."""
 
-    def piece(self, more: int) -> None:
-        """A piece of the plan is done; `more` pieces took its place."""
+    def finished(self, more: int) -> None:
+        """One planned file is done; `more` files took its place in the plan."""
 
 
 class Fetched(msgspec.Struct):
-    """What became of the files."""
+    """The outcomes of a fetch."""
 
     downloaded: int = 0
     kept: int = 0
-    """Files that were here already, whole."""
+    """Files that were complete already."""
     absent: list[str] = msgspec.field(default_factory=list)
     """Names of the files that the archive does not have, or not yet."""
     bytes: int = 0
-    """Bytes that came over the network, without checksums."""
+    """Bytes downloaded, without checksums."""
     unsound: list[str] = msgspec.field(default_factory=list)
-    """What is wrong with each file that was not kept: its checksum, its size, or no checksum at all."""
+    """The fault of each file that was not kept: its checksum, its size, or no checksum at all."""
 
     @property
     def fault(self) -> FetchError | None:
-        """The first of these, and how many more there are."""
+        """The first of these faults, with the number of others."""
         if not self.unsound:
             return None
         more = len(self.unsound) - 1
@@ -50,25 +83,25 @@ class Fetched(msgspec.Struct):
 
 
 def fetch(
-    plan: Sequence[Piece],
+    plan: Sequence[PlannedFile],
     directory: Path,
-    watcher: Watcher,
+    progress: FetchProgress,
     wait: Callable[[float], None],
     base: str = ARCHIVE,
-    cap_of: Callable[[str], Cap] = cap_of,
+    limit_of: Callable[[str], SizeLimit] = size_limit,
     done: Callable[[Fetched], None] | None = None,
 ) -> Fetched:
-    """Bring all files of a plan under a directory, laid out as in the archive.
+    """Fetch all files of a plan into a directory, laid out as in the archive.
 
-    `wait` lets so many seconds pass. What is here and whole is left alone, what is here in part is completed.
-    A file whose checksum or size is wrong is not kept, and the others are fetched all the same. `done` hears what came
-    of the plan. Raises FetchError after that, or at the first file that cannot be had; all before it stay.
+    `wait` pauses for a number of seconds. Complete files are left alone, partial ones are completed. A file with a
+    wrong checksum or size is not kept, and the others are still fetched. `done` gets the outcomes. Raises FetchError
+    after that, or at the first file that cannot be fetched; all files before it are kept.
     """
     fetched = Fetched()
-    downloader = Downloader(base, directory, wait, watcher.size, cap_of)
+    downloader = Downloader(base, directory, wait, progress.size, limit_of)
     try:
-        for piece in plan:
-            _take(piece, downloader, watcher, fetched)
+        for planned in plan:
+            _fetch_one(planned, downloader, progress, fetched)
     finally:
         fetched.bytes = downloader.fetched_bytes
         downloader.close()
@@ -79,25 +112,280 @@ def fetch(
     return fetched
 
 
-def _take(piece: Piece, downloader: Downloader, watcher: Watcher, fetched: Fetched) -> None:
-    watcher.file(piece.path)
-    # A month that came day by day is asked for as a month again only while a day of it is missing.
-    by_days = bool(piece.instead) and all(downloader.is_here(each.path) for each in piece.instead)
+def _fetch_one(planned: PlannedFile, downloader: "Downloader", progress: FetchProgress, fetched: Fetched) -> None:
+    progress.file(planned.path)
+    # A month that was fetched day by day is requested as a month again only if a day of it is missing.
+    by_days = bool(planned.instead) and all(downloader.is_here(each.path) for each in planned.instead)
     try:
-        got = Got.ABSENT if by_days else downloader.get(piece.path)
+        outcome = FetchOutcome.ABSENT if by_days else downloader.get(planned.path)
     except UnsoundFileError as fault:
         fetched.unsound.append(str(fault))
-        watcher.piece(0)
+        progress.finished(0)
         return
-    if got is Got.ABSENT and piece.instead:
-        watcher.piece(len(piece.instead))
-        for each in piece.instead:
-            _take(each, downloader, watcher, fetched)
+    if outcome is FetchOutcome.ABSENT and planned.instead:
+        progress.finished(len(planned.instead))
+        for each in planned.instead:
+            _fetch_one(each, downloader, progress, fetched)
         return
-    if got is Got.ABSENT:
-        fetched.absent.append(piece.path.rpartition("/")[2])
-    elif got is Got.KEPT:
+    if outcome is FetchOutcome.ABSENT:
+        fetched.absent.append(planned.path.rpartition("/")[2])
+    elif outcome is FetchOutcome.KEPT:
         fetched.kept += 1
     else:
         fetched.downloaded += 1
-    watcher.piece(0)
+    progress.finished(0)
+
+
+class Downloader:
+    """Downloads files of the archive to the same paths under a directory."""
+
+    def __init__(
+        self,
+        base: str,
+        directory: Path,
+        wait: Callable[[float], None],
+        on_bytes: Callable[[int, int | None], None],
+        limit_of: Callable[[str], SizeLimit],
+    ) -> None:
+        """`wait` pauses for seconds. `on_bytes` gets the bytes of a file that are here, and its size if known."""
+        self._limit_of = limit_of
+        self._base = base.rstrip("/")
+        self._directory = directory
+        self._wait = wait
+        self._on_bytes = on_bytes
+        self.fetched_bytes = 0
+        try:
+            # A body that is compressed for transfer has another length than the file, so it could not be resumed.
+            self._client = httpx2.Client(
+                timeout=30.0, follow_redirects=False, headers={"Accept-Encoding": "identity", "User-Agent": "ocw"}
+            )
+            address = httpx2.URL(self._base)
+            if address.scheme not in ("http", "https") or not re.fullmatch(r"[\w.:-]+", address.host):
+                raise ValueError
+        except (httpx2.InvalidURL, ValueError):
+            raise FetchError(f"--url is {base!r}; expected an address such as https://host; correct it") from None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def is_here(self, path: str) -> bool:
+        """Return whether a file is complete by the checksum stored beside it; no request is made."""
+        target = self._directory / path
+        with _disk(target):
+            stored = _beside(target, CHECKSUM)
+            return target.is_file() and stored.is_file() and sha256(target) == parse_digest(stored.read_bytes())
+
+    def get(self, path: str) -> FetchOutcome:
+        """Make a file complete on disk.
+
+        Raises UnsoundFileError for a file that cannot be kept, FetchError if no other file could be fetched either.
+        """
+        if self.is_here(path):
+            return FetchOutcome.KEPT
+        target = self._directory / path
+        checksum = self._retrying(path + CHECKSUM, self._text)
+        if checksum is None:
+            if self._retrying(path, self._exists):
+                raise UnsoundFileError(
+                    f"{target.name} is published without its CHECKSUM; expected one beside it; it was not kept, "
+                    "try again later"
+                )
+            return FetchOutcome.ABSENT
+        expected = parse_digest(checksum)
+        if expected is None:
+            raise UnsoundFileError(
+                f"the checksum of {target.name} is not a SHA-256; expected 64 hex digits; try again later or another "
+                "--url"
+            )
+        with _disk(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            here = target.is_file() and sha256(target) == expected
+        if not here and not self._download(path, target, expected):
+            return FetchOutcome.ABSENT
+        with _disk(target):
+            beside = _beside(target, CHECKSUM)
+            part = _beside(beside, PART)
+            part.write_bytes(checksum)
+            part.replace(beside)
+        return FetchOutcome.KEPT if here else FetchOutcome.NEW
+
+    def _download(self, path: str, target: Path, expected: str) -> bool:
+        """Download until the checksum matches; return False if there is no such file."""
+        part = _beside(target, PART)
+        for fresh in (False, True):
+            if fresh:
+                with _disk(part):
+                    part.unlink(missing_ok=True)  # it began as another version, or was damaged
+            if self._retrying(path, lambda url: self._append(url, part)) is None:
+                return False
+            with _disk(target):
+                if sha256(part) == expected:
+                    self._require_unpacked_size(path, part)
+                    part.replace(target)
+                    return True
+        with _disk(part):
+            part.unlink(missing_ok=True)
+        raise UnsoundFileError(
+            f"{target.name} does not have its checksum, twice; expected {expected[:12]}…; nothing was kept of it; "
+            "try again later"
+        )
+
+    def _require_unpacked_size(self, path: str, part: Path) -> None:
+        """Remove a zip file that would unpack to more than its limit. Raises UnsoundFileError."""
+        if not path.endswith(".zip"):
+            return
+        try:
+            with zipfile.ZipFile(part) as archive:
+                unpacked = sum(member.file_size for member in archive.infolist())
+        except zipfile.BadZipFile:
+            return  # its checksum matches, so it was published like this; reading the tape reports the fault
+        most = self._limit_of(path).unpacked
+        if unpacked > most:
+            part.unlink()
+            raise UnsoundFileError(
+                f"{path.rpartition('/')[2]} would unpack to {unpacked:,} bytes; expected at most {most:,}; "
+                "it was not kept"
+            )
+
+    def _retrying(self, path: str, ask: Callable[[str], T | None]) -> T | None:
+        """Repeat a request until it is answered; None is 404. Raises FetchError after the last attempt."""
+        why, name = "", path.rpartition("/")[2]
+        for attempt in range(ATTEMPTS):
+            requested_pause = 0.0
+            try:
+                return ask(f"{self._base}/data/{path}")
+            except httpx2.HTTPStatusError as error:
+                status = error.response.status_code
+                why = f"the server answered {status}"
+                if status < 500 and status not in _BUSY:
+                    break
+                retry_after = error.response.headers.get("Retry-After", "")
+                requested_pause = float(retry_after) if retry_after.isdecimal() else 0.0
+            except (httpx2.TransportError, httpx2.DecodingError, httpx2.TooManyRedirects) as error:
+                why = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+            if attempt + 1 < ATTEMPTS:
+                self._wait(min(LONGEST_PAUSE_S, max(requested_pause, PAUSE_S * 2**attempt)))
+        raise FetchError(
+            f"{name} could not be fetched: {why}; expected the archive at {self._base}; the part that arrived is "
+            "kept, so the same command continues from there"
+        )
+
+    @contextmanager
+    def _open(self, url: str, begin: int = 0) -> Iterator[httpx2.Response | None]:
+        """Request a file from byte `begin` on; yield None for 404.
+
+        Redirects within the same host are followed. Raises FetchError for another host, HTTPStatusError for another
+        failure, except 416 for a range.
+        """
+        address, name = httpx2.URL(url), printable(url.rpartition("/")[2])
+        headers = {"Range": f"bytes={begin}-"} if begin else {}
+        for _ in range(REDIRECTS):
+            with self._client.stream("GET", address, headers=headers) as response:
+                if not response.has_redirect_location:
+                    if response.status_code == httpx2.codes.NOT_FOUND:
+                        yield None
+                        return
+                    if not (begin and response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE):
+                        response.raise_for_status()
+                    yield response
+                    return
+                location = response.headers["Location"]
+            try:
+                there = address.join(location)
+            except httpx2.InvalidURL:
+                there = httpx2.URL()
+            if not _same_host(address, there):
+                raise FetchError(
+                    f"{name} is redirected to another host, {printable(_origin(there))!r}; expected {_origin(address)} "
+                    "alone; nothing was requested there; give that address with --url if you trust it"
+                )
+            address = there
+        raise FetchError(f"{name} is redirected without end; expected a file; try again later or another --url")
+
+    def _exists(self, url: str) -> bool | None:
+        """Return True if there is such a file, else None."""
+        with self._open(url) as response:
+            return None if response is None else True
+
+    def _text(self, url: str) -> bytes | None:
+        with self._open(url) as response:
+            if response is None:
+                return None
+            text = b""
+            # Raw chunks: a checksum is never compressed, and a few bytes could unpack to many.
+            for chunk in response.iter_raw():
+                text += chunk
+                if len(text) > _CHUNK:
+                    break
+            return text
+
+    def _append(self, url: str, part: Path) -> bool | None:
+        """Add the missing rest to a part; return True once the server has sent all of it, None for 404."""
+        with _disk(part):
+            have = part.stat().st_size if part.exists() else 0
+        with self._open(url, have) as response:
+            if response is None:
+                return None
+            if response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE:
+                return True  # nothing is missing; the checksum shows whether the part is the file
+            partial = response.status_code == httpx2.codes.PARTIAL_CONTENT
+            range_start = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+            continues = partial and range_start is not None and int(range_start[1]) == have
+            if partial and not continues:
+                with _disk(part):
+                    part.unlink(missing_ok=True)
+                raise httpx2.RemoteProtocolError("the server sent another range than was requested")
+            done = have if continues else 0  # a server without ranges sends the whole file
+            length = response.headers.get("Content-Length", "")
+            total = done + int(length) if length.isdecimal() else None
+            most = self._limit_of(url).packed
+            if total is not None and total > most:
+                self._refuse_size(part, total, most)
+            with _disk(part), part.open("ab" if continues else "wb") as stream:
+                # Chunks as they come: collecting larger ones would lose bytes when the connection breaks.
+                for chunk in response.iter_raw():
+                    stream.write(chunk)
+                    done += len(chunk)
+                    self.fetched_bytes += len(chunk)
+                    self._on_bytes(done, total)
+                    if done > most:
+                        self._refuse_size(part, done, most)
+            return True
+
+    def _refuse_size(self, part: Path, size: int, most: int) -> NoReturn:
+        with _disk(part):
+            part.unlink(missing_ok=True)
+        name = part.name.removesuffix(PART)
+        raise UnsoundFileError(f"{name} has {size:,} bytes or more; expected at most {most:,}; nothing was kept of it")
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)
+
+
+def _origin(url: httpx2.URL) -> str:
+    """Return the scheme, host and port of an address."""
+    return f"{url.scheme}://{url.netloc.decode('ascii', 'replace').rpartition('@')[2]}"
+
+
+def _same_host(one: httpx2.URL, other: httpx2.URL) -> bool:
+    """Return whether a redirect keeps host and port, or only changes http to https at the default ports."""
+    if one.host != other.host:
+        return False
+    if (one.scheme, one.port) == (other.scheme, other.port):
+        return True
+    return (one.scheme, other.scheme) == ("http", "https") and one.port is None and other.port is None
+
+
+@contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    """Turn a failure of the disk into a FetchError of one sentence."""
+    try:
+        yield
+    except OSError as error:
+        why = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise FetchError(
+            f"{printable(path.name)} cannot be kept: {why}; expected a directory that can be written to; "
+            "choose another with --to"
+        ) from None

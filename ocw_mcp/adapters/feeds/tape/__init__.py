@@ -1,5 +1,5 @@
-"""Recorded candles, read from files laid out like the exchange's public archive."""
+"""Recorded market data, read from files laid out like the exchange's public archive."""
 
-from ocw_mcp.adapters.feeds.tape.tape import TapeFeed
+from ocw_mcp.adapters.feeds.tape.feed import TapeFeed
 
 __all__ = ["TapeFeed"]

@@ -1,4 +1,4 @@
-"""Rows of metrics and of funding rates become values."""
+"""Reads metrics and funding rates from rows."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime
@@ -8,10 +8,10 @@ from typing import TypeVar
 
 import msgspec
 
-from ocw_mcp.adapters.feeds.tape.body import body, refusal, shown
-from ocw_mcp.adapters.feeds.tape.faults import EARLIEST, LATEST, again_fault
-from ocw_mcp.adapters.feeds.tape.order import Body, Layout, Rows, in_order
-from ocw_mcp.adapters.feeds.tape.terms import RowCounts
+from ocw_mcp.adapters.feeds.tape.faults import EARLIEST, LATEST, columns_fault, order_fault, shown
+from ocw_mcp.adapters.feeds.tape.options import RowCounts
+from ocw_mcp.adapters.feeds.tape.ordering import in_order
+from ocw_mcp.adapters.feeds.tape.reading import Layout, RowBlock, RowFile, row_blocks
 from ocw_mcp.domain.market import Funding, Metrics
 from ocw_mcp.domain.time import MINUTE, SECOND
 
@@ -29,24 +29,25 @@ _METRICS = (
     "count_long_short_ratio",
     "sum_taker_long_short_vol_ratio",
 )
+_VALUES = len(_METRICS) - 2
 _FUNDING = ("calc_time", "funding_interval_hours", "last_funding_rate")
 _SMALLEST, _LARGEST_RATIO, _LARGEST_AMOUNT = 1e-9, 1e6, 1e18
-"""No market has figures beyond these; a file of another kind, or a broken one, does."""
+"""No market has figures beyond these; a broken file, or one of another kind, does."""
 _RATE_BOUND = 1.0
 """No funding rate reaches the whole notional; a rate in percent or in basis points does."""
 
 
-def metrics(
-    files: Sequence[Rows], symbol: str, after: int | None, counters: RowCounts
+def read_metrics(
+    files: Sequence[RowFile], symbol: str, after: int | None, counters: RowCounts
 ) -> Generator[Metrics, None, None]:
-    """The metrics of one symbol's files known later than `after` (ms), in the order of time.
+    """Yield the metrics of one symbol's files that are known later than `after` (ms), in time order.
 
-    A row is known when its five minutes are over: at its stamp, or five minutes after it where the stamp is their
-    beginning. A row that cannot be believed, or that contradicts one of the same five minutes, is left out or raises
-    TapeError, as the terms of `tally` say.
+    A row is known when its five minutes are over: at its stamp, or five minutes later if the stamp is their beginning.
+    A row that is invalid, or that contradicts one of the same five minutes, is left out or raises TapeError, depending
+    on the options of `counters`.
     """
-    begins_from = counters.terms.begins_from
-    # The day before the change ends with the stamp of the change itself, which is an end there.
+    begins_from = counters.options.begins_from
+    # The file of the last day before the change ends with the stamp of the change, which is an end there.
     old = {file.name for file in files if file.ends is not None and file.ends <= begins_from}
     new = {file.name for file in files if file.starts is not None and file.starts >= begins_from}
 
@@ -58,70 +59,68 @@ def metrics(
             begins = name in new or following.split(",")[0] != cells[0] or following.split(",") == cells
         return msgspec.structs.replace(row, at=row.at + METRICS_EVERY) if begins else row
 
-    def undecided(line: str) -> bool:
+    def needs_next(line: str) -> bool:
         try:
             return _metrics_key(line) == begins_from
         except ValueError:
             return False
 
-    return _rows(files, METRICS, make, after, counters, undecided)
+    return _read(files, METRICS, make, after, counters, needs_next)
 
 
-def funding(
-    files: Sequence[Rows], symbol: str, after: int | None, counters: RowCounts
+def read_funding(
+    files: Sequence[RowFile], symbol: str, after: int | None, counters: RowCounts
 ) -> Generator[Funding, None, None]:
-    """The funding rates of one symbol's files settled later than `after` (ms), in the order of time.
+    """Yield the funding rates of one symbol's files that are settled later than `after` (ms), in time order.
 
-    The exchange stamps a settlement some milliseconds late now and then. Such a stamp is rounded up to a whole second,
-    never down, so that no rate is known before it was. Raises TapeError as `metrics` does.
+    The exchange sometimes stamps a settlement some milliseconds late. Such a stamp is rounded up to a whole second,
+    never down, so that no rate is known too early. Raises TapeError as `read_metrics` does.
     """
-    return _rows(files, FUNDING, lambda cells, _name, _following: _funding(symbol, cells), after, counters)
+    return _read(files, FUNDING, lambda cells, _name, _following: _funding(symbol, cells), after, counters)
 
 
-def _rows(
-    files: Sequence[Rows],
+def _read(
+    files: Sequence[RowFile],
     layout: Layout,
     make: Callable[[list[str], str, str], Row],
     after: int | None,
     counters: RowCounts,
-    undecided: Callable[[str], bool] = lambda _line: False,
+    needs_next: Callable[[str], bool] = lambda _line: False,
 ) -> Generator[Row, None, None]:
-    """`make` gets a row's cells, its file's name and, where `undecided` says so, the text of the line after it."""
+    """Yield rows; `make` gets a row's cells, its file's name and, if `needs_next` says so, the text of the next row."""
     last: Row | None = None
     place = ("", 0)
-    for name, number, line, after_it in _with_next(in_order(files, layout, counters), undecided):
-        counters.rows += 1
+    for name, number, line, after_it in _with_next(in_order(files, layout, counters), needs_next):
         cells = line.replace('"', "").split(",")
         try:
             row = make(cells, name, after_it.replace('"', ""))
         except ValueError as error:
-            counters.leave_out(name, refusal(name, number, str(error)))
+            counters.leave_out(name, number, str(error))
             continue
         if last is not None and row.at <= last.at:
             if row != last:
-                wrong = again_fault(row.at, last.at, *place)
-                counters.leave_out(name, refusal(name, number, wrong))
+                counters.leave_out(name, number, order_fault(row.at, last.at, *place))
             else:
                 counters.duplicates += 1
             continue
         if isinstance(row, Metrics):
-            counters.empty += _RATIOS - sum(getattr(row, each) is not None for each in row.__struct_fields__[2:])
+            counters.empty += _VALUES - sum(getattr(row, each) is not None for each in row.__struct_fields__[2:])
         last, place = row, (name, number)
         if after is None or row.at > after:
             yield row
 
 
 def _with_next(
-    parts: Iterator[Body], undecided: Callable[[str], bool]
+    parts: Iterator[RowBlock], needs_next: Callable[[str], bool]
 ) -> Generator[tuple[str, int, str, str], None, None]:
-    """Each row's file, line number and text, and the text of the next row of its file for one that is `undecided`."""
+    """Yield each row's file, line number and text, and, if `needs_next`, the text of the next row of its file."""
     held: tuple[str, int, str] | None = None
     for part in parts:
         for number, line in zip(part.numbers, part.lines, strict=True):
             if held is not None:
                 yield (*held, line if held[0] == part.name else "")
                 held = None
-            if undecided(line):
+            if needs_next(line):
                 held = (part.name, number, line)
             else:
                 yield part.name, number, line, ""
@@ -129,19 +128,16 @@ def _with_next(
         yield (*held, "")
 
 
-_RATIOS = len(_METRICS) - 2
-
-
 def _metrics(symbol: str, cells: list[str]) -> Metrics:
-    _columns(cells, _METRICS)
-    at = _moment(cells[0])
+    _require_columns(cells, _METRICS)
+    at = _time(cells[0])
     if cells[1].strip().upper() != symbol:
         raise ValueError(f"the row is of {shown(cells[1])}; expected {symbol} as the file's name says")
     return Metrics(symbol, at, *(_number(name, cell) for name, cell in zip(_METRICS[2:], cells[2:], strict=True)))
 
 
 def _funding(symbol: str, cells: list[str]) -> Funding:
-    _columns(cells, _FUNDING)
+    _require_columns(cells, _FUNDING)
     at = -(-_stamp(cells[0]) // SECOND) * SECOND
     try:
         hours = int(cells[1])
@@ -158,30 +154,29 @@ def _funding(symbol: str, cells: list[str]) -> Funding:
     return Funding(symbol, at, rate, hours)
 
 
-def _columns(cells: list[str], names: tuple[str, ...]) -> None:
+def _require_columns(cells: list[str], names: tuple[str, ...]) -> None:
     if len(cells) != len(names):
-        raise ValueError(
-            f"the row has {len(cells)} column{'s' * (len(cells) != 1)}; expected {len(names)}: {','.join(names)}"
-        )
+        raise ValueError(columns_fault(cells, f"{len(names)}: {','.join(names)}"))
 
 
-def _moment(cell: str) -> int:
-    """A time such as `2026-03-22 00:05:00` (UTC), or whole ms, in ms. Raises ValueError."""
+def _time(cell: str) -> int:
+    """Return a time such as `2026-03-22 00:05:00` (UTC), or in whole ms, in ms. Raises ValueError."""
     if cell.isdecimal():
         return _stamp(cell)
     try:
-        written = datetime.fromisoformat(cell)
+        time = datetime.fromisoformat(cell)
     except ValueError:
-        raise ValueError(f"create_time {shown(cell)} is no time; expected one such as 2026-03-22 00:05:00") from None
-    moment = written if written.tzinfo else written.replace(tzinfo=UTC)
-    return _within(round(moment.timestamp() * SECOND), cell)
+        raise ValueError(f"create_time {shown(cell)} is not a time; expected one such as 2026-03-22 00:05:00") from None
+    return _within(round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * SECOND), cell)
 
 
 def _stamp(cell: str) -> int:
     try:
         stamp = int(cell)
     except ValueError:
-        raise ValueError(f"the time {shown(cell)} is no whole number of milliseconds; expected ms since 1970") from None
+        raise ValueError(
+            f"the time {shown(cell)} is not a whole number of milliseconds; expected ms since 1970"
+        ) from None
     return _within(stamp, cell)
 
 
@@ -192,7 +187,7 @@ def _within(stamp: int, cell: str) -> int:
 
 
 def _number(name: str, cell: str) -> float | None:
-    """A figure; None for one that the exchange left empty. Raises ValueError."""
+    """Return a figure; None for one that the exchange left empty. Raises ValueError."""
     if cell == "":
         return None
     try:
@@ -216,12 +211,14 @@ def _header(names: tuple[str, ...], cells: list[str]) -> str | None:
 
 
 def _metrics_key(line: str) -> int:
-    return _moment(line[: line.index(",")].strip('"'))
+    return _time(line[: line.index(",")].strip('"'))
 
 
 def _funding_key(line: str) -> int:
     return -(-_stamp(line[: line.index(",")].strip('"')) // SECOND) * SECOND
 
 
-METRICS = Layout(_metrics_key, lambda file, counters: body(file, counters, partial(_header, _METRICS), "metrics"))
-FUNDING = Layout(_funding_key, lambda file, counters: body(file, counters, partial(_header, _FUNDING), "funding rates"))
+METRICS = Layout(_metrics_key, lambda file, counters: row_blocks(file, counters, partial(_header, _METRICS), "metrics"))
+FUNDING = Layout(
+    _funding_key, lambda file, counters: row_blocks(file, counters, partial(_header, _FUNDING), "funding rates")
+)

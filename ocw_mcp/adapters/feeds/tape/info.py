@@ -1,39 +1,51 @@
-"""What a path holds, stream by stream: counted row by row, as a replay would read it."""
+"""Reports what a path holds, stream by stream: counted row by row, as a replay would read it."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
-from ocw_mcp.adapters.feeds.tape.derivatives import METRICS_EVERY, funding, metrics
-from ocw_mcp.adapters.feeds.tape.files import Selection, TapeFile, asked_interval, in_time, known, select, sound
-from ocw_mcp.adapters.feeds.tape.finding import Found, find
-from ocw_mcp.adapters.feeds.tape.names import MONTHLY, Stream
-from ocw_mcp.adapters.feeds.tape.rows import candles
-from ocw_mcp.adapters.feeds.tape.stamps import StampFit, TakerVolumes
-from ocw_mcp.adapters.feeds.tape.terms import Discontinuity, LeftOut, RowCounts, TapeTerms, shown_name
-from ocw_mcp.adapters.feeds.tape.trades import trades
+from ocw_mcp.adapters.feeds.tape.candles import read_candles
+from ocw_mcp.adapters.feeds.tape.derivatives import METRICS_EVERY, read_funding, read_metrics
+from ocw_mcp.adapters.feeds.tape.finding import MONTHLY, Stream, find, interval_length
+from ocw_mcp.adapters.feeds.tape.options import Discontinuity, LeftOut, RowCounts, TapeOptions
+from ocw_mcp.adapters.feeds.tape.reading import printable_name
+from ocw_mcp.adapters.feeds.tape.selection import (
+    TapeFile,
+    identified,
+    in_time,
+    parse_interval,
+    select,
+    sound,
+)
+from ocw_mcp.adapters.feeds.tape.trades import read_trades
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Candle, Metrics, Product
 from ocw_mcp.domain.time import HOUR, span_ms, span_name
 
-_SLACK = 2
-"""A row that comes later than due by this part of its step, or more, leaves a gap; stamps jitter by seconds."""
+_SLACK: Final = 2
+"""A row that is late by its step divided by this number, or more, leaves a gap; stamps jitter by seconds."""
+_NEAR: Final = math.log(1.02)
+"""A taker ratio within two percent of that of the candles belongs to the same five minutes."""
+_ENOUGH: Final = 3
+"""Rows that must fit one reading of the stamps; it must also fit twice as many rows as the other one."""
 
 
 class Gaps(msgspec.Struct):
-    """What is missing between the first row and the last: candles, metrics, fundings, or trades by their ids."""
+    """The rows missing between the first and the last: candles, metrics, funding rates, or trades by their ids."""
 
     count: int = 0
     missing: int = 0
-    """Rows that are not there, over all gaps."""
+    """Missing rows of all gaps."""
     longest_ms: int = 0
     longest_from: int | None = None
-    """When the first row missing in the longest gap was due, ms; of trades, the time of the last one before it."""
+    """When the first missing row of the longest gap was due, ms; for trades, the time of the last one before it."""
     longest_to: int | None = None
-    """When the rows go on, ms."""
+    """Time of the first row after the longest gap, ms."""
 
     def add(self, missing: int, since: int, until: int) -> None:
         self.count += 1
@@ -42,18 +54,42 @@ class Gaps(msgspec.Struct):
             self.longest_ms, self.longest_from, self.longest_to = until - since, since, until
 
 
+class StampFit(msgspec.Struct):
+    """The reading of the stamps that fits the candles, for one symbol's metrics on one side of the stamp change."""
+
+    side: str
+    """`before` the change, or `from` the change on."""
+    read_as: str
+    """How a replay reads the stamp: the `end` or the `beginning` of five minutes."""
+    end: int = 0
+    """Rows whose taker ratio is that of the five minutes before their stamp, and not that of the five after it."""
+    beginning: int = 0
+
+    @property
+    def fits(self) -> str | None:
+        """The reading that fits, or None if the candles do not show it."""
+        if self.end >= _ENOUGH and self.end >= 2 * self.beginning:
+            return "end"
+        return "beginning" if self.beginning >= _ENOUGH and self.beginning >= 2 * self.end else None
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether the candles show that the stamps are read the wrong way."""
+        return self.fits is not None and self.fits != self.read_as
+
+
 class StreamInfo(msgspec.Struct):
-    """One stream of one symbol. Times are in ms; `first` and `last` are the stamps of rows, opens of candles."""
+    """One stream of one symbol. Times are in ms; `first` and `last` are the stamps of rows, open times of candles."""
 
     product: str | None
-    """None where neither name nor folder tells."""
+    """None if neither name nor folder gives it."""
     stream: str
     symbol: str
     interval: str | None
     """Of candles; None for other streams."""
     files: int
     rows: int = 0
-    """Different rows: duplicates are counted apart."""
+    """Rows without duplicates."""
     first: int | None = None
     last: int | None = None
     duplicates: int = 0
@@ -63,19 +99,19 @@ class StreamInfo(msgspec.Struct):
     used: bool = False
     """Whether a replay of the path would read it."""
     left_out: int = 0
-    """Rows that cannot be believed."""
+    """Invalid rows."""
     moved_on_no_volume: int = 0
-    """Candles whose price moved though nothing was traded."""
+    """Candles whose price moved although nothing was traded."""
     discontinuity: Discontinuity | None = None
-    """Where a replay ends the symbol, since its price goes on in another unit after a hole; nothing after it counts."""
+    """The gap before which a replay ends the symbol, because its price is in another unit after it."""
     stamps: list[StampFit] = msgspec.field(default_factory=list)
-    """Of metrics beside candles that say what takers bought: whether their stamps fit."""
+    """For metrics beside candles with taker volumes: the reading of the stamps that fits."""
     fault: str | None = None
-    """Why reading stopped, if it did; the figures are those up to there."""
+    """Why reading stopped, if it did; the figures count the rows before."""
 
 
 class ReplayPlan(msgspec.Struct, frozen=True):
-    """What a replay of the path would take, or why it would refuse."""
+    """What a replay of the path would read, or why it would refuse."""
 
     product: str | None = None
     interval: str | None = None
@@ -85,11 +121,11 @@ class ReplayPlan(msgspec.Struct, frozen=True):
     funding: tuple[str, ...] = ()
     refused: str | None = None
     stops: str | None = None
-    """The fault at which it would stop, where a stream that it reads has one."""
+    """The fault at which it would stop, if a stream that it reads has one."""
 
 
 class TapeInfo(msgspec.Struct, frozen=True):
-    """All about a path."""
+    """The content of a path."""
 
     streams: list[StreamInfo]
     replay: ReplayPlan
@@ -103,30 +139,29 @@ def inspect(
     interval: str | None = None,
     symbols: Sequence[str] | None = None,
     listener: Callable[[StreamInfo], None] | None = None,
-    terms: TapeTerms = TapeTerms(),  # noqa: B008 - it is frozen
+    options: TapeOptions = TapeOptions(),  # noqa: B008 - it is frozen
 ) -> TapeInfo:
-    """Read all of a tape and count. `listener` hears of each stream before its rows are read.
+    """Read all of a tape and count its rows. `listener` gets each stream before its rows are read.
 
-    Raises TapeError when the path holds no tape, or nothing of what was asked for.
+    Raises TapeError if the path holds no tape, or nothing that was requested.
     """
-    wanted = None if interval is None else asked_interval(interval)
+    wanted = parse_interval(interval)
     left_out: list[LeftOut] = []
-    every = [file for each in find(path, left_out) if (file := _known(each, terms, left_out)) is not None]
     files = [
         file
-        for file in every
+        for file in identified(find(path, left_out), options, left_out)
         if (product is None or file.product in (None, product))
         and (wanted is None or file.stream is not Stream.KLINES or file.interval == wanted)
         and (symbols is None or file.symbol in {symbol.upper() for symbol in symbols})
     ]
     if not files:
         raise TapeError(
-            f"{shown_name(path.name or str(path))} holds nothing of the product, interval and symbols asked for; "
-            "expected some of them there; leave the choice out to see all"
+            f"{printable_name(path.name or str(path))} holds nothing of the requested product, interval and symbols; "
+            "expected some of them there; omit the options to see everything"
         )
-    if not terms.strict:
-        files = sound(files, terms, left_out)
-    plan, used, beside = _plan(path, product, interval, symbols, terms)
+    if not options.strict:
+        files = sound(files, options, left_out)
+    plan, used, beside = _plan(path, product, interval, symbols, options)
     left_out += [each for each in beside if each not in left_out]
     streams: list[StreamInfo] = []
     volumes = {file.symbol: TakerVolumes() for file in files if file.stream is Stream.METRICS}
@@ -142,33 +177,23 @@ def inspect(
         )
         if listener is not None:
             listener(info)
-        counters = _count(members, info, terms, volumes.get(info.symbol))
+        counters = _count(members, info, options, volumes.get(info.symbol))
         left_out += counters.left_out.values()
         streams.append(info)
     stops = next((each.fault for each in streams if each.used and each.fault), None)
     return TapeInfo(streams, msgspec.structs.replace(plan, stops=stops), left_out)
 
 
-def _known(found: Found, terms: TapeTerms, left_out: list[LeftOut]) -> TapeFile | None:
-    try:
-        return known(*found)
-    except TapeError as fault:
-        if terms.strict:
-            raise
-        left_out.append(LeftOut(found[1], str(fault)))
-        return None
-
-
 def _place(file: TapeFile) -> tuple[str, str, int, int, str]:
-    length = 0 if not file.interval else 1 << 62 if file.interval == MONTHLY else span_ms(file.interval)
+    length = interval_length(file.interval) if file.interval else 0
     return file.product or "", file.symbol, list(Stream).index(file.stream), length, file.interval
 
 
 def _plan(
-    path: Path, product: Product | None, interval: str | None, symbols: Sequence[str] | None, terms: TapeTerms
+    path: Path, product: Product | None, interval: str | None, symbols: Sequence[str] | None, options: TapeOptions
 ) -> tuple[ReplayPlan, set[Path], tuple[LeftOut, ...]]:
     try:
-        chosen: Selection = select(path, product, interval, symbols, terms)
+        chosen = select(path, product, interval, symbols, options)
     except TapeError as error:
         return ReplayPlan(refused=str(error)), set(), ()
     built = [symbol for symbol, files in chosen.files.items() if files[0].stream is Stream.TRADES]
@@ -183,9 +208,11 @@ def _plan(
     return plan, {file.path for file in chosen.all_files}, chosen.left_out
 
 
-def _count(files: Sequence[TapeFile], info: StreamInfo, terms: TapeTerms, volumes: TakerVolumes | None) -> RowCounts:
-    """Read one stream and put down what it holds, up to its end or to the fault that stops it."""
-    counters = RowCounts(terms=terms)
+def _count(
+    files: Sequence[TapeFile], info: StreamInfo, options: TapeOptions, volumes: "TakerVolumes | None"
+) -> RowCounts:
+    """Read one stream and record its content, up to its end or to the fault that stops it."""
+    counters = RowCounts(options=options)
     try:
         if info.interval == MONTHLY:
             info.fault = "candles of a month have no fixed length, and are not read"
@@ -199,7 +226,7 @@ def _count(files: Sequence[TapeFile], info: StreamInfo, terms: TapeTerms, volume
     return counters
 
 
-def _walk(info: StreamInfo, files: Sequence[TapeFile], counters: RowCounts, volumes: TakerVolumes | None) -> None:
+def _walk(info: StreamInfo, files: Sequence[TapeFile], counters: RowCounts, volumes: "TakerVolumes | None") -> None:
     due: int | None = None
     for at, place, step in _rows(info, files, counters, volumes):
         if due is not None and info.last is not None and place > due and place - due >= step // _SLACK:
@@ -211,34 +238,34 @@ def _walk(info: StreamInfo, files: Sequence[TapeFile], counters: RowCounts, volu
 
 
 def _rows(
-    info: StreamInfo, files: Sequence[TapeFile], counters: RowCounts, volumes: TakerVolumes | None
+    info: StreamInfo, files: Sequence[TapeFile], counters: RowCounts, volumes: "TakerVolumes | None"
 ) -> Iterator[tuple[int, int, int]]:
-    """Each row's time, its place in the sequence (a time, or an id), and the step from there to the next place."""
+    """Yield each row's time, its place in the sequence (a time, or an id), and the step to the next place."""
     match info.stream:
         case Stream.KLINES:
             interval = span_ms(info.interval or "1m")
-            with closing(candles(files, info.symbol, interval, None, counters)) as read:
+            with closing(read_candles(files, info.symbol, interval, None, counters)) as candles:
                 before: Candle | None = None
-                for candle in read:
+                for candle in candles:
                     info.moved_on_no_volume += candle.volume == 0 and _moved(candle, before)
                     before = candle
                     if volumes is not None:
-                        volumes.take(candle)
+                        volumes.add(candle)
                     yield candle.open_time, candle.open_time, interval
         case Stream.TRADES:
-            with closing(trades(files, counters)) as traded:
-                for trade in traded:
+            with closing(read_trades(files, counters)) as trades:
+                for trade in trades:
                     yield trade.at, trade.id, 1
         case Stream.METRICS:
-            told: list[Metrics] = []
-            with closing(metrics(files, info.symbol, None, counters)) as rows:
+            known: list[Metrics] = []
+            with closing(read_metrics(files, info.symbol, None, counters)) as rows:
                 for row in rows:
-                    told.append(row)
+                    known.append(row)
                     yield row.at, row.at, METRICS_EVERY
             if volumes is not None:
-                info.stamps = volumes.fit(told, counters.terms.begins_from)
+                info.stamps = volumes.fit(known, counters.options.begins_from)
         case _:
-            with closing(funding(files, info.symbol, None, counters)) as rates:
+            with closing(read_funding(files, info.symbol, None, counters)) as rates:
                 for rate in rates:
                     yield rate.at, rate.at, rate.interval_hours * HOUR
 
@@ -247,3 +274,40 @@ def _moved(candle: Candle, before: Candle | None) -> bool:
     """Return whether the price moved within a candle, or between the last candle's close and its open."""
     since = before.close if before is not None and before.close_time == candle.open_time else candle.open
     return candle.low != candle.high or candle.close != since
+
+
+class TakerVolumes:
+    """The taker buy volume and the volume of each five minutes of one symbol."""
+
+    def __init__(self) -> None:
+        self._volumes: dict[int, tuple[float, float]] = {}
+
+    def add(self, candle: Candle) -> None:
+        """Add a candle, if it has a taker volume and divides five minutes."""
+        if candle.taker_volume is None or METRICS_EVERY % candle.interval:
+            return
+        begin = candle.open_time - candle.open_time % METRICS_EVERY
+        bought, volume = self._volumes.get(begin, (0.0, 0.0))
+        self._volumes[begin] = bought + candle.taker_volume, volume + candle.volume
+
+    def fit(self, rows: list[Metrics], begins_from: int) -> list[StampFit]:
+        """Return the fit before the change at `begins_from` (ms) and from it on; only sides that have rows."""
+        fits = {False: StampFit("before", "end"), True: StampFit("from", "beginning")}
+        there: set[bool] = set()
+        for row in rows:
+            # A row's `at` is the end of its five minutes; its stamp depends on the side of the change.
+            begins = row.at > begins_from
+            stamp = row.at - METRICS_EVERY if begins else row.at
+            there.add(begins)
+            ended, began = (self._matches(at, row.taker_ratio) for at in (stamp - METRICS_EVERY, stamp))
+            if ended != began:
+                fits[begins].end += ended
+                fits[begins].beginning += began
+        return [fits[each] for each in sorted(there)]
+
+    def _matches(self, begin: int, ratio: float | None) -> bool:
+        bought, volume = self._volumes.get(begin, (0.0, 0.0))
+        sold = volume - bought
+        if not ratio or bought <= 0 or sold <= 0:
+            return False
+        return abs(math.log(bought / sold / ratio)) < _NEAR

@@ -1,1 +1,1 @@
-"""What a book's store tells, one module a view: queries in, typed rows out. The text for people is made elsewhere."""
+"""Views of a book's store, one module per view: queries in, typed rows out; text for people is made elsewhere."""

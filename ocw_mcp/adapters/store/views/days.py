@@ -3,13 +3,13 @@
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.rows import journal_event
+from ocw_mcp.adapters.store.schema import journal_event
 from ocw_mcp.domain.events import JournalEvent
 from ocw_mcp.domain.time import DAY, day_begins, utc_day
 
 
 class EventRow(msgspec.Struct, frozen=True):
-    """An event as it was stored; `at` in ms."""
+    """A stored event; `at` is in ms."""
 
     row: int
     at: int
@@ -20,17 +20,17 @@ class DayPage(msgspec.Struct, frozen=True):
     """Some events of a day, oldest first, and the row after which the next page begins."""
 
     day: str | None
-    """None where nothing is journaled yet."""
+    """None if nothing is journaled yet."""
     events: list[EventRow]
     total: int
-    """Events of the day, of the kinds that were asked for."""
+    """Number of the day's events of the requested kinds."""
     next: int | None
 
 
 def read_day(db: Database, day: str | None, kinds: tuple[str, ...], limit: int, after: int | None) -> DayPage:
-    """`limit` events of a day, from after row `after`; of the last day where none is named, of all kinds without one.
+    """Return `limit` events of a day after row `after`; without a day of the last one, without kinds of all kinds.
 
-    A kind is a whole one, `order.filled`, or what comes before the point, `order`. Raises ValueError for no day.
+    A kind is a whole one, `order.filled`, or the part before the dot, `order`. Raises ValueError for an invalid day.
     """
     last = db.execute("SELECT max(row) FROM events").fetchone()[0] or 0
     if day is None:
@@ -50,16 +50,16 @@ def read_day(db: Database, day: str | None, kinds: tuple[str, ...], limit: int, 
     return DayPage(day, events, total.fetchone()[0], events[-1].row if len(rows) > limit else None)
 
 
-def _first_from(db: Database, moment: int) -> int:
-    """The first row at `moment` (ms) or later; one past the last where there is none.
+def _first_from(db: Database, time: int) -> int:
+    """Return the first row at `time` (ms) or later; one past the last if there is none.
 
-    Domain events are in order of time. What tells of processes is not, after a crash, and goes with its neighbours.
+    Domain events are in time order. Events about processes are not, after a crash, and stay with their neighbours.
     """
     last_row, last_seq = db.execute("SELECT max(row), max(seq) FROM events").fetchone()
     low, high = 1, (last_seq or 0) + 1
     while low < high:
         middle = (low + high) // 2
-        if db.execute("SELECT at FROM events WHERE seq = ?", (middle,)).fetchone()[0] < moment:
+        if db.execute("SELECT at FROM events WHERE seq = ?", (middle,)).fetchone()[0] < time:
             low = middle + 1
         else:
             high = middle

@@ -1,48 +1,45 @@
-"""The decisions of a book, and what came of each."""
+"""The decisions of a book, with the orders, refusals and LLM cost of each."""
 
 from decimal import Decimal
-from pathlib import Path
 
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.book import StoredBook
-from ocw_mcp.adapters.store.reader import ask_book
-from ocw_mcp.adapters.store.rows import read_payload
-from ocw_mcp.adapters.store.spent import Spent, costs_since, find_spent
-from ocw_mcp.adapters.store.totals import count
+from ocw_mcp.adapters.store.figures import count
+from ocw_mcp.adapters.store.schema import read_payload
+from ocw_mcp.adapters.store.views.thinking import ThinkingCost, costs_since, find_thinking_cost
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.snapshot import SymbolWake
 
 
 class DecisionRow(msgspec.Struct, frozen=True):
-    """An answer to a wake, `thinking_ms` after it. Times in ms."""
+    """The answer to a wake, `thinking_ms` after it. Times are in ms."""
 
     wake_id: int
     at: int
     decider: str
     thinking_ms: int
     reasons: tuple[SymbolWake, ...]
-    """Why the gate woke."""
+    """The reasons of the wake."""
     decision: Decision
     orders: int
-    """How many orders it led to."""
+    """Number of orders that it led to."""
     refusals: int
     cost_usd: Decimal | None
-    """What its thinking cost until another decision on the wake took its place, a late answer included.
+    """The LLM cost up to the next decision on the wake, a late answer included.
 
-    None where no engine of this version has opened the book yet.
+    None if no engine of this version has opened the book yet.
     """
 
 
 class DecisionsPage(msgspec.Struct, frozen=True):
-    """The newest decisions, newest last, and how many older ones there are."""
+    """The newest decisions, newest last, and the number of older ones."""
 
     decisions: list[DecisionRow]
     more: int
-    thinking: Spent | None
-    """What all of them cost; None where nobody can tell yet."""
+    thinking: ThinkingCost | None
+    """The LLM cost of all decisions; None if it is unknown."""
 
 
 _ACTS = """EXISTS (SELECT 1 FROM json_each(decision, '$.legs') AS leg
@@ -55,23 +52,15 @@ _reasons = msgspec.json.Decoder(tuple[SymbolWake, ...])
 _decision = msgspec.json.Decoder(Decision)
 
 
-def read_decisions(state: Path, limit: int, *, acted: bool = False) -> DecisionsPage:
-    """The newest `limit` decisions; `acted` leaves out those that only held.
-
-    Raises BookError where the book cannot be read.
-    """
-    return ask_book(state, lambda db, book: find_decisions(db, book, limit, acted=acted))
-
-
-def find_decisions(db: Database, book: StoredBook, limit: int, *, acted: bool = False) -> DecisionsPage:
-    """The same within a look at the book."""
+def find_decisions(db: Database, limit: int, *, acted: bool = False) -> DecisionsPage:
+    """Return the newest `limit` decisions; `acted` leaves out those with HOLD alone."""
     which = _ACTS if acted else "1"
     newest = msgspec.convert(db.execute(_NEWEST.format(which=which), (limit,)).fetchall(), list[_Row])
     beside = _Beside(db, min((row[0] for row in newest), default=0), min((row[1] for row in newest), default=0))
     return DecisionsPage(
         decisions=[_row(row, beside) for row in reversed(newest)],
         more=count(db, f"SELECT count(*) FROM decisions WHERE {which}") - len(newest),
-        thinking=find_spent(db),
+        thinking=find_thinking_cost(db),
     )
 
 

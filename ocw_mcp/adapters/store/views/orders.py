@@ -1,28 +1,27 @@
-"""The orders of a book, and those that were refused."""
+"""The orders of a book, those that were refused, and those that waited for a person."""
 
 from decimal import Decimal
-from pathlib import Path
+from typing import Any
 
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.book import StoredBook
-from ocw_mcp.adapters.store.reader import ask_book
-from ocw_mcp.adapters.store.totals import count
-from ocw_mcp.adapters.store.views.approvals import ApprovalRow, find_approvals
-from ocw_mcp.domain.events import OrderRefused
+from ocw_mcp.adapters.store.figures import count
+from ocw_mcp.domain.events import ApprovalAsked, ApprovalEnded, OrderIntended, OrderRefused
+from ocw_mcp.domain.reasons import RefusalCode
 
 LIVE = ("intended", "accepted", "partially_filled", "cancel_requested", "unknown")
 """The states of an order that may still trade."""
+WAITS = "waits"
 
 
 class OrderRow(msgspec.Struct, frozen=True):
-    """An order and what became of it. Quantities in the base asset, prices and fees in quote currency, times in ms."""
+    """An order and its state. Quantities in the base asset, prices and fees in quote currency, times in ms."""
 
     id: str
-    """Its client id."""
+    """Its client order id."""
     name: str
-    """Its name inside the book: counter, leg, revision."""
+    """Its reference inside the book: counter, leg, revision."""
     at: int
     updated_at: int
     symbol: str
@@ -36,14 +35,14 @@ class OrderRow(msgspec.Struct, frozen=True):
     average_price: Decimal | None
     fees: Decimal
     principal: str
-    """Who asked."""
+    """The caller that requested it."""
     wake_id: int | None
     policy_hash: str
     venue_order_id: str | None
 
 
 class RefusalRow(msgspec.Struct, frozen=True):
-    """An order that did not pass, and was not sent. `largest` in the base asset: what would have passed; 0: no size."""
+    """A refused order, which was not sent. `largest` (base asset) is the largest size that passes; 0 if none does."""
 
     id: str
     at: int
@@ -52,7 +51,7 @@ class RefusalRow(msgspec.Struct, frozen=True):
     side: str
     quantity: Decimal
     stop: Decimal | None
-    """The stop that an entry brought along, in quote currency."""
+    """The stop of an entry, in quote currency."""
     code: str
     limit: str
     actual: str
@@ -62,17 +61,41 @@ class RefusalRow(msgspec.Struct, frozen=True):
     policy_hash: str
 
 
+class ApprovalRow(msgspec.Struct, frozen=True):
+    """An order that waited for a person. Quantity in the base asset, price in quote currency, time in ms."""
+
+    id: str
+    at: int
+    symbol: str
+    purpose: str
+    side: str
+    quantity: Decimal
+    price: Decimal
+    """The mark price shown to the person."""
+    principal: str
+    """The caller that requested it."""
+    refusal: str | None
+    """The refusal with which the wait began."""
+    outcome: str = WAITS
+    """`waits`, or how the wait ended: approved, denied, unanswered, superseded."""
+    by: str = ""
+    order: str | None = None
+    """The reference of the order that was sent after the approval."""
+    status: str | None = None
+    """The state of that order, or the code with which it was refused after the approval."""
+
+
 class Orders(msgspec.Struct, frozen=True):
-    """The newest orders and refusals, newest last, and how many older ones there are of each."""
+    """The newest orders and refusals, newest last, and the number of older ones of each."""
 
     orders: list[OrderRow]
     more_orders: int
     finished_left_out: int
-    """Orders that are through and were not asked for."""
+    """Finished orders, which were not requested."""
     refusals: list[RefusalRow]
     more_refusals: int
     approvals: list[ApprovalRow] = []
-    """The newest that waited for a person, newest last; only where all of it is asked for."""
+    """The newest orders that waited for a person, newest last, if requested."""
 
 
 class OrderPage(msgspec.Struct, frozen=True):
@@ -92,70 +115,80 @@ class RefusalPage(msgspec.Struct, frozen=True):
 _COLUMNS = """client_id, n || '-' || leg || '-' || revision, intended_at, updated_at, symbol, purpose, side, type,
     quantity, trigger_price, state, filled, average_price, fees, principal, wake_id, policy_hash, venue_order_id"""
 _LIVE = f"state IN ({', '.join(repr(state) for state in LIVE)})"
-_REFUSED = "SELECT refusals.seq, refusals.at, payload FROM refusals JOIN events USING (seq)"
+REFUSED = "SELECT refusals.seq, refusals.at, payload FROM refusals JOIN events USING (seq)"
 
 _NO_ROW = 1 << 62
 """Above every row."""
 
-_decode = msgspec.json.Decoder(OrderRefused).decode
+_ASKED = "SELECT seq, at, payload FROM events WHERE kind = 'approval.asked' ORDER BY seq DESC LIMIT ?"
+_FIRST_REFUSAL = "SELECT max(seq) FROM refusals WHERE seq < ? AND code = ? AND symbol = ? AND principal = ?"
+_ENDED = """SELECT seq, payload FROM events WHERE seq > ? AND kind = 'approval.ended'
+    AND json_extract(payload, '$.approval_id') = ? ORDER BY seq LIMIT 1"""
+_OUTCOME = """SELECT payload FROM events WHERE seq > ? AND kind IN ('order.intended', 'order.refused')
+    AND json_extract(payload, '$.intent.idempotency_key') = ? ORDER BY seq LIMIT 1"""
+_STATE = "SELECT state FROM orders WHERE n = ? AND leg = ? AND revision = ?"
+
+_decode_asked = msgspec.json.Decoder(ApprovalAsked).decode
+_decode_ended = msgspec.json.Decoder(ApprovalEnded).decode
+_decode_outcome = msgspec.json.Decoder(OrderIntended | OrderRefused).decode
+_decode_refused = msgspec.json.Decoder(OrderRefused).decode
 
 
-def read_orders(state: Path, limit: int, *, finished: bool = False) -> Orders:
-    """The newest `limit` orders and as many refusals and approvals; orders that are through only when asked for.
+def find_orders(db: Database, limit: int, *, finished: bool = False, approvals: bool = False) -> Orders:
+    """Return the newest `limit` orders and as many refusals, newest last.
 
-    Raises BookError where the book cannot be read.
+    Finished orders are included only if `finished`, orders that waited for a person only if `approvals`.
     """
-
-    def look(db: Database, book: StoredBook) -> Orders:
-        found = find_orders(db, book, limit, finished=finished)
-        return msgspec.structs.replace(found, approvals=find_approvals(db, limit))
-
-    return ask_book(state, look)
-
-
-def find_orders(db: Database, book: StoredBook, limit: int, *, finished: bool = False) -> Orders:
-    """The same within a look at the book."""
     all_orders = count(db, "SELECT count(*) FROM orders")
     live = count(db, f"SELECT count(*) FROM orders WHERE {_LIVE}")
     which = "1" if finished else _LIVE
-    # Rows are in the order of the intents, which is not that of the names.
+    # Rows are in the order of the intents, which is not that of the references.
     newest = db.execute(f"SELECT {_COLUMNS} FROM orders WHERE {which} ORDER BY rowid DESC LIMIT ?", (limit,)).fetchall()
-    refused = db.execute(f"{_REFUSED} ORDER BY refusals.seq DESC LIMIT ?", (limit,)).fetchall()
+    refused = db.execute(f"{REFUSED} ORDER BY refusals.seq DESC LIMIT ?", (limit,)).fetchall()
     return Orders(
         orders=[order_row(row) for row in reversed(newest)],
         more_orders=(all_orders if finished else live) - len(newest),
         finished_left_out=0 if finished else all_orders - live,
         refusals=[refusal_row(*row) for row in reversed(refused)],
         more_refusals=count(db, "SELECT count(*) FROM refusals") - len(refused),
+        approvals=find_approvals(db, limit) if approvals else [],
     )
 
 
 def page_orders(db: Database, limit: int, before: int | None) -> OrderPage:
-    """`limit` orders of any state, newest first, from before row `before`."""
-    rows = db.execute(
-        f"SELECT rowid, {_COLUMNS} FROM orders WHERE rowid < ? ORDER BY rowid DESC LIMIT ?",
-        (_NO_ROW if before is None else before, limit + 1),
-    ).fetchall()
-    return OrderPage([order_row(row[1:]) for row in rows[:limit]], rows[limit - 1][0] if len(rows) > limit else None)
+    """Return `limit` orders of any state, newest first, from before row `before`."""
+    query = f"SELECT rowid, {_COLUMNS} FROM orders WHERE rowid < ? ORDER BY rowid DESC LIMIT ?"
+    rows, following = _page(db, query, limit, before)
+    return OrderPage([order_row(row[1:]) for row in rows], following)
 
 
 def page_refusals(db: Database, limit: int, before: int | None) -> RefusalPage:
-    """`limit` refusals, newest first, from before sequence `before`."""
-    rows = db.execute(
-        f"{_REFUSED} WHERE refusals.seq < ? ORDER BY refusals.seq DESC LIMIT ?",
-        (_NO_ROW if before is None else before, limit + 1),
-    ).fetchall()
-    return RefusalPage([refusal_row(*row) for row in rows[:limit]], rows[limit - 1][0] if len(rows) > limit else None)
+    """Return `limit` refusals, newest first, from before sequence `before`."""
+    query = f"{REFUSED} WHERE refusals.seq < ? ORDER BY refusals.seq DESC LIMIT ?"
+    rows, following = _page(db, query, limit, before)
+    return RefusalPage([refusal_row(*row) for row in rows], following)
+
+
+def _page(db: Database, query: str, limit: int, before: int | None) -> tuple[list[Any], int | None]:
+    """Return the rows of a page, and the first column of its last row if more rows follow."""
+    rows = db.execute(query, (_NO_ROW if before is None else before, limit + 1)).fetchall()
+    return rows[:limit], rows[limit - 1][0] if len(rows) > limit else None
+
+
+def find_approvals(db: Database, limit: int) -> list[ApprovalRow]:
+    """Return the newest `limit` orders that waited for a person, newest last. Reads the whole journal."""
+    rows = msgspec.convert(db.execute(_ASKED, (limit,)).fetchall(), list[tuple[int, int, str]])
+    return [_approval(db, seq, at, _decode_asked(payload)) for seq, at, payload in reversed(rows)]
 
 
 def order_row(row: tuple[object, ...]) -> OrderRow:
-    """A row of the projection as a value. Raises msgspec.ValidationError for one that makes no sense."""
+    """Return a row of the projection as a value. Raises msgspec.ValidationError for an invalid one."""
     return msgspec.convert(dict(zip(OrderRow.__struct_fields__, row, strict=True)), OrderRow)
 
 
 def refusal_row(seq: int, at: int, payload: str) -> RefusalRow:
-    """A refusal from its event. Raises msgspec.MsgspecError for one that cannot be read."""
-    at, refused = msgspec.convert(at, int), _decode(payload)
+    """Return a refusal from its event. Raises msgspec.MsgspecError for an unreadable one."""
+    at, refused = msgspec.convert(at, int), _decode_refused(payload)
     intent, refusal = refused.intent, refused.refusal
     return RefusalRow(
         id=f"refusal:{seq}",
@@ -173,3 +206,35 @@ def refusal_row(seq: int, at: int, payload: str) -> RefusalRow:
         wake_id=intent.wake_id,
         policy_hash=refused.policy_hash,
     )
+
+
+def _approval(db: Database, seq: int, at: int, asked: ApprovalAsked) -> ApprovalRow:
+    intent = asked.intent
+    which = (seq, RefusalCode.APPROVAL_REQUIRED.value, intent.symbol, intent.principal)
+    refusal = db.execute(_FIRST_REFUSAL, which).fetchone()[0]
+    row = ApprovalRow(
+        id=asked.approval_id,
+        at=at,
+        symbol=intent.symbol,
+        purpose=intent.purpose.name.lower(),
+        side=intent.side.value,
+        quantity=intent.quantity,
+        price=asked.price,
+        principal=intent.principal,
+        refusal=None if refusal is None else f"refusal:{refusal}",
+    )
+    found = db.execute(_ENDED, (seq, row.id)).fetchone()
+    if found is None:
+        return row
+    ended = _decode_ended(found[1])
+    row = msgspec.structs.replace(row, outcome=ended.outcome, by=ended.by)
+    key = (found[0], intent.idempotency_key)
+    outcome = db.execute(_OUTCOME, key).fetchone() if ended.outcome == "approved" else None
+    if outcome is None:
+        return row
+    event = _decode_outcome(outcome[0])
+    if isinstance(event, OrderRefused):
+        return msgspec.structs.replace(row, status=event.refusal.code.value)
+    ref = event.ref
+    state = db.execute(_STATE, (ref.n, ref.leg.value, ref.revision)).fetchone()
+    return msgspec.structs.replace(row, order=str(ref), status=state[0] if state else None)

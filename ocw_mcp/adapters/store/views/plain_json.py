@@ -1,4 +1,4 @@
-"""Rows as JSON: Decimals as plain text, times in ms, everything else as it is."""
+"""Rows as JSON: Decimals as plain text, times in ms, everything else unchanged."""
 
 from decimal import Decimal
 from typing import Any
@@ -9,7 +9,7 @@ from ocw_mcp.domain.money import plain
 
 
 def jsonable(value: Any) -> Any:
-    """A struct, or anything made of them, ready for `json.dumps`; no Decimal with an exponent."""
+    """Return a struct, or anything made of structs, ready for `json.dumps`; no Decimal has an exponent."""
     return _plain(msgspec.to_builtins(value, builtin_types=(Decimal,)))
 
 

@@ -1,13 +1,10 @@
-"""The open positions of a book, as its engine last told, with what the journal adds."""
+"""The open positions of a book: from the engine's last summary, with details from the journal."""
 
 from decimal import Decimal
-from pathlib import Path
 
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.book import StoredBook
-from ocw_mcp.adapters.store.reader import ask_book
 from ocw_mcp.adapters.store.schema import GET_SUMMARY
 from ocw_mcp.domain.events import PositionUnprotected
 from ocw_mcp.domain.snapshot import OpenPosition
@@ -20,11 +17,11 @@ class PositionRow(OpenPosition, frozen=True):
     protected: bool
     opened_at: int | None = None
     unprotected_until: int | None = None
-    """While it has no stop: when it is closed."""
+    """The deadline at which a position without a stop is closed."""
 
 
 class Positions(msgspec.Struct, frozen=True):
-    """All open positions at `at` (ms); None where no engine has told yet."""
+    """All open positions at `at` (ms); None if there is no summary of an engine yet."""
 
     at: int | None
     positions: list[PositionRow]
@@ -35,7 +32,7 @@ class _Summary(msgspec.Struct, frozen=True):
     positions: list[PositionRow]
 
 
-# The event of a closing follows its fill directly; where that very fill turned the position round, it opened the next.
+# The event of a closing follows its fill directly. If that fill reversed the position, it also opened the next one.
 _OPENED = """SELECT min(at) FROM fills WHERE symbol = :symbol AND position <> '0' AND seq >=
     coalesce((SELECT max(seq) FROM trades WHERE symbol = :symbol), 1) - 1"""
 _UNPROTECTED = """SELECT payload FROM events WHERE kind = 'position.unprotected'
@@ -45,18 +42,13 @@ _decode_summary = msgspec.json.Decoder(_Summary).decode
 _decode_unprotected = msgspec.json.Decoder(PositionUnprotected).decode
 
 
-def read_positions(state: Path) -> Positions:
-    """The open positions of the book in a state directory, by symbol. Raises BookError where it cannot be read."""
-    return ask_book(state, find_positions)
-
-
-def find_positions(db: Database, book: StoredBook) -> Positions:
-    """The same within a look at the book."""
+def find_positions(db: Database) -> Positions:
+    """Return the open positions, by symbol."""
     found = db.execute(GET_SUMMARY).fetchone()
     if found is None:
         return Positions(None, [])
-    told = _decode_summary(found[0])
-    return Positions(told.at, [_complete(db, row) for row in told.positions])
+    summary = _decode_summary(found[0])
+    return Positions(summary.at, [_complete(db, row) for row in summary.positions])
 
 
 def _complete(db: Database, row: PositionRow) -> PositionRow:

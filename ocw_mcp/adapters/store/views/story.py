@@ -1,25 +1,23 @@
-"""One wake's way through the house: why it came, what was decided, refused, sent and filled, and how it ended.
+"""The story of one wake: its reasons, decision, refusals, orders, fills and end, from the journal.
 
-What was seen is kept beside the journal, of wakes that led to something.
+Its snapshot is kept beside the journal, for wakes whose decision was not only HOLD.
 """
 
 from collections import deque
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Literal
 
 import msgspec
 from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import StoredBook
-from ocw_mcp.adapters.store.reader import ask_book
-from ocw_mcp.adapters.store.rows import domain_event, read_payload
-from ocw_mcp.adapters.store.seen import find_seen
-from ocw_mcp.adapters.store.spent import cost_of
+from ocw_mcp.adapters.store.schema import domain_event, read_payload
+from ocw_mcp.adapters.store.snapshots import find_snapshot
 from ocw_mcp.adapters.store.views.decisions import find_decisions
-from ocw_mcp.adapters.store.views.orders import RefusalRow, refusal_row
+from ocw_mcp.adapters.store.views.orders import REFUSED, RefusalRow, refusal_row
 from ocw_mcp.adapters.store.views.story_ids import StoryId, resolve
+from ocw_mcp.adapters.store.views.thinking import cost_of
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import DecisionKey, request_key
 from ocw_mcp.domain.decision import Decision
@@ -30,11 +28,11 @@ from ocw_mcp.domain.snapshot import Snapshot, SymbolWake
 from ocw_mcp.domain.unknown import Unknown
 
 FIRST_STEPS, LAST_STEPS = 60, 20
-"""Steps that are told of a long story, from its beginning and from its end."""
+"""Number of steps shown of a long story, from its beginning and from its end."""
 
 
-class Came(msgspec.Struct, frozen=True):
-    """What came of a leg: the id of an order that was sent, or of a refusal."""
+class LegOutcome(msgspec.Struct, frozen=True):
+    """The outcome of a leg: the id of the order that was sent, or of the refusal."""
 
     symbol: str
     outcome: Literal["sent", "refused"]
@@ -42,9 +40,9 @@ class Came(msgspec.Struct, frozen=True):
 
 
 class StoryAnswer(msgspec.Struct, frozen=True):
-    """What was decided at `at` (ms), and what came of its legs. A leg that held, or took an entry back, is not there.
+    """A decision at `at` (ms), and the outcomes of its legs; legs that hold or cancel an entry have none.
 
-    `cost_usd` is what the thinking up to it cost.
+    `cost_usd` is the LLM cost up to the decision.
     """
 
     at: int
@@ -52,9 +50,9 @@ class StoryAnswer(msgspec.Struct, frozen=True):
     thinking_ms: int
     decision: Decision
     cost_usd: Decimal = ZERO
-    came: list[Came] = []
+    came: list[LegOutcome] = []
     tainted: bool = False
-    """Whether what others wrote was read on the way to it."""
+    """Whether the model read text of strangers for it."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -66,43 +64,42 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class StoryTurn(Step, frozen=True):
-    """An event of a wake after its first answer, and of a correction or another decision what came of its legs."""
+    """An event of a wake after its first answer; a correction or another decision has the outcomes of its legs."""
 
-    came: list[Came] = []
+    came: list[LegOutcome] = []
 
 
 class Story(msgspec.Struct, frozen=True):
-    """From wake to fill. Times in ms."""
+    """A wake from its reasons to its last fill. Times are in ms."""
 
     asked: str
     book: str
     wake_id: int | None
-    """None for what no wake led to."""
+    """None for an order or a refusal without a wake."""
     symbol: str | None
-    """Where it is told of one symbol only."""
+    """Set if the story is restricted to one symbol."""
     woken_at: int | None
     reasons: tuple[SymbolWake, ...]
     answer: StoryAnswer | None
-    """The first one; None while nobody has answered."""
+    """The first answer; None while there is none."""
     after_answer: list[StoryTurn]
-    """A correction, how the decision ended, the rules' in its place, conditions that were set, answers too late."""
+    """Corrections, the end of the decision, the strategy's decision in its place, wake conditions, and late answers."""
     refusals: list[RefusalRow]
     steps: list[Step]
     left_out: int
-    """Steps between the first and the last that are not told."""
+    """Number of steps between the first and the last that are not shown."""
     seen: Snapshot | Unknown
-    """What the wake was shown, or why nobody can tell."""
+    """The snapshot of the wake, or why there is none."""
     cost_usd: Decimal | None = None
-    """What all thinking on the wake cost; None where no engine of this version has opened the book yet."""
+    """The total LLM cost of the wake; None if no engine of this version has opened the book yet."""
     asks: list[Step] = []
-    """What clients asked for that led to orders or refusals of the story, with the reason that they gave."""
+    """The requests of clients that led to orders or refusals of the story, with the reasons given."""
 
 
-_REFUSED = "SELECT refusals.seq, refusals.at, payload FROM refusals JOIN events USING (seq) WHERE"
 _AFTER_ANSWER = """SELECT seq, at, payload FROM events WHERE kind IN ('decision.made', 'decision.corrected',
     'decision.ended', 'decision.discarded', 'wake_conditions.set')
     AND seq > ? AND json_extract(payload, '$.wake_id') = ? ORDER BY seq LIMIT 20"""
-_CAME = """SELECT idempotency_key, symbol, 'sent', client_id FROM orders
+_OUTCOMES = """SELECT idempotency_key, symbol, 'sent', client_id FROM orders
     WHERE wake_id = :wake AND (:symbol IS NULL OR symbol = :symbol)
     UNION ALL SELECT json_extract(payload, '$.intent.idempotency_key'), symbol, 'refused', 'refusal:' || refusals.seq
     FROM refusals JOIN events USING (seq) WHERE wake_id = :wake AND (:symbol IS NULL OR symbol = :symbol)"""
@@ -110,7 +107,7 @@ _NEWEST_ASKED = """SELECT intended_at, n || '-' || leg || '-' || revision FROM o
     WHERE wake_id IS NULL AND idempotency_key <> '' ORDER BY rowid DESC LIMIT 1"""
 _NEWEST_REFUSED = "SELECT 'refusal:' || seq FROM refusals WHERE wake_id IS NULL ORDER BY seq DESC LIMIT 1"
 _ASKED = "SELECT seq, at, payload FROM events WHERE kind = 'caller.asked' AND seq < ? ORDER BY seq DESC"
-_FOLLOWED = """SELECT seq, at, payload FROM events WHERE seq > ? AND kind IN ('order.intended', 'order.refused',
+STEP_EVENTS = """SELECT seq, at, payload FROM events WHERE seq > ? AND kind IN ('order.intended', 'order.refused',
     'order.accepted', 'order.rejected', 'order.unknown', 'order.cancel_requested', 'order.canceled', 'order.filled',
     'position.unprotected', 'position.protected', 'position.closed', 'score.taken', 'exit.decided', 'outside.filled')
     ORDER BY seq"""
@@ -118,21 +115,14 @@ _FOLLOWED = """SELECT seq, at, payload FROM events WHERE seq > ? AND kind IN ('o
 _reasons = msgspec.json.Decoder(tuple[SymbolWake, ...])
 
 
-def read_story(state: Path, asked: str) -> Story:
-    """Tell of a wake, an order or a refusal; see `resolve` for their names.
-
-    Raises SettingsError where there is nothing of that name, BookError where the book cannot be read.
-    """
-    return ask_book(state, lambda db, book: find_story(db, book, asked))
-
-
 def newest_story(db: Database, book: StoredBook) -> Story:
-    """Return the story of what acted last: a decision, or an order that a client asked for outside any wake.
+    """Return the story of the newest action: a decision that acted, or an order that a client requested outside any
+    wake.
 
-    Where nothing acted, that of the newest refusal of a client, or of the newest decision. Raises SettingsError where
+    Without an action, return that of the newest refusal of a client, or of the newest decision. Raises SettingsError if
     the book has none of them.
     """
-    acted = find_decisions(db, book, 1, acted=True).decisions
+    acted = find_decisions(db, 1, acted=True).decisions
     asked = db.execute(_NEWEST_ASKED).fetchone()
     if asked is not None and not (acted and acted[0].at > asked[0]):
         return find_story(db, book, asked[1])
@@ -141,125 +131,129 @@ def newest_story(db: Database, book: StoredBook) -> Story:
     refused = db.execute(_NEWEST_REFUSED).fetchone()
     if refused is not None:
         return find_story(db, book, refused[0])
-    held = find_decisions(db, book, 1).decisions
+    held = find_decisions(db, 1).decisions
     return find_story(db, book, f"wake:{held[0].wake_id}" if held else "wake:1")
 
 
 def find_story(db: Database, book: StoredBook, asked: str) -> Story:
-    """The same within a look at the book."""
-    named = resolve(db, book, asked)
+    """Return the story of a wake, an order or a refusal; `resolve` describes the ids.
+
+    Raises SettingsError if the book has nothing with that id.
+    """
+    story_id = resolve(db, book, asked)
     wake = answer = None
-    if named.wake_id is not None:
-        which = (named.wake_id,)
+    if story_id.wake_id is not None:
+        which = (story_id.wake_id,)
         wake = db.execute("SELECT seq, at, reasons FROM wakes WHERE wake_id = ?", which).fetchone()
         answer = db.execute(
             "SELECT seq, at, payload FROM events WHERE seq = (SELECT min(seq) FROM decisions WHERE wake_id = ?)", which
         ).fetchone()
     since: int = wake[0] if wake else 0
-    orders, refused = _orders(db, named), _refused(db, named)
-    first, last, total = _bounded(_steps(db, since, orders)) if orders else ([], [], 0)
-    came = _what_came(db, named)
+    orders, refused = _orders(db, story_id), _refused(db, story_id)
+    first, last, total = _first_and_last(_steps(db, since, orders)) if orders else ([], [], 0)
+    outcomes = _leg_outcomes(db, story_id)
     return Story(
         asked=asked,
         book=book.book,
-        wake_id=named.wake_id,
-        symbol=named.symbol,
+        wake_id=story_id.wake_id,
+        symbol=story_id.symbol,
         woken_at=msgspec.convert(wake[1], int) if wake else None,
         reasons=read_payload(_reasons, wake[2]) if wake else (),
-        answer=_answer(_step(answer), came) if answer else None,
+        answer=_answer(_step(answer), outcomes) if answer else None,
         after_answer=[
-            _turn(_step(row), came)
-            for row in db.execute(_AFTER_ANSWER, (answer[0] if answer else since, named.wake_id))
+            _turn(_step(row), outcomes)
+            for row in db.execute(_AFTER_ANSWER, (answer[0] if answer else since, story_id.wake_id))
         ],
         refusals=[refusal_row(*row) for row in refused],
         steps=[*first, *last],
         left_out=total - len(first) - len(last),
-        seen=Unknown("no wake led to this") if named.wake_id is None else find_seen(db, named.wake_id),
-        cost_usd=None if named.wake_id is None else cost_of(db, named.wake_id),
-        asks=_asks(db, [*map(_step, refused), *first, *last]),
+        seen=Unknown("no wake led to this") if story_id.wake_id is None else find_snapshot(db, story_id.wake_id),
+        cost_usd=None if story_id.wake_id is None else cost_of(db, story_id.wake_id),
+        asks=_requests(db, [*map(_step, refused), *first, *last]),
     )
 
 
-def _answer(step: Step, came: dict[str, Came]) -> StoryAnswer:
+def _answer(step: Step, outcomes: dict[str, LegOutcome]) -> StoryAnswer:
     made = step.event
     assert isinstance(made, events.DecisionMade), "the projection is made of these"
-    legs = _of_legs(DecisionKey(made.wake_id), made.decision, came)
+    legs = _outcomes_of(DecisionKey(made.wake_id), made.decision, outcomes)
     return StoryAnswer(step.at, made.decider, made.thinking_ms, made.decision, made.cost_usd, legs, made.tainted)
 
 
-def _turn(step: Step, came: dict[str, Came]) -> StoryTurn:
-    legs: list[Came] = []
+def _turn(step: Step, outcomes: dict[str, LegOutcome]) -> StoryTurn:
+    legs: list[LegOutcome] = []
     match step.event:
         case events.DecisionCorrected(wake_id=wake_id, decision=decision):
-            legs = _of_legs(DecisionKey(wake_id, "again"), decision, came)
+            legs = _outcomes_of(DecisionKey(wake_id, "again"), decision, outcomes)
         case events.DecisionMade(wake_id=wake_id, decision=decision):
-            legs = _of_legs(DecisionKey(wake_id, "rules"), decision, came)
+            legs = _outcomes_of(DecisionKey(wake_id, "rules"), decision, outcomes)
     return StoryTurn(step.seq, step.at, step.event, legs)
 
 
-def _of_legs(decided: DecisionKey, decision: Decision, came: dict[str, Came]) -> list[Came]:
-    """Return the order or the refusal of each leg that led to one."""
-    return [came[key] for index in range(len(decision.legs)) if (key := str(decided.leg(index))) in came]
+def _outcomes_of(decided: DecisionKey, decision: Decision, outcomes: dict[str, LegOutcome]) -> list[LegOutcome]:
+    """Return the outcome of each leg that led to an order or a refusal."""
+    keys = (str(decided.leg(index)) for index in range(len(decision.legs)))
+    return [outcomes[key] for key in keys if key in outcomes]
 
 
-def _what_came(db: Database, named: StoryId) -> dict[str, Came]:
-    """What came of the legs of a wake, by their keys, of the symbol that it is told of."""
-    rows = db.execute(_CAME, {"wake": named.wake_id, "symbol": named.symbol})
-    return {key: msgspec.convert({"symbol": of, "outcome": what, "id": id_}, Came) for key, of, what, id_ in rows}
+def _leg_outcomes(db: Database, story_id: StoryId) -> dict[str, LegOutcome]:
+    """Return the outcomes of a wake's legs by their keys, for the symbol of the story if it has one."""
+    rows = db.execute(_OUTCOMES, {"wake": story_id.wake_id, "symbol": story_id.symbol})
+    return {key: msgspec.convert({"symbol": of, "outcome": what, "id": id_}, LegOutcome) for key, of, what, id_ in rows}
 
 
-def _asks(db: Database, steps: list[Step]) -> list[Step]:
-    """The requests that the orders and refusals among these steps came of, each told once, by their keys."""
+def _requests(db: Database, steps: list[Step]) -> list[Step]:
+    """Return the requests that the orders and refusals among these steps came from, each once, by their keys."""
     found: dict[str, Step] = {}
     for step in steps:
         match step.event:
             case events.OrderIntended(intent=intent) | events.OrderRefused(intent=intent):
                 key = intent.idempotency_key
                 if intent.wake_id is None and key and key not in found:
-                    # It was asked for just before, unless a person had to say yes meanwhile.
+                    # The request comes just before, unless the order had to wait for approval.
                     asks = map(_step, db.execute(_ASKED, (step.seq,)))
                     ask = next((each for each in asks if _key(each) == key), None)
                     found |= {key: ask} if ask is not None else {}
     return sorted(found.values(), key=lambda ask: ask.seq)
 
 
-def _orders(db: Database, named: StoryId) -> set[OrderRef]:
-    """The orders with which the story begins: those that the wake asked for, of the symbol that it is told of."""
-    if named.refusal is not None:
+def _orders(db: Database, story_id: StoryId) -> set[OrderRef]:
+    """Return the orders with which the story begins: those of the wake, for the symbol of the story if it has one."""
+    if story_id.refusal is not None:
         return set()
-    if named.wake_id is None:
-        assert named.order is not None
-        n, leg, revision = named.order
+    if story_id.wake_id is None:
+        assert story_id.order is not None
+        n, leg, revision = story_id.order
         return {OrderRef(n, Purpose(leg), revision)}
     rows = db.execute(
         "SELECT n, leg, revision FROM orders WHERE wake_id = ? AND (? IS NULL OR symbol = ?)",
-        (named.wake_id, named.symbol, named.symbol),
+        (story_id.wake_id, story_id.symbol, story_id.symbol),
     )
     return {OrderRef(n, Purpose(leg), revision) for n, leg, revision in rows}
 
 
-def _refused(db: Database, named: StoryId) -> list[tuple[int, int, str]]:
-    """The refusals of the story as rows of the journal: sequence, time (ms) and payload."""
-    if named.refusal is not None:
-        return db.execute(f"{_REFUSED} refusals.seq = ?", (named.refusal,)).fetchall()
+def _refused(db: Database, story_id: StoryId) -> list[tuple[int, int, str]]:
+    """Return the refusals of the story as rows of the journal: sequence, time (ms) and payload."""
+    if story_id.refusal is not None:
+        return db.execute(f"{REFUSED} WHERE refusals.seq = ?", (story_id.refusal,)).fetchall()
     return db.execute(
-        f"{_REFUSED} refusals.wake_id = ? AND (? IS NULL OR refusals.symbol = ?) ORDER BY refusals.seq",
-        (named.wake_id, named.symbol, named.symbol),
+        f"{REFUSED} WHERE refusals.wake_id = ? AND (? IS NULL OR refusals.symbol = ?) ORDER BY refusals.seq",
+        (story_id.wake_id, story_id.symbol, story_id.symbol),
     ).fetchall()
 
 
 def _steps(db: Database, since: int, orders: set[OrderRef]) -> Iterator[Step]:
-    follower = _Follower(orders, _protections(db, orders, since))
-    for row in db.execute(_FOLLOWED, (since,)):
+    story_events = _StoryEvents(orders, _protections(db, orders, since))
+    for row in db.execute(STEP_EVENTS, (since,)):
         step = _step(row)
-        if follower.takes(step.event):
+        if story_events.includes(step.event):
             yield step
-        if follower.ended:
+        if story_events.ended:
             return
 
 
 def _protections(db: Database, orders: set[OrderRef], since: int) -> set[OrderRef]:
-    """Stops and targets that an exit of the story ends: they were sent before it and are canceled with it."""
+    """Return the stops and targets that an exit of the story ends: sent before it, canceled with it."""
     groups = {order.n for order in orders if order.leg is Purpose.EXIT}
     found: set[OrderRef] = set()
     for n in groups:
@@ -272,10 +266,10 @@ def _protections(db: Database, orders: set[OrderRef], since: int) -> set[OrderRe
     return found
 
 
-class _Follower:
-    """Picks the events of a story: of its orders, and of the positions that they open or close, until these are flat.
+class _StoryEvents:
+    """Selects the events of a story: of its orders, and of the positions that they open or close, until these are flat.
 
-    A position gathers orders as it goes: its stops, its targets, its exit, and what is added by later wakes.
+    A position adds orders to the story: its stops, its targets, its exit, and additions by later wakes.
     """
 
     def __init__(self, awaited: set[OrderRef], protections: set[OrderRef]) -> None:
@@ -287,11 +281,11 @@ class _Follower:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing can come any more."""
+        """Whether no further event can belong to the story."""
         return not (self._awaited or self._live or self._held)
 
-    def takes(self, event: DomainEvent) -> bool:
-        """Whether an event belongs to the story; the next event of the journal each time."""
+    def includes(self, event: DomainEvent) -> bool:
+        """Return whether an event belongs to the story; call it with each event of the journal in order."""
         match event:
             case events.OrderIntended(ref, intent):
                 if ref not in self._awaited and intent.symbol not in self._held:
@@ -316,7 +310,7 @@ class _Follower:
             case events.OrderAccepted(ref=ref) | events.OrderUnknown(ref=ref) | events.OrderCancelRequested(ref=ref):
                 return ref in self._known
             case events.OrderRefused(intent=intent):
-                # What wakes were refused is told of them; this is what the guard was refused.
+                # Refusals of wakes belong to their own stories; these are refusals of the position guard.
                 return intent.wake_id is None and intent.symbol in self._held
             case events.PositionClosed(symbol=symbol):
                 held = symbol in self._held
@@ -334,8 +328,8 @@ class _Follower:
                 return False
 
 
-def _bounded(steps: Iterator[Step]) -> tuple[list[Step], list[Step], int]:
-    """The first and the last of all steps, and how many there are."""
+def _first_and_last(steps: Iterator[Step]) -> tuple[list[Step], list[Step], int]:
+    """Return the first and the last of all steps, and how many there are."""
     first: list[Step] = []
     last: deque[Step] = deque(maxlen=LAST_STEPS)
     total = 0

@@ -1,4 +1,4 @@
-"""What a person may name in a book: a wake, an order or a refusal, and the wake that each belongs to."""
+"""The ids that name a part of a book: a wake, an order or a refusal, and the wake that each belongs to."""
 
 import re
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import StoredBook
-from ocw_mcp.adapters.store.totals import count
+from ocw_mcp.adapters.store.figures import count
 from ocw_mcp.domain.errors import SettingsError
 
 _NUMBER = "[0-9]{1,18}"
@@ -17,7 +17,9 @@ _REFUSAL = re.compile(f"refusal:({_NUMBER})")
 
 
 class StoryId(NamedTuple):
-    """What was named: the wake it came from, and what to keep to. Without a wake, an order or a refusal alone."""
+    """The wake of a named id, and the order, refusal or symbol to restrict the story to; without a wake, one of these
+    alone.
+    """
 
     wake_id: int | None
     symbol: str | None = None
@@ -28,30 +30,31 @@ class StoryId(NamedTuple):
 
 
 def resolve(db: Database, book: StoredBook, text: str) -> StoryId:
-    """What `text` names: `12`, `wake:12`, `decision:12`, `order:3`, `3-e-0`, `ocw-<book>-3-e-0` or `refusal:478`.
+    """Return the part of a book with an id: `12`, `wake:12`, `decision:12`, `order:3`, `3-e-0`, `ocw-<book>-3-e-0` or
+    `refusal:478`.
 
-    A bare number is a wake, and the counter of an order only where there is no such wake. Raises SettingsError where
-    the book has nothing of that name.
+    A bare number is a wake, and the counter of an order only if there is no such wake. Raises SettingsError if the book
+    has nothing with that id.
     """
     text = text.strip()
     if (found := _WAKE.fullmatch(text)) and _has(db, "wakes", "wake_id", int(found[1])):
         return StoryId(int(found[1]))
     if (found := _ORDER.fullmatch(text)) and found[1] in (None, book.book):
-        named = _order(db, "n = ? AND leg = ? AND revision = ?", int(found[2]), found[3], int(found[4]))
+        found_id = _order(db, "n = ? AND leg = ? AND revision = ?", int(found[2]), found[3], int(found[4]))
     elif found := _GROUP.fullmatch(text):
-        named = _order(db, "n = ?", int(found[1]))
+        found_id = _order(db, "n = ?", int(found[1]))
     elif found := _REFUSAL.fullmatch(text):
         row = db.execute("SELECT wake_id, symbol FROM refusals WHERE seq = ?", (int(found[1]),)).fetchone()
-        named = StoryId(row[0], row[1], refusal=int(found[1])) if row else None
+        found_id = StoryId(row[0], row[1], refusal=int(found[1])) if row else None
     else:
-        named = None
-    if named is None:
+        found_id = None
+    if found_id is None:
         raise SettingsError(f"{_shown(text)} is nothing in this book; {_what_exists(db, book)}")
-    return named
+    return found_id
 
 
 def _order(db: Database, which: str, *values: int | str) -> StoryId | None:
-    """An order, with the wake that asked for it: for the guard's orders, the wake of the entry they protect."""
+    """Return an order with its wake: for an order of the position guard, the wake of the entry that it protects."""
     row = db.execute(
         f"SELECT wake_id, symbol, n, leg, revision FROM orders WHERE {which} ORDER BY rowid LIMIT 1", values
     ).fetchone()

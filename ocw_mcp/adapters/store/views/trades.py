@@ -1,15 +1,12 @@
-"""The closed trades of a book, each put together from its fills."""
+"""The closed trades of a book, each assembled from its fills."""
 
 from decimal import Decimal
-from pathlib import Path
 from typing import Literal
 
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.book import StoredBook
 from ocw_mcp.adapters.store.projections import OUTSIDE
-from ocw_mcp.adapters.store.reader import ask_book
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import Purpose
 
@@ -23,7 +20,7 @@ class TradeRow(msgspec.Struct, frozen=True):
     opened_at: int
     closed_at: int
     quantity: Decimal
-    """All that was entered."""
+    """The quantity of all entries."""
     entry_price: Decimal | None
     exit_price: Decimal | None
     fees: Decimal
@@ -32,13 +29,13 @@ class TradeRow(msgspec.Struct, frozen=True):
     pnl: Decimal
     """Net of fees and funding."""
     closed_by: str
-    """What the order that made it flat was for: stop, target, exit."""
+    """Purpose of the order that closed it: stop, target, exit."""
     order: int
     """The counter of the order that opened it: `ocw explain order:N`."""
 
 
 class Trades(msgspec.Struct, frozen=True):
-    """The newest trades, newest last, and sums over all of them in quote currency."""
+    """The newest trades, newest last, the number of older ones, and sums over all of them in quote currency."""
 
     trades: list[TradeRow]
     more: int
@@ -50,18 +47,18 @@ class Trades(msgspec.Struct, frozen=True):
 
 
 class TradeSearch(msgspec.Struct, frozen=True):
-    """Which trades: all where nothing is given. Times (ms) are those of closing."""
+    """Conditions on trades; all match if none is given. Times (ms) are closing times."""
 
     symbol: str | None = None
     outcome: Literal["won", "lost"] | None = None
     since: int | None = None
     until: int | None = None
     before: int | None = None
-    """The sequence before which a page begins."""
+    """The sequence before which the page begins."""
 
 
 class TradePage(msgspec.Struct, frozen=True):
-    """Some of the trades that were searched for, newest first, and sums over all of them in quote currency."""
+    """Some of the matching trades, newest first, and sums over all of them in quote currency."""
 
     trades: list[TradeRow]
     found: int
@@ -74,34 +71,20 @@ class TradePage(msgspec.Struct, frozen=True):
     """The sequence before which the next page begins."""
 
 
-_NEWEST = "SELECT seq, symbol, opened_at, closed_at, pnl, fees, funding FROM trades ORDER BY seq DESC LIMIT ?"
-# The event of a closing follows its fill directly; where that very fill turned the position round, it opened the next.
+# The event of a closing follows its fill directly. If that fill reversed the position, it also opened the next trade.
 _FILLS = """SELECT n, leg, side, quantity, base_fee, price, position FROM fills WHERE symbol = :symbol AND seq < :seq
     AND seq >= coalesce((SELECT max(seq) FROM trades WHERE symbol = :symbol AND seq < :seq), 1) - 1 ORDER BY seq"""
 
 
-def read_trades(state: Path, limit: int) -> Trades:
-    """The newest `limit` trades of the book in a state directory. Raises BookError where it cannot be read."""
-    return ask_book(state, lambda db, book: find_trades(db, book, limit))
-
-
-def find_trades(db: Database, book: StoredBook, limit: int) -> Trades:
-    """The same within a look at the book."""
-    newest = msgspec.convert(db.execute(_NEWEST, (limit,)).fetchall(), list[tuple[int, str, int, int, str, str, str]])
-    sums = [tuple(map(Decimal, row)) for row in db.execute("SELECT pnl, fees, funding FROM trades")]
-    return Trades(
-        trades=[_trade(db, *row) for row in reversed(newest)],
-        more=len(sums) - len(newest),
-        won=sum(pnl > 0 for pnl, _, _ in sums),
-        lost=sum(pnl < 0 for pnl, _, _ in sums),
-        pnl=sum((pnl for pnl, _, _ in sums), ZERO),
-        fees=sum((fees for _, fees, _ in sums), ZERO),
-        funding=sum((funding for _, _, funding in sums), ZERO),
-    )
+def find_trades(db: Database, limit: int) -> Trades:
+    """Return the newest `limit` trades, newest last."""
+    page = search_trades(db, TradeSearch(), limit)
+    sums = (page.won, page.lost, page.pnl, page.fees, page.funding)
+    return Trades(page.trades[::-1], page.found - len(page.trades), *sums)
 
 
 def search_trades(db: Database, wanted: TradeSearch, limit: int) -> TradePage:
-    """`limit` trades, newest first."""
+    """Return the newest `limit` matching trades, newest first."""
     conditions = {
         "symbol = :symbol": wanted.symbol,
         "CAST(pnl AS REAL) > 0": wanted.outcome == "won" or None,
@@ -136,15 +119,15 @@ def search_trades(db: Database, wanted: TradeSearch, limit: int) -> TradePage:
 def _trade(
     db: Database, seq: int, symbol: str, opened_at: int, closed_at: int, pnl: str, fees: str, funding: str
 ) -> TradeRow:
-    entered = left = paid = got = ZERO
+    entered = exited = paid = received = ZERO
     side, closed_by, order = "", "", 0
     fills = db.execute(_FILLS, {"symbol": symbol, "seq": seq}).fetchall()
     for number, (n, leg, way, quantity, base_fee, price, position) in enumerate(fills, 1):
         after = Decimal(position)
         before = after - (Decimal(quantity) - Decimal(base_fee) if way == "buy" else -Decimal(quantity))
-        turned = before * after < 0
-        if turned:
-            # One fill closed a position and opened another: here counts the part that belongs to this trade.
+        reversed_ = before * after < 0
+        if reversed_:
+            # The fill closed one position and opened another; only the part of this trade counts here.
             opens, closes = (ZERO, abs(before)) if number == len(fills) else (abs(after), ZERO)
         else:
             grew = abs(after) - abs(before)
@@ -152,9 +135,9 @@ def _trade(
         if opens and not entered:
             side, order = ("long" if after > 0 else "short"), n
         entered, paid = entered + opens, paid + opens * Decimal(price)
-        # The fill that ended the trade before this one is only looked at for what it opened.
+        # Of the fill that closed the previous trade, only the part that opened this one counts.
         if entered:
-            left, got = left + closes, got + closes * Decimal(price)
+            exited, received = exited + closes, received + closes * Decimal(price)
             closed_by = "outside" if leg == OUTSIDE else Purpose(leg).name.lower()
     return TradeRow(
         symbol=symbol,
@@ -163,7 +146,7 @@ def _trade(
         closed_at=closed_at,
         quantity=entered,
         entry_price=round(paid / entered, 8) if entered else None,
-        exit_price=round(got / left, 8) if left else None,
+        exit_price=round(received / exited, 8) if exited else None,
         fees=Decimal(fees),
         funding=Decimal(funding),
         pnl=Decimal(pnl),

@@ -1,14 +1,15 @@
-"""What a decision of Claude's takes: characters, rounds, money and time, with a stand-in for the model.
+"""The cost of a decision of Claude in characters, rounds, money and time, measured with a stand-in for the model.
 
-Money is by the prices of `genai-prices` and the stand-in's estimate of tokens; what a model writes is an assumption.
+Money is computed from the prices of `genai-prices` and the stand-in's estimate of tokens. The length of a model's
+output is an assumption.
 """
 
 import asyncio
 from typing import Any
 
 from ocw_mcp.adapters.feeds.simulated.feed import START
-from ocw_mcp.agent.caching import prices_of
 from ocw_mcp.agent.pricing import TokenUsage, cost
+from ocw_mcp.agent.prompt_caching import cache_prices
 from ocw_mcp.app.bench.agent import decisions, month
 from ocw_mcp.app.bench.agent.stand_in import CHARS_A_TOKEN
 from ocw_mcp.app.claude import MODEL
@@ -17,8 +18,8 @@ _MILLION = 1_000_000
 
 
 def measure() -> dict[str, Any]:
-    """The request beside the prototype's, rounds, what a decision and a month cost, our own time; some minutes."""
-    prices = prices_of(MODEL, START)
+    """Return sizes of the request, rounds, costs of a decision and of a month, and own time. It takes some minutes."""
+    prices = cache_prices(MODEL, START)
     return {
         "model": MODEL,
         "usd_per_million": {

@@ -1,4 +1,4 @@
-"""A diary that is full of what is like now, so that a wake is told as much of it as there is room for."""
+"""A diary full of entries that match the present situation, so that a request contains as many as are allowed."""
 
 from decimal import Decimal
 from typing import Final
@@ -22,7 +22,7 @@ WORDS: Final = "The trend of the hour held, and the stop lay where it had to; wh
 
 
 def full_diary(shown: Snapshot, rules: RulesPolicy) -> Diary:
-    """Of trades in situations like those that are shown, and of the day before."""
+    """Return a diary of trades in the situations of the snapshot, and of the day before."""
     diary, at = Diary(), shown.at - HOUR
     for order, each in enumerate(situations(shown, rules) * 3, 1):
         reflection = Reflection(
@@ -37,8 +37,8 @@ def full_diary(shown: Snapshot, rules: RulesPolicy) -> Diary:
             text=_text(LONGEST_REFLECTION),
             lesson=_text(LONGEST_LESSON),
         )
-        diary = diary.reflected(reflection)
-    return diary.digested(Digest(Origin(at, MODEL, "bench"), utc_day(at - DAY), _text(LONGEST_DIGEST)))
+        diary = diary.with_entry(reflection)
+    return diary.with_entry(Digest(Origin(at, MODEL, "bench"), utc_day(at - DAY), _text(LONGEST_DIGEST)))
 
 
 def _text(characters: int) -> str:

@@ -1,6 +1,6 @@
-"""What a month costs: the gate of the default policies on the simulated market, and a model that holds everything.
+"""The cost of a month: the default policies on the simulated market, with a model that holds everything.
 
-A model that trades is remembered less often than one that holds.
+The decisions of a model that trades can be repeated from the cache less often.
 """
 
 from collections import Counter
@@ -26,35 +26,37 @@ from ocw_mcp.domain.time import DAY, MINUTE
 
 DAYS: Final = 7
 MONTH_DAYS: Final = 30
-USUAL_OUTPUT: Final = 800
+ASSUMED_OUTPUT: Final = 800
 
 
 async def measure() -> dict[str, Any]:
-    """Days without a budget, for what it would cost, and a month on the default one, for what it does cost."""
-    usual = load_policies(None)
-    free = await _days(_without_budget(usual), DAYS, 0)
+    """Return the cost of some days without a budget, and of a month with the default budget."""
+    default = load_policies(None)
+    free = await _days(_without_budget(default), DAYS, 0)
     asked, input_usd = free["asked_a_day"], free["usd_a_day"]
-    writing = {tokens: asked * float(cost(TokenUsage(output=tokens), MODEL, START)) for tokens in OUTPUTS}
+    output_usd = {tokens: asked * float(cost(TokenUsage(output=tokens), MODEL, START)) for tokens in OUTPUTS}
     return {
         "without_a_budget": free
         | {
             "days": DAYS,
             "usd_a_month_by_output": {
-                f"tokens_{tokens}": round(MONTH_DAYS * (input_usd + usd), 2) for tokens, usd in writing.items()
+                f"tokens_{tokens}": round(MONTH_DAYS * (input_usd + usd), 2) for tokens, usd in output_usd.items()
             },
         },
-        "on_the_default_budget": await _days(usual, MONTH_DAYS, USUAL_OUTPUT)
-        | {"days": MONTH_DAYS, "output_tokens_assumed": USUAL_OUTPUT},
+        "on_the_default_budget": await _days(default, MONTH_DAYS, ASSUMED_OUTPUT)
+        | {"days": MONTH_DAYS, "output_tokens_assumed": ASSUMED_OUTPUT},
     }
 
 
-def _without_budget(usual: LoadedPolicies) -> LoadedPolicies:
-    budget = usual.policies.budget.model_copy(update={"usd_per_day": Decimal(10_000), "usd_per_month": Decimal(10**6)})
-    return replace(usual, policies=usual.policies.model_copy(update={"budget": budget}))
+def _without_budget(default: LoadedPolicies) -> LoadedPolicies:
+    budget = default.policies.budget.model_copy(
+        update={"usd_per_day": Decimal(10_000), "usd_per_month": Decimal(10**6)}
+    )
+    return replace(default, policies=default.policies.model_copy(update={"budget": budget}))
 
 
 async def _days(policies: LoadedPolicies, days: int, output_tokens: int) -> dict[str, Any]:
-    """Who answered the wakes of so many days, and what it cost."""
+    """Return the numbers of wakes and of decisions by origin over `days`, and the LLM cost."""
     model = StandIn(output_tokens=output_tokens)
     async with open_seat(SimulatedFeed(1), policies, model) as seat:
         await seat.book.run.run(__version__, days * DAY)
@@ -64,7 +66,7 @@ async def _days(policies: LoadedPolicies, days: int, output_tokens: int) -> dict
                 wakes.append(at)
             elif isinstance(event, DecisionMade):
                 spent += event.cost_usd
-                answers[_who(event)] += 1
+                answers[_origin(event)] += 1
     return {
         "wakes_a_day": round(len(wakes) / days, 1),
         "median_gap_min": median(later - earlier for earlier, later in pairwise(wakes)) / MINUTE,
@@ -76,7 +78,7 @@ async def _days(policies: LoadedPolicies, days: int, output_tokens: int) -> dict
     }
 
 
-def _who(made: DecisionMade) -> str:
+def _origin(made: DecisionMade) -> str:
     if made.decision.cause_kind is CauseKind.REMEMBERED:
         return "remembered"
     return "rules" if made.decider == "rules" else "asked"

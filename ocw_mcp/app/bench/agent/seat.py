@@ -1,4 +1,4 @@
-"""A book on the simulated market, with Claude's decider at its desk and a stand-in for the model."""
+"""A book on the simulated market, with Claude's decider and a stand-in for the model."""
 
 import tempfile
 from collections.abc import AsyncIterator
@@ -13,11 +13,10 @@ from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
-from ocw_mcp.agent.memory.diary import Diary
-from ocw_mcp.agent.memory.keeping import Kept, write_kept
+from ocw_mcp.agent.memory.diary import Diary, MemoryState, save_memory
 from ocw_mcp.agent.memory.memory import Memory
-from ocw_mcp.agent.memory.writing import Writer, WritingTerms
-from ocw_mcp.agent.prompts import compose
+from ocw_mcp.agent.memory.writer import Writer, WriterTerms
+from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.app.bench.agent.stand_in import StandIn
 from ocw_mcp.app.claude import MODEL
@@ -33,7 +32,7 @@ BOOK: Final = "bench0"
 
 
 class Seat:
-    """The book, the client with which deciders look at it, and what they remember."""
+    """A book, the MCP client through which deciders read it, and their memory."""
 
     def __init__(self, book: WiredRun, client: Client, policies: LoadedPolicies, memory: Memory) -> None:
         self.book = book
@@ -42,7 +41,7 @@ class Seat:
         self._memory = memory
 
     def seated(self, model: StandIn) -> ClaudeDecider:
-        """A decider that begins anew at this desk, with all of a day's budget."""
+        """Return a new decider for this book, with the full budget of a day."""
         decider = _decider(model, self._policies, self.book.clock)
         decider.attach(EngineAccess(self._client, lambda: (ZERO, ZERO), self._memory))
         return decider
@@ -52,7 +51,7 @@ class Seat:
 async def open_seat(
     feed: SimulatedFeed, policies: LoadedPolicies, model: StandIn | None = None, diary: Diary | None = None
 ) -> AsyncIterator[Seat]:
-    """Open a book for which a model decides, or the rules where there is none, with a diary to remember."""
+    """Open a book with a diary, for which a model decides, or the rules if there is no model."""
     with tempfile.TemporaryDirectory(prefix="ocw-bench-") as name:
         directory = Path(name)
         store = SqliteStore.open(directory, stamp(feed), book_id=BOOK, created_at=0)
@@ -69,7 +68,7 @@ async def open_seat(
             facade = facade_of(book, directory)
             server = build(lambda: facade, __version__)
             server.signs_as = CLAUDE
-            write_kept(directory, Kept(BOOK, diary=diary or Diary()))
+            save_memory(directory, MemoryState(BOOK, diary=diary or Diary()))
             spending, writer = SpendingLog(directory, BOOK), None if model is None else _writer(model, policies)
             memory = Memory(directory, BOOK, facade.history, policies.policies.rules, writer, spending=spending)
             async with Client(server) as client:
@@ -83,10 +82,10 @@ async def open_seat(
 
 def _writer(model: StandIn, policies: LoadedPolicies) -> Writer:
     prompts = load_prompts(None)
-    return Writer(model, compose(prompts.texts, policies.policies), prompts.hash, WritingTerms(model=MODEL))
+    return Writer(model, Prompts(prompts.texts, policies.policies), prompts.hash, WriterTerms(model=MODEL))
 
 
 def _decider(model: StandIn, policies: LoadedPolicies, clock: Clock) -> ClaudeDecider:
-    """Claude's decider, with a stand-in to ask."""
-    texts = compose(load_prompts(None).texts, policies.policies)
+    """Return Claude's decider with a stand-in for the model."""
+    texts = Prompts(load_prompts(None).texts, policies.policies)
     return ClaudeDecider(model, texts, policies.policies, clock, MODEL)

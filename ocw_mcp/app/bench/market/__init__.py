@@ -1,4 +1,4 @@
-"""How much the simulated market is like a recorded one: stylised facts of both, side by side."""
+"""A comparison of the simulated market with a recorded one by stylised facts."""
 
 from ocw_mcp.app.bench.market.compare import SeriesComparison, compare, table
 

@@ -1,4 +1,4 @@
-"""The facts of a tape beside those of simulated markets that are as long and begin on the same weekday."""
+"""The facts of a tape beside those of simulated markets of equal length that begin on the same weekday."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,28 +16,28 @@ from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import DAY, MINUTE, utc_day
 
 SEEDS = 5
-"""Simulated markets whose median is told: one month of a wild market tells little of the next."""
+"""Number of simulated markets whose median is shown, since months of a volatile market differ widely."""
 DAYS = 30
-"""Length where there is no tape."""
+"""Length of the simulated markets if there is no tape."""
 MOST_DAYS = 400
-"""Days of a longer tape that are compared: its last ones."""
+"""Largest number of days compared: the last ones of a longer tape."""
 
 
 class SeriesComparison(NamedTuple):
-    """What was found, ready for JSON, and what a picture is drawn from."""
+    """The result of a comparison, ready for JSON, and the series of which a picture is drawn."""
 
     found: dict[str, Any]
     tape: dict[str, Series]
     simulated: tuple[dict[str, Series], ...]
-    """One for each seed."""
+    """One market for each seed."""
 
 
 def compare(
     tape: Path | None, product: Product | None, interval: str | None, symbols: tuple[str, ...], seed: int
 ) -> SeriesComparison:
-    """Measure simulated markets, and a tape where one is given.
+    """Return the comparison of simulated markets with a tape, or of simulated markets alone if there is no tape.
 
-    Raises TapeError when the tape cannot be believed, SettingsError when none can be simulated like it.
+    Raises TapeError if the tape is invalid, SettingsError if no market like it can be simulated.
     """
     if tape is None:
         recorded: dict[str, Series] = {}
@@ -48,7 +48,7 @@ def compare(
         recorded = {name: _last(each) for name, each in series_of(feed).items()}
         if not recorded or min(len(each.close) for each in recorded.values()) * step < DAY:
             raise SettingsError(
-                f"{tape.name} holds less than a day of candles; expected at least one; take a longer one"
+                f"{tape.name} holds less than a day of candles; expected at least one day; choose a longer tape"
             )
         names = tuple(sorted(recorded))
         first = min(int(each.time[0]) for each in recorded.values())
@@ -83,30 +83,30 @@ def _last(series: Series) -> Series:
 def _beside(
     simulated: list[dict[str, float | None]], tape: dict[str, float | None] | None
 ) -> dict[str, dict[str, float | None]]:
-    """Each fact as the median over the seeds, the tape's, and the one over the other."""
+    """Return for each fact the median and range over the seeds, the value of the tape, and their ratio."""
     beside = {}
     for name in simulated[0]:
         values = [value for each in simulated if (value := each[name]) is not None]
         middle = float(np.median(values)) if values else None
-        real = tape[name] if tape is not None else None
-        ratio = middle / real if middle is not None and real else None
+        recorded = tape[name] if tape is not None else None
+        ratio = middle / recorded if middle is not None and recorded else None
         beside[name] = {
-            "sim": _short(middle),
-            "low": _short(min(values, default=None)),
-            "high": _short(max(values, default=None)),
-            "tape": _short(real),
-            "ratio": _short(ratio),
+            "sim": _rounded(middle),
+            "low": _rounded(min(values, default=None)),
+            "high": _rounded(max(values, default=None)),
+            "tape": _rounded(recorded),
+            "ratio": _rounded(ratio),
         }
     return beside
 
 
-def _short(value: float | None) -> float | None:
-    """Four significant digits."""
+def _rounded(value: float | None) -> float | None:
+    """Return a value with four significant digits."""
     return None if value is None else float(f"{value:.4g}")
 
 
 def table(found: dict[str, Any]) -> Table:
-    """The comparison for people: one row a fact, one group of columns a symbol."""
+    """Return the comparison as a table with one row for each fact and symbol."""
     against = f"against {found['tape']}" if found["tape"] else "alone"
     seeds = f"median of seeds {found['seeds'][0]} to {found['seeds'][1]}, and their range"
     view = Table(title=f"Simulated market {against}, {found['days']} days: {seeds}", title_justify="left", box=None)

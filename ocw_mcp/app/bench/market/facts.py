@@ -1,4 +1,4 @@
-"""Stylised facts of a series of candles: what every market's returns and volumes have in common.
+"""Stylised facts of a series of candles: statistics in which the returns and volumes of all markets agree.
 
 The list follows R. Cont, Empirical properties of asset returns: stylized facts and statistical issues (2001).
 """
@@ -10,17 +10,17 @@ from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 
 YEAR = 365 * DAY
 TAIL = 0.01
-"""Share of the largest moves that Hill's index is taken of."""
+"""Share of the largest moves from which Hill's index is computed."""
 JUMP = 6.0
-"""A jump moves by so many local deviations: those of the hour around it."""
+"""Size of a jump in local deviations, which are those of the hour around it."""
 FEWEST = 30
-"""Observations below which a fact is not told."""
+"""Smallest number of observations of a fact."""
 _NORMAL = float(np.sqrt(2 / np.pi))
 """Mean of |z| of the standard normal distribution."""
 
 
 def facts(series: Series) -> dict[str, float | None]:
-    """Every fact by name; None where the candles are too few or too long for it, or tell nothing of it."""
+    """Return every fact by name; None if the candles are too few or too long, or lack the data for it."""
     returns, size, volume = series.returns, np.abs(series.returns), series.volume
     jumps = returns[np.abs(local_sizes(series)) > JUMP] if series.step <= 5 * MINUTE else np.empty(0)
     square = float(np.nansum(returns**2))
@@ -54,7 +54,7 @@ def facts(series: Series) -> dict[str, float | None]:
 
 
 def correlation(first: Floats, second: Floats, lag: int) -> float | None:
-    """Pearson's correlation of `first` with `second` so many rows later."""
+    """Return Pearson's correlation of `first` with `second` `lag` rows later; None if it is undefined."""
     if lag:
         first, second = first[:-lag], second[lag:]
     known = ~np.isnan(first + second)
@@ -64,12 +64,12 @@ def correlation(first: Floats, second: Floats, lag: int) -> float | None:
 
 
 def kurtosis(returns: Floats) -> float | None:
-    """Excess kurtosis: 0 for a normal distribution."""
+    """Return the excess kurtosis, which is 0 for a normal distribution."""
     return None if (given := _standard(returns)) is None else float(np.mean(given**4)) - 3
 
 
 def skew(returns: Floats) -> float | None:
-    """Skewness: below 0 where large moves go down."""
+    """Return the skewness: below 0 if large moves go down."""
     return None if (given := _standard(returns)) is None else float(np.mean(given**3))
 
 
@@ -82,7 +82,7 @@ def _standard(returns: Floats) -> Floats | None:
 
 
 def hill(returns: Floats) -> float | None:
-    """Tail index of |return| (B. M. Hill, 1975): the smaller, the fatter; 3 is common in markets."""
+    """Return the tail index of |return| (B. M. Hill, 1975): smaller for fatter tails; 3 is common in markets."""
     sizes = np.sort(np.abs(returns[~np.isnan(returns)]))[::-1]
     count = int(len(sizes) * TAIL)
     if count < FEWEST or not sizes[count]:
@@ -91,7 +91,7 @@ def hill(returns: Floats) -> float | None:
 
 
 def variance_ratio(series: Series, span: int) -> float | None:
-    """Variance over `span` ms over what a walk of single candles would have (A. Lo and C. MacKinlay, 1988)."""
+    """Return the variance over `span` ms over that of a random walk of the candles (A. Lo and C. MacKinlay, 1988)."""
     longer = series.over(span)
     if len(longer) < FEWEST or span == series.step:
         return None
@@ -99,21 +99,24 @@ def variance_ratio(series: Series, span: int) -> float | None:
 
 
 def leverage(series: Series) -> float | None:
-    """Correlation of an hour's return with the log of mean |return| in the next hour: below 0, falls make unrest."""
+    """Return the correlation of an hour's return with the change of ln(mean |return|) to the next hour.
+
+    It is below 0 if volatility rises after a fall of the price.
+    """
     count = HOUR // series.step
     if count < 1 or len(series.close) < 2 * count:
         return None
     rows = len(series.close) // count
     returns = series.returns[: rows * count].reshape(rows, count)
     hourly = returns.sum(axis=1)
-    unrest = np.log(np.maximum(np.abs(returns).mean(axis=1), 1e-9))
+    log_size = np.log(np.maximum(np.abs(returns).mean(axis=1), 1e-9))
     deviation = float(np.nanstd(hourly))
-    change = unrest[1:] - unrest[:-1]
+    change = log_size[1:] - log_size[:-1]
     return correlation(np.clip(hourly[:-1], -4 * deviation, 4 * deviation), change, 0)
 
 
 def local_sizes(series: Series) -> Floats:
-    """Returns over the deviation of the hour around them, themselves left out; NaN near holes is zero."""
+    """Return the returns over the deviation of the hour around each, itself excluded; NaN near gaps becomes 0."""
     sizes = np.nan_to_num(np.abs(series.returns))
     half = max(5, HOUR // series.step // 2)
     window = np.ones(2 * half + 1)
@@ -124,7 +127,7 @@ def local_sizes(series: Series) -> Floats:
 
 
 def by_hour(series: Series, values: Floats) -> Floats:
-    """Mean of values in each hour of the day (UTC), over the mean of all."""
+    """Return the mean of the values in each hour of the day (UTC), over the mean of all hours."""
     hours = series.time // HOUR % 24
     means = np.array([_mean(values[hours == hour]) for hour in range(24)])
     shape: Floats = means / np.nanmean(means)
@@ -136,7 +139,10 @@ def _mean(values: Floats) -> float:
 
 
 def season_amplitude(series: Series) -> float | None:
-    """Mean |return| of the liveliest hour of the day over that of the quietest; outliers cut at five means."""
+    """Return the mean |return| of the most volatile hour of the day over that of the calmest.
+
+    Outliers are cut at five means.
+    """
     if series.step > HOUR or len(series.close) * series.step < 2 * DAY:
         return None
     size = np.abs(series.returns)
@@ -145,7 +151,7 @@ def season_amplitude(series: Series) -> float | None:
 
 
 def together(series: dict[str, Series]) -> dict[str, float | None]:
-    """Correlation of returns of every two symbols, over the time that both have."""
+    """Return the correlation of the returns of every two symbols, over the time that both have."""
     found = {}
     names = sorted(series)
     for place, one in enumerate(names):

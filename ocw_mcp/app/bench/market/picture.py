@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 SIMULATED, RECORDED = "tab:blue", "tab:orange"
 LAGS = (1, 2, 3, 5, 10, 20, 30, 60, 120, 240, 480, 960, 1440, 2880, 5760)
 """Minutes."""
-FULL = 20_000
-"""Points in the longest line that is drawn: more than a picture has columns."""
+MOST_POINTS = 20_000
+"""Largest number of points of a line, above the number of columns of the picture."""
 
 
 def require_plotting() -> None:
-    """Raises SettingsError where matplotlib is not installed."""
+    """Check that matplotlib is installed; raises SettingsError if it is not."""
     try:
-        import matplotlib  # noqa: F401  only whether it is there
+        import matplotlib  # noqa: F401  only its presence is checked
     except ImportError:
         raise SettingsError("a picture needs matplotlib, which is not installed; pip install 'ocw-mcp[plot]'") from None
 
 
 def draw(comparison: SeriesComparison, path: Path) -> None:
-    """Draw the first symbol of a comparison into a PNG file. Raises SettingsError where it cannot be written."""
+    """Draw the first symbol of a comparison as a PNG file. Raises SettingsError if it cannot be written."""
     require_plotting()
     from matplotlib.figure import Figure
 
@@ -73,7 +73,7 @@ def _prices(axes: "Axes", markets: list[Series], tape: Series | None) -> None:
 
 
 def _path(axes: "Axes", series: Series, name: str | None, colour: str, alpha: float) -> None:
-    every = max(1, len(series.close) // FULL)
+    every = max(1, len(series.close) // MOST_POINTS)
     days = (series.time[::every] - series.time[0]) / DAY
     axes.plot(days, 100 * np.log(series.close[::every] / series.open[0]), color=colour, alpha=alpha, lw=0.8, label=name)
 
@@ -117,9 +117,9 @@ def _season(axes: "Axes", series: Series, name: str, colour: str, quantity: str)
 
 
 def _volume(axes: "Axes", series: Series, name: str, colour: str) -> None:
-    """Median volume, with its quartiles, in each of thirty classes of |return|."""
+    """Draw the median volume with its quartiles in each of thirty classes of |return|."""
     size, volume = np.abs(series.returns), series.volume
-    known = (size > 0) & (volume > 0)  # neither holds where there is no candle
+    known = (size > 0) & (volume > 0)  # both are false if there is no candle
     size, volume = size[known] / np.median(size[known]), volume[known] / np.median(volume[known])
     classes = np.array_split(np.argsort(size, kind="stable"), 30)
     middles = [np.median(size[rows]) for rows in classes]
@@ -130,7 +130,7 @@ def _volume(axes: "Axes", series: Series, name: str, colour: str) -> None:
 
 
 def _echo(axes: "Axes", series: Series, name: str, colour: str) -> None:
-    """Mean |return| around the largest moves for their surroundings, over that of the hours around."""
+    """Draw the mean |return| around the largest moves, relative to the mean of the hours around each of them."""
     size, reach = np.nan_to_num(np.abs(series.returns)), max(2, 2 * HOUR // series.step)
     large = np.argsort(-np.abs(local_sizes(series)), kind="stable")[: max(20, len(size) // 1000)]
     rows = [size[place - reach // 2 : place + reach] for place in large if reach <= place < len(size) - reach]

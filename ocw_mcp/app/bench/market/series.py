@@ -1,4 +1,4 @@
-"""A feed's candles as columns on an even grid of time, with NaN where there are none."""
+"""A feed's candles as columns on a regular time grid, with NaN for missing candles."""
 
 import asyncio
 from contextlib import aclosing
@@ -28,7 +28,7 @@ class Series(NamedTuple):
 
     @classmethod
     def of_rows(cls, step: int, rows: Floats) -> Self:
-        """From rows of open time, open, high, low, close, volume and the taker's part, in order of time."""
+        """Return a series of rows of open time, open, high, low, close, volume and taker volume, in order of time."""
         begin = int(rows[0, 0])
         places = (rows[:, 0].astype(np.int64) - begin) // step
         grid = np.full((int(places[-1]) + 1, 6), np.nan)
@@ -37,29 +37,29 @@ class Series(NamedTuple):
 
     @property
     def returns(self) -> Floats:
-        """Log returns from close to close; NaN for the first and around holes."""
+        """Log returns from close to close; NaN for the first candle and around gaps."""
         logs = np.log(self.close)
         return np.concatenate(([np.nan], np.diff(logs)))
 
     @property
     def moving(self) -> Floats:
-        """Absolute returns, NaN where nothing moved: a standstill within a tick is no volatility of zero."""
+        """Absolute returns, NaN for an unchanged price, since a move below one tick is not a volatility of 0."""
         moves = np.abs(self.returns)
         return np.where(moves > 0, moves, np.nan)
 
     def over(self, span: int) -> Floats:
-        """Log returns over `span` ms, end to end; empty where candles are longer than that."""
+        """Return consecutive log returns over `span` ms; none if candles are longer than that."""
         if span < self.step:
             return np.empty(0)
         return np.diff(np.log(self.close[:: span // self.step]))
 
     def lag(self, minutes: int) -> int:
-        """How many candles so many minutes are; 0 where candles are longer."""
+        """Return the number of candles in a number of minutes; 0 if candles are longer."""
         return minutes * MINUTE // self.step
 
 
 def series_of(feed: MarketFeed) -> dict[str, Series]:
-    """All candles of a feed that ends, by symbol. Raises TapeError where a tape cannot be believed."""
+    """Return all candles of a finite feed by symbol. Raises TapeError if a tape is invalid."""
     rows: dict[str, list[tuple[float, ...]]] = {symbol: [] for symbol in feed.symbols}
 
     async def read() -> None:

@@ -1,0 +1,239 @@
+"""The tape as a feed: candles, metrics and funding of all symbols, merged into frames in time order."""
+
+from collections import deque
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from heapq import merge
+from itertools import dropwhile, islice
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from ocw_mcp.adapters.feeds.tape.candles import read_candles
+from ocw_mcp.adapters.feeds.tape.derivatives import METRICS_EVERY, read_funding, read_metrics
+from ocw_mcp.adapters.feeds.tape.finding import Stream
+from ocw_mcp.adapters.feeds.tape.options import ALREADY_READ, Discontinuity, LeftOut, RowCounts, TapeOptions
+from ocw_mcp.adapters.feeds.tape.ordering import scan
+from ocw_mcp.adapters.feeds.tape.selection import Files, Selection, TapeFile, layout_of, select
+from ocw_mcp.adapters.feeds.tape.trades import candles_from_trades
+from ocw_mcp.domain.errors import TapeError
+from ocw_mcp.domain.market import Candle, Frame, Funding, MarketIdentity, Metrics, Opening, Product
+from ocw_mcp.domain.time import DAY
+
+LEAD = DAY
+"""The first frame carries the derivatives of this time (ms) before the first candle; older ones are not needed."""
+
+_NEVER = 1 << 62
+
+
+class TapeFeed:
+    """A recorded market. For each symbol and stream, only the files of the current time are open, one block of each."""
+
+    def __init__(self, selection: Selection, options: TapeOptions = TapeOptions()) -> None:  # noqa: B008 - it is frozen
+        self.selection = selection
+        self._options = options
+        self._counters = RowCounts(options=options)
+        self.product = selection.product
+        self.interval = selection.interval
+        self.symbols = tuple(selection.files)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        product: Product | None = None,
+        interval: str | None = None,
+        symbols: Sequence[str] | None = None,
+        options: TapeOptions = TapeOptions(),  # noqa: B008 - it is frozen
+    ) -> Self:
+        """Return the market at a path: a directory laid out like the archive, or one zip, csv or csv.gz file.
+
+        Raises TapeError if there is none, or if product or interval (such as `15m`) are ambiguous.
+        """
+        return cls(select(path, product, interval, symbols, options), options)
+
+    @property
+    def identity(self) -> MarketIdentity:
+        return MarketIdentity("tape", self.product, self.interval, self.symbols, self.selection.content)
+
+    @property
+    def dropped(self) -> int:
+        """Duplicate rows that the latest pass has dropped so far."""
+        return self._counters.duplicates
+
+    @property
+    def disordered(self) -> int:
+        """Rows that the latest pass has found after a later row so far, and put in order."""
+        return self._counters.disordered
+
+    @property
+    def left_out(self) -> list[LeftOut]:
+        """Files under the path that are not read, and invalid rows that the latest pass has found so far."""
+        return [*self.selection.left_out, *self._counters.left_out.values()]
+
+    @property
+    def discontinuities(self) -> list[Discontinuity]:
+        """The symbols that the latest pass has ended so far before a price in another unit."""
+        return [self._counters.discontinuities[symbol] for symbol in sorted(self._counters.discontinuities)]
+
+    async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
+        """Yield all frames later than `after` (ms), or all of them. Raises TapeError for an invalid tape."""
+        taken = 0 if after is None else ALREADY_READ
+        self._counters = counters = RowCounts(options=self._options, taken=taken)
+        selection = self.selection
+        with ExitStack() as stack:
+
+            def opened(groups: Files, read: Any, since: int | None) -> list[Generator[Any, None, None]]:
+                streams = [read(files, symbol, since, counters) for symbol, files in groups.items()]
+                for stream in streams:
+                    stack.callback(stream.close)
+                return streams
+
+            frames = _candle_frames(opened(selection.files, self._candles, after), self.interval)
+            if after is not None:
+                frames = dropwhile(lambda frame: frame.at <= after, frames)
+            if selection.metrics or selection.funding:
+                begins = after is None or after < self._first_open()
+                known = None if begins else after
+                frames = _with_derivatives(
+                    frames,
+                    opened(_not_over(selection.metrics, known, METRICS_EVERY), read_metrics, known),
+                    opened(_not_over(selection.funding, known, 0), read_funding, known),
+                    begins,
+                    counters.discontinuities,
+                )
+            has_frames = after is not None
+            for frame in frames:
+                has_frames = True
+                yield frame
+            if not has_frames and counters.left_out:
+                raise TapeError(f"no candle is left: {next(iter(counters.left_out.values())).fault}")
+
+    def _candles(
+        self, files: Sequence[TapeFile], symbol: str, after: int | None, counters: RowCounts
+    ) -> Generator[Candle, None, None]:
+        from_trades = self.selection.files[symbol][0].stream is Stream.TRADES
+        read = candles_from_trades if from_trades else read_candles
+        before: deque[Candle] = deque()
+        if after is not None:
+            over = [file for file in files if _is_over(file, self.interval, after)]
+            files = [file for file in files if file not in over]
+            # The earlier files give the last candle before, and show whether the symbol has already ended.
+            options = msgspec.structs.replace(self._options, strict=False)
+            earlier = RowCounts(options=options, taken=ALREADY_READ)
+            before = deque(read(over, symbol, self.interval, None, earlier), maxlen=1)
+            counters.discontinuities.update(earlier.discontinuities)
+            if symbol in counters.discontinuities:
+                return
+        yield from read(files, symbol, self.interval, after, counters, before[0] if before else None)
+
+    def _first_open(self) -> int:
+        """Return the earliest open time of all candles, ms."""
+        firsts: list[int] = []
+        for symbol, files in self.selection.files.items():
+            with closing(self._candles(files, symbol, None, RowCounts(options=self._options))) as stream:
+                firsts += [candle.open_time for candle in islice(stream, 1)]
+        return min(firsts)
+
+
+def _not_over(groups: Files, known: int | None, delay: int) -> Files:
+    """Return the files without those whose rows are all known by `known` (ms); `delay` is from stamp to known, ms."""
+    if known is None:
+        return groups
+    return {
+        symbol: tuple(file for file in files if not _is_over(file, delay, known)) for symbol, files in groups.items()
+    }
+
+
+def _is_over(file: TapeFile, interval: int, after: int) -> bool:
+    """Return whether all rows of a file were known by `after` (ms), by both its name and its rows.
+
+    `interval` (ms) is the time from a row's stamp until it is known: the length of a candle.
+    """
+    if file.ends is None or file.ends - min(interval, DAY) + interval > after:
+        return False
+    layout = layout_of(file)
+    return (scan(file, layout).last >> layout.shift) + interval <= after
+
+
+def _candle_frames(streams: Sequence[Iterator[Candle]], interval: int) -> Iterator[Frame]:
+    """Yield frames from each symbol's candles. A candle is read only when its time comes, so errors come in time, too.
+
+    The frame of a symbol's last candle names the symbol as ended, if another symbol continues.
+    """
+    places = range(len(streams))
+    held = [next(stream, None) for stream in streams]
+    due = [_NEVER if candle is None else candle.open_time for candle in held]
+    is_open = [False for _ in streams]
+    while due and (at := min(due)) != _NEVER:
+        closed: list[Candle] = []
+        opened: list[Opening] = []
+        ended: tuple[str, ...] = ()
+        for place in places:
+            if due[place] != at:
+                continue
+            candle = held[place]
+            if is_open[place] and candle is not None:
+                closed.append(candle)
+                candle = held[place] = next(streams[place], None)
+                is_open[place] = False
+            if candle is None:
+                due[place] = _NEVER
+                ended = (*ended, closed[-1].symbol)
+            elif candle.open_time == at:
+                opened.append(Opening(candle.symbol, at, candle.open))
+                is_open[place] = True
+                due[place] = at + interval
+            else:
+                due[place] = candle.open_time
+        if ended and min(due) == _NEVER:
+            ended = ()
+        yield Frame(at, tuple(closed), tuple(opened), ended=ended)
+
+
+def _with_derivatives(
+    frames: Iterator[Frame],
+    metrics: Sequence[Iterator[Metrics]],
+    funding: Sequence[Iterator[Funding]],
+    begins: bool,
+    ended: Mapping[str, Discontinuity],
+) -> Iterator[Frame]:
+    """Put each row of metrics and funding into the frame of its time, or into one of its own between two frames.
+
+    If the tape `begins` with these frames, the first one carries the rows of LEAD before it. Rows after the last
+    candle, or after the end of a symbol in `ended`, are dropped, because they have no market.
+    """
+    rows: Iterator[Metrics | Funding] = merge(*metrics, *funding, key=lambda row: (row.at, row.symbol))
+    row = next(rows, None)
+    for frame in frames:
+        known: list[Metrics | Funding] = []
+        while row is not None and row.at <= frame.at:
+            if ended and row.symbol in ended and row.at > ended[row.symbol].since:
+                row = next(rows, None)
+                continue
+            if begins:
+                known += [row] if row.at > frame.at - LEAD else []
+            elif not known or known[0].at == row.at:
+                known.append(row)
+            else:
+                yield _framed(Frame(known[0].at), known)
+                known = [row]
+            row = next(rows, None)
+        if known and not begins and known[0].at < frame.at:
+            yield _framed(Frame(known[0].at), known)
+            known = []
+        begins = False
+        yield _framed(frame, known) if known else frame
+
+
+def _framed(frame: Frame, known: list[Metrics | Funding]) -> Frame:
+    known.sort(key=lambda row: (row.symbol, row.at))
+    return Frame(
+        frame.at,
+        frame.closed,
+        frame.opened,
+        tuple(row for row in known if isinstance(row, Metrics)),
+        tuple(row for row in known if isinstance(row, Funding)),
+        ended=frame.ended,
+    )

@@ -1,0 +1,138 @@
+"""How a tape is read, and the faults that reading finds: rows left out, discontinuities and counts."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from ocw_mcp.adapters.feeds.tape.faults import refusal
+from ocw_mcp.domain.errors import TapeError
+from ocw_mcp.domain.time import SECOND, iso
+
+STAMP_CHANGE: Final = int(datetime(2026, 6, 25, tzinfo=UTC).timestamp()) * SECOND
+"""From this time (ms) on, the archive stamps metrics with the beginning of their five minutes; before, with the end."""
+ROWS_PER_FAULT: Final = 10
+"""At most one row in so many may be left out."""
+ALREADY_READ: Final = 1 << 60
+"""Count of rows taken with which a resumed pass starts, so that its first faults do not refuse the tape."""
+DISCONTINUITY_FACTOR: Final = 10.0
+"""A price that changes by more than this factor across a gap is taken to be in another unit."""
+
+
+class TapeOptions(msgspec.Struct, frozen=True):
+    """Options of reading. Those that change the market data are part of a tape's identity."""
+
+    strict: bool = True
+    """Refuse the tape at its first fault; otherwise invalid rows and files are left out and named."""
+    discontinuity: float = DISCONTINUITY_FACTOR
+    begins_from: int = STAMP_CHANGE
+    """Metrics stamped at or after this time (ms) carry the beginning of their five minutes."""
+
+    @property
+    def changes(self) -> str:
+        """The options that differ from the defaults, as text for a fingerprint; empty if none does."""
+        usual = TapeOptions()
+        parts = [] if self.discontinuity == usual.discontinuity else [f"discontinuity={self.discontinuity!r}"]
+        return " ".join(parts + ([] if self.begins_from == usual.begins_from else [f"begins_from={self.begins_from}"]))
+
+
+class LeftOut(msgspec.Struct):
+    """A part of a tape that is not read: a whole file, or some of its rows."""
+
+    file: str
+    """Relative to the given path."""
+    why: str
+    rows: int | None = None
+    """Number of rows; None for a whole file, or for the rest of one."""
+    read: bool = False
+    """Whether the file is read nevertheless, and only named."""
+
+    def __str__(self) -> str:
+        """Return one sentence: the outcome, then the fault."""
+        return f"{self.verdict}: {self.fault}"
+
+    @property
+    def verdict(self) -> str:
+        """The outcome, in two words."""
+        return "read anyway" if self.read else "left out"
+
+    @property
+    def fault(self) -> str:
+        """The file and its fault, with the number of rows."""
+        if self.rows is None:
+            return self.why if self.why.startswith(self.file) else f"{self.file}: {self.why}"
+        more = f" ({self.rows:,} rows of this file are left out)" if self.rows > 1 else " (this row is left out)"
+        return self.why + more
+
+
+class Discontinuity(msgspec.Struct, frozen=True):
+    """A price in another unit after a gap; the symbol ends before the gap. Times in ms, prices in quote currency."""
+
+    symbol: str
+    since: int
+    """Close time of the last candle before the gap."""
+    until: int
+    """Open time of the first candle after it."""
+    before: float
+    after: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.symbol} goes from {self.before!r} to {self.after!r} between {iso(self.since)} and "
+            f"{iso(self.until)}, in which it has no candles"
+        )
+
+
+class RowCounts(msgspec.Struct):
+    """Counts of one pass over a tape, and its faults so far."""
+
+    duplicates: int = 0
+    """Rows equal to an earlier row; they are dropped."""
+    disordered: int = 0
+    """Rows that came after a later row of their file; they are put in order."""
+    empty: int = 0
+    """Fields without a value, in streams that allow them."""
+    options: TapeOptions = TapeOptions()
+    taken: int = 0
+    """Rows of all streams so far, in whole blocks of a file, the current block included."""
+    faults: int = 0
+    """Rows left out, except those of a frequent fault."""
+    left_out: dict[str, LeftOut] = {}
+    """By file: its first fault, and the number of rows."""
+    discontinuities: dict[str, Discontinuity] = {}
+    """By symbol."""
+
+    def leave_out(self, file: str, number: int, wrong: str, *, often: bool = False) -> None:
+        """Leave one row out, by its file and line number, and name what is wrong with it.
+
+        Raises the fault if the options are strict, or if more than a tenth of the rows so far are left out: such a
+        file is of another kind. Rows of a frequent fault (`often`) do not count.
+        """
+        fault = refusal(file, number, wrong)
+        if self.options.strict:
+            raise fault
+        if not often:
+            self.faults += 1
+            if self.faults * ROWS_PER_FAULT > self.taken:
+                raise fault
+        known = self.left_out.get(file)
+        if known is None:
+            known = self.left_out[file] = LeftOut(file, str(fault), 0)
+        if known.rows is not None:
+            known.rows += 1
+
+    def give_up(self, file: str, fault: TapeError) -> None:
+        """Leave out the rest of a file and name it. Raises the fault if the options are strict."""
+        if self.options.strict:
+            raise fault
+        known = self.left_out.get(file)
+        before = f"{known.why}; " if known is not None else ""
+        self.left_out[file] = LeftOut(file, f"{before}{fault}; the rest of the file is left out")
+
+    def is_discontinuity(self, symbol: str, since: int, until: int, before: float, after: float) -> bool:
+        """Return whether a price after a gap is in another unit; if so, record it."""
+        factor = self.options.discontinuity
+        if before <= after * factor and after <= before * factor:
+            return False
+        self.discontinuities[symbol] = Discontinuity(symbol, since, until, before, after)
+        return True

@@ -1,0 +1,305 @@
+"""Selects the files of a tape: one product, one interval, the chosen symbols, each symbol's files in time order."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from ocw_mcp.adapters.feeds.tape.candles import candle_layout, candle_length
+from ocw_mcp.adapters.feeds.tape.derivatives import FUNDING, METRICS
+from ocw_mcp.adapters.feeds.tape.finding import (
+    GOOD_NAMES,
+    MONTHLY,
+    FoundFile,
+    Stream,
+    canonical_interval,
+    find,
+    foreign_member,
+    interval_length,
+)
+from ocw_mcp.adapters.feeds.tape.options import LeftOut, TapeOptions
+from ocw_mcp.adapters.feeds.tape.ordering import scan
+from ocw_mcp.adapters.feeds.tape.reading import (
+    Layout,
+    RowFile,
+    checksum,
+    printable_name,
+    published_digest,
+    refusing,
+    sha256,
+)
+from ocw_mcp.adapters.feeds.tape.trades import TRADES
+from ocw_mcp.domain.errors import TapeError
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.symbols import of_market
+from ocw_mcp.domain.time import span_ms, span_name
+
+
+class TapeFile(RowFile, frozen=True, kw_only=True):
+    """One file of a tape, with what its name says."""
+
+    stream: Stream
+    symbol: str
+    interval: str
+    """Of candles, such as `15m`; empty for every other stream."""
+    product: Product | None
+
+
+Files = dict[str, tuple[TapeFile, ...]]
+"""By symbol, in time order."""
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """The files of one product and one interval (ms), and a fingerprint of them all."""
+
+    product: Product
+    interval: int
+    files: Files
+    """The source of candles: candles, or aggregate trades for a symbol that has no such candles."""
+    metrics: Files
+    funding: Files
+    content: str
+    left_out: tuple[LeftOut, ...] = ()
+    """The files under the path that are not read, with the reason."""
+
+    @property
+    def all_files(self) -> list[TapeFile]:
+        return [
+            file for group in (self.files, self.metrics, self.funding) for files in group.values() for file in files
+        ]
+
+
+_CANDLES = (Stream.KLINES, Stream.TRADES)
+_DEFAULT_INTERVAL = "1m"
+"""The interval of candles that are built from trades, unless another is requested."""
+
+
+def select(
+    path: Path,
+    product: Product | None,
+    interval: str | None,
+    symbols: Sequence[str] | None,
+    options: TapeOptions = TapeOptions(),  # noqa: B008 - it is frozen
+) -> Selection:
+    """Return the requested files. Raises TapeError if there are none, or if product or interval are ambiguous."""
+    wanted_interval = parse_interval(interval)
+    left_out: list[LeftOut] = []
+    everything = find(path, left_out)
+    found = [each for each in everything if each.parts.stream in _CANDLES]
+    if not found:
+        streams = list_of(sorted({each.parts.stream for each in everything}))
+        raise TapeError(
+            f"{printable_name(path.name or str(path))} holds {streams} but no candles; expected klines or aggTrades "
+            "beside them; give a path that holds both"
+        )
+    product, found = _one_product(found, product)
+    if symbols is not None:
+        found = _of_symbols(found, symbols)
+    chosen, files = _one_interval(sound(identified(found, options, left_out), options, left_out), wanted_interval)
+    there = {file.symbol for file in files}
+    beside = [
+        tape_file(each)
+        for each in everything
+        if each.parts.stream not in _CANDLES and each.parts.product in (None, product)
+    ]
+    if product is Product.SPOT:
+        left_out += [LeftOut(file.name, "spot has no metrics and no funding") for file in beside]
+        beside = []
+    if symbols is None:
+        left_out += [
+            LeftOut(file.name, f"there are no candles of {file.symbol}") for file in beside if file.symbol not in there
+        ]
+    beside = sound([file for file in beside if file.symbol in there], options, left_out)
+    return Selection(
+        product=product,
+        interval=span_ms(chosen),
+        files=_by_symbol(files),
+        metrics=_by_symbol([file for file in beside if file.stream is Stream.METRICS]),
+        funding=_by_symbol([file for file in beside if file.stream is Stream.FUNDING]),
+        content=_fingerprint([*files, *beside], options.changes),
+        left_out=tuple(left_out),
+    )
+
+
+def parse_interval(interval: str | None) -> str | None:
+    """Return the canonical spelling of `--interval`. Raises TapeError."""
+    try:
+        return None if interval is None else canonical_interval(interval)
+    except ValueError as error:
+        raise TapeError(f"--interval {error}") from None
+
+
+def identified(found: list[FoundFile], options: TapeOptions, left_out: list[LeftOut]) -> list[TapeFile]:
+    """Return the files whose interval is known; the others go to `left_out`.
+
+    Raises TapeError for a file without an interval if the options are strict, or if it is the only file.
+    """
+    files: list[TapeFile] = []
+    for each in found:
+        try:
+            files.append(tape_file(each))
+        except TapeError as fault:
+            if options.strict or len(found) == 1:
+                raise
+            left_out.append(LeftOut(each.name, str(fault)))
+    return files
+
+
+def sound(files: list[TapeFile], options: TapeOptions, left_out: list[LeftOut]) -> list[TapeFile]:
+    """Return the files that are whole, of their symbol, and match the checksum beside them.
+
+    The others go to `left_out`. Raises TapeError for the first of these if the options are strict, or if no file
+    would be left. A missing checksum is named if other files have theirs, and the file is read.
+    """
+    kept: list[TapeFile] = []
+    unchecked: list[TapeFile] = []
+    fault: TapeError | None = None
+    for file in files:
+        try:
+            checksum(file.path, file.name)
+            if file.path.suffix.lower() == ".zip" and (wrong := foreign_member(file.path, file.name, file.symbol)):
+                raise TapeError(wrong)
+            expected = published_digest(file.path, file.name)
+            if expected is None:
+                unchecked.append(file)
+            else:
+                with refusing(file.name):
+                    digest = sha256(file.path)
+                if digest != expected:
+                    raise TapeError(
+                        f"{file.name} does not have the checksum beside it; expected SHA-256 {expected[:12]}…; "
+                        "download it again"
+                    )
+        except TapeError as error:
+            if options.strict:
+                raise
+            fault = fault or error
+            left_out.append(LeftOut(file.name, str(error)))
+            continue
+        kept.append(file)
+    if fault is not None and not kept:
+        raise fault
+    if len(unchecked) < len(kept):
+        left_out += [LeftOut(file.name, "no CHECKSUM lies beside it", read=True) for file in unchecked]
+    return kept
+
+
+def _one_product(found: list[FoundFile], wanted: Product | None) -> tuple[Product, list[FoundFile]]:
+    """Keep one product; um if no file names one. A file that names none belongs to the chosen product."""
+    named = {each.parts.product for each in found if each.parts.product is not None}
+    if wanted is None and len(named) > 1:
+        raise TapeError(
+            "the path holds candles of both spot and um, and one run trades one product; pick one with --product"
+        )
+    product = wanted or next(iter(named), None) or Product.UM
+    kept = [each for each in found if each.parts.product in (None, product)]
+    if not kept:
+        raise TapeError(
+            f"the path holds candles of {list_of(sorted(named))} but --product says {product}; "
+            "expected one and the same; change --product or the path"
+        )
+    return product, kept
+
+
+def _of_symbols(found: list[FoundFile], asked: Sequence[str]) -> list[FoundFile]:
+    there = {each.parts.symbol for each in found}
+    meant = {text: of_market(text, there) for text in asked}
+    wanted = {symbol for symbol in meant.values() if symbol is not None}
+    if missing := [text for text, symbol in meant.items() if symbol is None]:
+        raise TapeError(
+            f"the path holds no candles of {list_of(sorted(missing))}; it has {list_of(sorted(there))}; "
+            "use those or give another path"
+        )
+    if not wanted:
+        raise TapeError("the list of symbols is empty; expected at least one; name it or omit the option")
+    return [each for each in found if each.parts.symbol in wanted]
+
+
+def _one_interval(files: list[TapeFile], wanted: str | None) -> tuple[str, list[TapeFile]]:
+    """Keep the candles of one interval, and for a symbol without them the trades from which they are built."""
+    there = {file.interval for file in files if file.stream is Stream.KLINES}
+    intervals = list_of(sorted(there, key=interval_length))
+    if wanted is None and len(there) > 1:
+        raise TapeError(
+            f"the path holds candles of {intervals}, and one run has one interval; pick one with --interval"
+        )
+    chosen = wanted or next(iter(there), _DEFAULT_INTERVAL)
+    if chosen == MONTHLY:
+        raise TapeError(
+            "candles of a month have no fixed length; expected an interval of 1w or less; choose other files"
+        )
+    kept = [file for file in files if file.interval == chosen]
+    have = {file.symbol for file in kept}
+    kept += [file for file in files if file.stream is Stream.TRADES and file.symbol not in have]
+    if not kept:
+        raise TapeError(f"the path holds no candles of {chosen}; it has {intervals}; pick one of these with --interval")
+    if missing := {file.symbol for file in files} - {file.symbol for file in kept}:
+        raise TapeError(
+            f"the path holds no candles of {chosen} for {list_of(sorted(missing))}; expected every symbol at "
+            "one interval; pick another with --interval or leave the symbol out with --symbols"
+        )
+    return chosen, kept
+
+
+def tape_file(found: FoundFile) -> TapeFile:
+    """Return a found file as a file of a tape; the interval comes from the rows if the name does not give it.
+
+    Raises TapeError if the rows do not show it either.
+    """
+    parts = found.parts
+    interval = parts.interval or ""
+    if not interval and parts.stream is Stream.KLINES:
+        length = candle_length(found.path, found.name)
+        if not length:
+            raise TapeError(
+                f"{found.name} does not show how long its candles are; expected an interval in its name, as in "
+                f"{GOOD_NAMES}; rename the file"
+            )
+        interval = span_name(length)
+    return TapeFile(path=found.path, name=found.name, **msgspec.structs.asdict(parts) | {"interval": interval})
+
+
+def layout_of(file: TapeFile) -> Layout:
+    """Return how a file's rows are read."""
+    match file.stream:
+        case Stream.KLINES:
+            return candle_layout(span_ms(file.interval))
+        case Stream.TRADES:
+            return TRADES
+        case Stream.METRICS:
+            return METRICS
+        case Stream.FUNDING:
+            return FUNDING
+
+
+def _by_symbol(files: list[TapeFile]) -> Files:
+    groups: dict[str, list[TapeFile]] = {}
+    for file in files:
+        groups.setdefault(file.symbol, []).append(file)
+    return {symbol: in_time(groups[symbol]) for symbol in sorted(groups)}
+
+
+def in_time(files: Sequence[TapeFile]) -> tuple[TapeFile, ...]:
+    """Return files of one stream sorted by the dates in their names; if one has none, by their earliest rows."""
+    by_rows = any(file.starts is None for file in files)
+
+    def place(file: TapeFile) -> tuple[int, int, str]:
+        starts = file.starts if file.starts is not None and not by_rows else scan(file, layout_of(file)).first
+        return starts, file.ends or 0, file.name
+
+    return tuple(files) if len(files) == 1 else tuple(sorted(files, key=place))
+
+
+def _fingerprint(files: list[TapeFile], changes: str) -> str:
+    """Return a digest of names, sizes and checksums, but not of folders: a tape that moved is the same tape."""
+    lines = sorted(f"{file.path.name} {checksum(file.path, file.name)}" for file in files)
+    if changes:
+        lines.append(changes)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def list_of(items: Iterable[str]) -> str:
+    """Return `a, b and c`; empty for no item."""
+    texts = list(items)
+    return "".join(texts) if len(texts) < 2 else f"{', '.join(texts[:-1])} and {texts[-1]}"

@@ -1,0 +1,69 @@
+"""Keeps the snapshots of the newest wakes for `ocw explain`, beside the journal and outside its chain."""
+
+import zlib
+
+import msgspec
+from sqlite_utils import Database
+
+from ocw_mcp.domain.snapshot import Snapshot
+from ocw_mcp.domain.unknown import Unknown
+
+MOST_KEPT = 2_000
+"""Wakes."""
+_FASTEST = 1
+
+SNAPSHOTS = "CREATE TABLE IF NOT EXISTS seen (wake_id INTEGER PRIMARY KEY, snapshot BLOB NOT NULL)"
+_HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'seen'"
+_ALL = "SELECT wake_id FROM seen ORDER BY wake_id"
+_GET = "SELECT snapshot FROM seen WHERE wake_id = ?"
+_PUT = "INSERT OR REPLACE INTO seen (wake_id, snapshot) VALUES (?, ?)"
+_DROP = "DELETE FROM seen WHERE wake_id = ?"
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Snapshot).decode
+
+
+class SnapshotWriter:
+    """Writes the snapshots of a book. A book of an earlier version gets the table here."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        if db.execute(_HAS_TABLE).fetchone() is None:
+            with db.atomic():
+                db.conn.execute(SNAPSHOTS)
+        self._kept: list[int] = [wake_id for (wake_id,) in db.execute(_ALL)]
+        self._waiting: dict[int, bytes] = {}
+
+    def keep(self, wake_id: int, snapshot: Snapshot) -> None:
+        """Keep a snapshot with the next transaction."""
+        self._waiting[wake_id] = zlib.compress(_encode(snapshot), _FASTEST)
+
+    def write(self) -> None:
+        """Write the waiting snapshots and drop the oldest, in the caller's transaction. Raises sqlite3.Error."""
+        if self._waiting:
+            self._db.conn.executemany(_PUT, self._waiting.items())
+            self._db.conn.executemany(_DROP, [(wake_id,) for wake_id in self._with_waiting()[:-MOST_KEPT]])
+
+    def on_committed(self) -> None:
+        """Note that the transaction is durable."""
+        if self._waiting:
+            self._kept = self._with_waiting()[-MOST_KEPT:]
+            self._waiting.clear()
+
+    def _with_waiting(self) -> list[int]:
+        last = self._kept[-1] if self._kept else 0
+        # Wake ids count up; a wake that is repeated after a crash is the last one.
+        return [*self._kept, *(wake_id for wake_id in self._waiting if wake_id > last)]
+
+
+def find_snapshot(db: Database, wake_id: int) -> Snapshot | Unknown:
+    """Return the snapshot of a wake, or why there is none. Raises sqlite3.Error."""
+    if db.execute(_HAS_TABLE).fetchone() is None:
+        return Unknown("this book was written by a version that kept no snapshots")
+    found = db.execute(_GET, (wake_id,)).fetchone()
+    if found is None:
+        return Unknown(f"snapshots are kept for the newest {MOST_KEPT:,} wakes whose decision was not only HOLD")
+    try:
+        return _decode(zlib.decompress(found[0]))
+    except (zlib.error, msgspec.MsgspecError, TypeError):
+        return Unknown("the snapshot was kept by another version, and this one cannot read it")

@@ -1,0 +1,197 @@
+"""The client of the Messages API: its credentials, and calls through the SDK.
+
+An API key goes to the API or to a configured gateway; an auth token goes to a gateway only. The logins of the command
+line and of claude.ai are not used: they belong to a person at a terminal, expire without one, and are not meant for
+programs. Credentials are never shown, logged or recorded.
+"""
+
+import asyncio
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+from pydantic import SecretStr
+
+from ocw_mcp.agent.causes import Trouble
+from ocw_mcp.agent.messages import Reply, Request
+from ocw_mcp.agent.response import cause_of_words, parse_reply
+from ocw_mcp.domain.addresses import is_loopback, may_receive_secrets
+from ocw_mcp.domain.causes import CauseKind
+
+if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic
+
+API: Final = "https://api.anthropic.com"
+REDACTED: Final = "[redacted]"
+LONGEST_DETAIL: Final = 300
+"""Characters of an SDK error's message that are kept."""
+
+_SECRET = re.compile(r"sk-ant-[\w-]{6,}|\bocw_[\w-]{20,}|(?i:\bbearer\s+)[\w.~+/=-]{8,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A key or a token, and the address that it is sent to."""
+
+    base_url: str
+    api_key: SecretStr | None = field(default=None, repr=False)
+    auth_token: SecretStr | None = field(default=None, repr=False)
+
+    def scrub(self, text: str) -> str:
+        """Return the text without the key, the token and anything that looks like one."""
+        for secret in (self.api_key, self.auth_token):
+            if secret is not None:
+                plain = secret.get_secret_value()
+                # JSON escapes quotes and backslashes of a secret.
+                for written in (plain, json.dumps(plain)[1:-1], json.dumps(plain, ensure_ascii=False)[1:-1]):
+                    text = text.replace(written, REDACTED)
+        return scrub(text)
+
+
+def scrub(text: str) -> str:
+    """Return a text without anything that looks like a key or a token."""
+    return _SECRET.sub(REDACTED, text)
+
+
+def credentials(
+    api_key: SecretStr | None = None, auth_token: SecretStr | None = None, base_url: str | None = None
+) -> Credentials | Trouble:
+    """Return the credentials of the settings, or the trouble that prevents every call. The key precedes the token."""
+    if base_url is not None and not may_receive_secrets(base_url):
+        return Trouble(
+            CauseKind.NO_KEY,
+            "ANTHROPIC_BASE_URL must not be sent a key; expected https, or an address on this machine",
+        )
+    if api_key is not None:
+        return Credentials(base_url or API, api_key)
+    if auth_token is None:
+        return Trouble(
+            CauseKind.NO_KEY, "set ANTHROPIC_API_KEY, or ANTHROPIC_AUTH_TOKEN with ANTHROPIC_BASE_URL for a gateway"
+        )
+    if base_url is None:
+        return Trouble(CauseKind.NO_KEY, "ANTHROPIC_AUTH_TOKEN is for a gateway; set ANTHROPIC_BASE_URL, too")
+    return Credentials(base_url, auth_token=auth_token)
+
+
+class ModelFacts(msgspec.Struct, frozen=True):
+    """A model as the API describes it."""
+
+    lifecycle: Literal["active", "deprecated", "retired"] = "active"
+    retires_at: str | None = None
+
+
+class SdkMessages:
+    """The API, or a gateway that speaks its protocol, called through the SDK.
+
+    Each call is tried once. The conversation decides whether to retry, so that each try is paid for deliberately.
+    """
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+        self._client: AsyncAnthropic | None = None
+
+    async def create(self, request: Request) -> Reply | Trouble:
+        """Return the reply to a request, or the trouble, without secrets."""
+        client = await self._ready()
+        from anthropic import AnthropicError
+
+        try:
+            raw = await client.messages.with_raw_response.create(**request.body)
+            reply = parse_reply(await raw.read(), request.body)
+        except AnthropicError as error:
+            return self._trouble(error)
+        if isinstance(reply, Trouble):
+            return msgspec.structs.replace(reply, detail=self._credentials.scrub(reply.detail))
+        return reply
+
+    async def retrieve_model(self, name: str) -> ModelFacts | Trouble:
+        """Return the API's description of a model; a retired model is a trouble."""
+        client = await self._ready()
+        from anthropic import AnthropicError
+
+        try:
+            raw = await client.models.with_raw_response.retrieve(name)
+            facts = msgspec.json.decode(await raw.read(), type=ModelFacts)
+        except AnthropicError as error:
+            return self._trouble(error)
+        except (msgspec.MsgspecError, UnicodeError) as error:
+            return Trouble(CauseKind.MALFORMED, f"the API's description of {name} cannot be read: {error}")
+        if facts.lifecycle == "retired":
+            return Trouble(CauseKind.NO_MODEL, f"{name} is retired; set CLAUDE_MODEL to a model that is not")
+        return facts
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._client is not None:
+            await self._client.close()
+
+    async def _ready(self) -> "AsyncAnthropic":
+        if self._client is None:
+            # The first import reads hundreds of files; a thread keeps the event loop, on which the engine runs, free.
+            self._client = await asyncio.to_thread(_client, self._credentials)
+        return self._client
+
+    def _trouble(self, error: Exception) -> Trouble:
+        trouble = classify_error(error)
+        return msgspec.structs.replace(trouble, detail=self._credentials.scrub(trouble.detail))
+
+
+def _client(credentials: Credentials) -> "AsyncAnthropic":
+    from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
+
+    key, token = credentials.api_key, credentials.auth_token
+    # Both are given explicitly, so the SDK takes neither from the environment or a profile. No key follows a redirect,
+    # and no proxy is used for an address on this machine.
+    client = AsyncAnthropic(
+        api_key=None if key is None else key.get_secret_value(),
+        auth_token=None if token is None else token.get_secret_value(),
+        base_url=credentials.base_url,
+        max_retries=0,
+        open_telemetry=False,
+        http_client=DefaultAsyncHttpxClient(follow_redirects=False, trust_env=not is_loopback(credentials.base_url)),
+    )
+    # The SDK adds ANTHROPIC_CUSTOM_HEADERS to all requests, and has no option against it.
+    client._custom_headers = {}
+    return client
+
+
+def classify_error(error: Exception) -> Trouble:
+    """Return an SDK error as a trouble: its cause, its message, and the wait (s) that the API asks for."""
+    import anthropic
+    import httpx2
+
+    causes: dict[type[Exception], CauseKind] = {
+        anthropic.AuthenticationError: CauseKind.BAD_KEY,
+        anthropic.PermissionDeniedError: CauseKind.BAD_KEY,
+        anthropic.PaymentRequiredError: CauseKind.NO_CREDIT,
+        anthropic.NotFoundError: CauseKind.NO_MODEL,
+        anthropic.RateLimitError: CauseKind.RATE_LIMITED,
+        anthropic.OverloadedError: CauseKind.OVERLOADED,
+        anthropic.RequestTimeoutError: CauseKind.TIMEOUT,
+        anthropic.GatewayTimeoutError: CauseKind.TIMEOUT,
+        anthropic.InternalServerError: CauseKind.SERVER,
+        anthropic.APIStatusError: CauseKind.BAD_REQUEST,
+        anthropic.APITimeoutError: CauseKind.TIMEOUT,
+        anthropic.APIConnectionError: CauseKind.CONNECTION,
+    }
+    cause = next((cause for kind, cause in causes.items() if isinstance(error, kind)), CauseKind.MALFORMED)
+    if isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout):
+        # Nothing was sent, so nothing is billed.
+        cause = CauseKind.UNREACHABLE
+    detail, retry_after_s = type(error).__name__, None
+    if isinstance(error, anthropic.APIStatusError):
+        # The API reports a missing balance with status 400; gateways use 403 and 429, too.
+        if cause_of_words(f"{error.body} {error.api_message}") is CauseKind.NO_CREDIT:
+            cause = CauseKind.NO_CREDIT
+        detail = f"{error.status_code} {error.api_message or ''}".strip()
+        retry_after_s = _seconds(error.response.headers.get("retry-after"))
+    return Trouble(cause, " ".join(detail.split())[:LONGEST_DETAIL], retry_after_s)
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return max(0.0, float(text)) if text is not None else None
+    except ValueError:
+        return None

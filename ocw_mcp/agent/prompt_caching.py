@@ -1,0 +1,106 @@
+"""Chooses how long a prompt is cached, by its expected cost at the gaps between wakes. It changes bills, and no answer.
+
+A token costs more to write to the cache than to send, and much less to read from it. A prefix that is not read for its
+lifetime, five minutes or an hour, expires. With the prices `plain`, `read` and `written` of a token, `n` calls a
+decision, and the share `w` of wakes that come before the last prefix expires, a token of tools and system costs in a
+decision
+
+    cached      w · read + (1 - w) · written + (n - 1) · read
+    not cached  n · plain
+
+and a token of the wake's own text, which no later wake repeats, `written + (n - 1) · read` or `n · plain`.
+"""
+
+from collections import deque
+from collections.abc import Collection
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from ocw_mcp.agent.pricing import TokenUsage, Ttl, cost
+from ocw_mcp.domain.time import HOUR, MINUTE
+
+LIFETIME_MS: Final[dict[Ttl, int]] = {"5m": 5 * MINUTE, "1h": HOUR}
+"""Time after its last read at which a prefix expires."""
+PRIOR_GAPS: Final = tuple(minutes * MINUTE for minutes in (4, 12, 24, 36, 60, 90, 120))
+"""Gaps between wakes that are assumed at first: half of them up to 36 minutes, as measured at the gate."""
+PRIOR_CALLS: Final = (1, 2)
+"""Calls of a decision that are assumed at first: some decisions read before they decide."""
+WINDOW: Final = 24
+"""Decisions whose gaps and calls the plan is based on."""
+PRICED_TOKENS: Final = 1_000
+"""Prices are computed for so many tokens, few enough for the first price tier."""
+
+
+class CachePrices(msgspec.Struct, frozen=True):
+    """The prices of one prompt token in USD: sent plainly, read from the cache, written to it for each lifetime."""
+
+    plain: Decimal
+    read: Decimal
+    written: dict[Ttl, Decimal]
+
+
+class CachePlan(msgspec.Struct, frozen=True):
+    """How to cache a decision: the lifetime of tools and system (None for no caching), and whether turns are cached."""
+
+    prefix: Ttl | None
+    turns: bool
+
+
+def prefix_cost(ttl: Ttl | None, gaps: Collection[int], calls: Decimal, prices: CachePrices) -> Decimal:
+    """Return the expected cost (USD) of a token of tools and system in a decision, by the module's formula."""
+    if ttl is None:
+        return calls * prices.plain
+    warm = Decimal(sum(gap < LIFETIME_MS[ttl] for gap in gaps)) / len(gaps)
+    return warm * prices.read + (1 - warm) * prices.written[ttl] + (calls - 1) * prices.read
+
+
+def turn_cost(calls: Decimal, prices: CachePrices, *, cached: bool) -> Decimal:
+    """Return the expected cost (USD) of a token of the wake's own text in a decision, by the module's formula."""
+    return prices.written["5m"] + (calls - 1) * prices.read if cached else calls * prices.plain
+
+
+def cheapest_plan(gaps: Collection[int], calls: Decimal, prices: CachePrices) -> CachePlan:
+    """Return the cheapest plan for these gaps (ms; at least one) and calls a decision; of two, the shorter lifetime."""
+    ttls: tuple[Ttl | None, ...] = (None, "5m", "1h")
+    prefix = min(ttls, key=lambda ttl: prefix_cost(ttl, gaps, calls, prices))
+    turns = turn_cost(calls, prices, cached=True) < turn_cost(calls, prices, cached=False)
+    return CachePlan(prefix, turns)
+
+
+def cache_prices(model: str, at: int) -> CachePrices:
+    """Return a model's prices on the day of `at` (ms). Raises LookupError for a model without a price."""
+    kinds = ("plain", "read", "written_5m", "written_1h")
+    plain, read, short, long = (cost(TokenUsage(**{kind: PRICED_TOKENS}), model, at) / PRICED_TOKENS for kind in kinds)
+    return CachePrices(plain, read, {"5m": short, "1h": long})
+
+
+class CachePlanner:
+    """Plans caching by the gaps and calls of the last `WINDOW` decisions.
+
+    Its state is not stored: a new process begins with the priors, and only bills depend on it.
+    """
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._gaps: deque[int] = deque(PRIOR_GAPS, maxlen=WINDOW)
+        self._calls: deque[int] = deque(PRIOR_CALLS, maxlen=WINDOW)
+
+    def record_wake(self, at: int) -> None:
+        """Record that the model is asked about a wake at `at` (ms of engine time)."""
+        if self._last is not None:
+            self._gaps.append(at - self._last)
+        self._last = at
+
+    def record_calls(self, calls: int) -> None:
+        """Record how many calls a decision took."""
+        self._calls.append(max(1, calls))
+
+    def plan(self, model: str, at: int) -> CachePlan:
+        """Return the plan for the next decision. A model without a price is not asked, so it gets no caching."""
+        try:
+            prices = cache_prices(model, at)
+        except LookupError:
+            return CachePlan(None, turns=False)
+        return cheapest_plan(self._gaps, Decimal(sum(self._calls)) / len(self._calls), prices)

@@ -1,0 +1,224 @@
+"""`connect`: a client of a running engine, with the names and the results of its MCP tools."""
+
+import asyncio
+import math
+import secrets  # noqa: TID251 - requests need unused keys; no decision depends on one
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from mcp.shared.exceptions import MCPError
+from mcp.types import Implementation
+
+from ocw_mcp import __version__
+from ocw_mcp.adapters.control.address import Address, read_address
+from ocw_mcp.app.attach import PAPER
+from ocw_mcp.app.cli.options import home
+from ocw_mcp.domain.addresses import may_receive_secrets
+from ocw_mcp.domain.decision import Action, Number
+from ocw_mcp.domain.errors import AttachError
+from ocw_mcp.interfaces.mcp.link import EngineError, Link, NoAnswerError
+from ocw_mcp.interfaces.mcp.results import (
+    DoneResult,
+    OrdersResult,
+    PortfolioResult,
+    PositionsResult,
+    PreviewResult,
+    Result,
+    SnapshotResult,
+    StatusResult,
+    TradesResult,
+)
+
+_R = TypeVar("_R", bound=Result)
+WHY: Final = "asked for by a program"
+"""The rationale that is journaled when a program gives none."""
+_NAMED: Final = Implementation(name="python", version=__version__)
+_HOW: Final = f"start one: ocw {' '.join(PAPER)}"
+
+
+class EngineClient:
+    """A running engine. Each method is the MCP tool that its docstring names, with the same arguments and result.
+
+    Money in results is text. A refused order is a result, whose `refusal` has the code, the limit and the actual value.
+    A request that the engine cannot answer raises AttachError with a `code`. Use the client as a context manager, or
+    call `disconnect`.
+    """
+
+    def __init__(self, find: Callable[[], Address]) -> None:
+        """`find` returns the address of the engine; it is called before each request."""
+        self._find = find
+        self._link = Link()
+        # The link is asynchronous: it lives in a thread of its own, so that a notebook's event loop is left alone.
+        self._thread = ThreadPoolExecutor(1, "ocw-connect")
+        self._loop = asyncio.Runner()
+        self._gone = False
+
+    def status(self) -> StatusResult:
+        """Return mode, state, equity, the loss of the day and the open positions in short (`ocw_get_status`)."""
+        return self._ask(StatusResult, "ocw_get_status")
+
+    def portfolio(self) -> PortfolioResult:
+        """Return the account: equity, free margin, exposure, drawdown, fees and funding (`portfolio_get`)."""
+        return self._ask(PortfolioResult, "portfolio_get")
+
+    def positions(self, symbol: str | None = None) -> PositionsResult:
+        """Return the open positions with their stops and targets (`positions_get`)."""
+        return self._ask(PositionsResult, "positions_get", symbol=symbol)
+
+    def orders(self, status: str = "live", limit: int = 20, cursor: str | None = None) -> OrdersResult:
+        """Return orders, newest first: `live`, `all` or `refused` (`orders_get`)."""
+        return self._ask(OrdersResult, "orders_get", status=status, limit=limit, cursor=cursor)
+
+    def trades(
+        self,
+        symbol: str | None = None,
+        outcome: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> TradesResult:
+        """Return closed trades, newest first: `won`, `lost` or all, between two UTC days (`trades_search`)."""
+        return self._ask(
+            TradesResult, "trades_search", symbol=symbol, outcome=outcome, since=since, until=until, limit=limit,
+            cursor=cursor,
+        )  # fmt: skip
+
+    def snapshot(self, symbol: str | None = None, detail: str = "concise") -> SnapshotResult:
+        """Return the snapshot that a decision would read now, `concise` or `detailed` (`market_get_snapshot`)."""
+        return self._ask(SnapshotResult, "market_get_snapshot", symbol=symbol, detail=detail)
+
+    def preview(
+        self,
+        symbol: str,
+        action: Action | str,
+        size: Number | None = None,
+        quantity: Number | None = None,
+        stop: Number | None = None,
+        target: Number | None = None,
+        limit: Number | None = None,
+        leverage: int | None = None,
+    ) -> PreviewResult:
+        """Check an order by the code that places it, and bind it and its price for 60 s (`orders_preview`).
+
+        `size` is a share of equity; `quantity` in its place is in the base asset. Nothing is sent.
+        """
+        return self._ask(
+            PreviewResult, "orders_preview", symbol=symbol, action=str(action), size=size, quantity=quantity, stop=stop,
+            target=target, limit=limit, leverage=leverage,
+        )  # fmt: skip
+
+    def place(self, preview: PreviewResult | str, rationale: str = WHY, key: str | None = None) -> DoneResult:
+        """Place the order of a preview; every limit is checked again (`orders_place`).
+
+        The key is by default that of the preview, so that an order that is placed twice is sent once.
+        """
+        named = preview if isinstance(preview, str) else preview.preview_id
+        if named is None:
+            assert isinstance(preview, PreviewResult)
+            raise AttachError(f"this order would not pass, so there is nothing to place: {preview.refusal}", "REFUSED")
+        return self._ask(DoneResult, "orders_place", preview_id=named, key=key or named, rationale=rationale)
+
+    def close(self, symbol: str, rationale: str = WHY, key: str | None = None) -> DoneResult:
+        """Close a whole position at the market, or take back the entry that waits to open it (`positions_close`)."""
+        return self._ask(DoneResult, "positions_close", symbol=symbol, rationale=rationale, key=key or _fresh_key())
+
+    def cancel(self, order: str, key: str | None = None) -> DoneResult:
+        """Cancel a waiting entry by its id, such as `3-e-0` (`orders_cancel`)."""
+        return self._ask(DoneResult, "orders_cancel", order=order, key=key or _fresh_key())
+
+    def halt(self, why: str = WHY, key: str | None = None) -> DoneResult:
+        """Halt the engine: entries are cancelled and none passes until a person resumes it (`risk_halt`)."""
+        return self._ask(DoneResult, "risk_halt", why=why, key=key or _fresh_key())
+
+    def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        """Call any tool of the engine by its name, and return its result as JSON values. Raises AttachError."""
+        given = {name: _argument(name, value) for name, value in arguments.items() if value is not None}
+        answer = self._request({"name": tool, "arguments": given})
+        structured = answer.get("structuredContent")
+        if not isinstance(structured, dict):
+            text = " ".join(each.get("text", "") for each in answer.get("content", ()))
+            raise EngineError(text, text.partition(":")[0])
+        return structured
+
+    def disconnect(self) -> None:
+        """Close the connection. The engine goes on."""
+        if not self._gone:
+            self._gone = True
+            self._thread.submit(self._loop.run, self._link.close()).result()
+            self._thread.submit(self._loop.close).result()
+            self._thread.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.disconnect()
+
+    def _ask(self, kind: type[_R], tool: str, **arguments: Any) -> _R:
+        return kind.model_validate(self.call(tool, **arguments))
+
+    def _request(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        if self._gone:
+            raise AttachError("this client was disconnected; connect again", "DISCONNECTED")
+        address = self._find()
+        work = partial(self._link.ask, address, "tools/call", params, _NAMED)
+        try:
+            return self._thread.submit(lambda: self._loop.run(work())).result()
+        except NoAnswerError:
+            raise AttachError(f"nothing answers at {address.url}; {_HOW}") from None
+        except MCPError as error:
+            raise EngineError(f"PROTOCOL: {error}", "PROTOCOL") from None
+
+
+def connect(state: str | Path | None = None, *, url: str | None = None, token: str | None = None) -> EngineClient:
+    """Connect to a running engine: that of a state directory, or one at a URL, with a token of it.
+
+    Without arguments it is the book that `ocw mcp` attaches to by itself. `ocw token new` makes a token.
+
+    Raises AttachError when no engine answers, with the command that starts one.
+    """
+    client = EngineClient(_finder(state, url, token))
+    try:
+        client.status()
+    except BaseException:
+        client.disconnect()
+        raise
+    return client
+
+
+def _finder(state: str | Path | None, url: str | None, token: str | None) -> Callable[[], Address]:
+    if url is None and token is None:
+        return partial(_address_of, Path(state) if state is not None else home())
+    if url is None or token is None or state is not None:
+        raise AttachError("connect takes a state directory, or a url with a token; expected one of the two")
+    if not may_receive_secrets(url):
+        raise AttachError(
+            f"{url[:80]} is no address that a token may be sent to; expected https and a host, or http to this machine"
+        )
+    address = Address(url.rstrip("/").removesuffix("/mcp"), token, 0)
+    return lambda: address
+
+
+def _address_of(directory: Path) -> Address:
+    found = read_address(directory)
+    if found is None:
+        raise AttachError(f"no engine is served from {directory}; {_HOW} --state {directory}")
+    return found
+
+
+def _argument(name: str, value: object) -> object:
+    if isinstance(value, Decimal | float) and not math.isfinite(value):
+        raise AttachError(f"{name} is {value}; expected a finite number", "BAD_ARGUMENTS")
+    return str(value) if isinstance(value, Decimal) else value
+
+
+def _fresh_key() -> str:
+    return secrets.token_hex(8)

@@ -1,0 +1,240 @@
+"""`replay`: run a strategy over a market, and return its trades, orders, decisions and equity as typed records."""
+
+import asyncio
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
+
+import msgspec
+from sqlite_utils import Database
+
+from ocw_mcp.adapters.store.book import StoredBook
+from ocw_mcp.adapters.store.reader import ask_book
+from ocw_mcp.adapters.store.schema import journal_event
+from ocw_mcp.adapters.store.views.decisions import DecisionRow, find_decisions
+from ocw_mcp.adapters.store.views.orders import OrderRow, RefusalRow, find_orders
+from ocw_mcp.adapters.store.views.trades import TradeRow, find_trades
+from ocw_mcp.app import picture
+from ocw_mcp.app.api.records import Records
+from ocw_mcp.app.markets import SIMULATED, open_market
+from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies, load_prompts, with_every
+from ocw_mcp.app.resources import shipped
+from ocw_mcp.app.runner import Job, run
+from ocw_mcp.app.strategies import NamedStrategy, load_strategy, named
+from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.money import exact
+from ocw_mcp.domain.protocols import Feed
+from ocw_mcp.domain.snapshot import Snapshot
+from ocw_mcp.domain.time import DAY
+from ocw_mcp.runtime.deciders import Strategy
+
+_ALL: Final = 1 << 62
+_EVENTS: Final = "SELECT row, at, payload FROM events ORDER BY row"
+_T = TypeVar("_T")
+
+
+class EquityPoint(msgspec.Struct, frozen=True):
+    """Equity (quote currency) at one moment (ms)."""
+
+    at: int
+    equity: Decimal
+
+
+class _Rows(NamedTuple):
+    """The rows that a replay leaves in its book."""
+
+    trades: Records[TradeRow]
+    orders: Records[OrderRow]
+    refusals: Records[RefusalRow]
+    decisions: Records[DecisionRow]
+    story: picture.ChartData
+
+
+class ReplayResult:
+    """The result of a replay. Each sequence of records has `to_polars()` and `to_pandas()`."""
+
+    def __init__(
+        self, report: dict[str, Any], why: str, warnings: tuple[str, ...], rows: _Rows, equity: Sequence[EquityPoint],
+        feed: Feed,
+    ) -> None:  # fmt: skip
+        self.report = report
+        """The figures of the run, as `ocw run --json` prints them: money in quote currency, shares as fractions."""
+        self.why = why
+        """Why it ended."""
+        self.warnings = warnings
+        """Warnings about the market or the policies, one sentence each."""
+        self.trades = rows.trades
+        """Closed trades, each from flat to flat."""
+        self.orders = rows.orders
+        """Orders that were sent, stops and targets included."""
+        self.refusals = rows.refusals
+        """Orders that a limit refused, with the code, the limit, the actual value and the largest size that passes."""
+        self.decisions = rows.decisions
+        """The decision at each wake, and the number of orders and refusals that followed."""
+        self.equity = Records(EquityPoint, equity)
+        """Equity at each call of the strategy in this replay, as each UTC day opened, and at the end."""
+        self._story = rows.story
+        self._feed = feed
+
+    @property
+    def fingerprint(self) -> str:
+        """The digest over all events: the same inputs give the same one."""
+        return str(self.report["fingerprint"])
+
+    def picture(self, path: str | Path) -> Path:
+        """Draw prices, wakes, trades and equity into a PNG, and return its path.
+
+        Raises SettingsError when matplotlib is not installed, when the file cannot be written, or without a candle.
+        """
+        to, figures = Path(path), self.report
+        picture.require(to)
+        if not figures["candles"]:
+            raise SettingsError("no candle closed in this replay, so there is nothing to draw; give it more days")
+        prices = _outside_loops(lambda: asyncio.run(picture.read_prices(self._feed, figures["to"], figures["candles"])))
+        story = self._story._replace(equity=[(each.at, float(each.equity)) for each in self.equity])
+        picture.draw(to, prices, story, (figures["to"], figures["equity_end"]), picture.title(figures))
+        return to
+
+    def __repr__(self) -> str:
+        figures = self.report
+        return (
+            f"<ReplayResult {', '.join(figures['symbols'])}: equity {figures['equity_start']:,.2f} to "
+            f"{figures['equity_end']:,.2f} ({figures['return']:+.2%}), {len(self.trades):,} trades, "
+            f"{len(self.orders):,} orders, {len(self.refusals):,} refusals, {len(self.decisions):,} decisions, "
+            f"fingerprint {self.fingerprint[:12]}>"
+        )
+
+
+def replay(
+    market: str | Path,
+    *,
+    strategy: Strategy | str,
+    every: str | None = None,
+    days: float | None = None,
+    symbols: str | Sequence[str] = (),
+    interval: str | None = None,
+    product: str | None = None,
+    seed: int = 1,
+    policies: str | Path | LoadedPolicies = "default",
+    state: str | Path | None = None,
+) -> ReplayResult:
+    """Run a strategy over a market on paper, as fast as possible, and return its result.
+
+    `market` is `"sim"` or the path of a tape: candles in the layout of the exchange's public archive. `strategy` is a
+    function that takes a Snapshot and returns a Decision, or None to hold; or its name, `"my_module:decide"`.
+
+    `every` calls it at fixed times, such as `"15m"`: at the first candle close at or after each multiple in UTC, once
+    the history for warming up is over. Without it the gate of the policies wakes it. Each call is a wake of the engine
+    that takes no time to decide; its legs pass the same limits as everyone's. Wake conditions wake in either case.
+
+    `days` is market time from the book's last candle on; the simulated market needs it, a tape runs to its end without.
+    `symbols`, `interval` and `product` (`"um"` or `"spot"`) choose from a market, `seed` is that of the simulated one.
+    `policies` is the name of a shipped policy file, or the path of a file or of a folder with a `default.toml`. `state`
+    is a folder that keeps the book, so that a later replay continues it; without it the book is temporary.
+
+    The same inputs and decisions give the same fingerprint. Raises SettingsError, TapeError or BookError in one
+    sentence, StrategyError for an answer that is no decision, and any exception of the strategy itself, unchanged.
+    """
+    chosen = load_strategy(strategy, Path.cwd()) if isinstance(strategy, str) else named(strategy)
+    loaded = _policies(policies)
+    feed = open_market(
+        _market(market),
+        product=_product(product),
+        interval=interval,
+        symbols=_symbols(symbols),
+        seed=seed,
+    )
+    equity: dict[int, Decimal] = {}
+
+    def sampled(snapshot: Snapshot) -> Decision | None:
+        equity[snapshot.at] = snapshot.equity
+        return chosen.decide(snapshot)
+
+    with ExitStack() as stack:
+        directory = Path(state or stack.enter_context(tempfile.TemporaryDirectory(prefix="ocw-")))
+        job = Job(
+            feed=feed,
+            agent=chosen.name,
+            policies=loaded if every is None else with_every(loaded, every),
+            prompts=load_prompts(None),
+            for_ms=_span(days, market),
+            state=directory,
+            strategy=NamedStrategy(chosen.name, sampled),
+            embedded=True,
+        )
+        outcome = _outside_loops(lambda: run(job))
+        rows = ask_book(directory, _read)
+    figures = outcome.report
+    equity = {at: exact(value) for at, value in rows.story.equity} | equity
+    if figures["to"] is not None:
+        equity[figures["to"]] = exact(figures["equity_end"])
+    points = [EquityPoint(*each) for each in sorted(equity.items())]
+    return ReplayResult(figures, outcome.why, outcome.warnings, rows, points, feed)
+
+
+def _outside_loops(work: Callable[[], _T]) -> _T:
+    """Do work that runs an event loop; in a thread of its own if one runs already, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return work()
+    with ThreadPoolExecutor(1, "ocw-replay") as pool:
+        return pool.submit(work).result()
+
+
+def _read(db: Database, _book: StoredBook) -> _Rows:
+    orders = find_orders(db, _ALL, finished=True)
+    events = ((at, journal_event(row, payload)) for row, at, payload in db.execute(_EVENTS))
+    return _Rows(
+        Records(TradeRow, find_trades(db, _ALL).trades),
+        Records(OrderRow, orders.orders),
+        Records(RefusalRow, orders.refusals),
+        Records(DecisionRow, find_decisions(db, _ALL).decisions),
+        picture.gather(events),
+    )
+
+
+def _market(market: str | Path) -> str:
+    if not str(market):
+        raise SettingsError("the market is an empty text; expected sim, or the path of a tape")
+    # A folder may be called sim: a Path means it, the word means the simulated market.
+    return f"./{market}" if isinstance(market, Path) and str(market) == SIMULATED else str(market)
+
+
+def _policies(given: str | Path | LoadedPolicies) -> LoadedPolicies:
+    if isinstance(given, LoadedPolicies):
+        return given
+    by_name = isinstance(given, str) and (shipped("policies") / f"{given}.toml").is_file()
+    path = Path(given)
+    if by_name or not (path.exists() or path.suffix or len(path.parts) > 1):
+        return load_policies(None, str(given))
+    return load_policies(path)
+
+
+def _symbols(given: str | Sequence[str]) -> tuple[str, ...]:
+    names = given.split(",") if isinstance(given, str) else given
+    return tuple(name.strip() for name in names if name.strip())
+
+
+def _product(text: str | None) -> Product | None:
+    try:
+        return None if text is None else Product(text)
+    except ValueError:
+        raise SettingsError(f"product is {text!r}; expected spot or um") from None
+
+
+def _span(days: float | None, market: str | Path) -> int | None:
+    if days is None:
+        if market == SIMULATED:
+            raise SettingsError("the simulated market has no end; say how much of it to replay, such as days=5")
+        return None
+    if not (isinstance(days, int | float) and math.isfinite(days) and days > 0):
+        raise SettingsError(f"days is {days!r}; expected a number above 0, such as 5 or 0.5")
+    return round(days * DAY)

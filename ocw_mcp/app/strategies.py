@@ -1,0 +1,75 @@
+"""A trader's function as an agent: found by its name, or named when it is given."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ocw_mcp.domain.errors import StrategyError
+from ocw_mcp.runtime.deciders import Strategy
+
+PREFIX = "strategy:"
+"""How the name of an agent begins that is a strategy."""
+
+
+class NamedStrategy(NamedTuple):
+    """A function of the snapshot, and the name under which the journal has its decisions."""
+
+    name: str
+    decide: Strategy
+
+
+def load_strategy(text: str, folder: Path) -> NamedStrategy:
+    """Import `MODULE:FUNCTION`; modules in `folder` come before installed ones.
+
+    Raises StrategyError when there is no such module or function. An exception of the module itself is passed on.
+    """
+    module, _, function = text.partition(":")
+    if not (module and function):
+        raise StrategyError(f"the strategy is {text!r}; expected MODULE:FUNCTION, such as my_module:decide")
+    found = _imported(module, folder)
+    if not hasattr(found, function):
+        there = [
+            name
+            for name, value in vars(found).items()
+            if callable(value) and getattr(value, "__module__", "") == module
+        ]
+        expected = f"one of {', '.join(there)}" if there else "a function there"
+        raise StrategyError(f"the module {module} has no {function!r}; expected {expected}")
+    return named(getattr(found, function), f"{module}:{function}")
+
+
+def named(strategy: Any, name: str = "") -> NamedStrategy:
+    """Return a strategy under a name, by default that of its module and of itself. Raises StrategyError."""
+    if not callable(strategy):
+        raise StrategyError(
+            f"the strategy {name} is {repr(strategy)[:60]}, which cannot be called; expected a function that takes a "
+            "snapshot and returns a Decision, or None to hold"
+        )
+    of = strategy if hasattr(strategy, "__qualname__") else type(strategy)
+    return NamedStrategy(f"{PREFIX}{name or f'{_module(of)}:{of.__qualname__}'}", strategy)
+
+
+def _module(of: Any) -> str:
+    """Return the name of a module; that of a script is the name of its file."""
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    return Path(script).stem if of.__module__ == "__main__" and script else str(of.__module__)
+
+
+def _imported(module: str, folder: Path) -> Any:
+    place = str(folder)
+    sys.path.insert(0, place)
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        # The module was found, and imports one that is missing: its own error says which.
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise StrategyError(
+            f"there is no module {error.name!r} in {folder}, nor among the installed packages; expected "
+            "MODULE:FUNCTION, such as my_module:decide; start it from the folder that holds the module"
+        ) from None
+    finally:
+        # Later imports of the strategy are still found there, but no import of ours looks there first.
+        sys.path.remove(place)
+        sys.path.append(place)

@@ -1,0 +1,210 @@
+"""Limits that do not depend on the size of an entry: whether it may be sent now, in this symbol and this direction."""
+
+from fnmatch import fnmatchcase
+from typing import Final
+
+from ocw_mcp.core.risk.account import AccountView
+from ocw_mcp.core.risk.prices import Proposal, limit_of
+from ocw_mcp.core.risk.verdict import (
+    UNLIMITED,
+    DurationText,
+    EntryLimit,
+    LazyText,
+    LimitUse,
+    ShareText,
+    Verdict,
+    all_or_nothing,
+    count,
+)
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.money import ONE, ZERO
+from ocw_mcp.domain.orders import RULES, Side
+from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.state import TradingState
+from ocw_mcp.domain.time import SECOND
+
+WAY: Final = {Side.BUY: "long", Side.SELL: "short"}
+
+
+def active(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Pass an order that adds risk in state ACTIVE only."""
+    passes = account.state is TradingState.ACTIVE
+    return all_or_nothing(RefusalCode.NOT_ACTIVE, TradingState.ACTIVE, account.state, passes=passes)
+
+
+def symbols(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Pass the symbols that the policy names."""
+    allowed, symbol = policies.symbols.allow, entry.intent.symbol
+    passes = any(fnmatchcase(symbol, pattern) for pattern in allowed)
+    return all_or_nothing(RefusalCode.SYMBOL_NOT_ALLOWED, ",".join(allowed), symbol, passes=passes)
+
+
+def sides(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Pass the directions that the policy names."""
+    allowed, way = policies.symbols.sides, WAY[entry.intent.side]
+    return all_or_nothing(RefusalCode.SIDE_NOT_ALLOWED, ",".join(allowed), way, passes=way in allowed)
+
+
+def product(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Refuse a short on spot."""
+    way = WAY[entry.intent.side]
+    passes = not (way == "short" and account.product is Product.SPOT)
+    return all_or_nothing(RefusalCode.SPOT_CANNOT_SHORT, account.product, way, passes=passes)
+
+
+def fallback(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Let the rules enter in an agent's place only if the policy says so, and never against its last position."""
+    code, may, side = RefusalCode.FALLBACK, policies.fallback.rules, entry.intent.side
+    if entry.intent.principal != RULES or account.agent == RULES:
+        return Verdict(code, may, f"{entry.intent.principal} decides", UNLIMITED)
+    if may == "manage":
+        return Verdict(code, may, "an entry", ZERO)
+    reverses = account.opened is not None and account.opened is not side
+    limit = f"{may}, but stay {WAY[account.opened]}" if account.opened is not None else may
+    return all_or_nothing(code, limit, WAY[side], passes=not reverses)
+
+
+def fresh(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Pass on fresh data only, and not before the book's first day has begun."""
+    if not account.begun:
+        return Verdict(RefusalCode.NO_PRICE, "a candle of this run", "none yet, the history before it is read", ZERO)
+    age, limit = account.price_age_ms, account.price_age_limit_ms
+    return all_or_nothing(RefusalCode.STALE_DATA, DurationText(limit), DurationText(age), passes=age <= limit)
+
+
+def price_collar(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Keep the limit of an order near the mark price."""
+    farthest, limit = policies.price.max_deviation, limit_of(entry.intent)
+    if limit is None:
+        return Verdict(RefusalCode.PRICE_COLLAR, ShareText(farthest), "no limit price", UNLIMITED)
+    deviation = abs(limit - account.price) / account.price
+    return all_or_nothing(
+        RefusalCode.PRICE_COLLAR, ShareText(farthest), ShareText(deviation), passes=deviation <= farthest
+    )
+
+
+def price_moved(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Keep the mark price near the price that was shown before the order was requested or approved."""
+    farthest, quoted = policies.price.max_move, entry.intent.quoted
+    if quoted is None:
+        return Verdict(RefusalCode.PRICE_MOVED, ShareText(farthest), "no price was shown", UNLIMITED)
+    move = abs(account.price - quoted) / quoted if quoted > 0 else ONE
+    return all_or_nothing(RefusalCode.PRICE_MOVED, ShareText(farthest), ShareText(move), passes=move <= farthest)
+
+
+def spread(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Keep the best prices of the order book near each other."""
+    widest, known = policies.book.max_spread, account.spread
+    if known is None:
+        return Verdict(RefusalCode.SPREAD, ShareText(widest), "not known", UNLIMITED)
+    return all_or_nothing(RefusalCode.SPREAD, ShareText(widest), ShareText(known), passes=known <= widest)
+
+
+def _daily_loss(account: AccountView, policies: Policies) -> LimitUse:
+    """Measure today's loss, of the day's first equity. Once the limit was reached, it is used up for the day."""
+    limit, lost = policies.daily_loss.max_share, max(ZERO, account.daily_loss)
+    return LimitUse("daily_loss.max_share", limit, max(lost, limit) if account.daily_loss_reached else lost)
+
+
+def daily_loss(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Close entries after the loss of a UTC day until the next day, even if equity comes back."""
+    limit, passes = policies.daily_loss.max_share, _daily_loss(account, policies).left > ZERO
+    return all_or_nothing(RefusalCode.DAILY_LOSS, ShareText(limit), ShareText(account.daily_loss), passes=passes)
+
+
+def _losses(account: AccountView, policies: Policies) -> LimitUse:
+    """Count losing trades in a row. While entries pause after them, the limit is used up."""
+    limit, pace = policies.losses.in_a_row, account.pace
+    return count("losses.in_a_row", limit, limit if pace.paused_ms else pace.losses_in_a_row)
+
+
+def losses_in_a_row(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Pause entries after so many losing trades in a row."""
+    paused = account.pace.paused_ms
+    limit, actual = (
+        f"a pause of {policies.losses.pause_s}s",
+        f"{DurationText(paused)} of it left" if paused else "no pause",
+    )
+    return all_or_nothing(RefusalCode.LOSSES_IN_A_ROW, limit, actual, passes=_losses(account, policies).left > ZERO)
+
+
+def _entries_in_a_minute(account: AccountView, policies: Policies) -> LimitUse:
+    """Count the entries of the last 60 seconds."""
+    return count("pace.entries_per_minute", policies.pace.entries_per_minute, account.pace.entries_last_minute)
+
+
+def _entries_in_a_day(account: AccountView, policies: Policies) -> LimitUse:
+    """Count the entries of the UTC day."""
+    return count("pace.entries_per_day", policies.pace.entries_per_day, account.pace.entries_today)
+
+
+def entry_rate(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Pass so many entries in a minute, and so many in a day."""
+    minute, day = _entries_in_a_minute(account, policies), _entries_in_a_day(account, policies)
+    shown, span = (day, "day") if minute.left else (minute, "minute")
+    passes = minute.left > ZERO and day.left > ZERO
+    return all_or_nothing(RefusalCode.ENTRY_RATE, f"{shown.limit} a {span}", str(shown.used), passes=passes)
+
+
+def reentry(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Keep a symbol closed for a while after its position was closed. An addition to a position passes."""
+    since, wait = account.pace.since_close_ms, policies.pace.reentry_s * SECOND
+    passes = since is None or since >= wait or account.quantity != ZERO
+    actual = "long ago" if since is None else DurationText(since)
+    return all_or_nothing(RefusalCode.REENTRY, f"{DurationText(wait)} after the last", actual, passes=passes)
+
+
+def _fees(account: AccountView, policies: Policies) -> LimitUse:
+    """Measure today's fees, of the day's first equity."""
+    return LimitUse("pace.max_fees", policies.pace.max_fees, account.pace.fees_today, account.day_opening)
+
+
+def fees(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Close entries once the fees of a day are such a share of the equity with which it began."""
+    used = _fees(account, policies)
+    actual = ShareText(used.share) if used.whole > 0 else "no equity"
+    return all_or_nothing(RefusalCode.FEES, ShareText(used.limit), actual, passes=used.whole > 0 and used.left > 0)
+
+
+def stop_required(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Require a stop on the losing side of the price, within a distance from it."""
+    farthest, stop, begins = policies.stop.max_distance, entry.intent.protect_at, entry.begins
+    limit = LazyText(lambda: f"a stop within {ShareText(farthest)}")
+    if stop is None or not stop.is_finite():
+        return Verdict(RefusalCode.STOP_REQUIRED, limit, "none", ZERO)
+    distance = (begins - stop) / begins * entry.intent.side.sign
+    return all_or_nothing(RefusalCode.STOP_REQUIRED, limit, ShareText(distance), passes=ZERO < distance <= farthest)
+
+
+LIMITS: Final[tuple[EntryLimit, ...]] = (
+    EntryLimit((), RefusalCode.NOT_ACTIVE, judge=active, standing=True),
+    EntryLimit(("symbols.allow",), RefusalCode.SYMBOL_NOT_ALLOWED, judge=symbols, standing=True),
+    EntryLimit(("symbols.sides",), RefusalCode.SIDE_NOT_ALLOWED, judge=sides, standing=True, one_side=True),
+    EntryLimit((), RefusalCode.SPOT_CANNOT_SHORT, judge=product, standing=True, one_side=True),
+    EntryLimit(("fallback.rules",), RefusalCode.FALLBACK, judge=fallback, standing=True, one_side=True),
+    EntryLimit(("data.slack_s",), RefusalCode.STALE_DATA, judge=fresh, standing=True),
+    EntryLimit(("price.max_deviation",), RefusalCode.PRICE_COLLAR, judge=price_collar, one_side=True),
+    EntryLimit(("price.max_move",), RefusalCode.PRICE_MOVED, judge=price_moved),
+    EntryLimit(("book.max_spread",), RefusalCode.SPREAD, judge=spread),
+    EntryLimit(("daily_loss.max_share",), RefusalCode.DAILY_LOSS, judge=daily_loss, usage=(_daily_loss,)),
+    EntryLimit(
+        ("losses.in_a_row", "losses.pause_s"),
+        RefusalCode.LOSSES_IN_A_ROW,
+        judge=losses_in_a_row,
+        usage=(_losses,),
+    ),
+    EntryLimit(
+        ("pace.entries_per_minute", "pace.entries_per_day"),
+        RefusalCode.ENTRY_RATE,
+        judge=entry_rate,
+        usage=(
+            _entries_in_a_minute,
+            _entries_in_a_day,
+        ),
+    ),
+    EntryLimit(("pace.reentry_s",), RefusalCode.REENTRY, judge=reentry),
+    EntryLimit(("pace.max_fees",), RefusalCode.FEES, judge=fees, usage=(_fees,)),
+    EntryLimit(("stop.max_distance",), RefusalCode.STOP_REQUIRED, judge=stop_required, one_side=True, at_fill="stop"),
+)
+"""In the order in which the first refusal is shown."""

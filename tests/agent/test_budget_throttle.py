@@ -1,0 +1,64 @@
+"""The budget throttle: late in a budget the rules decide every other routine wake, and no other."""
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from ocw_mcp.agent.budget_throttle import is_routine, throttled
+from ocw_mcp.domain.causes import CauseKind
+from ocw_mcp.domain.policies import BudgetPolicy
+from ocw_mcp.domain.snapshot import DecisionRequest, SymbolWake
+from tests.support.views import RISING, holding, snapshot, view
+from tests.support.wakes import wake
+
+D = Decimal
+BUDGET = BudgetPolicy(usd_per_day=D("0.6"), usd_per_month=D("10.1"))
+WORST = D("0.1")
+ROUTINE = wake("BTCUSDT", "close:4h")
+
+
+def request(wake_id: int, *reasons: SymbolWake, held: bool = False) -> DecisionRequest:
+    shown = snapshot(view(RISING, position=holding("0.1") if held else None), view(symbol="ETHUSDT"))
+    return DecisionRequest(wake_id, msgspec.structs.replace(shown, wake=reasons), 0)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "held", "expected"),
+    [
+        ((ROUTINE,), False, True),
+        ((wake(None, "timer"), ROUTINE), False, True),
+        ((wake("ETHUSDT", "close:1h"),), True, True),
+        ((ROUTINE,), True, False),
+        ((wake("BTCUSDT", "close:4h", "outlier:15m z=+3.1"),), False, False),
+        ((ROUTINE, wake("ETHUSDT", "condition:price gt 5, now 6")), False, False),
+        ((wake("BTCUSDT", "score:0.55 time"),), True, False),
+    ],
+)
+def test_routine_wake_has_only_reasons_of_time(reasons: tuple[SymbolWake, ...], held: bool, expected: bool) -> None:
+    assert is_routine(request(2, *reasons, held=held).snapshot) is expected
+
+
+def throttled_wakes(today: str, this_month: str = "0") -> list[bool]:
+    spent = (D(today), D(this_month))
+    return [throttled(request(wake, ROUTINE), spent, BUDGET, WORST) is not None for wake in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("today", "this_month", "throttles"), [("0.3999", "7.999", False), ("0.4", "0", True), ("0", "8", True)]
+)
+def test_every_other_routine_wake_is_throttled_from_80_percent(today: str, this_month: str, throttles: bool) -> None:
+    assert throttled_wakes(today, this_month) == [False, throttles, False, throttles]
+
+
+def test_outlier_is_never_throttled() -> None:
+    outlier = request(2, wake("BTCUSDT", "outlier:15m z=+3.1"))
+    assert throttled(outlier, (D("0.59"), D("10")), BUDGET, WORST) is None
+
+
+def test_throttle_cause_names_the_budget_and_the_share() -> None:
+    trouble = throttled(request(2, ROUTINE), (D("0.52"), D("3")), BUDGET, WORST)
+    assert trouble is not None
+    assert trouble.kind is CauseKind.THROTTLED
+    assert "budget" in str(trouble)
+    assert str(trouble).endswith("0.52 of 0.6 USD of the day is spent; this applies from 80% of the usable budget on")

@@ -1,0 +1,114 @@
+"""The cache plan: the cheapest for the gaps between wakes, without effect on answers."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocw_mcp.agent.pricing import Ttl
+from ocw_mcp.agent.prompt_caching import (
+    LIFETIME_MS,
+    PRIOR_GAPS,
+    WINDOW,
+    CachePlan,
+    CachePlanner,
+    CachePrices,
+    cache_prices,
+    cheapest_plan,
+    prefix_cost,
+    turn_cost,
+)
+from ocw_mcp.agent.recording import CallRecorder, Recording
+from ocw_mcp.domain.time import HOUR, MINUTE, day_begins
+from ocw_mcp.runtime.clock import SimulatedClock
+from tests.support.agent import TERMS, ScriptedModel, converse, reads, says
+from tests.support.claude import MODEL
+
+D = Decimal
+AT = day_begins("2026-11-25")
+TTLS: tuple[Ttl | None, ...] = (None, "5m", "1h")
+gaps = st.lists(st.integers(0, 3 * HOUR), min_size=1, max_size=30)
+a_price = st.integers(1, 1_000).map(D)
+prices = st.builds(
+    lambda plain, read, short, long: CachePrices(plain, read, {"5m": short, "1h": long}),
+    a_price,
+    a_price,
+    a_price,
+    a_price,
+)
+
+
+def billed(ttl: Ttl | None, between: list[int], calls: int, at: CachePrices) -> Decimal:
+    """Return the cost of one token of a prefix over decisions with these gaps before them, call by call."""
+    bill, expires = D(0), -1
+    now = 0
+    for gap in between:
+        # A decision before the first one has just written the prefix.
+        expires = (now + LIFETIME_MS[ttl]) if ttl and not now else expires
+        now += gap
+        for _ in range(calls):
+            if ttl is None:
+                bill += at.plain
+                continue
+            bill += at.read if now < expires else at.written[ttl]
+            expires = now + LIFETIME_MS[ttl]
+    return bill
+
+
+@given(between=gaps.filter(lambda each: each[0] > 0), calls=st.integers(1, 4), at=prices)
+def test_expected_prefix_cost_equals_the_bill_of_the_gaps(between: list[int], calls: int, at: CachePrices) -> None:
+    for ttl in TTLS:
+        assert abs(prefix_cost(ttl, between, D(calls), at) * len(between) - billed(ttl, between, calls, at)) < D("1e-9")
+
+
+@given(between=gaps, calls=st.integers(10, 40).map(lambda tenths: D(tenths) / 10), at=prices)
+def test_no_other_plan_is_cheaper(between: list[int], calls: Decimal, at: CachePrices) -> None:
+    best = cheapest_plan(between, calls, at)
+    mine = prefix_cost(best.prefix, between, calls, at)
+    assert all(mine <= prefix_cost(ttl, between, calls, at) for ttl in TTLS)
+    assert turn_cost(calls, at, cached=best.turns) <= turn_cost(calls, at, cached=not best.turns)
+
+
+def test_lifetime_of_the_plan_follows_the_gap_between_wakes() -> None:
+    at = cache_prices(MODEL, AT)
+    chosen = [cheapest_plan([minutes * MINUTE] * 5, D(1), at).prefix for minutes in (3, 5, 36, 59, 60, 120)]
+    assert chosen == ["5m", "1h", "1h", "1h", None, None]
+    assert cheapest_plan(PRIOR_GAPS, D("1.5"), at) == CachePlan("1h", turns=True)
+
+
+def test_turns_are_cached_if_a_second_call_is_likely() -> None:
+    at = cache_prices(MODEL, AT)
+    assert [cheapest_plan(PRIOR_GAPS, calls, at).turns for calls in (D(1), D("1.25"), D("1.3"), D(2))] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_recorded_gaps_and_calls_replace_the_priors() -> None:
+    planner = CachePlanner()
+    assert planner.plan(MODEL, AT) == CachePlan("1h", turns=True)
+    for count in range(WINDOW + 1):
+        planner.record_wake(AT + count * 2 * HOUR)
+        planner.record_calls(1)
+    assert planner.plan(MODEL, AT) == CachePlan(None, turns=False)
+    for count in range(WINDOW):
+        planner.record_wake(AT + 60 * HOUR + count * MINUTE)
+    assert planner.plan(MODEL, AT).prefix == "5m"
+
+
+def test_model_without_a_price_is_not_cached() -> None:
+    assert CachePlanner().plan("claude-unknown", AT) == CachePlan(None, turns=False)
+
+
+async def test_recording_answers_whatever_the_cache_plan(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.jsonl"
+    with CallRecorder(path, ScriptedModel(reads(), says()), SimulatedClock()) as recorder:
+        was = await converse(recorder)
+    recording = Recording.read(path)
+    again = await converse(recording, terms=msgspec.structs.replace(TERMS, prefix_ttl=None, turns_cached=False))
+    assert recording.missing == []
+    assert (again.result, again.cost_usd) == (was.result, was.cost_usd)

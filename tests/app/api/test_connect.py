@@ -1,0 +1,160 @@
+"""`connect`: a client of a running engine, over HTTP on a port of this machine."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from ocw_mcp import AttachError, EngineClient, connect
+from ocw_mcp.adapters.control.address import Address, write_address
+from tests.support.serving import Engine, Serving
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    serving = Serving(tmp_path_factory.mktemp("served"))
+    yield serving.started()
+    serving.stop()
+
+
+@pytest.fixture
+def client(engine: Engine) -> Iterator[EngineClient]:
+    with connect(url=engine.url, token=engine.trades) as client:
+        yield client
+
+
+def test_a_client_looks_at_the_engine(client: EngineClient) -> None:
+    status = client.status()
+    assert (status.meta.mode, status.meta.state, status.engine.agent) == ("paper", "ACTIVE", "test")
+    assert client.portfolio().equity == "10000"
+    assert [each.symbol for each in client.snapshot("ethusdt").symbols] == ["ETHUSDT"]
+    assert (client.positions().positions, client.orders().orders, client.trades().trades) == ([], [], [])
+
+
+def test_an_order_is_previewed_and_placed_once(client: EngineClient) -> None:
+    last = client.snapshot("ETHUSDT").symbols[0].readings["last"]
+    assert last is not None
+    preview = client.preview("ETHUSDT", "BUY", size=Decimal("0.05"), stop=last * 0.97)
+    assert preview.refusal is None
+    placed = client.place(preview, "the range broke upwards")
+    assert (placed.outcome, client.place(preview).order) == ("accepted", placed.order)
+    assert client.orders("all").orders[0].by == "mcp:trade-1"
+
+
+def test_an_order_beyond_a_limit_is_a_result_and_cannot_be_placed(client: EngineClient) -> None:
+    last = client.snapshot("BTCUSDT").symbols[0].readings["last"]
+    assert last is not None
+    preview = client.preview("BTCUSDT", "BUY", size=1, stop=last * 0.97)
+    assert preview.refusal is not None
+    assert preview.refusal.startswith("ORDER_NOTIONAL: ")
+    with pytest.raises(AttachError, match="this order would not pass, so there is nothing to place: ORDER_NOTIONAL"):
+        client.place(preview)
+
+
+def test_a_refusal_is_a_result(client: EngineClient) -> None:
+    closed = client.close("SOLUSDT", "there is nothing to close")
+    assert closed.outcome == "refused"
+    assert closed.refusal is not None
+    assert closed.refusal.startswith("NO_POSITION: ")
+    assert client.cancel("77-e-0").outcome == "refused"
+
+
+def test_any_tool_is_called_by_its_name(client: EngineClient) -> None:
+    assert client.call("journal_get", about="desk")["total"] > 0
+    assert client.call("market_get_candles", symbol="ETHUSDT", limit=3)["columns"][0] == "opened"
+
+
+@pytest.mark.parametrize(
+    ("symbol", "code"), [("FOOUSDT", "UNKNOWN_SYMBOL"), ("E" * 100, "UNKNOWN_SYMBOL"), ("", "UNKNOWN_SYMBOL")]
+)
+def test_what_the_engine_cannot_answer_raises_its_code(client: EngineClient, symbol: str, code: str) -> None:
+    with pytest.raises(AttachError) as refused:
+        client.snapshot(symbol)
+    assert refused.value.code == code
+    assert str(refused.value).startswith(f"{code}: ")
+
+
+def test_an_argument_that_is_wrong_raises_its_code(client: EngineClient) -> None:
+    with pytest.raises(AttachError, match="BAD_ARGUMENTS: ") as refused:
+        client.preview("ETHUSDT", "YOLO")
+    assert refused.value.code == "BAD_ARGUMENTS"
+
+
+@pytest.mark.parametrize("stop", [float("nan"), float("inf"), Decimal("NaN")])
+def test_a_number_that_is_not_finite_is_refused(client: EngineClient, stop: float | Decimal) -> None:
+    with pytest.raises(AttachError, match=r"stop is .*; expected a finite number"):
+        client.preview("ETHUSDT", "BUY", size=0.05, stop=stop)
+
+
+def test_a_token_that_reads_places_nothing(engine: Engine) -> None:
+    with connect(url=f"{engine.url}/mcp", token=engine.reads) as client:
+        assert client.status().meta.mode == "paper"
+        with pytest.raises(AttachError, match="FORBIDDEN: "):
+            client.halt()
+
+
+def test_a_token_that_is_unknown_is_refused(engine: Engine) -> None:
+    with pytest.raises(AttachError, match="UNAUTHORIZED: the engine does not take the token"):
+        connect(url=engine.url, token="made up")
+
+
+def test_the_engine_of_a_state_directory_is_found(engine: Engine, tmp_path: Path) -> None:
+    write_address(tmp_path, Address(engine.url, engine.trades, 0))
+    with connect(tmp_path) as client:
+        assert client.status().meta.mode == "paper"
+    with connect(str(tmp_path)) as client:
+        assert client.status().open_positions == len(client.positions().positions)
+
+
+def test_a_directory_without_an_engine_says_how_to_start_one(tmp_path: Path) -> None:
+    with pytest.raises(AttachError) as refused:
+        connect(tmp_path)
+    assert str(refused.value) == (
+        f"no engine is served from {tmp_path}; start one: ocw run --market sim --speed 1 --serve 127.0.0.1:0 "
+        f"--state {tmp_path}"
+    )
+
+
+def test_an_engine_that_is_gone_says_how_to_start_one(tmp_path: Path) -> None:
+    write_address(tmp_path, Address("http://127.0.0.1:9", "token", 0))
+    with pytest.raises(AttachError, match=r"nothing answers at http://127\.0\.0\.1:9; start one: ocw run "):
+        connect(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ({"url": "http://127.0.0.1:9"}, "a state directory, or a url with a token"),
+        ({"token": "t"}, "a state directory, or a url with a token"),
+        ({"state": "desk", "url": "http://127.0.0.1:9", "token": "t"}, "a state directory, or a url with a token"),
+        ({"url": "http://desk.example.org", "token": "t"}, "is no address that a token may be sent to"),
+    ],
+)
+def test_what_names_no_engine_is_refused(arguments: dict[str, str], why: str) -> None:
+    with pytest.raises(AttachError, match=why):
+        connect(**arguments)
+
+
+def test_a_client_that_is_disconnected_says_so(engine: Engine) -> None:
+    client = connect(url=engine.url, token=engine.reads)
+    client.disconnect()
+    client.disconnect()
+    with pytest.raises(AttachError, match="this client was disconnected; connect again"):
+        client.status()
+
+
+async def test_a_client_works_inside_a_running_loop(engine: Engine) -> None:
+    with connect(url=engine.url, token=engine.reads) as client:
+        assert client.status().meta.mode == "paper"
+
+
+def test_a_halt_stops_entries(tmp_path: Path) -> None:
+    serving = Serving(tmp_path)
+    engine = serving.started()
+    try:
+        with connect(url=engine.url, token=engine.trades) as client:
+            assert client.halt("enough for today").outcome == "done"
+            assert client.status().meta.state == "HALTED"
+    finally:
+        serving.stop()
