@@ -75,11 +75,6 @@ class RiskOfficer:
         limit = rounded_limit(intent, account.instrument)
         return worst_fill(intent.side, limit, account.price, self._highest_allowance(intent))
 
-    def leverage(self, intent: OrderIntent, account: AccountView, notional: Decimal) -> int:
-        """Return the leverage at which an entry of this notional (quote) would be carried out."""
-        entry = msgspec.structs.replace(self._propose(intent, account, self._policies), notional=notional)
-        return leverage_of(entry, account, self._policies)
-
     def assess(self, intent: OrderIntent, account: AccountView) -> Assessment | Refusal:
         """Ask every limit about an entry. A refusal alone is the answer if a price of the entry is not above 0."""
         limit = rounded_limit(intent, account.instrument)
@@ -118,11 +113,6 @@ class RiskOfficer:
         verdicts = (judge(entry, account, self._policies) for judge in _STANDING)
         refused = next((verdict for verdict in verdicts if not verdict.passes(ZERO)), None)
         return None if refused is None else Refusal(refused.code, str(refused.limit), str(refused.actual))
-
-    def verdicts(self, intent: OrderIntent, account: AccountView) -> tuple[Verdict, ...]:
-        """Return the verdict of every limit on an entry; none if a price of the entry is not above 0."""
-        found = self.assess(intent, account)
-        return () if isinstance(found, Refusal) else found.verdicts
 
     def largest(self, intent: OrderIntent, account: AccountView) -> Decimal:
         """Return the largest quantity of this entry that every limit lets pass now; 0 if none."""

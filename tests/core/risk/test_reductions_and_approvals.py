@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.equity import DailyLoss, DayState
-from ocw_mcp.core.risk.officer import APPROVAL_MS, RiskOfficer
+from ocw_mcp.core.risk.officer import APPROVAL_MS, Assessment, RiskOfficer
 from ocw_mcp.core.risk.sizes import exposure_scale
 from ocw_mcp.domain.cleared import ClearedOrder, RiskSeal, claim_risk_seal
 from ocw_mcp.domain.errors import InvariantError
@@ -255,12 +255,14 @@ def test_an_unknown_regime_and_an_unknown_macro_reading_both_count() -> None:
     assert exposure_scale(ScalePolicy(regime_unknown=D("0.6"), macro_unknown=D("0.9"))) == D("0.54")
 
 
-def test_what_was_decided_on_other_peoples_words_has_to_pass_both_sets_of_policies() -> None:
+def test_a_tainted_entry_is_checked_against_both_policies() -> None:
     strict = policies(order={"max_notional": 500})
     officer = RiskOfficer(policies(order={"max_notional": 800}), strict)
     tainted = msgspec.structs.replace(ENTRY, tainted=True)
-    told = [(each.code, str(each.limit)) for each in officer.verdicts(ENTRY, CALM)]
-    both = [(each.code, str(each.limit)) for each in officer.verdicts(tainted, CALM)]
-    assert both[: len(told)] == told
-    assert len(both) == 2 * len(told)
+    once, twice = officer.assess(ENTRY, CALM), officer.assess(tainted, CALM)
+    assert isinstance(once, Assessment)
+    assert isinstance(twice, Assessment)
+    told = [(each.code, str(each.limit)) for each in once.verdicts]
+    assert [(each.code, str(each.limit)) for each in twice.verdicts][: len(told)] == told
+    assert len(twice.verdicts) == 2 * len(told)
     assert officer.largest(tainted, CALM) < officer.largest(ENTRY, CALM)
