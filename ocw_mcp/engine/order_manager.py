@@ -107,7 +107,7 @@ class OrderManager:
         if account is None:
             return self.refuse(intent, Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none"))
         if intent.purpose.reduces:
-            answer = self.officer.approve_reduction(intent, account, ref, now)
+            answer = self.officer.clear_reduction(intent, account, ref, now)
         else:
             answer = self.officer.check_entry(intent, account, ref, now)
         if isinstance(answer, Refusal):

@@ -195,7 +195,7 @@ class Precheck:
                 refusal = Refusal(RefusalCode.EXIT_PENDING, limit="one exit", actual="under way")
             else:
                 ref = OrderRef(manager.orders.last_n + 1, Purpose.EXIT)
-                answer = manager.officer.approve_reduction(intent, account, ref, now)
+                answer = manager.officer.clear_reduction(intent, account, ref, now)
                 refusal = answer if isinstance(answer, Refusal) else None
         quantity = ZERO if refusal else intent.quantity
         return CheckedLeg(intent, quantity, price, price, refusal, quantity)

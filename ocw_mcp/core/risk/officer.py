@@ -1,7 +1,7 @@
-"""The risk officer: turns an intent into an ApprovedOrder or a refusal. No other module can make an ApprovedOrder.
+"""The risk officer: turns an intent into a ClearedOrder or a refusal. No other module can make a ClearedOrder.
 
-An approval holds for one use, for a few seconds, and for the version of the account that was checked. The engine checks
-and reserves within one step, so two callers can never both use the same room.
+An order is cleared for one use, for a few seconds, and for the version of the account that was checked. The engine
+checks and reserves within one step, so two callers can never both use the same room.
 """
 
 from collections.abc import Sequence
@@ -37,8 +37,8 @@ from ocw_mcp.domain.time import SECOND
 
 _SEAL: Final = claim_risk_seal()
 
-APPROVAL_MS: Final = 5 * SECOND
-"""How long an approval holds."""
+CLEARED_MS: Final = 5 * SECOND
+"""How long an order stays cleared."""
 
 _ALL: Final = tuple(limit.judge for limit in LIMITS)
 _STANDING: Final = tuple(limit.judge for limit in LIMITS if limit.standing)
@@ -105,7 +105,7 @@ class RiskOfficer:
         if found.refusal is not None:
             return found.refusal
         entry = found.entry
-        return self._approve(entry.intent, ref, entry.quantity, account, now, found.leverage, found.bound)
+        return self._clear(entry.intent, ref, entry.quantity, account, now, found.leverage, found.bound)
 
     def barred(self, intent: OrderIntent, account: AccountView) -> Refusal | None:
         """Return why no entry passes at all here and now, whatever the order; None if one may pass."""
@@ -175,7 +175,7 @@ class RiskOfficer:
         """Return the limits that an entry's fills exceed, and the remedy."""
         return remedy(entered, self._at_fill if entered.intent.tainted else self._at_fill[:1])
 
-    def approve_reduction(
+    def clear_reduction(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
     ) -> ClearedOrder | Refusal:
         """Pass an order that reduces risk: in every state, on stale data, past every limit but the venue's step.
@@ -196,9 +196,9 @@ class RiskOfficer:
         rate = reductions_in_a_minute(account, self._policies)
         if asked_for(intent) and not rate.left:
             return Refusal(RefusalCode.REDUCTION_RATE, limit=f"{rate.limit} a minute", actual=str(rate.used))
-        return self._approve(intent, ref, quantity, account, now)
+        return self._clear(intent, ref, quantity, account, now)
 
-    def _approve(
+    def _clear(
         self,
         intent: OrderIntent,
         ref: OrderRef,
@@ -222,7 +222,7 @@ class RiskOfficer:
             take_at=intent.target_at if intent.purpose is Purpose.STOP else None,
             leverage=leverage,
         )
-        return ClearedOrder(_SEAL, order, account.version, now + APPROVAL_MS)
+        return ClearedOrder(_SEAL, order, account.version, now + CLEARED_MS)
 
 
 def _largest(room: Decimal, worst: Decimal, instrument: Instrument, price: Decimal) -> Decimal:
