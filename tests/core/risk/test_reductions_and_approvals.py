@@ -166,7 +166,7 @@ def test_a_cleared_order_cannot_be_changed() -> None:
 @pytest.mark.parametrize("seal", [RiskSeal(), None, object()])
 def test_no_order_is_cleared_without_the_seal(seal: Any) -> None:
     order = Order(EXIT, "ETHUSDT", Side.SELL, OrderType.MARKET, D(1), reduce_only=True)
-    with pytest.raises(InvariantError, match="core.risk alone"):
+    with pytest.raises(InvariantError, match=r"core\.risk alone"):
         ClearedOrder(seal, order, 1, NOW + 5_000)
 
 
