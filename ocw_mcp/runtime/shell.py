@@ -153,8 +153,7 @@ class Shell:
     async def ask(self, request: CallerRequest) -> Answer:
         """Return the answer to a client's request, once the engine has taken it between two frames.
 
-        Raises ValueError, with one clause on the defect, for a request that cannot be meant, and BookError if the run
-        ends before.
+        Raises MalformedError with one clause on a defect of the request, and BookError if the run ends before.
         """
         request = validated_request(request, self.engine.config.symbols)
         if isinstance(request, SubmitRequest) and request.principal == self._decider.name:
