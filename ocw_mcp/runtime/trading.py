@@ -30,6 +30,7 @@ from ocw_mcp.engine.approvals import PendingOrder
 from ocw_mcp.engine.idempotency import CALLERS_KEPT, Answer, drop_oldest
 from ocw_mcp.engine.precheck import CheckedLeg
 from ocw_mcp.engine.step import Engine
+from ocw_mcp.runtime.validation import clause_of
 
 Ask = Callable[[CallerRequest], Awaitable[Answer]]
 
@@ -194,7 +195,7 @@ class Trading:
         except ValueError as error:
             raise RequestError(
                 RequestCode.BAD_ARGUMENTS,
-                what=str(error).removeprefix("malformed request: "),
+                what=clause_of(error),
                 limit="a request within the bounds of its schema",
                 actual="another",
                 next_="see the tool's input schema",

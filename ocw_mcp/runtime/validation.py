@@ -46,6 +46,19 @@ MOST_LEVERAGE = 1_000
 _Kind = TypeVar("_Kind")
 
 
+class MalformedError(ValueError):
+    """A value cannot be read or stored; `clause` says why, without the name of the value."""
+
+    def __init__(self, name: str, clause: object) -> None:
+        self.clause = str(clause)
+        super().__init__(f"malformed {name}: {clause}")
+
+
+def clause_of(error: Exception) -> str:
+    """Return the defect that an error reports, as one clause."""
+    return error.clause if isinstance(error, MalformedError) else str(error)
+
+
 def validated(answer: object, symbols: Collection[str] = ()) -> Decision:
     """Return a decider's answer as the journal can store it, with symbols spelt as the engine spells them.
 
@@ -58,7 +71,7 @@ def validated(answer: object, symbols: Collection[str] = ()) -> Decision:
     if not isinstance(legs, Sequence) or not isinstance(wished, Sequence | None):
         return _storable(answer, Decision, "answer")
     if len(legs) > MOST_LEGS or len(wished or ()) > MOST_CONDITIONS:
-        raise ValueError(f"malformed answer: {len(legs)} legs and {len(wished or ())} conditions are too many")
+        raise MalformedError("answer", f"{len(legs)} legs and {len(wished or ())} conditions are too many")
     read = [_leg(leg, symbols) for leg in legs]
     unread = list(answer.unread)
     conditions: list[WakeCondition] = []
@@ -72,7 +85,7 @@ def validated(answer: object, symbols: Collection[str] = ()) -> Decision:
         next_check_s = None
     problems = [*(f"{leg.symbol} {leg.malformed}".strip() for leg in read if leg.malformed), *unread]
     if problems and not conditions and all(leg.malformed for leg in read):
-        raise ValueError(f"malformed answer: {problems[0]}")
+        raise MalformedError("answer", problems[0])
     cause = answer.cause
     rest = msgspec.structs.replace(
         answer,
@@ -99,13 +112,13 @@ def validated_request(request: CallerRequest, symbols: Collection[str] = ()) -> 
         try:
             request = msgspec.structs.replace(request, decision=validated(request.decision, symbols))
         except ValueError as error:
-            raise ValueError(f"malformed request: {str(error).removeprefix('malformed answer: ')}") from None
+            raise MalformedError("request", clause_of(error)) from None
     request = _storable(request, type(request), "request")
     for what, name in (("key", request.key), ("name", request.principal)):
         if not 0 < len(name) <= LONGEST_NAME:
-            raise ValueError(f"malformed request: its {what} has {len(name)} characters, not 1 to {LONGEST_NAME}")
+            raise MalformedError("request", f"its {what} has {len(name)} characters, not 1 to {LONGEST_NAME}")
     if request.principal in (GUARD, RULES):
-        raise ValueError(f"malformed request: {request.principal} is the name of a part of the engine, not of a caller")
+        raise MalformedError("request", f"{request.principal} is the name of a part of the engine, not of a caller")
     wrong = ""
     match request:
         case LegRequest(leg=leg, quantity=quantity, quoted=quoted):
@@ -134,7 +147,7 @@ def validated_request(request: CallerRequest, symbols: Collection[str] = ()) -> 
             if max(abs(ref.n), abs(ref.revision)) > LONGEST_SPAN_S:
                 wrong = "no order has such a number"
     if wrong:
-        raise ValueError(f"malformed request: {wrong}")
+        raise MalformedError("request", wrong)
     return request
 
 
@@ -144,7 +157,7 @@ def _leg(given: object, symbols: Collection[str]) -> Leg:
         leg = _storable(_trimmed(given), Leg, "leg")
         wrong = leg.malformed or _defect(leg)
     except (ValueError, RecursionError) as error:
-        wrong = str(error).removeprefix("malformed leg: ")
+        wrong = clause_of(error)
     if not wrong:
         return msgspec.structs.replace(leg, symbol=spelt(leg.symbol, symbols))
     symbol, action = getattr(given, "symbol", ""), getattr(given, "action", None)
@@ -176,8 +189,7 @@ def _condition(given: object, place: int, symbols: Collection[str], unread: list
             raise ValueError("its place is none")
     except ValueError as error:
         place = getattr(given, "place", 0) or place + 1
-        why = _printable(str(error).removeprefix("malformed condition: "))
-        unread.append(f"condition {place} could not be read: {why}")
+        unread.append(f"condition {place} could not be read: {_printable(clause_of(error))}")
         return None
     return msgspec.structs.replace(read, symbol=spelt(read.symbol, symbols))
 
@@ -186,7 +198,7 @@ def _storable(given: object, kind: type[_Kind], what: str) -> _Kind:
     try:
         return msgspec.json.decode(msgspec.json.encode(given), type=kind)
     except (msgspec.MsgspecError, UnicodeError, TypeError, OverflowError) as error:
-        raise ValueError(f"malformed {what}: {error}") from error
+        raise MalformedError(what, error) from error
 
 
 def _defect(leg: Leg) -> str:
