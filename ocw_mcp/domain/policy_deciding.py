@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ocw_mcp.domain.policy_table import EARLIER, LOWER, Share, Table
+from ocw_mcp.domain.policy_table import EARLIER, LOWER, OPTIONAL, Share, Table
 from ocw_mcp.domain.time import span_ms
 
 
@@ -35,7 +35,7 @@ class GatePolicy(Table):
     """The longest time that a wake condition of the agent waits."""
     cooldown_s: Annotated[int, Field(ge=0, le=3600)] = 600
     """The seconds after a wake in which there is no other wake; their reasons are kept for the next one."""
-    every: str | None = None
+    every: Annotated[str | None, OPTIONAL] = None
     """A fixed time between wakes, such as `15m`, at candle closes. With it, closes, outliers, scores and the timer do
     not wake, and no cooldown holds; wake conditions still wake. May be left out."""
 

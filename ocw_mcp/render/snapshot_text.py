@@ -181,7 +181,7 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
                 _values_row(f"{view.symbol} {name}", values, unknowns)
                 for view in snapshot.symbols.values()
                 for name, values in view.all_indicators().items()
-                if not (briefed and name.endswith("*"))
+                if name == values.timeframe or not briefed
             ),
             *unknowns.lines(),
         ]

@@ -56,6 +56,8 @@ class Status(msgspec.Struct, frozen=True):
     symbols: tuple[str, ...]
     interval: str
     agent: str
+    """The agent's name, and what the operator keeps from it."""
+    agent_name: str
     equity: Decimal
     day: str
     daily_loss: Decimal
@@ -199,6 +201,7 @@ class Facade:
             symbols=config.symbols,
             interval=span_name(config.interval),
             agent=self._agent(),
+            agent_name=engine.config.agent,
             equity=equity,
             day=account.day.today.day,
             daily_loss=account.day.loss(equity) if self.begun else ZERO,
@@ -242,12 +245,13 @@ class Facade:
 
         Raises RequestError.
         """
-        found = self.symbol(symbol).all_indicators()
+        view = self.symbol(symbol)
+        found = view.all_indicators()
         if timeframe is None:
             return found
-        chosen = {name: values for name, values in found.items() if name.rstrip("*") == timeframe}
+        chosen = {name: values for name, values in found.items() if values.timeframe == timeframe}
         if not chosen:
-            raise self._no_timeframe(timeframe, tuple(name for name in found if not name.endswith("*")))
+            raise self._no_timeframe(timeframe, tuple(each.timeframe for each in view.indicators))
         return chosen
 
     def candles(self, symbol: str, timeframe: str, limit: int, before: int | None = None) -> Candles:

@@ -17,9 +17,10 @@ from ocw_mcp.adapters.store.views.days import DayPage, read_day
 from ocw_mcp.adapters.store.views.decisions import DecisionsPage, find_decisions
 from ocw_mcp.adapters.store.views.orders import OrderPage, RefusalPage, page_orders, page_refusals
 from ocw_mcp.adapters.store.views.story import Story, find_story, newest_story
+from ocw_mcp.adapters.store.views.story_ids import UnknownIdError
 from ocw_mcp.adapters.store.views.thinking import DecisionCost, find_thoughts
 from ocw_mcp.adapters.store.views.trades import TradePage, TradeSearch, search_trades
-from ocw_mcp.domain.errors import BookError, SettingsError
+from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.requests import RequestCode, RequestError, day_of
 
 AT_ONCE = 4
@@ -72,12 +73,11 @@ class History:
         """
         try:
             return await self._ask(lambda db, book: find_story(db, book, id_) if id_ else newest_story(db, book))
-        except SettingsError as error:
-            what, _, there = str(error).partition("; ")
+        except UnknownIdError as error:
             raise RequestError(
                 RequestCode.UNKNOWN_ID,
-                what=what,
-                limit=there.partition("; ")[0],
+                what=error.what,
+                limit=error.exists,
                 actual=repr((id_ or "")[:40]),
                 next_="name one of these",
             ) from None
@@ -95,7 +95,7 @@ class History:
             except BookError as error:
                 raise RequestError(
                     RequestCode.UNREADABLE,
-                    what=str(error).partition("; ")[0],
+                    what=str(error),
                     limit="a readable book",
                     actual="none",
                     next_="try again; if it stays so, a person runs ocw doctor",

@@ -52,7 +52,7 @@ def status_of(meta: Meta, seen: "Status") -> StatusResult:
     engine = from_attributes(
         EngineOut,
         seen,
-        notice=_notice(seen.agent),
+        notice=_notice(seen.agent_name),
         policy=f"{seen.policy} {seen.policy_hash[:HASH_SHOWN]}",
         journal_head=seen.chain_head,
     )
@@ -82,7 +82,7 @@ def status(meta: Meta, seen: "Status") -> CallToolResult:
 
 def _notice(agent: str) -> str | None:
     """Return a notice for clients if the engine's own agent trades this book as well; None if it does not."""
-    match agent.partition(";")[0]:
+    match agent:
         case "rules" | "claude" | "reckless" as name:
             return f"agent {name} trades this book on its own: positions open and close without a client's request"
         case "attached":

@@ -16,6 +16,15 @@ _GROUP = re.compile(f"(?:order:)?({_NUMBER})")
 _REFUSAL = re.compile(f"refusal:({_NUMBER})")
 
 
+class UnknownIdError(SettingsError):
+    """A book has nothing with an id: `what` says so, and `exists` which ids there are."""
+
+    def __init__(self, what: str, exists: str, hint: str = "") -> None:
+        self.what = what
+        self.exists = exists
+        super().__init__("; ".join(filter(None, (what, exists, hint))))
+
+
 class StoryId(NamedTuple):
     """The wake of a named id, and the order, refusal or symbol to restrict the story to; without a wake, one of these
     alone.
@@ -49,7 +58,7 @@ def resolve(db: Database, book: StoredBook, text: str) -> StoryId:
     else:
         found_id = None
     if found_id is None:
-        raise SettingsError(f"{_shown(text)} is nothing in this book; {_what_exists(db, book)}")
+        raise UnknownIdError(f"{_shown(text)} is nothing in this book", *_what_exists(db, book))
     return found_id
 
 
@@ -73,7 +82,7 @@ def _has(db: Database, table: str, column: str, value: int) -> bool:
     return db.execute(f"SELECT 1 FROM {table} WHERE {column} = ? LIMIT 1", (value,)).fetchone() is not None
 
 
-def _what_exists(db: Database, book: StoredBook) -> str:
+def _what_exists(db: Database, book: StoredBook) -> tuple[str, ...]:
     wakes = db.execute("SELECT min(wake_id), max(wake_id) FROM wakes").fetchone()
     orders = db.execute("SELECT min(n), max(n) FROM orders").fetchone()
     refused = db.execute("SELECT max(seq) FROM refusals").fetchone()[0]
@@ -83,7 +92,11 @@ def _what_exists(db: Database, book: StoredBook) -> str:
         f"{count(db, 'SELECT count(*) FROM refusals')} refusals up to refusal:{refused}" if refused is not None else "",
     ]
     there = ", ".join(filter(None, offers))
-    return f"it has {there}; ocw decisions and ocw orders list them" if there else "it holds no wake and no order yet"
+    return (
+        (f"it has {there}", "ocw decisions and ocw orders list them")
+        if there
+        else ("it holds no wake and no order yet",)
+    )
 
 
 def _shown(text: str) -> str:
