@@ -51,7 +51,7 @@ def file_table(loaded: LoadedPolicies) -> Table:
             table.add_row(name, "left out", *([""] if several else []), _in_a_line(kind.__doc__))
         elif kind is not None:
             for key, info in kind.model_fields.items():
-                row, origin = f"{name}.{key}", [loaded.origins[f"{name}.{key}"]] if several else []
+                row, origin = f"{name}.{key}", [loaded.origins.get(f"{name}.{key}", OPTIONAL)] if several else []
                 table.add_row(row, value_text(getattr(part, key), ", "), *origin, _in_a_line(info.description))
     return table
 

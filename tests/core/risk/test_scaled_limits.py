@@ -87,7 +87,11 @@ def oracle(each: Situation) -> Decimal:
             held_to.risk.max_share * scale * equity / lost - each.view.symbol_notional,
         )
     quantity = (max(D(0), largest) / dearest / D("0.001")).to_integral_value(ROUND_FLOOR) * D("0.001")
-    return quantity if quantity * 1_000 >= 20 else D(0)
+    # On spot the position must be large enough to be sold at its stop and a gap beyond.
+    assert each.intent.protect_at is not None
+    spot = each.view.product is Product.SPOT
+    smallest = min(D(1_000), each.intent.protect_at * D("0.995")) if spot else D(1_000)
+    return quantity if quantity * smallest >= 20 else D(0)
 
 
 @settings(max_examples=80, deadline=None)
