@@ -117,7 +117,7 @@ class Engine:
             self._watch()
         for timer, at in sorted(self._effects.timers.items()):
             self._effects.set_timer(timer, at)
-        if (asked := self.decisions.asked) is not None:
+        if (asked := self.decisions.open_request) is not None:
             self._effects.ask(asked)
         return self._effects.take()
 
@@ -135,7 +135,7 @@ class Engine:
         elif isinstance(event, TimerFired):
             self._on_timer(event.timer, now)
         elif isinstance(event, DecisionReady | DecisionFailed | DecisionSubmitted):
-            self.decisions.hear(event, now)
+            self.decisions.receive(event, now)
         elif isinstance(event, Command):
             self._operator.take(event, now)
         elif isinstance(event, Asked):
