@@ -146,7 +146,7 @@ class DecisionCycle(Stateful[DecisionsState]):
             self._end_submission(answer.thinking_ms, None, answer.cost_usd, now)
         elif self._expected(answer) is not None:
             if answer.decider != RULES:
-                self._account.decided_anew()
+                self._account.forget_closed_openers()
             decision = answer.decision
             # A repeated decision and a failed one were made without reading texts of other authors.
             tainted = decision.cause_kind in MODEL_ANSWERED and self._quotes_others(answer.decider)
@@ -168,7 +168,7 @@ class DecisionCycle(Stateful[DecisionsState]):
         if pending is not None and pending.wake_id == wake_id:
             if not stays_open:
                 self._effects.give_up()
-            self._account.decided_anew()
+            self._account.forget_closed_openers()
             # The agent that was asked has read the snapshot, even if its request does not say so.
             tainted = asked.tainted or (stays_open and self._quotes_others(who))
             untaken = self._take(wake_id, who, thought, asked.decision, now, cost_usd, tainted=tainted)
@@ -277,7 +277,7 @@ class DecisionCycle(Stateful[DecisionsState]):
         self._decide_without_agent(pending, self._config.agent, 0, Cause(CauseKind.BUDGET, spent), now)
 
     def _report_spent(self, until: int, now: int) -> None:
-        if self.budget.tells(until):
+        if self.budget.mark_reported(until):
             self._effects.record(events.BudgetSpent(self.budget.spent(now)[1], until))
 
     def _decide_without_agent(

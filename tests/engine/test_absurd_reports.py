@@ -38,7 +38,7 @@ def absurd(stop: OrderRef) -> dict[str, tuple[VenueReport, str]]:
     fill = Filled(stop, "f99", D(1), D(97), D("0.05"), 5)
     return {
         "an order that nobody sent": (replace(fill, ref=OrderRef(77, Purpose.STOP)), "77-s-0, which is not in the"),
-        "no number": (replace(fill, price=D("NaN")), "the venue told of a price of NaN (Filled)"),
+        "no number": (replace(fill, price=D("NaN")), "the venue reported a price of NaN (Filled)"),
         "nothing": (replace(fill, quantity=D(0)), "a quantity of 0"),
         "a gift": (replace(fill, fee=D(-5)), "a rebate of 5 on 1 at 97"),
         "funding of no number": (

@@ -59,13 +59,13 @@ async def test_a_market_that_tells_of_no_book_or_no_depth_leaves_it_open() -> No
 )
 async def test_a_book_that_makes_no_sense_or_is_older_leaves_the_one_before_it(changes: dict[str, Any]) -> None:
     run = await told(GOOD)
-    run.engine.prices.tell(msgspec.structs.replace(GOOD, **{"at": START + 2 * MINUTE} | changes))
+    run.engine.prices.take_book(msgspec.structs.replace(GOOD, **{"at": START + 2 * MINUTE} | changes))
     assert run.engine.prices.state() == {"BTCUSDT": GOOD}
 
 
 async def test_a_book_of_a_symbol_that_is_not_traded_is_not_kept() -> None:
     run = await told(GOOD)
-    run.engine.prices.tell(msgspec.structs.replace(GOOD, symbol="NOSUCH"))
+    run.engine.prices.take_book(msgspec.structs.replace(GOOD, symbol="NOSUCH"))
     assert list(run.engine.prices.state()) == ["BTCUSDT"]
 
 

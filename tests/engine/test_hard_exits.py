@@ -9,7 +9,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.policies import ExitsPolicy
 from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
-from ocw_mcp.engine.exits import LOOK_EVERY_MS, POSITIONS_TIMER, HardExits, hard_exit
+from ocw_mcp.engine.exits import CHECK_EVERY_MS, POSITIONS_TIMER, HardExits, hard_exit
 from tests.support.deciders import Scripted
 from tests.support.invariants import watched
 from tests.support.legs import buy, short
@@ -114,11 +114,11 @@ async def test_where_time_is_real_the_guard_looks_while_no_candle_comes() -> Non
     await live.go()
     assert POSITIONS_TIMER not in quiet.engine.timers
     due = live.engine.timers[POSITIONS_TIMER]
-    assert START < due <= START + 4 * MINUTE + LOOK_EVERY_MS
+    assert START < due <= START + 4 * MINUTE + CHECK_EVERY_MS
     await live.simulation.shell.fire(POSITIONS_TIMER)
-    assert live.engine.timers[POSITIONS_TIMER] > due - LOOK_EVERY_MS
+    assert live.engine.timers[POSITIONS_TIMER] > due - CHECK_EVERY_MS
     # Two hours later, without a single candle, the timer alone ends the position.
     live.clock.advance(START + 3 * HOUR)
     await live.simulation.shell.fire(POSITIONS_TIMER)
     assert closings(live)[-1][0] == "max_hold"
-    assert LOOK_EVERY_MS == 30 * SECOND
+    assert CHECK_EVERY_MS == 30 * SECOND

@@ -62,7 +62,7 @@ async def test_an_addition_and_the_stop_in_one_candle_leave_nothing_behind() -> 
 async def test_a_limit_is_taken_off_when_its_time_is_up(expires_s: int, minutes: int) -> None:
     done = await run({1: buy("96", limit="98", expires_s=expires_s)}, dip(97.0, at=4, count=7))
     (asked,) = done.timed(events.OrderCancelRequested)
-    assert asked[1].why == "its time is up"
+    assert asked[1].why == "it has expired"
     assert START + MINUTE + expires_s * 1_000 <= asked[0] <= START + (1 + minutes) * MINUTE
     assert len(done.events(events.OrderCanceled)) == 1
     assert done.events(events.OrderFilled) == []

@@ -48,7 +48,7 @@ def unread(symbol: str, metric: str) -> Reading:
 
 def look(gate: Gate, symbol: str = BTC, *closed: int, close: float = 100.0, in_position: bool = False) -> None:
     closed = (MINUTE, *closed)
-    gate.look(symbol, close, closed, at=T0, read=unread, after_hole=False, in_position=in_position)
+    gate.evaluate(symbol, close, closed, at=T0, read=unread, after_hole=False, in_position=in_position)
 
 
 def counted(gate: Gate) -> int:
@@ -78,7 +78,7 @@ def test_a_close_wakes_by_timeframe_and_by_more_of_them_in_a_position(
 def test_a_base_candle_longer_than_the_timeframe_wakes_in_its_place(interval: int, name: str) -> None:
     gate = gate_of(interval)
     for in_position in (False, True):
-        gate.look(BTC, 100.0, (interval,), at=T0, read=unread, after_hole=False, in_position=in_position)
+        gate.evaluate(BTC, 100.0, (interval,), at=T0, read=unread, after_hole=False, in_position=in_position)
         reasons = gate.wake(T0 + in_position * DAY, busy=False)
         assert wake(BTC, f"close:{name}") in reasons
 
@@ -370,7 +370,7 @@ def timed(gate: Gate, minutes: Sequence[int]) -> list[int]:
     woken = []
     for minute in minutes:
         at = T0 + minute * MINUTE
-        gate.look(BTC, 100.0, (MINUTE, HOUR, 4 * HOUR), at=at, read=unread, after_hole=False, in_position=True)
+        gate.evaluate(BTC, 100.0, (MINUTE, HOUR, 4 * HOUR), at=at, read=unread, after_hole=False, in_position=True)
         if reasons := gate.wake(at, busy=False):
             assert reasons == (wake(None, "timer"),)
             woken.append(minute)
@@ -399,7 +399,7 @@ def test_a_wake_condition_wakes_between_fixed_times() -> None:
     condition = WakeCondition(BTC, "price", "gt", 101)
     assert gate.set_conditions((condition,), "strategy", T0, lambda symbol, metric: 100.0) == []
     at = T0 + 7 * MINUTE
-    gate.look(BTC, 102.0, (MINUTE,), at=at, read=lambda *_: 102.0, after_hole=False, in_position=False)
+    gate.evaluate(BTC, 102.0, (MINUTE,), at=at, read=lambda *_: 102.0, after_hole=False, in_position=False)
     assert gate.wake(at, busy=False) == (wake(BTC, "condition:price gt 101, now 102"),)
     assert timed(gate, range(8, 31)) == [15, 30]
 
@@ -416,7 +416,7 @@ def test_outliers_are_measured_on_while_wakes_are_fixed() -> None:
     for minute in range(1, 30):
         for each in (gate, usual):
             close = 100.0 + minute % 3
-            each.look(BTC, close, (MINUTE,), at=T0, read=unread, after_hole=False, in_position=False)
+            each.evaluate(BTC, close, (MINUTE,), at=T0, read=unread, after_hole=False, in_position=False)
     assert gate.state().spans == usual.state().spans
 
 

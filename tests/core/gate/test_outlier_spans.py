@@ -29,7 +29,7 @@ def span(candles: int = CANDLES, window: int = WINDOW) -> ReturnSpan:
 def told(closes: list[float], holes: frozenset[int] = frozenset()) -> dict[int, float]:
     tested, found = span(), {}
     for place, close in enumerate(closes):
-        z = tested.look(close, after_hole=place in holes)
+        z = tested.evaluate(close, after_hole=place in holes)
         if z is not None:
             found[place] = z
     return found
@@ -109,7 +109,7 @@ def test_a_return_over_a_hole_is_tested_and_those_after_it_begin_behind_it() -> 
     assert list(told(closes, frozenset({WARM}))) == [WARM]
     quiet = span()
     for place, close in enumerate(closes):
-        quiet.look(close, after_hole=place == WARM)
+        quiet.evaluate(close, after_hole=place == WARM)
     measured = quiet.state().returns
     assert max(abs(each) for each in measured) * 1e-12 < 0.01
 
@@ -134,7 +134,7 @@ def test_a_span_restored_at_any_candle_tells_what_it_would_have_told(
             restarted = span(3, 10)
             restarted.restore(saved)
         hole = place in holes
-        assert restarted.look(close, after_hole=hole) == through.look(close, after_hole=hole)
+        assert restarted.evaluate(close, after_hole=hole) == through.evaluate(close, after_hole=hole)
 
 
 def gate(interval: int, **changes: object) -> Gate:
@@ -157,7 +157,7 @@ def woken(tested: Gate, closes: list[float], interval: int) -> dict[int, tuple[s
     found = {}
     for place, close in enumerate(closes):
         at = place * interval
-        tested.look(SYMBOL, close, (interval,), at=at, read=unread, after_hole=False, in_position=False)
+        tested.evaluate(SYMBOL, close, (interval,), at=at, read=unread, after_hole=False, in_position=False)
         for reason in tested.wake(at, busy=False):
             found[place] = tuple(each.name for each in reason.reasons)
     return found

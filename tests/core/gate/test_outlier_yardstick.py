@@ -41,7 +41,7 @@ def woken(closes: list[float], holes: frozenset[int] = frozenset()) -> dict[int,
     told = {}
     for place, close in enumerate(closes):
         hole = place in holes
-        gate.look(SYMBOL, close, (MINUTE,), at=place * MINUTE, read=unread, after_hole=hole, in_position=False)
+        gate.evaluate(SYMBOL, close, (MINUTE,), at=place * MINUTE, read=unread, after_hole=hole, in_position=False)
         wake = gate.wake(place * MINUTE, busy=False)
         if wake:
             assert [each.symbol for each in wake] == [SYMBOL]

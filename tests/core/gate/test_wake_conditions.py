@@ -121,7 +121,7 @@ def test_a_crossing_in_the_cooldown_is_kept_and_wakes_after_it_and_after_a_resta
 
     def look(which: Gate, place: int, price: float) -> tuple[str, ...]:
         board.values["price"] = price
-        which.look(BTC, price, (MINUTE,), at=place * MINUTE, read=board.read, after_hole=False, in_position=False)
+        which.evaluate(BTC, price, (MINUTE,), at=place * MINUTE, read=board.read, after_hole=False, in_position=False)
         return tuple(text for wake in which.wake(place * MINUTE, busy=False) for text in texts(wake))
 
     look(gate, 0, 100.0)
@@ -142,7 +142,7 @@ def test_an_outlier_far_beyond_the_others_breaks_a_cooldown() -> None:
     closes = [100.0 + place % 2 * 0.1 for place in range(12)] + [101.0, 101.0, 150.0]
     woken = []
     for place, close in enumerate(closes):
-        gate.look(BTC, close, (MINUTE,), at=place * MINUTE, read=Board().read, after_hole=False, in_position=False)
+        gate.evaluate(BTC, close, (MINUTE,), at=place * MINUTE, read=Board().read, after_hole=False, in_position=False)
         if gate.wake(place * MINUTE, busy=False):
             woken.append(place)
     assert woken == [12, 14]

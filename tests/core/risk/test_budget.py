@@ -43,11 +43,11 @@ def test_nothing_to_spend_is_spent_from_the_beginning() -> None:
 
 def test_each_exhaustion_is_told_once_and_a_restart_does_not_forget() -> None:
     spending = budget(day="0")
-    assert spending.tells(NEW_YEAR + DAY)
+    assert spending.mark_reported(NEW_YEAR + DAY)
     again = budget(day="0")
     again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(spending.state()), type=BudgetState))
-    assert not again.tells(NEW_YEAR + DAY)
-    assert again.tells(NEW_YEAR + 2 * DAY)
+    assert not again.mark_reported(NEW_YEAR + DAY)
+    assert again.mark_reported(NEW_YEAR + 2 * DAY)
 
 
 @pytest.mark.parametrize(
