@@ -49,7 +49,7 @@ def absurd(stop: OrderRef) -> dict[str, tuple[VenueReport, str]]:
 
 @pytest.mark.requirement("D07")
 @pytest.mark.parametrize("which", absurd(OrderRef(1, Purpose.STOP)))
-async def test_a_report_that_cannot_be_books_nothing_and_closes_entries_until_a_person_resumes(which: str) -> None:
+async def test_an_impossible_report_closes_entries_until_a_resume(which: str) -> None:
     run, stop = await holding()
     report, told = absurd(stop)[which]
     before = run.engine.account.state()

@@ -41,7 +41,7 @@ async def told(*script: Decision | None, fallback: bool = True) -> list[int | No
 
 
 @pytest.mark.parametrize("held", [MEANT, Decision(), Decision((Leg("BTCUSDT", Action.HOLD),))])
-async def test_a_wake_that_was_meant_to_be_held_is_told_of_at_the_next(held: Decision) -> None:
+async def test_the_next_request_has_the_wake_of_a_deliberate_hold(held: Decision) -> None:
     assert await told(held) == [None, 1]
 
 
@@ -54,11 +54,11 @@ async def test_whatever_else_is_decided_takes_its_place(other: Decision | None) 
     assert await told(MEANT, other) == [None, 1, None]
 
 
-async def test_nothing_is_kept_of_whoever_is_no_model() -> None:
+async def test_a_hold_of_an_agent_that_is_no_model_is_not_kept() -> None:
     assert await told(MEANT, fallback=False) == [None, None]
 
 
-async def test_what_is_told_of_does_not_tell_of_another() -> None:
+async def test_a_kept_wake_does_not_contain_another() -> None:
     model = Model(MEANT, MEANT)
     await Run(ListFeed(path([100.0] * 3)), model, policy=WAKES, agent="model", fallback=True).go()
     last = model.asked[-1].held

@@ -10,7 +10,7 @@ from tests.support.entries import APPROVAL, LIMITED, LONG, account, refusal, und
 from tests.support.limit_cases import CASES, TOLD, Case
 
 
-def test_each_limit_tells_its_figures_of_an_entry_that_passes() -> None:
+def test_each_limit_has_its_figures_for_a_passing_entry() -> None:
     verdicts = RiskOfficer(LIMITED).verdicts(LONG, CALM)
     assert {each.code.value: (str(each.limit), str(each.actual)) for each in verdicts} == TOLD
     assert [each.code.value for each in verdicts] == list(TOLD)
@@ -30,6 +30,6 @@ def test_an_approval_that_is_there_is_shown() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.code}")
-def test_the_largest_size_is_the_one_that_a_refusal_tells(case: Case) -> None:
+def test_the_largest_size_is_the_one_in_the_refusal(case: Case) -> None:
     officer = RiskOfficer(case.under)
     assert officer.largest(case.intent, case.view) == refusal(case.intent, case.view, case.under).largest
