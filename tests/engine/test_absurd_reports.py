@@ -1,4 +1,4 @@
-"""What makes no sense is told of, closes entries, and moves no money."""
+"""Reports with impossible amounts are incidents, close entries, and move no money."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""What only a person can let pass waits for one, and is held against every policy again when they say yes."""
+"""An order that a person has to approve waits, and is checked against every policy again after the approval."""
 
 from decimal import Decimal
 

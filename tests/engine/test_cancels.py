@@ -1,4 +1,4 @@
-"""A venue that says nothing to a cancel is asked again, so often and no more; then a person is told."""
+"""A cancel request without an answer is repeated a limited number of times, and then reported as an incident."""
 
 import pytest
 

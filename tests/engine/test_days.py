@@ -1,4 +1,4 @@
-"""Where a UTC day ends: after the candle that closes at midnight, before whatever is decided on it."""
+"""A UTC day ends after the candle that closes at midnight, and before a decision on it."""
 
 import asyncio
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""In a whole run: for every limit an entry that passes, and one that what has happened meanwhile keeps from passing."""
+"""In a whole run, for every limit: one entry passes, and a later one is refused."""
 
 from decimal import Decimal
 

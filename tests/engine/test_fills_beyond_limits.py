@@ -1,4 +1,4 @@
-"""Fills that exceed what was cleared: a tighter stop, a smaller position, and one incident for each limit."""
+"""Fills that exceed the cleared order: a tighter stop, a smaller position, and one incident for each limit."""
 
 from decimal import Decimal
 from typing import Any

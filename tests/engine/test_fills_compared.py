@@ -1,4 +1,4 @@
-"""A fill is compared with what was cleared for its order, and not with what the market did meanwhile."""
+"""A fill is compared with its cleared order, and not with later moves of the market."""
 
 from decimal import Decimal
 

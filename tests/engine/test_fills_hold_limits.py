@@ -1,4 +1,4 @@
-"""Whatever an entry fills at, in however many parts: an oracle of plain sums holds what stays against the limits."""
+"""For any fills of an entry an oracle of plain sums checks the rest of the position against the limits."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""A refusal names the first thing that a person has to change, and a largest size only where a size helps."""
+"""A refusal names the first problem to correct, and a largest size only if a size helps."""
 
 from decimal import Decimal
 from typing import Any

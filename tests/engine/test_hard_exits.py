@@ -1,4 +1,4 @@
-"""The policy file's hard exits: the guard closes a position whoever opened it."""
+"""The hard exits of the policy file: the guard closes the positions of every author."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""From a candle to a fill, and what an order does on the way."""
+"""From a candle to a fill, and the effects of an order in between."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""What happened on the account without an order of ours is booked, told of, and leaves nothing naked."""
+"""Trades and transfers without an order of the engine are booked and reported, and every position stays protected."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""Orders that fill in parts: the stop always covers what is held so far, and every part is followed to its end."""
+"""Orders that fill in parts: the stop always covers the filled quantity, and every part is followed to its end."""
 
 from decimal import Decimal
 

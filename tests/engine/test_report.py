@@ -1,4 +1,4 @@
-"""What a run's report says beyond the journal."""
+"""The figures of a run's report that the journal does not contain."""
 
 import io
 from decimal import Decimal

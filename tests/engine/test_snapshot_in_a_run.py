@@ -1,4 +1,4 @@
-"""What a running engine puts into its snapshots: trades, note, sizes, limits, derivatives, correlations."""
+"""The snapshots of a running engine: trades, note, sizes, limits, derivatives, correlations."""
 
 import math
 from decimal import Decimal

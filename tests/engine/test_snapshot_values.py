@@ -1,4 +1,4 @@
-"""The snapshot that a wake carries: all of S4, of one moment, and the same after a checkpoint."""
+"""The snapshot of a wake: complete, as of one time, and the same after a checkpoint."""
 
 from decimal import Decimal
 from typing import Any

@@ -1,4 +1,4 @@
-"""Spot: stop and target are one order and lock the balance, fees come from what was bought, dust counts as flat."""
+"""Spot: stop and target are one order and lock the balance, fees reduce the purchase, dust counts as flat."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""On spot a stop locks what it would sell, a fee leaves dust, and there is no short: the guard holds all the same."""
+"""Spot has locked balances, dust and no short, and the guard still protects every position."""
 
 from collections.abc import Sequence
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Where an agent does not answer, or may not be asked for money, the rules decide as far as the policy lets them."""
+"""The rules decide, as far as the policy allows, if an agent does not answer or its budget is spent."""
 
 import math
 from decimal import Decimal

@@ -19,7 +19,7 @@ PATIENT = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, stop={"deadlin
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
 LATE = OrderRef(1, Purpose.STOP, 0)
-"""The first stop, of which nobody knows what became."""
+"""The first stop, whose outcome is unknown."""
 
 
 def stops(run: Run) -> dict[OrderRef, Decimal | None]:

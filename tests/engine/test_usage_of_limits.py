@@ -1,4 +1,4 @@
-"""What is shown as used of each limit is what the risk officer holds the next entry to."""
+"""The shown use of each limit equals the amount that the risk officer checks the next entry with."""
 
 from decimal import Decimal
 from pathlib import Path

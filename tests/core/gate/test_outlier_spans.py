@@ -1,4 +1,4 @@
-"""Returns over several candles: seen while they happen, told once, and never measured by themselves."""
+"""Returns over several candles: found during the move, reported once, and never compared with themselves."""
 
 import math
 import statistics

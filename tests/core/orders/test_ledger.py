@@ -1,4 +1,4 @@
-"""What the account holds, from fills and funding, to the last digit."""
+"""The positions and the wallet of the account after fills and funding, to the last digit."""
 
 from decimal import Decimal, localcontext
 

@@ -1,4 +1,4 @@
-"""The orders of a book: fills count once, in any order, and never beyond what was ordered."""
+"""The orders of a book: fills count once, in any order, and never beyond the ordered quantity."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal

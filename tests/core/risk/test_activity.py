@@ -1,4 +1,4 @@
-"""The counters behind limits on pace: what moves each of them, and what lets it go."""
+"""The counters of the limits on pace: the events that change each of them, and their expiry."""
 
 from decimal import Decimal
 

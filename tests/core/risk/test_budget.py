@@ -1,4 +1,4 @@
-"""What thinking may cost: a UTC day, a UTC month, and how they roll over."""
+"""The budget of model calls: a UTC day, a UTC month, and their ends."""
 
 from decimal import Decimal
 

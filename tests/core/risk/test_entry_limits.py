@@ -1,4 +1,4 @@
-"""Every limit on an entry refuses what breaks it, and says what would have passed."""
+"""Every limit on an entry refuses a violation, and names the size that would have passed."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""Whatever the account and the limits: what passes breaks none, and the largest that is named is the largest."""
+"""For any account and limits: an entry that passes violates none, and the largest named size is the largest."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""A limit entry is held against its own prices: what it may cost at worst, and where it would begin."""
+"""A limit entry is checked at its own prices: its worst price, and its expected first price."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""One limit asked alone, where in the officer's row of limits another would speak before it."""
+"""One limit evaluated alone, if another limit would refuse first in the officer's order."""
 
 from decimal import Decimal
 

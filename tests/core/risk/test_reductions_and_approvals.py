@@ -1,4 +1,4 @@
-"""What lowers risk always passes; an approval is made in one room, for one use, for a while."""
+"""Reductions always pass; a cleared order comes from one place, for one use, for a limited time."""
 
 from decimal import Decimal
 from typing import Any

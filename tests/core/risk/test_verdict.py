@@ -1,4 +1,4 @@
-"""What a limit tells people, as they read it."""
+"""The texts of a limit's verdict."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""What the engine lays in answer to a fill meets the rest of the candle, and nothing that the price passed before."""
+"""Orders that the engine places after a fill meet the rest of the candle, and no earlier price of it."""
 
 import asyncio
 from collections.abc import Sequence

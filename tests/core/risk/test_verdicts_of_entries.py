@@ -1,4 +1,4 @@
-"""What every limit tells of an entry that passes, as a check before an order shows it; and the largest size."""
+"""The verdict of every limit on an entry that passes, as a check shows it; and the largest size."""
 
 import pytest
 from msgspec.structs import replace

@@ -1,4 +1,4 @@
-"""The gate: what wakes, what waits, and that nothing is lost on the way."""
+"""The gate: which reasons wake, which wait, and that none is lost."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
