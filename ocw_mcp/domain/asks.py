@@ -1,4 +1,4 @@
-"""What an attached client can ask the running engine for outside a wake, and the keys under which it is answered."""
+"""The requests of attached clients to the running engine, and the keys under which they are answered."""
 
 import hashlib
 from decimal import Decimal
@@ -12,7 +12,7 @@ from ocw_mcp.domain.orders import OrderRef, Side
 PREVIEW_GOOD_FOR_S: Final = 60
 """Seconds of real time, however fast a simulated market runs. The mark price of the preview binds as well."""
 TAINTED: Final = "ocw/tainted"
-"""The field in the `_meta` of a call that says that the caller has read texts of others before it."""
+"""The field in the `_meta` of a call which marks that the caller has read texts of other authors before it."""
 
 
 class LegRequest(msgspec.Struct, frozen=True, tag="leg", tag_field="asks"):
@@ -24,7 +24,7 @@ class LegRequest(msgspec.Struct, frozen=True, tag="leg", tag_field="asks"):
     """The caller's name."""
     leg: Leg
     quantity: Decimal | None = None
-    """Base asset, in place of the leg's share of equity."""
+    """The quantity (base asset) that replaces the leg's share of equity."""
     side: Side | None = None
     """The side that the caller was shown: the meaning of an ADD depends on the position."""
     quoted: Decimal | None = None
@@ -94,7 +94,7 @@ class SubmitRequest(msgspec.Struct, frozen=True, tag="submit", tag_field="asks")
     wake_id: int
     decision: Decision
     tainted: bool = False
-    """Whether the caller has read texts of others before it decided."""
+    """Whether the caller had read texts of other authors before it decided."""
 
 
 CallerRequest = (
@@ -176,12 +176,12 @@ class AwaitsApproval(msgspec.Struct, frozen=True, tag="waits", tag_field="answer
 
 
 class Done(msgspec.Struct, frozen=True, tag="done", tag_field="answer"):
-    """A request was carried out, and no single order came of it."""
+    """A request was executed, and did not lead to exactly one order."""
 
     decision: DecisionKey | None = None
     """The key of the decision that was submitted, whose legs are answered one by one."""
     refused: tuple[str, ...] = ()
-    """Parts of a decision beside its legs that were refused, such as a wake condition: one sentence each."""
+    """The rejected parts of a decision other than legs, such as a wake condition, one sentence each."""
 
 
 def submit_key(wake_id: int, decision: Decision) -> str:

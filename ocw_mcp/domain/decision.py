@@ -1,4 +1,4 @@
-"""What an agent decides: the type that Claude returns, and the rules too."""
+"""The decision of an agent: the type that models, strategies and the rules return."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,17 +13,17 @@ from ocw_mcp.domain.causes import MODEL_ANSWERED, Cause, CauseKind
 from ocw_mcp.domain.errors import StrategyError
 
 LONGEST_CLAUSE: Final = 200
-"""Characters on what of a decision could not be read."""
+"""The largest number of characters of the text about an unreadable part of a decision."""
 NUMBERS: Final = ("size", "stop", "target", "limit")
 """The fields of a leg that are Decimals."""
 
 Number = Decimal | int | float | str
-"""What a leg takes for a Decimal. A float counts as it is written: 0.1 is Decimal("0.1")."""
+"""The types that a leg accepts for a Decimal. A float counts as it is written: 0.1 is Decimal("0.1")."""
 _Word = TypeVar("_Word", bound=StrEnum)
 
 
 class Action(StrEnum):
-    """What to do with one symbol."""
+    """The action of a decision on one symbol."""
 
     BUY = "BUY"
     """Open a long."""
@@ -34,13 +34,13 @@ class Action(StrEnum):
     COVER = "COVER"
     """Close a short."""
     ADD = "ADD"
-    """Make the open position larger, the same way."""
+    """Make the open position larger, on the same side."""
     HOLD = "HOLD"
     """Leave the symbol as it is."""
 
     @property
     def adds_risk(self) -> bool:
-        """Whether the action can make a position larger; the others only ever lower risk."""
+        """Whether the action can make a position larger; the others never add risk."""
         return self in (Action.BUY, Action.SHORT, Action.ADD)
 
 
@@ -55,23 +55,23 @@ class Leg(msgspec.Struct, frozen=True):
     symbol: str
     action: Action
     size: Decimal | None = None
-    """Share of equity to put on: above 0 and up to 1. SELL, COVER and HOLD speak of the whole."""
+    """The notional as a share of equity, above 0 and up to 1. SELL, COVER and HOLD apply to the whole position."""
     stop: Decimal | None = None
     target: Decimal | None = None
     limit: Decimal | None = None
-    """The worst price to enter at: the entry waits for it as a limit order. None enters at the market."""
+    """The worst price of the entry, which waits for it as a limit order. None enters at the market."""
     limit_expires_s: int | None = None
-    """Seconds from now on after which a limit entry is taken off; None is an hour."""
+    """The seconds from now after which a limit entry is cancelled; None is an hour."""
     post_only: bool = False
-    """A limit entry is rather refused than pay the taker's fee."""
+    """Whether the venue rejects a limit entry that would trade at once and pay the taker's fee."""
     leverage: int | None = None
-    """Of the position that it opens: its margin is its cost over this. None is the policy's usual one."""
+    """The leverage of the position that it opens: the margin is the cost over this. None is the policy's usual one."""
     confidence: float | None = None
-    """How sure whoever decides is, from 0 to 1; it is journaled, and changes nothing."""
+    """The decider's confidence, from 0 to 1. It is journaled, and has no effect."""
     reasoning: str = ""
     signals: tuple[str, ...] = ()
     malformed: str = ""
-    """What kept the leg from being read, in one clause: it is refused, and the others are carried out."""
+    """Why the leg could not be read, in one clause. Such a leg is refused, and the other legs are executed."""
 
     if TYPE_CHECKING:
 
@@ -103,25 +103,25 @@ class Leg(msgspec.Struct, frozen=True):
 
     @property
     def asks(self) -> bool:
-        """Whether the leg asks for something: all but HOLD do, and a leg that could not be read."""
+        """Whether the leg asks for an order: every leg except a HOLD, and also a leg that could not be read."""
         return self.action is not Action.HOLD or bool(self.malformed)
 
 
 class Comparison(StrEnum):
-    """How a wake condition holds a reading against its threshold."""
+    """How a wake condition compares a reading with its threshold."""
 
     GT = "gt"
     LT = "lt"
     CROSSES_ABOVE = "crosses_above"
-    """At or below the threshold at the look before, above it now."""
+    """At or below the threshold at the previous evaluation, above it now."""
     CROSSES_BELOW = "crosses_below"
-    """At or above the threshold at the look before, below it now."""
+    """At or above the threshold at the previous evaluation, below it now."""
     ABS_CHANGE_PCT_GT = "abs_change_pct_gt"
-    """Moved by more than so many percent, either way, since the condition was set."""
+    """Moved by more than this percentage, up or down, since the condition was set."""
 
 
 class WakeCondition(msgspec.Struct, frozen=True):
-    """When the agent wants to be woken: once, as soon as a reading of a symbol meets the threshold.
+    """A condition that wakes the agent once, as soon as a reading of a symbol meets the threshold.
 
     `comparison` may be the text of a Comparison, and `threshold` any `Number`. Raises StrategyError for other texts.
     """
@@ -133,9 +133,9 @@ class WakeCondition(msgspec.Struct, frozen=True):
     threshold: float
     reason: str = ""
     expires_s: int | None = None
-    """Seconds from now on; None is as long as the policy allows."""
+    """The seconds from now after which it expires; None is the longest time that the policy allows."""
     place: int = 0
-    """Which of those that were given it is, from 1 on; 0 where it stands at its own place."""
+    """Its number among the conditions that were sent, from 1 on, if others were dropped; otherwise 0."""
 
     if TYPE_CHECKING:
 
@@ -167,14 +167,14 @@ class Decision(msgspec.Struct, frozen=True):
 
     legs: tuple[Leg, ...] = ()
     next_check_s: int | None = None
-    """When to look again at the latest; clamped by the gate's policy."""
+    """The seconds after which the agent is woken at the latest, within the bounds of the gate's policy."""
     wake_conditions: tuple[WakeCondition, ...] | None = None
-    """What replaces the agent's wake conditions; None leaves them as they are."""
+    """The conditions that replace the agent's wake conditions; None leaves them as they are."""
     note: str = ""
     cause: Cause | None = None
-    """Why everything is held, or why the rules decided in the agent's place; None for the decider's own legs."""
+    """Why the decision holds everything, or why the rules made it in the agent's place; None for the decider's legs."""
     unread: tuple[str, ...] = ()
-    """The parts beside its legs that could not be read: one sentence each."""
+    """The parts other than legs that could not be read, one sentence each."""
 
     if TYPE_CHECKING:
 
@@ -206,12 +206,12 @@ class Decision(msgspec.Struct, frozen=True):
 
     @property
     def answered(self) -> bool:
-        """Whether it is a new answer of the decider itself: its legs, or a HOLD that a model meant."""
+        """Whether it is a new answer of the decider itself: its legs, or a model's deliberate HOLD."""
         return self.cause is None or self.cause.kind in MODEL_ANSWERED
 
 
-def _decimal(value: Any, what: str) -> Decimal:
-    """Return a number as the Decimal that was written. Raises StrategyError, which names the number as `what`."""
+def _decimal(value: Any, name: str) -> Decimal:
+    """Return a number as the Decimal that was written. Raises StrategyError, which contains `name`."""
     number = Decimal("NaN")
     if isinstance(value, str | Decimal):
         with suppress(InvalidOperation):
@@ -223,14 +223,14 @@ def _decimal(value: Any, what: str) -> Decimal:
     if not number.is_finite():
         shown = value if isinstance(value, float) else repr(value)[:40]
         raise StrategyError(
-            f"{what} is {shown}; expected a finite number: a Decimal, an int, a float, or a text such as '0.1'"
+            f"{name} is {shown}; expected a finite number: a Decimal, an int, a float, or a text such as '0.1'"
         )
     return number
 
 
-def _word(value: object, kind: type[_Word], what: str) -> _Word:
-    """Return the member of an enumeration that a text names. Raises StrategyError with its members."""
+def _word(value: object, kind: type[_Word], name: str) -> _Word:
+    """Return the member of an enumeration that a text names. Raises StrategyError, which lists the members."""
     for each in kind:
         if isinstance(value, str) and value.upper() == each.value.upper():
             return each
-    raise StrategyError(f"{what} is {repr(value)[:40]}; expected one of {', '.join(kind)}")
+    raise StrategyError(f"{name} is {repr(value)[:40]}; expected one of {', '.join(kind)}")

@@ -148,11 +148,11 @@ class MandatePolicy(Table):
     symbols: Annotated[tuple[str, ...], Field(min_length=1), FEWER]
     """Patterns of the symbols that the mandate covers."""
     expires: Annotated[AwareDatetime, LOWER]
-    """The moment at which the mandate ends: no entry passes from then on."""
+    """The time at which the mandate ends: no entry passes from then on."""
 
     @cached_property
     def expires_ms(self) -> int:
-        """The same moment in ms."""
+        """The same time in ms."""
         return round(self.expires.timestamp() * SECOND)
 
 
@@ -164,11 +164,11 @@ class ApprovalPolicy(Table):
     modes: Annotated[tuple[Mode, ...], MORE] = tuple(Mode)
     """The modes in which every entry has to be approved, whatever its size."""
     answer_s: Annotated[int, Field(ge=1, le=86_400), LOWER] = 60
-    """The seconds that an order waits for the answer; no answer until then is a no."""
+    """The seconds that an order waits for the answer; without an answer until then it is refused."""
 
 
 class TaintedPolicy(Table):
-    """A second policy for entries that were decided on after reading text of others."""
+    """A second policy for entries that were decided after reading texts of others."""
 
     policy: Annotated[str, Field(min_length=1, max_length=40)] = "conservative"
     """The name of another policy file, beside this one or shipped: an entry has to pass the limits of both."""

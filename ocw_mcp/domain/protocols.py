@@ -1,4 +1,4 @@
-"""Where the rooms meet: `app.compose` wires an adapter to whatever asks for one of these."""
+"""The protocols between packages: `app.compose` gives an adapter to each module that needs one."""
 
 from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Sequence
 from decimal import Decimal
@@ -16,78 +16,75 @@ from ocw_mcp.domain.steps import Command
 
 
 class Clock(Protocol):
-    """The only place where time comes from."""
+    """The only source of time."""
 
     @property
     def simulated(self) -> bool:
-        """True where time is what the market says: nobody waits, and thinking takes modelled time."""
+        """Whether time is the market's: no call waits in real time, and decisions take modelled time."""
         ...
 
     def now(self) -> int:
-        """Engine time, ms."""
+        """Return engine time, ms."""
         ...
 
     def wall_ms(self) -> float:
-        """A monotonic reading in ms, for measuring how long things take; it never enters the engine."""
+        """Return a monotonic reading in ms, for measuring durations; it never enters the engine."""
         ...
 
     def advance(self, to: int) -> None:
-        """Tell a simulated clock what time it is; a live clock takes no telling."""
+        """Set a simulated clock to a time (ms); a live clock ignores it."""
         ...
 
     async def wait_until(self, at: int) -> None:
-        """Let others run until engine time `at`; at once where time is simulated."""
+        """Let other tasks run until engine time `at`; return at once if time is simulated."""
         ...
 
     async def pause(self, ms: float) -> None:
-        """Wait so long by the wall, however time passes here: for whoever is outside of it."""
+        """Wait `ms` in real time, even if engine time is simulated, for work outside of the engine."""
         ...
 
     @property
     def paced(self) -> bool:
-        """True where simulated time keeps step with the wall."""
+        """Whether simulated time runs in proportion to real time."""
         ...
 
     async def approach(self, at: int) -> bool:
-        """On a paced clock: wait a moment at most, and tell whether `at` has come."""
+        """On a paced clock, wait for a short time at most. Return whether `at` (ms) is reached."""
         ...
 
 
 class Feed(Protocol):
-    """A market, frame by frame, in time order."""
+    """A market, as frames in the order of time."""
 
     @property
     def identity(self) -> MarketIdentity: ...
 
     def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
-        """All frames later than `after` (ms), or all there are.
-
-        Raises TapeError when the source cannot be believed.
-        """
+        """Yield all frames, or those later than `after` (ms). Raises TapeError if the source is not valid."""
         ...
 
 
 class Venue(Protocol):
-    """Where orders go. A venue takes nothing but a ClearedOrder, and answers with reports."""
+    """A place of execution. A venue accepts only a ClearedOrder, and answers with reports."""
 
     @property
     def name(self) -> str: ...
 
     def instrument(self, symbol: str, price: float) -> Instrument:
-        """The filters of a symbol as they are now; `price` is its last one, for venues that must guess."""
+        """Return the present filters of a symbol. `price` is its last one, for venues that must estimate them."""
         ...
 
     async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
-        """Send an order; whatever the venue says at once comes back, the rest comes later."""
+        """Send an order. Return the venue's immediate reports; later ones come as events."""
         ...
 
     async def cancel(self, ref: OrderRef, now: int) -> Sequence[VenueReport]:
-        """Ask for an order to be taken off."""
+        """Ask for the cancellation of an order. Return the venue's immediate reports."""
         ...
 
 
 class SimulatedVenue(Venue, Protocol):
-    """A venue that lives in this process and trades against the frames of the feed."""
+    """A venue in this process that trades against the frames of the feed."""
 
     @property
     def next_funding(self) -> int:
@@ -96,57 +93,57 @@ class SimulatedVenue(Venue, Protocol):
 
     @property
     def pays_funding(self) -> bool:
-        """Whether a position is held that a funding rate would be settled on."""
+        """Whether there is a position on which funding would be settled."""
         ...
 
     def settle_funding(
-        self, until: int, told: Sequence[Funding] = (), symbols: Collection[str] | None = None
+        self, until: int, rates: Sequence[Funding] = (), symbols: Collection[str] | None = None
     ) -> Sequence[VenueReport]:
-        """Settle the stamps up to `until` (ms) of some symbols, or of all, on what was held at each.
+        """Settle the stamps up to `until` (ms) of some symbols, or of all, on the position at each stamp.
 
-        A stamp without a rate among those `told` is settled at an assumed one. Rates of other symbols are kept.
+        A stamp without one of the known `rates` is settled at an assumed one. Rates of other symbols are kept.
         """
         ...
 
     def on_books(self, books: Sequence[OrderBook]) -> None:
-        """Take note of the best prices of this moment, which say what trading at the market costs."""
+        """Store the present order books, whose best prices determine the cost of market orders."""
         ...
 
     def on_candle(self, candle: Candle, now: int) -> Iterable[VenueReport]:
-        """What a closed candle did to resting orders, in the order in which its price came to them.
+        """Yield the reports on resting orders after a closed candle, in the order in which its price reached them.
 
-        Each report is to be answered before the next is asked for: an order that is sent or cancelled in between counts
-        for the rest of the candle.
+        The caller has to process each report before it takes the next: an order that is sent or cancelled in between
+        counts for the rest of the candle.
         """
         ...
 
     def on_opening(self, opening: Opening, now: int) -> Sequence[VenueReport]:
-        """What the first price of a candle did to waiting and resting orders."""
+        """Return the reports on waiting and resting orders after the first price of a candle."""
         ...
 
     def fill_reductions(self, now: int) -> Sequence[VenueReport]:
-        """Trade the reductions that wait for a price, where the last price is of this very moment (ms)."""
+        """Trade the reductions that wait for a price, if the last price is of `now` (ms)."""
         ...
 
     def close_out(self, symbol: str, quantity: Decimal, now: int) -> Sequence[VenueReport]:
-        """Close so much of a position (signed, base asset) at its last price: its market has ended."""
+        """Close a quantity (signed, base asset) of a position at its last price, because its market has ended."""
         ...
 
     def state(self) -> bytes:
-        """All it must remember over a restart."""
+        """Return all that must survive a restart."""
         ...
 
     def restore(self, state: bytes) -> None: ...
 
 
 class Decider(Protocol):
-    """Whoever answers a wake: Claude, the rules, nobody."""
+    """The agent that answers a wake: a model, the rules, a strategy, or one that always holds."""
 
     @property
     def name(self) -> str: ...
 
     def thinking_ms(self, request: DecisionRequest) -> int | None:
-        """How long the answer takes in simulated time; 0 for rules, None where it comes from elsewhere or never."""
+        """Return the simulated time (ms) of an answer; 0 for the rules, None if it comes from outside or never."""
         ...
 
     async def decide(self, request: DecisionRequest) -> Decision: ...
@@ -154,29 +151,29 @@ class Decider(Protocol):
 
 @runtime_checkable
 class Converses(Protocol):
-    """A decider that looks at the desk with tools, submits through them, and may correct what was refused."""
+    """A decider that reads the engine's state with tools, submits through them, and may correct refused legs."""
 
     def correction_ms(self, request: DecisionRequest) -> int:
-        """How long a correction takes in simulated time."""
+        """Return the simulated time (ms) of a correction."""
         ...
 
 
 @runtime_checkable
 class Priced(Protocol):
-    """A decider whose thinking costs money; one that is none of these thinks for nothing."""
+    """A decider whose decisions cost money. The decisions of any other decider are free."""
 
     def cost_usd(self, wake_id: int) -> Decimal:
-        """What was spent on a wake so far, answered or not."""
+        """Return the cost (USD) of a wake so far, with or without an answer."""
         ...
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """All that a resumed run starts from: the state of engine and venue after the frame of `market_at`."""
+    """The saved state from which a run resumes: that of engine and venue after the frame of `market_at`."""
 
     market_at: int
     """Time (ms) of the last frame taken; -1 before the first."""
     seq: int
-    """Sequence of the last domain event that the state contains."""
+    """The sequence number of the last domain event that the state contains."""
     engine: bytes
     venue: bytes
 
@@ -190,7 +187,7 @@ class StoredEvent(msgspec.Struct, frozen=True):
 
 
 class Store(Protocol):
-    """The memory of a book: an append-only journal and the latest checkpoint."""
+    """The storage of a book: an append-only journal and the latest checkpoint."""
 
     @property
     def book(self) -> str:
@@ -199,21 +196,21 @@ class Store(Protocol):
 
     @property
     def last_seq(self) -> int:
-        """Sequence of the last domain event, appended or committed; 0 when there is none."""
+        """The sequence number of the last domain event, appended or committed; 0 if there is none."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """Digest over all domain events so far."""
+        """The digest of all domain events so far."""
         ...
 
     @property
     def chain_head(self) -> str:
-        """Digest over all stored rows so far."""
+        """The digest of all stored rows so far."""
         ...
 
     def append(self, at: int, event: DomainEvent) -> int:
-        """Add a domain event to the current transaction; returns its sequence."""
+        """Add a domain event to the current transaction. Return its sequence number."""
         ...
 
     def note(self, at: int, event: LifecycleEvent) -> None:
@@ -221,38 +218,38 @@ class Store(Protocol):
         ...
 
     def keep(self, wake_id: int, snapshot: Snapshot) -> None:
-        """Keep what a wake was shown, with the next commit; outside journal and fingerprint, of the newest wakes."""
+        """Keep the snapshot of a wake with the next commit, outside journal and fingerprint; old ones are deleted."""
         ...
 
     def commit(self, checkpoint: Checkpoint | None = None, summary: dict[str, Any] | None = None) -> None:
-        """Make all that was appended durable, and with it a checkpoint and the summary that `ocw status` shows.
+        """Make all appended events durable, with a checkpoint and the summary that `ocw status` shows.
 
-        Raises JournalError when the disk does not take it; what was appended is then still pending.
+        Raises JournalError if the write fails; the appended events are then still pending.
         """
         ...
 
     def checkpoint(self) -> Checkpoint | None:
-        """The latest checkpoint, or None in a new book."""
+        """Return the latest checkpoint; None in a new book."""
         ...
 
     def events_after(self, seq: int) -> Iterator[StoredEvent]:
-        """Committed domain events with a higher sequence, in order."""
+        """Yield the committed domain events with a higher sequence number, in order."""
         ...
 
     def all_events(self) -> Iterator[tuple[int, JournalEvent]]:
-        """Every committed event with its time, in order, those about processes included."""
+        """Yield every committed event with its time, in order, including events about processes."""
         ...
 
     def close(self) -> None: ...
 
 
 class CommandBox(Protocol):
-    """Where a person's commands wait for the engine."""
+    """The operator's commands that wait for the engine."""
 
     def waiting(self) -> Sequence[Command]:
-        """Commands that have come, oldest first. Cheap: it is asked all the time."""
+        """Return the waiting commands, oldest first. The engine calls this often, so it has to be fast."""
         ...
 
     def done(self, command: Command) -> None:
-        """The command is in the journal for good and need not be kept."""
+        """Delete a command, which is durable in the journal."""
         ...

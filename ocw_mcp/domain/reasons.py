@@ -15,7 +15,7 @@ class RefusalCode(StrEnum):
     meaning: str
 
     def __new__(cls, code: str, meaning: str = "") -> Self:
-        """Make a member that is its code and knows its meaning."""
+        """Create a member whose value is the code, with its meaning."""
         member = str.__new__(cls, code)
         member._value_ = code
         member.meaning = meaning
@@ -46,7 +46,7 @@ class RefusalCode(StrEnum):
     TURNOVER = "TURNOVER", "today's turnover, with this order, would exceed its limit"
     FEES = "FEES", "today's fees have reached their limit; entries are closed until the next UTC day"
     REENTRY = "REENTRY", "the symbol's last position was closed too recently"
-    NOT_ACTIVE = "NOT_ACTIVE", "the desk is not ACTIVE; only orders that reduce risk pass"
+    NOT_ACTIVE = "NOT_ACTIVE", "the engine is not ACTIVE; only orders that reduce risk pass"
     STALE_DATA = "STALE_DATA", "the last price is older than the feed's cadence plus slack"
     NO_PRICE = "NO_PRICE", "there is no price for this symbol yet"
     SIDE_NOT_ALLOWED = "SIDE_NOT_ALLOWED", "the policy does not allow positions this way"
@@ -70,7 +70,7 @@ class RefusalCode(StrEnum):
     DEPTH = "DEPTH", "the order would take too much of the quantity offered near the best price"
     MANDATE = "MANDATE", "the mandate does not cover this: its amount, its symbols, or its time"
     APPROVAL_REQUIRED = "APPROVAL_REQUIRED", "a person has to approve an order like this one"
-    NOT_APPROVED = "NOT_APPROVED", "a person said no, or gave no answer in time"
+    NOT_APPROVED = "NOT_APPROVED", "a person denied the order, or did not answer in time"
     HELD_BY_PERSON = "HELD_BY_PERSON", "a person controls this symbol; the agent that decides here leaves it alone"
     FALLBACK = "FALLBACK", "the rules stand in for the agent here: they may not enter, or not against its last position"
     REDUCTION_RATE = (
@@ -88,7 +88,7 @@ class RefusalCode(StrEnum):
 
 
 QUOTING: Final = frozenset({RefusalCode.MALFORMED, RefusalCode.UNKNOWN_SYMBOL, RefusalCode.SYMBOL_NOT_ALLOWED})
-"""Codes whose `actual` repeats what the caller wrote."""
+"""The codes whose `actual` repeats a text of the caller."""
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):

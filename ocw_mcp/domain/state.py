@@ -1,4 +1,4 @@
-"""The desk's state. An agent can lower it and never raise it."""
+"""The mode of a book and its trading state. An agent can lower the trading state and never raise it."""
 
 from decimal import Decimal
 from enum import StrEnum
@@ -16,17 +16,17 @@ class Mode(StrEnum):
 
 
 class TradingState(StrEnum):
-    """What the desk may do. Stops stay in every state, and what lowers risk passes in every state."""
+    """The state that limits new orders. In every state stops stay, and orders that reduce risk pass."""
 
     ACTIVE = "ACTIVE"
-    """Entries pass, inside every policy."""
+    """Entries pass within every policy."""
     REDUCING = "REDUCING"
     """No new risk; positions are managed and closed."""
     HALTED = "HALTED"
-    """No new risk until a person resumes."""
+    """No new risk until the operator resumes."""
 
 
-ITSELF: Final = "the desk itself"
+ITSELF: Final = "the engine itself"
 """The author of a lowered state that neither the operator nor a client asked for."""
 
 
@@ -48,6 +48,6 @@ class Fall(msgspec.Struct, frozen=True):
     beyond: bool
 
     def __str__(self) -> str:
-        """In a clause, for a person."""
+        """Return the fall as a clause for the operator."""
         amounts = f"{self.peak - self.equity:,.2f}, from {self.peak:,.2f} to {self.equity:,.2f}"
         return f"equity fell by {self.share:.2%} ({amounts}), and the limit is {self.limit:.2%}"

@@ -1,4 +1,4 @@
-"""The convention for saved state: `state()` returns all that must survive a restart, and `restore()` takes it back."""
+"""The convention for saved state: `state()` returns all that must survive a restart, and `restore()` restores it."""
 
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -13,7 +13,7 @@ class SavedPart(Protocol):
         ...
 
     def restore(self, state: Any, /) -> None:
-        """Take back what `state` returned."""
+        """Restore a state that `state` returned."""
         ...
 
 
@@ -28,5 +28,5 @@ class Stateful(Generic[_State]):
         return self._state
 
     def restore(self, state: _State, /) -> None:
-        """Take back what `state` returned."""
+        """Restore a state that `state` returned."""
         self._state = state

@@ -1,7 +1,7 @@
-"""What goes into a step of the engine, and what comes out of it.
+"""The events that a step of the engine takes, and the effects that it returns.
 
-In: a frame of the market, a venue's report, a decision, a timer, a person's command. Out: effects, to be carried out in
-their order. The shell in `runtime` is the only one who carries them out.
+An event is a frame of the market, a venue's report, a decision, a timer, a command of the operator or a request of a
+caller. The shell in `runtime`, and no other module, executes the effects, in their order.
 """
 
 from decimal import Decimal
@@ -22,7 +22,7 @@ from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 
 
 class DecisionReady(msgspec.Struct, frozen=True):
-    """An answer to a wake takes effect now."""
+    """The decider has answered a wake, and its decision takes effect now."""
 
     wake_id: int
     decider: str
@@ -32,7 +32,7 @@ class DecisionReady(msgspec.Struct, frozen=True):
 
 
 class DecisionFailed(msgspec.Struct, frozen=True):
-    """The decider could not answer."""
+    """The decider could not answer a wake."""
 
     wake_id: int
     decider: str
@@ -42,15 +42,15 @@ class DecisionFailed(msgspec.Struct, frozen=True):
 
 
 class DecisionSubmitted(msgspec.Struct, frozen=True):
-    """Whoever was asked submits legs, and is told what came of each before its answer is over.
+    """The decider submits legs while it still answers, and gets the result of each leg.
 
-    It keeps the floor until `DecisionReady` or `DecisionFailed`, and may correct once what was refused.
+    Its decision stays open until `DecisionReady` or `DecisionFailed`, and it may correct the refused legs once.
     """
 
     request: SubmitRequest
     thinking_ms: int
     cost_usd: Decimal = ZERO
-    """Since the wake, or since it last submitted."""
+    """The cost since the wake, or since the previous submission."""
 
 
 class TimerKind(StrEnum):
@@ -78,7 +78,7 @@ class Timer(NamedTuple):
     kind: TimerKind
     subject: str | OrderRef = ""
     times: int = 0
-    """How often a cancel was asked for."""
+    """The number of cancel requests so far."""
 
 
 class TimerFired(msgspec.Struct, frozen=True):
@@ -88,32 +88,32 @@ class TimerFired(msgspec.Struct, frozen=True):
 
 
 class Verb(StrEnum):
-    """What a person can tell the engine."""
+    """The commands of the operator."""
 
     HALT = "halt"
-    """Take no new risk, until a person resumes."""
+    """Take no new risk until the operator resumes."""
     FLATTEN = "flatten"
     """Halt, and close every position."""
     RESUME = "resume"
-    """Take new risk again; with `WITHIN_DRAWDOWN` as its subject only while no fall is beyond its limit."""
+    """Take new risk again; with the subject `WITHIN_DRAWDOWN` only if the drawdown is within its limit."""
     APPROVE = "approve"
-    """Let an order pass that waits for a person: its subject is the approval's id."""
+    """Approve an order that awaits approval; the subject is the approval's id."""
     DENY = "deny"
-    """Let it not pass."""
+    """Deny an order that awaits approval; the subject is the approval's id."""
     PAUSE = "agent-pause"
-    """Wake the agent no more, until a person lets it go on."""
+    """Do not wake the agent until the operator resumes it."""
     GO_ON = "agent-resume"
-    """Wake the agent again; or, with a symbol as its subject, give that one back to it."""
+    """Wake the agent again, or give it back the symbol that is the subject."""
     TAKE_OVER = "takeover"
-    """Take the symbol that is its subject out of the agent's hands."""
+    """Put the symbol that is the subject under manual control, so that the agent does not trade it."""
 
 
 WITHIN_DRAWDOWN: Final = "within-drawdown"
-"""The subject of a resume of a person who was shown no fall beyond the drawdown limit, and confirmed none."""
+"""The subject of a resume by an operator who was shown no drawdown beyond the limit, and so confirmed none."""
 
 
 class Command(msgspec.Struct, frozen=True):
-    """A person's word to the engine, one of `Verb`. The id is given once, so that it is taken once."""
+    """A command of the operator to the engine. Its id is unique, so that it is executed once."""
 
     command_id: str
     verb: str
@@ -121,11 +121,11 @@ class Command(msgspec.Struct, frozen=True):
     after_frame: int = -1
     """Time (ms) of the frame after which it is taken; the shell fills it in."""
     subject: str = ""
-    """What it is about: an approval's id, or a symbol."""
+    """The object of the command: an approval's id, or a symbol."""
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """Somebody attached asks for something."""
+    """An attached client sends a request."""
 
     request: CallerRequest
     after_frame: int = -1
@@ -136,49 +136,49 @@ StepEvent = Frame | VenueReport | DecisionReady | DecisionFailed | DecisionSubmi
 
 
 class Record(msgspec.Struct, frozen=True):
-    """Append to the journal."""
+    """Append an event to the journal."""
 
     event: DomainEvent
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Commit the journal, then hand the order to the venue; where the disk takes nothing, only one that lowers risk."""
+    """Commit the journal, then send the order to the venue. If the commit fails, only a reduction is sent."""
 
     cleared: ClearedOrder
 
 
 class Cancel(msgspec.Struct, frozen=True):
-    """Commit the journal, then ask the venue to take the order off."""
+    """Commit the journal, then ask the venue to cancel the order."""
 
     ref: OrderRef
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """Ask the decider. The answer takes effect when its thinking is over."""
+    """Ask the decider for a decision. The decision takes effect when the decider's thinking time is over."""
 
     request: DecisionRequest
 
 
 class GiveUp(msgspec.Struct, frozen=True):
-    """Wait no longer for the decider's answer; it would come too late."""
+    """Stop waiting for the decider's answer, which would come too late."""
 
 
 class Keep(msgspec.Struct, frozen=True):
-    """Keep what a wake was shown, for people who ask later; it is no part of the journal."""
+    """Keep the snapshot of a wake for later queries, outside the journal."""
 
     wake_id: int
     snapshot: Snapshot
 
 
 class SetTimer(msgspec.Struct, frozen=True):
-    """Fire `TimerFired(timer)` at a time (ms); setting it again moves it."""
+    """Set a timer, which fires `TimerFired(timer)` at a time (ms). A timer that is set already is moved."""
 
     timer: Timer
     at: int
 
 
 class ClearTimer(msgspec.Struct, frozen=True):
-    """Forget a timer, if it is set."""
+    """Clear a timer, if it is set."""
 
     timer: Timer
 

@@ -55,8 +55,8 @@ def not_stricter(strict: Policies, usual: Policies) -> str:
     else:
         why = "it is the same policy" if strict == usual else "no limit is stricter there"
     return (
-        f"[tainted] policy = {strict.name} is not stricter than {usual.name}: {why}; an entry that was decided on "
-        "after reading what others wrote still has to pass the limits of both; name a stricter policy there"
+        f"[tainted] policy = {strict.name} is not stricter than {usual.name}: {why}; a tainted entry "
+        "(decided after reading texts of others) has to pass the limits of both; name a stricter policy there"
     )
 
 

@@ -1,4 +1,4 @@
-"""The account: what it holds, what it is worth, what state the desk is in, and how the day goes."""
+"""The account: its positions and equity, its trading state, and its daily loss and drawdown."""
 
 from collections import deque
 from typing import Final, Literal
@@ -29,19 +29,19 @@ from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
 
 DAY_TIMER = Timer(TimerKind.DAY)
-TOLD_KEPT = 512
-"""Outside fills and transfers whose names are remembered, so that each is booked once."""
+REPORTS_KEPT = 512
+"""The number of outside fills and transfers whose names are remembered, so that each is booked once."""
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """Who opened the last position of a symbol, and which way."""
+    """The author and the side of the entry that opened the last position of a symbol."""
 
     principal: str
     side: Side
 
 
 class AccountState(msgspec.Struct):
-    """An account, to be restored."""
+    """An account in a saved state."""
 
     ledger: LedgerState
     day: DayState
@@ -59,42 +59,42 @@ class AccountState(msgspec.Struct):
 
 
 _SAVED_AS_THEY_ARE: Final = ("day_ends", "trading_state", "version", "funded_until", "opened", "lowered", "ended")
-"""Attributes of an account that are fields of its saved state."""
+"""The attributes of an account that are fields of its saved state under the same name."""
 
 
 class Account:
-    """One account. `version` counts every change of what it holds."""
+    """One account. `version` counts every change of its positions, orders and state."""
 
     def __init__(self, config: EngineConfig, effects: EffectBuffer) -> None:
         self._effects = effects
         self.ledger = Ledger(config.start_equity)
         self.day = DailyLoss(config.policies.daily_loss)
         self.day_ends = 0
-        """The midnight (ms) with which the day under way ends."""
+        """The midnight (ms) at which the current day ends."""
         self._policies = config.policies
         self._slack_ms = config.policies.data.slack_s * SECOND
         self.trading_state = TradingState.ACTIVE
         self.lowered: Lowered | None = None
-        """None while the desk is ACTIVE."""
+        """The last change to a lower trading state; None while the engine is ACTIVE."""
         self.version = 0
         self.drawdown = Drawdown(config.policies.drawdown, config.start_equity)
         self.activity = Activity(config.policies.pace, config.policies.losses)
         self.trades: deque[TradeView] = deque(maxlen=TRADES_SHOWN)
-        """The last closed ones, oldest first."""
+        """The last closed trades, oldest first."""
         self.funded_until: dict[str, int] = {}
-        """The stamp (ms) of each symbol's last funding."""
+        """The time (ms) of each symbol's last funding."""
         self._reported: list[str] = []
         self._just_paused = False
         self.opened: dict[str, Opened] = {}
-        """By symbol, until whoever opened it is done with it."""
+        """The opener of each symbol's last position, until it closes that position or decides again while flat."""
         self.ended: dict[str, int] = {}
-        """Symbols of which no candle comes any more, and when (ms) the last one of each closed."""
+        """The symbols without further candles, and the time (ms) at which the last candle of each closed."""
 
     def open_day(self, at: int) -> None:
-        """Begin the UTC day of `at` (ms) with the equity of this moment.
+        """Begin the UTC day of `at` (ms) with the present equity.
 
-        It ends with the candles that close at its midnight. Where none come, the timer ends it, once they would be
-        stale: live, a candle is known somewhat later than it closes.
+        The day ends with the candles that close at its midnight. If none come, a timer ends it after the time at which
+        they would be stale, because a live candle is known some time after its close.
         """
         equity = self.ledger.equity()
         day = utc_day(at)
@@ -105,14 +105,14 @@ class Account:
         self._effects.set_timer(DAY_TIMER, self.day_ends + self._slack_ms)
 
     def watch(self) -> str:
-        """Follow equity after prices or holdings moved; why entries have to be cancelled, when that reached a limit."""
+        """Check equity after a change of prices or positions. Return why entries are cancelled; empty within limits."""
         equity = self.ledger.equity()
         why = "too many trades lost in a row" if self._just_paused else ""
         self._just_paused = False
         if self.drawdown.passes(equity):
             self._effects.record(DrawdownReached(equity, self.drawdown.state().watched))
             why = "the drawdown limit is reached"
-            self.go(TradingState.HALTED, why)
+            self.change_state(TradingState.HALTED, why)
         if self.day.watch(equity):
             self._effects.record(DailyLossReached(self.day.today.day, equity, self.day.today.floor))
             why = why or "the daily loss limit is reached"
@@ -177,14 +177,14 @@ class Account:
         )
         return True
 
-    def done_with(self, symbol: str, principal: str) -> None:
-        """A position was closed on somebody's order: who opened it himself has no view of the symbol any more."""
+    def forget_opener(self, symbol: str, principal: str) -> None:
+        """Forget the opener of a symbol's position, if the principal that closed it is the one that opened it."""
         opened = self.opened.get(symbol)
         if opened is not None and opened.principal == principal:
             del self.opened[symbol]
 
-    def decided_anew(self) -> None:
-        """The agent has looked at everything: where nothing is held, it means that."""
+    def forget_closed_openers(self) -> None:
+        """Forget the openers of closed positions: the agent has decided again and knows that the symbols are flat."""
         self.opened = {symbol: opened for symbol, opened in self.opened.items() if symbol in self.ledger.positions}
 
     def end(self, symbol: str, last: int) -> None:
@@ -214,32 +214,32 @@ class Account:
         return True
 
     def _first_time(self, name: str) -> bool:
-        """Return whether the venue reports this for the first time, among those that are remembered."""
+        """Return whether the venue reports a name for the first time, among the remembered names."""
         if name in self._reported:
             return False
-        self._reported = [*self._reported[1 - TOLD_KEPT :], name]
+        self._reported = [*self._reported[1 - REPORTS_KEPT :], name]
         return True
 
     def resume(self, by: str) -> None:
-        """A person lets the desk take new risk again; a fall that would halt it at once is measured anew from here."""
+        """Allow new risk again, by an operator. A drawdown beyond its limit is measured from the present equity."""
         if self.trading_state is not TradingState.ACTIVE:
             self.drawdown.resume(self.ledger.equity())
-            self.go(TradingState.ACTIVE, f"resumed by {by}")
+            self.change_state(TradingState.ACTIVE, f"resumed by {by}")
 
     def fall(self) -> Fall:
-        """The fall of equity from the peak that the limit is held against."""
+        """Return the fall of equity from the peak of the drawdown limit."""
         equity, watched = self.ledger.equity(), self.drawdown.state().watched
         limit = self._policies.drawdown.max_share
         return Fall(equity, watched, self.drawdown.fall(equity), limit, self.drawdown.beyond(equity))
 
     def halt(self, by: str, reason: str) -> None:
-        """Somebody halts the desk, for a reason of theirs, if they give one."""
+        """Halt the engine, by an operator or a client, with a reason if one is given."""
         if self.trading_state is not TradingState.HALTED:
-            self.go(TradingState.HALTED, f"halted by {by}")
+            self.change_state(TradingState.HALTED, f"halted by {by}")
             self.lowered = Lowered(by, self._effects.now, reason)
 
-    def go(self, to: TradingState, why: str) -> None:
-        """Change the desk's state, if it is not there yet."""
+    def change_state(self, to: TradingState, why: str) -> None:
+        """Change the trading state, unless it is the same."""
         if self.trading_state is not to:
             self._effects.record(StateChanged(self.trading_state, to, why))
             self.trading_state = to
@@ -259,7 +259,7 @@ class Account:
         )
 
     def restore(self, state: AccountState, /) -> None:
-        """Take back what `state` returned."""
+        """Restore a state that `state` returned."""
         self.ledger.restore(state.ledger)
         self.day.restore(state.day)
         self.drawdown.restore(state.drawdown)

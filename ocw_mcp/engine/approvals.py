@@ -1,8 +1,8 @@
 """Orders that a person has to approve: they passed every limit but the one that asks for an approval.
 
 Meanwhile nothing is reserved and nothing is sent. When a person approves an order, it is checked against every policy
-again. The mark price then has to be near the one at which the approval was requested. An order that is not answered in
-time is refused.
+again, at the mark price of that time, which has to be near the mark price of the approval request. An order without an
+answer in time is refused.
 """
 
 from collections.abc import Callable
@@ -119,7 +119,7 @@ class Approvals(Stateful[ApprovalsState]):
 
     def expire(self, approval_id: str) -> None:
         """Refuse a pending order that was not answered in time."""
-        self._refuse(approval_id, "unanswered", "anybody")
+        self._refuse(approval_id, "unanswered", "the operator")
 
     def cancel_all(self, outcome: str, by: str, *, of_agent: bool = False, symbol: str | None = None) -> None:
         """Refuse all pending orders, or those of the agent that decides here, of all symbols or of one."""

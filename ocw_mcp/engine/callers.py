@@ -79,7 +79,7 @@ class Callers:
         """Return the answer to a request; None if no request with its key ever came, or only long ago."""
         key = request_key(request)
         if self.meanings.get(key) not in (None, substance(request)):
-            return Refusal(RefusalCode.KEY_REUSED, limit="what it was first used for", actual="something else")
+            return Refusal(RefusalCode.KEY_REUSED, limit="the first request with this key", actual="another request")
         known = self._executor.answers.get(key)
         if known is None and self._turned_away is not None and self._turned_away[0] == key:
             return self._turned_away[1]
@@ -206,7 +206,7 @@ class Callers:
         tracked = self._cancellable(request)
         if isinstance(tracked, Refusal):
             return tracked
-        self._manager.cancel(tracked, f"taken off by {request.principal}")
+        self._manager.cancel(tracked, f"cancelled by {request.principal}")
         return request.ref
 
     def _cancellable(self, request: CancelRequest) -> TrackedOrder | Refusal:
@@ -231,19 +231,19 @@ class Callers:
         view, protection = self._manager.view(symbol, now), self._guard.protections.get(symbol)
         if view is None or protection is None or not view.quantity:
             return FLAT
-        way = 1 if view.quantity > 0 else -1
+        sign = 1 if view.quantity > 0 else -1
         if self._manager.exit_under_way(symbol):
             return Refusal(RefusalCode.EXIT_PENDING, limit="no exit under way", actual="under way")
         most, asked = self._reductions_per_minute, view.pace.reductions_last_minute
         if asked >= most:
-            # Each change is an order at the venue; on spot it cancels the previous stop for a moment.
+            # Each change is an order at the venue; on spot it cancels the previous stop first.
             return Refusal(RefusalCode.REDUCTION_RATE, limit=f"{most} a minute", actual=str(asked))
-        stop, target = on_tick(request.stop, request.target, view.instrument.tick, long=way > 0)
-        if stop is not None and not (stop.is_finite() and stop > ZERO and (view.price - stop) * way > ZERO):
+        stop, target = on_tick(request.stop, request.target, view.instrument.tick, long=sign > 0)
+        if stop is not None and not (stop.is_finite() and stop > ZERO and (view.price - stop) * sign > ZERO):
             return Refusal(RefusalCode.STOP_REQUIRED, limit=f"a stop before {plain(view.price)}", actual=str(stop))
-        if stop is not None and (stop - protection.trigger) * way < ZERO:
+        if stop is not None and (stop - protection.trigger) * sign < ZERO:
             return Refusal(RefusalCode.LOOSER_STOP, limit=plain(protection.trigger), actual=plain(stop))
-        if target is not None and not (target.is_finite() and (target - view.price) * way > ZERO):
+        if target is not None and not (target.is_finite() and (target - view.price) * sign > ZERO):
             return Refusal(RefusalCode.BAD_TARGET, limit=f"beyond {plain(view.price)}", actual=str(target))
         if target is not None and target <= ZERO:
             return Refusal(RefusalCode.BAD_TARGET, limit="a price above 0", actual=str(target))
@@ -257,9 +257,9 @@ class _Quota:
     is taken again from the journal was within the quota when it was first taken.
     """
 
-    def __init__(self, most: int, what: str) -> None:
+    def __init__(self, most: int, noun: str) -> None:
         self._most = most
-        self._what = what
+        self._noun = noun
         self._times: dict[str, deque[int]] = {}
 
     def count(self, token: str, now: int) -> None:
@@ -273,4 +273,4 @@ class _Quota:
         times = self._times.get(token)
         if times is None or len(times) < self._most or times[0] <= now - MINUTE:
             return None
-        return Refusal(RefusalCode.CALLER_RATE, limit=f"{self._most} {self._what} a minute", actual="more")
+        return Refusal(RefusalCode.CALLER_RATE, limit=f"{self._most} {self._noun} a minute", actual="more")

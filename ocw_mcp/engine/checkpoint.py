@@ -1,4 +1,4 @@
-"""An engine's memory over a restart, and its summary for people."""
+"""An engine's saved state for a restart, and its summary for the operator."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +27,7 @@ from ocw_mcp.engine.run_counters import RunCounters
 from ocw_mcp.engine.snapshot import positions
 
 ENGINE_FORMAT = 14
-"""Counts up whenever a field changes its name or its meaning: an older state is then refused and not misread."""
+"""The version of the saved state. It increases when a field changes its name or meaning; older states are refused."""
 
 
 class EngineState(msgspec.Struct):
@@ -77,7 +77,7 @@ def summary(
     prices: Mapping[str, float],
     now: int,
 ) -> dict[str, Any]:
-    """State, equity, positions, counters and what is used of the limits, at `now` (ms).
+    """Return the state, equity, positions, counters and usage of limits at `now` (ms).
 
     Money is text, so that it survives JSON.
     """

@@ -1,4 +1,4 @@
-"""What an engine is built with, all of it values: it reads nothing itself."""
+"""The settings of an engine, all of them values: the engine itself reads no file and no environment."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -11,7 +11,7 @@ from ocw_mcp.domain.state import Mode
 
 
 class EngineConfig(msgspec.Struct, frozen=True):
-    """One engine's settings. `start_equity` in quote currency, `interval` in ms."""
+    """The settings of one engine. `start_equity` is in quote currency, `interval` in ms."""
 
     policies: Policies
     policy_hash: str
@@ -22,11 +22,11 @@ class EngineConfig(msgspec.Struct, frozen=True):
     start_equity: Decimal
     agent: str
     instruments: Callable[[str, float], Instrument]
-    """The venue's filters for a symbol at a price. Pure; asked once per symbol, the answer is kept."""
+    """Returns the venue's filters for a symbol at a price."""
     strict: Policies | None = None
-    """What holds beside `policies` for what was decided after reading what others wrote."""
+    """The policies that tainted orders have to pass as well: orders decided after reading texts of other authors."""
     live: bool = False
-    """Whether time is the machine's: then the engine looks by itself while no candle comes."""
+    """Whether time is real. A live engine also checks positions by a timer while no candle comes."""
     mode: Mode = Mode.PAPER
     fallback: bool = False
-    """Whether the rules decide where the agent does not: for agents that are models, and cost money."""
+    """Whether the rules decide if the agent does not. This is for agents that are models and cost money."""

@@ -1,6 +1,6 @@
-"""One decision at a time: asks for it, waits for it as long as the policy allows, and carries it out leg by leg.
+"""The decision cycle: ask for one decision at a time, wait for it until its deadline, and execute it leg by leg.
 
-Where an agent that is a model does not answer, in time or at all, or may not be asked for money, the rules decide.
+If the agent is a model, the rules decide in its place when it gives no answer in time or when its budget is spent.
 """
 
 from collections.abc import Callable
@@ -30,53 +30,54 @@ from ocw_mcp.engine.precheck import Instruction
 
 DEADLINE_TIMER = Timer(TimerKind.DECISION)
 NOTE_KEPT = 500
-"""Characters of a note that are kept."""
+"""The number of characters of a note that are kept."""
 
 
 class SubmittedDecision(msgspec.Struct, frozen=True):
-    """A decision that was submitted: whoever did so may correct once what was refused of it."""
+    """A submitted decision. Its author may correct the refused legs once."""
 
     request: DecisionRequest
     principal: str
     refused: tuple[str, ...]
-    """Symbols whose legs may be corrected."""
+    """The symbols of the refused legs, which may be corrected."""
     accepted: bool
-    """Whether anything of it was done, or nothing was to be; a leg that is HOLD is neither."""
-    floor: bool
-    """Whether nobody is asked anew before it is over."""
+    """Whether no leg was refused, or at least one other leg than a HOLD was executed."""
+    stays_open: bool = msgspec.field(name="floor")
+    """Whether the decision stays open until its author ends it, and no new wake is raised before."""
     tainted: bool = False
 
     def may_correct(self, asked: SubmitRequest, now: int) -> bool:
-        """Whether this is from whoever may, about the same wake, and in time."""
-        mine = (asked.wake_id, asked.principal) == (self.request.wake_id, self.principal)
-        return mine and bool(self.refused) and now <= self.request.deadline
+        """Return whether a request corrects this decision: same wake, same author, before the deadline."""
+        same = (asked.wake_id, asked.principal) == (self.request.wake_id, self.principal)
+        return same and bool(self.refused) and now <= self.request.deadline
 
 
 class DecisionsState(msgspec.Struct):
-    """The wake that is being decided on, if any, the last wake's number, and the note that was left for the next."""
+    """The wake that awaits a decision, if any, the number of the last wake, and the note for the next one."""
 
     last_wake: int = 0
     pending: DecisionRequest | None = None
     note: Remark | None = None
-    talk: SubmittedDecision | None = None
+    submission: SubmittedDecision | None = msgspec.field(default=None, name="talk")
+    """The last submitted decision, as long as it is open or may be corrected."""
     idle: int = 0
-    """Decisions in a row of which nothing was done."""
+    """The number of decisions in a row that led to no order."""
     held: DecisionRequest | None = None
-    """The last wake, if a model that was asked about it meant to hold everything."""
+    """The last wake, if the model answered it with a deliberate HOLD of everything."""
     undone: tuple[Remark, ...] = ()
-    """What of the last decision of a model or a client came to nothing beside its legs, for its next wake."""
+    """The rejected parts, other than legs, of the last decision of a model or client. The next wake shows them."""
 
 
 Settle = Callable[[Decision, str, int], tuple[str, ...]]
 
 
 class DecisionCycle(Stateful[DecisionsState]):
-    """From a wake to orders."""
+    """Turns wakes into decisions, and decisions into orders."""
 
     def __init__(
         self, config: EngineConfig, executor: LegExecutor, account: Account, effects: EffectBuffer, settle: Settle
     ) -> None:
-        """`settle` takes each decision and its decider, once its legs are carried out; it returns what it refused."""
+        """`settle` takes each decision and its decider after its legs are executed, and returns the rejected parts."""
         self._config = config
         self._executor = executor
         self._account = account
@@ -87,34 +88,34 @@ class DecisionCycle(Stateful[DecisionsState]):
 
     @property
     def under_way(self) -> bool:
-        """Whether somebody is thinking."""
-        return self._state.pending is not None or self.floor is not None
+        """Whether a decision is awaited, or a submitted one is still open."""
+        return self._state.pending is not None or self.open_submission is not None
 
     @property
-    def floor(self) -> SubmittedDecision | None:
-        """The decision that was submitted and is not over, if there is one."""
-        talk = self._state.talk
-        return talk if talk is not None and talk.floor else None
+    def open_submission(self) -> SubmittedDecision | None:
+        """The submitted decision that is still open, if there is one."""
+        submission = self._state.submission
+        return submission if submission is not None and submission.stays_open else None
 
     @property
-    def asked(self) -> DecisionRequest | None:
-        """What somebody is thinking about, or has the floor for."""
-        return self._state.pending or (self.floor.request if self.floor is not None else None)
+    def open_request(self) -> DecisionRequest | None:
+        """The request that awaits a decision, or the one whose submitted decision is still open."""
+        return self._state.pending or (self.open_submission.request if self.open_submission is not None else None)
 
     @property
     def correctable(self) -> bool:
-        """Whether something of what was submitted may be corrected by whoever has the floor."""
-        return self.floor is not None and bool(self.floor.refused)
+        """Whether the open decision has refused legs that its author may correct."""
+        return self.open_submission is not None and bool(self.open_submission.refused)
 
     @property
     def settled(self) -> bool:
-        """Whether whoever has the floor has nothing to correct, and something was done or nothing was to be."""
-        return self.floor is not None and self.floor.accepted and not self.floor.refused
+        """Whether the open decision is accepted and has no leg left to correct."""
+        return self.open_submission is not None and self.open_submission.accepted and not self.open_submission.refused
 
     def ask(self, snapshot: Snapshot, now: int) -> None:
-        """Raise a wake. Where thinking costs money and all of it is spent, the rules decide at once."""
+        """Raise a wake, and ask for a decision. If the budget of a model is spent, the rules decide at once."""
         self._state.last_wake += 1
-        self._state.talk = None
+        self._state.submission = None
         deadline = now + self._config.policies.decision.deadline_s * SECOND
         version, held = self._account.version, self._state.held
         self._state.pending = DecisionRequest(self._state.last_wake, snapshot, deadline, version, held)
@@ -126,8 +127,8 @@ class DecisionCycle(Stateful[DecisionsState]):
         self._effects.set_timer(DEADLINE_TIMER, deadline)
         self._effects.ask(self._state.pending)
 
-    def hear(self, event: DecisionReady | DecisionFailed | DecisionSubmitted, now: int) -> None:
-        """Take in what whoever was asked has to say; what it submitted is answered under the key of its request."""
+    def receive(self, event: DecisionReady | DecisionFailed | DecisionSubmitted, now: int) -> None:
+        """Process an event of the decider. A submission is answered under the key of its request."""
         match event:
             case DecisionReady():
                 self._ready(event, now)
@@ -135,156 +136,156 @@ class DecisionCycle(Stateful[DecisionsState]):
                 self._failed(event, now)
             case DecisionSubmitted(request):
                 self.budget.book(event.cost_usd, now)
-                answer = self._submit(request, event.thinking_ms, event.cost_usd, now, floor=True)
+                answer = self._submit(request, event.thinking_ms, event.cost_usd, now, stays_open=True)
                 self._executor.answers.put(request_key(request), answer)
 
     def _ready(self, answer: DecisionReady, now: int) -> None:
-        """Take an answer and carry it out, against the account and the market of this very moment."""
+        """Execute the answer to a wake, against the account and the market of now."""
         self.budget.book(answer.cost_usd, now)
-        if self._ends(answer.wake_id):
-            self._over(answer.thinking_ms, None, answer.cost_usd, now)
+        if self._is_open(answer.wake_id):
+            self._end_submission(answer.thinking_ms, None, answer.cost_usd, now)
         elif self._expected(answer) is not None:
             if answer.decider != RULES:
-                self._account.decided_anew()
+                self._account.forget_closed_openers()
             decision = answer.decision
-            # What is repeated, or could not be made, was made without a look at what others wrote.
+            # A repeated decision and a failed one were made without reading texts of other authors.
             tainted = decision.cause_kind in MODEL_ANSWERED and self._quotes_others(answer.decider)
             self._take(
                 answer.wake_id, answer.decider, answer.thinking_ms, decision, now, answer.cost_usd, tainted=tainted
             )
 
     def submitted(self, request: SubmitRequest, now: int) -> Answer:
-        """Take what somebody attached submits; what each leg was answered is under the name that it gives back."""
+        """Execute the decision of an attached client. The answer has the key under which each leg is answered."""
         if self._config.agent != ATTACHED:
             limit = f"an engine that attached clients decide for (--agent {ATTACHED})"
             return Refusal(RefusalCode.NO_WAKE, limit=limit, actual=f"--agent {self._config.agent}")
         pending = self._state.pending
         thought = now - pending.snapshot.at if pending is not None else 0
-        return self._submit(request, thought, ZERO, now, floor=False)
+        return self._submit(request, thought, ZERO, now, stays_open=False)
 
-    def _submit(self, asked: SubmitRequest, thought: int, cost_usd: Decimal, now: int, *, floor: bool) -> Answer:
-        pending, talk, wake_id, who = self._state.pending, self._state.talk, asked.wake_id, asked.principal
+    def _submit(self, asked: SubmitRequest, thought: int, cost_usd: Decimal, now: int, *, stays_open: bool) -> Answer:
+        pending, submission, wake_id, who = self._state.pending, self._state.submission, asked.wake_id, asked.principal
         if pending is not None and pending.wake_id == wake_id:
-            if not floor:
+            if not stays_open:
                 self._effects.give_up()
-            self._account.decided_anew()
-            # Whoever was asked has the snapshot before it, whatever it says of itself.
-            tainted = asked.tainted or (floor and self._quotes_others(who))
+            self._account.forget_closed_openers()
+            # The agent that was asked has read the snapshot, even if its request does not say so.
+            tainted = asked.tainted or (stays_open and self._quotes_others(who))
             untaken = self._take(wake_id, who, thought, asked.decision, now, cost_usd, tainted=tainted)
             key = DecisionKey(wake_id)
             refused = self._refused(key, asked.decision)
             accepted = not refused or _passed(asked.decision, refused)
-            self._state.talk = SubmittedDecision(pending, who, refused, accepted, floor, tainted)
-            if floor:
+            self._state.submission = SubmittedDecision(pending, who, refused, accepted, stays_open, tainted)
+            if stays_open:
                 self._effects.set_timer(DEADLINE_TIMER, pending.deadline)
             return Done(key, untaken)
-        if talk is None or not talk.may_correct(asked, now):
+        if submission is None or not submission.may_correct(asked, now):
             waits = f"wake {pending.wake_id}" if pending is not None else "no wake waits"
             return Refusal(RefusalCode.NO_WAKE, limit=waits, actual=f"wake {wake_id}")
-        others = [leg.symbol for leg in asked.decision.legs if leg.symbol not in talk.refused]
-        # A leg whose symbol was none of ours is corrected by one that names another.
-        unknown = [symbol for symbol in talk.refused if symbol not in self._config.symbols]
+        others = [leg.symbol for leg in asked.decision.legs if leg.symbol not in submission.refused]
+        # A leg on a symbol that the engine does not follow is corrected by a leg on another symbol.
+        unknown = [symbol for symbol in submission.refused if symbol not in self._config.symbols]
         wrong = others[len(unknown)] if len(others) > len(unknown) else None
         if wrong is not None:
-            limit = f"corrections of {','.join(talk.refused)}"
+            limit = f"corrections of {','.join(submission.refused)}"
             return Refusal(RefusalCode.NO_WAKE, limit=limit, actual=f"a leg on {wrong}")
         key = DecisionKey(wake_id, "again")
-        # Whoever has read something once has read it.
-        tainted = asked.tainted or talk.tainted
+        # The author has still read the texts that tainted the first submission.
+        tainted = asked.tainted or submission.tainted
         self._effects.record(events.DecisionCorrected(wake_id, who, asked.decision, thought, cost_usd, tainted))
         self._carry_out(asked.decision, key, who, now, tainted=tainted)
         refused = self._refused(key, asked.decision)
-        left = {*talk.refused}.difference(leg.symbol for leg in asked.decision.legs).union(refused)
-        accepted = talk.accepted or not left or _passed(asked.decision, refused)
-        self._state.talk = msgspec.structs.replace(talk, refused=(), accepted=accepted)
+        left = {*submission.refused}.difference(leg.symbol for leg in asked.decision.legs).union(refused)
+        accepted = submission.accepted or not left or _passed(asked.decision, refused)
+        self._state.submission = msgspec.structs.replace(submission, refused=(), accepted=accepted)
         untaken = _beside_legs(asked.decision)
         self._state.undone += tuple(Remark(each, who, now) for each in untaken)
         return Done(key, untaken)
 
     def takes(self, request: SubmitRequest, now: int) -> bool:
         """Return whether a submission answers the open wake, or corrects the decision on the last one."""
-        pending, talk = self._state.pending, self._state.talk
+        pending, submission = self._state.pending, self._state.submission
         answers = pending is not None and pending.wake_id == request.wake_id
-        return answers or (talk is not None and talk.may_correct(request, now))
+        return answers or (submission is not None and submission.may_correct(request, now))
 
     def _refused(self, key: DecisionKey, decision: Decision) -> tuple[str, ...]:
-        answers = self._executor.answers
-        legs = enumerate(decision.legs)
+        answers, legs = self._executor.answers, enumerate(decision.legs)
         return tuple(leg.symbol for i, leg in legs if isinstance(answers.get(key.leg(i)), Refusal))
 
     def break_off(self, why: Cause, now: int) -> None:
-        """Nobody is to decide any more: what is being decided on is held."""
-        pending, talk = self._state.pending, self.floor
+        """End the open decision with a HOLD, because an operator paused the agent."""
+        pending, submission = self._state.pending, self.open_submission
         if pending is not None:
             self._effects.give_up()
             waited = now - pending.snapshot.at
             self._take(pending.wake_id, self._config.agent, waited, Decision(cause=why), now, ZERO)
-        elif talk is not None:
+        elif submission is not None:
             self._effects.give_up()
-            self._hand_back(talk, why, ZERO)
-        # Nothing of it is corrected any more, either.
-        self._state.talk = None
+            self._close_submission(submission, why, ZERO)
+        # The last decision cannot be corrected any more, either.
+        self._state.submission = None
 
     def _failed(self, failure: DecisionFailed, now: int) -> None:
-        """Whoever was asked could not answer, and the journal says why."""
+        """Process the failure of a decider, and journal its cause."""
         self.budget.book(failure.cost_usd, now)
-        if self._ends(failure.wake_id):
-            self._over(failure.thinking_ms, failure.cause, failure.cost_usd, now)
+        if self._is_open(failure.wake_id):
+            self._end_submission(failure.thinking_ms, failure.cause, failure.cost_usd, now)
         elif (pending := self._expected(failure)) is not None:
             if failure.cause.kind is CauseKind.MALFORMED:
-                self._effects.record(
-                    events.Incident(f"no decision could be read from an answer on wake {failure.wake_id}")
-                )
+                unreadable = f"no decision could be read from an answer on wake {failure.wake_id}"
+                self._effects.record(events.Incident(unreadable))
             if failure.cause.kind is CauseKind.BUDGET:
-                self._tell_spent(self.budget.renewed(now), now)
-            self._without(pending, failure.decider, failure.thinking_ms, failure.cause, now, failure.cost_usd)
+                self._report_spent(self.budget.renewed(now), now)
+            self._decide_without_agent(
+                pending, failure.decider, failure.thinking_ms, failure.cause, now, failure.cost_usd
+            )
 
     def on_deadline(self, now: int) -> None:
-        """The answer did not come in time."""
-        pending, asked = self._state.pending, self.asked
+        """End the open decision, because its deadline has passed."""
+        pending, asked = self._state.pending, self.open_request
         if asked is None:
             return
         waited = now - asked.snapshot.at
         self._effects.give_up()
         cause = Cause(CauseKind.DEADLINE, f"{waited / SECOND:g} s after the wake")
         if pending is not None:
-            self._without(pending, self._config.agent, waited, cause, now)
+            self._decide_without_agent(pending, self._config.agent, waited, cause, now)
         else:
-            self._over(waited, cause, ZERO, now)
+            self._end_submission(waited, cause, ZERO, now)
 
-    def _ends(self, wake_id: int) -> bool:
-        """Whether this ends a decision that was submitted."""
-        return self.floor is not None and self.floor.request.wake_id == wake_id
+    def _is_open(self, wake_id: int) -> bool:
+        """Return whether the submitted decision on a wake is still open."""
+        return self.open_submission is not None and self.open_submission.request.wake_id == wake_id
 
-    def _over(self, thought: int, cause: Cause | None, cost_usd: Decimal, now: int) -> None:
-        """Whoever had the floor is through. Where nothing was done of it and something went wrong, the rules decide."""
-        talk = self.floor
-        assert talk is not None, "whoever has not the floor does not give it back"
-        self._hand_back(talk, cause, cost_usd)
-        if cause is not None and not talk.accepted:
-            self._without(talk.request, talk.principal, thought, cause, now)
+    def _end_submission(self, thought: int, cause: Cause | None, cost_usd: Decimal, now: int) -> None:
+        """End the open submission. If it failed and none of it was accepted, decide without the agent."""
+        submission = self.open_submission
+        assert submission is not None, "only an open submission can end"
+        self._close_submission(submission, cause, cost_usd)
+        if cause is not None and not submission.accepted:
+            self._decide_without_agent(submission.request, submission.principal, thought, cause, now)
 
-    def _hand_back(self, talk: SubmittedDecision, cause: Cause | None, cost_usd: Decimal) -> None:
-        self._state.talk = None
+    def _close_submission(self, submission: SubmittedDecision, cause: Cause | None, cost_usd: Decimal) -> None:
+        self._state.submission = None
         self._effects.clear_timer(DEADLINE_TIMER)
-        self._effects.record(events.DecisionEnded(talk.request.wake_id, cause, cost_usd))
+        self._effects.record(events.DecisionEnded(submission.request.wake_id, cause, cost_usd))
 
     def _spent_out(self, pending: DecisionRequest, until: int, now: int) -> None:
-        self._tell_spent(until, now)
+        self._report_spent(until, now)
         today, this_month = self.budget.spent(now)
         spent = f"{plain(today)} USD spent today, {plain(this_month)} this month; the next from {iso(until)} on"
-        self._without(pending, self._config.agent, 0, Cause(CauseKind.BUDGET, spent), now)
+        self._decide_without_agent(pending, self._config.agent, 0, Cause(CauseKind.BUDGET, spent), now)
 
-    def _tell_spent(self, until: int, now: int) -> None:
-        if self.budget.tells(until):
+    def _report_spent(self, until: int, now: int) -> None:
+        if self.budget.mark_reported(until):
             self._effects.record(events.BudgetSpent(self.budget.spent(now)[1], until))
 
-    def _without(
+    def _decide_without_agent(
         self, pending: DecisionRequest, agent: str, thinking_ms: int, why: Cause, now: int, cost_usd: Decimal = ZERO
     ) -> None:
-        """Go on without an answer: the rules decide on what the agent was shown, or everything is held.
+        """Decide without an answer: by the rules, on the agent's snapshot, or with a HOLD of everything.
 
-        They leave out what the policy would not let them enter anyway.
+        The rules leave out entries if the policy lets them only manage positions.
         """
         if not self._config.fallback:
             self._take(pending.wake_id, agent, thinking_ms, Decision(cause=why), now, cost_usd)
@@ -314,7 +315,7 @@ class DecisionCycle(Stateful[DecisionsState]):
         *,
         tainted: bool = False,
     ) -> tuple[str, ...]:
-        """Take a decision and carry it out; what of it was refused beside its legs, one sentence each."""
+        """Journal and execute a decision. Return its rejected parts other than legs, one sentence each."""
         asked, self._state.pending = self._state.pending, None
         self._effects.clear_timer(DEADLINE_TIMER)
         self._effects.record(events.DecisionMade(wake_id, decider, thinking_ms, decision, cost_usd, tainted))
@@ -322,40 +323,39 @@ class DecisionCycle(Stateful[DecisionsState]):
             self._effects.keep(wake_id, asked.snapshot)
         self._remember(asked, decider, decision)
         if tainted:
-            # What is written after reading others' words may be theirs again: the journal has it, no later wake does.
+            # A text that was written after reading other authors may repeat theirs: only the journal keeps it.
             decision = _without_words(decision)
             if self._state.note is not None and self._state.note.by != decider:
                 self._state.note = None
         elif decision.note:
             self._state.note = Remark(decision.note[:NOTE_KEPT], decider, now)
-        # After a decision that came to nothing, the rules' decision has keys of its own.
+        # If the rules decide after a submission that failed, their decision has keys of its own.
         key = DecisionKey(wake_id, "rules" if asked is None else "")
         self._carry_out(decision, key, decider, now, tainted=tainted)
         self._count_idle(key, decision)
         untaken = self._settle(decision, decider, now)
-        told = list(untaken)
-        if tainted and told:
-            told = [f"{len(told)} of its conditions and times were not taken"]
+        remarks = list(untaken)
+        if tainted and remarks:
+            remarks = [f"{len(remarks)} of its conditions and times were not taken"]
         if decision.cause_kind is CauseKind.UNSENT:
-            told.append(f"wake {wake_id} was answered in words, not with decisions_submit: nothing was sent")
-            self._effects.record(
-                events.Incident(f"{decider} wrote its decision on wake {wake_id} as text; nothing was sent")
-            )
-        # What the rules, a memory or a failure decided between is no word of the model that is yet to read it.
+            remarks.append(f"wake {wake_id} was answered in words, not with decisions_submit: nothing was sent")
+            unsent = f"{decider} wrote its decision on wake {wake_id} as text; nothing was sent"
+            self._effects.record(events.Incident(unsent))
+        # A decision of the rules, a repeated one or a failed one leaves the model's own remarks for its next wake.
         if decider != RULES and decision.answered:
-            self._state.undone = tuple(Remark(each, decider, now) for each in told)
-        if told:
-            # Who holds in the belief to be woken is asked again.
+            self._state.undone = tuple(Remark(each, decider, now) for each in remarks)
+        if remarks:
+            # A HOLD that relied on a rejected wake condition is not repeated: the model is asked again.
             self._state.held = None
         return untaken
 
     def _quotes_others(self, reader: str) -> bool:
-        """Whether the wake that waits shows words of somebody else than `reader`."""
+        """Return whether the pending wake shows texts of another author than `reader`."""
         pending = self._state.pending
         return pending is not None and pending.snapshot.quotes_others(reader)
 
     def _remember(self, asked: DecisionRequest | None, decider: str, decision: Decision) -> None:
-        """Keep the wake of a HOLD that a model meant, until something else is decided than to repeat that."""
+        """Keep the wake of a model's deliberate HOLD until another decision than its repetition is made."""
         if decision.cause_kind is CauseKind.REMEMBERED:
             return
         self._state.held = None
@@ -364,7 +364,7 @@ class DecisionCycle(Stateful[DecisionsState]):
             self._state.held = msgspec.structs.replace(asked, held=None)
 
     def _count_idle(self, key: DecisionKey, decision: Decision) -> None:
-        """Tell a person where a model has done nothing for long: what only costs is broken, however well it argues."""
+        """Report an incident if a model's decisions have led to no order for long: its calls only cost money."""
         if not self._config.fallback:
             return
         most = self._config.policies.decision.idle_wakes
@@ -379,18 +379,18 @@ class DecisionCycle(Stateful[DecisionsState]):
 
 
 def _passed(decision: Decision, refused: tuple[str, ...]) -> bool:
-    """Whether a leg that wanted something was not refused. HOLD wants nothing, and nobody refuses it."""
+    """Return whether a leg other than a HOLD was not refused. A HOLD is never refused."""
     return len(refused) < sum(leg.asks for leg in decision.legs)
 
 
 def _beside_legs(correction: Decision) -> tuple[str, ...]:
-    """Return what of a correction is left out: it is of legs alone, and what else was decided stays."""
+    """Return the ignored parts of a correction, one sentence each. A correction changes legs only."""
     given = {
         "conditions": correction.wake_conditions is not None or correction.unread,
         "next_check_s": correction.next_check_s is not None,
         "note": correction.note,
     }
-    return tuple(f"{name} of a correction, which is of legs alone" for name, there in given.items() if there)
+    return tuple(f"{name} of a correction, which changes legs only" for name, there in given.items() if there)
 
 
 def _without_words(decision: Decision) -> Decision:

@@ -22,11 +22,11 @@ class EffectBuffer:
         return self.timers
 
     def restore(self, state: dict[Timer, int], /) -> None:
-        """Take back what `state` returned."""
+        """Restore a state that `state` returned."""
         self.timers = state
 
     def take(self) -> list[Effect]:
-        """The effects since the last call."""
+        """Return the effects since the last call."""
         effects, self._effects = self._effects, []
         return effects
 
@@ -35,23 +35,23 @@ class EffectBuffer:
         self._effects.append(Record(event))
 
     def send(self, cleared: ClearedOrder) -> None:
-        """Hand an order to the venue, an entry only after everything recorded before it is durable."""
+        """Send an order to the venue; an entry is sent only after all earlier records are durable."""
         self._effects.append(Send(cleared))
 
     def cancel(self, ref: OrderRef) -> None:
-        """Ask the venue to take an order off."""
+        """Ask the venue to cancel an order."""
         self._effects.append(Cancel(ref))
 
     def ask(self, request: DecisionRequest) -> None:
-        """Ask the decider."""
+        """Ask the decider for a decision."""
         self._effects.append(Ask(request))
 
     def give_up(self) -> None:
-        """Wait no longer for the decider's answer."""
+        """Stop waiting for the decider's answer."""
         self._effects.append(GiveUp())
 
     def keep(self, wake_id: int, snapshot: Snapshot) -> None:
-        """Keep what a wake was shown."""
+        """Keep the snapshot of a wake."""
         self._effects.append(Keep(wake_id, snapshot))
 
     def set_timer(self, timer: Timer, at: int) -> None:
@@ -60,6 +60,6 @@ class EffectBuffer:
         self._effects.append(SetTimer(timer, at))
 
     def clear_timer(self, timer: Timer) -> None:
-        """Forget a timer, if it is set."""
+        """Clear a timer, if it is set."""
         if self.timers.pop(timer, None) is not None:
             self._effects.append(ClearTimer(timer))

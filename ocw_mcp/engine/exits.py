@@ -1,8 +1,8 @@
-"""When a position is closed whoever opened it and whatever anybody thinks: the policy file's hard exits, and the score.
+"""The exits that close a position without a decision: the hard exits of the policy file, and the score of the rules.
 
-Looked at on every frame, and on a timer where time is real. The hard exits are held against the mark at each look; the
-rules' score of every position is taken as often as the policy says. A score that rises into the review band wakes who
-decides, one that rises to the exit band closes the position.
+The engine checks them on every frame, and live also on a timer. Each check compares the hard exits with the mark price.
+The rules score every position at the interval of the policy. A score that rises into the review band wakes the decider,
+and one that rises into the exit band closes the position.
 """
 
 from typing import Final, NamedTuple, Self
@@ -27,20 +27,20 @@ from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.snapshot import positions, take_holdings
 
 POSITIONS_TIMER: Final = Timer(TimerKind.POSITIONS)
-LOOK_EVERY_MS: Final = 30 * SECOND
+CHECK_EVERY_MS: Final = 30 * SECOND
 
 HOLD, REVIEW, EXIT = "hold", "review", "exit"
 
 
 class ExitsState(msgspec.Struct):
-    """When scores were last taken (ms), and the band of each position then."""
+    """The time of the last scores (ms), and the band of each position at that time."""
 
     scored_at: int = 0
     bands: dict[str, str] = {}
 
 
 class Exits(Stateful[ExitsState]):
-    """Closes what the policy does not let anybody hold."""
+    """Closes positions that the policy does not allow to be held any longer."""
 
     def __init__(
         self,
@@ -62,17 +62,17 @@ class Exits(Stateful[ExitsState]):
         super().__init__(ExitsState())
 
     def start(self, now: int) -> None:
-        """Where time is real, look even when no candle comes."""
+        """Start the timer of a live engine, which checks the positions even if no candle comes."""
         if self._config.live and POSITIONS_TIMER not in self._effects.timers:
-            self._effects.set_timer(POSITIONS_TIMER, now + LOOK_EVERY_MS)
+            self._effects.set_timer(POSITIONS_TIMER, now + CHECK_EVERY_MS)
 
     def on_timer(self, now: int) -> list[tuple[str, WakeReason]]:
-        """The timer is due: look, and look again after as long."""
-        self._effects.set_timer(POSITIONS_TIMER, now + LOOK_EVERY_MS)
-        return self.look(now)
+        """Set the timer again, and check the positions."""
+        self._effects.set_timer(POSITIONS_TIMER, now + CHECK_EVERY_MS)
+        return self.check(now)
 
-    def look(self, now: int) -> list[tuple[str, WakeReason]]:
-        """Close what has to be closed; the symbols that who decides has to look at, each with the reason."""
+    def check(self, now: int) -> list[tuple[str, WakeReason]]:
+        """Close the positions that meet an exit. Return the symbols for the decider to review, with the reasons."""
         held = self._account.ledger.positions
         if not held:
             self._state.bands.clear()
@@ -82,8 +82,8 @@ class Exits(Stateful[ExitsState]):
                 # An order would wait for a price that never comes.
                 continue
             position = held[symbol]
-            average, way = float(position.average_price), 1 if position.quantity > 0 else -1
-            gain = way * (float(self._account.ledger.marks[symbol]) / average - 1)
+            average, sign = float(position.average_price), 1 if position.quantity > 0 else -1
+            gain = sign * (float(self._account.ledger.marks[symbol]) / average - 1)
             best, _, best_now = position.extremes(average)
             found = hard_exit(gain, best, now - position.opened_at, self._hard, best_now)
             if found is not None:
@@ -94,7 +94,7 @@ class Exits(Stateful[ExitsState]):
         return self._score(now)
 
     def _score(self, now: int) -> list[tuple[str, WakeReason]]:
-        """Take every position's score; those that rose into the review band, with the reason to ask about them."""
+        """Score every position. Return the symbols that rose into the review band, each with the wake reason."""
         held = positions(self._account, self._guard, liquidation=False)
         snapshot = take_holdings(self._config, self._market, self._account, held, now)
         asked, bands = [], {}
@@ -107,7 +107,7 @@ class Exits(Stateful[ExitsState]):
                 self._effects.record(ScoreTaken(view.symbol, round(score.total, 4), band, score.worst))
             worst = score.worst.replace("_", " ")
             if band == EXIT:
-                self._close(view.symbol, "score", f"a score of {score.total:.2f} against it, most of it {worst}", now)
+                self._close(view.symbol, "score", f"the score is {score.total:.2f}, mostly because of {worst}", now)
             elif band == REVIEW and before == HOLD:
                 asked.append((view.symbol, WakeReason(WakeKind.SCORE, f"{score.total:.2f}", worst)))
         self._state.bands = bands
@@ -130,7 +130,7 @@ class Exits(Stateful[ExitsState]):
 
 
 class HardExits(NamedTuple):
-    """`[exits]` of the policy as floats and ms: it is held against every position at every look."""
+    """The `[exits]` of the policy as floats and ms. Every check compares them with every position."""
 
     max_loss: float
     take_profit: float
@@ -153,19 +153,19 @@ class HardExits(NamedTuple):
 def hard_exit(
     gain: float, best: float, held_ms: int, terms: HardExits, best_now: float | None = None
 ) -> tuple[str, str] | None:
-    """The rule that ends a position, and the sentence for people; None while it may be held.
+    """Return the rule that closes a position, and a sentence that explains it; None if the position may stay.
 
-    `gain` is what it is ahead by now, as a share of its average price, `best` the most that it was at any moment.
-    `best_now` is the same amount as a share of what it costs now, which differs from `best` after an addition.
+    `gain` is the unrealised gain as a share of the average price, and `best` the largest one so far. `best_now` is the
+    same amount as a share of the present cost, which differs from `best` after an addition.
     """
     best_now = best if best_now is None else best_now
     if gain <= -terms.max_loss:
-        return "max_loss", f"it is {-gain:.2%} behind, and none may be beyond {terms.max_loss:.2%}"
+        return "max_loss", f"the loss is {-gain:.2%}, and the limit is {terms.max_loss:.2%}"
     if gain >= terms.take_profit:
-        return "take_profit", f"it is {gain:.2%} ahead, and at {terms.take_profit:.2%} the profit is taken"
+        return "take_profit", f"the gain is {gain:.2%}, and the profit is taken at {terms.take_profit:.2%}"
     if best >= terms.trail_from and best_now - gain >= terms.trail_gives_back * best_now:
-        return "trail", f"it was {best:.2%} ahead and gave back {best_now - gain:.2%}"
+        return "trail", f"the best gain was {best:.2%}, and {best_now - gain:.2%} is lost again"
     if held_ms >= terms.max_hold_ms:
         held, most = held_ms / HOUR, terms.max_hold_ms / HOUR
-        return "max_hold", f"it was held for {held:.0f} h, and none may be for longer than {most:g} h"
+        return "max_hold", f"it was open for {held:.0f} h, and the limit is {most:g} h"
     return None

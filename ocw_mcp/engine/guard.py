@@ -1,8 +1,8 @@
-"""Never naked: every position has a live stop at the venue, or it is UNPROTECTED with a deadline, and then closed.
+"""The position guard: every position has a live stop at the venue, or it is UNPROTECTED and closed at a deadline.
 
 The guard's orders are reductions and pass in every state. A stop is replaced by an equal or tighter one only, and the
-old one is taken off when the venue has the new one. On spot a resting stop locks what it would sell: there the old one
-goes first, stop and target are one order, and a position is UNPROTECTED under its deadline while it is being closed.
+old stop is cancelled after the venue has accepted the new one. On spot a resting stop locks the balance that it sells:
+the old stop is cancelled first, stop and target are one order, and a position that is being closed is UNPROTECTED.
 """
 
 from collections.abc import Mapping
@@ -64,35 +64,35 @@ class Guard:
         self._deadline_ms = config.policies.stop.deadline_s * SECOND
         self.protections: dict[str, Protection] = {}
         self.flattening = False
-        """Whether a person wants everything closed: what opens meanwhile is closed, too."""
+        """Whether the operator has ordered every position closed. A position that opens meanwhile is closed, too."""
 
     def state(self) -> GuardState:
         """Return all that must survive a restart."""
         return GuardState(self.protections, self.flattening)
 
     def restore(self, state: GuardState, /) -> None:
-        """Take back what `state` returned."""
+        """Restore a state that `state` returned."""
         self.protections, self.flattening = state.protections, state.flattening
 
     def flatten(self, by: str, now: int) -> None:
-        """Close every position at the market, and come back to it until it is flat. Stops stay until then."""
+        """Close every position at the market, and retry until it is flat. Stops stay until then."""
         self.flattening = True
         for symbol in sorted(self._account.ledger.positions):
             for target in self._manager.orders.live(symbol, Purpose.TARGET):
                 self._manager.cancel(target, "everything is being closed")
             self._manager.close(symbol, by, now)
             if not self._manager.closing(symbol):
-                self._come_back(symbol, now)
+                self._schedule_check(symbol, now)
 
     def resume(self, now: int) -> None:
-        """Stop closing everything: what is still open has its target again."""
+        """Stop closing every position. A position that is still open gets its target again."""
         if not self.flattening:
             return
         self.flattening = False
         for symbol in sorted(self._account.ledger.positions):
             if self.protections[symbol].protected:
                 self._effects.clear_timer(protection_timer(symbol))
-                self._hold(symbol, now)
+                self._keep_protection(symbol, now)
 
     def tighten(self, symbol: str, stop: Decimal | None, target: Decimal | None, now: int) -> Outcome:
         """Tighten an open position's stop, and set its target, as a client asked for and `Callers` checked.
@@ -102,15 +102,15 @@ class Guard:
         long = self._account.ledger.quantity(symbol) > 0
         stop, target = on_tick(stop, target, self.instruments[symbol].tick, long=long)
         self.protections[symbol].tighten(stop, target, long=long)
-        held = self._hold(symbol, now)
+        held = self._keep_protection(symbol, now)
         if stop is None and isinstance(held, OrderRef):
-            # Where a target was asked for alone, it is the answer; on spot the stop's order takes it along.
+            # If only a target was requested, the answer is its order; on spot it is part of the stop's order.
             live = self._manager.orders.live(symbol, Purpose.TARGET)
             return next((each.ref for each in live if not each.cancel_requested), held)
         return held
 
-    def react(self, change: Change, now: int) -> None:
-        """Do what a report on an order asks for."""
+    def on_report(self, change: Change, now: int) -> None:
+        """Adapt the protection of a position to a report on one of its orders."""
         tracked, symbol = change.tracked, change.tracked.order.symbol
         held = self._account.ledger.quantity(symbol)
         if symbol in self.protections and not held:
@@ -120,7 +120,7 @@ class Guard:
         elif tracked.purpose is Purpose.STOP and held:
             self._after_stop_report(change, now)
         elif tracked.purpose is Purpose.TARGET and crossed(change.report) and held:
-            # The market is at the target or better already, so this is where the position was to be closed.
+            # The market has reached the target already, so the position is closed now.
             self._manager.close(symbol, GUARD, now)
         elif tracked.purpose is Purpose.TARGET and gone(tracked, change.report) and held:
             if self.protections[symbol].may_retry("target", now):
@@ -129,16 +129,16 @@ class Guard:
             self._exit_failed(tracked, now)
 
     def on_outside_fill(self, fill: OutsideFill, now: int) -> None:
-        """Somebody traded without an order of ours: book it, tell of it, and look after what is left."""
+        """Book a fill that no order of the engine made, report it, and protect the position that is left."""
         booked = self._account.book_outside_fill(fill, now)
         if booked is None:
             return
         symbol = fill.symbol
         if fill.cause is not OutsideCause.ENDED:
-            what = f"{fill.cause}: {fill.side} {plain(fill.quantity)} {symbol} at {plain(fill.price)}"
-            self._effects.record(Incident(what))
+            trade = f"{fill.cause}: {fill.side} {plain(fill.quantity)} {symbol} at {plain(fill.price)}"
+            self._effects.record(Incident(trade))
         if fill.cause in (OutsideCause.LIQUIDATION, OutsideCause.DELEVERAGING):
-            self._account.go(TradingState.HALTED, f"{fill.cause} of {symbol}")
+            self._account.change_state(TradingState.HALTED, f"{fill.cause} of {symbol}")
             self._manager.cancel_entries("halted")
         if not booked.position or booked.opened:
             self._release(symbol)
@@ -146,9 +146,9 @@ class Guard:
             self._adopt(symbol, now)
 
     def _adopt(self, symbol: str, now: int) -> None:
-        """What stands now was not all of our making: cover it with the stop it has, or close what has none."""
+        """Protect a position that the engine's entries did not fully open: with its stop, or without one close it."""
         if symbol in self.protections:
-            self._cover_anew(symbol, now)
+            self._cover_position(symbol, now)
             return
         long = self._account.ledger.quantity(symbol) > 0
         mark = self._account.ledger.marks[symbol]
@@ -159,18 +159,18 @@ class Guard:
         self._manager.close(symbol, GUARD, now)
 
     def on_timer(self, symbol: str, now: int) -> None:
-        """The deadline of an unprotected position: close it. What becomes of the exit tells how to go on.
+        """Close an unprotected position at its deadline. The reports on the exit decide the next step.
 
-        One that is only too large is protected, and is made smaller.
+        A position that is protected but too large is reduced.
         """
         if not self._account.ledger.quantity(symbol):
             return
         if self.protections[symbol].protected and not self.flattening:
-            self._cut(symbol, now)
+            self._reduce_excess(symbol, now)
             return
         self._manager.close(symbol, GUARD, now)
         if not self._manager.exit_under_way(symbol):
-            self._come_back(symbol, now)
+            self._schedule_check(symbol, now)
 
     def _after_fill(self, change: Change, now: int) -> None:
         tracked, booked = change.tracked, change.booked
@@ -179,40 +179,40 @@ class Guard:
         if not booked.position:
             return
         if booked.closed is not None:
-            # The fill was larger than the position: the stop of that one is on the wrong side of what stands now.
+            # The fill turned the position around: the stop of the old one is on the wrong side of the new one.
             self._release(symbol)
         if tracked.purpose is Purpose.ENTRY and booked.position * tracked.order.side.sign > 0:
             self._plan(tracked)
             hold_to_clearing(change, self.protections, self._manager, self._account, self._config, self._effects)
             if self._spot:
-                # A stop would lock what has to be sold: it is laid under what stays.
-                self._cut(symbol, now)
-            self._cover_anew(symbol, now)
-            self._cut(symbol, now)
+                # A stop would lock the excess that has to be sold: it covers the quantity that stays.
+                self._reduce_excess(symbol, now)
+            self._cover_position(symbol, now)
+            self._reduce_excess(symbol, now)
             if self.flattening:
                 self._manager.close(symbol, GUARD, now)
             return
         if symbol not in self.protections:
-            # A closing order opened it.
+            # A closing order was larger than the position and opened this one.
             self._adopt(symbol, now)
             return
         shrink(change, self.protections[symbol])
         if tracked.purpose is Purpose.EXIT and not tracked.status.live:
             self._after_exit(symbol, now)
         if self.protections[symbol].protected and not self._covered(symbol):
-            # What a stop closed was not all, or an order that was over traded.
-            self._cover_anew(symbol, now)
+            # A stop closed only a part, or a finished order traded.
+            self._cover_position(symbol, now)
         if self._overdue(symbol):
-            # The exit did not cover what was added meanwhile.
+            # The exit did not cover a quantity that was added meanwhile.
             self.on_timer(symbol, now)
 
     def _too_large(self, symbol: str) -> bool:
-        """Whether more of a position is held than may stay."""
+        """Return whether a position is larger than its protection allows."""
         most, held = self.protections[symbol].most, abs(self._account.ledger.quantity(symbol))
         return most is not None and held - most >= self.instruments[symbol].step
 
-    def _cut(self, symbol: str, now: int) -> None:
-        """Sell what is too much of a position, unless an exit is under way: then at its end."""
+    def _reduce_excess(self, symbol: str, now: int) -> None:
+        """Sell the excess of a position, unless an exit is under way; then sell it after that exit."""
         protection, held = self.protections[symbol], abs(self._account.ledger.quantity(symbol))
         if not self._too_large(symbol):
             protection.most = None
@@ -221,24 +221,24 @@ class Guard:
         elif not protection.most:
             self._manager.close(symbol, GUARD, now)
         if self._too_large(symbol) and not self._manager.exit_under_way(symbol):
-            self._come_back(symbol, now)
+            self._schedule_check(symbol, now)
 
     def _after_exit(self, symbol: str, now: int) -> None:
-        """An exit is over and left something: that has a stop and a target of its own size."""
+        """After an exit, fit the stop and the target to the quantity that is left."""
         protection = self.protections.get(symbol)
         if protection is None or self.flattening or self._manager.exit_under_way(symbol):
             return
-        self._cut(symbol, now)
+        self._reduce_excess(symbol, now)
         if self._manager.exit_under_way(symbol):
             return
-        self._fit(symbol, now)
+        self._resize_protection(symbol, now)
 
-    def _fit(self, symbol: str, now: int) -> None:
-        """Have stop and target of a position be as large as it is. On futures the larger stop stays meanwhile."""
+    def _resize_protection(self, symbol: str, now: int) -> None:
+        """Resize the stop and the target of a position to its quantity. On futures the larger stop stays meanwhile."""
         held = self._manager.to_cover(symbol)
         stops = [each for each in self._manager.orders.live(symbol, Purpose.STOP) if self._would_cover(each)]
         if not self._covered(symbol):
-            if not self._coming(symbol):
+            if not self._cover_pending(symbol):
                 self._place_stop(symbol, now)
         elif all(each.remaining > held for each in stops):
             self._send_stop(symbol, now)
@@ -246,28 +246,28 @@ class Guard:
             self._place_target(symbol, now)
 
     def _plan(self, entry: TrackedOrder) -> None:
-        """Set stop and target for what an entry has filled so far; an addition only ever tightens what is there."""
+        """Set the stop and the target for the filled part of an entry. An addition only tightens existing ones."""
         symbol, long = entry.order.symbol, self._account.ledger.quantity(entry.order.symbol) > 0
         tick = self.instruments[symbol].tick
         self.protections[symbol] = planned(self.protections.get(symbol), entry.intent, tick, long=long)
 
-    def _hold(self, symbol: str, now: int) -> Outcome:
-        """Have a position's stop and target stand as they should, and leave them alone where they do."""
+    def _keep_protection(self, symbol: str, now: int) -> Outcome:
+        """Place a position's stop and target, unless the live ones already match. Return the stop's order."""
         live = next((each for each in self._manager.orders.live(symbol, Purpose.STOP) if self._covers(each)), None)
         if live is None or (self._spot and live.order.take_at != self.protections[symbol].target):
             return self._place_stop(symbol, now)
         self._place_target(symbol, now)
         return live.ref
 
-    def _cover_anew(self, symbol: str, now: int) -> None:
-        """Cover what a position has become. An exit on spot needs the balance: what it leaves is the deadline's."""
+    def _cover_position(self, symbol: str, now: int) -> None:
+        """Place a stop for a changed position. On spot, while an exit needs the balance, set the deadline instead."""
         if self._spot and self._manager.closing(symbol):
             self._unprotect(symbol, now)
         else:
             self._place_stop(symbol, now)
 
     def _place_stop(self, symbol: str, now: int) -> Outcome:
-        """Lay a stop. On spot it takes the target along, and the desk takes off the one before it first."""
+        """Place a stop. On spot it includes the target, and the order manager cancels the previous stop first."""
         self._unprotect(symbol, now)
         return self._send_stop(symbol, now)
 
@@ -277,7 +277,7 @@ class Guard:
         intent = self._manager.reduction(symbol, Purpose.STOP, GUARD, trigger=protection.trigger, target=target)
         answer = self._manager.submit(intent, now)
         if isinstance(answer, Refusal):
-            self._effects.record(Incident(f"the stop of {symbol} was refused by the desk itself: {answer}"))
+            self._effects.record(Incident(f"the stop of {symbol} was refused by the engine itself: {answer}"))
         return answer
 
     def _after_stop_report(self, change: Change, now: int) -> None:
@@ -291,7 +291,7 @@ class Guard:
             case Rejected() | Canceled():
                 if not self._covered(symbol):
                     self._unprotect(symbol, now)
-                    self._put_back(symbol, now)
+                    self._replace_lost_stop(symbol, now)
 
     def _protected_by(self, stop: TrackedOrder, now: int) -> None:
         symbol = stop.order.symbol
@@ -301,7 +301,7 @@ class Guard:
         protection.protected = True
         protection.deadline = None
         if not (self.flattening or self._too_large(symbol)):
-            # While something is to be sold, the timer is what comes back to it.
+            # While a part has to be sold, the timer triggers the next attempt.
             self._effects.clear_timer(protection_timer(symbol))
         assert stop.order.trigger_price is not None
         self._effects.record(PositionProtected(symbol, stop.ref, stop.order.trigger_price))
@@ -324,14 +324,14 @@ class Guard:
         self._manager.submit(intent, now)
 
     def _covered(self, symbol: str) -> bool:
-        """Whether a stop that the venue has accepted covers the whole position, as tight as it should be."""
+        """Return whether an accepted stop covers the whole position, at the planned trigger or a tighter one."""
         return any(self._covers(stop) for stop in self._manager.orders.live(symbol, Purpose.STOP))
 
     def _covers(self, stop: TrackedOrder) -> bool:
         return stop.status in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED) and self._would_cover(stop)
 
     def _would_cover(self, stop: TrackedOrder) -> bool:
-        """Whether a stop is tight and large enough, if the venue has it."""
+        """Return whether a stop is tight and large enough, once the venue has accepted it."""
         symbol, trigger = stop.order.symbol, stop.order.trigger_price
         quantity = self._account.ledger.quantity(symbol)
         protection = self.protections.get(symbol)
@@ -341,19 +341,19 @@ class Guard:
         return tight and stop.remaining >= self._manager.to_cover(symbol)
 
     def _is_at_target(self, stop: TrackedOrder) -> bool:
-        """Whether the price is at the target that a stop takes along, or better: spot, which takes neither then."""
+        """Return whether the price has reached the target of a stop with a target. Spot then rejects both."""
         take = stop.order.take_at
         return take is not None and self._account.ledger.marks[stop.order.symbol] >= take
 
-    def _coming(self, symbol: str) -> bool:
-        """Whether something that will do is on its way: a stop, or on spot an exit, which needs the balance."""
+    def _cover_pending(self, symbol: str) -> bool:
+        """Return whether a sufficient stop has been sent, or on spot an exit of the whole position."""
         stops = self._manager.orders.live(symbol, Purpose.STOP)
         if any(each.status is OrderStatus.INTENDED and self._would_cover(each) for each in stops):
             return True
         return self._spot and self._manager.closing(symbol)
 
     def _unprotect(self, symbol: str, now: int) -> None:
-        """Start the deadline, if it is not running."""
+        """Mark a position as unprotected, and start its deadline if it is not running."""
         protection = self.protections[symbol]
         protection.protected = False
         if protection.deadline is None:
@@ -369,31 +369,31 @@ class Guard:
         if protection is None or not protection.protected or self.flattening or self._too_large(symbol):
             insists = protection is None or self.flattening or self._too_large(symbol)
             self._effects.record(Incident(exit_failed(tracked, insists=insists)))
-            self._come_back(symbol, now)
+            self._schedule_check(symbol, now)
         if self._spot:
             if protection is not None and not self._covered(symbol):
                 # Its stop was cancelled for the exit.
-                self._put_back(symbol, now)
+                self._replace_lost_stop(symbol, now)
         elif not (tracked.status.live or self.flattening) and protection and protection.may_retry("both", now):
-            self._fit(symbol, now)
+            self._resize_protection(symbol, now)
 
-    def _put_back(self, symbol: str, now: int) -> None:
-        """Lay a stop again that failed or is gone, unless something that will do is on its way."""
-        if not self._coming(symbol) and self.protections[symbol].may_retry("stop", now):
+    def _replace_lost_stop(self, symbol: str, now: int) -> None:
+        """Place a failed or cancelled stop again, unless a sufficient order has been sent already."""
+        if not self._cover_pending(symbol) and self.protections[symbol].may_retry("stop", now):
             self._place_stop(symbol, now)
 
-    def _come_back(self, symbol: str, now: int) -> None:
-        """Look at an unprotected position again: at its deadline, or where that is over, after as long once more."""
+    def _schedule_check(self, symbol: str, now: int) -> None:
+        """Check an unprotected position again at its deadline, or if that has passed, after the same time again."""
         if protection_timer(symbol) not in self._effects.timers:
             self._effects.set_timer(protection_timer(symbol), now + self._deadline_ms)
 
     def _overdue(self, symbol: str) -> bool:
-        """Whether an unprotected position is past its deadline, and nothing is on its way to close it."""
+        """Return whether an unprotected position is past its deadline, and no exit or timer will close it."""
         waits = protection_timer(symbol) in self._effects.timers or self._manager.exit_under_way(symbol)
         return not (waits or (self.protections[symbol].protected and not self.flattening))
 
     def _release(self, symbol: str) -> None:
-        """A flat symbol needs no stop, target or deadline, and what was to be added must not open it anew."""
+        """Cancel all orders and the deadline of a flat symbol, so that no pending addition opens it again."""
         self.protections.pop(symbol, None)
         self._effects.clear_timer(protection_timer(symbol))
         for tracked in self._manager.orders.live(symbol):

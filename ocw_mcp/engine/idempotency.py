@@ -51,7 +51,7 @@ class RequestMeanings(Latest[str]):
         return self.entries()
 
     def restore(self, state: Iterable[tuple[AnswerKey, str]], /) -> None:
-        """Take back what `state` returned."""
+        """Restore a state that `state` returned."""
         for key, meaning in state:
             self.put(key, meaning)
 
@@ -68,11 +68,11 @@ class Answers(Latest[Answer]):
     """The latest answers."""
 
     def state(self) -> list[tuple[AnswerKey, SavedAnswer]]:
-        """Return all answers, each in a form that tells its type."""
+        """Return all answers, each in a form that contains its type."""
         return [(key, _saved(answer)) for key, answer in self.entries()]
 
     def restore(self, state: Iterable[tuple[AnswerKey, SavedAnswer]], /) -> None:
-        """Take back what `state` returned."""
+        """Restore a state that `state` returned."""
         for key, each in state:
             answer = each.ref or each.refusal or each.other
             assert answer is not None

@@ -60,7 +60,7 @@ class LegExecutor:
         for tracked in self._manager.orders.live(symbol, Purpose.ENTRY):
             if tracked.intent.wake_id is not None:
                 self._manager.cancel(tracked, f"withdrawn from the agent by {by}")
-        self.approvals.cancel_all("taken back", by, of_agent=True, symbol=symbol)
+        self.approvals.cancel_all("withdrawn", by, of_agent=True, symbol=symbol)
 
     def _place(self, given: Instruction, now: int) -> Answer:
         """Check an entry and send it, or have it approved if only an approval is missing."""
@@ -82,7 +82,7 @@ class LegExecutor:
         refusal = self._held_by_operator(given)
         entries = list(manager.orders.live(leg.symbol, Purpose.ENTRY))
         if refusal is None and not held and entries:
-            manager.cancel_entries(f"taken back by {given.principal}", leg.symbol)
+            manager.cancel_entries(f"withdrawn by {given.principal}", leg.symbol)
             return entries[0].ref
         refusal = refusal or exit_objection(leg, held)
         key, wake_id = str(given.key), given.wake_id

@@ -39,7 +39,7 @@ def limit_usage(
 def _views(
     config: EngineConfig, account: Account, prices: PriceBoard, orders: OrderTable, now: int
 ) -> list[AccountView]:
-    """Return the account as seen for each symbol that stands, and for one that moves as one; else for any symbol."""
+    """Return the account's view of each symbol with a position or entry, and of one correlated symbol; else of any."""
     marks = account.ledger.marks
     standing = {*account.ledger.positions, *(each.order.symbol for each in orders.live(purpose=Purpose.ENTRY))}
     as_one = [symbol for symbol in config.symbols if moves_together(symbol, config.policies.correlated.symbols)]

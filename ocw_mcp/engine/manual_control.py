@@ -18,7 +18,7 @@ class ManualControlState(msgspec.Struct):
 
 
 class ManualControl(Stateful[ManualControlState]):
-    """Keeps what the agent may not trade."""
+    """Keeps the symbols that the agent may not trade, and whether the agent is paused."""
 
     def __init__(self) -> None:
         super().__init__(ManualControlState())

@@ -16,7 +16,7 @@ COMMANDS_KEPT = 256
 
 
 class OperatorCommands:
-    """Takes commands, each once."""
+    """Executes the operator's commands, each once."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class OperatorCommands:
         return self._taken
 
     def restore(self, state: list[str], /) -> None:
-        """Take back what `state` returned."""
+        """Restore a state that `state` returned."""
         self._taken = state
 
     def take(self, command: Command, now: int) -> None:

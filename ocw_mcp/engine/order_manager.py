@@ -48,7 +48,7 @@ from ocw_mcp.engine.reductions import Reductions, counts
 
 CANCEL_ANSWER_MS = 10 * SECOND
 MOST_CANCELS = 4
-"""Cancel requests for one order; if the venue answers none of them, an incident is reported."""
+"""The number of unanswered cancel requests of one order after which an incident is reported."""
 
 
 Outcome = OrderRef | Refusal
@@ -69,7 +69,7 @@ class Change(msgspec.Struct, frozen=True):
     report: OrderReport
     booked: Booked | None = None
     beyond: Decimal = ZERO
-    """Notional (quote) by which the fill exceeds what was cleared for its order."""
+    """Notional (quote) by which the order further exceeded its cleared amount."""
 
 
 class OrderManagerState(msgspec.Struct):
@@ -183,7 +183,7 @@ class OrderManager:
         if times < MOST_CANCELS:
             self._request_cancel(ref, "no answer; asked again", times + 1)
         else:
-            self._effects.record(events.Incident(f"asked {times} times to cancel {ref}, the venue says nothing"))
+            self._effects.record(events.Incident(f"asked {times} times to cancel {ref}, the venue does not answer"))
 
     def _request_cancel(self, ref: OrderRef, why: str, times: int) -> None:
         self._effects.record(events.OrderCancelRequested(ref, why))
@@ -199,14 +199,14 @@ class OrderManager:
         """Report an incident, and take no new risk until the operator resumes."""
         self._effects.record(events.Incident(incident))
         if self._account.trading_state is TradingState.ACTIVE:
-            self._account.go(TradingState.REDUCING, incident)
+            self._account.change_state(TradingState.REDUCING, incident)
             self.cancel_entries("the engine only reduces positions")
 
     def on_expiry(self, ref: OrderRef) -> None:
         """Cancel a limit entry that has expired."""
         tracked = self.orders.get(ref)
         if tracked is not None:
-            self.cancel(tracked, "its time is up")
+            self.cancel(tracked, "it has expired")
 
     def apply(self, report: OrderReport, now: int) -> Change | None:
         """Apply a report of the venue. None if it changes nothing."""
@@ -231,7 +231,7 @@ class OrderManager:
         if misfit:
             self.lower(f"the venue reported Filled on order {report.ref}, {misfit}; it is booked")
             if tracked.status is OrderStatus.REJECTED:
-                self._request_cancel(report.ref, "it was rejected, and traded all the same", 1)
+                self._request_cancel(report.ref, "it was rejected, but it traded", 1)
         if not tracked.status.live:
             self._effects.clear_timer(Timer(TimerKind.EXPIRY, tracked.ref))
             for times in range(1, MOST_CANCELS + 1):
@@ -285,7 +285,7 @@ class OrderManager:
         return OrderManagerState(self.orders.state(), self._groups)
 
     def restore(self, state: OrderManagerState, /) -> None:
-        """Restore what `state` returned."""
+        """Restore a state that `state` returned."""
         self.orders.restore(state.orders)
         self._groups = state.groups
 
@@ -308,7 +308,7 @@ class OrderManager:
         for tracked in self.orders.live(order.symbol):
             another_part = tracked.purpose is Purpose.EXIT and counts(tracked)
             if tracked.order.reduce_only and tracked.ref != order.ref and not another_part:
-                self.cancel(tracked, f"it locks what {order.ref} sells")
+                self.cancel(tracked, f"it locks the balance that {order.ref} sells")
 
     def _is_dust(self, symbol: str, *, sold: bool) -> bool:
         """Return whether a position is left that is too small to be sold, and no live order would change that.
@@ -330,7 +330,7 @@ class OrderManager:
         )
 
     def _sweep(self, symbol: str, booked: Booked | None, now: int) -> Booked:
-        """Count what is left of a position as flat, and close the trade."""
+        """Count the rest of a position as flat, and close the trade."""
         realised = booked.realised if booked else ZERO
         closed = self._account.ledger.sweep(symbol, self._account.ledger.marks[symbol])
         self._groups.pop(symbol, None)
@@ -370,7 +370,7 @@ class OrderManager:
         if booked.closed is not None:
             self._account.close_trade(booked.closed, order.side, now)
             self._groups.pop(symbol, None)
-            self._account.done_with(symbol, principal)
+            self._account.forget_opener(symbol, principal)
         if booked.opened:
             self._groups.pop(symbol, None)
             if tracked.purpose is Purpose.ENTRY:
@@ -384,7 +384,7 @@ class OrderManager:
 def _misfit(known: TrackedOrder, fill: Filled, *, long_over: bool) -> str:
     """Return a clause on why a fill does not fit its order; empty if it fits."""
     if fill.quantity > known.remaining:
-        return f"{plain(fill.quantity)} where {plain(known.remaining)} were left of it"
+        return f"{plain(fill.quantity)} of {plain(known.remaining)} that were left"
     if known.status is OrderStatus.REJECTED:
         return "a rejected one"
     return "which was over long ago" if long_over else ""

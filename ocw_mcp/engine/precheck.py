@@ -1,4 +1,4 @@
-"""The answer that a leg would get now: the order it means, what speaks against it, and the verdict of every limit.
+"""The answer that a leg would get now: the order it means, the objections to it, and the verdict of every limit.
 
 The executor sends what `entry` returns, and a preview or a check shows the same, so both get the same answer.
 """
@@ -36,7 +36,7 @@ class Instruction(msgspec.Struct, frozen=True):
     key: AnswerKey
     """The key under which it is answered."""
     quantity: Decimal | None = None
-    """In place of the leg's share of equity."""
+    """The quantity that replaces the leg's share of equity."""
     quoted: Decimal | None = None
     """The mark price that the caller was shown."""
     side: Side | None = None
@@ -44,7 +44,7 @@ class Instruction(msgspec.Struct, frozen=True):
     approval: str = ""
     """The approval of a person."""
     tainted: bool = False
-    """Whether texts of others were read before it was decided."""
+    """Whether its author had read texts of other authors before the decision."""
 
     @property
     def wake_id(self) -> int | None:
@@ -59,7 +59,7 @@ class EntryCheck(NamedTuple):
     account: AccountView | None
     """The account that it was checked against; None if the symbol has no price."""
     barred: Refusal | None
-    """The reason why no entry passes now, whatever the order."""
+    """The reason why no entry at all passes now."""
     objection: Refusal | None
     """The reason why the leg makes no sense on this account."""
 
@@ -211,7 +211,7 @@ class Precheck:
         if any(orders.live(leg.symbol, Purpose.ENTRY)):
             return Refusal(RefusalCode.ENTRY_PENDING, limit="one entry", actual="under way")
         if any(orders.live(leg.symbol, Purpose.EXIT)):
-            # An exit of unknown outcome counts: it may still close what an entry adds.
+            # An exit of unknown outcome counts: it may still close the quantity that an entry adds.
             return Refusal(RefusalCode.EXIT_PENDING, limit="no exit under way", actual="under way")
         if (refusal := _position_objection(leg, account.quantity, stop)) is not None:
             return refusal

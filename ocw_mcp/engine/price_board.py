@@ -1,4 +1,4 @@
-"""What every symbol costs now, how old that is, and what its filters are."""
+"""The price of every symbol with its age, the venue's filters, and the latest order books."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from ocw_mcp.engine.config import EngineConfig
 
 
 class Quote(msgspec.Struct, frozen=True):
-    """A symbol's mark price in quote currency; on a market that has no mark it is the last price."""
+    """A symbol's mark price in quote currency, or its last price on a market without mark prices."""
 
     price: Decimal
     age_ms: int
@@ -23,7 +23,7 @@ class Quote(msgspec.Struct, frozen=True):
 
 
 class Liquidity(msgspec.Struct, frozen=True):
-    """What an order book offers: the spread as a share of the middle, and depths in the base asset where told."""
+    """The liquidity of an order book: the spread as a share of the middle, and the known depths in the base asset."""
 
     spread: Decimal
     bid_depth: Decimal | None
@@ -31,7 +31,7 @@ class Liquidity(msgspec.Struct, frozen=True):
 
 
 class Filters(Mapping[str, Instrument]):
-    """The venue's filters of every symbol that has a price, as the venue has them at that moment."""
+    """The venue's current filters of every symbol that has a price."""
 
     def __init__(self, config: EngineConfig, market: Market) -> None:
         self._ask = config.instruments
@@ -51,45 +51,45 @@ class Filters(Mapping[str, Instrument]):
 
 
 class PriceBoard:
-    """Prices as the engine may use them. The venue is asked for filters whenever they are used, since they may change.
+    """The prices that the engine may use. Filters are read from the venue at each use, because they may change.
 
-    A book that makes no sense is not taken, and the one before it stays. One that is older than a price may be counts
-    as not told: entries are then held to what candles tell, as they are where no market tells of books at all.
+    An invalid order book is dropped, and the previous one stays. An order book that is older than the age limit of
+    prices counts as unknown. Entries are then checked against candles alone, as on a market without order books.
     """
 
     def __init__(self, config: EngineConfig, market: Market) -> None:
         self._config = config
         self._market = market
         self.age_limit_ms = config.interval + config.policies.data.slack_s * SECOND
-        """The feed's cadence plus slack: an entry needs a price that is not older."""
+        """The feed's cadence plus slack. An entry needs a price that is not older."""
         self.instruments = Filters(config, market)
         self._books: dict[str, OrderBook] = {}
-        """The latest of each symbol that makes sense."""
+        """The latest valid order book of each symbol."""
 
     def state(self) -> dict[str, OrderBook]:
         """Return the latest order book of each symbol."""
         return self._books
 
     def restore(self, state: dict[str, OrderBook], /) -> None:
-        """Take back what `state` returned."""
+        """Restore a state that `state` returned."""
         self._books = state
 
     def get(self, symbol: str, now: int) -> Quote | None:
-        """The quote of a symbol, or None where there is no price or no such symbol."""
+        """Return the quote of a symbol; None if the symbol is unknown or has no price."""
         candles = self._market.symbols.get(symbol)
         known_at = candles.known_at if candles else None
         if candles is None or known_at is None or isinstance(candles.last, Unknown):
             return None
         return Quote(exact(candles.last), now - known_at, self.instruments[symbol])
 
-    def tell(self, book: OrderBook) -> None:
-        """Take in an order book, if it can be believed."""
+    def take_book(self, book: OrderBook) -> None:
+        """Store an order book if it is valid and not older than the stored one."""
         known = self._books.get(book.symbol)
         if book.symbol in self._market.symbols and _believable(book) and (known is None or known.at <= book.at):
             self._books[book.symbol] = book
 
     def book(self, symbol: str, now: int) -> Liquidity | None:
-        """What the order book of a symbol offers; None where nobody told of late."""
+        """Return the liquidity of a symbol's order book; None if no recent one is known."""
         book = self._books.get(symbol)
         if book is None or not 0 <= now - book.at <= self.age_limit_ms:
             return None
@@ -99,7 +99,7 @@ class PriceBoard:
 
 
 def _believable(book: OrderBook) -> bool:
-    """Whether a book has two prices, the lower one bid, and depths that are amounts."""
+    """Return whether an order book has finite prices with the bid below the ask, and finite depths of 0 or more."""
     bid_depth, ask_depth = book.bid_depth, book.ask_depth
     # A comparison with NaN is never true.
     return (

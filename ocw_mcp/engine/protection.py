@@ -42,18 +42,18 @@ class Protection(msgspec.Struct):
     most: Decimal | None = None
     """The largest quantity (base asset, unsigned) that may stay, while more is held; the rest is sold."""
     beyond: Decimal = ZERO
-    """Notional (quote) by which the fills of its entries exceeded what was cleared for them."""
+    """Notional (quote) by which the fills of its entries exceeded the cleared amounts."""
     exceeded: list[str] = []
     """The limits that its fills were reported to exceed: each is reported once."""
 
-    def may_retry(self, what: Literal["stop", "target", "both"], now: int) -> bool:
+    def may_retry(self, part: Literal["stop", "target", "both"], now: int) -> bool:
         """Return whether a lost stop or target may be placed again, at most once a second; if so, note that it is.
 
         Meanwhile the deadline applies. A venue that refuses each order would otherwise be asked again without end.
         """
-        if now - self.retried_at.get(what, now - SECOND) < SECOND:
+        if now - self.retried_at.get(part, now - SECOND) < SECOND:
             return False
-        self.retried_at[what] = now
+        self.retried_at[part] = now
         return True
 
     def tighten(self, stop: Decimal | None, target: Decimal | None, *, long: bool) -> None:
@@ -103,8 +103,8 @@ def crossed(report: OrderReport) -> bool:
 
 def exit_failed(tracked: TrackedOrder, *, insists: bool) -> str:
     """Return the text about an exit that failed, or may have. `insists`: the position is closed in any case."""
-    what = f"the exit {tracked.ref} of {tracked.order.symbol} {'may have failed' if tracked.status.live else 'failed'}"
-    return f"{what}; {'it is tried again' if insists else 'it is tried again only if no stop stands by the deadline'}"
+    text = f"the exit {tracked.ref} of {tracked.order.symbol} {'may have failed' if tracked.status.live else 'failed'}"
+    return f"{text}; {'it is tried again' if insists else 'it is tried again only if no stop stands by the deadline'}"
 
 
 def hold_to_clearing(
@@ -115,9 +115,9 @@ def hold_to_clearing(
     config: EngineConfig,
     effects: EffectBuffer,
 ) -> None:
-    """Compare a fill of an entry with what was cleared: tighten the stop, or set how much of the position may stay.
+    """Compare a fill of an entry with the cleared order: tighten the stop, or set how much of the position may stay.
 
-    Each limit that is exceeded is one incident of the position.
+    Each limit that is exceeded is reported as one incident of the position.
     """
     tracked, fill = change.tracked, change.report
     symbol = tracked.order.symbol
@@ -136,7 +136,7 @@ def hold_to_clearing(
     if remedy.most < held:
         protection.most = remedy.most if protection.most is None else min(protection.most, remedy.most)
     if not tracked.order.immediate:
-        manager.cancel(tracked, "its fill exceeds what was cleared")
+        manager.cancel(tracked, "its fill exceeds the cleared order")
 
 
 def shrink(change: Change, protection: Protection | None) -> None:
@@ -198,7 +198,7 @@ def _incidents(symbol: str, remedy: Remedy, protection: Protection, held: Decima
     else:
         done = f"its stop goes from {plain(protection.trigger)} to {plain(remedy.stop)}"
     return [
-        f"the fill of {symbol} exceeds {each.key} ({each.code}): {each.actual} where {each.limit} is allowed; {done}"
+        f"the fill of {symbol} exceeds {each.key} ({each.code}): {each.actual}, allowed {each.limit}; {done}"
         for each in remedy.excesses
         if each.code not in protection.exceeded
     ]

@@ -1,4 +1,4 @@
-"""What a wake condition can watch: a symbol's price, what derivatives say, or an indicator on a timeframe."""
+"""The readings that a wake condition can watch: a symbol's price, its derivatives, or an indicator on a timeframe."""
 
 from ocw_mcp.core.market.market import Market
 from ocw_mcp.domain.snapshot import DerivativesView
@@ -16,7 +16,7 @@ class Readings:
         self._market = market
 
     def read(self, symbol: str, metric: str) -> Reading:
-        """The reading on the last closed candle; Unknown where there is none, or no such thing."""
+        """Return the reading on the last closed candle; Unknown if there is none, or if the name is not known."""
         candles = self._market.symbols.get(symbol)
         if candles is None:
             return Unknown(

@@ -42,8 +42,8 @@ class Reductions:
     ) -> OrderIntent:
         """Return the order that would close a symbol's whole position; a stop with a `target` is an OCO order (spot).
 
-        The quantity of an exit leaves out what other exits are closing already, and so does that of a stop on spot,
-        where one balance cannot be sold twice.
+        The quantity of an exit excludes the part that other exits are closing already. On spot the quantity of a stop
+        excludes it as well, because one balance cannot be sold twice.
         """
         quantity = self._account.ledger.quantity(symbol)
         left = abs(quantity) - (self.selling(symbol) if self._spot or purpose is Purpose.EXIT else ZERO)

@@ -39,10 +39,10 @@ def report(
 ) -> dict[str, Any]:
     """Return a run's figures: money in quote currency as numbers, shares as fractions, times in ms, never NaN.
 
-    `funding` is what was gained by it: below 0 it was paid. `thinking_usd` is what deciders were paid. `entry_fee` is
+    `funding` is the funding received, below 0 if paid. `thinking_usd` is the cost of the deciders. `entry_fee` is
     the fee of a market entry as a share of its notional, which buying and holding pays once. `positions` are those
-    that are open at the end, and `equity_end` is `equity_start` + `realised` + `unrealised`; what came in or left is
-    counted as realised. `ended` tells of symbols whose candles end before the others', and since when.
+    that are open at the end, and `equity_end` is `equity_start` + `realised` + `unrealised`; deposits and withdrawals
+    count as realised. `ended` lists the symbols whose candles end before those of others, with the time.
     """
     start, end = config.start_equity, account.ledger.equity()
     evaluations = gate.evaluations
@@ -161,7 +161,7 @@ def _covered(spans: Iterable[tuple[int, int]], since: int, until: int) -> int:
 def _open_positions(
     account: Account, guard: Guard | None, market: Market | None, until: int | None
 ) -> list[dict[str, Any]]:
-    """What is held at the end; `mark_age_ms` is how long before the run's last candle its price was told."""
+    """Return the positions that are open at the end. `mark_age_ms` is the age of the price at the run's last candle."""
     rows = []
     for symbol, position in sorted(account.ledger.positions.items()):
         mark = account.ledger.marks[symbol]
@@ -183,7 +183,7 @@ def _open_positions(
 
 
 def _waiting(orders: OrderTable | None) -> list[dict[str, Any]]:
-    """Entries and exits that have not traded whole at the end; `price` is None at the market."""
+    """Return the entries and exits that are not completely filled at the end. A market order has no `price`."""
     return [
         {
             "order": str(each.ref),
@@ -199,9 +199,9 @@ def _waiting(orders: OrderTable | None) -> list[dict[str, Any]]:
 
 
 def time_in_state(changes: list[tuple[int, TradingState]], since: int | None, until: int | None) -> dict[str, int]:
-    """Simulated milliseconds in each state of the desk, zeros included; together they are `until` - `since` (ms).
+    """Return the simulated time (ms) in each trading state, zeros included; the sum is `until` - `since` (ms).
 
-    `changes` tell when (ms) the desk went into which state; it begins ACTIVE. Without a candle no time has passed.
+    `changes` are the times (ms) of changes with the new state. A run begins ACTIVE, and without candles takes no time.
     """
     spent = {state.value: 0 for state in TradingState}
     if since is None or until is None:
@@ -216,12 +216,12 @@ def time_in_state(changes: list[tuple[int, TradingState]], since: int | None, un
 
 
 def _unprotected_ms(figures: JournalFigures, until: int | None) -> int:
-    """Milliseconds for which positions had no stop, all together, to the close of the last candle."""
+    """Return the total time (ms) for which positions had no stop, up to the close of the last candle."""
     return sum(max(0, (until or began if ended is None else ended) - began) for began, ended in figures.unprotected)
 
 
 def _flags(config: EngineConfig, counters: RunCounters) -> list[str]:
-    """What the figures stand on that the market did not tell."""
+    """Return the assumptions of the figures that replace missing market data."""
     flags = ["mark=last: the market carries no mark price"]
     if config.product is Product.SPOT:
         return [*flags, "funding=none: spot has none"]
@@ -240,7 +240,7 @@ def _flags(config: EngineConfig, counters: RunCounters) -> list[str]:
 
 
 def sharpe(equities: list[float]) -> float | None:
-    """Sharpe ratio of daily returns on equity, times √365; None under ten days, or where equity never moved.
+    """Return the Sharpe ratio of daily returns on equity, times √365; None under ten days or for constant equity.
 
     Mean over sample standard deviation, riskless rate 0 (W. F. Sharpe, The Sharpe Ratio, 1994).
     """
@@ -253,7 +253,7 @@ def sharpe(equities: list[float]) -> float | None:
 
 
 def _buy_and_hold(symbols: tuple[str, ...], counters: RunCounters, entry_fee: Decimal) -> float | None:
-    """Return of equity split equally over all symbols at their first opening, with the entry fee paid.
+    """Return the gain of equity that is split equally over all symbols at their first opening, after the entry fee.
 
     The share of a symbol that has no candle yet is still cash.
     """

@@ -1,4 +1,4 @@
-"""What a run's report needs and the journal does not hold, because it hangs on candles: counted as they go by."""
+"""Counters for a run's report that depend on candles, which the journal does not contain."""
 
 import msgspec
 
@@ -12,12 +12,12 @@ class RunCounters(msgspec.Struct):
     began_at: int | None = None
     """Time of the book's first frame."""
     ran_to: int | None = None
-    """Time of the last frame when the book last stopped cleanly. A run that was killed leaves it as it was."""
+    """Time of the last frame when the book last stopped cleanly. A killed run does not change it."""
     warmed_until: int = -1
-    """Time of the last frame of history. What opened by then is from before the book."""
+    """Time of the last frame of history. A candle that opened by then is older than the book."""
     candles: int = 0
     stale_candles: int = 0
-    """Late or repeated candles; they changed nothing."""
+    """The number of late or repeated candles, which changed nothing."""
     holes: int = 0
     first_open_time: int | None = None
     last_close_time: int | None = None
@@ -25,20 +25,20 @@ class RunCounters(msgspec.Struct):
     last_closes: dict[str, float] = {}
 
     funded: dict[str, int] = {}
-    """The symbols of which the market tells funding rates, and since when (ms)."""
+    """The symbols with funding rates in the market, and the time (ms) of the first rate."""
 
     assumed_stamps: dict[str, int] = {}
-    """How many funding stamps of a symbol were settled at an assumed rate."""
+    """The number of funding stamps of each symbol that were settled at an assumed rate."""
 
     hashes: tuple[str, str] = ("", "")
-    """Of the policies and the prompts that were in force last."""
+    """The hashes of the policies and the prompts that were in force last."""
 
     def state(self) -> "RunCounters":
         """Return the counters."""
         return self
 
     def restore(self, state: "RunCounters", /) -> None:
-        """Take back what `state` returned."""
+        """Restore a state that `state` returned."""
         for name in self.__struct_fields__:
             setattr(self, name, getattr(state, name))
 
@@ -48,7 +48,7 @@ class RunCounters(msgspec.Struct):
             self.assumed_stamps[paid.symbol] = self.assumed_stamps.get(paid.symbol, 0) + 1
 
     def settled(self, funding: Funding) -> None:
-        """Note that a symbol's funding is told."""
+        """Note that the market has a funding rate of a symbol."""
         self.funded.setdefault(funding.symbol, funding.at)
 
     def closed(self, candle: Candle) -> None:

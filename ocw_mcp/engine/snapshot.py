@@ -1,4 +1,4 @@
-"""Makes the snapshot that a wake carries: everything as of one moment."""
+"""Takes the snapshot that a wake contains, with all values as of one time."""
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -32,10 +32,10 @@ from ocw_mcp.engine.guard import Guard
 
 _NO_REGIME = Unknown("no regime model is built in yet")
 _NO_MACRO = Unknown("no macro reading is built in yet")
-_NO_FEASIBLE = Unknown("nobody works feasible sizes out here")
+_NO_FEASIBLE = Unknown("feasible sizes are not computed here")
 
 Sizes = Callable[[str], Feasible | Unknown]
-"""A symbol's feasible sizes at the moment of the snapshot."""
+"""A function that returns a symbol's feasible sizes at the time of the snapshot."""
 
 
 def take_snapshot(
@@ -52,7 +52,7 @@ def take_snapshot(
     undone: tuple[Remark, ...] = (),
     limits: tuple[tuple[str, str], ...] = (),
 ) -> Snapshot:
-    """The world at `now` (ms), as far as the engine knows it. `trades` are oldest first."""
+    """Return the market and the account at `now` (ms), as the engine knows them. `trades` are oldest first."""
     held = {view.symbol: view for view in positions(account, guard)}
     return Snapshot(
         at=now,
@@ -85,7 +85,7 @@ def take_snapshot(
 def take_holdings(
     config: EngineConfig, market: Market, account: Account, held: Sequence[PositionView], now: int
 ) -> Snapshot:
-    """The open positions at `now` (ms), with just what the rules score them by: cheap enough to be taken often."""
+    """Return the open positions at `now` (ms), with only the readings that the rules score, so that it is fast."""
     wanted = span_ms(config.policies.rules.timeframe)
     views = []
     for each in held:
@@ -121,7 +121,7 @@ def take_holdings(
 
 
 def positions(account: Account, guard: Guard, *, liquidation: bool = True) -> list[PositionView]:
-    """Every open position, by symbol; without `liquidation` their prices of liquidation are left out."""
+    """Return the open positions by symbol. Liquidation prices are only computed with `liquidation`."""
     ledger = account.ledger
     views = []
     for symbol, position in sorted(ledger.positions.items()):

@@ -1,8 +1,8 @@
-"""The engine: an event and the time in, effects out. Synchronous, and the same in every mode.
+"""The engine: it takes an event and the time, and returns effects. It is synchronous, and the same in every mode.
 
-One tick's way: a frame closes candles → the market takes them in → equity is followed → the gate looks at each symbol →
-a wake asks for a decision → its legs become intents → the desk has them checked, records and sends them → the venue's
-reports come back as events → the ledger books the fills and the guard puts stops under them.
+The path of one tick: a frame closes candles → the market stores them → equity is checked → the gate evaluates each
+symbol → a wake asks for a decision → its legs become intents → the order manager has them checked, records and sends
+them → the venue's reports come back as events → the ledger books the fills and the guard places stops for them.
 """
 
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ from ocw_mcp.engine.timekeeper import Timekeeper
 
 
 class Engine:
-    """The engine of one book. Its parts may be read between two steps."""
+    """The engine of one book. Callers may read its parts between two steps."""
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
@@ -103,28 +103,28 @@ class Engine:
         }
         """The parts with a saved state, by their field of `EngineState`."""
         self.steps = 0
-        """Events taken in by this process: while it stands still, so does everything that can be looked at."""
+        """The number of events that this process has taken. While it does not change, no part of the engine does."""
 
     def start(self) -> list[Effect]:
-        """What a process has to carry out before its first event: timers that are set, a decision that is under way."""
+        """Return the effects to execute before the first event: the timers that are set, and an open decision."""
         hashes = (self.config.policy_hash, self.config.prompts_hash)
         if self.counters.hashes != hashes:
             self.counters.hashes = hashes
             policies = self.config.policies
             self._effects.record(PoliciesLoaded(policies.name, self.config.policy_hash, self.config.prompts_hash))
-            # Another daily loss holds for the day under way, and a flat book would not look before it enters.
+            # A changed daily loss limit applies to the current day, and a flat book would not check it before an entry.
             self.account.day.hold_to_policy()
             self._watch()
         for timer, at in sorted(self._effects.timers.items()):
             self._effects.set_timer(timer, at)
-        if (asked := self.decisions.asked) is not None:
+        if (asked := self.decisions.open_request) is not None:
             self._effects.ask(asked)
         return self._effects.take()
 
     def step(self, event: StepEvent, now: int) -> list[Effect]:
-        """Take in one event at `now` (ms), and give back what is to be done about it, in order.
+        """Take one event at `now` (ms), and return its effects in the order of their execution.
 
-        Engine time does not go back with a clock that does: see `now`.
+        If the clock goes back, engine time stays as it is: see `now`.
         """
         self.steps += 1
         if why := self._time.move_to(now):
@@ -135,13 +135,13 @@ class Engine:
         elif isinstance(event, TimerFired):
             self._on_timer(event.timer, now)
         elif isinstance(event, DecisionReady | DecisionFailed | DecisionSubmitted):
-            self.decisions.hear(event, now)
+            self.decisions.receive(event, now)
         elif isinstance(event, Command):
             self._operator.take(event, now)
         elif isinstance(event, Asked):
             self._callers.take(event, now)
         elif why := invalid_report(event):
-            self.manager.lower(f"the venue told of {why} ({type(event).__name__}); nothing of it was booked")
+            self.manager.lower(f"the venue reported {why} ({type(event).__name__}); nothing of it was booked")
         elif isinstance(event, FundingPaid):
             if self.account.book_funding(event):
                 self.counters.paid(event)
@@ -155,12 +155,12 @@ class Engine:
         else:
             change = self.manager.apply(event, now)
             if change is not None:
-                self.guard.react(change, now)
+                self.guard.on_report(change, now)
                 self._watch()
         return self._effects.take()
 
     def _on_history(self, frame: Frame) -> None:
-        """Candles from before the book's beginning warm the indicators and the yardstick up."""
+        """Warm up the indicators and the outlier statistics with candles from before the book's beginning."""
         self.counters.warmed_until = frame.at
         self._take_derivatives(frame)
         for candle in frame.closed:
@@ -183,15 +183,15 @@ class Engine:
             self._exits.start(now)
         self._take_derivatives(frame)
         for book in frame.books:
-            self.prices.tell(book)
-        # A candle that closes at midnight is the last of its day; what is decided on it is of the next one.
+            self.prices.take_book(book)
+        # A candle that closes at midnight is the last of its day; a decision on it belongs to the next day.
         if frame.at > self.account.day_ends:
             self.account.open_day(frame.at - 1)
         held = self.account.ledger.positions
         changes: list[tuple[Candle, Closed]] = []
         for candle in frame.closed:
             if candle.open_time <= self.counters.warmed_until:
-                # The first frame of the book closes what opened before it.
+                # The first frame of the book closes candles that opened before it.
                 self._warm(candle)
                 continue
             change = self._take(candle)
@@ -202,13 +202,13 @@ class Engine:
             self.manager.cancel_entries("its market has ended", symbol)
         if held and frame.closed:
             self._watch()
-            self._raise(self._exits.look(now))
+            self._raise(self._exits.check(now))
         for candle, change in changes:
             if candle.symbol in self.manual_control.state().held:
-                # Nobody is asked about it, and what it does is still part of the yardstick.
+                # No decider is asked about the symbol, and its returns still count for the outlier statistics.
                 self.gate.warm(candle.symbol, candle.close, after_hole=change.hole_since is not None)
                 continue
-            self.gate.look(
+            self.gate.evaluate(
                 candle.symbol,
                 candle.close,
                 change.timeframes,
@@ -244,8 +244,8 @@ class Engine:
         position = self.account.ledger.positions.get(candle.symbol)
         if position is not None:
             self.account.ledger.mark(candle.symbol, exact(candle.close))
-            # A position that was opened within the candle has not seen all of its range, nor has one that was added to
-            # as it is now; which part it has seen is unknown.
+            # A position that was opened or enlarged within the candle was not exposed to all of its range, and the part
+            # that it was exposed to is unknown.
             if position.opened_at > candle.open_time or position.added_at > candle.open_time:
                 position.see(candle.close, candle.close)
             else:
@@ -291,12 +291,12 @@ class Engine:
         return tuple(refused)
 
     def state(self) -> bytes:
-        """All that must survive a restart."""
+        """Return all that must survive a restart."""
         parts = {name: part.state() for name, part in self._parts.items()}
         return msgspec.msgpack.encode(EngineState(format=ENGINE_FORMAT, **parts))
 
     def restore(self, state: bytes) -> None:
-        """Take back what `state` returned, in an engine of the same configuration.
+        """Restore a state that `state` returned, in an engine of the same configuration.
 
         Raises ValueError, msgspec's own among them, for a state that another version saved.
         """
@@ -305,11 +305,11 @@ class Engine:
             part.restore(getattr(saved, name))
 
     def answer(self, request: CallerRequest) -> Answer | None:
-        """What a caller's request was answered; None where none with its key ever came, or long ago."""
+        """Return the answer to a caller's request; None if no request with its key came, or only long ago."""
         return self._callers.answer(request)
 
     def summary(self) -> dict[str, Any]:
-        """What `ocw status` shows of this moment, ready for JSON."""
+        """Return the current state as `ocw status` shows it, ready for JSON."""
         return summary(
             self.config,
             self.account,
@@ -324,7 +324,7 @@ class Engine:
         )
 
     def limit_usage(self) -> list[dict[str, str]]:
-        """Return how much of each limit is used at this moment."""
+        """Return how much of each limit is used now."""
         return limit_usage(self.config, self.account, self.prices, self.manager.orders, self.decisions.budget, self.now)
 
     @property
@@ -333,7 +333,7 @@ class Engine:
         return self._time.now
 
     def snapshot(self, now: int, wake: tuple[SymbolWake, ...] = ()) -> Snapshot:
-        """The world at `now` (ms): what a wake carries, and what anybody may look at between two steps."""
+        """Return the market and the account at `now` (ms), for a wake or for a caller between two steps."""
         return take_snapshot(
             self.config,
             self.market,
@@ -350,5 +350,5 @@ class Engine:
 
     @property
     def timers(self) -> Mapping[Timer, int]:
-        """The timers that are set, and when (ms) each is due."""
+        """The timers that are set, and the time (ms) at which each is due."""
         return self._effects.timers

@@ -1,15 +1,15 @@
-"""The engine's time: it never goes back, and a clock that makes no sense is told of once."""
+"""The engine's time, which never goes back. A clock that jumps is reported once."""
 
 from ocw_mcp.domain.time import MINUTE, SECOND
 
 FALLS_BACK_MS = 2 * SECOND
-"""A clock that is put right may fall back so far."""
+"""The largest step back (ms) that is taken for a correction of the clock."""
 RUNS_AHEAD_MS = MINUTE
-"""The market's time may be so far ahead of the clock's."""
+"""The largest lead (ms) of the market's time over the clock that is accepted."""
 
 
 class Timekeeper:
-    """Takes every time that the engine is given."""
+    """Keeps engine time, and compares it with the clock and the market."""
 
     def __init__(self) -> None:
         self.now = -1
@@ -22,11 +22,11 @@ class Timekeeper:
         return self.now
 
     def restore(self, state: int, /) -> None:
-        """Take back what `state` returned."""
+        """Restore a state that `state` returned."""
         self.now = state
 
     def move_to(self, now: int) -> str:
-        """Move on to `now` (ms), or stay; a sentence for a person where the clock has just fallen back too far."""
+        """Advance to `now` (ms), never back. Return an incident text if the clock has just fallen back too far."""
         fell = self.now - now
         self.now = max(self.now, now)
         before, self._behind = self._behind, fell > FALLS_BACK_MS
@@ -35,7 +35,7 @@ class Timekeeper:
         return f"the clock fell back by {fell / SECOND:g} s; engine time stands still until it is there again"
 
     def compare(self, market: int) -> str:
-        """A sentence for a person where the market's time (ms) has just come too far ahead of the clock's."""
+        """Return an incident text if the market's time (ms) has just moved too far ahead of the clock's."""
         ahead = market - self.now
         before, self._ahead = self._ahead, ahead > RUNS_AHEAD_MS
         if not self._ahead or before:

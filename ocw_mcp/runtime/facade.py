@@ -212,7 +212,7 @@ class Facade:
             unprotected=tuple(each for each in sorted(account.ledger.positions) if not self._protected(each)),
             live_orders=sum(1 for _ in engine.orders.live()),
             last_wake=engine.decisions.state().last_wake,
-            deciding=engine.decisions.asked is not None,
+            deciding=engine.decisions.open_request is not None,
             policy=config.policies.name,
             policy_hash=config.policy_hash,
             prompts_hash=config.prompts_hash,

@@ -133,7 +133,7 @@ class Shell:
                 await self._listen(thinking, 0)
             if through and self.thinking is thinking:
                 self.thinking = None
-                if self.engine.decisions.floor is not None:
+                if self.engine.decisions.open_submission is not None:
                     await self.take(self._unheard_end(thinking.request))
         elif (submission := await thinking.submission()) is not None:
             await self._submitted(thinking, submission)
@@ -357,7 +357,7 @@ class Shell:
         if self.thinking is not None:
             # The engine gave the last one up; its answer would be discarded anyway.
             await self.thinking.give_up()
-        floor = self.engine.decisions.floor is not None
+        floor = self.engine.decisions.open_submission is not None
         if self._converses is not None and (self.recorder.reading or floor):
             script = self.recorder.recall(request, self._decider.name)
             if script is None and floor:

@@ -1,4 +1,4 @@
-"""What makes no sense is told of, closes entries, and moves no money."""
+"""Reports with impossible amounts are incidents, close entries, and move no money."""
 
 from decimal import Decimal
 
@@ -38,7 +38,7 @@ def absurd(stop: OrderRef) -> dict[str, tuple[VenueReport, str]]:
     fill = Filled(stop, "f99", D(1), D(97), D("0.05"), 5)
     return {
         "an order that nobody sent": (replace(fill, ref=OrderRef(77, Purpose.STOP)), "77-s-0, which is not in the"),
-        "no number": (replace(fill, price=D("NaN")), "the venue told of a price of NaN (Filled)"),
+        "no number": (replace(fill, price=D("NaN")), "the venue reported a price of NaN (Filled)"),
         "nothing": (replace(fill, quantity=D(0)), "a quantity of 0"),
         "a gift": (replace(fill, fee=D(-5)), "a rebate of 5 on 1 at 97"),
         "funding of no number": (
@@ -49,7 +49,7 @@ def absurd(stop: OrderRef) -> dict[str, tuple[VenueReport, str]]:
 
 @pytest.mark.requirement("D07")
 @pytest.mark.parametrize("which", absurd(OrderRef(1, Purpose.STOP)))
-async def test_a_report_that_cannot_be_books_nothing_and_closes_entries_until_a_person_resumes(which: str) -> None:
+async def test_an_impossible_report_closes_entries_until_a_resume(which: str) -> None:
     run, stop = await holding()
     report, told = absurd(stop)[which]
     before = run.engine.account.state()

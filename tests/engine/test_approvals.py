@@ -1,4 +1,4 @@
-"""What only a person can let pass waits for one, and is held against every policy again when they say yes."""
+"""An order that a person has to approve waits, and is checked against every policy again after the approval."""
 
 from decimal import Decimal
 
@@ -153,7 +153,7 @@ async def test_a_pending_order_without_an_answer_is_refused() -> None:
     await run.simulation.shell.take(TimerFired(Timer(TimerKind.APPROVAL, "a1")))
     answer = run.engine.answer(LARGE)
     assert isinstance(answer, Refusal)
-    assert (answer.code, answer.actual) == (RefusalCode.NOT_APPROVED, "unanswered by anybody")
+    assert (answer.code, answer.actual) == (RefusalCode.NOT_APPROVED, "unanswered by the operator")
     await tell(run, Verb.APPROVE, "a1")
     assert entries(run) == []
 

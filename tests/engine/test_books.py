@@ -29,12 +29,12 @@ def seen(run: Run, at: int = START + 3 * MINUTE) -> AccountView:
     return view
 
 
-async def test_a_book_is_what_the_officer_sees_of_the_market() -> None:
+async def test_the_officer_sees_the_order_book() -> None:
     view = seen(await told(GOOD))
     assert (view.spread, view.bid_depth, view.ask_depth) == (D("0.002"), D(5), D("7.5"))
 
 
-async def test_a_market_that_tells_of_no_book_or_no_depth_leaves_it_open() -> None:
+async def test_unknown_order_book_or_depth_does_not_refuse() -> None:
     view = seen(await told())
     assert (view.spread, view.bid_depth, view.ask_depth) == (None, None, None)
     view = seen(await told(msgspec.structs.replace(GOOD, bid_depth=None, ask_depth=None)))
@@ -57,19 +57,19 @@ async def test_a_market_that_tells_of_no_book_or_no_depth_leaves_it_open() -> No
         {"at": START},
     ],
 )
-async def test_a_book_that_makes_no_sense_or_is_older_leaves_the_one_before_it(changes: dict[str, Any]) -> None:
+async def test_an_invalid_or_older_order_book_is_ignored(changes: dict[str, Any]) -> None:
     run = await told(GOOD)
-    run.engine.prices.tell(msgspec.structs.replace(GOOD, **{"at": START + 2 * MINUTE} | changes))
+    run.engine.prices.take_book(msgspec.structs.replace(GOOD, **{"at": START + 2 * MINUTE} | changes))
     assert run.engine.prices.state() == {"BTCUSDT": GOOD}
 
 
 async def test_a_book_of_a_symbol_that_is_not_traded_is_not_kept() -> None:
     run = await told(GOOD)
-    run.engine.prices.tell(msgspec.structs.replace(GOOD, symbol="NOSUCH"))
+    run.engine.prices.take_book(msgspec.structs.replace(GOOD, symbol="NOSUCH"))
     assert list(run.engine.prices.state()) == ["BTCUSDT"]
 
 
-async def test_a_book_older_than_a_price_may_be_counts_as_not_told() -> None:
+async def test_an_order_book_older_than_the_age_limit_is_unknown() -> None:
     run = await told(GOOD)
     last = GOOD.at + run.engine.prices.age_limit_ms
     assert run.engine.prices.book("BTCUSDT", last) == Liquidity(D("0.002"), D(5), D("7.5"))

@@ -1,4 +1,4 @@
-"""One caller cannot fill the journal: notes and refusals have a quota, and what reduces risk has none."""
+"""One caller cannot fill the journal: notes and refusals have a quota, and requests that reduce risk have none."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What attached callers ask for goes through the one door, is journaled, and is answered once."""
+"""Requests of attached callers pass the order manager, are journaled, and are answered once."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""A venue that says nothing to a cancel is asked again, so often and no more; then a person is told."""
+"""A cancel request without an answer is repeated a limited number of times, and then reported as an incident."""
 
 import pytest
 
@@ -48,7 +48,7 @@ async def test_a_cancel_is_given_up_and_reported_in_the_end() -> None:
     await run.go()
     assert len(venue.asked) == MOST_CANCELS
     (incident,) = run.events(events.Incident)
-    assert incident.text == f"asked {MOST_CANCELS} times to cancel 1-e-0, the venue says nothing"
+    assert incident.text == f"asked {MOST_CANCELS} times to cancel 1-e-0, the venue does not answer"
     assert [each.ref for each in run.engine.orders.live()] == [ENTRY], "its budget stays reserved"
     assert still_to_ask(run) == []
 

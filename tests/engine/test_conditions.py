@@ -23,7 +23,7 @@ def asking(*conditions: WakeCondition) -> Decision:
     return Decision(wake_conditions=conditions)
 
 
-async def test_a_decision_sets_conditions_and_one_of_them_wakes_again_once() -> None:
+async def test_a_condition_of_a_decision_wakes_once() -> None:
     closes = [100.0] * 245 + [101.0 + i for i in range(5)]
     wished = WakeCondition("BTCUSDT", "price", Comparison.CROSSES_ABOVE, 102.5, "breakout")
     bad = WakeCondition("BTCUSDT", "luck@1h", Comparison.GT, 1.0)

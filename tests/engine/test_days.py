@@ -1,4 +1,4 @@
-"""Where a UTC day ends: after the candle that closes at midnight, before whatever is decided on it."""
+"""A UTC day ends after the candle that closes at midnight, and before a decision on it."""
 
 import asyncio
 from decimal import Decimal
@@ -37,7 +37,7 @@ def told(run: Run) -> list[str]:
 CRASH_AT_MIDNIGHT = [*minutes(100.0, 100.0), candle(LAST, 80.0, open_=100.0), *minutes(80.0, 80.0, first=LAST + 1)]
 
 
-async def test_a_loss_with_the_candle_that_closes_at_midnight_is_one_of_the_day_that_ends() -> None:
+async def test_a_loss_at_midnight_belongs_to_the_day_that_ends() -> None:
     script = Scripted({1: buy("65", size="0.24"), 3: buy("65", size="0.1")})
     run = await Run(ListFeed(CRASH_AT_MIDNIGHT), script, policy=WAKES).go()
     (reached,) = run.timed(events.DailyLossReached)
@@ -74,7 +74,7 @@ async def test_daily_candles_end_their_days() -> None:
     assert days[5][1].day == "2026-01-06"
 
 
-async def test_a_day_without_candles_at_its_end_is_over_once_they_would_be_stale() -> None:
+async def test_a_day_without_last_candles_ends_when_they_are_stale() -> None:
     candles = [*minutes(100.0, 100.0, first=LAST - 9), candle(LAST + 11, 80.0), candle(LAST + 12, 80.0)]
     run = await Run(ListFeed(candles), Scripted({1: buy("65", size="0.24")}), policy=WAKES).go()
     opened = run.timed(events.DayOpened)[1]
@@ -83,7 +83,7 @@ async def test_a_day_without_candles_at_its_end_is_over_once_they_would_be_stale
     assert run.events(events.DailyLossReached)[0].day == "2026-01-02"
 
 
-async def test_the_first_candle_after_a_hole_over_midnight_is_one_of_the_new_day() -> None:
+async def test_the_first_candle_after_midnight_is_of_the_new_day() -> None:
     candles = [*minutes(100.0, 100.0), candle(LAST + 1, 80.0, open_=100.0), candle(LAST + 2, 80.0)]
     run = await Run(ListFeed(candles), Scripted({1: buy("65", size="0.24")}), policy=WAKES).go()
     opened = run.timed(events.DayOpened)[1]

@@ -70,7 +70,7 @@ def test_after_a_resume_the_next_fall_is_measured_from_there() -> None:
     assert (state(wire), len(reached(wire))) == (TradingState.HALTED, 2)
 
 
-def test_a_fall_that_recovered_before_the_resume_is_journaled_when_it_comes_again() -> None:
+def test_a_drawdown_after_a_recovery_is_journaled_again() -> None:
     wire = holding()
     falls(wire, 3)
     falls(wire, 1)

@@ -1,4 +1,4 @@
-"""In a whole run: for every limit an entry that passes, and one that what has happened meanwhile keeps from passing."""
+"""In a whole run, for every limit: one entry passes, and a later one is refused."""
 
 from decimal import Decimal
 
@@ -25,7 +25,7 @@ CODE = RefusalCode
 
 
 @pytest.mark.parametrize("code", SCENARIOS, ids=str)
-async def test_a_run_brings_an_entry_up_against_each_limit_and_the_one_before_passes(code: RefusalCode) -> None:
+async def test_each_limit_refuses_an_entry_in_a_run(code: RefusalCode) -> None:
     run = await SCENARIOS[code].run()
     intended = [each for each in run.events(events.OrderIntended) if each.intent.purpose is Purpose.ENTRY]
     assert len(intended) == 1
@@ -72,7 +72,7 @@ async def test_nothing_that_is_decided_carries_an_approval() -> None:
     assert not {"approval"} & set(Leg.__struct_fields__)
 
 
-async def test_what_an_agent_closes_itself_or_decides_anew_without_is_its_last_word_no_more() -> None:
+async def test_a_close_or_new_decision_ends_the_agents_last_side() -> None:
     closed = await Scenario({1: buy("98"), 2: sell()}, {}).run()
     assert closed.engine.account.opened == {}
     held = await Scenario({1: buy("98")}, {}).run()

@@ -66,7 +66,7 @@ def test_averaging_down_leaves_best_and_worst_as_they_were(side: Side, restarts:
     assert (trade.mfe, trade.mae) == about(0.0348, -0.029994)
 
 
-def test_averaging_down_on_spot_leaves_best_and_worst_as_they_were() -> None:
+def test_averaging_down_on_spot_keeps_best_and_worst_gain() -> None:
     wire = holding(Side.BUY, Product.SPOT)
     seen(wire, 97.12)
     assert told(wire) == about(0.0348, -0.029994)
@@ -89,7 +89,7 @@ def test_adding_at_the_best_price_gives_nothing_back(side: Side) -> None:
     assert wire.last(Purpose.EXIT).quantity == 20
 
 
-def test_what_a_candle_reached_before_an_addition_within_it_is_not_its_gain() -> None:
+def test_a_candles_range_before_an_addition_is_not_its_gain() -> None:
     wire = Wire(policy=WIDE)
     enter(wire, Action.BUY, 100, stop=D(90))
     seen(wire, 100)
@@ -106,7 +106,7 @@ def test_what_a_candle_reached_before_an_addition_within_it_is_not_its_gain() ->
     st.sampled_from(Side),
     st.lists(st.tuples(st.sampled_from(["see", "add", "reduce"]), st.integers(80, 125)), max_size=12),
 )
-def test_best_and_worst_are_those_of_each_moment(side: Side, steps: list[tuple[str, int]]) -> None:
+def test_best_and_worst_gain_are_those_of_each_time(side: Side, steps: list[tuple[str, int]]) -> None:
     ledger = Ledger(D(100_000))
     ledger.book(BTC, side, D(4), D(100), D(0), 0)
     units, cost, best, worst, ahead = 4.0, 400.0, 0.0, 0.0, 0.0

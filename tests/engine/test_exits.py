@@ -40,7 +40,7 @@ async def test_closing_a_position_takes_an_addition_under_way_back() -> None:
     assert flat(run)
 
 
-async def test_an_addition_that_fills_together_with_the_exit_beyond_the_stop_is_closed_by_the_deadline() -> None:
+async def test_an_addition_filled_with_the_exit_closes_at_the_deadline() -> None:
     script = Scripted({1: buy("97", size="0.05"), 2: ADD_AND_SELL})
     run = never_naked(Run(ListFeed(GAP_BELOW_THE_STOP), script, policy=WAKES, venue=TooLateToCancel()))
     await run.go()
@@ -52,7 +52,7 @@ async def test_an_addition_that_fills_together_with_the_exit_beyond_the_stop_is_
 
 
 @pytest.mark.parametrize("arrives", [False, True])
-async def test_an_exit_of_unknown_outcome_does_not_keep_the_next_one_from_going_out(arrives: bool) -> None:
+async def test_an_unknown_exit_does_not_block_the_next_one(arrives: bool) -> None:
     script = Scripted({1: buy("97"), 2: sell(), 3: sell()})
     run = Run(ListFeed(path([100.0] * 7)), script, policy=WAKES, venue=LosesExits(1, arrives=arrives))
     await never_naked(run).go()
@@ -73,7 +73,7 @@ async def test_a_naked_position_gets_exits_until_one_of_them_closes_it(arrives: 
     assert flat(run)
 
 
-async def test_an_exit_under_way_is_told_once_however_long_it_waits_for_a_price() -> None:
+async def test_a_waiting_exit_is_reported_once() -> None:
     async def events_after(minutes: int) -> list[str]:
         held = [candle(index, 100.0) for index in range(2)]
         other = [candle(index, 50.0, symbol="ETHUSDT") for index in range(minutes)]
@@ -101,7 +101,7 @@ async def test_an_exit_that_fails_before_the_deadline_does_not_move_it() -> None
     assert flat(run)
 
 
-async def test_an_exit_that_fails_at_the_deadline_is_tried_again_after_as_long_each_time() -> None:
+async def test_a_failed_exit_is_retried_after_each_deadline() -> None:
     run = Run(ListFeed(path([100.0] * 9)), Scripted({1: buy("97")}), policy=WAKES, venue=RejectsExits(5))
     await run.go()
     exits = [at for at, event in run.timed(events.OrderIntended) if event.ref.leg is Purpose.EXIT]
@@ -111,7 +111,7 @@ async def test_an_exit_that_fails_at_the_deadline_is_tried_again_after_as_long_e
     assert flat(run)
 
 
-async def test_what_an_exit_past_the_deadline_leaves_is_closed_at_once() -> None:
+async def test_the_rest_of_an_exit_past_the_deadline_is_closed() -> None:
     # The addition is sent before the deadline, and fills at the opening at which the exit does.
     policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, stop={"deadline_s": 90})
     script = Scripted({1: buy("97", size="0.05"), 2: add(size="0.15")}, lambda wake: 20 * SECOND if wake == 2 else 0)

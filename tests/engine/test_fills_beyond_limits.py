@@ -1,4 +1,4 @@
-"""Fills that exceed what was cleared: a tighter stop, a smaller position, and one incident for each limit."""
+"""Fills that exceed the cleared order: a tighter stop, a smaller position, and one incident for each limit."""
 
 from decimal import Decimal
 from typing import Any
@@ -74,20 +74,20 @@ async def test_a_short_that_fills_far_below_gets_a_tighter_stop() -> None:
     assert incidents(run) == ["STOP_REQUIRED", "RISK_PER_TRADE"]
 
 
-async def test_a_spot_purchase_that_fills_far_above_gets_a_tighter_stop() -> None:
+async def test_a_spot_purchase_filled_far_above_tightens_its_stop() -> None:
     run = await jumps({1: buy("95.5", "0.15", symbol=SOL)}, jump(108.0), Product.SPOT).go()
     (stop,) = run.engine.orders.live(SOL, Purpose.STOP)
     assert stop.order.trigger_price == D("102.63")
     assert incidents(run) == ["STOP_REQUIRED", "RISK_PER_TRADE"]
 
 
-async def test_a_limit_entry_that_fills_beyond_its_limit_gets_a_tighter_stop() -> None:
+async def test_a_limit_entry_filled_beyond_its_limit_tightens_its_stop() -> None:
     run = await jumps({1: buy("95.5", "0.15", symbol=SOL, limit="100.1")}, jump(108.0)).go()
     assert stop_of(run) == D("102.63")
     assert incidents(run) == ["STOP_REQUIRED", "RISK_PER_TRADE"]
 
 
-async def test_an_addition_that_fills_far_above_tightens_the_stop_of_the_whole() -> None:
+async def test_an_addition_filled_far_above_tightens_the_whole_stop() -> None:
     candles = [
         candle(0, 100.0, symbol=SOL),
         candle(1, 100.0, symbol=SOL),
@@ -114,14 +114,14 @@ async def test_a_position_that_fills_too_large_is_reduced_to_its_limit() -> None
     assert len(run.events(events.PositionUnprotected)) == 1, "only until its first stop was there"
 
 
-async def test_a_short_that_fills_too_large_at_a_better_price_is_reduced() -> None:
+async def test_a_short_filled_too_large_at_a_better_price_is_reduced() -> None:
     run = await jumps({1: short("115", "0.25", symbol=SOL)}, jump(104.0), **SIZED).go()
     assert D("0.249") < -held(run) * 104 / run.engine.account.ledger.equity() <= D("0.2501")
     assert stop_of(run) == 115
     assert incidents(run) == ["POSITION_SHARE"]
 
 
-async def test_a_spot_position_is_reduced_and_has_its_stop_back_within_the_deadline() -> None:
+async def test_a_reduced_spot_position_has_its_stop_by_the_deadline() -> None:
     run = await jumps({1: buy("95", "0.25", symbol=SOL, target="120")}, jump(104.0), Product.SPOT, **SIZED).go()
     assert D("0.248") < held(run) * 104 / run.engine.account.ledger.equity() <= D("0.2501")
     (stop,) = run.engine.orders.live()
@@ -155,7 +155,7 @@ async def test_symbols_that_move_as_one_are_reduced_to_their_limit() -> None:
     assert D("0.398") < ledger.gross() / ledger.equity() <= D("0.4001")
 
 
-async def test_what_a_market_entry_missed_is_told_with_its_limit() -> None:
+async def test_the_unfilled_rest_of_a_market_entry_has_its_limit() -> None:
     lines: list[str] = []
     run = await Run(ListFeed(jump(108.0)), Scripted({1: buy("95.5", "0.15", symbol=SOL)}), policy=LIMITED).go()
     for at, event in run.timed(events.OrderCanceled):

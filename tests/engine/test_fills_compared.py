@@ -1,4 +1,4 @@
-"""A fill is compared with what was cleared for its order, and not with what the market did meanwhile."""
+"""A fill is compared with its cleared order, and not with later moves of the market."""
 
 from decimal import Decimal
 
@@ -49,7 +49,7 @@ def test_equity_that_the_market_took_is_no_excess_of_a_fill(product: Product) ->
     assert wire.held("ETHUSDT") == D("24.9")
 
 
-def test_a_stop_that_would_lie_beyond_the_market_closes_the_position() -> None:
+def test_a_needed_stop_beyond_the_market_closes_the_position() -> None:
     wire = Wire(policy=LIMITED)
     order = sent(wire.enter(quantity="15", stop=D("95.5")))
     wire.tick({"BTCUSDT": 102.0})
@@ -96,7 +96,7 @@ def test_a_fill_larger_than_its_order_is_reduced_once(product: Product) -> None:
     assert [order.ref.leg for order in wire.sent].count(Purpose.EXIT) == 1
 
 
-def test_an_order_of_unknown_outcome_that_fills_as_cleared_is_no_excess() -> None:
+def test_an_unknown_order_filled_as_cleared_is_no_excess() -> None:
     wire = Wire(policy=LIMITED)
     order = sent(wire.enter(quantity="24.9", stop=D("97")))
     wire.give(OutcomeUnknown(order.ref, "timeout"))
@@ -117,7 +117,7 @@ def test_a_limit_entry_that_exceeds_its_clearing_is_taken_off() -> None:
     wire.give(Canceled(order.ref, "on request"))
 
 
-def test_a_tainted_entry_is_held_to_the_stricter_policies_at_its_fill() -> None:
+def test_a_tainted_fill_is_checked_by_the_stricter_policies() -> None:
     strict = TIGHT.model_copy(update={"stop": TIGHT.stop.model_copy(update={"max_distance": D("0.02")})})
     officer = RiskOfficer(TIGHT, strict)
     held = msgspec.structs.replace(CALM, quantity=D(1), symbol_notional=D(1_000), gross=D(1_000))

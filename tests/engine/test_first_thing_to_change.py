@@ -1,4 +1,4 @@
-"""A refusal names the first thing that a person has to change, and a largest size only where a size helps."""
+"""A refusal names the first problem to correct, and a largest size only if a size helps."""
 
 from decimal import Decimal
 from typing import Any
@@ -41,7 +41,7 @@ ADD = Leg("BTCUSDT", Action.ADD, size=D("0.1"))
 
 @pytest.mark.parametrize("leg", [BUY, SHORT, ADD, msgspec.structs.replace(BUY, size=D(10))])
 @pytest.mark.parametrize("script", [{}, {1: buy("97")}, {1: short("103")}, {4: buy("95", limit="96")}])
-async def test_a_halted_desk_is_named_before_anything_about_the_order(script: dict[int, Any], leg: Leg) -> None:
+async def test_a_halt_is_the_first_reason_of_a_refusal(script: dict[int, Any], leg: Leg) -> None:
     run = await ran(script)
     run = await Run(
         ListFeed(path([100.0] * 5)),
@@ -55,7 +55,7 @@ async def test_a_halted_desk_is_named_before_anything_about_the_order(script: di
     assert str(refusal).endswith("limit=ACTIVE actual=HALTED")
 
 
-async def test_old_data_and_a_symbol_that_is_not_allowed_come_before_the_position() -> None:
+async def test_stale_data_and_symbol_are_refused_before_the_position() -> None:
     run = await ran({1: buy("97")})
     assert refused(run, BUY).code is RefusalCode.ALREADY_IN_POSITION
     assert refused(run, BUY, later_ms=3_600_000).code is RefusalCode.STALE_DATA
@@ -64,7 +64,7 @@ async def test_old_data_and_a_symbol_that_is_not_allowed_come_before_the_positio
     assert refused(again, BUY).code is RefusalCode.SYMBOL_NOT_ALLOWED
 
 
-async def test_a_desk_that_is_halted_before_its_first_price_says_so() -> None:
+async def test_a_halt_before_the_first_price_is_the_reason() -> None:
     late = [*path([100.0] * 4), *[candle(place, 50.0, symbol="ETHUSDT") for place in range(9, 11)]]
     run = Run(ListFeed(late), Scripted({}), policy=QUARTER, commands=Commands([Command("c1", "halt", "ann")]))
     await run.go(for_ms=3 * 60_000)
@@ -73,9 +73,7 @@ async def test_a_desk_that_is_halted_before_its_first_price_says_so() -> None:
 
 @pytest.mark.parametrize("leg", [BUY, SHORT])
 @pytest.mark.parametrize(("size", "quantity"), [("10", None), ("0", None), ("NaN", None), ("1", "-1"), ("1", "NaN")])
-async def test_a_size_that_is_none_is_refused_with_the_largest_that_passes(
-    leg: Leg, size: str, quantity: str | None
-) -> None:
+async def test_a_missing_size_is_refused_with_the_largest_size(leg: Leg, size: str, quantity: str | None) -> None:
     run = await ran({})
     refusal = refused(run, msgspec.structs.replace(leg, size=D(size)), quantity)
     assert refusal.code is RefusalCode.BAD_SIZE
@@ -86,7 +84,7 @@ async def test_a_size_that_is_none_is_refused_with_the_largest_that_passes(
 
 
 @pytest.mark.parametrize("size", ["10", "0.9", "0.3"])
-async def test_the_largest_of_a_tainted_decision_passes_the_stricter_policies_too(size: str) -> None:
+async def test_the_largest_tainted_size_passes_both_policies(size: str) -> None:
     strict = policies(order={"max_notional": 500})
     thinking = Scripted({}, thinking_ms=10 * MINUTE)
     run = await Run(ListFeed(path([100.0] * 2)), thinking, policy=QUARTER, strict=strict).go()
@@ -100,7 +98,7 @@ async def test_the_largest_of_a_tainted_decision_passes_the_stricter_policies_to
     assert [each.intent.quantity for each in run.events(events.OrderIntended)] == [refusal.largest]
 
 
-async def test_a_bad_size_beside_a_limit_that_is_no_price_is_still_a_refusal() -> None:
+async def test_a_bad_size_with_an_invalid_limit_is_refused() -> None:
     run = await ran({})
     assert refused(run, msgspec.structs.replace(BUY, size=D(10), limit=D("0.0001"))).largest == 0
     assert refused(run, msgspec.structs.replace(BUY, limit=D("0.0001"))).code is RefusalCode.BAD_LIMIT
@@ -108,7 +106,7 @@ async def test_a_bad_size_beside_a_limit_that_is_no_price_is_still_a_refusal() -
     assert refused(await ran({1: buy("97")}), nothing).code is RefusalCode.STOP_REQUIRED
 
 
-async def test_a_record_has_a_largest_size_only_where_one_passes() -> None:
+async def test_a_record_has_a_largest_size_only_if_one_passes() -> None:
     run = await ran({1: buy("97", size="10"), 2: buy("97", size="0.3"), 3: buy("99.99999", size="0.1"), 4: buy("101")})
     stored = [canonical(0, 0, event) for event in run.events(events.OrderRefused)]
     assert [b'"largest":' in each for each in stored] == [True, True, False, False]

@@ -50,7 +50,7 @@ async def flattened(store: MemoryStore | None = None, *commands: Command) -> Run
     return await watched(Run(two_symbols(9), Scripted({1: BOTH}), policy=WAKES, store=store, commands=box)).go()
 
 
-async def test_every_position_is_closed_and_the_desk_is_halted() -> None:
+async def test_a_flatten_closes_every_position_and_halts() -> None:
     run = await flattened()
     assert run.engine.account.ledger.positions == {}
     assert run.engine.account.trading_state is TradingState.HALTED
@@ -102,7 +102,7 @@ class RefusesExits:
 
 
 @pytest.mark.parametrize("refused", [1, 3])
-async def test_an_exit_that_the_venue_refuses_is_tried_until_it_is_flat(refused: int) -> None:
+async def test_a_refused_exit_is_retried_until_flat(refused: int) -> None:
     box = Commands()
     run = Run(ListFeed(path([100.0] * 12)), Scripted({1: buy("97")}), policy=WAKES, commands=box)
     RefusesExits(run, refused)
@@ -143,7 +143,7 @@ class Late:
         return reports
 
 
-async def test_a_stop_that_is_accepted_late_does_not_end_the_attempts_to_close(
+async def test_a_late_stop_does_not_end_the_attempts_to_close(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runtime_run, "LOOK_UP_EVERY", 1)
@@ -155,7 +155,7 @@ async def test_a_stop_that_is_accepted_late_does_not_end_the_attempts_to_close(
     assert run.engine.account.ledger.positions == {}
 
 
-async def test_a_resume_before_it_is_flat_gives_what_is_open_its_target_again() -> None:
+async def test_a_resume_before_flat_restores_the_target() -> None:
     box = Commands()
     run = Run(ListFeed(path([100.0] * 12)), Scripted({1: buy("97", target="110")}), policy=WAKES, commands=box)
     await run.go(for_ms=3 * MINUTE)
@@ -186,7 +186,7 @@ async def alarmed(store: MemoryStore | None = None) -> Run:
     return await Run(two_symbols(9), Alarmed(box), policy=WAKES, store=store, commands=box).go()
 
 
-async def test_killed_at_any_moment_of_it_and_started_again_it_ends_flat_and_the_same(
+async def test_a_flatten_killed_at_any_step_ends_flat_and_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runtime_run, "LOOK_UP_EVERY", 1)

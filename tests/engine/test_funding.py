@@ -56,7 +56,7 @@ async def test_funding_is_booked_into_wallet_position_and_trade(open_it, stop: s
         assert done.engine.account.trades[-1].pnl == closed.pnl
 
 
-async def test_a_position_opened_at_the_stamps_opening_pays_nothing_and_one_closed_there_pays() -> None:
+async def test_funding_counts_the_position_before_the_stamps_opening() -> None:
     late = await run({3: buy("97")}, rate=0.001).go()
     assert late.events(events.FundingBooked) == []
     assert len(late.events(events.OrderFilled)) == 1
@@ -65,13 +65,13 @@ async def test_a_position_opened_at_the_stamps_opening_pays_nothing_and_one_clos
     assert kinds.index("FundingBooked") < kinds.index("OrderFilled") < kinds.index("PositionClosed")
 
 
-async def test_a_position_that_its_stop_closed_before_the_stamp_pays_nothing() -> None:
+async def test_a_position_stopped_before_the_stamp_pays_no_funding() -> None:
     done = await run({1: buy("97")}, (100.0, 100.0, 90.0, 90.0, 90.0), rate=0.001).go()
     assert len(done.events(events.PositionClosed)) == 1
     assert done.events(events.FundingBooked) == []
 
 
-async def test_funding_on_the_price_of_the_candle_that_closes_at_the_stamp() -> None:
+async def test_funding_uses_the_close_of_the_candle_at_the_stamp() -> None:
     done = await run({1: buy("97")}, (100.0, 100.0, 110.0, 120.0), rate=0.001).go()
     assert done.events(events.FundingBooked)[0].mark == 110
 
@@ -94,7 +94,7 @@ async def test_a_market_with_rates_is_not_flagged_and_neither_is_spot() -> None:
     assert spot.events(events.FundingBooked) == []
 
 
-async def test_funding_told_again_is_booked_once() -> None:
+async def test_funding_reported_twice_is_booked_once() -> None:
     done = await run({1: buy("97")}, rate=0.001).go()
     wallet, at = done.engine.account.ledger.wallet, START + STAMP * MINUTE
     again = FundingPaid("BTCUSDT", D(-5), D("0.001"), D(1), D(100), at)

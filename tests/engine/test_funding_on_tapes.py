@@ -61,7 +61,7 @@ async def run_over(folder: Path, script: dict[int, Decision], policy: object = H
         ("04", buy, 1, 1),
     ],
 )
-async def test_every_stamp_is_settled_once_whichever_months_are_told(
+async def test_every_stamp_is_settled_once_for_any_known_months(
     tmp_path: Path, months: str, open_it: object, way: int, hours: int
 ) -> None:
     klines(tmp_path, ETH, MARCH_28, APRIL_6, HOUR)
@@ -88,9 +88,7 @@ async def test_every_stamp_is_settled_once_whichever_months_are_told(
 
 
 @pytest.mark.parametrize(("wake", "pays"), [(1, True), (2, True), (3, False)])
-async def test_a_stamp_of_some_milliseconds_settles_what_was_held_at_the_hour(
-    tmp_path: Path, wake: int, pays: bool
-) -> None:
+async def test_a_stamp_with_milliseconds_settles_the_hours_position(tmp_path: Path, wake: int, pays: bool) -> None:
     stamp = MARCH_28 + 8 * HOUR
     klines(tmp_path, ETH, stamp - 3 * MINUTE, stamp + 5 * MINUTE, MINUTE)
     rates(tmp_path, "03", [stamp])

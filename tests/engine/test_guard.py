@@ -21,7 +21,7 @@ def entering(venue: PaperVenue, minutes: int = 6) -> Run:
     return Run(ListFeed(path([100.0] * minutes)), Scripted({1: buy("97")}), policy=WAKES, venue=venue)
 
 
-async def test_a_stop_that_the_market_has_passed_already_closes_the_position_at_once() -> None:
+async def test_a_stop_the_market_has_passed_closes_the_position() -> None:
     done = await entering(RefusesStops("-2021")).go()
     legs = [fill.ref.leg for fill in done.events(events.OrderFilled)]
     assert legs == [Purpose.ENTRY, Purpose.EXIT]
@@ -41,7 +41,7 @@ class RefusesToClose(RefusesStops):
         return await super().submit(cleared, now)
 
 
-async def test_a_stop_and_an_exit_that_are_refused_do_not_call_for_each_other_without_end() -> None:
+async def test_a_refused_stop_and_exit_do_not_retry_each_other_forever() -> None:
     venue = RefusesToClose("-2021")
     done = await entering(venue).go()
     minutes = [(at - START) // MINUTE for at, _ in done.timed(events.OrderRejected)]
@@ -55,7 +55,7 @@ async def test_a_rejected_stop_is_tried_once_more() -> None:
     assert [fill.ref.leg for fill in done.events(events.OrderFilled)] == [Purpose.ENTRY]
 
 
-async def test_a_position_whose_stops_are_all_rejected_is_closed_at_its_deadline() -> None:
+async def test_a_position_with_rejected_stops_closes_at_its_deadline() -> None:
     done = await entering(RefusesStops("-4045")).go()
     (unprotected,) = done.timed(events.PositionUnprotected)
     assert unprotected[1].deadline == unprotected[0] + WAKES.stop.deadline_s * SECOND
@@ -64,14 +64,14 @@ async def test_a_position_whose_stops_are_all_rejected_is_closed_at_its_deadline
     assert done.engine.summary()["positions"] == []
 
 
-async def test_a_stop_whose_fate_is_unknown_is_not_sent_again_and_the_deadline_closes_the_position() -> None:
+async def test_an_unknown_stop_is_not_repeated_and_the_deadline_closes() -> None:
     done = await entering(RefusesStops("lost")).go()
     stops = [event for event in done.events(events.OrderIntended) if event.ref.leg is Purpose.STOP]
     assert len(stops) == 1
     assert [fill.ref.leg for fill in done.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.EXIT]
 
 
-async def test_a_stop_that_somebody_cancelled_at_the_venue_is_put_back() -> None:
+async def test_a_stop_cancelled_at_the_venue_is_placed_again() -> None:
     run = Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=WAKES)
     await run.go()
     (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
@@ -83,7 +83,7 @@ async def test_a_stop_that_somebody_cancelled_at_the_venue_is_put_back() -> None
     assert run.engine.summary()["positions"][0]["protected"] is True
 
 
-async def test_a_report_about_an_order_nobody_sent_is_an_incident_and_changes_nothing() -> None:
+async def test_a_report_on_an_unknown_order_is_only_an_incident() -> None:
     run = Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=WAKES)
     await run.go()
     (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
@@ -94,7 +94,7 @@ async def test_a_report_about_an_order_nobody_sent_is_an_incident_and_changes_no
     assert run.engine.summary()["positions"] == before["positions"]
 
 
-async def test_every_position_is_protected_or_has_a_deadline_after_every_event() -> None:
+async def test_every_position_is_always_protected_or_has_a_deadline() -> None:
     prices = [100.0, 100.0, 101.0, 99.0, 96.0, 100.0, 100.0, 100.0]
     run = Run(
         ListFeed([candle(i, p) for i, p in enumerate(prices)]), Scripted({1: buy("97"), 6: buy("97")}), policy=WAKES

@@ -1,4 +1,4 @@
-"""The policy file's hard exits: the guard closes a position whoever opened it."""
+"""The hard exits of the policy file: the guard closes the positions of every author."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.policies import ExitsPolicy
 from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
-from ocw_mcp.engine.exits import LOOK_EVERY_MS, POSITIONS_TIMER, HardExits, hard_exit
+from ocw_mcp.engine.exits import CHECK_EVERY_MS, POSITIONS_TIMER, HardExits, hard_exit
 from tests.support.deciders import Scripted
 from tests.support.invariants import watched
 from tests.support.legs import buy, short
@@ -45,7 +45,7 @@ def closings(done: Run) -> list[tuple[str, str, int]]:
         (short("115"), [100, 100, 96, 97.8, 98.1, 98.1], "trail", 5),
     ],
 )
-async def test_a_position_ends_at_the_first_look_beyond_a_limit(
+async def test_a_position_closes_at_the_first_check_beyond_a_limit(
     decision: Decision, closes: list[float], rule: str, minute: int
 ) -> None:
     done = await watched(run(closes, decision)).go()
@@ -53,7 +53,7 @@ async def test_a_position_ends_at_the_first_look_beyond_a_limit(
     assert done.engine.summary()["positions"] == []
 
 
-async def test_a_position_was_never_as_far_ahead_as_its_candle_had_been_before_it_was_opened() -> None:
+async def test_a_candles_range_before_the_opening_is_no_gain() -> None:
     falls = [candle(0, 106.0), candle(1, 101.2, open_=106.0, low=100.0), candle(2, 101.2), candle(3, 101.2)]
     policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, exits=EXITS, stop=FAR)
     done = await watched(Run(ListFeed(falls), Scripted({1: buy("97", limit="101")}), policy=policy)).go()
@@ -61,7 +61,7 @@ async def test_a_position_was_never_as_far_ahead_as_its_candle_had_been_before_i
     assert done.engine.account.ledger.positions["BTCUSDT"].excursions()[0] < 0.01
 
 
-async def test_a_closed_trade_tells_how_far_it_went_either_way() -> None:
+async def test_a_closed_trade_has_its_best_and_worst_gain() -> None:
     done = await run([100, 100, 104, 99, 101.9, 101.9], buy("85")).go()
     (closed,) = done.events(events.PositionClosed)
     assert (closed.mfe, closed.mae) == (pytest.approx(0.04, abs=0.002), pytest.approx(-0.01, abs=0.002))
@@ -78,7 +78,7 @@ async def test_the_longest_hold_ends_it_though_nothing_moves() -> None:
     assert closings(done) == [("max_hold", "guard", 121)]
 
 
-async def test_an_exit_that_fails_is_decided_on_again_and_not_twice_while_it_is_under_way() -> None:
+async def test_a_failed_exit_is_decided_again_and_an_open_one_is_not() -> None:
     policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, exits=EXITS, stop=FAR)
     closes = [100, 100, 94.0, 94.0, 94.0, 94.0]
     venue = RejectsExits(1)
@@ -107,18 +107,18 @@ def test_every_rule_has_its_edge() -> None:
     ]  # fmt: skip
 
 
-async def test_where_time_is_real_the_guard_looks_while_no_candle_comes() -> None:
+async def test_a_live_engine_checks_exits_without_candles() -> None:
     quiet = run([100.0] * 4, buy("85"))
     live = Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("85")}), policy=quiet.config.policies, live=True)
     await quiet.go()
     await live.go()
     assert POSITIONS_TIMER not in quiet.engine.timers
     due = live.engine.timers[POSITIONS_TIMER]
-    assert START < due <= START + 4 * MINUTE + LOOK_EVERY_MS
+    assert START < due <= START + 4 * MINUTE + CHECK_EVERY_MS
     await live.simulation.shell.fire(POSITIONS_TIMER)
-    assert live.engine.timers[POSITIONS_TIMER] > due - LOOK_EVERY_MS
+    assert live.engine.timers[POSITIONS_TIMER] > due - CHECK_EVERY_MS
     # Two hours later, without a single candle, the timer alone ends the position.
     live.clock.advance(START + 3 * HOUR)
     await live.simulation.shell.fire(POSITIONS_TIMER)
     assert closings(live)[-1][0] == "max_hold"
-    assert LOOK_EVERY_MS == 30 * SECOND
+    assert CHECK_EVERY_MS == 30 * SECOND

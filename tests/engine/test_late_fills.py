@@ -88,7 +88,7 @@ def test_an_entry_that_fills_beyond_its_size_is_covered_whole(product: Product) 
 
 @pytest.mark.parametrize("action", [Action.BUY, Action.SHORT])
 @pytest.mark.parametrize("purpose", [Purpose.EXIT, Purpose.STOP])
-def test_what_an_exit_fills_beyond_the_position_is_closed(purpose: Purpose, action: Action) -> None:
+def test_a_fill_of_an_exit_beyond_the_position_is_closed(purpose: Purpose, action: Action) -> None:
     wire = Wire()
     entry = sent(wire.enter(action))
     wire.fill(entry)
@@ -107,7 +107,7 @@ def test_what_an_exit_fills_beyond_the_position_is_closed(purpose: Purpose, acti
 
 
 @pytest.mark.parametrize("product", Product)
-def test_a_late_fill_of_a_cancelled_stop_opens_nothing_that_stays(product: Product) -> None:
+def test_a_position_of_a_late_stop_fill_is_closed(product: Product) -> None:
     wire = Wire(product)
     wire.fill(sent(wire.enter()))
     stop = wire.last(Purpose.STOP)
@@ -118,7 +118,7 @@ def test_a_late_fill_of_a_cancelled_stop_opens_nothing_that_stays(product: Produ
     assert (wire.held(), wire.last(Purpose.EXIT).quantity, wire.last(Purpose.EXIT).side) == (D(-2), D(2), Side.BUY)
 
 
-def test_a_late_fill_of_an_entry_against_the_position_leaves_its_stop() -> None:
+def test_a_late_fill_against_the_position_leaves_its_stop() -> None:
     wire = Wire()
     late = sent(wire.enter())
     wire.give(Canceled(late.ref, "on request"))

@@ -31,7 +31,7 @@ async def run(script: dict[int, Decision], candles: list[Candle], store: MemoryS
     return await watched(Run(ListFeed(candles), Scripted(script), policy=WAKES, store=store)).go()
 
 
-async def test_a_limit_entry_waits_fills_at_its_limit_and_is_under_a_stop_at_once() -> None:
+async def test_a_limit_entry_fills_at_its_limit_and_gets_a_stop() -> None:
     done = await run({1: buy("96", limit="98")}, dip(97.0))
     (fill,) = done.timed(events.OrderFilled)
     assert (fill[0], fill[1].price, fill[1].maker) == (START + 3 * MINUTE, 98, True)
@@ -41,7 +41,7 @@ async def test_a_limit_entry_waits_fills_at_its_limit_and_is_under_a_stop_at_onc
     assert intended.intent.quantity == D("10.204")
 
 
-async def test_a_candle_that_goes_through_limit_and_stop_opens_and_closes_the_position() -> None:
+async def test_a_candle_through_limit_and_stop_opens_and_closes() -> None:
     done = await run({1: buy("96", limit="98", target="110")}, dip(95.0))
     entry, stop = done.events(events.OrderFilled)
     assert (entry.ref.leg, stop.ref.leg) == (Purpose.ENTRY, Purpose.STOP)
@@ -50,7 +50,7 @@ async def test_a_candle_that_goes_through_limit_and_stop_opens_and_closes_the_po
     assert len(done.events(events.PositionClosed)) == 1
 
 
-async def test_an_addition_and_the_stop_in_one_candle_leave_nothing_behind() -> None:
+async def test_an_addition_and_the_stop_in_one_candle_end_flat() -> None:
     (leg,) = buy("96", "0.05", limit="98").legs
     adding = Decision((type(leg)(leg.symbol, add().legs[0].action, leg.size, stop=D(96), limit=D(98)),))
     done = await run({1: buy("95"), 3: adding}, dip(94.0, at=4, count=8))
@@ -62,13 +62,13 @@ async def test_an_addition_and_the_stop_in_one_candle_leave_nothing_behind() -> 
 async def test_a_limit_is_taken_off_when_its_time_is_up(expires_s: int, minutes: int) -> None:
     done = await run({1: buy("96", limit="98", expires_s=expires_s)}, dip(97.0, at=4, count=7))
     (asked,) = done.timed(events.OrderCancelRequested)
-    assert asked[1].why == "its time is up"
+    assert asked[1].why == "it has expired"
     assert START + MINUTE + expires_s * 1_000 <= asked[0] <= START + (1 + minutes) * MINUTE
     assert len(done.events(events.OrderCanceled)) == 1
     assert done.events(events.OrderFilled) == []
 
 
-async def test_a_limit_waits_for_an_hour_unless_told_otherwise() -> None:
+async def test_a_limit_entry_waits_for_an_hour_by_default() -> None:
     done = await run({1: buy("96", limit="98")}, dip(100.0, count=70))
     (asked,) = done.timed(events.OrderCancelRequested)
     assert asked[0] == START + 61 * MINUTE
@@ -79,13 +79,13 @@ async def test_a_limit_that_filled_leaves_no_timer() -> None:
     assert not [timer for timer in done.engine.timers if timer.kind is TimerKind.EXPIRY]
 
 
-async def test_whoever_wants_out_takes_a_waiting_limit_back() -> None:
+async def test_an_exit_cancels_a_waiting_limit_entry() -> None:
     done = await run({1: buy("96", limit="98"), 2: sell()}, dip(97.0, at=3))
     assert done.events(events.OrderFilled) == []
     assert len(done.events(events.OrderCanceled)) == 1
 
 
-async def test_a_post_only_that_would_take_is_rejected_and_nothing_is_held() -> None:
+async def test_a_post_only_entry_that_would_take_is_rejected() -> None:
     done = await run({1: buy("96", limit="101", post_only=True)}, dip(97.0))
     (rejected,) = done.events(events.OrderRejected)
     assert rejected.code == "-5022"
@@ -114,9 +114,7 @@ async def test_a_target_between_limit_and_price_is_one() -> None:
 
 
 @pytest.mark.parametrize("every", [1, 3])
-async def test_killed_anywhere_a_limit_fills_or_expires_as_it_would_have(
-    every: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_kill_does_not_change_how_a_limit_fills_or_expires(every: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)
     script = {1: buy("96", limit="98"), 4: sell(), 5: short("103", limit="101"), 6: buy("90", limit="95", expires_s=60)}
     candles = dip(97.0, count=10)

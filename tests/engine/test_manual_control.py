@@ -1,4 +1,4 @@
-"""A person pauses the agent, or takes a symbol out of its hands; the guard goes on all the same."""
+"""An operator pauses the agent or takes over a symbol, and the guard continues."""
 
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import SubmitRequest

@@ -1,4 +1,4 @@
-"""From a candle to a fill, and what an order does on the way."""
+"""From a candle to a fill, and the effects of an order in between."""
 
 from decimal import Decimal
 
@@ -26,7 +26,7 @@ def run(candles: list[Candle], script: Scripted) -> Run:
     return Run(ListFeed(candles), script, policy=every_candle())
 
 
-async def test_a_decision_on_the_close_of_a_candle_fills_at_the_next_open_and_never_inside_that_candle() -> None:
+async def test_a_decision_on_a_close_fills_at_the_next_open() -> None:
     candles = [candle(0, 100.0, low=99.5), candle(1, 100.3, open_=100.1), candle(2, 100.3)]
     done = await run(candles, Scripted({1: buy("97")})).go()
     (fill,) = done.events(events.OrderFilled)
@@ -36,13 +36,13 @@ async def test_a_decision_on_the_close_of_a_candle_fills_at_the_next_open_and_ne
     assert decision[0] == START + MINUTE
 
 
-async def test_what_is_decided_on_the_last_candle_of_a_tape_is_never_filled() -> None:
+async def test_a_decision_on_the_last_candle_is_never_filled() -> None:
     done = await run(path([100.0, 100.0]), Scripted({2: buy("97")})).go()
     assert len(done.events(events.OrderIntended)) == 1
     assert done.events(events.OrderFilled) == []
 
 
-async def test_the_stop_of_an_entry_rests_before_the_range_of_the_very_candle_it_was_filled_in_counts() -> None:
+async def test_a_stop_rests_before_the_range_of_its_entrys_candle() -> None:
     candles = [candle(0, 100.0), candle(1, 99.0, open_=100.0, low=96.0, high=100.0), candle(2, 99.0)]
     done = await run(candles, Scripted({1: buy("97")})).go()
     entry, stop = done.events(events.OrderFilled)
@@ -54,14 +54,14 @@ async def test_the_stop_of_an_entry_rests_before_the_range_of_the_very_candle_it
     assert done.engine.summary()["positions"] == []
 
 
-async def test_a_market_that_opens_beyond_the_stop_fills_it_at_the_opening() -> None:
+async def test_an_opening_beyond_the_stop_fills_it_at_the_opening() -> None:
     candles = [candle(0, 100.0), candle(1, 100.0), candle(2, 90.0, open_=90.0), candle(3, 90.0)]
     done = await run(candles, Scripted({1: buy("97")})).go()
     stop = done.events(events.OrderFilled)[1]
     assert Decimal("89.9") <= stop.price < Decimal("90")
 
 
-async def test_a_candle_that_reaches_both_stop_and_target_closes_at_the_stop_and_the_target_goes() -> None:
+async def test_a_candle_with_stop_and_target_closes_at_the_stop() -> None:
     candles = [candle(0, 100.0), candle(1, 100.0), candle(2, 100.0, low=96.0, high=111.0), candle(3, 100.0)]
     done = await run(candles, Scripted({1: buy("97", target="110")})).go()
     fills = done.events(events.OrderFilled)
@@ -77,7 +77,7 @@ async def test_a_target_closes_the_position_and_its_stop_goes_with_it() -> None:
     assert not list(done.engine.orders.live())
 
 
-async def test_a_target_that_the_market_has_passed_already_closes_the_position() -> None:
+async def test_a_target_the_market_has_passed_closes_the_position() -> None:
     candles = [candle(0, 100.0), candle(1, 100.1), candle(2, 100.1)]
     done = await run(candles, Scripted({1: buy("97", target="100.1")})).go()
     assert [fill.ref.leg for fill in done.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.EXIT]
@@ -101,7 +101,7 @@ async def test_a_short_is_the_mirror_of_a_long() -> None:
     assert done.events(events.PositionClosed)[0].pnl > 0
 
 
-async def test_adding_covers_the_whole_position_with_one_stop_and_never_loosens_it() -> None:
+async def test_an_addition_is_covered_by_one_stop_never_looser() -> None:
     script = Scripted({1: buy("96"), 2: add("97"), 3: add("95"), 4: add()})
     done = await run(path([100.0] * 6), script).go()
     (refused,) = done.events(events.OrderRefused)
@@ -143,7 +143,7 @@ async def test_a_leg_that_makes_no_sense_is_refused_with_its_code(script: dict, 
     assert len(filled) == len(script) - 1
 
 
-async def test_a_refused_exit_is_written_down_with_the_side_it_asked_for() -> None:
+async def test_a_refused_exit_is_journaled_with_its_side() -> None:
     done = await run(path([100.0] * 5), Scripted({1: sell(), 2: cover()})).go()
     refused = done.events(events.OrderRefused)
     assert [each.intent.side for each in refused] == ["sell", "buy"]
@@ -158,7 +158,7 @@ async def test_a_decider_that_fails_holds_and_the_journal_says_why() -> None:
     assert decisions[0].decision.cause == Cause(CauseKind.ERROR, "ConnectionError: the line is dead")
 
 
-async def test_an_entry_that_finds_no_price_for_a_long_time_expires_while_an_exit_waits_on() -> None:
+async def test_an_entry_without_a_price_expires_and_an_exit_waits() -> None:
     gap = 60
     lonely = [candle(0, 100.0), *(candle(index, 100.0) for index in range(gap, gap + 3))]
     done = await run(lonely, Scripted({1: buy("97")})).go()

@@ -1,4 +1,4 @@
-"""What happened on the account without an order of ours is booked, told of, and leaves nothing naked."""
+"""Trades and transfers without an order of the engine are booked and reported, and every position stays protected."""
 
 from decimal import Decimal
 
@@ -42,7 +42,7 @@ async def tell(run: Run, event: OutsideFill | Transferred) -> None:
     await run.simulation.shell.take(event)
 
 
-async def test_a_position_that_its_owner_closed_elsewhere_is_flat_here_and_its_stop_goes() -> None:
+async def test_a_position_closed_elsewhere_is_flat_without_a_stop() -> None:
     run = await holding()
     wallet, quantity = run.engine.account.ledger.wallet, held(run)
     await tell(run, outside(Side.SELL, quantity))
@@ -54,7 +54,7 @@ async def test_a_position_that_its_owner_closed_elsewhere_is_flat_here_and_its_s
     assert "somebody else" in run.events(events.Incident)[-1].text
 
 
-async def test_what_is_left_after_a_part_was_sold_elsewhere_is_covered_again() -> None:
+async def test_the_rest_after_a_sale_elsewhere_is_covered_again() -> None:
     run = await holding()
     await tell(run, outside(Side.SELL, held(run) / 2))
     (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
@@ -62,7 +62,7 @@ async def test_what_is_left_after_a_part_was_sold_elsewhere_is_covered_again() -
     assert run.engine.summary()["positions"][0]["protected"] is True
 
 
-async def test_a_position_that_somebody_else_opened_is_closed() -> None:
+async def test_a_position_opened_elsewhere_is_closed() -> None:
     run = await Run(ListFeed(path([100.0] * 4)), Scripted({}), policy=WAKES).go()
     run.clock.advance(NOW)
     await tell(run, outside(Side.BUY, D(1)))
@@ -71,7 +71,7 @@ async def test_a_position_that_somebody_else_opened_is_closed() -> None:
     assert run.engine.timers[protection_timer("BTCUSDT")] == NOW + WAKES.stop.deadline_s * SECOND
 
 
-async def test_a_position_that_was_turned_round_elsewhere_is_closed_and_no_old_stop_is_left() -> None:
+async def test_a_position_reversed_elsewhere_is_closed_without_a_stop() -> None:
     run = await holding()
     await tell(run, outside(Side.SELL, 2 * held(run)))
     assert held(run) < 0
@@ -81,7 +81,7 @@ async def test_a_position_that_was_turned_round_elsewhere_is_closed_and_no_old_s
 
 
 @pytest.mark.parametrize("cause", [OutsideCause.LIQUIDATION, OutsideCause.DELEVERAGING])
-async def test_what_the_venue_took_halts_the_desk(cause: OutsideCause) -> None:
+async def test_a_liquidation_halts_the_engine(cause: OutsideCause) -> None:
     run = await holding()
     await tell(run, outside(Side.SELL, held(run), cause))
     assert run.engine.account.trading_state is TradingState.HALTED
@@ -89,7 +89,7 @@ async def test_what_the_venue_took_halts_the_desk(cause: OutsideCause) -> None:
     assert told.cause == cause
 
 
-async def test_the_same_trade_told_twice_is_booked_once() -> None:
+async def test_a_trade_reported_twice_is_booked_once() -> None:
     run = await holding()
     before = held(run)
     for _ in range(2):
@@ -118,7 +118,7 @@ async def test_a_transfer_is_neither_profit_nor_loss(amount: Decimal) -> None:
     assert account.ledger.equity() == equity + amount
 
 
-async def test_the_loss_of_the_day_is_measured_on_what_is_there_after_a_transfer() -> None:
+async def test_the_daily_loss_is_measured_on_equity_after_a_transfer() -> None:
     policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, daily_loss={"max_share": "0.03"})
     run = await Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97", "0.25")}), policy=policy).go()
     run.clock.advance(NOW)
@@ -129,7 +129,7 @@ async def test_the_loss_of_the_day_is_measured_on_what_is_there_after_a_transfer
     assert run.engine.account.day.today.reached
 
 
-async def test_a_liquidation_on_paper_leaves_book_and_venue_alike_and_halts_the_desk() -> None:
+async def test_a_paper_liquidation_halts_and_book_and_venue_agree() -> None:
     candles = [candle(0, 100.0), candle(1, 100.0), candle(2, 215.0, open_=210.0), candle(3, 215.0)]
     run = await watched(Run(ListFeed(candles), Scripted({1: short("103")}), policy=WAKES)).go()
     (gone,) = run.events(events.OutsideFilled)

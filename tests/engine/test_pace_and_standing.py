@@ -44,14 +44,14 @@ async def test_a_closed_symbol_is_left_alone_for_a_while() -> None:
     assert run.engine.account.ledger.quantity("BTCUSDT") > 0
 
 
-async def test_entries_are_counted_by_the_minute_and_reductions_are_not_held() -> None:
+async def test_entries_per_minute_are_limited_and_reductions_are_not() -> None:
     script = {1: buy("97"), 2: sell(), 3: buy("97"), 4: add(), 5: add(), 6: sell()}
     run = await ran([100.0] * 8, script, pace={"entries_per_day": 2})
     assert codes(run) == [RefusalCode.ENTRY_RATE, RefusalCode.ENTRY_RATE]
     assert run.engine.account.ledger.positions == {}
 
 
-async def test_turnover_of_entries_and_exits_closes_entries_at_its_limit() -> None:
+async def test_turnover_of_entries_and_exits_closes_entries() -> None:
     script = {1: buy("97"), 2: sell(), 3: buy("97"), 4: sell()}
     run = await ran([100.0] * 6, script, pace={"max_turnover": "0.25"})
     assert codes(run) == [RefusalCode.TURNOVER, RefusalCode.NO_POSITION]
@@ -74,7 +74,7 @@ async def test_losing_trades_in_a_row_pause_entries_for_a_while() -> None:
     assert run.engine.account.ledger.quantity("BTCUSDT") > 0
 
 
-async def test_a_pause_after_losses_takes_off_what_waits_to_enter() -> None:
+async def test_a_pause_after_losses_cancels_waiting_entries() -> None:
     away = waiting(buy("48", symbol="ETHUSDT").legs[0], "49", 600)
     script = {1: Decision((*buy("97").legs, away)), 2: sell()}
     candles = [*path([100.0] * 6), *path([50.0] * 6, "ETHUSDT")]
@@ -86,7 +86,7 @@ async def test_a_pause_after_losses_takes_off_what_waits_to_enter() -> None:
     assert list(run.engine.orders.live()) == []
 
 
-async def test_fees_that_reach_their_limit_take_off_what_waits_to_enter() -> None:
+async def test_fees_at_their_limit_cancel_waiting_entries() -> None:
     away = waiting(buy("48", symbol="ETHUSDT").legs[0], "49", 600)
     candles = [*path([100.0] * 4), *path([50.0] * 4, "ETHUSDT")]
     policy = every_candle(pace={"max_fees": "0.00004"})
@@ -96,7 +96,7 @@ async def test_fees_that_reach_their_limit_take_off_what_waits_to_enter() -> Non
     assert run.engine.account.ledger.quantity("BTCUSDT") > 0
 
 
-async def test_a_fall_from_the_peak_halts_until_a_person_resumes_and_is_then_held_anew() -> None:
+async def test_a_drawdown_halts_until_a_resume_and_is_measured_again() -> None:
     closes = [100.0, 100.0, 96.0, 96.0, 96.0, 96.0, 96.0, 96.0]
     script = {1: buy("95", size="0.25"), 4: add(), 7: add()}
     box = Commands()
@@ -109,7 +109,7 @@ async def test_a_fall_from_the_peak_halts_until_a_person_resumes_and_is_then_hel
     assert reached.peak >= D(10_000)
     assert first.engine.account.trading_state is TradingState.HALTED
     lowered = first.engine.summary()["lowered"]
-    assert (lowered["by"], lowered["why"]) == ("the desk itself", "the drawdown limit is reached")
+    assert (lowered["by"], lowered["why"]) == ("the engine itself", "the drawdown limit is reached")
     assert [each.refusal.code for each in first.events(events.OrderRefused)] == [RefusalCode.NOT_ACTIVE]
     box.put(Command("c1", "resume", "a person"))
     second = await Run(feed, Scripted(script), policy=policy, commands=box, store=first.store.reopened()).go()
@@ -142,7 +142,7 @@ async def test_symbols_that_move_as_one_are_one_bet_one_way() -> None:
     assert held.quantity("XRPUSDT") > 0
 
 
-async def test_what_a_stop_may_lose_bounds_the_size_and_says_what_would_pass() -> None:
+async def test_risk_at_the_stop_bounds_the_size_and_names_the_largest() -> None:
     run = await ran([100.0] * 3, {1: buy("95.5", size="0.25")}, risk={"max_share": "0.01", "gap_allowance": "0.005"})
     (refused,) = run.events(events.OrderRefused)
     assert refused.refusal.code is RefusalCode.RISK_PER_TRADE
@@ -154,7 +154,7 @@ async def test_what_a_stop_may_lose_bounds_the_size_and_says_what_would_pass() -
 HALF: dict[str, Any] = {"position": {"max_share": "0.25"}, "scale": {"regime_unknown": "0.5", "macro_unknown": 1}}
 
 
-async def test_what_is_asked_is_bought_whole_under_a_scale() -> None:
+async def test_a_requested_size_is_not_scaled() -> None:
     whole = await ran([100.0] * 3, {1: buy("97", size="0.1")})
     scaled = await ran([100.0] * 3, {1: buy("97", size="0.1")}, **HALF)
     first, second = (run.engine.account.ledger.quantity("BTCUSDT") for run in (whole, scaled))
@@ -178,7 +178,7 @@ async def test_more_than_the_scaled_limit_is_refused_with_the_largest(action: Ac
     assert refusal.largest == most
 
 
-async def test_entries_of_one_decision_cannot_all_have_the_same_turnover() -> None:
+async def test_entries_of_one_decision_share_the_turnover() -> None:
     symbols = ("AAAUSDT", "BBBUSDT", "CCCUSDT")
     candles = [candle(place, 100.0, symbol=symbol) for place in range(4) for symbol in symbols]
     legs = tuple(Leg(symbol, Action.BUY, size=D("0.2"), stop=D(97)) for symbol in symbols)
@@ -188,7 +188,7 @@ async def test_entries_of_one_decision_cannot_all_have_the_same_turnover() -> No
     assert run.engine.account.activity.state().turnover_today <= 3_000
 
 
-async def test_halt_and_resume_do_not_measure_a_fall_anew_that_is_within_its_limit() -> None:
+async def test_a_resume_keeps_the_peak_of_a_fall_within_its_limit() -> None:
     box = Commands([Command("c1", "halt", "ann"), Command("c2", "resume", "ann")])
     closes = [100.0, 100.0, 98.0, 98.0, 98.0, 98.0]
     script = {1: buy("95", size="0.25")}

@@ -1,4 +1,4 @@
-"""Orders that fill in parts: the stop always covers what is held so far, and every part is followed to its end."""
+"""Orders that fill in parts: the stop always covers the filled quantity, and every part is followed to its end."""
 
 from decimal import Decimal
 
@@ -29,7 +29,7 @@ def stops(done: Run) -> list[Decimal]:
     return [e.intent.quantity for e in done.events(events.OrderIntended) if e.ref.leg is Purpose.STOP]
 
 
-async def test_each_part_of_an_entry_is_under_a_stop_as_large_as_all_of_them() -> None:
+async def test_each_part_of_an_entry_is_covered_with_the_earlier_ones() -> None:
     done = await run({1: buy("97", limit="100.1")}, thin())
     fills = [fill.quantity for fill in done.events(events.OrderFilled)]
     assert len(fills) == 3
@@ -38,14 +38,14 @@ async def test_each_part_of_an_entry_is_under_a_stop_as_large_as_all_of_them() -
     assert stop.quantity == sum(fills)
 
 
-async def test_a_stop_that_is_hit_takes_off_what_has_not_filled_yet() -> None:
+async def test_a_filled_stop_cancels_the_rest_of_the_entry() -> None:
     done = await run({1: buy("97", limit="100.1")}, thin(low={1: 90.0}))
     assert [fill.ref.leg for fill in done.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.ENTRY, Purpose.STOP]
     assert done.venue.orders == []
     assert done.engine.account.ledger.positions == {}
 
 
-async def test_whoever_wants_out_of_half_an_entry_takes_the_rest_back_and_leaves_in_parts() -> None:
+async def test_an_exit_of_a_partial_entry_cancels_its_rest() -> None:
     done = await run({1: buy("97", limit="100.1"), 3: sell()}, thin())
     fills = [(fill.ref.leg, fill.quantity) for fill in done.events(events.OrderFilled)]
     assert [leg for leg, _ in fills] == [Purpose.ENTRY, Purpose.ENTRY, Purpose.EXIT, Purpose.EXIT]
@@ -54,7 +54,7 @@ async def test_whoever_wants_out_of_half_an_entry_takes_the_rest_back_and_leaves
     assert done.engine.account.ledger.wallet == 10_000 + closed.pnl
 
 
-async def test_the_stop_of_a_limit_entry_that_ran_out_of_time_covers_exactly_what_filled() -> None:
+async def test_the_stop_of_an_expired_entry_covers_its_filled_part() -> None:
     script = {1: buy("96", limit="98", expires_s=120)}
     done = await run(script, thin(low={2: 97.0}))
     (fill,) = done.events(events.OrderFilled)

@@ -112,7 +112,7 @@ async def test_ledger_and_trade_are_exact_after_a_part_was_sold(product: Product
     assert abs(run.engine.account.ledger.equity() - 10_000 - cash) < D("0.000001")
 
 
-async def test_on_futures_a_stop_stands_at_every_moment_of_a_reduction() -> None:
+async def test_a_futures_reduction_always_has_a_live_stop() -> None:
     run = watched(run_of(market()))
     await run.go()
     assert at_its_limit(run)

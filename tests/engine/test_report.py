@@ -1,4 +1,4 @@
-"""What a run's report says beyond the journal."""
+"""The figures of a run's report that the journal does not contain."""
 
 import io
 from decimal import Decimal
@@ -33,22 +33,22 @@ def two_symbols() -> list[Candle]:
     return [*early, *late]
 
 
-async def test_buying_and_holding_splits_over_all_symbols_at_their_first_opening_with_the_fee_paid() -> None:
+async def test_buy_and_hold_splits_over_all_symbols_after_the_fee() -> None:
     run = await Run(ListFeed(two_symbols())).go()
     assert report_of(run)["buy_and_hold"] == pytest.approx((0.999 * 2 + 0.999 / 2) / 2 - 1)
 
 
-async def test_the_share_of_a_symbol_that_has_not_opened_when_the_run_ends_is_cash() -> None:
+async def test_the_share_of_a_symbol_without_candles_is_cash() -> None:
     run = await Run(ListFeed(two_symbols())).go(for_ms=2 * MINUTE)
     assert report_of(run)["buy_and_hold"] == pytest.approx((0.999 * 1.5 + 1) / 2 - 1)
 
 
-async def test_without_a_candle_nobody_knows_what_holding_would_have_been_worth() -> None:
+async def test_buy_and_hold_is_unknown_without_candles() -> None:
     run = await Run(ListFeed(two_symbols())).go(for_ms=0)
     assert report_of(run)["buy_and_hold"] is None
 
 
-async def test_candles_that_came_late_or_twice_are_counted_for_everybody_to_see() -> None:
+async def test_late_and_repeated_candles_are_counted() -> None:
     whole = path([100.0, 101.0, 102.0])
     run = await Run(ListFeed(whole)).go()
     for late in whole[:2]:
@@ -57,7 +57,7 @@ async def test_candles_that_came_late_or_twice_are_counted_for_everybody_to_see(
     assert report_of(run)["candles"] == 3
 
 
-def test_the_time_in_each_state_adds_up_to_the_whole_and_counts_only_what_the_candles_cover() -> None:
+def test_times_in_the_states_add_up_to_the_time_of_the_candles() -> None:
     halted, active = TradingState.HALTED, TradingState.ACTIVE
     assert time_in_state([], 100, 500) == {"ACTIVE": 400, "REDUCING": 0, "HALTED": 0}
     assert time_in_state([(200, halted), (450, active)], 100, 500) == {"ACTIVE": 150, "REDUCING": 0, "HALTED": 250}
@@ -65,7 +65,7 @@ def test_the_time_in_each_state_adds_up_to_the_whole_and_counts_only_what_the_ca
     assert time_in_state([], None, None) == {"ACTIVE": 0, "REDUCING": 0, "HALTED": 0}
 
 
-async def test_what_deciders_were_paid_is_told_in_the_report_as_a_number() -> None:
+async def test_the_report_has_the_cost_of_deciders_as_a_number() -> None:
     run = await Run(ListFeed(two_symbols())).go()
     paid = replace(NOTHING_JOURNALED, thinking_usd=Decimal("0.0375"))
     engine = run.engine
@@ -77,7 +77,7 @@ async def test_what_deciders_were_paid_is_told_in_the_report_as_a_number() -> No
     assert "0.0375 USD" in console.file.getvalue()
 
 
-async def test_who_decided_is_told_in_the_report() -> None:
+async def test_the_report_names_the_deciders() -> None:
     run = await Run(ListFeed(two_symbols())).go()
     counted = replace(NOTHING_JOURNALED, decided=DecisionCounts({"claude": 20}, 4, {"BREAKER": 40, "SERVER": 12}))
     engine = run.engine

@@ -1,4 +1,4 @@
-"""What a running engine puts into its snapshots: trades, note, sizes, limits, derivatives, correlations."""
+"""The snapshots of a running engine: trades, note, sizes, limits, derivatives, correlations."""
 
 import math
 from decimal import Decimal
@@ -39,7 +39,7 @@ def metrics(steps: int, **changes: float) -> list[Metrics]:
     ]
 
 
-async def test_closed_trades_are_in_the_next_snapshot_with_their_profit_after_fees() -> None:
+async def test_the_next_snapshot_has_closed_trades_net_of_fees() -> None:
     candles = path([100.0, 100.0, 110.0, 110.0, 110.0])
     snapshots = await seen(ListFeed(candles), {1: buy("97"), 3: sell()})
     assert [len(each.trades) for each in snapshots] == [0, 0, 0, 1, 1]
@@ -53,7 +53,7 @@ async def test_closed_trades_are_in_the_next_snapshot_with_their_profit_after_fe
     assert 90 < trade.pnl < 100
 
 
-async def test_a_note_stays_until_the_next_one_and_is_cut_at_its_length() -> None:
+async def test_a_note_stays_until_the_next_one_and_is_cut() -> None:
     script = {1: Decision(note="watch 100"), 3: Decision(note="x" * 4_000)}
     snapshots = await seen(ListFeed(path([100.0] * 5)), script)
     first = Remark("watch 100", "scripted", START + MINUTE)
@@ -61,7 +61,7 @@ async def test_a_note_stays_until_the_next_one_and_is_cut_at_its_length() -> Non
     assert [each.note for each in snapshots] == [None, first, first, second, second]
 
 
-async def test_feasible_sizes_are_those_of_this_moment_and_unknown_while_an_order_is_under_way() -> None:
+async def test_feasible_sizes_are_unknown_while_an_order_is_live() -> None:
     candles = [*path([100.0, 100.0]), candle(2, 100.0)]
     snapshots = await seen(ListFeed(candles), {1: buy("97", size="0.1")})
     before, after = (each.symbols["BTCUSDT"].feasible for each in snapshots[:2])
@@ -72,7 +72,7 @@ async def test_feasible_sizes_are_those_of_this_moment_and_unknown_while_an_orde
     assert after.short_max == 0
 
 
-async def test_no_size_is_told_while_an_entry_waits_for_a_price() -> None:
+async def test_no_size_is_feasible_while_an_entry_waits() -> None:
     late = [candle(0, 100.0), candle(0, 50.0, symbol="ETHUSDT"), candle(1, 50.0, symbol="ETHUSDT")]
     snapshots = await seen(ListFeed(late), {1: buy("97", size="0.1")})
     assert snapshots[1].symbols["BTCUSDT"].feasible == Unknown("an order of this symbol is under way")
@@ -86,7 +86,7 @@ async def test_the_limits_are_quoted_from_the_policy_file() -> None:
     assert dict(snapshot.limits)["symbols.allow"] == "*USDT"
 
 
-async def test_derivatives_are_known_from_their_stamp_on_and_never_before() -> None:
+async def test_derivatives_are_known_from_their_stamp_on() -> None:
     rate = Funding("BTCUSDT", START + 2 * MINUTE, 0.0001, 8)
     snapshots = await seen(ListFeed(path([100.0] * 4), funding=[rate]))
     told = [each.symbols["BTCUSDT"].derivatives.funding_8h for each in snapshots]

@@ -1,4 +1,4 @@
-"""The snapshot that a wake carries: all of S4, of one moment, and the same after a checkpoint."""
+"""The snapshot of a wake: complete, as of one time, and the same after a checkpoint."""
 
 from decimal import Decimal
 from typing import Any
@@ -55,7 +55,7 @@ def taken(minutes: int, *, held: bool = False, **told: Any) -> Snapshot:
     return take_snapshot(config, market, engine.account, engine.guard, (wake(BTC, "close:1h"),), now, **told)
 
 
-def test_a_snapshot_shows_three_timeframes_what_is_forming_and_returns() -> None:
+def test_a_snapshot_has_timeframes_forming_bars_and_returns() -> None:
     view = taken(1_600).symbols[BTC]
     assert [values.timeframe for values in view.indicators] == ["15m", "1h", "4h"]
     assert [values.candles for values in view.indicators] == [106, 26, 6]
@@ -84,13 +84,13 @@ def test_a_position_shows_how_far_it_went_either_way() -> None:
     assert position.mae == pytest.approx(-0.05)
 
 
-def test_what_nobody_tells_is_unknown_or_empty() -> None:
+def test_missing_readings_are_unknown_or_empty() -> None:
     snapshot = taken(10)
     assert isinstance(snapshot.symbols[BTC].feasible, Unknown)
     assert (snapshot.trades, snapshot.note, snapshot.limits) == ((), None, ())
 
 
-def test_what_others_tell_is_in_it_and_only_the_last_trades() -> None:
+def test_a_snapshot_has_the_given_parts_and_the_last_trades() -> None:
     sizes = {BTC: Feasible(D("0.5"), D(0), D("0.001")), ETH: Unknown("no price")}
     trades = tuple(msgspec.structs.replace(TRADE, pnl=D(place)) for place in range(TRADES_SHOWN + 3))
     limits = (("order", "at most 2000"),)

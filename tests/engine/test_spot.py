@@ -1,4 +1,4 @@
-"""Spot: stop and target are one order and lock the balance, fees come from what was bought, dust counts as flat."""
+"""Spot: stop and target are one order and lock the balance, fees reduce the purchase, dust counts as flat."""
 
 from decimal import Decimal
 
@@ -38,7 +38,7 @@ def held(done: Run) -> Decimal:
     return done.engine.account.ledger.quantity("BTCUSDT")
 
 
-async def test_stop_and_target_are_one_order_over_what_is_owned_after_the_fee() -> None:
+async def test_spot_stop_and_target_are_one_order_net_of_the_fee() -> None:
     done = await run(path([100.0] * 4), {1: buy("97", target="104")}).go()
     (fill,) = done.events(events.OrderFilled)
     assert held(done) == fill.quantity * D("0.999")
@@ -56,7 +56,7 @@ async def test_whichever_side_is_reached_closes_the_whole_position(close: float,
     assert live(done) == []
 
 
-async def test_to_sell_the_stop_is_taken_off_first_and_the_position_is_unprotected_until_it_is_flat() -> None:
+async def test_a_spot_sale_cancels_the_stop_and_is_unprotected() -> None:
     done = await run(path([100.0] * 6), {1: buy("97"), 3: sell()}).go()
     kinds = [type(e.event) for e in done.store.domain if getattr(e.event, "ref", None) and e.event.ref.leg != "e"]  # type: ignore[union-attr]
     after = kinds[kinds.index(events.OrderCancelRequested) - 1 :]
@@ -66,7 +66,7 @@ async def test_to_sell_the_stop_is_taken_off_first_and_the_position_is_unprotect
     assert len(done.events(events.PositionClosed)) == 1
 
 
-async def test_what_is_less_than_a_step_is_dust_and_part_of_the_next_purchase() -> None:
+async def test_less_than_a_step_is_dust_for_the_next_purchase() -> None:
     done = await run(path([100.0] * 12), {1: buy("97", "0.0777"), 3: sell(), 6: buy("97")}).go()
     first, second = (fill for fill in done.events(events.OrderFilled) if fill.ref.leg is Purpose.ENTRY)
     (sold,) = (fill for fill in done.events(events.OrderFilled) if fill.ref.leg is Purpose.EXIT)
@@ -115,7 +115,7 @@ async def test_flatten_ends_without_position_or_order() -> None:
 
 
 @pytest.mark.parametrize("seed", range(1, 6))
-async def test_whoever_decides_at_random_never_holds_naked_and_the_books_agree(seed: int) -> None:
+async def test_random_decisions_never_leave_a_position_unprotected(seed: int) -> None:
     prices = [100.0 * (1 + 0.02 * ((7 * i * (seed + 3)) % 11 - 5) / 5) for i in range(90)]
     feed = ListFeed(path(prices))
     feed.product = Product.SPOT

@@ -1,4 +1,4 @@
-"""On spot a stop locks what it would sell, a fee leaves dust, and there is no short: the guard holds all the same."""
+"""Spot has locked balances, dust and no short, and the guard still protects every position."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -46,7 +46,7 @@ def flat(run: Run) -> bool:
     return not run.engine.account.ledger.positions and not list(run.engine.orders.live())
 
 
-async def test_an_entry_that_is_left_over_does_not_open_anew_what_its_stop_has_sold() -> None:
+async def test_a_leftover_entry_does_not_reopen_a_stopped_position() -> None:
     thin = [
         candle(0, 100.0),
         candle(1, 100.0, volume=33.333),
@@ -60,7 +60,7 @@ async def test_an_entry_that_is_left_over_does_not_open_anew_what_its_stop_has_s
     assert flat(run)
 
 
-async def test_a_spot_position_that_was_bought_beyond_its_target_is_closed_at_once() -> None:
+async def test_a_spot_purchase_beyond_its_target_is_closed_at_once() -> None:
     gap = [candle(0, 100.0), *(candle(index, 100.1) for index in range(1, 4))]
     run = await watched(on_spot(gap, {1: buy("97", target="100.1")})).go()
     (bought,) = [at for at, fill in run.timed(events.OrderFilled) if fill.ref.leg is Purpose.ENTRY]
@@ -69,7 +69,7 @@ async def test_a_spot_position_that_was_bought_beyond_its_target_is_closed_at_on
     assert flat(run)
 
 
-async def test_a_spot_position_that_is_being_closed_stays_so_when_somebody_sells_a_part_of_it_elsewhere() -> None:
+async def test_a_spot_exit_continues_after_a_partial_sale_elsewhere() -> None:
     run = await on_spot(path([100.0] * 4), {1: buy("97"), 4: sell()}).go()
     (exit_,) = run.engine.orders.live(purpose=Purpose.EXIT)
     elsewhere = OutsideFill("f1", "BTCUSDT", Side.SELL, D(1), D(100), D(0), END, OutsideCause.OTHER_TRADER)
@@ -78,7 +78,7 @@ async def test_a_spot_position_that_is_being_closed_stays_so_when_somebody_sells
     assert run.engine.timers[protection_timer("BTCUSDT")] == END + WAKES.stop.deadline_s * SECOND
 
 
-async def test_a_person_who_resumes_gives_a_spot_position_its_target_back() -> None:
+async def test_a_resume_restores_the_target_of_a_spot_position() -> None:
     run = on_spot(path([100.0] * 4), {1: buy("97", target="105")}, venue=RefusesOneExit())
     await run.go()
     for verb in ("flatten", "resume"):
@@ -89,7 +89,7 @@ async def test_a_person_who_resumes_gives_a_spot_position_its_target_back() -> N
     assert list(run.engine.timers) == [Timer(TimerKind.DAY)]
 
 
-async def test_an_exit_that_its_stop_forestalled_is_not_tried_again_and_again_in_the_same_moment() -> None:
+async def test_an_exit_after_its_stop_is_not_retried_without_end() -> None:
     # An opening fills a part of the entry and triggers the stop under the first part: of the stop's fill the book hears
     # only after all that it made of the entry's, and what it means to sell is not there any more.
     gap = [
@@ -103,7 +103,7 @@ async def test_an_exit_that_its_stop_forestalled_is_not_tried_again_and_again_in
     assert flat(run)
 
 
-async def test_an_exit_of_which_nobody_knows_does_not_keep_what_the_next_one_left_from_counting_as_flat() -> None:
+async def test_dust_counts_as_flat_in_spite_of_an_unknown_exit() -> None:
     venue = LosesExits(1, arrives=False, product=Product.SPOT)
     run = await on_spot(path([100.0] * 8), {1: buy("97"), 3: sell(), 5: sell()}, venue).go()
     lost, sold = [each for each in run.events(events.OrderIntended) if each.ref.leg is Purpose.EXIT]

@@ -1,4 +1,4 @@
-"""Where an agent does not answer, or may not be asked for money, the rules decide as far as the policy lets them."""
+"""The rules decide, as far as the policy allows, if an agent does not answer or its budget is spent."""
 
 import math
 from decimal import Decimal
@@ -27,7 +27,7 @@ def rules_may(what: str) -> Policies:
     return policies(gate={"close_wakes": ["15m"], "cooldown_s": 0}, fallback={"rules": what}, rules=EAGER)
 
 
-async def test_an_agent_that_fails_is_stood_in_for_by_the_rules_and_the_journal_says_why() -> None:
+async def test_the_rules_replace_a_failed_agent_and_journal_the_cause() -> None:
     run = await Run(ListFeed(path(RISING)), Failing(), policy=rules_may("trade"), agent="model", fallback=True).go()
     made = run.events(events.DecisionMade)
     assert {each.decider for each in made} == {"rules"}
@@ -42,7 +42,7 @@ async def test_rules_that_may_only_manage_want_no_entry() -> None:
     assert run.events(events.OrderIntended) == run.events(events.OrderRefused) == []
 
 
-async def test_where_nobody_stands_in_a_failure_is_held_as_before() -> None:
+async def test_a_failure_without_a_fallback_is_a_hold() -> None:
     run = await Run(ListFeed(path(RISING[:40])), Failing(), policy=rules_may("trade"), agent="model").go()
     made = run.events(events.DecisionMade)[0]
     assert (made.decider, made.decision) == (
@@ -51,7 +51,7 @@ async def test_where_nobody_stands_in_a_failure_is_held_as_before() -> None:
     )
 
 
-async def test_an_answer_that_is_too_late_is_stood_in_for_and_costs_all_the_same() -> None:
+async def test_the_rules_replace_a_late_answer_which_still_costs() -> None:
     policy = policies(gate={"close_wakes": ["15m"], "cooldown_s": 0}, decision={"deadline_s": 60})
     run = Run(ListFeed(path([100.0] * 40)), Dear({}, 200 * SECOND), policy=policy, agent="dear", fallback=True)
     made = (await run.go()).events(events.DecisionMade)
@@ -77,7 +77,7 @@ def dear(store: MemoryStore | None = None, policy: Policies = DEAR) -> Run:
     return Run(ListFeed(AROUND_MIDNIGHT), Dear({}), policy=policy, store=store, agent="dear", fallback=True)
 
 
-async def test_once_the_budget_is_spent_the_rules_decide_until_the_next_day_and_it_is_told_once() -> None:
+async def test_the_rules_decide_while_the_budget_is_spent() -> None:
     run = await dear().go()
     made = run.timed(events.DecisionMade)
     before, after = ([each for at, each in made if (at < START + DAY) is early] for early in (True, False))
@@ -106,7 +106,7 @@ async def test_an_agent_that_is_no_model_is_asked_whatever_the_budget() -> None:
     assert {each.decider for each in run.events(events.DecisionMade)} == {"scripted"}
 
 
-async def test_what_was_spent_and_told_survives_a_kill_at_any_moment() -> None:
+async def test_cost_and_its_report_survive_a_kill_at_any_time() -> None:
     undisturbed = await dear(MemoryStore()).go()
     for moment in range(1, undisturbed.store.touches + 1, 7):
         dying = MemoryStore()
@@ -118,7 +118,7 @@ async def test_what_was_spent_and_told_survives_a_kill_at_any_moment() -> None:
         assert resumed.engine.state() == undisturbed.engine.state()
 
 
-async def test_used_limits_count_live_entries_and_what_thinking_cost() -> None:
+async def test_used_limits_count_live_entries_and_model_cost() -> None:
     script = {1: buy("96", "0.2", limit="98")}
     mandate = {"amount": 5_000, "symbols": ["*"], "expires": "2030-01-01T00:00:00Z"}
     budget = {"usd_per_day": "0.5", "usd_per_month": 10}
@@ -137,7 +137,7 @@ async def test_used_limits_count_live_entries_and_what_thinking_cost() -> None:
     assert used["budget.usd_per_day"] == (policy.budget.usd_per_day, D("0.6"))
 
 
-async def test_a_model_that_does_nothing_for_long_is_told_of() -> None:
+async def test_a_model_without_orders_for_long_is_reported() -> None:
     idle = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, decision={"idle_wakes": 3})
     script = Scripted({4: buy("97")})
     run = await Run(ListFeed(path([100.0] * 9)), script, policy=idle, agent="a model", fallback=True).go()

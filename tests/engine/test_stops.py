@@ -19,14 +19,14 @@ PATIENT = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, stop={"deadlin
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
 LATE = OrderRef(1, Purpose.STOP, 0)
-"""The first stop, of which nobody knows what became."""
+"""The first stop, whose outcome is unknown."""
 
 
 def stops(run: Run) -> dict[OrderRef, Decimal | None]:
     return {s.ref: s.order.trigger_price for s in run.engine.orders.live("BTCUSDT", Purpose.STOP)}
 
 
-async def test_a_looser_stop_that_is_accepted_late_leaves_the_tighter_one_alone() -> None:
+async def test_a_looser_stop_accepted_late_leaves_the_tighter_one() -> None:
     script = Scripted({1: buy("96"), 2: add("97")})
     run = Run(ListFeed(path([100.0] * 4)), script, policy=PATIENT, venue=RefusesStops(LOST, first=1))
     await never_naked(run).go()
@@ -57,7 +57,7 @@ async def test_a_stop_for_less_than_the_position_is_no_protection() -> None:
     assert run.events(events.PositionProtected) == []
 
 
-async def test_a_looser_stop_is_no_protection_even_if_it_is_large_enough() -> None:
+async def test_a_large_enough_looser_stop_is_no_protection() -> None:
     script = Scripted({1: buy("96"), 2: add("97"), 4: sell()})
     run = Run(ListFeed(path([100.0] * 4)), script, policy=PATIENT, venue=RefusesStops(LOST, first=2))
     await never_naked(run).go()
@@ -71,7 +71,7 @@ async def test_a_looser_stop_is_no_protection_even_if_it_is_large_enough() -> No
     assert run.events(events.PositionProtected) == []
 
 
-async def test_a_stop_that_the_venue_drops_again_and_again_is_put_back_once_and_the_deadline_closes() -> None:
+async def test_a_stop_dropped_repeatedly_is_placed_again_once() -> None:
     venue = DropsStops()
     run = never_naked(Run(ListFeed(path([100.0] * 5)), Scripted({1: buy("97")}), policy=WAKES, venue=venue))
     await run.go()
@@ -79,7 +79,7 @@ async def test_a_stop_that_the_venue_drops_again_and_again_is_put_back_once_and_
     assert [fill.ref.leg for fill in run.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.EXIT]
 
 
-async def test_a_stop_that_is_dropped_at_another_moment_is_put_back_again() -> None:
+async def test_a_stop_dropped_at_a_later_time_is_placed_again() -> None:
     run = Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=WAKES)
     await run.go()
     for moment in (10, 20, 30):
@@ -90,7 +90,7 @@ async def test_a_stop_that_is_dropped_at_another_moment_is_put_back_again() -> N
         assert again.revision == stop.revision + 1
 
 
-async def test_what_was_to_be_added_goes_with_the_position() -> None:
+async def test_a_pending_addition_is_cancelled_with_the_position() -> None:
     # The addition is decided on inside the candle that reaches the stop, and waits for the opening after it.
     candles = [candle(0, 100.0), candle(1, 100.0), candle(2, 99.0, low=96.0), candle(3, 99.0), candle(4, 99.0)]
     script = Scripted({1: buy("97"), 2: add("97")}, lambda wake: 0 if wake == 1 else 20 * SECOND)
@@ -101,7 +101,7 @@ async def test_what_was_to_be_added_goes_with_the_position() -> None:
     assert not list(run.engine.orders.live())
 
 
-async def test_whoever_wants_out_while_the_entry_is_on_its_way_takes_it_back() -> None:
+async def test_an_exit_before_the_fill_cancels_the_entry() -> None:
     decision = Decision((*buy("97").legs, *sell().legs))
     run = await Run(ListFeed(path([100.0] * 4)), Scripted({1: decision}), policy=WAKES).go()
     (canceled,) = run.events(events.OrderCanceled)
@@ -111,7 +111,7 @@ async def test_whoever_wants_out_while_the_entry_is_on_its_way_takes_it_back() -
 
 
 @pytest.mark.parametrize("second_thought_ms", [0, 1])
-async def test_whether_it_is_taken_back_or_closed_nothing_is_left_behind(second_thought_ms: int) -> None:
+async def test_a_cancelled_or_closed_entry_leaves_no_order(second_thought_ms: int) -> None:
     script = Scripted({1: buy("97"), 2: sell()}, lambda wake: 20 * SECOND if wake == 1 else second_thought_ms)
     run = await never_naked(Run(ListFeed(path([100.0] * 5)), script, policy=WAKES, venue=Flawed())).go()
     assert not list(run.engine.orders.live())

@@ -38,7 +38,7 @@ async def test_a_target_is_rounded_to_the_tick_towards_the_price(decision: Decis
     assert target.order.trigger_price == Decimal(kept)
 
 
-async def test_the_target_of_an_addition_is_rounded_too_and_takes_the_place_of_the_first() -> None:
+async def test_an_additions_rounded_target_replaces_the_first() -> None:
     script = Scripted({1: buy("97", target="104"), 2: aimed(add("97"), "103.19999"), 3: add("98")})
     run = await Run(ListFeed(path([100.0] * 6)), script, policy=WAKES).go()
     (target,) = run.engine.orders.live("BTCUSDT", Purpose.TARGET)
@@ -69,7 +69,7 @@ async def test_an_addition_is_held_to_the_side_of_its_position(first: Decision, 
     assert refused.refusal.code is RefusalCode.BAD_TARGET
 
 
-async def test_a_target_that_somebody_took_off_in_the_app_is_put_back() -> None:
+async def test_a_target_cancelled_at_the_venue_is_placed_again() -> None:
     run = Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97", target="120")}), policy=WAKES)
     await run.go()
     (target,) = run.engine.orders.live("BTCUSDT", Purpose.TARGET)

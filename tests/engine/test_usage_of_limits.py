@@ -1,4 +1,4 @@
-"""What is shown as used of each limit is what the risk officer holds the next entry to."""
+"""The shown use of each limit equals the amount that the risk officer checks the next entry with."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -90,7 +90,7 @@ def verdicts(engine: Engine, symbol: str, action: Action) -> dict[str, CheckedLi
     return {each.code.value: each for each in found.limits}
 
 
-async def test_the_account_shows_the_free_margin_that_the_next_entry_is_held_to(tmp_path: Path) -> None:
+async def test_the_account_shows_the_free_margin_of_the_next_entry(tmp_path: Path) -> None:
     looked = await Looked(tmp_path, Scripted({}), policy=policies(order={"max_notional": 100_000})).go(1)
     for number, (symbol, below) in enumerate((("BTCUSDT", "1"), ("ETHUSDT", "0.97"))):
         last = D(str(looked.facade.symbol(symbol).last))
@@ -112,7 +112,7 @@ async def test_the_account_shows_the_free_margin_that_the_next_entry_is_held_to(
 
 @settings(max_examples=25, deadline=None)
 @given(script=st.lists(minutes, min_size=2, max_size=4))
-async def test_what_is_shown_as_used_agrees_with_the_oracle_and_with_every_verdict(script: list[Any]) -> None:
+async def test_shown_usage_agrees_with_the_oracle_and_every_verdict(script: list[Any]) -> None:
     prices, candles, decisions = dict.fromkeys(SYMBOLS, 100.0), [], {}
     for place, (*wanted, first, second) in enumerate([(*script[0][:3], 0.0, 0.0), *script, script[0]]):
         legs = []

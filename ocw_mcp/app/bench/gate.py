@@ -18,7 +18,9 @@ def measure() -> dict[str, Any]:
     closes = [100.0 + (index * 7919 % 101) / 1_000 for index in range(EVALUATIONS)]
     started = clock.wall_ms()
     for index, close in enumerate(closes):
-        gate.look("BTCUSDT", close, (MINUTE,), at=index * MINUTE, read=_unknown, after_hole=False, in_position=False)
+        gate.evaluate(
+            "BTCUSDT", close, (MINUTE,), at=index * MINUTE, read=_unknown, after_hole=False, in_position=False
+        )
         gate.wake(index * MINUTE, busy=False)
     return {"looks": EVALUATIONS, "us_per_look": round((clock.wall_ms() - started) * 1_000 / EVALUATIONS, 3)}
 

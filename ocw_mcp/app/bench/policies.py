@@ -77,7 +77,7 @@ def _order_manager() -> tuple[OrderManager, int]:
     quotes = PriceBoard(config, market)
     price = float(recorded.recorded[-1].closed[0].close)
     for symbol in symbols:
-        quotes.tell(OrderBook(symbol, now, price * 0.9999, price * 1.0001, bid_depth=1e6, ask_depth=1e6))
+        quotes.take_book(OrderBook(symbol, now, price * 0.9999, price * 1.0001, bid_depth=1e6, ask_depth=1e6))
     return OrderManager(config, account, quotes, out), now
 
 

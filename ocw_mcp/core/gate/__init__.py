@@ -1,1 +1,1 @@
-"""When to think."""
+"""The wake-up gate: it determines when a decision is asked for."""

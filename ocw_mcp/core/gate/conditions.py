@@ -1,4 +1,4 @@
-"""The wake conditions that whoever decided last has set: each fires once, and is gone then, or when it expires."""
+"""The wake conditions of the last decider. Each fires at most once, and is removed when it fires or expires."""
 
 import math
 from collections.abc import Callable
@@ -12,18 +12,18 @@ from ocw_mcp.domain.unknown import Reading, Unknown
 
 AT_MOST = 16
 LONGEST_REASON = 120
-"""Characters of a condition's reason that are kept: it comes from a model."""
+"""The number of characters of a condition's reason that are kept; the reason may come from a model."""
 
 Read = Callable[[str, str], Reading]
-"""(symbol, metric) → its reading now."""
+"""A function that returns the present reading of (symbol, metric)."""
 
 
 class ArmedCondition(msgspec.Struct):
-    """A condition that waits. `reference` is its reading when it was set, `last` the one at the look before."""
+    """A waiting condition. `reference` is the reading when it was set, `last` that of the previous evaluation."""
 
     condition: WakeCondition
     by: str
-    """Who set it."""
+    """The author of the condition."""
     set_at: int
     expires_at: int
     reference: float
@@ -38,18 +38,15 @@ class Conditions:
         self.armed: list[ArmedCondition] = []
 
     def state(self) -> list[ArmedCondition]:
-        """Return the conditions that wait."""
+        """Return the waiting conditions."""
         return self.armed
 
     def restore(self, state: list[ArmedCondition], /) -> None:
-        """Take back what `state` returned."""
+        """Restore a state that `state` returned."""
         self.armed = state
 
     def replace(self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read) -> list[str]:
-        """Arm these in place of all others, in the name of `by`.
-
-        Comes back with what is wrong with those that could not be armed, one sentence each.
-        """
+        """Replace all conditions by those of `by`. Return one sentence for each condition that cannot be armed."""
         self.armed = []
         refused = []
         for place, condition in enumerate(wished):
@@ -69,7 +66,7 @@ class Conditions:
         return refused
 
     def check(self, symbol: str, at: int, read: Read) -> list[WakeReason]:
-        """Look at a symbol: the conditions that fire now. An unknown reading fires nothing and waits."""
+        """Return the wake reasons of a symbol's conditions that fire now. A condition with an unknown reading waits."""
         if not self.armed:
             return []
         met: list[WakeReason] = []

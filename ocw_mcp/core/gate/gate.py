@@ -1,17 +1,17 @@
-"""When to think. On every base candle the gate looks at the symbol that closed; four layers can give a reason to wake.
+"""The wake-up gate. It evaluates a symbol at the close of each base candle; four layers can give a reason to wake.
 
 1. A candle of a timeframe named in the policy closed.
 2. The agent's own timer is due.
-3. A return lies far off the returns before it, in any symbol: over some minutes, or very far within a single one.
-4. A wake condition is met that whoever decided last has set.
+3. A return of any symbol is an outlier against earlier returns: over some minutes, or by far within one minute.
+4. A wake condition of the last decider is met.
 
 With `every` in the policy the gate wakes at fixed times instead: at the first candle close at or after each multiple of
-it in UTC, and when a wake condition is met. Nothing else gives a reason then.
+it in UTC, and when a wake condition is met. No other layer gives a reason then.
 
-The guard can give one, too: the score of a position rose into its band of review. Reasons are kept, never dropped:
-those that come in the cooldown after a wake, or while a decision is under way, wake at the first look after it. An
-outlier far beyond the others breaks a cooldown, and nothing breaks a decision. One wake carries the reasons of all
-symbols. Every look ends as a wake or as a skip with its reason, and both are counted.
+The check of positions can give a reason, too, if the score of a position rises into the review band. Reasons are kept
+and never dropped. A reason that comes in the cooldown after a wake, or while a decision is open, wakes at the first
+evaluation after it. An escalated outlier ends a cooldown, but no reason interrupts a decision. One wake contains the
+reasons of all symbols. Every evaluation ends as a wake or as a skip with its reason, and both are counted.
 """
 
 import msgspec
@@ -24,25 +24,25 @@ from ocw_mcp.domain.snapshot import SymbolWake, WakeKind, WakeReason
 from ocw_mcp.domain.time import MINUTE, SECOND, span_ms, span_name
 
 _KEPT_PER_SYMBOL = 16
-"""Reasons kept for one symbol; what comes on top is told as a number."""
+"""The number of reasons that are kept for one symbol; further ones are reported as a count."""
 
 
 class GateState(msgspec.Struct):
-    """All that the gate remembers, to be restored as it was."""
+    """The saved state of the gate."""
 
     evaluations: int = 0
     woken: int = 0
-    """Looks that ended in a wake."""
+    """The number of evaluations that ended in a wake."""
     skips: dict[str, int] = {}
     last_wake_at: int | None = None
     timer_at: int | None = None
     kept: dict[str, list[WakeReason]] = {}
     kept_beyond: dict[str, int] = {}
     escalated: bool = False
-    """Whether one of the kept reasons may not wait for the cooldown's end."""
+    """Whether one of the kept reasons ends the cooldown."""
     armed: list[ArmedCondition] = []
     spans: dict[str, dict[str, SpanState]] = {}
-    """By symbol and length of the returns."""
+    """The outlier statistics, by symbol and length of the returns."""
 
 
 class Gate:
@@ -57,15 +57,15 @@ class Gate:
         self._wakes_on = _at_least(policy.close_wakes, interval)
         self._wakes_on_in_position = self._wakes_on | _at_least(policy.close_wakes_in_position, interval)
         self._spans = {symbol: _spans(policy, interval) for symbol in symbols}
-        self._looked: list[tuple[str, str]] = []
+        self._evaluated: list[tuple[str, str]] = []
         self._state = GateState()
 
     @property
     def counters(self) -> GateState:
-        """Evaluations, wakes and skips so far, to read."""
+        """The counters of evaluations, wakes and skips so far. The caller must not change them."""
         return self._state
 
-    def look(
+    def evaluate(
         self,
         symbol: str,
         close: float,
@@ -76,7 +76,7 @@ class Gate:
         after_hole: bool,
         in_position: bool,
     ) -> None:
-        """Look at a symbol whose base candle closed at `at` (ms), with the timeframes that closed with it."""
+        """Evaluate a symbol whose base candle closed at `at` (ms), with the timeframes that closed with it."""
         reasons: list[WakeReason] = []
         skip = "quiet"
         if self._every is None:
@@ -85,7 +85,7 @@ class Gate:
             for length, span in self._spans[symbol].items():
                 if not span.ready:
                     skip = "warming"
-                z = span.look(close, after_hole=after_hole)
+                z = span.evaluate(close, after_hole=after_hole)
                 if z is not None:
                     reasons.append(WakeReason(WakeKind.OUTLIER, length, f"z={z:+.2f}"))
                     if abs(z) >= self._escalation_z:
@@ -102,23 +102,23 @@ class Gate:
         if skip and symbol not in state.kept:
             state.skips[skip] = state.skips.get(skip, 0) + 1
         else:
-            # Whether this look wakes or has to wait is known at the end of the moment.
-            self._looked.append((symbol, skip))
+            # `wake` determines whether this evaluation wakes or has to wait.
+            self._evaluated.append((symbol, skip))
 
     def raise_reason(self, symbol: str, reason: WakeReason) -> None:
-        """Keep a reason of the check of positions, like any other. With fixed times between wakes it is dropped."""
+        """Keep a reason of the check of positions. With fixed times between wakes it is dropped."""
         if self._every is None:
             self._keep(symbol, [reason])
 
     def warm(self, symbol: str, close: float, *, after_hole: bool) -> None:
-        """Take a close from before the book's beginning into the yardsticks; nothing is looked at."""
+        """Add a close to the outlier statistics without an evaluation."""
         for span in self._spans[symbol].values():
             span.warm(close, after_hole=after_hole)
 
     def wake(self, at: int, *, busy: bool) -> tuple[SymbolWake, ...]:
-        """End the looks of this moment: the reasons to wake now, or nothing.
+        """End the evaluations of this frame. Return the reasons to wake now; empty if there is no wake.
 
-        `busy` is whether a decision is under way: one at a time.
+        `busy` is whether a decision is open or the agent is paused.
         """
         state = self._state
         if state.timer_at is None:
@@ -127,16 +127,16 @@ class Gate:
             state.kept[""] = [WakeReason(WakeKind.TIMER)]
         if not state.kept:
             return ()
-        looked, self._looked = self._looked, []
+        evaluated, self._evaluated = self._evaluated, []
         held = self._held(at, busy)
         if held is not None:
-            for _, skip in looked:
+            for _, skip in evaluated:
                 state.skips[skip or held] = state.skips.get(skip or held, 0) + 1
             return ()
         reasons = tuple(
             SymbolWake(symbol or None, (*kept, *self._beyond(symbol))) for symbol, kept in sorted(state.kept.items())
         )
-        state.woken += len(looked)
+        state.woken += len(evaluated)
         state.kept = {}
         state.kept_beyond = {}
         state.escalated = False
@@ -145,9 +145,9 @@ class Gate:
         return reasons
 
     def set_timer(self, at: int, seconds: int | None) -> None:
-        """Wake again `seconds` after `at` at the latest, inside the policy's bounds; None is the longest.
+        """Set the timer to `seconds` after `at`, within the policy's bounds; None is the longest.
 
-        Fixed times between wakes stay as they are.
+        Fixed times between wakes do not change.
         """
         if self._every is not None:
             return
@@ -156,11 +156,11 @@ class Gate:
         self._state.timer_at = at + min(max(wished, policy.timer_min_s), policy.timer_max_s) * SECOND
 
     def set_conditions(self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read) -> list[str]:
-        """Put the wake conditions of `by` in place of those before; what is wrong with the ones that are not taken."""
+        """Replace the wake conditions by those of `by`. Return one sentence for each condition that is rejected."""
         return self._conditions.replace(wished, by, at, read)
 
     def state(self) -> GateState:
-        """All that must survive a restart."""
+        """Return all that must survive a restart."""
         self._state.armed = self._conditions.state()
         self._state.spans = {
             symbol: {length: span.state() for length, span in spans.items()} for symbol, spans in self._spans.items()
@@ -168,12 +168,12 @@ class Gate:
         return self._state
 
     def restore(self, state: GateState, /) -> None:
-        """Put back what `state` gave."""
+        """Restore a state that `state` returned."""
         self._state = state
         self._conditions.restore(state.armed)
         for symbol, spans in state.spans.items():
             for length, saved in spans.items():
-                # A policy that came since may look over other spans: those begin anew.
+                # A changed policy may test returns over other spans, which then begin without history.
                 if (span := self._spans[symbol].get(length)) is not None:
                     span.restore(saved)
 
@@ -196,7 +196,7 @@ class Gate:
         return (WakeReason(WakeKind.MORE, detail=str(count)),) if count else ()
 
     def _held(self, at: int, busy: bool) -> str | None:
-        """Why a reason has to wait, if it has to."""
+        """Return why the reasons have to wait; None if they wake now."""
         if busy:
             return "deciding"
         if self._state.escalated:
@@ -206,7 +206,7 @@ class Gate:
 
 
 def _spans(policy: GatePolicy, interval: int) -> dict[str, ReturnSpan]:
-    """By their lengths: that of the policy, and a minute, of which only what escalates is told."""
+    """Return the tested spans by length: that of the policy, and a minute, which only reports escalations."""
     tested = {
         max(1, MINUTE // interval): policy.escalation_z,
         max(1, span_ms(policy.outlier_over) // interval): policy.outlier_z,
@@ -220,5 +220,5 @@ def _spans(policy: GatePolicy, interval: int) -> dict[str, ReturnSpan]:
 
 
 def _at_least(names: tuple[str, ...], interval: int) -> frozenset[int]:
-    """Timeframes in ms; one that is shorter than the base candle means the base candle."""
+    """Return timeframes in ms. One that is shorter than the base candle becomes the base candle."""
     return frozenset(max(span_ms(name), interval) for name in names)

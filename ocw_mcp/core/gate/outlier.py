@@ -1,7 +1,7 @@
-"""The outlier layer: a return is held against the returns before it, and never against itself.
+"""The outlier layer: it compares a return with the returns before it, and never with itself.
 
-A return is taken over a span of candles, at every candle anew, so that a move is seen while it happens. The yardstick
-is made of returns over the same span, side by side and all of them over before the tested one begins.
+A return over a span of candles is tested at every candle, so that a move is found while it happens. The yardstick
+consists of adjacent returns over the same span, which all end before the tested return begins.
 """
 
 import math
@@ -10,10 +10,10 @@ from collections import deque
 import msgspec
 
 _UNIT = 1e-12
-"""Returns are kept as whole multiples of this, so that running sums are exact however the window was reached."""
+"""Returns are kept as whole multiples of this unit, so that running sums are exact and independent of their history."""
 
 _FLAT = 1e-9
-"""Below this standard deviation of log returns a market counts as flat, and any move as an outlier."""
+"""A market with a lower standard deviation of log returns counts as flat, and any move in it as an outlier."""
 
 
 class Yardstick:
@@ -29,12 +29,12 @@ class Yardstick:
         self._mean = 0.0
         self._deviation = 0.0
         self.ready = False
-        """Whether there are returns enough to measure by."""
+        """Whether the window is full."""
 
     def z(self, value: float) -> float:
-        """How many sample standard deviations a return lies off the mean of those before it; ±inf off a flat market.
+        """Return the distance of a return from the mean, in sample standard deviations; ±inf in a flat market.
 
-        Call it only when `ready`.
+        Call it only if `ready`.
         """
         off = value - self._mean
         if self._deviation < _FLAT:
@@ -42,16 +42,16 @@ class Yardstick:
         return off / self._deviation
 
     def take(self, value: float) -> None:
-        """Let a return become part of the yardstick."""
+        """Add a return to the yardstick."""
         self._add(round(value / _UNIT))
         self._measure()
 
     def state(self) -> list[int]:
-        """The returns in units of 1e-12, oldest first."""
+        """Return the returns in units of 1e-12, oldest first."""
         return list(self._returns)
 
     def restore(self, returns: list[int]) -> None:
-        """Put back what `state` gave."""
+        """Restore a state that `state` returned."""
         for units in returns:
             self._add(units)
         self._measure()
@@ -79,24 +79,24 @@ class Yardstick:
 
 
 class SpanState(msgspec.Struct):
-    """All that a `ReturnSpan` remembers."""
+    """The saved state of a `ReturnSpan`."""
 
     returns: list[int] = []
-    """Of the yardstick."""
+    """The returns of the yardstick."""
     closes: list[float] = []
-    """Of the last candles, as far back as a return may reach; oldest first."""
+    """The closes of the last candles that a return can span, oldest first."""
     step: int = 0
-    """Candles since the last return of the yardstick was over."""
+    """The number of candles since the last return of the yardstick ended."""
     over: float | None = None
     """That return, while a tested one could still overlap it."""
-    told: int = 0
-    """For how many candles more a tested return would overlap one that was told."""
+    overlaps: int = msgspec.field(default=0, name="told")
+    """The number of further candles for which a tested return overlaps a reported one."""
     escalated: bool = False
-    """Whether what was told was an escalation."""
+    """Whether the reported return was an escalation."""
 
 
 class ReturnSpan:
-    """Returns of one symbol over `candles` base candles, and which of them are to be told."""
+    """Tests the returns of one symbol over `candles` base candles, and finds the outliers to report."""
 
     def __init__(self, candles: int, window: int, *, outlier_z: float, escalation_z: float) -> None:
         self._candles = candles
@@ -107,53 +107,54 @@ class ReturnSpan:
 
     @property
     def ready(self) -> bool:
-        """Whether there are returns enough to measure by."""
+        """Whether the window of the yardstick is full."""
         return self._yardstick.ready
 
-    def look(self, close: float, *, after_hole: bool) -> float | None:
-        """Take the next candle's close; how far the return that ends with it lies off, where that is to be told.
+    def evaluate(self, close: float, *, after_hole: bool) -> float | None:
+        """Take the next candle's close. Return the z-score of the return that ends with it, if it is to be reported.
 
-        A move is told once, and again only when it escalates. A return over a hole is tested, but no part of the
-        yardstick: it spans more candles than the others.
+        A move is reported once, and again only if it escalates. A return over a hole is tested, but is no part of the
+        yardstick, because it spans more candles than the others.
         """
         closes = self._state.closes
         found = None
         if closes:
             self._settle()
             if self._yardstick.ready:
-                found = self._told(self._yardstick.z(math.log(close / closes[0])))
+                found = self._reported(self._yardstick.z(math.log(close / closes[0])))
         self._take(close, after_hole=after_hole)
         return found
 
     def warm(self, close: float, *, after_hole: bool) -> None:
-        """Take a close at which nobody looks."""
+        """Take the next candle's close without a test."""
         self._settle()
         self._take(close, after_hole=after_hole)
 
     def state(self) -> SpanState:
-        """All that must survive a restart."""
+        """Return all that must survive a restart."""
         self._state.returns = self._yardstick.state()
         return self._state
 
     def restore(self, state: SpanState, /) -> None:
-        """Put back what `state` gave."""
+        """Restore a state that `state` returned."""
         self._state = state
         self._yardstick.restore(state.returns)
 
-    def _told(self, z: float) -> float | None:
+    def _reported(self, z: float) -> float | None:
+        """Return a z-score if it is to be reported, and note that it is."""
         state = self._state
         escalates = abs(z) >= self._escalation_z
-        if state.told > 0:
+        if state.overlaps > 0:
             if state.escalated or not escalates:
                 return None
         elif abs(z) < self._outlier_z:
             return None
-        state.told = self._candles
+        state.overlaps = self._candles
         state.escalated = escalates
         return z
 
     def _settle(self) -> None:
-        """A return that ends with the next candle begins where the last one that is over ended, or later."""
+        """Add the last finished return to the yardstick, if no return that ends with the next candle overlaps it."""
         state = self._state
         if state.over is not None and state.step + 1 == self._candles:
             self._yardstick.take(state.over)
@@ -161,7 +162,7 @@ class ReturnSpan:
 
     def _take(self, close: float, *, after_hole: bool) -> None:
         state = self._state
-        state.told = max(0, state.told - 1)
+        state.overlaps = max(0, state.overlaps - 1)
         if after_hole or not state.closes:
             state.closes = [close]
             state.step = 0

@@ -1,1 +1,1 @@
-"""What became of an order, and what the account holds after it."""
+"""The status of orders, and the positions of the account after their fills."""

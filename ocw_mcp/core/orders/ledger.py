@@ -4,9 +4,9 @@ A position keeps its cost, the signed sum of quantity × price, instead of an av
 unrealised profit add up to the cash that moved. The one division, the share of the cost that a partial close removes,
 is rounded to twelve digits and removed as rounded, so nothing is lost to it.
 
-A position has an isolated margin, its cost over its leverage. On spot, where the leverage is 1, that is all that was
-paid for it. The rest of a spot position that is too small to be sold is dust: the position counts as flat, the dust is
-valued at the price at which it was left, and it becomes part of the next purchase.
+A position has an isolated margin: its cost over its leverage. On spot the leverage is 1, and the margin is the whole
+price that was paid. The rest of a spot position that is too small to be sold is dust: the position counts as flat, the
+dust is valued at the price at that time, and it becomes part of the next purchase.
 """
 
 from decimal import Decimal
@@ -30,19 +30,19 @@ class Position(msgspec.Struct):
     realised: Decimal = ZERO
     fees: Decimal = ZERO
     funding: Decimal = ZERO
-    """What funding gave since it was opened; below 0 it took."""
+    """The funding received since it was opened; below 0 if paid."""
     highest: float = 0.0
     lowest: float = 0.0
-    """Prices that stand for its best and worst gain so far, for analytics: each is as far from the average price, as a
-    share, as the position was ahead or behind at that moment. An addition moves them along with the average."""
+    """The prices of its best and worst gain so far, for analytics. The distance of each from the average price, as a
+    share, is the gain at that time. An addition moves them in proportion to the average."""
     crest: float = 0.0
-    """The price at which it, as it is now, would be as far ahead (quote) as it was at most. An addition moves it, so
-    that it gives nothing back."""
+    """The price at which the present position would have its largest gain (quote) so far. An addition moves the price,
+    so that it does not count as a loss of that gain."""
     added_at: int = 0
-    """When (ms) it was last added to."""
+    """The time (ms) of the last addition."""
     leverage: int = 1
     margin: Decimal = ZERO
-    """What is isolated for it; funding adds to it and takes from it."""
+    """The isolated margin, which funding increases or reduces."""
 
     @property
     def average_price(self) -> Decimal:
@@ -59,16 +59,16 @@ class Position(msgspec.Struct):
         return self.quantity * mark - self.cost
 
     def excursions(self) -> tuple[float, float]:
-        """Return the best and the worst unrealised gain so far, as shares of the average price of that moment.
+        """Return the best and the worst unrealised gain so far, as shares of the average price at that time.
 
         MFE and MAE as in J. Sweeney, Maximum Adverse Excursion (1997), but signed: an adverse one is below 0.
         """
         return self.extremes(float(self.average_price))[:2]
 
     def extremes(self, average: float) -> tuple[float, float, float]:
-        """Return both `excursions`, and the most that it was ahead as a share of what it costs now.
+        """Return both `excursions`, and the largest gain so far as a share of the present cost.
 
-        What has been given back is measured from the last. `average` is the average price.
+        The third value is the reference for a gain that is lost again. `average` is the average price.
         """
         up, down, ahead = self.highest / average - 1, self.lowest / average - 1, self.crest / average - 1
         return (up, down, ahead) if self.quantity > 0 else (-down, -up, -ahead)
@@ -93,7 +93,7 @@ class Position(msgspec.Struct):
         )
 
     def see(self, low: float, high: float) -> None:
-        """Note how far prices went while it was what it is."""
+        """Update the best and worst prices with the range of prices while the position had its present size."""
         if high > self.highest:
             self.highest = high
         if low < self.lowest:
@@ -101,7 +101,7 @@ class Position(msgspec.Struct):
         self.crest = max(self.crest, high) if self.quantity > 0 else min(self.crest, low)
 
     def add(self, quantity: Decimal, cost: Decimal, at: int) -> None:
-        """Make it larger: signed quantity and cost. Its best and worst gain stay the shares that they were."""
+        """Add a signed quantity and cost. The best and the worst gain do not change, as shares."""
         before, peak = self.average_price, float(self.quantity) * self.crest - float(self.cost)
         self.quantity += quantity
         self.cost += cost
@@ -114,7 +114,7 @@ class Position(msgspec.Struct):
 
 
 class Booked(msgspec.Struct, frozen=True):
-    """The effect of a fill: profit realised before fees, the position after it, and the position it closed, if any."""
+    """The effect of a fill: profit realised before fees, the position after it, and the position that it closed."""
 
     realised: Decimal
     position: Decimal
@@ -147,7 +147,7 @@ class Ledger:
         self.wallet = wallet
         self.fees = ZERO
         self.funding = ZERO
-        """All funding that was received; below 0 it was paid."""
+        """All funding that was received; below 0 if paid."""
         self.positions: dict[str, Position] = {}
         self.marks: dict[str, Decimal] = {}
         self.dust: dict[str, Dust] = {}
@@ -265,7 +265,7 @@ class Ledger:
         return LedgerState(self.wallet, self.fees, self.positions, self.marks, self.funding, self.dust)
 
     def restore(self, state: LedgerState) -> None:
-        """Restore what `state` returned."""
+        """Restore a state that `state` returned."""
         self.wallet = state.wallet
         self.fees = state.fees
         self.positions = state.positions

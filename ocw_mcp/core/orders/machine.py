@@ -1,4 +1,4 @@
-"""The status of an order, the one table of its legal transitions, and the reports that no venue can mean."""
+"""The status of an order, the table of its legal transitions, and the check for reports with impossible amounts."""
 
 from decimal import Decimal
 from enum import StrEnum
@@ -18,7 +18,7 @@ from ocw_mcp.domain.orders import (
 )
 
 HIGHEST_REBATE = Decimal("0.001")
-"""Share of the notional: every exchange pays makers less than this."""
+"""The largest plausible rebate, as a share of the notional: every exchange pays makers less than this."""
 
 
 class OrderStatus(StrEnum):
@@ -32,7 +32,7 @@ class OrderStatus(StrEnum):
     CANCELED = "canceled"
     REJECTED = "rejected"
     UNKNOWN = "unknown"
-    """Sent, and the outcome is not known: the budget stays reserved."""
+    """The order was sent, and its outcome is not known: the budget stays reserved."""
 
     @property
     def live(self) -> bool:
@@ -79,7 +79,7 @@ TRANSITIONS: dict[OrderStatus, dict[ReportKind, OrderStatus]] = {
         _R.FILL_ALL: _S.FILLED,
     },
     _S.FILLED: {
-        # Late reports on an order that is over.
+        # Late reports on a finished order.
         _R.ACCEPT: _S.FILLED,
         _R.CANCEL: _S.FILLED,
         # The venue traded more than was ordered: money moved, so it counts.
@@ -112,7 +112,7 @@ TRANSITIONS: dict[OrderStatus, dict[ReportKind, OrderStatus]] = {
 
 
 def kind_of_report(report: OrderReport, *, completes: bool) -> ReportKind:
-    """Return the kind of a report; `completes` says whether a fill is the last one of its order."""
+    """Return the kind of a report; `completes` is whether a fill is the last one of its order."""
     match report:
         case Accepted():
             return ReportKind.ACCEPT
@@ -132,9 +132,9 @@ def after(status: OrderStatus, kind: ReportKind) -> OrderStatus | None:
 
 
 def invalid_report(report: VenueReport) -> str:
-    """Return one clause on an amount of a report that cannot be true, or an empty string.
+    """Return a clause on an impossible amount of a report; empty if all amounts are possible.
 
-    Such are amounts that are no number, trades of nothing, and fees that are earned.
+    Impossible are amounts that are not finite, trades without a quantity or price, and rebates above the largest one.
     """
     match report:
         case Filled(quantity=quantity, price=price, fee=fee) | OutsideFill(quantity=quantity, price=price, fee=fee):

@@ -33,7 +33,7 @@ class TrackedOrder(msgspec.Struct):
     cost: Decimal = ZERO
     """Notional (quote) of its fills."""
     beyond: Decimal = ZERO
-    """Notional (quote) by which its fills exceeded what was cleared; below 0 they took less."""
+    """Notional (quote) by which its fills exceeded the cleared amount; below 0 if they took less."""
 
     @property
     def ref(self) -> OrderRef:
@@ -51,7 +51,7 @@ class TrackedOrder(msgspec.Struct):
         return max(ZERO, self.order.quantity - self.filled)
 
     def count(self, fill: Filled, reserved: Decimal) -> Decimal:
-        """Add a fill to the cost, and return the notional (quote) by which the order now exceeds what was cleared.
+        """Add a fill to the cost. Return the notional (quote) by which the order further exceeds its cleared amount.
 
         `reserved` is the quantity (base asset) for which the budget was still reserved when the fill came.
         """
@@ -119,8 +119,8 @@ class OrderTable:
     def apply(self, report: OrderReport) -> TrackedOrder | None:
         """Apply a report to its order. None if it changes nothing: it is a repetition, or does not fit the order.
 
-        Each fill of a known order counts once, by its id, whatever the order's status and size. Only a fill of no
-        quantity does not count.
+        Each fill of a known order counts once, by its id, in any status and of any size. Only a fill without a quantity
+        does not count.
         """
         tracked = self.get(report.ref)
         if tracked is None and isinstance(report, Filled):
@@ -162,7 +162,7 @@ class OrderTable:
         return TableState(self.last_n, list(self._live.values()), finished, records)
 
     def restore(self, state: TableState) -> None:
-        """Restore what `state` returned."""
+        """Restore a state that `state` returned."""
         self.last_n = state.last_n
         self._live = {tracked.ref: tracked for tracked in state.live}
         self._finished = {tracked.ref: tracked for tracked in state.finished}

@@ -21,7 +21,7 @@ class PositionTerms(msgspec.Struct, frozen=True):
 
 
 class AccountView(msgspec.Struct, frozen=True):
-    """The account as it stands, and one symbol of it. Quote currency; quantities in the base asset."""
+    """The present account, and one symbol of it. Amounts in quote currency, quantities in the base asset."""
 
     version: int
     now: int

@@ -28,7 +28,7 @@ class ActivityState(msgspec.Struct):
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """The counters for one entry at one moment."""
+    """The counters for one entry at one time."""
 
     entries_last_minute: int
     entries_today: int
@@ -45,12 +45,12 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 def asked_for(reduction: OrderIntent) -> bool:
-    """Return whether a reduction counts for the pace. The guard's, and a person's flatten, which has no key, do not."""
+    """Return whether a reduction counts for the pace. Those of the guard and of a flatten without a key do not."""
     return bool(reduction.idempotency_key) and reduction.principal != GUARD
 
 
 class Activity(Stateful[ActivityState]):
-    """Counts what is sent, filled and closed."""
+    """Counts the entries sent, the orders filled and the trades closed."""
 
     def __init__(self, pace: PacePolicy, losses: LossesPolicy) -> None:
         self._pace = pace

@@ -58,7 +58,7 @@ class Budget(Stateful[BudgetState]):
         day = LimitUse("budget.usd_per_day", policy.usd_per_day, today)
         return day, LimitUse("budget.usd_per_month", policy.usd_per_month, this_month)
 
-    def tells(self, until: int) -> bool:
+    def mark_reported(self, until: int) -> bool:
         """Return whether an exhaustion until `until` (ms) was not reported yet; it then counts as reported."""
         first, self._state.told_until = until != self._state.told_until, until
         return first

@@ -41,7 +41,7 @@ class DailyLoss(Stateful[DayState]):
         self.today.floor = self.today.opening * (ONE - self._policy.max_share)
 
     def watch(self, equity: Decimal) -> bool:
-        """Take in equity, and return whether this value is the first of the day that reaches the limit."""
+        """Take a value of equity. Return whether it is the first of the day that reaches the limit."""
         today = self.today
         if equity > today.floor or today.reached:
             return False
@@ -67,7 +67,7 @@ class DrawdownState(msgspec.Struct):
     deepest: Decimal = ZERO
     """The deepest fall so far, as a share of the peak before it."""
     reached: bool = False
-    """Whether equity fell beyond the limit since a person last resumed."""
+    """Whether equity fell beyond the limit since the operator last resumed."""
 
 
 class Drawdown(Stateful[DrawdownState]):
@@ -78,7 +78,7 @@ class Drawdown(Stateful[DrawdownState]):
         super().__init__(DrawdownState(equity, equity))
 
     def watch(self, equity: Decimal) -> bool:
-        """Take in equity, and return whether it is as far below the watched peak as the limit, or farther."""
+        """Take a value of equity. Return whether it is as far below the watched peak as the limit, or farther."""
         state = self._state
         if equity > state.peak:
             state.peak = equity
@@ -102,7 +102,7 @@ class Drawdown(Stateful[DrawdownState]):
         return LimitUse("drawdown.max_share", self._policy.max_share, max(ZERO, self.fall(equity)))
 
     def passes(self, equity: Decimal) -> bool:
-        """Take in equity, and return whether it is the first value beyond the limit since `resume`."""
+        """Take a value of equity. Return whether it is the first one beyond the limit since `resume`."""
         first = self.watch(equity) and not self._state.reached
         self._state.reached = self._state.reached or first
         return first
@@ -113,11 +113,11 @@ class Drawdown(Stateful[DrawdownState]):
         self._state.watched *= factor
 
     def begin_anew(self, equity: Decimal) -> None:
-        """Measure the fall from this equity on: a person has seen the fall and resumes."""
+        """Measure the fall from this equity on, because the operator has seen the fall and resumes."""
         self._state.watched = equity
 
     def resume(self, equity: Decimal) -> None:
-        """Follow a person's resume: a fall beyond the limit is measured anew, a smaller one goes on."""
+        """Apply a resume of the operator: a fall beyond the limit is measured from now on, a smaller one continues."""
         if self.watch(equity):
             self.begin_anew(equity)
         self._state.reached = False

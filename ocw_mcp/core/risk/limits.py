@@ -1,4 +1,4 @@
-"""Every limit there is. A key of the policy file belongs to one limit, or it is a plain setting.
+"""All limits. A key of the policy file belongs to one limit, or it is a plain setting.
 
 The limits on entries are declared beside their evaluation, in `admission` and in `sizes`. This module declares those
 that no single entry is checked against.

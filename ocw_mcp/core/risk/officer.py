@@ -1,7 +1,7 @@
-"""The risk officer: turns an intent into a ClearedOrder or a refusal. No other module can make a ClearedOrder.
+"""The risk officer: it turns an intent into a ClearedOrder or a refusal. No other module can create a ClearedOrder.
 
-An order is cleared for one use, for a few seconds, and for the version of the account that was checked. The engine
-checks and reserves within one step, so two callers can never both use the same room.
+A cleared order is valid for one use, for a few seconds, and for the version of the account that was checked. The engine
+checks and reserves within one step, so two callers can never both use the same budget.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ from ocw_mcp.domain.time import SECOND
 _SEAL: Final = claim_risk_seal()
 
 CLEARED_MS: Final = 5 * SECOND
-"""How long an order stays cleared."""
+"""The time for which a cleared order is valid."""
 
 _ALL: Final = tuple(limit.judge for limit in LIMITS)
 _STANDING: Final = tuple(limit.judge for limit in LIMITS if limit.standing)
@@ -47,11 +47,11 @@ _EITHER_SIDE: Final = tuple(limit.judge for limit in LIMITS if not limit.one_sid
 
 
 class Assessment(msgspec.Struct, frozen=True):
-    """An entry after every limit was asked."""
+    """The result of a check of an entry against every limit."""
 
     entry: Proposal
     verdicts: tuple[Verdict, ...]
-    """Of the limits in the order in which the first refusal is shown; of a tainted entry, under both policies."""
+    """The verdict of each limit, in the order in which refusals are shown; for a tainted entry of both policies."""
     leverage: int
     bound: Decimal | None
     """The limit under which an entry at the market is sent."""
@@ -76,7 +76,7 @@ class RiskOfficer:
         return worst_fill(intent.side, limit, account.price, self._highest_allowance(intent))
 
     def assess(self, intent: OrderIntent, account: AccountView) -> Assessment | Refusal:
-        """Ask every limit about an entry. A refusal alone is the answer if a price of the entry is not above 0."""
+        """Check an entry against every limit. Return only a refusal if a price of the entry is not above 0."""
         limit = rounded_limit(intent, account.instrument)
         if limit is not None and limit <= ZERO:
             return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(intent.limit_price))
@@ -108,7 +108,7 @@ class RiskOfficer:
         return self._clear(entry.intent, ref, entry.quantity, account, now, found.leverage, found.bound)
 
     def barred(self, intent: OrderIntent, account: AccountView) -> Refusal | None:
-        """Return why no entry passes at all here and now, whatever the order; None if one may pass."""
+        """Return why no entry at all passes now; None if one may pass."""
         entry = self._propose(intent, account, self._policies)
         verdicts = (judge(entry, account, self._policies) for judge in _STANDING)
         refused = next((verdict for verdict in verdicts if not verdict.passes(ZERO)), None)
@@ -153,7 +153,7 @@ class RiskOfficer:
         return propose(intent, account, self._policies.order.price_allowance)
 
     def _room(self, probe: Proposal, account: AccountView, judges: Sequence[Judge]) -> Decimal:
-        """Return the notional (quote) that these limits let pass; 0 as soon as one of them lets nothing pass."""
+        """Return the notional (quote) that these limits let pass; 0 if one of them lets no size pass."""
         room = UNLIMITED
         for judge in judges:
             left = judge(probe, account, self._policies).room
@@ -178,12 +178,12 @@ class RiskOfficer:
     def clear_reduction(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
     ) -> ClearedOrder | Refusal:
-        """Pass an order that reduces risk: in every state, on stale data, past every limit but the venue's step.
+        """Clear an order that reduces risk: in every state, on stale data, with no check except the venue's step.
 
-        An agent may ask for so many in a minute. The guard's own and a person's flatten are not limited.
+        The number of reductions of an agent in a minute is limited. Those of the guard and of a flatten are not.
 
-        The position decides whether an order reduces risk, not the caller: the order has to trade against the position,
-        and its quantity is cut down to the position's.
+        The position determines whether an order reduces risk, not the caller: the order has to trade against the
+        position, and its quantity is reduced to that of the position.
         """
         against = intent.side.sign * account.quantity < 0
         quantity = floor_to(min(intent.quantity, abs(account.quantity)), account.instrument.step) if against else ZERO

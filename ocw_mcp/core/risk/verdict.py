@@ -55,7 +55,7 @@ class AmountText(msgspec.Struct, frozen=True, gc=False):
 
 
 class LazyText(msgspec.Struct, frozen=True):
-    """A text that takes a while to make."""
+    """A text that is expensive to create, and is created on first use."""
 
     say: Callable[[], str]
 
@@ -141,7 +141,7 @@ class EntryLimit(Limit, frozen=True, kw_only=True):
     one_side: bool = False
     """Whether the answer depends on the side of the entry or on its stop."""
     at_fill: AtFill = ""
-    """The amount of `fills.Beyond` if an entry's fills are held to it again; "stop" if a tighter stop is a remedy."""
+    """The field of `LimitExcess` if an entry's fills are checked again; "stop" if a tighter stop is a remedy."""
 
 
 def count(key: str, limit: int, used: int) -> LimitUse:

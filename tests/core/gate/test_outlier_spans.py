@@ -1,4 +1,4 @@
-"""Returns over several candles: seen while they happen, told once, and never measured by themselves."""
+"""Returns over several candles: found during the move, reported once, and never compared with themselves."""
 
 import math
 import statistics
@@ -29,7 +29,7 @@ def span(candles: int = CANDLES, window: int = WINDOW) -> ReturnSpan:
 def told(closes: list[float], holes: frozenset[int] = frozenset()) -> dict[int, float]:
     tested, found = span(), {}
     for place, close in enumerate(closes):
-        z = tested.look(close, after_hole=place in holes)
+        z = tested.evaluate(close, after_hole=place in holes)
         if z is not None:
             found[place] = z
     return found
@@ -58,7 +58,7 @@ def walk(count: int, seed: int) -> list[float]:
 
 
 @pytest.mark.parametrize("later", range(1, 2 * CANDLES, 4))
-def test_a_jump_is_told_at_its_own_candle_wherever_that_lies(later: int) -> None:
+def test_a_jump_is_reported_at_its_own_candle(later: int) -> None:
     closes = calm(WARM + later)
     closes.append(closes[-1] * 1.05)
     found = told(closes)
@@ -66,7 +66,7 @@ def test_a_jump_is_told_at_its_own_candle_wherever_that_lies(later: int) -> None
     assert found[len(closes) - 1] == pytest.approx(by_hand(closes), rel=1e-6)
 
 
-def test_a_move_that_no_single_candle_shows_is_told_before_it_is_over() -> None:
+def test_a_move_over_several_candles_is_reported_before_its_end() -> None:
     closes = calm(WARM)
     for _ in range(CANDLES):
         closes.append(closes[-1] * 1.0005)
@@ -76,19 +76,19 @@ def test_a_move_that_no_single_candle_shows_is_told_before_it_is_over() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10_000))
-def test_what_is_told_is_that_of_the_textbook_over_returns_that_it_shares_no_candle_with(seed: int) -> None:
+def test_z_is_the_textbooks_over_returns_without_shared_candles(seed: int) -> None:
     closes = walk(WARM + 60, seed)
     for place, z in told(closes).items():
         assert z == pytest.approx(by_hand(closes[: place + 1]), rel=1e-6)
 
 
-def test_a_move_is_told_once_while_its_candles_are_looked_at() -> None:
+def test_a_move_is_reported_once_while_its_candles_overlap() -> None:
     closes = calm(WARM)
     closes += [closes[-1] * 1.05] * CANDLES
     assert list(told(closes)) == [WARM]
 
 
-def test_a_move_that_was_told_is_told_again_when_it_escalates_and_then_no_more() -> None:
+def test_a_move_is_reported_once_more_when_it_escalates() -> None:
     closes = calm(WARM)
     closes += [closes[-1] * factor for factor in (1.006, 1.006, 1.05, 1.10)]
     found = told(closes)
@@ -96,25 +96,25 @@ def test_a_move_that_was_told_is_told_again_when_it_escalates_and_then_no_more()
     assert abs(found[WARM]) < 6 <= abs(found[WARM + 2])
 
 
-def test_the_next_move_is_told_when_it_shares_no_candle_with_the_last_one() -> None:
+def test_a_move_without_a_shared_candle_is_reported() -> None:
     closes = calm(WARM)
     up = closes[-1] * 1.05
     closes += [up] * CANDLES + [up * 1.05]
     assert list(told(closes)) == [WARM, WARM + CANDLES]
 
 
-def test_a_return_over_a_hole_is_tested_and_those_after_it_begin_behind_it() -> None:
+def test_a_return_over_a_hole_is_tested_and_ends_the_history() -> None:
     closes = calm(WARM)
     closes += [closes[-1] * 1.05] * (2 * CANDLES)
     assert list(told(closes, frozenset({WARM}))) == [WARM]
     quiet = span()
     for place, close in enumerate(closes):
-        quiet.look(close, after_hole=place == WARM)
+        quiet.evaluate(close, after_hole=place == WARM)
     measured = quiet.state().returns
     assert max(abs(each) for each in measured) * 1e-12 < 0.01
 
 
-def test_nothing_is_told_before_there_are_returns_enough() -> None:
+def test_no_outlier_is_reported_before_the_window_is_full() -> None:
     early = calm(WARM - CANDLES)
     assert told([*early, early[-1] * 2]) == {}
     closes = calm(WARM)
@@ -123,9 +123,7 @@ def test_nothing_is_told_before_there_are_returns_enough() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10_000), st.sets(st.integers(0, 200), max_size=3), st.sets(st.integers(0, 200), max_size=3))
-def test_a_span_restored_at_any_candle_tells_what_it_would_have_told(
-    seed: int, restarts: set[int], holes: set[int]
-) -> None:
+def test_a_span_restored_at_any_candle_reports_the_same(seed: int, restarts: set[int], holes: set[int]) -> None:
     closes = walk(200, seed)
     through, restarted = span(3, 10), span(3, 10)
     for place, close in enumerate(closes):
@@ -134,7 +132,7 @@ def test_a_span_restored_at_any_candle_tells_what_it_would_have_told(
             restarted = span(3, 10)
             restarted.restore(saved)
         hole = place in holes
-        assert restarted.look(close, after_hole=hole) == through.look(close, after_hole=hole)
+        assert restarted.evaluate(close, after_hole=hole) == through.evaluate(close, after_hole=hole)
 
 
 def gate(interval: int, **changes: object) -> Gate:
@@ -157,7 +155,7 @@ def woken(tested: Gate, closes: list[float], interval: int) -> dict[int, tuple[s
     found = {}
     for place, close in enumerate(closes):
         at = place * interval
-        tested.look(SYMBOL, close, (interval,), at=at, read=unread, after_hole=False, in_position=False)
+        tested.evaluate(SYMBOL, close, (interval,), at=at, read=unread, after_hole=False, in_position=False)
         for reason in tested.wake(at, busy=False):
             found[place] = tuple(each.name for each in reason.reasons)
     return found
@@ -179,7 +177,7 @@ def test_a_minute_wakes_by_itself_only_when_it_escalates() -> None:
 @pytest.mark.parametrize(
     ("interval", "lengths"), [(5 * SECOND, {"15m", "1m"}), (MINUTE, {"15m", "1m"}), (15 * MINUTE, {"15m"})]
 )
-def test_how_long_the_candles_are_changes_nothing_about_what_an_outlier_is(interval: int, lengths: set[str]) -> None:
+def test_outliers_do_not_depend_on_the_candle_length(interval: int, lengths: set[str]) -> None:
     assert set(gate(interval).state().spans[SYMBOL]) == lengths
 
 

@@ -41,7 +41,7 @@ def woken(closes: list[float], holes: frozenset[int] = frozenset()) -> dict[int,
     told = {}
     for place, close in enumerate(closes):
         hole = place in holes
-        gate.look(SYMBOL, close, (MINUTE,), at=place * MINUTE, read=unread, after_hole=hole, in_position=False)
+        gate.evaluate(SYMBOL, close, (MINUTE,), at=place * MINUTE, read=unread, after_hole=hole, in_position=False)
         wake = gate.wake(place * MINUTE, busy=False)
         if wake:
             assert [each.symbol for each in wake] == [SYMBOL]
@@ -63,7 +63,7 @@ def z_by_hand(closes: list[float]) -> float:
 
 
 @pytest.mark.parametrize("jump", [1.02, 0.97, 1.5])
-def test_a_jump_after_a_calm_window_wakes_with_its_distance_from_the_earlier_returns(jump: float) -> None:
+def test_a_jump_after_a_calm_window_wakes_with_its_z_score(jump: float) -> None:
     closes = [*calm(60), calm(60)[-1] * jump]
     assert woken(closes) == {60: f"outlier:1m z={z_by_hand(closes):+.2f}"}
 
@@ -133,7 +133,7 @@ def test_z_is_that_of_the_textbook_over_the_last_window(returns: list[float], te
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.floats(-0.2, 0.2), min_size=10, max_size=80), st.floats(-0.5, 0.5))
-def test_a_window_reached_by_another_way_measures_to_the_bit_the_same(returns: list[float], tested: float) -> None:
+def test_a_window_measures_the_same_after_any_history(returns: list[float], tested: float) -> None:
     walked, restored = Yardstick(10), Yardstick(10)
     for value in returns:
         walked.take(value)

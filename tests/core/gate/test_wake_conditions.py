@@ -56,7 +56,7 @@ def fired(wished: WakeCondition, prices: list[float], start: float = 100.0) -> l
     return places
 
 
-def test_each_comparison_fires_once_where_it_says() -> None:
+def test_each_comparison_fires_once_at_its_threshold() -> None:
     assert fired(condition(OP.GT, 102), [101, 102, 103, 104, 99, 105]) == [2]
     assert fired(condition(OP.LT, 98), [99, 98, 97, 96]) == [2]
     assert fired(condition(OP.CROSSES_ABOVE, 99), [101, 98, 99, 99.5, 98, 102]) == [3]
@@ -65,13 +65,13 @@ def test_each_comparison_fires_once_where_it_says() -> None:
 
 
 @given(prices=st.lists(st.floats(50, 150), max_size=30), level=st.floats(60, 140))
-def test_a_crossing_fires_at_the_first_price_beyond_after_one_that_was_not(prices: list[float], level: float) -> None:
+def test_a_crossing_fires_at_the_first_price_beyond(prices: list[float], level: float) -> None:
     path = [100.0, *prices]
     expected = [place for place in range(len(prices)) if path[place] <= level < path[place + 1]]
     assert fired(condition(OP.CROSSES_ABOVE, level), prices) == expected[:1]
 
 
-def test_a_condition_on_one_symbol_does_not_look_at_another() -> None:
+def test_a_condition_reads_its_own_symbol_only() -> None:
     board, conditions = Board(), Conditions(3_600)
     conditions.replace((condition(OP.GT, 1),), BY, 0, board.read)
     assert conditions.check(ETH, SECOND, board.read) == []
@@ -79,7 +79,7 @@ def test_a_condition_on_one_symbol_does_not_look_at_another() -> None:
     assert conditions.armed == []
 
 
-def test_a_condition_expires_and_never_waits_longer_than_the_policy_lets_it() -> None:
+def test_a_condition_expires_within_the_policys_bound() -> None:
     board, conditions = Board(), Conditions(3_600)
     conditions.replace((condition(OP.GT, 200, expires_s=60), condition(OP.GT, 200, expires_s=10**9)), BY, 0, board.read)
     assert [armed.expires_at for armed in conditions.armed] == [60 * SECOND, 3_600 * SECOND]
@@ -90,7 +90,7 @@ def test_a_condition_expires_and_never_waits_longer_than_the_policy_lets_it() ->
     assert conditions.check(BTC, 3_601 * SECOND, board.read) == []
 
 
-def test_what_cannot_be_watched_is_refused_with_a_sentence_and_the_rest_is_armed() -> None:
+def test_invalid_conditions_are_refused_and_the_others_armed() -> None:
     board, conditions = Board(), Conditions(3_600)
     wished = (
         condition(OP.GT, 200),
@@ -106,7 +106,7 @@ def test_what_cannot_be_watched_is_refused_with_a_sentence_and_the_rest_is_armed
     assert "one too many" in refused[-1]
 
 
-def test_an_unknown_reading_fires_nothing_and_the_condition_waits_on() -> None:
+def test_an_unknown_reading_leaves_the_condition_waiting() -> None:
     board, conditions = Board(rsi=50.0), Conditions(3_600)
     conditions.replace((condition(OP.CROSSES_ABOVE, 70, metric="rsi"),), BY, 0, board.read)
     del board.values["rsi"]
@@ -115,13 +115,13 @@ def test_an_unknown_reading_fires_nothing_and_the_condition_waits_on() -> None:
     assert len(conditions.check(BTC, 2 * SECOND, board.read)) == 1
 
 
-def test_a_crossing_in_the_cooldown_is_kept_and_wakes_after_it_and_after_a_restart_too() -> None:
+def test_a_crossing_in_the_cooldown_wakes_after_it() -> None:
     board = Board()
     gate = Gate(POLICY, MINUTE, (BTC,))
 
     def look(which: Gate, place: int, price: float) -> tuple[str, ...]:
         board.values["price"] = price
-        which.look(BTC, price, (MINUTE,), at=place * MINUTE, read=board.read, after_hole=False, in_position=False)
+        which.evaluate(BTC, price, (MINUTE,), at=place * MINUTE, read=board.read, after_hole=False, in_position=False)
         return tuple(text for wake in which.wake(place * MINUTE, busy=False) for text in texts(wake))
 
     look(gate, 0, 100.0)
@@ -142,7 +142,7 @@ def test_an_outlier_far_beyond_the_others_breaks_a_cooldown() -> None:
     closes = [100.0 + place % 2 * 0.1 for place in range(12)] + [101.0, 101.0, 150.0]
     woken = []
     for place, close in enumerate(closes):
-        gate.look(BTC, close, (MINUTE,), at=place * MINUTE, read=Board().read, after_hole=False, in_position=False)
+        gate.evaluate(BTC, close, (MINUTE,), at=place * MINUTE, read=Board().read, after_hole=False, in_position=False)
         if gate.wake(place * MINUTE, busy=False):
             woken.append(place)
     assert woken == [12, 14]

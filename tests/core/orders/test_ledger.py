@@ -1,4 +1,4 @@
-"""What the account holds, from fills and funding, to the last digit."""
+"""The positions and the wallet of the account after fills and funding, to the last digit."""
 
 from decimal import Decimal, localcontext
 
@@ -200,7 +200,7 @@ def test_a_ledger_from_bytes_goes_on_as_the_one_that_wrote_them(
     assert again.state() == through.state()
 
 
-def test_excursions_are_told_from_the_positions_side() -> None:
+def test_excursions_are_signed_by_the_positions_side() -> None:
     ledger = Ledger(Decimal(10_000))
     ledger.book("BTCUSDT", Side.BUY, Decimal(1), Decimal(100), Decimal(0), 0)
     ledger.positions["BTCUSDT"].see(95.0, 104.0)

@@ -1,4 +1,4 @@
-"""What may become of an order: every pair of status and word."""
+"""The transitions of an order, for every pair of status and report."""
 
 from decimal import Decimal
 

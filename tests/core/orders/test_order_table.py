@@ -1,4 +1,4 @@
-"""The orders of a book: fills count once, in any order, and never beyond what was ordered."""
+"""The orders of a book: fills count once, in any order, and never beyond the ordered quantity."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -72,7 +72,7 @@ def test_an_order_is_live_from_its_intent_until_it_is_filled() -> None:
     assert list(table.live()) == []
 
 
-def test_the_same_fill_told_twice_counts_once() -> None:
+def test_a_fill_reported_twice_counts_once() -> None:
     table = table_with()
     assert table.apply(fill("a", "4")) is not None
     assert table.apply(fill("a", "4")) is None
@@ -177,7 +177,7 @@ def test_finished_orders_are_kept_for_a_while() -> None:
     assert (late.order.symbol, late.order.side, late.filled) == ("BTCUSDT", Side.BUY, Decimal(12))
 
 
-def test_the_table_does_not_grow_with_what_is_over() -> None:
+def test_the_table_does_not_grow_with_finished_orders() -> None:
     table = OrderTable()
     for n in range(1, 4_401):
         table.add(tracked(OrderRef(n, Purpose.ENTRY)))
@@ -188,7 +188,7 @@ def test_the_table_does_not_grow_with_what_is_over() -> None:
     assert table.recall(OrderRef(100, Purpose.ENTRY)) is not None
 
 
-def test_a_record_keeps_what_a_late_fill_is_held_to() -> None:
+def test_a_record_keeps_the_terms_for_a_late_fill() -> None:
     plain = tracked()
     intent = msgspec.structs.replace(plain.intent, tainted=True, target_at=Decimal(120))
     table = table_with(TrackedOrder(plain.order, intent, plain.worst_price))

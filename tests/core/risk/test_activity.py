@@ -1,4 +1,4 @@
-"""The counters behind limits on pace: what moves each of them, and what lets it go."""
+"""The counters of the limits on pace: the events that change each of them, and their expiry."""
 
 from decimal import Decimal
 
@@ -38,7 +38,7 @@ def test_an_entry_counts_for_a_minute_and_for_the_day() -> None:
     assert (later.entries_last_minute, later.entries_today) == (0, 2)
 
 
-def test_only_closings_that_somebody_asked_for_count() -> None:
+def test_only_requested_closings_count() -> None:
     activity = fresh()
     activity.reduced(NOW)
     assert activity.seen("X", NOW + MINUTE - 1).reductions_last_minute == 1
@@ -49,7 +49,7 @@ def test_only_closings_that_somebody_asked_for_count() -> None:
     assert not asked_for(msgspec.structs.replace(asked, principal="ann", idempotency_key=""))
 
 
-def test_fills_of_any_purpose_add_to_turnover_and_fees_until_the_day_ends() -> None:
+def test_fills_of_any_purpose_count_for_turnover_and_fees() -> None:
     activity = fresh()
     activity.filled(D(1_000), D("0.5"))
     activity.filled(D(900), D("0.45"))
@@ -62,7 +62,7 @@ def test_fills_of_any_purpose_add_to_turnover_and_fees_until_the_day_ends() -> N
     assert seen.entries_last_minute == 1
 
 
-def test_what_live_entries_may_still_trade_counts_as_traded() -> None:
+def test_the_open_quantity_of_live_entries_counts_as_traded() -> None:
     activity = fresh()
     activity.filled(D(1_000), D("0.5"))
     assert activity.seen("X", NOW, pending=D(300)).turnover_today == 1_300
@@ -85,7 +85,7 @@ def test_a_symbol_is_remembered_for_as_long_as_it_is_left_alone() -> None:
     assert activity.seen("X", NOW + wait).since_close_ms is None
 
 
-def test_what_was_closed_long_ago_is_forgotten() -> None:
+def test_closes_of_long_ago_are_forgotten() -> None:
     activity = fresh()
     for place in range(1_000):
         activity.closed(f"S{place}", D(5), NOW + place * MINUTE)

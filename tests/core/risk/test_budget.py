@@ -1,4 +1,4 @@
-"""What thinking may cost: a UTC day, a UTC month, and how they roll over."""
+"""The budget of model calls: a UTC day, a UTC month, and their ends."""
 
 from decimal import Decimal
 
@@ -28,7 +28,7 @@ def test_a_day_is_spent_out_until_its_midnight() -> None:
     assert spending.spent(NEW_YEAR + DAY) == (D(0), D("0.5"))
 
 
-def test_a_month_is_spent_out_until_the_next_even_on_its_first_cheap_day() -> None:
+def test_a_spent_month_ends_with_the_next_month() -> None:
     spending = budget()
     for day in range(5):
         spending.book(D("0.4"), NEW_YEAR + day * DAY)
@@ -41,13 +41,13 @@ def test_nothing_to_spend_is_spent_from_the_beginning() -> None:
     assert budget(month="0").spent_out(NEW_YEAR) == NEW_YEAR + 31 * DAY
 
 
-def test_each_exhaustion_is_told_once_and_a_restart_does_not_forget() -> None:
+def test_each_exhaustion_is_reported_once_across_restarts() -> None:
     spending = budget(day="0")
-    assert spending.tells(NEW_YEAR + DAY)
+    assert spending.mark_reported(NEW_YEAR + DAY)
     again = budget(day="0")
     again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(spending.state()), type=BudgetState))
-    assert not again.tells(NEW_YEAR + DAY)
-    assert again.tells(NEW_YEAR + 2 * DAY)
+    assert not again.mark_reported(NEW_YEAR + DAY)
+    assert again.mark_reported(NEW_YEAR + 2 * DAY)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_it_stays_reached_until_a_person_begins_anew() -> None:
     assert drawdown.watch(D(6_885))
 
 
-def test_the_deepest_fall_is_told_of_all_time() -> None:
+def test_the_deepest_fall_is_that_of_all_time() -> None:
     drawdown = fresh()
     for equity in (9_000, 12_000, 9_600, 11_000):
         drawdown.watch(D(equity))
@@ -49,7 +49,7 @@ def test_the_deepest_fall_is_told_of_all_time() -> None:
 
 
 @pytest.mark.parametrize("factor", ["0.5", "3"])
-def test_money_that_comes_or_leaves_is_no_fall_and_makes_up_for_none(factor: str) -> None:
+def test_transfers_do_not_change_the_drawdown(factor: str) -> None:
     drawdown = fresh()
     drawdown.watch(D(12_000))
     drawdown.begin_anew(D(9_000))
@@ -59,13 +59,13 @@ def test_money_that_comes_or_leaves_is_no_fall_and_makes_up_for_none(factor: str
     assert drawdown.state().deepest == D("0.3")
 
 
-def test_an_account_of_less_than_one_unit_falls_as_any_other_does() -> None:
+def test_an_account_below_one_unit_can_reach_the_drawdown_limit() -> None:
     drawdown = Drawdown(DrawdownPolicy(max_share=D("0.15")), D("0.8"))
     drawdown.watch(D("0.72"))
     assert drawdown.state().deepest == drawdown.fall(D("0.72")) == D("0.1")
 
 
-def test_an_account_that_never_had_anything_is_at_its_limit_but_has_not_fallen() -> None:
+def test_an_account_without_equity_is_at_its_drawdown_limit() -> None:
     drawdown = Drawdown(DrawdownPolicy(max_share=D("0.15")), D(0))
     assert drawdown.watch(D(-5))
     assert drawdown.state().deepest == drawdown.fall(D(-5)) == 0

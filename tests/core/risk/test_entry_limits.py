@@ -1,4 +1,4 @@
-"""Every limit on an entry refuses what breaks it, and says what would have passed."""
+"""Every limit on an entry refuses a violation, and names the size that would have passed."""
 
 from decimal import Decimal
 
@@ -54,7 +54,7 @@ def test_a_quantity_is_rounded_down_to_the_step() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.code}-{index}" for index, case in enumerate(CASES)])
-def test_what_breaks_a_limit_is_refused_with_code_limit_actual_and_what_would_pass(case: Case) -> None:
+def test_a_refusal_has_code_limit_actual_and_largest_size(case: Case) -> None:
     largest = D(case.largest)
     assert check(case.intent, case.view, case.under) == Refusal(case.code, case.limit, case.actual, largest)
     if largest:
@@ -106,7 +106,7 @@ def test_every_limit_there_is_has_a_case_that_breaks_it() -> None:
         (LONG, account(opened=Side.SELL)),
     ],
 )
-def test_what_just_keeps_a_limit_passes(intent: OrderIntent, view: AccountView) -> None:
+def test_an_entry_exactly_at_a_limit_passes(intent: OrderIntent, view: AccountView) -> None:
     assert isinstance(check(intent, view), Order)
 
 
@@ -127,7 +127,7 @@ def test_the_worst_price_counts_and_not_the_last_one() -> None:
     assert D("2.496") * 1_000 < 2_500
 
 
-def test_the_first_limit_that_says_no_is_told_and_what_passes_is_what_all_let_pass() -> None:
+def test_a_refusal_names_the_first_limit_and_the_common_room() -> None:
     told = refusal(asks(LONG, quantity=D(50)), account(gross=D(9_000), equity=D(10_000)))
     assert told.code is RefusalCode.ORDER_NOTIONAL
     assert told.largest == D("0.998")
@@ -138,7 +138,7 @@ def test_a_room_below_the_smallest_order_is_no_room() -> None:
     assert refusal(LONG, account(symbol_notional=D("2479.9"))).largest == D("0.02")
 
 
-def test_a_room_whose_quotient_was_rounded_up_to_a_whole_step_is_one_step_less() -> None:
+def test_a_size_rounded_up_beyond_the_room_loses_one_step() -> None:
     almost = under(order=LIMITED.order.model_copy(update={"max_notional": D("1001.99999999999999999999999999")}))
     assert refusal(LONG, CALM, almost).largest == D("0.999")
     assert isinstance(
@@ -146,7 +146,7 @@ def test_a_room_whose_quotient_was_rounded_up_to_a_whole_step_is_one_step_less()
     )
 
 
-def test_a_desk_that_takes_no_risk_says_so_even_of_an_entry_of_nothing() -> None:
+def test_an_inactive_engine_refuses_an_entry_without_size() -> None:
     told = refusal(asks(LONG, quantity=D(0)), account(state=TradingState.HALTED))
     assert told.code is RefusalCode.NOT_ACTIVE
 
@@ -163,7 +163,7 @@ def test_a_desk_that_takes_no_risk_says_so_even_of_an_entry_of_nothing() -> None
         (LONG, CALM, MANAGED),
     ],
 )
-def test_what_a_mandate_an_approval_or_the_fallback_covers_passes(
+def test_an_entry_passes_within_mandate_approval_and_fallback(
     intent: OrderIntent, view: AccountView, limited: Policies
 ) -> None:
     assert isinstance(check(intent, view, limited), Order)
@@ -180,7 +180,7 @@ def test_what_a_mandate_an_approval_or_the_fallback_covers_passes(
         (asks(LONG, quantity=D(2)), bracketed((2_000, 2, "0.01"), (9_000, 1, "0.02")), 1),
     ],
 )
-def test_an_order_has_the_leverage_asked_for_or_the_positions_or_the_usual_one_that_its_brackets_allow(
+def test_leverage_is_requested_or_the_positions_or_the_usual(
     intent: OrderIntent, view: AccountView, leverage: int
 ) -> None:
     order = check(intent, view)
@@ -188,7 +188,7 @@ def test_an_order_has_the_leverage_asked_for_or_the_positions_or_the_usual_one_t
     assert order.leverage == leverage
 
 
-def test_a_perpetual_whose_brackets_nobody_tells_is_held_to_cautious_ones() -> None:
+def test_a_perpetual_without_brackets_uses_cautious_ones() -> None:
     assert ETH.brackets is None
     wide = under(leverage=LeveragePolicy(max=125, usual=3))
     assert refusal(asks(LONG, leverage=21), CALM, wide).limit == "20 for a position so large"

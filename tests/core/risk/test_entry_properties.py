@@ -1,4 +1,4 @@
-"""Whatever the account and the limits: what passes breaks none, and the largest that is named is the largest."""
+"""For any account and limits: an entry that passes violates none, and the largest named size is the largest."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -132,7 +132,7 @@ def test_a_limit_that_asks_for_no_side_answers_both_sides_alike(
 
 @settings(deadline=None, max_examples=200)
 @given(situations())
-def test_what_passes_breaks_no_limit_at_the_worst_price(
+def test_an_entry_that_passes_breaks_no_limit_at_its_worst_price(
     situation: tuple[OrderIntent, AccountView, Policies],
 ) -> None:
     intent, view, limited = situation
@@ -185,7 +185,7 @@ def margin_holds(order: Order, view: AccountView, limited: Policies, notional: D
 
 @settings(deadline=None, max_examples=200)
 @given(situations())
-def test_the_largest_that_is_named_passes_and_one_step_more_does_not(
+def test_the_largest_size_passes_and_one_step_more_does_not(
     situation: tuple[OrderIntent, AccountView, Policies],
 ) -> None:
     intent, view, limited = situation

@@ -35,11 +35,11 @@ def asked(
     return officer.check_entry(intent, account, OrderRef(1, Purpose.ENTRY), 0)
 
 
-def test_an_empty_account_may_open_a_quarter_either_way_at_the_worst_assumed_fill() -> None:
+def test_a_flat_account_may_open_a_quarter_at_the_worst_fill() -> None:
     assert sizes() == Feasible(long_max=D("2.495"), short_max=D("2.495"), min=D("0.020"))
 
 
-def test_an_open_position_may_be_added_to_and_is_closed_before_it_is_turned_around() -> None:
+def test_an_open_position_may_grow_and_cannot_be_reversed() -> None:
     held = sizes(quantity=D(-1), symbol_notional=D(1_000), gross=D(1_000))
     assert (held.long_max, held.short_max) == (D(0), D("1.497"))
 
@@ -56,12 +56,12 @@ def test_an_open_position_may_be_added_to_and_is_closed_before_it_is_turned_arou
         {"gross": D(10_000)},
     ],
 )
-def test_nothing_is_feasible_where_every_entry_would_be_refused(changes: dict[str, Any]) -> None:
+def test_no_size_is_feasible_if_every_entry_is_refused(changes: dict[str, Any]) -> None:
     found = sizes(**changes)
     assert (found.long_max, found.short_max) == (D(0), D(0))
 
 
-def test_what_is_feasible_is_what_may_be_lost_at_a_stop_half_as_far_as_the_policy_allows() -> None:
+def test_feasible_size_assumes_half_the_largest_stop_distance() -> None:
     careful = RiskOfficer(policies(stop={"max_distance": "0.05"}, risk={"max_share": "0.005", "gap_allowance": 0}))
     found = careful.feasible("ETHUSDT", CALM)
     for side, largest in ((Side.BUY, found.long_max), (Side.SELL, found.short_max)):
@@ -84,7 +84,7 @@ def test_spot_has_no_short() -> None:
     others=st.decimals("0", "1.1", places=3),
     side=st.sampled_from(Side),
 )
-def test_the_largest_feasible_size_passes_one_step_more_does_not_and_none_below_the_smallest(
+def test_the_largest_feasible_size_is_exact_and_tradable(
     price: Decimal, equity: Decimal, share: Decimal, others: Decimal, side: Side
 ) -> None:
     held = equity * share

@@ -1,4 +1,4 @@
-"""A limit entry is held against its own prices: what it may cost at worst, and where it would begin."""
+"""A limit entry is checked at its own prices: its worst price, and its expected first price."""
 
 from decimal import Decimal
 
@@ -45,13 +45,13 @@ def meant(side: Side, limit: str | None) -> OrderIntent:
 
 
 @pytest.mark.parametrize(("side", "limit", "rounded"), [(BUY, "990.019", "990.01"), (SELL, "1009.991", "1010")])
-def test_a_limit_is_rounded_to_the_tick_and_never_worse_than_meant(side: Side, limit: str, rounded: str) -> None:
+def test_a_limit_is_rounded_to_the_tick_and_never_worse(side: Side, limit: str, rounded: str) -> None:
     order = check(side, limit, "960" if side is BUY else "1040")
     assert isinstance(order, Order)
     assert (order.type, order.limit_price) == (OrderType.LIMIT, D(rounded))
 
 
-def test_a_buy_is_sized_at_its_limit_and_a_market_order_at_the_allowance() -> None:
+def test_a_buy_is_sized_at_its_limit_or_at_the_allowance() -> None:
     assert isinstance(check(BUY, "1000", "960", "2"), Order)
     assert isinstance(check(BUY, "1001", "960", "2"), Refusal)
     market = check(BUY, None, "960", "2", OrderType.MARKET)
@@ -76,9 +76,7 @@ def test_a_short_may_find_a_better_price_and_is_sized_for_it() -> None:
         (SELL, "1020", "1065", True),
     ],
 )
-def test_a_stop_is_held_against_the_price_at_which_the_position_would_begin(
-    side: Side, limit: str, stop: str, passes: bool
-) -> None:
+def test_a_stop_is_measured_from_the_expected_fill(side: Side, limit: str, stop: str, passes: bool) -> None:
     answer = check(side, limit, stop)
     assert isinstance(answer, Order) == passes
     assert isinstance(answer, Order) or answer.code == "STOP_REQUIRED"
@@ -127,9 +125,7 @@ def test_only_a_finite_number_above_0_is_a_price(limit: str, sane: bool) -> None
         (SELL, "1019.991", "1030.2"),
     ],
 )
-def test_what_is_reserved_for_an_entry_is_the_price_that_makes_it_largest(
-    side: Side, limit: str | None, worst: str
-) -> None:
+def test_an_entry_reserves_at_the_price_that_makes_it_largest(side: Side, limit: str | None, worst: str) -> None:
     assert OFFICER.worst_of(meant(side, limit), ACCOUNT) == D(worst)
 
 
@@ -140,8 +136,6 @@ def test_the_smallest_order_is_measured_at_its_limit() -> None:
 
 
 @given(st.sampled_from(Side), st.decimals("1", "2000", places=2), st.decimals("1", "2000", places=2))
-def test_the_worst_fill_makes_an_entry_at_least_as_large_as_the_expected_one(
-    side: Side, limit: Decimal, price: Decimal
-) -> None:
+def test_the_worst_fill_is_at_least_as_large_as_the_expected(side: Side, limit: Decimal, price: Decimal) -> None:
     assert worst_fill(side, limit, price, D("0.002")) >= expected_fill(side, limit, price)
     assert side is SELL or worst_fill(side, limit, price, D("0.002")) == limit

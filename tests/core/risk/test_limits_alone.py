@@ -1,4 +1,4 @@
-"""One limit asked alone, where in the officer's row of limits another would speak before it."""
+"""One limit evaluated alone, if another limit would refuse first in the officer's order."""
 
 from decimal import Decimal
 
@@ -36,7 +36,7 @@ def ask(
         (liquidation, (RefusalCode.LIQUIDATION, "a stop before it", "no stop")),
     ],
 )
-def test_each_limit_that_looks_at_the_stop_lets_nothing_pass_without_one(
+def test_limits_on_the_stop_refuse_an_entry_without_one(
     limit: Judge, told: tuple[str, str, str], stop: Decimal | None
 ) -> None:
     verdict = ask(limit, asks(LONG, protect_at=stop))
@@ -44,13 +44,13 @@ def test_each_limit_that_looks_at_the_stop_lets_nothing_pass_without_one(
     assert verdict.room == 0
 
 
-def test_what_loses_nothing_at_its_stop_risks_nothing_at_any_size() -> None:
+def test_an_entry_without_loss_at_its_stop_has_no_risk() -> None:
     verdict = ask(risk_per_trade, asks(LONG, protect_at=D(1_030)), limited=GAPLESS)
     assert (verdict.code, str(verdict.limit), str(verdict.actual)) == (RefusalCode.RISK_PER_TRADE, "100%", "0%")
     assert verdict.room == UNLIMITED
 
 
 @pytest.mark.parametrize(("equity", "told"), [("-50", "no equity"), ("0", "no equity"), ("0.5", "40%")])
-def test_what_stays_free_of_margin_is_told_where_there_is_equity_at_all(equity: str, told: str) -> None:
+def test_free_margin_is_reported_if_there_is_equity(equity: str, told: str) -> None:
     verdict = ask(free_margin, LONG, account(equity=D(equity), free_margin=D("0.4")), notional="0.6")
     assert str(verdict.actual) == told

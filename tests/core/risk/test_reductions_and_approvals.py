@@ -1,4 +1,4 @@
-"""What lowers risk always passes; an approval is made in one room, for one use, for a while."""
+"""Reductions always pass; a cleared order comes from one place, for one use, for a limited time."""
 
 from decimal import Decimal
 from typing import Any
@@ -75,9 +75,7 @@ def test_a_reduction_passes_in_every_state_and_past_every_limit(state: TradingSt
     ("changes", "passes"),
     [({}, False), ({"principal": "guard"}, True), ({"idempotency_key": ""}, True), ({"principal": "rules"}, False)],
 )
-def test_so_many_closings_a_minute_are_enough_for_whoever_asks_but_not_for_the_guard(
-    changes: dict[str, str], passes: bool
-) -> None:
+def test_closings_per_minute_limit_callers_and_not_the_guard(changes: dict[str, str], passes: bool) -> None:
     busy = account(pace=msgspec.structs.replace(QUIET, reductions_last_minute=1_000))
     intent = msgspec.structs.replace(reduction(Side.SELL, "2"), **changes)
     answer = OFFICER.clear_reduction(intent, busy, EXIT, NOW)
@@ -134,12 +132,12 @@ def test_a_reduction_never_enlarges_flips_or_exceeds_a_position(
 
 
 @pytest.mark.parametrize(("held", "side"), [("0", Side.SELL), ("0", Side.BUY), ("2", Side.BUY), ("-2", Side.SELL)])
-def test_what_trades_with_the_position_or_on_none_lowers_nothing(held: str, side: Side) -> None:
+def test_an_order_not_against_a_position_is_no_reduction(held: str, side: Side) -> None:
     answer = OFFICER.clear_reduction(reduction(side, "1"), account(quantity=D(held)), EXIT, NOW)
     assert answer == Refusal(RefusalCode.NO_POSITION, f"a position to {side}", held)
 
 
-def test_order_is_cleared_for_one_use_and_five_seconds() -> None:
+def test_a_cleared_order_has_one_use_five_seconds_and_a_version() -> None:
     cleared = approve(reduction(Side.SELL, "1"))
     assert cleared.expires_at == NOW + CLEARED_MS == NOW + 5_000
     assert cleared.version == 3
@@ -164,7 +162,7 @@ def test_a_cleared_order_cannot_be_changed() -> None:
 
 
 @pytest.mark.parametrize("seal", [RiskSeal(), None, object()])
-def test_no_order_is_cleared_without_the_seal(seal: Any) -> None:
+def test_a_cleared_order_cannot_be_made_without_the_seal(seal: Any) -> None:
     order = Order(EXIT, "ETHUSDT", Side.SELL, OrderType.MARKET, D(1), reduce_only=True)
     with pytest.raises(InvariantError, match=r"core\.risk alone"):
         ClearedOrder(seal, order, 1, NOW + 5_000)
@@ -197,7 +195,7 @@ def test_the_daily_loss_latches_until_the_next_day() -> None:
     assert daily.watch(D(8_730))
 
 
-def test_a_day_that_gains_first_is_still_held_against_its_opening() -> None:
+def test_a_days_loss_is_measured_from_its_opening_after_a_gain() -> None:
     daily = day()
     assert not daily.watch(D(12_000))
     assert not daily.watch(D("9700.01"))
@@ -218,7 +216,7 @@ def test_a_day_of_less_than_one_unit_loses_as_any_other_does() -> None:
     assert daily.loss(D("0.72")) == D("0.1")
 
 
-def test_before_its_first_day_a_desk_has_everything_to_lose_and_lets_nothing_be_risked() -> None:
+def test_no_entry_passes_before_the_first_day() -> None:
     daily = DailyLoss(DailyLossPolicy(max_share=D("0.03")))
     assert daily.today.day == ""
     assert daily.loss(D(10_000)) == 1
@@ -251,11 +249,11 @@ def test_a_day_survives_a_restart() -> None:
     assert not again.watch(D(5_000))
 
 
-def test_an_unknown_regime_and_an_unknown_macro_reading_both_count() -> None:
+def test_an_unknown_regime_and_macro_reading_both_scale() -> None:
     assert exposure_scale(ScalePolicy(regime_unknown=D("0.6"), macro_unknown=D("0.9"))) == D("0.54")
 
 
-def test_a_tainted_entry_is_checked_against_both_policies() -> None:
+def test_a_tainted_entry_has_to_pass_both_policies() -> None:
     strict = policies(order={"max_notional": 500})
     officer = RiskOfficer(policies(order={"max_notional": 800}), strict)
     tainted = msgspec.structs.replace(ENTRY, tainted=True)

@@ -96,7 +96,7 @@ def oracle(each: Situation) -> Decimal:
 
 @settings(max_examples=80, deadline=None)
 @given(situations())
-def test_the_largest_under_a_scale_is_what_the_oracle_finds(each: Situation) -> None:
+def test_the_largest_size_under_a_scale_matches_the_oracle(each: Situation) -> None:
     officer = RiskOfficer(each.usual, each.strict)
     refused = officer.check_entry(each.intent, each.view, REF, NOW)
     assert isinstance(refused, Refusal)
@@ -119,7 +119,7 @@ def test_the_largest_under_a_scale_is_what_the_oracle_finds(each: Situation) -> 
         ({"risk": {"max_share": "0.01", "gap_allowance": 0}}, "RISK_PER_TRADE", "0.54% (1% x 0.54)"),
     ],
 )
-def test_a_refusal_names_the_scaled_limit_and_what_it_comes_of(changes: dict[str, Any], code: str, limit: str) -> None:
+def test_a_refusal_names_the_scaled_limit_and_its_factors(changes: dict[str, Any], code: str, limit: str) -> None:
     wide = {"position": {"max_share": 1}, "exposure": {"max_gross": 20}, "order": {"max_notional": 10**6}}
     scale = {"regime_unknown": "0.6", "macro_unknown": "0.9"}
     limited = policies(**wide | changes, scale=scale, stop={"max_distance": "0.1", "liquidation_buffer": 0})
@@ -129,7 +129,7 @@ def test_a_refusal_names_the_scaled_limit_and_what_it_comes_of(changes: dict[str
     assert (told.code, told.limit) == (code, limit)
 
 
-def test_the_price_allowance_of_the_strict_policies_counts_for_tainted_entries() -> None:
+def test_the_strict_price_allowance_applies_to_tainted_entries() -> None:
     usual = policies(order={"max_notional": 5_000, "price_allowance": "0.002"}, position={"max_share": 1})
     strict = policies(order={"max_notional": 1_000, "price_allowance": "0.05"}, position={"max_share": 1})
     officer, tainted = RiskOfficer(usual, strict), asks(LONG, tainted=True)

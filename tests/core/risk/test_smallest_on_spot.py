@@ -25,9 +25,7 @@ def entry(quantity: str) -> OrderIntent:
 
 
 @pytest.mark.parametrize(("quantity", "passes"), [("0.020", False), ("0.021", False), ("0.022", True)])
-def test_a_purchase_has_to_reach_the_smallest_notional_at_its_stop_and_a_gap_beyond(
-    quantity: str, passes: bool
-) -> None:
+def test_a_spot_purchase_can_be_sold_at_its_stop_and_a_gap(quantity: str, passes: bool) -> None:
     # 20 is the smallest notional: 0.021 x 950 x 0.99 is below it, 0.022 is above.
     answer = RiskOfficer(POLICIES).check_entry(entry(quantity), SPOT, OrderRef(1, Purpose.ENTRY), 0)
     assert isinstance(answer, ClearedOrder) == passes
@@ -40,7 +38,7 @@ def test_on_futures_the_price_of_the_entry_counts() -> None:
     assert isinstance(answer, ClearedOrder)
 
 
-def test_the_smallest_size_that_is_told_passes_and_a_step_less_does_not() -> None:
+def test_the_smallest_size_passes_and_a_step_less_does_not() -> None:
     officer = RiskOfficer(POLICIES)
     told = officer.feasible("ETHUSDT", SPOT).min
     assert isinstance(officer.check_entry(entry(str(told)), SPOT, OrderRef(1, Purpose.ENTRY), 0), ClearedOrder)

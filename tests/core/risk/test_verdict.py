@@ -1,4 +1,4 @@
-"""What a limit tells people, as they read it."""
+"""The texts of a limit's verdict."""
 
 from decimal import Decimal
 
@@ -22,5 +22,5 @@ D = Decimal
         (AmountText(D("5000.126")), "5000.13"),
     ],
 )
-def test_a_value_is_told_as_short_as_it_stays_true(told: ShareText | DurationText | AmountText, text: str) -> None:
+def test_a_value_is_shown_as_short_as_exact(told: ShareText | DurationText | AmountText, text: str) -> None:
     assert str(told) == text

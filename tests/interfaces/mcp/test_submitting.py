@@ -305,7 +305,7 @@ async def test_what_a_correction_brings_beside_legs_is_said_to_be_left_out(desk:
     await submit(desk, legs=[leg(desk, size="0.9")], conditions=[good], next_check_s=600)
     answer = await submit(desk, legs=[leg(desk)], conditions=[good, good], next_check_s=60)
     assert rows(answer) == [("BTCUSDT", "BUY", "accepted")]
-    left = [f"{name} of a correction, which is of legs alone" for name in ("conditions", "next_check_s")]
+    left = [f"{name} of a correction, which changes legs only" for name in ("conditions", "next_check_s")]
     assert answer.structured_content is not None
     assert answer.structured_content["not_taken"] == left
     shown = compact(desk.run.engine.snapshot(desk.run.clock.now()), reader="mcp:insider")

@@ -1,4 +1,4 @@
-"""Whoever is asked is told of the wake before, where a model that was asked about it meant to hold everything."""
+"""The next request contains the previous wake, if a model answered it with a deliberate HOLD."""
 
 import pytest
 
@@ -32,8 +32,8 @@ class Model(Scripted):
         return decision
 
 
-async def told(*script: Decision | None, fallback: bool = True) -> list[int | None]:
-    """The wake that each request tells of."""
+async def held_wakes(*script: Decision | None, fallback: bool = True) -> list[int | None]:
+    """Return the id of the held wake that each request contains; None for a request without one."""
     model = Model(*script)
     feed = ListFeed(path([100.0] * (len(script) + 1)))
     await Run(feed, model, policy=WAKES, agent="model", fallback=fallback).go()
@@ -41,24 +41,24 @@ async def told(*script: Decision | None, fallback: bool = True) -> list[int | No
 
 
 @pytest.mark.parametrize("held", [MEANT, Decision(), Decision((Leg("BTCUSDT", Action.HOLD),))])
-async def test_a_wake_that_was_meant_to_be_held_is_told_of_at_the_next(held: Decision) -> None:
-    assert await told(held) == [None, 1]
+async def test_the_next_request_has_the_wake_of_a_deliberate_hold(held: Decision) -> None:
+    assert await held_wakes(held) == [None, 1]
 
 
 async def test_to_repeat_it_leaves_the_wake_that_is_repeated() -> None:
-    assert await told(MEANT, AGAIN, AGAIN, MEANT, AGAIN) == [None, 1, 1, 1, 4, 4]
+    assert await held_wakes(MEANT, AGAIN, AGAIN, MEANT, AGAIN) == [None, 1, 1, 1, 4, 4]
 
 
 @pytest.mark.parametrize("other", [None, buy("97"), Decision(cause=Cause(CauseKind.PAUSED, "by anna"))])
 async def test_whatever_else_is_decided_takes_its_place(other: Decision | None) -> None:
-    assert await told(MEANT, other) == [None, 1, None]
+    assert await held_wakes(MEANT, other) == [None, 1, None]
 
 
-async def test_nothing_is_kept_of_whoever_is_no_model() -> None:
-    assert await told(MEANT, fallback=False) == [None, None]
+async def test_a_hold_of_an_agent_that_is_no_model_is_not_kept() -> None:
+    assert await held_wakes(MEANT, fallback=False) == [None, None]
 
 
-async def test_what_is_told_of_does_not_tell_of_another() -> None:
+async def test_a_kept_wake_does_not_contain_another() -> None:
     model = Model(MEANT, MEANT)
     await Run(ListFeed(path([100.0] * 3)), model, policy=WAKES, agent="model", fallback=True).go()
     last = model.asked[-1].held

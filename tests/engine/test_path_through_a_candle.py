@@ -1,4 +1,4 @@
-"""What the engine lays in answer to a fill meets the rest of the candle, and nothing that the price passed before."""
+"""Orders that the engine places after a fill meet the rest of the candle, and no earlier price of it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -97,7 +97,7 @@ async def test_a_stop_that_is_nearer_than_a_limit_is_met_first(
 
 
 @BOTH_WAYS
-async def test_at_an_opening_beyond_both_the_added_part_is_closed_at_the_market(
+async def test_an_addition_at_an_opening_beyond_both_is_closed(
     monkeypatch: pytest.MonkeyPatch, product: Product, way: int
 ) -> None:
     requests = [asks(way, Action.BUY, 95.2), asks(way, Action.ADD, 95.3, limit=96.5), moves(way, 99)]
@@ -109,7 +109,7 @@ async def test_at_an_opening_beyond_both_the_added_part_is_closed_at_the_market(
 
 
 @BOTH_WAYS
-async def test_a_stop_that_an_addition_tightens_counts_for_the_rest_of_the_candle(
+async def test_a_tightened_stop_counts_for_the_rest_of_the_candle(
     monkeypatch: pytest.MonkeyPatch, product: Product, way: int
 ) -> None:
     requests = [asks(way, Action.BUY, 95.2), asks(way, Action.ADD, 95.6, limit=97.0)]
@@ -129,7 +129,7 @@ async def test_a_target_comes_before_an_addition_on_the_other_side(
 
 
 @BOTH_WAYS
-async def test_where_stop_and_target_are_reached_the_stop_comes_first_and_the_limit_goes(
+async def test_a_stop_comes_before_the_target_and_cancels_the_limit(
     monkeypatch: pytest.MonkeyPatch, product: Product, way: int
 ) -> None:
     requests = [
@@ -143,9 +143,7 @@ async def test_where_stop_and_target_are_reached_the_stop_comes_first_and_the_li
 
 
 @BOTH_WAYS
-async def test_a_stop_that_is_tightened_within_a_candle_is_met_where_the_one_before_it_was(
-    product: Product, way: int
-) -> None:
+async def test_a_stop_tightened_within_a_candle_is_met_in_its_place(product: Product, way: int) -> None:
     first, low = mirrored(100, way), mirrored(94, way)
     candles = [candle(index, first, symbol=SOL) for index in range(3)]
     candles.append(candle(3, mirrored(99.5, way), open_=first, high=max(first, low), low=min(first, low), symbol=SOL))

@@ -1,4 +1,4 @@
-"""The gate: what wakes, what waits, and that nothing is lost on the way."""
+"""The gate: which reasons wake, which wait, and that none is lost."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -48,7 +48,7 @@ def unread(symbol: str, metric: str) -> Reading:
 
 def look(gate: Gate, symbol: str = BTC, *closed: int, close: float = 100.0, in_position: bool = False) -> None:
     closed = (MINUTE, *closed)
-    gate.look(symbol, close, closed, at=T0, read=unread, after_hole=False, in_position=in_position)
+    gate.evaluate(symbol, close, closed, at=T0, read=unread, after_hole=False, in_position=in_position)
 
 
 def counted(gate: Gate) -> int:
@@ -66,7 +66,7 @@ def counted(gate: Gate) -> int:
         ((5 * MINUTE, 15 * MINUTE), True, None),
     ],
 )
-def test_a_close_wakes_by_timeframe_and_by_more_of_them_in_a_position(
+def test_more_timeframes_wake_with_an_open_position(
     closed: tuple[int, ...], in_position: bool, reasons: tuple[str, ...] | None
 ) -> None:
     gate = gate_of()
@@ -75,10 +75,10 @@ def test_a_close_wakes_by_timeframe_and_by_more_of_them_in_a_position(
 
 
 @pytest.mark.parametrize(("interval", "name"), [(DAY, "1d"), (12 * HOUR, "12h"), (8 * HOUR, "8h")])
-def test_a_base_candle_longer_than_the_timeframe_wakes_in_its_place(interval: int, name: str) -> None:
+def test_a_base_candle_longer_than_the_timeframe_wakes(interval: int, name: str) -> None:
     gate = gate_of(interval)
     for in_position in (False, True):
-        gate.look(BTC, 100.0, (interval,), at=T0, read=unread, after_hole=False, in_position=in_position)
+        gate.evaluate(BTC, 100.0, (interval,), at=T0, read=unread, after_hole=False, in_position=in_position)
         reasons = gate.wake(T0 + in_position * DAY, busy=False)
         assert wake(BTC, f"close:{name}") in reasons
 
@@ -108,7 +108,7 @@ def test_an_outlier_in_any_symbol_wakes(symbol: str) -> None:
     assert texts(reason)[0].startswith("outlier:1m z=+")
 
 
-def test_reasons_of_the_cooldown_wake_at_the_first_look_after_it() -> None:
+def test_reasons_of_the_cooldown_wake_right_after_it() -> None:
     gate = gate_of()
     look(gate, BTC, 4 * HOUR)
     assert gate.wake(T0, busy=False)
@@ -135,7 +135,7 @@ def test_reasons_wait_while_a_decision_is_under_way_however_long() -> None:
     assert gate.counters.skips["deciding"] == 2
 
 
-def test_reasons_of_one_symbol_are_kept_in_order_and_beyond_sixteen_as_a_number() -> None:
+def test_reasons_beyond_sixteen_are_kept_as_a_count() -> None:
     gate = gate_of(close_wakes=("1m",), cooldown_s=3_600)
     look(gate)
     gate.wake(T0, busy=False)
@@ -149,7 +149,7 @@ def test_reasons_of_one_symbol_are_kept_in_order_and_beyond_sixteen_as_a_number(
     assert gate.wake(T0 + 3 * HOUR, busy=False)[-1] == wake(BTC, "close:1m")
 
 
-def test_the_timer_fires_at_the_first_look_at_or_after_its_time() -> None:
+def test_the_timer_fires_at_the_first_evaluation_when_due() -> None:
     gate = gate_of()
     gate.wake(T0, busy=False)
     gate.set_timer(T0, 90)
@@ -161,7 +161,7 @@ def test_the_timer_fires_at_the_first_look_at_or_after_its_time() -> None:
     assert gate.wake(T0 + 300 * SECOND, busy=False) == (wake(None, "timer"),)
 
 
-def test_a_gate_that_nobody_sets_a_timer_for_wakes_after_the_longest_time_allowed() -> None:
+def test_a_gate_without_a_timer_wakes_after_the_longest_time() -> None:
     gate = gate_of()
     woken = []
     for minute in range(400):
@@ -191,7 +191,7 @@ def test_a_wake_for_another_reason_puts_the_timer_off() -> None:
     assert gate.wake(T0 + 900 * SECOND, busy=False) == ()
 
 
-def test_a_timer_that_falls_due_in_the_cooldown_is_told_once_after_it() -> None:
+def test_a_timer_due_in_the_cooldown_wakes_once_after_it() -> None:
     gate = gate_of(cooldown_s=600)
     look(gate, BTC, 4 * HOUR)
     gate.wake(T0, busy=False)
@@ -203,7 +203,7 @@ def test_a_timer_that_falls_due_in_the_cooldown_is_told_once_after_it() -> None:
     assert gate.wake(T0 + 10 * MINUTE, busy=False) == (wake(None, "timer"),)
 
 
-def test_every_look_is_counted_once_with_its_reason() -> None:
+def test_every_evaluation_is_counted_once_with_its_reason() -> None:
     gate = gate_of()
     for place in range(12):
         look(gate)
@@ -273,7 +273,7 @@ def play(
 
 @many
 @given(MOMENTS)
-def test_every_reason_is_told_in_order_by_the_first_wake_that_may_be(moments: list[Moment]) -> None:
+def test_the_next_possible_wake_has_every_reason_in_order(moments: list[Moment]) -> None:
     """A model without outliers: what is wanted from a gate, with lists in place of its state."""
     gate = gate_of(outlier_z=1e9)
     flat = [
@@ -337,7 +337,7 @@ def test_a_gate_restored_at_any_point_has_the_same_future(moments: list[Moment],
     assert play(restarted, moments, restart) == expected
 
 
-def test_an_outlier_after_a_restart_is_measured_by_the_returns_before_it() -> None:
+def test_a_restart_keeps_the_returns_that_measure_outliers() -> None:
     def prices(place: int) -> float:
         return 100 + place % 3 / 10
 
@@ -353,7 +353,7 @@ def test_an_outlier_after_a_restart_is_measured_by_the_returns_before_it() -> No
     assert wakes[0] == wakes[1] != ()
 
 
-def test_the_state_does_not_grow_while_nobody_may_be_woken() -> None:
+def test_the_state_does_not_grow_while_no_wake_is_possible() -> None:
     gate = gate_of(close_wakes=("1m",))
     sizes = []
     for place in range(600):
@@ -370,7 +370,7 @@ def timed(gate: Gate, minutes: Sequence[int]) -> list[int]:
     woken = []
     for minute in minutes:
         at = T0 + minute * MINUTE
-        gate.look(BTC, 100.0, (MINUTE, HOUR, 4 * HOUR), at=at, read=unread, after_hole=False, in_position=True)
+        gate.evaluate(BTC, 100.0, (MINUTE, HOUR, 4 * HOUR), at=at, read=unread, after_hole=False, in_position=True)
         if reasons := gate.wake(at, busy=False):
             assert reasons == (wake(None, "timer"),)
             woken.append(minute)
@@ -399,7 +399,7 @@ def test_a_wake_condition_wakes_between_fixed_times() -> None:
     condition = WakeCondition(BTC, "price", "gt", 101)
     assert gate.set_conditions((condition,), "strategy", T0, lambda symbol, metric: 100.0) == []
     at = T0 + 7 * MINUTE
-    gate.look(BTC, 102.0, (MINUTE,), at=at, read=lambda *_: 102.0, after_hole=False, in_position=False)
+    gate.evaluate(BTC, 102.0, (MINUTE,), at=at, read=lambda *_: 102.0, after_hole=False, in_position=False)
     assert gate.wake(at, busy=False) == (wake(BTC, "condition:price gt 101, now 102"),)
     assert timed(gate, range(8, 31)) == [15, 30]
 
@@ -416,7 +416,7 @@ def test_outliers_are_measured_on_while_wakes_are_fixed() -> None:
     for minute in range(1, 30):
         for each in (gate, usual):
             close = 100.0 + minute % 3
-            each.look(BTC, close, (MINUTE,), at=T0, read=unread, after_hole=False, in_position=False)
+            each.evaluate(BTC, close, (MINUTE,), at=T0, read=unread, after_hole=False, in_position=False)
     assert gate.state().spans == usual.state().spans
 
 

@@ -1,4 +1,4 @@
-"""What every limit tells of an entry that passes, as a check before an order shows it; and the largest size."""
+"""The verdict of every limit on an entry that passes, as a check shows it; and the largest size."""
 
 import pytest
 from msgspec.structs import replace
@@ -15,13 +15,13 @@ from tests.support.limit_cases import CASES, TOLD, Case
 
 
 def verdicts(policies: Policies, intent: OrderIntent, view: AccountView) -> tuple[Verdict, ...]:
-    """The verdict of every limit on an entry."""
+    """Return the verdict of every limit on an entry."""
     assessed = RiskOfficer(policies).assess(intent, view)
     assert isinstance(assessed, Assessment)
     return assessed.verdicts
 
 
-def test_each_limit_tells_its_figures_of_an_entry_that_passes() -> None:
+def test_each_limit_has_its_figures_for_a_passing_entry() -> None:
     found = verdicts(LIMITED, LONG, CALM)
     assert {each.code.value: (str(each.limit), str(each.actual)) for each in found} == TOLD
     assert [each.code.value for each in found] == list(TOLD)
@@ -41,6 +41,6 @@ def test_an_approval_that_is_there_is_shown() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.code}")
-def test_the_largest_size_is_the_one_that_a_refusal_tells(case: Case) -> None:
+def test_the_largest_size_is_the_one_in_the_refusal(case: Case) -> None:
     officer = RiskOfficer(case.under)
     assert officer.largest(case.intent, case.view) == refusal(case.intent, case.view, case.under).largest
