@@ -32,7 +32,7 @@ LOST = Cause(CauseKind.ERROR, "the process ended before it was through")
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """People are looked for all the time."""
-    monkeypatch.setattr(shell, "A_MOMENT_MS", 1)
+    monkeypatch.setattr(shell, "POLL_MS", 1)
 
 
 def market() -> ListFeed:

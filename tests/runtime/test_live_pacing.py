@@ -86,8 +86,8 @@ async def test_live_an_answer_takes_effect_when_it_is_there_and_the_market_goes_
 async def test_live_a_halt_is_heard_while_an_answer_is_waited_for_and_nothing_else_happens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert clock.A_MOMENT_MS <= 200
-    monkeypatch.setattr(pacing, "A_MOMENT_MS", 1)
+    assert clock.POLL_MS <= 200
+    monkeypatch.setattr(pacing, "POLL_MS", 1)
     feed, bell, box = HandFed(path([100.0] * 5)), Doorbell(buy("97")), Commands()
     run = Run(feed, bell, policy=WAKES, clock=HandClock(START + MINUTE), commands=box)
     going = asyncio.ensure_future(run.go())

@@ -89,11 +89,11 @@ async def test_a_halt_cancels_entries_leaves_stops_and_lets_exits_pass() -> None
         await heed()
 
     halted.simulation.poll = heed_after_three_frames  # type: ignore[method-assign]
-    look_up_every, runtime_run.LOOK_UP_EVERY = runtime_run.LOOK_UP_EVERY, 1
+    poll_every, runtime_run.POLL_EVERY = runtime_run.POLL_EVERY, 1
     try:
         await halted.go()
     finally:
-        runtime_run.LOOK_UP_EVERY = look_up_every
+        runtime_run.POLL_EVERY = poll_every
     assert halted.engine.account.trading_state is TradingState.HALTED
     assert [each.refusal.code for each in halted.events(events.OrderRefused)] == ["NOT_ACTIVE"]
     assert halted.engine.summary()["positions"] == []
