@@ -1,4 +1,4 @@
-"""The public surface for type checkers: the names of `__init__.py`, and where they come from."""
+"""The public surface for type checkers: the names of `__init__.py`, each from its own module."""
 
 from ocw_mcp.adapters.store.views.decisions import DecisionRow as DecisionRow
 from ocw_mcp.adapters.store.views.orders import OrderRow as OrderRow
@@ -36,7 +36,9 @@ from ocw_mcp.domain.snapshot import PositionView as PositionView
 from ocw_mcp.domain.snapshot import Remark as Remark
 from ocw_mcp.domain.snapshot import Snapshot as Snapshot
 from ocw_mcp.domain.snapshot import SymbolView as SymbolView
+from ocw_mcp.domain.snapshot import SymbolWake as SymbolWake
 from ocw_mcp.domain.snapshot import TradeView as TradeView
+from ocw_mcp.domain.snapshot import WakeKind as WakeKind
 from ocw_mcp.domain.snapshot import WakeReason as WakeReason
 from ocw_mcp.domain.unknown import Unknown as Unknown
 

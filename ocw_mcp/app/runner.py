@@ -78,14 +78,14 @@ class RunOutcome(NamedTuple):
     report: dict[str, Any]
     why: str
     warnings: tuple[str, ...] = ()
-    """What is logged as warnings unless another program runs it."""
+    """The warnings of the run; they are logged unless another program runs it."""
 
 
 def run(job: Job, listener: Listener | None = None) -> RunOutcome:
     """Run a book to its end, and report.
 
-    Raises SettingsError, BookError, TapeError or JournalError, each with one sentence for the user, and as it is what a
-    strategy raises in a run that is not paced: the run has then ended in good order.
+    Raises SettingsError, BookError, TapeError or JournalError, each with one sentence for the user. An exception of a
+    strategy is raised unchanged when the run is not paced; the run has then been stopped and saved.
     """
     warnings: list[str] = []
     warn = warnings.append if job.embedded else _warn
@@ -200,7 +200,7 @@ def _accept(job: Job, store: SqliteStore) -> None:
 def _thinks(
     job: Job, kept: ExitStack, store: SqliteStore, failed: Callable[[Exception], None]
 ) -> Callable[[Clock], Decider] | None:
-    """Return what makes the decider when it is none of those that are made by name."""
+    """Return a maker of the decider; None when the decider is made by its name."""
     if job.brain is not None:
         return partial(_seated, job, job.brain, kept, store)
     if job.strategy is None:

@@ -22,7 +22,7 @@ class NamedStrategy(NamedTuple):
 def load_strategy(text: str, folder: Path) -> NamedStrategy:
     """Import `MODULE:FUNCTION`; modules in `folder` come before installed ones.
 
-    Raises StrategyError when there is no such module or function. What the module itself raises is passed on.
+    Raises StrategyError when there is no such module or function. An exception of the module itself is passed on.
     """
     module, _, function = text.partition(":")
     if not (module and function):
@@ -62,7 +62,7 @@ def _imported(module: str, folder: Path) -> Any:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        # A module that is there and imports what is not: its own error says so.
+        # The module was found, and imports one that is missing: its own error says which.
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise
         raise StrategyError(
@@ -70,6 +70,6 @@ def _imported(module: str, folder: Path) -> Any:
             "MODULE:FUNCTION, such as my_module:decide; start it from the folder that holds the module"
         ) from None
     finally:
-        # What the strategy imports later is still found, but nothing of ours is looked for there first.
+        # Later imports of the strategy are still found there, but no import of ours looks there first.
         sys.path.remove(place)
         sys.path.append(place)

@@ -211,7 +211,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 def _decimal(value: Any, what: str) -> Decimal:
-    """Return a number as the Decimal that it was written as. Raises StrategyError; `what` names the number."""
+    """Return a number as the Decimal that was written. Raises StrategyError, which names the number as `what`."""
     number = Decimal("NaN")
     if isinstance(value, str | Decimal):
         with suppress(InvalidOperation):

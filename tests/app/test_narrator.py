@@ -71,7 +71,8 @@ def test_that_the_agent_cannot_decide_is_told_once_with_its_cause_and_once_that_
     open_ = made("rules", Cause(CauseKind.BREAKER))
     remembered = made("claude", Cause(CauseKind.REMEMBERED, "at wake 3"))
     assert told(made("claude"), broken, broken, open_, remembered, open_, made("claude"), made("claude")) == [
-        "agent     cannot decide, the rules do in its place: SERVER: the API failed inside (5xx); see [link]",
+        "agent     cannot decide, the rules do in its place: "
+        "SERVER: the API failed with an internal error (5xx); see [link]",
         "agent     claude decides again",
     ]
 

@@ -1,4 +1,4 @@
-"""A decision as a trader writes it: texts and numbers become what the engine reckons with, or are refused by name."""
+"""A decision as a trader writes it: texts and numbers become Decimals and actions, or are refused with their field."""
 
 from decimal import Decimal
 from typing import Any

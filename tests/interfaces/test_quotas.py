@@ -171,11 +171,18 @@ async def ends(reader: asyncio.StreamReader) -> bool:
 
 async def test_requests_of_one_caller_beyond_its_share_are_refused_at_once(tmp_path: Path) -> None:
     token, _ = add_token(tmp_path, "read", None, 0)
-    gate = AuthMiddleware(never, Keyring(tmp_path), (), lambda route, status: None)
+    opened = asyncio.Semaphore(0)
+
+    async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+        opened.release()
+        await never(scope, receive, send)
+
+    gate = AuthMiddleware(counted, Keyring(tmp_path), (), lambda route, status: None)
     transport = httpx2.ASGITransport(app=gate)
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost", headers=bearer(token)) as client:
         streams = [asyncio.ensure_future(client.get("/mcp")) for _ in range(quotas.MOST_OPEN)]
-        await asyncio.wait(streams, timeout=0.05)
+        for _ in streams:
+            await opened.acquire()
         refused = await client.get("/mcp")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         for each in streams:

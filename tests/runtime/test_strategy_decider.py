@@ -1,4 +1,4 @@
-"""A function that decides: what it may return, what its errors do, and that a restart does not ask it again."""
+"""A function decides: its answers, its errors, and a restart that does not ask it again."""
 
 from collections.abc import Callable
 from itertools import count

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-import secrets  # noqa: TID251 - requests need keys that nobody had before; none decides anything
+import secrets  # noqa: TID251 - requests need unused keys; no decision depends on one
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -44,12 +44,13 @@ _HOW: Final = f"start one: ocw {' '.join(PAPER)}"
 class EngineClient:
     """A running engine. Each method is the MCP tool that its docstring names, with the same arguments and result.
 
-    Money in results is text. A refused order is a result, whose `refusal` has the code, the limit and the actual value;
-    what the engine cannot answer at all raises AttachError with a `code`. Use it as a context manager, or `disconnect`.
+    Money in results is text. A refused order is a result, whose `refusal` has the code, the limit and the actual value.
+    A request that the engine cannot answer raises AttachError with a `code`. Use the client as a context manager, or
+    call `disconnect`.
     """
 
     def __init__(self, find: Callable[[], Address]) -> None:
-        """`find` tells where the engine is, before each request."""
+        """`find` returns the address of the engine; it is called before each request."""
         self._find = find
         self._link = Link()
         # The link is asynchronous: it lives in a thread of its own, so that a notebook's event loop is left alone.
@@ -58,7 +59,7 @@ class EngineClient:
         self._gone = False
 
     def status(self) -> StatusResult:
-        """Return the engine at a glance: mode, state, equity, today's loss, what is open (`ocw_get_status`)."""
+        """Return mode, state, equity, the loss of the day and the open positions in short (`ocw_get_status`)."""
         return self._ask(StatusResult, "ocw_get_status")
 
     def portfolio(self) -> PortfolioResult:
@@ -89,7 +90,7 @@ class EngineClient:
         )  # fmt: skip
 
     def snapshot(self, symbol: str | None = None, detail: str = "concise") -> SnapshotResult:
-        """Return what a decision would see now, `concise` or `detailed` (`market_get_snapshot`)."""
+        """Return the snapshot that a decision would read now, `concise` or `detailed` (`market_get_snapshot`)."""
         return self._ask(SnapshotResult, "market_get_snapshot", symbol=symbol, detail=detail)
 
     def preview(
@@ -113,7 +114,7 @@ class EngineClient:
         )  # fmt: skip
 
     def place(self, preview: PreviewResult | str, rationale: str = WHY, key: str | None = None) -> DoneResult:
-        """Place what a preview bound; every limit is checked again (`orders_place`).
+        """Place the order of a preview; every limit is checked again (`orders_place`).
 
         The key is by default that of the preview, so that an order that is placed twice is sent once.
         """

@@ -25,7 +25,7 @@ class Records(Sequence[R]):
     """Typed records of one kind, oldest first. A slice is again such a sequence.
 
     Money is Decimal and times are ms in the records themselves. In a data frame money is float64 and times are
-    datetimes in UTC; what is neither a number, a text nor a time is JSON text.
+    datetimes in UTC; every other value is JSON text.
     """
 
     def __init__(self, kind: type[R], rows: Iterable[R]) -> None:

@@ -1,4 +1,4 @@
-"""`replay`: a strategy over a market, and everything that came of it as typed records."""
+"""`replay`: run a strategy over a market, and return its trades, orders, decisions and equity as typed records."""
 
 import asyncio
 import math
@@ -48,7 +48,7 @@ class EquityPoint(msgspec.Struct, frozen=True):
 
 
 class _Rows(NamedTuple):
-    """What a replay leaves in its book."""
+    """The rows that a replay leaves in its book."""
 
     trades: Records[TradeRow]
     orders: Records[OrderRow]
@@ -58,7 +58,7 @@ class _Rows(NamedTuple):
 
 
 class ReplayResult:
-    """What a replay came to. Each sequence of records has `to_polars()` and `to_pandas()`."""
+    """The result of a replay. Each sequence of records has `to_polars()` and `to_pandas()`."""
 
     def __init__(
         self, report: dict[str, Any], why: str, warnings: tuple[str, ...], rows: _Rows, equity: Sequence[EquityPoint],
@@ -69,7 +69,7 @@ class ReplayResult:
         self.why = why
         """Why it ended."""
         self.warnings = warnings
-        """What to know about the market or the policies, one sentence each."""
+        """Warnings about the market or the policies, one sentence each."""
         self.trades = rows.trades
         """Closed trades, each from flat to flat."""
         self.orders = rows.orders
@@ -77,7 +77,7 @@ class ReplayResult:
         self.refusals = rows.refusals
         """Orders that a limit refused, with the code, the limit, the actual value and the largest size that passes."""
         self.decisions = rows.decisions
-        """What the strategy decided at each wake, and how many orders and refusals came of it."""
+        """The decision at each wake, and the number of orders and refusals that followed."""
         self.equity = Records(EquityPoint, equity)
         """Equity at each call of the strategy in this replay, as each UTC day opened, and at the end."""
         self._story = rows.story
@@ -85,7 +85,7 @@ class ReplayResult:
 
     @property
     def fingerprint(self) -> str:
-        """The digest over all that happened: the same inputs come to the same one."""
+        """The digest over all events: the same inputs give the same one."""
         return str(self.report["fingerprint"])
 
     def picture(self, path: str | Path) -> Path:
@@ -125,7 +125,7 @@ def replay(
     policies: str | Path | LoadedPolicies = "default",
     state: str | Path | None = None,
 ) -> ReplayResult:
-    """Run a strategy over a market on paper, as fast as it goes, and return what came of it.
+    """Run a strategy over a market on paper, as fast as possible, and return its result.
 
     `market` is `"sim"` or the path of a tape: candles in the layout of the exchange's public archive. `strategy` is a
     function that takes a Snapshot and returns a Decision, or None to hold; or its name, `"my_module:decide"`.
@@ -134,13 +134,13 @@ def replay(
     the history for warming up is over. Without it the gate of the policies wakes it. Each call is a wake of the engine
     that takes no time to decide; its legs pass the same limits as everyone's. Wake conditions wake in either case.
 
-    `days` is market time from where the book stands; the simulated market needs it, a tape runs to its end without it.
+    `days` is market time from the book's last candle on; the simulated market needs it, a tape runs to its end without.
     `symbols`, `interval` and `product` (`"um"` or `"spot"`) choose from a market, `seed` is that of the simulated one.
     `policies` is the name of a shipped policy file, or the path of a file or of a folder with a `default.toml`. `state`
-    is a folder that keeps the book, to be gone on with later; without it the book is temporary.
+    is a folder that keeps the book, so that a later replay continues it; without it the book is temporary.
 
-    The same inputs and decisions come to the same fingerprint. Raises SettingsError, TapeError or BookError in one
-    sentence, StrategyError for an answer that is no decision, and as it is whatever the strategy raises.
+    The same inputs and decisions give the same fingerprint. Raises SettingsError, TapeError or BookError in one
+    sentence, StrategyError for an answer that is no decision, and any exception of the strategy itself, unchanged.
     """
     chosen = load_strategy(strategy, Path.cwd()) if isinstance(strategy, str) else named(strategy)
     loaded = _policies(policies)
@@ -180,7 +180,7 @@ def replay(
 
 
 def _outside_loops(work: Callable[[], _T]) -> _T:
-    """Do work that runs an event loop; in a thread of its own where one runs already, as in a notebook."""
+    """Do work that runs an event loop; in a thread of its own if one runs already, as in a notebook."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

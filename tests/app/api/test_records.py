@@ -1,4 +1,4 @@
-"""Records: a sequence that prints as a table and becomes a data frame where a library for that is installed."""
+"""Records: a sequence that prints as a table and becomes a data frame if a library for that is installed."""
 
 import sys
 from datetime import UTC, datetime
