@@ -60,7 +60,7 @@ def test_every_answer_says_of_which_moment_it_is(looked: Looked) -> None:
     assert moment.source.startswith("sim")
 
 
-def test_before_the_market_begins_nothing_is_known_and_that_is_stale(tmp_path: Path) -> None:
+def test_answers_before_the_market_begins_are_empty_and_stale(tmp_path: Path) -> None:
     looked = Looked(tmp_path)
     moment = looked.facade.moment()
     assert (moment.as_of, moment.age_ms, moment.stale) == (None, None, True)
@@ -77,7 +77,7 @@ def test_the_snapshot_is_the_one_a_wake_would_carry(looked: Looked) -> None:
     assert one.symbols == {"ETHUSDT": engine.snapshot(now).symbols["ETHUSDT"]}
 
 
-async def test_a_snapshot_is_taken_once_between_two_steps_and_anew_after_one(tmp_path: Path) -> None:
+async def test_a_snapshot_is_shared_until_the_next_step(tmp_path: Path) -> None:
     looked = await Looked(tmp_path).go(1)
     before = looked.facade.snapshot()
     assert looked.facade.snapshot() is before
@@ -126,7 +126,7 @@ def test_positions_and_orders_agree_with_the_snapshot(facade: Facade) -> None:
     assert portfolio.equity == portfolio.wallet + sum((each.unrealised for each in facade.positions()), ZERO)
 
 
-def test_a_check_gives_every_limit_and_the_largest_size_that_passes(facade: Facade) -> None:
+def test_a_check_returns_all_limits_and_the_largest_size(facade: Facade) -> None:
     whole = entry(facade, "1")
     refused = facade.check(whole, "somebody")
     assert refused.refusal is not None
@@ -197,7 +197,7 @@ def test_what_makes_no_sense_is_refused_before_any_limit_is_asked(
     assert (checked.refusal.code, checked.quantity, checked.limits) == (code, ZERO, ())
 
 
-def test_closing_what_is_not_held_is_refused_and_what_is_held_passes_whole(facade: Facade) -> None:
+def test_a_close_needs_a_position_and_passes_at_its_full_size(facade: Facade) -> None:
     none = facade.check(leg(Action.SELL, flat_symbol(facade)), "somebody")
     assert none.refusal is not None
     assert none.refusal.code is RefusalCode.NO_POSITION

@@ -33,7 +33,7 @@ async def run(store: MemoryStore, directory: Path) -> Run:
     return await one.go()
 
 
-async def test_it_is_taken_where_it_came_and_a_restart_takes_it_there_again(
+async def test_a_halt_file_is_taken_at_the_same_frame_after_a_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtime_run, "POLL_EVERY", 1)

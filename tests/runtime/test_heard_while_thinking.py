@@ -74,7 +74,7 @@ WAITS = leg("BUY", size="0.05", stop="87", limit="90")
 HALTED: Script = {1: [decides(1, WAITS)], 2: [decides(2, leg("BUY", "ETHUSDT"))]}
 
 
-async def test_a_halt_is_taken_while_the_model_thinks_and_what_it_then_wants_is_refused() -> None:
+async def test_a_halt_during_a_decision_refuses_its_orders() -> None:
     seated = told(Verb.HALT, HALTED, (2, 0))
     await seated.go()
     asked = next(at for at, each in seated.run.timed(events.WakeRaised) if each.wake_id == 2)
@@ -117,7 +117,7 @@ async def test_a_stop_is_heard_by_a_model_that_never_answers() -> None:
     assert [each.wake_id for each in seated.events(events.DecisionMade)] == [1]
 
 
-async def test_what_comes_before_a_run_does_not_outlast_the_word_to_stop() -> None:
+async def test_work_before_a_run_ends_with_a_stop() -> None:
     run = Run(market())
     before = asyncio.ensure_future(run.simulation.unless_stopped(asyncio.Event().wait()))
     await asyncio.sleep(0)  # noqa: TID251 - lets it wait
@@ -139,7 +139,7 @@ CORRECTS: Script = {2: [decides(2, leg("BUY"), leg("BUY", "ETHUSDT", size="0.9")
     ],
     ids=["a halt at first", "a pause at first", "a halt before a correction", "a pause before a correction"],
 )
-async def test_what_was_said_meanwhile_is_done_again_at_its_place_and_nobody_is_asked_again(
+async def test_commands_during_a_decision_are_repeated_without_a_call(
     verb: Verb, script: Script, at: tuple[int, int]
 ) -> None:
     whole = told(verb, script, at)
