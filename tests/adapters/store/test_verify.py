@@ -55,7 +55,7 @@ def test_intact_journal_verifies(book: Path) -> None:
         ("UPDATE events SET version = 9 WHERE row = 3", "row 3 has version 9"),
         ("UPDATE events SET payload = 'x' WHERE row = 8", "row 8 of the journal holds no event"),
         ("UPDATE events SET payload = x'ff00' WHERE row = 8", "row 8 of the journal holds no event"),
-        ("UPDATE events SET seq = 77 WHERE row = 8", "row 8 carries sequence 77 where 7 was due"),
+        ("UPDATE events SET seq = 77 WHERE row = 8", "row 8 carries sequence 77; expected 7"),
         ("UPDATE events SET seq = NULL, digest = NULL WHERE row = 8", "row 8 carries no sequence"),
         ("UPDATE events SET seq = 88, digest = '' WHERE row = 1", "row 1 carries sequence 88"),
         ("DELETE FROM events WHERE row = 6", "row 6 is missing"),
