@@ -55,7 +55,7 @@ class SpendingLog:
         recorder: CallRecorder | None = None,
         replayed: Recording | None = None,
     ) -> None:
-        """Read the file and add the lost costs of an earlier process. `journaled` are the latest decisions of the journal.
+        """Read the file and add the lost costs of an earlier process. `journaled` are the journal's latest decisions.
 
         `recorder` records lost spending. A replay (`replayed`) spends nothing, so it loses nothing; it reports the lost
         spending of its recording. Raises BookError for a file that is invalid or of another book.

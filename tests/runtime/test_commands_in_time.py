@@ -65,7 +65,7 @@ async def test_a_halt_is_taken_within_a_second_at_any_pace() -> None:
         assert run.engine.account.trading_state is TradingState.HALTED
 
 
-async def test_a_span_counts_from_where_the_book_stands() -> None:
+async def test_a_time_span_counts_from_the_last_stop_of_the_book() -> None:
     feed = ListFeed(path([100.0] * 30))
     first = Run(feed)
     await first.simulation.run("test", 5 * MINUTE)

@@ -1,4 +1,4 @@
-"""A disk that takes nothing for a while: no entry leaves, what lowers risk does, and nothing of it is lost."""
+"""A disk that accepts nothing for a while: no entry is sent, reduce-only orders are, and no event is lost."""
 
 from collections.abc import Sequence
 

@@ -26,7 +26,7 @@ async def test_a_paced_run_has_the_fingerprint_of_an_unpaced_one() -> None:
     assert paced.store.fingerprint == unpaced.store.fingerprint
 
 
-async def test_a_slow_run_hears_a_halt_and_a_stop_between_two_candles() -> None:
+async def test_a_slow_run_takes_a_halt_and_a_stop_between_candles() -> None:
     box = Commands([])
     run = Run(ListFeed(path([100.0] * 6)), Scripted({}), policy=WAKES, commands=box, clock=PacedClock(speed=1))
     going = asyncio.ensure_future(run.go())
@@ -65,11 +65,11 @@ async def test_history_warms_up_indicators_and_causes_no_events() -> None:
     assert run.engine.gate.counters.skips.get("warming") is None
 
 
-def test_a_frame_is_no_history_unless_it_says_so() -> None:
+def test_a_frame_is_not_history_by_default() -> None:
     assert Frame(0).history is False
 
 
-async def test_what_is_done_again_after_a_crash_is_not_waited_for_again() -> None:
+async def test_steps_repeated_after_a_crash_are_not_paced() -> None:
     feed = ListFeed(path([100.0] * 6))
     first = await Run(feed, Scripted({1: buy("97")}), policy=WAKES).go()
 

@@ -36,7 +36,7 @@ async def part(store: MemoryStore, until: int) -> Run:
     return await run.go()
 
 
-async def test_what_opened_before_the_beginning_is_not_counted() -> None:
+async def test_candles_before_the_beginning_are_not_counted() -> None:
     run = await Run(SimulatedFeed(1, SYMBOLS, days=1), RulesDecider(DEFAULT.policies)).go()
     counters = run.engine.counters
     assert (counters.candles, counters.holes, counters.stale_candles) == (1440, 0, 0)

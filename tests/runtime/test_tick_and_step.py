@@ -138,7 +138,7 @@ def shown(prices: list[float], symbol: str = NEW) -> Decimal:
         ([100.0 + n / 3 for n in range(40)], "0.00001"),  # the noise of a calculation
     ],
 )
-def test_the_decimals_of_a_tape_tell_its_tick(prices: list[float], tick: str) -> None:
+def test_the_decimals_of_a_tape_determine_its_tick(prices: list[float], tick: str) -> None:
     assert shown(prices) == D(tick)
 
 

@@ -56,7 +56,7 @@ class Ocw:
 
 
 @pytest.mark.parametrize("calls", [1, 2], ids=["at the start", "in the middle"])
-def test_a_stop_is_heard_while_an_api_says_nothing(calls: int, tmp_path: Path) -> None:
+def test_a_stop_ends_a_run_that_waits_for_a_silent_api(calls: int, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as held:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         process = Ocw("run", "--market", "sim", "--agent", "claude", "--json", ANTHROPIC_BASE_URL=url,

@@ -61,7 +61,7 @@ def test_intact_journal_verifies(book: Path) -> None:
         ("DELETE FROM events WHERE row = 6", "row 6 is missing"),
         ("DELETE FROM events WHERE row < 4", "rows 1 to 3 are missing"),
         (SWAP, "row 4 does not continue the chain"),
-        (SWAP, "row 5 carries sequence 3 where"),
+        (SWAP, "row 5 carries sequence 3; expected"),
         ("UPDATE orders SET filled = '0.3'", "the projection orders does not follow from the events"),
         (
             "DELETE FROM fills WHERE seq = 6",
