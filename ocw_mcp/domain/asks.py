@@ -109,7 +109,7 @@ CallerRequest = (
 )
 
 
-class RequestKey(msgspec.Struct, frozen=True, tag="request"):
+class RequestKey(msgspec.Struct, frozen=True, tag="request", array_like=True):
     """The key of a caller's request. The text of it is the idempotency key of the order that the request leads to."""
 
     caller: str
@@ -125,7 +125,7 @@ class RequestKey(msgspec.Struct, frozen=True, tag="request"):
         return token_of(self.caller)
 
 
-class DecisionKey(msgspec.Struct, frozen=True):
+class DecisionKey(msgspec.Struct, frozen=True, array_like=True):
     """The key of a decision on a wake."""
 
     wake_id: int
@@ -140,7 +140,7 @@ class DecisionKey(msgspec.Struct, frozen=True):
         return LegKey(self, index)
 
 
-class LegKey(msgspec.Struct, frozen=True, tag="leg"):
+class LegKey(msgspec.Struct, frozen=True, tag="leg", array_like=True):
     """The key of one leg of a decision. The text of it is the idempotency key of the leg's order."""
 
     decision: DecisionKey

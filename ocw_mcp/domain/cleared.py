@@ -1,7 +1,7 @@
-"""The one thing a venue accepts: an order that the risk room has passed.
+"""The only order that a venue accepts: one that the risk officer has cleared.
 
-The constructor asks for the risk seal. The seal is given out once, to `core.risk` when it is imported; a test over the
-syntax tree proves that nobody else calls the constructor, and at run time nobody else has the seal.
+The constructor requires the risk seal. The seal is given out once, to `core.risk` when it is imported. A test over the
+syntax tree proves that no other module calls the constructor, and at run time no other module has the seal.
 """
 
 from typing import Final
@@ -11,7 +11,7 @@ from ocw_mcp.domain.orders import Order
 
 
 class RiskSeal:
-    """Proof of being the risk room."""
+    """The proof that a caller is `core.risk`."""
 
     __slots__ = ()
 
@@ -21,9 +21,9 @@ _claimed = False
 
 
 def claim_risk_seal() -> RiskSeal:
-    """Hand out the seal, once in the life of the process.
+    """Return the seal, once in the life of the process.
 
-    Raises HouseRuleError when it has been claimed already.
+    Raises InvariantError if it has been claimed already.
     """
     global _claimed
     if _claimed:
@@ -39,7 +39,7 @@ class ClearedOrder:
 
     def __init__(self, seal: RiskSeal, order: Order, version: int, expires_at: int) -> None:
         if seal is not _SEAL:
-            raise InvariantError("an ApprovedOrder is made by core.risk and by nobody else")
+            raise InvariantError("a ClearedOrder is made by core.risk alone")
         self._order = order
         self._used = False
         self.version = version
@@ -47,20 +47,20 @@ class ClearedOrder:
 
     @property
     def order(self) -> Order:
-        """The order, to look at; a venue that means to carry it out calls `redeem`."""
+        """The order, for reading; a venue that executes it calls `redeem`."""
         return self._order
 
     def redeem(self, now: int) -> Order:
-        """The order, to carry out, once and in time.
+        """Return the order for execution, once and in time.
 
-        Raises HouseRuleError on a second use or after `expires_at`.
+        Raises InvariantError on a second use or after `expires_at`.
         """
         if self._used:
-            raise InvariantError(f"order {self._order.ref} was approved for one use and is used twice")
+            raise InvariantError(f"order {self._order.ref} was cleared for one use and is used twice")
         if now > self.expires_at:
-            raise InvariantError(f"the approval of order {self._order.ref} expired at {self.expires_at}, it is {now}")
+            raise InvariantError(f"order {self._order.ref} was cleared until {self.expires_at}, and it is {now}")
         self._used = True
         return self._order
 
     def __repr__(self) -> str:
-        return f"ApprovedOrder({self._order}, version={self.version}, expires_at={self.expires_at})"
+        return f"ClearedOrder({self._order}, version={self.version}, expires_at={self.expires_at})"

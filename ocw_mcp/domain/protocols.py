@@ -68,7 +68,7 @@ class Feed(Protocol):
 
 
 class Venue(Protocol):
-    """Where orders go. A venue takes nothing but an ApprovedOrder, and answers with reports."""
+    """Where orders go. A venue takes nothing but a ClearedOrder, and answers with reports."""
 
     @property
     def name(self) -> str: ...

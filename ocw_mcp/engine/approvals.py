@@ -1,8 +1,8 @@
 """Orders that a person has to approve: they passed every limit but the one that asks for an approval.
 
 Meanwhile nothing is reserved and nothing is sent. When a person approves an order, it is checked against every policy
-again, at the mark price of that time, which has to be near the one that the approval was asked for at. An order that
-nobody answers in time is refused.
+again. The mark price then has to be near the one at which the approval was requested. An order that is not answered in
+time is refused.
 """
 
 from collections.abc import Callable
@@ -96,7 +96,7 @@ class Approvals(Stateful[ApprovalsState]):
     def grant(self, approval_id: str, by: str, now: int, approval: str = "") -> None:
         """Check a pending order against every policy again, and send it if it passes.
 
-        `approval` is the text that its intent carries; None of that id is pending: nothing happens.
+        `approval` is the text that its intent carries. If no order of that id is pending, nothing happens.
         """
         pending = self._end(approval_id, "approved", by)
         if pending is None:

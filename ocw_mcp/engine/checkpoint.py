@@ -26,7 +26,7 @@ from ocw_mcp.engine.protection import GuardState
 from ocw_mcp.engine.run_counters import RunCounters
 from ocw_mcp.engine.snapshot import positions
 
-ENGINE_FORMAT = 13
+ENGINE_FORMAT = 14
 """Counts up whenever a field changes its name or its meaning: an older state is then refused and not misread."""
 
 

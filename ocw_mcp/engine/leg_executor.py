@@ -59,7 +59,7 @@ class LegExecutor:
         """Cancel the agent's live entries and pending orders, of a symbol or of all, because an operator takes over."""
         for tracked in self._manager.orders.live(symbol, Purpose.ENTRY):
             if tracked.intent.wake_id is not None:
-                self._manager.cancel(tracked, f"taken out of the agent's hands by {by}")
+                self._manager.cancel(tracked, f"withdrawn from the agent by {by}")
         self.approvals.cancel_all("taken back", by, of_agent=True, symbol=symbol)
 
     def _place(self, given: Instruction, now: int) -> Answer:

@@ -48,7 +48,7 @@ from ocw_mcp.engine.reductions import Reductions, counts
 
 CANCEL_ANSWER_MS = 10 * SECOND
 MOST_CANCELS = 4
-"""So often the venue is asked to take one order off before a person is told that it says nothing."""
+"""Cancel requests for one order; if the venue answers none of them, an incident is reported."""
 
 
 Outcome = OrderRef | Refusal
@@ -69,7 +69,7 @@ class Change(msgspec.Struct, frozen=True):
     report: OrderReport
     booked: Booked | None = None
     beyond: Decimal = ZERO
-    """Notional (quote) by which the order went further beyond what was cleared for it."""
+    """Notional (quote) by which the fill exceeds what was cleared for its order."""
 
 
 class OrderManagerState(msgspec.Struct):
@@ -107,7 +107,7 @@ class OrderManager:
         if account is None:
             return self.refuse(intent, Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none"))
         if intent.purpose.reduces:
-            answer = self.officer.approve_reduction(intent, account, ref, now)
+            answer = self.officer.clear_reduction(intent, account, ref, now)
         else:
             answer = self.officer.check_entry(intent, account, ref, now)
         if isinstance(answer, Refusal):

@@ -11,7 +11,7 @@ import msgspec
 
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.prices import expected_fill, rounded_limit, sane_limit
-from ocw_mcp.core.risk.verdict import UNLIMITED
+from ocw_mcp.core.risk.verdict import UNLIMITED, Verdict
 from ocw_mcp.domain.asks import AnswerKey, LegKey, RequestKey
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
@@ -162,34 +162,23 @@ class Precheck:
             refusal = found.barred or Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
             return CheckedLeg(found.intent, ZERO, None, None, refusal, ZERO)
         intent, account, officer = found.intent, found.account, self._manager.officer
-        worst = officer.worst_of(intent, account)
         if found.objection is not None:
             refusal = found.barred or found.objection
+            worst = officer.worst_of(intent, account)
             return CheckedLeg(intent, ZERO, account.price, worst, refusal, refusal.largest)
-        # The cleared order is dropped: it is good for one use within this step, and nothing uses it.
-        answer = officer.check_entry(intent, account, OrderRef(self._manager.orders.last_n + 1, Purpose.ENTRY), now)
-        if isinstance(answer, Refusal) and answer.code is RefusalCode.BAD_LIMIT:
-            # With a limit that is no price on the venue's ticks, no limit on the size can be checked.
-            return CheckedLeg(intent, ZERO, account.price, None, found.barred or answer, ZERO)
-        rounded = floor_to(intent.quantity, account.instrument.step)
+        assessed = officer.assess(intent, account)
+        if isinstance(assessed, Refusal):
+            return CheckedLeg(intent, ZERO, account.price, None, found.barred or assessed, ZERO)
+        entry = assessed.entry
         return CheckedLeg(
             intent=intent,
-            quantity=rounded,
+            quantity=entry.quantity,
             price=account.price,
-            worst_price=worst,
-            refusal=found.barred or (answer if isinstance(answer, Refusal) else None),
-            largest=officer.largest(intent, account),
-            leverage=officer.leverage(intent, account, rounded * worst),
-            limits=tuple(
-                CheckedLimit(
-                    verdict.code,
-                    verdict.passes(rounded * worst),
-                    str(verdict.limit),
-                    str(verdict.actual),
-                    None if verdict.room == UNLIMITED else verdict.room,
-                )
-                for verdict in officer.verdicts(intent, account)
-            ),
+            worst_price=entry.worst,
+            refusal=found.barred or assessed.refusal,
+            largest=assessed.largest,
+            leverage=assessed.leverage,
+            limits=tuple(_checked(verdict, entry.notional) for verdict in assessed.verdicts),
         )
 
     def _check_exit(self, leg: Leg, principal: str, now: int) -> CheckedLeg:
@@ -206,7 +195,7 @@ class Precheck:
                 refusal = Refusal(RefusalCode.EXIT_PENDING, limit="one exit", actual="under way")
             else:
                 ref = OrderRef(manager.orders.last_n + 1, Purpose.EXIT)
-                answer = manager.officer.approve_reduction(intent, account, ref, now)
+                answer = manager.officer.clear_reduction(intent, account, ref, now)
                 refusal = answer if isinstance(answer, Refusal) else None
         quantity = ZERO if refusal else intent.quantity
         return CheckedLeg(intent, quantity, price, price, refusal, quantity)
@@ -240,6 +229,11 @@ class Precheck:
             if not (target.is_finite() and target > 0 and (target - begins) * side.sign > 0):
                 return Refusal(RefusalCode.BAD_TARGET, limit=f"beyond {begins}", actual=str(target))
         return None
+
+
+def _checked(verdict: Verdict, notional: Decimal) -> CheckedLimit:
+    room = None if verdict.room == UNLIMITED else verdict.room
+    return CheckedLimit(verdict.code, verdict.passes(notional), str(verdict.limit), str(verdict.actual), room)
 
 
 def exit_objection(leg: Leg, held: Decimal) -> Refusal | None:

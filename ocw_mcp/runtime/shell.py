@@ -155,8 +155,7 @@ class Shell:
     async def ask(self, request: CallerRequest) -> Answer:
         """Return the answer to a client's request, once the engine has taken it between two frames.
 
-        Raises ValueError, with one clause on the defect, for a malformed request, and BookError if the run ends before
-        the request is taken.
+        Raises MalformedError with one clause on a defect of the request, and BookError if the run ends before.
         """
         request = validated_request(request, self.engine.config.symbols)
         if isinstance(request, SubmitRequest) and request.principal == self._decider.name:

@@ -30,6 +30,7 @@ from ocw_mcp.engine.approvals import PendingOrder
 from ocw_mcp.engine.idempotency import CALLERS_KEPT, Answer, drop_oldest
 from ocw_mcp.engine.precheck import CheckedLeg
 from ocw_mcp.engine.step import Engine
+from ocw_mcp.runtime.validation import MalformedError
 
 Ask = Callable[[CallerRequest], Awaitable[Answer]]
 
@@ -191,10 +192,10 @@ class Trading:
         """Have the engine take a request, and return its answer. Raises RequestError."""
         try:
             return await self._take(request)
-        except ValueError as error:
+        except MalformedError as error:
             raise RequestError(
                 RequestCode.BAD_ARGUMENTS,
-                what=str(error).removeprefix("malformed request: "),
+                what=error.defect,
                 limit="a request within the bounds of its schema",
                 actual="another",
                 next_="see the tool's input schema",

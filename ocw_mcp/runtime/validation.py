@@ -46,10 +46,18 @@ MOST_LEVERAGE = 1_000
 _Kind = TypeVar("_Kind")
 
 
+class MalformedError(ValueError):
+    """A value cannot enter the engine. `defect` is one clause on it."""
+
+    def __init__(self, what: str, defect: object) -> None:
+        super().__init__(f"malformed {what}: {defect}")
+        self.defect = str(defect)
+
+
 def validated(answer: object, symbols: Collection[str] = ()) -> Decision:
     """Return a decider's answer as the journal can store it, with symbols spelt as the engine spells them.
 
-    Raises ValueError, or msgspec's ValidationError, with one clause on the defect, if no part of it can be read.
+    Raises MalformedError with one clause on the defect, if no part of it can be read.
     """
     if not isinstance(answer, Decision):
         return _storable(answer, Decision, "answer")
@@ -58,7 +66,7 @@ def validated(answer: object, symbols: Collection[str] = ()) -> Decision:
     if not isinstance(legs, Sequence) or not isinstance(wanted, Sequence | None):
         return _storable(answer, Decision, "answer")
     if len(legs) > MOST_LEGS or len(wanted or ()) > MOST_CONDITIONS:
-        raise ValueError(f"malformed answer: {len(legs)} legs and {len(wanted or ())} conditions are too many")
+        raise MalformedError("answer", f"{len(legs)} legs and {len(wanted or ())} conditions are too many")
     read = [_leg(leg, symbols) for leg in legs]
     unread = list(answer.unread)
     conditions: list[WakeCondition] = []
@@ -72,7 +80,7 @@ def validated(answer: object, symbols: Collection[str] = ()) -> Decision:
         next_check_s = None
     problems = [*(f"{leg.symbol} {leg.malformed}".strip() for leg in read if leg.malformed), *unread]
     if problems and not conditions and all(leg.malformed for leg in read):
-        raise ValueError(f"malformed answer: {problems[0]}")
+        raise MalformedError("answer", problems[0])
     cause = answer.cause
     rest = msgspec.structs.replace(
         answer,
@@ -93,19 +101,19 @@ def validated(answer: object, symbols: Collection[str] = ()) -> Decision:
 def validated_request(request: CallerRequest, symbols: Collection[str] = ()) -> CallerRequest:
     """Return a request as the journal can store it, with symbols spelt as the engine spells them.
 
-    Raises ValueError with one clause on the defect of the request, of its key, or of the caller's name.
+    Raises MalformedError with one clause on the defect of the request, of its key, or of the caller's name.
     """
     if isinstance(request, SubmitRequest):
         try:
             request = msgspec.structs.replace(request, decision=validated(request.decision, symbols))
-        except ValueError as error:
-            raise ValueError(f"malformed request: {str(error).removeprefix('malformed answer: ')}") from None
+        except MalformedError as error:
+            raise MalformedError("request", error.defect) from None
     request = _storable(request, type(request), "request")
     for part, name in (("key", request.key), ("name", request.principal)):
         if not 0 < len(name) <= LONGEST_NAME:
-            raise ValueError(f"malformed request: its {part} has {len(name)} characters, not 1 to {LONGEST_NAME}")
+            raise MalformedError("request", f"its {part} has {len(name)} characters, not 1 to {LONGEST_NAME}")
     if request.principal in (GUARD, RULES):
-        raise ValueError(f"malformed request: {request.principal} is the name of a part of the engine, not of a caller")
+        raise MalformedError("request", f"{request.principal} is the name of a part of the engine, not of a caller")
     wrong = ""
     match request:
         case LegRequest(leg=leg, quantity=quantity, quoted=quoted):
@@ -134,7 +142,7 @@ def validated_request(request: CallerRequest, symbols: Collection[str] = ()) -> 
             if max(abs(ref.n), abs(ref.revision)) > LONGEST_SPAN_S:
                 wrong = "no order has such a number"
     if wrong:
-        raise ValueError(f"malformed request: {wrong}")
+        raise MalformedError("request", wrong)
     return request
 
 
@@ -143,8 +151,10 @@ def _leg(given: object, symbols: Collection[str]) -> Leg:
     try:
         leg = _storable(_trimmed(given), Leg, "leg")
         wrong = leg.malformed or _defect(leg)
+    except MalformedError as error:
+        wrong = error.defect
     except (ValueError, RecursionError) as error:
-        wrong = str(error).removeprefix("malformed leg: ")
+        wrong = str(error)
     if not wrong:
         return msgspec.structs.replace(leg, symbol=spelt(leg.symbol, symbols))
     symbol, action = getattr(given, "symbol", ""), getattr(given, "action", None)
@@ -169,15 +179,14 @@ def _condition(given: object, place: int, symbols: Collection[str], unread: list
             given = msgspec.structs.replace(given, metric=_cut(given.metric), reason=_cut(given.reason))
         read = _storable(given, WakeCondition, "condition")
         if len(read.symbol) > LONGEST_SYMBOL:
-            raise ValueError("its symbol is too long")
+            raise MalformedError("condition", "its symbol is too long")
         if read.expires_s is not None and not _span(read.expires_s):
-            raise ValueError("expires_s is no span of time")
+            raise MalformedError("condition", "expires_s is no span of time")
         if not 0 <= read.place <= MOST_CONDITIONS:
-            raise ValueError("its place is none")
-    except ValueError as error:
+            raise MalformedError("condition", "its place is none")
+    except MalformedError as error:
         place = getattr(given, "place", 0) or place + 1
-        why = _printable(str(error).removeprefix("malformed condition: "))
-        unread.append(f"condition {place} could not be read: {why}")
+        unread.append(f"condition {place} could not be read: {_printable(error.defect)}")
         return None
     return msgspec.structs.replace(read, symbol=spelt(read.symbol, symbols))
 
@@ -185,8 +194,8 @@ def _condition(given: object, place: int, symbols: Collection[str], unread: list
 def _storable(given: object, kind: type[_Kind], name: str) -> _Kind:
     try:
         return msgspec.json.decode(msgspec.json.encode(given), type=kind)
-    except (msgspec.MsgspecError, UnicodeError, TypeError, OverflowError) as error:
-        raise ValueError(f"malformed {name}: {error}") from error
+    except (msgspec.MsgspecError, ValueError, TypeError, OverflowError) as error:
+        raise MalformedError(name, error) from error
 
 
 def _defect(leg: Leg) -> str:

@@ -105,7 +105,7 @@ async def test_pause_and_takeover_cancel_the_agents_entries() -> None:
         run = await then(first, Scripted({}), told(verb, subject), closes=[100.0] * 5 + [89.0] * 3)
         assert run.events(events.OrderFilled) == []
         (canceled,) = run.events(events.OrderCancelRequested)
-        assert canceled.why == "taken out of the agent's hands by ann"
+        assert canceled.why == "withdrawn from the agent by ann"
 
 
 async def test_a_paused_agent_corrects_nothing() -> None:

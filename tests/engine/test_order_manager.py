@@ -32,10 +32,10 @@ class Outrun(RiskOfficer):
         self._account.version += 1
         return answer
 
-    def approve_reduction(
+    def clear_reduction(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
     ) -> ClearedOrder | Refusal:
-        answer = super().approve_reduction(intent, account, ref, now)
+        answer = super().clear_reduction(intent, account, ref, now)
         self._account.version += 1
         return answer
 

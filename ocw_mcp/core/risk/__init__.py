@@ -1,1 +1,1 @@
-"""The risk officer: every limit, and the only maker of an ApprovedOrder."""
+"""The risk officer: every limit, and the only maker of a ClearedOrder."""

@@ -1,7 +1,7 @@
-"""The risk officer: turns an intent into an ApprovedOrder or a refusal. No other module can make an ApprovedOrder.
+"""The risk officer: turns an intent into a ClearedOrder or a refusal. No other module can make a ClearedOrder.
 
-An approval holds for one use, for a few seconds, and for the version of the account that was checked. The engine checks
-and reserves within one step, so two callers can never both use the same room.
+An order is cleared for one use, for a few seconds, and for the version of the account that was checked. The engine
+checks and reserves within one step, so two callers can never both use the same room.
 """
 
 from collections.abc import Sequence
@@ -37,8 +37,8 @@ from ocw_mcp.domain.time import SECOND
 
 _SEAL: Final = claim_risk_seal()
 
-APPROVAL_MS: Final = 5 * SECOND
-"""How long an approval holds."""
+CLEARED_MS: Final = 5 * SECOND
+"""How long an order stays cleared."""
 
 _ALL: Final = tuple(limit.judge for limit in LIMITS)
 _STANDING: Final = tuple(limit.judge for limit in LIMITS if limit.standing)
@@ -75,11 +75,6 @@ class RiskOfficer:
         limit = rounded_limit(intent, account.instrument)
         return worst_fill(intent.side, limit, account.price, self._highest_allowance(intent))
 
-    def leverage(self, intent: OrderIntent, account: AccountView, notional: Decimal) -> int:
-        """Return the leverage at which an entry of this notional (quote) would be carried out."""
-        entry = msgspec.structs.replace(self._propose(intent, account, self._policies), notional=notional)
-        return leverage_of(entry, account, self._policies)
-
     def assess(self, intent: OrderIntent, account: AccountView) -> Assessment | Refusal:
         """Ask every limit about an entry. A refusal alone is the answer if a price of the entry is not above 0."""
         limit = rounded_limit(intent, account.instrument)
@@ -110,7 +105,7 @@ class RiskOfficer:
         if found.refusal is not None:
             return found.refusal
         entry = found.entry
-        return self._approve(entry.intent, ref, entry.quantity, account, now, found.leverage, found.bound)
+        return self._clear(entry.intent, ref, entry.quantity, account, now, found.leverage, found.bound)
 
     def barred(self, intent: OrderIntent, account: AccountView) -> Refusal | None:
         """Return why no entry passes at all here and now, whatever the order; None if one may pass."""
@@ -118,11 +113,6 @@ class RiskOfficer:
         verdicts = (judge(entry, account, self._policies) for judge in _STANDING)
         refused = next((verdict for verdict in verdicts if not verdict.passes(ZERO)), None)
         return None if refused is None else Refusal(refused.code, str(refused.limit), str(refused.actual))
-
-    def verdicts(self, intent: OrderIntent, account: AccountView) -> tuple[Verdict, ...]:
-        """Return the verdict of every limit on an entry; none if a price of the entry is not above 0."""
-        found = self.assess(intent, account)
-        return () if isinstance(found, Refusal) else found.verdicts
 
     def largest(self, intent: OrderIntent, account: AccountView) -> Decimal:
         """Return the largest quantity of this entry that every limit lets pass now; 0 if none."""
@@ -185,7 +175,7 @@ class RiskOfficer:
         """Return the limits that an entry's fills exceed, and the remedy."""
         return remedy(entered, self._at_fill if entered.intent.tainted else self._at_fill[:1])
 
-    def approve_reduction(
+    def clear_reduction(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
     ) -> ClearedOrder | Refusal:
         """Pass an order that reduces risk: in every state, on stale data, past every limit but the venue's step.
@@ -206,9 +196,9 @@ class RiskOfficer:
         rate = reductions_in_a_minute(account, self._policies)
         if asked_for(intent) and not rate.left:
             return Refusal(RefusalCode.REDUCTION_RATE, limit=f"{rate.limit} a minute", actual=str(rate.used))
-        return self._approve(intent, ref, quantity, account, now)
+        return self._clear(intent, ref, quantity, account, now)
 
-    def _approve(
+    def _clear(
         self,
         intent: OrderIntent,
         ref: OrderRef,
@@ -232,7 +222,7 @@ class RiskOfficer:
             take_at=intent.target_at if intent.purpose is Purpose.STOP else None,
             leverage=leverage,
         )
-        return ClearedOrder(_SEAL, order, account.version, now + APPROVAL_MS)
+        return ClearedOrder(_SEAL, order, account.version, now + CLEARED_MS)
 
 
 def _largest(room: Decimal, worst: Decimal, instrument: Instrument, price: Decimal) -> Decimal:

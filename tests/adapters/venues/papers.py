@@ -7,7 +7,7 @@ import msgspec
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.core.matching.on_candles import FillTerms
-from ocw_mcp.core.risk.officer import APPROVAL_MS, RiskOfficer
+from ocw_mcp.core.risk.officer import CLEARED_MS, RiskOfficer
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.market import Candle, Instrument, Opening, Product
 from ocw_mcp.domain.orders import (
@@ -87,7 +87,7 @@ def cleared_order(
         limit_price=None if limit is None else D(limit),
         post_only=post_only,
     )
-    ask = OFFICER.approve_reduction if purpose.reduces else OFFICER.check_entry
+    ask = OFFICER.clear_reduction if purpose.reduces else OFFICER.check_entry
     answer = ask(intent, account, OrderRef(n, purpose, revision), now)
     assert isinstance(answer, ClearedOrder), str(answer)
     order = msgspec.structs.replace(
@@ -119,7 +119,7 @@ class AlteredOrder(ClearedOrder):
 
 async def send(venue: PaperVenue, cleared: ClearedOrder) -> list[VenueReport]:
     """Submit an order at the time of its clearing."""
-    return list(await venue.submit(cleared, cleared.expires_at - APPROVAL_MS))
+    return list(await venue.submit(cleared, cleared.expires_at - CLEARED_MS))
 
 
 def venue_with(wallet: int = 10_000, product: Product = Product.UM, patience_ms: int = 5 * MINUTE) -> PaperVenue:

@@ -159,7 +159,7 @@ async def test_cleared_order_is_used_once_and_in_time() -> None:
     await venue.submit(cleared, T0)
     with pytest.raises(InvariantError, match="used twice"):
         await venue.submit(cleared, T0)
-    with pytest.raises(InvariantError, match="expired"):
+    with pytest.raises(InvariantError, match="was cleared until"):
         await venue.submit(cleared_order(BUY, "1", n=2), T0 + 5_001)
     assert len(opens(venue, 1_000.0, 1)) == 1
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ocw_mcp.core.risk.officer import APPROVAL_MS
+from ocw_mcp.core.risk.officer import CLEARED_MS
 from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import (
@@ -36,7 +36,7 @@ async def test_cleared_order_is_used_once_and_in_time(stage: Stage) -> None:
     cleared = cleared_order(BUY, "1", now=stage.now, product=stage.product)
     await stage.venue.submit(cleared, stage.now)
     late = cleared_order(BUY, "1", n=2, now=stage.now, product=stage.product)
-    for used, now in ((cleared, stage.now), (late, stage.now + APPROVAL_MS + 1)):
+    for used, now in ((cleared, stage.now), (late, stage.now + CLEARED_MS + 1)):
         with pytest.raises(InvariantError):
             await stage.venue.submit(used, now)
     assert traded(stage.moves(1_000.0)) == 1

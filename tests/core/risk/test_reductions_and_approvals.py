@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.equity import DailyLoss, DayState
-from ocw_mcp.core.risk.officer import APPROVAL_MS, RiskOfficer
+from ocw_mcp.core.risk.officer import CLEARED_MS, Assessment, RiskOfficer
 from ocw_mcp.core.risk.sizes import exposure_scale
 from ocw_mcp.domain.cleared import ClearedOrder, RiskSeal, claim_risk_seal
 from ocw_mcp.domain.errors import InvariantError
@@ -49,7 +49,7 @@ def reduction(side: Side, quantity: str, purpose: Purpose = Purpose.EXIT, trigge
 
 
 def approve(intent: OrderIntent, view: AccountView = LONG_TWO, now: int = NOW) -> ClearedOrder:
-    answer = OFFICER.approve_reduction(intent, view, OrderRef(1, intent.purpose), now)
+    answer = OFFICER.clear_reduction(intent, view, OrderRef(1, intent.purpose), now)
     assert isinstance(answer, ClearedOrder), str(answer)
     return answer
 
@@ -80,7 +80,7 @@ def test_so_many_closings_a_minute_are_enough_for_whoever_asks_but_not_for_the_g
 ) -> None:
     busy = account(pace=msgspec.structs.replace(QUIET, reductions_last_minute=1_000))
     intent = msgspec.structs.replace(reduction(Side.SELL, "2"), **changes)
-    answer = OFFICER.approve_reduction(intent, busy, EXIT, NOW)
+    answer = OFFICER.clear_reduction(intent, busy, EXIT, NOW)
     if passes:
         assert isinstance(answer, ClearedOrder)
     else:
@@ -118,7 +118,7 @@ def test_a_reduction_never_enlarges_flips_or_exceeds_a_position(
     held: Decimal, wanted: Decimal, side: Side, state: TradingState
 ) -> None:
     intent = reduction(side, str(wanted))
-    answer = OFFICER.approve_reduction(intent, account(quantity=held, state=state), EXIT, NOW)
+    answer = OFFICER.clear_reduction(intent, account(quantity=held, state=state), EXIT, NOW)
     step = LONG_TWO.instrument.step
     if isinstance(answer, Refusal):
         assert answer.code is RefusalCode.NO_POSITION
@@ -135,27 +135,27 @@ def test_a_reduction_never_enlarges_flips_or_exceeds_a_position(
 
 @pytest.mark.parametrize(("held", "side"), [("0", Side.SELL), ("0", Side.BUY), ("2", Side.BUY), ("-2", Side.SELL)])
 def test_what_trades_with_the_position_or_on_none_lowers_nothing(held: str, side: Side) -> None:
-    answer = OFFICER.approve_reduction(reduction(side, "1"), account(quantity=D(held)), EXIT, NOW)
+    answer = OFFICER.clear_reduction(reduction(side, "1"), account(quantity=D(held)), EXIT, NOW)
     assert answer == Refusal(RefusalCode.NO_POSITION, f"a position to {side}", held)
 
 
-def test_an_approval_holds_for_one_use_for_five_seconds_and_names_the_version_of_the_account() -> None:
+def test_order_is_cleared_for_one_use_and_five_seconds() -> None:
     cleared = approve(reduction(Side.SELL, "1"))
-    assert cleared.expires_at == NOW + APPROVAL_MS == NOW + 5_000
+    assert cleared.expires_at == NOW + CLEARED_MS == NOW + 5_000
     assert cleared.version == 3
-    assert cleared.redeem(NOW + APPROVAL_MS) == cleared.order
+    assert cleared.redeem(NOW + CLEARED_MS) == cleared.order
     with pytest.raises(InvariantError, match="used twice"):
         cleared.redeem(NOW)
 
 
-def test_an_approval_that_has_expired_is_good_for_nothing() -> None:
+def test_a_cleared_order_cannot_be_used_when_expired() -> None:
     cleared = approve(reduction(Side.SELL, "1"))
-    with pytest.raises(InvariantError, match="expired"):
-        cleared.redeem(NOW + APPROVAL_MS + 1)
+    with pytest.raises(InvariantError, match="was cleared until"):
+        cleared.redeem(NOW + CLEARED_MS + 1)
     assert cleared.redeem(NOW).quantity == 1
 
 
-def test_an_approved_order_cannot_be_changed_from_outside() -> None:
+def test_a_cleared_order_cannot_be_changed() -> None:
     cleared = approve(reduction(Side.SELL, "1"))
     with pytest.raises(AttributeError):
         cleared.order = cleared.order  # type: ignore[misc]
@@ -164,9 +164,9 @@ def test_an_approved_order_cannot_be_changed_from_outside() -> None:
 
 
 @pytest.mark.parametrize("seal", [RiskSeal(), None, object()])
-def test_nobody_makes_an_approved_order_without_the_seal(seal: Any) -> None:
+def test_no_order_is_cleared_without_the_seal(seal: Any) -> None:
     order = Order(EXIT, "ETHUSDT", Side.SELL, OrderType.MARKET, D(1), reduce_only=True)
-    with pytest.raises(InvariantError, match="nobody else"):
+    with pytest.raises(InvariantError, match=r"core\.risk alone"):
         ClearedOrder(seal, order, 1, NOW + 5_000)
 
 
@@ -255,12 +255,14 @@ def test_an_unknown_regime_and_an_unknown_macro_reading_both_count() -> None:
     assert exposure_scale(ScalePolicy(regime_unknown=D("0.6"), macro_unknown=D("0.9"))) == D("0.54")
 
 
-def test_what_was_decided_on_other_peoples_words_has_to_pass_both_sets_of_policies() -> None:
+def test_a_tainted_entry_is_checked_against_both_policies() -> None:
     strict = policies(order={"max_notional": 500})
     officer = RiskOfficer(policies(order={"max_notional": 800}), strict)
     tainted = msgspec.structs.replace(ENTRY, tainted=True)
-    told = [(each.code, str(each.limit)) for each in officer.verdicts(ENTRY, CALM)]
-    both = [(each.code, str(each.limit)) for each in officer.verdicts(tainted, CALM)]
-    assert both[: len(told)] == told
-    assert len(both) == 2 * len(told)
+    once, twice = officer.assess(ENTRY, CALM), officer.assess(tainted, CALM)
+    assert isinstance(once, Assessment)
+    assert isinstance(twice, Assessment)
+    told = [(each.code, str(each.limit)) for each in once.verdicts]
+    assert [(each.code, str(each.limit)) for each in twice.verdicts][: len(told)] == told
+    assert len(twice.verdicts) == 2 * len(told)
     assert officer.largest(tainted, CALM) < officer.largest(ENTRY, CALM)

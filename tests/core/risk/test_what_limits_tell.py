@@ -3,29 +3,40 @@
 import pytest
 from msgspec.structs import replace
 
-from ocw_mcp.core.risk.officer import RiskOfficer
+from ocw_mcp.core.risk.account import AccountView
+from ocw_mcp.core.risk.officer import Assessment, RiskOfficer
+from ocw_mcp.core.risk.verdict import Verdict
 from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.orders import OrderIntent
+from ocw_mcp.domain.policies import Policies
 from tests.support.accounts import CALM, ETH
 from tests.support.entries import APPROVAL, LIMITED, LONG, account, refusal, under
 from tests.support.limit_cases import CASES, TOLD, Case
 
 
+def verdicts(policies: Policies, intent: OrderIntent, view: AccountView) -> tuple[Verdict, ...]:
+    """The verdict of every limit on an entry."""
+    assessed = RiskOfficer(policies).assess(intent, view)
+    assert isinstance(assessed, Assessment)
+    return assessed.verdicts
+
+
 def test_each_limit_tells_its_figures_of_an_entry_that_passes() -> None:
-    verdicts = RiskOfficer(LIMITED).verdicts(LONG, CALM)
-    assert {each.code.value: (str(each.limit), str(each.actual)) for each in verdicts} == TOLD
-    assert [each.code.value for each in verdicts] == list(TOLD)
+    found = verdicts(LIMITED, LONG, CALM)
+    assert {each.code.value: (str(each.limit), str(each.actual)) for each in found} == TOLD
+    assert [each.code.value for each in found] == list(TOLD)
 
 
 def test_on_spot_leverage_and_liquidation_say_that_there_is_none() -> None:
     spot = account(product=Product.SPOT, instrument=replace(ETH, product=Product.SPOT))
-    told = {each.code.value: (str(each.limit), str(each.actual)) for each in RiskOfficer(LIMITED).verdicts(LONG, spot)}
+    told = {each.code.value: (str(each.limit), str(each.actual)) for each in verdicts(LIMITED, LONG, spot)}
     assert told["LIQUIDATION"] == ("none", "none on spot")
     assert told["LEVERAGE"][0] == "1 on spot"
 
 
 def test_an_approval_that_is_there_is_shown() -> None:
     cleared = replace(LONG, approval="a-7")
-    told = RiskOfficer(under(approval=APPROVAL)).verdicts(cleared, CALM)[-1]
+    told = verdicts(under(approval=APPROVAL), cleared, CALM)[-1]
     assert (str(told.limit), str(told.actual)) == ("none needed", "a-7")
 
 
