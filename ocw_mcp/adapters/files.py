@@ -26,7 +26,7 @@ _ROOT = 0
 
 
 class FileRefused(ValueError):  # noqa: N818 - callers catch it and raise their own kind of error
-    """The refusal to read a file, in one sentence: the path, what is wrong, and how to correct it."""
+    """The refusal to read a file, in one sentence: the path, the fault, and its correction."""
 
 
 @contextmanager
@@ -177,7 +177,7 @@ def require_own_directory(directory: Path) -> None:
             "another --state directory"
         ) from None
     if not stat.S_ISDIR(status.st_mode):
-        return  # Each reader reports what it expected in its place.
+        return  # Each reader reports the type that it expected.
     if stat.S_ISLNK(link.st_mode) and (problem := _foreign(directory, link, (os.geteuid(), _ROOT))):
         raise BookError(f"the link {problem}, or give the directory itself as --state")
     if status.st_uid != os.geteuid():

@@ -1,4 +1,4 @@
-"""A circuit breaker: after several failures in a row the model is not asked for a while."""
+"""A circuit breaker: after several failures in a row the model is not called for a while."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -16,7 +16,7 @@ OPEN_MS: Final = 15 * MINUTE
 
 
 class BreakerState(msgspec.Struct):
-    """Failures in a row, the time (ms) at which the breaker opened, and whether a trial is under way."""
+    """Failures in a row, the time (ms) at which the breaker opened, and whether a trial runs."""
 
     failures: int = 0
     opened_at: int | None = None
@@ -49,7 +49,7 @@ class Breaker(Stateful[BreakerState]):
             self.failed(asked_at)
 
     def allows(self, now: int) -> bool:
-        """Return whether the model may be asked at `now` (ms). The caller then reports the result."""
+        """Return whether the model may be called at `now` (ms). The caller then reports the result."""
         state = self._state
         if state.opened_at is None:
             return True
@@ -70,11 +70,11 @@ class Breaker(Stateful[BreakerState]):
             state.opened_at, state.trying = now, False
 
     def cancel_trial(self) -> None:
-        """Report that the model was not asked after all: a trial ends without a result."""
+        """Report that the model was not called after all: a trial ends without a result."""
         self._state.trying = False
 
     @property
     def open_until(self) -> int | None:
-        """The time (ms) from which the model is asked again; None if the breaker is closed."""
+        """The time (ms) from which the model is called again; None if the breaker is closed."""
         opened_at = self._state.opened_at
         return None if opened_at is None else opened_at + OPEN_MS

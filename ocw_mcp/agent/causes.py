@@ -1,4 +1,4 @@
-"""Failures of calls to the model, and the kinds after which the model is not blamed, or asked again."""
+"""Failures of calls to the model, and the kinds that do not count against the model, or allow another call."""
 
 from typing import Final
 
@@ -20,7 +20,7 @@ UNASKED: Final = frozenset(
         CauseKind.NOT_RECORDED,
     }
 )
-"""Kinds with which the model was not asked or not waited for, so that they say nothing about its answers."""
+"""Kinds of wakes without a call or without its result, which do not count as answers of the model."""
 ANSWERED: Final = frozenset({CauseKind.IMPOSSIBLE})
 """Kinds that show that the model answered."""
 RETRIED: Final = frozenset({CauseKind.RATE_LIMITED, CauseKind.OVERLOADED, CauseKind.SERVER})
@@ -33,7 +33,7 @@ class Trouble(msgspec.Struct, frozen=True):
     kind: CauseKind = msgspec.field(name="cause")
     detail: str = ""
     retry_after_s: float | None = None
-    """The wait (s) that the API asks for, if it does."""
+    """The wait (s) that the API requests, if it does."""
     may_be_billed: bool = False
     """Whether the model may have worked on the call: then its worst-case cost counts, and it is not retried."""
 

@@ -158,7 +158,7 @@ def _client(credentials: Credentials) -> "AsyncAnthropic":
 
 
 def classify_error(error: Exception) -> Trouble:
-    """Return an SDK error as a trouble: its cause, its message, and the wait (s) that the API asks for."""
+    """Return an SDK error as a trouble: its cause, its message, and the wait (s) that the API requests."""
     import anthropic
     import httpx2
 

@@ -1,6 +1,6 @@
 """One decision as a conversation: the model reads with the tools, submits, and corrects refused legs once.
 
-Every way in which it can end is a `ConversationResult`; only a cancellation is raised. Before each call, the most that
+Every end of it is a `ConversationResult`; only a cancellation is raised. Before each call, the most that
 it can cost is compared with the rest of the decision's allowance.
 """
 
@@ -34,7 +34,7 @@ LONGEST_WAIT_SHARE: Final = 0.25
 """Share of the decision's time that a retry may wait; if the API asks for more, the rules decide sooner."""
 
 RecordCost = Callable[[Decimal], Awaitable[None]]
-"""Stores what the decision may have cost (USD) before a call is made. Raises BookError if it cannot."""
+"""Stores the largest possible cost (USD) of the decision before a call is made. Raises BookError if it cannot."""
 
 _Answer = TypeVar("_Answer")
 
@@ -62,11 +62,11 @@ class ConversationTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Submitted(msgspec.Struct, frozen=True):
-    """A decision was submitted and answered. `legs` are as they stand after a correction, if there was one."""
+    """A decision was submitted and answered. `legs` are the final ones, after a correction if there was one."""
 
     legs: tuple[LegAnswer, ...]
     trouble: Trouble | None = None
-    """The trouble that prevented a correction; the decision stands."""
+    """The trouble that prevented a correction; the decision stays in force."""
 
 
 class NoDecision(msgspec.Struct, frozen=True):
@@ -85,7 +85,7 @@ ConversationResult = Submitted | NoDecision | Failed
 
 
 class ConversationSummary(msgspec.Struct, frozen=True):
-    """The result of a conversation, and what it cost."""
+    """The result of a conversation, and its cost."""
 
     result: ConversationResult
     usage: TokenUsage
@@ -140,7 +140,7 @@ class Conversation:
 
     @property
     def cost_usd(self) -> Decimal:
-        """The cost so far, including the worst case of a call under way."""
+        """The cost so far, including the worst case of an unfinished call."""
         return self._cost + self._reserved
 
     async def run(self, wake: int, system: str, context: str, *, tainted: bool = False) -> ConversationSummary:
@@ -258,7 +258,7 @@ class Conversation:
         return worst
 
     async def _wait_to_retry(self, trouble: Trouble) -> bool:
-        """Wait in real time as long as the API asks, and return True; return False if that is too long or no use."""
+        """Wait in real time as the API requests, and return True; return False if that is too long or of no use."""
         wait_s = RETRY_WAIT_S if trouble.retry_after_s is None else trouble.retry_after_s
         longest_s = min(self._terms.timeout_s * LONGEST_WAIT_SHARE, self._remaining_s())
         if trouble.kind not in RETRIED or trouble.may_be_billed or wait_s > longest_s:
@@ -328,7 +328,7 @@ class Conversation:
         return Submitted(tuple(self._legs))
 
     def _fail(self, trouble: Trouble) -> ConversationResult:
-        """Return the result after a trouble. A decision that the engine has taken stands."""
+        """Return the result after a trouble. A decision that the engine has taken stays in force."""
         result = self._conclude(Reply("", (), TokenUsage())) if self._answers else None
         if isinstance(result, Submitted):
             return msgspec.structs.replace(result, trouble=trouble)

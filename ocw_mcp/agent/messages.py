@@ -1,6 +1,6 @@
 """Requests to the Messages API and its replies, as plain data, and the protocol of everything that answers them.
 
-A client asks through the SDK (`client.py`); in a replay a recording answers instead (`recording.py`).
+A client calls the API through the SDK (`client.py`); in a replay a recording answers (`recording.py`).
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """The answer of the model. `content` goes back unchanged with the next request."""
+    """The answer of the model. `content` is sent back unchanged with the next request."""
 
     stop_reason: str
     content: tuple[dict[str, Any], ...]
@@ -93,7 +93,7 @@ def digest_number(day: str) -> int:
 
 
 def request_name(number: int) -> str:
-    """Return what a request number stands for, in words: `wake 7`, or a diary entry."""
+    """Return the purpose of a request number in words: `wake 7`, or a diary entry."""
     if number >= 0:
         return f"wake {number}"
     if number % 2 == 0:
@@ -106,7 +106,7 @@ ReportWait = Callable[[int, str, float], None]
 
 
 class SlowAnswerNotice:
-    """A wrapper around `Messages` that reports each slow answer once: a simulated clock stands still meanwhile."""
+    """A wrapper around `Messages` that reports each slow answer once: a simulated clock is stopped meanwhile."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class SlowAnswerNotice:
         self._notice_after_s = notice_after_s
 
     async def create(self, request: Request) -> Reply | Trouble:
-        """Return what the wrapped `Messages` returns."""
+        """Return the answer of the wrapped `Messages`."""
         longest_s = self._longest_s[request.wake < 0]
         notice = asyncio.get_running_loop().call_later(
             self._notice_after_s, lambda: self._report(self._clock.now(), request_name(request.wake), longest_s)

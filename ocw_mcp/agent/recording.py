@@ -38,7 +38,7 @@ LONGEST_FIRST_LINE: Final = 1_000
 LARGEST: Final = 1 << 30
 """Bytes of a recording."""
 PARTS: Final = ("model", "tools", "system", "messages")
-"""The parts of a request that are compared one by one, to tell a changed prompt from a changed market. The rest is
+"""The parts of a request that are compared one by one: a changed prompt differs from a changed market. The rest is
 compared as `terms`."""
 LISTED_WAKES: Final = 3
 """Wakes without an answer that the summary lists."""
@@ -104,7 +104,7 @@ class CallRecorder(AbstractContextManager["CallRecorder"]):
         os.close(self._file)
 
     async def create(self, request: Request) -> Reply | Trouble:
-        """Return what the wrapped `Messages` returns, and record it."""
+        """Return the answer of the wrapped `Messages`, and record it."""
         began = self._clock.wall_ms()
         try:
             answer = await self._messages.create(request)
@@ -262,7 +262,7 @@ def _open_private(path: Path, owner: RecordingOwner) -> int:
 
 
 def _problem(path: Path, file: int, owner: RecordingOwner) -> str:
-    """Return why an open file must not be appended to, and what to do; empty if it may."""
+    """Return why an open file must not be appended to, with the remedy; empty if it may."""
     found = os.fstat(file)
     mode = stat.S_IMODE(found.st_mode)
     if not stat.S_ISREG(found.st_mode):

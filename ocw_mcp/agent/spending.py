@@ -34,13 +34,13 @@ class Spending(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=_
     wake: int = 0
     """The latest wake that the model was asked about."""
     decision: Decimal = ZERO
-    """Cost of that wake's decision so far, a call under way at its worst case."""
+    """Cost of that wake's decision so far, an unfinished call at its worst case."""
     carried: dict[str, Decimal] = {}
     """Earlier costs that are reported with that decision, by name."""
     pending: dict[str, Decimal] = {}
     """Costs to report with the next decision, by name."""
     entries: Decimal = ZERO
-    """Worst-case cost of the diary entries under way."""
+    """Worst-case cost of the unfinished diary entries."""
 
 
 class SpendingLog:
@@ -55,7 +55,7 @@ class SpendingLog:
         recorder: CallRecorder | None = None,
         replayed: Recording | None = None,
     ) -> None:
-        """Read the file and add what an earlier process lost. `journaled` are the latest decisions of the journal.
+        """Read the file and add the lost costs of an earlier process. `journaled` are the journal's latest decisions.
 
         `recorder` records lost spending. A replay (`replayed`) spends nothing, so it loses nothing; it reports the lost
         spending of its recording. Raises BookError for a file that is invalid or of another book.
@@ -74,7 +74,7 @@ class SpendingLog:
 
     @property
     def pending_usd(self) -> Decimal:
-        """Spending that the engine does not know, without that of the decision under way."""
+        """Spending that the engine does not know, without that of the present decision."""
         return sum(self._state.pending.values(), ZERO)
 
     def carried_usd(self, wake: int) -> Decimal:
@@ -94,7 +94,7 @@ class SpendingLog:
             await self._save()
 
     async def record_cost(self, usd: Decimal) -> None:
-        """Record the cost of the decision so far, a call under way at its worst case. Raises BookError."""
+        """Record the cost of the decision so far, an unfinished call at its worst case. Raises BookError."""
         if self._spends:
             await self._save(decision=usd)
 
@@ -108,7 +108,7 @@ class SpendingLog:
         await self._save(pending=self._state.pending | ({name: usd} if usd else {}), entries=ZERO)
 
     def _recover(self, booked: Decimal) -> None:
-        """Turn what an earlier process has spent and not reported into pending costs."""
+        """Turn the unreported spending of an earlier process into pending costs."""
         state = self._state
         carried = sum(state.carried.values(), ZERO)
         # A replay reads lost spending from its recording again.

@@ -69,19 +69,19 @@ class ExportColumn(NamedTuple):
         return getattr(row, self.name) if self.value is None else self.value(row)
 
 
-class EquityPoint(NamedTuple):
+class EquityRow(NamedTuple):
     """The equity (quote) at a moment (ms): as a UTC day began, or as the engine last said."""
 
     at: int
     equity: Decimal
 
 
-def _equity(db: Database, book: StoredBook) -> list[EquityPoint]:
-    points = [EquityPoint(at, Decimal(equity)) for at, equity in db.execute("SELECT at, equity FROM days ORDER BY seq")]
+def _equity(db: Database, book: StoredBook) -> list[EquityRow]:
+    points = [EquityRow(at, Decimal(equity)) for at, equity in db.execute("SELECT at, equity FROM days ORDER BY seq")]
     last = db.execute(GET_SUMMARY).fetchone()
     told = {} if last is None else msgspec.json.decode(last[0])
     if "equity" in told and (not points or told["at"] > points[-1].at):
-        points.append(EquityPoint(told["at"], Decimal(told["equity"])))
+        points.append(EquityRow(told["at"], Decimal(told["equity"])))
     return points
 
 

@@ -1,1 +1,1 @@
-"""The shell that carries out the engine's effects on a clock."""
+"""The runtime: it drives the engine along a clock and carries out its effects."""

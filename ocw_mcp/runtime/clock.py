@@ -1,14 +1,15 @@
-"""The two clocks. Nothing else in the house reads the time."""
+"""The clocks: simulated, paced and live. No other module reads the time."""
 
 import asyncio
 import time
 from datetime import UTC, datetime
 
-A_MOMENT_MS = 200
+POLL_MS = 200
+"""Real time between two polls for commands and requests while a run waits."""
 
 
 class SimulatedClock:
-    """Time is what the market says it is; nobody waits."""
+    """Engine time that follows the frames of the market, without waiting."""
 
     simulated = True
     paced = False
@@ -17,33 +18,33 @@ class SimulatedClock:
         self._now = 0
 
     def now(self) -> int:
-        """Engine time, ms."""
+        """Return the engine time, ms."""
         return self._now
 
     def wall_ms(self) -> float:
-        """A monotonic reading, ms."""
+        """Return a monotonic reading of real time, ms."""
         return time.perf_counter() * 1_000  # noqa: TID251 - this is the clock
 
     def advance(self, to: int) -> None:
-        """Move on; time never goes back."""
+        """Set engine time to `to` (ms), unless that is earlier: time never goes back."""
         if to > self._now:
             self._now = to
 
     async def wait_until(self, at: int) -> None:
-        """Let others run, and return at once."""
+        """Let other tasks run, and return at once."""
         await asyncio.sleep(0)  # noqa: TID251 - this is the clock
 
     async def pause(self, ms: float) -> None:
-        """Wait so long by the wall."""
+        """Wait for `ms` of real time."""
         await asyncio.sleep(ms / 1_000)  # noqa: TID251 - this is the clock
 
     async def approach(self, at: int) -> bool:
-        """It is always there."""
+        """Return True: a simulated clock does not wait for a frame."""
         return True
 
 
 class PacedClock(SimulatedClock):
-    """Simulated time that keeps step with the wall: `speed` simulated milliseconds to one of the machine's."""
+    """Simulated time that runs `speed` times as fast as real time."""
 
     paced = True
 
@@ -53,40 +54,40 @@ class PacedClock(SimulatedClock):
         self._began: tuple[int, float] | None = None
 
     async def approach(self, at: int) -> bool:
-        """Wait, `A_MOMENT_MS` of wall time at most; whether `at` has come. Pace is kept from the first call on."""
+        """Wait up to POLL_MS; return whether engine time reached `at` (ms). The pace counts from the first call."""
         if self._began is None:
             self._began = (at, self.wall_ms())
-        first, wall = self._began
-        left = wall + (at - first) / self._speed - self.wall_ms()
-        await asyncio.sleep(max(0.0, min(left, A_MOMENT_MS)) / 1_000)  # noqa: TID251 - this is the clock
-        return left <= A_MOMENT_MS
+        first, began_ms = self._began
+        left = began_ms + (at - first) / self._speed - self.wall_ms()
+        await asyncio.sleep(max(0.0, min(left, POLL_MS)) / 1_000)  # noqa: TID251 - this is the clock
+        return left <= POLL_MS
 
 
 class LiveClock:
-    """The machine's time."""
+    """Engine time that is the time of the machine."""
 
     simulated = False
     paced = False
 
     def now(self) -> int:
-        """Milliseconds since 1970, UTC."""
+        """Return the milliseconds since 1970, UTC."""
         return int(datetime.now(UTC).timestamp() * 1_000)  # noqa: TID251 - this is the clock
 
     def wall_ms(self) -> float:
-        """A monotonic reading, ms."""
+        """Return a monotonic reading of real time, ms."""
         return time.perf_counter() * 1_000  # noqa: TID251 - this is the clock
 
     def advance(self, to: int) -> None:
-        """The machine's time takes no telling."""
+        """Do nothing: the time of the machine cannot be set."""
 
     async def wait_until(self, at: int) -> None:
-        """Sleep until `at`."""
+        """Sleep until `at` (ms)."""
         await asyncio.sleep(max(0, at - self.now()) / 1_000)  # noqa: TID251 - this is the clock
 
     async def pause(self, ms: float) -> None:
-        """Wait so long by the wall."""
+        """Wait for `ms` of real time."""
         await asyncio.sleep(ms / 1_000)  # noqa: TID251 - this is the clock
 
     async def approach(self, at: int) -> bool:
-        """Live, whatever comes is there when it comes."""
+        """Return True: a live frame arrives at its own time."""
         return True

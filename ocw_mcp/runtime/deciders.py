@@ -1,4 +1,4 @@
-"""Whoever answers a wake without a model: the rules, a strategy, a reckless one, or nobody."""
+"""Deciders without a model: the rules, a reckless one, a strategy function, an attached client, or none."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 
 Strategy = Callable[[Snapshot], Decision | None]
-"""A function that decides on a snapshot. None holds everything."""
+"""A function that returns a decision on a snapshot, or None for a HOLD of every symbol."""
 
 
 class RulesDecider:
-    """The rules trade. They need no time to think."""
+    """Decides by the built-in rules, in no time."""
 
     name = "rules"
 
@@ -25,46 +25,46 @@ class RulesDecider:
         self._policies = policies
 
     def thinking_ms(self, request: DecisionRequest) -> int:
-        """Nothing."""
+        """Return 0: the decision takes no time."""
         return 0
 
     async def decide(self, request: DecisionRequest) -> Decision:
-        """The rules' answer."""
+        """Return the decision of the rules."""
         return strategy.decide(request.snapshot, self._policies)
 
 
 class RecklessDecider:
-    """Wants everything, so that the policies have something to do."""
+    """Enters every symbol at once, so that the limits of the policies are reached."""
 
     name = "reckless"
 
     def thinking_ms(self, request: DecisionRequest) -> int:
-        """Nothing: it does not think."""
+        """Return 0: the decision takes no time."""
         return 0
 
     async def decide(self, request: DecisionRequest) -> Decision:
-        """A leg for every symbol."""
+        """Return a decision with a leg for every symbol."""
         return reckless.decide(request)
 
 
 class StrategyDecider:
-    """A function of the snapshot decides. It needs no time to think.
+    """Decides by a function of the snapshot, in no time.
 
-    A resumed run takes its earlier decisions from the journal, and does not call it again for those wakes.
+    A resumed run takes the function's decisions from the journal, and does not call it again for the same wakes.
     """
 
     def __init__(self, strategy: Strategy, name: str, failed: Callable[[Exception], None]) -> None:
-        """`failed` takes each exception of the strategy; its wake is then held."""
+        """`failed` gets each error that the strategy raises; the wake is then a HOLD."""
         self.name = name
         self._strategy = strategy
         self._failed = failed
 
     def thinking_ms(self, request: DecisionRequest) -> int:
-        """Nothing."""
+        """Return 0: the decision takes no time."""
         return 0
 
     async def decide(self, request: DecisionRequest) -> Decision:
-        """Return the strategy's answer. Raises StrategyError for one that is no decision, and the strategy's own."""
+        """Return the strategy's decision. Raises StrategyError for another value, and every error of the strategy."""
         try:
             answer = self._strategy(request.snapshot)
             if answer is None:
@@ -93,29 +93,29 @@ def _kind(value: object) -> str:
 
 
 class AttachedDecider:
-    """Whoever is attached decides, with `decisions_submit`; nothing comes from here."""
+    """Leaves each decision to the attached client, which submits it with the tool `decisions_submit`."""
 
     name = ATTACHED
 
     def thinking_ms(self, request: DecisionRequest) -> int | None:
-        """As long as it takes."""
+        """Return None: the time that the client will take is not known."""
         return None
 
     async def decide(self, request: DecisionRequest) -> Decision:
-        """Wait; the desk's deadline ends that."""
+        """Wait until the engine's deadline cancels the wait."""
         await asyncio.Event().wait()
-        raise InvariantError("an answer that is waited for elsewhere came from here")
+        raise InvariantError("the attached decider returned an answer; expected one from decisions_submit")
 
 
 class NoDecider:
-    """Holds everything: the gate is watched, and nothing is traded."""
+    """Holds every symbol: the wake-up gate runs, and no order is placed."""
 
     name = "none"
 
     def thinking_ms(self, request: DecisionRequest) -> int:
-        """Nothing."""
+        """Return 0: the decision takes no time."""
         return 0
 
     async def decide(self, request: DecisionRequest) -> Decision:
-        """A HOLD."""
+        """Return a HOLD of every symbol."""
         return Decision(cause=Cause(CauseKind.NO_AGENT))

@@ -1,8 +1,8 @@
-"""What every caller uses to look at the running engine: desktop, scripts, dashboard and agent see the same.
+"""The view of a running engine that every caller shares: desktop client, scripts, dashboard and agent.
 
-The engine takes one event at a time on the event loop, and so does whoever looks: between two steps everything is of
-one moment, without a lock and without a copy of history. What is over is asked of the store by query, in a thread of
-its own (`history.py`), and is at most a second behind.
+The engine takes one event at a time on the event loop. Callers read on the same loop between two steps, so that a read
+is consistent without a lock and without a copy of history. The past is queried from the store in a thread of its own
+(`history.py`), and is at most a second old.
 """
 
 from collections.abc import Callable
@@ -32,23 +32,23 @@ from ocw_mcp.runtime.trading import Trading
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """What every answer says of itself. `as_of` in ms; None before the market begins, warming up included."""
+    """The mode, state and freshness of an answer. `as_of` in ms; None before the market begins and while warming up."""
 
     mode: Mode
     state: TradingState
     as_of: int | None
     age_ms: int | None
-    """How old the oldest of the last prices is; None where one has none yet."""
+    """The age of the oldest of the last prices; None if a symbol has no price yet."""
     source: str
-    """The market, by its identity."""
+    """The identity of the market data."""
     stale: bool
-    """Whether some price is too old, or missing, for an entry, or all of it is the past."""
+    """Whether a price is missing or too old for an entry, or the engine is behind its journal."""
     catching_up: bool
-    """Whether the engine does again what was done before it died: what is seen was true at `as_of`, and is not now."""
+    """Whether the engine repeats journaled steps after a restart: the answer holds for `as_of` only."""
 
 
 class Status(msgspec.Struct, frozen=True):
-    """The engine at a glance. Money in quote currency, shares as fractions, times in ms."""
+    """A summary of the engine. Money in quote currency, shares as fractions, times in ms."""
 
     book: str
     version: str
@@ -64,7 +64,7 @@ class Status(msgspec.Struct, frozen=True):
     daily_loss_reached: bool
     paused_until: int | None
     lowered: Lowered | None
-    """Who took the desk out of ACTIVE."""
+    """The principal that took the engine out of ACTIVE, with time and reason."""
     open_positions: int
     unprotected: tuple[str, ...]
     live_orders: int
@@ -83,7 +83,7 @@ class Portfolio(msgspec.Struct, frozen=True):
     equity: Decimal
     wallet: Decimal
     free: Decimal
-    """What no position or live entry claims, less losses so far: the free margin that entries are held to."""
+    """The equity that no position or live entry reserves, less open losses: the free margin that entries may use."""
     unrealised: Decimal
     gross: Decimal
     gross_share: Decimal
@@ -106,11 +106,11 @@ class Candles(msgspec.Struct, frozen=True):
     timeframe: str
     rows: list[tuple[int, float, float, float, float, float]]
     more: bool
-    """Whether there are older ones."""
+    """Whether older candles exist."""
 
 
 class PolicyView(msgspec.Struct, frozen=True):
-    """The limits in force, and how much is used of those that fill up. All values as text, as the file writes them."""
+    """The limits in force, and the use of those that accumulate. All values are text, as in the policy file."""
 
     name: str
     hash: str
@@ -119,7 +119,7 @@ class PolicyView(msgspec.Struct, frozen=True):
 
 
 class Facade:
-    """One running engine: to look at, and through `trading` to act on."""
+    """Read access to one running engine; `trading` has the actions on it, `history` its past."""
 
     def __init__(
         self,
@@ -132,49 +132,49 @@ class Facade:
         trading: Trading,
         catching_up: Callable[[], bool],
     ) -> None:
-        """`catching_up` tells whether the engine is behind its journal; `BookRun.catching_up` does."""
+        """`catching_up` returns whether the engine is behind its journal, as `BookRun.catching_up` does."""
         self._engine = engine
         self._clock = clock
         self._store = store
         self._mode, self._source = stamp.mode, str(stamp.market)
         self._version = version
         self._catching_up = catching_up
-        self._taken: tuple[tuple[int, int], Snapshot] | None = None
+        self._latest: tuple[tuple[int, int], Snapshot] | None = None
         self.history = history
         self.trading = trading
 
     @property
     def book(self) -> str:
-        """The six characters that name the book."""
+        """Return the six characters that name the book."""
         return self._store.book
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """The symbols that the engine follows."""
+        """Return the symbols that the engine follows."""
         return self._engine.config.symbols
 
     @property
     def policies(self) -> Policies:
-        """The policies in force."""
+        """Return the policies in force."""
         return self._engine.config.policies
 
     @property
     def begun(self) -> bool:
-        """Whether the book's first frame has come."""
+        """Return whether the book has had its first frame."""
         return self._engine.counters.began_at is not None
 
     @property
     def settled(self) -> bool:
-        """Whether the engine is at its present: neither on history before the market begins, nor behind its journal."""
+        """Return whether the engine is neither on history before the market begins nor behind its journal."""
         return self.begun and not self._catching_up()
 
     @property
     def on_history(self) -> bool:
-        """Whether all that the engine has of the market is history from before its beginning."""
+        """Return whether all market data of the engine are history from before the book's beginning."""
         return not self.begun and any(each.known_at is not None for each in self._engine.market.symbols.values())
 
     def moment(self) -> Moment:
-        """Mode, state and freshness, now."""
+        """Return mode, state and freshness at the present engine time."""
         now = self._clock.now()
         known = [each.known_at for each in self._engine.market.symbols.values()]
         ages = [now - at for at in known if at is not None]
@@ -191,7 +191,7 @@ class Facade:
         )
 
     def status(self) -> Status:
-        """The engine at a glance."""
+        """Return a summary of the engine."""
         engine, account = self._engine, self._engine.account
         equity, config = account.ledger.equity(), engine.config
         return Status(
@@ -221,7 +221,7 @@ class Facade:
         )
 
     def snapshot(self, symbol: str | None = None) -> Snapshot:
-        """What a wake at this moment would be shown, of all symbols or of one. Raises RequestError."""
+        """Return the snapshot that a wake would have now, of all symbols or of one. Raises RequestError."""
         whole = self._whole()
         if symbol is None:
             return whole
@@ -230,18 +230,18 @@ class Facade:
         return msgspec.structs.replace(whole, symbols={name: whole.symbols[name]}, correlations=pairs)
 
     def _whole(self) -> Snapshot:
-        """The snapshot of this moment, taken once however many ask for it between two steps."""
-        moment = (self._engine.steps, self._clock.now())
-        if self._taken is None or self._taken[0] != moment:
-            self._taken = (moment, self._engine.snapshot(moment[1]))
-        return self._taken[1]
+        """Return the snapshot of the present engine time. It is taken once between two steps, for all callers."""
+        key = (self._engine.steps, self._clock.now())
+        if self._latest is None or self._latest[0] != key:
+            self._latest = (key, self._engine.snapshot(key[1]))
+        return self._latest[1]
 
     def symbol(self, symbol: str) -> SymbolView:
-        """One symbol of the snapshot. Raises RequestError."""
+        """Return one symbol of the snapshot. Raises RequestError."""
         return self.snapshot(symbol).symbols[self.known(symbol)]
 
     def indicators(self, symbol: str, timeframe: str | None = None) -> dict[str, IndicatorValues]:
-        """Indicators of a symbol by timeframe, of one or of all that have some; of a forming candle as `1h*`.
+        """Return the indicators of a symbol, by timeframe: one timeframe or all; those of a forming candle as `1h*`.
 
         Raises RequestError.
         """
@@ -255,7 +255,7 @@ class Facade:
         return chosen
 
     def candles(self, symbol: str, timeframe: str, limit: int, before: int | None = None) -> Candles:
-        """The newest `limit` closed candles, or those that opened before `before` (ms). Raises RequestError."""
+        """Return the newest `limit` closed candles, of those opened before `before` (ms). Raises RequestError."""
         name = self.known(symbol)
         built = {span_name(each): each for each in self._engine.market.timeframes}
         if timeframe not in built:
@@ -268,7 +268,7 @@ class Facade:
         return Candles(name, timeframe, rows, start > 0)
 
     def portfolio(self) -> Portfolio:
-        """The account."""
+        """Return the account."""
         account = self._engine.account
         ledger, activity = account.ledger, account.activity.state()
         equity, gross = ledger.equity(), ledger.gross()
@@ -292,21 +292,21 @@ class Facade:
         )
 
     def positions(self) -> list[PositionView]:
-        """Every open position, by symbol."""
+        """Return every open position, sorted by symbol."""
         return positions(self._engine.account, self._engine.guard)
 
     def unprotected_until(self, symbol: str) -> int | None:
-        """When (ms) a position is closed unless it has a stop by then; None where it has one."""
+        """Return the time (ms) at which a position without a stop is closed; None if it has a stop."""
         protection = self._engine.guard.protections.get(symbol)
         return protection.deadline if protection and not protection.protected else None
 
     def target(self, symbol: str) -> Decimal | None:
-        """Where a position takes its profit, if anywhere."""
+        """Return the price of a position's take profit; None if it has none."""
         protection = self._engine.guard.protections.get(symbol)
         return protection.target if protection else None
 
     def orders(self) -> list[TrackedOrder]:
-        """Every order that may still trade, oldest first."""
+        """Return every order that may still fill, oldest first."""
         return list(self._engine.orders.live())
 
     def policy(self) -> PolicyView:
@@ -322,7 +322,7 @@ class Facade:
         return self._engine.check(leg, principal, self._clock.now(), quantity)
 
     def known(self, symbol: str) -> str:
-        """The symbol as the engine writes it. Raises RequestError for one that it does not follow."""
+        """Return the symbol as the engine spells it. Raises RequestError for a symbol that it does not follow."""
         name = matched(symbol, self.symbols)
         if name is None:
             raise RequestError(
@@ -334,15 +334,15 @@ class Facade:
         return name
 
     def thinking_spent_usd(self) -> tuple[Decimal, Decimal]:
-        """What thinking has cost in the UTC day and the UTC month of engine time, as far as the engine was told."""
+        """Return the reported cost (USD) of decisions in the UTC day and the UTC month of engine time."""
         return self._engine.decisions.budget.spent(self._clock.now())
 
     def _agent(self) -> str:
-        """Who decides, and what a person keeps from it."""
-        hands = self._engine.manual_control.state()
-        kept = [f"paused by {hands.paused_by}"] if hands.paused_by else []
-        kept += [f"manual control of {', '.join(sorted(hands.held))}"] if hands.held else []
-        return "; ".join([self._engine.config.agent, *kept])
+        """Return the name of the agent, and its restrictions by manual control."""
+        manual = self._engine.manual_control.state()
+        restrictions = [f"paused by {manual.paused_by}"] if manual.paused_by else []
+        restrictions += [f"manual control of {', '.join(sorted(manual.held))}"] if manual.held else []
+        return "; ".join([self._engine.config.agent, *restrictions])
 
     def _protected(self, symbol: str) -> bool:
         protection = self._engine.guard.protections.get(symbol)
@@ -353,7 +353,7 @@ class Facade:
         return until if until > self._clock.now() else None
 
     @staticmethod
-    def _no_timeframe(asked: str, there: tuple[str, ...]) -> RequestError:
+    def _no_timeframe(asked: str, known: tuple[str, ...]) -> RequestError:
         return RequestError(
-            RequestCode.UNKNOWN_TIMEFRAME, limit=",".join(there), actual=repr(asked[:20]), next_="ask for one of these"
+            RequestCode.UNKNOWN_TIMEFRAME, limit=",".join(known), actual=repr(asked[:20]), next_="ask for one of these"
         )

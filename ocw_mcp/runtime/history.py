@@ -1,7 +1,7 @@
-"""What is over, asked of a book's store by query: trades, orders, refusals, decisions, whole days.
+"""Queries a book's store for its past: trades, orders, refusals, decisions, and the events of a day.
 
-Each question is put in a thread, on a connection of its own that only reads: neither a long look nor a client that
-goes away keeps the engine waiting.
+Each query runs in a thread, on its own read-only connection: neither a slow query nor a client that disconnects delays
+the engine.
 """
 
 import asyncio
@@ -23,18 +23,18 @@ from ocw_mcp.adapters.store.views.trades import TradePage, TradeSearch, search_t
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.requests import RequestCode, RequestError, day_of
 
-AT_ONCE = 4
-"""Questions under way; further ones wait."""
+MOST_QUERIES = 4
+"""Queries that run at the same time; further ones wait."""
 
 _T = TypeVar("_T")
 
 
 class History:
-    """The past of one book, of its state directory. Every answer is of what was committed at its moment."""
+    """The past of one book, from its state directory. Each result covers the events committed at its time."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._slots = asyncio.Semaphore(MOST_QUERIES)
 
     async def trades(
         self,
@@ -46,33 +46,33 @@ class History:
         until: int | None = None,
         before: int | None = None,
     ) -> TradePage:
-        """Closed trades, newest first, those closed within [since, until) in ms. Raises RequestError."""
+        """Return closed trades, newest first, of those closed within [since, until) in ms. Raises RequestError."""
         wanted = TradeSearch(symbol, outcome, since, until, before)
-        return await self._ask(lambda db, book: search_trades(db, wanted, limit))
+        return await self._query(lambda db, book: search_trades(db, wanted, limit))
 
     async def orders(self, limit: int, before: int | None = None) -> OrderPage:
-        """Orders of any state, newest first, from before the row of a cursor. Raises RequestError."""
-        return await self._ask(lambda db, book: page_orders(db, limit, before))
+        """Return orders of any state, newest first, from before the row `before` of a cursor. Raises RequestError."""
+        return await self._query(lambda db, book: page_orders(db, limit, before))
 
     async def refusals(self, limit: int, before: int | None = None) -> RefusalPage:
-        """Orders that did not pass, newest first. Raises RequestError."""
-        return await self._ask(lambda db, book: page_refusals(db, limit, before))
+        """Return refused orders, newest first. Raises RequestError."""
+        return await self._query(lambda db, book: page_refusals(db, limit, before))
 
     async def decisions(self, limit: int, *, acted: bool = False) -> DecisionsPage:
-        """The newest decisions, newest last. Raises RequestError."""
-        return await self._ask(lambda db, book: find_decisions(db, limit, acted=acted))
+        """Return the latest decisions, newest last; `acted` leaves out those with HOLD alone. Raises RequestError."""
+        return await self._query(lambda db, book: find_decisions(db, limit, acted=acted))
 
     async def thoughts(self, limit: int) -> list[DecisionCost]:
-        """How the latest decisions were come to, by so many events about them, newest last. Raises RequestError."""
-        return await self._ask(lambda db, book: find_thoughts(db, limit))
+        """Return the costs of the latest decisions, from up to `limit` events, newest last. Raises RequestError."""
+        return await self._query(lambda db, book: find_thoughts(db, limit))
 
     async def story(self, id_: str | None) -> Story:
-        """One wake from its reasons to its last fill; without an id, of the newest decision that acted.
+        """Return one wake from its reasons to its last fill; without an id, that of the newest decision that acted.
 
-        Raises RequestError where the book has nothing of that name.
+        Raises RequestError if the book has nothing of that id.
         """
         try:
-            return await self._ask(lambda db, book: find_story(db, book, id_) if id_ else newest_story(db, book))
+            return await self._query(lambda db, book: find_story(db, book, id_) if id_ else newest_story(db, book))
         except UnknownIdError as error:
             raise RequestError(
                 RequestCode.UNKNOWN_ID,
@@ -83,20 +83,20 @@ class History:
             ) from None
 
     async def day(self, day: str | None, kinds: tuple[str, ...], limit: int, after: int | None = None) -> DayPage:
-        """The events of a UTC day, of the last one where none is named, oldest first. Raises RequestError."""
+        """Return the events of a UTC day, by default the last one, oldest first. Raises RequestError."""
         if day is not None:
             day_of(day)
-        return await self._ask(lambda db, book: read_day(db, day, kinds, limit, after))
+        return await self._query(lambda db, book: read_day(db, day, kinds, limit, after))
 
-    async def _ask(self, question: Callable[[Database, StoredBook], _T]) -> _T:
-        async with self._turn:
+    async def _query(self, query: Callable[[Database, StoredBook], _T]) -> _T:
+        async with self._slots:
             try:
-                return await asyncio.to_thread(ask_book, self._directory, question)
+                return await asyncio.to_thread(ask_book, self._directory, query)
             except BookError as error:
                 raise RequestError(
                     RequestCode.UNREADABLE,
                     what=str(error),
                     limit="a readable book",
                     actual="none",
-                    next_="try again; if it stays so, a person runs ocw doctor",
+                    next_="try again; if it fails again, the operator runs ocw doctor",
                 ) from None

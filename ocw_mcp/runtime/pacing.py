@@ -1,8 +1,8 @@
-"""How time passes between two frames: what becomes due, and when an answer takes effect.
+"""Passes time between two frames: fires timers that are due, and lets decisions take effect.
 
-On a simulated clock nothing is waited for. Whatever is due before the next frame happens first, in order of time, and
-an answer is due when its modelled thinking is over. On a live clock the frame, the next timer and the answer are waited
-for together, and whichever comes first is taken first.
+A simulated clock does not wait. Timers and decisions that are due before the next frame are processed first, in order
+of time; a decision is due when its modelled thinking time is over. On a live clock the run waits for the frame, the
+next timer and the decision together, and processes the first that comes.
 """
 
 import asyncio
@@ -10,23 +10,23 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.protocols import Clock
-from ocw_mcp.runtime.clock import A_MOMENT_MS
+from ocw_mcp.runtime.clock import POLL_MS
 from ocw_mcp.runtime.shell import Shell
 from ocw_mcp.runtime.thinking import NEVER
 
 
 def paced(
-    frames: AsyncGenerator[Frame, None], shell: Shell, clock: Clock, meanwhile: Callable[[], Awaitable[bool]]
+    frames: AsyncGenerator[Frame, None], shell: Shell, clock: Clock, poll: Callable[[], Awaitable[bool]]
 ) -> AsyncGenerator[Frame, None]:
-    """The frames, with everything that is due before each of them done when it comes.
+    """Yield the frames; timers and decisions that are due before a frame are processed before it.
 
-    While time has to pass, `meanwhile` is called again and again; it tells whether to go on.
+    `poll` is called repeatedly while the run waits, and returns whether it should go on.
     """
-    return _simulated(frames, shell, clock, meanwhile) if clock.simulated else _live(frames, shell, clock, meanwhile)
+    return _simulated(frames, shell, clock, poll) if clock.simulated else _live(frames, shell, clock, poll)
 
 
 async def everything_due(until: int, shell: Shell, clock: Clock) -> None:
-    """Let everything happen that is due up to `until` (ms), in order of time."""
+    """Process every timer and decision that is due up to `until` (ms), in order of time."""
     while shell.next_due <= until:
         at, timer = shell.due()
         clock.advance(at)
@@ -37,13 +37,13 @@ async def everything_due(until: int, shell: Shell, clock: Clock) -> None:
 
 
 async def _simulated(
-    frames: AsyncGenerator[Frame, None], shell: Shell, clock: Clock, meanwhile: Callable[[], Awaitable[bool]]
+    frames: AsyncGenerator[Frame, None], shell: Shell, clock: Clock, poll: Callable[[], Awaitable[bool]]
 ) -> AsyncGenerator[Frame, None]:
     async for frame in frames:
-        # What is done again after a crash is done at once: it was waited for before.
+        # A resumed run repeats its steps without waiting, because the run before it has waited.
         if clock.paced and not frame.history and not shell.recorder.reading:
             while not await clock.approach(frame.at):
-                if not await meanwhile():
+                if not await poll():
                     return
         if shell.next_due < frame.at:
             await everything_due(frame.at - 1, shell, clock)
@@ -51,23 +51,23 @@ async def _simulated(
 
 
 async def _live(
-    frames: AsyncGenerator[Frame, None], shell: Shell, clock: Clock, meanwhile: Callable[[], Awaitable[bool]]
+    frames: AsyncGenerator[Frame, None], shell: Shell, clock: Clock, poll: Callable[[], Awaitable[bool]]
 ) -> AsyncGenerator[Frame, None]:
     coming: asyncio.Future[Frame | None] = asyncio.ensure_future(anext(frames, None))
     try:
         while True:
             alarm = asyncio.ensure_future(clock.wait_until(shell.next_due)) if shell.next_due < NEVER else None
-            thinking = shell.thinking
-            heard = asyncio.ensure_future(thinking.heard()) if thinking else None
-            waiting = {each for each in (coming, alarm, heard) if each is not None}
+            pending = shell.pending
+            output = asyncio.ensure_future(pending.wait_for_output()) if pending else None
+            waiting = {each for each in (coming, alarm, output) if each is not None}
             try:
-                await asyncio.wait(waiting, timeout=A_MOMENT_MS / 1_000, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(waiting, timeout=POLL_MS / 1_000, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for each in (alarm, heard):
+                for each in (alarm, output):
                     if each is not None:
                         each.cancel()
             await everything_due(clock.now(), shell, clock)
-            if thinking is not None and thinking.speaks and shell.thinking is thinking:
+            if pending is not None and pending.has_output and shell.pending is pending:
                 await shell.answer()
             if coming.done():
                 frame = coming.result()
@@ -75,7 +75,7 @@ async def _live(
                     return
                 yield frame
                 coming = asyncio.ensure_future(anext(frames, None))
-            elif not await meanwhile():
+            elif not await poll():
                 return
     finally:
         coming.cancel()

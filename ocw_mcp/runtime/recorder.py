@@ -1,9 +1,9 @@
-"""Writes the journal, and after a restart first reads along.
+"""Writes the journal. After a restart it first compares the engine's events with the journaled ones.
 
-A resumed run starts from the latest checkpoint and does again what was done after it. As long as the journal has events
-from then, each one the engine gives must be the one that stands there; it is compared and not written again. What came
-from outside is taken from the journal: commands and callers' requests at the very frame after which they came, and the
-word that an order was not sent, since the disk had not taken its intent.
+A resumed run starts from the latest checkpoint and repeats the steps after it. As long as the journal has events of
+these steps, each event of the engine must equal the journaled one; it is compared and not written again. External input
+is taken from the journal: commands and callers' requests after the same frame as before, and the rejections of orders
+that were not sent because the disk had not accepted their intent.
 """
 
 from collections import deque
@@ -20,13 +20,14 @@ from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.steps import Asked, Command
 from ocw_mcp.domain.time import iso
 from ocw_mcp.render.event_text import event_text
-from ocw_mcp.runtime.thinking import Said, given_up_usd, recall
+from ocw_mcp.runtime.thinking import DecisionOutput, discarded_usd, recall
 
 Listener = Callable[[int, DomainEvent], None]
+"""A function that gets each new event with its time (ms)."""
 
 
 class EventRecorder:
-    """The journal as the shell sees it."""
+    """Appends the engine's events to the journal, or compares them with it while a resumed run repeats its steps."""
 
     def __init__(self, store: Store, after_seq: int, listener: Listener | None = None) -> None:
         self._store = store
@@ -38,17 +39,17 @@ class EventRecorder:
             if isinstance(each.event, OrderRejected) and each.event.code == NOT_JOURNALED
         }
         self.seq = after_seq
-        """Sequence of the last event that the engine gave."""
+        """The sequence number of the last event from the engine."""
 
     @property
     def reading(self) -> bool:
-        """Whether the journal still knows what comes next."""
+        """Return whether the journal has further events to compare: the engine is still behind it."""
         return bool(self._known)
 
     def record(self, at: int, event: DomainEvent) -> bool:
-        """Append an event, or find it in the journal; whether it was appended.
+        """Append an event, or compare it with the journaled one. Return whether it was appended.
 
-        Raises JournalDiverged where the journal has another one.
+        Raises JournalDiverged if the journal has another event in its place.
         """
         self.seq += 1
         if not self._known:
@@ -59,35 +60,35 @@ class EventRecorder:
         known = self._known.popleft()
         if canonical(known.seq, known.at, known.event) != canonical(self.seq, at, event):
             raise JournalDiverged(
-                f"event {known.seq} of the journal is {self._told(known.at, known.event)}, but the resumed run came to "
-                f"{self._told(at, event)}; start it with the agent, the policies and the version it was stopped with"
+                f"event {known.seq} of the journal is {self._described(known.at, known.event)}, but the resumed run "
+                f"made {self._described(at, event)}; start it with the agent, the policies and version of the last run"
             )
         return False
 
-    def _told(self, at: int, event: DomainEvent) -> str:
+    def _described(self, at: int, event: DomainEvent) -> str:
         return f"{kind_of(event)} at {iso(at)} ({event_text(self._store.book, event)})"
 
     def known_unsent(self, ref: OrderRef) -> Rejected | None:
-        """What was said of an order that, as the journal knows, was not sent."""
+        """Return the rejection of an order that was not sent, from the journal; None if it has none."""
         return self._unsent.get(ref)
 
-    def recall(self, request: DecisionRequest, decider: str) -> list[tuple[int, Said]] | None:
-        """What the journal has of a decision that is being done again; None where it has nothing."""
+    def recall(self, request: DecisionRequest, decider: str) -> list[tuple[int, DecisionOutput]] | None:
+        """Return the journaled output of a repeated decision, each with its time (ms); None if the journal has none."""
         return recall(self._known, request, decider)
 
     def known_decision(self, wake_id: int) -> Decision | None:
-        """Return the journal's decision on a wake that is being repeated; None when the journal has none."""
+        """Return the journaled decision on a wake; None if the journal has none."""
         for each in self._known:
             if isinstance(each.event, DecisionMade) and each.event.wake_id == wake_id:
                 return each.event.decision
         return None
 
-    def given_up_usd(self, wake_id: int) -> Decimal:
-        """What the journal knows that thinking had cost which was given up."""
-        return given_up_usd(self._known, wake_id)
+    def discarded_usd(self, wake_id: int) -> Decimal:
+        """Return the journaled cost (USD) of the discarded decisions on a wake."""
+        return discarded_usd(self._known, wake_id)
 
-    def known_word(self, after_frame: int) -> Command | Asked | None:
-        """The command or request that the journal has next, if it was taken after this frame."""
+    def known_input(self, after_frame: int) -> Command | Asked | None:
+        """Return the next journaled command or request if it was taken after this frame (ms), else None."""
         match self._known[0].event if self._known else None:
             case CommandTaken(command_id, verb, by, at, subject) if at == after_frame:
                 return Command(command_id, verb, by, at, subject)

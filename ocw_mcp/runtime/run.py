@@ -1,8 +1,8 @@
-"""Runs a book through a market, from where it stands to the market's end, its time's end, or a word to stop.
+"""Runs a book through a market, from its last state to the end of the market, the end of its time, or a stop.
 
-At one moment everything has its order: closing candles first, what they do to resting orders before what they mean to
-the engine, and funding between the two; then timers and answers that are due; then the openings, which fill what waits
-for a price.
+Within one frame the order is fixed: the venue fills resting orders from the closing candles, then funding is settled,
+then the engine takes the frame, then timers and decisions that are due, and last the openings, which fill orders that
+wait for a price.
 """
 
 import asyncio
@@ -20,22 +20,22 @@ from ocw_mcp.domain.protocols import Checkpoint, Clock, CommandBox, Decider, Fee
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.engine.step import Engine
-from ocw_mcp.runtime.ahead import Ahead
+from ocw_mcp.runtime.ahead import FrameLookahead
 from ocw_mcp.runtime.pacing import everything_due, paced
 from ocw_mcp.runtime.recorder import EventRecorder, Listener
 from ocw_mcp.runtime.shell import Shell
 
 CHECKPOINT_EVERY = 4_096
-"""Frames between two checkpoints: at most so many are done again after a crash."""
+"""Frames between two checkpoints: at most this many are repeated after a crash."""
 SHOW_EVERY_MS = 1_000
-"""Wall time after which a slow run makes durable what `ocw status` shows."""
-LOOK_UP_EVERY = 64
-LOOK_UP_EVERY_MS = 200
-"""Frames, or wall time, between two looks at what people want, whichever comes first."""
+"""Real time after which a slow run makes its events durable, with the summary for `ocw status`."""
+POLL_EVERY = 64
+POLL_EVERY_MS = 200
+"""Frames, or real time, between two polls for commands and requests, whichever comes first."""
 
 
 class BookRun:
-    """One run of a book, from where it stands to the end of its market or of its time."""
+    """One run of a book, from its last state to the end of its market or of its time."""
 
     def __init__(
         self,
@@ -47,11 +47,11 @@ class BookRun:
         decider: Decider,
         commands: CommandBox,
         listener: Listener | None = None,
-        tell: Callable[[str], None] = lambda problem: None,
+        warn: Callable[[str], None] = lambda problem: None,
     ) -> None:
-        """Take up where the book stands; `tell` hears of a disk that takes nothing.
+        """Restore the book's last state. `warn` gets a sentence if the disk accepts nothing, and when it does again.
 
-        Raises BookError for a state that this version did not make.
+        Raises BookError for a state that another version of ocw saved.
         """
         saved = store.checkpoint()
         self._resumes = saved is not None or store.last_seq > 0
@@ -60,7 +60,7 @@ class BookRun:
             _restore(engine, venue, saved)
             clock.advance(saved.market_at)
         recorder = EventRecorder(store, saved.seq if saved else 0, listener)
-        self.shell = Shell(engine, venue, store, recorder, clock, decider, tell, self.poll)
+        self.shell = Shell(engine, venue, store, recorder, clock, decider, warn, self.poll)
         self._engine = engine
         self._feed = feed
         self._venue = venue
@@ -75,33 +75,33 @@ class BookRun:
         self._why = ""
         self._shown_at = self._polled_at = clock.wall_ms()
         self._seen_commands: set[str] = set()
-        self._ahead: Ahead | None = None
+        self._lookahead: FrameLookahead | None = None
 
     @property
     def catching_up(self) -> bool:
-        """Whether the engine still does again what the journal has already: what it stands at is the past."""
+        """Return whether the engine still repeats journaled steps after a restart, so that its state is a past one."""
         return self.shell.recorder.reading
 
     def stop(self) -> None:
-        """Stop after the frame under way; safe to call from a signal handler."""
+        """Stop after the present frame. A signal handler may call this."""
         self._stopping = True
-        self.shell.hurry()
+        self.shell.stop_waiting()
 
     async def unless_stopped(self, work: Coroutine[Any, Any, object]) -> None:
-        """Wait for something that comes before the run, and no longer than until the word to stop."""
-        working, stopped = asyncio.ensure_future(work), asyncio.ensure_future(self.shell.hurried.wait())
+        """Wait for work that comes before the run, until it ends or the run is stopped."""
+        working, stopped = asyncio.ensure_future(work), asyncio.ensure_future(self.shell.stopping.wait())
         await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         if not working.cancel():
             await working
 
     async def run(self, version: str, for_ms: int | None = None) -> str:
-        """Run to the end of the market, of `for_ms`, or until stopped; return which it was.
+        """Run to the end of the market, for `for_ms` of market time, or until stopped. Return the reason of the end.
 
-        `for_ms` of the market's time count from the first frame of a new book, else from where the book last stopped
-        cleanly: a run that was killed is completed, not begun again.
+        `for_ms` counts from the first frame of a new book, or from the last clean stop of an older one, so that a
+        killed run is completed and not extended.
 
-        Raises TapeError where the market cannot be believed, JournalError where the journal cannot be written at the
+        Raises TapeError if the market data are invalid, and JournalError if the journal cannot be written at the
         beginning, at the end, or for too long in between.
         """
         self._why = "the market ended"
@@ -109,13 +109,13 @@ class BookRun:
             async with (
                 aclosing(self._feed.frames(self.cursor if self.cursor >= 0 else None)) as source,
                 aclosing(self._within(for_ms, version, source)) as frames,
-                aclosing(paced(frames, self.shell, self._clock, self._meanwhile)) as moments,
+                aclosing(paced(frames, self.shell, self._clock, self._poll_while_waiting)) as frames_in_time,
             ):
-                async for frame in moments:
+                async for frame in frames_in_time:
                     await self.take_frame(frame)
                     if self._stopping:
                         break
-            await self._hear_out(version)
+            await self._take_last_commands(version)
         except TapeError as error:
             self._finish(f"the tape is at fault: {error}")
             raise
@@ -129,9 +129,9 @@ class BookRun:
     async def _within(
         self, for_ms: int | None, version: str, source: AsyncGenerator[Frame, None]
     ) -> AsyncGenerator[Frame, None]:
-        """The frames of the next `for_ms`; the run begins with the first of them."""
-        ahead = self._ahead = Ahead(source)
-        while (frame := ahead.taken_early() or await anext(source, None)) is not None:
+        """Yield the frames of the next `for_ms`. The run begins with the first of them."""
+        lookahead = self._lookahead = FrameLookahead(source)
+        while (frame := lookahead.next_buffered() or await anext(source, None)) is not None:
             if for_ms is not None:
                 counters = self._engine.counters
                 began = counters.began_at if counters.ran_to is None else counters.ran_to
@@ -143,7 +143,7 @@ class BookRun:
             yield frame
 
     async def begin(self, at: int, version: str) -> None:
-        """A new book begins at its first frame; a resumed one where it stands, even before it had any."""
+        """Begin a new book at its first frame `at` (ms), and a resumed one at its last state, even before any."""
         self._begun = True
         if not self._resumes or self.cursor < 0:
             self._clock.advance(at)
@@ -163,13 +163,13 @@ class BookRun:
             self._engine.step(frame, now)
             self.cursor = frame.at
             self._warmed += 1
-            if self._warmed % LOOK_UP_EVERY == 0:
+            if self._warmed % POLL_EVERY == 0:
                 await self._clock.wait_until(now)
             return
         if frame.books:
             self._venue.on_books(frame.books)
         if self._venue.next_funding < frame.at:
-            # Stamps in a hole or within a long candle: whether the position lasted until then, nobody knows.
+            # The stamp is in a hole or within a long candle: the position at that time is not known.
             closing = {*(each.symbol for each in frame.closed), *(each.symbol for each in frame.opened)}
             await shell.take_all(self._venue.settle_funding(frame.at - 1, (), closing))
         for candle in frame.closed:
@@ -178,7 +178,7 @@ class BookRun:
                 await shell.take_all(reports)
         rates = frame.funding if frame.at % HOUR else await self._rates_at(frame)
         if rates or self._venue.next_funding <= frame.at:
-            # A symbol that does not go on has no market any more, and nothing to be settled at.
+            # A symbol without an opening has ended and has no price to settle funding at.
             going_on = {each.symbol for each in frame.opened}
             await shell.take_all(self._venue.settle_funding(frame.at, rates, going_on))
         effects = self._engine.step(frame, now)
@@ -195,9 +195,9 @@ class BookRun:
         self.cursor = frame.at
         self._frames += 1
         if (
-            self._frames % LOOK_UP_EVERY == 0
+            self._frames % POLL_EVERY == 0
             or shell.recorder.reading
-            or self._clock.wall_ms() - self._polled_at >= LOOK_UP_EVERY_MS
+            or self._clock.wall_ms() - self._polled_at >= POLL_EVERY_MS
         ):
             await self.poll()
             await self._clock.wait_until(now)
@@ -205,39 +205,39 @@ class BookRun:
             shell.checkpoint(self.cursor)
 
     async def _close_out(self, ended: Sequence[str], now: int) -> None:
-        """Close the positions in symbols that have ended, where the policy says so."""
+        """Close the positions in symbols that have ended, if the policy says so."""
         if self._engine.config.policies.data.on_end == "close":
             for symbol in ended:
                 if held := self._engine.account.ledger.quantity(symbol):
                     await self.shell.take_all(self._venue.close_out(symbol, held, now))
 
     async def _rates_at(self, frame: Frame) -> Sequence[Funding]:
-        """The rates that the exchange settles at a whole hour, with those that it stamps a little later."""
-        if self._ahead is None or not (self._venue.pays_funding and self._clock.simulated):
+        """Return the funding rates of a whole hour, with those that the exchange stamps a little later."""
+        if self._lookahead is None or not (self._venue.pays_funding and self._clock.simulated):
             return frame.funding
-        return (*frame.funding, *await self._ahead.funding(frame.at + STAMPED_LATE_MS))
+        return (*frame.funding, *await self._lookahead.funding(frame.at + STAMPED_LATE_MS))
 
-    async def _hear_out(self, version: str) -> None:
-        """No frame comes any more: take what people wanted since the last look, or of a book that is through."""
+    async def _take_last_commands(self, version: str) -> None:
+        """Take the commands that came after the last frame, also those for a book whose market has already ended."""
         if self._begun:
             await self.poll()
         elif self.cursor >= 0 and (
             self.commands.waiting()
             or self.shell.recorder.reading
-            # The run before was killed: this one ends it properly.
+            # The last run was killed before its end was recorded, so this one records it.
             or self._engine.counters.ran_to != self.cursor
         ):
             await self.begin(self.cursor, version)
 
-    async def _meanwhile(self) -> bool:
-        """While time has to pass: people may want something. Whether to go on."""
+    async def _poll_while_waiting(self) -> bool:
+        """Take commands and requests while the run waits. Return whether it goes on."""
         await self.poll()
         return not self._stopping
 
     async def poll(self) -> None:
-        """Take the commands that have come; while reading along, those that the journal has at this place."""
+        """Take the waiting commands and requests; the journaled ones instead while the engine is behind its journal."""
         self._polled_at = self._clock.wall_ms()
-        while (known := self.shell.recorder.known_word(self.cursor)) is not None:
+        while (known := self.shell.recorder.known_input(self.cursor)) is not None:
             await self.shell.take_from_outside(known)
             if isinstance(known, Command):
                 self._seen_commands.add(known.command_id)
@@ -275,6 +275,6 @@ def _restore(engine: Engine, venue: SimulatedVenue, saved: Checkpoint) -> None:
 def other_version(error: Exception) -> BookError:
     """Return the error of a saved state that cannot be read."""
     return BookError(
-        f"the book's saved state was not made by this version of ocw ({error}); nothing was changed; go on with "
+        f"the book's saved state was not made by this version of ocw ({error}); nothing was changed; continue with "
         "the version that made it, or begin another book with another --state directory"
     )

@@ -1,4 +1,4 @@
-"""Carries out what the engine asks for, and feeds the results back as events."""
+"""Carries out the effects of the engine, and passes their results back to it as events."""
 
 import asyncio
 from asyncio import FIRST_COMPLETED
@@ -9,6 +9,7 @@ from decimal import Decimal
 from ocw_mcp.domain.asks import CallerRequest, SubmitRequest
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.cleared import ClearedOrder
+from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.errors import BookError, CannotDecideError
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import NOT_JOURNALED, Rejected, VenueReport
@@ -37,18 +38,19 @@ from ocw_mcp.domain.steps import (
 )
 from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.step import Engine
-from ocw_mcp.runtime.clock import A_MOMENT_MS
+from ocw_mcp.runtime.clock import POLL_MS
 from ocw_mcp.runtime.commits import Commits
 from ocw_mcp.runtime.deciders import StrategyDecider
 from ocw_mcp.runtime.recorder import EventRecorder
-from ocw_mcp.runtime.thinking import NEVER, Recalled, Said, Submission, Thinking, unheard_end
+from ocw_mcp.runtime.thinking import NEVER, DecisionOutput, PendingDecision, RecalledDecision, Submission, assumed_end
 from ocw_mcp.runtime.validation import validated, validated_request
 
 LONGEST_CAUSE = 500
+GIVEN_UP = Cause(CauseKind.GIVEN_UP)
 
 
 class Shell:
-    """One engine with its venue, store, clock and decider. Events are taken one after the other, each to its end."""
+    """One engine with its venue, store, clock and decider. Each event has all its effects before the next is taken."""
 
     def __init__(
         self,
@@ -58,10 +60,10 @@ class Shell:
         recorder: EventRecorder,
         clock: Clock,
         decider: Decider,
-        tell: Callable[[str], None],
+        warn: Callable[[str], None],
         poll: Callable[[], Awaitable[None]],
     ) -> None:
-        """`poll` takes the commands and requests that have come, again and again while the clock stands still."""
+        """`poll` takes waiting commands and requests while the clock stands still. `warn` gets disk problems."""
         self.engine = engine
         self.venue = venue
         self.store = store
@@ -71,84 +73,84 @@ class Shell:
         self._priced = decider if isinstance(decider, Priced) else None
         self._converses = decider if isinstance(decider, Converses) else None
         self._recalls = isinstance(decider, StrategyDecider)
-        """Whether decisions before a crash are taken from the journal: the decider may not repeat them."""
+        """Whether a resumed run takes its decisions from the journal: a strategy may not decide the same again."""
         self._poll = poll
-        self.commits = Commits(store, engine.summary, tell)
+        self.commits = Commits(store, engine.summary, warn)
         self._inbox: deque[StepEvent] = deque()
         self._requests: deque[tuple[CallerRequest, asyncio.Future[Answer | None]]] = deque()
         self._ended = False
         self.timers: dict[Timer, int] = {}
-        self.thinking: Thinking | None = None
-        self._still: tuple[Thinking, int] | None = None
-        """For whom the clock is to stand still when the step is over, and how long (ms) what is said then takes."""
-        self.hurried = asyncio.Event()
+        self.pending: PendingDecision | None = None
+        self._stop_clock_for: tuple[PendingDecision, int] | None = None
+        """The decision for which the clock stands still after this step, and the modelled time (ms) of its output."""
+        self.stopping = asyncio.Event()
         self.next_due = NEVER
-        """When (ms) the next timer or answer is due."""
+        """The time (ms) at which the next timer or decision is due."""
 
     def due(self) -> tuple[int, Timer | None]:
-        """When (ms) the next timer or answer is due, and the timer, or None for the answer; timers go first."""
+        """Return the time (ms) of the next timer or decision, and the timer; None for a decision. Timers go first."""
         at, timer = min(((at, timer) for timer, at in self.timers.items()), default=(NEVER, None))
-        if self.thinking is not None and self.thinking.due < at:
-            return self.thinking.due, None
+        if self.pending is not None and self.pending.due < at:
+            return self.pending.due, None
         return at, timer
 
     async def start(self) -> None:
-        """Carry out what the engine asks for before its first event."""
+        """Carry out the effects that the engine has before its first event."""
         await self.follow(self.engine.start(), self.clock.now())
 
     async def take(self, event: StepEvent) -> None:
-        """Give the engine an event, and carry out all that follows from it."""
+        """Pass an event to the engine, and carry out the effects of it and of all events that follow from it."""
         effects = self.engine.step(event, self.clock.now())
         await self.follow(effects, self.engine.now)
 
     async def follow(self, effects: list[Effect], now: int) -> None:
-        """Carry out the effects of a step at `now` (ms), and all that follows from them."""
+        """Carry out the effects of a step at `now` (ms), and those of all events that follow from them."""
         if effects:
             await self._carry_out(effects, now)
             await self._empty_inbox()
-            if self._still is not None:
-                (thinking, takes), self._still = self._still, None
-                await self._listen(thinking, takes)
+            if self._stop_clock_for is not None:
+                (pending, takes), self._stop_clock_for = self._stop_clock_for, None
+                await self._wait_for_output(pending, takes)
 
     async def take_all(self, events: Iterable[StepEvent]) -> None:
-        """Take several events in order; each has its consequences before the next is asked for."""
+        """Take several events in order. The effects of each are carried out before the next one is read."""
         for event in events:
             await self.take(event)
 
     async def fire(self, timer: Timer) -> None:
-        """Let a timer that is due fire."""
+        """Fire a timer that is due."""
         del self.timers[timer]
         self.next_due = self.due()[0]
         await self.take(TimerFired(timer))
 
     async def answer(self) -> None:
-        """Wait for what the decision under way has to say, and let it take effect now."""
-        thinking = self.thinking
-        assert thinking is not None
-        if isinstance(thinking, Recalled):
-            said, through = thinking.next()
+        """Wait for the next output of the decision in progress, and pass it to the engine."""
+        pending = self.pending
+        assert pending is not None
+        if isinstance(pending, RecalledDecision):
+            output, last = pending.next()
             self.next_due = self.due()[0]
-            await self.take(said)
-            if isinstance(said, DecisionSubmitted):
-                await self._listen(thinking, 0)
-            if through and self.thinking is thinking:
-                self.thinking = None
+            await self.take(output)
+            if isinstance(output, DecisionSubmitted):
+                await self._wait_for_output(pending, 0)
+            if last and self.pending is pending:
+                self.pending = None
                 if self.engine.decisions.open_submission is not None:
-                    await self.take(self._unheard_end(thinking.request))
-        elif (submission := await thinking.submission()) is not None:
-            await self._submitted(thinking, submission)
+                    await self.take(self._assumed_end(pending.request))
+        elif (submission := await pending.next_submission()) is not None:
+            await self._take_submission(pending, submission)
         else:
-            self.thinking = None
+            self.pending = None
             self.next_due = self.due()[0]
-            await self._answered(thinking)
+            await self._take_answer(pending)
 
     async def submit(self, request: SubmitRequest) -> Answer | None:
-        """What the decider itself submits, answered when it takes effect; None where nobody waits for it any more."""
-        thinking = self.thinking
-        if thinking is None or thinking.request.wake_id != request.wake_id:
-            waits = "no wake waits" if thinking is None else f"wake {thinking.request.wake_id}"
+        """Return the engine's answer to legs of this run's decider, once they took effect; None if the wake is over."""
+        pending = self.pending
+        if pending is None or pending.request.wake_id != request.wake_id:
+            waits = "no wake waits" if pending is None else f"wake {pending.request.wake_id}"
             return Refusal(RefusalCode.NO_WAKE, limit=waits, actual=f"wake {request.wake_id}")
-        return await thinking.submit(request)
+        return await pending.submit(request)
 
     async def ask(self, request: CallerRequest) -> Answer:
         """Return the answer to a client's request, once the engine has taken it between two frames.
@@ -157,25 +159,27 @@ class Shell:
         """
         request = validated_request(request, self.engine.config.symbols)
         if isinstance(request, SubmitRequest) and request.principal == self._decider.name:
-            # The decider of this run answers within its decision, when its time has come.
+            # A request of the run's own decider is part of its decision, and takes effect when that is due.
             answer = await self.submit(request)
             if answer is None:
-                raise BookError("this wake is not waited for any more; nothing was done")
+                raise BookError(
+                    "the engine waits for no answer to this wake any more; nothing was done; take the next wake"
+                )
             return answer
         waiting: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
         if not self._ended:
             self._requests.append((request, waiting))
         answer = None if self._ended else await waiting
         if answer is None:
-            raise BookError("the run ended before this was taken; nothing was done; start it again and ask again")
+            raise BookError("the run ended before it took this request; nothing was done; start it again and ask again")
         return answer
 
     async def take_requests(self, after_frame: int) -> None:
-        """Take the requests that have come since the last frame, and answer them once they are durable."""
+        """Take the requests that arrived since the last frame, and answer each once it is durable."""
         while self._requests:
             request, waiting = self._requests.popleft()
             if waiting.cancelled():
-                # The client has gone before anything was done, so nothing is done.
+                # The client disconnected before the request was taken, so it is dropped.
                 continue
             await self.take_from_outside(Asked(request, after_frame))
             durable = self.commit()
@@ -187,12 +191,12 @@ class Shell:
                 waiting.set_exception(_not_durable())
 
     async def take_from_outside(self, event: Command | Asked) -> None:
-        """Take a command or a request. The orders that close a position trade at the price of now, at any pace."""
+        """Take a command or a request. Orders that close a position fill at the present price, on every clock."""
         await self.take(event)
         await self.take_all(self.venue.fill_reductions(self.clock.now()))
 
     async def end(self) -> None:
-        """Take no more requests, and give up the decision under way, if any."""
+        """Take no more requests, and cancel the decision in progress, if any."""
         self._ended = True
         while self._requests:
             _, waiting = self._requests.popleft()
@@ -200,89 +204,89 @@ class Shell:
                 waiting.set_result(None)
         await self.close()
 
-    def hurry(self) -> None:
-        """Do not let the clock stand still for a decision any longer: the run is to end."""
-        self.hurried.set()
+    def stop_waiting(self) -> None:
+        """End the wait for a decision while the clock stands still, because the run is to end."""
+        self.stopping.set()
 
-    async def _submitted(self, thinking: Thinking, submission: Submission) -> None:
-        """Legs take effect; whoever submitted them is told, and keeps the floor."""
-        thought = self.clock.now() - thinking.request.snapshot.at
-        request, cost = submission.request, self._cost_since(thinking)
-        thinking.due = NEVER
+    async def _take_submission(self, pending: PendingDecision, submission: Submission) -> None:
+        """Pass submitted legs to the engine and answer the decider, whose decision stays open for corrections."""
+        thinking_ms = self.clock.now() - pending.request.snapshot.at
+        request, cost = submission.request, self._unreported_cost(pending)
+        pending.due = NEVER
         self.next_due = self.due()[0]
-        await self.take(DecisionSubmitted(request, thought, cost))
+        await self.take(DecisionSubmitted(request, thinking_ms, cost))
         self.commit()
-        answer = self.engine.answer(request)
         if not submission.waiting.done():
-            submission.waiting.set_result(answer)
-        if self.thinking is thinking and self._converses is not None:
-            takes = self._converses.correction_ms(thinking.request) if self.engine.decisions.correctable else 0
-            await self._listen(thinking, takes)
+            submission.waiting.set_result(self.engine.answer(request))
+        if self.pending is pending and self._converses is not None:
+            takes = self._converses.correction_ms(pending.request) if self.engine.decisions.correctable else 0
+            await self._wait_for_output(pending, takes)
 
-    async def _listen(self, thinking: Thinking, takes: int) -> None:
-        """Let the clock stand still until it says something, which takes effect after so many ms.
+    async def _wait_for_output(self, pending: PendingDecision, takes: int) -> None:
+        """Stop a simulated clock until the decision has output, which takes effect `takes` ms later.
 
-        People are heard meanwhile, at this very moment of the clock. Done again after a crash, nobody is waited for,
-        and what people said is taken from the journal.
+        Commands and requests are taken meanwhile, at the time at which the clock stands. A resumed run does not wait
+        for a decision that the journal has, and takes the commands and requests from the journal.
         """
         if not self.clock.simulated:
             return
         now = self.clock.now()
         await self._poll()
-        if isinstance(thinking, Recalled):
+        if isinstance(pending, RecalledDecision):
             return
-        heard, hurried = asyncio.ensure_future(thinking.heard()), asyncio.ensure_future(self.hurried.wait())
+        output, stopping = map(asyncio.ensure_future, (pending.wait_for_output(), self.stopping.wait()))
         try:
             while True:
-                done, _ = await asyncio.wait({heard, hurried}, timeout=A_MOMENT_MS / 1_000, return_when=FIRST_COMPLETED)
+                done, _ = await asyncio.wait({output, stopping}, timeout=POLL_MS / 1_000, return_when=FIRST_COMPLETED)
                 if done:
                     break
                 await self._poll()
         finally:
-            heard.cancel()
-            hurried.cancel()
-        if self.thinking is thinking:
-            thinking.due = now + takes if thinking.speaks else NEVER
+            output.cancel()
+            stopping.cancel()
+        if self.pending is pending:
+            pending.due = now + takes if pending.has_output else NEVER
         self.next_due = self.due()[0]
 
-    def _unheard_end(self, request: DecisionRequest) -> Said:
-        thought = self.clock.now() - request.snapshot.at
+    def _assumed_end(self, request: DecisionRequest) -> DecisionOutput:
+        thinking_ms = self.clock.now() - request.snapshot.at
         settled = self.engine.decisions.settled
-        return unheard_end(request.wake_id, self._decider.name, thought, settled=settled)
+        return assumed_end(request.wake_id, self._decider.name, thinking_ms, settled=settled)
 
-    async def _answered(self, thinking: Thinking) -> None:
-        """The answer is over, one way or another."""
-        wake_id, thought = thinking.request.wake_id, self.clock.now() - thinking.request.snapshot.at
-        event: StepEvent
+    async def _take_answer(self, pending: PendingDecision) -> None:
+        """Pass the end of a decision to the engine: its answer, or the cause of its failure."""
+        wake_id, thinking_ms = pending.request.wake_id, self.clock.now() - pending.request.snapshot.at
+        result: Decision | Cause
         known = self.recorder.known_decision(wake_id) if self._recalls else None
         try:
             if known is not None and known.cause is not None and known.cause.kind.failed:
                 raise CannotDecideError(known.cause)
-            decision = known or validated(
-                await (thinking.task or self._decider.decide(thinking.request)), self.engine.config.symbols
-            )
+            answer = known or await (pending.task or self._decider.decide(pending.request))
+            result = known or validated(answer, self.engine.config.symbols)
         except Exception as error:
-            # Whatever goes wrong in a decider must not stop the engine: the wake is a HOLD, with its cause.
-            event = DecisionFailed(wake_id, self._decider.name, thought, _cause(error), self._cost_since(thinking))
+            # No error of a decider may stop the engine: the wake becomes a HOLD with the error as its cause.
+            result = _cause(error)
+        cost = self._unreported_cost(pending)
+        if isinstance(result, Cause):
+            await self.take(DecisionFailed(wake_id, self._decider.name, thinking_ms, result, cost))
         else:
-            event = DecisionReady(wake_id, self._decider.name, thought, decision, self._cost_since(thinking))
-        await self.take(event)
+            await self.take(DecisionReady(wake_id, self._decider.name, thinking_ms, result, cost))
 
     def checkpoint(self, market_at: int) -> None:
-        """Make everything durable, with the state of engine and venue after the frame of `market_at`.
+        """Make everything durable, with the state of engine and venue after the frame of `market_at` (ms).
 
-        Where the disk does not take it, an older checkpoint serves.
+        If the disk does not accept it, the checkpoint before stays in force.
         """
         if self.recorder.reading:
-            # The journal is ahead of the engine: an older checkpoint still serves, and nothing new can be in it.
+            # The journal is ahead of the engine: the checkpoint before is still valid, and a new one would add nothing.
             return
         self.commits.commit(Checkpoint(market_at, self.recorder.seq, self.engine.state(), self.venue.state()))
 
     async def close(self) -> None:
-        """Give up the decision under way, if any. A resumed run asks again for one that is still waited for."""
-        if self.thinking is not None:
-            await self.thinking.give_up()
-            self.thinking = None
+        """Cancel the decision in progress, if any. A resumed run requests it again if its wake is still open."""
+        if self.pending is not None:
+            await self.pending.cancel()
+            self.pending = None
 
     async def _empty_inbox(self) -> None:
         while self._inbox:
@@ -317,19 +321,19 @@ class Shell:
                 case ClearTimer(timer):
                     self.timers.pop(timer, None)
         if asked is not None:
-            # After all else of the step, so that what is committed before somebody thinks is a whole step.
+            # The decision is requested last, so that the commit before it covers a whole step.
             await self._ask(asked)
         self.next_due = self.due()[0]
         if not self.recorder.reading:
             self.commits.commit_some()
 
     def commit(self) -> bool:
-        """Make what was recorded durable, with what `ocw status` shows of this moment; whether it is."""
-        # Whatever is done again is durable already.
+        """Make the recorded events durable, with the summary that `ocw status` shows. Return whether they are."""
+        # Events that a resumed run records again are durable already.
         return self.recorder.reading or self.commits.commit()
 
     async def _send(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
-        """Send an order whose intent is durable. One that lowers risk goes out in any case: never naked comes first."""
+        """Send an order if its intent is durable. A reduce-only order is always sent: a position must have its stop."""
         if (known := self.recorder.known_unsent(cleared.order.ref)) is not None:
             return [known]
         if self.commit() or cleared.order.reduce_only:
@@ -337,58 +341,58 @@ class Shell:
         return [self.commits.refuse(cleared)]
 
     async def _give_up(self, now: int) -> None:
-        """Wait no longer. What the thinking has cost is told all the same: it counts, answer or not."""
-        given_up = self.thinking
+        """Cancel the decision in progress, and report its cost to the engine: it counts against the budget."""
+        canceled = self.pending
         await self.close()
-        if given_up is not None and (cost := self._cost_since(given_up)):
-            wake_id, thought = given_up.request.wake_id, now - given_up.request.snapshot.at
-            self._inbox.append(DecisionFailed(wake_id, self._decider.name, thought, Cause(CauseKind.GIVEN_UP), cost))
+        if canceled is not None and (cost := self._unreported_cost(canceled)):
+            wake_id, thinking_ms = canceled.request.wake_id, now - canceled.request.snapshot.at
+            self._inbox.append(DecisionFailed(wake_id, self._decider.name, thinking_ms, GIVEN_UP, cost))
 
-    def _cost_since(self, thinking: Thinking) -> Decimal:
-        """What its thinking has cost beyond what the engine was told."""
+    def _unreported_cost(self, pending: PendingDecision) -> Decimal:
+        """Return the cost (USD) of a decision that the engine has not received yet, and mark it as reported."""
         if self._priced is None:
             return ZERO
-        if isinstance(thinking, Recalled):
-            return thinking.given_up_usd
-        told, thinking.told_usd = thinking.told_usd, self._priced.cost_usd(thinking.request.wake_id)
-        return thinking.told_usd - told
+        if isinstance(pending, RecalledDecision):
+            return pending.discarded_usd
+        before, pending.reported_usd = pending.reported_usd, self._priced.cost_usd(pending.request.wake_id)
+        return pending.reported_usd - before
 
     async def _ask(self, request: DecisionRequest) -> None:
-        if self.thinking is not None:
-            # The engine gave the last one up; its answer would be discarded anyway.
-            await self.thinking.give_up()
-        floor = self.engine.decisions.open_submission is not None
-        if self._converses is not None and (self.recorder.reading or floor):
+        if self.pending is not None:
+            # The engine no longer waits for the last decision, and would discard its answer.
+            await self.pending.cancel()
+        still_open = self.engine.decisions.open_submission is not None
+        if self._converses is not None and (self.recorder.reading or still_open):
             script = self.recorder.recall(request, self._decider.name)
-            if script is None and floor:
-                script = [(self.clock.now(), self._unheard_end(request))]
+            if script is None and still_open:
+                script = [(self.clock.now(), self._assumed_end(request))]
             if script is not None:
-                self.thinking = Recalled(request, script, self.recorder.given_up_usd(request.wake_id))
-                self._still = self.thinking, 0
+                self.pending = RecalledDecision(request, script, self.recorder.discarded_usd(request.wake_id))
+                self._stop_clock_for = self.pending, 0
                 return
-        # Live, an answer takes effect when it is there; nobody knows before.
+        # On a live clock an answer takes effect when it arrives, at a time that is not known before.
         takes = self._decider.thinking_ms(request) if self.clock.simulated else None
         due = NEVER if takes is None else request.snapshot.at + takes
         if takes != 0:
-            # Whoever thinks may look into the store, which is to know all that came before.
+            # The decider may read the store, which must have all events up to this request.
             self.commit()
         task = None if takes == 0 else asyncio.ensure_future(self._decider.decide(request))
-        self.thinking = Thinking(request, due, task)
+        self.pending = PendingDecision(request, due, task)
         if self._converses is not None and takes:
-            self._still = self.thinking, takes
+            self._stop_clock_for = self.pending, takes
 
 
 def _not_durable() -> RequestError:
     return RequestError(
         RequestCode.NOT_DURABLE,
-        limit="a disk that takes the journal",
-        actual="it takes nothing now",
-        next_="make room on the disk, and ask again with the same key for the answer",
+        limit="a disk that accepts the journal",
+        actual="the disk accepts nothing now",
+        next_="make room on the disk, then repeat the request with the same key to get its answer",
     )
 
 
 def _cause(error: Exception) -> Cause:
-    """Return an error as a cause for the journal: capped, and in characters that can be stored."""
+    """Return an error as a cause for the journal, capped at LONGEST_CAUSE and in characters that can be stored."""
     kind, detail = CauseKind.ERROR, f"{type(error).__name__}: {error}"
     if isinstance(error, CannotDecideError):
         kind, detail = error.cause.kind, error.cause.detail

@@ -1,8 +1,8 @@
-"""A decision under way: whoever thinks, what it has said so far, and when that takes effect.
+"""Decisions in progress: the request, the decider's output so far, and when the output takes effect.
 
-Whoever converses looks at the desk with tools, submits legs, is told what came of each, and may correct some. What it
-says on a simulated clock takes effect when its modelled time is over; until it has said something, the clock stands
-still, so that it looks at the moment that it was asked about.
+A conversing decider reads the engine through tools, submits legs, receives the result of each leg, and may correct
+refused legs. On a simulated clock its output takes effect when its modelled time is over. Until it has output, the
+clock stands still, so that the decider reads the engine at the time of its request.
 """
 
 import asyncio
@@ -22,112 +22,118 @@ from ocw_mcp.domain.steps import DecisionFailed, DecisionReady, DecisionSubmitte
 from ocw_mcp.engine.idempotency import Answer
 
 NEVER = 1 << 62
-ELSEWHERE = (CauseKind.DEADLINE, CauseKind.PAUSED)
-"""Causes that the engine itself gives: a resumed run comes to them again without the decider."""
+"""A time (ms) that no clock reaches."""
+ENGINE_CAUSES = (CauseKind.DEADLINE, CauseKind.PAUSED)
+"""Causes that the engine sets itself. A resumed run sets them again without the decider."""
 
-Said = DecisionReady | DecisionFailed | DecisionSubmitted
+DecisionOutput = DecisionReady | DecisionFailed | DecisionSubmitted
+"""An event that a decider causes in the engine."""
 
 
 class Submission(NamedTuple):
-    """Legs that were submitted, and who waits for what comes of them."""
+    """A request with legs, and the future that receives the engine's answer to it."""
 
     request: SubmitRequest
     waiting: "asyncio.Future[Answer | None]"
 
 
-class Thinking:
-    """One decision: the request, when what was said takes effect (ms), and the task that makes it.
+class PendingDecision:
+    """One decision in progress: the request, when its output takes effect (ms), and the task that makes it.
 
-    An answer that takes no time is made when it takes effect, without a task.
+    A decision that takes no time has no task: the shell makes it when it takes effect.
     """
 
     def __init__(self, request: DecisionRequest, due: int, task: "asyncio.Task[Decision] | None") -> None:
         self.request = request
         self.due = due
         self.task = task
-        self.told_usd: Decimal = ZERO
-        """What of its cost the engine knows."""
+        self.reported_usd: Decimal = ZERO
+        """The part of its cost that the engine has received."""
         self._submissions: deque[Submission] = deque()
-        self._speaks = asyncio.Event()
+        self._output = asyncio.Event()
         if task is not None:
-            task.add_done_callback(lambda _: self._speaks.set())
+            task.add_done_callback(lambda _: self._output.set())
 
     @property
-    def speaks(self) -> bool:
-        """Whether it has said something that nobody has listened to."""
-        return self._speaks.is_set()
+    def has_output(self) -> bool:
+        """Return whether a submission or the answer waits for the engine."""
+        return self._output.is_set()
 
-    async def heard(self) -> None:
-        """Wait until it says something."""
-        await self._speaks.wait()
+    async def wait_for_output(self) -> None:
+        """Wait until a submission or the answer is there."""
+        await self._output.wait()
 
     async def submit(self, request: SubmitRequest) -> Answer | None:
-        """Say something, and wait for what comes of it; None where nobody listens any more."""
+        """Submit legs, and return the engine's answer once they took effect; None if the wake was no longer open."""
         submission = Submission(request, asyncio.get_running_loop().create_future())
         self._submissions.append(submission)
-        self._speaks.set()
+        self._output.set()
         return await submission.waiting
 
-    async def submission(self) -> Submission | None:
-        """What it submitted next; None where it is through, and its task has the answer."""
+    async def next_submission(self) -> Submission | None:
+        """Wait for the next submission and return it; None if the decider has finished: its task has the answer."""
         if self.task is None:
             return None
-        await self._speaks.wait()
+        await self._output.wait()
         if not self._submissions:
             return None
         submission = self._submissions.popleft()
         if not self._submissions and not self.task.done():
-            self._speaks.clear()
+            self._output.clear()
         return submission
 
-    async def give_up(self) -> None:
-        """Nobody waits for the answer any more."""
+    async def cancel(self) -> None:
+        """Cancel the task, if there is one, and wait for its end."""
         if self.task is not None:
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
 
 
-class Recalled(Thinking):
-    """A decision that the journal knows: what was said of it is said again at its time, and nobody is asked."""
+class RecalledDecision(PendingDecision):
+    """A decision that the journal has: its output comes again at the journaled times, without a call of the decider."""
 
-    def __init__(self, request: DecisionRequest, script: list[tuple[int, Said]], given_up_usd: Decimal) -> None:
+    def __init__(
+        self, request: DecisionRequest, script: list[tuple[int, DecisionOutput]], discarded_usd: Decimal
+    ) -> None:
         super().__init__(request, script[0][0] if script else NEVER, None)
         self._script = deque(script)
-        self.given_up_usd = given_up_usd
-        """What it will have cost beyond what the engine was told, where it is given up."""
+        self.discarded_usd = discarded_usd
+        """Its further cost if it is discarded, beyond the cost that the engine has received."""
 
-    def next(self) -> tuple[Said, bool]:
-        """What is said next, and whether that was all."""
-        _, said = self._script.popleft()
+    def next(self) -> tuple[DecisionOutput, bool]:
+        """Return the next output, and whether it was the last one."""
+        _, output = self._script.popleft()
         self.due = self._script[0][0] if self._script else NEVER
-        return said, not self._script
+        return output, not self._script
 
 
-def recall(known: Iterable[StoredEvent], request: DecisionRequest, decider: str) -> list[tuple[int, Said]] | None:
-    """What the journal has of a decision, with its times (ms); None where it has nothing."""
+def recall(
+    known: Iterable[StoredEvent], request: DecisionRequest, decider: str
+) -> list[tuple[int, DecisionOutput]] | None:
+    """Return the journaled output of a decision, each with its time (ms); None if the journal has none."""
     wake_id = request.wake_id
-    script: list[tuple[int, Said]] = []
+    script: list[tuple[int, DecisionOutput]] = []
     found = False
     for at, event in ((each.at, each.event) for each in known):
         match event:
             case DecisionMade(wake_id=of) if of == wake_id:
-                said = _made(event, decider)
-                # After a decision that came to nothing, the rules are the engine's own doing.
-                if said is not None and not script:
-                    script.append((at, said))
+                output = _made(event, decider)
+                # A further DecisionMade is the engine's own: the decision of the rules after a failed one.
+                if output is not None and not script:
+                    script.append((at, output))
             case DecisionCorrected(wake_id=of) if of == wake_id:
-                asked = _submitted(wake_id, decider, event.decision, tainted=event.tainted)
-                script.append((at, DecisionSubmitted(asked, event.thinking_ms, event.cost_usd)))
+                corrected = _submitted(wake_id, decider, event.decision, tainted=event.tainted)
+                script.append((at, DecisionSubmitted(corrected, event.thinking_ms, event.cost_usd)))
             case DecisionEnded(wake_id=of, cause=cause, cost_usd=cost) if of == wake_id:
-                if cause is not None and cause.kind in ELSEWHERE:
-                    # Until that comes, it keeps the floor and says nothing.
-                    return [*script, (NEVER, unheard_end(wake_id, decider, 0, settled=True))]
-                # The rules, which follow where nothing was done of it, tell how long it took.
-                thought = at - request.snapshot.at
+                if cause is not None and cause.kind in ENGINE_CAUSES:
+                    # Until the engine sets this cause again, the decision stays open and has no output.
+                    return [*script, (NEVER, assumed_end(wake_id, decider, 0, settled=True))]
+                # If no leg was executed, the decision of the rules follows and needs the thinking time.
+                thinking_ms = at - request.snapshot.at
                 ended = (
-                    DecisionFailed(wake_id, decider, thought, cause, cost)
+                    DecisionFailed(wake_id, decider, thinking_ms, cause, cost)
                     if cause is not None
-                    else DecisionReady(wake_id, decider, thought, Decision(), cost)
+                    else DecisionReady(wake_id, decider, thinking_ms, Decision(), cost)
                 )
                 return [*script, (at, ended)]
             case _:
@@ -136,17 +142,18 @@ def recall(known: Iterable[StoredEvent], request: DecisionRequest, decider: str)
     return script if found else None
 
 
-def given_up_usd(known: Iterable[StoredEvent], wake_id: int) -> Decimal:
-    """What the journal has of the cost of thinking that was given up."""
+def discarded_usd(known: Iterable[StoredEvent], wake_id: int) -> Decimal:
+    """Return the journaled cost (USD) of the discarded decisions on a wake."""
     events = (each.event for each in known)
     lost = (event for event in events if isinstance(event, DecisionDiscarded) and event.wake_id == wake_id)
     return sum((event.cost_usd for event in lost), ZERO)
 
 
-def unheard_end(wake_id: int, decider: str, thinking_ms: int, *, settled: bool) -> Said:
-    """What stands for the end of a decision that the journal has not. What was submitted stands in either case.
+def assumed_end(wake_id: int, decider: str, thinking_ms: int, *, settled: bool) -> DecisionOutput:
+    """Return the end of a decision whose end is missing in the journal. Its submitted legs stand in either case.
 
-    Where it was `settled` there was nothing left to say. Otherwise the process died before something was corrected.
+    A `settled` decision had nothing left to correct, and ends as ready. Any other one failed: the process ended
+    before the decider corrected its refused legs.
     """
     if settled:
         return DecisionReady(wake_id, decider, thinking_ms, Decision())
@@ -155,17 +162,16 @@ def unheard_end(wake_id: int, decider: str, thinking_ms: int, *, settled: bool) 
     )
 
 
-def _made(event: DecisionMade, decider: str) -> Said | None:
-    wake_id, thought, cost = event.wake_id, event.thinking_ms, event.cost_usd
+def _made(event: DecisionMade, decider: str) -> DecisionOutput | None:
+    wake_id, thinking_ms, cost = event.wake_id, event.thinking_ms, event.cost_usd
     cause = event.decision.cause
-    if cause is not None and cause.kind in ELSEWHERE:
+    if cause is not None and cause.kind in ENGINE_CAUSES:
         return None
     if (failure := event.in_its_place) is not None:
-        return DecisionFailed(wake_id, decider, thought, failure, cost)
+        return DecisionFailed(wake_id, decider, thinking_ms, failure, cost)
     if cause is not None:
-        return DecisionReady(wake_id, decider, thought, event.decision, cost)
-    asked = _submitted(wake_id, decider, event.decision, tainted=event.tainted)
-    return DecisionSubmitted(asked, thought, cost)
+        return DecisionReady(wake_id, decider, thinking_ms, event.decision, cost)
+    return DecisionSubmitted(_submitted(wake_id, decider, event.decision, tainted=event.tainted), thinking_ms, cost)
 
 
 def _submitted(wake_id: int, decider: str, decision: Decision, *, tainted: bool) -> SubmitRequest:

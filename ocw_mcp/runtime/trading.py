@@ -68,7 +68,7 @@ class Previews:
     """The newest previews of each caller, in this process. A client that lost one asks for another."""
 
     def __init__(self, clock: Clock, new_id: Callable[[], str]) -> None:
-        """`new_id` returns ids that were never used before."""
+        """`new_id` returns an id that was never used before."""
         self._clock = clock
         self._new_id = new_id
         self._kept: dict[str, dict[str, Preview]] = {}
@@ -121,7 +121,7 @@ class Trading:
     """The actions of clients on one running engine. `caller` is the name that the journal has of the client."""
 
     def __init__(self, engine: Engine, take: Ask, clock: Clock) -> None:
-        """`take` has the engine take a request and returns its answer; `BookRun.ask` is one."""
+        """`take` has the engine take a request and returns its answer; `Shell.ask` does."""
         self._engine = engine
         self._take = take
         self._clock = clock
@@ -142,7 +142,7 @@ class Trading:
 
     async def place(self, caller: str, key: str, preview_id: str, rationale: str) -> Answer:
         """Send a previewed order, if every policy still lets it pass. Raises RequestError."""
-        # A key that was used is answered even if its preview is long gone: nothing is done again.
+        # A key that was used before gets its answer again, even after its preview has expired: no order is repeated.
         if (known := self._answered(caller, key, preview_id)) is not None:
             return known
         found = self._previews.spend(caller, preview_id)

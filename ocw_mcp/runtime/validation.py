@@ -30,7 +30,7 @@ from ocw_mcp.domain.symbols import spelt
 MOST_LEGS = 64
 MOST_CONDITIONS = 64
 MOST_SIGNALS = 64
-"""Of one leg."""
+"""Signals of one leg."""
 LONGEST_SYMBOL = 40
 LONGEST_NAME = 200
 """Characters of a caller's name, and of a key."""
@@ -62,15 +62,15 @@ def validated(answer: object, symbols: Collection[str] = ()) -> Decision:
     if not isinstance(answer, Decision):
         return _storable(answer, Decision, "answer")
     legs: Any = answer.legs
-    wished: Any = answer.wake_conditions
-    if not isinstance(legs, Sequence) or not isinstance(wished, Sequence | None):
+    wanted: Any = answer.wake_conditions
+    if not isinstance(legs, Sequence) or not isinstance(wanted, Sequence | None):
         return _storable(answer, Decision, "answer")
-    if len(legs) > MOST_LEGS or len(wished or ()) > MOST_CONDITIONS:
-        raise MalformedError("answer", f"{len(legs)} legs and {len(wished or ())} conditions are too many")
+    if len(legs) > MOST_LEGS or len(wanted or ()) > MOST_CONDITIONS:
+        raise MalformedError("answer", f"{len(legs)} legs and {len(wanted or ())} conditions are too many")
     read = [_leg(leg, symbols) for leg in legs]
     unread = list(answer.unread)
     conditions: list[WakeCondition] = []
-    for place, given in enumerate(wished or ()):
+    for place, given in enumerate(wanted or ()):
         if (each := _condition(given, place, symbols, unread)) is not None:
             moved = not each.place and place != len(conditions)
             conditions.append(msgspec.structs.replace(each, place=place + 1) if moved else each)
@@ -93,7 +93,7 @@ def validated(answer: object, symbols: Collection[str] = ()) -> Decision:
     return msgspec.structs.replace(
         _storable(rest, Decision, "answer"),
         legs=tuple(read),
-        wake_conditions=None if wished is None else tuple(conditions),
+        wake_conditions=None if wanted is None else tuple(conditions),
         unread=tuple(_cut(each, LONGEST_CLAUSE) for each in unread[:MOST_CONDITIONS]),
     )
 
@@ -109,9 +109,9 @@ def validated_request(request: CallerRequest, symbols: Collection[str] = ()) -> 
         except MalformedError as error:
             raise MalformedError("request", error.defect) from None
     request = _storable(request, type(request), "request")
-    for what, name in (("key", request.key), ("name", request.principal)):
+    for part, name in (("key", request.key), ("name", request.principal)):
         if not 0 < len(name) <= LONGEST_NAME:
-            raise MalformedError("request", f"its {what} has {len(name)} characters, not 1 to {LONGEST_NAME}")
+            raise MalformedError("request", f"its {part} has {len(name)} characters, not 1 to {LONGEST_NAME}")
     if request.principal in (GUARD, RULES):
         raise MalformedError("request", f"{request.principal} is the name of a part of the engine, not of a caller")
     wrong = ""
@@ -191,11 +191,11 @@ def _condition(given: object, place: int, symbols: Collection[str], unread: list
     return msgspec.structs.replace(read, symbol=spelt(read.symbol, symbols))
 
 
-def _storable(given: object, kind: type[_Kind], what: str) -> _Kind:
+def _storable(given: object, kind: type[_Kind], name: str) -> _Kind:
     try:
         return msgspec.json.decode(msgspec.json.encode(given), type=kind)
     except (msgspec.MsgspecError, ValueError, TypeError, OverflowError) as error:
-        raise MalformedError(what, error) from error
+        raise MalformedError(name, error) from error
 
 
 def _defect(leg: Leg) -> str:

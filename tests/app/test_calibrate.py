@@ -96,7 +96,7 @@ def test_the_tables_of_the_market_hold_together() -> None:
     assert np.mean([np.mean(season(weekday) ** 2) for weekday in range(7)]) == pytest.approx(1)
     assert 0 < OWN < 1
     assert 0 < JUMP_DOWN < 1
-    assert "volatility" in SymbolModel._fields
+    assert "volatility" in SymbolModel.__annotations__
 
 
 def test_the_recorded_months_are_read_where_they_are(tapes: Path) -> None:

@@ -5,6 +5,7 @@ import sys
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,19 +35,19 @@ class Screen(io.StringIO):
 
 def seen(after_ms: int = 0, **changes: object) -> RunMoment:
     """A run that began at dawn and goes on for ten hours."""
-    usual = RunMoment(
-        at=DAWN + after_ms,
-        ends_at=DAWN + 10 * HOUR,
-        catching_up=False,
-        candles=1 + 2 * after_ms // MINUTE,
-        evaluations=after_ms // MINUTE,
-        wakes=3,
-        next_timer=DAWN + 4 * HOUR,
-        equity=Decimal("10012.35"),
-        prices={"BTCUSDT": 65210.1, "ETHUSDT": 3412.5},
-        positions={"ETHUSDT": Decimal("-0.10")},
-    )
-    return usual._replace(**changes)  # type: ignore[arg-type]
+    usual: dict[str, Any] = {
+        "at": DAWN + after_ms,
+        "ends_at": DAWN + 10 * HOUR,
+        "catching_up": False,
+        "candles": 1 + 2 * after_ms // MINUTE,
+        "evaluations": after_ms // MINUTE,
+        "wakes": 3,
+        "next_timer": DAWN + 4 * HOUR,
+        "equity": Decimal("10012.35"),
+        "prices": {"BTCUSDT": 65210.1, "ETHUSDT": 3412.5},
+        "positions": {"ETHUSDT": Decimal("-0.10")},
+    }
+    return RunMoment(**(usual | changes))
 
 
 class Watched:

@@ -146,7 +146,7 @@ class Late:
 async def test_a_late_stop_does_not_end_the_attempts_to_close(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runtime_run, "LOOK_UP_EVERY", 1)
+    monkeypatch.setattr(runtime_run, "POLL_EVERY", 1)
     box = Commands()
     run = Run(ListFeed(path([100.0] * 12)), Scripted({1: buy("97")}), policy=WAKES, commands=box)
     Late(run, box)
@@ -189,7 +189,7 @@ async def alarmed(store: MemoryStore | None = None) -> Run:
 async def test_a_flatten_killed_at_any_step_ends_flat_and_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runtime_run, "LOOK_UP_EVERY", 1)
+    monkeypatch.setattr(runtime_run, "POLL_EVERY", 1)
     whole = await alarmed()
     assert len(whole.events(events.PositionClosed)) == 2
     for moment in range(1, whole.store.touches + 1):

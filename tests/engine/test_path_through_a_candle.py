@@ -54,7 +54,7 @@ async def through(
     monkeypatch: pytest.MonkeyPatch, product: Product, way: int, requests: Sequence[CallerRequest], *last: Prices
 ) -> Run:
     """A run of the default policies that is asked for these at a price of 100, and then sees these candles."""
-    monkeypatch.setattr(runtime_run, "LOOK_UP_EVERY", 1)
+    monkeypatch.setattr(runtime_run, "POLL_EVERY", 1)
     candles = [candle(index, 100.0, symbol=SOL) for index in range(40)]
     for index, prices in enumerate(last, len(candles)):
         first, high, low, close = (mirrored(price, way) for price in prices)

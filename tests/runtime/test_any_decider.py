@@ -48,9 +48,7 @@ def walks(seed: int, minutes: int) -> list[Candle]:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**9), product=st.sampled_from(Product))
-async def test_no_decider_breaks_a_limit_leaves_a_position_naked_or_parts_the_books(
-    seed: int, product: Product
-) -> None:
+async def test_no_decider_breaks_a_limit_or_an_invariant(seed: int, product: Product) -> None:
     run = watched(Run(wild(seed, product), Reckless(seed), policy=POLICY))
     await run.go()
 
@@ -61,9 +59,7 @@ async def test_no_decider_breaks_a_limit_leaves_a_position_naked_or_parts_the_bo
     product=st.sampled_from(Product),
     deaths=st.lists(st.integers(1, 900), min_size=1, max_size=4),
 )
-async def test_any_decider_killed_anywhere_comes_to_the_fingerprint_of_an_undisturbed_run(
-    seed: int, product: Product, deaths: list[int]
-) -> None:
+async def test_any_decider_resumes_to_the_same_fingerprint(seed: int, product: Product, deaths: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runtime_run, "CHECKPOINT_EVERY", 17)
         undisturbed = await Run(wild(seed, product), Reckless(seed), policy=POLICY).go()

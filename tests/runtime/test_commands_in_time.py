@@ -65,7 +65,7 @@ async def test_a_halt_is_taken_within_a_second_at_any_pace() -> None:
         assert run.engine.account.trading_state is TradingState.HALTED
 
 
-async def test_a_span_counts_from_where_the_book_stands() -> None:
+async def test_a_time_span_counts_from_the_last_stop_of_the_book() -> None:
     feed = ListFeed(path([100.0] * 30))
     first = Run(feed)
     await first.simulation.run("test", 5 * MINUTE)
@@ -94,7 +94,7 @@ async def test_a_killed_run_is_completed_and_not_begun_again() -> None:
 
 
 @pytest.mark.parametrize("leg", [buy("95.5"), short("104.5")], ids=["long", "short"])
-async def test_a_flatten_between_two_candles_closes_at_the_price_of_the_moment(leg: Decision) -> None:
+async def test_a_flatten_between_candles_fills_at_the_present_price(leg: Decision) -> None:
     async def flattened(store: MemoryStore | None = None) -> Run:
         clock = Wall(250.0)
         box = Late(clock, comes_at=12 * 250.0 - 1, command=Command("c1", "flatten", "a person"))

@@ -122,7 +122,7 @@ async def test_the_report_splits_equity_and_shows_what_is_open(tape: Path) -> No
     assert "(0.00%)" in text(shown | {"return": -0.00001})
 
 
-async def test_the_average_of_an_addition_is_shown_with_as_many_digits_as_a_price(tape: Path) -> None:
+async def test_an_average_price_has_as_many_digits_as_a_price(tape: Path) -> None:
     script = {1: buy("97", "0.05"), 4: add("97", "0.0312")}
     done = await Run(TapeFeed.open(tape, Product.UM), Scripted(script), policy=KEEP).go()
     average = done.engine.account.ledger.positions["BTCUSDT"].average_price

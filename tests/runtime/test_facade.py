@@ -54,13 +54,13 @@ def entry(facade: Facade, size: str) -> Leg:
     return leg(Action.BUY, symbol, size=Decimal(size), stop=Decimal(f"{last * 0.98:.2f}"))
 
 
-def test_every_answer_says_of_which_moment_it_is(looked: Looked) -> None:
+def test_an_answer_has_mode_time_age_and_source(looked: Looked) -> None:
     moment = looked.facade.moment()
     assert (moment.mode, moment.as_of, moment.age_ms) == ("paper", looked.run.clock.now(), 0)
     assert moment.source.startswith("sim")
 
 
-def test_before_the_market_begins_nothing_is_known_and_that_is_stale(tmp_path: Path) -> None:
+def test_answers_before_the_market_begins_are_empty_and_stale(tmp_path: Path) -> None:
     looked = Looked(tmp_path)
     moment = looked.facade.moment()
     assert (moment.as_of, moment.age_ms, moment.stale) == (None, None, True)
@@ -77,7 +77,7 @@ def test_the_snapshot_is_the_one_a_wake_would_carry(looked: Looked) -> None:
     assert one.symbols == {"ETHUSDT": engine.snapshot(now).symbols["ETHUSDT"]}
 
 
-async def test_a_snapshot_is_taken_once_between_two_steps_and_anew_after_one(tmp_path: Path) -> None:
+async def test_a_snapshot_is_shared_until_the_next_step(tmp_path: Path) -> None:
     looked = await Looked(tmp_path).go(1)
     before = looked.facade.snapshot()
     assert looked.facade.snapshot() is before
@@ -86,7 +86,7 @@ async def test_a_snapshot_is_taken_once_between_two_steps_and_anew_after_one(tmp
     looked.store.close()
 
 
-def test_looking_changes_nothing(looked: Looked) -> None:
+def test_reads_change_nothing(looked: Looked) -> None:
     before, facade = looked.run.engine.state(), looked.facade
     facade.snapshot()
     facade.check(entry(facade, "0.9"), "somebody")
@@ -103,17 +103,17 @@ def test_candles_come_in_pages_without_a_gap(facade: Facade) -> None:
     assert [b - a for a, b in pairwise(times)] == [15 * 60_000] * 39
 
 
-def test_the_last_page_of_candles_says_so(facade: Facade) -> None:
+def test_the_last_page_of_candles_has_no_more(facade: Facade) -> None:
     assert not facade.candles("BTCUSDT", "4h", 500).more
 
 
 @pytest.mark.parametrize("symbol", ["DOGEUSDT", "", "BTC", "BTCUSDT; DROP TABLE", "\x00"])
-def test_a_symbol_nobody_follows_is_told_which_there_are(facade: Facade, symbol: str) -> None:
+def test_an_unknown_symbol_error_lists_the_known_ones(facade: Facade, symbol: str) -> None:
     with pytest.raises(RequestError, match=r"^UNKNOWN_SYMBOL: .* limit=BTCUSDT,ETHUSDT,SOLUSDT actual="):
         facade.snapshot(symbol)
 
 
-def test_a_timeframe_that_is_not_built_is_told_which_are(facade: Facade) -> None:
+def test_an_unknown_timeframe_error_lists_the_known_ones(facade: Facade) -> None:
     with pytest.raises(RequestError, match=r"^UNKNOWN_TIMEFRAME: .* limit=1m,5m,15m,1h,4h actual='7m' next: "):
         facade.candles("BTCUSDT", "7m", 5)
     with pytest.raises(RequestError, match=r"limit=15m,1h,4h actual='1m'"):
@@ -126,7 +126,7 @@ def test_positions_and_orders_agree_with_the_snapshot(facade: Facade) -> None:
     assert portfolio.equity == portfolio.wallet + sum((each.unrealised for each in facade.positions()), ZERO)
 
 
-def test_a_check_gives_every_limit_and_the_largest_size_that_passes(facade: Facade) -> None:
+def test_a_check_returns_all_limits_and_the_largest_size(facade: Facade) -> None:
     whole = entry(facade, "1")
     refused = facade.check(whole, "somebody")
     assert refused.refusal is not None
@@ -163,7 +163,7 @@ class Asking:
         return Decision((wanted,))
 
 
-async def test_what_a_check_says_is_what_the_order_is_then_told(tmp_path: Path) -> None:
+async def test_a_check_has_the_same_answer_as_the_order(tmp_path: Path) -> None:
     asking = Asking()
     looked = Looked(tmp_path, asking)
     asking.facade = looked.facade
@@ -188,16 +188,14 @@ async def test_what_a_check_says_is_what_the_order_is_then_told(tmp_path: Path) 
         (leg(Action.BUY, size=Decimal("0.1"), limit=Decimal("0.0000001")), RefusalCode.BAD_LIMIT),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_any_limit_is_asked(
-    facade: Facade, wanted: Leg, code: RefusalCode
-) -> None:
+def test_an_impossible_leg_is_refused_before_any_limit(facade: Facade, wanted: Leg, code: RefusalCode) -> None:
     symbol = flat_symbol(facade)
     checked = facade.check(msgspec.structs.replace(wanted, symbol=symbol), "somebody")
     assert checked.refusal is not None
     assert (checked.refusal.code, checked.quantity, checked.limits) == (code, ZERO, ())
 
 
-def test_closing_what_is_not_held_is_refused_and_what_is_held_passes_whole(facade: Facade) -> None:
+def test_a_close_needs_a_position_and_passes_at_its_full_size(facade: Facade) -> None:
     none = facade.check(leg(Action.SELL, flat_symbol(facade)), "somebody")
     assert none.refusal is not None
     assert none.refusal.code is RefusalCode.NO_POSITION
@@ -243,7 +241,7 @@ async def test_orders_and_refusals_come_in_pages(facade: Facade) -> None:
     assert len({each.id for each in refused.refusals + more.refusals}) == 8
 
 
-async def test_a_day_of_the_journal_is_whole_and_nothing_else(looked: Looked) -> None:
+async def test_a_day_of_the_journal_has_all_its_events_and_no_others(looked: Looked) -> None:
     facade, began = looked.facade, looked.run.engine.counters.began_at
     assert began is not None
     day = utc_day(began)
@@ -271,12 +269,12 @@ async def test_a_day_without_events_is_empty(facade: Facade) -> None:
 
 
 @pytest.mark.parametrize("day", ["yesterday", "2026-13-01", "2026-02-30", "1", "9" * 50])
-async def test_what_is_no_day_is_refused(facade: Facade, day: str) -> None:
+async def test_an_invalid_day_is_refused(facade: Facade, day: str) -> None:
     with pytest.raises(RequestError, match=r"^BAD_DAY: .* next: write the day"):
         await facade.history.day(day, (), 10)
 
 
-async def test_a_story_is_told_by_its_name_or_is_the_newest_that_acted(facade: Facade) -> None:
+async def test_a_story_is_found_by_id_or_is_the_newest_that_acted(facade: Facade) -> None:
     newest = await facade.history.story(None)
     assert newest.answer is not None
     assert await facade.history.story(f"wake:{newest.wake_id}") == msgspec.structs.replace(
@@ -286,12 +284,12 @@ async def test_a_story_is_told_by_its_name_or_is_the_newest_that_acted(facade: F
         await facade.history.story("order:99999")
 
 
-async def test_a_store_that_cannot_be_read_is_told_of_and_not_raised(facade: Facade, tmp_path: Path) -> None:
+async def test_an_unreadable_store_is_a_request_error(facade: Facade, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"^UNREADABLE: "):
         await type(facade.history)(tmp_path / "nothing").orders(5)
 
 
-def test_status_tells_whose_book_it_is(facade: Facade) -> None:
+def test_status_names_the_book_and_its_version(facade: Facade) -> None:
     status = facade.status()
     assert (status.book, status.version, status.interval) == (BOOK, "1.2.3", "1m")
     assert status.open_positions == len(facade.positions())

@@ -1,4 +1,4 @@
-"""A disk that takes nothing for a while: no entry leaves, what lowers risk does, and nothing of it is lost."""
+"""A disk that accepts nothing for a while: no entry is sent, reduce-only orders are, and no event is lost."""
 
 from collections.abc import Sequence
 
@@ -68,7 +68,7 @@ async def test_no_entry_is_sent_whose_intent_the_disk_did_not_take(last: int) ->
 
 
 @pytest.mark.requirement("E06")
-async def test_a_fill_is_kept_its_stop_is_sent_and_entries_stop_while_the_disk_takes_nothing() -> None:
+async def test_full_disk_keeps_fills_sends_stops_and_refuses_entries() -> None:
     other = buy("97", symbol="ETHUSDT")
     undisturbed = await run(MemoryStore(), {2: buy("97"), 6: sell()})
     store = FullFor(9, 30)
@@ -86,7 +86,7 @@ async def test_a_fill_is_kept_its_stop_is_sent_and_entries_stop_while_the_disk_t
 
 @pytest.mark.requirement("E06")
 @pytest.mark.parametrize(("first", "last", "every"), [(7, 7, 3), (7, 8, 3), (9, 20, 3), (11, 38, 3), (27, 33, 1_000)])
-async def test_killed_after_the_disk_was_mended_and_resumed_it_comes_to_the_same_fingerprint(
+async def test_crash_after_a_full_disk_resumes_to_same_fingerprint(
     first: int, last: int, every: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)
@@ -106,7 +106,7 @@ async def test_killed_after_the_disk_was_mended_and_resumed_it_comes_to_the_same
 
 
 @pytest.mark.parametrize("last", [7, 8, 9, 15])
-async def test_an_order_that_was_not_sent_is_durable_with_its_rejection_or_not_at_all(last: int) -> None:
+async def test_an_unsent_order_is_durable_only_with_its_rejection(last: int) -> None:
     for moment in range(1, (await run(FullFor(FIRST_ENTRY, last))).store.touches + 1):
         dying = FullFor(FIRST_ENTRY, last)
         dying.die_at = moment
@@ -117,7 +117,7 @@ async def test_an_order_that_was_not_sent_is_durable_with_its_rejection_or_not_a
         assert intended & set(unsent(dying)) == set(unsent(kept))
 
 
-async def test_a_command_is_heard_at_once_and_its_file_is_kept_until_the_disk_has_it() -> None:
+async def test_a_command_file_stays_until_the_command_is_durable() -> None:
     box = Commands([Command("c1", "halt", "a person")])
     with pytest.raises(JournalError, match="the run has ended: its last"):
         await run(FullFor(2), {}, box)
@@ -125,7 +125,7 @@ async def test_a_command_is_heard_at_once_and_its_file_is_kept_until_the_disk_ha
 
 
 @pytest.mark.parametrize("script", [{}, SCRIPT])
-async def test_a_run_that_ends_on_a_full_disk_says_what_is_lost_and_what_to_do(script: dict[int, Decision]) -> None:
+async def test_a_run_that_ends_on_a_full_disk_reports_the_loss(script: dict[int, Decision]) -> None:
     with pytest.raises(JournalError, match=r"events are lost.*make room on the disk and start the same again"):
         await run(FullFor(FIRST_ENTRY), script)
 

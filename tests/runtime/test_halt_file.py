@@ -33,10 +33,10 @@ async def run(store: MemoryStore, directory: Path) -> Run:
     return await one.go()
 
 
-async def test_it_is_taken_where_it_came_and_a_restart_takes_it_there_again(
+async def test_a_halt_file_is_taken_at_the_same_frame_after_a_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime_run, "LOOK_UP_EVERY", 1)
+    monkeypatch.setattr(runtime_run, "POLL_EVERY", 1)
     undisturbed = await run(MemoryStore(), tmp_path)
     (taken,) = undisturbed.events(events.CommandTaken)
     assert (taken.by, taken.after_frame) == ("the file HALT", START + 3 * MINUTE)

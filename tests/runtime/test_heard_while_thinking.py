@@ -1,4 +1,4 @@
-"""People and callers are heard while a simulated clock stands still for a decision, and at the same place again."""
+"""Commands and requests are taken while a simulated clock stands still for a decision, and again after a restart."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -32,7 +32,7 @@ LOST = Cause(CauseKind.ERROR, "the process ended before it was through")
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """People are looked for all the time."""
-    monkeypatch.setattr(shell, "A_MOMENT_MS", 1)
+    monkeypatch.setattr(shell, "POLL_MS", 1)
 
 
 def market() -> ListFeed:
@@ -54,19 +54,19 @@ class Interrupted(ModelByWake):
         return await super().create(request)
 
 
-def told(verb: Verb, script: Script, at: tuple[int, int], store: MemoryStore | None = None) -> ClaudeRun:
-    """A run in which a person says something while the model thinks at one place."""
+def run_with(verb: Verb, script: Script, at: tuple[int, int], store: MemoryStore | None = None) -> ClaudeRun:
+    """Return a run in which the operator gives a command during the model call at a wake and turn."""
     box = Commands()
 
-    async def says_so() -> None:
+    async def give_command() -> None:
         if seated.events(events.CommandTaken):
-            # It was said before the process died, and is not said again.
+            # The command was taken before the crash, and is not given again.
             return
         box.put(Command("c1", verb, "a person"))
         while not box.taken:
-            await asyncio.sleep(0)  # noqa: TID251 - lets the run hear it
+            await asyncio.sleep(0)  # noqa: TID251 - lets the run take it
 
-    seated = ClaudeRun(market(), Interrupted(script, at, says_so), store=store, commands=box)
+    seated = ClaudeRun(market(), Interrupted(script, at, give_command), store=store, commands=box)
     return seated
 
 
@@ -74,8 +74,8 @@ WAITS = leg("BUY", size="0.05", stop="87", limit="90")
 HALTED: Script = {1: [decides(1, WAITS)], 2: [decides(2, leg("BUY", "ETHUSDT"))]}
 
 
-async def test_a_halt_is_taken_while_the_model_thinks_and_what_it_then_wants_is_refused() -> None:
-    seated = told(Verb.HALT, HALTED, (2, 0))
+async def test_a_halt_during_a_decision_refuses_its_orders() -> None:
+    seated = run_with(Verb.HALT, HALTED, (2, 0))
     await seated.go()
     asked = next(at for at, each in seated.run.timed(events.WakeRaised) if each.wake_id == 2)
     assert [at for at, _ in seated.run.timed(events.CommandTaken)] == [asked], "at once"
@@ -107,7 +107,7 @@ async def test_a_caller_is_answered_while_the_model_thinks() -> None:
 BUYS = Leg("BTCUSDT", Action.BUY, size=Decimal("0.1"), stop=Decimal(97))
 
 
-async def test_a_stop_is_heard_by_a_model_that_never_answers() -> None:
+async def test_a_stop_ends_the_wait_for_a_model_that_never_answers() -> None:
     async def stops() -> None:
         seated.run.simulation.stop()
         await asyncio.Event().wait()
@@ -117,7 +117,7 @@ async def test_a_stop_is_heard_by_a_model_that_never_answers() -> None:
     assert [each.wake_id for each in seated.events(events.DecisionMade)] == [1]
 
 
-async def test_what_comes_before_a_run_does_not_outlast_the_word_to_stop() -> None:
+async def test_work_before_a_run_ends_with_a_stop() -> None:
     run = Run(market())
     before = asyncio.ensure_future(run.simulation.unless_stopped(asyncio.Event().wait()))
     await asyncio.sleep(0)  # noqa: TID251 - lets it wait
@@ -139,10 +139,10 @@ CORRECTS: Script = {2: [decides(2, leg("BUY"), leg("BUY", "ETHUSDT", size="0.9")
     ],
     ids=["a halt at first", "a pause at first", "a halt before a correction", "a pause before a correction"],
 )
-async def test_what_was_said_meanwhile_is_done_again_at_its_place_and_nobody_is_asked_again(
+async def test_commands_during_a_decision_are_repeated_without_a_call(
     verb: Verb, script: Script, at: tuple[int, int]
 ) -> None:
-    whole = told(verb, script, at)
+    whole = run_with(verb, script, at)
     await whole.go()
     assert len(whole.events(events.CommandTaken)) == 1
     again = ClaudeRun(market(), model := ModelByWake(script), store=whole.run.store.without_checkpoint())
@@ -152,19 +152,19 @@ async def test_what_was_said_meanwhile_is_done_again_at_its_place_and_nobody_is_
 
 
 @pytest.mark.parametrize("verb", [Verb.HALT, Verb.FLATTEN])
-async def test_killed_anywhere_it_comes_to_the_same(verb: Verb) -> None:
+async def test_crash_anywhere_keeps_the_fingerprint(verb: Verb) -> None:
     script: Script = {1: [decides(1, leg("BUY", limit="103"))], 3: [decides(3, leg("BUY", "ETHUSDT"))]}
-    whole = told(verb, script, (3, 0))
+    whole = run_with(verb, script, (3, 0))
     await whole.go()
     assert any(each.ref.leg is Purpose.ENTRY for each in whole.events(events.OrderFilled))
     for die_at in range(1, whole.run.store.touches, 3):
         store = MemoryStore()
         store.die_at = die_at
         try:
-            await told(verb, script, (3, 0), store).go()
+            await run_with(verb, script, (3, 0), store).go()
         except* Crash:
             pass
-        again = told(verb, script, (3, 0), store.reopened())
+        again = run_with(verb, script, (3, 0), store.reopened())
         await again.go()
         lost = any(each.cause == LOST for each in again.events(events.DecisionEnded))
         assert lost or again.run.store.fingerprint == whole.run.store.fingerprint, die_at

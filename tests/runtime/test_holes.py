@@ -16,7 +16,7 @@ MARKET = [candle(index, 100.0) for index in range(40) if index not in SILENT] + 
 ]
 
 
-async def test_a_hole_of_one_symbol_carries_its_position_refuses_its_entries_and_is_counted_once() -> None:
+async def test_a_hole_keeps_the_position_and_refuses_entries() -> None:
     script = Scripted({1: buy("97"), 10: add("97"), 11: buy("49", symbol="ETHUSDT"), 35: add("97")})
     run = Run(ListFeed(MARKET), script, policy=WAKES)
     await run.go()
@@ -52,7 +52,7 @@ async def test_in_a_hole_a_position_can_be_left() -> None:
     assert closed[0] == START + SILENT.stop * MINUTE  # where the next price is
 
 
-async def test_a_candle_or_two_within_the_slack_refuse_nothing_and_still_count_as_a_hole() -> None:
+async def test_a_hole_within_the_slack_is_counted_and_refuses_nothing() -> None:
     market = [each for each in MARKET if each.symbol == "ETHUSDT" or each.open_time != START + 35 * MINUTE]
     script = Scripted({36: buy("97")})
     run = Run(ListFeed(market), script, policy=WAKES)

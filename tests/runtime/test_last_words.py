@@ -40,7 +40,7 @@ async def run(store: MemoryStore, box: Commands | None = None, for_ms: int | Non
     return await one.go(for_ms=for_ms)
 
 
-async def test_a_halt_for_a_book_that_is_through_is_taken_at_its_next_start() -> None:
+async def test_a_halt_of_an_ended_book_is_taken_at_its_next_start() -> None:
     done = await run(MemoryStore())
     box = Commands([HALT])
     again = await run(done.store.reopened(), box)
@@ -62,16 +62,14 @@ async def test_so_it_is_by_a_run_whose_time_is_up_already() -> None:
     assert [each.refusal.code for each in rest.events(events.OrderRefused)] == ["NOT_ACTIVE", "NOT_ACTIVE"]
 
 
-async def test_a_book_that_is_through_and_of_which_nobody_wants_anything_is_left_as_it_is() -> None:
+async def test_an_ended_book_without_commands_stays_unchanged() -> None:
     done = (await run(MemoryStore())).store
     again = (await run(done.reopened())).store
     assert list(again.all_events()) == list(done.all_events())
 
 
 @pytest.mark.parametrize("every", [3, 1_000])
-async def test_a_halt_after_the_last_look_is_taken_before_the_run_ends_wherever_it_dies(
-    every: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_late_halt_is_taken_before_the_end_after_any_crash(every: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)
     undisturbed = await run(MemoryStore(), LateWord(HALT, END))
     (taken,) = undisturbed.events(events.CommandTaken)

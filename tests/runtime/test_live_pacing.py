@@ -61,7 +61,7 @@ def live(feed: ListFeed, decider: Doorbell, policy=WAKES, clock=None) -> Run:  #
     return Run(feed, decider, policy=policy, clock=clock or FastClock())
 
 
-async def test_live_an_answer_takes_effect_when_it_is_there_and_the_market_goes_on_meanwhile() -> None:
+async def test_live_market_goes_on_until_an_answer_arrives() -> None:
     feed, bell = HandFed(path([100.0] * 5)), Doorbell(buy("97"))
     slow = FastClock(10, START + 5 * MINUTE)
     patient = policies(
@@ -83,11 +83,11 @@ async def test_live_an_answer_takes_effect_when_it_is_there_and_the_market_goes_
     assert run.events(events.DecisionMade)[0].thinking_ms > 0
 
 
-async def test_live_a_halt_is_heard_while_an_answer_is_waited_for_and_nothing_else_happens(
+async def test_live_halt_is_taken_while_a_decision_is_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert clock.A_MOMENT_MS <= 200
-    monkeypatch.setattr(pacing, "A_MOMENT_MS", 1)
+    assert clock.POLL_MS <= 200
+    monkeypatch.setattr(pacing, "POLL_MS", 1)
     feed, bell, box = HandFed(path([100.0] * 5)), Doorbell(buy("97")), Commands()
     run = Run(feed, bell, policy=WAKES, clock=HandClock(START + MINUTE), commands=box)
     going = asyncio.ensure_future(run.go())
@@ -122,7 +122,7 @@ async def test_live_a_timer_fires_although_no_candle_comes() -> None:
 
 
 @pytest.mark.parametrize("second_jump", [False, True])
-async def test_live_a_clock_that_fell_back_closes_entries_and_engine_time_stands_still(second_jump: bool) -> None:
+async def test_live_clock_set_back_refuses_entries_and_holds_time(second_jump: bool) -> None:
     feed, hand = HandFed(path([100.0] * 6)), HandClock(START + MINUTE)
     run = Run(feed, Scripted({2: buy("97")}), policy=WAKES, clock=hand)
     going = asyncio.ensure_future(run.go())

@@ -17,16 +17,16 @@ from tests.support.runs import Commands, Run, policies
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
 
-async def test_a_paced_run_takes_its_time_and_comes_to_the_fingerprint_of_a_hurried_one() -> None:
-    hurried = await Run(ListFeed(path([100.0] * 6)), Scripted({1: buy("97")}), policy=WAKES).go()
+async def test_a_paced_run_has_the_fingerprint_of_an_unpaced_one() -> None:
+    unpaced = await Run(ListFeed(path([100.0] * 6)), Scripted({1: buy("97")}), policy=WAKES).go()
     clock = PacedClock(speed=6 * MINUTE / 60)
     began = clock.wall_ms()
     paced = await Run(ListFeed(path([100.0] * 6)), Scripted({1: buy("97")}), policy=WAKES, clock=clock).go()
     assert clock.wall_ms() - began >= 59
-    assert paced.store.fingerprint == hurried.store.fingerprint
+    assert paced.store.fingerprint == unpaced.store.fingerprint
 
 
-async def test_a_slow_run_hears_a_halt_and_a_stop_between_two_candles() -> None:
+async def test_a_slow_run_takes_a_halt_and_a_stop_between_candles() -> None:
     box = Commands([])
     run = Run(ListFeed(path([100.0] * 6)), Scripted({}), policy=WAKES, commands=box, clock=PacedClock(speed=1))
     going = asyncio.ensure_future(run.go())
@@ -54,7 +54,7 @@ class WithHistory(ListFeed):
             yield msgspec.structs.replace(frame, history=True, opened=()) if early else frame
 
 
-async def test_history_warms_indicators_up_and_nothing_else_happens_on_it() -> None:
+async def test_history_warms_up_indicators_and_causes_no_events() -> None:
     script = Scripted({})
     run = await Run(WithHistory([100.0 + i % 9 for i in range(80)], history=60), script, policy=WAKES).go()
     assert run.engine.counters.candles == 20
@@ -65,11 +65,11 @@ async def test_history_warms_indicators_up_and_nothing_else_happens_on_it() -> N
     assert run.engine.gate.counters.skips.get("warming") is None
 
 
-def test_a_frame_is_no_history_unless_it_says_so() -> None:
+def test_a_frame_is_not_history_by_default() -> None:
     assert Frame(0).history is False
 
 
-async def test_what_is_done_again_after_a_crash_is_not_waited_for_again() -> None:
+async def test_steps_repeated_after_a_crash_are_not_paced() -> None:
     feed = ListFeed(path([100.0] * 6))
     first = await Run(feed, Scripted({1: buy("97")}), policy=WAKES).go()
 

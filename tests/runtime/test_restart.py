@@ -32,9 +32,7 @@ async def run(store: MemoryStore, commands: Commands | None = None) -> Run:
 
 
 @pytest.mark.parametrize("every", [3, 1_000])
-async def test_killed_at_any_append_or_commit_and_resumed_it_comes_to_the_same_fingerprint(
-    every: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_crash_at_any_append_or_commit_keeps_the_fingerprint(every: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)
     undisturbed = (await run(MemoryStore())).store
     assert len(undisturbed.domain) > 60
@@ -67,7 +65,7 @@ async def test_killed_again_and_again_it_comes_to_the_same_fingerprint(monkeypat
     assert done.store.fingerprint == undisturbed.fingerprint
 
 
-async def test_stopped_in_good_order_and_started_again_it_comes_to_the_same_fingerprint() -> None:
+async def test_a_clean_stop_and_restart_keeps_the_fingerprint() -> None:
     undisturbed = (await run(MemoryStore())).store
     for minutes in range(14):
         first = Run(ListFeed(market()), Scripted(SCRIPT), policy=WAKES)
@@ -89,18 +87,18 @@ async def test_a_halt_cancels_entries_leaves_stops_and_lets_exits_pass() -> None
         await heed()
 
     halted.simulation.poll = heed_after_three_frames  # type: ignore[method-assign]
-    look_up_every, runtime_run.LOOK_UP_EVERY = runtime_run.LOOK_UP_EVERY, 1
+    poll_every, runtime_run.POLL_EVERY = runtime_run.POLL_EVERY, 1
     try:
         await halted.go()
     finally:
-        runtime_run.LOOK_UP_EVERY = look_up_every
+        runtime_run.POLL_EVERY = poll_every
     assert halted.engine.account.trading_state is TradingState.HALTED
     assert [each.refusal.code for each in halted.events(events.OrderRefused)] == ["NOT_ACTIVE"]
     assert halted.engine.summary()["positions"] == []
     assert box.taken == ["c1"]
 
 
-async def test_a_command_is_taken_once_at_its_place_however_often_the_process_dies() -> None:
+async def test_a_command_is_taken_once_over_any_number_of_crashes() -> None:
     def commands() -> Commands:
         return Commands([Command("c1", "halt", "a person")])
 
@@ -125,7 +123,7 @@ async def test_resume_raises_the_state_again() -> None:
     ]
 
 
-async def test_a_resumed_run_that_would_do_something_else_stops_and_changes_nothing() -> None:
+async def test_a_resumed_run_that_diverges_stops_and_changes_nothing() -> None:
     dying = MemoryStore()
     dying.die_at = 60
     with pytest.raises(Crash):
@@ -139,7 +137,7 @@ async def test_a_resumed_run_that_would_do_something_else_stops_and_changes_noth
     assert "DecisionMade(" not in str(stop.value)
 
 
-async def test_other_policies_after_a_clean_stop_are_journaled_with_their_hash() -> None:
+async def test_changed_policies_after_a_clean_stop_are_journaled() -> None:
     first = Run(ListFeed(market()), Scripted({}), policy=WAKES)
     await first.go(for_ms=5 * MINUTE)
     second = Run(ListFeed(market()), Scripted({}), policy=WAKES, policy_hash="other", store=first.store.reopened())
@@ -147,7 +145,7 @@ async def test_other_policies_after_a_clean_stop_are_journaled_with_their_hash()
     assert [each.policy_hash for each in second.events(events.PoliciesLoaded)] == ["policy", "other"]
 
 
-async def test_a_tape_that_breaks_in_the_middle_stops_the_run_with_everything_up_to_there_kept() -> None:
+async def test_a_tape_error_stops_the_run_and_keeps_earlier_events() -> None:
     broken = Run(ListFeed(market(), breaks_at=START + 9 * MINUTE), Scripted(SCRIPT), policy=WAKES)
     with pytest.raises(TapeError, match="line 7"):
         await broken.go()

@@ -37,7 +37,7 @@ def every(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", request.param)
 
 
-async def test_killed_at_any_touch_of_the_store_it_comes_to_the_same_fingerprint() -> None:
+async def test_crash_at_any_store_call_keeps_the_fingerprint() -> None:
     undisturbed = await run(MemoryStore(), Mortal())
     missed = [e for e in undisturbed.events(events.DecisionMade) if e.decision.cause_kind is CauseKind.DEADLINE]
     assert len(missed) == 3
@@ -51,7 +51,7 @@ async def test_killed_at_any_touch_of_the_store_it_comes_to_the_same_fingerprint
         assert resumed.engine.state() == undisturbed.engine.state()
 
 
-async def test_killed_at_any_touch_of_the_venue_it_comes_to_the_same_fingerprint() -> None:
+async def test_crash_at_any_venue_call_keeps_the_fingerprint() -> None:
     venue = Mortal()
     undisturbed = await run(MemoryStore(), venue)
     for moment in range(1, venue.touches + 1):

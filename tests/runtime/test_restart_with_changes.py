@@ -37,7 +37,7 @@ async def part(store: MemoryStore, minutes: int, box: Commands | None = None, **
     return await Run(feed, store=store, policy=WAKES, commands=box, **changes).go(for_ms=minutes * MINUTE)  # type: ignore[arg-type]
 
 
-async def test_a_command_whose_file_outlives_it_is_taken_once_over_any_number_of_starts() -> None:
+async def test_a_command_file_that_stays_is_taken_once_over_restarts() -> None:
     first = await part(MemoryStore(), 2, Stubborn([HALT, RESUME]))
     second = await part(first.store.reopened(), 4, Stubborn([HALT, RESUME]))
     third = await part(second.store.reopened(), 6, Stubborn([HALT, RESUME]))
@@ -46,7 +46,7 @@ async def test_a_command_whose_file_outlives_it_is_taken_once_over_any_number_of
     assert len(third.events(events.StateChanged)) == 2
 
 
-async def test_a_command_whose_file_outlives_it_and_the_process_is_taken_once() -> None:
+async def test_a_command_file_that_outlives_a_crash_is_taken_once() -> None:
     undisturbed = (await part(MemoryStore(), 6, Stubborn([HALT, RESUME]))).store
     for moment in range(1, undisturbed.touches + 1):
         dying = MemoryStore()
@@ -92,7 +92,7 @@ async def lose(script: Scripted, policy: Policies, store: MemoryStore | None = N
 
 
 @pytest.mark.parametrize("held", [True, False])
-async def test_a_tightened_daily_loss_holds_for_the_day_under_way_whether_a_position_is_open_or_not(held: bool) -> None:
+async def test_a_tightened_daily_loss_applies_to_the_present_day(held: bool) -> None:
     script = {1: buy("85", size="0.24")} | ({} if held else {4: sell()})
     first = await lose(Scripted(script), WIDE)
     loss = Decimal(first.engine.summary()["daily_loss"])
@@ -118,7 +118,7 @@ async def test_a_loosened_daily_loss_opens_no_day_that_is_closed() -> None:
 
 
 @pytest.mark.parametrize("state", [b"", b"\x80", b"not a state", "of another format"])
-async def test_a_state_that_another_version_saved_is_refused_in_a_sentence_and_kept(state: bytes | str) -> None:
+async def test_a_state_of_another_version_is_refused_and_kept(state: bytes | str) -> None:
     store = (await part(MemoryStore(), 2)).store.reopened()
     saved = store.checkpoint()
     assert saved is not None
@@ -132,7 +132,7 @@ async def test_a_state_that_another_version_saved_is_refused_in_a_sentence_and_k
     assert store.fingerprint == before
 
 
-async def test_a_policy_that_measures_outliers_over_another_span_goes_on_and_begins_that_span_anew() -> None:
+async def test_a_changed_outlier_span_begins_anew_after_a_restart() -> None:
     first = await part(MemoryStore(), 2)
     other = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0, "outlier_over": "5m"})
     feed = ListFeed(path([100.0] * 9))

@@ -47,7 +47,7 @@ def trade(snapshot: Snapshot) -> Decision | None:
     return None
 
 
-async def test_a_function_decides_at_the_moment_of_its_wake() -> None:
+async def test_a_strategy_function_decides_at_the_time_of_its_wake() -> None:
     run = await running(trade).go()
     made = run.events(events.DecisionMade)
     assert {each.decider for each in made} == {NAME}

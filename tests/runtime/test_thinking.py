@@ -16,7 +16,7 @@ from tests.support.wakes import texts
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, decision={"deadline_s": 300})
 
 
-async def test_an_answer_takes_effect_when_its_thinking_is_over_and_fills_at_the_first_open_after_that() -> None:
+async def test_a_decision_fills_at_the_open_after_its_thinking_time() -> None:
     closes = [100.0, 100.05, 100.1, 100.15, 100.2]
     run = Run(ListFeed(path(closes)), Scripted({1: buy("98")}, 90 * SECOND), policy=WAKES)
     await run.go()
@@ -29,7 +29,7 @@ async def test_an_answer_takes_effect_when_its_thinking_is_over_and_fills_at_the
     assert fill.price > Decimal("100.1")
 
 
-async def test_what_happens_meanwhile_has_happened_when_the_answer_comes() -> None:
+async def test_events_before_the_answer_are_processed_before_it() -> None:
     # The position is stopped out while the decider still thinks about adding to it.
     prices = [candle(0, 100.0), candle(1, 100.0), candle(2, 100.0), candle(3, 95.0), candle(4, 95.0), candle(5, 95.0)]
     script = Scripted({1: buy("97"), 2: add("97")}, lambda wake: 0 if wake == 1 else 90 * SECOND)
@@ -44,7 +44,7 @@ async def test_what_happens_meanwhile_has_happened_when_the_answer_comes() -> No
     assert stopped < answered
 
 
-async def test_only_one_decision_is_under_way_and_the_wakes_meanwhile_are_kept() -> None:
+async def test_one_decision_is_open_at_a_time_and_later_wakes_are_kept() -> None:
     script = Scripted({}, 150 * SECOND)
     run = Run(ListFeed(path([100.0] * 9)), script, policy=WAKES)
     await run.go()
@@ -56,7 +56,7 @@ async def test_only_one_decision_is_under_way_and_the_wakes_meanwhile_are_kept()
     assert run.engine.gate.counters.skips["deciding"] > 0
 
 
-async def test_an_answer_after_the_deadline_is_given_up_and_the_wake_was_held() -> None:
+async def test_a_decision_past_its_deadline_is_a_hold() -> None:
     policy = policies(gate={"close_wakes": ["4h"], "cooldown_s": 0}, decision={"deadline_s": 60})
     run = Run(ListFeed(path([100.0] * 250)), Scripted({1: buy("97")}, 200 * SECOND), policy=policy)
     await run.go()

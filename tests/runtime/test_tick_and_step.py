@@ -99,7 +99,7 @@ async def test_fills_stay_in_the_range_and_positions_within_the_limit(
         assert abs(run.engine.account.ledger.equity() - worth) < D("0.000001")
 
 
-async def test_a_market_that_falls_from_80_to_a_twentieth_of_a_cent_is_filled_at_its_price() -> None:
+async def test_a_price_below_a_cent_is_filled_at_its_price() -> None:
     venue = PaperVenue(Product.UM, D(10_000), 5 * MINUTE, TERMS)
     coarse = venue.instrument(NEW, 80.0)
     for n, price in enumerate((80.0, 8.0, 0.8, 0.05, 0.0005)):
@@ -138,11 +138,11 @@ def shown(prices: list[float], symbol: str = NEW) -> Decimal:
         ([100.0 + n / 3 for n in range(40)], "0.00001"),  # the noise of a calculation
     ],
 )
-def test_the_decimals_of_a_tape_tell_its_tick(prices: list[float], tick: str) -> None:
+def test_the_decimals_of_a_tape_determine_its_tick(prices: list[float], tick: str) -> None:
     assert shown(prices) == D(tick)
 
 
-def test_decimals_that_come_later_make_the_tick_finer_after_a_restart_too() -> None:
+def test_later_decimals_refine_the_tick_after_a_restart_too() -> None:
     venue = PaperVenue(Product.UM, D(10_000), 5 * MINUTE, TERMS)
     for n in range(40):
         venue.on_opening(Opening(NEW, START + n * MINUTE, round(5.01 + n / 100, 2)), START + n * MINUTE)
@@ -155,6 +155,6 @@ def test_decimals_that_come_later_make_the_tick_finer_after_a_restart_too() -> N
     assert venue.state() == again.state()
 
 
-def test_a_tick_of_the_table_gives_way_where_it_is_a_hundredth_of_the_price() -> None:
+def test_a_table_tick_over_a_hundredth_of_the_price_is_refined() -> None:
     assert shown([100.0, 110.0], "SOLUSDT") == D("0.01")
     assert shown([100.0, 0.0005], "SOLUSDT") == D("0.00000001")

@@ -46,7 +46,7 @@ async def look(desk: Path, era: str) -> str:
         return block.text
 
 
-async def test_two_clients_that_start_together_end_with_one_engine_which_outlives_them(desk: Path) -> None:
+async def test_two_clients_that_start_together_share_one_engine(desk: Path) -> None:
     both = await asyncio.gather(look(desk, "auto"), look(desk, "legacy"))
     assert all(each.startswith("[paper ") for each in both)
     owner = lock_owner(desk)
@@ -64,7 +64,7 @@ async def test_two_clients_that_start_together_end_with_one_engine_which_outlive
     assert address.token not in shown
 
 
-async def test_an_engine_that_was_killed_is_started_again_under_the_same_client(desk: Path) -> None:
+async def test_a_killed_engine_is_restarted_under_the_same_client(desk: Path) -> None:
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(Client(stdio_client(command(desk))))
         assert not (await client.call_tool("ocw_get_status", {})).is_error
@@ -111,7 +111,7 @@ async def test_a_call_while_the_engine_stops_is_answered_by_the_next(desk: Path,
     assert not acted.is_error or block.text.startswith(("ENGINE_STOPPED: ", "ENDED: ")), block.text
 
 
-def test_what_is_no_json_is_answered_on_standard_output_and_no_number_is_lost(desk: Path) -> None:
+def test_invalid_json_is_answered_and_no_request_id_is_lost(desk: Path) -> None:
     hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
     call = (
         '{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"orders_preview","arguments":'

@@ -56,7 +56,7 @@ class Ocw:
 
 
 @pytest.mark.parametrize("calls", [1, 2], ids=["at the start", "in the middle"])
-def test_a_stop_is_heard_while_an_api_says_nothing(calls: int, tmp_path: Path) -> None:
+def test_a_stop_ends_a_run_that_waits_for_a_silent_api(calls: int, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as held:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         process = Ocw("run", "--market", "sim", "--agent", "claude", "--json", ANTHROPIC_BASE_URL=url,
@@ -79,7 +79,7 @@ def wait_for_events(book: Path, count: int, process: Ocw) -> int:
     return -1
 
 
-def test_a_process_killed_again_and_again_comes_to_the_fingerprint_of_an_undisturbed_one(tmp_path: Path) -> None:
+def test_a_process_killed_many_times_keeps_the_fingerprint(tmp_path: Path) -> None:
     undisturbed = Ocw(*SIM).report()
     book = tmp_path / "book"
     deaths = 0
@@ -110,7 +110,7 @@ def test_an_interrupted_run_prints_its_report_and_can_go_on(tmp_path: Path, numb
     assert Ocw(*rest).report()["fingerprint"] == Ocw(*SIM).report()["fingerprint"]
 
 
-def test_a_second_engine_is_refused_while_the_first_runs_and_halt_reaches_the_first(tmp_path: Path) -> None:
+def test_a_second_engine_is_refused_and_halt_reaches_the_first(tmp_path: Path) -> None:
     book = tmp_path / "book"
     first = Ocw("run", "--market", "sim", "--json", "--state", book)
     assert wait_for_events(book, 50, first) > 0

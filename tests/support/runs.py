@@ -137,7 +137,7 @@ class Run:
             decider or Scripted({}),
             self.commands,
             listener,
-            tell=self.told.append,
+            warn=self.told.append,
         )
 
     async def go(self, for_ms: int | None = None) -> "Run":

@@ -16,7 +16,7 @@ from tests.support.node import ROOT, validate
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
-async def test_the_bundle_packs_and_what_is_unpacked_builds_and_lists_its_tools(tmp_path: Path) -> None:
+async def test_an_unpacked_bundle_builds_and_lists_its_tools(tmp_path: Path) -> None:
     bundle(ROOT, tmp_path / "parts")
     packed = await validate("mcpb", "pack", tmp_path / "parts", tmp_path / "ocw.mcpb", home=tmp_path)
     assert packed.code == 0, packed

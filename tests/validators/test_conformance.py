@@ -93,7 +93,7 @@ def no_engine() -> NoReturn:
 
 @pytest.mark.parametrize("revision", GENERAL)
 @pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
-async def test_what_is_served_behind_our_door_meets_the_requirements_of(revision: str, tmp_path: Path) -> None:
+async def test_a_server_behind_the_authentication_conforms_to(revision: str, tmp_path: Path) -> None:
     token, _ = add_token(tmp_path, "read", None, 0)
     app = application(no_engine, fixture_server(), Keyring(tmp_path), (), schema=False)
     bound = listen("127.0.0.1", 0)

@@ -8,7 +8,7 @@ import sys
 
 _HIDDEN = [name for name in ("numpy", "pandas") if name not in sys.modules]
 for _name in _HIDDEN:
-    sys.modules[_name] = None  # type: ignore[assignment]  # what Python documents for this purpose
+    sys.modules[_name] = None  # type: ignore[assignment]  # documented by Python for this purpose
 try:
     import sqlite_utils  # noqa: F401 - imported here, before any module of the store does
 finally:

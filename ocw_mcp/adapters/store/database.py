@@ -14,7 +14,7 @@ JOURNAL = "journal.db"
 _TRIES = 5
 _T = TypeVar("_T")
 BUSY_MS = 1_000
-"""How long a writer waits for a lock. The engine stands still meanwhile, so it is short."""
+"""How long a writer waits for a lock. The engine waits meanwhile, so it is short."""
 
 LOG_PAGES = 4_000
 """Pages (of 4 kB) after which the write-ahead log is checkpointed: rarely, because that commit waits for it."""

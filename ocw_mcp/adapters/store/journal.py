@@ -239,7 +239,7 @@ class SqliteStore:
         return self._ask(lambda: journal_figures(self._db))
 
     def verify(self, expected_head: str | None = None) -> Verification:
-        """Verify all that is committed; `verify_journal` describes what is found."""
+        """Verify everything committed; `verify_journal` describes the result."""
         return verify_journal(self._db, self.book, expected_head)
 
     def rebuild(self) -> None:

@@ -184,7 +184,7 @@ class _Walk:
         # An earlier version may have written other fields; its own JSON then gives the canonical form.
         fields = None if version >= SCHEMA_VERSION else msgspec.json.decode(payload)
         if consecutive and seq != self._seq + 1:
-            self._report(row, f"carries sequence {seq} where {self._seq + 1} was due")
+            self._report(row, f"carries sequence {seq}; expected {self._seq + 1}")
         elif consecutive and chain(self.digest, canonical(seq, at, event, fields)) != digest:
             self._report(row, "does not continue the fingerprint: its event is not the one that was appended")
         self._continue_from(seq, digest)

@@ -1,4 +1,4 @@
-"""Filters and margin brackets of the instruments that paper trades: the exchange's where known, else an estimate.
+"""Filters and margin brackets of the instruments that paper trades: those of the exchange if known, else an estimate.
 
 The USD-M filters are those of exchangeInfo in July 2026. The brackets are in `brackets.toml`, because the exchange
 shows them only to its members. A live venue reads its own filters. The tick and the step of any other symbol follow the

@@ -109,7 +109,7 @@ class PaperMatching:
         self._path = None
 
     def _down_first(self, candle: Candle, reached: list[Resting], gone: Liquidation | None) -> bool:
-        """Return whether the path goes to the low before the high: the order that is worse for the account.
+        """Return whether the price reaches the low before the high: the order that is worse for the account.
 
         The stop or the liquidation of a position comes before its target, and the target before an addition. Without a
         position, the side on which the price went farther beyond an entry comes first, and a single entry last, so

@@ -24,7 +24,7 @@ class Resting(msgspec.Struct):
     falls: bool = False
     """Whether it waits for the price to fall to it, rather than to rise."""
     take: float | None = None
-    """The take-profit price of an OCO as a float; the price must move the other way to reach it."""
+    """The take-profit price of an OCO as a float; the price must move away from the stop to reach it."""
     takes: bool = False
     """Whether a limit order had crossed the last price when it came: it trades as a taker at the next opening."""
     filled: Decimal = ZERO

@@ -87,7 +87,7 @@ class Memory:
 
     @property
     def reserved_usd(self) -> Decimal:
-        """The most that the entries under way may cost, which decisions must not spend."""
+        """The largest possible cost of the unfinished entries, which decisions must not spend."""
         return self._state.batch.usd if self._state.batch is not None else ZERO
 
     async def at_wake(self, snapshot: Snapshot, left_usd: Decimal) -> str:

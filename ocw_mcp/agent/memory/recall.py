@@ -1,7 +1,7 @@
 """Recall: the entries of the diary that are most similar to the current situations, as data for the model.
 
 A lesson is derived from the reflections on similar trades. A trade confirms it if it was made in a similar situation on
-the same side and ended the same way, and contradicts it if it ended the other way. The texts play no part in that.
+the same side and had the same outcome, and contradicts it if it had the other. The texts are not considered.
 """
 
 from collections.abc import Sequence

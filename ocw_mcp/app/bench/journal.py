@@ -38,7 +38,7 @@ def measure() -> dict[str, Any]:
             closing(_bare(directory / "bare.db")) as bare,
         ):
             engine = Engine(paper_config(market.identity.symbols))
-            recorder, commits = EventRecorder(store, 0), Commits(store, engine.summary, tell=_ignore)
+            recorder, commits = EventRecorder(store, 0), Commits(store, engine.summary, warn=_ignore)
             durations, reference = [], []
             for n, frame in enumerate(market.recorded[:COMMITS], 1):
                 engine.step(frame, frame.at)

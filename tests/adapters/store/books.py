@@ -1,5 +1,7 @@
 """Books for the tests of the store: a stamp, a story of events, and strategies for Hypothesis."""
 
+import sqlite3
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
@@ -41,6 +43,12 @@ def open_with_connection(directory: Path) -> tuple[SqliteStore, Database]:
     db = connect_to_write(directory / JOURNAL)
     register_functions(db)
     return SqliteStore(db, peek_book(directory)), db
+
+
+def alter(directory: Path, statement: str) -> None:
+    """Change the journal of a directory with another connection."""
+    with closing(sqlite3.connect(directory / JOURNAL)) as raw, raw:
+        raw.execute(statement)
 
 
 def intended(ref: OrderRef = ENTRY, quantity: str = "0.030") -> events.OrderIntended:

@@ -4,6 +4,7 @@ import json
 import os
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -13,8 +14,7 @@ from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.app.settings import KEYS
 from ocw_mcp.app.views import checks
-from ocw_mcp.app.views.checks import CheckVerdict
-from tests.adapters.store.books import open_book, tell
+from tests.adapters.store.books import alter, open_book, tell
 from tests.support.shell import Ocw
 
 
@@ -70,9 +70,7 @@ def test_a_running_engine_is_named(ocw: Ocw, book: Path) -> None:
 
 
 def test_a_changed_journal_is_a_problem(ocw: Ocw, book: Path) -> None:
-    with closing(open_book(book)) as store:
-        store._db.conn.execute("UPDATE fills SET price = '1'")
-        store._db.conn.commit()
+    alter(book, "UPDATE fills SET price = '1'")
     journal = examined(ocw, "--state", book, code=1)["journal"]
     assert (journal["verdict"], "fills" in journal["found"], "backup" in journal["todo"]) == ("problem", True, True)
     assert "problem  journal" in ocw("doctor", "--state", book).out
@@ -183,16 +181,23 @@ def test_little_space_warns_and_too_little_is_a_problem(
 
 
 @pytest.mark.parametrize("now", [-5e9, 0.0, 1_600_000_000.0, 5e9, 1e30])
-def test_a_clock_that_cannot_be_right_is_a_problem(now: float) -> None:
-    assert checks._clock(now, None).verdict is CheckVerdict.PROBLEM
+def test_a_clock_that_cannot_be_right_is_a_problem(ocw: Ocw, monkeypatch: pytest.MonkeyPatch, now: float) -> None:
+    monkeypatch.setattr(checks, "time", SimpleNamespace(time=lambda: now))
+    assert examined(ocw, code=1)["clock"]["verdict"] == "problem"
 
 
-def test_a_clock_before_the_journal_is_a_warning(book: Path) -> None:
-    now = (book / "journal.db").stat().st_mtime
-    assert checks._clock(now, book).verdict is CheckVerdict.OK
-    assert checks._clock(now - 3_600, book).verdict is CheckVerdict.WARNING
+@pytest.mark.parametrize(("behind_s", "verdict"), [(0, "ok"), (3_600, "warning")])
+def test_a_clock_before_the_journal_is_a_warning(
+    ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch, behind_s: int, verdict: str
+) -> None:
+    now = (book / "journal.db").stat().st_mtime - behind_s
+    monkeypatch.setattr(checks, "time", SimpleNamespace(time=lambda: now))
+    assert examined(ocw, "--state", book)["clock"]["verdict"] == verdict
 
 
-def test_what_is_not_installed_is_named_with_what_it_is_for() -> None:
-    assert "ocw-mcp[moon]" in checks._extra("no_such_module", "moon", "the moon").found
-    assert checks._extra("json", "moon", "the moon").found.startswith("installed")
+def test_a_missing_extra_is_named_with_its_purpose(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:
+    extras = {"no_such_module": ("moon", "the moon"), "json": ("moon", "the moon")}
+    monkeypatch.setattr(checks, "EXTRAS", extras)
+    found = examined(ocw)
+    assert "ocw-mcp[moon]" in found["no_such_module"]["found"]
+    assert found["json"]["found"].startswith("installed")

@@ -13,7 +13,7 @@ from ocw_mcp.adapters.store.views import story as stories
 from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.render.event_text import event_text
-from tests.adapters.store.books import BOOK, ENTRY, STORY, filled, intended, open_book, refused, tell
+from tests.adapters.store.books import BOOK, ENTRY, STORY, alter, filled, intended, open_book, refused, tell
 from tests.support.books import write_book
 from tests.support.shell import Ocw
 
@@ -84,7 +84,7 @@ def test_a_wake_on_which_nothing_was_done_says_that_what_it_saw_was_not_kept(ocw
 def test_a_book_from_before_snapshots_were_kept_is_read_and_later_keeps_them(ocw: Ocw, tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
-        store._db.execute("DROP TABLE seen")
+    alter(tmp_path, "DROP TABLE seen")
     said = " ".join(ocw("explain", "1", "--state", tmp_path).out.split())
     assert "not kept: this book was written by a version that kept no snapshots" in said
     open_book(tmp_path).close()

@@ -277,8 +277,8 @@ def test_the_next_possible_wake_has_every_reason_in_order(moments: list[Moment])
     """A model without outliers: what is wanted from a gate, with lists in place of its state."""
     gate = gate_of(outlier_z=1e9)
     flat = [
-        moment._replace(looks={symbol: (closed, held, 100.0) for symbol, (closed, held, _) in moment.looks.items()})
-        for moment in moments
+        Moment(each.after_s, {name: (*look[:2], 100.0) for name, look in each.looks.items()}, each.busy, each.timer)
+        for each in moments
     ]
     told = play(gate, flat)
     waiting: dict[str, list[str]] = {}

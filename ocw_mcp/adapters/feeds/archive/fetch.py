@@ -21,7 +21,7 @@ from ocw_mcp.domain.text import printable
 ARCHIVE = "https://data.binance.vision"
 """The exchange's public archive."""
 ATTEMPTS = 5
-"""Attempts per file; each continues where the one before broke off."""
+"""Attempts per file; each continues after the bytes of the one before."""
 PAUSE_S = 0.5
 """Before the second attempt; doubled before each further one."""
 REDIRECTS = 5

@@ -1,4 +1,4 @@
-"""Finds the files of a tape under a path, and reads what their names and folders say; names the other files."""
+"""Finds the files of a tape under a path, and reads their names and folders; lists the other files."""
 
 import os
 import re
@@ -67,8 +67,8 @@ class FoundFile(NamedTuple):
 def find(path: Path, left_out: list[LeftOut]) -> list[FoundFile]:
     """Return the files of a tape at or under a path, sorted by their names.
 
-    Only the path below the given one says what a file is, unless the archive's whole layout is above it. Every other
-    file goes to `left_out`, except checksums. Raises TapeError if there is no file of a tape.
+    Only the path below the given one determines the kind of a file, unless the archive's whole layout is above it.
+    Every other file goes to `left_out`, except checksums. Raises TapeError if there is no file of a tape.
     """
     name = printable_name(path.name or str(path))
     if path.is_dir():

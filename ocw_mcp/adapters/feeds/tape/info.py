@@ -1,4 +1,4 @@
-"""Reports what a path holds, stream by stream: counted row by row, as a replay would read it."""
+"""Reports the content of a path, stream by stream: counted row by row, as a replay would read it."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -74,7 +74,7 @@ class StampFit(msgspec.Struct):
 
     @property
     def disagrees(self) -> bool:
-        """Whether the candles show that the stamps are read the wrong way."""
+        """Whether the candles contradict the reading of the stamps as beginnings or ends."""
         return self.fits is not None and self.fits != self.read_as
 
 
@@ -111,7 +111,7 @@ class StreamInfo(msgspec.Struct):
 
 
 class ReplayPlan(msgspec.Struct, frozen=True):
-    """What a replay of the path would read, or why it would refuse."""
+    """The streams that a replay of the path would read, or the reason for which it would refuse the path."""
 
     product: str | None = None
     interval: str | None = None

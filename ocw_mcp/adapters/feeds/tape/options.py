@@ -103,7 +103,7 @@ class RowCounts(msgspec.Struct):
     """By symbol."""
 
     def leave_out(self, file: str, number: int, wrong: str, *, often: bool = False) -> None:
-        """Leave one row out, by its file and line number, and name what is wrong with it.
+        """Leave one row out, by its file and line number, and name its fault.
 
         Raises the fault if the options are strict, or if more than a tenth of the rows so far are left out: such a
         file is of another kind. Rows of a frequent fault (`often`) do not count.

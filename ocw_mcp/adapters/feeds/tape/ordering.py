@@ -41,7 +41,7 @@ _NEVER = 1 << 120
 def scan(file: RowFile, layout: Layout) -> Scan:
     """Return the range of a file's keys. Lines without a key are skipped: the reader of the rows reports them.
 
-    A file that cannot be read begins when its name says, and never ends.
+    An unreadable file begins at the time in its name, and never ends.
     """
     first, last, ordered = _NEVER, -1, True
     key = layout.key

@@ -160,13 +160,13 @@ def row_blocks(
     file: RowFile,
     counters: RowCounts,
     header: Callable[[list[str]], str | None],
-    what: str,
+    content: str,
     check: Callable[[list[str], int], None] | None = None,
 ) -> Generator[RowBlock, None, None]:
     """Yield the rows of a file block by block, without its header and the blank lines at its end.
 
     `header` gets the first line: it returns the fault of a header, "" for a good one, and None if the line is a row.
-    `check` gets the first row and its line number. `what` is the plural of what a line holds. A blank line before
+    `check` gets the first row and its line number. `content` names the lines in the plural. A blank line before
     other lines is a fault. Raises TapeError if there is no row at all.
     """
     name = file.name
@@ -183,7 +183,7 @@ def row_blocks(
             blank = start + lines.index("")
         if blank:
             if any(lines[max(0, blank - start) :]):
-                one = "candle" if what == "candles" else "row"
+                one = "candle" if content == "candles" else "row"
                 fault = f"the line is blank though others follow; expected one {one} a line"
                 counters.leave_out(name, blank, fault)
                 # From here on in this block the line numbers are not consecutive, so each row is a block of its own.
@@ -202,7 +202,7 @@ def row_blocks(
         if lines:
             yield RowBlock(name, range(start, start + len(lines)), width, lines)
     if not width:
-        raise TapeError(f"{name} holds no {what}; expected one a line; {AGAIN}")
+        raise TapeError(f"{name} holds no {content}; expected one a line; {AGAIN}")
 
 
 def _binary(path: Path, name: str) -> IO[bytes] | gzip.GzipFile:

@@ -37,7 +37,7 @@ from ocw_mcp.domain.time import span_ms, span_name
 
 
 class TapeFile(RowFile, frozen=True, kw_only=True):
-    """One file of a tape, with what its name says."""
+    """One file of a tape, with the values that its name states."""
 
     stream: Stream
     symbol: str

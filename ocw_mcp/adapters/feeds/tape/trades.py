@@ -20,7 +20,7 @@ from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import DAY
 
 _COLUMNS = (7, 8)
-"""Of futures and of spot, whose last column says whether the price was the best."""
+"""The columns of futures and of spot. The last one of spot is whether the price was the best."""
 _FIRST = "agg_trade_id"
 _ID_BITS = 44
 """A key is the time with the id in its low bits: trades of one ms keep their order, and duplicates are adjacent."""

@@ -65,7 +65,7 @@ def find_decisions(db: Database, limit: int, *, acted: bool = False) -> Decision
 
 
 class _Beside:
-    """What other tables hold about decisions from a sequence and a wake on, each read once."""
+    """The rows of other tables about decisions from a sequence and a wake on, each table read once."""
 
     def __init__(self, db: Database, since: int, wake_id: int) -> None:
         self.reasons: dict[int, str] = {}
@@ -84,7 +84,7 @@ class _Beside:
         self._paid = costs_since(db, wake_id)
 
     def cost(self, seq: int, wake_id: int) -> Decimal | None:
-        """What was paid from a decision on until the next one on the same wake, which is that of the rules."""
+        """The cost (USD) from a decision until the next one on the same wake, which is the decision of the rules."""
         if self._paid is None:
             return None
         until = self._next.get(seq)

@@ -33,7 +33,7 @@ class DecisionCost(msgspec.Struct, frozen=True):
     at: int
     thinking_ms: int
     cause: Cause | None
-    """Why the decision is not the model's own, or its HOLD; None if legs were submitted and stand."""
+    """Why the decision is not the model's own, or its HOLD; None if submitted legs are in force."""
     cost_usd: Decimal
 
 
