@@ -26,7 +26,7 @@ class TradingState(StrEnum):
     """No new risk until a person resumes."""
 
 
-ITSELF: Final = "the desk itself"
+ITSELF: Final = "the engine"
 """The author of a lowered state that neither the operator nor a client asked for."""
 
 
