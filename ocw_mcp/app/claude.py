@@ -123,7 +123,7 @@ class ClaudeSetup:
         """Let it work on the desk while the block runs."""
         assert isinstance(decider, ClaudeDecider)
         server = build(lambda: facade, __version__)
-        server.signs_as = decider.name
+        server.name_in_process = decider.name
         thoughts = await facade.history.thoughts(REMEMBERED_THOUGHTS)
         spending = SpendingLog(directory, facade.book, thoughts, recorder=self._recorder, replayed=self.recording)
         memory = Memory(

@@ -26,7 +26,7 @@ class TradingState(StrEnum):
     """No new risk until the operator resumes."""
 
 
-ITSELF: Final = "the engine itself"
+ITSELF: Final = "the engine"
 """The author of a lowered state that neither the operator nor a client asked for."""
 
 

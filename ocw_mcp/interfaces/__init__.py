@@ -1,1 +1,1 @@
-"""The doors: every way in from outside, over one authentication, onto one facade."""
+"""Interfaces for clients and scripts: MCP, REST and metrics, behind one authentication, over one facade."""

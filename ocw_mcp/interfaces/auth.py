@@ -1,7 +1,7 @@
-"""The gate before every route: host, origin, token, size of the body, and how much at once. Nothing else lets in.
+"""The checks before every route: host, origin, token, body size and concurrency.
 
-The MCP SDK looks at hosts and origins of its own mount only, and knows tokens only as those of an authorization server.
-There is none here: tokens are our own (`ocw token`), and one gate stands before REST and MCP alike.
+The MCP SDK checks hosts and origins of its own mount only, and expects tokens of an authorization server. OCW has none:
+its tokens are made by `ocw token`, and one middleware checks them for REST and MCP alike.
 """
 
 import asyncio
@@ -19,18 +19,18 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ocw_mcp.adapters.control.tokens import Keyring
-from ocw_mcp.interfaces.quotas import Open, QuotaExceeded, Sessions
+from ocw_mcp.interfaces.quotas import OpenRequests, QuotaExceeded, SessionQuota
 from ocw_mcp.interfaces.serving import CONNECTION
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 LARGEST_BODY: Final = 1 << 20
-"""Bytes. No call of a tool is near it."""
+"""Bytes, far more than any tool call needs."""
 BODY_S: Final = 10.0
-"""Within which the whole body has to be there."""
+"""Deadline for receiving the whole body."""
 AT_ONCE: Final = 16
-"""Requests of one principal that are worked on; the engine shares its event loop with them."""
+"""Requests of one principal in progress at a time; they share their event loop with the engine."""
 PATIENCE_S: Final = 10.0
-"""How long a further one waits."""
+"""How long a further request waits for its turn."""
 LATER: Final = (("retry-after", "1"),)
 ROUTES: Final = ("/health", "/status", "/metrics", "/mcp")
 WELL_KNOWN: Final = "/.well-known/"
@@ -43,52 +43,53 @@ PREFLIGHT: Final = (
     ),
     (b"access-control-max-age", b"600"),
 )
-"""What a page of an allowed origin may send. A token goes in a header, so no credentials of a browser are allowed."""
-EXPOSED: Final = (b"access-control-expose-headers", b"mcp-session-id, mcp-protocol-version, www-authenticate")
+"""Methods and headers that a page of an allowed origin may send. Tokens travel in a header, so browser credentials are
+not allowed."""
+CORS_EXPOSED: Final = (b"access-control-expose-headers", b"mcp-session-id, mcp-protocol-version, www-authenticate")
 
 Counted = Callable[[str, int], None]
-"""Told of each answer: route, status."""
+"""Called with route and status of each answer."""
 
 
 class AuthMiddleware:
-    """ASGI middleware. Only `/health` is open, and it, too, only to hosts and origins that are ours."""
+    """ASGI middleware in front of all routes. `/health` needs no token, but an allowed host and origin."""
 
     def __init__(self, app: ASGIApp, keyring: Keyring, hosts: Iterable[str], counted: Counted) -> None:
-        """`hosts` are the names under which this server may be asked for, beside those of loopback."""
+        """`hosts` are the allowed host names, in addition to those of loopback."""
         self._hosts = LOOPBACK | {host.lower() for host in hosts}
         self._keyring = keyring
         self._counted = counted
-        self._open = app
-        self._bounded = RequestBodyLimitMiddleware(_InTurn(Sessions(app)), LARGEST_BODY)
-        self._now = Open(self._stands)
+        self._app = app
+        self._bounded = RequestBodyLimitMiddleware(_Concurrency(SessionQuota(app)), LARGEST_BODY)
+        self._requests = OpenRequests(self._is_valid)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it."""
+        """Pass a request on, or answer it with an error."""
         if scope["type"] == "lifespan":
-            await self._open(scope, receive, send)
+            await self._app(scope, receive, send)
         elif scope["type"] == "http":
             await self._http(scope, receive, self._counting(scope, send))
         else:
-            await send({"type": "websocket.close", "code": 1008, "reason": "no websocket is served here"})
+            await send({"type": "websocket.close", "code": 1008, "reason": "websockets are not supported"})
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        if refusal := self._of_a_stranger(headers):
+        if refusal := self._host_or_origin_error(headers):
             await _refuse(send, *refusal)
             return
         if origins := headers.getlist("origin"):
-            send = _shared(send, origins[0])
+            send = _with_cors(send, origins[0])
             if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
                 await send({"type": "http.response.start", "status": 204, "headers": list(PREFLIGHT)})
                 await send({"type": "http.response.body", "body": b""})
                 return
         if WELL_KNOWN in f"{scope['path']}/":
-            # Clients look here for an authorization server; to ask for a token would make them look for one on and on.
-            what = f"there is no authorization server here. limit={','.join(ROUTES)} actual={scope['path'][:60]!r}"
-            await _refuse(send, 404, "NOT_FOUND", f"{what} next: send a token of ocw token new as a Bearer token")
+            # Clients look for an authorization server here; a 401 would make them search for one again and again.
+            what = f"this server has no authorization server. limit={','.join(ROUTES)} actual={scope['path'][:60]!r}"
+            await _refuse(send, 404, "NOT_FOUND", f"{what} next: send a token from ocw token new as a Bearer token")
             return
         if scope["path"] == "/health":
-            await self._open(scope, receive, send)
+            await self._app(scope, receive, send)
             return
         token = _token(headers)
         principal = self._keyring.find(token) if token is not None else None
@@ -103,44 +104,44 @@ class AuthMiddleware:
                 send, 503, "BUSY", _busy("too many connections. limit=those of one token actual=more"), *LATER
             )
             return
-        answer = _Answer(send)
+        answer = _Response(send)
         try:
             with (
-                self._now.during(token, principal.name) as valid,
-                self._now.body(receive, principal.name, BODY_S) as received,
+                self._requests.during(token, principal.name) as valid,
+                self._requests.body(receive, principal.name, BODY_S) as received,
             ):
                 await self._bounded(scope, received, answer)
             if valid.cancelled_caught:
                 await answer.end(401, "UNAUTHORIZED", _unauthorized(True))
         except TimeoutError:
-            what = f"the body did not come. limit={BODY_S:g}s actual=more next: send it"
+            what = f"the body did not arrive in time. limit={BODY_S:g}s actual=more next: send it faster"
             await answer.end(408, "SLOW_BODY", what)
         except QuotaExceeded as error:
             await answer.end(503, "BUSY", _busy(str(error)), *LATER)
         except ClientDisconnect:
-            # Nobody is there to be answered.
+            # The client is gone; there is no one to answer.
             return
 
-    def _stands(self, token: str, name: str) -> bool:
-        """Whether a token is still that of a caller."""
+    def _is_valid(self, token: str, name: str) -> bool:
+        """Return whether a token still belongs to a caller."""
         found = self._keyring.find(token)
         return found is not None and found.name == name
 
-    def _of_a_stranger(self, headers: Headers) -> tuple[int, str, str] | None:
+    def _host_or_origin_error(self, headers: Headers) -> tuple[int, str, str] | None:
         asked = headers.getlist("host")
         if len(asked) != 1 or _name(asked[0]) not in self._hosts:
             known = ",".join(sorted(self._hosts))
             return (
                 421,
                 "WRONG_HOST",
-                f"this server is not called that. limit={known} actual={_shown(asked)} next: use one",
+                f"this server has no such host name. limit={known} actual={_shown(asked)} next: use one of these",
             )
         origins = headers.getlist("origin")
         if any(_origin(origin) not in self._hosts for origin in origins):
             return (
                 403,
                 "WRONG_ORIGIN",
-                f"pages of others may not ask. limit=our own actual={_shown(origins)} next: none",
+                f"pages of that origin are not allowed. limit=allowed hosts actual={_shown(origins)} next: none",
             )
         return None
 
@@ -155,8 +156,8 @@ class AuthMiddleware:
         return counting
 
 
-class _InTurn:
-    """At most `AT_ONCE` requests of a principal at a time. Streams that only listen take no turn."""
+class _Concurrency:
+    """ASGI middleware: at most `AT_ONCE` requests of a principal at a time. Streams that only listen do not count."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -170,7 +171,7 @@ class _InTurn:
         try:
             await asyncio.wait_for(turn.acquire(), PATIENCE_S)
         except TimeoutError:
-            what = _busy(f"too much at once. limit={AT_ONCE} requests for {PATIENCE_S:g}s actual=more")
+            what = _busy(f"too many requests at once. limit={AT_ONCE} requests for {PATIENCE_S:g}s actual=more")
             await _refuse(send, 503, "BUSY", what, *LATER)
             return
         try:
@@ -179,29 +180,29 @@ class _InTurn:
             turn.release()
 
 
-class _Answer:
-    """What is sent to a client, so that it can be ended in good order wherever it stands."""
+class _Response:
+    """The answer being sent to a client; it can be ended cleanly at any point."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._begun = False
-        self._over = False
+        self._started = False
+        self._ended = False
 
     async def __call__(self, message: Message) -> None:
-        self._begun = True
-        self._over = message["type"] == "http.response.body" and not message.get("more_body", False)
+        self._started = True
+        self._ended = message["type"] == "http.response.body" and not message.get("more_body", False)
         await self._send(message)
 
     async def end(self, status: int, code: str, what: str, *more: tuple[str, str]) -> None:
-        """Refuse where nothing was sent yet, else end the stream."""
-        if not self._begun:
+        """Send an error if nothing was sent yet, else end the stream."""
+        if not self._started:
             await _refuse(self._send, status, code, what, *more)
-        elif not self._over:
+        elif not self._ended:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _token(headers: Headers) -> str | None:
-    """The bearer token that a request shows, if it shows one."""
+    """Return the bearer token of a request, if it has one."""
     given = headers.getlist("authorization")
     kind, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
     return token.strip() if kind.lower() == "bearer" else None
@@ -209,30 +210,30 @@ def _token(headers: Headers) -> str | None:
 
 def _unauthorized(shown: bool) -> str:
     return (
-        "this route asks for a token. limit=Authorization: Bearer TOKEN "
-        f"actual={'another or revoked token' if shown else 'no token'} "
-        "next: a person makes one with ocw token new --scope read"
+        "this route needs a token. limit=Authorization: Bearer TOKEN "
+        f"actual={'an unknown or revoked token' if shown else 'no token'} "
+        "next: ask the operator to make one with ocw token new --scope read"
     )
 
 
 def _busy(what: str) -> str:
-    return f"{what} next: ask again later"
+    return f"{what} next: try again later"
 
 
-def _shared(send: Send, origin: str) -> Send:
-    """Send answers that a page of this origin may read."""
-    allowed = [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin"), EXPOSED]
+def _with_cors(send: Send, origin: str) -> Send:
+    """Return a `send` that adds the CORS headers for a page of this origin."""
+    allowed = [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin"), CORS_EXPOSED]
 
-    async def sharing(message: Message) -> None:
+    async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             message = {**message, "headers": [*message.get("headers", ()), *allowed]}
         await send(message)
 
-    return sharing
+    return sending
 
 
 def _name(host: str) -> str:
-    """The host of a `Host` header, without its port; empty where it is none."""
+    """Return the host in a `Host` header without its port; empty for a malformed header."""
     found = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?", host.strip())
     return (found[1] or found[2]).lower() if found else ""
 

@@ -1,6 +1,6 @@
-"""What one caller may take of the server at a time, so that none locks another out: requests, bytes, sessions.
+"""Quotas of one caller: open requests, buffered bytes and sessions, so that no caller can lock another out.
 
-Each token has the same share. How many connections a caller may hold is in `serving`.
+Every token has the same share. The quota of connections is in `serving`.
 """
 
 import asyncio
@@ -15,41 +15,44 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MOST_OPEN: Final = 64
-"""Requests of one caller at a time, those that wait for their turn and streams that only listen included."""
+"""Open requests of one caller, including queued ones and streams that only listen."""
 MOST_BUFFERED: Final = 4 << 20
-"""Bytes of the bodies of one caller that are not answered yet."""
+"""Bytes in the bodies of one caller's unanswered requests."""
 SESSIONS: Final = 16
-"""Sessions of the older MCP that are kept of one caller; a further one ends the one that was unused for the longest."""
-LOOK_S: Final = 0.4
-"""How often the tokens of open requests are looked at: a stream of a revoked one ends within so much."""
+"""Sessions of the older MCP protocol for one caller; a further one ends the session that was idle longest."""
+TOKEN_CHECK_S: Final = 0.4
+"""Seconds between two checks of the tokens of open requests: the stream of a revoked token ends within this time."""
 _SESSION: Final = "mcp-session-id"
 
 
-class QuotaExceeded(Exception):  # noqa: N818 - it is an answer to the caller, and no fault of the program
-    """A caller has taken its whole share; the text says of what, with the limit."""
+class QuotaExceeded(Exception):  # noqa: N818 - an answer to the caller, not a fault of the program
+    """A caller has used up a quota; the text names the quota and its limit."""
 
 
-class Open:
-    """The requests that are open now, and the bytes of their bodies, by caller; a revoked token ends its own."""
+class OpenRequests:
+    """The open requests and the bytes of their bodies, by caller. The requests of a revoked token are cancelled."""
 
-    def __init__(self, stands: Callable[[str, str], bool]) -> None:
-        """`stands` says whether a token is still that of a caller."""
-        self._stands = stands
+    def __init__(self, is_valid: Callable[[str, str], bool]) -> None:
+        """`is_valid` returns whether a token still belongs to a caller."""
+        self._is_valid = is_valid
         self._open: dict[object, tuple[str, str, anyio.CancelScope]] = {}
         self._counted = Counter[str]()
         self._buffered = Counter[str]()
-        self._looking = False
+        self._scheduled = False
 
     @contextmanager
     def during(self, token: str, who: str) -> Iterator[anyio.CancelScope]:
-        """Count a request while the block runs; the scope is cancelled when its token is revoked. Raises TooMuch."""
+        """Count a request while the block runs. Its scope is cancelled when its token is revoked.
+
+        Raises QuotaExceeded.
+        """
         if self._counted[who] >= MOST_OPEN:
             raise QuotaExceeded(f"too many open requests. limit={MOST_OPEN} of one token actual=more")
         key = object()
         with anyio.CancelScope() as scope:
             self._open[key] = token, who, scope
             self._counted[who] += 1
-            self._look_later()
+            self._schedule_check()
             try:
                 yield scope
             finally:
@@ -58,10 +61,10 @@ class Open:
 
     @contextmanager
     def body(self, receive: Receive, who: str, within_s: float) -> Iterator[Receive]:
-        """Receive a body that is whole within so many seconds, and count its bytes while the block runs.
+        """Return a `receive` for a body that must be complete within `within_s`; count its bytes while the block runs.
 
-        What comes after it, such as that the client went away, may take its time. Receiving raises TimeoutError,
-        TooMuch, and ClientDisconnect where the client goes away before its body is whole.
+        Later messages, such as a disconnect, have no deadline. Receiving raises TimeoutError, QuotaExceeded, and
+        ClientDisconnect if the client disconnects before its body is complete.
         """
         loop = asyncio.get_running_loop()
         deadline, mine, complete = loop.time() + within_s, 0, False
@@ -85,32 +88,32 @@ class Open:
         finally:
             self._buffered[who] -= mine
 
-    def _look_later(self) -> None:
-        if not self._looking:
-            self._looking = True
-            asyncio.get_running_loop().call_later(LOOK_S, self._look)
+    def _schedule_check(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_later(TOKEN_CHECK_S, self._check_tokens)
 
-    def _look(self) -> None:
-        self._looking = False
-        stands: dict[tuple[str, str], bool] = {}
+    def _check_tokens(self) -> None:
+        self._scheduled = False
+        valid: dict[tuple[str, str], bool] = {}
         for token, who, scope in list(self._open.values()):
-            if (token, who) not in stands:
-                stands[token, who] = self._stands(token, who)
-            if not stands[token, who]:
+            if (token, who) not in valid:
+                valid[token, who] = self._is_valid(token, who)
+            if not valid[token, who]:
                 scope.cancel()
         if self._open:
-            self._look_later()
+            self._schedule_check()
 
 
-class Sessions:
-    """ASGI: forgets a caller's sessions beyond `SESSIONS`, so that none takes the room of another's."""
+class SessionQuota:
+    """ASGI middleware that ends the oldest sessions of a caller beyond `SESSIONS`, to keep room for other callers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._kept: dict[str, dict[str, None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and see which session it began, used or ended."""
+        """Pass a request on and record the session that it began, used or ended."""
         kept = self._kept.setdefault(scope["user"].username, {})
         used = Headers(scope=scope).get(_SESSION)
         if used in kept:
@@ -132,7 +135,7 @@ class Sessions:
             await self._end(scope, oldest)
 
     async def _end(self, scope: Scope, session: str) -> None:
-        """End a session as its client would."""
+        """End a session with the request that its client would send."""
         host = [(name, value) for name, value in scope["headers"] if name == b"host"]
         asked = {**scope, "method": "DELETE", "headers": [*host, (_SESSION.encode(), session.encode("latin-1"))]}
 
@@ -140,6 +143,6 @@ class Sessions:
             return {"type": "http.request", "body": b"", "more_body": False}
 
         async def ignored(message: Message) -> None:
-            """Whether it was there any more does not matter."""
+            """Ignore the answer: the session may have ended already."""
 
         await self._app(asked, nothing, ignored)

@@ -1,4 +1,4 @@
-"""Serves an application on the event loop that the engine runs on, for as long as a block lasts."""
+"""Serves an ASGI application on the event loop of the engine while a block runs."""
 
 import asyncio
 import itertools
@@ -16,34 +16,34 @@ from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.orders import MOST_TOKENS
 
 CONNECTION: Final = "ocw.connection"
-"""In the state of a request's scope: the connection that it came over."""
+"""Key in the state of a request's scope: the connection of the request."""
 MOST_CONNECTIONS = 256
-"""Beyond it a caller that holds more than `RESERVED` gets no further one."""
+"""All connections, beyond which a caller with `RESERVED` or more gets no further one."""
 MOST_OF_ONE = 64
 """Connections of one caller."""
 RESERVED = 2
-"""Connections that each caller gets, however many others there are."""
+"""Connections guaranteed to each caller, however many others are open."""
 MOST_UNKNOWN = 64
-"""Connections over which no token has been shown; a further one takes the place of the oldest of them."""
+"""Connections without a token so far; a further one replaces the oldest of them."""
 CEILING = MOST_CONNECTIONS + RESERVED * (MOST_TOKENS + 1) + MOST_UNKNOWN
-"""Beyond it uvicorn answers 503 before any other code looks; the limits above keep it from being reached."""
+"""Connections beyond which uvicorn answers 503 by itself; the limits above are reached first."""
 HEADERS_S = 10.0
-"""How long a client may take for the line and the headers of a request, from its connection or its first byte on."""
+"""Deadline for the request line and headers, from the connection or from the first byte of a later request."""
 FAREWELL_S = 2
 _numbers = itertools.count()
 
 
 class _Connection(H11Protocol):
-    """A connection that becomes a request in time, or is cut: uvicorn waits for headers as long as a client likes."""
+    """A connection that is closed unless a request arrives in time; uvicorn alone would wait for headers forever."""
 
     _deadline: asyncio.TimerHandle | None = None
     owner: str | None = None
-    """The caller whose token was shown over it last."""
+    """The caller whose token was sent over it last."""
     number = 0
-    """Connections are numbered as they come."""
+    """Connections are numbered in the order in which they open."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request."""
+        """Start the deadline for the first request."""
         super().connection_made(transport)
         self.number = next(_numbers)
         self.app_state = {**self.app_state, CONNECTION: self}
@@ -53,9 +53,9 @@ class _Connection(H11Protocol):
         self._await_headers()
 
     def belongs_to(self, owner: str) -> bool:
-        """Take it as a caller's connection; whether that caller may have it.
+        """Assign the connection to a caller and return whether the caller may have it.
 
-        Where it has too many, an idle one is closed for this one, if there is one.
+        If the caller has too many, an idle connection of it is closed in exchange; without one the answer is False.
         """
         if self.owner == owner:
             return True
@@ -70,7 +70,7 @@ class _Connection(H11Protocol):
         return True
 
     def _others(self, owner: str | None) -> list["_Connection"]:
-        """The other open connections of a caller, or those over which no token was shown."""
+        """Return the other open connections of a caller, or for None those without a token."""
         return [
             each
             for each in self.connections
@@ -81,7 +81,7 @@ class _Connection(H11Protocol):
         ]
 
     def data_received(self, data: bytes) -> None:
-        """Take in what came; a request that has begun and not told its headers has to within its time."""
+        """Take in data. A request whose headers are incomplete gets a deadline for them."""
         super().data_received(data)
         if self.conn.their_state is h11.IDLE:
             self._await_headers()
@@ -89,7 +89,7 @@ class _Connection(H11Protocol):
             self._forget_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody is waited for any more."""
+        """Cancel the deadline."""
         self._forget_deadline()
         super().connection_lost(exc)
 
@@ -104,7 +104,7 @@ class _Connection(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Signals belong to whoever runs the engine, and readiness is told rather than polled."""
+    """A uvicorn server that leaves signals to the engine and sets an event when it is ready."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -116,18 +116,18 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen, and say so."""
+        """Start to listen, then set `ready`."""
         await super().startup(sockets)
         self.ready.set()
 
 
 def listen(host: str, port: int, option: str = "--serve") -> socket.socket:
-    """A socket bound to an address, so that a busy one is refused before anything starts.
+    """Return a socket bound to an address, so that a busy address is refused before anything else starts.
 
-    Raises SettingsError, with the `option` that named it.
+    Raises SettingsError, with the `option` that gave the address.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio sends small answers at once (TCP_NODELAY) only where the protocol is named; otherwise each takes 40 ms.
+    # asyncio sets TCP_NODELAY only if the protocol is named; without it each small answer takes 40 ms.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -135,17 +135,17 @@ def listen(host: str, port: int, option: str = "--serve") -> socket.socket:
     except OSError as error:
         bound.close()
         raise SettingsError(
-            f"{option}: {host}:{port} cannot be listened on ({error.strerror}); stop what listens there, or choose "
-            "another port; 0 takes any that is free"
+            f"{option}: cannot listen on {host}:{port} ({error.strerror}); stop the program that listens there, or "
+            "choose another port; 0 takes any free port"
         ) from None
     return bound
 
 
 @asynccontextmanager
 async def serving(app: ASGIApp, bound: socket.socket) -> AsyncIterator[None]:
-    """Serve while the block runs; connections that do not end by themselves are cut after `FAREWELL_S`.
+    """Serve while the block runs. At its end, connections that are still open are closed after `FAREWELL_S`.
 
-    Raises SettingsError where the application does not start.
+    Raises SettingsError if the application does not start.
     """
     config = uvicorn.Config(
         app,
@@ -167,7 +167,7 @@ async def serving(app: ASGIApp, bound: socket.socket) -> AsyncIterator[None]:
     try:
         await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
         if not server.started:
-            raise SettingsError("--serve: the server did not start; the log says why")
+            raise SettingsError("--serve: the server did not start; see the log for the reason")
         yield
     finally:
         ready.cancel()

@@ -336,4 +336,4 @@ def test_a_port_that_is_taken_is_told_of(ocw: Ocw) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         said = ocw("sandbox", "claude", "--port", str(taken.getsockname()[1]))
     assert said.code == 2
-    assert "cannot be listened on" in said.err
+    assert "cannot listen on" in said.err

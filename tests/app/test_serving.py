@@ -71,7 +71,7 @@ def test_a_port_that_is_taken_is_refused_before_anything_runs(ocw: Ocw, tmp_path
         port = taken.getsockname()[1]
         said = ocw("run", "--market", "sim", "--for", "1h", "--serve", str(port), "--state", tmp_path / "desk")
     assert said.code == 2
-    assert f"127.0.0.1:{port} cannot be listened on" in said.err
+    assert f"cannot listen on 127.0.0.1:{port}" in said.err
 
 
 def test_a_token_is_shown_once_and_only_its_hash_is_kept(ocw: Ocw, tmp_path: Path) -> None:

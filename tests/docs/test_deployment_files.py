@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from tests.docs.test_documentation import unknown_part
-from tests.support.facades import Looked
+from tests.support.facades import FacadeRun
 from tests.support.served import served
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,13 +94,13 @@ def test_builder_gets_only_the_files_that_the_image_needs() -> None:
 
 
 @pytest.fixture
-def looked(tmp_path: Path) -> Looked:
-    found = Looked(tmp_path / "book")
+def looked(tmp_path: Path) -> FacadeRun:
+    found = FacadeRun(tmp_path / "book")
     asyncio.run(found.go(1))
     return found
 
 
-def test_platform_health_check_passes_the_host_check(looked: Looked, tmp_path: Path) -> None:
+def test_platform_health_check_passes_the_host_check(looked: FacadeRun, tmp_path: Path) -> None:
     """The checker asks by an address; the header of `fly.toml` makes it a name that the engine knows."""
     hosts = tuple(FLY["env"]["SERVE_HOSTS"].split(","))
     assert f"{FLY['app']}.fly.dev" in hosts

@@ -109,7 +109,7 @@ async def test_a_drawdown_halts_until_a_resume_and_is_measured_again() -> None:
     assert reached.peak >= D(10_000)
     assert first.engine.account.trading_state is TradingState.HALTED
     lowered = first.engine.summary()["lowered"]
-    assert (lowered["by"], lowered["why"]) == ("the engine itself", "the drawdown limit is reached")
+    assert (lowered["by"], lowered["why"]) == ("the engine", "the drawdown limit is reached")
     assert [each.refusal.code for each in first.events(events.OrderRefused)] == [RefusalCode.NOT_ACTIVE]
     box.put(Command("c1", "resume", "a person"))
     second = await Run(feed, Scripted(script), policy=policy, commands=box, store=first.store.reopened()).go()

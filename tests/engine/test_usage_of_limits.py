@@ -15,7 +15,7 @@ from ocw_mcp.domain.time import HOUR, MINUTE
 from ocw_mcp.engine.precheck import CheckedLimit
 from ocw_mcp.engine.step import Engine
 from tests.support.deciders import Scripted
-from tests.support.facades import Looked
+from tests.support.facades import FacadeRun
 from tests.support.markets import ListFeed, candle
 from tests.support.runs import Run, policies
 
@@ -91,7 +91,7 @@ def verdicts(engine: Engine, symbol: str, action: Action) -> dict[str, CheckedLi
 
 
 async def test_the_account_shows_the_free_margin_of_the_next_entry(tmp_path: Path) -> None:
-    looked = await Looked(tmp_path, Scripted({}), policy=policies(order={"max_notional": 100_000})).go(1)
+    looked = await FacadeRun(tmp_path, Scripted({}), policy=policies(order={"max_notional": 100_000})).go(1)
     for number, (symbol, below) in enumerate((("BTCUSDT", "1"), ("ETHUSDT", "0.97"))):
         last = D(str(looked.facade.symbol(symbol).last))
         limit = None if number == 0 else round(last * D(below), 2)

@@ -1,4 +1,4 @@
-"""One caller cannot lock others out, and what a revoked token holds open ends."""
+"""One caller cannot lock others out, and the open requests of a revoked token end."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from ocw_mcp.adapters.control.tokens import Keyring, add_token, revoke_token
 from ocw_mcp.interfaces import auth, quotas, serving
 from ocw_mcp.interfaces.auth import AuthMiddleware
-from tests.support.facades import Looked
+from tests.support.facades import FacadeRun
 from tests.support.served import Served, bearer, served
 
 INITIALIZE = {
@@ -27,15 +27,15 @@ MCP_HEADERS = {"accept": "application/json, text/event-stream"}
 
 
 @pytest.fixture(scope="module")
-def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
-    found = Looked(tmp_path_factory.mktemp("looked"))
+def sim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FacadeRun]:
+    found = FacadeRun(tmp_path_factory.mktemp("looked"))
     yield found
     found.store.close()
 
 
 @pytest.fixture
-async def door(looked: Looked, tmp_path: Path) -> AsyncIterator[Served]:
-    async with served(looked.facade, tmp_path) as found:
+async def endpoint(sim: FacadeRun, tmp_path: Path) -> AsyncIterator[Served]:
+    async with served(sim.facade, tmp_path) as found:
         yield found
 
 
@@ -46,31 +46,31 @@ def head(token: str, length: int, path: str = "/mcp") -> bytes:
     ).encode()
 
 
-async def is_served(door: Served, token: str) -> bool:
-    """Whether a caller gets in over a connection of its own."""
-    async with httpx2.AsyncClient(base_url=door.url, headers=bearer(token)) as client:
+async def is_served(endpoint: Served, token: str) -> bool:
+    """Return whether a caller is served over a new connection."""
+    async with httpx2.AsyncClient(base_url=endpoint.url, headers=bearer(token)) as client:
         return (await client.get("/status")).status_code == 200
 
 
-async def begin(door: Served, token: str) -> str:
-    begun = await door.client.post("/mcp", json=INITIALIZE, headers=MCP_HEADERS | bearer(token))
+async def begin(endpoint: Served, token: str) -> str:
+    begun = await endpoint.client.post("/mcp", json=INITIALIZE, headers=MCP_HEADERS | bearer(token))
     return str(begun.headers["mcp-session-id"])
 
 
-async def lists(door: Served, token: str, session: str) -> int:
+async def lists(endpoint: Served, token: str, session: str) -> int:
     headers = MCP_HEADERS | bearer(token) | {"mcp-session-id": session}
-    return (await door.client.post("/mcp", json=LIST, headers=headers)).status_code
+    return (await endpoint.client.post("/mcp", json=LIST, headers=headers)).status_code
 
 
-async def test_a_body_that_drips_has_one_deadline_in_all(door: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_dripping_body_has_one_deadline(endpoint: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "BODY_S", 0.2)
-    reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
-    writer.write(head(door.token, 1_000))
+    reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+    writer.write(head(endpoint.token, 1_000))
 
     async def drip() -> None:
         while not writer.is_closing():
             writer.write(b" ")
-            await asyncio.sleep(0.02)  # noqa: TID251 - a client that sends a byte now and then
+            await asyncio.sleep(0.02)  # noqa: TID251 - a client that sends one byte at a time
 
     dripping = asyncio.ensure_future(drip())
     async with asyncio.timeout(2):
@@ -79,47 +79,45 @@ async def test_a_body_that_drips_has_one_deadline_in_all(door: Served, monkeypat
     writer.close()
 
 
-async def test_a_client_that_goes_away_within_its_body_leaves_no_traceback(
-    door: Served, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_disconnect_within_a_body_logs_nothing(endpoint: Served, caplog: pytest.LogCaptureFixture) -> None:
     for length in (0, 5):
-        _, writer = await asyncio.open_connection("127.0.0.1", door.port)
-        writer.write(head(door.token, 50) + b"{" * length)
+        _, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+        writer.write(head(endpoint.token, 50) + b"{" * length)
         await writer.drain()
         writer.close()
         await writer.wait_closed()
-    assert await is_served(door, door.token)
+    assert await is_served(endpoint, endpoint.token)
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-async def test_bytes_that_one_caller_has_sent_take_no_room_of_another(
-    door: Served, monkeypatch: pytest.MonkeyPatch
+async def test_buffered_bytes_of_one_caller_do_not_block_another(
+    endpoint: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quotas, "MOST_BUFFERED", 100_000)
-    first, held = await asyncio.open_connection("127.0.0.1", door.port)
-    held.write(head(door.token, 90_000) + b" " * 80_000)
+    first, held = await asyncio.open_connection("127.0.0.1", endpoint.port)
+    held.write(head(endpoint.token, 90_000) + b" " * 80_000)
     await held.drain()
-    reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
-    writer.write(head(door.token, 90_000) + b" " * 80_000)
+    reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+    writer.write(head(endpoint.token, 90_000) + b" " * 80_000)
     async with asyncio.timeout(5):
         assert (await reader.readline()).startswith(b"HTTP/1.1 503 ")
-        assert await lists(door, door.trader, await begin(door, door.trader)) == 200
+        assert await lists(endpoint, endpoint.trader, await begin(endpoint, endpoint.trader)) == 200
         held.write(b" " * 10_000)
         assert (await first.readline()).startswith(b"HTTP/1.1 400 "), "it is whole, no JSON, and answered"
-    assert await lists(door, door.token, await begin(door, door.token)) == 200
+    assert await lists(endpoint, endpoint.token, await begin(endpoint, endpoint.token)) == 200
     for each in (held, writer):
         each.close()
 
 
 @pytest.mark.parametrize("busy", [True, False])
 async def test_connections_of_one_caller_leave_room_for_another(
-    door: Served, monkeypatch: pytest.MonkeyPatch, busy: bool
+    endpoint: Served, monkeypatch: pytest.MonkeyPatch, busy: bool
 ) -> None:
     monkeypatch.setattr(serving, "MOST_OF_ONE", 6)
     monkeypatch.setattr(serving, "MOST_CONNECTIONS", 8)
-    greedy = [await asyncio.open_connection("127.0.0.1", door.port) for _ in range(20)]
+    greedy = [await asyncio.open_connection("127.0.0.1", endpoint.port) for _ in range(20)]
     for reader, writer in greedy:
-        writer.write(head(door.token, 50 if busy else 1))
+        writer.write(head(endpoint.token, 50 if busy else 1))
         if not busy:
             writer.write(b"1")
             await reader.readline()
@@ -127,39 +125,46 @@ async def test_connections_of_one_caller_leave_room_for_another(
         answered = [asyncio.ensure_future(reader.readline()) for reader, _ in greedy]
         await asyncio.wait(answered, timeout=5, return_when=asyncio.FIRST_COMPLETED)
         assert all(each.result().startswith(b"HTTP/1.1 503 ") for each in answered if each.done())
-    assert await is_served(door, door.trader)
+    assert await is_served(endpoint, endpoint.trader)
     for _, writer in greedy:
         writer.close()
     if busy:
         await asyncio.gather(*answered, return_exceptions=True)
 
 
-async def test_a_caller_has_its_reserve_when_all_others_are_many(door: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_caller_gets_its_reserved_connections(endpoint: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "MOST_CONNECTIONS", 3)
-    greedy = [await asyncio.open_connection("127.0.0.1", door.port) for _ in range(8)]
+    greedy = [await asyncio.open_connection("127.0.0.1", endpoint.port) for _ in range(8)]
     for _, writer in greedy:
-        writer.write(head(door.token, 50))
+        writer.write(head(endpoint.token, 50))
     async with asyncio.timeout(5):
-        assert await is_served(door, door.trader)
+        assert await is_served(endpoint, endpoint.trader)
     for _, writer in greedy:
         writer.close()
 
 
-async def test_silent_connections_without_a_token_keep_no_caller_out(
-    door: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_connections_without_a_token_block_no_caller(endpoint: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "MOST_UNKNOWN", 5)
-    silent = [await asyncio.open_connection("127.0.0.1", door.port) for _ in range(40)]
+    silent = [await asyncio.open_connection("127.0.0.1", endpoint.port) for _ in range(40)]
     async with asyncio.timeout(5):
-        assert await is_served(door, door.token)
+        assert await is_served(endpoint, endpoint.token)
         assert sum(await asyncio.gather(*(ends(reader) for reader, _ in silent[:30]))) == 30
     for _, writer in silent:
         writer.close()
 
 
-async def never(scope: Scope, receive: Receive, send: Send) -> None:
-    """An application that never answers."""
-    await asyncio.Event().wait()
+class NeverAnswers:
+    """An application that never answers; `full` is set as soon as `expected` requests are open."""
+
+    def __init__(self, expected: int) -> None:
+        self._missing = expected
+        self.full = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._missing -= 1
+        if self._missing == 0:
+            self.full.set()
+        await asyncio.Event().wait()
 
 
 async def ends(reader: asyncio.StreamReader) -> bool:
@@ -169,20 +174,13 @@ async def ends(reader: asyncio.StreamReader) -> bool:
         return True
 
 
-async def test_requests_of_one_caller_beyond_its_share_are_refused_at_once(tmp_path: Path) -> None:
+async def test_open_requests_beyond_the_quota_are_refused_at_once(tmp_path: Path) -> None:
     token, _ = add_token(tmp_path, "read", None, 0)
-    opened = asyncio.Semaphore(0)
-
-    async def counted(scope: Scope, receive: Receive, send: Send) -> None:
-        opened.release()
-        await never(scope, receive, send)
-
-    gate = AuthMiddleware(counted, Keyring(tmp_path), (), lambda route, status: None)
-    transport = httpx2.ASGITransport(app=gate)
+    app = NeverAnswers(quotas.MOST_OPEN)
+    transport = httpx2.ASGITransport(app=AuthMiddleware(app, Keyring(tmp_path), (), lambda route, status: None))
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost", headers=bearer(token)) as client:
         streams = [asyncio.ensure_future(client.get("/mcp")) for _ in range(quotas.MOST_OPEN)]
-        for _ in streams:
-            await opened.acquire()
+        await app.full.wait()
         refused = await client.get("/mcp")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         for each in streams:
@@ -190,27 +188,25 @@ async def test_requests_of_one_caller_beyond_its_share_are_refused_at_once(tmp_p
         await asyncio.gather(*streams, return_exceptions=True)
 
 
-async def test_sessions_of_one_caller_take_the_place_of_its_own_alone(
-    door: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_new_session_ends_only_the_callers_own_oldest(endpoint: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quotas, "SESSIONS", 3)
-    other = await begin(door, door.trader)
-    mine = [await begin(door, door.token) for _ in range(3)]
-    assert await lists(door, door.token, mine[0]) == 200, "which makes it the one that was used last"
-    mine.append(await begin(door, door.token))
-    assert [await lists(door, door.token, each) for each in mine] == [200, 404, 200, 200]
-    assert await lists(door, door.trader, other) == 200
+    other = await begin(endpoint, endpoint.trader)
+    mine = [await begin(endpoint, endpoint.token) for _ in range(3)]
+    assert await lists(endpoint, endpoint.token, mine[0]) == 200, "which makes it the one that was used last"
+    mine.append(await begin(endpoint, endpoint.token))
+    assert [await lists(endpoint, endpoint.token, each) for each in mine] == [200, 404, 200, 200]
+    assert await lists(endpoint, endpoint.trader, other) == 200
 
 
 async def test_streams_of_a_revoked_token_end_within_a_second(
-    door: Served, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    endpoint: Served, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     token, row = add_token(tmp_path, "trade", "late", 0)
     async with AsyncExitStack() as stack:
         bodies = []
-        for each in (token, door.trader):
-            headers = bearer(each) | {"accept": "text/event-stream", "mcp-session-id": await begin(door, each)}
-            stream = await stack.enter_async_context(door.client.stream("GET", "/mcp", headers=headers))
+        for each in (token, endpoint.trader):
+            headers = bearer(each) | {"accept": "text/event-stream", "mcp-session-id": await begin(endpoint, each)}
+            stream = await stack.enter_async_context(endpoint.client.stream("GET", "/mcp", headers=headers))
             assert stream.status_code == 200
             bodies.append(asyncio.ensure_future(stream.aread()))
         revoke_token(tmp_path, row.name)
@@ -221,13 +217,13 @@ async def test_streams_of_a_revoked_token_end_within_a_second(
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-async def test_a_call_under_way_of_a_revoked_token_ends_too(tmp_path: Path) -> None:
+async def test_open_call_of_a_revoked_token_ends(tmp_path: Path) -> None:
     token, row = add_token(tmp_path, "trade", None, 0)
-    gate = AuthMiddleware(never, Keyring(tmp_path), (), lambda route, status: None)
-    transport = httpx2.ASGITransport(app=gate)
+    app = NeverAnswers(1)
+    transport = httpx2.ASGITransport(app=AuthMiddleware(app, Keyring(tmp_path), (), lambda route, status: None))
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost", headers=bearer(token)) as client:
         waiting = asyncio.ensure_future(client.post("/mcp", content=b"{}"))
-        await asyncio.wait([waiting], timeout=0.05)
+        await app.full.wait()
         revoke_token(tmp_path, row.name)
         async with asyncio.timeout(1.0):
             assert (await waiting).status_code == 401

@@ -1,4 +1,4 @@
-"""Connections that are held open and never become a request."""
+"""Connections that stay open without a complete request."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 
 
 async def hello(scope: MutableMapping[str, Any], receive: Callable[[], Awaitable[Any]], send: Any) -> None:
-    """The smallest application there is."""
+    """The smallest possible application."""
     if scope["type"] == "lifespan":
         for phase in ("startup", "shutdown"):
             await receive()
@@ -26,7 +26,7 @@ async def hello(scope: MutableMapping[str, Any], receive: Callable[[], Awaitable
 
 @pytest.fixture
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
-    """Where it is served, with little patience for headers."""
+    """The port of the application, served with a short deadline for headers."""
     monkeypatch.setattr("ocw_mcp.interfaces.serving.HEADERS_S", 0.05)
     bound = listen("127.0.0.1", 0)
     number = bound.getsockname()[1]
@@ -35,7 +35,7 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
 
 
 @pytest.mark.parametrize("begun", [b"", b"GE", HEAD])
-async def test_a_connection_without_a_whole_head_is_cut(port: int, begun: bytes) -> None:
+async def test_connection_without_complete_headers_is_closed(port: int, begun: bytes) -> None:
     connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
     for _, writer in connections:
         writer.write(begun)
@@ -45,7 +45,7 @@ async def test_a_connection_without_a_whole_head_is_cut(port: int, begun: bytes)
         writer.close()
 
 
-async def test_the_second_request_of_a_connection_has_no_more_time_than_the_first(port: int) -> None:
+async def test_second_request_has_the_same_header_deadline(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     with closing(writer):
         writer.write(HEAD + b"\r\n")
@@ -55,8 +55,8 @@ async def test_the_second_request_of_a_connection_has_no_more_time_than_the_firs
             assert await reader.read() == b""
 
 
-async def test_a_connection_that_has_been_answered_may_wait_for_its_next_request(port: int) -> None:
-    """The time for headers is over for one that began after it; what is idle between requests has a longer one."""
+async def test_answered_connection_may_stay_idle(port: int) -> None:
+    """The deadline for headers does not apply between requests, where a longer one does."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     with closing(writer):
         async with asyncio.timeout(10):
@@ -69,8 +69,8 @@ async def test_a_connection_that_has_been_answered_may_wait_for_its_next_request
             assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_a_small_answer_is_not_kept_back() -> None:
-    """Without TCP_NODELAY each answer of two writes waits for the other side's delayed acknowledgement."""
+async def test_small_answer_is_sent_without_delay() -> None:
+    """Without TCP_NODELAY an answer of two writes waits for a delayed acknowledgement."""
     bound = listen("127.0.0.1", 0)
     loop = asyncio.get_running_loop()
     accepted: asyncio.Future[int] = loop.create_future()

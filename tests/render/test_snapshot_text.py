@@ -1,4 +1,4 @@
-"""The snapshot as text: everything in it once, numbers a person would write, and what changes least first."""
+"""The snapshot as text: every value once, short numbers, and the parts that change least first."""
 
 import json
 import re
@@ -41,7 +41,7 @@ NOON = 1_772_366_400_000
 """2026-03-01T12:00Z."""
 NUMBERS = {name: 40.0 + place for place, name in enumerate(IndicatorValues.__struct_fields__[3:])}
 SAID_BY_ANOTHER = {"supertrend_direction"}
-"""What the compact form leaves out, since on which side of the close the Supertrend lies says it."""
+"""Left out of the compact form, since the sign of the Supertrend column shows it."""
 HOURLY = IndicatorValues("1h", 300, close=200.0, **NUMBERS)
 YOUNG = IndicatorValues("4h", 3, Unknown("no close"), **dict.fromkeys(NUMBERS, Unknown("needs 50 candles, has 3")))
 HELD = PositionView(
@@ -77,7 +77,7 @@ def line(text: str, beginning: str) -> str:
     return found
 
 
-def test_compact_has_one_row_per_symbol_and_timeframe_with_a_cell_per_column() -> None:
+def test_compact_has_a_row_per_symbol_and_timeframe() -> None:
     text = compact(snapshot(view("BTCUSDT"), view("ETHUSDT")))
     header = line(text, "symbol tf close").split()
     for symbol in ("BTCUSDT", "ETHUSDT"):
@@ -87,7 +87,7 @@ def test_compact_has_one_row_per_symbol_and_timeframe_with_a_cell_per_column() -
         assert set(line(text, f"{symbol} 4h ").split()[2:]) == {"?"}
 
 
-def test_compact_tells_prices_from_the_close_and_strengths_as_they_are() -> None:
+def test_compact_shows_levels_relative_to_the_close() -> None:
     text = compact(snapshot(view("BTCUSDT")))
     cells = dict(zip(line(text, "symbol tf close").split(), line(text, "BTCUSDT 1h").split(), strict=True))
     ema, atr, rsi = NUMBERS["ema_9"], NUMBERS["atr_14"], NUMBERS["rsi_7"]
@@ -95,7 +95,7 @@ def test_compact_tells_prices_from_the_close_and_strengths_as_they_are() -> None
     assert (cells["atr"], cells["rsi7"]) == (f"{100 * atr / 200:.3f}", f"{rsi:.1f}")
 
 
-def test_compact_gathers_what_is_unknown_by_its_reason() -> None:
+def test_compact_lists_unknown_values_by_reason() -> None:
     text = compact(snapshot(view("BTCUSDT"), view("ETHUSDT")))
     assert line(text, "? not computed") == "? not computed: BTCUSDT deriv sizes; ETHUSDT deriv sizes"
     assert line(text, "? no model") == "? no model: regime"
@@ -103,7 +103,7 @@ def test_compact_gathers_what_is_unknown_by_its_reason() -> None:
     assert line(text, "? no close").startswith("? no close: BTCUSDT 4h rsi7 rsi14 k d macd")
 
 
-def test_both_forms_name_every_indicator_that_the_snapshot_has() -> None:
+def test_both_forms_show_every_indicator() -> None:
     for name, value in NUMBERS.items():
         changed = msgspec.structs.replace(HOURLY, **{name: -value})
         for form in (full,) if name in SAID_BY_ANOTHER else (compact, full):
@@ -111,7 +111,7 @@ def test_both_forms_name_every_indicator_that_the_snapshot_has() -> None:
             assert before != after, name
 
 
-def test_a_forming_candle_is_shown_as_one_and_its_absence_with_a_reason() -> None:
+def test_forming_candle_is_marked_or_its_absence_explained() -> None:
     candle = FormingCandle(NOON - HOUR, 199.0, 201.5, 198.25, 200.0, 1234.56789, HOURLY)
     forming = (FormingView("1h", candle), FormingView("4h", Unknown("nothing of it yet")))
     text = compact(snapshot(view("BTCUSDT", forming=forming)))
@@ -121,17 +121,17 @@ def test_a_forming_candle_is_shown_as_one_and_its_absence_with_a_reason() -> Non
     assert "4h, still forming: unknown (nothing of it yet)" in full(snapshot(view("BTCUSDT", forming=forming)))
 
 
-def test_whoever_is_briefed_is_not_told_again_what_stands_nor_what_a_look_would_tell() -> None:
+def test_briefed_reader_gets_no_legend_limits_or_forming_rows() -> None:
     candle = FormingCandle(NOON - HOUR, 199.0, 201.5, 198.25, 200.0, 1234.56789, HOURLY)
     whole = snapshot(view("BTCUSDT", forming=(FormingView("1h", candle),)))
-    briefed, told = compact(whole, briefed=True).splitlines(), compact(whole).splitlines()
-    left_out = [each for each in told if each not in briefed]
+    briefed, shown = compact(whole, briefed=True).splitlines(), compact(whole).splitlines()
+    left_out = [each for each in shown if each not in briefed]
     assert [each.split(" ")[0] for each in left_out] == ["?", "limits:", "BTCUSDT"]
     assert left_out[2].startswith("BTCUSDT 1h* 200 ")
-    assert set(briefed) < set(told)
+    assert set(briefed) < set(shown)
 
 
-def test_positions_sizes_trades_and_money_are_written_as_a_person_would() -> None:
+def test_positions_sizes_trades_and_money_are_short() -> None:
     held = view("BTCUSDT", position=HELD, feasible=Feasible(D("0.500"), D(0), D("0.001")))
     text = compact(snapshot(held))
     assert "BTCUSDT -0.5 190.123 200 -4.94 210 3x 251.7 3.10 -1.23 2026-03-01T11:00" in text.splitlines()
@@ -144,7 +144,7 @@ def test_positions_sizes_trades_and_money_are_written_as_a_person_would() -> Non
     assert "sizes that would pass: long up to 0.5, short up to 0, at least 0.001" in full(snapshot(held))
 
 
-def test_derivatives_have_a_row_where_something_is_known_of_them() -> None:
+def test_derivatives_have_a_row_if_a_value_is_known() -> None:
     known = DerivativesView(0.25, 0.000103, -0.034, 1.13, 1.61, Unknown("too few ratios"))
     text = compact(snapshot(view("BTCUSDT", derivatives=known), view("ETHUSDT")))
     assert "BTCUSDT 0.0000123457 1 1.23 -2.00 ? 0.25 ? ? ?" in text.splitlines()
@@ -156,7 +156,7 @@ def test_derivatives_have_a_row_where_something_is_known_of_them() -> None:
     assert "derivatives fund8h" not in compact(snapshot(view("ETHUSDT")))
 
 
-def test_correlations_of_open_positions_are_told() -> None:
+def test_correlations_of_open_positions_are_shown() -> None:
     pairs = (Correlation("BTCUSDT", "ETHUSDT", 0.834), Correlation("BTCUSDT", "SOLUSDT", Unknown("too young")))
     text = compact(snapshot(view("BTCUSDT", position=HELD), correlations=pairs))
     assert line(text, "correlation") == "correlation: BTCUSDT/ETHUSDT 0.83; BTCUSDT/SOLUSDT ?"
@@ -172,7 +172,7 @@ def test_no_number_has_an_exponent_or_more_digits_than_it_needs() -> None:
 
 
 @pytest.mark.parametrize("form", [compact, full])
-def test_snapshots_of_two_wakes_share_their_beginning_up_to_what_changes_at_every_wake(form: Any) -> None:
+def test_snapshots_of_two_wakes_share_a_long_beginning(form: Any) -> None:
     first = snapshot(view("BTCUSDT"))
     second = msgspec.structs.replace(first, at=NOON + HOUR, equity=D(9_000), wake=())
     pairs = zip(form(first).splitlines(), form(second).splitlines(), strict=False)
@@ -183,12 +183,12 @@ def test_snapshots_of_two_wakes_share_their_beginning_up_to_what_changes_at_ever
 
 
 @given(text=st.text(max_size=1_500), form=st.sampled_from((compact, full)))
-def test_whatever_others_wrote_stands_on_lines_of_its_own_as_data(text: str, form: Any) -> None:
+def test_remarks_of_others_are_quoted_on_their_own_lines(text: str, form: Any) -> None:
     met = "condition:price gt 5, now 6"
     by_others = (SymbolWake("BTCUSDT", (replace(reason(met), remark=Remark(text, "mcp:desk", NOON)),)),)
-    told = form(snapshot(note=Remark(text, "mcp:desk", NOON), wake=by_others), reader="claude")
+    shown = form(snapshot(note=Remark(text, "mcp:desk", NOON), wake=by_others), reader="claude")
     bare = form(snapshot(note=None, wake=(wake("BTCUSDT", met),)), reader="claude")
-    left = [each for each in told.splitlines() if each not in bare.splitlines()]
+    left = [each for each in shown.splitlines() if each not in bare.splitlines()]
     quoted = [each.partition(", untrusted_text by mcp:desk, 2026-03-01T12:00:00Z: ") for each in left]
     assert [what.strip().lower() for what, _, _ in quoted] == ["note", f"on btcusdt {met}"]
     assert {json.loads(said) for _, _, said in quoted} == {untrusted(text, LONGEST_REMARK)}
@@ -200,7 +200,7 @@ def test_an_empty_snapshot_still_reads() -> None:
     assert "Note: none" in full(bare)
 
 
-def test_the_measured_sizes_are_ready_for_json_and_compact_is_much_shorter() -> None:
+def test_measured_sizes_show_compact_is_shorter() -> None:
     sizes = measure()
     assert json.loads(json.dumps(sizes)) == sizes
     one, three = sizes["symbols_1"], sizes[f"symbols_{len(SYMBOLS)}"]

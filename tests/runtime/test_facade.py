@@ -19,21 +19,21 @@ from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import utc_day
 from ocw_mcp.runtime.facade import Facade
-from tests.support.facades import BOOK, Looked
+from tests.support.facades import BOOK, FacadeRun
 
 HOURS = 29
 
 
 @pytest.fixture(scope="module")
-def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
-    found = Looked(tmp_path_factory.mktemp("looked"))
+def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FacadeRun]:
+    found = FacadeRun(tmp_path_factory.mktemp("looked"))
     asyncio.run(found.go(HOURS))
     yield found
     found.store.close()
 
 
 @pytest.fixture
-def facade(looked: Looked) -> Facade:
+def facade(looked: FacadeRun) -> Facade:
     return looked.facade
 
 
@@ -54,14 +54,14 @@ def entry(facade: Facade, size: str) -> Leg:
     return leg(Action.BUY, symbol, size=Decimal(size), stop=Decimal(f"{last * 0.98:.2f}"))
 
 
-def test_an_answer_has_mode_time_age_and_source(looked: Looked) -> None:
+def test_an_answer_has_mode_time_age_and_source(looked: FacadeRun) -> None:
     moment = looked.facade.moment()
     assert (moment.mode, moment.as_of, moment.age_ms) == ("paper", looked.run.clock.now(), 0)
     assert moment.source.startswith("sim")
 
 
 def test_answers_before_the_market_begins_are_empty_and_stale(tmp_path: Path) -> None:
-    looked = Looked(tmp_path)
+    looked = FacadeRun(tmp_path)
     moment = looked.facade.moment()
     assert (moment.as_of, moment.age_ms, moment.stale) == (None, None, True)
     assert looked.facade.status().daily_loss == ZERO
@@ -70,7 +70,7 @@ def test_answers_before_the_market_begins_are_empty_and_stale(tmp_path: Path) ->
     looked.store.close()
 
 
-def test_the_snapshot_is_the_one_a_wake_would_carry(looked: Looked) -> None:
+def test_the_snapshot_is_the_one_a_wake_would_carry(looked: FacadeRun) -> None:
     engine, now = looked.run.engine, looked.run.clock.now()
     assert looked.facade.snapshot() == engine.snapshot(now)
     one = looked.facade.snapshot("ethusdt")
@@ -78,7 +78,7 @@ def test_the_snapshot_is_the_one_a_wake_would_carry(looked: Looked) -> None:
 
 
 async def test_a_snapshot_is_shared_until_the_next_step(tmp_path: Path) -> None:
-    looked = await Looked(tmp_path).go(1)
+    looked = await FacadeRun(tmp_path).go(1)
     before = looked.facade.snapshot()
     assert looked.facade.snapshot() is before
     looked.run.engine.step(Command("1", "halt", "somebody", 0), looked.run.clock.now())
@@ -86,7 +86,7 @@ async def test_a_snapshot_is_shared_until_the_next_step(tmp_path: Path) -> None:
     looked.store.close()
 
 
-def test_reads_change_nothing(looked: Looked) -> None:
+def test_reads_change_nothing(looked: FacadeRun) -> None:
     before, facade = looked.run.engine.state(), looked.facade
     facade.snapshot()
     facade.check(entry(facade, "0.9"), "somebody")
@@ -165,7 +165,7 @@ class Asking:
 
 async def test_a_check_has_the_same_answer_as_the_order(tmp_path: Path) -> None:
     asking = Asking()
-    looked = Looked(tmp_path, asking)
+    looked = FacadeRun(tmp_path, asking)
     asking.facade = looked.facade
     await looked.go(12)
     placed: list[RefusalCode | None] = []
@@ -241,7 +241,7 @@ async def test_orders_and_refusals_come_in_pages(facade: Facade) -> None:
     assert len({each.id for each in refused.refusals + more.refusals}) == 8
 
 
-async def test_a_day_of_the_journal_has_all_its_events_and_no_others(looked: Looked) -> None:
+async def test_a_day_of_the_journal_has_all_its_events_and_no_others(looked: FacadeRun) -> None:
     facade, began = looked.facade, looked.run.engine.counters.began_at
     assert began is not None
     day = utc_day(began)

@@ -95,7 +95,7 @@ class ClaudeRun:
     async def go(self, for_ms: int | None = None) -> Run:
         """Run to the end of the market, or for so long."""
         server = build(lambda: self.facade, "1.2.3")
-        server.signs_as = self.decider.name
+        server.name_in_process = self.decider.name
         async with Client(server) as self.client:
             self.decider.attach(EngineAccess(self, self.facade.thinking_spent_usd))
             return await self.run.go(for_ms)

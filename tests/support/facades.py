@@ -1,4 +1,4 @@
-"""An engine to look at: what a run of a simulated market left in memory and on disk."""
+"""A run on the simulated market with its facade, store and MCP server."""
 
 from functools import cached_property
 from pathlib import Path
@@ -25,8 +25,8 @@ from tests.support.stores import MemoryStore
 BOOK = "desk00"
 
 
-class Looked:
-    """A run that has come as far as it was told, and the facade over it."""
+class FacadeRun:
+    """A run that advances by hours on request, and the facade over it."""
 
     def __init__(self, directory: Path, decider: Decider | None = None, warmup_days: int = 0, **options: Any) -> None:
         feed = SimulatedFeed(1, warmup_days=warmup_days)
@@ -45,11 +45,11 @@ class Looked:
 
     @cached_property
     def server(self) -> OcwServer:
-        """The MCP server over it; to make one takes longer than most of what is asked of it."""
+        """The MCP server over the facade, made once since that is slow."""
         return build(lambda: self.facade, "1.2.3")
 
     async def ask(self, request: CallerRequest) -> Answer:
-        """Take a request as a run takes it between two frames."""
+        """Take a request between two frames, as a run does."""
         shell = self.run.simulation.shell
         await shell.take(Asked(validated_request(request), self.run.simulation.cursor))
         shell.commit()
@@ -57,7 +57,7 @@ class Looked:
         assert answer is not None
         return answer
 
-    async def go(self, hours: int) -> "Looked":
-        """Run for so long."""
+    async def go(self, hours: int) -> "FacadeRun":
+        """Run for so many more hours."""
         await self.run.go(hours * HOUR)
         return self

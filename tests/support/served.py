@@ -1,4 +1,4 @@
-"""An application that is really served, on a port of this machine."""
+"""The HTTP application served on a loopback port."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,7 +19,7 @@ PROMPTS = load_prompts(shipped("prompts") / "desktop").texts
 
 
 class Served(NamedTuple):
-    """Where it is, a token of scope read, a client that shows it, and a token of scope trade."""
+    """The address, a token of scope read with its client, and a token of scope trade."""
 
     url: str
     port: int
@@ -32,7 +32,7 @@ class Served(NamedTuple):
 async def served(
     facade: Facade, directory: Path, *, schema: bool = True, hosts: tuple[str, ...] = ()
 ) -> AsyncIterator[Served]:
-    """Serve a facade; tokens are kept in `directory`."""
+    """Serve a facade, with the tokens in `directory`."""
     token, _ = add_token(directory, "read", None, 0)
     trader, _ = add_token(directory, "trade", None, 0)
     app = application(
@@ -46,5 +46,5 @@ async def served(
 
 
 def bearer(token: str) -> dict[str, str]:
-    """The header that shows a token."""
+    """Return the header with a token."""
     return {"authorization": f"Bearer {token}"}

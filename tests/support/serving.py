@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ocw_mcp.runtime.deciders import NoDecider
-from tests.support.facades import Looked
+from tests.support.facades import FacadeRun
 from tests.support.runs import policies
 from tests.support.served import served
 
@@ -38,7 +38,7 @@ class Serving(threading.Thread):
 
     async def _serve(self) -> None:
         async with AsyncExitStack() as stack:
-            desk = Looked(self._directory / "book", NoDecider(), policy=policies(gate={"close_wakes": ["1h"]}))
+            desk = FacadeRun(self._directory / "book", NoDecider(), policy=policies(gate={"close_wakes": ["1h"]}))
             stack.callback(desk.store.close)
             await desk.go(2)
             at = await stack.enter_async_context(served(desk.facade, self._directory))

@@ -5,7 +5,7 @@ from typing import Any
 from mcp import Client
 from mcp.types import CallToolResult
 
-from tests.support.facades import Looked
+from tests.support.facades import FacadeRun
 
 
 def text(result: CallToolResult) -> str:
@@ -20,28 +20,28 @@ def content(result: CallToolResult) -> dict[str, Any]:
     return result.structured_content
 
 
-async def call(desk: Looked, tool: str, era: str = "auto", **arguments: Any) -> CallToolResult:
+async def call(desk: FacadeRun, tool: str, era: str = "auto", **arguments: Any) -> CallToolResult:
     async with Client(desk.server, mode=era) as client:
         return await client.call_tool(tool, arguments)
 
 
-def price(desk: Looked, symbol: str = "BTCUSDT") -> float:
+def price(desk: FacadeRun, symbol: str = "BTCUSDT") -> float:
     last = desk.facade.symbol(symbol).last
     assert isinstance(last, float)
     return last
 
 
-async def previewed(desk: Looked, era: str = "auto", **changes: Any) -> dict[str, Any]:
+async def previewed(desk: FacadeRun, era: str = "auto", **changes: Any) -> dict[str, Any]:
     wanted = {"symbol": "BTCUSDT", "action": "BUY", "size": "0.1", "stop": f"{price(desk) * 0.97:.1f}"} | changes
     return content(await call(desk, "orders_preview", era, **wanted))
 
 
-async def placed(desk: Looked, key: str, era: str = "auto", **changes: Any) -> CallToolResult:
+async def placed(desk: FacadeRun, key: str, era: str = "auto", **changes: Any) -> CallToolResult:
     seen = await previewed(desk, era, **changes)
     return await call(desk, "orders_place", era, preview_id=seen["preview_id"], key=key, rationale="it looks right")
 
 
-async def holding(desk: Looked) -> Looked:
+async def holding(desk: FacadeRun) -> FacadeRun:
     """Open a long position whose stop is at the venue."""
     await desk.go(1)
     content(await placed(desk, "enter"))

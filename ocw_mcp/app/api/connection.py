@@ -21,7 +21,7 @@ from ocw_mcp.app.cli.options import home
 from ocw_mcp.domain.addresses import may_receive_secrets
 from ocw_mcp.domain.decision import Action, Number
 from ocw_mcp.domain.errors import AttachError
-from ocw_mcp.interfaces.mcp.link import EngineError, Link, NoAnswerError
+from ocw_mcp.interfaces.mcp.link import EngineError, EngineLink, NoAnswerError
 from ocw_mcp.interfaces.mcp.results import (
     DoneResult,
     OrdersResult,
@@ -52,7 +52,7 @@ class EngineClient:
     def __init__(self, find: Callable[[], Address]) -> None:
         """`find` returns the address of the engine; it is called before each request."""
         self._find = find
-        self._link = Link()
+        self._link = EngineLink()
         # The link is asynchronous: it lives in a thread of its own, so that a notebook's event loop is left alone.
         self._thread = ThreadPoolExecutor(1, "ocw-connect")
         self._loop = asyncio.Runner()

@@ -1,4 +1,4 @@
-"""Tools that tell of the account: status, portfolio, positions, orders, limits, and whether an order would pass."""
+"""Tools about the account: status, portfolio, positions, orders, limits, and a check of an order."""
 
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -9,9 +9,8 @@ from pydantic import Field, WithJsonSchema
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.interfaces.mcp import account_view, paging
-from ocw_mcp.interfaces.mcp.access import Looks, meta, of_now
-from ocw_mcp.interfaces.mcp.arguments import ROUNDED
-from ocw_mcp.interfaces.mcp.numbers import WRITTEN
+from ocw_mcp.interfaces.mcp.access import GetFacade, after_warm_up, meta
+from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, ROUNDED
 from ocw_mcp.interfaces.mcp.results import (
     CheckResult,
     OrdersResult,
@@ -28,45 +27,45 @@ Amount = Annotated[
     Field(gt=0, le=LARGEST, max_digits=30, decimal_places=12, allow_inf_nan=False),
     WithJsonSchema({"type": "number"}),
     ROUNDED,
-    WRITTEN,
+    ASCII_NUMBER,
 ]
-"""A price, a quantity or a share above 0; as a text it is taken, too."""
+"""A price, a quantity or a share above 0, as a number or as text."""
 
 HYPOTHETICAL = "asked"
-"""The principal of an order that nobody places."""
+"""The principal of an order that is only checked."""
 
 
-def account_tools(look: Looks) -> list[OcwTool]:
-    """The tools, over whatever engine `look` finds when they are called."""
+def account_tools(get_facade: GetFacade) -> list[OcwTool]:
+    """Return the tools; each call reads the engine of `get_facade`."""
 
     async def ocw_get_status() -> Annotated[CallToolResult, StatusResult]:
         """Status: mode, trading state (ACTIVE; REDUCING: no new risk; HALTED: no new risk until a person resumes),
         equity, today's loss, open positions, live orders. Start here."""
-        facade = look()
+        facade = get_facade()
         return account_view.status(meta(facade), facade.status())
 
     async def portfolio_get() -> Annotated[CallToolResult, PortfolioResult]:
         """The account: equity, free margin, exposure, loss of the day, drawdown, fees and funding so far. Shares are
         fractions. Single positions: positions_get."""
-        facade = look()
+        facade = get_facade()
         return account_view.portfolio(meta(facade), facade.portfolio())
 
     async def positions_get(symbol: str | None = None) -> Annotated[CallToolResult, PositionsResult]:
         """Open positions with stop, target, profit, best (mfe) and worst (mae) gain so far. A position without a stop
         is closed at unprotected_until."""
-        facade = look()
+        facade = get_facade()
         name = facade.known(symbol) if symbol is not None else None
         held = [each for each in facade.positions() if name in (None, each.symbol)]
         return account_view.positions(meta(facade), facade, held)
 
     async def orders_get(
         status: Literal["live", "all", "refused"] = "live",
-        limit: Annotated[int, Field(ge=1, le=50), WRITTEN] = 20,
+        limit: Annotated[int, Field(ge=1, le=50), ASCII_NUMBER] = 20,
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, OrdersResult]:
         """Orders, newest first: live ones, all, or those that policies refused, with limit, actual value and the
         largest size that would have passed."""
-        facade = look()
+        facade = get_facade()
         if status == "live":
             live = facade.orders()[::-1]
             begin = paging.place("live", cursor) or 0
@@ -84,7 +83,7 @@ def account_tools(look: Looks) -> list[OcwTool]:
     async def policies_get() -> Annotated[CallToolResult, PoliciesResult]:
         """All limits in force by their names in the policy file, and how much of each is used. No tool changes a
         limit."""
-        facade = look()
+        facade = get_facade()
         return account_view.policies(meta(facade), facade.policy())
 
     async def risk_check_order(
@@ -98,10 +97,10 @@ def account_tools(look: Looks) -> list[OcwTool]:
     ) -> Annotated[CallToolResult, CheckResult]:
         """Check whether an order would pass now, by the code that places orders: each limit's verdict and the largest
         size that would pass. Entries need size or quantity, and a stop; SELL and COVER close the whole position."""
-        facade = of_now(look)()
+        facade = after_warm_up(get_facade)()
         chosen = Action(action)
         require_one_size(chosen, size, quantity, limit)
-        # With a quantity the share is not asked for; a whole one stands in for it.
+        # A quantity replaces the share, which is then any valid value.
         share = size if quantity is None else Decimal(1)
         leg = Leg(facade.known(symbol), chosen, size=share, stop=stop, target=target, limit=limit)
         return account_view.check(meta(facade), leg, facade.check(leg, HYPOTHETICAL, quantity))
@@ -113,14 +112,14 @@ def account_tools(look: Looks) -> list[OcwTool]:
 def require_one_size(
     action: Action, size: Decimal | None, quantity: Decimal | None, limit: Decimal | None = None
 ) -> None:
-    """Refuse an entry that has no size, or two, and a closing that has any of them. Raises RequestError."""
+    """Require one of size and quantity for an entry, and neither, nor a limit, for a closing. Raises RequestError."""
     if not action.adds_risk and (beyond := beyond_closing(size, quantity, limit)):
         raise RequestError(
             RequestCode.BAD_ARGUMENTS,
             what=f"{action} closes the whole position at the market",
             limit="no size, no quantity and no limit",
             actual=beyond,
-            next_=f"ask for {action} without it",
+            next_=f"call {action} without it",
         )
     if action.adds_risk and (size is None) == (quantity is None):
         raise RequestError(
@@ -132,6 +131,6 @@ def require_one_size(
 
 
 def beyond_closing(size: Decimal | None, quantity: Decimal | None, limit: Decimal | None) -> str:
-    """Return what is asked for beside closing a whole position at the market, such as `size=0.5`."""
+    """Return the arguments that a market closing of a whole position cannot have, such as `size=0.5`."""
     asked = {"size": size, "quantity": quantity, "limit": limit}
     return ",".join(f"{name}={value}" for name, value in asked.items() if value is not None)

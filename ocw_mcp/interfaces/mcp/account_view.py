@@ -29,7 +29,7 @@ from ocw_mcp.interfaces.mcp.results import (
     VerdictOut,
     from_attributes,
 )
-from ocw_mcp.interfaces.mcp.tool import told
+from ocw_mcp.interfaces.mcp.tool import respond
 from ocw_mcp.render.event_text import refusal_text
 from ocw_mcp.render.quotations import name, untrusted
 from ocw_mcp.render.text import HASH_SHOWN, day_result, funding_text
@@ -69,7 +69,7 @@ def status(meta: Meta, seen: "Status") -> CallToolResult:
     unprotected = f"; UNPROTECTED: {', '.join(seen.unprotected)}" if seen.unprotected else ""
     deciding = ", its decision is open" if seen.deciding else ""
     notice = f"{result.engine.notice}\n" if result.engine.notice else ""
-    return told(
+    return respond(
         result,
         f"{headline(meta)}\n"
         f"book {seen.book}: {seen.product} {', '.join(seen.symbols)}; agent {seen.agent}; "
@@ -110,7 +110,7 @@ def portfolio(meta: Meta, seen: "Portfolio") -> CallToolResult:
     """Return the answer of `portfolio_get`."""
     result = from_attributes(PortfolioResult, seen, meta=meta)
     paused = f"; entries paused until {result.paused_until}" if result.paused_until else ""
-    return told(
+    return respond(
         result,
         f"{headline(meta)}\n"
         f"equity {result.equity}: wallet {result.wallet}, free margin {result.free}, unrealised {result.unrealised}\n"
@@ -141,7 +141,7 @@ def positions(meta: Meta, facade: "Facade", held: list[PositionView]) -> CallToo
         f"mae {_percent(row.mae)}, leverage {row.leverage}"
         for row in rows
     ]
-    return told(
+    return respond(
         PositionsResult(meta=meta, positions=rows), "\n".join([headline(meta), *(lines or ["no open positions"])])
     )
 
@@ -204,7 +204,7 @@ def orders(meta: Meta, rows: list[OrderOut], more: str | None, status: str) -> C
     none = {"live": "no live orders", "all": "no orders yet", "refused": "no refused orders"}[status]
     older = [f"older: cursor={more}"] if more else []
     result = OrdersResult(meta=meta, orders=rows, cursor=more)
-    return told(result, "\n".join([headline(meta), *(lines or [none]), *older]))
+    return respond(result, "\n".join([headline(meta), *(lines or [none]), *older]))
 
 
 def policies(meta: Meta, seen: "PolicyView") -> CallToolResult:
@@ -219,7 +219,7 @@ def policies(meta: Meta, seen: "PolicyView") -> CallToolResult:
     used = [f"{row.name}: {row.used} now, {row.bound} {row.limit}" for row in result.limit_usage]
     limits = "; ".join(f"{name} {text}" for name, text in seen.limits)
     head = f"policy {seen.name} {seen.hash[:HASH_SHOWN]}"
-    return told(result, "\n".join([headline(meta), head, *used, f"limits: {limits}"]))
+    return respond(result, "\n".join([headline(meta), head, *used, f"limits: {limits}"]))
 
 
 def check(meta: Meta, leg: Leg, checked: "CheckedLeg") -> CallToolResult:
@@ -249,7 +249,7 @@ def check(meta: Meta, leg: Leg, checked: "CheckedLeg") -> CallToolResult:
     failing = [f"FAILS {row.code}: limit {row.limit}, actual {row.actual}" for row in result.verdicts if not row.passes]
     passing = sum(row.passes for row in result.verdicts)
     kept = [f"{passing} limits pass"] if passing else []
-    return told(result, "\n".join([headline(meta), f"{order}{worth}: {answer}", *more, *failing, *kept]))
+    return respond(result, "\n".join([headline(meta), f"{order}{worth}: {answer}", *more, *failing, *kept]))
 
 
 def verdict(checked: "CheckedLeg") -> str:

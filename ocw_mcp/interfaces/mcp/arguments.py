@@ -1,5 +1,6 @@
-"""Arguments that a client may write in several ways: texts are cut, numbers rounded, parts read singly."""
+"""Validators that accept what clients commonly write: texts are cut, numbers rounded, parts read one by one."""
 
+import re
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeVar
 
@@ -9,12 +10,25 @@ from ocw_mcp.domain.decision import LONGEST_CLAUSE
 
 PLACES: Final = 12
 FINEST: Final = Decimal(1).scaleb(-PLACES)
-"""The last decimal place of a price, a quantity or a share."""
+"""The smallest unit of a price, a quantity or a share."""
 FLOAT_DIGITS: Final = 15
-"""Digits of a JSON number that say something; the others come of the way in which it is kept."""
+"""Significant digits of a JSON number; further digits are artefacts of the binary format."""
+_DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 LONGEST_PROBLEM: Final = 120
 
 _Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _ascii_number(given: Any) -> Any:
+    if isinstance(given, bool):
+        raise ValueError("a boolean is not a number")
+    if isinstance(given, str) and not _DECIMAL.fullmatch(given.strip()):
+        raise ValueError("write a number in ASCII digits, such as 0.25")
+    return given
+
+
+ASCII_NUMBER: Final = BeforeValidator(_ascii_number)
+"""Accepts JSON numbers and ASCII decimals as text; pydantic alone accepts `True`, `1_0` and digits of other scripts."""
 
 
 def cut(longest: int) -> BeforeValidator:
@@ -23,12 +37,12 @@ def cut(longest: int) -> BeforeValidator:
 
 
 def at_most(many: int) -> BeforeValidator:
-    """Return a validator that keeps the first `many` of a list."""
+    """Return a validator that keeps the first `many` elements of a list."""
     return BeforeValidator(lambda given: given[:many] if isinstance(given, list) else given)
 
 
 def _rounded(given: Any) -> Any:
-    """Return a number without digits beyond `FINEST`; anything else is left for the check of its type."""
+    """Return a number rounded to `FINEST`; any other value is returned for the type check to refuse."""
     if isinstance(given, bool) or not isinstance(given, float | str):
         return given
     try:
@@ -49,12 +63,12 @@ ROUNDED: Final = BeforeValidator(_rounded)
 
 
 def without_nulls(given: Any) -> Any:
-    """Return an object without the fields that are null: those are as good as left out."""
+    """Return an object without its null fields, which count as absent."""
     return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
 
 
 def read(model: type[_Model], given: Any) -> _Model | str:
-    """Return a part of an argument as its type, or in one clause what is wrong with it, by the field's name."""
+    """Return a part of an argument as its model, or one clause that names the wrong field and the problem."""
     try:
         return model.model_validate(without_nulls(given))
     except ValidationError as error:
@@ -62,10 +76,10 @@ def read(model: type[_Model], given: Any) -> _Model | str:
 
 
 def problem(error: ValidationError) -> str:
-    """Return the first thing that is wrong, with the field's name and what stood there."""
+    """Return the first problem, with the name of the field and its value."""
     first = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "it"
     if first["type"] == "extra_forbidden":
-        return f"{where[:40]!r} is no field of it"
+        return f"{where[:40]!r} is not a known field"
     shown = "" if first["type"] == "missing" else f", not {repr(first.get('input'))[:40]}"
     return f"{where}: {first['msg'][:LONGEST_PROBLEM]}{shown}"[:LONGEST_CLAUSE]

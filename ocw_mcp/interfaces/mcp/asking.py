@@ -1,7 +1,7 @@
-"""Asking the person in front of a client about an order, and what their answer means.
+"""Asks the person at a client to approve an order, and interprets the answer.
 
-Only a filled form is a person's answer. Programs that nobody sits at decline or cancel at once, or never answer, so a
-decline, a cancel and silence leave the order as it is with any other client: waiting for `ocw approve`.
+Only a filled-in form counts as an answer. Clients without a person decline or cancel at once, or never answer, so after
+a decline, a cancel or silence the order keeps waiting for `ocw approve`.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.state import Mode
 
 ERA: Final = "2026-07-28"
-"""The first era in which a call ends with a question, and comes again with its answer."""
+"""The first protocol version in which a call returns a question, and is repeated with the answer."""
 ASK_S: Final = 45.0
-"""How long a call waits for the person, where the client's era keeps the call open; clients give up after a minute."""
+"""How long a call waits for the person in older protocol versions, which keep it open; clients give up after 60 s."""
 
 
 class Consent(BaseModel):
@@ -28,34 +28,34 @@ class Consent(BaseModel):
 
 
 class NotAsked(BaseModel):
-    """The person was not asked, or gave no answer: the order stands as it does without them."""
+    """The person was not asked or gave no answer: nothing changes for the order."""
 
 
-def asks_in_forms(capabilities: ClientCapabilities | None) -> bool:
-    """Whether a client says that it can show its person a form."""
+def supports_forms(capabilities: ClientCapabilities | None) -> bool:
+    """Return whether a client declares that it can show a form."""
     elicitation = capabilities.elicitation if capabilities is not None else None
     return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
 
 
 def can_ask(context: Context[Any, Any], mode: Mode) -> bool:
-    """Whether the person in front of the client can be asked, and their word is enough."""
-    return mode is Mode.PAPER and asks_in_forms(context.client_capabilities)
+    """Return whether the person at the client can be asked, and may approve in this mode."""
+    return mode is Mode.PAPER and supports_forms(context.client_capabilities)
 
 
-async def ask_now(context: Context[Any, Any], question: str) -> Consent | NotAsked:
-    """Ask within the call, as clients of the older era are asked. Raises RequestError for a form that is no answer."""
+async def ask_within_call(context: Context[Any, Any], question: str) -> Consent | NotAsked:
+    """Ask within the call, for clients of older protocol versions. Raises RequestError for an unusable answer."""
     try:
         async with asyncio.timeout(ASK_S):
-            said = await context.elicit(question, Consent)
+            answer = await context.elicit(question, Consent)
     except (TimeoutError, MCPError):
         return NotAsked()
     except (ValueError, ValidationError):
-        raise no_answer() from None
-    return said.data if said.action == "accept" else NotAsked()
+        raise unusable_answer() from None
+    return answer.data if answer.action == "accept" else NotAsked()
 
 
-def no_answer() -> RequestError:
-    """The error of a form that says neither yes nor no."""
+def unusable_answer() -> RequestError:
+    """Return the error for a form that is neither a yes nor a no."""
     return RequestError(
         RequestCode.BAD_ARGUMENTS,
         what="the answer of the client to the question is neither yes nor no",

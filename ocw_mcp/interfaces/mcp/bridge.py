@@ -1,7 +1,7 @@
-"""The server over standard input and output: lists the tools by itself, and hands each call to the running engine.
+"""The MCP server over standard input and output: it lists the tools itself and forwards each call to the engine.
 
-Nothing of the engine is imported here, so that a client has its list while the engine is still being looked for. Each
-call is one request of the protocol without sessions: an engine that was started again in between makes no difference.
+No engine code is imported here, so that a client gets the list before the engine is found. Each call is one request of
+the protocol version without sessions, so a restart of the engine between two calls does not matter.
 """
 
 import asyncio
@@ -41,18 +41,18 @@ from mcp.types import (
 
 from ocw_mcp.adapters.control.address import Address
 from ocw_mcp.domain.errors import AttachError, InvariantError, OcwError
-from ocw_mcp.interfaces.mcp.asking import ASK_S, ERA, asks_in_forms
+from ocw_mcp.interfaces.mcp.asking import ASK_S, ERA, supports_forms
 from ocw_mcp.interfaces.mcp.callers import unknown_tool
-from ocw_mcp.interfaces.mcp.link import Cut, EngineError, Link, NoAnswerError
-from ocw_mcp.interfaces.mcp.prompts import require_arguments, texts_only
+from ocw_mcp.interfaces.mcp.link import EngineError, EngineLink, EngineStoppedError, NoAnswerError
+from ocw_mcp.interfaces.mcp.prompts import require_arguments, require_texts
 from ocw_mcp.interfaces.mcp.server import INSTRUCTIONS, NAME, build
 from ocw_mcp.interfaces.mcp.tool import failed
-from ocw_mcp.interfaces.mcp.wire import Lines
+from ocw_mcp.interfaces.mcp.wire import MessageLines
 
 TRIES: Final = 3
-"""Engines that one call is offered to."""
+"""Attempts to reach an engine for one call."""
 ROUNDS: Final = 4
-"""Questions to a person within one call."""
+"""Questions to the person at the client within one call."""
 STATUS: Final = "ocw_get_status"
 _OWN_META: Final = frozenset({PROTOCOL_VERSION_META_KEY, CLIENT_INFO_META_KEY, CLIENT_CAPABILITIES_META_KEY})
 
@@ -60,32 +60,32 @@ _Context = ServerRequestContext[Any]
 
 
 class Attach(Protocol):
-    """Tells where the engine is. Raises AttachError."""
+    """Returns the address of the engine. Raises AttachError."""
 
     def __call__(self, silent: Address | None = None) -> Awaitable[Address]: ...
 
 
 class Session:
-    """What is kept for one client: its connection to the engine, and the engine that it has been told about."""
+    """The state of one client: its connection to the engine, and the engine whose notice it has received."""
 
     def __init__(self) -> None:
-        self.link = Link()
+        self.link = EngineLink()
         self.at: Address | None = None
-        """Where the last answer came from."""
-        self.told: Address | None = None
+        """The engine of the last answer."""
+        self.introduced: Address | None = None
 
 
 class Bridge:
-    """A server whose tools are those of the engine."""
+    """A server that offers the tools of the engine."""
 
     def __init__(
         self, attach: Attach, version: str, toolsets: Sequence[str] | None = None, *, read_only: bool = False
     ) -> None:
-        """Raises SettingsError for a toolset that there is not."""
+        """Raises SettingsError for an unknown toolset."""
         self._attach = attach
         self._offered = build(_no_engine, version, toolsets, read_only=read_only)
         self._reads: dict[str, bool] = {}
-        """Of each tool, whether it changes nothing."""
+        """By tool name, whether the tool only reads."""
         self.server: Server[Any] = Server(
             NAME,
             version=version,
@@ -101,11 +101,11 @@ class Bridge:
             on_get_prompt=self._prompt,
             on_completion=self._complete,
         )
-        self.server.middleware.append(texts_only)
+        self.server.middleware.append(require_texts)
 
     async def serve(self) -> None:
         """Serve over standard input and output until the client closes them."""
-        lines = Lines(sys.stdin.buffer)
+        lines = MessageLines(sys.stdin.buffer)
         async with stdio_server(stdin=cast("Any", lines)) as (incoming, outgoing):
 
             async def refuse(error: JSONRPCError) -> None:
@@ -128,9 +128,9 @@ class Bridge:
         except EngineError as error:
             return failed(str(error))
         except OcwError as error:
-            return failed(_told(error))
+            return failed(_error_text(error))
         except MCPError as error:
-            return failed(f"PROTOCOL: {error}. next: tell a person")
+            return failed(f"PROTOCOL: {error}. next: report it to the operator")
 
     async def _list_resources(self, ctx: _Context, params: PaginatedRequestParams | None) -> ListResourcesResult:
         return ListResourcesResult(resources=await self._offered.list_resources())
@@ -141,70 +141,70 @@ class Bridge:
         return ListResourceTemplatesResult(resource_templates=await self._offered.list_resource_templates())
 
     async def _read(self, ctx: _Context, params: ReadResourceRequestParams) -> ReadResourceResult:
-        return ReadResourceResult.model_validate(await self._asked(ctx), by_name=False)
+        return ReadResourceResult.model_validate(await self._forward_or_raise(ctx), by_name=False)
 
     async def _list_prompts(self, ctx: _Context, params: PaginatedRequestParams | None) -> ListPromptsResult:
         return ListPromptsResult(prompts=await self._offered.list_prompts())
 
     async def _prompt(self, ctx: _Context, params: GetPromptRequestParams) -> GetPromptResult:
         require_arguments(await self._offered.list_prompts(), params.name, params.arguments)
-        return GetPromptResult.model_validate(await self._asked(ctx), by_name=False)
+        return GetPromptResult.model_validate(await self._forward_or_raise(ctx), by_name=False)
 
     async def _complete(self, ctx: _Context, params: CompleteRequestParams) -> CompleteResult:
-        return CompleteResult.model_validate(await self._asked(ctx), by_name=False)
+        return CompleteResult.model_validate(await self._forward_or_raise(ctx), by_name=False)
 
-    async def _asked(self, ctx: _Context) -> dict[str, Any]:
-        """Where no result can say what is wrong, an error of the protocol does."""
+    async def _forward_or_raise(self, ctx: _Context) -> dict[str, Any]:
+        """Forward a request whose result type has no error field; errors become protocol errors."""
         try:
-            return await self._hand_over(ctx, dict(ctx.params or {}), again=True)
+            return await self._forward(ctx, dict(ctx.params or {}), again=True)
         except EngineError as error:
             raise MCPError(INTERNAL_ERROR, str(error)) from None
         except OcwError as error:
-            raise MCPError(INTERNAL_ERROR, _told(error)) from None
+            raise MCPError(INTERNAL_ERROR, _error_text(error)) from None
 
     async def _answered(self, ctx: _Context, tool: str) -> CallToolResult | InputRequiredResult:
-        """Hand a call over. What the engine wants to know of the person goes back to the client, as its era does it."""
+        """Forward a call. The engine's question to the person goes to the client as its protocol version has it."""
         params = dict(ctx.params or {})
         for _ in range(ROUNDS):
-            result = await self._hand_over(ctx, params, again=self._reads[tool])
+            result = await self._forward(ctx, params, again=self._reads[tool])
             if result.get("resultType") != "input_required":
-                return await self._introduced(ctx, tool, CallToolResult.model_validate(result, by_name=False))
+                return await self._with_notice(ctx, tool, CallToolResult.model_validate(result, by_name=False))
             wanted = InputRequiredResult.model_validate(result, by_name=False)
             if ctx.protocol_version >= ERA:
                 return wanted
-            answers = {key: await _person(ctx, each.params) for key, each in (wanted.input_requests or {}).items()}
+            answers = {key: await _ask_person(ctx, each.params) for key, each in (wanted.input_requests or {}).items()}
             params |= {"inputResponses": answers, "requestState": wanted.request_state}
         raise EngineError(
-            f"BAD_ANSWER: the engine asks without end. limit={ROUNDS} questions actual=more next: tell a person"
+            f"BAD_ANSWER: the engine asks too often. limit={ROUNDS} actual=more next: report it to the operator"
         )
 
-    async def _introduced(self, ctx: _Context, tool: str, answer: CallToolResult) -> CallToolResult:
-        """The first answer of an engine says who else trades there, if anything does."""
+    async def _with_notice(self, ctx: _Context, tool: str, answer: CallToolResult) -> CallToolResult:
+        """Add the notice about the engine's own agent, if any, to the first answer of an engine."""
         session: Session = ctx.lifespan_context
-        if session.told == session.at:
+        if session.introduced == session.at:
             return answer
-        session.told = session.at
+        session.introduced = session.at
         status = answer.structured_content
         if tool != STATUS:
             try:
-                asked = await self._hand_over(ctx, {"name": STATUS, "arguments": {}}, again=True)
+                asked = await self._forward(ctx, {"name": STATUS, "arguments": {}}, again=True)
             except (OcwError, MCPError):
                 return answer
             status = asked.get("structuredContent")
         notice = ((status or {}).get("engine") or {}).get("notice")
         if not notice:
             return answer
-        told = answer.structured_content
-        if told is not None and isinstance(told.get("meta"), dict):
-            told = told | {"meta": told["meta"] | {"notice": notice}}
+        structured = answer.structured_content
+        if structured is not None and isinstance(structured.get("meta"), dict):
+            structured = structured | {"meta": structured["meta"] | {"notice": notice}}
         content = [*answer.content]
         if content and isinstance(first := content[0], TextContent) and notice not in first.text:
             head, _, rest = first.text.partition("\n")
             content[0] = TextContent(type="text", text="\n".join([head, notice, *([rest] if rest else [])]))
-        return answer.model_copy(update={"content": content, "structured_content": told})
+        return answer.model_copy(update={"content": content, "structured_content": structured})
 
-    async def _found(self, ctx: _Context, silent: Address | None) -> tuple[Address, int]:
-        """Find the engine, or have one started; for how many seconds that took, which the client is told meanwhile."""
+    async def _find_engine(self, ctx: _Context, silent: Address | None) -> tuple[Address, int]:
+        """Find or start the engine and return its address and the seconds it took, with progress to the client."""
         finding = asyncio.ensure_future(self._attach(silent))
         waited_s = 0
         try:
@@ -215,29 +215,29 @@ class Bridge:
         finally:
             finding.cancel()
 
-    async def _hand_over(self, ctx: _Context, params: dict[str, Any], *, again: bool) -> dict[str, Any]:
-        """Ask the engine. What changes nothing is asked `again` where an engine stopped before it answered."""
+    async def _forward(self, ctx: _Context, params: dict[str, Any], *, again: bool) -> dict[str, Any]:
+        """Send a request to the engine, and one that only reads `again` if the engine stops before its answer."""
         session: Session = ctx.lifespan_context
         silent: Address | None = None
         for _ in range(TRIES):
-            address, waited_s = await self._found(ctx, silent)
+            address, waited_s = await self._find_engine(ctx, silent)
             try:
                 answer = await _ask(session.link, address, ctx, params, waited_s)
             except NoAnswerError:
-                # Nothing was asked: it may be asked again.
+                # The call was not made, so it may be made again.
                 silent = address
-            except Cut:
+            except EngineStoppedError:
                 if not again:
                     raise EngineError(
-                        "ENGINE_STOPPED: the engine stopped before it answered; what was asked may have been done. "
-                        "limit=a running engine actual=stopped next: ask again with the same key, which does nothing "
-                        "twice"
+                        "ENGINE_STOPPED: the engine stopped before its answer; the call may have taken effect. "
+                        "limit=a running engine actual=stopped next: call again with the same key, which does "
+                        "nothing twice"
                     ) from None
                 silent = address
             else:
                 session.at = address
                 return answer
-        raise AttachError("an engine was found again and again, and did not answer")
+        raise AttachError(f"an engine was found {TRIES} times and did not answer")
 
 
 @asynccontextmanager
@@ -249,7 +249,9 @@ async def _session(server: Server[Any]) -> AsyncIterator[Session]:
         await session.link.close()
 
 
-async def _ask(link: Link, address: Address, ctx: _Context, params: Mapping[str, Any], waited_s: int) -> dict[str, Any]:
+async def _ask(
+    link: EngineLink, address: Address, ctx: _Context, params: Mapping[str, Any], waited_s: int
+) -> dict[str, Any]:
     named = ctx.session.client_params
     meta = {key: value for key, value in (params.get("_meta") or {}).items() if key not in _OWN_META}
 
@@ -261,26 +263,26 @@ async def _ask(link: Link, address: Address, ctx: _Context, params: Mapping[str,
         ctx.method,
         {key: value for key, value in params.items() if value is not None} | {"_meta": meta},
         None if named is None else named.client_info,
-        {"elicitation": {}} if asks_in_forms(ctx.session.client_capabilities) else {},
+        {"elicitation": {}} if supports_forms(ctx.session.client_capabilities) else {},
         progress,
     )
 
 
-async def _person(ctx: _Context, wanted: Any) -> dict[str, Any]:
-    """Return what the person in front of a client of the older era answers; silence reads as a cancel."""
+async def _ask_person(ctx: _Context, wanted: Any) -> dict[str, Any]:
+    """Return the answer of the person at a client of an older protocol version; silence counts as a cancel."""
     if not isinstance(wanted, ElicitRequestFormParams):
         return {"action": "cancel"}
     try:
         async with asyncio.timeout(ASK_S):
-            said = await ctx.session.elicit_form(wanted.message, wanted.requested_schema, ctx.request_id)
+            answer = await ctx.session.elicit_form(wanted.message, wanted.requested_schema, ctx.request_id)
     except (TimeoutError, MCPError):
         return {"action": "cancel"}
-    return said.model_dump(by_alias=True, mode="json", exclude_none=True)
+    return answer.model_dump(by_alias=True, mode="json", exclude_none=True)
 
 
-def _told(error: OcwError) -> str:
-    return f"{error.code if isinstance(error, AttachError) else 'NO_ENGINE'}: {error}. next: tell a person"
+def _error_text(error: OcwError) -> str:
+    return f"{error.code if isinstance(error, AttachError) else 'NO_ENGINE'}: {error}. next: report it to the operator"
 
 
 def _no_engine() -> NoReturn:
-    raise InvariantError("a tool that is only listed is not called")
+    raise InvariantError("the tools of the bridge are only listed, never called")

@@ -1,4 +1,4 @@
-"""Who calls a tool, and what it may do: the gate has looked at its token; in process there is none to look at."""
+"""Callers of tools and their permissions. Over HTTP the middleware has checked the token; in process there is none."""
 
 import re
 from collections.abc import Iterable
@@ -15,23 +15,23 @@ from ocw_mcp.interfaces.mcp.prompts import require_arguments
 
 TRADES: Final = "trade"
 LONGEST_OWN: Final = 20
-"""Characters that are told of what a client calls itself."""
+"""Characters of the name that a client gives itself."""
 
-INSIDER: Final = Principal("insider", SCOPES["trade"])
-"""Whoever holds the server object itself, as tests and the bench do, and the loop in the same process."""
+IN_PROCESS: Final = Principal("insider", SCOPES["trade"])
+"""The principal of calls on the server object itself, by the agent loop in the same process, tests and benchmarks."""
 
 
 class OcwServer(MCPServer[Any]):
-    """The server of one desk. `signs_as` is how the journal names a call from within the process."""
+    """The MCP server of one engine. `name_in_process` is the caller's name in the journal for calls in process."""
 
-    signs_as = "mcp:insider"
+    name_in_process = "mcp:insider"
     offered: tuple[str, ...] = ()
-    """Its tools by name."""
+    """The names of its tools."""
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
-        """Call a tool. One that there is not is named, with those that there are."""
+        """Call a tool. The error for an unknown name lists the known ones."""
         if name not in self.offered:
             return unknown_tool(name, self.offered)
         return await super().call_tool(name, arguments, context)
@@ -39,14 +39,14 @@ class OcwServer(MCPServer[Any]):
     async def get_prompt(
         self, name: str, arguments: dict[str, Any] | None = None, context: Context[Any, Any] | None = None
     ) -> GetPromptResult | InputRequiredResult:
-        """Fill a prompt in; an empty argument counts as missing. Raises MCPError naming a wrong argument."""
+        """Fill in a prompt; an empty argument counts as missing. Raises MCPError that names a wrong argument."""
         require_arguments(await self.list_prompts(), name, arguments)
         given = {each: text for each, text in (arguments or {}).items() if text.strip()}
         return await super().get_prompt(name, given, context)
 
 
 def unknown_tool(name: str, offered: Iterable[str]) -> CallToolResult:
-    """The error of a call of a tool that there is not."""
+    """Return the error for a call of an unknown tool."""
     text = (
         f"UNKNOWN_TOOL: no tool has that name here. limit={','.join(offered)} actual={name[:40]!r} "
         "next: call one of these"
@@ -55,40 +55,42 @@ def unknown_tool(name: str, offered: Iterable[str]) -> CallToolResult:
 
 
 def caller(context: Context[Any, Any]) -> Principal:
-    """Who calls. Over HTTP that is whoever the token names; a call without a request comes from this process."""
+    """Return the caller: over HTTP the principal of the token; without a request the call comes from this process."""
     return _of(context.request_context.request)
 
 
-def signed(context: Context[Any, Any]) -> str:
-    """The caller's name as the journal has it, which nobody has who did not come through this door."""
+def caller_name(context: Context[Any, Any]) -> str:
+    """Return the caller's name for the journal. Its prefix `mcp:` is reserved for callers over MCP."""
     if context.request_context.request is None and isinstance(context.mcp_server, OcwServer):
-        return context.mcp_server.signs_as
+        return context.mcp_server.name_in_process
     who = caller(context).name
-    # One token is shared by all programs of the engine's owner; what one calls itself is told after it, and grants
-    # nothing. No name of a token has a `/`.
-    own = _calls_itself(context) if who == ATTACHED else ""
+    # All programs of the engine's owner share one token. The name that a program gives itself is appended for the
+    # journal and grants nothing. No token name contains a `/`.
+    own = _client_name(context) if who == ATTACHED else ""
     return f"mcp:{who}/{own}" if own else f"mcp:{who}"
 
 
-async def only_what_may(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Middleware: whoever may only read is listed only what reads."""
+async def list_permitted_tools(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Middleware: list only the reading tools for a caller that may only read."""
     result = await call_next(ctx)
     if ctx.method != "tools/list" or TRADES in _of(ctx.request).scopes:
         return result
-    # What comes up the chain is as it goes over the wire.
+    # Results in middleware are already in wire format.
     assert isinstance(result, dict)
     return result | {"tools": [tool for tool in result["tools"] if tool["annotations"].get("readOnlyHint")]}
 
 
-def _calls_itself(context: Context[Any, Any]) -> str:
-    """What the client says it is, as a short word; empty where it says nothing that could be one."""
-    told = context.request_context.session.client_params
-    return "" if told is None else re.sub(r"[^a-z0-9]+", "-", told.client_info.name.lower())[:LONGEST_OWN].strip("-")
+def _client_name(context: Context[Any, Any]) -> str:
+    """Return the client's own name as a short word; empty if it gives no usable name."""
+    params = context.request_context.session.client_params
+    return (
+        "" if params is None else re.sub(r"[^a-z0-9]+", "-", params.client_info.name.lower())[:LONGEST_OWN].strip("-")
+    )
 
 
 def _of(request: Any) -> Principal:
     if request is None:
-        return INSIDER
+        return IN_PROCESS
     user = request.scope.get("user")
     if isinstance(user, AuthenticatedUser):
         return Principal(user.username, tuple(user.scopes))

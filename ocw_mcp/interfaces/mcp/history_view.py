@@ -1,4 +1,4 @@
-"""What is over as tools answer it: typed for programs, and as the compact text that a model reads."""
+"""Answers of the history tools: typed results for programs, with compact text for models."""
 
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from ocw_mcp.interfaces.mcp.results import (
     cents,
     from_attributes,
 )
-from ocw_mcp.interfaces.mcp.tool import told
+from ocw_mcp.interfaces.mcp.tool import respond
 from ocw_mcp.render.event_text import cause_text, event_text, leg_text, reason_text
 from ocw_mcp.render.quotations import Quotations, name
 from ocw_mcp.render.text import funding_text
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from ocw_mcp.adapters.store.views.trades import TradePage
 
 LONGEST_LINE = 200
-"""Characters of one event; the beginning says what it was."""
+"""Characters of one event, whose beginning is kept."""
 CONCISE_EVENTS = 30
-"""Events of a day up to which the answer is a concise one."""
+"""Largest number of events in a concise answer."""
 MOST = {False: (12, 6, 4), True: (60, 24, 16)}
-"""Steps, legs and refusals of a concise and of a detailed story."""
+"""Steps, legs and refusals in a concise (False) and in a detailed (True) answer."""
 
 
 def trades(meta: Meta, page: "TradePage") -> CallToolResult:
-    """A page of closed trades."""
+    """Return the answer of `trades_search`."""
     rows = [
         from_attributes(TradeOut, each, id=f"order:{each.order}", entry=each.entry_price, exit=each.exit_price)
         for each in page.trades
@@ -51,11 +51,11 @@ def trades(meta: Meta, page: "TradePage") -> CallToolResult:
     ]
     sums = f"{page.found} found: {page.won} won, {page.lost} lost, pnl {result.pnl} after fees {cents(page.fees)}"
     older = [f"older: cursor={result.cursor}"] if result.cursor else []
-    return told(result, "\n".join([headline(meta), sums, *lines, *older]))
+    return respond(result, "\n".join([headline(meta), sums, *lines, *older]))
 
 
 def story(meta: Meta, seen: "Story", *, detailed: bool) -> CallToolResult:
-    """A decision from its wake to its last fill, from both ends where it is long."""
+    """Return the answer of `decisions_explain`; the middle of a long story is left out."""
     most_steps, most_legs, most_refusals = MOST[detailed]
     answer = seen.answer
     legs = [] if answer is None else [leg for leg in answer.decision.legs if seen.symbol in (None, leg.symbol)]
@@ -65,11 +65,11 @@ def story(meta: Meta, seen: "Story", *, detailed: bool) -> CallToolResult:
     if answer is not None:
         by, quote = answer.decider, quotes.quote(answer.at)
         decided = [leg_text(leg, quote)[:LONGEST_LINE] for leg in legs[:most_legs]]
-        said = [(f"{by} on {name(leg.symbol)}", leg.reasoning) for leg in legs[:most_legs]]
-        said.append((f"{by}: note to itself", answer.decision.note))
+        written = [(f"{by} on {name(leg.symbol)}", leg.reasoning) for leg in legs[:most_legs]]
+        written.append((f"{by}: note to itself", answer.decision.note))
         if answer.decision.cause is not None:
             cause = cause_text(answer.decision.cause, quote, by=f"{by}: cause")
-        for source, text in said:
+        for source, text in written:
             if text:
                 quotes.add(source, answer.at, text)
     woken, steps = seen.woken_at or 0, sorted([*seen.asks, *seen.after_answer, *seen.steps], key=lambda each: each.seq)
@@ -87,9 +87,9 @@ def story(meta: Meta, seen: "Story", *, detailed: bool) -> CallToolResult:
         refusals=[f"{each.id} {refusal_line(each, quotes.quote(each.at))}" for each in seen.refusals[:most_refusals]],
         steps=[_line(seen.book, each, quotes) for each in steps],
         left_out=happened - len(steps) + seen.left_out,
-        said=_said(quotes),
+        said=_quoted(quotes),
     )
-    return told(result, "\n".join([headline(meta), *_story_lines(result), *quotes.lines()]))
+    return respond(result, "\n".join([headline(meta), *_story_lines(result), *quotes.lines()]))
 
 
 def _story_lines(result: StoryResult) -> list[str]:
@@ -112,30 +112,30 @@ def _story_lines(result: StoryResult) -> list[str]:
 
 
 def journal(meta: Meta, book: str, page: "DayPage") -> CallToolResult:
-    """A page of a day."""
+    """Return the answer of `journal_get`."""
     quotes = Quotations(_room(detailed=len(page.events) > CONCISE_EVENTS))
     lines = [_line(book, each, quotes) for each in page.events]
     result = JournalResult(
         meta=meta,
         day=page.day,
         events=lines,
-        said=_said(quotes),
+        said=_quoted(quotes),
         total=page.total,
         cursor=cursor("journal", page.next),
     )
     head = f"{page.day or 'no events yet'}: {page.total} event(s)"
     more = [f"later: cursor={result.cursor}"] if result.cursor else []
-    return told(result, "\n".join([headline(meta), head, *lines, *quotes.lines(), *more]))
+    return respond(result, "\n".join([headline(meta), head, *lines, *quotes.lines(), *more]))
 
 
 def _line(book: str, row: "EventRow | Step", quotes: Quotations) -> str:
     return f"{iso(row.at)} {event_text(book, row.event, quotes.quote(row.at))}"[:LONGEST_LINE]
 
 
-def _said(quotes: Quotations) -> list[SaidOut]:
+def _quoted(quotes: Quotations) -> list[SaidOut]:
     return [SaidOut(source=each.source, at=each.at, untrusted_text=each.text) for each in quotes.kept]
 
 
 def _room(*, detailed: bool) -> int:
-    """Characters for what others wrote."""
+    """Return the characters available for texts by other authors."""
     return (DETAILED if detailed else CONCISE) // 4

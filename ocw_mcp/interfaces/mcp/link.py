@@ -1,7 +1,7 @@
-"""The way from `ocw mcp` to the engine: one HTTP connection that stays open, and one request of MCP on it per question.
+"""The connection from `ocw mcp` to the engine: one HTTP connection that stays open, with one MCP request per call.
 
-The protocol without sessions carries everything in each request, so an engine that was started again in between makes
-no difference, and nothing but JSON has to be put together here.
+The protocol version without sessions carries everything in each request, so a restart of the engine between two calls
+does not matter, and plain JSON is all that is needed here.
 """
 
 import json
@@ -32,38 +32,36 @@ if TYPE_CHECKING:
     import httpx2
 
 ANSWER_S: Final = 60.0
-"""Without a byte from the engine; while it works on a long question it sends one every fifteen seconds."""
+"""Time without a byte from the engine, which sends one every 15 s while it works on a long call."""
 CONNECT_S: Final = 5.0
 LARGEST_CALL: Final = 1 << 20
-"""Bytes of one request, as the engine takes them."""
-TOO_LARGE: Final = (
-    f"TOO_LARGE: the arguments are too large. limit={LARGEST_CALL} bytes actual={{}} next: send less at a time"
-)
+"""Bytes of one request that the engine accepts."""
+TOO_LARGE: Final = f"TOO_LARGE: the arguments are too large. limit={LARGEST_CALL} bytes actual={{}} next: send less"
 IDLE_S: Final = 20.0
-"""After which an idle connection is not used again: the engine closes it after thirty seconds."""
+"""Idle time after which a connection is not reused; the engine closes it after 30 s."""
 
 Progress = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 class EngineError(AttachError):
-    """The engine answered, but not to the question: its text is `CODE: what happened. ... next: ...`."""
+    """The engine answered with an error of its own: `CODE: what happened. ... next: ...`."""
 
 
 class NoAnswerError(AttachError):
-    """Nothing listens at the address; the question was not asked."""
+    """Nothing listens at the address, so the call was not made."""
 
 
-class Cut(AttachError):  # noqa: N818
-    """The question was sent, and the engine ended before it answered: what was asked may have been done."""
+class EngineStoppedError(AttachError):
+    """The engine stopped between the call and its answer: the call may have taken effect."""
 
 
-class Link:
-    """A connection to the engine, kept open between questions. An engine at another address gets another."""
+class EngineLink:
+    """A connection to the engine, kept open between calls and replaced if the address changes."""
 
     def __init__(self) -> None:
         self._http: httpx2.AsyncClient | None = None
         self._to: Address | None = None
-        self._asked = 0
+        self._calls = 0
 
     async def ask(
         self,
@@ -74,7 +72,10 @@ class Link:
         capabilities: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
     ) -> dict[str, Any]:
-        """Return the result of one request. Raises MCPError for the engine's own errors, EngineError, Unheard, Cut."""
+        """Return the result of one request.
+
+        Raises MCPError for the engine's protocol errors, EngineError, NoAnswerError and EngineStoppedError.
+        """
         import httpx2
 
         named = info or Implementation(name="ocw mcp", version="1")
@@ -83,8 +84,8 @@ class Link:
             CLIENT_INFO_META_KEY: named.model_dump(by_alias=True, mode="json", exclude_none=True),
             CLIENT_CAPABILITIES_META_KEY: dict(capabilities or {}),
         }
-        self._asked += 1
-        body = {"jsonrpc": "2.0", "id": self._asked, "method": method, "params": dict(params) | {"_meta": meta}}
+        self._calls += 1
+        body = {"jsonrpc": "2.0", "id": self._calls, "method": method, "params": dict(params) | {"_meta": meta}}
         headers = {MCP_PROTOCOL_VERSION_HEADER: ERA, MCP_METHOD_HEADER: method}
         if (key := NAME_BEARING_METHODS.get(method)) is not None:
             headers[MCP_NAME_HEADER] = encode_header_value(str(params[key]))
@@ -96,14 +97,14 @@ class Link:
             async with http.stream("POST", "/mcp", content=content, headers=headers) as response:
                 return await _answer(response, progress)
         except (httpx2.ConnectError, httpx2.ConnectTimeout):
-            raise NoAnswerError("nothing listens where the engine was") from None
+            raise NoAnswerError("nothing listens at the address of the engine") from None
         except httpx2.ReadTimeout:
             raise EngineError(
-                f"NO_ANSWER: the engine was asked and has not answered; what was asked may have been done. "
-                f"limit={ANSWER_S:g}s actual=more next: ask again with the same key"
+                f"NO_ANSWER: the engine has not answered in time; the call may have taken effect. "
+                f"limit={ANSWER_S:g}s actual=more next: call again with the same key"
             ) from None
         except httpx2.HTTPError:
-            raise Cut("the engine stopped before it answered") from None
+            raise EngineStoppedError("the engine stopped before its answer") from None
 
     async def close(self) -> None:
         """Close the connection."""
@@ -120,8 +121,8 @@ class Link:
 
         await self.close()
         if self._http is None or self._to != address:
-            # An engine on this machine is asked over plain HTTP, whatever proxies the environment names: no certificate
-            # is looked at, and reading all that there are takes longer than fifty questions.
+            # An engine on this machine is reached over plain HTTP and without proxies. An empty SSL context avoids
+            # loading all certificates, which takes longer than fifty calls.
             plain = not address.url.startswith("https:")
             self._to = address
             self._http = httpx2.AsyncClient(
@@ -147,20 +148,20 @@ async def _answer(response: "httpx2.Response", progress: Progress | None) -> dic
                 return _result(message)
             if message["method"] == "notifications/progress" and progress is not None:
                 await progress(message.get("params") or {})
-        raise Cut("the engine stopped before it answered")
+        raise EngineStoppedError("the engine stopped before its answer")
     body = await response.aread()
     try:
-        said: Any = json.loads(body)
+        answer: Any = json.loads(body)
     except ValueError:
-        said = None
-    if isinstance(said, dict) and "jsonrpc" in said:
-        return _result(said)
-    told = said.get("error") if isinstance(said, dict) else None
-    raise EngineError(_named(response.status_code, told if isinstance(told, str) else ""))
+        answer = None
+    if isinstance(answer, dict) and "jsonrpc" in answer:
+        return _result(answer)
+    text = answer.get("error") if isinstance(answer, dict) else None
+    raise EngineError(_error_text(response.status_code, text if isinstance(text, str) else ""))
 
 
 async def _events(response: "httpx2.Response") -> AsyncIterator[dict[str, Any]]:
-    """Each message of an event stream."""
+    """Yield each message of an event stream."""
     data: list[str] = []
     async for line in response.aiter_lines():
         if line.startswith("data:"):
@@ -175,22 +176,22 @@ def _result(message: dict[str, Any]) -> dict[str, Any]:
         raise MCPError.from_jsonrpc_error(JSONRPCError.model_validate(message))
     result = message.get("result")
     if not isinstance(result, dict):
-        raise EngineError(_named(200, ""))
+        raise EngineError(_error_text(200, ""))
     return result
 
 
-def _named(status: int, told: str) -> str:
-    """An error of HTTP by the name of what a person or a client can do about it."""
+def _error_text(status: int, text: str) -> str:
+    """Return the text of an HTTP error, with the next step for the client or the operator."""
     match status:
         case 401:
             return (
-                "UNAUTHORIZED: the engine does not take the token of this program. limit=the token in serve.json "
-                "actual=another or revoked token next: a person starts the engine or this client again"
+                "UNAUTHORIZED: the engine does not accept the token of this program. limit=the token in serve.json "
+                "actual=an unknown or revoked token next: ask the operator to restart the engine or this client"
             )
         case 413:
             return TOO_LARGE.format("more")
         case 503:
-            return told or "BUSY: the engine has too many connections. limit=256 actual=more next: ask again later"
+            return text or "BUSY: the engine has too many connections. limit=256 actual=more next: try again later"
         case _:
-            what = "what answers there is no engine"
-            return told or f"BAD_ANSWER: {what}. limit=MCP actual=HTTP {status} next: tell a person"
+            what = "the server at the address is not an engine"
+            return text or f"BAD_ANSWER: {what}. limit=MCP actual=HTTP {status} next: report it to the operator"

@@ -1,4 +1,4 @@
-"""Snapshots and their parts as tools answer them: typed for programs, and as the compact text that a model reads."""
+"""Answers of the market tools: typed results for programs, with compact text for models."""
 
 from collections.abc import Iterable, Mapping
 
@@ -19,12 +19,12 @@ from ocw_mcp.interfaces.mcp.results import (
     SnapshotResult,
     SymbolOut,
 )
-from ocw_mcp.interfaces.mcp.tool import told
+from ocw_mcp.interfaces.mcp.tool import respond
 from ocw_mcp.render.snapshot_text import VOLUME_DIGITS, compact, significant
 
 KEY_TIMEFRAMES = ("1h", "4h")
 KEY_INDICATORS = ("close", "rsi_14", "adx_14", "atr_14", "macd_histogram", "ema_21", "ema_50", "percent_b")
-"""What a concise snapshot shows of the indicators."""
+"""Indicators in a concise snapshot."""
 
 _ALL_INDICATORS = tuple(name for name in IndicatorValues.__struct_fields__ if name not in ("timeframe", "candles"))
 _RETURNS = ("return_1h", "return_4h", "return_24h")
@@ -32,7 +32,7 @@ _PLACES_NAMED = 12
 
 
 class _Reasons:
-    """Why numbers are not known: each reason once, with the places that have it."""
+    """The reasons of unknown numbers, each with its places."""
 
     def __init__(self) -> None:
         self._places: dict[str, list[str]] = {}
@@ -49,8 +49,8 @@ class _Reasons:
     def numbers(self, where: str, values: msgspec.Struct, names: Iterable[str]) -> Readings:
         return {name: self.number(f"{where} {name}", getattr(values, name)) for name in names}
 
-    def told(self) -> dict[str, str]:
-        """The first places of each reason, and how many more there are."""
+    def texts(self) -> dict[str, str]:
+        """Return the first places of each reason, and the number of further ones."""
         return {
             reason: ", ".join(places[:_PLACES_NAMED])
             + (f" and {len(places) - _PLACES_NAMED} more" if len(places) > _PLACES_NAMED else "")
@@ -59,7 +59,7 @@ class _Reasons:
 
 
 def snapshot(meta: Meta, taken: Snapshot, *, detailed: bool) -> CallToolResult:
-    """A snapshot of as many symbols as fit; the others are named."""
+    """Return the answer of `market_get_snapshot`: as many symbols as fit, with the names of the others."""
     whole, most = (taken, DETAILED) if detailed else (_concise(taken), CONCISE)
     names = list(whole.symbols)
     shown = len(names)
@@ -68,50 +68,50 @@ def snapshot(meta: Meta, taken: Snapshot, *, detailed: bool) -> CallToolResult:
         left_out = names[shown:]
         result, text = _snapshot(meta, part, left_out, detailed=detailed), _snapshot_text(meta, part, left_out)
         if shown <= 1 or max(len(text), len(result.model_dump_json())) <= most:
-            return told(result, text)
+            return respond(result, text)
         shown -= 1
 
 
 def candles(result: CandlesResult) -> CallToolResult:
-    """Candles of one symbol, a line each, under the day they opened in."""
+    """Return the answer of `market_get_candles`: one line per candle, grouped by day."""
     lines, day = [], ""
     for opened, *prices, volume in result.rows:
         date, _, time = str(opened).removesuffix("Z").partition("T")
         if date != day:
             lines.append(date)
             day = date
-        told_prices = (significant(float(price), 7) for price in prices)
-        lines.append(" ".join([time.removesuffix(":00"), *told_prices, significant(float(volume), VOLUME_DIGITS)]))
+        price_texts = (significant(float(price), 7) for price in prices)
+        lines.append(" ".join([time.removesuffix(":00"), *price_texts, significant(float(volume), VOLUME_DIGITS)]))
     more = [f"older: cursor={result.cursor}"] if result.cursor else []
     of_what = f"{result.symbol} {result.timeframe}, {' '.join(result.columns)}"
-    return told(result, "\n".join([headline(result.meta), of_what, *lines, *more]))
+    return respond(result, "\n".join([headline(result.meta), of_what, *lines, *more]))
 
 
 def indicators(meta: Meta, symbol: str, found: Mapping[str, IndicatorValues]) -> CallToolResult:
-    """Indicators of one symbol, a line each."""
+    """Return the answer of `market_get_indicators`: one line per indicator."""
     reasons = _Reasons()
     values = {timeframe: reasons.numbers(timeframe, each, _ALL_INDICATORS) for timeframe, each in found.items()}
-    result = IndicatorsResult(meta=meta, symbol=symbol, indicators=values, unknown=reasons.told())
+    result = IndicatorsResult(meta=meta, symbol=symbol, indicators=values, unknown=reasons.texts())
     lines = [
         " ".join([name, *(_number(readings[name], 5) for readings in values.values())]) for name in _ALL_INDICATORS
     ]
-    return told(
+    return respond(
         result, "\n".join([headline(meta), " ".join([symbol, *values]), *lines, *_unknown_lines(result.unknown)])
     )
 
 
 def derivatives(meta: Meta, taken: Snapshot, not_built: Mapping[str, str]) -> CallToolResult:
-    """Derivatives of some symbols, and what is not told of any."""
+    """Return the answer of `derivatives_get_summary`; `not_built` are readings without a source, with the reason."""
     reasons = _Reasons()
     symbols = {name: _derivatives(view, reasons) for name, view in taken.symbols.items()}
-    result = DerivativesResult(meta=meta, symbols=symbols, unknown=reasons.told(), unavailable=dict(not_built))
+    result = DerivativesResult(meta=meta, symbols=symbols, unknown=reasons.texts(), unavailable=dict(not_built))
     lines = [f"{symbol}: {_pairs(readings)}" for symbol, readings in symbols.items()]
     missing = [f"{name}: unavailable, {why}" for name, why in not_built.items()]
-    return told(result, "\n".join([headline(meta), *lines, *_unknown_lines(result.unknown), *missing]))
+    return respond(result, "\n".join([headline(meta), *lines, *_unknown_lines(result.unknown), *missing]))
 
 
 def position_line(held: PositionView) -> str:
-    """A position in a few words."""
+    """Return a position in a few words."""
     stop = f"stop at {plain(held.stop)}" if held.stop is not None else "UNPROTECTED"
     average = plain(round(held.average_price, 8))
     unrealised = plain(round(held.unrealised, 2))
@@ -140,7 +140,7 @@ def _snapshot(meta: Meta, taken: Snapshot, left_out: list[str], *, detailed: boo
         equity=plain(round(taken.equity, 2)),
         scale=plain(taken.scale),
         symbols=symbols,
-        unknown=reasons.told(),
+        unknown=reasons.texts(),
         truncated=left_out,
     )
 

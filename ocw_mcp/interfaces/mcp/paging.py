@@ -8,16 +8,16 @@ from ocw_mcp.domain.requests import RequestCode, RequestError
 
 CONCISE: Final = 8_000
 DETAILED: Final = 24_000
-"""Characters that a text, or the JSON of a result, has at most; clients cut what is much longer by themselves."""
+"""Largest number of characters of a text or of a result's JSON; clients cut longer answers."""
 
 
 def cursor(tool: str, place: int | None) -> str | None:
-    """Where the next page of a list begins."""
+    """Return the cursor of the next page of a list; None after the last page."""
     return None if place is None else f"{tool}:{place}"
 
 
 def order_ref(text: str) -> OrderRef:
-    """The order of a name such as `3-e-0`. Raises RequestError."""
+    """Return the order with an id such as `3-e-0`. Raises RequestError for a malformed id."""
     found = re.fullmatch(r"([0-9]{1,9})-([estx])-([0-9]{1,9})", text.strip(), re.ASCII)
     if found is None:
         raise RequestError(
@@ -30,7 +30,7 @@ def order_ref(text: str) -> OrderRef:
 
 
 def place(tool: str, text: str | None) -> int | None:
-    """What a cursor of this tool says. Raises RequestError for any other text."""
+    """Return the place in a cursor of this tool, or None without a cursor. Raises RequestError for any other text."""
     if text is None:
         return None
     found = re.fullmatch(rf"{tool}:([0-9]{{1,18}})", text)

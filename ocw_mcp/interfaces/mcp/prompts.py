@@ -1,4 +1,4 @@
-"""Prompts that a person asks for by name. Their texts live in `prompts/desktop/` and are handed in as values."""
+"""Prompts that a person calls by name. Their texts come from `prompts/desktop/`."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -18,7 +18,7 @@ LONGEST_ARGUMENT = 60
 
 
 def add_prompts(server: MCPServer[Any], texts: Mapping[str, str]) -> None:
-    """Offer the prompts; `texts` by name."""
+    """Add the prompts to the server; `texts` are keyed by prompt name."""
 
     def filled(name: str, **arguments: str) -> str:
         text = texts[name]
@@ -54,9 +54,9 @@ def add_prompts(server: MCPServer[Any], texts: Mapping[str, str]) -> None:
 
 
 def require_arguments(offered: Iterable[Offered], name: str, given: Mapping[str, str] | None) -> None:
-    """Refuse a prompt that is not offered, an argument that it has not, and a missing or empty one.
+    """Check a prompt call: known prompt, known arguments, no required argument missing or empty.
 
-    Raises MCPError with -32602 and the name of what is wrong.
+    Raises MCPError with code -32602 that names the wrong prompt or argument.
     """
     known = {each.name: each for each in offered}
     prompt = known.get(name)
@@ -76,8 +76,8 @@ def require_arguments(offered: Iterable[Offered], name: str, given: Mapping[str,
             )
 
 
-async def texts_only(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Middleware: a prompt's name and arguments are texts, and null is none. Others are refused by name."""
+async def require_texts(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Middleware: require that a prompt's name and arguments are texts, and drop arguments that are null."""
     if ctx.method != "prompts/get":
         return await call_next(ctx)
     params = ctx.params or {}
@@ -90,12 +90,12 @@ async def texts_only(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -
     if not isinstance(given, dict):
         actual = type(given).__name__
         raise _invalid(f"BAD_ARGUMENTS: arguments of {name[:40]} are not an object. limit=an object actual={actual}")
-    told = {name: value for name, value in given.items() if value is not None}
-    wrong = next((name for name, value in told.items() if not isinstance(value, str)), None)
+    given_texts = {name: value for name, value in given.items() if value is not None}
+    wrong = next((name for name, value in given_texts.items() if not isinstance(value, str)), None)
     if wrong is not None:
-        actual = type(told[wrong]).__name__
+        actual = type(given_texts[wrong]).__name__
         raise _invalid(f"BAD_ARGUMENTS: the argument {wrong[:40]} is not a text. limit=a text actual={actual}")
-    return await call_next(replace(ctx, params={**params, "arguments": told}))
+    return await call_next(replace(ctx, params={**params, "arguments": given_texts}))
 
 
 def _invalid(text: str) -> MCPError:

@@ -1,4 +1,4 @@
-"""Resources: the same answers as the tools give, for clients that attach them to a conversation; and completions."""
+"""Resources, which give the answers of tools to clients that attach them to a conversation, and completions."""
 
 from typing import Any, Final
 
@@ -14,18 +14,18 @@ from mcp.types import (
 )
 
 from ocw_mcp.domain.requests import RequestCode
-from ocw_mcp.interfaces.mcp.access import Looks
+from ocw_mcp.interfaces.mcp.access import GetFacade
 from ocw_mcp.interfaces.mcp.tool import OcwTool
 
 MOST_OFFERED: Final = 50
 _NOT_THERE: Final = (RequestCode.UNKNOWN_SYMBOL, RequestCode.UNKNOWN_ID, RequestCode.BAD_DAY)
 
 
-def add_resources(server: MCPServer[Any], look: Looks, tools: list[OcwTool]) -> None:
-    """Offer those whose tool is offered."""
+def add_resources(server: MCPServer[Any], get_facade: GetFacade, tools: list[OcwTool]) -> None:
+    """Add the resources whose tool is offered, and the completions."""
     offered = {tool.name for tool in tools}
 
-    async def told(tool: str, **arguments: str) -> str:
+    async def text_of(tool: str, **arguments: str) -> str:
         answer = await server.call_tool(tool, arguments)
         assert isinstance(answer, CallToolResult)
         block = answer.content[0]
@@ -40,39 +40,39 @@ def add_resources(server: MCPServer[Any], look: Looks, tools: list[OcwTool]) -> 
         @server.resource("ocw://status", mime_type="text/plain")
         async def status() -> str:
             """Status of the engine."""
-            return await told("ocw_get_status")
+            return await text_of("ocw_get_status")
 
         @server.resource("ocw://policies", mime_type="text/plain")
         async def policies() -> str:
             """All limits in force, and how much of each is used."""
-            return await told("policies_get")
+            return await text_of("policies_get")
 
     if "market_get_snapshot" in offered:
 
         @server.resource("ocw://snapshot/{symbol}", mime_type="text/plain")
         async def snapshot(symbol: str) -> str:
             """One symbol as a decision would see it now."""
-            return await told("market_get_snapshot", symbol=symbol, detail="detailed")
+            return await text_of("market_get_snapshot", symbol=symbol, detail="detailed")
 
     if "decisions_explain" in offered:
 
         @server.resource("ocw://decisions/{id}", mime_type="text/plain")
-        async def decision(id: str) -> str:  # noqa: A002 - the name in the address
+        async def decision(id: str) -> str:  # noqa: A002 - the name in the URI template
             """A decision from its wake to its last fill: wake:12, order:3, refusal:478."""
-            return await told("decisions_explain", id=id, detail="detailed")
+            return await text_of("decisions_explain", id=id, detail="detailed")
 
         @server.resource("ocw://journal/{day}", mime_type="text/plain")
         async def journal(day: str) -> str:
             """The first events of a UTC day, 2026-03-09."""
-            return await told("journal_get", day=day, limit="80")
+            return await text_of("journal_get", day=day, limit="80")
 
     async def complete(
         ref: PromptReference | ResourceTemplateReference,
         argument: CompletionArgument,
         context: CompletionContext | None,
     ) -> Completion | None:
-        """Symbols that are followed, and the wakes and trades that are newest."""
-        facade = look()
+        """Complete symbols, and the ids of the newest wakes and trades."""
+        facade = get_facade()
         if argument.name == "symbol":
             found = list(facade.symbols)
         elif argument.name == "id":

@@ -1,7 +1,7 @@
-"""A tool of ours: lean schemas, compact text beside typed results, and errors that speak instead of exceptions.
+"""OCW's tool class: short schemas, compact text beside typed results, and errors as results.
 
-The SDK's own tool sends its models' schemas as they come, renders results as indented JSON, and puts its own words
-before every error. All of this is read by a model and paid for by the token.
+The SDK's tool class sends schemas in full, renders results as indented JSON, and prefixes every error. A model reads
+all of that, and every token of it costs money.
 """
 
 import json
@@ -17,7 +17,7 @@ from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, ValidationError
 
 from ocw_mcp.domain.requests import RequestCode, RequestError
-from ocw_mcp.interfaces.mcp.asking import no_answer
+from ocw_mcp.interfaces.mcp.asking import unusable_answer
 from ocw_mcp.interfaces.mcp.callers import TRADES, caller
 
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
@@ -27,27 +27,27 @@ _Answering = Callable[..., Coroutine[Any, Any, CallToolResult]]
 log = logging.getLogger(__name__)
 
 _MADE: dict[CodeType, "OcwTool"] = {}
-"""The tools of the first server, by the code of their functions: making a schema takes long."""
+"""Tools already made, by the code of their functions: making a schema is slow."""
 
 
 class OcwTool(Tool):
-    """A tool whose every failure is a result: `CODE: what happened. limit=… actual=… next: …`."""
+    """A tool that returns every failure as a result: `CODE: what happened. limit=… actual=… next: …`."""
 
     @property
     def reads(self) -> bool:
-        """Whether it changes nothing."""
+        """Whether the tool only reads."""
         return self.annotations is not None and self.annotations.read_only_hint is True
 
     def _may_be_null(self, name: str) -> bool:
-        """Whether a null stands for an argument that is left out.
+        """Return whether a null counts as an absent argument.
 
-        Some clients write a number that is not finite as null: it does so for a number only where its type says so.
+        Some clients write a number that is not finite as null, so a null for a number never counts as absent.
         """
         number = self.parameters["properties"][name].get("type") in ("integer", "number")
         return not number and name not in self.parameters.get("required", ())
 
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
-        """Call it. An unexpected exception goes to the log, and its text to nobody."""
+        """Run a call. An unexpected exception is logged, and its text is not shown to the client."""
         known = self.parameters["properties"]
         unknown = sorted(set(arguments) - set(known))
         if unknown and not self.reads:
@@ -67,7 +67,7 @@ class OcwTool(Tool):
             )
             return failed(str(error))
         try:
-            # Every answer is made from its typed result (`told`), so the SDK need not hold it against the type again.
+            # Every answer is made from its typed result (`respond`), so the SDK need not validate it again.
             given = {
                 name: value
                 for name, value in arguments.items()
@@ -80,7 +80,7 @@ class OcwTool(Tool):
             if isinstance(cause, RequestError):
                 return failed(str(cause))
             if isinstance(cause, ToolError):
-                return failed(str(no_answer()))
+                return failed(str(unusable_answer()))
             if isinstance(cause, ValidationError) and not isinstance(raised, UnexpectedToolError):
                 return failed(str(_bad_arguments(cause, self.name)))
             log.error("tool %s failed", self.name, exc_info=cause)
@@ -88,10 +88,10 @@ class OcwTool(Tool):
 
 
 def make(answer: _Answering, annotations: ToolAnnotations = READS, *, shows_meta: bool = False) -> OcwTool:
-    """A tool from a function: its name, and its docstring as the description that a model reads.
+    """Return a tool made from a function; the function's docstring is the description that a model reads.
 
-    `meta` is the same in every result; the schema of one tool shows what is in it, for all. Clients hold each result
-    against its schema, field by field, so this saves their time, too.
+    `meta` is the same in every result, so only the schema of the tool with `shows_meta` lists its fields. This saves
+    tokens, and time in clients that validate each result against its schema.
     """
     known = _MADE.get(answer.__code__)
     if known is not None:
@@ -104,27 +104,27 @@ def make(answer: _Answering, annotations: ToolAnnotations = READS, *, shows_meta
     metadata.output_schema = _lean_output(metadata.output_schema, shows_meta=shows_meta)
     assert isinstance(tool, OcwTool)
     if not tool.resolved_params:
-        # Who resolves a parameter belongs to one server; all else follows from the text of the function.
+        # A resolver of a parameter belongs to one server; everything else depends on the function only.
         _MADE[answer.__code__] = tool
     return tool
 
 
-def told(result: BaseModel, text: str, *, is_error: bool = False) -> CallToolResult:
-    """A typed result, with the text that a model reads."""
+def respond(result: BaseModel, text: str, *, is_error: bool = False) -> CallToolResult:
+    """Return a typed result together with the text that a model reads."""
     block = TextContent(type="text", text=text)
     return CallToolResult(content=[block], structured_content=result.model_dump(mode="json"), is_error=is_error)
 
 
 def failed(text: str) -> CallToolResult:
-    """An error, as a result."""
+    """Return an error as a result."""
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
 
 
 def lean(schema: dict[str, Any], *, nulls: bool = False) -> dict[str, Any]:
-    """A JSON schema that says the same in fewer words: no titles, no references.
+    """Return an equivalent JSON schema without titles and references.
 
-    It has no `null` and no list of types: several clients take neither, and an argument that is not required may be
-    null at run time, which is as good as left out, but for a number with a default.
+    Without `nulls` it has no `null` and no list of types, which several clients reject. An argument that is not
+    required may still be null at run time and then counts as absent, except a number.
     """
     definitions = schema.get("$defs", {})
 
@@ -139,7 +139,7 @@ def lean(schema: dict[str, Any], *, nulls: bool = False) -> dict[str, Any]:
             key: {name: plain(field) for name, field in value.items()} if key == "properties" else plain(value)
             for key, value in part.items()
             if key not in ("title", "$defs") and not (key == "default" and value is None)
-            # Google's SDK reads this as a schema; an unknown field is refused by its name at run time.
+            # Google's SDK reads this value as a schema; unknown fields are refused by name at run time.
             if not (key == "additionalProperties" and value is False)
         }
         return _joined(kept, nulls=nulls)
@@ -150,9 +150,9 @@ def lean(schema: dict[str, Any], *, nulls: bool = False) -> dict[str, Any]:
 
 
 def _lean_output(schema: dict[str, Any], *, shows_meta: bool) -> dict[str, Any]:
-    """A result's schema without what its tool's description says, and without telling that every field is there.
+    """Return the schema of a result without descriptions and without `required` lists.
 
-    A field that may be null says so: clients hold results against their schema.
+    Nullable fields stay nullable, since clients validate results against the schema.
     """
 
     def bare(part: Any) -> Any:
@@ -174,7 +174,7 @@ def _lean_output(schema: dict[str, Any], *, shows_meta: bool) -> dict[str, Any]:
 
 
 def _joined(part: dict[str, Any], *, nulls: bool) -> dict[str, Any]:
-    """Return `anyOf` of something and null as that something, where no null has to fit."""
+    """Return an `anyOf` of one type and null as that type alone, unless `nulls` are to be kept."""
     choices = part.get("anyOf", ())
     if nulls or len(choices) != 2 or choices[1] != {"type": "null"}:
         return part
@@ -183,7 +183,7 @@ def _joined(part: dict[str, Any], *, nulls: bool) -> dict[str, Any]:
 
 
 def _ignoring(unknown: list[str], result: Any) -> Any:
-    """Return an answer that names the arguments that were ignored: some clients add arguments of their own."""
+    """Return an answer that also names the ignored arguments: some clients add arguments of their own."""
     if not isinstance(result, CallToolResult) or result.is_error:
         return result
     names = [name[:40] for name in unknown[:8]]

@@ -1,7 +1,7 @@
-"""Tools that act: a preview and what is placed from it, cancels, closings, tighter stops, a halt, notes, decisions.
+"""Tools that act: preview and place an order, cancel, close, tighten a stop, halt, note, decide.
 
-None of them changes a limit, the mode or a credential, raises the desk's state, or loosens a stop: there is no argument
-for that, and the desk would refuse it. Whoever asks is named by the token, never by an argument.
+None of them changes a limit, the mode or a credential, raises the trading state, or loosens a stop: no argument exists
+for that, and the engine would refuse it. The token names the caller, never an argument.
 """
 
 from collections.abc import Collection
@@ -18,12 +18,11 @@ from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondi
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.symbols import spelt
 from ocw_mcp.interfaces.mcp import paging, trade_view
-from ocw_mcp.interfaces.mcp.access import Looks, meta, of_now
+from ocw_mcp.interfaces.mcp.access import GetFacade, after_warm_up, meta
 from ocw_mcp.interfaces.mcp.account_tools import Amount, beyond_closing, require_one_size
-from ocw_mcp.interfaces.mcp.arguments import at_most, cut, read
-from ocw_mcp.interfaces.mcp.asking import ERA, Consent, NotAsked, ask_now, can_ask
-from ocw_mcp.interfaces.mcp.callers import signed
-from ocw_mcp.interfaces.mcp.numbers import WRITTEN
+from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, at_most, cut, read
+from ocw_mcp.interfaces.mcp.asking import ERA, Consent, NotAsked, ask_within_call, can_ask
+from ocw_mcp.interfaces.mcp.callers import caller_name
 from ocw_mcp.interfaces.mcp.results import DoneResult, PreviewResult, SubmittedResult
 from ocw_mcp.interfaces.mcp.tool import OcwTool, make
 
@@ -47,8 +46,8 @@ class LegIn(BaseModel, extra="forbid"):
     stop: Amount | None = None
     target: Amount | None = None
     limit: Amount | None = None
-    leverage: Annotated[int | None, Field(ge=1, le=125), WRITTEN] = None
-    confidence: Annotated[float | None, Field(ge=0, le=1), WRITTEN] = None
+    leverage: Annotated[int | None, Field(ge=1, le=125), ASCII_NUMBER] = None
+    confidence: Annotated[float | None, Field(ge=0, le=1), ASCII_NUMBER] = None
     thesis: Why = ""
     signals: Annotated[list[Text], Field(max_length=16), at_most(16)] = []
 
@@ -59,9 +58,9 @@ class ConditionIn(BaseModel, extra="forbid"):
     symbol: Annotated[str, Field(max_length=40)]
     metric: Annotated[Text, Field(description="price, funding_8h or rsi_14@1h")]
     comparison: Literal["gt", "lt", "crosses_above", "crosses_below", "abs_change_pct_gt"]
-    threshold: Annotated[float, Field(allow_inf_nan=False), WRITTEN]
+    threshold: Annotated[float, Field(allow_inf_nan=False), ASCII_NUMBER]
     reason: Text = ""
-    expires_s: Annotated[int | None, Field(ge=1, le=604_800), WRITTEN] = None
+    expires_s: Annotated[int | None, Field(ge=1, le=604_800), ASCII_NUMBER] = None
 
 
 Legs = Annotated[
@@ -74,18 +73,18 @@ Conditions = Annotated[
     Field(max_length=MOST_LEGS),
     WithJsonSchema({"type": "array", "maxItems": 16, "items": ConditionIn.model_json_schema()}),
 ]
-"""Each is read by itself, so that one that cannot be read takes no other with it."""
+"""Each element is read by itself, so that one malformed element does not invalidate the others."""
 LONGEST_CHECK_S = 86_400
 
 
 class CheckIn(BaseModel):
-    """When to look again."""
+    """The latest time of the next wake."""
 
-    next_check_s: Annotated[int, WRITTEN]
+    next_check_s: Annotated[int, ASCII_NUMBER]
 
 
-def trade_tools(look: Looks) -> list[OcwTool]:
-    """The tools, over whatever engine `look` finds when they are called."""
+def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
+    """Return the tools; each call reads the engine of `get_facade`."""
 
     async def orders_preview(
         ctx: Context[Any, Any],
@@ -96,11 +95,11 @@ def trade_tools(look: Looks) -> list[OcwTool]:
         stop: Amount | None = None,
         target: Amount | None = None,
         limit: Annotated[Amount | None, Field(description="limit price")] = None,
-        leverage: Annotated[int | None, Field(ge=1, le=125), WRITTEN] = None,
+        leverage: Annotated[int | None, Field(ge=1, le=125), ASCII_NUMBER] = None,
     ) -> Annotated[CallToolResult, PreviewResult]:
         """Check an order by the code that places it, and keep it and its price for 60 s as a preview_id. Nothing is
         sent. Entries need size or quantity, and a stop; SELL and COVER close the whole position."""
-        facade = of_now(look)()
+        facade = after_warm_up(get_facade)()
         chosen = Action(action)
         require_one_size(chosen, size, quantity, limit)
         leg = Leg(
@@ -112,17 +111,17 @@ def trade_tools(look: Looks) -> list[OcwTool]:
             limit=limit,
             leverage=leverage,
         )
-        seen = facade.trading.preview(signed(ctx), leg, quantity)
+        seen = facade.trading.preview(caller_name(ctx), leg, quantity)
         return trade_view.preview(meta(facade), leg, seen, facade.portfolio().scale)
 
     async def consent(
         ctx: Context[Any, Any], preview_id: str, key: str, rationale: str
     ) -> Consent | NotAsked | Elicit[Consent]:
-        """On paper the person in front of the client may approve; elsewhere and without one, `ocw approve` does.
+        """Ask the person at the client for approval, on paper only; in other cases only `ocw approve` can approve.
 
-        The order waits for `ocw approve` before the question goes out, so that no answer leaves it waiting.
+        The order waits for `ocw approve` before the question goes out, so that it keeps waiting without an answer.
         """
-        facade, who = look(), signed(ctx)
+        facade, who = get_facade(), caller_name(ctx)
         trading = facade.trading
         if not can_ask(ctx, facade.moment().mode):
             return NotAsked()
@@ -130,12 +129,12 @@ def trade_tools(look: Looks) -> list[OcwTool]:
         if asked is None and trading.needs_approval(who, key, preview_id):
             await trading.place(who, key, preview_id, rationale)
             asked = trading.pending(who, key, preview_id)
-        # A call that brings an answer along is asked the same again; any other learns how the order stands.
+        # A call that carries an answer gets the same question again; any other call gets the state of the order.
         if asked is None or not (trading.first_time(asked.approval_id) or ctx.input_responses):
             return NotAsked()
         question = trade_view.question(asked)
         keeps_the_call_open = (ctx.protocol_version or "") < ERA
-        return await ask_now(ctx, question) if keeps_the_call_open else Elicit(question, Consent)
+        return await ask_within_call(ctx, question) if keeps_the_call_open else Elicit(question, Consent)
 
     async def orders_place(
         ctx: Context[Any, Any],
@@ -146,11 +145,11 @@ def trade_tools(look: Looks) -> list[OcwTool]:
     ) -> Annotated[CallToolResult, DoneResult]:
         """Place the order of a preview_id. Every policy is checked again at the current price. An order that needs a
         person's approval waits; call again with the same key to see its outcome."""
-        facade, who = look(), signed(ctx)
-        said = answer.data if isinstance(answer, AcceptedElicitation) else None
-        asked = facade.trading.pending(who, key, preview_id) if isinstance(said, Consent) else None
-        if isinstance(said, Consent) and asked is not None:
-            await facade.trading.consent(who, asked.approval_id, yes=said.approve)
+        facade, who = get_facade(), caller_name(ctx)
+        given = answer.data if isinstance(answer, AcceptedElicitation) else None
+        asked = facade.trading.pending(who, key, preview_id) if isinstance(given, Consent) else None
+        if isinstance(given, Consent) and asked is not None:
+            await facade.trading.consent(who, asked.approval_id, yes=given.approve)
         placed = await facade.trading.place(who, key, preview_id, rationale)
         return trade_view.done(meta(facade), placed, "placed")
 
@@ -158,31 +157,31 @@ def trade_tools(look: Looks) -> list[OcwTool]:
         ctx: Context[Any, Any], order: Annotated[str, Field(description="id from orders_get: 3-e-0")], key: Key
     ) -> Annotated[CallToolResult, DoneResult]:
         """Cancel a waiting entry. Stops, targets and exits cannot be cancelled."""
-        facade = look()
-        answer = await facade.trading.ask(CancelRequest(key, signed(ctx), paging.order_ref(order)))
+        facade = get_facade()
+        answer = await facade.trading.ask(CancelRequest(key, caller_name(ctx), paging.order_ref(order)))
         return trade_view.done(meta(facade), answer, "cancel requested")
 
     async def positions_close(
         ctx: Context[Any, Any], symbol: str, key: Key, rationale: Why = ""
     ) -> Annotated[CallToolResult, DoneResult]:
         """Close a whole position at the market, reduce-only. If none is open yet, cancel its waiting entry."""
-        facade = look()
-        answer = await facade.trading.ask(CloseRequest(key, signed(ctx), facade.known(symbol), rationale))
+        facade = get_facade()
+        answer = await facade.trading.ask(CloseRequest(key, caller_name(ctx), facade.known(symbol), rationale))
         return trade_view.done(meta(facade), answer, trade_view.CLOSING)
 
     async def positions_set_protection(
         ctx: Context[Any, Any], symbol: str, key: Key, stop: Amount | None = None, target: Amount | None = None
     ) -> Annotated[CallToolResult, DoneResult]:
         """Tighten a position's stop, or set its target. A looser stop is refused."""
-        facade = look()
+        facade = get_facade()
         if stop is None and target is None:
             raise RequestError(
                 RequestCode.BAD_ARGUMENTS, limit="a stop or a target", actual="neither", next_="give one of them"
             )
         known = facade.known(symbol)
-        answer = await facade.trading.ask(ProtectionRequest(key, signed(ctx), known, stop, target))
+        answer = await facade.trading.ask(ProtectionRequest(key, caller_name(ctx), known, stop, target))
         laid = next((each.stop for each in facade.positions() if each.symbol == known), None)
-        # What is in force is on the tick; a position that has closed meanwhile leaves what was asked for.
+        # Show the prices in force, rounded to ticks; after the position has closed, show the requested ones.
         wanted = {"stop": stop and (laid or stop), "target": target and (facade.target(known) or target)}
         moved = " and ".join(f"{name} at {value}" for name, value in wanted.items() if value is not None)
         return trade_view.done(meta(facade), answer, f"protection set, {moved}")
@@ -190,22 +189,22 @@ def trade_tools(look: Looks) -> list[OcwTool]:
     async def risk_halt(ctx: Context[Any, Any], key: Key, why: str = "") -> Annotated[CallToolResult, DoneResult]:
         """Halt trading: waiting entries are cancelled, new ones refused. Positions keep their stops and may be closed.
         Only a person resumes, outside MCP."""
-        facade = look()
-        # Nobody is kept from halting by a long reason.
-        answer = await facade.trading.ask(HaltRequest(key, signed(ctx), why[:LONGEST_WHY]))
+        facade = get_facade()
+        # A long reason must not prevent a halt.
+        answer = await facade.trading.ask(HaltRequest(key, caller_name(ctx), why[:LONGEST_WHY]))
         return trade_view.done(meta(facade), answer, "trading is HALTED")
 
     async def journal_note(
         ctx: Context[Any, Any], text: Annotated[str, Field(min_length=1, max_length=1000), cut(1000)], key: Key
     ) -> Annotated[CallToolResult, DoneResult]:
         """Write a note into the journal. It triggers nothing."""
-        facade = look()
-        answer = await facade.trading.ask(NoteRequest(key, signed(ctx), text))
+        facade = get_facade()
+        answer = await facade.trading.ask(NoteRequest(key, caller_name(ctx), text))
         return trade_view.done(meta(facade), answer, "note written")
 
     async def decisions_submit(
         ctx: Context[Any, Any],
-        wake: Annotated[int, Field(ge=1, le=10**9), WRITTEN],
+        wake: Annotated[int, Field(ge=1, le=10**9), ASCII_NUMBER],
         legs: Legs,
         next_check_s: Annotated[
             Any, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": LONGEST_CHECK_S})
@@ -216,11 +215,11 @@ def trade_tools(look: Looks) -> list[OcwTool]:
         """Answer a wake once, with all legs. Symbols without a leg are held. Each leg is checked and answered by
         itself; refused ones may be submitted once more, corrected. Attached clients: only while ocw_get_status shows
         deciding."""
-        facade = look()
+        facade = get_facade()
         decision = _decision(legs, next_check_s, conditions, note, facade.symbols)
-        # Whoever says so of itself is only held to more.
+        # A caller that declares itself tainted only gets stricter limits.
         tainted = bool((ctx.request_context.meta or {}).get(TAINTED))
-        answer = await facade.trading.submit(signed(ctx), wake, decision, tainted=tainted)
+        answer = await facade.trading.submit(caller_name(ctx), wake, decision, tainted=tainted)
         return trade_view.submitted(meta(facade), wake, decision, answer, facade.trading)
 
     return [
@@ -238,7 +237,7 @@ def trade_tools(look: Looks) -> list[OcwTool]:
 def _decision(
     legs: list[Any], next_check_s: Any, conditions: list[Any] | None, note: str, symbols: Collection[str]
 ) -> Decision:
-    """Return the decision, with what cannot be read kept apart. Raises RequestError where nothing of it can be read."""
+    """Return the decision, with its malformed parts listed apart. Raises RequestError if no part of it can be read."""
     read_legs = [_leg(each, symbols) for each in legs]
     unread: list[str] = []
     armed: list[WakeCondition] = []
@@ -307,7 +306,7 @@ def _condition(given: Any, symbols: Collection[str]) -> WakeCondition | str:
 
 
 def _seconds(given: Any) -> int | str | None:
-    """Return when to look again, within what may be asked for."""
+    """Return the time until the next wake, clamped to the allowed range, or the problem with it in one clause."""
     if given is None:
         return None
     found = read(CheckIn, {"next_check_s": given})

@@ -14,7 +14,7 @@ from ocw_mcp.domain.time import iso
 from ocw_mcp.interfaces.mcp.access import headline
 from ocw_mcp.interfaces.mcp.account_view import largest_of, room, verdict
 from ocw_mcp.interfaces.mcp.results import Answered, DoneResult, LegAnswered, Meta, PreviewResult, SubmittedResult
-from ocw_mcp.interfaces.mcp.tool import told
+from ocw_mcp.interfaces.mcp.tool import respond
 from ocw_mcp.render.quotations import untrusted
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def preview(meta: Meta, leg: Leg, seen: "Previewed", scale: Decimal) -> CallTool
         preview_id=None if kept is None else kept.preview_id,
         good_for_s=PREVIEW_GOOD_FOR_S if kept else 0,
         needs_approval=checked.needs_approval,
-        refusal=None if refusal is None else said(refusal),
+        refusal=None if refusal is None else capped_refusal(refusal),
         action=leg.action,
         quantity=checked.quantity,
         price=checked.price,
@@ -86,8 +86,8 @@ def preview(meta: Meta, leg: Leg, seen: "Previewed", scale: Decimal) -> CallTool
     bound = f"{result.type} order, {terms}; scale {result.scale} multiplies the size limits"
     order = f"{leg.action} {result.quantity} {leg.symbol} at about {result.price}"
     if refusal is not None:
-        return told(result, f"{headline(meta)}\n{leg.action} {leg.symbol} would not pass. {result.refusal}\n{bound}")
-    return told(
+        return respond(result, f"{headline(meta)}\n{leg.action} {leg.symbol} would not pass. {result.refusal}\n{bound}")
+    return respond(
         result,
         f"{headline(meta)}\n{order}, {result.notional} at the worst fill: {verdict(checked)}\n"
         f"{bound}\n"
@@ -116,14 +116,14 @@ def done(meta: Meta, answer: "Answer", what: str) -> CallToolResult:
             text = (
                 f"{row['refusal']} next: {_NEXT.get(answer.code, 'risk_check_order shows the verdict of every limit')}"
             )
-            return told(result, text, is_error=True)
+            return respond(result, text, is_error=True)
         case AwaitsApproval():
-            return told(result, f"{headline(meta)}\napproval_required: {_waiting(answer)}")
+            return respond(result, f"{headline(meta)}\napproval_required: {_waiting(answer)}")
         case OrderRef(leg=leg):
             happens = "entry canceled" if what == CLOSING and leg is Purpose.ENTRY else what
-            return told(result, f"{headline(meta)}\n{happens}: order {answer}; follow it with orders_get")
+            return respond(result, f"{headline(meta)}\n{happens}: order {answer}; follow it with orders_get")
         case Done():
-            return told(result, f"{headline(meta)}\n{what}")
+            return respond(result, f"{headline(meta)}\n{what}")
 
 
 def submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", trading: "Trading") -> CallToolResult:
@@ -142,7 +142,7 @@ def submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", tradi
     refused = [untrusted(each, 200) for each in answer.refused]
     result = SubmittedResult(meta=meta, wake=wake, legs=rows, not_taken=refused)
     lines = (lines or ["every symbol is held"]) + [f"not taken: {each}" for each in refused]
-    return told(result, "\n".join([headline(meta), f"wake {wake} answered", *lines]))
+    return respond(result, "\n".join([headline(meta), f"wake {wake} answered", *lines]))
 
 
 def answered(answer: "Answer | None") -> dict[str, Any]:
@@ -152,7 +152,7 @@ def answered(answer: "Answer | None") -> dict[str, Any]:
         case OrderRef():
             return row | {"outcome": "accepted", "order": str(answer)}
         case Refusal(largest=largest):
-            return row | {"outcome": "refused", "refusal": said(answer), "largest": largest_of(largest)}
+            return row | {"outcome": "refused", "refusal": capped_refusal(answer), "largest": largest_of(largest)}
         case AwaitsApproval(name, until):
             return row | {"outcome": "approval_required", "approval": name, "until": until}
         case Done():
@@ -161,7 +161,7 @@ def answered(answer: "Answer | None") -> dict[str, Any]:
             return row | {"outcome": "held"}
 
 
-def said(refusal: Refusal) -> str:
+def capped_refusal(refusal: Refusal) -> str:
     """Return a refusal on one line, with the caller's text in it capped."""
     return refusal.told(untrusted(refusal.limit, 80), untrusted(refusal.actual, 80))
 

@@ -1,7 +1,7 @@
-"""Strict JSON at the door: what a line or a body says is taken as it is, or refused with -32700, and never changed.
+"""Strict JSON for incoming messages: a text is accepted unchanged or refused with -32700.
 
-The parsers of the SDK read `1e999`, `NaN` and lone surrogates, and write `null` for them later: a limit price would be
-lost on the way. Both transports therefore check a text here first.
+The parsers of the SDK accept `1e999`, `NaN` and lone surrogates, and later write `null` for them: a limit price would
+be lost. Both transports therefore check every text here first.
 """
 
 import json
@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LONGEST_LINE: Final = 1 << 23
-"""Bytes of one message over standard input; what is longer is passed over, and refused."""
+"""Bytes of one message over standard input; a longer one is skipped and refused."""
 
 _BOM: Final = b"\xef\xbb\xbf"
 _LONG_INTEGER: Final = re.compile(rb"[0-9]{309}")
@@ -34,39 +34,39 @@ Refuse = Callable[[JSONRPCError], Awaitable[None]]
 
 
 class WireError(ValueError):
-    """A text is no JSON that can be carried on unchanged; the message says which part of it."""
+    """A text is not JSON that can be forwarded unchanged; the message names the wrong part."""
 
     def __init__(self, what: str, *, by_name: bool = False) -> None:
         self.by_name = by_name
-        """Whether the only fault is a number that no double holds: a tool refuses its argument by name."""
+        """Whether the only fault is a number beyond a double, which a tool refuses by the argument's name."""
         super().__init__(what)
 
 
 def strict(text: bytes) -> Any:
-    """Return what a JSON text says. Raises WireError for NaN, numbers beyond a double, lone surrogates, a BOM."""
+    """Return the value of a JSON text. Raises WireError for NaN, numbers beyond a double, lone surrogates, a BOM."""
     try:
-        said = _decode(text)
+        value = _decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        where = "" if text.startswith(_BOM) else _not_finite(_lenient(text))
+        where = "" if text.startswith(_BOM) else _not_finite(_read_leniently(text))
         if where:
             raise WireError(_out_of_range(where), by_name=True) from None
-        what = "begins with a byte order mark" if text.startswith(_BOM) else f"is no JSON ({error})"
+        what = "begins with a byte order mark" if text.startswith(_BOM) else f"is not JSON ({error})"
         raise WireError(f"the message {what}") from None
-    if _LONG_INTEGER.search(text) and (where := _not_finite(said)):
+    if _LONG_INTEGER.search(text) and (where := _not_finite(value)):
         raise WireError(_out_of_range(where))
-    return said
+    return value
 
 
 def parse_error(text: bytes, error: WireError) -> JSONRPCError:
-    """Return the answer to such a text, with the request's id where that can be read: its sender need not wait."""
-    message = _lenient(text)
-    asked = message.get("id") if isinstance(message, dict) and "method" in message else None
-    told = f"Parse error: {error}; write numbers as finite decimals and text as UTF-8"
-    return _error(asked, PARSE_ERROR, told)
+    """Return the error for such a text, with the request's id if it can be read, so that the sender does not wait."""
+    message = _read_leniently(text)
+    request_id = message.get("id") if isinstance(message, dict) and "method" in message else None
+    text_of_error = f"Parse error: {error}; write numbers as finite decimals and text as UTF-8"
+    return _error(request_id, PARSE_ERROR, text_of_error)
 
 
-class Lines:
-    """The messages on standard input, for the SDK's `stdio_server`. What is no message is answered here."""
+class MessageLines:
+    """The messages on standard input, for the SDK's `stdio_server`. Malformed lines are answered here."""
 
     def __init__(self, source: BinaryIO) -> None:
         self._source = source
@@ -74,11 +74,11 @@ class Lines:
         self._ready = anyio.Event()
 
     def answer_with(self, refuse: Refuse) -> None:
-        """Send errors through `refuse` from now on; until then reading waits for it."""
+        """Send errors through `refuse` from now on. Reading starts only after this call."""
         self._refuse = refuse
         self._ready.set()
 
-    def __aiter__(self) -> "Lines":
+    def __aiter__(self) -> "MessageLines":
         """Iterate over the lines."""
         return self
 
@@ -88,16 +88,16 @@ class Lines:
         assert self._refuse is not None, "set with the event"
         while line := await anyio.to_thread.run_sync(self._source.readline, LONGEST_LINE):
             if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
-                await self._pass_over()
-                told = f"TOO_LARGE: a message is longer than {LONGEST_LINE} bytes; send less at a time"
-                await self._refuse(_error(None, INVALID_REQUEST, told))
-            elif line.strip() and (wrong := _objection(line)) is None:
+                await self._skip_rest()
+                text_of_error = f"TOO_LARGE: a message is longer than {LONGEST_LINE} bytes; send less"
+                await self._refuse(_error(None, INVALID_REQUEST, text_of_error))
+            elif line.strip() and (wrong := _error_for(line)) is None:
                 return line.decode()
             elif line.strip() and wrong is not None:
                 await self._refuse(wrong)
         raise StopAsyncIteration
 
-    async def _pass_over(self) -> None:
+    async def _skip_rest(self) -> None:
         while (rest := await anyio.to_thread.run_sync(self._source.readline, LONGEST_LINE)) and not rest.endswith(
             b"\n"
         ):
@@ -105,9 +105,9 @@ class Lines:
 
 
 class StrictBodies:
-    """ASGI middleware before `/mcp`: a body that is no strict JSON, or no message, is answered, and goes no further.
+    """ASGI middleware before `/mcp`: a body that is not strict JSON, or not a message, is answered with an error.
 
-    Numbers that no double holds reach the tools here, as infinity and NaN, and are refused by the argument's name.
+    Numbers beyond a double are passed on as infinity and NaN, and a tool refuses them by the argument's name.
     """
 
     def __init__(self, app: ASGIApp, path: str) -> None:
@@ -115,7 +115,7 @@ class StrictBodies:
         self._path = path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, with its body as it came, or answer it."""
+        """Pass a request on with its body unchanged, or answer it with an error."""
         if scope["type"] != "http" or scope["path"] != self._path or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
@@ -128,14 +128,14 @@ class StrictBodies:
             parts.append(message.get("body", b""))
             more = message.get("more_body", False)
         body = b"".join(parts)
-        if (wrong := _objection(body, to_tools=True)) is not None:
+        if (wrong := _error_for(body, to_tools=True)) is not None:
             await _answer(send, wrong)
             return
-        await self._app(scope, _again(body, receive), send)
+        await self._app(scope, _replayed(body, receive), send)
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
-    """Receive a body that was read already, then whatever comes after it."""
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that first replays a body that was already read."""
     whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def received() -> Message:
@@ -151,43 +151,43 @@ async def _answer(send: Send, error: JSONRPCError) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _objection(text: bytes, *, to_tools: bool = False) -> JSONRPCError | None:
-    """What a text is answered that is no message; None for one that is.
+def _error_for(text: bytes, *, to_tools: bool = False) -> JSONRPCError | None:
+    """Return the error for a text that is not a message, or None for a message.
 
-    With `to_tools` a number that no double holds is left to them.
+    With `to_tools`, numbers beyond a double are left for the tools to refuse.
     """
     try:
-        said = strict(text)
+        value = strict(text)
     except WireError as error:
         if not (to_tools and error.by_name):
             return parse_error(text, error)
-        said = _lenient(text)
+        value = _read_leniently(text)
     try:
-        # As the SDK reads it, which drops a text that is nested too deep for it without a word.
+        # Validate as the SDK does: it silently drops a text that is nested too deep.
         message = jsonrpc_message_adapter.validate_json(text, by_name=False)
     except ValidationError as error:
         if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
-            return parse_error(text, WireError("the message is nested too deep"))
-        asked = said.get("id") if isinstance(said, dict) and "method" in said else None
-        return _error(asked, INVALID_REQUEST, "Invalid Request: expected one JSON-RPC 2.0 request or notification")
-    if isinstance(message, JSONRPCNotification) and "id" in said:
-        # It waits for an answer, and would be taken for a notification.
+            return parse_error(text, WireError("the message is nested too deeply"))
+        request_id = value.get("id") if isinstance(value, dict) and "method" in value else None
+        return _error(request_id, INVALID_REQUEST, "Invalid Request: expected one JSON-RPC 2.0 request or notification")
+    if isinstance(message, JSONRPCNotification) and "id" in value:
+        # Its sender waits for an answer, but the SDK would take it for a notification.
         return _error(None, INVALID_REQUEST, "Invalid Request: id is neither a text nor a whole number; send one")
     return None
 
 
-def _error(asked: Any, code: int, message: str) -> JSONRPCError:
-    whole = isinstance(asked, int) and not isinstance(asked, bool) and abs(asked) < 1 << 63
-    text = isinstance(asked, str) and not re.search("[\ud800-\udfff]", asked)
-    known = asked if whole or text else None
+def _error(request_id: Any, code: int, message: str) -> JSONRPCError:
+    whole = isinstance(request_id, int) and not isinstance(request_id, bool) and abs(request_id) < 1 << 63
+    text = isinstance(request_id, str) and not re.search("[\ud800-\udfff]", request_id)
+    known = request_id if whole or text else None
     return JSONRPCError(jsonrpc="2.0", id=known, error=ErrorData(code=code, message=message))
 
 
 def _out_of_range(where: str) -> str:
-    return f"{where} is not a finite number that can be carried"
+    return f"{where} is not a finite number within a double"
 
 
-def _lenient(text: bytes) -> Any:
+def _read_leniently(text: bytes) -> Any:
     try:
         return json.loads(text.decode("utf-8-sig"))
     except (ValueError, RecursionError):
@@ -195,7 +195,7 @@ def _lenient(text: bytes) -> Any:
 
 
 def _not_finite(part: Any, where: str = "") -> str:
-    """The path of the first number that no double holds; empty where there is none."""
+    """Return the path of the first number beyond a double; empty without one."""
     match part:
         case dict():
             found = (_not_finite(each, f"{where}.{name}" if where else str(name)[:40]) for name, each in part.items())

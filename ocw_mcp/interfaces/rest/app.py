@@ -1,4 +1,4 @@
-"""The application that `ocw run --serve` serves: a few routes for machines, and `/mcp` for models, behind one gate."""
+"""The application behind `ocw run --serve`: a few routes for scripts and `/mcp` for models, behind one middleware."""
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -17,24 +17,27 @@ from ocw_mcp.adapters.control.tokens import Keyring
 from ocw_mcp.domain.orders import MOST_TOKENS
 from ocw_mcp.interfaces.auth import AT_ONCE, LARGEST_BODY, AuthMiddleware
 from ocw_mcp.interfaces.mcp import account_view
-from ocw_mcp.interfaces.mcp.access import Looks, meta
+from ocw_mcp.interfaces.mcp.access import GetFacade, meta
 from ocw_mcp.interfaces.mcp.results import StatusResult
 from ocw_mcp.interfaces.mcp.wire import StrictBodies
 from ocw_mcp.interfaces.quotas import SESSIONS
 from ocw_mcp.interfaces.rest.metrics import EngineMetrics
 
 MOST_SESSIONS = (SESSIONS + AT_ONCE) * (MOST_TOKENS + 1)
-"""Clients of the older protocol at a time: so many of each token, and of the engine's owner, as `quotas` lets be."""
+"""Sessions of the older protocol at a time: the quota of each token and of the engine's owner together."""
 IDLE_S = 1_800.0
 
 
-def application(look: Looks, mcp: MCPServer[Any], keyring: Keyring, hosts: Iterable[str], *, schema: bool) -> ASGIApp:
-    """The whole application, gate and all. `hosts` are names beside those of loopback; `schema` serves `/openapi.json`.
+def application(
+    get_facade: GetFacade, mcp: MCPServer[Any], keyring: Keyring, hosts: Iterable[str], *, schema: bool
+) -> ASGIApp:
+    """Return the whole application with its authentication.
 
-    Pages for a browser are not served: it has no token to show, and they would load their scripts from elsewhere.
+    `hosts` are allowed host names beside those of loopback; `schema` serves `/openapi.json`. The documentation pages of
+    FastAPI are off: a browser has no token to send, and the pages load scripts from other hosts.
     """
-    metrics = EngineMetrics(look)
-    # The gate has looked at host and origin already, and at those of every other route, too.
+    metrics = EngineMetrics(get_facade)
+    # The middleware checks host and origin of every route, this one included.
     streamable = mcp.streamable_http_app(
         max_request_body_size=LARGEST_BODY,
         max_sessions=MOST_SESSIONS,
@@ -59,32 +62,32 @@ def application(look: Looks, mcp: MCPServer[Any], keyring: Keyring, hosts: Itera
 
     @app.get("/health")
     async def health() -> dict[str, bool]:
-        """Whether this process answers. It tells nothing else, since nobody has to show a token for it."""
+        """Answer as long as this process runs. It shows nothing else, since it needs no token."""
         return {"ok": True}
 
     @app.get("/status")
     async def status() -> StatusResult:
-        """The engine at a glance, as the tool ocw_get_status has it."""
-        facade = look()
+        """Return the status, as the tool ocw_get_status does."""
+        facade = get_facade()
         return account_view.status_of(meta(facade), facade.status())
 
     @app.get("/metrics")
     async def read_metrics() -> Response:
-        """The engine and the doors in numbers, for Prometheus."""
+        """Return figures of the engine and of these interfaces for Prometheus."""
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    # Its routes beside ours, and not a mount below them: that would answer for every route that we do not know.
+    # The routes of MCP are added one by one: a mount would answer for every unknown route.
     app.router.routes.extend(streamable.routes)
     return AuthMiddleware(StrictBodies(app, "/mcp"), keyring, hosts, metrics.counted)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    """What no route answers, in the form of every other error here."""
+    """Return the error for an unknown route or method, in the form of all other errors."""
     assert isinstance(error, HTTPException), "the handler is registered for these alone"
     path, known = request.url.path[:60], "/health, /status, /metrics and /mcp"
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "GET")
-        text = f"METHOD_NOT_ALLOWED: not taken here. limit={allowed} actual={request.method} next: use it"
+        text = f"METHOD_NOT_ALLOWED: not a method of this route. limit={allowed} actual={request.method} next: use it"
     else:
-        text = f"NOT_FOUND: there is nothing here. limit={known} actual={path!r} next: ask for one of these"
+        text = f"NOT_FOUND: no such route. limit={known} actual={path!r} next: use one of these"
     return JSONResponse({"error": text}, error.status_code, headers=error.headers)

@@ -20,7 +20,7 @@ from ocw_mcp.domain.time import SECOND, day_begins
 from ocw_mcp.runtime.clock import SimulatedClock
 from ocw_mcp.runtime.history import History
 from tests.support.deciders import Reckless
-from tests.support.facades import BOOK, Looked
+from tests.support.facades import BOOK, FacadeRun
 from tests.support.memory import WRITER
 
 POLICIES = load_policies(None).policies
@@ -64,7 +64,7 @@ async def test_run_recalls_its_trades_and_a_replay_the_same(tmp_path: Path) -> N
     book, again = tmp_path / "book", tmp_path / "again"
     again.mkdir()
     decider = Reminded()
-    looked = Looked(book, decider, warmup_days=2)
+    looked = FacadeRun(book, decider, warmup_days=2)
     with CallRecorder(tmp_path / RECORDING, Diarist(), SimulatedClock()) as recorder:
         decider.memory = memory(book, book, recorder)
         await looked.go(HOURS)

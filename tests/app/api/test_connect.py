@@ -95,7 +95,7 @@ def test_a_token_that_reads_places_nothing(engine: Engine) -> None:
 
 
 def test_a_token_that_is_unknown_is_refused(engine: Engine) -> None:
-    with pytest.raises(AttachError, match="UNAUTHORIZED: the engine does not take the token"):
+    with pytest.raises(AttachError, match="UNAUTHORIZED: the engine does not accept the token"):
         connect(url=engine.url, token="made up")
 
 

@@ -14,7 +14,7 @@ from ocw_mcp.domain.decision import Action, Decision
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.steps import Command
 from tests.support.deciders import Scripted
-from tests.support.facades import Looked
+from tests.support.facades import FacadeRun
 from tests.support.legs import entry
 from tests.support.runs import Commands, policies
 from tests.support.shell import Ocw
@@ -45,7 +45,7 @@ def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A book on which an order waits for a person."""
     book = tmp_path_factory.mktemp("hands") / "book"
-    desk = Looked(book, WantsOne({}), policy=WATCHED)
+    desk = FacadeRun(book, WantsOne({}), policy=WATCHED)
     asyncio.run(desk.go(3))
     desk.store.close()
     passphrase.keep(book, WORD, passphrase.Cost(n=16))
@@ -63,7 +63,7 @@ def book(written: Path) -> Path:
 async def answered(book: Path, verb: str) -> None:
     """The book goes on, and takes an answer to what waits."""
     box = Commands([Command("c1", verb, "ben", subject="a1")])
-    desk = Looked(book, WantsOne({}), policy=WATCHED, commands=box)
+    desk = FacadeRun(book, WantsOne({}), policy=WATCHED, commands=box)
     await desk.go(4)
     desk.store.close()
 

@@ -1,4 +1,4 @@
-"""The bridge lists tools by itself and hands calls to whichever engine is there."""
+"""The bridge lists the tools itself and forwards calls to the running engine."""
 
 import asyncio
 import json
@@ -18,13 +18,13 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.errors import AttachError, SettingsError
 from ocw_mcp.interfaces.mcp.bridge import Bridge
 from ocw_mcp.interfaces.mcp.server import build
-from tests.support.facades import Looked
+from tests.support.facades import FacadeRun
 from tests.support.served import Served, served
 
 
 @pytest.fixture(scope="module")
-def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
-    found = Looked(tmp_path_factory.mktemp("looked"))
+def sim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FacadeRun]:
+    found = FacadeRun(tmp_path_factory.mktemp("looked"))
     asyncio.run(found.go(6))
     yield found
     found.store.close()
@@ -40,7 +40,7 @@ WRONG_PROMPTS: list[tuple[str, dict[str, Any], str]] = [
 
 
 class Known:
-    """Tells of engines one after the other; a silent one is passed over."""
+    """Returns engine addresses one after the other; a silent engine is skipped."""
 
     def __init__(self, *addresses: Address) -> None:
         self.addresses = list(addresses)
@@ -51,12 +51,12 @@ class Known:
         if silent is not None:
             self.addresses.remove(silent)
         if not self.addresses:
-            raise AttachError("nobody is there")
+            raise AttachError("no engine runs")
         return self.addresses[0]
 
 
-def address(door: Served) -> Address:
-    return Address(door.url, door.token, 1)
+def address(endpoint: Served) -> Address:
+    return Address(endpoint.url, endpoint.token, 1)
 
 
 def text(result: CallToolResult) -> str:
@@ -66,20 +66,23 @@ def text(result: CallToolResult) -> str:
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
-async def test_tools_are_listed_without_an_engine_and_the_same_as_the_engine_lists(looked: Looked, era: str) -> None:
+async def test_bridge_lists_the_engines_tools_without_an_engine(sim: FacadeRun, era: str) -> None:
     attach = Known()
     async with Client(Bridge(attach, "1").server, mode=era) as bridged:
         listed = (await bridged.list_tools()).tools
-    async with Client(build(lambda: looked.facade, "1"), mode=era) as direct:
+    async with Client(build(lambda: sim.facade, "1"), mode=era) as direct:
         assert listed == (await direct.list_tools()).tools
     assert attach.asked == 0
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
-async def test_a_call_is_answered_by_the_engine(looked: Looked, tmp_path: Path, era: str) -> None:
-    async with served(looked.facade, tmp_path) as door, Client(Bridge(Known(address(door)), "1").server, mode=era) as c:
+async def test_a_call_is_answered_by_the_engine(sim: FacadeRun, tmp_path: Path, era: str) -> None:
+    async with (
+        served(sim.facade, tmp_path) as endpoint,
+        Client(Bridge(Known(address(endpoint)), "1").server, mode=era) as c,
+    ):
         for tool, arguments in (("portfolio_get", {}), ("market_get_candles", {"symbol": "X"}), ("trades_search", {})):
-            async with Client(build(lambda: looked.facade, "1")) as direct:
+            async with Client(build(lambda: sim.facade, "1")) as direct:
                 expected = await direct.call_tool(tool, arguments)
             answered = await c.call_tool(tool, arguments)
             assert (answered.content, answered.structured_content, answered.is_error) == (
@@ -89,34 +92,34 @@ async def test_a_call_is_answered_by_the_engine(looked: Looked, tmp_path: Path, 
             )
 
 
-async def test_an_engine_that_is_gone_is_looked_for_again(looked: Looked, tmp_path: Path) -> None:
+async def test_stopped_engine_is_looked_for_again(sim: FacadeRun, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
-        door = await stack.enter_async_context(served(looked.facade, tmp_path))
-        attach = Known(Address("http://127.0.0.1:9", "gone", 1), address(door))
+        endpoint = await stack.enter_async_context(served(sim.facade, tmp_path))
+        attach = Known(Address("http://127.0.0.1:9", "gone", 1), address(endpoint))
         client = await stack.enter_async_context(Client(Bridge(attach, "1").server))
         assert not (await client.call_tool("ocw_get_status", {})).is_error
         assert attach.asked == 2
 
 
-async def test_without_an_engine_a_call_says_so(looked: Looked) -> None:
+async def test_call_without_an_engine_is_an_error(sim: FacadeRun) -> None:
     async with Client(Bridge(Known(), "1").server) as client:
         answered = await client.call_tool("ocw_get_status", {})
     assert answered.is_error
-    assert text(answered) == "NO_ENGINE: nobody is there. next: tell a person"
+    assert text(answered) == "NO_ENGINE: no engine runs. next: report it to the operator"
 
 
-async def test_an_engine_that_lets_nobody_in_is_not_asked_twice(looked: Looked, tmp_path: Path) -> None:
-    async with served(looked.facade, tmp_path) as door:
+async def test_engine_that_refuses_the_token_is_called_once(sim: FacadeRun, tmp_path: Path) -> None:
+    async with served(sim.facade, tmp_path) as endpoint:
         revoke_token(tmp_path, "read-1")
-        attach = Known(address(door))
+        attach = Known(address(endpoint))
         async with Client(Bridge(attach, "1").server) as client:
             answered = await client.call_tool("ocw_get_status", {})
     assert text(answered).startswith("UNAUTHORIZED: ")
-    assert door.token not in text(answered)
+    assert endpoint.token not in text(answered)
     assert attach.asked == 1
 
 
-async def test_what_is_not_offered_is_not_handed_over(looked: Looked) -> None:
+async def test_unknown_tool_is_not_forwarded(sim: FacadeRun) -> None:
     attach = Known()
     async with Client(Bridge(attach, "1", ["market"]).server) as client:
         for tool in ("portfolio_get", "rm", ""):
@@ -127,11 +130,12 @@ async def test_what_is_not_offered_is_not_handed_over(looked: Looked) -> None:
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
-async def test_resources_prompts_and_completions_are_those_of_the_engine(
-    looked: Looked, tmp_path: Path, era: str
-) -> None:
-    async with served(looked.facade, tmp_path) as door, Client(Bridge(Known(address(door)), "1").server, mode=era) as c:
-        async with Client(build(lambda: looked.facade, "1"), mode=era) as direct:
+async def test_resources_prompts_and_completions_are_the_engines(sim: FacadeRun, tmp_path: Path, era: str) -> None:
+    async with (
+        served(sim.facade, tmp_path) as endpoint,
+        Client(Bridge(Known(address(endpoint)), "1").server, mode=era) as c,
+    ):
+        async with Client(build(lambda: sim.facade, "1"), mode=era) as direct:
             assert (await c.list_resources()).resources == (await direct.list_resources()).resources
             assert (await c.list_prompts()).prompts == (await direct.list_prompts()).prompts
             templates = (await c.list_resource_templates()).resource_templates
@@ -146,45 +150,43 @@ async def test_resources_prompts_and_completions_are_those_of_the_engine(
         assert symbols.completion.values == ["ETHUSDT"]
 
 
-async def test_without_an_engine_a_resource_says_so() -> None:
+async def test_resource_without_an_engine_is_an_error() -> None:
     async with Client(Bridge(Known(), "1").server) as client:
-        with pytest.raises(MCPError, match="NO_ENGINE: nobody is there"):
+        with pytest.raises(MCPError, match="NO_ENGINE: no engine runs"):
             await client.read_resource("ocw://status")
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
-async def test_what_a_client_calls_itself_is_told_after_the_owners_token_and_grants_nothing(
-    tmp_path: Path, era: str
-) -> None:
+async def test_client_name_is_journaled_and_grants_nothing(tmp_path: Path, era: str) -> None:
     names = {
         "Claude Desktop": "mcp:attached/claude-desktop",
         "../mcp:claude\n": "mcp:attached/mcp-claude",
         "x" * 90: f"mcp:attached/{'x' * 20}",
         "ракета": "mcp:attached",
     }
-    desk = Looked(tmp_path / "desk")
-    await desk.go(3)
-    async with served(desk.facade, tmp_path) as door:
-        tokens = [(add_token(tmp_path, "trade", "attached", 0)[0], names), (door.trader, {"rules": "mcp:trade-1"})]
+    sim = FacadeRun(tmp_path / "desk")
+    await sim.go(3)
+    async with served(sim.facade, tmp_path) as endpoint:
+        tokens = [(add_token(tmp_path, "trade", "attached", 0)[0], names), (endpoint.trader, {"rules": "mcp:trade-1"})]
         for token, called in tokens:
-            bridge = Bridge(Known(Address(door.url, token, 1)), "1")
+            bridge = Bridge(Known(Address(endpoint.url, token, 1)), "1")
             for number, (name, principal) in enumerate(called.items()):
                 info = Implementation(name=name, version="1")
                 async with Client(bridge.server, mode=era, client_info=info) as client:
                     key = f"{number}{token[-4:]}"
                     noted = await client.call_tool("journal_note", {"text": "mine", "key": key})
                     assert not noted.is_error, text(noted)
-                *_, last = desk.store.events_after(0)
+                *_, last = sim.store.events_after(0)
                 assert isinstance(last.event, events.CallerAsked)
                 assert last.event.request.principal == principal
-    desk.store.close()
+    sim.store.close()
 
 
 @pytest.mark.parametrize("agent", ["rules", "attached", "none"])
-async def test_the_first_answer_says_who_else_trades(tmp_path: Path, agent: str) -> None:
-    desk = Looked(tmp_path / "desk", agent=agent)
-    await desk.go(1)
-    async with served(desk.facade, tmp_path) as door, Client(Bridge(Known(address(door)), "1").server) as client:
+async def test_first_answer_has_the_notice_about_the_agent(tmp_path: Path, agent: str) -> None:
+    sim = FacadeRun(tmp_path / "desk", agent=agent)
+    await sim.go(1)
+    async with served(sim.facade, tmp_path) as endpoint, Client(Bridge(Known(address(endpoint)), "1").server) as client:
         first, second = [await client.call_tool("positions_get", {}) for _ in range(2)]
         status = await client.call_tool("ocw_get_status", {})
     assert first.structured_content is not None
@@ -199,11 +201,11 @@ async def test_the_first_answer_says_who_else_trades(tmp_path: Path, agent: str)
         assert first.structured_content["meta"]["notice"] in text(first)
         assert first.structured_content["meta"]["notice"] in text(status)
     assert "notice" not in second.structured_content["meta"]
-    desk.store.close()
+    sim.store.close()
 
 
 class Engine:
-    """A server that answers each request with the next of some answers; None ends the connection instead."""
+    """A server that answers each request with the next answer of a list; None closes the connection instead."""
 
     def __init__(self, *answers: bytes | None) -> None:
         self.answers = list(answers)
@@ -262,7 +264,7 @@ NAMED = {
 
 
 @pytest.mark.parametrize("code", NAMED)
-async def test_what_an_engine_cannot_answer_is_named(code: str) -> None:
+async def test_unusable_answer_of_an_engine_is_named(code: str) -> None:
     async with engine(NAMED[code]) as (there, where), Client(Bridge(Known(where), "1").server) as client:
         answered = await client.call_tool("risk_halt", {"key": "k"})
     assert answered.is_error
@@ -275,11 +277,11 @@ async def test_calls_share_one_connection() -> None:
     async with engine(*answers) as (there, where), Client(Bridge(Known(where), "1").server) as client:
         for _ in range(4):
             assert not (await client.call_tool("positions_get", {})).is_error
-    # The fifth is the first look at who else trades.
+    # The fifth request asks for the notice about the agent.
     assert (there.connections, len(there.bodies)) == (1, 5)
 
 
-async def test_a_look_is_asked_again_where_an_engine_stopped_and_an_order_is_not() -> None:
+async def test_reading_call_is_repeated_after_a_stop_an_order_is_not() -> None:
     again = [http("200 OK", result("here"))] * 2
     async with engine(None, None) as (first, gone), engine(*again) as (second, where):
         async with Client(Bridge(Known(gone, where), "1").server) as client:
@@ -291,7 +293,7 @@ async def test_a_look_is_asked_again_where_an_engine_stopped_and_an_order_is_not
     assert (len(first.bodies), len(second.bodies)) == (2, 2)
 
 
-async def test_an_engine_that_cannot_be_attached_to_is_told_under_its_code() -> None:
+async def test_attach_error_keeps_its_code() -> None:
     async def attach(silent: Address | None = None) -> Address:
         raise AttachError("it stopped serving", "ENGINE_STOPPING")
 
@@ -301,7 +303,7 @@ async def test_an_engine_that_cannot_be_attached_to_is_told_under_its_code() -> 
             await client.read_resource("ocw://status")
 
 
-async def test_arguments_that_are_too_large_are_not_sent() -> None:
+async def test_too_large_arguments_are_not_sent() -> None:
     async with engine() as (there, where), Client(Bridge(Known(where), "1").server) as client:
         answered = await client.call_tool("journal_note", {"text": "x" * (1 << 20), "key": "k"})
     assert text(answered).startswith("TOO_LARGE: ")
@@ -326,7 +328,7 @@ async def test_progress_of_a_long_call_reaches_the_client(era: str) -> None:
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
-async def test_a_prompt_without_its_argument_starts_no_engine(era: str) -> None:
+async def test_prompt_without_its_argument_starts_no_engine(era: str) -> None:
     attach = Known()
     async with Client(Bridge(attach, "1").server, mode=era) as client:
         for name, given, said in WRONG_PROMPTS:

@@ -1,4 +1,4 @@
-"""An engine that was killed does again what it had done; whoever looks meanwhile is told that it is the past."""
+"""An engine that was killed replays its journal; answers during the replay say that they show the past."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from mcp import Client
 from mcp.types import CallToolResult
 
 from ocw_mcp.runtime.shell import Shell
-from tests.support.facades import Looked
+from tests.support.facades import FacadeRun
 from tests.support.runs import Unhurried
 from tests.support.served import served
 
@@ -16,7 +16,7 @@ HOURS = 3
 
 
 class Peeks(Unhurried):
-    """Lets somebody look wherever a run lets others have a turn."""
+    """Makes a call whenever a run yields to other tasks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,48 +35,48 @@ def text(result: CallToolResult) -> str:
 
 @pytest.fixture
 async def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A book whose engine died before it made any checkpoint."""
+    """A book whose engine was killed before its first checkpoint."""
     with monkeypatch.context() as patched:
         patched.setattr(Shell, "checkpoint", lambda self, market_at: None)
-        before = await Looked(tmp_path).go(HOURS)
+        before = await FacadeRun(tmp_path).go(HOURS)
     before.store.close()
     return tmp_path
 
 
-async def test_until_an_engine_has_caught_up_every_look_says_that_it_is_the_past(killed: Path) -> None:
+async def test_answers_during_catch_up_say_they_show_the_past(killed: Path) -> None:
     clock = Peeks()
-    looked = Looked(killed, clock=clock)
-    told: dict[tuple[bool, bool], str] = {}
-    async with Client(looked.server) as client:
+    sim = FacadeRun(killed, clock=clock)
+    heads: dict[tuple[bool, bool], str] = {}
+    async with Client(sim.server) as client:
 
         async def look() -> None:
-            moment = looked.facade.moment()
+            moment = sim.facade.moment()
             kind = (moment.catching_up, moment.as_of is not None)
-            if kind not in told:
+            if kind not in heads:
                 answered = await client.call_tool("ocw_get_status", {})
                 assert answered.structured_content is not None
                 assert answered.structured_content["meta"]["stale"] is moment.catching_up
-                told[kind] = text(answered).partition("\n")[0]
+                heads[kind] = text(answered).partition("\n")[0]
 
         await look()
         clock.look = look
-        await looked.go(HOURS + 1)
-    assert list(told) == [(True, False), (True, True), (False, True)]
-    unseen, past, present = told.values()
+        await sim.go(HOURS + 1)
+    assert list(heads) == [(True, False), (True, True), (False, True)]
+    unseen, past, present = heads.values()
     assert unseen == "[paper ACTIVE, STALE: catching up after a restart, nothing is replayed yet; call again]"
     assert past.startswith("[paper ACTIVE, STALE: catching up after a restart, this shows the past as of 2026-")
     assert present.startswith("[paper ACTIVE as of 2026-")
-    looked.store.close()
+    sim.store.close()
 
 
-async def test_over_http_the_same_is_told(killed: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    looked = Looked(killed)
-    async with served(looked.facade, tmp_path_factory.mktemp("tokens")) as door:
-        assert (await door.client.get("/status")).json()["meta"]["catching_up"]
-        text = (await door.client.get("/metrics")).text
+async def test_rest_status_during_catch_up_says_so(killed: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    sim = FacadeRun(killed)
+    async with served(sim.facade, tmp_path_factory.mktemp("tokens")) as endpoint:
+        assert (await endpoint.client.get("/status")).json()["meta"]["catching_up"]
+        text = (await endpoint.client.get("/metrics")).text
         assert "ocw_catching_up 1.0" in text
         assert "ocw_data_stale 1.0" in text
-        await looked.go(HOURS + 1)
-        assert not (await door.client.get("/status")).json()["meta"]["catching_up"]
-        assert "ocw_catching_up 0.0" in (await door.client.get("/metrics")).text
-    looked.store.close()
+        await sim.go(HOURS + 1)
+        assert not (await endpoint.client.get("/status")).json()["meta"]["catching_up"]
+        assert "ocw_catching_up 0.0" in (await endpoint.client.get("/metrics")).text
+    sim.store.close()

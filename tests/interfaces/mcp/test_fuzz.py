@@ -1,4 +1,4 @@
-"""Anything at all as arguments: every tool answers, and the engine is as it was."""
+"""Random arguments: every tool answers, and the state of the engine stays valid."""
 
 import asyncio
 import itertools
@@ -22,7 +22,7 @@ from ocw_mcp.domain.steps import Command, Verb
 from ocw_mcp.interfaces.mcp.server import tools
 from tests.support.calls import JUNK, arguments, fitting
 from tests.support.deciders import Reckless
-from tests.support.facades import Looked
+from tests.support.facades import FacadeRun
 from tests.support.oracle import Oracle
 
 CODES = {code.value for code in RequestCode} | {code.value for code in RefusalCode}
@@ -32,13 +32,13 @@ WRITING = {tool.name: tool.parameters for tool in tools(lambda: None) if not too
 
 
 @pytest.fixture(scope="module")
-def server(looked: Looked) -> MCPServer[Any]:
-    return looked.server
+def server(sim: FacadeRun) -> MCPServer[Any]:
+    return sim.server
 
 
 @pytest.fixture(scope="module")
-def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
-    found = Looked(tmp_path_factory.mktemp("looked"))
+def sim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FacadeRun]:
+    found = FacadeRun(tmp_path_factory.mktemp("looked"))
     asyncio.run(found.go(6))
     yield found
     found.store.close()
@@ -47,18 +47,18 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
 @pytest.mark.parametrize("tool", TOOLS)
 @given(data=st.data())
 @settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow])
-def test_every_tool_that_reads_answers_whatever_it_is_asked(
-    looked: Looked, server: MCPServer[Any], tool: str, data: st.DataObject
+def test_reading_tools_answer_any_arguments(
+    sim: FacadeRun, server: MCPServer[Any], tool: str, data: st.DataObject
 ) -> None:
     calls = data.draw(st.lists(arguments(TOOLS[tool]), min_size=1, max_size=8))
-    before = looked.run.engine.state()
+    before = sim.run.engine.state()
     for era in ("auto", "legacy"):
         asyncio.run(call_all(server, era, [(tool, each) for each in calls], []))
-    assert looked.run.engine.state() == before
+    assert sim.run.engine.state() == before
 
 
 PRICES = st.one_of(st.sampled_from(["@0.97", "@0.985", "@0.999", "@1.001", "@1.02"]), st.integers(1, 200_000).map(str))
-"""Some are told over the last price of the symbol."""
+"""Prices; `@0.97` is a multiple of the symbol's last price."""
 MEANT: dict[str, st.SearchStrategy[Any]] = {
     "symbol": st.sampled_from(["BTCUSDT", "ETHUSDT", "SOLUSDT"]),
     "size": st.sampled_from(["0.01", "0.1", "0.25", "0.9"]),
@@ -76,7 +76,7 @@ USUAL = st.one_of(
     st.fixed_dictionaries({"action": st.just("SHORT"), "stop": st.sampled_from(["@1.02", "@1.035"])}),
     st.fixed_dictionaries({"action": st.sampled_from(["ADD", "SELL", "COVER"])}),
 )
-"""What makes sense of an order: an action, and a stop on its losing side."""
+"""Sensible orders: an action with a stop on its losing side."""
 OFTEN = [
     "orders_preview",
     "orders_place",
@@ -89,7 +89,7 @@ OFTEN = [
 
 @st.composite
 def meant(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
-    """A call that somebody could mean; now and then something in it is junk."""
+    """A plausible call; now and then one of its arguments is junk."""
     tool = draw(st.sampled_from(OFTEN))
     schema = WRITING[tool]
     given_: dict[str, Any] = {}
@@ -104,45 +104,45 @@ def meant(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.mark.requirement("K05")
-def test_whatever_the_tools_that_act_are_asked_no_limit_breaks_and_no_stop_loosens(
+def test_acting_tools_break_no_limit_and_loosen_no_stop(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    desk = Looked(tmp_path_factory.mktemp("desk"), Reckless(2))
+    sim = FacadeRun(tmp_path_factory.mktemp("desk"), Reckless(2))
     oracle = Oracle()
-    oracle.engine = desk.run.engine
-    # The oracle asserts within the listener: whatever breaks a limit fails this test.
-    shell = desk.run.simulation.shell
+    oracle.engine = sim.run.engine
+    # The oracle asserts in the listener: an event that breaks a limit fails this test.
+    shell = sim.run.simulation.shell
     shell.recorder.listener = oracle.hear
-    asyncio.run(desk.go(2))
-    server = desk.server
+    asyncio.run(sim.go(2))
+    server = sim.server
     person = itertools.count()
     previews: list[str] = []
 
     @given(calls=st.lists(meant(), min_size=10, max_size=30), era=st.sampled_from(["auto", "legacy"]))
-    # The desk goes on from call to call, so what failed once is not made smaller by trying it again.
+    # The engine keeps its state from call to call, so a failure cannot be shrunk by repeating it.
     @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.generate], database=None)
     def call_anything(calls: list[tuple[str, dict[str, Any]]], era: str) -> None:
         asyncio.run(shell.take(Command(f"c{next(person)}", Verb.RESUME, "a person")))
-        asyncio.run(call_all(server, era, (placing(desk, each, previews) for each in calls), previews))
+        asyncio.run(call_all(server, era, (placing(sim, each, previews) for each in calls), previews))
         halts = sum(tool == "risk_halt" for tool, _ in calls)
-        assert halts or desk.run.engine.account.trading_state is TradingState.ACTIVE
+        assert halts or sim.run.engine.account.trading_state is TradingState.ACTIVE
 
     call_anything()
-    assert desk.run.config.policies == desk.facade.policies
-    intended = [event for _, event in desk.store.all_events() if isinstance(event, events.OrderIntended)]
+    assert sim.run.config.policies == sim.facade.policies
+    intended = [event for _, event in sim.store.all_events() if isinstance(event, events.OrderIntended)]
     ours = Counter(event.intent.purpose for event in intended if event.intent.principal == "mcp:insider")
-    # Whoever draws only what is refused at once proves nothing.
+    # A run in which every call is refused at once would prove nothing.
     assert ours[Purpose.ENTRY] > 0, ours
     assert oracle.seen["CallerAsked"] > 40, oracle.seen
     assert oracle.seen["StateChanged"] > 2, oracle.seen
-    desk.store.close()
+    sim.store.close()
 
 
-def placing(desk: Looked, call: tuple[str, dict[str, Any]], previews: list[str]) -> tuple[str, dict[str, Any]]:
-    """Return a call with prices in quote currency; one that places an order places the newest preview."""
+def placing(sim: FacadeRun, call: tuple[str, dict[str, Any]], previews: list[str]) -> tuple[str, dict[str, Any]]:
+    """Return a call with prices in quote currency; a placing call takes the newest preview."""
     tool, given_ = call
     symbol = given_.get("symbol")
-    last = desk.facade.symbol(symbol).last if symbol in desk.facade.symbols else 1.0
+    last = sim.facade.symbol(symbol).last if symbol in sim.facade.symbols else 1.0
     assert isinstance(last, float)
     for name, value in given_.items():
         if isinstance(value, str) and re.fullmatch(r"@[01]\.[0-9]+", value):
@@ -154,7 +154,7 @@ def placing(desk: Looked, call: tuple[str, dict[str, Any]], previews: list[str])
 async def call_all(
     server: MCPServer[Any], era: str, calls: Iterable[tuple[str, dict[str, Any]]], previews: list[str]
 ) -> None:
-    """Call the tools one after the other, and note the previews that are still to be placed."""
+    """Call the tools one after the other, and collect the previews that are still unplaced."""
     async with Client(server, mode=era) as client:
         await client.list_tools()
         for tool, given_ in calls:

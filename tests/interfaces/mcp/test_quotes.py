@@ -1,4 +1,4 @@
-"""What others wrote stands apart from what the engine says, in every answer that has any of it."""
+"""Texts by other authors are quoted apart from the engine's sentences in every answer."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -22,7 +22,7 @@ from ocw_mcp.interfaces.mcp.paging import CONCISE, DETAILED
 from ocw_mcp.interfaces.mcp.results import JournalResult, Meta
 from ocw_mcp.render.quotations import Quotations
 from tests.interfaces.mcp.test_read_tools import ask, content, text
-from tests.support.facades import BOOK, Looked
+from tests.support.facades import BOOK, FacadeRun
 from tests.support.wakes import reason
 
 META = Meta(mode="paper", state="ACTIVE", as_of=None, age_ms=None, source="a tape", stale=True, catching_up=False)
@@ -32,14 +32,14 @@ MET = "condition:price gt 5, now 6"
 WROTE = Remark(EVIL, "desk-2", 0)
 
 
-def told(*happened: events.DomainEvent) -> tuple[JournalResult, str]:
+def journal_of(*happened: events.DomainEvent) -> tuple[JournalResult, str]:
     page = DayPage("2026-01-01", [EventRow(n, n * 1_000, each) for n, each in enumerate(happened)], len(happened), None)
     result = journal(META, BOOK, page)
     return JournalResult.model_validate(result.structured_content), text(result)
 
 
-def test_the_venues_words_are_data_with_source_and_time_and_its_names_stay_in_the_sentence() -> None:
-    result, compact = told(
+def test_venue_text_is_quoted_with_source_and_time() -> None:
+    result, compact = journal_of(
         events.OrderAccepted(REF, "v-77"),
         events.OrderRejected(REF, "-2010", EVIL),
         events.OrderCanceled(REF, "expired"),
@@ -52,7 +52,7 @@ def test_the_venues_words_are_data_with_source_and_time_and_its_names_stay_in_th
     assert compact.endswith(f'said[0] untrusted_text by venue, 1970-01-01T00:00:01Z: "-2010 {EVIL}"')
 
 
-def test_no_event_tells_in_its_own_sentence_what_somebody_else_wrote() -> None:
+def test_event_sentences_contain_no_text_of_others() -> None:
     leg = Leg(EVIL, Action.SELL, reasoning=f"{EVIL}!")
     happened: list[events.DomainEvent] = [
         events.OrderRejected(REF, EVIL, EVIL), events.OrderUnknown(REF, EVIL), events.OrderCanceled(REF, EVIL),
@@ -61,7 +61,7 @@ def test_no_event_tells_in_its_own_sentence_what_somebody_else_wrote() -> None:
         events.DecisionMade(1, "agent", 0, Decision((leg,), note=EVIL, cause=Cause(CauseKind.ERROR, EVIL))),
         events.CallerAsked(LegRequest("k", "desk-1", leg), 0),
     ]  # fmt: skip
-    result, compact = told(*happened)
+    result, compact = journal_of(*happened)
     assert not any(EVIL in line for line in result.events)
     assert "BTCUSDT: close:1h, condition:price gt 5, now 6 (said[" in result.events[5]
     assert {(each.source, each.untrusted_text) for each in result.said} == {
@@ -74,15 +74,15 @@ def test_no_event_tells_in_its_own_sentence_what_somebody_else_wrote() -> None:
 
 
 @given(st.lists(st.text(max_size=4_000), max_size=80), st.booleans())
-def test_a_page_of_anything_at_all_keeps_its_size(texts: list[str], detailed: bool) -> None:
+def test_page_of_any_texts_keeps_its_size(texts: list[str], detailed: bool) -> None:
     most = 80 if detailed else 30
     texts = (texts * most)[:most] if detailed else texts[:most]
-    result, compact = told(*(events.OrderRejected(REF, str(place), each) for place, each in enumerate(texts)))
+    result, compact = journal_of(*(events.OrderRejected(REF, str(place), each) for place, each in enumerate(texts)))
     size = max(len(compact), len(result.model_dump_json()))
     assert size < (DETAILED if len(texts) > 30 else CONCISE)
 
 
-def test_the_same_words_are_kept_once_and_too_many_are_left_out() -> None:
+def test_same_text_is_kept_once_and_excess_is_left_out() -> None:
     quotes = Quotations(room=12)
     assert [quotes.add("venue", at, each) for at, each in enumerate(("no money", "no money", "no way"))] == [
         "said[0]", "said[0]", "(a text left out for length)",
@@ -90,7 +90,7 @@ def test_the_same_words_are_kept_once_and_too_many_are_left_out() -> None:
     assert [(each.at, each.text) for each in quotes.kept] == [(0, "no money")]
 
 
-def test_a_refused_symbol_that_is_no_name_is_not_repeated() -> None:
+def test_refused_symbol_that_is_no_name_is_not_repeated() -> None:
     row = RefusalRow(
         "refusal:8", 8, EVIL, "entry", "buy", Decimal(1), None,
         RefusalCode.SYMBOL_NOT_ALLOWED, "*USDT", EVIL, Decimal(0), "agent", 1, "p",
@@ -101,7 +101,7 @@ def test_a_refused_symbol_that_is_no_name_is_not_repeated() -> None:
     assert "limit=*USDT actual=(no name)" in shown.refusal
 
 
-def test_in_a_story_a_refusals_words_are_quoted() -> None:
+def test_refusal_text_in_a_story_is_quoted() -> None:
     row = RefusalRow(
         "refusal:8", 8, "SOLUSDT", "exit", "sell", Decimal(1), None,
         RefusalCode.MALFORMED, "a leg as the schema has it", "size=0.5: SELL closes all", Decimal(0), "agent", 1, "p",
@@ -112,7 +112,7 @@ def test_in_a_story_a_refusals_words_are_quoted() -> None:
 
 
 class Commanding:
-    """Sets a condition whose reason commands."""
+    """Sets a condition whose reason reads as a command."""
 
     name = "commanding"
 
@@ -125,10 +125,10 @@ class Commanding:
         return Decision((leg,), wake_conditions=(condition,))
 
 
-async def test_what_an_agent_wanted_to_be_woken_for_comes_back_as_data(tmp_path: Path) -> None:
-    looked = await Looked(tmp_path, Commanding()).go(2)
-    found = content(await ask(looked, "journal_get", {"about": "decisions"}))
+async def test_reason_of_a_wake_condition_comes_back_as_data(tmp_path: Path) -> None:
+    sim = await FacadeRun(tmp_path, Commanding()).go(2)
+    found = content(await ask(sim, "journal_get", {"about": "decisions"}))
     assert any("condition:price gt 1, now " in line for line in found["events"])
     assert not any(EVIL in line for line in found["events"])
     assert [(each["source"], each["untrusted_text"]) for each in found["said"]] == [("commanding", EVIL)]
-    looked.store.close()
+    sim.store.close()

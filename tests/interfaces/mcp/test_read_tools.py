@@ -1,4 +1,4 @@
-"""The tools that read, called as a client calls them, in both eras of the protocol."""
+"""The reading tools, called by a client in both protocol versions."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.interfaces.mcp.paging import CONCISE, DETAILED
 from ocw_mcp.interfaces.mcp.server import TOOLSETS, build
-from tests.support.facades import BOOK, Looked
+from tests.support.facades import BOOK, FacadeRun
 
 ERAS = ("auto", "legacy")
 
@@ -56,15 +56,15 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.fixture(scope="module")
-def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
-    found = Looked(tmp_path_factory.mktemp("looked"))
+def sim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FacadeRun]:
+    found = FacadeRun(tmp_path_factory.mktemp("looked"))
     asyncio.run(found.go(30))
     yield found
     found.store.close()
 
 
-async def ask(looked: Looked, tool: str, arguments: dict[str, Any], era: str = "auto") -> CallToolResult:
-    async with Client(looked.server, mode=era) as client:
+async def ask(sim: FacadeRun, tool: str, arguments: dict[str, Any], era: str = "auto") -> CallToolResult:
+    async with Client(sim.server, mode=era) as client:
         return await client.call_tool(tool, arguments)
 
 
@@ -89,7 +89,7 @@ def content(result: CallToolResult) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_tools_are_listed_without_an_engine_and_say_that_they_only_read(era: str) -> None:
+async def test_reading_tools_are_listed_without_an_engine(era: str) -> None:
     tools = await listed(era, read_only=True)
     assert {tool.name for tool in tools} == READ_TOOLS
     for tool in tools:
@@ -101,15 +101,15 @@ async def test_tools_are_listed_without_an_engine_and_say_that_they_only_read(er
 
 
 @pytest.mark.parametrize(("read_only", "most"), [(True, 3_600), (False, 6_000)])
-async def test_all_schemas_together_cost_less_than_six_thousand_tokens(read_only: bool, most: int) -> None:
-    """A token is taken for four characters of the tools as they travel: names, descriptions, both schemas, hints."""
+async def test_all_schemas_cost_less_than_6000_tokens(read_only: bool, most: int) -> None:
+    """A token is estimated as four characters of the tools on the wire: names, descriptions, both schemas, hints."""
     sent = [
         tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in await listed(read_only=read_only)
     ]
     assert sum(len(json.dumps(tool, separators=(",", ":"))) for tool in sent) / 4 <= most
 
 
-async def test_a_toolset_that_is_left_out_is_not_registered() -> None:
+async def test_excluded_toolset_is_not_registered() -> None:
     names = {tool.name for tool in await listed(toolsets=["market"])}
     assert "market_get_snapshot" in names
     assert "portfolio_get" not in names
@@ -120,10 +120,10 @@ async def test_a_toolset_that_is_left_out_is_not_registered() -> None:
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_every_tool_answers_in_its_schema_with_its_moment_and_within_its_size(looked: Looked, era: str) -> None:
-    """The client of the SDK holds every result against the schema that the tool was listed with."""
-    moment = looked.facade.moment()
-    async with Client(looked.server, mode=era) as client:
+async def test_answers_fit_their_schema_and_size_and_have_a_time(sim: FacadeRun, era: str) -> None:
+    """The SDK's client validates every result against the listed schema."""
+    moment = sim.facade.moment()
+    async with Client(sim.server, mode=era) as client:
         await client.list_tools()
         for tool, arguments in CALLS:
             answered = await client.call_tool(tool, arguments)
@@ -138,9 +138,9 @@ async def test_every_tool_answers_in_its_schema_with_its_moment_and_within_its_s
     assert {tool for tool, _ in CALLS} == READ_TOOLS
 
 
-async def test_the_snapshot_tells_what_the_engine_sees(looked: Looked) -> None:
-    found = content(await ask(looked, "market_get_snapshot", {"detail": "detailed"}))
-    for row, view in zip(found["symbols"], looked.facade.snapshot().symbols.values(), strict=True):
+async def test_snapshot_shows_the_engines_values(sim: FacadeRun) -> None:
+    found = content(await ask(sim, "market_get_snapshot", {"detail": "detailed"}))
+    for row, view in zip(found["symbols"], sim.facade.snapshot().symbols.values(), strict=True):
         assert row["symbol"] == view.symbol
         assert row["readings"]["last"] == pytest.approx(view.last)
         assert set(row["indicators"]) >= {"15m", "1h", "4h"}
@@ -148,9 +148,9 @@ async def test_the_snapshot_tells_what_the_engine_sees(looked: Looked) -> None:
     assert found["truncated"] == []
 
 
-async def test_what_does_not_fit_is_named(looked: Looked, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_symbols_that_do_not_fit_are_named(sim: FacadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ocw_mcp.interfaces.mcp.market_view.CONCISE", 1_200)
-    answered = await ask(looked, "market_get_snapshot", {})
+    answered = await ask(sim, "market_get_snapshot", {})
     found = content(answered)
     assert [row["symbol"] for row in found["symbols"]] == ["BTCUSDT"]
     assert found["truncated"] == ["ETHUSDT", "SOLUSDT"]
@@ -167,12 +167,12 @@ async def test_what_does_not_fit_is_named(looked: Looked, monkeypatch: pytest.Mo
         ("journal_get", {"day": "2026-01-01", "about": "decisions", "limit": 20}, "events"),
     ],
 )
-async def test_pages_follow_each_other_to_the_end_without_repeating(
-    looked: Looked, tool: str, arguments: dict[str, Any], rows: str
+async def test_pages_reach_the_end_without_repeating(
+    sim: FacadeRun, tool: str, arguments: dict[str, Any], rows: str
 ) -> None:
     seen: list[str] = []
     cursor = None
-    async with Client(looked.server) as client:
+    async with Client(sim.server) as client:
         for _ in range(200):
             found = content(await client.call_tool(tool, arguments | ({"cursor": cursor} if cursor else {})))
             seen += [json.dumps(row) for row in found[rows]]
@@ -206,8 +206,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_bad_input_gets_its_code_the_limit_the_value_and_what_to_do(looked: Looked, era: str) -> None:
-    async with Client(looked.server, mode=era) as client:
+async def test_bad_input_gets_code_limit_value_and_next_step(sim: FacadeRun, era: str) -> None:
+    async with Client(sim.server, mode=era) as client:
         for tool, arguments, code in REFUSED:
             answered = await client.call_tool(tool, arguments)
             assert answered.is_error, (tool, arguments)
@@ -217,7 +217,7 @@ async def test_bad_input_gets_its_code_the_limit_the_value_and_what_to_do(looked
             assert "\n" not in said
 
 
-async def test_what_breaks_inside_is_told_without_its_words(looked: Looked, caplog: pytest.LogCaptureFixture) -> None:
+async def test_internal_error_does_not_show_its_text(sim: FacadeRun, caplog: pytest.LogCaptureFixture) -> None:
     def broken() -> Any:
         raise RuntimeError("the key is hunter2")
 
@@ -229,21 +229,21 @@ async def test_what_breaks_inside_is_told_without_its_words(looked: Looked, capl
     assert "tool ocw_get_status failed" in caplog.text
 
 
-async def test_a_check_tells_the_first_refusal_every_limit_and_the_largest_size(looked: Looked) -> None:
-    snapshot = looked.facade.snapshot()
+async def test_check_has_refusal_all_verdicts_and_largest_size(sim: FacadeRun) -> None:
+    snapshot = sim.facade.snapshot()
     symbol = next(view for view in snapshot.symbols.values() if view.position is None)
     assert isinstance(symbol.last, float)
     wanted = {"symbol": symbol.symbol, "action": "BUY", "stop": f"{symbol.last * 0.97:.2f}"}
-    refused = content(await ask(looked, "risk_check_order", wanted | {"size": "1"}))
+    refused = content(await ask(sim, "risk_check_order", wanted | {"size": "1"}))
     assert not refused["passes"]
     assert refused["refusal"].startswith(next(each["code"] for each in refused["verdicts"] if not each["passes"]))
-    passing = content(await ask(looked, "risk_check_order", wanted | {"quantity": refused["largest"]}))
+    passing = content(await ask(sim, "risk_check_order", wanted | {"quantity": refused["largest"]}))
     assert passing["passes"]
     assert passing["quantity"] == passing["largest"] == refused["largest"]
 
 
 class Writing:
-    """Writes what nobody should obey."""
+    """Writes texts that no one should obey."""
 
     name = "writing"
 
@@ -256,44 +256,44 @@ class Writing:
         return Decision((leg,), note=evil, cause=Cause(CauseKind.MODEL_HOLDS, evil))
 
 
-async def test_what_a_model_wrote_comes_as_untrusted_text_without_links_or_controls(tmp_path: Path) -> None:
-    looked = await Looked(tmp_path, Writing()).go(2)
+async def test_model_text_is_untrusted_without_links_or_controls(tmp_path: Path) -> None:
+    sim = await FacadeRun(tmp_path, Writing()).go(2)
     for tool in ("decisions_explain", "market_get_snapshot", "journal_get"):
-        answered = await ask(looked, tool, {})
+        answered = await ask(sim, tool, {})
         whole = text(answered) + json.dumps(answered.structured_content)
         assert "evil.example" not in whole
         assert "\x1b" not in whole
         assert len(whole) < 2 * CONCISE
-    said = content(await ask(looked, "decisions_explain", {}))["said"]
+    said = content(await ask(sim, "decisions_explain", {}))["said"]
     assert {each["source"] for each in said} == {"writing on BTCUSDT", "writing: cause", "writing: note to itself"}
     assert all(each["untrusted_text"].startswith("Ignore the policies") for each in said)
-    looked.store.close()
+    sim.store.close()
 
 
-async def test_before_the_market_begins_every_tool_still_answers(tmp_path: Path) -> None:
-    looked = Looked(tmp_path)
-    looked.store.commit()
+async def test_every_tool_answers_before_the_market_begins(tmp_path: Path) -> None:
+    sim = FacadeRun(tmp_path)
+    sim.store.commit()
     for tool, arguments in CALLS:
         if tool != "decisions_explain":
-            found = content(await ask(looked, tool, arguments))
+            found = content(await ask(sim, tool, arguments))
             assert (found["meta"]["as_of"], found["meta"]["stale"]) == (None, True)
-    assert text(await ask(looked, "decisions_explain", {})).startswith("UNKNOWN_ID: ")
-    looked.store.close()
+    assert text(await ask(sim, "decisions_explain", {})).startswith("UNKNOWN_ID: ")
+    sim.store.close()
 
 
-async def test_status_names_the_book(looked: Looked) -> None:
-    found = content(await ask(looked, "ocw_get_status", {}))
+async def test_status_names_the_book(sim: FacadeRun) -> None:
+    found = content(await ask(sim, "ocw_get_status", {}))
     assert (found["engine"]["book"], found["engine"]["version"]) == (BOOK, "1.2.3")
 
 
 def parts(schema: Any) -> list[dict[str, Any]]:
-    """Every part of a schema that is an object."""
+    """Yield every part of a schema that is an object."""
     if isinstance(schema, list):
         return [part for each in schema for part in parts(each)]
     return [schema, *parts(list(schema.values()))] if isinstance(schema, dict) else []
 
 
-async def test_no_argument_may_be_null_or_of_several_types_in_a_schema() -> None:
+async def test_input_schemas_have_no_null_and_no_type_lists() -> None:
     for tool in await listed():
         for part in parts([tool.input_schema, tool.output_schema]):
             assert not isinstance(part.get("type"), list), (tool.name, part)
@@ -303,44 +303,44 @@ async def test_no_argument_may_be_null_or_of_several_types_in_a_schema() -> None
             assert not {"anyOf", "additionalProperties"} & part.keys(), (tool.name, part)
 
 
-async def test_a_null_stands_for_an_argument_that_is_left_out(looked: Looked) -> None:
+async def test_null_argument_counts_as_absent(sim: FacadeRun) -> None:
     nothing = {"symbol": None, "outcome": None, "since": None, "until": None, "cursor": None}
-    assert content(await ask(looked, "trades_search", nothing)) == content(await ask(looked, "trades_search", {}))
+    assert content(await ask(sim, "trades_search", nothing)) == content(await ask(sim, "trades_search", {}))
 
 
-async def test_every_text_that_is_not_required_may_be_null(looked: Looked) -> None:
+async def test_every_optional_text_may_be_null(sim: FacadeRun) -> None:
     for tool in await listed():
         given = {name: None for name in tool.input_schema["properties"] if name != "limit"}
         if not tool.input_schema.get("required"):
-            assert not (await ask(looked, tool.name, given)).is_error, tool.name
+            assert not (await ask(sim, tool.name, given)).is_error, tool.name
     left_out = {"symbol": "BTCUSDT", "timeframe": None, "cursor": None}
-    assert not (await ask(looked, "market_get_candles", left_out)).is_error
-    assert (await ask(looked, "market_get_candles", {"symbol": None})).is_error
+    assert not (await ask(sim, "market_get_candles", left_out)).is_error
+    assert (await ask(sim, "market_get_candles", {"symbol": None})).is_error
 
 
-async def test_a_reading_tool_ignores_arguments_of_the_clients_own_and_names_them(looked: Looked) -> None:
-    answered = await ask(looked, "portfolio_get", {"sessionId": "x", "toolCallId": 7})
+async def test_reading_tool_names_unknown_arguments_it_ignores(sim: FacadeRun) -> None:
+    answered = await ask(sim, "portfolio_get", {"sessionId": "x", "toolCallId": 7})
     assert content(answered)["meta"]["ignored"] == ["sessionId", "toolCallId"]
     block = answered.content[-1]
     assert block.type == "text"
     assert block.text == 'ignored arguments: ["sessionId", "toolCallId"]'
 
 
-async def test_an_acting_tool_refuses_an_unknown_argument_by_its_name(looked: Looked) -> None:
-    answered = await ask(looked, "risk_halt", {"key": "k1", "sessionId": "x"})
+async def test_acting_tool_refuses_an_unknown_argument_by_name(sim: FacadeRun) -> None:
+    answered = await ask(sim, "risk_halt", {"key": "k1", "sessionId": "x"})
     assert answered.is_error
     assert "actual='sessionId'" in text(answered)
-    assert looked.facade.moment().state == "ACTIVE"
+    assert sim.facade.moment().state == "ACTIVE"
 
 
 @pytest.mark.parametrize("symbol", ["BTC/USDT", "btc-usdt", "BTC/USDT:USDT"])
-async def test_a_tool_takes_the_spellings_of_other_programs(looked: Looked, symbol: str) -> None:
-    assert content(await ask(looked, "market_get_candles", {"symbol": symbol}))["symbol"] == "BTCUSDT"
+async def test_tool_accepts_common_spellings_of_a_symbol(sim: FacadeRun, symbol: str) -> None:
+    assert content(await ask(sim, "market_get_candles", {"symbol": symbol}))["symbol"] == "BTCUSDT"
 
 
 @pytest.mark.parametrize("beyond", [{"size": "0.5"}, {"quantity": 1}, {"limit": 99_999}])
 @pytest.mark.parametrize("tool", ["risk_check_order", "orders_preview"])
-async def test_a_closing_takes_no_size_quantity_or_limit(looked: Looked, tool: str, beyond: dict[str, Any]) -> None:
-    answered = await ask(looked, tool, {"symbol": "BTCUSDT", "action": "SELL"} | beyond)
+async def test_closing_takes_no_size_quantity_or_limit(sim: FacadeRun, tool: str, beyond: dict[str, Any]) -> None:
+    answered = await ask(sim, tool, {"symbol": "BTCUSDT", "action": "SELL"} | beyond)
     assert text(answered).startswith("BAD_ARGUMENTS: SELL closes the whole position")
     assert f"actual={next(iter(beyond))}=" in text(answered)

@@ -1,4 +1,4 @@
-"""Calls that come before the market begins wait for it, or are refused; none is answered with history."""
+"""Calls before the market begins wait or are refused; none is answered with history."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -10,7 +10,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult
 
 from ocw_mcp.interfaces.mcp.server import build
-from tests.support.facades import Looked
+from tests.support.facades import FacadeRun
 from tests.support.runs import Unhurried
 
 OF_NOW = {
@@ -30,7 +30,7 @@ def text(result: CallToolResult) -> str:
 
 
 class Midway(Unhurried):
-    """Calls something once, in the midst of the history that an engine takes in."""
+    """Makes one call while the engine loads history."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,14 +49,14 @@ def clock() -> Midway:
 
 
 @pytest.fixture
-def cold(tmp_path: Path, clock: Midway) -> Iterator[Looked]:
-    looked = Looked(tmp_path, warmup_days=1, clock=clock)
-    yield looked
-    looked.store.close()
+def cold(tmp_path: Path, clock: Midway) -> Iterator[FacadeRun]:
+    sim = FacadeRun(tmp_path, warmup_days=1, clock=clock)
+    yield sim
+    sim.store.close()
 
 
-async def test_before_the_market_begins_no_look_is_answered_with_history(cold: Looked, clock: Midway) -> None:
-    """Nor after the wait for it, which ends and says how to go on."""
+async def test_history_is_no_answer_before_the_market_begins(cold: FacadeRun, clock: Midway) -> None:
+    """After the longest wait the call is refused, with the next step."""
     async with Client(build(lambda: cold.facade, "1", warm_up_s=0.01)) as client:
 
         async def look() -> None:
@@ -76,7 +76,7 @@ async def test_before_the_market_begins_no_look_is_answered_with_history(cold: L
         assert not (await client.call_tool("market_get_snapshot", {})).is_error
 
 
-async def test_the_first_calls_wait_for_the_warm_up(cold: Looked) -> None:
+async def test_the_first_calls_wait_for_the_warm_up(cold: FacadeRun) -> None:
     async with Client(build(lambda: cold.facade, "1", warm_up_s=20)) as client:
         tools = ("ocw_get_status", "market_get_snapshot")
         calling = [asyncio.ensure_future(client.call_tool(tool, {})) for tool in tools]
@@ -90,7 +90,7 @@ async def test_the_first_calls_wait_for_the_warm_up(cold: Looked) -> None:
             assert answered.structured_content["meta"]["stale"] is False
 
 
-async def test_a_halt_waits_for_no_warm_up(cold: Looked) -> None:
+async def test_a_halt_waits_for_no_warm_up(cold: FacadeRun) -> None:
     async with Client(build(lambda: cold.facade, "1", warm_up_s=60)) as client:
         answered = await asyncio.wait_for(client.call_tool("risk_halt", {"key": "k"}), 10)
     assert not answered.is_error

@@ -1,4 +1,4 @@
-"""Strict JSON on both transports: nothing is changed on the way, and what cannot be carried is named."""
+"""Strict JSON on both transports: messages pass unchanged, or the refusal names the wrong part."""
 
 import asyncio
 import json
@@ -12,8 +12,8 @@ import pytest
 from mcp import Client
 from mcp.types import JSONRPCError
 
-from ocw_mcp.interfaces.mcp.wire import LONGEST_LINE, Lines, WireError, strict
-from tests.support.facades import Looked
+from ocw_mcp.interfaces.mcp.wire import LONGEST_LINE, MessageLines, WireError, strict
+from tests.support.facades import FacadeRun
 from tests.support.served import Served, served
 
 REFUSED = {
@@ -23,16 +23,16 @@ REFUSED = {
     "no number": (b'{"size": NaN}', "size is not a finite number"),
     "one in a leg": (b'{"legs": [{"stop": 1}, {"stop": 1e999}]}', r"legs\[1\].stop is not a finite number"),
     "a huge integer": (b'{"quantity": ' + b"9" * 400 + b"}", "quantity is not a finite number"),
-    "half a character": (b'{"symbol": "\\ud800"}', "no JSON"),
-    "bytes that are no text": (b'{"symbol": "\xff"}', "no JSON"),
+    "half a character": (b'{"symbol": "\\ud800"}', "not JSON"),
+    "bytes that are no text": (b'{"symbol": "\xff"}', "not JSON"),
     "a byte order mark": (b'\xef\xbb\xbf{"a": 1}', "byte order mark"),
-    "too deep": (b"[" * 5_000 + b"]" * 5_000, "no JSON"),
-    "an end too soon": (b'{"a": ', "no JSON"),
+    "too deep": (b"[" * 5_000 + b"]" * 5_000, "not JSON"),
+    "an end too soon": (b'{"a": ', "not JSON"),
 }
 
 
 @pytest.mark.parametrize(("text", "said"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_carried_unchanged_is_refused(text: bytes, said: str) -> None:
+def test_json_that_would_change_is_refused(text: bytes, said: str) -> None:
     with pytest.raises(WireError, match=said):
         strict(text)
 
@@ -41,7 +41,7 @@ def test_what_cannot_be_carried_unchanged_is_refused(text: bytes, said: str) -> 
     "text",
     [b'{"a": 0.1, "b": -5e-324, "c": 1e308}', '{"a": "币安人生USDT \\ud83d\\ude00"}'.encode(), b"[1, null, true]"],
 )
-def test_what_can_be_carried_is_read_as_any_parser_reads_it(text: bytes) -> None:
+def test_valid_json_is_read_like_by_any_parser(text: bytes) -> None:
     assert strict(text) == json.loads(text)
 
 
@@ -58,12 +58,12 @@ async def heard(*lines: bytes) -> tuple[list[str], list[JSONRPCError]]:
     async def refuse(error: JSONRPCError) -> None:
         refused.append(error)
 
-    source = Lines(BytesIO(b"".join(lines)))
+    source = MessageLines(BytesIO(b"".join(lines)))
     source.answer_with(refuse)
     return [line async for line in source], refused
 
 
-async def test_a_bad_line_is_answered_under_its_id_and_the_next_is_heard() -> None:
+async def test_bad_line_is_answered_by_id_and_the_next_is_read() -> None:
     good = call('{"limit": 100.5}')
     taken, refused = await heard(
         call('{"limit": 1e999}', "3"), call('{"symbol": "\\ud800"}', '"x"'), b"{nothing\n", b"\n", good
@@ -80,7 +80,7 @@ async def test_json_that_is_no_message_is_an_invalid_request() -> None:
     assert [(each.error.code, each.id) for each in refused] == [(-32600, None), (-32600, 4), (-32600, None)]
 
 
-async def test_what_is_nested_too_deep_for_the_sdk_is_answered() -> None:
+async def test_too_deeply_nested_message_is_answered() -> None:
     good = call(f'{{"text": {"[" * 100}{"]" * 100}}}')
     taken, refused = await heard(call(f'{{"text": {"[" * 300}{"]" * 300}}}'), good)
     assert taken == [good.decode()]
@@ -88,12 +88,12 @@ async def test_what_is_nested_too_deep_for_the_sdk_is_answered() -> None:
 
 
 @pytest.mark.parametrize("number", ["null", "1.5", "true", "[1]"])
-async def test_a_request_whose_id_is_no_id_is_answered(number: str) -> None:
+async def test_request_with_an_invalid_id_is_answered(number: str) -> None:
     taken, refused = await heard(call("{}", number))
     assert (taken, [(each.error.code, each.id) for each in refused]) == ([], [(-32600, None)])
 
 
-async def test_a_line_without_end_is_refused_and_passed_over() -> None:
+async def test_endless_line_is_refused_and_skipped() -> None:
     good = call("{}")
     taken, refused = await heard(b"x" * (LONGEST_LINE + 5) + b"\n", good)
     assert taken == [good.decode()]
@@ -101,16 +101,16 @@ async def test_a_line_without_end_is_refused_and_passed_over() -> None:
 
 
 @pytest.fixture(scope="module")
-def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
-    found = Looked(tmp_path_factory.mktemp("looked"))
+def sim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FacadeRun]:
+    found = FacadeRun(tmp_path_factory.mktemp("looked"))
     asyncio.run(found.go(1))
     yield found
     found.store.close()
 
 
 @pytest.fixture
-async def door(looked: Looked, tmp_path: Path) -> AsyncIterator[Served]:
-    async with served(looked.facade, tmp_path) as found:
+async def endpoint(sim: FacadeRun, tmp_path: Path) -> AsyncIterator[Served]:
+    async with served(sim.facade, tmp_path) as found:
         yield found
 
 
@@ -127,35 +127,35 @@ HEADERS = {"accept": "application/json, text/event-stream", "content-type": "app
 BAD_BODIES = ('{"a": "\\ud800"}', '\ufeff{"a": 1}', f'{{"a": {"9" * 400}}}', "{nothing")
 
 
-async def test_over_http_the_same_is_a_parse_error_in_both_eras(door: Served) -> None:
+async def test_http_body_that_would_change_is_a_parse_error(endpoint: Served) -> None:
     for era, text in product((MODERN, {}), BAD_BODIES):
-        answered = await door.client.post("/mcp", content=text.encode(), headers=HEADERS | era)
+        answered = await endpoint.client.post("/mcp", content=text.encode(), headers=HEADERS | era)
         assert (answered.status_code, answered.json()["error"]["code"]) == (400, -32700), text
 
 
-async def test_over_http_json_that_is_no_message_is_an_invalid_request(door: Served) -> None:
+async def test_http_json_that_is_no_message_is_an_invalid_request(endpoint: Served) -> None:
     for text in (b"[]", b"null", b"{}", b'{"id": 1}', *(call("{}", number) for number in ("null", "1.5", "1e999"))):
-        answered = await door.client.post("/mcp", content=text, headers=HEADERS | MODERN)
+        answered = await endpoint.client.post("/mcp", content=text, headers=HEADERS | MODERN)
         assert (answered.status_code, answered.json()["error"]["code"]) == (400, -32600), text
         assert "pydantic" not in answered.text
 
 
-async def test_over_http_a_tool_that_there_is_not_is_named(door: Served) -> None:
-    begun = await door.client.post("/mcp", json=INITIALIZE, headers=HEADERS)
+async def test_http_call_of_an_unknown_tool_is_named(endpoint: Served) -> None:
+    begun = await endpoint.client.post("/mcp", json=INITIALIZE, headers=HEADERS)
     headers = HEADERS | {"mcp-session-id": begun.headers["mcp-session-id"]}
     body = call("{}").replace(b"orders_preview", b"market_get_quotes")
-    answered = await door.client.post("/mcp", content=body, headers=headers)
+    answered = await endpoint.client.post("/mcp", content=body, headers=headers)
     assert "UNKNOWN_TOOL: " in answered.text
     assert "market_get_snapshot," in answered.text
 
 
-async def test_a_prompt_without_name_or_with_no_object_of_arguments_is_named(door: Served) -> None:
-    begun = await door.client.post("/mcp", json=INITIALIZE, headers=HEADERS)
+async def test_prompt_call_without_name_or_object_is_named(endpoint: Served) -> None:
+    begun = await endpoint.client.post("/mcp", json=INITIALIZE, headers=HEADERS)
     headers = HEADERS | {"mcp-session-id": begun.headers["mcp-session-id"]}
     no_object = '{"name": "post_mortem", "arguments": []}'
     for given, said in (("{}", "limit=name"), ('{"name": 5}', "limit=name"), (no_object, "limit=an object")):
         body = f'{{"jsonrpc": "2.0", "id": 2, "method": "prompts/get", "params": {given}}}'
-        answered = await door.client.post("/mcp", content=body, headers=headers)
+        answered = await endpoint.client.post("/mcp", content=body, headers=headers)
         assert '"code":-32602' in answered.text
         assert said in answered.text
 
@@ -180,8 +180,8 @@ STRANGE: list[Any] = ["NaN", "Infinity", "1e999", "１０", "1_0", True]
 
 
 @pytest.mark.parametrize("tool", NUMBERS)
-async def test_what_is_no_number_is_refused_by_name(looked: Looked, tool: str) -> None:
-    async with Client(looked.server) as client:
+async def test_argument_that_is_no_number_is_refused_by_name(sim: FacadeRun, tool: str) -> None:
+    async with Client(sim.server) as client:
         for name in NUMBERS[tool]:
             for value in STRANGE:
                 answered = await client.call_tool(tool, OTHERS[tool] | {name: value})
@@ -194,9 +194,9 @@ async def test_what_is_no_number_is_refused_by_name(looked: Looked, tool: str) -
 
 
 @pytest.mark.parametrize("name", ["size", "stop", "target", "limit", "leverage", "confidence"])
-async def test_what_is_no_number_in_a_leg_is_refused(looked: Looked, name: str) -> None:
-    """By name, or as that leg's own refusal; never taken as if it were not there."""
-    async with Client(looked.server) as client:
+async def test_leg_value_that_is_no_number_is_refused(sim: FacadeRun, name: str) -> None:
+    """The refusal names the argument or the leg; the value is never treated as absent."""
+    async with Client(sim.server) as client:
         for value in STRANGE:
             leg = {"symbol": "BTCUSDT", "action": "BUY", "size": 0.01, "stop": 1, name: value}
             answered = await client.call_tool("decisions_submit", {"wake": 1, "legs": [leg]})
@@ -206,8 +206,8 @@ async def test_what_is_no_number_in_a_leg_is_refused(looked: Looked, name: str) 
             assert not block.text.startswith("NO_WAKE"), (value, block.text)
 
 
-async def test_an_infinite_threshold_is_refused(looked: Looked) -> None:
-    async with Client(looked.server) as client:
+async def test_infinite_threshold_is_refused(sim: FacadeRun) -> None:
+    async with Client(sim.server) as client:
         for value in STRANGE:
             condition = {"symbol": "BTCUSDT", "metric": "price", "comparison": "gt", "threshold": value}
             arguments = {"wake": 1, "legs": [], "conditions": [condition]}
@@ -216,9 +216,9 @@ async def test_an_infinite_threshold_is_refused(looked: Looked) -> None:
             assert "threshold" in block.text, (value, block.text)
 
 
-async def test_over_http_a_limit_beyond_a_double_is_refused_by_name(door: Served) -> None:
-    headers = HEADERS | {"authorization": f"Bearer {door.trader}"}
-    begun = await door.client.post("/mcp", json=INITIALIZE, headers=headers)
+async def test_http_limit_beyond_a_double_is_refused_by_name(endpoint: Served) -> None:
+    headers = HEADERS | {"authorization": f"Bearer {endpoint.trader}"}
+    begun = await endpoint.client.post("/mcp", json=INITIALIZE, headers=headers)
     headers |= {"mcp-session-id": begun.headers["mcp-session-id"]}
     for number, name in product(("1e999", "NaN"), ("size", "stop", "limit", "leverage", "legs")):
         given = {"symbol": '"BTCUSDT"', "action": '"BUY"', "size": "0.1", "stop": "1", name: number}
@@ -227,15 +227,15 @@ async def test_over_http_a_limit_beyond_a_double_is_refused_by_name(door: Served
         if name == "legs":
             leg = f'{{"symbol": "BTCUSDT", "action": "BUY", "size": 0.1, "confidence": {number}}}'
             body = call(f'{{"wake": 1, "legs": [{leg}]}}').replace(b"orders_preview", b"decisions_submit")
-        answered = await door.client.post("/mcp", content=body, headers=headers)
+        answered = await endpoint.client.post("/mcp", content=body, headers=headers)
         assert ("BAD_ARGUMENTS" in answered.text and name in answered.text) or "confidence" in answered.text, name
 
 
-async def test_an_argument_of_a_prompt_that_is_no_text_is_named(door: Served) -> None:
-    begun = await door.client.post("/mcp", json=INITIALIZE, headers=HEADERS)
+async def test_prompt_argument_that_is_no_text_is_named(endpoint: Served) -> None:
+    begun = await endpoint.client.post("/mcp", json=INITIALIZE, headers=HEADERS)
     headers = HEADERS | {"mcp-session-id": begun.headers["mcp-session-id"]}
     body = '{"jsonrpc": "2.0", "id": 2, "method": "prompts/get", "params": {"name": "post_mortem", "arguments": '
     for given, said in (("5", "trade is not a text"), ("null", "argument trade"), ('["x"]', "trade")):
-        answered = await door.client.post("/mcp", content=f'{body}{{"trade": {given}}}}}}}', headers=headers)
+        answered = await endpoint.client.post("/mcp", content=f'{body}{{"trade": {given}}}}}}}', headers=headers)
         assert '"code":-32602' in answered.text
         assert said in answered.text

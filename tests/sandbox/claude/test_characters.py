@@ -14,7 +14,7 @@ from ocw_mcp.sandbox.claude.characters import CHARACTERS
 from ocw_mcp.sandbox.claude.characters.misbehaving import INVENTIONS
 from ocw_mcp.sandbox.claude.request import MessagesRequest
 from tests.support.claude import CONTEXT, SNAPSHOT_TOOL, SUBMIT_TOOL, answered, asked, parsed
-from tests.support.facades import Looked
+from tests.support.facades import FacadeRun
 
 BOTH = [SNAPSHOT_TOOL, SUBMIT_TOOL]
 
@@ -83,7 +83,7 @@ def test_trader_holds_without_data_or_tools() -> None:
 
 
 async def test_trader_reads_the_real_snapshot(tmp_path: Path) -> None:
-    looked = await Looked(tmp_path).go(6)
+    looked = await FacadeRun(tmp_path).go(6)
     snapshot = looked.facade.snapshot()
     decided = legs(answered("trader", parsed(f"Wake 9\n{compact(snapshot)}")))
     assert set(decided) == set(snapshot.symbols)

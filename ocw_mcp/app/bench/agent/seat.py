@@ -67,7 +67,7 @@ async def open_seat(
             book = WiredRun(feed, agent, policies, load_prompts(None), store, commands, thinks=made)
             facade = facade_of(book, directory)
             server = build(lambda: facade, __version__)
-            server.signs_as = CLAUDE
+            server.name_in_process = CLAUDE
             save_memory(directory, MemoryState(BOOK, diary=diary or Diary()))
             spending, writer = SpendingLog(directory, BOOK), None if model is None else _writer(model, policies)
             memory = Memory(directory, BOOK, facade.history, policies.policies.rules, writer, spending=spending)

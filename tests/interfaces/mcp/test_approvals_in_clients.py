@@ -1,4 +1,4 @@
-"""An order that a person has to approve: asked in the client on paper, with `ocw approve` otherwise. Both eras."""
+"""Orders that need approval: asked in the client on paper, with `ocw approve` otherwise; both protocol versions."""
 
 import asyncio
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from ocw_mcp.domain.steps import Command, Verb
 from ocw_mcp.interfaces.mcp import asking, bridge
 from ocw_mcp.interfaces.mcp.bridge import Bridge
 from tests.support.deciders import Scripted
-from tests.support.facades import Looked
+from tests.support.facades import FacadeRun
 from tests.support.runs import policies
 from tests.support.served import served
 
@@ -27,15 +27,15 @@ WATCHED = policies(gate={"close_wakes": ["4h"]}, approval={"above_notional": 500
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Looked]:
-    found = Looked(tmp_path / "desk", Scripted({}), policy=WATCHED)
+def sim(tmp_path: Path) -> Iterator[FacadeRun]:
+    found = FacadeRun(tmp_path / "desk", Scripted({}), policy=WATCHED)
     asyncio.run(found.go(1))
     yield found
     found.store.close()
 
 
 class Person:
-    """Somebody in front of a client."""
+    """A person at a client."""
 
     def __init__(self, action: str = "accept", *, approve: bool = True) -> None:
         self.answer = ElicitResult(action=action, content={"approve": approve} if action == "accept" else None)
@@ -53,8 +53,8 @@ def text(result: CallToolResult) -> str:
     return block.text
 
 
-async def place(client: Client, desk: Looked, key: str = "k1", size: str = "0.1") -> CallToolResult:
-    last = desk.facade.symbol("BTCUSDT").last
+async def place(client: Client, sim: FacadeRun, key: str = "k1", size: str = "0.1") -> CallToolResult:
+    last = sim.facade.symbol("BTCUSDT").last
     assert isinstance(last, float)
     wanted = {"symbol": "BTCUSDT", "action": "BUY", "size": size, "stop": f"{last * 0.97:.0f}"}
     previewed = await client.call_tool("orders_preview", wanted)
@@ -70,101 +70,101 @@ async def place(client: Client, desk: Looked, key: str = "k1", size: str = "0.1"
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_a_person_in_front_of_the_client_approves_on_paper(desk: Looked, era: str) -> None:
+async def test_a_person_in_front_of_the_client_approves_on_paper(sim: FacadeRun, era: str) -> None:
     person = Person()
-    async with Client(desk.server, mode=era, elicitation_callback=person) as client:
-        answer = await place(client, desk)
+    async with Client(sim.server, mode=era, elicitation_callback=person) as client:
+        answer = await place(client, sim)
     assert not answer.is_error, text(answer)
-    (order,) = desk.facade.orders()
+    (order,) = sim.facade.orders()
     assert order.intent.approval == "in the client of mcp:insider"
     (asked,) = person.asked
     assert asked.startswith(f"Approve this paper order? BUY (buy) {order.intent.quantity} of BTCUSDT at about ")
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_a_form_filled_in_with_no_rejects_the_order(desk: Looked, era: str) -> None:
+async def test_a_form_filled_in_with_no_rejects_the_order(sim: FacadeRun, era: str) -> None:
     person = Person(approve=False)
-    async with Client(desk.server, mode=era, elicitation_callback=person) as client:
-        answer = await place(client, desk)
+    async with Client(sim.server, mode=era, elicitation_callback=person) as client:
+        answer = await place(client, sim)
     assert text(answer).startswith("NOT_APPROVED: ")
     assert answer.is_error
     assert len(person.asked) == 1
-    assert desk.facade.orders() == []
-    assert desk.run.engine.approvals.state().pending == {}
+    assert sim.facade.orders() == []
+    assert sim.run.engine.approvals.state().pending == {}
 
 
-async def approve(desk: Looked, name: str = "a1") -> None:
-    command = Command(f"c-{name}", Verb.APPROVE, "ann", desk.run.simulation.cursor, name)
-    await desk.run.simulation.shell.take(command)
+async def approve(sim: FacadeRun, name: str = "a1") -> None:
+    command = Command(f"c-{name}", Verb.APPROVE, "ann", sim.run.simulation.cursor, name)
+    await sim.run.simulation.shell.take(command)
 
 
 @pytest.mark.parametrize(("era", "action"), [("auto", "decline"), ("legacy", "decline"), ("legacy", "cancel")])
-async def test_a_decline_without_a_form_leaves_the_order_pending(desk: Looked, era: str, action: str) -> None:
+async def test_a_decline_without_a_form_leaves_the_order_pending(sim: FacadeRun, era: str, action: str) -> None:
     person = Person(action)
-    async with Client(desk.server, mode=era, elicitation_callback=person) as client:
-        waits = await place(client, desk)
+    async with Client(sim.server, mode=era, elicitation_callback=person) as client:
+        waits = await place(client, sim)
         assert waits.structured_content is not None
         assert (waits.structured_content["outcome"], waits.structured_content["approval"]) == (
             "approval_required",
             "a1",
         )
-        assert desk.facade.orders() == []
-        await approve(desk)
-        (order,) = desk.facade.orders()
+        assert sim.facade.orders() == []
+        await approve(sim)
+        (order,) = sim.facade.orders()
         assert order.intent.approval == "a1 by ann"
         assert len(person.asked) == 1
-    assert desk.run.engine.approvals.state().pending == {}
+    assert sim.run.engine.approvals.state().pending == {}
 
 
 class Silent(Person):
-    """A client that shows the question to nobody."""
+    """A client that shows the question to no one."""
 
     async def __call__(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
         await asyncio.Event().wait()
         raise AssertionError("never")
 
 
-async def test_a_silent_client_gets_the_approval_id_in_time(desk: Looked, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_client_gets_the_approval_id_in_time(sim: FacadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "ASK_S", 0.05)
-    async with Client(desk.server, mode="legacy", elicitation_callback=Silent()) as client:
-        waits = await place(client, desk)
+    async with Client(sim.server, mode="legacy", elicitation_callback=Silent()) as client:
+        waits = await place(client, sim)
     assert waits.structured_content is not None
     assert waits.structured_content["outcome"] == "approval_required"
-    await approve(desk)
-    assert len(desk.facade.orders()) == 1
+    await approve(sim)
+    assert len(sim.facade.orders()) == 1
 
 
-async def test_an_unanswered_question_leaves_the_order_pending(desk: Looked) -> None:
-    """In the newer era the call ends with the question; a client that never calls again has answered nothing."""
-    async with Client(desk.server, elicitation_callback=Silent()) as client:
-        calling = asyncio.ensure_future(place(client, desk))
-        while not desk.run.engine.approvals.state().pending:
-            await asyncio.sleep(0)  # noqa: TID251 - lets the call come as far as the question
-        await approve(desk)
-        assert len(desk.facade.orders()) == 1
+async def test_an_unanswered_question_leaves_the_order_pending(sim: FacadeRun) -> None:
+    """In the newer version the call ends with the question; a client that never calls again gives no answer."""
+    async with Client(sim.server, elicitation_callback=Silent()) as client:
+        calling = asyncio.ensure_future(place(client, sim))
+        while not sim.run.engine.approvals.state().pending:
+            await asyncio.sleep(0)  # noqa: TID251 - lets the call reach the question
+        await approve(sim)
+        assert len(sim.facade.orders()) == 1
         calling.cancel()
         await asyncio.gather(calling, return_exceptions=True)
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_a_yes_after_ocw_approve_places_no_second_order(desk: Looked, era: str) -> None:
+async def test_a_yes_after_ocw_approve_places_no_second_order(sim: FacadeRun, era: str) -> None:
     class Late(Person):
         async def __call__(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
-            await approve(desk)
+            await approve(sim)
             return await super().__call__(context, params)
 
-    async with Client(desk.server, mode=era, elicitation_callback=Late()) as client:
-        answer = await place(client, desk)
+    async with Client(sim.server, mode=era, elicitation_callback=Late()) as client:
+        answer = await place(client, sim)
     assert answer.structured_content is not None
-    (order,) = desk.facade.orders()
+    (order,) = sim.facade.orders()
     assert answer.structured_content["order"] == str(order.ref)
     assert order.intent.approval == "a1 by ann"
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_a_client_without_forms_leaves_the_order_pending(desk: Looked, era: str) -> None:
-    async with Client(desk.server, mode=era) as client:
-        waits = await place(client, desk)
+async def test_a_client_without_forms_leaves_the_order_pending(sim: FacadeRun, era: str) -> None:
+    async with Client(sim.server, mode=era) as client:
+        waits = await place(client, sim)
         assert not waits.is_error
         assert "approval_required: a1 waits until " in text(waits)
         assert waits.structured_content is not None
@@ -172,12 +172,12 @@ async def test_a_client_without_forms_leaves_the_order_pending(desk: Looked, era
             "approval_required",
             "a1",
         )
-        assert desk.facade.orders() == []
-        command = Command("c1", Verb.APPROVE, "ann", desk.run.simulation.cursor, "a1")
-        await desk.run.simulation.shell.take(command)
-        (order,) = desk.facade.orders()
+        assert sim.facade.orders() == []
+        command = Command("c1", Verb.APPROVE, "ann", sim.run.simulation.cursor, "a1")
+        await sim.run.simulation.shell.take(command)
+        (order,) = sim.facade.orders()
         assert order.intent.approval == "a1 by ann"
-        (asked,) = [event for _, event in desk.store.all_events() if isinstance(event, CallerAsked)]
+        (asked,) = [event for _, event in sim.store.all_events() if isinstance(event, CallerAsked)]
         assert isinstance(asked.request, LegRequest)
         kept = asked.request.preview
         again = await client.call_tool("orders_place", {"preview_id": kept, "key": "k1", "rationale": "well?"})
@@ -186,44 +186,44 @@ async def test_a_client_without_forms_leaves_the_order_pending(desk: Looked, era
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_nobody_is_asked_about_an_order_that_needs_no_approval(desk: Looked, era: str) -> None:
+async def test_nobody_is_asked_about_an_order_that_needs_no_approval(sim: FacadeRun, era: str) -> None:
     person = Person()
-    async with Client(desk.server, mode=era, elicitation_callback=person) as client:
-        answer = await place(client, desk, size="0.02")
+    async with Client(sim.server, mode=era, elicitation_callback=person) as client:
+        answer = await place(client, sim, size="0.02")
     assert not answer.is_error, text(answer)
     assert person.asked == []
 
 
 @pytest.mark.parametrize("era", ERAS)
 @pytest.mark.parametrize("content", [{}, None, {"approve": None}, {"approve": 1}, {"approve": "yes"}], ids=str)
-async def test_an_answer_that_is_neither_yes_nor_no_is_an_error(desk: Looked, era: str, content: Any) -> None:
+async def test_an_answer_that_is_neither_yes_nor_no_is_an_error(sim: FacadeRun, era: str, content: Any) -> None:
     person = Person()
     person.answer = ElicitResult(action="accept", content=content)
-    async with Client(desk.server, mode=era, elicitation_callback=person) as client:
-        answer = await place(client, desk)
+    async with Client(sim.server, mode=era, elicitation_callback=person) as client:
+        answer = await place(client, sim)
     assert answer.is_error
     assert text(answer).startswith(("BAD_ARGUMENTS: ", "NOT_APPROVED: ")), text(answer)
-    assert desk.facade.orders() == []
+    assert sim.facade.orders() == []
 
 
-async def test_an_order_that_now_needs_approval_is_not_sent(desk: Looked, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The market moves between the look at the order and its placing, and now a person would have to approve it."""
-    monkeypatch.setattr(desk.facade.trading, "needs_approval", lambda *_: False)
+async def test_an_order_that_now_needs_approval_is_not_sent(sim: FacadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The market moves between the check of the order and its placing, and now a person has to approve it."""
+    monkeypatch.setattr(sim.facade.trading, "needs_approval", lambda *_: False)
     person = Person()
-    async with Client(desk.server, elicitation_callback=person) as client:
-        answer = await place(client, desk)
+    async with Client(sim.server, elicitation_callback=person) as client:
+        answer = await place(client, sim)
     assert answer.structured_content is not None
     assert answer.structured_content["outcome"] == "approval_required"
     assert person.asked == []
-    assert desk.facade.orders() == []
+    assert sim.facade.orders() == []
 
 
-async def test_elsewhere_than_on_paper_the_client_asks_nobody(desk: Looked, monkeypatch: pytest.MonkeyPatch) -> None:
-    moment = desk.facade.moment()
-    monkeypatch.setattr(desk.facade, "moment", lambda: type(moment)(Mode.DEMO, *_rest(moment)))
+async def test_elsewhere_than_on_paper_the_client_asks_nobody(sim: FacadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = sim.facade.moment()
+    monkeypatch.setattr(sim.facade, "moment", lambda: type(moment)(Mode.DEMO, *_rest(moment)))
     person = Person()
-    async with Client(desk.server, elicitation_callback=person) as client:
-        waits = await place(client, desk)
+    async with Client(sim.server, elicitation_callback=person) as client:
+        waits = await place(client, sim)
     assert waits.structured_content is not None
     assert waits.structured_content["outcome"] == "approval_required"
     assert person.asked == []
@@ -234,34 +234,34 @@ def _rest(moment: Any) -> tuple[Any, ...]:
 
 
 async def test_silence_behind_stdio_leaves_the_order_pending(
-    desk: Looked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sim: FacadeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bridge, "ASK_S", 0.05)
-    async with served(desk.facade, tmp_path) as door:
+    async with served(sim.facade, tmp_path) as endpoint:
 
         async def attach(silent: Address | None = None) -> Address:
-            return Address(door.url, door.trader, 1)
+            return Address(endpoint.url, endpoint.trader, 1)
 
         async with Client(Bridge(attach, "1").server, mode="legacy", elicitation_callback=Silent()) as client:
-            waits = await place(client, desk)
+            waits = await place(client, sim)
     assert waits.structured_content is not None
     assert waits.structured_content["outcome"] == "approval_required"
-    assert list(desk.run.engine.approvals.state().pending) == ["a1"]
+    assert list(sim.run.engine.approvals.state().pending) == ["a1"]
 
 
 @pytest.mark.parametrize("era", ERAS)
 @pytest.mark.parametrize("approve", [True, False])
 async def test_the_question_reaches_a_client_of_the_stdio_server(
-    desk: Looked, tmp_path: Path, era: str, approve: bool
+    sim: FacadeRun, tmp_path: Path, era: str, approve: bool
 ) -> None:
     person = Person(approve=approve)
-    async with served(desk.facade, tmp_path) as door:
+    async with served(sim.facade, tmp_path) as endpoint:
 
         async def attach(silent: Address | None = None) -> Address:
-            return Address(door.url, door.trader, 1)
+            return Address(endpoint.url, endpoint.trader, 1)
 
         async with Client(Bridge(attach, "1").server, mode=era, elicitation_callback=person) as client:
-            answer = await place(client, desk)
+            answer = await place(client, sim)
     assert len(person.asked) == 1
     assert answer.is_error is not approve, text(answer)
-    assert len(desk.facade.orders()) == approve
+    assert len(sim.facade.orders()) == approve

@@ -1,4 +1,4 @@
-"""A walk over all tools: none raises a limit or the state, strips a stop, changes the mode, or reaches a credential."""
+"""No tool raises a limit or the trading state, removes a stop, changes the mode, or reaches a credential."""
 
 import asyncio
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from ocw_mcp.domain.state import TradingState
 from ocw_mcp.interfaces.mcp.server import tools
 from tests.support.calls import arguments
 from tests.support.deciders import Scripted
-from tests.support.facades import Looked
+from tests.support.facades import FacadeRun
 
 CANARIES = ("canary-in-the-environment", "canary-in-the-env-file", "canary-as-the-passphrase", "canary-as-the-address")
 EVERY = {tool.name: tool for tool in tools(lambda: None)}  # type: ignore[arg-type,return-value]
@@ -30,34 +30,34 @@ SAY = st.sampled_from(
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Looked, Path]]:
-    """A halted desk with a position under a stop, and a credential in every place where one can be."""
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FacadeRun, Path]]:
+    """A halted engine with a protected position, and a credential in every place that can hold one."""
     directory = tmp_path_factory.mktemp("guarded") / "desk"
-    desk = Looked(directory, Scripted({}))
-    asyncio.run(halted_with_a_position(desk))
+    sim = FacadeRun(directory, Scripted({}))
+    asyncio.run(halted_with_a_position(sim))
     (directory / ".env").write_text(f"BINANCE_API_KEY={CANARIES[1]}\n")
     passphrase.keep(directory, CANARIES[2], passphrase.Cost(n=16))
     add_token(directory, "operate", None, 0)
     write_address(directory, Address("http://127.0.0.1:1", CANARIES[3], 1))
-    yield desk, directory
-    desk.store.close()
+    yield sim, directory
+    sim.store.close()
 
 
-async def halted_with_a_position(desk: Looked) -> None:
-    await desk.go(1)
-    last = desk.facade.symbol("ETHUSDT").last
+async def halted_with_a_position(sim: FacadeRun) -> None:
+    await sim.go(1)
+    last = sim.facade.symbol("ETHUSDT").last
     assert isinstance(last, float)
     leg = Leg("ETHUSDT", Action.BUY, size=Decimal("0.1"), stop=Decimal(f"{last * 0.97:.2f}"))
-    preview = desk.facade.trading.preview("somebody", leg).preview
+    preview = sim.facade.trading.preview("somebody", leg).preview
     assert preview is not None
-    await desk.facade.trading.place("somebody", "k", preview.preview_id, "for the test")
-    await desk.go(2)
-    await desk.facade.trading.ask(HaltRequest("h", "somebody", "for the test"))
-    assert desk.facade.positions()[0].stop is not None
+    await sim.facade.trading.place("somebody", "k", preview.preview_id, "for the test")
+    await sim.go(2)
+    await sim.facade.trading.ask(HaltRequest("h", "somebody", "for the test"))
+    assert sim.facade.positions()[0].stop is not None
 
 
 def kept(directory: Path) -> dict[str, bytes]:
-    """Every file that no tool has any business with, and its bytes."""
+    """Return the bytes of every file that no tool may change."""
     return {
         str(path.relative_to(directory)): path.read_bytes()
         for path in directory.rglob("*")
@@ -78,39 +78,39 @@ def any_call(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 @pytest.mark.requirement("K05")
 @given(calls=st.lists(any_call(), min_size=1, max_size=25))
 @settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-def test_no_tool_raises_a_limit_or_the_state_strips_a_stop_changes_the_mode_or_reaches_a_credential(
-    guarded: tuple[Looked, Path], monkeypatch: pytest.MonkeyPatch, calls: list[tuple[str, dict[str, Any]]]
+def test_no_tool_changes_limits_mode_stops_or_credentials(
+    guarded: tuple[FacadeRun, Path], monkeypatch: pytest.MonkeyPatch, calls: list[tuple[str, dict[str, Any]]]
 ) -> None:
-    desk, directory = guarded
+    sim, directory = guarded
     monkeypatch.setenv("ANTHROPIC_API_KEY", CANARIES[0])
-    before, limits, files = stop_of(desk), desk.facade.policies, kept(directory)
-    hashes = (desk.run.config.policy_hash, desk.facade.status().policy_hash)
+    before, limits, files = stop_of(sim), sim.facade.policies, kept(directory)
+    hashes = (sim.run.config.policy_hash, sim.facade.status().policy_hash)
 
     async def call_all() -> list[str]:
         said = []
-        async with Client(desk.server) as client:
+        async with Client(sim.server) as client:
             for name, given_ in calls:
                 said.append(str(await client.call_tool(name, given_)))
         return said
 
     said = asyncio.run(call_all())
-    assert desk.run.engine.account.trading_state is TradingState.HALTED
-    assert desk.facade.moment().mode == "paper"
-    assert desk.facade.policies == limits
-    assert (desk.run.config.policy_hash, desk.facade.status().policy_hash) == hashes
-    assert before is None or stop_of(desk) is None or stop_of(desk) >= before
+    assert sim.run.engine.account.trading_state is TradingState.HALTED
+    assert sim.facade.moment().mode == "paper"
+    assert sim.facade.policies == limits
+    assert (sim.run.config.policy_hash, sim.facade.status().policy_hash) == hashes
+    assert before is None or stop_of(sim) is None or stop_of(sim) >= before
     assert kept(directory) == files
     assert [canary for canary in CANARIES if any(canary in each for each in said)] == []
 
 
-def stop_of(desk: Looked) -> Any:
-    """The stop of the position, which nobody may loosen; None once it was closed."""
-    held = desk.facade.positions()
-    assert not held or held[0].stop is not None or desk.run.engine.manager.exit_under_way(held[0].symbol)
+def stop_of(sim: FacadeRun) -> Any:
+    """Return the stop of the position; None after the position is closed."""
+    held = sim.facade.positions()
+    assert not held or held[0].stop is not None or sim.run.engine.manager.exit_under_way(held[0].symbol)
     return held[0].stop if held else None
 
 
-def test_no_argument_of_any_tool_says_who_asks_what_may_be_done_or_in_which_mode() -> None:
+def test_no_argument_names_caller_permission_or_mode() -> None:
     said = {name for tool in EVERY.values() for name in tool.parameters["properties"]}
     forbidden = ("mode", "state", "policy", "policies", "principal", "scope", "token", "approval", "approve", "by")
     assert said.isdisjoint(forbidden)
