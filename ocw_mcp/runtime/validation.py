@@ -47,10 +47,10 @@ _Kind = TypeVar("_Kind")
 
 
 class MalformedError(ValueError):
-    """A value cannot enter the engine. `defect` is one clause on it."""
+    """The error of a value that cannot enter the engine. `defect` is one clause on the defect."""
 
-    def __init__(self, what: str, defect: object) -> None:
-        super().__init__(f"malformed {what}: {defect}")
+    def __init__(self, kind: str, defect: object) -> None:
+        super().__init__(f"malformed {kind}: {defect}")
         self.defect = str(defect)
 
 
