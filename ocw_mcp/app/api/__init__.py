@@ -1,1 +1,1 @@
-"""OCW as a library: what `import ocw_mcp` exports is made here, and re-exported by the package."""
+"""OCW as a library: the functions and classes that `import ocw_mcp` exports. The package re-exports them."""
