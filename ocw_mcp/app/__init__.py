@@ -1,1 +1,1 @@
-"""Puts the house together: settings, policies, composition, the command line."""
+"""The application: settings, policy files, the wiring of a run, the command line, and the library interface."""

@@ -1,6 +1,6 @@
-"""Finds the served engine of a state directory, or starts one on paper, detached: it outlives whoever started it.
+"""Finds the served engine of a state directory, or starts one on paper as a detached process that goes on by itself.
 
-Two that start one at the same time end with one: the directory's lock lets one engine have it, and both attach to that.
+If two clients start an engine at the same time, the directory's lock lets only one run, and both attach to it.
 """
 
 import asyncio
@@ -18,30 +18,32 @@ from ocw_mcp.domain.errors import AttachError, BookError, SettingsError
 
 LOG: Final = "engine.log"
 LAST_WORDS: Final = 1 << 16
-"""Bytes of it that are looked at when an engine ended at once."""
+"""Bytes at the end of the log that are searched for the reason when an engine ends at once."""
 PATIENCE_S: Final = 60.0
+"""How long a start may take until the engine is served."""
 UNSERVED_S: Final = 5.0
-"""How long an engine that holds the directory may be without an address before it counts as not served."""
+"""How long an engine may hold the directory's lock without an address before it counts as not served."""
 STOPPING_S: Final = 20.0
-"""How long one that was served and serves no more may hold on to the directory."""
+"""How long an engine that has stopped serving may hold the directory's lock."""
 LOOK_S: Final = 0.05
+"""Time between two checks."""
 
 AGENT: Final = "rules"
 AGENTS: Final = ("attached", "none", "rules")
-"""Who may decide on a desk that was started for a client."""
+"""The agents of an engine that is started for a client."""
 NEW_BOOKS_AGENT: Final = "none"
-"""A person at a client trades alone on a new book, unless they say otherwise."""
+"""The default agent of a new book, on which only the client trades."""
 PAPER: Final = ("run", "--market", "sim", "--speed", "1", "--serve", "127.0.0.1:0")
 
 KEPT: Final = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH")
-"""What an engine on paper needs of the environment. Keys are not among it, whoever has some there."""
+"""The environment variables that a paper engine needs. API keys are not passed on."""
 
 
 class Child(Protocol):
     """A process that was started."""
 
     def poll(self) -> int | None:
-        """Its exit code, or None while it runs."""
+        """Return its exit code, or None while it runs."""
         ...
 
 
@@ -49,9 +51,9 @@ Spawn = Callable[[Path], Child]
 
 
 def spawn_engine(directory: Path, agent: str = AGENT) -> Child:
-    """Start an engine on the simulated market in real time, in a session of its own, for an agent of `AGENTS`.
+    """Start an engine with an agent of `AGENTS` on the simulated market in real time, in its own session.
 
-    Raises BookError for a directory that cannot hold a book, and OSError.
+    Raises BookError for a directory that cannot be a book's, and OSError if the process cannot be started.
     """
     from ocw_mcp.adapters.store.directory import prepare
 
@@ -60,7 +62,7 @@ def spawn_engine(directory: Path, agent: str = AGENT) -> Child:
     log = os.open(directory / LOG, flags, 0o600)
     try:
         os.fchmod(log, 0o600)
-        # -P: whatever lies in the directory is no module of ours.
+        # -P: Python does not import modules from the directory.
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "ocw_mcp", *PAPER, "--agent", agent, "--state", str(directory)],
             cwd=directory,
@@ -75,10 +77,10 @@ def spawn_engine(directory: Path, agent: str = AGENT) -> Child:
 
 
 def agent_of(directory: Path, wanted: str | None = AGENT) -> str:
-    """Return the agent that a start gives a book: the one that it ran with, or for a new one `wanted`, or none.
+    """Return the agent with which to start a book: the agent of its last run; for a new book `wanted`, or none.
 
-    Raises AttachError for a book that ran with other limits, or for an agent that is not `wanted` or needs a key:
-    a tool call would otherwise change them.
+    Raises AttachError for a book that ran with other limits, with another agent than `wanted`, or with an agent that
+    needs a key: a tool call must not change the agent or the limits of a book.
     """
     from ocw_mcp.adapters.store.reader import read_book
     from ocw_mcp.app.policy_loader import load_policies
@@ -95,11 +97,11 @@ def agent_of(directory: Path, wanted: str | None = AGENT) -> str:
     startable = agent in AGENTS and same_policy
     if not startable or wanted not in (None, agent):
         other = f"agent {wanted or NEW_BOOKS_AGENT}" if same_policy else "the default policy of this version"
-        here = f"; or this client's ocw mcp leaves out --agent, or has --agent {agent}" if startable else ""
+        here = f"; or start this client's ocw mcp without --agent, or with --agent {agent}" if startable else ""
         raise AttachError(
-            f"the book in {directory} ran with agent {agent} and policy {policy.get('name', '?')}, and no tool call "
-            f"changes that to {other}; a person starts it again as it was, or as it is to run from here on, such as "
-            f"with ocw {' '.join(PAPER)} --agent {wanted or NEW_BOOKS_AGENT} --state {directory}{here}",
+            f"the book in {directory} ran with agent {agent} and policy {policy.get('name', '?')}, and a tool call "
+            f"cannot change that to {other}; a person must start the engine, with the old options or with new ones, "
+            f"such as ocw {' '.join(PAPER)} --agent {wanted or NEW_BOOKS_AGENT} --state {directory}{here}",
             "OTHER_AGENT" if same_policy else "OTHER_LIMITS",
         )
     return agent
@@ -109,7 +111,7 @@ class Attachment:
     """The engine of one state directory."""
 
     def __init__(self, directory: Path, spawn: Spawn | None = None, agent: str | None = AGENT) -> None:
-        """`agent` decides on an engine that is started here; None: the one that the book ran with.
+        """`agent` is the agent of an engine that is started here; None is the agent of the book's last run.
 
         Raises SettingsError for an agent that cannot be started.
         """
@@ -121,7 +123,7 @@ class Attachment:
         self._turn = asyncio.Lock()
 
     async def __call__(self, silent: Address | None = None) -> Address:
-        """Where the engine is; not at `silent`, which was tried and did not answer. Raises AttachError."""
+        """Return the engine's address, but not `silent`, at which no engine answered. Raises AttachError."""
         async with self._turn:
             try:
                 found = read_address(self._directory)
@@ -134,7 +136,7 @@ class Attachment:
                 raise AttachError(f"no engine can be started in {self._directory}: {error.strerror}") from None
 
     async def _await_engine(self, silent: Address | None) -> Address:
-        # Only now: a list of tools is answered without the store.
+        # Imported here, since a list of tools needs no store.
         from ocw_mcp.adapters.store.lock import is_locked
 
         child: Child | None = None
@@ -145,34 +147,34 @@ class Attachment:
                 return found
             ended = child is not None and child.poll() is not None
             if is_locked(self._directory):
-                # One that ended here lost the directory to another that starts, which is waited for in its place.
+                # If the child ended, another engine got the lock first; wait for that one to be served.
                 started, child = started or child is not None, None if ended else child
                 if not started and waited >= (UNSERVED_S if silent is None else STOPPING_S):
                     raise self._unserved(silent)
             elif ended:
-                raise AttachError(f"the engine that was started in {self._directory} ended: {self._last_word()}")
+                raise AttachError(f"the engine that was started in {self._directory} ended: {self._last_log_line()}")
             elif child is None:
-                # The directory is free, from the beginning or since an engine that was stopping has let go of it.
+                # No engine has the lock, or the engine that was stopping has released it.
                 agent = agent_of(self._directory, self._agent)
                 child = (self._spawn or partial(spawn_engine, agent=agent))(self._directory)
             await asyncio.sleep(LOOK_S)  # noqa: TID251 - waits for another process; no engine runs in this one
             waited += LOOK_S
-        raise AttachError(f"the engine of {self._directory} did not come within {PATIENCE_S:g}s; see {LOG} there")
+        raise AttachError(
+            f"the engine of {self._directory} was not ready within {PATIENCE_S:g} s; see {LOG} in that directory"
+        )
 
     def _unserved(self, silent: Address | None) -> AttachError:
         if silent is None:
-            what = f"the engine of {self._directory} is not served; a person starts it with --serve"
-            return AttachError(what, "NOT_SERVED")
-        what = (
-            f"the engine of {self._directory} stopped serving and has not ended within {STOPPING_S:g}s; ask again later"
-        )
-        return AttachError(what, "ENGINE_STOPPING")
+            text = f"the engine of {self._directory} is not served; a person must start it with --serve"
+            return AttachError(text, "NOT_SERVED")
+        text = f"the engine of {self._directory} stopped serving, and has not ended in {STOPPING_S:g} s; try later"
+        return AttachError(text, "ENGINE_STOPPING")
 
-    def _last_word(self) -> str:
+    def _last_log_line(self) -> str:
         try:
             with open_regular(self._directory / LOG) as (file, found):
                 file.seek(max(0, found.st_size - LAST_WORDS))
                 lines = file.read(LAST_WORDS).decode(errors="replace").splitlines()
         except (OSError, ValueError):
             lines = []
-        return next((line.strip()[:400] for line in reversed(lines) if line.strip()), "it said nothing")
+        return next((line.strip()[:400] for line in reversed(lines) if line.strip()), "its log is empty")

@@ -1,4 +1,4 @@
-"""What a start changes about a book that ran before: its agent, its policies, its prompts. It is never silent."""
+"""The changes of agent, policies and prompts since the last run of a book. A start always reports them."""
 
 from ocw_mcp.adapters.store.figures import LastRun
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
@@ -6,10 +6,10 @@ from ocw_mcp.domain.errors import BookError
 from ocw_mcp.render.text import HASH_SHOWN
 
 
-def tell_changes(before: LastRun | None, agent: str, policies: LoadedPolicies, prompts: LoadedPrompts) -> str:
-    """One line on what this start changes; empty where it changes nothing.
+def describe_changes(before: LastRun | None, agent: str, policies: LoadedPolicies, prompts: LoadedPrompts) -> str:
+    """Return a line on the changes of this start; empty if there are none.
 
-    Raises BookError where nothing may change, since the last run did not stop but broke off.
+    Raises BookError for a change after a run that was interrupted: its last step must be repeated unchanged.
     """
     if before is None:
         return ""
@@ -23,11 +23,11 @@ def tell_changes(before: LastRun | None, agent: str, policies: LoadedPolicies, p
     now = ", ".join(new for changed, _, new in pairs if changed)
     if was and before.to_be_repeated:
         raise BookError(
-            f"the last run of this book broke off, and what it did last has to be done again as it was; it ran with "
-            f"{was} (ocw {before.version}), and this start gives {now}; start it as it ran, stop it with Ctrl-C, and "
-            "then change what you like"
+            f"the last run of this book was interrupted, and its last step must be repeated unchanged; it ran with "
+            f"{was} (ocw {before.version}), and this start has {now}; start it with the old options, stop it with "
+            "Ctrl-C, and then start it with the new ones"
         )
-    return f"this book ran with {was} until now; from here on with {now}" if was else ""
+    return f"this book ran with {was} until now; from now on with {now}" if was else ""
 
 
 def _named(name: str, digest: str) -> str:

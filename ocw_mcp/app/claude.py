@@ -1,4 +1,4 @@
-"""Claude at the desk: whom to ask, with which key and prompts, and the in-process client it looks and acts with."""
+"""Claude as the agent of a run: the model, key and prompts, and the in-process MCP client for its tool calls."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -30,16 +30,16 @@ from ocw_mcp.runtime.facade import Facade
 log = structlog.get_logger()
 
 REMEMBERED_THOUGHTS = 256
-"""Events about deciding that a run which goes on looks back at."""
+"""The number of past events about decisions that a continued run reads."""
 MODEL = "claude-sonnet-5-5"
-"""Asked where CLAUDE_MODEL names no other."""
-LOOK_S = 5.0
-"""How long the start waits to be told of the model: the SDK would wait ten minutes."""
+"""The model if CLAUDE_MODEL is not set."""
+MODEL_CHECK_S = 5.0
+"""Wall time (s) that the start waits for the API's facts on the model: the SDK would wait ten minutes."""
 
 
 @asynccontextmanager
-async def _alone() -> AsyncIterator[None]:
-    """Raise what goes wrong inside as it is: the client of the SDK wraps each error into groups."""
+async def _ungrouped() -> AsyncIterator[None]:
+    """Raise an error of the block without the exception groups in which the SDK's client wraps it."""
     try:
         yield
     except BaseExceptionGroup as group:
@@ -50,7 +50,7 @@ async def _alone() -> AsyncIterator[None]:
 
 
 class ClaudeSetup:
-    """Whom the decider asks: the API, and what is written down of it, or a recording in its place."""
+    """The source of Claude's answers: the API, with a recorder if requested, or a recording in place of the API."""
 
     def __init__(
         self,
@@ -61,12 +61,12 @@ class ClaudeSetup:
         remembers: bool = True,
         report_wait: ReportWait | None = None,
     ) -> None:
-        """`remembers`: whether it has a memory; `report_wait` hears what an answer is waited for that takes its time.
+        """`remembers` gives the agent a memory; `report_wait` is called for an answer that takes long.
 
         Raises SettingsError for a recording that cannot be read or written.
         """
         if record is not None and decisions is not None:
-            raise SettingsError("--record and --decisions contradict each other: what is replayed is recorded already")
+            raise SettingsError("--record and --decisions exclude each other: replayed answers are already recorded")
         self.model = settings.claude_model or MODEL
         self._remembers = remembers
         self._report_wait = report_wait
@@ -79,15 +79,15 @@ class ClaudeSetup:
         self.recording = None if decisions is None else Recording.read(decisions, self._redact)
         self._api: SdkMessages | Trouble | None = None
 
-    def seated(
+    def make_decider(
         self,
         policies: LoadedPolicies,
         prompts: LoadedPrompts,
         kept: ExitStack,
         clock: Clock,
-        whose: RecordingOwner = NO_OWNER,
+        owner: RecordingOwner = NO_OWNER,
     ) -> ClaudeDecider:
-        """The decider; `kept` closes what has to be closed at the end, and `whose` names the book in a recording.
+        """Return the decider; `kept` closes its recorder at the end, and `owner` names the book in a recording.
 
         Raises SettingsError for incomplete prompts, and for the recording of another book.
         """
@@ -96,9 +96,9 @@ class ClaudeSetup:
         if self.recording is not None:
             messages = self.recording
         else:
-            messages = self._api = self._asks()
+            messages = self._api = self._open_api()
             if self._record is not None and not isinstance(messages, Trouble):
-                recorder = CallRecorder(self._record, messages, clock, self._redact, whose)
+                recorder = CallRecorder(self._record, messages, clock, self._redact, owner)
                 messages = self._recorder = kept.enter_context(recorder)
         if not isinstance(messages, Trouble):
             terms = WriterTerms(model=self.model)
@@ -109,18 +109,18 @@ class ClaudeSetup:
             self._writer = Writer(messages, texts, prompts.hash, terms)
         return ClaudeDecider(messages, texts, policies.policies, clock, self.model)
 
-    def _asks(self) -> SdkMessages | Trouble:
+    def _open_api(self) -> SdkMessages | Trouble:
         found = self._credentials
         return found if isinstance(found, Trouble) else SdkMessages(found)
 
     def _redact(self, text: str) -> str:
-        """A text as it may be written down: without the very key, where there is one."""
+        """Return a text as it may be recorded: without the key, if there is one."""
         found = self._credentials
         return scrub(text) if isinstance(found, Trouble) else found.scrub(text)
 
     @asynccontextmanager
-    async def at_work(self, decider: Decider, facade: Facade, directory: Path) -> AsyncIterator[None]:
-        """Let it work on the desk while the block runs."""
+    async def connected(self, decider: Decider, facade: Facade, directory: Path) -> AsyncIterator[None]:
+        """Connect the decider to the engine's tools while the block runs."""
         assert isinstance(decider, ClaudeDecider)
         server = build(lambda: facade, __version__)
         server.name_in_process = decider.name
@@ -137,7 +137,7 @@ class ClaudeSetup:
             warn=log.warning,
         )
         try:
-            async with _alone(), Client(server) as client:
+            async with _ungrouped(), Client(server) as client:
                 breaker = Breaker.from_journal(thoughts)
                 decider.attach(EngineAccess(client, facade.thinking_spent_usd, memory, spending, breaker))
                 yield
@@ -146,25 +146,28 @@ class ClaudeSetup:
             if isinstance(self._api, SdkMessages):
                 await self._api.close()
 
-    async def look_at_the_model(self) -> None:
-        """Say at the start what will not work; the rules decide meanwhile, and the journal says why each time."""
-        # Whether there is a price hangs on no day; the table takes a third of a second to read.
+    async def check_model(self) -> None:
+        """Log a warning at the start if the model cannot be used; the rules then decide, and the journal has the cause.
+
+        The model cannot be used if it has no known price or if the API refuses it.
+        """
+        # Any day serves to look up a price; the import of the price table takes a third of a second.
         if not isinstance(self._api, Trouble) and not await asyncio.to_thread(priced, self.model, 0):
             log.warning(
-                f"nobody tells what {self.model} costs, so no budget could hold, and the rules decide every wake "
-                f"(NO_PRICE); set CLAUDE_MODEL to a model that genai-prices knows, such as {MODEL}"
+                f"the price of {self.model} is not known, so no budget can be kept, and the rules decide every wake "
+                f"(NO_PRICE); set CLAUDE_MODEL to a model that genai-prices has, such as {MODEL}"
             )
             return
         if self._api is None:
             return
         facts: ModelFacts | Trouble
         try:
-            async with asyncio.timeout(LOOK_S):
+            async with asyncio.timeout(MODEL_CHECK_S):
                 facts = self._api if isinstance(self._api, Trouble) else await self._api.retrieve_model(self.model)
         except TimeoutError:
             log.warning(
-                f"the API did not say within {LOOK_S:g} s whether it has {self.model}; the run goes on, and the rules "
-                "decide where no answer comes"
+                f"the API did not confirm within {MODEL_CHECK_S:g} s that it has {self.model}; the run goes on, and "
+                "the rules decide each wake without an answer"
             )
             return
         if isinstance(facts, Trouble):

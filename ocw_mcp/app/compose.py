@@ -1,4 +1,4 @@
-"""Wires one simulated book together: market, venue, engine, store, clock and decider."""
+"""Connects the parts of one simulated run: market, venue, engine, store, clock and decider."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -20,15 +20,15 @@ from ocw_mcp.runtime.recorder import Listener
 from ocw_mcp.runtime.run import BookRun
 
 START_EQUITY = Decimal(10_000)
-"""Quote currency in a new paper account."""
+"""Equity of a new paper account, in quote currency."""
 
 AGENTS = ("rules", "claude", "attached", "reckless", "none")
 MODELS = frozenset({CLAUDE, ATTACHED})
-"""Those who may fail, be late or spend their budget: the rules stand in for them."""
+"""Agents that may fail, answer late or exhaust their budget: the rules decide in their place."""
 
 
 class WiredRun:
-    """Everything of one run, wired. `speed` is simulated time over the wall's; None is as fast as it goes."""
+    """The connected parts of one run. `speed` is simulated time divided by wall time; None is as fast as possible."""
 
     def __init__(
         self,
@@ -40,13 +40,13 @@ class WiredRun:
         commands: CommandBox,
         listener: Listener | None = None,
         speed: float | None = None,
-        tell: Callable[[str], None] = lambda problem: None,
-        thinks: Callable[[Clock], Decider] | None = None,
+        warn: Callable[[str], None] = lambda problem: None,
+        make_decider: Callable[[Clock], Decider] | None = None,
     ) -> None:
-        """`thinks` makes the decider, where it is none of those that are made by name."""
+        """`make_decider` makes the decider if `agent` is not one of `AGENTS` that are made by name."""
         market = feed.identity
         self.stamp = stamp(feed)
-        # A hole of a few candles is common; an entry that found no price for longer than this is taken off.
+        # Gaps of a few candles are common; an entry that had no price for longer than this is cancelled.
         patience_ms = max(3 * market.interval, 5 * MINUTE)
         self.venue = PaperVenue(market.product, START_EQUITY, patience_ms)
         self.clock = SimulatedClock() if speed is None else PacedClock(speed)
@@ -65,21 +65,22 @@ class WiredRun:
         )
         self.engine = Engine(self.config)
         self.store = store
-        self.decider = thinks(self.clock) if thinks is not None else decider(agent, policies)
-        self.run = BookRun(self.engine, feed, self.venue, store, self.clock, self.decider, commands, listener, tell)
+        self.decider = make_decider(self.clock) if make_decider is not None else decider(agent, policies)
+        self.run = BookRun(self.engine, feed, self.venue, store, self.clock, self.decider, commands, listener, warn)
 
 
 def require_timeframes(policies: LoadedPolicies, interval: int) -> None:
-    """Refuse a policy that waits for closes which never come; a timeframe below the candles' own means theirs.
+    """Raise SettingsError for a policy that wakes on closes of a timeframe that the market does not have.
 
-    A fixed time between wakes has to be a multiple of the candle length. Raises SettingsError.
+    A timeframe shorter than the candles counts as the candle length. A fixed time between wakes must be a multiple of
+    the candle length.
     """
     built = timeframes(interval)
     gate = policies.policies.gate
     if gate.every is not None and span_ms(gate.every) % interval:
         raise SettingsError(
-            f"{policies.source_name} wakes every {gate.every}, which is no multiple of the candle length; expected a "
-            f"multiple of {span_name(interval)}; choose another time, or candles of another length"
+            f"{policies.source_name} wakes every {gate.every}, which is not a multiple of the candle length; expected "
+            f"a multiple of {span_name(interval)}; choose another time, or candles of another length"
         )
     absent = sorted(
         name for name in {*gate.close_wakes, *gate.close_wakes_in_position} if max(span_ms(name), interval) not in built
@@ -92,9 +93,9 @@ def require_timeframes(policies: LoadedPolicies, interval: int) -> None:
 
 
 def decider(agent: str, policies: LoadedPolicies) -> Decider:
-    """Whoever decides, by name.
+    """Return the decider of an agent's name.
 
-    Raises SettingsError for a name nobody has.
+    Raises SettingsError for an unknown name.
     """
     if agent == "rules":
         return RulesDecider(policies.policies)
@@ -108,7 +109,7 @@ def decider(agent: str, policies: LoadedPolicies) -> Decider:
 
 
 def stamp(feed: Feed) -> BookStamp:
-    """What a paper book of this market is stamped with at its first start."""
+    """Return the stamp that a paper book of this market gets at its first start."""
     market = feed.identity
     return BookStamp(
         mode=Mode.PAPER, venue="paper", account=f"paper-{START_EQUITY}", product=market.product, market=market

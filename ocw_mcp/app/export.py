@@ -1,8 +1,8 @@
-"""Tables of a book as files for other programs: CSV, or Parquet with polars.
+"""Exports tables of a book as files for other programs: CSV, or Parquet with polars.
 
-Amounts are exact: plain decimal text in CSV, `decimal(38, 18)` in Parquet. A quotient, which is an average price, is
+Amounts are exact: plain decimal text in CSV, `decimal(38, 18)` in Parquet. An average price is a quotient, and is
 rounded to 8 places. Times are UTC with milliseconds: ISO-8601 text in CSV, `timestamp[ms, UTC]` in Parquet. In CSV an
-empty cell is a value that is not known, and a text is on one line; one that a spreadsheet would take for a formula
+empty cell is a value that is not known, and each text is on one line; a text that a spreadsheet would read as a formula
 begins with an apostrophe.
 """
 
@@ -41,15 +41,15 @@ FORMATS: Final = (CSV, PARQUET)
 EXTRA: Final = "ocw-mcp[parquet]"
 DIGITS: Final = 38
 PLACES: Final = 18
-"""Digits of a Parquet decimal, and those of them behind the point."""
+"""Digits of a Parquet decimal, and its digits after the decimal point."""
 _QUOTIENT_PLACES: Final = 8
 _ALL: Final = 1 << 62
 _FORMULA: Final = re.compile(r"(^|;)(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
-"""Where a spreadsheet would begin a formula: in front of a cell, or after what separates cells in some countries."""
+"""Where a spreadsheet begins a formula: at the start of a cell, or after `;`, which separates cells in some locales."""
 
 
 class Kind(Enum):
-    """What a column holds."""
+    """The kind of the values of a column."""
 
     TEXT = "text"
     COUNT = "count"
@@ -58,19 +58,19 @@ class Kind(Enum):
 
 
 class ExportColumn(NamedTuple):
-    """A column: its name, what it holds, and how a row gives its value; without it by an attribute of that name."""
+    """A column: its name, its kind, and a function from a row to the value; without it the row's attribute `name`."""
 
     name: str
     kind: Kind
     value: Callable[[Any], Any] | None = None
 
     def of(self, row: Any) -> Any:
-        """The value of a row."""
+        """Return the value of a row in this column."""
         return getattr(row, self.name) if self.value is None else self.value(row)
 
 
 class EquityRow(NamedTuple):
-    """The equity (quote) at a moment (ms): as a UTC day began, or as the engine last said."""
+    """The equity (quote currency) at a time (ms): at the start of a UTC day, or in the engine's last summary."""
 
     at: int
     equity: Decimal
@@ -79,9 +79,9 @@ class EquityRow(NamedTuple):
 def _equity(db: Database, book: StoredBook) -> list[EquityRow]:
     points = [EquityRow(at, Decimal(equity)) for at, equity in db.execute("SELECT at, equity FROM days ORDER BY seq")]
     last = db.execute(GET_SUMMARY).fetchone()
-    told = {} if last is None else msgspec.json.decode(last[0])
-    if "equity" in told and (not points or told["at"] > points[-1].at):
-        points.append(EquityRow(told["at"], Decimal(told["equity"])))
+    summary = {} if last is None else msgspec.json.decode(last[0])
+    if "equity" in summary and (not points or summary["at"] > points[-1].at):
+        points.append(EquityRow(summary["at"], Decimal(summary["equity"])))
     return points
 
 
@@ -90,13 +90,13 @@ def _average(row: Any) -> Decimal | None:
 
 
 def _columns(text: str, **values: Callable[[Any], Any]) -> tuple[ExportColumn, ...]:
-    """Columns from `name:kind` words; those in `values` are worked out."""
+    """Return columns from `name:kind` words; `values` has the functions of columns that are computed."""
     pairs = (word.split(":") for word in text.split())
     return tuple(ExportColumn(name, Kind(kind), values.get(name)) for name, kind in pairs)
 
 
 class ExportTable(NamedTuple):
-    """A table that can be exported."""
+    """A table that can be exported: a query for its rows, and its columns."""
 
     rows: Callable[[Database, StoredBook], Sequence[Any]]
     columns: tuple[ExportColumn, ...]
@@ -135,7 +135,7 @@ TABLES: Final = {
 
 
 def require_export(table: str, format_: str, output: Path | None) -> None:
-    """See that a table can be exported before the book is read. Raises SettingsError with what is wrong."""
+    """Check the arguments of an export before the book is read. Raises SettingsError if one is invalid."""
     if table not in TABLES:
         raise SettingsError(f"there is no table {table[:40]!r}; expected one of {', '.join(TABLES)}")
     if format_ not in FORMATS:
@@ -144,29 +144,29 @@ def require_export(table: str, format_: str, output: Path | None) -> None:
         raise SettingsError(f"parquet needs polars, which is not installed; install it: pip install '{EXTRA}'")
     if output is None:
         if format_ == PARQUET:
-            raise SettingsError(f"parquet is no text for a terminal; expected a file; add --output {table}.parquet")
+            raise SettingsError(f"parquet is not text; expected a file for it; add --output {table}.parquet")
         return
     if os.path.isdir(output) or not os.path.isdir(output.parent):
-        raise SettingsError(f"--output {output} has no place; expected a file name in a folder that exists")
+        raise SettingsError(f"--output {output} cannot be a file; expected a file name in a folder that exists")
     if os.path.lexists(output) and output.suffix != f".{format_}":
-        # A journal, or any other file of a person's, is not lost to a slip.
+        # A wrong name must not overwrite a journal or any other file.
         raise SettingsError(
-            f"--output {output} exists and is no .{format_} file, so it is left as it is; choose another name"
+            f"--output {output} exists and is not a .{format_} file, so it is not overwritten; choose another name"
         )
 
 
 def read_table(state: Path, table: str) -> list[Any]:
-    """All rows of a table of `TABLES`, oldest first. Raises BookError if the book cannot be read."""
+    """Return all rows of a table of `TABLES`, oldest first. Raises BookError if the book cannot be read."""
     return list(ask_book(state, TABLES[table].rows))
 
 
 def encoded(table: str, rows: Sequence[Any], format_: str) -> bytes:
-    """The content of a file: UTF-8 text, or Parquet. Raises SettingsError for an amount that Parquet cannot hold."""
+    """Return the content of a file: UTF-8 text, or Parquet. Raises SettingsError for an amount too long for Parquet."""
     return csv_text(table, rows).encode() if format_ == CSV else parquet_bytes(table, rows)
 
 
 def csv_text(table: str, rows: Iterable[Any]) -> str:
-    """Rows as CSV (RFC 4180, lines end with a line feed), with the names of the columns first."""
+    """Return rows as CSV (RFC 4180, lines end with a line feed), with the names of the columns first."""
     columns = TABLES[table].columns
     page = io.StringIO()
     writer = csv.writer(page, lineterminator="\n")
@@ -176,7 +176,7 @@ def csv_text(table: str, rows: Iterable[Any]) -> str:
 
 
 def parquet_bytes(table: str, rows: Sequence[Any]) -> bytes:
-    """Rows as a Parquet file. Raises SettingsError for an amount that has more digits than its columns."""
+    """Return rows as a Parquet file. Raises SettingsError for an amount that has more digits than its column."""
     frame = _frame(TABLES[table].columns, rows)
     page = io.BytesIO()
     frame.write_parquet(page)
@@ -184,7 +184,7 @@ def parquet_bytes(table: str, rows: Sequence[Any]) -> bytes:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file. Raises SettingsError if it cannot be written; it is then not whole."""
+    """Write a file. Raises SettingsError if it cannot be written; the file may then be incomplete."""
     try:
         path.write_bytes(data)
     except OSError as error:
@@ -225,13 +225,13 @@ def _frame(columns: Sequence[ExportColumn], rows: Sequence[Any]) -> "polars.Data
 
 
 def _require_exact(name: str, values: Iterable[Decimal | None]) -> None:
-    """Raises SettingsError for an amount that a Parquet decimal cannot hold as it is."""
+    """Raise SettingsError for an amount that a Parquet decimal cannot hold exactly."""
     for value in values:
         if value is None:
             continue
         exponent = value.as_tuple().exponent
         if not isinstance(exponent, int) or exponent < -PLACES or value.adjusted() >= DIGITS - PLACES:
             raise SettingsError(
-                f"{name} holds {value}, and a parquet decimal has {PLACES} places and {DIGITS - PLACES} digits before "
-                "them; use --format csv, which has all of it"
+                f"{name} has the value {value}, and a parquet decimal has only {PLACES} digits after the point and "
+                f"{DIGITS - PLACES} before it; use --format csv, which is exact"
             )

@@ -1,8 +1,8 @@
-"""How often the gate wakes on a market, and which of its largest moves it sleeps through.
+"""Measures how often the gate wakes on a market, and which of the market's largest moves it misses.
 
-A move is one of the largest returns of a symbol over a span, told with hindsight; of those that overlap the largest
-counts. It is missed where nobody was woken from its first candle to its last, by whatever reason: a wake sees all
-symbols. Wakes that fell at random would miss exp(−wakes · span / time), which is told beside it.
+A move is one of the largest returns of a symbol over a span, found with hindsight; of overlapping moves the largest
+counts. A move is missed if there is no wake, for any reason, from its first candle to its last: a wake sees all
+symbols. Wakes at random times would miss a share of exp(−wakes · span / time), which the report shows for comparison.
 """
 
 import asyncio
@@ -26,30 +26,30 @@ LARGEST: Final = 0.005
 """The share of all returns over a span that counts as moves, before those that overlap are left out."""
 
 Closes = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
-"""When candles closed (ms), and at what price."""
+"""Close times of candles (ms), and their close prices."""
 Move = tuple[int, int, float]
-"""When it began and ended (ms), and the log return."""
+"""The times of its begin and end (ms), and its log return."""
 
 
 def measure(feed: Feed, policies: LoadedPolicies, prompts: LoadedPrompts, for_ms: int | None = None) -> dict[str, Any]:
-    """Run the gate over a market where nobody trades, and judge it. Raises what a run does."""
+    """Run the gate over a market without trades; return its wakes and missed moves. Raises the errors of a run."""
     interval = feed.identity.interval
-    told = run(Job(feed, "none", policies, prompts, for_ms, None)).report
-    wakes = sorted({wake["t"] for wake in told["wakes"]})
-    first, last = told["from"], told["to"]
-    days = (last - first) / DAY if told["candles"] else 0.0
-    closes = asyncio.run(_closes(feed, last)) if told["candles"] else {}
+    report = run(Job(feed, "none", policies, prompts, for_ms, None)).report
+    wakes = sorted({wake["t"] for wake in report["wakes"]})
+    first, last = report["from"], report["to"]
+    days = (last - first) / DAY if report["candles"] else 0.0
+    closes = asyncio.run(_closes(feed, last)) if report["candles"] else {}
     gaps = [later - earlier for earlier, later in pairwise(wakes)]
     return {
-        **{name: told[name] for name in ("symbols", "candles", "from", "to")},
+        **{name: report[name] for name in ("symbols", "candles", "from", "to")},
         "days": round(days, 2),
-        "evaluations": told["evaluations"],
-        "skip_rate": told["skip_rate"],
-        "skips": told["skips"],
+        "evaluations": report["evaluations"],
+        "skip_rate": report["skip_rate"],
+        "skips": report["skips"],
         "wakes": len(wakes),
         "wakes_a_day": round(len(wakes) / days, 1) if days else None,
         "median_gap_min": median(gaps) / MINUTE if gaps else None,
-        "reasons": told["wake_reasons"],
+        "reasons": report["wake_reasons"],
         "largest": LARGEST,
         "moves": [
             judge({symbol: moves(each, span, interval) for symbol, each in closes.items()}, span, wakes, last - first)
@@ -60,7 +60,7 @@ def measure(feed: Feed, policies: LoadedPolicies, prompts: LoadedPrompts, for_ms
 
 
 def moves(closes: Closes, span: int, interval: int) -> list[Move]:
-    """The largest moves of a symbol over `span` (ms), in order of time. One over a hole is none."""
+    """Return the largest moves of a symbol over `span` (ms), in order of time. A move across a data gap is left out."""
     times, prices = closes
     candles = span // interval
     begins = np.flatnonzero(times[candles:] - times[:-candles] == span)
@@ -78,7 +78,10 @@ def moves(closes: Closes, span: int, interval: int) -> list[Move]:
 
 
 def judge(found: Mapping[str, list[Move]], span: int, wakes: Sequence[int], time: int) -> dict[str, Any]:
-    """How many moves over a span were missed, and how long those took that were not; `time` is all there was (ms)."""
+    """Return how many moves over a span were missed, and the delay of the wakes at the others.
+
+    `time` is the length of the whole run (ms).
+    """
     woken = np.array(wakes, dtype=np.int64)
     every = [move for each in found.values() for move in each]
     delays = []

@@ -1,4 +1,4 @@
-"""Makes OCW known to Claude: an entry in Claude Desktop's configuration, or the command for Claude Code. No key."""
+"""Registers OCW with Claude: an entry in Claude Desktop's configuration, or the command for Claude Code. No key."""
 
 import json
 import os
@@ -18,7 +18,7 @@ LARGEST_CONFIG: Final = 1 << 24
 
 
 class Installed(NamedTuple):
-    """What was done, or would be: the configuration file, what it held before, and what it holds then."""
+    """A change of the configuration file that was made or is planned: the path, the old text, and the new text."""
 
     path: Path
     before: str | None
@@ -27,12 +27,12 @@ class Installed(NamedTuple):
 
     @property
     def changed(self) -> bool:
-        """Whether there is anything to do."""
+        """Whether the new text differs from the old one."""
         return self.before != self.after
 
 
 def command(state: Path, *, read_only: bool) -> list[str]:
-    """What a client starts: this very installation, by full paths, since clients have another PATH."""
+    """Return the command that a client starts: this installation by full paths, since clients have another PATH."""
     beside = Path(sys.executable).with_name("ocw")
     found = str(beside) if beside.exists() else shutil.which("ocw")
     start = [found] if found else [sys.executable, "-m", "ocw_mcp"]
@@ -40,12 +40,12 @@ def command(state: Path, *, read_only: bool) -> list[str]:
 
 
 def for_claude_code(state: Path, *, read_only: bool) -> str:
-    """The command that makes OCW known to Claude Code."""
+    """Return the command that registers OCW with Claude Code."""
     return shlex.join(["claude", "mcp", "add", NAME, "--", *command(state, read_only=read_only)])
 
 
 def desktop_config(platform: str = sys.platform, home: Path | None = None) -> Path:
-    """Where Claude Desktop keeps its configuration."""
+    """Return the path of Claude Desktop's configuration."""
     base = home or Path.home()
     if platform == "darwin":
         return base / "Library" / "Application Support" / "Claude" / CONFIG
@@ -53,16 +53,16 @@ def desktop_config(platform: str = sys.platform, home: Path | None = None) -> Pa
 
 
 def for_claude_desktop(path: Path, state: Path, *, read_only: bool, dry_run: bool) -> Installed:
-    """Put an entry into Claude Desktop's configuration, beside whatever stands there; the old file is kept.
+    """Add an entry to Claude Desktop's configuration; other entries stay, and a copy of the old file is kept.
 
-    Raises SettingsError for a file that is no configuration, which is left as it is, and where nothing can be written.
+    Raises SettingsError if the file is not a configuration, and is then not changed, or if it cannot be written.
     """
     start = command(state, read_only=read_only)
     before = _read(path)
     config = _parsed(path, before)
     servers = config.setdefault("mcpServers", {})
     if not isinstance(servers, dict):
-        raise _foreign(path, "its mcpServers are no object")
+        raise _foreign(path, "its mcpServers is not an object")
     servers[NAME] = {"command": start[0], "args": start[1:]}
     after = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     done = Installed(path, before, after, None)
@@ -80,7 +80,7 @@ def for_claude_desktop(path: Path, state: Path, *, read_only: bool, dry_run: boo
         os.replace(draft, path)
     except OSError as error:
         raise SettingsError(
-            f"{path} cannot be written: {error.strerror}; allow writing it, or put in what --dry-run prints by hand"
+            f"{path} cannot be written: {error.strerror}; allow writing it, or copy the output of --dry-run into it"
         ) from None
     return done._replace(backup=backup)
 
@@ -100,14 +100,14 @@ def _parsed(path: Path, text: str | None) -> dict[str, Any]:
     try:
         config = json.loads(text)
     except ValueError as error:
-        raise _foreign(path, f"it is no JSON: {error}") from None
+        raise _foreign(path, f"it is not JSON: {error}") from None
     if not isinstance(config, dict):
-        raise _foreign(path, "it holds no object")
+        raise _foreign(path, "it is not a JSON object")
     return config
 
 
 def _free(path: Path) -> Path:
-    """The first name for a backup that nothing has: an older one is never lost."""
+    """Return the first free name for a backup, so that an older backup is never overwritten."""
     number = 1
     while (backup := path.with_name(f"{path.name}.before-ocw-{number}")).exists():
         number += 1
@@ -116,6 +116,6 @@ def _free(path: Path) -> Path:
 
 def _foreign(path: Path, why: str) -> SettingsError:
     return SettingsError(
-        f"{path} is no configuration of Claude Desktop that can be added to ({why}); nothing was changed; correct it, "
-        "or put in what --dry-run prints on another file by hand"
+        f"{path} is not a valid configuration of Claude Desktop ({why}); nothing was changed; correct it, or copy the "
+        "output of --dry-run with another --config into it"
     )

@@ -1,4 +1,4 @@
-"""Where an engine is served: an address on this machine, or beyond it with the names under which it is asked for."""
+"""The address at which an engine is served: for this machine only, or for other machines under given host names."""
 
 import re
 from ipaddress import ip_address
@@ -10,7 +10,7 @@ DEFAULT = "127.0.0.1:8080"
 
 
 class ListenAddress(NamedTuple):
-    """An address to serve at; `hosts` are names beside those of loopback. Port 0 is any that is free."""
+    """An address to serve at; `hosts` are accepted host names beside those of loopback. Port 0 is any free port."""
 
     host: str
     port: int
@@ -18,12 +18,15 @@ class ListenAddress(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """The host as it stands in a URL."""
+        """The host as written in a URL."""
         return f"[{self.host}]" if ":" in self.host else self.host
 
 
 def parse_listen_address(text: str, hosts: tuple[str, ...]) -> ListenAddress:
-    """What `--serve` says. Raises SettingsError for no address, or one beyond this machine without a word for it."""
+    """Return the address of `--serve`. Raises SettingsError for an invalid address.
+
+    An address that other machines can reach needs `hosts`, the host names of SERVE_HOSTS.
+    """
     found = re.fullmatch(r"(?:(\[[0-9a-fA-F:]+\]|[0-9.]+|localhost):)?([0-9]{1,5})", text.strip())
     host = (found[1] or "127.0.0.1").strip("[]") if found else ""
     host = "127.0.0.1" if host == "localhost" else host
@@ -35,7 +38,7 @@ def parse_listen_address(text: str, hosts: tuple[str, ...]) -> ListenAddress:
         raise SettingsError(f"--serve is {text[:40]!r}; expected an address and a port such as {DEFAULT}, or a port")
     if not address.is_loopback and not hosts:
         raise SettingsError(
-            f"--serve {text} would answer other machines, over plain HTTP; if that is meant, name in SERVE_HOSTS under "
-            f"which names they ask for this one, and put TLS before it; else serve at {DEFAULT}"
+            f"--serve {text} would answer other machines over plain HTTP; if that is intended, set SERVE_HOSTS to the "
+            f"host names that they use for this machine, and add a TLS proxy; otherwise serve at {DEFAULT}"
         )
     return ListenAddress(host, int(found[2]), hosts)

@@ -1,4 +1,4 @@
-"""The log: one line an event, on standard error, so that standard output holds results alone."""
+"""The log: one line per event, on standard error, so that standard output has only results."""
 
 import logging
 import sys
@@ -13,25 +13,25 @@ from ocw_mcp.app.settings import LogLevel
 from ocw_mcp.domain.text import printable
 
 SAID_AGAIN_S: Final = 3600
-"""Wall time after which an identical warning is worth another line."""
+"""Wall time (s) after which an identical warning is logged again."""
 MOST_REMEMBERED: Final = 1_000
 
 
 def configure(level: LogLevel, *, quiet: bool = False) -> None:
-    """Set the log up; `quiet` leaves warnings and errors only, for commands that a person watches."""
+    """Configure the log; with `quiet` it has only warnings and errors, for commands that an operator watches."""
     threshold = max(logging.getLevelName(level.value), logging.WARNING if quiet and level is LogLevel.INFO else 0)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             Once(),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            # Rich's tracebacks would show what variables hold, keys among it.
+            # Rich's tracebacks would show the values of variables, which may be keys.
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
             ),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        # Asked for at each line: whoever takes standard error away, or gives another, is followed.
+        # Standard error is looked up at each line, since it may be replaced or closed during a run.
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
@@ -39,14 +39,14 @@ def configure(level: LogLevel, *, quiet: bool = False) -> None:
 
 
 class Once:
-    """Drops a warning that was said in the same words within the hour: what goes on needs no line each time."""
+    """Drops a warning that was logged with the same text within the hour."""
 
-    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:  # noqa: TID251 - how often people are told
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:  # noqa: TID251 - limits repeated warnings
         self._now_s = now_s
         self._said: dict[str, float] = {}
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-        """Pass an event on. Raises DropEvent."""
+        """Return an event to log. Raises DropEvent for a repeated warning."""
         if event["level"] != "warning":
             return event
         now, words = self._now_s(), repr(sorted(event.items()))
@@ -59,16 +59,16 @@ class Once:
 
 
 class _Forward(logging.Handler):
-    """Has what goes through `logging` said like everything else."""
+    """Writes the records of the module `logging` into this log."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say it."""
+        """Log a record."""
         trace = {"exc_info": record.exc_info} if record.exc_info else {}
         structlog.get_logger().log(record.levelno, printable(record.getMessage()), **trace)
 
 
 def _take_in_logging(threshold: int) -> None:
-    """Take what goes through `logging`, before a library puts a handler of its own there; of theirs, warnings only."""
+    """Handle the records of `logging` before a library adds its own handler; of libraries only warnings are logged."""
     root = logging.getLogger()
     for handler in root.handlers[:]:
         if isinstance(handler, _Forward):

@@ -1,4 +1,4 @@
-"""From the word after `--market` to a feed."""
+"""Opens the feed of a market from the value of `--market`."""
 
 from datetime import UTC, date, datetime
 from math import inf
@@ -17,7 +17,7 @@ from ocw_mcp.domain.time import MINUTE, SECOND, span_ms
 
 SIMULATED = "sim"
 LENIENT = TapeOptions(strict=False)
-"""A tape's rows and files that cannot be believed are left out and named."""
+"""Invalid rows and files of a tape are left out and listed."""
 
 MarketFeed = SimulatedFeed | TapeFeed
 
@@ -31,9 +31,9 @@ def open_market(
     seed: int = 1,
     terms: TapeOptions = LENIENT,
 ) -> MarketFeed:
-    """The simulated market for `sim`, a tape for the path of one.
+    """Return the simulated market for `sim`, or the tape of a path.
 
-    Raises TapeError when the tape cannot be believed, SettingsError when the simulated market cannot be as wished.
+    Raises TapeError for an invalid tape, SettingsError if the simulated market does not have the symbols or interval.
     """
     if market != SIMULATED:
         return TapeFeed.open(Path(market), product, interval, symbols or None, terms)
@@ -45,7 +45,7 @@ def open_market(
 
 
 def market_end(feed: Feed) -> int | None:
-    """When (ms) the last candle of a market closes, as the names of a tape's files say; None if nothing says it."""
+    """Return the time (ms) at which the last candle of a tape closes, from its file names; None if not known."""
     if not isinstance(feed, TapeFeed):
         return None
     ends = [file.ends for files in feed.selection.files.values() for file in files]
@@ -53,11 +53,11 @@ def market_end(feed: Feed) -> int | None:
 
 
 def _simulated(asked: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the symbols of the simulated market that are meant. Raises SettingsError with the list."""
+    """Return the symbols of the simulated market for the given names. Raises SettingsError for an unknown one."""
     meant = {text: of_market(text, KNOWN) for text in asked}
     if unknown := [text for text, symbol in meant.items() if symbol is None]:
         raise SettingsError(
-            f"--symbols names {unknown[0]!r}, which the simulated market does not have; it has {', '.join(KNOWN)}"
+            f"--symbols has {unknown[0]!r}, which the simulated market does not have; it has {', '.join(KNOWN)}"
         )
     return tuple(symbol for symbol in meant.values() if symbol is not None)
 
@@ -66,10 +66,10 @@ END, BEGINNING = "end", "beginning"
 
 
 def tape_terms(strict: bool, discontinuity: float | None, stamps: str | None) -> TapeOptions:
-    """How a tape is read, from the words of the command line; None is the usual.
+    """Return the options for reading a tape from the command line's values; None is the default.
 
-    `stamps` is what the stamp of metrics means: `end` or `beginning` of five minutes, or the day from which on it is
-    the beginning. Raises SettingsError for what is none of these, or for a factor that is not above 1.
+    `stamps` is the meaning of the time stamp of metrics: `end` or `beginning` of five minutes, or the day from which on
+    it is the beginning. Raises SettingsError for any other value, or for a factor that is not above 1.
     """
     factor = DISCONTINUITY_FACTOR if discontinuity is None else discontinuity
     if not 1 < factor < inf:
@@ -82,7 +82,7 @@ def tape_terms(strict: bool, discontinuity: float | None, stamps: str | None) ->
             day = date.fromisoformat(stamps or "")
         except ValueError:
             raise SettingsError(
-                f"--metrics-stamps is {stamps!r}; expected {END}, {BEGINNING}, or the day from which on they are the "
+                f"--metrics-stamps is {stamps!r}; expected {END}, {BEGINNING}, or the first day on which they mean the "
                 "beginning, such as 2026-06-25; correct it"
             ) from None
         begins_from = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * SECOND

@@ -1,4 +1,4 @@
-"""Tells a person what a run does, one line for each thing that matters; holding is silent."""
+"""Prints the events of a run for the operator, one line each; a HOLD decision prints no line."""
 
 from collections.abc import Callable
 
@@ -39,36 +39,36 @@ def style_of(event: events.DomainEvent) -> str:
 
 
 class Narrator:
-    """Turns domain events into lines. Wakes that led to nothing are counted and told once a day."""
+    """Turns domain events into lines. Wakes with a HOLD decision are counted, and the count is shown once a day."""
 
     def __init__(self, say: Callable[[Text], None]) -> None:
         self._say = say
         self.lines = 0
-        """How many lines it has said."""
+        """The number of lines printed so far."""
         self._held = 0
         self._closings = Closings()
         self._absence = Absence()
 
     def __call__(self, at: int, event: events.DomainEvent) -> None:
-        """Take in one event at its time (ms)."""
+        """Print the line of an event with its time (ms), if it has one."""
         self._closings.take(event)
         if isinstance(event, events.DecisionMade):
-            self.tell(at, self._absence.remark(event), "yellow")
+            self.show(at, self._absence.remark(event), "yellow")
         if isinstance(event, events.DecisionMade) and all(leg.action is Action.HOLD for leg in event.decision.legs):
             self._held += 1
             return
-        self.tell(at, self._line(event), style_of(event))
+        self.show(at, self._line(event), style_of(event))
 
-    def tell(self, at: int, line: str | None, style: str = "") -> None:
-        """Say a line with its time (ms); None says nothing."""
+    def show(self, at: int, line: str | None, style: str = "") -> None:
+        """Print a line with its time (ms); None prints nothing."""
         if line:
             self.lines += 1
-            # Reasons are other people's words: none of them commands a terminal, begins a line, or is markup.
+            # Reasons come from outside, so they are printed without control characters, line breaks and markup.
             self._say(Text.assemble((f"{moment(at)[:16]}  ", "dim"), (printable(line), style)))
 
-    def waits(self, at: int, what: str, longest_s: float) -> None:
-        """Say at `at` (ms) that Claude's answer takes its time, and how much of it (s, wall time) it has."""
-        self.tell(at, f"waiting   for Claude on {what}, up to {longest_s:g} s", "dim")
+    def waits(self, at: int, task: str, longest_s: float) -> None:
+        """Print at `at` (ms) that the run waits for Claude's answer, with the longest wait (s, wall time)."""
+        self.show(at, f"waiting   for Claude on {task}, up to {longest_s:g} s", "dim")
 
     def _line(self, event: events.DomainEvent) -> str | None:
         match event:
@@ -91,7 +91,7 @@ class Narrator:
             case events.ApprovalAsked(name, intent, price, expires_at):
                 order = f"{intent.side} {plain(intent.quantity)} {intent.symbol} at about {plain(price)}"
                 until = moment(expires_at)[:16]
-                return f"approval  {name} waits until {until}: {order}; ocw approve {name} or ocw deny {name}"
+                return f"approval  {name} is pending until {until}: {order}; ocw approve {name} or ocw deny {name}"
             case events.ApprovalEnded(name, outcome, by):
                 return f"approval  {name} {outcome} by {by}"
             case events.OrderRefused(intent=intent, refusal=refusal):
@@ -103,27 +103,27 @@ class Narrator:
             ):
                 return f"canceled  {ref}: {plain(untraded)} of it did not trade within its limit of {plain(limit)}"
             case events.PositionProtected(symbol=symbol, trigger_price=trigger):
-                return f"stop      {symbol} is under a stop at {plain(trigger)}"
+                return f"stop      {symbol}: stop at {plain(trigger)}"
             case events.PositionClosed(symbol=symbol, pnl=pnl):
                 why = self._closings.why(symbol)
                 made = f"{'+' if pnl >= 0 else ''}{plain(round(pnl, 2))} after fees and funding"
                 return f"closed    {symbol}, {made}{f' ({why})' if why else ''}"
             case events.FundingBooked(symbol=symbol, amount=amount, rate=rate, assumed=assumed):
-                word = "gets" if amount > 0 else "pays"
+                paid = "received" if amount > 0 else "paid"
                 rated = f"{plain(rate * 100)}%{', assumed' if assumed else ''}"
-                return f"funding   {symbol} {word} {plain(abs(round(amount, 4)))} at {rated}"
+                return f"funding   {symbol}: funding {paid} {plain(abs(round(amount, 4)))} at {rated}"
             case events.DailyLossReached(equity=equity, floor=floor):
-                return f"limit     daily loss: equity {plain(round(equity, 2))}, floor {plain(round(floor, 2))}"
+                return f"limit     daily loss: equity {plain(round(equity, 2))}, limit {plain(round(floor, 2))}"
             case events.DrawdownReached(equity=equity, peak=peak):
                 return f"limit     drawdown: equity {plain(round(equity, 2))}, peak {plain(round(peak, 2))}"
             case events.EntriesPaused(until=until):
-                return f"limit     too many losses in a row: entries pause until {iso(until)[:16]}"
+                return f"limit     too many losses in a row: no entries until {iso(until)[:16]}"
             case events.BudgetSpent(spent_usd=spent, until=until):
-                return f"budget    {plain(spent)} USD spent on thinking: the rules decide until {iso(until)[:16]}"
+                return f"budget    LLM cost has reached {plain(spent)} USD: the rules decide until {iso(until)[:16]}"
             case events.StateChanged(before=before_state, after=after_state, why=why):
                 return f"state     {before_state} -> {after_state}: {why}"
             case events.HoleFound(symbol=symbol, since=since, until=until):
-                return f"hole      {symbol} has no candles from {iso(since)} to {iso(until)}"
+                return f"data gap  {symbol} has no candles from {iso(since)} to {iso(until)}"
             case events.SymbolEnded(symbol=symbol, last=last):
                 return f"ended     {symbol} has no candle after {iso(last)}"
             case events.Incident(text=text):

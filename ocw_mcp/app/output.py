@@ -1,4 +1,4 @@
-"""Standard output and error, which may end before we do: a pipe nobody reads, a full disk, a closed terminal."""
+"""Standard output and error, which may fail before the process ends: a closed pipe, a full disk, a closed terminal."""
 
 import errno
 import os
@@ -13,20 +13,20 @@ from ocw_mcp.domain.text import printable
 _OF_A_STREAM: Final = {errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG, errno.EBADF}
 
 
-class BlockingSafeStream:
-    """A stream that stops nobody: from the first text that it does not take, it drops all of them."""
+class FailSafeStream:
+    """A stream whose errors do not reach the caller: after the first failed write it drops every text."""
 
-    def __init__(self, stream: TextIO, tell: Callable[[OSError], None]) -> None:
+    def __init__(self, stream: TextIO, report: Callable[[OSError], None]) -> None:
         self._stream = stream
-        self._tell = tell
-        self._takes = True
+        self._report = report
+        self._works = True
 
     def __getattr__(self, name: str) -> Any:
-        """Whatever else a stream is asked for: its encoding, whether it is a terminal."""
+        """Return any other attribute of the stream, such as its encoding."""
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write a text, or drop it; what the stream's encoding does not have is written as escapes."""
+        """Write a text, or drop it; a character that the stream's encoding does not have is written as an escape."""
         try:
             return self._try(lambda: self._stream.write(text))
         except UnicodeEncodeError as error:
@@ -34,35 +34,35 @@ class BlockingSafeStream:
             return self._try(lambda: self._stream.write(known))
 
     def flush(self) -> None:
-        """Hand on what was written, or drop it."""
+        """Flush the stream, or do nothing after a failed write."""
         self._try(self._stream.flush)
 
     def _try(self, act: Callable[[], int | None]) -> int:
         try:
-            return (act() or 0) if self._takes else 0
+            return (act() or 0) if self._works else 0
         except OSError as error:
-            self._takes = False
+            self._works = False
             silence(self._stream)
-            self._tell(error)
+            self._report(error)
             return 0
 
 
-def steady(stream: TextIO, tell: Callable[[OSError], None] = lambda error: None) -> TextIO:
-    """The stream as one that stops nobody; `tell` hears once, and why, that nothing is taken any more."""
-    return cast(TextIO, BlockingSafeStream(stream, tell))
+def steady(stream: TextIO, report: Callable[[OSError], None] = lambda error: None) -> TextIO:
+    """Return the stream as one that never raises OSError; `report` is called once, with the first error."""
+    return cast(TextIO, FailSafeStream(stream, report))
 
 
 class StatusLine:
-    """A line at the foot of a terminal that is drawn over: how far some work is.
+    """A line at the bottom of a terminal that shows the progress of some work, and is drawn over.
 
-    While its `with` block runs it stands in for standard error, so that what is written there begins a line of its
-    own. If the stream is no terminal, or `quiet`, it draws nothing.
+    While its `with` block runs it replaces standard error, so that other output there begins on a new line. If the
+    stream is not a terminal, or with `quiet`, it draws nothing.
     """
 
     def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
         self._stream = stream
         self.drawn = not quiet and stream.isatty() and os.environ.get("TERM") != "dumb"
-        """Whether the line can be seen at all."""
+        """Whether the line is drawn at all."""
         self._shown = ""
 
     def __enter__(self) -> Self:
@@ -74,7 +74,7 @@ class StatusLine:
         sys.stderr = self._stream
 
     def __getattr__(self, name: str) -> Any:
-        """Whatever else a stream is asked for."""
+        """Return any other attribute of the stream."""
         return getattr(self._stream, name)
 
     def show(self, text: str) -> None:
@@ -91,23 +91,23 @@ class StatusLine:
             self._stream.flush()
 
     def erase(self) -> None:
-        """Take the line away, for something that is printed in its place."""
+        """Erase the line, so that other output can be printed in its place."""
         if self._shown:
             self._shown = ""
             self._stream.write("\r\x1b[2K")
             self._stream.flush()
 
     def write(self, text: str) -> int:
-        """Write to the stream itself, after the line is gone."""
+        """Erase the line, then write to the stream itself."""
         self.erase()
         return self._stream.write(text)
 
 
 @contextmanager
-def working(what: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """Show what is done while the block runs, on a terminal at standard error alone; `quiet` shows nothing.
+def working(task: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """Show the name of a task while the block runs, if standard error is a terminal; `quiet` shows nothing.
 
-    The value shows another text in its place.
+    The value of the block is a function that shows another text in its place.
     """
     if quiet or not sys.stderr.isatty():
         yield lambda text: None
@@ -115,7 +115,7 @@ def working(what: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]
     from rich.console import Console
     from rich.text import Text
 
-    with Console(file=sys.stderr).status(Text(printable(what))) as status:
+    with Console(file=sys.stderr).status(Text(printable(task))) as status:
         yield lambda text: status.update(Text(printable(text)))
 
 
@@ -129,33 +129,33 @@ def gain_style(amount: Decimal | float | None) -> str:
 
 
 def silence(stream: TextIO) -> None:
-    """Lead a stream and what it still holds into nothing, so that no process stumbles over it at its exit."""
+    """Redirect a stream and its buffered text to the null device, so that a flush at exit does not fail."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, stream.fileno())
     except (OSError, ValueError):
-        return  # no file of the system's: there is nothing to stumble over
+        return  # the stream has no file descriptor, so a flush at exit cannot fail
     finally:
         os.close(nowhere)
 
 
 def of_a_stream(error: OSError) -> bool:
-    """Whether an error may come from writing to a stream that was open; one of a file by its name does not."""
+    """Return whether an error may come from a write to an open stream; an error with a file name does not."""
     return error.filename is None and error.errno in _OF_A_STREAM
 
 
-def complaint(error: OSError) -> str:
-    """What to tell of standard output that takes nothing; empty where a reader has only heard enough."""
-    return "" if error.errno == errno.EPIPE else f"standard output takes no more ({error.strerror})"
+def output_problem(error: OSError) -> str:
+    """Return a sentence on why standard output failed; empty if the reader of a pipe has only closed it."""
+    return "" if error.errno == errno.EPIPE else f"standard output cannot be written ({error.strerror})"
 
 
 def say(text: str, *, err: bool = False, nl: bool = True) -> None:
-    """Print a text without anything that a terminal would obey: names of files and policies may hold that."""
+    """Print a text without control characters, which names of files and policies may have."""
     import typer
 
     typer.echo(clean(text), err=err, nl=nl)
 
 
 def clean(text: str) -> str:
-    """Return a text of several lines without control and invisible characters; indentation stays."""
+    """Return a text of several lines without control and invisible characters; its indentation stays."""
     return "\n".join(f"{line[: len(line) - len(line.lstrip(' '))]}{printable(line)}" for line in text.split("\n"))

@@ -1,6 +1,6 @@
-"""A picture of a run: each symbol's price with the gate's wakes and every trade over it, and the book's equity.
+"""The picture of a run: each symbol's price with the gate's wakes and all trades, and the book's equity.
 
-Candles are not journaled, so they are read from the feed once more; everything else comes from the journal.
+Candles are not journaled, so they are read from the feed again; all other data comes from the journal.
 """
 
 from collections.abc import Iterable
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 POINTS: Final = 3_000
-"""Price points of one symbol at most; each shows the range of the candles that it stands for."""
+"""The most price points of one symbol; each shows the price range of one or more candles."""
 KINDS: Final = {"close": "#9aa0a6", "timer": "#4f7fd6", "outlier": "#e08a1e", "condition": "#8e4ec6"}
-"""Colours of wakes by the kind of their reason, in the order in which they are drawn."""
+"""Colours of wakes by the kind of their reason, in drawing order."""
 UP, DOWN, PRICE = "#1a8f5a", "#c6373c", "#2b2f36"
 
 
 class ChartTrade(NamedTuple):
-    """A position from its first fill to its last: times in ms, average prices, profit after fees; or one still open."""
+    """A position from its first fill to its last, or one still open: times in ms, average prices, profit after fees."""
 
     symbol: str
     long: bool
@@ -44,7 +44,7 @@ class ChartTrade(NamedTuple):
 
 
 class ChartData(NamedTuple):
-    """What the journal tells of a run: trades, wakes as (time, symbol or None, kind), equity as each day opened."""
+    """Data of a run from the journal: trades, wakes as (time, symbol or None, kind), equity at each day's start."""
 
     trades: list[ChartTrade]
     wakes: list[tuple[int, str | None, str]]
@@ -52,7 +52,7 @@ class ChartData(NamedTuple):
 
 
 class ChartPrices(NamedTuple):
-    """A symbol's prices: times (ms), closes, and the range that each point stands for; NaN where candles miss."""
+    """A symbol's prices: times (ms), closes, and the price range of each point; NaN for missing candles."""
 
     at: list[int]
     close: list[float]
@@ -60,7 +60,7 @@ class ChartPrices(NamedTuple):
     high: list[float]
 
     def point(self, at: int, close: float, low: float, high: float) -> None:
-        """Add a point."""
+        """Add a point to all four lists."""
         self.at.append(at)
         self.close.append(close)
         self.low.append(low)
@@ -68,9 +68,9 @@ class ChartPrices(NamedTuple):
 
 
 def require(path: Path) -> None:
-    """See that a picture can be drawn before the work begins that it shows.
+    """Check before a run that its picture can be drawn.
 
-    Raises SettingsError when it cannot.
+    Raises SettingsError if matplotlib is missing or the path cannot be a file.
     """
     if find_spec("matplotlib") is None:
         raise SettingsError(
@@ -78,12 +78,12 @@ def require(path: Path) -> None:
         )
     if path.is_dir() or not path.parent.is_dir():
         raise SettingsError(
-            f"the picture {path.name} has no place: expected a file name in a folder that exists; choose another"
+            f"the picture {path.name} cannot be a file: expected a file name in a folder that exists; choose another"
         )
 
 
 def gather(journal: Iterable[tuple[int, JournalEvent]]) -> ChartData:
-    """Read a journal's events, in their order."""
+    """Return the data of the picture from a journal's events, given in order."""
     story = ChartData([], [], [])
     open_trades: dict[str, ChartTrade] = {}
     last: dict[str, events.OrderFilled] = {}
@@ -112,7 +112,7 @@ def gather(journal: Iterable[tuple[int, JournalEvent]]) -> ChartData:
 
 
 async def read_prices(feed: Feed, until: int, candles: int) -> dict[str, ChartPrices]:
-    """Every symbol's prices up to `until` (ms), thinned out evenly; `candles` is about how many there are."""
+    """Return every symbol's prices up to `until` (ms), reduced evenly to `POINTS`; `candles` is their rough number."""
     symbols = feed.identity.symbols
     stride = max(1, candles // (len(symbols) * POINTS))
     prices = {symbol: ChartPrices([], [], [], []) for symbol in symbols}
@@ -142,9 +142,9 @@ def title(figures: dict[str, Any]) -> str:
 def draw(
     path: Path, prices: dict[str, ChartPrices], story: ChartData, equity_end: tuple[int, float], title: str
 ) -> None:
-    """Write the picture as a PNG.
+    """Draw the picture and write it as a PNG.
 
-    Raises SettingsError when it cannot be written.
+    Raises SettingsError when the file cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -202,7 +202,7 @@ def _draw_trade(axis: "Axes", trade: ChartTrade, row: ChartPrices) -> None:
 def _draw_equity(axis: "Axes", points: list[tuple[int, float]]) -> None:
     axis.plot(_moments([at for at, _ in points]), [equity for _, equity in points], color=PRICE, linewidth=1.2)
     axis.axhline(points[0][1], color=PRICE, linewidth=0.5, linestyle=":")
-    axis.set_ylabel("equity as each day\nopened, and at the end")
+    axis.set_ylabel("equity at each day's\nstart, and at the end")
     axis.set_xlabel("UTC   ▲ long  ▼ short  o closed  x stopped; green won, red lost")
 
 

@@ -1,4 +1,4 @@
-"""Policies for people: the keys and values of a file, and how much of its limits a book has used."""
+"""Views of policies: the keys and values of a policy file, and the use of each limit by a book."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -19,27 +19,27 @@ from ocw_mcp.domain.time import iso
 
 
 def of_file(loaded: LoadedPolicies) -> dict[str, Any]:
-    """Return every table and key of a policy file, and the file that gives each key, ready for JSON."""
+    """Return every table and key of a policy file, and the file that sets each key, ready for JSON."""
     tables = loaded.policies.model_dump(mode="json")
     return {"file": loaded.source_name, "hash": loaded.hash, "origins": dict(loaded.origins), **tables}
 
 
 def of_book(state: Path) -> dict[str, Any]:
-    """Return the limits that a book was last run under, with the use of each; read-only, ready for JSON.
+    """Return the limits of a book's last run, with the use of each, ready for JSON. The book is only read.
 
-    Raises BookError if there is no book, or if it has not begun.
+    Raises BookError if there is no book, or if no engine has run it.
     """
     view = msgspec.to_builtins(read_book(state))
     summary = view["summary"]
     if not summary:
-        raise BookError(f"the book in {state} has not begun, so no limit is used; run it first")
+        raise BookError(f"no engine has run the book in {state} yet, so no limit is used; run it first")
     shown = {name: summary[name] for name in ("at", "state", "policies", "limits", "paused_until")}
-    # Books of earlier versions have no scale: it was none of their limits.
+    # Books of earlier versions have no scale, since [scale] was not one of their limits.
     return {"book": view["book"], **shown, "scale": summary.get("scale", "1")}
 
 
 def file_table(loaded: LoadedPolicies) -> Table:
-    """Return a policy file as a table, with the file that gives each key if there are several."""
+    """Return a policy file as a table, with the file that sets each key if there are several files."""
     table = Table(title=f"{loaded.source_name}, hash {loaded.hash[:12]}", title_justify="left", box=None)
     several = set(loaded.origins.values()) - {loaded.source_name, OPTIONAL}
     columns = [("policy", ""), ("value", "bold"), *([("from", "")] if several else []), ("meaning", "dim")]
@@ -48,7 +48,7 @@ def file_table(loaded: LoadedPolicies) -> Table:
     for name, field in type(loaded.policies).model_fields.items():
         kind, part = table_of(field), getattr(loaded.policies, name)
         if kind is not None and part is None:
-            table.add_row(name, "left out", *([""] if several else []), _in_a_line(kind.__doc__))
+            table.add_row(name, "not set", *([""] if several else []), _in_a_line(kind.__doc__))
         elif kind is not None:
             for key, info in kind.model_fields.items():
                 row, origin = f"{name}.{key}", [loaded.origins.get(f"{name}.{key}", OPTIONAL)] if several else []
@@ -71,12 +71,12 @@ def book_table(view: dict[str, Any]) -> Table:
         table.add_column(name, justify="left" if name in ("policy", "") else "right")
     for row in view["limits"]:
         limit, used = Decimal(row["limit"]), Decimal(row["used"])
-        # Books of earlier versions have no bound: each of their limits is one at most.
+        # Books of earlier versions have no bound: each of their limits is a maximum.
         bound = row.get("bound", AT_MOST)
         left = limit - used if bound == AT_MOST else used - limit
         table.add_row(row["name"], bound, row["limit"], row["used"], plain(max(ZERO, left)))
-    remarks = [] if view["scale"] == "1" else [f"limits of size are those of the policy x {view['scale']}, see [scale]"]
+    remarks = [] if view["scale"] == "1" else [f"size limits are those of the policy x {view['scale']}, see [scale]"]
     if view["paused_until"]:
-        remarks.append(f"after losses in a row entries pause until {iso(view['paused_until'])}")
+        remarks.append(f"after losses in a row no entries until {iso(view['paused_until'])}")
     table.caption = escape("\n".join(remarks)) or None
     return table

@@ -1,4 +1,4 @@
-"""Policies (TOML) and prompts (Markdown) as values, each with the hash that stands beside every decision and order."""
+"""Loads policies (TOML) and prompts (Markdown), each with the hash that is stored with every decision and order."""
 
 import hashlib
 import json
@@ -21,24 +21,24 @@ from ocw_mcp.domain.policies import Policies, policy_keys, table_of, value_of, v
 from ocw_mcp.domain.policy_table import OPTIONAL
 from ocw_mcp.domain.time import span_ms, span_name
 
-# No limit that a person means lies outside; what does would cost megabytes to print or vanish in rounding.
+# No sensible limit is outside this range; larger numbers take megabytes to print, smaller ones vanish in rounding.
 _SMALLEST = Decimal("1e-12")
 _LARGEST = Decimal("1e15")
 
 _EXTENDS = "extends"
 _LONGEST_NAME = 40
 _LONGEST_CHAIN = 3
-"""Files: a policy file, and those that it extends."""
+"""The most files of a chain: a policy file, and the files that it extends."""
 STRICTEST = "strictest value"
-"""The origin of a key that no file of a chain gives."""
+"""The origin of a key that no file of a chain sets."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedPolicies:
-    """A policy file as values, with the policy that `[tainted]` names in `strict`. `source_name` is the file's name.
+    """The values of a policy file; `strict` has the policy that `[tainted]` names. `source_name` is the file's name.
 
     `hash` is the SHA-256 over the texts (UTF-8, line feeds) of the file, of every file that it extends, and of the same
-    for `strict`; and over the strictest values that were taken for missing keys.
+    files for `strict`, and over the strictest values used for missing keys.
     """
 
     policies: Policies
@@ -46,13 +46,13 @@ class LoadedPolicies:
     source_name: str
     strict: Policies
     origins: Mapping[str, str] = field(default_factory=dict)
-    """For each key, such as `order.max_notional`, the file that gives it, or `STRICTEST`, or `OPTIONAL`."""
+    """For each key, such as `order.max_notional`, the file that sets it, or `STRICTEST`, or `OPTIONAL`."""
     remarks: tuple[str, ...] = ()
-    """One sentence for each of both policies that lacks keys, naming the keys and the values that they take."""
+    """One sentence for each of the two policies that lacks keys, with those keys and their values."""
 
 
 class _Chain(NamedTuple):
-    """A policy file with those that it extends: values, all texts, the origin of each key, and the missing keys."""
+    """A policy file with the files that it extends: values, all texts, origins of the keys, and the missing keys."""
 
     policies: Policies
     texts: list[str]
@@ -62,16 +62,16 @@ class _Chain(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LoadedPrompts:
-    """The prompts by file name without `.md`; `hash` is a SHA-256 over names and texts."""
+    """The prompts by file name without `.md`; `hash` is the SHA-256 over names and texts."""
 
     texts: dict[str, str]
     hash: str
 
 
 def load_policies(directory: Path | None, name: str = "default") -> LoadedPolicies:
-    """Load `name`.toml from a directory, or from the shipped policies; a `directory` that is a file is the file.
+    """Load `name`.toml from a directory, or from the shipped policies; `directory` may also be the policy file itself.
 
-    Raises SettingsError naming every problem of the file.
+    Raises SettingsError that lists all problems of the file.
     """
     folder = shipped("policies") if directory is None else directory
     path = folder if folder.is_file() else _policy_path(folder, name)
@@ -80,8 +80,8 @@ def load_policies(directory: Path | None, name: str = "default") -> LoadedPolici
     strict = _read(strict_path)
     covered = [*usual.texts, *strict.texts, *filter(None, (usual.missing, strict.missing))]
     remarks = tuple(
-        f"{each.name} lacks keys, and each takes its strictest value: {chain.missing}; give them, or give only what "
-        f'differs from a shipped policy, with {_EXTENDS} = "default" before the first table'
+        f"{each.name} lacks keys, and each has its strictest value: {chain.missing}; set them, or set only the keys "
+        f'that differ from a shipped policy, with {_EXTENDS} = "default" before the first table'
         for each, chain in {path: usual, strict_path: strict}.items()
         if chain.missing
     )
@@ -90,7 +90,7 @@ def load_policies(directory: Path | None, name: str = "default") -> LoadedPolici
 
 
 def with_every(loaded: LoadedPolicies, every: str) -> LoadedPolicies:
-    """Return the policies with a fixed time between wakes, such as `15m`, under a name and a hash of their own.
+    """Return the policies with a fixed time between wakes, such as `15m`, with their own name and hash.
 
     Raises SettingsError for a text that is not a span of time.
     """
@@ -108,7 +108,7 @@ def with_every(loaded: LoadedPolicies, every: str) -> LoadedPolicies:
 
 
 def _read(path: Path) -> _Chain:
-    """Read a policy file and those that it extends. Raises SettingsError naming every problem of the whole."""
+    """Read a policy file and the files that it extends. Raises SettingsError that lists all problems of the chain."""
     files = _chain(path)
     data: dict[str, Any] = {}
     given: dict[str, str] = {}
@@ -128,7 +128,7 @@ def _read(path: Path) -> _Chain:
     except ValidationError as error:
         problems += _sentences(error, numbers)
     if policies is None or problems:
-        raise refusal(str(path), [_located(place, told, given, path) for place, told in problems])
+        raise refusal(str(path), [_located(place, text, given, path) for place, text in problems])
     origins = {
         key: given.get(key, OPTIONAL if OPTIONAL in declared.metadata else STRICTEST)
         for key, declared in policy_keys()
@@ -140,7 +140,7 @@ def _read(path: Path) -> _Chain:
 
 
 def _chain(path: Path) -> dict[Path, tuple[str, dict[str, Any]]]:
-    """Read the text and the tables of a policy file and of those that it extends, the file itself first."""
+    """Read the text and the tables of a policy file and of the files that it extends, the file itself first."""
     files: dict[Path, tuple[str, dict[str, Any]]] = {}
     base: Path | None = path
     while base is not None:
@@ -148,12 +148,12 @@ def _chain(path: Path) -> dict[Path, tuple[str, dict[str, Any]]]:
             raise refusal(str(path), [f"extends in a circle: {_arrows(files, base)}; let one of them extend nothing"])
         if len(files) == _LONGEST_CHAIN:
             chain = _arrows(files, base)
-            raise refusal(str(path), [f"extends too far: {chain}; expected a chain of at most {_LONGEST_CHAIN} files"])
+            raise refusal(str(path), [f"extends too many: {chain}; expected a chain of at most {_LONGEST_CHAIN} files"])
         text = read_text(base, shipper())
         try:
             data = tomllib.loads(text, parse_float=Decimal)
         except (ValueError, ArithmeticError, RecursionError) as error:
-            raise refusal(str(base), [f"is no TOML: {error}; correct the file there"]) from error
+            raise refusal(str(base), [f"is not valid TOML: {error}; correct it"]) from error
         files[base] = (text, data)
         base = _named(base, _EXTENDS, data.pop(_EXTENDS), itself=False) if _EXTENDS in data else None
     return files
@@ -164,9 +164,9 @@ def _arrows(files: Mapping[Path, Any], last: Path) -> str:
 
 
 def _named(path: Path, key: str, name: object, *, itself: bool) -> Path:
-    """Return the policy file that a key of another one names: beside that one, or shipped.
+    """Return the policy file that a key of another file names: in the same folder, or shipped.
 
-    `itself` allows the file to name itself. Raises SettingsError.
+    With `itself` the file may name itself. Raises SettingsError if there is no such file.
     """
     if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
         expected = f"expected the name of a policy, of at most {_LONGEST_NAME} characters and in quotes"
@@ -177,23 +177,23 @@ def _named(path: Path, key: str, name: object, *, itself: bool) -> Path:
             return beside
         return _policy_path(shipped("policies"), name)
     except (SettingsError, OSError, ValueError) as error:
-        problem = f"{key} names a file beside it, or one that is shipped: {error}"
+        problem = f"{key} must name a policy file in the same folder, or a shipped one: {error}"
         raise refusal(str(path), [problem]) from None
 
 
 def _label(path: Path, first: Path) -> str:
-    """Return the name of a file of a chain; two may have the same name if one of them is shipped."""
+    """Return the name of a file of a chain, marked if it is a shipped one: two files may have the same name."""
     return f"{path.name} (shipped)" if path != first and path.parent == shipped("policies") else path.name
 
 
-def _located(place: tuple[str, ...], told: str, given: Mapping[str, str], first: Path) -> str:
-    """Return a problem with the name of the file that has it, unless that is the first of the chain."""
+def _located(place: tuple[str, ...], text: str, given: Mapping[str, str], first: Path) -> str:
+    """Return the text of a problem with the name of its file, unless that is the first file of the chain."""
     origin = given.get(".".join(place[:2]), first.name)
-    return told if origin == first.name else f"{told} (in {origin})"
+    return text if origin == first.name else f"{text} (in {origin})"
 
 
 def load_prompts(directory: Path | None) -> LoadedPrompts:
-    """Load every Markdown file of a directory, or of the shipped prompts; README.md is for people and left out.
+    """Load every Markdown file of a directory, or of the shipped prompts, except README.md.
 
     Raises SettingsError when the directory or one of its files cannot be read.
     """
@@ -212,13 +212,13 @@ def _policy_path(folder: Path, name: str) -> Path:
     raise SettingsError(f"there is no policy {name!r} in {folder}; expected {expected}{_did_you_mean(name, offered)}")
 
 
-def _files(folder: Path, what: str, suffix: str) -> list[Path]:
+def _files(folder: Path, kind: str, suffix: str) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if path.suffix == suffix)
     except OSError as error:
-        expected = f"a {suffix} file or a directory of them" if what == "policies" else f"a directory of {suffix} files"
+        expected = f"a {suffix} file or a directory of them" if kind == "policies" else f"a directory of {suffix} files"
         raise SettingsError(
-            f"no {what} can be read from {folder} ({error.strerror}); expected {expected}; "
+            f"no {kind} can be read from {folder} ({error.strerror}); expected {expected}; "
             "check the path and its permissions"
         ) from error
 
@@ -226,7 +226,7 @@ def _files(folder: Path, what: str, suffix: str) -> list[Path]:
 def _bad_leaves(
     data: Mapping[str, Any], model: type[BaseModel], above: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Find what pydantic would let pass: a text or a truth value for a number, and numbers no one could mean."""
+    """Yield problems that pydantic accepts: a text or a boolean for a number, and numbers of an absurd size."""
     for key, value in data.items():
         place = (*above, key)
         declared = model.model_fields.get(key)
@@ -246,20 +246,20 @@ def _fault_of_number(value: Any) -> str | None:
     if not number.is_finite():
         return f"is {number}; expected a finite number; write one"
     if number and not _SMALLEST <= abs(number) <= _LARGEST:
-        return f"has a size no one could mean; expected 0, or {_SMALLEST} to {_LARGEST}; correct it"
+        return f"is too large or too small; expected 0, or {_SMALLEST} to {_LARGEST}; correct it"
     return None
 
 
-def _sentences(error: ValidationError, told: Mapping[tuple[str, ...], str]) -> Iterator[tuple[tuple[str, ...], str]]:
-    # A check over a whole table means nothing while one of its numbers is no number.
-    doubtful = {*told, *(place[:-1] for place in told)}
+def _sentences(error: ValidationError, known: Mapping[tuple[str, ...], str]) -> Iterator[tuple[tuple[str, ...], str]]:
+    # A check over a whole table means nothing while one of its numbers is invalid.
+    doubtful = {*known, *(place[:-1] for place in known)}
     found = [one for one in error.errors(include_url=False) if _place(one) not in doubtful]
     unknown = {_place(one): _meant(one) for one in found if one["type"] == "extra_forbidden"}
     for one in found:
-        # A misspelt key that has to be given is also a missing one: the misspelling says both.
+        # A misspelt required key is also reported as missing: the sentence on the misspelling is enough.
         if one["type"] == "missing" and _place(one) in unknown.values():
             continue
-        # A list whose entries are refused also counts as short of entries.
+        # A list whose entries are invalid is also reported as too short.
         if one["type"] == "too_short" and one["input"]:
             continue
         yield _place(one), _sentence(one, unknown)
@@ -287,7 +287,7 @@ def _sentence(one: ErrorDetails, unknown: Mapping[tuple[str, ...], tuple[str, ..
     return f"{label} is {_shown(value)}; expected {expected}; correct it"
 
 
-_MOMENT = "a moment with its zone, such as 2026-12-31T00:00:00Z; write it without quotes"
+_MOMENT = "a time with its zone, such as 2026-12-31T00:00:00Z; write it without quotes"
 _NAMES = {str: "long text", list: "list", int: "number", Decimal: "number"}
 _EXPECTED = {
     "greater_than": "more than {gt}",
@@ -315,7 +315,7 @@ def _meant(one: ErrorDetails) -> tuple[str, ...] | None:
 
 
 def _known(above: tuple[str, ...]) -> list[str]:
-    """The keys that a table may have; `above` is its path."""
+    """Return the keys that a table may have; `above` is its path."""
     model: type[BaseModel] = Policies
     for key in above:
         table = table_of(model.model_fields[key])

@@ -1,4 +1,4 @@
-"""How far a run is: a line at the foot of the terminal, and a line of the feed when a paced run has been quiet."""
+"""The progress of a run: a line at the bottom of the terminal, and a printed line when a paced run has been quiet."""
 
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -10,37 +10,40 @@ from ocw_mcp.domain.time import HOUR, SECOND
 from ocw_mcp.render.text import cents, moment
 
 TICK_MS: Final = 250
-"""Wall time between two looks at a run."""
+"""Wall time between two updates of the progress line."""
 QUIET_MS: Final = HOUR
-"""Simulated time without a line of the feed after which a paced run says how it stands, ..."""
+"""Simulated time without a printed line after which a paced run prints its state, ..."""
 QUIET_WALL_MS: Final = 300 * SECOND
 """... or wall time, whichever passes first, ..."""
 LEAST_WALL_MS: Final = 5 * SECOND
-"""... and not more often than this, at any pace."""
+"""... and the least wall time between two such lines, at any speed."""
 MOST_NAMED: Final = 5
-"""Symbols whose price is shown."""
+"""The most symbols whose price is shown."""
 
 
 class RunMoment(NamedTuple):
-    """A run between two frames. Times in ms, prices and equity in quote currency, positions signed in base assets."""
+    """The state of a run between two frames.
+
+    Times are in ms, prices and equity in quote currency, positions signed in base assets.
+    """
 
     at: int
     ends_at: int | None
-    """When its market or its time ends; None if that is not known."""
+    """The time at which its market or its time ends; None if that is not known."""
     catching_up: bool
-    """Whether it does again what the journal has already."""
+    """Whether the run repeats steps that are in the journal already."""
     candles: int
     evaluations: int
     wakes: int
     next_timer: int | None
-    """When the gate wakes at the latest."""
+    """The latest time of the next wake, by the gate's timer."""
     equity: Decimal
     prices: dict[str, float]
     positions: dict[str, Decimal]
 
 
 class RunProgress:
-    """Shows a run while it goes on."""
+    """Shows the progress of a run."""
 
     def __init__(self, line: StatusLine, narrator: Narrator, *, paced: bool) -> None:
         self._line = line
@@ -50,17 +53,17 @@ class RunProgress:
         self._lines = 0
         self._quiet_since: tuple[float, int] | None = None
 
-    def phase(self, what: str) -> None:
-        """Show what is done before or after the run itself."""
-        self._line.show(what)
+    def phase(self, task: str) -> None:
+        """Show a task before or after the run itself."""
+        self._line.show(task)
 
     def tick(self, wall_ms: float, now: RunMoment) -> None:
-        """Look at the run at a monotonic reading of the wall's clock (ms)."""
+        """Show the state of the run at `wall_ms`, a monotonic wall time (ms)."""
         if not now.candles:
             self._line.show(f"reading the market's history{f': {_time(now.at)}' if now.at > 0 else ''}")
             return
         if now.catching_up:
-            self._line.show(f"going over what the journal has already: {_time(now.at)}")
+            self._line.show(f"repeating steps from the journal: {_time(now.at)}")
             return
         if self._first is None:
             self._first = (wall_ms, now)
@@ -75,11 +78,11 @@ class RunProgress:
             wall, at = wall_ms - self._quiet_since[0], now.at - self._quiet_since[1]
             if wall < QUIET_WALL_MS and (at < QUIET_MS or wall < LEAST_WALL_MS):
                 return
-            self._narrator.tell(now.at, f"quiet     {standing(now)}", "dim")
+            self._narrator.show(now.at, f"quiet     {standing(now)}", "dim")
         self._lines, self._quiet_since = self._narrator.lines, (wall_ms, now.at)
 
     def _far(self, wall_ms: float, now: RunMoment) -> str:
-        """How far a run is that goes as fast as it can."""
+        """Return the progress of a run without a speed limit: time, share, candles, wakes and equity."""
         assert self._first is not None
         began_ms, first = self._first
         parts, done, took = [_time(now.at)], now.candles - first.candles, wall_ms - began_ms
@@ -97,7 +100,7 @@ def standing(now: RunMoment) -> str:
     named = [f"{symbol} {plain(exact(price))}" for symbol, price in list(now.prices.items())[:MOST_NAMED]]
     more = len(now.prices) - len(named)
     held = [f"{symbol} {plain(quantity)}" for symbol, quantity in now.positions.items()]
-    timer = "" if now.next_timer is None else f", next by the timer at {_time(now.next_timer)[11:]}"
+    timer = "" if now.next_timer is None else f", next timer wake at {_time(now.next_timer)[11:]}"
     return (
         f"equity {cents(now.equity)}, {', '.join(held) or 'flat'}; "
         f"{', '.join([*named, *([f'{more} more'] if more else [])]) or 'no price yet'}; "

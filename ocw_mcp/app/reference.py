@@ -1,6 +1,6 @@
-"""Writes `docs/reference.md`: the tables that the code already knows, so that nobody types them twice.
+"""Writes `docs/reference.md` from the declarations in the code: policies, refusals, causes and tools.
 
-`python -m ocw_mcp.app.reference` prints the page; `make docs` writes it, and a test holds the page against the code.
+`python -m ocw_mcp.app.reference` prints the page; `make docs` writes it, and a test compares the page with the code.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from ocw_mcp.interfaces.mcp.server import TOOLSETS
 
 
 def page() -> str:
-    """The whole page as Markdown."""
+    """Return the whole page as Markdown."""
     intro = ("# Reference", "", "Made from the code by `make docs`.", "")
     return "\n".join([*intro, *_policies(), *_refusals(), *_requests(), *_causes(), *_tools(), ""])
 
@@ -30,12 +30,12 @@ def _policies() -> Iterator[str]:
     yield from ("## Policies", "")
     yield (
         "Every key of a policy file, with its bounds, its value in `policies/default.toml`, and its strictest value, "
-        "which it takes if a file lacks it. Each key of a limit has a direction in which it is stricter."
+        "which is used if a file lacks the key. Each key of a limit has a direction in which it is stricter."
     )
     yield ""
     yield (
-        'A file may begin with `extends = "NAME"`, the name of a file beside it or of a shipped policy, and give only '
-        "the keys that differ. A chain has at most three files. Its hash covers the text of each."
+        'A file may begin with `extends = "NAME"`, the name of a file in the same folder or of a shipped policy, and '
+        "set only the keys that differ. A chain has at most three files. Its hash covers the text of each."
     )
     for name, field in Policies.model_fields.items():
         kind = table_of(field)
@@ -78,9 +78,9 @@ def _causes() -> Iterator[str]:
 
 
 def _tools() -> Iterator[str]:
-    yield from ("", "## Tools of the MCP server", "", "By toolset. `*` marks what has to be given.")
+    yield from ("", "## Tools of the MCP server", "", "By toolset. `*` marks a required argument.")
     for name, make in TOOLSETS.items():
-        yield from ("", f"### {name}", "", "| tool | arguments | what it tells |", "|---|---|---|")
+        yield from ("", f"### {name}", "", "| tool | arguments | description |", "|---|---|---|")
         for tool in make(_no_engine):
             required = tool.parameters.get("required", ())
             arguments = ", ".join(f"`{each}`{'*' * (each in required)}" for each in tool.parameters["properties"])
@@ -88,15 +88,15 @@ def _tools() -> Iterator[str]:
 
 
 def _no_engine() -> NoReturn:
-    raise InvariantError("a page of tools asks no engine")
+    raise InvariantError("a page of tools needs no engine")
 
 
 def _bounds(info: FieldInfo) -> str:
     signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
-    told = [
+    bounds = [
         f"{sign} {getattr(rule, name)}" for rule in info.metadata for name, sign in signs.items() if hasattr(rule, name)
     ]
-    return ", ".join(told)
+    return ", ".join(bounds)
 
 
 def _value(value: Any) -> str:

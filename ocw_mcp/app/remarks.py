@@ -1,4 +1,4 @@
-"""What a feed has to remember of earlier events to say why something happened, and once."""
+"""State that the narrator keeps of earlier events: why a position closed, and whether the agent decides."""
 
 from ocw_mcp.agent.causes import ANSWERED
 from ocw_mcp.domain import events
@@ -8,13 +8,13 @@ from ocw_mcp.render.quotations import untrusted
 
 LONGEST_CAUSE = 200
 STILL_DECIDES = (*ANSWERED, CauseKind.THROTTLED)
-"""Causes with which the rules decided at one wake, and the agent does at others."""
+"""Causes of a decision by the rules that do not mean that the agent cannot decide at other wakes."""
 
 _LEGS = {Purpose.STOP: "its stop", Purpose.TARGET: "its target"}
 
 
 class Closings:
-    """Knows why a position closed: its stop, its target, a rule of the guard's, whoever asked, or somebody outside."""
+    """Finds why a position closed: its stop, its target, a rule of the guard, a caller, or a fill from outside OCW."""
 
     def __init__(self) -> None:
         self._rules: dict[str, str] = {}
@@ -22,7 +22,7 @@ class Closings:
         self._closed: dict[str, str] = {}
 
     def take(self, event: events.DomainEvent) -> None:
-        """Take in one event."""
+        """Process one event."""
         match event:
             case events.ExitDecided(symbol, rule, why):
                 self._rules[symbol] = f"{rule}: {why}"
@@ -37,20 +37,20 @@ class Closings:
                 self._closed[symbol] = cause
 
     def why(self, symbol: str) -> str:
-        """Why the position that has just closed did; empty where the feed has not seen it."""
+        """Return why the position that has just closed did so; empty if no earlier event gave a reason."""
         self._rules.pop(symbol, None)
         self._exits.pop(symbol, None)
         return self._closed.pop(symbol, "")
 
 
 class Absence:
-    """Tells once that the agent cannot decide any more, and once that it does again."""
+    """Reports once when the agent can no longer decide, and once when it decides again."""
 
     def __init__(self) -> None:
         self._absent = False
 
     def remark(self, made: events.DecisionMade) -> str | None:
-        """What a decision shows of that; None where it shows nothing new."""
+        """Return a remark if a decision shows such a change; else None."""
         if (failure := made.in_its_place) is not None:
             if self._absent or failure.kind in STILL_DECIDES:
                 return None

@@ -1,4 +1,4 @@
-"""A run's report for people."""
+"""A run's report as a table for the terminal."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from ocw_mcp.render.text import average
 
 
 def show(figures: dict[str, Any], why: str, console: Console) -> None:
-    """Print the report as a table, and why the run ended."""
+    """Print the report as a table, and the reason of the run's end."""
     table = Table(title="Report", title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column()
@@ -32,14 +32,14 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str | Text]]:
         ("market", ", ".join(figures["symbols"])),
         ("candles", f"{figures['candles']:,}" + (f" from {iso(began)} to {iso(ended)}" if began is not None else "")),
         ("speed", f"{figures['candles_per_s']:,} candles/s, {figures['max_rss_mb']} MB at most"),
-        ("gate", f"{figures['evaluations']:,} looks, {_share(figures['skip_rate'])} skipped ({skips})"),
-        ("wakes", f"{figures['decisions']:,} decisions, on {len(figures['wakes']):,} reasons of symbols or the timer"),
-        ("decided", _decided(figures["decided"])),
+        ("gate", f"{figures['evaluations']:,} evaluations, {_share(figures['skip_rate'])} skipped ({skips})"),
+        ("wakes", f"{figures['decisions']:,} decisions, for {len(figures['wakes']):,} reasons of symbols or the timer"),
+        ("decisions", _decided(figures["decided"])),
         ("orders", f"{figures['orders']} sent, {figures['fills']} fills, refusals: {refusals}"),
         *_trades(figures["trades"]),
         ("states", _states(figures["time_in_state"])),
         ("no stop", f"{figures['unprotected_ms'] / 1_000:g} s, all positions together"),
-        ("holes", str(figures["holes"]) + _mended(figures)),
+        ("data gaps", str(figures["holes"]) + _corrected(figures)),
         (
             "equity",
             Text.assemble(
@@ -53,20 +53,20 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str | Text]]:
             Text.assemble(_gain(figures["realised"]), " realised, ", _gain(figures["unrealised"]), " unrealised"),
         ),
         *(("still open", _position(position)) for position in figures["positions"]),
-        *(("waiting", _order(order)) for order in figures["orders_waiting"]),
+        *(("live order", _order(order)) for order in figures["orders_waiting"]),
         *(("ended early", f"{each['symbol']}, last candle at {iso(each['last'])}") for each in figures["ended"]),
         ("buy and hold", Text(_share(figures["buy_and_hold"]), gain_style(figures["buy_and_hold"]))),
         ("max drawdown", _share(figures["max_drawdown"])),
         ("sharpe", "too few days" if figures["sharpe"] is None else f"{figures['sharpe']:.2f}"),
         ("fees", f"{figures['fees']:,.2f}"),
         ("funding", f"{figures['funding']:+,.2f}"),
-        ("thinking", f"{figures['thinking_usd']:,.4f} USD"),
+        ("LLM cost", f"{figures['thinking_usd']:,.4f} USD"),
         ("flags", "; ".join(figures["flags"])),
     ]
 
 
 def _trades(told: dict[str, Any]) -> list[tuple[str, str | Text]]:
-    """The closed trades, in all and by symbol."""
+    """Return the rows on closed trades, in total and by symbol."""
     rows: list[tuple[str, str | Text]] = [("trades", f"{told['count']:,} closed")]
     if told["count"]:
         averages = [part for name in ("win", "loss") for part in (f", average {name} ", _gain(told[f"average_{name}"]))]
@@ -87,7 +87,7 @@ def _trades(told: dict[str, Any]) -> list[tuple[str, str | Text]]:
 
 
 def _gain(amount: float | None) -> tuple[str, str]:
-    """An amount of money with its sign and its colour."""
+    """Return an amount of money with its sign, and its colour."""
     # There is no -0.00.
     return ("none", "") if amount is None else (f"{round(amount, 2) + 0.0:+,.2f}", gain_style(round(amount, 2)))
 
@@ -98,7 +98,7 @@ def _quality(told: dict[str, Any]) -> str:
 
 
 def _position(held: dict[str, Any]) -> str:
-    """One line on a position that is open at the end."""
+    """Return a line on a position that is open at the end."""
     age, stop = held["mark_age_ms"], held["stop"]
     parts = [
         f"{held['symbol']} {_number(held['quantity'])} at {plain(average(exact(held['average_price'])))}",
@@ -111,7 +111,7 @@ def _position(held: dict[str, Any]) -> str:
 
 
 def _order(order: dict[str, Any]) -> str:
-    """One line on an order that has not traded whole at the end."""
+    """Return a line on an order that is not completely filled at the end."""
     price = "at the market" if order["price"] is None else f"at {_number(order['price'])}"
     size = f"{_number(order['quantity'])} {order['symbol']}"
     return f"{order['order']} {order['side']} {size} {price} ({order['status']})"
@@ -122,30 +122,30 @@ def _number(value: float) -> str:
 
 
 def _decided(counts: dict[str, Any]) -> str:
-    """Who decided, and why not the agent, where the rules did in its place."""
-    told = [f"by {name} {count:,}" for name, count in counts["by"].items()]
+    """Return the number of decisions by decider, and the causes of decisions by the rules in place of the agent."""
+    parts = [f"by {name} {count:,}" for name, count in counts["by"].items()]
     if counts["remembered"]:
-        told.append(f"remembered {counts['remembered']:,}")
+        parts.append(f"from the decision cache {counts['remembered']:,}")
     if causes := counts["in_its_place"]:
         why = ", ".join(f"{cause} {count:,}" for cause, count in causes.items())
-        told.append(f"by rules in its place {sum(causes.values()):,} ({why})")
-    return ", ".join(told) or "nothing"
+        parts.append(f"by rules in its place {sum(causes.values()):,} ({why})")
+    return ", ".join(parts) or "none"
 
 
-def _mended(figures: dict[str, Any]) -> str:
-    """What a tape had to be mended for, where it had."""
+def _corrected(figures: dict[str, Any]) -> str:
+    """Return the numbers of faults of a tape that the run corrected; empty if there are none."""
     counts = [
-        (figures.get("duplicates", 0), "rows told twice"),
+        (figures.get("duplicates", 0), "duplicate rows"),
         (figures.get("disordered", 0), "rows out of order"),
-        (figures["stale_candles"], "candles late or twice, left out"),
-        (len(figures.get("left_out", ())), "file(s) left out, whole or some rows"),
+        (figures["stale_candles"], "late or duplicate candles left out"),
+        (len(figures.get("left_out", ())), "file(s) left out, wholly or in part"),
     ]
-    return "".join(f"; {count:,} {what}" for count, what in counts if count)
+    return "".join(f"; {count:,} {fault}" for count, fault in counts if count)
 
 
 def _states(spent: dict[str, int]) -> str:
-    told = [f"{state} {_long(ms)}" for state, ms in spent.items() if ms]
-    return ", ".join(told) or "no time has passed"
+    parts = [f"{state} {_long(ms)}" for state, ms in spent.items() if ms]
+    return ", ".join(parts) or "no time has passed"
 
 
 def _long(ms: int) -> str:

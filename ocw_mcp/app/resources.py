@@ -1,4 +1,4 @@
-"""What OCW brings along: policies, prompts and the example of an `.env`, in a wheel or in a checkout."""
+"""The files shipped with OCW: policies, prompts and an example of an `.env`, in a wheel or in a checkout."""
 
 import os
 import tempfile
@@ -13,14 +13,14 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def shipped(name: str, package: Path = _PACKAGE) -> Path:
-    """Where a shipped folder or file is: inside the package in a wheel, beside it in a checkout.
+    """Return the path of a shipped folder or file: inside the package in a wheel, beside it in a checkout.
 
     Raises SettingsError when the installation lacks it.
     """
     in_wheel = package / "shipped" / name
     if in_wheel.exists():
         return in_wheel
-    # Beside an installed package lie other people's packages: only a project file makes it our checkout.
+    # The folder of an installed package has other packages, too: only a project file shows that it is a checkout.
     in_checkout = package.parent / name
     if (package.parent / "pyproject.toml").is_file() and in_checkout.exists():
         return in_checkout
@@ -28,15 +28,15 @@ def shipped(name: str, package: Path = _PACKAGE) -> Path:
 
 
 def shipper() -> tuple[int, ...]:
-    """The user who installed OCW: the files that come with it are theirs, and so is the code that reads them."""
+    """Return the id of the user who installed OCW, and who therefore owns the shipped files and the code."""
     return (_PACKAGE.stat().st_uid,)
 
 
 def write_env_example(state_dir: Path) -> Path:
-    """Put the example into a state directory as `.env`, readable by its owner only, and return its path.
+    """Copy the example to `.env` in a state directory, readable only by its owner, and return its path.
 
-    Raises SettingsError when there is an `.env` already, which is left as it is, or when it cannot be written, and
-    BookError for a directory of another user, or one that others can write.
+    Raises SettingsError when an `.env` exists already, which is not changed, or when it cannot be written, and
+    BookError for a directory that another user owns or that other users can write.
     """
     target = state_dir / ".env"
     text = shipped(ENV_EXAMPLE).read_bytes()
@@ -53,11 +53,11 @@ def write_env_example(state_dir: Path) -> Path:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        # A link appears whole or not at all and, unlike a rename, never takes the place of a file that is there.
+        # A link is atomic and, unlike a rename, never replaces an existing file.
         os.link(draft, target)
     except FileExistsError as error:
         raise SettingsError(
-            f"{target} exists already and may hold keys; expected no such file; edit it, or move it away first"
+            f"{target} exists already and may have keys; expected no such file; edit it, or move it first"
         ) from error
     except OSError as error:
         raise _cannot_write(state_dir, error) from error

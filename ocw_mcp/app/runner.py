@@ -1,4 +1,4 @@
-"""One run of a book from the command line: its directory, its lock, its signals, its report."""
+"""One run of a book: its directory, its lock, its signals, its report."""
 
 import asyncio
 import resource
@@ -22,7 +22,7 @@ from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.adapters.venues.paper import read_state
 from ocw_mcp.app import picture
-from ocw_mcp.app.changes import tell_changes
+from ocw_mcp.app.changes import describe_changes
 from ocw_mcp.app.compose import WiredRun, decider, require_timeframes, stamp
 from ocw_mcp.app.listen import ListenAddress
 from ocw_mcp.app.markets import market_end
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 WARNED_OF = 20
-"""Files and rows left out of which a run warns one by one."""
+"""The most left-out files and rows for which a run gives a warning each."""
 
 
 class Job(NamedTuple):
-    """What is to be run."""
+    """The inputs of a run."""
 
     feed: Feed
     agent: str
@@ -57,40 +57,40 @@ class Job(NamedTuple):
     for_ms: int | None
     state: Path | None
     speed: float | None = None
-    """Simulated time over the wall's; None is as fast as it goes."""
+    """Simulated time divided by wall time; None is as fast as possible."""
     picture: Path | None = None
-    """Where to draw the run."""
+    """The file of the picture of the run; None draws none."""
     serve: ListenAddress | None = None
-    """Where to let others look at it while it runs."""
-    brain: "ClaudeSetup | None" = None
-    """Whom to ask, where Claude decides."""
+    """The address at which clients can use the engine while it runs; None serves none."""
+    claude: "ClaudeSetup | None" = None
+    """The model, key and recording, if Claude decides."""
     progress: RunProgress | None = None
-    """What shows how far the run is; None shows nothing."""
+    """The display of the run's progress; None shows nothing."""
     strategy: NamedStrategy | None = None
-    """The function that decides, when a trader's strategy does; `agent` is then its name."""
+    """The function that decides, if the agent is a trader's strategy; `agent` is then its name."""
     embedded: bool = False
-    """Whether another program runs it: nothing is logged, signals stay as they are, and warnings are in the outcome."""
+    """Whether a program runs the book as a library: without log and signal handlers, with warnings in the outcome."""
 
 
 class RunOutcome(NamedTuple):
-    """A run's report, and why it ended."""
+    """A run's report, and the reason of its end."""
 
     report: dict[str, Any]
     why: str
     warnings: tuple[str, ...] = ()
-    """The warnings of the run; they are logged unless another program runs it."""
+    """The warnings of an embedded run, which other runs log."""
 
 
 def run(job: Job, listener: Listener | None = None) -> RunOutcome:
-    """Run a book to its end, and report.
+    """Run a book to its end, and return its report.
 
-    Raises SettingsError, BookError, TapeError or JournalError, each with one sentence for the user. An exception of a
-    strategy is raised unchanged when the run is not paced; the run has then been stopped and saved.
+    Raises SettingsError, BookError, TapeError or JournalError, each with one sentence for the user. In a run that is
+    not paced it also raises the exception of a strategy unchanged, after the run has stopped in good order.
     """
     warnings: list[str] = []
     warn = warnings.append if job.embedded else _warn
-    # Whatever can be refused is refused before a directory is touched.
-    if job.brain is None and job.strategy is None:
+    # Invalid options are refused before a directory is changed.
+    if job.claude is None and job.strategy is None:
         decider(job.agent, job.policies)
     require_timeframes(job.policies, job.feed.identity.interval)
     if job.picture is not None:
@@ -111,7 +111,7 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
             strict_remark = not_stricter(job.policies.strict, job.policies.policies)
             for remark in (*job.policies.remarks, *([strict_remark] if strict_remark else [])):
                 warn(remark)
-            if changed := tell_changes(store.last_run(), job.agent, job.policies, job.prompts):
+            if changed := describe_changes(store.last_run(), job.agent, job.policies, job.prompts):
                 warn(changed)
             failures: list[Exception] = []
 
@@ -122,14 +122,14 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
                 else:
                     log.error("the strategy failed, and the wake is a HOLD", exc_info=error)
 
-            thinks = _thinks(job, kept, store, failed)
+            make_decider = _decider_factory(job, kept, store, failed)
             book = WiredRun(
-                job.feed, job.agent, job.policies, job.prompts, store, commands, listener, job.speed, warn, thinks
+                job.feed, job.agent, job.policies, job.prompts, store, commands, listener, job.speed, warn, make_decider
             )
             if not job.embedded:
                 log.debug("running", market=str(identity), agent=job.agent, book=store.book)
             started, candles_before = book.clock.wall_ms(), book.engine.counters.candles
-            why = asyncio.run(_until_the_end(book, job, directory))
+            why = asyncio.run(_run_to_end(book, job, directory))
             if failures and job.speed is None:
                 raise failures[0]
             wall_s = (book.clock.wall_ms() - started) / SECOND
@@ -153,9 +153,9 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
                 log.info("stopped", why=why, chain_head=store.chain_head, fingerprint=store.fingerprint)
             if isinstance(job.feed, TapeFeed):
                 figures |= _of_the_tape(job.feed, figures["flags"], warn)
-            if job.brain is not None and job.brain.recording is not None:
-                figures["not_recorded"] = len(job.brain.recording.unanswered_wakes())
-                if missing := job.brain.recording.unanswered_text():
+            if job.claude is not None and job.claude.recording is not None:
+                figures["not_recorded"] = len(job.claude.recording.unanswered_wakes())
+                if missing := job.claude.recording.unanswered_text():
                     warn(missing)
             figures = _with_speed(figures, wall_s, book.engine.counters.candles - candles_before)
             return RunOutcome(figures, why, tuple(warnings))
@@ -164,20 +164,23 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
 
 
 def _of_the_tape(feed: TapeFeed, flags: list[str], warn: Callable[[str], None]) -> dict[str, Any]:
-    """What a tape was mended for, what of it was left out, and where symbols ended; warns of the latter two."""
+    """Return the report's figures on a tape: corrected rows, left-out rows and files, and symbols that ended early.
+
+    Warns of left-out rows and files, and of symbols that ended early.
+    """
     left_out, breaks = feed.left_out, feed.discontinuities
     for each in left_out[:WARNED_OF]:
         warn(str(each))
     if len(left_out) > WARNED_OF:
         warn(f"left out: {len(left_out) - WARNED_OF} more; `ocw tape info` and --json list them all")
-    told = [
-        f"discontinuity: {each}; that is another unit and no gain or loss, so the symbol ends before it"
+    found = [
+        f"discontinuity: {each}; that is a change of unit, not a gain or loss, so the symbol ends before it"
         for each in breaks
     ]
-    for flag in told:
+    for flag in found:
         warn(flag)
     return {
-        "flags": [*flags, *told],
+        "flags": [*flags, *found],
         "duplicates": feed.dropped,
         "disordered": feed.disordered,
         "left_out": msgspec.to_builtins(left_out),
@@ -186,8 +189,8 @@ def _of_the_tape(feed: TapeFeed, flags: list[str], warn: Callable[[str], None]) 
 
 
 def _accept(job: Job, store: SqliteStore) -> None:
-    """Refuse a book of an earlier version that this run could not go on with. Raises BookError."""
-    tell_changes(store.last_run(), job.agent, job.policies, job.prompts)
+    """Raise BookError for a book of an earlier version that this run cannot continue."""
+    describe_changes(store.last_run(), job.agent, job.policies, job.prompts)
     saved = store.checkpoint()
     try:
         if saved is not None:
@@ -197,22 +200,22 @@ def _accept(job: Job, store: SqliteStore) -> None:
         raise other_version(error) from error
 
 
-def _thinks(
+def _decider_factory(
     job: Job, kept: ExitStack, store: SqliteStore, failed: Callable[[Exception], None]
 ) -> Callable[[Clock], Decider] | None:
-    """Return a maker of the decider; None when the decider is made by its name."""
-    if job.brain is not None:
-        return partial(_seated, job, job.brain, kept, store)
+    """Return a function that makes the decider of Claude or of a strategy; None for a decider made by name."""
+    if job.claude is not None:
+        return partial(_claude_decider, job, job.claude, kept, store)
     if job.strategy is None:
         return None
     strategy = StrategyDecider(job.strategy.decide, job.strategy.name, failed)
     return lambda clock: strategy
 
 
-def _seated(job: Job, brain: "ClaudeSetup", kept: ExitStack, store: SqliteStore, clock: Clock) -> Decider:
+def _claude_decider(job: Job, claude: "ClaudeSetup", kept: ExitStack, store: SqliteStore, clock: Clock) -> Decider:
     from ocw_mcp.agent.recording import RecordingOwner
 
-    return brain.seated(job.policies, job.prompts, kept, clock, RecordingOwner(store.book, store.created_at))
+    return claude.make_decider(job.policies, job.prompts, kept, clock, RecordingOwner(store.book, store.created_at))
 
 
 def _draw(path: Path, feed: Feed, store: SqliteStore, figures: dict[str, Any]) -> None:
@@ -228,7 +231,7 @@ def _warn(problem: str) -> None:
 
 
 async def _show_progress(book: WiredRun, job: Job, progress: RunProgress) -> None:
-    """Show how far a run is, until it is cancelled."""
+    """Show the progress of a run until the task is cancelled."""
     ends_at, engine = market_end(job.feed), book.engine
     if job.for_ms is not None and (began := engine.counters.ran_to or engine.counters.began_at) is not None:
         ends_at = began + job.for_ms
@@ -252,7 +255,7 @@ async def _show_progress(book: WiredRun, job: Job, progress: RunProgress) -> Non
         await book.clock.pause(TICK_MS)
 
 
-async def _until_the_end(book: WiredRun, job: Job, directory: Path) -> str:
+async def _run_to_end(book: WiredRun, job: Job, directory: Path) -> str:
     if job.progress is None:
         return await _run(book, job, directory)
     shown = asyncio.create_task(_show_progress(book, job, job.progress))
@@ -265,19 +268,19 @@ async def _until_the_end(book: WiredRun, job: Job, directory: Path) -> str:
 async def _run(book: WiredRun, job: Job, directory: Path) -> str:
     loop = asyncio.get_running_loop()
     for number in () if job.embedded else (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Under nohup a terminal that closes is nobody's word to stop.
+        # Under nohup SIGHUP is ignored, so that the run goes on when its terminal closes.
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, book.run.stop)
-    if job.serve is None and job.brain is None:
+    if job.serve is None and job.claude is None:
         return await book.run.run(__version__, job.for_ms)
-    # Whoever runs an engine without a server need not wait for one to be imported.
+    # The server is imported only for a run that needs it, since its import takes time.
     from ocw_mcp.app.serve import facade_of, serve_engine
 
     facade = facade_of(book, directory)
     async with AsyncExitStack() as stack:
-        if job.brain is not None:
-            await book.run.unless_stopped(job.brain.look_at_the_model())
-            await stack.enter_async_context(job.brain.at_work(book.decider, facade, directory))
+        if job.claude is not None:
+            await book.run.unless_stopped(job.claude.check_model())
+            await stack.enter_async_context(job.claude.connected(book.decider, facade, directory))
         if job.serve is not None:
             await stack.enter_async_context(serve_engine(job.serve, facade, directory))
         return await book.run.run(__version__, job.for_ms)
@@ -285,7 +288,7 @@ async def _run(book: WiredRun, job: Job, directory: Path) -> str:
 
 @contextmanager
 def _directory(state: Path | None) -> Iterator[Path]:
-    """The state directory, or a fresh one that goes when the run is over."""
+    """Yield the state directory, or a new one that is deleted after the run."""
     if state is not None:
         yield state
         return
@@ -294,12 +297,12 @@ def _directory(state: Path | None) -> Iterator[Path]:
 
 
 def _book_id(content: str) -> str:
-    """Six characters from the market's identity: a simulated book has the same name wherever it is run."""
+    """Return six characters of the market's identity, so that a simulated book has the same id on every machine."""
     return content[:6]
 
 
 def _with_speed(figures: dict[str, Any], wall_s: float, candles: int) -> dict[str, Any]:
-    """The report, with what this process took for the candles of this run."""
+    """Return the report with the time and memory that this process used for the candles of this run."""
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
     speed = {
         "wall_s": round(wall_s, 3),

@@ -1,4 +1,4 @@
-"""Lets others look at a running book: facade, MCP server, application and socket, put together."""
+"""Serves a running book to clients: facade, MCP server, HTTP application and socket."""
 
 import os
 import shlex
@@ -24,14 +24,14 @@ from ocw_mcp.runtime.history import History
 from ocw_mcp.runtime.trading import Trading
 
 OWNERS = Principal(ATTACHED, SCOPES["trade"])
-"""Whoever can read the owner's files: Claude Desktop, Claude Code. Never `operate`."""
+"""Clients that can read the owner's files, such as Claude Desktop and Claude Code. They never have `operate`."""
 
 WARM_UP_S: Final = 30.0
-"""Wall time that a call waits for an engine that takes in history or catches up; clients give up after a minute."""
+"""Wall time (s) that a call waits while the engine reads history or catches up; clients time out after a minute."""
 
 
 def facade_of(book: WiredRun, directory: Path) -> Facade:
-    """What everybody looks at, and acts through."""
+    """Return the facade through which all clients read the book and act on it."""
     trading = Trading(book.engine, book.run.shell.ask, book.clock)
     return Facade(
         book.engine,
@@ -46,22 +46,25 @@ def facade_of(book: WiredRun, directory: Path) -> Facade:
 
 
 @asynccontextmanager
-async def serve_engine(door: ListenAddress, facade: Facade, directory: Path) -> AsyncIterator[None]:
-    """Serve a book while the block runs, and tell its state directory where. Raises SettingsError and BookError."""
+async def serve_engine(listen_at: ListenAddress, facade: Facade, directory: Path) -> AsyncIterator[None]:
+    """Serve a book while the block runs, and write its address to the state directory.
+
+    Raises SettingsError and BookError.
+    """
     token = new_token()
     keyring = Keyring(directory, [(token, OWNERS)])
     texts = load_prompts(shipped("prompts") / "desktop").texts
     server = build(lambda: facade, __version__, prompts=texts, warm_up_s=WARM_UP_S)
-    app = application(lambda: facade, server, keyring, door.hosts, schema=not door.hosts)
-    bound = listen(door.host, door.port)
-    url = f"http://{door.shown}:{bound.getsockname()[1]}"
+    app = application(lambda: facade, server, keyring, listen_at.hosts, schema=not listen_at.hosts)
+    bound = listen(listen_at.host, listen_at.port)
+    url = f"http://{listen_at.shown}:{bound.getsockname()[1]}"
     async with serving(app, bound):
         address = Address(url, token, os.getpid())
         write_address(directory, address)
-        who = ", ".join(door.hosts) or "this machine alone"
+        clients = ", ".join(listen_at.hosts) or "this machine only"
         command = f"ocw token new --state {shlex.quote(str(directory))}"
-        line = f"ocw: serving {url} (MCP at {url}/mcp) to {who}; a token for it: {command}"
-        print(line, file=sys.stderr)  # noqa: T201 - to the person there
+        line = f"ocw: serving {url} (MCP at {url}/mcp) to {clients}; to make a token: {command}"
+        print(line, file=sys.stderr)  # noqa: T201 - to the operator
         try:
             yield
         finally:

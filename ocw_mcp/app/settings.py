@@ -1,6 +1,7 @@
-"""Settings: the environment, then the file of `--env`, then `.env` in the state directory. Never the current directory.
+"""Settings, from the environment, then the file of `--env`, then `.env` in the state directory; never from the current
+directory.
 
-An empty value counts as unset. Every problem is named at once, and no error, warning or repr shows a secret.
+An empty value counts as unset. All problems are listed together, and no error, warning or repr shows a secret.
 """
 
 import io
@@ -24,13 +25,13 @@ from ocw_mcp.domain.state import Mode
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _LONGEST_SHOWN = 16
-"""Characters. Keys are longer than this, so a key that was pasted into the wrong line is not shown either."""
+"""The most characters of a value that an error shows. Keys are longer, so a key on the wrong line is not shown."""
 LARGEST_TEXT = 1 << 20
-"""Bytes of a file of settings, policies or prompts."""
+"""The most bytes of a file of settings, policies or prompts."""
 
 
 class LogLevel(StrEnum):
-    """How much the log says."""
+    """The lowest level of log lines that are written."""
 
     DEBUG = "DEBUG"
     INFO = "INFO"
@@ -58,17 +59,17 @@ def _level(value: Any) -> Any:
 def _secret(value: Any) -> Any:
     if isinstance(value, str) and re.search(r"[^!-~]", value):
         raise ValueError(
-            "holds a blank or a character that no key has (its value is not shown); "
-            "expected the key alone; copy it again, without quotes or remarks"
+            "has a blank or a character that no key has (its value is not shown); "
+            "expected only the key; copy it again, without quotes or comments"
         )
     return value
 
 
 def _url(value: Any) -> Any:
-    # The value is not shown: a URL may carry a password, and keys are pasted into the wrong line.
+    # The value is not shown: a URL may have a password in it, and a key may be on the wrong line.
     if isinstance(value, str) and not may_receive_secrets(value):
         raise ValueError(
-            "is no address that a key may be sent to; expected https and a host, or http to this machine "
+            "is not an address to which a key may be sent; expected https and a host, or http to this machine "
             "(localhost, 127.0.0.1, [::1]), without user, query or fragment; correct it, or remove the line"
         )
     return value
@@ -81,7 +82,7 @@ def _hosts(value: Any) -> Any:
     wrong = [name for name in names if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|[0-9a-f:]{2,39}", name)]
     if wrong:
         raise ValueError(
-            f"names {_shown(wrong[0])}, which is no name of a machine; expected names or addresses without port, "
+            f"has {_shown(wrong[0])}, which is not a host name; expected names or addresses without port, "
             "separated by commas, such as desk.example.org; correct it, or remove the line"
         )
     return names
@@ -95,7 +96,7 @@ _Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts)]
 
 
 class Settings(BaseSettings):
-    """What the user told OCW, checked. Made by `load_settings`."""
+    """The user's settings, validated. `load_settings` makes them."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -109,10 +110,10 @@ class Settings(BaseSettings):
     claude_model: str | None = None
     fred_api_key: _Secret = None
     serve_hosts: _Hosts = ()
-    """Names under which `--serve` answers beyond this machine; without any it serves this machine alone."""
+    """Host names under which `--serve` answers other machines; without any it answers only this machine."""
     log_level: _Level = LogLevel.INFO
     warnings: tuple[str, ...] = ()
-    """Sentences for the user: nothing that stops a start."""
+    """Sentences for the user on problems that do not prevent a start."""
 
     @classmethod
     def settings_customise_sources(
@@ -123,7 +124,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take only what `load_settings` hands over, so that nothing is read behind its back."""
+        """Use only the values that `load_settings` passes, so that pydantic reads no file or environment itself."""
         return (init_settings,)
 
     @field_validator("live_trading")
@@ -138,7 +139,7 @@ class Settings(BaseSettings):
 
     @property
     def mode(self) -> Mode:
-        """What the two switches mean together."""
+        """The mode that the settings BINANCE_PAPER and LIVE_TRADING give together."""
         if self.binance_paper:
             return Mode.PAPER
         return Mode.LIVE if self.live_trading else Mode.DEMO
@@ -152,17 +153,17 @@ SECRET_KEYS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """A value and where it came from."""
+    """A value and its source."""
 
     value: str = field(repr=False)
     source: str
 
 
 def load_settings(env_file: Path | None, state_dir: Path | None, environ: Mapping[str, str]) -> Settings:
-    """Read settings; what is set in `environ` wins over `env_file`, and that over `.env` in `state_dir`.
+    """Read settings; a value in `environ` takes precedence over `env_file`, and that over `.env` in `state_dir`.
 
-    Raises SettingsError naming every problem at once, and BookError for the state directory of another user, or one
-    that others can write.
+    Raises SettingsError that lists all problems, and BookError for a state directory that another user owns or that
+    other users can write.
     """
     problems: list[str] = []
     warnings: list[str] = []
@@ -189,10 +190,7 @@ def load_settings(env_file: Path | None, state_dir: Path | None, environ: Mappin
 
 
 def require_paper(settings: Settings) -> None:
-    """Refuse the modes for which no venue is built in.
-
-    Raises SettingsError for demo and live.
-    """
+    """Raise SettingsError for demo and live, the modes for which no venue is built in."""
     if settings.mode is not Mode.PAPER:
         switches = f"BINANCE_PAPER=false, LIVE_TRADING={str(settings.live_trading).lower()}"
         raise SettingsError(
@@ -202,7 +200,7 @@ def require_paper(settings: Settings) -> None:
 
 
 def refusal(subject: str, problems: Iterable[str]) -> SettingsError:
-    """Make the error that names every problem: one sentence for one, a list for several."""
+    """Return the error that lists all problems: one sentence for one problem, a list for several."""
     listed = list(problems)
     if len(listed) == 1:
         return SettingsError(f"{subject}: {listed[0]}")
@@ -210,10 +208,10 @@ def refusal(subject: str, problems: Iterable[str]) -> SettingsError:
 
 
 def read_text(path: Path, owners: tuple[int, ...] = ()) -> str:
-    """Read UTF-8 with any line ends and any byte order mark, and give it back with plain line feeds.
+    """Read a UTF-8 file with any line ends, with or without a byte order mark; return its text with line feeds.
 
-    `owners` are users beside this one and root whose files are read. Raises SettingsError when the file is missing,
-    unreadable, of another user, writable by others, larger than `LARGEST_TEXT`, or something else than UTF-8.
+    `owners` are users, beside this one and root, whose files may be read. Raises SettingsError when the file is
+    missing, unreadable, owned by another user, writable by others, larger than `LARGEST_TEXT`, or not UTF-8.
     """
     try:
         text = read_file(path, LARGEST_TEXT, link=True, owners=owners).decode("utf-8-sig")
@@ -231,7 +229,7 @@ def read_text(path: Path, owners: tuple[int, ...] = ()) -> str:
 def _read_env_file(
     path: Path, problems: list[str], warnings: list[str], *, may_be_absent: bool = False
 ) -> dict[str, _Given]:
-    """Our keys in an env file; what is wrong with the file is added to the lists."""
+    """Return the settings of OCW in an env file; problems and warnings of the file are added to the lists."""
     try:
         text = read_text(path)
         permissions = path.stat().st_mode & 0o777
@@ -245,8 +243,8 @@ def _read_env_file(
             continue  # a comment or a blank line
         where = f"line {binding.original.line} of {path}"
         if binding.error or binding.key is None or binding.value is None:
-            # Nothing of the line is shown: it may be a key that was pasted without a name.
-            problems.append(f"{where} is no setting; expected NAME=value; correct the line, or put # before it")
+            # The line is not shown: it may be a key that was pasted without a name.
+            problems.append(f"{where} is not a setting; expected NAME=value; correct the line, or put # before it")
         elif binding.key not in KEYS:
             problems.extend(f"{where} {remark}" for remark in _looks_like_ours(binding.key))
         elif binding.key in given:
@@ -257,15 +255,15 @@ def _read_env_file(
             given[binding.key] = _Given(value, str(path))
     if permissions & 0o077 and not SECRET_KEYS.isdisjoint(given):
         warnings.append(
-            f"{path} holds a key and is open to other users of this machine (mode {permissions:04o}); "
-            f"expected mode 0600; make it yours alone: chmod 600 {path}"
+            f"{path} has a key and is open to other users of this machine (mode {permissions:04o}); "
+            f"expected mode 0600; restrict it: chmod 600 {path}"
         )
     return given
 
 
 def _looks_like_ours(key: str) -> list[str]:
     meant = get_close_matches(key.upper(), KEYS, n=1, cutoff=0.8)
-    return [f"sets {key}, which means nothing here; did you mean {meant[0]}?"] if meant else []
+    return [f"sets {key}, which is unknown; did you mean {meant[0]}?"] if meant else []
 
 
 def _shown(value: str) -> str:

@@ -1,4 +1,4 @@
-"""A trader's function as an agent: found by its name, or named when it is given."""
+"""A trader's function as an agent: loaded by its name, or named after its module."""
 
 import sys
 from importlib import import_module
@@ -9,11 +9,11 @@ from ocw_mcp.domain.errors import StrategyError
 from ocw_mcp.runtime.deciders import Strategy
 
 PREFIX = "strategy:"
-"""How the name of an agent begins that is a strategy."""
+"""The prefix of the agent name of a strategy."""
 
 
 class NamedStrategy(NamedTuple):
-    """A function of the snapshot, and the name under which the journal has its decisions."""
+    """A function of the snapshot, and its name in the journal."""
 
     name: str
     decide: Strategy
@@ -22,7 +22,7 @@ class NamedStrategy(NamedTuple):
 def load_strategy(text: str, folder: Path) -> NamedStrategy:
     """Import `MODULE:FUNCTION`; modules in `folder` come before installed ones.
 
-    Raises StrategyError when there is no such module or function. An exception of the module itself is passed on.
+    Raises StrategyError when there is no such module or function. An error of the module itself is passed on.
     """
     module, _, function = text.partition(":")
     if not (module and function):
@@ -40,7 +40,7 @@ def load_strategy(text: str, folder: Path) -> NamedStrategy:
 
 
 def named(strategy: Any, name: str = "") -> NamedStrategy:
-    """Return a strategy under a name, by default that of its module and of itself. Raises StrategyError."""
+    """Return a strategy with a name, by default `MODULE:FUNCTION`. Raises StrategyError if it is not callable."""
     if not callable(strategy):
         raise StrategyError(
             f"the strategy {name} is {repr(strategy)[:60]}, which cannot be called; expected a function that takes a "
@@ -51,7 +51,7 @@ def named(strategy: Any, name: str = "") -> NamedStrategy:
 
 
 def _module(of: Any) -> str:
-    """Return the name of a module; that of a script is the name of its file."""
+    """Return the name of the module of a function; for a script it is the name of the file."""
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     return Path(script).stem if of.__module__ == "__main__" and script else str(of.__module__)
 
@@ -62,14 +62,14 @@ def _imported(module: str, folder: Path) -> Any:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        # The module was found, and imports one that is missing: its own error says which.
+        # The module exists, but imports a module that does not: its own error is the clearer one.
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise
         raise StrategyError(
             f"there is no module {error.name!r} in {folder}, nor among the installed packages; expected "
-            "MODULE:FUNCTION, such as my_module:decide; start it from the folder that holds the module"
+            "MODULE:FUNCTION, such as my_module:decide; start it from the folder of the module"
         ) from None
     finally:
-        # Later imports of the strategy are still found there, but no import of ours looks there first.
+        # Later imports of the strategy still find the folder, but installed packages now come before it.
         sys.path.remove(place)
         sys.path.append(place)

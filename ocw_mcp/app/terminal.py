@@ -1,4 +1,4 @@
-"""The terminal of standard input: whether it shows what is typed, and single keys of it."""
+"""The terminal of standard input: its echo, and single keys."""
 
 import os
 import select
@@ -19,12 +19,12 @@ def asks_for_passphrase(arguments: list[str]) -> bool:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Turn echo off until the block ends, so that nothing typed meanwhile is shown. Without a terminal do nothing."""
+    """Turn echo off until the block ends, so that typed text is not shown. Without a terminal do nothing."""
     try:
         terminal = sys.stdin.fileno()
         usual = termios.tcgetattr(terminal)
     except (OSError, ValueError, AttributeError, termios.error):
-        # Standard input is closed, or is no terminal.
+        # Standard input is closed, or is not a terminal.
         yield
         return
     quiet = [*usual]
@@ -38,10 +38,11 @@ def silent() -> Iterator[None]:
 
 @contextmanager
 def keys() -> Iterator[Callable[[float], str]]:
-    """Take single keys until the block ends, without echo; Ctrl-C goes on to interrupt.
+    """Read single keys until the block ends, without echo; Ctrl-C still interrupts.
 
-    The value waits for a key, for so many seconds at most, and returns what was typed. Without a terminal it waits and
-    returns nothing. However the block ends, the terminal is as it was, and what was typed is discarded.
+    The value of the block is a function that waits for a key, at most the given number of seconds, and returns the
+    typed text. Without a terminal it waits and returns an empty text. At the end of the block the terminal is restored,
+    and unread keys are discarded.
     """
     try:
         terminal = sys.stdin.fileno()
@@ -76,5 +77,5 @@ def _wait(seconds: float) -> str:
 
 
 def drop_typed() -> None:
-    """Discard what was typed before this moment and not yet read."""
+    """Discard typed text that has not been read yet."""
     termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)

@@ -73,13 +73,13 @@ async def test_an_engine_that_ends_at_once_is_quoted(tmp_path: Path) -> None:
 
 async def test_an_engine_that_is_not_served_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attach, "UNSERVED_S", 0.05)
-    with StateLock(tmp_path), pytest.raises(AttachError, match="is not served; a person starts it with --serve"):
+    with StateLock(tmp_path), pytest.raises(AttachError, match="is not served; a person must start it with --serve"):
         await Attachment(tmp_path, never)()
 
 
 async def test_nobody_is_waited_for_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attach, "PATIENCE_S", 0.1)
-    with pytest.raises(AttachError, match="did not come within"):
+    with pytest.raises(AttachError, match="was not ready within"):
         await Attachment(tmp_path, lambda directory: Engine())()
 
 
@@ -88,13 +88,13 @@ def test_an_engine_on_paper_is_given_no_key() -> None:
 
 
 @pytest.mark.parametrize("ran", [{"agent": "none"}, {"policy": "conservative"}])
-def test_a_book_that_ran_with_other_limits_or_for_another_agent_is_a_persons_to_start(
+def test_book_with_other_limits_or_agent_is_not_started(
     tmp_path: Path, ran: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     book = tmp_path / "book"
     options = [part for name, value in ran.items() for part in (f"--{name}", value)]
     assert Ocw(monkeypatch, capsys)("run", "--market", "sim", "--for", "1h", "--state", book, *options).code == 0
-    with pytest.raises(AttachError, match="a person starts it again as it was"):
+    with pytest.raises(AttachError, match="a person must start the engine, with the old options"):
         asyncio.run(Attachment(book, never)())
 
 
@@ -129,7 +129,7 @@ async def test_once_a_stopping_engine_lets_go_an_engine_is_started(tmp_path: Pat
     assert started == [tmp_path]
 
 
-async def test_one_that_lost_its_start_waits_for_the_winner_and_starts_after_it(
+async def test_losing_start_waits_for_the_winner_and_starts_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock, children = StateLock(tmp_path), [Engine(2), Engine()]
@@ -152,7 +152,7 @@ async def test_one_that_lost_its_start_waits_for_the_winner_and_starts_after_it(
 
 async def test_an_engine_that_never_ends_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attach, "STOPPING_S", 0.05)
-    with StateLock(tmp_path), pytest.raises(AttachError, match="stopped serving and has not ended"):
+    with StateLock(tmp_path), pytest.raises(AttachError, match="stopped serving, and has not ended"):
         await Attachment(tmp_path, never)(silent=HERE)
 
 
@@ -209,5 +209,5 @@ async def _nothing(bridge: Bridge) -> None:
     """Serve no client."""
 
 
-def test_the_log_of_an_engine_that_is_started_for_a_client_is_for_people() -> None:
+def test_log_of_a_spawned_engine_is_readable_text() -> None:
     assert "--json" not in PAPER

@@ -25,10 +25,10 @@ def test_without_a_name_all_are_measured_under_their_names(monkeypatch: pytest.M
     assert [line.partition(":")[0] for line in said.stderr.splitlines()] == ["measuring gate", "measuring memory"]
 
 
-def test_the_clients_of_the_mcp_bench_are_within_what_their_tokens_may() -> None:
+def test_mcp_bench_clients_stay_within_their_quota() -> None:
     assert min(MOST_OPEN, MOST_OF_ONE) >= mcp.CLIENTS / mcp.TOKENS
 
 
-def test_a_name_that_nothing_has_is_refused_with_those_that_there_are() -> None:
+def test_unknown_bench_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(SettingsError, match="expected one of replay, history"):
         bench.measure("speed")

@@ -34,7 +34,7 @@ def test_tokens_are_taken_from_the_characters_of_each_segment() -> None:
     assert 100 < counted["tools"] < 120
 
 
-async def test_tools_and_system_are_written_once_and_read_until_they_are_cold() -> None:
+async def test_tools_and_system_prompt_are_cached_until_expiry() -> None:
     clock = SimulatedClock()
     model, whole = StandIn(clock=clock), sum(segments(body()).values())
     bills = []
@@ -65,7 +65,7 @@ async def test_what_the_segments_cost_is_what_the_decision_cost() -> None:
     assert all(by_segment[name] > 0 for name in ("tools", "system", "context", "results"))
 
 
-def test_our_request_for_three_symbols_is_at_most_two_fifths_of_the_prototypes() -> None:
+def test_request_is_at_most_two_fifths_of_the_prototypes() -> None:
     policies = load_policies(None).policies
     briefing = Briefing(Prompts(load_prompts(None).texts, policies), policies, CLAUDE)
     ours = len(briefing.system) + len(briefing.context(DecisionRequest(1, example(SYMBOLS), 0)))

@@ -20,9 +20,7 @@ def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return Ocw(monkeypatch, capsys)
 
 
-def test_what_changed_since_the_last_run_is_told_in_one_line_and_status_names_what_is_in_force(
-    ocw: Ocw, tmp_path: Path
-) -> None:
+def test_changes_since_the_last_run_are_reported_in_one_line(ocw: Ocw, tmp_path: Path) -> None:
     default, lab = load_policies(None).hash[:12], load_policies(None, "lab").hash[:12]
     assert ocw(*RUN, "--for", "6h", "--state", tmp_path).err == ""
     assert ocw(*RUN, "--for", "7h", "--state", tmp_path).err == ""
@@ -55,9 +53,9 @@ def test_a_run_that_broke_off_is_gone_on_with_as_it_was(ocw: Ocw, tmp_path: Path
         run(Job(feed, "rules", load_policies(None), load_prompts(None), None, tmp_path), breaks_off)
     said = ocw(*RUN, "--for", "2d", "--policy", "lab", "--agent", "none", "--state", tmp_path)
     assert said.code == 2
-    assert "the last run of this book broke off" in said.err
+    assert "the last run of this book was interrupted" in said.err
     assert "it ran with agent rules, policy default (" in said.err
     assert "this start gives agent none, policy lab (" in said.err
-    assert "start it as it ran, stop it with Ctrl-C" in said.err
+    assert "start it with the old options, stop it with Ctrl-C" in said.err
     assert ocw(*RUN, "--for", "2d", "--state", tmp_path).code == 0
     assert ocw(*RUN, "--for", "3d", "--agent", "none", "--state", tmp_path).code == 0

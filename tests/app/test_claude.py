@@ -34,17 +34,17 @@ HOURS = 1
 
 @asynccontextmanager
 async def ran(
-    directory: Path, brain: ClaudeSetup, prompts: LoadedPrompts | None = None
+    directory: Path, claude_setup: ClaudeSetup, prompts: LoadedPrompts | None = None
 ) -> AsyncIterator[tuple[WiredRun, list[Any]]]:
     """A book after some hours of the simulated market, and its events."""
     feed = SimulatedFeed(1)
     store = SqliteStore.open(directory, stamp(feed), book_id="claude", created_at=0)
     with ExitStack() as kept, closing(store):
         policies, texts = load_policies(None), prompts or load_prompts(None)
-        thinks = partial(brain.seated, policies, texts, kept)
-        book = WiredRun(feed, "claude", policies, texts, store, CommandFiles(directory), thinks=thinks)
-        await book.run.unless_stopped(brain.look_at_the_model())
-        async with brain.at_work(book.decider, facade_of(book, directory), directory):
+        make_decider = partial(claude_setup.make_decider, policies, texts, kept)
+        book = WiredRun(feed, "claude", policies, texts, store, CommandFiles(directory), make_decider=make_decider)
+        await book.run.unless_stopped(claude_setup.check_model())
+        async with claude_setup.connected(book.decider, facade_of(book, directory), directory):
             await book.run.run("1", HOURS * HOUR)
         yield book, [event for _, event in store.all_events()]
 
@@ -53,7 +53,7 @@ def settings(url: str | None, key: str | None = KEY) -> Settings:
     return Settings(anthropic_api_key=key, anthropic_base_url=url)
 
 
-async def test_claude_trades_through_the_sdk_and_a_recorded_run_replays_to_the_same_without_a_network(
+async def test_recorded_claude_run_replays_the_same_without_network(
     tmp_path: Path,
 ) -> None:
     record = tmp_path / "decisions.jsonl"
@@ -77,7 +77,7 @@ async def test_claude_trades_through_the_sdk_and_a_recorded_run_replays_to_the_s
 
 
 @pytest.mark.parametrize("odd", ["gateway-Xy7", 'odd"X\\y7'])
-async def test_a_token_that_a_gateway_echoes_is_in_no_line_of_the_recording(
+async def test_token_echoed_by_a_gateway_is_not_recorded(
     tmp_path: Path, httpx2_mock: respx.MockRouter, odd: str
 ) -> None:
     """It looks like no secret, so that only who knows it can take it out."""
@@ -127,7 +127,7 @@ async def at_once(clock: SimulatedClock, ms: float) -> None:
     [("overloaded", "OVERLOADED"), ("limited", "RATE_LIMITED"), ("broken", "SERVER"), ("dropped", "CONNECTION"),
      ("refuser", "REFUSAL")],
 )  # fmt: skip
-async def test_each_trouble_of_the_api_ends_with_the_rules_having_decided(
+async def test_each_api_trouble_lets_the_rules_decide(
     tmp_path: Path, character: str, cause: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SimulatedClock, "pause", at_once)
@@ -137,15 +137,15 @@ async def test_each_trouble_of_the_api_ends_with_the_rules_having_decided(
     assert first.decision.cause_kind == cause
 
 
-async def test_without_a_key_or_with_a_wrong_one_the_person_is_told_at_the_start(
+async def test_missing_or_wrong_key_is_reported_at_the_start(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with served_claude() as url:
-        for name, brain in (
+        for name, claude_setup in (
             ("none", ClaudeSetup(settings(None, None))),
             ("wrong", ClaudeSetup(settings(url, "sk-ant-wrong-key"))),
         ):
-            async with ran(tmp_path / name, brain) as (_, told):
+            async with ran(tmp_path / name, claude_setup) as (_, told):
                 made = [each for each in told if isinstance(each, events.DecisionMade)]
             assert {each.decider for each in made} == {"rules"}
     said = "".join(capsys.readouterr())
@@ -157,22 +157,22 @@ async def test_without_a_key_or_with_a_wrong_one_the_person_is_told_at_the_start
 async def test_a_model_that_the_api_does_not_tell_of_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(claude, "LOOK_S", 0.05)
+    monkeypatch.setattr(claude, "MODEL_CHECK_S", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as kept:
-        brain = ClaudeSetup(settings(f"http://127.0.0.1:{silent.getsockname()[1]}"))
-        brain.seated(load_policies(None), load_prompts(None), kept, SimulatedClock())
-        await brain.look_at_the_model()
+        claude_setup = ClaudeSetup(settings(f"http://127.0.0.1:{silent.getsockname()[1]}"))
+        claude_setup.make_decider(load_policies(None), load_prompts(None), kept, SimulatedClock())
+        await claude_setup.check_model()
     said = "".join(capsys.readouterr())
     assert "the API did not say within 0.05 s whether it has claude-sonnet-5-5; the run goes on" in said
 
 
-async def test_a_model_that_nobody_prices_is_told_at_the_start_with_what_to_do(
+async def test_model_without_a_price_is_reported_at_the_start(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    brain = ClaudeSetup(settings("http://127.0.0.1:9").model_copy(update={"claude_model": "claude-nobody"}))
+    claude_setup = ClaudeSetup(settings("http://127.0.0.1:9").model_copy(update={"claude_model": "claude-nobody"}))
     with ExitStack() as kept:
-        brain.seated(load_policies(None), load_prompts(None), kept, SimulatedClock())
-        await brain.look_at_the_model()
+        claude_setup.make_decider(load_policies(None), load_prompts(None), kept, SimulatedClock())
+        await claude_setup.check_model()
     said = "".join(capsys.readouterr())
     assert "nobody tells what claude-nobody costs, so no budget could hold, and the rules decide every wake" in said
     assert "set CLAUDE_MODEL to a model that genai-prices knows, such as claude-sonnet-5-5" in said

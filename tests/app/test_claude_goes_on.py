@@ -29,16 +29,16 @@ HOURS = 9
 
 
 async def run(
-    directory: Path, brain: ClaudeSetup, for_ms: int, stop: asyncio.Event | None = None
+    directory: Path, claude_setup: ClaudeSetup, for_ms: int, stop: asyncio.Event | None = None
 ) -> tuple[str, list[Any]]:
     """Begin or go on with a book, up to `for_ms` after its first frame; its fingerprint and its events."""
     feed = SimulatedFeed(1)
     store = SqliteStore.open(directory, stamp(feed), book_id="claude", created_at=0)
     with ExitStack() as kept, closing(store):
         policies, texts = load_policies(None), load_prompts(None)
-        thinks = partial(brain.seated, policies, texts, kept)
-        book = WiredRun(feed, "claude", policies, texts, store, CommandFiles(directory), thinks=thinks)
-        async with brain.at_work(book.decider, facade_of(book, directory), directory):
+        make_decider = partial(claude_setup.make_decider, policies, texts, kept)
+        book = WiredRun(feed, "claude", policies, texts, store, CommandFiles(directory), make_decider=make_decider)
+        async with claude_setup.connected(book.decider, facade_of(book, directory), directory):
             counters = book.engine.counters
             ran = 0 if counters.ran_to is None or counters.began_at is None else counters.ran_to - counters.began_at
             going = asyncio.create_task(book.run.run("1", for_ms - ran))
@@ -67,9 +67,7 @@ async def test_stopped_at_any_time_a_recorded_run_comes_to_the_same(tmp_path: Pa
     assert fingerprint == expected
 
 
-async def test_what_a_run_that_was_stopped_while_claude_thought_had_spent_is_told_by_the_next_and_by_a_replay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_cost_of_a_request_cut_off_by_a_stop_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record, asked = tmp_path / "decisions.jsonl", asyncio.Event()
     create = SdkMessages.create
 

@@ -56,7 +56,7 @@ def test_a_replay_prints_its_report_alone_as_json(ocw: Ocw, tape: Path) -> None:
     assert all((wake["t"] - report["from"]) % 60_000 == 0 for wake in report["wakes"])
 
 
-def test_two_replays_and_a_run_of_the_same_tape_have_one_fingerprint(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
+def test_replays_and_runs_of_a_tape_have_one_fingerprint(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
     first = json.loads(ocw("replay", tape, "--json").out)
     second = json.loads(ocw("replay", tape, "--json", "--state", tmp_path / "book").out)
     third = json.loads(ocw("run", "--market", tape, "--json").out)
@@ -76,15 +76,15 @@ def test_a_run_in_parts_comes_to_the_fingerprint_of_the_whole(ocw: Ocw, tape: Pa
     assert {key: rest[key] for key in rest.keys() - timeless} == {key: whole[key] for key in whole.keys() - timeless}
 
 
-def test_the_simulated_market_trades_and_tells_people_so(ocw: Ocw) -> None:
+def test_run_on_the_simulated_market_prints_its_trades(ocw: Ocw) -> None:
     said = ocw("run", "--market", "sim", "--for", "3d", "--seed", "1")
     assert said.code == 0
     assert "decision  rules: " in said.out
-    assert "is under a stop at" in said.out
+    assert ": stop at" in said.out
     assert "fingerprint" in said.out
 
 
-def test_with_agent_none_the_gate_is_watched_and_nothing_is_traded(ocw: Ocw, tape: Path) -> None:
+def test_agent_none_reports_the_gate_without_trades(ocw: Ocw, tape: Path) -> None:
     report = json.loads(ocw("replay", tape, "--json", "--agent", "none").out)
     assert report["decisions"] > 0
     assert report["orders"] == report["fills"] == 0
@@ -139,9 +139,7 @@ def test_halt_and_resume_are_taken_at_the_next_start(ocw: Ocw, tape: Path, tmp_p
     assert "HALTED " in ocw("run", "--market", tape, "--for", "1h", "--state", book).out
 
 
-def test_the_file_halt_halts_a_starting_engine_once_until_it_is_deleted_and_a_person_resumes(
-    ocw: Ocw, tape: Path, tmp_path: Path
-) -> None:
+def test_halt_file_halts_a_start_until_deleted_and_resumed(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
     book = tmp_path / "book"
     book.mkdir()
     (book / "HALT").touch()
@@ -158,7 +156,7 @@ def test_the_file_halt_halts_a_starting_engine_once_until_it_is_deleted_and_a_pe
     assert ocw("journal", "verify", "--state", book).code == 0
 
 
-def test_a_halt_of_a_book_whose_market_has_ended_says_when_it_is_taken_and_is(
+def test_halt_after_the_market_end_is_taken_at_the_next_start(
     ocw: Ocw, tape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(operate, "TAKEN_WITHIN_S", 0.0)
@@ -178,9 +176,7 @@ def test_a_halt_of_a_book_whose_market_has_ended_says_when_it_is_taken_and_is(
 
 
 @pytest.mark.parametrize("flag", ["--json", "--speed=max"])
-def test_commands_that_cannot_be_read_are_told_of_and_the_run_goes_on(
-    ocw: Ocw, tape: Path, tmp_path: Path, flag: str
-) -> None:
+def test_unreadable_commands_are_reported_and_the_run_goes_on(ocw: Ocw, tape: Path, tmp_path: Path, flag: str) -> None:
     book = tmp_path / "book"
     book.mkdir()
     (book / "commands").write_text("in the way")
@@ -189,7 +185,7 @@ def test_commands_that_cannot_be_read_are_told_of_and_the_run_goes_on(
     assert said.err.count("cannot be read: Not a directory") == 1
     assert "neither halted nor resumed" in said.err
     assert json.loads(ocw("status", "--state", book, "--json").out)["waiting_commands"] is None
-    assert "the commands that wait cannot be read by you" in ocw("status", "--state", book).out
+    assert "waiting commands are not readable by this user" in ocw("status", "--state", book).out
 
 
 def test_verify_believes_a_whole_journal_and_not_a_shortened_one(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
@@ -200,10 +196,10 @@ def test_verify_believes_a_whole_journal_and_not_a_shortened_one(ocw: Ocw, tape:
     assert ocw("journal", "verify", "--state", book, "--head", early["head"]).code == 0
     wrong = ocw("journal", "verify", "--state", book, "--head", "0" * 64)
     assert wrong.code == 1
-    assert "does NOT hold together" in wrong.out
+    assert "is NOT consistent" in wrong.out
 
 
-def test_init_makes_an_env_file_for_its_owner_alone_and_never_overwrites_one(ocw: Ocw, tmp_path: Path) -> None:
+def test_init_makes_a_private_env_file_and_never_overwrites(ocw: Ocw, tmp_path: Path) -> None:
     assert ocw("init", "--state", tmp_path / "desk").code == 0
     env = tmp_path / "desk" / ".env"
     assert stat.S_IMODE(env.stat().st_mode) == 0o600
@@ -222,7 +218,7 @@ def test_an_env_file_of_the_current_directory_is_never_read(
     assert ocw("replay", tape, "--json", "--for", "1h", "--env", ".env").code == 2
 
 
-def test_a_second_engine_on_a_book_is_refused_and_the_first_goes_on(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
+def test_second_engine_on_a_book_is_refused(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
     book = tmp_path / "book"
     ocw("run", "--market", tape, "--for", "1h", "--state", book, "--json")
     with StateLock(book):
@@ -265,7 +261,7 @@ BAD_CALLS: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize(("call", "hint"), BAD_CALLS.values(), ids=BAD_CALLS.keys())
-def test_bad_input_gets_one_clear_sentence_and_exit_code_2_and_leaves_nothing_behind(
+def test_bad_input_is_one_sentence_with_exit_2_and_no_files(
     ocw: Ocw, tape: Path, tmp_path: Path, call: tuple[str, ...], hint: str
 ) -> None:
     folder = tmp_path / "given"
@@ -304,7 +300,7 @@ def test_a_book_refuses_any_other_market(ocw: Ocw, tape: Path, tmp_path: Path) -
     assert "--state" in said.err
 
 
-def test_a_policy_that_waits_for_a_close_that_never_comes_is_refused(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
+def test_policy_with_an_unbuilt_timeframe_is_refused(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
     text = Path(__file__).parents[2].joinpath("policies/default.toml").read_text()
     (tmp_path / "late.toml").write_text(text.replace('close_wakes = ["4h"]', 'close_wakes = ["2h"]'))
     said = ocw("replay", tape, "--json", "--policies", tmp_path / "late.toml")
@@ -326,7 +322,7 @@ def test_a_paced_run_comes_to_the_fingerprint_of_a_hurried_one(ocw: Ocw, tape: P
     assert paced["wall_s"] >= round((paced["to"] - paced["from"]) / 1_000 / 500_000, 3)
 
 
-def test_a_character_that_there_is_not_is_refused_with_those_that_there_are(ocw: Ocw) -> None:
+def test_unknown_character_is_refused_with_the_known_ones(ocw: Ocw) -> None:
     said = ocw("sandbox", "claude", "--character", "nobody")
     assert said.code == 2
     assert "'nobody'; expected one of trader, hallucinator, victim" in said.err

@@ -56,7 +56,7 @@ def claude(
 
 
 @pytest.mark.requirement("A06")
-async def test_the_same_snapshot_again_is_answered_from_memory_and_not_for_ever() -> None:
+async def test_repeated_snapshot_is_answered_from_cache_for_a_time() -> None:
     model = Holds()
     run = await claude(model, [100.0] * 300, QUIET).go()
     made = run.timed(events.DecisionMade)
@@ -91,7 +91,7 @@ async def test_what_is_remembered_survives_a_kill_at_any_moment(monkeypatch: pyt
 
 
 @pytest.mark.requirement("A05")
-async def test_with_little_money_left_routine_wakes_thin_out_and_with_none_the_rules_trade() -> None:
+async def test_low_budget_thins_wakes_and_none_gives_them_to_rules() -> None:
     rising = [100 * 1.0003**minute + 0.3 * math.sin(minute / 7) for minute in range(900)]
     policy = policies(gate=GATE, rules=EAGER, budget={"usd_per_day": "1.5", "usd_per_month": 10})
     dear = msgspec.structs.replace(says(), usage=TokenUsage(plain=25_000, output=1))

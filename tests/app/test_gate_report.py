@@ -41,7 +41,7 @@ def test_a_market_that_stands_still_or_is_too_short_has_no_moves() -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.floats(-0.05, 0.05), min_size=50, max_size=400))
-def test_moves_do_not_overlap_and_none_that_is_left_out_is_larger_than_what_it_overlaps(changes: list[float]) -> None:
+def test_of_overlapping_moves_the_largest_is_kept(changes: list[float]) -> None:
     prices = [float(each) for each in 100 * np.exp(np.cumsum(changes))]
     found = moves(closes(prices), SPAN, MINUTE)
     assert all(later[0] >= earlier[1] for earlier, later in pairwise(found))
@@ -50,7 +50,7 @@ def test_moves_do_not_overlap_and_none_that_is_left_out_is_larger_than_what_it_o
         assert max(abs(each[2]) for each in found) == pytest.approx(largest)
 
 
-def test_a_move_is_missed_where_nobody_was_woken_from_its_first_candle_to_its_last() -> None:
+def test_move_is_missed_without_a_wake_during_it() -> None:
     found: list[Move] = [(at * MINUTE, at * MINUTE + SPAN, 0.02 + at / 1e5) for at in (10, 20, 30, 40)]
     wakes = [minute * MINUTE for minute in (10, 22, 35, 46)]
     told = judge({"BTCUSDT": found}, SPAN, wakes, HOUR)

@@ -36,12 +36,12 @@ def test_an_entry_is_added_beside_others_and_the_old_file_kept(ocw: Ocw, tmp_pat
     assert json.loads((tmp_path / f"{CONFIG}.before-ocw-1").read_text()) == OTHERS
 
 
-def test_a_second_time_changes_nothing_and_another_book_keeps_another_backup(ocw: Ocw, tmp_path: Path) -> None:
+def test_second_install_changes_nothing(ocw: Ocw, tmp_path: Path) -> None:
     config = tmp_path / "Claude" / CONFIG
     ocw("install", "claude-desktop", "--config", config, "--state", tmp_path / "desk")
     assert not list(config.parent.glob("*before*"))
     said = ocw("install", "claude-desktop", "--config", config, "--state", tmp_path / "desk")
-    assert "has it already; nothing was changed" in said.out
+    assert "already has this entry; nothing was changed" in said.out
     for other in ("a", "b"):
         ocw("install", "claude-desktop", "--config", config, "--state", tmp_path / other)
     assert len(list(config.parent.glob("*before*"))) == 2

@@ -42,7 +42,7 @@ def test_a_library_cannot_put_its_own_format_beside_ours(capsys: pytest.CaptureF
     assert err.count("once") == 1
 
 
-def test_an_error_shows_where_it_came_from_and_not_what_variables_held(capsys: pytest.CaptureFixture[str]) -> None:
+def test_error_trace_shows_lines_but_no_variable_values(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure(LogLevel.INFO)
     secret = "canary-" + "key"
     try:

@@ -66,7 +66,7 @@ def test_why_one_position_closed_is_not_told_of_the_next() -> None:
     assert told(rule, *exit_by("guard"), *exit_by("guard"))[-1].endswith("(closed by guard)")
 
 
-def test_that_the_agent_cannot_decide_is_told_once_with_its_cause_and_once_that_it_can_again() -> None:
+def test_agent_failure_and_recovery_are_each_reported_once() -> None:
     broken = made("rules", Cause(CauseKind.SERVER, "see https://evil.example"))
     open_ = made("rules", Cause(CauseKind.BREAKER))
     remembered = made("claude", Cause(CauseKind.REMEMBERED, "at wake 3"))
@@ -86,7 +86,7 @@ def test_rules_that_decide_for_themselves_stand_in_for_nobody() -> None:
     assert told(made("rules"), made("rules", Cause(CauseKind.NOTHING_TO_DO))) == []
 
 
-def test_what_waits_for_a_person_is_told_with_its_id_and_how_to_answer() -> None:
+def test_pending_approval_is_shown_with_its_id_and_commands() -> None:
     required = Refusal(RefusalCode.APPROVAL_REQUIRED, "500", "900", D("0.05"))
     first, asked, ended = told(
         events.OrderRefused(ENTRY, required, "policy"),
@@ -95,6 +95,6 @@ def test_what_waits_for_a_person_is_told_with_its_id_and_how_to_answer() -> None
     )
     assert first.startswith("approval  entry buy BTCUSDT: APPROVAL_REQUIRED: ")
     assert asked == (
-        "approval  a1 waits until 1970-01-01 01:00: buy 0.1 BTCUSDT at about 9000; ocw approve a1 or ocw deny a1"
+        "approval  a1 is pending until 1970-01-01 01:00: buy 0.1 BTCUSDT at about 9000; ocw approve a1 or ocw deny a1"
     )
     assert ended == "approval  a1 approved by ben"

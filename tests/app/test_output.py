@@ -20,7 +20,9 @@ from ocw_mcp.domain.events import DecisionMade, DomainEvent
 from ocw_mcp.domain.time import DAY
 from tests.support.shell import Ocw
 
-NO_ROOM = "ocw: standard output takes no more (No space left on device); make room there, or send it elsewhere\n"
+NO_ROOM = (
+    "ocw: standard output cannot be written (No space left on device); free some space, or write the output elsewhere\n"
+)
 RUN = ("run", "--market", "sim", "--interval", "15m", "--for", "2d")
 
 
@@ -54,7 +56,7 @@ def events_of(ocw: Ocw, book: Path) -> str:
     return ocw("status", "--state", book).out.splitlines()[-1]
 
 
-def test_a_run_whose_reader_has_gone_goes_on_to_its_end_in_silence(
+def test_run_with_a_closed_pipe_goes_on_silently(
     ocw: Ocw, tmp_path: Path, unread: TextIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert ocw(*RUN, "--state", tmp_path / "read").code == 0
@@ -72,7 +74,7 @@ def test_a_run_on_a_full_disk_says_so_once_and_goes_on(
         patched.setattr(sys, "stdout", full)
         said = ocw(*RUN, "--state", tmp_path / "full")
     assert said.code == 1
-    assert said.err == "ocw: standard output takes no more (No space left on device); the run goes on without it\n"
+    assert said.err == "ocw: standard output cannot be written (No space left on device); the run goes on without it\n"
     assert ocw(*RUN, "--state", tmp_path / "read").code == 0
     assert events_of(ocw, tmp_path / "full") == events_of(ocw, tmp_path / "read")
 

@@ -51,7 +51,7 @@ def blocks() -> list[str]:
     return re.split(r"^(?=[A-Za-z0-9])", pinned(ROOT), flags=re.MULTILINE)[1:]
 
 
-def test_a_bundle_pins_each_package_with_the_hashes_of_its_files_and_no_address() -> None:
+def test_bundle_pins_packages_by_hash_without_address() -> None:
     for block in blocks():
         assert re.match(r"[a-z0-9-]+==[^ ]+( ; .*)? \\\n    --hash=sha256:[0-9a-f]{64}", block), block
     assert "://" not in pinned(ROOT)

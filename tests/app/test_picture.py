@@ -27,7 +27,7 @@ def filled(n: int, leg: Purpose, side: str, price: int, position: str) -> events
     )
 
 
-def test_trades_run_from_the_first_fill_to_the_last_and_tell_which_were_stopped() -> None:
+def test_chart_trades_span_all_fills_and_show_stop_exits() -> None:
     story = picture.gather(
         [
             (MINUTE, filled(1, Purpose.ENTRY, "buy", 100, "1")),
@@ -64,7 +64,7 @@ async def test_prices_are_thinned_out_and_keep_their_extremes() -> None:
     assert row.at[-1] == START + len(closes) * MINUTE
 
 
-async def test_prices_break_where_candles_are_missing_and_end_where_the_run_did() -> None:
+async def test_chart_prices_break_at_gaps_and_end_with_the_run() -> None:
     feed = ListFeed([candle(0, 1.0), candle(1, 2.0), candle(5, 3.0), candle(6, 4.0)])
     row = (await picture.read_prices(feed, START + 6 * MINUTE, 4))["BTCUSDT"]
     assert [None if isnan(close) else close for close in row.close] == [1.0, 2.0, None, 3.0]
@@ -78,7 +78,7 @@ def tape(directory: Path) -> Path:
     return file
 
 
-def test_a_replay_draws_its_picture_and_still_prints_its_report_alone(tmp_path: Path) -> None:
+def test_replay_with_picture_prints_only_its_report(tmp_path: Path) -> None:
     result = CliRunner().invoke(
         app, ["replay", str(tape(tmp_path)), "--json", "--picture", str(tmp_path / "run.png")], catch_exceptions=False
     )
@@ -87,9 +87,9 @@ def test_a_replay_draws_its_picture_and_still_prints_its_report_alone(tmp_path: 
     assert (tmp_path / "run.png").read_bytes().startswith(PNG)
 
 
-def test_a_picture_without_a_place_is_refused_before_anything_runs(tmp_path: Path) -> None:
+def test_picture_with_an_invalid_path_is_refused_before_the_run(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "missing" / "run.png"):
-        with pytest.raises(SettingsError, match="has no place"):
+        with pytest.raises(SettingsError, match="cannot be a file"):
             picture.require(place)
 
 

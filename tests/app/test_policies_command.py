@@ -25,7 +25,7 @@ def said(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["default", "conservative", "lab"])
-def test_every_shipped_file_is_named_after_its_policy_and_shown_with_all_its_limits(name: str) -> None:
+def test_each_shipped_policy_has_its_file_name_and_all_limits(name: str) -> None:
     shown = json.loads(said("show", "--policy", name, "--json"))
     assert shown["name"] == name
     for limit, _ in limits_in_force(load_policies(None, name).policies):
@@ -45,7 +45,7 @@ def test_each_meaning_of_a_policy_reads_by_itself(name: str) -> None:
         assert meaning.endswith("."), key
 
 
-def test_the_conservative_policy_allows_nothing_that_the_default_one_does_not() -> None:
+def test_conservative_policy_is_never_looser_than_default() -> None:
     careful, usual = (load_policies(None, name).policies for name in ("conservative", "default"))
     for table, key in (
         ("order", "max_notional"),
@@ -66,7 +66,7 @@ def test_the_conservative_policy_allows_nothing_that_the_default_one_does_not() 
         assert getattr(getattr(careful, table), key) < getattr(getattr(usual, table), key), f"{table}.{key}"
 
 
-def test_tables_that_may_be_left_out_are_shown_whether_they_are_or_not(tmp_path: Path) -> None:
+def test_optional_tables_are_shown_set_or_not_set(tmp_path: Path) -> None:
     left_out = [line.split()[0] for line in said("show").splitlines() if "left out " in line]
     assert left_out[:2] == ["mandate", "approval"]
     file = tmp_path / "mine.toml"

@@ -157,7 +157,7 @@ def test_a_limit_out_of_bounds_names_the_bound(tmp_path: Path, table: str, key: 
             "[order]\nfee = 1",
             "order.fee is unknown; expected one of max_notional, price_allowance; remove it",
         ),
-        ("[order]", "[order", "is no TOML: "),
+        ("[order]", "[order", "is not valid TOML: "),
         ("[order]", "[order]\n[order]", "(at line 11, column 7)"),
         ("slack_s = 90", "slack_s = 90.5", "data.slack_s is 90.5; expected a whole number"),
         ('allow = ["*USDT"]', "allow = []", "symbols.allow is a list; expected at least 1 entry"),
@@ -171,8 +171,8 @@ def test_a_limit_out_of_bounds_names_the_bound(tmp_path: Path, table: str, key: 
         ('name = "default"', "", "name is missing; expected a value"),
         ('name = "default"', 'name = "default"\nagent = 1', "agent is unknown"),
         ('name = "default"', 'name = "default"\napproval = 1', "[approval] is 1; expected a table"),
-        ('name = "default"', 'name = "default"\nx = ' + "[" * 5000, "is no TOML"),
-        ('name = "default"', 'name = "default"\nx = 1e99999999999999999999', "is no TOML"),
+        ('name = "default"', 'name = "default"\nx = ' + "[" * 5000, "is not valid TOML"),
+        ('name = "default"', 'name = "default"\nx = 1e99999999999999999999', "is not valid TOML"),
     ],
 )
 def test_any_other_fault_is_one_clear_sentence(tmp_path: Path, old: str, new: str, says: str) -> None:
@@ -241,9 +241,7 @@ MOMENT = "expected a moment with its zone, such as 2026-12-31T00:00:00Z; write i
         ('"demo", "live"', '"demo", "play"', "approval.modes.1 is 'play'; expected 'paper', 'demo' or 'live'"),
     ],
 )
-def test_a_fault_in_a_table_that_may_be_left_out_is_one_clear_sentence(
-    tmp_path: Path, old: str, new: str, says: str
-) -> None:
+def test_fault_in_an_optional_table_is_one_sentence(tmp_path: Path, old: str, new: str, says: str) -> None:
     tables = MANDATE + APPROVAL
     assert old in tables
     text = complaint(tmp_path, DEFAULT + tables.replace(old, new, 1))

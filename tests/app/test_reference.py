@@ -10,6 +10,6 @@ def test_the_reference_page_is_the_one_that_the_code_makes() -> None:
     assert written.read_text() == page(), "docs/reference.md is out of date; make it anew with: make docs"
 
 
-def test_every_refusal_code_has_a_meaning_and_every_policy_key_too() -> None:
+def test_each_refusal_code_and_policy_key_has_a_meaning() -> None:
     rows = [line for line in page().splitlines() if line.startswith("| `")]
     assert not [row for row in rows if row.endswith("|  |")]

@@ -38,11 +38,11 @@ def test_a_number_nobody_can_mean_is_named(ocw: Ocw, wish: tuple[str, str], says
     assert says in ocw("run", "--market", "sim", *wish).err
 
 
-def test_what_to_do_with_a_journal_that_does_not_hold_together_is_something_that_can_be_done() -> None:
+def test_inconsistent_journal_gives_a_possible_action() -> None:
     from ocw_mcp.app.cli.operate import verify_text
 
     said = verify_text({"ok": False, "problems": ["row 3 does not continue the chain"]})
-    assert said.splitlines()[-1].startswith("let no engine trade on this book; restore its whole state directory")
+    assert said.splitlines()[-1].startswith("run no engine on this book; restore its whole state directory")
 
 
 def test_the_doctor_says_where_commands_wait(ocw: Ocw, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_the_doctor_says_where_commands_wait(ocw: Ocw, tmp_path: Path) -> None:
         (("approve",), "{id_}"),
         (("deny",), "{id_}"),
         (("orders",), "INTEGER"),
-        (("bench", "gate"), "alone on standard output"),
+        (("bench", "gate"), "as JSON on standard output"),
     ],
 )
 def test_help_says_what_a_command_does_and_takes(command: tuple[str, ...], absent: str) -> None:

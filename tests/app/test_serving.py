@@ -51,13 +51,13 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["0.0.0.0:8080", "192.168.0.7:80", "[::]:80"])
-def test_beyond_this_machine_needs_the_names_under_which_it_is_asked_for(text: str) -> None:
-    with pytest.raises(SettingsError, match="name in SERVE_HOSTS under which names"):
+def test_serving_other_machines_needs_host_names(text: str) -> None:
+    with pytest.raises(SettingsError, match="set SERVE_HOSTS to the host names"):
         parse_listen_address(text, ())
     assert parse_listen_address(text, ("desk.example.org",)).hosts == ("desk.example.org",)
 
 
-def test_names_that_are_none_refuse_to_start(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_host_names_refuse_to_start(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVE_HOSTS", "desk.example.org, http://x")
     said = ocw("run", "--market", "sim", "--for", "1h", "--serve", "0.0.0.0:0")
     assert said.code == 2
@@ -120,12 +120,12 @@ def a_book(directory: Path) -> WiredRun:
     return WiredRun(feed, "rules", load_policies(None), load_prompts(None), store, Commands())
 
 
-def test_who_serves_is_told_how_a_token_is_made_for_it_though_its_book_is_a_passing_one(ocw: Ocw) -> None:
+def test_serving_a_temporary_book_prints_the_token_command(ocw: Ocw) -> None:
     said = ocw("run", "--market", "sim", "--for", "1h", "--interval", "15m", "--serve", "0")
     assert re.search(r"; a token for it: ocw token new --state /\S+/ocw-\w+\n", said.err)
 
 
-async def test_a_served_book_tells_its_owners_programs_where_and_takes_it_back(tmp_path: Path) -> None:
+async def test_served_book_writes_its_address_and_removes_it(tmp_path: Path) -> None:
     book = a_book(tmp_path)
     async with serve_engine(ListenAddress("127.0.0.1", 0), facade_of(book, tmp_path), tmp_path):
         address = read_address(tmp_path)

@@ -42,16 +42,14 @@ def test_the_shipped_example_says_what_the_defaults_say() -> None:
     )
 
 
-def test_the_environment_wins_over_the_file_and_the_file_over_the_state_directory(tmp_path: Path) -> None:
+def test_environment_precedes_env_file_and_state_directory(tmp_path: Path) -> None:
     env_file(tmp_path, "CLAUDE_MODEL=c\nLOG_LEVEL=ERROR\nBINANCE_PAPER=false\n", ".env")
     chosen = env_file(tmp_path, "CLAUDE_MODEL=b\nLOG_LEVEL=DEBUG\n")
     settings = load_settings(chosen, tmp_path, {"CLAUDE_MODEL": "a"})
     assert (settings.claude_model, settings.log_level, settings.mode) == ("a", LogLevel.DEBUG, Mode.DEMO)
 
 
-def test_the_current_directory_and_the_real_environment_are_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_current_directory_and_environment_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     env_file(tmp_path, "CLAUDE_MODEL=from-here\n", ".env")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LOG_LEVEL", "DEBUG")
@@ -117,8 +115,8 @@ def test_a_switch_takes_plain_words_in_any_case(word: str, meaning: bool) -> Non
         ("LIVE_TRADNG=true", "line 1 of {path} sets LIVE_TRADNG, which means nothing here; did you mean LIVE_TRADING?"),
         ("live_trading=true", "did you mean LIVE_TRADING?"),
         ("ANTHROPIC_APIKEY=x", "did you mean ANTHROPIC_API_KEY?"),
-        ("BINANCE_PAPER", "line 1 of {path} is no setting; expected NAME=value"),
-        ("'half a quote", "line 1 of {path} is no setting"),
+        ("BINANCE_PAPER", "line 1 of {path} is not a setting; expected NAME=value"),
+        ("'half a quote", "line 1 of {path} is not a setting"),
         ("LOG_LEVEL=INFO\nLOG_LEVEL=INFO", "line 2 of {path} sets LOG_LEVEL a second time"),
         ('FRED_API_KEY="two words"', "FRED_API_KEY (from {path}) holds a blank"),
     ],
@@ -221,7 +219,7 @@ def test_an_address_is_https_or_this_machine(url: str) -> None:
 def test_any_other_address_is_refused_and_not_shown(url: str) -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings(None, None, {"ANTHROPIC_BASE_URL": url})
-    assert "is no address that a key may be sent to" in str(caught.value)
+    assert "is not an address to which a key may be sent" in str(caught.value)
     assert url not in str(caught.value)
     assert CANARY not in str(caught.value)
 

@@ -53,7 +53,7 @@ def test_a_single_stricter_limit_is_enough() -> None:
     assert "no limit is stricter there" in not_stricter(changed(USUAL, "gate", cooldown_s=1), USUAL)
 
 
-def test_of_two_policies_one_is_looser_where_the_other_is_stricter() -> None:
+def test_two_policies_may_each_be_stricter_in_one_key() -> None:
     assert looser_and_stricter(STRICT, USUAL)[1] == looser_and_stricter(USUAL, STRICT)[0]
 
 

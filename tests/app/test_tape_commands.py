@@ -89,7 +89,7 @@ def test_info_shows_all_of_a_path_that_a_replay_would_refuse(ocw: Ocw, tmp_path:
     assert ocw("tape", "info", tmp_path, "--symbols", "XRPUSDT").code == 2
 
 
-def test_info_names_the_line_at_which_a_stream_stops_and_shows_the_rest(ocw: Ocw, tmp_path: Path) -> None:
+def test_info_names_the_faulty_line_and_shows_other_streams(ocw: Ocw, tmp_path: Path) -> None:
     file = write_csv(tmp_path, path([100.0] * 5))
     file.write_text(file.read_text() + "soon,1,1,1,1,1,1,0,0,0,0,0\n")
     said = ocw("tape", "info", tmp_path, "--json", "--strict")

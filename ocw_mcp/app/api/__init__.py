@@ -1,1 +1,1 @@
-"""OCW as a library: `replay`, `connect` and their results, which the package exports."""
+"""OCW as a library: the functions and classes that `import ocw_mcp` exports. The package re-exports them."""

@@ -1,8 +1,8 @@
-"""`connect`: a client of a running engine, with the names and the results of its MCP tools."""
+"""`connect`: a client of a running engine, with the names and results of its MCP tools."""
 
 import asyncio
 import math
-import secrets  # noqa: TID251 - requests need unused keys; no decision depends on one
+import secrets  # noqa: TID251 - requests need unique keys; no decision depends on them
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -44,22 +44,22 @@ _HOW: Final = f"start one: ocw {' '.join(PAPER)}"
 class EngineClient:
     """A running engine. Each method is the MCP tool that its docstring names, with the same arguments and result.
 
-    Money in results is text. A refused order is a result, whose `refusal` has the code, the limit and the actual value.
-    A request that the engine cannot answer raises AttachError with a `code`. Use the client as a context manager, or
+    Money in results is text. A refused order is a result, whose `refusal` has the code, the limit and the actual value;
+    a request that the engine cannot answer raises AttachError with a `code`. Use the client as a context manager, or
     call `disconnect`.
     """
 
     def __init__(self, find: Callable[[], Address]) -> None:
-        """`find` returns the address of the engine; it is called before each request."""
+        """`find` returns the engine's address; it is called before each request."""
         self._find = find
         self._link = EngineLink()
-        # The link is asynchronous: it lives in a thread of its own, so that a notebook's event loop is left alone.
+        # The link is asynchronous: it runs in its own thread, so that it does not use a notebook's event loop.
         self._thread = ThreadPoolExecutor(1, "ocw-connect")
         self._loop = asyncio.Runner()
-        self._gone = False
+        self._closed = False
 
     def status(self) -> StatusResult:
-        """Return mode, state, equity, the loss of the day and the open positions in short (`ocw_get_status`)."""
+        """Return a summary of the engine: mode, state, equity, today's loss, open positions (`ocw_get_status`)."""
         return self._ask(StatusResult, "ocw_get_status")
 
     def portfolio(self) -> PortfolioResult:
@@ -90,7 +90,7 @@ class EngineClient:
         )  # fmt: skip
 
     def snapshot(self, symbol: str | None = None, detail: str = "concise") -> SnapshotResult:
-        """Return the snapshot that a decision would read now, `concise` or `detailed` (`market_get_snapshot`)."""
+        """Return the current snapshot, the input of a decision, `concise` or `detailed` (`market_get_snapshot`)."""
         return self._ask(SnapshotResult, "market_get_snapshot", symbol=symbol, detail=detail)
 
     def preview(
@@ -104,9 +104,9 @@ class EngineClient:
         limit: Number | None = None,
         leverage: int | None = None,
     ) -> PreviewResult:
-        """Check an order by the code that places it, and bind it and its price for 60 s (`orders_preview`).
+        """Check an order with the code that places it, and reserve it and its price for 60 s (`orders_preview`).
 
-        `size` is a share of equity; `quantity` in its place is in the base asset. Nothing is sent.
+        `size` is a share of equity; `quantity` in its place is in the base asset. No order is sent.
         """
         return self._ask(
             PreviewResult, "orders_preview", symbol=symbol, action=str(action), size=size, quantity=quantity, stop=stop,
@@ -116,16 +116,16 @@ class EngineClient:
     def place(self, preview: PreviewResult | str, rationale: str = WHY, key: str | None = None) -> DoneResult:
         """Place the order of a preview; every limit is checked again (`orders_place`).
 
-        The key is by default that of the preview, so that an order that is placed twice is sent once.
+        The default key is the id of the preview, so that a preview that is placed twice sends one order.
         """
-        named = preview if isinstance(preview, str) else preview.preview_id
-        if named is None:
+        preview_id = preview if isinstance(preview, str) else preview.preview_id
+        if preview_id is None:
             assert isinstance(preview, PreviewResult)
-            raise AttachError(f"this order would not pass, so there is nothing to place: {preview.refusal}", "REFUSED")
-        return self._ask(DoneResult, "orders_place", preview_id=named, key=key or named, rationale=rationale)
+            raise AttachError(f"this order would be refused, so it cannot be placed: {preview.refusal}", "REFUSED")
+        return self._ask(DoneResult, "orders_place", preview_id=preview_id, key=key or preview_id, rationale=rationale)
 
     def close(self, symbol: str, rationale: str = WHY, key: str | None = None) -> DoneResult:
-        """Close a whole position at the market, or take back the entry that waits to open it (`positions_close`)."""
+        """Close a whole position at the market, or cancel its waiting entry (`positions_close`)."""
         return self._ask(DoneResult, "positions_close", symbol=symbol, rationale=rationale, key=key or _fresh_key())
 
     def cancel(self, order: str, key: str | None = None) -> DoneResult:
@@ -133,7 +133,7 @@ class EngineClient:
         return self._ask(DoneResult, "orders_cancel", order=order, key=key or _fresh_key())
 
     def halt(self, why: str = WHY, key: str | None = None) -> DoneResult:
-        """Halt the engine: entries are cancelled and none passes until a person resumes it (`risk_halt`)."""
+        """Halt the engine: entries are cancelled, and no entry passes until a person resumes it (`risk_halt`)."""
         return self._ask(DoneResult, "risk_halt", why=why, key=key or _fresh_key())
 
     def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
@@ -148,8 +148,8 @@ class EngineClient:
 
     def disconnect(self) -> None:
         """Close the connection. The engine goes on."""
-        if not self._gone:
-            self._gone = True
+        if not self._closed:
+            self._closed = True
             self._thread.submit(self._loop.run, self._link.close()).result()
             self._thread.submit(self._loop.close).result()
             self._thread.shutdown()
@@ -166,22 +166,22 @@ class EngineClient:
         return kind.model_validate(self.call(tool, **arguments))
 
     def _request(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        if self._gone:
+        if self._closed:
             raise AttachError("this client was disconnected; connect again", "DISCONNECTED")
         address = self._find()
         work = partial(self._link.ask, address, "tools/call", params, _NAMED)
         try:
             return self._thread.submit(lambda: self._loop.run(work())).result()
         except NoAnswerError:
-            raise AttachError(f"nothing answers at {address.url}; {_HOW}") from None
+            raise AttachError(f"no engine answers at {address.url}; {_HOW}") from None
         except MCPError as error:
             raise EngineError(f"PROTOCOL: {error}", "PROTOCOL") from None
 
 
 def connect(state: str | Path | None = None, *, url: str | None = None, token: str | None = None) -> EngineClient:
-    """Connect to a running engine: that of a state directory, or one at a URL, with a token of it.
+    """Connect to a running engine: the engine of a state directory, or the engine at a URL, with a token.
 
-    Without arguments it is the book that `ocw mcp` attaches to by itself. `ocw token new` makes a token.
+    Without arguments it is the engine of the default book of `ocw mcp`. `ocw token new` makes a token.
 
     Raises AttachError when no engine answers, with the command that starts one.
     """
@@ -201,7 +201,8 @@ def _finder(state: str | Path | None, url: str | None, token: str | None) -> Cal
         raise AttachError("connect takes a state directory, or a url with a token; expected one of the two")
     if not may_receive_secrets(url):
         raise AttachError(
-            f"{url[:80]} is no address that a token may be sent to; expected https and a host, or http to this machine"
+            f"{url[:80]} is not an address to which a token may be sent; expected https and a host, or http to this "
+            "machine"
         )
     address = Address(url.rstrip("/").removesuffix("/mcp"), token, 0)
     return lambda: address

@@ -15,17 +15,17 @@ from ocw_mcp.domain.snapshot import SymbolWake
 
 R = TypeVar("R", bound=msgspec.Struct)
 SHOWN: Final = 10
-"""Rows of a longer sequence that are printed: the first half of them and the last."""
+"""The number of rows printed of a longer sequence: the first and the last ones, half of the number each."""
 WIDEST: Final = 28
-"""Characters of a cell that are printed."""
+"""The most characters printed of a cell."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Records(Sequence[R]):
-    """Typed records of one kind, oldest first. A slice is again such a sequence.
+    """A sequence of typed records of one kind, oldest first. A slice is also a `Records`.
 
     Money is Decimal and times are ms in the records themselves. In a data frame money is float64 and times are
-    datetimes in UTC; every other value is JSON text.
+    datetimes in UTC; a value that is neither a number, a text nor a time is JSON text.
     """
 
     def __init__(self, kind: type[R], rows: Iterable[R]) -> None:
@@ -50,7 +50,7 @@ class Records(Sequence[R]):
     __hash__ = None  # type: ignore[assignment]
 
     def columns(self) -> dict[str, list[Any]]:
-        """Return the values by field, as a data frame has them."""
+        """Return the values of each field, as in a data frame."""
         return self._columns(_value)
 
     def to_polars(self) -> Any:

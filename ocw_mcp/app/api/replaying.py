@@ -1,4 +1,4 @@
-"""`replay`: run a strategy over a market, and return its trades, orders, decisions and equity as typed records."""
+"""`replay`: runs a strategy over a market, and returns trades, orders, decisions and equity as typed records."""
 
 import asyncio
 import math
@@ -41,14 +41,14 @@ _T = TypeVar("_T")
 
 
 class EquityPoint(msgspec.Struct, frozen=True):
-    """Equity (quote currency) at one moment (ms)."""
+    """Equity (quote currency) at one time (ms)."""
 
     at: int
     equity: Decimal
 
 
 class _Rows(NamedTuple):
-    """The rows that a replay leaves in its book."""
+    """The records of a replay's book."""
 
     trades: Records[TradeRow]
     orders: Records[OrderRow]
@@ -67,7 +67,7 @@ class ReplayResult:
         self.report = report
         """The figures of the run, as `ocw run --json` prints them: money in quote currency, shares as fractions."""
         self.why = why
-        """Why it ended."""
+        """The reason of its end."""
         self.warnings = warnings
         """Warnings about the market or the policies, one sentence each."""
         self.trades = rows.trades
@@ -77,15 +77,15 @@ class ReplayResult:
         self.refusals = rows.refusals
         """Orders that a limit refused, with the code, the limit, the actual value and the largest size that passes."""
         self.decisions = rows.decisions
-        """The decision at each wake, and the number of orders and refusals that followed."""
+        """The strategy's decision at each wake, with the number of its orders and refusals."""
         self.equity = Records(EquityPoint, equity)
-        """Equity at each call of the strategy in this replay, as each UTC day opened, and at the end."""
+        """Equity at each call of the strategy in this replay, at the start of each UTC day, and at the end."""
         self._story = rows.story
         self._feed = feed
 
     @property
     def fingerprint(self) -> str:
-        """The digest over all events: the same inputs give the same one."""
+        """The digest over all events: the same inputs give the same fingerprint."""
         return str(self.report["fingerprint"])
 
     def picture(self, path: str | Path) -> Path:
@@ -125,22 +125,24 @@ def replay(
     policies: str | Path | LoadedPolicies = "default",
     state: str | Path | None = None,
 ) -> ReplayResult:
-    """Run a strategy over a market on paper, as fast as possible, and return its result.
+    """Run a strategy over a market on paper, as fast as possible, and return the result.
 
     `market` is `"sim"` or the path of a tape: candles in the layout of the exchange's public archive. `strategy` is a
     function that takes a Snapshot and returns a Decision, or None to hold; or its name, `"my_module:decide"`.
 
-    `every` calls it at fixed times, such as `"15m"`: at the first candle close at or after each multiple in UTC, once
-    the history for warming up is over. Without it the gate of the policies wakes it. Each call is a wake of the engine
-    that takes no time to decide; its legs pass the same limits as everyone's. Wake conditions wake in either case.
+    `every` calls it at fixed times, such as `"15m"`: at the first candle close at or after each multiple in UTC, after
+    the warm-up history. Without it the gate of the policies wakes the strategy. Each call is a wake of the engine that
+    takes no time to decide; its legs must pass the same limits as those of any agent. Wake conditions that a decision
+    sets wake it in both cases.
 
-    `days` is market time from the book's last candle on; the simulated market needs it, a tape runs to its end without.
-    `symbols`, `interval` and `product` (`"um"` or `"spot"`) choose from a market, `seed` is that of the simulated one.
-    `policies` is the name of a shipped policy file, or the path of a file or of a folder with a `default.toml`. `state`
-    is a folder that keeps the book, so that a later replay continues it; without it the book is temporary.
+    `days` is the market time to run, from the last time of the book; the simulated market needs it, and a tape runs to
+    its end without it. `symbols`, `interval` and `product` (`"um"` or `"spot"`) select a part of a market, and `seed`
+    is the seed of the simulated market. `policies` is the name of a shipped policy file, or the path of a file or of a
+    folder with a `default.toml`. `state` is a folder that keeps the book, so that a later replay can continue it;
+    without it the book is temporary.
 
-    The same inputs and decisions give the same fingerprint. Raises SettingsError, TapeError or BookError in one
-    sentence, StrategyError for an answer that is no decision, and any exception of the strategy itself, unchanged.
+    The same inputs and decisions give the same fingerprint. Raises SettingsError, TapeError or BookError with one
+    sentence, StrategyError for an answer that is not a decision, and any exception of the strategy unchanged.
     """
     chosen = load_strategy(strategy, Path.cwd()) if isinstance(strategy, str) else named(strategy)
     loaded = _policies(policies)
@@ -180,7 +182,7 @@ def replay(
 
 
 def _outside_loops(work: Callable[[], _T]) -> _T:
-    """Do work that runs an event loop; in a thread of its own if one runs already, as in a notebook."""
+    """Do work that runs an event loop; in its own thread if a loop runs already, as in a notebook."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -204,7 +206,7 @@ def _read(db: Database, _book: StoredBook) -> _Rows:
 def _market(market: str | Path) -> str:
     if not str(market):
         raise SettingsError("the market is an empty text; expected sim, or the path of a tape")
-    # A folder may be called sim: a Path means it, the word means the simulated market.
+    # A folder may be called sim: a Path is that folder, a text is the simulated market.
     return f"./{market}" if isinstance(market, Path) and str(market) == SIMULATED else str(market)
 
 
@@ -233,7 +235,7 @@ def _product(text: str | None) -> Product | None:
 def _span(days: float | None, market: str | Path) -> int | None:
     if days is None:
         if market == SIMULATED:
-            raise SettingsError("the simulated market has no end; say how much of it to replay, such as days=5")
+            raise SettingsError("the simulated market has no end; give the number of days to replay, such as days=5")
         return None
     if not (isinstance(days, int | float) and math.isfinite(days) and days > 0):
         raise SettingsError(f"days is {days!r}; expected a number above 0, such as 5 or 0.5")

@@ -1,4 +1,4 @@
-"""What the checks found, one line each."""
+"""The results of the checks as text, one line each."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ STYLES = {CheckVerdict.OK: "green", CheckVerdict.WARNING: "yellow", CheckVerdict
 
 
 def checks_text(checks: list[Check]) -> Iterator[RenderableType]:
-    """The checks, what to do, and how many need it."""
+    """Yield the table of checks, with an action for each that needs one, and the number of each verdict."""
     page = Table.grid(padding=(0, 2, 0, 0))
     page.add_column(no_wrap=True)
     page.add_column(no_wrap=True)

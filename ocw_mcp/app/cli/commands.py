@@ -1,4 +1,4 @@
-"""All commands, each a few lines: read what was asked, call the house, print."""
+"""All commands. Each has a few lines: read the options, call the function that does the work, print its result."""
 
 import json
 from pathlib import Path
@@ -49,30 +49,36 @@ AgentOption = Annotated[
     str,
     typer.Option(
         "--agent",
-        help="Who decides: rules, claude, attached (whoever is), none, or reckless to try the policies.",
+        help="Which agent decides: rules, claude, attached (an MCP client), none, or reckless to test the policies.",
         autocompletion=one_of("rules", "claude", "attached", "none", "reckless"),
     ),
 ]
 StrategyOption = Annotated[
     str | None,
-    typer.Option("--strategy", help="A function of yours decides: MODULE:FUNCTION, found from the current directory."),
+    typer.Option(
+        "--strategy", help="Your own function decides: MODULE:FUNCTION, searched first in the current directory."
+    ),
 ]
 EveryOption = Annotated[
-    str | None, typer.Option("--every", help="Ask who decides at fixed times, such as 15m, and not as the gate says.")
+    str | None, typer.Option("--every", help="Wake the agent at fixed times, such as every 15m, and not by the gate.")
 ]
 ForOption = Annotated[
-    str | None, typer.Option("--for", help="Run so much market time, from where the book stands: 24h, 7d.")
+    str | None, typer.Option("--for", help="Market time to run, from the last time of the book: 24h, 7d.")
 ]
 MarketOption = Annotated[
     str, typer.Option("--market", help="sim, or the path of a tape.", autocompletion=one_of("sim"))
 ]
-PromptsOption = Annotated[Path | None, typer.Option("--prompts", help="A directory of prompts, in place of ours.")]
-EnvOption = Annotated[Path | None, typer.Option("--env", help="A file of settings; the environment wins over it.")]
+PromptsOption = Annotated[
+    Path | None, typer.Option("--prompts", help="A directory of prompts, in place of the shipped ones.")
+]
+EnvOption = Annotated[
+    Path | None, typer.Option("--env", help="A file of settings; environment variables take precedence over it.")
+]
 SpeedOption = Annotated[
     str,
     typer.Option(
         "--speed",
-        help="Simulated time over the wall's: 1 is real time, 60 an hour a minute, or max.",
+        help="Simulated time divided by real time: 1 is real time, 60 is one hour per minute; max has no limit.",
         autocompletion=one_of("1", "60", "max"),
     ),
 ]
@@ -81,10 +87,10 @@ PictureOption = Annotated[
 ]
 ServeOption = Annotated[
     str | None,
-    typer.Option("--serve", help="Let others look at the run over HTTP and MCP: HOST:PORT, such as 127.0.0.1:8080."),
+    typer.Option("--serve", help="Serve the run to clients over HTTP and MCP: HOST:PORT, such as 127.0.0.1:8080."),
 ]
 RecordOption = Annotated[
-    Path | None, typer.Option("--record", help="Write down what Claude was asked and answered; keys are taken out.")
+    Path | None, typer.Option("--record", help="Record the requests to Claude and its answers, without any key.")
 ]
 DecisionsOption = Annotated[
     Path | None, typer.Option("--decisions", help="Take Claude's answers from such a recording, without a network.")
@@ -92,24 +98,26 @@ DecisionsOption = Annotated[
 MemoryOption = Annotated[
     bool, typer.Option("--memory/--no-memory", help="Whether Claude remembers earlier trades and days.")
 ]
-StrictOption = Annotated[
-    bool, typer.Option("--strict", help="Stop at the first row or file of a tape that cannot be believed.")
-]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first invalid row or file of a tape.")]
 DiscontinuityOption = Annotated[
     float | None,
     typer.Option(
-        "--discontinuity", help="A price that changes by more than this factor across a hole ends the symbol; 10."
+        "--discontinuity",
+        help="A price that changes by more than this factor across a data gap ends the symbol. [default: 10]",
+        show_default=False,
     ),
 ]
 StampsOption = Annotated[
     str | None,
     typer.Option(
         "--metrics-stamps",
-        help="What stamps of metrics mean: end or beginning of five minutes, or the day of the change; 2026-06-25.",
+        help="Meaning of the time stamps of metrics: end or beginning of their five minutes, or the day from which on "
+        "they are the beginning. [default: 2026-06-25]",
+        show_default=False,
         autocompletion=one_of("end", "beginning"),
     ),
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", help="Print the report alone, and warnings.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Print only the report and warnings.")]
 
 
 def _version(wanted: bool) -> None:
@@ -156,14 +164,14 @@ def run(
     every: EveryOption = None,
 ) -> None:
     """Run a book on paper: on the simulated market, or on a tape. Ctrl-C stops it, with a report."""
-    # Looking at a book needs no indicators: it begins sooner, and the doctor can tell that TA-Lib is broken.
+    # Commands that only read a book need no indicators: they start sooner, and `doctor` can report a broken TA-Lib.
     from ocw_mcp.app.cli import runs
 
-    wish = runs.RunRequest(
+    request = runs.RunRequest(
         market, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, seed, speed, picture,
         serve, record, decisions, memory, strict, discontinuity, metrics_stamps, quiet, strategy, every,
     )  # fmt: skip
-    runs.run_and_print(wish, as_json=as_json)
+    runs.run_and_print(request, as_json=as_json)
 
 
 @app.command()
@@ -193,19 +201,19 @@ def replay(
     strategy: StrategyOption = None,
     every: EveryOption = None,
 ) -> None:
-    """Run a tape from its beginning to its end, as fast as it goes."""
+    """Run a tape from its beginning to its end, as fast as possible."""
     from ocw_mcp.app.cli import runs
 
-    wish = runs.RunRequest(
+    request = runs.RunRequest(
         tape, agent, for_, state, policies, policy, prompts, env, product, interval, symbols, 1, "max", picture,
         None, record, decisions, memory, strict, discontinuity, metrics_stamps, quiet, strategy, every,
     )  # fmt: skip
-    runs.run_and_print(wish, as_json=as_json, tape_only=True)
+    runs.run_and_print(request, as_json=as_json, tape_only=True)
 
 
 @app.command()
 def status(state: BookOption, as_json: JsonOption = False) -> None:
-    """Show a book: its state, positions, stops and counters. It is only read, whether an engine runs or not."""
+    """Show a book: its state, positions, stops and counters. The command only reads, and needs no running engine."""
     from ocw_mcp.app.cli import operate
 
     view = operate.status(state)
@@ -227,37 +235,38 @@ app.add_typer(install, name="install")
 
 @app.command()
 def halt(state: BookOption, as_json: JsonOption = False) -> None:
-    """No new risk from here on: entries are cancelled, stops stay. A running engine takes it within a second."""
-    from ocw_mcp.app.cli.operate import leave, show
+    """Take no new risk from now on: entries are cancelled, stops stay. A running engine does it within a second."""
+    from ocw_mcp.app.cli.operate import send_command, show
     from ocw_mcp.domain.steps import Verb
 
-    show(leave(state, Verb.HALT), as_json=as_json)
+    show(send_command(state, Verb.HALT), as_json=as_json)
 
 
 @app.command()
 def flatten(state: BookOption, as_json: JsonOption = False) -> None:
-    """Halt, take entries and targets off, and close every position; each stop goes when its position is flat."""
-    from ocw_mcp.app.cli.operate import leave, show
+    """Halt, cancel entries and targets, and close every position; each stop is cancelled when its position is flat."""
+    from ocw_mcp.app.cli.operate import send_command, show
     from ocw_mcp.domain.steps import Verb
 
-    show(leave(state, Verb.FLATTEN), as_json=as_json)
+    show(send_command(state, Verb.FLATTEN), as_json=as_json)
 
 
 @app.command()
 def resume(
     state: BookOption,
-    paper: Annotated[bool, typer.Option("--paper", help="Yes: let a book on paper take new risk again.")] = False,
+    paper: Annotated[bool, typer.Option("--paper", help="Confirm that a paper book may take new risk again.")] = False,
     accept_drawdown: Annotated[
         bool,
         typer.Option(
-            "--accept-drawdown", help="Yes: equity fell beyond the drawdown limit, and is measured anew from here."
+            "--accept-drawdown",
+            help="Confirm that equity fell beyond the drawdown limit; the next drawdown is measured from here.",
         ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a halted book take new risk again: a person's word, by --paper on paper, else by the passphrase.
+    """Let a halted book take new risk again. A person confirms it: with --paper on paper, else with the passphrase.
 
-    Where equity fell beyond the drawdown limit, that is named, and takes a second confirmation.
+    If equity fell beyond the drawdown limit, the command shows the drawdown and needs a second confirmation.
     """
     from ocw_mcp.app.cli import operate
 
@@ -266,7 +275,7 @@ def resume(
 
 @app.command()
 def init(state: BookOption) -> None:
-    """Make a state directory with a `.env` to fill in, readable by you alone."""
+    """Make a state directory with a `.env` to fill in, which only you can read."""
     from ocw_mcp.app.cli import operate
 
     say(operate.init(state))
@@ -277,10 +286,10 @@ def verify(
     state: BookOption,
     as_json: JsonOption = False,
     head: Annotated[
-        str | None, typer.Option("--head", help="The chain's head as you know it: shows whether the end was cut off.")
+        str | None, typer.Option("--head", help="The chain's head that you noted: detects a journal that was cut off.")
     ] = None,
 ) -> None:
-    """Check the journal from its first row: chain, sequence, fingerprint, and all that is derived from it."""
+    """Check the journal from its first row: chain, sequence, fingerprint, and every table derived from it."""
     from ocw_mcp.app.cli import operate
 
     result = operate.verify(state, head, quiet=as_json)
@@ -300,7 +309,7 @@ def tape_info(
     discontinuity: DiscontinuityOption = None,
     metrics_stamps: StampsOption = None,
 ) -> None:
-    """Read a tape to its end and say what it holds: rows, gaps, duplicates, disorder, and what a replay would use."""
+    """Read a whole tape and show its rows, gaps, duplicates and disorder, and the streams that a replay would use."""
     from ocw_mcp.app.cli import tapes
     from ocw_mcp.app.markets import tape_terms
 
@@ -314,13 +323,13 @@ def tape_fetch(
     first: Annotated[str, typer.Argument(metavar="FROM", help="The first day, 2026-03-09, or a month, 2026-03.")],
     last: Annotated[str, typer.Argument(metavar="TO", help="The last day or month, included.")],
     product: ProductOption = None,
-    interval: Annotated[str, typer.Option("--interval", help="Of candles: 1m, 15m, 1h.")] = "1m",
+    interval: Annotated[str, typer.Option("--interval", help="Length of the candles: 1m, 15m, 1h.")] = "1m",
     streams: Annotated[
         str | None,
         typer.Option(
             "--streams",
             help="Some of klines,metrics,fundingRate,aggTrades (spot: klines,aggTrades); "
-            "without it all but aggTrades, which are large.",
+            "the default is all but aggTrades, which are large.",
             autocompletion=one_of("klines", "metrics", "fundingRate", "aggTrades"),
         ),
     ] = None,
@@ -328,7 +337,7 @@ def tape_fetch(
     url: Annotated[str | None, typer.Option("--url", help="Another archive of the same layout.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Download a market from the exchange's public archive, checked; asked again, it goes on where it stood."""
+    """Download a market from the exchange's public archive and check each file; run it again to continue it."""
     from ocw_mcp.app.cli import fetching
 
     fetching.fetch_and_print(symbol, first, last, product, interval, streams, to, url, as_json=as_json)

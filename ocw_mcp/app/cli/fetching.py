@@ -33,9 +33,9 @@ def fetch_and_print(
     *,
     as_json: bool,
 ) -> None:
-    """Fetch what is wanted, and say what came.
+    """Download the requested files and print how many came.
 
-    Raises SettingsError for a wish that the archive cannot fulfil, FetchError when it does not.
+    Raises SettingsError for a request that the archive cannot serve, FetchError when a download fails.
     """
     from ocw_mcp.adapters.feeds.archive.fetch import ARCHIVE, fetch  # the client takes a while to import
 
@@ -68,11 +68,11 @@ def _show(fetched: "Fetched", to: Path, *, as_json: bool) -> None:
     for fault in fetched.unsound:
         console.print(f"not kept: {fault}", markup=False)
     if fetched.downloaded or fetched.kept:
-        console.print(f"look at it: ocw tape info {printable(str(to))}", soft_wrap=True, markup=False)
+        console.print(f"to check the tape: ocw tape info {printable(str(to))}", soft_wrap=True, markup=False)
 
 
 class _Bars:
-    """How far it is, on standard error: files of the plan, and bytes of the file under way."""
+    """The progress on standard error: files of the plan, and bytes of the file that is being downloaded."""
 
     def __init__(self, pieces: int, *, quiet: bool) -> None:
         self._progress = Progress(
@@ -81,7 +81,7 @@ class _Bars:
             TextColumn("{task.fields[size]:>16} {task.description}"),
             console=Clean(file=sys.stderr, highlight=False),
             transient=True,
-            disable=quiet or not sys.stderr.isatty(),  # a log gets the outcome alone
+            disable=quiet or not sys.stderr.isatty(),  # a log file gets only the outcome
         )
         self._total = pieces
         self._plan = self._progress.add_task("", total=pieces, size="")

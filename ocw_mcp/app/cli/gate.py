@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 MONTH = "30d"
-"""How long the gate is judged on the simulated market, which has no end."""
+"""The default length of a report on the simulated market, which has no end."""
 
 
 def gate_report(
     market: Annotated[str, typer.Argument(help="sim, or the path of a tape.", autocompletion=one_of("sim"))],
     for_: Annotated[
-        str | None, typer.Option("--for", help=f"So much simulated time; without it all of a tape, {MONTH} of sim.")
+        str | None,
+        typer.Option("--for", help=f"Simulated time to run; the default is the whole tape, or {MONTH} of sim."),
     ] = None,
     policies: PoliciesOption = None,
     policy: PolicyOption = "default",
@@ -36,7 +37,7 @@ def gate_report(
     seed: SeedOption = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """How often the gate wakes on a market where nobody trades, and which of its largest moves it sleeps through."""
+    """Show how often the gate wakes on a market without trades, and which of the largest moves it misses."""
     from ocw_mcp.app import log
     from ocw_mcp.app.cli.runs import parse_product, parse_span, parse_symbols
     from ocw_mcp.app.cli.tables import Clean
@@ -65,16 +66,17 @@ def _show(found: dict[str, Any], console: "Console") -> None:
     from ocw_mcp.domain.time import iso
 
     if not found["candles"]:
-        console.print("no candle closed, so there is nothing to judge")
+        console.print("no candle closed, so there is nothing to report")
         return
     span = f"{iso(found['from'])[:16]} to {iso(found['to'])[:16]}"
     console.print(f"{', '.join(found['symbols'])}, {span} UTC: {found['days']} days, {found['candles']:,} candles")
     gap = found["median_gap_min"]
-    between = f", {gap:g} min between two (median)" if gap is not None else ""
-    console.print(f"skips {found['skip_rate']:.2%} of its looks; wakes {found['wakes_a_day']:g} times a day{between}")
-    console.print("by " + ", ".join(f"{name} {count}" for name, count in found["reasons"].items()), style="dim")
+    between = f", {gap:g} min between two wakes (median)" if gap is not None else ""
+    console.print(f"{found['skip_rate']:.2%} of evaluations skipped; {found['wakes_a_day']:g} wakes per day{between}")
+    reasons = ", ".join(f"{name} {count}" for name, count in found["reasons"].items())
+    console.print(f"wakes by reason: {reasons}", style="dim")
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("moves over", "from", "there were", "missed", "by chance", "woken after"):
+    for name in ("moves over", "smallest", "moves", "missed", "by chance", "woken after"):
         table.add_column(name, justify="left" if name == "moves over" else "right")
     for each in found["moves"]:
         least = [f"{share:.2%}" for share in sorted(each["least"].values())]
@@ -88,7 +90,7 @@ def _show(found: dict[str, Any], console: "Console") -> None:
         )
     console.print(table)
     console.print(
-        f"a move is one of the largest {found['largest']:.1%} of returns over a span, told with hindsight", style="dim"
+        f"a move is one of the largest {found['largest']:.1%} of returns over a span, found with hindsight", style="dim"
     )
 
 

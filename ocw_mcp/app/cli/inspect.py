@@ -1,4 +1,4 @@
-"""The commands that look into a book: they only read, whether an engine runs or not."""
+"""The commands that show a book: they only read, and need no running engine."""
 
 import json
 import os
@@ -19,7 +19,7 @@ ROWS = 20
 
 
 def positions(state: BookOption, as_json: JsonOption = False) -> None:
-    """Show the open positions: what they cost, what they are worth, and the stop each is under."""
+    """Show the open positions: entry price, mark price, unrealised profit, and the stop of each."""
     from ocw_mcp.adapters.store.reader import ask_book
     from ocw_mcp.adapters.store.views.positions import find_positions
     from ocw_mcp.app.cli import lists
@@ -30,11 +30,11 @@ def positions(state: BookOption, as_json: JsonOption = False) -> None:
 
 def orders(
     state: BookOption,
-    all_: Annotated[bool, typer.Option("--all", help="Also those that are filled, canceled or rejected.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Also show filled, canceled and rejected orders.")] = False,
     limit: LimitOption = ROWS,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the live orders, and what was refused with its limit and what would have passed; newest last."""
+    """Show the live orders, and each refused order with its limit and the largest size that passes; newest last."""
     from ocw_mcp.adapters.store.reader import ask_book
     from ocw_mcp.adapters.store.views.orders import find_orders
     from ocw_mcp.app.cli import lists
@@ -44,7 +44,7 @@ def orders(
 
 
 def trades(state: BookOption, limit: LimitOption = ROWS, as_json: JsonOption = False) -> None:
-    """Show the closed trades, newest last, and what all of them came to after fees."""
+    """Show the closed trades, newest last, and their total after fees."""
     from ocw_mcp.adapters.store.reader import ask_book
     from ocw_mcp.adapters.store.views.trades import find_trades
     from ocw_mcp.app.cli import lists
@@ -56,10 +56,10 @@ def trades(state: BookOption, limit: LimitOption = ROWS, as_json: JsonOption = F
 def decisions(
     state: BookOption,
     limit: LimitOption = ROWS,
-    acted: Annotated[bool, typer.Option("--acted", help="Without those that only held.")] = False,
+    acted: Annotated[bool, typer.Option("--acted", help="Leave out decisions that are only HOLD.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what was decided and why, newest last."""
+    """Show the decisions with their reasons, newest last."""
     from ocw_mcp.adapters.store.reader import ask_book
     from ocw_mcp.adapters.store.views.decisions import find_decisions
     from ocw_mcp.app.cli import lists
@@ -76,7 +76,7 @@ def explain(
     state: BookOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell one wake from its reasons to its last fill: what was decided, refused, sent, filled, and how it ended."""
+    """Show one wake from its reasons to its last fill: the decision, refusals, orders, fills and outcome."""
     from ocw_mcp.adapters.store.reader import ask_book
     from ocw_mcp.adapters.store.views.story import find_story
     from ocw_mcp.app.cli.story import story_text
@@ -87,13 +87,14 @@ def explain(
 
 def doctor(
     state: Annotated[
-        Path | None, typer.Option("--state", envvar=STATE, show_envvar=False, help=f"Check this book, too; or {STATE}.")
+        Path | None,
+        typer.Option("--state", envvar=STATE, show_envvar=False, help=f"Also check this book; or set {STATE}."),
     ] = None,
-    env: Annotated[Path | None, typer.Option("--env", help="A file of settings, as a run would be given.")] = None,
-    policies: Annotated[Path | None, typer.Option("--policies", help="Policies in place of the shipped.")] = None,
+    env: Annotated[Path | None, typer.Option("--env", help="A file of settings, as for ocw run.")] = None,
+    policies: Annotated[Path | None, typer.Option("--policies", help="Policies in place of the shipped ones.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check the installation, the settings and a book: ok, warning or problem, and what to do. 1 where one is."""
+    """Check the installation, the settings and a book. Each check is ok, a warning or a problem; a problem exits 1."""
     from ocw_mcp.app.cli.checks import checks_text
     from ocw_mcp.app.views.checks import CheckVerdict, examine
 
@@ -106,13 +107,13 @@ def doctor(
 
 def watch(
     state: BookOption,
-    once: Annotated[bool, typer.Option("--once", help="Draw one picture and end, as without a terminal.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Draw once and exit, as without a terminal.")] = False,
 ) -> None:
-    """Watch a book in the terminal, drawn again every second; q quits. The engine does not notice."""
+    """Show a book in the terminal and update it every second; q quits. The engine is not affected."""
     from ocw_mcp.app.cli.tables import terminal
     from ocw_mcp.app.cli.watch import watch as draw
 
-    # FORCE_COLOR asks for colours in a pipe, and not for a screen there.
+    # With FORCE_COLOR a pipe gets colours, but no full-screen display.
     draw(state, terminal(), once=once or not sys.stdout.isatty())
 
 
@@ -120,7 +121,7 @@ def export(
     table: Annotated[
         str,
         typer.Argument(
-            help="trades, equity (as each UTC day began, and now), orders or decisions.",
+            help="trades, equity (at the start of each UTC day, and now), orders or decisions.",
             autocompletion=one_of("trades", "equity", "orders", "decisions"),
         ),
     ],

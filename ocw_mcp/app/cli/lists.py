@@ -19,16 +19,16 @@ from ocw_mcp.render.event_text import leg_text
 from ocw_mcp.render.text import average, cents, moment, span, usd
 
 STATUS = {"partially_filled": "part filled", "cancel_requested": "canceling"}
-"""Where the word of the journal is too long for a column."""
+"""Short forms of the statuses of the journal that are too long for a column."""
 STATUS_STYLES = {"filled": "cyan", "partially_filled": "cyan", "rejected": "red", "unknown": "yellow"}
 SHORT = 36
-"""Characters of a decision that is told on one line."""
+"""The most characters of a decision that is shown on one line."""
 
 
 def positions_text(view: Positions) -> Iterator[RenderableType]:
-    """The open positions, and as of when."""
+    """Yield the table of open positions, a warning for each without a stop, and the time of the data."""
     if view.at is None:
-        yield "no engine has told of this book yet; the first run does"
+        yield "no engine has run this book yet; start one with ocw run"
         return
     rows = view.positions
     if rows:
@@ -36,12 +36,12 @@ def positions_text(view: Positions) -> Iterator[RenderableType]:
     for row in rows:
         if not row.protected:
             until = moment(row.unprotected_until)
-            yield Text(f"{row.symbol} is UNPROTECTED; it is closed at {until} UTC at the latest", "bold red")
-    yield f"{'' if rows else 'no open position '}as of {moment(view.at)} UTC, the engine's last word"
+            yield Text(f"{row.symbol} is UNPROTECTED; the engine closes it at {until} UTC at the latest", "bold red")
+    yield f"{'' if rows else 'no open position '}as of {moment(view.at)} UTC, the engine's last summary"
 
 
 def positions_grid(rows: list[PositionRow]) -> RenderableType:
-    """The table alone."""
+    """Return only the table of positions."""
     return grid(
         "Positions",
         [
@@ -58,7 +58,7 @@ def positions_grid(rows: list[PositionRow]) -> RenderableType:
 
 
 def orders_text(view: Orders) -> Iterator[RenderableType]:
-    """Orders, then refusals, and how many more there are of each."""
+    """Yield orders, then refusals and approvals, and the number of rows that are not shown."""
     if view.orders:
         yield orders_grid(view.orders)
     else:
@@ -66,7 +66,7 @@ def orders_text(view: Orders) -> Iterator[RenderableType]:
     if left := more(view.more_orders, "order(s)"):
         yield left
     if view.finished_left_out:
-        yield f"{view.finished_left_out:,} order(s) are through; --all shows them"
+        yield f"{view.finished_left_out:,} finished order(s) are not shown; --all shows them"
     if view.refusals:
         yield ""
         yield _refusals_grid(view.refusals, {each.refusal: each.id for each in view.approvals})
@@ -81,22 +81,22 @@ def orders_text(view: Orders) -> Iterator[RenderableType]:
 
 def _approvals_grid(rows: list[ApprovalRow]) -> RenderableType:
     return grid(
-        "For a person to approve",
+        "Approvals",
         [
             Column("approval", [row.id for row in rows]),
-            Column("asked (UTC)", [moment(row.at)[:16] for row in rows]),
+            Column("requested (UTC)", [moment(row.at)[:16] for row in rows]),
             Column("order", [order_text(row) for row in rows]),
             Column(
                 "answer", [f"{row.outcome}{f' by {printable(row.by)}' if row.by else ''}" for row in rows], wraps=True
             ),
-            Column("came of it", [_came_of(row) for row in rows]),
-            Column("asked by", [printable(row.principal) for row in rows], wraps=True),
+            Column("result", [_approval_result(row) for row in rows]),
+            Column("requested by", [printable(row.principal) for row in rows], wraps=True),
         ],
     )
 
 
-def _came_of(row: ApprovalRow) -> str:
-    """`1-e-0 filled`, or the code with which it was refused after the yes."""
+def _approval_result(row: ApprovalRow) -> str:
+    """Return the order and its status, `1-e-0 filled`, or the code with which the approved order was refused."""
     status = "" if row.status is None else STATUS.get(row.status, row.status)
     if row.order is not None:
         return f"{row.order} {status}".strip()
@@ -104,7 +104,7 @@ def _came_of(row: ApprovalRow) -> str:
 
 
 def orders_grid(rows: list[OrderRow]) -> RenderableType:
-    """The table alone."""
+    """Return only the table of orders."""
     return grid(
         "Orders",
         [
@@ -145,25 +145,25 @@ def _refusals_grid(rows: list[RefusalRow], approvals: Mapping[str | None, str]) 
 
 
 def _refused_for(row: RefusalRow, approvals: Mapping[str | None, str]) -> str:
-    """Why it did not pass; what waited for a person then is told of below, under its id."""
+    """Return the reason of a refusal; an order that needed an approval refers to the table of approvals."""
     asked = approvals.get(row.id)
-    return refusal_text(row) if asked is None else f"{row.code}: it waited for a person as {asked}, see below"
+    return refusal_text(row) if asked is None else f"{row.code}: see approval {asked} below"
 
 
 def order_text(row: RefusalRow | ApprovalRow) -> str:
-    """What was asked for, `entry buy 19.31 SOLUSDT`; without a quantity where there was none to speak of."""
+    """Return the order that was requested, `entry buy 19.31 SOLUSDT`; without a quantity if it has none."""
     quantity = f"{plain(row.quantity)} " if row.quantity else ""
     return f"{row.purpose} {row.side} {quantity}{printable(row.symbol)}"
 
 
 def refusal_text(row: RefusalRow) -> str:
-    """Why it did not pass: code, limit, actual value, and the largest quantity that would have, where one would."""
+    """Return the reason of a refusal: code, limit, actual value, and the largest quantity that passes, if any."""
     helps = f", largest {plain(row.largest)}" if row.largest else ""
     return f"{row.code}: limit {printable(row.limit)}, actual {printable(row.actual)}{helps}"
 
 
 def trades_text(view: Trades) -> Iterator[RenderableType]:
-    """Trades, and sums over all of them."""
+    """Yield the table of trades, and the sums over all of them."""
     rows = view.trades
     if not rows:
         yield "no trade has been closed yet"
@@ -193,40 +193,40 @@ def trades_text(view: Trades) -> Iterator[RenderableType]:
 
 
 def decisions_text(view: DecisionsPage, *, acted: bool) -> Iterator[RenderableType]:
-    """Decisions, and how many more there are."""
+    """Yield the table of decisions, the number of older ones, and the LLM cost."""
     if not view.decisions:
-        yield "no decision to act has been made yet" if acted else "no decision has been made yet"
+        yield "no decision other than HOLD has been made yet" if acted else "no decision has been made yet"
         return
     yield decisions_grid(view.decisions)
     if left := more(view.more, "decision(s)"):
         yield left
     if paid := spent_text(view.thinking):
         yield paid
-    yield "ocw explain WAKE tells one from wake to fill" + ("" if acted else "; --acted leaves out those that held")
+    yield "ocw explain WAKE shows one from wake to fill" + ("" if acted else "; --acted leaves out HOLD decisions")
 
 
 def spent_text(spent: ThinkingCost | None) -> str:
-    """What thinking has cost; empty where nothing was paid, or nobody can tell."""
+    """Return the LLM cost of a day, its month and in all; empty if nothing was paid or the cost is not known."""
     if spent is None or not spent.total_usd:
         return ""
     today, this_month, all_ = map(usd, (spent.today_usd, spent.this_month_usd, spent.total_usd))
-    return f"thinking cost {today} on {spent.day}, {this_month} in that month, {all_} in all"
+    return f"LLM cost {today} on {spent.day}, {this_month} in that month, {all_} in all"
 
 
 def decisions_grid(rows: list[DecisionRow], *, short: bool = False) -> RenderableType:
-    """The table alone; `short` keeps each decision on one line."""
+    """Return only the table of decisions; `short` keeps each decision on one line."""
     decided = [_in_short(row) if short else _decided(row) for row in rows]
     costs = [None if row.cost_usd is None else round(row.cost_usd, 4) for row in rows]
-    # Rules cost nothing, and say nothing of it.
+    # The column of costs is left out if there are none, as for decisions by the rules.
     paid = [Column("USD", amounts(costs), number=True)] if any(costs) else []
     return grid(
-        "DecisionsPage",
+        "Decisions",
         [
             Column("wake", [str(row.wake_id) for row in rows]),
             Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
             Column("by", [printable(row.decider)[:12] for row in rows]),
-            Column("thought", [span(row.thinking_ms) for row in rows]),
-            Column("decided", decided, wraps=not short),
+            Column("took", [span(row.thinking_ms) for row in rows]),
+            Column("decision", decided, wraps=not short),
             Column("sent", [str(row.orders) for row in rows], number=True),
             Column("refused", [str(row.refusals) for row in rows], number=True),
             *paid,

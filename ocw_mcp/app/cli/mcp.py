@@ -16,7 +16,7 @@ def mcp(
             "--state",
             envvar="OCW_STATE",
             show_envvar=False,
-            help="The book to attach to, or OCW_STATE; without either one of its own, kept with your user data.",
+            help="The book to attach to, or OCW_STATE; the default is a book of its own in your user data.",
         ),
     ] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Offer no tool that changes anything.")] = False,
@@ -34,17 +34,17 @@ def mcp(
             "--agent",
             show_default=False,
             autocompletion=one_of("none", "attached", "rules"),
-            help="Who decides on an engine that is started here: none, attached (the client answers its wakes, and "
-            "rules those that it does not answer), or rules, which trade by themselves beside the client. "
+            help="Which agent decides on an engine that is started here: none, attached (the client answers its wakes; "
+            "the rules answer a wake that the client does not), or rules, which trade by themselves beside the client. "
             "[default: none; a book that ran before keeps its agent]",
         ),
     ] = None,
 ) -> None:
-    """Speak MCP over standard input and output: attach to the running engine of a book, or start one on paper.
+    """Serve MCP over standard input and output: attach to the running engine of a book, or start one on paper.
 
-    The tools are listed at once; the engine is looked for, and on paper started, when the first of them is called. It
-    then outlives whoever started it. An engine that runs already, and a book that ran before, keep the agent that they
-    have: where rules or another agent trade there beside the client, ocw_get_status and the first answer say so.
+    The list of tools needs no engine; the first tool call finds the engine, or starts one on paper. The engine goes on
+    when this command ends. An engine that runs already, and a book that ran before, keep the agent that they have: if
+    rules or another agent trade there beside the client, ocw_get_status and the first answer say so.
     """
     import asyncio
 
@@ -58,7 +58,7 @@ def mcp(
 
 
 def alone(arguments: list[str]) -> None:
-    """The same without the rest of the command line."""
+    """Run `ocw mcp` without importing the other commands."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command()(mcp)
     app(arguments, prog_name="ocw mcp")

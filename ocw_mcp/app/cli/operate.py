@@ -1,4 +1,4 @@
-"""What a person does to a book from outside: look at it, halt it, resume it, check it."""
+"""What an operator does with a book from the command line: show, halt, resume and check it."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from ocw_mcp.adapters.store.reader import read_book, verify_book
 from ocw_mcp.adapters.store.views.plain_json import jsonable
 from ocw_mcp.adapters.store.views.thinking import ThinkingCost
 from ocw_mcp.app.cli.lists import spent_text
-from ocw_mcp.app.cli.person import require_terminal, show_who_you_are, typed
+from ocw_mcp.app.cli.person import ask_passphrase, require_terminal, typed
 from ocw_mcp.app.output import STATE_STYLES, clean, gain_style, say, working
 from ocw_mcp.app.resources import write_env_example
 from ocw_mcp.domain.errors import BookError, SettingsError
@@ -29,7 +29,7 @@ from ocw_mcp.render.quotations import quoted
 from ocw_mcp.render.text import HASH_SHOWN, average, cents, day_result, lowered_text
 
 TAKEN_WITHIN_S = 2.0
-"""Wall time that a command waits for the engine to take it."""
+"""Wall time (s) that a command waits for the engine to take it."""
 _LOOK_S = 0.02
 
 _OUTCOMES = {
@@ -39,14 +39,14 @@ _OUTCOMES = {
     Verb.APPROVE: "{subject} is approved",
     Verb.DENY: "{subject} is denied",
     Verb.PAUSE: "the agent is not woken any more",
-    Verb.GO_ON: "the agent goes on with {subject}",
-    Verb.TAKE_OVER: "{subject} is out of the agent's hands",
+    Verb.GO_ON: "the agent continues with {subject}",
+    Verb.TAKE_OVER: "{subject} is under manual control",
 }
-"""What a command comes to, by its verb."""
+"""The effect of a command, by its verb."""
 
 
 class CommandResult(msgspec.Struct, frozen=True):
-    """What became of a command that a person left for an engine."""
+    """The result of a command that an operator wrote for an engine."""
 
     command: str
     """Its verb."""
@@ -57,26 +57,26 @@ class CommandResult(msgspec.Struct, frozen=True):
     """`pending`: an engine runs and has not taken it within `TAKEN_WITHIN_S`. `waiting`: no engine runs; the next start
     takes it."""
     state: str | None
-    """The state of the book afterwards; None if its engine has not begun."""
+    """The state of the book afterwards; None if no engine has run it yet."""
     positions: dict[str, str]
     """The open positions afterwards: signed quantities in the base asset."""
     message: str
     """The same as a sentence."""
 
     def followed_by(self, sentence: str) -> "CommandResult":
-        """The result with one more line in its message."""
+        """Return the result with one more line in its message."""
         return msgspec.structs.replace(self, message=f"{self.message}\n{sentence}")
 
 
 def show(done: CommandResult, *, as_json: bool) -> None:
-    """Print what became of a command: its sentence, or all of it as one JSON document."""
+    """Print the result of a command: its message, or the whole result as one JSON document."""
     say(json.dumps(msgspec.to_builtins(done), indent=2) if as_json else done.message)
 
 
 def status(state: Path) -> dict[str, Any]:
-    """A book as its store tells it, read-only; ready for JSON.
+    """Return the state of a book from its store, ready for JSON. The book is only read.
 
-    Raises BookError where there is no book.
+    Raises BookError if there is no book.
     """
     return {
         "running": is_locked(state),
@@ -87,7 +87,7 @@ def status(state: Path) -> dict[str, Any]:
 
 
 def status_text(view: dict[str, Any]) -> Text:
-    """A book's status for people."""
+    """Return the status of a book as text for a terminal."""
     summary, stamp = view["summary"] or {}, view["stamp"]
     market = stamp["market"]
     state = summary.get("state", "not started")
@@ -100,7 +100,7 @@ def status_text(view: dict[str, Any]) -> Text:
         ),
     ]
     if view["halt_file"]:
-        halted = f"the file {commands.HALT} lies here: the desk halts, and nothing resumes until it is deleted"
+        halted = f"the file {commands.HALT} exists: the engine halts, and no resume is possible until it is deleted"
         lines.append(Text(halted, "bold red"))
     if summary:
         lines += [
@@ -122,8 +122,8 @@ def status_text(view: dict[str, Any]) -> Text:
     return Text("\n").join(line if isinstance(line, Text) else Text(clean(line)) for line in lines if line)
 
 
-def leave(state: Path, verb: Verb, subject: str = "") -> CommandResult:
-    """Leave a command for the engine of a book; return what became of it within `TAKEN_WITHIN_S`.
+def send_command(state: Path, verb: Verb, subject: str = "") -> CommandResult:
+    """Write a command for the engine of a book; return its result after at most `TAKEN_WITHIN_S`.
 
     Raises BookError if there is no book or the command cannot be written.
     """
@@ -156,23 +156,23 @@ def _message(verb: Verb, subject: str, result: str, summary: dict[str, Any]) -> 
     outcome = _OUTCOMES[verb].format(subject=subject or "every symbol")
     match result:
         case "waiting":
-            return f"it waits, since no engine runs on this book; at the next start {outcome}"
+            return f"the command waits, since no engine runs on this book; at the next start {outcome}"
         case "pending":
             return (
-                f"{outcome} once the engine takes it; it has not within {TAKEN_WITHIN_S:g} s, since it reads its "
-                "journal or its market's history, or is busy; ocw status shows when it has"
+                f"{outcome} once the engine takes the command; it has not within {TAKEN_WITHIN_S:g} s, since it reads "
+                "its journal or its market's history, or is busy; ocw status shows whether it has"
             )
         case "refused":
-            return "the engine refused it, and nothing was done; its log says why"
+            return "the engine refused the command, and nothing was done; its log says why"
     if verb is Verb.RESUME and summary.get("state") != TradingState.ACTIVE:
-        return f"the engine has taken it, and takes no new risk all the same: {_stands(summary)}; resume again"
+        return f"the engine has taken the command, but still takes no new risk: {_stands(summary)}; resume again"
     if verb is Verb.FLATTEN and summary.get("positions"):
-        outcome = "no new risk is taken, and what is open is being closed"
-    return f"{outcome}; the engine has taken it: {_stands(summary)}"
+        outcome = "no new risk is taken, and the open positions are being closed"
+    return f"{outcome}; the engine has taken the command: {_stands(summary)}"
 
 
 def _taken(left: Path) -> bool:
-    """Wait until an engine has taken a command's file; False if it has not within `TAKEN_WITHIN_S`."""
+    """Wait until an engine has taken a command's file. Return False if it has not within `TAKEN_WITHIN_S`."""
     for _ in range(round(TAKEN_WITHIN_S / _LOOK_S)):
         if not left.exists():
             return True
@@ -181,92 +181,94 @@ def _taken(left: Path) -> bool:
 
 
 def _stands(summary: dict[str, Any]) -> str:
-    """The state of a book and its open positions, in one clause."""
+    """Return the state of a book and its open positions, in one clause."""
     held = [f"{each['symbol']} {each['quantity']}" for each in summary.get("positions", ())]
     return f"{summary.get('state', 'not started')}, {'still open: ' + ', '.join(held) if held else 'no open position'}"
 
 
 def resume(state: Path, *, paper: bool, accept_drawdown: bool = False) -> CommandResult:
-    """Leave a resume, a person's word: on paper `paper` says it, elsewhere and without it the passphrase does.
+    """Send a resume after a person has confirmed it: with `paper` for a paper book, else with the passphrase.
 
-    A fall beyond the drawdown limit takes a second confirmation: `accept_drawdown`, or a typed yes.
+    A drawdown beyond the limit needs a second confirmation: `accept_drawdown`, or a typed yes.
 
-    Raises BookError while the file HALT lies there, SettingsError where no person can be asked, or says no.
+    Raises BookError while the file HALT exists, SettingsError if no person can be asked, or if the answer is not yes.
     """
     if commands.halted_by_file(state):
         raise BookError(commands.halt_forbids_resume(state))
     fall = _fall(state)
     if fall is None:
         require_person(state, "let this {mode} book take new risk again", paper=paper)
-        return leave(state, Verb.RESUME, WITHIN_DRAWDOWN)
-    what = f"{fall}; to resume accepts that, and the next fall is measured from the equity of that moment"
+        return send_command(state, Verb.RESUME, WITHIN_DRAWDOWN)
+    warning = f"{fall}; a resume accepts that, and the next drawdown is measured from the equity at that time"
     if not accept_drawdown:
-        require_terminal(f"{what}. A second confirmation is typed", ", but --accept-drawdown gives it")
+        require_terminal(f"{warning}. A second confirmation is typed", ", but --accept-drawdown gives it")
     require_person(state, "let this {mode} book take new risk again", paper=paper)
-    if not accept_drawdown and typed(f"{what}. Type yes to resume all the same: ").strip().lower() != "yes":
-        raise SettingsError("that is not yes; nothing was changed")
-    done = leave(state, Verb.RESUME)
-    return msgspec.structs.replace(done, message=f"{what}\n{done.message}")
+    if not accept_drawdown and typed(f"{warning}. Type yes to resume anyway: ").strip().lower() != "yes":
+        raise SettingsError("the answer is not yes; nothing was changed")
+    done = send_command(state, Verb.RESUME)
+    return msgspec.structs.replace(done, message=f"{warning}\n{done.message}")
 
 
 def _fall(state: Path) -> Fall | None:
-    """The fall of a book's equity where it is beyond the drawdown limit, as of its last summary."""
+    """Return the fall of a book's equity if it is beyond the drawdown limit, as of the book's last summary."""
     summary = read_book(state).summary or {}
     fall = msgspec.convert(summary["drawdown"], Fall, strict=False) if "drawdown" in summary else None
     return fall if fall is not None and fall.beyond and summary["state"] != TradingState.ACTIVE else None
 
 
-def require_person(state: Path, what: str, *, paper: bool) -> None:
-    """Have a person say what only a person may: on paper `paper` says it, elsewhere and without it the passphrase does.
+def require_person(state: Path, action: str, *, paper: bool) -> None:
+    """Require a person's confirmation of an action: `paper` for a paper book, else the passphrase.
 
-    Raises BookError where there is no book, SettingsError where no person can be asked.
+    `action` may contain `{mode}`. Raises BookError if there is no book, SettingsError if no person can be asked.
     """
     mode = read_book(state).stamp.mode
     if paper and mode is Mode.PAPER:
         return
-    what = what.format(mode=mode)
+    action = action.format(mode=mode)
     if not passphrase.is_set(state):
-        word = "say so with --paper, or set" if mode is Mode.PAPER else "set"
+        way = "confirm it with --paper, or set" if mode is Mode.PAPER else "set"
         raise SettingsError(
-            f"to {what} is a person's decision; {word} a passphrase and type it here: "
-            f"ocw passphrase set --state {state}"
+            f"only a person may {action}; {way} a passphrase and type it here: ocw passphrase set --state {state}"
         )
-    otherwise = "; on paper --paper says it, without a passphrase" if mode is Mode.PAPER else ""
-    show_who_you_are(state, f"the passphrase, to {what}: ", otherwise)
+    otherwise = "; a paper book also accepts --paper, without a passphrase" if mode is Mode.PAPER else ""
+    ask_passphrase(state, f"the passphrase, to {action}: ", otherwise)
 
 
 def init(state: Path) -> str:
-    """Make a state directory with an `.env`; where it is. Raises SettingsError where there is one already."""
+    """Make a state directory with an `.env`; return a sentence with its path. Raises SettingsError if it exists."""
     path = write_env_example(state)
-    return f"{path} is made, readable by you alone; fill in what you have, nothing is needed for paper"
+    return f"{path} is made, and only you can read it; add the keys that you have, paper trading needs none"
 
 
 def verify(state: Path, head: str | None, *, quiet: bool = False) -> dict[str, Any]:
-    """Check a book's journal; ready for JSON. `quiet` shows no progress. Raises BookError where there is no book."""
-    with working("checking the journal", quiet=quiet) as tell:
-        found = verify_book(state, head, lambda rows: tell(f"checking the journal: {rows:,} rows"))
+    """Check a book's journal; return the result ready for JSON. Raises BookError if there is no book.
+
+    `quiet` shows no progress.
+    """
+    with working("checking the journal", quiet=quiet) as show_progress:
+        found = verify_book(state, head, lambda rows: show_progress(f"checking the journal: {rows:,} rows"))
     result = msgspec.to_builtins(found)
     assert isinstance(result, dict)
     return result
 
 
 def verify_text(result: dict[str, Any]) -> str:
-    """The outcome of a check for people."""
+    """Return the result of a check as text for a terminal."""
     if result["ok"]:
-        return f"the journal holds together: {result['events']} events, head {result['head']}"
+        return f"the journal is consistent: {result['events']} events, head {result['head']}"
     problems = (f"  - {problem}" for problem in result["problems"])
-    todo = "let no engine trade on this book; restore its whole state directory from one backup, or begin another book"
-    return "\n".join(["the journal does NOT hold together:", *problems, todo])
+    todo = "run no engine on this book; restore its whole state directory from one backup, or start another book"
+    return "\n".join(["the journal is NOT consistent:", *problems, todo])
 
 
 def approval_text(waiting: dict[str, Any]) -> str:
-    """An order that waits for a person."""
+    """Return a pending approval as text: the order, its terms, its reason, and the commands that answer it."""
     why = f": {quoted(waiting['reason'], 200)}" if waiting["reason"] else ""
     terms = [f"{name} {waiting[name]}" for name in ("stop", "target", "limit", "leverage") if waiting[name] is not None]
     order = f"{waiting['action']} ({waiting['side']}) {waiting['quantity']} {waiting['symbol']}"
     return (
-        f"  {waiting['id']} waits until {iso(waiting['until'])} of the market: {order} at about "
-        f"{', '.join([waiting['price'], *terms])}, asked by {printable(waiting['by'])}{why}; "
+        f"  approval {waiting['id']} is pending until {iso(waiting['until'])} (market time): {order} at about "
+        f"{', '.join([waiting['price'], *terms])}, requested by {printable(waiting['by'])}{why}; "
         f"ocw approve {waiting['id']} or ocw deny {waiting['id']}"
     )
 
@@ -276,7 +278,7 @@ def _lowered(summary: dict[str, Any]) -> list[str]:
     if lowered is None:
         return []
     by = lowered_text(msgspec.convert(lowered, Lowered))
-    return [f"{summary['state']} {by}; ocw resume lets the desk take new risk again"]
+    return [f"{summary['state']} {by}; ocw resume allows new risk again"]
 
 
 def _ran_with(summary: dict[str, Any]) -> str:
@@ -286,12 +288,12 @@ def _ran_with(summary: dict[str, Any]) -> str:
 
 def _agent(agent: dict[str, Any]) -> list[str]:
     paused = [f"the agent is paused by {agent['paused_by']}"] if agent.get("paused_by") else []
-    return paused + [f"{symbol} is in the hands of {by}" for symbol, by in agent.get("held", {}).items()]
+    return paused + [f"{symbol} is under manual control of {by}" for symbol, by in agent.get("held", {}).items()]
 
 
 def _waiting(count: int | None) -> str:
     if count is None:
-        return " · the commands that wait cannot be read by you"
+        return " · waiting commands are not readable by this user"
     return f" · {count} command(s) waiting" if count else ""
 
 

@@ -16,14 +16,14 @@ STATE: Final = "OCW_STATE"
 
 
 def home() -> Path:
-    """Return the state directory of a book that is named nowhere: one with the user's data."""
+    """Return the default state directory, for a command that names none: a directory in the user's data."""
     from platformdirs import user_data_path
 
     return user_data_path("ocw", appauthor=False) / "desk"
 
 
 def one_of(*values: str) -> Callable[[str], list[str]]:
-    """Return what completes a value in a shell: those of `values` that begin with what is typed."""
+    """Return a function for shell completion: it gives those of `values` that begin with the typed text."""
 
     def complete(incomplete: str) -> list[str]:
         return [value for value in values if value.startswith(incomplete)]
@@ -32,7 +32,7 @@ def one_of(*values: str) -> Callable[[str], list[str]]:
 
 
 def _policy_names(context: typer.Context, incomplete: str) -> list[str]:
-    """Complete the name of a policy file: of the directory of `--policies` if one is given, else of the shipped."""
+    """Complete the name of a policy file, from the directory of `--policies` if given, else from the shipped ones."""
     from ocw_mcp.app.resources import shipped
 
     folder = context.params.get("policies") or context.params.get("file")
@@ -40,7 +40,7 @@ def _policy_names(context: typer.Context, incomplete: str) -> list[str]:
         names = sorted(path.stem for path in (Path(folder) if folder else shipped("policies")).glob("*.toml"))
     except (OSError, SettingsError):
         return []
-    # Some shells evaluate what completes a word: a name with a character that means something to them is left out.
+    # Some shells evaluate a completion, so a name with a special character of the shell is left out.
     return [name for name in names if name.startswith(incomplete) and re.fullmatch(r"[\w.-]+", name)]
 
 
@@ -48,14 +48,16 @@ StateOption = Annotated[
     Path | None,
     typer.Option(
         "--state", envvar=STATE, show_envvar=False,
-        help=f"The book's state directory, or {STATE}; without either a temporary book that is not kept.",
+        help=f"The book's state directory, or {STATE}; the default is a temporary book that is not kept.",
     ),
 ]  # fmt: skip
 FreshOption = Annotated[
-    Path | None, typer.Option("--state", help="The book's state directory; without it a temporary book, not kept.")
+    Path | None,
+    typer.Option("--state", help="The book's state directory; the default is a temporary book that is not kept."),
 ]
 PoliciesOption = Annotated[
-    Path | None, typer.Option("--policies", help="A directory of policy files, or one file, in place of the shipped.")
+    Path | None,
+    typer.Option("--policies", help="A directory of policy files, or one file, in place of the shipped ones."),
 ]
 PolicyOption = Annotated[
     str, typer.Option("--policy", help="The policy file's name, without .toml.", autocompletion=_policy_names)
@@ -63,32 +65,32 @@ PolicyOption = Annotated[
 ProductOption = Annotated[
     str | None,
     typer.Option(
-        "--product", help="spot or um (USD-M futures), where the path does not tell; default um.",
+        "--product", help="spot or um (USD-M futures), if the path does not show it. [default: um]",
         autocompletion=one_of("spot", "um"),
     ),
 ]  # fmt: skip
 IntervalOption = Annotated[
     str | None,
     typer.Option(
-        "--interval", help="Which candles to take, where a tape holds several: 1m, 15m, 1h.",
+        "--interval", help="Which candles to use, if a tape has several lengths: 1m, 15m, 1h.",
         autocompletion=one_of("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h"),
     ),
 ]  # fmt: skip
-SymbolsOption = Annotated[str | None, typer.Option("--symbols", help="Only these: BTCUSDT,ETHUSDT.")]
+SymbolsOption = Annotated[str | None, typer.Option("--symbols", help="Use only these symbols: BTCUSDT,ETHUSDT.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the simulated market.")]
 BookOption = Annotated[
     Path,
     typer.Option(
         "--state", envvar=STATE, show_envvar=False, default_factory=home, show_default=False,
-        help=f"The book's state directory, or {STATE}; without either the one of `ocw mcp`, with your user data.",
+        help=f"The book's state directory, or {STATE}; the default is the book of `ocw mcp`, in your user data.",
     ),
 ]  # fmt: skip
-"""The book that a command is about; it need not exist."""
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, alone on standard output.")]
+"""The book of a command; it need not exist."""
+JsonOption = Annotated[bool, typer.Option("--json", help="Print only the result, as JSON on standard output.")]
 
 
 def rows(text: str | int) -> int:
-    """A number of rows, if it is one. Raises SettingsError."""
+    """Return the number of rows of `--limit`. Raises SettingsError for any other text."""
     try:
         limit = int(text)
     except ValueError:
@@ -99,5 +101,5 @@ def rows(text: str | int) -> int:
 
 
 LimitOption = Annotated[
-    int, typer.Option("--limit", parser=rows, metavar="<int>", help="How many rows at most, the newest.")
+    int, typer.Option("--limit", parser=rows, metavar="<int>", help="Show at most this many rows, the newest.")
 ]

@@ -1,4 +1,4 @@
-"""What takes a person at a terminal: to set a passphrase, and to show that they know it."""
+"""Commands and checks that need a person at a terminal: to set a passphrase, and to type it."""
 
 import sys
 from pathlib import Path
@@ -23,29 +23,29 @@ def _group() -> None:
 
 @person.command("set")
 def set_passphrase(state: BookOption) -> None:
-    """Set the passphrase of a book, or change it; typed twice at a terminal, and never shown or passed in."""
+    """Set or change the passphrase of a book. It is typed twice at a terminal, and never shown or given as argument."""
     from ocw_mcp.adapters.control import passphrase
     from ocw_mcp.adapters.store.directory import prepare
 
     require_terminal("a passphrase is set")
     if not state.is_dir():
         raise BookError(f"the state directory {state} does not exist; make it first: ocw init --state {state}")
-    prepare(state)  # it exists, so this only looks
+    prepare(state)  # it exists, so this only checks it
     with silent():
         if passphrase.is_set(state):
-            show_who_you_are(state, "the passphrase until now: ")
+            ask_passphrase(state, "the current passphrase: ")
         fresh = typed(f"a new passphrase, {passphrase.SHORTEST} characters or more: ")
         if len(fresh) >= passphrase.SHORTEST and typed("the same once more: ") != fresh:
-            raise SettingsError("the two passphrases differ; nothing was changed; begin again")
+            raise SettingsError("the two passphrases differ; nothing was changed; start again")
         passphrase.keep(state, fresh, passphrase.USUAL)
-    typer.echo("the passphrase is set; only what scrypt makes of it is kept, so nobody can tell you what it was")
+    typer.echo("the passphrase is set; only its scrypt hash is stored, so a lost passphrase cannot be recovered")
 
 
-def show_who_you_are(state: Path, prompt: str, otherwise: str = "") -> None:
-    """Let a person type the passphrase, a few times at most; whoever does not know it ends here, with exit code 1.
+def ask_passphrase(state: Path, prompt: str, otherwise: str = "") -> None:
+    """Ask for the passphrase, at most `TRIES` times; after that many wrong answers exit with code 1.
 
-    `otherwise` is a clause on what else would do. Raises SettingsError without a terminal, BookError for a passphrase
-    that is missing or cannot be trusted.
+    `otherwise` is a clause that names an alternative. Raises SettingsError without a terminal, BookError for a
+    passphrase that is missing or whose file cannot be trusted.
     """
     from ocw_mcp.adapters.control import passphrase
 
@@ -56,25 +56,24 @@ def show_who_you_are(state: Path, prompt: str, otherwise: str = "") -> None:
             if passphrase.matches(state, typed(prompt)):
                 return
             if left:
-                typer.echo(f"that is not it; {left} more {'tries' if left > 1 else 'try'}", err=True)
-    typer.echo(f"ocw: that is not it, {TRIES} times; nothing was changed", err=True)
+                typer.echo(f"wrong passphrase; {left} more {'tries' if left > 1 else 'try'}", err=True)
+    typer.echo(f"ocw: wrong passphrase, {TRIES} times; nothing was changed", err=True)
     raise typer.Exit(1)
 
 
-def require_terminal(what: str, otherwise: str = "") -> None:
-    """Refuse whatever is no person at a keyboard. Raises SettingsError."""
+def require_terminal(action: str, otherwise: str = "") -> None:
+    """Raise SettingsError if standard input is not a terminal, so that only a person at a keyboard passes."""
     if not sys.stdin.isatty():
         raise SettingsError(
-            f"{what} by a person at a terminal, and standard input is none; type it there: it is taken from no "
-            f"argument, environment or pipe{otherwise}"
+            f"{action} by a person at a terminal, and standard input is not a terminal; type it at one: an argument, "
+            f"the environment or a pipe is not accepted{otherwise}"
         )
 
 
 def typed(prompt: str) -> str:
-    """Return a line typed after the prompt at the terminal of standard input; nothing typed is shown.
+    """Return a line typed after the prompt at the terminal of standard input; no typed character is shown.
 
-    What was typed before the prompt is discarded. Raises SettingsError if the terminal is closed or the line is no
-    UTF-8.
+    Text typed before the prompt is discarded. Raises SettingsError if the terminal is closed or the line is not UTF-8.
     """
     with silent():
         drop_typed()
@@ -83,12 +82,10 @@ def typed(prompt: str) -> str:
         try:
             line = sys.stdin.readline()
         except UnicodeDecodeError:
-            raise SettingsError(
-                "what was typed is no text in UTF-8; set the terminal to UTF-8, or type it again"
-            ) from None
+            raise SettingsError("the typed text is not UTF-8; set the terminal to UTF-8, or type it again") from None
         finally:
             sys.stderr.write("\n")
             sys.stderr.flush()
     if not line.endswith("\n"):
-        raise SettingsError("the terminal was closed before anything was typed; nothing was changed; begin again")
+        raise SettingsError("the terminal was closed before a line was typed; nothing was changed; start again")
     return line.rstrip("\r\n")

@@ -1,4 +1,4 @@
-"""`ocw policies`: check a file, explain it, and show how much of its limits a book has used."""
+"""`ocw policies`: check a policy file, explain it, and show how much of each limit a book uses."""
 
 import json
 from pathlib import Path
@@ -11,10 +11,10 @@ from ocw_mcp.app.output import say
 from ocw_mcp.domain.errors import SettingsError
 
 UsedOption = Annotated[
-    Path | None, typer.Option("--state", help="A book: what it has used of its limits, in place of a policy file.")
+    Path | None, typer.Option("--state", help="Show how much of each limit this book uses, in place of a policy file.")
 ]
 
-policies = typer.Typer(help="The policies: every limit there is.", no_args_is_help=True, rich_markup_mode=None)
+policies = typer.Typer(help="The policies: all limits.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @policies.command("check")
@@ -22,7 +22,7 @@ def check_policies(
     file: Annotated[Path, typer.Argument(metavar="PATH", help="A policy file, or a directory of them.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Check a policy file, or each file of a directory; every problem is named at once."""
+    """Check a policy file, or each file of a directory; all problems are listed together."""
     from ocw_mcp.app.policy_loader import load_policies
 
     files = sorted(file.glob("*.toml")) if file.is_dir() else []
@@ -37,7 +37,7 @@ def check_policies(
         if as_json:
             say(json.dumps(said | {"remarks": loaded.remarks}))
         else:
-            say("\n".join([f"{loaded.source_name} is a policy file: hash {loaded.hash}", *loaded.remarks]))
+            say("\n".join([f"{loaded.source_name} is a valid policy file: hash {loaded.hash}", *loaded.remarks]))
     if problems:
         raise SettingsError("\n".join(problems))
 
@@ -49,7 +49,7 @@ def show_policies(
     policy: PolicyOption = "default",
     as_json: JsonOption = False,
 ) -> None:
-    """Show a policy file with the meaning of each key; or, with --state, how much of its limits a book has used."""
+    """Show a policy file with the meaning of each key; or, with --state, how much of each limit a book uses."""
     from ocw_mcp.app import policies_view
     from ocw_mcp.app.cli.tables import Clean
     from ocw_mcp.app.policy_loader import load_policies

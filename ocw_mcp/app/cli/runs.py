@@ -16,7 +16,7 @@ from ocw_mcp.app.cli.tables import Clean
 from ocw_mcp.app.listen import parse_listen_address
 from ocw_mcp.app.markets import SIMULATED, open_market, tape_terms
 from ocw_mcp.app.narrator import Narrator
-from ocw_mcp.app.output import StatusLine, complaint, steady
+from ocw_mcp.app.output import StatusLine, output_problem, steady
 from ocw_mcp.app.policy_loader import load_policies, load_prompts, with_every
 from ocw_mcp.app.progress import RunProgress
 from ocw_mcp.app.report_view import show
@@ -36,7 +36,7 @@ MAX_SPEED = 1_000_000
 
 
 class RunRequest(NamedTuple):
-    """What was asked for on the command line, as it was written."""
+    """The arguments of a run, as the command line gives them."""
 
     market: str
     agent: str
@@ -64,26 +64,26 @@ class RunRequest(NamedTuple):
     every: str | None = None
 
 
-def run_and_print(wish: RunRequest, *, as_json: bool, tape_only: bool = False) -> None:
-    """Run a book as wished; print what happens and a report for people, or the report alone as JSON.
+def run_and_print(request: RunRequest, *, as_json: bool, tape_only: bool = False) -> None:
+    """Run a book as requested; print its events and a report as text, or only the report as JSON.
 
-    Raises OcwError for whatever the user can mend.
+    Raises OcwError for an error that the user can correct.
     """
-    settings = load_settings(wish.env, wish.state, os.environ)
+    settings = load_settings(request.env, request.state, os.environ)
     log.configure(settings.log_level, quiet=not as_json)
     unwritten: list[str] = []
 
-    quiet = as_json or wish.quiet
+    quiet = as_json or request.quiet
 
     def lost(error: OSError) -> None:
-        if said := complaint(error):
-            unwritten.append(said)
-            print(f"ocw: {said}; the run goes on without it", file=sys.stderr)  # noqa: T201 - to the person there
+        if problem := output_problem(error):
+            unwritten.append(problem)
+            print(f"ocw: {problem}; the run goes on without it", file=sys.stderr)  # noqa: T201 - to the operator
 
-    # A line that nobody can read must not end a run: positions would be left with nobody to look after them.
+    # A line that cannot be written must not end a run: open positions would be left without an engine.
     console = Clean(file=steady(sys.stdout, lost), highlight=False, markup=False, emoji=False, soft_wrap=True)
     for warning in settings.warnings:
-        print(f"ocw: {warning}", file=sys.stderr)  # noqa: T201 - a warning to the person at the terminal
+        print(f"ocw: {warning}", file=sys.stderr)  # noqa: T201 - a warning to the operator
     line = StatusLine(sys.stderr, quiet=quiet)
 
     def say(text: Text) -> None:
@@ -92,33 +92,33 @@ def run_and_print(wish: RunRequest, *, as_json: bool, tape_only: bool = False) -
 
     narrator = None if quiet else Narrator(say)
     require_paper(settings)
-    if not wish.market:
+    if not request.market:
         raise SettingsError("the market is an empty text; expected sim, or the path of a tape")
-    # A directory may be called sim; a replay means it, a run means the market.
-    market = f"./{wish.market}" if tape_only and wish.market == SIMULATED else wish.market
-    door = parse_listen_address(wish.serve, settings.serve_hosts) if wish.serve is not None else None
-    speed, strategy = _speed(wish.speed), _strategy(wish)
-    policies = load_policies(wish.policies, wish.policy)
+    # If a directory is called sim, a replay uses the directory, and a run uses the simulated market.
+    market = f"./{request.market}" if tape_only and request.market == SIMULATED else request.market
+    address = parse_listen_address(request.serve, settings.serve_hosts) if request.serve is not None else None
+    speed, strategy = _speed(request.speed), _strategy(request)
+    policies = load_policies(request.policies, request.policy)
     with line:
         line.show("opening the market")
         job = Job(
             feed=open_market(
                 market,
-                product=parse_product(wish.product),
-                interval=wish.interval,
-                symbols=parse_symbols(wish.symbols),
-                seed=wish.seed,
-                terms=tape_terms(wish.strict, wish.discontinuity, wish.metrics_stamps),
+                product=parse_product(request.product),
+                interval=request.interval,
+                symbols=parse_symbols(request.symbols),
+                seed=request.seed,
+                terms=tape_terms(request.strict, request.discontinuity, request.metrics_stamps),
             ),
-            agent=wish.agent if strategy is None else strategy.name,
-            policies=policies if wish.every is None else with_every(policies, wish.every),
-            prompts=load_prompts(wish.prompts),
-            for_ms=parse_span(wish.for_),
-            state=wish.state,
+            agent=request.agent if strategy is None else strategy.name,
+            policies=policies if request.every is None else with_every(policies, request.every),
+            prompts=load_prompts(request.prompts),
+            for_ms=parse_span(request.for_),
+            state=request.state,
             speed=speed,
-            picture=wish.picture,
-            serve=door,
-            brain=_brain(wish, settings, narrator),
+            picture=request.picture,
+            serve=address,
+            claude=_claude_setup(request, settings, narrator),
             strategy=strategy,
             progress=None if narrator is None else RunProgress(line, narrator, paced=speed is not None),
         )
@@ -127,30 +127,30 @@ def run_and_print(wish: RunRequest, *, as_json: bool, tape_only: bool = False) -
         print(json.dumps(outcome.report, allow_nan=False))  # noqa: T201 - the result
     else:
         show(outcome.report, outcome.why, console)
-        if wish.state is None and not tape_only and not wish.quiet:
-            console.print("this book was temporary, and is gone; --state DIR or OCW_STATE keeps one")
+        if request.state is None and not tape_only and not request.quiet:
+            console.print("this book was temporary and is deleted; --state DIR or OCW_STATE keeps a book")
     if unwritten:
         raise typer.Exit(1)
 
 
-def _strategy(wish: RunRequest) -> NamedStrategy | None:
-    if wish.strategy is None:
+def _strategy(request: RunRequest) -> NamedStrategy | None:
+    if request.strategy is None:
         return None
-    if wish.agent != RULES:
-        raise SettingsError(f"--strategy and --agent {wish.agent} both say who decides; expected one of them")
-    return load_strategy(wish.strategy, Path.cwd())
+    if request.agent != RULES:
+        raise SettingsError(f"--strategy and --agent {request.agent} both choose the agent; expected one of them")
+    return load_strategy(request.strategy, Path.cwd())
 
 
-def _brain(wish: RunRequest, settings: Settings, narrator: Narrator | None) -> "ClaudeSetup | None":
-    if wish.agent == CLAUDE:
-        # Only who asks Claude waits for the SDKs.
+def _claude_setup(request: RunRequest, settings: Settings, narrator: Narrator | None) -> "ClaudeSetup | None":
+    if request.agent == CLAUDE:
+        # The SDKs are imported only for a run that asks Claude.
         from ocw_mcp.app.claude import ClaudeSetup
 
-        tell = None if narrator is None else narrator.waits
-        return ClaudeSetup(settings, wish.record, wish.decisions, remembers=wish.memory, report_wait=tell)
-    for option, given in (("--record", wish.record), ("--decisions", wish.decisions)):
+        waits = None if narrator is None else narrator.waits
+        return ClaudeSetup(settings, request.record, request.decisions, remembers=request.memory, report_wait=waits)
+    for option, given in (("--record", request.record), ("--decisions", request.decisions)):
         if given is not None:
-            raise SettingsError(f"{option} is about Claude's decisions, and --agent is {wish.agent}; expected claude")
+            raise SettingsError(f"{option} needs --agent claude, and --agent is {request.agent}; expected claude")
     return None
 
 
@@ -162,13 +162,13 @@ def parse_product(text: str | None) -> Product | None:
 
 
 def parse_symbols(text: str | None) -> tuple[str, ...]:
-    """Return the symbols of `--symbols` as they were written; the market says which of its own each means."""
+    """Return the symbols of `--symbols` as they were written; the market finds its own symbol for each."""
     if text is None:
         return ()
     symbols = sorted({unicodedata.normalize("NFC", part.strip()) for part in text.split(",")})
     wrong = [symbol for symbol in symbols if not re.fullmatch(r"\w[\w/:\- ]{0,38}\w", symbol)]
     if wrong:
-        raise SettingsError(f"--symbols names {wrong[0]!r}, which is no symbol; expected some such as BTCUSDT,ETHUSDT")
+        raise SettingsError(f"--symbols has {wrong[0]!r}, which is not a symbol; expected such as BTCUSDT,ETHUSDT")
     return tuple(symbols)
 
 

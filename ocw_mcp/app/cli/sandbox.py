@@ -1,4 +1,4 @@
-"""`ocw sandbox`: counterparties on this machine, to try the desk against."""
+"""`ocw sandbox`: local servers that stand in for external services, to test the engine against."""
 
 from typing import Annotated
 
@@ -9,13 +9,15 @@ from ocw_mcp.domain.errors import SettingsError
 HOST = "127.0.0.1"
 
 sandbox = typer.Typer(
-    help="Counterparties on this machine, to try the desk against.", no_args_is_help=True, rich_markup_mode=None
+    help="Local servers that stand in for external services, to test the engine against.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
 @sandbox.callback()
 def _root() -> None:
-    """Counterparties on this machine, to try the desk against."""
+    """Local servers that stand in for external services, to test the engine against."""
 
 
 def _characters(incomplete: str) -> list[str]:
@@ -28,12 +30,16 @@ def _characters(incomplete: str) -> list[str]:
 def claude(
     character: Annotated[
         str,
-        typer.Option("--character", help="Who answers; an unknown one lists all.", autocompletion=_characters),
+        typer.Option(
+            "--character",
+            help="The behaviour of the answers; an unknown name lists all.",
+            autocompletion=_characters,
+        ),
     ] = "trader",
-    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0 takes any that is free.")] = 0,
-    seed: Annotated[int, typer.Option("--seed", help="Of the character's whims.")] = 1,
+    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0 chooses a free port.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the character's random choices.")] = 1,
 ) -> None:
-    """Serve a Messages API with a character in the place of a model. It needs no key and no network; Ctrl-C ends it."""
+    """Serve a Messages API with a scripted character in place of a model, without a key or network; Ctrl-C ends it."""
     import asyncio
 
     import uvicorn
@@ -49,5 +55,5 @@ def claude(
     app = MessagesApi(CHARACTERS[character], LiveClock(), seed).application()
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none"))
     typer.echo(f"ANTHROPIC_BASE_URL=http://{HOST}:{bound.getsockname()[1]}")
-    typer.echo(f"the {character} answers there, whatever the key; Ctrl-C ends it", err=True)
+    typer.echo(f"the {character} answers at this address, and accepts any key; Ctrl-C ends it", err=True)
     asyncio.run(server.serve([bound]))

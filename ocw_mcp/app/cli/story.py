@@ -1,4 +1,4 @@
-"""A wake from its reasons to its last fill, on one page."""
+"""The text of `ocw explain`: one wake from its reasons to its last fill, on one page."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ from ocw_mcp.render.text import HASH_SHOWN, cents, moment, span, usd
 
 
 def story_text(story: Story) -> Iterator[RenderableType]:
-    """The page."""
+    """Yield the parts of the page."""
     name = "no wake" if story.wake_id is None else f"wake {story.wake_id}"
     only = f", {printable(story.symbol)} only" if story.symbol else ""
     yield Text(f"{name} of book {story.book}{only}", style="bold")
@@ -33,7 +33,7 @@ def story_text(story: Story) -> Iterator[RenderableType]:
     page.add_row("outcome", Text("\n".join(_outcome(story))))
     yield page
     if isinstance(story.seen, Snapshot):
-        yield Text(f"\nwhat wake {story.wake_id} was shown", style="bold")
+        yield Text(f"\nsnapshot of wake {story.wake_id}", style="bold")
         yield Text("\n".join(printable(line) for line in compact(story.seen).splitlines()))
 
 
@@ -47,20 +47,20 @@ def _grid() -> Table:
 def _sections(story: Story) -> Iterator[tuple[str, list[str]]]:
     if story.wake_id is not None:
         yield "woke", [f"{moment(story.woken_at)} UTC", *_reasons(story)]
-        missing = f"not kept: {printable(story.seen.reason)}" if isinstance(story.seen, Unknown) else ""
-        yield "seen", [missing or "at the end of this page"]
+        missing = f"not stored: {printable(story.seen.reason)}" if isinstance(story.seen, Unknown) else ""
+        yield "snapshot", [missing or "at the end of this page"]
         yield "decided", _answer(story.answer, story.symbol)
         for turn in story.after_answer:
             yield "and then", _turn(story, turn)
         if story.cost_usd:
-            yield "cost", [f"{usd(story.cost_usd)} for all thinking on this wake"]
+            yield "LLM cost", [f"{usd(story.cost_usd)} for all requests of this wake"]
     if story.asks:
         yield "asked", [f"{moment(each.at)} UTC {event_text(story.book, each.event)}" for each in story.asks]
     if story.refusals:
         yield (
             "refused",
             [
-                f"{order_text(each)}, asked by {printable(each.principal)} "
+                f"{order_text(each)}, requested by {printable(each.principal)} "
                 f"under policy {each.policy_hash[:HASH_SHOWN]}\n"
                 f"  {refusal_text(each)}\n  {RefusalCode(each.code).meaning}"
                 for each in story.refusals
@@ -74,7 +74,7 @@ def _reasons(story: Story) -> list[str]:
 
 def _answer(answer: StoryAnswer | None, symbol: str | None) -> list[str]:
     if answer is None:
-        return ["not yet: nobody has answered"]
+        return ["not yet: there is no answer"]
     paid = f" for {usd(answer.cost_usd)}" if answer.cost_usd else ""
     lines = [
         f"{moment(answer.at)} UTC by {printable(answer.decider)}, after {span(answer.thinking_ms)} of thinking{paid}"
@@ -93,12 +93,12 @@ def _answer(answer: StoryAnswer | None, symbol: str | None) -> list[str]:
 
 
 def _turn(story: Story, turn: StoryTurn) -> list[str]:
-    """What came after the first answer. Another decision, or a correction, is told as that is."""
+    """Return the lines of an event after the first answer. A later decision or correction reads like the first."""
     match turn.event:
         case events.DecisionMade() | events.DecisionCorrected() as made:
             answer = StoryAnswer(turn.at, made.decider, made.thinking_ms, made.decision, made.cost_usd, turn.came)
-            what = ["corrected what was refused"] if isinstance(made, events.DecisionCorrected) else []
-            return what + _answer(answer, story.symbol)
+            head = ["corrected the refused legs"] if isinstance(made, events.DecisionCorrected) else []
+            return head + _answer(answer, story.symbol)
         case event:
             return [event_text(story.book, event)]
 
@@ -115,14 +115,14 @@ def _steps(story: Story) -> Table:
     for number, step in enumerate(story.steps):
         if story.left_out and number == FIRST_STEPS:
             steps.add_row("", f"... {story.left_out:,} more ...")
-        # A time is told once; what happened at the same moment stands below it.
+        # A time is shown once, at the first event of that time.
         steps.add_row("" if step.at == before else moment(step.at), Text(event_text(story.book, step.event)))
         before = step.at
     return steps
 
 
 def _outcome(story: Story) -> list[str]:
-    """What the story came to, by symbol."""
+    """Return the outcome of a wake, one line for each symbol."""
     last: dict[str, str] = {}
     for step in story.steps:
         match step.event:

@@ -1,4 +1,4 @@
-"""Tables and texts for a terminal: aligned at the decimal point, times in UTC, and nothing that could command it."""
+"""Tables and texts for a terminal: aligned at the decimal point, times in UTC, and without control characters."""
 
 import os
 import re
@@ -18,9 +18,9 @@ from ocw_mcp.domain.money import plain
 from ocw_mcp.render.text import cents
 
 PIPED_WIDTH = 100
-"""Columns where nobody knows how wide the reader is."""
+"""The width, in columns, when the width of the reader's display is not known."""
 LEAST_WRAPPED = 24
-"""Columns of text that goes on in the next line: enough for a word."""
+"""The least width, in columns, of a column whose text is wrapped: enough for a word."""
 
 
 _SAFE: Final = re.compile(r"[\n -~]*")
@@ -39,10 +39,10 @@ class Column(NamedTuple):
 
 
 class Clean(Console):
-    """A console that prints no control character of a text: colours are its own, and names of files may hold some."""
+    """A console that prints no control character of a text, since file names may have some; it adds its own colours."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Yield the parts of what is printed, each without anything that a terminal would obey."""
+        """Yield the segments to print, each without control characters of its text."""
         for part in super().render(renderable, options):
             yield (
                 part
@@ -52,7 +52,7 @@ class Clean(Console):
 
 
 def terminal() -> Console:
-    """Standard output, as wide as the terminal."""
+    """Return a console on standard output, as wide as the terminal."""
     console = Clean(highlight=False, markup=False, emoji=False)
     if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
         console.width = PIPED_WIDTH
@@ -60,23 +60,23 @@ def terminal() -> Console:
 
 
 class Grid(Table):
-    """A table that is never narrower than its numbers: one that is cut looks like another."""
+    """A table that is never narrower than its numbers: a number that is cut looks like another number."""
 
     least = 0
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw it, with lines that are too long where there is no room."""
+        """Draw the table; if the terminal is too narrow, its lines are longer than the terminal is wide."""
         return super().__rich_console__(console, options.update_width(max(options.max_width, self.least)))
 
 
 def grid(title: str, columns: Iterable[Column]) -> Table:
-    """A table without lines around it."""
+    """Return a table without borders."""
     table = Grid(
         title=title or None, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), pad_edge=False
     )
     shown = list(columns)
     for column in shown:
-        # Numbers carry their blanks with them, so that their points stand below each other.
+        # Numbers are padded with blanks already, so that their decimal points are aligned.
         head = column.head.rjust(max(map(len, column.cells), default=0)) if column.number else column.head
         width = max(map(cell_len, (head, *column.cells)))
         table.least += 2 + (min(width, LEAST_WRAPPED) if column.wraps else width)
@@ -94,13 +94,13 @@ def _cells(column: Column) -> list[Text]:
 
 
 def gains(head: str, values: Iterable[Decimal | None]) -> Column:
-    """A column of gains and losses in quote currency."""
+    """Return a column of gains and losses in quote currency."""
     shown = list(values)
     return Column(head, money(shown, signed=True), number=True, styles=[gain_style(value) for value in shown])
 
 
 def amounts(values: Iterable[Decimal | None]) -> list[str]:
-    """Quantities or prices as they are, aligned at the point."""
+    """Return exact quantities or prices as texts, aligned at the decimal point."""
     texts = ["-" if value is None else plain(value) for value in values]
     after = max((len(text.partition(".")[2]) for text in texts), default=0)
     room = after + 1 if after else 0
@@ -113,12 +113,12 @@ def amounts(values: Iterable[Decimal | None]) -> list[str]:
 
 
 def money(values: Iterable[Decimal | None], *, signed: bool = False) -> list[str]:
-    """Quote currency to the cent, aligned."""
+    """Return amounts of quote currency as texts, rounded to the cent and aligned."""
     texts = ["-" if value is None else cents(value, signed=signed) for value in values]
     width = max(map(len, texts), default=0)
     return [text.rjust(width) for text in texts]
 
 
-def more(count: int, what: str, how: str = "--limit shows more") -> str:
-    """How many rows are not shown; empty where there are none."""
-    return f"{count:,} older {what} not shown; {how}" if count else ""
+def more(count: int, rows: str, how: str = "--limit shows more") -> str:
+    """Return a line with the number of rows that are not shown; empty if there are none."""
+    return f"{count:,} older {rows} not shown; {how}" if count else ""

@@ -18,26 +18,26 @@ from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND, iso
 
 _NAMED = 5
-"""Files that are left out for one reason and named one by one; --json names all."""
+"""The most file names listed for one reason of leaving files out; --json lists all."""
 _WIDTH = 140
-"""Columns of the table: a narrower terminal folds lines, which reads better than cells cut short."""
+"""The least width of the table, in columns: a narrower terminal wraps its lines, and no cell is cut."""
 
 
 def info_and_print(
     path: str, product: str | None, interval: str | None, symbols: str | None, terms: TapeOptions, *, as_json: bool
 ) -> None:
-    """Read a tape and print what it holds, for people or as JSON.
+    """Read a tape and print its contents, as text or as JSON.
 
-    Raises TapeError when the path holds no tape, or, after what could be read is printed, at its first fault.
+    Raises TapeError when the path has no tape, or, after the readable part is printed, for the first fault of the tape.
     """
     chosen = parse_product(product)
-    with working("looking", quiet=as_json) as tell:
+    with working("reading the tape", quiet=as_json) as show_progress:
         found = inspect(
             Path(path),
             chosen,
             interval,
             parse_symbols(symbols) or None,
-            lambda stream: tell(f"reading {_name(stream)}"),
+            lambda stream: show_progress(f"reading {_name(stream)}"),
             terms,
         )
     if as_json:
@@ -50,7 +50,7 @@ def info_and_print(
 
 
 def _view(found: TapeInfo) -> dict[str, Any]:
-    """The same, ready for JSON; moments as ISO texts beside ms."""
+    """Return the contents ready for JSON; each time is in ms and, beside it, an ISO text."""
     view: dict[str, Any] = msgspec.to_builtins(found)
     for stream, by_stream in zip(view["streams"], found.streams, strict=True):
         for name in ("first", "last"):
@@ -58,13 +58,13 @@ def _view(found: TapeInfo) -> dict[str, Any]:
         gaps = stream["gaps"]
         for name in ("longest_from", "longest_to"):
             gaps[f"{name}_utc"] = None if gaps[name] is None else iso(gaps[name])
-        for told, fit in zip(stream["stamps"], by_stream.stamps, strict=True):
-            told |= {"fits": fit.fits, "disagrees": fit.disagrees}
+        for stamp, fit in zip(stream["stamps"], by_stream.stamps, strict=True):
+            stamp |= {"fits": fit.fits, "disagrees": fit.disagrees}
     return view
 
 
 def show(found: TapeInfo, console: Console) -> None:
-    """The same for people: a table, and what a replay would use."""
+    """Print the contents of a tape: a table of its streams, and the streams that a replay would use."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("symbol", no_wrap=True)
     table.add_column("stream", no_wrap=True)
@@ -112,9 +112,9 @@ def _name(stream: StreamInfo) -> str:
 
 
 def _remarks(stream: StreamInfo) -> Iterator[str]:
-    """What is odd about a stream, one sentence each."""
+    """Yield a sentence for each irregularity of a stream."""
     if stream.moved_on_no_volume:
-        yield f"{stream.moved_on_no_volume:,} candles whose price moved on no volume"
+        yield f"{stream.moved_on_no_volume:,} candles whose price moved without volume"
     if stream.discontinuity is not None:
         yield f"discontinuity, {stream.discontinuity}; a replay ends the symbol there, at no gain or loss"
     for fit in stream.stamps:
@@ -124,7 +124,7 @@ def _remarks(stream: StreamInfo) -> Iterator[str]:
 
 
 def _fit(fit: StampFit) -> str:
-    """Which reading of the stamps of metrics fits the candles."""
+    """Return a sentence on how the time stamps of metrics are read, and whether that fits the candles."""
     since = "before" if fit.side == "before" else "from"
     text = f"stamps {since} the change are read as the {fit.read_as} of five minutes; "
     if fit.fits is None:
@@ -134,7 +134,7 @@ def _fit(fit: StampFit) -> str:
 
 
 def _left_out(left_out: Sequence[LeftOut]) -> Iterator[str]:
-    """The faults that a replay skips, then the files that it does not read, grouped by reason."""
+    """Yield the faults that a replay skips, then the files that it does not read, grouped by reason."""
     by_reason: dict[tuple[str, str], list[str]] = {}
     for each in left_out:
         if each.rows is None and each.fault != each.why:
@@ -156,7 +156,7 @@ def _gaps(gaps: Gaps) -> str:
 
 
 def _span(ms: int) -> str:
-    """`9d 3h`, with the two largest units that are not zero."""
+    """Return a span of time as `9d 3h`, with the two largest units that are not zero."""
     parts: list[str] = []
     for unit, name in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s"), (1, "ms")):
         count, ms = divmod(ms, unit)

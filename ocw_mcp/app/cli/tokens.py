@@ -1,4 +1,4 @@
-"""`ocw token`: who may come in through the doors of a running engine."""
+"""`ocw token`: the tokens with which clients use a running engine over HTTP and MCP."""
 
 import json
 from pathlib import Path
@@ -10,9 +10,7 @@ from ocw_mcp.app.cli.options import BookOption, JsonOption, home, one_of
 from ocw_mcp.app.output import say
 from ocw_mcp.domain.errors import BookError, OcwError
 
-tokens = typer.Typer(
-    help="Tokens for HTTP and MCP: made, listed, taken away.", no_args_is_help=True, rich_markup_mode=None
-)
+tokens = typer.Typer(help="Make, list and revoke tokens for HTTP and MCP.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @tokens.command("new")
@@ -22,14 +20,14 @@ def new_token(
         str,
         typer.Option(
             "--scope",
-            help="read, trade (reads, too), or operate (trades, too).",
+            help="read, trade (includes read), or operate (includes trade).",
             autocompletion=one_of("read", "trade", "operate"),
         ),
     ] = "read",
-    name: Annotated[str | None, typer.Option("--name", help="What orders and logs call whoever has it.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="The name of its client in orders and logs.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a token and print it, this once: only its hash is kept. A running engine knows it at once."""
+    """Make a token and print it once: only its hash is stored. A running engine accepts it at once."""
     import time
 
     from ocw_mcp.adapters.control.tokens import add_token
@@ -37,10 +35,10 @@ def new_token(
 
     if not state.is_dir():
         raise BookError(
-            f"the state directory {state} does not exist; give that of a book, or make one first: "
+            f"the state directory {state} does not exist; give the directory of a book, or make one first: "
             f"ocw init --state {state}"
         )
-    prepare(state)  # it exists, so this only looks
+    prepare(state)  # it exists, so this only checks it
     token, row = add_token(state, scope, name, time.time_ns() // 1_000_000)  # noqa: TID251 - a date for people
     if as_json:
         say(json.dumps({"name": row.name, "scope": row.scope, "created_at": row.created_at, "token": token}, indent=2))
@@ -51,7 +49,7 @@ def new_token(
 
 @tokens.command("list")
 def list_tokens(state: BookOption, as_json: JsonOption = False) -> None:
-    """List the tokens by name; not even their hashes are shown."""
+    """List the tokens by name and scope; their hashes are not shown."""
     from ocw_mcp.adapters.control.tokens import read_tokens
 
     rows = read_tokens(state)
@@ -76,7 +74,7 @@ def list_tokens(state: BookOption, as_json: JsonOption = False) -> None:
 
 
 def _names(context: typer.Context, incomplete: str) -> list[str]:
-    """Complete the name of a token of the book."""
+    """Return the token names of the book that begin with the typed text, for shell completion."""
     from ocw_mcp.adapters.control.tokens import read_tokens
 
     try:

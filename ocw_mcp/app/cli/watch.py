@@ -1,4 +1,4 @@
-"""A book in a terminal, drawn again every second from its store."""
+"""`ocw watch`: a book in a terminal, read from its store and drawn every second."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from ocw_mcp.app.cli.operate import approval_text
 from ocw_mcp.app.cli.tables import Column, amounts, gains, grid, money
 from ocw_mcp.app.output import STATE_STYLES
 from ocw_mcp.app.terminal import keys
-from ocw_mcp.app.views.live import EngineWord, FillRow, LiveSummary, read_glance
+from ocw_mcp.app.views.live import EngineSummary, FillRow, LiveSummary, read_live_summary
 from ocw_mcp.domain.errors import OcwError
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.text import printable
@@ -24,22 +24,22 @@ EVERY_S = 1.0
 QUIT = "q"
 ROWS_ONCE = 5
 _LINES_AROUND = 16
-"""Lines that are no rows of a list: heads, titles and counters."""
+"""Lines of the screen that are not rows of a list: headers, titles and counters."""
 
 
 def watch(state: Path, console: Console, *, once: bool, wait: Callable[[float], str] | None = None) -> None:
-    """Draw the book until `q` is pressed or it is interrupted; once if that is wished, or there is no terminal.
+    """Draw the book until `q` is pressed or a signal comes; draw it once with `once` or without a terminal.
 
-    `wait` lets so many seconds pass and returns the keys that were pressed. Raises BookError if there is no book to
-    begin with.
+    `wait` waits for a number of seconds and returns the keys that were pressed. Raises BookError if there is no book
+    at the start.
     """
     if once or not console.is_terminal:
-        console.print(picture(read_glance(state, ROWS_ONCE)), crop=False)
+        console.print(picture(read_live_summary(state, ROWS_ONCE)), crop=False)
         return
     last: RenderableType = ""
     try:
         with _interrupted_by_signals(), keys() as typed:
-            last = picture(read_glance(state, _rows(console)))
+            last = picture(read_live_summary(state, _rows(console)))
             with Live(last, console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
                 while True:
                     live.update(Group(last, Text("\nq quits", "dim")), refresh=True)
@@ -53,7 +53,7 @@ def watch(state: Path, console: Console, *, once: bool, wait: Callable[[float], 
 
 @contextmanager
 def _interrupted_by_signals() -> Iterator[None]:
-    """Let each signal that ends a process raise KeyboardInterrupt, so that the terminal is left as it was."""
+    """Make each signal that ends a process raise KeyboardInterrupt, so that the terminal is restored."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)}
     try:
         for number, handler in before.items():
@@ -66,20 +66,20 @@ def _interrupted_by_signals() -> Iterator[None]:
 
 
 def picture(glance: LiveSummary) -> RenderableType:
-    """All of it, as it is drawn."""
+    """Return the whole screen of a book."""
     return Group(*_parts(glance))
 
 
 def _again(state: Path, console: Console, last: RenderableType) -> RenderableType:
-    """The next picture; the last one where the book cannot be read just now, with the reason."""
+    """Return the next screen; if the book cannot be read, the last screen with the reason above it."""
     try:
-        return picture(read_glance(state, _rows(console)))
+        return picture(read_live_summary(state, _rows(console)))
     except OcwError as error:
-        return Group(Text(printable(f"not read just now: {error}"), style="red"), last)
+        return Group(Text(printable(f"cannot be read now: {error}"), style="red"), last)
 
 
 def _rows(console: Console) -> int:
-    """Rows of each of the four lists that fit on the screen."""
+    """Return the number of rows of each of the four lists that fit on the screen."""
     return max(2, min(12, (console.height - _LINES_AROUND) // 4))
 
 
@@ -100,7 +100,7 @@ def _parts(glance: LiveSummary) -> Iterator[RenderableType]:
         yield Text(approval_text(each), style="yellow")
     if glance.positions:
         yield from ("", positions_grid(glance.positions))
-    yield from ("", orders_grid(glance.orders.orders) if glance.orders.orders else "no order is live")
+    yield from ("", orders_grid(glance.orders.orders) if glance.orders.orders else "no live order")
     if glance.decisions.decisions:
         yield from ("", decisions_grid(glance.decisions.decisions, short=True))
     if glance.fills:
@@ -110,12 +110,12 @@ def _parts(glance: LiveSummary) -> Iterator[RenderableType]:
 
 def _state(glance: LiveSummary) -> Text:
     line = Text(f"engine {'running' if glance.running else 'not running'} · ")
-    word = glance.engine
-    if word is None:
-        return line.append("nothing has happened yet")
-    line.append(word.state, style=STATE_STYLES.get(word.state, ""))
-    line.append(f" · {moment(word.at)} UTC · equity {cents(word.equity)} · {day_result(word.daily_loss)}")
-    if word.daily_loss_reached:
+    engine = glance.engine
+    if engine is None:
+        return line.append("no event yet")
+    line.append(engine.state, style=STATE_STYLES.get(engine.state, ""))
+    line.append(f" · {moment(engine.at)} UTC · equity {cents(engine.equity)} · {day_result(engine.daily_loss)}")
+    if engine.daily_loss_reached:
         line.append(", at its limit: no entries today", style="red")
     line.append("" if glance.positions else " · flat")
     if glance.waiting_commands:
@@ -140,9 +140,10 @@ def _fills_grid(rows: list[FillRow]) -> RenderableType:
     )
 
 
-def _gate(glance: LiveSummary, word: EngineWord) -> str:
-    skips = ", ".join(f"{printable(reason)} {number:,}" for reason, number in word.skips.items()) or "none"
+def _gate(glance: LiveSummary, engine: EngineSummary) -> str:
+    skips = ", ".join(f"{printable(reason)} {number:,}" for reason, number in engine.skips.items()) or "none"
     return (
-        f"gate: {word.evaluations:,} looks on {word.candles:,} candles, {glance.wakes:,} wakes, skipped: {skips}"
+        f"gate: {engine.evaluations:,} evaluations on {engine.candles:,} candles, {glance.wakes:,} wakes, "
+        f"skipped: {skips}"
         f" · refusals: {len(glance.orders.refusals) + glance.orders.more_refusals:,}"
     )

@@ -1,1 +1,1 @@
-"""Looks at an installation and at a book as a whole; what the store tells of it is in `adapters/store/views`."""
+"""Views of an installation and of a whole book; the views of single tables of a book are in `adapters/store/views`."""

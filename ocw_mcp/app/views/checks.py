@@ -1,4 +1,4 @@
-"""Checks of an installation and of a book: each says how it stands and, where it does not, what to do."""
+"""Checks of an installation and of a book: each gives its result and, if that is not ok, an action for the operator."""
 
 import os
 import shutil
@@ -45,7 +45,7 @@ EXTRAS = {
 
 
 class CheckVerdict(StrEnum):
-    """How a check came out."""
+    """The result of a check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -53,7 +53,7 @@ class CheckVerdict(StrEnum):
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One check: what was looked at, how it stands, and what to do about it where it does not."""
+    """One check: its name, its result, a text on what it found, and the action for the operator if there is one."""
 
     name: str
     verdict: CheckVerdict
@@ -62,10 +62,10 @@ class Check(msgspec.Struct, frozen=True):
 
 
 def examine(state: Path | None, env: Path | None, policies: Path | None, environ: Mapping[str, str]) -> list[Check]:
-    """Check the installation, and the book of a state directory where one is given. Changes nothing."""
+    """Check the installation, and the book of a state directory if one is given. Changes nothing."""
     checks = [_python(), _package(), *_settings(env, state, environ), _policies(policies), _ta_lib()]
     checks += [_extra(module, extra, use) for module, (extra, use) in EXTRAS.items()]
-    checks += [_clock(time.time(), state), _disk(state)]  # noqa: TID251 - whether the wall's clock is sane is the question
+    checks += [_clock(time.time(), state), _disk(state)]  # noqa: TID251 - the check of the system clock itself
     return checks if state is None else [*checks, *_book(state)]
 
 
@@ -105,7 +105,7 @@ def _env_file(path: Path) -> Check | None:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError:
-        # A file that is missing needs no permissions, and one that should be there is a problem of the settings.
+        # A missing file needs no check of its mode; if the file is required, the check of the settings reports it.
         return None
     if mode & 0o077:
         return Check(
@@ -114,7 +114,7 @@ def _env_file(path: Path) -> Check | None:
             f"{path} is open to other users (mode {mode:04o})",
             f"chmod 600 {path}",
         )
-    return Check("settings file", CheckVerdict.OK, f"{path} is for its owner alone (mode {mode:04o})")
+    return Check("settings file", CheckVerdict.OK, f"{path} is open to its owner only (mode {mode:04o})")
 
 
 def _policies(path: Path | None) -> Check:
@@ -132,30 +132,30 @@ def _ta_lib() -> Check:
     try:
         found = import_module("talib").__version__
     except Exception as error:
-        # A library that was built for another machine can fail in any way.
+        # A library that was built for another machine can raise any exception.
         return Check("ta-lib", CheckVerdict.PROBLEM, f"cannot be imported: {error}", "install ocw-mcp again")
     return Check("ta-lib", CheckVerdict.OK, str(found))
 
 
 def _extra(module: str, extra: str, use: str) -> Check:
     if find_spec(module) is None:
-        return Check(module, CheckVerdict.OK, f"not installed, and only needed for {use}: ocw-mcp[{extra}]")
+        return Check(module, CheckVerdict.OK, f"not installed, and needed only for {use}: ocw-mcp[{extra}]")
     return Check(module, CheckVerdict.OK, f"installed, for {use}")
 
 
 def _clock(now: float, state: Path | None) -> Check:
-    """Whether the wall's clock (seconds) can be right. No server is asked."""
+    """Check that the time of the system clock (seconds) is plausible. No time server is asked."""
     todo = "set the clock of this machine, and keep it with NTP"
     shown = iso(int(now) * SECOND) if 0 <= now < FAR_AWAY else f"{now:.0f} seconds after 1970"
     if not BUILT_AFTER <= now < FAR_AWAY:
-        return Check("clock", CheckVerdict.PROBLEM, f"{shown} cannot be", todo)
+        return Check("clock", CheckVerdict.PROBLEM, f"{shown} cannot be right", todo)
     try:
         written = (state / JOURNAL).stat().st_mtime if state is not None else now
     except OSError:
         written = now
     if written > now + 60:
-        return Check("clock", CheckVerdict.WARNING, f"{shown} is before the journal was last written", todo)
-    return Check("clock", CheckVerdict.OK, f"{shown}, not compared with any other")
+        return Check("clock", CheckVerdict.WARNING, f"{shown} is before the last write of the journal", todo)
+    return Check("clock", CheckVerdict.OK, f"{shown}, not compared with another clock")
 
 
 def _disk(state: Path | None) -> Check:
@@ -166,10 +166,13 @@ def _disk(state: Path | None) -> Check:
     found = f"{free / 1e9:,.1f} GB free"
     if free < TOO_LITTLE_SPACE:
         return Check(
-            "disk", CheckVerdict.PROBLEM, found, "make room: without it the journal takes nothing and no entry leaves"
+            "disk",
+            CheckVerdict.PROBLEM,
+            found,
+            "free some space: on a full disk the journal fails and no entry passes",
         )
     if free < LITTLE_SPACE:
-        return Check("disk", CheckVerdict.WARNING, found, "make room soon")
+        return Check("disk", CheckVerdict.WARNING, found, "free some space soon")
     return Check("disk", CheckVerdict.OK, found)
 
 
@@ -180,12 +183,12 @@ def _book(state: Path) -> Iterator[Check]:
     found = _guarded("state", lambda: _directory(state))
     yield found
     if found.verdict is CheckVerdict.PROBLEM and not os.path.lexists(state / JOURNAL):
-        # Whatever it is, it is nobody's book; to call its journal and its commands fine would mislead.
+        # The path is not a book, so an "ok" for its journal and its commands would mislead.
         return
     yield _guarded("engine", lambda: _engine(state))
     yield _guarded("journal", lambda: _journal(state))
     if os.path.lexists(state / JOURNAL):
-        yield _guarded("desk", lambda: _desk(state))
+        yield _guarded("state of trading", lambda: _trading_state(state))
         yield _guarded("positions", lambda: _positions(state))
     yield _guarded("commands", lambda: _commands(state))
     yield _guarded("halt file", lambda: _halt_file(state))
@@ -193,21 +196,21 @@ def _book(state: Path) -> Iterator[Check]:
 
 
 def _guarded(name: str, check: Callable[[], Check]) -> Check:
-    """A check that could not be made is a problem by itself, and does not keep the others from being made."""
+    """Run a check. A check that fails with an error is itself a problem, and the other checks still run."""
     try:
         return check()
     except OcwError as error:
         return Check(name, CheckVerdict.PROBLEM, _line(error))
     except msgspec.MsgspecError as error:
-        return Check(name, CheckVerdict.PROBLEM, f"makes no sense: {_line(error)}", "see ocw journal verify")
+        return Check(name, CheckVerdict.PROBLEM, f"has invalid data: {_line(error)}", "see ocw journal verify")
     except OSError as error:
         return Check(
-            name, CheckVerdict.PROBLEM, f"cannot be looked at: {error.strerror}", "ask as the user who runs the engine"
+            name, CheckVerdict.PROBLEM, f"cannot be read: {error.strerror}", "run this as the user who runs the engine"
         )
 
 
 def _directory(state: Path) -> Check:
-    # It exists, so this only looks.
+    # The directory exists, so this only checks it.
     prepare(state)
     found = state.stat()
     if found.st_mode & 0o077:
@@ -215,7 +218,7 @@ def _directory(state: Path) -> Check:
         return Check(
             "state", CheckVerdict.WARNING, f"{state} is open to other users (mode {mode})", f"chmod 700 {state}"
         )
-    return Check("state", CheckVerdict.OK, f"{state} is yours and can be written to")
+    return Check("state", CheckVerdict.OK, f"{state} is yours and writable")
 
 
 def _engine(state: Path) -> Check:
@@ -230,44 +233,45 @@ def _journal(state: Path) -> Check:
         return Check("journal", CheckVerdict.OK, "no book yet; the first run makes one")
     result = verify_book(state)
     if result.ok:
-        return Check("journal", CheckVerdict.OK, f"{result.events:,} events hold together, head {result.head}")
+        return Check("journal", CheckVerdict.OK, f"{result.events:,} events are consistent, head {result.head}")
     more = f" (and {len(result.problems) - 1} more)" if len(result.problems) > 1 else ""
     return Check(
         "journal",
         CheckVerdict.PROBLEM,
         result.problems[0] + more,
-        "let no engine trade on it; see ocw journal verify, and restore the directory from a backup",
+        "run no engine on it; see ocw journal verify, and restore the directory from a backup",
     )
 
 
-def _desk(state: Path) -> Check:
-    """What the desk may do, as its engine last said."""
-    told = read_book(state).summary
-    if not told:
-        return Check("desk", CheckVerdict.OK, "nothing has happened yet")
-    if (now := told.get("state")) == TradingState.ACTIVE:
-        return Check("desk", CheckVerdict.OK, f"{now}: entries pass, inside every policy")
-    lowered = told.get("lowered")
+def _trading_state(state: Path) -> Check:
+    """Check the trading state of a book, as of the last summary of its engine."""
+    name = "state of trading"
+    summary = read_book(state).summary
+    if not summary:
+        return Check(name, CheckVerdict.OK, "no event yet")
+    if (now := summary.get("state")) == TradingState.ACTIVE:
+        return Check(name, CheckVerdict.OK, f"{now}: entries within every policy pass")
+    lowered = summary.get("lowered")
     by = "" if lowered is None else f" {lowered_text(msgspec.convert(lowered, Lowered))}"
     first = f"delete the file {HALT}, then " if halted_by_file(state) else ""
     todo = f"once you know why: {first}ocw resume --state {state}"
-    return Check("desk", CheckVerdict.WARNING, f"{now}{by}", todo)
+    return Check(name, CheckVerdict.WARNING, f"{now}{by}", todo)
 
 
 def _positions(state: Path) -> Check:
     rows = ask_book(state, lambda db, _book: find_positions(db)).positions
     bare = [printable(row.symbol) for row in rows if not row.protected]
     if not bare:
-        return Check("positions", CheckVerdict.OK, f"{len(rows)} open, each under a stop" if rows else "none open")
+        return Check("positions", CheckVerdict.OK, f"{len(rows)} open, each with a stop" if rows else "none open")
     which = f"{', '.join(bare)} UNPROTECTED: no stop at the venue"
     if is_locked(state):
         return Check(
             "positions",
             CheckVerdict.WARNING,
             which,
-            "the running engine closes it in time; ocw watch shows whether it does",
+            "the running engine closes it in time; check that with ocw watch",
         )
-    todo = "start its engine again, as it was run: it gives it a stop, or closes it"
+    todo = "start the engine again with the same options: it places a stop, or closes the position"
     return Check("positions", CheckVerdict.PROBLEM, f"{which}, and no engine runs that would close it", todo)
 
 
@@ -281,11 +285,11 @@ def _commands(state: Path) -> Check:
         return Check(
             "commands",
             CheckVerdict.WARNING,
-            f"{refused} file(s) were none and lie in commands/refused",
-            "see and delete",
+            f"{refused} file(s) in commands/refused were not valid commands",
+            "read and delete them",
         )
     if waiting and not is_locked(state):
-        todo = f"start one, or delete what lies in {state / 'commands'}"
+        todo = f"start one, or delete the files in {state / 'commands'}"
         return Check("commands", CheckVerdict.WARNING, f"{waiting} waiting for an engine", todo)
     return Check("commands", CheckVerdict.OK, f"{waiting} waiting" if waiting else "none waiting")
 
@@ -301,10 +305,10 @@ def _halt_file(state: Path) -> Check:
 def _passphrase(state: Path) -> Check:
     if not is_set(state):
         return Check(
-            "passphrase", CheckVerdict.OK, "not set; only needed to resume without --paper: ocw passphrase set"
+            "passphrase", CheckVerdict.OK, "not set; needed only to resume without --paper: ocw passphrase set"
         )
     require_sound(state)
-    return Check("passphrase", CheckVerdict.OK, "set, for its owner alone")
+    return Check("passphrase", CheckVerdict.OK, "set, readable by its owner only")
 
 
 def _line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""A book at a glance: its state, what it holds, what is under way, and the last of each kind."""
+"""A summary of a book for `ocw watch`: its state, open positions, live orders, and the last decisions and fills."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -19,9 +19,9 @@ from ocw_mcp.adapters.store.views.positions import PositionRow, find_positions
 from ocw_mcp.domain.state import Lowered
 
 
-class EngineWord(msgspec.Struct, frozen=True):
-    """What the engine last said of itself, at `at` (ms). Money in quote currency; the loss is a share of the day's
-    first equity."""
+class EngineSummary(msgspec.Struct, frozen=True):
+    """The last summary of the engine, of the time `at` (ms). Money is in quote currency; the daily loss is a share of
+    the equity at the start of the day."""
 
     at: int
     state: str
@@ -31,18 +31,18 @@ class EngineWord(msgspec.Struct, frozen=True):
     daily_loss_reached: bool
     candles: int
     evaluations: int
-    """Looks of the gate."""
+    """Gate evaluations."""
     skips: dict[str, int]
     prices: dict[str, Decimal] = {}
-    """The last close of each symbol; none in books of before it was told."""
+    """The last close of each symbol; empty in books of versions that did not store it."""
     approvals: list[dict[str, Any]] = []
-    """What waits for a person."""
+    """Pending approvals."""
     lowered: Lowered | None = None
-    """Who took the desk out of ACTIVE; None where it is, and in books of before it was told."""
+    """Who ended the state ACTIVE; None if the state is ACTIVE, and in books of versions that did not store it."""
 
 
 class FillRow(msgspec.Struct, frozen=True):
-    """A fill, and the signed position it led to. Price and fee in quote currency, times in ms."""
+    """A fill, and the signed position after it. Price and fee in quote currency, times in ms."""
 
     at: int
     name: str
@@ -56,14 +56,14 @@ class FillRow(msgspec.Struct, frozen=True):
 
 
 class LiveSummary(msgspec.Struct, frozen=True):
-    """All of it as of one moment."""
+    """The state of a book at one time."""
 
     book: str
     stamp: BookStamp
     running: bool
     waiting_commands: int | None
-    engine: EngineWord | None
-    """None where no engine has said anything yet."""
+    engine: EngineSummary | None
+    """None if no engine has written a summary yet."""
     positions: list[PositionRow]
     orders: Orders
     decisions: DecisionsPage
@@ -74,24 +74,24 @@ class LiveSummary(msgspec.Struct, frozen=True):
 _FILLS = """SELECT at, n || '-' || leg || '-' || revision, symbol, side, quantity, price, fee, realised, position
     FROM fills ORDER BY seq DESC LIMIT ?"""
 
-_decode_word = msgspec.json.Decoder(EngineWord).decode
+_decode_summary = msgspec.json.Decoder(EngineSummary).decode
 
 
-def read_glance(state: Path, rows: int) -> LiveSummary:
-    """Look at the book in a state directory, with the newest `rows` of each list. Raises BookError."""
-    seen = ask_book(state, lambda db, book: _look(db, book, rows))
-    return msgspec.structs.replace(seen, running=is_locked(state), waiting_commands=count_waiting(state))
+def read_live_summary(state: Path, rows: int) -> LiveSummary:
+    """Read the book of a state directory, with the newest `rows` of each list. Raises BookError."""
+    stored = ask_book(state, lambda db, book: _read(db, book, rows))
+    return msgspec.structs.replace(stored, running=is_locked(state), waiting_commands=count_waiting(state))
 
 
-def _look(db: Database, book: StoredBook, rows: int) -> LiveSummary:
-    told = db.execute(GET_SUMMARY).fetchone()
+def _read(db: Database, book: StoredBook, rows: int) -> LiveSummary:
+    summary = db.execute(GET_SUMMARY).fetchone()
     fills = db.execute(_FILLS, (rows,)).fetchall()
     return LiveSummary(
         book=book.book,
         stamp=book.stamp,
         running=False,
         waiting_commands=None,
-        engine=_decode_word(told[0]) if told else None,
+        engine=_decode_summary(summary[0]) if summary else None,
         positions=find_positions(db).positions,
         orders=find_orders(db, rows),
         decisions=find_decisions(db, rows),

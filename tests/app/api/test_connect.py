@@ -128,7 +128,7 @@ def test_an_engine_that_is_gone_says_how_to_start_one(tmp_path: Path) -> None:
         ({"url": "http://127.0.0.1:9"}, "a state directory, or a url with a token"),
         ({"token": "t"}, "a state directory, or a url with a token"),
         ({"state": "desk", "url": "http://127.0.0.1:9", "token": "t"}, "a state directory, or a url with a token"),
-        ({"url": "http://desk.example.org", "token": "t"}, "is no address that a token may be sent to"),
+        ({"url": "http://desk.example.org", "token": "t"}, "is not an address to which a token may be sent"),
     ],
 )
 def test_what_names_no_engine_is_refused(arguments: dict[str, str], why: str) -> None:

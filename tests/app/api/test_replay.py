@@ -173,7 +173,7 @@ def test_an_answer_of_another_type_is_an_error(tape: Path) -> None:
         replay(tape, strategy=lambda snapshot: "BUY", every="1h")  # type: ignore[arg-type, return-value]
 
 
-def test_a_size_beyond_the_limits_is_refused_with_the_largest_that_passes(tape: Path) -> None:
+def test_size_beyond_a_limit_is_refused_with_the_largest_size(tape: Path) -> None:
     def greedy(snapshot: Snapshot) -> Decision | None:
         last = snapshot.symbols["BTCUSDT"].last
         return Decision([Leg("BTCUSDT", "BUY", size=1, stop=last * 0.97)]) if last else None
@@ -183,7 +183,7 @@ def test_a_size_beyond_the_limits_is_refused_with_the_largest_that_passes(tape: 
     assert refused.largest > 0
 
 
-def test_an_unknown_symbol_is_refused_and_the_others_are_carried_out(tape: Path) -> None:
+def test_unknown_symbol_is_refused_and_other_legs_execute(tape: Path) -> None:
     def mistaken(snapshot: Snapshot) -> Decision | None:
         last = snapshot.symbols["BTCUSDT"].last
         legs = [Leg("DOGEUSDT", "BUY", 0.05, 1), Leg("btc/usdt", "BUY", 0.05, last * 0.97)] if last else []
@@ -221,7 +221,7 @@ def test_symbols_choose_from_the_market() -> None:
         (
             {"days": None},
             SettingsError,
-            "the simulated market has no end; say how much of it to replay, such as days=5",
+            "the simulated market has no end; give the number of days to replay, such as days=5",
         ),
         ({"days": 0}, SettingsError, "days is 0; expected a number above 0, such as 5 or 0.5"),
         ({"days": "5"}, SettingsError, "days is '5'; expected a number above 0"),
@@ -267,7 +267,7 @@ async def test_a_replay_runs_inside_a_running_loop(tape: Path, tmp_path: Path) -
 def test_a_picture_is_drawn_or_refused(tape: Path, tmp_path: Path) -> None:
     result = replay(tape, strategy=turn, every="1h")
     assert result.picture(str(tmp_path / "run.png")) == tmp_path / "run.png"
-    with pytest.raises(SettingsError, match="has no place"):
+    with pytest.raises(SettingsError, match="cannot be a file"):
         result.picture(tmp_path / "nowhere" / "run.png")
     with pytest.raises(SettingsError, match="no candle closed"):
         replay(tape, strategy=turn, days=0.0001).picture(tmp_path / "none.png")

@@ -95,9 +95,9 @@ def waiting(book: Path) -> list[tuple[str, str]]:
 
 def test_status_shows_what_waits_for_a_person(ocw: Ocw, book: Path) -> None:
     said = ocw("status", "--state", book).out
-    assert "a1 waits until 2026-01-02T" in said
+    assert "approval a1 is pending until 2026-01-02T" in said
     assert "of the market: BUY (buy) 0.0" in said
-    assert "asked by scripted" in said
+    assert "requested by scripted" in said
     assert "ocw approve a1 or ocw deny a1" in said
     assert "ocw approve a1 or ocw deny a1" in " ".join(ocw("watch", "--once", "--state", book).out.split())
 
@@ -110,29 +110,27 @@ def test_an_order_is_answered_with_the_passphrase_at_a_terminal(
         said = ocw(verb, "a1", "--state", book)
     assert said.code == 0, someone.screen
     assert f"the passphrase, to {verb} it: " in someone.screen
-    assert said.out.startswith("a1 waits until ")
+    assert said.out.startswith("approval a1 is pending until ")
     assert waiting(book) == [(verb, "a1")]
 
 
 def test_an_answer_as_json_shows_the_order_beside_it(ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with person(monkeypatch, WORD) as someone:
         said = ocw("approve", "a1", "--json", "--state", book)
-    assert "a1 waits until " in someone.screen
+    assert "approval a1 is pending until " in someone.screen
     done = json.loads(said.out)
     assert (said.code, done["command"], done["subject"], done["result"]) == (0, "approve", "a1", "waiting")
     assert waiting(book) == [("approve", "a1")]
 
 
-def test_whoever_does_not_know_the_passphrase_or_is_no_person_answers_nothing(
-    ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_approval_needs_the_passphrase_at_a_terminal(ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with person(monkeypatch, "a guess", "a guess", "a guess"):
         assert ocw("approve", "a1", "--state", book).code == 1
-    assert "standard input is none" in ocw("approve", "a1", "--state", book).err
+    assert "standard input is not a terminal" in ocw("approve", "a1", "--state", book).err
     assert waiting(book) == []
 
 
-def test_an_order_that_does_not_wait_is_answered_with_those_that_do(ocw: Ocw, book: Path) -> None:
+def test_unknown_approval_is_refused_with_the_pending_ones(ocw: Ocw, book: Path) -> None:
     said = ocw("approve", "a9", "--state", book)
     assert (said.code, "there waits a1" in said.err) == (2, True)
     assert waiting(book) == []
@@ -147,7 +145,7 @@ def test_without_a_passphrase_nobody_can_say_yes(ocw: Ocw, book: Path) -> None:
     assert (said.code, "ocw passphrase set" in said.err) == (2, True)
 
 
-def test_the_agent_is_paused_and_a_symbol_taken_over_without_further_ado(ocw: Ocw, book: Path) -> None:
+def test_pause_and_takeover_need_no_confirmation(ocw: Ocw, book: Path) -> None:
     assert ocw("agent", "pause", "--state", book).code == 0
     assert ocw("agent", "takeover", "ethusdt", "--state", book).code == 0
     assert waiting(book) == [("agent-pause", ""), ("takeover", "ETHUSDT")]

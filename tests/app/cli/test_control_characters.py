@@ -56,7 +56,7 @@ def test_names_of_files_and_folders_command_no_terminal(ocw: Ocw, evil: Path, ar
     assert obeyed(f"{said.out}{said.err}") == []
 
 
-def test_a_policy_whose_own_name_holds_control_characters_is_refused(ocw: Ocw, tmp_path: Path) -> None:
+def test_policy_name_with_control_characters_is_refused(ocw: Ocw, tmp_path: Path) -> None:
     path = tmp_path / "odd.toml"
     text = (shipped("policies") / "default.toml").read_text().replace('name = "default"', 'name = "a\\u001b[2J"')
     path.write_text(text)
@@ -66,7 +66,7 @@ def test_a_policy_whose_own_name_holds_control_characters_is_refused(ocw: Ocw, t
     assert obeyed(said.err) == []
 
 
-def test_a_table_prints_colours_of_its_own_and_no_control_character_of_a_cell(
+def test_table_prints_colours_but_no_control_characters(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     table = Table("head")

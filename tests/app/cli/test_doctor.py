@@ -47,13 +47,13 @@ def examined(ocw: Ocw, *arguments: object, code: int = 0) -> dict[str, Any]:
     return {check["name"]: check for check in found["checks"]}
 
 
-def test_a_sound_installation_and_book_are_ok_and_nothing_is_touched(ocw: Ocw, book: Path) -> None:
+def test_sound_installation_and_book_are_ok_and_unchanged(ocw: Ocw, book: Path) -> None:
     before = {each.name: each.stat().st_mtime_ns for each in book.iterdir()}
     found = examined(ocw, "--state", book)
     assert {check["verdict"] for check in found.values()} == {"ok"}
     assert load_policies(None).hash in found["policies"]["found"]
     assert found["settings"]["found"] == "mode paper"
-    assert "hold together" in found["journal"]["found"]
+    assert "are consistent" in found["journal"]["found"]
     assert {each.name: each.stat().st_mtime_ns for each in book.iterdir()} == before
     text = ocw("doctor", "--state", book).out
     assert text.splitlines()[-1] == f"0 problem(s), 0 warning(s), {len(found)} ok"
@@ -92,7 +92,7 @@ def test_a_directory_to_be_is_a_warning_and_is_not_made(ocw: Ocw, tmp_path: Path
     assert os.listdir(tmp_path) == []
 
 
-def test_a_fresh_desk_with_its_settings_is_ok_and_open_settings_are_a_warning(ocw: Ocw, tmp_path: Path) -> None:
+def test_new_book_is_ok_and_open_settings_file_is_a_warning(ocw: Ocw, tmp_path: Path) -> None:
     ocw("init", "--state", tmp_path / "desk")
     found = examined(ocw, "--state", tmp_path / "desk")
     assert (found["settings file"]["verdict"], found["journal"]["found"][:11]) == ("ok", "no book yet")
@@ -138,21 +138,19 @@ def told_by_its_engine(book: Path, **summary: Any) -> None:
 HELD = {"symbol": "BTCUSDT", "quantity": "0.03", "average_price": "60002.5", "mark": "60100", "unrealised": "2.9"}
 
 
-def test_a_position_without_a_stop_is_a_problem_where_no_engine_runs(ocw: Ocw, book: Path) -> None:
+def test_position_without_stop_and_engine_is_a_problem(ocw: Ocw, book: Path) -> None:
     told_by_its_engine(book, positions=[HELD | {"stop": "59000", "protected": True}])
     assert examined(ocw, "--state", book)["positions"]["found"] == "1 open, each under a stop"
     told_by_its_engine(book, positions=[HELD | {"stop": None, "protected": False}])
     bare = examined(ocw, "--state", book, code=1)["positions"]
     assert (bare["verdict"], "BTCUSDT UNPROTECTED" in bare["found"]) == ("problem", True)
-    assert "start its engine again" in bare["todo"]
+    assert "start the engine again" in bare["todo"]
     with StateLock(book):
         assert examined(ocw, "--state", book)["positions"]["verdict"] == "warning"
 
 
 @pytest.mark.parametrize("state", ["HALTED", "REDUCING"])
-def test_a_desk_that_takes_no_risk_is_a_warning_with_who_when_why_and_what_to_do(
-    ocw: Ocw, book: Path, state: str
-) -> None:
+def test_halted_book_is_a_warning_with_cause_and_action(ocw: Ocw, book: Path, state: str) -> None:
     told_by_its_engine(book)
     assert examined(ocw, "--state", book)["desk"]["verdict"] == "ok"
     told_by_its_engine(book, state=state, lowered={"by": "ann", "at": 1_000, "why": "the news"})
@@ -161,10 +159,10 @@ def test_a_desk_that_takes_no_risk_is_a_warning_with_who_when_why_and_what_to_do
     assert desk["todo"] == f"once you know why: ocw resume --state {book}"
 
 
-def test_whether_a_passphrase_is_set_is_told_and_one_that_others_can_read_is_a_problem(ocw: Ocw, book: Path) -> None:
+def test_passphrase_open_to_other_users_is_a_problem(ocw: Ocw, book: Path) -> None:
     assert "ocw passphrase set" in examined(ocw, "--state", book)["passphrase"]["found"]
     passphrase.keep(book, "correct horse battery", passphrase.Cost(n=16))
-    assert examined(ocw, "--state", book)["passphrase"]["found"] == "set, for its owner alone"
+    assert examined(ocw, "--state", book)["passphrase"]["found"] == "set, readable by its owner only"
     (book / "passphrase").chmod(0o644)
     told = examined(ocw, "--state", book, code=1)["passphrase"]
     assert (told["verdict"], "chmod 600" in told["found"]) == ("problem", True)

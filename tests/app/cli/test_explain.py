@@ -43,7 +43,7 @@ def kinds(story: Any) -> list[str]:
     return [step["event"]["kind"] for step in story["steps"]]
 
 
-def test_a_wake_is_told_from_its_reasons_to_the_end_of_its_positions(ocw: Ocw, desk: Path) -> None:
+def test_wake_is_shown_from_its_reasons_to_its_outcome(ocw: Ocw, desk: Path) -> None:
     trade = json.loads(ocw("trades", "--state", desk, "--json", "--limit", 1).out)["trades"][0]
     story = explain(ocw, desk, f"order:{trade['order']}")
     assert story["reasons"]
@@ -60,20 +60,20 @@ def test_a_wake_is_told_from_its_reasons_to_the_end_of_its_positions(ocw: Ocw, d
     assert max(map(len, text.splitlines())) <= 100
 
 
-def test_what_a_wake_was_shown_is_told_under_a_heading_of_its_own(ocw: Ocw, desk: Path) -> None:
+def test_snapshot_of_a_wake_has_its_own_heading(ocw: Ocw, desk: Path) -> None:
     wakes = json.loads(ocw("decisions", "--state", desk, "--json", "--limit", 10_000, "--acted").out)["decisions"]
     story = explain(ocw, desk, str(wakes[0]["wake_id"]))
     assert story["seen"]["at"] == story["woken_at"]
     assert story["seen"]["wake"] == story["reasons"]
     text = ocw("explain", str(wakes[0]["wake_id"]), "--state", desk).out
-    shown = text.split(f"what wake {wakes[0]['wake_id']} was shown\n")[1]
+    shown = text.split(f"snapshot of wake {wakes[0]['wake_id']}\n")[1]
     assert f"state {story['seen']['state']} equity {story['seen']['equity']}" in shown
     assert "legs" not in shown
     refusal = json.loads(ocw("orders", "--state", desk, "--json").out)["refusals"][0]
-    assert "was shown" in ocw("explain", refusal["id"], "--state", desk).out
+    assert "snapshot of wake" in ocw("explain", refusal["id"], "--state", desk).out
 
 
-def test_a_wake_on_which_nothing_was_done_says_that_what_it_saw_was_not_kept(ocw: Ocw, tmp_path: Path) -> None:
+def test_wake_without_action_has_no_stored_snapshot(ocw: Ocw, tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
     assert explain(ocw, tmp_path, "1")["seen"]["is"] == "unknown"
@@ -81,7 +81,7 @@ def test_a_wake_on_which_nothing_was_done_says_that_what_it_saw_was_not_kept(ocw
     assert "not kept: snapshots are kept for the newest 2,000 wakes whose decision was not only HOLD" in said
 
 
-def test_a_book_from_before_snapshots_were_kept_is_read_and_later_keeps_them(ocw: Ocw, tmp_path: Path) -> None:
+def test_book_of_a_version_without_snapshots_is_read(ocw: Ocw, tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
     alter(tmp_path, "DROP TABLE seen")
@@ -121,10 +121,10 @@ def test_a_wake_that_nobody_has_answered_says_so(ocw: Ocw, tmp_path: Path) -> No
     with closing(open_book(tmp_path)) as store:
         tell(store, STORY[:2])
     assert explain(ocw, tmp_path, "1")["answer"] is None
-    assert "nobody has answered" in ocw("explain", "1", "--state", tmp_path).out
+    assert "there is no answer" in ocw("explain", "1", "--state", tmp_path).out
 
 
-def test_an_answer_that_came_too_late_and_what_was_set_belong_to_the_wake(ocw: Ocw, tmp_path: Path) -> None:
+def test_late_answer_and_conditions_belong_to_their_wake(ocw: Ocw, tmp_path: Path) -> None:
     after = (events.WakeConditionsSet(1, 2, ("no such metric",)), events.DecisionDiscarded(1, "too late"))
     with closing(open_book(tmp_path)) as store:
         tell(store, (*STORY[:3], events.DecisionDiscarded(2, "another's"), *after))
@@ -192,7 +192,7 @@ def test_a_book_without_anything_says_so(ocw: Ocw, tmp_path: Path) -> None:
     assert "holds no wake and no order yet" in ocw("explain", "1", "--state", tmp_path).err
 
 
-def test_why_the_guard_closed_a_position_and_what_others_did_to_it_is_told(ocw: Ocw, tmp_path: Path) -> None:
+def test_guard_exit_and_outside_fills_are_explained(ocw: Ocw, tmp_path: Path) -> None:
     happened = (
         *STORY[:5],
         filled(quantity="0.030"),

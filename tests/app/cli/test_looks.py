@@ -59,7 +59,7 @@ def test_looking_changes_no_file_and_fits_a_hundred_columns(ocw: Ocw, desk: Path
 
 
 @pytest.mark.parametrize("command", LISTS)
-def test_where_there_is_no_room_lines_are_long_and_no_number_is_cut(
+def test_narrow_terminal_gets_long_lines_and_whole_numbers(
     ocw: Ocw, desk: Path, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wide = ocw(command, "--state", desk).out
@@ -76,7 +76,7 @@ def test_no_amount_of_money_becomes_a_float(ocw: Ocw, desk: Path, command: str) 
     assert not [leaf for leaf in leaves(view) if isinstance(leaf, float)]
 
 
-def test_a_list_is_bounded_shows_the_newest_last_and_says_how_many_are_left(ocw: Ocw, desk: Path) -> None:
+def test_list_has_a_limit_newest_last_and_counts_the_rest(ocw: Ocw, desk: Path) -> None:
     few, many = (read(ocw, "trades", "--state", desk, "--limit", n) for n in (3, 10_000))
     assert many["more"] == 0
     assert few["trades"] == many["trades"][-3:]
@@ -87,7 +87,7 @@ def test_a_list_is_bounded_shows_the_newest_last_and_says_how_many_are_left(ocw:
     assert len(read(ocw, "decisions", "--state", desk)["decisions"]) == 20
 
 
-def test_trades_are_put_together_from_their_fills_and_come_to_their_pnl(ocw: Ocw, desk: Path) -> None:
+def test_trades_are_built_from_fills_and_sum_to_their_pnl(ocw: Ocw, desk: Path) -> None:
     view = read(ocw, "trades", "--state", desk, "--limit", 10_000)
     assert {trade["closed_by"] for trade in view["trades"]} >= {"stop", "exit"}
     for trade in view["trades"]:
@@ -112,7 +112,7 @@ def test_live_orders_are_shown_and_finished_ones_on_request(ocw: Ocw, desk: Path
     assert all(order["id"] == f"ocw-{BOOK}-{order['name']}" for order in every["orders"])
 
 
-def test_refusals_are_told_with_their_limit_and_what_would_have_passed(ocw: Ocw, desk: Path) -> None:
+def test_refusals_show_their_limit_and_the_largest_size(ocw: Ocw, desk: Path) -> None:
     refusals = read(ocw, "orders", "--state", desk, "--limit", 10_000)["refusals"]
     cut = next(each for each in refusals if Decimal(each["largest"]) > 0)
     assert {cut["code"], cut["limit"], cut["actual"]} & {"ORDER_NOTIONAL", "POSITION_SHARE", "GROSS_EXPOSURE"}
@@ -121,7 +121,7 @@ def test_refusals_are_told_with_their_limit_and_what_would_have_passed(ocw: Ocw,
     assert f"{cut['code']}: limit {cut['limit']}" in text
 
 
-def test_decisions_tell_what_was_decided_why_and_what_came_of_it(ocw: Ocw, desk: Path) -> None:
+def test_decisions_show_legs_reasons_and_orders(ocw: Ocw, desk: Path) -> None:
     view = read(ocw, "decisions", "--state", desk, "--limit", 10_000)
     assert [row["wake_id"] for row in view["decisions"]] == list(range(1, len(view["decisions"]) + 1))
     assert all(row["reasons"] for row in view["decisions"])
@@ -139,7 +139,7 @@ def legs(row: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_position_knows_since_when_and_whether_a_stop_is_under_it(ocw: Ocw, tmp_path: Path) -> None:
+def test_position_shows_its_open_time_and_its_stop(ocw: Ocw, tmp_path: Path) -> None:
     held = {"symbol": "BTCUSDT", "quantity": "0.03", "average_price": "60002.5", "mark": "60100", "unrealised": "2.9"}
     with closing(open_book(tmp_path)) as store:
         tell(store, (*STORY, intended(), filled(), events.PositionUnprotected("BTCUSDT", 31_000)), at=1_000)
@@ -162,9 +162,7 @@ def test_a_book_that_was_only_made_is_told_of_in_a_sentence(ocw: Ocw, tmp_path: 
 
 
 @pytest.mark.parametrize("command", LISTS)
-def test_a_book_is_looked_at_while_an_engine_runs_and_after_it_was_killed(
-    ocw: Ocw, tmp_path: Path, command: str
-) -> None:
+def test_book_is_readable_while_an_engine_runs_or_was_killed(ocw: Ocw, tmp_path: Path, command: str) -> None:
     running, killed = tmp_path / "running", tmp_path / "killed"
     with StateLock(running), closing(open_book(running)) as store:
         tell(store, (*STORY, refused()))

@@ -62,7 +62,7 @@ def test_a_passphrase_is_typed_twice_and_never_shown(ocw: Ocw, book: Path, monke
     assert passphrase.matches(book, WORD)
 
 
-def test_echo_is_off_while_a_passphrase_is_checked_and_on_afterwards(
+def test_echo_is_off_only_while_a_passphrase_is_checked(
     ocw: Ocw, guarded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[bool] = []
@@ -98,7 +98,7 @@ def test_echo_is_off_before_a_command_that_asks_is_imported(
 def test_changing_it_asks_for_the_old_one(ocw: Ocw, guarded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with person(monkeypatch, "not the old one", WORD, "another word", "another word") as someone:
         assert ocw("passphrase", "set", "--state", guarded).code == 0
-    assert "that is not it; 2 more tries" in someone.screen
+    assert "wrong passphrase; 2 more tries" in someone.screen
     assert passphrase.matches(guarded, "another word")
     with person(monkeypatch, WORD, WORD, WORD, "too late", "too late") as someone:
         assert ocw("passphrase", "set", "--state", guarded).code == 1
@@ -119,9 +119,7 @@ def test_one_that_cannot_be_is_refused_and_nothing_is_set(
     assert not passphrase.is_set(book)
 
 
-def test_it_can_be_set_before_the_first_run_and_the_run_takes_the_directory(
-    ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_passphrase_can_be_set_before_the_first_run(ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with person(monkeypatch, WORD, WORD) as someone:
         assert ocw("passphrase", "set", "--state", tmp_path / "desk").code == 2
     assert "ocw init" in someone.screen
@@ -136,22 +134,20 @@ def test_it_can_be_set_before_the_first_run_and_the_run_takes_the_directory(
     assert os.listdir(tmp_path / "foreign") == ["diary.txt"]
 
 
-def test_nothing_but_a_terminal_is_listened_to(ocw: Ocw, guarded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passphrase_is_read_only_from_a_terminal(ocw: Ocw, guarded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for call in (("passphrase", "set"), ("resume",)):
         monkeypatch.setattr(sys, "stdin", io.StringIO(f"{WORD}\n{WORD}\n"))
         said = ocw(*call, "--state", guarded)
         assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
-        assert "by a person at a terminal, and standard input is none" in said.err
-        assert ("on paper --paper says it" in said.err) is (call == ("resume",))
+        assert "by a person at a terminal, and standard input is not a terminal" in said.err
+        assert ("a paper book also accepts --paper" in said.err) is (call == ("resume",))
     assert waiting(guarded) == []
 
 
-def test_with_the_passphrase_a_book_resumes_and_without_it_does_not(
-    ocw: Ocw, guarded: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resume_needs_the_right_passphrase(ocw: Ocw, guarded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with person(monkeypatch, "a guess", "a guess", "a guess", WORD) as someone:
         assert ocw("resume", "--state", guarded).code == 1
-    assert someone.screen.count("that is not it") == 3
+    assert someone.screen.count("wrong passphrase") == 3
     assert "nothing was changed" in someone.screen
     assert (someone.unasked, waiting(guarded)) == (1, [])
     with person(monkeypatch, "a guess", WORD) as someone:
@@ -242,7 +238,7 @@ def test_without_a_fall_the_command_says_that_none_was_shown(ocw: Ocw, book: Pat
     assert command.subject == WITHIN_DRAWDOWN
 
 
-def test_a_resume_that_the_engine_did_not_follow_is_not_said_to_be_done(ocw: Ocw, book: Path) -> None:
+def test_resume_that_the_engine_did_not_follow_is_reported(ocw: Ocw, book: Path) -> None:
     with closing(SqliteStore.open(book, STAMP, book_id=BOOK, created_at=0)) as store:
         store.commit(summary={"state": "HALTED"})
 

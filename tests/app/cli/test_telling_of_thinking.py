@@ -48,7 +48,7 @@ STOOD_IN: tuple[DomainEvent, ...] = (
 )
 
 
-def test_a_decision_that_the_rules_took_over_is_told_from_first_to_last(ocw: Ocw, tmp_path: Path) -> None:
+def test_decision_taken_over_by_rules_is_shown_in_full(ocw: Ocw, tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store, STOOD_IN)
     story = json.loads(ocw("explain", "1", "--state", tmp_path, "--json").out)
@@ -62,7 +62,7 @@ def test_a_decision_that_the_rules_took_over_is_told_from_first_to_last(ocw: Ocw
     text = ocw("explain", "1", "--state", tmp_path).out
     in_order = (
         "by claude, after 2.5s of thinking for 0.0123 USD", "confidence 0.70", "it goes up", "refused as refusal:4",
-        "corrected what was refused", "then less of it", "refused as refusal:6",
+        "corrected the refused legs", "then less of it", "refused as refusal:6",
         "wake 1 ended for 0.0007 USD: IMPOSSIBLE: every leg of the decision was refused", "by rules",
         "cause: IMPOSSIBLE: every leg", "sent as ocw-b00k07-1-e-0", "0.0150 USD for all thinking on this wake",
     )  # fmt: skip
@@ -70,7 +70,7 @@ def test_a_decision_that_the_rules_took_over_is_told_from_first_to_last(ocw: Ocw
     assert places == sorted(places)
 
 
-def test_what_thinking_cost_is_told_by_decision_day_month_and_in_all(ocw: Ocw, tmp_path: Path) -> None:
+def test_llm_cost_is_shown_by_decision_day_month_and_total(ocw: Ocw, tmp_path: Path) -> None:
     late = (events.WakeRaised(2, ()), events.DecisionMade(2, "claude", 900, Decision(), D("0.5")))
     with closing(open_book(tmp_path)) as store:
         tell(store, STOOD_IN)
@@ -83,7 +83,7 @@ def test_what_thinking_cost_is_told_by_decision_day_month_and_in_all(ocw: Ocw, t
     spent = {"day": "1970-02-12", "today_usd": "0.25", "this_month_usd": "0.75", "total_usd": "0.765"}
     assert view["thinking"] == spent
     assert json.loads(ocw("status", "--state", tmp_path, "--json").out)["thinking"] == spent
-    sentence = "thinking cost 0.2500 USD on 1970-02-12, 0.7500 USD in that month, 0.7650 USD in all"
+    sentence = "LLM cost 0.2500 USD on 1970-02-12, 0.7500 USD in that month, 0.7650 USD in all"
     text = ocw("decisions", "--state", tmp_path).out
     assert sentence in text
     assert "0.015" in text
@@ -108,7 +108,7 @@ def test_a_book_of_an_earlier_version_is_read_without_its_costs(ocw: Ocw, tmp_pa
     assert ocw("status", "--state", tmp_path).code == 0
 
 
-def test_what_a_client_said_why_it_wanted_an_order_is_told_with_it(ocw: Ocw, tmp_path: Path) -> None:
+def test_rationale_of_a_client_is_shown_with_its_order(ocw: Ocw, tmp_path: Path) -> None:
     enters = LegRequest("k1", "mcp:anna", msgspec.structs.replace(BUY, reasoning="the chart\x1b[31m says so"))
     others = LegRequest("k1", "mcp:ben", msgspec.structs.replace(BUY, reasoning="another's"))
     leaves = CloseRequest("k2", "mcp:anna", "BTCUSDT", "enough of it")

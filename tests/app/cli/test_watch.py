@@ -71,9 +71,7 @@ class Waits:
 
 
 @pytest.mark.parametrize("once", [("--once",), ()])
-def test_one_picture_shows_all_of_a_book_and_ends_where_there_is_no_terminal(
-    ocw: Ocw, desk: Path, once: tuple[str, ...]
-) -> None:
+def test_watch_draws_once_without_a_terminal(ocw: Ocw, desk: Path, once: tuple[str, ...]) -> None:
     before = {each.name: each.stat().st_mtime_ns for each in desk.iterdir()}
     said = ocw("watch", "--state", desk, *once)
     assert (said.code, said.err) == (0, "")
@@ -85,7 +83,7 @@ def test_one_picture_shows_all_of_a_book_and_ends_where_there_is_no_terminal(
 
 def test_a_book_that_was_only_made_and_one_that_runs_are_watched(ocw: Ocw, tmp_path: Path) -> None:
     with StateLock(tmp_path), closing(open_book(tmp_path)) as store:
-        assert "engine running · nothing has happened yet" in ocw("watch", "--state", tmp_path).out
+        assert "engine running · no event yet" in ocw("watch", "--state", tmp_path).out
         tell(store)
         assert ocw("watch", "--state", tmp_path).code == 0
 
@@ -97,7 +95,7 @@ def test_each_second_it_is_drawn_again_until_it_is_interrupted(tmp_path: Path) -
         watch(tmp_path, console, once=False, wait=waits)
     assert waits.waited == [1.0, 1.0, 1.0]
     begun, _, ended = shown(console).rpartition(CLEAR)
-    assert "nothing has happened yet" in begun
+    assert "no event yet" in begun
     assert "12,345.67" in begun
     # What was seen last stays in the terminal.
     assert "12,345.67" in ended
@@ -112,14 +110,14 @@ SUMMARY = {
 }  # fmt: skip
 
 
-def test_a_book_that_cannot_be_read_for_a_while_keeps_its_last_picture(tmp_path: Path) -> None:
+def test_watch_keeps_the_last_screen_of_an_unreadable_book(tmp_path: Path) -> None:
     console, book, away = a_terminal(), tmp_path / "book", tmp_path / "away"
     with closing(open_book(book)) as store:
         tell(store, STORY)
         store.commit(summary=SUMMARY)
     watch(book, console, once=False, wait=Waits(lambda: shutil.move(book, away)))
-    assert "not read just now" in shown(console)
-    assert "12,345.67" in shown(console).rpartition("not read just now")[2]
+    assert "cannot be read now" in shown(console)
+    assert "12,345.67" in shown(console).rpartition("cannot be read now")[2]
 
 
 @pytest.fixture
@@ -141,7 +139,7 @@ def test_a_key_other_than_q_goes_on_and_q_quits(tmp_path: Path) -> None:
     assert len(waits.waited) == 3
     begun, _, ended = shown(console).rpartition(CLEAR)
     assert "q quits" in begun
-    assert "nothing has happened yet" in ended
+    assert "no event yet" in ended
     assert "q quits" not in ended
 
 

@@ -64,7 +64,7 @@ async def open_seat(
 
         try:
             agent, made = ("rules", None) if model is None else (CLAUDE, thinks)
-            book = WiredRun(feed, agent, policies, load_prompts(None), store, commands, thinks=made)
+            book = WiredRun(feed, agent, policies, load_prompts(None), store, commands, make_decider=made)
             facade = facade_of(book, directory)
             server = build(lambda: facade, __version__)
             server.name_in_process = CLAUDE
