@@ -69,19 +69,19 @@ class ExportColumn(NamedTuple):
         return getattr(row, self.name) if self.value is None else self.value(row)
 
 
-class EquityPoint(NamedTuple):
+class EquityRow(NamedTuple):
     """The equity (quote currency) at a time (ms): at the start of a UTC day, or in the engine's last summary."""
 
     at: int
     equity: Decimal
 
 
-def _equity(db: Database, book: StoredBook) -> list[EquityPoint]:
-    points = [EquityPoint(at, Decimal(equity)) for at, equity in db.execute("SELECT at, equity FROM days ORDER BY seq")]
+def _equity(db: Database, book: StoredBook) -> list[EquityRow]:
+    points = [EquityRow(at, Decimal(equity)) for at, equity in db.execute("SELECT at, equity FROM days ORDER BY seq")]
     last = db.execute(GET_SUMMARY).fetchone()
     summary = {} if last is None else msgspec.json.decode(last[0])
     if "equity" in summary and (not points or summary["at"] > points[-1].at):
-        points.append(EquityPoint(summary["at"], Decimal(summary["equity"])))
+        points.append(EquityRow(summary["at"], Decimal(summary["equity"])))
     return points
 
 

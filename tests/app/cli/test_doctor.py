@@ -15,6 +15,7 @@ from ocw_mcp.app.settings import KEYS
 from ocw_mcp.app.views import checks
 from ocw_mcp.app.views.checks import CheckVerdict
 from tests.adapters.store.books import open_book, tell
+from tests.app.cli.sql import run_sql
 from tests.support.shell import Ocw
 
 
@@ -70,9 +71,7 @@ def test_a_running_engine_is_named(ocw: Ocw, book: Path) -> None:
 
 
 def test_a_changed_journal_is_a_problem(ocw: Ocw, book: Path) -> None:
-    with closing(open_book(book)) as store:
-        store._db.conn.execute("UPDATE fills SET price = '1'")
-        store._db.conn.commit()
+    run_sql(book, "UPDATE fills SET price = '1'")
     journal = examined(ocw, "--state", book, code=1)["journal"]
     assert (journal["verdict"], "fills" in journal["found"], "backup" in journal["todo"]) == ("problem", True, True)
     assert "problem  journal" in ocw("doctor", "--state", book).out
@@ -182,15 +181,15 @@ def test_little_space_warns_and_too_little_is_a_problem(
 
 @pytest.mark.parametrize("now", [-5e9, 0.0, 1_600_000_000.0, 5e9, 1e30])
 def test_a_clock_that_cannot_be_right_is_a_problem(now: float) -> None:
-    assert checks._clock(now, None).verdict is CheckVerdict.PROBLEM
+    assert checks.check_clock(now, None).verdict is CheckVerdict.PROBLEM
 
 
 def test_a_clock_before_the_journal_is_a_warning(book: Path) -> None:
     now = (book / "journal.db").stat().st_mtime
-    assert checks._clock(now, book).verdict is CheckVerdict.OK
-    assert checks._clock(now - 3_600, book).verdict is CheckVerdict.WARNING
+    assert checks.check_clock(now, book).verdict is CheckVerdict.OK
+    assert checks.check_clock(now - 3_600, book).verdict is CheckVerdict.WARNING
 
 
 def test_what_is_not_installed_is_named_with_what_it_is_for() -> None:
-    assert "ocw-mcp[moon]" in checks._extra("no_such_module", "moon", "the moon").found
-    assert checks._extra("json", "moon", "the moon").found.startswith("installed")
+    assert "ocw-mcp[moon]" in checks.check_extra("no_such_module", "moon", "the moon").found
+    assert checks.check_extra("json", "moon", "the moon").found.startswith("installed")

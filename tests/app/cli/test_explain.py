@@ -14,6 +14,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.render.event_text import event_text
 from tests.adapters.store.books import BOOK, ENTRY, STORY, filled, intended, open_book, refused, tell
+from tests.app.cli.sql import run_sql
 from tests.support.books import write_book
 from tests.support.shell import Ocw
 
@@ -78,15 +79,15 @@ def test_wake_without_action_has_no_stored_snapshot(ocw: Ocw, tmp_path: Path) ->
         tell(store)
     assert explain(ocw, tmp_path, "1")["seen"]["is"] == "unknown"
     said = " ".join(ocw("explain", "1", "--state", tmp_path).out.split())
-    assert "not kept: snapshots are kept for the newest 2,000 wakes whose decision was not only HOLD" in said
+    assert "not stored: snapshots are kept for the newest 2,000 wakes whose decision was not only HOLD" in said
 
 
 def test_book_of_a_version_without_snapshots_is_read(ocw: Ocw, tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
-        store._db.execute("DROP TABLE seen")
+    run_sql(tmp_path, "DROP TABLE seen")
     said = " ".join(ocw("explain", "1", "--state", tmp_path).out.split())
-    assert "not kept: this book was written by a version that kept no snapshots" in said
+    assert "not stored: this book was written by a version that kept no snapshots" in said
     open_book(tmp_path).close()
     assert "was not only HOLD" in " ".join(ocw("explain", "1", "--state", tmp_path).out.split())
 

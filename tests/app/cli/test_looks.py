@@ -17,6 +17,7 @@ from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from tests.adapters.store.books import STORY, filled, intended, open_book, refused, tell
+from tests.app.cli.sql import run_sql
 from tests.support.books import BOOK, write_book
 from tests.support.shell import Ocw
 
@@ -216,8 +217,7 @@ def test_a_limit_that_is_none_is_refused(ocw: Ocw, desk: Path, command: str, lim
 def test_a_damaged_book_is_told_of_in_a_sentence(ocw: Ocw, tmp_path: Path, damage: str) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
-        store._db.conn.execute(damage)
-        store._db.conn.commit()
+    run_sql(tmp_path, damage)
     answers = [ocw(command, "--state", tmp_path, *more) for command, *more in (*zip(LISTS), ("orders", "--all"))]
     assert any(said.code == 2 for said in answers)
     assert all(said.code == 0 or "cannot be read" in said.err for said in answers)

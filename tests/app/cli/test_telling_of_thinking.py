@@ -17,6 +17,7 @@ from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.time import DAY
 from tests.adapters.store.books import ENTRY, STORY, intended, open_book, refused, tell
+from tests.app.cli.sql import run_sql
 from tests.support.shell import Ocw
 
 D = Decimal
@@ -101,7 +102,7 @@ def test_where_nothing_was_paid_nothing_is_said_of_it(ocw: Ocw, tmp_path: Path) 
 def test_a_book_of_an_earlier_version_is_read_without_its_costs(ocw: Ocw, tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store, STOOD_IN)
-        store._db.execute("DROP TABLE thinking")
+    run_sql(tmp_path, "DROP TABLE thinking")
     view = json.loads(ocw("decisions", "--state", tmp_path, "--json").out)
     assert view["thinking"] is view["decisions"][0]["cost_usd"] is None
     assert json.loads(ocw("explain", "1", "--state", tmp_path, "--json").out)["cost_usd"] is None
