@@ -65,19 +65,24 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str | Text]]:
     ]
 
 
-def _trades(told: dict[str, Any]) -> list[tuple[str, str | Text]]:
+def _trades(trades: dict[str, Any]) -> list[tuple[str, str | Text]]:
     """Return the rows on closed trades, in total and by symbol."""
-    rows: list[tuple[str, str | Text]] = [("trades", f"{told['count']:,} closed")]
-    if told["count"]:
-        averages = [part for name in ("win", "loss") for part in (f", average {name} ", _gain(told[f"average_{name}"]))]
-        rows = [
-            ("trades", f"{told['count']:,} closed, {told['won']:,} won, {told['lost']:,} lost, {_quality(told)}"),
-            ("per trade", Text.assemble(_gain(told["expectancy"]), " expected", *averages)),
-            ("exits", ", ".join(f"{reason} {count:,}" for reason, count in told["exit_reasons"].items())),
+    rows: list[tuple[str, str | Text]] = [("trades", f"{trades['count']:,} closed")]
+    if trades["count"]:
+        averages = [
+            part for name in ("win", "loss") for part in (f", average {name} ", _gain(trades[f"average_{name}"]))
         ]
-    if told["exposure"] is not None:
-        rows.append(("exposure", f"{_share(told['exposure'])} of the time, {_long(told['exposure_ms'])}"))
-    for symbol, each in told["by_symbol"].items():
+        rows = [
+            (
+                "trades",
+                f"{trades['count']:,} closed, {trades['won']:,} won, {trades['lost']:,} lost, {_quality(trades)}",
+            ),
+            ("per trade", Text.assemble(_gain(trades["expectancy"]), " expected", *averages)),
+            ("exits", ", ".join(f"{reason} {count:,}" for reason, count in trades["exit_reasons"].items())),
+        ]
+    if trades["exposure"] is not None:
+        rows.append(("exposure", f"{_share(trades['exposure'])} of the time, {_long(trades['exposure_ms'])}"))
+    for symbol, each in trades["by_symbol"].items():
         quality = f", {_quality(each)}" if each["count"] else ""
         exposure = f", exposure {_share(each['exposure'])}"
         rows.append(
@@ -92,9 +97,9 @@ def _gain(amount: float | None) -> tuple[str, str]:
     return ("none", "") if amount is None else (f"{round(amount, 2) + 0.0:+,.2f}", gain_style(round(amount, 2)))
 
 
-def _quality(told: dict[str, Any]) -> str:
-    factor = told["profit_factor"]
-    return f"win rate {_share(told['win_rate'])}, profit factor {'none' if factor is None else f'{factor:.2f}'}"
+def _quality(trades: dict[str, Any]) -> str:
+    factor = trades["profit_factor"]
+    return f"win rate {_share(trades['win_rate'])}, profit factor {'none' if factor is None else f'{factor:.2f}'}"
 
 
 def _position(held: dict[str, Any]) -> str:

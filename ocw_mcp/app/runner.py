@@ -98,7 +98,7 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
     with ExitStack() as kept, _directory(job.state) as directory, StateLock(directory) as lock:
         commands = CommandFiles(directory, warn)
         identity = job.feed.identity
-        made_at = time.time_ns() // 1_000_000  # noqa: TID251 - tells books apart; it never enters the engine
+        made_at = time.time_ns() // 1_000_000  # noqa: TID251 - distinguishes books; it never enters the engine
         store = SqliteStore.open(
             directory,
             stamp(job.feed),

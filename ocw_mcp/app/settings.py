@@ -83,7 +83,7 @@ def _hosts(value: Any) -> Any:
     if wrong:
         raise ValueError(
             f"has {_shown(wrong[0])}, which is not a host name; expected names or addresses without port, "
-            "separated by commas, such as desk.example.org; correct it, or remove the line"
+            "separated by commas, such as ocw.example.org; correct it, or remove the line"
         )
     return names
 

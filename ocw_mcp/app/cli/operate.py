@@ -1,4 +1,4 @@
-"""What an operator does with a book from the command line: show, halt, resume and check it."""
+"""Commands of the operator on a book: show, halt, resume and check it."""
 
 import json
 import os

@@ -64,8 +64,8 @@ class Check(msgspec.Struct, frozen=True):
 def examine(state: Path | None, env: Path | None, policies: Path | None, environ: Mapping[str, str]) -> list[Check]:
     """Check the installation, and the book of a state directory if one is given. Changes nothing."""
     checks = [_python(), _package(), *_settings(env, state, environ), _policies(policies), _ta_lib()]
-    checks += [_extra(module, extra, use) for module, (extra, use) in EXTRAS.items()]
-    checks += [_clock(time.time(), state), _disk(state)]  # noqa: TID251 - the check of the system clock itself
+    checks += [check_extra(module, extra, use) for module, (extra, use) in EXTRAS.items()]
+    checks += [check_clock(time.time(), state), _disk(state)]  # noqa: TID251 - the check of the system clock itself
     return checks if state is None else [*checks, *_book(state)]
 
 
@@ -137,13 +137,13 @@ def _ta_lib() -> Check:
     return Check("ta-lib", CheckVerdict.OK, str(found))
 
 
-def _extra(module: str, extra: str, use: str) -> Check:
+def check_extra(module: str, extra: str, use: str) -> Check:
     if find_spec(module) is None:
         return Check(module, CheckVerdict.OK, f"not installed, and needed only for {use}: ocw-mcp[{extra}]")
     return Check(module, CheckVerdict.OK, f"installed, for {use}")
 
 
-def _clock(now: float, state: Path | None) -> Check:
+def check_clock(now: float, state: Path | None) -> Check:
     """Check that the time of the system clock (seconds) is plausible. No time server is asked."""
     todo = "set the clock of this machine, and keep it with NTP"
     shown = iso(int(now) * SECOND) if 0 <= now < FAR_AWAY else f"{now:.0f} seconds after 1970"

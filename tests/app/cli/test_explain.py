@@ -78,7 +78,7 @@ def test_wake_without_action_has_no_stored_snapshot(ocw: Ocw, tmp_path: Path) ->
         tell(store)
     assert explain(ocw, tmp_path, "1")["seen"]["is"] == "unknown"
     said = " ".join(ocw("explain", "1", "--state", tmp_path).out.split())
-    assert "not kept: snapshots are kept for the newest 2,000 wakes whose decision was not only HOLD" in said
+    assert "not stored: snapshots are kept for the newest 2,000 wakes whose decision was not only HOLD" in said
 
 
 def test_book_of_a_version_without_snapshots_is_read(ocw: Ocw, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_book_of_a_version_without_snapshots_is_read(ocw: Ocw, tmp_path: Path) -
         tell(store)
     alter(tmp_path, "DROP TABLE seen")
     said = " ".join(ocw("explain", "1", "--state", tmp_path).out.split())
-    assert "not kept: this book was written by a version that kept no snapshots" in said
+    assert "not stored: this book was written by a version that kept no snapshots" in said
     open_book(tmp_path).close()
     assert "was not only HOLD" in " ".join(ocw("explain", "1", "--state", tmp_path).out.split())
 
