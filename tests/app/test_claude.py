@@ -163,7 +163,7 @@ async def test_a_model_that_the_api_does_not_tell_of_is_not_waited_for(
         claude_setup.make_decider(load_policies(None), load_prompts(None), kept, SimulatedClock())
         await claude_setup.check_model()
     said = "".join(capsys.readouterr())
-    assert "the API did not say within 0.05 s whether it has claude-sonnet-5-5; the run goes on" in said
+    assert "the API did not confirm within 0.05 s whether it has claude-sonnet-5-5; the run goes on" in said
 
 
 async def test_model_without_a_price_is_reported_at_the_start(

@@ -167,7 +167,7 @@ def test_halt_after_the_market_end_is_taken_at_the_next_start(
         "halt: it waits, since no engine runs on this book; at the next start no new risk is taken, and stops stay\n"
     )
     with StateLock(book):
-        assert "it has not within" in ocw("halt", "--state", book).out
+        assert "has not within" in ocw("halt", "--state", book).out
     assert "2 command(s) waiting" in ocw("status", "--state", book).out
     assert ocw("replay", tape, "--state", book, "--json").code == 0
     view = json.loads(ocw("status", "--state", book, "--json").out)

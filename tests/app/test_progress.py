@@ -109,7 +109,7 @@ def test_history_and_what_is_done_again_are_named() -> None:
     run = Watched()
     assert run.look(0, seen(candles=0, at=0)) == "reading the market's history"
     assert run.look(0, seen(candles=0)) == "reading the market's history: 2026-01-01 00:00"
-    assert run.look(0, seen(HOUR, catching_up=True)) == "going over what the journal has already: 2026-01-01 01:00"
+    assert run.look(0, seen(HOUR, catching_up=True)) == "repeating steps from the journal: 2026-01-01 01:00"
 
 
 def test_a_fast_run_shows_share_pace_and_time_left() -> None:

@@ -50,7 +50,7 @@ def test_the_doctor_says_where_commands_wait(ocw: Ocw, tmp_path: Path) -> None:
     write_command(tmp_path, Verb.HALT, by="me", command_id="c1", at_ns=1, subject="")
     said = ocw("doctor", "--state", tmp_path)
     # However the terminal folds it.
-    assert "".join(f"delete what lies in {tmp_path / 'commands'}".split()) in "".join(said.out.split())
+    assert "".join(f"delete the files in {tmp_path / 'commands'}".split()) in "".join(said.out.split())
 
 
 @pytest.mark.parametrize(
@@ -70,5 +70,5 @@ def test_help_says_what_a_command_does_and_takes(command: tuple[str, ...], absen
 def test_a_measurement_says_what_it_does_before_it_is_through(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ocw_mcp.app.bench.MEASURES", {"agent": dict})
     said = ocw("bench", "agent")
-    assert said.err.startswith("measuring agent: A decision of Claude's")
+    assert said.err.startswith("measuring agent: One decision of Claude's")
     assert said.out == "{}\n"

@@ -118,7 +118,7 @@ def test_a_switch_takes_plain_words_in_any_case(word: str, meaning: bool) -> Non
         ("BINANCE_PAPER", "line 1 of {path} is not a setting; expected NAME=value"),
         ("'half a quote", "line 1 of {path} is not a setting"),
         ("LOG_LEVEL=INFO\nLOG_LEVEL=INFO", "line 2 of {path} sets LOG_LEVEL a second time"),
-        ('FRED_API_KEY="two words"', "FRED_API_KEY (from {path}) holds a blank"),
+        ('FRED_API_KEY="two words"', "FRED_API_KEY (from {path}) has a blank"),
     ],
 )
 def test_one_problem_is_one_sentence(tmp_path: Path, line: str, says: str) -> None:

@@ -188,7 +188,7 @@ def _book(state: Path) -> Iterator[Check]:
     yield _guarded("engine", lambda: _engine(state))
     yield _guarded("journal", lambda: _journal(state))
     if os.path.lexists(state / JOURNAL):
-        yield _guarded("state of trading", lambda: _trading_state(state))
+        yield _guarded("trading state", lambda: _trading_state(state))
         yield _guarded("positions", lambda: _positions(state))
     yield _guarded("commands", lambda: _commands(state))
     yield _guarded("halt file", lambda: _halt_file(state))
@@ -245,7 +245,7 @@ def _journal(state: Path) -> Check:
 
 def _trading_state(state: Path) -> Check:
     """Check the trading state of a book, as of the last summary of its engine."""
-    name = "state of trading"
+    name = "trading state"
     summary = read_book(state).summary
     if not summary:
         return Check(name, CheckVerdict.OK, "no event yet")

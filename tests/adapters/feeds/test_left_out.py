@@ -216,7 +216,7 @@ def test_info_counts_price_moves_without_volume(ocw: Ocw, tmp_path: Path) -> Non
     write(tmp_path, f"{FIRST}.csv", "\n".join(text))
     (stream,) = json.loads(ocw("tape", "info", tmp_path, "--json").out)["streams"]
     assert stream["moved_on_no_volume"] == 2
-    assert "2 candles whose price moved on no volume" in ocw("tape", "info", tmp_path).out
+    assert "2 candles whose price moved without volume" in ocw("tape", "info", tmp_path).out
 
 
 def test_control_characters_of_names_are_escaped(ocw: Ocw, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_what_waited_is_followed_to_its_order(
     book = shutil.copytree(written, tmp_path / "book")
     (row,) = json.loads(ocw("orders", "--json", "--state", book).out)["approvals"]
     assert (row["id"], row["outcome"], row["order"]) == ("a1", "waits", None)
-    assert "it waited for a person as a1, see below" in ocw("orders", "--state", book).out
+    assert "see approval a1 below" in ocw("orders", "--state", book).out
     asyncio.run(answered(book, "approve"))
     (row,) = json.loads(ocw("orders", "--json", "--state", book).out)["approvals"]
     assert (row["outcome"], row["by"], row["order"], row["status"]) == ("approved", "ben", "1-e-0", "filled")

@@ -52,7 +52,7 @@ def test_a_command_without_an_engine_is_said_to_wait(
     ocw: Ocw, book: Path, arguments: tuple[str, ...], command: str, subject: str | None
 ) -> None:
     done = document(ocw, *arguments, "--state", book)
-    assert done["message"].startswith(f"{command}: it waits, since no engine runs on this book")
+    assert done["message"].startswith(f"{command}: the command waits, since no engine runs on this book")
     (left,) = CommandFiles(book).waiting()
     assert done | {"message": ""} == {
         "command": command, "id": left.command_id, "subject": subject, "result": "waiting", "state": "ACTIVE",

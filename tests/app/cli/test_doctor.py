@@ -140,7 +140,7 @@ HELD = {"symbol": "BTCUSDT", "quantity": "0.03", "average_price": "60002.5", "ma
 
 def test_position_without_stop_and_engine_is_a_problem(ocw: Ocw, book: Path) -> None:
     told_by_its_engine(book, positions=[HELD | {"stop": "59000", "protected": True}])
-    assert examined(ocw, "--state", book)["positions"]["found"] == "1 open, each under a stop"
+    assert examined(ocw, "--state", book)["positions"]["found"] == "1 open, each with a stop"
     told_by_its_engine(book, positions=[HELD | {"stop": None, "protected": False}])
     bare = examined(ocw, "--state", book, code=1)["positions"]
     assert (bare["verdict"], "BTCUSDT UNPROTECTED" in bare["found"]) == ("problem", True)
@@ -152,11 +152,11 @@ def test_position_without_stop_and_engine_is_a_problem(ocw: Ocw, book: Path) -> 
 @pytest.mark.parametrize("state", ["HALTED", "REDUCING"])
 def test_halted_book_is_a_warning_with_cause_and_action(ocw: Ocw, book: Path, state: str) -> None:
     told_by_its_engine(book)
-    assert examined(ocw, "--state", book)["desk"]["verdict"] == "ok"
+    assert examined(ocw, "--state", book)["trading state"]["verdict"] == "ok"
     told_by_its_engine(book, state=state, lowered={"by": "ann", "at": 1_000, "why": "the news"})
-    desk = examined(ocw, "--state", book)["desk"]
-    assert (desk["verdict"], desk["found"]) == ("warning", f"{state} by ann at 1970-01-01 00:00:01 UTC: the news")
-    assert desk["todo"] == f"once you know why: ocw resume --state {book}"
+    found = examined(ocw, "--state", book)["trading state"]
+    assert (found["verdict"], found["found"]) == ("warning", f"{state} by ann at 1970-01-01 00:00:01 UTC: the news")
+    assert found["todo"] == f"once you know why: ocw resume --state {book}"
 
 
 def test_passphrase_open_to_other_users_is_a_problem(ocw: Ocw, book: Path) -> None:
