@@ -70,7 +70,7 @@ def test_a_missing_key_takes_its_strictest_value(tmp_path: Path, key: str) -> No
     loaded = load(tmp_path, mine=written(SHIPPED["lab"], {key}))
     assert value_of(loaded.policies, key) == KEYS[key].default
     (remark,) = loaded.remarks
-    assert remark.startswith(f"mine.toml lacks keys, and each takes its strictest value: {key} ")
+    assert remark.startswith(f"mine.toml lacks keys, and each has its strictest value: {key} ")
     assert loaded.origins[key] == "strictest value"
 
 
@@ -164,7 +164,7 @@ def test_a_file_may_extend_the_shipped_one_of_its_own_name(tmp_path: Path) -> No
             "extends in a circle: mine.toml -> other.toml -> mine.toml; let one of them",
         ),
         ('extends = "defalt"', "did you mean default?"),
-        ('extends = "mine"', "extends names a file beside it, or one that is shipped: there is no policy 'mine'"),
+        ('extends = "mine"', "extends must name a policy file in the same folder, or a shipped one: there is no policy 'mine'"),
         ("extends = 1", "extends is 1; expected the name of a policy, of at most 40 characters and in quotes"),
         (f'extends = "{"x" * 300}"', "extends is a long text; expected the name of a policy"),
         ('extend = "default"', "extend is unknown; did you mean extends?"),
@@ -198,7 +198,7 @@ def test_the_start_lists_the_keys_that_a_file_lacks(tmp_path: Path, capsys: pyte
     feed = open_market("sim", product=None, interval=None, symbols=(), seed=1)
     run(Job(feed, "none", loaded, load_prompts(None), 60_000, None))
     output = "".join(capsys.readouterr())
-    assert "mine.toml lacks keys, and each takes its strictest value: pace.max_fees 0.002, data.slack_s 30;" in output
+    assert "mine.toml lacks keys, and each has its strictest value: pace.max_fees 0.002, data.slack_s 30;" in output
 
 
 def test_show_and_check_mark_where_keys_come_from(tmp_path: Path) -> None:
