@@ -169,7 +169,7 @@ def test_a_client_for_no_agent_does_not_start_a_book_of_rules(
 ) -> None:
     book = tmp_path / "book"
     assert Ocw(monkeypatch, capsys)("run", "--market", "sim", "--for", "1h", "--state", book).code == 0
-    with pytest.raises(AttachError, match=r"ran with agent rules .*changes that to agent none.*--agent rules"):
+    with pytest.raises(AttachError, match=r"ran with agent rules .*change that to agent none.*--agent rules"):
         asyncio.run(Attachment(book, never, agent="none")())
 
 

@@ -28,7 +28,7 @@ def test_changes_since_the_last_run_are_reported_in_one_line(ocw: Ocw, tmp_path:
     other = ocw(*RUN, "--for", "8h", "--policy", "lab", "--agent", "none", "--state", tmp_path)
     assert other.code == 0
     assert (
-        f"this book ran with agent rules, policy default ({default}) until now; from here on with agent none, "
+        f"this book ran with agent rules, policy default ({default}) until now; from now on with agent none, "
         f"policy lab ({lab})\n" in other.err
     )
     assert f"agent none · policy lab ({lab})" in ocw("status", "--state", tmp_path).out
@@ -39,7 +39,7 @@ def test_other_prompts_are_told_of(ocw: Ocw, tmp_path: Path) -> None:
     (tmp_path / "prompts" / "mine.md").write_text("Decide.")
     ocw(*RUN, "--for", "6h", "--state", tmp_path / "book")
     said = ocw(*RUN, "--for", "7h", "--state", tmp_path / "book", "--prompts", tmp_path / "prompts")
-    assert f"from here on with prompts {load_prompts(tmp_path / 'prompts').hash[:12]}\n" in said.err
+    assert f"from now on with prompts {load_prompts(tmp_path / 'prompts').hash[:12]}\n" in said.err
 
 
 def test_a_run_that_broke_off_is_gone_on_with_as_it_was(ocw: Ocw, tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_run_that_broke_off_is_gone_on_with_as_it_was(ocw: Ocw, tmp_path: Path
     assert said.code == 2
     assert "the last run of this book was interrupted" in said.err
     assert "it ran with agent rules, policy default (" in said.err
-    assert "this start gives agent none, policy lab (" in said.err
+    assert "this start has agent none, policy lab (" in said.err
     assert "start it with the old options, stop it with Ctrl-C" in said.err
     assert ocw(*RUN, "--for", "2d", "--state", tmp_path).code == 0
     assert ocw(*RUN, "--for", "3d", "--agent", "none", "--state", tmp_path).code == 0

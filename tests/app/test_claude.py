@@ -154,7 +154,7 @@ async def test_missing_or_wrong_key_is_reported_at_the_start(
     assert "sk-ant-wrong-key" not in said
 
 
-async def test_a_model_that_the_api_does_not_tell_of_is_not_waited_for(
+async def test_startup_does_not_wait_for_a_model_that_the_api_lacks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(claude, "MODEL_CHECK_S", 0.05)
@@ -163,7 +163,7 @@ async def test_a_model_that_the_api_does_not_tell_of_is_not_waited_for(
         claude_setup.make_decider(load_policies(None), load_prompts(None), kept, SimulatedClock())
         await claude_setup.check_model()
     said = "".join(capsys.readouterr())
-    assert "the API did not confirm within 0.05 s whether it has claude-sonnet-5-5; the run goes on" in said
+    assert "the API did not confirm within 0.05 s that it has claude-sonnet-5-5; the run goes on" in said
 
 
 async def test_model_without_a_price_is_reported_at_the_start(
@@ -174,8 +174,8 @@ async def test_model_without_a_price_is_reported_at_the_start(
         claude_setup.make_decider(load_policies(None), load_prompts(None), kept, SimulatedClock())
         await claude_setup.check_model()
     said = "".join(capsys.readouterr())
-    assert "nobody tells what claude-nobody costs, so no budget could hold, and the rules decide every wake" in said
-    assert "set CLAUDE_MODEL to a model that genai-prices knows, such as claude-sonnet-5-5" in said
+    assert "the price of claude-nobody is not known, so no budget can be kept, and the rules decide every wake" in said
+    assert "set CLAUDE_MODEL to a model that genai-prices has, such as claude-sonnet-5-5" in said
 
 
 def test_which_wakes_had_no_recording_is_told_at_the_end(
@@ -200,7 +200,7 @@ def test_options_about_claudes_decisions_want_claude(
     refused = ocw("run", "--market", "sim", "--record", file)
     assert (refused.code, "--agent is rules; expected claude" in refused.err) == (2, True)
     both = ocw("run", "--market", "sim", "--agent", "claude", "--record", file, "--decisions", file)
-    assert (both.code, "contradict each other" in both.err) == (2, True)
+    assert (both.code, "exclude each other" in both.err) == (2, True)
     absent = ocw("run", "--market", "sim", "--agent", "claude", "--decisions", file)
     assert (absent.code, "cannot be read" in absent.err) == (2, True)
     assert not file.exists()

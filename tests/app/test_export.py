@@ -174,7 +174,7 @@ def test_a_file_of_the_format_is_written_anew(ocw: Ocw, desk: Path, tmp_path: Pa
         (("trades", "--format", "parquet"), "add --output trades.parquet"),
         (("trades", "--output", "{dir}"), "expected a file name in a folder that exists"),
         (("trades", "--output", "{dir}/none/t.csv"), "expected a file name in a folder that exists"),
-        (("trades", "--output", "{dir}/journal.db"), "exists and is no .csv file, so it is left as it is"),
+        (("trades", "--output", "{dir}/journal.db"), "exists and is not a .csv file, so it is not overwritten"),
         (("trades", "--output", f"{{dir}}/{'t' * 300}.csv"), "cannot be written: File name too long"),
     ],
 )

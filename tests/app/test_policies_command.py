@@ -67,8 +67,8 @@ def test_conservative_policy_is_never_looser_than_default() -> None:
 
 
 def test_optional_tables_are_shown_set_or_not_set(tmp_path: Path) -> None:
-    left_out = [line.split()[0] for line in said("show").splitlines() if "left out " in line]
-    assert left_out[:2] == ["mandate", "approval"]
+    not_set = [line.split()[0] for line in said("show").splitlines() if "not set " in line]
+    assert not_set[:2] == ["mandate", "approval"]
     file = tmp_path / "mine.toml"
     mandate = '[mandate]\namount = 2500\nsymbols = ["BTC*", "ETH*"]\nexpires = 2026-12-31T00:00:00Z\n'
     file.write_text(
@@ -85,7 +85,7 @@ def test_optional_tables_are_shown_set_or_not_set(tmp_path: Path) -> None:
 def test_a_good_file_is_checked_in_a_line(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(DEFAULT_FILE.read_text())
-    assert said("check", str(file)).startswith("mine.toml is a policy file: hash ")
+    assert said("check", str(file)).startswith("mine.toml is a valid policy file: hash ")
     assert json.loads(said("check", str(file), "--json"))["ok"] is True
 
 

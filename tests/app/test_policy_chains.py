@@ -138,7 +138,7 @@ def test_a_chain_of_three_files_passes_and_four_do_not(tmp_path: Path) -> None:
     assert (str(loaded.policies.order.max_notional), str(loaded.policies.order.price_allowance)) == ("100", "0.001")
     assert loaded.origins["order.price_allowance"] == "team.toml"
     assert complaint(tmp_path, more='name = "more"\nextends = "mine"\n').endswith(
-        "extends too far: more.toml -> mine.toml -> team.toml -> default.toml; expected a chain of at most 3 files"
+        "extends too many: more.toml -> mine.toml -> team.toml -> default.toml; expected a chain of at most 3 files"
     )
 
 
@@ -164,7 +164,10 @@ def test_a_file_may_extend_the_shipped_one_of_its_own_name(tmp_path: Path) -> No
             "extends in a circle: mine.toml -> other.toml -> mine.toml; let one of them",
         ),
         ('extends = "defalt"', "did you mean default?"),
-        ('extends = "mine"', "extends must name a policy file in the same folder, or a shipped one: there is no policy 'mine'"),
+        (
+            'extends = "mine"',
+            "extends must name a policy file in the same folder, or a shipped one: there is no policy 'mine'",
+        ),
         ("extends = 1", "extends is 1; expected the name of a policy, of at most 40 characters and in quotes"),
         (f'extends = "{"x" * 300}"', "extends is a long text; expected the name of a policy"),
         ('extend = "default"', "extend is unknown; did you mean extends?"),

@@ -216,7 +216,7 @@ def test_a_moment_in_another_zone_is_the_same_moment(tmp_path: Path) -> None:
     assert dict(limits_in_force(given))["mandate.expires"] == "2026-12-31T00:00:00Z"
 
 
-MOMENT = "expected a moment with its zone, such as 2026-12-31T00:00:00Z; write it without quotes"
+MOMENT = "expected a time with its zone, such as 2026-12-31T00:00:00Z; write it without quotes"
 
 
 @pytest.mark.parametrize(

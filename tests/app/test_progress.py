@@ -135,7 +135,7 @@ def test_a_paced_run_that_is_quiet_for_an_hour_tells_its_state() -> None:
         run.look(minutes, seen(minutes * MINUTE))
     assert run.lines == [
         f"2026-01-01 {at}  quiet     equity 10,012.35, ETHUSDT -0.1; BTCUSDT 65210.1, ETHUSDT 3412.5; "
-        f"{evaluations} evaluations, 3 wakes, next by the timer at 04:00"
+        f"{evaluations} evaluations, 3 wakes, next timer wake at 04:00"
         for at, evaluations in (("01:00", 60), ("02:00", 120))
     ]
 

@@ -61,7 +61,7 @@ def test_invalid_host_names_refuse_to_start(ocw: Ocw, monkeypatch: pytest.Monkey
     monkeypatch.setenv("SERVE_HOSTS", "desk.example.org, http://x")
     said = ocw("run", "--market", "sim", "--for", "1h", "--serve", "0.0.0.0:0")
     assert said.code == 2
-    assert "SERVE_HOSTS (from the environment) names 'http://x', which is no name of a machine" in said.err
+    assert "SERVE_HOSTS (from the environment) has 'http://x', which is not a host name" in said.err
 
 
 def test_a_port_that_is_taken_is_refused_before_anything_runs(ocw: Ocw, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def a_book(directory: Path) -> WiredRun:
 
 def test_serving_a_temporary_book_prints_the_token_command(ocw: Ocw) -> None:
     said = ocw("run", "--market", "sim", "--for", "1h", "--interval", "15m", "--serve", "0")
-    assert re.search(r"; a token for it: ocw token new --state /\S+/ocw-\w+\n", said.err)
+    assert re.search(r"; to make a token: ocw token new --state /\S+/ocw-\w+\n", said.err)
 
 
 async def test_served_book_writes_its_address_and_removes_it(tmp_path: Path) -> None:

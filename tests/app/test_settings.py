@@ -112,7 +112,7 @@ def test_a_switch_takes_plain_words_in_any_case(word: str, meaning: bool) -> Non
         ("BINANCE_PAPER=2", "is '2'; expected true or false"),
         ("LIVE_TRADING=t", "LIVE_TRADING (from {path}) is 't'"),
         ("LOG_LEVEL=loud", "is 'loud'; expected one of DEBUG, INFO, WARNING, ERROR"),
-        ("LIVE_TRADNG=true", "line 1 of {path} sets LIVE_TRADNG, which means nothing here; did you mean LIVE_TRADING?"),
+        ("LIVE_TRADNG=true", "line 1 of {path} sets LIVE_TRADNG, which is unknown; did you mean LIVE_TRADING?"),
         ("live_trading=true", "did you mean LIVE_TRADING?"),
         ("ANTHROPIC_APIKEY=x", "did you mean ANTHROPIC_API_KEY?"),
         ("BINANCE_PAPER", "line 1 of {path} is not a setting; expected NAME=value"),

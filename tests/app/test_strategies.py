@@ -99,14 +99,14 @@ def test_an_error_of_the_strategy_ends_a_run_with_its_traceback(ocw: Ocw, folder
     assert Path(raised.traceback[-1].path).name == f"{MODULE}.py"
     assert json.loads(ocw("journal", "verify", "--json", "--state", folder / "book").out)["ok"]
     decisions = json.loads(ocw("decisions", "--json", "--state", folder / "book").out)["decisions"]
-    assert [each["decision"]["cause"] for each in decisions] == ["error: KeyError: 'no such key'"]
+    assert [each["decision"]["cause"] for each in decisions] == [{"kind": "ERROR", "detail": "KeyError: 'no such key'"}]
     run(ocw, "--every", "15m", "--state", folder / "book")
 
 
 def test_a_paced_run_goes_on_after_an_error_of_the_strategy(ocw: Ocw, folder: Path) -> None:
     said = ocw("run", "--market", ".", "--every", "15m", "--strategy", f"{MODULE}:fails", "--speed", "1000000")
     assert said.code == 0
-    assert said.err.count("the strategy failed, and the wake is held") == len(PRICES) // 15
+    assert said.err.count("the strategy failed, and the wake is a HOLD") == len(PRICES) // 15
     assert "KeyError: 'no such key'" in said.err
     assert "ended because the market ended" in said.out
 
@@ -144,15 +144,18 @@ def test_the_folder_of_a_strategy_does_not_hide_modules_of_ours(folder: Path) ->
 def test_two_who_decide_are_refused(ocw: Ocw, folder: Path) -> None:
     said = ocw("run", "--market", ".", "--strategy", f"{MODULE}:decide", "--agent", "none")
     assert (said.code, said.err) == (
-        2, "ocw: --strategy and --agent none both say who decides; expected one of them\n",
+        2, "ocw: --strategy and --agent none both choose the agent; expected one of them\n",
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("every", "why"),
     [
-        ("soon", "every: 'soon' is no span of time"),
-        ("90s", "default.toml wakes every 90s, which is no multiple of the candle length; expected a multiple of 1m"),
+        ("soon", "every: 'soon' is not a span of time"),
+        (
+            "90s",
+            "default.toml wakes every 90s, which is not a multiple of the candle length; expected a multiple of 1m",
+        ),
     ],
 )
 def test_a_time_between_wakes_that_cannot_be_is_refused(ocw: Ocw, folder: Path, every: str, why: str) -> None:

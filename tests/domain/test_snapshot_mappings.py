@@ -59,7 +59,7 @@ def test_a_snapshot_survives_being_stored_and_pickled() -> None:
 def test_readings_have_the_names_of_wake_conditions() -> None:
     sol = SEEN.symbols["SOLUSDT"]
     assert (sol.reading("price"), sol.reading("rsi_14@1h"), sol.reading("atr_14@1h")) == (100.0, 72.0, 1.0)
-    assert sol.reading("funding_8h") == Unknown("not taken")
+    assert sol.reading("funding_8h") == Unknown("not computed")
     assert SEEN.symbols["BTCUSDT"].reading("ema_9@4h") == 99.0
 
 

@@ -88,5 +88,5 @@ async def test_the_report_names_the_deciders() -> None:
     console = Console(width=120, file=io.StringIO(), highlight=False)
     show(figures | {"candles_per_s": 1, "max_rss_mb": 1}, "it was time", console)
     assert isinstance(console.file, io.StringIO)
-    told = "by claude 20, remembered 4, by rules in its place 52 (BREAKER 40, SERVER 12)"
+    told = "by claude 20, from the decision cache 4, by rules in its place 52 (BREAKER 40, SERVER 12)"
     assert told in console.file.getvalue()

@@ -48,7 +48,7 @@ def test_an_order_beyond_a_limit_is_a_result_and_cannot_be_placed(client: Engine
     preview = client.preview("BTCUSDT", "BUY", size=1, stop=last * 0.97)
     assert preview.refusal is not None
     assert preview.refusal.startswith("ORDER_NOTIONAL: ")
-    with pytest.raises(AttachError, match="this order would not pass, so there is nothing to place: ORDER_NOTIONAL"):
+    with pytest.raises(AttachError, match="this order would be refused, so it cannot be placed: ORDER_NOTIONAL"):
         client.place(preview)
 
 
@@ -118,7 +118,7 @@ def test_a_directory_without_an_engine_says_how_to_start_one(tmp_path: Path) -> 
 
 def test_an_engine_that_is_gone_says_how_to_start_one(tmp_path: Path) -> None:
     write_address(tmp_path, Address("http://127.0.0.1:9", "token", 0))
-    with pytest.raises(AttachError, match=r"nothing answers at http://127\.0\.0\.1:9; start one: ocw run "):
+    with pytest.raises(AttachError, match=r"no engine answers at http://127\.0\.0\.1:9; start one: ocw run "):
         connect(tmp_path)
 
 

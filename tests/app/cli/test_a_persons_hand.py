@@ -96,7 +96,7 @@ def waiting(book: Path) -> list[tuple[str, str]]:
 def test_status_shows_what_waits_for_a_person(ocw: Ocw, book: Path) -> None:
     said = ocw("status", "--state", book).out
     assert "approval a1 is pending until 2026-01-02T" in said
-    assert "of the market: BUY (buy) 0.0" in said
+    assert "(market time): BUY (buy) 0.0" in said
     assert "requested by scripted" in said
     assert "ocw approve a1 or ocw deny a1" in said
     assert "ocw approve a1 or ocw deny a1" in " ".join(ocw("watch", "--once", "--state", book).out.split())
@@ -132,7 +132,7 @@ def test_approval_needs_the_passphrase_at_a_terminal(ocw: Ocw, book: Path, monke
 
 def test_unknown_approval_is_refused_with_the_pending_ones(ocw: Ocw, book: Path) -> None:
     said = ocw("approve", "a9", "--state", book)
-    assert (said.code, "there waits a1" in said.err) == (2, True)
+    assert (said.code, "pending approvals: a1" in said.err) == (2, True)
     assert waiting(book) == []
 
 
@@ -150,7 +150,7 @@ def test_pause_and_takeover_need_no_confirmation(ocw: Ocw, book: Path) -> None:
     assert ocw("agent", "takeover", "ethusdt", "--state", book).code == 0
     assert waiting(book) == [("agent-pause", ""), ("takeover", "ETHUSDT")]
     unknown = ocw("agent", "takeover", "DOGEUSDT", "--state", book)
-    assert (unknown.code, "it has BTCUSDT, ETHUSDT, SOLUSDT" in unknown.err) == (2, True)
+    assert (unknown.code, "expected one of BTCUSDT, ETHUSDT, SOLUSDT" in unknown.err) == (2, True)
 
 
 def test_letting_the_agent_go_on_is_a_persons_word(ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:

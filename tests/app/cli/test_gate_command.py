@@ -43,7 +43,7 @@ def test_spans_below_the_candles_own_are_not_judged(ocw: Ocw) -> None:
         (("nowhere",), "nowhere"),
         (("sim", "--for", "soon"), "--for"),
         (("sim", "--policy", "none such"), "none such"),
-        (("sim", "--symbols", "?"), "--symbols names '?'"),
+        (("sim", "--symbols", "?"), "--symbols has '?'"),
     ],
 )
 def test_what_cannot_be_judged_is_refused_in_one_sentence(ocw: Ocw, arguments: tuple[str, ...], says: str) -> None:

@@ -149,7 +149,7 @@ def test_position_shows_its_open_time_and_its_stop(ocw: Ocw, tmp_path: Path) -> 
     assert (position["stop"], position["unprotected_until"]) == (None, 31_000)
     text = ocw("positions", "--state", tmp_path).out
     assert "NONE" in text
-    assert "BTCUSDT is UNPROTECTED; it is closed at 1970-01-01 00:00:31 UTC at the latest" in text
+    assert "closes it at 1970-01-01 00:00:31 UTC at the latest" in text
 
 
 @pytest.mark.parametrize("command", LISTS)

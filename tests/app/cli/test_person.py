@@ -184,7 +184,7 @@ def test_the_file_halt_forbids_to_resume_whatever_is_said(
 ) -> None:
     (guarded / "HALT").touch()
     assert json.loads(ocw("status", "--state", guarded, "--json").out)["halt_file"] is True
-    assert "the file HALT lies here" in ocw("status", "--state", guarded).out
+    assert "the file HALT exists" in ocw("status", "--state", guarded).out
     said = ocw("resume", "--state", guarded, "--paper")
     assert (said.code, f"the file HALT in {guarded}" in said.err, "delete it first" in said.err) == (2, True, True)
     with person(monkeypatch, WORD) as someone:
@@ -251,5 +251,5 @@ def test_resume_that_the_engine_did_not_follow_is_reported(ocw: Ocw, book: Path)
         running = pool.submit(engine)
         said = ocw("resume", "--state", book, "--paper")
         running.result()
-    taken = "the engine has taken it, and takes no new risk all the same: HALTED, no open position; resume again"
+    taken = "the engine has taken the command, but still takes no new risk: HALTED, no open position; resume again"
     assert said.out.strip() == f"resume: {taken}"

@@ -64,7 +64,7 @@ def test_decision_taken_over_by_rules_is_shown_in_full(ocw: Ocw, tmp_path: Path)
         "by claude, after 2.5s of thinking for 0.0123 USD", "confidence 0.70", "it goes up", "refused as refusal:4",
         "corrected the refused legs", "then less of it", "refused as refusal:6",
         "wake 1 ended for 0.0007 USD: IMPOSSIBLE: every leg of the decision was refused", "by rules",
-        "cause: IMPOSSIBLE: every leg", "sent as ocw-b00k07-1-e-0", "0.0150 USD for all thinking on this wake",
+        "cause: IMPOSSIBLE: every leg", "sent as ocw-b00k07-1-e-0", "0.0150 USD for all requests of this wake",
     )  # fmt: skip
     places = [text.index(part) for part in in_order]
     assert places == sorted(places)
