@@ -204,7 +204,7 @@ def test_options_about_claudes_decisions_want_claude(
     absent = ocw("run", "--market", "sim", "--agent", "claude", "--decisions", file)
     assert (absent.code, "cannot be read" in absent.err) == (2, True)
     assert not file.exists()
-    with pytest.raises(SettingsError, match="contradict"):
+    with pytest.raises(SettingsError, match="exclude each other"):
         ClaudeSetup(settings(None), file, file)
 
 

@@ -164,7 +164,8 @@ def test_halt_after_the_market_end_is_taken_at_the_next_start(
     ocw("replay", tape, "--state", book, "--json")
     said = ocw("halt", "--state", book)
     assert said.out == (
-        "halt: the command waits, since no engine runs on this book; at the next start no new risk is taken, and stops stay\n"
+        "halt: the command waits, since no engine runs on this book; "
+        "at the next start no new risk is taken, and stops stay\n"
     )
     with StateLock(book):
         assert "has not within" in ocw("halt", "--state", book).out

@@ -154,7 +154,7 @@ def test_two_who_decide_are_refused(ocw: Ocw, folder: Path) -> None:
         ("soon", "every: 'soon' is not a span of time"),
         (
             "90s",
-            "default.toml wakes every 90s, which is not a multiple of the candle length; expected a multiple of 1m",
+            "every 90s, which is not a multiple of the candle length; expected a multiple of 1m",
         ),
     ],
 )
