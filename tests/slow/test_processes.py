@@ -118,7 +118,7 @@ def test_a_second_engine_is_refused_and_halt_reaches_the_first(tmp_path: Path) -
     assert (code, out) == (2, "")
     assert str(first.process.pid) in err
     assert "Traceback" not in err
-    assert "the engine has taken it: HALTED" in Ocw("halt", "--state", book).end()[1]
+    assert "the engine has taken the command: HALTED" in Ocw("halt", "--state", book).end()[1]
     assert (read_book(book).summary or {})["state"] == "HALTED"
     first.report(signal.SIGINT)
 

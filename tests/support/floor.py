@@ -48,7 +48,7 @@ NARROW: dict[str, dict[str, Any]] = {
     "risk": {"max_share": "0.01", "gap_allowance": "0.005"},
     "daily_loss": {"max_share": "0.02"},
     "drawdown": {"max_share": "0.05"},
-    "losses": {"in_a_row": 3, "pause_s": 1_800},
+    "losses": {"in_a_row": 2, "pause_s": 1_800},
     "pace": {
         "entries_per_minute": 2,
         "entries_per_day": 12,
