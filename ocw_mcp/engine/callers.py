@@ -38,7 +38,7 @@ from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DecisionCycle
 from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.guard import Guard
-from ocw_mcp.engine.idempotency import CALLERS_KEPT, Answer, RequestMeanings, drop_oldest
+from ocw_mcp.engine.idempotency import CALLERS_KEPT, Answer, drop_oldest
 from ocw_mcp.engine.leg_executor import LegExecutor
 from ocw_mcp.engine.operator_commands import OperatorCommands
 from ocw_mcp.engine.order_manager import OrderManager
@@ -68,8 +68,6 @@ class Callers:
         self._decisions = decisions
         self._operator = operator
         self._effects = effects
-        self.meanings = RequestMeanings()
-        """The meaning of the requests that the latest keys were used for."""
         self._notes = _Quota(config.policies.callers.notes_per_minute, "notes")
         self._refusals = _Quota(config.policies.callers.refusals_per_minute, "refused requests")
         self._turned_away: tuple[RequestKey, Answer] | None = None
@@ -78,7 +76,7 @@ class Callers:
     def answer(self, request: CallerRequest) -> Answer | None:
         """Return the answer to a request; None if no request with its key ever came, or only long ago."""
         key = request_key(request)
-        if self.meanings.get(key) not in (None, substance(request)):
+        if self._executor.answers.meaning(key) not in ("", substance(request)):
             return Refusal(RefusalCode.KEY_REUSED, limit="the first request with this key", actual="another request")
         known = self._executor.answers.get(key)
         if known is None and self._turned_away is not None and self._turned_away[0] == key:
@@ -95,7 +93,6 @@ class Callers:
         if (answer := self._beyond_quota(request, token, now)) is not None:
             self._turned_away = key, answer
             return
-        self.meanings.put(key, substance(request))
         self._effects.record(CallerAsked(request, asked.after_frame))
         if isinstance(request, NoteRequest) or self._done_before(request) is not None:
             self._notes.count(token, now)
@@ -105,7 +102,7 @@ class Callers:
         if isinstance(answer, Refusal) and not isinstance(request, LegRequest | CloseRequest):
             # A refused leg is journaled as the order that it would have been.
             self._effects.record(RequestRefused(request.key, answer))
-        self._executor.answers.put(key, answer)
+        self._executor.answers.put(key, answer, substance(request))
 
     def _beyond_quota(self, request: CallerRequest, token: str, now: int) -> Answer | None:
         """Return the answer to a request that is turned away: its caller's quota is spent, and it reduces no risk.

@@ -9,7 +9,6 @@ from ocw_mcp.core.gate.gate import GateState
 from ocw_mcp.core.market.market import SymbolState
 from ocw_mcp.core.risk.budget import BudgetState
 from ocw_mcp.core.risk.sizes import exposure_scale
-from ocw_mcp.domain.asks import AnswerKey
 from ocw_mcp.domain.market import OrderBook
 from ocw_mcp.domain.money import exact, plain
 from ocw_mcp.domain.steps import Timer
@@ -26,7 +25,7 @@ from ocw_mcp.engine.protection import GuardState
 from ocw_mcp.engine.run_counters import RunCounters
 from ocw_mcp.engine.snapshot import positions
 
-ENGINE_FORMAT = 14
+ENGINE_FORMAT = 15
 """The version of the saved state. It increases when a field changes its name or meaning; older states are refused."""
 
 
@@ -45,8 +44,7 @@ class EngineState(msgspec.Struct):
     budget: BudgetState
     approvals: ApprovalsState
     manual_control: ManualControlState
-    answers: list[tuple[AnswerKey, SavedAnswer]]
-    meanings: list[tuple[AnswerKey, str]]
+    answers: list[SavedAnswer]
     commands: list[str]
     counters: RunCounters
     timers: dict[Timer, int]

@@ -95,7 +95,6 @@ class Engine:
             "approvals": self.approvals,
             "manual_control": self.manual_control,
             "answers": self.executor.answers,
-            "meanings": self._callers.meanings,
             "commands": self._operator,
             "counters": self.counters,
             "timers": self._effects,

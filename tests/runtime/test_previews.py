@@ -6,9 +6,9 @@ import pytest
 
 from ocw_mcp.domain.asks import RequestKey
 from ocw_mcp.domain.decision import Action, Leg
-from ocw_mcp.domain.orders import MOST_TOKENS, Side
+from ocw_mcp.domain.orders import MOST_TOKENS, OrderRef, Purpose, Side
 from ocw_mcp.domain.requests import RequestCode, RequestError
-from ocw_mcp.engine.idempotency import CALLERS_KEPT, Latest
+from ocw_mcp.engine.idempotency import CALLERS_KEPT, Answers
 from ocw_mcp.runtime.trading import MOST, MOST_NAMES, Preview, Previews
 from tests.support.runs import Unhurried
 
@@ -48,10 +48,11 @@ def test_many_previews_displace_only_their_callers_oldest() -> None:
 
 def test_as_many_callers_are_kept_as_there_can_be_tokens() -> None:
     assert CALLERS_KEPT > MOST_TOKENS
-    kept, answers = previews(), Latest[int]()
+    kept, answers = previews(), Answers()
     callers = [f"mcp:token-{number}" for number in range(MOST_TOKENS)]
     made = [keep(kept, who) for who in callers]
     for number, who in enumerate(callers):
-        answers.put(RequestKey(who, "k"), number)
+        answers.put(RequestKey(who, "k"), OrderRef(number, Purpose.ENTRY))
     assert [kept.find(who, each.preview_id) for who, each in zip(callers, made, strict=True)] == made
-    assert [answers.get(RequestKey(who, "k")) for who in callers] == list(range(MOST_TOKENS))
+    kept_answers = [answers.get(RequestKey(who, "k")) for who in callers]
+    assert kept_answers == [OrderRef(number, Purpose.ENTRY) for number in range(MOST_TOKENS)]
