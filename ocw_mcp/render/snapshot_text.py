@@ -110,7 +110,7 @@ _DERIVATIVES: Final = (
 )
 
 _LEGEND: Final = (
-    "? unknown, reasons in the last lines; * candle still forming; um USD-M futures; times UTC, sizes in base asset, a "
+    "? unknown, reasons at the end; * forming candle; um USD-M futures; times UTC, sizes in base asset, a "
     "quantity below 0 is short. In %: ret, mfe, mae (best, worst gain so far), fund8h (funding in 8 h, above 0 longs "
     "pay), oi24h (open interest). deriv: all derivatives, -1..1, above 0 leans long; taker1h taker buys over sells; ls "
     "top traders' longs over shorts, lsz its z-score; liq liquidation price. rsi, k d (StochRSI), mfi, adx: 0..100. "
@@ -145,7 +145,11 @@ class _Unknowns:
 
 def standing(limits: tuple[tuple[str, str], ...]) -> str:
     """Return the part that is the same at every wake: the legend of the tables and the limits in force."""
-    return "\n".join([_LEGEND, *_listed("limits", [f"{name} {text}" for name, text in limits])])
+    tables: dict[str, list[str]] = {}
+    for key, text in limits:
+        table, _, name = key.rpartition(".")
+        tables.setdefault(table or name, []).append(f"{name} {text}" if table else text)
+    return "\n".join([_LEGEND, *_listed("limits", [f"{table}: {', '.join(each)}" for table, each in tables.items()])])
 
 
 def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> str:

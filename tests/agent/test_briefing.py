@@ -25,9 +25,9 @@ def context(*reasons: str) -> str:
 
 def test_legend_and_limits_are_only_in_the_system_prompt() -> None:
     assert standing(LIMITS) in BRIEFING.system
-    assert all(f"{name} {text}" in BRIEFING.system for name, text in LIMITS)
+    assert all(f"{key.partition('.')[2]} {text}" in BRIEFING.system for key, text in LIMITS)
     shown = context("close:1h")
-    assert "order.max_notional" not in shown
+    assert "max_notional" not in shown
     assert "closed candles" not in shown
 
 

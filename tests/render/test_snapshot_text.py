@@ -33,7 +33,7 @@ from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.render.quotations import LONGEST_REMARK, untrusted
-from ocw_mcp.render.snapshot_text import compact, full
+from ocw_mcp.render.snapshot_text import compact, full, standing
 from tests.support.wakes import reason, wake
 
 D = Decimal
@@ -119,6 +119,11 @@ def test_forming_candle_is_marked_or_its_absence_explained() -> None:
     assert line(text, "BTCUSDT 1h* 200 ")
     assert line(text, "? nothing") == "? nothing of it yet: BTCUSDT 4h* candle"
     assert "4h, still forming: unknown (nothing of it yet)" in full(snapshot(view("BTCUSDT", forming=forming)))
+
+
+def test_limits_are_grouped_by_table() -> None:
+    limits = (("order.max_notional", "5000"), ("order.price_allowance", "0.002"), ("risk.max_share", "0.01"))
+    assert standing(limits).endswith("\nlimits: order: max_notional 5000, price_allowance 0.002; risk: max_share 0.01")
 
 
 def test_briefed_reader_gets_no_legend_limits_or_forming_rows() -> None:
