@@ -1,0 +1,73 @@
+"""A gate with a fixed time between wakes: `[gate] every`."""
+
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from ocw_mcp.core.gate.gate import Gate, GateState
+from ocw_mcp.domain.decision import WakeCondition
+from ocw_mcp.domain.time import HOUR, MINUTE
+from tests.support.gates import BTC, T0, gate_of, unread, with_policy
+from tests.support.wakes import reason, wake
+
+
+def timed(gate: Gate, minutes: Sequence[int]) -> list[int]:
+    """The minutes after T0 at which the gate wakes, of those at which candles close."""
+    woken = []
+    for minute in minutes:
+        at = T0 + minute * MINUTE
+        gate.evaluate(BTC, 100.0, (MINUTE, HOUR, 4 * HOUR), at=at, read=unread, after_hole=False, in_position=True)
+        if reasons := gate.wake(at, busy=False):
+            assert reasons == (wake(None, "timer"),)
+            woken.append(minute)
+    return woken
+
+
+def test_every_wakes_at_its_multiples_and_at_nothing_else() -> None:
+    gate = gate_of(every="15m", cooldown_s=3_600)
+    gate.raise_reason(BTC, reason("score:0.60 momentum reversal"))
+    assert timed(gate, range(1, 61)) == [15, 30, 45, 60]
+
+
+def test_every_wakes_at_the_first_close_after_a_hole() -> None:
+    assert timed(gate_of(every="15m"), [1, 14, 31, 44, 45, 46, 123, 134, 135]) == [31, 45, 123, 135]
+
+
+def test_a_decision_does_not_move_fixed_wakes() -> None:
+    gate = gate_of(every="15m")
+    assert timed(gate, [1, 15]) == [15]
+    gate.set_timer(T0 + 15 * MINUTE, 60)
+    assert timed(gate, range(16, 46)) == [30, 45]
+
+
+def test_a_wake_condition_wakes_between_fixed_times() -> None:
+    gate = gate_of(every="15m")
+    condition = WakeCondition(BTC, "price", "gt", 101)
+    assert gate.set_conditions((condition,), "strategy", T0, lambda symbol, metric: 100.0) == []
+    at = T0 + 7 * MINUTE
+    gate.evaluate(BTC, 102.0, (MINUTE,), at=at, read=lambda *_: 102.0, after_hole=False, in_position=False)
+    assert gate.wake(at, busy=False) == (wake(BTC, "condition:price gt 101, now 102"),)
+    assert timed(gate, range(8, 31)) == [15, 30]
+
+
+def test_fixed_wakes_go_on_after_a_restart() -> None:
+    gate, again = gate_of(every="15m"), gate_of(every="15m")
+    assert timed(gate, range(1, 20)) == [15]
+    again.restore(msgspec.json.decode(msgspec.json.encode(gate.state()), type=GateState))
+    assert timed(again, range(20, 31)) == [30]
+
+
+def test_outliers_are_measured_on_while_wakes_are_fixed() -> None:
+    gate, usual = gate_of(every="15m"), gate_of()
+    for minute in range(1, 30):
+        for each in (gate, usual):
+            close = 100.0 + minute % 3
+            each.evaluate(BTC, close, (MINUTE,), at=T0, read=unread, after_hole=False, in_position=False)
+    assert gate.state().spans == usual.state().spans
+
+
+@pytest.mark.parametrize("every", ["15", "0m", "soon"])
+def test_a_fixed_time_that_is_no_span_is_refused(every: str) -> None:
+    with pytest.raises(ValueError, match="is not a span of time"):
+        with_policy(every=every)
