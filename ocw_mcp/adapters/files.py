@@ -75,7 +75,8 @@ def read_file(
         data = b"" if status.st_size > most else file.read(most + 1)
         if status.st_size > most or len(data) > most:
             raise FileRefused(
-                f"{path} is larger than {most:,} bytes; expected a file of its kind; check the path, or move it away"
+                f"{path} is larger than {most:,} bytes, the largest size of such a file; check the path, or move the "
+                "file away"
             )
         return data
 
@@ -142,7 +143,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def make_directory(directory: Path) -> None:
-    """Create a directory of mode 0700, and missing parents that others cannot write, for any umask.
+    """Create a directory of mode 0700, and its missing parents, not writable by others. The umask changes neither.
 
     An existing directory is left unchanged. Raises OSError.
     """

@@ -12,7 +12,7 @@ from ocw_mcp.domain.orders import OrderRef, Side
 PREVIEW_GOOD_FOR_S: Final = 60
 """Seconds of real time, however fast a simulated market runs. The mark price of the preview binds as well."""
 TAINTED: Final = "ocw/tainted"
-"""The field in the `_meta` of a call which marks that the caller has read texts of other authors before it."""
+"""The `_meta` field that marks a call as tainted: its caller had read untrusted text before."""
 
 
 class LegRequest(msgspec.Struct, frozen=True, tag="leg", tag_field="asks"):

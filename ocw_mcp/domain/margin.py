@@ -68,7 +68,7 @@ class Brackets(msgspec.Struct, frozen=True, dict=True):
     def largest(self, share: Decimal) -> Decimal:
         """Return the largest notional (quote) whose maintenance is at most this share of it; 0 if there is none.
 
-        Within a bracket the maintenance is rate × notional − amount.
+        Within a bracket the maintenance margin is rate × notional − the bracket's amount.
         """
         largest = lower_end = ZERO
         for row, amount in zip(self.rows, self.amounts, strict=True):

@@ -193,7 +193,7 @@ class FundingPaid(msgspec.Struct, frozen=True, tag="funding_paid"):
     mark: Decimal
     at: int
     assumed: bool = False
-    """Whether the rate was unknown, and the venue assumed one that both sides pay."""
+    """True if the funding rate was unknown; the venue then charges an assumed rate to longs and shorts alike."""
 
 
 class OutsideCause(StrEnum):

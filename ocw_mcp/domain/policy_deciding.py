@@ -68,7 +68,7 @@ class FallbackPolicy(Table):
 
 
 class BudgetPolicy(Table):
-    """The budget for model calls. It stops no order: once it is spent, the rules decide."""
+    """The budget for model calls. A spent budget blocks no order: the rules then decide in place of the model."""
 
     usd_per_day: Annotated[Decimal, Field(ge=0), LOWER] = Decimal("0.25")
     """The largest cost of model calls in a UTC day, in USD."""

@@ -1,7 +1,7 @@
 """The parts that every table of a policy file is made of.
 
-Each key has a default in its model: its strictest value, which a file that lacks the key takes. No key has a looser
-default in the code. A key of a limit also says which of two values is the stricter one.
+Each key has a default in its model: its strictest value, which a file that lacks the key takes. A key of a limit also
+says which of two values is the stricter one.
 """
 
 from decimal import Decimal

@@ -286,7 +286,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     note: Remark | None = None
     """The note left at an earlier wake for the next one."""
     undone: tuple[Remark, ...] = ()
-    """Parts of the last decision, other than legs, that had no effect; one sentence each, with the decider."""
+    """The parts of the last decision, other than its legs, that had no effect: one sentence each, and the decider."""
     limits: tuple[tuple[str, str], ...] = ()
     """The safety limits in force, as names and texts."""
     correlations: tuple[Correlation, ...] = ()

@@ -61,7 +61,7 @@ class TimerKind(StrEnum):
     CANCEL = "cancel"
     """The venue has not answered a cancel request; the subject is the order."""
     DAY = "day"
-    """The UTC day ends, although no candle came."""
+    """The UTC day ends, even if no candle has arrived."""
     DECISION = "decision"
     """The deadline of the decision that is open."""
     EXPIRY = "expiry"

@@ -266,7 +266,7 @@ class _Quota:
         drop_oldest(self._times, CALLERS_KEPT)
 
     def spent(self, token: str, now: int) -> Refusal | None:
-        """Return a refusal if a caller has used up its quota of the last minute."""
+        """Return a refusal if a caller has used up its quota for the last minute."""
         times = self._times.get(token)
         if times is None or len(times) < self._most or times[0] <= now - MINUTE:
             return None

@@ -47,7 +47,7 @@ class OpenRequests:
         Raises QuotaExceeded.
         """
         if self._counted[who] >= MOST_OPEN:
-            raise QuotaExceeded(f"too many open requests. limit={MOST_OPEN} of one token actual=more")
+            raise QuotaExceeded(f"too many open requests. limit={MOST_OPEN} per access token actual=more")
         key = object()
         with anyio.CancelScope() as scope:
             self._open[key] = token, who, scope

@@ -110,7 +110,7 @@ def test_link_of_or_to_another_users_file_is_refused(desk: Path, tmp_path: Path,
     [("pipe", "it is a pipe"), ("sparse", "larger than"), ("writable", "chmod go-w"), ("device", "it is a")],
 )
 @pytest.mark.parametrize("name", ["the --env", ".env", "a policy"])
-def test_a_file_that_is_none_of_ours_is_not_read(ocw: Ocw, tmp_path: Path, name: str, kind: str, told: str) -> None:
+def test_a_file_of_another_owner_is_not_read(ocw: Ocw, tmp_path: Path, name: str, kind: str, told: str) -> None:
     path = tmp_path / (".env" if name == ".env" else "given.toml")
     if kind == "pipe":
         os.mkfifo(path)

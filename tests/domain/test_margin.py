@@ -89,7 +89,7 @@ def test_largest_notional_just_reaches_its_stop_unliquidated(
 @pytest.mark.parametrize(
     ("leverage", "cap"), [(51, 0), (50, 1_000), (21, 1_000), (20, 9_000), (6, 9_000), (5, 50_000), (1, 50_000)]
 )
-def test_each_leverage_has_a_largest_notional(leverage: int, cap: int) -> None:
+def test_each_leverage_has_a_maximum_notional(leverage: int, cap: int) -> None:
     assert ROWS.cap(leverage) == cap
     assert cap == 0 or ROWS.max_leverage(D(cap)) >= leverage > ROWS.max_leverage(D(cap) + 1)
 

@@ -26,7 +26,7 @@ def stops(run: Run) -> dict[OrderRef, Decimal | None]:
     return {s.ref: s.order.trigger_price for s in run.engine.orders.live("BTCUSDT", Purpose.STOP)}
 
 
-async def test_a_looser_stop_accepted_late_leaves_the_tighter_one() -> None:
+async def test_a_looser_stop_accepted_late_replaces_no_tighter_one() -> None:
     script = Scripted({1: buy("96"), 2: add("97")})
     run = Run(ListFeed(path([100.0] * 4)), script, policy=PATIENT, venue=RefusesStops(LOST, first=1))
     await never_naked(run).go()

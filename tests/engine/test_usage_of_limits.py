@@ -90,7 +90,7 @@ def verdicts(engine: Engine, symbol: str, action: Action) -> dict[str, CheckedLi
     return {each.code.value: each for each in found.limits}
 
 
-async def test_the_account_shows_the_free_margin_of_the_next_entry(tmp_path: Path) -> None:
+async def test_the_account_shows_the_margin_free_for_an_entry(tmp_path: Path) -> None:
     looked = await FacadeRun(tmp_path, Scripted({}), policy=policies(order={"max_notional": 100_000})).go(1)
     for number, (symbol, below) in enumerate((("BTCUSDT", "1"), ("ETHUSDT", "0.97"))):
         last = D(str(looked.facade.symbol(symbol).last))

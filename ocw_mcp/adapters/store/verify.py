@@ -5,8 +5,8 @@ row of the chain, written in one transaction with the checkpoint. It shows a che
 also recomputes the chain is found only with a head that was noted outside, such as in the log.
 
 A walk over all rows finds changed, missing, moved and foreign rows, unreadable events, and projections that do not
-follow from the events. A cut tail leaves a whole, shorter journal: it is found only if the checkpoint is beyond it, or
-with a head that was noted outside.
+follow from the events. A journal with its tail cut off is still valid, only shorter. The cut is found only if the
+checkpoint is beyond the new end, or by comparison with a head (the last digest) that was saved elsewhere.
 """
 
 import hashlib

@@ -90,7 +90,7 @@ class Writer:
         return Draft(number, prompt, worst_cost(size, self.terms.max_tokens, self.terms.model, at))
 
     def _body(self, prompt: str) -> dict[str, object]:
-        """Return the request, without caching: the next entry comes too late, and has a prompt of its own."""
+        """Return the request, not cached: the cache would expire before the next entry, which has another prompt."""
         return {
             "model": self.terms.model,
             "max_tokens": self.terms.max_tokens,

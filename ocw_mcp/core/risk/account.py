@@ -48,7 +48,10 @@ class AccountView(msgspec.Struct, frozen=True):
     day_opening: Decimal
     """Equity with which the UTC day began."""
     correlated_long: Decimal | None
-    """Absolute value of all long positions and entries in symbols that move as one; None if this symbol does not."""
+    """Notional (quote) of all long positions and pending long entries in the correlated symbols.
+
+    None if this symbol is not one of them.
+    """
     correlated_short: Decimal | None
     other_symbols: int
     """The number of other symbols with a position or a live entry."""

@@ -30,7 +30,7 @@ class DecisionMade(Event, frozen=True, tag="decision.made"):
     cost_usd: Decimal = ZERO
     """The LLM cost of the decision."""
     tainted: bool = False
-    """Whether the decider had read text of other authors."""
+    """Whether the decider had read untrusted text, which another author wrote."""
 
     @property
     def in_its_place(self) -> Cause | None:

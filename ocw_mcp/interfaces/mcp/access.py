@@ -20,7 +20,7 @@ GetFacade = Callable[[], "Facade"]
 
 
 def after_warm_up(get_facade: GetFacade) -> GetFacade:
-    """Return a getter that raises RequestError until the market has begun, while all prices are still history."""
+    """Return a getter of the facade that raises RequestError during warm-up, while all prices are historical."""
 
     def checked() -> "Facade":
         facade = get_facade()

@@ -175,7 +175,8 @@ class Bridge:
             answers = {key: await _ask_person(ctx, each.params) for key, each in (wanted.input_requests or {}).items()}
             params |= {"inputResponses": answers, "requestState": wanted.request_state}
         raise EngineError(
-            f"BAD_ANSWER: the engine asks too often. limit={ROUNDS} actual=more next: report it to the operator"
+            f"BAD_ANSWER: the engine asked too many questions during one call. limit={ROUNDS} actual=more "
+            "next: report it to the operator"
         )
 
     async def _with_notice(self, ctx: _Context, tool: str, answer: CallToolResult) -> CallToolResult:

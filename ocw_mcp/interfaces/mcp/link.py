@@ -104,7 +104,7 @@ class EngineLink:
                 f"limit={ANSWER_S:g}s actual=more next: call again with the same key"
             ) from None
         except httpx2.HTTPError:
-            raise EngineStoppedError("the engine stopped before its answer") from None
+            raise EngineStoppedError("the engine stopped before it answered") from None
 
     async def close(self) -> None:
         """Close the connection."""
@@ -148,7 +148,7 @@ async def _answer(response: "httpx2.Response", progress: Progress | None) -> dic
                 return _result(message)
             if message["method"] == "notifications/progress" and progress is not None:
                 await progress(message.get("params") or {})
-        raise EngineStoppedError("the engine stopped before its answer")
+        raise EngineStoppedError("the engine stopped before it answered")
     body = await response.aread()
     try:
         answer: Any = json.loads(body)

@@ -32,7 +32,7 @@ _PLACES_NAMED = 12
 
 
 class _Reasons:
-    """The reasons of unknown numbers, each with its places."""
+    """Why values are unknown: each reason with the names of the values."""
 
     def __init__(self) -> None:
         self._places: dict[str, list[str]] = {}

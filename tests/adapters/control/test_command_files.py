@@ -338,7 +338,7 @@ def test_one_check_reads_a_bounded_number_of_files(tmp_path: Path) -> None:
     assert len(list((folder / "refused").iterdir())) == 4 * FILES_PER_CHECK
 
 
-def test_command_behind_many_files_is_read_within_a_few_checks(tmp_path: Path) -> None:
+def test_a_command_queued_behind_many_files_is_read_soon(tmp_path: Path) -> None:
     folder = tmp_path / "commands"
     folder.mkdir()
     for number in range((CHECKS_PER_LISTING + 3) * FILES_PER_CHECK):

@@ -147,7 +147,7 @@ def test_resuming_gives_exactly_the_later_frames(make_feed: Callable[[], Feed]) 
         assert frames_of(feed, moment) == frames[bisect_right(times, moment) :]
 
 
-def test_resuming_outside_the_market_gives_none_or_all(
+def test_resuming_before_gives_all_frames_and_after_none(
     make_feed: Callable[[], Feed],
 ) -> None:
     feed = make_feed()

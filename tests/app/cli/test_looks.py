@@ -121,7 +121,7 @@ def test_refusals_show_their_limit_and_the_largest_size(ocw: Ocw, desk: Path) ->
     assert f"{cut['code']}: limit {cut['limit']}" in text
 
 
-def test_decisions_show_legs_reasons_and_orders(ocw: Ocw, desk: Path) -> None:
+def test_decisions_show_their_legs_and_reasons_and_orders(ocw: Ocw, desk: Path) -> None:
     view = read(ocw, "decisions", "--state", desk, "--limit", 10_000)
     assert [row["wake_id"] for row in view["decisions"]] == list(range(1, len(view["decisions"]) + 1))
     assert all(row["reasons"] for row in view["decisions"])

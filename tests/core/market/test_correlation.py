@@ -50,7 +50,7 @@ def test_correlation_of_few_hours_or_a_flat_price_is_unknown() -> None:
     )
 
 
-def test_market_correlates_hourly_or_longer_candles() -> None:
+def test_correlation_uses_candles_of_an_hour_or_longer() -> None:
     for interval, count in ((MINUTE, 60 * 40), (DAY, 40)):
         market = Market(interval, ("BTCUSDT", "ETHUSDT"))
         for place in range(count):

@@ -21,7 +21,7 @@ def test_longs_pay_a_positive_rate_to_shorts(quantity: str, rate: str, gained: s
 
 
 @pytest.mark.parametrize("quantity", ["2", "-2"])
-def test_assumed_funding_is_paid_by_both_sides(quantity: str) -> None:
+def test_longs_and_shorts_both_pay_an_assumed_funding_rate(quantity: str) -> None:
     assert assumed_payment(D(quantity), D(1_000)) == D("-0.2")
 
 

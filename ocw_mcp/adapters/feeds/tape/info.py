@@ -32,7 +32,10 @@ _SLACK: Final = 2
 _NEAR: Final = math.log(1.02)
 """A taker ratio within two percent of that of the candles belongs to the same five minutes."""
 _ENOUGH: Final = 3
-"""Rows that must fit one reading of the stamps; it must also fit twice as many rows as the other one."""
+"""The number of rows that must match one meaning of the timestamps (start or end of the interval) to accept it.
+
+It must also match twice as many rows as the other meaning.
+"""
 
 
 class Gaps(msgspec.Struct):

@@ -122,7 +122,7 @@ class RowCounts(msgspec.Struct):
             known.rows += 1
 
     def give_up(self, file: str, fault: TapeError) -> None:
-        """Leave out the rest of a file and name it. Raises the fault if the options are strict."""
+        """Skip the rest of a file, and report the file by name. Raises the fault if the options are strict."""
         if self.options.strict:
             raise fault
         known = self.left_out.get(file)

@@ -93,7 +93,7 @@ async def _request(seat: Seat) -> dict[str, Any]:
 
 
 async def _young() -> int:
-    """Return the length of the longest context of a market without history, in which most readings are unknown."""
+    """Return the length (characters) of the longest context of a new market, in which most readings are unknown."""
     model = StandIn()
     async with open_seat(SimulatedFeed(1, warmup_days=0), load_policies(None), model) as seat:
         await seat.book.run.run(__version__, EARLY_HOURS * HOUR)
