@@ -15,7 +15,7 @@ LEAST = {name: " ".join(["Text.", *(f"{{{field}}}" for field in sorted(fields))]
 def test_shipped_prompts_quote_the_limits_in_force() -> None:
     for policy in ("default", "conservative", "lab"):
         policies = load_policies(None, policy).policies
-        system = Prompts(TEXTS, policies).fill("system")
+        system = " ".join(Prompts(TEXTS, policies).fill("system").split())
         assert f"at most {policies.stop.max_distance} of the price" in system
         assert f"the latest, at most {policies.gate.timer_max_s}." in system
         assert "{" not in system

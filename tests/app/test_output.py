@@ -114,7 +114,16 @@ def test_a_reason_is_neither_markup_nor_more_than_one_line() -> None:
     assert lines == ["1970-01-01 00:00  decision  claude: BUY BTCUSDT (a [/b]  [2J fake line)"]
 
 
-def test_a_terminal_that_closes_ends_a_run_as_a_word_to_stop_does(tmp_path: Path) -> None:
+@pytest.fixture
+def hangups_arrive() -> Iterator[None]:
+    """Let SIGHUP arrive also when the tests were started with `nohup`, which has it ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangups_arrive")
+def test_a_terminal_that_closes_stops_the_run(tmp_path: Path) -> None:
     def hang_up(at: int, event: DomainEvent) -> None:
         os.kill(os.getpid(), signal.SIGHUP)
 
