@@ -44,8 +44,9 @@ PLACES: Final = 18
 """Digits of a Parquet decimal, and its digits after the decimal point."""
 _QUOTIENT_PLACES: Final = 8
 _ALL: Final = 1 << 62
-_FORMULA: Final = re.compile(r"(^|;)(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
-"""Where a spreadsheet begins a formula: at the start of a cell, or after `;`, which separates cells in some locales."""
+_FORMULA: Final = re.compile(r"(^|;)(?=[\s\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])")
+"""A place at which a spreadsheet may read a formula: the start of a cell, or after `;`, which separates cells in some
+locales; blanks and quotes may come before the formula."""
 
 
 class Kind(Enum):

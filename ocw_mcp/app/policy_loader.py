@@ -115,10 +115,11 @@ def _read(path: Path) -> _Chain:
     for each, (_, own) in reversed(files.items()):
         # A name is not inherited.
         data.pop("name", None)
+        given.pop("name", None)
         for table, values in own.items():
             is_table = isinstance(values, Mapping)
             data[table] = {**data[table], **values} if is_table and isinstance(data.get(table), dict) else values
-            keys = [f"{table}.{key}" for key in values] if is_table else [table]
+            keys = [table, *(f"{table}.{key}" for key in (values if is_table else ()))]
             given |= dict.fromkeys(keys, _label(each, path))
     numbers = dict(_bad_leaves(data, Policies, ()))
     problems = list(numbers.items())

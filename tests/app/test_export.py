@@ -135,6 +135,8 @@ def test_an_amount_that_parquet_cannot_hold_is_refused() -> None:
         ("\uff1d1", "'\uff1d1"),
         ("first\n=1", "first =1"),
         ("fine; =1", "fine;' =1"),
+        ('fine;"=1"', 'fine;\'"=1"'),
+        (' "=1', "'\"=1"),
         ("a = b, -1", "a = b, -1"),
         ("\x1b[2J", "[2J"),
     ],

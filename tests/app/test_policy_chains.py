@@ -177,12 +177,20 @@ def test_a_file_may_extend_the_shipped_one_of_its_own_name(tmp_path: Path) -> No
             'extends = "broken"\n[order]\nmax_notional = -1',
             "order.max_notional is -1; expected more than 0",
         ),
+        ('extends = "odd"', "[ordr] is unknown; did you mean order? (in odd.toml)"),
     ],
 )
 def test_a_chain_that_cannot_be_read_is_one_sentence(tmp_path: Path, mine: str, says: str) -> None:
     other = 'name = "other"\nextends = "mine"\n'
     broken = 'name = "broken"\nextends = "default"\n[order]\nmax_notional = 0\n'
-    assert says in complaint(tmp_path, mine=f'name = "mine"\n{mine}\n', other=other, broken=broken)
+    odd = 'name = "odd"\n[ordr]\nmax_notional = 1\n'
+    assert says in complaint(tmp_path, mine=f'name = "mine"\n{mine}\n', other=other, broken=broken, odd=odd)
+
+
+def test_missing_name_is_reported_for_the_file_that_lacks_it(tmp_path: Path) -> None:
+    text = complaint(tmp_path, mine='extends = "team"\n', team='name = "team"\nextends = "default"\n')
+    assert text.startswith(f"{tmp_path / 'mine.toml'}: name is missing; ")
+    assert "(in " not in text
 
 
 def test_the_strict_policy_may_extend_another_and_lack_keys(tmp_path: Path) -> None:

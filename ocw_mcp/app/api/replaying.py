@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
+from threading import Event
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -22,13 +23,13 @@ from ocw_mcp.adapters.store.views.trades import TradeRow, find_trades
 from ocw_mcp.app import picture
 from ocw_mcp.app.api.records import Records
 from ocw_mcp.app.markets import SIMULATED, open_market
+from ocw_mcp.app.parsing import parse_product, parse_symbols
 from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies, load_prompts, with_every
 from ocw_mcp.app.resources import shipped
 from ocw_mcp.app.runner import Job, run
 from ocw_mcp.app.strategies import NamedStrategy, load_strategy, named
 from ocw_mcp.domain.decision import Decision
-from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.errors import SettingsError, StrategyError
 from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.protocols import Feed
 from ocw_mcp.domain.snapshot import Snapshot
@@ -97,7 +98,9 @@ class ReplayResult:
         picture.require(to)
         if not figures["candles"]:
             raise SettingsError("no candle closed in this replay, so there is nothing to draw; give it more days")
-        prices = _outside_loops(lambda: asyncio.run(picture.read_prices(self._feed, figures["to"], figures["candles"])))
+        prices = _outside_loops(
+            lambda: asyncio.run(picture.read_prices(self._feed, figures["to"], figures["candles"])), Event()
+        )
         story = self._story._replace(equity=[(each.at, float(each.equity)) for each in self.equity])
         picture.draw(to, prices, story, (figures["to"], figures["equity_end"]), picture.title(figures))
         return to
@@ -148,14 +151,17 @@ def replay(
     loaded = _policies(policies)
     feed = open_market(
         _market(market),
-        product=_product(product),
+        product=parse_product(product, "product"),
         interval=interval,
-        symbols=_symbols(symbols),
+        symbols=parse_symbols((symbols if isinstance(symbols, str) else ",".join(symbols)) or None, "symbols"),
         seed=seed,
     )
     equity: dict[int, Decimal] = {}
+    interrupted = Event()
 
     def sampled(snapshot: Snapshot) -> Decision | None:
+        if interrupted.is_set():
+            raise StrategyError("the replay was interrupted")
         equity[snapshot.at] = snapshot.equity
         return chosen.decide(snapshot)
 
@@ -171,7 +177,7 @@ def replay(
             strategy=NamedStrategy(chosen.name, sampled),
             embedded=True,
         )
-        outcome = _outside_loops(lambda: run(job))
+        outcome = _outside_loops(lambda: run(job), interrupted)
         rows = ask_book(directory, _read)
     figures = outcome.report
     equity = {at: exact(value) for at, value in rows.story.equity} | equity
@@ -181,14 +187,21 @@ def replay(
     return ReplayResult(figures, outcome.why, outcome.warnings, rows, points, feed)
 
 
-def _outside_loops(work: Callable[[], _T]) -> _T:
-    """Do work that runs an event loop; in its own thread if a loop runs already, as in a notebook."""
+def _outside_loops(work: Callable[[], _T], interrupted: Event) -> _T:
+    """Return the result of work that runs an event loop. If a loop runs already, as in a notebook, use a thread.
+
+    Python delivers Ctrl-C to the main thread only: `interrupted` is then set, and the work in the thread must end.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return work()
     with ThreadPoolExecutor(1, "ocw-replay") as pool:
-        return pool.submit(work).result()
+        try:
+            return pool.submit(work).result()
+        except BaseException:
+            interrupted.set()
+            raise
 
 
 def _read(db: Database, _book: StoredBook) -> _Rows:
@@ -218,18 +231,6 @@ def _policies(given: str | Path | LoadedPolicies) -> LoadedPolicies:
     if by_name or not (path.exists() or path.suffix or len(path.parts) > 1):
         return load_policies(None, str(given))
     return load_policies(path)
-
-
-def _symbols(given: str | Sequence[str]) -> tuple[str, ...]:
-    names = given.split(",") if isinstance(given, str) else given
-    return tuple(name.strip() for name in names if name.strip())
-
-
-def _product(text: str | None) -> Product | None:
-    try:
-        return None if text is None else Product(text)
-    except ValueError:
-        raise SettingsError(f"product is {text!r}; expected spot or um") from None
 
 
 def _span(days: float | None, market: str | Path) -> int | None:

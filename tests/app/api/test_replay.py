@@ -4,7 +4,9 @@ import asyncio
 import json
 import math
 import os
+import signal
 import sys
+import threading
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -262,6 +264,25 @@ async def test_a_replay_runs_inside_a_running_loop(tape: Path, tmp_path: Path) -
     assert len(result.decisions) == 8
     assert result.picture(tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
     assert asyncio.get_running_loop().is_running()
+
+
+async def test_ctrl_c_stops_a_replay_inside_a_running_loop() -> None:
+    """The replay runs in a thread of its own, and Python delivers Ctrl-C to the main thread only."""
+    main = threading.main_thread().ident
+    assert main is not None
+    called: list[int] = []
+
+    def interrupted(snapshot: Snapshot) -> None:
+        called.append(snapshot.at)
+        if len(called) == 1:
+            signal.pthread_kill(main, signal.SIGINT)
+
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            replay("sim", strategy=interrupted, every="15m", days=100_000)
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 def test_a_picture_is_drawn_or_refused(tape: Path, tmp_path: Path) -> None:
