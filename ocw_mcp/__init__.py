@@ -2,54 +2,17 @@
 
     from ocw_mcp import Decision, Leg, replay
 
-What is listed in `__all__` is the public surface; every other module may change. A name is imported when it is first
-asked for, so that `import ocw_mcp` costs nothing. `__init__.pyi` has the same names for type checkers.
+The names in `__all__` are the public interface; every other module may change. `__init__.pyi` declares them, for type
+checkers and for this module, which imports a name when it is first used: `import ocw_mcp` alone imports nothing else.
 """
 
 from importlib import import_module
 
 __version__ = "0.1.0"
 
-_EXPORTS = {
-    "ocw_mcp.app.api.connection": ("EngineClient", "connect"),
-    "ocw_mcp.app.api.records": ("Records",),
-    "ocw_mcp.app.api.replaying": ("EquityPoint", "ReplayResult", "replay"),
-    "ocw_mcp.adapters.store.views.decisions": ("DecisionRow",),
-    "ocw_mcp.adapters.store.views.orders": ("OrderRow", "RefusalRow"),
-    "ocw_mcp.adapters.store.views.trades": ("TradeRow",),
-    "ocw_mcp.domain.decision": ("Action", "Comparison", "Decision", "Leg", "WakeCondition"),
-    "ocw_mcp.domain.errors": (
-        "AttachError",
-        "BookBusy",
-        "BookError",
-        "FetchError",
-        "JournalDiverged",
-        "JournalError",
-        "OcwError",
-        "SettingsError",
-        "StrategyError",
-        "TapeError",
-    ),
-    "ocw_mcp.domain.requests": ("RequestError",),
-    "ocw_mcp.domain.snapshot": (
-        "Correlation",
-        "DerivativesView",
-        "Feasible",
-        "FormingCandle",
-        "FormingView",
-        "IndicatorValues",
-        "PositionView",
-        "Remark",
-        "Snapshot",
-        "SymbolView",
-        "SymbolWake",
-        "TradeView",
-        "WakeKind",
-        "WakeReason",
-    ),
-    "ocw_mcp.domain.unknown": ("Unknown",),
-}
-_MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}
+with open(f"{__file__}i", encoding="utf-8") as _declarations:
+    # Each is `from MODULE import NAME as NAME`.
+    _MODULE_OF = {words[3]: words[1] for words in map(str.split, _declarations) if words[:1] == ["from"]}
 
 __all__ = ["__version__", *sorted(_MODULE_OF)]
 

@@ -1,4 +1,4 @@
-"""The public surface for type checkers: the names of `__init__.py`, each from its own module."""
+"""The public interface: each name from its own module. `__init__.py` reads these lines."""
 
 from ocw_mcp.adapters.store.views.decisions import DecisionRow as DecisionRow
 from ocw_mcp.adapters.store.views.orders import OrderRow as OrderRow

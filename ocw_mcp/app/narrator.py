@@ -4,15 +4,22 @@ from collections.abc import Callable
 
 from rich.text import Text
 
+from ocw_mcp.agent.causes import ANSWERED
 from ocw_mcp.app.output import STATE_STYLES, gain_style
-from ocw_mcp.app.remarks import Absence, Closings
 from ocw_mcp.domain import events
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.orders import GUARD, RULES, Purpose
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import iso
+from ocw_mcp.render.quotations import untrusted
 from ocw_mcp.render.text import moment
+
+LONGEST_CAUSE = 200
+STILL_DECIDES = (*ANSWERED, CauseKind.THROTTLED)
+"""Causes of a decision by the rules that do not mean that the agent cannot decide at other wakes."""
 
 
 def style_of(event: events.DomainEvent) -> str:
@@ -38,6 +45,37 @@ def style_of(event: events.DomainEvent) -> str:
             return ""
 
 
+class _Closings:
+    """Finds why a position closed: its stop, its target, a rule of the guard, a caller, or a fill from outside OCW."""
+
+    def __init__(self) -> None:
+        self._rules: dict[str, str] = {}
+        self._exits: dict[str, str] = {}
+        self._closed: dict[str, str] = {}
+
+    def take(self, event: events.DomainEvent) -> None:
+        """Process one event."""
+        match event:
+            case events.ExitDecided(symbol, rule, why):
+                self._rules[symbol] = f"{rule}: {why}"
+            case events.OrderIntended(_, intent) if intent.purpose is Purpose.EXIT:
+                rule = self._rules.pop(intent.symbol, "") if intent.principal == GUARD else ""
+                self._exits[intent.symbol] = rule or f"closed by {intent.principal}"
+            case events.OrderFilled(ref=ref, symbol=symbol) if ref.leg is Purpose.EXIT:
+                self._closed[symbol] = self._exits.get(symbol, "closed")
+            case events.OrderFilled(ref=ref, symbol=symbol, maker=maker) if ref.leg in (Purpose.STOP, Purpose.TARGET):
+                # On spot both are one OCO order with the leg of the stop: its target fills as maker, its stop as taker.
+                self._closed[symbol] = "its stop" if ref.leg is Purpose.STOP and not maker else "its target"
+            case events.OutsideFilled(symbol=symbol, cause=cause):
+                self._closed[symbol] = cause
+
+    def why(self, symbol: str) -> str:
+        """Return why the position that has just closed did so; empty if no earlier event gave a reason."""
+        self._rules.pop(symbol, None)
+        self._exits.pop(symbol, None)
+        return self._closed.pop(symbol, "")
+
+
 class Narrator:
     """Turns domain events into lines. Wakes with a HOLD decision are counted, and the count is shown once a day."""
 
@@ -46,18 +84,30 @@ class Narrator:
         self.lines = 0
         """The number of lines printed so far."""
         self._held = 0
-        self._closings = Closings()
-        self._absence = Absence()
+        self._closings = _Closings()
+        self._absent = False
+        """Whether the agent can no longer decide."""
 
     def __call__(self, at: int, event: events.DomainEvent) -> None:
         """Print the line of an event with its time (ms), if it has one."""
         self._closings.take(event)
         if isinstance(event, events.DecisionMade):
-            self.show(at, self._absence.remark(event), "yellow")
+            self.show(at, self._change_of_agent(event), "yellow")
         if isinstance(event, events.DecisionMade) and all(leg.action is Action.HOLD for leg in event.decision.legs):
             self._held += 1
             return
         self.show(at, self._line(event), style_of(event))
+
+    def _change_of_agent(self, made: events.DecisionMade) -> str | None:
+        """Return a line if a decision is the first one that the agent cannot make, or that it makes again."""
+        failure = made.in_its_place
+        if failure is not None and not self._absent and failure.kind not in STILL_DECIDES:
+            self._absent = True
+            return f"agent     cannot decide, the rules do in its place: {untrusted(str(failure), LONGEST_CAUSE)}"
+        if failure is None and self._absent and made.decider != RULES and made.decision.answered:
+            self._absent = False
+            return f"agent     {made.decider} decides again"
+        return None
 
     def show(self, at: int, line: str | None, style: str = "") -> None:
         """Print a line with its time (ms); None prints nothing."""
@@ -86,8 +136,6 @@ class Narrator:
                     f"fill      {event.side} {plain(event.quantity)} {event.symbol} at {plain(event.price)}, "
                     f"fee {plain(round(event.fee, 4))}, position {plain(event.position)}"
                 )
-            case events.OrderRefused(intent=intent, refusal=refusal) if refusal.code is RefusalCode.APPROVAL_REQUIRED:
-                return f"approval  {intent.purpose.name.lower()} {intent.side} {intent.symbol}: {refusal}"
             case events.ApprovalAsked(name, intent, price, expires_at):
                 order = f"{intent.side} {plain(intent.quantity)} {intent.symbol} at about {plain(price)}"
                 until = moment(expires_at)[:16]
@@ -95,7 +143,8 @@ class Narrator:
             case events.ApprovalEnded(name, outcome, by):
                 return f"approval  {name} {outcome} by {by}"
             case events.OrderRefused(intent=intent, refusal=refusal):
-                return f"refused   {intent.purpose.name.lower()} {intent.side} {intent.symbol}: {refusal}"
+                word = "approval" if refusal.code is RefusalCode.APPROVAL_REQUIRED else "refused"
+                return f"{word:9} {intent.purpose.name.lower()} {intent.side} {intent.symbol}: {refusal}"
             case events.OrderRejected(ref=ref, code=code, text=text):
                 return f"rejected  {ref}: {code} {text}"
             case events.OrderCanceled(ref=ref, untraded=untraded, limit=limit) if (
@@ -109,9 +158,8 @@ class Narrator:
                 made = f"{'+' if pnl >= 0 else ''}{plain(round(pnl, 2))} after fees and funding"
                 return f"closed    {symbol}, {made}{f' ({why})' if why else ''}"
             case events.FundingBooked(symbol=symbol, amount=amount, rate=rate, assumed=assumed):
-                paid = "received" if amount > 0 else "paid"
-                rated = f"{plain(rate * 100)}%{', assumed' if assumed else ''}"
-                return f"funding   {symbol}: funding {paid} {plain(abs(round(amount, 4)))} at {rated}"
+                paid = f"{'received' if amount > 0 else 'paid'} {plain(abs(round(amount, 4)))}"
+                return f"funding   {symbol}: funding {paid} at {plain(rate * 100)}%{', assumed' if assumed else ''}"
             case events.DailyLossReached(equity=equity, floor=floor):
                 return f"limit     daily loss: equity {plain(round(equity, 2))}, limit {plain(round(floor, 2))}"
             case events.DrawdownReached(equity=equity, peak=peak):

@@ -3,6 +3,7 @@
 Candles are not journaled, so they are read from the feed again; all other data comes from the journal.
 """
 
+import asyncio
 from collections.abc import Iterable
 from importlib.util import find_spec
 from math import nan
@@ -104,7 +105,8 @@ def gather(journal: Iterable[tuple[int, JournalEvent]]) -> ChartData:
                         closed_at=fill.traded_at,
                         exit=float(fill.price),
                         pnl=float(pnl),
-                        stopped=fill.ref.leg is Purpose.STOP,
+                        # The target of an OCO order has the leg of the stop, and fills as maker.
+                        stopped=fill.ref.leg is Purpose.STOP and not fill.maker,
                     )
                 )
     story.trades.extend(open_trades.values())
@@ -134,26 +136,22 @@ async def read_prices(feed: Feed, until: int, candles: int) -> dict[str, ChartPr
     return prices
 
 
-def title(figures: dict[str, Any]) -> str:
-    """Return the title of the picture of a run, from its report."""
-    return f"{', '.join(figures['symbols'])}: {figures['return']:+.2%}, buy and hold {figures['buy_and_hold']:+.2%}"
-
-
-def draw(
-    path: Path, prices: dict[str, ChartPrices], story: ChartData, equity_end: tuple[int, float], title: str
-) -> None:
-    """Draw the picture and write it as a PNG.
+def draw(path: Path, feed: Feed, story: ChartData, figures: dict[str, Any]) -> None:
+    """Draw the picture of a run from its report, and write it as a PNG. Runs an event loop to read the prices again.
 
     Raises SettingsError when the file cannot be written.
     """
     from matplotlib.figure import Figure
 
+    prices = asyncio.run(read_prices(feed, figures["to"], figures["candles"]))
     shown = [symbol for symbol in prices if prices[symbol].at]
     figure = Figure(figsize=(14, 3.4 * len(shown) + 2.4), layout="constrained")
     axes = figure.subplots(len(shown) + 1, 1, sharex=True, height_ratios=[3] * len(shown) + [1.6], squeeze=False)[:, 0]
     for symbol, axis in zip(shown, axes, strict=False):
         _draw_symbol(axis, symbol, prices[symbol], story)
-    _draw_equity(axes[-1], [*story.equity, equity_end])
+    _draw_equity(axes[-1], [*story.equity, (figures["to"], figures["equity_end"])])
+    returned, held = figures["return"], figures["buy_and_hold"]
+    title = f"{', '.join(figures['symbols'])}: {returned:+.2%}, buy and hold {held:+.2%}"
     figure.suptitle(title, fontsize=12, x=0.01, ha="left")
     try:
         figure.savefig(path, format="png", dpi=100)
@@ -171,15 +169,14 @@ def _draw_symbol(axis: "Axes", symbol: str, row: ChartPrices, story: ChartData) 
     axis.margins(x=0.01, y=0.12)
     for place, (kind, colour) in enumerate(KINDS.items()):
         at = [at for at, of, each in story.wakes if each == kind and of in (symbol, None)]
-        axis.vlines(
-            _moments(at),
-            0.012 * place,
-            0.012 * place + 0.011,
-            color=colour,
-            linewidth=0.8,
-            transform=axis.get_xaxis_transform(),
-            label=f"{len(at)} wakes by {kind}" if at else "",
-        )
+        label, low = f"{len(at)} wakes by {kind}" if at else "", 0.012 * place
+        style: dict[str, Any] = {
+            "color": colour,
+            "linewidth": 0.8,
+            "transform": axis.get_xaxis_transform(),
+            "label": label,
+        }
+        axis.vlines(_moments(at), low, low + 0.011, **style)
     trades = [trade for trade in story.trades if trade.symbol == symbol]
     for trade in trades:
         _draw_trade(axis, trade, row)

@@ -28,6 +28,9 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str | Text]]:
     began, ended = figures["from"], figures["to"]
     refusals = ", ".join(f"{code} {count}" for code, count in figures["refusals"].items()) or "none"
     skips = ", ".join(f"{reason} {count}" for reason, count in figures["skips"].items()) or "none"
+    states = ", ".join(f"{state} {_long(ms)}" for state, ms in figures["time_in_state"].items() if ms)
+    equity = f"{figures['equity_start']:,.2f} -> {figures['equity_end']:,.2f}"
+    realised, unrealised = _gain(figures["realised"]), _gain(figures["unrealised"])
     return [
         ("market", ", ".join(figures["symbols"])),
         ("candles", f"{figures['candles']:,}" + (f" from {iso(began)} to {iso(ended)}" if began is not None else "")),
@@ -37,25 +40,15 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str | Text]]:
         ("decisions", _decided(figures["decided"])),
         ("orders", f"{figures['orders']} sent, {figures['fills']} fills, refusals: {refusals}"),
         *_trades(figures["trades"]),
-        ("states", _states(figures["time_in_state"])),
+        ("states", states or "no time has passed"),
         ("no stop", f"{figures['unprotected_ms'] / 1_000:g} s, all positions together"),
         ("data gaps", str(figures["holes"]) + _corrected(figures)),
-        (
-            "equity",
-            Text.assemble(
-                f"{figures['equity_start']:,.2f} -> {figures['equity_end']:,.2f} (",
-                (_share(figures["return"]), gain_style(figures["return"])),
-                ")",
-            ),
-        ),
-        (
-            "of which",
-            Text.assemble(_gain(figures["realised"]), " realised, ", _gain(figures["unrealised"]), " unrealised"),
-        ),
+        ("equity", Text.assemble(equity, " (", _coloured(figures["return"]), ")")),
+        ("of which", Text.assemble(realised, " realised, ", unrealised, " unrealised")),
         *(("still open", _position(position)) for position in figures["positions"]),
         *(("live order", _order(order)) for order in figures["orders_waiting"]),
         *(("ended early", f"{each['symbol']}, last candle at {iso(each['last'])}") for each in figures["ended"]),
-        ("buy and hold", Text(_share(figures["buy_and_hold"]), gain_style(figures["buy_and_hold"]))),
+        ("buy and hold", Text.assemble(_coloured(figures["buy_and_hold"]))),
         ("max drawdown", _share(figures["max_drawdown"])),
         ("sharpe", "too few days" if figures["sharpe"] is None else f"{figures['sharpe']:.2f}"),
         ("fees", f"{figures['fees']:,.2f}"),
@@ -67,27 +60,21 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str | Text]]:
 
 def _trades(trades: dict[str, Any]) -> list[tuple[str, str | Text]]:
     """Return the rows on closed trades, in total and by symbol."""
-    rows: list[tuple[str, str | Text]] = [("trades", f"{trades['count']:,} closed")]
+    count = f"{trades['count']:,} closed"
+    rows: list[tuple[str, str | Text]] = [("trades", count)]
     if trades["count"]:
-        averages = [
-            part for name in ("win", "loss") for part in (f", average {name} ", _gain(trades[f"average_{name}"]))
-        ]
+        won, lost = _gain(trades["average_win"]), _gain(trades["average_loss"])
+        expected = Text.assemble(_gain(trades["expectancy"]), " expected, average win ", won, ", average loss ", lost)
         rows = [
-            (
-                "trades",
-                f"{trades['count']:,} closed, {trades['won']:,} won, {trades['lost']:,} lost, {_quality(trades)}",
-            ),
-            ("per trade", Text.assemble(_gain(trades["expectancy"]), " expected", *averages)),
-            ("exits", ", ".join(f"{reason} {count:,}" for reason, count in trades["exit_reasons"].items())),
+            ("trades", f"{count}, {trades['won']:,} won, {trades['lost']:,} lost, {_quality(trades)}"),
+            ("per trade", expected),
+            ("exits", ", ".join(f"{reason} {number:,}" for reason, number in trades["exit_reasons"].items())),
         ]
     if trades["exposure"] is not None:
         rows.append(("exposure", f"{_share(trades['exposure'])} of the time, {_long(trades['exposure_ms'])}"))
     for symbol, each in trades["by_symbol"].items():
-        quality = f", {_quality(each)}" if each["count"] else ""
-        exposure = f", exposure {_share(each['exposure'])}"
-        rows.append(
-            (f"  {symbol}", Text.assemble(f"{each['count']:,} closed, ", _gain(each["pnl"]), quality, exposure))
-        )
+        rest = (f", {_quality(each)}" if each["count"] else "") + f", exposure {_share(each['exposure'])}"
+        rows.append((f"  {symbol}", Text.assemble(f"{each['count']:,} closed, ", _gain(each["pnl"]), rest)))
     return rows
 
 
@@ -95,6 +82,11 @@ def _gain(amount: float | None) -> tuple[str, str]:
     """Return an amount of money with its sign, and its colour."""
     # There is no -0.00.
     return ("none", "") if amount is None else (f"{round(amount, 2) + 0.0:+,.2f}", gain_style(round(amount, 2)))
+
+
+def _coloured(value: float | None) -> tuple[str, str]:
+    """Return a share that is a gain or a loss, and its colour."""
+    return _share(value), gain_style(value)
 
 
 def _quality(trades: dict[str, Any]) -> str:
@@ -146,11 +138,6 @@ def _corrected(figures: dict[str, Any]) -> str:
         (len(figures.get("left_out", ())), "file(s) left out, wholly or in part"),
     ]
     return "".join(f"; {count:,} {fault}" for count, fault in counts if count)
-
-
-def _states(spent: dict[str, int]) -> str:
-    parts = [f"{state} {_long(ms)}" for state, ms in spent.items() if ms]
-    return ", ".join(parts) or "no time has passed"
 
 
 def _long(ms: int) -> str:

@@ -6,8 +6,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,22 +18,24 @@ import structlog
 from ocw_mcp import __version__
 from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.feeds.tape import TapeFeed
+from ocw_mcp.adapters.store.figures import LastRun
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.adapters.venues.paper import read_state
 from ocw_mcp.app import picture
-from ocw_mcp.app.changes import describe_changes
 from ocw_mcp.app.compose import WiredRun, decider, require_timeframes, stamp
 from ocw_mcp.app.listen import ListenAddress
 from ocw_mcp.app.markets import market_end
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.app.progress import TICK_MS, RunMoment, RunProgress
 from ocw_mcp.app.strategies import NamedStrategy
+from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.protocols import Clock, Decider, Feed
 from ocw_mcp.domain.strictness import not_stricter
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.checkpoint import read_checkpoint
 from ocw_mcp.engine.report import report
+from ocw_mcp.render.text import HASH_SHOWN
 from ocw_mcp.runtime.deciders import StrategyDecider
 from ocw_mcp.runtime.recorder import Listener
 from ocw_mcp.runtime.run import other_version
@@ -88,79 +90,78 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
     not paced it also raises the exception of a strategy unchanged, after the run has stopped in good order.
     """
     warnings: list[str] = []
-    warn = warnings.append if job.embedded else _warn
+    warn = warnings.append if job.embedded else log.warning
     # Invalid options are refused before a directory is changed.
     if job.claude is None and job.strategy is None:
         decider(job.agent, job.policies)
     require_timeframes(job.policies, job.feed.identity.interval)
     if job.picture is not None:
         picture.require(job.picture)
-    with ExitStack() as kept, _directory(job.state) as directory, StateLock(directory) as lock:
+    with ExitStack() as kept:
+        directory = job.state or Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="ocw-")))
+        lock = kept.enter_context(StateLock(directory))
         commands = CommandFiles(directory, warn)
         identity = job.feed.identity
-        made_at = time.time_ns() // 1_000_000  # noqa: TID251 - distinguishes books; it never enters the engine
         store = SqliteStore.open(
             directory,
             stamp(job.feed),
-            book_id=_book_id(identity.content),
-            created_at=made_at,
+            # A part of the market's identity, so that a simulated book has the same id on every machine.
+            book_id=identity.content[:6],
+            created_at=time.time_ns() // 1_000_000,  # noqa: TID251 - distinguishes books; it never enters the engine
             check_lock=lock.require_held,
             accept=partial(_accept, job),
         )
-        try:
-            strict_remark = not_stricter(job.policies.strict, job.policies.policies)
-            for remark in (*job.policies.remarks, *([strict_remark] if strict_remark else [])):
+        kept.callback(store.close)
+        strict_remark = not_stricter(job.policies.strict, job.policies.policies)
+        for remark in (*job.policies.remarks, strict_remark, _changes(store.last_run(), job)):
+            if remark:
                 warn(remark)
-            if changed := describe_changes(store.last_run(), job.agent, job.policies, job.prompts):
-                warn(changed)
-            failures: list[Exception] = []
+        failures: list[Exception] = []
 
-            def failed(error: Exception) -> None:
-                failures.append(error)
-                if job.speed is None:
-                    book.run.stop()
-                else:
-                    log.error("the strategy failed, and the wake is a HOLD", exc_info=error)
+        def failed(error: Exception) -> None:
+            failures.append(error)
+            if job.speed is None:
+                book.run.stop()
+            else:
+                log.error("the strategy failed, and the wake is a HOLD", exc_info=error)
 
-            make_decider = _decider_factory(job, kept, store, failed)
-            book = WiredRun(
-                job.feed, job.agent, job.policies, job.prompts, store, commands, listener, job.speed, warn, make_decider
-            )
-            if not job.embedded:
-                log.debug("running", market=str(identity), agent=job.agent, book=store.book)
-            started, candles_before = book.clock.wall_ms(), book.engine.counters.candles
-            why = asyncio.run(_run_to_end(book, job, directory))
-            if failures and job.speed is None:
-                raise failures[0]
-            wall_s = (book.clock.wall_ms() - started) / SECOND
-            figures = report(
-                book.config,
-                book.engine.counters,
-                book.engine.account,
-                book.engine.gate.counters,
-                store.figures(),
-                book.venue.terms.taker_fee,
-                store.fingerprint,
-                book.engine.guard,
-                book.engine.market,
-                book.engine.orders,
-            )
-            if job.picture is not None:
-                if job.progress is not None:
-                    job.progress.phase("drawing the picture")
-                _draw(job.picture, job.feed, store, figures)
-            if not job.embedded:
-                log.info("stopped", why=why, chain_head=store.chain_head, fingerprint=store.fingerprint)
-            if isinstance(job.feed, TapeFeed):
-                figures |= _of_the_tape(job.feed, figures["flags"], warn)
-            if job.claude is not None and job.claude.recording is not None:
-                figures["not_recorded"] = len(job.claude.recording.unanswered_wakes())
-                if missing := job.claude.recording.unanswered_text():
-                    warn(missing)
-            figures = _with_speed(figures, wall_s, book.engine.counters.candles - candles_before)
-            return RunOutcome(figures, why, tuple(warnings))
-        finally:
-            store.close()
+        make_decider = _decider_factory(job, kept, store, failed)
+        book = WiredRun(
+            job.feed, job.agent, job.policies, job.prompts, store, commands, listener, job.speed, warn, make_decider
+        )
+        if not job.embedded:
+            log.debug("running", market=str(identity), agent=job.agent, book=store.book)
+        started, candles_before = book.clock.wall_ms(), book.engine.counters.candles
+        why = asyncio.run(_run(book, job, directory))
+        if failures and job.speed is None:
+            raise failures[0]
+        wall_s = (book.clock.wall_ms() - started) / SECOND
+        figures = report(
+            book.config,
+            book.engine.counters,
+            book.engine.account,
+            book.engine.gate.counters,
+            store.figures(),
+            book.venue.terms.taker_fee,
+            store.fingerprint,
+            book.engine.guard,
+            book.engine.market,
+            book.engine.orders,
+        )
+        if job.picture is not None and figures["candles"]:
+            if job.progress is not None:
+                job.progress.phase("drawing the picture")
+            picture.draw(job.picture, job.feed, picture.gather(store.all_events()), figures)
+        if not job.embedded:
+            log.info("stopped", why=why, chain_head=store.chain_head, fingerprint=store.fingerprint)
+        if isinstance(job.feed, TapeFeed):
+            figures |= _of_the_tape(job.feed, figures["flags"], warn)
+        if job.claude is not None and job.claude.recording is not None:
+            figures["not_recorded"] = len(job.claude.recording.unanswered_wakes())
+            if missing := job.claude.recording.unanswered_text():
+                warn(missing)
+        figures = _with_speed(figures, wall_s, book.engine.counters.candles - candles_before)
+        return RunOutcome(figures, why, tuple(warnings))
 
 
 def _of_the_tape(feed: TapeFeed, flags: list[str], warn: Callable[[str], None]) -> dict[str, Any]:
@@ -173,10 +174,8 @@ def _of_the_tape(feed: TapeFeed, flags: list[str], warn: Callable[[str], None]) 
         warn(str(each))
     if len(left_out) > WARNED_OF:
         warn(f"left out: {len(left_out) - WARNED_OF} more; `ocw tape info` and --json list them all")
-    found = [
-        f"discontinuity: {each}; that is a change of unit, not a gain or loss, so the symbol ends before it"
-        for each in breaks
-    ]
+    why = "that is a change of unit, not a gain or loss, so the symbol ends before it"
+    found = [f"discontinuity: {each}; {why}" for each in breaks]
     for flag in found:
         warn(flag)
     return {
@@ -189,8 +188,8 @@ def _of_the_tape(feed: TapeFeed, flags: list[str], warn: Callable[[str], None]) 
 
 
 def _accept(job: Job, store: SqliteStore) -> None:
-    """Raise BookError for a book of an earlier version that this run cannot continue."""
-    describe_changes(store.last_run(), job.agent, job.policies, job.prompts)
+    """Raise BookError for a book that this run cannot continue: with such changes, or of an earlier version."""
+    _changes(store.last_run(), job)
     saved = store.checkpoint()
     try:
         if saved is not None:
@@ -200,34 +199,50 @@ def _accept(job: Job, store: SqliteStore) -> None:
         raise other_version(error) from error
 
 
+def _changes(before: LastRun | None, job: Job) -> str:
+    """Return a line on the changes of agent, policies and prompts since the last run; empty if there are none.
+
+    Raises BookError for a change after a run that was interrupted: its last step must be repeated unchanged.
+    """
+    if before is None:
+        return ""
+    name, policy, prompts, shown = job.policies.policies.name, job.policies.hash, job.prompts.hash, HASH_SHOWN
+    changed = [
+        (old, new)
+        for differs, old, new in (
+            (before.agent != job.agent, f"agent {before.agent}", f"agent {job.agent}"),
+            (
+                before.policy_hash != policy,
+                f"policy {before.policy} ({before.policy_hash[:shown]})",
+                f"policy {name} ({policy[:shown]})",
+            ),
+            (before.prompts_hash != prompts, f"prompts {before.prompts_hash[:shown]}", f"prompts {prompts[:shown]}"),
+        )
+        if differs
+    ]
+    was, now = ", ".join(old for old, _ in changed), ", ".join(new for _, new in changed)
+    if was and before.to_be_repeated:
+        raise BookError(
+            f"the last run of this book was interrupted, and its last step must be repeated unchanged; it ran with "
+            f"{was} (ocw {before.version}), and this start has {now}; start it with the old options, stop it with "
+            "Ctrl-C, and then start it with the new ones"
+        )
+    return f"this book ran with {was} until now; from now on with {now}" if was else ""
+
+
 def _decider_factory(
     job: Job, kept: ExitStack, store: SqliteStore, failed: Callable[[Exception], None]
 ) -> Callable[[Clock], Decider] | None:
     """Return a function that makes the decider of Claude or of a strategy; None for a decider made by name."""
-    if job.claude is not None:
-        return partial(_claude_decider, job, job.claude, kept, store)
+    if (claude := job.claude) is not None:
+        from ocw_mcp.agent.recording import RecordingOwner
+
+        owner = RecordingOwner(store.book, store.created_at)
+        return lambda clock: claude.make_decider(job.policies, job.prompts, kept, clock, owner)
     if job.strategy is None:
         return None
     strategy = StrategyDecider(job.strategy.decide, job.strategy.name, failed)
     return lambda clock: strategy
-
-
-def _claude_decider(job: Job, claude: "ClaudeSetup", kept: ExitStack, store: SqliteStore, clock: Clock) -> Decider:
-    from ocw_mcp.agent.recording import RecordingOwner
-
-    return claude.make_decider(job.policies, job.prompts, kept, clock, RecordingOwner(store.book, store.created_at))
-
-
-def _draw(path: Path, feed: Feed, store: SqliteStore, figures: dict[str, Any]) -> None:
-    if not figures["candles"]:
-        return
-    until, equity = figures["to"], figures["equity_end"]
-    prices = asyncio.run(picture.read_prices(feed, until, figures["candles"]))
-    picture.draw(path, prices, picture.gather(store.all_events()), (until, equity), picture.title(figures))
-
-
-def _warn(problem: str) -> None:
-    log.warning(problem)
 
 
 async def _show_progress(book: WiredRun, job: Job, progress: RunProgress) -> None:
@@ -255,50 +270,26 @@ async def _show_progress(book: WiredRun, job: Job, progress: RunProgress) -> Non
         await book.clock.pause(TICK_MS)
 
 
-async def _run_to_end(book: WiredRun, job: Job, directory: Path) -> str:
-    if job.progress is None:
-        return await _run(book, job, directory)
-    shown = asyncio.create_task(_show_progress(book, job, job.progress))
-    try:
-        return await _run(book, job, directory)
-    finally:
-        shown.cancel()
-
-
 async def _run(book: WiredRun, job: Job, directory: Path) -> str:
     loop = asyncio.get_running_loop()
     for number in () if job.embedded else (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Under nohup SIGHUP is ignored, so that the run goes on when its terminal closes.
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, book.run.stop)
-    if job.serve is None and job.claude is None:
-        return await book.run.run(__version__, job.for_ms)
-    # The server is imported only for a run that needs it, since its import takes time.
-    from ocw_mcp.app.serve import facade_of, serve_engine
-
-    facade = facade_of(book, directory)
     async with AsyncExitStack() as stack:
-        if job.claude is not None:
-            await book.run.unless_stopped(job.claude.check_model())
-            await stack.enter_async_context(job.claude.connected(book.decider, facade, directory))
-        if job.serve is not None:
-            await stack.enter_async_context(serve_engine(job.serve, facade, directory))
+        if job.progress is not None:
+            stack.callback(asyncio.create_task(_show_progress(book, job, job.progress)).cancel)
+        if job.serve is not None or job.claude is not None:
+            # The server is imported only for a run that needs it, since its import takes time.
+            from ocw_mcp.app.serve import facade_of, serve_engine
+
+            facade = facade_of(book, directory)
+            if job.claude is not None:
+                await book.run.unless_stopped(job.claude.check_model())
+                await stack.enter_async_context(job.claude.connected(book.decider, facade, directory))
+            if job.serve is not None:
+                await stack.enter_async_context(serve_engine(job.serve, facade, directory))
         return await book.run.run(__version__, job.for_ms)
-
-
-@contextmanager
-def _directory(state: Path | None) -> Iterator[Path]:
-    """Yield the state directory, or a new one that is deleted after the run."""
-    if state is not None:
-        yield state
-        return
-    with tempfile.TemporaryDirectory(prefix="ocw-") as directory:
-        yield Path(directory)
-
-
-def _book_id(content: str) -> str:
-    """Return six characters of the market's identity, so that a simulated book has the same id on every machine."""
-    return content[:6]
 
 
 def _with_speed(figures: dict[str, Any], wall_s: float, candles: int) -> dict[str, Any]:

@@ -7,15 +7,13 @@ An empty value counts as unset. All problems are listed together, and no error, 
 import io
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 from dotenv.parser import parse_stream
-from pydantic import BeforeValidator, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from ocw_mcp.adapters.files import FileRefused, read_file, require_own_directory
 from ocw_mcp.domain.addresses import may_receive_secrets
@@ -31,7 +29,7 @@ LARGEST_TEXT = 1 << 20
 
 
 class LogLevel(StrEnum):
-    """The lowest level of log lines that are written."""
+    """The least severe level of the log lines that are written."""
 
     DEBUG = "DEBUG"
     INFO = "INFO"
@@ -50,10 +48,11 @@ def _word(value: Any) -> Any:
 
 
 def _level(value: Any) -> Any:
-    names = [level.value for level in LogLevel]
-    if isinstance(value, str) and value.upper() not in names:
-        raise ValueError(f"is {_shown(value)}; expected one of {', '.join(names)}; write one of them")
-    return value.upper() if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if value.upper() not in tuple(LogLevel):
+        raise ValueError(f"is {_shown(value)}; expected one of {', '.join(LogLevel)}; write one of them")
+    return value.upper()
 
 
 def _secret(value: Any) -> Any:
@@ -95,10 +94,10 @@ _Url = Annotated[str | None, BeforeValidator(_url)]
 _Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts)]
 
 
-class Settings(BaseSettings):
-    """The user's settings, validated. `load_settings` makes them."""
+class Settings(BaseModel):
+    """The user's settings, validated. `load_settings` makes them; the model itself reads no file or environment."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     binance_api_key: _Secret = None
     binance_secret_key: _Secret = None
@@ -114,18 +113,6 @@ class Settings(BaseSettings):
     log_level: _Level = LogLevel.INFO
     warnings: tuple[str, ...] = ()
     """Sentences for the user on problems that do not prevent a start."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Use only the values that `load_settings` passes, so that pydantic reads no file or environment itself."""
-        return (init_settings,)
 
     @field_validator("live_trading")
     @classmethod
@@ -146,17 +133,7 @@ class Settings(BaseSettings):
 
 
 KEYS = tuple(name.upper() for name in Settings.model_fields if name != "warnings")
-SECRET_KEYS = frozenset(
-    {"BINANCE_API_KEY", "BINANCE_SECRET_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "FRED_API_KEY"}
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """A value and its source."""
-
-    value: str = field(repr=False)
-    source: str
+SECRET_KEYS = frozenset(key for key in KEYS if key.endswith(("_KEY", "_TOKEN")))
 
 
 def load_settings(env_file: Path | None, state_dir: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -167,23 +144,30 @@ def load_settings(env_file: Path | None, state_dir: Path | None, environ: Mappin
     """
     problems: list[str] = []
     warnings: list[str] = []
-    given: dict[str, _Given] = {}
+    given: dict[str, str] = {}
+    sources: dict[str, str] = {}
+
+    def take(values: dict[str, str], source: object) -> None:
+        given.update(values)
+        sources.update(dict.fromkeys(values, str(source)))
+
     if state_dir is not None:
         require_own_directory(state_dir)
-        given |= _read_env_file(state_dir / ".env", problems, warnings, may_be_absent=True)
+        path = state_dir / ".env"
+        take(_read_env_file(path, problems, warnings, may_be_absent=True), path)
     if env_file is not None:
-        given |= _read_env_file(env_file, problems, warnings)
-    given |= {key: _Given(environ[key].strip(), "the environment") for key in KEYS if environ.get(key, "").strip()}
+        take(_read_env_file(env_file, problems, warnings), env_file)
+    take({key: environ[key].strip() for key in KEYS if environ.get(key, "").strip()}, "the environment")
 
     settings = None
     try:
-        values: dict[str, Any] = {key.lower(): one.value for key, one in given.items()}
-        settings = Settings(**values, warnings=tuple(warnings))
+        settings = Settings.model_validate(
+            {key.lower(): value for key, value in given.items()} | {"warnings": warnings}
+        )
     except ValidationError as error:
         for found in error.errors(include_url=False, include_input=False):
             key = str(found["loc"][0]).upper()
-            cause = found.get("ctx", {}).get("error", found["msg"])
-            problems.append(f"{key} (from {given[key].source}) {cause}")
+            problems.append(f"{key} (from {sources[key]}) {found.get('ctx', {}).get('error', found['msg'])}")
     if settings is None or problems:
         raise refusal("the settings", problems)
     return settings
@@ -228,7 +212,7 @@ def read_text(path: Path, owners: tuple[int, ...] = ()) -> str:
 
 def _read_env_file(
     path: Path, problems: list[str], warnings: list[str], *, may_be_absent: bool = False
-) -> dict[str, _Given]:
+) -> dict[str, str]:
     """Return the settings of OCW in an env file; problems and warnings of the file are added to the lists."""
     try:
         text = read_text(path)
@@ -237,7 +221,7 @@ def _read_env_file(
         if not (may_be_absent and isinstance(error.__cause__, FileNotFoundError | NotADirectoryError)):
             problems.append(str(error))
         return {}
-    given: dict[str, _Given] = {}
+    given: dict[str, str] = {}
     for binding in parse_stream(io.StringIO(text)):
         if binding.key is None and not binding.error:
             continue  # a comment or a blank line
@@ -246,24 +230,20 @@ def _read_env_file(
             # The line is not shown: it may be a key that was pasted without a name.
             problems.append(f"{where} is not a setting; expected NAME=value; correct the line, or put # before it")
         elif binding.key not in KEYS:
-            problems.extend(f"{where} {remark}" for remark in _looks_like_ours(binding.key))
+            if meant := get_close_matches(binding.key.upper(), KEYS, n=1, cutoff=0.8):
+                problems.append(f"{where} sets {binding.key}, which is unknown; did you mean {meant[0]}?")
         elif binding.key in given:
             problems.append(
                 f"{where} sets {binding.key} a second time; expected each setting once; remove one of the two"
             )
         elif value := binding.value.strip():
-            given[binding.key] = _Given(value, str(path))
+            given[binding.key] = value
     if permissions & 0o077 and not SECRET_KEYS.isdisjoint(given):
         warnings.append(
             f"{path} has a key and is open to other users of this machine (mode {permissions:04o}); "
             f"expected mode 0600; restrict it: chmod 600 {path}"
         )
     return given
-
-
-def _looks_like_ours(key: str) -> list[str]:
-    meant = get_close_matches(key.upper(), KEYS, n=1, cutoff=0.8)
-    return [f"sets {key}, which is unknown; did you mean {meant[0]}?"] if meant else []
 
 
 def _shown(value: str) -> str:

@@ -61,6 +61,13 @@ def test_a_position_that_closed_is_told_with_why(
     assert told(*before, *exit_by(principal, leg))[-1] == f"closed    BTCUSDT, -3 after fees and funding ({why})"
 
 
+def test_target_of_an_oco_order_is_not_reported_as_stop() -> None:
+    intended, filled, closed = exit_by("guard", Purpose.STOP)
+    assert isinstance(filled, events.OrderFilled)
+    at_target = msgspec.structs.replace(filled, maker=True)
+    assert told(intended, at_target, closed)[-1].endswith("(its target)")
+
+
 def test_why_one_position_closed_is_not_told_of_the_next() -> None:
     rule = events.ExitDecided("BTCUSDT", "trail", "it gave back 2%")
     assert told(rule, *exit_by("guard"), *exit_by("guard"))[-1].endswith("(closed by guard)")

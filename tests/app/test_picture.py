@@ -5,6 +5,7 @@ from decimal import Decimal
 from math import isnan
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -40,6 +41,18 @@ def test_chart_trades_span_all_fills_and_show_stop_exits() -> None:
     first, second = story.trades
     assert first == picture.ChartTrade("BTCUSDT", True, MINUTE, 100, 3 * MINUTE, 98, -8.5, True)
     assert (second.long, second.closed_at) == (False, None)
+
+
+def test_chart_trade_is_not_stopped_at_the_target_of_an_oco_order() -> None:
+    at_target = msgspec.structs.replace(filled(2, Purpose.STOP, "sell", 106, "0"), maker=True)
+    story = picture.gather(
+        [
+            (MINUTE, filled(1, Purpose.ENTRY, "buy", 100, "1")),
+            (2 * MINUTE, at_target),
+            (2 * MINUTE, events.PositionClosed("BTCUSDT", MINUTE, D(6), D(0))),
+        ]
+    )
+    assert [trade.stopped for trade in story.trades] == [False]
 
 
 def test_wakes_are_told_by_the_kind_of_their_first_reason() -> None:

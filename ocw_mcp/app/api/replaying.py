@@ -98,11 +98,8 @@ class ReplayResult:
         picture.require(to)
         if not figures["candles"]:
             raise SettingsError("no candle closed in this replay, so there is nothing to draw; give it more days")
-        prices = _outside_loops(
-            lambda: asyncio.run(picture.read_prices(self._feed, figures["to"], figures["candles"])), Event()
-        )
         story = self._story._replace(equity=[(each.at, float(each.equity)) for each in self.equity])
-        picture.draw(to, prices, story, (figures["to"], figures["equity_end"]), picture.title(figures))
+        _outside_loops(lambda: picture.draw(to, self._feed, story, figures), Event())
         return to
 
     def __repr__(self) -> str:

@@ -7,10 +7,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -61,254 +63,223 @@ class Check(msgspec.Struct, frozen=True):
     todo: str = ""
 
 
+class _Finding(NamedTuple):
+    """The result of a check, without the name of the check."""
+
+    found: str
+    verdict: CheckVerdict = CheckVerdict.OK
+    todo: str = ""
+
+
+_warning = partial(_Finding, verdict=CheckVerdict.WARNING)
+_problem = partial(_Finding, verdict=CheckVerdict.PROBLEM)
+
+
 def examine(state: Path | None, env: Path | None, policies: Path | None, environ: Mapping[str, str]) -> list[Check]:
     """Check the installation, and the book of a state directory if one is given. Changes nothing."""
-    checks = [_python(), _package(), *_settings(env, state, environ), _policies(policies), _ta_lib()]
-    checks += [check_extra(module, extra, use) for module, (extra, use) in EXTRAS.items()]
-    checks += [check_clock(time.time(), state), _disk(state)]  # noqa: TID251 - the check of the system clock itself
+    env_files = [file for file in (env, None if state is None else state / ".env") if file is not None]
+    checks = [
+        _check("python", _python),
+        _check("ocw-mcp", _package),
+        _check("settings", lambda: _settings(env, state, environ)),
+        # A missing file has no mode; if the file is required, the check of the settings reports it.
+        *(_check("settings file", partial(_env_file, file)) for file in env_files if os.path.exists(file)),
+        _check("policies", lambda: _policies(policies)),
+        _check("ta-lib", _ta_lib),
+        *(_check(module, partial(_extra, module, extra, use)) for module, (extra, use) in EXTRAS.items()),
+        _check("clock", lambda: _clock(time.time(), state)),  # noqa: TID251 - the check of the system clock itself
+        _check("disk", lambda: _disk(state)),
+    ]
     return checks if state is None else [*checks, *_book(state)]
 
 
-def _python() -> Check:
+def _check(name: str, find: Callable[[], _Finding]) -> Check:
+    """Run a check. A check that fails with an error is itself a problem, and the other checks still run."""
+    try:
+        result = find()
+    except OcwError as error:
+        result = _problem(_line(error))
+    except msgspec.MsgspecError as error:
+        result = _problem(f"has invalid data: {_line(error)}", todo="see ocw journal verify")
+    except OSError as error:
+        result = _problem(f"cannot be read: {error.strerror}", todo="run this as the user who runs the engine")
+    return Check(name, result.verdict, result.found, result.todo)
+
+
+def _python() -> _Finding:
     found = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] >= OLDEST_PYTHON:
-        return Check("python", CheckVerdict.OK, found)
-    return Check("python", CheckVerdict.PROBLEM, found, "install Python 3.11 or later, and ocw-mcp with it")
+        return _Finding(found)
+    return _problem(found, todo="install Python 3.11 or later, and ocw-mcp with it")
 
 
-def _package() -> Check:
+def _package() -> _Finding:
     try:
         installed = version("ocw-mcp")
     except PackageNotFoundError:
-        return Check(
-            "ocw-mcp", CheckVerdict.WARNING, f"{__version__}, not installed as a package", "install it: make install"
-        )
+        return _warning(f"{__version__}, not installed as a package", todo="install it: make install")
     if installed == __version__:
-        return Check("ocw-mcp", CheckVerdict.OK, installed)
-    return Check("ocw-mcp", CheckVerdict.WARNING, f"{__version__}, installed as {installed}", "install it again")
+        return _Finding(installed)
+    return _warning(f"{__version__}, installed as {installed}", todo="install it again")
 
 
-def _settings(env: Path | None, state: Path | None, environ: Mapping[str, str]) -> Iterator[Check]:
-    try:
-        settings = load_settings(env, state, environ)
-        require_paper(settings)
-    except OcwError as error:
-        yield Check("settings", CheckVerdict.PROBLEM, _line(error))
-    else:
-        yield Check("settings", CheckVerdict.OK, f"mode {settings.mode}")
-    for file in (env, state / ".env" if state is not None else None):
-        if file is not None and (check := _env_file(file)) is not None:
-            yield check
+def _settings(env: Path | None, state: Path | None, environ: Mapping[str, str]) -> _Finding:
+    settings = load_settings(env, state, environ)
+    require_paper(settings)
+    return _Finding(f"mode {settings.mode}")
 
 
-def _env_file(path: Path) -> Check | None:
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-    except OSError:
-        # A missing file needs no check of its mode; if the file is required, the check of the settings reports it.
-        return None
+def _env_file(path: Path) -> _Finding:
+    mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
-        return Check(
-            "settings file",
-            CheckVerdict.WARNING,
-            f"{path} is open to other users (mode {mode:04o})",
-            f"chmod 600 {path}",
-        )
-    return Check("settings file", CheckVerdict.OK, f"{path} is open to its owner only (mode {mode:04o})")
+        return _warning(f"{path} is open to other users (mode {mode:04o})", todo=f"chmod 600 {path}")
+    return _Finding(f"{path} is open to its owner only (mode {mode:04o})")
 
 
-def _policies(path: Path | None) -> Check:
-    try:
-        loaded = load_policies(path)
-    except OcwError as error:
-        return Check("policies", CheckVerdict.PROBLEM, _line(error))
+def _policies(path: Path | None) -> _Finding:
+    loaded = load_policies(path)
     found = f"{loaded.source_name} is valid, SHA-256 {loaded.hash}"
-    if loaded.remarks:
-        return Check("policies", CheckVerdict.WARNING, found, "; ".join(loaded.remarks))
-    return Check("policies", CheckVerdict.OK, found)
+    return _warning(found, todo="; ".join(loaded.remarks)) if loaded.remarks else _Finding(found)
 
 
-def _ta_lib() -> Check:
+def _ta_lib() -> _Finding:
     try:
-        found = import_module("talib").__version__
+        return _Finding(import_module("talib").__version__)
     except Exception as error:
         # A library that was built for another machine can raise any exception.
-        return Check("ta-lib", CheckVerdict.PROBLEM, f"cannot be imported: {error}", "install ocw-mcp again")
-    return Check("ta-lib", CheckVerdict.OK, str(found))
+        return _problem(f"cannot be imported: {error}", todo="install ocw-mcp again")
 
 
-def check_extra(module: str, extra: str, use: str) -> Check:
+def _extra(module: str, extra: str, use: str) -> _Finding:
     if find_spec(module) is None:
-        return Check(module, CheckVerdict.OK, f"not installed, and needed only for {use}: ocw-mcp[{extra}]")
-    return Check(module, CheckVerdict.OK, f"installed, for {use}")
+        return _Finding(f"not installed, and needed only for {use}: ocw-mcp[{extra}]")
+    return _Finding(f"installed, for {use}")
 
 
-def check_clock(now: float, state: Path | None) -> Check:
+def _clock(now: float, state: Path | None) -> _Finding:
     """Check that the time of the system clock (seconds) is plausible. No time server is asked."""
     todo = "set the clock of this machine, and keep it with NTP"
     shown = iso(int(now) * SECOND) if 0 <= now < FAR_AWAY else f"{now:.0f} seconds after 1970"
     if not BUILT_AFTER <= now < FAR_AWAY:
-        return Check("clock", CheckVerdict.PROBLEM, f"{shown} cannot be right", todo)
+        return _problem(f"{shown} cannot be right", todo=todo)
     try:
         written = (state / JOURNAL).stat().st_mtime if state is not None else now
     except OSError:
         written = now
     if written > now + 60:
-        return Check("clock", CheckVerdict.WARNING, f"{shown} is before the last write of the journal", todo)
-    return Check("clock", CheckVerdict.OK, f"{shown}, not compared with another clock")
+        return _warning(f"{shown} is before the last write of the journal", todo=todo)
+    return _Finding(f"{shown}, not compared with another clock")
 
 
-def _disk(state: Path | None) -> Check:
+def _disk(state: Path | None) -> _Finding:
     place = (state or Path()).absolute()
     while not place.is_dir() and place != place.parent:
         place = place.parent
     free = shutil.disk_usage(place).free
     found = f"{free / 1e9:,.1f} GB free"
     if free < TOO_LITTLE_SPACE:
-        return Check(
-            "disk",
-            CheckVerdict.PROBLEM,
-            found,
-            "free some space: on a full disk the journal fails and no entry passes",
-        )
-    if free < LITTLE_SPACE:
-        return Check("disk", CheckVerdict.WARNING, found, "free some space soon")
-    return Check("disk", CheckVerdict.OK, found)
+        return _problem(found, todo="free some space: on a full disk the journal fails and no entry passes")
+    return _warning(found, todo="free some space soon") if free < LITTLE_SPACE else _Finding(found)
 
 
 def _book(state: Path) -> Iterator[Check]:
     if not os.path.lexists(state):
-        yield Check("state", CheckVerdict.WARNING, f"{state} does not exist", "check the path; a first run makes it")
+        todo = "check the path; a first run makes it"
+        yield Check("state", CheckVerdict.WARNING, f"{state} does not exist", todo)
         return
-    found = _guarded("state", lambda: _directory(state))
-    yield found
-    if found.verdict is CheckVerdict.PROBLEM and not os.path.lexists(state / JOURNAL):
+    directory = _check("state", lambda: _directory(state))
+    yield directory
+    has_journal = os.path.lexists(state / JOURNAL)
+    if directory.verdict is CheckVerdict.PROBLEM and not has_journal:
         # The path is not a book, so an "ok" for its journal and its commands would mislead.
         return
-    yield _guarded("engine", lambda: _engine(state))
-    yield _guarded("journal", lambda: _journal(state))
-    if os.path.lexists(state / JOURNAL):
-        yield _guarded("trading state", lambda: _trading_state(state))
-        yield _guarded("positions", lambda: _positions(state))
-    yield _guarded("commands", lambda: _commands(state))
-    yield _guarded("halt file", lambda: _halt_file(state))
-    yield _guarded("passphrase", lambda: _passphrase(state))
+    of_a_journal = {"trading state": _trading_state, "positions": _positions} if has_journal else {}
+    for name, find in {
+        "engine": _engine,
+        "journal": _journal,
+        **of_a_journal,
+        "commands": _commands,
+        "halt file": _halt_file,
+        "passphrase": _passphrase,
+    }.items():
+        yield _check(name, partial(find, state))
 
 
-def _guarded(name: str, check: Callable[[], Check]) -> Check:
-    """Run a check. A check that fails with an error is itself a problem, and the other checks still run."""
-    try:
-        return check()
-    except OcwError as error:
-        return Check(name, CheckVerdict.PROBLEM, _line(error))
-    except msgspec.MsgspecError as error:
-        return Check(name, CheckVerdict.PROBLEM, f"has invalid data: {_line(error)}", "see ocw journal verify")
-    except OSError as error:
-        return Check(
-            name, CheckVerdict.PROBLEM, f"cannot be read: {error.strerror}", "run this as the user who runs the engine"
-        )
-
-
-def _directory(state: Path) -> Check:
+def _directory(state: Path) -> _Finding:
     # The directory exists, so this only checks it.
     prepare(state)
-    found = state.stat()
-    if found.st_mode & 0o077:
-        mode = f"{stat.S_IMODE(found.st_mode):04o}"
-        return Check(
-            "state", CheckVerdict.WARNING, f"{state} is open to other users (mode {mode})", f"chmod 700 {state}"
-        )
-    return Check("state", CheckVerdict.OK, f"{state} is yours and writable")
+    mode = stat.S_IMODE(state.stat().st_mode)
+    if mode & 0o077:
+        return _warning(f"{state} is open to other users (mode {mode:04o})", todo=f"chmod 700 {state}")
+    return _Finding(f"{state} is yours and writable")
 
 
-def _engine(state: Path) -> Check:
+def _engine(state: Path) -> _Finding:
     if not is_locked(state):
-        return Check("engine", CheckVerdict.OK, "not running")
+        return _Finding("not running")
     owner = lock_owner(state)
-    return Check("engine", CheckVerdict.OK, "running" if owner is None else f"running as process {owner}")
+    return _Finding("running" if owner is None else f"running as process {owner}")
 
 
-def _journal(state: Path) -> Check:
+def _journal(state: Path) -> _Finding:
     if not (state / JOURNAL).exists():
-        return Check("journal", CheckVerdict.OK, "no book yet; the first run makes one")
+        return _Finding("no book yet; the first run makes one")
     result = verify_book(state)
     if result.ok:
-        return Check("journal", CheckVerdict.OK, f"{result.events:,} events are consistent, head {result.head}")
+        return _Finding(f"{result.events:,} events are consistent, head {result.head}")
     more = f" (and {len(result.problems) - 1} more)" if len(result.problems) > 1 else ""
-    return Check(
-        "journal",
-        CheckVerdict.PROBLEM,
-        result.problems[0] + more,
-        "run no engine on it; see ocw journal verify, and restore the directory from a backup",
-    )
+    todo = "run no engine on it; see ocw journal verify, and restore the directory from a backup"
+    return _problem(result.problems[0] + more, todo=todo)
 
 
-def _trading_state(state: Path) -> Check:
+def _trading_state(state: Path) -> _Finding:
     """Check the trading state of a book, as of the last summary of its engine."""
-    name = "trading state"
     summary = read_book(state).summary
     if not summary:
-        return Check(name, CheckVerdict.OK, "no event yet")
+        return _Finding("no event yet")
     if (now := summary.get("state")) == TradingState.ACTIVE:
-        return Check(name, CheckVerdict.OK, f"{now}: entries within every policy pass")
+        return _Finding(f"{now}: entries within every policy pass")
     lowered = summary.get("lowered")
     by = "" if lowered is None else f" {lowered_text(msgspec.convert(lowered, Lowered))}"
     first = f"delete the file {HALT}, then " if halted_by_file(state) else ""
-    todo = f"once you know why: {first}ocw resume --state {state}"
-    return Check(name, CheckVerdict.WARNING, f"{now}{by}", todo)
+    return _warning(f"{now}{by}", todo=f"once you know why: {first}ocw resume --state {state}")
 
 
-def _positions(state: Path) -> Check:
+def _positions(state: Path) -> _Finding:
     rows = ask_book(state, lambda db, _book: find_positions(db)).positions
     bare = [printable(row.symbol) for row in rows if not row.protected]
     if not bare:
-        return Check("positions", CheckVerdict.OK, f"{len(rows)} open, each with a stop" if rows else "none open")
+        return _Finding(f"{len(rows)} open, each with a stop" if rows else "none open")
     which = f"{', '.join(bare)} UNPROTECTED: no stop at the venue"
     if is_locked(state):
-        return Check(
-            "positions",
-            CheckVerdict.WARNING,
-            which,
-            "the running engine closes it in time; check that with ocw watch",
-        )
+        return _warning(which, todo="the running engine closes it in time; check that with ocw watch")
     todo = "start the engine again with the same options: it places a stop, or closes the position"
-    return Check("positions", CheckVerdict.PROBLEM, f"{which}, and no engine runs that would close it", todo)
+    return _problem(f"{which}, and no engine runs that would close it", todo=todo)
 
 
-def _commands(state: Path) -> Check:
+def _commands(state: Path) -> _Finding:
     waiting, refused = count_waiting(state), count_refused(state)
     if waiting is None:
-        return Check(
-            "commands", CheckVerdict.PROBLEM, "cannot be read", "give the folder to the user who runs the engine"
-        )
+        return _problem("cannot be read", todo="give the folder to the user who runs the engine")
     if refused:
-        return Check(
-            "commands",
-            CheckVerdict.WARNING,
-            f"{refused} file(s) in commands/refused were not valid commands",
-            "read and delete them",
-        )
+        return _warning(f"{refused} file(s) in commands/refused were not valid commands", todo="read and delete them")
     if waiting and not is_locked(state):
         todo = f"start one, or delete the files in {state / 'commands'}"
-        return Check("commands", CheckVerdict.WARNING, f"{waiting} waiting for an engine", todo)
-    return Check("commands", CheckVerdict.OK, f"{waiting} waiting" if waiting else "none waiting")
+        return _warning(f"{waiting} waiting for an engine", todo=todo)
+    return _Finding(f"{waiting} waiting" if waiting else "none waiting")
 
 
-def _halt_file(state: Path) -> Check:
+def _halt_file(state: Path) -> _Finding:
     if halted_by_file(state):
-        return Check(
-            "halt file", CheckVerdict.WARNING, f"the file {HALT} halts this book", "delete it, then ocw resume"
-        )
-    return Check("halt file", CheckVerdict.OK, f"no file {HALT}")
+        return _warning(f"the file {HALT} halts this book", todo="delete it, then ocw resume")
+    return _Finding(f"no file {HALT}")
 
 
-def _passphrase(state: Path) -> Check:
+def _passphrase(state: Path) -> _Finding:
     if not is_set(state):
-        return Check(
-            "passphrase", CheckVerdict.OK, "not set; needed only to resume without --paper: ocw passphrase set"
-        )
+        return _Finding("not set; needed only to resume without --paper: ocw passphrase set")
     require_sound(state)
-    return Check("passphrase", CheckVerdict.OK, "set, readable by its owner only")
+    return _Finding("set, readable by its owner only")
 
 
 def _line(error: Exception) -> str:
